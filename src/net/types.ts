@@ -1,0 +1,100 @@
+/**
+ * The runtime seam: the few verbs that ngrokd needs of sockets. `bun.ts` implements them on Bun's native sockets, `node.ts` on
+ * node:net and node:tls (Deno); one contract suite holds both to what is written here. Pull, not events: not reading is backpressure.
+ */
+
+/** Where a socket listens or connects: an IP (or, for dialling, a host name) and a port, or a path of a unix socket. */
+export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
+
+export interface Conn {
+  readonly remote: Address;
+  readonly local: Address;
+  /** What TLS proved about the peer; undefined for plain connections and for peers without a certificate. */
+  readonly peer: PeerCertificate | undefined;
+  /**
+   * The next bytes (never empty), or null once the peer has finished sending. Answers at once, without a promise, where bytes already
+   * wait. One read at a time. Rejects (or throws) with NgrokdError `aborted` after a reset, `tls` after a TLS alert, `cancelled` after
+   * our own close() or abort(). The array is the caller's to keep.
+   */
+  read(): Promise<Uint8Array | null> | Uint8Array | null;
+  /**
+   * Takes all of `bytes`, in order; answers a promise that settles when there is room for more, or nothing where there is room now.
+   * The array must not change before that. One write at a time. Rejects (or throws) as read() does when the connection is gone.
+   */
+  write(bytes: Uint8Array): Promise<void> | void;
+  /** Our half is finished once what was written has left (FIN; with TLS also close_notify); reading goes on. Idempotent. */
+  closeWrite(): void;
+  /** Ends both halves: what was written still leaves, what arrives from now on is dropped. Idempotent; safe after everything. */
+  close(): void;
+  /** RST at once: the other side failed and this peer must learn it. What was not yet sent is dropped. Idempotent. */
+  abort(): void;
+  /** Settles (never rejects) when the socket's descriptor has been given back, however it ended. */
+  readonly closed: Promise<void>;
+}
+
+export interface PeerCertificate {
+  /** Distinguished names as `CN=x, O=y`. */
+  readonly subject: string;
+  readonly issuer: string;
+  /** SHA-256 of the certificate, `AB:CD:…`. */
+  readonly fingerprint256: string;
+}
+
+export interface Listener {
+  /** With the real port where 0 was asked for. */
+  readonly address: Address;
+  /** No new connections from now on; those accepted live on. A unix socket's path is removed if it is still ours. Idempotent. */
+  close(): void;
+}
+
+export interface TlsClientOptions {
+  /** SNI, and the name that the certificate must carry. */
+  readonly serverName: string;
+  /** PEM texts, each with one certificate or more; exclusive: nothing else is trusted. An intermediate counts as an anchor. */
+  readonly ca: readonly string[];
+  /** Our own certificate (chain) and key, PEM. */
+  readonly cert?: string;
+  readonly key?: string;
+  /** Only `server.insecure_skip_verify` sets this. */
+  readonly insecureSkipVerify?: boolean;
+}
+
+export interface TlsServerOptions {
+  readonly cert: string;
+  readonly key: string;
+  /** Where given, a client must show a certificate that one of these signed; without one the handshake fails. */
+  readonly clientCa?: readonly string[];
+}
+
+export interface DialOptions {
+  readonly tls?: TlsClientOptions;
+  /** The deadline and the cancel of the whole dial, TLS handshake included. An abort rejects with the signal's NgrokdError reason, or `cancelled`. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ListenOptions {
+  readonly tls?: TlsServerOptions;
+}
+
+export interface Net {
+  readonly runtime: "bun" | "node" | "deno";
+  /**
+   * Listens on an IP and port (0: any free one) or a unix socket path (which must not exist; created with mode 0600 from the first
+   * moment on, whatever the umask). With TLS, `onConn` sees only verified, handshaken connections; failed ones are dropped.
+   * An exception or rejection of `onConn` aborts that connection and nothing else.
+   * Rejects with NgrokdError `address-in-use`, `address-unavailable`, `permission` or `network`.
+   */
+  listen(address: Address, onConn: (conn: Conn) => void | Promise<void>, options?: ListenOptions): Promise<Listener>;
+  /**
+   * A connected (and with TLS: verified) connection, TCP_NODELAY and keepalive on. Rejects with NgrokdError `network` (refused,
+   * unreachable, name or path not found), `timeout`/`cancelled` (the signal), `permission`, or `tls`: then `details` carries `reason`
+   * (OpenSSL's code, such as "UNABLE_TO_GET_ISSUER_CERT_LOCALLY") and, where the peer showed one, `certificate` (PeerCertificate).
+   */
+  dial(address: Address, options?: DialOptions): Promise<Conn>;
+}
+
+/** `127.0.0.2:80`, `[::1]:80` or a path. */
+export function addressText(address: Address): string {
+  if ("path" in address) return address.path;
+  return address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+}
