@@ -1,0 +1,33 @@
+import type { Command } from "./command.ts";
+
+/** A command, loaded when it is run (so that `ngrokd list` starts without the daemon's code), or a group of commands. */
+export interface Entry {
+  readonly description: string;
+  readonly of: Tree | (() => Promise<Command>);
+}
+export type Tree = { readonly [word: string]: Entry };
+
+const from = (load: () => Promise<{ default: Command }>) => async (): Promise<Command> => (await load()).default;
+
+export const commands: Tree = {
+  serve: { description: "Run the daemon in the foreground", of: from(() => import("./serve.ts")) },
+  status: { description: "How the daemon is: registration, certificate, last poll", of: from(() => import("./status.ts")) },
+  list: { description: "The endpoints with their addresses and states", of: from(() => import("./list.ts")) },
+  health: { description: "Whether the daemon is healthy and ready, as an exit code too", of: from(() => import("./health.ts")) },
+  "set-api-key": { description: "Try an ngrok API key and keep it", of: from(() => import("./set-api-key.ts")) },
+  refresh: { description: "Poll ngrok now, and wait for the result", of: from(() => import("./refresh.ts")) },
+  config: {
+    description: "Check, show, edit or write the configuration",
+    of: {
+      check: { description: "Check a configuration file", of: from(() => import("./config/check.ts")) },
+      show: { description: "The values in effect, and where each comes from", of: from(() => import("./config/show.ts")) },
+      edit: { description: "Edit the file; only a right one is put in place", of: from(() => import("./config/edit.ts")) },
+      path: { description: "Where the file is", of: from(() => import("./config/path.ts")) },
+      init: { description: "Write a file with every setting explained", of: from(() => import("./config/init.ts")) },
+    },
+  },
+  trust: { description: "Trust ngrok's ingress CA, after checking its fingerprint", of: from(() => import("./trust.ts")) },
+  cloud: { description: "Run a stand-in for ngrok on this machine, for tests", of: from(() => import("./cloud.ts")) },
+  demo: { description: "See it all work: no account, no root, nothing left behind", of: from(() => import("./demo.ts")) },
+  version: { description: "Show the version", of: from(() => import("./version.ts")) },
+};

@@ -1,0 +1,26 @@
+import { healthSchema } from "../control/protocol.ts";
+import { command } from "./command.ts";
+import { ask } from "./daemon-socket.ts";
+import { facts } from "./say.ts";
+
+export default command({
+  name: "health",
+  description: "Whether the daemon is healthy and ready, as an exit code too",
+  examples: ["ngrokd health", "ngrokd health --json"],
+  async run(args, io) {
+    const { say } = io;
+    const health = healthSchema.parse(await ask(args, io, { command: "health" }));
+    const word = (good: boolean): string => (good ? say.paint.good("yes") : say.paint.bad("no"));
+    say.result(health, () =>
+      facts(
+        [
+          ["Healthy", word(health.healthy)],
+          ["Ready", health.ready ? word(true) : `${word(false)}: ${health.reason}`],
+          ["Health server", health.address],
+        ],
+        say.paint,
+      ),
+    );
+    return health.healthy && health.ready ? 0 : 1;
+  },
+});

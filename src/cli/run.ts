@@ -1,0 +1,171 @@
+import { renderUsage, runCommand } from "citty";
+import { NgrokdError, type ErrorCode } from "../model/error.ts";
+import { closest } from "../model/similar.ts";
+import { version } from "../version.ts";
+import { type Command, type ExitCode, globalArgs, type Io } from "./command.ts";
+import { errorValue, type Say } from "./say.ts";
+import { commands, type Tree } from "./commands.ts";
+
+/** Everything from the words on the command line to an exit code; what goes wrong is said here, once. */
+export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
+  try {
+    return await dispatch(argv, io);
+  } catch (error) {
+    io.say.error(error);
+    return exitCodeOf(error);
+  }
+}
+
+/** docs/usage.md, "Exit codes". */
+export const exitCodes = { ok: 0, failure: 1, usage: 2, cut: 3, notRunning: 4, permission: 5, alreadyRunning: 6 } as const;
+
+export function exitCodeOf(error: unknown): ExitCode {
+  const code = errorValue(error).code as ErrorCode | "internal";
+  switch (code) {
+    case "usage":
+    case "config":
+      return exitCodes.usage;
+    case "not-running":
+      return exitCodes.notRunning;
+    case "permission":
+      return exitCodes.permission;
+    case "already-running":
+      return exitCodes.alreadyRunning;
+    default:
+      return exitCodes.failure;
+  }
+}
+
+async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
+  const { path, node, rest } = resolve(argv);
+  if (typeof node !== "function") return await groupHelp(node, path, rest, io.say);
+  const command = await node();
+  if (rest.some((arg) => arg === "--help" || arg === "-h")) {
+    io.say.result({ usage: await usage(command) }, await usage(command));
+    return exitCodes.ok;
+  }
+  checkFlags(rest, command, path);
+  const { result } = await runCommand(command, { rawArgs: rest, data: io }).catch((error: unknown) => {
+    // citty's own complaint about a missing argument.
+    if (error instanceof Error && error.name === "CLIError") throw usageError(error.message, path);
+    throw error;
+  });
+  return typeof result === "number" ? result : exitCodes.ok;
+}
+
+interface Resolved {
+  readonly path: readonly string[];
+  readonly node: Tree | (() => Promise<Command>);
+  readonly rest: string[];
+}
+
+/** Walks from the root along the words that name commands; flags may stand anywhere. */
+function resolve(argv: readonly string[]): Resolved {
+  const path: string[] = [];
+  const rest: string[] = [];
+  let node: Resolved["node"] = commands;
+  for (let i = 0; i < argv.length; i += 1) {
+    const word = argv[i] ?? "";
+    if (typeof node === "function" || word === "--") {
+      rest.push(...argv.slice(i));
+      break;
+    }
+    if (word.startsWith("-")) {
+      rest.push(word);
+      // `--socket PATH` before the command's name: its value is no command.
+      if (takesValue(word)) rest.push(argv[++i] ?? "");
+      continue;
+    }
+    const entry: Tree[string] | undefined = Object.hasOwn(node, word) ? node[word] : undefined;
+    if (entry === undefined) {
+      const near = closest(word, Object.keys(node));
+      throw new NgrokdError("usage", `Unknown command "${[...path, word].join(" ")}"`, {
+        hint: near === undefined ? `\`${["ngrokd", ...path, "--help"].join(" ")}\` lists the commands` : `did you mean \`${["ngrokd", ...path, near].join(" ")}\`?`,
+      });
+    }
+    path.push(word);
+    node = entry.of;
+  }
+  return { path, node, rest };
+}
+
+const takesValue = (flag: string): boolean => {
+  const name = flag.replace(/^--/, "");
+  return Object.hasOwn(globalArgs, name) && globalArgs[name as keyof typeof globalArgs].type === "string";
+};
+
+async function groupHelp(tree: Tree, path: readonly string[], rest: readonly string[], say: Say): Promise<ExitCode> {
+  if (path.length === 0 && rest.some((arg) => arg === "--version" || arg === "-v")) {
+    say.result({ version }, `ngrokd ${version}`);
+    return exitCodes.ok;
+  }
+  const unknown = rest.find((arg) => arg.startsWith("-") && !["--help", "-h"].includes(arg) && !takesValue(arg) && !Object.hasOwn(globalArgs, arg.replace(/^--/, "").split("=")[0] ?? ""));
+  if (unknown !== undefined) throw usageError(`Unknown flag "${unknown}"`, path);
+  const text = groupUsage(tree, path, say);
+  if (path.length === 0 || rest.includes("--help") || rest.includes("-h")) {
+    say.result({ commands: Object.keys(tree) }, text);
+    return exitCodes.ok;
+  }
+  throw new NgrokdError("usage", `\`ngrokd ${path.join(" ")}\` needs one of: ${Object.keys(tree).join(", ")}`, { hint: `\`ngrokd ${path.join(" ")} --help\` explains them` });
+}
+
+function groupUsage(tree: Tree, path: readonly string[], say: Say): string {
+  const { bold, name, dim } = say.paint;
+  const width = Math.max(...Object.keys(tree).map((word) => word.length)) + 2;
+  const line = (word: string, text: string) => `  ${name(word.padEnd(width))}${text}`;
+  const rows = Object.entries(tree).map(([word, { description }]) => line(word, description));
+  const head = path.length === 0 ? [`ngrokd ${version}: ngrok's Kubernetes-bound endpoints on this machine, without Kubernetes`, ""] : [];
+  const flags = Object.entries(globalArgs).map(([flag, { description }]) => `  ${name(`--${flag}`.padEnd(width))}${description}`);
+  const first = ["", bold("First steps"), `  ${dim("$")} ngrokd demo            ${dim("see it work, without an account and without root")}`, `  ${dim("$")} ngrokd set-api-key     ${dim("give it your key from dashboard.ngrok.com/api-keys")}`, `  ${dim("$")} sudo ngrokd serve      ${dim("run the daemon")}`];
+  return [
+    ...head,
+    `${bold("Usage")}  ngrokd ${[...path, "<command>"].join(" ")} [flags]`,
+    "",
+    bold("Commands"),
+    ...rows,
+    "",
+    bold("Flags of every command"),
+    ...flags,
+    ...(path.length === 0 ? [line("--version", "Show the version"), ...first] : []),
+    "",
+    `\`${["ngrokd", ...path, "<command>", "--help"].join(" ")}\` explains a command.`,
+  ].join("\n");
+}
+
+async function usage(command: Command): Promise<string> {
+  const text = await renderUsage(command, { meta: { name: "ngrokd" } });
+  return command.examples.length === 0 ? text.trimEnd() : `${text.trimEnd()}\n\nEXAMPLES\n\n${command.examples.map((line) => `  $ ${line}`).join("\n")}`;
+}
+
+/** citty lets unknown flags pass; a typo in a flag must not. */
+function checkFlags(rest: readonly string[], command: Command, path: readonly string[]): void {
+  const defined = (command.args ?? {}) as Record<string, { alias?: string | string[]; type?: string; required?: boolean }>;
+  const names = new Map<string, string>();
+  for (const [name, { alias, type = "string" }] of Object.entries(defined)) {
+    if (type === "positional") continue;
+    names.set(`--${name}`, type);
+    for (const short of [alias ?? []].flat()) names.set(`-${short}`, type);
+    if (type === "boolean") names.set(`--no-${name}`, type);
+  }
+  let positionals = Object.values(defined).filter(({ type }) => type === "positional").length;
+  for (let i = 0; i < rest.length; i += 1) {
+    const word = rest[i] ?? "";
+    if (word === "--") return;
+    if (!word.startsWith("-") || word === "-") {
+      positionals -= 1;
+      if (positionals < 0) throw usageError(`Unexpected argument "${word}"`, path);
+      continue;
+    }
+    const [flag = "", value] = word.split(/=(.*)/s);
+    const type = names.get(flag);
+    if (type === undefined) throw usageError(`Unknown flag "${flag}"`, path, closest(flag, [...names.keys()]));
+    if (type === "boolean" || value !== undefined) continue;
+    i += 1;
+    if (rest[i] === undefined) throw usageError(`The flag "${flag}" needs a value`, path);
+  }
+}
+
+function usageError(message: string, path: readonly string[], near?: string): NgrokdError {
+  const help = `\`${["ngrokd", ...path, "--help"].join(" ")}\` lists what is possible`;
+  return new NgrokdError("usage", message, { hint: near === undefined ? help : `did you mean ${near}? ${help}` });
+}

@@ -1,0 +1,160 @@
+import Table from "cli-table3";
+import { colors } from "consola/utils";
+import { NgrokdError, reasonOf } from "../model/error.ts";
+
+/**
+ * How we speak. Results go to stdout, everything else to stderr, so that a pipe sees results alone. With --json a command prints
+ * exactly one JSON value on stdout, errors included (`{"error": {…}}`). Colour only on a terminal, and never with NO_COLOR.
+ */
+export interface Say {
+  readonly json: boolean;
+  readonly debug: boolean;
+  /** Columns of the terminal, 80 where there is none. */
+  readonly width: number;
+  readonly paint: Paint;
+  /** The command's result: `value` for programs, `text` for people. */
+  result(value: unknown, text: string | (() => string)): void;
+  /** A line for people on stderr, in passing. */
+  note(text: string): void;
+  warn(text: string): void;
+  error(error: unknown): void;
+}
+
+export interface Paint {
+  readonly bold: (text: string) => string;
+  readonly dim: (text: string) => string;
+  readonly good: (text: string) => string;
+  readonly bad: (text: string) => string;
+  readonly careful: (text: string) => string;
+  readonly name: (text: string) => string;
+}
+
+export interface Output {
+  readonly write: (text: string) => void;
+  readonly isTerminal: boolean;
+  readonly columns: number | undefined;
+}
+
+export function createSay(options: {
+  json: boolean;
+  debug: boolean;
+  out: Output;
+  err: Output;
+  env: Readonly<Record<string, string | undefined>>;
+}): Say {
+  const { json, debug, out, err, env } = options;
+  const colourful = (env.NO_COLOR ?? "") === "" && env.TERM !== "dumb";
+  const paint = colourful && out.isTerminal ? painted : plain;
+  const paintErr = colourful && err.isTerminal ? painted : plain;
+  return {
+    json,
+    debug,
+    width: Math.max(60, out.columns ?? 80),
+    paint,
+    result(value, text) {
+      if (json) out.write(`${JSON.stringify(value, null, 2)}\n`);
+      else out.write(`${typeof text === "string" ? text : text()}\n`);
+    },
+    note: (text) => err.write(`${text}\n`),
+    warn: (text) => err.write(`${paintErr.careful("warning:")} ${text}\n`),
+    error(error) {
+      if (json) out.write(`${JSON.stringify({ error: errorValue(error) }, null, 2)}\n`);
+      else err.write(errorText(error, paintErr));
+      if (debug && error instanceof Error) err.write(`${stackOf(error)}\n`);
+    },
+  };
+}
+
+/** Rows under bold headings, two spaces apart, no borders; the cells of the column `wrap` break so that a row fits into `width`. */
+export function table(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  options: { width: number; wrap: number; paint: Paint },
+): string {
+  const widths = headings.map((heading, i) => Math.max(heading.length, ...rows.map((row) => visibleLength(row[i] ?? ""))));
+  const gaps = 2 * (headings.length - 1);
+  const others = widths.reduce((sum, width, i) => (i === options.wrap ? sum : sum + width), gaps);
+  widths[options.wrap] = Math.min(widths[options.wrap] ?? 0, Math.max(16, options.width - others));
+  const grid = new Table({
+    chars: borderless,
+    style: { "padding-left": 0, "padding-right": 2, head: [], border: [], compact: true },
+    colWidths: widths.map((width) => width + 2),
+    wordWrap: true,
+    wrapOnWordBoundary: true,
+  });
+  grid.push(
+    headings.map((heading) => options.paint.bold(heading)),
+    ...rows.map((row) => [...row]),
+  );
+  return grid
+    .toString()
+    .split("\n")
+    .map((line) => line.trimEnd())
+    .join("\n");
+}
+
+/** `key: value` lines with the values in one column. */
+export function facts(rows: readonly (readonly [string, string])[], paint: Paint): string {
+  const width = Math.max(...rows.map(([key]) => key.length)) + 2;
+  return rows.map(([key, value]) => `${paint.dim(`${key}:`.padEnd(width))} ${value}`).join("\n");
+}
+
+/** The longest two units of a duration: `3 d 4 h`, `12 s`. */
+export function durationText(ms: number): string {
+  const units: [string, number][] = [
+    ["d", 86_400_000],
+    ["h", 3_600_000],
+    ["min", 60_000],
+    ["s", 1000],
+  ];
+  const first = units.findIndex(([, size]) => ms >= size);
+  if (first === -1) return `${Math.max(0, Math.round(ms))} ms`;
+  let rest = ms;
+  return units
+    .slice(first, first + 2)
+    .map(([unit, size]) => {
+      const n = Math.floor(rest / size);
+      rest -= n * size;
+      return n === 0 ? "" : `${n} ${unit}`;
+    })
+    .filter((part) => part !== "")
+    .join(" ");
+}
+
+export function errorValue(error: unknown): Record<string, unknown> {
+  if (!(error instanceof NgrokdError)) return { code: "internal", message: reasonOf(error) };
+  return { code: error.code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }), ...error.details };
+}
+
+function errorText(error: unknown, paint: Paint): string {
+  const hint = error instanceof NgrokdError ? error.hint : undefined;
+  const message = error instanceof NgrokdError ? error.message : reasonOf(error);
+  const lines = [`${paint.bad("error:")} ${message}`];
+  if (hint !== undefined) lines.push(...hint.split("\n").map((line) => `${paint.name("hint:")}  ${line}`));
+  return `${lines.join("\n")}\n`;
+}
+
+function stackOf(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by ${stackOf(error.cause)}` : "";
+  return `${error.stack ?? error.message}${cause}`;
+}
+
+const visibleLength = (text: string): number =>
+  Math.max(...text.split("\n").map((line) => line.replaceAll(/\u001b\[[0-9;]*m/g, "").length));
+
+const same = (text: string): string => text;
+const plain: Paint = { bold: same, dim: same, good: same, bad: same, careful: same, name: same };
+const painted: Paint = {
+  bold: colors.bold,
+  dim: colors.dim,
+  good: colors.green,
+  bad: colors.red,
+  careful: colors.yellow,
+  name: colors.cyan,
+};
+
+const borderless = Object.fromEntries(
+  ["top", "top-mid", "top-left", "top-right", "bottom", "bottom-mid", "bottom-left", "bottom-right"]
+    .concat(["left", "left-mid", "mid", "mid-mid", "right", "right-mid", "middle"])
+    .map((part) => [part, ""]),
+);

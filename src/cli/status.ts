@@ -1,0 +1,75 @@
+import { type Status, statusSchema } from "../control/protocol.ts";
+import { command } from "./command.ts";
+import { ask } from "./daemon-socket.ts";
+import { durationText, facts, type Paint } from "./say.ts";
+
+export default command({
+  name: "status",
+  description: "How the daemon is: registration, certificate, last poll",
+  examples: ["ngrokd status", "ngrokd status --json"],
+  async run(args, io) {
+    const status = statusSchema.parse(await ask(args, io, { command: "status" }));
+    io.say.result(status, () => statusText(status, io.say.paint, new Date()));
+    return undefined;
+  },
+});
+
+/** Pure: the text of `ngrokd status`. */
+export function statusText(status: Status, paint: Paint, now: Date): string {
+  const rows: [string, string][] = [
+    ["State", phaseText(status, paint)],
+    ["Registration", registrationText(status, paint)],
+    ["Certificate", certificateText(status, paint)],
+    ["Ingress", status.ingress_endpoint + (status.insecure_skip_verify ? `  ${paint.bad("NOT VERIFIED")}` : "")],
+    ["Last poll", pollText(status, paint, now)],
+    ["Endpoints", endpointsText(status, paint)],
+    ["Connections", `${status.connections.active} open, ${status.connections.total} in all`],
+    ["Daemon", `ngrokd ${status.version}, pid ${status.pid}, up ${durationText(status.uptime_seconds * 1000)}`],
+    ["Configuration", status.config_path],
+    ["Hosts file", status.hosts_path],
+  ];
+  const warnings = status.warnings.map((warning) => `${paint.careful("warning:")} ${warning}`);
+  const hint = status.hint === "" ? [] : [`${paint.name("hint:")} ${status.hint}`];
+  return [facts(rows, paint), ...(warnings.length + hint.length > 0 ? [""] : []), ...warnings, ...hint].join("\n");
+}
+
+function phaseText({ phase, reason }: Status, paint: Paint): string {
+  const word = phase === "serving" ? paint.good(phase) : phase === "degraded" ? paint.bad(phase) : paint.careful(phase);
+  return reason === "" ? word : `${word}: ${reason}`;
+}
+
+function registrationText({ registration, operator_id }: Status, paint: Paint): string {
+  switch (registration) {
+    case "registered":
+      return `registered as ${operator_id}`;
+    case "waiting-for-key":
+      return paint.careful("waiting for an API key");
+    case "registering":
+      return "registering with ngrok";
+    case "failed":
+      return paint.bad("failed");
+  }
+}
+
+function certificateText({ certificate }: Status, paint: Paint): string {
+  if (certificate === null) return "none yet";
+  const { days_left, not_after } = certificate;
+  const until = `until ${not_after.slice(0, 10)}`;
+  if (days_left < 0) return paint.bad(`expired on ${not_after.slice(0, 10)}`);
+  return `valid for ${days_left < 2 ? durationText(days_left * 86_400_000) : `${Math.floor(days_left)} days`}, ${until}`;
+}
+
+function pollText({ last_poll }: Status, paint: Paint, now: Date): string {
+  if (last_poll === null) return "none yet";
+  const ago = `${durationText(now.getTime() - Date.parse(last_poll.time))} ago`;
+  return last_poll.ok ? `${paint.good("ok")}, ${ago}, took ${last_poll.took_ms} ms` : `${paint.bad("failed")} ${ago}: ${last_poll.reason}`;
+}
+
+function endpointsText({ endpoints }: Status, paint: Paint): string {
+  const { listening, failed, unsupported, draining } = endpoints;
+  const parts = [`${listening} listening`];
+  if (failed > 0) parts.push(paint.bad(`${failed} failed`));
+  if (unsupported > 0) parts.push(paint.careful(`${unsupported} not supported`));
+  if (draining > 0) parts.push(`${draining} draining`);
+  return parts.join(", ");
+}

@@ -1,0 +1,13 @@
+import { version } from "../version.ts";
+import { command } from "./command.ts";
+
+export default command({
+  name: "version",
+  description: "Show the version",
+  examples: ["ngrokd version", "ngrokd version --json"],
+  async run(_args, { net, say }) {
+    const { platform, arch } = process;
+    say.result({ version, runtime: net.runtime, platform, arch }, `ngrokd ${version} (${platform}; ${arch}; ${net.runtime})`);
+    return undefined;
+  },
+});

@@ -1,0 +1,93 @@
+import { type ErrorCode, isNgrokdError, NgrokdError } from "../model/error.ts";
+import type { Conn, Net } from "../net/types.ts";
+import { type Request, replySchema } from "./protocol.ts";
+
+export interface AskOptions {
+  /** Milliseconds for the whole exchange; 30 s where not given. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** One request to a running daemon. Answers the reply's `data`; rejects with `not-running`, `permission`, `timeout`, or what the daemon said. */
+export async function askDaemon(net: Net, path: string, request: Request, options: AskOptions = {}): Promise<unknown> {
+  const { timeoutMs = 30_000 } = options;
+  const deadline = new AbortController();
+  const late = new NgrokdError("timeout", `No answer from the daemon on "${path}" within ${timeoutMs / 1000} s`, {
+    hint: "see its log; `ngrokd health` tells whether it makes progress",
+  });
+  const timer = setTimeout(() => deadline.abort(late), timeoutMs);
+  const signal = options.signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, options.signal]);
+  try {
+    const conn = await dial(net, path, signal);
+    const text = await exchange(conn, JSON.stringify(request), signal);
+    return readReply(text, path);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Whether anything accepts connections on this socket. */
+export async function isAlive(net: Net, path: string): Promise<boolean> {
+  try {
+    const conn = await net.dial({ path }, { signal: AbortSignal.timeout(2000) });
+    conn.close();
+    return true;
+  } catch (error) {
+    // Only a refusal, or a path that is gone, proves that nobody is there.
+    return !isNgrokdError(error, "network");
+  }
+}
+
+async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> {
+  try {
+    return await net.dial({ path }, { signal });
+  } catch (error) {
+    if (isNgrokdError(error, "permission")) {
+      throw new NgrokdError("permission", `Cannot use the control socket "${path}": permission denied`, {
+        cause: error,
+        hint: 'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
+      });
+    }
+    if (!isNgrokdError(error, "network")) throw error;
+    throw new NgrokdError("not-running", `No daemon answers on the control socket "${path}"`, {
+      cause: error,
+      hint: "start it with `ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",
+    });
+  }
+}
+
+async function exchange(conn: Conn, request: string, signal: AbortSignal): Promise<string> {
+  const giveUp = (): void => conn.abort();
+  signal.addEventListener("abort", giveUp, { once: true });
+  try {
+    await conn.write(new TextEncoder().encode(`${request}\n`));
+    const decoder = new TextDecoder();
+    let text = "";
+    for (;;) {
+      const bytes = await conn.read();
+      if (bytes === null) return text;
+      text += decoder.decode(bytes, { stream: true });
+    }
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", giveUp);
+    conn.close();
+  }
+}
+
+function readReply(text: string, path: string): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new NgrokdError("protocol", `The daemon on "${path}" answered with something that is not JSON`, { cause });
+  }
+  const reply = replySchema.safeParse(value);
+  if (!reply.success)
+    throw new NgrokdError("protocol", `The daemon on "${path}" answered with something that is no reply`, { cause: reply.error });
+  if (reply.data.success) return reply.data.data;
+  const { error, code = "refused", hint } = reply.data;
+  throw new NgrokdError(code as ErrorCode, error, hint === undefined ? {} : { hint });
+}

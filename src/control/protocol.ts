@@ -1,0 +1,90 @@
+import { z } from "zod";
+
+/**
+ * The control socket: one JSON object for a connection, one back (protocol.md section 4). The names of the Go program's commands and
+ * fields keep their meaning; ours are added beside them.
+ */
+export const requestSchema = z.object({
+  command: z.string().max(64),
+  args: z.array(z.string()).max(16).nullish(),
+});
+export type Request = z.infer<typeof requestSchema>;
+
+export type Reply =
+  | { readonly success: true; readonly data: unknown }
+  | { readonly success: false; readonly error: string; readonly code?: string; readonly hint?: string };
+
+export const replySchema = z.union([
+  z.object({ success: z.literal(true), data: z.unknown() }),
+  z.object({ success: z.literal(false), error: z.string(), code: z.string().optional(), hint: z.string().optional() }),
+]);
+
+/** Requests larger than this are refused. */
+export const requestLimitBytes = 64 * 1024;
+/** A client that has not sent a whole request by then is let go. */
+export const requestDeadlineMs = 5000;
+
+const endpointState = z.enum(["listening", "failed", "unsupported", "draining"]);
+export type EndpointStateName = z.infer<typeof endpointState>;
+
+export const listItemSchema = z.object({
+  id: z.string(),
+  hostname: z.string(),
+  ip: z.string(),
+  port: z.number(),
+  url: z.string(),
+  local_listener: z.boolean(),
+  network_port: z.number(),
+  listen_interface: z.string(),
+  // Ours from here on.
+  proto: z.string(),
+  ids: z.array(z.string()),
+  state: endpointState,
+  /** Empty while all is well. */
+  reason: z.string(),
+  /** What deserves attention although the endpoint works, such as a hosts line of the user's own that comes first. */
+  warning: z.string(),
+  connections: z.object({ active: z.number(), total: z.number(), errors: z.number(), refused: z.number(), last_error: z.string() }),
+  bytes: z.object({ up: z.number(), down: z.number() }),
+  /** RFC 3339, or empty. */
+  last_activity: z.string(),
+});
+export type ListItem = z.infer<typeof listItemSchema>;
+export const listSchema = z.array(listItemSchema);
+
+export const statusSchema = z.object({
+  registered: z.boolean(),
+  operator_id: z.string(),
+  endpoint_count: z.number(),
+  ingress_endpoint: z.string(),
+  // Ours from here on.
+  version: z.string(),
+  pid: z.number(),
+  runtime: z.string(),
+  /** starting, serving, degraded or stopping. */
+  phase: z.string(),
+  /** Why it is not simply serving; empty otherwise. */
+  reason: z.string(),
+  hint: z.string(),
+  registration: z.enum(["waiting-for-key", "registering", "registered", "failed"]),
+  start_time: z.string(),
+  uptime_seconds: z.number(),
+  certificate: z.object({ not_after: z.string(), days_left: z.number(), fingerprint: z.string() }).nullable(),
+  last_poll: z.object({ time: z.string(), ok: z.boolean(), took_ms: z.number(), reason: z.string() }).nullable(),
+  endpoints: z.object({ listening: z.number(), failed: z.number(), unsupported: z.number(), draining: z.number() }),
+  connections: z.object({ active: z.number(), total: z.number() }),
+  config_path: z.string(),
+  hosts_path: z.string(),
+  insecure_skip_verify: z.boolean(),
+  warnings: z.array(z.string()),
+});
+export type Status = z.infer<typeof statusSchema>;
+
+export const healthSchema = z.object({
+  healthy: z.boolean(),
+  ready: z.boolean(),
+  /** Why it is not ready; empty otherwise. */
+  reason: z.string(),
+  address: z.string(),
+});
+export type HealthReport = z.infer<typeof healthSchema>;

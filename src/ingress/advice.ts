@@ -1,0 +1,13 @@
+/**
+ * One sentence of advice for the refusals of ngrok's ingress that users meet; undefined where the ingress's own message says it all.
+ * Source: ngrok's public error reference.
+ */
+export function refusalAdvice(code: string): string | undefined {
+  return advice[code.replace(/^ERR_NGROK_/, "")];
+}
+
+const advice: Readonly<Record<string, string>> = {
+  "3200": "the endpoint is offline: start its agent, or delete it in ngrok's dashboard",
+  "8012": "ngrok's agent cannot reach the service behind the endpoint: is the service running?",
+  "19002": "bindings are not enabled on this account: ask ngrok's support for them",
+};

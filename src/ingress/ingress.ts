@@ -1,0 +1,116 @@
+import { isNgrokdError, NgrokdError } from "../model/error.ts";
+import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
+import { decodeConnResponse, encodeConnRequest, splitFrame } from "./frame.ts";
+
+/** The way to ngrok's ingress as it is now; read anew for every dial, so a renewed certificate or CA counts at once. */
+export interface IngressSettings {
+  readonly host: string;
+  readonly port: number;
+  /** PEM. */
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: readonly string[];
+  readonly insecureSkipVerify: boolean;
+}
+
+/** What the ingress answered to one request. A refusal is an answer, not an exception. */
+export type Opened =
+  | {
+      readonly kind: "accepted";
+      readonly conn: Conn;
+      /** Bytes of the stream that came with the answer; they go to the client first. May be empty. */
+      readonly first: Uint8Array;
+      readonly endpointId: string;
+      readonly proto: string;
+      readonly notices: readonly string[];
+    }
+  | { readonly kind: "refused"; readonly code: string; readonly message: string; readonly notices: readonly string[] };
+
+export interface Ingress {
+  /**
+   * A connection to the endpoint `host:port`, ready to carry its bytes. `signal` bounds dial, TLS and header together.
+   * Rejects with NgrokdError: what {@link Net.dial} rejects with, `protocol` for an answer that is none, or the signal's reason.
+   */
+  open(target: { host: string; port: number }, signal: AbortSignal): Promise<Opened>;
+}
+
+/**
+ * The client side of the binding protocol (protocol.md section 3). Every request dials; no byte of a client's leaves before the answer,
+ * so a caller may try again elsewhere after a failure.
+ */
+export function createIngress(net: Net, settings: () => IngressSettings): Ingress {
+  return {
+    async open(target, signal) {
+      const { host, port, ...tls } = settings();
+      const conn = await net.dial({ host, port }, { tls: tlsOptions(host, tls), signal });
+      return await upgrade(conn, target, signal);
+    },
+  };
+}
+
+/** Asks for one endpoint on a fresh, handshaken connection; the connection is aborted unless the answer is "accepted". */
+export async function upgrade(conn: Conn, target: { host: string; port: number }, signal: AbortSignal): Promise<Opened> {
+  const giveUp = (): void => conn.abort();
+  signal.addEventListener("abort", giveUp, { once: true });
+  try {
+    signal.throwIfAborted();
+    await conn.write(encodeConnRequest(target));
+    const { payload, rest } = await readFrame(conn);
+    const reply = decodeConnResponse(payload);
+    if (!reply.ok) throw new NgrokdError("protocol", `The ingress answered nonsense for "${target.host}": ${reply.reason}`);
+    if (reply.value.kind === "accepted") return { ...reply.value, conn, first: rest };
+    conn.close();
+    return reply.value;
+  } catch (error) {
+    conn.abort();
+    if (signal.aborted) throw signal.reason;
+    throw refusedCertificate(error) ?? error;
+  } finally {
+    signal.removeEventListener("abort", giveUp);
+  }
+}
+
+async function readFrame(conn: Conn): Promise<{ payload: Uint8Array; rest: Uint8Array }> {
+  let seen: Uint8Array = new Uint8Array(0);
+  for (;;) {
+    const bytes = await conn.read();
+    if (bytes === null)
+      throw seen.length < 2 ? unknownCertificate() : new NgrokdError("protocol", "The ingress closed in the middle of its answer");
+    seen = seen.length === 0 ? bytes : concat(seen, bytes);
+    const split = splitFrame(seen);
+    if (split.kind === "frame") return split;
+  }
+}
+
+/** Closing before the length bytes is how this ingress says that it does not know a certificate. Source: protocol.md section 3. */
+function unknownCertificate(cause?: unknown): NgrokdError {
+  return new NgrokdError(
+    "tls",
+    "The ingress closed the connection without an answer; it usually means that it does not know this client certificate",
+    {
+      hint: "was the operator deleted in ngrok's dashboard, or does the certificate belong to another account? see `ngrokd status`",
+      cause,
+    },
+  );
+}
+
+/** With TLS 1.3 a refused client certificate shows on the first read, as an alert. Source: bun-notes.md section 5. */
+function refusedCertificate(error: unknown): NgrokdError | undefined {
+  if (!isNgrokdError(error, "tls") || error.hint !== undefined) return undefined;
+  return new NgrokdError("tls", `The ingress refused our client certificate: ${error.message}`, {
+    hint: "the certificate may have expired or belong to a deleted operator; see `ngrokd status`",
+    cause: error,
+    details: { ...error.details },
+  });
+}
+
+function tlsOptions(serverName: string, tls: Omit<IngressSettings, "host" | "port">): TlsClientOptions {
+  return { serverName, ...tls };
+}
+
+function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}

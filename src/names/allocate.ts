@@ -1,0 +1,85 @@
+import type { Hostname } from "../model/hostname.ts";
+import { type Ip, ipFromNumber, type Subnet, subnetHas, subnetSize, subnetText } from "../model/ip.ts";
+
+/**
+ * Which name has which address. No two names share one. The order carries recency: names that are gone come first, the longest gone
+ * foremost, then those present, sorted; so the file needs no times, and an unchanged pass gives an equal map.
+ */
+export type Assignment = ReadonlyMap<Hostname, Ip>;
+
+export interface Allocation {
+  /** Every wanted name but the failed ones, and the names that are gone and keep their address. */
+  readonly assignment: Assignment;
+  /** Wanted names for which no address is left, with the reason. */
+  readonly failed: ReadonlyMap<Hostname, string>;
+}
+
+/** How many names that are gone keep their address; beyond that the longest gone are forgotten, so the file cannot grow without end. */
+export const remembered = 100_000;
+
+/**
+ * Gives every wanted name one address of `range`. A name keeps the address it had, also through its absence: the address of a name
+ * that is gone goes to another only once the range is used up, the longest gone first. A saved address outside `range`, reserved, or
+ * held by an earlier name too (the Go program wrote such files) counts as none. `avoid`, addresses where something else listens, only
+ * concerns names that have no address yet. The order of `wanted` does not matter. Linear in names, apart from sorting them.
+ */
+export function allocate(input: {
+  wanted: readonly Hostname[];
+  saved: Assignment;
+  range: Subnet;
+  avoid: ReadonlySet<Ip>;
+}): Allocation {
+  const { range, avoid } = input;
+  const wanted = new Set(input.wanted);
+  const kept = firstHolders(input.saved, range);
+  const gone = [...kept].filter(([name]) => !wanted.has(name)).slice(-remembered);
+  const free = freeAddresses(range, new Set(kept.values()), gone, avoid);
+  const present = new Map<Hostname, Ip>();
+  const failed = new Map<Hostname, string>();
+  for (const name of [...wanted].sort()) {
+    const ip = kept.get(name) ?? free.next().value;
+    if (ip === undefined) failed.set(name, `no address is left in ${subnetText(range)}; a wider net.subnet makes room`);
+    else present.set(name, ip);
+  }
+  const given = new Set(present.values());
+  return { assignment: new Map([...gone.filter(([, ip]) => !given.has(ip)), ...present]), failed };
+}
+
+/** True for addresses that never belong to a name: network and broadcast ends, and those of 127.0.0.0/8 that others count on. */
+export function isReserved(ip: Ip): boolean {
+  return others.has(ip) || ip.endsWith(".0") || ip.endsWith(".255");
+}
+
+const others: ReadonlySet<string> = new Set([
+  "127.0.0.1", // localhost
+  "127.0.0.11", // Docker's resolver inside containers
+  "127.0.0.53", // systemd-resolved
+  "127.0.0.54", // systemd-resolved, proxy only
+  "127.0.1.1", // the machine's own name on Debian, dnsmasq of NetworkManager
+]);
+
+function firstHolders(saved: Assignment, range: Subnet): Map<Hostname, Ip> {
+  const held = new Set<Ip>();
+  const kept = new Map<Hostname, Ip>();
+  for (const [name, ip] of saved) {
+    if (held.has(ip) || isReserved(ip) || !subnetHas(range, ip)) continue;
+    held.add(ip);
+    kept.set(name, ip);
+  }
+  return kept;
+}
+
+/** What may be given to a new name: first what no name holds, upwards, then what belonged to names that are gone, in their order. */
+function* freeAddresses(
+  range: Subnet,
+  held: ReadonlySet<Ip>,
+  gone: readonly (readonly [Hostname, Ip])[],
+  avoid: ReadonlySet<Ip>,
+): Generator<Ip, undefined> {
+  const end = range.first + subnetSize(range);
+  for (let n = range.first; n < end; n++) {
+    const ip = ipFromNumber(n);
+    if (!held.has(ip) && !avoid.has(ip) && !isReserved(ip)) yield ip;
+  }
+  for (const [, ip] of gone) if (!avoid.has(ip)) yield ip;
+}

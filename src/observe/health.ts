@@ -1,0 +1,39 @@
+import { Hono } from "hono";
+import { serve } from "srvx";
+import { fileError } from "../files/atomic.ts";
+
+/** What the health server asks of the daemon; each is called for every request. */
+export interface HealthSource {
+  /** Whether the process can make progress; the reason where it cannot. */
+  live(): { ok: boolean; reason: string };
+  ready(): { ok: boolean; reason: string };
+  /** The body of /status; protocol.md section 5, and more. */
+  status(): unknown;
+}
+
+/** The HTTP server of protocol.md section 5. Rejects where the address cannot be had. */
+export async function startHealthServer(address: { host: string; port: number }, source: HealthSource): Promise<{ url: string; close(): Promise<void> }> {
+  const server = serve({ fetch: healthApp(source).fetch, hostname: address.host, port: address.port, silent: true, manual: true, gracefulShutdown: false });
+  try {
+    await server.serve();
+    await server.ready();
+  } catch (error) {
+    throw fileError(`Cannot listen on "${address.host}:${address.port}" for health checks`, error);
+  }
+  return { url: server.url ?? `http://${address.host}:${address.port}/`, close: () => server.close(true) };
+}
+
+function healthApp(source: HealthSource): Hono {
+  const app = new Hono();
+  const answer =
+    (good: string, ask: () => { ok: boolean; reason: string }) =>
+    (context: { text(body: string, status: 200 | 503): Response }): Response => {
+      const { ok, reason } = ask();
+      return ok ? context.text(`${good}\n`, 200) : context.text(`${reason}\n`, 503);
+    };
+  for (const path of ["/health", "/healthz"]) app.get(path, answer("ok", source.live));
+  for (const path of ["/ready", "/readyz"]) app.get(path, answer("ready", source.ready));
+  app.get("/status", (context) => context.json(source.status() as object));
+  app.notFound((context) => context.text("not found; try /healthz, /readyz or /status\n", 404));
+  return app;
+}

@@ -1,0 +1,123 @@
+import { createConsola, type LogObject, type LogType } from "consola";
+import { colors } from "consola/utils";
+import type { Log, LogFields } from "../model/log.ts";
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+export interface LogOptions {
+  readonly level: LogLevel;
+  /** `auto`: text on a terminal, one JSON object a line otherwise. */
+  readonly format: "auto" | "text" | "json";
+  readonly isTerminal: boolean;
+  readonly write: (line: string) => void;
+  /** Strings that must never be written, such as the API key; asked anew for every line. */
+  readonly secrets: () => readonly string[];
+  /** A message equal to one within this time is only counted; the count is told afterwards. Milliseconds. */
+  readonly repeatWindowMs?: number;
+}
+
+export interface DaemonLog extends Log {
+  setLevel(level: LogLevel): void;
+  /** Tells the counts of repeats that are still held back. Call it before the process ends. */
+  flush(): void;
+}
+
+export function createLog(options: LogOptions): DaemonLog {
+  const { format, isTerminal, write, secrets } = options;
+  const json = format === "json" || (format === "auto" && !isTerminal);
+  const print = json ? jsonLine : textLine(isTerminal && (process.env.NO_COLOR ?? "") === "");
+  const consola = createConsola({
+    level: consolaLevel[options.level],
+    throttle: 0,
+    reporters: [{ log: (entry) => write(`${redact(print(entry), secrets())}\n`) }],
+  });
+  const repeats = collapseRepeats(options.repeatWindowMs ?? 60_000);
+  const say =
+    (type: LogLevel) =>
+    (message: string, fields: LogFields = {}) => {
+      if (consolaLevel[type] > consola.level) return;
+      const emit = (text: string): void => consola[type]({ message: text, additional: [], args: [text, fields] });
+      repeats.pass(`${type} ${message}`, (n) => emit(n === 0 ? message : `${message} (${n} more ${n === 1 ? "time" : "times"})`));
+    };
+  return {
+    debug: say("debug"),
+    info: say("info"),
+    warn: say("warn"),
+    error: say("error"),
+    setLevel: (level) => {
+      consola.level = consolaLevel[level];
+    },
+    flush: repeats.flush,
+  };
+}
+
+/** Replaces every secret of 4 characters or more. */
+export function redact(text: string, secrets: readonly string[]): string {
+  return secrets.filter((secret) => secret.length >= 4).reduce((clean, secret) => clean.replaceAll(secret, "[redacted]"), text);
+}
+
+/**
+ * Lets the first of equal lines through at once, counts those that follow within the window, and tells the count when it ends: a
+ * failing endpoint under load costs two lines a minute, not thousands.
+ */
+function collapseRepeats(windowMs: number) {
+  interface Held {
+    count: number;
+    readonly emit: (repeats: number) => void;
+    readonly timer: ReturnType<typeof setTimeout>;
+  }
+  const held = new Map<string, Held>();
+  const release = (key: string): void => {
+    const entry = held.get(key);
+    if (entry === undefined) return;
+    clearTimeout(entry.timer);
+    held.delete(key);
+    if (entry.count > 0) entry.emit(entry.count);
+  };
+  return {
+    pass(key: string, emit: (repeats: number) => void): void {
+      const entry = held.get(key);
+      if (entry !== undefined) {
+        entry.count += 1;
+        return;
+      }
+      if (held.size >= 1000) release(held.keys().next().value ?? "");
+      const timer = setTimeout(() => release(key), windowMs);
+      timer.unref?.();
+      held.set(key, { count: 0, emit, timer });
+      emit(0);
+    },
+    flush(): void {
+      for (const key of [...held.keys()]) release(key);
+    },
+  };
+}
+
+const consolaLevel: Readonly<Record<LogLevel, number>> = { error: 0, warn: 1, info: 3, debug: 4 };
+
+function partsOf(entry: LogObject): { message: string; fields: LogFields } {
+  const [message, fields] = entry.args as [string, LogFields | undefined];
+  return { message, fields: fields ?? {} };
+}
+
+function jsonLine(entry: LogObject): string {
+  const { message, fields } = partsOf(entry);
+  return JSON.stringify({ time: entry.date.toISOString(), level: entry.type, message, ...fields });
+}
+
+function textLine(colourful: boolean): (entry: LogObject) => string {
+  const tint = (type: LogType, text: string): string => {
+    if (!colourful) return text;
+    if (type === "error") return colors.red(text);
+    if (type === "warn") return colors.yellow(text);
+    return type === "debug" ? colors.gray(text) : colors.cyan(text);
+  };
+  return (entry) => {
+    const { message, fields } = partsOf(entry);
+    const time = entry.date.toTimeString().slice(0, 8);
+    // A line of the log is a line: whatever came from outside cannot start another.
+    const safe = message.replaceAll(/[\u0000-\u001f\u007f]+/g, " ");
+    const hint = fields.hint === undefined ? "" : `\n         ${tint("info", "hint:")} ${fields.hint}`;
+    return `${time} ${tint(entry.type, entry.type.padEnd(5))} ${safe}${hint}`;
+  };
+}
