@@ -1,6 +1,6 @@
 #!/usr/bin/env -S deno run -A
-import { runCli } from "./cli/run.ts";
 import type { Io } from "./cli/command.ts";
+import { runCli } from "./cli/run.ts";
 import { createSay, type Output } from "./cli/say.ts";
 import type { Net } from "./net/types.ts";
 

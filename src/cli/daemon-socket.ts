@@ -1,32 +1,10 @@
-import { loadConfig } from "../config/load.ts";
+import { findSocketPath } from "../config/paths.ts";
 import { askDaemon } from "../control/client.ts";
 import type { Request } from "../control/protocol.ts";
-import { isNgrokdError } from "../model/error.ts";
 import type { Io } from "./command.ts";
 
-interface SocketArgs {
-  readonly socket?: string | undefined;
-  readonly config?: string | undefined;
+/** Asks the daemon that `--socket` and `--config` mean; `timeoutMs` is for the whole exchange. */
+export async function ask(args: { socket?: string | undefined; config?: string | undefined }, io: Io, request: Request, timeoutMs = 30_000): Promise<unknown> {
+  const path = await findSocketPath({ env: io.env, ...(args.socket && { flag: args.socket }), ...(args.config && { config: args.config }) });
+  return await askDaemon(io.net, path, request, { timeoutMs });
 }
-
-/** Asks the daemon that these arguments mean. */
-export async function ask(args: SocketArgs, io: Io, request: Request, timeoutMs = 30_000): Promise<unknown> {
-  return await askDaemon(io.net, await socketPath(args, io), request, { timeoutMs });
-}
-
-/** --socket, then NGROKD_SOCKET, then the configuration file, then the default. */
-export async function socketPath(args: SocketArgs, io: Io): Promise<string> {
-  if (args.socket !== undefined) return args.socket;
-  const fromEnvironment = io.env.NGROKD_SOCKET;
-  if (fromEnvironment !== undefined && fromEnvironment !== "") return fromEnvironment;
-  try {
-    const { config } = await loadConfig({ file: args.config, env: io.env });
-    return config.server.socket_path;
-  } catch (error) {
-    // The file may well be root's alone; its socket is then most likely where it always is.
-    if (args.config === undefined && isNgrokdError(error, "permission")) return defaultSocketPath;
-    throw error;
-  }
-}
-
-const defaultSocketPath = "/var/run/ngrokd.sock";

@@ -10,18 +10,29 @@ export default command({
   async run(args, io) {
     const { say } = io;
     const items = listSchema.parse(await ask(args, io, { command: "list" }));
-    const status = items.length === 0 || !say.json ? statusSchema.parse(await ask(args, io, { command: "status" })) : undefined;
-    if (status?.insecure_skip_verify === true && !say.json) {
-      say.warn("the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic");
+    if (say.json) {
+      say.result(items, "");
+      return undefined;
     }
-    say.result(items, () => (items.length === 0 ? emptyText(status?.reason ?? "", status?.hint ?? "") : listText(items, say.paint, say.width)));
+    const status = statusSchema.parse(await ask(args, io, { command: "status" }));
+    if (status.insecure_skip_verify) {
+      say.warn(
+        "the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic",
+      );
+    }
+    say.result(items, items.length === 0 ? emptyText(status.reason, status.hint) : listText(items, say.paint, say.width));
     return undefined;
   },
 });
 
 /** Pure: the text of `ngrokd list`. */
 export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
-  const rows = items.map((item) => [item.url, item.ip === "" ? "-" : `${item.ip}:${item.port}`, stateText(item, paint), connectionsText(item)]);
+  const rows = items.map((item) => [
+    item.url,
+    item.ip === "" ? "-" : `${item.ip}:${item.port}`,
+    stateText(item, paint),
+    connectionsText(item),
+  ]);
   return table(["URL", "ADDRESS", "STATE", "CONNECTIONS"], rows, { width, wrap: 2, paint });
 }
 
@@ -39,6 +50,7 @@ function connectionsText({ connections, ip }: ListItem): string {
 
 function emptyText(reason: string, hint: string): string {
   const why = reason === "" ? "The account has no endpoint with a Kubernetes binding." : `The daemon is not serving: ${reason}`;
-  const next = hint === "" ? "Make one in ngrok's dashboard, or with `ngrok http 8080 --url http://hello.example --binding kubernetes`." : hint;
+  const next =
+    hint === "" ? "Make one in ngrok's dashboard, or with `ngrok http 8080 --url http://hello.example --binding kubernetes`." : hint;
   return `No endpoints. ${why}\n${next}`;
 }

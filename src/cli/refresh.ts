@@ -16,7 +16,10 @@ export default command({
       if (pass.hint !== "") io.say.note(`${io.say.paint.name("hint:")}  ${pass.hint}`);
       return 1;
     }
-    io.say.result(pass, `Polled ngrok in ${pass.took_ms} ms: ${pass.endpoint_count} ${pass.endpoint_count === 1 ? "endpoint" : "endpoints"}.`);
+    io.say.result(
+      pass,
+      `Polled ngrok in ${pass.took_ms} ms: ${pass.endpoint_count} ${pass.endpoint_count === 1 ? "endpoint" : "endpoints"}.`,
+    );
     return pass.ok ? 0 : 1;
   },
 });

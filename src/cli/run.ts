@@ -1,10 +1,11 @@
 import { renderUsage, runCommand } from "citty";
-import { NgrokdError, type ErrorCode } from "../model/error.ts";
+import { NgrokdError } from "../model/error.ts";
 import { closest } from "../model/similar.ts";
 import { version } from "../version.ts";
 import { type Command, type ExitCode, globalArgs, type Io } from "./command.ts";
-import { errorValue, type Say } from "./say.ts";
 import { commands, type Tree } from "./commands.ts";
+import { exitCodeOf, exitCodes } from "./exit-codes.ts";
+import type { Say } from "./say.ts";
 
 /** Everything from the words on the command line to an exit code; what goes wrong is said here, once. */
 export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
@@ -13,26 +14,6 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
   } catch (error) {
     io.say.error(error);
     return exitCodeOf(error);
-  }
-}
-
-/** docs/usage.md, "Exit codes". */
-export const exitCodes = { ok: 0, failure: 1, usage: 2, cut: 3, notRunning: 4, permission: 5, alreadyRunning: 6 } as const;
-
-export function exitCodeOf(error: unknown): ExitCode {
-  const code = errorValue(error).code as ErrorCode | "internal";
-  switch (code) {
-    case "usage":
-    case "config":
-      return exitCodes.usage;
-    case "not-running":
-      return exitCodes.notRunning;
-    case "permission":
-      return exitCodes.permission;
-    case "already-running":
-      return exitCodes.alreadyRunning;
-    default:
-      return exitCodes.failure;
   }
 }
 
@@ -80,7 +61,10 @@ function resolve(argv: readonly string[]): Resolved {
     if (entry === undefined) {
       const near = closest(word, Object.keys(node));
       throw new NgrokdError("usage", `Unknown command "${[...path, word].join(" ")}"`, {
-        hint: near === undefined ? `\`${["ngrokd", ...path, "--help"].join(" ")}\` lists the commands` : `did you mean \`${["ngrokd", ...path, near].join(" ")}\`?`,
+        hint:
+          near === undefined
+            ? `\`${["ngrokd", ...path, "--help"].join(" ")}\` lists the commands`
+            : `did you mean \`${["ngrokd", ...path, near].join(" ")}\`?`,
       });
     }
     path.push(word);
@@ -99,14 +83,22 @@ async function groupHelp(tree: Tree, path: readonly string[], rest: readonly str
     say.result({ version }, `ngrokd ${version}`);
     return exitCodes.ok;
   }
-  const unknown = rest.find((arg) => arg.startsWith("-") && !["--help", "-h"].includes(arg) && !takesValue(arg) && !Object.hasOwn(globalArgs, arg.replace(/^--/, "").split("=")[0] ?? ""));
+  const unknown = rest.find(
+    (arg) =>
+      arg.startsWith("-") &&
+      !["--help", "-h"].includes(arg) &&
+      !takesValue(arg) &&
+      !Object.hasOwn(globalArgs, arg.replace(/^--/, "").split("=")[0] ?? ""),
+  );
   if (unknown !== undefined) throw usageError(`Unknown flag "${unknown}"`, path);
   const text = groupUsage(tree, path, say);
   if (path.length === 0 || rest.includes("--help") || rest.includes("-h")) {
     say.result({ commands: Object.keys(tree) }, text);
     return exitCodes.ok;
   }
-  throw new NgrokdError("usage", `\`ngrokd ${path.join(" ")}\` needs one of: ${Object.keys(tree).join(", ")}`, { hint: `\`ngrokd ${path.join(" ")} --help\` explains them` });
+  throw new NgrokdError("usage", `\`ngrokd ${path.join(" ")}\` needs one of: ${Object.keys(tree).join(", ")}`, {
+    hint: `\`ngrokd ${path.join(" ")} --help\` explains them`,
+  });
 }
 
 function groupUsage(tree: Tree, path: readonly string[], say: Say): string {
@@ -116,7 +108,13 @@ function groupUsage(tree: Tree, path: readonly string[], say: Say): string {
   const rows = Object.entries(tree).map(([word, { description }]) => line(word, description));
   const head = path.length === 0 ? [`ngrokd ${version}: ngrok's Kubernetes-bound endpoints on this machine, without Kubernetes`, ""] : [];
   const flags = Object.entries(globalArgs).map(([flag, { description }]) => `  ${name(`--${flag}`.padEnd(width))}${description}`);
-  const first = ["", bold("First steps"), `  ${dim("$")} ngrokd demo            ${dim("see it work, without an account and without root")}`, `  ${dim("$")} ngrokd set-api-key     ${dim("give it your key from dashboard.ngrok.com/api-keys")}`, `  ${dim("$")} sudo ngrokd serve      ${dim("run the daemon")}`];
+  const first = [
+    "",
+    bold("First steps"),
+    `  ${dim("$")} ngrokd demo            ${dim("see it work, without an account and without root")}`,
+    `  ${dim("$")} ngrokd set-api-key     ${dim("give it your key from dashboard.ngrok.com/api-keys")}`,
+    `  ${dim("$")} sudo ngrokd serve      ${dim("run the daemon")}`,
+  ];
   return [
     ...head,
     `${bold("Usage")}  ngrokd ${[...path, "<command>"].join(" ")} [flags]`,
@@ -134,7 +132,9 @@ function groupUsage(tree: Tree, path: readonly string[], say: Say): string {
 
 async function usage(command: Command): Promise<string> {
   const text = await renderUsage(command, { meta: { name: "ngrokd" } });
-  return command.examples.length === 0 ? text.trimEnd() : `${text.trimEnd()}\n\nEXAMPLES\n\n${command.examples.map((line) => `  $ ${line}`).join("\n")}`;
+  return command.examples.length === 0
+    ? text.trimEnd()
+    : `${text.trimEnd()}\n\nEXAMPLES\n\n${command.examples.map((line) => `  $ ${line}`).join("\n")}`;
 }
 
 /** citty lets unknown flags pass; a typo in a flag must not. */

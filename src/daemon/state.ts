@@ -1,7 +1,7 @@
+import type { Meter } from "../forward/meter.ts";
 import type { Proto } from "../model/endpoint.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Ip } from "../model/ip.ts";
-import type { Meter } from "../forward/meter.ts";
 
 /** One word for how the daemon is. `degraded`: it runs, and something that it should do it cannot; `reason` says what. */
 export type Phase = "starting" | "serving" | "degraded" | "stopping";

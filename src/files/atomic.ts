@@ -7,9 +7,14 @@ import { NgrokdError } from "../model/error.ts";
 /**
  * Replaces a whole file or leaves it as it was, whatever happens in between: temporary file in the same folder (so that rename stays
  * on one file system), fsync, rename, fsync of the folder. The new file has `mode` from its first moment on, whatever the umask, and
- * the owner of the file it replaces. Rejects with the NgrokdError `state` or `permission`, the cause attached.
+ * the owner of the file it replaces. Rejects with the NgrokdError `state` or `permission`, the cause attached. `rename` stands in for
+ * the system's: for a caller that must look once more before it, and for tests; after a rejection of it the old file is still there.
  */
-export async function writeFileAtomic(path: string, content: string | Uint8Array, options: { mode: number }): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  content: string | Uint8Array,
+  options: { mode: number; rename?: (from: string, to: string) => Promise<void> },
+): Promise<void> {
   const temporary = join(dirname(path), `.${randomBytes(6).toString("hex")}.ngrokd.tmp`);
   let made = false;
   try {
@@ -24,7 +29,7 @@ export async function writeFileAtomic(path: string, content: string | Uint8Array
     } finally {
       await file.close();
     }
-    await rename(temporary, path);
+    await (options.rename ?? rename)(temporary, path);
     await syncFolder(dirname(path));
   } catch (error) {
     if (made) await unlink(temporary).catch(() => undefined);

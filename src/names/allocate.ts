@@ -23,12 +23,7 @@ export const remembered = 100_000;
  * held by an earlier name too (the Go program wrote such files) counts as none. `avoid`, addresses where something else listens, only
  * concerns names that have no address yet. The order of `wanted` does not matter. Linear in names, apart from sorting them.
  */
-export function allocate(input: {
-  wanted: readonly Hostname[];
-  saved: Assignment;
-  range: Subnet;
-  avoid: ReadonlySet<Ip>;
-}): Allocation {
+export function allocate(input: { wanted: readonly Hostname[]; saved: Assignment; range: Subnet; avoid: ReadonlySet<Ip> }): Allocation {
   const { range, avoid } = input;
   const wanted = new Set(input.wanted);
   const kept = firstHolders(input.saved, range);

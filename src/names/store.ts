@@ -55,7 +55,7 @@ function parseAssignment(text: string): Parsed<{ assignment: Assignment; skipped
   try {
     content = JSON.parse(text);
   } catch (error) {
-    return unparsed(`it is not JSON (${reasonOf(error)})`);
+    return unparsed(`it is not JSON (${quote(reasonOf(error))})`);
   }
   if (typeof content !== "object" || content === null || Array.isArray(content)) return unparsed("it is not a JSON object");
   const assignment = new Map<Hostname, Ip>();

@@ -12,8 +12,18 @@ export interface HealthSource {
 }
 
 /** The HTTP server of protocol.md section 5. Rejects where the address cannot be had. */
-export async function startHealthServer(address: { host: string; port: number }, source: HealthSource): Promise<{ url: string; close(): Promise<void> }> {
-  const server = serve({ fetch: healthApp(source).fetch, hostname: address.host, port: address.port, silent: true, manual: true, gracefulShutdown: false });
+export async function startHealthServer(
+  address: { host: string; port: number },
+  source: HealthSource,
+): Promise<{ url: string; close(): Promise<void> }> {
+  const server = serve({
+    fetch: healthApp(source).fetch,
+    hostname: address.host,
+    port: address.port,
+    silent: true,
+    manual: true,
+    gracefulShutdown: false,
+  });
   try {
     await server.serve();
     await server.ready();

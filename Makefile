@@ -1,0 +1,78 @@
+# Needs make, Node and npm: Bun, Deno, TypeScript and Biome come with `npm ci`, which the first target that needs them runs.
+
+PREFIX ?= /usr/local
+# What `make dist` builds; `make dist TARGETS=linux-x64` builds one.
+TARGETS ?= linux-x64 linux-x64-musl linux-arm64 linux-arm64-musl darwin-x64 darwin-arm64 windows-x64
+
+version := $(shell node -p 'require("./package.json").version')
+commit := $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
+archives := $(TARGETS:%=dist/ngrokd-$(version)-%.tar.gz)
+# npm writes this file at the end of an install: older than the lock means that the lock has changed since.
+modules := node_modules/.package-lock.json
+# Folders too: their times tell of files that are gone.
+sources := $(shell find src) package.json $(modules) Makefile
+bun := node_modules/.bin/bun
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help build demo test check fmt dist install clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+build: dist/ngrokd ## Build dist/ngrokd for this machine
+
+demo: dist/ngrokd ## Show it all working: no account, no root (DEMO_ONCE=1: check and exit)
+	@dist/ngrokd demo
+
+test: dist/ngrokd ## Run all checks, tests and stories
+	@$(bun) test/run.ts
+
+check: $(modules) ## Check format, lint, types and import arrows
+	@$(bun) test/run.ts checks
+
+fmt: $(modules) ## Format, and fix what can be fixed safely
+	@node_modules/.bin/biome check --write .
+
+dist: $(archives) ## Build the release archives of all systems, and SHA256SUMS
+	@cd dist && $(sha256) $(notdir $(archives)) > SHA256SUMS
+	@cat dist/SHA256SUMS
+
+install: dist/ngrokd ## Install to PREFIX (/usr/local), below DESTDIR where it is set
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 0755 dist/ngrokd '$(DESTDIR)$(PREFIX)/bin/ngrokd'
+
+clean: ## Remove what was built
+	rm -rf dist
+
+$(modules): package-lock.json
+	npm ci --no-audit --no-fund
+	@touch $@
+
+# --- The binary -------------------------------------------------------------------------------------------------------------------
+# The autoload settings keep it from reading a bunfig.toml or .env of the folder it is started in. It must never be stripped: that
+# leaves a bare bun. With a source map inside, stack traces name files and lines of src/; Bun also leaves maps beside the binary,
+# so it is built in a folder of its own and moved, which spares a running binary as well. Equal sources give equal bytes.
+compile = $(bun) build src/main.ts --compile --minify --bytecode --format=esm --sourcemap=linked --production \
+	--no-compile-autoload-bunfig --no-compile-autoload-dotenv --define 'NGROKD_COMMIT="$(commit)"'
+
+dist/ngrokd: $(sources)
+	@rm -rf dist/host && mkdir -p dist/host
+	$(compile) --outfile dist/host/ngrokd
+	@mv dist/host/ngrokd $@ && rm -rf dist/host
+
+# --- The release ------------------------------------------------------------------------------------------------------------------
+# For a foreign system Bun fetches its own runtime, same version, from the package registry and keeps it. tar.gz for Windows too:
+# its tar reads it. Times, owners and order are fixed, so that equal binaries give equal archives; both GNU tar and bsdtar can do it.
+exe = $(if $(findstring windows,$*),ngrokd.exe,ngrokd)
+built_at := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d%H%M.%S 2>/dev/null || echo 200001010000)
+tar_owner := $(if $(findstring GNU,$(shell tar --version)),--owner=0 --group=0,--uid 0 --gid 0) --numeric-owner
+sha256 := $(shell command -v sha256sum || echo shasum -a 256)
+
+$(archives): dist/ngrokd-$(version)-%.tar.gz: $(sources) LICENSE README.md
+	@rm -rf dist/$* && mkdir -p dist/$*
+	$(compile) --target=bun-$* --outfile dist/$*/$(exe)
+	@cp LICENSE README.md dist/$*/
+	@cd dist/$* && chmod 0755 $(exe) && chmod 0644 LICENSE README.md && TZ=UTC touch -t $(built_at) $(exe) LICENSE README.md
+	@cd dist/$* && tar --format=ustar $(tar_owner) -cf ngrokd.tar $(exe) LICENSE README.md && gzip -n -6 ngrokd.tar
+	@mv dist/$*/ngrokd.tar.gz $@ && rm -rf dist/$*

@@ -1,0 +1,110 @@
+import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject, X509Certificate } from "node:crypto";
+import { promisify } from "node:util";
+import { NgrokdError, reasonOf } from "../model/error.ts";
+import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
+
+/** What counts of a certificate, proven to parse. */
+export interface CertificateFacts {
+  /** As `CN=x, O=y`; empty where the certificate has none, as ngrok's may. */
+  readonly subject: string;
+  readonly issuer: string;
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+  /** SHA-256 of the certificate, `AB:CD:…`. */
+  readonly fingerprint256: string;
+  /** The public key as SPKI DER. */
+  readonly publicKey: Uint8Array;
+}
+
+/** A new P-256 key, PKCS #8 PEM: a quarter of P-384's CPU in every handshake. Source: protocol.md section 2. */
+export async function createKey(): Promise<string> {
+  const { privateKey } = await promisify(generateKeyPair)("ec", { namedCurve: "P-256" });
+  return pkcs8Pem(privateKey);
+}
+
+/**
+ * A PKCS #10 request, PEM, with an empty subject: ngrok wants no common name (protocol.md section 2). Takes P-256 and P-384 keys as
+ * PKCS #8 ("PRIVATE KEY") or as Go writes them ("EC PRIVATE KEY"). Rejects with NgrokdError `state` for other keys.
+ */
+export async function createCsr(keyPem: string): Promise<string> {
+  const key = readKey(keyPem);
+  if (!key.ok) throw new NgrokdError("state", `Cannot make a certificate request: ${key.reason}`);
+  const { Pkcs10CertificateRequestGenerator } = await loadX509();
+  const { namedCurve, hash } = curves[key.value.curve];
+  const algorithm = { name: "ECDSA", namedCurve, hash };
+  const privateKey = key.value.object.export({ type: "pkcs8", format: "der" });
+  const keys = {
+    privateKey: await crypto.subtle.importKey("pkcs8", new Uint8Array(privateKey), algorithm, false, ["sign"]),
+    publicKey: await crypto.subtle.importKey("spki", new Uint8Array(publicKeyOf(key.value.object)), algorithm, true, ["verify"]),
+  };
+  const request = await Pkcs10CertificateRequestGenerator.create({ name: "", keys, signingAlgorithm: algorithm });
+  return `${request.toString("pem")}\n`;
+}
+
+/** The first certificate of a PEM text. */
+export function inspectCertificate(pem: string): Parsed<CertificateFacts> {
+  try {
+    const found = new X509Certificate(pem);
+    return parsed({
+      subject: nameText(found.subject),
+      issuer: nameText(found.issuer),
+      notBefore: new Date(found.validFrom),
+      notAfter: new Date(found.validTo),
+      fingerprint256: found.fingerprint256,
+      publicKey: found.publicKey.export({ type: "spki", format: "der" }),
+    });
+  } catch (error) {
+    return unparsed(`it is not a certificate in PEM format: ${reasonOf(error)}`);
+  }
+}
+
+/** Whether the (first) certificate was made for this key. False also where either cannot be read. */
+export function fitsKey(certPem: string, keyPem: string): boolean {
+  const certificate = inspectCertificate(certPem);
+  const key = readPrivateKey(keyPem);
+  return certificate.ok && key.ok && publicKeyOf(key.value).equals(certificate.value.publicKey);
+}
+
+/** Whether {@link createCsr} takes this key; the reason never shows any of it. */
+export function checkKeyPem(keyPem: string): Parsed<"P-256" | "P-384"> {
+  const key = readKey(keyPem);
+  return key.ok ? parsed(curves[key.value.curve].namedCurve) : key;
+}
+
+/** Less than a third of the certificate's life is left. Source: protocol.md section 2. */
+export function renewalDue(certificate: Pick<CertificateFacts, "notBefore" | "notAfter">, now: Date): boolean {
+  const end = certificate.notAfter.getTime();
+  return end - now.getTime() < (end - certificate.notBefore.getTime()) / 3;
+}
+
+const curves = {
+  prime256v1: { namedCurve: "P-256", hash: "SHA-256" },
+  secp384r1: { namedCurve: "P-384", hash: "SHA-384" },
+} as const;
+
+function readKey(pem: string): Parsed<{ object: KeyObject; curve: keyof typeof curves }> {
+  const key = readPrivateKey(pem);
+  if (!key.ok) return key;
+  const curve = key.value.asymmetricKeyDetails?.namedCurve ?? "";
+  if (curve === "prime256v1" || curve === "secp384r1") return parsed({ object: key.value, curve });
+  return unparsed(`the key is ${curve || key.value.asymmetricKeyType || "unknown"}, and P-256 or P-384 is needed`);
+}
+
+/** The runtime's own message is left out: it names parts of OpenSSL, not what is wrong. */
+function readPrivateKey(pem: string): Parsed<KeyObject> {
+  try {
+    return parsed(createPrivateKey(pem));
+  } catch {
+    return unparsed("it is not a private key in PEM format, or it is encrypted");
+  }
+}
+
+const publicKeyOf = (key: KeyObject): Buffer => createPublicKey(key).export({ type: "spki", format: "der" });
+const pkcs8Pem = (key: KeyObject): string => key.export({ type: "pkcs8", format: "pem" }).toString();
+const nameText = (name: string | undefined): string => (name ?? "").trim().split("\n").join(", ");
+
+/** On demand: it takes a tenth of a second, and a machine asks for a certificate once a quarter. */
+async function loadX509() {
+  await import("reflect-metadata"); // must be there before @peculiar/x509
+  return await import("@peculiar/x509");
+}

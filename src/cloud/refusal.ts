@@ -1,0 +1,95 @@
+import { z } from "zod";
+import { type ErrorCode, NgrokdError } from "../model/error.ts";
+import type { Answer } from "./exchange.ts";
+
+/**
+ * An answer with a status of 300 or more as the NgrokdError to throw: `unauthorized`, `not-found`, `rate-limited` or `api`.
+ * `details`: `status`, `errorCode` and `operationId` (empty where ngrok sent none), `fromNgrok` (the body has ngrok's error shape; a
+ * 404 without it may come from a proxy or a wrong URL) and `retryAfterMs` where the answer says when to come back.
+ * `safe` makes texts from outside fit for a message. Source of shape and codes: protocol.md section 1.
+ */
+export function refusal(action: string, answer: Answer, safe: (text: string) => string, now = Date.now()): NgrokdError {
+  const { status } = answer;
+  const { fromNgrok, msg, errorCode, operationId } = readBody(answer, safe);
+  const code = codeOf(status, errorCode);
+  const retryAfterMs = retryAfter(answer.headers.get("retry-after"), now);
+  const said = msg === "" ? `answered ${status} ${bodyText(answer)}` : `answered ${status}: ${msg.replace(/[.\s]+$/, "")}`;
+  const marks = [errorCode, operationId === "" ? "" : `operation ${operationId}`].filter((mark) => mark !== "" && !msg.includes(mark));
+  return new NgrokdError(code, `${action}: ngrok's API ${said}${marks.length === 0 ? "" : ` (${marks.join(", ")})`}`, {
+    hint: advice[errorCode] ?? hintOf(code, status, fromNgrok, retryAfterMs),
+    details: { status, errorCode, operationId, fromNgrok, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
+  });
+}
+
+/** What a body is, without showing it. */
+export function bodyText({ text }: Answer): string {
+  if (text.trim() === "") return "with an empty body";
+  return /^\s*</.test(text) ? "with an HTML page" : "with something that is not in ngrok's format";
+}
+
+const newKey = "make an API key (not an authtoken) at https://dashboard.ngrok.com/api-keys and set it with `ngrokd set-api-key`";
+
+/** For codes that say more than their status. Source: ngrok's public error reference. */
+const advice: Readonly<Record<string, string>> = {
+  // Its text is "Failed to validate Kubernetes Operator! Reason: …"; accounts without bindings meet it most.
+  ERR_NGROK_19002:
+    "if bindings are not enabled for this account, ask ngrok's support to enable Kubernetes bindings; else see the reason it gave",
+  ERR_NGROK_206: `this is an authtoken: ${newKey}`,
+  ERR_NGROK_207: `this is an authtoken: ${newKey}`,
+};
+
+const rateLimits: ReadonlySet<string> = new Set(["ERR_NGROK_225", "ERR_NGROK_734", "ERR_NGROK_1214"]);
+
+function codeOf(status: number, errorCode: string): ErrorCode {
+  if (status === 429 || rateLimits.has(errorCode)) return "rate-limited";
+  // A registration that ngrok does not accept says nothing against the key.
+  if ((status === 401 || status === 403) && errorCode !== "ERR_NGROK_19002") return "unauthorized";
+  return status === 404 ? "not-found" : "api";
+}
+
+function hintOf(code: ErrorCode, status: number, fromNgrok: boolean, retryAfterMs: number | undefined): string | undefined {
+  if (code === "rate-limited")
+    return retryAfterMs === undefined ? "wait a little" : `ngrok asks to wait ${Math.ceil(retryAfterMs / 1000)} s`;
+  if (status >= 500) return "the trouble is on ngrok's side; see https://status.ngrok.com";
+  if (code === "unauthorized") return `${newKey}${fromNgrok ? "" : "; or did a proxy on the way refuse? This is not how ngrok does it"}`;
+  if (!fromNgrok) return "this does not look like ngrok's API: check `api.url` in the configuration, and proxies on the way";
+  return code === "not-found" ? "it may have been deleted in ngrok's dashboard" : undefined;
+}
+
+const word = (pattern: RegExp) => z.string().regex(pattern).catch("");
+const errorBody = z.object({
+  error_code: word(/^ERR_NGROK_\d{1,6}$/),
+  status_code: z.unknown(),
+  msg: z.string().catch(""),
+  details: z.object({ operation_id: word(/^[\w-]{1,64}$/) }).catch({ operation_id: "" }),
+});
+
+function readBody({ text, status }: Answer, safe: (text: string) => string) {
+  const body = errorBody.safeParse(jsonOf(text)).data;
+  const fromNgrok = body !== undefined && (body.error_code !== "" || (body.msg !== "" && body.status_code === status));
+  return {
+    fromNgrok,
+    msg: safe(body?.msg ?? ""),
+    errorCode: body?.error_code ?? "",
+    operationId: safe(body?.details.operation_id ?? ""),
+  };
+}
+
+/** The parsed text, or undefined, which no JSON is. */
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const dayMs = 24 * 3_600_000;
+
+/** `Retry-After` (seconds or an HTTP date) in milliseconds from now, 0 to a day; undefined where there is none that makes sense. */
+function retryAfter(header: string | null, now: number): number | undefined {
+  if (header === null) return undefined;
+  const text = header.trim();
+  const ms = /^\d{1,15}$/.test(text) ? Number(text) * 1000 : /^[A-Z][a-z]{2},? .*GMT$/.test(text) ? Date.parse(text) - now : Number.NaN;
+  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), dayMs);
+}

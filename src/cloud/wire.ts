@@ -1,0 +1,109 @@
+import { z } from "zod";
+import type { ApiEndpoint } from "../model/endpoint.ts";
+import { parseHostname } from "../model/hostname.ts";
+import { parseIp } from "../model/ip.ts";
+
+/** A create body, as it goes over the wire. Source: protocol.md section 1. */
+export interface OperatorRequest {
+  /** At most 255 bytes. */
+  readonly description: string;
+  /** At most 4096 bytes; JSON by convention. */
+  readonly metadata: string;
+  readonly enabled_features: readonly "bindings"[];
+  readonly region: string;
+  readonly binding: {
+    /** CEL expressions; `true` is all endpoints. */
+    readonly endpoint_selectors: readonly string[];
+    /** PEM. */
+    readonly csr: string;
+  };
+}
+
+export type OperatorPatch = Partial<Omit<OperatorRequest, "binding"> & { readonly binding: Partial<OperatorRequest["binding"]> }>;
+
+/** What ngrok says of a "Kubernetes operator", as far as we use it. */
+export interface Operator {
+  /** Passes {@link isOperatorId}. */
+  readonly id: string;
+  readonly description: string;
+  readonly metadata: string;
+  readonly selectors: readonly string[];
+  /** `host:port`, 443 where ngrok named no port; undefined where it named none that can be dialled. */
+  readonly ingressEndpoint: string | undefined;
+  /** Our certificate (or a chain, ours first), PEM; undefined where the answer has none. */
+  readonly certPem: string | undefined;
+}
+
+/** Letters, digits, `_` and `-`, at most 128: fit for a path of a URL and for a file. */
+export const isOperatorId = (text: string): boolean => /^[A-Za-z0-9_-]{1,128}$/.test(text);
+
+/** Undefined where the answer is no operator, which is to say: carries no usable id. The rest is read leniently. */
+export function operatorOf(json: unknown): Operator | undefined {
+  const found = operatorShape.safeParse(json).data;
+  if (found === undefined) return undefined;
+  const { id, description, metadata, binding } = found;
+  return {
+    id,
+    description,
+    metadata,
+    selectors: binding.endpoint_selectors,
+    ingressEndpoint: ingressEndpointOf(binding.ingress_endpoint),
+    certPem: binding.cert.cert.trim() === "" ? undefined : binding.cert.cert,
+  };
+}
+
+/** Never fails: an item that makes no sense becomes an endpoint without id and URL, to be listed as bad. Texts are cut to sane lengths. */
+export function endpointOf(item: unknown): ApiEndpoint {
+  const found = endpointShape.safeParse(item).data;
+  if (found === undefined) return { id: "", url: "", proto: "" };
+  const { id, url, public_url, proto, scheme, name, description } = found;
+  return { id, url: url || public_url, proto: proto || scheme, name: name || undefined, description: description || undefined };
+}
+
+/** One page of a list; undefined where it is none. `next` is empty on the last page. */
+export function pageOf(json: unknown, field: "endpoints" | "operators"): { items: readonly unknown[]; next: string } | undefined {
+  const page = pageShape.safeParse(json).data;
+  const items = itemsShape.safeParse(page?.[field]).data;
+  return page === undefined || items === undefined ? undefined : { items: items ?? [], next: page.next_page_uri ?? "" };
+}
+
+/** `host[:port]` as `host:port`; undefined for what is neither a host name nor an IPv4 address, or has a port outside 1 to 65535. */
+export function ingressEndpointOf(text: string): string | undefined {
+  const [, hostText = "", portText = "443"] = /^([^:]+)(?::(\d{1,5}))?$/.exec(text.trim()) ?? [];
+  const ip = parseIp(hostText);
+  const host = ip.ok ? ip : parseHostname(hostText);
+  const port = Number(portText);
+  return host.ok && port >= 1 && port <= 65535 ? `${host.value}:${port}` : undefined;
+}
+
+const text = z.string().catch("");
+const shortText = (max: number) => text.transform((value) => value.slice(0, max));
+
+/** The URL's limit is above what a URL's parser takes, so that a cut URL is still refused. */
+const endpointShape = z.object({
+  id: shortText(200),
+  url: shortText(2100),
+  public_url: shortText(2100),
+  proto: shortText(40),
+  scheme: shortText(40),
+  name: shortText(300),
+  description: shortText(300),
+});
+
+const noBinding = { endpoint_selectors: [], ingress_endpoint: "", cert: { cert: "" } };
+const operatorShape = z.object({
+  id: z.string().refine(isOperatorId),
+  description: text,
+  metadata: text,
+  binding: z
+    .object({
+      endpoint_selectors: z.array(z.string()).catch([]),
+      ingress_endpoint: text,
+      cert: z.object({ cert: text }).catch({ cert: "" }),
+    })
+    .catch(noBinding),
+});
+
+const pageShape = z.looseObject({ next_page_uri: z.string().nullish() });
+/** Go writes an empty list as null. */
+const itemsShape = z.array(z.unknown()).nullable();

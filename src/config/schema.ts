@@ -1,0 +1,233 @@
+import { isDeepStrictEqual } from "node:util";
+import { z } from "zod";
+import { isLoopbackSubnet, parseSubnet } from "../model/ip.ts";
+import { defaultSocketPath } from "./paths.ts";
+import * as values from "./values.ts";
+
+interface About {
+  readonly description: string;
+  /** What a value may be, in words that fit after "allowed:". */
+  readonly allowed: string;
+  /** What to show in the documentation where the default is empty. */
+  readonly example?: unknown;
+  /** Never to be shown. */
+  readonly secret?: true;
+  /** Accepted, but without effect in this version. */
+  readonly notYet?: true;
+}
+const abouts = z.registry<About>();
+const groupDescriptions = new WeakMap<object, string>();
+
+/**
+ * The one description of the configuration file: names, defaults, what is allowed, what it means. The template of `config init`,
+ * docs/configuration.md and every complaint are made from it. Keys are those of the Go program (protocol.md section 6) and a few of
+ * our own; {@link Config} keeps their spelling, so that file, code and messages share one vocabulary.
+ */
+const shape = {
+  api: group("How to reach ngrok's API.", {
+    url: setting(text(values.apiUrl).default("https://api.ngrok.com"), {
+      description: "Where ngrok's API is. Another address is of use for tests, such as `ngrokd cloud`.",
+      allowed: "an https URL; http for this machine alone (localhost, 127.0.0.1, [::1])",
+    }),
+    key: setting(text(values.apiKey).default(""), {
+      description:
+        "The API key of your ngrok account, from https://dashboard.ngrok.com/api-keys. `ngrokd set-api-key` tries a key and writes it here.",
+      allowed: "a text without spaces, at most 512 characters",
+      secret: true,
+    }),
+  }),
+  ingressEndpoint: setting(text(values.ingress).default("kubernetes-binding-ingress.ngrok.io:443"), {
+    description: "The host that carries the connections. Where this is not set, the address that ngrok names at registration is used.",
+    allowed: "host or host:port; the port is 443 unless named",
+  }),
+  server: group("The daemon itself.", {
+    log_level: setting(z.preprocess(values.logLevel, z.enum(["debug", "info", "warn", "error"])).default("info"), {
+      description: "The least important kind of message to log.",
+      allowed: "debug, info, warn or error",
+    }),
+    log_format: setting(z.enum(["auto", "text", "json"]).default("auto"), {
+      description: "How log lines look: text for people, or one JSON object a line. With auto, text on a terminal and JSON elsewhere.",
+      allowed: "auto, text or json",
+    }),
+    socket_path: setting(text(values.socketPath).default(defaultSocketPath), {
+      description: "The unix socket through which commands such as `ngrokd status` reach the daemon.",
+      allowed: "an absolute path of at most 107 bytes (103 on macOS)",
+    }),
+    client_cert: setting(text(values.path).default("/etc/ngrokd/tls.crt"), {
+      description: "The client certificate that ngrok signed (PEM). The daemon's state is kept in the same folder.",
+      allowed: "an absolute path",
+    }),
+    client_key: setting(text(values.path).default("/etc/ngrokd/tls.key"), {
+      description: "The private key of the client certificate (PEM).",
+      allowed: "an absolute path",
+    }),
+    cert_refresh_interval: setting(z.int().min(1).max(604_800).default(3600), {
+      description: "Seconds between two looks at the client certificate's remaining life.",
+      allowed: "a whole number, 1 to 604800",
+    }),
+    health_address: setting(text(values.listenHost).default("127.0.0.1"), {
+      description: "The address on which the health server (/healthz, /readyz, /status) listens.",
+      allowed: "an IP address, or localhost",
+    }),
+    health_port: setting(z.int().min(0).max(65_535).default(8081), {
+      description: "The health server's port. 0 takes any free one, which the log then names.",
+      allowed: "a whole number, 0 to 65535",
+    }),
+    ingress_ca: setting(text(values.path).default(""), {
+      description: "One more certificate authority to trust for the ingress: a PEM file, or a folder of them.",
+      allowed: "an absolute path",
+    }),
+    insecure_skip_verify: setting(z.boolean().default(false), {
+      description: "DANGEROUS: do not verify the ingress. Whoever is on the way can then read and change every connection.",
+      allowed: "true or false",
+    }),
+  }),
+  bound_endpoints: group("Which endpoints are served, and how soon a change is seen.", {
+    poll_interval: setting(z.int().min(1).max(86_400).default(30), {
+      description: "Seconds between two looks at ngrok's list of endpoints.",
+      allowed: "a whole number, 1 to 86400",
+    }),
+    selectors: setting(z.array(z.string().trim().min(1)).readonly().default(["true"]), {
+      description:
+        "CEL expressions that choose the endpoints of your account; 'true' chooses all. They count from the next registration on.",
+      allowed: "a list of texts, none of them empty",
+    }),
+  }),
+  net: group("The addresses that endpoints get on this machine.", {
+    subnet: setting(text(values.range).default("127.0.0.0/8"), {
+      description:
+        "The addresses to choose from. This version serves loopback addresses only: for another subnet it says so, and uses 127.0.0.0/8.",
+      allowed: "an IPv4 subnet of /8 to /30, such as 127.0.0.0/8 or 127.7.0.0/16",
+    }),
+    interface_name: setting(text(values.interfaceName).default("ngrokd0"), {
+      description: "The network interface that is to carry a subnet that is not loopback.",
+      allowed: "the name of an interface, at most 15 characters",
+      notYet: true,
+    }),
+    listen_interface: setting(text(values.listenInterface).default("virtual"), {
+      description:
+        "With virtual, every host name has an address of its own; anything else shares one address and is reachable from other machines.",
+      allowed: "virtual, an IP address, or the name of an interface",
+      notYet: true,
+    }),
+    start_port: setting(z.int().min(1).max(65_535).default(9080), {
+      description: "The first port to hand out where several endpoints share one address.",
+      allowed: "a whole number, 1 to 65535",
+      notYet: true,
+    }),
+    overrides: setting(z.record(text(values.hostPattern), text(values.listenInterface)).readonly().default({}), {
+      description: "Another listen_interface for single host names.",
+      allowed: "host names, each with virtual, an IP address or the name of an interface",
+      example: { "api.example.com": "0.0.0.0" },
+      notYet: true,
+    }),
+  }),
+  dns: group("A DNS server of the daemon's own, for wildcard endpoints.", {
+    enabled: setting(z.boolean().default(false), { description: "Whether to run it.", allowed: "true or false", notYet: true }),
+    listen: setting(text(values.dnsAddress).default("127.0.0.1:53"), {
+      description: "Where it listens.",
+      allowed: "an IP address, or address:port; the port is 53 unless named",
+      notYet: true,
+    }),
+    manage_resolv_conf: setting(z.boolean().default(false), {
+      description: "Whether to make this machine ask it.",
+      allowed: "true or false",
+      notYet: true,
+    }),
+    upstream: setting(z.array(text(values.dnsAddress)).readonly().default([]), {
+      description: "DNS servers to pass other questions on to.",
+      allowed: "a list of IP addresses, or address:port",
+      example: ["1.1.1.1:53"],
+      notYet: true,
+    }),
+  }),
+};
+
+export const configSchema = z.object(shape).readonly();
+export type Config = z.output<typeof configSchema>;
+
+type Groups = { [G in keyof Config as Config[G] extends string ? never : G]: Config[G] };
+/** A setting's dotted name, such as `server.log_level`. */
+export type SettingKey = "ingressEndpoint" | { [G in keyof Groups]: `${G}.${keyof Groups[G] & string}` }[keyof Groups];
+
+/** Every setting at its default. */
+export const defaultConfig: Config = configSchema.parse({});
+
+export interface Setting extends About {
+  readonly key: SettingKey;
+  /** `["server", "log_level"]`: the way to it in the file. */
+  readonly path: readonly [string] | readonly [string, string];
+  readonly kind: "text" | "number" | "boolean" | "list" | "map";
+  readonly default: unknown;
+}
+
+/** All settings in the order in which they are documented. */
+export const settings: readonly Setting[] = Object.entries(shape).flatMap(([name, field]) => {
+  if (!(field instanceof z.ZodPrefault)) return [describe([name], field)];
+  return Object.entries(field.unwrap().unwrap().shape).map(([inner, schema]) => describe([name, inner], schema));
+});
+
+/** What each group of settings is for; a name that is missing here is a setting. */
+export const groups: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries(shape).flatMap(([name, field]) => (field instanceof z.ZodPrefault ? [[name, groupDescriptions.get(field) ?? ""]] : [])),
+);
+
+/** The value of one setting. */
+export function valueAt(config: unknown, path: readonly string[]): unknown {
+  return path.reduce<unknown>((value, name) => (isRecord(value) && Object.hasOwn(value, name) ? value[name] : undefined), config);
+}
+
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * The settings that have been changed and that this version accepts (a file of the Go program must load) but does not act on yet.
+ * `config check` and the daemon's start name them.
+ */
+export function notYetInEffect(config: Config): SettingKey[] {
+  const subnet = parseSubnet(config.net.subnet);
+  return settings
+    .filter(({ key, path, notYet = false, default: usual }) =>
+      key === "net.subnet" ? subnet.ok && !isLoopbackSubnet(subnet.value) : notYet && !isDeepStrictEqual(valueAt(config, path), usual),
+    )
+    .map(({ key }) => key);
+}
+
+function setting<T extends z.ZodType>(schema: T, about: About): T {
+  abouts.add(schema, about);
+  return schema;
+}
+
+function group<F extends z.ZodRawShape>(description: string, fields: F) {
+  // prefault, not default: a group that is absent is made from its settings' defaults.
+  const schema = z
+    .object(fields)
+    .readonly()
+    .prefault({} as never);
+  groupDescriptions.set(schema, description);
+  return schema;
+}
+
+function describe(path: Setting["path"], schema: z.ZodType): Setting {
+  const about = abouts.get(schema);
+  if (about === undefined) throw new Error(`the setting ${path.join(".")} has no documentation`);
+  const usual = valueAt(defaultConfig, path);
+  return { ...about, key: path.join(".") as SettingKey, path, kind: kindOf(usual), default: usual };
+}
+
+function kindOf(usual: unknown): Setting["kind"] {
+  if (typeof usual === "number") return "number";
+  if (typeof usual === "boolean") return "boolean";
+  if (typeof usual === "string") return "text";
+  return Array.isArray(usual) ? "list" : "map";
+}
+
+function text(rule: values.Rule) {
+  return z.string().transform((value, context) => {
+    const settled = rule(value);
+    if (settled !== undefined) return settled;
+    context.addIssue("not allowed");
+    return z.NEVER;
+  });
+}

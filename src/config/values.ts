@@ -1,0 +1,66 @@
+import { isAbsolute } from "node:path";
+import { hostPortText, isIpv6, parseHostPort } from "../model/host-port.ts";
+import { parseHostname } from "../model/hostname.ts";
+import { parseIp, parseSubnet, subnetText } from "../model/ip.ts";
+
+// The rules for the texts of the configuration. Each answers the text in the one spelling that the program uses, or undefined where it
+// is not allowed; the words for what is allowed stand beside the setting in schema.ts.
+
+export type Rule = (text: string) => string | undefined;
+
+export const apiUrl: Rule = (text) => {
+  if (!URL.canParse(text)) return undefined;
+  const { protocol, hostname, username, password, search, hash, href } = new URL(text);
+  const local = hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d+){3}$/.test(hostname);
+  const safe = protocol === "https:" || (protocol === "http:" && local);
+  return safe && `${username}${password}${search}${hash}` === "" ? href.replace(/\/+$/, "") : undefined;
+};
+
+/** Fit for an HTTP header; white space around it comes with copying and is dropped. */
+export const apiKey: Rule = (text) => (/^[\x21-\x7e]{0,512}$/.test(text.trim()) ? text.trim() : undefined);
+
+export const ingress: Rule = (text) => {
+  const address = parseHostPort(text, 443);
+  return address.ok ? hostPortText(address.value) : undefined;
+};
+
+export const path: Rule = (text) => (isAbsolute(text) && !/[\x00-\x1f\x7f]/.test(text) ? text : undefined);
+
+/** sun_path is 108 bytes long on Linux and 104 on macOS and the BSDs, a zero at the end included. */
+export const socketPath: Rule = (text) =>
+  new TextEncoder().encode(text).length <= (process.platform === "linux" ? 107 : 103) ? path(text) : undefined;
+
+export const listenHost: Rule = (text) => (text === "localhost" || isIp(text) ? text : undefined);
+
+/** Host bits are cleared, as the rest of the program sees it. */
+export const range: Rule = (text) => {
+  const subnet = parseSubnet(text);
+  return subnet.ok && subnet.value.bits >= 8 && subnet.value.bits <= 30 ? subnetText(subnet.value) : undefined;
+};
+
+/** Linux's own rule (dev_valid_name), with its length of IFNAMSIZ less the zero. */
+export const interfaceName: Rule = (text) => (/^(?!\.{1,2}$)[^\s/:]{1,15}$/.test(text) ? text : undefined);
+
+export const listenInterface: Rule = (text) => (isIp(text) ? text : interfaceName(text));
+
+/** A host name, or a wildcard such as `*.example.com`. */
+export const hostPattern: Rule = (text) => {
+  const [, wildcard = "", name = ""] = /^(\*\.)?(.*)$/s.exec(text) ?? [];
+  const host = parseHostname(name);
+  return host.ok ? `${wildcard}${host.value}` : undefined;
+};
+
+export const dnsAddress: Rule = (text) => {
+  const address = parseHostPort(isIpv6(text) ? `[${text}]` : text, 53);
+  return address.ok && isIp(address.value.host) ? hostPortText(address.value) : undefined;
+};
+
+/** Level names of other loggers, which the Go program accepted without reading them. */
+export function logLevel(value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  const level = value.toLowerCase();
+  if (level === "trace") return "debug";
+  return level === "warning" ? "warn" : level;
+}
+
+const isIp = (text: string): boolean => parseIp(text).ok || isIpv6(text);

@@ -1,0 +1,354 @@
+import { hostname } from "node:os";
+import { dirname, join } from "node:path";
+import { type Api, createApi } from "../cloud/api.ts";
+import { inspectCertificate } from "../cloud/certificate.ts";
+import { type Identity, identityPaths, loadIdentity, operatorRequest, register } from "../cloud/registration.ts";
+import type { Loaded } from "../config/load.ts";
+import type { Request } from "../control/protocol.ts";
+import { startControlServer } from "../control/server.ts";
+import { createIngress, type IngressSettings } from "../ingress/ingress.ts";
+import { loadTrust, type Trust } from "../ingress/trust.ts";
+import { parseApiKey } from "../model/api-key.ts";
+import { NgrokdError, reasonOf } from "../model/error.ts";
+import { parseHostPort } from "../model/host-port.ts";
+import { isLoopbackSubnet, loopback, parseSubnet, type Subnet } from "../model/ip.ts";
+import { ensureWritableFolder } from "../files/atomic.ts";
+import { forbiddenName } from "../names/forbidden.ts";
+import { updateHostsFile } from "../names/hosts-file.ts";
+import { loadAssignment, saveAssignment } from "../names/store.ts";
+import type { Net } from "../net/types.ts";
+import { startHealthServer } from "../observe/health.ts";
+import type { DaemonLog } from "../observe/log.ts";
+import { userAgent } from "../version.ts";
+import { tryAndSaveApiKey } from "./api-key.ts";
+import { createListeners } from "./listeners.ts";
+import { startLoop } from "./loop.ts";
+import { createPass, noIdentity, type PassResult, passEnd } from "./pass.ts";
+import { drainingStates, reconcile } from "./reconcile.ts";
+import { healthReply, healthStatus, listReply, statusReply } from "./replies.ts";
+import { type EndpointState, readiness, type Registration, type State } from "./state.ts";
+
+export interface DaemonOptions {
+  readonly net: Net;
+  readonly loaded: Loaded;
+  readonly log: DaemonLog;
+  /** Told of every secret that must not reach the log. */
+  readonly keepSecret: (secret: string) => void;
+}
+
+export interface Daemon {
+  readonly state: () => State;
+  /** Asks for a pass and waits for it. */
+  readonly refresh: () => Promise<void>;
+  /** Where the health server listens; undefined where it could not. */
+  readonly healthUrl: string | undefined;
+  /** Takes everything back, waits for open connections, and answers how many of them had to be cut. */
+  readonly stop: (hurry: AbortSignal) => Promise<{ cut: number }>;
+}
+
+/** One deadline for dial, TLS and header of a connection to the ingress. */
+const openTimeoutMs = 10_000;
+/** How long open connections may go on after their listener has gone. */
+const drainMs = 30_000;
+/** Who may use the control socket beside root. */
+const socketGroup = "ngrokd";
+
+/**
+ * Starts everything, in the order in which it can fail without harm: the control socket first, since it is what makes this daemon the
+ * only one; then what an earlier life left behind is cleaned; then the loop. Rejects where the daemon cannot run at all; whatever can
+ * be waited out is waited out.
+ */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const { net, loaded, log } = options;
+  const { config } = loaded;
+  const paths = identityPaths(config.server);
+  const stateFolder = dirname(config.server.client_cert);
+  const assignmentPath = join(stateFolder, "ip_mappings.json");
+
+  let state: State = {
+    phase: "starting",
+    reason: "",
+    hint: "",
+    startedAt: new Date(),
+    registration: { kind: "waiting-for-key" },
+    ingress: config.ingressEndpoint,
+    lastPass: undefined,
+    endpoints: [],
+    warnings: config.server.insecure_skip_verify ? [insecureWarning] : [],
+  };
+  const publish = (change: Partial<State>): void => {
+    state = { ...state, ...change };
+  };
+
+  let apiKey = parseApiKey(config.api.key);
+  let identity: Identity | undefined;
+  let trust: Trust = await loadTrust({ extra: config.server.ingress_ca });
+  if (config.server.insecure_skip_verify) log.warn(insecureWarning);
+  let assignment: ReadonlyMap<never, never> | Awaited<ReturnType<typeof loadAssignment>>["assignment"] = new Map();
+
+  const ingress = createIngress(net, (): IngressSettings => {
+    if (identity === undefined) throw noIdentity();
+    const { certPem: cert, keyPem: key } = identity;
+    return { ...ingressAddress(), cert, key, ca: trust.ca, insecureSkipVerify: config.server.insecure_skip_verify };
+  });
+  const listeners = createListeners(net, { ingress, log, openTimeoutMs });
+
+  const control = await startControlServer({ net, path: config.server.socket_path, group: socketGroup, log, handle });
+  try {
+    await ensureWritableFolder(stateFolder);
+    const saved = await loadAssignment(assignmentPath);
+    assignment = saved.assignment;
+    if (saved.warning !== undefined) log.warn(saved.warning);
+    await sweep();
+  } catch (error) {
+    await control.close();
+    throw error;
+  }
+  const health = await startHealth();
+  const runPass = createPass({
+    api: () => (apiKey.ok ? apiFor(apiKey.value) : undefined),
+    identity: ensureIdentity,
+    serving: () => listeners.present.size,
+    reconcile: (listed) =>
+      reconcile(listed, {
+        listeners,
+        assignment: () => assignment,
+        saveAssignment: async (next) => {
+          assignment = next;
+          await saveAssignment(assignmentPath, next);
+        },
+        advertise: async (entries) => {
+          const { change, repairs, shadowed } = await updateHostsFile(loaded.hostsPath, entries, { stateFolder });
+          for (const repair of repairs) log.warn(`Repaired the hosts file "${loaded.hostsPath}": ${repair}`);
+          if (change !== "none") log.debug(`Wrote ${entries.size} names into "${loaded.hostsPath}"`);
+          return shadowed;
+        },
+        forbidden: (host) => forbiddenName(host, { hostnames: [hostname()], hosts: [new URL(config.api.url).hostname, ingressAddress().host] }),
+        range: addressRange(config.net.subnet, log),
+        drainMs,
+        log,
+      }),
+    log,
+  });
+  const loop = startLoop({
+    intervalMs: () => config.bound_endpoints.poll_interval * 1000,
+    async pass(signal) {
+      const started = Date.now();
+      trust = await loadTrust({ extra: config.server.ingress_ca }).catch((error: unknown) => {
+        log.warn(`Keeping the trusted CAs as they were: ${reasonOf(error)}`);
+        return trust;
+      });
+      const result = await runPass(signal);
+      if (!signal.aborted) settle(result, Date.now() - started);
+      return passEnd(result);
+    },
+  });
+  log.info(`ngrokd is up; control socket ${config.server.socket_path}`);
+
+  return { state: current, refresh: () => loop.kick(), healthUrl: health?.url, stop };
+
+  /** The published state with what drains just now. */
+  function current(): State {
+    return { ...state, endpoints: [...state.endpoints, ...drainingStates(listeners)] };
+  }
+
+  function apiFor(key: Parameters<typeof createApi>[0]["key"]): Api {
+    return createApi({ url: config.api.url, key, userAgent: userAgent() });
+  }
+
+  /** The configured address, unless the user left it at its default and ngrok named one at registration. */
+  function ingressAddress(): { host: string; port: number } {
+    const configured = loaded.origins.ingressEndpoint !== "default";
+    const text = configured ? config.ingressEndpoint : (identity?.ingressEndpoint ?? config.ingressEndpoint);
+    const address = parseHostPort(text, 443);
+    if (!address.ok) throw new NgrokdError("config", `The ingress address "${text}" cannot be used: ${address.reason}`);
+    return address.value;
+  }
+
+  /** A crash may have left our section behind, with names that now answer nowhere. */
+  async function sweep(): Promise<void> {
+    try {
+      const { change } = await updateHostsFile(loaded.hostsPath, new Map(), { stateFolder });
+      if (change !== "none") log.info(`Cleaned up what an earlier run left in "${loaded.hostsPath}"`);
+    } catch (error) {
+      log.warn(reasonOf(error));
+    }
+  }
+
+  async function startHealth(): Promise<Awaited<ReturnType<typeof startHealthServer>> | undefined> {
+    const { health_address: host, health_port: port } = config.server;
+    try {
+      return await startHealthServer(
+        { host, port },
+        {
+          live: () => ({ ok: true, reason: "" }),
+          ready: () => {
+            const { ready, reason } = readiness(state);
+            return { ok: ready, reason };
+          },
+          status: () => healthStatus(current()),
+        },
+      );
+    } catch (error) {
+      const warning = `There is no health server: ${reasonOf(error)}`;
+      log.warn(warning, { hint: "`server.health_port` in the configuration names another port" });
+      publish({ warnings: [...state.warnings, warning] });
+      return undefined;
+    }
+  }
+
+  async function ensureIdentity(api: Api | undefined, signal: AbortSignal): Promise<Identity | undefined> {
+    if (identity !== undefined) return identity;
+    const found = await loadIdentity(paths);
+    if (found.kind === "identity") return adopt(found.identity);
+    if (found.kind === "unusable") log.warn(`The saved identity cannot be used: ${found.reason}`);
+    if (api === undefined) {
+      publish({ registration: { kind: "waiting-for-key" } });
+      return undefined;
+    }
+    publish({ registration: { kind: "registering" } });
+    try {
+      const request = operatorRequest({ selectors: config.bound_endpoints.selectors });
+      const registered = adopt(await register({ api, paths, request, signal }));
+      log.info(`Registered this machine with ngrok as ${registered.operatorId}`);
+      return registered;
+    } catch (error) {
+      publish({ registration: { kind: "failed", reason: reasonOf(error), hint: hintOf(error) } });
+      throw error;
+    }
+  }
+
+  function adopt(found: Identity): Identity {
+    const { notAfter, fingerprint256 } = inspectCertificate(found.certPem);
+    const registration: Registration = { kind: "registered", operatorId: found.operatorId, certificate: { notAfter, fingerprint256 } };
+    identity = found;
+    const { host, port } = ingressAddress();
+    publish({ registration, ingress: `${host}:${port}` });
+    return found;
+  }
+
+  /** Turns what a pass found into the state that everybody reads, and tells changes. */
+  function settle(result: PassResult, tookMs: number): void {
+    const at = new Date();
+    if (result.kind === "idle") {
+      const reason = "there is no API key";
+      if (state.reason !== reason) log.warn("There is no API key, so endpoints cannot be listed", { hint: "run `ngrokd set-api-key`" });
+      publish({ phase: "degraded", reason, hint: "run `ngrokd set-api-key`" });
+      return;
+    }
+    if (result.kind === "failed") {
+      const reason = reasonOf(result.error);
+      const hint = hintOf(result.error);
+      if (state.lastPass?.reason !== reason) log.warn(`The poll failed: ${reason}`, hint === "" ? {} : { hint });
+      publish({ phase: "degraded", reason, hint, lastPass: { at, ok: false, tookMs, reason, hint } });
+      return;
+    }
+    if (state.lastPass?.ok === false) log.info("The poll works again");
+    const lastPass = { at, ok: true, tookMs, reason: "", hint: "" };
+    if (result.reconciled === undefined) return publish({ lastPass });
+    const { endpoints, problems } = result.reconciled;
+    tellChanges(state.endpoints, endpoints);
+    const [problem] = problems;
+    if (problem !== undefined && state.reason !== problem.reason) log.warn(problem.reason, problem.hint === "" ? {} : { hint: problem.hint });
+    publish({
+      phase: problem === undefined ? "serving" : "degraded",
+      reason: problem?.reason ?? "",
+      hint: problem?.hint ?? "",
+      lastPass,
+      endpoints,
+    });
+  }
+
+  function tellChanges(before: readonly EndpointState[], after: readonly EndpointState[]): void {
+    const key = ({ url, ip, state, reason, warning }: EndpointState): string => [url, ip, state, reason, warning].join(" ");
+    const known = new Set(before.map(key));
+    const changed = after.filter((endpoint) => !known.has(key(endpoint)));
+    const places = new Set(after.map(({ url }) => url));
+    const gone = before.filter(({ url }) => !places.has(url));
+    if (changed.length + gone.length > mostLines) {
+      const failed = changed.filter(({ state }) => state !== "listening").length;
+      log.info(`${changed.length} endpoints new or changed (${failed} of them not served), ${gone.length} gone; \`ngrokd list\` shows them`);
+      return;
+    }
+    for (const { url, ip, port, state, reason, warning } of changed) {
+      if (state === "listening") log.info(`${url} listens on ${ip}:${port}`);
+      else log.warn(`${url} is not served: ${reason}`);
+      if (warning !== "") log.warn(`${url}: ${warning}`);
+    }
+    for (const { url } of gone) log.info(`${url} is gone`);
+  }
+
+  async function handle({ command, args }: Request): Promise<unknown> {
+    switch (command) {
+      case "status":
+        return statusReply(current(), { loaded, runtime: net.runtime });
+      case "list":
+        return listReply(current());
+      case "health":
+        return healthReply(state, health?.url);
+      case "refresh":
+        return await refreshReply();
+      case "set-api-key":
+        return await setApiKey(args?.[0] ?? "");
+      default:
+        throw new NgrokdError("usage", `This daemon does not know the command ${JSON.stringify(command)}`, {
+          hint: "it knows status, list, health, refresh and set-api-key",
+        });
+    }
+  }
+
+  async function refreshReply(): Promise<unknown> {
+    await loop.kick();
+    // A list that has to be seen twice is, before the answer.
+    if (state.lastPass?.ok === true && listeners.present.size > 0) await loop.kick();
+    const { lastPass } = state;
+    if (lastPass === undefined) return { ok: false, reason: state.reason, hint: state.hint, took_ms: 0, endpoint_count: 0 };
+    const { ok, reason, hint, tookMs } = lastPass;
+    return { ok: ok && state.registration.kind === "registered", reason, hint, took_ms: tookMs, endpoint_count: state.endpoints.length };
+  }
+
+  async function setApiKey(text: string): Promise<string> {
+    if (text !== "") options.keepSecret(text);
+    const operatorId = identity?.operatorId;
+    const key = await tryAndSaveApiKey(text, { apiUrl: config.api.url, operatorId, configPath: loaded.path });
+    apiKey = { ok: true, value: key };
+    log.info("A new API key was set over the control socket");
+    await loop.kick();
+    const saved = `ngrok accepted the key; it is saved in ${loaded.path}.`;
+    const override = loaded.origins["api.key"]?.startsWith("environment") ? " At the next start NGROK_API_KEY of the environment comes before it." : "";
+    const { registration } = state;
+    if (registration.kind === "registered") return `${saved}${override} This machine is registered as ${registration.operatorId}.`;
+    const why = registration.kind === "failed" ? `: ${registration.reason}` : "";
+    return `${saved}${override} Registration has not succeeded yet${why}; the daemon goes on trying.`;
+  }
+
+  async function stop(hurry: AbortSignal): Promise<{ cut: number }> {
+    publish({ phase: "stopping", reason: "", hint: "" });
+    const open = [...listeners.present.values()].reduce((sum, { conns }) => sum + conns.size, 0);
+    log.info(open === 0 ? "Stopping" : `Stopping; ${open} open connections have ${drainMs / 1000} s to finish (a second signal cuts them)`);
+    await loop.stop();
+    const drained = listeners.retireAll(drainMs, hurry);
+    await sweep();
+    const { cut } = await drained;
+    await health?.close();
+    await control.close();
+    log.info(cut === 0 ? "Stopped" : `Stopped; ${cut} connections were cut`);
+    return { cut };
+  }
+}
+
+/** More changes than this in one pass are told as numbers. */
+const mostLines = 20;
+
+const insecureWarning =
+  "server.insecure_skip_verify is on: the ingress is NOT verified, and whoever is on the way can read and change every connection";
+
+/** The range that addresses come from; for now loopback whatever the configuration says. */
+function addressRange(text: string, log: DaemonLog): Subnet {
+  const subnet = parseSubnet(text);
+  if (subnet.ok && isLoopbackSubnet(subnet.value)) return subnet.value;
+  log.warn(`net.subnet is "${text}", and this version serves loopback addresses only: 127.0.0.0/8 is used`);
+  return loopback;
+}
+
+const hintOf = (error: unknown): string => (error instanceof NgrokdError ? (error.hint ?? "") : "");

@@ -1,0 +1,155 @@
+import { type ForwardDeps, forward } from "../forward/forward.ts";
+import { createMeter, type Meter } from "../forward/meter.ts";
+import type { Binding } from "../model/binding.ts";
+import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
+import type { Hostname } from "../model/hostname.ts";
+import type { Ip } from "../model/ip.ts";
+import type { Conn, Listener, Net } from "../net/types.ts";
+import { type Placed, placeOf } from "./plan.ts";
+
+/** A binding that listens, or that listened and still carries connections. */
+export interface Raised {
+  placed: Placed;
+  readonly meter: Meter;
+  readonly listener: Listener;
+  /** Each connection with the promise of its end. */
+  readonly conns: Map<Conn, Promise<void>>;
+  /** Settles when the last connection has gone. */
+  drained: Promise<void> | undefined;
+}
+
+export interface Listeners {
+  /** What listens now, by place ({@link placeOf}). */
+  readonly present: ReadonlyMap<string, Raised>;
+  /** What was retired and still carries connections. */
+  readonly draining: ReadonlySet<Raised>;
+  /** Listens; answers the reason where that fails. */
+  raise(placed: Placed): Promise<string | undefined>;
+  /** Listens no more; running connections go on until they end or `drainMs` have passed, and are then reset. */
+  retire(place: string, drainMs: number): void;
+  /** Retires everything; settles when all connections have ended, with the number of those that were cut. */
+  retireAll(drainMs: number, hurry: AbortSignal): Promise<{ cut: number }>;
+  /** Which of these addresses cannot be listened on at these ports because something else does. Binds and lets go. */
+  probe(places: readonly { ip: Ip; port: number }[]): Promise<ReadonlySet<Ip>>;
+}
+
+export function createListeners(net: Net, deps: ForwardDeps): Listeners {
+  const present = new Map<string, Raised>();
+  const draining = new Set<Raised>();
+  // A binding keeps its counters when its address or its endpoints change.
+  const meters = new Map<string, Meter>();
+
+  return {
+    present,
+    draining,
+
+    async raise(placed) {
+      const meter = meterOf(placed.binding);
+      const raised = { placed, meter, conns: new Map() as Raised["conns"], drained: undefined };
+      try {
+        const listener = await net.listen({ host: placed.ip, port: placed.binding.port }, async (conn) => {
+          const end = forward(conn, raised.placed.binding, meter, deps);
+          raised.conns.set(conn, end);
+          await end;
+          raised.conns.delete(conn);
+        });
+        present.set(placeOf(placed), Object.assign(raised, { listener }));
+        return undefined;
+      } catch (error) {
+        return listenReason(error, placed);
+      }
+    },
+
+    retire(place, drainMs) {
+      const raised = present.get(place);
+      if (raised === undefined) return;
+      present.delete(place);
+      raised.listener.close();
+      if (raised.conns.size === 0) return forget(raised);
+      draining.add(raised);
+      raised.drained = drain(raised, drainMs).then(() => {
+        draining.delete(raised);
+        forget(raised);
+      });
+    },
+
+    async retireAll(drainMs, hurry) {
+      for (const place of [...present.keys()]) this.retire(place, drainMs);
+      const all = [...draining];
+      let cut = 0;
+      const cutNow = (): void => {
+        for (const { conns } of all) {
+          for (const conn of conns.keys()) {
+            cut += 1;
+            conn.abort();
+          }
+        }
+      };
+      // One limit for all: what was retired earlier does not get more time than the daemon has.
+      const timer = setTimeout(cutNow, drainMs);
+      hurry.addEventListener("abort", cutNow, { once: true });
+      if (hurry.aborted) cutNow();
+      await Promise.all(all.map(({ drained }) => drained));
+      clearTimeout(timer);
+      hurry.removeEventListener("abort", cutNow);
+      return { cut };
+    },
+
+    async probe(places) {
+      const taken = new Set<Ip>();
+      for (const { ip, port } of places) {
+        try {
+          (await net.listen({ host: ip, port }, (conn) => conn.abort())).close();
+        } catch (error) {
+          if (isNgrokdError(error, "address-in-use")) taken.add(ip);
+        }
+      }
+      return taken;
+    },
+  };
+
+  function meterOf({ key }: Binding): Meter {
+    const meter = meters.get(key) ?? createMeter();
+    meters.set(key, meter);
+    return meter;
+  }
+
+  function forget({ placed, meter }: Raised): void {
+    const { key } = placed.binding;
+    const inUse = [...present.values()].some((raised) => raised.meter === meter);
+    if (!inUse && meters.get(key) === meter) meters.delete(key);
+  }
+}
+
+/** Waits for the connections of one listener to end, and resets those that are left after `drainMs`. */
+async function drain({ conns }: Raised, drainMs: number): Promise<void> {
+  const timer = setTimeout(() => {
+    for (const conn of conns.keys()) conn.abort();
+  }, drainMs);
+  timer.unref?.();
+  await Promise.all(conns.values());
+  clearTimeout(timer);
+}
+
+/** Why an endpoint does not listen, for people. */
+function listenReason(error: unknown, { binding, ip }: Placed): string {
+  const where = `${ip}:${binding.port}`;
+  const code: ErrorCode | undefined = isNgrokdError(error) ? error.code : undefined;
+  switch (code) {
+    case "address-in-use":
+      return `another program listens on ${where} (or on port ${binding.port} of all addresses)`;
+    case "permission":
+      return `ports below 1024 need root or CAP_NET_BIND_SERVICE, and ${where} is one`;
+    case "address-unavailable":
+      return process.platform === "darwin"
+        ? `${ip} is not an address of this machine; add it with \`sudo ifconfig lo0 alias ${ip}\``
+        : `${ip} is not an address of this machine`;
+    default:
+      return `cannot listen on ${where}: ${reasonOf(error)}`;
+  }
+}
+
+/** Host names that answer on at least one port: the only ones that belong into the hosts file. */
+export function answeringNames(present: ReadonlyMap<string, Raised>): Map<Hostname, Ip> {
+  return new Map([...present.values()].map(({ placed }) => [placed.binding.host, placed.ip]));
+}

@@ -1,0 +1,102 @@
+import type { Loaded } from "../config/load.ts";
+import type { HealthReport, ListItem, Status } from "../control/protocol.ts";
+import { version } from "../version.ts";
+import { type EndpointState, readiness, type State } from "./state.ts";
+
+const dayMs = 86_400_000;
+
+/** Pure: the reply to `status`. */
+export function statusReply(state: State, facts: { loaded: Loaded; runtime: string; now?: Date }): Status {
+  const { loaded, runtime, now = new Date() } = facts;
+  const { registration, lastPass, endpoints } = state;
+  const count = (name: EndpointState["state"]): number => endpoints.filter((endpoint) => endpoint.state === name).length;
+  const sum = (pick: (meter: EndpointState["meter"]) => number): number => endpoints.reduce((total, { meter }) => total + pick(meter), 0);
+  return {
+    registered: registration.kind === "registered",
+    operator_id: registration.kind === "registered" ? registration.operatorId : "",
+    endpoint_count: endpoints.length,
+    ingress_endpoint: state.ingress,
+    version,
+    pid: process.pid,
+    runtime,
+    phase: state.phase,
+    reason: state.reason,
+    hint: state.hint,
+    registration: registration.kind,
+    start_time: state.startedAt.toISOString(),
+    uptime_seconds: seconds(now.getTime() - state.startedAt.getTime()),
+    certificate: registration.kind === "registered" ? certificateReply(registration.certificate, now) : null,
+    last_poll: lastPass === undefined ? null : { time: lastPass.at.toISOString(), ok: lastPass.ok, took_ms: lastPass.tookMs, reason: lastPass.reason },
+    endpoints: { listening: count("listening"), failed: count("failed"), unsupported: count("unsupported"), draining: count("draining") },
+    connections: { active: sum(({ active }) => active), total: sum(({ total }) => total) },
+    config_path: loaded.path,
+    hosts_path: loaded.hostsPath,
+    insecure_skip_verify: loaded.config.server.insecure_skip_verify,
+    warnings: [...state.warnings],
+  };
+}
+
+/** Pure: the reply to `list`; the first seven fields are the Go program's (protocol.md section 4). */
+export function listReply(state: State): ListItem[] {
+  return state.endpoints.map(({ ids, url, proto, host, port, ip, state, reason, warning, meter }) => ({
+    id: ids[0] ?? "",
+    hostname: host,
+    ip,
+    port,
+    url,
+    local_listener: state === "listening",
+    network_port: 0,
+    listen_interface: "virtual",
+    proto,
+    ids: [...ids],
+    state,
+    reason,
+    warning,
+    connections: { active: meter.active, total: meter.total, errors: meter.errors, refused: meter.refused, last_error: meter.lastError },
+    bytes: { up: meter.bytesUp, down: meter.bytesDown },
+    last_activity: time(meter.lastActivity),
+  }));
+}
+
+export function healthReply(state: State, url: string | undefined): HealthReport {
+  const { ready, reason } = readiness(state);
+  return { healthy: true, ready, reason, address: url ?? "not listening" };
+}
+
+/** Pure: the body of the health server's /status. Source of the first six fields of each endpoint: protocol.md section 5. */
+export function healthStatus(state: State, now = new Date()): unknown {
+  const { ready, reason } = readiness(state);
+  const entries = state.endpoints.flatMap((endpoint) => endpoint.ids.map((id) => [id === "" ? endpoint.url : id, endpointHealth(endpoint)] as const));
+  return {
+    healthy: true,
+    ready,
+    reason,
+    phase: state.phase,
+    uptime: seconds(now.getTime() - state.startedAt.getTime()),
+    start_time: state.startedAt.toISOString(),
+    endpoints: Object.fromEntries(entries),
+  };
+}
+
+function endpointHealth({ url, host, ip, port, state, reason, meter }: EndpointState): unknown {
+  return {
+    name: host === "" ? url : host,
+    local_address: ip === "" ? "" : `${ip}:${port}`,
+    target_uri: url,
+    active: state === "listening",
+    connections: meter.active,
+    total_connections: meter.total,
+    last_activity: time(meter.lastActivity),
+    errors: meter.errors + meter.refused,
+    state,
+    reason: reason === "" ? meter.lastError : reason,
+  };
+}
+
+function certificateReply({ notAfter, fingerprint256 }: { notAfter: Date; fingerprint256: string }, now: Date): Status["certificate"] {
+  const days = (notAfter.getTime() - now.getTime()) / dayMs;
+  return { not_after: notAfter.toISOString(), days_left: Math.round(days * 100) / 100, fingerprint: fingerprint256 };
+}
+
+const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);
+const time = (ms: number): string => (ms === 0 ? "" : new Date(ms).toISOString());

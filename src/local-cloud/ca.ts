@@ -1,0 +1,143 @@
+import "reflect-metadata"; // @peculiar/x509 needs it before itself
+import { isIP } from "node:net";
+import * as x509 from "@peculiar/x509";
+import { reasonOf } from "../model/error.ts";
+import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
+
+/**
+ * The stand-in's own certificate authority, new at every start: a root, and an intermediate that signs everything, because the
+ * certificate that ngrok publishes for its ingress is an intermediate too (protocol.md section 3).
+ */
+export interface Ca {
+  /** PEM texts of one certificate each. */
+  readonly rootPem: string;
+  readonly intermediatePem: string;
+  /** A server certificate for these host names and IPs, the intermediate behind it, and its key; PEM. */
+  issueServer(names: readonly string[]): Promise<{ cert: string; key: string }>;
+  /** Signs a client's CSR (PEM) under a subject of our own, or says what is wrong with it. */
+  signClient(csr: string, commonName: string): Promise<Parsed<ClientCertificate>>;
+}
+
+export interface ClientCertificate {
+  readonly pem: string;
+  /** SHA-256 of the certificate, `AB:CD:…`, as TLS reports it. */
+  readonly fingerprint256: string;
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+}
+
+/** `clientLifetimeMs` is how long client certificates are valid; X.509 counts in whole seconds. */
+export async function createCa(options: { clientLifetimeMs: number }): Promise<Ca> {
+  const root = await authority("Root CA", undefined);
+  const intermediate = await authority("Intermediate CA", root);
+  return {
+    rootPem: pem(root.certificate),
+    intermediatePem: pem(intermediate.certificate),
+
+    async issueServer(names) {
+      const keys = await newKeys();
+      const certificate = await sign({
+        subject: `CN=${names[0]}`,
+        publicKey: keys.publicKey,
+        issuer: intermediate,
+        lifetimeMs: caLifetimeMs,
+        extensions: [
+          ...leafExtensions(x509.ExtendedKeyUsage.serverAuth),
+          new x509.SubjectAlternativeNameExtension(names.map((value) => ({ type: isIP(value) === 0 ? "dns" : "ip", value }))),
+        ],
+      });
+      const pkcs8 = await crypto.subtle.exportKey("pkcs8", keys.privateKey);
+      return { cert: pem(certificate) + pem(intermediate.certificate), key: `${x509.PemConverter.encode(pkcs8, "PRIVATE KEY")}\n` };
+    },
+
+    async signClient(csr, commonName) {
+      const request = await readCsr(csr);
+      if (!request.ok) return request;
+      const certificate = await sign({
+        subject: `CN=${commonName}`,
+        publicKey: request.value.publicKey,
+        issuer: intermediate,
+        lifetimeMs: options.clientLifetimeMs,
+        extensions: leafExtensions(x509.ExtendedKeyUsage.clientAuth),
+      });
+      const { notBefore, notAfter } = certificate;
+      const hash = Buffer.from(await certificate.getThumbprint("SHA-256")).toString("hex");
+      return parsed({ pem: pem(certificate), fingerprint256: hash.toUpperCase().replaceAll(/..(?=.)/g, "$&:"), notBefore, notAfter });
+    },
+  };
+}
+
+interface Authority {
+  readonly certificate: x509.X509Certificate;
+  readonly keys: CryptoKeyPair;
+}
+
+const caLifetimeMs = 10 * 365 * 24 * 3_600_000;
+const organization = "ngrokd local cloud";
+
+/** Self-signed where there is no `parent`. */
+async function authority(name: string, parent: Authority | undefined): Promise<Authority> {
+  const keys = await newKeys();
+  const subject = `CN=${organization} ${name}, O=${organization}`;
+  const certificate = await sign({
+    subject,
+    publicKey: keys.publicKey,
+    issuer: parent ?? { subject, keys },
+    lifetimeMs: caLifetimeMs,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, parent === undefined ? 1 : 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+    ],
+  });
+  return { certificate, keys };
+}
+
+/** What ngrok checks of a CSR: that its key signed it, and that it claims no name. Source: protocol.md section 2. */
+async function readCsr(text: string): Promise<Parsed<x509.Pkcs10CertificateRequest>> {
+  try {
+    const request = new x509.Pkcs10CertificateRequest(text);
+    if (!(await request.verify())) return unparsed("the CSR's signature does not fit its key");
+    if (request.subjectName.getField("CN").length > 0) return unparsed("the CSR's CommonName must be empty");
+    return parsed(request);
+  } catch (error) {
+    return unparsed(`the CSR is not a PKCS #10 request in PEM: ${reasonOf(error)}`);
+  }
+}
+
+interface ToSign {
+  readonly subject: string;
+  readonly publicKey: CryptoKey | x509.PublicKey;
+  readonly issuer: Authority | { readonly subject: string; readonly keys: CryptoKeyPair };
+  readonly lifetimeMs: number;
+  readonly extensions: readonly x509.Extension[];
+}
+
+async function sign({ subject, publicKey, issuer, lifetimeMs, extensions }: ToSign): Promise<x509.X509Certificate> {
+  const notBefore = new Date(Math.floor(Date.now() / 1000) * 1000);
+  return await x509.X509CertificateGenerator.create({
+    // The leading 01 keeps the number positive.
+    serialNumber: `01${Buffer.from(crypto.getRandomValues(new Uint8Array(15))).toString("hex")}`,
+    subject,
+    issuer: "certificate" in issuer ? issuer.certificate.subject : issuer.subject,
+    notBefore,
+    notAfter: new Date(notBefore.getTime() + lifetimeMs),
+    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
+    publicKey,
+    signingKey: issuer.keys.privateKey,
+    extensions: [
+      ...extensions,
+      await x509.SubjectKeyIdentifierExtension.create(publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create(issuer.keys.publicKey),
+    ],
+  });
+}
+
+const leafExtensions = (usage: string): x509.Extension[] => [
+  new x509.BasicConstraintsExtension(false, undefined, true),
+  new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+  new x509.ExtendedKeyUsageExtension([usage]),
+];
+
+const newKeys = (): Promise<CryptoKeyPair> => crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+
+const pem = (certificate: x509.X509Certificate): string => `${certificate.toString("pem")}\n`;

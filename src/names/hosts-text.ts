@@ -1,0 +1,172 @@
+import { Buffer } from "node:buffer";
+import { isIP } from "node:net";
+import { type Hostname, parseHostname } from "../model/hostname.ts";
+import { type Ip, loopback, parseIp, type Subnet, subnetHas } from "../model/ip.ts";
+import { quote } from "../model/parsed.ts";
+import { isReserved } from "./allocate.ts";
+import { isLocalhostKin } from "./forbidden.ts";
+
+/** The lines around our section, those of the Go program; they count as whole lines only, white space after them tolerated. */
+export const beginLine = "# BEGIN ngrokd managed section";
+export const endLine = "# END ngrokd managed section";
+
+/** Ranges that entries of ours come from: loopback, and what the Go program hands out by default. */
+export const entryRanges: readonly Subnet[] = [loopback, { first: 0x0a6b0000, bits: 16 }];
+
+export type HostsEdit =
+  | { readonly kind: "same"; readonly shadowed: readonly Hostname[] }
+  | {
+      readonly kind: "changed";
+      readonly text: string;
+      /** What was wrong with the section and has been put right, a sentence each. */
+      readonly repairs: readonly string[];
+      /** Names that a line outside the section gives another address, so that ours may not count; sorted. */
+      readonly shadowed: readonly Hostname[];
+    }
+  | { readonly kind: "refused"; readonly reason: string };
+
+/**
+ * Makes the section of a hosts file hold exactly `entries`, sorted by name, `IP<TAB>name` a line; without entries there is no
+ * section. A new section goes to the end, an existing one stays where it is.
+ *
+ * `text` is the file's bytes read as latin1, a character a byte, and so is the answer: whatever stands outside the section comes back
+ * byte for byte and in order. Nothing is dropped but the marker lines and the entries between them. What someone else wrote between
+ * them moves below the section; without its other marker, a marker owns only the lines next to it that are in our format and order.
+ * Taking the section out again restores the text from before it was put in. The result is a fixed point. `ranges`: where entries of
+ * earlier runs come from, since only such lines are recognised as ours.
+ */
+export function editHosts(text: string, entries: ReadonlyMap<Hostname, Ip>, ranges = entryRanges): HostsEdit {
+  if (text.startsWith("\xff\xfe") || text.startsWith("\xfe\xff")) {
+    return { kind: "refused", reason: "it is UTF-16 text, which resolvers do not read; save it as plain text (UTF-8)" };
+  }
+  const bom = text.startsWith("\xef\xbb\xbf") ? text.slice(0, 3) : "";
+  const parts = takeApart(text.slice(bom.length), (line) => isOurs(line, entries, ranges));
+  const next = bom + parts.before + sectionOf(parts, entries) + parts.after;
+  const shadowed = shadowedNames(parts.before + parts.after, entries);
+  return next === text ? { kind: "same", shadowed } : { kind: "changed", text: next, repairs: parts.repairs, shadowed };
+}
+
+interface Parts {
+  /** Foreign text before and after the place of the section. */
+  readonly before: string;
+  readonly after: string;
+  /** The line end for our lines: the one that most foreign lines have. */
+  readonly eol: string;
+  readonly repairs: readonly string[];
+}
+
+/** Stands first in the section where we had to end the line above it, so that taking the section out can undo that. */
+const joint = "# (before this section, the line above had no line end)";
+
+function sectionOf({ before, eol }: Parts, entries: ReadonlyMap<Hostname, Ip>): string {
+  if (entries.size === 0) return "";
+  const joined = before !== "" && !before.endsWith("\n");
+  const lines = [...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, ip]) => `${ip}\t${name}`);
+  const section = [beginLine, ...(joined ? [joint] : []), ...lines, endLine, ""].join(eol);
+  return joined ? eol + section : section;
+}
+
+function takeApart(text: string, ours: (line: string) => boolean): Parts {
+  const lines = text.match(/[^\n]*\n|[^\n]+/g) ?? [];
+  const { place, dropped, repairs } = findOurs(lines, ours);
+  const kept = (from: number, to: number) => lines.slice(from, to).filter((_, i) => !dropped.has(from + i));
+  let before = kept(0, place).join("");
+  const after = kept(place, lines.length).join("");
+  const first = lines[place] ?? "";
+  if (after === "" && before.endsWith("\n") && isJoint(lines[place + 1] ?? "")) {
+    before = before.slice(0, before.endsWith("\r\n") && first.endsWith("\r\n") ? -2 : -1);
+  }
+  return { before, after, eol: commonEol(before + after) ?? (first.endsWith("\r\n") ? "\r\n" : "\n"), repairs };
+}
+
+/** Which lines are ours and go, and the index of the line where the section belongs: the first marker's, or the end. */
+function findOurs(lines: readonly string[], ours: (line: string) => boolean) {
+  const dropped = new Set<number>();
+  const repairs: string[] = [];
+  const strangers: string[] = [];
+  const markers = [...lines.keys()].filter((i) => isBegin(lines[i]) || isEnd(lines[i]));
+  const dropIf = (i: number, test: (line: string) => boolean): boolean => {
+    const good = test(lines[i] ?? "");
+    if (good) dropped.add(i);
+    return good;
+  };
+  let sections = 0;
+  for (let m = 0; m < markers.length; m++) {
+    const here = markers[m] ?? 0;
+    const next = markers[m + 1] ?? lines.length;
+    dropped.add(here);
+    if (isEnd(lines[here])) {
+      repairs.push(`line ${here + 1} ended a section that no line began`);
+      let i = here - 1;
+      while (dropIf(i, ours) && inOrder(lines[i - 1], lines[i])) i--;
+      dropIf(i, isJoint);
+      continue;
+    }
+    if (++sections > 1) repairs.push(`line ${here + 1} began another section; there is one now`);
+    if (isEnd(lines[next])) {
+      dropped.add(next);
+      m++;
+      for (let i = here + 1; i < next; i++) if (!dropIf(i, (line) => ours(line) || isJoint(line))) strangers.push(lines[i] ?? "");
+    } else {
+      repairs.push(`line ${here + 1} began a section that no line ended`);
+      let i = dropIf(here + 1, isJoint) ? here + 2 : here + 1;
+      while (dropIf(i, ours) && inOrder(lines[i], lines[i + 1])) i++;
+    }
+  }
+  if (strangers.length > 0) repairs.push(strangersSentence(strangers));
+  return { place: markers[0] ?? lines.length, dropped, repairs };
+}
+
+const isBegin = (line = ""): boolean => isLine(line, beginLine);
+const isEnd = (line = ""): boolean => isLine(line, endLine);
+const isJoint = (line: string): boolean => isLine(line, joint);
+const isLine = (line: string, text: string): boolean => line.startsWith(text) && /^[ \t\r\n]*$/.test(line.slice(text.length));
+
+/** True where the second entry can follow the first in a section of ours; true where either is no entry (it stops the run by itself). */
+function inOrder(first = "", second = ""): boolean {
+  const [a, b] = [entryOf(first), entryOf(second)];
+  return a === undefined || b === undefined || a.name < b.name;
+}
+
+/** True for a line that an earlier run wrote, as far as a line can tell. */
+function isOurs(line: string, entries: ReadonlyMap<Hostname, Ip>, ranges: readonly Subnet[]): boolean {
+  const entry = entryOf(line);
+  if (entry === undefined) return false;
+  const { name, ip } = entry;
+  if (entries.get(name) === ip) return true;
+  return !isLocalhostKin(name) && !isReserved(ip) && ranges.some((range) => subnetHas(range, ip));
+}
+
+function entryOf(line: string): { name: Hostname; ip: Ip } | undefined {
+  const [, ipText = "", nameText = ""] = /^([\d.]{7,15})\t([a-z0-9._-]{1,253})\r?\n?$/.exec(line) ?? [];
+  const ip = parseIp(ipText);
+  const name = parseHostname(nameText);
+  return ip.ok && name.ok && name.value === nameText ? { name: name.value, ip: ip.value } : undefined;
+}
+
+function strangersSentence(lines: readonly string[]): string {
+  const shown = lines.slice(0, 3).map((line) => quote(Buffer.from(line.trimEnd(), "latin1").toString("utf8")));
+  const list = shown.join(", ") + (lines.length > shown.length ? ", …" : "");
+  const count = lines.length === 1 ? "1 line that ngrokd did not write was" : `${lines.length} lines that ngrokd did not write were`;
+  return `${count} moved from inside the section to below it: ${list}`;
+}
+
+function commonEol(text: string): string | undefined {
+  const all = text.split("\n").length - 1;
+  const crlf = text.split("\r\n").length - 1;
+  if (all === 0) return undefined;
+  return crlf * 2 > all ? "\r\n" : "\n";
+}
+
+function shadowedNames(foreign: string, entries: ReadonlyMap<Hostname, Ip>): Hostname[] {
+  const addresses: ReadonlyMap<string, Ip> = entries;
+  const shadowed = new Set<string>();
+  for (const line of entries.size === 0 ? [] : foreign.split("\n")) {
+    const [address = "", ...names] = (line.split("#", 1)[0] ?? "").trim().split(/\s+/);
+    if (isIP(address) === 0) continue;
+    for (const name of names.map((text) => text.toLowerCase())) {
+      if ((addresses.get(name) ?? address) !== address) shadowed.add(name);
+    }
+  }
+  return [...entries.keys()].filter((name) => shadowed.has(name)).sort();
+}

@@ -1,0 +1,230 @@
+import { clearTimeout, setTimeout } from "node:timers";
+import { NgrokdError } from "../model/error.ts";
+import { giveDescriptor } from "./descriptors.ts";
+import { lost } from "./errors.ts";
+import { type Address, addressText, type Conn, type PeerCertificate } from "./types.ts";
+
+/** How long a connection idles before the kernel asks whether its peer is still there, in ms. */
+export const keepAliveIdle = 15_000;
+
+/** After close(): how long nothing may move until the descriptor is given back without the peer's FIN, in ms. */
+const lingerStep = 30_000;
+/** After close(): for how many of those steps at most, whatever a peer that never finishes goes on sending. */
+const lingerSteps = 10;
+
+/** What a runtime's socket has to do for {@link PullConn}; one object serves all sockets of a kind. */
+export interface SocketVerbs<S> {
+  /**
+   * Offers bytes, never while an earlier answer is open. Answers what is to be offered again after the next `drained` (an empty array:
+   * everything is taken, but there is no room for more yet), undefined where all is taken and there is room, null where the peer is gone.
+   */
+  write(socket: S, bytes: Uint8Array): Uint8Array | undefined | null;
+  /** A few more bytes may arrive after pause(). */
+  pause(socket: S): void;
+  resume(socket: S): void;
+  /** FIN behind everything that was written; reading goes on. */
+  shutdown(socket: S): void;
+  /** RST where the kind of socket knows it; the descriptor is given back at once. */
+  terminate(socket: S): void;
+  /** Gives the descriptor back without a RST of our own; the kernel goes on sending what it has. */
+  release(socket: S): void;
+}
+
+interface Waiter<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * Turns a socket that calls back into one that is asked. A class, since a relay holds thousands: methods shared, no closures.
+ * The runtime tells it what happens (received, drained, ended, failed, gone); what a user sees is {@link Conn}.
+ */
+export class PullConn<S> implements Conn {
+  readonly remote: Address;
+  readonly local: Address;
+  readonly peer: PeerCertificate | undefined;
+  private readonly socket: S;
+  private readonly verbs: SocketVerbs<S>;
+
+  /** What arrived while nobody was reading: one chunk, or the few that a runtime still delivers after pause(). */
+  private inbox: Uint8Array[] = [];
+  private reader: Waiter<Uint8Array | null> | undefined;
+  private paused = false;
+  /** The peer has finished sending. */
+  private ended = false;
+
+  private writer: Waiter<void> | undefined;
+  /** What of the writer's bytes the socket has not taken yet. */
+  private rest: Uint8Array = nothing;
+  /** We have finished sending: closeWrite() or close() was called. */
+  private finished = false;
+
+  private closing = false;
+  private failure: NgrokdError | undefined;
+  private release: Waiter<void> | true | undefined;
+  private linger: ReturnType<typeof setTimeout> | undefined;
+  private moved = false;
+
+  constructor(socket: S, verbs: SocketVerbs<S>, ends: { remote: Address; local: Address; peer?: PeerCertificate | undefined }) {
+    this.socket = socket;
+    this.verbs = verbs;
+    this.remote = ends.remote;
+    this.local = ends.local;
+    this.peer = ends.peer;
+  }
+
+  read(): Promise<Uint8Array | null> | Uint8Array | null {
+    if (this.closing) throw this.cancelled("read from");
+    const bytes = this.inbox.shift();
+    if (bytes !== undefined) return bytes;
+    if (this.failure !== undefined) throw this.failure;
+    if (this.ended) return null;
+    if (this.reader !== undefined) throw new Error(`Cannot read from "${addressText(this.remote)}": a read is already waiting`);
+    this.reader = Promise.withResolvers<Uint8Array | null>();
+    const { promise } = this.reader;
+    if (this.paused) {
+      this.paused = false;
+      this.verbs.resume(this.socket);
+    }
+    return promise;
+  }
+
+  write(bytes: Uint8Array): Promise<void> | void {
+    if (this.failure !== undefined) throw this.failure;
+    if (this.finished) throw this.cancelled("write to");
+    if (this.writer !== undefined) throw new Error(`Cannot write to "${addressText(this.remote)}": a write is already waiting`);
+    if (bytes.length === 0) return;
+    const rest = this.verbs.write(this.socket, bytes);
+    if (rest === undefined) return;
+    if (rest === null) throw this.gaveUp();
+    this.rest = rest;
+    this.writer = Promise.withResolvers<void>();
+    return this.writer.promise;
+  }
+
+  closeWrite(): void {
+    if (this.finished || this.failure !== undefined) return;
+    this.finished = true;
+    if (this.writer === undefined) this.verbs.shutdown(this.socket);
+  }
+
+  close(): void {
+    if (this.closing) return;
+    this.closing = true;
+    this.inbox = [];
+    this.reader?.reject(this.cancelled("read from"));
+    this.reader = undefined;
+    if (this.isGone()) return;
+    // Armed first: shutdown() may end in gone() before it returns.
+    this.linger = setTimeout(() => this.lingered(1), lingerStep);
+    this.closeWrite();
+    if (this.paused && !this.isGone()) {
+      // What still arrives has to be taken off the kernel: unread bytes at the end would turn our FIN into a RST, and hide the peer's FIN.
+      this.paused = false;
+      this.verbs.resume(this.socket);
+    }
+  }
+
+  abort(): void {
+    if (this.isGone()) return;
+    this.inbox = [];
+    this.fail(this.cancelled("use"));
+    this.verbs.terminate(this.socket);
+  }
+
+  get closed(): Promise<void> {
+    if (this.release === undefined) this.release = Promise.withResolvers<void>();
+    return this.release === true ? Promise.resolve() : this.release.promise;
+  }
+
+  /** The socket delivered bytes. */
+  received(bytes: Uint8Array): void {
+    this.moved = true;
+    if (this.closing || this.failure !== undefined) return;
+    const reader = this.reader;
+    if (reader !== undefined) {
+      this.reader = undefined;
+      reader.resolve(bytes);
+      return;
+    }
+    this.inbox.push(bytes);
+    if (this.paused) return;
+    this.paused = true;
+    this.verbs.pause(this.socket);
+  }
+
+  /** The socket has room again; runtimes say so for reasons of their own too. */
+  drained(): void {
+    this.moved = true;
+    const writer = this.writer;
+    if (writer === undefined) return;
+    if (this.rest.length > 0) {
+      const rest = this.verbs.write(this.socket, this.rest);
+      if (rest === null) return void this.gaveUp();
+      this.rest = rest ?? nothing;
+      if (rest !== undefined) return;
+    }
+    this.writer = undefined;
+    if (this.finished) this.verbs.shutdown(this.socket);
+    writer.resolve();
+  }
+
+  /** The peer has finished sending. */
+  theyFinished(): void {
+    this.ended = true;
+    this.reader?.resolve(null);
+    this.reader = undefined;
+  }
+
+  /** The connection broke; `gone` follows. The first failure counts. */
+  fail(error: NgrokdError): void {
+    if (this.failure !== undefined || this.isGone()) return;
+    this.failure = error;
+    this.reader?.reject(error);
+    this.writer?.reject(error);
+    this.reader = undefined;
+    this.writer = undefined;
+    this.rest = nothing;
+  }
+
+  /** The descriptor has been given back, `error` being what the runtime said of it. Called once. */
+  gone(error?: Error): void {
+    if (this.isGone()) return;
+    // Without our FIN a socket with both halves open only closes where something broke.
+    const broken = error !== undefined || this.writer !== undefined || !this.finished;
+    if (broken) this.fail(lost(this.remote, error));
+    else this.theyFinished();
+    clearTimeout(this.linger);
+    giveDescriptor();
+    const release = this.release;
+    this.release = true;
+    if (typeof release === "object") release.resolve();
+  }
+
+  private isGone(): boolean {
+    return this.release === true;
+  }
+
+  /** The write that the socket refused was the first to meet the peer's reset. */
+  private gaveUp(): NgrokdError {
+    const error = lost(this.remote);
+    this.fail(error);
+    this.verbs.terminate(this.socket);
+    return error;
+  }
+
+  private cancelled(action: string): NgrokdError {
+    return new NgrokdError("cancelled", `Cannot ${action} "${addressText(this.remote)}": the connection was closed on this side`);
+  }
+
+  private lingered(step: number): void {
+    if (this.moved && step < lingerSteps) {
+      this.moved = false;
+      this.linger = setTimeout(() => this.lingered(step + 1), lingerStep);
+    } else if (this.writer === undefined) this.verbs.release(this.socket);
+    else this.verbs.terminate(this.socket);
+  }
+}
+
+const nothing = new Uint8Array(0);
