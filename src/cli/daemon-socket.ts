@@ -4,7 +4,16 @@ import type { Request } from "../control/protocol.ts";
 import type { Io } from "./command.ts";
 
 /** Asks the daemon that `--socket` and `--config` mean; `timeoutMs` is for the whole exchange. */
-export async function ask(args: { socket?: string | undefined; config?: string | undefined }, io: Io, request: Request, timeoutMs = 30_000): Promise<unknown> {
-  const path = await findSocketPath({ env: io.env, ...(args.socket && { flag: args.socket }), ...(args.config && { config: args.config }) });
+export async function ask(
+  args: { socket?: string | undefined; config?: string | undefined },
+  io: Io,
+  request: Request,
+  timeoutMs = 30_000,
+): Promise<unknown> {
+  const path = await findSocketPath({
+    env: io.env,
+    ...(args.socket && { flag: args.socket }),
+    ...(args.config && { config: args.config }),
+  });
   return await askDaemon(io.net, path, request, { timeoutMs });
 }

@@ -1,4 +1,5 @@
 import { loadConfig } from "../config/load.ts";
+import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import { startDaemon } from "../daemon/daemon.ts";
 import { createLog } from "../observe/log.ts";
@@ -20,7 +21,8 @@ export default command({
       write: (line) => void process.stderr.write(line),
       secrets: () => [...secrets],
     });
-    for (const warning of [...loaded.warnings, ...notYetInEffect(config)]) log.warn(warning);
+    for (const problem of loaded.warnings) log.warn(problemText(problem));
+    for (const key of notYetInEffect(config)) log.warn(`${key} is set, and has no effect in this version`);
     const daemon = await startDaemon({ net: io.net, loaded, log, keepSecret: (secret) => secrets.add(secret) });
     await aborted(io.stop);
     const { cut } = await daemon.stop(io.hurry);

@@ -29,7 +29,7 @@ async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
     if (!isNgrokdError(error, "not-running")) throw error;
   }
   // Nobody runs yet: try and save it here, so that the order of the first steps does not matter.
-  const { config, path } = await loadConfig({ file: args.config, env: io.env, missing: "defaults" });
+  const { config, path } = await loadConfig({ file: args.config, env: io.env });
   await tryAndSaveApiKey(key, { apiUrl: config.api.url, operatorId: undefined, configPath: path });
   return `ngrok accepted the key; it is saved in ${path}. No daemon is running: start one with \`ngrokd serve\`.`;
 }
@@ -37,11 +37,15 @@ async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
 async function keyFrom(argument: string | undefined, { say }: Io): Promise<string> {
   if (argument === "-") return await readStdin();
   if (argument !== undefined && argument !== "") {
-    say.warn("a key on the command line is seen by other users and kept by the shell's history; better: `ngrokd set-api-key -` or no argument");
+    say.warn(
+      "a key on the command line is seen by other users and kept by the shell's history; better: `ngrokd set-api-key -` or no argument",
+    );
     return argument;
   }
   if (!process.stdin.isTTY) {
-    throw new NgrokdError("usage", "No API key was given", { hint: "run `ngrokd set-api-key` on a terminal to be asked, or `ngrokd set-api-key - < key-file`" });
+    throw new NgrokdError("usage", "No API key was given", {
+      hint: "run `ngrokd set-api-key` on a terminal to be asked, or `ngrokd set-api-key - < key-file`",
+    });
   }
   const { default: password } = await import("@inquirer/password");
   return await password({ message: "ngrok API key (not shown):", mask: false }, { output: process.stderr }).catch((cause: unknown) => {

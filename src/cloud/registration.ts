@@ -92,31 +92,29 @@ export async function register({
   now = () => new Date(),
   signal,
 }: Registration): Promise<Identity> {
-  for (const folder of new Set([dirname(paths.key), dirname(paths.cert)])) await ensureWritableFolder(folder);
   const left = await readFiles(paths);
   const found = judge(left, paths, now());
   if (found.kind === "identity") return found.identity;
-  if (found.kind === "unusable") log.info(`The identity on disk cannot be used: ${found.reason}`);
+  for (const folder of new Set([dirname(paths.key), dirname(paths.cert)])) await ensureWritableFolder(folder);
 
-  const reusable = left.key !== undefined && checkKeyPem(left.key).ok;
-  const keyPem = left.key !== undefined && reusable ? left.key : await createKey();
-  if (!reusable) await replace(paths.key, keyPem, 0o600, left.key, now());
+  const oldKey = left.key !== undefined && checkKeyPem(left.key).ok ? left.key : undefined;
+  const keyPem = oldKey ?? (await createKey());
+  await replace(paths.key, keyPem, 0o600, left.key, now());
   const request = operatorRequest(facts, host, await createCsr(keyPem));
 
-  const id = operatorIdIn(left) ?? (reusable ? await operatorOfKey(api, keyPem, signal) : undefined);
-  const known = id === undefined ? undefined : await certifyAgain(api, id, request, signal);
-  if (known !== undefined) {
-    const identity = await save(known, keyPem, paths, left, now());
-    log.info(`Certified the operator ${known.id} again`, { operator_id: known.id });
+  const ours = await reclaim(api, request, operatorIdIn(left), oldKey, signal);
+  if (ours !== undefined) {
+    const identity = await save(ours, keyPem, paths, left, now());
+    log.info(`ngrok certified the operator ${ours.id} again`, { operator_id: ours.id });
     return identity;
   }
-  const operator = await api.createOperator(request, signal);
+  const made = await api.createOperator(request, signal);
   try {
-    const identity = await save(operator, keyPem, paths, left, now());
-    log.info(`Registered with ngrok as ${operator.id}`, { operator_id: operator.id });
+    const identity = await save(made, keyPem, paths, left, now());
+    log.info(`Registered with ngrok as the operator ${made.id}`, { operator_id: made.id });
     return identity;
   } catch (error) {
-    throw await takenBack(api, operator.id, error);
+    throw await takenBack(api, made.id, error);
   }
 }
 
@@ -193,10 +191,22 @@ function operatorIdIn({ operatorId }: Files): string | undefined {
   return isOperatorId(id) ? id : undefined;
 }
 
-/** The operator of a registration that was cut off between ngrok's answer and the saving of its id. */
-async function operatorOfKey(api: Api, keyPem: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+/**
+ * An operator that is ours already, with a fresh certificate: the one whose id is on disk, or else the one whose certificate fits the key
+ * on disk, which is what a registration leaves that was cut off before ngrok's answer was saved.
+ */
+async function reclaim(
+  api: Api,
+  request: OperatorRequest,
+  id: string | undefined,
+  oldKey: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Operator | undefined> {
+  const known = id === undefined ? undefined : await certifyAgain(api, id, request, signal);
+  if (known !== undefined || oldKey === undefined) return known;
   const operators = await api.operators(signal);
-  return operators.find(({ certPem }) => certPem !== undefined && fitsKey(certPem, keyPem))?.id;
+  const found = operators.find(({ certPem }) => certPem !== undefined && fitsKey(certPem, oldKey));
+  return found === undefined ? undefined : await certifyAgain(api, found.id, request, signal);
 }
 
 /** Undefined where ngrok itself says that the operator is gone; a proxy's 404 is not that. */
@@ -221,7 +231,8 @@ async function save(operator: Operator, keyPem: string, paths: IdentityPaths, le
   if (!fitsKey(certPem, keyPem)) {
     throw new NgrokdError("api", `Cannot register this machine: the certificate that ngrok sent for ${operatorId} does not fit our key`);
   }
-  await replace(paths.operatorId, `${operatorId}\n`, 0o600, left.operatorId, now);
+  // Without a line end: the Go program takes the file as it is.
+  await replace(paths.operatorId, operatorId, 0o600, left.operatorId, now);
   await saveIngressEndpoint(paths, ingressEndpoint);
   await replace(paths.cert, certPem, 0o644, left.cert, now);
   return { operatorId, certPem, keyPem, ingressEndpoint };

@@ -16,7 +16,8 @@ interface About {
   readonly notYet?: true;
 }
 const abouts = z.registry<About>();
-const groupDescriptions = new WeakMap<object, string>();
+/** What a group of settings may be. */
+export const groupAllowed = "settings, each as `name: value` on a line of its own below it";
 
 /**
  * The one description of the configuration file: names, defaults, what is allowed, what it means. The template of `config init`,
@@ -169,12 +170,19 @@ export const settings: readonly Setting[] = Object.entries(shape).flatMap(([name
 
 /** What each group of settings is for; a name that is missing here is a setting. */
 export const groups: Readonly<Record<string, string>> = Object.fromEntries(
-  Object.entries(shape).flatMap(([name, field]) => (field instanceof z.ZodPrefault ? [[name, groupDescriptions.get(field) ?? ""]] : [])),
+  Object.entries(shape).flatMap(([name, field]) => (field instanceof z.ZodPrefault ? [[name, abouts.get(field)?.description ?? ""]] : [])),
 );
 
 /** The value of one setting. */
 export function valueAt(config: unknown, path: readonly string[]): unknown {
   return path.reduce<unknown>((value, name) => (isRecord(value) && Object.hasOwn(value, name) ? value[name] : undefined), config);
+}
+
+/** A copy of `root` in which the value at `path` is `value`; what is no map on the way is replaced by one. */
+export function withValueAt(root: unknown, path: readonly string[], value: unknown): unknown {
+  const [name, ...rest] = path;
+  if (name === undefined) return value;
+  return { ...(isRecord(root) ? root : {}), [name]: withValueAt(valueAt(root, [name]), rest, value) };
 }
 
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -205,8 +213,7 @@ function group<F extends z.ZodRawShape>(description: string, fields: F) {
     .object(fields)
     .readonly()
     .prefault({} as never);
-  groupDescriptions.set(schema, description);
-  return schema;
+  return setting(schema, { description, allowed: groupAllowed });
 }
 
 function describe(path: Setting["path"], schema: z.ZodType): Setting {

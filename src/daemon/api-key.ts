@@ -35,7 +35,9 @@ export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Pr
 export function readApiKey(text: string): ApiKey {
   const key = parseApiKey(text.trim());
   if (key.ok) return key.value;
-  throw new NgrokdError("usage", `This is not an API key: ${key.reason}`, { hint: "copy it whole from https://dashboard.ngrok.com/api-keys" });
+  throw new NgrokdError("usage", `This is not an API key: ${key.reason}`, {
+    hint: "copy it whole from https://dashboard.ngrok.com/api-keys",
+  });
 }
 
 function unchanged(error: unknown, operatorId: string | undefined): NgrokdError {
@@ -46,12 +48,19 @@ function unchanged(error: unknown, operatorId: string | undefined): NgrokdError 
     });
   }
   if (isNgrokdError(error, "not-found") && operatorId !== undefined) {
-    return new NgrokdError("refused", `This key does not know the operator "${operatorId}" that this machine is registered as, and nothing was changed`, {
-      hint: "it is most likely a key of another account, or the operator was deleted in ngrok's dashboard",
-      details: { ...error.details },
-    });
+    return new NgrokdError(
+      "refused",
+      `This key does not know the operator "${operatorId}" that this machine is registered as, and nothing was changed`,
+      {
+        hint: "it is most likely a key of another account, or the operator was deleted in ngrok's dashboard",
+        details: { ...error.details },
+      },
+    );
   }
   const code = error instanceof NgrokdError ? error.code : "api";
   const hint = error instanceof NgrokdError ? error.hint : undefined;
-  return new NgrokdError(code, `The key could not be tried, and nothing was changed: ${reasonOf(error)}`, { cause: error, ...(hint === undefined ? {} : { hint }) });
+  return new NgrokdError(code, `The key could not be tried, and nothing was changed: ${reasonOf(error)}`, {
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  });
 }

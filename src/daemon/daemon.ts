@@ -2,31 +2,33 @@ import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { type Api, createApi } from "../cloud/api.ts";
 import { inspectCertificate } from "../cloud/certificate.ts";
-import { type Identity, identityPaths, loadIdentity, operatorRequest, register } from "../cloud/registration.ts";
+import { type Identity, identityPaths, loadIdentity, register } from "../cloud/registration.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Request } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
+import { ensureWritableFolder } from "../files/atomic.ts";
 import { createIngress, type IngressSettings } from "../ingress/ingress.ts";
 import { loadTrust, type Trust } from "../ingress/trust.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
 import { isLoopbackSubnet, loopback, parseSubnet, type Subnet } from "../model/ip.ts";
-import { ensureWritableFolder } from "../files/atomic.ts";
+import type { Assignment } from "../names/allocate.ts";
 import { forbiddenName } from "../names/forbidden.ts";
 import { updateHostsFile } from "../names/hosts-file.ts";
 import { loadAssignment, saveAssignment } from "../names/store.ts";
 import type { Net } from "../net/types.ts";
 import { startHealthServer } from "../observe/health.ts";
 import type { DaemonLog } from "../observe/log.ts";
-import { userAgent } from "../version.ts";
+import { userAgent, version } from "../version.ts";
 import { tryAndSaveApiKey } from "./api-key.ts";
 import { createListeners } from "./listeners.ts";
-import { startLoop } from "./loop.ts";
+import { type Loop, startLoop } from "./loop.ts";
 import { createPass, noIdentity, type PassResult, passEnd } from "./pass.ts";
 import { drainingStates, reconcile } from "./reconcile.ts";
 import { healthReply, healthStatus, listReply, statusReply } from "./replies.ts";
-import { type EndpointState, readiness, type Registration, type State } from "./state.ts";
+import { type Registration, readiness, type State } from "./state.ts";
+import { changeLines } from "./tell.ts";
 
 export interface DaemonOptions {
   readonly net: Net;
@@ -50,6 +52,8 @@ export interface Daemon {
 const openTimeoutMs = 10_000;
 /** How long open connections may go on after their listener has gone. */
 const drainMs = 30_000;
+/** A poll that takes longer than this makes the daemon unhealthy. */
+const stuckMs = 10 * 60_000;
 /** Who may use the control socket beside root. */
 const socketGroup = "ngrokd";
 
@@ -82,9 +86,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   let apiKey = parseApiKey(config.api.key);
   let identity: Identity | undefined;
-  let trust: Trust = await loadTrust({ extra: config.server.ingress_ca });
+  let trust = await readTrust();
   if (config.server.insecure_skip_verify) log.warn(insecureWarning);
-  let assignment: ReadonlyMap<never, never> | Awaited<ReturnType<typeof loadAssignment>>["assignment"] = new Map();
+  let assignment: Assignment = new Map();
+  let lastKind: PassResult["kind"] = "idle";
+  let passSince: number | undefined;
+  // The socket answers before these are up.
+  let health: Awaited<ReturnType<typeof startHealthServer>> | undefined;
+  let loop: Loop | undefined;
+  const range = addressRange(config.net.subnet, log);
 
   const ingress = createIngress(net, (): IngressSettings => {
     if (identity === undefined) throw noIdentity();
@@ -104,7 +114,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await control.close();
     throw error;
   }
-  const health = await startHealth();
+  health = await startHealth();
   const runPass = createPass({
     api: () => (apiKey.ok ? apiFor(apiKey.value) : undefined),
     identity: ensureIdentity,
@@ -123,33 +133,45 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
           if (change !== "none") log.debug(`Wrote ${entries.size} names into "${loaded.hostsPath}"`);
           return shadowed;
         },
-        forbidden: (host) => forbiddenName(host, { hostnames: [hostname()], hosts: [new URL(config.api.url).hostname, ingressAddress().host] }),
-        range: addressRange(config.net.subnet, log),
+        forbidden: (host) =>
+          forbiddenName(host, { hostnames: [hostname()], hosts: [new URL(config.api.url).hostname, ingressAddress().host] }),
+        range,
         drainMs,
         log,
       }),
     log,
   });
-  const loop = startLoop({
+  loop = startLoop({
     intervalMs: () => config.bound_endpoints.poll_interval * 1000,
     async pass(signal) {
       const started = Date.now();
-      trust = await loadTrust({ extra: config.server.ingress_ca }).catch((error: unknown) => {
+      passSince = started;
+      trust = await readTrust().catch((error: unknown) => {
         log.warn(`Keeping the trusted CAs as they were: ${reasonOf(error)}`);
         return trust;
       });
       const result = await runPass(signal);
+      lastKind = result.kind;
+      passSince = undefined;
       if (!signal.aborted) settle(result, Date.now() - started);
       return passEnd(result);
     },
   });
   log.info(`ngrokd is up; control socket ${config.server.socket_path}`);
 
-  return { state: current, refresh: () => loop.kick(), healthUrl: health?.url, stop };
+  return { state: current, refresh: async () => await loop?.kick(), healthUrl: health?.url, stop };
 
   /** The published state with what drains just now. */
   function current(): State {
     return { ...state, endpoints: [...state.endpoints, ...drainingStates(listeners)] };
+  }
+
+  /** System roots, ngrok's folder, and the configured CA. */
+  async function readTrust(): Promise<Trust> {
+    const { ingress_ca: extra } = config.server;
+    const found = await loadTrust(extra === "" ? {} : { extra });
+    for (const warning of found.warnings) log.warn(`A CA file is left out: ${warning}`);
+    return found;
   }
 
   function apiFor(key: Parameters<typeof createApi>[0]["key"]): Api {
@@ -175,18 +197,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }
   }
 
+  /** Every call of a pass has a deadline of its own, so one that takes this long hangs. */
+  function live(): { ok: boolean; reason: string } {
+    const ms = passSince === undefined ? 0 : Date.now() - passSince;
+    return ms < stuckMs ? { ok: true, reason: "" } : { ok: false, reason: `a poll has been stuck for ${Math.round(ms / 60_000)} minutes` };
+  }
+
   async function startHealth(): Promise<Awaited<ReturnType<typeof startHealthServer>> | undefined> {
     const { health_address: host, health_port: port } = config.server;
     try {
       return await startHealthServer(
         { host, port },
         {
-          live: () => ({ ok: true, reason: "" }),
+          live,
           ready: () => {
             const { ready, reason } = readiness(state);
             return { ok: ready, reason };
           },
-          status: () => healthStatus(current()),
+          status: () => healthStatus(current(), live()),
         },
       );
     } catch (error) {
@@ -201,17 +229,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     if (identity !== undefined) return identity;
     const found = await loadIdentity(paths);
     if (found.kind === "identity") return adopt(found.identity);
-    if (found.kind === "unusable") log.warn(`The saved identity cannot be used: ${found.reason}`);
     if (api === undefined) {
       publish({ registration: { kind: "waiting-for-key" } });
       return undefined;
     }
     publish({ registration: { kind: "registering" } });
     try {
-      const request = operatorRequest({ selectors: config.bound_endpoints.selectors });
-      const registered = adopt(await register({ api, paths, request, signal }));
-      log.info(`Registered this machine with ngrok as ${registered.operatorId}`);
-      return registered;
+      const facts = { selectors: config.bound_endpoints.selectors };
+      return adopt(await register({ api, paths, facts, host: hostFacts(), log, signal }));
     } catch (error) {
       publish({ registration: { kind: "failed", reason: reasonOf(error), hint: hintOf(error) } });
       throw error;
@@ -219,8 +244,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 
   function adopt(found: Identity): Identity {
-    const { notAfter, fingerprint256 } = inspectCertificate(found.certPem);
-    const registration: Registration = { kind: "registered", operatorId: found.operatorId, certificate: { notAfter, fingerprint256 } };
+    const certificate = inspectCertificate(found.certPem);
+    // An Identity comes from loadIdentity or register, and both have read its certificate.
+    if (!certificate.ok) throw new NgrokdError("state", `The certificate "${paths.cert}" cannot be read: ${certificate.reason}`);
+    const registration: Registration = { kind: "registered", operatorId: found.operatorId, certificate: certificate.value };
     identity = found;
     const { host, port } = ingressAddress();
     publish({ registration, ingress: `${host}:${port}` });
@@ -245,11 +272,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }
     if (state.lastPass?.ok === false) log.info("The poll works again");
     const lastPass = { at, ok: true, tookMs, reason: "", hint: "" };
-    if (result.reconciled === undefined) return publish({ lastPass });
+    if (result.reconciled === undefined) {
+      publish({ lastPass });
+      return;
+    }
     const { endpoints, problems } = result.reconciled;
-    tellChanges(state.endpoints, endpoints);
+    for (const { level, text } of changeLines(state.endpoints, endpoints)) log[level](text);
     const [problem] = problems;
-    if (problem !== undefined && state.reason !== problem.reason) log.warn(problem.reason, problem.hint === "" ? {} : { hint: problem.hint });
+    if (problem !== undefined && state.reason !== problem.reason)
+      log.warn(problem.reason, problem.hint === "" ? {} : { hint: problem.hint });
     publish({
       phase: problem === undefined ? "serving" : "degraded",
       reason: problem?.reason ?? "",
@@ -259,25 +290,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     });
   }
 
-  function tellChanges(before: readonly EndpointState[], after: readonly EndpointState[]): void {
-    const key = ({ url, ip, state, reason, warning }: EndpointState): string => [url, ip, state, reason, warning].join(" ");
-    const known = new Set(before.map(key));
-    const changed = after.filter((endpoint) => !known.has(key(endpoint)));
-    const places = new Set(after.map(({ url }) => url));
-    const gone = before.filter(({ url }) => !places.has(url));
-    if (changed.length + gone.length > mostLines) {
-      const failed = changed.filter(({ state }) => state !== "listening").length;
-      log.info(`${changed.length} endpoints new or changed (${failed} of them not served), ${gone.length} gone; \`ngrokd list\` shows them`);
-      return;
-    }
-    for (const { url, ip, port, state, reason, warning } of changed) {
-      if (state === "listening") log.info(`${url} listens on ${ip}:${port}`);
-      else log.warn(`${url} is not served: ${reason}`);
-      if (warning !== "") log.warn(`${url}: ${warning}`);
-    }
-    for (const { url } of gone) log.info(`${url} is gone`);
-  }
-
   async function handle({ command, args }: Request): Promise<unknown> {
     switch (command) {
       case "status":
@@ -285,7 +297,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       case "list":
         return listReply(current());
       case "health":
-        return healthReply(state, health?.url);
+        return healthReply(state, live(), health?.url);
       case "refresh":
         return await refreshReply();
       case "set-api-key":
@@ -298,9 +310,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 
   async function refreshReply(): Promise<unknown> {
-    await loop.kick();
+    await loop?.kick();
     // A list that has to be seen twice is, before the answer.
-    if (state.lastPass?.ok === true && listeners.present.size > 0) await loop.kick();
+    if (lastKind === "confirm") await loop?.kick();
     const { lastPass } = state;
     if (lastPass === undefined) return { ok: false, reason: state.reason, hint: state.hint, took_ms: 0, endpoint_count: 0 };
     const { ok, reason, hint, tookMs } = lastPass;
@@ -313,9 +325,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const key = await tryAndSaveApiKey(text, { apiUrl: config.api.url, operatorId, configPath: loaded.path });
     apiKey = { ok: true, value: key };
     log.info("A new API key was set over the control socket");
-    await loop.kick();
+    await loop?.kick();
     const saved = `ngrok accepted the key; it is saved in ${loaded.path}.`;
-    const override = loaded.origins["api.key"]?.startsWith("environment") ? " At the next start NGROK_API_KEY of the environment comes before it." : "";
+    const override = loaded.origins["api.key"]?.startsWith("environment")
+      ? " At the next start NGROK_API_KEY of the environment comes before it."
+      : "";
     const { registration } = state;
     if (registration.kind === "registered") return `${saved}${override} This machine is registered as ${registration.operatorId}.`;
     const why = registration.kind === "failed" ? `: ${registration.reason}` : "";
@@ -326,7 +340,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     publish({ phase: "stopping", reason: "", hint: "" });
     const open = [...listeners.present.values()].reduce((sum, { conns }) => sum + conns.size, 0);
     log.info(open === 0 ? "Stopping" : `Stopping; ${open} open connections have ${drainMs / 1000} s to finish (a second signal cuts them)`);
-    await loop.stop();
+    await loop?.stop();
     const drained = listeners.retireAll(drainMs, hurry);
     await sweep();
     const { cut } = await drained;
@@ -336,9 +350,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return { cut };
   }
 }
-
-/** More changes than this in one pass are told as numbers. */
-const mostLines = 20;
 
 const insecureWarning =
   "server.insecure_skip_verify is on: the ingress is NOT verified, and whoever is on the way can read and change every connection";
@@ -350,5 +361,7 @@ function addressRange(text: string, log: DaemonLog): Subnet {
   log.warn(`net.subnet is "${text}", and this version serves loopback addresses only: 127.0.0.0/8 is used`);
   return loopback;
 }
+
+const hostFacts = () => ({ hostname: hostname(), os: process.platform, arch: process.arch, version });
 
 const hintOf = (error: unknown): string => (error instanceof NgrokdError ? (error.hint ?? "") : "");

@@ -73,4 +73,5 @@ async function listEndpoints(api: Api, operatorId: string, signal: AbortSignal, 
   }
 }
 
-export const noIdentity = (): NgrokdError => new NgrokdError("state", "This machine is not registered with ngrok yet", { hint: "run `ngrokd set-api-key`" });
+export const noIdentity = (): NgrokdError =>
+  new NgrokdError("state", "This machine is not registered with ngrok yet", { hint: "run `ngrokd set-api-key`" });

@@ -78,7 +78,9 @@ export async function reconcile(listed: readonly ApiEndpoint[], world: World): P
 
 /** The states of all endpoints, sorted by URL; those that drain come from `listeners` alone. */
 export function drainingStates(listeners: Listeners): EndpointState[] {
-  return [...listeners.draining].map((raised) => stateOf(raised.placed.binding, { ip: raised.placed.ip, state: "draining", reason: "waits for its open connections", raised }));
+  return [...listeners.draining].map((raised) =>
+    stateOf(raised.placed.binding, { ip: raised.placed.ip, state: "draining", reason: "waits for its open connections", raised }),
+  );
 }
 
 function admit(listed: readonly ApiEndpoint[], forbidden: World["forbidden"]): { bindings: Binding[]; bad: BadEndpoint[] } {

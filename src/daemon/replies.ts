@@ -3,6 +3,12 @@ import type { HealthReport, ListItem, Status } from "../control/protocol.ts";
 import { version } from "../version.ts";
 import { type EndpointState, readiness, type State } from "./state.ts";
 
+/** Whether the process can make progress, and why not. */
+export interface Liveness {
+  readonly ok: boolean;
+  readonly reason: string;
+}
+
 const dayMs = 86_400_000;
 
 /** Pure: the reply to `status`. */
@@ -26,7 +32,10 @@ export function statusReply(state: State, facts: { loaded: Loaded; runtime: stri
     start_time: state.startedAt.toISOString(),
     uptime_seconds: seconds(now.getTime() - state.startedAt.getTime()),
     certificate: registration.kind === "registered" ? certificateReply(registration.certificate, now) : null,
-    last_poll: lastPass === undefined ? null : { time: lastPass.at.toISOString(), ok: lastPass.ok, took_ms: lastPass.tookMs, reason: lastPass.reason },
+    last_poll:
+      lastPass === undefined
+        ? null
+        : { time: lastPass.at.toISOString(), ok: lastPass.ok, took_ms: lastPass.tookMs, reason: lastPass.reason },
     endpoints: { listening: count("listening"), failed: count("failed"), unsupported: count("unsupported"), draining: count("draining") },
     connections: { active: sum(({ active }) => active), total: sum(({ total }) => total) },
     config_path: loaded.path,
@@ -58,19 +67,22 @@ export function listReply(state: State): ListItem[] {
   }));
 }
 
-export function healthReply(state: State, url: string | undefined): HealthReport {
+/** Pure: the reply to `health`. */
+export function healthReply(state: State, live: Liveness, url: string | undefined): HealthReport {
   const { ready, reason } = readiness(state);
-  return { healthy: true, ready, reason, address: url ?? "not listening" };
+  return { healthy: live.ok, ready, reason: live.ok ? reason : live.reason, address: url ?? "not listening" };
 }
 
 /** Pure: the body of the health server's /status. Source of the first six fields of each endpoint: protocol.md section 5. */
-export function healthStatus(state: State, now = new Date()): unknown {
+export function healthStatus(state: State, live: Liveness, now = new Date()): unknown {
   const { ready, reason } = readiness(state);
-  const entries = state.endpoints.flatMap((endpoint) => endpoint.ids.map((id) => [id === "" ? endpoint.url : id, endpointHealth(endpoint)] as const));
+  const entries = state.endpoints.flatMap((endpoint) =>
+    endpoint.ids.map((id) => [id === "" ? endpoint.url : id, endpointHealth(endpoint)] as const),
+  );
   return {
-    healthy: true,
+    healthy: live.ok,
     ready,
-    reason,
+    reason: live.ok ? reason : live.reason,
     phase: state.phase,
     uptime: seconds(now.getTime() - state.startedAt.getTime()),
     start_time: state.startedAt.toISOString(),

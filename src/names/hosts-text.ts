@@ -32,8 +32,8 @@ export type HostsEdit =
  * `text` is the file's bytes read as latin1, a character a byte, and so is the answer: whatever stands outside the section comes back
  * byte for byte and in order. Nothing is dropped but the marker lines and the entries between them. What someone else wrote between
  * them moves below the section; without its other marker, a marker owns only the lines next to it that are in our format and order.
- * Taking the section out again restores the text from before it was put in. The result is a fixed point. `ranges`: where entries of
- * earlier runs come from, since only such lines are recognised as ours.
+ * Taking the section out again restores the text from before it was put in. The result is a fixed point. `ranges`: where entries, also
+ * those of earlier runs, come from: a line counts as ours only if its address is in one of them and not reserved.
  */
 export function editHosts(text: string, entries: ReadonlyMap<Hostname, Ip>, ranges = entryRanges): HostsEdit {
   if (text.startsWith("\xff\xfe") || text.startsWith("\xfe\xff")) {
@@ -70,13 +70,17 @@ function takeApart(text: string, ours: (line: string) => boolean): Parts {
   const lines = text.match(/[^\n]*\n|[^\n]+/g) ?? [];
   const { place, dropped, repairs } = findOurs(lines, ours);
   const kept = (from: number, to: number) => lines.slice(from, to).filter((_, i) => !dropped.has(from + i));
-  let before = kept(0, place).join("");
+  const above = kept(0, place).join("");
   const after = kept(place, lines.length).join("");
-  const first = lines[place] ?? "";
-  if (after === "" && before.endsWith("\n") && isJoint(lines[place + 1] ?? "")) {
-    before = before.slice(0, before.endsWith("\r\n") && first.endsWith("\r\n") ? -2 : -1);
-  }
-  return { before, after, eol: commonEol(before + after) ?? (first.endsWith("\r\n") ? "\r\n" : "\n"), repairs };
+  const style = lines[place]?.endsWith("\r\n") ? "\r\n" : "\n";
+  const before = after === "" && isJoint(lines[place + 1] ?? "") ? withoutLineEnd(above, style) : above;
+  return { before, after, eol: commonEol(before + after) ?? style, repairs };
+}
+
+/** Undoes the line end that goes with the joint, if this is one that we would have given. */
+function withoutLineEnd(text: string, style: string): string {
+  const rest = text.endsWith(style) ? text.slice(0, -style.length) : "";
+  return rest === "" || rest.endsWith("\n") || (commonEol(rest) ?? style) !== style ? text : rest;
 }
 
 /** Which lines are ours and go, and the index of the line where the section belongs: the first marker's, or the end. */

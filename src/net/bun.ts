@@ -7,7 +7,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { checkListenable, ipAddress, peerCertificate } from "./addresses.ts";
 import { giveDescriptor, takeDescriptor } from "./descriptors.ts";
 import { dialEach, underSignal } from "./dial.ts";
-import { dialFailed, listenFailed, tlsFailed } from "./errors.ts";
+import { dialFailed, listenFailed, tlsFailed, tooManySockets } from "./errors.ts";
 import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle } from "./limits.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
@@ -35,7 +35,7 @@ interface Stage {
 }
 
 function listen(address: Address, onConn: OnConn, tls: TlsServerOptions | undefined): Listener {
-  checkListenable(address);
+  checkListenable(address, tls);
   const open = (socket: Socket) => {
     if (!takeDescriptor("accept")) turnAway(socket);
     else if (tls === undefined) handOver(connected(socket, address), onConn);
@@ -69,7 +69,6 @@ function acceptTls(socket: Socket, address: Address, tls: TlsServerOptions, onCo
     },
     gone() {
       clearTimeout(deadline);
-      giveDescriptor();
     },
   };
 }
@@ -80,6 +79,10 @@ function turnAway(socket: Socket): void {
 }
 
 function dialOne(target: Address, tls: TlsClientOptions | undefined, signal: AbortSignal | undefined): Promise<Conn> {
+  if (!takeDescriptor("dial")) {
+    giveDescriptor();
+    return Promise.reject(tooManySockets(target));
+  }
   const { promise, resolve, reject } = Promise.withResolvers<Conn>();
   let dialed: Socket | undefined;
   let stopped = false;
@@ -96,17 +99,20 @@ function dialOne(target: Address, tls: TlsClientOptions | undefined, signal: Abo
       const accepted = verified || (tls?.insecureSkipVerify === true && (ok || isNameMismatch(error)));
       if (accepted && !stopped) return resolve(connected(socket, target, certificate));
       reject(tlsFailed(target, error ?? new Error("the server's certificate was not verified"), certificate));
-      socket.terminate();
+      // Where the handshake failed, Bun hangs up by itself behind the alert that says why.
+      if (ok) socket.terminate();
     },
     gone(error) {
-      giveDescriptor();
       // Only meant for a handshake that the server cut off; otherwise the promise is settled by now.
       reject(tlsFailed(target, error ?? Object.assign(new Error("closed"), { code: "ECONNRESET" })));
     },
   };
-  const where = "path" in target ? { unix: target.path } : { hostname: target.host, port: target.port };
   const options = { allowHalfOpen: true, data, socket: handlers, ...(tls === undefined ? {} : { tls: clientTls(tls, target) }) };
-  start(() => Bun.connect<Stage>({ ...options, ...where })).catch((error) => {
+  const connecting = async () =>
+    "path" in target
+      ? Bun.connect<Stage>({ ...options, unix: target.path })
+      : Bun.connect<Stage>({ ...options, hostname: target.host, port: target.port });
+  connecting().catch((error) => {
     giveDescriptor();
     reject(/^ERR_(BORING|OS)SL/.test(error.code) ? tlsFailed(target, error) : dialFailed(target, error));
   });
@@ -114,4 +120,72 @@ function dialOne(target: Address, tls: TlsClientOptions | undefined, signal: Abo
     stopped = true;
     dialed?.terminate();
   });
+}
+
+/** Where a socket becomes a connection. */
+function connected(socket: Socket, address: Address, peer?: PeerCertificate): Conn {
+  const ends =
+    "path" in address
+      ? { remote: address, local: address, peer }
+      : { remote: ipAddress(socket.remoteAddress, socket.remotePort), local: ipAddress(socket.localAddress, socket.localPort), peer };
+  if (!("path" in address)) socket.setKeepAlive(true, keepAliveIdle);
+  const conn = new PullConn(socket, verbs, ends);
+  socket.data = conn;
+  return conn;
+}
+
+const verbs: SocketVerbs<Socket> = {
+  write(socket, bytes) {
+    const taken = socket.write(bytes);
+    if (taken === bytes.length) return undefined;
+    return taken < 0 ? null : bytes.subarray(taken);
+  },
+  pause: (socket) => socket.pause(),
+  resume: (socket) => socket.resume(),
+  shutdown: (socket) => socket.shutdown(),
+  terminate: (socket) => socket.terminate(),
+  release: (socket) => socket.close(),
+};
+
+const handlers = {
+  binaryType: "uint8array",
+  open: (socket: Socket) => socket.data.opened?.(socket),
+  handshake: (socket: Socket, ok: boolean, error: Error | null) => socket.data.handshaken?.(socket, ok, error),
+  data: (socket: Socket, bytes: Uint8Array) => socket.data.received(bytes),
+  drain: (socket: Socket) => socket.data.drained(),
+  end: (socket: Socket) => socket.data.theyFinished(),
+  error: (socket: Socket, error: Error) => socket.data.broke(error),
+  close: (socket: Socket, error?: Error) => {
+    giveDescriptor();
+    socket.data.gone(error);
+  },
+} as const;
+
+const ignore = (): void => undefined;
+/** Before a socket is a connection, nothing that it says counts but how its opening ends; `broke` is always followed by `gone`. */
+const deaf = { received: ignore, drained: ignore, theyFinished: ignore, broke: ignore };
+
+/** `rejectUnauthorized` is spelled out since NODE_TLS_REJECT_UNAUTHORIZED would decide otherwise; `allowPartialTrustChain` lets an intermediate CA be an anchor. */
+function clientTls({ serverName, ca, cert, key, insecureSkipVerify }: TlsClientOptions, target: Address): Bun.TLSOptions {
+  const own = cert === undefined || key === undefined ? {} : { cert, key };
+  const name = "host" in target && target.host === serverName ? {} : { serverName };
+  return { ca: [...ca], ...name, ...own, rejectUnauthorized: insecureSkipVerify !== true, ...partialChain };
+}
+
+function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
+  if (clientCa === undefined) return { cert, key };
+  return { cert, key, ca: [...clientCa], requestCert: true, rejectUnauthorized: true, ...partialChain };
+}
+
+/** Bun honours it, though its types do not know it. */
+const partialChain = { allowPartialTrustChain: true };
+
+const isNameMismatch = (error: Error | null): boolean => error !== null && "code" in error && error.code === "ERR_TLS_CERT_ALTNAME_INVALID";
+
+function once(effect: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) effect();
+    done = true;
+  };
 }

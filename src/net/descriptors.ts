@@ -11,12 +11,11 @@ const reserve = 64;
 let limit: number | undefined;
 let taken = 0;
 
-/** Claims a descriptor for an accepted or a dialed socket; false where it is better to refuse. Answer with {@link giveDescriptor}. */
+/** Counts one more, and says whether that is within bounds; if not, it must be closed at once. In any case {@link giveDescriptor} follows. */
 export function takeDescriptor(use: "accept" | "dial"): boolean {
   limit ??= softLimit();
-  if (taken >= limit - (use === "accept" ? 2 : 1) * Math.min(reserve, limit / 4)) return false;
   taken++;
-  return true;
+  return taken <= limit - (use === "accept" ? 2 : 1) * Math.min(reserve, limit / 4);
 }
 
 export function giveDescriptor(): void {

@@ -2,11 +2,10 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
-import { takeDescriptor } from "./descriptors.ts";
-import { dialFailed, gaveUp, lookupFailed } from "./errors.ts";
+import { gaveUp, lookupFailed } from "./errors.ts";
 import { type Address, addressText, type Conn, type DialOptions, type TlsClientOptions } from "./types.ts";
 
-/** One attempt at an IP address and port, or a path. It holds a descriptor that it has to give back. It must end soon after `signal` aborts. */
+/** One attempt at an IP address and port, or a path. It must end soon after `signal` aborts. */
 export type DialOne = (target: Address, tls: TlsClientOptions | undefined, signal: AbortSignal | undefined) => Promise<Conn>;
 
 /**
@@ -19,7 +18,6 @@ export async function dialEach(address: Address, { tls, signal }: DialOptions, d
   if (tls !== undefined && tls.ca.length === 0 && tls.insecureSkipVerify !== true) throw nothingTrusted(address);
   let failure: unknown;
   for (const target of await targets(address, signal)) {
-    if (!takeDescriptor("dial")) throw dialFailed(target, Object.assign(new Error("too many sockets"), { code: "EMFILE" }));
     try {
       return await dialOne(target, tls, signal);
     } catch (error) {

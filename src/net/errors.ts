@@ -54,6 +54,11 @@ export function lost(remote: Address, cause?: unknown): NgrokdError {
   });
 }
 
+/** Refused by ourselves, before the kernel would have to. */
+export function tooManySockets(address: Address): NgrokdError {
+  return dialFailed(address, Object.assign(new Error(), { code: "EMFILE" }));
+}
+
 /** What an aborted signal says: its own NgrokdError, `timeout` for AbortSignal.timeout(), else `cancelled`. */
 export function gaveUp(address: Address, reason: unknown): NgrokdError {
   if (reason instanceof NgrokdError) return reason;

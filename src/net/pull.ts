@@ -1,16 +1,8 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { NgrokdError } from "../model/error.ts";
-import { giveDescriptor } from "./descriptors.ts";
 import { lost } from "./errors.ts";
+import { lingerStep, lingerSteps } from "./limits.ts";
 import { type Address, addressText, type Conn, type PeerCertificate } from "./types.ts";
-
-/** How long a connection idles before the kernel asks whether its peer is still there, in ms. */
-export const keepAliveIdle = 15_000;
-
-/** After close(): how long nothing may move until the descriptor is given back without the peer's FIN, in ms. */
-const lingerStep = 30_000;
-/** After close(): for how many of those steps at most, whatever a peer that never finishes goes on sending. */
-const lingerSteps = 10;
 
 /** What a runtime's socket has to do for {@link PullConn}; one object serves all sockets of a kind. */
 export interface SocketVerbs<S> {
@@ -188,6 +180,14 @@ export class PullConn<S> implements Conn {
     this.rest = nothing;
   }
 
+  /** The runtime reported an error that does not close the socket by itself everywhere. */
+  broke(cause: Error): void {
+    const error = lost(this.remote, cause);
+    this.fail(error);
+    // A TLS alert closes the socket; anything else would be a fault of our own in a callback.
+    if (error.code !== "tls") this.verbs.terminate(this.socket);
+  }
+
   /** The descriptor has been given back, `error` being what the runtime said of it. Called once. */
   gone(error?: Error): void {
     if (this.isGone()) return;
@@ -196,7 +196,6 @@ export class PullConn<S> implements Conn {
     if (broken) this.fail(lost(this.remote, error));
     else this.theyFinished();
     clearTimeout(this.linger);
-    giveDescriptor();
     const release = this.release;
     this.release = true;
     if (typeof release === "object") release.resolve();

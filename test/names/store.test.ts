@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { chmod, mkdir, readdir, readFile, stat, symlink, truncate, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { ipFromNumber } from "../../src/model/ip.ts";
@@ -83,7 +83,7 @@ describe("loadAssignment", () => {
     expect(Buffer.compare(await readFile(`${path}.damaged-20260801T101112Z`), Buffer.from(content))).toBe(0);
   });
 
-  test("sets a file that is too large, a folder and a broken name aside as well, and never over an earlier one", async () => {
+  test("sets a file that is too large, and a folder aside as well, and never over an earlier one", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");
     await writeFile(path, "");
@@ -128,7 +128,10 @@ describe("loadAssignment", () => {
       fc.asyncProperty(text, async (content) => {
         await writeFile(path, content);
         const { assignment } = await loadAssignment(path);
-        for (const [name, address] of assignment) expect(content).toContain(address), expect(name).toBe(host(name));
+        for (const [name, address] of assignment) {
+          expect(content).toContain(address);
+          expect(name).toBe(host(name));
+        }
       }),
       { numRuns: 100 },
     );
@@ -139,6 +142,5 @@ describe("loadAssignment", () => {
     const path = join(folder.path, "ip_mappings.json");
     await symlink(path, path);
     await expect(loadAssignment(path)).rejects.toMatchObject({ code: "state", message: `Cannot read "${path}": too many symbolic links` });
-    await chmod(folder.path, 0o700);
   });
 });

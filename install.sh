@@ -1,0 +1,283 @@
+#!/bin/sh
+# Installs ngrokd: curl -fsSL https://github.com/ngrokd/ngrokd/releases/latest/download/install.sh | sh
+# Everything is inside functions that the last line starts, so a download that was cut short does nothing.
+
+usage() {
+  cat <<'EOF'
+Installs ngrokd, or removes it. Nothing on this machine changes before the download's checksum is found right.
+
+Usage: sh install.sh [--uninstall [--purge]]
+       curl -fsSL https://github.com/ngrokd/ngrokd/releases/latest/download/install.sh | sh -s -- [options]
+
+Options:
+  --uninstall  Remove the program; configuration, registration and addresses stay
+  --purge      With --uninstall: remove those too
+  --help       Show this help
+
+Environment:
+  NGROKD_VERSION      The version to install (default: the newest)
+  NGROKD_INSTALL_DIR  The program's folder (default: /usr/local/bin, without root ~/.local/bin)
+  NGROKD_CONFIG_DIR   The configuration's folder, named "ngrokd" (default: /etc/ngrokd, without root ~/.config/ngrokd)
+  NGROKD_RELEASE_URL  Where SHA256SUMS and the archives are, http or https (default: the project's releases)
+EOF
+}
+
+main() {
+  set -eu
+  umask 022
+  action=install purge=no
+  for option in "$@"; do
+    case $option in
+      --uninstall) action=uninstall ;;
+      --purge) purge=yes ;;
+      --help | -h) action=help ;;
+      *) fail "Unknown option \"$option\"" "\`sh install.sh --help\` lists what there is" ;;
+    esac
+  done
+  choose_folders
+  case $action-$purge in
+    help-*) usage ;;
+    install-yes) fail "--purge is only for --uninstall" "add --uninstall to remove ngrokd with all that it keeps" ;;
+    install-no) install ;;
+    uninstall-*) uninstall ;;
+  esac
+}
+
+choose_folders() {
+  if [ "$(id -u)" = 0 ]; then
+    program_dir=${NGROKD_INSTALL_DIR:-/usr/local/bin}
+    config_dir=${NGROKD_CONFIG_DIR:-/etc/ngrokd}
+  else
+    program_dir=${NGROKD_INSTALL_DIR:-${HOME:?}/.local/bin}
+    config_dir=${NGROKD_CONFIG_DIR:-${HOME:?}/.config/ngrokd}
+  fi
+  program=$program_dir/ngrokd
+  config=$config_dir/config.yml
+}
+
+# --- Install --------------------------------------------------------------------------------------------------------------------------
+
+install() {
+  target=$(this_system)
+  need tar
+  need gzip
+  check_writable "$program_dir"
+  [ -e "$config" ] || check_writable "$config_dir"
+
+  temporary=$(mktemp -d) || fail "Cannot make a temporary folder" "set TMPDIR to a folder that can be written"
+  staged='' new_folder='' new_config=''
+  trap clean_up EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' HUP TERM
+
+  fetch_archive
+  tar -xzf "$temporary/archive" -C "$temporary" ngrokd 2>/dev/null || fail "Cannot unpack $archive: it holds no ngrokd"
+
+  # Tried where it will live: the temporary folder may be one that programs may not run from.
+  [ -d "$program_dir" ] || new_folder=$program_dir
+  mkdir -p "$program_dir"
+  staged=$program_dir/.ngrokd.$$
+  cp "$temporary/ngrokd" "$staged" 2>/dev/null || fail "Cannot write to \"$program_dir\"" "is the disk full?"
+  chmod 755 "$staged"
+  version=$("$staged" --version 2>/dev/null) ||
+    fail "The program in $archive does not run on this machine" "$(needs_of_program)"
+  write_config
+  mv -f "$staged" "$program"
+  staged='' new_folder='' new_config=''
+  explain
+}
+
+clean_up() {
+  rm -rf "$temporary"
+  if [ -n "$staged" ]; then rm -f "$staged"; fi
+  if [ -n "$new_folder" ]; then rmdir "$new_folder" 2>/dev/null || :; fi
+  if [ -n "$new_config" ]; then rm -f "$new_config" && { rmdir "$config_dir" 2>/dev/null || :; }; fi
+}
+
+# The name of this system in the archives' names, such as linux-x64-musl.
+this_system() {
+  system=$(uname -s)
+  machine=$(uname -m)
+  case $system in
+    Linux) os=linux ;;
+    Darwin) os=darwin ;;
+    *) fail "There is no ngrokd for \"$system\"" "this script knows Linux and macOS; for Windows there is an archive among the releases" ;;
+  esac
+  case $machine in
+    x86_64 | amd64) cpu=x64 ;;
+    aarch64 | arm64) cpu=arm64 ;;
+    *) fail "There is no ngrokd for \"$machine\" processors" "there is one for x86_64 and one for arm64" ;;
+  esac
+  # A shell under Rosetta says x86_64 on an arm64 Mac.
+  if [ "$os-$cpu" = darwin-x64 ] && [ "$(sysctl -n sysctl.proc_translated 2>/dev/null)" = 1 ]; then cpu=arm64; fi
+  if [ "$os" = linux ] && is_musl; then echo "$os-$cpu-musl"; else echo "$os-$cpu"; fi
+}
+
+is_musl() {
+  # musl's ldd says its name and fails; a musl loader alone proves nothing, since glibc systems can have one beside theirs.
+  if command -v ldd >/dev/null 2>&1; then
+    case $(ldd --version 2>&1) in *musl*) return 0 ;; *) return 1 ;; esac
+  fi
+  ls /lib/ld-musl-* >/dev/null 2>&1
+}
+
+needs_of_program() {
+  case $target in
+    linux-*-musl) echo "it needs libstdc++; on Alpine: apk add libstdc++" ;;
+    linux-*) echo "it needs glibc 2.28 or newer" ;;
+    *) echo "please report the processor and the system's version" ;;
+  esac
+}
+
+fetch_archive() {
+  wanted=${NGROKD_VERSION:-}
+  wanted=${wanted#v}
+  case $wanted in *[!0-9A-Za-z.+-]*) fail "NGROKD_VERSION is \"$wanted\", which is no version" "it looks like 0.1.0" ;; esac
+  url=https://github.com/ngrokd/ngrokd/releases
+  if [ -n "$wanted" ]; then url=$url/download/v$wanted; else url=$url/latest/download; fi
+  url=${NGROKD_RELEASE_URL:-$url}
+  url=${url%/}
+
+  say "Fetching ngrokd ${wanted:-(newest)} for $target from $url"
+  download "$url/SHA256SUMS" "$temporary/SHA256SUMS"
+  archive=
+  while read -r sum name; do
+    name=${name#\*}
+    # Unquoted on purpose: without a wanted version, any matches.
+    # shellcheck disable=SC2254
+    case $name in
+      */*) ;;
+      ngrokd-${wanted:-*}-$target.tar.gz) archive=$name expected=$sum && break ;;
+    esac
+  done <"$temporary/SHA256SUMS"
+  [ -n "$archive" ] ||
+    fail "The SHA256SUMS of $url names no archive of ngrokd${wanted:+ $wanted} for $target" "see $url for what there is"
+
+  download "$url/$archive" "$temporary/archive"
+  actual=$(sha256 "$temporary/archive")
+  [ "$actual" = "$expected" ] ||
+    fail "The checksum of $archive is wrong: expected $expected, got $actual" "the download was damaged or tampered with: try again, and report it if it stays"
+}
+
+# $1: URL, $2: file. One line on failure, with the downloader's own reason.
+download() {
+  if command -v curl >/dev/null 2>&1; then
+    reason=$(curl -fsSL --connect-timeout 20 --retry 2 -o "$2" "$1" 2>&1) && return
+  elif command -v wget >/dev/null 2>&1; then
+    reason=$(wget -nv -T 20 -t 3 -O "$2" "$1" 2>&1) && return
+  else
+    fail "Neither curl nor wget is installed" "install one of them"
+  fi
+  fail "Cannot download \"$1\": $(printf %s "$reason" | tail -n 1)" "check the network, NGROKD_RELEASE_URL and NGROKD_VERSION"
+}
+
+sha256() {
+  if command -v sha256sum >/dev/null 2>&1; then
+    sum=$(sha256sum "$1")
+  elif command -v shasum >/dev/null 2>&1; then
+    sum=$(shasum -a 256 "$1")
+  else
+    fail "Neither sha256sum nor shasum is installed, so the download cannot be checked" "install coreutils or perl"
+  fi
+  echo "${sum%% *}"
+}
+
+# $1: a folder, which may not be there yet.
+check_writable() {
+  folder=$1
+  while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
+  [ -d "$folder" ] || fail "Cannot write to \"$1\": \"$folder\" is not a folder"
+  [ -w "$folder" ] || fail "Cannot write to \"$1\": permission denied" \
+    "run it as root (curl … | sudo sh), or name another folder in NGROKD_INSTALL_DIR and NGROKD_CONFIG_DIR"
+}
+
+write_config() {
+  if [ -e "$config" ]; then return; fi
+  (umask 077 && mkdir -p "$config_dir")
+  new_config=$config
+  reason=$("$staged" config init --config "$config" 2>&1) ||
+    fail "Cannot write \"$config\": $(printf %s "$reason" | head -n 1)"
+}
+
+explain() {
+  say "Installed $version as $program; its configuration is $config"
+  if is_running; then say "The daemon that is running stays the old version until it is restarted"; fi
+  ngrokd=ngrokd
+  case :${PATH:-}: in
+    *:"$program_dir":*) ;;
+    *) ngrokd=$program && say "\"$program_dir\" is not in your PATH" ;;
+  esac
+  # The whole path, since sudo has a PATH of its own.
+  [ "$(id -u)" = 0 ] || ngrokd="sudo $program"
+  # Only this configuration is found without being named.
+  named=
+  [ "$config" = /etc/ngrokd/config.yml ] || named=" --config $config"
+  cat <<EOF
+
+Next, the daemon in one terminal; your API key (dashboard.ngrok.com/api-keys) and a look at the endpoints in another:
+
+  $ngrokd serve$named
+  $ngrokd set-api-key$named
+  $ngrokd list$named
+EOF
+}
+
+# --- Uninstall ------------------------------------------------------------------------------------------------------------------------
+
+uninstall() {
+  # The daemon takes its names out of the hosts file when it stops, so it stops first.
+  if is_running; then fail "ngrokd is running" "stop it first: it then takes its names out of the hosts file"; fi
+  if [ "$purge" = yes ]; then
+    case $config_dir in
+      */ngrokd | */ngrokd/) ;;
+      *) fail "NGROKD_CONFIG_DIR is \"$config_dir\": --purge removes a folder named \"ngrokd\" only" "remove it by hand" ;;
+    esac
+    [ ! -e "$config_dir" ] || check_removable "$config_dir"
+  fi
+  [ ! -e "$program" ] || check_removable "$program"
+
+  if [ -e "$program" ]; then
+    rm -f "$program"
+    say "Removed $program"
+  else
+    say "There is no $program"
+  fi
+  if [ "$purge" = yes ]; then
+    rm -rf "$config_dir"
+    say "Removed $config_dir"
+  elif [ -e "$config_dir" ]; then
+    say "Kept $config_dir: configuration, registration and addresses (--purge removes them)"
+  fi
+  hosts=${NGROKD_HOSTS_PATH:-/etc/hosts}
+  if grep -q '^# BEGIN ngrokd managed section' "$hosts" 2>/dev/null; then
+    say "warning: the last daemon was killed and left its section in $hosts: remove the lines from \"# BEGIN ngrokd\" to \"# END ngrokd\""
+  fi
+}
+
+check_removable() {
+  [ -w "$(dirname "$1")" ] || fail "Cannot remove \"$1\": permission denied" "run it as root"
+}
+
+is_running() {
+  if [ -e "$config" ]; then set -- --config "$config"; else set --; fi
+  [ -x "$program" ] && "$program" status "$@" >/dev/null 2>&1
+}
+
+# --- Helpers --------------------------------------------------------------------------------------------------------------------------
+
+need() {
+  command -v "$1" >/dev/null 2>&1 || fail "$1 is not installed" "install it"
+}
+
+say() {
+  printf '%s\n' "$1"
+}
+
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  [ $# -lt 2 ] || printf 'hint:  %s\n' "$2" >&2
+  exit 1
+}
+
+# In braces: cut anywhere before the end, this line is no command.
+{ main "$@"; }

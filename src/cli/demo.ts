@@ -1,0 +1,166 @@
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { loadConfig } from "../config/load.ts";
+import { type Daemon, startDaemon } from "../daemon/daemon.ts";
+import { listReply } from "../daemon/replies.ts";
+import { type LocalCloud, startLocalCloud } from "../local-cloud/cloud.ts";
+import { startSamples } from "../local-cloud/samples.ts";
+import { NgrokdError } from "../model/error.ts";
+import { createLog } from "../observe/log.ts";
+import { command, type Io } from "./command.ts";
+import { listText } from "./list.ts";
+
+export default command({
+  name: "demo",
+  description: "See it all work: no account, no root, nothing left behind",
+  args: {
+    once: { type: "boolean", description: "Make the requests here, show their answers, and end (also: DEMO_ONCE=1)" },
+  },
+  examples: ["ngrokd demo", "ngrokd demo --once"],
+  async run(args, io) {
+    const once = args.once === true || (io.env.DEMO_ONCE ?? "") !== "";
+    const folder = await mkdtemp(join(tmpdir(), "ngrokd-demo-"));
+    const undo: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
+    try {
+      const stage = await setUp(folder, io, undo, args.debug === true);
+      io.say.note(introduction(stage, io));
+      if (once) await visit(stage, io);
+      else await untilStopped(io);
+    } finally {
+      for (const step of undo.reverse()) await step();
+    }
+    io.say.note(`\nThe demo has ended; "${folder}" is gone, and nothing else was touched.`);
+    return undefined;
+  },
+});
+
+interface Stage {
+  readonly folder: string;
+  readonly cloud: LocalCloud;
+  readonly daemon: Daemon;
+  readonly hostsPath: string;
+  readonly socketPath: string;
+}
+
+const helloUrl = "http://hello.demo:8080";
+const echoUrl = "tcp://echo.demo:7000";
+
+async function setUp(folder: string, { net, env }: Io, undo: (() => Promise<unknown>)[], debug: boolean): Promise<Stage> {
+  await chmod(folder, 0o700);
+  const samples = await startSamples(net);
+  undo.push(samples.close);
+  const cloud = await startLocalCloud({
+    net,
+    api: { host: "127.0.0.1", port: 0 },
+    ingress: { host: "127.0.0.1", port: 0 },
+    endpoints: [
+      { url: helloUrl, upstream: samples.http },
+      { url: echoUrl, upstream: samples.tcp },
+      { url: "https://*.wildcard.demo", upstream: samples.http },
+    ],
+  });
+  undo.push(cloud.close);
+
+  const hostsPath = join(folder, "hosts");
+  const socketPath = join(folder, "ngrokd.sock");
+  const caPath = join(folder, "local-cloud-ca.crt");
+  await writeFile(hostsPath, "127.0.0.1\tlocalhost\n");
+  await writeFile(caPath, cloud.caPem);
+  const file = join(folder, "config.yml");
+  const config = {
+    api: { url: cloud.apiUrl, key: cloud.apiKey },
+    ingressEndpoint: cloud.ingressAddress,
+    server: {
+      socket_path: socketPath,
+      client_cert: join(folder, "tls.crt"),
+      client_key: join(folder, "tls.key"),
+      health_port: 0,
+      ingress_ca: caPath,
+    },
+    bound_endpoints: { poll_interval: 2 },
+  };
+  await writeFile(file, stringify(config), { mode: 0o600 });
+
+  const loaded = await loadConfig({ file, env: { PATH: env.PATH, NGROKD_HOSTS_PATH: hostsPath } });
+  const log = createLog({
+    level: debug ? "debug" : "warn",
+    format: "text",
+    isTerminal: process.stderr.isTTY === true,
+    write: (line) => void process.stderr.write(line),
+    secrets: () => [],
+  });
+  const daemon = await startDaemon({ net, loaded, log, keepSecret: () => {} });
+  undo.push(() => daemon.stop(AbortSignal.timeout(2000)));
+  await daemon.refresh();
+  return { folder, cloud, daemon, hostsPath, socketPath };
+}
+
+function introduction(stage: Stage, { say }: Io): string {
+  const { bold, dim } = say.paint;
+  const { cloud, daemon, hostsPath, socketPath } = stage;
+  const hello = addressOf(stage, helloUrl);
+  const echo = addressOf(stage, echoUrl);
+  const step = (text: string): string => `  ${dim("$")} ${text}`;
+  return [
+    bold("A stand-in for ngrok, two services and the ngrokd daemon run in this process."),
+    `The daemon has registered at ${cloud.apiUrl} and carries connections over mutual TLS to ${cloud.ingressAddress}:`,
+    "",
+    listText(listReply(daemon.state()), say.paint, say.width),
+    "",
+    bold("Try, in another terminal:"),
+    step(`curl --resolve hello.demo:8080:${hello.ip} ${helloUrl}/`),
+    step(`nc ${echo.ip} ${echo.port}                # says hello first, then echoes`),
+    step(`ngrokd list --socket ${socketPath}`),
+    step(`ngrokd status --socket ${socketPath}`),
+    step(`curl ${daemon.healthUrl ?? ""}status`),
+    step(`cat ${hostsPath}             # with root, this is /etc/hosts, and the names work everywhere`),
+    step(
+      `curl -X POST ${cloud.apiUrl}/_cloud/endpoints -H 'content-type: application/json' \\\n      -d '{"url": "http://more.demo:8080", "upstream": "${cloud.apiUrl.replace(/^https?:\/\//, "")}"}'   # an endpoint more: see it in the list`,
+    ),
+    "",
+    "Ctrl-C ends it.",
+  ].join("\n");
+}
+
+/** Does what the introduction proposes, and fails where an answer is not what it has to be. */
+async function visit(stage: Stage, { net, say }: Io): Promise<void> {
+  const hello = addressOf(stage, helloUrl);
+  const page = await (await fetch(`http://${hello.ip}:${hello.port}/`, { headers: { host: "hello.demo:8080" } })).text();
+  if (!page.includes("hello"))
+    throw new NgrokdError("protocol", `The sample page is not what it should be: ${JSON.stringify(page.slice(0, 200))}`);
+
+  const echo = addressOf(stage, echoUrl);
+  const conn = await net.dial({ host: echo.ip, port: echo.port }, { signal: AbortSignal.timeout(10_000) });
+  await conn.write(new TextEncoder().encode("one, two, three\n"));
+  conn.closeWrite();
+  let heard = "";
+  const decoder = new TextDecoder();
+  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) heard += decoder.decode(bytes, { stream: true });
+  conn.close();
+  if (!heard.endsWith("one, two, three\n"))
+    throw new NgrokdError("protocol", `The echo is not what it should be: ${JSON.stringify(heard.slice(0, 200))}`);
+
+  const hosts = await readFile(stage.hostsPath, "utf8");
+  if (!hosts.includes(`${hello.ip}\thello.demo`)) throw new NgrokdError("hosts", "The hosts file does not have the name hello.demo");
+  say.result(
+    { http: { address: `${hello.ip}:${hello.port}`, answer: page }, tcp: { address: `${echo.ip}:${echo.port}`, answer: heard }, hosts },
+    () =>
+      `\n${say.paint.bold(helloUrl)} answered:\n${indent(page)}\n${say.paint.bold(echoUrl)} answered:\n${indent(heard)}\n${say.paint.bold("The hosts file:")}\n${indent(hosts)}`,
+  );
+}
+
+function addressOf({ daemon }: Stage, url: string): { ip: string; port: number } {
+  const endpoint = daemon.state().endpoints.find((one) => one.url === url);
+  if (endpoint?.state === "listening") return { ip: endpoint.ip, port: endpoint.port };
+  const why = endpoint?.reason ?? daemon.state().reason;
+  throw new NgrokdError("state", `The demo's endpoint "${url}" is not served: ${why}`, { hint: "`ngrokd demo --debug` shows more" });
+}
+
+function untilStopped({ stop }: Io): Promise<void> {
+  if (stop.aborted) return Promise.resolve();
+  return new Promise((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+const indent = (text: string): string => text.trimEnd().replaceAll(/^/gm, "  ");

@@ -1,0 +1,135 @@
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { errnoOf, fileError } from "../files/atomic.ts";
+import { NgrokdError } from "../model/error.ts";
+import { configPath, defaultHostsPath, type Env, missingConfig } from "./paths.ts";
+import { configError, type Problem } from "./problem.ts";
+import { type Reading, readConfigText, wrongValues } from "./read.ts";
+import { type Config, configSchema, type SettingKey, settings, valueAt, withValueAt } from "./schema.ts";
+
+export interface LoadOptions {
+  /** The value of `--config`. */
+  readonly file?: string | undefined;
+  readonly env: Env;
+  /** Settings named on the command line; undefined means not named. */
+  readonly flags?: Readonly<Partial<Record<SettingKey, string | number | boolean | undefined>>>;
+}
+
+export type Origin = "flag" | "environment NGROK_API_KEY" | "environment NGROKD_SOCKET" | "file" | "default";
+
+export interface Loaded {
+  readonly config: Config;
+  /** Where each value comes from. */
+  readonly origins: Readonly<Record<SettingKey, Origin>>;
+  /** Of the configuration file, absolute. */
+  readonly path: string;
+  /** Whether there is such a file. */
+  readonly exists: boolean;
+  /** Of the hosts file: NGROKD_HOSTS_PATH or /etc/hosts. */
+  readonly hostsPath: string;
+  /** Unknown keys and the like: to be said, and no reason to stop. */
+  readonly warnings: readonly Problem[];
+}
+
+/**
+ * The configuration in effect: flags over environment over file over defaults. Without a file everything is at its default, unless
+ * somebody named that file. Rejects with NgrokdError `config`, which lists every problem, `permission`, or `state`.
+ */
+export async function loadConfig(options: LoadOptions): Promise<Loaded> {
+  const { problems, loaded } = await inspectConfig(options);
+  if (loaded === undefined) throw configError(configPath(options.file, options.env).path, problems);
+  return loaded;
+}
+
+export interface Inspection {
+  readonly path: string;
+  readonly exists: boolean;
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+  /** Undefined where there are problems. */
+  readonly loaded: Loaded | undefined;
+}
+
+/** As {@link loadConfig}, but problems are the answer. Rejects only where a file cannot be read at all. */
+export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Promise<Inspection> {
+  const { path, origin } = configPath(file, env);
+  const source = await readConfigFile(path);
+  if (source === undefined && origin !== "default") throw missingConfig(path);
+  const reading = readConfigText(source?.text ?? "", path);
+  const exists = source !== undefined;
+  const warnings = [...reading.warnings, ...openMode(path, source?.mode, reading)];
+  const overrides = overridesOf(env, flags);
+  const problems = [...reading.problems, ...wrongOverrides(overrides)];
+  if (problems.length > 0) return { path, exists, problems, warnings, loaded: undefined };
+  const values = overrides.reduce((values, { path, value }) => withValueAt(values, path, value), reading.values);
+  const hostsPath = resolve(env.NGROKD_HOSTS_PATH || defaultHostsPath);
+  const loaded = { config: configSchema.parse(values), origins: originsOf(reading, overrides), path, exists, hostsPath, warnings };
+  return { path, exists, problems, warnings, loaded };
+}
+
+/** A hundred times what a commented file with many overrides takes. */
+const maxBytes = 1024 * 1024;
+
+/** The file's text and mode, or undefined where there is none. Rejects with NgrokdError `config`, `permission` or `state`. */
+export async function readConfigFile(path: string): Promise<{ text: string; mode: number } | undefined> {
+  const bytes: Uint8Array[] = [];
+  let mode: number;
+  try {
+    mode = (await stat(path)).mode & 0o7777;
+    for await (const chunk of createReadStream(path, { end: maxBytes })) bytes.push(chunk);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw readError(path, error);
+  }
+  const all = Buffer.concat(bytes);
+  const cannot = (what: string): NgrokdError => new NgrokdError("config", `Cannot read the configuration "${path}": ${what}`);
+  if (all.length > maxBytes) throw cannot("it is larger than 1 MiB");
+  try {
+    return { text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(all), mode };
+  } catch {
+    throw cannot("it is not UTF-8 text");
+  }
+}
+
+function readError(path: string, error: unknown): NgrokdError {
+  const { code, message, details } = fileError(`Cannot read the configuration "${path}"`, error);
+  const hint = code === "permission" ? "run this as root (sudo), or name a file of your own with --config" : undefined;
+  return new NgrokdError(code, message, { cause: error, details, ...(hint === undefined ? {} : { hint }) });
+}
+
+function openMode(path: string, mode: number | undefined, { values }: Reading): Problem[] {
+  const secret = valueAt(values, ["api", "key"]) !== undefined;
+  if (mode === undefined || !secret || (mode & 0o007) === 0 || process.platform === "win32") return [];
+  return [{ kind: "open-mode", source: path, message: `every user of this machine can read the API key in it; run \`chmod 600 ${path}\`` }];
+}
+
+interface Override {
+  readonly key: SettingKey;
+  readonly path: readonly string[];
+  readonly value: unknown;
+  readonly origin: Origin;
+}
+
+/** Paths may be relative here: to the folder that the command is typed in. Empty variables count as absent. */
+function overridesOf(env: Env, flags: LoadOptions["flags"] = {}): Override[] {
+  return settings.flatMap(({ key, path }): Override[] => {
+    const given = (origin: Origin, value: unknown): Override[] => [
+      { key, path, origin, value: key === "server.socket_path" && typeof value === "string" ? resolve(value) : value },
+    ];
+    if (flags[key] !== undefined) return given("flag", flags[key]);
+    if (key === "api.key" && env.NGROK_API_KEY) return given("environment NGROK_API_KEY", env.NGROK_API_KEY);
+    if (key === "server.socket_path" && env.NGROKD_SOCKET) return given("environment NGROKD_SOCKET", env.NGROKD_SOCKET);
+    return [];
+  });
+}
+
+function wrongOverrides(overrides: readonly Override[]): Problem[] {
+  return overrides.flatMap(({ path, value, origin }) => wrongValues(withValueAt({}, path, value), () => ({ source: origin })));
+}
+
+function originsOf({ values }: Reading, overrides: readonly Override[]): Loaded["origins"] {
+  const origin = ({ key, path }: { key: SettingKey; path: readonly string[] }): Origin =>
+    overrides.find((override) => override.key === key)?.origin ?? (valueAt(values, path) === undefined ? "default" : "file");
+  return Object.fromEntries(settings.map((setting) => [setting.key, origin(setting)])) as Record<SettingKey, Origin>;
+}

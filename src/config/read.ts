@@ -1,0 +1,138 @@
+import { quote } from "../model/parsed.ts";
+import { closest } from "../model/similar.ts";
+import type { Problem } from "./problem.ts";
+import { configSchema, groupAllowed, groups, isRecord, type Setting, settings, valueAt, withValueAt } from "./schema.ts";
+import { parseYaml, type Yaml } from "./yaml.ts";
+
+export interface Reading {
+  /** The settings that the text has, and nothing else; right where `problems` is empty. */
+  readonly values: unknown;
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+}
+
+/** The text of a configuration file as values, with everything that is wrong with it. `source` is how messages name the file. */
+export function readConfigText(text: string, source: string): Reading {
+  const parsed = parseYaml(text);
+  if (!parsed.ok) {
+    return { values: {}, warnings: [], problems: parsed.complaints.map((complaint) => ({ kind: "syntax", source, ...complaint })) };
+  }
+  const { yaml } = parsed;
+  const root = yaml.root ?? {};
+  if (!isRecord(root)) {
+    const message = `the file is ${found(root)}; allowed: ${groupAllowed}`;
+    return { values: {}, warnings: [], problems: [{ kind: "wrong-value", source, ...yaml.place([]), message }] };
+  }
+  const oddities = yaml.warnings.map((complaint): Problem => ({ kind: "syntax", source, ...complaint }));
+  const strangers = unknownKeys(root).map(
+    (path): Problem => ({ kind: "unknown-key", source, ...yaml.placeOfKey(path), key: path.join("."), message: unknownText(path) }),
+  );
+  const values = knownValues(root, yaml);
+  return {
+    values,
+    problems: wrongValues(values, (path) => ({ source, ...yaml.place(path) })),
+    warnings: [...oddities, ...strangers],
+  };
+}
+
+/** Everything in `values` that the schema refuses; `blame` says where a value comes from. */
+export function wrongValues(values: unknown, blame: (path: readonly string[]) => Pick<Problem, "source" | "line" | "column">): Problem[] {
+  const result = configSchema.safeParse(values);
+  if (result.success) return [];
+  return result.error.issues.map((issue) => {
+    const path = issue.path.map(String);
+    const setting = settingAt(path);
+    const key = nameOf(path, setting);
+    const is = found(valueAt(values, path) ?? itemAt(values, path), setting);
+    return { kind: "wrong-value", ...blame(path), key, message: `${key} is ${is}; allowed: ${setting?.allowed ?? groupAllowed}` };
+  });
+}
+
+/** Known settings only, without those whose value is empty (`key:`, `""`, `[]`): empty means the default, as in the Go program. */
+function knownValues(root: Readonly<Record<string, unknown>>, yaml: Yaml): unknown {
+  const wrongGroups = Object.keys(groups).filter((name) => !isEmpty(root[name]) && !isRecord(root[name]));
+  const start = Object.fromEntries(wrongGroups.map((name) => [name, root[name]]));
+  return settings.reduce<unknown>((values, { path, kind }) => {
+    const value = valueAt(root, path);
+    return isEmpty(value) ? values : withValueAt(values, path, asKind(kind, value, path, yaml));
+  }, start);
+}
+
+const isEmpty = (value: unknown): boolean =>
+  value === undefined || value === null || value === "" || (Array.isArray(value) && value.length === 0);
+
+/**
+ * The Go program's YAML reader (yaml.v3) takes `selectors: [true]` for the text "true", and `yes` for true where a boolean is wanted; its
+ * files must load unchanged.
+ */
+function asKind(kind: Setting["kind"], value: unknown, path: readonly string[], yaml: Yaml): unknown {
+  if (kind === "text" && ["number", "boolean"].includes(typeof value)) return yaml.plain(path) ?? String(value);
+  if (kind === "list" && Array.isArray(value)) return value.map((item, i) => asKind("text", item, [...path, String(i)], yaml));
+  if (kind === "map" && isRecord(value)) {
+    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, asKind("text", item, [...path, name], yaml)]));
+  }
+  if (kind === "boolean" && typeof value === "string") {
+    const word = yaml.plain(path)?.toLowerCase() ?? "";
+    if (["y", "yes", "on"].includes(word)) return true;
+    if (["n", "no", "off"].includes(word)) return false;
+  }
+  return value;
+}
+
+function unknownKeys(root: Readonly<Record<string, unknown>>): string[][] {
+  return Object.entries(root).flatMap(([name, value]) => {
+    if (!Object.hasOwn(groups, name)) return settingAt([name]) === undefined ? [[name]] : [];
+    if (!isRecord(value)) return [];
+    return Object.keys(value)
+      .filter((inner) => settingAt([name, inner]) === undefined)
+      .map((inner) => [name, inner]);
+  });
+}
+
+function unknownText(path: readonly string[]): string {
+  const meant = suggestion(path);
+  return `there is no setting ${quote(path.join("."))}${meant === undefined ? "" : `; did you mean "${meant}"?`}`;
+}
+
+/** A slip in the name is likelier than the wrong group, and that is likelier than both. */
+function suggestion(path: readonly string[]): string | undefined {
+  const name = path.at(-1) ?? "";
+  const group = path.slice(0, -1);
+  if (path.join(".") === "net.network_accessible") return "net.listen_interface"; // its name before version 0.2 of the Go program
+  const siblings =
+    group.length === 0 ? [...Object.keys(groups), ...settings.flatMap(({ path }) => (path.length === 1 ? path : []))] : namesIn(group[0]);
+  const near = closest(name, siblings);
+  if (near !== undefined) return [...group, near].join(".");
+  const lastNames = settings.map(({ path }) => path.at(-1) ?? "");
+  const elsewhere = closest(name, lastNames);
+  return elsewhere === undefined ? undefined : settings[lastNames.indexOf(elsewhere)]?.key;
+}
+
+const namesIn = (group: string | undefined): string[] =>
+  settings.flatMap(({ path: [first, name] }) => (first === group && name !== undefined ? [name] : []));
+
+const settingAt = (path: readonly string[]): Setting | undefined =>
+  settings.find((setting) => setting.path.every((name, i) => path[i] === name));
+
+/** `bound_endpoints.selectors[2]`, counted from 1 as people do; `net.overrides["api.example.com"]`. */
+function nameOf(path: readonly string[], setting: Setting | undefined): string {
+  const item = setting === undefined ? undefined : path[setting.path.length];
+  if (setting === undefined || item === undefined) return path.join(".");
+  return `${setting.key}[${setting.kind === "list" ? Number(item) + 1 : quote(item)}]`;
+}
+
+function itemAt(values: unknown, path: readonly string[]): unknown {
+  const list = valueAt(values, path.slice(0, -1));
+  return Array.isArray(list) ? list[Number(path.at(-1))] : undefined;
+}
+
+/** A value in words that fit after "is", shown only where it cannot be a secret. */
+function found(value: unknown, setting?: Setting): string {
+  if (Array.isArray(value)) return "a list";
+  if (isRecord(value)) return "a map";
+  if (value === null || value === undefined) return "empty";
+  if (setting === undefined) return "a single value";
+  if (setting.secret === true) return `a text of ${String(value).length} characters (not shown)`;
+  // A URL may carry a password.
+  return typeof value === "string" ? quote(value.replace(/\/\/[^/@]*@/, "//[redacted]@")) : String(value);
+}

@@ -1,0 +1,16 @@
+/** The times of the seam, all in ms. */
+
+/** How long a connection idles before the kernel starts to ask whether its peer is still there. */
+export const keepAliveIdle = 15_000;
+
+/** How long a client of a TLS listener may take for its handshake. */
+export const handshakeLimit = 10_000;
+
+/** After close(): how long nothing may move until the descriptor is given back without the peer's FIN. */
+export const lingerStep = 30_000;
+
+/** After close(): for how many of those steps at most, whatever a peer that never finishes goes on sending. */
+export const lingerSteps = 10;
+
+/** How long node.ts looks at a certificate that failed to verify, only to name it in the error. */
+export const lookLimit = 5_000;

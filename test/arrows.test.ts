@@ -1,0 +1,155 @@
+import { describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+
+/**
+ * The arrows of docs/design.md: which room of src/ may import which. A file right in src/ is a room of its own. `model` and `version`
+ * are open to every room but model; nothing else is implied, and a room that is missing here may not exist.
+ */
+const arrows: Readonly<Record<string, readonly string[]>> = {
+  main: ["cli", "net"],
+  cli: ["daemon", "control", "config", "local-cloud", "cloud", "ingress", "files", "observe", "net"],
+  daemon: ["config", "cloud", "ingress", "forward", "names", "control", "observe", "net", "files"],
+  "local-cloud": ["ingress", "forward", "cloud", "observe", "net", "files"],
+  forward: ["ingress", "net"],
+  ingress: ["net", "files"],
+  control: ["net", "files"],
+  cloud: ["files"],
+  names: ["files"],
+  config: ["files"],
+  observe: ["files"],
+  files: [],
+  net: [],
+  version: [],
+  model: [],
+};
+const openToAll = ["model", "version"];
+
+/** Files that only these may import; types.ts is what everybody else sees of net/. */
+const importers: Readonly<Record<string, readonly string[]>> = { "net/bun.ts": ["main.ts"], "net/node.ts": ["main.ts"] };
+
+/** What model/ may use besides itself. */
+const packagesOfModel = ["zod"];
+
+interface Import {
+  readonly file: string;
+  readonly line: number;
+  readonly text: string;
+  readonly specifier: string;
+  /** The imported file below src/, or undefined for packages and files outside. */
+  readonly target: string | undefined;
+}
+
+const src = join(import.meta.dir, "..", "src");
+const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts"));
+const texts = new Map(files.map((file) => [file, readFileSync(join(src, file), "utf8")]));
+const imports = files.flatMap((file) => importsOf(file, texts.get(file) ?? ""));
+
+describe("the rooms of src/", () => {
+  test("are all in the table, and import only what it allows", () => {
+    expect([...new Set(files.map(roomOf))].filter((room) => arrows[room] === undefined)).toEqual([]);
+    expect(show(imports.filter((found) => !allowed(found)))).toEqual([]);
+  });
+
+  test("leave net/bun.ts and net/node.ts to main.ts", () => {
+    const closed = imports.filter(({ file, target = "" }) => importers[target] !== undefined && !importers[target]?.includes(file));
+    expect(show(closed)).toEqual([]);
+  });
+
+  test("keep packages and node: out of model/, zod excepted", () => {
+    const foreign = imports.filter(({ file, specifier }) => roomOf(file) === "model" && !specifier.startsWith("."));
+    expect(show(foreign.filter(({ specifier }) => !packagesOfModel.includes(specifier)))).toEqual([]);
+  });
+
+  test("have no import cycle between files, types included: files of a cycle cannot be understood one by one", () => {
+    expect(cycles()).toEqual([]);
+  });
+});
+
+describe("the sources", () => {
+  test("end the process in main.ts only", () => {
+    expect(linesWith(/\bprocess\.(?:exit|reallyExit|abort)\b/, ["main.ts"])).toEqual([]);
+    expect(show(imports.filter(({ text }) => /import\s*\{[^}]*\bexit\b[^}]*\} from "node:process"/.test(text)))).toEqual([]);
+  });
+
+  test("use Bun's and Deno's own API in net/bun.ts only, so that both runtimes run the rest", () => {
+    expect(linesWith(/\b(?:Bun|Deno)\./, ["net/bun.ts"])).toEqual([]);
+    expect(show(imports.filter(({ file, specifier }) => /^bun(?::|$)/.test(specifier) && file !== "net/bun.ts"))).toEqual([]);
+  });
+
+  test("import by literal names that this test can read", () => {
+    expect(linesWith(/\brequire\(|\bcreateRequire\b|\bimport\((?!\s*$|\s*")/, [])).toEqual([]);
+    // Bun's own parser leaves types out, so it sees fewer: those it sees must all be known.
+    const transpiler = new Bun.Transpiler({ loader: "ts" });
+    const scanned = (file: string) => transpiler.scanImports((texts.get(file) ?? "").replace(/^#!.*/, ""));
+    const seen = files.flatMap((file) => scanned(file).map(({ path }) => `${file} > ${path}`));
+    const known = new Set(imports.map(({ file, specifier }) => `${file} > ${specifier}`));
+    expect(seen.length).toBeGreaterThan(0);
+    expect(seen.filter((edge) => !known.has(edge))).toEqual([]);
+  });
+});
+
+function allowed({ file, target }: Import): boolean {
+  if (target === undefined) return true;
+  const [from, to] = [roomOf(file), roomOf(target)];
+  return from === to || (openToAll.includes(to) && from !== "model") || (arrows[from]?.includes(to) ?? false);
+}
+
+function roomOf(file: string): string {
+  return file.split("/")[0]?.replace(/\.ts$/, "") ?? "";
+}
+
+/** Every import, export from and import(), with types; relies on the formatter: double quotes, one statement never shares a line. */
+function importsOf(file: string, text: string): Import[] {
+  const statement = /^(?:import|export)\b[^;"]*?\bfrom "([^"]+)"|^import "([^"]+)"|\bimport\(\s*"([^"]+)"/gm;
+  return [...withoutComments(text).matchAll(statement)].map((match) => {
+    const specifier = match[1] ?? match[2] ?? match[3] ?? "";
+    const target = specifier.startsWith(".") ? normalize(join(dirname(file), specifier)) : undefined;
+    return {
+      file,
+      line: text.slice(0, match.index).split("\n").length,
+      text: match[0].replaceAll(/\s+/g, " "),
+      specifier,
+      target: target === undefined || target.startsWith("..") ? undefined : target,
+    };
+  });
+}
+
+/** Comment lines made blank, positions kept. */
+function withoutComments(text: string): string {
+  return text.replaceAll(/^\s*(?:\/\/|\/?\*).*$/gm, (line) => " ".repeat(line.length));
+}
+
+function show(found: readonly Import[]): string[] {
+  return found.map(({ file, line, text }) => `src/${file}:${line}: ${text}`);
+}
+
+function linesWith(pattern: RegExp, exempt: readonly string[]): string[] {
+  return files
+    .filter((file) => !exempt.includes(file))
+    .flatMap((file) =>
+      withoutComments(texts.get(file) ?? "")
+        .split("\n")
+        .map((line, i) => ({ line, at: `src/${file}:${i + 1}` })),
+    )
+    .filter(({ line }) => pattern.test(line.replaceAll(/"(?:[^"\\]|\\.)*"/g, '""').replace(/\/\/.*$/, "")))
+    .map(({ line, at }) => `${at}: ${line.trim()}`);
+}
+
+/** One line for each cycle found by walking in depth; empty when there is none. */
+function cycles(): string[] {
+  const targets = new Map(
+    files.map((file) => [file, imports.filter((found) => found.file === file).flatMap(({ target }) => target ?? [])]),
+  );
+  const found: string[] = [];
+  const done = new Set<string>();
+  const walk = (file: string, path: readonly string[]): void => {
+    const start = path.indexOf(file);
+    if (start >= 0) found.push([...path.slice(start), file].join(" > "));
+    if (start >= 0 || done.has(file)) return;
+    for (const target of targets.get(file) ?? []) walk(target, [...path, file]);
+    done.add(file);
+  };
+  for (const file of files) walk(file, []);
+  return found;
+}
