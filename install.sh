@@ -19,6 +19,7 @@ Environment:
   NGROKD_INSTALL_DIR  The program's folder (default: /usr/local/bin, without root ~/.local/bin)
   NGROKD_CONFIG_DIR   The configuration's folder, named "ngrokd" (default: /etc/ngrokd, without root ~/.config/ngrokd)
   NGROKD_RELEASE_URL  Where SHA256SUMS and the archives are, http or https (default: the project's releases)
+  NGROKD_HOSTS_PATH   The hosts file that --uninstall looks into (default: /etc/hosts)
 EOF
 }
 

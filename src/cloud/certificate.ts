@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject, X509Certificate } from "node:crypto";
 import { promisify } from "node:util";
-import { NgrokdError, reasonOf } from "../model/error.ts";
+import { NgrokdError } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 
 /** What counts of a certificate, proven to parse. */
@@ -41,7 +41,7 @@ export async function createCsr(keyPem: string): Promise<string> {
   return `${request.toString("pem")}\n`;
 }
 
-/** The first certificate of a PEM text. */
+/** The first certificate of a PEM text. Here as below, the runtimes' own errors name parts of OpenSSL, not what is wrong: they are left out. */
 export function inspectCertificate(pem: string): Parsed<CertificateFacts> {
   try {
     const found = new X509Certificate(pem);
@@ -53,8 +53,8 @@ export function inspectCertificate(pem: string): Parsed<CertificateFacts> {
       fingerprint256: found.fingerprint256,
       publicKey: found.publicKey.export({ type: "spki", format: "der" }),
     });
-  } catch (error) {
-    return unparsed(`it is not a certificate in PEM format: ${reasonOf(error)}`);
+  } catch {
+    return unparsed("it is not a certificate in PEM format");
   }
 }
 
@@ -90,7 +90,6 @@ function readKey(pem: string): Parsed<{ object: KeyObject; curve: keyof typeof c
   return unparsed(`the key is ${curve || key.value.asymmetricKeyType || "unknown"}, and P-256 or P-384 is needed`);
 }
 
-/** The runtime's own message is left out: it names parts of OpenSSL, not what is wrong. */
 function readPrivateKey(pem: string): Parsed<KeyObject> {
   try {
     return parsed(createPrivateKey(pem));

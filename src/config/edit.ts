@@ -1,4 +1,4 @@
-import { lstat, readlink, realpath } from "node:fs/promises";
+import { lstat, open, readlink, realpath } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { type Document, isAlias, isMap, isScalar, type Node, type YAMLMap } from "yaml";
@@ -6,9 +6,9 @@ import { ensureWritableFolder, errnoOf, fileError, writeFileAtomic } from "../fi
 import { NgrokdError } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import { readConfigFile } from "./load.ts";
-import { configError } from "./problem.ts";
+import { needsRoot } from "./problem.ts";
 import { wrongValues } from "./read.ts";
-import { type SettingKey, withValueAt } from "./schema.ts";
+import { configSchema, type SettingKey, valueAt, withValueAt } from "./schema.ts";
 import { configTemplate } from "./template.ts";
 import { parseYaml, stepsTo } from "./yaml.ts";
 
@@ -22,18 +22,36 @@ export type Single = string | number | boolean;
  */
 export async function setConfigValue(path: string, key: SettingKey, value: Single): Promise<void> {
   const way = key.split(".");
-  const problems = wrongValues(withValueAt({}, way, value), () => ({ source: "the new value" }));
-  if (problems.length > 0) throw configError(path, problems);
+  const wanted = withValueAt({}, way, value);
+  const [wrong] = wrongValues(wanted, () => ({ source: path }));
+  if (wrong !== undefined) throw new NgrokdError("config", `Cannot set ${key}: ${wrong.message}`);
+  const settled = valueAt(configSchema.parse(wanted), way) as Single;
   const target = await targetOf(path);
   const old = await readConfigFile(target);
-  const changed = setValueInText(old?.text ?? configTemplate(), way, value);
+  const changed = setValueInText(old?.text ?? configTemplate(), way, settled);
   if (!changed.ok) {
-    throw new NgrokdError("config", `Cannot set ${key} in "${path}": ${changed.reason}`, {
-      hint: "set it by hand, with `ngrokd config edit`",
-    });
+    const hint = "set it by hand, with `ngrokd config edit`";
+    throw new NgrokdError("config", `Cannot set ${key} in "${path}": ${changed.reason}`, { hint });
   }
-  await ensureWritableFolder(dirname(target), 0o700);
+  await ensureWritableFolder(dirname(target), 0o700).catch(needsRoot);
   await writeFileAtomic(target, changed.value, { mode: 0o600 });
+}
+
+/**
+ * Writes the commented template, with mode 0600 (its folder 0700), unless there is anything at `path`: then false.
+ * Rejects with NgrokdError `permission` or `state`.
+ */
+export async function createConfig(path: string): Promise<boolean> {
+  await ensureWritableFolder(dirname(path), 0o700).catch(needsRoot);
+  const file = await open(path, "wx", 0o600).catch((error: unknown) => {
+    if (errnoOf(error) === "EEXIST") return undefined;
+    throw fileError(`Cannot write "${path}"`, error);
+  });
+  if (file === undefined) return false;
+  await file.close();
+  // The empty file keeps the place; a crash from here on leaves it empty, which is a right configuration.
+  await writeFileAtomic(path, configTemplate(), { mode: 0o600 });
+  return true;
 }
 
 /**
@@ -57,7 +75,7 @@ export async function targetOf(path: string): Promise<string> {
   try {
     return await realpath(path);
   } catch (error) {
-    if (errnoOf(error) !== "ENOENT") throw fileError(`Cannot find the configuration "${path}"`, error);
+    if (errnoOf(error) !== "ENOENT") return needsRoot(fileError(`Cannot find the configuration "${path}"`, error));
     const link = await lstat(path).catch(() => undefined);
     return link?.isSymbolicLink() ? await targetOf(resolve(dirname(path), await readlink(path))) : path;
   }

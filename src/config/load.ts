@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { errnoOf, fileError } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 import { configPath, defaultHostsPath, type Env, missingConfig } from "./paths.ts";
-import { configError, type Problem } from "./problem.ts";
+import { configError, needsRoot, type Problem } from "./problem.ts";
 import { type Reading, readConfigText, wrongValues } from "./read.ts";
 import { type Config, configSchema, type SettingKey, settings, valueAt, withValueAt } from "./schema.ts";
 
@@ -80,7 +80,7 @@ export async function readConfigFile(path: string): Promise<{ text: string; mode
     for await (const chunk of createReadStream(path, { end: maxBytes })) bytes.push(chunk);
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;
-    throw readError(path, error);
+    return needsRoot(fileError(`Cannot read the configuration "${path}"`, error));
   }
   const all = Buffer.concat(bytes);
   const cannot = (what: string): NgrokdError => new NgrokdError("config", `Cannot read the configuration "${path}": ${what}`);
@@ -90,12 +90,6 @@ export async function readConfigFile(path: string): Promise<{ text: string; mode
   } catch {
     throw cannot("it is not UTF-8 text");
   }
-}
-
-function readError(path: string, error: unknown): NgrokdError {
-  const { code, message, details } = fileError(`Cannot read the configuration "${path}"`, error);
-  const hint = code === "permission" ? "run this as root (sudo), or name a file of your own with --config" : undefined;
-  return new NgrokdError(code, message, { cause: error, details, ...(hint === undefined ? {} : { hint }) });
 }
 
 function openMode(path: string, mode: number | undefined, { values }: Reading): Problem[] {

@@ -28,7 +28,7 @@ export function configPath(flag: string | undefined, env: Env): ConfigPath {
  * file, or may be asking why the file is wrong, so what cannot be had from a file that nobody named gives the default. Rejects only
  * for a file that was named and cannot be read.
  */
-export async function findSocketPath(options: { flag?: string; config?: string; env: Env }): Promise<string> {
+export async function findSocketPath(options: { flag?: string | undefined; config?: string | undefined; env: Env }): Promise<string> {
   const { flag, config, env } = options;
   const direct = flag || env.NGROKD_SOCKET;
   if (direct) return resolve(direct);

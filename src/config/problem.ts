@@ -1,4 +1,4 @@
-import { NgrokdError } from "../model/error.ts";
+import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { defaultConfigPath } from "./paths.ts";
 
 /** Something wrong with the configuration, in words that never hold a secret. */
@@ -31,6 +31,19 @@ export function configError(path: string, problems: readonly Problem[]): NgrokdE
     hint: hintFor(path, problems),
     details: { problems },
   });
+}
+
+/** Throws `error` again; where rights are missing, with the hint of what would help. */
+export function needsRoot(error: unknown): never {
+  const hint = "run this as root (sudo), or name a file of your own with --config";
+  throw isNgrokdError(error, "permission") ? withHint(error, hint) : error;
+}
+
+/** The same error with one more hint; anything but a NgrokdError comes back as it is. */
+export function withHint(error: unknown, hint: string): unknown {
+  if (!isNgrokdError(error)) return error;
+  const { code, message, cause, details, hint: first } = error;
+  return new NgrokdError(code, message, { cause, details: { ...details }, hint: first === undefined ? hint : `${first}\n${hint}` });
 }
 
 function hintFor(path: string, problems: readonly Problem[]): string {

@@ -39,8 +39,8 @@ export function readConfigText(text: string, source: string): Reading {
 export function wrongValues(values: unknown, blame: (path: readonly string[]) => Pick<Problem, "source" | "line" | "column">): Problem[] {
   const result = configSchema.safeParse(values);
   if (result.success) return [];
-  return result.error.issues.map((issue) => {
-    const path = issue.path.map(String);
+  const paths = new Map(result.error.issues.map(({ path }) => [path.join("\0"), path.map(String)]));
+  return [...paths.values()].map((path) => {
     const setting = settingAt(path);
     const key = nameOf(path, setting);
     const is = found(valueAt(values, path) ?? itemAt(values, path), setting);

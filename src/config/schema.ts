@@ -30,10 +30,10 @@ const shape = {
       description: "Where ngrok's API is. Another address is of use for tests, such as `ngrokd cloud`.",
       allowed: "an https URL; http for this machine alone (localhost, 127.0.0.1, [::1])",
     }),
-    key: setting(text(values.apiKey).default(""), {
+    key: setting(text(values.optional(values.apiKey)).default(""), {
       description:
         "The API key of your ngrok account, from https://dashboard.ngrok.com/api-keys. `ngrokd set-api-key` tries a key and writes it here.",
-      allowed: "a text without spaces, at most 512 characters",
+      allowed: "8 to 512 characters, none of them a space",
       secret: true,
     }),
   }),
@@ -65,6 +65,7 @@ const shape = {
     cert_refresh_interval: setting(z.int().min(1).max(604_800).default(3600), {
       description: "Seconds between two looks at the client certificate's remaining life.",
       allowed: "a whole number, 1 to 604800",
+      notYet: true,
     }),
     health_address: setting(text(values.listenHost).default("127.0.0.1"), {
       description: "The address on which the health server (/healthz, /readyz, /status) listens.",
@@ -74,7 +75,7 @@ const shape = {
       description: "The health server's port. 0 takes any free one, which the log then names.",
       allowed: "a whole number, 0 to 65535",
     }),
-    ingress_ca: setting(text(values.path).default(""), {
+    ingress_ca: setting(text(values.optional(values.path)).default(""), {
       description: "One more certificate authority to trust for the ingress: a PEM file, or a folder of them.",
       allowed: "an absolute path",
     }),

@@ -27,7 +27,8 @@ function explained(setting: Setting): string {
   const later = notYet ? " Without effect in this version." : "";
   const line = `${path.at(-1)}: ${valueCode(setting.default)}`;
   const example = setting.example === undefined ? "" : `\n${indent}# Example: ${valueCode(setting.example)}`;
-  return `${comment(`${description}${later} Allowed: ${allowed}.`, indent)}${example}\n${indent}${secret ? "" : "# "}${line}`;
+  const words = `${comment(description + later, indent)}\n${comment(`Allowed: ${allowed}.`, indent)}`;
+  return `${words}${example}\n${indent}${secret ? "" : "# "}${line}`;
 }
 
 /** A value on one line, as the file has it. */

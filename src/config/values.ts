@@ -1,4 +1,5 @@
 import { isAbsolute } from "node:path";
+import { parseApiKey } from "../model/api-key.ts";
 import { hostPortText, isIpv6, parseHostPort } from "../model/host-port.ts";
 import { parseHostname } from "../model/hostname.ts";
 import { parseIp, parseSubnet, subnetText } from "../model/ip.ts";
@@ -8,6 +9,12 @@ import { parseIp, parseSubnet, subnetText } from "../model/ip.ts";
 
 export type Rule = (text: string) => string | undefined;
 
+/** The same rule, but empty is allowed too. */
+export const optional =
+  (rule: Rule): Rule =>
+  (text) =>
+    text === "" ? text : rule(text);
+
 export const apiUrl: Rule = (text) => {
   if (!URL.canParse(text)) return undefined;
   const { protocol, hostname, username, password, search, hash, href } = new URL(text);
@@ -16,8 +23,10 @@ export const apiUrl: Rule = (text) => {
   return safe && `${username}${password}${search}${hash}` === "" ? href.replace(/\/+$/, "") : undefined;
 };
 
-/** Fit for an HTTP header; white space around it comes with copying and is dropped. */
-export const apiKey: Rule = (text) => (/^[\x21-\x7e]{0,512}$/.test(text.trim()) ? text.trim() : undefined);
+export const apiKey: Rule = (text) => {
+  const key = parseApiKey(text);
+  return key.ok ? key.value : undefined;
+};
 
 export const ingress: Rule = (text) => {
   const address = parseHostPort(text, 443);

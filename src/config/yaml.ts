@@ -89,14 +89,11 @@ export function stepsTo(document: Document.Parsed, path: readonly string[]): rea
 
 function unknownAliases(document: Document.Parsed, at: (offset: number) => Place): Complaint[] {
   const complaints: Complaint[] = [];
+  const anchors = new Set<string>();
+  const message = "an alias (*) stands before the anchor (&) that it names, or there is no such anchor";
   visit(document, {
-    Alias(_, alias) {
-      if (alias.resolve(document) !== undefined) return;
-      complaints.push({
-        message: "an alias (*) stands before the anchor (&) that it names, or there is no such anchor",
-        ...at(alias.range?.[0] ?? 0),
-      });
-    },
+    Value: (_, { anchor }) => void (anchor !== undefined && anchors.add(anchor)),
+    Alias: (_, { source, range }) => void (anchors.has(source) || complaints.push({ message, ...at(range?.[0] ?? 0) })),
   });
   return complaints;
 }

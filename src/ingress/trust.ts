@@ -115,7 +115,7 @@ export function describeTlsFailure(error: NgrokdError): NgrokdError {
   const what =
     shown === undefined
       ? ""
-      : `; the certificate shown is of ${quote(shown.subject)}, issued by ${quote(shown.issuer)}, SHA-256 ${shown.fingerprint256}`;
+      : `; the certificate shown is of ${quoteName(shown.subject)}, issued by ${quoteName(shown.issuer)}, SHA-256 ${shown.fingerprint256}`;
   const hint = error.hint ?? hintOf(String(error.details.reason ?? ""), shown);
   return new NgrokdError(error.code, error.message + what, { cause: error, hint, details: { ...error.details } });
 }
@@ -249,7 +249,7 @@ function refuseOpenHttp(url: URL, force: boolean): void {
 }
 
 function notNgroks(source: string, { subject, fingerprint256 }: X509Certificate, published: string): NgrokdError {
-  const message = `Cannot trust ${quote(source)}: its certificate of ${quote(nameText(subject))} has the SHA-256 ${fingerprint256}, and ngrok's published CA has ${published}`;
+  const message = `Cannot trust ${quote(source)}: its certificate of ${quoteName(nameText(subject))} has the SHA-256 ${fingerprint256}, and ngrok's published CA has ${published}`;
   return new NgrokdError("tls", message, {
     hint: `ngrok's CA is at ${ngrokCa.url}; if this is a CA of your own, and you know its fingerprint, add --force`,
     details: { fingerprint256 },
@@ -267,4 +267,6 @@ async function install(certificate: X509Certificate, folder: string, publishedFi
   return { path, subject: nameText(subject), issuer: nameText(issuer), fingerprint256, notAfter: new Date(validTo), published, changed };
 }
 
+/** Names run longer than what {@link quote} keeps, and what tells them apart may stand at the end. */
+const quoteName = (name: string): string => JSON.stringify(name.slice(0, 300));
 const nameText = (name: string | undefined): string => (name ?? "").trim().split("\n").join(", ");

@@ -31,8 +31,8 @@ export async function createCa(options: { clientLifetimeMs: number }): Promise<C
   const root = await authority("Root CA", undefined);
   const intermediate = await authority("Intermediate CA", root);
   return {
-    rootPem: pem(root.certificate),
-    intermediatePem: pem(intermediate.certificate),
+    rootPem: root.pem,
+    intermediatePem: intermediate.pem,
 
     async issueServer(names) {
       const keys = await newKeys();
@@ -47,7 +47,7 @@ export async function createCa(options: { clientLifetimeMs: number }): Promise<C
         ],
       });
       const pkcs8 = await crypto.subtle.exportKey("pkcs8", keys.privateKey);
-      return { cert: pem(certificate) + pem(intermediate.certificate), key: `${x509.PemConverter.encode(pkcs8, "PRIVATE KEY")}\n` };
+      return { cert: pem(certificate) + intermediate.pem, key: `${x509.PemConverter.encode(pkcs8, "PRIVATE KEY")}\n` };
     },
 
     async signClient(csr, commonName) {
@@ -68,8 +68,9 @@ export async function createCa(options: { clientLifetimeMs: number }): Promise<C
 }
 
 interface Authority {
-  readonly certificate: x509.X509Certificate;
+  readonly subject: string;
   readonly keys: CryptoKeyPair;
+  readonly pem: string;
 }
 
 const caLifetimeMs = 10 * 365 * 24 * 3_600_000;
@@ -89,7 +90,7 @@ async function authority(name: string, parent: Authority | undefined): Promise<A
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
     ],
   });
-  return { certificate, keys };
+  return { subject, keys, pem: pem(certificate) };
 }
 
 /** What ngrok checks of a CSR: that its key signed it, and that it claims no name. Source: protocol.md section 2. */
@@ -107,7 +108,7 @@ async function readCsr(text: string): Promise<Parsed<x509.Pkcs10CertificateReque
 interface ToSign {
   readonly subject: string;
   readonly publicKey: CryptoKey | x509.PublicKey;
-  readonly issuer: Authority | { readonly subject: string; readonly keys: CryptoKeyPair };
+  readonly issuer: Pick<Authority, "subject" | "keys">;
   readonly lifetimeMs: number;
   readonly extensions: readonly x509.Extension[];
 }
@@ -118,7 +119,7 @@ async function sign({ subject, publicKey, issuer, lifetimeMs, extensions }: ToSi
     // The leading 01 keeps the number positive.
     serialNumber: `01${Buffer.from(crypto.getRandomValues(new Uint8Array(15))).toString("hex")}`,
     subject,
-    issuer: "certificate" in issuer ? issuer.certificate.subject : issuer.subject,
+    issuer: issuer.subject,
     notBefore,
     notAfter: new Date(notBefore.getTime() + lifetimeMs),
     signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },

@@ -24,7 +24,7 @@ export interface BadEndpoint {
 export function bindingsOf(endpoints: readonly ApiEndpoint[]): { bindings: Binding[]; bad: BadEndpoint[] } {
   const found = new Map<string, { target: Target; url: string; ids: Set<string> }>();
   const bad = new Map<string, BadEndpoint>();
-  const inOrder = [...endpoints].sort((a, b) => compare(a.url, b.url) || compare(a.id, b.id));
+  const inOrder = [...endpoints].sort((a, b) => compare(a.url, b.url) || compare(a.id, b.id) || compare(a.proto, b.proto));
   for (const { id, url, proto } of inOrder) {
     const target = parseEndpointUrl(url, proto);
     if (!target.ok) {

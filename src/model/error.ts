@@ -47,7 +47,13 @@ export function isNgrokdError(error: unknown, code?: ErrorCode): error is Ngrokd
 
 /** One line of text for any thrown value, for logs and reasons. Follows `cause` one level where it adds something. */
 export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
+  if (!(error instanceof Error)) return oneLine(String(error));
   const cause = error.cause instanceof Error ? error.cause.message : "";
-  return (cause === "" || error.message.includes(cause) ? error.message : `${error.message}: ${cause}`).replaceAll(/\s*\n\s*/g, " ");
+  return oneLine(cause === "" || error.message.includes(cause) ? error.message : `${error.message}: ${cause}`);
+}
+
+/** Line breaks and other control characters, with the white space around them, become one space. */
+export function oneLine(text: string): string {
+  const parts = text.split(/[\p{Cc}\p{Zl}\p{Zp}]+/u).map((part) => part.trim());
+  return parts.filter((part) => part !== "").join(" ");
 }

@@ -31,7 +31,7 @@ export function ipFromNumber(n: number): Ip {
 export function parseSubnet(text: string): Parsed<Subnet> {
   const [address = "", bitsText = "", ...rest] = text.split("/");
   const ip = parseIp(address);
-  if (!ip.ok || rest.length > 0 || !/^\d{1,2}$/.test(bitsText) || Number(bitsText) > 32) {
+  if (!ip.ok || rest.length > 0 || !/^(?:\d|[12]\d|3[0-2])$/.test(bitsText)) {
     return unparsed(`${quote(text)} is not an IPv4 subnet such as "127.0.0.0/8"`);
   }
   const bits = Number(bitsText);

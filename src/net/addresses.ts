@@ -40,7 +40,10 @@ function nameText(name: object = {}): string {
   const rank = (key: string) => (nameOrder.indexOf(key) + nameOrder.length + 1) % (nameOrder.length + 1);
   const parts = Object.entries(name).sort(([a], [b]) => rank(a) - rank(b));
   const texts = parts.flatMap(([key, value]) => [value].flat().map((one) => `${key}=${one}`));
-  return texts.join(", ").replaceAll(/\p{Cc}/gu, "?").slice(0, 300);
+  return texts
+    .join(", ")
+    .replaceAll(/\p{Cc}/gu, "?")
+    .slice(0, 300);
 }
 
 const nameOrder = ["CN", "OU", "O", "L", "ST", "C"];

@@ -35,8 +35,13 @@ export function lookupFailed(host: string, cause: unknown): NgrokdError {
 /** A handshake that failed, or a certificate that does not prove what it should. */
 export function tlsFailed(address: Address, cause: unknown, certificate?: PeerCertificate): NgrokdError {
   const reason = tlsReason(cause) ?? said(cause).errno ?? "UNKNOWN";
-  const message = `Cannot connect to "${addressText(address)}" over TLS: ${verdicts[reason] ?? said(cause).text}`;
+  const message = `Cannot connect to "${addressText(address)}" over TLS: ${verdicts[reason] ?? mishaps[reason] ?? alertText(reason)}`;
   return new NgrokdError("tls", message, { cause, details: certificate === undefined ? { reason } : { reason, certificate } });
+}
+
+/** True where TLS works and the certificate is what is wrong. */
+export function isVerdict(cause: unknown): boolean {
+  return (said(cause).errno ?? "") in verdicts;
 }
 
 /** What ended a connection that was up: a TLS alert, or a peer that went away. */
@@ -94,6 +99,7 @@ const sentences: Readonly<Record<string, string>> = {
   EAI_AGAIN: "the name servers do not answer",
 };
 
+/** What can be wrong with a certificate, by the runtimes' codes. */
 const verdicts: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT: "the certificate's CA is not trusted",
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "the certificate's CA is not trusted",
@@ -104,6 +110,10 @@ const verdicts: Readonly<Record<string, string>> = {
   CERT_NOT_YET_VALID: "the certificate is not valid yet",
   INVALID_PURPOSE: "the certificate is not meant for servers",
   ERR_TLS_CERT_ALTNAME_INVALID: "the certificate is for another name",
+};
+
+/** What else can go wrong with a handshake. */
+const mishaps: Readonly<Record<string, string>> = {
   WRONG_VERSION_NUMBER: "the server does not speak TLS",
   ECONNRESET: "the server closed the connection during the handshake",
 };
@@ -122,7 +132,7 @@ function tlsReason(cause: unknown): string | undefined {
   const { errno = "", text } = said(cause);
   if (errno === "EPROTO") return /:([A-Z][A-Z0-9_]+)$/.exec(text)?.[1] ?? "EPROTO";
   if (errno.startsWith("ERR_SSL_")) return errno.slice("ERR_SSL_".length);
-  return errno in verdicts && errno !== "ECONNRESET" ? errno : undefined;
+  return errno in verdicts ? errno : undefined;
 }
 
 /** `TLSV1_ALERT_CERTIFICATE_REQUIRED` in words. */

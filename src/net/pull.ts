@@ -22,6 +22,12 @@ export interface SocketVerbs<S> {
   release(socket: S): void;
 }
 
+export interface Ends {
+  readonly remote: Address;
+  readonly local: Address;
+  readonly peer?: PeerCertificate | undefined;
+}
+
 interface Waiter<T> {
   readonly promise: Promise<T>;
   resolve(value: T): void;
@@ -58,7 +64,7 @@ export class PullConn<S> implements Conn {
   private linger: ReturnType<typeof setTimeout> | undefined;
   private moved = false;
 
-  constructor(socket: S, verbs: SocketVerbs<S>, ends: { remote: Address; local: Address; peer?: PeerCertificate | undefined }) {
+  constructor(socket: S, verbs: SocketVerbs<S>, ends: Ends) {
     this.socket = socket;
     this.verbs = verbs;
     this.remote = ends.remote;

@@ -36,6 +36,7 @@ describe("editHosts", () => {
 
   test("uses CRLF where the file does", () => {
     expect(edited("# mine\r\n\r\n# odd\n").text).toBe(`# mine\r\n\r\n# odd\n${sectionOfTwo.replaceAll("\n", "\r\n")}`);
+    expect(edited("# as many\r\n# of both\n").text).toBe(`# as many\r\n# of both\n${sectionOfTwo}`);
     expect(edited("# mine\n\n# odd\r\n").text).toBe(`# mine\n\n# odd\r\n${sectionOfTwo}`);
   });
 
@@ -60,6 +61,12 @@ describe("editHosts", () => {
     expect(edited(appended, none).text).toBe("# mine\n10.1.1.1 theirs\n");
     const updated = edited(appended, mapping({ "c.demo": "127.0.0.4" })).text;
     expect(updated).toBe(`# mine\n${beginLine}\n127.0.0.4\tc.demo\n${endLine}\n10.1.1.1 theirs\n`);
+  });
+
+  test("takes no line end back that it would not have given", () => {
+    const note = edited("x").text.split("\n")[2] ?? "";
+    const section = `${beginLine}\n${note}\n${endLine}\n`;
+    for (const above of ["", "\n", "# a\n\n", "# a\r\n# b\r\n"]) expect(edited(above + section, none).text).toBe(above);
   });
 
   test("keeps bytes that are no UTF-8, NULs, lone carriage returns and lines of a megabyte", () => {
@@ -96,13 +103,14 @@ describe("editHosts", () => {
       "127.0.0.5 spaced.demo\n",
       "127.0.0.6\tone.demo two.demo\n",
       "127.0.0.7\tcase.DEMO\n",
+      "127.0.0.7\tdot.demo.\n",
       "::1\tsix.demo\n",
       "\n",
     ];
     const { text, repairs } = edited(`# a\n${beginLine}\n${theirs.join(ours)}${endLine}\n# z\n`);
     expect(text).toBe(`# a\n${sectionOfTwo}${theirs.join("")}# z\n`);
     const shown = '"# café", "127.0.0.1\\tlocalhost", "127.0.0.8\\tlocalhost", …';
-    expect(repairs).toEqual([`10 lines that ngrokd did not write were moved from inside the section to below it: ${shown}`]);
+    expect(repairs).toEqual([`11 lines that ngrokd did not write were moved from inside the section to below it: ${shown}`]);
   });
 
   test("knows entries by the ranges that it is told, and by being what is wanted", () => {
@@ -124,6 +132,7 @@ describe("editHosts", () => {
     expect(edited(`${beginLine}\n127.0.0.4\te.demo\n${unsorted}`).text).toBe(sectionOfTwo + unsorted);
     expect(edited(`${beginLine}\n${rest}`).text).toBe(sectionOfTwo + rest);
     expect(edited(`# a\n${beginLine}`).text).toBe(`# a\n${sectionOfTwo}`);
+    expect(edited(edited("# mine").text.replace(`${endLine}\n`, ""), none).text).toBe("# mine");
     // Cut within a line.
     expect(edited(`# a\n${beginLine}\n127.0.0.4\te.demo\n127.0.0.5\tf.de`).text).toBe(`# a\n${sectionOfTwo}`);
   });

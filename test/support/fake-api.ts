@@ -1,6 +1,8 @@
 /** A server in the place of ngrok's API, for tests that say what it answers, and a small ngrok on top of it that signs certificates. */
+import "reflect-metadata"; // @peculiar/x509 needs it before itself
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Pkcs10CertificateRequest, X509CertificateGenerator } from "@peculiar/x509";
 import { rootCa } from "./pki.ts";
 
 export interface Request {
@@ -83,7 +85,6 @@ export interface FakeNgrok extends FakeServer {
 /** Operators as ngrok keeps them: created and updated with a CSR, listed, deleted; 404 in ngrok's shape. Any key is accepted. */
 export async function fakeNgrok(): Promise<FakeNgrok> {
   const ca = await rootCa("Fake ngrok CA");
-  const { X509CertificateGenerator, Pkcs10CertificateRequest } = await import("@peculiar/x509");
   // biome-ignore lint/suspicious/noExplicitAny: see above
   const operators = new Map<string, any>();
   let made = 0;

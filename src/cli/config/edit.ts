@@ -1,0 +1,110 @@
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { targetOf } from "../../config/edit.ts";
+import { readConfigFile } from "../../config/load.ts";
+import { configPath, type Env } from "../../config/paths.ts";
+import { needsRoot, type Problem, problemText, withHint } from "../../config/problem.ts";
+import { readConfigText } from "../../config/read.ts";
+import { configTemplate } from "../../config/template.ts";
+import { ensureWritableFolder, errnoOf, readFileIfThere, writeFileAtomic } from "../../files/atomic.ts";
+import { NgrokdError, reasonOf } from "../../model/error.ts";
+import { command } from "../command.ts";
+
+export default command({
+  name: "config edit",
+  description: "Edit the configuration with $VISUAL, $EDITOR or vi; only a right file is put in place",
+  examples: ["sudo ngrokd config edit", "EDITOR='code --wait' ngrokd config edit --config ./config.yml"],
+  async run({ config: file }, { env, say }) {
+    const { path } = configPath(file, env);
+    const atTerminal = !say.json && process.stdin.isTTY === true && process.stdout.isTTY === true;
+    const changed = await editConfig(path, {
+      edit: (draft) => runEditor(editorWords(env), draft),
+      tell: (problem) => say.warn(problemText(problem)),
+      ask: atTerminal ? askAtTerminal : undefined,
+    });
+    say.result(
+      { path, changed },
+      changed ? `saved "${path}"; a running daemon takes it up when it is restarted` : `"${path}" is as it was`,
+    );
+    return 0;
+  },
+});
+
+export type Choice = "edit again" | "keep the draft" | "save as it is";
+
+export interface EditOptions {
+  /** Lets the person change the file, and settles when they are done; rejects where that failed. */
+  readonly edit: (draft: string) => Promise<void>;
+  readonly tell: (problem: Problem) => void;
+  /** Undefined where there is nobody to ask. No answer means the last of the choices. */
+  readonly ask: ((question: string, choices: readonly Choice[]) => Promise<Choice | undefined>) | undefined;
+}
+
+/**
+ * Edits a copy beside the file, and puts it in place once it is right: true, or false where nothing was changed. Unknown keys are told,
+ * and are no reason to refuse. Whatever fails, the file stays as it was and a changed draft is kept: the error says where.
+ */
+export async function editConfig(path: string, options: EditOptions): Promise<boolean> {
+  const target = await targetOf(path);
+  const old = await readConfigFile(target);
+  const start = old?.text ?? configTemplate();
+  const draft = `${target}.${randomBytes(3).toString("hex")}.draft.yml`;
+  await ensureWritableFolder(dirname(target), 0o700).catch(needsRoot);
+  await writeFileAtomic(draft, start, { mode: 0o600 });
+  try {
+    const text = await editUntilRight(draft, start, options);
+    if (text !== start) {
+      if ((await readConfigFile(target))?.text !== old?.text)
+        throw new NgrokdError("config", `Cannot save "${path}": it was changed meanwhile`);
+      await writeFileAtomic(target, text, { mode: old === undefined ? 0o600 : old.mode & 0o770 });
+    }
+    await rm(draft, { force: true });
+    return text !== start;
+  } catch (error) {
+    const text = await readFileIfThere(draft);
+    if (text !== undefined && text !== start) throw withHint(error, `"${path}" is as it was; your draft is in "${draft}"`);
+    await rm(draft, { force: true });
+    throw error;
+  }
+}
+
+async function editUntilRight(draft: string, start: string, { edit, tell, ask }: EditOptions): Promise<string> {
+  for (;;) {
+    await edit(draft);
+    const text = (await readConfigFile(draft))?.text ?? start;
+    if (text === start) return text;
+    const { problems, warnings } = readConfigText(text, draft);
+    const all = [...problems, ...warnings];
+    if (all.length === 0) return text;
+    for (const problem of all) tell(problem);
+    const otherwise = problems.length > 0 ? "keep the draft" : "save as it is";
+    const choice = await ask?.(all.length === 1 ? "Edit again?" : `Edit again (${all.length} problems)?`, ["edit again", otherwise]);
+    if (choice === "edit again") continue;
+    if (problems.length === 0) return text;
+    throw new NgrokdError("config", "Cannot save a configuration that is not right", { details: { problems } });
+  }
+}
+
+/** Runs the editor on this terminal. Rejects with NgrokdError `usage` where it cannot be started, and `cancelled` where it fails. */
+export async function runEditor([name = "vi", ...args]: readonly string[], file: string): Promise<void> {
+  const editor = spawn(name, [...args, file], { stdio: "inherit" });
+  const [code, signal] = await once(editor, "exit").catch((error: unknown) => {
+    const what = errnoOf(error) === "ENOENT" ? "there is no such program" : reasonOf(error);
+    throw new NgrokdError("usage", `Cannot start the editor "${name}": ${what}`, { cause: error, hint: "name another one in EDITOR" });
+  });
+  if (code !== 0) throw new NgrokdError("cancelled", `The editor "${name}" ended with ${signal ?? `exit code ${code}`}`);
+}
+
+/** The words of VISUAL, EDITOR or `vi`, parted as a shell does it, quotes included; nothing else of a shell's is done with them. */
+export function editorWords(env: Env): string[] {
+  const words = (env.VISUAL || env.EDITOR || "").match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? ["vi"];
+  return words.map((word) => word.replaceAll(/"([^"]*)"|'([^']*)'/g, "$1$2"));
+}
+
+async function askAtTerminal(question: string, choices: readonly Choice[]): Promise<Choice | undefined> {
+  const { consola } = await import("consola");
+  return (await consola.prompt(question, { type: "select", options: [...choices], cancel: "undefined" })) as Choice | undefined;
+}

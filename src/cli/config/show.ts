@@ -1,0 +1,36 @@
+import { loadConfig } from "../../config/load.ts";
+import { problemText } from "../../config/problem.ts";
+import { showConfig } from "../../config/show.ts";
+import { valueCode } from "../../config/template.ts";
+import { command } from "../command.ts";
+import { table } from "../say.ts";
+
+export default command({
+  name: "config show",
+  description: "Show the values in effect and where each comes from; secrets are not shown",
+  examples: ["ngrokd config show", "ngrokd config show --json"],
+  async run({ config: file, socket }, { env, say }) {
+    const loaded = await loadConfig({ file, env, flags: { "server.socket_path": socket } });
+    for (const warning of loaded.warnings) say.warn(problemText(warning));
+    const shown = showConfig(loaded);
+    const value = {
+      path: loaded.path,
+      exists: loaded.exists,
+      settings: Object.fromEntries(shown.map(({ key, value, origin }) => [key, { value, origin }])),
+      hosts_path: loaded.hostsPath,
+    };
+    say.result(value, () => {
+      const { paint } = say;
+      const rows = shown.map(({ key, value, origin }) => {
+        const from = origin.replace("environment ", "");
+        return [key, origin === "default" ? paint.dim(from) : paint.name(from), inText(value)];
+      });
+      // The last column is as wide as it is: a value must never be cut.
+      const settings = table(["Setting", "From", "Value"], rows, { width: Number.POSITIVE_INFINITY, wrap: 2, paint });
+      return `${settings}\n\nFile: ${loaded.path}${loaded.exists ? "" : " (there is none)"}\nHosts file: ${loaded.hostsPath}`;
+    });
+    return 0;
+  },
+});
+
+const inText = (value: unknown): string => (typeof value === "string" && value !== "" ? value : valueCode(value));

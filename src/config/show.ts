@@ -1,0 +1,23 @@
+import type { Loaded, Origin } from "./load.ts";
+import { type SettingKey, settings, valueAt } from "./schema.ts";
+
+export interface ShownSetting {
+  readonly key: SettingKey;
+  /** As in effect; a secret is replaced by words about it. */
+  readonly value: unknown;
+  readonly origin: Origin;
+}
+
+/** The configuration in effect, fit to be shown to anybody. */
+export function showConfig({ config, origins }: Loaded): ShownSetting[] {
+  return settings.map(({ key, path, secret = false }) => {
+    const value = valueAt(config, path);
+    return { key, value: secret ? secretInWords(String(value)) : value, origin: origins[key] };
+  });
+}
+
+/** The last four characters, enough to tell two keys apart, and only of texts so long that they do not help to guess the rest. */
+export function secretInWords(secret: string): string {
+  if (secret === "") return "not set";
+  return secret.length > 20 ? `set (ends in …${secret.slice(-4)})` : "set";
+}

@@ -1,0 +1,56 @@
+/** Lets at most `limit` pieces of work run at once; the others wait in the order in which they came. */
+export interface Limiter {
+  /** Runs `work` when its turn comes; a signal that aborts before that takes it out of the queue and rejects with its reason. */
+  run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /** How many run or wait. */
+  readonly size: number;
+}
+
+export function createLimiter(limit: number): Limiter {
+  let running = 0;
+  const queue = new Set<() => void>();
+
+  const turn = (signal: AbortSignal | undefined): Promise<void> | void => {
+    signal?.throwIfAborted();
+    if (running < limit) {
+      running += 1;
+      return;
+    }
+    return new Promise((resolve, reject) => {
+      const start = (): void => {
+        signal?.removeEventListener("abort", leave);
+        resolve();
+      };
+      const leave = (): void => {
+        queue.delete(start);
+        reject(signal?.reason);
+      };
+      queue.add(start);
+      signal?.addEventListener("abort", leave, { once: true });
+    });
+  };
+
+  const done = (): void => {
+    const [next] = queue;
+    if (next === undefined) running -= 1;
+    else {
+      // The place passes on: `running` stays as it is.
+      queue.delete(next);
+      next();
+    }
+  };
+
+  return {
+    async run(work, signal) {
+      await turn(signal);
+      try {
+        return await work();
+      } finally {
+        done();
+      }
+    },
+    get size() {
+      return running + queue.size;
+    },
+  };
+}

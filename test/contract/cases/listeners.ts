@@ -1,0 +1,231 @@
+/** Listening: addresses, unix sockets, and accepted connections that do not depend on each other or on their listener. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync, statSync, unlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { addressText, type Conn } from "../../../src/net/types.ts";
+import { bytesOf, type Case, descriptors, listening, ownPair, portOf, readAll, readExactly, rejects, soon, textOf, until } from "../kit.ts";
+
+const loopback = { host: "127.0.0.1", port: 0 };
+
+export const listeners: Case[] = [
+  {
+    name: "port 0 becomes a real port, and both ends know each other's addresses",
+    async run(world) {
+      const { listener, next } = await listening(world, loopback);
+      assert(portOf(listener) > 0);
+      const ours = await world.net.dial(listener.address);
+      const theirs = await next();
+      assert.deepEqual(ours.remote, listener.address);
+      assert.deepEqual(theirs.local, listener.address);
+      assert.deepEqual(theirs.remote, ours.local);
+      assert.equal(ours.peer, undefined);
+      ours.close();
+      theirs.close();
+      listener.close();
+      await soon(Promise.all([ours.closed, theirs.closed]), "closed");
+      assert.deepEqual(ours.remote, listener.address, "still known after the end");
+    },
+  },
+  {
+    name: "IPv6 works, and IPv4 through a dual-stack listener keeps its own spelling",
+    async run(world) {
+      const { listener, next } = await listening(world, { host: "::", port: 0 });
+      for (const host of ["::1", "127.0.0.1"]) {
+        const ours = await world.net.dial({ host, port: portOf(listener) });
+        const theirs = await next();
+        assert.equal(addressText(theirs.remote), addressText(ours.local));
+        assert.equal(addressText(ours.remote), addressText({ host, port: portOf(listener) }));
+        ours.close();
+        theirs.close();
+      }
+      listener.close();
+    },
+  },
+  {
+    name: "every address of 127.0.0.0/8 can be listened on, each with the same port",
+    async run(world) {
+      const one = await listening(world, { host: "127.9.8.7", port: 0 });
+      const two = await listening(world, { host: "127.9.8.8", port: portOf(one.listener) });
+      const conn = await world.net.dial(two.listener.address);
+      assert.equal(addressText((await two.next()).local), addressText(two.listener.address));
+      conn.abort();
+      one.listener.close();
+      two.listener.close();
+    },
+  },
+  {
+    name: "an address in use, one that is not here and a name are refused, each as what it is",
+    async run(world) {
+      const { listener } = await listening(world, loopback);
+      const inUse = await rejects("address-in-use", () => listening(world, listener.address));
+      assert.match(inUse.message, /^Cannot listen on "127\.0\.0\.1:\d+": the address is already in use$/);
+      assert.equal(inUse.details["errno"], "EADDRINUSE");
+      await rejects("address-unavailable", () => listening(world, { host: "192.0.2.1", port: 0 }));
+      await rejects("address-unavailable", () => listening(world, { host: "localhost", port: 0 }));
+      listener.close();
+      const again = await listening(world, listener.address);
+      again.listener.close();
+    },
+  },
+  {
+    name: "closing a listener refuses newcomers and leaves the accepted alone",
+    async run(world) {
+      const { listener, next } = await listening(world, loopback);
+      const ours = await world.net.dial(listener.address);
+      const theirs = await next();
+      listener.close();
+      listener.close();
+      await until("refused", () => world.net.dial(listener.address).then(
+        (conn) => (conn.abort(), false),
+        (error) => error.code === "network",
+      ));
+      await theirs.write(bytesOf("still here"));
+      assert.equal(textOf(await readExactly(ours, 10)), "still here");
+      ours.close();
+      theirs.close();
+      await soon(Promise.all([ours.closed, theirs.closed]), "closed");
+    },
+  },
+  {
+    name: "an onConn that throws or rejects resets its own connection and no other",
+    async run(world) {
+      let n = 0;
+      const listener = await world.net.listen(loopback, async (conn) => {
+        n++;
+        if (n === 2) await Promise.reject(new Error("rejected on purpose"));
+        await conn.write(bytesOf("served"));
+        conn.close();
+      });
+      const thrower = await world.net.listen(loopback, () => {
+        throw new Error("thrown on purpose");
+      });
+      const [first, second, third] = [await world.net.dial(listener.address), await world.net.dial(listener.address), await world.net.dial(listener.address)];
+      const fourth = await world.net.dial(thrower.address);
+      assert.equal(textOf(await readAll(first)), "served");
+      await soon(rejects("aborted", () => readAll(second)), "the reset");
+      assert.equal(textOf(await readAll(third)), "served");
+      await soon(rejects("aborted", () => readAll(fourth)), "the reset");
+      for (const conn of [first, second, third, fourth]) conn.close();
+      listener.close();
+      thrower.close();
+    },
+  },
+  {
+    name: "300 connections at once are all served, and every descriptor comes back",
+    async run(world) {
+      const before = descriptors();
+      const listener = await world.net.listen(loopback, async (conn) => {
+        for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) await conn.write(bytes);
+        conn.close();
+      });
+      const talk = async (n: number) => {
+        const conn = await world.net.dial(listener.address);
+        await conn.write(bytesOf(`I am ${n}`));
+        conn.closeWrite();
+        const text = textOf(await readAll(conn));
+        conn.close();
+        await conn.closed;
+        return text;
+      };
+      const texts = await soon(Promise.all(Array.from({ length: 300 }, (_, n) => talk(n))), "300 talks", 20_000);
+      assert.deepEqual(texts, Array.from({ length: 300 }, (_, n) => `I am ${n}`));
+      listener.close();
+      if (before !== undefined) await until("all descriptors back", () => (descriptors() ?? 0) <= before);
+    },
+  },
+  {
+    name: "a unix socket carries bytes and half-closes",
+    async run(world) {
+      const path = join(world.folder, "echo.sock");
+      const { listener, next } = await listening(world, { path });
+      const socket = await world.peer.connect({ path });
+      const conn = await next();
+      assert.deepEqual([conn.remote, conn.local], [{ path }, { path }]);
+      await world.peer.send(socket, { text: "hello" });
+      await world.peer.finish(socket);
+      assert.equal(textOf(await readAll(conn)), "hello");
+      await conn.write(bytesOf("late reply"));
+      conn.close();
+      const { text, ended } = await world.peer.receive(socket);
+      assert.deepEqual({ text, ended }, { text: "late reply", ended: "fin" });
+      await soon(conn.closed, "closed");
+      const ours = await world.net.dial({ path });
+      const theirs = await next();
+      ours.close();
+      assert.equal(await theirs.read(), null);
+      theirs.close();
+      await soon(Promise.all([ours.closed, theirs.closed]), "closed");
+      listener.close();
+      await until("the path is gone", () => !existsSync(path));
+    },
+  },
+  {
+    name: "a unix socket has mode 0600 whatever the umask, and the umask is as it was",
+    async run(world) {
+      for (const mask of [0, 0o077, 0o022]) {
+        const path = join(world.folder, `mode-${mask}.sock`);
+        const before = process.umask(mask);
+        try {
+          const { listener } = await listening(world, { path });
+          assert.equal(statSync(path).mode & 0o777, 0o600);
+          assert.equal(process.umask(mask), mask);
+          listener.close();
+        } finally {
+          process.umask(before);
+        }
+      }
+    },
+  },
+  {
+    name: "a unix path that exists is in use, be it a file or a socket, and stays what it was",
+    async run(world) {
+      const path = join(world.folder, "taken.sock");
+      const { listener } = await listening(world, { path });
+      await rejects("address-in-use", () => listening(world, { path }));
+      assert((await world.net.dial({ path })).remote);
+      listener.close();
+      const file = join(world.folder, "file");
+      writeFileSync(file, "mine");
+      await rejects("address-in-use", () => listening(world, { path: file }));
+      assert.equal(readFileSync(file, "utf8"), "mine");
+    },
+  },
+  {
+    name: "a unix path that cannot be bound says why",
+    async run(world) {
+      const missing = await rejects("network", () => listening(world, { path: join(world.folder, "no", "such.sock") }));
+      assert.match(missing.message, /a folder of the path does not exist/);
+      await rejects("network", () => listening(world, { path: join(world.folder, "x".repeat(120)) }));
+    },
+  },
+  {
+    name: "closing a unix listener leaves somebody else's new file at its path alone",
+    async run(world) {
+      const path = join(world.folder, "replaced.sock");
+      const { listener } = await listening(world, { path });
+      unlinkSync(path);
+      writeFileSync(path, "somebody else's");
+      const { ino } = statSync(path);
+      listener.close();
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      assert.equal(readFileSync(path, "utf8"), "somebody else's");
+      assert.equal(statSync(path).ino, ino);
+      const other = await listening(world, { path: join(world.folder, "removed.sock") });
+      unlinkSync(join(world.folder, "removed.sock"));
+      other.listener.close();
+    },
+  },
+  {
+    name: "`closed` also settles for one who asks late",
+    async run(world) {
+      const { ours, theirs } = await ownPair(world);
+      const closed: Promise<void>[] = [ours, theirs].map((conn: Conn) => {
+        conn.close();
+        return conn.closed;
+      });
+      await soon(Promise.all(closed), "closed");
+      await soon(ours.closed, "closed, asked late");
+    },
+  },
+];

@@ -1,0 +1,294 @@
+/** Who is believed over TLS, what a refusal says, and that nothing is told to a stranger. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { X509Certificate } from "node:crypto";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import type { TlsClientOptions } from "../../../src/net/types.ts";
+import type { Identity } from "../../support/pki.ts";
+import { bytesOf, type Case, listening, portOf, readAll, readExactly, rejects, soon, textOf, trusting, until, type World } from "../kit.ts";
+
+export const tls: Case[] = [
+  {
+    name: "a certificate for the right name from a trusted CA is accepted, and shown",
+    async run(world) {
+      const { conn } = await dial(world, world.pki.server, trusting(world));
+      assert.deepEqual(conn.peer, {
+        subject: "CN=ingress.test, O=Test",
+        issuer: "CN=Test Root CA, O=Test",
+        fingerprint256: new X509Certificate(world.pki.server.cert).fingerprint256,
+      });
+      conn.abort();
+    },
+  },
+  {
+    name: "what the server says right behind the handshake is not lost",
+    async run(world) {
+      const { net, peer, pki } = world;
+      const { port } = await peer.listen({ tls: pki.server, greeting: "220 ready\r\n" });
+      const conn = await net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.equal(textOf(await readExactly(conn, 11)), "220 ready\r\n");
+      conn.abort();
+    },
+  },
+  {
+    name: "several CAs, in one text and in several, are all trusted",
+    async run(world) {
+      const { root, stranger, server } = world.pki;
+      for (const ca of [[stranger.cert, root.cert], [stranger.cert + root.cert], [`# a comment\n${root.cert}`]]) {
+        const { conn } = await dial(world, server, trusting(world, { ca }));
+        conn.abort();
+      }
+    },
+  },
+  {
+    name: "an intermediate CA is an anchor, whether the server sends it or not",
+    async run(world) {
+      const { intermediate, leafOnly, withChain, root } = world.pki;
+      for (const identity of [leafOnly, withChain]) {
+        const { conn } = await dial(world, identity, trusting(world, { ca: [intermediate.cert] }));
+        conn.abort();
+      }
+      const { conn } = await dial(world, withChain, trusting(world, { ca: [root.cert] }));
+      conn.abort();
+      await refused(world, leafOnly, trusting(world, { ca: [root.cert] }), /CA is not trusted/);
+    },
+  },
+  {
+    name: "an untrusted CA is refused with the certificate's subject, issuer and fingerprint, and no byte is sent",
+    async run(world) {
+      const { stranger, server } = world.pki;
+      const error = await refused(world, server, trusting(world, { ca: [stranger.cert], ...world.pki.client }), /CA is not trusted/);
+      assert.match(String(error.details["reason"]), /^(UNABLE_TO|SELF_SIGNED)_/);
+      assert.deepEqual(error.details["certificate"], {
+        subject: "CN=ingress.test, O=Test",
+        issuer: "CN=Test Root CA, O=Test",
+        fingerprint256: new X509Certificate(server.cert).fingerprint256,
+      });
+    },
+  },
+  {
+    name: "a wrong name is refused",
+    async run(world) {
+      const error = await refused(world, world.pki.server, trusting(world, { serverName: "other.test" }), /for another name/);
+      assert.equal(error.details["reason"], "ERR_TLS_CERT_ALTNAME_INVALID");
+    },
+  },
+  {
+    name: "an IP address as the server's name is checked against the certificate's addresses",
+    async run(world) {
+      const { conn } = await dial(world, world.pki.server, trusting(world, { serverName: "127.0.0.1" }));
+      conn.abort();
+      await refused(world, world.pki.server, trusting(world, { serverName: "127.0.0.2" }), /for another name/);
+      await refused(world, world.pki.leafOnly, trusting(world, { serverName: "127.0.0.1", ca: [world.pki.intermediate.cert] }), /for another name/);
+    },
+  },
+  {
+    name: "an expired certificate is refused",
+    async run(world) {
+      const error = await refused(world, world.pki.expired, trusting(world), /has expired/);
+      assert.equal(error.details["reason"], "CERT_HAS_EXPIRED");
+    },
+  },
+  {
+    name: "a certificate that is meant for clients is refused",
+    async run(world) {
+      const { client } = world.pki;
+      await refused(world, client, trusting(world, { serverName: "client.test" }), /./);
+    },
+  },
+  {
+    name: "an empty list of CAs trusts nobody",
+    async run(world) {
+      const { net, peer, pki } = world;
+      const { port } = await peer.listen({ tls: pki.server });
+      await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, { ca: [] }) }));
+      await rejects("tls", () => net.listen({ host: "127.0.0.1", port: 0 }, () => undefined, { tls: { ...pki.server, clientCa: [] } }));
+    },
+  },
+  {
+    name: "the environment cannot switch verification off, nor add a CA",
+    async run(world) {
+      const { net, peer, pki } = world;
+      const { port } = await peer.listen({ tls: pki.server });
+      const script = fileURLToPath(new URL("../peers/dial-stranger.ts", import.meta.url));
+      const flags = net.runtime === "deno" ? ["run", "-A", "--config", fileURLToPath(new URL("../../../deno.json", import.meta.url))] : [];
+      const child = spawn(process.execPath, [...flags, script, net.runtime, String(port), pki.stranger.cert], {
+        env: { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: "0" },
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      const parts: Buffer[] = [];
+      child.stdout.on("data", (bytes: Buffer) => parts.push(bytes));
+      await soon(new Promise((resolve) => child.once("close", resolve)), "the child", 20_000);
+      assert.equal(Buffer.concat(parts).toString().trim(), "tls");
+    },
+  },
+  {
+    name: "insecureSkipVerify accepts a stranger and a wrong name, still shows who it is, and still needs TLS",
+    async run(world) {
+      const { net, peer, pki } = world;
+      for (const options of [{ ca: [pki.stranger.cert] }, { serverName: "other.test" }, { ca: [] }]) {
+        const { conn, socket } = await dial(world, pki.server, trusting(world, { ...options, insecureSkipVerify: true }));
+        assert.equal(conn.peer?.subject, "CN=ingress.test, O=Test");
+        await conn.write(bytesOf("hello"));
+        assert.equal((await peer.receive(socket, { size: 5 })).text, "hello");
+        conn.abort();
+      }
+      const { port } = await peer.listen({ greeting: "220 this is not TLS\r\n" });
+      await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, { insecureSkipVerify: true }) }));
+    },
+  },
+  {
+    name: "a server that does not speak TLS, or hangs up in the handshake, is a tls error",
+    async run(world) {
+      const { net, peer } = world;
+      const plain = await peer.listen({ greeting: "220 this is not TLS\r\n" });
+      const error = await rejects("tls", () => net.dial({ host: "127.0.0.1", port: plain.port }, { tls: trusting(world) }));
+      assert.match(error.message, /the server does not speak TLS/);
+      for (const end of ["finish", "reset"] as const) {
+        const { server, port } = await peer.listen();
+        const dialing = rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }));
+        const socket = await peer.accept(server);
+        await peer.receive(socket, { size: 1 });
+        await peer[end](socket);
+        assert.match((await soon(dialing, "the rejection")).message, /closed the connection during the handshake/);
+      }
+    },
+  },
+  {
+    name: "TLS 1.1 is refused",
+    async run(world) {
+      const { net, peer, pki } = world;
+      const old = { ...pki.server, minVersion: "TLSv1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" };
+      const { port } = await peer.listen({ tls: old });
+      await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }));
+    },
+  },
+  {
+    name: "our client certificate is shown to a server that asks",
+    async run(world) {
+      const { pki, peer } = world;
+      const { conn, socket } = await dial(world, asking(world), trusting(world, pki.client));
+      assert.equal(await peer.peerName(socket), "client.test");
+      conn.abort();
+    },
+  },
+  {
+    name: "a missing or refused client certificate surfaces as tls on the first read (TLS 1.3)",
+    async run(world) {
+      const { net, peer, pki } = world;
+      for (const own of [{}, pki.strangersClient]) {
+        const { server, port } = await peer.listen({ tls: asking(world) });
+        const conn = await net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, own) });
+        await conn.write(bytesOf("header"));
+        const error = await soon(
+          rejects("tls", () => conn.read()),
+          "the refusal",
+        );
+        assert.match(String(error.details["reason"]), /ALERT/);
+        await soon(conn.closed, "closed");
+        assert.equal((await peer.handshakes(server)).secured, 0);
+      }
+    },
+  },
+  {
+    name: "a missing client certificate is a failed dial over TLS 1.2",
+    async run(world) {
+      const { net, peer } = world;
+      const { port } = await peer.listen({ tls: { ...asking(world), maxVersion: "TLSv1.2" } });
+      const error = await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }));
+      assert.match(String(error.details["reason"]), /ALERT/);
+    },
+  },
+  {
+    name: "a certificate and a key that are garbage, or not a pair, are a tls error",
+    async run(world) {
+      const { net, peer, pki } = world;
+      const { port } = await peer.listen({ tls: asking(world) });
+      for (const own of [{ cert: pki.client.cert, key: pki.server.key }, { cert: "garbage", key: "garbage" }]) {
+        await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, own) }));
+      }
+    },
+  },
+  {
+    name: "our TLS listener sees who a client is, where it asks, and drops who has no certificate of its CA",
+    async run(world) {
+      const { peer, pki } = world;
+      const { listener, next } = await listening(world, { host: "127.0.0.1", port: 0 }, { tls: { ...pki.server, clientCa: [pki.root.cert] } });
+      const connect = (own: object) =>
+        peer.connect({ port: portOf(listener), tls: { ca: [pki.root.cert], servername: "ingress.test", ...own } });
+      for (const own of [{}, pki.strangersClient]) {
+        // With TLS 1.3 the client may believe in its connection for a moment.
+        const socket = await connect(own).catch(() => undefined);
+        if (socket !== undefined) assert.notEqual(await soon(peer.ended(socket), "the drop"), null);
+      }
+      const socket = await connect(pki.client);
+      const conn = await soon(next(), "the client that is welcome");
+      assert.equal(conn.peer?.subject, "CN=client.test, O=Test");
+      assert.equal(conn.peer?.fingerprint256, new X509Certificate(pki.client.cert).fingerprint256);
+      await conn.write(bytesOf("welcome"));
+      assert.equal((await peer.receive(socket, { size: 7 })).text, "welcome");
+      conn.abort();
+      listener.close();
+    },
+  },
+  {
+    name: "our TLS listener takes clients without a certificate where it does not ask, and survives garbage",
+    async run(world) {
+      const { peer, pki } = world;
+      const { listener, next } = await listening(world, { host: "127.0.0.1", port: 0 }, { tls: pki.server });
+      const garbage = await peer.connect({ port: portOf(listener) });
+      await peer.send(garbage, { text: "GET / HTTP/1.1\r\n\r\n" });
+      const hungUp = await peer.connect({ port: portOf(listener) });
+      await peer.destroy(hungUp);
+      await soon(peer.ended(garbage), "the drop");
+      const socket = await peer.connect({ port: portOf(listener), tls: { ca: [pki.root.cert], servername: "ingress.test" } });
+      const conn = await soon(next(), "the client");
+      assert.equal(conn.peer, undefined);
+      await peer.send(socket, { text: "hello" });
+      await peer.finish(socket);
+      assert.equal(textOf(await readAll(conn)), "hello");
+      conn.close();
+      listener.close();
+    },
+  },
+  {
+    name: "two of our own talk over TLS with certificates on both sides",
+    async run(world) {
+      const { net, pki } = world;
+      const { listener, next } = await listening(world, { host: "127.0.0.1", port: 0 }, { tls: { ...pki.server, clientCa: [pki.root.cert] } });
+      const ours = await net.dial(listener.address, { tls: trusting(world, pki.client) });
+      await ours.write(bytesOf("hello"));
+      ours.closeWrite();
+      const theirs = await next();
+      assert.equal(textOf(await readAll(theirs)), "hello");
+      await theirs.write(bytesOf("late reply"));
+      theirs.close();
+      assert.equal(textOf(await readAll(ours)), "late reply");
+      ours.close();
+      await soon(Promise.all([ours.closed, theirs.closed]), "closed");
+      listener.close();
+    },
+  },
+];
+
+function asking({ pki }: World): object {
+  return { ...pki.server, ca: [pki.root.cert], requestCert: true, rejectUnauthorized: true };
+}
+
+async function dial({ net, peer }: World, server: object, options: TlsClientOptions) {
+  const listening = await peer.listen({ tls: server });
+  const conn = await net.dial({ host: "127.0.0.1", port: listening.port }, { tls: options });
+  return { conn, socket: await peer.accept(listening.server) };
+}
+
+/** Asserts that the dial fails for this reason and that the server has neither a connection nor a client certificate from us. */
+async function refused({ net, peer, pki }: World, server: Identity, options: TlsClientOptions, message: RegExp) {
+  const listening = await peer.listen({ tls: { ...server, ca: [pki.root.cert], requestCert: true, rejectUnauthorized: false } });
+  const error = await rejects("tls", () => net.dial({ host: "127.0.0.1", port: listening.port }, { tls: options }));
+  assert.match(error.message, message);
+  assert.equal(typeof error.details["reason"], "string");
+  await until("the server has seen the end", async () => (await peer.handshakes(listening.server)).failures.length > 0);
+  return error;
+}

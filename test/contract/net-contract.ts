@@ -1,0 +1,11 @@
+/** What every implementation of the seam (src/net/types.ts) must do, as data: each runtime's own test runner runs it. */
+import { aborts } from "./cases/aborts.ts";
+import { dials } from "./cases/dials.ts";
+import { listeners } from "./cases/listeners.ts";
+import { streams } from "./cases/streams.ts";
+import { tls } from "./cases/tls.ts";
+import type { Case } from "./kit.ts";
+
+export { type Case, createWorld, type World } from "./kit.ts";
+
+export const netContract: readonly Case[] = [...streams, ...aborts, ...dials, ...listeners, ...tls];

@@ -1,0 +1,174 @@
+/**
+ * The other end of the contract suite's connections: real Node.js sockets in a process of their own, so that what our side puts on the
+ * wire is judged by code that is not ours. One JSON object a line on stdin, one answer a line on stdout, in any order, matched by `id`.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import net from "node:net";
+import { createInterface } from "node:readline";
+import tls from "node:tls";
+
+const sockets = [];
+const servers = [];
+
+const verbs = {
+  /** `tls`: options of tls.createServer; `greeting`: text sent on accept. Answers the server's number and port. */
+  async listen({ host = "127.0.0.1", path, tls: options, greeting }) {
+    const state = { waiting: [], accepted: [], failures: [], secured: 0 };
+    const taken = (socket) => {
+      const socketNumber = adopt(socket, socket._parent ?? socket);
+      if (greeting !== undefined) socket.write(greeting);
+      const next = state.waiting.shift();
+      if (next === undefined) state.accepted.push(socketNumber);
+      else next(socketNumber);
+    };
+    const server =
+      options === undefined
+        ? net.createServer({ allowHalfOpen: true, pauseOnConnect: true }, taken)
+        : tls.createServer({ allowHalfOpen: true, ...options }, (socket) => {
+            state.secured++;
+            taken(socket);
+          });
+    server.on("tlsClientError", (error) => state.failures.push(error.code));
+    server.state = state;
+    await new Promise((resolve, reject) => server.once("error", reject).listen(path === undefined ? { host, port: 0 } : { path }, resolve));
+    servers.push(server);
+    return { server: servers.length - 1, port: server.address().port };
+  },
+
+  /** The number of the next accepted socket. */
+  async accept({ server }) {
+    const { accepted, waiting } = servers[server].state;
+    return accepted.shift() ?? new Promise((resolve) => waiting.push(resolve));
+  },
+
+  /** How many handshakes succeeded, and the codes of those that did not. */
+  async handshakes({ server }) {
+    const { secured, failures } = servers[server].state;
+    return { secured, failures };
+  },
+
+  async unlisten({ server }) {
+    servers[server].close();
+  },
+
+  async connect({ host = "127.0.0.1", port, path, tls: options }) {
+    const raw = net.connect({ ...(path === undefined ? { host, port } : { path }), allowHalfOpen: true });
+    const socket = options === undefined ? raw : tls.connect({ ...options, socket: raw });
+    const number = adopt(socket, raw);
+    return new Promise((resolve, reject) => {
+      socket.once(options === undefined ? "connect" : "secureConnect", () => resolve(number)).once("error", reject);
+      raw.once("error", reject);
+    });
+  },
+
+  /** Sends `text`, or `size` random bytes; answers their SHA-256 once the kernel has them all. */
+  async send({ socket, text, size = 0 }) {
+    const hash = createHash("sha256");
+    const block = randomBytes(65_536);
+    const send = (bytes) => {
+      hash.update(bytes);
+      return new Promise((resolve, reject) => sockets[socket].stream.write(bytes, (error) => (error ? reject(error) : resolve())));
+    };
+    if (text !== undefined) await send(Buffer.from(text));
+    for (let left = size; left > 0; left -= block.length) {
+      block.writeUInt32LE(left, 0);
+      await send(Buffer.from(block.subarray(0, left)));
+    }
+    return hash.digest("hex");
+  },
+
+  /** Sends a byte every few milliseconds until something ends the connection; answers at once. */
+  async chatter({ socket, every }) {
+    const { stream } = sockets[socket];
+    const timer = setInterval(() => (stream.writable ? stream.write(".") : clearInterval(timer)), every);
+    stream.once("close", () => clearInterval(timer));
+    sockets[socket].chatter = timer;
+  },
+
+  async finish({ socket }) {
+    clearInterval(sockets[socket].chatter);
+    sockets[socket].stream.end();
+  },
+
+  async reset({ socket }) {
+    sockets[socket].raw.resetAndDestroy();
+  },
+
+  async destroy({ socket }) {
+    sockets[socket].stream.destroy();
+  },
+
+  /**
+   * Reads until `size` bytes more are here or the connection has ended; `pause`: milliseconds of rest after each chunk.
+   * Answers {length, sha256, text (of short ones), ended: null | "fin" | an error's code}.
+   */
+  async receive({ socket, size = Number.POSITIVE_INFINITY, pause = 0 }) {
+    const state = sockets[socket];
+    state.pause = pause;
+    await new Promise((resolve) => {
+      state.check = () => {
+        if (state.length < size && state.ended === null) return;
+        state.check = undefined;
+        state.stream.pause();
+        resolve();
+      };
+      state.stream.resume();
+      state.check();
+    });
+    const { length, hash, ended, texts } = state;
+    Object.assign(state, { length: 0, hash: createHash("sha256"), texts: [] });
+    return { length, sha256: hash.digest("hex"), text: Buffer.concat(texts).toString("latin1"), ended };
+  },
+
+  /** How many bytes the kernel has taken from us so far; with TLS, of the ciphertext. */
+  async taken({ socket }) {
+    return sockets[socket].raw.bytesWritten - sockets[socket].raw.writableLength;
+  },
+
+  /** Waits until the socket is closed; answers "fin" or the error's code. */
+  async ended({ socket }) {
+    const state = sockets[socket];
+    state.stream.resume();
+    if (!state.stream.closed) await new Promise((resolve) => state.stream.once("close", resolve));
+    return state.ended;
+  },
+
+  /** The name in the peer's certificate. */
+  async peerName({ socket }) {
+    return sockets[socket].stream.getPeerCertificate()?.subject?.CN ?? null;
+  },
+};
+
+function adopt(stream, raw) {
+  const state = { stream, raw, length: 0, hash: createHash("sha256"), texts: [], ended: null, pause: 0, check: undefined };
+  const ended = (how) => {
+    state.ended ??= how;
+    state.check?.();
+  };
+  stream.on("data", (bytes) => {
+    state.length += bytes.length;
+    state.hash.update(bytes);
+    if (state.length <= 4096) state.texts.push(bytes);
+    if (state.pause > 0) {
+      stream.pause();
+      setTimeout(() => state.check && stream.resume(), state.pause);
+    }
+    state.check?.();
+  });
+  stream.pause();
+  stream.on("end", () => ended("fin"));
+  stream.on("error", (error) => ended(error.code));
+  stream.on("close", () => ended("closed"));
+  if (raw !== stream) raw.on("error", (error) => ended(error.code));
+  return sockets.push(state) - 1;
+}
+
+process.on("uncaughtException", (error) => console.error("peer:", error));
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, verb, ...args } = JSON.parse(line);
+  verbs[verb](args).then(
+    (result) => console.log(JSON.stringify({ id, result: result ?? null })),
+    (error) => console.log(JSON.stringify({ id, error: error.code ?? error.message })),
+  );
+}
+process.exit(0);

@@ -1,0 +1,395 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { spawn, spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  archiveOf,
+  asRoot,
+  createMachine,
+  hostArchive,
+  type Machine,
+  outcomeOf,
+  pathOf,
+  type Release,
+  startRelease,
+  sumLine,
+  tools,
+} from "./support.ts";
+
+/** install.sh against a release on loopback, with the archive that `make dist` makes. */
+const longTest = 60_000;
+let archive: ReturnType<typeof hostArchive>;
+let release: Release;
+let machine: Machine;
+
+beforeAll(async () => {
+  archive = hostArchive();
+  release = await startRelease();
+}, 300_000);
+afterAll(() => release.close());
+beforeEach(() => {
+  machine = createMachine(release.url);
+  release.serve({ SHA256SUMS: archive.sums, [archive.name]: archive.bytes });
+});
+afterEach(() => machine.remove());
+
+describe("install.sh", () => {
+  test(
+    "installs the program and a commented configuration, and says what is next",
+    async () => {
+      const { code, stdout, stderr } = await machine.install();
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect(release.asked).toEqual(["SHA256SUMS", archive.name]);
+      expect(modeOf(machine.program)).toBe("755");
+      expect(versionOf(machine)).toBe(`ngrokd ${archive.version}`);
+      expect(modeOf(machine.config)).toBe("600");
+      expect(modeOf(machine.configs)).toBe("700");
+      expect(readFileSync(machine.config, "utf8")).toContain("# ");
+      expect(spawnSync(machine.program, ["config", "check", machine.config], { env: machine.env }).status).toBe(0);
+      expect(stdout).toContain(`Installed ngrokd ${archive.version} as ${machine.program}`);
+      expect(commandsIn(stdout)).toEqual(["serve", "set-api-key", "list"]);
+      expect(readdirSync(machine.temporary)).toEqual([]);
+      expect(readdirSync(machine.programs)).toEqual(["ngrokd"]);
+    },
+    longTest,
+  );
+
+  test(
+    "installs over an older program and keeps the configuration as it is",
+    async () => {
+      mkdirSync(machine.configs, { recursive: true });
+      writeFileSync(machine.config, "# mine\napi: {key: secret}\n", { mode: 0o640 });
+      writeFileSync(machine.program, "older", { mode: 0o755 });
+      const before = statSync(machine.config);
+      const older = statSync(machine.program).ino;
+      expect((await machine.install()).code).toBe(0);
+      expect(readFileSync(machine.config, "utf8")).toBe("# mine\napi: {key: secret}\n");
+      expect(statSync(machine.config)).toMatchObject({ ino: before.ino, mode: before.mode, mtimeMs: before.mtimeMs });
+      // Another file under the name: a daemon that runs the older one is not disturbed.
+      expect(statSync(machine.program).ino).not.toBe(older);
+      expect(versionOf(machine)).toBe(`ngrokd ${archive.version}`);
+    },
+    longTest,
+  );
+
+  test(
+    "works when it is piped into sh",
+    async () => {
+      const { code, stderr } = await machine.install([], { piped: true });
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect(versionOf(machine)).toBe(`ngrokd ${archive.version}`);
+    },
+    longTest,
+  );
+
+  for (const shell of [["dash"], ["bash", "--posix"], ["busybox", "sh"]] as const) {
+    const there = spawnSync("sh", ["-c", `command -v ${shell[0]}`]).status === 0;
+    test.if(there)(
+      `works in ${shell.join(" ")}`,
+      async () => {
+        const { code, stderr } = await machine.install([], { shell: [...shell] });
+        expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+        expect(versionOf(machine)).toBe(`ngrokd ${archive.version}`);
+      },
+      longTest,
+    );
+  }
+
+  test(
+    "goes to the home folder without root, and then names commands that sudo finds",
+    async () => {
+      const env = { NGROKD_INSTALL_DIR: "", NGROKD_CONFIG_DIR: "" };
+      const { code, stdout, stderr } = await machine.install([], { env, unprivileged: true });
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      const program = join(machine.home, ".local/bin/ngrokd");
+      const config = join(machine.home, ".config/ngrokd/config.yml");
+      expect([modeOf(program), modeOf(config)]).toEqual(["755", "600"]);
+      expect(stdout).toContain(`"${join(machine.home, ".local/bin")}" is not in your PATH`);
+      expect(stdout).toContain(`  sudo ${program} serve --config ${config}\n`);
+    },
+    longTest,
+  );
+
+  test(
+    "uses wget and shasum where curl and sha256sum are missing",
+    async () => {
+      const env = { PATH: pathOf(machine, [...tools, "wget", "shasum", "perl"]) };
+      const { code, stderr } = await machine.install([], { env });
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect(versionOf(machine)).toBe(`ngrokd ${archive.version}`);
+    },
+    longTest,
+  );
+
+  test(
+    "takes the version that NGROKD_VERSION names, with or without v",
+    async () => {
+      const sums = archive.sums + sumLine(`ngrokd-9.9.9-${archive.target}.tar.gz`, "other");
+      for (const wanted of [archive.version, `v${archive.version}`]) {
+        release.serve({ SHA256SUMS: sums, [archive.name]: archive.bytes });
+        expect((await machine.install([], { env: { NGROKD_VERSION: wanted } })).code).toBe(0);
+        expect(release.asked).toEqual(["SHA256SUMS", archive.name]);
+      }
+      await refused({ env: { NGROKD_VERSION: "3.2.1" } }, /names no archive of ngrokd 3\.2\.1 for/);
+      await refused({ env: { NGROKD_VERSION: "../../evil" } }, /NGROKD_VERSION is "\.\.\/\.\.\/evil"/);
+    },
+    longTest,
+  );
+
+  test("asks for the archive of this system and processor", async () => {
+    const targets = ["linux-x64", "linux-x64-musl", "linux-arm64", "linux-arm64-musl", "darwin-x64", "darwin-arm64", "windows-x64"];
+    const glibc = { ldd: "echo 'ldd (GNU libc) 2.36'" };
+    // As musl's does: its name on stderr, and a failure.
+    const musl = { ldd: "echo 'musl libc (x86_64)' >&2; exit 1" };
+    const uname = (system: string, cpu: string) => ({ uname: `case $1 in -s) echo ${system} ;; -m) echo ${cpu} ;; esac` });
+    const cases: [string, Record<string, string>][] = [
+      ["linux-x64", { ...uname("Linux", "x86_64"), ...glibc }],
+      ["linux-x64", { ...uname("Linux", "amd64"), ...glibc }],
+      ["linux-x64-musl", { ...uname("Linux", "x86_64"), ...musl }],
+      ["linux-arm64", { ...uname("Linux", "aarch64"), ...glibc }],
+      ["linux-arm64-musl", { ...uname("Linux", "aarch64"), ...musl }],
+      ["darwin-arm64", uname("Darwin", "arm64")],
+      ["darwin-x64", { ...uname("Darwin", "x86_64"), sysctl: "echo 0" }],
+      ["darwin-arm64", { ...uname("Darwin", "x86_64"), sysctl: "echo 1" }],
+    ];
+    const sums = targets.map((target) => sumLine(`ngrokd-1.0.0-${target}.tar.gz`, target)).join("");
+    for (const [target, scripts] of cases) {
+      release.serve({ SHA256SUMS: sums });
+      await refused({ env: { PATH: machine.fakes(scripts) } }, /Cannot download/);
+      expect(release.asked).toEqual(["SHA256SUMS", `ngrokd-1.0.0-${target}.tar.gz`]);
+    }
+  });
+});
+
+describe("install.sh changes nothing and says why", () => {
+  test("when the checksum is wrong: what came is not even unpacked", async () => {
+    release.serve({ SHA256SUMS: archive.sums, [archive.name]: archiveOf({ ngrokd: `#!/bin/sh\ntouch ${machine.folder}/ran\n` }) });
+    const { stderr } = await refused({}, /The checksum of ngrokd-\S+\.tar\.gz is wrong: expected [0-9a-f]{64}, got [0-9a-f]{64}/);
+    expect(stderr).toContain("hint:");
+  });
+
+  test("when SHA256SUMS has no archive for this system, or only a path that leads elsewhere", async () => {
+    release.serve({ SHA256SUMS: sumLine("ngrokd-1.0.0-plan9-mips.tar.gz", "x"), [archive.name]: archive.bytes });
+    await refused({}, /The SHA256SUMS of http:\S+ names no archive of ngrokd for \S+/);
+    release.serve({ SHA256SUMS: sumLine(`ngrokd-/../x-${archive.target}.tar.gz`, "x") });
+    await refused({}, /names no archive/);
+    release.serve({ SHA256SUMS: "<html>Sign in to the hotel's network</html>" });
+    await refused({}, /names no archive/);
+  });
+
+  test("when the archive is cut short, by the network or on the server", async () => {
+    const half = archive.bytes.subarray(0, 100_000);
+    release.serve({
+      SHA256SUMS: archive.sums,
+      [archive.name]: (response) => {
+        response.writeHead(200, { "content-length": archive.bytes.length });
+        response.write(half, () => response.destroy());
+      },
+    });
+    await refused({}, /Cannot download "http:\S+\.tar\.gz": \S+/);
+    release.serve({ SHA256SUMS: archive.sums, [archive.name]: half });
+    await refused({}, /The checksum of/);
+  });
+
+  test("when the release, or its archive, is not there", async () => {
+    release.serve({});
+    await refused({}, /Cannot download "http:\S+\/SHA256SUMS": .*404/);
+    release.serve({ SHA256SUMS: archive.sums });
+    await refused({}, /Cannot download "http:\S+\.tar\.gz": .*404/);
+    await refused({ env: { PATH: pathOf(machine, [...tools, "wget", "sha256sum"]) } }, /Cannot download "http:\S+\.tar\.gz": .*404/);
+    await refused({ env: { NGROKD_RELEASE_URL: "http://127.0.0.1:1" } }, /Cannot download "http:\/\/127\.0\.0\.1:1\/SHA256SUMS": \S+/);
+  });
+
+  test("when there is no ngrokd for the system or the processor, before any download", async () => {
+    const uname = (system: string, cpu: string) => machine.fakes({ uname: `case $1 in -s) echo ${system} ;; -m) echo ${cpu} ;; esac` });
+    await refused({ env: { PATH: uname("Plan9", "x86_64") } }, /There is no ngrokd for "Plan9"/);
+    await refused({ env: { PATH: uname("MINGW64_NT-10.0", "x86_64") } }, /There is no ngrokd for "MINGW64_NT-10\.0"/);
+    await refused({ env: { PATH: uname("Linux", "riscv64") } }, /There is no ngrokd for "riscv64" processors/);
+    expect(release.asked).toEqual([]);
+  });
+
+  test("when a folder cannot be written, before any download", async () => {
+    if (!asRoot) for (const name of ["bin", "etc"]) chmodSync(join(machine.folder, name), 0o555);
+    await refused({ unprivileged: true }, /Cannot write to "\S+\/bin": permission denied/);
+    const env = { NGROKD_INSTALL_DIR: join(machine.home, "bin") };
+    await refused({ unprivileged: true, env }, /Cannot write to "\S+\/etc\/ngrokd": permission denied/);
+    await refused({ env: { NGROKD_INSTALL_DIR: join(machine.hosts, "bin") } }, /Cannot write to "\S+": "\S+\/hosts" is not a folder/);
+    expect(release.asked).toEqual([]);
+  });
+
+  test("when a tool is missing", async () => {
+    await refused({ env: { PATH: pathOf(machine, [...tools, "sha256sum"]) } }, /Neither curl nor wget is installed/);
+    await refused({ env: { PATH: pathOf(machine, [...tools, "curl"]) } }, /Neither sha256sum nor shasum is installed/);
+    const withoutTar = tools.filter((name) => name !== "tar");
+    await refused({ env: { PATH: pathOf(machine, [...withoutTar, "curl", "sha256sum"]) } }, /tar is not installed/);
+  });
+
+  test("when Ctrl-C ends it in the middle of the download", async () => {
+    const before = machine.snapshot();
+    const interrupt = new AbortController();
+    release.serve({ SHA256SUMS: archive.sums, [archive.name]: (response) => response.write("half", () => interrupt.abort()) });
+    expect((await machine.install([], { interrupt: interrupt.signal })).code).toBe(130);
+    expect(machine.snapshot()).toEqual(before);
+  });
+
+  test("when the program does not run here, or there is none in the archive", async () => {
+    const name = `ngrokd-1.0.0-${archive.target}.tar.gz`;
+    const broken = archiveOf({ ngrokd: "#!/bin/sh\nexit 132\n" });
+    release.serve({ SHA256SUMS: sumLine(name, broken), [name]: broken });
+    await refused({}, /The program in ngrokd-\S+ does not run on this machine/);
+    await refused({ env: { NGROKD_INSTALL_DIR: join(machine.folder, "new") } }, /does not run on this machine/);
+    const empty = archiveOf({ readme: "nothing" });
+    release.serve({ SHA256SUMS: sumLine(name, empty), [name]: empty });
+    await refused({}, /Cannot unpack ngrokd-\S+: it holds no ngrokd/);
+  });
+
+  test("when the configuration cannot be written", async () => {
+    const name = `ngrokd-1.0.0-${archive.target}.tar.gz`;
+    const broken = archiveOf({
+      ngrokd: '#!/bin/sh\ncase $1 in config) touch "$4"; echo "error: disk full" >&2; exit 1 ;; esac\necho ngrokd 1\n',
+    });
+    release.serve({ SHA256SUMS: sumLine(name, broken), [name]: broken });
+    await refused({}, /Cannot write "\S+\/config\.yml": error: disk full/);
+  });
+
+  test(
+    "when it was cut off itself, at whatever byte",
+    async () => {
+      const script = readFileSync(join(machine.folder, "install.sh"), "utf8");
+      const lastLine = script.lastIndexOf("{ main");
+      const cuts = [...Array(40).keys()].map((i) => Math.floor((i * lastLine) / 40));
+      for (let cut = lastLine; cut < script.trimEnd().length; cut += 1) cuts.push(cut);
+      const before = machine.snapshot();
+      for (const cut of cuts) {
+        const { stdout } = await machine.install(["--uninstall", "--purge"], { script: script.slice(0, cut) });
+        expect({ cut, stdout }).toEqual({ cut, stdout: "" });
+      }
+      expect(machine.snapshot()).toEqual(before);
+      expect(release.asked).toEqual([]);
+    },
+    longTest,
+  );
+
+  test("when it is called in a way that it does not know", async () => {
+    await refused({}, /Unknown option "--unistall"/, ["--unistall"]);
+    await refused({}, /--purge is only for --uninstall/, ["--purge"]);
+    expect(release.asked).toEqual([]);
+  });
+});
+
+describe("install.sh --uninstall", () => {
+  /** An installed machine, without the download: a program that says that no daemon runs. */
+  function installed(status = "exit 4"): void {
+    writeFileSync(machine.program, `#!/bin/sh\n${status}\n`, { mode: 0o755 });
+    mkdirSync(machine.configs, { recursive: true });
+    for (const name of ["config.yml", "tls.key", "ip_mappings.json"]) writeFileSync(join(machine.configs, name), "mine");
+  }
+
+  test("takes the program away and keeps what the user and the daemon wrote", async () => {
+    installed();
+    const { code, stdout, stderr } = await machine.install(["--uninstall"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(existsSync(machine.program)).toBe(false);
+    expect(readdirSync(machine.configs).sort()).toEqual(["config.yml", "ip_mappings.json", "tls.key"]);
+    expect(stdout).toContain(`Removed ${machine.program}\nKept ${machine.configs}`);
+    expect(release.asked).toEqual([]);
+  });
+
+  test("with --purge, and piped into sh, takes all of it", async () => {
+    installed();
+    const { code, stderr } = await machine.install(["--uninstall", "--purge"], { piped: true });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect([existsSync(machine.program), existsSync(machine.configs)]).toEqual([false, false]);
+    expect(existsSync(join(machine.folder, "etc"))).toBe(true);
+  });
+
+  test("says so when there is nothing to remove", async () => {
+    const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
+    expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining(`There is no ${machine.program}`) });
+  });
+
+  test("does not purge a folder of another name", async () => {
+    installed();
+    await refused({ env: { NGROKD_CONFIG_DIR: machine.home } }, /--purge removes a folder named "ngrokd" only/, ["--uninstall", "--purge"]);
+  });
+
+  test("needs the rights for all of it before it begins", async () => {
+    installed();
+    if (!asRoot) chmodSync(machine.programs, 0o555);
+    await refused({ unprivileged: true }, /Cannot remove "\S+\/bin\/ngrokd": permission denied/, ["--uninstall"]);
+  });
+
+  test("warns of a section that a killed daemon left in the hosts file", async () => {
+    installed();
+    writeFileSync(machine.hosts, "127.0.0.1\tlocalhost\n# BEGIN ngrokd managed section\n127.0.0.2\ta.b\n# END ngrokd managed section\n");
+    const { code, stdout } = await machine.install(["--uninstall"]);
+    expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining(`left its section in ${machine.hosts}`) });
+  });
+
+  test(
+    "refuses while the daemon runs, since stopping is what cleans the hosts file",
+    async () => {
+      expect((await machine.install()).code).toBe(0);
+      const settings = { socket_path: machine.env.NGROKD_SOCKET, client_cert: at("tls.crt"), client_key: at("tls.key"), health_port: 0 };
+      writeFileSync(machine.config, JSON.stringify({ server: settings }));
+      const daemon = spawn(machine.program, ["serve", "--config", machine.config], { env: machine.env, stdio: "pipe" });
+      const ended = outcomeOf(daemon);
+      try {
+        await untilUp(ended);
+        await refused({}, /ngrokd is running/, ["--uninstall", "--purge"]);
+      } finally {
+        daemon.kill("SIGTERM");
+      }
+      expect((await ended).code).toBe(0);
+      expect((await machine.install(["--uninstall", "--purge"])).code).toBe(0);
+      expect([existsSync(machine.program), existsSync(machine.configs)]).toEqual([false, false]);
+    },
+    longTest,
+  );
+
+  const at = (name: string): string => join(machine.configs, name);
+
+  async function untilUp(ended: Promise<{ code: number; stderr: string }>): Promise<void> {
+    let early: { code: number; stderr: string } | undefined;
+    ended.then((outcome) => {
+      early = outcome;
+    });
+    for (const deadline = Date.now() + 10_000; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 50))) {
+      if (early !== undefined) throw new Error(`The daemon ended with ${early.code}: ${early.stderr}`);
+      if (spawnSync(machine.program, ["status"], { env: machine.env }).status === 0) return;
+    }
+    throw new Error("The daemon did not come up within 10 s");
+  }
+});
+
+test("install.sh --help explains the options and every variable that it reads", async () => {
+  const { code, stdout } = await machine.install(["--help"]);
+  expect(code).toBe(0);
+  const script = readFileSync(join(machine.folder, "install.sh"), "utf8");
+  const read = new Set([...script.matchAll(/\$\{(NGROKD_[A-Z_]+)/g)].map(([, name]) => name));
+  for (const name of [...read, "--uninstall", "--purge"]) expect(stdout).toContain(name);
+  expect(release.asked).toEqual([]);
+});
+
+/** Runs install.sh and holds it to its promise for failures: an error in one line, a hint at most, exit code 1, nothing changed. */
+async function refused(options: Parameters<Machine["install"]>[1], error: RegExp, args: readonly string[] = []) {
+  const before = machine.snapshot();
+  const outcome = await machine.install(args, options);
+  expect(outcome.stderr).toMatch(error);
+  expect(outcome.stderr).toMatch(/^error: [^\n]+\n(?:hint: {2}[^\n]+\n)?$/);
+  expect(outcome.code).toBe(1);
+  expect(machine.snapshot()).toEqual(before);
+  return outcome;
+}
+
+const modeOf = (path: string): string => (statSync(path).mode & 0o7777).toString(8);
+
+const versionOf = ({ program, env }: Machine): string => spawnSync(program, ["--version"], { env, encoding: "utf8" }).stdout.trim();
+
+/** The commands of the last three lines. */
+const commandsIn = (stdout: string): string[] =>
+  stdout
+    .trim()
+    .split("\n")
+    .slice(-3)
+    .map((line) => /ngrokd (\S+)/.exec(line.replace(/^.*\/ngrokd /, "ngrokd "))?.[1] ?? "");

@@ -1,0 +1,120 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { bindingsOf } from "../../src/model/binding.ts";
+import { type ApiEndpoint, parseEndpointUrl } from "../../src/model/endpoint.ts";
+
+const endpoint = (id: string, url: string, proto = ""): ApiEndpoint => ({ id, url, proto });
+
+describe("parseEndpointUrl", () => {
+  test.each([
+    ["http://hello.demo", "", "http hello.demo 80"],
+    ["https://hello.demo", "", "https hello.demo 443"],
+    ["tls://hello.demo", "", "tls hello.demo 443"],
+    ["tcp://hello.demo:5432", "", "tcp hello.demo 5432"],
+    ["http://hello.demo:8080", "", "http hello.demo 8080"],
+    ["HTTP://Hello.DEMO:8080/", "", "http hello.demo 8080"],
+    ["http://hello.demo.", "", "http hello.demo 80"],
+    ["http://service.namespace:65535", "tcp", "http service.namespace 65535"],
+    ["hello.demo:22", "", "tcp hello.demo 22"],
+    ["hello.demo", "https", "https hello.demo 443"],
+    ["hello.demo", "HTTPS", "https hello.demo 443"],
+    ["tcp://hello.demo:000022", "", "tcp hello.demo 22"],
+  ])("reads %j (proto %j)", (url, proto, expected) => {
+    const target = parseEndpointUrl(url, proto);
+    expect(target.ok ? `${target.value.proto} ${target.value.host} ${target.value.port}` : target.reason).toBe(expected);
+  });
+
+  test.each([
+    ["", "the endpoint has no URL"],
+    ["tcp://hello.demo", 'the URL "tcp://hello.demo" names no port, and tcp has no default port'],
+    ["hello.demo", 'the URL "hello.demo" names no port, and tcp has no default port'],
+    ["http://hello.demo:0", 'the port of "http://hello.demo:0" is not 1 to 65535'],
+    ["http://hello.demo:65536", 'the port of "http://hello.demo:65536" is not 1 to 65535'],
+    ["http://hello.demo:", 'the port of "http://hello.demo:" is not 1 to 65535'],
+    ["ssh://hello.demo", 'the URL "ssh://hello.demo" has the scheme "ssh"; http, https, tls and tcp are supported'],
+    ["constructor://hello.demo:1", 'the URL "constructor://hello.demo:1" has the scheme "constructor"; http, https, tls and tcp are supported'],
+    ["https://*.example.com", "wildcard endpoints are not supported yet"],
+    ["https://", "the host name is empty"],
+    ["https://user@hello.demo", 'the URL "https://user@hello.demo" is not [scheme://]host[:port]'],
+    ["https://hello.demo/path", 'the URL "https://hello.demo/path" is not [scheme://]host[:port]'],
+    ["https://hello.demo?q", 'the URL "https://hello.demo?q" is not [scheme://]host[:port]'],
+    ["https://127.0.0.1", 'the host name "127.0.0.1" reads as an IP address'],
+    ["https://[::1]:80", 'the host name "[::1]" has a character that names do not have, or a hyphen at a label\'s end'],
+    ["http://a.demo\n", 'the host name "a.demo\\n" has a character that names do not have, or a hyphen at a label\'s end'],
+    ["http://a\0.demo", 'the host name "a\\u0000.demo" has a character that names do not have, or a hyphen at a label\'s end'],
+    ["http://bücher.demo", 'the host name "bücher.demo" has a character that names do not have, or a hyphen at a label\'s end'],
+  ])("refuses %j, saying why", (url, reason) => {
+    expect(parseEndpointUrl(url)).toEqual({ ok: false, reason });
+  });
+
+  test.each(["a".repeat(1e6), `http://${"a".repeat(1e6)}:80`, `http://a:${"1".repeat(1e6)}`, "/".repeat(1e6), ":".repeat(1e6)])(
+    "refuses a megabyte at once, with a short reason",
+    (url) => {
+      const target = parseEndpointUrl(url);
+      expect(target.ok ? "" : target.reason).toMatch(/^the URL ".{80}" is not \[scheme:\/\/\]host\[:port\]$/);
+    },
+  );
+
+  test("answers for every text, and never with a host or port that is none", () => {
+    const texts = fc.oneof(fc.string(), fc.webUrl(), fc.string({ unit: "binary" }).map((text) => `http://${text}:80`));
+    fc.assert(
+      fc.property(texts, fc.string(), (url, proto) => {
+        const target = parseEndpointUrl(url, proto);
+        if (!target.ok) return expect(target.reason).toMatch(/^[^\p{Cc}\u2028\u2029]+$/u);
+        expect(target.value.host).toMatch(/^[a-z0-9_.-]{1,253}$/);
+        expect(target.value.port).toBeWithin(1, 65536);
+      }),
+    );
+  });
+});
+
+describe("bindingsOf", () => {
+  test("makes one binding of endpoints that share host and port, however they spell them", () => {
+    const { bindings, bad } = bindingsOf([
+      endpoint("ep_2", "http://hello.demo"),
+      endpoint("ep_1", "http://hello.demo"),
+      endpoint("ep_3", "HTTP://hello.demo:80/"),
+      endpoint("ep_3", "HTTP://hello.demo:80/"),
+    ]);
+    expect(bad).toEqual([]);
+    expect(bindings as unknown).toEqual([
+      { key: "hello.demo:80", url: "HTTP://hello.demo:80/", ids: ["ep_1", "ep_2", "ep_3"], proto: "http", host: "hello.demo", port: 80 },
+    ]);
+  });
+
+  test("keeps the ports of one host apart, and sorts by key", () => {
+    const { bindings } = bindingsOf(["tcp://b.demo:2", "http://b.demo", "tcp://a.demo:9"].map((url) => endpoint(url, url)));
+    expect(bindings.map(({ key }) => key)).toEqual(["a.demo:9", "b.demo:2", "b.demo:80"]);
+  });
+
+  test("sets apart what cannot be served, each with its reason, and serves the rest", () => {
+    const { bindings, bad } = bindingsOf([
+      endpoint("ep_1", "http://good.demo"),
+      endpoint("ep_2", "https://*.demo"),
+      endpoint("", ""),
+      endpoint("", ""),
+      endpoint("ep_3", "tcp://good.demo:80"),
+    ]);
+    expect(bindings.map(({ key, ids }) => `${key} ${ids}`)).toEqual(["good.demo:80 ep_1"]);
+    expect(bad).toEqual([
+      { id: "", url: "", reason: "the endpoint has no URL" },
+      { id: "ep_2", url: "https://*.demo", reason: "wildcard endpoints are not supported yet" },
+      { id: "ep_3", url: "tcp://good.demo:80", reason: "good.demo:80 is already served as http for http://good.demo" },
+    ]);
+  });
+
+  test("gives equal results for equal replies in any order, and loses no endpoint", () => {
+    const url = fc.constantFrom("http://a.demo", "tcp://a.demo:80", "a.demo:80", "https://b.demo", "*.c", "", "tcp://b.demo", "x\ny");
+    const one = fc.record({ id: fc.constantFrom("", "ep_1", "ep_2", "ep_3"), url, proto: fc.constantFrom("", "http", "https", "tcp", "udp") });
+    const lists = fc.array(one, { maxLength: 12 }).chain((list) => fc.tuple(fc.constant(list), fc.shuffledSubarray(list, { minLength: list.length })));
+    fc.assert(
+      fc.property(lists, ([list, shuffled]) => {
+        const { bindings, bad } = bindingsOf(list);
+        expect(bindingsOf(shuffled)).toEqual({ bindings, bad });
+        expect(new Set(bindings.map(({ key }) => key)).size).toBe(bindings.length);
+        const told = new Set([...bindings.flatMap(({ ids }) => ids), ...bad.map(({ id }) => id)]);
+        expect(list.filter(({ id }) => !told.has(id))).toEqual([]);
+      }),
+    );
+  });
+});

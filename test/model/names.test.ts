@@ -1,0 +1,187 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { parseHostPort, hostPortText, isIpv6 } from "../../src/model/host-port.ts";
+import { parseHostname } from "../../src/model/hostname.ts";
+import {
+  ipFromNumber,
+  ipToNumber,
+  isLoopbackSubnet,
+  loopback,
+  parseIp,
+  parseSubnet,
+  subnetHas,
+  subnetSize,
+  subnetText,
+} from "../../src/model/ip.ts";
+import type { Parsed } from "../../src/model/parsed.ts";
+import { ip, subnet } from "../names/support.ts";
+
+const label = fc.stringMatching(/^[a-z0-9_]([a-z0-9_-]{0,20}[a-z0-9_])?$/i);
+const hostname = fc.array(label, { minLength: 1, maxLength: 5 }).map((labels) => [...labels, "demo"].join("."));
+const anyIp = fc.integer({ min: 0, max: 2 ** 32 - 1 }).map(ipFromNumber);
+
+describe("parseHostname", () => {
+  test.each([
+    ["hello.demo", "hello.demo"],
+    ["Hello.Demo.", "hello.demo"],
+    ["single", "single"],
+    ["_srv.a-b.c_d", "_srv.a-b.c_d"],
+    ["xn--nxasmq6b.example", "xn--nxasmq6b.example"],
+    ["1.2.3.4.example", "1.2.3.4.example"],
+    [`${"a".repeat(63)}.demo`, `${"a".repeat(63)}.demo`],
+    [`${"abcdefg.".repeat(31)}abcde.`, `${"abcdefg.".repeat(31)}abcde`],
+  ])("takes %j", (text, name) => {
+    expect(reading(parseHostname(text))).toBe(name);
+  });
+
+  test.each([
+    ["", "the host name is empty"],
+    [".", "the host name is empty"],
+    ["a..b", 'the host name "a..b" has an empty label'],
+    [".a", 'the host name ".a" has an empty label'],
+    ["a..", 'the host name "a.." has an empty label'],
+    [`${"a".repeat(64)}.b`, `a label of the host name "${"a".repeat(64)}.b" is longer than 63 characters`],
+    [`${"abcdefg.".repeat(31)}abcdef`, "the host name is 254 characters long, and 253 are allowed"],
+    ["127.0.0.1", 'the host name "127.0.0.1" reads as an IP address'],
+    ["1", 'the host name "1" reads as an IP address'],
+    ["a.0x7F", 'the host name "a.0x7F" reads as an IP address'],
+    ["-a.demo", 'the host name "-a.demo" has a character that names do not have, or a hyphen at a label\'s end'],
+    ["a-.demo", 'the host name "a-.demo" has a character that names do not have, or a hyphen at a label\'s end'],
+    ["*.demo", 'the host name "*.demo" has a character that names do not have, or a hyphen at a label\'s end'],
+    ["[::1]", 'the host name "[::1]" has a character that names do not have, or a hyphen at a label\'s end'],
+    ["a.demo\n127.0.0.1 bank.com", 'the host name "a.demo\\n127.0.0.1 bank.com" has a character that names do not have, or a hyphen at a label\'s end'],
+  ])("refuses %j, saying why", (text, reason) => {
+    expect(reading(parseHostname(text))).toBe(`! ${reason}`);
+  });
+
+  test.each(["\n", "\r", "\0", "\t", " ", "\u00a0", "\u2028", "\u202e", "#", "%", "/", ":", "@", "é", "\u212a", "İ", "．", "𝐚"])(
+    "refuses a name with %j in front, inside, or at its end",
+    (character) => {
+      for (const text of [`${character}a.demo`, `a${character}b.demo`, `a.demo${character}`]) expect(parseHostname(text).ok).toBe(false);
+    },
+  );
+
+  test("refuses a name of 1 MB at once, with a short reason", () => {
+    for (const text of ["a".repeat(1e6), "a.".repeat(5e5), ".".repeat(1e6), "-".repeat(1e6)]) {
+      expect(reading(parseHostname(text)).length).toBeLessThan(80);
+    }
+  });
+
+  test("answers for every text: a name that is safe in a hosts file and that it takes again as it is, or a reason of one line", () => {
+    fc.assert(
+      fc.property(fc.oneof(hostname, fc.string(), fc.string({ unit: "binary" })), (text) => {
+        const result = parseHostname(text);
+        if (!result.ok) return expect(result.reason).toMatch(/^[^\p{Cc}\u2028\u2029]+$/u);
+        expect(result.value).toMatch(/^[a-z0-9_.-]{1,253}$/);
+        expect(parseHostname(result.value)).toEqual(result);
+      }),
+    );
+  });
+
+  test("takes every well-formed name, in lower case", () => {
+    fc.assert(fc.property(hostname, (text) => expect(reading(parseHostname(text))).toBe(text.toLowerCase())));
+  });
+});
+
+describe("parseIp", () => {
+  test.each(["0.0.0.0", "127.0.0.2", "255.255.255.255"])("takes %s", (text) => {
+    expect(reading(parseIp(text))).toBe(text);
+  });
+
+  test.each(["", "1.2.3", "1.2.3.4.5", "1..2.3", "01.2.3.4", "1.2.3.256", "1.2.3.-4", "0x7f.0.0.1", "1.2.3.4 ", "1.2.3.4\n", "١.2.3.4", "::1", "1e1.2.3.4"])(
+    "refuses %j",
+    (text) => {
+      expect(parseIp(text)).toEqual({ ok: false, reason: `${JSON.stringify(text)} is not an IPv4 address` });
+    },
+  );
+
+  test("goes to a number and back, in order", () => {
+    fc.assert(fc.property(anyIp, (one) => expect(ipFromNumber(ipToNumber(ip(one)))).toBe(one)));
+    expect(ipToNumber(ip("255.255.255.254"))).toBe(2 ** 32 - 2);
+  });
+});
+
+describe("parseSubnet", () => {
+  test.each([
+    ["127.0.0.0/8", "127.0.0.0/8", 2 ** 24],
+    ["10.107.3.4/16", "10.107.0.0/16", 2 ** 16],
+    ["255.255.255.255/32", "255.255.255.255/32", 1],
+    ["200.1.2.3/0", "0.0.0.0/0", 2 ** 32],
+  ])("reads %s as %s with %d addresses", (text, canonical, size) => {
+    expect([subnetText(subnet(text)), subnetSize(subnet(text))]).toEqual([canonical, size]);
+  });
+
+  test.each(["", "127.0.0.0", "127.0.0.0/", "127.0.0.0/33", "127.0.0.0/08", "127.0.0.0/8/8", "127.0.0/8", "::1/64", "127.0.0.0/8\n", "127.0.0.0/-1"])(
+    "refuses %j",
+    (text) => {
+      expect(parseSubnet(text).ok).toBe(false);
+    },
+  );
+
+  test("has exactly the addresses that share its first bits", () => {
+    fc.assert(
+      fc.property(anyIp, anyIp, fc.integer({ min: 0, max: 32 }), (base, other, bits) => {
+        const range = subnet(`${base}/${bits}`);
+        const head = (one: string): string => ipToNumber(ip(one)).toString(2).padStart(32, "0").slice(0, bits);
+        expect(subnetHas(range, ip(base))).toBe(true);
+        expect(subnetHas(range, ip(other))).toBe(head(base) === head(other));
+      }),
+    );
+  });
+
+  test("tells loopback ranges from all others", () => {
+    expect(subnet("127.0.0.0/8")).toEqual(loopback);
+    expect(["127.0.0.0/8", "127.9.0.0/16", "127.255.255.255/32"].map((text) => isLoopbackSubnet(subnet(text)))).toEqual([true, true, true]);
+    expect(["126.0.0.0/7", "0.0.0.0/0", "128.0.0.0/8", "10.107.0.0/16"].some((text) => isLoopbackSubnet(subnet(text)))).toBe(false);
+  });
+});
+
+describe("parseHostPort", () => {
+  test.each([
+    ["Ingress.Example:8443", undefined, "ingress.example:8443"],
+    ["ingress.example", 443, "ingress.example:443"],
+    ["127.0.0.1:1", undefined, "127.0.0.1:1"],
+    ["[::1]:65535", undefined, "[::1]:65535"],
+    ["[::ffff:127.0.0.1]", 443, "[::ffff:127.0.0.1]:443"],
+  ])("reads %j (default port %p)", (text, port, canonical) => {
+    const address = parseHostPort(text, port);
+    expect(address.ok ? hostPortText(address.value) : address.reason).toBe(canonical);
+  });
+
+  test.each([
+    ["ingress.example", '"ingress.example" names no port'],
+    ["", '"" is not host:port'],
+    ["a:", '"a:" is not host:port'],
+    [":443", '":443" is not host:port'],
+    ["a:0", 'the port of "a:0" is not 1 to 65535'],
+    ["a:65536", 'the port of "a:65536" is not 1 to 65535'],
+    ["a:1:2", '"a:1:2" is not host:port'],
+    ["::1", '"::1" is not host:port'],
+    ["[::1]x", '"[::1]x" is not host:port'],
+    ["[1:2]:3", '"1:2" is not an IPv6 address'],
+    ["[fe80::1%eth0]:3", '"fe80::1%eth0" is not an IPv6 address'],
+    ["https://a:1", '"https://a:1" is not host:port'],
+    ["a b:1", 'the host name "a b" has a character that names do not have, or a hyphen at a label\'s end'],
+    ["a\n:1", 'the host name "a\\n" has a character that names do not have, or a hyphen at a label\'s end'],
+    ["1.2.3.999:1", 'the host name "1.2.3.999" reads as an IP address'],
+  ])("refuses %j, saying why", (text, reason) => {
+    expect(reading(parseHostPort(text))).toBe(`! ${reason}`);
+  });
+
+  test("is the inverse of hostPortText", () => {
+    const v6 = fc.ipV6().filter(isIpv6);
+    const host = fc.oneof(hostname, anyIp, v6).map((text) => text.toLowerCase());
+    fc.assert(
+      fc.property(host, fc.integer({ min: 1, max: 65535 }), (host, port) => {
+        expect(parseHostPort(hostPortText({ host, port }))).toEqual({ ok: true, value: { host, port } });
+      }),
+    );
+  });
+
+  test("refuses a megabyte at once", () => {
+    expect(reading(parseHostPort(`${"a".repeat(1e6)}:1`))).toMatch(/^! "a{77}\.\.\." is not host:port$/);
+  });
+});
+
+/** The value as text, or the reason after an exclamation mark. */
+const reading = (result: Parsed<unknown>): string => (result.ok ? String(result.value) : `! ${result.reason}`);

@@ -1,0 +1,132 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { isNgrokdError, NgrokdError, oneLine, reasonOf } from "../../src/model/error.ts";
+import { parseApiKey } from "../../src/model/api-key.ts";
+import { quote, readable } from "../../src/model/parsed.ts";
+import { closest, slips } from "../../src/model/similar.ts";
+
+const anything = fc.oneof(fc.string({ unit: "binary" }), fc.string(), fc.string({ unit: fc.constantFrom("\n", "\u202e", "\u009b", "\ud83d", "a") }));
+
+describe("quote", () => {
+  test.each([
+    ["plain", '"plain"'],
+    ['say "no"', '"say \\"no\\""'],
+    ["two\nlines\0\x7f", '"two\\nlines\\u0000\\u007f"'],
+    ["\x1b[2J\x9b2J", '"\\u001b[2J\\u009b2J"'],
+    ["evil\u202egpj\u2028\u2066", '"evil\\u202egpj\\u2028\\u2066"'],
+    ["tag \u{e0041}", '"tag \\udb40\\udc41"'],
+    ["bücher 日本", '"bücher 日本"'],
+    ["x".repeat(80), `"${"x".repeat(80)}"`],
+    ["x".repeat(81), `"${"x".repeat(77)}..."`],
+    [`${"x".repeat(76)}😀${"x".repeat(9)}`, `"${"x".repeat(76)}\\ud83d..."`],
+  ])("makes of %j a text for one line", (text, quoted) => {
+    expect(quote(text)).toBe(quoted);
+  });
+
+  test("is JSON of the text, or of its start, and holds nothing that a terminal acts on", () => {
+    fc.assert(
+      fc.property(anything, (text) => {
+        expect(quote(text)).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+        expect(JSON.parse(quote(text))).toBe(text.length > 80 ? `${text.slice(0, 77)}...` : text);
+      }),
+    );
+  });
+
+  test("readable() quotes only what needs it", () => {
+    const texts = ["http://a.demo", "", "two\nlines", "日本", "x".repeat(201)];
+    expect(texts.map(readable)).toEqual(["http://a.demo", '""', '"two\\nlines"', '"日本"', `"${"x".repeat(77)}..."`]);
+  });
+});
+
+describe("reasonOf", () => {
+  const cause = new Error("connection refused");
+  test.each([
+    ["an error", new Error("no"), "no"],
+    ["its cause, which adds something", new Error("Cannot dial", { cause }), "Cannot dial: connection refused"],
+    ["its cause, which the message names already", new Error("Cannot dial: connection refused by x", { cause }), "Cannot dial: connection refused by x"],
+    ["a cause that is no error", new Error("no", { cause: "x" }), "no"],
+    ["several lines", new Error("one  \r\n\n  two\n"), "one two"],
+    ["escapes", new Error("a\x1b[2Jb\x85c\u2028d"), "a [2Jb c d"],
+    ["a text", "just\nthis", "just this"],
+    ["undefined", undefined, "undefined"],
+    ["null", null, "null"],
+  ])("tells %s in one line", (_name, error, reason) => {
+    expect(reasonOf(error)).toBe(reason);
+  });
+
+  test("oneLine keeps every printed character, in order, and takes a megabyte of spaces at once", () => {
+    fc.assert(
+      fc.property(anything, (text) => {
+        expect(oneLine(text)).not.toMatch(/[\p{Cc}\u2028\u2029]/u);
+        expect(oneLine(text).replaceAll(/\s/g, "")).toBe(text.replaceAll(/[\s\p{Cc}]/gu, ""));
+      }),
+    );
+    expect(oneLine(`a${" ".repeat(1e6)}\nb`)).toBe("a b");
+  });
+});
+
+test("NgrokdError carries code, hint, details and cause, and isNgrokdError tells it from others", () => {
+  const cause = new Error("x");
+  const error = new NgrokdError("tls", "Cannot do it", { cause, hint: "do that", details: { reason: "R" } });
+  expect({ ...error, message: error.message }).toEqual({ name: "NgrokdError", code: "tls", hint: "do that", details: { reason: "R" }, message: "Cannot do it" } as never);
+  expect(error.cause).toBe(cause);
+  expect([isNgrokdError(error), isNgrokdError(error, "tls"), isNgrokdError(error, "api"), isNgrokdError(cause)]).toEqual([true, true, false, false]);
+  const plain = new NgrokdError("api", "no");
+  expect([plain.hint, plain.details, "cause" in plain]).toEqual([undefined, {}, false]);
+});
+
+describe("parseApiKey", () => {
+  test("drops white space around a key, and takes nothing that an HTTP header could not carry", () => {
+    expect(parseApiKey(" \t2abc_DEF~/+=\r\n") as unknown).toEqual({ ok: true, value: "2abc_DEF~/+=" });
+    const reasons = ["", " \n", "1234567", "x".repeat(513), "two words", "line\nbreak", "schlüssel1", "nul\0nul\0"].map((text) => {
+      const key = parseApiKey(text);
+      return key.ok ? "taken" : key.reason;
+    });
+    const odd = "the API key has a space, a line break or a character that is not plain ASCII";
+    expect(reasons).toEqual([
+      "the API key is empty",
+      "the API key is empty",
+      "the API key has 7 characters, and no real one is shorter than 8",
+      "the API key has 513 characters, and no real one is longer than 512",
+      ...Array(4).fill(odd),
+    ]);
+  });
+
+  test("never quotes what it refuses", () => {
+    fc.assert(
+      fc.property(fc.string({ minLength: 4 }), (text) => {
+        const key = parseApiKey(`${text}\n${text}`);
+        expect(!key.ok && key.reason.includes(text) && text.trim().length > 3 && !"the API key has a space, a line break or a character that is not plain ASCII".includes(text)).toBe(false);
+      }),
+    );
+  });
+});
+
+describe("closest", () => {
+  test.each([
+    ["stauts", "status"],
+    ["STATUS", "status"],
+    ["set_api_key", "set-api-key"],
+    ["lsit", "list"],
+    ["lis", "list"],
+    ["listt", "list"],
+    ["halth", "health"],
+    ["xyz", undefined],
+    ["", undefined],
+    ["x".repeat(1e6), undefined],
+  ])("takes %j for %p", (word, meant) => {
+    expect(closest(word, ["status", "list", "health", "set-api-key"])).toBe(meant);
+  });
+
+  test("slips() is a distance: zero for equals alone, the same both ways, never more than the longer word", () => {
+    const word = fc.string({ maxLength: 8, unit: fc.constantFrom("a", "b", "c") });
+    fc.assert(
+      fc.property(word, word, (a, b) => {
+        expect(slips(a, b) === 0).toBe(a === b);
+        expect(slips(a, b)).toBe(slips(b, a));
+        expect(slips(a, b)).toBeWithin(Math.abs(a.length - b.length), Math.max(a.length, b.length) + 1);
+      }),
+    );
+    expect([slips("ab", "ba"), slips("abc", "cab"), slips("", "abc")]).toEqual([1, 2, 3]);
+  });
+});

@@ -1,0 +1,187 @@
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { ListItem, Status } from "../../src/control/protocol.ts";
+import { atEnd, keepLog, until } from "./story.ts";
+
+/** Where the machine of the stories (machine.ts) has the binary, for every user. */
+export const binary = "/run/bin/ngrokd";
+export const defaultSocket = "/var/run/ngrokd.sock";
+export const defaultConfig = "/etc/ngrokd/config.yml";
+
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+  /** Milliseconds. */
+  readonly took: number;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the command printed, which the story then looks at
+  readonly json: any;
+}
+
+export interface RunOptions {
+  readonly stdin?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Another user than root. */
+  readonly as?: "nobody";
+  readonly cwd?: string;
+}
+
+/** Runs `ngrokd WORDS…` to its end, as a shell would: words are parted by spaces, nothing of the tests' own environment counts. */
+export async function ngrokd(words: string, options: RunOptions = {}): Promise<Ran> {
+  return await run([checkedBinary(), ...words.split(" ").filter((word) => word !== "")], options);
+}
+
+/** Runs a program to its end. */
+export async function run(command: readonly string[], { stdin = "", env = {}, as, cwd = "/" }: RunOptions = {}): Promise<Ran> {
+  const started = performance.now();
+  const child = Bun.spawn({
+    cmd: [...(as === undefined ? [] : ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]), ...command],
+    cwd,
+    env: { ...plainEnv(), ...env },
+    stdin: new TextEncoder().encode(stdin),
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [out, err, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { code, out, err, took: performance.now() - started, get json() { return JSON.parse(out); } }; // biome-ignore format: one line
+}
+
+const plainEnv = (): Record<string, string> => ({ PATH: process.env.PATH ?? "", HOME: "/root", TERM: "xterm" });
+
+function checkedBinary(): string {
+  if (!existsSync(binary)) throw new Error(`There is no binary "${process.env.NGROKD_BINARY}": run \`make build\`, or name one in NGROKD_BINARY`);
+  return binary;
+}
+
+/** A process that stays: the daemon, the local cloud, the demo. */
+export interface Running {
+  readonly pid: number;
+  readonly out: () => string;
+  /** What it wrote to stderr. */
+  readonly log: () => string;
+  /** The log's JSON lines. */
+  readonly lines: () => { level: string; message: string; hint?: string; [field: string]: unknown }[];
+  readonly exited: Promise<number>;
+  kill(signal: NodeJS.Signals): void;
+  /** SIGTERM unless told, then waits; answers the exit code. */
+  stop(signal?: NodeJS.Signals): Promise<number>;
+}
+
+/** Starts a program that stays; it is killed at the chapter's end at the latest. */
+export function start(name: string, command: readonly string[], { env = {}, cwd = "/" }: RunOptions = {}): Running {
+  const child = Bun.spawn({ cmd: [...command], cwd, env: { ...plainEnv(), ...env }, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  const out = collect(child.stdout);
+  const log = collect(child.stderr);
+  const forget = keepLog(`${name} (pid ${child.pid})`, log);
+  const exited = child.exited;
+  atEnd(async () => {
+    child.kill("SIGKILL");
+    await exited;
+    forget();
+  });
+  return {
+    pid: child.pid,
+    out,
+    log,
+    lines: () =>
+      log()
+        .split("\n")
+        .filter((line) => line.startsWith("{"))
+        .map((line) => JSON.parse(line)),
+    exited,
+    kill: (signal) => child.kill(signal),
+    async stop(signal = "SIGTERM") {
+      child.kill(signal);
+      return await until(`${name} has ended`, () => child.exitCode ?? (child.signalCode === null ? undefined : 128), { within: 40_000 });
+    },
+  };
+}
+
+function collect(stream: ReadableStream<Uint8Array>): () => string {
+  let text = "";
+  void (async () => {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) text += decoder.decode(chunk, { stream: true });
+  })();
+  return () => text;
+}
+
+export interface ServeOptions extends RunOptions {
+  /** Words after `ngrokd serve`. */
+  readonly args?: string;
+  readonly socket?: string;
+  /** Runs the source under Deno instead of the binary. */
+  readonly deno?: boolean;
+}
+
+export interface Daemon extends Running {
+  readonly socket: string;
+  status(): Promise<Status>;
+  list(): Promise<ListItem[]>;
+  /** The endpoint of this host name; undefined while there is none. */
+  endpoint(hostname: string): Promise<ListItem | undefined>;
+  /** Waits until this host name's endpoint is in this state. */
+  becomes(hostname: string, state: ListItem["state"] | "gone"): Promise<ListItem>;
+}
+
+/** Starts the daemon and waits until its socket answers. */
+export async function serve({ args = "", socket = defaultSocket, deno = false, ...options }: ServeOptions = {}): Promise<Daemon> {
+  const root = join(import.meta.dirname, "..", "..");
+  const program = deno ? [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts")] : [checkedBinary()];
+  const running = start("the daemon", [...program, "serve", ...args.split(" ").filter((word) => word !== "")], options);
+  let ended = false;
+  void running.exited.then(() => {
+    ended = true;
+  });
+  const request = async (command: string): Promise<unknown> => (await askSocket(socket, { command })).data;
+  const list = async () => (await request("list")) as ListItem[];
+  const endpoint = async (hostname: string) => (await list()).find((item) => item.hostname === hostname);
+  await until("the daemon answers on its socket", async () => ended || (await request("status")));
+  if (ended) throw new Error(`the daemon ended at once: ${running.log()}`);
+  return {
+    ...running,
+    socket,
+    status: async () => (await request("status")) as Status,
+    list,
+    endpoint,
+    becomes: async (hostname, state) =>
+      await until(`${hostname} is ${state}`, async () => {
+        const item = await endpoint(hostname);
+        if (state === "gone") return item === undefined ? ({} as ListItem) : false;
+        return item?.state === state ? item : false;
+      }),
+  };
+}
+
+/** Writes a configuration; YAML reads JSON. */
+export function writeConfig(config: object, path = defaultConfig): void {
+  mkdirSync(join(path, ".."), { recursive: true });
+  writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a reply as it came, which the story then looks at
+type AnyReply = any;
+
+/** One request as the Go client sends it (protocol.md section 4): no line end, our half left open, one JSON object back. */
+export async function askSocket(path: string, request: object | string): Promise<AnyReply> {
+  return JSON.parse(await tellSocket(path, typeof request === "string" ? request : JSON.stringify(request)));
+}
+
+/** Sends any text to a unix socket and answers all that came back until the other side closed. */
+export function tellSocket(path: string, text: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let reply = "";
+    Bun.connect({
+      unix: path,
+      socket: {
+        open: (socket) => void socket.write(text),
+        data: (_socket, bytes) => {
+          reply += bytes.toString("utf8");
+        },
+        close: () => resolve(reply),
+        error: (_socket, error) => reject(error),
+        connectError: (_socket, error) => reject(error),
+      },
+    }).catch(reject);
+  });
+}

@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, describe, setDefaultTimeout } from "bun:test";
+import { rmSync, writeFileSync } from "node:fs";
+import { onOwnMachine, whyNot } from "./machine.ts";
+
+/**
+ * A chapter of stories about the compiled binary, told on a machine of their own (machine.ts): before the first it is as if nobody had
+ * ever installed ngrokd, after the last everything that was started is stopped. Skipped by name where there is no such machine.
+ */
+export function stories(title: string, tell: () => void): void {
+  if (!onOwnMachine) {
+    sayOnce(`Stories are skipped: ${whyNot()}`);
+    describe.skip(title, tell);
+    return;
+  }
+  describe(title, () => {
+    setDefaultTimeout(60_000);
+    beforeAll(freshMachine);
+    afterAll(undoAll);
+    tell();
+  });
+}
+
+/** The hosts file of {@link freshMachine}, with what people's files have: comments, odd spacing, no line end at the end. */
+export const foreignHosts = "127.0.0.1\tlocalhost\n::1  localhost ip6-localhost\n\n# mine, do not touch\n192.0.2.7   db.internal db  # office";
+
+/** As if nobody had ever installed ngrokd here. */
+export function freshMachine(): void {
+  for (const path of ["/etc/ngrokd", "/etc/ssl/certs/ngrok", "/run/ngrokd.sock", "/run/story"]) rmSync(path, { recursive: true, force: true });
+  writeFileSync("/etc/hosts", foreignHosts);
+}
+
+const undo: (() => unknown)[] = [];
+
+/** Runs when the chapter ends, the latest first. */
+export function atEnd(step: () => unknown): void {
+  undo.push(step);
+}
+
+async function undoAll(): Promise<void> {
+  for (const step of undo.splice(0).reverse()) await step();
+}
+
+const logs = new Map<string, () => string>();
+
+/** What a failed {@link until} shows: the log of every process that still counts. */
+export function keepLog(name: string, log: () => string): () => void {
+  logs.set(name, log);
+  return () => logs.delete(name);
+}
+
+/**
+ * Waits for `probe` to answer something that is neither false nor undefined, and gives it back; an exception counts as "not yet".
+ * Milliseconds. Rejects with what was last seen and the tails of the logs.
+ */
+export async function until<T>(
+  what: string,
+  probe: () => Promise<T> | T,
+  { within = 15_000, every = 30 }: { within?: number; every?: number } = {},
+): Promise<Exclude<T, false | undefined>> {
+  const deadline = performance.now() + within;
+  let last: unknown;
+  for (;;) {
+    try {
+      const seen = await probe();
+      if (seen !== false && seen !== undefined) return seen as Exclude<T, false | undefined>;
+      last = seen;
+    } catch (error) {
+      last = error;
+    }
+    if (performance.now() > deadline) break;
+    await Bun.sleep(every);
+  }
+  const tails = [...logs].map(([name, log]) => `--- log of ${name}\n${log().slice(-4000)}`);
+  throw new Error([`waited ${within} ms in vain until ${what}; last seen: ${Bun.inspect(last)}`, ...tails].join("\n"));
+}
+
+let said = false;
+function sayOnce(text: string): void {
+  if (!said) console.warn(text);
+  said = true;
+}

@@ -1,0 +1,127 @@
+import { connect, createServer, type Socket } from "node:net";
+import { atEnd } from "./story.ts";
+
+/** The address that this machine's resolver has for a name, from /etc/hosts; undefined where it knows none. Nothing is cached. */
+export async function resolve(name: string): Promise<string | undefined> {
+  const child = Bun.spawn(["getent", "ahostsv4", name], { stdout: "pipe", stderr: "ignore" });
+  const text = await child.stdout.text();
+  return text === "" ? undefined : text.split(/\s/)[0];
+}
+
+/** One end of a connection, to be told what to do. */
+export interface Peer {
+  readonly socket: Socket;
+  /** Settles when there is room for more. */
+  write(data: string | Uint8Array): Promise<void>;
+  /** Our half is finished. */
+  end(): void;
+  /** RST. */
+  reset(): void;
+  /** The next bytes up to this length; fewer only at the end. */
+  read(length: number): Promise<string>;
+  /** Everything up to the other side's end. Rejects where it is reset. */
+  rest(): Promise<string>;
+  /** How the other side left: its half finished, or a reset. */
+  readonly left: Promise<"end" | "reset">;
+}
+
+/** Connects by name as any program would, or to an IP address. */
+export async function dial(name: string, port: number): Promise<Peer> {
+  const host = /^[\d.]+$/.test(name) ? name : await resolve(name);
+  if (host === undefined) throw new Error(`no address for ${name}`);
+  return await new Promise((done, fail) => {
+    const socket = connect({ host, port, allowHalfOpen: true }, () => done(peer(socket)));
+    socket.once("error", fail);
+  });
+}
+
+export interface Upstream {
+  /** `127.0.0.1:PORT` */
+  readonly address: string;
+  /** The connections that are open now. */
+  readonly open: ReadonlySet<Socket>;
+  /** How many connections there were. */
+  readonly accepted: () => number;
+}
+
+/** A service behind an endpoint; `serve` gets each connection and has to end it. */
+export async function upstream(serve: (socket: Socket) => unknown): Promise<Upstream> {
+  const open = new Set<Socket>();
+  let accepted = 0;
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    accepted += 1;
+    open.add(socket);
+    // A reset shows as an error first; for an upstream both mean that the client is gone.
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => open.delete(socket));
+    serve(socket);
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  atEnd(() => {
+    server.close();
+    for (const socket of open) socket.destroy();
+  });
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("the upstream has no address");
+  return { address: `127.0.0.1:${address.port}`, open, accepted: () => accepted };
+}
+
+/** Sends back what it gets, and ends when the client has ended. */
+export const echo = (): Promise<Upstream> => upstream((socket) => socket.pipe(socket));
+
+export function peer(socket: Socket): Peer {
+  const waiting: Buffer[] = [];
+  let size = 0;
+  let end: "end" | "reset" | undefined;
+  let wake = (): void => {};
+  let leave: (how: "end" | "reset") => void = () => {};
+  const left = new Promise<"end" | "reset">((resolve) => {
+    leave = resolve;
+  });
+  const finish = (how: "end" | "reset"): void => {
+    end ??= how;
+    leave(end);
+    wake();
+  };
+  socket.on("data", (bytes: Buffer) => {
+    waiting.push(bytes);
+    size += bytes.length;
+    wake();
+  });
+  socket.on("end", () => finish("end"));
+  socket.on("error", () => finish("reset"));
+  socket.on("close", () => finish("end"));
+
+  const take = (length: number): string => {
+    const all = Buffer.concat(waiting.splice(0));
+    size = Math.max(0, all.length - length);
+    if (size > 0) waiting.push(all.subarray(length));
+    return all.subarray(0, length).toString("latin1");
+  };
+  const enough = async (length: number): Promise<void> => {
+    while (size < length && end === undefined) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    if (end === "reset") throw new Error(`the connection was reset after ${size} unread bytes`);
+  };
+  return {
+    socket,
+    left,
+    write: (data) =>
+      new Promise((resolve, reject) => {
+        socket.write(data, (error) => (error ? reject(error) : resolve()));
+      }),
+    end: () => void socket.end(),
+    reset: () => void socket.resetAndDestroy(),
+    async read(length) {
+      await enough(length);
+      return take(length);
+    },
+    async rest() {
+      await enough(Number.POSITIVE_INFINITY);
+      return take(size);
+    },
+  };
+}
