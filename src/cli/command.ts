@@ -41,7 +41,7 @@ export interface CommandSpec<T extends ArgsDef> {
 }
 
 /** A leaf command: one file of cli/ exports one as default. */
-export type Command = CommandDef<ArgsDef> & { readonly examples: readonly string[] };
+export type Command = CommandDef<ArgsDef> & { readonly description: string; readonly examples: readonly string[] };
 
 export function command<const T extends ArgsDef = Record<never, never>>(spec: CommandSpec<T>): Command {
   const { name, description, args, examples, run } = spec;
@@ -51,5 +51,5 @@ export function command<const T extends ArgsDef = Record<never, never>>(spec: Co
     // run.ts passes the Io as citty's `data`; citty types it as any.
     run: ({ args: parsedArgs, data }) => run(parsedArgs as unknown as Args<T>, data as Io),
   });
-  return Object.assign(definition, { examples });
+  return Object.assign(definition, { description, examples });
 }

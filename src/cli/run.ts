@@ -1,4 +1,4 @@
-import { renderUsage, runCommand } from "citty";
+import { type ArgDef, type ArgsDef, runCommand } from "citty";
 import { NgrokdError } from "../model/error.ts";
 import { closest } from "../model/similar.ts";
 import { version } from "../version.ts";
@@ -22,7 +22,8 @@ async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
   if (typeof node !== "function") return await groupHelp(node, path, rest, io.say);
   const command = await node();
   if (rest.some((arg) => arg === "--help" || arg === "-h")) {
-    io.say.result({ usage: await usage(command) }, await usage(command));
+    const text = usage(command, path, io.say);
+    io.say.result({ usage: text }, text);
     return exitCodes.ok;
   }
   checkFlags(rest, command, path);
@@ -130,12 +131,42 @@ function groupUsage(tree: Tree, path: readonly string[], say: Say): string {
   ].join("\n");
 }
 
-async function usage(command: Command): Promise<string> {
-  const text = await renderUsage(command, { meta: { name: "ngrokd" } });
-  return command.examples.length === 0
-    ? text.trimEnd()
-    : `${text.trimEnd()}\n\nEXAMPLES\n\n${command.examples.map((line) => `  $ ${line}`).join("\n")}`;
+/** The help of one command, made from its definition. */
+function usage(command: Command, path: readonly string[], say: Say): string {
+  const { bold, name, dim } = say.paint;
+  const args = Object.entries(command.args as ArgsDef);
+  const own = args.filter(([flag]) => !Object.hasOwn(globalArgs, flag));
+  const positionals = own.filter(([, { type }]) => type === "positional");
+  const width = Math.max(...args.map((arg) => flagText(arg).length)) + 2;
+  const lines = (list: typeof args): string[] =>
+    list.map((arg) => `  ${name(flagText(arg).padEnd(width))}${arg[1].description ?? ""}${defaultText(arg[1])}`);
+  const section = (title: string, list: typeof args): string[] => (list.length === 0 ? [] : ["", bold(title), ...lines(list)]);
+  return [
+    command.description,
+    "",
+    `${bold("Usage")}  ${["ngrokd", ...path, ...positionals.map(flagText)].join(" ")} [flags]`,
+    ...section("Arguments", positionals),
+    ...section(
+      "Flags",
+      own.filter((arg) => !positionals.includes(arg)),
+    ),
+    ...section(
+      "Flags of every command",
+      args.filter(([flag]) => Object.hasOwn(globalArgs, flag)),
+    ),
+    "",
+    bold("Examples"),
+    ...command.examples.map((line) => `  ${dim("$")} ${line}`),
+  ].join("\n");
 }
+
+function flagText([flag, arg]: [string, ArgDef]): string {
+  if (arg.type === "positional") return arg.required === false ? `[${flag}]` : `<${flag}>`;
+  const short = [arg.alias ?? []].flat().map((letter) => `-${letter}, `);
+  return `${short.join("")}--${flag}${arg.type === "boolean" ? "" : ` <${arg.valueHint ?? "value"}>`}`;
+}
+
+const defaultText = ({ default: value }: ArgDef): string => (value === undefined ? "" : ` (default: ${value})`);
 
 /** citty lets unknown flags pass; a typo in a flag must not. */
 function checkFlags(rest: readonly string[], command: Command, path: readonly string[]): void {

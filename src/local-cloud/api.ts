@@ -1,11 +1,10 @@
-import { timingSafeEqual } from "node:crypto";
 import { type Context, Hono } from "hono";
 import { z } from "zod";
 import type { Log } from "../model/log.ts";
 import { quote } from "../model/parsed.ts";
 import { noNumber, readBody, refusal } from "./answers.ts";
-import type { Ca } from "./ca.ts";
 import { misbehaving } from "./api-faults.ts";
+import type { Ca } from "./ca.ts";
 import type { Faults } from "./faults.ts";
 import { type Endpoint, newId, type Operator, type OperatorBinding, type Store } from "./store.ts";
 
@@ -36,7 +35,8 @@ export function ngrokApi(options: ApiOptions): Hono {
     if (body instanceof Response) return body;
     const id = newId("k8sop");
     const { enabled_features: enabledFeatures = [], description = "", metadata = "", region = "global", deployment = {} } = body;
-    if (enabledFeatures.includes("bindings") && body.binding?.csr === undefined) return notValid("the bindings feature needs a binding with a CSR");
+    if (enabledFeatures.includes("bindings") && body.binding?.csr === undefined)
+      return notValid("the bindings feature needs a binding with a CSR");
     const certificate = await certify(id, body.binding?.csr);
     if (certificate instanceof Response) return certificate;
     const createdAt = new Date().toISOString();
@@ -83,7 +83,14 @@ export function ngrokApi(options: ApiOptions): Hono {
     return page(c, "endpoints", bound, (one) => endpointView(c, one));
   });
 
-  app.get("/endpoints", (c) => page(c, "endpoints", [...endpoints.values()].filter(({ lingers }) => !lingers), (one) => endpointView(c, one)));
+  app.get("/endpoints", (c) =>
+    page(
+      c,
+      "endpoints",
+      [...endpoints.values()].filter(({ lingers }) => !lingers),
+      (one) => endpointView(c, one),
+    ),
+  );
 
   app.notFound((c) => refusal(404, noNumber, `The local cloud has nothing at ${c.req.method} ${c.req.path}.`));
   app.onError((error) => {
@@ -180,9 +187,19 @@ const bytes = (max: number) => z.string().refine((text) => Buffer.byteLength(tex
 const operatorBody = z.strictObject({
   description: bytes(255).optional(),
   metadata: bytes(4096).optional(),
-  enabled_features: z.array(z.string().toLowerCase().pipe(z.enum(["bindings", "ingress", "gateway"]))).optional(),
+  enabled_features: z
+    .array(
+      z
+        .string()
+        .toLowerCase()
+        .pipe(z.enum(["bindings", "ingress", "gateway"])),
+    )
+    .optional(),
   region: z.string().optional(),
-  deployment: z.strictObject({ name: z.string(), namespace: z.string(), version: z.string(), cluster_name: z.string() }).partial().optional(),
+  deployment: z
+    .strictObject({ name: z.string(), namespace: z.string(), version: z.string(), cluster_name: z.string() })
+    .partial()
+    .optional(),
   binding: z
     .strictObject({ endpoint_selectors: z.array(z.string()), csr: z.string(), ingress_endpoint: z.string() })
     .partial()
@@ -210,11 +227,12 @@ function authorized(apiKeys: readonly string[]) {
     if (header === undefined) return refusal(401, "ERR_NGROK_200", "The ngrok API requires that you set the Authorization header.");
     const key = /^Bearer (\S+)$/i.exec(header)?.[1];
     if (key === undefined) return refusal(401, "ERR_NGROK_201", "The Authorization header is not of the form 'Bearer <api key>'.");
-    if (!apiKeys.some((good) => sameText(good, key))) {
+    if (!apiKeys.includes(key)) {
       return refusal(401, "ERR_NGROK_203", "The API authentication you specified is properly formed, but it is invalid.");
     }
     const version = c.req.header("ngrok-version");
-    if (version === undefined) return refusal(400, "ERR_NGROK_218", "Your request has not specified an API version: set Ngrok-Version to 2.");
+    if (version === undefined)
+      return refusal(400, "ERR_NGROK_218", "Your request has not specified an API version: set Ngrok-Version to 2.");
     if (version !== "2") return refusal(400, "ERR_NGROK_217", `The provided API version ${quote(version)} is not supported; 2 is.`);
     await next();
     return undefined;
@@ -227,5 +245,3 @@ const noOperator = (id: string): Response => refusal(404, noNumber, `The Kuberne
 
 /** Absolute, at whatever address the client reached us. */
 const uriOf = (c: Context, path: string): string => new URL(path, c.req.url).href;
-
-const sameText = (a: string, b: string): boolean => a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));

@@ -142,7 +142,8 @@ function parseCloudUrl(url: string): Parsed<CloudTarget> {
   const target = parseEndpointUrl(bare);
   if (!target.ok) return target;
   const wildcard = bare !== url;
-  if (wildcard && target.value.proto === "tcp") return unparsed(`the URL ${quote(url)} is a wildcard, which http, https and tls have, and tcp has not`);
+  if (wildcard && target.value.proto === "tcp")
+    return unparsed(`the URL ${quote(url)} is a wildcard, which http, https and tls have, and tcp has not`);
   return parsed({ ...target.value, wildcard });
 }
 

@@ -16,4 +16,8 @@ export function quote(text: string): string {
 /** A value from outside as it is where that is harmless and short enough to read, quoted otherwise. */
 export const readable = (text: string): string => (/^[\x20-\x7e]{1,200}$/.test(text) ? text : quote(text));
 
-const escaped = (character: string): string => character.replaceAll(/[^]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+const escaped = (character: string): string =>
+  character
+    .split("")
+    .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+    .join("");

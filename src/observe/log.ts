@@ -1,5 +1,6 @@
 import { createConsola, type LogObject, type LogType } from "consola";
 import { colors } from "consola/utils";
+import { oneLine } from "../model/error.ts";
 import type { Log, LogFields } from "../model/log.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
@@ -36,7 +37,7 @@ export function createLog(options: LogOptions): DaemonLog {
     (type: LogLevel) =>
     (message: string, fields: LogFields = {}) => {
       if (consolaLevel[type] > consola.level) return;
-      const emit = (text: string): void => consola[type]({ message: text, additional: [], args: [text, fields] });
+      const emit = (text: string): void => consola[type]({ args: [text, fields] });
       repeats.pass(`${type} ${message}`, (n) => emit(n === 0 ? message : `${message} (${n} more ${n === 1 ? "time" : "times"})`));
     };
   return {
@@ -51,9 +52,11 @@ export function createLog(options: LogOptions): DaemonLog {
   };
 }
 
-/** Replaces every secret of 4 characters or more. */
+/** Replaces every secret of 4 characters or more, also where it is spelled as in JSON. */
 export function redact(text: string, secrets: readonly string[]): string {
-  return secrets.filter((secret) => secret.length >= 4).reduce((clean, secret) => clean.replaceAll(secret, "[redacted]"), text);
+  const spellings = secrets.filter((secret) => secret.length >= 4).flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
+  // The longest first: a secret that begins another must not leave the other's end behind.
+  return spellings.sort((a, b) => b.length - a.length).reduce((clean, spelling) => clean.replaceAll(spelling, "[redacted]"), text);
 }
 
 /**
@@ -96,8 +99,8 @@ function collapseRepeats(windowMs: number) {
 const consolaLevel: Readonly<Record<LogLevel, number>> = { error: 0, warn: 1, info: 3, debug: 4 };
 
 function partsOf(entry: LogObject): { message: string; fields: LogFields } {
-  const [message, fields] = entry.args as [string, LogFields | undefined];
-  return { message, fields: fields ?? {} };
+  const [message, fields] = entry.args as [string, LogFields];
+  return { message, fields };
 }
 
 function jsonLine(entry: LogObject): string {
@@ -116,8 +119,7 @@ function textLine(colourful: boolean): (entry: LogObject) => string {
     const { message, fields } = partsOf(entry);
     const time = entry.date.toTimeString().slice(0, 8);
     // A line of the log is a line: whatever came from outside cannot start another.
-    const safe = message.replaceAll(/[\u0000-\u001f\u007f]+/g, " ");
-    const hint = fields.hint === undefined ? "" : `\n         ${tint("info", "hint:")} ${fields.hint}`;
-    return `${time} ${tint(entry.type, entry.type.padEnd(5))} ${safe}${hint}`;
+    const hint = fields.hint === undefined ? "" : `\n         ${tint("info", "hint:")} ${oneLine(String(fields.hint))}`;
+    return `${time} ${tint(entry.type, entry.type.padEnd(5))} ${oneLine(message)}${hint}`;
   };
 }

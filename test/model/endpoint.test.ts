@@ -32,7 +32,10 @@ describe("parseEndpointUrl", () => {
     ["http://hello.demo:65536", 'the port of "http://hello.demo:65536" is not 1 to 65535'],
     ["http://hello.demo:", 'the port of "http://hello.demo:" is not 1 to 65535'],
     ["ssh://hello.demo", 'the URL "ssh://hello.demo" has the scheme "ssh"; http, https, tls and tcp are supported'],
-    ["constructor://hello.demo:1", 'the URL "constructor://hello.demo:1" has the scheme "constructor"; http, https, tls and tcp are supported'],
+    [
+      "constructor://hello.demo:1",
+      'the URL "constructor://hello.demo:1" has the scheme "constructor"; http, https, tls and tcp are supported',
+    ],
     ["https://*.example.com", "wildcard endpoints are not supported yet"],
     ["https://", "the host name is empty"],
     ["https://user@hello.demo", 'the URL "https://user@hello.demo" is not [scheme://]host[:port]'],
@@ -56,7 +59,11 @@ describe("parseEndpointUrl", () => {
   );
 
   test("answers for every text, and never with a host or port that is none", () => {
-    const texts = fc.oneof(fc.string(), fc.webUrl(), fc.string({ unit: "binary" }).map((text) => `http://${text}:80`));
+    const texts = fc.oneof(
+      fc.string(),
+      fc.webUrl(),
+      fc.string({ unit: "binary" }).map((text) => `http://${text}:80`),
+    );
     fc.assert(
       fc.property(texts, fc.string(), (url, proto) => {
         const target = parseEndpointUrl(url, proto);
@@ -105,8 +112,14 @@ describe("bindingsOf", () => {
 
   test("gives equal results for equal replies in any order, and loses no endpoint", () => {
     const url = fc.constantFrom("http://a.demo", "tcp://a.demo:80", "a.demo:80", "https://b.demo", "*.c", "", "tcp://b.demo", "x\ny");
-    const one = fc.record({ id: fc.constantFrom("", "ep_1", "ep_2", "ep_3"), url, proto: fc.constantFrom("", "http", "https", "tcp", "udp") });
-    const lists = fc.array(one, { maxLength: 12 }).chain((list) => fc.tuple(fc.constant(list), fc.shuffledSubarray(list, { minLength: list.length })));
+    const one = fc.record({
+      id: fc.constantFrom("", "ep_1", "ep_2", "ep_3"),
+      url,
+      proto: fc.constantFrom("", "http", "https", "tcp", "udp"),
+    });
+    const lists = fc
+      .array(one, { maxLength: 12 })
+      .chain((list) => fc.tuple(fc.constant(list), fc.shuffledSubarray(list, { minLength: list.length })));
     fc.assert(
       fc.property(lists, ([list, shuffled]) => {
         const { bindings, bad } = bindingsOf(list);

@@ -1,11 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { isNgrokdError, NgrokdError, oneLine, reasonOf } from "../../src/model/error.ts";
 import { parseApiKey } from "../../src/model/api-key.ts";
+import { isNgrokdError, NgrokdError, oneLine, reasonOf } from "../../src/model/error.ts";
 import { quote, readable } from "../../src/model/parsed.ts";
 import { closest, slips } from "../../src/model/similar.ts";
 
-const anything = fc.oneof(fc.string({ unit: "binary" }), fc.string(), fc.string({ unit: fc.constantFrom("\n", "\u202e", "\u009b", "\ud83d", "a") }));
+const anything = fc.oneof(
+  fc.string({ unit: "binary" }),
+  fc.string(),
+  fc.string({ unit: fc.constantFrom("\n", "\u202e", "\u009b", "\ud83d", "a") }),
+);
 
 describe("quote", () => {
   test.each([
@@ -43,7 +47,11 @@ describe("reasonOf", () => {
   test.each([
     ["an error", new Error("no"), "no"],
     ["its cause, which adds something", new Error("Cannot dial", { cause }), "Cannot dial: connection refused"],
-    ["its cause, which the message names already", new Error("Cannot dial: connection refused by x", { cause }), "Cannot dial: connection refused by x"],
+    [
+      "its cause, which the message names already",
+      new Error("Cannot dial: connection refused by x", { cause }),
+      "Cannot dial: connection refused by x",
+    ],
     ["a cause that is no error", new Error("no", { cause: "x" }), "no"],
     ["several lines", new Error("one  \r\n\n  two\n"), "one two"],
     ["escapes", new Error("a\x1b[2Jb\x85c\u2028d"), "a [2Jb c d"],
@@ -68,9 +76,20 @@ describe("reasonOf", () => {
 test("NgrokdError carries code, hint, details and cause, and isNgrokdError tells it from others", () => {
   const cause = new Error("x");
   const error = new NgrokdError("tls", "Cannot do it", { cause, hint: "do that", details: { reason: "R" } });
-  expect({ ...error, message: error.message }).toEqual({ name: "NgrokdError", code: "tls", hint: "do that", details: { reason: "R" }, message: "Cannot do it" } as never);
+  expect({ ...error, message: error.message }).toEqual({
+    name: "NgrokdError",
+    code: "tls",
+    hint: "do that",
+    details: { reason: "R" },
+    message: "Cannot do it",
+  } as never);
   expect(error.cause).toBe(cause);
-  expect([isNgrokdError(error), isNgrokdError(error, "tls"), isNgrokdError(error, "api"), isNgrokdError(cause)]).toEqual([true, true, false, false]);
+  expect([isNgrokdError(error), isNgrokdError(error, "tls"), isNgrokdError(error, "api"), isNgrokdError(cause)]).toEqual([
+    true,
+    true,
+    false,
+    false,
+  ]);
   const plain = new NgrokdError("api", "no");
   expect([plain.hint, plain.details, "cause" in plain]).toEqual([undefined, {}, false]);
 });
@@ -93,12 +112,8 @@ describe("parseApiKey", () => {
   });
 
   test("never quotes what it refuses", () => {
-    fc.assert(
-      fc.property(fc.string({ minLength: 4 }), (text) => {
-        const key = parseApiKey(`${text}\n${text}`);
-        expect(!key.ok && key.reason.includes(text) && text.trim().length > 3 && !"the API key has a space, a line break or a character that is not plain ASCII".includes(text)).toBe(false);
-      }),
-    );
+    for (const text of ["SECRET", "SECRET\nSECRET", `SECRET${"x".repeat(600)}`, "SECRET ü"])
+      expect(JSON.stringify(parseApiKey(text))).not.toContain("SECRET");
   });
 });
 

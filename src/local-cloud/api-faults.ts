@@ -1,0 +1,52 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { MiddlewareHandler } from "hono";
+import { noNumber, refusal } from "./answers.ts";
+import type { Faults } from "./faults.ts";
+
+/** The API's switches, before and instead of the real answer; those of lists are the lists' own. Tried before the API key is looked at. */
+export function misbehaving(faults: Faults, stop: AbortSignal): MiddlewareHandler {
+  return async (c, next) => {
+    const late = faults.take("latency");
+    if (late !== undefined) await delay(late.value, undefined, { signal: stop });
+    const fault = faults.take("status", "html", "empty", "drop", "huge");
+    switch (fault?.name) {
+      case "status":
+        return refusedWith(fault.value, fault.retryAfterSeconds);
+      case "html":
+        return c.html("<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>", 502);
+      case "empty":
+        return c.body("", 200);
+    }
+    await next();
+    if (fault?.name === "drop") c.res = await brokenOff(c.res);
+    if (fault?.name === "huge") c.res = await inflated(c.res, fault.value);
+    return undefined;
+  };
+}
+
+/** Codes of ngrok's public error reference: an invalid key, and a rate limit. */
+const codes: Readonly<Record<number, string>> = { 401: "ERR_NGROK_203", 403: "ERR_NGROK_203", 429: "ERR_NGROK_226" };
+
+function refusedWith(status: number, retryAfterSeconds: number | undefined): Response {
+  const headers = retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) };
+  return refusal(status, codes[status] ?? noNumber, `The local cloud was told to answer ${status}.`, headers);
+}
+
+/** The first half of the body, then the end of the connection. */
+async function brokenOff(response: Response): Promise<Response> {
+  const whole = new Uint8Array(await response.arrayBuffer());
+  let sent = false;
+  const body = new ReadableStream({
+    pull(controller) {
+      if (sent) controller.error(new Error("the local cloud was told to break off here"));
+      else controller.enqueue(whole.subarray(0, Math.floor(whole.length / 2)));
+      sent = true;
+    },
+  });
+  return new Response(body, { status: response.status, headers: { "content-type": "application/json" } });
+}
+
+async function inflated(response: Response, megabytes: number): Promise<Response> {
+  const json = (await response.json()) as object;
+  return Response.json({ ...json, padding: "x".repeat(megabytes * 1_000_000) }, { status: response.status });
+}
