@@ -162,7 +162,7 @@ function usage(command: Command, path: readonly string[], say: Say): string {
 
 function flagText([flag, arg]: [string, ArgDef]): string {
   if (arg.type === "positional") return arg.required === false ? `[${flag}]` : `<${flag}>`;
-  const short = [arg.alias ?? []].flat().map((letter) => `-${letter}, `);
+  const short = ["alias" in arg ? (arg.alias ?? []) : []].flat().map((letter) => `-${letter}, `);
   return `${short.join("")}--${flag}${arg.type === "boolean" ? "" : ` <${arg.valueHint ?? "value"}>`}`;
 }
 

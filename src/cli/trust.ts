@@ -17,7 +17,10 @@ export default command({
   },
 });
 
-const installedText = ({ path, subject, fingerprint256, published }: InstalledCa): string =>
-  published
-    ? `Trusted: ngrok's ingress CA (${subject}), its SHA-256 is the published one. It is in ${path}; a running daemon uses it from its next poll on.`
-    : `Trusted: ${subject}, which is NOT ngrok's published CA. SHA-256 ${fingerprint256}. It is in ${path}; remove the file to take that back.`;
+function installedText({ path, subject, fingerprint256, published, changed }: InstalledCa): string {
+  const what = published
+    ? `ngrok's ingress CA (${subject}); its SHA-256 is the published one`
+    : `${subject}, which is NOT the CA that ngrok has published; SHA-256 ${fingerprint256}`;
+  if (!changed) return `Was trusted already: ${what}. It is in ${path}.`;
+  return `Trusted from now on: ${what}. It is in ${path}; a running daemon uses it from its next poll on.`;
+}

@@ -51,12 +51,8 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
       request.abort(error);
     };
     const cancel = (): void => stop(cancelled());
-    const late = (): void => {
-      const seconds = options.timeoutMs / 1000;
-      stop(
-        new NgrokdError("timeout", `${action}: "${url.origin}" did not answer within ${seconds} ${seconds === 1 ? "second" : "seconds"}`),
-      );
-    };
+    const late = (): void =>
+      stop(new NgrokdError("timeout", `${action}: "${url.origin}" did not answer within ${options.timeoutMs / 1000} s`));
     const timer = setTimeout(late, options.timeoutMs);
     signal?.addEventListener("abort", cancel, { once: true });
     try {

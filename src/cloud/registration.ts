@@ -147,7 +147,7 @@ export function operatorRequest({ selectors, region = "global" }: RegistrationFa
 export async function saveIngressEndpoint(paths: IdentityPaths, endpoint: string | undefined): Promise<void> {
   const present = await readFileIfThere(paths.ingressEndpoint);
   const wanted = endpoint === undefined ? "" : `${endpoint}\n`;
-  // An empty file stands for none: it can be written like the others, and removed by nobody's crash.
+  // An empty file stands for none, so that forgetting is as atomic as remembering.
   if ((present ?? "") !== wanted) await writeFileAtomic(paths.ingressEndpoint, wanted, { mode: 0o644 });
 }
 

@@ -1,7 +1,6 @@
 import { z } from "zod";
 import type { ApiEndpoint } from "../model/endpoint.ts";
-import { parseHostname } from "../model/hostname.ts";
-import { parseIp } from "../model/ip.ts";
+import { hostPortText, parseHostPort } from "../model/host-port.ts";
 
 /** A create body, as it goes over the wire. Source: protocol.md section 1. */
 export interface OperatorRequest {
@@ -67,13 +66,10 @@ export function pageOf(json: unknown, field: "endpoints" | "operators"): { items
   return page === undefined || items === undefined ? undefined : { items: items ?? [], next: page.next_page_uri ?? "" };
 }
 
-/** `host[:port]` as `host:port`; undefined for what is neither a host name nor an IPv4 address, or has a port outside 1 to 65535. */
+/** `host[:port]` as `host:port`, 443 where no port is named; undefined for what cannot be dialled. */
 export function ingressEndpointOf(text: string): string | undefined {
-  const [, hostText = "", portText = "443"] = /^([^:]+)(?::(\d{1,5}))?$/.exec(text.trim()) ?? [];
-  const ip = parseIp(hostText);
-  const host = ip.ok ? ip : parseHostname(hostText);
-  const port = Number(portText);
-  return host.ok && port >= 1 && port <= 65535 ? `${host.value}:${port}` : undefined;
+  const address = parseHostPort(text.trim(), 443);
+  return address.ok ? hostPortText(address.value) : undefined;
 }
 
 const text = z.string().catch("");

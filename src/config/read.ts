@@ -25,7 +25,7 @@ export function readConfigText(text: string, source: string): Reading {
   }
   const oddities = yaml.warnings.map((complaint): Problem => ({ kind: "syntax", source, ...complaint }));
   const strangers = unknownKeys(root).map(
-    (path): Problem => ({ kind: "unknown-key", source, ...yaml.placeOfKey(path), key: path.join("."), message: unknownText(path) }),
+    (path): Problem => ({ kind: "unknown-key", source, ...yaml.placeOfKey(path), ...stranger(path) }),
   );
   const values = knownValues(root, yaml);
   return {
@@ -89,9 +89,13 @@ function unknownKeys(root: Readonly<Record<string, unknown>>): string[][] {
   });
 }
 
-function unknownText(path: readonly string[]): string {
+function stranger(path: readonly string[]): Pick<Problem, "key" | "message"> {
+  const key = path.join(".");
+  // What does not look like a name may be a secret, as in `{key:2cVr…}` without the space.
+  if (!/^[a-z][\w.-]{0,39}$/i.test(key))
+    return { message: "there is no such setting (its name is not shown); is a space missing after a colon?" };
   const meant = suggestion(path);
-  return `there is no setting ${quote(path.join("."))}${meant === undefined ? "" : `; did you mean "${meant}"?`}`;
+  return { key, message: `there is no setting "${key}"${meant === undefined ? "" : `; did you mean "${meant}"?`}` };
 }
 
 /** A slip in the name is likelier than the wrong group, and that is likelier than both. */

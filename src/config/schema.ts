@@ -89,7 +89,7 @@ const shape = {
       description: "Seconds between two looks at ngrok's list of endpoints.",
       allowed: "a whole number, 1 to 86400",
     }),
-    selectors: setting(z.array(z.string().trim().min(1)).readonly().default(["true"]), {
+    selectors: setting(z.array(z.string().trim().min(1)).default(["true"]).readonly(), {
       description:
         "CEL expressions that choose the endpoints of your account; 'true' chooses all. They count from the next registration on.",
       allowed: "a list of texts, none of them empty",
@@ -117,7 +117,7 @@ const shape = {
       allowed: "a whole number, 1 to 65535",
       notYet: true,
     }),
-    overrides: setting(z.record(text(values.hostPattern), text(values.listenInterface)).readonly().default({}), {
+    overrides: setting(z.record(text(values.hostPattern), text(values.listenInterface)).default({}).readonly(), {
       description: "Another listen_interface for single host names.",
       allowed: "host names, each with virtual, an IP address or the name of an interface",
       example: { "api.example.com": "0.0.0.0" },
@@ -136,7 +136,7 @@ const shape = {
       allowed: "true or false",
       notYet: true,
     }),
-    upstream: setting(z.array(text(values.dnsAddress)).readonly().default([]), {
+    upstream: setting(z.array(text(values.dnsAddress)).default([]).readonly(), {
       description: "DNS servers to pass other questions on to.",
       allowed: "a list of IP addresses, or address:port",
       example: ["1.1.1.1:53"],

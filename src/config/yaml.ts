@@ -37,7 +37,7 @@ export function parseYaml(text: string): ParsedYaml {
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
   try {
-    const document = parseDocument(text, { merge: true, stringKeys: true, prettyErrors: false, logLevel: "silent", lineCounter: lines });
+    const document = parseDocument(text, { merge: true, stringKeys: true, prettyErrors: false, logLevel: "error", lineCounter: lines });
     const complain = (problem: { code: string; message: string; pos: [number, number] }): Complaint => ({
       message: wording(problem, text),
       ...at(problem.pos[0]),

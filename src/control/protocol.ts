@@ -21,8 +21,8 @@ export const replySchema = z.union([
 
 /** Requests larger than this are refused. */
 export const requestLimitBytes = 64 * 1024;
-/** A client that has not sent a whole request by then is let go. */
-export const requestDeadlineMs = 5000;
+/** A client that has not sent a whole request by then, or not taken the reply, is let go. */
+export const deadlinesMs = { request: 5000, reply: 30_000 } as const;
 
 const endpointState = z.enum(["listening", "failed", "unsupported", "draining"]);
 export type EndpointStateName = z.infer<typeof endpointState>;

@@ -1,12 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { chmod, chown, link, lstat, readFile, rename, unlink } from "node:fs/promises";
+import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { errnoOf, fileError } from "../files/atomic.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
+import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { askDaemon, isAlive } from "./client.ts";
-import { type Reply, type Request, requestDeadlineMs, requestLimitBytes, requestSchema, statusSchema } from "./protocol.ts";
+import { deadlinesMs, type Reply, type Request, requestLimitBytes, requestSchema, statusSchema } from "./protocol.ts";
 
 export interface ControlOptions {
   readonly net: Net;
@@ -16,6 +18,8 @@ export interface ControlOptions {
   readonly log: Log;
   /** Answers one request; what it throws becomes the error reply. */
   readonly handle: (request: Request) => Promise<unknown>;
+  /** How long a client may take; the protocol's unless told. */
+  readonly deadlinesMs?: { readonly request: number; readonly reply: number };
 }
 
 /**
@@ -65,15 +69,9 @@ async function listen(net: Net, birthplace: string, path: string, onConn: (conn:
 
 /** Links the finished socket to its name; a socket that nobody answers on is taken over, a living one never is. */
 async function publish(net: Net, birthplace: string, path: string, log: Log): Promise<void> {
-  for (let attempt = 0; attempt < 5; attempt += 1) {
-    try {
-      await link(birthplace, path);
-      await unlink(birthplace);
-      return;
-    } catch (error) {
-      if (errnoOf(error) !== "EEXIST") throw error;
-    }
-    const there = await lstat(path).catch(() => undefined);
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    if (await linked(birthplace, path)) return await unlink(birthplace);
+    const there = await lstat(path).catch(absent);
     if (there === undefined) continue;
     if (!there.isSocket()) {
       throw new NgrokdError("address-in-use", `Cannot open the control socket "${path}": something that is not a socket has this name`, {
@@ -81,23 +79,46 @@ async function publish(net: Net, birthplace: string, path: string, log: Log): Pr
       });
     }
     if (await isAlive(net, path)) throw await alreadyRunning(net, path);
-    // Between the question and the removal another daemon may have come: move first, ask again, and only then remove.
-    const grave = `${birthplace}.old`;
-    try {
-      await rename(path, grave);
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT") continue;
-      throw error;
-    }
-    if (await isAlive(net, grave)) {
-      await link(grave, path).catch(() => undefined);
-      await unlink(grave);
-      throw await alreadyRunning(net, path);
-    }
-    await unlink(grave);
-    log.info(`Took over the control socket "${path}" of a daemon that is gone`);
+    if (await removeDead(net, birthplace, path)) log.info(`Took over the control socket "${path}" of a daemon that is gone`);
+    else await sleep(20);
   }
   throw new NgrokdError("already-running", `Cannot open the control socket "${path}": another daemon keeps taking it`);
+}
+
+/**
+ * Removes a socket that nobody answers on, unless another daemon is at it. One at a time, since nothing removes a file only if it is
+ * still the one that was looked at: without turns, a second daemon could remove the socket that the first has just put there. The turn
+ * is a second name of our own socket, so that it answers for as long as we live.
+ */
+async function removeDead(net: Net, birthplace: string, path: string): Promise<boolean> {
+  const turn = `${path}.takeover`;
+  if (!(await linked(birthplace, turn))) {
+    if (!(await isAlive(net, turn))) await unlink(turn).catch(absent);
+    return false;
+  }
+  try {
+    const there = await lstat(path).catch(absent);
+    if (there === undefined || !there.isSocket() || (await isAlive(net, path))) return false;
+    await unlink(path);
+    return true;
+  } finally {
+    await unlink(turn);
+  }
+}
+
+/** Gives a file a second name; false where that name is taken. */
+async function linked(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === "EEXIST") return false;
+    throw error;
+  }
+}
+
+function absent(error: unknown): undefined {
+  if (errnoOf(error) !== "ENOENT") throw error;
 }
 
 async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {
@@ -112,65 +133,70 @@ async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {
 }
 
 async function serve(conn: Conn, options: ControlOptions): Promise<void> {
-  const { log, handle } = options;
-  const timer = setTimeout(() => conn.abort(), requestDeadlineMs);
-  let reply: Reply;
+  const { log, handle, deadlinesMs: limits = deadlinesMs } = options;
   try {
-    const text = await readRequest(conn);
-    clearTimeout(timer);
+    const text = await within(limits.request, conn, () => readRequest(conn));
     if (text === undefined) return conn.close();
-    reply = await answer(text, handle);
+    const reply = text.ok ? await answer(text.value, handle) : refusal(text.reason);
+    await within(limits.reply, conn, () => conn.write(new TextEncoder().encode(`${JSON.stringify(reply)}\n`)));
+    conn.close();
   } catch (error) {
     log.debug(`A client of the control socket went away: ${reasonOf(error)}`);
-    return conn.abort();
+    conn.abort();
+  }
+}
+
+/** Lets a client take its time for one step, but no more: then `step` rejects, since the connection is gone. */
+async function within<T>(ms: number, conn: Conn, step: () => Promise<T> | T): Promise<T> {
+  const timer = setTimeout(() => conn.abort(), ms);
+  try {
+    return await step();
   } finally {
     clearTimeout(timer);
   }
-  try {
-    await conn.write(new TextEncoder().encode(`${JSON.stringify(reply)}\n`));
-  } catch (error) {
-    log.debug(`A client of the control socket did not wait for its answer: ${reasonOf(error)}`);
-  }
-  conn.close();
 }
 
 async function answer(text: string, handle: (request: Request) => Promise<unknown>): Promise<Reply> {
   const request = parseRequest(text);
-  if (typeof request === "string") return { success: false, error: request, code: "protocol" };
+  if (!request.ok) return refusal(request.reason);
   try {
-    return { success: true, data: await handle(request) };
+    return { success: true, data: await handle(request.value) };
   } catch (error) {
     if (!(error instanceof NgrokdError)) return { success: false, error: reasonOf(error), code: "internal" };
     return { success: false, error: error.message, code: error.code, ...(error.hint === undefined ? {} : { hint: error.hint }) };
   }
 }
 
-function parseRequest(text: string): Request | string {
-  if (text === tooLarge) return `The request is larger than ${requestLimitBytes / 1024} KiB`;
+const refusal = (error: string): Reply => ({ success: false, error, code: "protocol" });
+
+function parseRequest(text: string): Parsed<Request> {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
-    return 'The request is not JSON; send one object such as {"command":"status"}';
+    return unparsed('The request is not JSON; send one object such as {"command":"status"}');
   }
   const request = requestSchema.safeParse(value);
-  return request.success ? request.data : 'The request is not {"command": "…", "args": ["…"]}';
+  return request.success ? parsed(request.data) : unparsed('The request is not {"command": "…", "args": ["…"]}');
 }
 
-const tooLarge = "\u0000too large";
-
-/** Reads until the text is one whole JSON value, a line end, or the end: the Go client sends no newline and keeps its half open. */
-async function readRequest(conn: Conn): Promise<string | undefined> {
+/**
+ * Reads until the text is one whole JSON value, a line end, or the end: the Go client sends no newline and keeps its half open.
+ * Undefined where a client said nothing.
+ */
+async function readRequest(conn: Conn): Promise<Parsed<string> | undefined> {
   const decoder = new TextDecoder();
   let text = "";
   let size = 0;
   for (;;) {
     const bytes = await conn.read();
-    if (bytes === null) return text.trim() === "" ? undefined : text;
-    size += bytes.length;
-    if (size > requestLimitBytes) return tooLarge;
-    text += decoder.decode(bytes, { stream: true });
-    if (text.endsWith("\n") || isWholeJson(text)) return text.trim() === "" ? undefined : text;
+    if (bytes !== null) {
+      size += bytes.length;
+      if (size > requestLimitBytes) return unparsed(`The request is larger than ${requestLimitBytes / 1024} KiB`);
+      text += decoder.decode(bytes, { stream: true });
+      if (!text.endsWith("\n") && !isWholeJson(text)) continue;
+    }
+    return text.trim() === "" ? undefined : parsed(text);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Loaded } from "../config/load.ts";
 import type { HealthReport, ListItem, Status } from "../control/protocol.ts";
+import type { Meter } from "../forward/meter.ts";
 import { version } from "../version.ts";
 import { type EndpointState, readiness, type State } from "./state.ts";
 
@@ -16,7 +17,9 @@ export function statusReply(state: State, facts: { loaded: Loaded; runtime: stri
   const { loaded, runtime, now = new Date() } = facts;
   const { registration, lastPass, endpoints } = state;
   const count = (name: EndpointState["state"]): number => endpoints.filter((endpoint) => endpoint.state === name).length;
-  const sum = (pick: (meter: EndpointState["meter"]) => number): number => endpoints.reduce((total, { meter }) => total + pick(meter), 0);
+  // What drains and what has come back since count in one meter.
+  const meters = [...new Set(endpoints.map(({ meter }) => meter))];
+  const sum = (pick: (meter: Meter) => number): number => meters.reduce((total, meter) => total + pick(meter), 0);
   return {
     registered: registration.kind === "registered",
     operator_id: registration.kind === "registered" ? registration.operatorId : "",
@@ -86,7 +89,8 @@ export function healthStatus(state: State, live: Liveness, now = new Date()): un
     phase: state.phase,
     uptime: seconds(now.getTime() - state.startedAt.getTime()),
     start_time: state.startedAt.toISOString(),
-    endpoints: Object.fromEntries(entries),
+    // The first of an id wins: what listens comes before what still drains.
+    endpoints: Object.fromEntries(entries.reverse()),
   };
 }
 

@@ -5,6 +5,8 @@ import type { Conn } from "../net/types.ts";
 export type SpliceEnd = { readonly kind: "finished" } | { readonly kind: "aborted"; readonly side: "a" | "b"; readonly error: NgrokdError };
 
 export interface SpliceOptions {
+  /** What has been read of `b` already and `a` has not got yet. */
+  readonly first?: Uint8Array;
   /** Called for every chunk after it was handed on; must be cheap and must not throw. */
   readonly onBytes?: (direction: "a->b" | "b->a", bytes: number) => void;
 }
@@ -15,7 +17,7 @@ export interface SpliceOptions {
  * reader slows its sender. Never rejects; settles once both descriptors are free.
  */
 export async function splice(a: Conn, b: Conn, options: SpliceOptions = {}): Promise<SpliceEnd> {
-  const { onBytes } = options;
+  const { onBytes, first = nothing } = options;
   let end: SpliceEnd = { kind: "finished" };
   const fail = (side: "a" | "b", error: unknown): void => {
     if (end.kind === "finished") end = { kind: "aborted", side, error: asNgrokdError(error) };
@@ -23,12 +25,8 @@ export async function splice(a: Conn, b: Conn, options: SpliceOptions = {}): Pro
     b.abort();
   };
   await Promise.all([
-    pump(a, b, onBytes && ((bytes) => onBytes("a->b", bytes))).catch((failure: PumpFailure) =>
-      fail(failure.reading ? "a" : "b", failure.error),
-    ),
-    pump(b, a, onBytes && ((bytes) => onBytes("b->a", bytes))).catch((failure: PumpFailure) =>
-      fail(failure.reading ? "b" : "a", failure.error),
-    ),
+    pump(a, b, nothing, (bytes) => onBytes?.("a->b", bytes)).catch(({ reading, error }: PumpFailure) => fail(reading ? "a" : "b", error)),
+    pump(b, a, first, (bytes) => onBytes?.("b->a", bytes)).catch(({ reading, error }: PumpFailure) => fail(reading ? "b" : "a", error)),
   ]);
   a.close();
   b.close();
@@ -42,9 +40,13 @@ interface PumpFailure {
   readonly error: unknown;
 }
 
-async function pump(from: Conn, to: Conn, onBytes: ((bytes: number) => void) | undefined): Promise<void> {
-  let reading = true;
+async function pump(from: Conn, to: Conn, first: Uint8Array, onBytes: (bytes: number) => void): Promise<void> {
+  let reading = false;
   try {
+    if (first.length > 0) {
+      onBytes(first.length);
+      await to.write(first);
+    }
     for (;;) {
       reading = true;
       const next = from.read();
@@ -53,13 +55,15 @@ async function pump(from: Conn, to: Conn, onBytes: ((bytes: number) => void) | u
       reading = false;
       if (bytes === null) return to.closeWrite();
       const room = to.write(bytes);
-      onBytes?.(bytes.length);
+      onBytes(bytes.length);
       if (room !== undefined) await room;
     }
   } catch (error) {
     throw { reading, error } satisfies PumpFailure;
   }
 }
+
+const nothing = new Uint8Array(0);
 
 function asNgrokdError(error: unknown): NgrokdError {
   return error instanceof NgrokdError ? error : new NgrokdError("aborted", reasonOf(error), { cause: error });

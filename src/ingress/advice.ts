@@ -9,5 +9,5 @@ export function refusalAdvice(code: string): string | undefined {
 const advice: Readonly<Record<string, string>> = {
   "3200": "the endpoint is offline: start its agent, or delete it in ngrok's dashboard",
   "8012": "ngrok's agent cannot reach the service behind the endpoint: is the service running?",
-  "19002": "bindings are not enabled on this account: ask ngrok's support for them",
+  "19002": "Kubernetes bindings may not be enabled on this account: ask ngrok's support",
 };

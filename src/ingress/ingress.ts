@@ -1,6 +1,6 @@
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
-import { decodeConnResponse, encodeConnRequest, splitFrame } from "./frame.ts";
+import { createFrameReader, decodeConnResponse, encodeConnRequest } from "./frame.ts";
 
 /** The way to ngrok's ingress as it is now; read anew for every dial, so a renewed certificate or CA counts at once. */
 export interface IngressSettings {
@@ -71,25 +71,25 @@ export async function upgrade(conn: Conn, target: { host: string; port: number }
 }
 
 async function readFrame(conn: Conn): Promise<{ payload: Uint8Array; rest: Uint8Array }> {
-  let seen: Uint8Array = new Uint8Array(0);
+  const feed = createFrameReader();
+  let seen = 0;
   for (;;) {
     const bytes = await conn.read();
     if (bytes === null)
-      throw seen.length < 2 ? unknownCertificate() : new NgrokdError("protocol", "The ingress closed in the middle of its answer");
-    seen = seen.length === 0 ? bytes : concat(seen, bytes);
-    const split = splitFrame(seen);
+      throw seen < 2 ? unknownCertificate() : new NgrokdError("protocol", "The ingress closed in the middle of its answer");
+    seen += bytes.length;
+    const split = feed(bytes);
     if (split.kind === "frame") return split;
   }
 }
 
 /** Closing before the length bytes is how this ingress says that it does not know a certificate. Source: protocol.md section 3. */
-function unknownCertificate(cause?: unknown): NgrokdError {
+function unknownCertificate(): NgrokdError {
   return new NgrokdError(
     "tls",
     "The ingress closed the connection without an answer; it usually means that it does not know this client certificate",
     {
       hint: "was the operator deleted in ngrok's dashboard, or does the certificate belong to another account? see `ngrokd status`",
-      cause,
     },
   );
 }
@@ -106,11 +106,4 @@ function refusedCertificate(error: unknown): NgrokdError | undefined {
 
 function tlsOptions(serverName: string, tls: Omit<IngressSettings, "host" | "port">): TlsClientOptions {
   return { serverName, ...tls };
-}
-
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const both = new Uint8Array(a.length + b.length);
-  both.set(a);
-  both.set(b, a.length);
-  return both;
 }

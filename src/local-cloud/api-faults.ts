@@ -28,7 +28,7 @@ export function misbehaving(faults: Faults, stop: AbortSignal): MiddlewareHandle
 const codes: Readonly<Record<number, string>> = { 401: "ERR_NGROK_203", 403: "ERR_NGROK_203", 429: "ERR_NGROK_226" };
 
 function refusedWith(status: number, retryAfterSeconds: number | undefined): Response {
-  const headers = retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) };
+  const headers: Record<string, string> = retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) };
   return refusal(status, codes[status] ?? noNumber, `The local cloud was told to answer ${status}.`, headers);
 }
 
@@ -43,10 +43,11 @@ async function brokenOff(response: Response): Promise<Response> {
       sent = true;
     },
   });
-  return new Response(body, { status: response.status, headers: { "content-type": "application/json" } });
+  return new Response(body, { headers: { "content-type": "application/json" } });
 }
 
 async function inflated(response: Response, megabytes: number): Promise<Response> {
+  if (response.status === 204) return response;
   const json = (await response.json()) as object;
   return Response.json({ ...json, padding: "x".repeat(megabytes * 1_000_000) }, { status: response.status });
 }

@@ -18,7 +18,7 @@ export interface ControlOptions {
 
 /** The stand-in's own API, for the hands that ngrok's dashboard would be: no key, for programs on this machine only. */
 export function controlApi({ store, faults, about, log }: ControlOptions): Hono {
-  const app = new Hono();
+  const app = new Hono().basePath("/_cloud");
   app.use(fromThisMachine);
 
   app.get("/", (c) =>
@@ -74,6 +74,7 @@ export function controlApi({ store, faults, about, log }: ControlOptions): Hono 
     return c.body(null, 204);
   });
 
+  app.notFound((c) => refusal(404, noNumber, `The local cloud has nothing at ${c.req.method} ${c.req.path}.`));
   return app;
 }
 

@@ -166,6 +166,7 @@ describe("an operator's answer", () => {
     ["x.example.com:", undefined],
     ["user@x.example.com", undefined],
     ["999.1.1.1:443", undefined],
+    ["[::1]:4443", "[::1]:4443"],
     ["two words", undefined],
   ])("names the ingress as %j, which is %p", async (ingress_endpoint, expected) => {
     expect((await parse({ id: "k8sop_1", binding: { ingress_endpoint } })).ingressEndpoint).toBe(expected);
@@ -475,6 +476,17 @@ describe("a body", () => {
 });
 
 describe("a failure to reach the API", () => {
+  test("is not tried again by itself", async () => {
+    let tried = 0;
+    const api = apiSaying(() => {
+      tried += 1;
+      throw new TypeError("fetch failed");
+    });
+    await failure(api.endpoints());
+    await failure(api.createOperator(request));
+    expect(tried).toBe(2);
+  });
+
   test("by a refused connection is told as that", async () => {
     const server = await fakeServer(() => ({}));
     await server[Symbol.asyncDispose]();
@@ -534,7 +546,7 @@ describe("time and cancelling", () => {
   test.each(["hang", "hang-in-body"] as const)("a server in %p meets the deadline", async (reply) => {
     await using server = await fakeServer(() => reply);
     const error = await failure(apiAt(server.url, { timeoutMs: 50 }).endpoints());
-    expect(error).toMatchObject({ code: "timeout", message: expect.stringContaining("did not answer within 0.05 seconds") });
+    expect(error).toMatchObject({ code: "timeout", message: expect.stringContaining("did not answer within 0.05 s") });
   });
 
   test("a fetch that heeds no signal meets it too", async () => {

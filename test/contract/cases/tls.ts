@@ -285,7 +285,7 @@ async function dial({ net, peer }: World, server: object, options: TlsClientOpti
 
 /** Asserts that the dial fails for this reason and that the server has neither a connection nor a client certificate from us. */
 async function refused({ net, peer, pki }: World, server: Identity, options: TlsClientOptions, message: RegExp) {
-  const listening = await peer.listen({ tls: { ...server, ca: [pki.root.cert], requestCert: true, rejectUnauthorized: false } });
+  const listening = await peer.listen({ tls: { ...server, ca: [pki.root.cert], requestCert: true, rejectUnauthorized: false, allowHalfOpen: false } });
   const error = await rejects("tls", () => net.dial({ host: "127.0.0.1", port: listening.port }, { tls: options }));
   assert.match(error.message, message);
   assert.equal(typeof error.details["reason"], "string");

@@ -125,12 +125,9 @@ const verbs = {
     return sockets[socket].raw.bytesWritten - sockets[socket].raw.writableLength;
   },
 
-  /** Waits until the socket is closed; answers "fin" or the error's code. */
+  /** Reads on until the other side has ended the connection; answers "fin" or the error's code. */
   async ended({ socket }) {
-    const state = sockets[socket];
-    state.stream.resume();
-    if (!state.stream.closed) await new Promise((resolve) => state.stream.once("close", resolve));
-    return state.ended;
+    return (await verbs.receive({ socket })).ended;
   },
 
   /** The name in the peer's certificate. */

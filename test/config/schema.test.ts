@@ -1,0 +1,168 @@
+import { describe, expect, test } from "bun:test";
+import { configSchema, defaultConfig, groups, notYetInEffect, settings, valueAt, withValueAt } from "../../src/config/schema.ts";
+
+const accepts = (key: string, value: unknown): boolean => configSchema.safeParse(withValueAt({}, key.split("."), value)).success;
+const settled = (key: string, value: unknown): unknown =>
+  valueAt(configSchema.parse(withValueAt({}, key.split("."), value)), key.split("."));
+
+describe("the schema", () => {
+  test("has the defaults of the Go program, but for the loopback range", () => {
+    expect(defaultConfig).toEqual({
+      api: { url: "https://api.ngrok.com", key: "" },
+      ingressEndpoint: "kubernetes-binding-ingress.ngrok.io:443",
+      server: {
+        log_level: "info",
+        log_format: "auto",
+        socket_path: "/var/run/ngrokd.sock",
+        client_cert: "/etc/ngrokd/tls.crt",
+        client_key: "/etc/ngrokd/tls.key",
+        cert_refresh_interval: 3600,
+        health_address: "127.0.0.1",
+        health_port: 8081,
+        ingress_ca: "",
+        insecure_skip_verify: false,
+      },
+      bound_endpoints: { poll_interval: 30, selectors: ["true"] },
+      net: { subnet: "127.0.0.0/8", interface_name: "ngrokd0", listen_interface: "virtual", start_port: 9080, overrides: {} },
+      dns: { enabled: false, listen: "127.0.0.1:53", manage_resolv_conf: false, upstream: [] },
+    });
+  });
+
+  test("accepts its own defaults and examples", () => {
+    expect(configSchema.parse(defaultConfig)).toEqual(defaultConfig);
+    expect(settings.filter(({ key, example }) => example !== undefined && !accepts(key, example)).map(({ key }) => key)).toEqual([]);
+  });
+
+  test("gives out a configuration that cannot be changed", () => {
+    for (const { api, bound_endpoints, net, dns, ...rest } of [
+      defaultConfig,
+      configSchema.parse({ net: { overrides: { "a.b": "virtual" } } }),
+    ]) {
+      const parts = [api, bound_endpoints, bound_endpoints.selectors, net, net.overrides, dns, dns.upstream, rest.server];
+      expect(parts.filter((part) => !Object.isFrozen(part))).toEqual([]);
+    }
+    expect(Object.isFrozen(defaultConfig)).toBe(true);
+  });
+
+  test("explains every setting and every group in sentences", () => {
+    for (const description of [...settings.map(({ description }) => description), ...Object.values(groups)])
+      expect(description).toMatch(/^[A-Z].*\.$/);
+    for (const { allowed } of settings) expect(allowed).toMatch(/[^.]$/);
+    expect(settings).toHaveLength(24);
+    expect(Object.keys(groups)).toEqual(["api", "server", "bound_endpoints", "net", "dns"]);
+  });
+
+  const cases: readonly [key: string, right: readonly unknown[], wrong: readonly unknown[]][] = [
+    [
+      "api.url",
+      ["https://api.ngrok.com", "https://x.example:8443/v2", "http://127.0.0.1:4040", "http://localhost:1", "http://[::1]:1"],
+      [
+        "",
+        "api.ngrok.com",
+        "http://api.ngrok.com",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "ftp://localhost",
+        "https://user:pw@api.ngrok.com",
+        "https://api.ngrok.com?a=b",
+        "https://api.ngrok.com#x",
+        1,
+        null,
+      ],
+    ],
+    [
+      "api.key",
+      ["", "2cVr_abcdefgh", " 2cVr_abcdefgh\n", "x".repeat(512)],
+      ["short", "two words", "line\nbreak-here", "ümlaut-key", "x".repeat(513), 12345678],
+    ],
+    [
+      "ingressEndpoint",
+      ["ingress.example", "Ingress.Example:8443", "127.0.0.1:1", "[::1]:443", "localhost"],
+      ["", ":443", "a b", "host:0", "host:65536", "host:https", "::1", "https://host", "-host", "host:443/"],
+    ],
+    ["server.log_level", ["debug", "INFO", "Warning", "trace", "error"], ["", "loud", "constructor", 1, true]],
+    ["server.log_format", ["auto", "text", "json"], ["JSON", "", "logfmt"]],
+    [
+      "server.socket_path",
+      ["/run/ngrokd.sock", `/${"s".repeat(102)}`],
+      ["", "ngrokd.sock", "./x", `/${"s".repeat(107)}`, `/${"ü".repeat(54)}`, "/run/\0x", "/run/\nx"],
+    ],
+    ["server.client_cert", ["/etc/ngrokd/client.crt"], ["", "client.crt", "/a\u007fb"]],
+    ["server.cert_refresh_interval", [1, 604_800], [0, -1, 1.5, 604_801, "3600", Number.NaN, Number.POSITIVE_INFINITY]],
+    ["server.health_address", ["0.0.0.0", "::", "::1", "localhost"], ["", "127.0.0.1:8081", "[::1]", "example.com", "127.1", "256.0.0.1"]],
+    ["server.health_port", [0, 1, 65_535], [-1, 65_536, 80.5, "8081", true]],
+    ["server.ingress_ca", ["", "/etc/ssl/my-ca.pem"], ["my-ca.pem"]],
+    ["server.insecure_skip_verify", [true, false], ["true", 1, "yes"]],
+    ["bound_endpoints.poll_interval", [1, 86_400], [0, -30, 86_401, "30s", 0.5]],
+    ["bound_endpoints.selectors", [["true"], ["endpoint.metadata.name == 'x'", "false"]], ["true", [""], ["  "], [1], {}]],
+    [
+      "net.subnet",
+      ["127.0.0.0/8", "127.7.0.0/16", "10.107.0.0/16", "192.168.0.0/30"],
+      ["", "10.107.0.0", "10.107.0.0/33", "10.0.0.0/7", "10.0.0.0/31", "fd00::/64", "010.0.0.0/8"],
+    ],
+    ["net.interface_name", ["ngrokd0", "utun3"], ["", "a b", "a/b", "..", "sixteen-letters-"]],
+    ["net.listen_interface", ["virtual", "0.0.0.0", "::", "eth0"], ["", "eth 0", "192.168.0.0/24"]],
+    ["net.start_port", [1, 65_535], [0, 65_536]],
+    [
+      "net.overrides",
+      [{}, { "api.example.com": "0.0.0.0", "*.example.com": "eth0" }],
+      [{ "a b": "0.0.0.0" }, { "*": "eth0" }, { "a.b": "eth 0" }, { "a.b": "" }, [], "a.b"],
+    ],
+    ["dns.enabled", [true, false], ["on"]],
+    ["dns.listen", ["127.0.0.1:53", "127.0.0.1", "::1", "[::1]:5353"], ["", ":53", "localhost:53", "127.0.0.1:99999"]],
+    ["dns.manage_resolv_conf", [true], [1]],
+    ["dns.upstream", [[], ["1.1.1.1", "[2606:4700::1111]:53"]], ["1.1.1.1", ["dns.google"], [""]]],
+  ];
+
+  test.each(cases)("%s takes what it should, and nothing else", (key, right, wrong) => {
+    expect(right.filter((value) => !accepts(key, value))).toEqual([]);
+    expect(wrong.filter((value) => accepts(key, value))).toEqual([]);
+  });
+
+  test("is put to the test for every setting that can be wrong", () => {
+    const tested = new Set(cases.map(([key]) => key));
+    expect(settings.map(({ key }) => key).filter((key) => !tested.has(key))).toEqual(["server.client_key"]);
+  });
+
+  test.each([
+    ["api.url", "https://API.ngrok.com/", "https://api.ngrok.com"],
+    ["api.key", "  2cVr_abcdefgh\n", "2cVr_abcdefgh"],
+    ["ingressEndpoint", "Ingress.Example", "ingress.example:443"],
+    ["ingressEndpoint", "[::1]", "[::1]:443"],
+    ["server.log_level", "WARNING", "warn"],
+    ["server.log_level", "trace", "debug"],
+    ["net.subnet", "127.7.3.4/16", "127.7.0.0/16"],
+    ["dns.listen", "::1", "[::1]:53"],
+    ["dns.upstream", ["1.1.1.1"], ["1.1.1.1:53"]],
+    ["net.overrides", { "*.Example.com": "virtual" }, { "*.example.com": "virtual" }],
+  ])("puts %s %j into one spelling", (key, value, spelling) => {
+    expect(settled(key, value)).toEqual(spelling);
+  });
+});
+
+describe("notYetInEffect", () => {
+  test("names nothing at the defaults, nor inside the loopback range", () => {
+    expect(notYetInEffect(defaultConfig)).toEqual([]);
+    expect(notYetInEffect(configSchema.parse({ net: { subnet: "127.7.0.0/16" }, server: { log_level: "debug" } }))).toEqual([]);
+  });
+
+  test("names every changed setting that this version only accepts", () => {
+    const config = configSchema.parse({
+      server: { cert_refresh_interval: 60 },
+      net: { subnet: "10.107.0.0/16", interface_name: "x", listen_interface: "0.0.0.0", start_port: 1, overrides: { "a.b": "virtual" } },
+      dns: { enabled: true, listen: "127.0.0.2:53", manage_resolv_conf: true, upstream: ["1.1.1.1"] },
+    });
+    expect(notYetInEffect(config)).toEqual([
+      "server.cert_refresh_interval",
+      "net.subnet",
+      "net.interface_name",
+      "net.listen_interface",
+      "net.start_port",
+      "net.overrides",
+      "dns.enabled",
+      "dns.listen",
+      "dns.manage_resolv_conf",
+      "dns.upstream",
+    ]);
+  });
+});

@@ -1,0 +1,143 @@
+import { beforeAll, expect, test } from "bun:test";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
+import { type Daemon, defaultConfig, defaultSocket, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { foreignHosts, stories, until } from "../support/story.ts";
+import { dial, echo, resolve } from "../support/tcp.ts";
+import { page } from "../support/web.ts";
+
+stories("from nothing to a working connection", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+  let hello: { address: string };
+  const noKey = "waiting for an API key: run `ngrokd set-api-key`";
+
+  beforeAll(async () => {
+    cloud = await startCloud();
+    hello = page("hello from behind ngrok\n");
+    await cloud.add("http://hello.demo", hello.address);
+    await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+    writeConfig(configFor(cloud, { api: { key: "" } }));
+    daemon = await serve();
+  });
+
+  test("without a key the daemon runs and waits", async () => {
+    expect(await daemon.status()).toMatchObject({ registered: false, registration: "waiting-for-key", phase: "degraded" });
+    expect(await cloud.operators()).toEqual([]);
+  });
+
+  test("status, list and health say that the key is missing, and how to give it", async () => {
+    const [status, list, health] = [await ngrokd("status"), await ngrokd("list"), await ngrokd("health")];
+    expect(status.out).toContain("waiting for an API key");
+    expect(status.out).toContain("run `ngrokd set-api-key`");
+    expect(list.out).toContain("No endpoints. The daemon is not serving: there is no API key\nrun `ngrokd set-api-key`");
+    expect(health.out).toContain(`Ready:         no: ${noKey}`);
+    expect([status.code, list.code, health.code]).toEqual([0, 0, 1]);
+  });
+
+  test("the health server says alive and not ready", async () => {
+    const live = await fetch("http://127.0.0.1:8081/healthz");
+    const ready = await fetch("http://127.0.0.1:8081/readyz");
+    expect([live.status, await live.text()]).toEqual([200, "ok\n"]);
+    expect([ready.status, await ready.text()]).toEqual([503, `${noKey}\n`]);
+  });
+
+  test("a wrong key is refused with ngrok's words and changes nothing", async () => {
+    const before = readFileSync(defaultConfig, "utf8");
+    const refused = await ngrokd("set-api-key -", { stdin: "a-wrong-key\n" });
+    expect(refused.code).toBe(1);
+    expect(refused.err).toContain("ngrok refused this API key, and nothing was changed");
+    expect(refused.err).toContain("ERR_NGROK_203");
+    expect(readFileSync(defaultConfig, "utf8")).toBe(before);
+    expect((await daemon.status()).registration).toBe("waiting-for-key");
+    expect(await cloud.operators()).toEqual([]);
+  });
+
+  test("what is no key at all does not even reach ngrok", async () => {
+    for (const stdin of ["", "two words", "line\nline", "x".repeat(70_000)]) {
+      expect((await ngrokd("set-api-key -", { stdin })).code).toBe(2);
+    }
+  });
+
+  test("the right key registers this machine", async () => {
+    const given = await ngrokd("set-api-key -", { stdin: `${cloud.apiKey}\n` });
+    expect(given.err).toBe("");
+    const [operator] = await cloud.operators();
+    expect(given.out).toBe(
+      `ngrok accepted the key; it is saved in ${defaultConfig}. This machine is registered as ${operator?.id}.\n`,
+    );
+    expect(given.code).toBe(0);
+    expect(await daemon.status()).toMatchObject({ registered: true, operator_id: operator?.id, ingress_endpoint: cloud.ingress });
+  });
+
+  test("key, certificate and configuration are kept with the right modes", () => {
+    const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
+    expect(["/etc/ngrokd/tls.key", "/etc/ngrokd/tls.crt", "/etc/ngrokd/operator_id", defaultConfig].map(mode)).toEqual(["600", "644", "600", "600"]);
+    expect(readFileSync(defaultConfig, "utf8")).toContain(cloud.apiKey);
+  });
+
+  test("the endpoints are listed, each name with an address of its own", async () => {
+    await until("both listen", async () => (await daemon.list()).length === 2);
+    const { out, code } = await ngrokd("list");
+    expect(out).toBe(
+      [
+        "URL                   ADDRESS         STATE      CONNECTIONS",
+        "http://hello.demo     127.0.0.3:80    listening  0 open, 0 total",
+        "tcp://echo.demo:7000  127.0.0.2:7000  listening  0 open, 0 total",
+        "",
+      ].join("\n"),
+    );
+    expect(code).toBe(0);
+  });
+
+  test("`curl http://hello.demo/` works by name, through the hosts file", async () => {
+    expect(await resolve("hello.demo")).toBe("127.0.0.3");
+    const { out, code } = await run(["curl", "-sS", "http://hello.demo/"]);
+    expect([out, code]).toEqual(["hello from behind ngrok\n", 0]);
+  });
+
+  test("a TCP connection is carried to its end, and counted", async () => {
+    const client = await dial("echo.demo", 7000);
+    await client.write("one, two, three");
+    client.end();
+    expect(await client.rest()).toBe("one, two, three");
+    await until("the connection is counted as closed", async () => (await daemon.endpoint("echo.demo"))?.connections.active === 0);
+    expect(await daemon.endpoint("echo.demo")).toMatchObject({
+      connections: { active: 0, total: 1, errors: 0, refused: 0 },
+      bytes: { up: 15, down: 15 },
+    });
+  });
+
+  test("`ngrokd refresh` makes a new endpoint work at once", async () => {
+    await cloud.add("http://fresh.demo:8080", hello.address);
+    const { out, code } = await ngrokd("refresh");
+    expect(out).toMatch(/^Polled ngrok in \d+ ms: 3 endpoints\.\n$/);
+    expect(code).toBe(0);
+    expect((await run(["curl", "-sS", "http://fresh.demo:8080/"])).out).toBe("hello from behind ngrok\n");
+  });
+
+  test("health is green in every way", async () => {
+    const { out, code } = await ngrokd("health");
+    expect([out, code]).toEqual(["Healthy:        yes\nReady:          yes\nHealth server:  http://127.0.0.1:8081/\n", 0]);
+    expect((await fetch("http://127.0.0.1:8081/readyz")).status).toBe(200);
+  });
+
+  test("the key is in no log line", () => {
+    expect(daemon.log()).not.toContain(cloud.apiKey);
+  });
+
+  test("SIGTERM takes everything back: exit code 0, hosts file byte for byte as it was, socket and listeners gone", async () => {
+    expect(await daemon.stop()).toBe(0);
+    expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
+    expect(existsSync(defaultSocket)).toBe(false);
+    await expect(dial("127.0.0.3", 80)).rejects.toThrow();
+    expect(daemon.lines().at(-1)?.message).toBe("Stopped");
+  });
+
+  test("the next start is the same machine to ngrok, with the same addresses", async () => {
+    daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+    expect(await resolve("hello.demo")).toBe("127.0.0.3");
+    expect(await cloud.operators()).toHaveLength(1);
+  });
+});

@@ -1,0 +1,245 @@
+import { beforeAll, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { type Cloud, registered } from "../support/cloud.ts";
+import { type Daemon, run } from "../support/ngrokd.ts";
+import { stories, until } from "../support/story.ts";
+import { dial, echo, type Upstream, upstream } from "../support/tcp.ts";
+import { sha256, web } from "../support/web.ts";
+
+stories("what connections are owed", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+  let echoes: Upstream;
+
+  beforeAll(async () => {
+    ({ cloud, daemon } = await registered());
+    echoes = await echo();
+    await cloud.add("tcp://echo.demo:7000", echoes.address);
+    await daemon.becomes("echo.demo", "listening");
+  });
+
+  /** Adds an endpoint and waits until it listens. */
+  const publish = async (url: string, address: string): Promise<void> => {
+    await cloud.add(url, address);
+    await daemon.becomes(new URL(url.replace(/^tcp/, "http")).hostname, "listening");
+  };
+  const settled = async (hostname: string) =>
+    await until(`no connection of ${hostname} is open`, async () => {
+      const item = await daemon.endpoint(hostname);
+      return item?.connections.active === 0 && item;
+    });
+
+  test("a server that speaks first is heard before the client has said a word", async () => {
+    await publish("tcp://mail.demo:2525", (await upstream((socket) => void socket.end("220 mail.demo ready\r\n"))).address);
+    const client = await dial("mail.demo", 2525);
+    expect(await client.rest()).toBe("220 mail.demo ready\r\n");
+    client.end();
+  });
+
+  test("first words that come in one piece with the ingress's answer are not lost", async () => {
+    await cloud.break("header-joined*1");
+    const client = await dial("mail.demo", 2525);
+    expect(await client.rest()).toBe("220 mail.demo ready\r\n");
+    client.end();
+  });
+
+  test("an answer of the ingress that comes byte by byte is understood", async () => {
+    await cloud.break("header-slow=2*1");
+    const client = await dial("mail.demo", 2525);
+    expect(await client.rest()).toBe("220 mail.demo ready\r\n");
+    client.end();
+  });
+
+  test("a client that has finished sending gets the reply that comes 2 s later", async () => {
+    const late = await upstream((socket) => {
+      let got = "";
+      socket.on("data", (bytes) => {
+        got += bytes.toString();
+      });
+      socket.on("end", () => setTimeout(() => socket.end(`you said ${got}`), 2000));
+    });
+    await publish("tcp://late.demo:7001", late.address);
+    const client = await dial("late.demo", 7001);
+    await client.write("all I have");
+    client.end();
+    expect(await client.rest()).toBe("you said all I have");
+    await until("the service is let go", () => late.open.size === 0);
+  });
+
+  test("a service that has finished sending still gets what the client says later", async () => {
+    let heard = "";
+    const listener = await upstream((socket) => {
+      socket.end("your turn");
+      socket.on("data", (bytes) => {
+        heard += bytes.toString();
+      });
+    });
+    await publish("tcp://listener.demo:7002", listener.address);
+    const client = await dial("listener.demo", 7002);
+    expect(await client.rest()).toBe("your turn");
+    await client.write("my ");
+    await client.write("turn");
+    client.end();
+    await until("the service has heard it all", () => heard === "my turn" && listener.open.size === 0);
+  });
+
+  test("single bytes go to and fro without waiting for more", async () => {
+    const client = await dial("echo.demo", 7000);
+    for (const byte of "ping-pong".repeat(20)) {
+      await client.write(byte);
+      expect(await client.read(1)).toBe(byte);
+    }
+    client.end();
+    await client.rest();
+  });
+
+  test("256 MiB down and 256 MiB up arrive with the same SHA-256", async () => {
+    const size = 256 * 1024 * 1024;
+    let received = "";
+    const store = web({
+      async fetch(request) {
+        if (request.method === "GET") return new Response(blocks(size), { headers: { "content-type": "application/octet-stream" } });
+        received = await sha256(request.body);
+        return new Response("stored");
+      },
+    });
+    await publish("http://store.demo", store.address);
+    const expected = await sha256(blocks(size));
+
+    const down = await run(["sh", "-c", "curl -sS http://store.demo/ | sha256sum"]);
+    expect(down.out.split(" ")[0]).toBe(expected);
+    const up = await run(["sh", "-c", "curl -sS http://store.demo/ | curl -sS -T - http://store.demo/"]);
+    expect([up.out, up.err]).toEqual(["stored", ""]);
+    expect(received).toBe(expected);
+    const { bytes } = await settled("store.demo");
+    expect(bytes.up).toBeGreaterThan(size);
+    expect(bytes.down).toBeGreaterThan(2 * size);
+  });
+
+  test("both directions full at once do not block each other", async () => {
+    const client = await dial("echo.demo", 7000);
+    const block = new Uint8Array(256 * 1024).fill(7);
+    const sent = createHash("sha256");
+    const reply = client.rest();
+    for (let i = 0; i < 64; i += 1) {
+      sent.update(block);
+      await client.write(block);
+    }
+    client.end();
+    expect(createHash("sha256").update(await reply, "latin1").digest("hex")).toBe(sent.digest("hex"));
+  });
+
+  test("200 connections at once each get their own bytes back", async () => {
+    const one = async (n: number): Promise<void> => {
+      const client = await dial(address, 7000);
+      const text = `connection ${n} `.repeat(200);
+      await client.write(text);
+      client.end();
+      expect(await client.rest()).toBe(text);
+    };
+    const address = (await daemon.endpoint("echo.demo"))?.ip ?? "";
+    const before = (await settled("echo.demo")).connections;
+    await Promise.all(Array.from({ length: 200 }, (_, n) => one(n)));
+    expect((await settled("echo.demo")).connections).toMatchObject({ total: before.total + 200, errors: before.errors });
+    await until("every service connection is closed", () => echoes.open.size === 0);
+  });
+
+  test("a client that resets the connection frees the service, and the counters return", async () => {
+    const before = (await settled("echo.demo")).connections;
+    const client = await dial("echo.demo", 7000);
+    await client.write("hello");
+    await client.read(5);
+    client.reset();
+    await until("the service is let go", () => echoes.open.size === 0);
+    const { connections } = await settled("echo.demo");
+    expect(connections).toMatchObject({ total: before.total + 1, errors: before.errors + 1, last_error: "" });
+  });
+
+  test("a connection that the far side resets reaches the client as a reset, not as an end", async () => {
+    const rude = await upstream((socket) => socket.once("data", () => socket.resetAndDestroy()));
+    await publish("tcp://rude.demo:7003", rude.address);
+    const client = await dial("rude.demo", 7003);
+    await client.write("hello");
+    expect(await client.left).toBe("reset");
+  });
+
+  test("a WebSocket works in both directions", async () => {
+    const chat = web({
+      fetch: (request, server) => (server.upgrade(request) ? undefined : new Response("not a WebSocket", { status: 400 })),
+      websocket: { message: (socket, message) => void socket.send(`heard: ${message}`) },
+    });
+    await publish("http://chat.demo:8090", chat.address);
+    const { ip } = await daemon.becomes("chat.demo", "listening");
+    const socket = new WebSocket(`ws://${ip}:8090/`);
+    const heard: string[] = [];
+    socket.onmessage = ({ data }) => heard.push(String(data));
+    await until("the WebSocket is open", () => socket.readyState === WebSocket.OPEN);
+    socket.send("one");
+    socket.send("x".repeat(100_000));
+    await until("both answers are there", () => heard.length === 2);
+    expect(heard).toEqual(["heard: one", `heard: ${"x".repeat(100_000)}`]);
+    socket.close();
+    await settled("chat.demo");
+  });
+
+  test("a refusal of the ingress resets the client, and its code and advice are in the list and in the log", async () => {
+    await cloud.break("refuse=ERR_NGROK_3200 The endpoint is offline.*1");
+    const client = await dial("echo.demo", 7000);
+    expect(await client.left).toBe("reset");
+    const told = "ERR_NGROK_3200: The endpoint is offline. (the endpoint is offline: start its agent, or delete it in ngrok's dashboard)";
+    expect((await settled("echo.demo")).connections.last_error).toBe(told);
+    expect(daemon.log()).toContain(told);
+  });
+
+  test("a service that is down is told as such, and the next connection works once it is back", async () => {
+    const id = await cloud.add("tcp://flapping.demo:7004", "127.0.0.1:9");
+    await daemon.becomes("flapping.demo", "listening");
+    expect(await (await dial("flapping.demo", 7004)).left).toBe("reset");
+    expect((await settled("flapping.demo")).connections.last_error).toContain("ERR_NGROK_8012");
+    await cloud.change(id, { upstream: echoes.address });
+    const client = await dial("flapping.demo", 7004);
+    await client.write("back");
+    client.end();
+    expect(await client.rest()).toBe("back");
+    expect((await settled("flapping.demo")).connections).toMatchObject({ last_error: "", refused: 1, total: 2 });
+  });
+
+  test.each(["tls-reset", "header-close", "header-garbage", "header-cut"])("an ingress that breaks the rules (%s) costs that connection alone", async (fault) => {
+    await cloud.break(`${fault}*1`);
+    expect(await (await dial("echo.demo", 7000)).left).toBe("reset");
+    expect((await settled("echo.demo")).connections.last_error).not.toBe("");
+    const client = await dial("echo.demo", 7000);
+    await client.write("fine");
+    client.end();
+    expect(await client.rest()).toBe("fine");
+  });
+
+  test("an ingress that never answers is given up after 10 s", async () => {
+    await cloud.break("tls-stall*1");
+    const stalled = dial("echo.demo", 7000);
+    await until("the stall has been met", async () => !(await cloud.faults()).includes("tls-stall*1"));
+    await cloud.break("header-silence*1");
+    const silent = dial("echo.demo", 7000);
+    const started = performance.now();
+    expect(await (await stalled).left).toBe("reset");
+    expect(await (await silent).left).toBe("reset");
+    expect(performance.now() - started).toBeWithin(8000, 14_000);
+    expect((await settled("echo.demo")).connections.last_error).toBe("No answer from the ingress within 10 s");
+  });
+});
+
+/** The same bytes at every call, no block like another, never all in memory. */
+function blocks(size: number): ReadableStream<Uint8Array> {
+  const length = 1024 * 1024;
+  const base = createHash("shake256", { outputLength: length }).update("ngrokd").digest();
+  let at = 0;
+  return new ReadableStream({
+    pull(controller) {
+      if (at >= size) return controller.close();
+      const block = Uint8Array.from(base);
+      new DataView(block.buffer).setUint32(0, at);
+      controller.enqueue(block);
+      at += length;
+    },
+  });
+}

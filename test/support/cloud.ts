@@ -1,0 +1,95 @@
+import { binary, type Daemon, type Running, type ServeOptions, serve, start, writeConfig } from "./ngrokd.ts";
+import { until } from "./story.ts";
+
+/** The stand-in for ngrok, `ngrokd cloud`, as a process of its own. */
+export interface Cloud extends Running {
+  readonly apiUrl: string;
+  /** `host:port` */
+  readonly ingress: string;
+  readonly apiKey: string;
+  /** PEM. */
+  readonly caFile: string;
+  /** Answers the endpoint's id. */
+  add(url: string, upstream: string, more?: object): Promise<string>;
+  change(id: string, changes: { url?: string; upstream?: string }): Promise<void>;
+  /** With `lingers` the list of bound endpoints still has it, as ngrok's lags behind deletions. */
+  remove(id: string, how?: "lingers"): Promise<void>;
+  /** Sets a fault, written as `ngrokd cloud --fault` takes it: `429=2*3`. */
+  break(fault: string): Promise<void>;
+  /** Clears one fault, or all. */
+  mend(name?: string): Promise<void>;
+  /** Those that are set now, in the same spelling. */
+  faults(): Promise<string[]>;
+  operators(): Promise<{ id: string }[]>;
+  /** A call of ngrok's own API, with the key. */
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the API answers, which the story then looks at
+  api(method: string, path: string, body?: object): Promise<any>;
+}
+
+export interface CloudOptions {
+  /** Words after `ngrokd cloud --json`. */
+  readonly args?: string;
+  /** The API's port, where it has to come back at the same place; any free one without. */
+  readonly apiPort?: number;
+}
+
+let clouds = 0;
+
+export async function startCloud({ args = "", apiPort = 0 }: CloudOptions = {}): Promise<Cloud> {
+  clouds += 1;
+  const caFile = `/run/cloud-${clouds}-ca.crt`;
+  const words = `cloud --json --api-port ${apiPort} --ingress-port 0 --ca-file ${caFile} ${args}`.split(" ").filter((word) => word !== "");
+  const running = start("the local cloud", [binary, ...words]);
+  const ready = await until("the local cloud is ready", () => JSON.parse(running.out()));
+  const { apiUrl, ingress, apiKey } = ready;
+  const control = async (method: string, path: string, body?: object) => await call(method, `${apiUrl}/_cloud${path}`, {}, body);
+  return {
+    ...running,
+    apiUrl,
+    ingress,
+    apiKey,
+    caFile,
+    add: async (url, upstream, more = {}) => (await control("POST", "/endpoints", { url, upstream, ...more })).id,
+    change: async (id, changes) => void (await control("PATCH", `/endpoints/${id}`, changes)),
+    remove: async (id, how) => void (await control("DELETE", `/endpoints/${id}${how === undefined ? "" : "?lingers=true"}`)),
+    break: async (fault) => void (await control("POST", "/faults", { fault })),
+    mend: async (name) => void (await control("DELETE", name === undefined ? "/faults" : `/faults/${name}`)),
+    faults: async () => (await control("GET", "/faults")).faults,
+    operators: async () => (await control("GET", "/operators")).operators,
+    api: async (method, path, body) =>
+      await call(method, `${apiUrl}${path}`, { authorization: `Bearer ${apiKey}`, "ngrok-version": "2" }, body),
+  };
+}
+
+/** A configuration that finds this cloud, polls every second, and has its key. */
+export function configFor(cloud: Cloud, changes: { server?: object; api?: object; [group: string]: object | undefined } = {}): object {
+  const { server, api, ...others } = changes;
+  return {
+    api: { url: cloud.apiUrl, key: cloud.apiKey, ...api },
+    server: { ingress_ca: cloud.caFile, ...server },
+    bound_endpoints: { poll_interval: 1 },
+    ...others,
+  };
+}
+
+/** A cloud, and a daemon at the usual places that has registered there. */
+export async function registered(
+  options: ServeOptions & { cloud?: CloudOptions; config?: Parameters<typeof configFor>[1] } = {},
+): Promise<{ cloud: Cloud; daemon: Daemon }> {
+  const cloud = await startCloud(options.cloud);
+  writeConfig(configFor(cloud, options.config));
+  const daemon = await serve(options);
+  await until("the daemon serves", async () => (await daemon.status()).phase === "serving");
+  return { cloud, daemon };
+}
+
+async function call(method: string, url: string, headers: Record<string, string>, body?: object) {
+  const response = await fetch(url, {
+    method,
+    headers: { ...headers, ...(body === undefined ? {} : { "content-type": "application/json" }) },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${method} ${url} answered ${response.status}: ${text}`);
+  return text === "" ? undefined : JSON.parse(text);
+}
