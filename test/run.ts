@@ -45,7 +45,11 @@ const rooms = readdirSync(import.meta.dirname, { withFileTypes: true })
 
 const tests: readonly Stage[] = [
   { name: "Rooms, on Bun", command: [tool("bun"), "test", `--timeout=${patience}`, ...rooms], report: bunReport },
-  { name: "The seam's contract, on Deno", command: [tool("deno"), "test", "-A", "--no-check", "test/contract/*_deno_test.ts"], report: denoReport },
+  {
+    name: "The seam's contract, on Deno",
+    command: [tool("deno"), "test", "-A", "--no-check", "test/contract/*_deno_test.ts"],
+    report: denoReport,
+  },
   { name: "Stories", command: [tool("bun"), "test", `--timeout=${patienceForStories}`, ...stories], report: bunReport },
 ];
 

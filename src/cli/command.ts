@@ -37,7 +37,8 @@ export interface CommandSpec<T extends ArgsDef> {
   readonly args?: T;
   /** Lines that work when typed; shown at the end of --help and run by the tests. */
   readonly examples: readonly string[];
-  readonly run: (args: Args<T>, io: Io) => Promise<ExitCode | undefined>;
+  /** `rawArgs` are the words behind the command's name, for flags that may be repeated: `args` has the last one only. */
+  readonly run: (args: Args<T>, io: Io, rawArgs: readonly string[]) => Promise<ExitCode | undefined>;
 }
 
 /** A leaf command: one file of cli/ exports one as default. */
@@ -49,7 +50,7 @@ export function command<const T extends ArgsDef = Record<never, never>>(spec: Co
     meta: { name, description },
     args: { ...args, ...globalArgs } as ArgsDef,
     // run.ts passes the Io as citty's `data`; citty types it as any.
-    run: ({ args: parsedArgs, data }) => run(parsedArgs as unknown as Args<T>, data as Io),
+    run: ({ args: parsedArgs, data, rawArgs }) => run(parsedArgs as unknown as Args<T>, data as Io, rawArgs),
   });
   return Object.assign(definition, { description, examples });
 }

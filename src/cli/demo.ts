@@ -1,6 +1,6 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join, relative } from "node:path";
 import { stringify } from "yaml";
 import { loadConfig } from "../config/load.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
@@ -102,6 +102,7 @@ function introduction(stage: Stage, { say }: Io): string {
   const { cloud, daemon, hostsPath, socketPath } = stage;
   const hello = addressOf(stage, helloUrl);
   const echo = addressOf(stage, echoUrl);
+  const self = ownCommand();
   const step = (text: string): string => `  ${dim("$")} ${text}`;
   return [
     bold("A stand-in for ngrok, two services and the ngrokd daemon run in this process."),
@@ -112,8 +113,8 @@ function introduction(stage: Stage, { say }: Io): string {
     bold("Try, in another terminal:"),
     step(`curl --resolve hello.demo:8080:${hello.ip} ${helloUrl}/`),
     step(`nc ${echo.ip} ${echo.port}                # says hello first, then echoes`),
-    step(`ngrokd list --socket ${socketPath}`),
-    step(`ngrokd status --socket ${socketPath}`),
+    step(`${self} list --socket ${socketPath}`),
+    step(`${self} status --socket ${socketPath}`),
     step(`curl ${daemon.healthUrl ?? ""}status`),
     step(`cat ${hostsPath}             # with root, this is /etc/hosts, and the names work everywhere`),
     step(
@@ -127,7 +128,9 @@ function introduction(stage: Stage, { say }: Io): string {
 /** Does what the introduction proposes, and fails where an answer is not what it has to be. */
 async function visit(stage: Stage, { net, say }: Io): Promise<void> {
   const hello = addressOf(stage, helloUrl);
-  const page = await (await fetch(`http://${hello.ip}:${hello.port}/`, { headers: { host: "hello.demo:8080" } })).text();
+  const page = await (
+    await fetch(`http://${hello.ip}:${hello.port}/`, { headers: { host: "hello.demo:8080", connection: "close" } })
+  ).text();
   if (!page.includes("hello"))
     throw new NgrokdError("protocol", `The sample page is not what it should be: ${JSON.stringify(page.slice(0, 200))}`);
 
@@ -147,7 +150,7 @@ async function visit(stage: Stage, { net, say }: Io): Promise<void> {
   say.result(
     { http: { address: `${hello.ip}:${hello.port}`, answer: page }, tcp: { address: `${echo.ip}:${echo.port}`, answer: heard }, hosts },
     () =>
-      `\n${say.paint.bold(helloUrl)} answered:\n${indent(page)}\n${say.paint.bold(echoUrl)} answered:\n${indent(heard)}\n${say.paint.bold("The hosts file:")}\n${indent(hosts)}`,
+      `\n${say.paint.bold(helloUrl)} answered:\n${indent(page)}\n\n${say.paint.bold(echoUrl)} answered:\n${indent(heard)}\n\n${say.paint.bold("The hosts file:")}\n${indent(hosts)}`,
   );
 }
 
@@ -156,6 +159,12 @@ function addressOf({ daemon }: Stage, url: string): { ip: string; port: number }
   if (endpoint?.state === "listening") return { ip: endpoint.ip, port: endpoint.port };
   const why = endpoint?.reason ?? daemon.state().reason;
   throw new NgrokdError("state", `The demo's endpoint "${url}" is not served: ${why}`, { hint: "`ngrokd demo --debug` shows more" });
+}
+
+/** How to call this very program from the folder in which it was called. */
+function ownCommand(): string {
+  const compiled = basename(process.execPath).startsWith("ngrokd");
+  return compiled ? relative(process.cwd(), process.execPath) : "ngrokd";
 }
 
 function untilStopped({ stop }: Io): Promise<void> {

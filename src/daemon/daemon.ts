@@ -109,7 +109,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const saved = await loadAssignment(assignmentPath);
     assignment = saved.assignment;
     if (saved.warning !== undefined) log.warn(saved.warning);
-    await sweep();
+    // A crash may have left our section behind, with names that now answer nowhere.
+    if (await clearHosts()) log.info(`Cleaned up what an earlier run left in "${loaded.hostsPath}"`);
   } catch (error) {
     await control.close();
     throw error;
@@ -187,13 +188,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return address.value;
   }
 
-  /** A crash may have left our section behind, with names that now answer nowhere. */
-  async function sweep(): Promise<void> {
+  /** Takes our section out of the hosts file; answers whether there was one. */
+  async function clearHosts(): Promise<boolean> {
     try {
-      const { change } = await updateHostsFile(loaded.hostsPath, new Map(), { stateFolder });
-      if (change !== "none") log.info(`Cleaned up what an earlier run left in "${loaded.hostsPath}"`);
+      return (await updateHostsFile(loaded.hostsPath, new Map(), { stateFolder })).change !== "none";
     } catch (error) {
-      log.warn(reasonOf(error));
+      log.warn(reasonOf(error), { hint: hintOf(error) || undefined });
+      return false;
     }
   }
 
@@ -339,14 +340,18 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   async function stop(hurry: AbortSignal): Promise<{ cut: number }> {
     publish({ phase: "stopping", reason: "", hint: "" });
     const open = [...listeners.present.values()].reduce((sum, { conns }) => sum + conns.size, 0);
-    log.info(open === 0 ? "Stopping" : `Stopping; ${open} open connections have ${drainMs / 1000} s to finish (a second signal cuts them)`);
+    log.info(
+      open === 0
+        ? "Stopping"
+        : `Stopping; ${counted(open, "open connection")} may take ${drainMs / 1000} s to finish (a second signal cuts them off)`,
+    );
     await loop?.stop();
     const drained = listeners.retireAll(drainMs, hurry);
-    await sweep();
+    await clearHosts();
     const { cut } = await drained;
     await health?.close();
     await control.close();
-    log.info(cut === 0 ? "Stopped" : `Stopped; ${cut} connections were cut`);
+    log.info(cut === 0 ? "Stopped" : `Stopped; ${counted(cut, "connection")} had to be cut`);
     return { cut };
   }
 }
@@ -363,5 +368,7 @@ function addressRange(text: string, log: DaemonLog): Subnet {
 }
 
 const hostFacts = () => ({ hostname: hostname(), os: process.platform, arch: process.arch, version });
+
+const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
 
 const hintOf = (error: unknown): string => (error instanceof NgrokdError ? (error.hint ?? "") : "");

@@ -1,6 +1,5 @@
 import { type ForwardDeps, forward } from "../forward/forward.ts";
 import { createMeter, type Meter } from "../forward/meter.ts";
-import type { Binding } from "../model/binding.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Ip } from "../model/ip.ts";
@@ -14,8 +13,6 @@ export interface Raised {
   readonly listener: Listener;
   /** Each connection with the promise of its end. */
   readonly conns: Map<Conn, Promise<void>>;
-  /** Settles when the last connection has gone. */
-  drained: Promise<void> | undefined;
 }
 
 export interface Listeners {
@@ -44,8 +41,8 @@ export function createListeners(net: Net, deps: ForwardDeps): Listeners {
     draining,
 
     async raise(placed) {
-      const meter = meterOf(placed.binding);
-      const raised = { placed, meter, conns: new Map() as Raised["conns"], drained: undefined };
+      const meter = meters.get(placed.binding.key) ?? createMeter();
+      const raised = { placed, meter, conns: new Map() as Raised["conns"] };
       try {
         const listener = await net.listen({ host: placed.ip, port: placed.binding.port }, async (conn) => {
           const end = forward(conn, raised.placed.binding, meter, deps);
@@ -54,6 +51,7 @@ export function createListeners(net: Net, deps: ForwardDeps): Listeners {
           raised.conns.delete(conn);
         });
         present.set(placeOf(placed), Object.assign(raised, { listener }));
+        meters.set(placed.binding.key, meter);
         return undefined;
       } catch (error) {
         return listenReason(error, placed);
@@ -61,26 +59,23 @@ export function createListeners(net: Net, deps: ForwardDeps): Listeners {
     },
 
     retire(place, drainMs) {
-      const raised = present.get(place);
+      const raised = withdraw(place);
       if (raised === undefined) return;
-      present.delete(place);
-      raised.listener.close();
-      if (raised.conns.size === 0) return forget(raised);
-      draining.add(raised);
-      raised.drained = drain(raised, drainMs).then(() => {
-        draining.delete(raised);
-        forget(raised);
-      });
+      const timer = setTimeout(() => {
+        for (const conn of raised.conns.keys()) conn.abort();
+      }, drainMs);
+      timer.unref?.();
+      void drained(raised).then(() => clearTimeout(timer));
     },
 
     async retireAll(drainMs, hurry) {
-      for (const place of [...present.keys()]) this.retire(place, drainMs);
+      for (const place of [...present.keys()]) withdraw(place);
       const all = [...draining];
-      let cut = 0;
+      const cut = new Set<Conn>();
       const cutNow = (): void => {
         for (const { conns } of all) {
           for (const conn of conns.keys()) {
-            cut += 1;
+            cut.add(conn);
             conn.abort();
           }
         }
@@ -89,10 +84,10 @@ export function createListeners(net: Net, deps: ForwardDeps): Listeners {
       const timer = setTimeout(cutNow, drainMs);
       hurry.addEventListener("abort", cutNow, { once: true });
       if (hurry.aborted) cutNow();
-      await Promise.all(all.map(({ drained }) => drained));
+      await Promise.all(all.map(drained));
       clearTimeout(timer);
       hurry.removeEventListener("abort", cutNow);
-      return { cut };
+      return { cut: cut.size };
     },
 
     async probe(places) {
@@ -108,27 +103,33 @@ export function createListeners(net: Net, deps: ForwardDeps): Listeners {
     },
   };
 
-  function meterOf({ key }: Binding): Meter {
-    const meter = meters.get(key) ?? createMeter();
-    meters.set(key, meter);
-    return meter;
+  /** Listens no more; answers what still carries connections. */
+  function withdraw(place: string): Raised | undefined {
+    const raised = present.get(place);
+    if (raised === undefined) return undefined;
+    present.delete(place);
+    raised.listener.close();
+    if (raised.conns.size > 0) {
+      draining.add(raised);
+      void drained(raised).then(() => {
+        draining.delete(raised);
+        forget(raised);
+      });
+      return raised;
+    }
+    forget(raised);
+    return undefined;
   }
 
   function forget({ placed, meter }: Raised): void {
-    const { key } = placed.binding;
     const inUse = [...present.values()].some((raised) => raised.meter === meter);
-    if (!inUse && meters.get(key) === meter) meters.delete(key);
+    if (!inUse) meters.delete(placed.binding.key);
   }
 }
 
-/** Waits for the connections of one listener to end, and resets those that are left after `drainMs`. */
-async function drain({ conns }: Raised, drainMs: number): Promise<void> {
-  const timer = setTimeout(() => {
-    for (const conn of conns.keys()) conn.abort();
-  }, drainMs);
-  timer.unref?.();
+/** Settles when the last connection has ended. */
+async function drained({ conns }: Raised): Promise<void> {
   await Promise.all(conns.values());
-  clearTimeout(timer);
 }
 
 /** Why an endpoint does not listen, for people. */

@@ -64,7 +64,7 @@ export async function upgrade(conn: Conn, target: { host: string; port: number }
   } catch (error) {
     conn.abort();
     if (signal.aborted) throw signal.reason;
-    throw refusedCertificate(error) ?? error;
+    throw explained(error);
   } finally {
     signal.removeEventListener("abort", giveUp);
   }
@@ -94,14 +94,23 @@ function unknownCertificate(): NgrokdError {
   );
 }
 
-/** With TLS 1.3 a refused client certificate shows on the first read, as an alert. Source: bun-notes.md section 5. */
-function refusedCertificate(error: unknown): NgrokdError | undefined {
-  if (!isNgrokdError(error, "tls") || error.hint !== undefined) return undefined;
-  return new NgrokdError("tls", `The ingress refused our client certificate: ${error.message}`, {
-    hint: "the certificate may have expired or belong to a deleted operator; see `ngrokd status`",
-    cause: error,
-    details: { ...error.details },
-  });
+/** What a connection that broke before the answer most likely means. With TLS 1.3 a refused client certificate shows only now, as an alert. */
+function explained(error: unknown): unknown {
+  if (isNgrokdError(error, "tls") && error.hint === undefined) {
+    return new NgrokdError("tls", `The ingress refused our client certificate: ${error.message}`, {
+      hint: "the certificate may have expired or belong to a deleted operator; see `ngrokd status`",
+      cause: error,
+      details: { ...error.details },
+    });
+  }
+  if (isNgrokdError(error, "aborted")) {
+    return new NgrokdError("aborted", "The ingress reset the connection before it had answered", {
+      hint: "if it goes on, it may not know this client certificate; see `ngrokd status`",
+      cause: error,
+      details: { ...error.details },
+    });
+  }
+  return error;
 }
 
 function tlsOptions(serverName: string, tls: Omit<IngressSettings, "host" | "port">): TlsClientOptions {

@@ -94,7 +94,7 @@ export function ngrokApi(options: ApiOptions): Hono {
 
   app.notFound((c) => refusal(404, noNumber, `The local cloud has nothing at ${c.req.method} ${c.req.path}.`));
   app.onError((error) => {
-    log.error(`The local cloud's API failed: ${error.message}`);
+    if (!options.stop.aborted) log.error(`The local cloud's API failed: ${error.message}`);
     return refusal(500, noNumber, error.message);
   });
   return app;

@@ -1,4 +1,4 @@
-import "reflect-metadata"; // @peculiar/x509 needs it before itself
+import "./reflect.ts"; // before @peculiar/x509
 import { isIP } from "node:net";
 import * as x509 from "@peculiar/x509";
 import { reasonOf } from "../model/error.ts";

@@ -75,21 +75,22 @@ export interface OperatorBinding {
   readonly certificates: readonly ClientCertificate[];
 }
 
-export function createStore(now: () => Date = () => new Date()): Store {
+export function createStore(): Store {
   const endpoints = new Map<string, Endpoint>();
   const operators = new Map<string, Operator>();
   let turn = 0;
 
-  const put = (id: string, spec: EndpointSpec, createdAt: string): Parsed<Endpoint> => {
+  const put = (id: string, spec: EndpointSpec, createdAt?: string): Parsed<Endpoint> => {
     const read = readSpec(spec);
     if (!read.ok) return read;
+    const time = new Date().toISOString();
     const endpoint = {
       ...spec,
       ...read.value,
       bindings: spec.bindings ?? ["kubernetes"],
       id,
-      createdAt,
-      updatedAt: now().toISOString(),
+      createdAt: createdAt ?? time,
+      updatedAt: time,
       lingers: false,
     };
     endpoints.set(id, endpoint);
@@ -99,7 +100,7 @@ export function createStore(now: () => Date = () => new Date()): Store {
   return {
     endpoints,
     operators,
-    addEndpoint: (spec) => put(newId("ep"), spec, now().toISOString()),
+    addEndpoint: (spec) => put(newId("ep"), spec),
     changeEndpoint(id, changes) {
       const old = endpoints.get(id);
       return old === undefined || old.lingers ? undefined : put(id, { ...old, ...changes }, old.createdAt);

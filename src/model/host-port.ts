@@ -26,5 +26,13 @@ export function parseHostPort(text: string, defaultPort?: number): Parsed<HostPo
 /** `host:port`, an IPv6 address in brackets; the inverse of {@link parseHostPort}. */
 export const hostPortText = ({ host, port }: HostPort): string => (host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`);
 
-/** Without a zone; the URL parser of the platform judges. */
-export const isIpv6 = (text: string): boolean => /^[0-9a-f:.]*:[0-9a-f:.]*$/i.test(text) && URL.canParse(`http://[${text}]/`);
+/** RFC 4291 section 2.2, all three forms; without a zone. */
+export function isIpv6(text: string): boolean {
+  const halves = text.split("::");
+  const groups = halves.flatMap((half) => (half === "" ? [] : half.split(":")));
+  const v4 = parseIp(groups.at(-1) ?? "").ok && !text.endsWith("::");
+  const hex = v4 ? groups.slice(0, -1) : groups;
+  if (!text.includes(":") || !hex.every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return false;
+  const count = hex.length + (v4 ? 2 : 0);
+  return halves.length === 1 ? count === 8 : halves.length === 2 && count < 8;
+}

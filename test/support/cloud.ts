@@ -39,7 +39,7 @@ export async function startCloud({ args = "", apiPort = 0 }: CloudOptions = {}):
   clouds += 1;
   const caFile = `/run/cloud-${clouds}-ca.crt`;
   const words = `cloud --json --api-port ${apiPort} --ingress-port 0 --ca-file ${caFile} ${args}`.split(" ").filter((word) => word !== "");
-  const running = start("the local cloud", [binary, ...words]);
+  const running = start("the local cloud", [binary(), ...words]);
   const ready = await until("the local cloud is ready", () => JSON.parse(running.out()));
   const { apiUrl, ingress, apiKey } = ready;
   const control = async (method: string, path: string, body?: object) => await call(method, `${apiUrl}/_cloud${path}`, {}, body);

@@ -3,8 +3,13 @@ import { join } from "node:path";
 import type { ListItem, Status } from "../../src/control/protocol.ts";
 import { atEnd, keepLog, until } from "./story.ts";
 
-/** Where the machine of the stories (machine.ts) has the binary, for every user. */
-export const binary = "/run/bin/ngrokd";
+/** The binary, where the machine of the stories (machine.ts) has it for every user. */
+export function binary(): string {
+  const path = "/run/bin/ngrokd";
+  if (existsSync(path)) return path;
+  throw new Error(`There is no binary "${process.env.NGROKD_BINARY}": run \`make build\`, or name one in NGROKD_BINARY`);
+}
+
 export const defaultSocket = "/var/run/ngrokd.sock";
 export const defaultConfig = "/etc/ngrokd/config.yml";
 
@@ -28,7 +33,7 @@ export interface RunOptions {
 
 /** Runs `ngrokd WORDS…` to its end, as a shell would: words are parted by spaces, nothing of the tests' own environment counts. */
 export async function ngrokd(words: string, options: RunOptions = {}): Promise<Ran> {
-  return await run([checkedBinary(), ...words.split(" ").filter((word) => word !== "")], options);
+  return await run([binary(), ...words.split(" ").filter((word) => word !== "")], options);
 }
 
 /** Runs a program to its end. */
@@ -47,11 +52,6 @@ export async function run(command: readonly string[], { stdin = "", env = {}, as
 }
 
 const plainEnv = (): Record<string, string> => ({ PATH: process.env.PATH ?? "", HOME: "/root", TERM: "xterm" });
-
-function checkedBinary(): string {
-  if (!existsSync(binary)) throw new Error(`There is no binary "${process.env.NGROKD_BINARY}": run \`make build\`, or name one in NGROKD_BINARY`);
-  return binary;
-}
 
 /** A process that stays: the daemon, the local cloud, the demo. */
 export interface Running {
@@ -127,7 +127,7 @@ export interface Daemon extends Running {
 /** Starts the daemon and waits until its socket answers. */
 export async function serve({ args = "", socket = defaultSocket, deno = false, ...options }: ServeOptions = {}): Promise<Daemon> {
   const root = join(import.meta.dirname, "..", "..");
-  const program = deno ? [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts")] : [checkedBinary()];
+  const program = deno ? [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts")] : [binary()];
   const running = start("the daemon", [...program, "serve", ...args.split(" ").filter((word) => word !== "")], options);
   let ended = false;
   void running.exited.then(() => {

@@ -3,7 +3,7 @@ import { atEnd } from "./story.ts";
 
 /** The address that this machine's resolver has for a name, from /etc/hosts; undefined where it knows none. Nothing is cached. */
 export async function resolve(name: string): Promise<string | undefined> {
-  const child = Bun.spawn(["getent", "ahostsv4", name], { stdout: "pipe", stderr: "ignore" });
+  const child = Bun.spawn(["getent", "hosts", name], { stdout: "pipe", stderr: "ignore" });
   const text = await child.stdout.text();
   return text === "" ? undefined : text.split(/\s/)[0];
 }

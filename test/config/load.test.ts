@@ -1,0 +1,247 @@
+import { describe, expect, test } from "bun:test";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { inspectConfig, type LoadOptions, loadConfig } from "../../src/config/load.ts";
+import { configPath, findSocketPath } from "../../src/config/paths.ts";
+import { needsRoot } from "../../src/config/problem.ts";
+import { defaultConfig } from "../../src/config/schema.ts";
+import { secretInWords, showConfig } from "../../src/config/show.ts";
+import { fileError } from "../../src/files/atomic.ts";
+import { fileOfTheGoProgram, ownFolder } from "./support.ts";
+
+const folder = ownFolder();
+let files = 0;
+function fileWith(text: string | Uint8Array, mode = 0o600): string {
+  const path = join(folder, `${++files}.yml`);
+  writeFileSync(path, text);
+  chmodSync(path, mode);
+  return path;
+}
+const failure = (options: LoadOptions) => loadConfig(options).catch((error: unknown) => error);
+
+describe("loadConfig", () => {
+  test("takes each value from the first of flag, environment, file, default", async () => {
+    const file = fileWith("api: {key: key-of-the-file}\nserver: {socket_path: /file.sock, log_level: debug}\n");
+    const env = { NGROK_API_KEY: "key-of-the-environment\n", NGROKD_SOCKET: "/environment.sock" };
+    const flags = { "server.socket_path": "/flag.sock", "server.log_level": undefined };
+    const all = await loadConfig({ file, env, flags });
+    expect(all.config).toEqual({
+      ...defaultConfig,
+      api: { ...defaultConfig.api, key: "key-of-the-environment" },
+      server: { ...defaultConfig.server, socket_path: "/flag.sock", log_level: "debug" },
+    });
+    expect(all.origins).toMatchObject({
+      "api.key": "environment NGROK_API_KEY",
+      "api.url": "default",
+      "server.socket_path": "flag",
+      "server.log_level": "file",
+      ingressEndpoint: "default",
+    });
+    const noFlag = await loadConfig({ file, env });
+    expect([noFlag.config.server.socket_path, noFlag.origins["server.socket_path"]]).toEqual([
+      "/environment.sock",
+      "environment NGROKD_SOCKET",
+    ]);
+    const alone = await loadConfig({ file, env: { NGROK_API_KEY: "", NGROKD_SOCKET: "" } });
+    expect([alone.config.api.key, alone.config.server.socket_path, alone.origins["api.key"]]).toEqual([
+      "key-of-the-file",
+      "/file.sock",
+      "file",
+    ]);
+  });
+
+  test("has a file from --config, or from NGROKD_CONFIG, and the hosts file from NGROKD_HOSTS_PATH", async () => {
+    const [one, two] = [fileWith("net: {start_port: 1}\n"), fileWith("net: {start_port: 2}\n")];
+    const env = { NGROKD_CONFIG: two, NGROKD_HOSTS_PATH: "some/hosts" };
+    const flag = await loadConfig({ file: one, env });
+    const named = await loadConfig({ env });
+    expect([flag.path, flag.config.net.start_port, flag.exists, flag.hostsPath]).toEqual([one, 1, true, resolve("some/hosts")]);
+    expect([named.path, named.config.net.start_port]).toEqual([two, 2]);
+    expect((await loadConfig({ file: one, env: { NGROKD_HOSTS_PATH: "" } })).hostsPath).toBe("/etc/hosts");
+  });
+
+  test("takes sockets named on the command line relative to the folder it is typed in", async () => {
+    const { config } = await loadConfig({ file: fileWith(""), env: {}, flags: { "server.socket_path": "./n.sock" } });
+    expect(config.server.socket_path).toBe(resolve("n.sock"));
+  });
+
+  test("loads the Go program's file with a warning about nothing", async () => {
+    const { config, origins, warnings } = await loadConfig({ file: fileWith(fileOfTheGoProgram, 0o644), env: {} });
+    expect([config.net.subnet, origins["net.subnet"], origins["api.key"], warnings]).toEqual(["10.107.0.0/16", "file", "default", []]);
+  });
+
+  test("lists every problem of file, environment and flags in one error", async () => {
+    const file = fileWith("server: {health_port: -1}\nnet:\n  subnet: here\nnonsense: 1\n");
+    const error = await failure({ file, env: { NGROK_API_KEY: "two words" }, flags: { "server.log_level": "loud" } });
+    expect(error).toMatchObject({
+      code: "config",
+      message: `Cannot use the configuration "${file}":
+  ${file}:1:23: server.health_port is -1; allowed: a whole number, 0 to 65535
+  ${file}:3:11: net.subnet is "here"; allowed: an IPv4 subnet of /8 to /30, such as 127.0.0.0/8 or 127.7.0.0/16
+  environment NGROK_API_KEY: api.key is a text of 9 characters (not shown); allowed: 8 to 512 characters, none of them a space
+  flag: server.log_level is "loud"; allowed: debug, info, warn or error`,
+      hint: `correct it with \`ngrokd config edit --config ${file}\`, then run \`ngrokd config check --config ${file}\``,
+    });
+    expect((error as { details: { problems: unknown[] } }).details.problems[0]).toEqual({
+      kind: "wrong-value",
+      source: file,
+      line: 1,
+      column: 23,
+      key: "server.health_port",
+      message: "server.health_port is -1; allowed: a whole number, 0 to 65535",
+    });
+  });
+
+  test("does not send people to the file where the environment is wrong", async () => {
+    expect(await failure({ file: fileWith(""), env: { NGROKD_SOCKET: `/${"s".repeat(200)}` } })).toMatchObject({
+      code: "config",
+      hint: "correct what is named above, or leave it out",
+    });
+  });
+
+  test("shows twenty problems and counts the rest", async () => {
+    const file = fileWith(`bound_endpoints:\n  selectors:\n${'  - ""\n'.repeat(25)}`);
+    expect(await failure({ file, env: {} })).toMatchObject({ message: expect.stringMatching(/selectors\[20\] is .*\n {2}and 5 more$/s) });
+  });
+
+  test("starts with unknown keys, and warns", async () => {
+    const { warnings } = await loadConfig({ file: fileWith("server: {log_levle: info}\n"), env: {} });
+    expect(warnings).toMatchObject([{ kind: "unknown-key", line: 1, column: 10, key: "server.log_levle" }]);
+  });
+
+  test("warns of a file that holds a key and is open to everybody", async () => {
+    const text = "api: {key: key-of-the-file}\n";
+    const open = fileWith(text, 0o644);
+    const warning = {
+      kind: "open-mode",
+      source: open,
+      message: `every user of this machine can read the API key in it; run \`chmod 600 ${open}\``,
+    };
+    expect((await loadConfig({ file: open, env: {} })).warnings as unknown).toEqual([warning]);
+    expect((await loadConfig({ file: fileWith(text, 0o640), env: {} })).warnings).toEqual([]);
+    expect((await loadConfig({ file: fileWith("api: {key: }\n", 0o644), env: {} })).warnings).toEqual([]);
+  });
+
+  test("wants a file that somebody named to be there", async () => {
+    const missing = join(folder, "missing.yml");
+    for (const options of [{ file: missing, env: {} }, { env: { NGROKD_CONFIG: missing } }]) {
+      expect(await failure(options)).toMatchObject({
+        code: "config",
+        message: `Cannot read the configuration "${missing}": there is no such file`,
+        hint: `\`ngrokd config init --config ${missing}\` writes one with every setting explained`,
+      });
+    }
+  });
+
+  test("refuses what is no text file", async () => {
+    const tooLarge = fileWith(`# ${"x".repeat(1024 * 1024)}`);
+    const largest = fileWith(`# ${"x".repeat(1024 * 1024 - 2)}`);
+    const latin1 = fileWith(new Uint8Array([0x23, 0x20, 0xfc, 0x0a]));
+    mkdirSync(join(folder, "a-folder"));
+    expect(await failure({ file: tooLarge, env: {} })).toMatchObject({
+      code: "config",
+      message: expect.stringMatching(/larger than 1 MiB$/),
+    });
+    expect((await loadConfig({ file: largest, env: {} })).config).toEqual(defaultConfig);
+    expect(await failure({ file: latin1, env: {} })).toMatchObject({ code: "config", message: expect.stringMatching(/not UTF-8 text$/) });
+    expect(await failure({ file: join(folder, "a-folder"), env: {} })).toMatchObject({
+      code: "state",
+      message: expect.stringMatching(/it is a folder$/),
+    });
+  });
+
+  test("says that root can read what this user cannot", () => {
+    const denied = fileError("Cannot read it", Object.assign(new Error("EACCES"), { code: "EACCES" }));
+    expect(() => needsRoot(denied)).toThrow(
+      expect.objectContaining({ code: "permission", message: "Cannot read it: permission denied", hint: expect.stringContaining("sudo") }),
+    );
+    const other = new Error("something else");
+    expect(() => needsRoot(other)).toThrow(other);
+  });
+});
+
+describe("inspectConfig", () => {
+  test("answers problems instead of throwing them", async () => {
+    const file = fileWith("server: {health_port: -1, x: 1}\n");
+    expect(await inspectConfig({ file, env: {} })).toMatchObject({
+      path: file,
+      exists: true,
+      problems: [{ kind: "wrong-value" }],
+      warnings: [{ kind: "unknown-key" }],
+      loaded: undefined,
+    });
+  });
+});
+
+describe("configPath", () => {
+  test("takes the flag, then the variable, then the default", () => {
+    expect(configPath("a.yml", { NGROKD_CONFIG: "/b.yml" })).toEqual({ path: resolve("a.yml"), origin: "flag" });
+    expect(configPath(undefined, { NGROKD_CONFIG: "/b.yml" })).toEqual({ path: "/b.yml", origin: "environment NGROKD_CONFIG" });
+    expect(configPath("", { NGROKD_CONFIG: "" })).toEqual({ path: "/etc/ngrokd/config.yml", origin: "default" });
+  });
+});
+
+describe("findSocketPath", () => {
+  const find = (text: string | undefined, rest: { flag?: string; env?: Record<string, string> } = {}) =>
+    findSocketPath({ env: {}, ...rest, ...(text === undefined ? {} : { config: fileWith(text) }) });
+
+  test("takes the flag, then the variable, then the file, then the default", async () => {
+    const text = "server:\n  socket_path: /file.sock\n";
+    expect(await find(text, { flag: "f.sock", env: { NGROKD_SOCKET: "/env.sock" } })).toBe(resolve("f.sock"));
+    expect(await find(text, { flag: "", env: { NGROKD_SOCKET: "/env.sock" } })).toBe("/env.sock");
+    expect(await find(text, { env: { NGROKD_SOCKET: "" } })).toBe("/file.sock");
+    expect(await find("server: {log_level: info}\n")).toBe("/var/run/ngrokd.sock");
+  });
+
+  test("goes on with the default where the file says nothing that can be used", async () => {
+    for (const text of [
+      "",
+      "server: {socket_path: relative}",
+      "server: [socket_path]",
+      "socket_path: /x",
+      "server: {socket_path: [",
+      "- socket_path",
+      "&a [*a] # socket_path",
+    ]) {
+      expect(await find(text)).toBe("/var/run/ngrokd.sock");
+    }
+  });
+
+  test("finds what the daemon finds", async () => {
+    for (const text of [
+      fileOfTheGoProgram,
+      "b: &b {socket_path: /merged.sock}\nserver: {<<: *b}\n",
+      '{"server": {"socket_path": "/json.sock"}}',
+    ]) {
+      const file = fileWith(text);
+      expect(await findSocketPath({ config: file, env: {} })).toBe((await loadConfig({ file, env: {} })).config.server.socket_path);
+    }
+  });
+
+  test("wants a file that was named to be there", async () => {
+    const missing = findSocketPath({ config: join(folder, "missing.yml"), env: {} });
+    expect(await missing.catch((error: unknown) => error)).toMatchObject({ code: "config" });
+  });
+});
+
+describe("showConfig", () => {
+  test("shows every value and where it is from, and no secret", async () => {
+    const key = "2cVr-0123456789-abcdefgh-tail";
+    const loaded = await loadConfig({ file: fileWith(`api: {key: ${key}}\nnet: {start_port: 7}\n`), env: {} });
+    const shown = showConfig(loaded);
+    expect(shown).toHaveLength(24);
+    expect(shown).toContainEqual({ key: "api.key", value: "set (ends in …tail)", origin: "file" });
+    expect(shown).toContainEqual({ key: "net.start_port", value: 7, origin: "file" });
+    expect(shown).toContainEqual({ key: "bound_endpoints.selectors", value: ["true"], origin: "default" });
+    expect(JSON.stringify(shown)).not.toContain("0123456789");
+  });
+
+  test.each([
+    ["", "not set"],
+    ["short-key", "set"],
+    ["x".repeat(20), "set"],
+    ["x".repeat(17) + "tail", "set (ends in …tail)"],
+  ])("says of the secret %j: %s", (secret, words) => {
+    expect(secretInWords(secret)).toBe(words);
+  });
+});

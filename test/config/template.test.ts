@@ -1,0 +1,74 @@
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { readConfigText } from "../../src/config/read.ts";
+import { referencePage } from "../../src/config/reference.ts";
+import { configSchema, defaultConfig, settings, valueAt } from "../../src/config/schema.ts";
+import { configTemplate } from "../../src/config/template.ts";
+
+const configOf = (text: string) => {
+  const { values, problems, warnings } = readConfigText(text, "template");
+  expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
+  return configSchema.parse(values);
+};
+const settingLine = (name: string | undefined): RegExp => new RegExp(`^( *)# (${name}: .*)$`, "m");
+
+describe("configTemplate", () => {
+  test("is a right configuration with everything at its default", () => {
+    expect(configOf(configTemplate())).toEqual(defaultConfig);
+  });
+
+  test("still is when every setting is taken out of its comment", () => {
+    const all = settings.reduce((text, { path }) => text.replace(settingLine(path.at(-1)), "$1$2"), configTemplate());
+    expect(configOf(all)).toEqual(defaultConfig);
+    for (const { path } of settings) expect(all).toMatch(new RegExp(`^ *${path.at(-1)}: `, "m"));
+  });
+
+  test.each(settings.filter(({ secret }) => secret !== true).map(({ key }) => [key]))(
+    "lets %s alone be taken out of its comment, and changed",
+    (key) => {
+      const setting = settings.find((setting) => setting.key === key);
+      const other = { number: "7", boolean: "true", list: "['1.1.1.1:53']", map: "{a.b: virtual}", text: otherTexts[key] ?? "/other" }[
+        setting?.kind ?? "text"
+      ];
+      const text = configTemplate().replace(settingLine(setting?.path.at(-1)), `$1${setting?.path.at(-1)}: ${other}`);
+      const changed = settings.filter(({ path }) => !Bun.deepEquals(valueAt(configOf(text), path), valueAt(defaultConfig, path)));
+      expect(changed.map(({ key }) => key) as string[]).toEqual([key]);
+    },
+  );
+
+  test("fits a terminal", () => {
+    expect(
+      configTemplate()
+        .split("\n")
+        .filter((line) => line.length > 120),
+    ).toEqual([]);
+    expect(configTemplate()).not.toMatch(/[ \t]$/m);
+  });
+});
+
+const otherTexts: Readonly<Record<string, string>> = {
+  "api.url": "https://api.example.com",
+  ingressEndpoint: "ingress.example:1",
+  "server.log_level": "debug",
+  "server.log_format": "json",
+  "server.health_address": "0.0.0.0",
+  "net.subnet": "127.7.0.0/16",
+  "net.interface_name": "other0",
+  "net.listen_interface": "0.0.0.0",
+  "dns.listen": "127.0.0.2:53",
+};
+
+describe("docs/configuration.md", () => {
+  test("is what the schema says now; if not, run `npx bun src/config/reference.ts > docs/configuration.md`", () => {
+    expect(readFileSync(join(import.meta.dir, "../../docs/configuration.md"), "utf8")).toBe(referencePage());
+  });
+
+  test("has a row for every setting, with four cells", () => {
+    const rows = referencePage()
+      .split("\n")
+      .filter((line) => line.startsWith("| `") && !line.startsWith("| `NGROK"));
+    expect(rows).toHaveLength(settings.length);
+    for (const row of rows) expect(row.split(" | ")).toHaveLength(4);
+  });
+});

@@ -1,0 +1,159 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { createIngress, type Opened, upgrade } from "../../src/ingress/ingress.ts";
+import { isNgrokdError, NgrokdError } from "../../src/model/error.ts";
+import { bytes, ending, later, net, read, scripted } from "../support/conns.ts";
+import { accepted, fakeIngress, refused } from "../support/fake-ingress.ts";
+import { issue, rootCa } from "../support/pki.ts";
+
+const target = { host: "hello.demo", port: 80 };
+const patience = (): AbortSignal => new AbortController().signal;
+
+describe("upgrade", () => {
+  test("finds the answer and the stream's first bytes in any cut of what arrives", async () => {
+    const cuts = fc.array(fc.nat({ max: 80 }), { maxLength: 6 });
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 40 }), cuts, fc.boolean(), async (stream, cuts, promises) => {
+        const all = Buffer.concat([accepted(["mind the gap"]), stream]);
+        const at = [0, ...cuts.map((cut) => Math.min(cut, all.length)), all.length].sort((a, b) => a - b);
+        const chunks = at
+          .slice(1)
+          .map((end, i) => all.subarray(at[i], end))
+          .filter(({ length }) => length > 0);
+        const conn = scripted(chunks, { then: "FIN", promises });
+        const { kind, first, notices } = (await upgrade(conn, target, patience())) as Extract<Opened, { kind: "accepted" }>;
+        expect([kind, notices, conn.fate]).toEqual(["accepted", ["mind the gap"], "open"]);
+        // What was not needed for the answer is still to be read.
+        const rest = [first];
+        for (let chunk = await conn.read(); chunk !== null; chunk = await conn.read()) rest.push(chunk);
+        expect(Buffer.concat(rest).equals(stream)).toBe(true);
+      }),
+    );
+  });
+
+  test("sends one request and nothing else", async () => {
+    const conn = scripted([accepted()], { then: "silence" });
+    await upgrade(conn, target, patience());
+    expect(conn.written.map((chunk) => Buffer.from(chunk).toString("hex"))).toEqual([
+      `0e000a0a${Buffer.from("hello.demo").toString("hex")}1050`,
+    ]);
+  });
+
+  test("answers a refusal as a value, and lets go of the connection", async () => {
+    const conn = scripted([refused("ERR_NGROK_3200", "offline")], { then: "silence" });
+    const opened = await upgrade(conn, target, patience());
+    expect(opened).toEqual({ kind: "refused", code: "ERR_NGROK_3200", message: "offline", notices: [] });
+    expect(conn.fate).toBe("closed");
+  });
+
+  test.each([
+    ["nothing", [], "tls", /closed the connection without an answer; it usually means that it does not know this client certificate/],
+    ["half a length", [Buffer.of(9)], "tls", /closed the connection without an answer/],
+    ["half an answer", [Buffer.of(9, 0, 1)], "protocol", /closed in the middle of its answer/],
+    [
+      "an answer that says neither",
+      [Buffer.of(0, 0)],
+      "protocol",
+      /answered nonsense for "hello.demo": the answer neither accepts nor refuses/,
+    ],
+    ["an answer that is no protobuf", [Buffer.of(2, 0, 0xff, 0xff)], "protocol", /answered nonsense for "hello.demo": its 2 bytes/],
+  ] as const)("rejects where the ingress sends %s and closes", async (_name, chunks, code, message) => {
+    const conn = scripted(chunks, { then: "FIN" });
+    const error = await failure(upgrade(conn, target, patience()));
+    expect([error.code, conn.fate]).toEqual([code, "aborted"]);
+    expect(error.message).toMatch(message);
+  });
+
+  test.each([
+    ["tls", "The ingress refused our client certificate: no"],
+    ["aborted", "The ingress reset the connection before it had answered"],
+  ] as const)("tells what a connection that breaks by %s before the answer means", async (code, message) => {
+    const conn = Object.assign(scripted([], { then: "FIN" }), {
+      read: () => Promise.reject(new NgrokdError(code, "no", { details: { a: 1 } })),
+    });
+    const error = await failure(upgrade(conn, target, patience()));
+    expect([error.code, error.message, error.details, conn.fate]).toEqual([code, message, { a: 1 }, "aborted"]);
+    expect(error.hint).toMatch(/see `ngrokd status`$/);
+  });
+
+  test("gives up with the signal's reason, before and while it waits", async () => {
+    const conn = scripted([], { then: "silence" });
+    const late = new AbortController();
+    const waiting = failure(upgrade(conn, target, late.signal));
+    late.abort(new Error("too late"));
+    expect([(await waiting).message, conn.fate]).toEqual(["too late", "aborted"]);
+
+    const untouched = scripted([accepted()], { then: "silence" });
+    expect((await failure(upgrade(untouched, target, AbortSignal.abort(new Error("never mind"))))).message).toBe("never mind");
+    expect([untouched.written.length, untouched.fate]).toEqual([0, "aborted"] as never);
+  });
+});
+
+describe("createIngress, over real TLS", () => {
+  test("asks for host and port and carries the stream", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(Buffer.concat([accepted(), bytes("welcome ")]));
+      await conn.write(bytes(await read(conn)));
+      conn.close();
+    });
+    const opened = await createIngress(net, () => ingress.settings).open(target, patience());
+    if (opened.kind !== "accepted") throw new Error(opened.message);
+    await opened.conn.write(bytes("and back"));
+    opened.conn.closeWrite();
+    expect(Buffer.from(opened.first).toString() + (await read(opened.conn))).toBe("welcome and back");
+    expect(ingress.requests).toEqual([target]);
+  });
+
+  test("looks at its settings anew for every connection", async () => {
+    await using ingress = await fakeIngress((conn) => conn.write(accepted()));
+    const { ca: right, ...rest } = ingress.settings;
+    const wrong = [(await rootCa("Another")).cert];
+    const cas = [wrong, right];
+    const { open } = createIngress(net, () => ({ ...rest, ca: cas.shift() ?? [] }));
+    const error = await failure(open(target, patience()));
+    expect([error.code, error.details.reason, ingress.requests.length]).toEqual(["tls", "SELF_SIGNED_CERT_IN_CHAIN", 0]);
+    const opened = await open(target, patience());
+    expect(opened.kind).toBe("accepted");
+    if (opened.kind === "accepted") opened.conn.abort();
+  });
+
+  test("says that it is our certificate where the ingress refuses that", async () => {
+    await using ingress = await fakeIngress(() => undefined);
+    const foreign = await issue(await rootCa("Another"), "operator", { usage: ["client"] });
+    const error = await failure(createIngress(net, () => ({ ...ingress.settings, ...foreign })).open(target, patience()));
+    // Which of the three depends on how the server's TLS hangs up.
+    expect(error.message).toMatch(
+      /^The ingress (?:refused our client certificate: |closed the connection without an answer|reset the connection)/,
+    );
+    expect(error.hint).toMatch(/see `ngrokd status`$/);
+  });
+
+  test("closes the socket at the deadline, so that the ingress sees it go", async () => {
+    const seen = Promise.withResolvers<string>();
+    await using ingress = await fakeIngress((conn) => ending(conn).then(seen.resolve));
+    const error = await failure(createIngress(net, () => ingress.settings).open(target, AbortSignal.timeout(50)));
+    expect(error.name).toBe("TimeoutError");
+    expect(await seen.promise).toBe("aborted");
+  });
+
+  test("passes on what its settings throw, and what a dial meets", async () => {
+    const cannot = createIngress(net, () => {
+      throw new Error("not registered");
+    });
+    expect((await failure(cannot.open(target, patience()))).message).toBe("not registered");
+    await using ingress = await fakeIngress(() => undefined);
+    const { settings } = ingress;
+    await ingress[Symbol.asyncDispose]();
+    await later(1);
+    expect((await failure(createIngress(net, () => settings).open(target, patience()))).code).toBe("network");
+  });
+});
+
+async function failure(work: Promise<unknown>): Promise<NgrokdError> {
+  const error = await work.then(
+    () => new Error("it worked"),
+    (error: unknown) => error,
+  );
+  // Those of the signal are whatever the caller chose.
+  return isNgrokdError(error) ? error : (error as NgrokdError);
+}

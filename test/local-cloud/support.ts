@@ -1,0 +1,195 @@
+import { afterEach } from "bun:test";
+import { createServer, type Socket } from "node:net";
+import { connect, type TLSSocket } from "node:tls";
+import { createCsr, createKey } from "../../src/cloud/certificate.ts";
+import { createFrameReader, decodeConnResponse, encodeConnRequest, type Reply } from "../../src/ingress/frame.ts";
+import { type LocalCloud, type LocalCloudOptions, startLocalCloud } from "../../src/local-cloud/cloud.ts";
+import { type Fault, parseFault } from "../../src/local-cloud/faults.ts";
+import type { Parsed } from "../../src/model/parsed.ts";
+import { bunNet } from "../../src/net/bun.ts";
+
+const undo: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+});
+
+/** Undone after the test. */
+export async function startCloud(options: Partial<LocalCloudOptions> = {}): Promise<LocalCloud> {
+  const anywhere = { host: "127.0.0.1", port: 0 };
+  const cloud = await startLocalCloud({ net: bunNet, api: anywhere, ingress: anywhere, ...options });
+  undo.push(cloud.close);
+  return cloud;
+}
+
+export function misbehave(cloud: LocalCloud, ...specs: string[]): void {
+  for (const spec of specs) {
+    const { fault, times } = value(parseFault(spec)) as { fault: Fault; times: number | undefined };
+    cloud.faults.set(fault, times);
+  }
+}
+
+export function value<T>(read: Parsed<T>): T {
+  if (!read.ok) throw new Error(read.reason);
+  return read.value;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the API answered, which the test then looks at
+  readonly json: any;
+}
+
+/** A request as a good client makes it; headers set to "" are left out. `path` may be a whole URL. */
+export async function ask(
+  cloud: LocalCloud,
+  method: string,
+  path: string,
+  { body, headers = {} }: { body?: unknown; headers?: Record<string, string> } = {},
+): Promise<Answer> {
+  const all = {
+    authorization: `Bearer ${cloud.apiKey}`,
+    "ngrok-version": "2",
+    ...(body === undefined ? {} : { "content-type": "application/json" }),
+    ...headers,
+  };
+  const response = await fetch(new URL(path, cloud.apiUrl), {
+    method,
+    headers: Object.fromEntries(Object.entries(all).filter(([, text]) => text !== "")),
+    ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, text, json: text.startsWith("{") ? JSON.parse(text) : undefined };
+}
+
+export interface Identity {
+  readonly id: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** Registers an operator as the daemon does. */
+export async function register(cloud: LocalCloud): Promise<Identity> {
+  const key = await createKey();
+  const body = { enabled_features: ["bindings"], binding: { endpoint_selectors: ["true"], csr: await createCsr(key) } };
+  const { status, json, text } = await ask(cloud, "POST", "/kubernetes_operators", { body });
+  if (status !== 201) throw new Error(`registration answered ${status}: ${text}`);
+  return { id: json.id, cert: json.binding.cert.cert, key };
+}
+
+/** A raw client of the ingress on node:tls, which knows nothing of the seam. */
+export interface RawClient {
+  readonly socket: TLSSocket;
+  write(bytes: Uint8Array | string): void;
+  /** Our half is finished. */
+  end(): void;
+  /** The next bytes, as they come from the socket; undefined at the end. Rejects where the connection breaks. */
+  read(): Promise<Buffer | undefined>;
+  /** Everything up to the end. */
+  rest(): Promise<string>;
+}
+
+/** Trusts the intermediate alone, as clients trust what ngrok publishes. Rejects where the handshake fails. */
+export function dialIngress(
+  cloud: LocalCloud,
+  identity: { cert: string; key: string } | undefined,
+  ca = cloud.intermediatePem,
+): Promise<RawClient> {
+  const [host, port] = cloud.ingressAddress.split(":");
+  const own = identity === undefined ? {} : { cert: identity.cert, key: identity.key };
+  const trust = { ca, allowPartialTrustChain: true };
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port: Number(port), ...trust, ...own, allowHalfOpen: true }, () => resolve(rawClient(socket)));
+    socket.once("error", reject);
+    socket.once("close", () => reject(new Error("closed in the handshake")));
+    undo.push(() => socket.destroy());
+  });
+}
+
+function rawClient(socket: TLSSocket): RawClient {
+  const arrived: Buffer[] = [];
+  let end: Error | "end" | undefined;
+  let wake = (): void => {};
+  const finish = (how: Error | "end"): void => {
+    end ??= how;
+    wake();
+  };
+  socket.on("data", (bytes: Buffer) => {
+    arrived.push(bytes);
+    wake();
+  });
+  socket.on("end", () => finish("end"));
+  socket.on("error", finish);
+  socket.on("close", () => finish("end"));
+  const client: RawClient = {
+    socket,
+    write: (bytes) => void socket.write(bytes),
+    end: () => void socket.end(),
+    async read() {
+      while (arrived.length === 0 && end === undefined) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+      const bytes = arrived.shift();
+      if (bytes === undefined && end instanceof Error) throw end;
+      return bytes;
+    },
+    async rest() {
+      const all: Buffer[] = [];
+      for (let bytes = await client.read(); bytes !== undefined; bytes = await client.read()) all.push(bytes);
+      return Buffer.concat(all).toString();
+    },
+  };
+  return client;
+}
+
+export interface Asked extends RawClient {
+  readonly reply: Parsed<Reply>;
+  /** What came in the same read as the end of the answer. */
+  readonly first: string;
+  /** The reads that the answer took. */
+  readonly reads: number;
+}
+
+/** Dials, asks for an endpoint and reads the answer; `early` is sent in one write with the request. */
+export async function open(cloud: LocalCloud, identity: Identity, host: string, port: number, early = ""): Promise<Asked> {
+  const client = await dialIngress(cloud, identity);
+  client.write(Buffer.concat([encodeConnRequest({ host, port }), Buffer.from(early)]));
+  const feed = createFrameReader();
+  for (let reads = 1; ; reads += 1) {
+    const bytes = await client.read();
+    if (bytes === undefined) throw new Error(`closed after ${reads - 1} reads without a whole answer`);
+    const split = feed(bytes);
+    if (split.kind === "frame")
+      return { ...client, reply: decodeConnResponse(split.payload), first: Buffer.from(split.rest).toString(), reads };
+  }
+}
+
+/** A service on loopback that `serve` gets each connection of; answers `host:port`. */
+export async function upstream(serve: (socket: Socket) => unknown): Promise<string> {
+  const open = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    open.add(socket.on("error", () => socket.destroy()));
+    serve(socket);
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  undo.push(() => {
+    for (const socket of open) socket.destroy();
+    server.close();
+  });
+  const address = server.address();
+  return typeof address === "object" && address !== null ? `127.0.0.1:${address.port}` : "";
+}
+
+export const echo = (): Promise<string> => upstream((socket) => socket.pipe(socket));
+
+/** Waits for something that happens by itself soon. */
+export async function until(what: string, probe: () => boolean): Promise<void> {
+  const deadline = performance.now() + 5000;
+  while (!probe()) {
+    if (performance.now() > deadline) throw new Error(`waited 5 s in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

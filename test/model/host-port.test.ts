@@ -1,0 +1,64 @@
+import { describe, expect, test } from "bun:test";
+import { isIPv6 } from "node:net";
+import fc from "fast-check";
+import { hostPortText, isIpv6, parseHostPort } from "../../src/model/host-port.ts";
+
+describe("parseHostPort", () => {
+  test.each([
+    ["ingress.example:443", { host: "ingress.example", port: 443 }],
+    ["Ingress.Example", { host: "ingress.example", port: 7 }],
+    ["127.0.0.1:65535", { host: "127.0.0.1", port: 65_535 }],
+    ["localhost:1", { host: "localhost", port: 1 }],
+    ["[::1]:8443", { host: "::1", port: 8443 }],
+    ["[2001:db8::1]", { host: "2001:db8::1", port: 7 }],
+  ])("reads %s, with 7 for the port that is not named", (text, value) => {
+    expect(parseHostPort(text, 7)).toEqual({ ok: true, value });
+    expect(parseHostPort(hostPortText(value))).toEqual({ ok: true, value });
+  });
+
+  test.each([
+    "",
+    ":1",
+    "a:",
+    "a:0",
+    "a:65536",
+    "a:1:2",
+    "a:+1",
+    "a: 1",
+    "::1",
+    "[::1",
+    "[::1]1",
+    "[a]:1",
+    "[]:1",
+    "a b:1",
+    "a\n:1",
+    "-a:1",
+    "256.1.1.1:1",
+  ])("refuses %j", (text) => {
+    expect(parseHostPort(text, 7).ok).toBe(false);
+  });
+
+  test("wants a port where there is no default", () => {
+    expect(parseHostPort("a.b")).toEqual({ ok: false, reason: '"a.b" names no port' });
+  });
+
+  test("answers any text, and what it reads it reads again the same", () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string({ unit: "binary" }), fc.stringMatching(/^[\w.:[\]-]{0,12}$/)), (text) => {
+        const first = parseHostPort(text, 443);
+        if (first.ok) expect(parseHostPort(hostPortText(first.value))).toEqual(first);
+        else expect(first.reason).not.toContain("\n");
+      }),
+    );
+  });
+
+  test("knows an IPv6 address as the platform does", () => {
+    const piece = fc.constantFrom(":", "::", "0", "ffff", "1:2", "fffff", "g", "1.2.3.4", "1:2:3:4:5:6:7");
+    const almost = fc.array(piece, { maxLength: 9 }).map((pieces) => pieces.join(""));
+    fc.assert(
+      fc.property(fc.oneof(fc.ipV6(), almost), (text) => expect([text, isIpv6(text)]).toEqual([text, isIPv6(text)])),
+      { numRuns: 500 },
+    );
+    expect(["1", ":", ":::", "1.2.3.4", "::1%lo", "[::1]", "::1]/x[", ""].filter(isIpv6)).toEqual([]);
+  });
+});

@@ -1,0 +1,133 @@
+import { beforeAll, expect, test } from "bun:test";
+import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
+import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { stories, until } from "../support/story.ts";
+import { resolve } from "../support/tcp.ts";
+import { page } from "../support/web.ts";
+
+const works = async (): Promise<boolean> => (await run(["curl", "-sS", "http://hello.demo/"])).out === "hello";
+
+stories("ngrok's API has a bad day", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+
+  beforeAll(async () => {
+    ({ cloud, daemon } = await registered());
+    await cloud.add("http://hello.demo", page("hello").address);
+    await daemon.becomes("hello.demo", "listening");
+  });
+
+  const bad: readonly [fault: string, reason: RegExp][] = [
+    ["401", /API answered 401: The local cloud was told to answer 401 \(ERR_NGROK_203, operation op_\w+\)/],
+    ["429=1", /API answered 429/],
+    ["500", /API answered 500/],
+    ["html", /API answered 502 with an HTML page/],
+    ["empty", /empty body/],
+    ["drop", /./],
+    ["foreign-page", /./],
+  ];
+
+  test.each(bad)("%s: the daemon is degraded and says why, what runs goes on, and it recovers by itself", async (fault, reason) => {
+    await cloud.break(fault);
+    const status = await until("the daemon is degraded", async () => {
+      const now = await daemon.status();
+      return now.phase === "degraded" && now;
+    });
+    expect(status.reason).toMatch(reason);
+    expect(status.last_poll).toMatchObject({ ok: false, reason: status.reason });
+    expect(await works()).toBe(true);
+    expect(await daemon.endpoint("hello.demo")).toMatchObject({ state: "listening" });
+    expect((await ngrokd("health")).code).toBe(1);
+    await cloud.mend();
+    await until("the daemon serves again", async () => (await daemon.status()).phase === "serving", { within: 20_000 });
+    expect(await daemon.status()).toMatchObject({ reason: "", hint: "", last_poll: { ok: true, reason: "" } });
+  });
+
+  test("`ngrokd refresh` during a fault fails with the reason and the hint", async () => {
+    await cloud.break("401");
+    const { code, err } = await ngrokd("refresh");
+    expect(code).toBe(1);
+    expect(err).toMatch(/^error: The poll failed: .*ERR_NGROK_203/);
+    expect(err).toMatch(/\nhint: {2}.*set-api-key/);
+    await cloud.mend();
+    expect((await ngrokd("refresh")).code).toBe(0);
+  });
+
+  test("Retry-After is respected: no call before it has passed", async () => {
+    await cloud.break("429=3");
+    expect((await ngrokd("refresh")).code).toBe(1);
+    const refused = performance.now();
+    await cloud.mend();
+    await until("the daemon serves again", async () => (await daemon.status()).phase === "serving");
+    expect(performance.now() - refused).toBeGreaterThan(2500);
+  });
+
+  test("a failure is told once in the log, not at every poll", async () => {
+    const polls = daemon.lines().filter(({ message }) => message.includes("502 with an HTML page"));
+    expect(polls).toHaveLength(1);
+  });
+
+  test("a list that is empty once cuts nothing; seen twice it counts", async () => {
+    await cloud.break("short-page*1"); // A list of one, cut in half.
+    const { out } = await ngrokd("refresh");
+    expect(out).toContain("1 endpoint.");
+    expect(await works()).toBe(true);
+    expect(daemon.log()).toContain("looking again before any is retired");
+
+    await cloud.break("short-page");
+    expect((await ngrokd("refresh")).out).toContain("0 endpoints.");
+    expect(await resolve("hello.demo")).toBeUndefined();
+    await cloud.mend();
+    await daemon.becomes("hello.demo", "listening");
+  });
+
+  test("pages are followed to the last one", async () => {
+    const ids = await Promise.all(Array.from({ length: 7 }, (_, n) => cloud.add(`http://page-${n}.demo:8080`, "127.0.0.1:9")));
+    await until("all are listed", async () => (await daemon.list()).length === 8);
+    for (const id of ids) await cloud.remove(id);
+  });
+
+  test("an API that is gone leaves everything running, through a restart too, and is found again when it is back", async () => {
+    const apiPort = Number(new URL(cloud.apiUrl).port);
+    await cloud.stop("SIGKILL");
+    await until("the daemon has noticed", async () => (await daemon.status()).phase === "degraded");
+    expect(await daemon.endpoint("hello.demo")).toMatchObject({ state: "listening" });
+    expect(await resolve("hello.demo")).toBeDefined();
+
+    expect(await daemon.stop()).toBe(0);
+    daemon = await serve();
+    const status = await until("the first poll has failed", async () => {
+      const now = await daemon.status();
+      return now.last_poll !== null && now;
+    });
+    expect(status).toMatchObject({ registered: true, phase: "degraded", last_poll: { ok: false } });
+    expect(status.reason).toContain("refused");
+    expect(await resolve("hello.demo")).toBeUndefined();
+
+    // The stand-in forgets its operators with its end: this one answers, and does not know us.
+    cloud = await startCloud({ apiPort });
+    const stranger = await until("the new API has answered", async () => {
+      const { reason } = await daemon.status();
+      return !reason.includes("refused") && reason;
+    });
+    expect(stranger).not.toBe("");
+  });
+});
+
+stories("the API is down at boot, before the first registration", () => {
+  test("the daemon runs, says so, and registers once the API is there", async () => {
+    const first = await startCloud();
+    const apiPort = Number(new URL(first.apiUrl).port);
+    await first.stop();
+    writeConfig(configFor(first));
+    const daemon = await serve();
+    const status = await until("registration has failed", async () => {
+      const now = await daemon.status();
+      return now.registration === "failed" && now;
+    });
+    expect(status).toMatchObject({ registered: false, phase: "degraded" });
+    expect((await ngrokd("status")).out).toContain("failed");
+    await startCloud({ apiPort });
+    await until("it has registered", async () => (await daemon.status()).registered, { within: 20_000 });
+  });
+});

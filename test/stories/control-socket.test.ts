@@ -1,0 +1,182 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { appendFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createConnection } from "node:net";
+import { type Cloud, registered } from "../support/cloud.ts";
+import { askSocket, binary, type Daemon, defaultSocket, ngrokd, run, serve, tellSocket } from "../support/ngrokd.ts";
+import { atEnd, stories, until } from "../support/story.ts";
+import { page } from "../support/web.ts";
+
+stories("the control socket, as clients of the Go program use it", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+
+  beforeAll(async () => {
+    ({ cloud, daemon } = await registered());
+    await cloud.add("http://hello.demo", page("hello").address, { name: "hello" });
+    await daemon.becomes("hello.demo", "listening");
+  });
+
+  const stillAnswers = async (): Promise<void> => expect(await askSocket(defaultSocket, { command: "status" })).toMatchObject({ success: true });
+
+  test("status", async () => {
+    const [operator] = await cloud.operators();
+    expect(await askSocket(defaultSocket, '{"command":"status"}')).toMatchObject({
+      success: true,
+      data: { registered: true, operator_id: operator?.id, endpoint_count: 1, ingress_endpoint: cloud.ingress },
+    });
+  });
+
+  test("list", async () => {
+    const { success, data } = await askSocket(defaultSocket, '{"command":"list"}');
+    expect(success).toBe(true);
+    expect(data).toHaveLength(1);
+    expect(data[0]).toMatchObject({
+      hostname: "hello.demo",
+      ip: "127.0.0.2",
+      port: 80,
+      url: "http://hello.demo",
+      local_listener: true,
+      network_port: 0,
+      listen_interface: "virtual",
+    });
+    expect(data[0].id).toStartWith("ep_");
+  });
+
+  test("set-api-key with a wrong key and with none", async () => {
+    for (const args of [["wrong"], [""], [], null]) {
+      const { success, error } = await askSocket(defaultSocket, { command: "set-api-key", args });
+      expect([success, typeof error]).toEqual([false, "string"]);
+    }
+    expect((await daemon.status()).registered).toBe(true);
+  });
+
+  test("set-api-key with a right one", async () => {
+    const { success, data } = await askSocket(defaultSocket, { command: "set-api-key", args: [cloud.apiKey] });
+    expect([success, typeof data]).toEqual([true, "string"]);
+  });
+
+  test.each([
+    ["no JSON", "hello\n"],
+    ["half of it, and a line end", '{"command":\n'],
+    ["another value", "[1, 2]\n"],
+    ["no command", "{}"],
+    ["an unknown command", '{"command":"selfdestruct"}'],
+    ["a command that is a name of JavaScript's", '{"command":"__proto__"}'],
+    ["arguments of the wrong kind", '{"command":"list","args":[1]}'],
+    ["control characters", "\u0000\u0001\u0002\n"],
+  ])("nonsense (%s) gets an error that says what is wrong", async (_what, text) => {
+    const { success, error } = await askSocket(defaultSocket, text);
+    expect(success).toBe(false);
+    expect(error.length).toBeGreaterThan(10);
+    await stillAnswers();
+  });
+
+  test("a request of more than 64 KiB is refused", async () => {
+    const { success, error } = await askSocket(defaultSocket, `{"command":"${"x".repeat(70_000)}"}`);
+    expect([success, error]).toEqual([false, "The request is larger than 64 KiB"]);
+    await stillAnswers();
+  });
+
+  test("a client that never finishes its request is let go after 5 s, and holds up nobody", async () => {
+    const started = performance.now();
+    const slow = tellSocket(defaultSocket, '{"command":').catch(() => "");
+    await stillAnswers();
+    expect(await slow).toBe("");
+    expect(performance.now() - started).toBeWithin(4500, 8000);
+  });
+
+  test("clients that leave before the answer do no harm", async () => {
+    for (let i = 0; i < 20; i += 1) createConnection(defaultSocket, function (this: { destroy(): void }) { this.destroy(); }); // biome-ignore format: one line
+    await stillAnswers();
+  });
+
+  test("requests at the same time each get their own answer", async () => {
+    const replies = await Promise.all(Array.from({ length: 50 }, (_, i) => askSocket(defaultSocket, { command: i % 2 === 0 ? "status" : "list" })));
+    for (const [i, { data }] of replies.entries()) expect(Array.isArray(data)).toBe(i % 2 === 1);
+  });
+
+  test("the socket is for its owner and group alone", async () => {
+    const { mode, uid } = statSync(defaultSocket);
+    expect([(mode & 0o777).toString(8), uid]).toEqual(["660", 0]);
+    const { code, err } = await ngrokd("status", { as: "nobody" });
+    expect(code).toBe(5);
+    expect(err).toBe(
+      [
+        `error: Cannot use the control socket "${defaultSocket}": permission denied`,
+        'hint:  use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
+        "",
+      ].join("\n"),
+    );
+  });
+
+  test("a second daemon refuses with the first one's pid, exit code 6, and touches nothing", async () => {
+    const hosts = readFileSync("/etc/hosts", "utf8");
+    const second = await ngrokd("serve");
+    expect(second.code).toBe(6);
+    expect(second.err).toContain(`Another daemon (pid ${daemon.pid}) is already running on the control socket "${defaultSocket}"`);
+    expect(second.err).toContain("hint:  stop it first");
+    expect(readFileSync("/etc/hosts", "utf8")).toBe(hosts);
+    await stillAnswers();
+  });
+
+  test("a second daemon with a socket and a state of its own may run beside it", async () => {
+    const config = JSON.parse(readFileSync("/etc/ngrokd/config.yml", "utf8"));
+    config.server = { ...config.server, client_cert: "/run/story/tls.crt", client_key: "/run/story/tls.key", health_port: 0 };
+    writeFileSync("/run/second.yml", JSON.stringify(config));
+    writeFileSync("/run/second-hosts", "");
+    const second = await serve({
+      args: "--config /run/second.yml --socket /run/second.sock",
+      socket: "/run/second.sock",
+      env: { NGROKD_HOSTS_PATH: "/run/second-hosts" },
+    });
+    const { ip } = await second.becomes("hello.demo", "listening");
+    expect(ip).not.toBe((await daemon.becomes("hello.demo", "listening")).ip);
+    expect((await ngrokd("list --socket /run/second.sock --json")).json[0].ip).toBe(ip);
+    expect((await ngrokd("list --json", { env: { NGROKD_SOCKET: "/run/second.sock" } })).json[0].ip).toBe(ip);
+    expect(await second.stop()).toBe(0);
+  });
+});
+
+stories("the control socket's life", () => {
+  const leave = "/run/ngrokd.sock";
+
+  test("a socket that a dead daemon left behind is taken over", async () => {
+    const { daemon } = await registered();
+    await daemon.stop("SIGKILL");
+    expect(existsSync(leave)).toBe(true);
+    expect((await ngrokd("status")).code).toBe(4);
+    const next = await serve();
+    expect(next.log()).toContain("of a daemon that is gone");
+    expect(await next.stop()).toBe(0);
+  });
+
+  test("something that is no socket is never taken over", async () => {
+    writeFileSync(leave, "precious");
+    const { code, err } = await ngrokd("serve");
+    expect(code).toBe(1);
+    expect(err).toContain(`Cannot open the control socket "${defaultSocket}": something that is not a socket has this name`);
+    expect(readFileSync(leave, "utf8")).toBe("precious");
+    rmSync(leave);
+  });
+
+  test("where the machine has a group ngrokd, its members may use it", async () => {
+    const groups = readFileSync("/etc/group");
+    atEnd(() => writeFileSync("/etc/group", groups));
+    appendFileSync("/etc/group", "ngrokd:x:4242:\n");
+    const daemon = await serve();
+    expect(statSync(defaultSocket).gid).toBe(4242);
+    const asMember = ["setpriv", "--reuid=65534", "--regid=65534", "--groups=4242", binary(), "health", "--json"];
+    const { healthy } = (await run(asMember)).json;
+    expect(healthy).toBe(true);
+    expect((await ngrokd("health", { as: "nobody" })).code).toBe(5);
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test("without root the daemon says what root is for", async () => {
+    const { code, err } = await ngrokd("serve", { as: "nobody" });
+    expect(code).toBe(5);
+    expect(err).toContain("hint:  run the daemon as root, or name another path with --socket or `server.socket_path`");
+  });
+
+  afterAll(async () => await until("nothing is left in /run", () => !existsSync(leave)));
+});

@@ -1,0 +1,215 @@
+import { beforeAll, expect, test } from "bun:test";
+import { readFileSync, statSync } from "node:fs";
+import { createServer } from "node:net";
+import { type Cloud, registered } from "../support/cloud.ts";
+import { type Daemon, ngrokd, run, serve } from "../support/ngrokd.ts";
+import { foreignHosts, stories, until } from "../support/story.ts";
+import { dial, echo, resolve } from "../support/tcp.ts";
+import { page } from "../support/web.ts";
+
+const curl = async (url: string): Promise<string> => (await run(["curl", "-sS", "--max-time", "5", url])).out;
+
+stories("endpoints come, move and go while the daemon runs", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+  const [one, two] = [{ address: "" }, { address: "" }];
+
+  beforeAll(async () => {
+    ({ cloud, daemon } = await registered());
+    Object.assign(one, page("one"));
+    Object.assign(two, page("two"));
+  });
+
+  test("an endpoint that is added answers by name within a poll", async () => {
+    await cloud.add("http://shop.demo", one.address);
+    await daemon.becomes("shop.demo", "listening");
+    expect(await curl("http://shop.demo/")).toBe("one");
+  });
+
+  test("an endpoint that moves to another service goes on without a change here", async () => {
+    const id = (await daemon.becomes("shop.demo", "listening")).id;
+    await cloud.change(id, { upstream: two.address });
+    expect(await curl("http://shop.demo/")).toBe("two");
+  });
+
+  test("an endpoint that moves to another port, under the same id, moves its listener and keeps its address", async () => {
+    const { id, ip } = await daemon.becomes("shop.demo", "listening");
+    await cloud.change(id, { url: "http://shop.demo:8080" });
+    await until("it listens on 8080", async () => (await daemon.endpoint("shop.demo"))?.port === 8080);
+    expect(await curl("http://shop.demo:8080/")).toBe("two");
+    await expect(dial(ip, 80)).rejects.toThrow();
+    expect(await resolve("shop.demo")).toBe(ip);
+  });
+
+  test("an endpoint that gets another name loses the old one", async () => {
+    const { id } = await daemon.becomes("shop.demo", "listening");
+    await cloud.change(id, { url: "http://store.demo:8080" });
+    await daemon.becomes("store.demo", "listening");
+    await until("the old name is gone", async () => (await resolve("shop.demo")) === undefined);
+    expect(await curl("http://store.demo:8080/")).toBe("two");
+  });
+
+  test("a name has one address for all its ports", async () => {
+    await cloud.add("tcp://store.demo:7000", (await echo()).address);
+    const items = await until("both ports listen", async () => {
+      const found = (await daemon.list()).filter(({ hostname }) => hostname === "store.demo");
+      return found.length === 2 && found;
+    });
+    expect(new Set(items.map(({ ip }) => ip)).size).toBe(1);
+  });
+
+  test("endpoints with one URL are one listener, which lives as long as the last of them", async () => {
+    const first = await cloud.add("http://pool.demo", one.address);
+    const second = await cloud.add("http://pool.demo", two.address);
+    const item = await until("both are one", async () => {
+      const found = await daemon.endpoint("pool.demo");
+      return found?.ids.length === 2 && found;
+    });
+    expect([...item.ids].sort()).toEqual([first, second].sort());
+    expect(new Set([await curl("http://pool.demo/"), await curl("http://pool.demo/")])).toEqual(new Set(["one", "two"]));
+    await cloud.remove(first);
+    await until("one is left", async () => (await daemon.endpoint("pool.demo"))?.ids.length === 1);
+    expect(await curl("http://pool.demo/")).toBe("two");
+  });
+
+  test("an endpoint that is removed is gone from the list, the hosts file and its port", async () => {
+    const { id, ip } = await daemon.becomes("pool.demo", "listening");
+    await cloud.remove(id);
+    await daemon.becomes("pool.demo", "gone");
+    expect(await resolve("pool.demo")).toBeUndefined();
+    await expect(dial(ip, 80)).rejects.toThrow();
+  });
+
+  test("an endpoint that ngrok still lists as bound although it is deleted counts as gone", async () => {
+    const id = await cloud.add("http://stale.demo", one.address);
+    await daemon.becomes("stale.demo", "listening");
+    await cloud.remove(id, "lingers");
+    await daemon.becomes("stale.demo", "gone");
+    await cloud.remove(id);
+  });
+
+  test("a connection that runs when its endpoint goes may finish", async () => {
+    const id = await cloud.add("tcp://long.demo:7005", (await echo()).address);
+    await daemon.becomes("long.demo", "listening");
+    const client = await dial("long.demo", 7005);
+    await client.write("before ");
+    expect(await client.read(7)).toBe("before ");
+    await cloud.remove(id);
+    await daemon.becomes("long.demo", "draining");
+    expect((await daemon.status()).endpoints.draining).toBe(1);
+    await client.write("after");
+    client.end();
+    expect(await client.rest()).toBe("after");
+    await daemon.becomes("long.demo", "gone");
+  });
+
+  test("an endpoint that comes back has the address that it had", async () => {
+    const id = await cloud.add("http://comet.demo", one.address);
+    const { ip } = await daemon.becomes("comet.demo", "listening");
+    await cloud.remove(id);
+    await daemon.becomes("comet.demo", "gone");
+    await cloud.add("http://newcomer.demo", one.address);
+    await daemon.becomes("newcomer.demo", "listening");
+    await cloud.add("http://comet.demo", one.address);
+    expect((await daemon.becomes("comet.demo", "listening")).ip).toBe(ip);
+  });
+
+  test("names that are bad, or not ours to take, are listed with the reason and reach no hosts file", async () => {
+    const bad: readonly [string, string][] = [
+      ["http://*.wild.demo", "wildcard endpoints are not supported yet"],
+      ["http://localhost", '"localhost" always means the local machine or network'],
+      ["http://evil.demo\n127.0.0.1 bank.example", "has a character that names do not have"],
+      ["http://nul\u0000.demo", "has a character that names do not have"],
+      [`http://${"x".repeat(1_000_000)}.demo`, "is not [scheme://]host[:port]"],
+      ["ftp://files.demo", 'has the scheme "ftp"'],
+      ["tcp://portless.demo", "names no port"],
+      ["http://zero.demo:0", "is not 1 to 65535"],
+      ["http://10.0.0.1", "reads as an IP address"],
+      ["", "the endpoint has no URL"],
+    ];
+    const ids: string[] = [];
+    for (const [url] of bad) ids.push(await cloud.add(url, one.address, { unchecked: true }));
+    const items = await until("all of them are listed", async () => {
+      const found = (await daemon.list()).filter(({ id }) => ids.includes(id));
+      return found.length === bad.length && found;
+    });
+    for (const [i, [, reason]] of bad.entries()) {
+      const item = items.find(({ id }) => id === ids[i]);
+      expect(item).toMatchObject({ state: "unsupported", ip: "", local_listener: false });
+      expect(item?.reason).toContain(reason);
+    }
+    const hosts = readFileSync("/etc/hosts", "latin1");
+    expect(hosts.startsWith(foreignHosts)).toBe(true);
+    expect(hosts).not.toMatch(/wild|evil|bank|nul|xxx|portless|zero|files|10\.0\.0\.1/);
+    expect(hosts.match(/localhost/g)).toHaveLength(foreignHosts.match(/localhost/g)?.length ?? 0);
+    expect(await curl("http://store.demo:8080/")).toBe("two");
+    expect(daemon.log().split("\n").every((line) => line.length < 2000)).toBe(true);
+    expect((await ngrokd("list")).out).toContain("wildcard endpoints are not supported");
+    for (const id of ids) await cloud.remove(id);
+  });
+
+  test("a port that another program has on all addresses fails that endpoint alone, and is taken when it is free", async () => {
+    const occupant = createServer();
+    await new Promise<void>((listening) => occupant.listen(9090, "0.0.0.0", listening));
+    await cloud.add("http://crowded.demo:9090", one.address);
+    const { reason } = await daemon.becomes("crowded.demo", "failed");
+    expect(reason).toMatch(/^another program listens on 127\.0\.0\.\d+:9090 \(or on port 9090 of all addresses\)$/);
+    expect(await resolve("crowded.demo")).toBeUndefined();
+    expect(await curl("http://store.demo:8080/")).toBe("two");
+    expect((await ngrokd("status")).out).toContain("1 failed");
+    await new Promise((closed) => occupant.close(closed));
+    await daemon.becomes("crowded.demo", "listening");
+    expect(await curl("http://crowded.demo:9090/")).toBe("one");
+  });
+
+  test("a port that another program has on one address costs a new name that address, not the port", async () => {
+    const given = Object.values(JSON.parse(readFileSync("/etc/ngrokd/ip_mappings.json", "utf8")) as Record<string, string>);
+    const next = `127.0.0.${Math.max(...given.map((ip) => Number(ip.split(".")[3]))) + 1}`;
+    const occupant = createServer();
+    await new Promise<void>((listening) => occupant.listen(9191, next, listening));
+    await cloud.add("http://polite.demo:9191", one.address);
+    const { ip } = await daemon.becomes("polite.demo", "listening");
+    expect([next, ...given]).not.toContain(ip);
+    occupant.close();
+  });
+
+  test("what was removed while the daemon was off is not there after its start", async () => {
+    const { id } = await daemon.becomes("comet.demo", "listening");
+    await daemon.stop("SIGKILL");
+    await cloud.remove(id);
+    daemon = await serve();
+    await daemon.becomes("newcomer.demo", "listening");
+    expect(await daemon.endpoint("comet.demo")).toBeUndefined();
+    expect(await resolve("comet.demo")).toBeUndefined();
+  });
+});
+
+stories("a thousand endpoints", () => {
+  test("listen within seconds of being listed, and a pass without a change writes no file", async () => {
+    const { cloud, daemon } = await registered();
+    const { address } = page("many");
+    await cloud.break("500"); // The daemon sees none until all are there.
+    for (let n = 0; n < 1000; n += 50) {
+      await Promise.all(Array.from({ length: 50 }, (_, i) => cloud.add(`http://many-${n + i}.demo`, address)));
+    }
+    await cloud.mend();
+    const started = performance.now();
+    const { took_ms } = (await ngrokd("refresh --json")).json;
+    console.log(`1,000 endpoints: ${took_ms} ms from list to listening, ${Math.round(performance.now() - started)} ms for the whole refresh`);
+    expect((await daemon.status()).endpoints.listening).toBe(1000);
+    expect(took_ms).toBeLessThan(10_000);
+    expect(await curl("http://many-999.demo/")).toBe("many");
+
+    const state = (): object => Object.fromEntries(["/etc/hosts", "/etc/ngrokd/ip_mappings.json", "/etc/ngrokd"].map((path) => [path, timesOf(path)]));
+    const before = state();
+    await ngrokd("refresh");
+    await ngrokd("refresh");
+    expect(state()).toEqual(before);
+    expect(await daemon.stop()).toBe(0);
+  });
+});
+
+const timesOf = (path: string): object => {
+  const { ino, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+  return { ino, mtimeNs, ctimeNs };
+};

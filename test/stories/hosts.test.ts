@@ -1,0 +1,139 @@
+import { beforeAll, expect, test } from "bun:test";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
+import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { atEnd, foreignHosts, stories, until } from "../support/story.ts";
+import { resolve } from "../support/tcp.ts";
+import { page } from "../support/web.ts";
+
+const hosts = (path = "/etc/hosts"): string => readFileSync(path, "latin1");
+const ownSection = /# BEGIN ngrokd managed section\n(?:[^\n]*\n)*# END ngrokd managed section\n?/;
+const works = async (): Promise<boolean> => (await run(["curl", "-sS", "http://hello.demo/"])).out === "hello";
+
+stories("the hosts file is the user's", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+
+  beforeAll(async () => {
+    ({ cloud, daemon } = await registered());
+    await cloud.add("http://hello.demo", page("hello").address);
+    await cloud.add("http://api.demo", page("api").address);
+    await daemon.becomes("hello.demo", "listening");
+    await daemon.becomes("api.demo", "listening");
+  });
+
+  test("the names stand in a section of their own, sorted, behind everything that was there", () => {
+    const [section = ""] = ownSection.exec(hosts()) ?? [];
+    expect(section.split("\n").filter((line) => line !== "" && !line.startsWith("#"))).toEqual(["127.0.0.2\tapi.demo", "127.0.0.3\thello.demo"]);
+    expect(hosts().startsWith(foreignHosts)).toBe(true);
+  });
+
+  test("the first original is kept", () => {
+    expect(hosts("/etc/ngrokd/hosts.original")).toBe(foreignHosts);
+  });
+
+  test("kill -9 leaves the names behind; the next start cleans them up before it has heard from ngrok, and then has them right again", async () => {
+    const before = hosts();
+    const operators = await cloud.operators();
+    await daemon.stop("SIGKILL");
+    expect(hosts()).toBe(before);
+
+    await cloud.break("500");
+    daemon = await serve();
+    await until("the poll has failed", async () => (await daemon.status()).phase === "degraded");
+    expect(hosts()).toBe(foreignHosts);
+    expect(daemon.log()).toContain('Cleaned up what an earlier run left in \\"/etc/hosts\\"');
+
+    await cloud.mend();
+    await daemon.becomes("hello.demo", "listening");
+    expect(hosts()).toBe(before);
+    expect(await works()).toBe(true);
+    expect(await cloud.operators()).toEqual(operators);
+  });
+
+  test("what other programs write while the daemon runs is kept, and a section that they damage is repaired", async () => {
+    writeFileSync("/etc/hosts", `${foreignHosts}\n192.0.2.9 added.example\n`);
+    await until("the section is back", () => ownSection.test(hosts()));
+    expect(hosts()).toContain("192.0.2.9 added.example\n");
+    appendFileSync("/etc/hosts", "192.0.2.10 behind.example\n");
+    await ngrokd("refresh");
+    expect(await works()).toBe(true);
+    expect(hosts()).toContain("192.0.2.10 behind.example\n");
+  });
+
+  test("a line of the user's own that names the same host is left alone, and pointed out", async () => {
+    writeFileSync("/etc/hosts", `198.51.100.1 hello.demo\n${hosts()}`);
+    const item = await until("the list warns", async () => {
+      const found = await daemon.endpoint("hello.demo");
+      return found?.warning !== "" && found;
+    });
+    expect(item.warning).toContain('another line of the hosts file gives "hello.demo" an address of its own');
+    expect(hosts().startsWith("198.51.100.1 hello.demo\n")).toBe(true);
+    writeFileSync("/etc/hosts", foreignHosts);
+    await until("the warning has gone", async () => (await daemon.endpoint("hello.demo"))?.warning === "");
+  });
+
+  test("after a stop no byte of it is different", async () => {
+    await until("the section is there", () => ownSection.test(hosts()));
+    expect(await daemon.stop("SIGINT")).toBe(0);
+    expect(hosts()).toBe(foreignHosts);
+  });
+
+  test("CRLF, a mode of its own and a missing last line end survive a whole life of the daemon", async () => {
+    const text = "127.0.0.1 localhost\r\n# Windows was here\r\n192.0.2.1 pc";
+    await run(["chmod", "640", "/etc/hosts"]);
+    writeFileSync("/etc/hosts", text);
+    daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+    expect(await resolve("hello.demo")).toBe("127.0.0.3");
+    expect(statSync("/etc/hosts").mode & 0o777).toBe(0o640);
+    expect(await daemon.stop()).toBe(0);
+    expect(hosts()).toBe(text);
+    expect(statSync("/etc/hosts").mode & 0o777).toBe(0o640);
+  });
+});
+
+stories("the hosts file is a bind mount, as in a container", () => {
+  test("it is written in place, and clean again after a stop", async () => {
+    writeFileSync("/run/mounted-hosts", foreignHosts);
+    await run(["mount", "--bind", "/run/mounted-hosts", "/etc/hosts"]);
+    atEnd(() => run(["umount", "/etc/hosts"]));
+    const { cloud, daemon } = await registered();
+    await cloud.add("http://hello.demo", page("hello").address);
+    await daemon.becomes("hello.demo", "listening");
+    expect(await works()).toBe(true);
+    expect(hosts("/run/mounted-hosts")).toMatch(ownSection);
+    expect(await daemon.stop()).toBe(0);
+    expect(hosts("/run/mounted-hosts")).toBe(foreignHosts);
+  });
+});
+
+stories("another hosts file, and no right to write one", () => {
+  test("NGROKD_HOSTS_PATH names the file; /etc/hosts stays as it is", async () => {
+    mkdirSync("/run/story", { recursive: true });
+    writeFileSync("/run/story/hosts", "127.0.0.1 localhost\n");
+    const { cloud, daemon } = await registered({ env: { NGROKD_HOSTS_PATH: "/run/story/hosts" } });
+    await cloud.add("http://hello.demo", page("hello").address);
+    await daemon.becomes("hello.demo", "listening");
+    expect(hosts("/run/story/hosts")).toContain("127.0.0.2\thello.demo\n");
+    expect(hosts()).toBe(foreignHosts);
+    expect((await daemon.status()).hosts_path).toBe("/run/story/hosts");
+    expect(await daemon.stop()).toBe(0);
+    expect(hosts("/run/story/hosts")).toBe("127.0.0.1 localhost\n");
+  });
+
+  test("a hosts file that cannot be written degrades the daemon and says why, while addresses work", async () => {
+    const cloud = await startCloud();
+    await cloud.add("http://hello.demo", page("hello").address);
+    writeConfig(configFor(cloud));
+    const daemon = await serve({ env: { NGROKD_HOSTS_PATH: "/proc/version" } });
+    await daemon.becomes("hello.demo", "listening");
+    const { phase, reason } = await daemon.status();
+    expect(phase).toBe("degraded");
+    expect(reason).toContain("/proc/version");
+    const { ip } = await daemon.becomes("hello.demo", "listening");
+    expect((await run(["curl", "-sS", `http://${ip}/`])).out).toBe("hello");
+    expect(await daemon.stop()).toBe(0);
+    expect(existsSync("/proc/version")).toBe(true);
+  });
+});

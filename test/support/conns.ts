@@ -1,0 +1,73 @@
+/** Connections for tests: real pairs over loopback, and one that is all script. */
+import { bunNet } from "../../src/net/bun.ts";
+import type { Conn } from "../../src/net/types.ts";
+
+export const net = bunNet;
+
+export const bytes = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
+
+export const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Two ends of one TCP connection. */
+export async function pair(): Promise<readonly [near: Conn, far: Conn]> {
+  const accepted = Promise.withResolvers<Conn>();
+  const listener = await net.listen({ host: "127.0.0.1", port: 0 }, accepted.resolve);
+  const near = await net.dial(listener.address);
+  const far = await accepted.promise;
+  listener.close();
+  return [near, far];
+}
+
+/** What arrives until `length` bytes are there or the peer has finished; rejects where it is reset. */
+export async function read(conn: Conn, length = Number.POSITIVE_INFINITY): Promise<string> {
+  let text = "";
+  while (text.length < length) {
+    const chunk = await conn.read();
+    if (chunk === null) break;
+    text += Buffer.from(chunk).toString("latin1");
+  }
+  return text;
+}
+
+/** How a connection ends for one who reads it to its end: `FIN`, or the code of the error. */
+export async function ending(conn: Conn): Promise<string> {
+  try {
+    while ((await conn.read()) !== null);
+    return "FIN";
+  } catch (error) {
+    return (error as { code?: string }).code ?? String(error);
+  }
+}
+
+/** A Conn without a socket: it delivers `chunks` and then ends, or stays silent for good. */
+export function scripted(chunks: readonly Uint8Array[], options: { then: "FIN" | "silence"; promises?: boolean }) {
+  const left = [...chunks];
+  const gone = Promise.withResolvers<void>();
+  const cut = Promise.withResolvers<never>();
+  cut.promise.catch(() => undefined);
+  const conn = {
+    written: [] as Uint8Array[],
+    fate: "open" as "open" | "closed" | "aborted",
+    remote: { host: "127.0.0.1", port: 1 },
+    local: { host: "127.0.0.1", port: 2 },
+    peer: undefined,
+    closed: gone.promise,
+    read() {
+      const next = left.shift() ?? (options.then === "FIN" ? null : undefined);
+      if (next === undefined) return cut.promise;
+      return options.promises === true ? Promise.resolve(next) : next;
+    },
+    write(chunk: Uint8Array) {
+      conn.written.push(chunk);
+    },
+    closeWrite() {},
+    close: () => end("closed"),
+    abort: () => end("aborted"),
+  };
+  const end = (fate: "closed" | "aborted"): void => {
+    if (conn.fate === "open") conn.fate = fate;
+    gone.resolve();
+    cut.reject(new Error("the connection was given up"));
+  };
+  return conn satisfies Conn;
+}

@@ -1,0 +1,11 @@
+import type { Log, LogFields } from "../../src/model/log.ts";
+
+/** A Log that keeps its lines: `warn something happened`, the hint behind it. */
+export function memoryLog(): Log & { readonly lines: string[] } {
+  const lines: string[] = [];
+  const say =
+    (level: string) =>
+    (message: string, { hint }: LogFields = {}) =>
+      void lines.push(`${level} ${message}${hint === undefined ? "" : ` (hint: ${hint})`}`);
+  return { lines, debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
+}
