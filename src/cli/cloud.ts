@@ -80,7 +80,8 @@ function introduction(cloud: LocalCloud, caFile: string, { paint }: Say): string
     server: { ingress_ca: caFile },
   };
   const step = (text: string): string => `  ${dim("$")} ${text}`;
-  const control = (path: string, json: string): string => step(`curl ${cloud.apiUrl}/_cloud/${path} -H 'content-type: application/json' -d '${json}'`);
+  const control = (path: string, json: string): string =>
+    step(`curl ${cloud.apiUrl}/_cloud/${path} -H 'content-type: application/json' -d '${json}'`);
   const endpoints = cloud.endpoints().map(({ url, upstream }) => `  ${url} -> ${upstream}`);
   return [
     bold("A stand-in for ngrok runs on this machine. What it knows is gone when it ends (Ctrl-C)."),

@@ -1,7 +1,11 @@
+import { config } from "zod/v4/core";
 import { findSocketPath } from "../config/paths.ts";
 import { askDaemon } from "../control/client.ts";
 import type { Request } from "../control/protocol.ts";
 import type { Io } from "./command.ts";
+
+// A client parses one reply: compiling a parser for it would cost more than it saves.
+config({ jitless: true });
 
 /** Asks the daemon that `--socket` and `--config` mean; `timeoutMs` is for the whole exchange. */
 export async function ask(

@@ -1,4 +1,3 @@
-import { z } from "zod";
 import { loadConfig } from "../config/load.ts";
 import { readApiKey, tryAndSaveApiKey } from "../daemon/api-key.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
@@ -24,7 +23,7 @@ type Where = Parameters<typeof ask>[0];
 
 async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
   try {
-    return z.string().parse(await ask(args, io, { command: "set-api-key", args: [key] }, 60_000));
+    return String(await ask(args, io, { command: "set-api-key", args: [key] }, 60_000));
   } catch (error) {
     if (!isNgrokdError(error, "not-running")) throw error;
   }

@@ -17,9 +17,12 @@ export function configTemplate(): string {
   return `${parts.join("\n\n").replaceAll(":\n\n  #", ":\n  #")}\n`;
 }
 
-const introduction = `# The configuration of ngrokd. Every setting stands here with its default: take away the "# " before a name to change it.
-# Check it with \`ngrokd config check\`; the daemon reads it when it starts. An empty value means the default.
-# The environment goes before this file: NGROK_API_KEY, NGROKD_SOCKET.`;
+const introduction = comment(
+  'The configuration of ngrokd. Every setting stands here with its default: take away the "# " before its name to change it. Check the ' +
+    "file with `ngrokd config check`; the daemon reads it when it starts. An empty value means the default. The variables NGROK_API_KEY " +
+    "and NGROKD_SOCKET go before this file.",
+  "",
+);
 
 function explained(setting: Setting): string {
   const { path, description, allowed, notYet = false, secret = false } = setting;

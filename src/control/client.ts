@@ -1,4 +1,4 @@
-import { type ErrorCode, isNgrokdError, NgrokdError } from "../model/error.ts";
+import { errorCodes, isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Conn, Net } from "../net/types.ts";
 import { type Request, replySchema } from "./protocol.ts";
 
@@ -78,6 +78,11 @@ async function exchange(conn: Conn, request: string, signal: AbortSignal): Promi
 }
 
 function readReply(text: string, path: string): unknown {
+  if (text === "") {
+    throw new NgrokdError("aborted", `The daemon on "${path}" closed the connection without an answer`, {
+      hint: "it may just be stopping; its log tells",
+    });
+  }
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -88,6 +93,8 @@ function readReply(text: string, path: string): unknown {
   if (!reply.success)
     throw new NgrokdError("protocol", `The daemon on "${path}" answered with something that is no reply`, { cause: reply.error });
   if (reply.data.success) return reply.data.data;
-  const { error, code = "refused", hint } = reply.data;
-  throw new NgrokdError(code as ErrorCode, error, hint === undefined ? {} : { hint });
+  const { error, hint } = reply.data;
+  // The Go program sends no code, and a later ngrokd may send one that this one does not know.
+  const code = errorCodes.find((known) => known === reply.data.code) ?? "refused";
+  throw new NgrokdError(code, error, hint === undefined ? {} : { hint });
 }

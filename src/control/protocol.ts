@@ -1,12 +1,13 @@
-import { z } from "zod";
+// The small zod: clients read one reply and end, and this one is ready in a fraction of the time.
+import * as z from "zod/mini";
 
 /**
  * The control socket: one JSON object for a connection, one back (protocol.md section 4). The names of the Go program's commands and
  * fields keep their meaning; ours are added beside them.
  */
 export const requestSchema = z.object({
-  command: z.string().max(64),
-  args: z.array(z.string()).max(16).nullish(),
+  command: z.string().check(z.maxLength(64)),
+  args: z.nullish(z.array(z.string()).check(z.maxLength(16))),
 });
 export type Request = z.infer<typeof requestSchema>;
 
@@ -16,7 +17,7 @@ export type Reply =
 
 export const replySchema = z.union([
   z.object({ success: z.literal(true), data: z.unknown() }),
-  z.object({ success: z.literal(false), error: z.string(), code: z.string().optional(), hint: z.string().optional() }),
+  z.object({ success: z.literal(false), error: z.string(), code: z.optional(z.string()), hint: z.optional(z.string()) }),
 ]);
 
 /** Requests larger than this are refused. */
@@ -69,8 +70,8 @@ export const statusSchema = z.object({
   registration: z.enum(["waiting-for-key", "registering", "registered", "failed"]),
   start_time: z.string(),
   uptime_seconds: z.number(),
-  certificate: z.object({ not_after: z.string(), days_left: z.number(), fingerprint: z.string() }).nullable(),
-  last_poll: z.object({ time: z.string(), ok: z.boolean(), took_ms: z.number(), reason: z.string() }).nullable(),
+  certificate: z.nullable(z.object({ not_after: z.string(), days_left: z.number(), fingerprint: z.string() })),
+  last_poll: z.nullable(z.object({ time: z.string(), ok: z.boolean(), took_ms: z.number(), reason: z.string() })),
   endpoints: z.object({ listening: z.number(), failed: z.number(), unsupported: z.number(), draining: z.number() }),
   connections: z.object({ active: z.number(), total: z.number() }),
   config_path: z.string(),
@@ -88,3 +89,15 @@ export const healthSchema = z.object({
   address: z.string(),
 });
 export type HealthReport = z.infer<typeof healthSchema>;
+
+export const refreshSchema = z.object({
+  ok: z.boolean(),
+  reason: z.string(),
+  hint: z.string(),
+  took_ms: z.number(),
+  endpoint_count: z.number(),
+});
+export type RefreshReport = z.infer<typeof refreshSchema>;
+
+/** The part of a status that tells which process answers; the Go program's has none. */
+export const pidSchema = z.object({ pid: z.number() });

@@ -8,7 +8,7 @@ import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { askDaemon, isAlive } from "./client.ts";
-import { deadlinesMs, type Reply, type Request, requestLimitBytes, requestSchema, statusSchema } from "./protocol.ts";
+import { deadlinesMs, pidSchema, type Reply, type Request, requestLimitBytes, requestSchema } from "./protocol.ts";
 
 export interface ControlOptions {
   readonly net: Net;
@@ -123,7 +123,7 @@ function absent(error: unknown): undefined {
 
 async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {
   const status = await askDaemon(net, path, { command: "status" }, { timeoutMs: 2000 })
-    .then((data) => statusSchema.partial().parse(data))
+    .then((data) => pidSchema.parse(data))
     .catch(() => undefined);
   const who = status?.pid === undefined ? "" : ` (pid ${status.pid})`;
   return new NgrokdError("already-running", `Another daemon${who} is already running on the control socket "${path}"`, {

@@ -4,7 +4,7 @@ import { type Api, createApi } from "../cloud/api.ts";
 import { inspectCertificate } from "../cloud/certificate.ts";
 import { type Identity, identityPaths, loadIdentity, register } from "../cloud/registration.ts";
 import type { Loaded } from "../config/load.ts";
-import type { Request } from "../control/protocol.ts";
+import type { RefreshReport, Request } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
 import { ensureWritableFolder } from "../files/atomic.ts";
 import { createIngress, type IngressSettings } from "../ingress/ingress.ts";
@@ -310,7 +310,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }
   }
 
-  async function refreshReply(): Promise<unknown> {
+  async function refreshReply(): Promise<RefreshReport> {
     await loop?.kick();
     // A list that has to be seen twice is, before the answer.
     if (lastKind === "confirm") await loop?.kick();

@@ -240,7 +240,7 @@ describe("showConfig", () => {
     ["", "not set"],
     ["short-key", "set"],
     ["x".repeat(20), "set"],
-    ["x".repeat(17) + "tail", "set (ends in …tail)"],
+    [`${"x".repeat(17)}tail`, "set (ends in …tail)"],
   ])("says of the secret %j: %s", (secret, words) => {
     expect(secretInWords(secret)).toBe(words);
   });

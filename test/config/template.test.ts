@@ -41,7 +41,7 @@ describe("configTemplate", () => {
     expect(
       configTemplate()
         .split("\n")
-        .filter((line) => line.length > 120),
+        .filter((line) => line.length > 100),
     ).toEqual([]);
     expect(configTemplate()).not.toMatch(/[ \t]$/m);
   });

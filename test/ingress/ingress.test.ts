@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { createIngress, type Opened, upgrade } from "../../src/ingress/ingress.ts";
-import { isNgrokdError, NgrokdError } from "../../src/model/error.ts";
+import { NgrokdError } from "../../src/model/error.ts";
 import { bytes, ending, later, net, read, scripted } from "../support/conns.ts";
 import { accepted, fakeIngress, refused } from "../support/fake-ingress.ts";
 import { issue, rootCa } from "../support/pki.ts";
@@ -20,7 +20,7 @@ describe("upgrade", () => {
           .slice(1)
           .map((end, i) => all.subarray(at[i], end))
           .filter(({ length }) => length > 0);
-        const conn = scripted(chunks, { then: "FIN", promises });
+        const conn = scripted(chunks, "FIN", promises);
         const { kind, first, notices } = (await upgrade(conn, target, patience())) as Extract<Opened, { kind: "accepted" }>;
         expect([kind, notices, conn.fate]).toEqual(["accepted", ["mind the gap"], "open"]);
         // What was not needed for the answer is still to be read.
@@ -32,7 +32,7 @@ describe("upgrade", () => {
   });
 
   test("sends one request and nothing else", async () => {
-    const conn = scripted([accepted()], { then: "silence" });
+    const conn = scripted([accepted()], "silence");
     await upgrade(conn, target, patience());
     expect(conn.written.map((chunk) => Buffer.from(chunk).toString("hex"))).toEqual([
       `0e000a0a${Buffer.from("hello.demo").toString("hex")}1050`,
@@ -40,7 +40,7 @@ describe("upgrade", () => {
   });
 
   test("answers a refusal as a value, and lets go of the connection", async () => {
-    const conn = scripted([refused("ERR_NGROK_3200", "offline")], { then: "silence" });
+    const conn = scripted([refused("ERR_NGROK_3200", "offline")], "silence");
     const opened = await upgrade(conn, target, patience());
     expect(opened).toEqual({ kind: "refused", code: "ERR_NGROK_3200", message: "offline", notices: [] });
     expect(conn.fate).toBe("closed");
@@ -58,7 +58,7 @@ describe("upgrade", () => {
     ],
     ["an answer that is no protobuf", [Buffer.of(2, 0, 0xff, 0xff)], "protocol", /answered nonsense for "hello.demo": its 2 bytes/],
   ] as const)("rejects where the ingress sends %s and closes", async (_name, chunks, code, message) => {
-    const conn = scripted(chunks, { then: "FIN" });
+    const conn = scripted(chunks, "FIN");
     const error = await failure(upgrade(conn, target, patience()));
     expect([error.code, conn.fate]).toEqual([code, "aborted"]);
     expect(error.message).toMatch(message);
@@ -68,7 +68,7 @@ describe("upgrade", () => {
     ["tls", "The ingress refused our client certificate: no"],
     ["aborted", "The ingress reset the connection before it had answered"],
   ] as const)("tells what a connection that breaks by %s before the answer means", async (code, message) => {
-    const conn = Object.assign(scripted([], { then: "FIN" }), {
+    const conn = Object.assign(scripted([], "FIN"), {
       read: () => Promise.reject(new NgrokdError(code, "no", { details: { a: 1 } })),
     });
     const error = await failure(upgrade(conn, target, patience()));
@@ -77,13 +77,13 @@ describe("upgrade", () => {
   });
 
   test("gives up with the signal's reason, before and while it waits", async () => {
-    const conn = scripted([], { then: "silence" });
+    const conn = scripted([], "silence");
     const late = new AbortController();
     const waiting = failure(upgrade(conn, target, late.signal));
     late.abort(new Error("too late"));
     expect([(await waiting).message, conn.fate]).toEqual(["too late", "aborted"]);
 
-    const untouched = scripted([accepted()], { then: "silence" });
+    const untouched = scripted([accepted()], "silence");
     expect((await failure(upgrade(untouched, target, AbortSignal.abort(new Error("never mind"))))).message).toBe("never mind");
     expect([untouched.written.length, untouched.fate]).toEqual([0, "aborted"] as never);
   });
@@ -149,11 +149,10 @@ describe("createIngress, over real TLS", () => {
   });
 });
 
+/** What a rejection is; most of them are NgrokdErrors, and those of a signal whatever the caller chose. */
 async function failure(work: Promise<unknown>): Promise<NgrokdError> {
-  const error = await work.then(
+  return (await work.then(
     () => new Error("it worked"),
     (error: unknown) => error,
-  );
-  // Those of the signal are whatever the caller chose.
-  return isNgrokdError(error) ? error : (error as NgrokdError);
+  )) as NgrokdError;
 }

@@ -136,6 +136,19 @@ describe("install.sh", () => {
     longTest,
   );
 
+  test("on macOS, signs a program that the system does not let run", async () => {
+    const killed = archiveOf({ ngrokd: "#!/bin/sh\nkill -KILL $$\n" });
+    const scripts = {
+      uname: "case $1 in -s) echo Darwin ;; -m) echo arm64 ;; esac",
+      codesign: `[ "$1 $2 $3" = "--force --sign -" ] && printf '#!/bin/sh\ncase $1 in status) exit 4 ;; config) : >"$4" ;; esac\necho ngrokd 1' >"$4"`,
+    };
+    const name = "ngrokd-1.0.0-darwin-arm64.tar.gz";
+    release.serve({ SHA256SUMS: sumLine(name, killed), [name]: killed });
+    const { code, stderr } = await machine.install([], { env: { PATH: machine.fakes(scripts) } });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(versionOf(machine)).toBe("ngrokd 1");
+  });
+
   test("asks for the archive of this system and processor", async () => {
     const targets = ["linux-x64", "linux-x64-musl", "linux-arm64", "linux-arm64-musl", "darwin-x64", "darwin-arm64", "windows-x64"];
     const glibc = { ldd: "echo 'ldd (GNU libc) 2.36'" };

@@ -96,7 +96,7 @@ export function dialIngress(
   identity: { cert: string; key: string } | undefined,
   ca = cloud.intermediatePem,
 ): Promise<RawClient> {
-  const [host, port] = cloud.ingressAddress.split(":");
+  const { hostname: host, port } = new URL(`tcp://${cloud.ingressAddress}`);
   const own = identity === undefined ? {} : { cert: identity.cert, key: identity.key };
   const trust = { ca, allowPartialTrustChain: true };
   return new Promise((resolve, reject) => {

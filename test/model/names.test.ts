@@ -1,6 +1,5 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { hostPortText, isIpv6, parseHostPort } from "../../src/model/host-port.ts";
 import { parseHostname } from "../../src/model/hostname.ts";
 import {
   ipFromNumber,
@@ -155,53 +154,6 @@ describe("parseSubnet", () => {
     expect(subnet("127.0.0.0/8")).toEqual(loopback);
     expect(["127.0.0.0/8", "127.9.0.0/16", "127.255.255.255/32"].map((text) => isLoopbackSubnet(subnet(text)))).toEqual([true, true, true]);
     expect(["126.0.0.0/7", "0.0.0.0/0", "128.0.0.0/8", "10.107.0.0/16"].some((text) => isLoopbackSubnet(subnet(text)))).toBe(false);
-  });
-});
-
-describe("parseHostPort", () => {
-  test.each([
-    ["Ingress.Example:8443", undefined, "ingress.example:8443"],
-    ["ingress.example", 443, "ingress.example:443"],
-    ["127.0.0.1:1", undefined, "127.0.0.1:1"],
-    ["[::1]:65535", undefined, "[::1]:65535"],
-    ["[::ffff:127.0.0.1]", 443, "[::ffff:127.0.0.1]:443"],
-  ])("reads %j (default port %p)", (text, port, canonical) => {
-    const address = parseHostPort(text, port);
-    expect(address.ok ? hostPortText(address.value) : address.reason).toBe(canonical);
-  });
-
-  test.each([
-    ["ingress.example", '"ingress.example" names no port'],
-    ["", '"" is not host:port'],
-    ["a:", '"a:" is not host:port'],
-    [":443", '":443" is not host:port'],
-    ["a:0", 'the port of "a:0" is not 1 to 65535'],
-    ["a:65536", 'the port of "a:65536" is not 1 to 65535'],
-    ["a:1:2", '"a:1:2" is not host:port'],
-    ["::1", '"::1" is not host:port'],
-    ["[::1]x", '"[::1]x" is not host:port'],
-    ["[1:2]:3", '"1:2" is not an IPv6 address'],
-    ["[fe80::1%eth0]:3", '"fe80::1%eth0" is not an IPv6 address'],
-    ["https://a:1", '"https://a:1" is not host:port'],
-    ["a b:1", 'the host name "a b" has a character that names do not have, or a hyphen at a label\'s end'],
-    ["a\n:1", 'the host name "a\\n" has a character that names do not have, or a hyphen at a label\'s end'],
-    ["1.2.3.999:1", 'the host name "1.2.3.999" reads as an IP address'],
-  ])("refuses %j, saying why", (text, reason) => {
-    expect(reading(parseHostPort(text))).toBe(`! ${reason}`);
-  });
-
-  test("is the inverse of hostPortText", () => {
-    const v6 = fc.ipV6().filter(isIpv6);
-    const host = fc.oneof(hostname, anyIp, v6).map((text) => text.toLowerCase());
-    fc.assert(
-      fc.property(host, fc.integer({ min: 1, max: 65535 }), (host, port) => {
-        expect(parseHostPort(hostPortText({ host, port }))).toEqual({ ok: true, value: { host, port } });
-      }),
-    );
-  });
-
-  test("refuses a megabyte at once", () => {
-    expect(reading(parseHostPort(`${"a".repeat(1e6)}:1`))).toMatch(/^! "a{77}\.\.\." is not host:port$/);
   });
 });
 

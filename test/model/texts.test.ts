@@ -3,7 +3,6 @@ import fc from "fast-check";
 import { parseApiKey } from "../../src/model/api-key.ts";
 import { isNgrokdError, NgrokdError, oneLine, reasonOf } from "../../src/model/error.ts";
 import { quote, readable } from "../../src/model/parsed.ts";
-import { closest, slips } from "../../src/model/similar.ts";
 
 const anything = fc.oneof(
   fc.string({ unit: "binary" }),
@@ -52,6 +51,7 @@ describe("reasonOf", () => {
       new Error("Cannot dial: connection refused by x", { cause }),
       "Cannot dial: connection refused by x",
     ],
+    ["one of ours, which says it all", new NgrokdError("network", "Cannot dial: refused", { cause }), "Cannot dial: refused"],
     ["a cause that is no error", new Error("no", { cause: "x" }), "no"],
     ["several lines", new Error("one  \r\n\n  two\n"), "one two"],
     ["escapes", new Error("a\x1b[2Jb\x85c\u2028d"), "a [2Jb c d"],
@@ -114,34 +114,5 @@ describe("parseApiKey", () => {
   test("never quotes what it refuses", () => {
     for (const text of ["SECRET", "SECRET\nSECRET", `SECRET${"x".repeat(600)}`, "SECRET ü"])
       expect(JSON.stringify(parseApiKey(text))).not.toContain("SECRET");
-  });
-});
-
-describe("closest", () => {
-  test.each([
-    ["stauts", "status"],
-    ["STATUS", "status"],
-    ["set_api_key", "set-api-key"],
-    ["lsit", "list"],
-    ["lis", "list"],
-    ["listt", "list"],
-    ["halth", "health"],
-    ["xyz", undefined],
-    ["", undefined],
-    ["x".repeat(1e6), undefined],
-  ])("takes %j for %p", (word, meant) => {
-    expect(closest(word, ["status", "list", "health", "set-api-key"])).toBe(meant);
-  });
-
-  test("slips() is a distance: zero for equals alone, the same both ways, never more than the longer word", () => {
-    const word = fc.string({ maxLength: 8, unit: fc.constantFrom("a", "b", "c") });
-    fc.assert(
-      fc.property(word, word, (a, b) => {
-        expect(slips(a, b) === 0).toBe(a === b);
-        expect(slips(a, b)).toBe(slips(b, a));
-        expect(slips(a, b)).toBeWithin(Math.abs(a.length - b.length), Math.max(a.length, b.length) + 1);
-      }),
-    );
-    expect([slips("ab", "ba"), slips("abc", "cab"), slips("", "abc")]).toEqual([1, 2, 3]);
   });
 });

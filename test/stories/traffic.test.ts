@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { type Cloud, registered } from "../support/cloud.ts";
 import { type Daemon, run } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
-import { dial, echo, type Upstream, upstream } from "../support/tcp.ts";
+import { dial, echo, resolve, type Upstream, upstream } from "../support/tcp.ts";
 import { sha256, web } from "../support/web.ts";
 
 stories("what connections are owed", () => {
@@ -14,14 +14,13 @@ stories("what connections are owed", () => {
   beforeAll(async () => {
     ({ cloud, daemon } = await registered());
     echoes = await echo();
-    await cloud.add("tcp://echo.demo:7000", echoes.address);
-    await daemon.becomes("echo.demo", "listening");
+    await publish("tcp://echo.demo:7000", echoes.address);
   });
 
-  /** Adds an endpoint and waits until it listens. */
-  const publish = async (url: string, address: string): Promise<void> => {
-    await cloud.add(url, address);
-    await daemon.becomes(new URL(url.replace(/^tcp/, "http")).hostname, "listening");
+  const publish = async (url: string, address: string): Promise<string> => {
+    const id = await cloud.add(url, address);
+    await daemon.refresh();
+    return id;
   };
   const settled = async (hostname: string) =>
     await until(`no connection of ${hostname} is open`, async () => {
@@ -169,8 +168,7 @@ stories("what connections are owed", () => {
       websocket: { message: (socket, message) => void socket.send(`heard: ${message}`) },
     });
     await publish("http://chat.demo:8090", chat.address);
-    const { ip } = await daemon.becomes("chat.demo", "listening");
-    const socket = new WebSocket(`ws://${ip}:8090/`);
+    const socket = new WebSocket(`ws://${await resolve("chat.demo")}:8090/`);
     const heard: string[] = [];
     socket.onmessage = ({ data }) => heard.push(String(data));
     await until("the WebSocket is open", () => socket.readyState === WebSocket.OPEN);
@@ -192,8 +190,7 @@ stories("what connections are owed", () => {
   });
 
   test("a service that is down is told as such, and the next connection works once it is back", async () => {
-    const id = await cloud.add("tcp://flapping.demo:7004", "127.0.0.1:9");
-    await daemon.becomes("flapping.demo", "listening");
+    const id = await publish("tcp://flapping.demo:7004", "127.0.0.1:9");
     expect(await (await dial("flapping.demo", 7004)).left).toBe("reset");
     expect((await settled("flapping.demo")).connections.last_error).toContain("ERR_NGROK_8012");
     await cloud.change(id, { upstream: echoes.address });
@@ -236,7 +233,7 @@ function blocks(size: number): ReadableStream<Uint8Array> {
   return new ReadableStream({
     pull(controller) {
       if (at >= size) return controller.close();
-      const block = Uint8Array.from(base);
+      const block = new Uint8Array(base);
       new DataView(block.buffer).setUint32(0, at);
       controller.enqueue(block);
       at += length;

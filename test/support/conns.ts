@@ -40,7 +40,7 @@ export async function ending(conn: Conn): Promise<string> {
 }
 
 /** A Conn without a socket: it delivers `chunks` and then ends, or stays silent for good. */
-export function scripted(chunks: readonly Uint8Array[], options: { then: "FIN" | "silence"; promises?: boolean }) {
+export function scripted(chunks: readonly Uint8Array[], last: "FIN" | "silence", promises = false) {
   const left = [...chunks];
   const gone = Promise.withResolvers<void>();
   const cut = Promise.withResolvers<never>();
@@ -53,9 +53,9 @@ export function scripted(chunks: readonly Uint8Array[], options: { then: "FIN" |
     peer: undefined,
     closed: gone.promise,
     read() {
-      const next = left.shift() ?? (options.then === "FIN" ? null : undefined);
+      const next = left.shift() ?? (last === "FIN" ? null : undefined);
       if (next === undefined) return cut.promise;
-      return options.promises === true ? Promise.resolve(next) : next;
+      return promises ? Promise.resolve(next) : next;
     },
     write(chunk: Uint8Array) {
       conn.written.push(chunk);

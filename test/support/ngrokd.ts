@@ -118,6 +118,8 @@ export interface Daemon extends Running {
   readonly socket: string;
   status(): Promise<Status>;
   list(): Promise<ListItem[]>;
+  /** Polls now, instead of within a second. */
+  refresh(): Promise<void>;
   /** The endpoint of this host name; undefined while there is none. */
   endpoint(hostname: string): Promise<ListItem | undefined>;
   /** Waits until this host name's endpoint is in this state. */
@@ -143,6 +145,7 @@ export async function serve({ args = "", socket = defaultSocket, deno = false, .
     socket,
     status: async () => (await request("status")) as Status,
     list,
+    refresh: async () => void (await request("refresh")),
     endpoint,
     becomes: async (hostname, state) =>
       await until(`${hostname} is ${state}`, async () => {

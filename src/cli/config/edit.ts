@@ -91,12 +91,18 @@ async function editUntilRight(draft: string, start: string, { edit, tell, ask }:
 /** Runs the editor on this terminal. Rejects with NgrokdError `usage` where it cannot be started, and `cancelled` where it fails. */
 export async function runEditor([name = "vi", ...args]: readonly string[], file: string): Promise<void> {
   const editor = spawn(name, [...args, file], { stdio: "inherit" });
-  const [code, signal] = await once(editor, "exit").catch((error: unknown) => {
-    const what = errnoOf(error) === "ENOENT" ? "there is no such program" : reasonOf(error);
-    throw new NgrokdError("usage", `Cannot start the editor "${name}": ${what}`, { cause: error, hint: "name another one in EDITOR" });
-  });
+  // Ctrl-C in the editor goes to every program on the terminal, and is for the editor alone.
+  process.on("SIGINT", ignore);
+  const [code, signal] = await once(editor, "exit")
+    .catch((error: unknown) => {
+      const what = errnoOf(error) === "ENOENT" ? "there is no such program" : reasonOf(error);
+      throw new NgrokdError("usage", `Cannot start the editor "${name}": ${what}`, { cause: error, hint: "name another one in EDITOR" });
+    })
+    .finally(() => process.off("SIGINT", ignore));
   if (code !== 0) throw new NgrokdError("cancelled", `The editor "${name}" ended with ${signal ?? `exit code ${code}`}`);
 }
+
+const ignore = (): void => {};
 
 /** The words of VISUAL, EDITOR or `vi`, parted as a shell does it, quotes included; nothing else of a shell's is done with them. */
 export function editorWords(env: Env): string[] {

@@ -3,6 +3,7 @@
 // after its connect, which is when it could have begun to send.
 #include "rig.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ struct side {
   struct pair *pair;
   int fd;
   struct chunk *head, **tail; // read from this side, on the way to the other
-  bool over;                  // its end has reached the other side
+  bool ended, over;           // it has finished; and the other side knows
 };
 
 struct pair {
@@ -49,15 +50,13 @@ static void open_pair(int events, struct pair **pairs, int client, const char *t
 
 static void receive(struct side *side) {
   static char bytes[64 * 1024];
-  for (;;) {
+  while (!side->ended) {
     ssize_t count = recv(side->fd, bytes, sizeof bytes, 0);
     if (count < 0) {
-      int error = 0;
-      socklen_t size = sizeof error;
-      getsockopt(side->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-      side->pair->broken |= error != 0;
+      side->pair->broken |= errno != EAGAIN;
       return;
     }
+    side->ended = count == 0;
     struct chunk *chunk = malloc(sizeof *chunk + (size_t)count);
     if (chunk == NULL) die("malloc");
     uint64_t sent = now_ns();
@@ -66,7 +65,6 @@ static void receive(struct side *side) {
     memcpy(chunk->bytes, bytes, (size_t)count);
     *side->tail = chunk;
     side->tail = &chunk->next;
-    if (count == 0) return;
   }
 }
 

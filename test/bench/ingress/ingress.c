@@ -143,7 +143,7 @@ static void take_one(int events, int listener, SSL_CTX *tls, enum stage first) {
   watch(events, fd, conn);
 }
 
-[[noreturn]] static void work(const int listeners[2], SSL_CTX *tls) {
+_Noreturn static void work(const int listeners[2], SSL_CTX *tls) {
   static const enum stage firsts[2] = {COMMAND, HEADER};
   int events = poller();
   for (int i = 0; i < 2; i++) {

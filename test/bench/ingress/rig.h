@@ -18,7 +18,7 @@ const char *text_arg(char **args, const char *name, const char *otherwise);
 const char *needed_arg(char **args, const char *name);
 uint64_t number_arg(char **args, const char *name, uint64_t otherwise);
 
-[[noreturn]] void die(const char *what);
+_Noreturn void die(const char *what);
 
 // --- Time -------------------------------------------------------------------------------------------------------------------------
 #define MS 1000000ull

@@ -1,0 +1,85 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { splice } from "../../src/forward/splice.ts";
+import { NgrokdError } from "../../src/model/error.ts";
+import { bytes, ending, later, pair, read, scripted } from "../support/conns.ts";
+
+describe("splice", () => {
+  test("hands on every byte of both directions, in order, however they were cut and whether they waited or not", async () => {
+    const chunks = fc.array(fc.uint8Array({ minLength: 1, maxLength: 20 }), { maxLength: 8 });
+    await fc.assert(
+      fc.asyncProperty(chunks, chunks, fc.uint8Array({ maxLength: 9 }), fc.boolean(), async (up, down, first, promises) => {
+        const a = scripted(up, "FIN", promises);
+        const b = scripted(down, "FIN", !promises);
+        const seen = { "a->b": 0, "b->a": 0 };
+        const onBytes = (direction: keyof typeof seen, length: number): void => {
+          seen[direction] += length;
+        };
+        expect(await splice(a, b, { first, onBytes })).toEqual({ kind: "finished" });
+        expect([Buffer.concat(b.written), Buffer.concat(a.written)]).toEqual([Buffer.concat(up), Buffer.concat([first, ...down])]);
+        expect([seen["a->b"], seen["b->a"]]).toEqual([Buffer.concat(up).length, first.length + Buffer.concat(down).length]);
+        expect([a.fate, b.fate]).toEqual(["closed", "closed"]);
+      }),
+    );
+  });
+
+  const broken = new NgrokdError("aborted", "gone");
+  const breaks = { read: () => Promise.reject(broken) };
+  const refuses = {
+    write: () => {
+      throw broken;
+    },
+  };
+  test.each([
+    ["a's read fails", breaks, {}, "a"],
+    ["b's read fails", {}, breaks, "b"],
+    ["a's write fails", refuses, { read: () => bytes("x") }, "a"],
+    ["b's write fails", { read: () => bytes("x") }, refuses, "b"],
+  ] as const)("where %s, aborts both and names the side", async (_name, ofA, ofB, side) => {
+    const a = Object.assign(scripted([], "silence"), ofA);
+    const b = Object.assign(scripted([], "silence"), ofB);
+    expect(await splice(a, b)).toEqual({ kind: "aborted", side, error: broken });
+    expect([a.fate, b.fate]).toEqual(["aborted", "aborted"]);
+  });
+
+  test("names the client where it does not take the first bytes", async () => {
+    const a = Object.assign(scripted([], "silence"), refuses);
+    const b = scripted([], "silence");
+    expect(await splice(a, b, { first: bytes("hello") })).toMatchObject({ kind: "aborted", side: "a" });
+    expect(b.fate).toBe("aborted");
+  });
+
+  test("slows a sender down to its reader, and loses nothing of what waited", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = splice(a, b);
+    const chunk = new Uint8Array(256 * 1024);
+    let sent = 0;
+    let full = false;
+    while (!full) {
+      const room = Promise.resolve(client.write(chunk));
+      sent += chunk.length;
+      full = (await Promise.race([room.then(() => "room"), later(100).then(() => "full")])) === "full";
+      // Four kernel buffers and a chunk or two are in between; without an end to it, somebody keeps everything.
+      expect(sent).toBeLessThan(64 * 1024 * 1024);
+      if (full) void room.then(() => client.closeWrite());
+    }
+    expect((await read(server)).length).toBe(sent);
+    server.close();
+    client.close();
+    expect(await done).toEqual({ kind: "finished" });
+  });
+
+  test("ends only when both directions have, each in its own time", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = splice(a, b);
+    client.closeWrite();
+    expect(await ending(server)).toBe("FIN");
+    expect(await Promise.race([done, later(20).then(() => "still going")])).toBe("still going");
+    await server.write(bytes("reply"));
+    server.closeWrite();
+    expect(await read(client)).toBe("reply");
+    client.close();
+    server.close();
+    expect(await done).toEqual({ kind: "finished" });
+  });
+});
