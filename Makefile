@@ -34,7 +34,8 @@ check: $(modules) ## Check format, lint, types and import arrows
 fmt: $(modules) ## Format, and fix what can be fixed safely
 	@node_modules/.bin/biome check --write .
 
-dist: $(archives) ## Build the release archives of all systems, and SHA256SUMS
+dist: $(archives) ## Build a release: the archives of all systems, SHA256SUMS, install.sh
+	@cp install.sh dist/
 	@cd dist && $(sha256) $(notdir $(archives)) > SHA256SUMS
 	@cat dist/SHA256SUMS
 

@@ -93,8 +93,8 @@ function readReply(text: string, path: string): unknown {
   if (!reply.success)
     throw new NgrokdError("protocol", `The daemon on "${path}" answered with something that is no reply`, { cause: reply.error });
   if (reply.data.success) return reply.data.data;
-  const { error, hint } = reply.data;
+  const { error, code: sent, hint } = reply.data;
   // The Go program sends no code, and a later ngrokd may send one that this one does not know.
-  const code = errorCodes.find((known) => known === reply.data.code) ?? "refused";
+  const code = errorCodes.find((known) => known === sent) ?? "refused";
   throw new NgrokdError(code, error, hint === undefined ? {} : { hint });
 }

@@ -1,6 +1,8 @@
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
 import { createFrameReader, decodeConnResponse, encodeConnRequest } from "./frame.ts";
+import { createLimiter } from "./limiter.ts";
+import { createPool, type PoolLimits } from "./pool.ts";
 
 /** The way to ngrok's ingress as it is now; read anew for every dial, so a renewed certificate or CA counts at once. */
 export interface IngressSettings {
@@ -28,34 +30,93 @@ export type Opened =
 
 export interface Ingress {
   /**
-   * A connection to the endpoint `host:port`, ready to carry its bytes. `signal` bounds dial, TLS and header together.
+   * A connection to the endpoint `host:port`, ready to carry its bytes. `signal` bounds waiting, dial, TLS and header together.
    * Rejects with NgrokdError: what {@link Net.dial} rejects with, `protocol` for an answer that is none, or the signal's reason.
    */
   open(target: { host: string; port: number }, signal: AbortSignal): Promise<Opened>;
+  /** Forgets ready connections and sessions: call it whenever the settings, or the network, are others than before. */
+  renew(): void;
+  /** Dials no more and drops what is ready; connections that are in use go on. */
+  close(): void;
+  readonly stats: IngressStats;
+}
+
+/** Counters since the start, apart from `ready` and `patienceMs`, which are as of now. */
+export interface IngressStats {
+  /** Connections that found a ready one. */
+  readonly hits: number;
+  /** Connections that had to wait for a dial. */
+  readonly misses: number;
+  /** Ready ones that proved dead, and were made good by a dial. */
+  readonly retries: number;
+  readonly dials: number;
+  readonly resumed: number;
+  readonly ready: number;
+  readonly patienceMs: number;
+}
+
+/** Dials at once, in all; the others wait in order. Bun serves the latest handshake first, and the earliest of many would wait for ever. */
+const dialsAtOnce = 16;
+export const noPool: PoolLimits = { min: 0, max: 0, idleTimeoutMs: 0 };
+
+/**
+ * The client side of the binding protocol (protocol.md section 3). A request takes a connection that the pool has ready, or dials. No byte
+ * of a client's leaves before the answer, so a ready connection that proves dead costs a dial and nothing else.
+ */
+export function createIngress(net: Net, settings: () => IngressSettings, limits: () => PoolLimits = () => noPool): Ingress {
+  const dials = createLimiter(dialsAtOnce);
+  const count = { hits: 0, misses: 0, retries: 0, dials: 0, resumed: 0 };
+  const pool = createPool({ dial, limits });
+
+  return {
+    async open(target, signal) {
+      const ready = pool.take();
+      if (ready !== undefined) {
+        try {
+          const opened = await upgrade(ready.conn, target, signal, ready.first);
+          count.hits += 1;
+          return opened;
+        } catch (error) {
+          if (signal.aborted || isNgrokdError(error, "protocol")) throw error;
+          count.retries += 1;
+          pool.provedDead(ready);
+        }
+      }
+      count.misses += 1;
+      return await upgrade(await dial(signal), target, signal);
+    },
+    renew: pool.renew,
+    close: pool.close,
+    get stats() {
+      return { ...count, ready: pool.idle, patienceMs: pool.patienceMs };
+    },
+  };
+
+  function dial(signal: AbortSignal): Promise<Conn> {
+    return dials.run(() => {
+      count.dials += 1;
+      const { host, port, ...tls } = settings();
+      return net.dial({ host, port }, { tls: tlsOptions(host, tls), signal });
+    }, signal);
+  }
 }
 
 /**
- * The client side of the binding protocol (protocol.md section 3). Every request dials; no byte of a client's leaves before the answer,
- * so a caller may try again elsewhere after a failure.
+ * Asks for one endpoint on a handshaken connection that nobody has used; it is aborted unless the answer is "accepted". `first` is the read
+ * that already waits on it, if one does.
  */
-export function createIngress(net: Net, settings: () => IngressSettings): Ingress {
-  return {
-    async open(target, signal) {
-      const { host, port, ...tls } = settings();
-      const conn = await net.dial({ host, port }, { tls: tlsOptions(host, tls), signal });
-      return await upgrade(conn, target, signal);
-    },
-  };
-}
-
-/** Asks for one endpoint on a fresh, handshaken connection; the connection is aborted unless the answer is "accepted". */
-export async function upgrade(conn: Conn, target: { host: string; port: number }, signal: AbortSignal): Promise<Opened> {
+export async function upgrade(
+  conn: Conn,
+  target: { host: string; port: number },
+  signal: AbortSignal,
+  first?: Promise<Uint8Array | null>,
+): Promise<Opened> {
   const giveUp = (): void => conn.abort();
   signal.addEventListener("abort", giveUp, { once: true });
   try {
     signal.throwIfAborted();
     await conn.write(encodeConnRequest(target));
-    const { payload, rest } = await readFrame(conn);
+    const { payload, rest } = await readFrame(conn, first);
     const reply = decodeConnResponse(payload);
     if (!reply.ok) throw new NgrokdError("protocol", `The ingress answered nonsense for "${target.host}": ${reply.reason}`);
     if (reply.value.kind === "accepted") return { ...reply.value, conn, first: rest };
@@ -70,11 +131,13 @@ export async function upgrade(conn: Conn, target: { host: string; port: number }
   }
 }
 
-async function readFrame(conn: Conn): Promise<{ payload: Uint8Array; rest: Uint8Array }> {
+async function readFrame(conn: Conn, first: Promise<Uint8Array | null> | undefined): Promise<{ payload: Uint8Array; rest: Uint8Array }> {
   const feed = createFrameReader();
   let seen = 0;
+  let waiting = first;
   for (;;) {
-    const bytes = await conn.read();
+    const bytes = await (waiting ?? conn.read());
+    waiting = undefined;
     if (bytes === null)
       throw seen < 2 ? unknownCertificate() : new NgrokdError("protocol", "The ingress closed in the middle of its answer");
     seen += bytes.length;

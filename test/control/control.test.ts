@@ -1,0 +1,385 @@
+import { describe, expect, test } from "bun:test";
+import { chmod, link, lstat, mkdir, readdir, readFile, stat, symlink, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import fc from "fast-check";
+import { askDaemon, isAlive } from "../../src/control/client.ts";
+import { type ControlOptions, startControlServer } from "../../src/control/server.ts";
+import { isNgrokdError, NgrokdError } from "../../src/model/error.ts";
+import type { Conn } from "../../src/net/types.ts";
+import { temporaryFolder } from "../names/support.ts";
+import { bytes, ending, later, net, read } from "../support/conns.ts";
+import { memoryLog } from "../support/memory-log.ts";
+
+describe("a request on the control socket", () => {
+  test.each([
+    ["as the Go client sends it: no newline, its half open", ['{"command":"status"}']],
+    ["with a newline", ['{"command":"status"}\n']],
+    ["in pieces, cut inside a character", ['{"command":"sta', 'tus","args":["', bytes("ü").subarray(0, 1), bytes("ü").subarray(1), '"]}']],
+    ["with null for arguments, as Go writes an empty list, and fields of its own", ['{"command":"status","args":null,"id":7}']],
+    ["pretty-printed", ['{\n  "command": "status"\n}\n']],
+  ] as const)("is answered %s", async (_name, pieces) => {
+    await using server = await started();
+    const conn = await server.dial();
+    for (const piece of pieces) {
+      await conn.write(typeof piece === "string" ? bytes(piece) : piece);
+      await later(2);
+    }
+    expect(await read(conn)).toBe('{"success":true,"data":{"said":"status"}}\n');
+  });
+
+  test("is answered where the client ends its half behind it, as `nc -N` does", async () => {
+    await using server = await started();
+    expect(await server.say('{"command":"status"}')).toBe('{"success":true,"data":{"said":"status"}}\n');
+  });
+
+  test("gets its arguments to the handler", async () => {
+    const handle: ControlOptions["handle"] = async ({ command, args }) => [command, args];
+    await using server = await started({ handle });
+    expect(await askDaemon(net, server.path, { command: "set-api-key", args: ["a", "ü\n"] })).toEqual(["set-api-key", ["a", "ü\n"]]);
+  });
+
+  const notJson = 'The request is not JSON; send one object such as {"command":"status"}';
+  const notARequest = 'The request is not {"command": "…", "args": ["…"]}';
+  test.each([
+    ["text", "status\n", notJson],
+    ["an HTTP request", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", notJson],
+    ["binary", "\x16\x03\x01\x02\0\n", notJson],
+    ["half a request", '{"command":"status"', notJson],
+    ["two requests", '{"command":"status"}\n{"command":"list"}\n', notJson],
+    ["another value", '"status"\n', notARequest],
+    ["null", "null\n", notARequest],
+    ["a list", '[{"command":"status"}]\n', notARequest],
+    ["no command", "{}\n", notARequest],
+    ["a command that is no text", '{"command":1}\n', notARequest],
+    ["a long command", `{"command":"${"x".repeat(65)}"}\n`, notARequest],
+    ["arguments that are no texts", '{"command":"status","args":[1]}\n', notARequest],
+    ["many arguments", `{"command":"status","args":${JSON.stringify(Array(17).fill(""))}}\n`, notARequest],
+    ["deep nesting", `${"[".repeat(30_000)}\n`, notJson],
+    ["1 MB", `{"command":"${"x".repeat(1e6)}"}\n`, "The request is larger than 64 KiB"],
+  ])("that is %s gets an error and harms nobody", async (_name, text, error) => {
+    await using server = await started();
+    expect(JSON.parse(await server.say(text))).toEqual({ success: false, error, code: "protocol" });
+    expect(await askDaemon(net, server.path, { command: "list" })).toEqual({ said: "list" });
+  });
+
+  test("of exactly 64 KiB is read, one byte more is not", async () => {
+    await using server = await started();
+    const fit = (size: number): string => `{"command":"status","pad":"${"x".repeat(size - 29)}"}`;
+    expect(fit(65536).length).toBe(65536);
+    expect(await server.say(fit(65536))).toStartWith('{"success":true');
+    expect(await server.say(fit(65537))).toStartWith('{"success":false,"error":"The request is larger');
+  });
+
+  test("that is empty is closed without an answer", async () => {
+    await using server = await started();
+    expect([await server.say(""), await server.say(" \n")]).toEqual(["", ""]);
+  });
+
+  test("that is random bytes gets one line of JSON or nothing, and the next request is answered", async () => {
+    await using server = await started();
+    const garbage = fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.json().map(bytes), fc.string({ unit: "binary" }).map(bytes));
+    await fc.assert(
+      fc.asyncProperty(garbage, async (what) => {
+        const answer = await server.say(what);
+        if (answer !== "") expect(typeof JSON.parse(answer).success).toBe("boolean");
+        if (answer !== "") expect(answer.indexOf("\n")).toBe(answer.length - 1);
+      }),
+    );
+    expect(await askDaemon(net, server.path, { command: "status" })).toEqual({ said: "status" });
+  });
+
+  test("that fails is answered with the error's code and hint, a fault of ours as internal", async () => {
+    const handle: ControlOptions["handle"] = async ({ command }) => {
+      throw command === "ours"
+        ? new TypeError("x is\nundefined")
+        : new NgrokdError("unauthorized", "ngrok refused", { hint: "make another" });
+    };
+    await using server = await started({ handle });
+    expect(JSON.parse(await server.say('{"command":"theirs"}'))).toEqual({
+      success: false,
+      error: "ngrok refused",
+      code: "unauthorized",
+      hint: "make another",
+    });
+    expect(JSON.parse(await server.say('{"command":"ours"}'))).toEqual({ success: false, error: "x is undefined", code: "internal" });
+    const error = await failure(askDaemon(net, server.path, { command: "theirs" }));
+    expect([error.code, error.message, error.hint]).toEqual(["unauthorized", "ngrok refused", "make another"]);
+    expect((await failure(askDaemon(net, server.path, { command: "ours" }))).code).toBe("refused");
+  });
+});
+
+describe("a client of the control socket", () => {
+  test("that sends too slowly is let go, and that alone", async () => {
+    await using server = await started({ deadlinesMs: { request: 60, reply: 5000 } });
+    const slow = await server.dial();
+    await slow.write(bytes('{"command":'));
+    const silent = await server.dial();
+    const began = Date.now();
+    // A unix socket knows no RST; what counts is that it ends, without an answer.
+    expect(await Promise.all([slow, silent].map((conn) => read(conn).catch(() => "")))).toEqual(["", ""]);
+    expect(Date.now() - began).toBeWithin(30, 2000);
+    expect(await askDaemon(net, server.path, { command: "status" })).toEqual({ said: "status" });
+  });
+
+  test("that does not take its reply is let go", async () => {
+    await using server = await started({ deadlinesMs: { request: 5000, reply: 60 }, handle: async () => "x".repeat(32 * 1024 * 1024) });
+    const conn = await server.dial();
+    await conn.write(bytes('{"command":"list"}'));
+    for (let waited = 0; server.log.lines.length === 0 && waited < 100; waited += 1) await later(20);
+    expect(server.log.lines.join()).toMatch(/^debug A client of the control socket went away: /);
+    expect((await read(conn).catch(() => "")).length).toBeLessThan(32 * 1024 * 1024);
+  });
+
+  test("that reads slowly, but reads, gets all of a large reply", async () => {
+    await using server = await started({ handle: async () => "x".repeat(4 * 1024 * 1024) });
+    const conn = await server.dial();
+    await conn.write(bytes('{"command":"list"}'));
+    await later(30);
+    expect((await read(conn)).length).toBe(4 * 1024 * 1024 + '{"success":true,"data":""}\n'.length);
+  });
+
+  test("that leaves before its answer harms nobody", async () => {
+    const release = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<void>();
+    const handle: ControlOptions["handle"] = async ({ command }) => {
+      if (command !== "slow") return "quick";
+      asked.resolve();
+      await release.promise;
+      return "late";
+    };
+    await using server = await started({ handle });
+    const conn = await server.dial();
+    await conn.write(bytes('{"command":"slow"}'));
+    await asked.promise;
+    conn.abort();
+    expect(await askDaemon(net, server.path, { command: "status" })).toBe("quick");
+    release.resolve();
+    await later(5);
+    expect(await askDaemon(net, server.path, { command: "status" })).toBe("quick");
+  });
+});
+
+describe("startControlServer", () => {
+  test("leaves one file in its folder, a socket of mode 0660, and takes it away at the end", async () => {
+    await using folder = await temporaryFolder();
+    const server = await started({ path: join(folder.path, "ngrokd.sock") });
+    expect(await readdir(folder.path)).toEqual(["ngrokd.sock"]);
+    const info = await stat(server.path);
+    expect([info.isSocket(), (info.mode & 0o7777).toString(8)]).toEqual([true, "660"]);
+    await server.stop();
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
+  test.skipIf(process.getuid?.() !== 0)("gives it to the group, where there is one of this name", async () => {
+    const [, gid = ""] = /^daemon:[^:]*:(\d+):/m.exec(await readFile("/etc/group", "utf8")) ?? [];
+    await using ours = await started({ group: "daemon" });
+    expect(String((await stat(ours.path)).gid)).toBe(gid);
+    await using none = await started({ group: "no-such-group" });
+    expect([(await stat(none.path)).gid, none.log.lines]).toEqual([process.getgid?.() ?? 0, []]);
+  });
+
+  test("takes over the socket of a daemon that is gone, and says so", async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, "s");
+    await stale(path);
+    // As after a kill -9 in the middle of an earlier takeover.
+    await stale(`${path}.takeover`);
+    const server = await started({ path });
+    expect(server.log.lines).toEqual([`info Took over the control socket "${path}" of a daemon that is gone`]);
+    expect(await askDaemon(net, path, { command: "status" })).toEqual({ said: "status" });
+    expect(await readdir(folder.path)).toEqual(["s"]);
+    await server.stop();
+  });
+
+  test("refuses where another daemon lives, tells its pid, and leaves it alone", async () => {
+    await using first = await started({ handle: async () => ({ pid: 4711, registered: true }) });
+    const error = await failure(started({ path: first.path }));
+    expect([error.code, error.details]).toEqual(["already-running", { pid: 4711 }]);
+    expect(error.message).toBe(`Another daemon (pid 4711) is already running on the control socket "${first.path}"`);
+    expect(await askDaemon(net, first.path, { command: "status" })).toMatchObject({ pid: 4711 });
+    expect(await readdir(join(first.path, ".."))).toEqual(["ngrokd.sock"]);
+  });
+
+  test("refuses where one of the Go program lives, which has no pid to tell", async () => {
+    await using first = await started({ handle: async () => ({ registered: true }) });
+    expect((await failure(started({ path: first.path }))).message).toBe(
+      `Another daemon is already running on the control socket "${first.path}"`,
+    );
+  });
+
+  test("never touches what is not a socket", async () => {
+    await using folder = await temporaryFolder();
+    const at = (name: string): string => join(folder.path, name);
+    await writeFile(at("file"), "mine");
+    await mkdir(at("folder"));
+    await symlink(at("nowhere"), at("dangling"));
+    for (const name of ["file", "folder", "dangling"]) {
+      const error = await failure(started({ path: at(name) }));
+      expect([error.code, error.message]).toEqual([
+        "address-in-use",
+        `Cannot open the control socket "${at(name)}": something that is not a socket has this name`,
+      ]);
+    }
+    expect((await readdir(folder.path)).sort()).toEqual(["dangling", "file", "folder"]);
+    expect(await readFile(at("file"), "utf8")).toBe("mine");
+  });
+
+  test("says what is wrong with a path that cannot be", async () => {
+    await using folder = await temporaryFolder();
+    const missing = await failure(started({ path: join(folder.path, "no/such/s") }));
+    expect([missing.code, missing.hint]).toEqual(["network", "does its folder exist? `server.socket_path` or --socket names another path"]);
+    expect((await failure(started({ path: join(folder.path, "x".repeat(100), "s") }))).message).toMatch(/the path is too long/);
+  });
+
+  test.each([
+    ["is free", async () => undefined],
+    ["has a dead socket", stale],
+    ["has a dead socket, and a takeover of it was cut short", async (path: string) => (await stale(path), await stale(`${path}.takeover`))],
+  ])("lets exactly one of ten win, where the path %s", async (_name, prepare) => {
+    for (let round = 0; round < 5; round += 1) {
+      await using folder = await temporaryFolder();
+      const path = join(folder.path, "s");
+      await prepare(path);
+      const results = await Promise.allSettled(Array.from({ length: 10 }, (_, i) => started({ path, handle: async () => ({ pid: i }) })));
+      const winners = results.flatMap((result, i) => (result.status === "fulfilled" ? [{ i, server: result.value }] : []));
+      const reasons = results.flatMap((result) => (result.status === "rejected" ? [result.reason.code] : []));
+      expect([winners.length, ...new Set(reasons)]).toEqual([1, "already-running"]);
+      const [winner] = winners;
+      expect(await askDaemon(net, path, { command: "status" })).toEqual({ pid: winner?.i });
+      expect(await readdir(folder.path)).toEqual(["s"]);
+      await winner?.server.stop();
+      expect(await readdir(folder.path)).toEqual([]);
+    }
+  });
+
+  test("takes nobody else's socket away when it ends", async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, "s");
+    const first = await started({ path });
+    // As the Go program does it: it unlinks whatever is there.
+    await unlink(path);
+    const second = await started({ path });
+    await first.stop();
+    expect(await askDaemon(net, path, { command: "status" })).toEqual({ said: "status" });
+    await second.stop();
+  });
+});
+
+describe("askDaemon", () => {
+  test.each(["missing", "stale"])("says that no daemon runs where the socket is %s, and how to start one", async (name) => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, "stale");
+    await stale(path);
+    const error = await failure(askDaemon(net, join(folder.path, name), { command: "status" }));
+    expect([error.code, error.message]).toEqual(["not-running", `No daemon answers on the control socket "${join(folder.path, name)}"`]);
+    expect(error.hint).toBe("start it with `ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET");
+    expect(await isAlive(net, join(folder.path, name))).toBe(false);
+  });
+
+  test.each([
+    ["nothing", "", "aborted", /closed the connection without an answer/],
+    ["no JSON", "hello\n", "protocol", /is not JSON/],
+    ["half a reply", '{"success":tr', "protocol", /is not JSON/],
+    ["no reply", '{"ok":true}\n', "protocol", /is no reply/],
+    ["a Go program's error", '{"success":false,"error":"no key"}\n', "refused", /^no key$/],
+    ["a code that we do not know", '{"success":false,"error":"no","code":"toString"}\n', "refused", /^no$/],
+  ])("makes an error of %s", async (_name, answer, code, message) => {
+    await using daemon = await impostor(async (conn) => {
+      await conn.read();
+      if (answer !== "") await conn.write(bytes(answer));
+      conn.close();
+    });
+    const error = await failure(askDaemon(net, daemon.path, { command: "status" }));
+    expect(error.code as string).toBe(code);
+    expect(error.message).toMatch(message);
+  });
+
+  test("takes a success without data, as the Go program may send it, for one without data", async () => {
+    await using daemon = await impostor(async (conn) => {
+      await conn.write(bytes('{"success":true}\n'));
+      conn.close();
+    });
+    expect(await askDaemon(net, daemon.path, { command: "status" })).toBeUndefined();
+  });
+
+  test("gives up at its deadline, and where its caller does", async () => {
+    const seen: Promise<string>[] = [];
+    await using daemon = await impostor((conn) => void seen.push(ending(conn)));
+    const late = await failure(askDaemon(net, daemon.path, { command: "status" }, { timeoutMs: 40 }));
+    expect([late.code, late.message]).toEqual(["timeout", `No answer from the daemon on "${daemon.path}" within 0.04 s`]);
+    const signal = AbortSignal.timeout(20);
+    expect((await failure(askDaemon(net, daemon.path, { command: "status" }, { signal }))).name).toBe("TimeoutError");
+    // It hung up both times.
+    expect((await Promise.all(seen)).length).toBe(2);
+  });
+
+  test.skipIf(process.getuid?.() === 0)("names the group where the socket may not be used", async () => {
+    await using daemon = await impostor(() => undefined);
+    await chmod(daemon.path, 0);
+    const error = await failure(askDaemon(net, daemon.path, { command: "status" }));
+    expect([error.code, error.hint]).toEqual([
+      "permission",
+      'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
+    ]);
+  });
+});
+
+/** A control server that says what it was asked, on a path of its own unless told. */
+async function started(options: Partial<ControlOptions> = {}) {
+  const folder = options.path === undefined ? await temporaryFolder() : undefined;
+  const path = options.path ?? join(folder?.path ?? "", "ngrokd.sock");
+  const log = memoryLog();
+  const server = await startControlServer({ net, group: "", log, handle: async ({ command }) => ({ said: command }), ...options, path });
+  const stop = async (): Promise<void> => {
+    await server.close();
+    await folder?.[Symbol.asyncDispose]();
+  };
+  const dial = (): Promise<Conn> => net.dial({ path });
+  return {
+    path,
+    log,
+    dial,
+    stop,
+    /** One request with the end of our half behind it, and the whole answer. */
+    async say(request: string | Uint8Array): Promise<string> {
+      const conn = await dial();
+      await conn.write(typeof request === "string" ? bytes(request) : request);
+      conn.closeWrite();
+      const answer = await read(conn);
+      conn.close();
+      return answer;
+    },
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** A program on a socket that is no daemon. */
+async function impostor(onConn: (conn: Conn) => Promise<void> | void) {
+  const folder = await temporaryFolder();
+  const path = join(folder.path, "s");
+  const listener = await net.listen({ path }, onConn);
+  return {
+    path,
+    async [Symbol.asyncDispose]() {
+      listener.close();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** A socket that its daemon left behind: nobody listens on it. */
+async function stale(path: string): Promise<void> {
+  const listener = await net.listen({ path: `${path}.live` }, () => undefined);
+  await link(`${path}.live`, path);
+  listener.close();
+  expect((await lstat(path)).isSocket()).toBe(true);
+}
+
+async function failure(work: Promise<unknown>): Promise<NgrokdError> {
+  const error = await work.then(
+    () => new Error("it worked"),
+    (error: unknown) => error,
+  );
+  if (!isNgrokdError(error) && (error as Error).name !== "TimeoutError") throw error;
+  return error as NgrokdError;
+}
