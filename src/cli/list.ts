@@ -1,4 +1,5 @@
 import { type ListItem, listSchema, statusSchema } from "../control/protocol.ts";
+import { readable } from "../model/parsed.ts";
 import { command } from "./command.ts";
 import { ask } from "./daemon-socket.ts";
 import { type Paint, table } from "./say.ts";
@@ -25,21 +26,28 @@ export default command({
   },
 });
 
-/** Pure: the text of `ngrokd list`. */
+/** Pure: the text of `ngrokd list`: a line for each endpoint, and below it what there is to say about it. */
 export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
   const rows = items.map((item) => [
-    item.url,
+    readable(item.url),
     item.ip === "" ? "-" : `${item.ip}:${item.port}`,
     stateText(item, paint),
     connectionsText(item),
   ]);
-  return table(["URL", "ADDRESS", "STATE", "CONNECTIONS"], rows, { width, wrap: 2, paint });
+  const headings = ["URL", "ADDRESS", "STATE", "CONNECTIONS"];
+  const [head = "", ...lines] = table(headings, rows, { width: Number.POSITIVE_INFINITY, wrap: 2, paint }).split("\n");
+  return [head, ...items.flatMap((item, i) => [lines[i] ?? "", ...remarkLines(item, width)])].join("\n");
 }
 
-function stateText({ state, reason, warning }: ListItem, paint: Paint): string {
-  const colour = state === "listening" ? paint.good : state === "failed" ? paint.bad : paint.careful;
+function stateText({ state }: ListItem, paint: Paint): string {
+  return state === "listening" ? paint.good(state) : state === "failed" ? paint.bad(state) : paint.careful(state);
+}
+
+function remarkLines({ reason, warning }: ListItem, width: number): string[] {
   const remark = reason === "" ? warning : reason;
-  return remark === "" ? colour(state) : `${colour(state)}: ${remark}`;
+  // Words together up to the width; one that is longer has a line of its own.
+  const lines = remark.match(new RegExp(`\\S.{0,${width - 6}}(?!\\S)|\\S+`, "g")) ?? [];
+  return lines.map((line) => `    ${line.trimEnd()}`);
 }
 
 function connectionsText({ connections, ip }: ListItem): string {

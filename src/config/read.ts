@@ -92,8 +92,8 @@ function unknownKeys(root: Readonly<Record<string, unknown>>): string[][] {
 function stranger(path: readonly string[]): Pick<Problem, "key" | "message"> {
   const key = path.join(".");
   // What does not look like a name may be a secret, as in `{key:2cVr…}` without the space.
-  if (!/^[a-z][\w.-]{0,39}$/i.test(key))
-    return { message: "there is no such setting (its name is not shown); is a space missing after a colon?" };
+  const unlike = "there is no such setting (its name is not shown); is a space missing after a colon?";
+  if (!/^[a-z][\w.-]{0,39}$/i.test(key)) return { message: unlike };
   const meant = suggestion(path);
   return { key, message: `there is no setting "${key}"${meant === undefined ? "" : `; did you mean "${meant}"?`}` };
 }
@@ -102,7 +102,7 @@ function stranger(path: readonly string[]): Pick<Problem, "key" | "message"> {
 function suggestion(path: readonly string[]): string | undefined {
   const name = path.at(-1) ?? "";
   const group = path.slice(0, -1);
-  if (path.join(".") === "net.network_accessible") return "net.listen_interface"; // its name before version 0.2 of the Go program
+  if (path.join(".") === "net.network_accessible") return "net.listen_interface"; // what the Go program once had in its place
   const siblings =
     group.length === 0 ? [...Object.keys(groups), ...settings.flatMap(({ path }) => (path.length === 1 ? path : []))] : namesIn(group[0]);
   const near = closest(name, siblings);

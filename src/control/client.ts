@@ -34,7 +34,7 @@ export async function isAlive(net: Net, path: string): Promise<boolean> {
     return true;
   } catch (error) {
     // Only a refusal, or a path that is gone, proves that nobody is there.
-    return !isNgrokdError(error, "network");
+    return !(isNgrokdError(error, "network") && ["ECONNREFUSED", "ENOENT"].includes(String(error.details.errno)));
   }
 }
 

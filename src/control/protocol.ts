@@ -16,7 +16,7 @@ export type Reply =
   | { readonly success: false; readonly error: string; readonly code?: string; readonly hint?: string };
 
 export const replySchema = z.union([
-  z.object({ success: z.literal(true), data: z.unknown() }),
+  z.object({ success: z.literal(true), data: z.optional(z.unknown()) }),
   z.object({ success: z.literal(false), error: z.string(), code: z.optional(z.string()), hint: z.optional(z.string()) }),
 ]);
 

@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { errnoOf, fileError } from "../files/atomic.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
@@ -9,6 +8,7 @@ import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { askDaemon, isAlive } from "./client.ts";
 import { deadlinesMs, pidSchema, type Reply, type Request, requestLimitBytes, requestSchema } from "./protocol.ts";
+import { inTurn } from "./turn.ts";
 
 export interface ControlOptions {
   readonly net: Net;
@@ -28,7 +28,8 @@ export interface ControlOptions {
  */
 export async function startControlServer(options: ControlOptions): Promise<{ close(): Promise<void> }> {
   const { net, path, log } = options;
-  const birthplace = join(dirname(path), `.ngrokd-${randomBytes(4).toString("hex")}`);
+  const name = randomBytes(4).toString("hex");
+  const birthplace = join(dirname(path), `.ngrokd-${name}`);
   const listener = await listen(net, birthplace, path, (conn) => serve(conn, options));
   try {
     const gid = await groupId(options.group);
@@ -37,7 +38,8 @@ export async function startControlServer(options: ControlOptions): Promise<{ clo
         log.warn(`Cannot give the control socket to the group "${options.group}": ${reasonOf(error)}`),
       );
     await chmod(birthplace, 0o660);
-    await publish(net, birthplace, path, log);
+    const outcome = await inTurn({ net, path, socket: birthplace, name }, () => publish(options, birthplace));
+    if (outcome !== "published") throw await alreadyRunning(net, path);
     const own = await lstat(path);
     return {
       async close() {
@@ -56,7 +58,7 @@ async function listen(net: Net, birthplace: string, path: string, onConn: (conn:
   try {
     return await net.listen({ path: birthplace }, onConn);
   } catch (error) {
-    const code = isNgrokdError(error) ? error.code : "state";
+    const code = isNgrokdError(error, "permission") ? "permission" : "state";
     throw new NgrokdError(code, `Cannot open the control socket "${path}": ${reasonOf(error)}`, {
       cause: error,
       hint:
@@ -68,57 +70,23 @@ async function listen(net: Net, birthplace: string, path: string, onConn: (conn:
 }
 
 /** Links the finished socket to its name; a socket that nobody answers on is taken over, a living one never is. */
-async function publish(net: Net, birthplace: string, path: string, log: Log): Promise<void> {
-  for (let attempt = 0; attempt < 100; attempt += 1) {
-    if (await linked(birthplace, path)) return await unlink(birthplace);
-    const there = await lstat(path).catch(absent);
-    if (there === undefined) continue;
+async function publish({ net, path, log }: ControlOptions, birthplace: string): Promise<"published" | "somebody lives there"> {
+  const there = await lstat(path).catch((error: unknown) => {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  });
+  if (there !== undefined) {
     if (!there.isSocket()) {
       throw new NgrokdError("address-in-use", `Cannot open the control socket "${path}": something that is not a socket has this name`, {
         hint: "move it away, or name another path with --socket or `server.socket_path`",
       });
     }
-    if (await isAlive(net, path)) throw await alreadyRunning(net, path);
-    if (await removeDead(net, birthplace, path)) log.info(`Took over the control socket "${path}" of a daemon that is gone`);
-    else await sleep(20);
-  }
-  throw new NgrokdError("already-running", `Cannot open the control socket "${path}": another daemon keeps taking it`);
-}
-
-/**
- * Removes a socket that nobody answers on, unless another daemon is at it. One at a time, since nothing removes a file only if it is
- * still the one that was looked at: without turns, a second daemon could remove the socket that the first has just put there. The turn
- * is a second name of our own socket, so that it answers for as long as we live.
- */
-async function removeDead(net: Net, birthplace: string, path: string): Promise<boolean> {
-  const turn = `${path}.takeover`;
-  if (!(await linked(birthplace, turn))) {
-    if (!(await isAlive(net, turn))) await unlink(turn).catch(absent);
-    return false;
-  }
-  try {
-    const there = await lstat(path).catch(absent);
-    if (there === undefined || !there.isSocket() || (await isAlive(net, path))) return false;
+    if (await isAlive(net, path)) return "somebody lives there";
     await unlink(path);
-    return true;
-  } finally {
-    await unlink(turn);
+    log.info(`Took over the control socket "${path}" of a daemon that is gone`);
   }
-}
-
-/** Gives a file a second name; false where that name is taken. */
-async function linked(from: string, to: string): Promise<boolean> {
-  try {
-    await link(from, to);
-    return true;
-  } catch (error) {
-    if (errnoOf(error) === "EEXIST") return false;
-    throw error;
-  }
-}
-
-function absent(error: unknown): undefined {
-  if (errnoOf(error) !== "ENOENT") throw error;
+  await link(birthplace, path);
+  await unlink(birthplace);
+  return "published";
 }
 
 async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {

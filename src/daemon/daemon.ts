@@ -28,7 +28,7 @@ import { createPass, noIdentity, type PassResult, passEnd } from "./pass.ts";
 import { drainingStates, reconcile } from "./reconcile.ts";
 import { healthReply, healthStatus, listReply, statusReply } from "./replies.ts";
 import { type Registration, readiness, type State } from "./state.ts";
-import { changeLines } from "./tell.ts";
+import { changeLines, sameFailure } from "./tell.ts";
 
 export interface DaemonOptions {
   readonly net: Net;
@@ -267,7 +267,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     if (result.kind === "failed") {
       const reason = reasonOf(result.error);
       const hint = hintOf(result.error);
-      if (state.lastPass?.reason !== reason) log.warn(`The poll failed: ${reason}`, hint === "" ? {} : { hint });
+      if (!sameFailure(state.lastPass?.reason ?? "", reason)) log.warn(`The poll failed: ${reason}`, hint === "" ? {} : { hint });
       publish({ phase: "degraded", reason, hint, lastPass: { at, ok: false, tookMs, reason, hint } });
       return;
     }

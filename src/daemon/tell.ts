@@ -1,3 +1,4 @@
+import { readable } from "../model/parsed.ts";
 import type { LogLevel } from "../observe/log.ts";
 import type { EndpointState } from "./state.ts";
 
@@ -20,15 +21,22 @@ export function changeLines(before: readonly EndpointState[], after: readonly En
     const some = failed === 0 ? "" : ` (${failed} of them not served)`;
     return [{ level: "info", text: `${changed.length} endpoints new or changed${some}, ${gone.length} gone; \`ngrokd list\` shows them` }];
   }
-  return [...changed.flatMap(linesOf), ...gone.map(({ url }): Line => ({ level: "info", text: `${url} is gone` }))];
+  return [...changed.flatMap(linesOf), ...gone.map(({ url }): Line => ({ level: "info", text: `${readable(url)} is gone` }))];
+}
+
+/** Pure: whether two reasons tell of one failure; each answer of ngrok's has an operation id of its own. */
+export function sameFailure(a: string, b: string): boolean {
+  const plain = (reason: string): string => reason.replaceAll(/\boperation \w+/g, "");
+  return plain(a) === plain(b);
 }
 
 function linesOf({ url, ip, port, state, reason, warning }: EndpointState): Line[] {
+  const name = url === "" ? "an endpoint without a URL" : readable(url);
   const line: Line =
     state === "listening"
-      ? { level: "info", text: `${url} listens on ${ip}:${port}` }
-      : { level: "warn", text: `${url || "an endpoint without a URL"} is not served: ${reason}` };
-  return warning === "" ? [line] : [line, { level: "warn", text: `${url}: ${warning}` }];
+      ? { level: "info", text: `${name} listens on ${ip}:${port}` }
+      : { level: "warn", text: `${name} is not served: ${reason}` };
+  return warning === "" ? [line] : [line, { level: "warn", text: `${name}: ${warning}` }];
 }
 
 const storyOf = ({ url, ip, state, reason, warning }: EndpointState): string => [url, ip, state, reason, warning].join("\n");

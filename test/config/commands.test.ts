@@ -283,7 +283,8 @@ describe("config edit", () => {
     });
   });
 
-  test("on a terminal, saves unknown keys when told so", async () => {
+  test("on a terminal, saves unknown keys when told so, and not without an answer", async () => {
+    expect(await converse(["sever: {}\n"], [undefined])).toMatchObject({ saved: { code: "config" }, text: "# mine\n", drafts: 1, left: 0 });
     expect(await converse(["sever: {}\n"], ["save as it is"])).toMatchObject({ saved: true, text: "sever: {}\n", drafts: 0, left: 0 });
   });
 });

@@ -7,7 +7,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { type ErrorCode, NgrokdError } from "../../src/model/error.ts";
 import type { Address, Conn, DialOptions, Listener, ListenOptions, Net, TlsClientOptions } from "../../src/net/types.ts";
 import { type Authority, hours, type Identity, intermediateCa, issue, rootCa } from "../support/pki.ts";
@@ -62,7 +61,7 @@ export interface Received {
 }
 
 function startPeer(): Peer & { stop(): void } {
-  const script = fileURLToPath(new URL("peers/peer.mjs", import.meta.url));
+  const script = join(import.meta.dirname, "peers", "peer.mjs");
   const child: ChildProcess = spawn("node", [script], { stdio: ["pipe", "pipe", "inherit"] });
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void; verb: string }>();
   let lastId = 0;

@@ -181,9 +181,7 @@ describe("startControlServer", () => {
   test("takes over the socket of a daemon that is gone, and says so", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "s");
-    await stale(path);
-    // As after a kill -9 in the middle of an earlier takeover.
-    await stale(`${path}.takeover`);
+    await cutShort(path);
     const server = await started({ path });
     expect(server.log.lines).toEqual([`info Took over the control socket "${path}" of a daemon that is gone`]);
     expect(await askDaemon(net, path, { command: "status" })).toEqual({ said: "status" });
@@ -227,20 +225,24 @@ describe("startControlServer", () => {
   test("says what is wrong with a path that cannot be", async () => {
     await using folder = await temporaryFolder();
     const missing = await failure(started({ path: join(folder.path, "no/such/s") }));
-    expect([missing.code, missing.hint]).toEqual(["network", "does its folder exist? `server.socket_path` or --socket names another path"]);
+    expect([missing.code, missing.hint]).toEqual(["state", "does its folder exist? `server.socket_path` or --socket names another path"]);
     expect((await failure(started({ path: join(folder.path, "x".repeat(100), "s") }))).message).toMatch(/the path is too long/);
   });
 
   test.each([
     ["is free", async () => undefined],
     ["has a dead socket", stale],
-    ["has a dead socket, and a takeover of it was cut short", async (path: string) => (await stale(path), await stale(`${path}.takeover`))],
+    ["has a dead socket whose takeover was cut short", cutShort],
   ])("lets exactly one of ten win, where the path %s", async (_name, prepare) => {
-    for (let round = 0; round < 5; round += 1) {
+    for (let round = 0; round < 8; round += 1) {
       await using folder = await temporaryFolder();
       const path = join(folder.path, "s");
       await prepare(path);
-      const results = await Promise.allSettled(Array.from({ length: 10 }, (_, i) => started({ path, handle: async () => ({ pid: i }) })));
+      const start = async (pid: number) => {
+        await later(10 * Math.random());
+        return await started({ path, handle: async () => ({ pid }) });
+      };
+      const results = await Promise.allSettled(Array.from({ length: 10 }, (_, i) => start(i)));
       const winners = results.flatMap((result, i) => (result.status === "fulfilled" ? [{ i, server: result.value }] : []));
       const reasons = results.flatMap((result) => (result.status === "rejected" ? [result.reason.code] : []));
       expect([winners.length, ...new Set(reasons)]).toEqual([1, "already-running"]);
@@ -373,6 +375,13 @@ async function stale(path: string): Promise<void> {
   await link(`${path}.live`, path);
   listener.close();
   expect((await lstat(path)).isSocket()).toBe(true);
+}
+
+/** As after a kill -9 in the middle of a takeover. */
+async function cutShort(path: string): Promise<void> {
+  await stale(path);
+  await mkdir(`${path}.turn`);
+  await stale(join(`${path}.turn`, "0badcafe"));
 }
 
 async function failure(work: Promise<unknown>): Promise<NgrokdError> {

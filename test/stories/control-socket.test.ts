@@ -3,7 +3,7 @@ import { appendFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSy
 import { createConnection } from "node:net";
 import { type Cloud, registered } from "../support/cloud.ts";
 import { askSocket, binary, type Daemon, defaultSocket, ngrokd, run, serve, tellSocket } from "../support/ngrokd.ts";
-import { atEnd, stories, until } from "../support/story.ts";
+import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
 stories("the control socket, as clients of the Go program use it", () => {
@@ -173,6 +173,7 @@ stories("the control socket's life", () => {
   });
 
   test("without root the daemon says what root is for", async () => {
+    freshMachine();
     const { code, err } = await ngrokd("serve", { as: "nobody" });
     expect(code).toBe(5);
     expect(err).toContain("hint:  run the daemon as root, or name another path with --socket or `server.socket_path`");

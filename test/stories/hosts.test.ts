@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { appendFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
-import { atEnd, foreignHosts, stories, until } from "../support/story.ts";
+import { atEnd, foreignHosts, freshMachine, stories, until } from "../support/story.ts";
 import { resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
@@ -123,6 +123,7 @@ stories("another hosts file, and no right to write one", () => {
   });
 
   test("a hosts file that cannot be written degrades the daemon and says why, while addresses work", async () => {
+    freshMachine();
     const cloud = await startCloud();
     await cloud.add("http://hello.demo", page("hello").address);
     writeConfig(configFor(cloud));

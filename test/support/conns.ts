@@ -18,15 +18,16 @@ export async function pair(): Promise<readonly [near: Conn, far: Conn]> {
   return [near, far];
 }
 
-/** What arrives until `length` bytes are there or the peer has finished; rejects where it is reset. */
+/** What arrives until at least `length` bytes are there or the peer has finished; rejects where it is reset. */
 export async function read(conn: Conn, length = Number.POSITIVE_INFINITY): Promise<string> {
-  let text = "";
-  while (text.length < length) {
+  const chunks: Uint8Array[] = [];
+  for (let size = 0; size < length; ) {
     const chunk = await conn.read();
     if (chunk === null) break;
-    text += Buffer.from(chunk).toString("latin1");
+    chunks.push(chunk);
+    size += chunk.length;
   }
-  return text;
+  return Buffer.concat(chunks).toString();
 }
 
 /** How a connection ends for one who reads it to its end: `FIN`, or the code of the error. */

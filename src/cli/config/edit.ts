@@ -39,7 +39,7 @@ export interface EditOptions {
   /** Lets the person change the file, and settles when they are done; rejects where that failed. */
   readonly edit: (draft: string) => Promise<void>;
   readonly tell: (problem: Problem) => void;
-  /** Undefined where there is nobody to ask. No answer means the last of the choices. */
+  /** Undefined where there is nobody to ask: then the last choice is taken. No answer keeps the draft. */
   readonly ask: ((question: string, choices: readonly Choice[]) => Promise<Choice | undefined>) | undefined;
 }
 
@@ -57,8 +57,8 @@ export async function editConfig(path: string, options: EditOptions): Promise<bo
   try {
     const text = await editUntilRight(draft, start, options);
     if (text !== start) {
-      if ((await readConfigFile(target))?.text !== old?.text)
-        throw new NgrokdError("config", `Cannot save "${path}": it was changed meanwhile`);
+      const now = await readConfigFile(target);
+      if (now?.text !== old?.text) throw new NgrokdError("config", `Cannot save "${path}": it was changed meanwhile`);
       await writeFileAtomic(target, text, { mode: old === undefined ? 0o600 : old.mode & 0o770 });
     }
     await rm(draft, { force: true });
@@ -81,10 +81,11 @@ async function editUntilRight(draft: string, start: string, { edit, tell, ask }:
     if (all.length === 0) return text;
     for (const problem of all) tell(problem);
     const otherwise = problems.length > 0 ? "keep the draft" : "save as it is";
-    const choice = await ask?.(all.length === 1 ? "Edit again?" : `Edit again (${all.length} problems)?`, ["edit again", otherwise]);
+    const question = all.length === 1 ? "Edit again?" : `Edit again (${all.length} problems)?`;
+    const choice = ask === undefined ? otherwise : ((await ask(question, ["edit again", otherwise])) ?? "keep the draft");
+    if (choice === "save as it is") return text;
     if (choice === "edit again") continue;
-    if (problems.length === 0) return text;
-    throw new NgrokdError("config", "Cannot save a configuration that is not right", { details: { problems } });
+    throw new NgrokdError("config", "Cannot save a configuration that is not right", { details: { problems: all } });
   }
 }
 

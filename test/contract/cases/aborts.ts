@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { bytesOf, type Case, kinds, readExactly, rejects, sleep, soon, textOf } from "../kit.ts";
 
+const block = new Uint8Array(1024 * 1024);
+
 export const aborts: Case[] = kinds.flatMap(({ label, pair }): Case[] => [
   {
     name: `abort() is seen by the peer as a reset over ${label}`,
@@ -66,7 +68,7 @@ export const aborts: Case[] = kinds.flatMap(({ label, pair }): Case[] => [
     async run(world) {
       const { conn, socket } = await pair(world);
       const writing = rejects("aborted", async () => {
-        for (;;) await conn.write(new Uint8Array(1024 * 1024));
+        for (;;) await conn.write(block);
       });
       await sleep(50);
       await world.peer.reset(socket);
@@ -78,14 +80,16 @@ export const aborts: Case[] = kinds.flatMap(({ label, pair }): Case[] => [
     name: `abort() drops what was not sent, over ${label}`,
     async run(world) {
       const { conn, socket } = await pair(world);
+      let written = 0;
       const writing = rejects("cancelled", async () => {
-        for (;;) await conn.write(new Uint8Array(1024 * 1024));
+        for (; ; written += block.length) await conn.write(block);
       });
       await sleep(50);
       conn.abort();
       await soon(writing, "the waiting write");
       await soon(conn.closed, "closed");
-      assert.equal(await world.peer.ended(socket), "ECONNRESET");
+      // Not how it ends: libuv reports a reset behind unread bytes as an end (uv__stream_io, "partial read" and POLLHUP).
+      assert((await world.peer.receive(socket)).length < written + block.length);
     },
   },
   {

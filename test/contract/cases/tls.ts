@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import type { TlsClientOptions } from "../../../src/net/types.ts";
 import type { Identity } from "../../support/pki.ts";
 import { bytesOf, type Case, listening, portOf, readAll, readExactly, rejects, soon, textOf, trusting, until, type World } from "../kit.ts";
@@ -112,8 +112,8 @@ export const tls: Case[] = [
     async run(world) {
       const { net, peer, pki } = world;
       const { port } = await peer.listen({ tls: pki.server });
-      const script = fileURLToPath(new URL("../peers/dial-stranger.ts", import.meta.url));
-      const flags = net.runtime === "deno" ? ["run", "-A", "--config", fileURLToPath(new URL("../../../deno.json", import.meta.url))] : [];
+      const script = join(import.meta.dirname, "../peers/dial-stranger.ts");
+      const flags = net.runtime === "deno" ? ["run", "-A", "--config", join(import.meta.dirname, "../../../deno.json")] : [];
       const child = spawn(process.execPath, [...flags, script, net.runtime, String(port), pki.stranger.cert], {
         env: { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: "0" },
         stdio: ["ignore", "pipe", "inherit"],
@@ -175,21 +175,32 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "a missing or refused client certificate surfaces as tls on the first read (TLS 1.3)",
+    name: "a missing client certificate surfaces as tls on the first read (TLS 1.3)",
+    async run(world) {
+      const { net, peer } = world;
+      const { server, port } = await peer.listen({ tls: asking(world) });
+      const conn = await net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) });
+      await conn.write(bytesOf("header"));
+      const refusal = rejects("tls", () => conn.read());
+      const error = await soon(refusal, "the refusal");
+      assert.match(String(error.details["reason"]), /ALERT/);
+      assert.match(error.message, /certificate required/);
+      await soon(conn.closed, "closed");
+      assert.equal((await peer.handshakes(server)).secured, 0);
+    },
+  },
+  {
+    name: "a client certificate of an unknown CA gets no answer",
     async run(world) {
       const { net, peer, pki } = world;
-      for (const own of [{}, pki.strangersClient]) {
-        const { server, port } = await peer.listen({ tls: asking(world) });
-        const conn = await net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, own) });
-        await conn.write(bytesOf("header"));
-        const error = await soon(
-          rejects("tls", () => conn.read()),
-          "the refusal",
-        );
-        assert.match(String(error.details["reason"]), /ALERT/);
-        await soon(conn.closed, "closed");
-        assert.equal((await peer.handshakes(server)).secured, 0);
-      }
+      const { server, port } = await peer.listen({ tls: asking(world), greeting: "welcome" });
+      const conn = await net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, pki.strangersClient) });
+      // Node.js hangs up without an alert, other servers send one.
+      const answer = await soon(Promise.resolve(conn.read()).catch((error) => error.code), "the end");
+      assert(answer === null || answer === "tls", `${answer}`);
+      conn.close();
+      await soon(conn.closed, "closed");
+      assert.equal((await peer.handshakes(server)).secured, 0);
     },
   },
   {

@@ -137,6 +137,7 @@ const verbs = {
 };
 
 function adopt(stream, raw) {
+  raw.setNoDelay?.(true);
   const state = { stream, raw, length: 0, hash: createHash("sha256"), texts: [], ended: null, pause: 0, check: undefined };
   const ended = (how) => {
     state.ended ??= how;
