@@ -43,11 +43,15 @@ function stateText({ state }: ListItem, paint: Paint): string {
   return state === "listening" ? paint.good(state) : state === "failed" ? paint.bad(state) : paint.careful(state);
 }
 
-function remarkLines({ reason, warning }: ListItem, width: number): string[] {
-  const remark = reason === "" ? warning : reason;
-  // Words together up to the width; one that is longer has a line of its own.
-  const lines = remark.match(new RegExp(`\\S.{0,${width - 6}}(?!\\S)|\\S+`, "g")) ?? [];
-  return lines.map((line) => `    ${line.trimEnd()}`);
+function remarkLines({ reason, warning, connections }: ListItem, width: number): string[] {
+  const failure = connections.last_error === "" ? "" : `the latest connection failed: ${connections.last_error}`;
+  return [reason, warning, failure].flatMap((remark) => wrapped(remark, width - 4)).map((line) => `    ${line}`);
+}
+
+/** Lines of whole words; a word that is longer than `width` has a line of its own. */
+function wrapped(text: string, width: number): string[] {
+  const lines = text.match(new RegExp(`\\S.{0,${width - 2}}(?!\\S)|\\S+`, "g")) ?? [];
+  return lines.map((line) => line.trimEnd());
 }
 
 function connectionsText({ connections, ip }: ListItem): string {

@@ -50,8 +50,8 @@ export function wrongValues(values: unknown, blame: (path: readonly string[]) =>
 
 /** Known settings only, without those whose value is empty (`key:`, `""`, `[]`): empty means the default, as in the Go program. */
 function knownValues(root: Readonly<Record<string, unknown>>, yaml: Yaml): unknown {
-  const wrongGroups = Object.keys(groups).filter((name) => !isEmpty(root[name]) && !isRecord(root[name]));
-  const start = Object.fromEntries(wrongGroups.map((name) => [name, root[name]]));
+  const wrongGroups = groupPaths.filter((path) => !isEmpty(valueAt(root, path)) && !isRecord(valueAt(root, path)));
+  const start = wrongGroups.reduce<unknown>((values, path) => withValueAt(values, path, valueAt(root, path)), {});
   return settings.reduce<unknown>((values, { path, kind }) => {
     const value = valueAt(root, path);
     return isEmpty(value) ? values : withValueAt(values, path, asKind(kind, value, path, yaml));
@@ -79,13 +79,13 @@ function asKind(kind: Setting["kind"], value: unknown, path: readonly string[], 
   return value;
 }
 
-function unknownKeys(root: Readonly<Record<string, unknown>>): string[][] {
-  return Object.entries(root).flatMap(([name, value]) => {
-    if (!Object.hasOwn(groups, name)) return settingAt([name]) === undefined ? [[name]] : [];
-    if (!isRecord(value)) return [];
-    return Object.keys(value)
-      .filter((inner) => settingAt([name, inner]) === undefined)
-      .map((inner) => [name, inner]);
+const groupPaths = Object.keys(groups).map((name) => name.split("."));
+
+function unknownKeys(values: Readonly<Record<string, unknown>>, group: readonly string[] = []): string[][] {
+  return Object.entries(values).flatMap(([name, value]) => {
+    const path = [...group, name];
+    if (!Object.hasOwn(groups, path.join("."))) return namesIn(group).includes(name) ? [] : [path];
+    return isRecord(value) ? unknownKeys(value, path) : [];
   });
 }
 
@@ -103,17 +103,18 @@ function suggestion(path: readonly string[]): string | undefined {
   const name = path.at(-1) ?? "";
   const group = path.slice(0, -1);
   if (path.join(".") === "net.network_accessible") return "net.listen_interface"; // what the Go program once had in its place
-  const siblings =
-    group.length === 0 ? [...Object.keys(groups), ...settings.flatMap(({ path }) => (path.length === 1 ? path : []))] : namesIn(group[0]);
-  const near = closest(name, siblings);
+  const near = closest(name, namesIn(group));
   if (near !== undefined) return [...group, near].join(".");
   const lastNames = settings.map(({ path }) => path.at(-1) ?? "");
   const elsewhere = closest(name, lastNames);
   return elsewhere === undefined ? undefined : settings[lastNames.indexOf(elsewhere)]?.key;
 }
 
-const namesIn = (group: string | undefined): string[] =>
-  settings.flatMap(({ path: [first, name] }) => (first === group && name !== undefined ? [name] : []));
+/** The names of the settings and groups that stand directly in a group. */
+function namesIn(group: readonly string[]): string[] {
+  const inside = [...settings.map(({ path }) => path), ...groupPaths].filter((path) => path.length === group.length + 1);
+  return inside.filter((path) => group.every((name, i) => path[i] === name)).map((path) => path.at(-1) ?? "");
+}
 
 const settingAt = (path: readonly string[]): Setting | undefined =>
   settings.find((setting) => setting.path.every((name, i) => path[i] === name));

@@ -9,7 +9,7 @@ export function referencePage(): string {
     section(
       `\`${group}\``,
       description,
-      settings.filter(({ path }) => path.length === 2 && path[0] === group),
+      settings.filter(({ path }) => path.slice(0, -1).join(".") === group),
     ),
   );
   return `${[introduction, section("Top level", "Settings that are in no group.", top), ...sections, compatibility, template()].join("\n\n")}\n`;

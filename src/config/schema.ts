@@ -95,6 +95,50 @@ const shape = {
       allowed: "a list of texts, none of them empty",
     }),
   }),
+  forward: group("How connections are carried. Times are in seconds.", {
+    open_timeout: setting(z.int().min(1).max(300).default(10), {
+      description: "How long a new connection may wait for ngrok's ingress: dial, TLS and answer together.",
+      allowed: "a whole number, 1 to 300",
+    }),
+    idle_timeout: setting(z.int().min(0).max(604_800).default(0), {
+      description: "A connection on which nothing moves for this long is ended. 0 means never.",
+      allowed: "a whole number, 0 to 604800",
+    }),
+    half_close_timeout: setting(z.int().min(0).max(604_800).default(300), {
+      description: "After one side has finished sending, how long the other may be silent. 0 means for ever.",
+      allowed: "a whole number, 0 to 604800",
+    }),
+    drain_timeout: setting(z.int().min(0).max(3600).default(30), {
+      description: "How long open connections may go on when the daemon stops, or when their endpoint is gone; then they are reset.",
+      allowed: "a whole number, 0 to 3600",
+    }),
+    max_connections: setting(z.int().min(0).max(1_000_000).default(0), {
+      description: "Connections at once, in all; more are reset at once. 0 means as many as the limit of open files allows.",
+      allowed: "a whole number, 0 to 1000000",
+    }),
+    max_connections_per_endpoint: setting(z.int().min(0).max(1_000_000).default(0), {
+      description: "Connections at once to one endpoint; more are reset at once. 0 means no limit of its own.",
+      allowed: "a whole number, 0 to 1000000",
+    }),
+    session_resumption: setting(z.boolean().default(true), {
+      description: "Whether TLS handshakes with the ingress may be shortened by resuming an earlier session.",
+      allowed: "true or false",
+    }),
+    pool: group("Connections to the ingress that are made ready in advance, so that a new local connection need not wait for one.", {
+      min: setting(z.int().min(0).max(1000).default(1), {
+        description: "Kept ready even when nobody has connected lately.",
+        allowed: "a whole number, 0 to 1000",
+      }),
+      max: setting(z.int().min(0).max(1000).default(32), {
+        description: "Never more than this, however many connect; recent demand decides. 0 turns the pool off.",
+        allowed: "a whole number, 0 to 1000",
+      }),
+      idle_timeout: setting(z.int().min(2).max(3600).default(60), {
+        description: "How long one is kept ready. The daemon learns a shorter time by itself where the ingress closes them earlier.",
+        allowed: "a whole number, 2 to 3600",
+      }),
+    }),
+  }),
   net: group("The addresses that endpoints get on this machine.", {
     subnet: setting(text(values.range).default("127.0.0.0/8"), {
       description:
@@ -148,9 +192,11 @@ const shape = {
 export const configSchema = z.object(shape).readonly();
 export type Config = z.output<typeof configSchema>;
 
-type Groups = { [G in keyof Config as Config[G] extends string ? never : G]: Config[G] };
 /** A setting's dotted name, such as `server.log_level`. */
-export type SettingKey = "ingressEndpoint" | { [G in keyof Groups]: `${G}.${keyof Groups[G] & string}` }[keyof Groups];
+export type SettingKey = KeysOf<Config>;
+type KeysOf<C> = { [K in keyof C & string]: IsValue<C[K]> extends true ? K : `${K}.${KeysOf<C[K]>}` }[keyof C & string];
+/** A map of the user's own names is a value, unlike a group, whose names are ours. */
+type IsValue<T> = T extends string | number | boolean | readonly unknown[] ? true : string extends keyof T ? true : false;
 
 /** Every setting at its default. */
 export const defaultConfig: Config = configSchema.parse({});
@@ -158,21 +204,16 @@ export const defaultConfig: Config = configSchema.parse({});
 export interface Setting extends About {
   readonly key: SettingKey;
   /** `["server", "log_level"]`: the way to it in the file. */
-  readonly path: readonly [string] | readonly [string, string];
+  readonly path: readonly string[];
   readonly kind: "text" | "number" | "boolean" | "list" | "map";
   readonly default: unknown;
 }
 
 /** All settings in the order in which they are documented. */
-export const settings: readonly Setting[] = Object.entries(shape).flatMap(([name, field]) => {
-  if (!(field instanceof z.ZodPrefault)) return [describe([name], field)];
-  return Object.entries(field.unwrap().unwrap().shape).map(([inner, schema]) => describe([name, inner], schema));
-});
+export const settings: readonly Setting[] = settingsIn([], shape);
 
-/** What each group of settings is for; a name that is missing here is a setting. */
-export const groups: Readonly<Record<string, string>> = Object.fromEntries(
-  Object.entries(shape).flatMap(([name, field]) => (field instanceof z.ZodPrefault ? [[name, abouts.get(field)?.description ?? ""]] : [])),
-);
+/** What each group of settings is for, by its dotted name. */
+export const groups: Readonly<Record<string, string>> = Object.fromEntries(groupsIn([], shape));
 
 /** The value of one setting. */
 export function valueAt(config: unknown, path: readonly string[]): unknown {
@@ -215,6 +256,26 @@ function group<F extends z.ZodRawShape>(description: string, fields: F) {
     .readonly()
     .prefault({} as never);
   return setting(schema, { description, allowed: groupAllowed });
+}
+
+function settingsIn(path: readonly string[], fields: z.ZodRawShape): Setting[] {
+  return Object.entries(fields).flatMap(([name, field]) => {
+    const inner = fieldsOf(field);
+    return inner === undefined ? [describe([...path, name], field as z.ZodType)] : settingsIn([...path, name], inner);
+  });
+}
+
+function groupsIn(path: readonly string[], fields: z.ZodRawShape): [string, string][] {
+  return Object.entries(fields).flatMap(([name, field]): [string, string][] => {
+    const inner = fieldsOf(field);
+    if (inner === undefined) return [];
+    return [[[...path, name].join("."), abouts.get(field as z.ZodType)?.description ?? ""], ...groupsIn([...path, name], inner)];
+  });
+}
+
+/** The fields of a group; undefined for a setting. */
+function fieldsOf(field: unknown): z.ZodRawShape | undefined {
+  return field instanceof z.ZodPrefault ? (field as ReturnType<typeof group>).unwrap().unwrap().shape : undefined;
 }
 
 function describe(path: Setting["path"], schema: z.ZodType): Setting {

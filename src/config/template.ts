@@ -7,14 +7,18 @@ import { groups, type Setting, settings } from "./schema.ts";
  */
 export function configTemplate(): string {
   const parts = [introduction];
-  let last: string | undefined;
+  const entered = new Set<string>();
   for (const setting of settings) {
-    const [group] = setting.path;
-    if (setting.path.length > 1 && group !== last) parts.push(`${comment(groups[group] ?? "", "")}\n${group}:`);
+    for (let depth = 1; depth < setting.path.length; depth += 1) {
+      const group = setting.path.slice(0, depth);
+      const name = group.join(".");
+      const indent = "  ".repeat(depth - 1);
+      if (!entered.has(name)) parts.push(`${comment(groups[name] ?? "", indent)}\n${indent}${group.at(-1)}:`);
+      entered.add(name);
+    }
     parts.push(explained(setting));
-    last = group;
   }
-  return `${parts.join("\n\n").replaceAll(":\n\n  #", ":\n  #")}\n`;
+  return `${parts.join("\n\n").replaceAll(/:\n\n( +#)/g, ":\n$1")}\n`;
 }
 
 const introduction = comment(

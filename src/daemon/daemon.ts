@@ -119,7 +119,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const runPass = createPass({
     api: () => (apiKey.ok ? apiFor(apiKey.value) : undefined),
     identity: ensureIdentity,
-    serving: () => listeners.present.size,
+    serving: () => [...listeners.present.values()].map(({ placed }) => placed.binding.key),
     reconcile: (listed) =>
       reconcile(listed, {
         listeners,

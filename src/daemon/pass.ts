@@ -1,5 +1,6 @@
 import type { Api } from "../cloud/api.ts";
 import type { Identity } from "../cloud/registration.ts";
+import { bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
@@ -14,8 +15,8 @@ export interface PassDeps {
   /** The saved identity, or one freshly registered with `api`; undefined without both. */
   readonly identity: (api: Api | undefined, signal: AbortSignal) => Promise<Identity | undefined>;
   readonly reconcile: (listed: readonly ApiEndpoint[]) => Promise<Reconciled>;
-  /** How many endpoints are served now. */
-  readonly serving: () => number;
+  /** The keys of the bindings that are served now. */
+  readonly serving: () => readonly string[];
   readonly log: Log;
 }
 
@@ -39,9 +40,9 @@ export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<Pas
       const listed = await listEndpoints(api, identity.operatorId, signal, log);
       signal.throwIfAborted();
       const serving = deps.serving();
-      if (!doubted && isSuspiciouslyShort(serving, listed.length)) {
+      if (!doubted && isSuspiciouslyShort(serving, new Set(bindingsOf(listed).bindings.map(({ key }) => key)))) {
         doubted = true;
-        log.info(`ngrok lists ${listed.length} endpoints where ${serving} are served; looking again before any is retired`);
+        log.info(`ngrok lists few of the ${serving.length} endpoints that are served; looking again before any is retired`);
         return { kind: "confirm", reconciled: undefined };
       }
       doubted = false;

@@ -27,10 +27,12 @@ export function plan(wanted: readonly Placed[], present: ReadonlySet<string>): P
 }
 
 /**
- * Whether a list is so much shorter than what runs that it must be seen twice before anything is retired: one glitch of the API must
- * not cut every service. True for a list that is suddenly empty, and for one that has lost more than half and at least three.
+ * Whether a list lacks so much of what runs that it must be seen twice before anything is retired: one glitch of the API must not cut
+ * every service. True for a list that is suddenly empty, and for one that lacks at least three and more than half of them. Both by
+ * {@link Binding.key}.
  */
-export function isSuspiciouslyShort(runs: number, listed: number): boolean {
-  if (runs === 0) return false;
-  return listed === 0 || (runs - listed >= 3 && listed * 2 < runs);
+export function isSuspiciouslyShort(runs: readonly string[], listed: ReadonlySet<string>): boolean {
+  if (runs.length === 0) return false;
+  const lost = runs.filter((key) => !listed.has(key)).length;
+  return listed.size === 0 || (lost >= 3 && lost * 2 > runs.length);
 }

@@ -120,8 +120,8 @@ async function serveApi(answer: (request: Request) => Response | Promise<Respons
       silent: true,
       gracefulShutdown: false,
       maxRequestBodySize: 16 * 1024 * 1024,
-      // Bun would show a body that breaks off on purpose as an error, and cut answers that are late on purpose.
-      bun: { development: false, idleTimeout: 0 },
+      // Bun would cut off answers that are late on purpose.
+      bun: { idleTimeout: 0 },
       // Deno's way to end requests under way; elsewhere close(true) does it.
       deno: { signal: stop },
     });

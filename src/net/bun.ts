@@ -11,7 +11,7 @@ import { dialFailed, listenFailed, tlsFailed, tooManySockets } from "./errors.ts
 import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle } from "./limits.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
-import type { Address, Conn, Listener, Net, PeerCertificate, TlsClientOptions, TlsServerOptions } from "./types.ts";
+import type { Address, Conn, Listener, Net, PeerCertificate, TlsClientOptions, TlsServerOptions, TlsSessions } from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
 
 export const bunNet: Net = {
@@ -84,12 +84,16 @@ function dialOne(target: Address, tls: TlsClientOptions | undefined, signal: Abo
     return Promise.reject(tooManySockets(target));
   }
   const { promise, resolve, reject } = Promise.withResolvers<Conn>();
+  const sessions = tls?.insecureSkipVerify === true ? undefined : tls?.sessions;
   let dialed: Socket | undefined;
   let stopped = false;
   const data: Stage = {
     ...deaf,
     opened(socket) {
       dialed = socket;
+      // Only here: in `handshake` it would be ignored.
+      const session = sessions?.get();
+      if (session !== undefined) socket.setSession(session);
       if (stopped) socket.terminate();
       else if (tls === undefined) resolve(connected(socket, target));
     },
@@ -97,7 +101,7 @@ function dialOne(target: Address, tls: TlsClientOptions | undefined, signal: Abo
       const certificate = peerCertificate(socket.getPeerCertificate());
       const verified = ok && !error && socket.authorized;
       const accepted = verified || (tls?.insecureSkipVerify === true && (ok || isNameMismatch(error)));
-      if (accepted && !stopped) return resolve(connected(socket, target, certificate));
+      if (accepted && !stopped) return resolve(connected(socket, target, certificate, verified ? sessions : undefined));
       reject(tlsFailed(target, error ?? new Error("the server's certificate was not verified"), certificate));
       // Where the handshake failed, Bun hangs up by itself behind the alert that says why.
       if (ok) socket.terminate();
@@ -123,15 +127,31 @@ function dialOne(target: Address, tls: TlsClientOptions | undefined, signal: Abo
 }
 
 /** Where a socket becomes a connection. */
-function connected(socket: Socket, address: Address, peer?: PeerCertificate): Conn {
+function connected(socket: Socket, address: Address, peer?: PeerCertificate, sessions?: TlsSessions): Conn {
   const ends =
     "path" in address
       ? { remote: address, local: address, peer }
       : { remote: ipAddress(socket.remoteAddress, socket.remotePort), local: ipAddress(socket.localAddress, socket.localPort), peer };
   if (!("path" in address)) socket.setKeepAlive(true, keepAliveIdle);
   const conn = new PullConn(socket, verbs, ends);
-  socket.data = conn;
+  socket.data = sessions?.wanted() ? takingSession(socket, conn, sessions) : conn;
   return conn;
+}
+
+/** Stands before a connection until its first bytes: a session can be resumed from then on, for the tickets come before them. */
+function takingSession(socket: Socket, conn: PullConn<Socket>, sessions: TlsSessions): Stage {
+  return {
+    received(bytes) {
+      socket.data = conn;
+      const session = socket.getSession();
+      if (session != null) sessions.put(session);
+      conn.received(bytes);
+    },
+    drained: () => conn.drained(),
+    theyFinished: () => conn.theyFinished(),
+    broke: (error) => conn.broke(error),
+    gone: (error) => conn.gone(error),
+  };
 }
 
 const verbs: SocketVerbs<Socket> = {

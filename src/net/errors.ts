@@ -4,7 +4,8 @@ import { type Address, addressText, type PeerCertificate } from "./types.ts";
 
 /** A listener that could not be opened: `address-in-use`, `address-unavailable`, `permission` or `network`. */
 export function listenFailed(address: Address, cause: unknown): NgrokdError {
-  const { errno, text } = said(cause);
+  if (cause instanceof NgrokdError) return cause;
+  const { errno: said_, text } = said(cause);
   const code = listenCodes[errno ?? ""] ?? "network";
   return new NgrokdError(code, `Cannot listen on "${addressText(address)}": ${sentences[errno ?? ""] ?? text}`, {
     cause,

@@ -4,18 +4,19 @@
  */
 import * as net from "node:net";
 import process from "node:process";
-import { Duplex } from "node:stream";
+import type { Duplex } from "node:stream";
 import { clearTimeout, setTimeout } from "node:timers";
 import * as tls from "node:tls";
-import { isNgrokdError, type NgrokdError } from "../model/error.ts";
+import { isNgrokdError } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate } from "./addresses.ts";
 import { giveDescriptor, takeDescriptor } from "./descriptors.ts";
 import { dialEach, underSignal } from "./dial.ts";
-import { dialFailed, isVerdict, listenFailed, lost, tlsFailed, tooManySockets } from "./errors.ts";
+import { closedEarly, dialFailed, isVerdict, listenFailed, lost, tlsFailed, tooManySockets } from "./errors.ts";
 import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle, lookLimit } from "./limits.ts";
+import { clientIdentity, outOfDate, type StreamOver, streamOver, verification } from "./node-tls.ts";
 import { type Ends, PullConn, type SocketVerbs } from "./pull.ts";
-import type { Address, Conn, Listener, Net, PeerCertificate, TlsClientOptions, TlsServerOptions } from "./types.ts";
+import type { Address, Conn, Listener, Net, TlsClientOptions, TlsServerOptions } from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
 
 export const nodeNet: Net = {
@@ -29,10 +30,10 @@ async function listen(address: Address, onConn: OnConn, options: TlsServerOption
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
     const admitted = takeDescriptor("accept");
     socket.once("close", giveDescriptor);
-    const conn = connected(socket, address);
-    if (!admitted) conn.abort();
-    else if (options === undefined) handOver(conn, onConn);
-    else acceptTls(conn, options, onConn);
+    const plain = connected(socket, address);
+    if (!admitted) plain.abort();
+    else if (options === undefined) handOver(plain, onConn);
+    else acceptTls(plain, options, onConn);
   });
   const listening = Promise.withResolvers<void>();
   server.once("listening", listening.resolve).once("error", listening.reject);
@@ -43,22 +44,21 @@ async function listen(address: Address, onConn: OnConn, options: TlsServerOption
   } catch (error) {
     throw listenFailed(address, error);
   }
-  // A failed accept (the peer was gone already, no descriptor left) concerns that one connection only.
+  // A failed accept concerns the one connection that is not to be had.
   server.on("error", () => undefined);
   if ("path" in address) {
     const ours = fileAt(address.path);
     return { address, close: () => server.listening && stopAt(address.path, ours, () => server.close()) };
   }
-  const bound = server.address() as net.AddressInfo;
-  return { address: { host: address.host, port: bound.port }, close: () => server.listening && server.close() };
+  const { port } = server.address() as net.AddressInfo;
+  return { address: { host: address.host, port }, close: () => server.listening && server.close() };
 }
 
-/** A server for each connection, so that it is known which plain connection a secured stream runs on. */
+/** A TLS server for each connection, so that it is known which plain connection a secured stream runs on. */
 function acceptTls(plain: Plain, { cert, key, clientCa }: TlsServerOptions, onConn: OnConn): void {
   const deadline = setTimeout(() => plain.abort(), handshakeLimit);
-  const client =
-    clientCa === undefined ? {} : { ca: [...clientCa], requestCert: true, rejectUnauthorized: true, allowPartialTrustChain: true };
-  const server = tls.createServer({ cert, key, ...client, allowHalfOpen: true });
+  const clients = clientCa === undefined ? {} : { ca: [...clientCa], requestCert: true, rejectUnauthorized: true, allowPartialTrustChain: true };
+  const server = tls.createServer({ cert, key, ...clients, allowHalfOpen: true });
   server.on("tlsClientError", () => plain.close());
   server.on("secureConnection", (secured) => {
     clearTimeout(deadline);
@@ -66,19 +66,23 @@ function acceptTls(plain: Plain, { cert, key, clientCa }: TlsServerOptions, onCo
   });
   const stream = streamOver(plain);
   void plain.closed.then(() => clearTimeout(deadline));
-  server.emit("connection", stream);
+  server.emit("connection", stream.below);
 }
 
 async function dialOne(target: Address, options: TlsClientOptions | undefined, signal: AbortSignal | undefined): Promise<Conn> {
+  if (options === undefined) return dialPlain(target, signal);
+  const identity = clientIdentity(target, options);
   const plain = await dialPlain(target, signal);
-  if (options === undefined) return plain;
+  const stream = streamOver(plain);
   try {
-    return await handshake(plain, target, options, signal);
+    const secured = await handshake(target, plain, { ...verification(options), ...identity, socket: stream.below }, signal);
+    return overTls(secured, plain, stream);
   } catch (error) {
     plain.close();
-    if (isNgrokdError(error)) throw error;
-    const certificate = isVerdict(error) ? await look(target, options, signal) : undefined;
-    throw tlsFailed(target, error, certificate);
+    if (isNgrokdError(error)) throw error.code === "aborted" ? tlsFailed(target, closedEarly()) : error;
+    if (!isVerdict(error)) throw tlsFailed(target, error);
+    const seen = await look(target, options, signal);
+    throw tlsFailed(target, outOfDate(seen) ?? error, peerCertificate(seen));
   }
 }
 
@@ -96,75 +100,83 @@ function dialPlain(target: Address, signal: AbortSignal | undefined): Promise<Pl
 }
 
 /** Rejects with what the runtime says; whatever happens, the plain connection is the caller's to close. */
-function handshake(plain: Plain, target: Address, options: TlsClientOptions, signal: AbortSignal | undefined): Promise<Conn> {
-  const { promise, resolve, reject } = Promise.withResolvers<Conn>();
-  const stream = streamOver(plain);
-  const secured = tls.connect({ ...clientTls(options), socket: stream });
-  secured.once("secureConnect", () => resolve(overTls(secured, plain, stream)));
+function handshake(target: Address, plain: Plain, options: tls.ConnectionOptions, signal: AbortSignal | undefined): Promise<tls.TLSSocket> {
+  const { promise, resolve, reject } = Promise.withResolvers<tls.TLSSocket>();
+  const secured = tls.connect(options);
+  secured.once("secureConnect", () => resolve(secured));
   secured.on("error", reject);
-  secured.once("close", () => reject(Object.assign(new Error("closed"), { code: "ECONNRESET" })));
+  secured.once("close", () => reject(closedEarly()));
   return underSignal(target, signal, promise, () => plain.abort());
 }
 
 /** node:tls answers a failed verification without the certificate: a second connection, on which nothing is said, looks at it. */
-async function look(
-  target: Address,
-  { serverName, ca }: TlsClientOptions,
-  signal: AbortSignal | undefined,
-): Promise<PeerCertificate | undefined> {
+async function look(target: Address, options: TlsClientOptions, signal: AbortSignal | undefined): Promise<tls.PeerCertificate | undefined> {
   const limit = AbortSignal.timeout(lookLimit);
+  const within = signal === undefined ? limit : AbortSignal.any([signal, limit]);
   try {
-    const seen = await dialOne(
-      target,
-      { serverName, ca, insecureSkipVerify: true },
-      signal === undefined ? limit : AbortSignal.any([signal, limit]),
-    );
-    seen.abort();
-    return seen.peer;
+    const plain = await dialPlain(target, within);
+    const insecurely = { ...verification({ ...options, insecureSkipVerify: true }), socket: streamOver(plain).below };
+    const secured = handshake(target, plain, insecurely, within);
+    return await secured.then((socket) => socket.getPeerCertificate()).finally(() => plain.abort());
   } catch {
-    // The error that this was to explain stands without it.
+    // The failure that this was to explain is told without it.
     return undefined;
   }
 }
 
+/** What a PullConn drives here: a plain socket, or a TLS socket with what lies below it. */
 interface Handle {
   readonly socket: net.Socket;
-  /** Both halves at once, as a RST where there is such a thing. */
+  pause(): void;
+  resume(): void;
   reset(): void;
+  /** Set once there is a PullConn. */
   drained(): void;
 }
 
 type Plain = PullConn<Handle>;
 
 function connected(socket: net.Socket, address: Address): Plain {
+  const handle = {
+    socket,
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+    // A unix socket has no RST: its peer sees an end.
+    reset: () => ("path" in address ? socket.destroy() : socket.resetAndDestroy()),
+  };
   const ends =
     "path" in address
       ? { remote: address, local: address }
       : { remote: ipAddress(socket.remoteAddress, socket.remotePort), local: ipAddress(socket.localAddress, socket.localPort) };
   if ("host" in address) socket.setNoDelay(true).setKeepAlive(true, keepAliveIdle);
-  const conn = pulling(socket, "host" in address ? () => socket.resetAndDestroy() : () => socket.destroy(), ends);
+  const conn = pulling(handle, ends);
+  socket.on("error", (error) => conn.fail(lost(conn.remote, error)));
   socket.on("close", () => conn.gone());
   return conn;
 }
 
-function overTls(secured: tls.TLSSocket, plain: Plain, stream: Duplex): Conn {
-  const reset = () => {
+function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Conn {
+  // A paused TLS socket of Deno's goes on taking from the stream below it: that is where to stop.
+  const handle = { socket: secured, pause: stream.pause, resume: stream.resume, reset: () => plain.abort() };
+  const conn = pulling(handle, { remote: plain.remote, local: plain.local, peer: peerCertificate(secured.getPeerCertificate()) });
+  stream.below.once("broken", (error) => conn.fail(error));
+  secured.on("error", (error) => {
+    conn.fail(lost(conn.remote, error));
     plain.abort();
-    secured.destroy();
-  };
-  const conn = pulling(secured, reset, { remote: plain.remote, local: plain.local, peer: peerCertificate(secured.getPeerCertificate()) });
-  stream.once("broken", (error: NgrokdError) => conn.fail(error));
+  });
   secured.on("close", () => plain.close());
-  void plain.closed.then(() => conn.gone());
+  void plain.closed.then(() => {
+    secured.destroy();
+    conn.gone();
+  });
   return conn;
 }
 
-function pulling(socket: net.Socket, reset: () => void, ends: Ends): Plain {
-  const handle: Handle = { socket, reset, drained: () => conn.drained() };
+function pulling(parts: Omit<Handle, "drained">, ends: Ends): Plain {
+  const handle: Handle = { ...parts, drained: () => conn.drained() };
   const conn: Plain = new PullConn(handle, verbs, ends);
-  socket.on("data", (bytes) => conn.received(bytes as Uint8Array)); // strings would need setEncoding()
-  socket.on("end", () => conn.theyFinished());
-  socket.on("error", (error) => conn.fail(lost(conn.remote, error)));
+  handle.socket.on("data", (bytes) => conn.received(bytes as Uint8Array)); // strings would need setEncoding()
+  handle.socket.on("end", () => conn.theyFinished());
   return conn;
 }
 
@@ -174,52 +186,11 @@ const verbs: SocketVerbs<Handle> = {
     socket.write(bytes, (error) => error ?? drained());
     return taken;
   },
-  pause: ({ socket }) => socket.pause(),
-  resume: ({ socket }) => socket.resume(),
+  pause: (handle) => handle.pause(),
+  resume: (handle) => handle.resume(),
   shutdown: ({ socket }) => socket.end(),
-  terminate: ({ reset }) => reset(),
+  terminate: (handle) => handle.reset(),
   release: ({ socket }) => socket.destroy(),
 };
 
 const taken = new Uint8Array(0);
-
-/** A connection as the stream that node:tls wants below it. Says "broken" before everything else when the connection fails. */
-function streamOver(conn: Conn): Duplex {
-  const stream = new Duplex({
-    allowHalfOpen: true,
-    async read() {
-      try {
-        stream.push(await conn.read());
-      } catch (error) {
-        stream.emit("broken", error);
-        stream.destroy(error as Error);
-      }
-    },
-    async write(bytes, _encoding, done) {
-      try {
-        await conn.write(bytes);
-        done();
-      } catch (error) {
-        done(error as Error);
-      }
-    },
-    final(done) {
-      conn.closeWrite();
-      done();
-    },
-    destroy(error, done) {
-      if (error === null) conn.close();
-      else conn.abort();
-      done(error);
-    },
-  });
-  return stream.on("error", () => undefined);
-}
-
-/** `rejectUnauthorized` is spelled out since NODE_TLS_REJECT_UNAUTHORIZED would decide otherwise; `allowPartialTrustChain` lets an intermediate CA be an anchor. */
-function clientTls({ serverName, ca, cert, key, insecureSkipVerify }: TlsClientOptions): tls.ConnectionOptions {
-  const own = cert === undefined || key === undefined ? {} : { cert, key };
-  // An IP is no server name on the wire (RFC 6066), but as `host` it is what the certificate is checked against.
-  const name = net.isIP(serverName) === 0 ? { servername: serverName } : { servername: "", host: serverName };
-  return { ca: [...ca], ...name, ...own, rejectUnauthorized: insecureSkipVerify !== true, allowPartialTrustChain: true };
-}

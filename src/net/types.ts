@@ -55,8 +55,22 @@ export interface TlsClientOptions {
   /** Our own certificate (chain) and key, PEM. */
   readonly cert?: string;
   readonly key?: string;
-  /** Only `server.insecure_skip_verify` sets this. */
+  /** Only `server.insecure_skip_verify` sets this; sessions are then left alone. */
   readonly insecureSkipVerify?: boolean;
+  /** Resumes where the server agrees; a full handshake otherwise. */
+  readonly sessions?: TlsSessions | undefined;
+}
+
+/**
+ * Where a dial finds a TLS session to resume and leaves one for the next. Resuming skips the verification of the chain and keeps the old
+ * client certificate, so a store must only be shared by dials with equal address, name, CA and certificate.
+ */
+export interface TlsSessions {
+  get(): Uint8Array | undefined;
+  /** Whether a new one is of use; asked once a connection is verified. */
+  wanted(): boolean;
+  /** A session of a connection whose peer was verified, never of another. */
+  put(session: Uint8Array): void;
 }
 
 export interface TlsServerOptions {

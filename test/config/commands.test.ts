@@ -105,7 +105,7 @@ describe("config show", () => {
     const file = fileWith(`api: {key: a-key-for-tests-0123456789}\nserver: {socket_path: ${long}}\n`);
     const { code, out } = await run(show, ["--config", file], { NGROKD_HOSTS_PATH: "/tmp/hosts" });
     expect(code).toBe(0);
-    expect(out).toContain(`server.socket_path             file     ${long}\n`);
+    expect(out).toMatch(new RegExp(`server\\.socket_path +file +${long}\n`));
     expect(out).toMatch(/^api\.key +file +set \(ends in …6789\)$/m);
     expect(out).toMatch(/^server\.ingress_ca +default +""$/m);
     expect(out).toContain(`File: ${file}\nHosts file: /tmp/hosts\n`);

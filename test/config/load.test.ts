@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { inspectConfig, type LoadOptions, loadConfig } from "../../src/config/load.ts";
 import { configPath, findSocketPath } from "../../src/config/paths.ts";
 import { needsRoot } from "../../src/config/problem.ts";
-import { defaultConfig } from "../../src/config/schema.ts";
+import { defaultConfig, settings } from "../../src/config/schema.ts";
 import { secretInWords, showConfig } from "../../src/config/show.ts";
 import { fileError } from "../../src/files/atomic.ts";
 import { fileOfTheGoProgram, ownFolder } from "./support.ts";
@@ -229,7 +229,7 @@ describe("showConfig", () => {
     const key = "2cVr-0123456789-abcdefgh-tail";
     const loaded = await loadConfig({ file: fileWith(`api: {key: ${key}}\nnet: {start_port: 7}\n`), env: {} });
     const shown = showConfig(loaded);
-    expect(shown).toHaveLength(24);
+    expect(shown).toHaveLength(settings.length);
     expect(shown).toContainEqual({ key: "api.key", value: "set (ends in …tail)", origin: "file" });
     expect(shown).toContainEqual({ key: "net.start_port", value: 7, origin: "file" });
     expect(shown).toContainEqual({ key: "bound_endpoints.selectors", value: ["true"], origin: "default" });

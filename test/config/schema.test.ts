@@ -23,6 +23,16 @@ describe("the schema", () => {
         insecure_skip_verify: false,
       },
       bound_endpoints: { poll_interval: 30, selectors: ["true"] },
+      forward: {
+        open_timeout: 10,
+        idle_timeout: 0,
+        half_close_timeout: 300,
+        drain_timeout: 30,
+        max_connections: 0,
+        max_connections_per_endpoint: 0,
+        session_resumption: true,
+        pool: { min: 1, max: 32, idle_timeout: 60 },
+      },
       net: { subnet: "127.0.0.0/8", interface_name: "ngrokd0", listen_interface: "virtual", start_port: 9080, overrides: {} },
       dns: { enabled: false, listen: "127.0.0.1:53", manage_resolv_conf: false, upstream: [] },
     });
@@ -34,11 +44,22 @@ describe("the schema", () => {
   });
 
   test("gives out a configuration that cannot be changed", () => {
-    for (const { api, bound_endpoints, net, dns, ...rest } of [
+    for (const { api, bound_endpoints, forward, net, dns, ...rest } of [
       defaultConfig,
       configSchema.parse({ net: { overrides: { "a.b": "virtual" } } }),
     ]) {
-      const parts = [api, bound_endpoints, bound_endpoints.selectors, net, net.overrides, dns, dns.upstream, rest.server];
+      const parts = [
+        api,
+        forward,
+        forward.pool,
+        bound_endpoints,
+        bound_endpoints.selectors,
+        net,
+        net.overrides,
+        dns,
+        dns.upstream,
+        rest.server,
+      ];
       expect(parts.filter((part) => !Object.isFrozen(part))).toEqual([]);
     }
     expect(Object.isFrozen(defaultConfig)).toBe(true);
@@ -48,11 +69,21 @@ describe("the schema", () => {
     for (const description of [...settings.map(({ description }) => description), ...Object.values(groups)])
       expect(description).toMatch(/^[A-Z].*\.$/);
     for (const { allowed } of settings) expect(allowed).toMatch(/[^.]$/);
-    expect(settings).toHaveLength(24);
-    expect(Object.keys(groups)).toEqual(["api", "server", "bound_endpoints", "net", "dns"]);
+    expect(settings).toHaveLength(34);
+    expect(Object.keys(groups)).toEqual(["api", "server", "bound_endpoints", "forward", "forward.pool", "net", "dns"]);
   });
 
   const cases: readonly [key: string, right: readonly unknown[], wrong: readonly unknown[]][] = [
+    ["forward.open_timeout", [1, 300], [0, 301, 1.5, "10"]],
+    ["forward.idle_timeout", [0, 604800], [-1, 604801, 0.5]],
+    ["forward.half_close_timeout", [0, 604800], [-1, 604801, true]],
+    ["forward.drain_timeout", [0, 3600], [-1, 3601, "30 s"]],
+    ["forward.max_connections", [0, 1000000], [-1, 1000001]],
+    ["forward.max_connections_per_endpoint", [0, 1000000], [-1, 1000001]],
+    ["forward.session_resumption", [true, false], [1, "maybe"]],
+    ["forward.pool.min", [0, 1000], [-1, 1001]],
+    ["forward.pool.max", [0, 1000], [-1, 1001]],
+    ["forward.pool.idle_timeout", [2, 3600], [1, 0, 3601]],
     [
       "api.url",
       ["https://api.ngrok.com", "https://x.example:8443/v2", "http://127.0.0.1:4040", "http://localhost:1", "http://[::1]:1"],

@@ -11,7 +11,8 @@ const configOf = (text: string) => {
   expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
   return configSchema.parse(values);
 };
-const settingLine = (name: string | undefined): RegExp => new RegExp(`^( *)# (${name}: .*)$`, "m");
+/** A group may hold a name that another has too, deeper or less deep. */
+const settingLine = (path: readonly string[]): RegExp => new RegExp(`^( {${2 * path.length - 2}})# (${path.at(-1)}: .*)$`, "m");
 
 describe("configTemplate", () => {
   test("is a right configuration with everything at its default", () => {
@@ -19,7 +20,7 @@ describe("configTemplate", () => {
   });
 
   test("still is when every setting is taken out of its comment", () => {
-    const all = settings.reduce((text, { path }) => text.replace(settingLine(path.at(-1)), "$1$2"), configTemplate());
+    const all = settings.reduce((text, { path }) => text.replace(settingLine(path), "$1$2"), configTemplate());
     expect(configOf(all)).toEqual(defaultConfig);
     for (const { path } of settings) expect(all).toMatch(new RegExp(`^ *${path.at(-1)}: `, "m"));
   });
@@ -28,10 +29,14 @@ describe("configTemplate", () => {
     "lets %s alone be taken out of its comment, and changed",
     (key) => {
       const setting = settings.find((setting) => setting.key === key);
-      const other = { number: "7", boolean: "true", list: "['1.1.1.1:53']", map: "{a.b: virtual}", text: otherTexts[key] ?? "/other" }[
-        setting?.kind ?? "text"
-      ];
-      const text = configTemplate().replace(settingLine(setting?.path.at(-1)), `$1${setting?.path.at(-1)}: ${other}`);
+      const other = {
+        number: "7",
+        boolean: `${setting?.default !== true}`,
+        list: "['1.1.1.1:53']",
+        map: "{a.b: virtual}",
+        text: otherTexts[key] ?? "/other",
+      }[setting?.kind ?? "text"];
+      const text = configTemplate().replace(settingLine(setting?.path ?? []), `$1${setting?.path.at(-1)}: ${other}`);
       const changed = settings.filter(({ path }) => !Bun.deepEquals(valueAt(configOf(text), path), valueAt(defaultConfig, path)));
       expect(changed.map(({ key }) => key) as string[]).toEqual([key]);
     },

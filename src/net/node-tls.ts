@@ -1,0 +1,99 @@
+/** What node.ts needs to run node:tls on top of a connection of the seam. */
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { isIP } from "node:net";
+import { Duplex } from "node:stream";
+import type { ConnectionOptions, PeerCertificate } from "node:tls";
+import { tlsFailed } from "./errors.ts";
+import type { Address, Conn, TlsClientOptions } from "./types.ts";
+
+/** A connection as the stream that node:tls wants below itself. */
+export interface StreamOver {
+  /** Emits "broken" with the NgrokdError before everything else when the connection fails. */
+  readonly below: Duplex;
+  /** Takes nothing more from the connection, whatever node:tls asks for. */
+  pause(): void;
+  resume(): void;
+}
+
+export function streamOver(conn: Conn): StreamOver {
+  let paused = false;
+  let wanted = false;
+  const pull = async () => {
+    try {
+      below.push(await conn.read());
+    } catch (error) {
+      below.emit("broken", error);
+      below.destroy(error as Error);
+    }
+  };
+  const below = new Duplex({
+    allowHalfOpen: true,
+    read() {
+      if (paused) wanted = true;
+      else void pull();
+    },
+    async write(bytes, _encoding, done) {
+      try {
+        await conn.write(bytes);
+        done();
+      } catch (error) {
+        done(error as Error);
+      }
+    },
+    final(done) {
+      conn.closeWrite();
+      done();
+    },
+    destroy(error, done) {
+      if (error === null) conn.close();
+      else conn.abort();
+      done(error);
+    },
+  });
+  // Told by "broken" already.
+  below.on("error", () => undefined);
+  return {
+    below,
+    pause() {
+      paused = true;
+    },
+    resume() {
+      paused = false;
+      if (!wanted) return;
+      wanted = false;
+      void pull();
+    },
+  };
+}
+
+/**
+ * Whom to believe. `rejectUnauthorized` is spelled out since NODE_TLS_REJECT_UNAUTHORIZED would decide otherwise, and
+ * `allowPartialTrustChain` lets an intermediate CA be an anchor.
+ */
+export function verification({ serverName, ca, insecureSkipVerify }: TlsClientOptions): ConnectionOptions {
+  // An IP is no server name on the wire (RFC 6066, section 3), but as `host` it is what the certificate is checked against.
+  const name = isIP(serverName) === 0 ? { servername: serverName } : { servername: "", host: serverName };
+  return { ca: [...ca], ...name, rejectUnauthorized: insecureSkipVerify !== true, allowPartialTrustChain: true };
+}
+
+/** Who we are. Checked here, since Deno 2.9.6 goes without a certificate that it cannot read, and says nothing. */
+export function clientIdentity(target: Address, { cert, key }: TlsClientOptions): { cert?: string; key?: string } {
+  if (cert === undefined || key === undefined) return {};
+  let fits: boolean;
+  try {
+    fits = new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
+  } catch (error) {
+    throw tlsFailed(target, error);
+  }
+  if (!fits) throw tlsFailed(target, Object.assign(new Error(), { code: "ERR_OSSL_X509_KEY_VALUES_MISMATCH" }));
+  return { cert, key };
+}
+
+/** Deno 2.9.6 has one reason for most of what can be wrong with a certificate; of its dates we can tell ourselves. */
+export function outOfDate(seen: PeerCertificate | undefined): Error | undefined {
+  if (seen === undefined) return undefined;
+  const now = Date.now();
+  if (Date.parse(seen.valid_to) < now) return Object.assign(new Error(), { code: "CERT_HAS_EXPIRED" });
+  if (Date.parse(seen.valid_from) > now) return Object.assign(new Error(), { code: "CERT_NOT_YET_VALID" });
+  return undefined;
+}

@@ -1,0 +1,3 @@
+module ngrokd.test/bench/ingress
+
+go 1.19

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"io"
+	"net"
+)
+
+// The ingress: mutual TLS on two ports, a bare one for relays that know nothing of ngrok, and one that wants ngrok's upgrade header first.
+// What a client may then ask for, any number of times except for the echo:
+//
+//	e          this byte and all that follow come back
+//	d COUNT    COUNT bytes come down
+//	u COUNT    COUNT bytes go up, and one comes back for them
+//
+// COUNT is 8 bytes, little-endian.
+func runIngress(args []string) {
+	flags := flag.NewFlagSet("ingress", flag.ExitOnError)
+	folder := flags.String("tls", "", "the folder of the certificates")
+	flags.Parse(args)
+	config := tlsConfig(*folder, "server")
+	bare, barePort := listen()
+	header, headerPort := listen()
+	say(map[string]int{"bare": barePort, "header": headerPort})
+	go acceptAll(bare, func(conn net.Conn) { serve(tls.Server(conn, config), false) })
+	acceptAll(header, func(conn net.Conn) { serve(tls.Server(conn, config), true) })
+}
+
+func acceptAll(listener net.Listener, handle func(net.Conn)) {
+	for {
+		go handle(accept(listener))
+	}
+}
+
+// A connection ends by an error in any case, if only by that of reading at its end; it is nobody's business but its client's.
+func serve(conn net.Conn, wantsHeader bool) {
+	defer conn.Close()
+	if wantsHeader && upgrade(conn) != nil {
+		return
+	}
+	for obey(conn) == nil {
+	}
+}
+
+// ConnResponse { endpoint_id: "ep_bench", proto: "tcp" }, its length in front. Source: docs/protocol.md.
+var answer = []byte("\x0f\x00\x0a\x08ep_bench\x12\x03tcp")
+
+func upgrade(conn net.Conn) error {
+	header := make([]byte, 2)
+	if _, err := io.ReadFull(conn, header); err != nil {
+		return err
+	}
+	request := make([]byte, binary.LittleEndian.Uint16(header))
+	if _, err := io.ReadFull(conn, request); err != nil {
+		return err
+	}
+	// The tag of field 1, the host.
+	if len(request) == 0 || request[0] != 0x0a {
+		return errors.New("not a ConnRequest")
+	}
+	_, err := conn.Write(answer)
+	return err
+}
+
+func obey(conn net.Conn) error {
+	// Small, since idle connections hold one each.
+	command := make([]byte, 64)
+	if _, err := io.ReadFull(conn, command[:1]); err != nil {
+		return err
+	}
+	if command[0] == 'e' {
+		return echo(conn, command)
+	}
+	if _, err := io.ReadFull(conn, command[1:9]); err != nil {
+		return err
+	}
+	count := int64(binary.LittleEndian.Uint64(command[1:]))
+	switch command[0] {
+	case 'd':
+		return send(conn, count)
+	case 'u':
+		if err := drop(conn, count); err != nil {
+			return err
+		}
+		_, err := conn.Write(command[:1])
+		return err
+	}
+	return errors.New("unknown command")
+}
+
+func echo(conn net.Conn, buffer []byte) error {
+	for count := 1; ; {
+		if _, err := conn.Write(buffer[:count]); err != nil {
+			return err
+		}
+		var err error
+		if count, err = conn.Read(buffer); err != nil {
+			return err
+		}
+	}
+}
+
+var zeros = make([]byte, 256*1024)
+
+func send(to io.Writer, count int64) error {
+	for count > 0 {
+		size := count
+		if size > int64(len(zeros)) {
+			size = int64(len(zeros))
+		}
+		sent, err := to.Write(zeros[:size])
+		if err != nil {
+			return err
+		}
+		count -= int64(sent)
+	}
+	return nil
+}
+
+func drop(from io.Reader, count int64) error {
+	buffer := make([]byte, 256*1024)
+	for count > 0 {
+		size := count
+		if size > int64(len(buffer)) {
+			size = int64(len(buffer))
+		}
+		got, err := from.Read(buffer[:size])
+		if err != nil {
+			return err
+		}
+		count -= int64(got)
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+import { expect, test } from "bun:test";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { registered } from "../support/cloud.ts";
+import { binary, ngrokd, run, start } from "../support/ngrokd.ts";
+import { foreignHosts, stories, until } from "../support/story.ts";
+import { dial, echo } from "../support/tcp.ts";
+import { page } from "../support/web.ts";
+
+stories("the same daemon under Deno", () => {
+  test("registers, lists, carries HTTP by name, TCP and a first word of the server's, and leaves nothing behind", async () => {
+    const { cloud, daemon } = await registered({ deno: true });
+    expect((await daemon.status()).runtime).toBe("deno");
+    await cloud.add("http://hello.demo", page("hello").address);
+    await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+    await daemon.refresh();
+    expect((await ngrokd("list --json")).json).toHaveLength(2);
+    expect((await run(["curl", "-sS", "http://hello.demo/"])).out).toBe("hello");
+
+    const client = await dial("echo.demo", 7000);
+    const block = "0123456789abcdef".repeat(65_536);
+    for (let i = 0; i < 8; i += 1) await client.write(block);
+    client.end();
+    expect(await client.rest()).toBe(block.repeat(8));
+
+    await cloud.break("refuse*1");
+    expect(await (await dial("echo.demo", 7000)).left).toBe("reset");
+    expect(await daemon.stop()).toBe(0);
+    expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
+  });
+});
+
+stories("the demo", () => {
+  mkdirSync("/run/tmp", { recursive: true, mode: 0o1777 });
+  const env = { TMPDIR: "/run/tmp" };
+  const nothingLeft = (): void => {
+    expect(readdirSync("/run/tmp")).toEqual([]);
+    expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
+  };
+
+  test("`DEMO_ONCE=1 ngrokd demo` shows it all and exits 0, without root", async () => {
+    await run(["chmod", "1777", "/run/tmp"]);
+    const { out, err, code } = await ngrokd("demo", { env: { ...env, DEMO_ONCE: "1" }, as: "nobody" });
+    expect([code, err]).toEqual([0, expect.stringContaining("The demo has ended")]);
+    for (const part of ["http://hello.demo:8080 answered:", "tcp://echo.demo:7000 answered:", "one, two, three", "127.0.0"]) {
+      expect(out).toContain(part);
+    }
+    nothingLeft();
+  });
+
+  test("`ngrokd demo` runs until Ctrl-C, and what it proposes to try works", async () => {
+    const demo = start("the demo", [binary(), "demo"], { env });
+    const text = await until("it is ready", () => demo.log().includes("Ctrl-C ends it.") && demo.log());
+    const commands = text.split("\n").flatMap((line) => /^ {2}\$ ((?:curl --resolve|ngrokd|cat) .*?)(?: {3,}#.*)?$/.exec(line)?.[1] ?? []);
+    expect(commands).toHaveLength(4);
+    for (const command of commands) {
+      const { code, out } = await run(["sh", "-c", command]);
+      expect([command, code]).toEqual([command, 0]);
+      expect(out).not.toBe("");
+    }
+    expect(await demo.stop("SIGINT")).toBe(0);
+    nothingLeft();
+  });
+});

@@ -1,0 +1,79 @@
+import { beforeAll, expect, test } from "bun:test";
+import { createServer } from "node:net";
+import { type Cloud, registered } from "../support/cloud.ts";
+import { type Daemon, ngrokd, serve } from "../support/ngrokd.ts";
+import { atEnd, stories, until } from "../support/story.ts";
+import { dial, echo } from "../support/tcp.ts";
+
+const get = async (path: string): Promise<[number, string]> => {
+  const response = await fetch(`http://127.0.0.1:8081${path}`);
+  return [response.status, await response.text()];
+};
+
+stories("the health server", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+
+  beforeAll(async () => {
+    ({ cloud, daemon } = await registered());
+  });
+
+  test("a daemon without endpoints is healthy and ready", async () => {
+    for (const path of ["/health", "/healthz"]) expect(await get(path)).toEqual([200, "ok\n"]);
+    for (const path of ["/ready", "/readyz"]) expect(await get(path)).toEqual([200, "ready\n"]);
+  });
+
+  test("/status counts each endpoint's connections, in the Go program's words", async () => {
+    const id = await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+    const { ip } = await daemon.becomes("echo.demo", "listening");
+    const client = await dial("echo.demo", 7000);
+    await client.write("x");
+    await client.read(1);
+    const status = JSON.parse((await get("/status"))[1]);
+    expect(status).toMatchObject({ healthy: true, ready: true });
+    expect(new Date(status.start_time).getTime()).toBeLessThan(Date.now());
+    expect(status.endpoints[id]).toMatchObject({
+      name: "echo.demo",
+      local_address: `${ip}:7000`,
+      target_uri: "tcp://echo.demo:7000",
+      active: true,
+      connections: 1,
+      total_connections: 1,
+      errors: 0,
+    });
+    client.end();
+    await until("it is counted as closed", async () => JSON.parse((await get("/status"))[1]).endpoints[id].connections === 0);
+  });
+
+  test("a failed poll makes it alive and not ready, with the reason", async () => {
+    await cloud.break("500");
+    const [code, text] = await until("it is not ready", async () => {
+      const answer = await get("/readyz");
+      return answer[0] === 503 && answer;
+    });
+    expect(code).toBe(503);
+    expect(text).toStartWith("the last poll failed: ");
+    expect(await get("/healthz")).toEqual([200, "ok\n"]);
+    expect((await ngrokd("health --json")).json).toMatchObject({ healthy: true, ready: false, reason: text.trim() });
+    await cloud.mend();
+    await until("it is ready again", async () => (await get("/readyz"))[0] === 200);
+  });
+
+  test("what it does not have is a 404 that says what there is", async () => {
+    expect(await get("/metrics-of-my-dreams")).toEqual([404, "not found; try /healthz, /readyz or /status\n"]);
+  });
+
+  test("a port that is in use is reported, and the daemon serves all the same", async () => {
+    await daemon.stop();
+    const occupant = createServer();
+    await new Promise<void>((listening) => occupant.listen(8081, "127.0.0.1", listening));
+    atEnd(() => occupant.close());
+    daemon = await serve();
+    await daemon.becomes("echo.demo", "listening");
+    const [warning] = (await daemon.status()).warnings;
+    expect(warning).toContain('There is no health server: Cannot listen on "127.0.0.1:8081"');
+    expect((await ngrokd("status")).out).toContain("warning: There is no health server");
+    expect((await ngrokd("health")).out).toContain("Health server:  not listening");
+    expect(daemon.lines().find(({ message }) => message.startsWith("There is no health server"))?.hint).toContain("server.health_port");
+  });
+});

@@ -1,0 +1,95 @@
+import { beforeAll, expect, test } from "bun:test";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
+import { ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { atEnd, freshMachine, stories, until } from "../support/story.ts";
+import { dial, echo, resolve } from "../support/tcp.ts";
+import { page } from "../support/web.ts";
+
+const curl = async (url: string): Promise<string> => (await run(["curl", "-sS", "--max-time", "5", url])).out;
+
+stories("an identity that the Go program made", () => {
+  const folder = "/etc/ngrokd";
+  let cloud: Cloud;
+  let operatorId: string;
+  let left: Record<string, string>;
+  const files = (): Record<string, string> =>
+    Object.fromEntries(["tls.key", "tls.crt", "operator_id"].map((name) => [name, readFileSync(`${folder}/${name}`, "utf8")]));
+
+  beforeAll(async () => {
+    cloud = await startCloud();
+    await cloud.add("http://hello.demo", page("hello").address);
+    mkdirSync(folder, { recursive: true });
+    await run(["openssl", "ecparam", "-name", "secp384r1", "-genkey", "-noout", "-out", `${folder}/tls.key`]);
+    const csr = await run(["openssl", "req", "-new", "-key", `${folder}/tls.key`, "-subj", "/O=ngrok", "-batch"]);
+    const operator = await cloud.api("POST", "/kubernetes_operators", {
+      description: "made by the Go program",
+      enabled_features: ["bindings"],
+      binding: { endpoint_selectors: ["true"], csr: csr.out },
+    });
+    operatorId = operator.id;
+    writeFileSync(`${folder}/tls.crt`, operator.binding.cert.cert);
+    writeFileSync(`${folder}/operator_id`, operatorId);
+    writeFileSync(`${folder}/ip_mappings.json`, JSON.stringify({ "hello.demo": "10.107.0.2", "gone.demo": "10.107.0.3" }));
+    left = files();
+    expect(left["tls.key"]).toContain("BEGIN EC PRIVATE KEY");
+    writeConfig(configFor(cloud, { net: { subnet: "10.107.0.0/16", interface_name: "ngrokd0" }, ingressEndpoint: cloud.ingress }));
+  });
+
+  test("is used as it is: same operator, same files, and connections are carried", async () => {
+    const daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+    expect(await daemon.status()).toMatchObject({ registered: true, operator_id: operatorId });
+    expect(await curl("http://hello.demo/")).toBe("hello");
+    expect(await cloud.operators()).toHaveLength(1);
+    expect(files()).toEqual(left);
+    expect(daemon.log()).toContain('net.subnet is \\"10.107.0.0/16\\", and this version serves loopback addresses only');
+    expect(await resolve("hello.demo")).toStartWith("127.");
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test("a damaged address file is set aside with a warning, and nothing else is lost", async () => {
+    writeFileSync(`${folder}/ip_mappings.json`, '{"hello.demo": "127.0.0.');
+    const daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+    expect(readdirSync(folder).some((name) => name.startsWith("ip_mappings.json.") && readFileSync(`${folder}/${name}`, "utf8").endsWith("127.0.0."))).toBe(true);
+    expect(daemon.lines().some(({ level, message }) => level === "warn" && message.includes("ip_mappings.json"))).toBe(true);
+    expect(await daemon.stop()).toBe(0);
+  });
+});
+
+stories("an identity that ngrok no longer knows", () => {
+  test("an operator that is deleted in the dashboard: degraded with a hint, no new connection, and `set-api-key` says why", async () => {
+    const { cloud, daemon } = await registered();
+    await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+    await daemon.becomes("echo.demo", "listening");
+    const { operator_id } = await daemon.status();
+    await cloud.api("DELETE", `/kubernetes_operators/${operator_id}`);
+    const { reason, hint } = await until("the daemon has noticed", async () => {
+      const now = await daemon.status();
+      return now.phase === "degraded" && now;
+    });
+    expect(reason).toContain(operator_id);
+    expect(hint).toContain("deleted in ngrok's dashboard");
+    expect(await (await dial("echo.demo", 7000)).left).toBe("reset");
+    await until("the connection is accounted for", async () => (await daemon.endpoint("echo.demo"))?.connections.active === 0);
+    expect((await daemon.endpoint("echo.demo"))?.connections.last_error).toContain("does not know this client certificate");
+    const { code, err } = await ngrokd("set-api-key -", { stdin: cloud.apiKey });
+    expect(code).toBe(1);
+    expect(err).toContain(`This key does not know the operator "${operator_id}"`);
+    expect((await cloud.operators())).toHaveLength(0);
+  });
+
+  test("a state folder that cannot be written stops the start before ngrok hears of this machine", async () => {
+    freshMachine();
+    const cloud = await startCloud();
+    mkdirSync("/run/frozen", { recursive: true });
+    await run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", "/run/frozen"]);
+    atEnd(() => run(["umount", "/run/frozen"]));
+    writeConfig(configFor(cloud, { server: { client_cert: "/run/frozen/tls.crt", client_key: "/run/frozen/tls.key" } }));
+    const { code, err } = await ngrokd("serve");
+    expect(code).not.toBe(0);
+    expect(err).toContain("/run/frozen");
+    expect(await cloud.operators()).toEqual([]);
+  });
+});

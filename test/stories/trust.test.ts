@@ -1,0 +1,97 @@
+import { beforeAll, expect, test } from "bun:test";
+import { X509Certificate } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
+import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { stories, until } from "../support/story.ts";
+import { page } from "../support/web.ts";
+
+const curl = async (): Promise<{ out: string; code: number }> => await run(["curl", "-sS", "--max-time", "5", "http://hello.demo/"]);
+
+stories("an ingress whose CA is not trusted", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+  let ca: X509Certificate;
+
+  beforeAll(async () => {
+    cloud = await startCloud();
+    ca = new X509Certificate(readFileSync(cloud.caFile));
+    await cloud.add("http://hello.demo", page("hello").address);
+    writeConfig(configFor(cloud, { server: { ingress_ca: "" } }));
+    daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+  });
+
+  test("no byte is carried, and the list says who was met and what to do", async () => {
+    expect((await curl()).code).not.toBe(0);
+    const failed = await until("the failure is counted", async () => {
+      const item = await daemon.endpoint("hello.demo");
+      return item?.connections.errors === 1 && item;
+    });
+    const issuer = ca.subject.split("\n").join(", ");
+    const { last_error } = failed.connections;
+    expect(last_error).toContain(`issued by "${issuer}"`);
+    expect(last_error).toMatch(/the certificate shown is of "CN=127\.0\.0\.1", .* SHA-256 (?:[0-9A-F]{2}:){31}[0-9A-F]{2}/);
+    const line = daemon.lines().find(({ message }) => message.includes("cannot reach the endpoint"));
+    expect(line?.message).toContain(last_error);
+    expect(line?.hint).toContain("this CA is not ngrok's");
+    expect(line?.hint).toContain("ngrokd trust https://");
+    expect((await ngrokd("list")).out.replaceAll(/\s+/g, " ")).toContain("the latest connection failed:");
+    expect((await ngrokd("list")).out.replaceAll(/\s+/g, " ")).toContain(issuer);
+  });
+
+  test("`ngrokd trust FILE` refuses a CA that is not ngrok's published one", async () => {
+    const { code, err } = await ngrokd(`trust ${cloud.caFile}`);
+    expect(code).toBe(1);
+    expect(err).toContain(ca.fingerprint256);
+    expect(err).toContain("CF:CE:8A:27");
+    expect(err).toContain("add --force");
+    expect(existsSync("/etc/ssl/certs/ngrok")).toBe(false);
+  });
+
+  test("what is no certificate is refused, with --force too", async () => {
+    expect((await ngrokd("trust --force /etc/hosts")).err).toContain("there is no certificate in it");
+    expect((await ngrokd("trust --force /nowhere.crt")).err).toContain("no such file");
+    expect(existsSync("/etc/ssl/certs/ngrok")).toBe(false);
+  });
+
+  test("`ngrokd trust --force FILE` installs it, and the running daemon's next connection works", async () => {
+    const { code, out } = await ngrokd(`trust --force ${cloud.caFile}`);
+    expect(code).toBe(0);
+    expect(out).toContain(ca.fingerprint256);
+    const [name] = readdirSync("/etc/ssl/certs/ngrok");
+    expect(out).toContain(`/etc/ssl/certs/ngrok/${name}`);
+    await daemon.refresh();
+    expect(await curl()).toMatchObject({ out: "hello", code: 0 });
+    expect((await daemon.endpoint("hello.demo"))?.connections.last_error).toBe("");
+    expect((await ngrokd(`trust --force ${cloud.caFile} --json`)).json).toMatchObject([{ published: false, changed: false }]);
+  });
+
+  test("server.ingress_ca does the same for one daemon; a file that is missing stops the start with a hint", async () => {
+    await daemon.stop();
+    writeConfig(configFor(cloud, { server: { ingress_ca: "/nowhere/ca.crt" } }));
+    const { code, err } = await ngrokd("serve");
+    expect(code).toBe(2);
+    expect(err).toContain('"/nowhere/ca.crt"');
+    expect(err).toContain("hint:  it has to be a PEM file, or a folder of PEM files");
+  });
+});
+
+stories("server.insecure_skip_verify", () => {
+  test("works, and shouts in the log, in status and in list", async () => {
+    const cloud = await startCloud();
+    await cloud.add("http://hello.demo", page("hello").address);
+    writeConfig(configFor(cloud, { server: { ingress_ca: "", insecure_skip_verify: true } }));
+    const daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+    expect((await curl()).out).toBe("hello");
+    expect(daemon.lines().some(({ level, message }) => level === "warn" && message.includes("the ingress is NOT verified"))).toBe(true);
+    const status = await ngrokd("status");
+    expect(status.out).toContain(`${cloud.ingress}  NOT VERIFIED`);
+    expect(status.out).toContain("warning: server.insecure_skip_verify is on");
+    expect((await ngrokd("status --json")).json.insecure_skip_verify).toBe(true);
+    const list = await ngrokd("list");
+    expect(list.err).toContain("warning: the ingress's certificate is NOT verified");
+    expect(list.out).not.toContain("NOT verified");
+  });
+});
