@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { type Api, createApi } from "../cloud/api.ts";
 import { inspectCertificate } from "../cloud/certificate.ts";
 import { type Identity, identityPaths, loadIdentity, register } from "../cloud/registration.ts";
@@ -8,6 +9,7 @@ import type { RefreshReport, Request } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
 import { ensureWritableFolder } from "../files/atomic.ts";
 import { createIngress, type IngressSettings } from "../ingress/ingress.ts";
+import type { PoolLimits } from "../ingress/pool.ts";
 import { loadTrust, type Trust } from "../ingress/trust.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
@@ -96,11 +98,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   let loop: Loop | undefined;
   const range = addressRange(config.net.subnet, log);
 
-  const ingress = createIngress(net, (): IngressSettings => {
-    if (identity === undefined) throw noIdentity();
-    const { certPem: cert, keyPem: key } = identity;
-    return { ...ingressAddress(), cert, key, ca: trust.ca, insecureSkipVerify: config.server.insecure_skip_verify };
-  });
+  const ingress = createIngress(
+    net,
+    (): IngressSettings => {
+      if (identity === undefined) throw noIdentity();
+      const { certPem: cert, keyPem: key } = identity;
+      const { insecure_skip_verify: insecureSkipVerify } = config.server;
+      return { ...ingressAddress(), cert, key, ca: trust.ca, insecureSkipVerify, resume: config.forward.session_resumption };
+    },
+    poolLimits,
+  );
   const listeners = createListeners(net, { ingress, log, openTimeoutMs });
 
   const control = await startControlServer({ net, path: config.server.socket_path, group: socketGroup, log, handle });
@@ -147,11 +154,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     async pass(signal) {
       const started = Date.now();
       passSince = started;
+      const before = trust;
       trust = await readTrust().catch((error: unknown) => {
         log.warn(`Keeping the trusted CAs as they were: ${reasonOf(error)}`);
         return trust;
       });
+      // What was verified against other CAs is not believed any more.
+      if (!isDeepStrictEqual(trust.ca, before.ca)) ingress.renew();
       const result = await runPass(signal);
+      ingress.prepare();
       lastKind = result.kind;
       passSince = undefined;
       if (!signal.aborted) settle(result, Date.now() - started);
@@ -165,6 +176,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   /** The published state with what drains just now. */
   function current(): State {
     return { ...state, endpoints: [...state.endpoints, ...drainingStates(listeners)] };
+  }
+
+  /** Without endpoints nothing is kept ready. */
+  function poolLimits(): PoolLimits {
+    const { min, max, idle_timeout: seconds } = config.forward.pool;
+    return { min: listeners.present.size === 0 ? 0 : Math.min(min, max), max, idleTimeoutMs: seconds * 1000 };
   }
 
   /** System roots, ngrok's folder, and the configured CA. */
@@ -250,6 +267,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     if (!certificate.ok) throw new NgrokdError("state", `The certificate "${paths.cert}" cannot be read: ${certificate.reason}`);
     const registration: Registration = { kind: "registered", operatorId: found.operatorId, certificate: certificate.value };
     identity = found;
+    ingress.renew();
     const { host, port } = ingressAddress();
     publish({ registration, ingress: `${host}:${port}` });
     return found;
@@ -349,6 +367,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const drained = listeners.retireAll(drainMs, hurry);
     await clearHosts();
     const { cut } = await drained;
+    ingress.close();
     await health?.close();
     await control.close();
     log.info(cut === 0 ? "Stopped" : `Stopped; ${counted(cut, "connection")} had to be cut`);

@@ -122,7 +122,7 @@ export function createListeners(net: Net, deps: ForwardDeps): Listeners {
   }
 
   function forget({ placed, meter }: Raised): void {
-    const inUse = [...present.values()].some((raised) => raised.meter === meter);
+    const inUse = [...present.values(), ...draining].some((raised) => raised.meter === meter);
     if (!inUse) meters.delete(placed.binding.key);
   }
 }

@@ -21,7 +21,7 @@ export function changeLines(before: readonly EndpointState[], after: readonly En
     const some = failed === 0 ? "" : ` (${failed} of them not served)`;
     return [{ level: "info", text: `${changed.length} endpoints new or changed${some}, ${gone.length} gone; \`ngrokd list\` shows them` }];
   }
-  return [...changed.flatMap(linesOf), ...gone.map(({ url }): Line => ({ level: "info", text: `${readable(url)} is gone` }))];
+  return [...changed.flatMap(linesOf), ...gone.map(({ url }): Line => ({ level: "info", text: `${nameOf(url)} is gone` }))];
 }
 
 /** Pure: whether two reasons tell of one failure; each answer of ngrok's has an operation id of its own. */
@@ -31,12 +31,14 @@ export function sameFailure(a: string, b: string): boolean {
 }
 
 function linesOf({ url, ip, port, state, reason, warning }: EndpointState): Line[] {
-  const name = url === "" ? "an endpoint without a URL" : readable(url);
+  const name = nameOf(url);
   const line: Line =
     state === "listening"
       ? { level: "info", text: `${name} listens on ${ip}:${port}` }
       : { level: "warn", text: `${name} is not served: ${reason}` };
   return warning === "" ? [line] : [line, { level: "warn", text: `${name}: ${warning}` }];
 }
+
+const nameOf = (url: string): string => (url === "" ? "an endpoint without a URL" : readable(url));
 
 const storyOf = ({ url, ip, state, reason, warning }: EndpointState): string => [url, ip, state, reason, warning].join("\n");

@@ -9,7 +9,7 @@ import type { Meter } from "./meter.ts";
 import { splice } from "./splice.ts";
 
 export interface ForwardDeps {
-  readonly ingress: Ingress;
+  readonly ingress: Pick<Ingress, "open">;
   readonly log: Log;
   /** One deadline for dial, TLS and header, in milliseconds. */
   readonly openTimeoutMs: number;

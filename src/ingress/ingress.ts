@@ -1,8 +1,9 @@
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
-import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
+import type { Conn, Net } from "../net/types.ts";
 import { createFrameReader, decodeConnResponse, encodeConnRequest } from "./frame.ts";
 import { createLimiter } from "./limiter.ts";
 import { createPool, type PoolLimits } from "./pool.ts";
+import { createSessions } from "./sessions.ts";
 
 /** The way to ngrok's ingress as it is now; read anew for every dial, so a renewed certificate or CA counts at once. */
 export interface IngressSettings {
@@ -13,6 +14,8 @@ export interface IngressSettings {
   readonly key: string;
   readonly ca: readonly string[];
   readonly insecureSkipVerify: boolean;
+  /** Whether handshakes may resume an earlier session. */
+  readonly resume: boolean;
 }
 
 /** What the ingress answered to one request. A refusal is an answer, not an exception. */
@@ -36,6 +39,8 @@ export interface Ingress {
   open(target: { host: string; port: number }, signal: AbortSignal): Promise<Opened>;
   /** Forgets ready connections and sessions: call it whenever the settings, or the network, are others than before. */
   renew(): void;
+  /** Makes ready what the pool's limits ask for; call it when they may have changed. */
+  prepare(): void;
   /** Dials no more and drops what is ready; connections that are in use go on. */
   close(): void;
   readonly stats: IngressStats;
@@ -50,7 +55,6 @@ export interface IngressStats {
   /** Ready ones that proved dead, and were made good by a dial. */
   readonly retries: number;
   readonly dials: number;
-  readonly resumed: number;
   readonly ready: number;
   readonly patienceMs: number;
 }
@@ -65,8 +69,9 @@ export const noPool: PoolLimits = { min: 0, max: 0, idleTimeoutMs: 0 };
  */
 export function createIngress(net: Net, settings: () => IngressSettings, limits: () => PoolLimits = () => noPool): Ingress {
   const dials = createLimiter(dialsAtOnce);
-  const count = { hits: 0, misses: 0, retries: 0, dials: 0, resumed: 0 };
+  const count = { hits: 0, misses: 0, retries: 0, dials: 0 };
   const pool = createPool({ dial, limits });
+  let sessions = createSessions();
 
   return {
     async open(target, signal) {
@@ -85,7 +90,11 @@ export function createIngress(net: Net, settings: () => IngressSettings, limits:
       count.misses += 1;
       return await upgrade(await dial(signal), target, signal);
     },
-    renew: pool.renew,
+    renew() {
+      sessions = createSessions();
+      pool.renew();
+    },
+    prepare: pool.prepare,
     close: pool.close,
     get stats() {
       return { ...count, ready: pool.idle, patienceMs: pool.patienceMs };
@@ -95,8 +104,8 @@ export function createIngress(net: Net, settings: () => IngressSettings, limits:
   function dial(signal: AbortSignal): Promise<Conn> {
     return dials.run(() => {
       count.dials += 1;
-      const { host, port, ...tls } = settings();
-      return net.dial({ host, port }, { tls: tlsOptions(host, tls), signal });
+      const { host, port, resume, ...tls } = settings();
+      return net.dial({ host, port }, { tls: { serverName: host, ...tls, sessions: resume ? sessions : undefined }, signal });
     }, signal);
   }
 }
@@ -174,8 +183,4 @@ function explained(error: unknown): unknown {
     });
   }
   return error;
-}
-
-function tlsOptions(serverName: string, tls: Omit<IngressSettings, "host" | "port">): TlsClientOptions {
-  return { serverName, ...tls };
 }

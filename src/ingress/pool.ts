@@ -26,6 +26,8 @@ export interface Pool {
   provedDead(ready: Ready): void;
   /** Drops what is ready and what is being dialled: the identity, the trust, the ingress or the network is another now. */
   renew(): void;
+  /** The limits have changed: makes ready what they ask for. */
+  prepare(): void;
   /** Drops everything, for good. */
   close(): void;
   readonly idle: number;
@@ -51,7 +53,7 @@ const refillAtLastMs = 150;
 const refillsAtOnce = 2;
 /** Patience learned from an ingress is never less. */
 const leastPatienceMs = 2000;
-const [firstRetryMs, longestRetryMs] = [500, 30_000];
+const [firstRestMs, longestRestMs] = [500, 30_000];
 
 /**
  * Connections to the ingress made ready in advance, so that a new local connection pays one round trip instead of four. Any of them fits
@@ -64,7 +66,9 @@ export function createPool(options: PoolOptions): Pool {
   let dialling = 0;
   let dialMs = 50;
   let learnedMs = Number.POSITIVE_INFINITY;
-  let failures = 0;
+  /** Dials in a row that failed, and ready ones in a row that the ingress hung up on at once. */
+  let [failures, hangUps] = [0, 0];
+  let restUntil = 0;
   let era = new AbortController();
   let refillTimer: ReturnType<typeof setTimeout> | undefined;
   let refillDue = 0;
@@ -74,7 +78,6 @@ export function createPool(options: PoolOptions): Pool {
   const patience = (): number => Math.max(leastPatienceMs, Math.min(limits().idleTimeoutMs, learnedMs));
   const target = (): number => demand.target(now(), { dialMs, ...limits() });
 
-  scheduleRefill(0);
   return {
     take() {
       if (closed || limits().max === 0) return undefined;
@@ -94,9 +97,10 @@ export function createPool(options: PoolOptions): Pool {
       era = new AbortController();
       for (const one of [...ready]) discard(one);
       learnedMs = Number.POSITIVE_INFINITY;
-      failures = 0;
+      [failures, hangUps, restUntil] = [0, 0, 0];
       scheduleRefill(0);
     },
+    prepare: () => scheduleRefill(0),
     close() {
       closed = true;
       era.abort();
@@ -127,6 +131,11 @@ export function createPool(options: PoolOptions): Pool {
   }
 
   function refill(): void {
+    const rest = restUntil - now();
+    if (rest > 0) {
+      scheduleRefill(rest);
+      return;
+    }
     while (!closed && dialling < refillsAtOnce && ready.length + dialling < target()) void dialOne();
   }
 
@@ -136,18 +145,22 @@ export function createPool(options: PoolOptions): Pool {
     dialling += 1;
     try {
       const conn = await dial(signal);
-      if (signal.aborted) return conn.abort();
+      if (signal.aborted) return void conn.abort();
       dialMs = dialMs * 0.8 + (now() - started) * 0.2;
       failures = 0;
       keep(conn);
     } catch {
       // Whoever needs a connection meets the same failure and tells it; here it only slows the next attempt down.
-      if (!signal.aborted) failures += 1;
+      if (!signal.aborted) takeRest(++failures);
     } finally {
       dialling -= 1;
-      if (failures === 0) refill();
-      else scheduleRefill(Math.min(longestRetryMs, firstRetryMs * 2 ** Math.min(failures - 1, 10)) * (1 - random() / 2));
+      refill();
     }
+  }
+
+  function takeRest(setbacks: number): void {
+    const ms = Math.min(longestRestMs, firstRestMs * 2 ** Math.min(setbacks - 1, 10));
+    restUntil = now() + ms * (1 - random() / 2);
   }
 
   function keep(conn: Conn): void {
@@ -169,8 +182,9 @@ export function createPool(options: PoolOptions): Pool {
     if (!ended) return;
     learn(age);
     // An ingress that hangs up at once is as good as one that cannot be dialled.
-    if (age < leastPatienceMs) failures += 1;
-    scheduleRefill(failures === 0 ? refillDelayMs : firstRetryMs * 2 ** Math.min(failures - 1, 6));
+    hangUps = age < leastPatienceMs ? hangUps + 1 : 0;
+    if (hangUps > 0) takeRest(hangUps);
+    scheduleRefill(refillDelayMs);
   }
 
   function learn(age: number): void {
@@ -194,6 +208,7 @@ export function createPool(options: PoolOptions): Pool {
   }
 
   function expire(): void {
+    hangUps = 0;
     const limit = now() - patience();
     for (const one of ready.filter(({ since }) => since <= limit)) discard(one);
     scheduleExpiry();

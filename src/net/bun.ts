@@ -7,7 +7,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { checkListenable, ipAddress, peerCertificate } from "./addresses.ts";
 import { giveDescriptor, takeDescriptor } from "./descriptors.ts";
 import { dialEach, underSignal } from "./dial.ts";
-import { dialFailed, listenFailed, tlsFailed, tooManySockets } from "./errors.ts";
+import { coded, dialFailed, listenFailed, tlsFailed } from "./errors.ts";
 import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle } from "./limits.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
@@ -81,7 +81,7 @@ function turnAway(socket: Socket): void {
 function dialOne(target: Address, tls: TlsClientOptions | undefined, signal: AbortSignal | undefined): Promise<Conn> {
   if (!takeDescriptor("dial")) {
     giveDescriptor();
-    return Promise.reject(tooManySockets(target));
+    return Promise.reject(dialFailed(target, coded("EMFILE")));
   }
   const { promise, resolve, reject } = Promise.withResolvers<Conn>();
   const sessions = tls?.insecureSkipVerify === true ? undefined : tls?.sessions;
@@ -108,7 +108,7 @@ function dialOne(target: Address, tls: TlsClientOptions | undefined, signal: Abo
     },
     gone(error) {
       // Only meant for a handshake that the server cut off; otherwise the promise is settled by now.
-      reject(tlsFailed(target, error ?? Object.assign(new Error("closed"), { code: "ECONNRESET" })));
+      reject(tlsFailed(target, error ?? coded("ECONNRESET")));
     },
   };
   const options = { allowHalfOpen: true, data, socket: handlers, ...(tls === undefined ? {} : { tls: clientTls(tls, target) }) };

@@ -4,65 +4,42 @@ import { type Address, addressText, type PeerCertificate } from "./types.ts";
 
 /** A listener that could not be opened: `address-in-use`, `address-unavailable`, `permission` or `network`. */
 export function listenFailed(address: Address, cause: unknown): NgrokdError {
-  if (cause instanceof NgrokdError) return cause;
-  const { errno: said_, text } = said(cause);
-  const code = listenCodes[errno ?? ""] ?? "network";
-  return new NgrokdError(code, `Cannot listen on "${addressText(address)}": ${sentences[errno ?? ""] ?? text}`, {
-    cause,
-    details: errno === undefined ? {} : { errno },
-  });
+  // Deno 2.9.6 says EINVAL of an address that this machine does not have.
+  const errno = "host" in address && errnoOf(cause) === "EINVAL" ? "EADDRNOTAVAIL" : errnoOf(cause);
+  return failed(listenCodes[errno ?? ""] ?? "network", `Cannot listen on "${addressText(address)}"`, errno, cause);
 }
 
 /** A dial that failed before TLS: `permission` or `network`. */
 export function dialFailed(address: Address, cause: unknown): NgrokdError {
-  const { errno, text } = said(cause);
-  const sentence = "path" in address && errno === "ENOENT" ? "the path does not exist" : sentences[errno ?? ""];
-  return new NgrokdError(
-    errno === "EACCES" || errno === "EPERM" ? "permission" : "network",
-    `Cannot connect to "${addressText(address)}": ${sentence ?? text}`,
-    { cause, details: errno === undefined ? {} : { errno } },
-  );
+  const errno = errnoOf(cause);
+  const denied = errno === "EACCES" || errno === "EPERM";
+  return failed(denied ? "permission" : "network", `Cannot connect to "${addressText(address)}"`, errno, cause, dialSentences);
 }
 
 /** A name that has no address, or that nobody could be asked for. */
 export function lookupFailed(host: string, cause: unknown): NgrokdError {
-  const { errno, text } = said(cause);
-  return new NgrokdError("network", `Cannot look up "${host}": ${sentences[errno ?? ""] ?? text}`, {
-    cause,
-    details: errno === undefined ? {} : { errno },
-  });
+  return failed("network", `Cannot look up "${host}"`, errnoOf(cause), cause);
 }
 
 /** A handshake that failed, or a certificate that does not prove what it should. */
 export function tlsFailed(address: Address, cause: unknown, certificate?: PeerCertificate): NgrokdError {
-  const reason = tlsReason(cause) ?? said(cause).errno ?? "UNKNOWN";
-  const message = `Cannot connect to "${addressText(address)}" over TLS: ${verdicts[reason] ?? mishaps[reason] ?? alertText(reason)}`;
-  return new NgrokdError("tls", message, { cause, details: certificate === undefined ? { reason } : { reason, certificate } });
+  const reason = tlsReason(cause) ?? errnoOf(cause) ?? "UNKNOWN";
+  const what = verdicts[reason] ?? mishaps[reason] ?? alertText(reason) ?? textOf(cause);
+  const details = certificate === undefined ? { reason } : { reason, certificate };
+  return new NgrokdError("tls", `Cannot connect to "${addressText(address)}" over TLS: ${what}`, { cause, details });
 }
 
 /** True where TLS works and the certificate is what is wrong. */
 export function isVerdict(cause: unknown): boolean {
-  return (said(cause).errno ?? "") in verdicts;
+  return (errnoOf(cause) ?? "") in verdicts;
 }
 
-/** What ended a connection that was up: a TLS alert, or a peer that went away. */
+/** What ended a connection that was up: `tls` for an alert, `aborted` for a peer that went away. */
 export function lost(remote: Address, cause?: unknown): NgrokdError {
   const reason = tlsReason(cause);
-  const where = addressText(remote);
-  if (reason !== undefined) {
-    return new NgrokdError("tls", `The TLS connection with "${where}" broke: ${alertText(reason)}`, { cause, details: { reason } });
-  }
-  const { errno } = said(cause);
-  const what = errno === "ETIMEDOUT" ? "the peer no longer answers" : "the peer reset the connection";
-  return new NgrokdError("aborted", `The connection with "${where}" broke: ${what}`, {
-    cause,
-    details: errno === undefined ? {} : { errno },
-  });
-}
-
-/** Refused by ourselves, before the kernel would have to. */
-export function tooManySockets(address: Address): NgrokdError {
-  return dialFailed(address, Object.assign(new Error(), { code: "EMFILE" }));
+  const what = `The connection with "${addressText(remote)}" broke`;
+  if (reason !== undefined) return new NgrokdError("tls", `${what}: ${alertText(reason) ?? reason}`, { cause, details: { reason } });
+  return failed("aborted", what, errnoOf(cause) ?? "ECONNRESET", cause);
 }
 
 /** What an aborted signal says: its own NgrokdError, `timeout` for AbortSignal.timeout(), else `cancelled`. */
@@ -71,6 +48,16 @@ export function gaveUp(address: Address, reason: unknown): NgrokdError {
   const late = reason instanceof Error && reason.name === "TimeoutError";
   const what = late ? "no answer in time" : "given up by the caller";
   return new NgrokdError(late ? "timeout" : "cancelled", `Cannot connect to "${addressText(address)}": ${what}`, { cause: reason });
+}
+
+/** An error such as a runtime would have made, for what we find out ourselves. */
+export function coded(code: string): Error {
+  return Object.assign(new Error(code), { code });
+}
+
+function failed(code: ErrorCode, what: string, errno: string | undefined, cause: unknown, words = sentences): NgrokdError {
+  const details = errno === undefined ? {} : { errno };
+  return new NgrokdError(code, `${what}: ${words[errno ?? ""] ?? sentences[errno ?? ""] ?? textOf(cause)}`, { cause, details });
 }
 
 const listenCodes: Readonly<Record<string, ErrorCode>> = {
@@ -87,17 +74,23 @@ const sentences: Readonly<Record<string, string>> = {
   EPERM: "not permitted",
   ENOENT: "a folder of the path does not exist",
   ENOTDIR: "a part of the path is not a folder",
-  EINVAL: "the path is too long, or not one that a socket can have",
+  EINVAL: "the path is too long for a socket",
   ENAMETOOLONG: "the path is too long",
-  ECONNREFUSED: "connection refused",
   EHOSTUNREACH: "no route to the host",
   ENETUNREACH: "the network is unreachable",
-  ETIMEDOUT: "no answer",
+  ETIMEDOUT: "the peer does not answer",
   ECONNRESET: "the peer reset the connection",
+  EPIPE: "the peer reset the connection",
   EMFILE: "this process has too many open files",
   ENFILE: "this machine has too many open files",
   ENOTFOUND: "the name does not exist, or has no address",
   EAI_AGAIN: "the name servers do not answer",
+};
+
+const dialSentences: Readonly<Record<string, string>> = {
+  // Bun 1.4.5 says ECONNREFUSED for whatever keeps a TCP connection from being made (oven-sh/bun#37093).
+  ECONNREFUSED: "connection refused, or nobody there",
+  ENOENT: "the path does not exist",
 };
 
 /** What can be wrong with a certificate, by the runtimes' codes. */
@@ -117,27 +110,28 @@ const verdicts: Readonly<Record<string, string>> = {
 const mishaps: Readonly<Record<string, string>> = {
   WRONG_VERSION_NUMBER: "the server does not speak TLS",
   ECONNRESET: "the server closed the connection during the handshake",
+  ERR_OSSL_X509_KEY_VALUES_MISMATCH: "our certificate and our key do not belong together",
 };
-
-/** The errno-like code and the text of whatever was thrown. */
-function said(cause: unknown): { errno: string | undefined; text: string } {
-  if (!(cause instanceof Error)) return { errno: undefined, text: String(cause) };
-  return { errno: "code" in cause && typeof cause.code === "string" ? cause.code : undefined, text: cause.message };
-}
 
 /**
  * OpenSSL's short name for what went wrong, undefined where TLS had no part in it. Verification failures come with it as their code;
- * failures of the protocol carry it in `ERR_SSL_…` (Node.js) or at the end of `error:…:SSL routines:…:` (Bun, with the code EPROTO).
+ * failures of the protocol carry it in `ERR_SSL_…` (Node.js, Deno) or at the end of `error:…:SSL routines:…:` (Bun, with the code EPROTO).
  */
 function tlsReason(cause: unknown): string | undefined {
-  const { errno = "", text } = said(cause);
-  if (errno === "EPROTO") return /:([A-Z][A-Z0-9_]+)$/.exec(text)?.[1] ?? "EPROTO";
+  const errno = errnoOf(cause) ?? "";
+  if (errno === "EPROTO") return /:([A-Z][A-Z0-9_]+)$/.exec(textOf(cause))?.[1] ?? errno;
   if (errno.startsWith("ERR_SSL_")) return errno.slice("ERR_SSL_".length);
   return errno in verdicts ? errno : undefined;
 }
 
-/** `TLSV1_ALERT_CERTIFICATE_REQUIRED` in words. */
-function alertText(reason: string): string {
+/** `TLSV13_ALERT_CERTIFICATE_REQUIRED` in words. */
+function alertText(reason: string): string | undefined {
   const alert = /ALERT_(.+)$/.exec(reason)?.[1];
-  return alert === undefined ? reason : `the peer refused it with the alert "${alert.toLowerCase().replaceAll("_", " ")}"`;
+  return alert && `the peer refused it with the alert "${alert.toLowerCase().replaceAll("_", " ")}"`;
 }
+
+function errnoOf(cause: unknown): string | undefined {
+  return cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : undefined;
+}
+
+const textOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

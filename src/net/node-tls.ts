@@ -3,7 +3,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { Duplex } from "node:stream";
 import type { ConnectionOptions, PeerCertificate } from "node:tls";
-import { tlsFailed } from "./errors.ts";
+import { coded, tlsFailed } from "./errors.ts";
 import type { Address, Conn, TlsClientOptions } from "./types.ts";
 
 /** A connection as the stream that node:tls wants below itself. */
@@ -85,7 +85,7 @@ export function clientIdentity(target: Address, { cert, key }: TlsClientOptions)
   } catch (error) {
     throw tlsFailed(target, error);
   }
-  if (!fits) throw tlsFailed(target, Object.assign(new Error(), { code: "ERR_OSSL_X509_KEY_VALUES_MISMATCH" }));
+  if (!fits) throw tlsFailed(target, coded("ERR_OSSL_X509_KEY_VALUES_MISMATCH"));
   return { cert, key };
 }
 
@@ -93,7 +93,7 @@ export function clientIdentity(target: Address, { cert, key }: TlsClientOptions)
 export function outOfDate(seen: PeerCertificate | undefined): Error | undefined {
   if (seen === undefined) return undefined;
   const now = Date.now();
-  if (Date.parse(seen.valid_to) < now) return Object.assign(new Error(), { code: "CERT_HAS_EXPIRED" });
-  if (Date.parse(seen.valid_from) > now) return Object.assign(new Error(), { code: "CERT_NOT_YET_VALID" });
+  if (Date.parse(seen.valid_to) < now) return coded("CERT_HAS_EXPIRED");
+  if (Date.parse(seen.valid_from) > now) return coded("CERT_NOT_YET_VALID");
   return undefined;
 }

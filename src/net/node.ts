@@ -4,14 +4,13 @@
  */
 import * as net from "node:net";
 import process from "node:process";
-import type { Duplex } from "node:stream";
 import { clearTimeout, setTimeout } from "node:timers";
 import * as tls from "node:tls";
 import { isNgrokdError } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate } from "./addresses.ts";
 import { giveDescriptor, takeDescriptor } from "./descriptors.ts";
 import { dialEach, underSignal } from "./dial.ts";
-import { closedEarly, dialFailed, isVerdict, listenFailed, lost, tlsFailed, tooManySockets } from "./errors.ts";
+import { coded, dialFailed, isVerdict, listenFailed, lost, tlsFailed } from "./errors.ts";
 import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle, lookLimit } from "./limits.ts";
 import { clientIdentity, outOfDate, type StreamOver, streamOver, verification } from "./node-tls.ts";
@@ -57,7 +56,8 @@ async function listen(address: Address, onConn: OnConn, options: TlsServerOption
 /** A TLS server for each connection, so that it is known which plain connection a secured stream runs on. */
 function acceptTls(plain: Plain, { cert, key, clientCa }: TlsServerOptions, onConn: OnConn): void {
   const deadline = setTimeout(() => plain.abort(), handshakeLimit);
-  const clients = clientCa === undefined ? {} : { ca: [...clientCa], requestCert: true, rejectUnauthorized: true, allowPartialTrustChain: true };
+  const clients =
+    clientCa === undefined ? {} : { ca: [...clientCa], requestCert: true, rejectUnauthorized: true, allowPartialTrustChain: true };
   const server = tls.createServer({ cert, key, ...clients, allowHalfOpen: true });
   server.on("tlsClientError", () => plain.close());
   server.on("secureConnection", (secured) => {
@@ -79,7 +79,7 @@ async function dialOne(target: Address, options: TlsClientOptions | undefined, s
     return overTls(secured, plain, stream);
   } catch (error) {
     plain.close();
-    if (isNgrokdError(error)) throw error.code === "aborted" ? tlsFailed(target, closedEarly()) : error;
+    if (isNgrokdError(error)) throw error.code === "aborted" ? tlsFailed(target, coded("ECONNRESET")) : error;
     if (!isVerdict(error)) throw tlsFailed(target, error);
     const seen = await look(target, options, signal);
     throw tlsFailed(target, outOfDate(seen) ?? error, peerCertificate(seen));
@@ -89,7 +89,7 @@ async function dialOne(target: Address, options: TlsClientOptions | undefined, s
 function dialPlain(target: Address, signal: AbortSignal | undefined): Promise<Plain> {
   if (!takeDescriptor("dial")) {
     giveDescriptor();
-    return Promise.reject(tooManySockets(target));
+    return Promise.reject(dialFailed(target, coded("EMFILE")));
   }
   const { promise, resolve, reject } = Promise.withResolvers<Plain>();
   const socket = net.connect({ ...target, allowHalfOpen: true });
@@ -105,7 +105,7 @@ function handshake(target: Address, plain: Plain, options: tls.ConnectionOptions
   const secured = tls.connect(options);
   secured.once("secureConnect", () => resolve(secured));
   secured.on("error", reject);
-  secured.once("close", () => reject(closedEarly()));
+  secured.once("close", () => reject(coded("ECONNRESET")));
   return underSignal(target, signal, promise, () => plain.abort());
 }
 

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { type ErrorCode, NgrokdError } from "../../src/model/error.ts";
 import type { Address, Conn, DialOptions, Listener, ListenOptions, Net, TlsClientOptions } from "../../src/net/types.ts";
 import { type Authority, hours, type Identity, intermediateCa, issue, rootCa } from "../support/pki.ts";
@@ -61,7 +62,7 @@ export interface Received {
 }
 
 function startPeer(): Peer & { stop(): void } {
-  const script = join(import.meta.dirname, "peers", "peer.mjs");
+  const script = fileURLToPath(new URL("peers/peer.mjs", import.meta.url).href);
   const child: ChildProcess = spawn("node", [script], { stdio: ["pipe", "pipe", "inherit"] });
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void; verb: string }>();
   let lastId = 0;
@@ -159,7 +160,10 @@ async function dialed(world: World, secure: boolean): Promise<Pair> {
 async function accepted(world: World, secure: boolean): Promise<Pair> {
   const { peer, pki } = world;
   const { listener, next } = await listening(world, { host: "127.0.0.1", port: 0 }, secure ? { tls: pki.server } : {});
-  const socket = await peer.connect({ port: portOf(listener), ...(secure ? { tls: { ca: [pki.root.cert], servername: "ingress.test" } } : {}) });
+  const socket = await peer.connect({
+    port: portOf(listener),
+    ...(secure ? { tls: { ca: [pki.root.cert], servername: "ingress.test" } } : {}),
+  });
   const conn = await next();
   listener.close();
   return { conn, socket };

@@ -263,7 +263,9 @@ describe("the API's faults", () => {
   test("break the connection in the middle of a body", async () => {
     const cloud = await startCloud();
     misbehave(cloud, "drop*1");
-    const response = await fetch(`${cloud.apiUrl}/endpoints`, { headers: { authorization: `Bearer ${cloud.apiKey}`, "ngrok-version": "2" } });
+    const response = await fetch(`${cloud.apiUrl}/endpoints`, {
+      headers: { authorization: `Bearer ${cloud.apiKey}`, "ngrok-version": "2" },
+    });
     expect(response.status).toBe(200);
     await expect(response.text()).rejects.toThrow();
     expect((await ask(cloud, "GET", "/endpoints")).status).toBe(200);

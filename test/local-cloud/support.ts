@@ -21,6 +21,9 @@ export async function startCloud(options: Partial<LocalCloudOptions> = {}): Prom
   return cloud;
 }
 
+/** What a client has to know of a cloud, wherever it runs. */
+export type Reachable = Pick<LocalCloud, "apiUrl" | "apiKey" | "ingressAddress" | "intermediatePem">;
+
 export function misbehave(cloud: LocalCloud, ...specs: string[]): void {
   for (const spec of specs) {
     const { fault, times } = value(parseFault(spec)) as { fault: Fault; times: number | undefined };
@@ -43,7 +46,7 @@ export interface Answer {
 
 /** A request as a good client makes it; headers set to "" are left out. `path` may be a whole URL. */
 export async function ask(
-  cloud: LocalCloud,
+  cloud: Reachable,
   method: string,
   path: string,
   { body, headers = {} }: { body?: unknown; headers?: Record<string, string> } = {},
@@ -70,7 +73,7 @@ export interface Identity {
 }
 
 /** Registers an operator as the daemon does. */
-export async function register(cloud: LocalCloud): Promise<Identity> {
+export async function register(cloud: Reachable): Promise<Identity> {
   const key = await createKey();
   const body = { enabled_features: ["bindings"], binding: { endpoint_selectors: ["true"], csr: await createCsr(key) } };
   const { status, json, text } = await ask(cloud, "POST", "/kubernetes_operators", { body });
@@ -92,15 +95,16 @@ export interface RawClient {
 
 /** Trusts the intermediate alone, as clients trust what ngrok publishes. Rejects where the handshake fails. */
 export function dialIngress(
-  cloud: LocalCloud,
+  cloud: Reachable,
   identity: { cert: string; key: string } | undefined,
   ca = cloud.intermediatePem,
 ): Promise<RawClient> {
   const { hostname: host, port } = new URL(`tcp://${cloud.ingressAddress}`);
   const own = identity === undefined ? {} : { cert: identity.cert, key: identity.key };
-  const trust = { ca, allowPartialTrustChain: true };
+  // Named apart, since the types of node:tls leave out that the socket below can be half open.
+  const options = { host, port: Number(port), ca, allowPartialTrustChain: true, allowHalfOpen: true, ...own };
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port: Number(port), ...trust, ...own, allowHalfOpen: true }, () => resolve(rawClient(socket)));
+    const socket = connect(options, () => resolve(rawClient(socket)));
     socket.once("error", reject);
     socket.once("close", () => reject(new Error("closed in the handshake")));
     undo.push(() => socket.destroy());
@@ -154,7 +158,7 @@ export interface Asked extends RawClient {
 }
 
 /** Dials, asks for an endpoint and reads the answer; `early` is sent in one write with the request. */
-export async function open(cloud: LocalCloud, identity: Identity, host: string, port: number, early = ""): Promise<Asked> {
+export async function open(cloud: Reachable, identity: Identity, host: string, port: number, early = ""): Promise<Asked> {
   const client = await dialIngress(cloud, identity);
   client.write(Buffer.concat([encodeConnRequest({ host, port }), Buffer.from(early)]));
   const feed = createFrameReader();

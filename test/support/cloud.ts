@@ -62,7 +62,7 @@ export async function startCloud({ args = "", apiPort = 0 }: CloudOptions = {}):
 }
 
 /** A configuration that finds this cloud, polls every second, and has its key. */
-export function configFor(cloud: Cloud, changes: { server?: object; api?: object; [group: string]: object | undefined } = {}): object {
+export function configFor(cloud: Cloud, changes: { server?: object; api?: object; [group: string]: unknown } = {}): object {
   const { server, api, ...others } = changes;
   return {
     api: { url: cloud.apiUrl, key: cloud.apiKey, ...api },

@@ -42,7 +42,7 @@ export async function fakeIngress(script: Script): Promise<FakeIngress> {
   if (!("port" in listener.address)) throw new Error("not a TCP listener");
   const { host, port } = listener.address;
   return {
-    settings: { host, port, cert: client.cert, key: client.key, ca: [ca.cert], insecureSkipVerify: false },
+    settings: { host, port, cert: client.cert, key: client.key, ca: [ca.cert], insecureSkipVerify: false, resume: true },
     requests,
     async [Symbol.asyncDispose]() {
       listener.close();

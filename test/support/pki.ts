@@ -55,7 +55,8 @@ export async function issue(authority: Authority, name: string, options: LeafOpt
   ];
   const names = options.names ?? [];
   if (names.length > 0) {
-    extensions.push(new x509.SubjectAlternativeNameExtension(names.map((value) => ({ type: isIP(value) === 0 ? "dns" : "ip", value }))));
+    const alternatives = names.map((value): x509.JsonGeneralName => ({ type: isIP(value) === 0 ? "dns" : "ip", value }));
+    extensions.push(new x509.SubjectAlternativeNameExtension(alternatives));
   }
   return identity(await sign({ name, keys, issuer, validity: options, extensions }), keys);
 }

@@ -90,7 +90,7 @@ func summarize(times []time.Duration, took time.Duration) summary {
 	}
 	sort.Slice(times, func(i, j int) bool { return times[i] < times[j] })
 	at := func(mark float64) float64 {
-		return float64(times[int(math.Ceil(mark*float64(len(times))))-1].Microseconds()) / 1000
+		return times[int(math.Ceil(mark*float64(len(times))))-1].Seconds() * 1000
 	}
 	result.P50, result.P99, result.Max = at(0.5), at(0.99), at(1)
 	return result

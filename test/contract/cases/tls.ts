@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import process from "node:process";
-import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { TlsClientOptions } from "../../../src/net/types.ts";
 import type { Identity } from "../../support/pki.ts";
 import { bytesOf, type Case, listening, portOf, readAll, readExactly, rejects, soon, textOf, trusting, until, type World } from "../kit.ts";
@@ -60,8 +60,8 @@ export const tls: Case[] = [
     async run(world) {
       const { stranger, server } = world.pki;
       const error = await refused(world, server, trusting(world, { ca: [stranger.cert], ...world.pki.client }), /CA is not trusted/);
-      assert.match(String(error.details["reason"]), /^(UNABLE_TO|SELF_SIGNED)_/);
-      assert.deepEqual(error.details["certificate"], {
+      assert.match(String(error.details.reason), /^(UNABLE_TO|SELF_SIGNED)_/);
+      assert.deepEqual(error.details.certificate, {
         subject: "CN=ingress.test, O=Test",
         issuer: "CN=Test Root CA, O=Test",
         fingerprint256: new X509Certificate(server.cert).fingerprint256,
@@ -72,7 +72,7 @@ export const tls: Case[] = [
     name: "a wrong name is refused",
     async run(world) {
       const error = await refused(world, world.pki.server, trusting(world, { serverName: "other.test" }), /for another name/);
-      assert.equal(error.details["reason"], "ERR_TLS_CERT_ALTNAME_INVALID");
+      assert.equal(error.details.reason, "ERR_TLS_CERT_ALTNAME_INVALID");
     },
   },
   {
@@ -81,14 +81,19 @@ export const tls: Case[] = [
       const { conn } = await dial(world, world.pki.server, trusting(world, { serverName: "127.0.0.1" }));
       conn.abort();
       await refused(world, world.pki.server, trusting(world, { serverName: "127.0.0.2" }), /for another name/);
-      await refused(world, world.pki.leafOnly, trusting(world, { serverName: "127.0.0.1", ca: [world.pki.intermediate.cert] }), /for another name/);
+      await refused(
+        world,
+        world.pki.leafOnly,
+        trusting(world, { serverName: "127.0.0.1", ca: [world.pki.intermediate.cert] }),
+        /for another name/,
+      );
     },
   },
   {
     name: "an expired certificate is refused",
     async run(world) {
       const error = await refused(world, world.pki.expired, trusting(world), /has expired/);
-      assert.equal(error.details["reason"], "CERT_HAS_EXPIRED");
+      assert.equal(error.details.reason, "CERT_HAS_EXPIRED");
     },
   },
   {
@@ -112,8 +117,9 @@ export const tls: Case[] = [
     async run(world) {
       const { net, peer, pki } = world;
       const { port } = await peer.listen({ tls: pki.server });
-      const script = join(import.meta.dirname, "../peers/dial-stranger.ts");
-      const flags = net.runtime === "deno" ? ["run", "-A", "--config", join(import.meta.dirname, "../../../deno.json")] : [];
+      const script = fileURLToPath(new URL("../peers/dial-stranger.ts", import.meta.url).href);
+      const flags =
+        net.runtime === "deno" ? ["run", "-A", "--config", fileURLToPath(new URL("../../../deno.json", import.meta.url).href)] : [];
       const child = spawn(process.execPath, [...flags, script, net.runtime, String(port), pki.stranger.cert], {
         env: { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: "0" },
         stdio: ["ignore", "pipe", "inherit"],
@@ -183,7 +189,7 @@ export const tls: Case[] = [
       await conn.write(bytesOf("header"));
       const refusal = rejects("tls", () => conn.read());
       const error = await soon(refusal, "the refusal");
-      assert.match(String(error.details["reason"]), /ALERT/);
+      assert.match(String(error.details.reason), /ALERT/);
       assert.match(error.message, /certificate required/);
       await soon(conn.closed, "closed");
       assert.equal((await peer.handshakes(server)).secured, 0);
@@ -196,7 +202,10 @@ export const tls: Case[] = [
       const { server, port } = await peer.listen({ tls: asking(world), greeting: "welcome" });
       const conn = await net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, pki.strangersClient) });
       // Node.js hangs up without an alert, other servers send one.
-      const answer = await soon(Promise.resolve(conn.read()).catch((error) => error.code), "the end");
+      const answer = await soon(
+        Promise.resolve(conn.read()).catch((error) => error.code),
+        "the end",
+      );
       assert(answer === null || answer === "tls", `${answer}`);
       conn.close();
       await soon(conn.closed, "closed");
@@ -209,7 +218,7 @@ export const tls: Case[] = [
       const { net, peer } = world;
       const { port } = await peer.listen({ tls: { ...asking(world), maxVersion: "TLSv1.2" } });
       const error = await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }));
-      assert.match(String(error.details["reason"]), /ALERT/);
+      assert.match(String(error.details.reason), /ALERT/);
     },
   },
   {
@@ -217,7 +226,10 @@ export const tls: Case[] = [
     async run(world) {
       const { net, peer, pki } = world;
       const { port } = await peer.listen({ tls: asking(world) });
-      for (const own of [{ cert: pki.client.cert, key: pki.server.key }, { cert: "garbage", key: "garbage" }]) {
+      for (const own of [
+        { cert: pki.client.cert, key: pki.server.key },
+        { cert: "garbage", key: "garbage" },
+      ]) {
         await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, own) }));
       }
     },
@@ -226,7 +238,11 @@ export const tls: Case[] = [
     name: "our TLS listener sees who a client is, where it asks, and drops who has no certificate of its CA",
     async run(world) {
       const { peer, pki } = world;
-      const { listener, next } = await listening(world, { host: "127.0.0.1", port: 0 }, { tls: { ...pki.server, clientCa: [pki.root.cert] } });
+      const { listener, next } = await listening(
+        world,
+        { host: "127.0.0.1", port: 0 },
+        { tls: { ...pki.server, clientCa: [pki.root.cert] } },
+      );
       const connect = (own: object) =>
         peer.connect({ port: portOf(listener), tls: { ca: [pki.root.cert], servername: "ingress.test", ...own } });
       for (const own of [{}, pki.strangersClient]) {
@@ -268,7 +284,11 @@ export const tls: Case[] = [
     name: "two of our own talk over TLS with certificates on both sides",
     async run(world) {
       const { net, pki } = world;
-      const { listener, next } = await listening(world, { host: "127.0.0.1", port: 0 }, { tls: { ...pki.server, clientCa: [pki.root.cert] } });
+      const { listener, next } = await listening(
+        world,
+        { host: "127.0.0.1", port: 0 },
+        { tls: { ...pki.server, clientCa: [pki.root.cert] } },
+      );
       const ours = await net.dial(listener.address, { tls: trusting(world, pki.client) });
       await ours.write(bytesOf("hello"));
       ours.closeWrite();
@@ -296,10 +316,12 @@ async function dial({ net, peer }: World, server: object, options: TlsClientOpti
 
 /** Asserts that the dial fails for this reason and that the server has neither a connection nor a client certificate from us. */
 async function refused({ net, peer, pki }: World, server: Identity, options: TlsClientOptions, message: RegExp) {
-  const listening = await peer.listen({ tls: { ...server, ca: [pki.root.cert], requestCert: true, rejectUnauthorized: false, allowHalfOpen: false } });
+  const listening = await peer.listen({
+    tls: { ...server, ca: [pki.root.cert], requestCert: true, rejectUnauthorized: false, allowHalfOpen: false },
+  });
   const error = await rejects("tls", () => net.dial({ host: "127.0.0.1", port: listening.port }, { tls: options }));
   assert.match(error.message, message);
-  assert.equal(typeof error.details["reason"], "string");
+  assert.equal(typeof error.details.reason, "string");
   await until("the server has seen the end", async () => (await peer.handshakes(listening.server)).failures.length > 0);
   return error;
 }

@@ -4,11 +4,9 @@ import type { Net } from "../../../src/net/types.ts";
 
 const [runtime, port, ca] = process.argv.slice(2);
 const net: Net = runtime === "bun" ? (await import("../../../src/net/bun.ts")).bunNet : (await import("../../../src/net/node.ts")).nodeNet;
-const outcome = await net
-  .dial({ host: "127.0.0.1", port: Number(port) }, { tls: { serverName: "ingress.test", ca: [ca ?? ""] } })
-  .then(
-    () => "connected",
-    (error) => error.code,
-  );
+const outcome = await net.dial({ host: "127.0.0.1", port: Number(port) }, { tls: { serverName: "ingress.test", ca: [ca ?? ""] } }).then(
+  () => "connected",
+  (error) => error.code,
+);
 console.log(outcome);
 process.exit(0);

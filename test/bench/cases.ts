@@ -1,0 +1,307 @@
+import { bar, type Figures, ratio, type Verdict } from "./figures.ts";
+import { cpuSeconds, descriptors, rssKiB, until } from "./processes.ts";
+import type { Relay, RelayOptions } from "./relay.ts";
+import { type Connects, oneWayMs, type Rig } from "./rig.ts";
+
+/** Somebody to be measured. */
+export interface Contender {
+  readonly name: string;
+  /** `address:port`, and what the load needs to talk to it. */
+  readonly load: readonly string[];
+  /** Undefined for the way without a relay. */
+  readonly pid: number | undefined;
+}
+
+export interface Bench {
+  readonly rig: Rig;
+  /** All contenders, those without `far` for the ingress nearby. */
+  readonly near: readonly Contender[];
+  readonly far: readonly Contender[];
+  /** Peers that are there. */
+  readonly peers: readonly string[];
+  /** Shortens or thins out a case; 1 in a run that counts. */
+  readonly scale: number;
+  /** A daemon of its own, with this many endpoints. */
+  startRelay(endpoints: number, settings?: RelayOptions["settings"]): Promise<Relay>;
+}
+
+export interface Case {
+  /** For BENCH_CASES. */
+  readonly name: string;
+  readonly title: string;
+  /** How it is done, for the reader of the figures. */
+  readonly about: string;
+  /** One round tells all. */
+  readonly once?: true;
+  /** One round. `turn` shifts who comes first. */
+  measure(bench: Bench, figures: Figures, turn: number): Promise<void>;
+  /** `peers` are the names of those that were there. */
+  verdicts(figures: Figures, peers: readonly string[]): Verdict[];
+}
+
+/** Names of contenders. */
+export const ours = "ngrokd";
+export const poolOff = "ngrokd, pool off";
+export const allOff = "ngrokd, pool and resumption off";
+export const direct = "no relay";
+
+const GiB = 2 ** 30;
+const flows = [
+  { way: "down", streams: 1 },
+  { way: "down", streams: 8 },
+  { way: "up", streams: 1 },
+  { way: "up", streams: 8 },
+] as const;
+
+const bulk: Case = {
+  name: "bulk",
+  title: "Bulk",
+  about:
+    "1 GiB in all over 1 and 8 connections, from the ingress (down) and to it (up). CPU is that of the relay's process, in seconds a GiB.",
+  async measure({ rig, near, scale }, figures, turn) {
+    const bytes = Math.ceil(GiB * scale);
+    for (const { way, streams } of flows) {
+      for (const { name, load, pid } of inTurn(near.filter(plain), turn)) {
+        const before = pid === undefined ? 0 : cpuSeconds(pid);
+        const { seconds } = await rig.load<{ seconds: number }>(
+          ...load,
+          "-do=bulk",
+          `-way=${way}`,
+          `-streams=${streams}`,
+          `-bytes=${bytes}`,
+        );
+        figures.add(name, `${way} ${streams}, MiB/s`, bytes / 2 ** 20 / seconds);
+        if (pid !== undefined) figures.add(name, `${way} ${streams}, CPU s/GiB`, (cpuSeconds(pid) - before) / (bytes / GiB));
+      }
+    }
+  },
+  verdicts: (figures, peers) =>
+    flows.flatMap(({ way, streams }) => {
+      const [speed, cpu] = [`${way} ${streams}, MiB/s`, `${way} ${streams}, CPU s/GiB`];
+      const what = `bulk ${way}, ${streams} ${streams === 1 ? "connection" : "connections"}`;
+      const best = peers.toSorted((a, b) => figures.median(b, speed) - figures.median(a, speed))[0] ?? "";
+      return [
+        ratio(`${what}: throughput`, figures.median(ours, speed), figures.median(best, speed), {
+          atLeast: 0.95,
+          of: `the best peer's (${best})`,
+        }),
+        ratio(`${what}: CPU per GiB`, figures.median(ours, cpu), figures.median("haproxy", cpu), { atMost: 1.15, of: "haproxy's" }),
+      ];
+    }),
+};
+
+const echo: Case = {
+  name: "echo",
+  title: "1-byte echo on an open connection",
+  about: "One byte to the ingress and back, 20,000 times on one connection, each when the one before is back.",
+  async measure({ rig, near, scale }, figures, turn) {
+    for (const { name, load } of inTurn(near.filter(plain), turn)) {
+      const { p50, p99 } = await rig.load<Connects>(...load, "-do=echo", `-count=${Math.ceil(20_000 * scale)}`);
+      figures.add(name, "p50, us", p50 * 1000);
+      figures.add(name, "p99, us", p99 * 1000);
+    }
+  },
+  verdicts: (figures, peers) =>
+    ["p50, us", "p99, us"].map((metric) => {
+      const best = peers.toSorted((a, b) => figures.median(a, metric) - figures.median(b, metric))[0] ?? "";
+      const limit = { atMost: 1.1, of: `the best peer's (${best})` };
+      return ratio(`echo ${metric.slice(0, 3)}`, figures.median(ours, metric), figures.median(best, metric), limit);
+    }),
+};
+
+const roundTripMs = 2 * oneWayMs;
+const far: Case = {
+  name: "far",
+  title: "New connections to an ingress that is far away",
+  about: `From connect() to the first echoed byte, 20 new connections a second, over a proxy that makes the round trip to the ingress ${roundTripMs} ms long, that of the TCP handshake included. Peers send no upgrade header, which would cost them one more.`,
+  async measure({ rig, far, scale }, figures, turn) {
+    for (const { name, load } of inTurn(far, turn)) {
+      const rate = ["-do=connect", "-per-second=20"];
+      // The pool learns what is wanted of it.
+      await rig.load<Connects>(...load, ...rate, "-count=10");
+      const seen = await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(60 * scale)}`);
+      figures.add(name, "p50, round trips", seen.p50 / roundTripMs);
+      figures.add(name, "p99, round trips", seen.p99 / roundTripMs);
+      figures.add(name, "failed", seen.failed);
+    }
+  },
+  verdicts: (figures) => [
+    bar(`new connection, ${roundTripMs} ms away: p50`, figures.median(ours, "p50, round trips"), { atMost: 2.2, unit: "round trips" }),
+    bar(`new connection, ${roundTripMs} ms away: p99`, figures.median(ours, "p99, round trips"), { atMost: 3, unit: "round trips" }),
+  ],
+};
+
+const steady: Case = {
+  name: "steady",
+  title: "New connections at a steady rate",
+  about: "From connect() to the first echoed byte, 100 new connections a second, the ingress nearby.",
+  async measure({ rig, near, scale }, figures, turn) {
+    for (const { name, load } of inTurn(near, turn)) {
+      const rate = ["-do=connect", "-per-second=100"];
+      await rig.load<Connects>(...load, ...rate, "-count=50");
+      const { p50, p99, failed } = await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(250 * scale)}`);
+      figures.add(name, "p50, ms", p50);
+      figures.add(name, "p99, ms", p99);
+      figures.add(name, "failed", failed);
+    }
+  },
+  verdicts: (figures) => {
+    const [own, off] = [figures.median(ours, "p50, ms"), figures.median(poolOff, "p50, ms")];
+    return [ratio("new connections, 100/s: p50", own, off, { atMost: 0.3, of: "our own with the pool off" })];
+  },
+};
+
+const crowds = [1, 32] as const;
+const rate: Case = {
+  name: "rate",
+  title: "New connections as fast as they go",
+  about: "Connect, one byte to the ingress and back, close; 1 and 32 at a time, for 2 s each.",
+  async measure({ rig, near, scale }, figures, turn) {
+    for (const crowd of crowds) {
+      for (const { name, load } of inTurn(near, turn)) {
+        const time = `-time=${Math.ceil(2000 * scale)}ms`;
+        const { done, failed, seconds } = await rig.load<Connects>(...load, "-do=connect", `-at-once=${crowd}`, time);
+        figures.add(name, `${crowd} at a time, 1/s`, done / seconds);
+        figures.add(name, "failed", failed);
+      }
+    }
+  },
+  verdicts: (figures) =>
+    crowds.map((crowd) => {
+      const metric = `${crowd} at a time, 1/s`;
+      const limit = { atLeast: 1.4, of: "our own with pool and resumption off" };
+      return ratio(`new connections, ${crowd} at a time: rate`, figures.median(ours, metric), figures.median(allOff, metric), limit);
+    }),
+};
+
+const burst: Case = {
+  name: "burst",
+  title: "256 new connections in one burst",
+  about: "All at once, each from connect() to its first echoed byte, then closed.",
+  async measure({ rig, near }, figures, turn) {
+    for (const { name, load } of inTurn(near, turn)) {
+      const { p50, p99, failed } = await rig.load<Connects>(...load, "-do=connect", "-count=256", "-at-once=256");
+      figures.add(name, "p50, ms", p50);
+      figures.add(name, "p99, ms", p99);
+      figures.add(name, "failed", failed);
+    }
+  },
+  verdicts: (figures) => {
+    const [own, off] = [figures.median(ours, "p99, ms"), figures.median(poolOff, "p99, ms")];
+    const failed = figures.values(ours, "failed").reduce((sum, count) => sum + count, 0);
+    return [
+      bar("256 in a burst: failed", failed, { atMost: 0, unit: "" }),
+      bar("256 in a burst: p99", own / 1000, { atMost: 1, unit: "s" }),
+      ratio("256 in a burst: p99", own, off, { atMost: 1, of: "our own with the pool off" }),
+    ];
+  },
+};
+
+const held: Case = {
+  name: "held",
+  title: "8,000 connections at once",
+  about:
+    "A fresh daemon carries 200 connections, then holds 4,000 and 8,000 idle ones, each of which has echoed a byte and echoes another at the end; then all are closed. Its memory before, with them and 10 s after. The pool's idle time is 2 s, so that it does not count.",
+  async measure({ rig, startRelay, scale }, figures) {
+    const relay = await startRelay(1, { forward: { pool: { idle_timeout: 2 } } });
+    const { pid, target } = relay;
+    const half = Math.ceil(4000 * scale);
+    const add = (metric: string, value: number): void => figures.add(ours, metric, value);
+    const settled = async (): Promise<void> => {
+      await until("all connections are closed", async () => (await relay.status()).connections.active === 0);
+      await Bun.sleep(10_000 * Math.min(1, scale * 2));
+    };
+    const load = [`-to=${target}`, "-at-once=64"];
+    await rig.load<Connects>(...load, "-do=connect", "-count=200");
+    await settled();
+    const before = { rss: rssKiB(pid), descriptors: descriptors(pid) };
+    const first = await rig.hold(...load, `-count=${half}`);
+    await Bun.sleep(1000);
+    const atHalf = rssKiB(pid);
+    const second = await rig.hold(...load, `-count=${half}`);
+    await Bun.sleep(1000);
+    const atAll = rssKiB(pid);
+    const alive = (await first.release()) + (await second.release());
+    await settled();
+    add("KiB each at 4,000", (atHalf - before.rss) / half);
+    add("KiB each at 8,000", (atAll - before.rss) / (2 * half));
+    add("not served", 2 * half - alive);
+    add("RSS before, MiB", before.rss / 1024);
+    add("RSS after, MiB", rssKiB(pid) / 1024);
+    add("descriptors more than before", descriptors(pid) - before.descriptors);
+    add("counted as active", (await relay.status()).connections.active);
+    await relay.stop();
+  },
+  verdicts: (figures) => {
+    const worst = (metric: string): number => Math.max(...figures.values(ours, metric));
+    const [before, after] = [figures.median(ours, "RSS before, MiB"), figures.median(ours, "RSS after, MiB")];
+    return [
+      bar("memory per idle connection at 4,000", figures.median(ours, "KiB each at 4,000"), { atMost: 16, unit: "KiB" }),
+      bar("memory per idle connection at 8,000", figures.median(ours, "KiB each at 8,000"), { atMost: 14, unit: "KiB" }),
+      bar("8,000 at once: not served", worst("not served"), { atMost: 0, unit: "" }),
+      bar("8,000 at once, then closed: descriptors left", worst("descriptors more than before"), { atMost: 0, unit: "" }),
+      bar("8,000 at once, then closed: still counted", worst("counted as active"), { atMost: 0, unit: "" }),
+      ratio("8,000 at once, then closed: RSS", after, before, { atMost: 1.2, of: "the RSS before" }),
+    ];
+  },
+};
+
+const endpoints: Case = {
+  name: "endpoints",
+  title: "10,000 endpoints",
+  about:
+    "From the start of the process, registration included, until all listen; then 5 passes in which nothing has changed. The API serves pages of 100, and a pass reads both of ngrok's lists.",
+  async measure({ startRelay, scale }, figures) {
+    const relay = await startRelay(Math.ceil(10_000 * scale));
+    figures.add(ours, "listening after, s", relay.startSeconds);
+    // What is left over from the start is not a pass's.
+    await Bun.sleep(1000);
+    const passes = 5;
+    const files = relay.files();
+    const before = cpuSeconds(relay.pid);
+    for (let i = 0; i < passes; i += 1) await relay.refresh();
+    figures.add(ours, "CPU of a pass, ms", ((cpuSeconds(relay.pid) - before) * 1000) / passes);
+    figures.add(ours, "writes", relay.files() === files ? 0 : 1);
+    figures.add(ours, "RSS, MiB", rssKiB(relay.pid) / 1024);
+    await relay.stop();
+  },
+  verdicts: (figures) => [
+    bar("10,000 endpoints: listening", figures.median(ours, "listening after, s"), { atMost: 5, unit: "s" }),
+    bar("10,000 endpoints: CPU of a pass without change", figures.median(ours, "CPU of a pass, ms"), { atMost: 60, unit: "ms" }),
+    bar("10,000 endpoints: writes in passes without change", Math.max(...figures.values(ours, "writes")), { atMost: 0, unit: "" }),
+  ],
+};
+
+const rest: Case = {
+  name: "rest",
+  title: "At rest, 100 endpoints",
+  about: "Five daemons at once, with everything at its default, nobody connecting, for 60 s, after 10 s to come to rest.",
+  once: true,
+  async measure({ startRelay, scale }, figures) {
+    const relays = await Promise.all(Array.from({ length: 5 }, () => startRelay(100)));
+    await Bun.sleep(10_000 * Math.min(1, scale * 2));
+    const before = relays.map(({ pid }) => cpuSeconds(pid));
+    const seconds = 60 * scale;
+    await Bun.sleep(seconds * 1000);
+    for (const [i, { pid }] of relays.entries()) {
+      figures.add(ours, "CPU, % of a core", ((cpuSeconds(pid) - (before[i] ?? 0)) / seconds) * 100);
+      figures.add(ours, "RSS, MiB", rssKiB(pid) / 1024);
+    }
+    await Promise.all(relays.map((relay) => relay.stop()));
+  },
+  verdicts: (figures) => [
+    bar("at rest, 100 endpoints: CPU", figures.median(ours, "CPU, % of a core"), { atMost: 0.2, unit: "% of a core" }),
+  ],
+};
+
+/** All of issue 3's table, in its order. */
+export const cases: readonly Case[] = [bulk, echo, far, steady, rate, burst, held, endpoints, rest];
+
+/** Not a variant of ours with something switched off. */
+const plain = ({ name }: Contender): boolean => name === ours || !name.startsWith(ours);
+
+/** Everybody is first once. */
+function inTurn(contenders: readonly Contender[], turn: number): Contender[] {
+  const first = turn % contenders.length;
+  return [...contenders.slice(first), ...contenders.slice(0, first)];
+}

@@ -1,0 +1,70 @@
+/** What was measured: for each contender and metric one value a round, in the order of first appearance. */
+export interface Figures {
+  add(contender: string, metric: string, value: number): void;
+  readonly contenders: readonly string[];
+  readonly metrics: readonly string[];
+  values(contender: string, metric: string): readonly number[];
+  /** NaN where nothing was measured. */
+  median(contender: string, metric: string): number;
+}
+
+export function createFigures(): Figures {
+  const found = new Map<string, Map<string, number[]>>();
+  const values = (contender: string, metric: string): readonly number[] => found.get(contender)?.get(metric) ?? [];
+  return {
+    add(contender, metric, value) {
+      const metrics = found.get(contender) ?? new Map<string, number[]>();
+      found.set(contender, metrics.set(metric, [...(metrics.get(metric) ?? []), value]));
+    },
+    get contenders() {
+      return [...found.keys()];
+    },
+    get metrics() {
+      return [...new Set([...found.values()].flatMap((metrics) => [...metrics.keys()]))];
+    },
+    values,
+    median: (contender, metric) => medianOf(values(contender, metric)),
+  };
+}
+
+export function medianOf(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return Number.isInteger(middle)
+    ? ((sorted[middle - 1] ?? Number.NaN) + (sorted[middle] ?? Number.NaN)) / 2
+    : (sorted[Math.floor(middle)] ?? Number.NaN);
+}
+
+/** One bar of the table of issue 3, and whether it was reached. */
+export interface Verdict {
+  readonly what: string;
+  readonly must: string;
+  readonly measured: string;
+  /** Undefined where it could not be measured here. */
+  readonly reached: boolean | undefined;
+}
+
+/** `value` against a fixed bar. */
+export function bar(what: string, value: number, limit: { atMost?: number; atLeast?: number; unit: string; of?: string }): Verdict {
+  const { atMost = Number.POSITIVE_INFINITY, atLeast = Number.NEGATIVE_INFINITY, unit, of = "" } = limit;
+  const [sign, border] = Number.isFinite(atMost) ? ["<=", atMost] : [">=", atLeast];
+  const reached = Number.isNaN(value) ? undefined : value >= atLeast && value <= atMost;
+  const suffix = unit === "" ? "" : ` ${unit}`;
+  return {
+    what,
+    must: `${sign} ${border}${suffix}${of === "" ? "" : ` ${of}`}`,
+    measured: Number.isNaN(value) ? "not measured" : `${short(value)}${suffix}`,
+    reached,
+  };
+}
+
+/** `ours / theirs` against a bar, `theirs` being named. */
+export function ratio(what: string, ours: number, theirs: number, limit: { atMost?: number; atLeast?: number; of: string }): Verdict {
+  return bar(what, ours / theirs, { ...limit, unit: "x" });
+}
+
+/** Three digits that count. */
+export function short(value: number): string {
+  const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1)));
+  return value.toFixed(Math.min(digits, 3));
+}

@@ -1,0 +1,143 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
+import { allOff, type Bench, type Case, type Contender, cases, direct, ours, poolOff } from "./cases.ts";
+import { startCloud, writeCertificates } from "./cloud.ts";
+import { createFigures } from "./figures.ts";
+import { installMissing, type Program } from "./packages.ts";
+import { type Peer, peerVersions, startPeers } from "./peers.ts";
+import { outputOf, stopAll, until } from "./processes.ts";
+import { type RelayOptions, startRelay } from "./relay.ts";
+import { figureTable, page, type Result, verdictTable } from "./report.ts";
+import { startRig } from "./rig.ts";
+
+/**
+ * `make bench`: runs every case in rounds, prints what came of it, and writes docs/benchmarks.md. BENCH_CASES (names, with commas between
+ * them), BENCH_ROUNDS (5) and BENCH_SCALE (1: less makes every case smaller) narrow it; such a run writes to dist/bench alone.
+ */
+const root = join(import.meta.dirname, "..", "..");
+const output = join(root, "dist", "bench");
+const binary = join(root, "dist", "ngrokd");
+const rounds = Number(process.env.BENCH_ROUNDS ?? 5);
+const scale = Number(process.env.BENCH_SCALE ?? 1);
+const chosen = chosenCases(process.env.BENCH_CASES);
+const begun = new Date();
+
+const folder = mkdtempSync(join(tmpdir(), "ngrokd-bench-"));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => void stopAll().finally(() => process.exit(130)));
+try {
+  const programs = installMissing();
+  const results = await run(await prepare(programs));
+  report(results, programs);
+  rmSync(folder, { recursive: true });
+} catch (error) {
+  console.error(error, `\nThe logs of all processes are in ${folder}`);
+  process.exitCode = 1;
+} finally {
+  await stopAll();
+}
+process.exit();
+
+async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
+  if (process.platform !== "linux") throw new Error("The benchmark reads /proc, and so needs Linux");
+  if (!programs.has("go")) throw new Error("The benchmark needs Go, for its ingress and its load: apt-get install golang-go");
+  const ca = await writeCertificates(folder);
+  const rig = await startRig(folder, output);
+  const peers = startPeers(folder, programs, { near: rig.near.bare, far: rig.far.bare });
+  for (const { name, near, far } of peers) await until(`${name} listens`, async () => (await answers(near)) && (await answers(far)));
+  const url = await startCloud(ca, ["tcp://relay.bench:7000"]);
+
+  const relay = async (name: string, ingressPort: number, settings: RelayOptions["settings"] = {}): Promise<Contender> => {
+    const { pid, target } = await startRelay(folder, binary, {
+      url,
+      ingressPort,
+      settings: { bound_endpoints: { poll_interval: 3600 }, ...settings },
+    });
+    return { name, pid, load: [`-to=${target}`] };
+  };
+  const [noPool, nothing] = [{ forward: { pool: { max: 0 } } }, { forward: { pool: { max: 0 }, session_resumption: false } }];
+  const bare = (name: string, port: number): Contender => ({ name, pid: undefined, load: [`-to=127.0.0.1:${port}`, `-tls=${folder}`] });
+  const contender = ({ name, pid }: Peer, port: number): Contender => ({ name, pid, load: [`-to=127.0.0.1:${port}`] });
+  return {
+    rig,
+    peers: peers.map(({ name }) => name),
+    scale,
+    near: [
+      await relay(ours, rig.near.header),
+      await relay(poolOff, rig.near.header, noPool),
+      await relay(allOff, rig.near.header, nothing),
+      ...peers.map((peer) => contender(peer, peer.near)),
+      bare(direct, rig.near.bare),
+    ],
+    far: [
+      await relay(ours, rig.far.header),
+      await relay(poolOff, rig.far.header, noPool),
+      ...peers.map((peer) => contender(peer, peer.far)),
+      bare(direct, rig.far.bare),
+    ],
+    async startRelay(count, settings = {}) {
+      const urls = Array.from({ length: count }, (_, i) => `http://service-${i}.bench:8080`);
+      return await startRelay(folder, binary, { url: await startCloud(ca, urls), ingressPort: rig.near.header, settings });
+    },
+  };
+}
+
+/** Round by round, so that what the machine does besides falls on all cases alike. */
+async function run(bench: Bench): Promise<Result[]> {
+  const figures = new Map(chosen.map((one) => [one, createFigures()]));
+  for (let round = 0; round < rounds; round += 1) {
+    for (const [one, found] of figures) {
+      if (one.once === true && round > 0) continue;
+      const start = performance.now();
+      await one.measure(bench, found, round);
+      console.log(`round ${round + 1} of ${rounds}: ${one.name} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
+    }
+  }
+  return [...figures].map(([one, found]) => ({ of: one, figures: found, verdicts: one.verdicts(found, bench.peers) }));
+}
+
+function report(results: readonly Result[], programs: ReadonlySet<Program>): void {
+  for (const result of results) console.log(`\n${result.of.title}\n\n${figureTable(result)}`);
+  console.log(`\n${verdictTable(results)}\n`);
+  const whole =
+    scale === 1 &&
+    rounds >= 5 &&
+    chosen.length === cases.length &&
+    (["haproxy", "nginx", "stunnel"] as const).every((peer) => programs.has(peer));
+  const file = whole ? join(root, "docs", "benchmarks.md") : join(output, "benchmarks.md");
+  writeFileSync(file, page(results, facts(programs)));
+  console.log(`Written to ${file}${whole ? "" : ": not to docs/benchmarks.md, since this was no full run"}`);
+}
+
+function facts(programs: ReadonlySet<Program>): [string, string][] {
+  const minutes = ((Date.now() - begun.getTime()) / 60_000).toFixed(0);
+  const distribution = /^PRETTY_NAME="(.*)"$/m.exec(existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "")?.[1];
+  return [
+    ["when", `${begun.toISOString().slice(0, 16).replace("T", " ")} UTC, ${rounds} rounds in ${minutes} minutes${scale === 1 ? "" : `, at a scale of ${scale}`}`],
+    ["CPU", `${availableParallelism()} cores, ${cpus()[0]?.model.trim()}; load average at the end ${loadavg()[0]?.toFixed(1)}`],
+    ["memory", `${Math.round(totalmem() / 2 ** 30)} GiB`],
+    ["system", `${distribution ?? process.platform}, Linux ${release()}`],
+    ["ngrokd", (outputOf([binary, "version"]) ?? "").trim().replaceAll(/\s+/g, " ")],
+    ["peers", peerVersions(programs).join(", ")],
+    ["ingress and load", `${(outputOf(["go", "version"]) ?? "").trim()}, TLS 1.3, P-256 certificates`],
+  ]; // biome-ignore format: a table
+}
+
+function chosenCases(names: string | undefined): readonly Case[] {
+  if (names === undefined || names === "") return cases;
+  return names.split(",").map((name) => {
+    const found = cases.find((one) => one.name === name.trim());
+    if (found === undefined)
+      throw new Error(`BENCH_CASES: there is no case "${name}"; there are ${cases.map((one) => one.name).join(", ")}`);
+    return found;
+  });
+}
+
+async function answers(port: number): Promise<boolean> {
+  try {
+    (await Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } })).end();
+    return true;
+  } catch {
+    return false;
+  }
+}

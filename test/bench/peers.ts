@@ -1,0 +1,122 @@
+import { existsSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { peerServerName } from "./cloud.ts";
+import type { Program } from "./packages.ts";
+import { freePort, outputOf, start } from "./processes.ts";
+
+/** A program that does plain TCP to mutual TLS, on two ports of 127.0.0.1: for the ingress here, and for the one far away. */
+export interface Peer {
+  readonly name: string;
+  readonly pid: number;
+  readonly near: number;
+  readonly far: number;
+}
+
+interface Service {
+  readonly port: number;
+  readonly to: number;
+}
+
+interface Recipe {
+  readonly program: Program;
+  /** The configuration file's text; `folder` holds the certificates. */
+  readonly config: (folder: string, services: readonly Service[]) => string;
+  readonly command: (config: string) => readonly string[];
+  readonly version: readonly string[];
+}
+
+/**
+ * One thread each, the certificate of the ingress verified and our own shown, everything else as Debian has it. stunnel has a thread for
+ * each connection: it is held to one core.
+ */
+const recipes: readonly Recipe[] = [
+  {
+    program: "haproxy",
+    version: ["haproxy", "-v"],
+    command: (config) => ["haproxy", "-db", "-f", config],
+    config: (folder, services) => `global
+  nbthread 1
+  maxconn 9000
+defaults
+  mode tcp
+  timeout connect 1m
+  timeout client 1h
+  timeout server 1h
+${services
+  .map(
+    ({ port, to }) => `listen to-${to}
+  bind 127.0.0.1:${port}
+  server ingress 127.0.0.1:${to} ssl verify required verifyhost ${peerServerName} sni str(${peerServerName}) ca-file ${folder}/ca.pem crt ${folder}/client.both.pem
+`,
+  )
+  .join("")}`,
+  },
+  {
+    program: "nginx",
+    version: ["nginx", "-v"],
+    command: (config) => ["nginx", "-c", config, "-e", "stderr"],
+    config: (folder, services) => `${streamModule()}
+daemon off;
+master_process off;
+worker_processes 1;
+pid ${folder}/nginx.pid;
+events { worker_connections 18000; }
+stream {
+  proxy_ssl on;
+  proxy_ssl_protocols TLSv1.3;
+  proxy_ssl_certificate ${folder}/client.pem;
+  proxy_ssl_certificate_key ${folder}/client.key.pem;
+  proxy_ssl_trusted_certificate ${folder}/ca.pem;
+  proxy_ssl_verify on;
+  proxy_ssl_verify_depth 2;
+  proxy_ssl_name ${peerServerName};
+  tcp_nodelay on;
+${services.map(({ port, to }) => `  server { listen 127.0.0.1:${port}; proxy_pass 127.0.0.1:${to}; }\n`).join("")}}
+`,
+  },
+  {
+    program: "stunnel",
+    version: ["stunnel", "-version"],
+    command: (config) => ["taskset", "--cpu-list", String(availableParallelism() - 1), "stunnel", config],
+    config: (folder, services) => `foreground = yes
+syslog = no
+debug = err
+pid =
+client = yes
+sslVersion = TLSv1.3
+cert = ${folder}/client.both.pem
+CAfile = ${folder}/ca.pem
+verifyChain = yes
+checkHost = ${peerServerName}
+socket = l:TCP_NODELAY=1
+socket = r:TCP_NODELAY=1
+${services.map(({ port, to }) => `[to-${to}]\naccept = 127.0.0.1:${port}\nconnect = 127.0.0.1:${to}\n`).join("")}`,
+  },
+];
+
+/** Starts those that are there; what they do not say on their own is whether they listen: wait for that. */
+export function startPeers(folder: string, programs: ReadonlySet<Program>, ingress: { near: number; far: number }): Peer[] {
+  return recipes.flatMap(({ program, config, command }) => {
+    if (!programs.has(program)) return [];
+    const [near, far] = [freePort(), freePort()];
+    const file = join(folder, `${program}.conf`);
+    writeFileSync(file, config(folder, [{ port: near, to: ingress.near }, { port: far, to: ingress.far }])); // biome-ignore format: one line
+    const { pid } = start(folder, program, command(file));
+    return [{ name: program, pid, near, far }];
+  });
+}
+
+/** Name and version of each peer that is there, as it tells it itself. */
+export function peerVersions(programs: ReadonlySet<Program>): string[] {
+  return recipes.flatMap(({ program, version }) => {
+    const found = programs.has(program) ? /\d+\.\d+[\w.+~-]*/.exec(outputOf(version) ?? "")?.[0] : undefined;
+    return found === undefined ? [] : [`${program} ${found}`];
+  });
+}
+
+/** Debian has the module in a file of its own; elsewhere it is often built in. */
+function streamModule(): string {
+  const file = "/usr/lib/nginx/modules/ngx_stream_module.so";
+  return existsSync(file) ? `load_module ${file};` : "";
+}

@@ -1,0 +1,83 @@
+import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { askDaemon } from "../../src/control/client.ts";
+import { listSchema, type Status, statusSchema } from "../../src/control/protocol.ts";
+import { bunNet } from "../../src/net/bun.ts";
+import { apiKey } from "./cloud.ts";
+import { start, until } from "./processes.ts";
+
+export interface RelayOptions {
+  /** Of the API. */
+  readonly url: string;
+  readonly ingressPort: number;
+  /** Groups of the configuration, over what the benchmark needs; everything else is at its default. */
+  readonly settings?: { readonly [group: string]: object };
+}
+
+/** ngrokd: the compiled binary's daemon, registered, its endpoints listening. */
+export interface Relay {
+  readonly pid: number;
+  /** `address:port` of its first endpoint. */
+  readonly target: string;
+  /** From the start of the process until all endpoints listened. */
+  readonly startSeconds: number;
+  status(): Promise<Status>;
+  /** A pass now; settles when it is over. */
+  refresh(): Promise<void>;
+  /** What its files are like now: equal texts mean that nothing was written in between. */
+  files(): string;
+  stop(): Promise<void>;
+}
+
+let started = 0;
+
+export async function startRelay(folder: string, binary: string, { url, ingressPort, settings = {} }: RelayOptions): Promise<Relay> {
+  started += 1;
+  const home = join(folder, `ngrokd-${started}`);
+  mkdirSync(home);
+  const socket = join(home, "socket");
+  const hosts = join(home, "hosts");
+  writeFileSync(hosts, "127.0.0.1 localhost\n");
+  const config = {
+    ...settings,
+    api: { url, key: apiKey },
+    ingressEndpoint: `127.0.0.1:${ingressPort}`,
+    server: {
+      socket_path: socket,
+      client_cert: join(home, "tls.crt"),
+      client_key: join(home, "tls.key"),
+      health_port: 0,
+      ingress_ca: join(folder, "ca.pem"),
+      log_level: "warn",
+    },
+    // A range of its own, so that two daemons do not try each other's addresses.
+    net: { subnet: `127.${60 + (started % 100)}.0.0/16` },
+  };
+  // YAML reads JSON.
+  writeFileSync(join(home, "config.yml"), JSON.stringify(config), { mode: 0o600 });
+  const begun = performance.now();
+  const running = start(folder, `ngrokd-${started}`, [binary, "serve", "--config", join(home, "config.yml")], { NGROKD_HOSTS_PATH: hosts });
+  const ask = (command: string): Promise<unknown> => askDaemon(bunNet, socket, { command });
+  const status = async (): Promise<Status> => statusSchema.parse(await ask("status"));
+  await until(`ngrokd-${started} serves`, async () => {
+    const seen = await status().catch(() => undefined);
+    return seen?.phase === "serving" && seen.endpoints.listening === seen.endpoint_count;
+  });
+  const startSeconds = (performance.now() - begun) / 1000;
+  const [first] = listSchema.parse(await ask("list"));
+  return {
+    pid: running.pid,
+    target: `${first?.ip}:${first?.port}`,
+    startSeconds,
+    status,
+    async refresh() {
+      await ask("refresh");
+    },
+    files: () =>
+      readdirSync(home)
+        .map((name) => ({ name, ...statSync(join(home, name)) }))
+        .map(({ name, ino, mtimeMs, size }) => `${name} ${ino} ${mtimeMs} ${size}`)
+        .join("\n"),
+    stop: running.stop,
+  };
+}

@@ -1,0 +1,66 @@
+import type { Case } from "./cases.ts";
+import { type Figures, medianOf, short, type Verdict } from "./figures.ts";
+
+export interface Result {
+  readonly of: Case;
+  readonly figures: Figures;
+  readonly verdicts: readonly Verdict[];
+}
+
+/** The bars, as a table. */
+export function verdictTable(results: readonly Result[]): string {
+  const rows = results.flatMap(({ verdicts }) =>
+    verdicts.map(({ what, must, measured, reached }) => [
+      what,
+      must,
+      measured,
+      reached === undefined ? "not measured" : reached ? "yes" : "**no**",
+    ]),
+  );
+  return table(["case", "must reach", "measured", "reached"], rows);
+}
+
+/** One case in full: a row a contender, a column a metric, each as the median and the range of the rounds. */
+export function figureTable({ figures }: Result): string {
+  const { contenders, metrics } = figures;
+  const rows = contenders.map((contender) => [contender, ...metrics.map((metric) => spread(figures.values(contender, metric)))]);
+  // Many metrics of one contender read better from top to bottom.
+  if (contenders.length === 1) return table(["", contenders[0] ?? ""], metrics.map((metric) => [metric, spread(figures.values(contenders[0] ?? "", metric))])); // biome-ignore format: one line
+  return table(["", ...metrics], rows);
+}
+
+/** docs/benchmarks.md. */
+export function page(results: readonly Result[], facts: readonly [string, string][]): string {
+  const reached = results.flatMap(({ verdicts }) => verdicts).filter((verdict) => verdict.reached === true).length;
+  const all = results.flatMap(({ verdicts }) => verdicts).length;
+  return `# Benchmarks
+
+Made by \`make bench\` (test/bench/), and not to be edited by hand. ngrokd is the compiled binary, registered at a stand-in for ngrok's API. The peers
+do plain TCP to mutual TLS, without ngrok's upgrade header, with one thread each. All of them, the ingress and the load run on one machine, over
+loopback, and take turns in each round: compare rows, and do not take the figures for absolute ones. Every figure is the median of the rounds,
+with their range in brackets; ratios are those of medians. "${noRelayNote}
+
+${reached} of ${all} bars reached.
+
+${verdictTable(results)}
+
+## How and on what
+
+${table(["", ""], facts)}
+${results.map((result) => `\n## ${result.of.title}\n\n${result.of.about}\n\n${figureTable(result)}\n`).join("")}`;
+}
+
+const noRelayNote = `no relay" is the load talking TLS to the ingress itself: what ingress and load can do where nothing is between them.`;
+
+function spread(values: readonly number[]): string {
+  if (values.length === 0) return "";
+  const [median, low, high] = [medianOf(values), Math.min(...values), Math.max(...values)].map(short);
+  return low === high ? `${median}` : `${median} (${low} to ${high})`;
+}
+
+/** Markdown that reads well as plain text too. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, i) => Math.max(3, title.length, ...rows.map((row) => row[i]?.length ?? 0)));
+  const line = (cells: readonly string[]): string => `| ${widths.map((width, i) => (cells[i] ?? "").padEnd(width)).join(" | ")} |`;
+  return [line(head), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n");
+}

@@ -1,0 +1,206 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { answeringNames, createListeners, type Listeners } from "../../src/daemon/listeners.ts";
+import { addressText, type Conn } from "../../src/net/types.ts";
+import { ip } from "../names/support.ts";
+import { bytes, ending, later, net, read } from "../support/conns.ts";
+import { echoing, occupy, place, placed } from "./support.ts";
+
+const home = "127.81.0.2";
+const url = "tcp://a.demo:18001";
+const never = new AbortController().signal;
+
+let all: Listeners[] = [];
+afterEach(async () => {
+  for (const listeners of all) await listeners.retireAll(0, AbortSignal.abort());
+  all = [];
+});
+
+describe("raise", () => {
+  test("listens, carries connections, and counts them", async () => {
+    const listeners = fresh();
+    expect(await listeners.raise(placed(url, home))).toBeUndefined();
+    const conn = await talking(home, 18001);
+    conn.closeWrite();
+    expect(await ending(conn)).toBe("FIN");
+    conn.close();
+    await later(5);
+    const [raised] = listeners.present.values();
+    expect([...listeners.present.keys()]).toEqual([place(url, home)]);
+    expect(raised?.meter).toMatchObject({ active: 0, total: 1, bytesUp: 2, bytesDown: 2, errors: 0 });
+    expect([...answeringNames(listeners.present)] as unknown).toEqual([["a.demo", home]]);
+  });
+
+  test("answers why it cannot listen, and remembers nothing of it", async () => {
+    const listeners = fresh();
+    const other = await occupy(home, 18001);
+    expect(await listeners.raise(placed(url, home))).toBe(`another program listens on ${home}:18001 (or on port 18001 of all addresses)`);
+    expect(await listeners.raise(placed(url, "192.0.2.1"))).toBe("192.0.2.1 is not an address of this machine");
+    expect([listeners.present.size, listeners.draining.size]).toEqual([0, 0]);
+    other.close();
+    expect(await listeners.raise(placed(url, home))).toBeUndefined();
+  });
+});
+
+describe("retire", () => {
+  test("refuses newcomers at once, lets running connections end in their own time, and frees the place", async () => {
+    const listeners = fresh();
+    await listeners.raise(placed(url, home));
+    const conn = await talking(home, 18001);
+    listeners.retire(place(url, home), 10_000);
+    expect(await refused(home, 18001)).toBe("network");
+    expect([listeners.present.size, listeners.draining.size]).toEqual([0, 1]);
+    await conn.write(bytes("still here"));
+    expect(await read(conn, 10)).toBe("still here");
+    // The same place can be taken again meanwhile, and what drains is not disturbed.
+    expect(await listeners.raise(placed(url, home))).toBeUndefined();
+    conn.closeWrite();
+    expect(await ending(conn)).toBe("FIN");
+    conn.close();
+    await gone(listeners);
+    expect([listeners.present.size, listeners.draining.size]).toEqual([1, 0]);
+  });
+
+  test("resets what is still open after its time", async () => {
+    const listeners = fresh();
+    await listeners.raise(placed(url, home));
+    const conn = await talking(home, 18001);
+    listeners.retire(place(url, home), 40);
+    expect(await ending(conn)).toBe("aborted");
+    await gone(listeners);
+  });
+
+  test("has nothing to drain without connections, and does nothing for a place that is not there", async () => {
+    const listeners = fresh();
+    await listeners.raise(placed(url, home));
+    listeners.retire(place(url, home), 10_000);
+    listeners.retire(place(url, home), 10_000);
+    expect([listeners.present.size, listeners.draining.size]).toEqual([0, 0]);
+  });
+
+  test("keeps a binding's counters while it moves or drains, and forgets them with it", async () => {
+    const listeners = fresh();
+    const total = (): number | undefined => [...listeners.present.values()][0]?.meter.total;
+    await listeners.raise(placed(url, home));
+    const conn = await talking(home, 18001);
+    await listeners.raise(placed(url, "127.81.0.3"));
+    listeners.retire(place(url, home), 10_000);
+    expect(total()).toBe(1);
+    listeners.retire(place(url, "127.81.0.3"), 10_000);
+    await listeners.raise(placed(url, home));
+    expect(total()).toBe(1);
+    listeners.retire(place(url, home), 10_000);
+    conn.close();
+    await gone(listeners);
+    await listeners.raise(placed(url, home));
+    expect(total()).toBe(0);
+  });
+});
+
+describe("retireAll", () => {
+  test("waits for connections to end, and has cut none then", async () => {
+    const listeners = fresh();
+    await listeners.raise(placed(url, home));
+    const conn = await talking(home, 18001);
+    const done = listeners.retireAll(10_000, never);
+    expect(await refused(home, 18001)).toBe("network");
+    expect(await Promise.race([done, later(20).then(() => "waiting")])).toBe("waiting");
+    conn.close();
+    expect(await done).toEqual({ cut: 0 });
+  });
+
+  test("cuts what is open after the time, what drained before included, and counts each once", async () => {
+    const listeners = fresh();
+    await listeners.raise(placed(url, home));
+    await listeners.raise(placed("tcp://b.demo:18001", "127.81.0.3"));
+    const conns = [await talking(home, 18001), await talking(home, 18001), await talking("127.81.0.3", 18001)];
+    listeners.retire(place("tcp://b.demo:18001", "127.81.0.3"), 10_000);
+    const hurry = new AbortController();
+    const done = listeners.retireAll(40, hurry.signal);
+    const endings = conns.map(ending);
+    await later(45);
+    hurry.abort();
+    expect(await done).toEqual({ cut: 3 });
+    expect(await Promise.all(endings)).toEqual(["aborted", "aborted", "aborted"]);
+    expect(listeners.draining.size).toBe(0);
+  });
+
+  test("cuts at once where there is no more patience, before or while it waits", async () => {
+    for (const early of [true, false]) {
+      const listeners = fresh();
+      await listeners.raise(placed(url, home));
+      const conn = await talking(home, 18001);
+      const hurry = new AbortController();
+      if (early) hurry.abort();
+      const done = listeners.retireAll(60_000, hurry.signal);
+      hurry.abort();
+      expect(await done).toEqual({ cut: 1 });
+      expect(await ending(conn)).toBe("aborted");
+    }
+  });
+
+  test("does not wait for an ingress that has not answered yet", async () => {
+    const deps = echoing();
+    const asked = Promise.withResolvers<void>();
+    const listeners = fresh({
+      ...deps,
+      ingress: {
+        open(_target, signal) {
+          asked.resolve();
+          return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+        },
+      },
+    });
+    await listeners.raise(placed(url, home));
+    await net.dial({ host: home, port: 18001 });
+    await asked.promise;
+    expect(await listeners.retireAll(60_000, AbortSignal.abort())).toEqual({ cut: 1 });
+  });
+});
+
+describe("probe", () => {
+  test("finds the addresses where something else listens, and leaves the others free", async () => {
+    const listeners = fresh();
+    const other = await occupy("127.81.0.4", 18002);
+    const places = ["127.81.0.4", "127.81.0.5"].map((at) => ({ ip: ip(at), port: 18002 }));
+    expect([...(await listeners.probe(places))] as string[]).toEqual(["127.81.0.4"]);
+    other.close();
+    expect((await listeners.probe(places)).size).toBe(0);
+    expect(await listeners.raise(placed("tcp://c.demo:18002", "127.81.0.5"))).toBeUndefined();
+  });
+
+  test("takes a program that listens on all addresses for one on each", async () => {
+    const other = await occupy("0.0.0.0", 18003);
+    const places = ["127.81.0.4", "127.81.0.5"].map((at) => ({ ip: ip(at), port: 18003 }));
+    expect((await fresh().probe(places)).size).toBe(2);
+    other.close();
+  });
+
+  test("does not mind an address that this machine does not have: raise will say so", async () => {
+    expect((await fresh().probe([{ ip: ip("192.0.2.1"), port: 18002 }])).size).toBe(0);
+  });
+});
+
+function fresh(deps = echoing()): Listeners {
+  const listeners = createListeners(net, deps);
+  all.push(listeners);
+  return listeners;
+}
+
+/** A connection through a listener to the echo behind it, proven to work. */
+async function talking(host: string, port: number): Promise<Conn> {
+  const conn = await net.dial({ host, port });
+  await conn.write(bytes("hi"));
+  expect([await read(conn, 2), addressText(conn.remote)]).toEqual(["hi", `${host}:${port}`]);
+  return conn;
+}
+
+const refused = (host: string, port: number): Promise<string> =>
+  net.dial({ host, port }).then(
+    () => "accepted",
+    (error) => error.code,
+  );
+
+async function gone({ draining }: Listeners): Promise<void> {
+  for (let waited = 0; draining.size > 0 && waited < 200; waited += 1) await later(10);
+  expect(draining.size).toBe(0);
+}

@@ -1,0 +1,45 @@
+import { type Placed, placeOf } from "../../src/daemon/plan.ts";
+import type { ForwardDeps } from "../../src/forward/forward.ts";
+import { bindingsOf } from "../../src/model/binding.ts";
+import type { ApiEndpoint } from "../../src/model/endpoint.ts";
+import type { Conn, Listener } from "../../src/net/types.ts";
+import { ip } from "../names/support.ts";
+import { net, pair } from "../support/conns.ts";
+import { memoryLog } from "../support/memory-log.ts";
+
+export const endpoint = (id: string, url: string): ApiEndpoint => ({ id, url, proto: "" });
+
+export function placed(url: string, at: string): Placed {
+  const [binding] = bindingsOf([endpoint("ep_1", url)]).bindings;
+  if (binding === undefined) throw new Error(`${url} is no endpoint`);
+  return { binding, ip: ip(at) };
+}
+
+export const place = (url: string, at: string): string => placeOf(placed(url, at));
+
+/** An ingress behind which every endpoint sends back what it gets. */
+export function echoing(): ForwardDeps {
+  return {
+    openTimeoutMs: 5000,
+    log: memoryLog(),
+    ingress: {
+      async open() {
+        const [conn, far] = await pair();
+        void echo(far);
+        return { kind: "accepted", conn, first: new Uint8Array(0), endpointId: "ep_1", proto: "tcp", notices: [] };
+      },
+    },
+  };
+}
+
+async function echo(conn: Conn): Promise<void> {
+  try {
+    for (let chunk = await conn.read(); chunk !== null; chunk = await conn.read()) await conn.write(chunk);
+    conn.close();
+  } catch {
+    conn.abort();
+  }
+}
+
+/** Another program that listens there. */
+export const occupy = (host: string, port: number): Promise<Listener> => net.listen({ host, port }, (conn) => conn.close());

@@ -1,0 +1,251 @@
+import { afterEach, beforeEach, describe, expect, jest, test } from "bun:test";
+import { createPool, type PoolLimits, type PoolOptions } from "../../src/ingress/pool.ts";
+import { NgrokdError } from "../../src/model/error.ts";
+import type { Conn } from "../../src/net/types.ts";
+
+/** A connection whose end is in the test's hand. */
+interface Fake extends Conn {
+  readonly name: number;
+  readonly reading: PromiseWithResolvers<Uint8Array | null>;
+  fate: "open" | "closed" | "aborted";
+}
+
+let now = 0;
+let made: Fake[] = [];
+let failing = false;
+
+function fake(): Fake {
+  const reading = Promise.withResolvers<Uint8Array | null>();
+  const address = { host: "127.0.0.1", port: 1 };
+  const conn: Fake = {
+    name: made.length,
+    reading,
+    fate: "open",
+    remote: address,
+    local: address,
+    peer: undefined,
+    closed: Promise.resolve(),
+    read: () => reading.promise,
+    write: () => undefined,
+    closeWrite: () => undefined,
+    close() {
+      conn.fate = "closed";
+      reading.reject(new NgrokdError("cancelled", "closed"));
+    },
+    abort() {
+      conn.fate = "aborted";
+      reading.reject(new NgrokdError("cancelled", "aborted"));
+    },
+  };
+  // A real connection's read rejects only if somebody reads.
+  reading.promise.catch(() => undefined);
+  made.push(conn);
+  return conn;
+}
+
+const usual: PoolLimits = { min: 2, max: 8, idleTimeoutMs: 60_000 };
+const poolOf = (limits: PoolLimits = usual, dial?: PoolOptions["dial"]) =>
+  createPool({
+    limits: () => limits,
+    now: () => now,
+    random: () => 0,
+    dial: dial ?? (async () => (failing ? Promise.reject(new NgrokdError("network", "refused")) : fake())),
+  });
+
+/** Lets time pass, and everything that it makes happen. */
+async function pass(ms: number): Promise<void> {
+  for (let left = ms; left >= 0; left -= 5) {
+    for (let turn = 0; turn < 8; turn += 1) await Promise.resolve();
+    if (left === 0) return;
+    now += Math.min(5, left);
+    jest.advanceTimersByTime(Math.min(5, left));
+  }
+}
+const open = (): number[] => made.filter(({ fate }) => fate === "open").map(({ name }) => name);
+
+beforeEach(() => {
+  jest.useFakeTimers();
+  [now, made, failing] = [1000, [], false];
+});
+afterEach(() => {
+  jest.useRealTimers();
+});
+
+describe("createPool", () => {
+  test("makes the minimum ready, and hands out the newest", async () => {
+    const pool = poolOf();
+    pool.prepare();
+    await pass(5);
+    expect([pool.idle, made.length]).toEqual([2, 2]);
+    expect(pool.take()?.conn).toBe(made[1]);
+    expect(pool.idle).toBe(1);
+    pool.close();
+  });
+
+  test("dials nothing where it is turned off", async () => {
+    const pool = poolOf({ min: 0, max: 0, idleTimeoutMs: 60_000 });
+    pool.prepare();
+    expect(pool.take()).toBeUndefined();
+    await pass(1000);
+    expect(made).toEqual([]);
+  });
+
+  test("grows with a burst, never beyond the maximum, and shrinks to the minimum once nobody asks", async () => {
+    const pool = poolOf();
+    pool.prepare();
+    await pass(5);
+    for (let i = 0; i < 20; i += 1) pool.take();
+    await pass(500);
+    expect(pool.idle).toBe(8);
+    await pass(75_000);
+    expect(pool.idle).toBe(2);
+    pool.close();
+  });
+
+  test("dials two at a time", async () => {
+    const gates: PromiseWithResolvers<Conn>[] = [];
+    const pool = poolOf({ ...usual, min: 5 }, () => {
+      const gate = Promise.withResolvers<Conn>();
+      gates.push(gate);
+      return gate.promise;
+    });
+    pool.prepare();
+    await pass(5);
+    expect(gates.length).toBe(2);
+    gates[0]?.resolve(fake());
+    await pass(5);
+    expect(gates.length).toBe(3);
+    pool.close();
+  });
+
+  test("waits for a pause before it refills, but not at the low-water mark", async () => {
+    const pool = poolOf({ ...usual, min: 8 });
+    pool.prepare();
+    await pass(5);
+    pool.take();
+    await pass(20);
+    expect(made.length).toBe(8);
+    await pass(10);
+    expect(made.length).toBe(9);
+    while (pool.take() !== undefined);
+    await pass(0);
+    jest.advanceTimersByTime(0);
+    await pass(5);
+    expect(pool.idle).toBe(8);
+    pool.close();
+  });
+
+  test("does not let a steady demand put the refill off for ever", async () => {
+    const pool = poolOf({ ...usual, min: 8 });
+    pool.prepare();
+    await pass(5);
+    for (let i = 0; i < 10; i += 1) {
+      pool.take();
+      await pass(20);
+    }
+    expect(made.length).toBeGreaterThan(8);
+    pool.close();
+  });
+
+  test("replaces what has been ready for too long", async () => {
+    const pool = poolOf();
+    pool.prepare();
+    await pass(5);
+    await pass(60_100);
+    expect([open(), pool.idle]).toEqual([[2, 3], 2]);
+    pool.close();
+  });
+
+  test("drops what the ingress has closed, and learns how patient it is", async () => {
+    const pool = poolOf();
+    pool.prepare();
+    await pass(10_000);
+    made[0]?.reading.resolve(null);
+    await pass(100);
+    expect([pool.patienceMs > 7000 && pool.patienceMs < 9000, made.length]).toEqual([true, 4]);
+    pool.close();
+  });
+
+  test("keeps nothing that speaks before it was asked", async () => {
+    const pool = poolOf();
+    pool.prepare();
+    await pass(5);
+    made[1]?.reading.resolve(Uint8Array.of(1));
+    await pass(5);
+    expect([made[1]?.fate, pool.patienceMs]).toEqual(["closed", 60_000]);
+    pool.close();
+  });
+
+  test("learns from one that proved dead in use, and drops the older ones with it", async () => {
+    const pool = poolOf({ ...usual, min: 3 });
+    pool.prepare();
+    await pass(20_000);
+    const dead = pool.take();
+    if (dead === undefined) throw new Error("nothing ready");
+    pool.provedDead(dead);
+    expect([pool.idle, Math.round(pool.patienceMs / 1000)]).toEqual([0, 16]);
+    pool.close();
+  });
+
+  test("tries less and less often while dials fail, and recovers", async () => {
+    failing = true;
+    let tries = 0;
+    const pool = poolOf(usual, async () => {
+      tries += 1;
+      return failing ? Promise.reject(new Error("refused")) : fake();
+    });
+    pool.prepare();
+    await pass(60_000);
+    expect(tries).toBeWithin(4, 20);
+    failing = false;
+    await pass(31_000);
+    expect(pool.idle).toBe(2);
+    pool.close();
+  });
+
+  test("does not hammer an ingress that hangs up at once", async () => {
+    const pool = poolOf(usual, async () => {
+      const conn = fake();
+      conn.reading.resolve(null);
+      return conn;
+    });
+    pool.prepare();
+    await pass(20_000);
+    expect(made.length).toBeWithin(2, 30);
+    pool.close();
+  });
+
+  test("starts anew when it is told that everything is another now", async () => {
+    const pool = poolOf();
+    pool.prepare();
+    await pass(5);
+    pool.renew();
+    await pass(5);
+    expect([open(), pool.idle]).toEqual([[2, 3], 2]);
+    pool.close();
+  });
+
+  test("does not keep what was dialled for the old settings", async () => {
+    const gate = Promise.withResolvers<Conn>();
+    const dials: (() => Promise<Conn>)[] = [() => gate.promise, () => gate.promise];
+    const pool = poolOf(usual, () => (dials.shift() ?? (async () => fake()))());
+    pool.prepare();
+    await pass(5);
+    pool.renew();
+    const old = fake();
+    gate.resolve(old);
+    await pass(10);
+    expect(old.fate).toBe("aborted");
+    expect(pool.idle).toBe(2);
+    pool.close();
+  });
+
+  test("keeps nothing after close", async () => {
+    const pool = poolOf();
+    pool.prepare();
+    await pass(5);
+    pool.close();
+    await pass(60_000);
+    expect([open(), pool.take()]).toEqual([[], undefined]);
+  });
+});

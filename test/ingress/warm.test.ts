@@ -1,0 +1,156 @@
+/** The pool and session resumption over real TLS: what they save, and what they must never save. */
+import { describe, expect, test } from "bun:test";
+import { createIngress, type Ingress, type IngressSettings } from "../../src/ingress/ingress.ts";
+import { NgrokdError } from "../../src/model/error.ts";
+import type { Conn, Net, TlsSessions } from "../../src/net/types.ts";
+import { net } from "../support/conns.ts";
+import { accepted, fakeIngress } from "../support/fake-ingress.ts";
+import { issue, rootCa } from "../support/pki.ts";
+
+const target = { host: "hello.demo", port: 80 };
+const pool = { min: 1, max: 4, idleTimeoutMs: 60_000 };
+const patience = (): AbortSignal => AbortSignal.timeout(5000);
+
+async function use(ingress: Ingress): Promise<Conn> {
+  const opened = await ingress.open(target, patience());
+  if (opened.kind !== "accepted") throw new Error(opened.message);
+  return opened.conn;
+}
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  const deadline = Date.now() + 5000;
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error(`never: ${what}`);
+    await Bun.sleep(2);
+  }
+}
+
+describe("ready connections", () => {
+  test("carry a request without a dial", async () => {
+    await using server = await fakeIngress((conn) => conn.write(accepted()));
+    const ingress = createIngress(
+      net,
+      () => server.settings,
+      () => pool,
+    );
+    ingress.prepare();
+    await until("one is ready", () => ingress.stats.ready === 1);
+    (await use(ingress)).abort();
+    expect(ingress.stats).toMatchObject({ hits: 1, misses: 0, retries: 0 });
+    ingress.close();
+  });
+
+  test("that have died cost a dial, and the request succeeds", async () => {
+    const conns: Conn[] = [];
+    await using server = await fakeIngress((conn) => {
+      conns.push(conn);
+      // The first that is asked hangs up instead of answering, as one whose time was over.
+      return conns.length === 1 ? conn.abort() : conn.write(accepted());
+    });
+    const ingress = createIngress(
+      net,
+      () => server.settings,
+      () => pool,
+    );
+    ingress.prepare();
+    await until("one is ready", () => ingress.stats.ready === 1);
+    (await use(ingress)).abort();
+    expect(ingress.stats).toMatchObject({ hits: 0, misses: 1, retries: 1 });
+    ingress.close();
+  });
+
+  test("are not used after their settings", async () => {
+    await using server = await fakeIngress((conn) => conn.write(accepted()));
+    let { ca } = server.settings;
+    const ingress = createIngress(
+      net,
+      () => ({ ...server.settings, ca }),
+      () => pool,
+    );
+    ingress.prepare();
+    await until("one is ready", () => ingress.stats.ready === 1);
+    ca = [(await rootCa("Another")).cert];
+    ingress.renew();
+    await expect(use(ingress)).rejects.toBeInstanceOf(NgrokdError);
+    ingress.close();
+  });
+});
+
+describe("TLS sessions", () => {
+  /** Every offer of a session, and every session that was kept. */
+  function recorded() {
+    const seen = { offered: 0, kept: 0 };
+    const watched = (sessions: TlsSessions): TlsSessions => ({
+      wanted: sessions.wanted,
+      get() {
+        const session = sessions.get();
+        if (session !== undefined) seen.offered += 1;
+        return session;
+      },
+      put(session) {
+        seen.kept += 1;
+        sessions.put(session);
+      },
+    });
+    const watching: Net = {
+      ...net,
+      dial(address, { tls, ...rest } = {}) {
+        const sessions = tls?.sessions && watched(tls.sessions);
+        return net.dial(address, tls === undefined ? rest : { ...rest, tls: { ...tls, sessions } });
+      },
+    };
+    return { seen, watching };
+  }
+
+  test("are kept from a verified connection and offered to the next", async () => {
+    await using server = await fakeIngress((conn) => conn.write(accepted()));
+    const { seen, watching } = recorded();
+    const ingress = createIngress(watching, () => server.settings);
+    for (let i = 0; i < 3; i += 1) (await use(ingress)).abort();
+    expect(seen).toEqual({ offered: 2, kept: 1 });
+  });
+
+  test("are left alone where that is configured", async () => {
+    await using server = await fakeIngress((conn) => conn.write(accepted()));
+    const { seen, watching } = recorded();
+    const ingress = createIngress(watching, () => ({ ...server.settings, resume: false }));
+    for (let i = 0; i < 2; i += 1) (await use(ingress)).abort();
+    expect(seen).toEqual({ offered: 0, kept: 0 });
+  });
+
+  test("are neither kept nor offered while nothing is verified", async () => {
+    await using server = await fakeIngress((conn) => conn.write(accepted()));
+    const { seen, watching } = recorded();
+    const insecure = { ...server.settings, ca: [(await rootCa("Another")).cert], insecureSkipVerify: true };
+    const ingress = createIngress(watching, () => insecure);
+    for (let i = 0; i < 2; i += 1) (await use(ingress)).abort();
+    expect(seen).toEqual({ offered: 0, kept: 0 });
+  });
+
+  test("do not outlive a CA: after a rotation a server that it did not sign is refused at once", async () => {
+    await using server = await fakeIngress((conn) => conn.write(accepted()));
+    let { ca } = server.settings;
+    const ingress = createIngress(net, () => ({ ...server.settings, ca }));
+    for (let i = 0; i < 2; i += 1) (await use(ingress)).abort();
+    ca = [(await rootCa("Another")).cert];
+    ingress.renew();
+    const error = await use(ingress).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: "tls", details: { reason: "SELF_SIGNED_CERT_IN_CHAIN" } });
+  });
+
+  test("do not carry an old certificate on: after a rotation the new one is shown at once", async () => {
+    const shown: (string | undefined)[] = [];
+    await using server = await fakeIngress((conn) => {
+      shown.push(conn.peer?.fingerprint256);
+      return conn.write(accepted());
+    });
+    let own: Partial<IngressSettings> = {};
+    const ingress = createIngress(net, () => ({ ...server.settings, ...own }));
+    for (let i = 0; i < 2; i += 1) (await use(ingress)).abort();
+    own = await issue(await rootCa("Another"), "operator", { usage: ["client"] });
+    ingress.renew();
+    // The fake ingress does not know this CA: that it says no shows that it saw the new certificate.
+    await expect(use(ingress)).rejects.toBeInstanceOf(NgrokdError);
+    expect(shown.length).toBe(2);
+  });
+});
