@@ -35,7 +35,7 @@ export function listText(items: readonly ListItem[], paint: Paint, width: number
     connectionsText(item),
   ]);
   const headings = ["URL", "ADDRESS", "STATE", "CONNECTIONS"];
-  const [head = "", ...lines] = table(headings, rows, { width: Number.POSITIVE_INFINITY, wrap: 2, paint }).split("\n");
+  const [head = "", ...lines] = table(headings, rows, paint).split("\n");
   return [head, ...items.flatMap((item, i) => [lines[i] ?? "", ...remarkLines(item, width)])].join("\n");
 }
 

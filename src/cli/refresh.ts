@@ -1,4 +1,5 @@
 import { refreshSchema } from "../control/protocol.ts";
+import { NgrokdError } from "../model/error.ts";
 import { command } from "./command.ts";
 import { ask } from "./daemon-socket.ts";
 
@@ -10,9 +11,7 @@ export default command({
     // A pass may wait for a slow API on several calls; the daemon itself bounds each of them.
     const pass = refreshSchema.parse(await ask(args, io, { command: "refresh" }, 150_000));
     if (!io.say.json && !pass.ok) {
-      io.say.note(`${io.say.paint.bad("error:")} The poll failed: ${pass.reason}`);
-      if (pass.hint !== "") io.say.note(`${io.say.paint.name("hint:")}  ${pass.hint}`);
-      return 1;
+      throw new NgrokdError("refused", `The poll failed: ${pass.reason}`, pass.hint === "" ? {} : { hint: pass.hint });
     }
     io.say.result(
       pass,

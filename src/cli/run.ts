@@ -19,14 +19,14 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
 
 async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
   const { path, node, rest } = resolve(argv);
-  if (typeof node !== "function") return await groupHelp(node, path, rest, io.say);
+  if (typeof node !== "function") return groupHelp(node, path, rest, io.say);
   const command = await node();
   if (rest.some((arg) => arg === "--help" || arg === "-h")) {
     const text = usage(command, path, io.say);
     io.say.result({ usage: text }, text);
     return exitCodes.ok;
   }
-  checkFlags(rest, command, path);
+  checkFlags(rest, command.args as ArgsDef, path);
   const { result } = await runCommand(command, { rawArgs: rest, data: io }).catch((error: unknown) => {
     // citty's own complaint about a missing argument.
     if (error instanceof Error && error.name === "CLIError") throw usageError(error.message, path);
@@ -55,7 +55,7 @@ function resolve(argv: readonly string[]): Resolved {
     if (word.startsWith("-")) {
       rest.push(word);
       // `--socket PATH` before the command's name: its value is no command.
-      if (takesValue(word)) rest.push(argv[++i] ?? "");
+      if (takesValue(word) && i + 1 < argv.length) rest.push(argv[++i] ?? "");
       continue;
     }
     const entry: Tree[string] | undefined = Object.hasOwn(node, word) ? node[word] : undefined;
@@ -79,19 +79,12 @@ const takesValue = (flag: string): boolean => {
   return Object.hasOwn(globalArgs, name) && globalArgs[name as keyof typeof globalArgs].type === "string";
 };
 
-async function groupHelp(tree: Tree, path: readonly string[], rest: readonly string[], say: Say): Promise<ExitCode> {
+function groupHelp(tree: Tree, path: readonly string[], rest: readonly string[], say: Say): ExitCode {
+  checkFlags(rest, path.length === 0 ? { ...globalArgs, version: { type: "boolean", alias: "v" } } : globalArgs, path);
   if (path.length === 0 && rest.some((arg) => arg === "--version" || arg === "-v")) {
     say.result({ version }, `ngrokd ${version}`);
     return exitCodes.ok;
   }
-  const unknown = rest.find(
-    (arg) =>
-      arg.startsWith("-") &&
-      !["--help", "-h"].includes(arg) &&
-      !takesValue(arg) &&
-      !Object.hasOwn(globalArgs, arg.replace(/^--/, "").split("=")[0] ?? ""),
-  );
-  if (unknown !== undefined) throw usageError(`Unknown flag "${unknown}"`, path);
   const text = groupUsage(tree, path, say);
   if (path.length === 0 || rest.includes("--help") || rest.includes("-h")) {
     say.result({ commands: Object.keys(tree) }, text);
@@ -162,20 +155,22 @@ function usage(command: Command, path: readonly string[], say: Say): string {
 
 function flagText([flag, arg]: [string, ArgDef]): string {
   if (arg.type === "positional") return arg.required === false ? `[${flag}]` : `<${flag}>`;
-  const short = ["alias" in arg ? (arg.alias ?? []) : []].flat().map((letter) => `-${letter}, `);
+  const short = aliasesOf(arg).map((letter) => `-${letter}, `);
   return `${short.join("")}--${flag}${arg.type === "boolean" ? "" : ` <${arg.valueHint ?? "value"}>`}`;
 }
+
+const aliasesOf = (arg: ArgDef): string[] => ["alias" in arg ? (arg.alias ?? []) : []].flat();
 
 const defaultText = ({ default: value }: ArgDef): string => (value === undefined ? "" : ` (default: ${value})`);
 
 /** citty lets unknown flags pass; a typo in a flag must not. */
-function checkFlags(rest: readonly string[], command: Command, path: readonly string[]): void {
-  const defined = (command.args ?? {}) as Record<string, { alias?: string | string[]; type?: string; required?: boolean }>;
+function checkFlags(rest: readonly string[], defined: ArgsDef, path: readonly string[]): void {
   const names = new Map<string, string>();
-  for (const [name, { alias, type = "string" }] of Object.entries(defined)) {
+  for (const [name, arg] of Object.entries(defined)) {
+    const { type = "string" } = arg;
     if (type === "positional") continue;
     names.set(`--${name}`, type);
-    for (const short of [alias ?? []].flat()) names.set(`-${short}`, type);
+    for (const short of aliasesOf(arg)) names.set(`-${short}`, type);
     if (type === "boolean") names.set(`--no-${name}`, type);
   }
   let positionals = Object.values(defined).filter(({ type }) => type === "positional").length;

@@ -1,4 +1,4 @@
-import Table from "cli-table3";
+import { stripVTControlCharacters } from "node:util";
 import { colors } from "consola/utils";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 
@@ -65,32 +65,15 @@ export function createSay(options: {
   };
 }
 
-/** Rows under bold headings, two spaces apart, no borders; the cells of the column `wrap` break so that a row fits into `width`. */
-export function table(
-  headings: readonly string[],
-  rows: readonly (readonly string[])[],
-  options: { width: number; wrap: number; paint: Paint },
-): string {
-  const widths = headings.map((heading, i) => Math.max(heading.length, ...rows.map((row) => visibleLength(row[i] ?? ""))));
-  const gaps = 2 * (headings.length - 1);
-  const others = widths.reduce((sum, width, i) => (i === options.wrap ? sum : sum + width), gaps);
-  widths[options.wrap] = Math.min(widths[options.wrap] ?? 0, Math.max(16, options.width - others));
-  const grid = new Table({
-    chars: borderless,
-    style: { "padding-left": 0, "padding-right": 2, head: [], border: [], compact: true },
-    colWidths: widths.map((width) => width + 2),
-    wordWrap: true,
-    wrapOnWordBoundary: true,
-  });
-  grid.push(
-    headings.map((heading) => options.paint.bold(heading)),
-    ...rows.map((row) => [...row]),
-  );
-  return grid
-    .toString()
-    .split("\n")
-    .map((line) => line.trimEnd())
-    .join("\n");
+/** Rows under bold headings; columns are two spaces apart and as wide as their widest cell, so that nothing is ever cut. */
+export function table(headings: readonly string[], rows: readonly (readonly string[])[], paint: Paint): string {
+  const widths = headings.map((heading, i) => rows.reduce((width, row) => Math.max(width, visibleLength(row[i] ?? "")), heading.length));
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, i) => cell + " ".repeat((widths[i] ?? 0) - visibleLength(cell)))
+      .join("  ")
+      .trimEnd();
+  return [line(headings.map(paint.bold)), ...rows.map(line)].join("\n");
 }
 
 /** `key: value` lines with the values in one column. */
@@ -139,8 +122,7 @@ function stackOf(error: Error): string {
   return `${error.stack ?? error.message}${cause}`;
 }
 
-const visibleLength = (text: string): number =>
-  Math.max(...text.split("\n").map((line) => line.replaceAll(/\u001b\[[0-9;]*m/g, "").length));
+const visibleLength = (text: string): number => stripVTControlCharacters(text).length;
 
 const same = (text: string): string => text;
 const plain: Paint = { bold: same, dim: same, good: same, bad: same, careful: same, name: same };
@@ -152,9 +134,3 @@ const painted: Paint = {
   careful: colors.yellow,
   name: colors.cyan,
 };
-
-const borderless = Object.fromEntries(
-  ["top", "top-mid", "top-left", "top-right", "bottom", "bottom-mid", "bottom-left", "bottom-right"]
-    .concat(["left", "left-mid", "mid", "mid-mid", "right", "right-mid", "middle"])
-    .map((part) => [part, ""]),
-);

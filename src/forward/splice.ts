@@ -1,14 +1,25 @@
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import type { Conn } from "../net/types.ts";
+import { patient, type QuietWatch, type Silence } from "./quiet.ts";
 
-/** How a spliced pair ended: both directions to their last byte, or one side failed and the other was told by a reset. */
-export type SpliceEnd = { readonly kind: "finished" } | { readonly kind: "aborted"; readonly side: "a" | "b"; readonly error: NgrokdError };
+/**
+ * How a spliced pair ended: both directions to their last byte; one side failed and the other was told by a reset; or nothing moved for
+ * too long and both were reset.
+ */
+export type SpliceEnd =
+  | { readonly kind: "finished" }
+  | { readonly kind: "aborted"; readonly side: "a" | "b"; readonly error: NgrokdError }
+  | ({ readonly kind: "silent" } & Silence);
+
+export type Direction = "a->b" | "b->a";
 
 export interface SpliceOptions {
   /** What has been read of `b` already and `a` has not got yet. */
   readonly first?: Uint8Array;
-  /** Called for every chunk after it was handed on; must be cheap and must not throw. */
-  readonly onBytes?: (direction: "a->b" | "b->a", bytes: number) => void;
+  /** Called for every chunk as it is handed on; must be cheap and must not throw. */
+  readonly onBytes?: (direction: Direction, bytes: number) => void;
+  /** Ends the pair where nothing moves; without it silence may last for ever. */
+  readonly quiet?: QuietWatch;
 }
 
 /**
@@ -17,53 +28,51 @@ export interface SpliceOptions {
  * reader slows its sender. Never rejects; settles once both descriptors are free.
  */
 export async function splice(a: Conn, b: Conn, options: SpliceOptions = {}): Promise<SpliceEnd> {
-  const { onBytes, first = nothing } = options;
-  let end: SpliceEnd = { kind: "finished" };
-  const fail = (side: "a" | "b", error: unknown): void => {
-    if (end.kind === "finished") end = { kind: "aborted", side, error: asNgrokdError(error) };
+  const { first = nothing, onBytes = ignore, quiet = patient } = options;
+  let end: SpliceEnd = finished;
+  const giveUp = (why: SpliceEnd): void => {
+    if (end === finished) end = why;
     a.abort();
     b.abort();
   };
-  await Promise.all([
-    pump(a, b, nothing, (bytes) => onBytes?.("a->b", bytes)).catch(({ reading, error }: PumpFailure) => fail(reading ? "a" : "b", error)),
-    pump(b, a, first, (bytes) => onBytes?.("b->a", bytes)).catch(({ reading, error }: PumpFailure) => fail(reading ? "b" : "a", error)),
-  ]);
+  const pulse = quiet.begin((silence) => giveUp({ kind: "silent", ...silence }));
+
+  const pump = async (from: Conn, to: Conn, direction: Direction, waiting: Uint8Array): Promise<void> => {
+    let reading = false;
+    try {
+      for (let bytes = waiting; ; ) {
+        if (bytes.length > 0) {
+          const room = to.write(bytes);
+          pulse.moved = true;
+          onBytes(direction, bytes.length);
+          if (room !== undefined) await room;
+        }
+        reading = true;
+        const next = from.read();
+        // Bytes that already wait, and room that is already there, cost no turn of the event loop.
+        const read = next instanceof Promise ? await next : next;
+        reading = false;
+        if (read === null) break;
+        bytes = read;
+      }
+      to.closeWrite();
+      quiet.halfClosed(pulse);
+    } catch (error) {
+      giveUp({ kind: "aborted", side: (from === a) === reading ? "a" : "b", error: asNgrokdError(error) });
+    }
+  };
+
+  await Promise.all([pump(a, b, "a->b", nothing), pump(b, a, "b->a", first)]);
+  quiet.end(pulse);
   a.close();
   b.close();
   await Promise.all([a.closed, b.closed]);
   return end;
 }
 
-/** What pump() throws: which half of the step failed tells which connection did. */
-interface PumpFailure {
-  readonly reading: boolean;
-  readonly error: unknown;
-}
-
-async function pump(from: Conn, to: Conn, first: Uint8Array, onBytes: (bytes: number) => void): Promise<void> {
-  let reading = false;
-  try {
-    if (first.length > 0) {
-      onBytes(first.length);
-      await to.write(first);
-    }
-    for (;;) {
-      reading = true;
-      const next = from.read();
-      // Bytes that already wait, and room that is already there, cost no turn of the event loop.
-      const bytes = next instanceof Promise ? await next : next;
-      reading = false;
-      if (bytes === null) return to.closeWrite();
-      const room = to.write(bytes);
-      onBytes(bytes.length);
-      if (room !== undefined) await room;
-    }
-  } catch (error) {
-    throw { reading, error } satisfies PumpFailure;
-  }
-}
-
 const nothing = new Uint8Array(0);
+const ignore = (): void => undefined;
+const finished: SpliceEnd = { kind: "finished" };
 
 function asNgrokdError(error: unknown): NgrokdError {
   return error instanceof NgrokdError ? error : new NgrokdError("aborted", reasonOf(error), { cause: error });

@@ -43,6 +43,11 @@ export function ngrokApi(options: ApiOptions): Hono {
     const binding = changedBinding(undefined, body.binding, certificate);
     operators.set(id, { id, createdAt, updatedAt: createdAt, description, metadata, enabledFeatures, region, deployment, binding });
     log.info(`The operator ${id} has registered`, { operator: id });
+    if (binding?.endpointSelectors.some((selector) => selector !== "true")) {
+      log.warn(`The operator ${id} selects endpoints by an expression, which the local cloud does not evaluate: it is shown all of them`, {
+        operator: id,
+      });
+    }
     return c.json(show(c, id), 201);
   });
 

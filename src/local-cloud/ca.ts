@@ -1,4 +1,5 @@
-import "./reflect.ts"; // before @peculiar/x509
+import "reflect-metadata"; // before @peculiar/x509, which needs it; both lines do, see reflect.ts
+import "./reflect.ts";
 import { isIP } from "node:net";
 import * as x509 from "@peculiar/x509";
 import { reasonOf } from "../model/error.ts";
@@ -43,7 +44,9 @@ export async function createCa(options: { clientLifetimeMs: number }): Promise<C
         lifetimeMs: caLifetimeMs,
         extensions: [
           ...leafExtensions(x509.ExtendedKeyUsage.serverAuth),
-          new x509.SubjectAlternativeNameExtension(names.map((value) => ({ type: isIP(value) === 0 ? "dns" : "ip", value }))),
+          new x509.SubjectAlternativeNameExtension(
+            names.map((value) => ({ type: isIP(value) === 0 ? ("dns" as const) : ("ip" as const), value })),
+          ),
         ],
       });
       const pkcs8 = await crypto.subtle.exportKey("pkcs8", keys.privateKey);

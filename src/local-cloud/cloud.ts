@@ -120,6 +120,8 @@ async function serveApi(answer: (request: Request) => Response | Promise<Respons
       silent: true,
       gracefulShutdown: false,
       maxRequestBodySize: 16 * 1024 * 1024,
+      // What fails in an answer is logged by then, or was asked for; Deno would show it again.
+      error: () => new Response(null, { status: 500 }),
       // Bun would cut off answers that are late on purpose.
       bun: { idleTimeout: 0 },
       // Deno's way to end requests under way; elsewhere close(true) does it.

@@ -104,7 +104,7 @@ export async function startIngress(options: IngressOptions): Promise<LocalIngres
     if (!request.ok) return refused("ERR_NGROK_0", request.reason);
     const { host, port } = request.value;
     const endpoint = options.store.route(host, port);
-    if (endpoint === undefined) return refused("ERR_NGROK_3200", `The endpoint ${host}:${port} is offline.`);
+    if (endpoint === undefined) return refused("ERR_NGROK_3200", `The endpoint ${quote(`${host}:${port}`)} is offline.`);
     try {
       const upstream = await net.dial(endpoint.upstreamAddress, { signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(5000)]) });
       const proto = endpoint.target?.proto ?? "tcp";

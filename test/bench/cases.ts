@@ -1,4 +1,4 @@
-import { bar, type Figures, ratio, type Verdict } from "./figures.ts";
+import { bar, type Figures, ratio, unfailing, type Verdict } from "./figures.ts";
 import { cpuSeconds, descriptors, rssKiB, until } from "./processes.ts";
 import type { Relay, RelayOptions } from "./relay.ts";
 import { type Connects, oneWayMs, type Rig } from "./rig.ts";
@@ -162,7 +162,7 @@ const rate: Case = {
         const time = `-time=${Math.ceil(2000 * scale)}ms`;
         const { done, failed, seconds } = await rig.load<Connects>(...load, "-do=connect", `-at-once=${crowd}`, time);
         figures.add(name, `${crowd} at a time, 1/s`, done / seconds);
-        figures.add(name, "failed", failed);
+        figures.add(name, `${crowd} at a time, failed`, failed);
       }
     }
   },

@@ -63,8 +63,16 @@ export function ratio(what: string, ours: number, theirs: number, limit: { atMos
   return bar(what, ours / theirs, { ...limit, unit: "x" });
 }
 
+/** A bar that does not count as reached where connections failed in that case. */
+export function unfailing(figures: Figures, contender: string, verdict: Verdict): Verdict {
+  const failed = figures.metrics.filter((metric) => metric.endsWith("failed")).flatMap((metric) => figures.values(contender, metric));
+  const sum = failed.reduce((total, count) => total + count, 0);
+  return sum === 0 ? verdict : { ...verdict, measured: `${verdict.measured}, ${sum} failed`, reached: false };
+}
+
 /** Three digits that count. */
 export function short(value: number): string {
+  if (Number.isInteger(value)) return String(value);
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1)));
   return value.toFixed(Math.min(digits, 3));
 }

@@ -17,7 +17,7 @@ import { startRig } from "./rig.ts";
  */
 const root = join(import.meta.dirname, "..", "..");
 const output = join(root, "dist", "bench");
-const binary = join(root, "dist", "ngrokd");
+const binary = process.env.NGROKD_BINARY ?? join(root, "dist", "ngrokd");
 const rounds = Number(process.env.BENCH_ROUNDS ?? 5);
 const scale = Number(process.env.BENCH_SCALE ?? 1);
 const chosen = chosenCases(process.env.BENCH_CASES);

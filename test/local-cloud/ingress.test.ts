@@ -109,6 +109,8 @@ describe("the ingress", () => {
     const unknown = await open(cloud, identity, "nobody.demo", 80);
     expect(unknown.reply).toMatchObject({ ok: true, value: { kind: "refused", code: "ERR_NGROK_3200" } });
     expect(await unknown.rest()).toBe("");
+    const endless = await open(cloud, identity, "x".repeat(65_500), 80);
+    expect(endless.reply).toMatchObject({ ok: true, value: { kind: "refused", code: "ERR_NGROK_3200" } });
     const down = await open(cloud, identity, "down.demo", 80);
     expect(down.reply).toMatchObject({ ok: true, value: { kind: "refused", code: "ERR_NGROK_8012" } });
   });
@@ -198,6 +200,23 @@ describe("clients", () => {
     const cloud = await startCloud({ certificateLifetimeMs: -1000 });
     const identity = await register(cloud);
     await expect(dialIngress(cloud, identity).then((client) => client.rest())).rejects.toThrow();
+  });
+
+  test("that resume a TLS session are who they were, and are judged anew", async () => {
+    const cloud = await startCloud();
+    cloud.addEndpoint({ url: "tcp://echo.demo:7000", upstream: await echo() });
+    const identity = await register(cloud);
+    const first = await open(cloud, identity, "echo.demo", 7000);
+    const session = first.socket.getSession();
+    const resumed = () => dialIngress(cloud, identity, cloud.intermediatePem, session);
+    const second = await resumed();
+    expect(second.socket.isSessionReused()).toBe(true);
+    second.write(encodeConnRequest({ host: "echo.demo", port: 7000 }));
+    expect((await second.read())?.toString()).toContain("tcp");
+    expect((await ask(cloud, "DELETE", `/kubernetes_operators/${identity.id}`)).status).toBe(204);
+    const third = await resumed();
+    third.write(encodeConnRequest({ host: "echo.demo", port: 7000 }));
+    expect(await third.rest()).toBe("");
   });
 
   test("may trust the root instead, and trust nobody else", async () => {

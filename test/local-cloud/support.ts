@@ -98,11 +98,12 @@ export function dialIngress(
   cloud: Reachable,
   identity: { cert: string; key: string } | undefined,
   ca = cloud.intermediatePem,
+  session?: Buffer,
 ): Promise<RawClient> {
   const { hostname: host, port } = new URL(`tcp://${cloud.ingressAddress}`);
   const own = identity === undefined ? {} : { cert: identity.cert, key: identity.key };
   // Named apart, since the types of node:tls leave out that the socket below can be half open.
-  const options = { host, port: Number(port), ca, allowPartialTrustChain: true, allowHalfOpen: true, ...own };
+  const options = { host, port: Number(port), ca, allowPartialTrustChain: true, allowHalfOpen: true, session, ...own };
   return new Promise((resolve, reject) => {
     const socket = connect(options, () => resolve(rawClient(socket)));
     socket.once("error", reject);

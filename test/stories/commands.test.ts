@@ -71,20 +71,23 @@ stories("the command line without a daemon", () => {
     expect(err).toContain(hint);
   });
 
-  test.each(["status", "list", "health", "refresh"])("`ngrokd %s` says that no daemon runs, with exit code 4, in text and in JSON", async (command) => {
-    const text = await ngrokd(command);
-    expect([text.code, text.out]).toEqual([4, ""]);
-    expect(text.err).toBe(
-      [
-        'error: No daemon answers on the control socket "/var/run/ngrokd.sock"',
-        "hint:  start it with `ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",
-        "",
-      ].join("\n"),
-    );
-    const json = await ngrokd(`${command} --json`);
-    expect([json.code, json.err]).toEqual([4, ""]);
-    expect(json.json.error).toMatchObject({ code: "not-running", hint: expect.any(String), message: expect.any(String) });
-  });
+  test.each(["status", "list", "health", "refresh"])(
+    "`ngrokd %s` says that no daemon runs, with exit code 4, in text and in JSON",
+    async (command) => {
+      const text = await ngrokd(command);
+      expect([text.code, text.out]).toEqual([4, ""]);
+      expect(text.err).toBe(
+        [
+          'error: No daemon answers on the control socket "/var/run/ngrokd.sock"',
+          "hint:  start it with `ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",
+          "",
+        ].join("\n"),
+      );
+      const json = await ngrokd(`${command} --json`);
+      expect([json.code, json.err]).toEqual([4, ""]);
+      expect(json.json.error).toMatchObject({ code: "not-running", hint: expect.any(String), message: expect.any(String) });
+    },
+  );
 
   test("config init writes a commented file for root alone, never over an existing one", async () => {
     expect((await ngrokd("config init")).out).toContain(`"${defaultConfig}"`);
@@ -193,10 +196,10 @@ stories("the command line with a daemon", () => {
   });
 
   test("colour is for terminals, and not with NO_COLOR", async () => {
-    const escape = "\u001b[";
-    expect((await ngrokd("status")).out).not.toContain(escape);
-    expect((await onTerminal([binary(), "status"])).text).toContain(escape);
-    expect((await onTerminal([binary(), "status"], { env: { NO_COLOR: "1" } })).text).not.toContain(escape);
+    const sequence = "\u001b[";
+    expect((await ngrokd("status")).out).not.toContain(sequence);
+    expect((await onTerminal([binary(), "status"])).text).toContain(sequence);
+    expect((await onTerminal([binary(), "status"], { env: { NO_COLOR: "1" } })).text).not.toContain(sequence);
     expect((await onTerminal([binary(), "frobnicate"], { env: { NO_COLOR: "1" } })).text).toStartWith("error: Unknown command");
   });
 

@@ -16,7 +16,8 @@ stories("the control socket, as clients of the Go program use it", () => {
     await daemon.becomes("hello.demo", "listening");
   });
 
-  const stillAnswers = async (): Promise<void> => expect(await askSocket(defaultSocket, { command: "status" })).toMatchObject({ success: true });
+  const stillAnswers = async (): Promise<void> =>
+    expect(await askSocket(defaultSocket, { command: "status" })).toMatchObject({ success: true });
 
   test("status", async () => {
     const [operator] = await cloud.operators();
@@ -82,7 +83,7 @@ stories("the control socket, as clients of the Go program use it", () => {
     const slow = tellSocket(defaultSocket, '{"command":').catch(() => "");
     await stillAnswers();
     expect(await slow).toBe("");
-    expect(performance.now() - started).toBeWithin(4500, 8000);
+    expect(performance.now() - started).toBeWithin(4500, 20_000);
   });
 
   test("clients that leave before the answer do no harm", async () => {
@@ -91,7 +92,9 @@ stories("the control socket, as clients of the Go program use it", () => {
   });
 
   test("requests at the same time each get their own answer", async () => {
-    const replies = await Promise.all(Array.from({ length: 50 }, (_, i) => askSocket(defaultSocket, { command: i % 2 === 0 ? "status" : "list" })));
+    const replies = await Promise.all(
+      Array.from({ length: 50 }, (_, i) => askSocket(defaultSocket, { command: i % 2 === 0 ? "status" : "list" })),
+    );
     for (const [i, { data }] of replies.entries()) expect(Array.isArray(data)).toBe(i % 2 === 1);
   });
 

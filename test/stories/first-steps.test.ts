@@ -64,16 +64,19 @@ stories("from nothing to a working connection", () => {
     const given = await ngrokd("set-api-key -", { stdin: `${cloud.apiKey}\n` });
     expect(given.err).toBe("");
     const [operator] = await cloud.operators();
-    expect(given.out).toBe(
-      `ngrok accepted the key; it is saved in ${defaultConfig}. This machine is registered as ${operator?.id}.\n`,
-    );
+    expect(given.out).toBe(`ngrok accepted the key; it is saved in ${defaultConfig}. This machine is registered as ${operator?.id}.\n`);
     expect(given.code).toBe(0);
     expect(await daemon.status()).toMatchObject({ registered: true, operator_id: operator?.id, ingress_endpoint: cloud.ingress });
   });
 
   test("key, certificate and configuration are kept with the right modes", () => {
     const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
-    expect(["/etc/ngrokd/tls.key", "/etc/ngrokd/tls.crt", "/etc/ngrokd/operator_id", defaultConfig].map(mode)).toEqual(["600", "644", "600", "600"]);
+    expect(["/etc/ngrokd/tls.key", "/etc/ngrokd/tls.crt", "/etc/ngrokd/operator_id", defaultConfig].map(mode)).toEqual([
+      "600",
+      "644",
+      "600",
+      "600",
+    ]);
     expect(readFileSync(defaultConfig, "utf8")).toContain(cloud.apiKey);
   });
 

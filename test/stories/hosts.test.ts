@@ -24,7 +24,10 @@ stories("the hosts file is the user's", () => {
 
   test("the names stand in a section of their own, sorted, behind everything that was there", () => {
     const [section = ""] = ownSection.exec(hosts()) ?? [];
-    expect(section.split("\n").filter((line) => line !== "" && !line.startsWith("#"))).toEqual(["127.0.0.2\tapi.demo", "127.0.0.3\thello.demo"]);
+    expect(section.split("\n").filter((line) => line !== "" && !line.startsWith("#"))).toEqual([
+      "127.0.0.2\tapi.demo",
+      "127.0.0.3\thello.demo",
+    ]);
     expect(hosts().startsWith(foreignHosts)).toBe(true);
   });
 

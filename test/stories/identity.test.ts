@@ -52,7 +52,11 @@ stories("an identity that the Go program made", () => {
     writeFileSync(`${folder}/ip_mappings.json`, '{"hello.demo": "127.0.0.');
     const daemon = await serve();
     await daemon.becomes("hello.demo", "listening");
-    expect(readdirSync(folder).some((name) => name.startsWith("ip_mappings.json.") && readFileSync(`${folder}/${name}`, "utf8").endsWith("127.0.0."))).toBe(true);
+    expect(
+      readdirSync(folder).some(
+        (name) => name.startsWith("ip_mappings.json.") && readFileSync(`${folder}/${name}`, "utf8").endsWith("127.0.0."),
+      ),
+    ).toBe(true);
     expect(daemon.lines().some(({ level, message }) => level === "warn" && message.includes("ip_mappings.json"))).toBe(true);
     expect(await daemon.stop()).toBe(0);
   });
@@ -77,7 +81,7 @@ stories("an identity that ngrok no longer knows", () => {
     const { code, err } = await ngrokd("set-api-key -", { stdin: cloud.apiKey });
     expect(code).toBe(1);
     expect(err).toContain(`This key does not know the operator "${operator_id}"`);
-    expect((await cloud.operators())).toHaveLength(0);
+    expect(await cloud.operators()).toHaveLength(0);
   });
 
   test("a state folder that cannot be written stops the start before ngrok hears of this machine", async () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /**
@@ -10,8 +10,8 @@ import { join } from "node:path";
  */
 const marker = "NGROKD_STORY_MACHINE";
 
-/** Whether this process may change everything. */
-export const onOwnMachine = process.env[marker] === "yes";
+/** Whether this process may change everything. The folder is of our making: a variable alone, set by mistake, must not cost a machine. */
+export const onOwnMachine = process.env[marker] === "yes" && existsSync("/run/etc/hosts");
 
 /** Why this run cannot be on a machine of its own; empty where it can. */
 export function whyNot(): string {

@@ -13,7 +13,7 @@ export function stories(title: string, tell: () => void): void {
     return;
   }
   describe(title, () => {
-    setDefaultTimeout(60_000);
+    setDefaultTimeout(120_000);
     beforeAll(freshMachine);
     afterAll(undoAll);
     tell();
@@ -21,11 +21,13 @@ export function stories(title: string, tell: () => void): void {
 }
 
 /** The hosts file of {@link freshMachine}, with what people's files have: comments, odd spacing, no line end at the end. */
-export const foreignHosts = "127.0.0.1\tlocalhost\n::1  localhost ip6-localhost\n\n# mine, do not touch\n192.0.2.7   db.internal db  # office";
+export const foreignHosts =
+  "127.0.0.1\tlocalhost\n::1  localhost ip6-localhost\n\n# mine, do not touch\n192.0.2.7   db.internal db  # office";
 
 /** As if nobody had ever installed ngrokd here. */
 export function freshMachine(): void {
-  for (const path of ["/etc/ngrokd", "/etc/ssl/certs/ngrok", "/run/ngrokd.sock", "/run/story"]) rmSync(path, { recursive: true, force: true });
+  for (const path of ["/etc/ngrokd", "/etc/ssl/certs/ngrok", "/run/ngrokd.sock", "/run/story"])
+    rmSync(path, { recursive: true, force: true });
   writeFileSync("/etc/hosts", foreignHosts);
 }
 
@@ -55,7 +57,7 @@ export function keepLog(name: string, log: () => string): () => void {
 export async function until<T>(
   what: string,
   probe: () => Promise<T> | T,
-  { within = 15_000, every = 30 }: { within?: number; every?: number } = {},
+  { within = 30_000, every = 30 }: { within?: number; every?: number } = {},
 ): Promise<Exclude<T, false | undefined>> {
   const deadline = performance.now() + within;
   let last: unknown;

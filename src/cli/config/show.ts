@@ -25,8 +25,7 @@ export default command({
         const from = origin.replace("environment ", "");
         return [key, origin === "default" ? paint.dim(from) : paint.name(from), inText(value)];
       });
-      // The last column is as wide as it is: a value must never be cut.
-      const settings = table(["Setting", "From", "Value"], rows, { width: Number.POSITIVE_INFINITY, wrap: 2, paint });
+      const settings = table(["Setting", "From", "Value"], rows, paint);
       return `${settings}\n\nFile: ${loaded.path}${loaded.exists ? "" : " (there is none)"}\nHosts file: ${loaded.hostsPath}`;
     });
     return 0;

@@ -39,6 +39,7 @@ func runLoad(args []string) {
 	dial := func() (net.Conn, error) { return net.Dial("tcp4", *target) }
 	if *folder != "" {
 		config := tlsConfig(*folder, "client")
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 		dial = func() (net.Conn, error) { return tls.Dial("tcp4", *target, config) }
 	}
 	switch *what {

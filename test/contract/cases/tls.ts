@@ -186,8 +186,10 @@ export const tls: Case[] = [
       const { net, peer } = world;
       const { server, port } = await peer.listen({ tls: asking(world) });
       const conn = await net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) });
-      await conn.write(bytesOf("header"));
-      const refusal = rejects("tls", () => conn.read());
+      const refusal = rejects("tls", async () => {
+        await conn.write(bytesOf("header"));
+        await conn.read();
+      });
       const error = await soon(refusal, "the refusal");
       assert.match(String(error.details.reason), /ALERT/);
       assert.match(error.message, /certificate required/);
