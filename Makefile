@@ -15,7 +15,7 @@ bun := node_modules/.bin/bun
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test check fmt dist install clean
+.PHONY: help build demo test check fmt proto bench dist install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,12 @@ check: $(modules) ## Check format, lint, types and import arrows
 
 fmt: $(modules) ## Format, and fix what can be fixed safely
 	@node_modules/.bin/biome check --write .
+
+proto: $(modules) ## Generate src/ingress/conn_header_pb.ts anew
+	@node_modules/.bin/buf generate --template src/ingress/buf.gen.yaml
+
+bench: dist/ngrokd ## Measure against haproxy, nginx and stunnel, into docs/benchmarks.md
+	@$(bun) test/bench/main.ts
 
 dist: $(archives) ## Build a release: the archives of all systems, SHA256SUMS, install.sh
 	@cp install.sh dist/

@@ -72,13 +72,12 @@ install() {
   trap 'exit 143' HUP TERM
 
   fetch_archive
-  tar -xzf "$temporary/archive" -C "$temporary" ngrokd 2>/dev/null || fail "Cannot unpack $archive: it holds no ngrokd"
-
-  # Tried where it will live: the temporary folder may be one that programs may not run from.
+  # Unpacked and tried where it will live: the temporary folder may be one that programs may not run from.
   [ -d "$program_dir" ] || new_folder=$program_dir
   mkdir -p "$program_dir"
   staged=$program_dir/.ngrokd.$$
-  cp "$temporary/ngrokd" "$staged" 2>/dev/null || fail "Cannot write to \"$program_dir\"" "is the disk full?"
+  tar -xzOf "$temporary/archive" ngrokd 2>/dev/null >"$staged" ||
+    fail "Cannot unpack $archive into \"$program_dir\"" "is the disk full? Otherwise the release is broken: please report it"
   chmod 755 "$staged"
   version=$(try_program 2>/dev/null) ||
     fail "The program in $archive does not run on this machine" "$(needs_of_program)"
@@ -166,7 +165,8 @@ fetch_archive() {
   download "$url/$archive" "$temporary/archive"
   actual=$(sha256 "$temporary/archive")
   [ "$actual" = "$expected" ] ||
-    fail "The checksum of $archive is wrong: expected $expected, got $actual" "the download was damaged or tampered with: try again, and report it if it stays"
+    fail "The checksum of $archive is wrong: expected $expected, got $actual" \
+      "the download was damaged or tampered with: try again, and report it if it stays"
 }
 
 # $1: URL, $2: file. One line on failure, with the downloader's own reason.

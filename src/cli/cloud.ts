@@ -10,7 +10,7 @@ import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
-import { command, type Io } from "./command.ts";
+import { aborted, command } from "./command.ts";
 import { facts, type Say } from "./say.ts";
 
 export default command({
@@ -40,6 +40,7 @@ export default command({
     "ngrokd cloud --cert-lifetime 60 --fault '429=2*3' --fault latency=200",
   ],
   async run(args, io, rawArgs) {
+    const { stop } = io;
     const faults = repeated(rawArgs, "fault").map((text) => need("--fault", parseFault(text)));
     const certificateLifetimeMs = 1000 * number("--cert-lifetime", args["cert-lifetime"], 1, 10 * 365 * 86_400);
     const options = {
@@ -61,7 +62,7 @@ export default command({
         await writeFileAtomic(caFile, cloud.intermediatePem, { mode: 0o644 });
         const ready = { apiUrl: cloud.apiUrl, ingress: cloud.ingressAddress, apiKey: cloud.apiKey, caFile };
         io.say.result(ready, () => introduction(cloud, caFile, io.say));
-        await untilStopped(io);
+        await aborted(stop);
       } finally {
         await cloud.close();
       }
@@ -133,9 +134,4 @@ function need<T>(flag: string, read: Parsed<T>): T {
 
 function logTo(say: Say): Log {
   return { debug: (message) => (say.debug ? say.note(message) : undefined), info: say.note, warn: say.warn, error: say.warn };
-}
-
-function untilStopped({ stop }: Io): Promise<void> {
-  if (stop.aborted) return Promise.resolve();
-  return new Promise((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
 }

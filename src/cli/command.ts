@@ -17,6 +17,12 @@ export interface Io {
   readonly hurry: AbortSignal;
 }
 
+/** Settles when the signal aborts. Take `io.stop` before the work begins: what a signal finds half done is then taken back in order. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
 /** The exit code: 0 is success; docs/usage.md lists them all. */
 export type ExitCode = number;
 

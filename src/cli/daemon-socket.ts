@@ -1,7 +1,9 @@
+import type * as z from "zod/mini";
 import { config } from "zod/v4/core";
 import { findSocketPath } from "../config/paths.ts";
 import { askDaemon } from "../control/client.ts";
 import type { Request } from "../control/protocol.ts";
+import { NgrokdError } from "../model/error.ts";
 import type { Io } from "./command.ts";
 
 // A client parses one reply: compiling a parser for it would cost more than it saves.
@@ -20,4 +22,14 @@ export async function ask(
     ...(args.config && { config: args.config }),
   });
   return await askDaemon(io.net, path, request, { timeoutMs });
+}
+
+/** {@link ask}, with the answer proven. Rejects with `protocol` for one of another shape, as an older daemon or the Go program has it. */
+export async function askFor<T>(schema: z.ZodMiniType<T>, ...[args, io, request, timeoutMs]: Parameters<typeof ask>): Promise<T> {
+  const answer = schema.safeParse(await ask(args, io, request, timeoutMs));
+  if (answer.success) return answer.data;
+  throw new NgrokdError("protocol", `Cannot understand the daemon's answer to "${request.command}"`, {
+    cause: answer.error,
+    hint: "it seems to be of another version than this client; `ngrokd version` shows this one's",
+  });
 }

@@ -9,7 +9,7 @@ import { type LocalCloud, startLocalCloud } from "../local-cloud/cloud.ts";
 import { startSamples } from "../local-cloud/samples.ts";
 import { NgrokdError } from "../model/error.ts";
 import { createLog } from "../observe/log.ts";
-import { command, type Io } from "./command.ts";
+import { aborted, command, type Io } from "./command.ts";
 import { listText } from "./list.ts";
 
 export default command({
@@ -20,6 +20,7 @@ export default command({
   },
   examples: ["ngrokd demo", "ngrokd demo --once"],
   async run(args, io) {
+    const { stop } = io;
     const once = args.once === true || (io.env.DEMO_ONCE ?? "") !== "";
     const folder = await mkdtemp(join(tmpdir(), "ngrokd-demo-"));
     const undo: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
@@ -27,7 +28,7 @@ export default command({
       const stage = await setUp(folder, io, undo, args.debug === true);
       io.say.note(introduction(stage, io));
       if (once) await visit(stage, io);
-      else await untilStopped(io);
+      else await aborted(stop);
     } finally {
       for (const step of undo.reverse()) await step();
     }
@@ -118,7 +119,7 @@ function introduction(stage: Stage, { say }: Io): string {
     step(`curl ${daemon.healthUrl ?? ""}status`),
     step(`cat ${hostsPath}             # with root, this is /etc/hosts, and the names work everywhere`),
     step(
-      `curl -X POST ${cloud.apiUrl}/_cloud/endpoints -H 'content-type: application/json' \\\n      -d '{"url": "http://more.demo:8080", "upstream": "${cloud.apiUrl.replace(/^https?:\/\//, "")}"}'   # an endpoint more: see it in the list`,
+      `curl -X POST ${cloud.apiUrl}/_cloud/endpoints --json '{"url": "http://more.demo:8080", "upstream": "${cloud.apiUrl.replace(/^https?:\/\//, "")}"}'   # an endpoint more: see it in the list`,
     ),
     "",
     "Ctrl-C ends it.",
@@ -165,11 +166,6 @@ function addressOf({ daemon }: Stage, url: string): { ip: string; port: number }
 function ownCommand(): string {
   const compiled = basename(process.execPath).startsWith("ngrokd");
   return compiled ? relative(process.cwd(), process.execPath) : "ngrokd";
-}
-
-function untilStopped({ stop }: Io): Promise<void> {
-  if (stop.aborted) return Promise.resolve();
-  return new Promise((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
 }
 
 const indent = (text: string): string => text.trimEnd().replaceAll(/^/gm, "  ");

@@ -1,6 +1,6 @@
 import { healthSchema } from "../control/protocol.ts";
 import { command } from "./command.ts";
-import { ask } from "./daemon-socket.ts";
+import { askFor } from "./daemon-socket.ts";
 import { facts } from "./say.ts";
 
 export default command({
@@ -9,7 +9,7 @@ export default command({
   examples: ["ngrokd health", "ngrokd health --json"],
   async run(args, io) {
     const { say } = io;
-    const health = healthSchema.parse(await ask(args, io, { command: "health" }));
+    const health = await askFor(healthSchema, args, io, { command: "health" });
     const word = (good: boolean): string => (good ? say.paint.good("yes") : say.paint.bad("no"));
     say.result(health, () =>
       facts(

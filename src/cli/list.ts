@@ -1,7 +1,7 @@
 import { type ListItem, listSchema, statusSchema } from "../control/protocol.ts";
 import { readable } from "../model/parsed.ts";
 import { command } from "./command.ts";
-import { ask } from "./daemon-socket.ts";
+import { askFor } from "./daemon-socket.ts";
 import { type Paint, table } from "./say.ts";
 
 export default command({
@@ -10,12 +10,12 @@ export default command({
   examples: ["ngrokd list", "ngrokd list --json"],
   async run(args, io) {
     const { say } = io;
-    const items = listSchema.parse(await ask(args, io, { command: "list" }));
+    const items = await askFor(listSchema, args, io, { command: "list" });
     if (say.json) {
       say.result(items, "");
       return undefined;
     }
-    const status = statusSchema.parse(await ask(args, io, { command: "status" }));
+    const status = await askFor(statusSchema, args, io, { command: "status" });
     if (status.insecure_skip_verify) {
       say.warn(
         "the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic",

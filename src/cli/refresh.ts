@@ -1,7 +1,7 @@
 import { refreshSchema } from "../control/protocol.ts";
 import { NgrokdError } from "../model/error.ts";
 import { command } from "./command.ts";
-import { ask } from "./daemon-socket.ts";
+import { askFor } from "./daemon-socket.ts";
 
 export default command({
   name: "refresh",
@@ -9,7 +9,7 @@ export default command({
   examples: ["ngrokd refresh"],
   async run(args, io) {
     // A pass may wait for a slow API on several calls; the daemon itself bounds each of them.
-    const pass = refreshSchema.parse(await ask(args, io, { command: "refresh" }, 150_000));
+    const pass = await askFor(refreshSchema, args, io, { command: "refresh" }, 150_000);
     if (!io.say.json && !pass.ok) {
       throw new NgrokdError("refused", `The poll failed: ${pass.reason}`, pass.hint === "" ? {} : { hint: pass.hint });
     }

@@ -185,6 +185,7 @@ function checkFlags(rest: readonly string[], defined: ArgsDef, path: readonly st
     const [flag = "", value] = word.split(/=(.*)/s);
     const type = names.get(flag);
     if (type === undefined) throw usageError(`Unknown flag "${flag}"`, path, closest(flag, [...names.keys()]));
+    if (type === "boolean" && value !== undefined) throw usageError(`The flag "${flag}" takes no value`, path);
     if (type === "boolean" || value !== undefined) continue;
     i += 1;
     if (rest[i] === undefined) throw usageError(`The flag "${flag}" needs a value`, path);

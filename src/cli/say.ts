@@ -1,5 +1,4 @@
-import { stripVTControlCharacters } from "node:util";
-import { colors } from "consola/utils";
+import { stripVTControlCharacters, styleText } from "node:util";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 
 /**
@@ -67,13 +66,10 @@ export function createSay(options: {
 
 /** Rows under bold headings; columns are two spaces apart and as wide as their widest cell, so that nothing is ever cut. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[], paint: Paint): string {
-  const widths = headings.map((heading, i) => rows.reduce((width, row) => Math.max(width, visibleLength(row[i] ?? "")), heading.length));
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, i) => cell + " ".repeat((widths[i] ?? 0) - visibleLength(cell)))
-      .join("  ")
-      .trimEnd();
-  return [line(headings.map(paint.bold)), ...rows.map(line)].join("\n");
+  const lines = [headings.map(paint.bold), ...rows];
+  const widths = headings.map((_, i) => lines.reduce((width, cells) => Math.max(width, visibleLength(cells[i] ?? "")), 0));
+  const padded = (cell: string, i: number): string => cell + " ".repeat((widths[i] ?? 0) - visibleLength(cell));
+  return lines.map((cells) => cells.map(padded).join("  ").trimEnd()).join("\n");
 }
 
 /** `key: value` lines with the values in one column. */
@@ -126,11 +122,16 @@ const visibleLength = (text: string): number => stripVTControlCharacters(text).l
 
 const same = (text: string): string => text;
 const plain: Paint = { bold: same, dim: same, good: same, bad: same, careful: same, name: same };
+// Whether anybody sees colours was asked above; the runtime would ask again, and about stdout alone.
+const style =
+  (format: "bold" | "dim" | "green" | "red" | "yellow" | "cyan") =>
+  (text: string): string =>
+    styleText(format, text, { validateStream: false });
 const painted: Paint = {
-  bold: colors.bold,
-  dim: colors.dim,
-  good: colors.green,
-  bad: colors.red,
-  careful: colors.yellow,
-  name: colors.cyan,
+  bold: style("bold"),
+  dim: style("dim"),
+  good: style("green"),
+  bad: style("red"),
+  careful: style("yellow"),
+  name: style("cyan"),
 };

@@ -3,7 +3,7 @@ import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import { startDaemon } from "../daemon/daemon.ts";
 import { createLog } from "../observe/log.ts";
-import { command } from "./command.ts";
+import { aborted, command } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
 
 export default command({
@@ -11,6 +11,7 @@ export default command({
   description: "Run the daemon in the foreground",
   examples: ["sudo ngrokd serve", "ngrokd serve --config ./config.yml --socket ./ngrokd.sock"],
   async run(args, io) {
+    const { stop, hurry } = io;
     const loaded = await loadConfig({ file: args.config, env: io.env, flags: { "server.socket_path": args.socket } });
     const { config } = loaded;
     const secrets = new Set<string>([config.api.key]);
@@ -24,14 +25,9 @@ export default command({
     for (const problem of loaded.warnings) log.warn(problemText(problem));
     for (const key of notYetInEffect(config)) log.warn(`${key} is set, and has no effect in this version`);
     const daemon = await startDaemon({ net: io.net, loaded, log, keepSecret: (secret) => secrets.add(secret) });
-    await aborted(io.stop);
-    const { cut } = await daemon.stop(io.hurry);
+    await aborted(stop);
+    const { cut } = await daemon.stop(hurry);
     log.flush();
     return cut === 0 ? exitCodes.ok : exitCodes.cut;
   },
 });
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-}

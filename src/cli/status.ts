@@ -1,6 +1,6 @@
 import { type Status, statusSchema } from "../control/protocol.ts";
 import { command } from "./command.ts";
-import { ask } from "./daemon-socket.ts";
+import { askFor } from "./daemon-socket.ts";
 import { durationText, facts, type Paint } from "./say.ts";
 
 export default command({
@@ -8,7 +8,7 @@ export default command({
   description: "How the daemon is: registration, certificate, last poll",
   examples: ["ngrokd status", "ngrokd status --json"],
   async run(args, io) {
-    const status = statusSchema.parse(await ask(args, io, { command: "status" }));
+    const status = await askFor(statusSchema, args, io, { command: "status" });
     io.say.result(status, () => statusText(status, io.say.paint, new Date()));
     return undefined;
   },

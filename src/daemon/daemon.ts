@@ -8,6 +8,8 @@ import type { Loaded } from "../config/load.ts";
 import type { RefreshReport, Request } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
 import { ensureWritableFolder } from "../files/atomic.ts";
+import type { Limits } from "../forward/limits.ts";
+import { createQuietWatch } from "../forward/quiet.ts";
 import { createIngress, type IngressSettings } from "../ingress/ingress.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
 import { loadTrust, type Trust } from "../ingress/trust.ts";
@@ -19,6 +21,7 @@ import type { Assignment } from "../names/allocate.ts";
 import { forbiddenName } from "../names/forbidden.ts";
 import { updateHostsFile } from "../names/hosts-file.ts";
 import { loadAssignment, saveAssignment } from "../names/store.ts";
+import { connectionRoom } from "../net/descriptors.ts";
 import type { Net } from "../net/types.ts";
 import { startHealthServer } from "../observe/health.ts";
 import type { DaemonLog } from "../observe/log.ts";
@@ -50,10 +53,6 @@ export interface Daemon {
   readonly stop: (hurry: AbortSignal) => Promise<{ cut: number }>;
 }
 
-/** One deadline for dial, TLS and header of a connection to the ingress. */
-const openTimeoutMs = 10_000;
-/** How long open connections may go on after their listener has gone. */
-const drainMs = 30_000;
 /** A poll that takes longer than this makes the daemon unhealthy. */
 const stuckMs = 10 * 60_000;
 /** Who may use the control socket beside root. */
@@ -108,7 +107,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     poolLimits,
   );
-  const listeners = createListeners(net, { ingress, log, openTimeoutMs });
+  const drainMs = config.forward.drain_timeout * 1000;
+  const quiet = createQuietWatch({
+    idleMs: config.forward.idle_timeout * 1000,
+    halfClosedMs: config.forward.half_close_timeout * 1000,
+  });
+  const listeners = createListeners(net, { ingress, log, openTimeoutMs: config.forward.open_timeout * 1000, quiet }, connectionLimits);
 
   const control = await startControlServer({ net, path: config.server.socket_path, group: socketGroup, log, handle });
   try {
@@ -176,6 +180,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   /** The published state with what drains just now. */
   function current(): State {
     return { ...state, endpoints: [...state.endpoints, ...drainingStates(listeners)] };
+  }
+
+  /** Each connection needs two descriptors; the pool's come on top. */
+  function connectionLimits(): Limits {
+    const { max_connections: inAll, max_connections_per_endpoint: perEndpoint, pool } = config.forward;
+    const orNone = (limit: number): number => (limit === 0 ? Number.POSITIVE_INFINITY : limit);
+    return { inAll: orNone(inAll), perEndpoint: orNone(perEndpoint), byDescriptors: connectionRoom(pool.max) };
   }
 
   /** Without endpoints nothing is kept ready. */

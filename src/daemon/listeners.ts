@@ -1,5 +1,6 @@
 import { type ForwardDeps, forward } from "../forward/forward.ts";
-import { createMeter, type Meter } from "../forward/meter.ts";
+import { type Excess, excess, type Limits, unlimited } from "../forward/limits.ts";
+import { countError, createMeter, type Meter } from "../forward/meter.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Ip } from "../model/ip.ts";
@@ -16,6 +17,8 @@ export interface Raised {
 }
 
 export interface Listeners {
+  /** Connections that are open now, in all. */
+  readonly open: number;
   /** What listens now, by place ({@link placeOf}). */
   readonly present: ReadonlyMap<string, Raised>;
   /** What was retired and still carries connections. */
@@ -30,13 +33,18 @@ export interface Listeners {
   probe(places: readonly { ip: Ip; port: number }[]): Promise<ReadonlySet<Ip>>;
 }
 
-export function createListeners(net: Net, deps: ForwardDeps): Listeners {
+/** Listeners of which none exists yet; `limits` is asked at every connection. */
+export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limits = () => unlimited): Listeners {
   const present = new Map<string, Raised>();
   const draining = new Set<Raised>();
   // A binding keeps its counters when its address or its endpoints change.
   const meters = new Map<string, Meter>();
+  let open = 0;
 
   return {
+    get open() {
+      return open;
+    },
     present,
     draining,
 
@@ -44,12 +52,7 @@ export function createListeners(net: Net, deps: ForwardDeps): Listeners {
       const meter = meters.get(placed.binding.key) ?? createMeter();
       const raised = { placed, meter, conns: new Map() as Raised["conns"] };
       try {
-        const listener = await net.listen({ host: placed.ip, port: placed.binding.port }, async (conn) => {
-          const end = forward(conn, raised.placed.binding, meter, deps);
-          raised.conns.set(conn, end);
-          await end;
-          raised.conns.delete(conn);
-        });
+        const listener = await net.listen({ host: placed.ip, port: placed.binding.port }, (conn) => serve(conn, raised));
         present.set(placeOf(placed), Object.assign(raised, { listener }));
         meters.set(placed.binding.key, meter);
         return undefined;
@@ -102,6 +105,26 @@ export function createListeners(net: Net, deps: ForwardDeps): Listeners {
       return taken;
     },
   };
+
+  async function serve(conn: Conn, { placed, meter, conns }: Omit<Raised, "listener">): Promise<void> {
+    const over = excess(open, meter.active, limits());
+    if (over !== undefined) return turnAway(conn, placed.binding.key, meter, over);
+    const end = forward(conn, placed.binding, meter, deps);
+    open += 1;
+    conns.set(conn, end);
+    await end;
+    conns.delete(conn);
+    open -= 1;
+  }
+
+  /** The log says it once a minute, however many come. */
+  function turnAway(conn: Conn, key: string, meter: Meter, { reason, hint, local }: Excess): void {
+    conn.abort();
+    meter.total += 1;
+    countError(meter, "limit");
+    meter.lastError = `reset at once: ${reason}`;
+    deps.log.warn(`${local ? `${key}: new` : "New"} connections are reset at once: ${reason}`, { ...(local && { endpoint: key }), hint });
+  }
 
   /** Listens no more; answers what still carries connections. */
   function withdraw(place: string): Raised | undefined {

@@ -2,17 +2,21 @@ import { refusalAdvice } from "../ingress/advice.ts";
 import type { Ingress, Opened } from "../ingress/ingress.ts";
 import { describeTlsFailure } from "../ingress/trust.ts";
 import type { Binding } from "../model/binding.ts";
-import { isNgrokdError, NgrokdError, oneLine, reasonOf } from "../model/error.ts";
+import { type ErrorCode, isNgrokdError, NgrokdError, oneLine, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { addressText, type Conn } from "../net/types.ts";
-import type { Meter } from "./meter.ts";
-import { splice } from "./splice.ts";
+import { record } from "./histogram.ts";
+import { countError, countRefusal, type ErrorKind, type Meter } from "./meter.ts";
+import type { QuietWatch } from "./quiet.ts";
+import { type SpliceEnd, splice } from "./splice.ts";
 
 export interface ForwardDeps {
   readonly ingress: Pick<Ingress, "open">;
   readonly log: Log;
   /** One deadline for dial, TLS and header, in milliseconds. */
   readonly openTimeoutMs: number;
+  /** Ends connections on which nothing moves; without it they may be silent for ever. */
+  readonly quiet?: QuietWatch;
 }
 
 /**
@@ -22,31 +26,31 @@ export interface ForwardDeps {
 export async function forward(client: Conn, binding: Binding, meter: Meter, deps: ForwardDeps): Promise<void> {
   const { log } = deps;
   const { key } = binding;
+  const since = performance.now();
   meter.active += 1;
   meter.total += 1;
   meter.lastActivity = Date.now();
   try {
     const opened = await open(client, binding, deps);
-    if (opened.kind === "refused") {
-      meter.refused += 1;
-      meter.lastError = refusalText(opened);
-      log.warn(`${key}: the ingress refused: ${meter.lastError}`, { endpoint: key, code: opened.code });
-      client.abort();
-      return;
+    switch (opened.kind) {
+      case "left":
+        countError(meter, "reset");
+        log.debug(`${key}: connection from ${addressText(client.remote)} reset by the client`);
+        return;
+      case "refused":
+        countRefusal(meter, opened.code);
+        meter.lastError = refusalText(opened);
+        log.warn(`${key}: the ingress refused: ${meter.lastError}`, { endpoint: key, code: opened.code });
+        client.abort();
+        return;
+      case "accepted":
+        record(meter.upgrade, (performance.now() - since) / 1000);
+        meter.lastError = "";
+        for (const notice of opened.notices) log.info(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
+        tell(await carry(client, opened, meter, deps.quiet), client, key, meter, log);
     }
-    let resetBy = "the client";
-    if (opened.kind === "accepted") {
-      meter.lastError = "";
-      for (const notice of opened.notices) log.info(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
-      const end = await carry(client, opened, meter);
-      if (end.kind === "finished") return;
-      if (end.side === "b") resetBy = "the ingress";
-    }
-    // A reset by one of the two ends is their business; it is passed on, counted, and no cause for alarm.
-    meter.errors += 1;
-    log.debug(`${key}: connection from ${addressText(client.remote)} reset by ${resetBy}`);
   } catch (error) {
-    meter.errors += 1;
+    countError(meter, kindOf(error));
     meter.lastError = reasonOf(error);
     client.abort();
     log.warn(`${key}: cannot reach the endpoint: ${meter.lastError}`, { endpoint: key, ...hintOf(error) });
@@ -56,6 +60,9 @@ export async function forward(client: Conn, binding: Binding, meter: Meter, deps
     meter.lastActivity = Date.now();
   }
 }
+
+type Accepted = Extract<Opened, { kind: "accepted" }>;
+type Refused = Extract<Opened, { kind: "refused" }>;
 
 /** `left`: the client was gone before there was an answer, so nobody waits for one. */
 async function open(client: Conn, binding: Binding, { ingress, openTimeoutMs }: ForwardDeps): Promise<Opened | { kind: "left" }> {
@@ -74,17 +81,53 @@ async function open(client: Conn, binding: Binding, { ingress, openTimeoutMs }: 
   }
 }
 
-function carry(client: Conn, { conn, first }: Extract<Opened, { kind: "accepted" }>, meter: Meter) {
+function carry(client: Conn, { conn, first }: Accepted, meter: Meter, quiet: QuietWatch | undefined): Promise<SpliceEnd> {
+  // When the endpoint's turn began; undefined once it has said something.
+  let turn: number | undefined = performance.now();
+  let asked = false;
   return splice(client, conn, {
     first,
+    ...(quiet && { quiet }),
     onBytes(direction, bytes) {
-      if (direction === "a->b") meter.bytesUp += bytes;
-      else meter.bytesDown += bytes;
+      if (direction === "a->b") {
+        meter.bytesUp += bytes;
+        if (asked) return;
+        asked = true;
+        if (turn !== undefined) turn = performance.now();
+      } else {
+        meter.bytesDown += bytes;
+        if (turn === undefined) return;
+        record(meter.firstByte, (performance.now() - turn) / 1000);
+        turn = undefined;
+      }
     },
   });
 }
 
-function refusalText(refused: Extract<Opened, { kind: "refused" }>): string {
+/** Counts how a connection that worked has ended. No fault of the endpoint's, so it is no last error. */
+function tell(end: SpliceEnd, client: Conn, key: string, meter: Meter, log: Log): void {
+  switch (end.kind) {
+    case "finished":
+      return;
+    case "aborted":
+      // A reset by one of the two ends is their business; it is passed on, and no cause for alarm.
+      countError(meter, isNgrokdError(end.error, "tls") ? "tls" : "reset");
+      log.debug(`${key}: connection from ${addressText(client.remote)} reset by ${end.side === "a" ? "the client" : "the ingress"}`);
+      return;
+    case "silent": {
+      const what = end.halfClosed ? "a half-closed connection" : "a connection";
+      countError(meter, "timeout");
+      log.info(`${key}: ${what} on which nothing moved for ${end.limitMs / 1000} s was reset`, { endpoint: key });
+    }
+  }
+}
+
+const kinds: Readonly<Partial<Record<ErrorCode, ErrorKind>>> = { tls: "tls", timeout: "timeout", protocol: "header", aborted: "header" };
+
+/** Where opening a connection failed: what is wrong before TLS, on this machine or on the way, is the dial's. */
+const kindOf = (error: unknown): ErrorKind => (isNgrokdError(error) ? kinds[error.code] : undefined) ?? "dial";
+
+function refusalText(refused: Refused): string {
   const advice = refusalAdvice(refused.code);
   const text = short(refused.code === "" ? refused.message : `${refused.code}: ${refused.message}`);
   return advice === undefined ? text : `${text} (${advice})`;

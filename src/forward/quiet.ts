@@ -45,7 +45,7 @@ export function createQuietWatch({ idleMs, halfClosedMs, tickMs = 1000 }: QuietO
 
   return {
     begin(tooQuiet) {
-      const pulse: Pulse = { moved: false, halfClosed: false, limitMs: orNever(idleMs), quietMs: 0, tooQuiet };
+      const pulse: Pulse = { moved: true, halfClosed: false, limitMs: orNever(idleMs), quietMs: 0, tooQuiet };
       watch(pulse);
       return pulse;
     },

@@ -40,20 +40,22 @@ export async function splice(a: Conn, b: Conn, options: SpliceOptions = {}): Pro
   const pump = async (from: Conn, to: Conn, direction: Direction, waiting: Uint8Array): Promise<void> => {
     let reading = false;
     try {
-      for (let bytes = waiting; ; ) {
+      let bytes: Uint8Array | null = waiting;
+      while (bytes !== null) {
         if (bytes.length > 0) {
           const room = to.write(bytes);
           pulse.moved = true;
           onBytes(direction, bytes.length);
-          if (room !== undefined) await room;
+          if (room !== undefined) {
+            await room;
+            pulse.moved = true;
+          }
         }
         reading = true;
         const next = from.read();
         // Bytes that already wait, and room that is already there, cost no turn of the event loop.
-        const read = next instanceof Promise ? await next : next;
+        bytes = next instanceof Promise ? await next : next;
         reading = false;
-        if (read === null) break;
-        bytes = read;
       }
       to.closeWrite();
       quiet.halfClosed(pulse);

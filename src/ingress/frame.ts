@@ -30,12 +30,10 @@ export type Split = { readonly kind: "need-more" } | { readonly kind: "frame"; r
 /** The longest payload that the two length bytes can tell. */
 export const maxPayload = 0xffff;
 
-/** Takes the frame off the front of `bytes`; "need-more" until all of it is there. Any two bytes are a valid length, so this cannot fail. */
-export function splitFrame(bytes: Uint8Array): Split {
-  return createFrameReader()(bytes);
-}
-
-/** {@link splitFrame} for bytes that come in pieces: feed them in order until the answer is a frame; then it starts over. */
+/**
+ * Takes the frame off the front of bytes that come in pieces: feed them in order until the answer is a frame; then it starts over. Any two
+ * bytes are a valid length, so this cannot fail.
+ */
 export function createFrameReader(): (bytes: Uint8Array) => Split {
   let pieces: Uint8Array[] = [];
   let total = 0;

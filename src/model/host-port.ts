@@ -36,3 +36,12 @@ export function isIpv6(text: string): boolean {
   const count = hex.length + (v4 ? 2 : 0);
   return halves.length === 1 ? count === 8 : halves.length === 2 && count < 8;
 }
+
+/** The eight 16-bit groups of an address for which {@link isIpv6} holds. */
+export function ipv6Groups(address: string): number[] {
+  // URL knows the rules of the spelling, an IPv4 tail included; only "::" is left to be filled.
+  const [head = "", tail = ""] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
+  const [before, after] = [head, tail].map((half) => (half === "" ? [] : half.split(":"))) as [string[], string[]];
+  const zeros = Array<string>(8 - before.length - after.length).fill("0");
+  return [...before, ...zeros, ...after].map((group) => Number.parseInt(group, 16));
+}

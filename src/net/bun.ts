@@ -5,8 +5,8 @@
  */
 import { clearTimeout, setTimeout } from "node:timers";
 import { checkListenable, ipAddress, peerCertificate } from "./addresses.ts";
-import { giveDescriptor, takeDescriptor } from "./descriptors.ts";
-import { dialEach, underSignal } from "./dial.ts";
+import { countedListener, giveDescriptor, takeDescriptor } from "./descriptors.ts";
+import { type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, listenFailed, tlsFailed } from "./errors.ts";
 import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle } from "./limits.ts";
@@ -16,8 +16,8 @@ import { fileAt, privately, stopAt } from "./unix.ts";
 
 export const bunNet: Net = {
   runtime: "bun",
-  listen: async (address, onConn, options = {}) => listen(address, onConn, options.tls),
-  dial: (address, options = {}) => dialEach(address, options, dialOne),
+  listen: (address, onConn, options = {}) => countedListener(address, () => listen(address, onConn, options.tls)),
+  dial: (address, options = {}) => dialAny(address, options, dialer),
 };
 
 type Socket = Bun.Socket<Stage>;
@@ -46,10 +46,10 @@ function listen(address: Address, onConn: OnConn, tls: TlsServerOptions | undefi
     if ("path" in address) {
       const server = privately(() => Bun.listen<Stage>({ ...options, unix: address.path }));
       const ours = fileAt(address.path);
-      return { address, close: once(() => stopAt(address.path, ours, () => server.stop())) };
+      return { address, close: () => stopAt(address.path, ours, () => server.stop()) };
     }
     const server = Bun.listen<Stage>({ ...options, hostname: address.host, port: address.port });
-    return { address: { host: address.host, port: server.port }, close: once(() => server.stop()) };
+    return { address: { host: address.host, port: server.port }, close: () => server.stop() };
   } catch (error) {
     throw listenFailed(address, error);
   }
@@ -78,30 +78,81 @@ function turnAway(socket: Socket): void {
   socket.terminate();
 }
 
-function dialOne(target: Address, tls: TlsClientOptions | undefined, signal: AbortSignal | undefined): Promise<Conn> {
-  if (!takeDescriptor("dial")) {
-    giveDescriptor();
-    return Promise.reject(dialFailed(target, coded("EMFILE")));
-  }
-  const { promise, resolve, reject } = Promise.withResolvers<Conn>();
-  const sessions = tls?.insecureSkipVerify === true ? undefined : tls?.sessions;
-  let dialed: Socket | undefined;
-  let stopped = false;
-  const data: Stage = {
+const dialer: Dialer<Socket> = {
+  dial(target, tls, signal, up) {
+    if (!takeDescriptor("dial")) {
+      giveDescriptor();
+      return Promise.reject(dialFailed(target, coded("EMFILE")));
+    }
+    const dialing = newDialing();
+    let dialed: Socket | undefined;
+    const stage = tls === undefined ? plainStage(target, dialing) : tlsStage(target, tls, dialing);
+    const data: Stage = {
+      ...stage,
+      opened(socket) {
+        dialed = socket;
+        if (dialing.stopped) return void socket.terminate();
+        up();
+        stage.opened?.(socket);
+      },
+    };
+    const options = { allowHalfOpen: true, data, socket: handlers, ...(tls === undefined ? {} : { tls: clientTls(tls, target) }) };
+    const connecting = async () =>
+      "path" in target
+        ? Bun.connect<Stage>({ ...options, unix: target.path })
+        : Bun.connect<Stage>({ ...options, hostname: target.host, port: target.port });
+    connecting().catch((error) => {
+      giveDescriptor();
+      dialing.reject(/^ERR_(BORING|OS)SL/.test(error.code) ? tlsFailed(target, error) : dialFailed(target, error));
+    });
+    return underSignal(target, signal, dialing.promise, () => {
+      dialing.stopped = true;
+      dialed?.terminate();
+    });
+  },
+
+  secure(target, { socket }, tls, signal) {
+    const dialing = newDialing();
+    const [raw, secured] = socket.upgradeTLS<Stage>({ data: tlsStage(target, tls, dialing), tls: clientTls(tls), socket: handlers });
+    // Without this, all of the ciphertext would be handed to the plain connection too. The TLS socket gives the descriptor back.
+    raw.reload({ socket: { open: ignore, drain: ignore, close: ignore } });
+    return underSignal(target, signal, dialing.promise, () => {
+      dialing.stopped = true;
+      secured.terminate();
+    });
+  },
+};
+
+interface Dialing {
+  readonly promise: Promise<PullConn<Socket>>;
+  resolve(conn: PullConn<Socket>): void;
+  reject(error: unknown): void;
+  /** The caller has given up. */
+  stopped: boolean;
+}
+const newDialing = (): Dialing => ({ ...Promise.withResolvers<PullConn<Socket>>(), stopped: false });
+
+const plainStage = (target: Address, { resolve }: Dialing): Stage => ({
+  ...deaf,
+  opened: (socket) => resolve(connected(socket, target)),
+  gone: ignore,
+});
+
+function tlsStage(target: Address, tls: TlsClientOptions, dialing: Dialing): Stage {
+  const { resolve, reject } = dialing;
+  const sessions = tls.insecureSkipVerify === true ? undefined : tls.sessions;
+  return {
     ...deaf,
     opened(socket) {
-      dialed = socket;
       // Only here: in `handshake` it would be ignored.
       const session = sessions?.get();
       if (session !== undefined) socket.setSession(session);
-      if (stopped) socket.terminate();
-      else if (tls === undefined) resolve(connected(socket, target));
     },
     handshaken(socket, ok, error) {
       const certificate = peerCertificate(socket.getPeerCertificate());
       const verified = ok && !error && socket.authorized;
-      const accepted = verified || (tls?.insecureSkipVerify === true && (ok || isNameMismatch(error)));
-      if (accepted && !stopped) return resolve(connected(socket, target, certificate, verified ? sessions : undefined));
+      const accepted = verified || (tls.insecureSkipVerify === true && (ok || isNameMismatch(error)));
+      if (accepted && !dialing.stopped) return resolve(connected(socket, target, certificate, verified ? sessions : undefined));
       reject(tlsFailed(target, error ?? new Error("the server's certificate was not verified"), certificate));
       // Where the handshake failed, Bun hangs up by itself behind the alert that says why.
       if (ok) socket.terminate();
@@ -111,23 +162,10 @@ function dialOne(target: Address, tls: TlsClientOptions | undefined, signal: Abo
       reject(tlsFailed(target, error ?? coded("ECONNRESET")));
     },
   };
-  const options = { allowHalfOpen: true, data, socket: handlers, ...(tls === undefined ? {} : { tls: clientTls(tls, target) }) };
-  const connecting = async () =>
-    "path" in target
-      ? Bun.connect<Stage>({ ...options, unix: target.path })
-      : Bun.connect<Stage>({ ...options, hostname: target.host, port: target.port });
-  connecting().catch((error) => {
-    giveDescriptor();
-    reject(/^ERR_(BORING|OS)SL/.test(error.code) ? tlsFailed(target, error) : dialFailed(target, error));
-  });
-  return underSignal(target, signal, promise, () => {
-    stopped = true;
-    dialed?.terminate();
-  });
 }
 
 /** Where a socket becomes a connection. */
-function connected(socket: Socket, address: Address, peer?: PeerCertificate, sessions?: TlsSessions): Conn {
+function connected(socket: Socket, address: Address, peer?: PeerCertificate, sessions?: TlsSessions): PullConn<Socket> {
   const ends =
     "path" in address
       ? { remote: address, local: address, peer }
@@ -186,9 +224,9 @@ const ignore = (): void => undefined;
 const deaf = { received: ignore, drained: ignore, theyFinished: ignore, broke: ignore };
 
 /** `rejectUnauthorized` is spelled out since NODE_TLS_REJECT_UNAUTHORIZED would decide otherwise; `allowPartialTrustChain` lets an intermediate CA be an anchor. */
-function clientTls({ serverName, ca, cert, key, insecureSkipVerify }: TlsClientOptions, target: Address): Bun.TLSOptions {
+function clientTls({ serverName, ca, cert, key, insecureSkipVerify }: TlsClientOptions, dialed?: Address): Bun.TLSOptions {
   const own = cert === undefined || key === undefined ? {} : { cert, key };
-  const name = "host" in target && target.host === serverName ? {} : { serverName };
+  const name = dialed !== undefined && "host" in dialed && dialed.host === serverName ? {} : { serverName };
   return { ca: [...ca], ...name, ...own, rejectUnauthorized: insecureSkipVerify !== true, ...partialChain };
 }
 
@@ -201,11 +239,3 @@ function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
 const partialChain = { allowPartialTrustChain: true };
 
 const isNameMismatch = (error: Error | null): boolean => error !== null && "code" in error && error.code === "ERR_TLS_CERT_ALTNAME_INVALID";
-
-function once(effect: () => void): () => void {
-  let done = false;
-  return () => {
-    if (!done) effect();
-    done = true;
-  };
-}

@@ -4,22 +4,77 @@
  * away while there are still some left: first those that arrive, then those that we dial.
  */
 import { readFileSync } from "node:fs";
+import { coded, listenFailed } from "./errors.ts";
+import type { Address, Listener } from "./types.ts";
 
 /** Kept free for files, HTTP servers and everything else that does not come by here. */
 const reserve = 64;
 
 let limit: number | undefined;
 let taken = 0;
+let listeners = 0;
+let refused = 0;
 
 /** Counts one more, and says whether that is within bounds; if not, it must be closed at once. In any case {@link giveDescriptor} follows. */
 export function takeDescriptor(use: "accept" | "dial"): boolean {
-  limit ??= softLimit();
   taken++;
-  return taken <= limit - (use === "accept" ? 2 : 1) * Math.min(reserve, limit / 4);
+  const fits = taken <= descriptorLimit() - (use === "accept" ? 2 : 1) * spare();
+  if (!fits && use === "accept") refused++;
+  return fits;
 }
 
 export function giveDescriptor(): void {
   taken--;
+}
+
+/** Opens a listener and counts it until it is closed. Listeners may take half of all descriptors, so that some are left to accept with. */
+export async function countedListener(address: Address, open: () => Listener | Promise<Listener>): Promise<Listener> {
+  if (listeners >= descriptorLimit() / 2) throw listenFailed(address, coded("EMFILE"));
+  listeners++;
+  taken++;
+  const give = (): void => {
+    listeners--;
+    taken--;
+  };
+  try {
+    const listener = await open();
+    return {
+      address: listener.address,
+      close: once(() => {
+        listener.close();
+        give();
+      }),
+    };
+  } catch (error) {
+    give();
+    throw error;
+  }
+}
+
+/** How many connections of two sockets each have room at once, besides the listeners and `others` sockets. Infinity where the limit is unknown. */
+export function connectionRoom(others: number): number {
+  return Math.max(0, Math.floor((descriptorLimit() - spare() - listeners - others) / 2));
+}
+
+/** How many accepted sockets were closed at once since there were too many. */
+export function turnedAway(): number {
+  return refused;
+}
+
+/** How many files this process may have open; Infinity where that is unknown. */
+export function descriptorLimit(): number {
+  limit ??= softLimit();
+  return limit;
+}
+
+const spare = (): number => Math.min(reserve, descriptorLimit() / 4);
+
+function once(work: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) work();
+    done = true;
+  };
 }
 
 /** Linux only: elsewhere a process has no cheap way to ask, and the limit counts as unknown. */

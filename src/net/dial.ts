@@ -1,31 +1,147 @@
-/** The part of a dial that is the same on every runtime: names to addresses, one after another, under one signal. */
+/** The part of a dial that is the same on every runtime: names to addresses, a race between them under one signal, and the way through a proxy. */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
+import { clearTimeout, setTimeout } from "node:timers";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
+import type { HostPort } from "../model/host-port.ts";
+import type { ProxyServer } from "../model/proxy.ts";
 import { gaveUp, lookupFailed } from "./errors.ts";
+import { dialStagger } from "./limits.ts";
+import type { PullConn } from "./pull.ts";
+import { openTunnel, tunnelFailed } from "./tunnel.ts";
 import { type Address, addressText, type Conn, type DialOptions, type TlsClientOptions } from "./types.ts";
 
-/** One attempt at an IP address and port, or a path. It must end soon after `signal` aborts. */
-export type DialOne = (target: Address, tls: TlsClientOptions | undefined, signal: AbortSignal | undefined) => Promise<Conn>;
-
 /**
- * Dials the addresses that a name has, in the resolver's order, until one answers; only `network` failures move on to the next. What it
- * rejects with is the last one's failure. An IP or a path is dialed as it is.
+ * One attempt at an IP address and port, or a path. It calls `connected` once TCP is up, before TLS, and must end soon after `signal`
+ * aborts.
  */
-export async function dialEach(address: Address, { tls, signal }: DialOptions, dialOne: DialOne): Promise<Conn> {
+export type Attempt<C> = (target: Address, signal: AbortSignal | undefined, connected: () => void) => Promise<C>;
+
+/** What a runtime does for a dial. */
+export interface Dialer<S> {
+  /** One address, with TLS where it is asked for. */
+  dial(target: Address, tls: TlsClientOptions | undefined, signal: AbortSignal | undefined, connected: () => void): Promise<PullConn<S>>;
+  /** TLS with `target` over a plain connection on which nobody reads; `again` makes another one like it. */
+  secure(
+    target: Address,
+    plain: PullConn<S>,
+    tls: TlsClientOptions,
+    signal: AbortSignal | undefined,
+    again: Again<S>,
+  ): Promise<PullConn<S>>;
+}
+export type Again<S> = (signal: AbortSignal | undefined) => Promise<PullConn<S>>;
+
+/** What {@link Net.dial} promises. */
+export async function dialAny<S>(address: Address, { tls, via, signal }: DialOptions, dialer: Dialer<S>): Promise<Conn> {
   if (signal?.aborted) throw gaveUp(address, signal.reason);
   // Bun 1.4.5 takes an empty list for the system's roots; the seam promises that nothing else is trusted.
   if (tls !== undefined && tls.ca.length === 0 && tls.insecureSkipVerify !== true) throw nothingTrusted(address);
-  let failure: unknown;
-  for (const target of await targets(address, signal)) {
-    try {
-      return await dialOne(target, tls, signal);
-    } catch (error) {
-      if (!isNgrokdError(error, "network")) throw error;
-      failure = error;
-    }
+  if (via === undefined || "path" in address) {
+    return await dialEach(address, signal, (target, stop, connected) => dialer.dial(target, tls, stop, connected));
   }
-  throw failure;
+  const through: Again<S> = (stop) => dialThrough(address, via, stop, dialer, tls !== undefined);
+  const plain = await through(signal);
+  return tls === undefined ? plain : await dialer.secure(address, plain, tls, signal, through);
+}
+
+/** A plain connection with `target` that `via` has made. With `silent` it is an error that the target speaks first, as in TLS it does not. */
+async function dialThrough<S>(target: HostPort, via: ProxyServer, signal: AbortSignal | undefined, { dial }: Dialer<S>, silent: boolean) {
+  const connecting = dialEach({ host: via.host, port: via.port }, signal, (proxy, stop, connected) =>
+    dial(proxy, undefined, stop, connected),
+  );
+  const conn = await connecting.catch((error: unknown) => {
+    throw signal?.aborted ? error : tunnelFailed(via, target, error);
+  });
+  try {
+    const rest = await underSignal(target, signal, openTunnel(conn, via, target), () => conn.abort());
+    if (silent && rest.length > 0)
+      throw tunnelFailed(via, target, new NgrokdError("protocol", "the other side spoke before TLS had begun"));
+    conn.unread(rest);
+    return conn;
+  } catch (error) {
+    conn.abort();
+    throw error;
+  }
+}
+
+/** Where names are asked for and how time passes; tests hand in their own. */
+export interface Surroundings {
+  lookup(host: string): Promise<readonly { address: string }[]>;
+  /** Calls back after `ms`, unless the answer is called before. */
+  later(ms: number, call: () => void): () => void;
+}
+
+const real: Surroundings = {
+  lookup: (host) => lookup(host, { all: true }),
+  later(ms, call) {
+    const timer = setTimeout(call, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+/**
+ * Dials the addresses that a name has in the manner of happy eyeballs (RFC 8305): both families in turn, each a moment after the one
+ * before or once that has failed, until one is connected; the others are given up. Only `network` failures before that let the rest go
+ * on; what it rejects with is then the last one's. An IP or a path is dialed as it is.
+ */
+export async function dialEach<C>(address: Address, signal: AbortSignal | undefined, attempt: Attempt<C>, around = real): Promise<C> {
+  const [first, ...others] = await targets(address, signal, around);
+  if (first === undefined) throw lookupFailed(addressText(address), new Error("it has no address"));
+  return others.length === 0
+    ? await attempt(first, signal, () => undefined)
+    : await race(address, [first, ...others], signal, attempt, around);
+}
+
+function race<C>(
+  address: Address,
+  targets: Address[],
+  signal: AbortSignal | undefined,
+  attempt: Attempt<C>,
+  { later }: Surroundings,
+): Promise<C> {
+  const { promise, resolve, reject } = Promise.withResolvers<C>();
+  const running = new Set<AbortController>();
+  const queue = [...targets];
+  let winner: AbortController | undefined;
+  let cancelNext = (): void => undefined;
+
+  const start = (): void => {
+    cancelNext();
+    const target = queue.shift();
+    if (target === undefined) return;
+    if (queue.length > 0) cancelNext = later(dialStagger, start);
+    const stop = new AbortController();
+    running.add(stop);
+    const settled = (conn: C): void => {
+      won(stop);
+      resolve(conn);
+    };
+    attempt(target, stop.signal, () => won(stop)).then(settled, (error: unknown) => lost(stop, error));
+  };
+  const won = (stop: AbortController): void => {
+    if (winner !== undefined || !running.has(stop)) return;
+    winner = stop;
+    finish(stop);
+  };
+  const lost = (stop: AbortController, error: unknown): void => {
+    if (!running.delete(stop)) return;
+    const last = queue.length === 0 && running.size === 0;
+    if (stop !== winner && isNgrokdError(error, "network") && !last) return start();
+    finish();
+    reject(error);
+  };
+  const finish = (except?: AbortController, reason?: unknown): void => {
+    cancelNext();
+    queue.length = 0;
+    for (const stop of running) {
+      if (stop === except) continue;
+      running.delete(stop);
+      stop.abort(reason);
+    }
+  };
+  start();
+  return underSignal(address, signal, promise, () => finish(undefined, signal?.reason));
 }
 
 /** Settles as `work` does, except that an aborted signal rejects it at once and calls `stop`. */
@@ -42,14 +158,24 @@ export function underSignal<T>(address: Address, signal: AbortSignal | undefined
   return promise;
 }
 
-async function targets(address: Address, signal: AbortSignal | undefined): Promise<Address[]> {
+async function targets(address: Address, signal: AbortSignal | undefined, around: Surroundings): Promise<Address[]> {
   if ("path" in address || isIP(address.host) !== 0) return [address];
   const { host, port } = address;
-  const looking = lookup(host, { all: true }).catch((error) => {
+  const looking = around.lookup(host).catch((error) => {
     throw lookupFailed(host, error);
   });
   const found = await underSignal(address, signal, looking, () => undefined);
-  return found.map((entry) => ({ host: entry.address, port }));
+  return interleaved([...new Set(found.map((entry) => entry.address))]).map((ip) => ({ host: ip, port }));
+}
+
+/** Both families in turn, the resolver's first choice first, its order kept within each (RFC 8305, section 4). */
+export function interleaved(ips: readonly string[]): string[] {
+  const first = isIP(ips[0] ?? "");
+  const ofFirst = ips.filter((ip) => isIP(ip) === first);
+  const others = ips.filter((ip) => isIP(ip) !== first);
+  return Array.from({ length: Math.max(ofFirst.length, others.length) }, (_, i) => [ofFirst[i], others[i]])
+    .flat()
+    .filter((ip) => ip !== undefined);
 }
 
 function nothingTrusted(address: Address): NgrokdError {

@@ -14,3 +14,6 @@ export const lingerSteps = 10;
 
 /** How long node.ts looks at a certificate that failed to verify, only to name it in the error. */
 export const lookLimit = 5_000;
+
+/** How long a dial waits for one of a name's addresses before it tries the next beside it (RFC 8305, section 5). */
+export const dialStagger = 250;

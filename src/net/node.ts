@@ -8,20 +8,20 @@ import { clearTimeout, setTimeout } from "node:timers";
 import * as tls from "node:tls";
 import { isNgrokdError } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate } from "./addresses.ts";
-import { giveDescriptor, takeDescriptor } from "./descriptors.ts";
-import { dialEach, underSignal } from "./dial.ts";
+import { countedListener, giveDescriptor, takeDescriptor } from "./descriptors.ts";
+import { type Again, type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, isVerdict, listenFailed, lost, tlsFailed } from "./errors.ts";
 import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle, lookLimit } from "./limits.ts";
 import { clientIdentity, outOfDate, type StreamOver, streamOver, verification } from "./node-tls.ts";
 import { type Ends, PullConn, type SocketVerbs } from "./pull.ts";
-import type { Address, Conn, Listener, Net, TlsClientOptions, TlsServerOptions } from "./types.ts";
+import type { Address, Listener, Net, TlsClientOptions, TlsServerOptions } from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
 
 export const nodeNet: Net = {
   runtime: process.versions.deno === undefined ? "node" : "deno",
-  listen: (address, onConn, options = {}) => listen(address, onConn, options.tls),
-  dial: (address, options = {}) => dialEach(address, options, dialOne),
+  listen: (address, onConn, options = {}) => countedListener(address, () => listen(address, onConn, options.tls)),
+  dial: (address, options = {}) => dialAny(address, options, dialer),
 };
 
 async function listen(address: Address, onConn: OnConn, options: TlsServerOptions | undefined): Promise<Listener> {
@@ -69,31 +69,41 @@ function acceptTls(plain: Plain, { cert, key, clientCa }: TlsServerOptions, onCo
   server.emit("connection", stream.below);
 }
 
-async function dialOne(target: Address, options: TlsClientOptions | undefined, signal: AbortSignal | undefined): Promise<Conn> {
-  if (options === undefined) return dialPlain(target, signal);
-  const identity = clientIdentity(target, options);
-  const plain = await dialPlain(target, signal);
-  const stream = streamOver(plain);
-  try {
-    const secured = await handshake(target, plain, { ...verification(options), ...identity, socket: stream.below }, signal);
-    return overTls(secured, plain, stream);
-  } catch (error) {
-    plain.close();
-    if (isNgrokdError(error)) throw error.code === "aborted" ? tlsFailed(target, coded("ECONNRESET")) : error;
-    if (!isVerdict(error)) throw tlsFailed(target, error);
-    const seen = await look(target, options, signal);
-    throw tlsFailed(target, outOfDate(seen) ?? error, peerCertificate(seen));
-  }
-}
+const dialer: Dialer<Handle> = {
+  async dial(target, options, signal, up) {
+    if (options === undefined) return await dialPlain(target, signal, up);
+    // Before anything is sent: a certificate of our own that does not fit its key.
+    clientIdentity(target, options);
+    const plain = await dialPlain(target, signal, up);
+    return await dialer.secure(target, plain, options, signal, (stop) => dialPlain(target, stop));
+  },
+  async secure(target, plain, options, signal, again) {
+    const stream = streamOver(plain);
+    try {
+      const identity = clientIdentity(target, options);
+      const secured = await handshake(target, plain, { ...verification(options), ...identity, socket: stream.below }, signal);
+      return overTls(secured, plain, stream);
+    } catch (error) {
+      plain.close();
+      if (isNgrokdError(error)) throw error.code === "aborted" ? tlsFailed(target, coded("ECONNRESET")) : error;
+      if (!isVerdict(error)) throw tlsFailed(target, error);
+      const seen = await look(target, options, signal, again);
+      throw tlsFailed(target, outOfDate(seen) ?? error, peerCertificate(seen));
+    }
+  },
+};
 
-function dialPlain(target: Address, signal: AbortSignal | undefined): Promise<Plain> {
+function dialPlain(target: Address, signal: AbortSignal | undefined, up?: () => void): Promise<Plain> {
   if (!takeDescriptor("dial")) {
     giveDescriptor();
     return Promise.reject(dialFailed(target, coded("EMFILE")));
   }
   const { promise, resolve, reject } = Promise.withResolvers<Plain>();
   const socket = net.connect({ ...target, allowHalfOpen: true });
-  socket.once("connect", () => resolve(connected(socket, target)));
+  socket.once("connect", () => {
+    up?.();
+    resolve(connected(socket, target));
+  });
   socket.once("error", (error) => reject(dialFailed(target, error)));
   socket.once("close", giveDescriptor);
   return underSignal(target, signal, promise, () => socket.destroy());
@@ -110,11 +120,16 @@ function handshake(target: Address, plain: Plain, options: tls.ConnectionOptions
 }
 
 /** node:tls answers a failed verification without the certificate: a second connection, on which nothing is said, looks at it. */
-async function look(target: Address, options: TlsClientOptions, signal: AbortSignal | undefined): Promise<tls.PeerCertificate | undefined> {
+async function look(
+  target: Address,
+  options: TlsClientOptions,
+  signal: AbortSignal | undefined,
+  again: Again<Handle>,
+): Promise<tls.PeerCertificate | undefined> {
   const limit = AbortSignal.timeout(lookLimit);
   const within = signal === undefined ? limit : AbortSignal.any([signal, limit]);
   try {
-    const plain = await dialPlain(target, within);
+    const plain = await again(within);
     const insecurely = { ...verification({ ...options, insecureSkipVerify: true }), socket: streamOver(plain).below };
     const secured = handshake(target, plain, insecurely, within);
     return await secured.then((socket) => socket.getPeerCertificate()).finally(() => plain.abort());
@@ -155,7 +170,7 @@ function connected(socket: net.Socket, address: Address): Plain {
   return conn;
 }
 
-function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Conn {
+function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plain {
   // A paused TLS socket of Deno's goes on taking from the stream below it: that is where to stop.
   const handle = { socket: secured, pause: stream.pause, resume: stream.resume, reset: () => plain.abort() };
   const conn = pulling(handle, { remote: plain.remote, local: plain.local, peer: peerCertificate(secured.getPeerCertificate()) });

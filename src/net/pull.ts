@@ -42,7 +42,7 @@ export class PullConn<S> implements Conn {
   readonly remote: Address;
   readonly local: Address;
   readonly peer: PeerCertificate | undefined;
-  private readonly socket: S;
+  readonly socket: S;
   private readonly verbs: SocketVerbs<S>;
 
   /** What arrived while nobody was reading: one chunk, or the few that a runtime still delivers after pause(). */
@@ -86,6 +86,11 @@ export class PullConn<S> implements Conn {
       this.verbs.resume(this.socket);
     }
     return promise;
+  }
+
+  /** Puts back what a read took too much of; not while a read waits. */
+  unread(bytes: Uint8Array): void {
+    if (bytes.length > 0) this.inbox.unshift(bytes);
   }
 
   write(bytes: Uint8Array): Promise<void> | void {

@@ -2,11 +2,13 @@
  * The runtime seam: the few verbs that ngrokd needs of sockets. `bun.ts` implements them on Bun's native sockets, `node.ts` on
  * node:net and node:tls (Deno); one contract suite holds both to what is written here. Pull, not events: not reading is backpressure.
  */
+import type { ProxyServer } from "../model/proxy.ts";
 
 /** Where a socket listens or connects: an IP (or, for dialling, a host name) and a port, or a path of a unix socket. */
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
 export interface Conn {
+  /** The other end of the socket; through a proxy, the proxy's. */
   readonly remote: Address;
   readonly local: Address;
   /** What TLS proved about the peer; undefined for plain connections and for peers without a certificate. */
@@ -82,6 +84,8 @@ export interface TlsServerOptions {
 
 export interface DialOptions {
   readonly tls?: TlsClientOptions;
+  /** Makes the connection, which resolves the name too; TLS is with the target all the same. Not for unix sockets. */
+  readonly via?: ProxyServer | undefined;
   /** The deadline and the cancel of the whole dial, TLS handshake included. An abort rejects with the signal's NgrokdError reason, or `cancelled`. */
   readonly signal?: AbortSignal;
 }
@@ -103,6 +107,7 @@ export interface Net {
    * A connected (and with TLS: verified) connection, TCP_NODELAY and keepalive on. Rejects with NgrokdError `network` (refused,
    * unreachable, name or path not found), `timeout`/`cancelled` (the signal), `permission`, or `tls`: then `details` carries `reason`
    * (OpenSSL's code, such as "UNABLE_TO_GET_ISSUER_CERT_LOCALLY") and, where the peer showed one, `certificate` (PeerCertificate).
+   * What goes wrong with a proxy is `network` too; `details.proxy` then names it.
    */
   dial(address: Address, options?: DialOptions): Promise<Conn>;
 }

@@ -1,5 +1,5 @@
+import { styleText } from "node:util";
 import { createConsola, type LogObject, type LogType } from "consola";
-import { colors } from "consola/utils";
 import { oneLine } from "../model/error.ts";
 import type { Log, LogFields } from "../model/log.ts";
 
@@ -108,13 +108,11 @@ function jsonLine(entry: LogObject): string {
   return JSON.stringify({ time: entry.date.toISOString(), level: entry.type, message, ...fields });
 }
 
+const tints: { readonly [type in LogType]?: "red" | "yellow" | "gray" } = { error: "red", warn: "yellow", debug: "gray" };
+
 function textLine(colourful: boolean): (entry: LogObject) => string {
-  const tint = (type: LogType, text: string): string => {
-    if (!colourful) return text;
-    if (type === "error") return colors.red(text);
-    if (type === "warn") return colors.yellow(text);
-    return type === "debug" ? colors.gray(text) : colors.cyan(text);
-  };
+  const tint = (type: LogType, text: string): string =>
+    colourful ? styleText(tints[type] ?? "cyan", text, { validateStream: false }) : text;
   return (entry) => {
     const { message, fields } = partsOf(entry);
     const time = entry.date.toTimeString().slice(0, 8);

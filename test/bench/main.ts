@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
-import { allOff, type Bench, type Case, type Contender, cases, direct, ours, poolOff } from "./cases.ts";
+import { allOff, type Bench, type Case, type Contender, cases, direct, ours, poolOff, withoutBoth, withoutPool } from "./cases.ts";
 import { startCloud, writeCertificates } from "./cloud.ts";
 import { createFigures } from "./figures.ts";
 import { installMissing, type Program } from "./packages.ts";
@@ -13,7 +13,8 @@ import { startRig } from "./rig.ts";
 
 /**
  * `make bench`: runs every case in rounds, prints what came of it, and writes docs/benchmarks.md. BENCH_CASES (names, with commas between
- * them), BENCH_ROUNDS (5) and BENCH_SCALE (1: less makes every case smaller) narrow it; such a run writes to dist/bench alone.
+ * them), BENCH_ROUNDS (5) and BENCH_SCALE (1: less makes every case smaller) narrow it; such a run writes to dist/bench alone. NGROKD_BINARY is
+ * measured instead of dist/ngrokd, and BENCH_INSTALL=no installs nothing.
  */
 const root = join(import.meta.dirname, "..", "..");
 const output = join(root, "dist", "bench");
@@ -21,22 +22,35 @@ const binary = process.env.NGROKD_BINARY ?? join(root, "dist", "ngrokd");
 const rounds = Number(process.env.BENCH_ROUNDS ?? 5);
 const scale = Number(process.env.BENCH_SCALE ?? 1);
 const chosen = chosenCases(process.env.BENCH_CASES);
-const begun = new Date();
+const begun = { at: new Date(), load: loadavg()[0] ?? 0 };
 
 const folder = mkdtempSync(join(tmpdir(), "ngrokd-bench-"));
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => void stopAll().finally(() => process.exit(130)));
+let interrupted = false;
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => void interrupt());
 try {
+  if (begun.load > availableParallelism() / 4)
+    console.log(`This machine is busy (load average ${begun.load.toFixed(1)}): figures will be noise`);
   const programs = installMissing();
-  const results = await run(await prepare(programs));
-  report(results, programs);
-  rmSync(folder, { recursive: true });
+  report(await run(await prepare(programs)), programs);
+  await end(0);
 } catch (error) {
-  console.error(error, `\nThe logs of all processes are in ${folder}`);
-  process.exitCode = 1;
-} finally {
+  // What a load says whose end was asked for is nobody's business.
+  if (interrupted) await new Promise(() => undefined);
   await stopAll();
+  console.error(error, `\nThe logs of all processes are in ${folder}`);
+  process.exit(1);
 }
-process.exit();
+
+async function interrupt(): Promise<void> {
+  interrupted = true;
+  await end(130);
+}
+
+async function end(code: number): Promise<never> {
+  await stopAll();
+  rmSync(folder, { recursive: true, force: true });
+  process.exit(code);
+}
 
 async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
   if (process.platform !== "linux") throw new Error("The benchmark reads /proc, and so needs Linux");
@@ -55,7 +69,6 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
     });
     return { name, pid, load: [`-to=${target}`] };
   };
-  const [noPool, nothing] = [{ forward: { pool: { max: 0 } } }, { forward: { pool: { max: 0 }, session_resumption: false } }];
   const bare = (name: string, port: number): Contender => ({ name, pid: undefined, load: [`-to=127.0.0.1:${port}`, `-tls=${folder}`] });
   const contender = ({ name, pid }: Peer, port: number): Contender => ({ name, pid, load: [`-to=127.0.0.1:${port}`] });
   return {
@@ -64,14 +77,14 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
     scale,
     near: [
       await relay(ours, rig.near.header),
-      await relay(poolOff, rig.near.header, noPool),
-      await relay(allOff, rig.near.header, nothing),
+      await relay(poolOff, rig.near.header, withoutPool),
+      await relay(allOff, rig.near.header, withoutBoth),
       ...peers.map((peer) => contender(peer, peer.near)),
       bare(direct, rig.near.bare),
     ],
     far: [
       await relay(ours, rig.far.header),
-      await relay(poolOff, rig.far.header, noPool),
+      await relay(poolOff, rig.far.header, withoutPool),
       ...peers.map((peer) => contender(peer, peer.far)),
       bare(direct, rig.far.bare),
     ],
@@ -110,17 +123,24 @@ function report(results: readonly Result[], programs: ReadonlySet<Program>): voi
 }
 
 function facts(programs: ReadonlySet<Program>): [string, string][] {
-  const minutes = ((Date.now() - begun.getTime()) / 60_000).toFixed(0);
+  const minutes = ((Date.now() - begun.at.getTime()) / 60_000).toFixed(0);
   const distribution = /^PRETTY_NAME="(.*)"$/m.exec(existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "")?.[1];
   return [
-    ["when", `${begun.toISOString().slice(0, 16).replace("T", " ")} UTC, ${rounds} rounds in ${minutes} minutes${scale === 1 ? "" : `, at a scale of ${scale}`}`],
-    ["CPU", `${availableParallelism()} cores, ${cpus()[0]?.model.trim()}; load average at the end ${loadavg()[0]?.toFixed(1)}`],
+    [
+      "when",
+      `${begun.at.toISOString().slice(0, 16).replace("T", " ")} UTC, ${rounds} rounds in ${minutes} minutes${scale === 1 ? "" : `, at a scale of ${scale}`}`,
+    ],
+    ["CPU", `${availableParallelism()} cores, ${cpus()[0]?.model.trim()}; load average before it ${begun.load.toFixed(1)}`],
     ["memory", `${Math.round(totalmem() / 2 ** 30)} GiB`],
-    ["system", `${distribution ?? process.platform}, Linux ${release()}`],
+    ["system", `${distribution ?? process.platform}, Linux ${release()}, TCP ${congestionControl()}`],
     ["ngrokd", (outputOf([binary, "version"]) ?? "").trim().replaceAll(/\s+/g, " ")],
     ["peers", peerVersions(programs).join(", ")],
     ["ingress and load", `${(outputOf(["go", "version"]) ?? "").trim()}, TLS 1.3, P-256 certificates`],
-  ]; // biome-ignore format: a table
+  ];
+}
+
+function congestionControl(): string {
+  return readFileSync("/proc/sys/net/ipv4/tcp_congestion_control", "utf8").trim();
 }
 
 function chosenCases(names: string | undefined): readonly Case[] {

@@ -101,7 +101,13 @@ export function startPeers(folder: string, programs: ReadonlySet<Program>, ingre
     if (!programs.has(program)) return [];
     const [near, far] = [freePort(), freePort()];
     const file = join(folder, `${program}.conf`);
-    writeFileSync(file, config(folder, [{ port: near, to: ingress.near }, { port: far, to: ingress.far }])); // biome-ignore format: one line
+    writeFileSync(
+      file,
+      config(folder, [
+        { port: near, to: ingress.near },
+        { port: far, to: ingress.far },
+      ]),
+    );
     const { pid } = start(folder, program, command(file));
     return [{ name: program, pid, near, far }];
   });

@@ -25,7 +25,11 @@ export function figureTable({ figures }: Result): string {
   const { contenders, metrics } = figures;
   const rows = contenders.map((contender) => [contender, ...metrics.map((metric) => spread(figures.values(contender, metric)))]);
   // Many metrics of one contender read better from top to bottom.
-  if (contenders.length === 1) return table(["", contenders[0] ?? ""], metrics.map((metric) => [metric, spread(figures.values(contenders[0] ?? "", metric))])); // biome-ignore format: one line
+  if (contenders.length === 1)
+    return table(
+      ["", contenders[0] ?? ""],
+      metrics.map((metric) => [metric, spread(figures.values(contenders[0] ?? "", metric))]),
+    );
   return table(["", ...metrics], rows);
 }
 
@@ -35,10 +39,11 @@ export function page(results: readonly Result[], facts: readonly [string, string
   const all = results.flatMap(({ verdicts }) => verdicts).length;
   return `# Benchmarks
 
-Made by \`make bench\` (test/bench/), and not to be edited by hand. ngrokd is the compiled binary, registered at a stand-in for ngrok's API. The peers
-do plain TCP to mutual TLS, without ngrok's upgrade header, with one thread each. All of them, the ingress and the load run on one machine, over
-loopback, and take turns in each round: compare rows, and do not take the figures for absolute ones. Every figure is the median of the rounds,
-with their range in brackets; ratios are those of medians. "${noRelayNote}
+Made by \`make bench\` (test/bench/), and not to be edited by hand. ngrokd is the compiled binary, registered at a stand-in for ngrok's API, with its
+usual settings unless a row says otherwise. The peers are Debian's, with one thread each (haproxy nbthread 1, nginx worker_processes 1, stunnel
+held to one core); they do plain TCP to mutual TLS, and send no upgrade header. "no relay" is the load speaking TLS to the ingress itself: what
+ingress and load can do with nothing in between. Everything runs on one machine, over loopback, and takes turns in each round: compare rows, and
+do not take the figures for absolute ones. Each is the median of the rounds with their range in brackets; ratios are those of medians.
 
 ${reached} of ${all} bars reached.
 
@@ -49,8 +54,6 @@ ${verdictTable(results)}
 ${table(["", ""], facts)}
 ${results.map((result) => `\n## ${result.of.title}\n\n${result.of.about}\n\n${figureTable(result)}\n`).join("")}`;
 }
-
-const noRelayNote = `no relay" is the load talking TLS to the ingress itself: what ingress and load can do where nothing is between them.`;
 
 function spread(values: readonly number[]): string {
   if (values.length === 0) return "";

@@ -8,7 +8,6 @@ import {
   encodeConnResponse,
   maxPayload,
   type Reply,
-  splitFrame,
 } from "../../src/ingress/frame.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 
@@ -64,7 +63,7 @@ describe("the header's bytes", () => {
   });
 });
 
-describe("splitFrame and createFrameReader", () => {
+describe("createFrameReader", () => {
   test("whatever is encoded comes back, with what followed it, from any cut of the bytes", () => {
     fc.assert(
       fc.property(reply, fc.uint8Array({ maxLength: 300 }), fc.array(fc.nat(), { maxLength: 12 }), (sent, follows, cuts) => {
@@ -210,6 +209,7 @@ describe("decodeConnResponse", () => {
   });
 });
 
+const splitFrame = (bytes: Uint8Array) => createFrameReader()(bytes);
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 const unhex = (digits: string): Uint8Array => Uint8Array.from(Buffer.from(digits, "hex"));
 const utf8 = (value: string): Uint8Array => new TextEncoder().encode(value);

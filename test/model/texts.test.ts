@@ -3,12 +3,9 @@ import fc from "fast-check";
 import { parseApiKey } from "../../src/model/api-key.ts";
 import { isNgrokdError, NgrokdError, oneLine, reasonOf } from "../../src/model/error.ts";
 import { quote, readable } from "../../src/model/parsed.ts";
+import { anyText } from "../support/texts.ts";
 
-const anything = fc.oneof(
-  fc.string({ unit: "binary" }),
-  fc.string(),
-  fc.string({ unit: fc.constantFrom("\n", "\u202e", "\u009b", "\ud83d", "a") }),
-);
+const anything = fc.oneof(anyText, fc.string(), fc.string({ unit: fc.constantFrom("\n", "\u202e", "\u009b", "\ud83d", "a") }));
 
 describe("quote", () => {
   test.each([

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from "bun:test";
 import fc from "fast-check";
 import { createLog, type LogOptions, redact } from "../../src/observe/log.ts";
+import { anyText } from "../support/texts.ts";
 
 const noon = new Date(2026, 0, 2, 12, 0, 0);
 
@@ -39,6 +40,7 @@ describe("a line of the log", () => {
     delete process.env.NO_COLOR;
     try {
       expect(written({ format: "text", isTerminal: false }, "x").lines().join()).not.toContain("\x1b");
+      expect(written({ format: "text", isTerminal: true }, "x").lines().join()).toBe("12:00:00 \x1b[36minfo \x1b[39m x");
       process.env.NO_COLOR = "yes";
       expect(written({ format: "text", isTerminal: true }, "x").lines().join()).not.toContain("\x1b");
     } finally {
@@ -49,7 +51,7 @@ describe("a line of the log", () => {
 
   test("stays one line whatever came from outside, and moves no cursor", () => {
     fc.assert(
-      fc.property(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }), (message, hint) => {
+      fc.property(anyText, anyText, (message, hint) => {
         const text = written({ format: "text" }, `a${message}z`, { hint: `a${hint}z` }).lines();
         expect(text.length).toBe(2);
         expect(text.join("")).not.toMatch(/[\p{Cc}\u2028\u2029]/u);

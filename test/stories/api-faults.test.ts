@@ -67,9 +67,14 @@ stories("ngrok's API has a bad day", () => {
     await cloud.break("503");
     for (let i = 0; i < 3; i += 1) await daemon.refresh();
     await cloud.mend();
-    await daemon.refresh();
-    await until("the log tells the end too", () => daemon.lines().at(-1)?.message === "The poll works again");
+    const marker = await cloud.add("http://marker.demo:8080", "127.0.0.1:9");
+    await until("the log has come this far", async () => {
+      await daemon.refresh();
+      return daemon.log().includes("http://marker.demo:8080 listens");
+    });
     expect(told()).toHaveLength(1);
+    await cloud.remove(marker);
+    await daemon.refresh();
   });
 
   test("a list that is empty once cuts nothing; seen twice it counts", async () => {

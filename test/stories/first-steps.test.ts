@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
 import { type Daemon, defaultConfig, defaultSocket, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
-import { foreignHosts, stories, until } from "../support/story.ts";
+import { foreignHosts, freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo, resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
@@ -34,6 +34,11 @@ stories("from nothing to a working connection", () => {
     expect(list.out).toContain("No endpoints. The daemon is not serving: there is no API key\nrun `ngrokd set-api-key`");
     expect(health.out).toContain(`Ready:          no: ${noKey}`);
     expect([status.code, list.code, health.code]).toEqual([0, 0, 1]);
+  });
+
+  test("`ngrokd refresh` says the same, and fails", async () => {
+    const { code, err } = await ngrokd("refresh");
+    expect([code, err]).toEqual([1, "error: The poll failed: there is no API key\nhint:  run `ngrokd set-api-key`\n"]);
   });
 
   test("the health server says alive and not ready", async () => {
@@ -143,5 +148,57 @@ stories("from nothing to a working connection", () => {
     await daemon.becomes("hello.demo", "listening");
     expect(await resolve("hello.demo")).toBe("127.0.0.3");
     expect(await cloud.operators()).toHaveLength(1);
+  });
+});
+
+stories("other ways to begin", () => {
+  test("with nothing at all: defaults, and a key that cannot be tried for want of a network is not kept", async () => {
+    const daemon = await serve();
+    await until("it has looked around", async () => (await daemon.status()).phase === "degraded");
+    expect(await daemon.status()).toMatchObject({ registration: "waiting-for-key", config_path: defaultConfig, hosts_path: "/etc/hosts" });
+    const { code, err } = await ngrokd("set-api-key -", { stdin: "a-key-that-looks-right" });
+    expect(code).toBe(1);
+    expect(err).toStartWith("error: The key could not be tried, and nothing was changed: ");
+    expect(existsSync(defaultConfig)).toBe(false);
+    expect(await daemon.stop()).toBe(0);
+    expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
+  });
+
+  test("with a key set before the daemon runs: it is tried, kept, and used at the start", async () => {
+    const cloud = await startCloud();
+    writeConfig(configFor(cloud, { api: { key: "" } }));
+    const { out, code } = await ngrokd("set-api-key -", { stdin: cloud.apiKey });
+    expect([out, code]).toEqual([
+      `ngrok accepted the key; it is saved in ${defaultConfig}. No daemon is running: start one with \`ngrokd serve\`.\n`,
+      0,
+    ]);
+    const daemon = await serve();
+    await until("it has registered", async () => (await daemon.status()).registered);
+    await daemon.stop();
+  });
+
+  test("with NGROK_API_KEY of the environment: used, and never written", async () => {
+    freshMachine();
+    const cloud = await startCloud();
+    writeConfig(configFor(cloud, { api: { key: "" } }));
+    const daemon = await serve({ env: { NGROK_API_KEY: cloud.apiKey } });
+    await until("it has registered", async () => (await daemon.status()).registered);
+    expect(readFileSync(defaultConfig, "utf8")).not.toContain(cloud.apiKey);
+    expect((await ngrokd("set-api-key -", { stdin: cloud.apiKey })).out).toContain("NGROK_API_KEY of the environment comes before it");
+    await daemon.stop();
+  });
+
+  test("with a wrong key in the file: registration has failed, with ngrok's words, until a right one is set", async () => {
+    freshMachine();
+    const cloud = await startCloud();
+    writeConfig(configFor(cloud, { api: { key: "a-wrong-key" } }));
+    const daemon = await serve();
+    await until("registration has failed", async () => (await daemon.status()).registration === "failed");
+    expect((await ngrokd("status")).out).toContain("ERR_NGROK_203");
+    expect((await ngrokd("health")).code).toBe(1);
+    expect((await ngrokd("set-api-key -", { stdin: cloud.apiKey })).code).toBe(0);
+    expect((await daemon.status()).registered).toBe(true);
+    expect(daemon.log()).not.toContain("a-wrong-key");
+    await daemon.stop();
   });
 });

@@ -86,6 +86,7 @@ export async function registered(
 async function call(method: string, url: string, headers: Record<string, string>, body?: object) {
   const response = await fetch(url, {
     method,
+    signal: AbortSignal.timeout(20_000),
     headers: { ...headers, ...(body === undefined ? {} : { "content-type": "application/json" }) },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });

@@ -172,19 +172,20 @@ export async function askSocket(path: string, request: object | string): Promise
 
 /** Sends any text to a unix socket and answers all that came back until the other side closed. */
 export function tellSocket(path: string, text: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let reply = "";
-    Bun.connect({
-      unix: path,
-      socket: {
-        open: (socket) => void socket.write(text),
-        data: (_socket, bytes) => {
-          reply += bytes.toString("utf8");
-        },
-        close: () => resolve(reply),
-        error: (_socket, error) => reject(error),
-        connectError: (_socket, error) => reject(error),
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const timer = setTimeout(() => reject(new Error(`no answer on ${path} to ${text.slice(0, 100)} within 20 s`)), 20_000);
+  let reply = "";
+  Bun.connect({
+    unix: path,
+    socket: {
+      open: (socket) => void socket.write(text),
+      data: (_socket, bytes) => {
+        reply += bytes.toString("utf8");
       },
-    }).catch(reject);
-  });
+      close: () => resolve(reply),
+      error: (_socket, error) => reject(error),
+      connectError: (_socket, error) => reject(error),
+    },
+  }).catch(reject);
+  return promise.finally(() => clearTimeout(timer));
 }

@@ -1,0 +1,47 @@
+/** How many connections may be open at once; Infinity where there is no limit. */
+export interface Limits {
+  readonly inAll: number;
+  readonly perEndpoint: number;
+  /** How many the limit of open files has room for. */
+  readonly byDescriptors: number;
+}
+
+export const unlimited: Limits = {
+  inAll: Number.POSITIVE_INFINITY,
+  perEndpoint: Number.POSITIVE_INFINITY,
+  byDescriptors: Number.POSITIVE_INFINITY,
+};
+
+export interface Excess {
+  /** Which limit it is, in words that do not change while it lasts. */
+  readonly reason: string;
+  readonly hint: string;
+  /** Whether it is the limit of one endpoint alone. */
+  readonly local: boolean;
+}
+
+/** Pure: why one more connection is too many, where `inAll` are open and `here` of them to its endpoint; undefined where it may come. */
+export function excess(inAll: number, here: number, limits: Limits): Excess | undefined {
+  if (inAll >= limits.byDescriptors) {
+    return {
+      reason: "as many connections are open as the limit of open files has room for",
+      hint: "raise that limit: `LimitNOFILE=` in the systemd unit, or `ulimit -n`",
+      local: false,
+    };
+  }
+  if (inAll >= limits.inAll) {
+    return {
+      reason: `${limits.inAll} connections are open, and forward.max_connections allows no more`,
+      hint: "raise `forward.max_connections`, or see with `ngrokd list --watch` where they go to",
+      local: false,
+    };
+  }
+  if (here >= limits.perEndpoint) {
+    return {
+      reason: `${limits.perEndpoint} connections to it are open, and forward.max_connections_per_endpoint allows no more`,
+      hint: "raise `forward.max_connections_per_endpoint`",
+      local: true,
+    };
+  }
+  return undefined;
+}

@@ -1,0 +1,215 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import type { Io } from "../../src/cli/command.ts";
+import { commands, type Tree } from "../../src/cli/commands.ts";
+import { exitCodeOf } from "../../src/cli/exit-codes.ts";
+import { runCli } from "../../src/cli/run.ts";
+import { createSay } from "../../src/cli/say.ts";
+import { startControlServer } from "../../src/control/server.ts";
+import { errorCodes, NgrokdError } from "../../src/model/error.ts";
+import { silentLog } from "../../src/model/log.ts";
+import { version } from "../../src/version.ts";
+import { temporaryFolder } from "../names/support.ts";
+import { net } from "../support/conns.ts";
+import { item, sink, status } from "./support.ts";
+
+describe("finding the command", () => {
+  test.each([
+    "version --json",
+    "--json version",
+    "--socket /x --json version",
+    "--json --config x version",
+    "--socket=/x version --json",
+    "version --socket /x --json",
+    "version --config=-x --json",
+    "version --json --debug",
+  ])("ngrokd %s", async (line) => {
+    const { code, out, err } = await run(line);
+    expect([code, JSON.parse(out).version, err]).toEqual([0, version, ""]);
+  });
+
+  test.each([
+    ["stauts", 'Unknown command "stauts"', "did you mean `ngrokd status`?"],
+    ["frobnicate", 'Unknown command "frobnicate"', "`ngrokd --help` lists the commands"],
+    ["constructor", 'Unknown command "constructor"', "`ngrokd --help` lists the commands"],
+    ["config shwo", 'Unknown command "config shwo"', "did you mean `ngrokd config show`?"],
+    ["--socket status", "", ""],
+    ["config", "`ngrokd config` needs one of: check, show, edit, path, init", "`ngrokd config --help` explains them"],
+    ["version --jsn", 'Unknown flag "--jsn"', "did you mean --json? `ngrokd version --help` lists what is possible"],
+    ["version -x", 'Unknown flag "-x"', "did you mean -h? `ngrokd version --help` lists what is possible"],
+    ["version --frobnicate=yes", 'Unknown flag "--frobnicate"', "`ngrokd version --help` lists what is possible"],
+    ["version extra", 'Unexpected argument "extra"', "`ngrokd version --help` lists what is possible"],
+    ["version -", 'Unexpected argument "-"', "`ngrokd version --help` lists what is possible"],
+    ["version --socket", 'The flag "--socket" needs a value', "`ngrokd version --help` lists what is possible"],
+    ["--socket", 'The flag "--socket" needs a value', "`ngrokd --help` lists what is possible"],
+    ["version --debug=yes", 'The flag "--debug" takes no value', "`ngrokd version --help` lists what is possible"],
+    ["--verison", 'Unknown flag "--verison"', "did you mean --version? `ngrokd --help` lists what is possible"],
+    ["config --jsn", 'Unknown flag "--jsn"', "did you mean --json? `ngrokd config --help` lists what is possible"],
+    ["trust", "Missing required positional argument: SOURCE", "`ngrokd trust --help` lists what is possible"],
+  ])("ngrokd %s is answered with what is wrong and what was meant", async (line, message, hint) => {
+    const { code, out, err } = await run(line);
+    if (message === "") return expect([code, err]).toEqual([0, ""]);
+    expect([code, out, err]).toEqual([2, "", `error: ${message}\nhint:  ${hint}\n`]);
+  });
+
+  test("an error is one JSON value on stdout with --json, and nothing else is", async () => {
+    const { code, out, err } = await run("--json stauts");
+    expect([code, err]).toEqual([2, ""]);
+    expect(JSON.parse(out)).toEqual({
+      error: { code: "usage", message: 'Unknown command "stauts"', hint: "did you mean `ngrokd status`?" },
+    });
+  });
+});
+
+describe("help", () => {
+  test("ngrokd without a word, with --help and with -h shows every command and fits 80 columns", async () => {
+    const [bare, long, short] = await Promise.all(["", "--help", "-h"].map((line) => run(line)));
+    expect([bare?.code, long, short]).toEqual([0, bare, bare]);
+    for (const word of Object.keys(commands)) expect(bare?.out).toContain(`\n  ${word} `);
+    expect(widest(bare?.out ?? "")).toBeLessThanOrEqual(100);
+  });
+
+  test.each(leaves(commands))("ngrokd %s --help shows usage, flags and examples, whatever else is there, without colour", async (line) => {
+    const { code, out, err } = await run(`${line} --frobnicate -h`);
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toMatch(new RegExp(`\nUsage  ngrokd ${line}(?: [<[]\\w+[>\\]])* \\[flags\\]\n`));
+    for (const part of ["\nFlags of every command\n", "--json", "--socket <path>", "-h, --help", "\nExamples\n  $ "])
+      expect(out).toContain(part);
+    expect(out).toContain(`ngrokd ${line}`);
+    expect(out).not.toContain("\x1b");
+  });
+
+  test("a group's help lists its commands", async () => {
+    const { code, out } = await run("config --help");
+    expect(code).toBe(0);
+    expect(out).toContain("Usage  ngrokd config <command> [flags]");
+    expect(out).toContain("\n  check ");
+  });
+
+  test.each(["--version", "-v"])("ngrokd %s prints one line", async (flag) => {
+    expect(await run(flag)).toEqual({ code: 0, out: `ngrokd ${version}\n`, err: "" });
+  });
+});
+
+test("every error code has an exit code of its kind, faults of ours too", () => {
+  const codes = Object.fromEntries(
+    errorCodes.map((code) => [code, exitCodeOf(new NgrokdError(code, "no"))]).filter(([, exit]) => exit !== 1),
+  );
+  expect(codes).toEqual({ usage: 2, config: 2, "not-running": 4, permission: 5, "already-running": 6 });
+  expect(exitCodeOf(new TypeError("x"))).toBe(1);
+});
+
+describe("a client of the daemon", () => {
+  test("is told where none runs, as text and as JSON, with an exit code of its own", async () => {
+    for (const line of ["status", "list", "health", "refresh"]) {
+      expect(await run(`${line} --socket /nowhere/s`)).toEqual({
+        code: 4,
+        out: "",
+        err: 'error: No daemon answers on the control socket "/nowhere/s"\nhint:  start it with `ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET\n',
+      });
+    }
+    expect(JSON.parse((await run("status --json --socket /nowhere/s")).out)).toMatchObject({ error: { code: "not-running" } });
+  });
+
+  test("finds the socket by flag, and by NGROKD_SOCKET", async () => {
+    await using daemon = await daemonThat({ health: { healthy: true, ready: true, reason: "", address: "http://127.0.0.1:8081/" } });
+    const text = "Healthy:        yes\nReady:          yes\nHealth server:  http://127.0.0.1:8081/\n";
+    expect(await run(`health --socket ${daemon.path}`)).toEqual({ code: 0, out: text, err: "" });
+    expect(await run("health", { NGROKD_SOCKET: daemon.path })).toEqual({ code: 0, out: text, err: "" });
+  });
+
+  test.each([
+    [{ healthy: true, ready: false, reason: "no key" }, "Healthy:        yes\nReady:          no: no key\n"],
+    [{ healthy: false, ready: true, reason: "" }, "Healthy:        no\nReady:          yes\n"],
+  ])("health is an exit code too: %j", async (report, text) => {
+    await using daemon = await daemonThat({ health: { ...report, address: "not listening" } });
+    const { code, out } = await run(`health --socket ${daemon.path}`);
+    expect([code, out]).toEqual([1, `${text}Health server:  not listening\n`]);
+    expect(await run(`health --json --socket ${daemon.path}`)).toMatchObject({ code: 1, err: "" });
+  });
+
+  test("status and list print JSON as the daemon sent it", async () => {
+    await using daemon = await daemonThat({ status: status(), list: [item("a")] });
+    expect(JSON.parse((await run(`status --json --socket ${daemon.path}`)).out)).toEqual(status());
+    expect(JSON.parse((await run(`list --json --socket ${daemon.path}`)).out)).toEqual([item("a")]);
+  });
+
+  test("list says why it is empty, and warns on stderr where the ingress is not verified", async () => {
+    await using daemon = await daemonThat({ status: status({ reason: "no key", hint: "set one", insecure_skip_verify: true }), list: [] });
+    expect(await run(`list --socket ${daemon.path}`)).toEqual({
+      code: 0,
+      out: "No endpoints. The daemon is not serving: no key\nset one\n",
+      err: "warning: the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic\n",
+    });
+  });
+
+  test("refresh tells the result, and fails as the poll did", async () => {
+    const good = { ok: true, reason: "", hint: "", took_ms: 12, endpoint_count: 1 };
+    await using daemon = await daemonThat({ refresh: good });
+    expect(await run(`refresh --socket ${daemon.path}`)).toEqual({ code: 0, out: "Polled ngrok in 12 ms: 1 endpoint.\n", err: "" });
+    const bad = { ...good, ok: false, reason: "no route", hint: "wait" };
+    await using unlucky = await daemonThat({ refresh: bad });
+    expect(await run(`refresh --socket ${unlucky.path}`)).toEqual({
+      code: 1,
+      out: "",
+      err: "error: The poll failed: no route\nhint:  wait\n",
+    });
+    const json = await run(`refresh --json --socket ${unlucky.path}`);
+    expect([json.code, JSON.parse(json.out)]).toEqual([1, bad]);
+  });
+
+  test("passes on what the daemon says, with code and hint", async () => {
+    await using daemon = await daemonThat({});
+    expect(await run(`status --socket ${daemon.path}`)).toEqual({ code: 5, out: "", err: "error: not for you\nhint:  ask root\n" });
+  });
+
+  test("does not understand the Go program's status, and shows why with --debug", async () => {
+    await using daemon = await daemonThat({ status: { registered: true, operator_id: 7 } });
+    const { code, out, err } = await run(`status --debug --socket ${daemon.path}`);
+    expect([code, out]).toEqual([1, ""]);
+    expect(err).toStartWith('error: Cannot understand the daemon\'s answer to "status"\nhint:  it seems to be of another version');
+    expect(err).toContain("operator_id");
+  });
+});
+
+/** Runs a command line, its words split at spaces; what a pipe would see. */
+async function run(line: string, env: Io["env"] = {}) {
+  const argv = line.split(" ").filter((word) => word !== "");
+  const out = sink();
+  const err = sink();
+  const say = createSay({ json: argv.includes("--json"), debug: argv.includes("--debug"), out, err, env });
+  const signal = new AbortController().signal;
+  const code = await runCli(argv, { net, say, env, stop: signal, hurry: signal });
+  return { code, out: out.text, err: err.text };
+}
+
+/** A daemon that knows these replies, and refuses everything else. */
+async function daemonThat(replies: Record<string, unknown>) {
+  const folder = await temporaryFolder();
+  const path = join(folder.path, "s");
+  const server = await startControlServer({
+    net,
+    path,
+    group: "",
+    log: silentLog,
+    async handle({ command }) {
+      if (!Object.hasOwn(replies, command)) throw new NgrokdError("permission", "not for you", { hint: "ask root" });
+      return replies[command];
+    },
+  });
+  return {
+    path,
+    async [Symbol.asyncDispose]() {
+      await server.close();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function leaves(tree: Tree, path: string[] = []): string[] {
+  return Object.entries(tree).flatMap(([word, { of }]) =>
+    typeof of === "function" ? [[...path, word].join(" ")] : leaves(of, [...path, word]),
+  );
+}
+
+const widest = (text: string): number => Math.max(...text.split("\n").map((line) => line.length));

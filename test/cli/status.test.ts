@@ -1,0 +1,130 @@
+import { describe, expect, test } from "bun:test";
+import { listText } from "../../src/cli/list.ts";
+import { statusText } from "../../src/cli/status.ts";
+import type { ListItem, Status } from "../../src/control/protocol.ts";
+import { item, marked, plain, status } from "./support.ts";
+
+const now = new Date("2026-01-02T04:00:00.000Z");
+
+describe("the text of ngrokd status", () => {
+  test("is ten lines that fit into 80 columns where all is well", () => {
+    expect(statusText(status(), plain, now)).toBe(
+      `
+State:          serving
+Registration:   registered as k8sop_1
+Certificate:    valid for 61 days, until 2026-03-04
+Ingress:        ingress.test:443
+Last poll:      ok, 12 s ago, took 12 ms
+Endpoints:      2 listening
+Connections:    1 open, 7 in all
+Daemon:         ngrokd 1.2.3, pid 42, up 1 d 2 h
+Configuration:  /etc/ngrokd/config.yml
+Hosts file:     /etc/hosts`.slice(1),
+    );
+  });
+
+  test("puts warnings and the hint below", () => {
+    const text = statusText(
+      status({ phase: "degraded", reason: "no route", hint: "wait", warnings: ["mind this", "and that"] }),
+      plain,
+      now,
+    );
+    expect(text.split("\n")[0]).toBe("State:          degraded: no route");
+    expect(text.split("\n").slice(10)).toEqual(["", "warning: mind this", "warning: and that", "hint: wait"]);
+  });
+
+  test.each([
+    ["State", { phase: "serving" }, "+serving+"],
+    ["State", { phase: "starting" }, "~starting~"],
+    ["State", { phase: "stopping" }, "~stopping~"],
+    ["State", { phase: "degraded", reason: "no" }, "!degraded!: no"],
+    ["Registration", { registration: "waiting-for-key" }, "~waiting for an API key~"],
+    ["Registration", { registration: "registering" }, "registering with ngrok"],
+    ["Registration", { registration: "failed" }, "!failed!"],
+    ["Certificate", { certificate: null }, "none yet"],
+    ["Certificate", certificate(1.5), "valid for 1 d 12 h, until 2026-03-04"],
+    ["Certificate", certificate(2), "valid for 2 days, until 2026-03-04"],
+    ["Certificate", certificate(0), "valid for 0 ms, until 2026-03-04"],
+    ["Certificate", certificate(-0.01), "!expired on 2026-03-04!"],
+    ["Ingress", { insecure_skip_verify: true }, "ingress.test:443  !NOT VERIFIED!"],
+    ["Last poll", { last_poll: null }, "none yet"],
+    ["Last poll", { last_poll: { time: now.toISOString(), ok: false, took_ms: 1, reason: "no route" } }, "!failed! 0 ms ago: no route"],
+    ["Endpoints", { endpoints: { listening: 0, failed: 0, unsupported: 0, draining: 0 } }, "0 listening"],
+    [
+      "Endpoints",
+      { endpoints: { listening: 1, failed: 2, unsupported: 3, draining: 4 } },
+      "1 listening, !2 failed!, ~3 not supported~, 4 draining",
+    ],
+  ] as [string, Partial<Status>, string][])("says of %s %j: %s", (name, more, said) => {
+    const line = statusText(status(more), marked, now)
+      .split("\n")
+      .find((one) => one.startsWith(`.${name}:`));
+    expect(line?.replace(/^\..*?\. /, "")).toBe(said);
+  });
+});
+
+describe("the text of ngrokd list", () => {
+  test("has one line an endpoint, and below it what there is to say", () => {
+    const items = [
+      item("hello", { connections: { active: 2, total: 31, errors: 0, refused: 0, last_error: "" } }),
+      item("db", {
+        url: "tcp://db.demo:5432",
+        port: 5432,
+        ip: "127.0.0.3",
+        state: "failed",
+        reason: "another program listens on 127.0.0.3:5432 (or on port 5432 of all addresses)",
+      }),
+      item("wild", {
+        url: "https://*.example.com",
+        ip: "",
+        port: 0,
+        state: "unsupported",
+        reason: "wildcard endpoints are not supported yet",
+      }),
+      item("old", {
+        state: "draining",
+        warning: "mind this",
+        connections: { active: 1, total: 9, errors: 2, refused: 1, last_error: "offline" },
+      }),
+    ];
+    const text = listText(items, plain, 80);
+    expect(text).toBe(
+      `
+URL                    ADDRESS         STATE        CONNECTIONS
+http://hello.demo      127.0.0.2:80    listening    2 open, 31 total
+tcp://db.demo:5432     127.0.0.3:5432  failed       0 open, 0 total
+    another program listens on 127.0.0.3:5432 (or on port 5432 of all
+    addresses)
+https://*.example.com  -               unsupported  -
+    wildcard endpoints are not supported yet
+http://old.demo        127.0.0.2:80    draining     1 open, 9 total, 3 failed
+    mind this
+    the latest connection failed: offline`.slice(1),
+    );
+    expect(Math.max(...text.split("\n").map(({ length }) => length))).toBeLessThanOrEqual(80);
+  });
+
+  test("breaks long remarks at words, and keeps every word", () => {
+    const reason = `${"several words of explanation ".repeat(12)}${"x".repeat(120)} end`;
+    const [, , ...lines] = listText([item("a", { state: "failed", reason })], plain, 80).split("\n");
+    expect(lines.map((line) => line.trim()).join(" ")).toBe(reason);
+    expect(lines.filter((line) => line.length > 80 && !line.includes("xxx"))).toEqual([]);
+    expect(lines.every((line) => line.startsWith("    "))).toBe(true);
+  });
+
+  test("shows a URL from outside harmlessly, and the colours of the states", () => {
+    const evil = listText([item("a", { url: "http://a\n\x1b[2J.demo", ip: "", state: "unsupported" })], plain, 80);
+    expect(evil.split("\n")[1]).toStartWith('"http://a\\n\\u001b[2J.demo"  -');
+    const states = ["listening", "failed", "unsupported", "draining"] as const;
+    const lines = listText(
+      states.map((state): ListItem => item("a", { state })),
+      marked,
+      80,
+    ).split("\n");
+    expect(lines.slice(1).map((line) => line.split(/ {2,}/)[2])).toEqual(["+listening+", "!failed!", "~unsupported~", "~draining~"]);
+  });
+});
+
+function certificate(days_left: number): Partial<Status> {
+  return { certificate: { not_after: "2026-03-04T05:06:07.000Z", days_left, fingerprint: "" } };
+}

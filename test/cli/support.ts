@@ -1,0 +1,76 @@
+import type { Output, Paint } from "../../src/cli/say.ts";
+import type { ListItem, Status } from "../../src/control/protocol.ts";
+
+/** Paint that can be read in a test. */
+export const marked: Paint = {
+  bold: (text) => `*${text}*`,
+  dim: (text) => `.${text}.`,
+  good: (text) => `+${text}+`,
+  bad: (text) => `!${text}!`,
+  careful: (text) => `~${text}~`,
+  name: (text) => `<${text}>`,
+};
+const same = (text: string): string => text;
+export const plain: Paint = { bold: same, dim: same, good: same, bad: same, careful: same, name: same };
+
+/** An output that keeps what was written. */
+export function sink(terminal: Partial<Output> = {}): Output & { text: string } {
+  return {
+    text: "",
+    isTerminal: false,
+    columns: undefined,
+    write(text) {
+      this.text += text;
+    },
+    ...terminal,
+  };
+}
+
+export function item(name: string, more: Partial<ListItem> = {}): ListItem {
+  return {
+    id: `ep_${name}`,
+    hostname: `${name}.demo`,
+    ip: "127.0.0.2",
+    port: 80,
+    url: `http://${name}.demo`,
+    local_listener: true,
+    network_port: 0,
+    listen_interface: "virtual",
+    proto: "http",
+    ids: [`ep_${name}`],
+    state: "listening",
+    reason: "",
+    warning: "",
+    connections: { active: 0, total: 0, errors: 0, refused: 0, last_error: "" },
+    bytes: { up: 0, down: 0 },
+    last_activity: "",
+    ...more,
+  };
+}
+
+export function status(more: Partial<Status> = {}): Status {
+  return {
+    registered: true,
+    operator_id: "k8sop_1",
+    endpoint_count: 2,
+    ingress_endpoint: "ingress.test:443",
+    version: "1.2.3",
+    pid: 42,
+    runtime: "bun",
+    phase: "serving",
+    reason: "",
+    hint: "",
+    registration: "registered",
+    start_time: "2026-01-02T03:04:05.000Z",
+    uptime_seconds: 93_784.5,
+    certificate: { not_after: "2026-03-04T05:06:07.000Z", days_left: 61.08, fingerprint: "AB:CD" },
+    last_poll: { time: "2026-01-02T03:59:48.000Z", ok: true, took_ms: 12, reason: "" },
+    endpoints: { listening: 2, failed: 0, unsupported: 0, draining: 0 },
+    connections: { active: 1, total: 7 },
+    config_path: "/etc/ngrokd/config.yml",
+    hosts_path: "/etc/hosts",
+    insecure_skip_verify: false,
+    warnings: [],
+    ...more,
+  };
+}

@@ -1,0 +1,48 @@
+import { expect, test } from "bun:test";
+import { configFor, startCloud } from "../support/cloud.ts";
+import { binary, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
+import { freshMachine, stories, until } from "../support/story.ts";
+import { onTerminal } from "../support/terminal.ts";
+
+stories("the log", () => {
+  test("is one JSON object a line where nobody watches, without the key even at debug level", async () => {
+    const cloud = await startCloud();
+    writeConfig(configFor(cloud));
+    const daemon = await serve({ args: "--debug" });
+    await until("it has registered", async () => (await daemon.status()).registered);
+    await ngrokd("set-api-key -", { stdin: cloud.apiKey });
+    await daemon.stop();
+    const lines = daemon.log().trimEnd().split("\n");
+    expect(lines.length).toBeGreaterThan(3);
+    for (const line of lines)
+      expect(JSON.parse(line)).toMatchObject({ time: expect.any(String), level: expect.any(String), message: expect.any(String) });
+    expect(lines.join()).not.toContain(cloud.apiKey);
+  });
+
+  test("is text with `server.log_format: text`, and says nothing of polls that change nothing", async () => {
+    freshMachine();
+    const cloud = await startCloud();
+    writeConfig(configFor(cloud, { server: { log_format: "text" } }));
+    const daemon = await serve();
+    await until("it serves", async () => (await daemon.status()).phase === "serving");
+    for (let i = 0; i < 5; i += 1) await daemon.refresh();
+    await daemon.stop();
+    const [operator] = await cloud.operators();
+    expect(daemon.log().replaceAll(/^\d\d:\d\d:\d\d /gm, "")).toBe(
+      [
+        "info  ngrokd is up; control socket /var/run/ngrokd.sock",
+        `info  Registered with ngrok as the operator ${operator?.id}`,
+        "info  Stopping",
+        "info  Stopped",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  test("is coloured text on a terminal, where Ctrl-C ends the daemon", async () => {
+    const { text, code } = await onTerminal([binary(), "serve"], { type: ["ngrokd is up", "\u0003"] });
+    expect(code).toBe(0);
+    expect(text).toContain("\u001b[");
+    expect(text).toContain("Stopped");
+  });
+});
