@@ -71,6 +71,9 @@ dist/ngrokd: $(sources)
 # --- The release ------------------------------------------------------------------------------------------------------------------
 # For a foreign system Bun fetches its own runtime, same version, from the package registry and keeps it. tar.gz for Windows too:
 # its tar reads it. Times, owners and order are fixed, so that equal binaries give equal archives; both GNU tar and bsdtar can do it.
+# Bun 1.4.5 leaves the signature of its own bare runtime in darwin-x64 binaries, and macOS kills what is signed wrongly; unsigned is fine.
+unsign := const fs = require("node:fs"), [file] = process.argv.slice(1), { buffer } = new Uint8Array(fs.readFileSync(file)); \
+	fs.writeFileSync(file, Buffer.from(require("macho-unsign").unsign(buffer) ?? buffer))
 exe = $(if $(findstring windows,$*),ngrokd.exe,ngrokd)
 built_at := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d%H%M.%S 2>/dev/null || echo 200001010000)
 tar_owner := $(if $(findstring GNU,$(shell tar --version)),--owner=0 --group=0,--uid 0 --gid 0) --numeric-owner
@@ -79,6 +82,7 @@ sha256 := $(shell command -v sha256sum || echo shasum -a 256)
 $(archives): dist/ngrokd-$(version)-%.tar.gz: $(sources) LICENSE README.md
 	@rm -rf dist/$* && mkdir -p dist/$*
 	$(compile) --target=bun-$* --outfile dist/$*/$(exe)
+	@$(if $(filter darwin-x64,$*),node -e '$(unsign)' dist/$*/$(exe))
 	@cp LICENSE README.md dist/$*/
 	@cd dist/$* && chmod 0755 $(exe) && chmod 0644 LICENSE README.md && TZ=UTC touch -t $(built_at) $(exe) LICENSE README.md
 	@cd dist/$* && tar --format=ustar $(tar_owner) -cf ngrokd.tar $(exe) LICENSE README.md && gzip -n -6 ngrokd.tar

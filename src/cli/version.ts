@@ -1,4 +1,4 @@
-import { version } from "../version.ts";
+import { commit, version } from "../version.ts";
 import { command } from "./command.ts";
 
 export default command({
@@ -7,7 +7,8 @@ export default command({
   examples: ["ngrokd version", "ngrokd version --json"],
   async run(_args, { net, say }) {
     const { platform, arch } = process;
-    say.result({ version, runtime: net.runtime, platform, arch }, `ngrokd ${version} (${platform}; ${arch}; ${net.runtime})`);
+    const build = commit === "" ? "" : `; ${commit}`;
+    say.result({ version, commit, runtime: net.runtime, platform, arch }, `ngrokd ${version} (${platform}; ${arch}; ${net.runtime}${build})`);
     return undefined;
   },
 });

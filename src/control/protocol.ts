@@ -28,6 +28,13 @@ export const deadlinesMs = { request: 5000, reply: 30_000 } as const;
 const endpointState = z.enum(["listening", "failed", "unsupported", "draining"]);
 export type EndpointStateName = z.infer<typeof endpointState>;
 
+/** Durations in milliseconds, estimated from buckets; null while nothing was measured. */
+const latencySchema = z.nullable(z.object({ count: z.number(), p50: z.number(), p90: z.number(), p99: z.number() }));
+export type Latency = z.infer<typeof latencySchema>;
+
+const bytesSchema = z.object({ up: z.number(), down: z.number() });
+const countsSchema = z.record(z.string(), z.number());
+
 export const listItemSchema = z.object({
   id: z.string(),
   hostname: z.string(),
@@ -45,8 +52,20 @@ export const listItemSchema = z.object({
   reason: z.string(),
   /** What deserves attention although the endpoint works, such as a hosts line of the user's own that comes first. */
   warning: z.string(),
-  connections: z.object({ active: z.number(), total: z.number(), errors: z.number(), refused: z.number(), last_error: z.string() }),
-  bytes: z.object({ up: z.number(), down: z.number() }),
+  connections: z.object({
+    active: z.number(),
+    total: z.number(),
+    errors: z.number(),
+    refused: z.number(),
+    last_error: z.string(),
+    /** dial, tls, header, timeout, reset, limit; src/forward/meter.ts says what they are. */
+    errors_by_kind: countsSchema,
+    /** By ngrok's error code. */
+    refused_by_code: countsSchema,
+  }),
+  bytes: bytesSchema,
+  /** From accept to the ingress's yes, and from there (or from the client's first byte) to the endpoint's first byte. */
+  latency_ms: z.object({ upgrade: latencySchema, first_byte: latencySchema }),
   /** RFC 3339, or empty. */
   last_activity: z.string(),
 });
@@ -73,7 +92,25 @@ export const statusSchema = z.object({
   certificate: z.nullable(z.object({ not_after: z.string(), days_left: z.number(), fingerprint: z.string() })),
   last_poll: z.nullable(z.object({ time: z.string(), ok: z.boolean(), took_ms: z.number(), reason: z.string() })),
   endpoints: z.object({ listening: z.number(), failed: z.number(), unsupported: z.number(), draining: z.number() }),
-  connections: z.object({ active: z.number(), total: z.number() }),
+  connections: z.object({
+    active: z.number(),
+    total: z.number(),
+    errors: z.number(),
+    refused: z.number(),
+    errors_by_kind: countsSchema,
+    /** How many there may be at once; null where there is no limit. */
+    limit: z.nullable(z.number()),
+  }),
+  bytes: bytesSchema,
+  /** Connections to the ingress that were made ready in advance, and how those that came have fared with them. */
+  pool: z.object({
+    ready: z.number(),
+    hits: z.number(),
+    misses: z.number(),
+    retries: z.number(),
+    dials: z.number(),
+    idle_limit_seconds: z.number(),
+  }),
   config_path: z.string(),
   hosts_path: z.string(),
   insecure_skip_verify: z.boolean(),

@@ -1,4 +1,5 @@
-import { link, mkdir, readdir, rename, rmdir, unlink } from "node:fs/promises";
+import { mkdirSync } from "node:fs";
+import { link, readdir, rename, rmdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errnoOf } from "../files/atomic.ts";
@@ -27,7 +28,8 @@ export interface TurnOptions {
 export async function inTurn<T>({ net, path, socket, name }: TurnOptions, work: () => Promise<T>): Promise<T> {
   const turn = `${path}.turn`;
   const ours = `${socket}.turn`;
-  await mkdir(ours, { mode: 0o700 });
+  // At once and not in a thread: the umask is the whole process's, and a unix listener that opens meanwhile narrows it for a moment.
+  mkdirSync(ours, { mode: 0o700 });
   try {
     await link(socket, join(ours, name));
     const deadline = Date.now() + patienceMs;

@@ -21,14 +21,16 @@ import type { Assignment } from "../names/allocate.ts";
 import { forbiddenName } from "../names/forbidden.ts";
 import { updateHostsFile } from "../names/hosts-file.ts";
 import { loadAssignment, saveAssignment } from "../names/store.ts";
-import { connectionRoom } from "../net/descriptors.ts";
+import { connectionRoom, descriptorLimit, turnedAway } from "../net/descriptors.ts";
 import type { Net } from "../net/types.ts";
 import { startHealthServer } from "../observe/health.ts";
 import type { DaemonLog } from "../observe/log.ts";
+import { processFamilies } from "../observe/process.ts";
 import { userAgent, version } from "../version.ts";
 import { tryAndSaveApiKey } from "./api-key.ts";
 import { createListeners } from "./listeners.ts";
 import { type Loop, startLoop } from "./loop.ts";
+import { metricFamilies } from "./metrics.ts";
 import { createPass, noIdentity, type PassResult, passEnd } from "./pass.ts";
 import { drainingStates, reconcile } from "./reconcile.ts";
 import { healthReply, healthStatus, listReply, statusReply } from "./replies.ts";
@@ -195,6 +197,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return { min: listeners.present.size === 0 ? 0 : Math.min(min, max), max, idleTimeoutMs: seconds * 1000 };
   }
 
+  /** What status and metrics tell beside the state. */
+  function facts() {
+    const { inAll, byDescriptors } = connectionLimits();
+    return { runtime: net.runtime, ingress: ingress.stats, limit: Math.min(inAll, byDescriptors), turnedAway: turnedAway() };
+  }
+
   /** System roots, ngrok's folder, and the configured CA. */
   async function readTrust(): Promise<Trust> {
     const { ingress_ca: extra } = config.server;
@@ -244,6 +252,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
             return { ok: ready, reason };
           },
           status: () => healthStatus(current(), live()),
+          metrics: async () => [
+            ...metricFamilies({ ...facts(), state: current(), live: live() }),
+            ...(await processFamilies(descriptorLimit())),
+          ],
         },
       );
     } catch (error) {
@@ -323,7 +335,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   async function handle({ command, args }: Request): Promise<unknown> {
     switch (command) {
       case "status":
-        return statusReply(current(), { loaded, runtime: net.runtime });
+        return statusReply(current(), { loaded, ...facts() });
       case "list":
         return listReply(current());
       case "health":

@@ -1,6 +1,8 @@
 import type { Loaded } from "../config/load.ts";
-import type { HealthReport, ListItem, Status } from "../control/protocol.ts";
-import type { Meter } from "../forward/meter.ts";
+import type { HealthReport, Latency, ListItem, Status } from "../control/protocol.ts";
+import { countOf, type Histogram, quantile } from "../forward/histogram.ts";
+import { type ErrorKind, errorKinds, type Meter } from "../forward/meter.ts";
+import type { IngressStats } from "../ingress/ingress.ts";
 import { version } from "../version.ts";
 import { type EndpointState, readiness, type State } from "./state.ts";
 
@@ -12,9 +14,18 @@ export interface Liveness {
 
 const dayMs = 86_400_000;
 
+export interface StatusFacts {
+  readonly loaded: Loaded;
+  readonly runtime: string;
+  readonly ingress: IngressStats;
+  /** How many connections there may be at once; Infinity where there is no limit. */
+  readonly limit: number;
+  readonly now?: Date;
+}
+
 /** Pure: the reply to `status`. */
-export function statusReply(state: State, facts: { loaded: Loaded; runtime: string; now?: Date }): Status {
-  const { loaded, runtime, now = new Date() } = facts;
+export function statusReply(state: State, facts: StatusFacts): Status {
+  const { loaded, runtime, ingress, limit, now = new Date() } = facts;
   const { registration, lastPass, endpoints } = state;
   const count = (name: EndpointState["state"]): number => endpoints.filter((endpoint) => endpoint.state === name).length;
   // What drains and what has come back since count in one meter.
@@ -40,7 +51,23 @@ export function statusReply(state: State, facts: { loaded: Loaded; runtime: stri
         ? null
         : { time: lastPass.at.toISOString(), ok: lastPass.ok, took_ms: lastPass.tookMs, reason: lastPass.reason },
     endpoints: { listening: count("listening"), failed: count("failed"), unsupported: count("unsupported"), draining: count("draining") },
-    connections: { active: sum(({ active }) => active), total: sum(({ total }) => total) },
+    connections: {
+      active: sum(({ active }) => active),
+      total: sum(({ total }) => total),
+      errors: sum(({ errors }) => errors),
+      refused: sum(({ refused }) => refused),
+      errors_by_kind: Object.fromEntries(errorKinds.map((kind) => [kind, sum(({ errorsBy }) => errorsBy[kind])])),
+      limit: limit === Number.POSITIVE_INFINITY ? null : limit,
+    },
+    bytes: { up: sum(({ bytesUp }) => bytesUp), down: sum(({ bytesDown }) => bytesDown) },
+    pool: {
+      ready: ingress.ready,
+      hits: ingress.hits,
+      misses: ingress.misses,
+      retries: ingress.retries,
+      dials: ingress.dials,
+      idle_limit_seconds: seconds(ingress.patienceMs),
+    },
     config_path: loaded.path,
     hosts_path: loaded.hostsPath,
     insecure_skip_verify: loaded.config.server.insecure_skip_verify,
@@ -64,8 +91,16 @@ export function listReply(state: State): ListItem[] {
     state,
     reason,
     warning,
-    connections: { active: meter.active, total: meter.total, errors: meter.errors, refused: meter.refused, last_error: meter.lastError },
+    connections: {
+      active: meter.active,
+      total: meter.total,
+      errors: meter.errors,
+      refused: meter.refused,
+      last_error: meter.lastError,
+      ...causes(meter),
+    },
     bytes: { up: meter.bytesUp, down: meter.bytesDown },
+    latency_ms: { upgrade: latency(meter.upgrade), first_byte: latency(meter.firstByte) },
     last_activity: time(meter.lastActivity),
   }));
 }
@@ -106,7 +141,24 @@ function endpointHealth({ url, host, ip, port, state, reason, meter }: EndpointS
     errors: meter.errors + meter.refused,
     state,
     reason: reason === "" ? meter.lastError : reason,
+    ...causes(meter),
+    bytes: { up: meter.bytesUp, down: meter.bytesDown },
+    latency_ms: { upgrade: latency(meter.upgrade), first_byte: latency(meter.firstByte) },
   };
+}
+
+const causes = ({
+  errorsBy,
+  refusedBy,
+}: Meter): { errors_by_kind: Record<ErrorKind, number>; refused_by_code: Record<string, number> } => ({
+  errors_by_kind: { ...errorsBy },
+  refused_by_code: { ...refusedBy },
+});
+
+function latency(histogram: Histogram): Latency {
+  const ms = (q: number): number => Math.round((quantile(histogram, q) ?? 0) * 10_000) / 10;
+  const count = countOf(histogram);
+  return count === 0 ? null : { count, p50: ms(0.5), p90: ms(0.9), p99: ms(0.99) };
 }
 
 function certificateReply({ notAfter, fingerprint256 }: { notAfter: Date; fingerprint256: string }, now: Date): Status["certificate"] {

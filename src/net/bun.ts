@@ -11,7 +11,7 @@ import { coded, dialFailed, listenFailed, tlsFailed } from "./errors.ts";
 import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle } from "./limits.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
-import type { Address, Conn, Listener, Net, PeerCertificate, TlsClientOptions, TlsServerOptions, TlsSessions } from "./types.ts";
+import type { Address, Listener, Net, PeerCertificate, TlsClientOptions, TlsServerOptions, TlsSessions } from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
 
 export const bunNet: Net = {

@@ -127,9 +127,11 @@ function race<C>(
   const lost = (stop: AbortController, error: unknown): void => {
     if (!running.delete(stop)) return;
     const last = queue.length === 0 && running.size === 0;
-    if (stop !== winner && isNgrokdError(error, "network") && !last) return start();
-    finish();
-    reject(error);
+    if (stop !== winner && isNgrokdError(error, "network") && !last) start();
+    else {
+      finish();
+      reject(error);
+    }
   };
   const finish = (except?: AbortController, reason?: unknown): void => {
     cancelNext();

@@ -1,6 +1,8 @@
+import { setImmediate } from "node:timers/promises";
 import { Hono } from "hono";
 import { serve } from "srvx";
 import { fileError } from "../files/atomic.ts";
+import { contentType, exposition, type Family } from "./exposition.ts";
 
 /** What the health server asks of the daemon; each is called for every request. */
 export interface HealthSource {
@@ -9,6 +11,8 @@ export interface HealthSource {
   ready(): { ok: boolean; reason: string };
   /** The body of /status; protocol.md section 5, and more. */
   status(): unknown;
+  /** What /metrics tells, in Prometheus's text format. */
+  metrics(): Promise<readonly Family[]>;
 }
 
 /** The HTTP server of protocol.md section 5. Rejects where the address cannot be had. */
@@ -44,6 +48,20 @@ function healthApp(source: HealthSource): Hono {
   for (const path of ["/health", "/healthz"]) app.get(path, answer("ok", source.live));
   for (const path of ["/ready", "/readyz"]) app.get(path, answer("ready", source.ready));
   app.get("/status", (context) => context.json(source.status() as object));
-  app.notFound((context) => context.text("not found; try /healthz, /readyz or /status\n", 404));
+  app.get("/metrics", async () => new Response(streamed(exposition(await source.metrics())), { headers: { "content-type": contentType } }));
+  app.notFound((context) => context.text("not found; try /healthz, /readyz, /status or /metrics\n", 404));
   return app;
+}
+
+/** One piece at a time, when the reader wants it and after whatever else there is to do. */
+function streamed(pieces: Iterator<string>): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder();
+  return new ReadableStream({
+    async pull(controller) {
+      await setImmediate();
+      const next = pieces.next();
+      if (next.done) controller.close();
+      else controller.enqueue(encoder.encode(next.value));
+    },
+  });
 }

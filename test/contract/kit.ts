@@ -40,6 +40,9 @@ export async function createWorld(net: Net): Promise<World & { end(): void }> {
 /** The Node.js process of peers/peer.mjs; the verbs are described there. */
 export interface Peer {
   listen(options?: { host?: string; path?: string; tls?: object; greeting?: string }): Promise<{ server: number; port: number }>;
+  proxy(options: ProxyOptions): Promise<{ proxy: number; port: number }>;
+  asked(proxy: number): Promise<{ target: string; login: string | null }[]>;
+  clients(proxy: number): Promise<number>;
   accept(server: number): Promise<number>;
   handshakes(server: number): Promise<{ secured: number; failures: string[] }>;
   connect(options: { host?: string; port?: number; path?: string; tls?: object }): Promise<number>;
@@ -52,6 +55,15 @@ export interface Peer {
   taken(socket: number): Promise<number>;
   ended(socket: number): Promise<string>;
   peerName(socket: number): Promise<string | null>;
+}
+
+/** Described in peers/proxy.mjs. */
+export interface ProxyOptions {
+  readonly kind: "http" | "socks5";
+  readonly names?: Readonly<Record<string, string>>;
+  readonly login?: string;
+  readonly mode?: "hang" | "close" | "503" | "drip" | "flood" | "joined";
+  readonly extra?: string;
 }
 
 export interface Received {
@@ -83,6 +95,9 @@ function startPeer(): Peer & { stop(): void } {
     });
   return {
     listen: (options = {}) => call("listen", options),
+    proxy: (options) => call("proxy", options),
+    asked: (proxy) => call("asked", { proxy }),
+    clients: (proxy) => call("clients", { proxy }),
     accept: (server) => call("accept", { server }),
     handshakes: (server) => call("handshakes", { server }),
     connect: (options) => call("connect", options),

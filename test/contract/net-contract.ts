@@ -2,10 +2,11 @@
 import { aborts } from "./cases/aborts.ts";
 import { dials } from "./cases/dials.ts";
 import { listeners } from "./cases/listeners.ts";
+import { proxies } from "./cases/proxies.ts";
 import { streams } from "./cases/streams.ts";
 import { tls } from "./cases/tls.ts";
 import type { Case } from "./kit.ts";
 
 export { type Case, createWorld, type World } from "./kit.ts";
 
-export const netContract: readonly Case[] = [...streams, ...aborts, ...dials, ...listeners, ...tls];
+export const netContract: readonly Case[] = [...streams, ...aborts, ...dials, ...listeners, ...tls, ...proxies];

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { registered } from "../support/cloud.ts";
 import { binary, ngrokd, run, start } from "../support/ngrokd.ts";
 import { foreignHosts, stories, until } from "../support/story.ts";
-import { dial, echo } from "../support/tcp.ts";
+import { dial, echo, upstream } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 stories("the same daemon under Deno", () => {
@@ -12,9 +12,14 @@ stories("the same daemon under Deno", () => {
     expect((await daemon.status()).runtime).toBe("deno");
     await cloud.add("http://hello.demo", page("hello").address);
     await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+    await cloud.add("tcp://mail.demo:2525", (await upstream((socket) => void socket.end("220 ready\r\n"))).address);
     await daemon.refresh();
-    expect((await ngrokd("list --json")).json).toHaveLength(2);
+    expect((await ngrokd("list --json")).json).toHaveLength(3);
     expect((await run(["curl", "-sS", "http://hello.demo/"])).out).toBe("hello");
+
+    const mail = await dial("mail.demo", 2525);
+    expect(await mail.rest()).toBe("220 ready\r\n");
+    mail.end();
 
     const client = await dial("echo.demo", 7000);
     const block = "0123456789abcdef".repeat(65_536);

@@ -6,9 +6,11 @@ import { createHash, randomBytes } from "node:crypto";
 import net from "node:net";
 import { createInterface } from "node:readline";
 import tls from "node:tls";
+import { startProxy } from "./proxy.mjs";
 
 const sockets = [];
 const servers = [];
+const proxies = [];
 
 const verbs = {
   /** `tls`: options of tls.createServer; `greeting`: text sent on accept. Answers the server's number and port. */
@@ -39,6 +41,22 @@ const verbs = {
   async accept({ server }) {
     const { accepted, waiting } = servers[server].state;
     return accepted.shift() ?? new Promise((resolve) => waiting.push(resolve));
+  },
+
+  /** Options of startProxy in proxy.mjs. Answers the proxy's number and port. */
+  async proxy(options) {
+    proxies.push(await startProxy(options));
+    return { proxy: proxies.length - 1, port: proxies.at(-1).port };
+  },
+
+  /** What the proxy was asked for, each as {target, login}. */
+  async asked({ proxy }) {
+    return proxies[proxy].asked;
+  },
+
+  /** How many connections of its clients a proxy has open. */
+  async clients({ proxy }) {
+    return proxies[proxy].clients.size;
   },
 
   /** How many handshakes succeeded, and the codes of those that did not. */

@@ -1,0 +1,72 @@
+/** One metric with all its time series. Names, types and units follow Prometheus's conventions. */
+export interface Family {
+  readonly name: string;
+  readonly help: string;
+  readonly type: "counter" | "gauge" | "histogram";
+  /** Asked when its turn to be written has come. */
+  readonly samples: () => Iterable<Sample>;
+}
+
+export interface Sample {
+  readonly labels?: Labels;
+  readonly value: number | Buckets;
+}
+
+export type Labels = Readonly<Record<string, string>>;
+
+export interface Buckets {
+  /** Upper bounds, rising. */
+  readonly bounds: readonly number[];
+  /** How many fell between a bound and the one before it, and in the end those above the last bound. */
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
+
+/** Of the text format that {@link exposition} writes. */
+export const contentType = "text/plain; version=0.0.4; charset=utf-8";
+
+/**
+ * Prometheus's text format, in pieces of about `pieceLength` characters: with thousands of endpoints the whole of it takes tens of
+ * milliseconds to write, and connections must not wait for that. Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+ */
+export function* exposition(families: Iterable<Family>, pieceLength = 32_768): Generator<string, void, undefined> {
+  let piece = "";
+  for (const { name, help, type, samples } of families) {
+    piece += `# HELP ${name} ${escaped(help)}\n# TYPE ${name} ${type}\n`;
+    for (const { labels, value } of samples()) {
+      const own = labels === undefined ? "" : labelText(labels);
+      piece += typeof value === "number" ? line(name, own, value) : histogramLines(name, own, value);
+      if (piece.length < pieceLength) continue;
+      yield piece;
+      piece = "";
+    }
+  }
+  if (piece !== "") yield piece;
+}
+
+function histogramLines(name: string, labels: string, { bounds, counts, sum }: Buckets): string {
+  const comma = labels === "" ? "" : ",";
+  let count = 0;
+  let text = "";
+  for (const [i, within] of counts.entries()) {
+    count += within;
+    text += line(`${name}_bucket`, `${labels}${comma}le="${number(bounds[i] ?? Number.POSITIVE_INFINITY)}"`, count);
+  }
+  return text + line(`${name}_sum`, labels, sum) + line(`${name}_count`, labels, count);
+}
+
+const line = (name: string, labels: string, value: number): string =>
+  labels === "" ? `${name} ${number(value)}\n` : `${name}{${labels}} ${number(value)}\n`;
+
+function labelText(labels: Labels): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}="${escaped(value).replaceAll('"', '\\"')}"`)
+    .join(",");
+}
+
+const escaped = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+
+function number(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return "+Inf";
+  return value === Number.NEGATIVE_INFINITY ? "-Inf" : String(value);
+}
