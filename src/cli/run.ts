@@ -100,7 +100,7 @@ function groupUsage(tree: Tree, path: readonly string[], say: Say): string {
   const width = Math.max(...Object.keys(tree).map((word) => word.length)) + 2;
   const line = (word: string, text: string) => `  ${name(word.padEnd(width))}${text}`;
   const rows = Object.entries(tree).map(([word, { description }]) => line(word, description));
-  const head = path.length === 0 ? [`ngrokd ${version}: ngrok's Kubernetes-bound endpoints on this machine, without Kubernetes`, ""] : [];
+  const head = path.length === 0 ? [`ngrokd ${version}: ngrok's Kubernetes-bound endpoints, without Kubernetes`, ""] : [];
   const flags = Object.entries(globalArgs).map(([flag, { description }]) => `  ${name(`--${flag}`.padEnd(width))}${description}`);
   const first = [
     "",

@@ -52,17 +52,11 @@ export const listItemSchema = z.object({
   reason: z.string(),
   /** What deserves attention although the endpoint works, such as a hosts line of the user's own that comes first. */
   warning: z.string(),
-  connections: z.object({
-    active: z.number(),
-    total: z.number(),
-    errors: z.number(),
-    refused: z.number(),
-    last_error: z.string(),
-    /** dial, tls, header, timeout, reset, limit; src/forward/meter.ts says what they are. */
-    errors_by_kind: countsSchema,
-    /** By ngrok's error code. */
-    refused_by_code: countsSchema,
-  }),
+  connections: z.object({ active: z.number(), total: z.number(), errors: z.number(), refused: z.number(), last_error: z.string() }),
+  /** dial, tls, header, timeout, reset, limit; src/forward/meter.ts says what they are. */
+  errors_by_kind: countsSchema,
+  /** By ngrok's error code. */
+  refused_by_code: countsSchema,
   bytes: bytesSchema,
   /** From accept to the ingress's yes, and from there (or from the client's first byte) to the endpoint's first byte. */
   latency_ms: z.object({ upgrade: latencySchema, first_byte: latencySchema }),
@@ -97,10 +91,10 @@ export const statusSchema = z.object({
     total: z.number(),
     errors: z.number(),
     refused: z.number(),
-    errors_by_kind: countsSchema,
     /** How many there may be at once; null where there is no limit. */
     limit: z.nullable(z.number()),
   }),
+  errors_by_kind: countsSchema,
   bytes: bytesSchema,
   /** Connections to the ingress that were made ready in advance, and how those that came have fared with them. */
   pool: z.object({

@@ -1,7 +1,7 @@
 import type { Loaded } from "../config/load.ts";
 import type { HealthReport, Latency, ListItem, Status } from "../control/protocol.ts";
 import { countOf, type Histogram, quantile } from "../forward/histogram.ts";
-import { type ErrorKind, errorKinds, type Meter } from "../forward/meter.ts";
+import { errorKinds, type Meter } from "../forward/meter.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
 import { version } from "../version.ts";
 import { type EndpointState, readiness, type State } from "./state.ts";
@@ -56,9 +56,9 @@ export function statusReply(state: State, facts: StatusFacts): Status {
       total: sum(({ total }) => total),
       errors: sum(({ errors }) => errors),
       refused: sum(({ refused }) => refused),
-      errors_by_kind: Object.fromEntries(errorKinds.map((kind) => [kind, sum(({ errorsBy }) => errorsBy[kind])])),
       limit: limit === Number.POSITIVE_INFINITY ? null : limit,
     },
+    errors_by_kind: Object.fromEntries(errorKinds.map((kind) => [kind, sum(({ errorsBy }) => errorsBy[kind])])),
     bytes: { up: sum(({ bytesUp }) => bytesUp), down: sum(({ bytesDown }) => bytesDown) },
     pool: {
       ready: ingress.ready,
@@ -91,16 +91,8 @@ export function listReply(state: State): ListItem[] {
     state,
     reason,
     warning,
-    connections: {
-      active: meter.active,
-      total: meter.total,
-      errors: meter.errors,
-      refused: meter.refused,
-      last_error: meter.lastError,
-      ...causes(meter),
-    },
-    bytes: { up: meter.bytesUp, down: meter.bytesDown },
-    latency_ms: { upgrade: latency(meter.upgrade), first_byte: latency(meter.firstByte) },
+    connections: { active: meter.active, total: meter.total, errors: meter.errors, refused: meter.refused, last_error: meter.lastError },
+    ...measured(meter),
     last_activity: time(meter.lastActivity),
   }));
 }
@@ -141,19 +133,20 @@ function endpointHealth({ url, host, ip, port, state, reason, meter }: EndpointS
     errors: meter.errors + meter.refused,
     state,
     reason: reason === "" ? meter.lastError : reason,
-    ...causes(meter),
-    bytes: { up: meter.bytesUp, down: meter.bytesDown },
-    latency_ms: { upgrade: latency(meter.upgrade), first_byte: latency(meter.firstByte) },
+    ...measured(meter),
   };
 }
 
-const causes = ({
-  errorsBy,
-  refusedBy,
-}: Meter): { errors_by_kind: Record<ErrorKind, number>; refused_by_code: Record<string, number> } => ({
-  errors_by_kind: { ...errorsBy },
-  refused_by_code: { ...refusedBy },
-});
+/** What `list` and /status tell of an endpoint in the same words. */
+function measured({ errorsBy, refusedBy, bytesUp, bytesDown, upgrade, firstByte }: Meter): Pick<ListItem, Measured> {
+  return {
+    errors_by_kind: { ...errorsBy },
+    refused_by_code: { ...refusedBy },
+    bytes: { up: bytesUp, down: bytesDown },
+    latency_ms: { upgrade: latency(upgrade), first_byte: latency(firstByte) },
+  };
+}
+type Measured = "errors_by_kind" | "refused_by_code" | "bytes" | "latency_ms";
 
 function latency(histogram: Histogram): Latency {
   const ms = (q: number): number => Math.round((quantile(histogram, q) ?? 0) * 10_000) / 10;

@@ -1,6 +1,6 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { NgrokdError } from "../model/error.ts";
-import { lost } from "./errors.ts";
+import { coded, lost } from "./errors.ts";
 import { lingerStep, lingerSteps } from "./limits.ts";
 import { type Address, addressText, type Conn, type PeerCertificate } from "./types.ts";
 
@@ -233,7 +233,10 @@ export class PullConn<S> implements Conn {
       this.moved = false;
       this.linger = setTimeout(() => this.lingered(step + 1), lingerStep);
     } else if (this.writer === undefined) this.verbs.release(this.socket);
-    else this.verbs.terminate(this.socket);
+    else {
+      this.fail(lost(this.remote, coded("ETIMEDOUT")));
+      this.verbs.terminate(this.socket);
+    }
   }
 }
 

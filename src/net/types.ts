@@ -15,22 +15,30 @@ export interface Conn {
   readonly peer: PeerCertificate | undefined;
   /**
    * The next bytes (never empty), or null once the peer has finished sending. Answers at once, without a promise, where bytes already
-   * wait. One read at a time. Rejects (or throws) with NgrokdError `aborted` after a reset, `tls` after a TLS alert, `cancelled` after
-   * our own close() or abort(). The array is the caller's to keep.
+   * wait. One read at a time. Rejects (or throws) with NgrokdError `aborted` after a reset (behind what had arrived before it), `tls`
+   * after a TLS alert, `cancelled` after our own close() or abort(). The array is the caller's to keep. Over TLS a FIN without
+   * close_notify counts as an end too: no runtime tells the two apart.
    */
   read(): Promise<Uint8Array | null> | Uint8Array | null;
   /**
    * Takes all of `bytes`, in order; answers a promise that settles when there is room for more, or nothing where there is room now.
-   * The array must not change before that. One write at a time. Rejects (or throws) as read() does when the connection is gone.
+   * The array must not change before that. One write at a time. Rejects (or throws) as read() does when the connection is gone, and
+   * with `cancelled` after closeWrite().
    */
   write(bytes: Uint8Array): Promise<void> | void;
   /** Our half is finished once what was written has left (FIN; with TLS also close_notify); reading goes on. Idempotent. */
   closeWrite(): void;
   /** Ends both halves: what was written still leaves, what arrives from now on is dropped. Idempotent; safe after everything. */
   close(): void;
-  /** RST at once: the other side failed and this peer must learn it. What was not yet sent is dropped. Idempotent. */
+  /**
+   * RST at once: the other side failed and this peer must learn it. What was not yet sent is dropped. Idempotent. A unix socket knows no
+   * RST: its peer sees an end.
+   */
   abort(): void;
-  /** Settles (never rejects) when the socket's descriptor has been given back, however it ended. */
+  /**
+   * Settles (never rejects) when the socket's descriptor has been given back, however it ended. Before closeWrite(), close() or abort()
+   * that can only be a failure, which one learns here also while neither reading nor writing.
+   */
   readonly closed: Promise<void>;
 }
 
@@ -52,7 +60,7 @@ export interface Listener {
 export interface TlsClientOptions {
   /** SNI, and the name that the certificate must carry. */
   readonly serverName: string;
-  /** PEM texts, each with one certificate or more; exclusive: nothing else is trusted. An intermediate counts as an anchor. */
+  /** PEM texts, each with one certificate or more; exclusive: nothing else is trusted, and an empty list trusts nobody. An intermediate counts as an anchor. */
   readonly ca: readonly string[];
   /** Our own certificate (chain) and key, PEM. */
   readonly cert?: string;
@@ -105,7 +113,7 @@ export interface Net {
   listen(address: Address, onConn: (conn: Conn) => void | Promise<void>, options?: ListenOptions): Promise<Listener>;
   /**
    * A connected (and with TLS: verified) connection, TCP_NODELAY and keepalive on. Rejects with NgrokdError `network` (refused,
-   * unreachable, name or path not found), `timeout`/`cancelled` (the signal), `permission`, or `tls`: then `details` carries `reason`
+   * unreachable, name or path not found; `details.errno` where it is known), `timeout`/`cancelled` (the signal), `permission`, or `tls`: then `details` carries `reason`
    * (OpenSSL's code, such as "UNABLE_TO_GET_ISSUER_CERT_LOCALLY") and, where the peer showed one, `certificate` (PeerCertificate).
    * What goes wrong with a proxy is `network` too; `details.proxy` then names it.
    */

@@ -302,7 +302,7 @@ const rest: Case = {
   ],
 };
 
-/** All of issue 3's table, in its order. */
+/** In the order of the page. */
 export const cases: readonly Case[] = [bulk, echo, far, steady, rate, burst, held, endpoints, rest];
 
 /** Who counts where the pool does not, and who where only the pool does. */

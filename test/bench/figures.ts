@@ -27,15 +27,14 @@ export function createFigures(): Figures {
   };
 }
 
+/** NaN where there are none. */
 export function medianOf(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length / 2;
-  return Number.isInteger(middle)
-    ? ((sorted[middle - 1] ?? Number.NaN) + (sorted[middle] ?? Number.NaN)) / 2
-    : (sorted[Math.floor(middle)] ?? Number.NaN);
+  const sorted = values.toSorted((a, b) => a - b);
+  const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
+  return low === undefined || high === undefined ? Number.NaN : (low + high) / 2;
 }
 
-/** One bar of the table of issue 3, and whether it was reached. */
+/** One bar, and whether it was reached. */
 export interface Verdict {
   readonly what: string;
   readonly must: string;

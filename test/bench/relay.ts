@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { askDaemon } from "../../src/control/client.ts";
 import { listSchema, type Status, statusSchema } from "../../src/control/protocol.ts";
+import { isNgrokdError } from "../../src/model/error.ts";
 import { bunNet } from "../../src/net/bun.ts";
 import { apiKey } from "./cloud.ts";
 import { start, until } from "./processes.ts";
@@ -60,7 +61,10 @@ export async function startRelay(folder: string, binary: string, { url, ingressP
   const ask = (command: string): Promise<unknown> => askDaemon(bunNet, socket, { command });
   const status = async (): Promise<Status> => statusSchema.parse(await ask("status"));
   await until(`ngrokd-${started} serves`, async () => {
-    const seen = await status().catch(() => undefined);
+    const seen = await status().catch((error) => {
+      if (!isNgrokdError(error, "not-running")) throw error;
+      return undefined;
+    });
     return seen?.phase === "serving" && seen.endpoints.listening === seen.endpoint_count;
   });
   const startSeconds = (performance.now() - begun) / 1000;

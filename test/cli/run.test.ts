@@ -66,7 +66,7 @@ describe("help", () => {
     const [bare, long, short] = await Promise.all(["", "--help", "-h"].map((line) => run(line)));
     expect([bare?.code, long, short]).toEqual([0, bare, bare]);
     for (const word of Object.keys(commands)) expect(bare?.out).toContain(`\n  ${word} `);
-    expect(widest(bare?.out ?? "")).toBeLessThanOrEqual(100);
+    expect(widest(bare?.out ?? "")).toBeLessThanOrEqual(80);
   });
 
   test.each(leaves(commands))("ngrokd %s --help shows usage, flags and examples, whatever else is there, without colour", async (line) => {

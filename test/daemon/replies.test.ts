@@ -12,7 +12,8 @@ import { host, ip } from "../names/support.ts";
 const started = new Date("2026-01-02T03:04:05Z");
 const now = new Date("2026-01-02T04:04:05.678Z");
 const loaded = { config: configSchema.parse({}), path: "/etc/ngrokd/config.yml", hostsPath: "/etc/hosts" } as unknown as Loaded;
-const facts = { loaded, runtime: "bun", now };
+const ingress = { hits: 8, misses: 2, retries: 1, dials: 12, ready: 3, patienceMs: 45_000 };
+const facts = { loaded, runtime: "bun", now, ingress, limit: 500 };
 
 const registered: Registration = {
   kind: "registered",
@@ -39,7 +40,10 @@ function state(more: Partial<State> = {}): State {
 
 describe("the reply to status", () => {
   test("tells everything at once, as the protocol has it", () => {
-    const busy = endpoint("a", { meter: meter({ active: 2, total: 5 }) });
+    const failures = { ...createMeter().errorsBy, dial: 1, reset: 2 };
+    const busy = endpoint("a", {
+      meter: meter({ active: 2, total: 5, errors: 3, errorsBy: failures, refused: 1, bytesUp: 10, bytesDown: 20 }),
+    });
     const reply = statusReply(
       state({ endpoints: [busy, endpoint("b", { state: "failed", reason: "no" }), unusable], warnings: ["mind this"] }),
       facts,
@@ -62,7 +66,10 @@ describe("the reply to status", () => {
       certificate: { not_after: "2026-01-12T16:04:05.678Z", days_left: 10.5, fingerprint: "AB:CD" },
       last_poll: { time: "2026-01-02T04:04:05.678Z", ok: true, took_ms: 12, reason: "" },
       endpoints: { listening: 1, failed: 1, unsupported: 1, draining: 0 },
-      connections: { active: 2, total: 5 },
+      connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
+      errors_by_kind: { dial: 1, tls: 0, header: 0, timeout: 0, reset: 2, limit: 0 },
+      bytes: { up: 10, down: 20 },
+      pool: { ready: 3, hits: 8, misses: 2, retries: 1, dials: 12, idle_limit_seconds: 45 },
       config_path: "/etc/ngrokd/config.yml",
       hosts_path: "/etc/hosts",
       insecure_skip_verify: false,
@@ -73,10 +80,12 @@ describe("the reply to status", () => {
   test("has null for what is not there yet, and no time before the start", () => {
     const reply = statusReply(state({ phase: "starting", registration: { kind: "registering" }, lastPass: undefined }), {
       ...facts,
+      limit: Number.POSITIVE_INFINITY,
       now: new Date(0),
     });
     expect(statusSchema.parse(reply)).toEqual(reply);
     expect(reply).toMatchObject({ registered: false, operator_id: "", certificate: null, last_poll: null, uptime_seconds: 0 });
+    expect(reply.connections.limit).toBeNull();
   });
 
   test("says of an expired certificate for how long, and why a poll failed", () => {
@@ -91,7 +100,7 @@ describe("the reply to status", () => {
       state({ endpoints: [endpoint("a", { meter: shared }), endpoint("a", { state: "draining", meter: shared })] }),
       facts,
     );
-    expect(reply.connections).toEqual({ active: 1, total: 7 });
+    expect(reply.connections).toMatchObject({ active: 1, total: 7 });
   });
 });
 
@@ -104,6 +113,8 @@ describe("the reply to list", () => {
       bytesDown: 20,
       refused: 3,
       errors: 4,
+      refusedBy: { ERR_NGROK_3200: 3 },
+      upgrade: { counts: [0, 0, 0, 4], sum: 0.03 },
       lastActivity: now.getTime(),
       lastError: "no",
     });
@@ -124,7 +135,10 @@ describe("the reply to list", () => {
       ["reason", ""],
       ["warning", "mind"],
       ["connections", { active: 1, total: 9, errors: 4, refused: 3, last_error: "no" }],
+      ["errors_by_kind", { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0 }],
+      ["refused_by_code", { ERR_NGROK_3200: 3 }],
       ["bytes", { up: 10, down: 20 }],
+      ["latency_ms", { upgrade: { count: 4, p50: 7.5, p90: 9.5, p99: 10 }, first_byte: null }],
       ["last_activity", "2026-01-02T04:04:05.678Z"],
     ]);
   });
@@ -168,7 +182,13 @@ describe("health", () => {
   });
 
   test("shows each endpoint by its id, with the Go program's fields", () => {
-    const counts = meter({ active: 1, total: 9, refused: 3, errors: 4, lastActivity: now.getTime(), lastError: "refused" });
+    const counts = meter({ active: 1, total: 9, refused: 3, errors: 4, lastActivity: now.getTime(), lastError: "refused", bytesUp: 5 });
+    const unmeasured = {
+      errors_by_kind: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0 },
+      refused_by_code: {},
+      bytes: { up: 0, down: 0 },
+      latency_ms: { upgrade: null, first_byte: null },
+    };
     expect(healthStatus(state({ endpoints: [endpoint("a", { ids: ["ep_1", "ep_2"], meter: counts }), unusable] }), live, now)).toEqual({
       healthy: true,
       ready: true,
@@ -191,6 +211,8 @@ describe("health", () => {
               errors: 7,
               state: "listening",
               reason: "refused",
+              ...unmeasured,
+              bytes: { up: 5, down: 0 },
             },
           ]),
         ),
@@ -205,6 +227,7 @@ describe("health", () => {
           errors: 0,
           state: "unsupported",
           reason: "wildcard",
+          ...unmeasured,
         },
       },
     });

@@ -6,6 +6,7 @@ const fine: HealthSource = {
   live: () => ({ ok: true, reason: "" }),
   ready: () => ({ ok: true, reason: "" }),
   status: () => ({ healthy: true }),
+  metrics: async () => [],
 };
 const host = "127.88.0.1";
 
@@ -15,8 +16,8 @@ describe("the health server", () => {
     ["/healthz", 200, "ok\n"],
     ["/ready", 200, "ready\n"],
     ["/readyz", 200, "ready\n"],
-    ["/", 404, "not found; try /healthz, /readyz or /status\n"],
-    ["/healthz/../../etc/passwd", 404, "not found; try /healthz, /readyz or /status\n"],
+    ["/", 404, "not found; try /healthz, /readyz, /status or /metrics\n"],
+    ["/healthz/../../etc/passwd", 404, "not found; try /healthz, /readyz, /status or /metrics\n"],
   ])("answers %s with %d", async (path, status, text) => {
     await using server = await started(fine);
     const response = await fetch(new URL(path, server.url));

@@ -60,7 +60,7 @@ stories("the health server", () => {
   });
 
   test("what it does not have is a 404 that says what there is", async () => {
-    expect(await get("/metrics-of-my-dreams")).toEqual([404, "not found; try /healthz, /readyz or /status\n"]);
+    expect(await get("/metrics-of-my-dreams")).toEqual([404, "not found; try /healthz, /readyz, /status or /metrics\n"]);
   });
 
   test("a port that is in use is reported, and the daemon serves all the same", async () => {

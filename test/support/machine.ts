@@ -57,6 +57,7 @@ ip link set lo up
 mount -t tmpfs -o mode=0755 tmpfs /run
 [ -L /var/run ] || mount --bind /run /var/run
 mkdir /run/etc /run/bin
+mkdir -m 1777 /run/tmp
 cp -a /etc/. /run/etc/
 mount --bind /run/etc /etc
 rm -f /etc/resolv.conf

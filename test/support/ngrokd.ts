@@ -51,7 +51,12 @@ export async function run(command: readonly string[], { stdin = "", env = {}, as
   return { code, out, err, took: performance.now() - started, get json() { return JSON.parse(out); } }; // biome-ignore format: one line
 }
 
-const plainEnv = (): Record<string, string> => ({ PATH: process.env.PATH ?? "", HOME: "/root", TERM: "xterm" });
+const plainEnv = (): Record<string, string> => ({
+  PATH: process.env.PATH ?? "",
+  HOME: "/root",
+  TERM: "xterm",
+  TMPDIR: "/run/tmp",
+});
 
 /** A process that stays: the daemon, the local cloud, the demo. */
 export interface Running {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, setDefaultTimeout } from "bun:test";
-import { rmSync, writeFileSync } from "node:fs";
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { onOwnMachine, whyNot } from "./machine.ts";
 
 /**
@@ -26,8 +26,9 @@ export const foreignHosts =
 
 /** As if nobody had ever installed ngrokd here. */
 export function freshMachine(): void {
-  for (const path of ["/etc/ngrokd", "/etc/ssl/certs/ngrok", "/run/ngrokd.sock", "/run/story"])
-    rmSync(path, { recursive: true, force: true });
+  const ours = ["/etc/ngrokd", "/etc/ssl/certs/ngrok", "/run/ngrokd.sock", "/run/story"];
+  const temporary = readdirSync("/run/tmp").map((name) => `/run/tmp/${name}`);
+  for (const path of [...ours, ...temporary]) rmSync(path, { recursive: true, force: true });
   writeFileSync("/etc/hosts", foreignHosts);
 }
 

@@ -27,7 +27,7 @@ export async function startProxy({ kind, names = {}, login, mode, extra = "" }) 
   };
 
   const carry = async (socket, host, port, accepted, refused) => {
-    if (mode === "hang") return;
+    if (mode === "hang") return void socket.resume();
     if (mode === "close") return socket.end();
     if (mode === "503") return socket.end(refused);
     if (mode === "flood") return void setInterval(() => socket.writable && socket.write("x".repeat(9000)), 5).unref();
@@ -59,15 +59,27 @@ export async function startProxy({ kind, names = {}, login, mode, extra = "" }) 
   });
 
   async function socks(socket) {
-    const take = async (size) => {
-      for (;;) {
-        const bytes = socket.read(size);
-        if (bytes !== null) return bytes;
-        if (socket.readableEnded || socket.destroyed) throw new Error("the client has gone");
-        await new Promise((resolve) => socket.once("readable", resolve).once("close", resolve));
-      }
+    let waiting = Buffer.alloc(0);
+    let wake = () => undefined;
+    const onData = (bytes) => {
+      waiting = Buffer.concat([waiting, bytes]);
+      wake();
     };
-    const [, count] = await take(2);
+    socket.on("data", onData);
+    socket.on("end", () => wake()).on("close", () => wake());
+    const take = async (size) => {
+      while (waiting.length < size) {
+        if (socket.readableEnded || socket.destroyed) throw new Error("the client has gone");
+        await new Promise((resolve) => {
+          wake = resolve;
+        });
+      }
+      const bytes = waiting.subarray(0, size);
+      waiting = waiting.subarray(size);
+      return bytes;
+    };
+    const [version, count] = await take(2);
+    if (version !== 5) return socket.destroy();
     const wanted = login === undefined ? 0 : 2;
     if (!(await take(count)).includes(wanted)) return socket.end(Buffer.of(5, 255));
     await answer(socket, Buffer.of(5, wanted));
@@ -84,6 +96,7 @@ export async function startProxy({ kind, names = {}, login, mode, extra = "" }) 
     const host = type === 3 ? bytes.toString() : type === 1 ? bytes.join(".") : bytes.toString("hex").match(/.{4}/g).join(":");
     const port = (await take(2)).readUInt16BE();
     state.asked.push({ target: `${host}:${port}`, login: given });
+    socket.off("data", onData).pause();
     // A name as the bound address, which is the kind of answer whose length has to be read.
     await carry(socket, host, port, Buffer.from([5, 0, 0, 3, 4, ...Buffer.from("here"), 1, 2]), Buffer.of(5, 4, 0, 1, 0, 0, 0, 0, 0, 0));
   }
