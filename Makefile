@@ -15,7 +15,7 @@ bun := node_modules/.bin/bun
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test check fmt proto bench dist install clean
+.PHONY: help build demo test soak check fmt proto bench dist install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ demo: dist/ngrokd ## Show it all working: no account, no root (DEMO_ONCE=1: chec
 
 test: dist/ngrokd ## Run all checks, tests and stories
 	@$(bun) test/run.ts
+
+soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (2); SOAK_SEED repeats a run
+	@$(bun) test/soak/main.ts
 
 check: $(modules) ## Check format, lint, types and import arrows
 	@$(bun) test/run.ts checks

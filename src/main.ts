@@ -52,7 +52,17 @@ function listenForSignals(): { stop: AbortSignal; hurry: AbortSignal } {
 }
 
 function outputOf(stream: NodeJS.WriteStream): Output {
-  return { write: (text) => void stream.write(text), isTerminal: stream.isTTY === true, columns: stream.columns };
+  return {
+    write: (text) => void stream.write(text),
+    isTerminal: stream.isTTY === true,
+    // Both change while the terminal's window does.
+    get columns() {
+      return stream.columns;
+    },
+    get rows() {
+      return stream.rows;
+    },
+  };
 }
 
 function flush(stream: NodeJS.WriteStream): Promise<void> {

@@ -56,6 +56,7 @@ const tests: readonly Stage[] = [
     report: denoReport,
   },
   { name: "Stories", command: [tool("bun"), "test", `--timeout=${patienceForStories}`, ...stories], report: bunReport },
+  { name: "Soak", command: [tool("bun"), "test/soak/main.ts"] },
 ];
 
 /** A stage that takes longer is ended, and has failed. */

@@ -3,13 +3,19 @@ import { readable } from "../model/parsed.ts";
 import { command } from "./command.ts";
 import { askFor } from "./daemon-socket.ts";
 import { type Paint, table } from "./say.ts";
+import { watch } from "./watch.ts";
 
 export default command({
   name: "list",
   description: "The endpoints with their addresses and states",
-  examples: ["ngrokd list", "ngrokd list --json"],
+  args: { watch: { type: "boolean", alias: "w", description: "Go on, with rates, every second until Ctrl-C" } },
+  examples: ["ngrokd list", "ngrokd list --watch", "ngrokd list --json"],
   async run(args, io) {
     const { say } = io;
+    if (args.watch === true) {
+      await watch(args, io);
+      return undefined;
+    }
     const items = await askFor(listSchema, args, io, { command: "list" });
     if (say.json) {
       say.result(items, "");

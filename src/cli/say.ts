@@ -13,10 +13,27 @@ export interface Say {
   readonly paint: Paint;
   /** The command's result: `value` for programs, `text` for people. */
   result(value: unknown, text: string | (() => string)): void;
+  /** For a command whose result is told again and again. */
+  live(): Live;
   /** A line for people on stderr, in passing. */
   note(text: string): void;
   warn(text: string): void;
   error(error: unknown): void;
+}
+
+/** Results that follow each other: in one place on a terminal, one block after another elsewhere, one JSON value a line with --json. */
+export interface Live {
+  /** Whether a result takes the place of the one before. */
+  readonly inPlace: boolean;
+  show(value: unknown, text: (size: Size) => string): void;
+  /** Leaves the terminal as it was before. */
+  end(): void;
+}
+
+/** What a text may take; `rows` is Infinity where it is not shown in place. */
+export interface Size {
+  readonly columns: number;
+  readonly rows: number;
 }
 
 export interface Paint {
@@ -32,6 +49,7 @@ export interface Output {
   readonly write: (text: string) => void;
   readonly isTerminal: boolean;
   readonly columns: number | undefined;
+  readonly rows?: number | undefined;
 }
 
 export function createSay(options: {
@@ -48,12 +66,13 @@ export function createSay(options: {
   return {
     json,
     debug,
-    width: Math.max(60, out.columns ?? 80),
+    width: columnsOf(out),
     paint,
     result(value, text) {
       if (json) out.write(`${JSON.stringify(value, null, 2)}\n`);
       else out.write(`${typeof text === "string" ? text : text()}\n`);
     },
+    live: () => liveOn(out, json, out.isTerminal && env.TERM !== "dumb"),
     note: (text) => err.write(`${text}\n`),
     warn: (text) => err.write(`${paintErr.careful("warning:")} ${text}\n`),
     error(error) {
@@ -63,6 +82,39 @@ export function createSay(options: {
     },
   };
 }
+
+function liveOn(out: Output, json: boolean, terminal: boolean): Live {
+  const inPlace = terminal && !json;
+  let entered = false;
+  const size = (): Size => ({ columns: columnsOf(out), rows: inPlace ? (out.rows ?? 24) - 1 : Number.POSITIVE_INFINITY });
+  return {
+    inPlace,
+    show(value, text) {
+      if (json) return out.write(`${JSON.stringify(value)}\n`);
+      if (!inPlace) return out.write(`${text(size())}\n\n`);
+      // Erased first: behind a line that fills the width, the cursor still stands on its last character.
+      const lines = text(size())
+        .split("\n")
+        .map((line) => eraseRestOfLine + line);
+      out.write(`${entered ? home : enterScreen}${lines.join("\n")}${eraseBelow}`);
+      entered = true;
+    },
+    end() {
+      if (entered) out.write(leaveScreen);
+      entered = false;
+    },
+  };
+}
+
+// The control sequences of all terminals since the VT100 and xterm: the second screen, no cursor, no line that continues on the next.
+const home = "\u001b[H";
+const enterScreen = `\u001b[?1049h\u001b[?25l\u001b[?7l${home}`;
+const leaveScreen = "\u001b[?7h\u001b[?25h\u001b[?1049l";
+const eraseRestOfLine = "\u001b[K";
+/** From the next line on, which has to be there: one of the rows is kept free for it. */
+const eraseBelow = "\n\u001b[J";
+
+const columnsOf = ({ columns = 80 }: Output): number => Math.max(60, columns);
 
 /** Rows under bold headings; columns are two spaces apart and as wide as their widest cell, so that nothing is ever cut. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[], paint: Paint): string {
@@ -98,6 +150,16 @@ export function durationText(ms: number): string {
     })
     .filter((part) => part !== "")
     .join(" ");
+}
+
+/** `512 B`, `1.2 MiB`: at most 8 characters up to the PiB. */
+export function bytesText(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  let size = bytes;
+  let unit = 0;
+  for (; size >= 1023.5 && unit < units.length - 1; unit += 1) size /= 1024;
+  const digits = unit === 0 || size >= 99.95 || size === 0 ? 0 : 1;
+  return size === 0 ? "0" : `${size.toFixed(digits)} ${units[unit]}`;
 }
 
 export function errorValue(error: unknown): Record<string, unknown> {

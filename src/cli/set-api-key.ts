@@ -1,6 +1,7 @@
 import { loadConfig } from "../config/load.ts";
 import { readApiKey, tryAndSaveApiKey } from "../daemon/api-key.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
+import { createFetch } from "../net/fetch.ts";
 import { command, type Io } from "./command.ts";
 import { ask } from "./daemon-socket.ts";
 
@@ -28,8 +29,9 @@ async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
     if (!isNgrokdError(error, "not-running")) throw error;
   }
   // Nobody runs yet: try and save it here, so that the order of the first steps does not matter.
-  const { config, path } = await loadConfig({ file: args.config, env: io.env });
-  await tryAndSaveApiKey(key, { apiUrl: config.api.url, operatorId: undefined, configPath: path });
+  const { config, path, proxy } = await loadConfig({ file: args.config, env: io.env });
+  const fetch = createFetch(io.net, proxy);
+  await tryAndSaveApiKey(key, { apiUrl: config.api.url, operatorId: undefined, configPath: path, fetch });
   return `ngrok accepted the key; it is saved in ${path}. No daemon is running: start one with \`ngrokd serve\`.`;
 }
 

@@ -1,7 +1,7 @@
 import { type Status, statusSchema } from "../control/protocol.ts";
 import { command } from "./command.ts";
 import { askFor } from "./daemon-socket.ts";
-import { durationText, facts, type Paint } from "./say.ts";
+import { bytesText, durationText, facts, type Paint } from "./say.ts";
 
 export default command({
   name: "status",
@@ -21,9 +21,12 @@ export function statusText(status: Status, paint: Paint, now: Date): string {
     ["Registration", registrationText(status, paint)],
     ["Certificate", certificateText(status, paint)],
     ["Ingress", status.ingress_endpoint + (status.insecure_skip_verify ? `  ${paint.bad("NOT VERIFIED")}` : "")],
+    ...proxyRows(status),
     ["Last poll", pollText(status, paint, now)],
     ["Endpoints", endpointsText(status, paint)],
-    ["Connections", `${status.connections.active} open, ${status.connections.total} in all`],
+    ["Connections", connectionsText(status)],
+    ["Traffic", `${bytesText(status.bytes.up)} up, ${bytesText(status.bytes.down)} down`],
+    ["Pool", poolText(status)],
     ["Daemon", `ngrokd ${status.version}, pid ${status.pid}, up ${durationText(status.uptime_seconds * 1000)}`],
     ["Configuration", status.config_path],
     ["Hosts file", status.hosts_path],
@@ -31,6 +34,11 @@ export function statusText(status: Status, paint: Paint, now: Date): string {
   const warnings = status.warnings.map((warning) => `${paint.careful("warning:")} ${warning}`);
   const hint = status.hint === "" ? [] : [`${paint.name("hint:")} ${status.hint}`];
   return [facts(rows, paint), ...(warnings.length + hint.length > 0 ? [""] : []), ...warnings, ...hint].join("\n");
+}
+
+function proxyRows({ proxy: { api, ingress } }: Status): [string, string][] {
+  if (api === ingress) return api === "" ? [] : [["Proxy", api]];
+  return [["Proxy", api === "" ? `${ingress}, for the ingress only` : `${api}, for the API only`]];
 }
 
 function phaseText({ phase, reason }: Status, paint: Paint): string {
@@ -72,4 +80,19 @@ function endpointsText({ endpoints }: Status, paint: Paint): string {
   if (unsupported > 0) parts.push(paint.careful(`${unsupported} not supported`));
   if (draining > 0) parts.push(`${draining} draining`);
   return parts.join(", ");
+}
+
+function connectionsText({ connections, errors_by_kind }: Status): string {
+  const { active, total, errors, refused, limit } = connections;
+  const kinds = Object.entries(errors_by_kind).flatMap(([kind, n]) => (n > 0 ? [`${n} ${kind}`] : []));
+  const parts = [`${active} open${limit !== null && active * 2 > limit ? ` of ${limit}` : ""}`, `${total} in all`];
+  if (refused > 0) parts.push(`${refused} refused`);
+  if (errors > 0) parts.push(`${errors} failed (${kinds.join(", ")})`);
+  return parts.join(", ");
+}
+
+function poolText({ pool }: Status): string {
+  const { ready, hits, misses } = pool;
+  const share = hits + misses === 0 ? "" : `; ${Math.floor((100 * hits) / (hits + misses))} % of connections found one`;
+  return `${ready} ready${share}`;
 }

@@ -1,4 +1,6 @@
+import { loadConfig } from "../config/load.ts";
 import { type InstalledCa, installTrust, trustFolder } from "../ingress/trust.ts";
+import { createFetch } from "../net/fetch.ts";
 import { command } from "./command.ts";
 
 export default command({
@@ -11,7 +13,9 @@ export default command({
   },
   examples: ["ngrokd trust ngrok-ca.crt"],
   async run(args, io) {
-    const installed = await installTrust({ source: args.source, folder: args.folder, force: args.force === true });
+    const fetched = /^https?:/i.test(args.source);
+    const way = fetched ? { fetch: createFetch(io.net, (await loadConfig({ file: args.config, env: io.env })).proxy) } : {};
+    const installed = await installTrust({ source: args.source, folder: args.folder, force: args.force === true, ...way });
     io.say.result(installed, () => installed.map(installedText).join("\n"));
     return undefined;
   },

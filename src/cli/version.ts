@@ -8,7 +8,10 @@ export default command({
   async run(_args, { net, say }) {
     const { platform, arch } = process;
     const build = commit === "" ? "" : `; ${commit}`;
-    say.result({ version, commit, runtime: net.runtime, platform, arch }, `ngrokd ${version} (${platform}; ${arch}; ${net.runtime}${build})`);
+    say.result(
+      { version, commit, runtime: net.runtime, platform, arch },
+      `ngrokd ${version} (${platform}; ${arch}; ${net.runtime}${build})`,
+    );
     return undefined;
   },
 });

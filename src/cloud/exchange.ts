@@ -98,9 +98,10 @@ function networkFailure(action: string, url: URL, error: unknown, safe: (text: s
   const text = chain.map(({ code, message }) => `${code} ${message}`).join("\n");
   const kind = kinds.find(({ pattern }) => pattern.test(text)) ?? { kind: "other", said: "the request failed", pattern: /./ };
   const plain = kind.kind === "refused" || kind.kind === "name";
-  const reason = plain ? "" : `: ${safe(chain.at(-1)?.message ?? String(error))}`;
+  const ours = chain.find(({ own }) => own !== undefined)?.own;
+  const reason = plain && ours === undefined ? "" : `: ${safe((ours ?? chain.at(-1))?.message ?? String(error))}`;
   return new NgrokdError("network", `${action}: cannot reach "${url.origin}", ${kind.said}${reason}`, {
-    hint: kind.hint,
+    hint: ours?.hint ?? kind.hint,
     details: { kind: kind.kind },
   });
 }
@@ -131,10 +132,11 @@ const kinds: readonly Kind[] = [
 ];
 
 /** The error and what caused it, outermost first; ofetch and Deno wrap what happened. */
-function causes(error: unknown): { code: string; message: string }[] {
-  const chain: { code: string; message: string }[] = [];
+function causes(error: unknown): { code: string; message: string; own: NgrokdError | undefined }[] {
+  const chain: { code: string; message: string; own: NgrokdError | undefined }[] = [];
   for (let at = error; at instanceof Error && chain.length < 8; at = at.cause) {
-    chain.push({ code: "code" in at ? String(at.code) : "", message: at.message });
+    const own = at instanceof NgrokdError ? at : undefined;
+    chain.push({ code: "code" in at ? String(at.code) : "", message: at.message, own });
   }
   return chain;
 }

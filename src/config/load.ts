@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { errnoOf, fileError } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
+import { type ProxyRules, parseProxyUrl } from "../model/proxy.ts";
 import { configPath, defaultHostsPath, type Env, missingConfig } from "./paths.ts";
 import { configError, needsRoot, type Problem } from "./problem.ts";
 import { type Reading, readConfigText, wrongValues } from "./read.ts";
@@ -16,7 +17,7 @@ export interface LoadOptions {
   readonly flags?: Readonly<Partial<Record<SettingKey, string | number | boolean | undefined>>>;
 }
 
-export type Origin = "flag" | "environment NGROK_API_KEY" | "environment NGROKD_SOCKET" | "file" | "default";
+export type Origin = "flag" | `environment ${string}` | "file" | "default";
 
 export interface Loaded {
   readonly config: Config;
@@ -28,6 +29,8 @@ export interface Loaded {
   readonly exists: boolean;
   /** Of the hosts file: NGROKD_HOSTS_PATH or /etc/hosts. */
   readonly hostsPath: string;
+  /** The way out: `forward.proxy_url`, or the environment's proxy, with NO_PROXY. */
+  readonly proxy: ProxyRules;
   /** Unknown keys and the like: to be said, and no reason to stop. */
   readonly warnings: readonly Problem[];
 }
@@ -59,12 +62,15 @@ export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Pro
   const reading = readConfigText(source?.text ?? "", path);
   const exists = source !== undefined;
   const warnings = [...reading.warnings, ...openMode(path, source?.mode, reading)];
-  const overrides = overridesOf(env, flags);
+  const overrides = overridesOf(env, flags, reading);
   const problems = [...reading.problems, ...wrongOverrides(overrides)];
   if (problems.length > 0) return { path, exists, problems, warnings, loaded: undefined };
   const values = overrides.reduce((values, { path, value }) => withValueAt(values, path, value), reading.values);
   const hostsPath = resolve(env.NGROKD_HOSTS_PATH || defaultHostsPath);
-  const loaded = { config: configSchema.parse(values), origins: originsOf(reading, overrides), path, exists, hostsPath, warnings };
+  const config = configSchema.parse(values);
+  const origins = originsOf(reading, overrides);
+  const proxy = proxyRules(config, origins, env);
+  const loaded = { config, origins, path, exists, hostsPath, proxy, warnings };
   return { path, exists, problems, warnings, loaded };
 }
 
@@ -93,9 +99,16 @@ export async function readConfigFile(path: string): Promise<{ text: string; mode
 }
 
 function openMode(path: string, mode: number | undefined, { values }: Reading): Problem[] {
-  const secret = valueAt(values, ["api", "key"]) !== undefined;
-  if (mode === undefined || !secret || (mode & 0o007) === 0 || process.platform === "win32") return [];
-  return [{ kind: "open-mode", source: path, message: `every user of this machine can read the API key in it; run \`chmod 600 ${path}\`` }];
+  const key = valueAt(values, ["api", "key"]) !== undefined;
+  const password = String(valueAt(values, ["forward", "proxy_url"]) ?? "").includes("@");
+  if (mode === undefined || !(key || password) || (mode & 0o007) === 0 || process.platform === "win32") return [];
+  return [
+    {
+      kind: "open-mode",
+      source: path,
+      message: `every user of this machine can read the ${key ? "API key" : "proxy's password"} in it; run \`chmod 600 ${path}\``,
+    },
+  ];
 }
 
 interface Override {
@@ -106,7 +119,7 @@ interface Override {
 }
 
 /** Paths may be relative here: to the folder that the command is typed in. Empty variables count as absent. */
-function overridesOf(env: Env, flags: LoadOptions["flags"] = {}): Override[] {
+function overridesOf(env: Env, flags: LoadOptions["flags"] = {}, { values }: Reading): Override[] {
   return settings.flatMap(({ key, path }): Override[] => {
     const given = (origin: Origin, value: unknown): Override[] => [
       { key, path, origin, value: key === "server.socket_path" && typeof value === "string" ? resolve(value) : value },
@@ -114,8 +127,21 @@ function overridesOf(env: Env, flags: LoadOptions["flags"] = {}): Override[] {
     if (flags[key] !== undefined) return given("flag", flags[key]);
     if (key === "api.key" && env.NGROK_API_KEY) return given("environment NGROK_API_KEY", env.NGROK_API_KEY);
     if (key === "server.socket_path" && env.NGROKD_SOCKET) return given("environment NGROKD_SOCKET", env.NGROKD_SOCKET);
+    // Meant for all programs, and so behind what the file says to this one.
+    const proxy = key === "forward.proxy_url" && valueAt(values, path) === undefined && proxyVariables.find((name) => env[name]);
+    if (proxy) return given(`environment ${proxy}`, env[proxy]);
     return [];
   });
+}
+
+/** In Go's order. HTTP_PROXY is not among them: what is asked goes over https. */
+const proxyVariables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] as const;
+
+function proxyRules({ forward }: Config, origins: Loaded["origins"], env: Env): ProxyRules {
+  const proxy = parseProxyUrl(forward.proxy_url);
+  const fromEnvironment = origins["forward.proxy_url"].startsWith("environment");
+  const usable = forward.proxy_url !== "" && proxy.ok ? proxy.value : undefined;
+  return { proxy: usable, fromEnvironment, noProxy: env.NO_PROXY || env.no_proxy || "" };
 }
 
 function wrongOverrides(overrides: readonly Override[]): Problem[] {

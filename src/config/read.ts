@@ -137,7 +137,7 @@ function found(value: unknown, setting?: Setting): string {
   if (isRecord(value)) return "a map";
   if (value === null || value === undefined) return "empty";
   if (setting === undefined) return "a single value";
-  if (setting.secret === true) return `a text of ${String(value).length} characters (not shown)`;
+  if (setting.secret !== undefined) return `a text of ${String(value).length} characters (not shown)`;
   // A URL may carry a password.
   return typeof value === "string" ? quote(value.replace(/\/\/[^/@]*@/, "//[redacted]@")) : String(value);
 }

@@ -10,8 +10,8 @@ interface About {
   readonly allowed: string;
   /** What to show in the documentation where the default is empty. */
   readonly example?: unknown;
-  /** Never to be shown. */
-  readonly secret?: true;
+  /** Never to be shown; or, where only a part must not be, how to show the rest. */
+  readonly secret?: true | ((value: string) => string);
   /** Accepted, but without effect in this version. */
   readonly notYet?: true;
 }
@@ -119,6 +119,13 @@ const shape = {
     max_connections_per_endpoint: setting(z.int().min(0).max(1_000_000).default(0), {
       description: "Connections at once to one endpoint; more are reset at once. 0 means no limit of its own.",
       allowed: "a whole number, 0 to 1000000",
+    }),
+    proxy_url: setting(text(values.optional(values.proxyUrl)).default(""), {
+      description:
+        "The proxy through which ngrok's API and ingress are reached, each in a tunnel that it cannot look into. Hosts that NO_PROXY names are reached directly. Without it HTTPS_PROXY or ALL_PROXY of the environment counts.",
+      allowed: "http://host:port or socks5://host:port, with user:password@ before the host where it asks for them",
+      example: "http://proxy.example.com:3128",
+      secret: values.withoutPassword,
     }),
     session_resumption: setting(z.boolean().default(true), {
       description: "Whether TLS handshakes with the ingress may be shortened by resuming an earlier session.",

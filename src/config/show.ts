@@ -3,16 +3,17 @@ import { type SettingKey, settings, valueAt } from "./schema.ts";
 
 export interface ShownSetting {
   readonly key: SettingKey;
-  /** As in effect; a secret is replaced by words about it. */
+  /** As in effect; a secret, or the secret part of it, is replaced by words about it. */
   readonly value: unknown;
   readonly origin: Origin;
 }
 
 /** The configuration in effect, fit to be shown to anybody. */
 export function showConfig({ config, origins }: Loaded): ShownSetting[] {
-  return settings.map(({ key, path, secret = false }) => {
+  return settings.map(({ key, path, secret }) => {
     const value = valueAt(config, path);
-    return { key, value: secret ? secretInWords(String(value)) : value, origin: origins[key] };
+    const shown = secret === true ? secretInWords : secret;
+    return { key, value: shown === undefined ? value : shown(String(value)), origin: origins[key] };
   });
 }
 

@@ -35,7 +35,7 @@ function explained(setting: Setting): string {
   const line = `${path.at(-1)}: ${valueCode(setting.default)}`;
   const example = setting.example === undefined ? "" : `\n${indent}# Example: ${valueCode(setting.example)}`;
   const words = `${comment(description + later, indent)}\n${comment(`Allowed: ${allowed}.`, indent)}`;
-  return `${words}${example}\n${indent}${secret ? "" : "# "}${line}`;
+  return `${words}${example}\n${indent}${secret === true ? "" : "# "}${line}`;
 }
 
 /** A value on one line, as the file has it. */

@@ -3,6 +3,7 @@ import { parseApiKey } from "../model/api-key.ts";
 import { hostPortText, isIpv6, parseHostPort } from "../model/host-port.ts";
 import { parseHostname } from "../model/hostname.ts";
 import { parseIp, parseSubnet, subnetText } from "../model/ip.ts";
+import { parseProxyUrl, proxyText, proxyUrl as proxyUrlText } from "../model/proxy.ts";
 
 // The rules for the texts of the configuration. Each answers the text in the one spelling that the program uses, or undefined where it
 // is not allowed; the words for what is allowed stand beside the setting in schema.ts.
@@ -31,6 +32,17 @@ export const apiKey: Rule = (text) => {
 export const ingress: Rule = (text) => {
   const address = parseHostPort(text, 443);
   return address.ok ? hostPortText(address.value) : undefined;
+};
+
+export const proxyUrl: Rule = (text) => {
+  const proxy = parseProxyUrl(text);
+  return proxy.ok ? proxyUrlText(proxy.value) : undefined;
+};
+
+/** A proxy's URL, fit to be shown. */
+export const withoutPassword = (url: string): string => {
+  const proxy = parseProxyUrl(url);
+  return proxy.ok ? proxyText(proxy.value) : url;
 };
 
 export const path: Rule = (text) => (isAbsolute(text) && !/[\x00-\x1f\x7f]/.test(text) ? text : undefined);

@@ -107,6 +107,8 @@ export const statusSchema = z.object({
   }),
   config_path: z.string(),
   hosts_path: z.string(),
+  /** Through which proxies, without passwords; empty: directly. */
+  proxy: z.object({ api: z.string(), ingress: z.string() }),
   insecure_skip_verify: z.boolean(),
   warnings: z.array(z.string()),
 });

@@ -1,4 +1,5 @@
 import { createApi } from "../cloud/api.ts";
+import type { Fetch } from "../cloud/exchange.ts";
 import { setConfigValue } from "../config/edit.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
@@ -10,6 +11,7 @@ export interface TryKeyOptions {
   readonly operatorId: string | undefined;
   /** The file that keeps the key. */
   readonly configPath: string;
+  readonly fetch?: Fetch;
   readonly signal?: AbortSignal;
 }
 
@@ -18,9 +20,9 @@ export interface TryKeyOptions {
  * Rejects with NgrokdError `usage` (it is no key), `unauthorized`, `refused` (another account's), or what the API call met.
  */
 export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Promise<ApiKey> {
-  const { apiUrl, operatorId, configPath, signal } = options;
+  const { apiUrl, operatorId, configPath, fetch, signal } = options;
   const key = readApiKey(text);
-  const api = createApi({ url: apiUrl, key, userAgent: userAgent() });
+  const api = createApi({ url: apiUrl, key, userAgent: userAgent(), ...(fetch === undefined ? {} : { fetch }) });
   try {
     await api.checkKey(signal);
     if (operatorId !== undefined) await api.getOperator(operatorId, signal);

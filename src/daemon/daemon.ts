@@ -17,11 +17,13 @@ import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
 import { isLoopbackSubnet, loopback, parseSubnet, type Subnet } from "../model/ip.ts";
+import { proxyFor, proxySecrets } from "../model/proxy.ts";
 import type { Assignment } from "../names/allocate.ts";
 import { forbiddenName } from "../names/forbidden.ts";
 import { updateHostsFile } from "../names/hosts-file.ts";
 import { loadAssignment, saveAssignment } from "../names/store.ts";
 import { connectionRoom, descriptorLimit, turnedAway } from "../net/descriptors.ts";
+import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { startHealthServer } from "../observe/health.ts";
 import type { DaemonLog } from "../observe/log.ts";
@@ -70,6 +72,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { config } = loaded;
   const paths = identityPaths(config.server);
   const stateFolder = dirname(config.server.client_cert);
+  const fetch = createFetch(net, loaded.proxy);
+  for (const secret of loaded.proxy.proxy === undefined ? [] : proxySecrets(loaded.proxy.proxy)) options.keepSecret(secret);
   const assignmentPath = join(stateFolder, "ip_mappings.json");
 
   let state: State = {
@@ -105,7 +109,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       if (identity === undefined) throw noIdentity();
       const { certPem: cert, keyPem: key } = identity;
       const { insecure_skip_verify: insecureSkipVerify } = config.server;
-      return { ...ingressAddress(), cert, key, ca: trust.ca, insecureSkipVerify, resume: config.forward.session_resumption };
+      const address = ingressAddress();
+      const via = proxyFor(address, loaded.proxy);
+      return { ...address, cert, key, ca: trust.ca, insecureSkipVerify, resume: config.forward.session_resumption, via };
     },
     poolLimits,
   );
@@ -212,7 +218,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 
   function apiFor(key: Parameters<typeof createApi>[0]["key"]): Api {
-    return createApi({ url: config.api.url, key, userAgent: userAgent() });
+    return createApi({ url: config.api.url, key, userAgent: userAgent(), fetch });
   }
 
   /** The configured address, unless the user left it at its default and ngrok named one at registration. */
@@ -364,7 +370,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   async function setApiKey(text: string): Promise<string> {
     if (text !== "") options.keepSecret(text);
     const operatorId = identity?.operatorId;
-    const key = await tryAndSaveApiKey(text, { apiUrl: config.api.url, operatorId, configPath: loaded.path });
+    const key = await tryAndSaveApiKey(text, { apiUrl: config.api.url, operatorId, configPath: loaded.path, fetch });
     apiKey = { ok: true, value: key };
     log.info("A new API key was set over the control socket");
     await loop?.kick();

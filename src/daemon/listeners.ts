@@ -37,8 +37,8 @@ export interface Listeners {
 export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limits = () => unlimited): Listeners {
   const present = new Map<string, Raised>();
   const draining = new Set<Raised>();
-  // A binding keeps its counters when its address or its endpoints change.
-  const meters = new Map<string, Meter>();
+  // A binding keeps its counters when its address or its endpoints change: those who raised it, and still drain, share one meter.
+  const meters = new Map<string, { readonly meter: Meter; users: number }>();
   let open = 0;
 
   return {
@@ -49,12 +49,13 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
     draining,
 
     async raise(placed) {
-      const meter = meters.get(placed.binding.key) ?? createMeter();
-      const raised = { placed, meter, conns: new Map() as Raised["conns"] };
+      const shared = meters.get(placed.binding.key) ?? { meter: createMeter(), users: 0 };
+      const raised = { placed, meter: shared.meter, conns: new Map() as Raised["conns"] };
       try {
         const listener = await net.listen({ host: placed.ip, port: placed.binding.port }, (conn) => serve(conn, raised));
         present.set(placeOf(placed), Object.assign(raised, { listener }));
-        meters.set(placed.binding.key, meter);
+        meters.set(placed.binding.key, shared);
+        shared.users += 1;
         return undefined;
       } catch (error) {
         return listenReason(error, placed);

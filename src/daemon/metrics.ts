@@ -1,8 +1,7 @@
 import { bucketBounds, type Histogram } from "../forward/histogram.ts";
 import { errorKinds, type Meter } from "../forward/meter.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
-import type { Family, Sample } from "../observe/exposition.ts";
-import { one } from "../observe/process.ts";
+import { counter, type Family, gauge, type Sample } from "../observe/exposition.ts";
 import { version } from "../version.ts";
 import type { Liveness } from "./replies.ts";
 import { type EndpointState, readiness, type State } from "./state.ts";
@@ -18,104 +17,119 @@ export interface MetricFacts {
   readonly turnedAway: number;
 }
 
-/**
- * Pure: what /metrics says, read from the meters as they are when each line is written. Thousands of endpoints of which few are used are
- * the rule: one that nobody has connected to has its connection counters and nothing else.
- */
-export function metricFamilies({ state, live, runtime, ingress, limit, turnedAway }: MetricFacts): Family[] {
+/** Pure: what /metrics says. Endpoints' own counters are read when their lines are written. */
+export function metricFamilies(facts: MetricFacts): Family[] {
+  return [...daemonFamilies(facts), ...trafficFamilies(facts), ...poolFamilies(facts.ingress)];
+}
+
+function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
   const { registration, lastPass } = state;
-  const meters = metersOf(state.endpoints);
-  const used = meters.filter(({ meter }) => meter.total > 0);
-  const states = { listening: 0, failed: 0, unsupported: 0, draining: 0 };
-  for (const endpoint of state.endpoints) states[endpoint.state] += 1;
+  const counts = { listening: 0, failed: 0, unsupported: 0, draining: 0 };
+  for (const endpoint of state.endpoints) counts[endpoint.state] += 1;
+  const families = [
+    gauge("ngrokd_up", "Whether the daemon can make progress.", Number(live.ok)),
+    gauge("ngrokd_ready", "Whether it is registered and the last poll succeeded.", Number(readiness(state).ready)),
+    gauge("ngrokd_build_info", "What runs here; always 1.", 1, { version, runtime }),
+  ];
+  if (registration.kind === "registered") {
+    const seconds = registration.certificate.notAfter.getTime() / 1000;
+    families.push(gauge("ngrokd_certificate_expiry_timestamp_seconds", "When the client certificate expires.", seconds));
+  }
+  if (lastPass !== undefined) {
+    families.push(
+      gauge("ngrokd_last_poll_timestamp_seconds", "When the last poll of ngrok's API ended.", lastPass.at.getTime() / 1000),
+      gauge("ngrokd_last_poll_success", "Whether it succeeded.", Number(lastPass.ok)),
+      gauge("ngrokd_last_poll_duration_seconds", "How long it took.", lastPass.tookMs / 1000),
+    );
+  }
+  const samples = (): Sample[] => Object.entries(counts).map(([name, value]) => ({ labels: { state: name }, value }));
+  return [...families, { name: "ngrokd_endpoints", type: "gauge", help: "Endpoints by state.", samples }];
+}
+
+/** Thousands of endpoints of which few are used are the rule: one that nobody has connected to has two lines and no more. */
+function trafficFamilies({ state, limit, turnedAway }: MetricFacts): Family[] {
+  const all = metered(state.endpoints);
+  const used = all.filter(({ meter }) => meter.total > 0);
   return [
-    one("ngrokd_up", "gauge", "Whether the daemon can make progress.", Number(live.ok)),
-    one("ngrokd_ready", "gauge", "Whether it is registered and the last poll succeeded.", Number(readiness(state).ready)),
+    gauge("ngrokd_connections_limit", "Connections that there may be at once.", limit),
     {
-      name: "ngrokd_build_info",
+      name: "ngrokd_connections_active",
       type: "gauge",
-      help: "What runs here; always 1.",
-      samples: () => [{ labels: { version, runtime }, value: 1 }],
+      help: "Connections that are open.",
+      samples: each(all, ({ active }) => [{ value: active }]),
     },
-    ...(registration.kind === "registered"
-      ? [
-          gauge(
-            "certificate_expiry_timestamp_seconds",
-            "When the client certificate expires.",
-            registration.certificate.notAfter.getTime() / 1000,
-          ),
-        ]
-      : []),
-    ...(lastPass === undefined
-      ? []
-      : [
-          gauge("last_poll_timestamp_seconds", "When the last poll of ngrok's API ended.", lastPass.at.getTime() / 1000),
-          gauge("last_poll_success", "Whether it succeeded.", Number(lastPass.ok)),
-          gauge("last_poll_duration_seconds", "How long it took.", lastPass.tookMs / 1000),
-        ]),
     {
-      name: "ngrokd_endpoints",
-      type: "gauge",
-      help: "Endpoints by state.",
-      samples: () => Object.entries(states).map(([name, value]) => ({ labels: { state: name }, value })),
+      name: "ngrokd_connections_total",
+      type: "counter",
+      help: "Connections that came.",
+      samples: each(all, ({ total }) => [{ value: total }]),
     },
-    gauge("connections_limit", "Connections that there may be at once.", limit),
-    each("connections_active", "gauge", "Connections that are open.", meters, ({ active }) => [{ value: active }]),
-    each("connections_total", "counter", "Connections that came.", meters, ({ total }) => [{ value: total }]),
-    each("connections_refused_total", "counter", "Connections that the ingress refused, by ngrok's error code.", used, ({ refusedBy }) =>
-      Object.entries(refusedBy).map(([code, value]) => ({ labels: { code }, value })),
-    ),
-    each("connection_errors_total", "counter", "Connections that ended by a failure, by its kind.", used, ({ errorsBy }) =>
-      errorKinds.map((kind) => ({ labels: { kind }, value: errorsBy[kind] })),
-    ),
-    each("bytes_total", "counter", "Bytes carried, up to the endpoint and down to the client.", used, ({ bytesUp, bytesDown }) => [
-      { labels: { direction: "up" }, value: bytesUp },
-      { labels: { direction: "down" }, value: bytesDown },
-    ]),
-    each("upgrade_seconds", "histogram", "From accept to the ingress's yes.", used, ({ upgrade }) => buckets(upgrade)),
-    each("first_byte_seconds", "histogram", "From then, or the client's first byte, to the endpoint's first byte.", used, ({ firstByte }) =>
-      buckets(firstByte),
-    ),
-    counter("pool_hits_total", "Connections that found a ready connection to the ingress.", ingress.hits),
-    counter("pool_misses_total", "Connections that had to wait for a dial.", ingress.misses),
-    counter("pool_retries_total", "Ready connections that proved dead, and were made good by a dial.", ingress.retries),
-    counter("pool_dials_total", "Dials of the ingress, for the pool or for a waiting connection.", ingress.dials),
-    gauge("pool_ready", "Connections to the ingress that are ready now.", ingress.ready),
-    gauge("pool_idle_limit_seconds", "How long one is kept ready.", ingress.patienceMs / 1000),
-    counter("sockets_turned_away_total", "Accepted sockets that were closed at once for lack of descriptors.", turnedAway),
+    {
+      name: "ngrokd_connections_refused_total",
+      type: "counter",
+      help: "Connections that the ingress refused, by ngrok's error code.",
+      samples: each(used, ({ refusedBy }) => Object.entries(refusedBy).map(([code, value]) => ({ labels: { code }, value }))),
+    },
+    {
+      name: "ngrokd_connection_errors_total",
+      type: "counter",
+      help: "Connections that ended by a failure, by its kind.",
+      samples: each(used, ({ errorsBy }) => errorKinds.map((kind) => ({ labels: { kind }, value: errorsBy[kind] }))),
+    },
+    {
+      name: "ngrokd_bytes_total",
+      type: "counter",
+      help: "Bytes carried, up to the endpoint and down to the client.",
+      samples: each(used, ({ bytesUp, bytesDown }) => [
+        { labels: { direction: "up" }, value: bytesUp },
+        { labels: { direction: "down" }, value: bytesDown },
+      ]),
+    },
+    {
+      name: "ngrokd_upgrade_seconds",
+      type: "histogram",
+      help: "From accept to the ingress's yes.",
+      samples: each(used, ({ upgrade }) => buckets(upgrade)),
+    },
+    {
+      name: "ngrokd_first_byte_seconds",
+      type: "histogram",
+      help: "From the ingress's yes, or the client's first byte after it, to the endpoint's first byte.",
+      samples: each(used, ({ firstByte }) => buckets(firstByte)),
+    },
+    counter("ngrokd_sockets_turned_away_total", "Accepted sockets that were closed at once for lack of descriptors.", turnedAway),
   ];
 }
 
-interface Metered {
-  /** `host:port`. */
-  readonly endpoint: string;
-  readonly meter: Meter;
+function poolFamilies({ hits, misses, retries, dials, ready, patienceMs }: IngressStats): Family[] {
+  return [
+    counter("ngrokd_pool_hits_total", "Connections that found a ready connection to the ingress.", hits),
+    counter("ngrokd_pool_misses_total", "Connections that had to wait for a dial.", misses),
+    counter("ngrokd_pool_retries_total", "Ready connections that proved dead, and were made good by a dial.", retries),
+    counter("ngrokd_pool_dials_total", "Dials of the ingress, for the pool or for a waiting connection.", dials),
+    gauge("ngrokd_pool_ready", "Connections to the ingress that are ready now.", ready),
+    gauge("ngrokd_pool_idle_limit_seconds", "How long one is kept ready.", patienceMs / 1000),
+  ];
 }
 
-/** Each meter once: what drains and what has come back since count in one, and two series of one name would spoil the whole scrape. */
-function metersOf(endpoints: readonly EndpointState[]): Metered[] {
-  const found = new Map<string, Meter>();
-  for (const { host, port, state, meter } of endpoints) {
-    const endpoint = `${host}:${port}`;
-    if ((state === "listening" || state === "draining") && !found.has(endpoint)) found.set(endpoint, meter);
-  }
-  return [...found].map(([endpoint, meter]) => ({ endpoint, meter }));
-}
+/** An endpoint's part of a metric: what it counts, with the labels that tell such samples of one endpoint apart. */
+type Part = Omit<Sample, "labels"> & Partial<Sample>;
 
-const gauge = (name: string, help: string, value: number): Family => one(`ngrokd_${name}`, "gauge", help, value);
-const counter = (name: string, help: string, value: number): Family => one(`ngrokd_${name}`, "counter", help, value);
-
-/** A metric with the label `endpoint`, and those that `samplesOf` adds. */
-function each(name: string, type: Family["type"], help: string, meters: readonly Metered[], samplesOf: (meter: Meter) => Sample[]): Family {
-  return {
-    name: `ngrokd_${name}`,
-    type,
-    help,
-    *samples() {
-      for (const { endpoint, meter } of meters)
-        for (const { labels, value } of samplesOf(meter)) yield { labels: { endpoint, ...labels }, value };
-    },
+/** The samples of each endpoint, with the label `endpoint`. */
+function each(endpoints: readonly EndpointState[], partsOf: (meter: Meter) => Part[]): () => Iterable<Sample> {
+  return function* () {
+    for (const { host, port, meter } of endpoints) {
+      for (const { labels, value } of partsOf(meter)) yield { labels: { endpoint: `${host}:${port}`, ...labels }, value };
+    }
   };
 }
 
-const buckets = ({ counts, sum }: Histogram): Sample[] => (counts.length === 0 ? [] : [{ value: { bounds: bucketBounds, counts, sum } }]);
+const buckets = ({ counts, sum }: Histogram): Part[] => (counts.length === 0 ? [] : [{ value: { bounds: bucketBounds, counts, sum } }]);
+
+/** Those that have a meter of their own: what drains and has come back since counts in one, and equal series would spoil the scrape. */
+function metered(endpoints: readonly EndpointState[]): EndpointState[] {
+  const listening = endpoints.filter(({ state }) => state === "listening");
+  const draining = new Map(endpoints.filter(({ state }) => state === "draining").map((one) => [one.meter, one]));
+  for (const { meter } of listening) draining.delete(meter);
+  return [...listening, ...draining.values()];
+}

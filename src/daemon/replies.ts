@@ -3,6 +3,9 @@ import type { HealthReport, Latency, ListItem, Status } from "../control/protoco
 import { countOf, type Histogram, quantile } from "../forward/histogram.ts";
 import { errorKinds, type Meter } from "../forward/meter.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
+import { type HostPort, parseHostPort } from "../model/host-port.ts";
+import { type Parsed, unparsed } from "../model/parsed.ts";
+import { proxyFor, proxyText } from "../model/proxy.ts";
 import { version } from "../version.ts";
 import { type EndpointState, readiness, type State } from "./state.ts";
 
@@ -70,6 +73,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     },
     config_path: loaded.path,
     hosts_path: loaded.hostsPath,
+    proxy: { api: proxyTo(apiPlace(loaded.config.api.url), loaded), ingress: proxyTo(parseHostPort(state.ingress, 443), loaded) },
     insecure_skip_verify: loaded.config.server.insecure_skip_verify,
     warnings: [...state.warnings],
   };
@@ -157,6 +161,17 @@ function latency(histogram: Histogram): Latency {
 function certificateReply({ notAfter, fingerprint256 }: { notAfter: Date; fingerprint256: string }, now: Date): Status["certificate"] {
   const days = (notAfter.getTime() - now.getTime()) / dayMs;
   return { not_after: notAfter.toISOString(), days_left: Math.round(days * 100) / 100, fingerprint: fingerprint256 };
+}
+
+/** Plain http, which is for this machine alone, goes directly whatever is set. */
+function apiPlace(text: string): Parsed<HostPort> {
+  const { protocol, host } = new URL(text);
+  return protocol === "https:" ? parseHostPort(host, 443) : unparsed("it goes directly");
+}
+
+function proxyTo(place: Parsed<HostPort>, { proxy: rules }: Loaded): string {
+  const proxy = place.ok ? proxyFor(place.value, rules) : undefined;
+  return proxy === undefined ? "" : proxyText(proxy);
 }
 
 const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);

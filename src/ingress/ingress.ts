@@ -1,4 +1,5 @@
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
+import type { ProxyServer } from "../model/proxy.ts";
 import type { Conn, Net } from "../net/types.ts";
 import { createFrameReader, decodeConnResponse, encodeConnRequest } from "./frame.ts";
 import { createLimiter } from "./limiter.ts";
@@ -16,6 +17,8 @@ export interface IngressSettings {
   readonly insecureSkipVerify: boolean;
   /** Whether handshakes may resume an earlier session. */
   readonly resume: boolean;
+  /** The proxy that leads there; none means directly. */
+  readonly via?: ProxyServer | undefined;
 }
 
 /** What the ingress answered to one request. A refusal is an answer, not an exception. */
@@ -104,8 +107,8 @@ export function createIngress(net: Net, settings: () => IngressSettings, limits:
   function dial(signal: AbortSignal): Promise<Conn> {
     return dials.run(() => {
       count.dials += 1;
-      const { host, port, resume, ...tls } = settings();
-      return net.dial({ host, port }, { tls: { serverName: host, ...tls, sessions: resume ? sessions : undefined }, signal });
+      const { host, port, resume, via, ...tls } = settings();
+      return net.dial({ host, port }, { tls: { serverName: host, ...tls, sessions: resume ? sessions : undefined }, via, signal });
     }, signal);
   }
 }

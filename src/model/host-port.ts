@@ -1,5 +1,5 @@
 import { parseHostname } from "./hostname.ts";
-import { parseIp } from "./ip.ts";
+import { ipToNumber, parseIp } from "./ip.ts";
 import { type Parsed, parsed, quote, unparsed } from "./parsed.ts";
 
 /** A place to connect to: a host name, an IPv4 address or an IPv6 address (without brackets), and a port of 1 to 65535. */
@@ -37,11 +37,19 @@ export function isIpv6(text: string): boolean {
   return halves.length === 1 ? count === 8 : halves.length === 2 && count < 8;
 }
 
-/** The eight 16-bit groups of an address for which {@link isIpv6} holds. */
+/** The eight 16-bit groups of an address for which {@link isIpv6} holds. Bun 1.4.5's URL refuses some spellings of it. */
 export function ipv6Groups(address: string): number[] {
-  // URL knows the rules of the spelling, an IPv4 tail included; only "::" is left to be filled.
-  const [head = "", tail = ""] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
-  const [before, after] = [head, tail].map((half) => (half === "" ? [] : half.split(":"))) as [string[], string[]];
-  const zeros = Array<string>(8 - before.length - after.length).fill("0");
-  return [...before, ...zeros, ...after].map((group) => Number.parseInt(group, 16));
+  const [before = [], after = []] = address.split("::").map((half) =>
+    half
+      .split(":")
+      .filter((group) => group !== "")
+      .flatMap(groupsIn),
+  );
+  return [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after];
+}
+
+/** One group, or the two of an IPv4 tail. */
+function groupsIn(text: string): number[] {
+  const ip = parseIp(text);
+  return ip.ok ? [Math.floor(ipToNumber(ip.value) / 65536), ipToNumber(ip.value) % 65536] : [Number.parseInt(text, 16)];
 }

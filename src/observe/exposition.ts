@@ -8,7 +8,7 @@ export interface Family {
 }
 
 export interface Sample {
-  readonly labels?: Labels;
+  readonly labels: Labels;
   readonly value: number | Buckets;
 }
 
@@ -20,6 +20,14 @@ export interface Buckets {
   /** How many fell between a bound and the one before it, and in the end those above the last bound. */
   readonly counts: readonly number[];
   readonly sum: number;
+}
+
+/** A metric that is one number. */
+export const gauge = (name: string, help: string, value: number, labels: Labels = {}): Family => single("gauge", name, help, value, labels);
+export const counter = (name: string, help: string, value: number): Family => single("counter", name, help, value, {});
+
+function single(type: Family["type"], name: string, help: string, value: number, labels: Labels): Family {
+  return { name, type, help, samples: () => [{ labels, value }] };
 }
 
 /** Of the text format that {@link exposition} writes. */
@@ -34,7 +42,7 @@ export function* exposition(families: Iterable<Family>, pieceLength = 32_768): G
   for (const { name, help, type, samples } of families) {
     piece += `# HELP ${name} ${escaped(help)}\n# TYPE ${name} ${type}\n`;
     for (const { labels, value } of samples()) {
-      const own = labels === undefined ? "" : labelText(labels);
+      const own = labelText(labels);
       piece += typeof value === "number" ? line(name, own, value) : histogramLines(name, own, value);
       if (piece.length < pieceLength) continue;
       yield piece;

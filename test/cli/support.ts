@@ -75,6 +75,7 @@ export function status(more: Partial<Status> = {}): Status {
     pool: { ready: 1, hits: 6, misses: 1, retries: 0, dials: 8, idle_limit_seconds: 60 },
     config_path: "/etc/ngrokd/config.yml",
     hosts_path: "/etc/hosts",
+    proxy: { api: "", ingress: "" },
     insecure_skip_verify: false,
     warnings: [],
     ...more,

@@ -30,6 +30,7 @@ describe("the schema", () => {
         drain_timeout: 30,
         max_connections: 0,
         max_connections_per_endpoint: 0,
+        proxy_url: "",
         session_resumption: true,
         pool: { min: 1, max: 32, idle_timeout: 60 },
       },
@@ -69,7 +70,7 @@ describe("the schema", () => {
     for (const description of [...settings.map(({ description }) => description), ...Object.values(groups)])
       expect(description).toMatch(/^[A-Z].*\.$/);
     for (const { allowed } of settings) expect(allowed).toMatch(/[^.]$/);
-    expect(settings).toHaveLength(34);
+    expect(settings).toHaveLength(35);
     expect(Object.keys(groups)).toEqual(["api", "server", "bound_endpoints", "forward", "forward.pool", "net", "dns"]);
   });
 
@@ -80,6 +81,11 @@ describe("the schema", () => {
     ["forward.drain_timeout", [0, 3600], [-1, 3601, "30 s"]],
     ["forward.max_connections", [0, 1000000], [-1, 1000001]],
     ["forward.max_connections_per_endpoint", [0, 1000000], [-1, 1000001]],
+    [
+      "forward.proxy_url",
+      ["", "http://proxy:3128", "socks5h://u:p%40@[::1]", "proxy:3128"],
+      ["https://proxy", "socks4://proxy", "http://", "http://a b", "http://p:1/x", 3128],
+    ],
     ["forward.session_resumption", [true, false], [1, "maybe"]],
     ["forward.pool.min", [0, 1000], [-1, 1001]],
     ["forward.pool.max", [0, 1000], [-1, 1001]],
@@ -162,6 +168,8 @@ describe("the schema", () => {
     ["ingressEndpoint", "[::1]", "[::1]:443"],
     ["server.log_level", "WARNING", "warn"],
     ["server.log_level", "trace", "debug"],
+    ["forward.proxy_url", "Proxy", "http://proxy:80"],
+    ["forward.proxy_url", "socks5h://me:p@[::1]", "socks5://me:p@[::1]:1080"],
     ["net.subnet", "127.7.3.4/16", "127.7.0.0/16"],
     ["dns.listen", "::1", "[::1]:53"],
     ["dns.upstream", ["1.1.1.1"], ["1.1.1.1:53"]],

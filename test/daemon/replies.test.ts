@@ -11,7 +11,12 @@ import { host, ip } from "../names/support.ts";
 
 const started = new Date("2026-01-02T03:04:05Z");
 const now = new Date("2026-01-02T04:04:05.678Z");
-const loaded = { config: configSchema.parse({}), path: "/etc/ngrokd/config.yml", hostsPath: "/etc/hosts" } as unknown as Loaded;
+const loaded = {
+  config: configSchema.parse({}),
+  path: "/etc/ngrokd/config.yml",
+  hostsPath: "/etc/hosts",
+  proxy: { noProxy: "" },
+} as unknown as Loaded;
 const ingress = { hits: 8, misses: 2, retries: 1, dials: 12, ready: 3, patienceMs: 45_000 };
 const facts = { loaded, runtime: "bun", now, ingress, limit: 500 };
 
@@ -72,6 +77,7 @@ describe("the reply to status", () => {
       pool: { ready: 3, hits: 8, misses: 2, retries: 1, dials: 12, idle_limit_seconds: 45 },
       config_path: "/etc/ngrokd/config.yml",
       hosts_path: "/etc/hosts",
+      proxy: { api: "", ingress: "" },
       insecure_skip_verify: false,
       warnings: ["mind this"],
     });

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { createHash, randomBytes } from "node:crypto";
 import { type ForwardDeps, forward } from "../../src/forward/forward.ts";
+import { countOf, quantile } from "../../src/forward/histogram.ts";
 import { createMeter, type Meter } from "../../src/forward/meter.ts";
+import { createQuietWatch } from "../../src/forward/quiet.ts";
 import { createIngress, type IngressSettings } from "../../src/ingress/ingress.ts";
 import { bindingsOf } from "../../src/model/binding.ts";
 import type { Conn } from "../../src/net/types.ts";
@@ -203,6 +205,117 @@ describe("forward", () => {
     expect(await attempt({})).toBe("FIN");
     expect([deps.meter.lastError, counts(deps.meter)]).toEqual(["", "0 of 3 open, 0 up, 0 down, 0 refused, 2 errors"]);
   });
+
+  test("resets a connection on which nothing moves, and says so without blaming the endpoint", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await ending(conn);
+    });
+    const quiet = createQuietWatch({ idleMs: 30, halfClosedMs: 20, tickMs: 5 });
+    const idle = await forwarded(ingress, { quiet });
+    expect(await ending(idle.client)).toBe("aborted");
+    await idle.done;
+    const half = await forwarded(ingress, { quiet });
+    half.client.closeWrite();
+    expect(await ending(half.client)).toBe("aborted");
+    await half.done;
+    expect([idle.log.lines, half.log.lines]).toEqual([
+      ["info hello.demo:80: a connection on which nothing moved for 0.03 s was reset"],
+      ["info hello.demo:80: a half-closed connection on which nothing moved for 0.02 s was reset"],
+    ]);
+    expect([idle.meter.errorsBy.timeout, idle.meter.lastError]).toEqual([1, ""]);
+  });
+});
+
+describe("the meter", () => {
+  test("counts failures by where they happened", async () => {
+    const meter = createMeter();
+    const failing = async (script: Parameters<typeof fakeIngress>[0], changed: Partial<IngressSettings> = {}): Promise<void> => {
+      await using ingress = await fakeIngress(script);
+      const { client, done } = await forwarded({ settings: { ...ingress.settings, ...changed } }, { meter, openTimeoutMs: 60 });
+      await ending(client);
+      client.abort();
+      await done;
+    };
+    await failing(() => undefined, { port: 1 });
+    await failing(() => undefined, { ca: [(await rootCa("Another")).cert] });
+    await failing((conn) => conn.close());
+    await failing((conn) => conn.abort());
+    await failing((conn) => conn.write(bytes("\x04\x00\xff\xff\xff\xff")));
+    await failing((conn) => void ending(conn));
+    await failing(async (conn) => {
+      await conn.write(accepted());
+      conn.abort();
+    });
+    expect(meter.errorsBy).toEqual({ dial: 1, tls: 2, header: 2, timeout: 1, reset: 1, limit: 0 });
+    expect(meter.errors).toBe(7);
+  });
+
+  test("counts refusals by ngrok's code, and by no other word that an ingress makes up", async () => {
+    const meter = createMeter();
+    for (const code of ["ERR_NGROK_3200", "ERR_NGROK_19002", "ERR_NGROK_3200", "", "__proto__", "ERR_NGROK_1\n"]) {
+      await using ingress = await fakeIngress(async (conn) => {
+        await conn.write(refused(code, "no"));
+        conn.close();
+      });
+      const { client, done } = await forwarded(ingress, { meter });
+      await ending(client);
+      await done;
+    }
+    expect(meter.refusedBy).toEqual({ ERR_NGROK_3200: 2, ERR_NGROK_19002: 1, other: 3 });
+    expect([meter.refused, countOf(meter.upgrade)]).toEqual([6, 0]);
+  });
+
+  test("measures the time to the ingress's yes, and from the client's question to the endpoint's first byte", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await later(40);
+      await conn.write(accepted());
+      await read(conn, 1);
+      await later(20);
+      await conn.write(bytes("answer"));
+      await conn.write(bytes("and more"));
+      conn.close();
+    });
+    const { client, meter, done } = await forwarded(ingress);
+    // Neither the time that the client takes to think nor what comes after the first byte counts.
+    await later(300);
+    await client.write(bytes("question"));
+    client.closeWrite();
+    await read(client);
+    client.close();
+    await done;
+    expect([countOf(meter.upgrade), countOf(meter.firstByte)]).toEqual([1, 1]);
+    expect(meter.upgrade.sum).toBeWithin(0.039, 0.25);
+    expect(meter.firstByte.sum).toBeWithin(0.019, 0.2);
+    expect(quantile(meter.firstByte, 1)).toBeGreaterThan(0.019);
+  });
+
+  test("measures an endpoint that speaks first from the ingress's yes, and none that says nothing", async () => {
+    await using eager = await fakeIngress(async (conn) => {
+      await conn.write(Buffer.concat([accepted(), bytes("220 ready")]));
+      await read(conn);
+      conn.close();
+    });
+    const one = await forwarded(eager);
+    await later(60);
+    await one.client.write(bytes("too late to count"));
+    one.client.closeWrite();
+    await read(one.client);
+    await one.done;
+    expect(countOf(one.meter.firstByte)).toBe(1);
+    expect(one.meter.firstByte.sum).toBeLessThan(0.05);
+    await using mute = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await read(conn);
+      conn.close();
+    });
+    const two = await forwarded(mute);
+    await two.client.write(bytes("hello?"));
+    two.client.closeWrite();
+    await read(two.client);
+    await two.done;
+    expect([countOf(two.meter.upgrade), countOf(two.meter.firstByte)]).toEqual([1, 0]);
+  });
 });
 
 /** One client of hello.demo, and the forward that carries it. */
@@ -210,12 +323,13 @@ async function forwarded(
   { settings }: Pick<FakeIngress, "settings">,
   given: Partial<ForwardDeps & { meter: Meter; log: ReturnType<typeof memoryLog> }> = {},
 ) {
-  const { meter = createMeter(), log = memoryLog(), openTimeoutMs = 5000 } = given;
+  const { meter = createMeter(), log = memoryLog(), openTimeoutMs = 5000, quiet } = given;
   const [client, local] = await pair();
   const done = forward(local, binding as NonNullable<typeof binding>, meter, {
     ingress: createIngress(net, () => settings),
     log,
     openTimeoutMs,
+    ...(quiet && { quiet }),
   });
   expect(meter.active).toBe(1);
   return { client, meter, log, done };

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { createQuietWatch } from "../../src/forward/quiet.ts";
 import { splice } from "../../src/forward/splice.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { bytes, ending, later, pair, read, scripted } from "../support/conns.ts";
@@ -81,5 +82,34 @@ describe("splice", () => {
     client.close();
     server.close();
     expect(await done).toEqual({ kind: "finished" });
+  });
+
+  test("resets both ends where nothing moves in either direction for too long, and not while one of them does", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = splice(a, b, { quiet: createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }) });
+    for (let i = 0; i < 6; i += 1) {
+      await later(20);
+      await server.write(bytes("x"));
+      expect(await read(client, 1)).toBe("x");
+    }
+    const endings = Promise.all([ending(client), ending(server)]);
+    expect(await done).toEqual({ kind: "silent", halfClosed: false, limitMs: 60 });
+    expect(await endings).toEqual(["aborted", "aborted"]);
+  });
+
+  test("bounds the silence of a half-closed pair by its own limit, from the FIN on", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = splice(a, b, { quiet: createQuietWatch({ idleMs: 0, halfClosedMs: 60, tickMs: 10 }) });
+    await later(100);
+    client.closeWrite();
+    expect(await ending(server)).toBe("FIN");
+    for (let i = 0; i < 6; i += 1) {
+      await later(20);
+      await server.write(bytes("x"));
+      expect(await read(client, 1)).toBe("x");
+    }
+    expect(await done).toEqual({ kind: "silent", halfClosed: true, limitMs: 60 });
+    expect(await ending(client)).toBe("aborted");
+    expect(await ending(server)).toBe("aborted");
   });
 });

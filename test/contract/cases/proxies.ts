@@ -196,7 +196,9 @@ export const proxies: Case[] = [
 
     const { via, proxy } = await start(world, { kind, names });
     await rejects("timeout", () => net.dial({ host, port }, { via, tls: trusting(world), signal: AbortSignal.timeout(150) }));
-    assert.notEqual(await soon(peer.ended(await peer.accept(server)), "the peer sees the end"), null);
+    const socket = await peer.accept(server);
+    assert.notEqual(await soon(peer.ended(socket), "the peer sees the end"), null);
+    await peer.destroy(socket);
     await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
   }),
 ];

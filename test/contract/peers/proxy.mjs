@@ -3,7 +3,7 @@ import http from "node:http";
 import net from "node:net";
 
 /**
- * `names`: what each host name resolves to; `login`: `user:password` that is asked for; `mode`: "hang" (never answers), "close" (ends
+ * `names`: what each host name resolves to, or where a `host:port` really is; `login`: `user:password` that is asked for; `mode`: "hang" (never answers), "close" (ends
  * instead of an answer), "503" (refuses), "drip" (answers byte by byte), "flood" (an answer without end), "joined" (sends `extra` in
  * one piece with the answer).
  */
@@ -31,7 +31,8 @@ export async function startProxy({ kind, names = {}, login, mode, extra = "" }) 
     if (mode === "close") return socket.end();
     if (mode === "503") return socket.end(refused);
     if (mode === "flood") return void setInterval(() => socket.writable && socket.write("x".repeat(9000)), 5).unref();
-    const upstream = net.connect({ host: names[host] ?? host, port, allowHalfOpen: true });
+    const [, to, toPort] = /^(.*):(\d+)$/.exec(names[`${host}:${port}`] ?? "") ?? [null, names[host] ?? host, port];
+    const upstream = net.connect({ host: to, port: Number(toPort), allowHalfOpen: true });
     upstream.on("error", () => (upstream.connecting ? socket.end(refused) : socket.resetAndDestroy()));
     socket.on("error", () => upstream.resetAndDestroy());
     upstream.once("connect", async () => {

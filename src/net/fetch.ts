@@ -1,0 +1,75 @@
+import { type IncomingMessage, request } from "node:http";
+import { type Duplex, Readable } from "node:stream";
+import * as tls from "node:tls";
+import { type ProxyRules, proxyFor } from "../model/proxy.ts";
+import { streamOver } from "./node-tls.ts";
+import type { Net } from "./types.ts";
+
+/** The part of the web's fetch that is used. */
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+/**
+ * The web's fetch where nothing speaks of a proxy; otherwise one that goes by `rules` and by nothing else, since Bun and Deno read the
+ * proxy variables by rules of their own and know no SOCKS5. Only https goes through a proxy, in a tunnel, so that the proxy never sees
+ * what is asked or any key; http goes directly. It follows no redirects, takes texts as bodies, and verifies against the runtime's
+ * and the system's roots (NODE_EXTRA_CA_CERTS included). Rejects with NgrokdError where the connection fails.
+ */
+export function createFetch(net: Net, rules: ProxyRules): Fetch {
+  if (rules.proxy === undefined) return (url, init) => globalThis.fetch(url, init);
+  return async (text, init) => {
+    const url = new URL(text);
+    const secure = url.protocol === "https:";
+    const target = { host: url.hostname.replaceAll(/^\[|\]$/g, ""), port: Number(url.port || (secure ? 443 : 80)) };
+    const signal = init.signal ?? undefined;
+    const conn = await net.dial(target, {
+      ...(signal === undefined ? {} : { signal }),
+      ...(secure ? { tls: { serverName: target.host, ca: roots() }, via: proxyFor(target, rules) } : {}),
+    });
+    return await exchange(streamOver(conn).below, url, init);
+  };
+}
+
+/** One request and its answer; the connection serves no other. */
+function exchange(connection: Duplex, url: URL, { method = "GET", headers, body, signal }: RequestInit): Promise<Response> {
+  const { promise, resolve, reject } = Promise.withResolvers<Response>();
+  const outgoing = request({
+    method,
+    path: url.pathname + url.search,
+    headers: { ...Object.fromEntries(new Headers(headers)), host: url.host, connection: "close" },
+    createConnection: () => connection,
+  });
+  const stop = (): void => void outgoing.destroy(signal?.reason);
+  signal?.addEventListener("abort", stop, { once: true });
+  const settled = (): void => {
+    signal?.removeEventListener("abort", stop);
+    connection.destroy();
+  };
+  // "broken" tells with an NgrokdError what "error" would say in the runtime's words.
+  connection.once("broken", reject);
+  outgoing.once("error", (error) => {
+    reject(error);
+    settled();
+  });
+  outgoing.once("response", (message) => {
+    message.once("close", settled);
+    resolve(responseOf(message));
+  });
+  outgoing.end(typeof body === "string" ? body : undefined);
+  return promise;
+}
+
+function responseOf(message: IncomingMessage): Response {
+  const headers = new Headers();
+  for (const [name, values = []] of Object.entries(message.headersDistinct)) for (const value of values) headers.append(name, value);
+  const status = message.statusCode ?? 0;
+  if (![204, 205, 304].includes(status)) return new Response(Readable.toWeb(message) as ReadableStream, { status, headers });
+  message.resume();
+  return new Response(null, { status, headers });
+}
+
+/** Read once: they are hundreds, and the API is asked twice a minute. */
+let known: readonly string[] | undefined;
+function roots(): readonly string[] {
+  known ??= [...new Set([...tls.getCACertificates("default"), ...tls.getCACertificates("system")])];
+  return known;
+}

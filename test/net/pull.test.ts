@@ -1,0 +1,219 @@
+import { afterEach, describe, expect, jest, test } from "bun:test";
+import fc from "fast-check";
+import { NgrokdError } from "../../src/model/error.ts";
+import { lingerStep, lingerSteps } from "../../src/net/limits.ts";
+import { PullConn, type SocketVerbs } from "../../src/net/pull.ts";
+
+/** A socket that takes as many bytes as it is allowed to, and writes down what it is told. */
+interface FakeSocket {
+  room: number;
+  gone: boolean;
+  readonly taken: number[];
+  readonly told: string[];
+}
+
+const verbs: SocketVerbs<FakeSocket> = {
+  write(socket, bytes) {
+    if (socket.gone) return null;
+    if (socket.told.includes("shutdown")) throw new Error("written to after shutdown");
+    const taken = Math.min(socket.room, bytes.length);
+    socket.room -= taken;
+    socket.taken.push(...bytes.subarray(0, taken));
+    return taken === bytes.length ? undefined : bytes.subarray(taken);
+  },
+  pause: (socket) => void socket.told.push("pause"),
+  resume: (socket) => void socket.told.push("resume"),
+  shutdown: (socket) => void socket.told.push("shutdown"),
+  terminate: (socket) => void socket.told.push("terminate"),
+  release: (socket) => void socket.told.push("release"),
+};
+
+function fake(room = Number.POSITIVE_INFINITY) {
+  const socket: FakeSocket = { room, gone: false, taken: [], told: [] };
+  const address = { host: "127.0.0.1", port: 1 };
+  return { socket, conn: new PullConn(socket, verbs, { remote: address, local: address }) };
+}
+
+const codeOf = async (work: () => unknown): Promise<string> => {
+  try {
+    return `went well: ${await work()}`;
+  } catch (error) {
+    return error instanceof NgrokdError ? error.code : String(error);
+  }
+};
+const reset = Object.assign(new Error("reset"), { code: "ECONNRESET" });
+
+afterEach(() => {
+  jest.useRealTimers();
+});
+
+describe("PullConn", () => {
+  test("hands out what arrives in order, however reads and arrivals interleave, and then the end", async () => {
+    const steps = fc.array(fc.oneof(fc.constant("read" as const), fc.uint8Array({ minLength: 1, maxLength: 5 })), { maxLength: 30 });
+    await fc.assert(
+      fc.asyncProperty(steps, async (steps) => {
+        const { conn, socket } = fake();
+        const got: number[] = [];
+        let reading: Promise<void> | undefined;
+        const read = async () => got.push(...((await conn.read()) ?? []));
+        for (const step of steps) {
+          if (step !== "read") conn.received(step);
+          else if (reading === undefined) reading = read().then(() => (reading = undefined));
+          await Promise.resolve();
+        }
+        conn.theyFinished();
+        await reading;
+        for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) got.push(...bytes);
+        expect(got).toEqual(steps.flatMap((step) => (step === "read" ? [] : [...step])));
+        // Never paused twice, nor resumed while running.
+        expect(socket.told.join(" ")).toMatch(/^(pause resume ?)*(pause)?$/);
+      }),
+    );
+  });
+
+  test("sends what was written in order, shuts down once and only behind it, whatever room there is and however often it is told of", async () => {
+    const blocks = fc.array(fc.uint8Array({ maxLength: 9 }), { maxLength: 8 });
+    const rooms = fc.array(fc.nat(6), { maxLength: 40 });
+    await fc.assert(
+      fc.asyncProperty(blocks, rooms, fc.boolean(), async (blocks, rooms, close) => {
+        const { conn, socket } = fake(0);
+        const writing = (async () => {
+          for (const block of blocks) await conn.write(block);
+          if (close) conn.close();
+          conn.closeWrite();
+          conn.closeWrite();
+        })();
+        for (const room of [...rooms, 1000]) {
+          socket.room += room;
+          conn.drained();
+          conn.drained();
+          for (let n = 0; n < 12; n++) await Promise.resolve();
+        }
+        await writing;
+        expect(socket.taken).toEqual(blocks.flatMap((block) => [...block]));
+        expect(socket.told).toEqual(["shutdown"]);
+        conn.gone();
+      }),
+    );
+  });
+
+  test("shuts down only behind a write that was still waiting at close(), which then settles", async () => {
+    const { conn, socket } = fake(2);
+    const writing = conn.write(Uint8Array.of(1, 2, 3));
+    conn.close();
+    expect(socket.told).toEqual([]);
+    socket.room = 9;
+    conn.drained();
+    expect(socket.told).toEqual(["shutdown"]);
+    await writing;
+    conn.gone();
+    await conn.closed;
+  });
+
+  test("stops the socket with one chunk in hand, and starts it again for the read that finds nothing", () => {
+    const { conn, socket } = fake();
+    conn.received(Uint8Array.of(1));
+    conn.received(Uint8Array.of(2));
+    expect(socket.told).toEqual(["pause"]);
+    expect([conn.read(), conn.read()]).toEqual([Uint8Array.of(1), Uint8Array.of(2)]);
+    expect(socket.told).toEqual(["pause"]);
+    expect(conn.read()).toBeInstanceOf(Promise);
+    expect(socket.told).toEqual(["pause", "resume"]);
+  });
+
+  test("takes a write that the socket refuses for the peer's reset, and the clean end that follows for none", async () => {
+    const { conn, socket } = fake();
+    const reading = codeOf(() => conn.read());
+    socket.gone = true;
+    expect(await codeOf(() => conn.write(Uint8Array.of(1)))).toBe("aborted");
+    conn.theyFinished();
+    conn.gone();
+    expect(await reading).toBe("aborted");
+    expect(socket.told).toEqual(["terminate"]);
+    await conn.closed;
+  });
+
+  test("the same where the refusal meets a write that waited for room", async () => {
+    const { conn, socket } = fake(1);
+    const writing = codeOf(() => conn.write(Uint8Array.of(1, 2)));
+    socket.gone = true;
+    conn.drained();
+    expect(await writing).toBe("aborted");
+    expect(socket.told).toEqual(["terminate"]);
+  });
+
+  test("a socket that goes without an error is an end behind our shutdown, and a failure before it", async () => {
+    const ended = fake();
+    ended.conn.closeWrite();
+    ended.conn.gone();
+    expect(await ended.conn.read()).toBeNull();
+    const broken = fake();
+    broken.conn.gone();
+    expect(await codeOf(() => broken.conn.read())).toBe("aborted");
+    const cut = fake(0);
+    const writing = codeOf(() => cut.conn.write(Uint8Array.of(1)));
+    cut.conn.closeWrite();
+    cut.conn.gone();
+    expect(await writing).toBe("aborted");
+  });
+
+  test("the first failure counts, and comes behind what had arrived", async () => {
+    const { conn } = fake();
+    conn.received(Uint8Array.of(7));
+    conn.broke(Object.assign(new Error("error:1000045c:SSL routines:OPENSSL_internal:TLSV1_ALERT_UNKNOWN_CA"), { code: "EPROTO" }));
+    conn.gone(reset);
+    expect(conn.read()).toEqual(Uint8Array.of(7));
+    expect(await codeOf(() => conn.read())).toBe("tls");
+    expect(await codeOf(() => conn.write(Uint8Array.of(1)))).toBe("tls");
+  });
+
+  test("a fault in a callback of ours ends its connection", async () => {
+    const { conn, socket } = fake();
+    conn.broke(new TypeError("x is not a function"));
+    expect(socket.told).toEqual(["terminate"]);
+    expect(await codeOf(() => conn.read())).toBe("aborted");
+  });
+
+  test("close() gives up on a peer that never finishes after one step without movement", () => {
+    jest.useFakeTimers();
+    const { conn, socket } = fake();
+    conn.close();
+    jest.advanceTimersByTime(lingerStep - 1);
+    expect(socket.told).toEqual(["shutdown"]);
+    jest.advanceTimersByTime(1);
+    expect(socket.told).toEqual(["shutdown", "release"]);
+    conn.gone();
+  });
+
+  test("close() waits longer while something moves, but not for ever", () => {
+    jest.useFakeTimers();
+    const { conn, socket } = fake();
+    conn.close();
+    for (let step = 0; step < lingerSteps; step++) {
+      expect(socket.told).toEqual(["shutdown"]);
+      conn.received(Uint8Array.of(1));
+      jest.advanceTimersByTime(lingerStep);
+    }
+    expect(socket.told).toEqual(["shutdown", "release"]);
+    conn.gone();
+  });
+
+  test("close() resets a peer that does not even take what was written, and says so to the writer", async () => {
+    jest.useFakeTimers();
+    const { conn, socket } = fake(0);
+    const writing = codeOf(() => conn.write(Uint8Array.of(1)));
+    conn.close();
+    jest.advanceTimersByTime(lingerStep);
+    expect(socket.told).toEqual(["terminate"]);
+    expect(await writing).toBe("aborted");
+  });
+
+  test("close() leaves no timer behind a socket that goes within shutdown()", () => {
+    jest.useFakeTimers();
+    const { conn, socket } = fake();
+    const eager = new PullConn(socket, { ...verbs, shutdown: () => eager.gone() }, { remote: conn.remote, local: conn.local });
+    eager.theyFinished();
+    eager.close();
+    expect(jest.getTimerCount()).toBe(0);
+  });
+});

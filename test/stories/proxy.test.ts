@@ -1,0 +1,118 @@
+import { beforeAll, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { createServer } from "node:tls";
+import { type StartedProxy, startProxy } from "../contract/peers/proxy.mjs";
+import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
+import { type Daemon, ngrokd, type ServeOptions, serve, writeConfig } from "../support/ngrokd.ts";
+import { issue, rootCa } from "../support/pki.ts";
+import { atEnd, freshMachine, stories, until } from "../support/story.ts";
+import { dial, echo } from "../support/tcp.ts";
+
+/** The API's name is known to the proxies alone, and where the ingress is said to be nobody listens. */
+const apiHost = "api.story";
+const ingressEndpoint = "localhost:4443";
+const apiCa = "/run/api-ca.crt";
+const login = "alice:s3cret@word";
+
+stories("a machine whose only way out is a proxy", () => {
+  let cloud: Cloud;
+  let api: number;
+  let names: Record<string, string>;
+
+  beforeAll(async () => {
+    cloud = await startCloud();
+    await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+    api = await secured(cloud.apiUrl);
+    names = { [`${apiHost}:443`]: `127.0.0.1:${api}`, [ingressEndpoint]: cloud.ingress };
+  });
+
+  const proxy = async (kind: "http" | "socks5"): Promise<StartedProxy> => await startProxy({ kind, names, login });
+
+  /** A daemon that was never here before; a poll a second. */
+  const begin = async (forward: object, env: ServeOptions["env"] = {}, more: object = {}): Promise<Daemon> => {
+    freshMachine();
+    writeConfig(configFor(cloud, { api: { url: `https://${apiHost}` }, ingressEndpoint, forward, ...more }));
+    return await serve({ env: { NODE_EXTRA_CA_CERTS: apiCa, ...env } });
+  };
+
+  const carries = async (daemon: Daemon): Promise<void> => {
+    await daemon.becomes("echo.demo", "listening");
+    const client = await dial("echo.demo", 7000);
+    await client.write("there and back");
+    client.end();
+    expect(await client.rest()).toBe("there and back");
+  };
+
+  test.each(["http", "socks5"] as const)(
+    "registers and carries through a %s proxy of the configuration, whose password nobody sees",
+    async (kind) => {
+      const { port, asked } = await proxy(kind);
+      const daemon = await begin({ proxy_url: `${kind}://alice:s3cret%40word@127.0.0.1:${port}` });
+      await carries(daemon);
+      expect(new Set(asked.map(({ target, login }) => `${target} ${login}`))).toEqual(
+        new Set([`${apiHost}:443 ${login}`, `${ingressEndpoint} ${login}`]),
+      );
+      const shown = `${kind}://[redacted]@127.0.0.1:${port}`;
+      expect((await daemon.status()).proxy).toEqual({ api: shown, ingress: shown });
+      const told = await Promise.all(["status", "config show", "config show --json"].map(async (words) => (await ngrokd(words)).out));
+      for (const text of told) expect(text).toContain(shown);
+      expect([...told, daemon.log()].filter((text) => /s3cret/.test(text))).toEqual([]);
+      expect(await daemon.stop()).toBe(0);
+    },
+  );
+
+  test("takes the environment's proxy for the API, and reaches what NO_PROXY names directly", async () => {
+    const { port, asked } = await proxy("http");
+    const env = { https_proxy: `http://alice:s3cret%40word@127.0.0.1:${port}`, NO_PROXY: "elsewhere.test, 127.0.0.0/8" };
+    const daemon = await begin({}, env, { ingressEndpoint: cloud.ingress });
+    await carries(daemon);
+    expect(new Set(asked.map(({ target }) => target))).toEqual(new Set([`${apiHost}:443`]));
+    expect((await ngrokd("status")).out).toMatch(/^Proxy +http:\/\/\[redacted\]@127\.0\.0\.1:\d+, for the API only$/m);
+    expect(await daemon.stop()).toBe(0);
+
+    const exempted = await begin({}, { ...env, NO_PROXY: `.story` });
+    const reason = await until("the poll has failed", async () => (await exempted.status()).reason || false);
+    expect(reason).toContain(`cannot reach "https://${apiHost}"`);
+    expect((await exempted.status()).proxy.api).toBe("");
+    expect(await exempted.stop()).toBe(0);
+  });
+
+  test("says what is wrong with the proxy, goes on trying, and tries a key through it", async () => {
+    const { port } = await proxy("http");
+    const daemon = await begin({ proxy_url: `http://alice:wrong-one@127.0.0.1:${port}` });
+    const status = await until("the poll has failed", async () =>
+      (await daemon.status()).phase === "degraded" ? await daemon.status() : false,
+    );
+    expect(status.reason).toContain("it answered 407");
+    expect(status.hint).toContain("are the user name and the password in the proxy's URL right?");
+    const key = await ngrokd("set-api-key -", { stdin: cloud.apiKey });
+    expect([key.code, key.err]).toEqual([1, expect.stringContaining("407")]);
+    expect(`${key.err}${daemon.log()}`).not.toContain("wrong-one");
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test("tries and keeps a key through it where no daemon runs", async () => {
+    freshMachine();
+    const { port, asked } = await proxy("socks5");
+    writeConfig({ api: { url: `https://${apiHost}` }, forward: { proxy_url: `socks5://alice:s3cret%40word@127.0.0.1:${port}` } });
+    const { code, err } = await ngrokd("set-api-key -", { stdin: cloud.apiKey, env: { NODE_EXTRA_CA_CERTS: apiCa } });
+    expect([code, err]).toEqual([0, ""]);
+    expect(asked.map(({ target }) => target)).toEqual([`${apiHost}:443`]);
+  });
+});
+
+/** The cloud's API by https under the name that only proxies know; answers its port. */
+async function secured(url: string): Promise<number> {
+  const ca = await rootCa("Story API CA");
+  writeFileSync(apiCa, ca.cert);
+  const port = Number(new URL(url).port);
+  const server = createServer(await issue(ca, apiHost, { names: [apiHost], usage: ["server"] }), (socket) => {
+    const inner = connect(port, "127.0.0.1");
+    socket.on("error", () => inner.destroy()).pipe(inner);
+    inner.on("error", () => socket.destroy()).pipe(socket);
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  atEnd(() => server.close());
+  return (server.address() as { port: number }).port;
+}
