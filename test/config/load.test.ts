@@ -50,6 +50,33 @@ describe("loadConfig", () => {
     ]);
   });
 
+  test("takes the proxy from flags, then the file, then the environment, which is for all programs", async () => {
+    const env = { HTTPS_PROXY: "http://env:1", https_proxy: "http://lower:2", ALL_PROXY: "socks5://all:3", no_proxy: "a.test" };
+    const file = fileWith("forward: { proxy_url: 'socks5://me:pw@file' }");
+    const way = async (options: Parameters<typeof loadConfig>[0]) => {
+      const { proxy, origins } = await loadConfig(options);
+      return [proxy.proxy?.host, proxy.fromEnvironment, proxy.noProxy, origins["forward.proxy_url"]];
+    };
+    expect(await way({ file, env, flags: { "forward.proxy_url": "flag:9" } })).toEqual(["flag", false, "a.test", "flag"]);
+    expect(await way({ file, env })).toEqual(["file", false, "a.test", "file"]);
+    const empty = fileWith("forward: { proxy_url: '' }");
+    expect(await way({ file: empty, env: { ...env, NO_PROXY: "b.test" } })).toEqual(["env", true, "b.test", "environment HTTPS_PROXY"]);
+    expect(await way({ file: empty, env: { ...env, HTTPS_PROXY: "" } })).toEqual(["lower", true, "a.test", "environment https_proxy"]);
+    expect(await way({ file: empty, env: { ALL_PROXY: "socks5://all" } })).toEqual(["all", true, "", "environment ALL_PROXY"]);
+    expect(await way({ file: empty, env: { HTTP_PROXY: "http://plain" } })).toEqual([undefined, false, "", "default"]);
+  });
+
+  test("refuses a proxy that cannot be used without showing what may be its password", async () => {
+    const error = await failure({ file: fileWith(""), env: { HTTPS_PROXY: "https://me:s3cret@proxy" } });
+    expect(error.message).toContain("environment HTTPS_PROXY");
+    expect(`${error.message} ${error.hint} ${JSON.stringify(error.details)}`).not.toContain("s3cret");
+  });
+
+  test("shows a proxy without its password", async () => {
+    const shown = showConfig(await loadConfig({ file: fileWith("forward: { proxy_url: 'http://me:s3cret@proxy' }"), env: {} }));
+    expect(shown).toContainEqual({ key: "forward.proxy_url", value: "http://[redacted]@proxy:80", origin: "file" });
+  });
+
   test("has a file from --config, or from NGROKD_CONFIG, and the hosts file from NGROKD_HOSTS_PATH", async () => {
     const [one, two] = [fileWith("net: {start_port: 1}\n"), fileWith("net: {start_port: 2}\n")];
     const env = { NGROKD_CONFIG: two, NGROKD_HOSTS_PATH: "some/hosts" };

@@ -110,6 +110,7 @@ describe("splice", () => {
     }
     expect(await done).toEqual({ kind: "silent", halfClosed: true, limitMs: 60 });
     expect(await ending(client)).toBe("aborted");
-    expect(await ending(server)).toBe("aborted");
+    await server.closed;
+    expect(() => server.write(bytes("x"))).toThrow("broke");
   });
 });

@@ -30,10 +30,10 @@ stories("a machine whose only way out is a proxy", () => {
   const proxy = async (kind: "http" | "socks5"): Promise<StartedProxy> => await startProxy({ kind, names, login });
 
   /** A daemon that was never here before; a poll a second. */
-  const begin = async (forward: object, env: ServeOptions["env"] = {}, more: object = {}): Promise<Daemon> => {
+  const begin = async (forward: object, env: ServeOptions["env"] = {}, more: object = {}, deno = false): Promise<Daemon> => {
     freshMachine();
     writeConfig(configFor(cloud, { api: { url: `https://${apiHost}` }, ingressEndpoint, forward, ...more }));
-    return await serve({ env: { NODE_EXTRA_CA_CERTS: apiCa, ...env } });
+    return await serve({ deno, env: { NODE_EXTRA_CA_CERTS: apiCa, ...env } });
   };
 
   const carries = async (daemon: Daemon): Promise<void> => {
@@ -62,13 +62,21 @@ stories("a machine whose only way out is a proxy", () => {
     },
   );
 
+  test.each(["http", "socks5"] as const)("does so under Deno through a %s proxy", async (kind) => {
+    const { port, asked } = await proxy(kind);
+    const daemon = await begin({ proxy_url: `${kind}://alice:s3cret%40word@127.0.0.1:${port}` }, {}, {}, true);
+    await carries(daemon);
+    expect(new Set(asked.map(({ target }) => target))).toEqual(new Set([`${apiHost}:443`, ingressEndpoint]));
+    expect(await daemon.stop()).toBe(0);
+  });
+
   test("takes the environment's proxy for the API, and reaches what NO_PROXY names directly", async () => {
     const { port, asked } = await proxy("http");
     const env = { https_proxy: `http://alice:s3cret%40word@127.0.0.1:${port}`, NO_PROXY: "elsewhere.test, 127.0.0.0/8" };
     const daemon = await begin({}, env, { ingressEndpoint: cloud.ingress });
     await carries(daemon);
     expect(new Set(asked.map(({ target }) => target))).toEqual(new Set([`${apiHost}:443`]));
-    expect((await ngrokd("status")).out).toMatch(/^Proxy +http:\/\/\[redacted\]@127\.0\.0\.1:\d+, for the API only$/m);
+    expect((await ngrokd("status")).out).toMatch(/^Proxy: +http:\/\/\[redacted\]@127\.0\.0\.1:\d+, for the API only$/m);
     expect(await daemon.stop()).toBe(0);
 
     const exempted = await begin({}, { ...env, NO_PROXY: `.story` });

@@ -1,0 +1,107 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { createServer } from "node:http";
+import { createExchange } from "../../src/cloud/exchange.ts";
+import { NgrokdError } from "../../src/model/error.ts";
+import type { ProxyRules } from "../../src/model/proxy.ts";
+import { bunNet } from "../../src/net/bun.ts";
+import { createFetch } from "../../src/net/fetch.ts";
+import type { DialOptions, Net } from "../../src/net/types.ts";
+
+const rules: ProxyRules = { proxy: { kind: "http", host: "127.0.0.1", port: 1 }, fromEnvironment: false, noProxy: "" };
+const server = createServer((request, response) => {
+  if (request.url === "/nothing") return void response.writeHead(204).end();
+  if (request.url === "/cut")
+    return void response.writeHead(200, { "content-length": "100" }).write("some", () => request.socket.destroy());
+  if (request.url === "/silent") return;
+  let body = "";
+  request.on("data", (bytes) => {
+    body += String(bytes);
+  });
+  request.on("end", () => {
+    response.writeHead(
+      201,
+      [
+        ["x-two", "a"],
+        ["x-two", "b"],
+      ].flat(),
+    );
+    response.write(JSON.stringify({ method: request.method, url: request.url, headers: request.headers, body }));
+    response.end("\n");
+  });
+});
+await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+const { port } = server.address() as { port: number };
+const url = `http://127.0.0.1:${port}`;
+afterAll(() => void server.close());
+
+/** What a dial is asked for, without one. */
+function watched(): { net: Net; dials: { host: string; options: DialOptions }[] } {
+  const dials: { host: string; options: DialOptions }[] = [];
+  const dial: Net["dial"] = async (address, options = {}) => {
+    dials.push({ host: "host" in address ? `${address.host} ${address.port}` : "", options });
+    throw new NgrokdError("network", "not here");
+  };
+  return { net: { ...bunNet, dial }, dials };
+}
+
+describe("a fetch where a proxy is set", () => {
+  const fetch = createFetch(bunNet, rules);
+
+  test("sends method, headers and body, and answers status, headers and body", async () => {
+    const init = { method: "POST", headers: { authorization: "Bearer key", "content-type": "application/json" }, body: '{"a":"ü"}' };
+    const response = await fetch(`${url}/path?query=1`, init);
+    expect([response.status, response.headers.get("x-two")]).toEqual([201, "a, b"]);
+    expect(await response.json()).toMatchObject({
+      method: "POST",
+      url: "/path?query=1",
+      body: '{"a":"ü"}',
+      headers: { host: `127.0.0.1:${port}`, authorization: "Bearer key", "content-type": "application/json", "content-length": "10" },
+    });
+  });
+
+  test("knows answers without a body", async () => {
+    const response = await fetch(`${url}/nothing`, { method: "DELETE" });
+    expect([response.status, response.body]).toEqual([204, null]);
+  });
+
+  test("fails where the body is cut off, and where its signal says so", async () => {
+    await expect((await fetch(`${url}/cut`, {})).text()).rejects.toThrow();
+    const stop = new AbortController();
+    const waiting = fetch(`${url}/silent`, { signal: stop.signal });
+    setTimeout(() => stop.abort(new NgrokdError("timeout", "too late")), 50);
+    await expect(waiting).rejects.toThrow("too late");
+  });
+
+  test("sends https through the proxy, verified under the server's own name, and http never", async () => {
+    const { net, dials } = watched();
+    const watchedFetch = createFetch(net, { ...rules, noProxy: "direct.test" });
+    for (const to of ["https://api.test/x", "https://direct.test:8443/", "http://api.test/", "https://[2001:db8::1]/"]) {
+      await expect(watchedFetch(to, {})).rejects.toThrow("not here");
+    }
+    expect(dials.map(({ host, options }) => [host, options.tls?.serverName, options.via])).toEqual([
+      ["api.test 443", "api.test", rules.proxy],
+      ["direct.test 8443", "direct.test", undefined],
+      ["api.test 80", undefined, undefined],
+      ["2001:db8::1 443", "2001:db8::1", rules.proxy],
+    ]);
+    expect(dials.map(({ options }) => options.tls?.insecureSkipVerify ?? false)).toEqual([false, false, false, false]);
+    expect(dials[0]?.options.tls?.ca.length).toBeGreaterThan(0);
+  });
+
+  test("makes the API's errors name the proxy and say what to do", async () => {
+    const exchange = createExchange({ fetch, headers: {}, timeoutMs: 5000, maxBytes: 1000, safe: (text) => text });
+    const error = await exchange({ action: "Cannot ask", method: "GET", url: new URL("https://api.test/") }).catch(
+      (caught: unknown) => caught,
+    );
+    expect(error).toMatchObject({ code: "network" });
+    expect((error as NgrokdError).message).toMatch(
+      /^Cannot ask: cannot reach "https:\/\/api\.test", .*through the proxy "http:\/\/127\.0\.0\.1:1"/,
+    );
+  });
+});
+
+test("a fetch where no proxy is set is the runtime's own", async () => {
+  const { net, dials } = watched();
+  const response = await createFetch(net, { ...rules, proxy: undefined })(`${url}/nothing`, {});
+  expect([response.status, dials.length]).toEqual([204, 0]);
+});
