@@ -28,7 +28,7 @@ demo: dist/ngrokd ## Show it all working: no account, no root (DEMO_ONCE=1: chec
 test: dist/ngrokd ## Run all checks, tests and stories
 	@$(bun) test/run.ts
 
-soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (2); SOAK_SEED repeats a run
+soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (0.5); SOAK_SEED repeats a run
 	@$(bun) test/soak/main.ts
 
 check: $(modules) ## Check format, lint, types and import arrows

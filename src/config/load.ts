@@ -141,7 +141,8 @@ function proxyRules({ forward }: Config, origins: Loaded["origins"], env: Env): 
   const proxy = parseProxyUrl(forward.proxy_url);
   const fromEnvironment = origins["forward.proxy_url"].startsWith("environment");
   const usable = forward.proxy_url !== "" && proxy.ok ? proxy.value : undefined;
-  return { proxy: usable, fromEnvironment, noProxy: env.NO_PROXY || env.no_proxy || "" };
+  const httpProxy = Boolean(env.HTTP_PROXY || env.http_proxy);
+  return { proxy: usable, fromEnvironment, noProxy: env.NO_PROXY || env.no_proxy || "", httpProxy };
 }
 
 function wrongOverrides(overrides: readonly Override[]): Problem[] {

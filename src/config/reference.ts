@@ -35,7 +35,7 @@ any time.
 What is set in several places is taken from the first of:
 
 1. flags: \`--socket PATH\`
-2. the environment
+2. the environment, but for a proxy, which it names for all programs and the file for this one
 3. the file
 4. the default
 
@@ -43,6 +43,8 @@ What is set in several places is taken from the first of:
 | --- | --- |
 | \`NGROK_API_KEY\` | goes before \`api.key\` |
 | \`NGROKD_SOCKET\` | goes before \`server.socket_path\`; commands that talk to the daemon use it too |
+| \`HTTPS_PROXY\`, \`https_proxy\`, \`ALL_PROXY\`, \`all_proxy\` | the first that is set counts where \`forward.proxy_url\` does not stand in the file |
+| \`NO_PROXY\`, \`no_proxy\` | the hosts to which no proxy leads |
 | \`NGROKD_CONFIG\` | the configuration file, unless \`--config\` names one |
 | \`NGROKD_HOSTS_PATH\` | the hosts file to keep, \`${defaultHostsPath}\` unless set |
 

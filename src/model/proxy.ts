@@ -15,6 +15,8 @@ export interface ProxyRules {
   readonly fromEnvironment: boolean;
   /** The variable NO_PROXY, as {@link exempt} reads it. */
   readonly noProxy: string;
+  /** HTTP_PROXY is set. It does not count for us, but the runtimes' own fetch would send plain http through it, headers and all. */
+  readonly httpProxy?: boolean;
 }
 
 /**

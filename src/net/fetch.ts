@@ -9,13 +9,13 @@ import type { Net } from "./types.ts";
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 /**
- * The web's fetch where nothing speaks of a proxy; otherwise one that goes by `rules` and by nothing else, since Bun and Deno read the
+ * The web's fetch where no variable or setting speaks of a proxy; otherwise one that goes by `rules` and by nothing else, since Bun and Deno read the
  * proxy variables by rules of their own and know no SOCKS5. Only https goes through a proxy, in a tunnel, so that the proxy never sees
  * what is asked or any key; http goes directly. It follows no redirects, takes texts as bodies, and verifies against the runtime's
  * and the system's roots (NODE_EXTRA_CA_CERTS included). Rejects with NgrokdError where the connection fails.
  */
 export function createFetch(net: Net, rules: ProxyRules): Fetch {
-  if (rules.proxy === undefined) return (url, init) => globalThis.fetch(url, init);
+  if (rules.proxy === undefined && rules.httpProxy !== true) return (url, init) => globalThis.fetch(url, init);
   return async (text, init) => {
     const url = new URL(text);
     const secure = url.protocol === "https:";

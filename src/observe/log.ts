@@ -38,6 +38,8 @@ export function createLog(options: LogOptions): DaemonLog {
     (message: string, fields: LogFields = {}) => {
       if (consolaLevel[type] > consola.level) return;
       const emit = (text: string): void => consola[type]({ args: [text, fields] });
+      // What is told at info is a change, and the second is as true as the first; trouble repeats.
+      if (type === "info" || type === "debug") return emit(message);
       repeats.pass(`${type} ${message}`, (n) => emit(n === 0 ? message : `${message} (${n} more ${n === 1 ? "time" : "times"})`));
     };
   return {

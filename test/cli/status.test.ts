@@ -33,6 +33,14 @@ Hosts file:     /etc/hosts`.slice(1),
     expect(text.split("\n").slice(10)).toEqual(["", "warning: mind this", "warning: and that", "hint: wait"]);
   });
 
+  test("names the proxy where one is in use, and for what", () => {
+    const row = (api: string, ingress: string) => /^Proxy: +(.*)$/m.exec(statusText(status({ proxy: { api, ingress } }), plain, now))?.[1];
+    expect(row("", "")).toBeUndefined();
+    expect(row("http://p:1", "http://p:1")).toBe("http://p:1");
+    expect(row("http://p:1", "")).toBe("http://p:1, for the API only");
+    expect(row("", "http://p:1")).toBe("http://p:1, for the ingress only");
+  });
+
   test.each([
     ["State", { phase: "serving" }, "+serving+"],
     ["State", { phase: "starting" }, "~starting~"],

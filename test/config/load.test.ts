@@ -7,6 +7,7 @@ import { needsRoot } from "../../src/config/problem.ts";
 import { defaultConfig, settings } from "../../src/config/schema.ts";
 import { secretInWords, showConfig } from "../../src/config/show.ts";
 import { fileError } from "../../src/files/atomic.ts";
+import type { NgrokdError } from "../../src/model/error.ts";
 import { fileOfTheGoProgram, ownFolder } from "./support.ts";
 
 const folder = ownFolder();
@@ -67,7 +68,7 @@ describe("loadConfig", () => {
   });
 
   test("refuses a proxy that cannot be used without showing what may be its password", async () => {
-    const error = await failure({ file: fileWith(""), env: { HTTPS_PROXY: "https://me:s3cret@proxy" } });
+    const error = (await failure({ file: fileWith(""), env: { HTTPS_PROXY: "https://me:s3cret@proxy" } })) as NgrokdError;
     expect(error.message).toContain("environment HTTPS_PROXY");
     expect(`${error.message} ${error.hint} ${JSON.stringify(error.details)}`).not.toContain("s3cret");
   });

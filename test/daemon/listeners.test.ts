@@ -1,8 +1,10 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { answeringNames, createListeners, type Listeners } from "../../src/daemon/listeners.ts";
+import { type Limits, unlimited } from "../../src/forward/limits.ts";
 import { addressText, type Conn } from "../../src/net/types.ts";
 import { ip } from "../names/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
+import type { memoryLog } from "../support/memory-log.ts";
 import { echoing, occupy, place, placed } from "./support.ts";
 
 const home = "127.81.0.2";
@@ -94,6 +96,23 @@ describe("retire", () => {
     await listeners.raise(placed(url, home));
     expect(total()).toBe(0);
   });
+
+  test("keeps them also where one of two that drain has ended before the other", async () => {
+    const listeners = fresh();
+    const away = "127.81.0.3";
+    await listeners.raise(placed(url, home));
+    const first = await talking(home, 18001);
+    await listeners.raise(placed(url, away));
+    const second = await talking(away, 18001);
+    listeners.retire(place(url, home), 10_000);
+    listeners.retire(place(url, away), 10_000);
+    first.close();
+    await until(() => listeners.draining.size === 1);
+    await listeners.raise(placed(url, home));
+    expect([...listeners.present.values()][0]?.meter.total).toBe(2);
+    second.close();
+    await gone(listeners);
+  });
 });
 
 describe("retireAll", () => {
@@ -157,6 +176,61 @@ describe("retireAll", () => {
   });
 });
 
+describe("limits", () => {
+  const only = (limits: Partial<Limits>) => ({ ...unlimited, ...limits });
+
+  test("resets one connection too many at once, counts it, says it, and lets the next come when there is room", async () => {
+    const deps = echoing();
+    const listeners = fresh(deps, () => only({ perEndpoint: 2 }));
+    await listeners.raise(placed(url, home));
+    await listeners.raise(placed("tcp://b.demo:18001", "127.81.0.3"));
+    const conns = [await talking(home, 18001), await talking(home, 18001)];
+    const meter = [...listeners.present.values()][0]?.meter;
+    for (let i = 0; i < 3; i += 1) expect(await ending(await net.dial({ host: home, port: 18001 }))).toBe("aborted");
+    expect(meter).toMatchObject({ active: 2, total: 5, errors: 3, errorsBy: { limit: 3 } });
+    expect(meter?.lastError).toBe("reset at once: 2 connections to it are open, and forward.max_connections_per_endpoint allows no more");
+    expect(new Set((deps.log as ReturnType<typeof memoryLog>).lines)).toEqual(
+      new Set([`warn a.demo:18001: new connections are ${meter?.lastError} (hint: raise \`forward.max_connections_per_endpoint\`)`]),
+    );
+    // The others feel nothing.
+    conns.push(await talking("127.81.0.3", 18001));
+    conns[0]?.close();
+    await until(() => listeners.open === 2);
+    conns.push(await talking(home, 18001));
+    expect([meter?.active, meter?.lastError]).toEqual([2, ""]);
+    for (const conn of conns) conn.close();
+    await until(() => listeners.open === 0);
+  });
+
+  test.each([
+    ["in all", { inAll: 2 }, "2 connections are open, and forward.max_connections allows no more"],
+    ["by descriptors", { byDescriptors: 2 }, "as many connections are open as the limit of open files has room for"],
+  ])("counts the connections of all endpoints %s, those that drain included, and tells it once for all", async (_name, limits, reason) => {
+    const deps = echoing();
+    const listeners = fresh(deps, () => only(limits));
+    await listeners.raise(placed(url, home));
+    await listeners.raise(placed("tcp://b.demo:18001", "127.81.0.3"));
+    const conns = [await talking(home, 18001), await talking("127.81.0.3", 18001)];
+    listeners.retire(place(url, home), 10_000);
+    expect(await ending(await net.dial({ host: "127.81.0.3", port: 18001 }))).toBe("aborted");
+    const [line = ""] = (deps.log as ReturnType<typeof memoryLog>).lines;
+    expect(line).toStartWith(`warn New connections are reset at once: ${reason} (hint: raise `);
+    conns[0]?.close();
+    await gone(listeners);
+    conns.push(await talking("127.81.0.3", 18001));
+    for (const conn of conns) conn.close();
+  });
+
+  test("follows a limit that changes while connections come", async () => {
+    let inAll = 0;
+    const listeners = fresh(echoing(), () => only({ inAll }));
+    await listeners.raise(placed(url, home));
+    expect(await ending(await net.dial({ host: home, port: 18001 }))).toBe("aborted");
+    inAll = 1;
+    (await talking(home, 18001)).close();
+  });
+});
+
 describe("probe", () => {
   test("finds the addresses where something else listens, and leaves the others free", async () => {
     const listeners = fresh();
@@ -180,8 +254,8 @@ describe("probe", () => {
   });
 });
 
-function fresh(deps = echoing()): Listeners {
-  const listeners = createListeners(net, deps);
+function fresh(deps = echoing(), limits?: () => Limits): Listeners {
+  const listeners = createListeners(net, deps, limits);
   all.push(listeners);
   return listeners;
 }
@@ -201,6 +275,10 @@ const refused = (host: string, port: number): Promise<string> =>
   );
 
 async function gone({ draining }: Listeners): Promise<void> {
-  for (let waited = 0; draining.size > 0 && waited < 200; waited += 1) await later(10);
-  expect(draining.size).toBe(0);
+  await until(() => draining.size === 0);
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let waited = 0; !holds() && waited < 200; waited += 1) await later(10);
+  expect(holds()).toBe(true);
 }

@@ -83,6 +83,24 @@ describe("the reply to status", () => {
     });
   });
 
+  test("names the proxies in use, without their passwords", () => {
+    const credentials = { username: "me", password: "s3cret" };
+    const rules = {
+      proxy: { kind: "http", host: "proxy", port: 3128, credentials },
+      fromEnvironment: false,
+      noProxy: "ingress.test",
+    } as const;
+    const through = (noProxy: string, url = "https://api.test") =>
+      statusReply(state(), { ...facts, loaded: { ...loaded, config: configSchema.parse({ api: { url } }), proxy: { ...rules, noProxy } } })
+        .proxy;
+    const shown = "http://[redacted]@proxy:3128";
+    expect(through("")).toEqual({ api: shown, ingress: shown });
+    expect(through("ingress.test")).toEqual({ api: shown, ingress: "" });
+    expect(through("api.test")).toEqual({ api: "", ingress: shown });
+    // Plain http is for this machine alone.
+    expect(through("", "http://127.0.0.1:1")).toEqual({ api: "", ingress: shown });
+  });
+
   test("has null for what is not there yet, and no time before the start", () => {
     const reply = statusReply(state({ phase: "starting", registration: { kind: "registering" }, lastPass: undefined }), {
       ...facts,

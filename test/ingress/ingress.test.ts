@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { createIngress, type Opened, upgrade } from "../../src/ingress/ingress.ts";
 import { NgrokdError } from "../../src/model/error.ts";
+import type { DialOptions } from "../../src/net/types.ts";
 import { bytes, ending, later, net, read, scripted } from "../support/conns.ts";
 import { accepted, fakeIngress, refused } from "../support/fake-ingress.ts";
 import { issue, rootCa } from "../support/pki.ts";
@@ -102,6 +103,23 @@ describe("createIngress, over real TLS", () => {
     opened.conn.closeWrite();
     expect(Buffer.from(opened.first).toString() + (await read(opened.conn))).toBe("welcome and back");
     expect(ingress.requests).toEqual([target]);
+  });
+
+  test("dials through the proxy that its settings name, TLS being with the ingress", async () => {
+    const asked: DialOptions[] = [];
+    const dial: typeof net.dial = async (_address, options = {}) => {
+      asked.push(options);
+      throw new NgrokdError("network", "not here");
+    };
+    const via = { kind: "socks5", host: "proxy.test", port: 1080 } as const;
+    const settings = { host: "ingress.test", port: 443, cert: "", key: "", ca: [], insecureSkipVerify: false, resume: true };
+    for (const way of [via, undefined]) {
+      await failure(createIngress({ ...net, dial }, () => ({ ...settings, via: way })).open(target, patience()));
+    }
+    expect(asked.map(({ via, tls }) => [via, tls?.serverName])).toEqual([
+      [via, "ingress.test"],
+      [undefined, "ingress.test"],
+    ]);
   });
 
   test("looks at its settings anew for every connection", async () => {

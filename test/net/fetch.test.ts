@@ -104,4 +104,7 @@ test("a fetch where no proxy is set is the runtime's own", async () => {
   const { net, dials } = watched();
   const response = await createFetch(net, { ...rules, proxy: undefined })(`${url}/nothing`, {});
   expect([response.status, dials.length]).toEqual([204, 0]);
+  // HTTP_PROXY alone is none for us, and must not become one for the runtime.
+  await expect(createFetch(net, { ...rules, proxy: undefined, httpProxy: true })(`${url}/nothing`, {})).rejects.toThrow("not here");
+  expect(dials).toMatchObject([{ host: `127.0.0.1 ${port}`, options: {} }]);
 });

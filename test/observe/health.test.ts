@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { isNgrokdError } from "../../src/model/error.ts";
+import { type Family, gauge } from "../../src/observe/exposition.ts";
 import { type HealthSource, startHealthServer } from "../../src/observe/health.ts";
 
 const fine: HealthSource = {
@@ -38,6 +39,41 @@ describe("the health server", () => {
     const status = async (): Promise<Response> => await fetch(new URL("status", server.url));
     expect((await status()).headers.get("content-type")).toStartWith("application/json");
     expect(await (await status()).json()).toEqual({ asked: 2, endpoints: {} });
+  });
+
+  test("gives the metrics in Prometheus's format, whole however many there are", async () => {
+    const samples = () => Array.from({ length: 20_000 }, (_, i) => ({ labels: { endpoint: `host-${i}` }, value: i }));
+    const many: Family = { name: "many", type: "gauge", help: "Many.", samples };
+    await using server = await started({ ...fine, metrics: async () => [gauge("ngrokd_up", "Up.", 1), many] });
+    const response = await fetch(new URL("metrics", server.url));
+    expect(response.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    const lines = (await response.text()).split("\n");
+    expect([lines.length, lines[2], lines.at(-2), lines.at(-1)]).toEqual([20_006, "ngrokd_up 1", 'many{endpoint="host-19999"} 19999', ""]);
+    expect((await fetch(new URL("metrics", server.url), { method: "HEAD" })).status).toBe(200);
+  });
+
+  test("writes metrics no faster than they are read, and not on for one who has left", async () => {
+    let made = 0;
+    const endless: Family = {
+      name: "endless",
+      type: "gauge",
+      help: "Without end.",
+      *samples() {
+        for (;;) yield { labels: { n: String(made++) }, value: 1 };
+      },
+    };
+    await using server = await started({ ...fine, metrics: async () => [endless] });
+    const gone = new AbortController();
+    const response = await fetch(new URL("metrics", server.url), { signal: gone.signal });
+    const reader = response.body?.getReader();
+    await reader?.read();
+    gone.abort();
+    let before = -1;
+    for (let i = 0; i < 200 && made !== before; i += 1) {
+      before = made;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    expect(made).toBe(before);
   });
 
   test("only reads: other methods find nothing", async () => {

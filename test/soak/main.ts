@@ -12,12 +12,12 @@ import { randomFrom } from "./pattern.ts";
 import { choosePlan, play, type Result, startService } from "./traffic.ts";
 
 /**
- * `make soak`: mixed traffic through the daemon for SOAK_MINUTES (2), with random faults on the way to the ingress and in the API. Fails
+ * `make soak`: mixed traffic through the daemon for SOAK_MINUTES (0.5), with random faults on the way to the ingress and in the API. Fails
  * on a byte that is lost, doubled, reordered or crossed, on a connection that breaks without a fault, on a stall over a second that no
  * fault explains, and on descriptors, connections or memory that do not come back. SOAK_SEED repeats a run's choices, SOAK_RUNTIME=deno
  * runs the daemon from source under Deno.
  */
-const minutes = Number(process.env.SOAK_MINUTES ?? 2);
+const minutes = Number(process.env.SOAK_MINUTES ?? 0.5);
 const seed = Number(process.env.SOAK_SEED ?? Date.now() % 1_000_000);
 const underDeno = process.env.SOAK_RUNTIME === "deno";
 const parallel = 24;
