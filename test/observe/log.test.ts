@@ -102,6 +102,13 @@ describe("repeats", () => {
     expect(messages(lines()).slice(2)).toEqual(["no route", "no route (1 more time)"]);
   });
 
+  test("are not held back at info: what is told there is a change", () => {
+    const { log, lines } = written();
+    log.info("The poll works again");
+    log.info("The poll works again");
+    expect(messages(lines())).toEqual(["The poll works again", "The poll works again"]);
+  });
+
   test("are told apart by message and level, and a single message is told once", () => {
     const { log, lines } = written();
     log.warn("a");
@@ -130,11 +137,11 @@ describe("repeats", () => {
 
   test("are kept for the latest 1000 messages, so that ever new ones cost no memory", () => {
     const { log, lines } = written();
-    for (let i = 0; i < 3000; i += 1) log.info(`message ${i}`);
+    for (let i = 0; i < 3000; i += 1) log.warn(`message ${i}`);
     expect(jest.getTimerCount()).toBe(1000);
-    log.info("message 2999");
+    log.warn("message 2999");
     expect(lines().length).toBe(3000);
-    log.info("message 0");
+    log.warn("message 0");
     expect(lines().length).toBe(3001);
   });
 });
