@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { type Api, createApi } from "../cloud/api.ts";
 import { inspectCertificate } from "../cloud/certificate.ts";
-import { type Identity, identityPaths, loadIdentity, register } from "../cloud/registration.ts";
+import { type Identity, identityPaths, loadIdentity, register, saveIngressEndpoint } from "../cloud/registration.ts";
 import type { Loaded } from "../config/load.ts";
 import type { RefreshReport, Request } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
@@ -96,6 +96,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   let trust = await readTrust();
   if (config.server.insecure_skip_verify) log.warn(insecureWarning);
   let assignment: Assignment = new Map();
+  let askedForIngress = false;
   let lastKind: PassResult["kind"] = "idle";
   let passSince: number | undefined;
   // The socket answers before these are up.
@@ -221,10 +222,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return createApi({ url: config.api.url, key, userAgent: userAgent(), fetch });
   }
 
+  function isIngressConfigured(): boolean {
+    return loaded.origins.ingressEndpoint !== "default";
+  }
+
   /** The configured address, unless the user left it at its default and ngrok named one at registration. */
   function ingressAddress(): { host: string; port: number } {
-    const configured = loaded.origins.ingressEndpoint !== "default";
-    const text = configured ? config.ingressEndpoint : (identity?.ingressEndpoint ?? config.ingressEndpoint);
+    const text = isIngressConfigured() ? config.ingressEndpoint : (identity?.ingressEndpoint ?? config.ingressEndpoint);
     const address = parseHostPort(text, 443);
     if (!address.ok) throw new NgrokdError("config", `The ingress address "${text}" cannot be used: ${address.reason}`);
     return address.value;
@@ -273,9 +277,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 
   async function ensureIdentity(api: Api | undefined, signal: AbortSignal): Promise<Identity | undefined> {
-    if (identity !== undefined) return identity;
+    if (identity !== undefined) return await withIngress(identity, api, signal);
     const found = await loadIdentity(paths);
-    if (found.kind === "identity") return adopt(found.identity);
+    if (found.kind === "identity") return await withIngress(adopt(found.identity), api, signal);
     if (api === undefined) {
       publish({ registration: { kind: "waiting-for-key" } });
       return undefined;
@@ -287,6 +291,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     } catch (error) {
       publish({ registration: { kind: "failed", reason: reasonOf(error), hint: hintOf(error) } });
       throw error;
+    }
+  }
+
+  /**
+   * The Go program kept no ingress address: once, and where it counts, ngrok is asked for it. Best effort; without an answer the default
+   * is dialled.
+   */
+  async function withIngress(known: Identity, api: Api | undefined, signal: AbortSignal): Promise<Identity> {
+    if (askedForIngress || api === undefined || known.ingressEndpoint !== undefined || isIngressConfigured()) return known;
+    askedForIngress = true;
+    try {
+      const { ingressEndpoint } = await api.getOperator(known.operatorId, signal);
+      if (ingressEndpoint === undefined) return known;
+      await saveIngressEndpoint(paths, ingressEndpoint);
+      return adopt({ ...known, ingressEndpoint });
+    } catch (error) {
+      log.debug(`Cannot ask ngrok for the ingress of ${known.operatorId}: ${reasonOf(error)}`);
+      return known;
     }
   }
 

@@ -46,7 +46,8 @@ export async function forward(client: Conn, binding: Binding, meter: Meter, deps
       case "accepted":
         record(meter.upgrade, (performance.now() - since) / 1000);
         meter.lastError = "";
-        for (const notice of opened.notices) log.info(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
+        // Every connection may bring the same one: at this level repeats are counted and not told.
+        for (const notice of opened.notices) log.warn(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
         tell(await carry(client, opened, meter, deps.quiet), client, key, meter, log);
     }
   } catch (error) {
@@ -117,7 +118,7 @@ function tell(end: SpliceEnd, client: Conn, key: string, meter: Meter, log: Log)
     case "silent": {
       const what = end.halfClosed ? "a half-closed connection" : "a connection";
       countError(meter, "timeout");
-      log.info(`${key}: ${what} on which nothing moved for ${end.limitMs / 1000} s was reset`, { endpoint: key });
+      log.warn(`${key}: ${what} on which nothing moved for ${end.limitMs / 1000} s was reset`, { endpoint: key });
     }
   }
 }

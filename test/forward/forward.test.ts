@@ -45,7 +45,7 @@ describe("forward", () => {
     client.close();
     await done;
     expect(counts(meter)).toBe("0 of 1 open, 0 up, 9 down, 0 refused, 0 errors");
-    expect(log.lines).toEqual(["info hello.demo:80: ngrok says: old agent", "info hello.demo:80: ngrok says: line break"]);
+    expect(log.lines).toEqual(["warn hello.demo:80: ngrok says: old agent", "warn hello.demo:80: ngrok says: line break"]);
   });
 
   test("sends nothing of the client's before the answer", async () => {
@@ -220,8 +220,8 @@ describe("forward", () => {
     expect(await ending(half.client)).toBe("aborted");
     await half.done;
     expect([idle.log.lines, half.log.lines]).toEqual([
-      ["info hello.demo:80: a connection on which nothing moved for 0.03 s was reset"],
-      ["info hello.demo:80: a half-closed connection on which nothing moved for 0.02 s was reset"],
+      ["warn hello.demo:80: a connection on which nothing moved for 0.03 s was reset"],
+      ["warn hello.demo:80: a half-closed connection on which nothing moved for 0.02 s was reset"],
     ]);
     expect([idle.meter.errorsBy.timeout, idle.meter.lastError]).toEqual([1, ""]);
   });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { counter, exposition, type Family, gauge, type Labels } from "../../src/observe/exposition.ts";
+import { counter, exposition, type Family, gauge, type Labels, type Sample } from "../../src/observe/exposition.ts";
 
 const written = (families: Iterable<Family>, pieceLength?: number): string => [...exposition(families, pieceLength)].join("");
 
@@ -14,7 +14,7 @@ describe("the text for Prometheus", () => {
         name: "wait_seconds",
         type: "histogram",
         help: "How long.",
-        samples: () => [
+        samples: (): Sample[] => [
           { labels: { endpoint: "a" }, value: { bounds: [0.1, 1], counts: [2, 0, 3], sum: 9.5 } },
           { labels: {}, value: { bounds: [0.1], counts: [0, 0], sum: 0 } },
         ],
@@ -67,7 +67,7 @@ wait_seconds_count 0
           .split("\n");
         expect(lines.length).toBe(3);
         const quoted = /^x\{label="((?:[^"\\\n]|\\["\\n])*)"\} 1$/s.exec(lines[2] ?? "")?.[1] ?? "not one label";
-        expect(quoted.replaceAll(/\\(.)/g, (_, escape: string) => (escape === "n" ? "\n" : escape))).toBe(value);
+        expect(quoted.replaceAll(/\\(.)/g, (_, letter: string) => (letter === "n" ? "\n" : letter))).toBe(value);
       }),
     );
   });

@@ -33,7 +33,7 @@ stories("an identity that the Go program made", () => {
     writeFileSync(`${folder}/ip_mappings.json`, JSON.stringify({ "hello.demo": "10.107.0.2", "gone.demo": "10.107.0.3" }));
     left = files();
     expect(left["tls.key"]).toContain("BEGIN EC PRIVATE KEY");
-    writeConfig(configFor(cloud, { net: { subnet: "10.107.0.0/16", interface_name: "ngrokd0" }, ingressEndpoint: cloud.ingress }));
+    writeConfig(configFor(cloud, { net: { subnet: "10.107.0.0/16", interface_name: "ngrokd0" } }));
   });
 
   test("is used as it is: same operator, same files, and connections are carried", async () => {
@@ -43,6 +43,8 @@ stories("an identity that the Go program made", () => {
     expect(await curl("http://hello.demo/")).toBe("hello");
     expect(await cloud.operators()).toHaveLength(1);
     expect(files()).toEqual(left);
+    // The Go program kept no ingress address; ngrok was asked for it.
+    expect(readFileSync(`${folder}/ingress_endpoint`, "utf8").trim()).toBe(cloud.ingress);
     expect(daemon.log()).toContain('net.subnet is \\"10.107.0.0/16\\", and this version serves loopback addresses only');
     expect(await resolve("hello.demo")).toStartWith("127.");
     expect(await daemon.stop()).toBe(0);
