@@ -158,8 +158,7 @@ export function bytesText(bytes: number): string {
   let size = bytes;
   let unit = 0;
   for (; size >= 1023.5 && unit < units.length - 1; unit += 1) size /= 1024;
-  const digits = unit === 0 || size >= 99.95 || size === 0 ? 0 : 1;
-  return size === 0 ? "0" : `${size.toFixed(digits)} ${units[unit]}`;
+  return bytes < 0.5 ? "0" : `${size.toFixed(unit === 0 || size >= 99.95 ? 0 : 1)} ${units[unit]}`;
 }
 
 export function errorValue(error: unknown): Record<string, unknown> {

@@ -25,6 +25,7 @@ export function statusText(status: Status, paint: Paint, now: Date): string {
     ["Last poll", pollText(status, paint, now)],
     ["Endpoints", endpointsText(status, paint)],
     ["Connections", connectionsText(status)],
+    ...failureRows(status),
     ["Traffic", `${bytesText(status.bytes.up)} up, ${bytesText(status.bytes.down)} down`],
     ["Pool", poolText(status)],
     ["Daemon", `ngrokd ${status.version}, pid ${status.pid}, up ${durationText(status.uptime_seconds * 1000)}`],
@@ -82,13 +83,14 @@ function endpointsText({ endpoints }: Status, paint: Paint): string {
   return parts.join(", ");
 }
 
-function connectionsText({ connections, errors_by_kind }: Status): string {
-  const { active, total, errors, refused, limit } = connections;
-  const kinds = Object.entries(errors_by_kind).flatMap(([kind, n]) => (n > 0 ? [`${n} ${kind}`] : []));
-  const parts = [`${active} open${limit !== null && active * 2 > limit ? ` of ${limit}` : ""}`, `${total} in all`];
-  if (refused > 0) parts.push(`${refused} refused`);
-  if (errors > 0) parts.push(`${errors} failed (${kinds.join(", ")})`);
-  return parts.join(", ");
+/** The limit is told once it is near. */
+function connectionsText({ connections: { active, total, limit } }: Status): string {
+  return `${active} open${limit !== null && active * 2 > limit ? ` of at most ${limit}` : ""}, ${total} in all`;
+}
+
+function failureRows({ connections: { refused }, errors_by_kind }: Status): [string, string][] {
+  const counts = Object.entries({ refused, ...errors_by_kind }).filter(([, n]) => n > 0);
+  return counts.length === 0 ? [] : [["Failures", counts.map(([kind, n]) => `${n} ${kind}`).join(", ")]];
 }
 
 function poolText({ pool }: Status): string {

@@ -17,7 +17,7 @@ import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
 import { isLoopbackSubnet, loopback, parseSubnet, type Subnet } from "../model/ip.ts";
-import { proxyFor, proxySecrets } from "../model/proxy.ts";
+import { proxyFor, proxySecrets, proxyText } from "../model/proxy.ts";
 import type { Assignment } from "../names/allocate.ts";
 import { forbiddenName } from "../names/forbidden.ts";
 import { updateHostsFile } from "../names/hosts-file.ts";
@@ -154,8 +154,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
           if (change !== "none") log.debug(`Wrote ${entries.size} names into "${loaded.hostsPath}"`);
           return shadowed;
         },
-        forbidden: (host) =>
-          forbiddenName(host, { hostnames: [hostname()], hosts: [new URL(config.api.url).hostname, ingressAddress().host] }),
+        forbidden: (host) => forbiddenName(host, { hostnames: [hostname()], hosts: ownHosts() }),
         range,
         drainMs,
         log,
@@ -183,6 +182,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
   });
   log.info(`ngrokd is up; control socket ${config.server.socket_path}`);
+  if (loaded.proxy.proxy !== undefined) log.info(`The way out is the proxy "${proxyText(loaded.proxy.proxy)}"`);
 
   return { state: current, refresh: async () => await loop?.kick(), healthUrl: health?.url, stop };
 
@@ -216,6 +216,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const found = await loadTrust(extra === "" ? {} : { extra });
     for (const warning of found.warnings) log.warn(`A CA file is left out: ${warning}`);
     return found;
+  }
+
+  /** What we have to reach: an endpoint of such a name would lead us to ourselves. */
+  function ownHosts(): string[] {
+    const { proxy } = loaded.proxy;
+    return [new URL(config.api.url).hostname, ingressAddress().host, ...(proxy === undefined ? [] : [proxy.host])];
   }
 
   function apiFor(key: Parameters<typeof createApi>[0]["key"]): Api {

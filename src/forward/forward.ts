@@ -68,18 +68,28 @@ type Refused = Extract<Opened, { kind: "refused" }>;
 /** `left`: the client was gone before there was an answer, so nobody waits for one. */
 async function open(client: Conn, binding: Binding, { ingress, openTimeoutMs }: ForwardDeps): Promise<Opened | { kind: "left" }> {
   const attempt = new AbortController();
-  const late = new NgrokdError("timeout", `No answer from the ingress within ${openTimeoutMs / 1000} s`);
-  const left = new NgrokdError("cancelled", "The client left");
-  const timer = setTimeout(() => attempt.abort(late), openTimeoutMs);
-  void client.closed.then(() => attempt.abort(left));
+  const timer = setTimeout(() => {
+    attempt.abort(new NgrokdError("timeout", `No answer from the ingress within ${openTimeoutMs / 1000} s`));
+  }, openTimeoutMs);
+  const forget = abortOnceGone(client, attempt);
   try {
     return await ingress.open(binding, attempt.signal);
   } catch (error) {
-    if (error === left) return { kind: "left" };
+    if (error === attempt.signal.reason && isNgrokdError(error, "cancelled")) return { kind: "left" };
     throw isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
   } finally {
     clearTimeout(timer);
+    forget();
   }
+}
+
+/** Answers what takes it back: nothing can be taken off a promise, and the attempt would stay in memory for as long as the client is there. */
+function abortOnceGone(client: Conn, attempt: AbortController): () => void {
+  const held: { attempt: AbortController | undefined } = { attempt };
+  void client.closed.then(() => held.attempt?.abort(new NgrokdError("cancelled", "The client left")));
+  return () => {
+    held.attempt = undefined;
+  };
 }
 
 function carry(client: Conn, { conn, first }: Accepted, meter: Meter, quiet: QuietWatch | undefined): Promise<SpliceEnd> {

@@ -1,4 +1,4 @@
-/** The part of a dial that is the same on every runtime: names to addresses, a race between them under one signal, and the way through a proxy. */
+/** The part of a dial that is the same on every runtime: names to addresses, a race between them, and the way through a proxy. */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
@@ -45,7 +45,7 @@ export async function dialAny<S>(address: Address, { tls, via, signal }: DialOpt
   return tls === undefined ? plain : await dialer.secure(address, plain, tls, signal, through);
 }
 
-/** A plain connection with `target` that `via` has made. With `silent` it is an error that the target speaks first, as in TLS it does not. */
+/** A plain connection with `target` that `via` has made. With `silent`, as for TLS, it is an error that the target speaks first. */
 async function dialThrough<S>(target: HostPort, via: ProxyServer, signal: AbortSignal | undefined, { dial }: Dialer<S>, silent: boolean) {
   const connecting = dialEach({ host: via.host, port: via.port }, signal, (proxy, stop, connected) =>
     dial(proxy, undefined, stop, connected),

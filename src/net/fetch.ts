@@ -5,16 +5,13 @@ import { type ProxyRules, proxyFor } from "../model/proxy.ts";
 import { streamOver } from "./node-tls.ts";
 import type { Net } from "./types.ts";
 
-/** The part of the web's fetch that is used. */
-export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
-
 /**
- * The web's fetch where no variable or setting speaks of a proxy; otherwise one that goes by `rules` and by nothing else, since Bun and Deno read the
- * proxy variables by rules of their own and know no SOCKS5. Only https goes through a proxy, in a tunnel, so that the proxy never sees
- * what is asked or any key; http goes directly. It follows no redirects, takes texts as bodies, and verifies against the runtime's
- * and the system's roots (NODE_EXTRA_CA_CERTS included). Rejects with NgrokdError where the connection fails.
+ * The web's fetch where no variable or setting speaks of a proxy; otherwise one that goes by `rules` and by nothing else, since Bun and
+ * Deno read the proxy variables by rules of their own, and Bun knows no SOCKS5. Only https goes through a proxy, in a tunnel, so that the
+ * proxy never sees what is asked or any key; http goes directly. It follows no redirects, takes texts as bodies, and verifies against
+ * the runtime's and the system's roots (NODE_EXTRA_CA_CERTS included). Rejects with NgrokdError where the connection fails.
  */
-export function createFetch(net: Net, rules: ProxyRules): Fetch {
+export function createFetch(net: Net, rules: ProxyRules): (url: string, init: RequestInit) => Promise<Response> {
   if (rules.proxy === undefined && rules.httpProxy !== true) return (url, init) => globalThis.fetch(url, init);
   return async (text, init) => {
     const url = new URL(text);
@@ -62,7 +59,8 @@ function responseOf(message: IncomingMessage): Response {
   const headers = new Headers();
   for (const [name, values = []] of Object.entries(message.headersDistinct)) for (const value of values) headers.append(name, value);
   const status = message.statusCode ?? 0;
-  if (![204, 205, 304].includes(status)) return new Response(Readable.toWeb(message) as ReadableStream, { status, headers });
+  if (![204, 205, 304].includes(status))
+    return new Response(Readable.toWeb(message) as unknown as ReadableStream<Uint8Array>, { status, headers });
   message.resume();
   return new Response(null, { status, headers });
 }

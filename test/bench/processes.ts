@@ -88,7 +88,7 @@ export async function until(what: string, probe: () => Promise<boolean> | boolea
 
 async function stop(child: Bun.Subprocess): Promise<void> {
   child.kill("SIGTERM");
-  const force = setTimeout(() => child.kill("SIGKILL"), 20_000);
+  const force = setTimeout(() => child.kill("SIGKILL"), 10_000);
   await child.exited;
   clearTimeout(force);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { createSay, durationText, facts, table } from "../../src/cli/say.ts";
+import { bytesText, createSay, durationText, facts, table } from "../../src/cli/say.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { marked, plain, sink } from "./support.ts";
 
@@ -124,6 +124,32 @@ test("facts puts values into one column", () => {
     ),
   ).toBe("State:          serving\nHealth server:  a\tb");
   expect(facts([["A", "x"]], marked)).toBe(".A: . x");
+});
+
+describe("bytesText", () => {
+  test.each([
+    [0, "0"],
+    [1, "1 B"],
+    [1023, "1023 B"],
+    [1024, "1.0 KiB"],
+    [1536, "1.5 KiB"],
+    [102_400, "100 KiB"],
+    [1023.4 * 1024, "1023 KiB"],
+    [1023.6 * 1024, "1.0 MiB"],
+    [5 * 1024 ** 3, "5.0 GiB"],
+    [2 ** 50, "1.0 PiB"],
+    [0.4, "0"],
+  ])("%d is %s", (bytes, text) => {
+    expect(bytesText(bytes)).toBe(text);
+  });
+
+  test("never takes more than 8 characters", () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 1000 * 2 ** 50, noNaN: true }), (bytes) => {
+        expect(bytesText(bytes).length).toBeLessThanOrEqual(8);
+      }),
+    );
+  });
 });
 
 describe("durationText", () => {

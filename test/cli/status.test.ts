@@ -7,7 +7,7 @@ import { item, marked, plain, status } from "./support.ts";
 const now = new Date("2026-01-02T04:00:00.000Z");
 
 describe("the text of ngrokd status", () => {
-  test("is ten lines that fit into 80 columns where all is well", () => {
+  test("is twelve lines that fit into 80 columns where all is well", () => {
     expect(statusText(status(), plain, now)).toBe(
       `
 State:          serving
@@ -17,6 +17,8 @@ Ingress:        ingress.test:443
 Last poll:      ok, 12 s ago, took 12 ms
 Endpoints:      2 listening
 Connections:    1 open, 7 in all
+Traffic:        1.5 KiB up, 5.0 GiB down
+Pool:           1 ready; 85 % of connections found one
 Daemon:         ngrokd 1.2.3, pid 42, up 1 d 2 h
 Configuration:  /etc/ngrokd/config.yml
 Hosts file:     /etc/hosts`.slice(1),
@@ -30,7 +32,7 @@ Hosts file:     /etc/hosts`.slice(1),
       now,
     );
     expect(text.split("\n")[0]).toBe("State:          degraded: no route");
-    expect(text.split("\n").slice(10)).toEqual(["", "warning: mind this", "warning: and that", "hint: wait"]);
+    expect(text.split("\n").slice(12)).toEqual(["", "warning: mind this", "warning: and that", "hint: wait"]);
   });
 
   test("names the proxy where one is in use, and for what", () => {
@@ -58,16 +60,21 @@ Hosts file:     /etc/hosts`.slice(1),
     ["Last poll", { last_poll: null }, "none yet"],
     ["Last poll", { last_poll: { time: now.toISOString(), ok: false, took_ms: 1, reason: "no route" } }, "!failed! 0 ms ago: no route"],
     ["Endpoints", { endpoints: { listening: 0, failed: 0, unsupported: 0, draining: 0 } }, "0 listening"],
+    ["Connections", open(5, 11), "5 open, 9 in all"],
+    ["Connections", open(6, 11), "6 open of at most 11, 9 in all"],
+    ["Failures", { ...open(0, null, 3), errors_by_kind: { dial: 1, tls: 0, reset: 20 } }, "3 refused, 1 dial, 20 reset"],
+    ["Failures", { errors_by_kind: { dial: 0 } }, undefined],
+    ["Pool", { pool: { ...status().pool, ready: 0, hits: 0, misses: 0 } }, "0 ready"],
     [
       "Endpoints",
       { endpoints: { listening: 1, failed: 2, unsupported: 3, draining: 4 } },
       "1 listening, !2 failed!, ~3 not supported~, 4 draining",
     ],
-  ] as [string, Partial<Status>, string][])("says of %s %j: %s", (name, more, said) => {
+  ] as [string, Partial<Status>, string | undefined][])("says of %s %j: %s", (name, more, said) => {
     const line = statusText(status(more), marked, now)
       .split("\n")
       .find((one) => one.startsWith(`.${name}:`));
-    expect(line?.replace(/^\..*?\. /, "")).toBe(said);
+    expect(line?.replace(/^\..*?\. /, "")).toBe(said as string);
   });
 });
 
@@ -135,4 +142,8 @@ http://old.demo        127.0.0.2:80    draining     1 open, 9 total, 3 failed
 
 function certificate(days_left: number): Partial<Status> {
   return { certificate: { not_after: "2026-03-04T05:06:07.000Z", days_left, fingerprint: "" } };
+}
+
+function open(active: number, limit: number | null, refused = 0): Partial<Status> {
+  return { connections: { active, total: 9, errors: 0, refused, limit } };
 }

@@ -1,0 +1,35 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { connectionRoom, descriptorLimit } from "../../src/net/descriptors.ts";
+import { net } from "../support/conns.ts";
+
+describe.skipIf(process.platform !== "linux")("descriptors", () => {
+  test("leave room for connections of two sockets, besides listeners and what else there is", async () => {
+    const room = connectionRoom(0);
+    expect(room).toBeWithin(descriptorLimit() / 2 - 600, descriptorLimit() / 2);
+    expect([connectionRoom(10), connectionRoom(2 * descriptorLimit())]).toEqual([room - 5, 0]);
+    const listeners = await Promise.all(
+      Array.from({ length: 4 }, () => net.listen({ host: "127.0.0.1", port: 0 }, (conn) => conn.abort())),
+    );
+    expect(connectionRoom(0)).toBe(room - 2);
+    for (const listener of [...listeners, ...listeners]) listener.close();
+    expect(connectionRoom(0)).toBe(room);
+  });
+
+  test("are never used up: listeners get half of them, newcomers are closed at once near the limit, and it is over when they are gone", async () => {
+    const script = `ulimit -n 200 && exec "${process.execPath}" "${join(import.meta.dirname, "descriptors.child.ts")}"`;
+    const child = Bun.spawn(["sh", "-c", script], { stdout: "pipe", stderr: "inherit" });
+    const seen = JSON.parse(await child.stdout.text());
+    expect(seen).toMatchObject({
+      limit: 200,
+      roomAtFirst: (200 - 50) / 2,
+      most: 100,
+      refusal: "this process has too many open files",
+      roomAmongListeners: (200 - 50 - 100) / 2,
+      roomAgain: Math.floor((200 - 50 - 1) / 2),
+      dialFailure: "this process has too many open files",
+      after: "well",
+    });
+    expect(seen.away).toBeGreaterThan(0);
+  });
+});
