@@ -30,7 +30,7 @@ export type ExitCode = number;
 export const globalArgs = {
   json: { type: "boolean", description: "Print JSON for programs instead of text for people" },
   socket: { type: "string", valueHint: "path", description: "The daemon's socket (NGROKD_SOCKET; default: as configured)" },
-  config: { type: "string", valueHint: "file", description: "The configuration file (default: /etc/ngrokd/config.yml)" },
+  config: { type: "string", valueHint: "file", description: "Configuration (NGROKD_CONFIG; default: /etc/ngrokd/config.yml)" },
   debug: { type: "boolean", description: "Show stack traces and debug logging" },
   help: { type: "boolean", alias: "h", description: "Show this help" },
 } as const satisfies ArgsDef;

@@ -6,7 +6,7 @@ import { loadConfig } from "../config/load.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { listReply } from "../daemon/replies.ts";
 import { type LocalCloud, startLocalCloud } from "../local-cloud/cloud.ts";
-import { startSamples } from "../local-cloud/samples.ts";
+import { type Samples, startSamples } from "../local-cloud/samples.ts";
 import { NgrokdError } from "../model/error.ts";
 import { createLog } from "../observe/log.ts";
 import { aborted, command, type Io } from "./command.ts";
@@ -39,6 +39,7 @@ export default command({
 
 interface Stage {
   readonly folder: string;
+  readonly samples: Samples;
   readonly cloud: LocalCloud;
   readonly daemon: Daemon;
   readonly hostsPath: string;
@@ -95,12 +96,12 @@ async function setUp(folder: string, { net, env }: Io, undo: (() => Promise<unkn
   const daemon = await startDaemon({ net, loaded, log, keepSecret: () => {} });
   undo.push(() => daemon.stop(AbortSignal.timeout(2000)));
   await daemon.refresh();
-  return { folder, cloud, daemon, hostsPath, socketPath };
+  return { folder, samples, cloud, daemon, hostsPath, socketPath };
 }
 
 function introduction(stage: Stage, { say }: Io): string {
   const { bold, dim } = say.paint;
-  const { cloud, daemon, hostsPath, socketPath } = stage;
+  const { samples, cloud, daemon, hostsPath, socketPath } = stage;
   const hello = addressOf(stage, helloUrl);
   const echo = addressOf(stage, echoUrl);
   const self = ownCommand();
@@ -119,7 +120,7 @@ function introduction(stage: Stage, { say }: Io): string {
     step(`curl ${daemon.healthUrl ?? ""}status`),
     step(`cat ${hostsPath}             # with root, this is /etc/hosts, and the names work everywhere`),
     step(
-      `curl -X POST ${cloud.apiUrl}/_cloud/endpoints --json '{"url": "http://more.demo:8080", "upstream": "${cloud.apiUrl.replace(/^https?:\/\//, "")}"}'   # an endpoint more: see it in the list`,
+      `curl ${cloud.apiUrl}/_cloud/endpoints -H 'content-type: application/json' -d '{"url": "http://more.demo:8080", "upstream": "${samples.http}"}'   # an endpoint more: see it in the list`,
     ),
     "",
     "Ctrl-C ends it.",

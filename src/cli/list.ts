@@ -67,8 +67,9 @@ function connectionsText({ connections, ip }: ListItem): string {
 }
 
 function emptyText(reason: string, hint: string): string {
-  const why = reason === "" ? "The account has no endpoint with a Kubernetes binding." : `The daemon is not serving: ${reason}`;
-  const next =
-    hint === "" ? "Make one in ngrok's dashboard, or with `ngrok http 8080 --url http://hello.example --binding kubernetes`." : hint;
-  return `No endpoints. ${why}\n${next}`;
+  if (reason !== "") return `No endpoints. The daemon is not serving: ${reason}${hint === "" ? "" : `\n${hint}`}`;
+  return [
+    "No endpoints. The account has no endpoint with a Kubernetes binding.",
+    "Make one in ngrok's dashboard, or with `ngrok http 8080 --url http://hello.example --binding kubernetes`.",
+  ].join("\n");
 }

@@ -58,6 +58,11 @@ function resolve(argv: readonly string[]): Resolved {
       if (takesValue(word) && i + 1 < argv.length) rest.push(argv[++i] ?? "");
       continue;
     }
+    // `ngrokd help list` is what people type who know other programs.
+    if (word === "help" && path.length === 0) {
+      rest.push("--help");
+      continue;
+    }
     const entry: Tree[string] | undefined = Object.hasOwn(node, word) ? node[word] : undefined;
     if (entry === undefined) {
       const near = closest(word, Object.keys(node));
@@ -97,17 +102,18 @@ function groupHelp(tree: Tree, path: readonly string[], rest: readonly string[],
 
 function groupUsage(tree: Tree, path: readonly string[], say: Say): string {
   const { bold, name, dim } = say.paint;
-  const width = Math.max(...Object.keys(tree).map((word) => word.length)) + 2;
+  const width = Math.max(...[...Object.keys(tree), ...Object.keys(globalArgs).map((flag) => `--${flag}`)].map((word) => word.length)) + 2;
   const line = (word: string, text: string) => `  ${name(word.padEnd(width))}${text}`;
   const rows = Object.entries(tree).map(([word, { description }]) => line(word, description));
   const head = path.length === 0 ? [`ngrokd ${version}: ngrok's Kubernetes-bound endpoints, without Kubernetes`, ""] : [];
-  const flags = Object.entries(globalArgs).map(([flag, { description }]) => `  ${name(`--${flag}`.padEnd(width))}${description}`);
+  const flags = Object.entries(globalArgs).map(([flag, { description }]) => line(`--${flag}`, description));
   const first = [
     "",
     bold("First steps"),
-    `  ${dim("$")} ngrokd demo            ${dim("see it work, without an account and without root")}`,
-    `  ${dim("$")} ngrokd set-api-key     ${dim("give it your key from dashboard.ngrok.com/api-keys")}`,
-    `  ${dim("$")} sudo ngrokd serve      ${dim("run the daemon")}`,
+    `  ${dim("$")} ngrokd demo              ${dim("see it work, without an account and without root")}`,
+    `  ${dim("$")} sudo ngrokd set-api-key  ${dim("give it your key from dashboard.ngrok.com/api-keys")}`,
+    `  ${dim("$")} sudo ngrokd trust …      ${dim("trust ngrok's CA; see `ngrokd trust --help`")}`,
+    `  ${dim("$")} sudo ngrokd serve        ${dim("run the daemon")}`,
   ];
   return [
     ...head,

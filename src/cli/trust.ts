@@ -1,5 +1,5 @@
 import { loadConfig } from "../config/load.ts";
-import { type InstalledCa, installTrust, trustFolder } from "../ingress/trust.ts";
+import { type InstalledCa, installTrust, ngrokCa, trustFolder } from "../ingress/trust.ts";
 import { createFetch } from "../net/fetch.ts";
 import { command } from "./command.ts";
 
@@ -11,7 +11,7 @@ export default command({
     folder: { type: "string", valueHint: "folder", default: trustFolder, description: "Where trusted CAs are kept" },
     force: { type: "boolean", description: "Trust it although it is not the CA that ngrok has published" },
   },
-  examples: ["ngrokd trust ngrok-ca.crt"],
+  examples: [`sudo ngrokd trust ${ngrokCa.url}`, "sudo ngrokd trust ngrok-ca.crt"],
   async run(args, io) {
     const fetched = /^https?:/i.test(args.source);
     const way = fetched ? { fetch: createFetch(io.net, (await loadConfig({ file: args.config, env: io.env })).proxy) } : {};

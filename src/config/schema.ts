@@ -68,7 +68,7 @@ const shape = {
       notYet: true,
     }),
     health_address: setting(text(values.listenHost).default("127.0.0.1"), {
-      description: "The address on which the health server (/healthz, /readyz, /status) listens.",
+      description: "The address on which the health server (/healthz, /readyz, /status, /metrics) listens.",
       allowed: "an IP address, or localhost",
     }),
     health_port: setting(z.int().min(0).max(65_535).default(8081), {

@@ -29,7 +29,7 @@ import { startHealthServer } from "../observe/health.ts";
 import type { DaemonLog } from "../observe/log.ts";
 import { processFamilies } from "../observe/process.ts";
 import { userAgent, version } from "../version.ts";
-import { tryAndSaveApiKey } from "./api-key.ts";
+import { readApiKey, tryAndSaveApiKey } from "./api-key.ts";
 import { createListeners } from "./listeners.ts";
 import { type Loop, startLoop } from "./loop.ts";
 import { metricFamilies } from "./metrics.ts";
@@ -94,6 +94,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   let apiKey = parseApiKey(config.api.key);
   let identity: Identity | undefined;
   let trust = await readTrust();
+  let toldOfTrust: readonly string[] = [];
+  tellTrust();
   if (config.server.insecure_skip_verify) log.warn(insecureWarning);
   let assignment: Assignment = new Map();
   let askedForIngress = false;
@@ -166,13 +168,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     async pass(signal) {
       const started = Date.now();
       passSince = started;
-      const before = trust;
-      trust = await readTrust().catch((error: unknown) => {
-        log.warn(`Keeping the trusted CAs as they were: ${reasonOf(error)}`);
-        return trust;
-      });
+      const { ca } = trust;
+      trust = await readTrust().catch((error: unknown) => ({
+        ...trust,
+        warnings: [`Keeping the trusted CAs as they were: ${reasonOf(error)}`],
+      }));
+      tellTrust();
       // What was verified against other CAs is not believed any more.
-      if (!isDeepStrictEqual(trust.ca, before.ca)) ingress.renew();
+      if (!isDeepStrictEqual(trust.ca, ca)) ingress.renew();
       const result = await runPass(signal);
       ingress.prepare();
       lastKind = result.kind;
@@ -214,8 +217,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   async function readTrust(): Promise<Trust> {
     const { ingress_ca: extra } = config.server;
     const found = await loadTrust(extra === "" ? {} : { extra });
-    for (const warning of found.warnings) log.warn(`A CA file is left out: ${warning}`);
-    return found;
+    return { ...found, warnings: found.warnings.map((warning) => `A CA file is left out: ${warning}`) };
+  }
+
+  /** Every poll reads the CAs; what is wrong with them is told once. */
+  function tellTrust(): void {
+    for (const warning of trust.warnings) if (!toldOfTrust.includes(warning)) log.warn(warning);
+    toldOfTrust = trust.warnings;
   }
 
   /** What we have to reach: an endpoint of such a name would lead us to ourselves. */
@@ -301,14 +309,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 
   /**
-   * The Go program kept no ingress address: once, and where it counts, ngrok is asked for it. Best effort; without an answer the default
-   * is dialled.
+   * The Go program kept no ingress address: where it counts, ngrok is asked for it, until it has answered once. Best effort; without an
+   * answer the default is dialled.
    */
   async function withIngress(known: Identity, api: Api | undefined, signal: AbortSignal): Promise<Identity> {
     if (askedForIngress || api === undefined || known.ingressEndpoint !== undefined || isIngressConfigured()) return known;
-    askedForIngress = true;
     try {
       const { ingressEndpoint } = await api.getOperator(known.operatorId, signal);
+      askedForIngress = true;
       if (ingressEndpoint === undefined) return known;
       await saveIngressEndpoint(paths, ingressEndpoint);
       return adopt({ ...known, ingressEndpoint });
@@ -354,13 +362,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }
     const { endpoints, problems } = result.reconciled;
     for (const { level, text } of changeLines(state.endpoints, endpoints)) log[level](text);
-    const [problem] = problems;
-    if (problem !== undefined && state.reason !== problem.reason)
-      log.warn(problem.reason, problem.hint === "" ? {} : { hint: problem.hint });
+    const reason = problems.map((problem) => problem.reason).join("; ");
+    if (state.reason !== reason)
+      for (const problem of problems) log.warn(problem.reason, problem.hint === "" ? {} : { hint: problem.hint });
     publish({
-      phase: problem === undefined ? "serving" : "degraded",
-      reason: problem?.reason ?? "",
-      hint: problem?.hint ?? "",
+      phase: reason === "" ? "serving" : "degraded",
+      reason,
+      hint: problems.find(({ hint }) => hint !== "")?.hint ?? "",
       lastPass,
       endpoints,
     });
@@ -396,7 +404,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 
   async function setApiKey(text: string): Promise<string> {
-    if (text !== "") options.keepSecret(text);
+    // Only what can be a key: a word that is none would be blotted out of every later line of the log.
+    options.keepSecret(readApiKey(text));
     const operatorId = identity?.operatorId;
     const key = await tryAndSaveApiKey(text, { apiUrl: config.api.url, operatorId, configPath: loaded.path, fetch });
     apiKey = { ok: true, value: key };
@@ -421,9 +430,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         : `Stopping; ${counted(open, "open connection")} may take ${drainMs / 1000} s to finish (a second signal cuts them off)`,
     );
     await loop?.stop();
-    const drained = listeners.retireAll(drainMs, hurry);
+    // As in a pass: a name goes before its listener does.
     await clearHosts();
-    const { cut } = await drained;
+    const { cut } = await listeners.retireAll(drainMs, hurry);
     ingress.close();
     await health?.close();
     await control.close();

@@ -94,8 +94,8 @@ function admit(listed: readonly ApiEndpoint[], forbidden: World["forbidden"]): {
   return { bindings: admitted, bad };
 }
 
-/** How many addresses are tried for a new name before the port itself is taken to be in use on all of them. */
-const probes = 3;
+/** How many addresses are tried for a new name before the port itself is taken to be in use on all of them; another daemon may hold many. */
+const probes = 64;
 
 /** Gives every name an address; a name that is new gets one where nothing else listens on its ports. */
 async function place(bindings: readonly Binding[], world: World): Promise<Allocation> {

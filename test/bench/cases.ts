@@ -145,7 +145,7 @@ const steady: Case = {
     for (const { name, load } of inTurn(near.filter(pooled), turn)) {
       const rate = ["-do=connect", "-per-second=100"];
       await rig.load<Connects>(...load, ...rate, "-count=50");
-      const { p50, p99, failed } = await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(250 * scale)}`);
+      const { p50, p99, failed } = await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(200 * scale)}`);
       figures.add(name, "p50, ms", p50);
       figures.add(name, "p99, ms", p99);
       figures.add(name, "failed", failed);
@@ -162,11 +162,11 @@ const crowds = [1, 32] as const;
 const rate: Case = {
   name: "rate",
   title: "New connections as fast as they go",
-  about: "Connect, one byte to the ingress and back, close; 1 and 32 at a time, for 2 s each.",
+  about: "Connect, one byte to the ingress and back, close; 1 and 32 at a time, for 1.5 s each.",
   async measure({ rig, near, scale }, figures, turn) {
     for (const crowd of crowds) {
       for (const { name, load } of inTurn(near, turn)) {
-        const time = `-time=${Math.ceil(2000 * scale)}ms`;
+        const time = `-time=${Math.ceil(1500 * scale)}ms`;
         const { done, failed, seconds } = await rig.load<Connects>(...load, "-do=connect", `-at-once=${crowd}`, time);
         figures.add(name, `${crowd} at a time, 1/s`, done / seconds);
         figures.add(name, `${crowd} at a time, failed`, failed);

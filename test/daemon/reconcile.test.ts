@@ -137,6 +137,13 @@ describe("one bad thing stays one bad thing", () => {
     expect((await pass([a, b])).endpoints.map(({ ip }) => ip) as string[]).toEqual(["127.82.0.3", "127.82.0.2"]);
   });
 
+  test("a new name gets past the many addresses of another daemon on its port", async () => {
+    const { pass } = machine();
+    const others = await Promise.all(Array.from({ length: 20 }, (_, i) => occupy(`127.82.0.${i + 1}`, 18101)));
+    expect(told(await pass([a]))).toEqual(["tcp://a.demo:18101 listening 127.82.0.21:18101"]);
+    for (const other of others) other.close();
+  });
+
   test("a port that is taken on all addresses costs that endpoint alone, with the reason, until it is free", async () => {
     const { pass, hosts, saved } = machine();
     const other = await occupy("0.0.0.0", 18102);

@@ -1,4 +1,4 @@
-/** Run with few descriptors: opens all the listeners and connections that it can have, and tells how many that were. */
+/** Run with few descriptors: opens all the listeners that it can have, then more connections than it can, and tells how many those were. */
 import { bunNet as net } from "../../src/net/bun.ts";
 import { connectionRoom, descriptorLimit, turnedAway } from "../../src/net/descriptors.ts";
 import type { Conn, Listener } from "../../src/net/types.ts";
@@ -20,33 +20,31 @@ for (const listener of listeners.splice(1)) listener.close();
 const roomAgain = connectionRoom(0);
 
 const [listener] = listeners;
+if (listener === undefined) throw new Error("no listener");
 const dialed: Conn[] = [];
-let dialFailure = "";
-while (dialFailure === "" && listener !== undefined) {
-  try {
-    dialed.push(await net.dial(listener.address));
-  } catch (error) {
-    dialFailure = (error as Error).message.replace(/^.*: /, "");
-  }
-}
-for (const conn of [...dialed, ...accepted]) conn.abort();
-await Promise.all([...dialed, ...accepted].map(({ closed }) => closed));
-const limit = descriptorLimit();
-const after = net.dial(listener?.address ?? { path: "" }).then(
-  (conn) => conn.abort(),
-  (error: Error) => error.message,
-);
+for (let i = 0; i < 120; i += 1) dialed.push(await net.dial(listener.address));
+const [together, away] = [accepted.length, turnedAway()];
+const all = [...dialed, ...accepted];
+for (const conn of all) conn.abort();
+await Promise.all(all.map(({ closed }) => closed));
+
+// Both ends of a connection, once there is room again.
+accepted.length = 0;
+const last = await net.dial(listener.address);
+await last.write(new Uint8Array(1));
+const heard = await accepted[0]?.read();
 console.log(
   JSON.stringify({
-    limit,
+    limit: descriptorLimit(),
     roomAtFirst,
     most,
     refusal,
     roomAmongListeners,
     roomAgain,
-    dialFailure,
-    away: turnedAway(),
-    after: (await after) ?? "well",
+    together,
+    away,
+    heard: heard?.length,
+    awayAfter: turnedAway() - away,
   }),
 );
 process.exit(0);

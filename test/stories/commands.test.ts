@@ -1,5 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { stripVTControlCharacters } from "node:util";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
 import { binary, type Daemon, defaultConfig, ngrokd, run } from "../support/ngrokd.ts";
 import { stories } from "../support/story.ts";
@@ -125,6 +126,16 @@ stories("the command line without a daemon", () => {
     expect(json.settings["api.key"]).toEqual({ value: "set", origin: "environment NGROK_API_KEY" });
   });
 
+  test("nothing is taken from the folder in which it is started", async () => {
+    mkdirSync("/run/story");
+    writeFileSync("/run/story/.env", "NGROK_API_KEY=of-another-program\n");
+    writeFileSync("/run/story/bunfig.toml", 'preload = ["./preload.js"]\n');
+    writeFileSync("/run/story/preload.js", 'throw new Error("read")\n');
+    const { code, err, json } = await ngrokd("config show --json", { cwd: "/run/story" });
+    expect([code, err]).toEqual([0, ""]);
+    expect(json.settings["api.key"]).toEqual({ value: "", origin: "default" });
+  });
+
   test("config path follows --config, NGROKD_CONFIG and the default", async () => {
     expect((await ngrokd("config path")).out).toBe(`${defaultConfig}\n`);
     expect((await ngrokd("config path", { env: { NGROKD_CONFIG: "/run/env.yml" } })).out).toBe("/run/env.yml\n");
@@ -201,6 +212,27 @@ stories("the command line with a daemon", () => {
     expect((await onTerminal([binary(), "status"])).text).toContain(sequence);
     expect((await onTerminal([binary(), "status"], { env: { NO_COLOR: "1" } })).text).not.toContain(sequence);
     expect((await onTerminal([binary(), "frobnicate"], { env: { NO_COLOR: "1" } })).text).toStartWith("error: Unknown command");
+  });
+
+  test("list --watch draws in place until Ctrl-C, and gives the terminal back", async () => {
+    const { text, code } = await onTerminal([binary(), "list", "--watch"], { type: ["hello.demo", "\u0003"] });
+    expect(code).toBe(0);
+    const [before, picture = "", after] = text.split(/\u001b\[\?1049[hl]/);
+    expect([before, after]).toEqual(["", ""]);
+    const lines = picture.split("\n").map((line) => stripVTControlCharacters(line).trimEnd());
+    expect(lines[0]).toMatch(/^serving: 1 listening, 1 unsupported +\d\d:\d\d:\d\d$/);
+    expect(lines[2]).toMatch(/^URL +ADDRESS +OPEN +NEW\/S +UP\/S +DOWN\/S$/);
+    expect(lines[4]).toMatch(/^http:\/\/hello\.demo +127\.0\.0\.2:80 +0 +- +- +-$/);
+    expect(lines.filter((line) => line.length > 80)).toEqual([]);
+  });
+
+  test("list --watch --json prints an array a line, and ends where its reader does", async () => {
+    const { out, code } = await run(["sh", "-c", `${binary()} list --watch --json | head -2`]);
+    const [first, second] = out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect([code, first[0].per_second, second[0].per_second.connections]).toEqual([0, null, 0]);
   });
 
   test("a key that is typed on a terminal is not shown, and is kept", async () => {

@@ -45,6 +45,27 @@ stories("the health server", () => {
     await until("it is counted as closed", async () => JSON.parse((await get("/status"))[1]).endpoints[id].connections === 0);
   });
 
+  test("/metrics counts the same, and every line is one that Prometheus can read", async () => {
+    const response = await fetch("http://127.0.0.1:8081/metrics");
+    expect(response.headers.get("content-type")).toStartWith("text/plain; version=0.0.4");
+    const lines = (await response.text()).split("\n");
+    const sample = /^[a-z_]+(?:\{[a-z]+="[^"\\]*"(?:,[a-z]+="[^"\\]*")*\})? (?:\d+(?:\.\d+)?(?:e[+-]\d+)?|\+Inf)$/;
+    expect(
+      lines.filter((line) => !sample.test(line) && !/^# (?:HELP [a-z_]+ .+|TYPE [a-z_]+ (?:counter|gauge|histogram))$/.test(line)),
+    ).toEqual([""]);
+    for (const line of [
+      "ngrokd_up 1",
+      "ngrokd_ready 1",
+      'ngrokd_endpoints{state="listening"} 1',
+      'ngrokd_connections_total{endpoint="echo.demo:7000"} 1',
+      'ngrokd_bytes_total{endpoint="echo.demo:7000",direction="up"} 1',
+      'ngrokd_upgrade_seconds_count{endpoint="echo.demo:7000"} 1',
+      'ngrokd_first_byte_seconds_count{endpoint="echo.demo:7000"} 1',
+    ])
+      expect(lines).toContain(line);
+    expect(lines.find((line) => line.startsWith("process_open_fds "))).toMatch(/ \d+$/);
+  });
+
   test("a failed poll makes it alive and not ready, with the reason", async () => {
     await cloud.break("500");
     const [code, text] = await until("it is not ready", async () => {

@@ -117,6 +117,8 @@ export interface ServeOptions extends RunOptions {
   readonly socket?: string;
   /** Runs the source under Deno instead of the binary. */
   readonly deno?: boolean;
+  /** The limit of open files; the machine's without. */
+  readonly files?: number;
 }
 
 export interface Daemon extends Running {
@@ -132,10 +134,11 @@ export interface Daemon extends Running {
 }
 
 /** Starts the daemon and waits until its socket answers. */
-export async function serve({ args = "", socket = defaultSocket, deno = false, ...options }: ServeOptions = {}): Promise<Daemon> {
+export async function serve({ args = "", socket = defaultSocket, deno = false, files, ...options }: ServeOptions = {}): Promise<Daemon> {
   const root = join(import.meta.dirname, "..", "..");
   const program = deno ? [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts")] : [binary()];
-  const running = start("the daemon", [...program, "serve", ...args.split(" ").filter((word) => word !== "")], options);
+  const limit = files === undefined ? [] : ["sh", "-c", `ulimit -n ${files} && exec "$0" "$@"`];
+  const running = start("the daemon", [...limit, ...program, "serve", ...args.split(" ").filter((word) => word !== "")], options);
   let ended = false;
   void running.exited.then(() => {
     ended = true;
