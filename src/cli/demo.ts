@@ -166,7 +166,9 @@ function addressOf({ daemon }: Stage, url: string): { ip: string; port: number }
 /** How to call this very program from the folder in which it was called. */
 function ownCommand(): string {
   const compiled = basename(process.execPath).startsWith("ngrokd");
-  return compiled ? relative(process.cwd(), process.execPath) : "ngrokd";
+  const path = compiled ? relative(process.cwd(), process.execPath) : "ngrokd";
+  // A shell looks for a bare name in PATH and not here.
+  return compiled && !path.includes("/") ? `./${path}` : path;
 }
 
 const indent = (text: string): string => text.trimEnd().replaceAll(/^/gm, "  ");

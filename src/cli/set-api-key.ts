@@ -1,3 +1,4 @@
+import { identityPaths, loadIdentity } from "../cloud/registration.ts";
 import { loadConfig } from "../config/load.ts";
 import { readApiKey, tryAndSaveApiKey } from "../daemon/api-key.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
@@ -31,7 +32,9 @@ async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
   // Nobody runs yet: try and save it here, so that the order of the first steps does not matter.
   const { config, path, proxy } = await loadConfig({ file: args.config, env: io.env });
   const fetch = createFetch(io.net, proxy);
-  await tryAndSaveApiKey(key, { apiUrl: config.api.url, operatorId: undefined, configPath: path, fetch });
+  const found = await loadIdentity(identityPaths(config.server));
+  const operatorId = found.kind === "identity" ? found.identity.operatorId : undefined;
+  await tryAndSaveApiKey(key, { apiUrl: config.api.url, operatorId, configPath: path, fetch });
   return `ngrok accepted the key; it is saved in ${path}. No daemon is running: start one with \`ngrokd serve\`.`;
 }
 

@@ -16,6 +16,7 @@ import { loadTrust, type Trust } from "../ingress/trust.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
+import type { Hostname } from "../model/hostname.ts";
 import { isLoopbackSubnet, loopback, parseSubnet, type Subnet } from "../model/ip.ts";
 import { proxyFor, proxySecrets, proxyText } from "../model/proxy.ts";
 import type { Assignment } from "../names/allocate.ts";
@@ -156,7 +157,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
           if (change !== "none") log.debug(`Wrote ${entries.size} names into "${loaded.hostsPath}"`);
           return shadowed;
         },
-        forbidden: (host) => forbiddenName(host, { hostnames: [hostname()], hosts: ownHosts() }),
+        forbidden: forbiddenNow(),
         range,
         drainMs,
         log,
@@ -246,6 +247,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const address = parseHostPort(text, 443);
     if (!address.ok) throw new NgrokdError("config", `The ingress address "${text}" cannot be used: ${address.reason}`);
     return address.value;
+  }
+
+  /** What may not be written, asked of the machine once a pass and not once a name. */
+  function forbiddenNow(): (host: Hostname) => string | undefined {
+    const own = { hostnames: [hostname()], hosts: ownHosts() };
+    return (host) => forbiddenName(host, own);
   }
 
   /** Takes our section out of the hosts file; answers whether there was one. */

@@ -134,10 +134,18 @@ function hintOf(reason: string, shown: PeerCertificate | undefined): string | un
   return undefined;
 }
 
-/** An image without a trust store still gets the roots that came with the runtime. */
+let roots: readonly string[] | undefined;
+
+/**
+ * An image without a trust store still gets the roots that came with the runtime. Read once: it takes a tenth of a second, and every pass
+ * asks; a changed system store counts from the next start on.
+ */
 function systemRoots(): readonly string[] {
-  const system = tls.getCACertificates("system");
-  return system.length > 0 ? system : tls.rootCertificates;
+  if (roots === undefined) {
+    const system = tls.getCACertificates("system");
+    roots = system.length > 0 ? system : tls.rootCertificates;
+  }
+  return roots;
 }
 
 async function configured(path: string, warnings: string[]): Promise<string[]> {

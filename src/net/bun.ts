@@ -11,7 +11,7 @@ import { coded, dialFailed, listenFailed, tlsFailed } from "./errors.ts";
 import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle } from "./limits.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
-import type { Address, Listener, Net, PeerCertificate, TlsClientOptions, TlsServerOptions, TlsSessions } from "./types.ts";
+import type { Address, Listener, Net, TlsClientOptions, TlsServerOptions, TlsSessions } from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
 
 export const bunNet: Net = {
@@ -65,7 +65,7 @@ function acceptTls(socket: Socket, address: Address, tls: TlsServerOptions, onCo
       // no client certificate.
       if (!ok) return;
       if (tls.clientCa !== undefined && (error || !socket.authorized)) socket.terminate();
-      else handOver(connected(socket, address, peerCertificate(socket.getPeerCertificate())), onConn);
+      else handOver(connected(socket, address), onConn);
     },
     gone() {
       clearTimeout(deadline);
@@ -149,11 +149,11 @@ function tlsStage(target: Address, tls: TlsClientOptions, dialing: Dialing): Sta
       if (session !== undefined) socket.setSession(session);
     },
     handshaken(socket, ok, error) {
-      const certificate = peerCertificate(socket.getPeerCertificate());
       const verified = ok && !error && socket.authorized;
       const accepted = verified || (tls.insecureSkipVerify === true && (ok || isNameMismatch(error)));
-      if (accepted && !dialing.stopped) return resolve(connected(socket, target, certificate, verified ? sessions : undefined));
-      reject(tlsFailed(target, error ?? new Error("the server's certificate was not verified"), certificate));
+      if (accepted && !dialing.stopped) return resolve(connected(socket, target, verified ? sessions : undefined));
+      const shown = peerCertificate(socket.getPeerCertificate());
+      reject(tlsFailed(target, error ?? new Error("the server's certificate was not verified"), shown));
       // Where the handshake failed, Bun hangs up by itself behind the alert that says why.
       if (ok) socket.terminate();
     },
@@ -165,11 +165,11 @@ function tlsStage(target: Address, tls: TlsClientOptions, dialing: Dialing): Sta
 }
 
 /** Where a socket becomes a connection. */
-function connected(socket: Socket, address: Address, peer?: PeerCertificate, sessions?: TlsSessions): PullConn<Socket> {
+function connected(socket: Socket, address: Address, sessions?: TlsSessions): PullConn<Socket> {
   const ends =
     "path" in address
-      ? { remote: address, local: address, peer }
-      : { remote: ipAddress(socket.remoteAddress, socket.remotePort), local: ipAddress(socket.localAddress, socket.localPort), peer };
+      ? { remote: address, local: address }
+      : { remote: ipAddress(socket.remoteAddress, socket.remotePort), local: ipAddress(socket.localAddress, socket.localPort) };
   if (!("path" in address)) socket.setKeepAlive(true, keepAliveIdle);
   const conn = new PullConn(socket, verbs, ends);
   socket.data = sessions?.wanted() ? takingSession(socket, conn, sessions) : conn;
@@ -193,6 +193,7 @@ function takingSession(socket: Socket, conn: PullConn<Socket>, sessions: TlsSess
 }
 
 const verbs: SocketVerbs<Socket> = {
+  peer: (socket) => peerCertificate(socket.getPeerCertificate()),
   write(socket, bytes) {
     const taken = socket.write(bytes);
     if (taken === bytes.length) return undefined;

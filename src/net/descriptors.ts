@@ -7,7 +7,10 @@ import { readFileSync } from "node:fs";
 import { coded, listenFailed } from "./errors.ts";
 import type { Address, Listener } from "./types.ts";
 
-/** Kept free for files, HTTP servers and everything else that does not come by here. */
+/**
+ * A reserve, of which three are kept: the last for files, HTTP servers and everything else that does not come by here; one for the dials
+ * of what was accepted; and one for the clients of the control socket, who must get in however many connections are carried.
+ */
 const reserve = 64;
 
 let limit: number | undefined;
@@ -51,9 +54,9 @@ export async function countedListener(address: Address, open: () => Listener | P
   }
 }
 
-/** How many connections of two sockets each have room at once, besides the listeners and `others` sockets. Infinity where the limit is unknown. */
+/** How many connections of two sockets each have room at once, beside listeners, `others` sockets and reserves; Infinity without a known limit. */
 export function connectionRoom(others: number): number {
-  return Math.max(0, Math.floor((descriptorLimit() - spare() - listeners - others) / 2));
+  return Math.max(0, Math.floor((descriptorLimit() - 3 * spare() - listeners - others) / 2));
 }
 
 /** How many accepted sockets were closed at once since there were too many. */
@@ -67,7 +70,7 @@ export function descriptorLimit(): number {
   return limit;
 }
 
-const spare = (): number => Math.min(reserve, descriptorLimit() / 4);
+const spare = (): number => Math.min(reserve, descriptorLimit() / 8);
 
 function once(work: () => void): () => void {
   let done = false;

@@ -15,7 +15,7 @@ import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle, lookLimit } from "./limits.ts";
 import { clientIdentity, outOfDate, type StreamOver, streamOver, verification } from "./node-tls.ts";
 import { type Ends, PullConn, type SocketVerbs } from "./pull.ts";
-import type { Address, Listener, Net, TlsClientOptions, TlsServerOptions } from "./types.ts";
+import type { Address, Listener, Net, PeerCertificate, TlsClientOptions, TlsServerOptions } from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
 
 export const nodeNet: Net = {
@@ -145,6 +145,8 @@ interface Handle {
   pause(): void;
   resume(): void;
   reset(): void;
+  /** Only where there is TLS. */
+  peer?(): PeerCertificate | undefined;
   /** Set once there is a PullConn. */
   drained(): void;
 }
@@ -172,8 +174,10 @@ function connected(socket: net.Socket, address: Address): Plain {
 
 function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plain {
   // A paused TLS socket of Deno's goes on taking from the stream below it: that is where to stop.
-  const handle = { socket: secured, pause: stream.pause, resume: stream.resume, reset: () => plain.abort() };
-  const conn = pulling(handle, { remote: plain.remote, local: plain.local, peer: peerCertificate(secured.getPeerCertificate()) });
+  // Asked now, for Deno forgets it with the connection's end.
+  const peer = peerCertificate(secured.getPeerCertificate());
+  const handle = { socket: secured, pause: stream.pause, resume: stream.resume, reset: () => plain.abort(), peer: () => peer };
+  const conn = pulling(handle, { remote: plain.remote, local: plain.local });
   stream.below.once("broken", (error) => conn.fail(error));
   secured.on("error", (error) => {
     conn.fail(lost(conn.remote, error));
@@ -206,6 +210,7 @@ const verbs: SocketVerbs<Handle> = {
   shutdown: ({ socket }) => socket.end(),
   terminate: (handle) => handle.reset(),
   release: ({ socket }) => socket.destroy(),
+  peer: (handle) => handle.peer?.(),
 };
 
 const taken = new Uint8Array(0);

@@ -20,12 +20,13 @@ export interface SocketVerbs<S> {
   terminate(socket: S): void;
   /** Gives the descriptor back without a RST of our own; the kernel goes on sending what it has. */
   release(socket: S): void;
+  /** What TLS proved; asked only by who wants to know, since it costs as much as a tenth of a handshake. */
+  peer(socket: S): PeerCertificate | undefined;
 }
 
 export interface Ends {
   readonly remote: Address;
   readonly local: Address;
-  readonly peer?: PeerCertificate | undefined;
 }
 
 interface Waiter<T> {
@@ -41,7 +42,6 @@ interface Waiter<T> {
 export class PullConn<S> implements Conn {
   readonly remote: Address;
   readonly local: Address;
-  readonly peer: PeerCertificate | undefined;
   readonly socket: S;
   private readonly verbs: SocketVerbs<S>;
 
@@ -69,7 +69,10 @@ export class PullConn<S> implements Conn {
     this.verbs = verbs;
     this.remote = ends.remote;
     this.local = ends.local;
-    this.peer = ends.peer;
+  }
+
+  get peer(): PeerCertificate | undefined {
+    return this.verbs.peer(this.socket);
   }
 
   read(): Promise<Uint8Array | null> | Uint8Array | null {

@@ -11,7 +11,7 @@ export interface Conn {
   /** The other end of the socket; through a proxy, the proxy's. */
   readonly remote: Address;
   readonly local: Address;
-  /** What TLS proved about the peer; undefined for plain connections and for peers without a certificate. */
+  /** What TLS proved about the peer; undefined for plain connections, for peers without a certificate, and once the connection is gone. */
   readonly peer: PeerCertificate | undefined;
   /**
    * The next bytes (never empty), or null once the peer has finished sending. Answers at once, without a promise, where bytes already

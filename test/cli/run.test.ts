@@ -1,16 +1,21 @@
 import { describe, expect, test } from "bun:test";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Io } from "../../src/cli/command.ts";
 import { commands, type Tree } from "../../src/cli/commands.ts";
 import { exitCodeOf } from "../../src/cli/exit-codes.ts";
 import { runCli } from "../../src/cli/run.ts";
 import { createSay } from "../../src/cli/say.ts";
+import { createApi } from "../../src/cloud/api.ts";
+import { identityPaths, register } from "../../src/cloud/registration.ts";
 import { startControlServer } from "../../src/control/server.ts";
+import type { ApiKey } from "../../src/model/api-key.ts";
 import { errorCodes, NgrokdError } from "../../src/model/error.ts";
 import { silentLog } from "../../src/model/log.ts";
 import { version } from "../../src/version.ts";
 import { temporaryFolder } from "../names/support.ts";
 import { net } from "../support/conns.ts";
+import { fakeNgrok } from "../support/fake-api.ts";
 import { item, sink, status } from "./support.ts";
 
 describe("finding the command", () => {
@@ -169,6 +174,31 @@ describe("a client of the daemon", () => {
     expect([code, out]).toEqual([1, ""]);
     expect(err).toStartWith('error: Cannot understand the daemon\'s answer to "status"\nhint:  it seems to be of another version');
     expect(err).toContain("operator_id");
+  });
+});
+
+describe("set-api-key without a daemon", () => {
+  test("keeps a key of the account that this machine is registered with, and refuses one of another", async () => {
+    await using ngrok = await fakeNgrok();
+    await using folder = await temporaryFolder();
+    const file = join(folder.path, "config.yml");
+    const server = {
+      client_cert: join(folder.path, "tls.crt"),
+      client_key: join(folder.path, "tls.key"),
+      socket_path: join(folder.path, "sock"),
+    };
+    await writeFile(file, JSON.stringify({ api: { url: ngrok.url }, server }), { mode: 0o600 });
+    const host = { hostname: "box", os: "linux", arch: "x64", version };
+    const api = createApi({ url: ngrok.url, key: "a-good-api-key" as ApiKey, userAgent: "test" });
+    await register({ api, paths: identityPaths(server), facts: { selectors: ["true"] }, host });
+
+    expect(await run(`set-api-key a-good-api-key --config ${file}`)).toMatchObject({ code: 0 });
+    const text = await readFile(file, "utf8");
+    expect(text).toContain("a-good-api-key");
+    ngrok.operators.clear();
+    const { code, err } = await run(`set-api-key a-key-of-another-account --config ${file}`);
+    expect([code, err]).toEqual([1, expect.stringContaining('error: This key does not know the operator "k8sop_1"')]);
+    expect(await readFile(file, "utf8")).toBe(text);
   });
 });
 

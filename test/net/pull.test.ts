@@ -26,6 +26,7 @@ const verbs: SocketVerbs<FakeSocket> = {
   shutdown: (socket) => void socket.told.push("shutdown"),
   terminate: (socket) => void socket.told.push("terminate"),
   release: (socket) => void socket.told.push("release"),
+  peer: () => undefined,
 };
 
 function fake(room = Number.POSITIVE_INFINITY) {

@@ -133,7 +133,7 @@ stories("the command line without a daemon", () => {
     writeFileSync("/run/story/preload.js", 'throw new Error("read")\n');
     const { code, err, json } = await ngrokd("config show --json", { cwd: "/run/story" });
     expect([code, err]).toEqual([0, ""]);
-    expect(json.settings["api.key"]).toEqual({ value: "", origin: "default" });
+    expect(json.settings["api.key"]).toEqual({ value: "not set", origin: "default" });
   });
 
   test("config path follows --config, NGROKD_CONFIG and the default", async () => {
