@@ -35,6 +35,14 @@ export async function splice(a: Conn, b: Conn, options: SpliceOptions = {}): Pro
     a.abort();
     b.abort();
   };
+  // A failure shows where somebody reads or writes. Where nobody does, because that direction has ended, or because it was our own abort
+  // (a drain that is over) while all wait for the other side, this tells it. What arrived before a peer's reset is still handed on.
+  const readToTheEnd = { a: false, b: false };
+  const lost = (side: "a" | "b") => (error: NgrokdError | undefined) => {
+    if (error !== undefined && (readToTheEnd[side] || error.code === "cancelled")) giveUp({ kind: "aborted", side, error });
+  };
+  void a.closed.then(lost("a"));
+  void b.closed.then(lost("b"));
   const pulse = quiet.begin((silence) => giveUp({ kind: "silent", ...silence }));
 
   const pump = async (from: Conn, to: Conn, direction: Direction, waiting: Uint8Array): Promise<void> => {
@@ -57,6 +65,7 @@ export async function splice(a: Conn, b: Conn, options: SpliceOptions = {}): Pro
         bytes = next instanceof Promise ? await next : next;
         reading = false;
       }
+      readToTheEnd[from === a ? "a" : "b"] = true;
       to.closeWrite();
       quiet.halfClosed(pulse);
     } catch (error) {

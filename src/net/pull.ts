@@ -60,7 +60,7 @@ export class PullConn<S> implements Conn {
 
   private closing = false;
   private failure: NgrokdError | undefined;
-  private release: Waiter<void> | true | undefined;
+  private release: Waiter<NgrokdError | undefined> | true | undefined;
   private linger: ReturnType<typeof setTimeout> | undefined;
   private moved = false;
 
@@ -139,9 +139,9 @@ export class PullConn<S> implements Conn {
     this.verbs.terminate(this.socket);
   }
 
-  get closed(): Promise<void> {
-    if (this.release === undefined) this.release = Promise.withResolvers<void>();
-    return this.release === true ? Promise.resolve() : this.release.promise;
+  get closed(): Promise<NgrokdError | undefined> {
+    if (this.release === undefined) this.release = Promise.withResolvers<NgrokdError | undefined>();
+    return this.release === true ? Promise.resolve(this.failure) : this.release.promise;
   }
 
   /** The socket delivered bytes. */
@@ -212,7 +212,7 @@ export class PullConn<S> implements Conn {
     clearTimeout(this.linger);
     const release = this.release;
     this.release = true;
-    if (typeof release === "object") release.resolve();
+    if (typeof release === "object") release.resolve(this.failure);
   }
 
   private isGone(): boolean {

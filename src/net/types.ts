@@ -2,6 +2,7 @@
  * The runtime seam: the few verbs that ngrokd needs of sockets. `bun.ts` implements them on Bun's native sockets, `node.ts` on
  * node:net and node:tls (Deno); one contract suite holds both to what is written here. Pull, not events: not reading is backpressure.
  */
+import type { NgrokdError } from "../model/error.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 
 /** Where a socket listens or connects: an IP (or, for dialling, a host name) and a port, or a path of a unix socket. */
@@ -36,10 +37,10 @@ export interface Conn {
    */
   abort(): void;
   /**
-   * Settles (never rejects) when the socket's descriptor has been given back, however it ended. Before closeWrite(), close() or abort()
-   * that can only be a failure, which one learns here also while neither reading nor writing.
+   * Settles (never rejects) when the socket's descriptor has been given back: with what broke the connection (`cancelled`: our own
+   * abort()), or undefined where it ended as it should. What had arrived before may still wait to be read.
    */
-  readonly closed: Promise<void>;
+  readonly closed: Promise<NgrokdError | undefined>;
 }
 
 export interface PeerCertificate {

@@ -70,6 +70,37 @@ describe("splice", () => {
     expect(await done).toEqual({ kind: "finished" });
   });
 
+  test("passes a reset on also from a side that has finished sending, though nobody reads from it any more", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = splice(a, b);
+    await client.write(bytes("question"));
+    client.closeWrite();
+    expect(await read(server, 8)).toBe("question");
+    expect(await server.read()).toBeNull();
+    client.abort();
+    expect(await done).toMatchObject({ kind: "aborted", side: "a" });
+    expect((await server.closed)?.code).toBe("aborted");
+  });
+
+  test("ends when one of the two is aborted from outside, even if everything waits for the other", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = splice(a, b);
+    client.closeWrite();
+    expect(await ending(server)).toBe("FIN");
+    a.abort();
+    expect(await done).toMatchObject({ kind: "aborted", side: "a" });
+  });
+
+  test("hands on what arrived before a reset", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = splice(a, b);
+    await server.write(bytes("the last words"));
+    await later(20);
+    server.abort();
+    expect(await read(client, 14)).toBe("the last words");
+    expect(await done).toMatchObject({ kind: "aborted", side: "b" });
+  });
+
   test("ends only when both directions have, each in its own time", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
     const done = splice(a, b);

@@ -24,7 +24,7 @@ function fake(): Fake {
     remote: address,
     local: address,
     peer: undefined,
-    closed: Promise.resolve(),
+    closed: Promise.resolve(undefined),
     read: () => reading.promise,
     write: () => undefined,
     closeWrite: () => undefined,

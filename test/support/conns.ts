@@ -43,7 +43,7 @@ export async function ending(conn: Conn): Promise<string> {
 /** A Conn without a socket: it delivers `chunks` and then ends, or stays silent for good. */
 export function scripted(chunks: readonly Uint8Array[], last: "FIN" | "silence", promises = false) {
   const left = [...chunks];
-  const gone = Promise.withResolvers<void>();
+  const gone = Promise.withResolvers<undefined>();
   const cut = Promise.withResolvers<never>();
   cut.promise.catch(() => undefined);
   const conn = {
@@ -67,7 +67,7 @@ export function scripted(chunks: readonly Uint8Array[], last: "FIN" | "silence",
   };
   const end = (fate: "closed" | "aborted"): void => {
     if (conn.fate === "open") conn.fate = fate;
-    gone.resolve();
+    gone.resolve(undefined);
     cut.reject(new Error("the connection was given up"));
   };
   return conn satisfies Conn;

@@ -227,7 +227,7 @@ export const listeners: Case[] = [
     name: "`closed` also settles for one who asks late",
     async run(world) {
       const { ours, theirs } = await ownPair(world);
-      const closed: Promise<void>[] = [ours, theirs].map((conn: Conn) => {
+      const closed: Promise<unknown>[] = [ours, theirs].map((conn: Conn) => {
         conn.close();
         return conn.closed;
       });
