@@ -224,11 +224,11 @@ explain() {
   [ "$config" = /etc/ngrokd/config.yml ] || named=" --config $config"
   cat <<EOF
 
-Next, the daemon in one terminal; your API key (dashboard.ngrok.com/api-keys) and a look at the endpoints in another:
+Next: your API key (dashboard.ngrok.com/api-keys), the CA of ngrok's ingress (its fingerprint is checked), and the daemon:
 
-  $ngrokd serve$named
   $ngrokd set-api-key$named
-  $ngrokd list$named
+  $ngrokd trust https://raw.githubusercontent.com/ngrok/ngrok-operator/main/certs/ngrok-ca.crt
+  $ngrokd serve$named
 EOF
 }
 

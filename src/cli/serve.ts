@@ -23,7 +23,9 @@ export default command({
       secrets: () => [...secrets],
     });
     for (const problem of loaded.warnings) log.warn(problemText(problem));
-    for (const key of notYetInEffect(config)) log.warn(`${key} is set, and has no effect in this version`);
+    // What becomes of net.subnet the daemon says itself.
+    for (const key of notYetInEffect(config).filter((name) => name !== "net.subnet"))
+      log.warn(`${key} is set, and has no effect in this version`);
     const daemon = await startDaemon({ net: io.net, loaded, log, keepSecret: (secret) => secrets.add(secret) });
     await aborted(stop);
     const { cut } = await daemon.stop(hurry);

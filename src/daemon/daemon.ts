@@ -361,24 +361,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       publish({ phase: "degraded", reason, hint, lastPass: { at, ok: false, tookMs, reason, hint } });
       return;
     }
-    if (state.lastPass?.ok === false) log.info("The poll works again");
-    const lastPass = { at, ok: true, tookMs, reason: "", hint: "" };
-    if (result.reconciled === undefined) {
-      publish({ lastPass });
-      return;
-    }
-    const { endpoints, problems } = result.reconciled;
-    for (const { level, text } of changeLines(state.endpoints, endpoints)) log[level](text);
+    const { endpoints, problems } = result.reconciled ?? { endpoints: state.endpoints, problems: [] };
     const reason = problems.map((problem) => problem.reason).join("; ");
-    if (state.reason !== reason)
-      for (const problem of problems) log.warn(problem.reason, problem.hint === "" ? {} : { hint: problem.hint });
-    publish({
-      phase: reason === "" ? "serving" : "degraded",
-      reason,
-      hint: problems.find(({ hint }) => hint !== "")?.hint ?? "",
-      lastPass,
-      endpoints,
-    });
+    const hint = problems.find((problem) => problem.hint !== "")?.hint ?? "";
+    const ok = reason === "";
+    if (ok && state.lastPass?.ok === false) log.info("The poll works again");
+    for (const { level, text } of changeLines(state.endpoints, endpoints)) log[level](text);
+    if (state.reason !== reason) for (const one of problems) log.warn(one.reason, one.hint === "" ? {} : { hint: one.hint });
+    publish({ phase: ok ? "serving" : "degraded", reason, hint, lastPass: { at, ok, tookMs, reason, hint }, endpoints });
   }
 
   async function handle({ command, args }: Request): Promise<unknown> {

@@ -51,6 +51,8 @@ const refillDelayMs = 25;
 const refillAtLastMs = 150;
 /** Dials for the pool at once; connections that somebody waits for have the rest of the dialling to themselves. */
 const refillsAtOnce = 2;
+/** A black hole must not keep the places of those that somebody waits for. */
+const dialLimitMs = 10_000;
 /** Patience learned from an ingress is never less. */
 const leastPatienceMs = 2000;
 const [firstRestMs, longestRestMs] = [500, 30_000];
@@ -144,7 +146,7 @@ export function createPool(options: PoolOptions): Pool {
     const started = now();
     dialling += 1;
     try {
-      const conn = await dial(signal);
+      const conn = await dial(AbortSignal.any([signal, AbortSignal.timeout(dialLimitMs)]));
       if (signal.aborted) return void conn.abort();
       dialMs = dialMs * 0.8 + (now() - started) * 0.2;
       failures = 0;

@@ -1,7 +1,8 @@
 import { setImmediate } from "node:timers/promises";
 import { Hono } from "hono";
 import { serve } from "srvx";
-import { fileError } from "../files/atomic.ts";
+import { errnoOf, fileError } from "../files/atomic.ts";
+import { NgrokdError } from "../model/error.ts";
 import { contentType, exposition, type Family } from "./exposition.ts";
 
 /** What the health server asks of the daemon; each is called for every request. */
@@ -32,7 +33,9 @@ export async function startHealthServer(
     await server.serve();
     await server.ready();
   } catch (error) {
-    throw fileError(`Cannot listen on "${address.host}:${address.port}" for health checks`, error);
+    const action = `Cannot listen on "${address.host}:${address.port}" for health checks`;
+    if (errnoOf(error) !== "EADDRINUSE") throw fileError(action, error);
+    throw new NgrokdError("address-in-use", `${action}: another program does`, { cause: error });
   }
   return { url: server.url ?? `http://${address.host}:${address.port}/`, close: () => server.close(true) };
 }

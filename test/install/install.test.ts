@@ -55,7 +55,7 @@ describe("install.sh", () => {
       expect(readFileSync(machine.config, "utf8")).toContain("# ");
       expect(spawnSync(machine.program, ["config", "check", machine.config], { env: machine.env }).status).toBe(0);
       expect(stdout).toContain(`Installed ngrokd ${archive.version} as ${machine.program}`);
-      expect(commandsIn(stdout)).toEqual(["serve", "set-api-key", "list"]);
+      expect(commandsIn(stdout)).toEqual(["set-api-key", "trust", "serve"]);
       expect(readdirSync(machine.temporary)).toEqual([]);
       expect(readdirSync(machine.programs)).toEqual(["ngrokd"]);
     },
