@@ -54,10 +54,16 @@ function listenForSignals(): { stop: AbortSignal; hurry: AbortSignal } {
 function outputOf(name: "stdout" | "stderr"): Output {
   const isTerminal = isatty(name === "stdout" ? 1 : 2);
   const line = name === "stdout" ? console.log : console.error;
+  let fed = false;
   return {
     write: (text) => {
       if (text.endsWith("\n")) line(text.slice(0, -1));
       else process[name].write(text);
+    },
+    feed: (text) => {
+      if (!fed) process[name].on("error", ({ code }: NodeJS.ErrnoException) => process.exit(code === "EPIPE" ? 0 : 1));
+      fed = true;
+      process[name].write(text);
     },
     isTerminal,
     // Both change while the terminal's window does.

@@ -47,6 +47,8 @@ export interface Paint {
 
 export interface Output {
   readonly write: (text: string) => void;
+  /** The same for a command that goes on and on: it ends the program where nobody reads any more (`| head -1`). */
+  readonly feed?: (text: string) => void;
   readonly isTerminal: boolean;
   readonly columns: number | undefined;
   readonly rows?: number | undefined;
@@ -85,22 +87,23 @@ export function createSay(options: {
 
 function liveOn(out: Output, json: boolean, terminal: boolean): Live {
   const inPlace = terminal && !json;
+  const feed = (text: string): void => (out.feed === undefined ? out.write(text) : out.feed(text));
   let entered = false;
   const size = (): Size => ({ columns: columnsOf(out), rows: inPlace ? (out.rows ?? 24) - 1 : Number.POSITIVE_INFINITY });
   return {
     inPlace,
     show(value, text) {
-      if (json) return out.write(`${JSON.stringify(value)}\n`);
-      if (!inPlace) return out.write(`${text(size())}\n\n`);
+      if (json) return feed(`${JSON.stringify(value)}\n`);
+      if (!inPlace) return feed(`${text(size())}\n\n`);
       // Erased first: behind a line that fills the width, the cursor still stands on its last character.
       const lines = text(size())
         .split("\n")
         .map((line) => eraseRestOfLine + line);
-      out.write(`${entered ? home : enterScreen}${lines.join("\n")}${eraseBelow}`);
+      feed(`${entered ? home : enterScreen}${lines.join("\n")}${eraseBelow}`);
       entered = true;
     },
     end() {
-      if (entered) out.write(leaveScreen);
+      if (entered) feed(leaveScreen);
       entered = false;
     },
   };

@@ -121,6 +121,11 @@ function tell(end: SpliceEnd, client: Conn, key: string, meter: Meter, log: Log)
     case "finished":
       return;
     case "aborted":
+      if (isNgrokdError(end.error, "cancelled")) {
+        countError(meter, "timeout");
+        log.debug(`${key}: connection from ${addressText(client.remote)} cut, since its time to end was over`);
+        return;
+      }
       // A reset by one of the two ends is their business; it is passed on, and no cause for alarm.
       countError(meter, isNgrokdError(end.error, "tls") ? "tls" : "reset");
       log.debug(`${key}: connection from ${addressText(client.remote)} reset by ${end.side === "a" ? "the client" : "the ingress"}`);

@@ -66,9 +66,12 @@ describe("retire", () => {
     const listeners = fresh();
     await listeners.raise(placed(url, home));
     const conn = await talking(home, 18001);
+    const meter = [...listeners.present.values()][0]?.meter;
     listeners.retire(place(url, home), 40);
     expect(await ending(conn)).toBe("aborted");
     await gone(listeners);
+    // By our deadline, and by neither of the two ends.
+    expect(meter?.errorsBy).toMatchObject({ timeout: 1, reset: 0 });
   });
 
   test("has nothing to drain without connections, and does nothing for a place that is not there", async () => {

@@ -99,7 +99,8 @@ export async function runEditor([name = "vi", ...args]: readonly string[], file:
       const what = errnoOf(error) === "ENOENT" ? "there is no such program" : reasonOf(error);
       throw new NgrokdError("usage", `Cannot start the editor "${name}": ${what}`, { cause: error, hint: "name another one in EDITOR" });
     })
-    .finally(() => process.off("SIGINT", ignore));
+    // A Ctrl-C that ended the editor may be heard after its end.
+    .finally(() => setTimeout(() => process.off("SIGINT", ignore), 100));
   if (code !== 0) throw new NgrokdError("cancelled", `The editor "${name}" ended with ${signal ?? `exit code ${code}`}`);
 }
 
