@@ -100,6 +100,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   if (config.server.insecure_skip_verify) log.warn(insecureWarning);
   let assignment: Assignment = new Map();
   let askedForIngress = false;
+  let toldOfTrouble = "";
   let lastKind: PassResult["kind"] = "idle";
   let passSince: number | undefined;
   // The socket answers before these are up.
@@ -179,6 +180,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       if (!isDeepStrictEqual(trust.ca, ca)) ingress.renew();
       const result = await runPass(signal);
       ingress.prepare();
+      tellTrouble();
       lastKind = result.kind;
       passSince = undefined;
       if (!signal.aborted) settle(result, Date.now() - started);
@@ -192,7 +194,26 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   /** The published state with what drains just now. */
   function current(): State {
-    return { ...state, endpoints: [...state.endpoints, ...drainingStates(listeners)] };
+    const trouble = ingressTrouble();
+    return {
+      ...state,
+      warnings:
+        trouble === undefined ? state.warnings : [...state.warnings, `${trouble.text}${trouble.hint === "" ? "" : `; ${trouble.hint}`}`],
+      endpoints: [...state.endpoints, ...drainingStates(listeners)],
+    };
+  }
+
+  /** The pool dials before anybody connects, so that a CA that is not trusted shows at once. */
+  function ingressTrouble(): { text: string; hint: string } | undefined {
+    const { trouble } = ingress;
+    return trouble && { text: `New connections fail: ${trouble.message}`, hint: trouble.hint ?? "" };
+  }
+
+  function tellTrouble(): void {
+    const trouble = ingressTrouble();
+    if (trouble !== undefined && trouble.text !== toldOfTrouble) log.warn(trouble.text, { hint: trouble.hint || undefined });
+    if (trouble === undefined && toldOfTrouble !== "") log.info("The ingress can be reached again");
+    toldOfTrouble = trouble?.text ?? "";
   }
 
   /** Each connection needs two descriptors; the pool's come on top. */

@@ -5,6 +5,7 @@ import { createFrameReader, decodeConnResponse, encodeConnRequest } from "./fram
 import { createLimiter } from "./limiter.ts";
 import { createPool, type PoolLimits } from "./pool.ts";
 import { createSessions } from "./sessions.ts";
+import { describeTlsFailure } from "./trust.ts";
 
 /** The way to ngrok's ingress as it is now; read anew for every dial, so a renewed certificate or CA counts at once. */
 export interface IngressSettings {
@@ -47,6 +48,8 @@ export interface Ingress {
   /** Dials no more and drops what is ready; connections that are in use go on. */
   close(): void;
   readonly stats: IngressStats;
+  /** Why the latest dial failed, the pool's included; undefined once one has succeeded. */
+  readonly trouble: NgrokdError | undefined;
 }
 
 /** Counters since the start, apart from `ready` and `patienceMs`, which are as of now. */
@@ -75,6 +78,7 @@ export function createIngress(net: Net, settings: () => IngressSettings, limits:
   const count = { hits: 0, misses: 0, retries: 0, dials: 0 };
   const pool = createPool({ dial, limits });
   let sessions = createSessions();
+  let trouble: NgrokdError | undefined;
 
   return {
     async open(target, signal) {
@@ -102,13 +106,26 @@ export function createIngress(net: Net, settings: () => IngressSettings, limits:
     get stats() {
       return { ...count, ready: pool.idle, patienceMs: pool.patienceMs };
     },
+    get trouble() {
+      return trouble;
+    },
   };
 
   function dial(signal: AbortSignal): Promise<Conn> {
-    return dials.run(() => {
+    return dials.run(async () => {
       count.dials += 1;
       const { host, port, resume, via, ...tls } = settings();
-      return net.dial({ host, port }, { tls: { serverName: host, ...tls, sessions: resume ? sessions : undefined }, via, signal });
+      try {
+        const conn = await net.dial(
+          { host, port },
+          { tls: { serverName: host, ...tls, sessions: resume ? sessions : undefined }, via, signal },
+        );
+        trouble = undefined;
+        return conn;
+      } catch (error) {
+        if (isNgrokdError(error) && !signal.aborted) trouble = isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
+        throw error;
+      }
     }, signal);
   }
 }

@@ -59,6 +59,25 @@ describe("ready connections", () => {
     ingress.close();
   });
 
+  test("that cannot be made say why, until one can", async () => {
+    await using server = await fakeIngress((conn) => conn.write(accepted()));
+    const right = server.settings.ca;
+    let ca = [(await rootCa("Another")).cert];
+    const ingress = createIngress(
+      net,
+      () => ({ ...server.settings, ca }),
+      () => pool,
+    );
+    ingress.prepare();
+    await until("the trouble shows", () => ingress.trouble !== undefined);
+    expect(ingress.trouble).toMatchObject({ code: "tls", hint: expect.stringContaining("ngrokd trust") });
+    ca = [...right];
+    ingress.renew();
+    await until("one is ready", () => ingress.stats.ready > 0);
+    expect(ingress.trouble).toBeUndefined();
+    ingress.close();
+  });
+
   test("are not used after their settings", async () => {
     await using server = await fakeIngress((conn) => conn.write(accepted()));
     let { ca } = server.settings;

@@ -22,6 +22,16 @@ stories("an ingress whose CA is not trusted", () => {
     await daemon.becomes("hello.demo", "listening");
   });
 
+  test("status warns before anybody has connected, and says what to do; so does the log, once", async () => {
+    await until("the warning is there", async () => (await daemon.status()).warnings.length > 0);
+    const { out } = await ngrokd("status");
+    expect(out.replaceAll(/\s+/g, " ")).toContain("warning: New connections fail:");
+    expect(out.replaceAll(/\s+/g, " ")).toContain("ngrokd trust https://");
+    await daemon.refresh();
+    await daemon.refresh();
+    expect(daemon.lines().filter(({ message }) => message.startsWith("New connections fail:"))).toHaveLength(1);
+  });
+
   test("no byte is carried, and the list says who was met and what to do", async () => {
     expect((await curl()).code).not.toBe(0);
     const failed = await until("the failure is counted", async () => {
