@@ -16,18 +16,16 @@ export default command({
       await watch(args, io);
       return undefined;
     }
-    const items = await askFor(listSchema, args, io, { command: "list" });
-    if (say.json) {
-      say.result(items, "");
-      return undefined;
-    }
-    const status = await askFor(statusSchema, args, io, { command: "status" });
+    const [items, status] = await Promise.all([
+      askFor(listSchema, args, io, { command: "list" }),
+      askFor(statusSchema, args, io, { command: "status" }),
+    ]);
     if (status.insecure_skip_verify) {
       say.warn(
         "the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic",
       );
     }
-    say.result(items, items.length === 0 ? emptyText(status.reason, status.hint) : listText(items, say.paint, say.width));
+    say.result(items, () => (items.length === 0 ? emptyText(status.reason, status.hint) : listText(items, say.paint, say.width)));
     return undefined;
   },
 });

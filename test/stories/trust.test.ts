@@ -100,6 +100,7 @@ stories("server.insecure_skip_verify", () => {
     expect(status.out).toContain(`${cloud.ingress}  NOT VERIFIED`);
     expect(status.out).toContain("warning: server.insecure_skip_verify is on");
     expect((await ngrokd("status --json")).json.insecure_skip_verify).toBe(true);
+    expect((await ngrokd("list --json")).err).toContain("NOT verified");
     const list = await ngrokd("list");
     expect(list.err).toContain("warning: the ingress's certificate is NOT verified");
     expect(list.out).not.toContain("NOT verified");
