@@ -30,9 +30,12 @@ export function giveDescriptor(): void {
   taken--;
 }
 
-/** Opens a listener and counts it until it is closed. Listeners may take half of all descriptors, so that some are left to accept with. */
+/** What listeners may take of all descriptors, so that some are left to accept with: 10,000 endpoints fit into a limit of 20,000. */
+const listenersShare = 0.6;
+
+/** Opens a listener and counts it until it is closed. */
 export async function countedListener(address: Address, open: () => Listener | Promise<Listener>): Promise<Listener> {
-  if (listeners >= descriptorLimit() / 2) throw listenFailed(address, coded("EMFILE"));
+  if (listeners >= descriptorLimit() * listenersShare) throw listenFailed(address, coded("EMFILE"));
   listeners++;
   taken++;
   const give = (): void => {
