@@ -1,5 +1,5 @@
 import type * as z from "zod/mini";
-import { config } from "zod/v4/core";
+import { config } from "zod/mini";
 import { findSocketPath } from "../config/paths.ts";
 import { askDaemon } from "../control/client.ts";
 import type { Request } from "../control/protocol.ts";
