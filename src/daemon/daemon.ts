@@ -462,7 +462,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 const insecureWarning =
   "server.insecure_skip_verify is on: the ingress is NOT verified, and whoever is on the way can read and change every connection";
 
-/** The range that addresses come from; for now loopback whatever the configuration says. */
+/** The range that addresses come from; in this version loopback, whatever the configuration says. */
 function addressRange(text: string, log: DaemonLog): Subnet {
   const subnet = parseSubnet(text);
   if (subnet.ok && isLoopbackSubnet(subnet.value)) return subnet.value;
