@@ -14,7 +14,7 @@ import { createIngress, type IngressSettings } from "../ingress/ingress.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
 import { loadTrust, type Trust } from "../ingress/trust.ts";
 import { parseApiKey } from "../model/api-key.ts";
-import { NgrokdError, reasonOf } from "../model/error.ts";
+import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
 import type { Hostname } from "../model/hostname.ts";
 import { isLoopbackSubnet, loopback, parseSubnet, type Subnet } from "../model/ip.ts";
@@ -473,5 +473,3 @@ function addressRange(text: string, log: DaemonLog): Subnet {
 const hostFacts = () => ({ hostname: hostname(), os: process.platform, arch: process.arch, version });
 
 const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
-
-const hintOf = (error: unknown): string => (error instanceof NgrokdError ? (error.hint ?? "") : "");

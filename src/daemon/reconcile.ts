@@ -1,7 +1,7 @@
 import { createMeter } from "../forward/meter.ts";
 import { type BadEndpoint, type Binding, bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
-import { reasonOf } from "../model/error.ts";
+import { hintOf, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
 import { type Ip, type Subnet, subnetHas } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
@@ -171,8 +171,4 @@ function stateOf(
 ): EndpointState {
   const { ip, state, reason = "", warning = "", raised } = rest;
   return { ids, url, proto, host, port, ip, state, reason, warning, meter: raised?.meter ?? createMeter() };
-}
-
-function hintOf(error: unknown): string {
-  return typeof error === "object" && error !== null && "hint" in error && typeof error.hint === "string" ? error.hint : "";
 }

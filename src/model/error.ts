@@ -57,6 +57,9 @@ export function reasonOf(error: unknown): string {
   return oneLine(cause === "" || error.message.includes(cause) ? error.message : `${error.message}: ${cause}`);
 }
 
+/** What to do next about any thrown value; empty where nobody said. */
+export const hintOf = (error: unknown): string => (error instanceof NgrokdError ? (error.hint ?? "") : "");
+
 /** Line breaks and other control characters, with the white space around them, become one space. */
 export function oneLine(text: string): string {
   const parts = text.split(/[\p{Cc}\p{Zl}\p{Zp}]+/u).map((part) => part.trim());

@@ -109,6 +109,8 @@ stories("the command line without a daemon", () => {
     for (const part of ["/run/wrong.yml:2:8", "/run/wrong.yml:5:16", "allowed: a whole number, 0 to 65535", 'did you mean "api.key"?']) {
       expect(said).toContain(part);
     }
+    const places = [...out.matchAll(/wrong\.yml:(\d+):/g)].map(([, line]) => Number(line));
+    expect(places).toEqual([2, 3, 5]);
     const { json } = await ngrokd("config check /run/wrong.yml --json");
     expect(json).toMatchObject({ ok: false, problems: [{ line: 2 }, { line: 5 }], warnings: [{ key: "api.kye" }] });
     const serve = await ngrokd("serve --config /run/wrong.yml");

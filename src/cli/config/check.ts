@@ -22,7 +22,9 @@ export default command({
 });
 
 function report({ path, exists, problems, warnings }: Inspection, ok: boolean, inert: readonly string[], paint: Paint): string {
-  const lines = [...problems, ...warnings].map((problem) => `${mark(problem.kind, paint)} ${problemText(problem)}`);
+  // As one goes through the file; what is not about the file has no line and comes first.
+  const inOrder = [...problems, ...warnings].sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
+  const lines = inOrder.map((problem) => `${mark(problem.kind, paint)} ${problemText(problem)}`);
   if (inert.length > 0) lines.push(`${paint.dim("note:")} without effect in this version: ${inert.join(", ")}`);
   if (!ok) lines.push(`"${path}" is ${paint.bad("not right")}`);
   else if (exists) lines.push(`"${path}" is ${paint.good("right")}`);

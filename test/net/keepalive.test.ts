@@ -1,0 +1,21 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { net } from "../support/conns.ts";
+
+/** Whether the kernel's keepalive timer runs on the established socket from this local port; proc(5), column `tr`. */
+function keepaliveRuns(localPort: number): boolean {
+  const port = localPort.toString(16).toUpperCase().padStart(4, "0");
+  const rows = readFileSync("/proc/net/tcp", "utf8").split("\n").slice(1);
+  const row = rows.map((line) => line.trim().split(/\s+/)).find(([, local, , state]) => local?.endsWith(`:${port}`) && state === "01");
+  return row?.[5]?.startsWith("02:") === true;
+}
+
+test.skipIf(process.platform !== "linux")("both ends of a connection ask the kernel whether the other is still there", async () => {
+  const accepted = Promise.withResolvers<Awaited<ReturnType<typeof net.dial>>>();
+  const listener = await net.listen({ host: "127.0.0.1", port: 0 }, (conn) => accepted.resolve(conn));
+  const dialed = await net.dial(listener.address);
+  const conns = [dialed, await accepted.promise];
+  expect(conns.map(({ local }) => "port" in local && keepaliveRuns(local.port))).toEqual([true, true]);
+  for (const conn of conns) conn.abort();
+  listener.close();
+});
