@@ -5,16 +5,22 @@ import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Ip } from "../model/ip.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
+import { listeningKey } from "./listening.ts";
 import { type Placed, placeOf } from "./plan.ts";
 
 /** A binding that listens, or that listened and still carries connections. */
 export interface Raised {
   placed: Placed;
+  /** The binding that it was raised for: whose meter this is. */
+  readonly key: string;
   readonly meter: Meter;
-  readonly listener: Listener;
-  /** Each connection with the promise of its end. */
-  readonly conns: Map<Conn, Promise<void>>;
+  listener: Listener;
+  readonly conns: Set<Conn>;
+  /** Who waits for the last connection's end. */
+  readonly waiting: (() => void)[];
 }
+
+type Carrying = Omit<Raised, "listener">;
 
 export interface Listeners {
   /** Connections that are open now, in all. */
@@ -29,6 +35,11 @@ export interface Listeners {
   retire(place: string, drainMs: number): void;
   /** Retires everything; settles when all connections have ended, with the number of those that were cut. */
   retireAll(drainMs: number, hurry: AbortSignal): Promise<{ cut: number }>;
+  /**
+   * Listens again where `listening` (listeningPlaces) does not know a listener of ours; open connections go on. Answers whom it found dead,
+   * with the reason where it could not be raised: it is in `present` no more then, and the next pass tries again.
+   */
+  mend(listening: () => Promise<ReadonlySet<string> | undefined>): Promise<{ placed: Placed; reason: string | undefined }[]>;
   /** Which of these addresses cannot be listened on at these ports because something else does. Binds and lets go. */
   probe(places: readonly { ip: Ip; port: number }[]): Promise<ReadonlySet<Ip>>;
 }
@@ -40,6 +51,8 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
   // A binding keeps its counters when its address or its endpoints change: those who raised it, and still drain, share one meter.
   const meters = new Map<string, { readonly meter: Meter; users: number }>();
   let open = 0;
+  // Sandboxes have files of that name which say nothing: silence only means something where a listener of ours has been seen.
+  let systemTells = false;
 
   return {
     get open() {
@@ -50,9 +63,9 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
 
     async raise(placed) {
       const shared = meters.get(placed.binding.key) ?? { meter: createMeter(), users: 0 };
-      const raised = { placed, meter: shared.meter, conns: new Map() as Raised["conns"] };
+      const raised: Carrying = { placed, key: placed.binding.key, meter: shared.meter, conns: new Set(), waiting: [] };
       try {
-        const listener = await net.listen({ host: placed.ip, port: placed.binding.port }, (conn) => serve(conn, raised));
+        const listener = await net.listen({ host: placed.ip, port: placed.binding.port }, serving(raised));
         present.set(placeOf(placed), Object.assign(raised, { listener }));
         meters.set(placed.binding.key, shared);
         shared.users += 1;
@@ -66,7 +79,7 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
       const raised = withdraw(place);
       if (raised === undefined) return;
       const timer = setTimeout(() => {
-        for (const conn of raised.conns.keys()) conn.abort();
+        for (const conn of [...raised.conns]) conn.abort();
       }, drainMs);
       timer.unref?.();
       void drained(raised).then(() => clearTimeout(timer));
@@ -78,7 +91,7 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
       const cut = new Set<Conn>();
       const cutNow = (): void => {
         for (const { conns } of all) {
-          for (const conn of conns.keys()) {
+          for (const conn of [...conns]) {
             cut.add(conn);
             conn.abort();
           }
@@ -94,6 +107,31 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
       return { cut: cut.size };
     },
 
+    async mend(listening) {
+      // What is raised while the system is asked may not be in its answer.
+      const asked = [...present];
+      const alive = await listening();
+      if (alive === undefined) return [];
+      const isListed = ({ placed: { ip, binding } }: Raised): boolean => alive.has(listeningKey(ip, binding.port));
+      systemTells ||= asked.some(([, raised]) => isListed(raised));
+      const found: { placed: Placed; reason: string | undefined }[] = [];
+      for (const [place, raised] of asked) {
+        if (!systemTells || isListed(raised) || present.get(place) !== raised) continue;
+        const { placed } = raised;
+        raised.listener.close();
+        try {
+          const listener = await net.listen({ host: placed.ip, port: placed.binding.port }, serving(raised));
+          if (present.get(place) === raised) raised.listener = listener;
+          else listener.close();
+          found.push({ placed, reason: undefined });
+        } catch (error) {
+          withdraw(place);
+          found.push({ placed, reason: listenReason(error, placed) });
+        }
+      }
+      return found;
+    },
+
     async probe(places) {
       const taken = new Set<Ip>();
       for (const { ip, port } of places) {
@@ -107,15 +145,22 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
     },
   };
 
-  async function serve(conn: Conn, { placed, meter, conns }: Omit<Raised, "listener">): Promise<void> {
-    const over = excess(open, meter.active, limits());
-    if (over !== undefined) return turnAway(conn, placed.binding.key, meter, over);
-    const end = forward(conn, placed.binding, meter, deps);
-    open += 1;
-    conns.set(conn, end);
-    await end;
-    conns.delete(conn);
-    open -= 1;
+  /** What a listener does with its connections. */
+  function serving(raised: Carrying): (conn: Conn) => void {
+    const { meter, conns, waiting } = raised;
+    const ended = (conn: Conn): void => {
+      open -= 1;
+      conns.delete(conn);
+      if (conns.size === 0) for (const tell of waiting.splice(0)) tell();
+    };
+    return (conn) => {
+      const { binding } = raised.placed;
+      const over = excess(open, meter.active, limits());
+      if (over !== undefined) return turnAway(conn, binding.key, meter, over);
+      open += 1;
+      conns.add(conn);
+      forward(conn, binding, meter, deps, ended);
+    };
   }
 
   /** The log says it once a minute, however many come. */
@@ -145,15 +190,20 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
     return undefined;
   }
 
-  function forget({ placed, meter }: Raised): void {
-    const inUse = [...present.values(), ...draining].some((raised) => raised.meter === meter);
-    if (!inUse) meters.delete(placed.binding.key);
+  function forget({ key }: Raised): void {
+    const shared = meters.get(key);
+    if (shared === undefined) return;
+    shared.users -= 1;
+    if (shared.users === 0) meters.delete(key);
   }
 }
 
 /** Settles when the last connection has ended. */
-async function drained({ conns }: Raised): Promise<void> {
-  await Promise.all(conns.values());
+function drained({ conns, waiting }: Raised): Promise<void> {
+  return new Promise((resolve) => {
+    if (conns.size === 0) resolve();
+    else waiting.push(resolve);
+  });
 }
 
 /** Why an endpoint does not listen, for people. */

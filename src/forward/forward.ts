@@ -4,11 +4,11 @@ import { describeTlsFailure } from "../ingress/trust.ts";
 import type { Binding } from "../model/binding.ts";
 import { type ErrorCode, isNgrokdError, NgrokdError, oneLine, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
-import { addressText, type Conn } from "../net/types.ts";
+import { addressText, type Conn, type Watcher } from "../net/types.ts";
 import { record } from "./histogram.ts";
 import { countError, countRefusal, type ErrorKind, type Meter } from "./meter.ts";
 import type { QuietWatch } from "./quiet.ts";
-import { type SpliceEnd, splice } from "./splice.ts";
+import { type Direction, type SpliceEnd, type SpliceUser, startSplice } from "./splice.ts";
 
 export interface ForwardDeps {
   readonly ingress: Pick<Ingress, "open">;
@@ -20,45 +20,101 @@ export interface ForwardDeps {
 }
 
 /**
- * One local connection from accept to close (design.md, "One connection"). Never rejects: what goes wrong ends this connection with a
- * reset, is counted in `meter` and told once in the log.
+ * One local connection from accept to close (design.md, "One connection"). What goes wrong ends this connection with a reset, is counted in
+ * `meter` and told once in the log. `ended` is called when the client's descriptor is free.
  */
-export async function forward(client: Conn, binding: Binding, meter: Meter, deps: ForwardDeps): Promise<void> {
-  const { log } = deps;
-  const { key } = binding;
-  const since = performance.now();
-  meter.active += 1;
-  meter.total += 1;
-  meter.lastActivity = Date.now();
-  try {
-    const opened = await open(client, binding, deps);
-    switch (opened.kind) {
-      case "left":
+export function forward(client: Conn, binding: Binding, meter: Meter, deps: ForwardDeps, ended: (client: Conn) => void): void {
+  void new Forwarding(client, binding, meter, deps, ended).run();
+}
+
+/** A class for the reason that PullConn is one: thousands wait at a time, and nothing of the opening may stay, nor a promise. */
+class Forwarding implements SpliceUser, Watcher {
+  private readonly client: Conn;
+  private readonly binding: Binding;
+  private readonly meter: Meter;
+  private readonly deps: ForwardDeps;
+  private readonly whenGone: (client: Conn) => void;
+  /** When the turn began that is now taken, by performance.now(): the ingress's to answer, then the endpoint's; undefined once it has spoken. */
+  private turn: number | undefined = performance.now();
+  private asked = false;
+
+  constructor(client: Conn, binding: Binding, meter: Meter, deps: ForwardDeps, whenGone: (client: Conn) => void) {
+    this.client = client;
+    this.binding = binding;
+    this.meter = meter;
+    this.deps = deps;
+    this.whenGone = whenGone;
+    meter.active += 1;
+    meter.total += 1;
+    meter.lastActivity = Date.now();
+  }
+
+  async run(): Promise<void> {
+    const { client, binding, meter, deps } = this;
+    const { key } = binding;
+    try {
+      const opened = await open(client, binding, deps);
+      if (opened.kind === "accepted") return this.carry(opened);
+      if (opened.kind === "left") {
         countError(meter, "reset");
-        log.debug(`${key}: connection from ${addressText(client.remote)} reset by the client`);
-        return;
-      case "refused":
+        deps.log.debug(`${key}: connection from ${addressText(client.remote)} reset by the client`);
+      } else {
         countRefusal(meter, opened.code);
         meter.lastError = refusalText(opened);
-        log.warn(`${key}: the ingress refused: ${meter.lastError}`, { endpoint: key, code: opened.code });
-        client.abort();
-        return;
-      case "accepted":
-        record(meter.upgrade, (performance.now() - since) / 1000);
-        meter.lastError = "";
-        // Every connection may bring the same one: at this level repeats are counted and not told.
-        for (const notice of opened.notices) log.warn(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
-        tell(await carry(client, opened, meter, deps.quiet), client, key, meter, log);
+        deps.log.warn(`${key}: the ingress refused: ${meter.lastError}`, { endpoint: key, code: opened.code });
+      }
+    } catch (error) {
+      countError(meter, kindOf(error));
+      meter.lastError = reasonOf(error);
+      deps.log.warn(`${key}: cannot reach the endpoint: ${meter.lastError}`, { endpoint: key, ...hintOf(error) });
     }
-  } catch (error) {
-    countError(meter, kindOf(error));
-    meter.lastError = reasonOf(error);
     client.abort();
-    log.warn(`${key}: cannot reach the endpoint: ${meter.lastError}`, { endpoint: key, ...hintOf(error) });
-  } finally {
-    await client.closed;
-    meter.active -= 1;
-    meter.lastActivity = Date.now();
+    client.watch(this);
+  }
+
+  private carry({ conn, first, notices }: Accepted): void {
+    const { meter, deps, turn = 0 } = this;
+    const { key } = this.binding;
+    const now = performance.now();
+    record(meter.upgrade, (now - turn) / 1000);
+    this.turn = now;
+    meter.lastError = "";
+    // Every connection may bring the same one: at this level repeats are counted and not told.
+    for (const notice of notices) deps.log.warn(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
+    startSplice(this.client, conn, this, first, deps.quiet);
+  }
+
+  carried(direction: Direction, bytes: number): void {
+    const { meter, turn } = this;
+    if (direction === "a->b") {
+      meter.bytesUp += bytes;
+      if (this.asked) return;
+      this.asked = true;
+      if (turn !== undefined) this.turn = performance.now();
+    } else {
+      meter.bytesDown += bytes;
+      if (turn === undefined) return;
+      record(meter.firstByte, (performance.now() - turn) / 1000);
+      this.turn = undefined;
+    }
+  }
+
+  /** Counts how a connection that worked has ended. No fault of the endpoint's, so it is no last error. */
+  ended(end: SpliceEnd): void {
+    const { meter } = this;
+    if (end.kind === "silent") countError(meter, "timeout");
+    else if (end.kind === "aborted") {
+      const { error } = end;
+      countError(meter, isNgrokdError(error, "cancelled") ? "timeout" : isNgrokdError(error, "tls") ? "tls" : "reset");
+    }
+    tellEnd(end, this.client, this.binding.key, this.deps.log);
+    this.gone();
+  }
+
+  gone(): void {
+    this.meter.active -= 1;
+    this.meter.lastActivity = Date.now();
+    this.whenGone(this.client);
   }
 }
 
@@ -71,7 +127,7 @@ async function open(client: Conn, binding: Binding, { ingress, openTimeoutMs }: 
   const timer = setTimeout(() => {
     attempt.abort(new NgrokdError("timeout", `No answer from the ingress within ${openTimeoutMs / 1000} s`));
   }, openTimeoutMs);
-  const forget = abortOnceGone(client, attempt);
+  client.watch({ gone: () => attempt.abort(new NgrokdError("cancelled", "The client left")) });
   try {
     return await ingress.open(binding, attempt.signal);
   } catch (error) {
@@ -79,60 +135,23 @@ async function open(client: Conn, binding: Binding, { ingress, openTimeoutMs }: 
     throw isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
   } finally {
     clearTimeout(timer);
-    forget();
+    client.watch(undefined);
   }
 }
 
-/** Answers what takes it back: nothing can be taken off a promise, and the attempt would stay in memory for as long as the client is there. */
-function abortOnceGone(client: Conn, attempt: AbortController): () => void {
-  const held: { attempt: AbortController | undefined } = { attempt };
-  void client.closed.then(() => held.attempt?.abort(new NgrokdError("cancelled", "The client left")));
-  return () => {
-    held.attempt = undefined;
-  };
-}
-
-function carry(client: Conn, { conn, first }: Accepted, meter: Meter, quiet: QuietWatch | undefined): Promise<SpliceEnd> {
-  // When the endpoint's turn began; undefined once it has said something.
-  let turn: number | undefined = performance.now();
-  let asked = false;
-  return splice(client, conn, {
-    first,
-    ...(quiet && { quiet }),
-    onBytes(direction, bytes) {
-      if (direction === "a->b") {
-        meter.bytesUp += bytes;
-        if (asked) return;
-        asked = true;
-        if (turn !== undefined) turn = performance.now();
-      } else {
-        meter.bytesDown += bytes;
-        if (turn === undefined) return;
-        record(meter.firstByte, (performance.now() - turn) / 1000);
-        turn = undefined;
-      }
-    },
-  });
-}
-
-/** Counts how a connection that worked has ended. No fault of the endpoint's, so it is no last error. */
-function tell(end: SpliceEnd, client: Conn, key: string, meter: Meter, log: Log): void {
+function tellEnd(end: SpliceEnd, client: Conn, key: string, log: Log): void {
   switch (end.kind) {
     case "finished":
       return;
-    case "aborted":
-      if (isNgrokdError(end.error, "cancelled")) {
-        countError(meter, "timeout");
-        log.debug(`${key}: connection from ${addressText(client.remote)} cut, since its time to end was over`);
-        return;
-      }
+    case "aborted": {
       // A reset by one of the two ends is their business; it is passed on, and no cause for alarm.
-      countError(meter, isNgrokdError(end.error, "tls") ? "tls" : "reset");
-      log.debug(`${key}: connection from ${addressText(client.remote)} reset by ${end.side === "a" ? "the client" : "the ingress"}`);
+      const by = `reset by ${end.side === "a" ? "the client" : "the ingress"}`;
+      const how = isNgrokdError(end.error, "cancelled") ? "cut, since its time to end was over" : by;
+      log.debug(`${key}: connection from ${addressText(client.remote)} ${how}`);
       return;
+    }
     case "silent": {
       const what = end.halfClosed ? "a half-closed connection" : "a connection";
-      countError(meter, "timeout");
       log.warn(`${key}: ${what} on which nothing moved for ${end.limitMs / 1000} s was reset`, { endpoint: key });
     }
   }

@@ -8,24 +8,27 @@ export interface Silence {
   readonly limitMs: number;
 }
 
-/** What a connection shows to the one who looks after it. */
+/** What a connection shows to the one who looks after it: the connection's own object, so that thousands need no second one. */
 export interface Pulse {
   /** To be set with every chunk: cheaper than a look at a clock. */
   moved: boolean;
+  /** The watch's from here on. */
   halfClosed: boolean;
   limitMs: number;
   quietMs: number;
-  readonly tooQuiet: (silence: Silence) => void;
+  /** Called once, when the connection has been silent for too long. */
+  tooQuiet(silence: Silence): void;
 }
 
 export interface QuietWatch {
-  /** From now on `tooQuiet` is called, once, when the connection has been silent for too long. */
-  begin(tooQuiet: (silence: Silence) => void): Pulse;
+  /** From now on `pulse` is looked at. */
+  begin(pulse: Pulse): void;
   /** One side has finished sending: the limit for that counts too. */
   halfClosed(pulse: Pulse): void;
   end(pulse: Pulse): void;
 }
 
+/** The limits are looked at when they begin to count for a connection, so they may change: those that count already go on. */
 export interface QuietOptions {
   /** How long nothing may move in either direction, in milliseconds; 0: for ever. */
   readonly idleMs: number;
@@ -39,20 +42,20 @@ export interface QuietOptions {
  * Finds connections on which nothing moves. One timer looks at all of them, and runs only while a limit applies to any: a chunk costs
  * nothing but the mark it leaves. Time is counted in looks, so that a machine that slept does not end every connection as it wakes.
  */
-export function createQuietWatch({ idleMs, halfClosedMs, tickMs = 1000 }: QuietOptions): QuietWatch {
+export function createQuietWatch(options: QuietOptions): QuietWatch {
+  const { tickMs = 1000 } = options;
   const watched = new Set<Pulse>();
   let timer: ReturnType<typeof setInterval> | undefined;
 
   return {
-    begin(tooQuiet) {
-      const pulse: Pulse = { moved: true, halfClosed: false, limitMs: orNever(idleMs), quietMs: 0, tooQuiet };
+    begin(pulse) {
+      Object.assign(pulse, { moved: true, halfClosed: false, limitMs: orNever(options.idleMs), quietMs: 0 });
       watch(pulse);
-      return pulse;
     },
     halfClosed(pulse) {
       pulse.moved = true;
       pulse.halfClosed = true;
-      pulse.limitMs = Math.min(pulse.limitMs, orNever(halfClosedMs));
+      pulse.limitMs = Math.min(pulse.limitMs, orNever(options.halfClosedMs));
       watch(pulse);
     },
     end: forget,

@@ -1,6 +1,6 @@
 import { NgrokdError, reasonOf } from "../model/error.ts";
-import type { Conn } from "../net/types.ts";
-import { patient, type QuietWatch, type Silence } from "./quiet.ts";
+import type { Conn, Waiter, Watcher } from "../net/types.ts";
+import { type Pulse, patient, type QuietWatch, type Silence } from "./quiet.ts";
 
 /**
  * How a spliced pair ended: both directions to their last byte; one side failed and the other was told by a reset; or nothing moved for
@@ -13,72 +13,166 @@ export type SpliceEnd =
 
 export type Direction = "a->b" | "b->a";
 
-export interface SpliceOptions {
-  /** What has been read of `b` already and `a` has not got yet. */
-  readonly first?: Uint8Array;
-  /** Called for every chunk as it is handed on; must be cheap and must not throw. */
-  readonly onBytes?: (direction: Direction, bytes: number) => void;
-  /** Ends the pair where nothing moves; without it silence may last for ever. */
-  readonly quiet?: QuietWatch;
+/** Who hears what a spliced pair does; the methods must be cheap and must not throw. */
+export interface SpliceUser {
+  /** For every chunk as it is handed on. */
+  carried(direction: Direction, bytes: number): void;
+  /** Once, when both descriptors are free. */
+  ended(end: SpliceEnd): void;
 }
 
 /**
  * Carries both directions between two connections until both have finished, then gives both back. FIN passes through as FIN while the
  * other direction goes on; a failure of one side reaches the other as RST. Nothing is read while the other side has no room, so a slow
- * reader slows its sender. Never rejects; settles once both descriptors are free.
+ * reader slows its sender. `first` is what has been read of `b` already and `a` has not got yet; `quiet` ends the pair where nothing moves.
+ * Thousands of these wait at a time, so one is three objects and no promise.
  */
-export async function splice(a: Conn, b: Conn, options: SpliceOptions = {}): Promise<SpliceEnd> {
-  const { first = nothing, onBytes = ignore, quiet = patient } = options;
-  let end: SpliceEnd = finished;
-  const giveUp = (why: SpliceEnd): void => {
-    if (end === finished) end = why;
-    a.abort();
-    b.abort();
-  };
-  // A failure shows where somebody reads or writes. Where nobody does, because that direction has ended, or because it was our own abort
-  // (a drain that is over) while all wait for the other side, this tells it. What arrived before a peer's reset is still handed on.
-  const readToTheEnd = { a: false, b: false };
-  const lost = (side: "a" | "b") => (error: NgrokdError | undefined) => {
-    if (error !== undefined && (readToTheEnd[side] || error.code === "cancelled")) giveUp({ kind: "aborted", side, error });
-  };
-  void a.closed.then(lost("a"));
-  void b.closed.then(lost("b"));
-  const pulse = quiet.begin((silence) => giveUp({ kind: "silent", ...silence }));
+export function startSplice(a: Conn, b: Conn, user: SpliceUser, first: Uint8Array = nothing, quiet: QuietWatch = patient): void {
+  new Splice(a, b, user, quiet).start(first);
+}
 
-  const pump = async (from: Conn, to: Conn, direction: Direction, waiting: Uint8Array): Promise<void> => {
-    let reading = false;
+/** {@link startSplice} for one who only waits for the end. Never rejects. */
+export function splice(a: Conn, b: Conn): Promise<SpliceEnd> {
+  return new Promise((ended) => startSplice(a, b, { carried: ignore, ended }));
+}
+
+/** Both directions, and what they share: how it ends. */
+class Splice implements Pulse {
+  moved = true;
+  halfClosed = false;
+  limitMs = 0;
+  quietMs = 0;
+  private readonly up: Pump;
+  private readonly down: Pump;
+  private readonly user: SpliceUser;
+  private readonly quiet: QuietWatch;
+  private end: SpliceEnd = finished;
+  private told = false;
+
+  constructor(a: Conn, b: Conn, user: SpliceUser, quiet: QuietWatch) {
+    this.user = user;
+    this.quiet = quiet;
+    this.up = new Pump(a, b, "a->b", this);
+    this.down = new Pump(b, a, "b->a", this);
+  }
+
+  start(first: Uint8Array): void {
+    const { up, down } = this;
+    this.quiet.begin(this);
+    up.from.watch(up);
+    down.from.watch(down);
+    up.carry(nothing);
+    down.carry(first);
+  }
+
+  carried(direction: Direction, bytes: number): void {
+    this.moved = true;
+    this.user.carried(direction, bytes);
+  }
+
+  finishedSending(): void {
+    this.quiet.halfClosed(this);
+    this.endIfOver();
+  }
+
+  tooQuiet(silence: Silence): void {
+    this.giveUp({ kind: "silent", ...silence });
+  }
+
+  /** The side that failed is known by the connection that did. The first failure counts; it reaches both pumps. */
+  broke(conn: Conn, error: unknown): void {
+    this.giveUp({ kind: "aborted", side: conn === this.up.from ? "a" : "b", error: asNgrokdError(error) });
+    this.endIfOver();
+  }
+
+  endIfOver(): void {
+    const { up, down } = this;
+    if (!up.over || !down.over) return;
+    this.quiet.end(this);
+    up.from.close();
+    down.from.close();
+    if (!up.fromGone || !down.fromGone || this.told) return;
+    this.told = true;
+    this.user.ended(this.end);
+  }
+
+  private giveUp(why: SpliceEnd): void {
+    if (this.end !== finished) return;
+    this.end = why;
+    this.up.from.abort();
+    this.down.from.abort();
+  }
+}
+
+/** One direction: reads, hands on, and waits for one of the two at a time. */
+class Pump implements Waiter, Watcher {
+  readonly from: Conn;
+  /** Nothing more comes this way. */
+  over = false;
+  fromGone = false;
+  private readonly to: Conn;
+  private readonly direction: Direction;
+  private readonly pair: Splice;
+  private reading = false;
+
+  constructor(from: Conn, to: Conn, direction: Direction, pair: Splice) {
+    this.from = from;
+    this.to = to;
+    this.direction = direction;
+    this.pair = pair;
+  }
+
+  /** Hands on `bytes`, and whatever waits behind them: bytes that are there, and room that is there, cost no turn of the event loop. */
+  carry(bytes: Uint8Array | null): void {
+    const { from, to, pair } = this;
+    let next: Uint8Array | null | undefined = bytes;
     try {
-      let bytes: Uint8Array | null = waiting;
-      while (bytes !== null) {
-        if (bytes.length > 0) {
-          const room = to.write(bytes);
-          pulse.moved = true;
-          onBytes(direction, bytes.length);
-          if (room !== undefined) {
-            await room;
-            pulse.moved = true;
-          }
+      while (next !== null) {
+        if (next === undefined) return;
+        if (next.length > 0) {
+          this.reading = false;
+          const room = to.writeFor(next, this);
+          pair.carried(this.direction, next.length);
+          if (!room) return;
         }
-        reading = true;
-        const next = from.read();
-        // Bytes that already wait, and room that is already there, cost no turn of the event loop.
-        bytes = next instanceof Promise ? await next : next;
-        reading = false;
+        this.reading = true;
+        next = from.readFor(this);
       }
-      readToTheEnd[from === a ? "a" : "b"] = true;
+      this.over = true;
       to.closeWrite();
-      quiet.halfClosed(pulse);
+      pair.finishedSending();
     } catch (error) {
-      giveUp({ kind: "aborted", side: (from === a) === reading ? "a" : "b", error: asNgrokdError(error) });
+      this.failed(error);
     }
-  };
+  }
 
-  await Promise.all([pump(a, b, "a->b", nothing), pump(b, a, "b->a", first)]);
-  quiet.end(pulse);
-  a.close();
-  b.close();
-  await Promise.all([a.closed, b.closed]);
-  return end;
+  arrived(bytes: Uint8Array | null): void {
+    this.carry(bytes);
+  }
+
+  drained(): void {
+    this.pair.moved = true;
+    this.carry(nothing);
+  }
+
+  moved(): void {
+    this.pair.moved = true;
+  }
+
+  failed(error: unknown): void {
+    this.over = true;
+    this.pair.broke(this.reading ? this.from : this.to, error);
+  }
+
+  /**
+   * A failure shows where somebody reads or writes. Where nobody does, because this direction has ended, or because it was our own abort (a
+   * drain that is over) while all wait for the other side, this tells it. What arrived before a peer's reset is still handed on.
+   */
+  gone(error: NgrokdError | undefined): void {
+    this.fromGone = true;
+    if (error !== undefined && (this.over || error.code === "cancelled")) this.pair.broke(this.from, error);
+    else this.pair.endIfOver();
+  }
 }
 
 const nothing = new Uint8Array(0);

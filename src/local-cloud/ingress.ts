@@ -6,6 +6,7 @@ import type { HostPort } from "../model/host-port.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, quote } from "../model/parsed.ts";
 import { addressText, type Conn, type Net, type TlsServerOptions } from "../net/types.ts";
+import { waitingVerbs } from "../net/waiting.ts";
 import type { Faults } from "./faults.ts";
 import type { Store } from "./store.ts";
 
@@ -182,17 +183,20 @@ async function untilGone(conn: Conn): Promise<void> {
 /** `conn` with a read that is already under way. */
 function withFirstRead(conn: Conn, first: Promise<Uint8Array | null>): Conn {
   let waiting: Promise<Uint8Array | null> | undefined = first;
-  return {
-    remote: conn.remote,
-    local: conn.local,
-    peer: conn.peer,
+  const verbs = {
     closed: conn.closed,
     read() {
       const next = waiting ?? conn.read();
       waiting = undefined;
       return next;
     },
-    write: (bytes) => conn.write(bytes),
+    write: (bytes: Uint8Array) => conn.write(bytes),
+  };
+  return {
+    ...verbs,
+    ...waitingVerbs(verbs),
+    remote: conn.remote,
+    peer: conn.peer,
     closeWrite: () => conn.closeWrite(),
     close: () => conn.close(),
     abort: () => conn.abort(),

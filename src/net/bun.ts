@@ -3,8 +3,10 @@
  * that only shutdown() ends a half; a TLS socket may be used from `handshake` on, not from `open`; a dial cannot be cancelled, only its
  * late winner be terminated; `drain` comes uncalled; TCP_NODELAY is on from the start.
  */
+import { existsSync } from "node:fs";
 import { clearTimeout, setTimeout } from "node:timers";
 import { checkListenable, ipAddress, peerCertificate } from "./addresses.ts";
+import { sendDatagram } from "./bun-datagram.ts";
 import { countedListener, giveDescriptor, takeDescriptor } from "./descriptors.ts";
 import { type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, listenFailed, tlsFailed } from "./errors.ts";
@@ -18,6 +20,7 @@ export const bunNet: Net = {
   runtime: "bun",
   listen: (address, onConn, options = {}) => countedListener(address, () => listen(address, onConn, options.tls)),
   dial: (address, options = {}) => dialAny(address, options, dialer),
+  datagram: sendDatagram,
 };
 
 type Socket = Bun.Socket<Stage>;
@@ -96,15 +99,22 @@ const dialer: Dialer<Socket> = {
         stage.opened?.(socket);
       },
     };
-    const options = { allowHalfOpen: true, data, socket: handlers, ...(tls === undefined ? {} : { tls: clientTls(tls, target) }) };
-    const connecting = async () =>
-      "path" in target
-        ? Bun.connect<Stage>({ ...options, unix: target.path })
-        : Bun.connect<Stage>({ ...options, hostname: target.host, port: target.port });
-    connecting().catch((error) => {
-      giveDescriptor();
-      dialing.reject(/^ERR_(BORING|OS)SL/.test(error.code) ? tlsFailed(target, error) : dialFailed(target, error));
-    });
+    const connecting = async (tls?: TlsClientOptions) => {
+      const options = { allowHalfOpen: true, data, socket: handlers, ...(tls === undefined ? {} : { tls: clientTls(tls, target) }) };
+      return "path" in target
+        ? await Bun.connect<Stage>({ ...options, unix: target.path })
+        : await Bun.connect<Stage>({ ...options, hostname: target.host, port: target.port });
+    };
+    const listed = (error: unknown) => {
+      if (tls?.caFile === undefined || !isMissingFile(error)) throw error;
+      return connecting({ ...tls, caFile: undefined });
+    };
+    connecting(tls)
+      .catch(listed)
+      .catch((error) => {
+        giveDescriptor();
+        dialing.reject(/^ERR_(BORING|OS)SL/.test(error.code) ? tlsFailed(target, error) : dialFailed(target, error));
+      });
     return underSignal(target, signal, dialing.promise, () => {
       dialing.stopped = true;
       dialed?.terminate();
@@ -113,7 +123,8 @@ const dialer: Dialer<Socket> = {
 
   secure(target, { socket }, tls, signal) {
     const dialing = newDialing();
-    const [raw, secured] = socket.upgradeTLS<Stage>({ data: tlsStage(target, tls, dialing), tls: clientTls(tls), socket: handlers });
+    const trusting = tls.caFile !== undefined && existsSync(tls.caFile) ? tls : { ...tls, caFile: undefined };
+    const [raw, secured] = socket.upgradeTLS<Stage>({ data: tlsStage(target, tls, dialing), tls: clientTls(trusting), socket: handlers });
     // Without this, all of the ciphertext would be handed to the plain connection too. The TLS socket gives the descriptor back.
     raw.reload({ socket: { open: ignore, drain: ignore, close: ignore } });
     return underSignal(target, signal, dialing.promise, () => {
@@ -166,14 +177,32 @@ function tlsStage(target: Address, tls: TlsClientOptions, dialing: Dialing): Sta
 
 /** Where a socket becomes a connection. */
 function connected(socket: Socket, address: Address, sessions?: TlsSessions): PullConn<Socket> {
-  const ends =
-    "path" in address
-      ? { remote: address, local: address }
-      : { remote: ipAddress(socket.remoteAddress, socket.remotePort), local: ipAddress(socket.localAddress, socket.localPort) };
+  const remote = "path" in address ? address : ipAddress(shared(socket.remoteAddress), socket.remotePort);
   if (!("path" in address)) socket.setKeepAlive(true, keepAliveIdle);
-  const conn = new PullConn(socket, verbs, ends);
+  const conn = new PullConn(socket, verbs, remote);
   socket.data = sessions?.wanted() ? takingSession(socket, conn, sessions) : conn;
+  collectAfterBurst();
   return conn;
+}
+
+let lastHost: string | undefined;
+/** Most peers have one address, of which one copy is enough. */
+const shared = (host: string | undefined): string | undefined => {
+  if (host !== lastHost) lastHost = host;
+  return lastHost;
+};
+
+/** Bun collects garbage while the heap grows; what a burst of sockets leaves behind would stay for as long as nothing else happens. */
+const [burst, collectAfter] = [2000, 500];
+let openedOrClosed = 0;
+
+function collectAfterBurst(): void {
+  openedOrClosed += 1;
+  if (openedOrClosed !== burst) return;
+  setTimeout(() => {
+    openedOrClosed = 0;
+    Bun.gc(false);
+  }, collectAfter).unref();
 }
 
 /** Stands before a connection until its first bytes: a session can be resumed from then on, for the tickets come before them. */
@@ -216,6 +245,7 @@ const handlers = {
   error: (socket: Socket, error: Error) => socket.data.broke(error),
   close: (socket: Socket, error?: Error) => {
     giveDescriptor();
+    collectAfterBurst();
     socket.data.gone(error);
   },
 } as const;
@@ -225,10 +255,16 @@ const ignore = (): void => undefined;
 const deaf = { received: ignore, drained: ignore, theyFinished: ignore, broke: ignore };
 
 /** `rejectUnauthorized` is spelled out since NODE_TLS_REJECT_UNAUTHORIZED would decide otherwise; `allowPartialTrustChain` lets an intermediate CA be an anchor. */
-function clientTls({ serverName, ca, cert, key, insecureSkipVerify }: TlsClientOptions, dialed?: Address): Bun.TLSOptions {
+function clientTls({ serverName, ca, caFile, cert, key, insecureSkipVerify }: TlsClientOptions, dialed?: Address): Bun.TLSOptions {
   const own = cert === undefined || key === undefined ? {} : { cert, key };
   const name = dialed !== undefined && "host" in dialed && dialed.host === serverName ? {} : { serverName };
-  return { ca: [...ca], ...name, ...own, rejectUnauthorized: insecureSkipVerify !== true, ...partialChain };
+  return {
+    ...(caFile === undefined ? { ca: [...ca] } : { caFile }),
+    ...name,
+    ...own,
+    rejectUnauthorized: insecureSkipVerify !== true,
+    ...partialChain,
+  };
 }
 
 function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
@@ -238,5 +274,8 @@ function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
 
 /** Bun honours it, though its types do not know it. */
 const partialChain = { allowPartialTrustChain: true };
+
+/** A file of CAs that is gone: the list itself is still there. To look before every dial would cost a twentieth of it. */
+const isMissingFile = (error: unknown): boolean => error instanceof TypeError && "code" in error && error.code === "ERR_INVALID_ARG_TYPE";
 
 const isNameMismatch = (error: Error | null): boolean => error !== null && "code" in error && error.code === "ERR_TLS_CERT_ALTNAME_INVALID";

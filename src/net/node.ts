@@ -14,7 +14,7 @@ import { coded, dialFailed, isVerdict, listenFailed, lost, tlsFailed } from "./e
 import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle, lookLimit } from "./limits.ts";
 import { clientIdentity, outOfDate, type StreamOver, streamOver, verification } from "./node-tls.ts";
-import { type Ends, PullConn, type SocketVerbs } from "./pull.ts";
+import { PullConn, type SocketVerbs } from "./pull.ts";
 import type { Address, Listener, Net, PeerCertificate, TlsClientOptions, TlsServerOptions } from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
 
@@ -22,6 +22,7 @@ export const nodeNet: Net = {
   runtime: process.versions.deno === undefined ? "node" : "deno",
   listen: (address, onConn, options = {}) => countedListener(address, () => listen(address, onConn, options.tls)),
   dial: (address, options = {}) => dialAny(address, options, dialer),
+  datagram: () => Promise.resolve(false),
 };
 
 async function listen(address: Address, onConn: OnConn, options: TlsServerOptions | undefined): Promise<Listener> {
@@ -161,12 +162,9 @@ function connected(socket: net.Socket, address: Address): Plain {
     // A unix socket has no RST: its peer sees an end.
     reset: () => ("path" in address ? socket.destroy() : socket.resetAndDestroy()),
   };
-  const ends =
-    "path" in address
-      ? { remote: address, local: address }
-      : { remote: ipAddress(socket.remoteAddress, socket.remotePort), local: ipAddress(socket.localAddress, socket.localPort) };
+  const remote = "path" in address ? address : ipAddress(socket.remoteAddress, socket.remotePort);
   if ("host" in address) socket.setNoDelay(true).setKeepAlive(true, keepAliveIdle);
-  const conn = pulling(handle, ends);
+  const conn = pulling(handle, remote);
   socket.on("error", (error) => conn.fail(lost(conn.remote, error)));
   socket.on("close", () => conn.gone());
   return conn;
@@ -177,7 +175,7 @@ function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plai
   // Asked now, for Deno forgets it with the connection's end.
   const peer = peerCertificate(secured.getPeerCertificate());
   const handle = { socket: secured, pause: stream.pause, resume: stream.resume, reset: () => plain.abort(), peer: () => peer };
-  const conn = pulling(handle, { remote: plain.remote, local: plain.local });
+  const conn = pulling(handle, plain.remote);
   stream.below.once("broken", (error) => conn.fail(error));
   secured.on("error", (error) => {
     conn.fail(lost(conn.remote, error));
@@ -191,9 +189,9 @@ function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plai
   return conn;
 }
 
-function pulling(parts: Omit<Handle, "drained">, ends: Ends): Plain {
+function pulling(parts: Omit<Handle, "drained">, remote: Address): Plain {
   const handle: Handle = { ...parts, drained: () => conn.drained() };
-  const conn: Plain = new PullConn(handle, verbs, ends);
+  const conn: Plain = new PullConn(handle, verbs, remote);
   handle.socket.on("data", (bytes) => conn.received(bytes as Uint8Array)); // strings would need setEncoding()
   handle.socket.on("end", () => conn.theyFinished());
   return conn;

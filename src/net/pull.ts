@@ -2,7 +2,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { NgrokdError } from "../model/error.ts";
 import { coded, lost } from "./errors.ts";
 import { lingerStep, lingerSteps } from "./limits.ts";
-import { type Address, addressText, type Conn, type PeerCertificate } from "./types.ts";
+import { type Address, addressText, type Conn, type PeerCertificate, type Waiter, type Watcher } from "./types.ts";
 
 /** What a runtime's socket has to do for {@link PullConn}; one object serves all sockets of a kind. */
 export interface SocketVerbs<S> {
@@ -24,35 +24,24 @@ export interface SocketVerbs<S> {
   peer(socket: S): PeerCertificate | undefined;
 }
 
-export interface Ends {
-  readonly remote: Address;
-  readonly local: Address;
-}
-
-interface Waiter<T> {
-  readonly promise: Promise<T>;
-  resolve(value: T): void;
-  reject(error: unknown): void;
-}
-
 /**
- * Turns a socket that calls back into one that is asked. A class, since a relay holds thousands: methods shared, no closures.
+ * Turns a socket that calls back into one that is asked. A class, since a relay holds thousands: methods shared, no closures, and nothing
+ * is made before it is needed.
  * The runtime tells it what happens (received, drained, ended, failed, gone); what a user sees is {@link Conn}.
  */
 export class PullConn<S> implements Conn {
   readonly remote: Address;
-  readonly local: Address;
   readonly socket: S;
   private readonly verbs: SocketVerbs<S>;
 
   /** What arrived while nobody was reading: one chunk, or the few that a runtime still delivers after pause(). */
-  private inbox: Uint8Array[] = [];
-  private reader: Waiter<Uint8Array | null> | undefined;
+  private inbox: Uint8Array[] | undefined;
+  private reader: Waiter | undefined;
   private paused = false;
   /** The peer has finished sending. */
   private ended = false;
 
-  private writer: Waiter<void> | undefined;
+  private writer: Waiter | undefined;
   /** What of the writer's bytes the socket has not taken yet. */
   private rest: Uint8Array = nothing;
   /** We have finished sending: closeWrite() or close() was called. */
@@ -60,15 +49,16 @@ export class PullConn<S> implements Conn {
 
   private closing = false;
   private failure: NgrokdError | undefined;
-  private release: Waiter<NgrokdError | undefined> | true | undefined;
+  private isGone = false;
+  private watcher: Watcher | undefined;
+  private release: PromiseWithResolvers<NgrokdError | undefined> | undefined;
   private linger: ReturnType<typeof setTimeout> | undefined;
   private moved = false;
 
-  constructor(socket: S, verbs: SocketVerbs<S>, ends: Ends) {
+  constructor(socket: S, verbs: SocketVerbs<S>, remote: Address) {
     this.socket = socket;
     this.verbs = verbs;
-    this.remote = ends.remote;
-    this.local = ends.local;
+    this.remote = remote;
   }
 
   get peer(): PeerCertificate | undefined {
@@ -76,37 +66,35 @@ export class PullConn<S> implements Conn {
   }
 
   read(): Promise<Uint8Array | null> | Uint8Array | null {
-    if (this.closing) throw this.cancelled("read from");
-    const bytes = this.inbox.shift();
-    if (bytes !== undefined) return bytes;
-    if (this.failure !== undefined) throw this.failure;
-    if (this.ended) return null;
-    if (this.reader !== undefined) throw new Error(`Cannot read from "${addressText(this.remote)}": a read is already waiting`);
-    this.reader = Promise.withResolvers<Uint8Array | null>();
-    const { promise } = this.reader;
-    if (this.paused) {
-      this.paused = false;
-      this.verbs.resume(this.socket);
-    }
-    return promise;
+    const now = this.take();
+    if (now !== undefined) return now;
+    const waiter = new PromisedBytes();
+    this.await(waiter);
+    return waiter.promise;
+  }
+
+  readFor(waiter: Waiter): Uint8Array | null | undefined {
+    const now = this.take();
+    if (now === undefined) this.await(waiter);
+    return now;
   }
 
   /** Puts back what a read took too much of; not while a read waits. */
   unread(bytes: Uint8Array): void {
-    if (bytes.length > 0) this.inbox.unshift(bytes);
+    if (bytes.length > 0) this.inbox = [bytes, ...(this.inbox ?? [])];
   }
 
   write(bytes: Uint8Array): Promise<void> | void {
-    if (this.failure !== undefined) throw this.failure;
-    if (this.finished) throw this.cancelled("write to");
-    if (this.writer !== undefined) throw new Error(`Cannot write to "${addressText(this.remote)}": a write is already waiting`);
-    if (bytes.length === 0) return;
-    const rest = this.verbs.write(this.socket, bytes);
-    if (rest === undefined) return;
-    if (rest === null) throw this.gaveUp();
-    this.rest = rest;
-    this.writer = Promise.withResolvers<void>();
-    return this.writer.promise;
+    if (this.offer(bytes)) return;
+    const waiter = new PromisedRoom();
+    this.writer = waiter;
+    return waiter.promise;
+  }
+
+  writeFor(bytes: Uint8Array, waiter: Waiter): boolean {
+    if (this.offer(bytes)) return true;
+    this.writer = waiter;
+    return false;
   }
 
   closeWrite(): void {
@@ -118,14 +106,15 @@ export class PullConn<S> implements Conn {
   close(): void {
     if (this.closing) return;
     this.closing = true;
-    this.inbox = [];
-    this.reader?.reject(this.cancelled("read from"));
+    this.inbox = undefined;
+    const reader = this.reader;
     this.reader = undefined;
-    if (this.isGone()) return;
+    reader?.failed(this.cancelled("read from"));
+    if (this.isGone) return;
     // Armed first: shutdown() may end in gone() before it returns.
     this.linger = setTimeout(() => this.lingered(1), lingerStep);
     this.closeWrite();
-    if (this.paused && !this.isGone()) {
+    if (this.paused && !this.isGone) {
       // What still arrives has to be taken off the kernel: unread bytes at the end would turn our FIN into a RST, and hide the peer's FIN.
       this.paused = false;
       this.verbs.resume(this.socket);
@@ -133,15 +122,21 @@ export class PullConn<S> implements Conn {
   }
 
   abort(): void {
-    if (this.isGone()) return;
-    this.inbox = [];
+    if (this.isGone) return;
+    this.inbox = undefined;
     this.fail(this.cancelled("use"));
     this.verbs.terminate(this.socket);
   }
 
   get closed(): Promise<NgrokdError | undefined> {
-    if (this.release === undefined) this.release = Promise.withResolvers<NgrokdError | undefined>();
-    return this.release === true ? Promise.resolve(this.failure) : this.release.promise;
+    if (this.isGone) return Promise.resolve(this.failure);
+    this.release ??= Promise.withResolvers<NgrokdError | undefined>();
+    return this.release.promise;
+  }
+
+  watch(watcher: Watcher | undefined): void {
+    this.watcher = watcher;
+    if (this.isGone) watcher?.gone(this.failure);
   }
 
   /** The socket delivered bytes. */
@@ -151,10 +146,11 @@ export class PullConn<S> implements Conn {
     const reader = this.reader;
     if (reader !== undefined) {
       this.reader = undefined;
-      reader.resolve(bytes);
+      reader.arrived(bytes);
       return;
     }
-    this.inbox.push(bytes);
+    if (this.inbox === undefined) this.inbox = [bytes];
+    else this.inbox.push(bytes);
     if (this.paused) return;
     this.paused = true;
     this.verbs.pause(this.socket);
@@ -166,32 +162,38 @@ export class PullConn<S> implements Conn {
     const writer = this.writer;
     if (writer === undefined) return;
     if (this.rest.length > 0) {
+      const before = this.rest.length;
       const rest = this.verbs.write(this.socket, this.rest);
       if (rest === null) return void this.gaveUp();
       this.rest = rest ?? nothing;
-      if (rest !== undefined) return;
+      if (rest !== undefined) {
+        if (rest.length < before) writer.moved();
+        return;
+      }
     }
     this.writer = undefined;
     if (this.finished) this.verbs.shutdown(this.socket);
-    writer.resolve();
+    writer.drained();
   }
 
   /** The peer has finished sending. */
   theyFinished(): void {
     this.ended = true;
-    this.reader?.resolve(null);
+    const reader = this.reader;
     this.reader = undefined;
+    reader?.arrived(null);
   }
 
   /** The connection broke; `gone` follows. The first failure counts. */
   fail(error: NgrokdError): void {
-    if (this.failure !== undefined || this.isGone()) return;
+    if (this.failure !== undefined || this.isGone) return;
     this.failure = error;
-    this.reader?.reject(error);
-    this.writer?.reject(error);
+    const { reader, writer } = this;
     this.reader = undefined;
     this.writer = undefined;
     this.rest = nothing;
+    reader?.failed(error);
+    writer?.failed(error);
   }
 
   /** The runtime reported an error that does not close the socket by itself everywhere. */
@@ -204,19 +206,49 @@ export class PullConn<S> implements Conn {
 
   /** The descriptor has been given back, `error` being what the runtime said of it. Called once. */
   gone(error?: Error): void {
-    if (this.isGone()) return;
+    if (this.isGone) return;
     // Without our FIN a socket with both halves open only closes where something broke.
     const broken = error !== undefined || this.writer !== undefined || !this.finished;
     if (broken) this.fail(lost(this.remote, error));
     else this.theyFinished();
     clearTimeout(this.linger);
-    const release = this.release;
-    this.release = true;
-    if (typeof release === "object") release.resolve(this.failure);
+    this.isGone = true;
+    this.release?.resolve(this.failure);
+    this.watcher?.gone(this.failure);
   }
 
-  private isGone(): boolean {
-    return this.release === true;
+  /** What a read answers at once; undefined where it has to wait. */
+  private take(): Uint8Array | null | undefined {
+    if (this.closing) throw this.cancelled("read from");
+    if (this.inbox !== undefined) {
+      const [bytes, ...later] = this.inbox;
+      this.inbox = later.length === 0 ? undefined : later;
+      return bytes;
+    }
+    if (this.failure !== undefined) throw this.failure;
+    if (this.ended) return null;
+    if (this.reader !== undefined) throw new Error(`Cannot read from "${addressText(this.remote)}": a read is already waiting`);
+    return undefined;
+  }
+
+  private await(reader: Waiter): void {
+    this.reader = reader;
+    if (!this.paused) return;
+    this.paused = false;
+    this.verbs.resume(this.socket);
+  }
+
+  /** Whether there is room for more; where not, the rest is kept for the writer that the caller now sets. */
+  private offer(bytes: Uint8Array): boolean {
+    if (this.failure !== undefined) throw this.failure;
+    if (this.finished) throw this.cancelled("write to");
+    if (this.writer !== undefined) throw new Error(`Cannot write to "${addressText(this.remote)}": a write is already waiting`);
+    if (bytes.length === 0) return true;
+    const rest = this.verbs.write(this.socket, bytes);
+    if (rest === undefined) return true;
+    if (rest === null) throw this.gaveUp();
+    this.rest = rest;
+    return false;
   }
 
   /** The write that the socket refused was the first to meet the peer's reset. */
@@ -244,3 +276,29 @@ export class PullConn<S> implements Conn {
 }
 
 const nothing = new Uint8Array(0);
+
+class PromisedBytes implements Waiter {
+  private readonly settle = Promise.withResolvers<Uint8Array | null>();
+  readonly promise = this.settle.promise;
+  arrived(bytes: Uint8Array | null): void {
+    this.settle.resolve(bytes);
+  }
+  failed(error: NgrokdError): void {
+    this.settle.reject(error);
+  }
+  drained(): void {}
+  moved(): void {}
+}
+
+class PromisedRoom implements Waiter {
+  private readonly settle = Promise.withResolvers<void>();
+  readonly promise = this.settle.promise;
+  drained(): void {
+    this.settle.resolve();
+  }
+  failed(error: NgrokdError): void {
+    this.settle.reject(error);
+  }
+  arrived(): void {}
+  moved(): void {}
+}

@@ -8,10 +8,30 @@ import type { ProxyServer } from "../model/proxy.ts";
 /** Where a socket listens or connects: an IP (or, for dialling, a host name) and a port, or a path of a unix socket. */
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
+/**
+ * One who waits without promises: what the `…For` verbs of a connection left open is told here, once. The same object can wait again and
+ * again, so a relay of thousands makes no garbage and keeps none. The methods must not throw.
+ */
+export interface Waiter {
+  /** The read is over: bytes, or null once the peer has finished sending. */
+  arrived(bytes: Uint8Array | null): void;
+  /** The write is over: there is room for more. */
+  drained(): void;
+  /** A part of the write has left; some runtimes never say so. */
+  moved(): void;
+  /** The read or the write is over, as a promise would have rejected. */
+  failed(error: NgrokdError): void;
+}
+
+/** One who wants to know when a connection's descriptor has been given back. Must not throw. */
+export interface Watcher {
+  /** See {@link Conn.closed}. */
+  gone(error: NgrokdError | undefined): void;
+}
+
 export interface Conn {
   /** The other end of the socket; through a proxy, the proxy's. */
   readonly remote: Address;
-  readonly local: Address;
   /** What TLS proved about the peer; undefined for plain connections, for peers without a certificate, and once the connection is gone. */
   readonly peer: PeerCertificate | undefined;
   /**
@@ -27,6 +47,10 @@ export interface Conn {
    * with `cancelled` after closeWrite().
    */
   write(bytes: Uint8Array): Promise<void> | void;
+  /** {@link read} without a promise: undefined where `waiter` is told later. */
+  readFor(waiter: Waiter): Uint8Array | null | undefined;
+  /** {@link write} without a promise: whether there is room now; where there is none, `waiter` is told later. */
+  writeFor(bytes: Uint8Array, waiter: Waiter): boolean;
   /** Our half is finished once what was written has left (FIN; with TLS also close_notify); reading goes on. Idempotent. */
   closeWrite(): void;
   /** Ends both halves: what was written still leaves, what arrives from now on is dropped. Idempotent; safe after everything. */
@@ -41,6 +65,8 @@ export interface Conn {
    * abort()), or undefined where it ended as it should. What had arrived before may still wait to be read.
    */
   readonly closed: Promise<NgrokdError | undefined>;
+  /** {@link closed} without a promise; at once where it has settled. One watcher at a time, undefined for nobody any more. */
+  watch(watcher: Watcher | undefined): void;
 }
 
 export interface PeerCertificate {
@@ -63,6 +89,8 @@ export interface TlsClientOptions {
   readonly serverName: string;
   /** PEM texts, each with one certificate or more; exclusive: nothing else is trusted, and an empty list trusts nobody. An intermediate counts as an anchor. */
   readonly ca: readonly string[];
+  /** The same in a file that nobody but us can write to and whose name changes with its content: saves parsing hundreds of roots for each dial. */
+  readonly caFile?: string | undefined;
   /** Our own certificate (chain) and key, PEM. */
   readonly cert?: string;
   readonly key?: string;
@@ -119,6 +147,11 @@ export interface Net {
    * What goes wrong with a proxy is `network` too; `details.proxy` then names it.
    */
   dial(address: Address, options?: DialOptions): Promise<Conn>;
+  /**
+   * Sends one datagram to a unix datagram socket; `@name` is one of Linux's abstract namespace. True where it was taken; false where it
+   * was not, and where this runtime has no such sockets (node.ts). Does not wait for room, and never rejects.
+   */
+  datagram(path: string, text: string): Promise<boolean>;
 }
 
 /** `127.0.0.2:80`, `[::1]:80` or a path. */

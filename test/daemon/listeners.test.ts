@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { answeringNames, createListeners, type Listeners } from "../../src/daemon/listeners.ts";
+import { listeningKey } from "../../src/daemon/listening.ts";
 import { type Limits, unlimited } from "../../src/forward/limits.ts";
 import { addressText, type Conn } from "../../src/net/types.ts";
 import { ip } from "../names/support.ts";
@@ -40,6 +41,61 @@ describe("raise", () => {
     expect([listeners.present.size, listeners.draining.size]).toEqual([0, 0]);
     other.close();
     expect(await listeners.raise(placed(url, home))).toBeUndefined();
+  });
+});
+
+describe("mend", () => {
+  const key = listeningKey(home, 18001);
+
+  test("leaves what the system lists, and believes no list in which none of ours was ever seen", async () => {
+    const listeners = fresh();
+    await listeners.raise(placed(url, home));
+    expect(await listeners.mend(async () => undefined)).toEqual([]);
+    expect(await listeners.mend(async () => new Set())).toEqual([]);
+    expect(await listeners.mend(async () => new Set([key]))).toEqual([]);
+    expect(await refused(home, 18001)).toBe("accepted");
+  });
+
+  test("listens again where the system lists it no more, and open connections go on", async () => {
+    const listeners = fresh();
+    await listeners.raise(placed(url, home));
+    const conn = await talking(home, 18001);
+    const [before] = listeners.present.values();
+    await listeners.mend(async () => new Set([key]));
+    expect(await listeners.mend(async () => new Set())).toEqual([{ placed: placed(url, home), reason: undefined }]);
+    expect([...listeners.present.values()]).toEqual([before as never]);
+    await conn.write(bytes("still here"));
+    expect(await read(conn, 10)).toBe("still here");
+    (await talking(home, 18001)).close();
+    conn.close();
+  });
+
+  test("gives up what cannot be raised, so that the next pass tries", async () => {
+    const listeners = fresh();
+    await listeners.raise(placed(url, home));
+    const conn = await talking(home, 18001);
+    await listeners.mend(async () => new Set([key]));
+    // Another program is quicker: it has the place as soon as ours is closed.
+    const [raised] = listeners.present.values();
+    raised?.listener.close();
+    const other = await occupy(home, 18001);
+    const [found] = await listeners.mend(async () => new Set());
+    expect(found?.reason).toContain("another program listens on");
+    expect([listeners.present.size, listeners.draining.size]).toEqual([0, 1]);
+    other.close();
+    conn.close();
+  });
+
+  test("does not take for dead what was raised while the system was asked", async () => {
+    const listeners = fresh();
+    await listeners.raise(placed(url, home));
+    await listeners.mend(async () => new Set([key]));
+    const found = await listeners.mend(async () => {
+      await listeners.raise(placed("tcp://b.demo:18002", "127.81.0.3"));
+      return new Set([key]);
+    });
+    expect(found).toEqual([]);
+    expect(listeners.present.size).toBe(2);
   });
 });
 

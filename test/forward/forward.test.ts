@@ -325,12 +325,8 @@ async function forwarded(
 ) {
   const { meter = createMeter(), log = memoryLog(), openTimeoutMs = 5000, quiet } = given;
   const [client, local] = await pair();
-  const done = forward(local, binding as NonNullable<typeof binding>, meter, {
-    ingress: createIngress(net, () => settings),
-    log,
-    openTimeoutMs,
-    ...(quiet && { quiet }),
-  });
+  const deps = { ingress: createIngress(net, () => settings), log, openTimeoutMs, ...(quiet && { quiet }) };
+  const done = new Promise((ended) => forward(local, binding as NonNullable<typeof binding>, meter, deps, ended));
   expect(meter.active).toBe(1);
   return { client, meter, log, done };
 }

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { createQuietWatch, patient, type Silence } from "../../src/forward/quiet.ts";
+import { createQuietWatch, type Pulse, patient, type Silence } from "../../src/forward/quiet.ts";
 import { later } from "../support/conns.ts";
 
 const tickMs = 10;
+
+const pulseOf = (tooQuiet: (silence: Silence) => void): Pulse => ({ moved: false, halfClosed: true, limitMs: 0, quietMs: 0, tooQuiet });
 
 describe("the watch for quiet connections", () => {
   test("tells once, after the limit and not before", async () => {
@@ -10,20 +12,36 @@ describe("the watch for quiet connections", () => {
     const watch = createQuietWatch({ idleMs: 50, halfClosedMs: 0, tickMs });
     const since = performance.now();
     let after = 0;
-    watch.begin((silence) => {
-      told.push(silence);
-      after = performance.now() - since;
-    });
+    watch.begin(
+      pulseOf((silence) => {
+        told.push(silence);
+        after = performance.now() - since;
+      }),
+    );
     await later(200);
     expect(told).toEqual([{ halfClosed: false, limitMs: 50 }]);
     expect(after).toBeGreaterThanOrEqual(45);
   });
 
+  test("has limits that may change, and those that count for a connection already go on", async () => {
+    const told: number[] = [];
+    const limits = { idleMs: 0, halfClosedMs: 0, tickMs };
+    const watch = createQuietWatch(limits);
+    watch.begin(pulseOf(() => told.push(0)));
+    limits.idleMs = 20;
+    watch.begin(pulseOf(({ limitMs }) => told.push(limitMs)));
+    limits.idleMs = 40;
+    watch.begin(pulseOf(({ limitMs }) => told.push(limitMs)));
+    await later(150);
+    expect(told).toEqual([20, 40]);
+  });
+
   test("lets a connection be that moves, however slowly, and tells when it stops", async () => {
     const told: string[] = [];
     const watch = createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs });
-    const pulse = watch.begin(() => told.push("moving"));
-    watch.begin(() => told.push("silent"));
+    const pulse = pulseOf(() => told.push("moving"));
+    watch.begin(pulse);
+    watch.begin(pulseOf(() => told.push("silent")));
     for (let i = 0; i < 15; i += 1) {
       pulse.moved = true;
       await later(10);
@@ -37,9 +55,10 @@ describe("the watch for quiet connections", () => {
     const ends = async (idleMs: number, halfClosedMs: number): Promise<Silence | undefined> => {
       let told: Silence | undefined;
       const watch = createQuietWatch({ idleMs, halfClosedMs, tickMs });
-      const pulse = watch.begin((silence) => {
+      const pulse = pulseOf((silence) => {
         told = silence;
       });
+      watch.begin(pulse);
       watch.halfClosed(pulse);
       await later(120);
       watch.end(pulse);
@@ -57,15 +76,18 @@ describe("the watch for quiet connections", () => {
   test("forgets a connection that has ended, and watches those that come after a pause of its own", async () => {
     const told: string[] = [];
     const watch = createQuietWatch({ idleMs: 20, halfClosedMs: 20, tickMs });
-    watch.end(watch.begin(() => told.push("ended")));
+    const ended = pulseOf(() => told.push("ended"));
+    watch.begin(ended);
+    watch.end(ended);
     await later(60);
-    watch.begin(() => told.push("later"));
+    watch.begin(pulseOf(() => told.push("later")));
     await later(100);
     expect(told).toEqual(["later"]);
   });
 
   test("is patient where nobody sets a limit", async () => {
-    const pulse = patient.begin(() => expect.unreachable("nothing is too quiet"));
+    const pulse = pulseOf(() => expect.unreachable("nothing is too quiet"));
+    patient.begin(pulse);
     patient.halfClosed(pulse);
     await later(30);
     patient.end(pulse);

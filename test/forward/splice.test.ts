@@ -1,9 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { createQuietWatch } from "../../src/forward/quiet.ts";
-import { splice } from "../../src/forward/splice.ts";
+import { createQuietWatch, type QuietWatch } from "../../src/forward/quiet.ts";
+import { type SpliceEnd, splice, startSplice } from "../../src/forward/splice.ts";
 import { NgrokdError } from "../../src/model/error.ts";
+import type { Conn, Waiter } from "../../src/net/types.ts";
 import { bytes, ending, later, pair, read, scripted } from "../support/conns.ts";
+
+const spliceWith = (a: Conn, b: Conn, { first, quiet }: { first?: Uint8Array; quiet?: QuietWatch }): Promise<SpliceEnd> =>
+  new Promise((ended) => startSplice(a, b, { carried: () => undefined, ended }, first, quiet));
 
 describe("splice", () => {
   test("hands on every byte of both directions, in order, however they were cut and whether they waited or not", async () => {
@@ -13,10 +17,11 @@ describe("splice", () => {
         const a = scripted(up, "FIN", promises);
         const b = scripted(down, "FIN", !promises);
         const seen = { "a->b": 0, "b->a": 0 };
-        const onBytes = (direction: keyof typeof seen, length: number): void => {
+        const carried = (direction: keyof typeof seen, length: number): void => {
           seen[direction] += length;
         };
-        expect(await splice(a, b, { first, onBytes })).toEqual({ kind: "finished" });
+        const end = await new Promise((ended) => startSplice(a, b, { carried, ended }, first));
+        expect(end).toEqual({ kind: "finished" });
         expect([Buffer.concat(b.written), Buffer.concat(a.written)]).toEqual([Buffer.concat(up), Buffer.concat([first, ...down])]);
         expect([seen["a->b"], seen["b->a"]]).toEqual([Buffer.concat(up).length, first.length + Buffer.concat(down).length]);
         expect([a.fate, b.fate]).toEqual(["closed", "closed"]);
@@ -46,7 +51,7 @@ describe("splice", () => {
   test("names the client where it does not take the first bytes", async () => {
     const a = Object.assign(scripted([], "silence"), refuses);
     const b = scripted([], "silence");
-    expect(await splice(a, b, { first: bytes("hello") })).toMatchObject({ kind: "aborted", side: "a" });
+    expect(await spliceWith(a, b, { first: bytes("hello") })).toMatchObject({ kind: "aborted", side: "a" });
     expect(b.fate).toBe("aborted");
   });
 
@@ -117,7 +122,7 @@ describe("splice", () => {
 
   test("resets both ends where nothing moves in either direction for too long, and not while one of them does", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
-    const done = splice(a, b, { quiet: createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }) });
+    const done = spliceWith(a, b, { quiet: createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }) });
     for (let i = 0; i < 6; i += 1) {
       await later(20);
       await server.write(bytes("x"));
@@ -128,9 +133,31 @@ describe("splice", () => {
     expect(await endings).toEqual(["aborted", "aborted"]);
   });
 
+  test("does not take one large chunk for silence, which a slow reader takes in small pieces", async () => {
+    const a = scripted([bytes("all of it")], "silence");
+    const b = scripted([], "silence");
+    let reader: Waiter | undefined;
+    b.writeFor = (_bytes, waiter) => {
+      reader = waiter;
+      return false;
+    };
+    const abort = b.abort;
+    b.abort = () => {
+      abort();
+      reader?.failed(broken);
+    };
+    const done = spliceWith(a, b, { quiet: createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }) });
+    for (let i = 0; i < 10; i += 1) {
+      await later(20);
+      reader?.moved();
+    }
+    expect([a.fate, b.fate]).toEqual(["open", "open"]);
+    expect(await done).toEqual({ kind: "silent", halfClosed: false, limitMs: 60 });
+  });
+
   test("bounds the silence of a half-closed pair by its own limit, from the FIN on", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
-    const done = splice(a, b, { quiet: createQuietWatch({ idleMs: 0, halfClosedMs: 60, tickMs: 10 }) });
+    const done = spliceWith(a, b, { quiet: createQuietWatch({ idleMs: 0, halfClosedMs: 60, tickMs: 10 }) });
     await later(100);
     client.closeWrite();
     expect(await ending(server)).toBe("FIN");

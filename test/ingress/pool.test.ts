@@ -22,11 +22,13 @@ function fake(): Fake {
     reading,
     fate: "open",
     remote: address,
-    local: address,
     peer: undefined,
     closed: Promise.resolve(undefined),
     read: () => reading.promise,
+    readFor: () => undefined,
     write: () => undefined,
+    writeFor: () => true,
+    watch: () => undefined,
     closeWrite: () => undefined,
     close() {
       conn.fate = "closed";

@@ -14,8 +14,10 @@ test.skipIf(process.platform !== "linux")("both ends of a connection ask the ker
   const accepted = Promise.withResolvers<Awaited<ReturnType<typeof net.dial>>>();
   const listener = await net.listen({ host: "127.0.0.1", port: 0 }, (conn) => accepted.resolve(conn));
   const dialed = await net.dial(listener.address);
-  const conns = [dialed, await accepted.promise];
-  expect(conns.map(({ local }) => "port" in local && keepaliveRuns(local.port))).toEqual([true, true]);
-  for (const conn of conns) conn.abort();
+  const taken = await accepted.promise;
+  // Each end's own port is the other's far one.
+  expect([taken, dialed].map(({ remote }) => "port" in remote && keepaliveRuns(remote.port))).toEqual([true, true]);
+  dialed.abort();
+  taken.abort();
   listener.close();
 });

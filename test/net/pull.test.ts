@@ -32,7 +32,7 @@ const verbs: SocketVerbs<FakeSocket> = {
 function fake(room = Number.POSITIVE_INFINITY) {
   const socket: FakeSocket = { room, gone: false, taken: [], told: [] };
   const address = { host: "127.0.0.1", port: 1 };
-  return { socket, conn: new PullConn(socket, verbs, { remote: address, local: address }) };
+  return { socket, conn: new PullConn(socket, verbs, address) };
 }
 
 const codeOf = async (work: () => unknown): Promise<string> => {
@@ -120,6 +120,53 @@ describe("PullConn", () => {
     expect(socket.told).toEqual(["pause"]);
     expect(conn.read()).toBeInstanceOf(Promise);
     expect(socket.told).toEqual(["pause", "resume"]);
+  });
+
+  test("tells one waiter, without a promise, of bytes, of movement, of room, of the end and of a failure", () => {
+    const { conn, socket } = fake(1);
+    const told: unknown[] = [];
+    const waiter = {
+      arrived: (bytes: Uint8Array | null) => told.push(bytes === null ? "end" : [...bytes]),
+      drained: () => told.push("drained"),
+      moved: () => told.push("moved"),
+      failed: ({ code }: NgrokdError) => told.push(code),
+    };
+    expect(conn.readFor(waiter)).toBeUndefined();
+    expect(conn.writeFor(Uint8Array.of(7, 8, 9), waiter)).toBe(false);
+    conn.received(Uint8Array.of(1));
+    conn.received(Uint8Array.of(2));
+    expect(conn.readFor(waiter)).toEqual(Uint8Array.of(2));
+    conn.drained();
+    socket.room = 1;
+    conn.drained();
+    socket.room = 2;
+    conn.drained();
+    expect(conn.writeFor(Uint8Array.of(10), waiter)).toBe(true);
+    expect(told).toEqual([[1], "moved", "drained"]);
+    expect(conn.readFor(waiter)).toBeUndefined();
+    conn.theyFinished();
+    expect(conn.readFor(waiter)).toBeNull();
+    socket.room = 0;
+    expect(conn.writeFor(Uint8Array.of(11), waiter)).toBe(false);
+    conn.gone(reset);
+    expect(told).toEqual([[1], "moved", "drained", "end", "aborted"]);
+    expect(() => conn.writeFor(Uint8Array.of(12), waiter)).toThrow("broke");
+  });
+
+  test("tells its watcher that the socket is gone, once, a late one at once, and a replaced one never", () => {
+    const { conn } = fake();
+    const told: string[] = [];
+    const watcher = (name: string) => ({ gone: (error?: NgrokdError) => told.push(`${name}: ${error?.code}`) });
+    conn.watch(watcher("replaced"));
+    conn.watch(watcher("last"));
+    conn.abort();
+    expect(told).toEqual([]);
+    conn.gone();
+    conn.gone();
+    expect(told).toEqual(["last: cancelled"]);
+    conn.watch(watcher("late"));
+    conn.watch(undefined);
+    expect(told).toEqual(["last: cancelled", "late: cancelled"]);
   });
 
   test("takes a write that the socket refuses for the peer's reset, and the clean end that follows for none", async () => {
@@ -212,7 +259,7 @@ describe("PullConn", () => {
   test("close() leaves no timer behind a socket that goes within shutdown()", () => {
     jest.useFakeTimers();
     const { conn, socket } = fake();
-    const eager = new PullConn(socket, { ...verbs, shutdown: () => eager.gone() }, { remote: conn.remote, local: conn.local });
+    const eager = new PullConn(socket, { ...verbs, shutdown: () => eager.gone() }, conn.remote);
     eager.theyFinished();
     eager.close();
     expect(jest.getTimerCount()).toBe(0);

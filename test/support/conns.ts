@@ -1,6 +1,7 @@
 /** Connections for tests: real pairs over loopback, and one that is all script. */
 import { bunNet } from "../../src/net/bun.ts";
 import type { Conn } from "../../src/net/types.ts";
+import { waitingVerbs } from "../../src/net/waiting.ts";
 
 export const net = bunNet;
 
@@ -50,7 +51,6 @@ export function scripted(chunks: readonly Uint8Array[], last: "FIN" | "silence",
     written: [] as Uint8Array[],
     fate: "open" as "open" | "closed" | "aborted",
     remote: { host: "127.0.0.1", port: 1 },
-    local: { host: "127.0.0.1", port: 2 },
     peer: undefined,
     closed: gone.promise,
     read() {
@@ -70,5 +70,6 @@ export function scripted(chunks: readonly Uint8Array[], last: "FIN" | "silence",
     gone.resolve(undefined);
     cut.reject(new Error("the connection was given up"));
   };
-  return conn satisfies Conn;
+  // With the object itself, so that a test can put other verbs into it.
+  return Object.assign(conn, waitingVerbs(conn)) satisfies Conn;
 }

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { X509Certificate } from "node:crypto";
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { TlsClientOptions } from "../../../src/net/types.ts";
@@ -53,6 +55,28 @@ export const tls: Case[] = [
       const { conn } = await dial(world, withChain, trusting(world, { ca: [root.cert] }));
       conn.abort();
       await refused(world, leafOnly, trusting(world, { ca: [root.cert] }), /CA is not trusted/);
+    },
+  },
+  {
+    name: "the list in a file trusts whom the list trusts and nobody else, an intermediate included, also once the file is gone",
+    async run(world) {
+      const { root, intermediate, leafOnly, stranger, server } = world.pki;
+      const filed = (name: string, ca: readonly string[]): TlsClientOptions => {
+        const caFile = join(world.folder, `trusted-${name}.pem`);
+        writeFileSync(caFile, ca.join(""));
+        return trusting(world, { ca, caFile });
+      };
+      for (const options of [filed("root", [stranger.cert, root.cert]), filed("two", [root.cert])]) {
+        for (const gone of [false, true]) {
+          if (gone) rmSync(options.caFile ?? "");
+          const { conn } = await dial(world, server, options);
+          conn.abort();
+        }
+      }
+      const { conn } = await dial(world, leafOnly, filed("intermediate", [intermediate.cert]));
+      conn.abort();
+      await refused(world, leafOnly, filed("root-only", [root.cert]), /CA is not trusted/);
+      await refused(world, server, filed("stranger", [stranger.cert]), /CA is not trusted/);
     },
   },
   {
