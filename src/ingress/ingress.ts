@@ -1,11 +1,11 @@
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { ProxyServer } from "../model/proxy.ts";
-import type { Conn, Net } from "../net/types.ts";
+import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
 import { createFrameReader, decodeConnResponse, encodeConnRequest } from "./frame.ts";
 import { createLimiter } from "./limiter.ts";
 import { createPool, type PoolLimits } from "./pool.ts";
 import { createSessions } from "./sessions.ts";
-import { describeTlsFailure } from "./trust.ts";
+import { describeTlsFailure, refusedCertificate } from "./trust.ts";
 
 /** The way to ngrok's ingress as it is now; read anew for every dial, so a renewed certificate or CA counts at once. */
 export interface IngressSettings {
@@ -15,6 +15,7 @@ export interface IngressSettings {
   readonly cert: string;
   readonly key: string;
   readonly ca: readonly string[];
+  readonly caFile?: TlsClientOptions["caFile"];
   readonly insecureSkipVerify: boolean;
   /** Whether handshakes may resume an earlier session. */
   readonly resume: boolean;
@@ -190,7 +191,7 @@ function unknownCertificate(): NgrokdError {
 function explained(error: unknown): unknown {
   if (isNgrokdError(error, "tls") && error.hint === undefined) {
     return new NgrokdError("tls", `The ingress refused our client certificate: ${error.message}`, {
-      hint: "the certificate may have expired or belong to a deleted operator; see `ngrokd status`",
+      hint: refusedCertificate,
       cause: error,
       details: { ...error.details },
     });

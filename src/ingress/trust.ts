@@ -68,6 +68,8 @@ export interface InstallOptions {
   readonly fetch?: (url: string, init: RequestInit) => Promise<Response>;
   /** Whose SHA-256 counts as ngrok's. */
   readonly published?: string;
+  /** Told of each file right before it is written. */
+  readonly before?: (path: string, content: string) => Promise<void>;
 }
 
 /** What {@link installTrust} did with one certificate. */
@@ -90,7 +92,7 @@ export interface InstalledCa {
  * certificate in it), `tls` (not ngrok's), `network`, `permission` or `state`.
  */
 export async function installTrust(options: InstallOptions): Promise<InstalledCa[]> {
-  const { source, folder = trustFolder, force = false, published = ngrokCa.fingerprint256 } = options;
+  const { source, folder = trustFolder, force = false, published = ngrokCa.fingerprint256, before } = options;
   const { certificates, broken } = readCertificates(await readSource(options));
   if (certificates.length === 0 || broken > 0) {
     const what = broken > 0 ? `${broken} of its certificates cannot be read` : "there is no certificate in it";
@@ -102,7 +104,7 @@ export async function installTrust(options: InstallOptions): Promise<InstalledCa
   if (stranger !== undefined && !force) throw notNgroks(source, stranger, published);
   await ensureWritableFolder(folder, 0o755);
   const installed: InstalledCa[] = [];
-  for (const certificate of certificates) installed.push(await install(certificate, folder, published));
+  for (const certificate of certificates) installed.push(await install(certificate, folder, published, before));
   return installed;
 }
 
@@ -130,9 +132,15 @@ function hintOf(reason: string, shown: PeerCertificate | undefined): string | un
     return `this CA is not ngrok's: does a proxy intercept TLS, or is \`ingressEndpoint\` wrong? If it is yours, name its PEM file in \`server.ingress_ca\`; as for ngrok's CA, ${getIt}`;
   }
   if (reason === "CERT_HAS_EXPIRED" || reason === "CERT_NOT_YET_VALID") return "is the clock of this machine right?";
+  // With TLS 1.2 the alert comes in the handshake; with 1.3 only after it, where `upgrade` sees it.
+  if (/ALERT_(?:UNKNOWN_CA|\w*CERTIFICATE\w*)$/.test(reason)) return refusedCertificate;
   if (reason === "ERR_TLS_CERT_ALTNAME_INVALID") return "the certificate is for another name: is `ingressEndpoint` right?";
   return undefined;
 }
+
+/** What to do where the ingress does not take our client certificate. */
+export const refusedCertificate =
+  "our client certificate may have expired, or belong to a deleted operator: `ngrokd doctor` tells, and `ngrokd refresh-cert --force` renews it";
 
 let roots: readonly string[] | undefined;
 
@@ -264,14 +272,22 @@ function notNgroks(source: string, { subject, fingerprint256 }: X509Certificate,
   });
 }
 
-async function install(certificate: X509Certificate, folder: string, publishedFingerprint: string): Promise<InstalledCa> {
+async function install(
+  certificate: X509Certificate,
+  folder: string,
+  publishedFingerprint: string,
+  before: InstallOptions["before"],
+): Promise<InstalledCa> {
   const { fingerprint256, subject, issuer, validTo } = certificate;
   const published = fingerprint256 === publishedFingerprint;
   const name = published ? "ngrok-ca.crt" : `ca-${fingerprint256.replaceAll(":", "").slice(0, 16).toLowerCase()}.crt`;
   const path = join(folder, name);
   const pem = pemOf(certificate);
   const changed = (await readFileIfThere(path)) !== pem;
-  if (changed) await writeFileAtomic(path, pem, { mode: 0o644 });
+  if (changed) {
+    await before?.(path, pem);
+    await writeFileAtomic(path, pem, { mode: 0o644 });
+  }
   return { path, subject: nameText(subject), issuer: nameText(issuer), fingerprint256, notAfter: new Date(validTo), published, changed };
 }
 

@@ -74,7 +74,7 @@ describe("upgrade", () => {
     });
     const error = await failure(upgrade(conn, target, patience()));
     expect([error.code, error.message, error.details, conn.fate]).toEqual([code, message, { a: 1 }, "aborted"]);
-    expect(error.hint).toMatch(/see `ngrokd status`$/);
+    expect(error.hint).toMatch(/`ngrokd (status|doctor)`/);
   });
 
   test("gives up with the signal's reason, before and while it waits", async () => {
@@ -143,7 +143,7 @@ describe("createIngress, over real TLS", () => {
     expect(error.message).toMatch(
       /^The ingress (?:refused our client certificate: |closed the connection without an answer|reset the connection)/,
     );
-    expect(error.hint).toMatch(/see `ngrokd status`$/);
+    expect(error.hint).toMatch(/`ngrokd (status|doctor)`/);
   });
 
   test("closes the socket at the deadline, so that the ingress sees it go", async () => {

@@ -293,6 +293,9 @@ describe("describeTlsFailure", () => {
     ["CERT_HAS_EXPIRED", "clock"],
     ["CERT_NOT_YET_VALID", "clock"],
     ["ERR_TLS_CERT_ALTNAME_INVALID", "ingressEndpoint"],
+    ["TLSV1_ALERT_UNKNOWN_CA", "refresh-cert"],
+    ["SSLV3_ALERT_CERTIFICATE_EXPIRED", "refresh-cert"],
+    ["TLSV13_ALERT_CERTIFICATE_REQUIRED", "refresh-cert"],
   ])("has its own hint for %s", (reason, said) => {
     expect(failed(reason, shown("CN=x")).hint).toContain(said);
   });
