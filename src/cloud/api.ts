@@ -23,9 +23,21 @@ export interface Api {
   /** All of the account's; items without a usable id are left out. */
   operators(signal?: AbortSignal): Promise<Operator[]>;
   /** What is bound to this operator; can lag behind deletions. Items that make no sense come as endpoints without id and URL. */
-  boundEndpoints(operatorId: string, signal?: AbortSignal): Promise<ApiEndpoint[]>;
+  boundEndpoints(operatorId: string, signal?: AbortSignal): Promise<readonly ApiEndpoint[]>;
   /** All endpoints of the account, bound or not. */
-  endpoints(signal?: AbortSignal): Promise<ApiEndpoint[]>;
+  endpoints(signal?: AbortSignal): Promise<readonly ApiEndpoint[]>;
+}
+
+/**
+ * The lists as they were last, by the URL of their first page. A page with the same bytes is not read again, and a list of which every
+ * page is the same comes back as the same array: that is how its reader sees that nothing has changed.
+ */
+export type ListMemory = Map<string, { readonly pages: readonly Page[]; readonly items: readonly unknown[] }>;
+
+interface Page {
+  readonly bytes: Uint8Array;
+  readonly items: readonly unknown[];
+  readonly next: string;
 }
 
 export interface ApiOptions {
@@ -39,10 +51,13 @@ export interface ApiOptions {
   readonly timeoutMs?: number;
   /** Limit of one body; 64 MiB unless told. */
   readonly maxBytes?: number;
+  /** Outlives the api: an empty one at first. */
+  readonly memory?: ListMemory;
 }
 
 /** Throws NgrokdError `config` where `url` is not an http(s) URL. */
-export function createApi({ url, key, userAgent, fetch, timeoutMs = 30_000, maxBytes = 64 * 1024 * 1024 }: ApiOptions): Api {
+export function createApi(options: ApiOptions): Api {
+  const { url, key, userAgent, fetch, timeoutMs = 30_000, maxBytes = 64 * 1024 * 1024, memory = new Map() as ListMemory } = options;
   const base = baseUrl(url);
   // ngrok's own texts quote the credential that they refuse (ERR_NGROK_202, 203, 206, 207).
   const safe = (text: string): string => oneLine(text.replaceAll(key, "[API key]"));
@@ -93,10 +108,13 @@ export function createApi({ url, key, userAgent, fetch, timeoutMs = 30_000, maxB
   }
 
   async function call(outgoing: Outgoing): Promise<unknown> {
-    const answer = await send(outgoing);
+    return parse(outgoing.action, await send(outgoing));
+  }
+
+  function parse(action: string, answer: Answer): object {
     const json = jsonOf(answer.text);
     if (typeof json === "object" && json !== null) return json;
-    throw new NgrokdError("api", `${outgoing.action}: ${quote(base)} answered ${answer.status} ${bodyText(answer)}`, {
+    throw new NgrokdError("api", `${action}: ${quote(base)} answered ${answer.status} ${bodyText(answer)}`, {
       hint: "this does not look like ngrok's API: check `api.url` in the configuration, and proxies on the way",
       details: { status: answer.status },
     });
@@ -122,23 +140,37 @@ export function createApi({ url, key, userAgent, fetch, timeoutMs = 30_000, maxB
     action: string,
     first: URL,
     field: "endpoints" | "operators",
-    parse: (item: unknown) => T,
+    itemOf: (item: unknown) => T,
     signal: AbortSignal | undefined,
-  ): Promise<T[]> {
-    const items: T[] = [];
+  ): Promise<readonly T[]> {
+    const before = memory.get(first.href);
+    const pages: Page[] = [];
     const seen = new Set<string>();
+    let count = 0;
     for (let url: URL | undefined = first; url !== undefined; ) {
       seen.add(url.href);
-      const page = pageOf(await call({ action, method: "GET", url, signal }), field);
-      if (page === undefined) throw new NgrokdError("api", `${action}: ngrok's answer has no list of ${field}`);
-      for (const item of page.items) items.push(parse(item));
+      const answer = await send({ action, method: "GET", url, signal });
+      const known = before?.pages[pages.length];
+      const page = known !== undefined && Buffer.compare(known.bytes, answer.bytes) === 0 ? known : readPage(answer);
+      pages.push(page);
+      count += page.items.length;
       url = page.next === "" ? undefined : nextPage(action, url, page.next);
       if (url !== undefined && seen.has(url.href)) throw new NgrokdError("protocol", `${action}: the pages lead in a circle`);
-      if (url !== undefined && (seen.size === maxPages || items.length > maxItems)) {
+      if (url !== undefined && (seen.size === maxPages || count > maxItems)) {
         throw new NgrokdError("protocol", `${action}: the list does not end within ${maxPages} pages and ${maxItems} items`);
       }
     }
-    return items;
+    const same = before?.pages.length === pages.length && pages.every((page, i) => page === before.pages[i]);
+    const items = same ? before.items : pages.flatMap((page) => page.items);
+    memory.set(first.href, { pages, items });
+    // What a URL answers is read in one way only.
+    return items as readonly T[];
+
+    function readPage(answer: Answer): Page {
+      const page = pageOf(parse(action, answer), field);
+      if (page === undefined) throw new NgrokdError("api", `${action}: ngrok's answer has no list of ${field}`);
+      return { bytes: answer.bytes, items: page.items.map(itemOf), next: page.next };
+    }
   }
 
   /** `next_page_uri` is absolute or relative to the base URL; the key never follows it to another origin. */

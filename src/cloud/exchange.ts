@@ -6,7 +6,9 @@ import { NgrokdError } from "../model/error.ts";
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
-  /** The body as UTF-8; empty where there was none. */
+  /** The body; empty where there was none. */
+  readonly bytes: Uint8Array;
+  /** The body as UTF-8. */
   readonly text: string;
 }
 
@@ -81,7 +83,15 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
         request.abort();
         throw new NgrokdError("protocol", `${action}: "${url.origin}" answered with more than ${options.maxBytes} bytes`);
       }
-      return { status: response.status, headers: response.headers, text: new TextDecoder().decode(bytes) };
+      const { status, headers } = response;
+      return {
+        status,
+        headers,
+        bytes,
+        get text() {
+          return new TextDecoder().decode(bytes);
+        },
+      };
     }
   };
 }

@@ -1,4 +1,5 @@
 import type { Api } from "../cloud/api.ts";
+import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import type { Identity } from "../cloud/registration.ts";
 import { bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
@@ -14,6 +15,8 @@ export interface PassDeps {
   readonly api: () => Api | undefined;
   /** The saved identity, or one freshly registered with `api`; undefined without both. */
   readonly identity: (api: Api | undefined, signal: AbortSignal) => Promise<Identity | undefined>;
+  /** Another identity in the place of one whose operator ngrok does not know any more. */
+  readonly replace: (gone: Identity, api: Api, signal: AbortSignal) => Promise<Identity>;
   readonly reconcile: (listed: readonly ApiEndpoint[]) => Promise<Reconciled>;
   /** The keys of the bindings that are served now. */
   readonly serving: () => readonly string[];
@@ -24,55 +27,110 @@ export interface PassDeps {
 export type PassResult =
   | { readonly kind: "idle" }
   | { readonly kind: "ok" | "confirm"; readonly reconciled: Reconciled | undefined }
+  /** ngrok does not know our operator; believed when it is seen again. */
+  | { readonly kind: "gone"; readonly error: unknown }
   | { readonly kind: "failed"; readonly error: unknown };
 
 /** One pass (design.md): identity, the list, and this machine made to match it. Never rejects: a failure leaves everything as it runs. */
 export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<PassResult> {
   const { log } = deps;
-  // The one thing that is remembered: a list that was too short to be believed, until it is seen again.
+  // What is remembered, until it is seen again: a list that was too short to be believed, and the operator that ngrok did not know.
   let doubted = false;
+  let missed = "";
+  const listEndpoints = createLister(log);
+  /** The last list that was made true. */
+  let made: readonly ApiEndpoint[] | undefined;
 
   return async (signal) => {
     try {
       const api = deps.api();
       const identity = await deps.identity(api, signal);
       if (api === undefined || identity === undefined) return { kind: "idle" };
-      const listed = await listEndpoints(api, identity.operatorId, signal, log);
+      const seen = await lookUp(api, identity, signal);
+      if (seen.kind === "unknown") {
+        missed = identity.operatorId;
+        log.info(`ngrok does not know the operator ${missed}; looking again before this machine is registered anew`);
+        return { kind: "gone", error: seen.error };
+      }
+      const { listed } = seen;
+      missed = "";
       signal.throwIfAborted();
-      const serving = deps.serving();
-      if (!doubted && isSuspiciouslyShort(serving, new Set(bindingsOf(listed).bindings.map(({ key }) => key)))) {
-        doubted = true;
-        log.info(`ngrok lists few of the ${serving.length} endpoints that are served; looking again before any is retired`);
-        return { kind: "confirm", reconciled: undefined };
+      if (listed !== made && !doubted) {
+        const serving = deps.serving();
+        if (isSuspiciouslyShort(serving, new Set(bindingsOf(listed).bindings.map(({ key }) => key)))) {
+          doubted = true;
+          log.info(`ngrok lists few of the ${serving.length} endpoints that are served; looking again before any is retired`);
+          return { kind: "confirm", reconciled: undefined };
+        }
       }
       doubted = false;
-      return { kind: "ok", reconciled: await deps.reconcile(listed) };
+      const reconciled = await deps.reconcile(listed);
+      made = listed;
+      return { kind: "ok", reconciled };
     } catch (error) {
       return { kind: "failed", error };
     }
   };
+
+  /** What is bound to our operator, or to the one that takes its place where ngrok does not know it for the second time. */
+  async function lookUp(api: Api, identity: Identity, signal: AbortSignal) {
+    try {
+      return { kind: "listed" as const, listed: await listEndpoints(api, identity.operatorId, signal) };
+    } catch (error) {
+      if (!isUnknownToNgrok(error)) throw error;
+      if (missed !== identity.operatorId) return { kind: "unknown" as const, error };
+    }
+    const next = await deps.replace(identity, api, signal);
+    return { kind: "listed" as const, listed: await listEndpoints(api, next.operatorId, signal) };
+  }
 }
 
 export function passEnd(result: PassResult): PassEnd {
-  return result.kind === "failed" ? result : { kind: result.kind };
+  if (result.kind === "failed") return result;
+  return { kind: result.kind === "gone" ? "confirm" : result.kind };
 }
 
 /**
- * What is bound to our operator, less what the account no longer has: bound_endpoints lags behind deletions (protocol.md section 1).
- * The second list is best effort: where it fails, the first counts as it is.
+ * Lists what is bound to our operator, less what the account no longer has: bound_endpoints lags behind deletions (protocol.md section 1).
+ * The second list is best effort: where it fails, the first counts as it is. Where both are what they were, so is the answer.
+ *
+ * The second list is as long as the first, and ngrok limits the rate of requests: one of many pages is asked for when the first has
+ * changed, and otherwise every ten seconds a page. `now`: milliseconds of a clock that does not jump.
  */
-async function listEndpoints(api: Api, operatorId: string, signal: AbortSignal, log: Log): Promise<ApiEndpoint[]> {
-  const bound = await api.boundEndpoints(operatorId, signal);
-  if (bound.length === 0) return bound;
-  try {
-    const alive = new Set((await api.endpoints(signal)).map(({ id }) => id));
-    return bound.filter(({ id }) => id === "" || alive.has(id));
-  } catch (error) {
-    if (signal.aborted) throw error;
-    log.debug(`Cannot tell stale endpoints from live ones: ${reasonOf(error)}`);
-    return bound;
-  }
+export function createLister(
+  log: Log,
+  now: () => number = () => performance.now(),
+): (api: Api, operatorId: string, signal: AbortSignal) => Promise<readonly ApiEndpoint[]> {
+  let last:
+    | { readonly bound: unknown; readonly all: readonly ApiEndpoint[]; readonly listed: readonly ApiEndpoint[]; readonly at: number }
+    | undefined;
+  return async (api, operatorId, signal) => {
+    const bound = await api.boundEndpoints(operatorId, signal);
+    if (bound.length === 0) return bound;
+    if (last?.bound === bound && now() - last.at < patienceWith(last.all)) return last.listed;
+    try {
+      const all = await api.endpoints(signal);
+      const same = last?.bound === bound && last.all === all;
+      const listed = same && last !== undefined ? last.listed : living(bound, all);
+      last = { bound, all, listed, at: now() };
+      return listed;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      log.debug(`Cannot tell stale endpoints from live ones: ${reasonOf(error)}`);
+      return bound;
+    }
+  };
 }
+
+function living(bound: readonly ApiEndpoint[], all: readonly ApiEndpoint[]): readonly ApiEndpoint[] {
+  const alive = new Set(all.map(({ id }) => id));
+  return bound.filter(({ id }) => id === "" || alive.has(id));
+}
+
+/** Pure: for how long a list of the account is believed. A single page costs nothing worth saving. */
+const patienceWith = (all: readonly ApiEndpoint[]): number => Math.floor(all.length / pageSize) * 10_000;
+/** ngrok's own; where pages are of another size, this is only a measure of length. */
+const pageSize = 100;
 
 export const noIdentity = (): NgrokdError =>
   new NgrokdError("state", "This machine is not registered with ngrok yet", { hint: "run `ngrokd set-api-key`" });

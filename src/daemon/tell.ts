@@ -12,6 +12,7 @@ const mostLines = 20;
 
 /** Pure: what the log says of a pass: what changed, and nothing of what stayed. */
 export function changeLines(before: readonly EndpointState[], after: readonly EndpointState[]): Line[] {
+  if (before === after) return [];
   const known = new Set(before.map(storyOf));
   const changed = after.filter((endpoint) => !known.has(storyOf(endpoint)));
   const urls = new Set(after.map(({ url }) => url));

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import fc from "fast-check";
-import { createApi } from "../../src/cloud/api.ts";
+import { createApi, type ListMemory } from "../../src/cloud/api.ts";
 import type { Fetch } from "../../src/cloud/exchange.ts";
 import type { ApiKey } from "../../src/model/api-key.ts";
 import { NgrokdError } from "../../src/model/error.ts";
@@ -21,7 +21,7 @@ const request = {
   binding: { endpoint_selectors: ["true"], csr: "CSR" },
 } as const;
 
-const apiAt = (url: string, more: { timeoutMs?: number; maxBytes?: number; fetch?: Fetch } = {}) =>
+const apiAt = (url: string, more: { timeoutMs?: number; maxBytes?: number; fetch?: Fetch; memory?: ListMemory } = {}) =>
   createApi({ url, key, userAgent, ...more });
 
 /** An API whose fetch answers this, without a network. */
@@ -112,6 +112,7 @@ describe("an operator's answer", () => {
     const json = {
       id: "k8sop_1",
       uri: "https://x",
+      created_at: "2026-01-02T03:04:05Z",
       description: "ngrokd on box",
       metadata: "{}",
       principal: { id: "usr_1" },
@@ -123,6 +124,7 @@ describe("an operator's answer", () => {
     };
     expect(await parse(json)).toEqual({
       id: "k8sop_1",
+      createdAt: "2026-01-02T03:04:05Z",
       description: "ngrokd on box",
       metadata: "{}",
       selectors: ["true"],
@@ -133,13 +135,14 @@ describe("an operator's answer", () => {
 
   test.each([
     { id: "k8sop_1" },
-    { id: "k8sop_1", binding: null },
+    { id: "k8sop_1", created_at: "yesterday", binding: null },
     { id: "k8sop_1", binding: [], description: 5, metadata: { a: 1 } },
     { id: "k8sop_1", binding: { endpoint_selectors: "true", ingress_endpoint: 7, cert: "PEM" } },
     { id: "k8sop_1", binding: { endpoint_selectors: null, ingress_endpoint: "", cert: { cert: " " } } },
   ])("is read leniently: %j", async (json) => {
     expect(await parse(json)).toEqual({
       id: "k8sop_1",
+      createdAt: "",
       description: "",
       metadata: "",
       selectors: [],
@@ -200,6 +203,29 @@ describe("a list", () => {
     pages["/endpoints?last"] = { ids: ["e"], next: null };
     expect((await apiAt(server.url).boundEndpoints("k8sop_1")).map(({ id }) => id)).toEqual(["a", "b", "c", "d", "e"]);
     expect(server.requests.every(({ headers }) => headers.authorization === `Bearer ${key}`)).toBe(true);
+  });
+
+  test("is the very same array while every page is the same, whoever asks, and another as soon as one is not", async () => {
+    const pages: Parameters<typeof paged>[0] = { "/endpoints": { ids: ["a"], next: "?2" }, "/endpoints?2": { ids: ["b"] } };
+    await using server = await fakeServer(paged(pages));
+    const memory: ListMemory = new Map();
+    const list = () => apiAt(server.url, { memory }).endpoints();
+    const first = await list();
+    expect(await list()).toBe(first);
+    pages["/endpoints?2"] = { ids: ["c"] };
+    const second = await list();
+    expect(second.map(({ id }) => id)).toEqual(["a", "c"]);
+    pages["/endpoints?2"] = { ids: ["c"], next: "?3" };
+    pages["/endpoints?3"] = { ids: [] };
+    const longer = await list();
+    expect(longer).toEqual(second);
+    expect(longer).not.toBe(second);
+    pages["/endpoints"] = { ids: ["a"] };
+    expect((await list()).map(({ id }) => id)).toEqual(["a"]);
+    pages["/endpoints"] = { ids: ["a"], next: "?nowhere" };
+    expect((await failure(list())).code).toBe("api");
+    pages["/endpoints"] = { ids: ["a"] };
+    expect((await list()).map(({ id }) => id)).toEqual(["a"]);
   });
 
   test("behind a prefix follows next pages with and without it", async () => {

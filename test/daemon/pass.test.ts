@@ -1,9 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import type { Api } from "../../src/cloud/api.ts";
 import type { Identity } from "../../src/cloud/registration.ts";
-import { createPass, type PassDeps, passEnd } from "../../src/daemon/pass.ts";
+import { createLister, createPass, type PassDeps, passEnd } from "../../src/daemon/pass.ts";
 import type { Reconciled } from "../../src/daemon/reconcile.ts";
 import type { ApiEndpoint } from "../../src/model/endpoint.ts";
+import { NgrokdError } from "../../src/model/error.ts";
 import { memoryLog } from "../support/memory-log.ts";
 
 const identity: Identity = { operatorId: "k8sop_1", certPem: "", keyPem: "", ingressEndpoint: undefined };
@@ -77,6 +78,38 @@ describe("a pass", () => {
     expect((await staged({ bound }, { serving: () => [key("a")] }).pass()).kind).toBe("confirm");
   });
 
+  const unknown = (fromNgrok: boolean) => new NgrokdError("not-found", "no such operator", { details: { fromNgrok } });
+
+  test("has an operator replaced that ngrok does not know twice, and goes on with the new one", async () => {
+    const { pass, asked, reconciled } = staged({ bound: unknown(true) });
+    expect((await pass()).kind).toBe("gone");
+    expect(asked).toEqual(["bound k8sop_1"]);
+    expect((await pass()).kind).toBe("ok");
+    expect(asked.slice(1)).toEqual(["bound k8sop_1", "replace k8sop_1", "bound k8sop_2", "endpoints"]);
+    expect(reconciled).toEqual([["a"]]);
+  });
+
+  test("does not take a proxy's word for it, nor twice with a good answer between", async () => {
+    const world: Staging = { bound: unknown(false) };
+    const { pass, asked } = staged(world);
+    for (let i = 0; i < 3; i += 1) expect((await pass()).kind).toBe("failed");
+    const kinds: string[] = [];
+    for (const bound of [unknown(true), names("a"), unknown(true), unknown(false), unknown(true)]) {
+      world.bound = bound;
+      kinds.push((await pass()).kind);
+      if (asked.some((call) => call.startsWith("replace"))) break;
+    }
+    // A failure in between is no answer: what was seen before it counts.
+    expect(kinds).toEqual(["gone", "ok", "gone", "failed", "ok"]);
+  });
+
+  test("keeps what runs where the operator cannot be replaced, and tries again", async () => {
+    const error = new Error("no route");
+    const { pass, reconciled } = staged({ bound: unknown(true) }, { replace: () => Promise.reject(error) });
+    await pass();
+    expect([await pass(), await pass(), reconciled]).toEqual([{ kind: "failed", error }, { kind: "failed", error }, []]);
+  });
+
   test("forgets its doubt with a full list, and keeps it through a failure", async () => {
     const world: Staging = { bound: [] };
     const { pass } = staged(world, { serving: () => ["a", "b", "c", "d"].map(key) });
@@ -93,15 +126,47 @@ describe("a pass", () => {
   });
 });
 
+test("of a long account's list every page costs a request: it is asked for again when the bound one changes, and otherwise now and then", async () => {
+  const list = (n: number, gone = 0): ApiEndpoint[] =>
+    Array.from({ length: n }, (_, i) => ({ id: `ep_${i + gone}`, url: `http://h${i + gone}`, proto: "" }));
+  let [bound, all, asked, now] = [list(250), list(250), 0, 0];
+  const api = {
+    boundEndpoints: async () => bound,
+    async endpoints() {
+      asked += 1;
+      return all;
+    },
+  } as Partial<Api> as Api;
+  const lister = createLister(memoryLog(), () => now);
+  const look = async () => (await lister(api, "k8sop_1", new AbortController().signal)).length;
+  expect([await look(), await look(), asked]).toEqual([250, 250, 1]);
+  all = list(249, 1);
+  now = 19_999;
+  expect([await look(), asked]).toEqual([250, 1]);
+  now = 20_000;
+  expect([await look(), await look(), asked]).toEqual([249, 249, 2]);
+  bound = list(249, 1);
+  expect([await look(), asked]).toEqual([249, 3]);
+  [bound, all] = [list(99), list(99)];
+  expect([await look(), await look(), asked]).toEqual([99, 99, 5]);
+});
+
 test("passEnd tells the loop how a pass ended, and why it failed", () => {
   const error = new Error("no");
   const results = [
     { kind: "idle" },
     { kind: "ok", reconciled: undefined },
     { kind: "confirm", reconciled: undefined },
+    { kind: "gone", error },
     { kind: "failed", error },
   ] as const;
-  expect(results.map(passEnd)).toEqual([{ kind: "idle" }, { kind: "ok" }, { kind: "confirm" }, { kind: "failed", error }]);
+  expect(results.map(passEnd)).toEqual([
+    { kind: "idle" },
+    { kind: "ok" },
+    { kind: "confirm" },
+    { kind: "confirm" },
+    { kind: "failed", error },
+  ]);
 });
 
 interface Staging {
@@ -133,6 +198,11 @@ function staged(world: Staging, deps: Partial<PassDeps> = {}) {
   const run = createPass({
     api: () => api,
     identity: async () => identity,
+    async replace({ operatorId }) {
+      asked.push(`replace ${operatorId}`);
+      world.bound = names("a");
+      return { ...identity, operatorId: "k8sop_2" };
+    },
     reconcile: async (listed): Promise<Reconciled> => {
       reconciled.push(listed.map(({ id }) => id));
       return { endpoints: [], problems: [] };

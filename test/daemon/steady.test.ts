@@ -1,0 +1,57 @@
+import { expect, test } from "bun:test";
+import type { Reconciled } from "../../src/daemon/reconcile.ts";
+import type { EndpointState } from "../../src/daemon/state.ts";
+import { createSteady } from "../../src/daemon/steady.ts";
+import { endpoint } from "./support.ts";
+
+const done: Reconciled = { endpoints: [], problems: [] };
+const failing: Reconciled = { endpoints: [{ state: "failed" } as EndpointState], problems: [] };
+const troubled: Reconciled = { endpoints: [], problems: [{ reason: "disk full", hint: "" }] };
+
+test("a reconcile is left out while list and basis are the same, and the last one left nothing undone", async () => {
+  let basis = "one";
+  let works = 0;
+  const steadily = createSteady(async () => basis);
+  const run = (list: readonly ReturnType<typeof endpoint>[], result = done) =>
+    steadily(list, async () => {
+      works += 1;
+      return result;
+    });
+  const [a, b] = [[endpoint("ep_1", "http://a")], [endpoint("ep_1", "http://a")]];
+  const counts: number[] = [];
+  for (const [list, change, result] of [
+    [a, "one"],
+    [a, "one"],
+    [a, "two"],
+    [a, "two"],
+    [b, "two"],
+    [b, "two"],
+    [a, "two", failing],
+    [a, "two", troubled],
+    [a, "two"],
+    [a, "two"],
+  ] as const) {
+    basis = change;
+    expect(await run(list, result)).toEqual(result ?? done);
+    counts.push(works);
+  }
+  expect(counts).toEqual([1, 1, 2, 2, 3, 3, 4, 5, 6, 6]);
+});
+
+test("what a reconcile writes itself counts as known, and one that rejects as never done", async () => {
+  let written = 0;
+  let works = 0;
+  const steadily = createSteady(async () => String(written));
+  const list = [endpoint("ep_1", "http://a")];
+  const run = (fail = false) =>
+    steadily(list, async () => {
+      works += 1;
+      written += 1;
+      if (fail) throw new Error("no");
+      return done;
+    });
+  await expect(run(true)).rejects.toThrow("no");
+  await run();
+  await run();
+  expect(works).toBe(2);
+});
