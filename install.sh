@@ -10,7 +10,7 @@ Usage: sh install.sh [--uninstall [--purge]]
        curl -fsSL https://github.com/ngrokd/ngrokd/releases/latest/download/install.sh | sh -s -- [options]
 
 Options:
-  --uninstall  Remove the program; configuration, registration and addresses stay
+  --uninstall  Remove the program; configuration, registration and addresses stay (on a terminal it offers to unregister)
   --purge      With --uninstall: remove those too
   --help       Show this help
 
@@ -245,6 +245,9 @@ uninstall() {
     [ ! -e "$config_dir" ] || check_removable "$config_dir"
   fi
   [ ! -e "$program" ] || check_removable "$program"
+  operator=
+  if [ -e "$config_dir/operator_id" ]; then operator=$(tr -cd 'A-Za-z0-9_-' <"$config_dir/operator_id"); fi
+  [ -z "$operator" ] || offer_unregister
 
   if [ -e "$program" ]; then
     rm -f "$program"
@@ -255,6 +258,9 @@ uninstall() {
   if [ "$purge" = yes ]; then
     rm -rf "$config_dir"
     say "Removed $config_dir"
+    if [ -n "$operator" ]; then
+      say "The operator $operator is still in your ngrok account: delete it in ngrok's dashboard (Kubernetes operators)"
+    fi
   elif [ -e "$config_dir" ]; then
     say "Kept $config_dir: configuration, registration and addresses (--purge removes them)"
   fi
@@ -262,6 +268,20 @@ uninstall() {
   if grep -q '^# BEGIN ngrokd managed section' "$hosts" 2>/dev/null; then
     say "warning: the last daemon was killed and left its section in $hosts: remove the lines from \"# BEGIN ngrokd\" to \"# END ngrokd\""
   fi
+}
+
+# The entry in the account goes only where somebody says so; piped into sh, the script is the standard input, and the terminal is not.
+offer_unregister() {
+  if [ ! -x "$program" ] || [ ! -t 1 ] || ! (: </dev/tty) 2>/dev/null; then return; fi
+  printf 'Delete the operator %s of this machine in your ngrok account too? [y/N] ' "$operator"
+  read -r answer </dev/tty || answer=no
+  case $answer in
+    [Yy] | [Yy][Ee][Ss]) ;;
+    *) return ;;
+  esac
+  "$program" unregister --yes --config "$config" ||
+    fail "The operator could not be deleted, and nothing was removed" "see the reason above, or answer no to leave it in the account"
+  operator=
 }
 
 check_removable() {

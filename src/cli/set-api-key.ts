@@ -1,18 +1,22 @@
 import { identityPaths, loadIdentity } from "../cloud/registration.ts";
-import { loadConfig } from "../config/load.ts";
+import { type Loaded, loadConfig } from "../config/load.ts";
 import { readApiKey, tryAndSaveApiKey } from "../daemon/api-key.ts";
+import { parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
+import { silentLog } from "../model/log.ts";
 import { createFetch } from "../net/fetch.ts";
 import { command, type Io } from "./command.ts";
 import { ask } from "./daemon-socket.ts";
+import { withoutDaemon } from "./without-daemon.ts";
 
 export default command({
   name: "set-api-key",
   description: "Try an ngrok API key and keep it",
   args: {
     key: { type: "positional", required: false, description: 'The key, or "-" to read it from stdin; without it you are asked' },
+    "switch-account": { type: "boolean", description: "Move this machine to the key's account, where that is another one" },
   },
-  examples: ["ngrokd set-api-key", "ngrokd set-api-key - < key-file"],
+  examples: ["ngrokd set-api-key", "ngrokd set-api-key - < key-file", "ngrokd set-api-key --switch-account"],
   async run(args, io) {
     const key = readApiKey(await keyFrom(args.key, io));
     const said = await giveToDaemon(key, args, io);
@@ -21,21 +25,41 @@ export default command({
   },
 });
 
-type Where = Parameters<typeof ask>[0];
+type Where = Parameters<typeof ask>[0] & { readonly "switch-account"?: boolean | undefined };
 
 async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
+  const switching = args["switch-account"] === true;
   try {
-    return String(await ask(args, io, { command: "set-api-key", args: [key] }, 60_000));
+    // A switch is some calls of the API, each with a deadline of its own.
+    const words = switching ? [key, "--switch-account"] : [key];
+    return String(await ask(args, io, { command: "set-api-key", args: words }, switching ? 150_000 : 60_000));
   } catch (error) {
     if (!isNgrokdError(error, "not-running")) throw error;
   }
   // Nobody runs yet: try and save it here, so that the order of the first steps does not matter.
-  const { config, path, proxy } = await loadConfig({ file: args.config, env: io.env });
-  const fetch = createFetch(io.net, proxy);
-  const found = await loadIdentity(identityPaths(config.server));
-  const operatorId = found.kind === "identity" ? found.identity.operatorId : undefined;
-  await tryAndSaveApiKey(key, { apiUrl: config.api.url, operatorId, configPath: path, fetch });
-  return `ngrok accepted the key; it is saved in ${path}. No daemon is running: start one with \`ngrokd serve\`.`;
+  const loaded = await loadConfig({ file: args.config, env: io.env, flags: { "server.socket_path": args.socket } });
+  if (!switching) return await save(key, loaded, false, io);
+  const hint = "it has just been started; try again";
+  return await withoutDaemon(io.net, loaded.config.server.socket_path, hint, () => save(key, loaded, true, io));
+}
+
+async function save(key: string, { config, path, proxy }: Loaded, switching: boolean, { net, say }: Io): Promise<string> {
+  const paths = identityPaths(config.server);
+  const found = await loadIdentity(paths);
+  const identity = found.kind === "identity" ? found.identity : undefined;
+  const { selectors } = config.bound_endpoints;
+  const log = { ...silentLog, info: say.note, warn: say.warn };
+  const oldKey = parseApiKey(config.api.key);
+  const { moved } = await tryAndSaveApiKey(key, {
+    apiUrl: config.api.url,
+    operatorId: identity?.operatorId,
+    configPath: path,
+    oldKey: oldKey.ok ? oldKey.value : undefined,
+    switchAccount: switching && identity !== undefined ? { paths, identity, selectors, log } : undefined,
+    fetch: createFetch(net, proxy),
+  });
+  const now = moved === undefined ? "" : ` This machine is registered in the key's account now. ${moved.farewell}`;
+  return `ngrok accepted the key; it is saved in ${path}.${now} No daemon is running: start one with \`ngrokd serve\`.`;
 }
 
 async function keyFrom(argument: string | undefined, { say }: Io): Promise<string> {

@@ -71,11 +71,17 @@ export function checkKeyPem(keyPem: string): Parsed<"P-256" | "P-384"> {
   return key.ok ? parsed(curves[key.value.curve].namedCurve) : key;
 }
 
-/** Less than a third of the certificate's life is left. Source: protocol.md section 2. */
-export function renewalDue(certificate: Pick<CertificateFacts, "notBefore" | "notAfter">, now: Date): boolean {
-  const end = certificate.notAfter.getTime();
-  return end - now.getTime() < (end - certificate.notBefore.getTime()) / 3;
+/** How long a certificate is good for. */
+export type Validity = Pick<CertificateFacts, "notBefore" | "notAfter">;
+
+/** From when on less than a third of the certificate's life is left. Source: protocol.md section 2. */
+export function renewalTime({ notBefore, notAfter }: Validity): Date {
+  const [start, end] = [notBefore.getTime(), notAfter.getTime()];
+  return new Date(end - (end - start) / 3);
 }
+
+/** Whether less than a third of the certificate's life is left. */
+export const renewalDue = (certificate: Validity, now: Date): boolean => now > renewalTime(certificate);
 
 const curves = {
   prime256v1: { namedCurve: "P-256", hash: "SHA-256" },

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type ErrorCode, NgrokdError } from "../model/error.ts";
+import { type ErrorCode, isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Answer } from "./exchange.ts";
 
 /**
@@ -21,6 +21,11 @@ export function refusal(action: string, answer: Answer, safe: (text: string) => 
   });
 }
 
+/** ngrok itself, and not a proxy on the way, says that there is no such thing. */
+export function isUnknownToNgrok(error: unknown): error is NgrokdError {
+  return isNgrokdError(error, "not-found") && error.details.fromNgrok === true;
+}
+
 /** What a body is, without showing it. */
 export function bodyText({ text }: Answer): string {
   if (text.trim() === "") return "with an empty body";
@@ -31,14 +36,17 @@ const newKey = "make an API key (not an authtoken) at https://dashboard.ngrok.co
 
 /** For codes that say more than their status. Source: ngrok's public error reference. */
 const advice: Readonly<Record<string, string>> = {
-  // Its text is "Failed to validate Kubernetes Operator! Reason: …"; accounts without bindings meet it most.
+  // Its text is "Failed to validate Kubernetes Operator! Reason: …"; the one reason that has been seen is an account without bindings.
   ERR_NGROK_19002:
     "if bindings are not enabled for this account, ask ngrok's support to enable Kubernetes bindings; else see the reason it gave",
+  ERR_NGROK_202: `this is no API key: ${newKey}`,
+  ERR_NGROK_205: "the account is suspended: write to support@ngrok.com; endpoints come back by themselves once it is not",
   ERR_NGROK_206: `this is an authtoken: ${newKey}`,
   ERR_NGROK_207: `this is an authtoken: ${newKey}`,
 };
 
-const rateLimits: ReadonlySet<string> = new Set(["ERR_NGROK_225", "ERR_NGROK_734", "ERR_NGROK_1214"]);
+/** 225: calls at once; 226, 734, 1214: calls in a time. 734 says that it resets within a minute. */
+const rateLimits: ReadonlySet<string> = new Set(["ERR_NGROK_225", "ERR_NGROK_226", "ERR_NGROK_734", "ERR_NGROK_1214"]);
 
 function codeOf(status: number, errorCode: string): ErrorCode {
   if (status === 429 || rateLimits.has(errorCode)) return "rate-limited";
@@ -49,7 +57,7 @@ function codeOf(status: number, errorCode: string): ErrorCode {
 
 function hintOf(code: ErrorCode, status: number, fromNgrok: boolean, retryAfterMs: number | undefined): string | undefined {
   if (code === "rate-limited")
-    return retryAfterMs === undefined ? "wait a little" : `ngrok asks to wait ${Math.ceil(retryAfterMs / 1000)} s`;
+    return `${retryAfterMs === undefined ? "wait a little" : `ngrok asks to wait ${Math.ceil(retryAfterMs / 1000)} s`}; the limit counts all that uses this account, and a longer \`bound_endpoints.poll_interval\` helps`;
   if (status >= 500) return "the trouble is on ngrok's side; see https://status.ngrok.com";
   if (code === "unauthorized") return `${newKey}${fromNgrok ? "" : "; or did a proxy on the way refuse? This is not how ngrok does it"}`;
   if (!fromNgrok) return "this does not look like ngrok's API: check `api.url` in the configuration, and proxies on the way";

@@ -24,6 +24,8 @@ export type OperatorPatch = Partial<Omit<OperatorRequest, "binding"> & { readonl
 export interface Operator {
   /** Passes {@link isOperatorId}. */
   readonly id: string;
+  /** RFC 3339; empty where ngrok did not say. */
+  readonly createdAt: string;
   readonly description: string;
   readonly metadata: string;
   readonly selectors: readonly string[];
@@ -40,9 +42,10 @@ export const isOperatorId = (text: string): boolean => /^[A-Za-z0-9_-]{1,128}$/.
 export function operatorOf(json: unknown): Operator | undefined {
   const found = operatorShape.safeParse(json).data;
   if (found === undefined) return undefined;
-  const { id, description, metadata, binding } = found;
+  const { id, created_at: createdAt, description, metadata, binding } = found;
   return {
     id,
+    createdAt,
     description,
     metadata,
     selectors: binding.endpoint_selectors,
@@ -89,6 +92,7 @@ const endpointShape = z.object({
 const noBinding = { endpoint_selectors: [], ingress_endpoint: "", cert: { cert: "" } };
 const operatorShape = z.object({
   id: z.string().refine(isOperatorId),
+  created_at: z.iso.datetime({ offset: true }).catch(""),
   description: text,
   metadata: text,
   binding: z

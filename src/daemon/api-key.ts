@@ -1,9 +1,14 @@
-import { createApi } from "../cloud/api.ts";
+import { hostname } from "node:os";
+import { type Api, createApi } from "../cloud/api.ts";
 import type { Fetch } from "../cloud/exchange.ts";
+import { type Identity, type IdentityPaths, readIdentityFiles, saveAnswer } from "../cloud/identity-files.ts";
+import { isUnknownToNgrok } from "../cloud/refusal.ts";
+import { type HostFacts, register } from "../cloud/registration.ts";
 import { setConfigValue } from "../config/edit.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
-import { userAgent } from "../version.ts";
+import type { Log } from "../model/log.ts";
+import { userAgent, version } from "../version.ts";
 
 export interface TryKeyOptions {
   readonly apiUrl: string;
@@ -11,26 +16,46 @@ export interface TryKeyOptions {
   readonly operatorId: string | undefined;
   /** The file that keeps the key. */
   readonly configPath: string;
+  /** The key so far, if there is one: it tells whether the operator is another account's, and deletes it there. */
+  readonly oldKey?: ApiKey | undefined;
+  /** Moves this machine to the key's account where that is another one; without it, such a key is refused. */
+  readonly switchAccount?: SwitchOptions | undefined;
   readonly fetch?: Fetch;
   readonly signal?: AbortSignal;
+}
+
+export interface SwitchOptions {
+  readonly paths: IdentityPaths;
+  readonly identity: Identity;
+  readonly selectors: readonly string[];
+  readonly log: Log;
+}
+
+export interface KeySaved {
+  readonly key: ApiKey;
+  /** The identity in the key's account, where this machine has moved there, and a sentence on what became of the old one. */
+  readonly moved: { readonly identity: Identity; readonly farewell: string } | undefined;
 }
 
 /**
  * Tries a key against ngrok's API and only then saves it: a wrong key, or an API that cannot be asked, changes nothing.
  * Rejects with NgrokdError `usage` (it is no key), `unauthorized`, `refused` (another account's), or what the API call met.
  */
-export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Promise<ApiKey> {
-  const { apiUrl, operatorId, configPath, fetch, signal } = options;
+export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Promise<KeySaved> {
+  const { operatorId, configPath, switchAccount, signal } = options;
   const key = readApiKey(text);
-  const api = createApi({ url: apiUrl, key, userAgent: userAgent(), ...(fetch === undefined ? {} : { fetch }) });
+  const api = apiWith(key, options);
   try {
     await api.checkKey(signal);
-    if (operatorId !== undefined) await api.getOperator(operatorId, signal);
+    if (operatorId === undefined || (await knows(api, operatorId, signal))) {
+      await setConfigValue(configPath, "api.key", key);
+      return { key, moved: undefined };
+    }
+    if (switchAccount === undefined) throw await anotherAccounts(operatorId, options);
+    return { key, moved: await move(key, api, switchAccount, options) };
   } catch (error) {
-    throw unchanged(error, operatorId);
+    throw unchanged(error);
   }
-  await setConfigValue(configPath, "api.key", key);
-  return key;
 }
 
 /** Throws NgrokdError `usage` where the text is no API key. */
@@ -42,23 +67,83 @@ export function readApiKey(text: string): ApiKey {
   });
 }
 
-function unchanged(error: unknown, operatorId: string | undefined): NgrokdError {
+/** Whether the operator is of this key's account; a proxy's 404 is no answer to that. */
+async function knows(api: Api, operatorId: string, signal: AbortSignal | undefined): Promise<boolean> {
+  try {
+    await api.getOperator(operatorId, signal);
+    return true;
+  } catch (error) {
+    if (isUnknownToNgrok(error)) return false;
+    throw error;
+  }
+}
+
+/** What this machine tells ngrok of itself at registration. */
+export const hostFacts = (): HostFacts => ({ hostname: hostname(), os: process.platform, arch: process.arch, version });
+
+/**
+ * Registers in the key's account, with the key pair that there is, and proves that ngrok answers for the new operator before anything is
+ * saved; the identity's files come before the configuration's key. A crash between the two leaves the new operator with the old account's
+ * API key, to which it is unknown: the daemon then registers with the old account again, finds its old operator by the key pair, and all
+ * is as before. The other order would lose the only key that can still delete the old operator.
+ */
+async function move(key: ApiKey, api: Api, to: SwitchOptions, options: TryKeyOptions): Promise<KeySaved["moved"]> {
+  const { paths, identity: old, selectors, log } = to;
+  const { signal } = options;
+  const prove = (id: string): Promise<unknown> => api.boundEndpoints(id, signal);
+  const more = signal === undefined ? {} : { signal };
+  const identity = await register({ api, paths, facts: { selectors }, host: hostFacts(), anew: true, prove, log, ...more });
+  try {
+    await setConfigValue(options.configPath, "api.key", key);
+  } catch (error) {
+    await saveAnswer(paths, old, { left: await readIdentityFiles(paths), now: new Date() });
+    await api.deleteOperator(identity.operatorId);
+    throw error;
+  }
+  return { identity, farewell: await farewell(old.operatorId, options) };
+}
+
+async function farewell(operatorId: string, options: TryKeyOptions): Promise<string> {
+  const { oldKey } = options;
+  const stays = `delete the operator ${operatorId} in the dashboard of the account that this machine has left`;
+  if (oldKey === undefined) return `There was no key for the old account: ${stays}.`;
+  try {
+    await apiWith(oldKey, options).deleteOperator(operatorId);
+    return `The operator ${operatorId} of the old account is deleted.`;
+  } catch (error) {
+    if (isUnknownToNgrok(error)) return `The operator ${operatorId} of the old account was gone already.`;
+    return `The old account could not be tidied up: ${reasonOf(error)}; ${stays}.`;
+  }
+}
+
+async function anotherAccounts(operatorId: string, options: TryKeyOptions): Promise<NgrokdError> {
+  const { oldKey, signal } = options;
+  const known = oldKey === undefined ? undefined : await knows(apiWith(oldKey, options), operatorId, signal).catch(() => undefined);
+  const why =
+    known === true
+      ? "it is a key of another account, for the key so far still knows the operator"
+      : known === false
+        ? "the operator was deleted in ngrok's dashboard: the daemon makes another by itself"
+        : "it is most likely a key of another account, or the operator was deleted in ngrok's dashboard";
+  return new NgrokdError(
+    "refused",
+    `This key does not know the operator "${operatorId}" that this machine is registered as, and nothing was changed`,
+    { hint: `${why}\nto move this machine to the key's account: \`ngrokd set-api-key --switch-account\`` },
+  );
+}
+
+function apiWith(key: ApiKey, { apiUrl, fetch }: TryKeyOptions): Api {
+  return createApi({ url: apiUrl, key, userAgent: userAgent(), ...(fetch === undefined ? {} : { fetch }) });
+}
+
+function unchanged(error: unknown): NgrokdError {
   if (isNgrokdError(error, "unauthorized")) {
     return new NgrokdError("unauthorized", `ngrok refused this API key, and nothing was changed: ${error.message}`, {
       hint: "make a key at https://dashboard.ngrok.com/api-keys (an authtoken is something else)",
       details: { ...error.details },
     });
   }
-  if (isNgrokdError(error, "not-found") && operatorId !== undefined) {
-    return new NgrokdError(
-      "refused",
-      `This key does not know the operator "${operatorId}" that this machine is registered as, and nothing was changed`,
-      {
-        hint: "it is most likely a key of another account, or the operator was deleted in ngrok's dashboard",
-        details: { ...error.details },
-      },
-    );
-  }
+  if (isNgrokdError(error, "refused")) return error;
   const code = error instanceof NgrokdError ? error.code : "api";
   const hint = error instanceof NgrokdError ? error.hint : undefined;
   return new NgrokdError(code, `The key could not be tried, and nothing was changed: ${reasonOf(error)}`, {

@@ -1,4 +1,4 @@
-import { isNgrokdError } from "../model/error.ts";
+import { retryDelay } from "./backoff.ts";
 
 /** How a pass ended, as far as the next one is concerned. */
 export type PassEnd =
@@ -14,6 +14,15 @@ export interface Loop {
   kick(): Promise<void>;
   /** No further passes; settles when the running one has ended. */
   stop(): Promise<void>;
+  readonly schedule: Schedule;
+}
+
+/** When the loop comes back, and what keeps it away. */
+export interface Schedule {
+  /** Passes that have failed since the last one that did not. */
+  readonly failures: number;
+  /** Undefined while a pass runs, and where only a kick brings the next. */
+  readonly next: Date | undefined;
 }
 
 export interface LoopOptions {
@@ -31,6 +40,8 @@ export function startLoop(options: LoopOptions): Loop {
   let wake: () => void = () => {};
   let waiters: (() => void)[] = [];
   let kicked = true;
+  let failures = 0;
+  let next: Date | undefined;
   const finished = run();
   return {
     kick() {
@@ -45,10 +56,12 @@ export function startLoop(options: LoopOptions): Loop {
       wake();
       await finished;
     },
+    get schedule() {
+      return { failures, next };
+    },
   };
 
   async function run(): Promise<void> {
-    let failures = 0;
     while (!abort.signal.aborted) {
       kicked = false;
       const served = waiters;
@@ -57,7 +70,10 @@ export function startLoop(options: LoopOptions): Loop {
       for (const done of served) done();
       failures = end.kind === "failed" ? failures + 1 : 0;
       const delay = delayAfter(end, failures, intervalMs(), random());
-      if (!kicked && !abort.signal.aborted) await sleep(delay);
+      if (kicked || abort.signal.aborted) continue;
+      next = delay === undefined ? undefined : new Date(Date.now() + delay);
+      await sleep(delay);
+      next = undefined;
     }
     for (const done of waiters) done();
   }
@@ -74,22 +90,12 @@ export function startLoop(options: LoopOptions): Loop {
   }
 }
 
-const firstRetryMs = 1000;
-const longestRetryMs = 5 * 60_000;
-/** A server that asks for more is not believed. */
-const longestAskedMs = 60 * 60_000;
 const confirmMs = 2000;
 
-/**
- * Pure: milliseconds to the next pass, or undefined for "until kicked". After failures: doubling from 1 s to 5 min, with `random`
- * (0 to 1) taking off up to half so that many daemons do not return together; longer where ngrok names a time.
- */
+/** Pure: milliseconds to the next pass, or undefined for "until kicked". `random` is 0 to 1; what is made of it {@link retryDelay} says. */
 export function delayAfter(end: PassEnd, failures: number, intervalMs: number, random: number): number | undefined {
   if (end.kind === "idle") return undefined;
   if (end.kind === "ok") return intervalMs;
   if (end.kind === "confirm") return Math.min(confirmMs, intervalMs);
-  const backoff = Math.min(longestRetryMs, firstRetryMs * 2 ** Math.min(failures - 1, 20));
-  const jittered = backoff * (1 - random / 2);
-  const asked = isNgrokdError(end.error, "rate-limited") ? Number(end.error.details.retryAfterMs ?? 0) : 0;
-  return Math.max(jittered, Number.isFinite(asked) ? Math.min(asked, longestAskedMs) : 0);
+  return retryDelay(end.error, failures, random);
 }

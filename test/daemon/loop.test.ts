@@ -17,27 +17,30 @@ describe("delayAfter", () => {
     ["the ninth: four minutes", failed(), 9, 256_000],
     ["the tenth and all later ones: five minutes", failed(), 10, 300_000],
     ["a failure after weeks of them", failed(), 1_000_000, 300_000],
-    ["a rate limit with a time", limited(90_000), 1, 90_000],
-    ["a rate limit with less time than the backoff", limited(500), 3, 4000],
-    ["a rate limit that asks for a week: an hour", limited(604_800_000), 1, 3_600_000],
-    ["a rate limit with nonsense", limited("soon"), 1, 1000],
-    ["a rate limit with a negative time", limited(-5), 1, 1000],
-    ["a rate limit without a time", limited(undefined), 1, 1000],
-    ["a time that comes with another error", failed(new NgrokdError("api", "no", { details: { retryAfterMs: 90_000 } })), 1, 1000],
+    ["a rate limit with a time: that, and the jitter on top", limited(90_000), 1, 91_000],
+    ["a rate limit with less time than the backoff", limited(500), 3, 4500],
+    ["a rate limit that asks for a week: an hour", limited(604_800_000), 1, 3_601_000],
+    ["a rate limit with nonsense: as one without a time", limited("soon"), 1, 11_000],
+    ["a rate limit with a negative time", limited(-5), 1, 11_000],
+    ["a rate limit without a time: ten seconds", limited(undefined), 1, 11_000],
+    ["a time that comes with another refusal", failed(new NgrokdError("api", "no", { details: { retryAfterMs: 90_000 } })), 1, 91_000],
+    ["a refused key: soon once", failed(new NgrokdError("unauthorized", "no")), 1, 1000],
+    ["a key that is refused again: minutes", failed(new NgrokdError("unauthorized", "no")), 2, 240_000],
   ] as const)("after %s", (_name, end, failures, delay) => {
-    expect(delayAfter(end, failures, 30_000, 0)).toBe(delay as number);
+    expect(delayAfter(end, failures, 30_000, 1)).toBe(delay as number);
   });
 
   test("a doubt does not wait for longer than the interval", () => {
     expect(delayAfter({ kind: "confirm" }, 0, 1000, 0)).toBe(1000);
   });
 
-  test("takes off up to half at random, never more, and never comes back before ngrok's time", () => {
+  test("takes anything up to the limit, a tenth of a second at least, and never comes back before ngrok's time", () => {
     fc.assert(
       fc.property(fc.nat(40), fc.float({ min: 0, max: 1, noNaN: true }), fc.nat(3_600_000), (failures, random, asked) => {
-        const full = Number(delayAfter(failed(), failures + 1, 1, 0));
-        expect(delayAfter(failed(), failures + 1, 1, random)).toBeWithin(full / 2, full + 1);
+        const full = Number(delayAfter(failed(), failures + 1, 1, 1));
+        expect(delayAfter(failed(), failures + 1, 1, random)).toBeCloseTo(Math.max(100, full * random), 3);
         expect(delayAfter(limited(asked), failures + 1, 1, random)).toBeGreaterThanOrEqual(asked);
+        expect(delayAfter(limited(undefined), failures + 1, 1, random)).toBeGreaterThanOrEqual(10_000);
       }),
     );
   });
@@ -83,6 +86,21 @@ describe("startLoop", () => {
     await wait(1000);
     expect(passes()).toBe(7);
     await end(ok);
+    await loop.stop();
+  });
+
+  test("tells when it comes back, and how often in a row it has failed", async () => {
+    const { loop, end, wait } = staged();
+    expect(loop.schedule).toEqual({ failures: 0, next: undefined });
+    await end(failed());
+    expect(loop.schedule).toEqual({ failures: 1, next: new Date(Date.now() + 1000) });
+    await wait(1000);
+    expect(loop.schedule).toEqual({ failures: 1, next: undefined });
+    await end(failed());
+    expect(loop.schedule).toEqual({ failures: 2, next: new Date(Date.now() + 2000) });
+    await wait(2000);
+    await end({ kind: "idle" });
+    expect(loop.schedule).toEqual({ failures: 0, next: undefined });
     await loop.stop();
   });
 
@@ -178,7 +196,7 @@ describe("startLoop", () => {
   });
 });
 
-/** A loop whose passes end when the test says so; no jitter. */
+/** A loop whose passes end when the test says so; after failures it always waits for as long as it may. */
 function staged({ intervalMs = () => 30_000 }: { intervalMs?: () => number } = {}) {
   let count = 0;
   let current: { end: (end: PassEnd) => void; signal: AbortSignal } | undefined;
@@ -186,7 +204,7 @@ function staged({ intervalMs = () => 30_000 }: { intervalMs?: () => number } = {
   let overlapped = false;
   const loop = startLoop({
     intervalMs,
-    random: () => 0,
+    random: () => 1,
     pass: (signal) => {
       count += 1;
       overlapped ||= current !== undefined;

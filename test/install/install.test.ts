@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { spawn, spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { onTerminal } from "../support/terminal.ts";
 import {
   archiveOf,
   asRoot,
@@ -22,6 +23,7 @@ import {
  */
 const longTest = 120_000;
 const standIn = '#!/bin/sh\ncase $1 in --version) echo ngrokd 1.0.0 ;; config) : >"$4" ;; *) exit 4 ;; esac\n';
+const installer = join(import.meta.dir, "..", "..", "install.sh");
 let archive: ReturnType<typeof hostArchive>;
 let small: { name: string; bytes: Buffer; sums: string };
 let release: Release;
@@ -311,6 +313,49 @@ describe("install.sh --uninstall", () => {
     installed();
     if (!asRoot) chmodSync(machine.programs, 0o555);
     await refused({ unprivileged: true }, /Cannot remove "\S+\/bin\/ngrokd": permission denied/, ["--uninstall"]);
+  });
+
+  describe("of a machine that is registered", () => {
+    /** The installed program notes how it is called; `unregister` removes what the real one does, or fails. */
+    function registeredMachine(unregister = 0): () => string {
+      const calls = join(machine.folder, "calls");
+      const remove = unregister === 0 ? `rm -f ${machine.configs}/operator_id ${machine.configs}/tls.key` : `exit ${unregister}`;
+      installed(`echo "$@" >> ${calls}\n[ "$1" = status ] && exit 4\n${remove}`);
+      writeFileSync(join(machine.configs, "operator_id"), "k8sop_1");
+      return () => readFileSync(calls, "utf8");
+    }
+    const onTty = async (options: string, answer: string) =>
+      await onTerminal(["sh", installer, ...options.split(" ")], { env: machine.env, type: ["[y/N]", `${answer}\r`] });
+
+    test("asks nothing where nobody can answer; --purge says what stays in the account", async () => {
+      const calls = registeredMachine();
+      const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
+      expect([code, stdout]).toEqual([0, expect.stringContaining("The operator k8sop_1 is still in your ngrok account")]);
+      expect(calls()).not.toContain("unregister");
+    });
+
+    test("offers on a terminal to unregister, and does so only for a yes", async () => {
+      const calls = registeredMachine();
+      const { code, text } = await onTty("--uninstall --purge", "y");
+      expect([code, text]).toEqual([0, expect.stringContaining("Delete the operator k8sop_1")]);
+      expect(calls()).toContain(`unregister --yes --config ${machine.config}`);
+      expect(text).not.toContain("is still in your ngrok account");
+      expect([existsSync(machine.program), existsSync(machine.configs)]).toEqual([false, false]);
+    });
+
+    test("leaves the operator for any other answer", async () => {
+      const calls = registeredMachine();
+      const { code } = await onTty("--uninstall", "");
+      expect([code, calls().includes("unregister"), existsSync(machine.program)]).toEqual([0, false, false]);
+      expect(readFileSync(join(machine.configs, "operator_id"), "utf8")).toBe("k8sop_1");
+    });
+
+    test("removes nothing where unregistering fails", async () => {
+      registeredMachine(1);
+      const { code, text } = await onTty("--uninstall --purge", "yes");
+      expect([code, text]).toEqual([1, expect.stringContaining("nothing was removed")]);
+      expect([existsSync(machine.program), existsSync(join(machine.configs, "tls.key"))]).toEqual([true, true]);
+    });
   });
 
   test("warns of a section that a killed daemon left in the hosts file", async () => {

@@ -1,9 +1,9 @@
 import { beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
-import { ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
+import { run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
-import { dial, echo, resolve } from "../support/tcp.ts";
+import { resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 const curl = async (url: string): Promise<string> => (await run(["curl", "-sS", "--max-time", "5", url])).out;
@@ -64,38 +64,25 @@ stories("an identity that the Go program made", () => {
   });
 });
 
-stories("an identity that ngrok no longer knows", () => {
-  test("an operator that is deleted in the dashboard: degraded with a hint, no new connection, and `set-api-key` says why", async () => {
-    const { cloud, daemon } = await registered();
-    await cloud.add("tcp://echo.demo:7000", (await echo()).address);
-    await daemon.becomes("echo.demo", "listening");
-    const { operator_id } = await daemon.status();
-    await cloud.api("DELETE", `/kubernetes_operators/${operator_id}`);
-    const { reason, hint } = await until("the daemon has noticed", async () => {
-      const now = await daemon.status();
-      return now.phase === "degraded" && now;
-    });
-    expect(reason).toContain(operator_id);
-    expect(hint).toContain("deleted in ngrok's dashboard");
-    expect(await (await dial("echo.demo", 7000)).left).toBe("reset");
-    await until("the connection is accounted for", async () => (await daemon.endpoint("echo.demo"))?.connections.active === 0);
-    expect((await daemon.endpoint("echo.demo"))?.connections.last_error).toContain("does not know this client certificate");
-    const { code, err } = await ngrokd("set-api-key -", { stdin: cloud.apiKey });
-    expect(code).toBe(1);
-    expect(err).toContain(`This key does not know the operator "${operator_id}"`);
-    expect(await cloud.operators()).toHaveLength(0);
-  });
-
-  test("a state folder that cannot be written stops the start before ngrok hears of this machine", async () => {
+stories("a state folder that cannot be written", () => {
+  test("is told of before ngrok hears of this machine; once it can be, the daemon registers by itself", async () => {
     freshMachine();
     const cloud = await startCloud();
     mkdirSync("/run/frozen", { recursive: true });
     await run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", "/run/frozen"]);
     atEnd(() => run(["umount", "/run/frozen"]));
     writeConfig(configFor(cloud, { server: { client_cert: "/run/frozen/tls.crt", client_key: "/run/frozen/tls.key" } }));
-    const { code, err } = await ngrokd("serve");
-    expect(code).not.toBe(0);
-    expect(err).toContain("/run/frozen");
+    const daemon = await serve();
+    const { reason } = await until("it is degraded", async () => {
+      const now = await daemon.status();
+      return now.phase === "degraded" && now.registration === "failed" && now;
+    });
+    expect(reason).toContain('"/run/frozen": the file system is read-only');
+    await daemon.refresh();
     expect(await cloud.operators()).toEqual([]);
+    await run(["mount", "-o", "remount,rw", "/run/frozen"]);
+    await until("it has registered", async () => (await daemon.status()).registered);
+    expect(await cloud.operators()).toHaveLength(1);
+    expect(await daemon.stop()).toBe(0);
   });
 });

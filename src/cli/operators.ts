@@ -1,0 +1,105 @@
+import { hostname } from "node:os";
+import { type Api, createApi } from "../cloud/api.ts";
+import { census, type OurOperator } from "../cloud/census.ts";
+import { identityPaths, operatorIdIn, readIdentityFiles } from "../cloud/identity-files.ts";
+import { isUnknownToNgrok } from "../cloud/refusal.ts";
+import { loadConfig } from "../config/load.ts";
+import { parseApiKey } from "../model/api-key.ts";
+import { NgrokdError, reasonOf } from "../model/error.ts";
+import { readable } from "../model/parsed.ts";
+import { createFetch } from "../net/fetch.ts";
+import { userAgent } from "../version.ts";
+import { command } from "./command.ts";
+import { confirm } from "./confirm.ts";
+import { type Paint, table } from "./say.ts";
+
+export default command({
+  name: "operators",
+  description: "The operators that ngrokd has made in your account, and stale ones among them",
+  args: {
+    prune: { type: "boolean", description: "Delete those whose certificate has expired, after showing them" },
+    "same-name": { type: "boolean", description: "With --prune: also those that name this host and are not this machine's identity" },
+    yes: { type: "boolean", alias: "y", description: "Delete without asking" },
+  },
+  examples: ["ngrokd operators", "sudo ngrokd operators --prune"],
+  async run(args, io) {
+    const { say } = io;
+    const { config, path, proxy } = await loadConfig({ file: args.config, env: io.env });
+    const key = parseApiKey(config.api.key);
+    if (!key.ok) throw new NgrokdError("state", `There is no API key in "${path}"`, { hint: "run `ngrokd set-api-key`" });
+    const api = createApi({ url: config.api.url, key: key.value, userAgent: userAgent(), fetch: createFetch(io.net, proxy) });
+    const operatorId = operatorIdIn(await readIdentityFiles(identityPaths(config.server)));
+    const found = census(await api.operators(), { hostname: hostname(), operatorId }, new Date());
+    if (args.prune !== true) {
+      say.result(found.map(operatorJson), () => operatorsText(found, say.paint));
+      return undefined;
+    }
+    const sameName = args["same-name"] === true;
+    if (sameName && operatorId === undefined) {
+      throw new NgrokdError(
+        "usage",
+        "--same-name needs a machine that is registered: without an identity, none of them can be told to be another's",
+        {
+          hint: "an identity that is lost comes back with the next start of the daemon, if its key is still there",
+        },
+      );
+    }
+    const stale = found.filter(({ kind }) => kind === "expired" || (sameName && kind === "same name"));
+    if (stale.length > 0 && args.yes !== true) {
+      say.note(operatorsText(stale, say.paint));
+      await confirm(`Delete ${counted(stale)}?`, `ngrokd operators --prune${sameName ? " --same-name" : ""} --yes`, io);
+    }
+    const failures = await prune(api, stale);
+    say.result({ deleted: stale.map(({ id }) => id).filter((id) => !failures.has(id)), failed: Object.fromEntries(failures) }, () =>
+      [
+        stale.length === 0 ? "There is nothing to delete." : `Deleted ${stale.length - failures.size} of ${counted(stale)}.`,
+        ...[...failures].map(([id, reason]) => `${say.paint.bad("failed")}  ${id}: ${reason}`),
+      ].join("\n"),
+    );
+    return failures.size === 0 ? 0 : 1;
+  },
+});
+
+/** One after the other: deleting is rare, and ngrok limits the rate. Answers those that could not be deleted, with the reason. */
+async function prune(api: Api, stale: readonly OurOperator[]): Promise<Map<string, string>> {
+  const failures = new Map<string, string>();
+  for (const { id } of stale) {
+    await api.deleteOperator(id).catch((error: unknown) => {
+      if (!isUnknownToNgrok(error)) failures.set(id, reasonOf(error));
+    });
+  }
+  return failures;
+}
+
+/** Pure: the table of `ngrokd operators`, and what can be done about stale ones. */
+export function operatorsText(operators: readonly OurOperator[], paint: Paint): string {
+  if (operators.length === 0) return "ngrokd has made no operators in this account.";
+  const rows = operators.map(({ id, hostname, createdAt, notAfter, kind }) => [
+    id,
+    hostname === "" ? "-" : readable(hostname),
+    createdAt.slice(0, 10),
+    notAfter === undefined ? "none" : notAfter.toISOString().slice(0, 10),
+    kindText(kind, paint),
+  ]);
+  const hints = [
+    operators.some(({ kind }) => kind === "expired") ? "`ngrokd operators --prune` deletes the expired ones." : "",
+    operators.some(({ kind }) => kind === "same name")
+      ? "Those of the same name may be left over from an earlier installation here, or another machine that is called the same;\nif there is none, `ngrokd operators --prune --same-name` deletes them too."
+      : "",
+  ].filter((text) => text !== "");
+  return [table(["OPERATOR", "HOST", "MADE", "CERTIFICATE UNTIL", ""], rows, paint), ...(hints.length === 0 ? [] : ["", ...hints])].join(
+    "\n",
+  );
+}
+
+function kindText(kind: OurOperator["kind"], paint: Paint): string {
+  if (kind === "this machine") return paint.good(kind);
+  return kind === "expired" ? paint.bad(kind) : kind === "same name" ? paint.careful(kind) : "";
+}
+
+function operatorJson({ id, hostname, version, createdAt, notAfter, kind }: OurOperator): object {
+  const not_after = notAfter?.toISOString() ?? null;
+  return { id, hostname, version, created_at: createdAt, certificate_not_after: not_after, kind, stale: kind === "expired" };
+}
+
+const counted = ({ length }: readonly unknown[]): string => `${length} ${length === 1 ? "operator" : "operators"}`;

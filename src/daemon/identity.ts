@@ -1,0 +1,349 @@
+import { type Api, createApi, type ListMemory } from "../cloud/api.ts";
+import { type CertificateFacts, inspectCertificate, renewalDue, renewalTime } from "../cloud/certificate.ts";
+import type { Fetch } from "../cloud/exchange.ts";
+import { isUnknownToNgrok } from "../cloud/refusal.ts";
+import { type Identity, identityPaths, type LoadedIdentity, loadIdentity, register, saveIngressEndpoint } from "../cloud/registration.ts";
+import { renewCertificate } from "../cloud/renewal.ts";
+import type { Loaded } from "../config/load.ts";
+import type { CertificateReport } from "../control/protocol.ts";
+import { lookOf } from "../files/look.ts";
+import { type ApiKey, parseApiKey } from "../model/api-key.ts";
+import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
+import type { Log } from "../model/log.ts";
+import { userAgent } from "../version.ts";
+import { hostFacts, type KeySaved, readApiKey, tryAndSaveApiKey } from "./api-key.ts";
+import { retryDelay } from "./backoff.ts";
+import { noIdentity } from "./pass.ts";
+import { certificateWarning, lifeText, lookAt, type RenewalTrouble, untilNextLook } from "./renewal.ts";
+import type { Registration } from "./state.ts";
+import { sameFailure } from "./tell.ts";
+
+/** What the keeper of the identity needs; settings are asked for anew every time. */
+export interface IdentityDeps {
+  readonly loaded: () => Loaded;
+  readonly fetch: () => Fetch;
+  readonly log: Log;
+  /** Told of every secret that must not reach the log. */
+  readonly keepSecret: (secret: string) => void;
+  readonly publish: (registration: Registration) => void;
+  /** Called whenever another identity is in use: what was opened with the old one must not serve new connections. */
+  readonly changed: () => void;
+  readonly now?: () => Date;
+  readonly random?: () => number;
+}
+
+/** Who this machine is to ngrok, and the key that says so: the one place that changes either, and one thing at a time. */
+export interface IdentityKeeper {
+  /** The identity in use; undefined while there is none. */
+  readonly current: Identity | undefined;
+  /** Why renewing the certificate has failed, until it succeeds. */
+  readonly renewalTrouble: RenewalTrouble | undefined;
+  /** ngrok's API with the key in effect; undefined while there is none. */
+  api(): Api | undefined;
+  /** Takes another key into use, such as that of a configuration that was read anew; a text that is no key means that there is none. */
+  useKey(text: string): void;
+  /**
+   * A pass's look: loads the saved identity, or registers with `api`; undefined without both. What an administrator has put in its place
+   * is taken over, and a certificate that is due is renewed; neither can fail the pass. Rejects with what {@link register} does.
+   */
+  ensure(api: Api | undefined, signal: AbortSignal): Promise<Identity | undefined>;
+  /**
+   * For an operator that ngrok has twice said it does not know: registers anew, takes the result into use, and only then lets go of the old
+   * one. Rejects with what {@link register} does, or `refused` where the operator is another account's; the old identity then stays.
+   */
+  replace(gone: Identity, api: Api, signal: AbortSignal): Promise<Identity>;
+  /** Tries a key, saves it and takes it into use. Rejects with what {@link tryAndSaveApiKey} does. */
+  setApiKey(text: string, how: { switchAccount: boolean }): Promise<KeySaved>;
+  /** Renews the certificate where that is due, or in any case. Rejects with what {@link renewCertificate} does, or `state` without a key. */
+  refreshCertificate(how: { force: boolean }): Promise<CertificateReport>;
+  /** What a person should know of it, each a sentence. */
+  warnings(): string[];
+  /** Milliseconds until {@link ensure} has something to do that cannot wait for the next poll; Infinity where it never has. */
+  untilNextLook(): number;
+}
+
+export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
+  const { loaded, log, publish, now = () => new Date(), random = Math.random } = deps;
+  const alone = oneAtATime();
+  let apiKey = parseApiKey(loaded().config.api.key);
+  /** The key before the one in use: it knows whose the operator is. */
+  let formerKey: ApiKey | undefined;
+  let current: Identity | undefined;
+  let certificate: CertificateFacts | undefined;
+  let askedForIngress = false;
+  const lists: ListMemory = new Map();
+  let renewalTrouble: RenewalTrouble | undefined;
+  /** How the files looked when they were last read; undefined: look into them. */
+  let stamp: string | undefined;
+  let fileTrouble = "";
+  let toldOfUnusable = "";
+
+  return {
+    get current() {
+      return current;
+    },
+    get renewalTrouble() {
+      return renewalTrouble;
+    },
+    api: () => (apiKey.ok ? apiWith(apiKey.value) : undefined),
+    useKey,
+    ensure: (api, signal) => alone(() => ensure(api, signal)),
+    replace: (gone, api, signal) => alone(() => replace(gone, api, signal)),
+    setApiKey: (text, how) => alone(() => setApiKey(text, how)),
+    refreshCertificate: (how) => alone(() => refreshCertificate(how)),
+    warnings() {
+      const warnDays = loaded().config.server.cert_warn_days;
+      const warning = certificate && certificateWarning(certificate, renewalTrouble, warnDays, now());
+      return [...(warning === undefined ? [] : [warning]), ...(fileTrouble === "" ? [] : [fileTrouble])];
+    },
+    untilNextLook: () => (certificate && apiKey.ok ? untilNextLook(certificate, renewalTrouble, now()) : Number.POSITIVE_INFINITY),
+  };
+
+  async function ensure(api: Api | undefined, signal: AbortSignal): Promise<Identity | undefined> {
+    const found = await look();
+    if (current === undefined && found?.kind === "unusable") tellUnusable(found.reason);
+    if (found?.kind === "identity") adopt(found.identity);
+    if (current !== undefined) {
+      const known = await withIngress(current, api, signal);
+      return api === undefined ? known : await renewIfDue(known, api, signal);
+    }
+    if (api === undefined) {
+      publish({ kind: "waiting-for-key" });
+      return undefined;
+    }
+    publish({ kind: "registering" });
+    try {
+      return adopt(await register({ ...registration(api), signal }));
+    } catch (error) {
+      publish({ kind: "failed", reason: reasonOf(error), hint: hintOf(error) });
+      throw error;
+    } finally {
+      stamp = undefined;
+    }
+  }
+
+  /**
+   * What the files say, where they have changed since the last look: an identity that is to be used from now on, or, before there is one
+   * in use, why there is none. While one is in use, files that make none change nothing; the reason is in the warnings until they do.
+   */
+  async function look(): Promise<LoadedIdentity | undefined> {
+    const seen = await stampOf(paths());
+    if (current !== undefined && seen === stamp) return undefined;
+    try {
+      const found = await loadIdentity(paths(), now());
+      stamp = seen;
+      if (current === undefined) return found;
+      if (found.kind !== "identity") return keepCurrent(found.kind === "none" ? "they are gone" : found.reason);
+      fileTrouble = "";
+      if (sameIdentity(found.identity, current)) return undefined;
+      log.info(`The files of the identity have changed: the operator ${found.identity.operatorId} is in use from now on`);
+      return found;
+    } catch (error) {
+      if (current === undefined) throw error;
+      return keepCurrent(reasonOf(error));
+    }
+  }
+
+  function keepCurrent(reason: string): undefined {
+    // One of ours whose certificate has expired is no change by anybody; renewing says what there is to say.
+    if (certificate !== undefined && certificate.notAfter <= now()) return;
+    const trouble = `The files of the identity have changed and cannot be used, so the ones before stay in use: ${reason}`;
+    if (trouble !== fileTrouble) log.warn(trouble);
+    fileTrouble = trouble;
+  }
+
+  function tellUnusable(reason: string): void {
+    if (reason !== toldOfUnusable) log.warn(`The saved identity cannot be used: ${reason}`, { hint: "ngrok is asked to put it right" });
+    toldOfUnusable = reason;
+  }
+
+  async function renewIfDue(known: Identity, api: Api, signal: AbortSignal): Promise<Identity> {
+    if (certificate === undefined || lookAt(certificate, renewalTrouble, now()) !== "due") return known;
+    try {
+      return await renew(known, api, signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      return known;
+    }
+  }
+
+  async function renew(known: Identity, api: Api, signal?: AbortSignal): Promise<Identity> {
+    try {
+      const before = renewalTrouble;
+      const renewed = adopt(await renewCertificate({ api, paths: paths(), identity: known, signal, now }));
+      log.info(`Renewed the client certificate; it is valid until ${certificate?.notAfter.toISOString()}`);
+      renewalTrouble = before;
+      if (certificate !== undefined && renewalDue(certificate, now())) noteTrouble(dueAlready());
+      else renewalTrouble = undefined;
+      return renewed;
+    } catch (error) {
+      if (signal?.aborted !== true) noteTrouble(error);
+      throw error;
+    } finally {
+      stamp = undefined;
+    }
+  }
+
+  function noteTrouble(error: unknown): void {
+    const failures = (renewalTrouble?.failures ?? 0) + 1;
+    const [reason, hint] = [reasonOf(error), hintOf(error)];
+    if (renewalTrouble === undefined || !sameFailure(renewalTrouble.reason, reason)) {
+      log.warn(`The client certificate could not be renewed: ${reason}`, hint === "" ? {} : { hint });
+    }
+    renewalTrouble = { failures, next: new Date(now().getTime() + retryDelay(error, failures, random())), reason, hint };
+  }
+
+  async function replace(gone: Identity, api: Api, signal: AbortSignal): Promise<Identity> {
+    // Whoever had the turn before may have put another in its place.
+    if (current !== undefined && current.operatorId !== gone.operatorId) return current;
+    await refuseAnotherAccount(gone, signal);
+    log.warn(`ngrok does not know the operator ${gone.operatorId} any more; registering this machine anew`);
+    try {
+      const identity = adopt(await register({ ...registration(api), anew: true, signal }));
+      await forget(gone, identity, api, signal);
+      return identity;
+    } finally {
+      stamp = undefined;
+    }
+  }
+
+  /** A key that was put into the configuration by hand may be of another account, where the operator never was. */
+  async function refuseAnotherAccount({ operatorId }: Identity, signal: AbortSignal): Promise<void> {
+    if (formerKey === undefined) return;
+    try {
+      await apiWith(formerKey).getOperator(operatorId, signal);
+    } catch {
+      return; // Nobody else knows it either.
+    }
+    throw new NgrokdError(
+      "refused",
+      `The API key is of another account than the operator ${operatorId} that this machine is registered as`,
+      {
+        hint: "put the old key back, or move this machine to the other account: `ngrokd set-api-key --switch-account`",
+      },
+    );
+  }
+
+  /** It is gone; but should ngrok have erred, twice, nothing of ours stays in the account. */
+  async function forget(gone: Identity, identity: Identity, api: Api, signal: AbortSignal): Promise<void> {
+    if (gone.operatorId === identity.operatorId) return;
+    await api.deleteOperator(gone.operatorId, signal).catch((error: unknown) => {
+      if (!isUnknownToNgrok(error)) log.debug(`Cannot delete the operator ${gone.operatorId}: ${reasonOf(error)}`);
+    });
+  }
+
+  async function setApiKey(text: string, { switchAccount }: { switchAccount: boolean }): Promise<KeySaved> {
+    // Only what can be a key: a word that is none would be blotted out of every later line of the log.
+    deps.keepSecret(readApiKey(text));
+    const { config, path } = loaded();
+    const { selectors } = config.bound_endpoints;
+    const saved = await tryAndSaveApiKey(text, {
+      apiUrl: config.api.url,
+      operatorId: current?.operatorId,
+      configPath: path,
+      oldKey: apiKey.ok ? apiKey.value : undefined,
+      switchAccount: switchAccount && current !== undefined ? { paths: paths(), identity: current, selectors, log } : undefined,
+      fetch: deps.fetch(),
+    });
+    apiKey = { ok: true, value: saved.key };
+    // It knows the operator, or the operator is another one now.
+    formerKey = undefined;
+    if (saved.moved !== undefined) adopt(saved.moved.identity);
+    stamp = undefined;
+    return saved;
+  }
+
+  async function refreshCertificate({ force }: { force: boolean }): Promise<CertificateReport> {
+    if (current === undefined || certificate === undefined) throw noIdentity();
+    if (!apiKey.ok) {
+      throw new NgrokdError("state", "Cannot renew the certificate: there is no API key", { hint: "run `ngrokd set-api-key`" });
+    }
+    if (!force && now() < renewalTime(certificate)) {
+      const from = renewalTime(certificate).toISOString();
+      return report(false, `Not renewed: the certificate is valid for another ${lifeLeft()}. It renews itself from ${from} on.`);
+    }
+    await renew(current, apiWith(apiKey.value));
+    return report(true, `Renewed: the certificate is valid for ${lifeLeft()}. New connections use it; those that are open go on.`);
+  }
+
+  function report(renewed: boolean, message: string): CertificateReport {
+    const notAfter = certificate?.notAfter ?? now();
+    const days = (notAfter.getTime() - now().getTime()) / 86_400_000;
+    return { renewed, not_after: notAfter.toISOString(), days_left: Math.round(days * 100) / 100, message };
+  }
+
+  function lifeLeft(): string {
+    return lifeText((certificate?.notAfter.getTime() ?? 0) - now().getTime());
+  }
+
+  /**
+   * The Go program kept no ingress address: where it counts, ngrok is asked for it, until it has answered once. Best effort; without an
+   * answer the default is dialled.
+   */
+  async function withIngress(known: Identity, api: Api | undefined, signal: AbortSignal): Promise<Identity> {
+    const isConfigured = loaded().origins.ingressEndpoint !== "default";
+    if (askedForIngress || api === undefined || known.ingressEndpoint !== undefined || isConfigured) return known;
+    try {
+      const { ingressEndpoint } = await api.getOperator(known.operatorId, signal);
+      askedForIngress = true;
+      if (ingressEndpoint === undefined) return known;
+      await saveIngressEndpoint(paths(), ingressEndpoint);
+      return adopt({ ...known, ingressEndpoint });
+    } catch (error) {
+      log.debug(`Cannot ask ngrok for the ingress of ${known.operatorId}: ${reasonOf(error)}`);
+      return known;
+    }
+  }
+
+  function adopt(found: Identity): Identity {
+    const inspected = inspectCertificate(found.certPem);
+    // An Identity comes from its files or from ngrok's answer, and both have been read before.
+    if (!inspected.ok) throw new NgrokdError("state", `The certificate of ${found.operatorId} cannot be read: ${inspected.reason}`);
+    current = found;
+    certificate = inspected.value;
+    renewalTrouble = undefined;
+    fileTrouble = "";
+    publish({ kind: "registered", operatorId: found.operatorId, certificate });
+    deps.changed();
+    return found;
+  }
+
+  function useKey(text: string): void {
+    const next = parseApiKey(text);
+    if (apiKey.ok && next.ok && apiKey.value !== next.value) formerKey = apiKey.value;
+    apiKey = next;
+  }
+
+  function apiWith(key: ApiKey): Api {
+    return createApi({ url: loaded().config.api.url, key, userAgent: userAgent(), fetch: deps.fetch(), memory: lists });
+  }
+
+  function paths() {
+    return identityPaths(loaded().config.server);
+  }
+
+  function registration(api: Api) {
+    return { api, paths: paths(), facts: { selectors: loaded().config.bound_endpoints.selectors }, host: hostFacts(), log, now };
+  }
+}
+
+/** Runs what it is given one after the other, in order; a failure is its caller's alone. */
+function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const mine = last.then(work);
+    last = mine.catch(() => undefined);
+    return mine;
+  };
+}
+
+/** Renewed again and again at once, it would cost a call at every turn of the loop. */
+const dueAlready = (): NgrokdError => new NgrokdError("api", "the certificate that ngrok has just sent is due for renewal already");
+
+const sameIdentity = (a: Identity, b: Identity): boolean =>
+  a.operatorId === b.operatorId && a.certPem === b.certPem && a.keyPem === b.keyPem && a.ingressEndpoint === b.ingressEndpoint;
+
+/** Another text whenever one of the files was replaced or written to. */
+async function stampOf({ key, cert, operatorId }: ReturnType<typeof identityPaths>): Promise<string> {
+  return (await Promise.all([key, cert, operatorId].map(lookOf))).join("; ");
+}

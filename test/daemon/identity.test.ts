@@ -1,0 +1,178 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loadConfig } from "../../src/config/load.ts";
+import { createIdentityKeeper, type IdentityKeeper } from "../../src/daemon/identity.ts";
+import type { Registration } from "../../src/daemon/state.ts";
+import { type FakeNgrok, fakeNgrok } from "../support/fake-api.ts";
+import { memoryLog } from "../support/memory-log.ts";
+
+let folder: string;
+let ngrok: FakeNgrok;
+const signal = new AbortController().signal;
+const file = (name: string): string => join(folder, name);
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "ngrokd-keeper-"));
+  ngrok = await fakeNgrok();
+});
+afterEach(async () => {
+  await ngrok[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A keeper on its own; `changed` counts how often the ingress had to be renewed. The clock stands still until `pass` moves it. */
+async function staged({ key = "a-good-api-key" } = {}) {
+  const server = { client_cert: file("tls.crt"), client_key: file("tls.key") };
+  writeFileSync(file("config.yml"), JSON.stringify({ api: { url: ngrok.url, key }, server }), { mode: 0o600 });
+  const loaded = await loadConfig({ file: file("config.yml"), env: {} });
+  const log = memoryLog();
+  let ahead = 0;
+  let changed = 0;
+  let published: Registration = { kind: "waiting-for-key" };
+  const keeper = createIdentityKeeper({
+    loaded: () => loaded,
+    fetch: () => globalThis.fetch,
+    log,
+    keepSecret: () => undefined,
+    publish: (registration) => {
+      published = registration;
+    },
+    changed: () => {
+      changed += 1;
+    },
+    now: () => new Date(Date.now() + ahead),
+    random: () => 1,
+  });
+  return {
+    keeper,
+    log,
+    changed: () => changed,
+    published: () => published,
+    wait: (ms: number) => {
+      ahead += ms;
+    },
+  };
+}
+
+const look = (keeper: IdentityKeeper) => keeper.ensure(keeper.api(), signal);
+const calls = (method: string): number => ngrok.requests.filter((request) => request.method === method).length;
+const hours = 3_600_000;
+
+describe("the keeper of the identity", () => {
+  test("registers once, whoever asks for it at the same time", async () => {
+    const { keeper } = await staged();
+    const asked = [look(keeper), keeper.setApiKey("another-good-key", { switchAccount: false }), look(keeper), look(keeper)];
+    await Promise.all(asked);
+    await keeper.refreshCertificate({ force: false });
+    expect([calls("POST"), ngrok.operators.size]).toEqual([1, 1]);
+  });
+
+  test("a failure of one is not the next one's", async () => {
+    const { keeper } = await staged();
+    ngrok.intercept = () => ({ status: 500, text: "" });
+    const failed = look(keeper);
+    const bad = keeper.setApiKey("short", { switchAccount: false });
+    await expect(failed).rejects.toMatchObject({ code: "api" });
+    await expect(bad).rejects.toMatchObject({ code: "usage" });
+    ngrok.intercept = () => undefined;
+    expect((await look(keeper))?.operatorId).toBe("k8sop_1");
+  });
+
+  test("renews when it is due, in a look that otherwise asks for nothing, and says when that is", async () => {
+    ngrok.hours = 96; // of 144: due with 48 left.
+    const { keeper, changed, wait, published } = await staged();
+    await look(keeper);
+    await look(keeper);
+    expect([calls("PATCH"), changed()]).toEqual([0, 1]);
+    expect(keeper.untilNextLook() / hours).toBeCloseTo(48, 1);
+    const before = published();
+    wait(49 * hours);
+    ngrok.hours = 300;
+    expect(keeper.untilNextLook()).toBe(0);
+    await look(keeper);
+    expect([calls("PATCH"), changed()]).toEqual([1, 2]);
+    expect(published()).not.toEqual(before);
+    expect(keeper.untilNextLook()).toBeGreaterThan(49 * hours);
+  });
+
+  test("backs off where renewing fails, tells it once, and the look succeeds all the same", async () => {
+    ngrok.hours = 10; // Due from the beginning.
+    const { keeper, log, wait } = await staged();
+    ngrok.intercept = ({ method }) => (method === "PATCH" ? { status: 503, headers: { "retry-after": "90" }, text: "" } : undefined);
+    await look(keeper);
+    for (let i = 0; i < 3; i += 1) expect((await look(keeper))?.operatorId).toBe("k8sop_1");
+    expect(calls("PATCH")).toBe(1);
+    expect(keeper.renewalTrouble).toMatchObject({ failures: 1 });
+    expect(keeper.untilNextLook() / 1000).toBeCloseTo(91, 0);
+    expect(keeper.warnings()).toEqual([expect.stringMatching(/^The client certificate expires in 9 h; renewing it has failed \(.*503/)]);
+    wait(92_000);
+    await look(keeper);
+    expect([calls("PATCH"), keeper.renewalTrouble?.failures]).toEqual([2, 2]);
+    expect(log.lines.filter((line) => line.includes("could not be renewed"))).toHaveLength(1);
+    ngrok.intercept = () => undefined;
+    ngrok.hours = 300;
+    wait(100_000);
+    await look(keeper);
+    expect([keeper.renewalTrouble, keeper.warnings()]).toEqual([undefined, []]);
+  });
+
+  test("does not ask again and again where ngrok's new certificate is near its end too", async () => {
+    ngrok.hours = 5;
+    const { keeper } = await staged();
+    await look(keeper);
+    ngrok.hours = 6;
+    for (let i = 0; i < 4; i += 1) await look(keeper);
+    expect(calls("PATCH")).toBe(1);
+    expect(keeper.renewalTrouble?.reason).toContain("due for renewal already");
+  });
+
+  test("has no reason to wake where there is no key to renew with", async () => {
+    ngrok.hours = 10;
+    const first = await staged();
+    await look(first.keeper);
+    const { keeper } = await staged({ key: "" });
+    expect((await look(keeper))?.operatorId).toBe("k8sop_1");
+    expect(keeper.untilNextLook()).toBe(Number.POSITIVE_INFINITY);
+    await expect(keeper.refreshCertificate({ force: true })).rejects.toMatchObject({ code: "state", hint: "run `ngrokd set-api-key`" });
+  });
+
+  test("keeps the identity in use where its files are broken or gone, says why once, and takes over what fits", async () => {
+    const { keeper, log, changed } = await staged();
+    const identity = await look(keeper);
+    const good = readFileSync(file("tls.crt"));
+    for (const damage of [() => writeFileSync(file("tls.crt"), "broken"), () => rmSync(file("tls.key"))]) {
+      damage();
+      expect(await look(keeper)).toEqual(identity);
+      expect(keeper.warnings()).toEqual([expect.stringContaining("so the ones before stay in use")]);
+    }
+    await look(keeper);
+    expect(log.lines.filter((line) => line.includes("stay in use"))).toHaveLength(2);
+    writeFileSync(file("tls.key"), identity?.keyPem ?? "");
+    writeFileSync(file("tls.crt"), good);
+    writeFileSync(file("operator_id"), "k8sop_restored\n");
+    expect((await look(keeper))?.operatorId).toBe("k8sop_restored");
+    expect([keeper.warnings(), changed()]).toEqual([[], 2]);
+  });
+
+  test("does not register for an operator that somebody has replaced meanwhile, and asks the former key before it gives one up", async () => {
+    const { keeper } = await staged();
+    const identity = await look(keeper);
+    if (identity === undefined) throw new Error("not registered");
+    const api = keeper.api();
+    if (api === undefined) throw new Error("no key");
+    expect(await keeper.replace({ ...identity, operatorId: "k8sop_before" }, api, signal)).toEqual(identity);
+
+    keeper.useKey("a-key-of-another-account");
+    ngrok.intercept = ({ headers, path }) =>
+      path.includes(identity.operatorId) && headers.authorization?.includes("another")
+        ? { status: 404, json: { error_code: "ERR_NGROK_5", status_code: 404, msg: "Resource not found", details: {} } }
+        : undefined;
+    await expect(keeper.replace(identity, keeper.api() ?? api, signal)).rejects.toMatchObject({
+      code: "refused",
+      hint: expect.stringContaining("--switch-account"),
+    });
+    expect([calls("POST"), keeper.current]).toEqual([1, identity]);
+  });
+});
