@@ -48,6 +48,8 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
 export interface Inspection {
   readonly path: string;
   readonly exists: boolean;
+  /** Whether the file is there, and has nothing in it: right, but seldom meant. */
+  readonly blank: boolean;
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
   /** Undefined where there are problems. */
@@ -61,17 +63,18 @@ export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Pro
   if (source === undefined && origin !== "default") throw missingConfig(path);
   const reading = readConfigText(source?.text ?? "", path);
   const exists = source !== undefined;
+  const blank = source?.text.trim() === "";
   const warnings = [...reading.warnings, ...openMode(path, source?.mode, reading)];
   const overrides = overridesOf(env, flags, reading);
   const problems = [...reading.problems, ...wrongOverrides(overrides)];
-  if (problems.length > 0) return { path, exists, problems, warnings, loaded: undefined };
+  if (problems.length > 0) return { path, exists, blank, problems, warnings, loaded: undefined };
   const values = overrides.reduce((values, { path, value }) => withValueAt(values, path, value), reading.values);
   const hostsPath = resolve(env.NGROKD_HOSTS_PATH || defaultHostsPath);
   const config = configSchema.parse(values);
   const origins = originsOf(reading, overrides);
   const proxy = proxyRules(config, origins, env);
   const loaded = { config, origins, path, exists, hostsPath, proxy, warnings };
-  return { path, exists, problems, warnings, loaded };
+  return { path, exists, blank, problems, warnings, loaded };
 }
 
 /** A hundred times what a commented file with many overrides takes. */

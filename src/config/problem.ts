@@ -18,8 +18,13 @@ export interface Problem {
   readonly message: string;
 }
 
+interface Place {
+  readonly line: number | undefined;
+  readonly column: number | undefined;
+}
+
 /** `/etc/ngrokd/config.yml:3:8: …` */
-export function problemText({ source, line, column, message }: Problem): string {
+export function problemText({ source, line, column, message }: Pick<Problem, "source" | "message"> & Partial<Place>): string {
   return `${source}${line === undefined ? "" : `:${line}:${column}`}: ${message}`;
 }
 

@@ -19,8 +19,9 @@ const introduction = `<!-- Made from src/config/schema.ts by \`bun src/config/re
 
 # Configuration
 
-ngrokd reads one YAML file, \`${defaultConfigPath}\`, when it starts. It needs none: every setting has a default, and the API key can
-come from the environment.
+ngrokd reads one YAML file, \`${defaultConfigPath}\`. It needs none: every setting has a default, and the API key can come from the
+environment. While the daemon runs it takes over what changes in the file, apart from settings marked *needs a restart*;
+[usage.md](usage.md#reloading) tells how.
 
     sudo ngrokd config init     write the file, every setting explained
     sudo ngrokd config edit     change it; only a right file is put in place
@@ -74,11 +75,10 @@ ${configTemplate().trimEnd()}
 \`\`\``;
 
 function section(title: string, description: string, rows: readonly Setting[]): string {
-  const lines = rows.map(({ path, default: usual, description, allowed, notYet = false }) =>
-    [`\`${path.at(-1)}\``, `\`${valueCode(usual)}\``, `${description}${notYet ? " *Not in effect in this version.*" : ""}`, allowed].join(
-      " | ",
-    ),
-  );
+  const lines = rows.map(({ path, default: usual, description, allowed, notYet, needsRestart }) => {
+    const remark = notYet ? " *Not in effect in this version.*" : needsRestart ? " *Needs a restart.*" : "";
+    return [`\`${path.at(-1)}\``, `\`${valueCode(usual)}\``, `${description}${remark}`, allowed].join(" | ");
+  });
   return [
     `## ${title}`,
     "",

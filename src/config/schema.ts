@@ -14,6 +14,8 @@ interface About {
   readonly secret?: true | ((value: string) => string);
   /** Accepted, but without effect in this version. */
   readonly notYet?: true;
+  /** A running daemon cannot take over a change: it counts from its next start on. */
+  readonly needsRestart?: true;
 }
 const abouts = z.registry<About>();
 /** What a group of settings may be. */
@@ -53,19 +55,27 @@ const shape = {
     socket_path: setting(text(values.socketPath).default(defaultSocketPath), {
       description: "The unix socket through which commands such as `ngrokd status` reach the daemon.",
       allowed: "an absolute path of at most 107 bytes (103 on macOS)",
+      needsRestart: true,
     }),
     client_cert: setting(text(values.path).default("/etc/ngrokd/tls.crt"), {
       description: "The client certificate that ngrok signed (PEM). The daemon's state is kept in the same folder.",
       allowed: "an absolute path",
+      needsRestart: true,
     }),
     client_key: setting(text(values.path).default("/etc/ngrokd/tls.key"), {
       description: "The private key of the client certificate (PEM).",
       allowed: "an absolute path",
+      needsRestart: true,
     }),
     cert_refresh_interval: setting(z.int().min(1).max(604_800).default(3600), {
-      description: "Seconds between two looks at the client certificate's remaining life.",
+      description:
+        "The longest time in seconds between two looks at the client certificate. Every poll looks too, and the moment when it is due for renewal is never missed.",
       allowed: "a whole number, 1 to 604800",
-      notYet: true,
+    }),
+    cert_warn_days: setting(z.int().min(0).max(3650).default(14), {
+      description:
+        "A client certificate that ends within so many days, although its renewal has been due, is warned of in `ngrokd status` and /readyz. 0 warns only once it has expired or could not be renewed.",
+      allowed: "a whole number, 0 to 3650",
     }),
     health_address: setting(text(values.listenHost).default("127.0.0.1"), {
       description: "The address on which the health server (/healthz, /readyz, /status, /metrics) listens.",
@@ -90,8 +100,7 @@ const shape = {
       allowed: "a whole number, 1 to 86400",
     }),
     selectors: setting(z.array(z.string().trim().min(1)).default(["true"]).readonly(), {
-      description:
-        "CEL expressions that choose the endpoints of your account; 'true' chooses all. They count from the next registration on.",
+      description: "CEL expressions that choose the endpoints of your account; 'true' chooses all.",
       allowed: "a list of texts, none of them empty",
     }),
   }),

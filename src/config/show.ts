@@ -1,5 +1,5 @@
 import type { Loaded, Origin } from "./load.ts";
-import { type SettingKey, settings, valueAt } from "./schema.ts";
+import { type Config, type Setting, type SettingKey, settings, valueAt } from "./schema.ts";
 
 export interface ShownSetting {
   readonly key: SettingKey;
@@ -10,11 +10,14 @@ export interface ShownSetting {
 
 /** The configuration in effect, fit to be shown to anybody. */
 export function showConfig({ config, origins }: Loaded): ShownSetting[] {
-  return settings.map(({ key, path, secret }) => {
-    const value = valueAt(config, path);
-    const shown = secret === true ? secretInWords : secret;
-    return { key, value: shown === undefined ? value : shown(String(value)), origin: origins[key] };
-  });
+  return settings.map((setting) => ({ key: setting.key, value: shownValue(setting, config), origin: origins[setting.key] }));
+}
+
+/** The value of one setting, fit to be shown to anybody. */
+export function shownValue({ path, secret }: Setting, config: Config): unknown {
+  const value = valueAt(config, path);
+  const shown = secret === true ? secretInWords : secret;
+  return shown === undefined ? value : shown(String(value));
 }
 
 /** The last four characters, enough to tell two keys apart, and only of texts so long that they do not help to guess the rest. */

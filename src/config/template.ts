@@ -23,15 +23,15 @@ export function configTemplate(): string {
 
 const introduction = comment(
   'The configuration of ngrokd. Every setting stands here with its default: take away the "# " before its name to change it. Check the ' +
-    "file with `ngrokd config check`; the daemon reads it when it starts. An empty value means the default. The variables NGROK_API_KEY " +
-    "and NGROKD_SOCKET go before this file.",
+    "file with `ngrokd config check`; a daemon that runs takes over what is changed here. An empty value means the default. The variables " +
+    "NGROK_API_KEY and NGROKD_SOCKET go before this file.",
   "",
 );
 
 function explained(setting: Setting): string {
-  const { path, description, allowed, notYet = false, secret = false } = setting;
+  const { path, description, allowed, notYet = false, secret = false, needsRestart } = setting;
   const indent = "  ".repeat(path.length - 1);
-  const later = notYet ? " Without effect in this version." : "";
+  const later = notYet ? " Without effect in this version." : needsRestart ? " Needs a restart of the daemon." : "";
   const line = `${path.at(-1)}: ${valueCode(setting.default)}`;
   const example = setting.example === undefined ? "" : `\n${indent}# Example: ${valueCode(setting.example)}`;
   const words = `${comment(description + later, indent)}\n${comment(`Allowed: ${allowed}.`, indent)}`;

@@ -167,7 +167,11 @@ describe("config edit", () => {
   test("puts a right draft in place, closed to others, and says when it counts", async () => {
     const file = fileWith("# mine\n", 0o644);
     const ran = await run(edit, ["--config", file], editor(`printf 'net: {start_port: 7}\\n' >> "$1"`));
-    expect(ran).toEqual({ code: 0, out: `saved "${file}"; a running daemon takes it up when it is restarted\n`, err: "" });
+    expect(ran).toEqual({
+      code: 0,
+      out: `saved "${file}"; a daemon that runs takes it over now (\`ngrokd reload\` says what came of it)\n`,
+      err: "",
+    });
     expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777, drafts(file)]).toEqual(["# mine\nnet: {start_port: 7}\n", 0o640, []]);
   });
 

@@ -17,6 +17,7 @@ describe("the schema", () => {
         client_cert: "/etc/ngrokd/tls.crt",
         client_key: "/etc/ngrokd/tls.key",
         cert_refresh_interval: 3600,
+        cert_warn_days: 14,
         health_address: "127.0.0.1",
         health_port: 8081,
         ingress_ca: "",
@@ -70,7 +71,7 @@ describe("the schema", () => {
     for (const description of [...settings.map(({ description }) => description), ...Object.values(groups)])
       expect(description).toMatch(/^[A-Z].*\.$/);
     for (const { allowed } of settings) expect(allowed).toMatch(/[^.]$/);
-    expect(settings).toHaveLength(35);
+    expect(settings).toHaveLength(36);
     expect(Object.keys(groups)).toEqual(["api", "server", "bound_endpoints", "forward", "forward.pool", "net", "dns"]);
   });
 
@@ -129,6 +130,7 @@ describe("the schema", () => {
     ["server.health_address", ["0.0.0.0", "::", "::1", "localhost"], ["", "127.0.0.1:8081", "[::1]", "example.com", "127.1", "256.0.0.1"]],
     ["server.health_port", [0, 1, 65_535], [-1, 65_536, 80.5, "8081", true]],
     ["server.ingress_ca", ["", "/etc/ssl/my-ca.pem"], ["my-ca.pem"]],
+    ["server.cert_warn_days", [0, 3650], [-1, 3651, 1.5, "14"]],
     ["server.insecure_skip_verify", [true, false], ["true", 1, "yes"]],
     ["bound_endpoints.poll_interval", [1, 86_400], [0, -30, 86_401, "30s", 0.5]],
     ["bound_endpoints.selectors", [["true"], ["endpoint.metadata.name == 'x'", "false"]], ["true", [""], ["  "], [1], {}]],
@@ -192,7 +194,6 @@ describe("notYetInEffect", () => {
       dns: { enabled: true, listen: "127.0.0.2:53", manage_resolv_conf: true, upstream: ["1.1.1.1"] },
     });
     expect(notYetInEffect(config)).toEqual([
-      "server.cert_refresh_interval",
       "net.subnet",
       "net.interface_name",
       "net.listen_interface",

@@ -1,0 +1,49 @@
+import { problemText } from "../config/problem.ts";
+import { type ReloadReport, reloadSchema } from "../control/protocol.ts";
+import { NgrokdError } from "../model/error.ts";
+import { command } from "./command.ts";
+import { askFor } from "./daemon-socket.ts";
+import { type Paint, table } from "./say.ts";
+
+export default command({
+  name: "reload",
+  description: "Read the configuration again, and take over what has changed",
+  examples: ["ngrokd reload", "ngrokd reload --json"],
+  async run(args, io) {
+    const report = await askFor(reloadSchema, args, io, { command: "reload" });
+    if (!io.say.json) for (const warning of report.warnings) io.say.warn(problemText(warning));
+    if (!io.say.json && !report.ok) throw refusal(report);
+    io.say.result(report, () => reloadText(report, io.say.paint));
+    return report.ok ? 0 : 1;
+  },
+});
+
+type Change = ReloadReport["changes"][number];
+
+/** Pure: the text of `ngrokd reload` where the configuration was right. */
+export function reloadText({ config_path, changes }: ReloadReport, paint: Paint): string {
+  if (changes.length === 0) return `Nothing has changed in "${config_path}".`;
+  const rows = changes.map(({ key, counts, from, to }) => [key, valueText(from), valueText(to), countsText(counts, paint)]);
+  return table(["Setting", "Was", "Is", "Counts"], rows, paint);
+}
+
+function countsText(counts: Change["counts"], { good, careful, dim }: Paint): string {
+  switch (counts) {
+    case "now":
+      return good("now");
+    case "restart":
+      return careful("after a restart of the daemon");
+    case "never":
+      return dim("not in this version");
+  }
+}
+
+function refusal({ config_path, problems }: ReloadReport): NgrokdError {
+  const lines = problems.map((problem) => `\n  ${problemText(problem)}`).join("");
+  return new NgrokdError("refused", `The configuration "${config_path}" was not taken over, and nothing has changed:${lines}`, {
+    hint: "correct it, with `ngrokd config edit` for instance: the daemon then takes it over by itself",
+  });
+}
+
+/** One line, as JSON, which YAML reads; a text that is one word as it is. */
+const valueText = (value: unknown): string => (typeof value === "string" && /^\S+$/.test(value) ? value : JSON.stringify(value));
