@@ -83,8 +83,20 @@ export const statusSchema = z.object({
   registration: z.enum(["waiting-for-key", "registering", "registered", "failed"]),
   start_time: z.string(),
   uptime_seconds: z.number(),
-  certificate: z.nullable(z.object({ not_after: z.string(), days_left: z.number(), fingerprint: z.string() })),
+  certificate: z.nullable(
+    z.object({
+      not_after: z.string(),
+      days_left: z.number(),
+      fingerprint: z.string(),
+      /** Why renewing it has failed, how often in a row, and when it is tried again; null while there is nothing to tell. */
+      renewal_trouble: z.nullable(z.object({ failures: z.number(), next_attempt: z.string(), reason: z.string() })),
+    }),
+  ),
   last_poll: z.nullable(z.object({ time: z.string(), ok: z.boolean(), took_ms: z.number(), reason: z.string() })),
+  /** RFC 3339; empty while a poll runs, and where none comes until somebody asks for it. */
+  next_poll: z.string(),
+  /** Polls that have failed since the last one that did not. */
+  failed_polls: z.number(),
   endpoints: z.object({ listening: z.number(), failed: z.number(), unsupported: z.number(), draining: z.number() }),
   connections: z.object({
     active: z.number(),
@@ -131,6 +143,44 @@ export const refreshSchema = z.object({
   endpoint_count: z.number(),
 });
 export type RefreshReport = z.infer<typeof refreshSchema>;
+
+/** A setting that differs from what is in use; values are fit to be shown. */
+const changeSchema = z.object({
+  key: z.string(),
+  /** `now`: it counts already. `restart`: from the daemon's next start on. `never`: without effect in this version. */
+  counts: z.enum(["now", "restart", "never"]),
+  from: z.unknown(),
+  to: z.unknown(),
+});
+
+const problemSchema = z.object({
+  kind: z.string(),
+  source: z.string(),
+  line: z.optional(z.number()),
+  column: z.optional(z.number()),
+  key: z.optional(z.string()),
+  message: z.string(),
+});
+
+export const reloadSchema = z.object({
+  /** False: there are problems, and nothing was taken over. */
+  ok: z.boolean(),
+  config_path: z.string(),
+  changes: z.array(changeSchema),
+  problems: z.array(problemSchema),
+  /** Unknown keys and the like, which stop nothing. */
+  warnings: z.array(problemSchema),
+});
+export type ReloadReport = z.infer<typeof reloadSchema>;
+
+/** The answer to `refresh-cert` with the argument `--json`; without it, its message alone, as the Go program has it. */
+export const certificateReportSchema = z.object({
+  renewed: z.boolean(),
+  not_after: z.string(),
+  days_left: z.number(),
+  message: z.string(),
+});
+export type CertificateReport = z.infer<typeof certificateReportSchema>;
 
 /** The part of a status that tells which process answers; the Go program's has none. */
 export const pidSchema = z.object({ pid: z.number() });

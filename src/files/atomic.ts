@@ -67,6 +67,16 @@ export async function ensureWritableFolder(path: string, mode = 0o700): Promise<
   }
 }
 
+/**
+ * Whether files can be made in a folder, as far as can be told without making one: its mode and a read-only mount, but not a full disk.
+ * Rejects as {@link ensureWritableFolder} where they cannot.
+ */
+export async function checkWritableFolder(path: string): Promise<void> {
+  await access(path, constants.W_OK | constants.X_OK).catch((error: unknown) => {
+    throw fileError(`Cannot write into the folder "${path}"`, error);
+  });
+}
+
 /** A file system error as NgrokdError: `permission` for EACCES, EPERM and EROFS, `state` for the rest. */
 export function fileError(action: string, cause: unknown): NgrokdError {
   if (cause instanceof NgrokdError) return cause;

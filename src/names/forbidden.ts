@@ -4,6 +4,8 @@ import { quote } from "../model/parsed.ts";
 export interface OwnNames {
   /** What this machine calls itself (host name, FQDN), in any case; the short form and its `.local` name follow from these. */
   readonly hostnames: readonly string[];
+  /** What the hosts file calls it beside that (hosts-text.ts, namesOfMachine); lower case. */
+  readonly listed?: ReadonlySet<string>;
   /** Hosts that the daemon itself must reach, the API's and the ingress's, without ports. */
   readonly hosts: readonly string[];
 }
@@ -15,6 +17,7 @@ export interface OwnNames {
 export function forbiddenName(name: Hostname, own: OwnNames): string | undefined {
   if (isLocalhostKin(name)) return `${quote(name)} always means the local machine or network`;
   if (own.hostnames.some((hostname) => formsOf(hostname).includes(name))) return `${quote(name)} is this machine's own name`;
+  if (own.listed?.has(name)) return `${quote(name)} is one of this machine's own names in its hosts file`;
   if (own.hosts.some((host) => plain(host) === name)) return `${quote(name)} is a host that ngrokd itself has to reach`;
   return undefined;
 }

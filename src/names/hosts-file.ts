@@ -1,12 +1,15 @@
 import { Buffer } from "node:buffer";
+import { execFile } from "node:child_process";
 import { constants, existsSync } from "node:fs";
 import { type FileHandle, lstat, open, readFile, realpath, rename, unlink } from "node:fs/promises";
+import { networkInterfaces } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { errnoOf, fileError, writeFileAtomic } from "../files/atomic.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Ip, Subnet } from "../model/ip.ts";
-import { editHosts } from "./hosts-text.ts";
+import { editHosts, type HostsEdit, namesOfMachine } from "./hosts-text.ts";
 
 export interface HostsOptions {
   /**
@@ -16,7 +19,7 @@ export interface HostsOptions {
   readonly stateFolder: string;
   /** Ranges that entries of earlier runs come from, see editHosts. */
   readonly ranges?: readonly Subnet[];
-  /** Write in place from the start. By default only where a rename cannot be, or would lose the file's SELinux label. */
+  /** Write in place from the start. By default only where a rename cannot be, or would lose the file's SELinux label or access control list. */
   readonly inPlace?: boolean;
   /** Stand-ins for tests. */
   readonly fs?: Partial<HostsFs>;
@@ -41,6 +44,8 @@ export interface HostsFs {
   /** Undefined where there is no such file. */
   read(path: string): Promise<HostsContent | undefined>;
   rename(from: string, to: string): Promise<void>;
+  /** Whether the file has rules beside its mode, which a new file would not have. */
+  hasAcl(path: string): Promise<boolean>;
 }
 
 /**
@@ -56,9 +61,8 @@ export interface HostsFs {
  * Rejects with NgrokdError `permission` or `hosts` (`state` where a copy cannot be kept), the hint set; the file is then as it was.
  */
 export async function updateHostsFile(path: string, entries: ReadonlyMap<Hostname, Ip>, options: HostsOptions): Promise<HostsUpdate> {
-  const fs: HostsFs = { read: readHosts, rename, ...options.fs };
+  const fs: HostsFs = { read: readHosts, rename, hasAcl, ...options.fs };
   const copies = copiesIn(options.stateFolder);
-  const inPlace = options.inPlace ?? hasSelinux();
   try {
     const file = await realFile(path);
     const rescued = await finishInterrupted(file, fs, copies);
@@ -68,6 +72,7 @@ export async function updateHostsFile(path: string, entries: ReadonlyMap<Hostnam
       if (edit.kind === "refused") throw new NgrokdError("hosts", `Cannot edit "${path}": ${edit.reason}`, { hint: chooseAnother });
       if (edit.kind === "same") return { change: "none", repairs: rescued, shadowed: edit.shadowed };
       if (old !== undefined) await keepOriginal(copies.original, old);
+      const inPlace = options.inPlace ?? (hasSelinux() || (await fs.hasAcl(file)));
       const change = await write(file, old, Buffer.from(edit.text, "latin1"), { fs, copies, inPlace });
       if (change !== "overtaken") return { change, repairs: [...rescued, ...edit.repairs], shadowed: edit.shadowed };
     }
@@ -75,6 +80,33 @@ export async function updateHostsFile(path: string, entries: ReadonlyMap<Hostnam
   } catch (error) {
     throw hostsError(path, error);
   }
+}
+
+/**
+ * What {@link updateHostsFile} would do, without doing it. Rejects as it does for a file that cannot be read; one that must not be edited is
+ * an answer here.
+ */
+export async function inspectHostsFile(
+  path: string,
+  entries: ReadonlyMap<Hostname, Ip>,
+  { ranges, fs }: Pick<HostsOptions, "ranges" | "fs"> = {},
+): Promise<HostsEdit & { readonly before: string }> {
+  try {
+    const before = (await (fs?.read ?? readHosts)(await realFile(path)))?.bytes.toString("latin1") ?? "";
+    return { ...editHosts(before, entries, ranges), before };
+  } catch (error) {
+    throw hostsError(path, error);
+  }
+}
+
+/** What the hosts file calls this machine (see namesOfMachine); nothing where it cannot be read, which whoever edits it will say. */
+export async function machineNamesIn(path: string): Promise<ReadonlySet<string>> {
+  const text = await realFile(path)
+    .then(readHosts)
+    .catch(() => undefined);
+  const addresses = Object.values(networkInterfaces()).flatMap((list = []) => list.map(({ address }) => address));
+  const outside = addresses.filter((address) => !/^127\.|^::1$/.test(address));
+  return namesOfMachine(text?.bytes.toString("latin1") ?? "", outside);
 }
 
 type Copies = ReturnType<typeof copiesIn>;
@@ -261,6 +293,16 @@ async function readHosts(path: string): Promise<HostsContent | undefined> {
 
 /** A new file gets the folder's SELinux label, not the old file's, and node: has no call to carry it over. */
 const hasSelinux = (): boolean => existsSync("/sys/fs/selinux/enforce");
+
+/**
+ * Access control lists cannot be read through node: either, but `ls` marks them with a plus behind the mode (POSIX; GNU and macOS do so,
+ * and an `ls` that does not, as busybox's, is on systems that hardly know them). Asked only when the file is about to be written.
+ */
+async function hasAcl(path: string): Promise<boolean> {
+  const env = { LC_ALL: "C" };
+  const said = await promisify(execFile)("/bin/ls", ["-ldn", "--", path], { env, timeout: 5000 }).catch(() => undefined);
+  return said?.stdout.charAt(10) === "+";
+}
 
 const chooseAnother = "set NGROKD_HOSTS_PATH to the hosts file that this system reads";
 

@@ -46,6 +46,23 @@ export function editHosts(text: string, entries: ReadonlyMap<Hostname, Ip>, rang
   return next === text ? { kind: "same", shadowed } : { kind: "changed", text: next, repairs: parts.repairs, shadowed };
 }
 
+/**
+ * Pure: the names that a hosts file gives to this machine itself: those of 127.0.1.1, where Debian and its kin write them, and of the
+ * machine's own `addresses`. Lower case, without final dots. `text`: as editHosts takes it; our own section does not count.
+ */
+export function namesOfMachine(text: string, addresses: readonly string[]): Set<string> {
+  const own = new Set(["127.0.1.1", ...addresses.map((address) => address.toLowerCase())]);
+  const found = new Set<string>();
+  let inOurs = false;
+  for (const line of text.split("\n")) {
+    if (isBegin(line) || isEnd(line)) inOurs = isBegin(line);
+    if (inOurs) continue;
+    const [address = "", ...names] = (line.split("#", 1)[0] ?? "").trim().toLowerCase().split(/\s+/);
+    if (own.has(address)) for (const name of names) found.add(name.replace(/\.$/, ""));
+  }
+  return found;
+}
+
 interface Parts {
   /** Foreign text before and after the place of the section. */
   readonly before: string;

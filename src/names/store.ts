@@ -1,4 +1,4 @@
-import { lstat, readFile, rename, stat } from "node:fs/promises";
+import { link, lstat, readFile, rename, stat } from "node:fs/promises";
 import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
 import { reasonOf } from "../model/error.ts";
 import { type Hostname, parseHostname } from "../model/hostname.ts";
@@ -11,9 +11,10 @@ const sizeLimit = 64 * 1024 * 1024;
 
 /**
  * Reads `ip_mappings.json`: `{"host": "127.0.0.2"}`, the Go program's format, where the order of the names counts (see Assignment).
- * A missing file is an empty assignment. A file that cannot be understood is moved aside to `<path>.damaged-<time>` and counts as
- * empty; single bad entries are left out. `warning` says so in one sentence. Rejects with NgrokdError `permission` or `state` where
- * the file cannot be read at all.
+ * A missing file is an empty assignment. A file that cannot be understood, or that says `"version": <number>` as no file of this format
+ * does, is moved aside to `<path>.damaged-<time>` and counts as empty; single bad entries are left out, and the file with them is kept
+ * under such a name too. `warning` says so in one sentence. Rejects with NgrokdError `permission` or `state` where the file cannot be read
+ * at all.
  */
 export async function loadAssignment(path: string, now = new Date()): Promise<{ assignment: Assignment; warning?: string }> {
   const text = await readText(path);
@@ -23,7 +24,7 @@ export async function loadAssignment(path: string, now = new Date()): Promise<{ 
   const { assignment, skipped } = content.value;
   if (skipped.length === 0) return { assignment };
   const some = skipped.slice(0, 3).join("; ") + (skipped.length > 3 ? "; …" : "");
-  return { assignment, warning: `Left out ${skipped.length} of the entries of "${path}": ${some}` };
+  return { assignment, warning: `Left out ${skipped.length} of the entries of "${path}" (${await keepCopy(path, now)}): ${some}` };
 }
 
 /**
@@ -50,7 +51,8 @@ async function readText(path: string): Promise<Parsed<string> | undefined> {
   }
 }
 
-function parseAssignment(text: string): Parsed<{ assignment: Assignment; skipped: string[] }> {
+/** Pure: what such a file says, with a sentence for each entry that is left out. */
+export function parseAssignment(text: string): Parsed<{ assignment: Assignment; skipped: string[] }> {
   let content: unknown;
   try {
     content = JSON.parse(text);
@@ -58,6 +60,8 @@ function parseAssignment(text: string): Parsed<{ assignment: Assignment; skipped
     return unparsed(`it is not JSON (${quote(reasonOf(error))})`);
   }
   if (typeof content !== "object" || content === null || Array.isArray(content)) return unparsed("it is not a JSON object");
+  if ("version" in content && typeof content.version === "number")
+    return unparsed(`its format has the version ${content.version}, which this ngrokd does not know`);
   const assignment = new Map<Hostname, Ip>();
   const skipped: string[] = [];
   for (const [key, value] of Object.entries(content)) {
@@ -74,7 +78,7 @@ function parseAssignment(text: string): Parsed<{ assignment: Assignment; skipped
 async function setAside(path: string, reason: string, now: Date): Promise<string> {
   const found = `"${path}" cannot be understood, since ${reason}`;
   try {
-    const aside = await unusedName(`${path}.damaged-${now.toISOString().replaceAll(/[-:]|\.\d+/g, "")}`);
+    const aside = await unusedName(path, now);
     await rename(path, aside);
     return `${found}; it was moved aside to "${aside}", and the names get new addresses`;
   } catch (error) {
@@ -82,8 +86,21 @@ async function setAside(path: string, reason: string, now: Date): Promise<string
   }
 }
 
+/** A second name keeps what the next save replaces; a file that has one was met before. */
+async function keepCopy(path: string, now: Date): Promise<string> {
+  try {
+    if ((await stat(path)).nlink > 1) return "kept as it was";
+    const aside = await unusedName(path, now);
+    await link(path, aside);
+    return `kept as it was in "${aside}"`;
+  } catch (error) {
+    return `no copy of it could be kept: ${reasonOf(error)}`;
+  }
+}
+
 /** rename() replaces silently, so the name has to be free; only one daemon works in the folder. */
-async function unusedName(wish: string): Promise<string> {
+async function unusedName(path: string, now: Date): Promise<string> {
+  const wish = `${path}.damaged-${now.toISOString().replaceAll(/[-:]|\.\d+/g, "")}`;
   for (let n = 1; ; n++) {
     const name = n === 1 ? wish : `${wish}-${n}`;
     try {

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadConfig } from "../../src/config/load.ts";
+import { inspectConfig, loadConfig } from "../../src/config/load.ts";
 import { askDaemon } from "../../src/control/client.ts";
 import { type Daemon, startDaemon } from "../../src/daemon/daemon.ts";
 import { type LocalCloud, startLocalCloud } from "../../src/local-cloud/cloud.ts";
@@ -166,13 +166,15 @@ async function machine() {
     cloud,
     hosts: () => readFileSync(join(folder, "hosts"), "utf8"),
     async start(through: Net = net) {
-      const loaded = await loadConfig({ file: join(folder, "config.yml"), env: { NGROKD_HOSTS_PATH: join(folder, "hosts") } });
+      const source = { file: join(folder, "config.yml"), env: { NGROKD_HOSTS_PATH: join(folder, "hosts") } };
+      const loaded = await loadConfig(source);
       const log = memoryLog();
       const secrets: string[] = [];
       const daemon: Daemon = await startDaemon({
         net: through,
         loaded,
-        log: { ...log, setLevel: () => undefined, flush: () => undefined },
+        read: () => inspectConfig(source),
+        log: { ...log, setLevel: () => undefined, setFormat: () => undefined, flush: () => undefined },
         keepSecret: (secret) => void secrets.push(secret),
       });
       running.push(() => daemon.stop(AbortSignal.abort()));

@@ -18,7 +18,8 @@ const loaded = {
   proxy: { noProxy: "" },
 } as unknown as Loaded;
 const ingress = { hits: 8, misses: 2, retries: 1, dials: 12, ready: 3, patienceMs: 45_000 };
-const facts = { loaded, runtime: "bun", now, ingress, limit: 500 };
+const schedule = { failures: 2, next: new Date("2026-01-02T04:04:35Z") };
+const facts = { loaded, runtime: "bun", now, ingress, limit: 500, schedule, renewalTrouble: undefined };
 
 const registered: Registration = {
   kind: "registered",
@@ -68,8 +69,10 @@ describe("the reply to status", () => {
       registration: "registered",
       start_time: "2026-01-02T03:04:05.000Z",
       uptime_seconds: 3600.7,
-      certificate: { not_after: "2026-01-12T16:04:05.678Z", days_left: 10.5, fingerprint: "AB:CD" },
+      certificate: { not_after: "2026-01-12T16:04:05.678Z", days_left: 10.5, fingerprint: "AB:CD", renewal_trouble: null },
       last_poll: { time: "2026-01-02T04:04:05.678Z", ok: true, took_ms: 12, reason: "" },
+      next_poll: "2026-01-02T04:04:35.000Z",
+      failed_polls: 2,
       endpoints: { listening: 1, failed: 1, unsupported: 1, draining: 0 },
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
       errors_by_kind: { dial: 1, tls: 0, header: 0, timeout: 0, reset: 2, limit: 0 },

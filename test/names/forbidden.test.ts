@@ -52,6 +52,14 @@ describe("forbiddenName", () => {
     expect(reason(name)).toBeUndefined();
   });
 
+  test("refuses what the hosts file calls this machine", () => {
+    const listed = new Set(["build7.corp"]);
+    expect(forbiddenName(host("build7.corp"), { ...own, listed })).toBe(
+      '"build7.corp" is one of this machine\'s own names in its hosts file',
+    );
+    expect(forbiddenName(host("build8.corp"), { ...own, listed })).toBeUndefined();
+  });
+
   test("does not take an empty host name of the machine for a name", () => {
     expect(forbiddenName(host("a.demo"), { hostnames: [""], hosts: [""] })).toBeUndefined();
   });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import {
   appendFile,
@@ -9,6 +9,7 @@ import {
   mkdir,
   readdir,
   readFile,
+  realpath,
   rename,
   stat,
   symlink,
@@ -340,5 +341,32 @@ describe.skipIf(!mayMount)("updateHostsFile, on real mounts (Linux, root)", () =
     expect(denied.text).toBe(foreign);
     await chmod(hosts.path, 0o666);
     expect(update(hosts.folder, "", "auto", "65534")).toEqual({ outcome: done("overwritten"), text: foreign + sectionOfOne });
+  });
+});
+
+describe("a hosts file with an access control list", () => {
+  test("is written in place, so that it keeps the list", async () => {
+    await using hosts = await place();
+    const asked: string[] = [];
+    const hasAcl = async (path: string): Promise<boolean> => asked.push(path) > 0;
+    const options = { stateFolder: hosts.stateFolder, fs: { hasAcl } };
+    const before = await stat(hosts.path);
+    expect(await updateHostsFile(hosts.path, one, options)).toEqual(done("overwritten"));
+    expect((await stat(hosts.path)).ino).toBe(before.ino);
+    expect(await updateHostsFile(hosts.path, one, options)).toEqual(done("none"));
+    expect(asked).toEqual([await realpath(hosts.path)]);
+  });
+
+  // The list as the kernel keeps it: rwx for the owner, r-- for user 4321, and a mask.
+  const setAcl = `import os, struct, sys
+entries = [(1, 6, 2**32 - 1), (2, 4, 4321), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 4, 2**32 - 1)]
+os.setxattr(sys.argv[1], "system.posix_acl_access", struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries))`;
+  const withAcl = (path: string): boolean => spawnSync("python3", ["-c", setAcl, path]).status === 0;
+
+  test("is known by the plus that ls shows; without Python there is no list to be seen here", async () => {
+    await using hosts = await place();
+    const options = { stateFolder: hosts.stateFolder };
+    const acl = withAcl(hosts.path);
+    expect(await updateHostsFile(hosts.path, one, options)).toEqual(done(acl ? "overwritten" : "replaced"));
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Hostname } from "../../src/model/hostname.ts";
 import { type Ip, ipFromNumber } from "../../src/model/ip.ts";
-import { beginLine, editHosts, endLine } from "../../src/names/hosts-text.ts";
+import { beginLine, editHosts, endLine, namesOfMachine } from "../../src/names/hosts-text.ts";
 import { host, mapping, subnet } from "./support.ts";
 
 const two = mapping({ "b.demo": "127.0.0.2", "a.demo": "127.0.0.3" });
@@ -306,5 +306,25 @@ describe("editHosts, for any text", () => {
       }),
       { numRuns: 1000 },
     );
+  });
+});
+
+describe("namesOfMachine", () => {
+  const text = [
+    "127.0.0.1 localhost dev.mine",
+    "127.0.1.1\tBuild7.corp.  build7 # its own name",
+    "192.0.2.7 office.corp",
+    "192.0.2.8 somebody.else",
+    "FE80::1 six",
+    "# 127.0.1.1 commented",
+    beginLine,
+    "127.0.1.1 inside.ours",
+    endLine,
+    "127.0.1.1 below\r",
+  ].join("\n");
+
+  test("finds the names of 127.0.1.1 and of the machine's own addresses, outside our section", () => {
+    expect([...namesOfMachine(text, ["192.0.2.7", "fe80::1"])].sort()).toEqual(["below", "build7", "build7.corp", "office.corp", "six"]);
+    expect([...namesOfMachine("", [])]).toEqual([]);
   });
 });

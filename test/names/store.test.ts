@@ -111,9 +111,33 @@ describe("loadAssignment", () => {
     await writeFile(path, JSON.stringify({ "a.demo": "127.0.0.2", ...bad, "b.demo": "127.0.0.9", "A.demo": "127.0.0.10" }));
     const { assignment, warning } = await loadAssignment(path);
     expect([...assignment]).toEqual([...mapping({ "a.demo": "127.0.0.2", "b.demo": "127.0.0.9" })]);
-    expect(warning).toStartWith(`Left out 7 of the entries of "${path}": `);
+    expect(warning).toStartWith(`Left out 7 of the entries of "${path}" (kept as it was in "${path}.damaged-`);
     expect(warning).toEndWith("; …");
     expect(warning).not.toContain("\n");
+  });
+
+  test("keeps a file of which it left something out, once, so that the next save loses nothing", async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, "ip_mappings.json");
+    const text = JSON.stringify({ "a.demo": "127.0.0.2", "*.demo": "127.0.0.5" });
+    await writeFile(path, text);
+    const { assignment } = await loadAssignment(path, now);
+    expect((await loadAssignment(path, now)).warning).toContain("kept as it was");
+    await saveAssignment(path, assignment);
+    expect((await readdir(folder.path)).sort()).toEqual(["ip_mappings.json", "ip_mappings.json.damaged-20260801T101112Z"]);
+    expect(await readFile(`${path}.damaged-20260801T101112Z`, "utf8")).toBe(text);
+    expect((await loadAssignment(path, now)).warning).toBeUndefined();
+  });
+
+  test("sets a later format aside, and takes a host named version for what it is", async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, "ip_mappings.json");
+    await writeFile(path, '{"version": "127.0.0.2"}');
+    expect(await loadAssignment(path, now)).toEqual({ assignment: mapping({ version: "127.0.0.2" }) });
+    await writeFile(path, '{"version": 2, "names": {"a.demo": "127.0.0.2"}}');
+    const { assignment, warning } = await loadAssignment(path, now);
+    expect(assignment.size).toBe(0);
+    expect(warning).toContain("its format has the version 2, which this ngrokd does not know; it was moved aside to");
   });
 
   test("does not crash on any JSON", async () => {

@@ -1,0 +1,79 @@
+import { loadConfig } from "../config/load.ts";
+import { listSchema } from "../control/protocol.ts";
+import { type IdentityPreview, type LookAhead, lookAhead } from "../daemon/look-ahead.ts";
+import type { Listening, NameChange, Preview } from "../daemon/preview.ts";
+import { isNgrokdError } from "../model/error.ts";
+import { readable } from "../model/parsed.ts";
+import { command, type Io } from "./command.ts";
+import { askFor } from "./daemon-socket.ts";
+import type { Paint } from "./say.ts";
+
+export default command({
+  name: "plan",
+  description: "What the next poll would change; changes nothing",
+  examples: ["sudo ngrokd plan", "sudo ngrokd plan --json"],
+  async run(args, io) {
+    const loaded = await loadConfig({ file: args.config, env: io.env, flags: { "server.socket_path": args.socket } });
+    const listening = await served(args, io);
+    const ahead = await lookAhead(io.net, loaded, listening ?? []);
+    io.say.result({ daemon: listening !== undefined, ...ahead }, () =>
+      planText(ahead, listening !== undefined, loaded.hostsPath, io.say.paint),
+    );
+    return 0;
+  },
+});
+
+/** What the running daemon serves; undefined where none runs. */
+async function served(args: Parameters<typeof askFor>[1], io: Io): Promise<Listening[] | undefined> {
+  try {
+    const items = await askFor(listSchema, args, io, { command: "list" });
+    return items.filter(({ state }) => state === "listening").map(({ url, hostname: host, ip, port }) => ({ url, host, ip, port }));
+  } catch (error) {
+    if (isNgrokdError(error, "not-running")) return undefined;
+    throw error;
+  }
+}
+
+/** Pure: the text of `ngrokd plan`. */
+export function planText({ identity, changes }: LookAhead, daemon: boolean, hostsPath: string, paint: Paint): string {
+  const parts = [...identityLines(identity, paint), ...(changes === undefined ? [unknown] : changeLines(changes, hostsPath, paint))];
+  const nothing = parts.length === 0 ? [`Nothing would change; endpoints served: ${changes?.served ?? 0}.`] : [];
+  const bad = changes === undefined || changes.unserved.length === 0 ? [] : unservedLines(changes.unserved, paint);
+  const dead = daemon ? [] : ["No daemon is running: this is what one would do after its start."];
+  return [...parts, ...nothing, ...bad, ...dead].join("\n");
+}
+
+const unknown = "Which endpoints are this machine's is known once it is registered.";
+
+function identityLines({ registration, certificate, reason }: IdentityPreview, paint: Paint): string[] {
+  if (registration === "new") return [`${paint.good("+")} register this machine with ngrok: ${reason}`];
+  if (registration === "again") return [`${paint.careful("~")} have this machine certified again, or register it: ${reason}`];
+  return certificate === "renew" ? [`${paint.careful("~")} renew the certificate: ${reason}`] : [];
+}
+
+const unservedLines = (unserved: Preview["unserved"], paint: Paint): string[] => [
+  "Not served:",
+  ...unserved.map(({ url, reason }) => `  ${paint.bad("!")} ${readable(url)}: ${reason}`),
+];
+
+function changeLines({ names, raise, retire, hosts }: Preview, hostsPath: string, paint: Paint): string[] {
+  const [add, change, remove] = [paint.good("+"), paint.careful("~"), paint.bad("-")];
+  const nameLine = ({ host, change: kind, from, to }: NameChange): string => {
+    if (kind === "new") return `  ${add} ${host}  ${to}`;
+    return kind === "moved" ? `  ${change} ${host}  ${from} -> ${to}` : `  ${remove} ${host}  (${from} is kept for its return)`;
+  };
+  const listener = ({ url, ip, port }: Listening): string => `${readable(url)}  ${ip}:${port}`;
+  return [
+    ...section("Names:", names.map(nameLine)),
+    ...section("Listeners:", [...raise.map((one) => `  ${add} ${listener(one)}`), ...retire.map((one) => `  ${remove} ${listener(one)}`)]),
+    ...section(`${hostsPath}:`, [
+      ...hosts.add.map((line) => `  ${add} ${shown(line)}`),
+      ...hosts.remove.map((line) => `  ${remove} ${shown(line)}`),
+    ]),
+  ];
+}
+
+const section = (title: string, lines: readonly string[]): string[] => (lines.length === 0 ? [] : [title, ...lines]);
+
+/** Lines of the hosts file are somebody's text: fit for a terminal. */
+const shown = (line: string): string => readable(line.trimEnd().replaceAll("\t", "  "));

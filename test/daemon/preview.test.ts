@@ -1,0 +1,65 @@
+import { describe, expect, test } from "bun:test";
+import { identityPreview } from "../../src/daemon/look-ahead.ts";
+import { type PreviewFacts, preview } from "../../src/daemon/preview.ts";
+import { loopback } from "../../src/model/ip.ts";
+import { mapping, subnet } from "../names/support.ts";
+import { endpoint } from "./support.ts";
+
+const facts = (changes: Partial<PreviewFacts> = {}): PreviewFacts => ({
+  listed: [endpoint("ep_1", "http://a.demo")],
+  saved: mapping({ "a.demo": "127.0.0.2" }),
+  range: loopback,
+  forbidden: () => undefined,
+  listening: [{ url: "http://a.demo", host: "a.demo", ip: "127.0.0.2", port: 80 }],
+  hosts: "127.0.0.1 localhost\n# BEGIN ngrokd managed section\n127.0.0.2\ta.demo\n# END ngrokd managed section\n",
+  ...changes,
+});
+const nothing = { names: [], raise: [], retire: [], hosts: { add: [], remove: [] }, unserved: [] };
+
+describe("preview", () => {
+  test("is empty where all is as ngrok lists it", () => {
+    expect(preview(facts())).toEqual({ ...nothing, served: 1 });
+  });
+
+  test("moves a name whose address is outside the range: the new place is raised and the old one retired", () => {
+    expect(preview(facts({ range: subnet("127.9.0.0/16") }))).toEqual({
+      names: [{ host: "a.demo", change: "moved", from: "127.0.0.2", to: "127.9.0.1" }],
+      raise: [{ url: "http://a.demo", host: "a.demo", ip: "127.9.0.1", port: 80 }],
+      retire: [{ url: "http://a.demo", host: "a.demo", ip: "127.0.0.2", port: 80 }],
+      hosts: { add: ["127.9.0.1\ta.demo"], remove: ["127.0.0.2\ta.demo"] },
+      unserved: [],
+      served: 1,
+    });
+  });
+
+  test("takes everything down where ngrok lists nothing, and leaves foreign lines out of it", () => {
+    const { names, retire, hosts } = preview(facts({ listed: [] }));
+    expect(names).toEqual([{ host: "a.demo", change: "gone", from: "127.0.0.2", to: "" }]);
+    expect(retire).toHaveLength(1);
+    expect(hosts).toEqual({
+      add: [],
+      remove: ["# BEGIN ngrokd managed section", "127.0.0.2\ta.demo", "# END ngrokd managed section"],
+    });
+  });
+
+  test("says what would not be served, and why", () => {
+    const listed = [endpoint("ep_1", "http://a.demo"), endpoint("ep_2", "udp://b.demo:1"), endpoint("ep_3", "http://c.demo")];
+    const { unserved, served } = preview(facts({ listed, forbidden: (host) => (host === "c.demo" ? "not that" : undefined) }));
+    expect(unserved).toMatchObject([{ url: "udp://b.demo:1" }, { url: "http://c.demo", reason: "not that" }]);
+    expect(served).toBe(1);
+    const none = preview(facts({ range: subnet("127.0.0.0/31"), saved: mapping({}) }));
+    expect(none).toMatchObject({ unserved: [{ url: "http://a.demo" }], served: 0 });
+  });
+});
+
+describe("identityPreview", () => {
+  test("tells a first registration from one that has to be completed", () => {
+    const now = new Date();
+    expect(identityPreview({ kind: "none" }, now)).toMatchObject({ registration: "new" });
+    expect(identityPreview({ kind: "unusable", reason: "there is no key" }, now)).toEqual({
+      registration: "again",
+      certificate: "none",
+      reason: "there is no key",
+    });
+  });
+});

@@ -1,0 +1,84 @@
+import { describe, expect, test } from "bun:test";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import fc from "fast-check";
+import {
+  type Change,
+  forgetChange,
+  journalPath,
+  parseJournal,
+  readJournal,
+  recordChange,
+  recordFile,
+  sha256,
+} from "../../src/journal/journal.ts";
+import { temporaryFolder } from "../names/support.ts";
+import { memoryLog } from "../support/memory-log.ts";
+
+const hosts: Change = { kind: "hosts", path: "/etc/hosts" };
+const unit: Change = { kind: "file", path: "/etc/systemd/system/ngrokd.service", sha256: sha256("[Unit]\n") };
+
+describe("the journal", () => {
+  test("has nothing to say before anything was changed, and forgetting makes no file", async () => {
+    await using folder = await temporaryFolder();
+    expect(await readJournal(folder.path)).toEqual([]);
+    await forgetChange(folder.path, hosts);
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
+  test("keeps what is recorded, in order, for nobody else to read, until it is forgotten", async () => {
+    await using folder = await temporaryFolder();
+    await recordChange(folder.path, hosts);
+    await recordFile(folder.path, unit.path, "[Unit]\n");
+    expect(await readJournal(folder.path)).toEqual([hosts, unit]);
+    expect((await stat(journalPath(folder.path))).mode & 0o777).toBe(0o600);
+    expect(JSON.parse(await readFile(journalPath(folder.path), "utf8"))).toEqual({ version: 1, changes: [hosts, unit] });
+    await forgetChange(folder.path, hosts);
+    expect(await readJournal(folder.path)).toEqual([unit]);
+    expect(await readdir(folder.path)).toEqual(["journal.json"]);
+  });
+
+  test("has one entry for a path, the latest, and writes nothing for what it knows", async () => {
+    await using folder = await temporaryFolder();
+    await recordChange(folder.path, unit);
+    const before = await stat(journalPath(folder.path));
+    await recordChange(folder.path, unit);
+    expect((await stat(journalPath(folder.path))).ino).toBe(before.ino);
+    await recordFile(folder.path, unit.path, "[Unit]\n# newer\n");
+    expect(await readJournal(folder.path)).toEqual([{ ...unit, sha256: sha256("[Unit]\n# newer\n") }]);
+  });
+
+  test("loses nothing where several write at once", async () => {
+    await using folder = await temporaryFolder();
+    const files = ["/a", "/b", "/c"].map((path): Change => ({ kind: "file", path, sha256: sha256(path) }));
+    await Promise.all(files.map((file) => recordChange(folder.path, file)));
+    expect((await readJournal(folder.path)).map(({ path }) => path).sort()).toEqual(["/a", "/b", "/c"]);
+  });
+
+  test.each([
+    ["a later version", '{"version": 2, "changes": {}}', "its format has the version 2, not 1"],
+    ["no JSON", "{", "it is not JSON"],
+    ["another file", "{}", "it has no version"],
+    ["a kind that nobody knows", '{"version": 1, "changes": [{"kind": "dns", "path": "/x"}]}', "its change 1 is of no known kind"],
+    ["a relative path", '{"version": 1, "changes": [{"kind": "hosts", "path": "x"}]}', "its change 1 is of no known kind"],
+  ])("of %s is refused by readers, and kept beside a new one by writers", async (_, text, reason) => {
+    await using folder = await temporaryFolder();
+    await writeFile(journalPath(folder.path), text);
+    await expect(readJournal(folder.path)).rejects.toThrow(reason);
+    expect(await readFile(journalPath(folder.path), "utf8")).toBe(text);
+
+    const log = memoryLog();
+    await recordChange(folder.path, hosts, log);
+    expect(await readJournal(folder.path)).toEqual([hosts]);
+    expect(log.lines[0]).toContain(`cannot be understood, since ${reason}; it is kept as "`);
+    const [kept = ""] = (await readdir(folder.path)).filter((name) => name.startsWith("journal.json.old-"));
+    expect(await readFile(`${folder.path}/${kept}`, "utf8")).toBe(text);
+  });
+
+  test("does not crash on any JSON, and reads what it understands", () => {
+    fc.assert(
+      fc.property(fc.json(), (text) => {
+        expect(typeof parseJournal(text).ok).toBe("boolean");
+      }),
+    );
+  });
+});
