@@ -1,0 +1,111 @@
+import { lstat } from "node:fs/promises";
+import { identityPaths } from "../cloud/registration.ts";
+import { type Inspection, inspectConfig, type Loaded } from "../config/load.ts";
+import { defaultHostsPath, type Env, findSocketPath } from "../config/paths.ts";
+import { askDaemon } from "../control/client.ts";
+import { type ListItem, listSchema, type Status, statusSchema } from "../control/protocol.ts";
+import { errnoOf } from "../files/atomic.ts";
+import type { IngressSettings } from "../ingress/ingress.ts";
+import { loadTrust } from "../ingress/trust.ts";
+import { NgrokdError } from "../model/error.ts";
+import { parseHostPort } from "../model/host-port.ts";
+import { proxyFor } from "../model/proxy.ts";
+import type { Net } from "../net/types.ts";
+import { type HostsFacts, lookAtHosts } from "./names.ts";
+import { type ListeningSocket, listeningSockets } from "./sockets.ts";
+import { lookAtState, type StateFacts } from "./state-files.ts";
+import { type Tried, tried } from "./tried.ts";
+
+/** Where to look: what `--config` and `--socket` say, and the environment. */
+export interface Place {
+  readonly net: Net;
+  readonly env: Env;
+  readonly config: string | undefined;
+  readonly socket: string | undefined;
+}
+
+/** What can be seen without leaving this machine. */
+export interface Local {
+  readonly inspection: Tried<Inspection>;
+  /** The configuration in effect; undefined where it is wrong or cannot be read. */
+  readonly loaded: Loaded | undefined;
+  readonly socketPath: string;
+  /** Permission bits of the socket's file; undefined where there is none. */
+  readonly socketMode: number | undefined;
+  readonly daemon: Tried<{ status: Status; list: ListItem[] }>;
+  /** Undefined where the configuration, which says where they are, is missing. */
+  readonly state: Tried<StateFacts> | undefined;
+  readonly hosts: Tried<HostsFacts>;
+  readonly hostsPath: string;
+  readonly sockets: readonly ListeningSocket[] | undefined;
+}
+
+/** For each look at files, and for the daemon's answer. */
+const localMs = 4000;
+
+/** Never rejects, and changes nothing. */
+export async function gather({ net, env, config, socket }: Place): Promise<Local> {
+  const inspection = await tried("Cannot read the configuration", localMs, () =>
+    inspectConfig({ file: config, env, flags: { "server.socket_path": socket } }),
+  );
+  const loaded = inspection.ok ? inspection.value.loaded : undefined;
+  const socketPath =
+    loaded?.config.server.socket_path ?? (await findSocketPath({ env, flag: socket, config }).catch(() => findSocketPath({ env: {} })));
+  const [daemon, socketMode, state, sockets] = await Promise.all([
+    tried(`Cannot ask the daemon on "${socketPath}"`, localMs + 500, (signal) => askBoth(net, socketPath, signal)),
+    modeOf(socketPath),
+    loaded && tried("Cannot read the state files", localMs, () => lookAtState(identityPaths(loaded.config.server))),
+    listeningSockets(),
+  ]);
+  const hostsPath = daemon.ok ? daemon.value.status.hosts_path : (loaded?.hostsPath ?? defaultHostsPath);
+  const hosts = await tried(`Cannot read "${hostsPath}"`, localMs, () => lookAtHosts(hostsPath));
+  return { inspection, loaded, socketPath, socketMode, daemon, state, hosts, hostsPath, sockets };
+}
+
+async function askBoth(net: Net, path: string, signal: AbortSignal): Promise<{ status: Status; list: ListItem[] }> {
+  const ask = (command: string): Promise<unknown> => askDaemon(net, path, { command }, { timeoutMs: localMs, signal });
+  const [status, list] = await Promise.all([ask("status"), ask("list")]);
+  const read = { status: statusSchema.safeParse(status), list: listSchema.safeParse(list) };
+  if (read.status.success && read.list.success) return { status: read.status.data, list: read.list.data };
+  throw new NgrokdError("protocol", "The daemon's answer cannot be understood", {
+    hint: "it seems to be of another version than this program; restart it",
+  });
+}
+
+async function modeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await lstat(path)).mode & 0o777;
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
+/**
+ * The way to the ingress that a daemon with this configuration takes, or why there is none: `refused`, as "the ingress was not tried,
+ * since …" says it. Rejects with NgrokdError `config` where the configured CA cannot be used.
+ */
+export async function wayToIngress(loaded: Loaded | undefined, state: Local["state"]): Promise<IngressSettings> {
+  const none = (why: string): NgrokdError => new NgrokdError("state", why);
+  if (loaded === undefined || state === undefined) throw none("the configuration cannot be used");
+  if (!state.ok) throw state.error;
+  const { identity: found } = state.value;
+  if (found.kind !== "identity") throw none("this machine has no certificate that could be shown");
+  const { identity } = found;
+  const { ingress_ca: extra, insecure_skip_verify: insecureSkipVerify } = loaded.config.server;
+  const named = loaded.origins.ingressEndpoint === "default" ? identity.ingressEndpoint : undefined;
+  const address = parseHostPort(named ?? loaded.config.ingressEndpoint, 443);
+  if (!address.ok) throw new NgrokdError("config", `The ingress's address cannot be used: ${address.reason}`);
+  const trust = await loadTrust(extra === "" ? {} : { extra });
+  return {
+    ...address.value,
+    cert: identity.certPem,
+    key: identity.keyPem,
+    ca: trust.ca,
+    insecureSkipVerify,
+    resume: true,
+    via: proxyFor(address.value, loaded.proxy),
+  };
+}
+
+export const statusOf = ({ daemon }: Pick<Local, "daemon">): Status | undefined => (daemon.ok ? daemon.value.status : undefined);

@@ -1,0 +1,185 @@
+import { readdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { type CertificateFacts, inspectCertificate, renewalDue } from "../cloud/certificate.ts";
+import { type IdentityPaths, type LoadedIdentity, loadIdentity } from "../cloud/registration.ts";
+import { errnoOf, fileError, readFileIfThere } from "../files/atomic.ts";
+import type { Parsed } from "../model/parsed.ts";
+import { parseAssignment } from "../names/store.ts";
+import { type Finding, failure, ok, warning } from "./finding.ts";
+
+export interface FileFacts {
+  readonly path: string;
+  /** Permission bits. */
+  readonly mode: number;
+  readonly uid: number;
+}
+
+/** What the daemon keeps beside its certificate. */
+export interface StateFacts {
+  readonly folder: FileFacts | undefined;
+  readonly key: FileFacts | undefined;
+  readonly identity: LoadedIdentity;
+  /** Undefined where there is no certificate. */
+  readonly certificate: Parsed<CertificateFacts> | undefined;
+  /** ip_mappings.json; undefined where there is none. */
+  readonly assignment: ReturnType<typeof parseAssignment> | undefined;
+  readonly assignmentPath: string;
+}
+
+/** Rejects with NgrokdError `permission` or `state` where a file is there and cannot be read. */
+export async function lookAtState(paths: IdentityPaths): Promise<StateFacts> {
+  const assignmentPath = join(dirname(paths.cert), "ip_mappings.json");
+  const [folder, key, identity, certificate, assignment] = await Promise.all([
+    factsOf(dirname(paths.cert)),
+    factsOf(paths.key),
+    loadIdentity(paths),
+    readFileIfThere(paths.cert),
+    readFileIfThere(assignmentPath),
+  ]);
+  return {
+    folder,
+    key,
+    identity,
+    certificate: certificate === undefined ? undefined : inspectCertificate(certificate),
+    assignment: assignment === undefined ? undefined : parseAssignment(assignment),
+    assignmentPath,
+  };
+}
+
+async function factsOf(path: string): Promise<FileFacts | undefined> {
+  try {
+    const { mode, uid } = await stat(path);
+    return { path, mode: mode & 0o7777, uid };
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw fileError(`Cannot read "${path}"`, error);
+  }
+}
+
+/** Pure. `owners`: the user IDs that may own the key, root's and the daemon's; undefined where the system has none. */
+export function judgeState(facts: StateFacts, owners: readonly number[] | undefined): Finding[] {
+  const { folder, key, identity, assignment, assignmentPath } = facts;
+  const findings: Finding[] = [];
+  if (folder !== undefined && owners !== undefined && (folder.mode & 0o022) !== 0) {
+    findings.push(failure("state", `other users may change files in "${folder.path}"`, `run \`chmod go-w ${folder.path}\``));
+  }
+  if (key !== undefined && owners !== undefined) {
+    if ((key.mode & 0o077) !== 0) {
+      const mode = key.mode.toString(8).padStart(4, "0");
+      findings.push(
+        failure("state", `other users may use the private key "${key.path}" (its mode is ${mode})`, `run \`chmod 600 ${key.path}\``),
+      );
+    }
+    if (!owners.includes(key.uid)) {
+      findings.push(
+        failure("state", `"${key.path}" belongs to the user with ID ${key.uid}`, `run \`chown ${owners[0] ?? 0} ${key.path}\``),
+      );
+    }
+  }
+  if (identity.kind === "unusable") {
+    findings.push(failure("state", identity.reason, "the daemon registers this machine again by itself; `ngrokd refresh` asks it to, now"));
+  }
+  if (identity.kind === "none") {
+    findings.push(warning("state", "this machine is not registered yet", "the daemon registers it once it runs and has an API key"));
+  }
+  if (assignment !== undefined && !assignment.ok) {
+    const fix = "the daemon moves it aside when it starts, and the names get new addresses";
+    findings.push(failure("state", `"${assignmentPath}" cannot be understood, since ${assignment.reason}`, fix));
+  }
+  if (assignment?.ok && assignment.value.skipped.length > 0) {
+    findings.push(warning("state", `entries of "${assignmentPath}" do not count: ${assignment.value.skipped.slice(0, 3).join("; ")}`));
+  }
+  if (findings.length > 0) return findings;
+  return [ok("state", `in "${folder?.path ?? ""}": key (${modeText(key)}), certificate and operator ID fit each other`)];
+}
+
+const modeText = (file: FileFacts | undefined): string => (file?.mode ?? 0).toString(8).padStart(4, "0");
+
+const dayMs = 86_400_000;
+
+/** Pure: how much of the certificate's life is left. `trouble`: why the daemon could not renew it; empty where it did not have to. */
+export function judgeCertificate(certificate: StateFacts["certificate"], now: Date, trouble: string): Finding[] {
+  if (!certificate?.ok) return []; // The state files' finding says so.
+  const { notBefore, notAfter } = certificate.value;
+  const until = notAfter.toISOString().slice(0, 16).replace("T", " ");
+  const byDaemon =
+    trouble === ""
+      ? "a running daemon renews it by itself; `ngrokd refresh-cert` asks it to, now"
+      : `the daemon could not renew it: ${trouble}`;
+  if (notAfter <= now) return [failure("certificate", `it expired on ${until} UTC`, byDaemon)];
+  if (notBefore > now) {
+    const from = notBefore.toISOString().slice(0, 16).replace("T", " ");
+    return [failure("certificate", `it is not valid before ${from} UTC`, "is the clock of this machine right?")];
+  }
+  const left = (notAfter.getTime() - now.getTime()) / dayMs;
+  const text = `valid for ${left < 2 ? `${Math.floor(left * 24)} hours` : `${Math.floor(left)} days`}, until ${until} UTC`;
+  return renewalDue(certificate.value, now)
+    ? [warning("certificate", `${text}; less than a third of its life`, byDaemon)]
+    : [ok("certificate", text)];
+}
+
+export interface LeftoverFacts {
+  /** Temporary files that no running write can be at work on any more. */
+  readonly temporary: readonly string[];
+  /** A write of the hosts file was cut off. */
+  readonly interrupted: boolean;
+  /** Folders that could not be read. */
+  readonly unread: readonly string[];
+}
+
+/** How long a temporary file may be one that is being written. */
+const writingMs = 60_000;
+
+/** Looks into folders for what a crash in the middle of a write leaves. Never rejects. */
+export async function lookForLeftovers(folders: Iterable<string>, stateFolder: string, now: Date): Promise<LeftoverFacts> {
+  const temporary: string[] = [];
+  const unread: string[] = [];
+  let interrupted = false;
+  for (const folder of new Set(folders)) {
+    try {
+      const names = await readdir(folder);
+      interrupted ||= folder === stateFolder && names.includes("hosts.before") && names.includes("hosts.after");
+      for (const name of names.filter((one) => /^\.[0-9a-f]{12}\.ngrokd\.tmp$/.test(one))) {
+        const path = join(folder, name);
+        const { mtimeMs } = await stat(path);
+        if (now.getTime() - mtimeMs > writingMs) temporary.push(path);
+      }
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT") unread.push(folder);
+    }
+  }
+  return { temporary, interrupted, unread };
+}
+
+/** Pure. `stale`: names in ngrokd's section of the hosts file while no daemon runs. */
+export function judgeLeftovers({ temporary, interrupted, unread }: LeftoverFacts, stale: number, hostsPath: string): Finding[] {
+  const findings: Finding[] = [];
+  if (stale > 0) {
+    const what = stale === 1 ? "a name that leads" : `${stale} names that lead`;
+    const fix = "start the daemon, which cleans up first, or take them out with `sudo ngrokd undo`";
+    findings.push(warning("leftovers", `"${hostsPath}" has ${what} nowhere, left by a daemon that did not stop in order`, fix));
+  }
+  if (interrupted) {
+    findings.push(warning("leftovers", `a write of "${hostsPath}" was cut off`, "start the daemon: it finishes or undoes the write"));
+  }
+  if (temporary.length > 0) {
+    const shown = temporary.slice(0, 3).join(" ") + (temporary.length > 3 ? " …" : "");
+    findings.push(
+      warning(
+        "leftovers",
+        `unfinished files of a write that was cut off: ${shown}`,
+        "the daemon removes them when it starts; nobody needs them",
+      ),
+    );
+  }
+  if (findings.length > 0) return findings;
+  return unread.length > 0
+    ? [
+        warning(
+          "leftovers",
+          `not checked in ${unread.map((path) => `"${path}"`).join(", ")}: permission denied`,
+          "run this command with sudo",
+        ),
+      ]
+    : [ok("leftovers", "none: no unfinished files, no names of a dead daemon")];
+}

@@ -1,0 +1,399 @@
+import { beforeAll, expect, test } from "bun:test";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import type { Finding } from "../../src/doctor/finding.ts";
+import type { Way } from "../../src/doctor/why.ts";
+import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
+import { type Daemon, defaultConfig, ngrokd, type RunOptions, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { atEnd, freshMachine, stories, until } from "../support/story.ts";
+import { page } from "../support/web.ts";
+
+interface Report {
+  readonly code: number;
+  readonly took: number;
+  readonly worst: string;
+  readonly findings: readonly Finding[];
+  /** The findings of one check, as `level: text → fix`. */
+  readonly of: (check: string) => string[];
+  /** Those of all checks that are not ok. */
+  readonly bad: () => string[];
+}
+
+const told = ({ check, level, text, fix }: Finding): string => `${check} ${level}: ${text}${fix === "" ? "" : ` → ${fix}`}`;
+
+async function doctor(words = "", options: RunOptions = {}): Promise<Report> {
+  const { code, took, out, json } = await ngrokd(`doctor --json ${words}`, options);
+  if (process.env.SHOW) console.log((await ngrokd(`doctor ${words}`, options)).out, code, took);
+  expect(out).not.toContain("local-cloud-key");
+  expect(out).not.toContain("PRIVATE KEY");
+  const findings: Finding[] = json.findings;
+  return {
+    code,
+    took,
+    worst: json.worst,
+    findings,
+    of: (check) => findings.filter((finding) => finding.check === check).map(told),
+    bad: () => findings.filter(({ level }) => level !== "ok").map(told),
+  };
+}
+
+async function why(words: string, options: RunOptions = {}): Promise<{ code: number; out: string; ways: (Way & { breaks_at: string })[] }> {
+  const { code, json } = await ngrokd(`why --json ${words}`, options);
+  const { out } = await ngrokd(`why ${words}`, options);
+  if (process.env.SHOW) console.log(out, code);
+  return { code, out, ways: json.ways };
+}
+
+/** Everything that the commands might change. */
+const traces = (): string =>
+  ["/etc/hosts", ...readdirSync("/etc/ngrokd").map((name) => `/etc/ngrokd/${name}`)]
+    .map((path) => `${path} ${statSync(path).mtimeMs} ${statSync(path).mode} ${readFileSync(path, "latin1")}`)
+    .join("\n");
+
+const hosts = (): string => readFileSync("/etc/hosts", "latin1");
+
+stories("doctor and why where all is well", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+
+  beforeAll(async () => {
+    ({ cloud, daemon } = await registered());
+    await cloud.add("http://hello.demo", page("hello").address);
+    await cloud.add("tcp://db.demo:5432", page("db").address);
+    await daemon.becomes("hello.demo", "listening");
+    await daemon.becomes("db.demo", "listening");
+    await daemon.refresh();
+  });
+
+  test("doctor finds nothing but what is ok, names what it has seen, and exits with 0", async () => {
+    const { code, worst, bad, of } = await doctor();
+    expect(bad()).toEqual([]);
+    expect({ code, worst }).toEqual({ code: 0, worst: "ok" });
+    expect(of("ingress")[0]).toContain('certificate issued by "');
+    expect(of("endpoints")[0]).toContain("2 of 2 opened through ngrok");
+    expect(of("names")).toEqual(["names ok: 2 of 2 resolve to their addresses"]);
+    expect(of("listeners")).toEqual(["listeners ok: 2 of 2 listen"]);
+    expect(of("client-certificate")).toEqual(["client-certificate ok: the ingress accepts it"]);
+    expect(of("clock")).toEqual(["clock ok: right"]);
+  });
+
+  test("its text fits into 80 columns and has no colour in a pipe", async () => {
+    const { out } = await ngrokd("doctor");
+    const long = out.split("\n").filter((line) => line.length > 80 && /\s\S+\s/.test(line.slice(26)));
+    expect(long).toEqual([]);
+    expect(out).not.toContain("\u001b");
+    expect(out.trimEnd().split("\n").at(-1)).toBe("Everything is well.");
+  });
+
+  test("--all shows each name and endpoint", async () => {
+    const { of } = await doctor("--all");
+    expect(of("names").sort()).toEqual(['names ok: "db.demo" leads to 127.0.0.2', 'names ok: "hello.demo" leads to 127.0.0.3']);
+    expect(of("endpoints")).toHaveLength(2);
+    expect(of("listeners").join()).toContain("http://hello.demo listens on 127.0.0.");
+  });
+
+  test("under Deno it finds the same", async () => {
+    const root = join(import.meta.dirname, "../..");
+    const words = [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts"), "doctor", "--json"];
+    const { code, json, err } = await run(words);
+    expect({ code, err, bad: json.findings.filter(({ level }: Finding) => level !== "ok") }).toEqual({ code: 0, err: "", bad: [] });
+    expect(json.findings).toHaveLength((await doctor()).findings.length);
+  });
+
+  test("neither changes anything, and neither counts as a connection", async () => {
+    const before = traces();
+    const { total } = (await daemon.status()).connections;
+    await doctor("--all");
+    await why("hello.demo");
+    expect(traces()).toBe(before);
+    expect((await daemon.status()).connections.total).toBe(total);
+  });
+
+  test.each(["hello.demo", "HELLO.demo.", "http://hello.demo/path?x=1", "hello.demo:80"])("why %s follows it to the end", async (asked) => {
+    const { code, out, ways } = await why(asked);
+    expect(ways.map(({ subject, breaks_at }) => ({ subject, breaks_at }))).toEqual([{ subject: "hello.demo:80", breaks_at: "" }]);
+    expect(ways[0]?.steps.map(({ check, level }) => `${check} ${level}`)).toEqual([
+      "daemon ok",
+      "endpoint ok",
+      "name ok",
+      "listener ok",
+      "ingress ok",
+      "upgrade ok",
+    ]);
+    expect(code).toBe(0);
+    expect(out).toContain("hello.demo:80 works, from its name to the service behind ngrok.");
+  });
+
+  test("why takes an address of ours, too", async () => {
+    const { ip } = await daemon.becomes("db.demo", "listening");
+    expect((await why(ip)).ways[0]?.subject).toBe("db.demo:5432");
+  });
+
+  test("an unknown name, another port and what is no name: said, with what was most likely meant", async () => {
+    const unknown = await why("helo.demo");
+    expect(unknown.code).toBe(1);
+    expect(unknown.ways[0]?.breaks_at).toBe("endpoint");
+    expect(unknown.ways[0]?.steps.at(-1)?.fix).toBe('did you mean "hello.demo"?');
+    expect((await why("hello.demo:81")).ways[0]?.steps.at(-1)?.text).toBe('"hello.demo" is served on port 80, and not on 81');
+    expect((await why("other.example")).ways[0]?.steps.at(-1)?.fix).toContain("the binding `kubernetes`");
+    expect((await ngrokd("why no_t..a")).code).toBe(2);
+    expect((await ngrokd("why")).code).toBe(2);
+  });
+
+  test("an upgrade that ngrok refuses: the code, and what it means", async () => {
+    await cloud.break("refuse=ERR_NGROK_3200 it is offline");
+    const { code, of } = await doctor();
+    expect(code).toBe(1);
+    expect(of("endpoints").join("\n")).toContain(
+      'db.demo:5432: ngrok refuses it with "it is offline" (ERR_NGROK_3200) → the endpoint is offline',
+    );
+    expect(of("client-certificate")).toEqual(["client-certificate ok: the ingress accepts it"]);
+    const { ways, out } = await why("hello.demo");
+    expect(ways[0]?.breaks_at).toBe("upgrade");
+    expect(out).toContain('hello.demo:80 does not work: it breaks at "Connection".');
+    await cloud.mend();
+  });
+
+  test("an ingress that does not know our certificate", async () => {
+    await cloud.break("header-close");
+    const { of } = await doctor();
+    expect(of("client-certificate")[0]).toContain("client-certificate failure: The ingress closed the connection without an answer");
+    expect(of("endpoints")).toEqual(["endpoints warning: not checked, since the ingress does not accept our certificate"]);
+    await cloud.mend();
+  });
+
+  test("an ingress that accepts and never speaks TLS takes seconds, no more", async () => {
+    await cloud.break("tls-stall");
+    const { of, took } = await doctor();
+    expect(of("ingress")[0]).toContain("ingress failure:");
+    expect(took).toBeLessThan(9000);
+    await cloud.mend();
+  });
+
+  test("a clock that is ten minutes behind ngrok's", async () => {
+    await cloud.break("date=600");
+    const { code, of } = await doctor();
+    expect(of("clock")).toEqual([
+      "clock failure: this machine's clock is 10 minutes behind ngrok's → set it, for example with `timedatectl set-ntp true`; certificates count on it",
+    ]);
+    expect(code).toBe(1);
+    await cloud.mend();
+    await cloud.break("date=60");
+    expect((await doctor()).of("clock")[0]).toContain("clock warning: this machine's clock is 60 s behind");
+    await cloud.mend();
+  });
+
+  test("a line of the user's own that gives the name another address", async () => {
+    const before = hosts();
+    // A loopback address, since a machine without a way out sorts others behind ours.
+    writeFileSync("/etc/hosts", `127.0.0.1 hello.demo # mine\n${before}`);
+    const { of } = await doctor();
+    expect(of("names").join("\n")).toContain('remove line 1 (127.0.0.1) from "/etc/hosts", or leave it if you mean it');
+    expect(of("names")[0]).toBe("names ok: 1 of 2 resolve to their addresses");
+    const { ways } = await why("hello.demo");
+    expect(ways[0]?.steps.find(({ check }) => check === "name")?.fix).toContain("line 1");
+    writeFileSync("/etc/hosts", before);
+  });
+
+  test("a resolver that does not look into the hosts file", async () => {
+    const before = readFileSync("/etc/nsswitch.conf", "utf8");
+    writeFileSync("/etc/nsswitch.conf", before.replace(/^hosts:.*$/m, "hosts: dns"));
+    const { ways, code } = await why("hello.demo");
+    const name = ways[0]?.steps.find(({ check }) => check === "name");
+    expect(name?.text).toBe('"hello.demo" does not resolve, although "/etc/hosts" says so');
+    expect(name?.fix).toBe('"hosts: dns" in /etc/nsswitch.conf lacks "files": put it first');
+    expect(ways[0]?.breaks_at).toBe("name");
+    expect(code).toBe(1);
+    writeFileSync("/etc/nsswitch.conf", before);
+  });
+
+  test("another program on the address: which one it is", async () => {
+    const server = createServer();
+    atEnd(() => server.close());
+    await cloud.add("tcp://taken.demo:6000", page("x").address);
+    const taken = await daemon.becomes("taken.demo", "listening");
+    await daemon.stop();
+    await new Promise<void>((listening) => server.listen(6000, taken.ip, listening));
+    daemon = await serve();
+    await daemon.becomes("taken.demo", "failed");
+    const { of, code } = await doctor();
+    expect(of("listeners").find((text) => text.includes("failure"))).toMatch(
+      /tcp:\/\/taken\.demo:6000: .*; it is bun\S* \(pid \d+\) → stop that program/,
+    );
+    expect(code).toBe(1);
+    const { ways } = await why("taken.demo");
+    expect(ways[0]?.breaks_at).toBe("listener");
+    server.close();
+    await daemon.becomes("taken.demo", "listening");
+  });
+
+  test("as nobody, what cannot be checked is said, with what would help; the rest is", async () => {
+    const { code, of, worst } = await doctor("", { as: "nobody" });
+    expect(of("privileges")[0]).toContain("→ run this command with sudo");
+    expect(of("configuration")[0]).toContain("configuration warning: not checked:");
+    expect(of("daemon")[0]).toContain('join the group "ngrokd"');
+    expect(of("names")).toEqual(["names ok: 3 of 3 resolve to their addresses"]);
+    expect({ code, worst }).toEqual({ code: 0, worst: "warning" });
+    const { out, code: whyCode } = await why("hello.demo", { as: "nobody" });
+    expect(out).toContain("nothing that could be checked is broken");
+    expect(whyCode).toBe(0);
+  });
+
+  test("state files that others can read, and what a crash has left", async () => {
+    chmodSync("/etc/ngrokd/tls.key", 0o644);
+    const old = new Date(Date.now() - 3_600_000);
+    writeFileSync("/etc/ngrokd/.0123456789ab.ngrokd.tmp", "");
+    utimesSync("/etc/ngrokd/.0123456789ab.ngrokd.tmp", old, old);
+    const { of, code } = await doctor();
+    expect(of("state")).toEqual([
+      'state failure: other users may use the private key "/etc/ngrokd/tls.key" (its mode is 0644) → run `chmod 600 /etc/ngrokd/tls.key`',
+    ]);
+    expect(of("leftovers")[0]).toContain("/etc/ngrokd/.0123456789ab.ngrokd.tmp");
+    expect(code).toBe(1);
+    chmodSync("/etc/ngrokd/tls.key", 0o600);
+    rmSync("/etc/ngrokd/.0123456789ab.ngrokd.tmp");
+  });
+
+  test("a wrong configuration: every problem with its line, and the running daemon is still looked at", async () => {
+    const before = readFileSync(defaultConfig, "utf8");
+    writeFileSync(defaultConfig, "server:\n  log_level: loud\nbound_endpoints:\n  poll_interval: never\n");
+    const { of, code } = await doctor();
+    expect(of("configuration").map((text) => text.replace(/ is .*/, ""))).toEqual([
+      `configuration failure: ${defaultConfig}:2:14: server.log_level`,
+      `configuration failure: ${defaultConfig}:4:18: bound_endpoints.poll_interval`,
+    ]);
+    expect(of("daemon")[0]).toContain("is serving");
+    expect(of("names")[0]).toContain("3 of 3");
+    expect(code).toBe(1);
+    writeFileSync(defaultConfig, before);
+  });
+
+  test("a daemon that hangs: said within seconds, and the endpoints are those that ngrok lists", async () => {
+    daemon.kill("SIGSTOP");
+    const { of, took } = await doctor();
+    daemon.kill("SIGCONT");
+    expect(of("daemon")[0]).toContain("daemon failure: ");
+    expect(of("daemon")[0]).toContain("within 4 s → see its log");
+    expect(of("endpoints")[0]).toMatch(/^endpoints ok: (\d) of \1 opened through ngrok/);
+    expect(of("names")[0]).toMatch(/^names ok: (\d) of \1 resolve/);
+    expect(took).toBeLessThan(9000);
+  });
+
+  test("an operator that was deleted, and a key that is refused", async () => {
+    const [operator] = await cloud.operators();
+    await cloud.break("401");
+    const refused = await doctor();
+    expect(refused.of("api")[0]).toContain("api ok:");
+    expect(refused.of("key")[0]).toContain("key failure:");
+    expect(refused.of("key")[0]).toContain("ngrokd set-api-key");
+    await cloud.mend();
+    await cloud.break("header-close"); // What ngrok's ingress does then.
+    await cloud.api("DELETE", `/kubernetes_operators/${operator?.id}`);
+    const { of } = await doctor();
+    expect(of("operator")[0]).toContain(`operator failure: ngrok does not know ${operator?.id}`);
+    await cloud.mend();
+  });
+
+  test("a daemon that was killed: the names that it left lead nowhere", async () => {
+    await until("the names are written", () => hosts().includes("hello.demo"));
+    await daemon.stop("SIGKILL");
+    const { code, of } = await doctor();
+    expect(of("daemon")[0]).toContain("daemon failure: No daemon answers on the control socket");
+    expect(of("leftovers")[0]).toContain("names that lead nowhere");
+    expect(code).toBe(1);
+    const { ways } = await why("hello.demo");
+    expect(ways[0]?.breaks_at).toBe("daemon");
+  });
+});
+
+stories("doctor with hundreds of endpoints", () => {
+  test("tells those that are well in one line and the bad ones in ten; --all each", async () => {
+    const { cloud, daemon } = await registered();
+    const { address } = page("one of many");
+    const names = Array.from({ length: 300 }, (_, i) => `n${i}.demo`);
+    for (const name of names) await cloud.add(`http://${name}`, address);
+    await daemon.becomes("n299.demo", "listening");
+    const { of, took } = await doctor();
+    expect(of("endpoints")[0]).toContain("300 of 300 opened through ngrok");
+    expect(took).toBeLessThan(9000);
+    await cloud.break("refuse=ERR_NGROK_8012 gone*25");
+    const bad = await doctor();
+    // The pool's ready connections ask for nothing, so each of the 25 refusals was one of ours.
+    expect(bad.of("endpoints")[0]).toContain("275 of 300 opened through ngrok");
+    expect(bad.of("endpoints")).toHaveLength(12);
+    expect(bad.of("endpoints").at(-1)).toBe("endpoints failure: and 15 more → add --all to see each");
+    expect((await doctor("--all")).of("endpoints")).toHaveLength(300);
+    expect((await daemon.status()).connections.total).toBe(0);
+  });
+});
+
+stories("doctor and why on a machine without", () => {
+  test("anything at all: no daemon, no file, no key", async () => {
+    const { code, of } = await doctor();
+    expect(code).toBe(1);
+    expect(of("configuration")).toEqual(['configuration ok: there is no "/etc/ngrokd/config.yml": every setting is at its default']);
+    expect(of("key")).toEqual(["key failure: there is none → run `sudo ngrokd set-api-key`"]);
+    expect(of("state")[0]).toContain("this machine is not registered yet");
+    expect((await why("hello.demo")).code).toBe(1);
+  });
+
+  test("a poll since the endpoint was made: it is to be asked for", async () => {
+    freshMachine();
+    const { cloud, daemon } = await registered({ config: { bound_endpoints: { poll_interval: 3600 } } });
+    await cloud.add("http://new.demo", page("new").address);
+    const { ways } = await why("new.demo");
+    expect(ways[0]?.steps.at(-1)).toMatchObject({
+      text: "ngrok lists it, and the daemon has not seen it yet",
+      fix: "run `ngrokd refresh`",
+    });
+    await daemon.refresh();
+    expect((await why("new.demo")).code).toBe(0);
+    await daemon.stop();
+    const dead = await why("new.demo");
+    expect(dead.ways[0]?.steps.map(({ check, level }) => `${check} ${level}`)).toEqual([
+      "daemon failure",
+      "endpoint ok",
+      "name warning",
+      "ingress ok",
+      "upgrade ok",
+    ]);
+  });
+
+  test("a CA that the ingress's certificate leads to: who was met instead", async () => {
+    freshMachine();
+    const cloud = await startCloud();
+    await cloud.add("http://hello.demo", page("hello").address);
+    writeConfig(configFor(cloud, { server: { ingress_ca: "" } }));
+    const daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+    const { code, of } = await doctor();
+    expect(code).toBe(1);
+    expect(of("ingress")[0]).toContain("issued by");
+    expect(of("ingress")[0]).toContain("this CA is not ngrok's");
+    expect(of("endpoints")).toEqual(["endpoints warning: not checked, since the ingress cannot be reached"]);
+    expect((await why("hello.demo")).ways[0]?.breaks_at).toBe("ingress");
+    await daemon.stop();
+  });
+
+  test("an API that answers: a black hole costs seconds, and the rest is still checked", async () => {
+    freshMachine();
+    const { cloud, daemon } = await registered();
+    await cloud.add("http://hello.demo", page("hello").address);
+    await daemon.becomes("hello.demo", "listening");
+    const hole = createServer();
+    atEnd(() => hole.close());
+    await new Promise<void>((listening) => hole.listen(0, "127.0.0.1", listening));
+    const address = hole.address();
+    const port = typeof address === "object" ? address?.port : 0;
+    mkdirSync("/run/story", { recursive: true });
+    writeConfig(configFor(cloud, { api: { url: `http://127.0.0.1:${port}` } }), "/etc/ngrokd/hole.yml");
+    const { code, of, took } = await doctor("--config /etc/ngrokd/hole.yml");
+    expect(of("api")[0]).toMatch(/^api failure: Cannot check the API key: "http:\/\/127.0.0.1:\d+" did not answer within 4 s/);
+    expect(of("clock")[0]).toContain("not checked");
+    expect(of("endpoints")[0]).toContain("1 of 1 opened through ngrok");
+    expect(code).toBe(1);
+    expect(took).toBeLessThan(9000);
+    await daemon.stop();
+  });
+});
