@@ -14,6 +14,7 @@ const commands = [
   "health",
   "set-api-key",
   "refresh",
+  "reload",
   "config check",
   "config show",
   "config edit",
@@ -72,7 +73,7 @@ stories("the command line without a daemon", () => {
     expect(err).toContain(hint);
   });
 
-  test.each(["status", "list", "health", "refresh"])(
+  test.each(["status", "list", "health", "refresh", "reload"])(
     "`ngrokd %s` says that no daemon runs, with exit code 4, in text and in JSON",
     async (command) => {
       const text = await ngrokd(command);

@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
+import { cpuSeconds } from "../support/footprint.ts";
 import { type Daemon, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
 import { dial, echo, type Peer, upstream } from "../support/tcp.ts";
@@ -103,11 +103,3 @@ stories("limits and deadlines", () => {
     expect((await daemon.endpoint("echo.demo"))?.errors_by_kind).toMatchObject({ limit: 120 - open.length, dial: 0 });
   });
 });
-
-/** User and system time, as the kernel counts them. */
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-    .replace(/^.*\) /, "")
-    .split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}

@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { configFor, startCloud } from "../support/cloud.ts";
 import { binary, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
-import { freshMachine, stories, until } from "../support/story.ts";
+import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { onTerminal } from "../support/terminal.ts";
 
 stories("the log", () => {
@@ -37,6 +38,24 @@ stories("the log", () => {
         "",
       ].join("\n"),
     );
+  });
+
+  test("whose reader has gone is lost, and the daemon goes on", async () => {
+    freshMachine();
+    const cloud = await startCloud();
+    writeConfig(configFor(cloud));
+    const pipeline = `{ ${binary()} serve 2>&1 >/dev/null; echo $? >/run/tmp/code; } | head -n 1 >/run/tmp/head`;
+    const child = Bun.spawn(["sh", "-c", pipeline], { cwd: "/" });
+    await until("the first line is read", () => readFileSync("/run/tmp/head", "utf8").includes("ngrokd is up"));
+    const { pid } = await until("it serves", async () => {
+      const { json } = await ngrokd("status --json");
+      return json.phase === "serving" && json;
+    });
+    atEnd(() => child.exitCode ?? process.kill(pid, "SIGKILL"));
+    for (let i = 0; i < 3; i += 1) expect((await ngrokd("set-api-key -", { stdin: cloud.apiKey })).code).toBe(0);
+    process.kill(pid, "SIGTERM");
+    await child.exited;
+    expect(readFileSync("/run/tmp/code", "utf8")).toBe("0\n");
   });
 
   test("is coloured text on a terminal, where Ctrl-C ends the daemon", async () => {

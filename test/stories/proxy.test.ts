@@ -1,12 +1,9 @@
 import { beforeAll, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
-import { connect } from "node:net";
-import { createServer } from "node:tls";
 import { type StartedProxy, startProxy } from "../contract/peers/proxy.mjs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
+import { httpsFront } from "../support/https-front.ts";
 import { type Daemon, ngrokd, type ServeOptions, serve, writeConfig } from "../support/ngrokd.ts";
-import { issue, rootCa } from "../support/pki.ts";
-import { atEnd, freshMachine, stories, until } from "../support/story.ts";
+import { freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 
 /** The API's name is known to the proxies alone, and where the ingress is said to be nobody listens. */
@@ -23,7 +20,8 @@ stories("a machine whose only way out is a proxy", () => {
   beforeAll(async () => {
     cloud = await startCloud();
     await cloud.add("tcp://echo.demo:7000", (await echo()).address);
-    api = await secured(cloud.apiUrl);
+    // The API by https under the name that only proxies know.
+    api = await httpsFront(cloud.apiUrl, apiHost, apiCa);
     names = { [`${apiHost}:443`]: `127.0.0.1:${api}`, [ingressEndpoint]: cloud.ingress };
   });
 
@@ -109,18 +107,3 @@ stories("a machine whose only way out is a proxy", () => {
     expect(asked.map(({ target }) => target)).toEqual([`${apiHost}:443`]);
   });
 });
-
-/** The cloud's API by https under the name that only proxies know; answers its port. */
-async function secured(url: string): Promise<number> {
-  const ca = await rootCa("Story API CA");
-  writeFileSync(apiCa, ca.cert);
-  const port = Number(new URL(url).port);
-  const server = createServer(await issue(ca, apiHost, { names: [apiHost], usage: ["server"] }), (socket) => {
-    const inner = connect(port, "127.0.0.1");
-    socket.on("error", () => inner.destroy()).pipe(inner);
-    inner.on("error", () => socket.destroy()).pipe(socket);
-  });
-  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
-  atEnd(() => server.close());
-  return (server.address() as { port: number }).port;
-}

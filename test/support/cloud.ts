@@ -21,6 +21,10 @@ export interface Cloud extends Running {
   /** Those that are set now, in the same spelling. */
   faults(): Promise<string[]>;
   operators(): Promise<{ id: string }[]>;
+  /** Seconds that client certificates live which are signed from now on. */
+  certificateLife(seconds: number): Promise<void>;
+  /** An API key of this account; undefined revokes it. */
+  key(key: string, account: string | undefined): Promise<void>;
   /** A call of ngrok's own API, with the key. */
   // biome-ignore lint/suspicious/noExplicitAny: whatever the API answers, which the story then looks at
   api(method: string, path: string, body?: object): Promise<any>;
@@ -56,6 +60,9 @@ export async function startCloud({ args = "", apiPort = 0 }: CloudOptions = {}):
     mend: async (name) => void (await control("DELETE", name === undefined ? "/faults" : `/faults/${name}`)),
     faults: async () => (await control("GET", "/faults")).faults,
     operators: async () => (await control("GET", "/operators")).operators,
+    certificateLife: async (seconds) => void (await control("PUT", "/certificate-lifetime", { seconds })),
+    key: async (key, account) =>
+      void (await (account === undefined ? control("DELETE", `/keys/${key}`) : control("PUT", `/keys/${key}`, { account }))),
     api: async (method, path, body) =>
       await call(method, `${apiUrl}${path}`, { authorization: `Bearer ${apiKey}`, "ngrok-version": "2" }, body),
   };

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { ListItem, Status } from "../../src/control/protocol.ts";
+import type { ListItem, ReloadReport, Status } from "../../src/control/protocol.ts";
 import { atEnd, keepLog, until } from "./story.ts";
 
 /** The binary, where the machine of the stories (machine.ts) has it for every user. */
@@ -119,6 +119,8 @@ export interface ServeOptions extends RunOptions {
   readonly deno?: boolean;
   /** The limit of open files; the machine's without. */
   readonly files?: number;
+  /** A command that runs the binary with the words behind it, such as one that takes rights away first. */
+  readonly inside?: readonly string[];
 }
 
 export interface Daemon extends Running {
@@ -127,6 +129,8 @@ export interface Daemon extends Running {
   list(): Promise<ListItem[]>;
   /** Polls now, instead of within a second. */
   refresh(): Promise<void>;
+  /** Reads the configuration again, instead of within two seconds. */
+  reload(): Promise<ReloadReport>;
   /** The endpoint of this host name; undefined while there is none. */
   endpoint(hostname: string): Promise<ListItem | undefined>;
   /** Waits until this host name's endpoint is in this state. */
@@ -134,9 +138,16 @@ export interface Daemon extends Running {
 }
 
 /** Starts the daemon and waits until its socket answers. */
-export async function serve({ args = "", socket = defaultSocket, deno = false, files, ...options }: ServeOptions = {}): Promise<Daemon> {
+export async function serve({
+  args = "",
+  socket = defaultSocket,
+  deno = false,
+  files,
+  inside = [binary()],
+  ...options
+}: ServeOptions = {}): Promise<Daemon> {
   const root = join(import.meta.dirname, "..", "..");
-  const program = deno ? [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts")] : [binary()];
+  const program = deno ? [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts")] : inside;
   const limit = files === undefined ? [] : ["sh", "-c", `ulimit -n ${files} && exec "$0" "$@"`];
   const running = start("the daemon", [...limit, ...program, "serve", ...args.split(" ").filter((word) => word !== "")], options);
   let ended = false;
@@ -154,6 +165,7 @@ export async function serve({ args = "", socket = defaultSocket, deno = false, f
     status: async () => (await request("status")) as Status,
     list,
     refresh: async () => void (await request("refresh")),
+    reload: async () => (await request("reload")) as ReloadReport,
     endpoint,
     becomes: async (hostname, state) =>
       await until(`${hostname} is ${state}`, async () => {

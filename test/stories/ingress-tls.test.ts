@@ -1,0 +1,173 @@
+import { beforeAll, expect, test } from "bun:test";
+import { createPrivateKey } from "node:crypto";
+import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer, type TLSSocket, type TlsOptions } from "node:tls";
+import { decodeConnRequest } from "../../src/ingress/frame.ts";
+import { type Cloud, configFor, registered } from "../support/cloud.ts";
+import { accepted } from "../support/fake-ingress.ts";
+import { type Daemon, run, serve, start, writeConfig } from "../support/ngrokd.ts";
+import { type Authority, hours, issue, rootCa } from "../support/pki.ts";
+import { atEnd, stories, until } from "../support/story.ts";
+import { dial, peer } from "../support/tcp.ts";
+
+interface Strict {
+  readonly port: number;
+  /** What the TLS server's clients said after their handshake, apart from requests that were answered. */
+  readonly heard: () => string;
+  /** Each client's certificate by common name or organisation, with SNI and TLS version. */
+  readonly clients: { readonly who: string; readonly sni: string; readonly version: string }[];
+}
+
+/** An ingress whose TLS is as `tls` has it, that says yes and sends back what it gets. */
+async function strictIngress(tls: TlsOptions): Promise<Strict> {
+  let heard = "";
+  const clients: Strict["clients"] = [];
+  const serve = async (socket: TLSSocket): Promise<void> => {
+    socket.on("data", (bytes: Buffer) => {
+      heard += bytes.toString("latin1");
+    });
+    const { subject } = socket.getPeerCertificate();
+    clients.push({
+      who: String(subject?.CN ?? subject?.O ?? "nobody"),
+      sni: String(socket.servername ?? ""),
+      version: socket.getProtocol() ?? "",
+    });
+    const client = peer(socket);
+    const length = Buffer.from(await client.read(2), "latin1").readUInt16LE();
+    const request = decodeConnRequest(Buffer.from(await client.read(length), "latin1"));
+    if (!request.ok) throw new Error(request.reason);
+    await client.write(accepted());
+    await client.write(await client.read("hello".length));
+    client.end();
+  };
+  const server = createServer({ allowHalfOpen: true, requestCert: true, rejectUnauthorized: false, ...tls }, (socket) => {
+    // Clients that turn away, as most of these have to.
+    serve(socket as TLSSocket).catch(() => socket.destroy());
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  atEnd(() => server.close());
+  const address = server.address();
+  return { port: typeof address === "object" && address !== null ? address.port : 0, heard: () => heard, clients };
+}
+
+stories("who the ingress is, and who we are", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+  let ca: Authority;
+  const name = "ingress.story";
+
+  /** The daemon, anew, with this ingress. */
+  const facing = async (ingressEndpoint: string, forward: object = {}): Promise<void> => {
+    await daemon.stop();
+    writeConfig(
+      configFor(cloud, {
+        ingressEndpoint,
+        server: { ingress_ca: "/run/tls-ca.crt" },
+        forward: { pool: { min: 0, max: 0 }, open_timeout: 2, ...forward },
+      }),
+    );
+    daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+  };
+  /** What a connection whose client speaks at once comes to: its echo, or why there is none. */
+  const attempt = async (): Promise<{ echo?: string; error?: string }> => {
+    const errors = (await daemon.endpoint("hello.demo"))?.connections.errors ?? 0;
+    const client = await dial("hello.demo", 7000);
+    client.write("hello").catch(() => undefined);
+    client.end();
+    const echo = await client.rest().catch(() => undefined);
+    if (echo !== undefined) return { echo };
+    const item = await until("the failure is counted", async () => {
+      const now = await daemon.endpoint("hello.demo");
+      return now?.connections.errors === errors + 1 && now;
+    });
+    return { error: item.connections.last_error };
+  };
+
+  beforeAll(async () => {
+    ca = await rootCa("Story CA");
+    writeFileSync("/run/tls-ca.crt", ca.cert);
+    ({ cloud, daemon } = await registered());
+    await cloud.add("tcp://hello.demo:7000", "127.0.0.1:9");
+    appendFileSync("/etc/hosts", `\n127.0.0.1 ${name} other.story\n`);
+  });
+
+  const forServers = { names: [name], usage: ["server"] } as const;
+
+  test.each([
+    ["of another name", async () => await issue(ca, "x", { ...forServers, names: ["elsewhere.story"] }), /for another name/],
+    ["of an unknown CA", async () => await issue(await rootCa("Stranger"), "x", forServers), /issued by "CN=Stranger/],
+    ["that has expired", async () => await issue(ca, "x", { ...forServers, notBefore: hours(-48), notAfter: hours(-1) }), /expired/],
+    ["that is not valid yet", async () => await issue(ca, "x", { ...forServers, notBefore: hours(1) }), /not valid yet/],
+    ["that is meant for clients", async () => await issue(ca, "x", { ...forServers, usage: ["client"] }), /not meant for servers/],
+  ])("an ingress with a certificate %s is refused, and no byte of the client's reaches it", async (_, identity, reason) => {
+    const ingress = await strictIngress(await identity());
+    await facing(`${name}:${ingress.port}`);
+    const { echo, error } = await attempt();
+    expect(echo).toBeUndefined();
+    expect(error).toMatch(reason);
+    expect(ingress.heard()).toBe("");
+  });
+
+  test("the name that is verified and sent as SNI is the one of `ingressEndpoint`, whatever address it has", async () => {
+    const ingress = await strictIngress(await issue(ca, "x", forServers));
+    await facing(`${name}:${ingress.port}`);
+    expect(await attempt()).toEqual({ echo: "hello" });
+    expect(ingress.clients.map(({ sni }) => sni)).toEqual([name]);
+    // The same server by another name of the same address is somebody else.
+    await facing(`other.story:${ingress.port}`);
+    expect((await attempt()).error).toContain("for another name");
+    expect(ingress.clients).toHaveLength(1);
+  });
+
+  test.each(["1.2", "1.3"])("an ingress of TLS %s that refuses our certificate with an alert is told as such", async (version) => {
+    const { cert, key } = await issue(ca, "x", forServers);
+    writeFileSync("/run/server.pem", `${cert}${key}`);
+    writeFileSync("/run/other-ca.crt", (await rootCa("Other clients")).cert);
+    // OpenSSL's own server: those of Bun and Node hang up without the alert.
+    const options = `-tls${version.replace(".", "_")} -cert /run/server.pem -CAfile /run/other-ca.crt -Verify 1 -verify_return_error -www`;
+    const server = start("openssl s_server", ["openssl", "s_server", "-accept", "127.0.0.1:4433", ...options.split(" ")]);
+    await until("it accepts", () => server.out().includes("ACCEPT"));
+    await facing(`${name}:4433`);
+    expect((await attempt()).error).toContain('refused it with the alert "unknown ca"');
+    expect(server.out()).not.toContain("hello");
+    await server.stop();
+  });
+
+  test.each(["TLSv1.2", "TLSv1.3"] as const)("an ingress that speaks nothing but %s carries connections", async (version) => {
+    const ingress = await strictIngress({ ...(await issue(ca, "x", forServers)), minVersion: version, maxVersion: version });
+    await facing(`${name}:${ingress.port}`);
+    expect([await attempt(), await attempt()]).toEqual([{ echo: "hello" }, { echo: "hello" }]);
+    expect(ingress.clients.map((client) => client.version)).toEqual([version, version]);
+  });
+
+  test("an ingress that speaks nothing newer than TLS 1.1 is refused", async () => {
+    const ingress = await strictIngress({ ...(await issue(ca, "x", forServers)), minVersion: "TLSv1", maxVersion: "TLSv1.1" });
+    await facing(`${name}:${ingress.port}`);
+    expect((await attempt()).error).toBeDefined();
+    expect(ingress.clients).toEqual([]);
+  });
+
+  test.each([
+    ["P-256 in PKCS #8", "ec -pkeyopt ec_paramgen_curve:prime256v1", "pkcs8"],
+    ["P-256 in SEC 1", "ec -pkeyopt ec_paramgen_curve:prime256v1", "sec1"],
+    ["P-384 in SEC 1", "ec -pkeyopt ec_paramgen_curve:secp384r1", "sec1"],
+    ["RSA in PKCS #8", "rsa:2048", "pkcs8"],
+    ["RSA in PKCS #1", "rsa:2048", "pkcs1"],
+  ] as const)("a key of %s that lies there with its certificate is used as it is", async (label, algorithm, type) => {
+    const [key, cert] = ["/etc/ngrokd/tls.key", "/etc/ngrokd/tls.crt"];
+    const made = await run(
+      `openssl req -x509 -newkey ${algorithm} -nodes -days 30 -keyout /run/new.key -out /run/new.crt`
+        .split(" ")
+        .concat("-subj", `/O=${label}`),
+    );
+    expect(made.code).toBe(0);
+    const ingress = await strictIngress(await issue(ca, "x", forServers));
+    await daemon.stop();
+    writeFileSync(key, createPrivateKey(readFileSync("/run/new.key")).export({ type, format: "pem" }), { mode: 0o600 });
+    writeFileSync(cert, readFileSync("/run/new.crt"));
+    await facing(`${name}:${ingress.port}`);
+    expect(await attempt()).toEqual({ echo: "hello" });
+    expect(ingress.clients.map(({ who }) => who)).toEqual([label]);
+  });
+});

@@ -1,0 +1,148 @@
+import { beforeAll, describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { randomFrom } from "../soak/pattern.ts";
+import { configFor, startCloud } from "../support/cloud.ts";
+import { backTo, type Footprint, footprint } from "../support/footprint.ts";
+import { type Daemon, serve, writeConfig } from "../support/ngrokd.ts";
+import { issue, rootCa } from "../support/pki.ts";
+import { type Harm, harms, type Moment, type Plan, type RoughIngress, roughIngress, stages } from "../support/rough-ingress.ts";
+import { stories, until } from "../support/story.ts";
+import { dial } from "../support/tcp.ts";
+
+const size = 300_000;
+/** Bytes that no others are like, the same at every call. */
+const blob = (name: string): Buffer => createHash("shake256", { outputLength: size }).update(name).digest();
+const [up, down] = [blob("up"), blob("down")];
+const hash = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+/** What a client saw that said all of `up` at once and then finished. */
+interface Outcome {
+  readonly got: Buffer;
+  readonly left: "end" | "reset";
+}
+
+async function exchange(name: string): Promise<Outcome> {
+  const client = await dial(name, 7000).catch((error: NodeJS.ErrnoException) => {
+    // A reset can be faster than the sight of a connection.
+    if (error.code === "ECONNRESET") return undefined;
+    throw error;
+  });
+  if (client === undefined) return { got: Buffer.alloc(0), left: "reset" };
+  const got: Buffer[] = [];
+  client.socket.on("data", (bytes: Buffer) => got.push(bytes));
+  // What a reset meets is told by `left`.
+  client.write(up).catch(() => undefined);
+  client.end();
+  const left = await client.left;
+  client.socket.destroy();
+  return { got: Buffer.concat(got), left };
+}
+
+/** What is true of every connection, whatever was done to it: no byte is wrong, and a short stream is no clean one unless TLS cannot know. */
+function check({ got, left }: Outcome, harm: Harm): void {
+  expect(hash(got)).toBe(hash(down.subarray(0, got.length)));
+  if (left === "end" && harm !== "cut" && harm !== "half-close") expect(got.length).toBe(size);
+  if (harm === "stall" || harm === "slow") expect(left).toBe("end");
+}
+
+stories("a rough way to the ingress", () => {
+  let daemon: Daemon;
+  let ingress: RoughIngress;
+  let before: Footprint;
+
+  beforeAll(async () => {
+    const ca = await rootCa();
+    writeFileSync("/run/rough-ca.crt", ca.cert);
+    ingress = await roughIngress(await issue(ca, "rough", { names: ["127.0.0.1"] }), down);
+    const cloud = await startCloud();
+    await cloud.add("tcp://rough.demo:7000", "127.0.0.1:9");
+    writeConfig(
+      configFor(cloud, {
+        ingressEndpoint: ingress.endpoint,
+        server: { ingress_ca: "/run/rough-ca.crt" },
+        // Without connections made in advance, each plan meets the connection that it is meant for.
+        forward: { pool: { min: 0, max: 0 }, open_timeout: 1 },
+      }),
+    );
+    daemon = await serve();
+    await daemon.becomes("rough.demo", "listening");
+    await works();
+    before = footprint(daemon.pid);
+  });
+
+  /** One undisturbed connection, every byte of it. */
+  const works = async (): Promise<void> => {
+    const { got, left } = await exchange("rough.demo");
+    expect([hash(got), left]).toEqual([hash(down), "end"]);
+  };
+
+  /** Whether a connection can still come to its stream with this harm at this moment. */
+  const isBroken = (harm: Harm, stage: Moment): boolean =>
+    harm === "reset" || ((harm === "cut" || harm === "half-close") && stages.slice(0, 4).some((early) => early === stage));
+
+  describe.each([...stages])("%s", (stage) => {
+    test.each([...harms])(
+      "%s: no byte is wrong, what breaks is told and counted, what does not is whole, and all is given back",
+      async (harm) => {
+        const { harmed } = ingress;
+        const errors = (await daemon.endpoint("rough.demo"))?.connections.errors ?? 0;
+        ingress.plan({ harm, at: stage });
+        const outcome = await exchange("rough.demo");
+        expect(ingress.harmed).toBe(harmed + 1);
+        check(outcome, harm);
+        const broken = isBroken(harm, stage);
+        if (broken) expect(outcome.left).toBe("reset");
+        if (harm === "half-close" && !broken) {
+          // What goes the other way is none of the FIN's business.
+          const { up: heard, whole } = await ingress.seen();
+          expect([hash(heard), whole, outcome.left]).toEqual([hash(up), true, "end"]);
+        }
+        if (broken) await until("it is counted", async () => (await daemon.endpoint("rough.demo"))?.connections.errors === errors + 1);
+        await works();
+        await backTo(before, daemon);
+        await until("the ingress has let go", () => ingress.open === 0);
+      },
+    );
+  });
+
+  test("60 connections, each hurt at a random byte of either direction: no byte is wrong, and all is given back", async () => {
+    const seed = Number(process.env.STORY_SEED ?? Date.now() % 1_000_000);
+    console.log(`Random harm: repeat with STORY_SEED=${seed}`);
+    const random = randomFrom(seed);
+    const tally: Record<string, number> = {};
+    for (let n = 0; n < 60; n += 1) {
+      const plan: Plan = {
+        harm: harms[Math.floor(random() * harms.length)] ?? "reset",
+        // Half of them in the handshake and the header.
+        at: { direction: random() < 0.5 ? "up" : "down", bytes: Math.floor(random() < 0.5 ? random() * 3000 : random() * 1.02 * size) },
+      };
+      ingress.plan(plan);
+      try {
+        const outcome = await exchange("rough.demo");
+        check(outcome, plan.harm);
+        const kind = `${plan.harm}: ${outcome.left === "end" ? (outcome.got.length === size ? "whole" : "ended early") : "reset"}`;
+        tally[kind] = (tally[kind] ?? 0) + 1;
+      } catch (error) {
+        throw new Error(`seed ${seed}, connection ${n}, ${JSON.stringify(plan)}: ${error instanceof Error ? error.message : error}`);
+      }
+    }
+    console.log(JSON.stringify(tally));
+    await works();
+    await backTo(before, daemon);
+    await until("the ingress has let go", () => ingress.open === 0);
+  });
+
+  test("while nobody listens there, clients are reset at once; the first connection after that works", async () => {
+    await ingress.close();
+    for (let n = 0; n < 3; n += 1) {
+      const started = performance.now();
+      expect((await exchange("rough.demo")).left).toBe("reset");
+      expect(performance.now() - started).toBeLessThan(1000);
+    }
+    expect((await daemon.endpoint("rough.demo"))?.connections.last_error).toContain("refused");
+    await ingress.reopen();
+    await works();
+    await backTo(before, daemon);
+  });
+});

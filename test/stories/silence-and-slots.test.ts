@@ -1,0 +1,142 @@
+import { beforeAll, expect, test } from "bun:test";
+import { type Cloud, configFor, registered } from "../support/cloud.ts";
+import { backTo, cpuSeconds, footprint } from "../support/footprint.ts";
+import { type Daemon, serve, writeConfig } from "../support/ngrokd.ts";
+import { stories, until } from "../support/story.ts";
+import { dial, echo, type Peer, type Upstream, upstream } from "../support/tcp.ts";
+
+stories("silence, and places that are taken", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+  let echoes: Upstream;
+
+  /** The daemon, anew, with these settings and without connections made in advance. */
+  const restarted = async (forward: object): Promise<void> => {
+    await daemon.stop();
+    writeConfig(configFor(cloud, { forward: { drain_timeout: 0, pool: { min: 0, max: 0 }, ...forward } }));
+    daemon = await serve();
+    await daemon.becomes("echo.demo", "listening");
+  };
+  /** A connection that has proved to carry bytes; undefined where it is reset instead. */
+  const talking = async (name = "echo.demo"): Promise<Peer | undefined> => {
+    try {
+      const client = await dial(name, 7000);
+      await client.write("x");
+      expect(await client.read(1)).toBe("x");
+      return client;
+    } catch (error) {
+      if (/reset/i.test(String(error))) return undefined;
+      throw error;
+    }
+  };
+
+  beforeAll(async () => {
+    ({ cloud, daemon } = await registered());
+    echoes = await echo();
+    await cloud.add("tcp://echo.demo:7000", echoes.address);
+  });
+
+  test("forward.idle_timeout ends the silent connection, tells it once, and keeps the one that says a byte now and then", async () => {
+    await restarted({ idle_timeout: 1 });
+    const [silent, busy] = [await talking(), await talking()];
+    if (silent === undefined || busy === undefined) throw new Error("a connection was reset at once");
+    let said = 1;
+    const timer = setInterval(() => {
+      said += 1;
+      busy.socket.write(".");
+    }, 300);
+    const started = performance.now();
+    expect(await silent.left).toBe("reset");
+    expect(performance.now() - started).toBeWithin(700, 4000);
+    // By now the busy one is older than the limit, more than once.
+    await until("the busy one has gone on for another limit", () => said >= 12);
+    clearInterval(timer);
+    busy.end();
+    expect((await busy.rest()).length).toBe(said - 1);
+    expect((await daemon.endpoint("echo.demo"))?.errors_by_kind).toMatchObject({ timeout: 1, reset: 0 });
+    expect(daemon.lines().filter(({ message }) => message.includes("on which nothing moved for 1 s was reset"))).toHaveLength(1);
+  });
+
+  test("300 clients that connect and say nothing starve nobody, cost no work, and are all reaped", async () => {
+    await restarted({ idle_timeout: 2 });
+    (await talking())?.end();
+    await until("it is over", async () => (await daemon.status()).connections.active === 0);
+    const before = footprint(daemon.pid);
+    const { ip } = await daemon.becomes("echo.demo", "listening");
+    const silent = await Promise.all(Array.from({ length: 300 }, () => dial(ip, 7000)));
+    await until("all of them are through to the service", () => echoes.open.size === 300);
+    const used = cpuSeconds(daemon.pid);
+    for (let n = 0; n < 20; n += 1) {
+      const started = performance.now();
+      const client = await talking();
+      expect(client).toBeDefined();
+      client?.end();
+      expect(performance.now() - started).toBeLessThan(1000);
+    }
+    expect(cpuSeconds(daemon.pid) - used).toBeLessThan(1);
+    expect(new Set(await Promise.all(silent.map(({ left }) => left)))).toEqual(new Set(["reset"]));
+    await until("the service has none left", () => echoes.open.size === 0);
+    await backTo(before, daemon);
+  });
+
+  test("every way in which a connection can end gives its place back", async () => {
+    await restarted({ max_connections_per_endpoint: 2, open_timeout: 1, idle_timeout: 1 });
+    let manner: "finish" | "reset" = "finish";
+    const service = await upstream((socket) =>
+      socket.once("data", (bytes) => {
+        socket.write(bytes);
+        if (manner === "reset") setTimeout(() => socket.resetAndDestroy(), 20);
+        else socket.on("end", () => socket.end());
+      }),
+    );
+    const id = await cloud.add("tcp://slots.demo:7000", service.address);
+    await daemon.becomes("slots.demo", "listening");
+    const fault = async (name: string): Promise<void> => {
+      await cloud.break(`${name}*2`);
+      const both = await Promise.all([talking("slots.demo"), talking("slots.demo")]);
+      expect([name, ...both]).toEqual([name, undefined, undefined]);
+    };
+    const both = async (then: (client: Peer) => unknown): Promise<void> => {
+      for (const client of [await talking("slots.demo"), await talking("slots.demo")]) {
+        if (client === undefined) throw new Error("a place was not given back");
+        await then(client);
+      }
+    };
+    const endings: readonly [string, () => Promise<void>][] = [
+      ["the client finishes", () => both((client) => client.end())],
+      ["the client closes", () => both((client) => client.socket.destroy())],
+      ["the client resets", () => both((client) => client.reset())],
+      ["the service finishes", () => both(() => Promise.all([...service.open].map((socket) => socket.end())))],
+      [
+        "the service resets",
+        async () => {
+          manner = "reset";
+          await both((client) => client.left);
+          manner = "finish";
+        },
+      ],
+      ["nothing moves", () => both((client) => client.left)],
+      ["the ingress refuses", () => fault("refuse")],
+      ["the ingress never speaks TLS", () => fault("tls-stall")],
+      ["the ingress resets", () => fault("tls-reset")],
+      ["the ingress closes in its answer", () => fault("header-cut")],
+      ["the ingress resets the stream", () => fault("stream-reset")],
+      [
+        "the client leaves while it waits",
+        async () => {
+          await cloud.break("header-silence*2");
+          for (const client of [await dial("slots.demo", 7000), await dial("slots.demo", 7000)]) client.reset();
+        },
+      ],
+    ];
+    for (const [name, end] of endings) {
+      await end();
+      await until(`both places are back after "${name}"`, async () => (await daemon.endpoint("slots.demo"))?.connections.active === 0);
+      await cloud.mend();
+    }
+    const [first, second, third] = [await talking("slots.demo"), await talking("slots.demo"), await talking("slots.demo")];
+    expect([first !== undefined, second !== undefined, third]).toEqual([true, true, undefined]);
+    expect((await daemon.endpoint("slots.demo"))?.errors_by_kind).toMatchObject({ limit: 1 });
+    await cloud.remove(id);
+  });
+});

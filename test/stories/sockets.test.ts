@@ -1,0 +1,109 @@
+import { dlopen, FFIType, ptr } from "bun:ffi";
+import { expect, test } from "bun:test";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { registered } from "../support/cloud.ts";
+import { freshMachine, stories } from "../support/story.ts";
+import { dial, echo } from "../support/tcp.ts";
+
+/** Numbers of Linux: syscall(2), the same on every architecture since 5.6; tcp(7); socket(7). */
+const [pidfdOpen, pidfdGetfd] = [434, 438];
+const [ipprotoTcp, tcpNoDelay, tcpKeepIdle, tcpKeepInterval, tcpKeepCount] = [6, 1, 4, 5, 6];
+const [solSocket, soKeepAlive] = [1, 9];
+
+/** One of another process's descriptors, borrowed: its options are the socket's own, whoever asks. */
+interface Borrowed extends Disposable {
+  option(level: number, name: number): number;
+}
+
+function borrow(pid: number, descriptor: number): Borrowed {
+  const { symbols: libc, close } = dlopen("libc.so.6", {
+    syscall: { args: [FFIType.i64, FFIType.i64, FFIType.i64, FFIType.i64], returns: FFIType.i64 },
+    getsockopt: { args: [FFIType.i32, FFIType.i32, FFIType.i32, FFIType.ptr, FFIType.ptr], returns: FFIType.i32 },
+    close: { args: [FFIType.i32], returns: FFIType.i32 },
+  });
+  const checked = (what: string, result: number | bigint): number => {
+    if (Number(result) < 0) throw new Error(`${what} failed for descriptor ${descriptor} of process ${pid}`);
+    return Number(result);
+  };
+  const process = checked("pidfd_open", libc.syscall(pidfdOpen, pid, 0, 0));
+  const own = checked("pidfd_getfd", libc.syscall(pidfdGetfd, process, descriptor, 0));
+  return {
+    option(level, name) {
+      const [value, length] = [new Int32Array(1), new Uint32Array([4])];
+      checked("getsockopt", libc.getsockopt(own, level, name, ptr(value), ptr(length)));
+      return value[0] ?? 0;
+    },
+    [Symbol.dispose]() {
+      libc.close(own);
+      libc.close(process);
+      close();
+    },
+  };
+}
+
+interface Leg {
+  readonly descriptor: number;
+  readonly local: string;
+  readonly remote: string;
+}
+
+/** A process's established TCP connections over IPv4; proc(5), net/tcp. */
+function legsOf(pid: number): Leg[] {
+  const byInode = new Map<string, number>();
+  for (const name of readdirSync(`/proc/${pid}/fd`)) {
+    const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${name}`))?.[1];
+    if (inode !== undefined) byInode.set(inode, Number(name));
+  }
+  const established = "01";
+  return readFileSync(`/proc/${pid}/net/tcp`, "utf8")
+    .split("\n")
+    .slice(1)
+    .flatMap((line) => {
+      const [, local = "", remote = "", state, , , , , , inode = ""] = line.trim().split(/\s+/);
+      const descriptor = byInode.get(inode);
+      return state === established && descriptor !== undefined ? [{ descriptor, local: text(local), remote: text(remote) }] : [];
+    });
+}
+
+/** `0100007F:1B58` is 127.0.0.1:7000. */
+function text(hex: string): string {
+  const [ip = "", port = ""] = hex.split(":");
+  return `${[...Buffer.from(ip, "hex")].reverse().join(".")}:${Number.parseInt(port, 16)}`;
+}
+
+stories("the sockets of a connection, as the kernel knows them", () => {
+  test.each([
+    { runtime: "the binary", deno: false, withinSeconds: 120 },
+    // Deno lets a program say when the questions begin, and leaves their interval to the kernel: 9 of them, one every 75 s.
+    { runtime: "Deno", deno: true, withinSeconds: 15 * 60 },
+  ])(
+    "under $runtime small writes never wait on either leg, and a peer that has vanished is noticed within $withinSeconds s",
+    async ({ deno, withinSeconds }) => {
+      freshMachine();
+      const { cloud, daemon } = await registered({ deno });
+      await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+      const { ip } = await daemon.becomes("echo.demo", "listening");
+      const client = await dial("echo.demo", 7000);
+      await client.write("x");
+      await client.read(1);
+      const legs = legsOf(daemon.pid);
+      const near = legs.filter(({ local }) => local === `${ip}:7000`);
+      const far = legs.filter(({ remote }) => remote === cloud.ingress);
+      expect(near).toHaveLength(1);
+      expect(far.length).toBeGreaterThanOrEqual(1);
+      for (const { descriptor } of [...near, ...far]) {
+        using socket = borrow(daemon.pid, descriptor);
+        expect(socket.option(ipprotoTcp, tcpNoDelay)).toBe(1);
+        expect(socket.option(solSocket, soKeepAlive)).toBe(1);
+        const [idle = 0, interval = 0, count = 0] = [tcpKeepIdle, tcpKeepInterval, tcpKeepCount].map((name) =>
+          socket.option(ipprotoTcp, name),
+        );
+        expect(idle + interval * count, `${idle} s, then ${count} times every ${interval} s`).toBeWithin(1, withinSeconds + 1);
+      }
+      client.end();
+      await client.rest();
+      await daemon.stop();
+      await cloud.stop();
+    },
+  );
+});

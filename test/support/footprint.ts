@@ -1,0 +1,39 @@
+import { readdirSync, readFileSync } from "node:fs";
+import type { Daemon } from "./ngrokd.ts";
+import { until } from "./story.ts";
+
+/** What a process takes from the machine. */
+export interface Footprint {
+  /** Open descriptors. */
+  readonly files: number;
+  /** Resident memory, KiB. */
+  readonly rss: number;
+}
+
+export function footprint(pid: number): Footprint {
+  const rss = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return { files: readdirSync(`/proc/${pid}/fd`).length, rss: Number(rss) };
+}
+
+/** User and system time of a process, in seconds, as the kernel counts them. */
+export function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /, "")
+    .split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/**
+ * Waits until no connection is open and the daemon has no more descriptors than `before`; its memory may have grown by `growth` KiB, for
+ * a runtime keeps what it once had. Measure `before` when the first connection has come and gone, since some things are made only then.
+ */
+export async function backTo(before: Footprint, daemon: Daemon, growth = 32 * 1024): Promise<void> {
+  await until("no connection is open, and all descriptors are back", async () => {
+    const { active } = (await daemon.status()).connections;
+    const { files } = footprint(daemon.pid);
+    if (active === 0 && files <= before.files) return true;
+    throw new Error(`${active} connections and ${files} descriptors are open; there were ${before.files}`);
+  });
+  const { rss } = footprint(daemon.pid);
+  if (rss > before.rss + growth) throw new Error(`the daemon takes ${rss} KiB; it was ${before.rss}`);
+}

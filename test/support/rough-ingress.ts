@@ -1,0 +1,278 @@
+import { connect, createServer, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { createFrameReader, decodeConnRequest, encodeConnResponse } from "../../src/ingress/frame.ts";
+import type { Conn } from "../../src/net/types.ts";
+import { net } from "./conns.ts";
+import type { Identity } from "./pki.ts";
+import { atEnd } from "./story.ts";
+
+/**
+ * What is done to a connection, on the wire and without TLS knowing: a `cut` ends it as a crash of the far side does, a FIN in the midst
+ * of TLS and a RST for what comes later; a `reset` is a RST; `half-close` ends only what comes from the ingress, the rest is still taken;
+ * a `stall` and `slow` pass, and nothing is lost by them.
+ */
+export const harms = ["cut", "reset", "half-close", "stall", "slow"] as const;
+export type Harm = (typeof harms)[number];
+
+/** The moments of a connection's life, in order. The first two are the wire's, the others the ingress's, which has done exactly this much. */
+export const stages = [
+  "before TLS",
+  "during TLS",
+  "before the answer",
+  "in the answer's length",
+  "after the answer",
+  "in the midst of what goes up",
+  "in the midst of what comes down",
+  "at the FIN",
+] as const;
+export type Stage = (typeof stages)[number];
+
+/** When it is done: at a stage, or once so many bytes have passed in one direction, whatever they are. */
+export type Moment = Stage | { readonly direction: "up" | "down"; readonly bytes: number };
+
+export interface Plan {
+  readonly harm: Harm;
+  readonly at: Moment;
+}
+
+/** What the ingress, which serves every endpoint itself, saw of one connection. */
+export interface Seen {
+  /** What the client said. */
+  readonly up: Buffer;
+  /** Whether it came to the client's FIN. */
+  readonly whole: boolean;
+}
+
+export interface RoughIngress {
+  /** `127.0.0.1:PORT` */
+  readonly endpoint: string;
+  /** The next connection has this done to it; the harm is done once. */
+  plan(plan: Plan): void;
+  /** Settles with the latest connection that came to a stream, once the ingress is done with it. */
+  seen(): Promise<Seen>;
+  /** The wires that are open now. */
+  readonly open: number;
+  /** How many plans have been carried out. */
+  readonly harmed: number;
+  /** Nobody listens any more, and what is open is reset. */
+  close(): Promise<void>;
+  /** Listens again, at the same port. */
+  reopen(): Promise<void>;
+}
+
+/** Of a stall, and of a time in which everything trickles; milliseconds. */
+const [stallMs, slowMs] = [150, 150];
+/** What a slow wire passes every few milliseconds. */
+const trickle = 400;
+/** So far into the ingress's first flight, a connection is in the middle of its handshake. */
+const midHandshake = 200;
+
+/**
+ * An ingress that answers every request with yes, says `down` and listens to what the client says until its FIN, behind a wire that can be
+ * hurt at any moment. Real TLS: what stands in the wire's way is bytes, as on any network.
+ */
+export async function roughIngress(identity: Identity, down: Buffer): Promise<RoughIngress> {
+  const wires = new Map<number, Wire>();
+  const plans: Plan[] = [];
+  let latest = Promise.withResolvers<Seen>();
+  let harmed = 0;
+  const inner = await net.listen({ host: "127.0.0.1", port: 0 }, (conn) => serve(conn), { tls: identity });
+  const innerPort = "port" in inner.address ? inner.address.port : 0;
+
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
+    const far = connect({ host: "127.0.0.1", port: innerPort, allowHalfOpen: true, noDelay: true });
+    const wire = createWire(near, far, plans.shift(), () => {
+      harmed += 1;
+    });
+    far.once("connect", () => {
+      const port = far.localPort ?? 0;
+      wires.set(port, wire);
+      far.once("close", () => wires.delete(port));
+      wire.start();
+    });
+  });
+  const listen = (port: number): Promise<void> => new Promise((listening) => server.listen(port, "127.0.0.1", listening));
+  await listen(0);
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const close = async (): Promise<void> => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    for (const wire of wires.values()) wire.harm("reset");
+    await closed;
+  };
+  atEnd(() => {
+    inner.close();
+    return server.listening ? close() : undefined;
+  });
+
+  async function serve(conn: Conn): Promise<void> {
+    const wire = wires.get("port" in conn.remote ? conn.remote.port : 0);
+    if (wire === undefined) return conn.abort();
+    // Of the plan that counts now, not of one that is made while this connection ends.
+    const { resolve: report } = latest;
+    const behind = await readRequest(conn);
+    if (behind === undefined) return conn.close();
+    wire.reached("before the answer");
+    const answer = encodeConnResponse({ kind: "accepted", endpointId: "ep_rough", proto: "tcp", notices: [] });
+    await conn.write(answer.subarray(0, 1));
+    await wire.passed();
+    wire.reached("in the answer's length");
+    await conn.write(answer.subarray(1));
+    await wire.passed();
+    wire.reached("after the answer");
+
+    // What came before the answer must not have been sent: it would show as bytes too many.
+    const up = [Buffer.from(behind)];
+    let [size, whole] = [0, false];
+    const listening = async (): Promise<void> => {
+      for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
+        up.push(Buffer.from(bytes));
+        size += bytes.length;
+        if (size > down.length / 2) wire.reached("in the midst of what goes up");
+      }
+      whole = true;
+    };
+    const speaking = async (): Promise<void> => {
+      await conn.write(down.subarray(0, down.length / 2));
+      await wire.passed();
+      wire.reached("in the midst of what comes down");
+      await conn.write(down.subarray(down.length / 2));
+    };
+    await Promise.allSettled([listening(), speaking()]);
+    await wire.passed();
+    wire.reached("at the FIN");
+    if (whole) conn.close();
+    else conn.abort();
+    await conn.closed;
+    report({ up: Buffer.concat(up), whole });
+  }
+
+  return {
+    endpoint: `127.0.0.1:${port}`,
+    plan(plan) {
+      plans.push(plan);
+      latest = Promise.withResolvers();
+    },
+    seen: () => latest.promise,
+    get open() {
+      return wires.size;
+    },
+    get harmed() {
+      return harmed;
+    },
+    close,
+    reopen: () => listen(port),
+  };
+}
+
+/** What came behind the request; undefined where the client left before it was whole. */
+async function readRequest(conn: Conn): Promise<Uint8Array | undefined> {
+  const feed = createFrameReader();
+  try {
+    for (;;) {
+      const bytes = await conn.read();
+      if (bytes === null) return undefined;
+      const split = feed(bytes);
+      if (split.kind === "need-more") continue;
+      const request = decodeConnRequest(split.payload);
+      if (!request.ok) throw new Error(request.reason);
+      return split.rest;
+    }
+  } catch {
+    return undefined; // A wire that was hurt before.
+  }
+}
+
+interface Wire {
+  start(): void;
+  harm(harm: Harm): void;
+  reached(stage: Stage): void;
+  /** Settles when what the ingress has written by now is on its way to the daemon, or never will be. */
+  passed(): Promise<void>;
+}
+
+/** `near` leads to the daemon, `far` to the ingress. */
+function createWire(near: Socket, far: Socket, plan: Plan | undefined, onHarm: () => void): Wire {
+  let pending = plan;
+  let hold: Promise<unknown> = Promise.resolve();
+  let slowUntil = 0;
+  const gone = { up: false, down: false };
+  let idle = true;
+
+  const harm = (harm: Harm): void => {
+    if (harm === "stall") hold = delay(stallMs);
+    else if (harm === "slow") slowUntil = performance.now() + slowMs;
+    else {
+      gone.down = true;
+      if (harm === "half-close") return void near.end();
+      gone.up = true;
+      far.resetAndDestroy();
+      if (harm === "reset") near.resetAndDestroy();
+      else near.end(() => near.destroy());
+    }
+  };
+  const now = (): void => {
+    const due = pending;
+    pending = undefined;
+    if (due === undefined) return;
+    harm(due.harm);
+    onHarm();
+  };
+  /** How many bytes of this direction still pass before the planned harm; infinite where none is planned for it. */
+  const before = (direction: "up" | "down"): number => {
+    if (pending === undefined) return Number.POSITIVE_INFINITY;
+    if (pending.at === "during TLS") return direction === "down" ? midHandshake : Number.POSITIVE_INFINITY;
+    return typeof pending.at === "object" && pending.at.direction === direction ? pending.at.bytes : Number.POSITIVE_INFINITY;
+  };
+
+  const relay = async (from: Socket, to: Socket, direction: "up" | "down"): Promise<void> => {
+    let seen = 0;
+    try {
+      for await (const chunk of from.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+        if (direction === "down") idle = false;
+        for (let at = 0; at < chunk.length && !gone[direction]; ) {
+          if (seen === before(direction)) now();
+          await hold;
+          const slow = performance.now() < slowUntil;
+          const piece = chunk.subarray(at, at + Math.min(slow ? trickle : chunk.length, before(direction) - seen));
+          if (slow) await delay(3);
+          if (!gone[direction]) await send(to, piece);
+          at += piece.length;
+          seen += piece.length;
+        }
+        if (direction === "down") idle = true;
+      }
+      await hold;
+      if (!gone[direction]) to.end();
+    } catch {
+      // The other end of a connection that broke has to learn it, unless it is what we broke.
+      if (!gone[direction]) to.resetAndDestroy();
+    } finally {
+      if (direction === "down") idle = true;
+    }
+  };
+
+  for (const socket of [near, far]) socket.on("error", () => undefined);
+  return {
+    start() {
+      if (pending?.at === "before TLS") now();
+      void relay(near, far, "up");
+      void relay(far, near, "down");
+    },
+    harm,
+    reached(stage) {
+      if (pending?.at === stage) now();
+    },
+    async passed() {
+      // The kernel between the ingress and its end of the wire gives no sign: two looks with nothing under way have to do.
+      for (let quiet = 0; quiet < 2; quiet = idle ? quiet + 1 : 0) await delay(2);
+    },
+  };
+}
+
+function send(socket: Socket, bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (socket.destroyed) reject(new Error("the connection is gone"));
+    else socket.write(bytes, (error) => (error ? reject(error) : resolve()));
+  });
+}

@@ -1,0 +1,43 @@
+import { binary } from "./ngrokd.ts";
+
+/**
+ * What a unit's text asks of systemd, done without systemd, as far as a mount namespace and setpriv can: the file system, the
+ * capabilities, no new privileges, and a /proc of processes alone. Everything happens in mounts of the daemon's own. What the kernel
+ * filters by system call is not in it.
+ */
+export function sandboxed(unit: string): string[] {
+  const all = (setting: string): string[] =>
+    [...unit.matchAll(new RegExp(`^${setting}=(.*)$`, "gm"))].flatMap(([, words = ""]) =>
+      words.split(" ").map((word) => word.replace(/^-/, "")),
+    );
+  const capabilities = all("CapabilityBoundingSet").map((name) => `+${name.replace("CAP_", "").toLowerCase()}`);
+  const lists = [all("ReadWritePaths"), all("ReadOnlyPaths"), all("InaccessiblePaths")].map((paths) => paths.join(" "));
+  const rights = ["setpriv", `--bounding-set=-all,${capabilities.join(",")}`, "--inh-caps=-all", "--no-new-privs"];
+  return ["unshare", "--mount", "sh", "-c", enter, "sh", ...lists, ...rights, binary()];
+}
+
+/** The order is systemd's: writable mounts first, then all others are made read-only, then the exceptions from the exceptions. */
+const enter = `set -e
+writable=$1 readonly=$2 inaccessible=$3
+shift 3
+for path in $writable; do mount --rbind "$path" "$path"; done
+while read -r _ at _; do
+  case " $writable " in *" $at "*) continue ;; esac
+  case $at in /proc | /proc/* | /sys | /sys/* | /dev | /dev/*) continue ;; esac
+  # A mount below another is out of reach once that one was covered.
+  mount -o remount,bind,ro "$at" 2>/dev/null || ! mountpoint -q "$at"
+done </proc/self/mounts
+for path in $readonly; do
+  [ ! -e "$path" ] || { mount --bind "$path" "$path" && mount -o remount,bind,ro "$path"; }
+done
+: >/run/nothing
+mkdir -p /run/empty
+chmod 000 /run/nothing /run/empty
+for path in $inaccessible; do
+  if [ -d "$path" ]; then mount --bind /run/empty "$path"; elif [ -e "$path" ]; then mount --bind /run/nothing "$path"; fi
+done
+for home in /home /root; do [ ! -d "$home" ] || mount --bind /run/empty "$home"; done
+mount -t proc -o hidepid=invisible,subset=pid proc /proc
+umask 0077
+cd /
+exec "$@"`;
