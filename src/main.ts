@@ -21,7 +21,7 @@ async function runtimeNet(): Promise<Net> {
 }
 
 function createIo(net: Net): Io {
-  let signals: { stop: AbortSignal; hurry: AbortSignal } | undefined;
+  let signals: Signals | undefined;
   const listening = () => {
     signals ??= listenForSignals();
     return signals;
@@ -36,15 +36,29 @@ function createIo(net: Net): Io {
     get hurry() {
       return listening().hurry;
     },
+    onHangUp: (listener) => listening().onHangUp(listener),
   };
 }
 
-function listenForSignals(): { stop: AbortSignal; hurry: AbortSignal } {
+type Signals = Pick<Io, "stop" | "hurry" | "onHangUp">;
+
+function listenForSignals(): Signals {
   const stop = new AbortController();
   const hurry = new AbortController();
   const onSignal = (): void => (stop.signal.aborted ? hurry.abort() : stop.abort());
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, onSignal);
-  return { stop: stop.signal, hurry: hurry.signal };
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, onSignal);
+  // A terminal that has gone is a terminal no more, and takes with it what was typed there.
+  const terminals = [0, 1, 2].filter((fd) => isatty(fd));
+  const terminalIsGone = (): boolean => terminals.some((fd) => !isatty(fd));
+  let onHangUp: (() => void) | undefined;
+  process.on("SIGHUP", () => (onHangUp === undefined || terminalIsGone() ? onSignal() : onHangUp()));
+  return {
+    stop: stop.signal,
+    hurry: hurry.signal,
+    onHangUp(listener) {
+      onHangUp = listener;
+    },
+  };
 }
 
 /**

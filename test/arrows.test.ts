@@ -8,14 +8,17 @@ import { dirname, join, normalize } from "node:path";
  */
 const arrows: Readonly<Record<string, readonly string[]>> = {
   main: ["cli", "net"],
-  cli: ["daemon", "control", "config", "local-cloud", "cloud", "ingress", "files", "observe", "net"],
-  daemon: ["config", "cloud", "ingress", "forward", "names", "control", "observe", "net", "files"],
+  cli: ["daemon", "doctor", "control", "config", "local-cloud", "cloud", "ingress", "files", "journal", "observe", "service", "net"],
+  daemon: ["config", "cloud", "ingress", "forward", "names", "journal", "control", "observe", "net", "files"],
+  doctor: ["config", "cloud", "ingress", "names", "control", "net", "files"],
   "local-cloud": ["ingress", "forward", "cloud", "observe", "net", "files"],
   forward: ["ingress", "net"],
   ingress: ["net", "files"],
   control: ["net", "files"],
   cloud: ["files"],
   names: ["files"],
+  journal: ["files", "names"],
+  service: ["journal", "net", "files"],
   config: ["files"],
   observe: ["files"],
   files: [],
@@ -26,7 +29,11 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
 const openToAll = ["model", "version"];
 
 /** Files that only these may import; types.ts is what everybody else sees of net/. */
-const importers: Readonly<Record<string, readonly string[]>> = { "net/bun.ts": ["main.ts"], "net/node.ts": ["main.ts"] };
+const importers: Readonly<Record<string, readonly string[]>> = {
+  "net/bun.ts": ["main.ts"],
+  "net/node.ts": ["main.ts"],
+  "net/bun-datagram.ts": ["net/bun.ts"],
+};
 
 /** What model/ may use besides itself. */
 const packagesOfModel = ["zod"];
@@ -72,9 +79,10 @@ describe("the sources", () => {
     expect(show(imports.filter(({ text }) => /import\s*\{[^}]*\bexit\b[^}]*\} from "node:process"/.test(text)))).toEqual([]);
   });
 
-  test("use Bun's and Deno's own API in net/bun.ts only, so that both runtimes run the rest", () => {
-    expect(linesWith(/\b(?:Bun|Deno)\./, ["net/bun.ts"])).toEqual([]);
-    expect(show(imports.filter(({ file, specifier }) => /^bun(?::|$)/.test(specifier) && file !== "net/bun.ts"))).toEqual([]);
+  test("use Bun's and Deno's own API in net/bun*.ts only, so that both runtimes run the rest", () => {
+    const ofBun = ["net/bun.ts", "net/bun-datagram.ts"];
+    expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
+    expect(show(imports.filter(({ file, specifier }) => /^bun(?::|$)/.test(specifier) && !ofBun.includes(file)))).toEqual([]);
   });
 
   test("import by literal names that this test can read", () => {

@@ -15,6 +15,8 @@ export interface Io {
   readonly stop: AbortSignal;
   /** Aborts at the second signal: no more patience. */
   readonly hurry: AbortSignal;
+  /** From now on SIGHUP calls this instead, unless it comes because the terminal has gone. */
+  readonly onHangUp: (listener: () => void) => void;
 }
 
 /** Settles when the signal aborts. Take `io.stop` before the work begins: what a signal finds half done is then taken back in order. */

@@ -2,7 +2,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join, relative } from "node:path";
 import { stringify } from "yaml";
-import { loadConfig } from "../config/load.ts";
+import { inspectConfig, loadConfig } from "../config/load.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { listReply } from "../daemon/replies.ts";
 import { type LocalCloud, startLocalCloud } from "../local-cloud/cloud.ts";
@@ -85,7 +85,8 @@ async function setUp(folder: string, { net, env }: Io, undo: (() => Promise<unkn
   };
   await writeFile(file, stringify(config), { mode: 0o600 });
 
-  const loaded = await loadConfig({ file, env: { PATH: env.PATH, NGROKD_HOSTS_PATH: hostsPath } });
+  const source = { file, env: { PATH: env.PATH, NGROKD_HOSTS_PATH: hostsPath } };
+  const loaded = await loadConfig(source);
   const log = createLog({
     level: debug ? "debug" : "warn",
     format: "text",
@@ -93,7 +94,7 @@ async function setUp(folder: string, { net, env }: Io, undo: (() => Promise<unkn
     write: (line) => void process.stderr.write(line),
     secrets: () => [],
   });
-  const daemon = await startDaemon({ net, loaded, log, keepSecret: () => {} });
+  const daemon = await startDaemon({ net, loaded, read: () => inspectConfig(source), log, keepSecret: () => {} });
   undo.push(() => daemon.stop(AbortSignal.timeout(2000)));
   await daemon.refresh();
   return { folder, samples, cloud, daemon, hostsPath, socketPath };

@@ -2,7 +2,7 @@ import { type ListItem, listSchema, statusSchema } from "../control/protocol.ts"
 import { readable } from "../model/parsed.ts";
 import { command } from "./command.ts";
 import { askFor } from "./daemon-socket.ts";
-import { type Paint, table } from "./say.ts";
+import { type Paint, table, wrapped } from "./say.ts";
 import { watch } from "./watch.ts";
 
 export default command({
@@ -50,12 +50,6 @@ function stateText({ state }: ListItem, paint: Paint): string {
 function remarkLines({ reason, warning, connections }: ListItem, width: number): string[] {
   const failure = connections.last_error === "" ? "" : `the latest connection failed: ${connections.last_error}`;
   return [reason, warning, failure].flatMap((remark) => wrapped(remark, width - 4)).map((line) => `    ${line}`);
-}
-
-/** Lines of whole words; a word that is longer than `width` has a line of its own. */
-function wrapped(text: string, width: number): string[] {
-  const lines = text.match(new RegExp(`\\S.{0,${width - 2}}(?!\\S)|\\S+`, "g")) ?? [];
-  return lines.map((line) => line.trimEnd());
 }
 
 function connectionsText({ connections, ip }: ListItem): string {

@@ -133,6 +133,12 @@ export function facts(rows: readonly (readonly [string, string])[], paint: Paint
   return rows.map(([key, value]) => `${paint.dim(`${key}:`.padEnd(width))} ${value}`).join("\n");
 }
 
+/** Lines of whole words; a word that is longer than `width` has a line of its own. */
+export function wrapped(text: string, width: number): string[] {
+  const lines = text.match(new RegExp(`\\S.{0,${width - 2}}(?!\\S)|\\S+`, "g")) ?? [];
+  return lines.map((line) => line.trimEnd());
+}
+
 /** The longest two units of a duration: `3 d 4 h`, `12 s`. */
 export function durationText(ms: number): string {
   const units: [string, number][] = [

@@ -1,8 +1,11 @@
-import { loadConfig } from "../config/load.ts";
+import { inspectConfig, type LoadOptions, loadConfig } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
-import { startDaemon } from "../daemon/daemon.ts";
+import { type Daemon, startDaemon } from "../daemon/daemon.ts";
+import { stateLine } from "../daemon/state-line.ts";
 import { createLog } from "../observe/log.ts";
+import { stopReserveMs } from "../service/facts.ts";
+import { createNotifier } from "../service/notify.ts";
 import { aborted, command } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
 
@@ -12,12 +15,23 @@ export default command({
   examples: ["sudo ngrokd serve", "ngrokd serve --config ./config.yml --socket ./ngrokd.sock"],
   async run(args, io) {
     const { stop, hurry } = io;
-    const loaded = await loadConfig({ file: args.config, env: io.env, flags: { "server.socket_path": args.socket } });
+    const source: LoadOptions = {
+      file: args.config,
+      env: io.env,
+      flags: {
+        "server.socket_path": args.socket,
+        "server.log_level": args.debug === true ? "debug" : undefined,
+        "server.log_format": args.json === true ? "json" : undefined,
+      },
+    };
+    const loaded = await loadConfig(source);
     const { config } = loaded;
     const secrets = new Set<string>([config.api.key]);
+    // A terminal that is closed, or a pipe that nobody reads any more: the log is lost from here on, and the connections must not be.
+    process.stderr.on("error", () => undefined);
     const log = createLog({
-      level: args.debug === true ? "debug" : config.server.log_level,
-      format: args.json === true ? "json" : config.server.log_format,
+      level: config.server.log_level,
+      format: config.server.log_format,
       isTerminal: process.stderr.isTTY === true,
       write: (line) => void process.stderr.write(line),
       secrets: () => [...secrets],
@@ -26,9 +40,29 @@ export default command({
     // What becomes of net.subnet the daemon says itself.
     for (const key of notYetInEffect(config).filter((name) => name !== "net.subnet"))
       log.warn(`${key} is set, and has no effect in this version`);
-    const daemon = await startDaemon({ net: io.net, loaded, log, keepSecret: (secret) => secrets.add(secret) });
+    let daemon: Daemon | undefined;
+    io.onHangUp(() => void daemon?.reload());
+    const read = () => inspectConfig(source);
+    const notifier = createNotifier({ net: io.net, env: io.env });
+    daemon = await startDaemon({
+      net: io.net,
+      loaded,
+      read,
+      log,
+      keepSecret: (secret) => secrets.add(secret),
+      onReload(end) {
+        notifier.reloading();
+        void end.then(notifier.ready);
+      },
+      onState: (state) => notifier.status(stateLine(state)),
+    });
+    // Up is who answers on the control socket: ngrok may be out of reach for hours, and a new start would not change that.
+    notifier.ready();
+    notifier.watch(() => daemon.live().ok);
     await aborted(stop);
+    notifier.stopping(daemon.drainMs() + stopReserveMs);
     const { cut } = await daemon.stop(hurry);
+    await notifier.close();
     log.flush();
     return cut === 0 ? exitCodes.ok : exitCodes.cut;
   },

@@ -62,16 +62,26 @@ function registrationText({ registration, operator_id }: Status, paint: Paint): 
 
 function certificateText({ certificate }: Status, paint: Paint): string {
   if (certificate === null) return "none yet";
-  const { days_left, not_after } = certificate;
-  const until = `until ${not_after.slice(0, 10)}`;
+  const { days_left, not_after, renewal_trouble } = certificate;
+  const until = `until ${not_after.slice(0, 10)}${renewal_trouble === null ? "" : `; ${paint.bad("could not be renewed")}`}`;
   if (days_left < 0) return paint.bad(`expired on ${not_after.slice(0, 10)}`);
   return `valid for ${days_left < 2 ? durationText(days_left * 86_400_000) : `${Math.floor(days_left)} days`}, ${until}`;
 }
 
-function pollText({ last_poll }: Status, paint: Paint, now: Date): string {
+function pollText(status: Status, paint: Paint, now: Date): string {
+  const { last_poll } = status;
   if (last_poll === null) return "none yet";
   const ago = `${durationText(now.getTime() - Date.parse(last_poll.time))} ago`;
-  return last_poll.ok ? `${paint.good("ok")}, ${ago}, took ${last_poll.took_ms} ms` : `${paint.bad("failed")} ${ago}: ${last_poll.reason}`;
+  if (last_poll.ok) return `${paint.good("ok")}, ${ago}, took ${last_poll.took_ms} ms`;
+  return `${paint.bad("failed")} ${ago}: ${last_poll.reason}${nextText(status, now)}`;
+}
+
+/** How often in a row it has failed, and when it is tried again. */
+function nextText({ failed_polls, next_poll }: Status, now: Date): string {
+  const times = failed_polls > 1 ? `${failed_polls} times in a row` : "";
+  const next = next_poll === "" ? "" : `next attempt in ${durationText(Math.max(0, Date.parse(next_poll) - now.getTime()))}`;
+  const parts = [times, next].filter((part) => part !== "");
+  return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
 }
 
 function endpointsText({ endpoints }: Status, paint: Paint): string {

@@ -1,7 +1,11 @@
+import { dirname, resolve } from "node:path";
 import { loadConfig } from "../config/load.ts";
+import { ensureWritableFolder } from "../files/atomic.ts";
 import { type InstalledCa, installTrust, ngrokCa, trustFolder } from "../ingress/trust.ts";
+import { recordFile } from "../journal/journal.ts";
+import { reasonOf } from "../model/error.ts";
 import { createFetch } from "../net/fetch.ts";
-import { command } from "./command.ts";
+import { command, type Io } from "./command.ts";
 
 export default command({
   name: "trust",
@@ -15,11 +19,25 @@ export default command({
   async run(args, io) {
     const fetched = /^https?:/i.test(args.source);
     const way = fetched ? { fetch: createFetch(io.net, (await loadConfig({ file: args.config, env: io.env })).proxy) } : {};
-    const installed = await installTrust({ source: args.source, folder: args.folder, force: args.force === true, ...way });
+    const { source, folder, force = false } = args;
+    const before = (path: string, content: string): Promise<void> => note(path, content, args.config, io);
+    const installed = await installTrust({ source, folder, force, before, ...way });
     io.say.result(installed, () => installed.map(installedText).join("\n"));
     return undefined;
   },
 });
+
+/** For `ngrokd undo`. A file that cannot be noted is installed all the same: it was asked for by name, and is easily found again. */
+async function note(path: string, content: string, file: string | undefined, { env, say }: Io): Promise<void> {
+  try {
+    const { config } = await loadConfig({ file, env });
+    const stateFolder = dirname(config.server.client_cert);
+    await ensureWritableFolder(stateFolder);
+    await recordFile(stateFolder, resolve(path), content);
+  } catch (error) {
+    say.warn(`\`ngrokd undo\` will not know of "${path}": ${reasonOf(error)}`);
+  }
+}
 
 function installedText({ path, subject, fingerprint256, published, changed }: InstalledCa): string {
   const what = published

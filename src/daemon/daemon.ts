@@ -1,27 +1,26 @@
-import { hostname } from "node:os";
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { type Api, createApi } from "../cloud/api.ts";
-import { inspectCertificate } from "../cloud/certificate.ts";
-import { type Identity, identityPaths, loadIdentity, register, saveIngressEndpoint } from "../cloud/registration.ts";
-import type { Loaded } from "../config/load.ts";
-import type { RefreshReport, Request } from "../control/protocol.ts";
+import type { Inspection, Loaded } from "../config/load.ts";
+import type { Problem } from "../config/problem.ts";
+import { watchFile } from "../config/watch.ts";
+import type { CertificateReport, RefreshReport, ReloadReport, Request } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
-import { ensureWritableFolder } from "../files/atomic.ts";
+import { checkWritableFolder, ensureWritableFolder } from "../files/atomic.ts";
+import { lookOf } from "../files/look.ts";
 import type { Limits } from "../forward/limits.ts";
 import { createQuietWatch } from "../forward/quiet.ts";
 import { createIngress, type IngressSettings } from "../ingress/ingress.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
-import { loadTrust, type Trust } from "../ingress/trust.ts";
-import { parseApiKey } from "../model/api-key.ts";
+import { loadTrust, type Trust, trustFolder } from "../ingress/trust.ts";
+import { keepTrustFile } from "../ingress/trust-file.ts";
+import { forgetChange, recordChange } from "../journal/journal.ts";
 import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
-import { parseHostPort } from "../model/host-port.ts";
-import type { Hostname } from "../model/hostname.ts";
-import { isLoopbackSubnet, loopback, parseSubnet, type Subnet } from "../model/ip.ts";
+import { type HostPort, hostPortText } from "../model/host-port.ts";
+import type { Subnet } from "../model/ip.ts";
 import { proxyFor, proxySecrets, proxyText } from "../model/proxy.ts";
 import type { Assignment } from "../names/allocate.ts";
-import { forbiddenName } from "../names/forbidden.ts";
-import { updateHostsFile } from "../names/hosts-file.ts";
+import { createHostsKeeper } from "../names/hosts-keeper.ts";
 import { loadAssignment, saveAssignment } from "../names/store.ts";
 import { connectionRoom, descriptorLimit, turnedAway } from "../net/descriptors.ts";
 import { createFetch } from "../net/fetch.ts";
@@ -29,31 +28,48 @@ import type { Net } from "../net/types.ts";
 import { startHealthServer } from "../observe/health.ts";
 import type { DaemonLog } from "../observe/log.ts";
 import { processFamilies } from "../observe/process.ts";
-import { userAgent, version } from "../version.ts";
-import { readApiKey, tryAndSaveApiKey } from "./api-key.ts";
+import { createIdentityKeeper } from "./identity.ts";
+import { sweepLeftovers } from "./leftovers.ts";
 import { createListeners } from "./listeners.ts";
 import { type Loop, startLoop } from "./loop.ts";
 import { metricFamilies } from "./metrics.ts";
 import { createPass, noIdentity, type PassResult, passEnd } from "./pass.ts";
+import { addressRange, forbiddenNow, ingressAddress, namesInUse } from "./reach.ts";
 import { drainingStates, reconcile } from "./reconcile.ts";
+import { startRepair } from "./repair.ts";
 import { healthReply, healthStatus, listReply, statusReply } from "./replies.ts";
-import { type Registration, readiness, type State } from "./state.ts";
+import { createSelectors } from "./selectors.ts";
+import { createSettings, type Job } from "./settings.ts";
+import { readiness, type State } from "./state.ts";
+import { createSteady } from "./steady.ts";
 import { changeLines, sameFailure } from "./tell.ts";
 
 export interface DaemonOptions {
   readonly net: Net;
   readonly loaded: Loaded;
+  /** Reads the configuration again, in the same way as `loaded` was. */
+  readonly read: () => Promise<Inspection>;
   readonly log: DaemonLog;
   /** Told of every secret that must not reach the log. */
   readonly keepSecret: (secret: string) => void;
+  /** Told of every reload that somebody asked for, as it begins, with its end. */
+  readonly onReload?: (end: Promise<ReloadReport>) => void;
+  /** Told of every published state, the first excepted. */
+  readonly onState?: (state: State) => void;
 }
 
 export interface Daemon {
   readonly state: () => State;
+  /** False where a poll hangs: nothing but a new start helps then. */
+  readonly live: () => { ok: boolean; reason: string };
   /** Asks for a pass and waits for it. */
   readonly refresh: () => Promise<void>;
+  /** Reads the configuration again and takes over what has changed; undefined where the daemon is stopping. Never rejects. */
+  readonly reload: () => Promise<ReloadReport | undefined>;
   /** Where the health server listens; undefined where it could not. */
   readonly healthUrl: string | undefined;
+  /** How long {@link stop} may wait for open connections. Milliseconds. */
+  readonly drainMs: () => number;
   /** Takes everything back, waits for open connections, and answers how many of them had to be cut. */
   readonly stop: (hurry: AbortSignal) => Promise<{ cut: number }>;
 }
@@ -69,12 +85,13 @@ const socketGroup = "ngrokd";
  * be waited out is waited out.
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { net, loaded, log } = options;
-  const { config } = loaded;
-  const paths = identityPaths(config.server);
-  const stateFolder = dirname(config.server.client_cert);
-  const fetch = createFetch(net, loaded.proxy);
-  for (const secret of loaded.proxy.proxy === undefined ? [] : proxySecrets(loaded.proxy.proxy)) options.keepSecret(secret);
+  const { net, log } = options;
+  const settings = createSettings({ loaded: options.loaded, read: options.read, check: checkTrust, apply, log });
+  const configured = (): Loaded["config"] => settings.current.config;
+  const { hostsPath } = options.loaded;
+  const stateFolder = dirname(configured().server.client_cert);
+  let fetch = createFetch(net, settings.current.proxy);
+  keepSecrets();
   const assignmentPath = join(stateFolder, "ip_mappings.json");
 
   let state: State = {
@@ -83,101 +100,133 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     hint: "",
     startedAt: new Date(),
     registration: { kind: "waiting-for-key" },
-    ingress: config.ingressEndpoint,
+    ingress: configured().ingressEndpoint,
     lastPass: undefined,
     endpoints: [],
-    warnings: config.server.insecure_skip_verify ? [insecureWarning] : [],
+    warnings: [],
   };
   const publish = (change: Partial<State>): void => {
     state = { ...state, ...change };
+    options.onState?.(state);
   };
 
-  let apiKey = parseApiKey(config.api.key);
-  let identity: Identity | undefined;
   let trust = await readTrust();
+  let trustFile: string | undefined;
   let toldOfTrust: readonly string[] = [];
   tellTrust();
-  if (config.server.insecure_skip_verify) log.warn(insecureWarning);
+  if (configured().server.insecure_skip_verify) log.warn(insecureWarning);
   let assignment: Assignment = new Map();
-  let askedForIngress = false;
   let toldOfTrouble = "";
   let lastKind: PassResult["kind"] = "idle";
   let passSince: number | undefined;
   // The socket answers before these are up.
   let health: Awaited<ReturnType<typeof startHealthServer>> | undefined;
   let loop: Loop | undefined;
-  const range = addressRange(config.net.subnet, log);
+  let healthTrouble = "";
+  let range = readRange();
 
   const ingress = createIngress(
     net,
     (): IngressSettings => {
-      if (identity === undefined) throw noIdentity();
-      const { certPem: cert, keyPem: key } = identity;
-      const { insecure_skip_verify: insecureSkipVerify } = config.server;
-      const address = ingressAddress();
-      const via = proxyFor(address, loaded.proxy);
-      return { ...address, cert, key, ca: trust.ca, insecureSkipVerify, resume: config.forward.session_resumption, via };
+      if (identity.current === undefined) throw noIdentity();
+      const { certPem: cert, keyPem: key } = identity.current;
+      const { server, forward } = configured();
+      const address = ingressPlace();
+      const via = proxyFor(address, settings.current.proxy);
+      const { insecure_skip_verify: insecureSkipVerify } = server;
+      const { ca } = trust;
+      return { ...address, cert, key, ca, caFile: trustFile, insecureSkipVerify, resume: forward.session_resumption, via };
     },
     poolLimits,
   );
-  const drainMs = config.forward.drain_timeout * 1000;
-  const quiet = createQuietWatch({
-    idleMs: config.forward.idle_timeout * 1000,
-    halfClosedMs: config.forward.half_close_timeout * 1000,
+  const identity = createIdentityKeeper({
+    loaded: () => settings.current,
+    fetch: () => fetch,
+    log,
+    keepSecret: options.keepSecret,
+    publish: (registration) => publish({ registration }),
+    changed: renewIngress,
   });
-  const listeners = createListeners(net, { ingress, log, openTimeoutMs: config.forward.open_timeout * 1000, quiet }, connectionLimits);
+  const selectors = createSelectors({ loaded: () => settings.current, log });
+  const drainMs = (): number => configured().forward.drain_timeout * 1000;
+  const quiet = createQuietWatch({
+    get idleMs() {
+      return configured().forward.idle_timeout * 1000;
+    },
+    get halfClosedMs() {
+      return configured().forward.half_close_timeout * 1000;
+    },
+  });
+  const forwarding = {
+    ingress,
+    log,
+    quiet,
+    get openTimeoutMs() {
+      return configured().forward.open_timeout * 1000;
+    },
+  };
+  const listeners = createListeners(net, forwarding, connectionLimits);
 
-  const control = await startControlServer({ net, path: config.server.socket_path, group: socketGroup, log, handle });
+  const hosts = createHostsKeeper({
+    path: hostsPath,
+    stateFolder,
+    log,
+    journal: {
+      record: () => recordChange(stateFolder, { kind: "hosts", path: hostsPath }, log),
+      forget: () => forgetChange(stateFolder, { kind: "hosts", path: hostsPath }, log),
+    },
+  });
+
+  const { socket_path: socketPath } = configured().server;
+  const control = await startControlServer({ net, path: socketPath, group: socketGroup, log, handle });
   try {
-    await ensureWritableFolder(stateFolder);
+    await ensureWritableFolder(stateFolder).catch(waitOut);
     const saved = await loadAssignment(assignmentPath);
     assignment = saved.assignment;
     if (saved.warning !== undefined) log.warn(saved.warning);
+    await sweep();
     // A crash may have left our section behind, with names that now answer nowhere.
-    if (await clearHosts()) log.info(`Cleaned up what an earlier run left in "${loaded.hostsPath}"`);
+    if (await clearHosts()) log.info(`Cleaned up what an earlier run left in "${hostsPath}"`);
   } catch (error) {
     await control.close();
     throw error;
   }
   health = await startHealth();
+  const steadily = createSteady(async () => {
+    const files = await Promise.all([hostsPath, assignmentPath].map(lookOf));
+    const writable = await checkWritableFolder(stateFolder).then(() => true, reasonOf);
+    return JSON.stringify([files, writable, namesInUse(settings.current, ingressPlace()), range, listeners.present.size]);
+  });
   const runPass = createPass({
-    api: () => (apiKey.ok ? apiFor(apiKey.value) : undefined),
-    identity: ensureIdentity,
+    api: identity.api,
+    async identity(api, signal) {
+      const known = await identity.ensure(api, signal);
+      if (api !== undefined && known !== undefined) await selectors.ensure(api, known.operatorId, signal);
+      return known;
+    },
+    replace: identity.replace,
     serving: () => [...listeners.present.values()].map(({ placed }) => placed.binding.key),
     reconcile: (listed) =>
-      reconcile(listed, {
-        listeners,
-        assignment: () => assignment,
-        saveAssignment: async (next) => {
-          assignment = next;
-          await saveAssignment(assignmentPath, next);
-        },
-        advertise: async (entries) => {
-          const { change, repairs, shadowed } = await updateHostsFile(loaded.hostsPath, entries, { stateFolder });
-          for (const repair of repairs) log.warn(`Repaired the hosts file "${loaded.hostsPath}": ${repair}`);
-          if (change !== "none") log.debug(`Wrote ${entries.size} names into "${loaded.hostsPath}"`);
-          return shadowed;
-        },
-        forbidden: forbiddenNow(),
-        range,
-        drainMs,
-        log,
-      }),
+      steadily(listed, async () =>
+        reconcile(listed, {
+          listeners,
+          assignment: () => assignment,
+          saveAssignment: keepAssignment,
+          advertise: hosts.advertise,
+          forbidden: await forbiddenNow(settings.current, ingressPlace()),
+          range,
+          drainMs: drainMs(),
+          log,
+        }),
+      ),
     log,
   });
   loop = startLoop({
-    intervalMs: () => config.bound_endpoints.poll_interval * 1000,
+    intervalMs,
     async pass(signal) {
       const started = Date.now();
       passSince = started;
-      const { ca } = trust;
-      trust = await readTrust().catch((error: unknown) => ({
-        ...trust,
-        warnings: [`Keeping the trusted CAs as they were: ${reasonOf(error)}`],
-      }));
-      tellTrust();
-      // What was verified against other CAs is not believed any more.
-      if (!isDeepStrictEqual(trust.ca, ca)) ingress.renew();
+      await renewTrust();
       const result = await runPass(signal);
       ingress.prepare();
       tellTrouble();
@@ -187,20 +236,83 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       return passEnd(result);
     },
   });
-  log.info(`ngrokd is up; control socket ${config.server.socket_path}`);
-  if (loaded.proxy.proxy !== undefined) log.info(`The way out is the proxy "${proxyText(loaded.proxy.proxy)}"`);
+  const repair = startRepair({ hosts, listeners, sweep, renew: ingress.renew, kick: () => void loop?.kick(), log });
+  const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
+  log.info(`ngrokd is up; control socket ${socketPath}`);
+  tellProxy();
 
-  return { state: current, refresh: async () => await loop?.kick(), healthUrl: health?.url, stop };
+  return {
+    state: current,
+    live,
+    drainMs,
+    refresh: async () => await loop?.kick(),
+    reload,
+    get healthUrl() {
+      return health?.url;
+    },
+    stop,
+  };
+
+  async function reload(): Promise<ReloadReport | undefined> {
+    if (state.phase === "stopping") return undefined;
+    const end = settings.reload();
+    options.onReload?.(end);
+    return await end;
+  }
+
+  async function apply(jobs: ReadonlySet<Job>): Promise<void> {
+    const { config, proxy } = settings.current;
+    keepSecrets();
+    if (config.api.key !== "") options.keepSecret(config.api.key);
+    if (jobs.has("log")) {
+      log.setLevel(config.server.log_level);
+      log.setFormat(config.server.log_format);
+    }
+    if (jobs.has("proxy")) {
+      fetch = createFetch(net, proxy);
+      tellProxy();
+    }
+    if (jobs.has("key")) identity.useKey(config.api.key);
+    if (jobs.has("verification") && config.server.insecure_skip_verify) log.warn(insecureWarning);
+    if (jobs.has("trust")) await renewTrust();
+    if (jobs.has("ingress")) renewIngress();
+    if (jobs.has("range")) range = readRange();
+    if (jobs.has("health")) await moveHealth();
+    if (jobs.has("poll")) void loop?.kick();
+  }
+
+  function keepSecrets(): void {
+    const { proxy } = settings.current.proxy;
+    for (const secret of proxy === undefined ? [] : proxySecrets(proxy)) options.keepSecret(secret);
+  }
+
+  function tellProxy(): void {
+    const { proxy } = settings.current.proxy;
+    if (proxy !== undefined) log.info(`The way out is the proxy "${proxyText(proxy)}"`);
+  }
+
+  function renewIngress(): void {
+    ingress.renew();
+    publish({ ingress: hostPortText(ingressPlace()) });
+  }
 
   /** The published state with what drains just now. */
   function current(): State {
+    return { ...state, warnings: warnings(), endpoints: [...state.endpoints, ...drainingStates(listeners)] };
+  }
+
+  function warnings(): string[] {
     const trouble = ingressTrouble();
-    return {
-      ...state,
-      warnings:
-        trouble === undefined ? state.warnings : [...state.warnings, `${trouble.text}${trouble.hint === "" ? "" : `; ${trouble.hint}`}`],
-      endpoints: [...state.endpoints, ...drainingStates(listeners)],
-    };
+    return [
+      configured().server.insecure_skip_verify ? insecureWarning : "",
+      ...settings.warnings,
+      healthTrouble,
+      hosts.trouble ?? "",
+      ...identity.warnings(),
+      selectors.trouble,
+      ...state.warnings,
+      trouble === undefined ? "" : `${trouble.text}${trouble.hint === "" ? "" : `; ${trouble.hint}`}`,
+    ].filter((text) => text !== "");
   }
 
   /** The pool dials before anybody connects, so that a CA that is not trusted shows at once. */
@@ -218,28 +330,58 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   /** Each connection needs two descriptors; the pool's come on top. */
   function connectionLimits(): Limits {
-    const { max_connections: inAll, max_connections_per_endpoint: perEndpoint, pool } = config.forward;
+    const { max_connections: inAll, max_connections_per_endpoint: perEndpoint, pool } = configured().forward;
     const orNone = (limit: number): number => (limit === 0 ? Number.POSITIVE_INFINITY : limit);
     return { inAll: orNone(inAll), perEndpoint: orNone(perEndpoint), byDescriptors: connectionRoom(pool.max) };
   }
 
   /** Without endpoints nothing is kept ready. */
   function poolLimits(): PoolLimits {
-    const { min, max, idle_timeout: seconds } = config.forward.pool;
+    const { min, max, idle_timeout: seconds } = configured().forward.pool;
     return { min: listeners.present.size === 0 ? 0 : Math.min(min, max), max, idleTimeoutMs: seconds * 1000 };
+  }
+
+  /** How long the loop may sleep: whatever comes first of the next poll and the next look at the certificate. */
+  function intervalMs(): number {
+    const { bound_endpoints, server } = configured();
+    return Math.min(bound_endpoints.poll_interval * 1000, server.cert_refresh_interval * 1000, Math.max(100, identity.untilNextLook()));
   }
 
   /** What status and metrics tell beside the state. */
   function facts() {
     const { inAll, byDescriptors } = connectionLimits();
-    return { runtime: net.runtime, ingress: ingress.stats, limit: Math.min(inAll, byDescriptors), turnedAway: turnedAway() };
+    const { schedule = { failures: 0, next: undefined } } = loop ?? {};
+    const { renewalTrouble } = identity;
+    const limit = Math.min(inAll, byDescriptors);
+    return { runtime: net.runtime, ingress: ingress.stats, limit, turnedAway: turnedAway(), schedule, renewalTrouble };
   }
 
   /** System roots, ngrok's folder, and the configured CA. */
-  async function readTrust(): Promise<Trust> {
-    const { ingress_ca: extra } = config.server;
+  async function readTrust({ server: { ingress_ca: extra } } = configured()): Promise<Trust> {
     const found = await loadTrust(extra === "" ? {} : { extra });
     return { ...found, warnings: found.warnings.map((warning) => `A CA file is left out: ${warning}`) };
+  }
+
+  async function renewTrust(): Promise<void> {
+    const { ca } = trust;
+    trust = await readTrust().catch((error: unknown) => ({
+      ...trust,
+      warnings: [`Keeping the trusted CAs as they were: ${reasonOf(error)}`],
+    }));
+    tellTrust();
+    trustFile = await keepTrustFile(stateFolder, trust.ca);
+    // What was verified against other CAs is not believed any more.
+    if (!isDeepStrictEqual(trust.ca, ca)) ingress.renew();
+  }
+
+  /** Without a CA that is configured, the daemon would not start. */
+  async function checkTrust({ config, path }: Loaded): Promise<readonly Problem[]> {
+    if (config.server.ingress_ca === configured().server.ingress_ca) return [];
+    const key = "server.ingress_ca";
+    return await readTrust(config).then(
+      () => [],
+      (error: unknown) => [{ kind: "wrong-value" as const, source: path, key, message: `${key} cannot be used: ${reasonOf(error)}` }],
+    );
   }
 
   /** Every poll reads the CAs; what is wrong with them is told once. */
@@ -248,38 +390,41 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     toldOfTrust = trust.warnings;
   }
 
-  /** What we have to reach: an endpoint of such a name would lead us to ourselves. */
-  function ownHosts(): string[] {
-    const { proxy } = loaded.proxy;
-    return [new URL(config.api.url).hostname, ingressAddress().host, ...(proxy === undefined ? [] : [proxy.host])];
+  function ingressPlace(): HostPort {
+    return ingressAddress(settings.current, identity.current?.ingressEndpoint);
   }
 
-  function apiFor(key: Parameters<typeof createApi>[0]["key"]): Api {
-    return createApi({ url: config.api.url, key, userAgent: userAgent(), fetch });
+  function readRange(): Subnet {
+    const { range, warning } = addressRange(configured().net.subnet);
+    if (warning !== undefined) log.warn(warning);
+    return range;
   }
 
-  function isIngressConfigured(): boolean {
-    return loaded.origins.ingressEndpoint !== "default";
+  /** A folder that somebody has removed is made again: what is in memory is all there is then. */
+  async function keepAssignment(next: Assignment): Promise<void> {
+    assignment = next;
+    if (!existsSync(stateFolder)) await ensureWritableFolder(stateFolder);
+    // Nothing to write is no proof that something could be: who waits for the first new name to learn of it learns of it late.
+    if (!(await saveAssignment(assignmentPath, next))) await checkWritableFolder(stateFolder);
   }
 
-  /** The configured address, unless the user left it at its default and ngrok named one at registration. */
-  function ingressAddress(): { host: string; port: number } {
-    const text = isIngressConfigured() ? config.ingressEndpoint : (identity?.ingressEndpoint ?? config.ingressEndpoint);
-    const address = parseHostPort(text, 443);
-    if (!address.ok) throw new NgrokdError("config", `The ingress address "${text}" cannot be used: ${address.reason}`);
-    return address.value;
+  /** A disk that is full or read-only may get well again, and what is saved there is still good; missing rights stay missing. */
+  function waitOut(error: unknown): void {
+    const errno = error instanceof NgrokdError ? String(error.details.errno) : "";
+    if (!["EROFS", "ENOSPC", "EDQUOT", "EIO"].includes(errno)) throw error;
+    log.warn(reasonOf(error), { hint: "the daemon goes on without, and tries again with every poll" });
   }
 
-  /** What may not be written, asked of the machine once a pass and not once a name. */
-  function forbiddenNow(): (host: Hostname) => string | undefined {
-    const own = { hostnames: [hostname()], hosts: ownHosts() };
-    return (host) => forbiddenName(host, own);
+  async function sweep(): Promise<void> {
+    const { server } = configured();
+    const files = [server.client_cert, server.client_key, settings.current.path, hostsPath, join(trustFolder, "ca")];
+    await sweepLeftovers(net, { socket: socketPath, files }, log);
   }
 
   /** Takes our section out of the hosts file; answers whether there was one. */
   async function clearHosts(): Promise<boolean> {
     try {
-      return (await updateHostsFile(loaded.hostsPath, new Map(), { stateFolder })).change !== "none";
+      return await hosts.clear();
     } catch (error) {
       log.warn(reasonOf(error), { hint: hintOf(error) || undefined });
       return false;
@@ -293,7 +438,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 
   async function startHealth(): Promise<Awaited<ReturnType<typeof startHealthServer>> | undefined> {
-    const { health_address: host, health_port: port } = config.server;
+    const { health_address: host, health_port: port } = configured().server;
+    healthTrouble = "";
     try {
       return await startHealthServer(
         { host, port },
@@ -301,7 +447,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
           live,
           ready: () => {
             const { ready, reason } = readiness(state);
-            return { ok: ready, reason };
+            // Ready, with a warning where the certificate is near its end.
+            return { ok: ready, reason: ready ? identity.warnings().join("; ") : reason };
           },
           status: () => healthStatus(current(), live()),
           metrics: async () => [
@@ -311,59 +458,17 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         },
       );
     } catch (error) {
-      const warning = `There is no health server: ${reasonOf(error)}`;
-      log.warn(warning, { hint: "`server.health_port` in the configuration names another port" });
-      publish({ warnings: [...state.warnings, warning] });
+      healthTrouble = `There is no health server: ${reasonOf(error)}`;
+      log.warn(healthTrouble, { hint: "`server.health_port` in the configuration names another port" });
       return undefined;
     }
   }
 
-  async function ensureIdentity(api: Api | undefined, signal: AbortSignal): Promise<Identity | undefined> {
-    if (identity !== undefined) return await withIngress(identity, api, signal);
-    const found = await loadIdentity(paths);
-    if (found.kind === "identity") return await withIngress(adopt(found.identity), api, signal);
-    if (api === undefined) {
-      publish({ registration: { kind: "waiting-for-key" } });
-      return undefined;
-    }
-    publish({ registration: { kind: "registering" } });
-    try {
-      const facts = { selectors: config.bound_endpoints.selectors };
-      return adopt(await register({ api, paths, facts, host: hostFacts(), log, signal }));
-    } catch (error) {
-      publish({ registration: { kind: "failed", reason: reasonOf(error), hint: hintOf(error) } });
-      throw error;
-    }
-  }
-
-  /**
-   * The Go program kept no ingress address: where it counts, ngrok is asked for it, until it has answered once. Best effort; without an
-   * answer the default is dialled.
-   */
-  async function withIngress(known: Identity, api: Api | undefined, signal: AbortSignal): Promise<Identity> {
-    if (askedForIngress || api === undefined || known.ingressEndpoint !== undefined || isIngressConfigured()) return known;
-    try {
-      const { ingressEndpoint } = await api.getOperator(known.operatorId, signal);
-      askedForIngress = true;
-      if (ingressEndpoint === undefined) return known;
-      await saveIngressEndpoint(paths, ingressEndpoint);
-      return adopt({ ...known, ingressEndpoint });
-    } catch (error) {
-      log.debug(`Cannot ask ngrok for the ingress of ${known.operatorId}: ${reasonOf(error)}`);
-      return known;
-    }
-  }
-
-  function adopt(found: Identity): Identity {
-    const certificate = inspectCertificate(found.certPem);
-    // An Identity comes from loadIdentity or register, and both have read its certificate.
-    if (!certificate.ok) throw new NgrokdError("state", `The certificate "${paths.cert}" cannot be read: ${certificate.reason}`);
-    const registration: Registration = { kind: "registered", operatorId: found.operatorId, certificate: certificate.value };
-    identity = found;
-    ingress.renew();
-    const { host, port } = ingressAddress();
-    publish({ registration, ingress: `${host}:${port}` });
-    return found;
+  /** The old one goes first: the new address may be the same port on all addresses. */
+  async function moveHealth(): Promise<void> {
+    await health?.close();
+    health = await startHealth();
+    if (health !== undefined) log.info(`The health server is at ${health.url} now`);
   }
 
   /** Turns what a pass found into the state that everybody reads, and tells changes. */
@@ -375,10 +480,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       publish({ phase: "degraded", reason, hint: "run `ngrokd set-api-key`" });
       return;
     }
-    if (result.kind === "failed") {
+    if (result.kind === "failed" || result.kind === "gone") {
       const reason = reasonOf(result.error);
       const hint = hintOf(result.error);
-      if (!sameFailure(state.lastPass?.reason ?? "", reason)) log.warn(`The poll failed: ${reason}`, hint === "" ? {} : { hint });
+      // What has to be seen again was told as such.
+      if (result.kind === "failed" && !sameFailure(state.lastPass?.reason ?? "", reason))
+        log.warn(`The poll failed: ${reason}`, hint === "" ? {} : { hint });
       publish({ phase: "degraded", reason, hint, lastPass: { at, ok: false, tookMs, reason, hint } });
       return;
     }
@@ -395,18 +502,22 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   async function handle({ command, args }: Request): Promise<unknown> {
     switch (command) {
       case "status":
-        return statusReply(current(), { loaded, ...facts() });
+        return statusReply(current(), { loaded: settings.current, ...facts() });
       case "list":
         return listReply(current());
       case "health":
         return healthReply(state, live(), health?.url);
       case "refresh":
         return await refreshReply();
+      case "reload":
+        return await reloadReply();
       case "set-api-key":
-        return await setApiKey(args?.[0] ?? "");
+        return await setApiKey(args ?? []);
+      case "refresh-cert":
+        return await refreshCertificate(args ?? []);
       default:
         throw new NgrokdError("usage", `This daemon does not know the command ${JSON.stringify(command)}`, {
-          hint: "it knows status, list, health, refresh and set-api-key",
+          hint: "it knows status, list, health, refresh, reload, refresh-cert and set-api-key",
         });
     }
   }
@@ -414,43 +525,59 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   async function refreshReply(): Promise<RefreshReport> {
     await loop?.kick();
     // A list that has to be seen twice is, before the answer.
-    if (lastKind === "confirm") await loop?.kick();
+    if (lastKind === "confirm" || lastKind === "gone") await loop?.kick();
     const { lastPass } = state;
     if (lastPass === undefined) return { ok: false, reason: state.reason, hint: state.hint, took_ms: 0, endpoint_count: 0 };
     const { ok, reason, hint, tookMs } = lastPass;
     return { ok: ok && state.registration.kind === "registered", reason, hint, took_ms: tookMs, endpoint_count: state.endpoints.length };
   }
 
-  async function setApiKey(text: string): Promise<string> {
-    // Only what can be a key: a word that is none would be blotted out of every later line of the log.
-    options.keepSecret(readApiKey(text));
-    const operatorId = identity?.operatorId;
-    const key = await tryAndSaveApiKey(text, { apiUrl: config.api.url, operatorId, configPath: loaded.path, fetch });
-    apiKey = { ok: true, value: key };
+  async function reloadReply(): Promise<ReloadReport> {
+    const report = await reload();
+    if (report === undefined) throw new NgrokdError("refused", "The daemon is stopping, and reads no configuration any more");
+    return report;
+  }
+
+  /** The Go program's answer is a sentence; ours have more to say to those who ask for it. */
+  async function refreshCertificate(args: readonly string[]): Promise<CertificateReport | string> {
+    const report = await identity.refreshCertificate({ force: args.includes("--force") });
+    return args.includes("--json") ? report : report.message;
+  }
+
+  async function setApiKey(args: readonly string[]): Promise<string> {
+    const text = args.find((word) => !word.startsWith("--")) ?? "";
+    const { key, moved } = await identity.setApiKey(text, { switchAccount: args.includes("--switch-account") });
+    settings.savedKey(key);
     log.info("A new API key was set over the control socket");
+    if (moved !== undefined) log.info(`This machine has moved to the key's account. ${moved.farewell}`);
     await loop?.kick();
-    const saved = `ngrok accepted the key; it is saved in ${loaded.path}.`;
-    const override = loaded.origins["api.key"]?.startsWith("environment")
+    const saved = `ngrok accepted the key; it is saved in ${settings.current.path}.`;
+    const override = settings.current.origins["api.key"]?.startsWith("environment")
       ? " At the next start NGROK_API_KEY of the environment comes before it."
       : "";
     const { registration } = state;
-    if (registration.kind === "registered") return `${saved}${override} This machine is registered as ${registration.operatorId}.`;
+    const farewell = moved === undefined ? "" : ` ${moved.farewell}`;
+    if (registration.kind === "registered") {
+      return `${saved}${override} This machine is registered as ${registration.operatorId}${moved === undefined ? "" : " in the key's account now"}.${farewell}`;
+    }
     const why = registration.kind === "failed" ? `: ${registration.reason}` : "";
     return `${saved}${override} Registration has not succeeded yet${why}; the daemon goes on trying.`;
   }
 
   async function stop(hurry: AbortSignal): Promise<{ cut: number }> {
     publish({ phase: "stopping", reason: "", hint: "" });
+    watch.close();
     const open = [...listeners.present.values()].reduce((sum, { conns }) => sum + conns.size, 0);
     log.info(
       open === 0
         ? "Stopping"
-        : `Stopping; ${counted(open, "open connection")} may take ${drainMs / 1000} s to finish (a second signal cuts them off)`,
+        : `Stopping; ${counted(open, "open connection")} may take ${drainMs() / 1000} s to finish (a second signal cuts them off)`,
     );
+    await repair.stop();
     await loop?.stop();
     // As in a pass: a name goes before its listener does.
     await clearHosts();
-    const { cut } = await listeners.retireAll(drainMs, hurry);
+    const { cut } = await listeners.retireAll(drainMs(), hurry);
     ingress.close();
     await health?.close();
     await control.close();
@@ -461,15 +588,5 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
 const insecureWarning =
   "server.insecure_skip_verify is on: the ingress is NOT verified, and whoever is on the way can read and change every connection";
-
-/** The range that addresses come from; in this version loopback, whatever the configuration says. */
-function addressRange(text: string, log: DaemonLog): Subnet {
-  const subnet = parseSubnet(text);
-  if (subnet.ok && isLoopbackSubnet(subnet.value)) return subnet.value;
-  log.warn(`net.subnet is "${text}", and this version serves loopback addresses only: 127.0.0.0/8 is used`);
-  return loopback;
-}
-
-const hostFacts = () => ({ hostname: hostname(), os: process.platform, arch: process.arch, version });
 
 const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;

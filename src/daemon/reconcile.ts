@@ -83,7 +83,8 @@ export function drainingStates(listeners: Listeners): EndpointState[] {
   );
 }
 
-function admit(listed: readonly ApiEndpoint[], forbidden: World["forbidden"]): { bindings: Binding[]; bad: BadEndpoint[] } {
+/** Pure: what can be served, and what cannot, each with the reason. */
+export function admit(listed: readonly ApiEndpoint[], forbidden: World["forbidden"]): { bindings: Binding[]; bad: BadEndpoint[] } {
   const { bindings, bad } = bindingsOf(listed);
   const admitted: Binding[] = [];
   for (const binding of bindings) {

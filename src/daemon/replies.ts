@@ -7,7 +7,9 @@ import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { type Parsed, unparsed } from "../model/parsed.ts";
 import { proxyFor, proxyText } from "../model/proxy.ts";
 import { version } from "../version.ts";
-import { type EndpointState, readiness, type State } from "./state.ts";
+import type { Schedule } from "./loop.ts";
+import type { RenewalTrouble } from "./renewal.ts";
+import { type CertificateFacts, type EndpointState, readiness, type State } from "./state.ts";
 
 /** Whether the process can make progress, and why not. */
 export interface Liveness {
@@ -23,12 +25,14 @@ export interface StatusFacts {
   readonly ingress: IngressStats;
   /** How many connections there may be at once; Infinity where there is no limit. */
   readonly limit: number;
+  readonly schedule: Schedule;
+  readonly renewalTrouble: RenewalTrouble | undefined;
   readonly now?: Date;
 }
 
 /** Pure: the reply to `status`. */
 export function statusReply(state: State, facts: StatusFacts): Status {
-  const { loaded, runtime, ingress, limit, now = new Date() } = facts;
+  const { loaded, runtime, ingress, limit, schedule, renewalTrouble, now = new Date() } = facts;
   const { registration, lastPass, endpoints } = state;
   const count = (name: EndpointState["state"]): number => endpoints.filter((endpoint) => endpoint.state === name).length;
   // What drains and what has come back since count in one meter.
@@ -48,11 +52,13 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     registration: registration.kind,
     start_time: state.startedAt.toISOString(),
     uptime_seconds: seconds(now.getTime() - state.startedAt.getTime()),
-    certificate: registration.kind === "registered" ? certificateReply(registration.certificate, now) : null,
+    certificate: registration.kind === "registered" ? certificateReply(registration.certificate, renewalTrouble, now) : null,
     last_poll:
       lastPass === undefined
         ? null
         : { time: lastPass.at.toISOString(), ok: lastPass.ok, took_ms: lastPass.tookMs, reason: lastPass.reason },
+    next_poll: schedule.next?.toISOString() ?? "",
+    failed_polls: schedule.failures,
     endpoints: { listening: count("listening"), failed: count("failed"), unsupported: count("unsupported"), draining: count("draining") },
     connections: {
       active: sum(({ active }) => active),
@@ -158,9 +164,19 @@ function latency(histogram: Histogram): Latency {
   return count === 0 ? null : { count, p50: ms(0.5), p90: ms(0.9), p99: ms(0.99) };
 }
 
-function certificateReply({ notAfter, fingerprint256 }: { notAfter: Date; fingerprint256: string }, now: Date): Status["certificate"] {
+function certificateReply(
+  { notAfter, fingerprint256 }: CertificateFacts,
+  trouble: RenewalTrouble | undefined,
+  now: Date,
+): Status["certificate"] {
   const days = (notAfter.getTime() - now.getTime()) / dayMs;
-  return { not_after: notAfter.toISOString(), days_left: Math.round(days * 100) / 100, fingerprint: fingerprint256 };
+  return {
+    not_after: notAfter.toISOString(),
+    days_left: Math.round(days * 100) / 100,
+    fingerprint: fingerprint256,
+    renewal_trouble:
+      trouble === undefined ? null : { failures: trouble.failures, next_attempt: trouble.next.toISOString(), reason: trouble.reason },
+  };
 }
 
 /** Plain http, which is for this machine alone, goes directly whatever is set. */

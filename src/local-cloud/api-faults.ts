@@ -1,3 +1,4 @@
+import { STATUS_CODES } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import type { MiddlewareHandler } from "hono";
 import { noNumber, refusal } from "./answers.ts";
@@ -6,6 +7,8 @@ import type { Faults } from "./faults.ts";
 /** The API's switches, before and instead of the real answer; those of lists are the lists' own. Tried before the API key is looked at. */
 export function misbehaving(faults: Faults, stop: AbortSignal): MiddlewareHandler {
   return async (c, next) => {
+    const only = faults.list().find(({ fault }) => fault.name === "only")?.fault.value;
+    if (only !== undefined && only !== c.req.method) return await next();
     const late = faults.take("latency");
     if (late !== undefined) await delay(late.value, undefined, { signal: stop });
     const fault = faults.take("status", "html", "empty", "drop", "huge");
@@ -13,15 +16,23 @@ export function misbehaving(faults: Faults, stop: AbortSignal): MiddlewareHandle
       case "status":
         return refusedWith(fault.value, fault.retryAfterSeconds);
       case "html":
-        return c.html("<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>", 502);
+        return proxyPage(fault.value);
       case "empty":
         return c.body("", 200);
     }
+    const ahead = faults.take("date");
     await next();
+    if (ahead !== undefined) c.header("date", new Date(Date.now() + ahead.value * 1000).toUTCString());
     if (fault?.name === "drop") c.res = await brokenOff(c.res);
     if (fault?.name === "huge") c.res = await inflated(c.res, fault.value);
     return undefined;
   };
+}
+
+function proxyPage(status: number): Response {
+  const title = `${status} ${STATUS_CODES[status] ?? "Error"}`;
+  const page = `<html><head><title>${title}</title></head><body><h1>${title}</h1></body></html>`;
+  return new Response(page, { status, headers: { "content-type": "text/html; charset=UTF-8" } });
 }
 
 /** Codes of ngrok's public error reference: an invalid key, and a rate limit. */

@@ -12,8 +12,6 @@ export interface ApiOptions {
   readonly store: Store;
   readonly ca: Ca;
   readonly faults: Faults;
-  /** The keys that are accepted. */
-  readonly apiKeys: readonly string[];
   /** `host:port`, what operators' answers name. */
   readonly ingressEndpoint: string;
   /** The length of a list's page unless the request wants a shorter one. */
@@ -28,7 +26,7 @@ export function ngrokApi(options: ApiOptions): Hono {
   const { store, faults, log } = options;
   const { operators, endpoints } = store;
   const app = new Hono();
-  app.use(misbehaving(faults, options.stop), authorized(options.apiKeys));
+  app.use(misbehaving(faults, options.stop), authorized(store.keys));
 
   app.post("/kubernetes_operators", async (c) => {
     const body = await readBody(c, operatorBody);
@@ -40,8 +38,20 @@ export function ngrokApi(options: ApiOptions): Hono {
     const certificate = await certify(id, body.binding?.csr);
     if (certificate instanceof Response) return certificate;
     const createdAt = new Date().toISOString();
+    const account = accountOf(c) ?? "";
     const binding = changedBinding(undefined, body.binding, certificate);
-    operators.set(id, { id, createdAt, updatedAt: createdAt, description, metadata, enabledFeatures, region, deployment, binding });
+    operators.set(id, {
+      id,
+      account,
+      createdAt,
+      updatedAt: createdAt,
+      description,
+      metadata,
+      enabledFeatures,
+      region,
+      deployment,
+      binding,
+    });
     log.info(`The operator ${id} has registered`, { operator: id });
     if (binding?.endpointSelectors.some((selector) => selector !== "true")) {
       log.warn(`The operator ${id} selects endpoints by an expression, which the local cloud does not evaluate: it is shown all of them`, {
@@ -51,11 +61,18 @@ export function ngrokApi(options: ApiOptions): Hono {
     return c.json(show(c, id), 201);
   });
 
-  app.get("/kubernetes_operators", (c) => page(c, "operators", [...operators.values()], (one) => operatorView(c, one)));
+  app.get("/kubernetes_operators", (c) =>
+    page(
+      c,
+      "operators",
+      [...operators.values()].filter(({ account }) => account === accountOf(c)),
+      (one) => operatorView(c, one),
+    ),
+  );
 
   app.get("/kubernetes_operators/:id", (c) => {
     const id = c.req.param("id");
-    return operators.has(id) ? c.json(show(c, id)) : noOperator(id);
+    return mine(c, id) === undefined ? noOperator(id) : c.json(show(c, id));
   });
 
   app.patch("/kubernetes_operators/:id", async (c) => {
@@ -64,7 +81,7 @@ export function ngrokApi(options: ApiOptions): Hono {
     if (body instanceof Response) return body;
     const certificate = await certify(id, body.binding?.csr);
     if (certificate instanceof Response) return certificate;
-    const old = operators.get(id);
+    const old = mine(c, id);
     if (old === undefined) return noOperator(id);
     const { enabled_features: enabledFeatures = old.enabledFeatures, binding, ...rest } = body;
     const changed = { ...old, ...rest, enabledFeatures, binding: changedBinding(old.binding, binding, certificate) };
@@ -75,14 +92,15 @@ export function ngrokApi(options: ApiOptions): Hono {
 
   app.delete("/kubernetes_operators/:id", (c) => {
     const id = c.req.param("id");
-    if (!operators.delete(id)) return noOperator(id);
+    if (mine(c, id) === undefined) return noOperator(id);
+    operators.delete(id);
     log.info(`The operator ${id} is deleted`, { operator: id });
     return c.body(null, 204);
   });
 
   app.get("/kubernetes_operators/:id/bound_endpoints", (c) => {
     const id = c.req.param("id");
-    if (!operators.has(id)) return noOperator(id);
+    if (mine(c, id) === undefined) return noOperator(id);
     // Every operator sees them all: its selectors are kept and shown, but the stand-in does not evaluate CEL.
     const bound = [...endpoints.values()].filter((endpoint) => endpoint.bindings.includes("kubernetes"));
     return page(c, "endpoints", bound, (one) => endpointView(c, one));
@@ -103,6 +121,16 @@ export function ngrokApi(options: ApiOptions): Hono {
     return refusal(500, noNumber, error.message);
   });
   return app;
+
+  function accountOf(c: Context): string | undefined {
+    return store.keys.get(keyIn(c) ?? "");
+  }
+
+  /** The operator, if it is of the account that asks. */
+  function mine(c: Context, id: string): Operator | undefined {
+    const operator = operators.get(id);
+    return operator?.account === accountOf(c) ? operator : undefined;
+  }
 
   async function certify(id: string, csr: string | undefined) {
     if (csr === undefined) return undefined;
@@ -226,13 +254,16 @@ function changedBinding(
   };
 }
 
-function authorized(apiKeys: readonly string[]) {
+/** Undefined where the header is none that can hold a key. */
+const keyIn = (c: Context): string | undefined => /^Bearer (\S+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
+
+function authorized(keys: ReadonlyMap<string, string>) {
   return async (c: Context, next: () => Promise<void>): Promise<Response | undefined> => {
     const header = c.req.header("authorization");
     if (header === undefined) return refusal(401, "ERR_NGROK_200", "The ngrok API requires that you set the Authorization header.");
-    const key = /^Bearer (\S+)$/i.exec(header)?.[1];
+    const key = keyIn(c);
     if (key === undefined) return refusal(401, "ERR_NGROK_201", "The Authorization header is not of the form 'Bearer <api key>'.");
-    if (!apiKeys.includes(key)) {
+    if (!keys.has(key)) {
       return refusal(401, "ERR_NGROK_203", "The API authentication you specified is properly formed, but it is invalid.");
     }
     const version = c.req.header("ngrok-version");

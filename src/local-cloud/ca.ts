@@ -27,7 +27,7 @@ export interface ClientCertificate {
   readonly notAfter: Date;
 }
 
-/** `clientLifetimeMs` is how long client certificates are valid; X.509 counts in whole seconds. */
+/** `clientLifetimeMs` is how long client certificates are valid, looked at for each; X.509 counts in whole seconds. */
 export async function createCa(options: { clientLifetimeMs: number }): Promise<Ca> {
   const root = await authority("Root CA", undefined);
   const intermediate = await authority("Intermediate CA", root);

@@ -45,6 +45,10 @@ export interface LocalCloud {
   moveEndpoint(id: string, changes: Partial<EndpointSpec>): Endpoint;
   /** With `lingers` it stays in the list of bound endpoints, as ngrok's lags behind deletions. */
   removeEndpoint(id: string, options?: { lingers?: boolean }): void;
+  /** Whose operators a key sees; undefined: nobody's any more, it is refused. */
+  setKey(key: string, account: string | undefined): void;
+  /** For certificates that are signed from now on, in whole seconds worth of milliseconds. */
+  setCertificateLifetime(ms: number): void;
   endpoints(): readonly Endpoint[];
   operators(): readonly Operator[];
   /** Resets what is open. */
@@ -57,20 +61,21 @@ export const defaultApiKey = "local-cloud-key";
 export async function startLocalCloud(options: LocalCloudOptions): Promise<LocalCloud> {
   const { net, apiKeys = [defaultApiKey], pageSize = 100, log = silentLog } = options;
   for (const { host } of [options.api, options.ingress]) checkLoopback(host);
-  const store = createStore();
+  const store = createStore(apiKeys);
   const faults = createFaults();
   const addEndpoint = (spec: EndpointSpec): Endpoint => unwrap(`Cannot add the endpoint "${spec.url}"`, store.addEndpoint(spec));
   for (const endpoint of options.endpoints ?? []) addEndpoint(endpoint);
 
-  const ca = await createCa({ clientLifetimeMs: options.certificateLifetimeMs ?? 90 * 24 * 3_600_000 });
+  const lifetime = { clientLifetimeMs: options.certificateLifetimeMs ?? 90 * 24 * 3_600_000 };
+  const ca = await createCa(lifetime);
   const server = await ca.issueServer([...new Set([options.ingress.host, "127.0.0.1", "::1", "localhost"])]);
   const tls = { ...server, clientCa: [ca.intermediatePem, ca.rootPem] };
   const ingress = await startIngress({ net, address: options.ingress, tls, store, faults, log });
   const ingressAddress = hostPortText(ingress.address);
   const stopping = new AbortController();
   const about = { ingress: ingressAddress, root_ca: ca.rootPem, intermediate_ca: ca.intermediatePem };
-  const control = controlApi({ store, faults, about, log });
-  const ngrok = ngrokApi({ store, ca, faults, apiKeys, ingressEndpoint: ingressAddress, pageSize, log, stop: stopping.signal });
+  const control = controlApi({ store, faults, lifetime, about, log });
+  const ngrok = ngrokApi({ store, ca, faults, ingressEndpoint: ingressAddress, pageSize, log, stop: stopping.signal });
   const answer = (request: Request) => (isControl(request) ? control : ngrok).fetch(request);
   const api = await serveApi(answer, options.api, stopping.signal).catch((error: unknown) => {
     ingress.close();
@@ -89,6 +94,13 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
     },
     removeEndpoint(id, { lingers = false } = {}) {
       if (!store.removeEndpoint(id, lingers)) noEndpoint(id);
+    },
+    setKey(key, account) {
+      if (account === undefined) store.keys.delete(key);
+      else store.keys.set(key, account);
+    },
+    setCertificateLifetime(ms) {
+      lifetime.clientLifetimeMs = ms;
     },
     endpoints: () => [...store.endpoints.values()],
     operators: () => [...store.operators.values()],

@@ -11,19 +11,41 @@ import type { Endpoint, Store } from "./store.ts";
 export interface ControlOptions {
   readonly store: Store;
   readonly faults: Faults;
+  /** How long client certificates are valid that are signed from now on. */
+  readonly lifetime: { clientLifetimeMs: number };
   /** What `GET /_cloud` tells besides. */
   readonly about: Readonly<Record<string, string>>;
   readonly log: Log;
 }
 
 /** The stand-in's own API, for the hands that ngrok's dashboard would be: no key, for programs on this machine only. */
-export function controlApi({ store, faults, about, log }: ControlOptions): Hono {
+export function controlApi({ store, faults, lifetime, about, log }: ControlOptions): Hono {
   const app = new Hono().basePath("/_cloud");
   app.use(fromThisMachine);
 
   app.get("/", (c) =>
     c.json({ ...about, endpoints: store.endpoints.size, operators: store.operators.size, faults: faults.list().map(faultText) }),
   );
+
+  app.put("/certificate-lifetime", async (c) => {
+    const body = await readBody(c, z.strictObject({ seconds: z.int().min(1) }));
+    if (body instanceof Response) return body;
+    lifetime.clientLifetimeMs = body.seconds * 1000;
+    return c.json(body);
+  });
+
+  app.put("/keys/:key", async (c) => {
+    const body = await readBody(c, z.strictObject({ account: z.string().min(1) }));
+    if (body instanceof Response) return body;
+    store.keys.set(c.req.param("key"), body.account);
+    return c.json(body);
+  });
+
+  app.delete("/keys/:key", (c) => {
+    if (!store.keys.delete(c.req.param("key"))) return refusal(404, noNumber, "There is no such key.");
+    log.info("An API key is revoked");
+    return c.body(null, 204);
+  });
 
   app.get("/operators", (c) => c.json({ operators: [...store.operators.values()].map(({ id, description }) => ({ id, description })) }));
 

@@ -23,9 +23,11 @@ export interface SetFault {
 
 /** What the names mean, and the value that counts where none is given: milliseconds, megabytes or text. */
 export const faultTable = {
+  only: { value: "POST", says: "API: the other faults are for calls of this method alone" },
   latency: { value: 1000, says: "API: every answer comes this many milliseconds late" },
+  date: { value: 600, says: "API: the Date header is this many seconds ahead, as if this machine's clock were behind" },
   status: { value: 0, says: "API: refuses with this status (400 to 599); 429=SECONDS and 503=SECONDS send Retry-After" },
-  html: { value: undefined, says: "API: answers a proxy's HTML page with status 502" },
+  html: { value: 502, says: "API: answers a proxy's HTML page with this status (400 to 599)" },
   empty: { value: undefined, says: "API: answers 200 with an empty body" },
   drop: { value: undefined, says: "API: the connection breaks in the middle of the body" },
   huge: { value: 10, says: "API: the answer carries this many megabytes that nobody asked for" },
@@ -120,6 +122,7 @@ function parseNamed(name: string, argument: string | undefined): Parsed<Fault> {
   const value = typeof preset === "number" && argument !== undefined ? wholeNumber(argument) : (argument ?? preset);
   if (preset !== undefined && value === undefined)
     return unparsed(`${quote(argument ?? "")} is no value for the fault ${quote(name)}, which takes a number`);
+  if (name === "html" && !/^[45]\d\d$/.test(String(value))) return unparsed(`the status ${quote(argument ?? "")} is not 400 to 599`);
   // The name decides the value's type in the table, which was just followed.
   return parsed({ name, value } as Fault);
 }

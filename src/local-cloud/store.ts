@@ -4,10 +4,15 @@ import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
 import type { ClientCertificate } from "./ca.ts";
 
+/** The account of the keys that the stand-in starts with. */
+export const mainAccount = "main";
+
 /** What the stand-in knows, in memory only: the account's endpoints and operators, oldest first. */
 export interface Store {
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   readonly operators: Map<string, Operator>;
+  /** The API keys that are accepted, and whose they are: an account's operators are nobody else's. Endpoints are shown to all. */
+  readonly keys: Map<string, string>;
   addEndpoint(spec: EndpointSpec): Parsed<Endpoint>;
   /** Undefined where there is no such endpoint. */
   changeEndpoint(id: string, changes: Partial<EndpointSpec>): Parsed<Endpoint> | undefined;
@@ -57,6 +62,7 @@ export interface CloudTarget {
 
 export interface Operator {
   readonly id: string;
+  readonly account: string;
   readonly createdAt: string;
   readonly updatedAt: string;
   readonly description: string;
@@ -75,7 +81,8 @@ export interface OperatorBinding {
   readonly certificates: readonly ClientCertificate[];
 }
 
-export function createStore(): Store {
+export function createStore(apiKeys: readonly string[] = []): Store {
+  const keys = new Map(apiKeys.map((key) => [key, mainAccount]));
   const endpoints = new Map<string, Endpoint>();
   const operators = new Map<string, Operator>();
   let turn = 0;
@@ -100,6 +107,7 @@ export function createStore(): Store {
   return {
     endpoints,
     operators,
+    keys,
     addEndpoint: (spec) => put(newId("ep"), spec),
     changeEndpoint(id, changes) {
       const old = endpoints.get(id);

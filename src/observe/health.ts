@@ -9,6 +9,7 @@ import { contentType, exposition, type Family } from "./exposition.ts";
 export interface HealthSource {
   /** Whether the process can make progress; the reason where it cannot. */
   live(): { ok: boolean; reason: string };
+  /** Where it is ready, the reason is a warning. */
   ready(): { ok: boolean; reason: string };
   /** The body of /status; protocol.md section 5, and more. */
   status(): unknown;
@@ -46,7 +47,8 @@ function healthApp(source: HealthSource): Hono {
     (good: string, ask: () => { ok: boolean; reason: string }) =>
     (context: { text(body: string, status: 200 | 503): Response }): Response => {
       const { ok, reason } = ask();
-      return ok ? context.text(`${good}\n`, 200) : context.text(`${reason}\n`, 503);
+      if (ok) return context.text(reason === "" ? `${good}\n` : `${good}\nwarning: ${reason}\n`, 200);
+      return context.text(`${reason}\n`, 503);
     };
   for (const path of ["/health", "/healthz"]) app.get(path, answer("ok", source.live));
   for (const path of ["/ready", "/readyz"]) app.get(path, answer("ready", source.ready));

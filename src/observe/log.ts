@@ -19,14 +19,16 @@ export interface LogOptions {
 
 export interface DaemonLog extends Log {
   setLevel(level: LogLevel): void;
+  setFormat(format: LogOptions["format"]): void;
   /** Tells the counts of repeats that are still held back. Call it before the process ends. */
   flush(): void;
 }
 
 export function createLog(options: LogOptions): DaemonLog {
-  const { format, isTerminal, write, secrets } = options;
-  const json = format === "json" || (format === "auto" && !isTerminal);
-  const print = json ? jsonLine : textLine(isTerminal && (process.env.NO_COLOR ?? "") === "");
+  const { isTerminal, write, secrets } = options;
+  const textual = textLine(isTerminal && (process.env.NO_COLOR ?? "") === "");
+  const printFor = (format: LogOptions["format"]) => (format === "json" || (format === "auto" && !isTerminal) ? jsonLine : textual);
+  let print = printFor(options.format);
   const consola = createConsola({
     level: consolaLevel[options.level],
     throttle: 0,
@@ -49,6 +51,9 @@ export function createLog(options: LogOptions): DaemonLog {
     error: say("error"),
     setLevel: (level) => {
       consola.level = consolaLevel[level];
+    },
+    setFormat(format) {
+      print = printFor(format);
     },
     flush: repeats.flush,
   };

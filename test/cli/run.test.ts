@@ -106,7 +106,7 @@ test("every error code has an exit code of its kind, faults of ours too", () => 
 
 describe("a client of the daemon", () => {
   test("is told where none runs, as text and as JSON, with an exit code of its own", async () => {
-    for (const line of ["status", "list", "health", "refresh"]) {
+    for (const line of ["status", "list", "health", "refresh", "reload"]) {
       expect(await run(`${line} --socket /nowhere/s`)).toEqual({
         code: 4,
         out: "",
@@ -114,6 +114,21 @@ describe("a client of the daemon", () => {
       });
     }
     expect(JSON.parse((await run("status --json --socket /nowhere/s")).out)).toMatchObject({ error: { code: "not-running" } });
+  });
+
+  test("tells what is wrong with a configuration that was not taken over, each problem on a line of its own", async () => {
+    const problem = { kind: "wrong-value", source: "/c.yml", line: 3, column: 8, key: "server.log_level", message: "it is loud" };
+    const reload = { ok: false, config_path: "/c.yml", changes: [], problems: [problem], warnings: [{ ...problem, message: "it is odd" }] };
+    await using daemon = await daemonThat({ reload });
+    expect(await run(`reload --socket ${daemon.path}`)).toEqual({
+      code: 1,
+      out: "",
+      err:
+        'warning: /c.yml:3:8: it is odd\nerror: The configuration "/c.yml" was not taken over, and nothing has changed:\n  /c.yml:3:8: it is loud\n' +
+        "hint:  correct it, with `ngrokd config edit` for instance: the daemon then takes it over by itself\n",
+    });
+    const { code, out, err } = await run(`reload --json --socket ${daemon.path}`);
+    expect([code, JSON.parse(out), err]).toEqual([1, reload, ""]);
   });
 
   test("finds the socket by flag, and by NGROKD_SOCKET", async () => {
@@ -209,7 +224,7 @@ async function run(line: string, env: Io["env"] = {}) {
   const err = sink();
   const say = createSay({ json: argv.includes("--json"), debug: argv.includes("--debug"), out, err, env });
   const signal = new AbortController().signal;
-  const code = await runCli(argv, { net, say, env, stop: signal, hurry: signal });
+  const code = await runCli(argv, { net, say, env, stop: signal, hurry: signal, onHangUp: () => {} });
   return { code, out: out.text, err: err.text };
 }
 

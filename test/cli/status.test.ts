@@ -58,7 +58,11 @@ Hosts file:     /etc/hosts`.slice(1),
     ["Certificate", certificate(-0.01), "!expired on 2026-03-04!"],
     ["Ingress", { insecure_skip_verify: true }, "ingress.test:443  !NOT VERIFIED!"],
     ["Last poll", { last_poll: null }, "none yet"],
-    ["Last poll", { last_poll: { time: now.toISOString(), ok: false, took_ms: 1, reason: "no route" } }, "!failed! 0 ms ago: no route"],
+    [
+      "Last poll",
+      { last_poll: { time: now.toISOString(), ok: false, took_ms: 1, reason: "no route" } },
+      "!failed! 0 ms ago: no route (next attempt in 18 s)",
+    ],
     ["Endpoints", { endpoints: { listening: 0, failed: 0, unsupported: 0, draining: 0 } }, "0 listening"],
     ["Connections", open(5, 11), "5 open, 9 in all"],
     ["Connections", open(6, 11), "6 open of at most 11, 9 in all"],
@@ -141,7 +145,7 @@ http://old.demo        127.0.0.2:80    draining     1 open, 9 total, 3 failed
 });
 
 function certificate(days_left: number): Partial<Status> {
-  return { certificate: { not_after: "2026-03-04T05:06:07.000Z", days_left, fingerprint: "" } };
+  return { certificate: { not_after: "2026-03-04T05:06:07.000Z", days_left, fingerprint: "", renewal_trouble: null } };
 }
 
 function open(active: number, limit: number | null, refused = 0): Partial<Status> {

@@ -233,7 +233,7 @@ function watching(path: string, { json = false, terminal = {} }: { json?: boolea
   const out = sink(terminal);
   const stop = new AbortController();
   const say = createSay({ json, debug: false, out, err: sink(), env: { NO_COLOR: "1" } });
-  const io: Io = { net, say, env: {}, stop: stop.signal, hurry: stop.signal };
+  const io: Io = { net, say, env: {}, stop: stop.signal, hurry: stop.signal, onHangUp: () => {} };
   const done = watch({ socket: path }, io, 20);
   done.catch(() => undefined);
   const end = async (): Promise<void> => {

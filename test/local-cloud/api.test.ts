@@ -344,6 +344,44 @@ describe("the control API", () => {
     expect((await ask(cloud, "GET", "/_cloud/operators")).json.operators).toEqual([{ id, description: "" }]);
   });
 
+  test("gives keys to accounts, which see their own operators only, and revokes them", async () => {
+    const cloud = await startCloud();
+    const other = { headers: { authorization: "Bearer another-key-9" } };
+    expect((await ask(cloud, "GET", "/kubernetes_operators", other)).status).toBe(401);
+    await ask(cloud, "PUT", "/_cloud/keys/another-key-9", { body: { account: "another" } });
+    const { id } = (await ask(cloud, "POST", "/kubernetes_operators", { body: {} })).json;
+    for (const [method, rest, body] of [
+      ["GET", "", undefined],
+      ["GET", "/bound_endpoints", undefined],
+      ["PATCH", "", {}],
+      ["DELETE", "", undefined],
+    ] as const) {
+      const more = body === undefined ? other : { ...other, body };
+      expect((await ask(cloud, method, `/kubernetes_operators/${id}${rest}`, more)).status).toBe(404);
+    }
+    expect((await ask(cloud, "GET", "/kubernetes_operators", other)).json.operators).toEqual([]);
+    expect((await ask(cloud, "GET", "/kubernetes_operators")).json.operators).toHaveLength(1);
+    expect((await ask(cloud, "DELETE", "/_cloud/keys/another-key-9")).status).toBe(204);
+    expect((await ask(cloud, "DELETE", "/_cloud/keys/another-key-9")).status).toBe(404);
+    expect((await ask(cloud, "GET", "/kubernetes_operators", other)).status).toBe(401);
+  });
+
+  test("sets how long the certificates are valid that are signed from then on", async () => {
+    const cloud = await startCloud();
+    expect((await ask(cloud, "PUT", "/_cloud/certificate-lifetime", { body: { seconds: 0 } })).status).toBe(400);
+    await ask(cloud, "PUT", "/_cloud/certificate-lifetime", { body: { seconds: 60 } });
+    const body = { enabled_features: ["bindings"], binding: { csr: await createCsr(await createKey()) } };
+    const { cert } = (await ask(cloud, "POST", "/kubernetes_operators", { body })).json.binding;
+    expect(Date.parse(cert.not_after) - Date.parse(cert.not_before)).toBe(60_000);
+  });
+
+  test("keeps faults to calls of one method where it is told to", async () => {
+    const cloud = await startCloud();
+    misbehave(cloud, "only", "500");
+    expect((await ask(cloud, "GET", "/endpoints")).status).toBe(200);
+    expect((await ask(cloud, "POST", "/kubernetes_operators", { body: {} })).status).toBe(500);
+  });
+
   test("is closed to web pages, which a browser would let reach this machine", async () => {
     const cloud = await startCloud();
     const body = { url: "http://a.demo", upstream };

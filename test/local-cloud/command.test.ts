@@ -25,7 +25,7 @@ function cloudCommand(...words: string[]) {
     }),
     env: {},
   });
-  const io = { net: bunNet, say, env: {}, stop: stop.signal, hurry: new AbortController().signal };
+  const io = { net: bunNet, say, env: {}, stop: stop.signal, hurry: new AbortController().signal, onHangUp: () => {} };
   const exit = runCli(["cloud", ...words], io);
   return {
     exit,

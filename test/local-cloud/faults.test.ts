@@ -10,7 +10,8 @@ describe("parseFault", () => {
     expect(value(parseFault("429*3"))).toEqual({ fault: { name: "status", value: 429 }, times: 3 });
     expect(value(parseFault("503=7"))).toEqual({ fault: { name: "status", value: 503, retryAfterSeconds: 7 }, times: undefined });
     expect(value(parseFault(" latency=200 "))).toEqual({ fault: { name: "latency", value: 200 }, times: undefined });
-    expect(value(parseFault("html"))).toEqual({ fault: { name: "html", value: undefined }, times: undefined });
+    expect(value(parseFault("html=404"))).toEqual({ fault: { name: "html", value: 404 }, times: undefined });
+    expect(value(parseFault("empty"))).toEqual({ fault: { name: "empty", value: undefined }, times: undefined });
     expect(value(parseFault("refuse=ERR_NGROK_1 no *really*, no*2"))).toEqual({
       fault: { name: "refuse", value: "ERR_NGROK_1 no *really*, no" },
       times: 2,
@@ -30,8 +31,9 @@ describe("parseFault", () => {
       status: "written as its number",
       "latency=fast": "takes a number",
       "latency=-1": "takes a number",
-      "html=1": "takes no value",
-      explode: 'there is no fault "explode"; there are: a status, latency',
+      "html=1": "is not 400 to 599",
+      "empty=1": "takes no value",
+      explode: 'there is no fault "explode"; there are: a status, only, latency',
       toString: "is not written as name", // capitals
       constructor: 'there is no fault "constructor"',
     };
@@ -68,10 +70,10 @@ describe("parseFault", () => {
 describe("createFaults", () => {
   test("counts down and forgets, or stays until it is cleared", () => {
     const faults = createFaults();
-    faults.set({ name: "html", value: undefined }, 2);
+    faults.set({ name: "html", value: 502 }, 2);
     faults.set({ name: "latency", value: 5 });
     expect(faults.take("html")).toMatchObject({ name: "html" });
-    expect(faults.list().map(faultText)).toEqual(["html*1", "latency=5"]);
+    expect(faults.list().map(faultText)).toEqual(["html=502*1", "latency=5"]);
     expect(faults.take("html")).toMatchObject({ name: "html" });
     expect(faults.take("html")).toBeUndefined();
     for (let i = 0; i < 5; i += 1) expect(faults.take("latency")?.value).toBe(5);
@@ -95,8 +97,8 @@ describe("createFaults", () => {
   test("setting a name again replaces it and puts it last", () => {
     const faults = createFaults();
     faults.set({ name: "status", value: 500 }, 1);
-    faults.set({ name: "html", value: undefined }, 1);
+    faults.set({ name: "html", value: 502 }, 1);
     faults.set({ name: "status", value: 429 }, 1);
-    expect(faults.list().map(faultText)).toEqual(["html*1", "429*1"]);
+    expect(faults.list().map(faultText)).toEqual(["html=502*1", "429*1"]);
   });
 });

@@ -64,6 +64,16 @@ describe("a line of the log", () => {
   });
 });
 
+test("the format may be set later, from one line to the next", () => {
+  const { log, lines } = written({ format: "json" });
+  log.info("one");
+  log.setFormat("text");
+  log.info("two");
+  log.setFormat("auto");
+  log.info("three");
+  expect(lines().map((line) => line.startsWith("{"))).toEqual([true, false, true]);
+});
+
 describe("levels", () => {
   test.each([
     ["debug", "debug info warn error"],

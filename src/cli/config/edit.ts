@@ -27,7 +27,7 @@ export default command({
     });
     say.result(
       { path, changed },
-      changed ? `saved "${path}"; a running daemon takes it up when it is restarted` : `"${path}" is as it was`,
+      changed ? `saved "${path}"; a daemon that runs takes it over now (\`ngrokd reload\` says what came of it)` : `"${path}" is as it was`,
     );
     return 0;
   },

@@ -1,0 +1,26 @@
+import type { Step } from "../../service/plan.ts";
+import type { Say } from "../say.ts";
+
+export const dryRunArg = {
+  "dry-run": { type: "boolean", description: "Only print what would be written and run" },
+} as const;
+
+/** What `--dry-run` says. */
+export function sayPlanned(say: Say, steps: readonly Step[]): void {
+  say.result({ dry_run: true, steps }, () => steps.map((step) => stepText(step, say)).join("\n"));
+}
+
+function stepText(step: Step, { paint }: Say): string {
+  switch (step.kind) {
+    case "folder":
+      return `${paint.bold("make the folder")} ${step.path} (mode ${modeText(step.mode)}), if it is missing`;
+    case "write":
+      return `${paint.bold("write")} ${step.path} (mode ${modeText(step.mode)}):\n\n${step.text.replaceAll(/^(?=.)/gm, "    ")}`;
+    case "remove":
+      return `${paint.bold("remove")} ${step.path}`;
+    case "run":
+      return `${paint.bold("run")} ${step.command.join(" ")}${step.mayFail === true ? paint.dim(" (may have nothing to do)") : ""}`;
+  }
+}
+
+const modeText = (mode: number): string => mode.toString(8).padStart(4, "0");

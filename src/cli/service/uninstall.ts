@@ -1,0 +1,26 @@
+import { existsSync } from "node:fs";
+import { carryOut, planUninstall, thisManager } from "../../service/manage.ts";
+import { dropInFolder } from "../../service/plan.ts";
+import { command } from "../command.ts";
+import { stateFolderOf } from "./facts.ts";
+import { dryRunArg, sayPlanned } from "./steps.ts";
+
+export default command({
+  name: "service uninstall",
+  description: "Stop the service and remove it; configuration, registration and addresses stay",
+  args: dryRunArg,
+  examples: ["sudo ngrokd service uninstall", "ngrokd service uninstall --dry-run"],
+  async run(args, { env, say }) {
+    const manager = thisManager();
+    const steps = await planUninstall(manager);
+    if (args["dry-run"] === true) {
+      sayPlanned(say, steps);
+      return 0;
+    }
+    await carryOut(steps, await stateFolderOf(args.config, env));
+    const changes = dropInFolder(manager);
+    if (manager.kind === "systemd" && existsSync(changes)) say.warn(`your own changes to the service stay in "${changes}"`);
+    say.result({ path: manager.path, installed: false }, `Stopped the service, and removed ${manager.path}`);
+    return 0;
+  },
+});

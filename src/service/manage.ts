@@ -1,0 +1,175 @@
+import { existsSync } from "node:fs";
+import { lstat, mkdir, readFile, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { errnoOf, fileError, writeFileAtomic } from "../files/atomic.ts";
+import { forgetChange, recordFile } from "../journal/journal.ts";
+import { NgrokdError, oneLine } from "../model/error.ts";
+import { marker, type ServiceFacts } from "./facts.ts";
+import {
+  type Command,
+  foreignUnits,
+  type InstallChoices,
+  installSteps,
+  launchd,
+  type Manager,
+  type Step,
+  systemd,
+  uninstallSteps,
+  type Verb,
+  verbSteps,
+} from "./plan.ts";
+import { run } from "./run.ts";
+
+const startOtherwise = "have `ngrokd serve` started by what starts services here";
+
+/** Who runs services on this system. Rejects with `refused` where neither systemd nor launchd is known. */
+export function thisManager(platform: string = process.platform): Manager {
+  if (platform === "darwin") return launchd;
+  if (platform === "linux") return systemd((paths) => paths.find((path) => existsSync(path)) ?? paths[0] ?? "");
+  throw new NgrokdError("refused", `Cannot manage a service on "${platform}": only systemd and launchd are known`, {
+    hint: startOtherwise,
+  });
+}
+
+/** What lies where the service's file belongs. */
+export type Installed =
+  | { readonly kind: "none" }
+  | { readonly kind: "ours"; readonly text: string }
+  /** Somebody else's, or masked: never touched. */
+  | { readonly kind: "foreign"; readonly path: string; readonly what: string };
+
+export async function installed(manager: Manager): Promise<Installed> {
+  const there = await lookAt(manager.path);
+  if (there.kind !== "none" || manager.kind === "launchd") return there;
+  for (const path of foreignUnits) if ((await lookAt(path)).kind !== "none") return { kind: "foreign", path, what: notOurs };
+  return there;
+}
+
+const notOurs = "it was not made by ngrokd";
+
+async function lookAt(path: string): Promise<Installed> {
+  try {
+    const info = await lstat(path);
+    if (!info.isFile())
+      return { kind: "foreign", path, what: info.isSymbolicLink() ? "it is a link, as of a masked unit" : "it is not a file" };
+    const text = await readFile(path, "utf8");
+    const isOurs = text.split("\n", 2).some((line) => line.includes(marker));
+    return isOurs ? { kind: "ours", text } : { kind: "foreign", path, what: notOurs };
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return { kind: "none" };
+    throw fileError(`Cannot read "${path}"`, error);
+  }
+}
+
+/** Rejects with `refused` where the manager is not on this machine. */
+export function requireManager({ kind, path }: Manager): void {
+  if (existsSync(dirname(path))) return;
+  throw new NgrokdError("refused", `Cannot install the service: there is no ${kind} here`, { hint: startOtherwise });
+}
+
+export interface Planned {
+  readonly steps: readonly Step[];
+  /** What was there before. */
+  readonly before: "none" | "same" | "different";
+}
+
+/** What installing takes. Rejects with `refused` where somebody else's service has the name. */
+export async function planInstall(manager: Manager, facts: ServiceFacts, choices: Omit<InstallChoices, "same">): Promise<Planned> {
+  const there = await installed(manager);
+  refuseForeign(there, "install the service");
+  const same = there.kind === "ours" && there.text === manager.text(facts);
+  const before = there.kind === "none" ? "none" : same ? "same" : "different";
+  return { steps: installSteps(manager, facts, { ...choices, same }), before };
+}
+
+/** What removing takes. Rejects with `refused` where there is none, or somebody else's. */
+export async function planUninstall(manager: Manager): Promise<readonly Step[]> {
+  const there = await installed(manager);
+  refuseForeign(there, "remove the service");
+  if (there.kind === "none")
+    throw new NgrokdError("refused", "Cannot remove the service: it is not installed", { details: { path: manager.path } });
+  return uninstallSteps(manager);
+}
+
+/** Rejects with `refused` where no service of this name is installed; one that somebody else made may be started and stopped. */
+export async function planVerb(manager: Manager, verb: Verb): Promise<readonly Step[]> {
+  if ((await installed(manager)).kind === "none") throw notInstalled(verb);
+  return verbSteps(manager, verb);
+}
+
+export const notInstalled = (verb: string): NgrokdError =>
+  new NgrokdError("refused", `Cannot ${verb} the service: it is not installed`, { hint: "`sudo ngrokd service install` installs it" });
+
+function refuseForeign(there: Installed, action: string): void {
+  if (there.kind !== "foreign") return;
+  throw new NgrokdError("refused", `Cannot ${action}: "${there.path}" is there, and ${there.what}`, {
+    hint: "nothing was changed; if it is of no use any more, stop its service and move it away first",
+    details: { path: there.path },
+  });
+}
+
+/**
+ * Does the steps, one after another; files that come and go are noted in the journal of `stateFolder` (needed for them alone), from which
+ * `ngrokd undo` knows them. Rejects with `permission`, `state` or `refused` at the first step that fails.
+ */
+export async function carryOut(steps: readonly Step[], stateFolder = ""): Promise<void> {
+  try {
+    for (const step of steps) await carryOutOne(step, stateFolder);
+  } catch (error) {
+    throw needsRoot(error);
+  }
+}
+
+async function carryOutOne(step: Step, stateFolder: string): Promise<void> {
+  switch (step.kind) {
+    case "folder":
+      return await makeFolder(step.path, step.mode);
+    case "write":
+      await recordFile(stateFolder, step.path, step.text);
+      return await writeFileAtomic(step.path, step.text, { mode: step.mode });
+    case "remove":
+      await removeFile(step.path);
+      // Without its folder there is no journal either.
+      if (existsSync(stateFolder)) await forgetChange(stateFolder, { kind: "file", path: step.path });
+      return;
+    case "run": {
+      const { code, err } = await run(step.command);
+      if (code !== 0 && step.mayFail !== true) throw commandFailed(step.command, code, err);
+    }
+  }
+}
+
+async function makeFolder(path: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode });
+  } catch (error) {
+    throw fileError(`Cannot make the folder "${path}"`, error);
+  }
+}
+
+async function removeFile(path: string): Promise<void> {
+  try {
+    await rm(path, { force: true });
+  } catch (error) {
+    throw fileError(`Cannot remove "${path}"`, error);
+  }
+}
+
+/** systemctl's own reason, with what to look at next. */
+function commandFailed([program, ...words]: Command, code: number, err: string): NgrokdError {
+  const reason = err.trim() === "" ? `it ended with exit code ${code}` : oneLine(err);
+  const denied = /access denied|permission denied|interactive authentication|not permitted/i.test(err);
+  const absent = /not been booted with systemd|failed to connect to bus/i.test(err);
+  const hint = denied
+    ? runAsRoot
+    : absent
+      ? `systemd does not run here: ${startOtherwise}`
+      : "`sudo ngrokd service logs` shows what the daemon said";
+  return new NgrokdError(denied ? "permission" : "refused", `"${[program, ...words].join(" ")}" failed: ${reason}`, { hint });
+}
+
+const runAsRoot = "run it with sudo";
+function needsRoot(error: unknown): unknown {
+  if (!(error instanceof NgrokdError) || error.code !== "permission") return error;
+  return new NgrokdError("permission", error.message, { cause: error, hint: runAsRoot, details: error.details });
+}

@@ -1,0 +1,130 @@
+import { describe, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ServiceFacts } from "../../src/service/facts.ts";
+import { plistText } from "../../src/service/plist.ts";
+import { unitText } from "../../src/service/unit.ts";
+
+const usual: ServiceFacts = {
+  program: "/usr/local/bin/ngrokd",
+  serveArgs: [],
+  environment: {},
+  hostsPath: "/etc/hosts",
+  socketPath: "/var/run/ngrokd.sock",
+  folders: ["/etc/ngrokd", "/etc/ngrokd", "/etc/ngrokd"],
+  reads: [],
+  drainSeconds: 30,
+};
+const unitOf = (changes: Partial<ServiceFacts> = {}): string => unitText({ ...usual, ...changes });
+
+/** The values of a setting, in order, one line after another. */
+const values = (unit: string, setting: string): string[] =>
+  [...unit.matchAll(new RegExp(`^${setting}=(.*)$`, "gm"))].flatMap(([, words = ""]) => words.split(" "));
+
+describe("the systemd unit", () => {
+  test("may write where the hosts file, the socket and the state are, and nowhere else", () => {
+    expect(values(unitOf(), "ReadWritePaths")).toEqual(["/etc", "/run"]);
+    expect(values(unitOf({ folders: ["/var/lib/ngrokd"] }), "ReadWritePaths")).toEqual(["/etc", "/run", "/var/lib/ngrokd"]);
+  });
+
+  test("keeps read-only below them what gives rights, and only there", () => {
+    const usually = values(unitOf(), "ReadOnlyPaths");
+    for (const path of ["/etc/systemd", "/etc/passwd", "/etc/cron.d", "/etc/ssh", "/run/systemd"]) expect(usually).toContain(`-${path}`);
+    const elsewhere = { hostsPath: "/srv/hosts/hosts", folders: ["/srv/ngrokd"], socketPath: "/srv/ngrokd/socket" };
+    expect(values(unitOf(elsewhere), "ReadOnlyPaths")).toEqual([]);
+  });
+
+  test("has a socket's own folder below /run made anew at every start", () => {
+    const unit = unitOf({ socketPath: "/var/run/ngrokd/control.sock" });
+    expect(values(unit, "RuntimeDirectory")).toEqual(["ngrokd"]);
+    expect(values(unit, "ReadWritePaths")).toEqual(["/etc"]);
+    expect(values(unitOf(), "RuntimeDirectory")).toEqual([]);
+  });
+
+  test("sees homes and temporary files only where something of the daemon's is there", () => {
+    expect(values(unitOf(), "ProtectHome")).toEqual(["yes"]);
+    expect(values(unitOf(), "PrivateTmp")).toEqual(["yes"]);
+    expect(values(unitOf({ reads: ["/home/ann/ca.pem"] }), "ProtectHome")).toEqual(["read-only"]);
+    expect(values(unitOf({ folders: ["/tmp/ngrokd"] }), "PrivateTmp")).toEqual(["no"]);
+  });
+
+  test("gives a stop more time than its connections have", () => {
+    expect(values(unitOf({ drainSeconds: 3600 }), "TimeoutStopSec")).toEqual(["3630"]);
+  });
+
+  test("spells what systemd would read as something else", () => {
+    const unit = unitOf({ serveArgs: ["--config", '/etc/my $HOME/50% "x".yml'], environment: { NGROKD_HOSTS_PATH: "/srv/a b/hosts" } });
+    expect(unit).toContain('ExecStart=/usr/local/bin/ngrokd serve --config "/etc/my $$HOME/50%% \\"x\\".yml"\n');
+    expect(unit).toContain('Environment="NGROKD_HOSTS_PATH=/srv/a b/hosts"\n');
+  });
+
+  const analyze = "/usr/bin/systemd-analyze";
+  /** What docs/operations.md says, times ten: systemd's scale from 0, the best, to 100. */
+  const bar = 25;
+
+  describe.skipIf(!existsSync(analyze))("to systemd-analyze", () => {
+    const withFile = async (unit: string, look: (path: string) => Promise<void>): Promise<void> => {
+      const folder = mkdtempSync(join(tmpdir(), "ngrokd-unit-"));
+      const path = join(folder, "ngrokd.service");
+      try {
+        writeFileSync(path, unit);
+        await look(path);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    };
+    const ask = async (...words: string[]) => {
+      const child = Bun.spawn([analyze, ...words], { stdout: "pipe", stderr: "pipe" });
+      const [out, err, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+      return { code, said: out + err };
+    };
+
+    test("has nothing that it does not understand", async () => {
+      // /bin/true stands for the program, which has to be there.
+      const program = "/bin/true";
+      const odd = { program, serveArgs: ["--config", "/etc/my $HOME/50%.yml"], environment: { A: "b c" }, socketPath: "/run/x/y.sock" };
+      for (const changes of [{ program }, odd, { ...odd, hostsPath: "/srv/my hosts/hosts" }])
+        await withFile(unitOf(changes), async (path) => expect(await ask("verify", "--man=no", path)).toEqual({ code: 0, said: "" }));
+    });
+
+    test("is as little exposed as the documentation says", async () => {
+      await withFile(unitOf(), async (path) => {
+        const { code, said } = await ask("security", "--offline=true", "--no-pager", `--threshold=${bar}`, path);
+        expect(said).toMatch(/Overall exposure level for ngrokd.service: [\d.]+/);
+        expect([code, /Overall.*/.exec(said)?.[0]]).toEqual([0, expect.stringContaining("OK")]);
+      });
+    });
+  });
+});
+
+describe("launchd's property list", () => {
+  const facts = { ...usual, serveArgs: ["--config", "/etc/a&b/<c>.yml"], environment: { NGROKD_HOSTS_PATH: "/srv/hosts" } };
+
+  test("starts the daemon with the machine, and again after a failure", () => {
+    const text = plistText(usual);
+    expect(text).toContain("<key>Label</key>\n\t<string>com.ngrok.ngrokd</string>");
+    expect(text).toContain("<array>\n\t\t<string>/usr/local/bin/ngrokd</string>\n\t\t<string>serve</string>\n\t</array>");
+    expect(text).toContain("<key>RunAtLoad</key>\n\t<true/>");
+    expect(text).toContain("<key>KeepAlive</key>\n\t<dict>\n\t\t<key>SuccessfulExit</key>\n\t\t<false/>\n\t</dict>");
+    expect(text).not.toContain("EnvironmentVariables");
+  });
+
+  test("spells what XML would read as something else", () => {
+    expect(plistText(facts)).toContain("<string>/etc/a&amp;b/&lt;c&gt;.yml</string>");
+  });
+
+  const python = Bun.which("python3");
+  test.skipIf(python === null)("is one to another parser of property lists", async () => {
+    const script = "import json, plistlib, sys; print(json.dumps(plistlib.load(sys.stdin.buffer)))";
+    const child = Bun.spawn([python ?? "", "-c", script], { stdin: new TextEncoder().encode(plistText(facts)), stdout: "pipe" });
+    const read = JSON.parse(await child.stdout.text());
+    expect(read).toMatchObject({
+      ProgramArguments: ["/usr/local/bin/ngrokd", "serve", "--config", "/etc/a&b/<c>.yml"],
+      EnvironmentVariables: { NGROKD_HOSTS_PATH: "/srv/hosts" },
+      KeepAlive: { SuccessfulExit: false },
+      ExitTimeOut: 60,
+      Umask: "077",
+    });
+  });
+});
