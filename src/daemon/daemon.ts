@@ -236,8 +236,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       return passEnd(result);
     },
   });
-  const repair = startRepair({ hosts, listeners, sweep, renew: ingress.renew, kick: () => void loop?.kick(), log });
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
+  const repair = startRepair({ hosts, listeners, file: watch, sweep, renew: ingress.renew, kick: () => void loop?.kick(), log });
   log.info(`ngrokd is up; control socket ${socketPath}`);
   tellProxy();
 

@@ -1,4 +1,5 @@
 import process from "node:process";
+import type { FileWatch } from "../config/watch.ts";
 import type { Log } from "../model/log.ts";
 import type { HostsKeeper } from "../names/hosts-keeper.ts";
 import type { Listeners } from "./listeners.ts";
@@ -8,6 +9,8 @@ import { type Moved, startWatch } from "./watch.ts";
 export interface RepairDeps {
   readonly hosts: Pick<HostsKeeper, "guard">;
   readonly listeners: Pick<Listeners, "present" | "mend">;
+  /** The file of the configuration. */
+  readonly file: Pick<FileWatch, "look">;
   /** Removes what a crash has left; called once, when nothing that it finds can still be another program's work in progress. */
   readonly sweep: () => Promise<void>;
   /** Forgets what was opened before the machine or its network moved. */
@@ -24,14 +27,14 @@ export interface RepairDeps {
  * How often the listeners are looked at, in milliseconds, and at most which share of a core that may cost, with 10,000 of them too. Bun spins
  * on a listening socket that the system has closed: a process that is busy looks sooner.
  */
-const pace = { idle: { atLeastMs: 10_000, share: 0.001 }, busy: { atLeastMs: 0, share: 0.01 } };
+const pace = { idle: { atLeastMs: 60_000, share: 0.001 }, busy: { atLeastMs: 0, share: 0.01 } };
 /** The share of one core from which on the process counts as busy. */
 const busyShare = 0.5;
 const sweepAfterMs = 10_000;
 
 /** Sees to it that what the daemon has set up stays so, whatever happens around it. */
 export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
-  const { hosts, listeners, log, listening = listeningPlaces, watch = startWatch } = deps;
+  const { hosts, listeners, file, log, listening = listeningPlaces, watch = startWatch } = deps;
   const started = performance.now();
   let swept = false;
   let looked = { at: started, cpuMs: cpuMs() };
@@ -47,6 +50,7 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
   }
 
   async function look(): Promise<void> {
+    file.look();
     await hosts.guard();
     await mendListeners();
     if (swept || performance.now() - started < sweepAfterMs) return;

@@ -140,12 +140,13 @@ function farBar(figures: Figures, mark: "p50" | "p99", atMost: number): Verdict 
 const steady: Case = {
   name: "steady",
   title: "New connections at a steady rate",
-  about: "From connect() to the first echoed byte, 100 new connections a second, the ingress nearby.",
+  about:
+    "From connect() to the first echoed byte, 100 new connections a second for three seconds, after two to warm up, the ingress nearby.",
   async measure({ rig, near, scale }, figures, turn) {
     for (const { name, load } of inTurn(near.filter(pooled), turn)) {
       const rate = ["-do=connect", "-per-second=100"];
-      await rig.load<Connects>(...load, ...rate, "-count=50");
-      const { p50, p99, failed } = await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(200 * scale)}`);
+      await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(200 * scale)}`);
+      const { p50, p99, failed } = await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(300 * scale)}`);
       figures.add(name, "p50, ms", p50);
       figures.add(name, "p99, ms", p99);
       figures.add(name, "failed", failed);
@@ -259,13 +260,14 @@ const endpoints: Case = {
   name: "endpoints",
   title: "10,000 endpoints",
   about:
-    "From the start of the process, registration included, until all listen; then 5 passes in which nothing has changed. The API serves pages of 100, and a pass reads both of ngrok's lists.",
+    "From the start of the process, registration included, until all listen; then 10 passes in which nothing has changed, after 5 to warm up. The API serves pages of 100.",
   async measure({ startRelay, scale }, figures) {
     const relay = await startRelay(Math.ceil(10_000 * scale));
     figures.add(ours, "listening after, s", relay.startSeconds);
     // What is left over from the start is not a pass's.
     await Bun.sleep(1000);
-    const passes = 5;
+    const passes = 10;
+    for (let i = 0; i < 5; i += 1) await relay.refresh();
     const files = relay.files();
     const before = cpuSeconds(relay.pid);
     for (let i = 0; i < passes; i += 1) await relay.refresh();

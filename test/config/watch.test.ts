@@ -9,6 +9,18 @@ import { ownFolder } from "./support.ts";
 const folder = ownFolder();
 let files = 0;
 
+/** A watch, and a timer that makes it look. */
+function looking(path: string, changed: () => Promise<void>, { everyMs, settleMs }: { everyMs: number; settleMs: number }) {
+  const watch = watchFile(path, changed, { settleMs });
+  const timer = setInterval(watch.look, everyMs);
+  return {
+    close() {
+      clearInterval(timer);
+      watch.close();
+    },
+  };
+}
+
 /** A file of its own (absent until it is written), and how often a watch has told of a change. */
 function watched(prepare: (path: string) => void = (path) => writeFileSync(path, "one")) {
   files += 1;
@@ -18,7 +30,7 @@ function watched(prepare: (path: string) => void = (path) => writeFileSync(path,
   const count = async (): Promise<void> => {
     told += 1;
   };
-  const watch = watchFile(path, count, { everyMs: 20, settleMs: 10 });
+  const watch = looking(path, count, { everyMs: 20, settleMs: 10 });
   const tells = async (times: number): Promise<void> => {
     for (let i = 0; i < 200 && told < times; i += 1) await sleep(5);
     // Some looks more, so that one too many would show.
@@ -89,7 +101,7 @@ describe("a watch over a file", () => {
     const count = async (): Promise<void> => {
       told += 1;
     };
-    const watch = watchFile(path, count, { everyMs: 1, settleMs: 80 });
+    const watch = looking(path, count, { everyMs: 1, settleMs: 80 });
     for (let i = 0; i < 30; i += 1) {
       writeFileSync(path, "x".repeat(i));
       await sleep(10);
@@ -108,7 +120,7 @@ describe("a watch over a file", () => {
     const count = async (): Promise<void> => {
       told += 1;
     };
-    const watch = watchFile(path, count, { everyMs: 5, settleMs: 5 });
+    const watch = looking(path, count, { everyMs: 5, settleMs: 5 });
     await sleep(60);
     watch.close();
     expect(told).toBe(0);

@@ -11,6 +11,11 @@ function repaired(mended: { placed: typeof one; reason: string | undefined }[] =
   const log = memoryLog();
   let watch: WatchDeps | undefined;
   const deps: RepairDeps = {
+    file: {
+      look() {
+        done.push("file");
+      },
+    },
     hosts: { guard: async () => void done.push("hosts") },
     listeners: {
       present: new Map([["127.0.0.2:80 a.demo", {} as never]]),
@@ -34,10 +39,10 @@ function repaired(mended: { placed: typeof one; reason: string | undefined }[] =
 }
 
 describe("repair", () => {
-  test("looks after the hosts section and the listeners", async () => {
+  test("looks after the configuration file, the hosts section and the listeners", async () => {
     const { done, watch, log } = repaired();
     await watch.look();
-    expect(done).toEqual(["hosts", "listeners"]);
+    expect(done).toEqual(["file", "hosts", "listeners"]);
     expect(log.lines).toEqual([]);
   });
 
@@ -54,14 +59,14 @@ describe("repair", () => {
   test("tells of a listener that was raised again", async () => {
     const { done, watch, log } = repaired([{ placed: one, reason: undefined }]);
     await watch.look();
-    expect(done).toEqual(["hosts", "listeners"]);
+    expect(done).toEqual(["file", "hosts", "listeners"]);
     expect(log.lines).toEqual(["warn The system had closed the listener of http://a.demo on 127.0.0.2:80; it listens again"]);
   });
 
   test("leaves one that cannot be raised to the next poll, which it asks for", async () => {
     const { done, watch, log } = repaired([{ placed: one, reason: "another program listens" }]);
     await watch.look();
-    expect(done).toEqual(["hosts", "listeners", "kick"]);
+    expect(done).toEqual(["file", "hosts", "listeners", "kick"]);
     expect(log.lines).toEqual([
       "warn The system has closed the listener of http://a.demo, and it cannot be raised: another program listens",
     ]);
