@@ -2,12 +2,12 @@ import { dirname, join, resolve } from "node:path";
 import { inspectConfig } from "../config/load.ts";
 import { defaultHostsPath } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
-import { startControlServer } from "../control/server.ts";
-import { planUndo, type Step, undo } from "../journal/undo.ts";
-import { isNgrokdError, NgrokdError } from "../model/error.ts";
-import { silentLog } from "../model/log.ts";
+import { planUndo, removeFile, type Step, undo } from "../journal/undo.ts";
+import { reasonOf } from "../model/error.ts";
 import { command, type Io } from "./command.ts";
+import { confirm } from "./confirm.ts";
 import type { Paint } from "./say.ts";
+import { withoutDaemon } from "./without-daemon.ts";
 
 export default command({
   name: "undo",
@@ -28,20 +28,18 @@ export default command({
       show(await planUndo(stateFolder, hostsPath), false);
       return 0;
     }
-    // Held until the end: a daemon that runs would put back what is taken out.
-    const lock = await startControlServer({ net, path: socket, group: "", log: silentLog, handle: busy }).catch(notNow);
-    try {
+    const hint = "stop it first: it takes its hosts section out itself when it ends";
+    return await withoutDaemon(net, socket, hint, async () => {
       const steps = await planUndo(stateFolder, hostsPath);
-      const work = steps.some(({ action }) => action === "take back");
-      if (work && args.yes !== true && !(await confirmed(steps, io))) {
-        throw new NgrokdError("cancelled", "Nothing was taken back");
+      const count = steps.filter(({ action }) => action === "take back").length;
+      if (count > 0 && args.yes !== true) {
+        for (const step of steps) say.note(stepText(step, false, say.paint));
+        await confirm(`Take back ${count === 1 ? "this change" : `these ${count} changes`}?`, "ngrokd undo --yes", io);
       }
-      await undo(stateFolder, steps);
+      await undo(stateFolder, steps, (path) => removed(path, stateFolder, io));
       show(steps, true);
       return steps.some(({ action }) => action === "keep") ? 1 : 0;
-    } finally {
-      await lock.close();
-    }
+    });
   },
 });
 
@@ -83,28 +81,15 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
   }
 }
 
-async function confirmed(steps: readonly Step[], { say }: Io): Promise<boolean> {
-  if (say.json || process.stdin.isTTY !== true || process.stderr.isTTY !== true) {
-    throw new NgrokdError("usage", "Nothing was taken back: this asks first, and there is no terminal to ask on", {
-      hint: "`ngrokd undo --dry-run` shows what it would do, and `ngrokd undo --yes` does it",
-    });
+/** The service's file goes with what the system has made of it; where that cannot be asked, alone. */
+async function removed(path: string, stateFolder: string, { say }: Io): Promise<void> {
+  const { carryOut, planUninstall, thisManager } = await import("../service/manage.ts");
+  const isService = ["darwin", "linux"].includes(process.platform) && thisManager().path === path;
+  if (!isService) return await removeFile(path);
+  try {
+    await carryOut(await planUninstall(thisManager()), stateFolder);
+  } catch (error) {
+    say.warn(`only the service's file is removed: ${reasonOf(error)}`);
+    await removeFile(path);
   }
-  const { consola } = await import("consola");
-  const count = steps.filter(({ action }) => action === "take back").length;
-  for (const step of steps) say.note(stepText(step, false, say.paint));
-  return (
-    (await consola.prompt(`Take back ${count === 1 ? "this change" : `these ${count} changes`}?`, { type: "confirm", initial: false })) ===
-    true
-  );
 }
-
-function notNow(error: unknown): never {
-  const hint = isNgrokdError(error, "already-running")
-    ? "stop it first: it takes its hosts section out itself when it ends"
-    : "run this as root (sudo); `ngrokd undo --dry-run` shows what it would do";
-  const running = isNgrokdError(error, "already-running") || isNgrokdError(error, "permission");
-  throw running ? new NgrokdError(error.code, `Nothing was taken back: ${error.message}`, { cause: error, hint }) : error;
-}
-
-const busy = (): Promise<never> =>
-  Promise.reject(new NgrokdError("refused", "`ngrokd undo` is at work here", { hint: "try again in a moment" }));

@@ -1,17 +1,19 @@
 import { startControlServer } from "../control/server.ts";
-import { isNgrokdError, NgrokdError } from "../model/error.ts";
+import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { silentLog } from "../model/log.ts";
 import type { Net } from "../net/types.ts";
 
 /**
  * Does work that no daemon may run beside, and lets none start meanwhile: the control socket, which makes a daemon the only one, is held
- * until the work has ended. `hint` is for who has a daemon that runs. Rejects with `refused` where one does, or with what
+ * until the work has ended. `hint` is for who has a daemon that runs. Rejects with `already-running` where one does, or with what
  * {@link startControlServer} or the work rejects with.
  */
 export async function withoutDaemon<T>(net: Net, socket: string, hint: string, work: () => Promise<T>): Promise<T> {
   const lock = await startControlServer({ net, path: socket, group: "", log: silentLog, handle: busy }).catch((error: unknown) => {
+    if (isNgrokdError(error, "permission"))
+      throw new NgrokdError("permission", reasonOf(error), { cause: error, hint: "run this as root (sudo)" });
     if (!isNgrokdError(error, "already-running")) throw error;
-    throw new NgrokdError("refused", `A daemon is running on the control socket "${socket}", and nothing was changed`, { hint });
+    throw new NgrokdError("already-running", `A daemon is running on the control socket "${socket}", and nothing was changed`, { hint });
   });
   try {
     return await work();
@@ -21,7 +23,11 @@ export async function withoutDaemon<T>(net: Net, socket: string, hint: string, w
 }
 
 function busy(): never {
-  throw new NgrokdError("refused", "No daemon is running: another command is at work on this machine's registration", {
-    hint: "it takes a moment; try again",
-  });
+  throw new NgrokdError(
+    "refused",
+    "No daemon is running: another command is at work on this machine's registration or on what ngrokd has changed",
+    {
+      hint: "it takes a moment; try again",
+    },
+  );
 }

@@ -78,6 +78,11 @@ export function judge(files: IdentityFiles, paths: IdentityPaths, now: Date): Lo
   };
 }
 
+/** The operator that this machine is registered as, by its files, also where they make no identity that can serve; undefined where it is not. */
+export async function savedOperatorId(paths: IdentityPaths): Promise<string | undefined> {
+  return operatorIdIn(await readIdentityFiles(paths));
+}
+
 /** The operator that the files name; undefined where they name none. */
 export function operatorIdIn({ operatorId }: Pick<IdentityFiles, "operatorId">): string | undefined {
   const id = operatorId?.trim() ?? "";
@@ -88,6 +93,8 @@ export interface SaveOptions {
   /** What the files held before: it stays beside them as `<name>.old-<time>`, for it may have been the only copy of something. */
   readonly left: IdentityFiles;
   readonly now: Date;
+  /** The operator of before lives on in another account, whose key is configured until this is saved. */
+  readonly leavesAccount?: boolean | undefined;
   /** Stands in for {@link writeFileAtomic}: for tests that end in the middle. */
   readonly write?: typeof writeFileAtomic | undefined;
 }
@@ -102,13 +109,20 @@ export async function saveKey(paths: IdentityPaths, keyPem: string, options: Sav
  * beside the id of before (or none). Either that makes no identity, and the next registration finds the operator that the certificate
  * belongs to by the key; or it names an operator that ngrok no longer knows, and looking for it leads to the same. The other order would
  * leave the new id with a certificate of the old operator, which may look fine for a quarter of a year and opens nothing.
+ *
+ * Where the old operator is still known to the key that is configured, it is this order that would leave such a pair, and the other one that
+ * leaves an id which that key does not know: the id comes first.
  */
 export async function saveAnswer(paths: IdentityPaths, identity: Identity, options: SaveOptions): Promise<void> {
-  const { left } = options;
-  await replace(paths.cert, identity.certPem, 0o644, left.cert, options);
-  await saveIngressEndpoint(paths, identity.ingressEndpoint, options.write);
+  const { left, leavesAccount = false } = options;
+  const saveCertificate = async (): Promise<void> => {
+    await replace(paths.cert, identity.certPem, 0o644, left.cert, options);
+    await saveIngressEndpoint(paths, identity.ingressEndpoint, options.write);
+  };
+  if (!leavesAccount) await saveCertificate();
   // Without a line end: the Go program takes the file as it is.
   await replace(paths.operatorId, identity.operatorId, 0o600, left.operatorId, options);
+  if (leavesAccount) await saveCertificate();
 }
 
 /**
@@ -123,15 +137,31 @@ export async function saveIngressEndpoint(paths: IdentityPaths, endpoint: string
 }
 
 /**
+ * Takes back what {@link saveKey} and {@link saveAnswer} have written: every file is what it was `before`, or is not there. Rejects with
+ * NgrokdError `permission` or `state`.
+ */
+export async function restoreIdentityFiles(paths: IdentityPaths, before: IdentityFiles): Promise<void> {
+  const now = await readIdentityFiles(paths);
+  for (const name of ["cert", "ingressEndpoint", "key", "operatorId"] as const) {
+    const text = before[name];
+    if (text === now[name]) continue;
+    if (text === undefined) await removeFile(paths[name]);
+    else await writeFileAtomic(paths[name], text, { mode: name === "key" || name === "operatorId" ? 0o600 : 0o644 });
+  }
+}
+
+/**
  * Removes the identity from this machine; what {@link SaveOptions.left} has put beside it stays. The operator id goes last, so that
  * removing can be begun again after a crash. Rejects with NgrokdError `permission` or `state`.
  */
 export async function removeIdentity(paths: IdentityPaths): Promise<void> {
-  for (const path of [paths.cert, paths.key, paths.ingressEndpoint, paths.operatorId]) {
-    await unlink(path).catch((error: unknown) => {
-      if (errnoOf(error) !== "ENOENT") throw fileError(`Cannot remove "${path}"`, error);
-    });
-  }
+  for (const path of [paths.cert, paths.key, paths.ingressEndpoint, paths.operatorId]) await removeFile(path);
+}
+
+async function removeFile(path: string): Promise<void> {
+  await unlink(path).catch((error: unknown) => {
+    if (errnoOf(error) !== "ENOENT") throw fileError(`Cannot remove "${path}"`, error);
+  });
 }
 
 async function replace(path: string, content: string, mode: number, old: string | undefined, options: SaveOptions): Promise<void> {

@@ -23,6 +23,7 @@ export {
   identityPaths,
   type LoadedIdentity,
   loadIdentity,
+  savedOperatorId,
   saveIngressEndpoint,
 } from "./identity-files.ts";
 
@@ -48,6 +49,8 @@ export interface Registration {
   readonly host: HostFacts;
   /** Registers although the files make an identity, for ngrok does not know it (any more), or this is about another account. */
   readonly anew?: boolean;
+  /** `api` is another account's than that of the operator of before, which lives on there; see {@link SaveOptions.leavesAccount}. */
+  readonly leavesAccount?: boolean;
   /** Asked before anything of a new operator is saved; where it rejects, the operator is deleted again. */
   readonly prove?: (operatorId: string) => Promise<unknown>;
   readonly log?: Log;
@@ -67,14 +70,14 @@ export interface Registration {
  * that {@link saveAnswer} explains. Every crash in between leaves files that the next call, or the next look at the operator, completes.
  */
 export async function register(registration: Registration): Promise<Identity> {
-  const { api, paths, facts, host, anew = false, prove, log = silentLog, signal, write } = registration;
+  const { api, paths, facts, host, anew = false, leavesAccount, prove, log = silentLog, signal, write } = registration;
   const now = (registration.now ?? (() => new Date()))();
   const left = await readIdentityFiles(paths);
   const found = judge(left, paths, now);
   if (found.kind === "identity" && !anew) return found.identity;
   for (const folder of new Set([dirname(paths.key), dirname(paths.cert)])) await ensureWritableFolder(folder);
 
-  const options = { left, now, write };
+  const options = { left, now, leavesAccount, write };
   const oldKey = left.key !== undefined && checkKeyPem(left.key).ok ? left.key : undefined;
   const keyPem = oldKey ?? (await createKey());
   await saveKey(paths, keyPem, options);
@@ -164,8 +167,11 @@ function identityOf({ id: operatorId, certPem, ingressEndpoint }: Operator, keyP
   return { operatorId, certPem, keyPem, ingressEndpoint };
 }
 
-/** The error to throw. The caller's signal does not count here: what was made has to go, even while the daemon stops. */
-async function takenBack(api: Api, id: string, error: unknown): Promise<unknown> {
+/**
+ * Deletes a new operator that cannot be used for the reason that `error` is; answers the error to throw, which names the operator where it
+ * could not be deleted. The caller's signal does not count here: what was made has to go, even while the daemon stops.
+ */
+export async function takenBack(api: Api, id: string, error: unknown): Promise<unknown> {
   try {
     await api.deleteOperator(id);
     return error;

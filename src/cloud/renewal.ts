@@ -7,7 +7,6 @@ import { type Identity, type IdentityPaths, saveIngressEndpoint } from "./identi
 
 export interface Renewal {
   readonly api: Api;
-  readonly paths: IdentityPaths;
   /** What is in use. */
   readonly identity: Identity;
   readonly signal?: AbortSignal | undefined;
@@ -15,12 +14,10 @@ export interface Renewal {
 }
 
 /**
- * Has the same key certified again for the same operator. Only the certificate's file is replaced, and whole, so that key and certificate
- * fit at every moment. Where the key's file does not hold our key any more, an administrator is at work on it: then nothing is written,
- * and the new certificate is good until the next start. Rejects with what {@link Api} rejects with, `api` for an answer that is not
- * {@link acceptable}, or `permission` or `state` for files; the old certificate then stays in place and in use.
+ * Has the same key certified again for the same operator; saving it is {@link saveRenewed}'s. Rejects with what {@link Api} rejects with,
+ * or `api` for an answer that is not {@link acceptable}; the old certificate then stays in use.
  */
-export async function renewCertificate({ api, paths, identity, signal, now = () => new Date() }: Renewal): Promise<Identity> {
+export async function renewCertificate({ api, identity, signal, now = () => new Date() }: Renewal): Promise<Identity> {
   const csr = await createCsr(identity.keyPem);
   const answer = await api.updateOperator(identity.operatorId, { binding: { csr } }, signal);
   const found = acceptable(answer.certPem, identity, now());
@@ -29,12 +26,18 @@ export async function renewCertificate({ api, paths, identity, signal, now = () 
       hint: "the certificate in use stays; if this machine's clock is right, the trouble is on ngrok's side",
     });
   }
-  const ingressEndpoint = answer.ingressEndpoint ?? identity.ingressEndpoint;
-  if ((await readFileIfThere(paths.key)) === identity.keyPem) {
-    await writeFileAtomic(paths.cert, found.value, { mode: 0o644 });
-    await saveIngressEndpoint(paths, ingressEndpoint);
-  }
-  return { ...identity, certPem: found.value, ingressEndpoint };
+  return { ...identity, certPem: found.value, ingressEndpoint: answer.ingressEndpoint ?? identity.ingressEndpoint };
+}
+
+/**
+ * Replaces the certificate's file, and only that, whole, so that key and certificate fit at every moment. Where the key's file does not
+ * hold our key any more, an administrator is at work on it: then nothing is written, and the new certificate is good until the next
+ * start. Rejects with NgrokdError `permission` or `state`; the old certificate is still there then.
+ */
+export async function saveRenewed(paths: IdentityPaths, { certPem, keyPem, ingressEndpoint }: Identity): Promise<void> {
+  if ((await readFileIfThere(paths.key)) !== keyPem) return;
+  await writeFileAtomic(paths.cert, certPem, { mode: 0o644 });
+  await saveIngressEndpoint(paths, ingressEndpoint);
 }
 
 /** How far a certificate's beginning may lie ahead of our clock: one that is slow by more cannot be right about anything. */

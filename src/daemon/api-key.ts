@@ -1,9 +1,9 @@
 import { hostname } from "node:os";
 import { type Api, createApi } from "../cloud/api.ts";
 import type { Fetch } from "../cloud/exchange.ts";
-import { type Identity, type IdentityPaths, readIdentityFiles, saveAnswer } from "../cloud/identity-files.ts";
+import { type Identity, type IdentityPaths, readIdentityFiles, restoreIdentityFiles } from "../cloud/identity-files.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
-import { type HostFacts, register } from "../cloud/registration.ts";
+import { type HostFacts, register, takenBack } from "../cloud/registration.ts";
 import { setConfigValue } from "../config/edit.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
@@ -12,7 +12,7 @@ import { userAgent, version } from "../version.ts";
 
 export interface TryKeyOptions {
   readonly apiUrl: string;
-  /** The operator that this machine is registered as, if it is: the key has to be of the same account. */
+  /** The operator that this machine is registered as, if it is, its certificate good or not: the key has to be of the same account. */
   readonly operatorId: string | undefined;
   /** The file that keeps the key. */
   readonly configPath: string;
@@ -26,7 +26,6 @@ export interface TryKeyOptions {
 
 export interface SwitchOptions {
   readonly paths: IdentityPaths;
-  readonly identity: Identity;
   readonly selectors: readonly string[];
   readonly log: Log;
 }
@@ -52,7 +51,7 @@ export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Pr
       return { key, moved: undefined };
     }
     if (switchAccount === undefined) throw await anotherAccounts(operatorId, options);
-    return { key, moved: await move(key, api, switchAccount, options) };
+    return { key, moved: await move(key, api, { ...switchAccount, from: operatorId }, options) };
   } catch (error) {
     throw unchanged(error);
   }
@@ -87,20 +86,22 @@ export const hostFacts = (): HostFacts => ({ hostname: hostname(), os: process.p
  * API key, to which it is unknown: the daemon then registers with the old account again, finds its old operator by the key pair, and all
  * is as before. The other order would lose the only key that can still delete the old operator.
  */
-async function move(key: ApiKey, api: Api, to: SwitchOptions, options: TryKeyOptions): Promise<KeySaved["moved"]> {
-  const { paths, identity: old, selectors, log } = to;
+async function move(key: ApiKey, api: Api, to: SwitchOptions & { from: string }, options: TryKeyOptions): Promise<KeySaved["moved"]> {
+  const { paths, from, selectors, log } = to;
   const { signal } = options;
   const prove = (id: string): Promise<unknown> => api.boundEndpoints(id, signal);
   const more = signal === undefined ? {} : { signal };
-  const identity = await register({ api, paths, facts: { selectors }, host: hostFacts(), anew: true, prove, log, ...more });
+  const facts = { selectors };
+  const before = await readIdentityFiles(paths);
+  const identity = await register({ api, paths, facts, host: hostFacts(), anew: true, leavesAccount: true, prove, log, ...more });
   try {
     await setConfigValue(options.configPath, "api.key", key);
   } catch (error) {
-    await saveAnswer(paths, old, { left: await readIdentityFiles(paths), now: new Date() });
-    await api.deleteOperator(identity.operatorId);
-    throw error;
+    const restored = restoreIdentityFiles(paths, before);
+    await restored.catch((failure: unknown) => log.warn(`The identity of before could not be put back: ${reasonOf(failure)}`));
+    throw await takenBack(api, identity.operatorId, error);
   }
-  return { identity, farewell: await farewell(old.operatorId, options) };
+  return { identity, farewell: await farewell(from, options) };
 }
 
 async function farewell(operatorId: string, options: TryKeyOptions): Promise<string> {

@@ -8,6 +8,8 @@ const longestAskedMs = 60 * 60_000;
 const politeMs = 10_000;
 /** Never at once, however the dice fall. */
 const leastMs = 100;
+/** {@link retryDelay} is never longer. */
+export const longestDelayMs = longestAskedMs + longestMs;
 
 /**
  * Pure: milliseconds until something that has failed `failures` times in a row (1 or more) is tried again. `random` is 0 to 1.

@@ -1,10 +1,8 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { isDeepStrictEqual } from "node:util";
 import type { Inspection, Loaded } from "../config/load.ts";
-import type { Problem } from "../config/problem.ts";
 import { watchFile } from "../config/watch.ts";
-import type { CertificateReport, RefreshReport, ReloadReport, Request } from "../control/protocol.ts";
+import type { ReloadReport } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
 import { checkWritableFolder, ensureWritableFolder } from "../files/atomic.ts";
 import { lookOf } from "../files/look.ts";
@@ -12,8 +10,7 @@ import type { Limits } from "../forward/limits.ts";
 import { createQuietWatch } from "../forward/quiet.ts";
 import { createIngress, type IngressSettings } from "../ingress/ingress.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
-import { loadTrust, type Trust, trustFolder } from "../ingress/trust.ts";
-import { keepTrustFile } from "../ingress/trust-file.ts";
+import { trustFolder } from "../ingress/trust.ts";
 import { forgetChange, recordChange } from "../journal/journal.ts";
 import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
 import { type HostPort, hostPortText } from "../model/host-port.ts";
@@ -25,9 +22,10 @@ import { loadAssignment, saveAssignment } from "../names/store.ts";
 import { connectionRoom, descriptorLimit, turnedAway } from "../net/descriptors.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
-import { startHealthServer } from "../observe/health.ts";
 import type { DaemonLog } from "../observe/log.ts";
 import { processFamilies } from "../observe/process.ts";
+import { createCommands } from "./commands.ts";
+import { createHealth } from "./health.ts";
 import { createIdentityKeeper } from "./identity.ts";
 import { sweepLeftovers } from "./leftovers.ts";
 import { createListeners } from "./listeners.ts";
@@ -37,12 +35,13 @@ import { createPass, noIdentity, type PassResult, passEnd } from "./pass.ts";
 import { addressRange, forbiddenNow, ingressAddress, namesInUse } from "./reach.ts";
 import { drainingStates, reconcile } from "./reconcile.ts";
 import { startRepair } from "./repair.ts";
-import { healthReply, healthStatus, listReply, statusReply } from "./replies.ts";
+import { healthStatus } from "./replies.ts";
 import { createSelectors } from "./selectors.ts";
 import { createSettings, type Job } from "./settings.ts";
+import { settled } from "./settle.ts";
 import { readiness, type State } from "./state.ts";
 import { createSteady } from "./steady.ts";
-import { changeLines, sameFailure } from "./tell.ts";
+import { createTrustKeeper } from "./trust.ts";
 
 export interface DaemonOptions {
   readonly net: Net;
@@ -86,7 +85,7 @@ const socketGroup = "ngrokd";
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { net, log } = options;
-  const settings = createSettings({ loaded: options.loaded, read: options.read, check: checkTrust, apply, log });
+  const settings = createSettings({ loaded: options.loaded, read: options.read, check: (next) => trust.check(next), apply, log });
   const configured = (): Loaded["config"] => settings.current.config;
   const { hostsPath } = options.loaded;
   const stateFolder = dirname(configured().server.client_cert);
@@ -96,7 +95,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   let state: State = {
     phase: "starting",
-    reason: "",
+    reason: "the first poll of ngrok's API has not finished",
     hint: "",
     startedAt: new Date(),
     registration: { kind: "waiting-for-key" },
@@ -110,19 +109,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     options.onState?.(state);
   };
 
-  let trust = await readTrust();
-  let trustFile: string | undefined;
-  let toldOfTrust: readonly string[] = [];
-  tellTrust();
+  const trust = await createTrustKeeper({ loaded: () => settings.current, stateFolder, changed: () => ingress.renew(), log });
   if (configured().server.insecure_skip_verify) log.warn(insecureWarning);
   let assignment: Assignment = new Map();
   let toldOfTrouble = "";
-  let lastKind: PassResult["kind"] = "idle";
+  let lastKind: PassResult["kind"] | undefined;
   let passSince: number | undefined;
-  // The socket answers before these are up.
-  let health: Awaited<ReturnType<typeof startHealthServer>> | undefined;
+  // The socket answers before it is up.
   let loop: Loop | undefined;
-  let healthTrouble = "";
   let range = readRange();
 
   const ingress = createIngress(
@@ -134,8 +128,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       const address = ingressPlace();
       const via = proxyFor(address, settings.current.proxy);
       const { insecure_skip_verify: insecureSkipVerify } = server;
-      const { ca } = trust;
-      return { ...address, cert, key, ca, caFile: trustFile, insecureSkipVerify, resume: forward.session_resumption, via };
+      const { ca, caFile } = trust;
+      return { ...address, cert, key, ca, caFile, insecureSkipVerify, resume: forward.session_resumption, via };
     },
     poolLimits,
   );
@@ -177,6 +171,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
   });
 
+  const health = createHealth(
+    () => ({ host: configured().server.health_address, port: configured().server.health_port }),
+    {
+      live,
+      ready: () => {
+        const { ready, reason } = readiness(state);
+        // Ready, with a warning where the certificate is near its end.
+        return { ok: ready, reason: ready ? identity.warnings().join("; ") : reason };
+      },
+      status: () => healthStatus(current(), live()),
+      metrics: async () => [
+        ...metricFamilies({ ...facts(), state: current(), live: live() }),
+        ...(await processFamilies(descriptorLimit())),
+      ],
+    },
+    log,
+  );
+  const handle = createCommands({ state: current, facts, live, healthUrl: () => health.url, settings, identity, pass, reload, log });
   const { socket_path: socketPath } = configured().server;
   const control = await startControlServer({ net, path: socketPath, group: socketGroup, log, handle });
   try {
@@ -191,7 +203,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await control.close();
     throw error;
   }
-  health = await startHealth();
+  await health.start();
   const steadily = createSteady(async () => {
     const files = await Promise.all([hostsPath, assignmentPath].map(lookOf));
     const writable = await checkWritableFolder(stateFolder).then(() => true, reasonOf);
@@ -226,7 +238,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     async pass(signal) {
       const started = Date.now();
       passSince = started;
-      await renewTrust();
+      await trust.renew();
       const result = await runPass(signal);
       ingress.prepare();
       tellTrouble();
@@ -245,13 +257,18 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     state: current,
     live,
     drainMs,
-    refresh: async () => await loop?.kick(),
+    refresh: async () => void (await pass()),
     reload,
     get healthUrl() {
-      return health?.url;
+      return health.url;
     },
     stop,
   };
+
+  async function pass(): Promise<PassResult["kind"] | undefined> {
+    await loop?.kick();
+    return lastKind;
+  }
 
   async function reload(): Promise<ReloadReport | undefined> {
     if (state.phase === "stopping") return undefined;
@@ -274,10 +291,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }
     if (jobs.has("key")) identity.useKey(config.api.key);
     if (jobs.has("verification") && config.server.insecure_skip_verify) log.warn(insecureWarning);
-    if (jobs.has("trust")) await renewTrust();
+    if (jobs.has("trust")) await trust.renew();
     if (jobs.has("ingress")) renewIngress();
     if (jobs.has("range")) range = readRange();
-    if (jobs.has("health")) await moveHealth();
+    if (jobs.has("health")) await health.move();
     if (jobs.has("poll")) void loop?.kick();
   }
 
@@ -306,7 +323,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return [
       configured().server.insecure_skip_verify ? insecureWarning : "",
       ...settings.warnings,
-      healthTrouble,
+      health.trouble,
       hosts.trouble ?? "",
       ...identity.warnings(),
       selectors.trouble,
@@ -356,40 +373,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return { runtime: net.runtime, ingress: ingress.stats, limit, turnedAway: turnedAway(), schedule, renewalTrouble };
   }
 
-  /** System roots, ngrok's folder, and the configured CA. */
-  async function readTrust({ server: { ingress_ca: extra } } = configured()): Promise<Trust> {
-    const found = await loadTrust(extra === "" ? {} : { extra });
-    return { ...found, warnings: found.warnings.map((warning) => `A CA file is left out: ${warning}`) };
-  }
-
-  async function renewTrust(): Promise<void> {
-    const { ca } = trust;
-    trust = await readTrust().catch((error: unknown) => ({
-      ...trust,
-      warnings: [`Keeping the trusted CAs as they were: ${reasonOf(error)}`],
-    }));
-    tellTrust();
-    trustFile = await keepTrustFile(stateFolder, trust.ca);
-    // What was verified against other CAs is not believed any more.
-    if (!isDeepStrictEqual(trust.ca, ca)) ingress.renew();
-  }
-
-  /** Without a CA that is configured, the daemon would not start. */
-  async function checkTrust({ config, path }: Loaded): Promise<readonly Problem[]> {
-    if (config.server.ingress_ca === configured().server.ingress_ca) return [];
-    const key = "server.ingress_ca";
-    return await readTrust(config).then(
-      () => [],
-      (error: unknown) => [{ kind: "wrong-value" as const, source: path, key, message: `${key} cannot be used: ${reasonOf(error)}` }],
-    );
-  }
-
-  /** Every poll reads the CAs; what is wrong with them is told once. */
-  function tellTrust(): void {
-    for (const warning of trust.warnings) if (!toldOfTrust.includes(warning)) log.warn(warning);
-    toldOfTrust = trust.warnings;
-  }
-
   function ingressPlace(): HostPort {
     return ingressAddress(settings.current, identity.current?.ingressEndpoint);
   }
@@ -437,131 +420,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return ms < stuckMs ? { ok: true, reason: "" } : { ok: false, reason: `a poll has been stuck for ${Math.round(ms / 60_000)} minutes` };
   }
 
-  async function startHealth(): Promise<Awaited<ReturnType<typeof startHealthServer>> | undefined> {
-    const { health_address: host, health_port: port } = configured().server;
-    healthTrouble = "";
-    try {
-      return await startHealthServer(
-        { host, port },
-        {
-          live,
-          ready: () => {
-            const { ready, reason } = readiness(state);
-            // Ready, with a warning where the certificate is near its end.
-            return { ok: ready, reason: ready ? identity.warnings().join("; ") : reason };
-          },
-          status: () => healthStatus(current(), live()),
-          metrics: async () => [
-            ...metricFamilies({ ...facts(), state: current(), live: live() }),
-            ...(await processFamilies(descriptorLimit())),
-          ],
-        },
-      );
-    } catch (error) {
-      healthTrouble = `There is no health server: ${reasonOf(error)}`;
-      log.warn(healthTrouble, { hint: "`server.health_port` in the configuration names another port" });
-      return undefined;
-    }
-  }
-
-  /** The old one goes first: the new address may be the same port on all addresses. */
-  async function moveHealth(): Promise<void> {
-    await health?.close();
-    health = await startHealth();
-    if (health !== undefined) log.info(`The health server is at ${health.url} now`);
-  }
-
-  /** Turns what a pass found into the state that everybody reads, and tells changes. */
   function settle(result: PassResult, tookMs: number): void {
-    const at = new Date();
-    if (result.kind === "idle") {
-      const reason = "there is no API key";
-      if (state.reason !== reason) log.warn("There is no API key, so endpoints cannot be listed", { hint: "run `ngrokd set-api-key`" });
-      publish({ phase: "degraded", reason, hint: "run `ngrokd set-api-key`" });
-      return;
-    }
-    if (result.kind === "failed" || result.kind === "gone") {
-      const reason = reasonOf(result.error);
-      const hint = hintOf(result.error);
-      // What has to be seen again was told as such.
-      if (result.kind === "failed" && !sameFailure(state.lastPass?.reason ?? "", reason))
-        log.warn(`The poll failed: ${reason}`, hint === "" ? {} : { hint });
-      publish({ phase: "degraded", reason, hint, lastPass: { at, ok: false, tookMs, reason, hint } });
-      return;
-    }
-    const { endpoints, problems } = result.reconciled ?? { endpoints: state.endpoints, problems: [] };
-    const reason = problems.map((problem) => problem.reason).join("; ");
-    const hint = problems.find((problem) => problem.hint !== "")?.hint ?? "";
-    const ok = reason === "";
-    if (ok && state.lastPass?.ok === false) log.info("The poll works again");
-    for (const { level, text } of changeLines(state.endpoints, endpoints)) log[level](text);
-    if (state.reason !== reason) for (const one of problems) log.warn(one.reason, one.hint === "" ? {} : { hint: one.hint });
-    publish({ phase: ok ? "serving" : "degraded", reason, hint, lastPass: { at, ok, tookMs, reason, hint }, endpoints });
-  }
-
-  async function handle({ command, args }: Request): Promise<unknown> {
-    switch (command) {
-      case "status":
-        return statusReply(current(), { loaded: settings.current, ...facts() });
-      case "list":
-        return listReply(current());
-      case "health":
-        return healthReply(state, live(), health?.url);
-      case "refresh":
-        return await refreshReply();
-      case "reload":
-        return await reloadReply();
-      case "set-api-key":
-        return await setApiKey(args ?? []);
-      case "refresh-cert":
-        return await refreshCertificate(args ?? []);
-      default:
-        throw new NgrokdError("usage", `This daemon does not know the command ${JSON.stringify(command)}`, {
-          hint: "it knows status, list, health, refresh, reload, refresh-cert and set-api-key",
-        });
-    }
-  }
-
-  async function refreshReply(): Promise<RefreshReport> {
-    await loop?.kick();
-    // A list that has to be seen twice is, before the answer.
-    if (lastKind === "confirm" || lastKind === "gone") await loop?.kick();
-    const { lastPass } = state;
-    if (lastPass === undefined) return { ok: false, reason: state.reason, hint: state.hint, took_ms: 0, endpoint_count: 0 };
-    const { ok, reason, hint, tookMs } = lastPass;
-    return { ok: ok && state.registration.kind === "registered", reason, hint, took_ms: tookMs, endpoint_count: state.endpoints.length };
-  }
-
-  async function reloadReply(): Promise<ReloadReport> {
-    const report = await reload();
-    if (report === undefined) throw new NgrokdError("refused", "The daemon is stopping, and reads no configuration any more");
-    return report;
-  }
-
-  /** The Go program's answer is a sentence; ours have more to say to those who ask for it. */
-  async function refreshCertificate(args: readonly string[]): Promise<CertificateReport | string> {
-    const report = await identity.refreshCertificate({ force: args.includes("--force") });
-    return args.includes("--json") ? report : report.message;
-  }
-
-  async function setApiKey(args: readonly string[]): Promise<string> {
-    const text = args.find((word) => !word.startsWith("--")) ?? "";
-    const { key, moved } = await identity.setApiKey(text, { switchAccount: args.includes("--switch-account") });
-    settings.savedKey(key);
-    log.info("A new API key was set over the control socket");
-    if (moved !== undefined) log.info(`This machine has moved to the key's account. ${moved.farewell}`);
-    await loop?.kick();
-    const saved = `ngrok accepted the key; it is saved in ${settings.current.path}.`;
-    const override = settings.current.origins["api.key"]?.startsWith("environment")
-      ? " At the next start NGROK_API_KEY of the environment comes before it."
-      : "";
-    const { registration } = state;
-    const farewell = moved === undefined ? "" : ` ${moved.farewell}`;
-    if (registration.kind === "registered") {
-      return `${saved}${override} This machine is registered as ${registration.operatorId}${moved === undefined ? "" : " in the key's account now"}.${farewell}`;
-    }
-    const why = registration.kind === "failed" ? `: ${registration.reason}` : "";
-    return `${saved}${override} Registration has not succeeded yet${why}; the daemon goes on trying.`;
+    const { change, lines } = settled(state, result, { at: new Date(), tookMs });
+    for (const { level, text, hint } of lines) log[level](text, { hint: hint || undefined });
+    publish(change);
   }
 
   async function stop(hurry: AbortSignal): Promise<{ cut: number }> {
@@ -579,7 +441,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await clearHosts();
     const { cut } = await listeners.retireAll(drainMs(), hurry);
     ingress.close();
-    await health?.close();
+    await health.close();
     await control.close();
     log.info(cut === 0 ? "Stopped" : `Stopped; ${counted(cut, "connection")} had to be cut`);
     return { cut };

@@ -2,13 +2,21 @@ import { type Api, createApi, type ListMemory } from "../cloud/api.ts";
 import { type CertificateFacts, inspectCertificate, renewalDue, renewalTime } from "../cloud/certificate.ts";
 import type { Fetch } from "../cloud/exchange.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
-import { type Identity, identityPaths, type LoadedIdentity, loadIdentity, register, saveIngressEndpoint } from "../cloud/registration.ts";
-import { renewCertificate } from "../cloud/renewal.ts";
+import {
+  type Identity,
+  identityPaths,
+  type LoadedIdentity,
+  loadIdentity,
+  register,
+  savedOperatorId,
+  saveIngressEndpoint,
+} from "../cloud/registration.ts";
+import { renewCertificate, saveRenewed } from "../cloud/renewal.ts";
 import type { Loaded } from "../config/load.ts";
 import type { CertificateReport } from "../control/protocol.ts";
 import { lookOf } from "../files/look.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
-import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
+import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { userAgent } from "../version.ts";
 import { hostFacts, type KeySaved, readApiKey, tryAndSaveApiKey } from "./api-key.ts";
@@ -66,8 +74,8 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
   const { loaded, log, publish, now = () => new Date(), random = Math.random } = deps;
   const alone = oneAtATime();
   let apiKey = parseApiKey(loaded().config.api.key);
-  /** The key before the one in use: it knows whose the operator is. */
-  let formerKey: ApiKey | undefined;
+  /** The keys before the one in use: they know whose the operator is. */
+  const formerKeys = new Set<ApiKey>();
   let current: Identity | undefined;
   let certificate: CertificateFacts | undefined;
   let askedForIngress = false;
@@ -77,6 +85,8 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
   let stamp: string | undefined;
   let fileTrouble = "";
   let toldOfUnusable = "";
+  /** Renewed and in use, and not on disk yet. */
+  let unsaved: Identity | undefined;
 
   return {
     get current() {
@@ -85,10 +95,11 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
     get renewalTrouble() {
       return renewalTrouble;
     },
-    api: () => (apiKey.ok ? apiWith(apiKey.value) : undefined),
+    api: apiNow,
     useKey,
-    ensure: (api, signal) => alone(() => ensure(api, signal)),
-    replace: (gone, api, signal) => alone(() => replace(gone, api, signal)),
+    // Another key may have come while its turn did.
+    ensure: (api, signal) => alone(() => ensure(api && apiNow(), signal), signal),
+    replace: (gone, api, signal) => alone(() => replace(gone, api, signal), signal),
     setApiKey: (text, how) => alone(() => setApiKey(text, how)),
     refreshCertificate: (how) => alone(() => refreshCertificate(how)),
     warnings() {
@@ -127,6 +138,7 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
    * in use, why there is none. While one is in use, files that make none change nothing; the reason is in the warnings until they do.
    */
   async function look(): Promise<LoadedIdentity | undefined> {
+    if (unsaved !== undefined && !(await save(unsaved))) return undefined;
     const seen = await stampOf(paths());
     if (current !== undefined && seen === stamp) return undefined;
     try {
@@ -170,7 +182,8 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
   async function renew(known: Identity, api: Api, signal?: AbortSignal): Promise<Identity> {
     try {
       const before = renewalTrouble;
-      const renewed = adopt(await renewCertificate({ api, paths: paths(), identity: known, signal, now }));
+      const renewed = adopt(await renewCertificate({ api, identity: known, signal, now }));
+      await save(renewed);
       log.info(`Renewed the client certificate; it is valid until ${certificate?.notAfter.toISOString()}`);
       renewalTrouble = before;
       if (certificate !== undefined && renewalDue(certificate, now())) noteTrouble(dueAlready());
@@ -179,6 +192,25 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
     } catch (error) {
       if (signal?.aborted !== true) noteTrouble(error);
       throw error;
+    } finally {
+      stamp = undefined;
+    }
+  }
+
+  /** A disk that is full is no reason to go on with a certificate that ends: what is in use is saved as soon as that can be. */
+  async function save(renewed: Identity): Promise<boolean> {
+    try {
+      await saveRenewed(paths(), renewed);
+      unsaved = undefined;
+      fileTrouble = "";
+      return true;
+    } catch (error) {
+      unsaved = renewed;
+      const trouble = `The renewed client certificate is in use, and cannot be saved: ${reasonOf(error)}`;
+      if (trouble !== fileTrouble)
+        log.warn(trouble, { hint: "it is tried again with every poll; until then a restart begins with the old one" });
+      fileTrouble = trouble;
+      return false;
     } finally {
       stamp = undefined;
     }
@@ -209,12 +241,8 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
 
   /** A key that was put into the configuration by hand may be of another account, where the operator never was. */
   async function refuseAnotherAccount({ operatorId }: Identity, signal: AbortSignal): Promise<void> {
-    if (formerKey === undefined) return;
-    try {
-      await apiWith(formerKey).getOperator(operatorId, signal);
-    } catch {
-      return; // Nobody else knows it either.
-    }
+    const asked = await Promise.all([...formerKeys].map((key) => isKnownWith(key, operatorId, signal)));
+    if (!asked.includes(true)) return;
     throw new NgrokdError(
       "refused",
       `The API key is of another account than the operator ${operatorId} that this machine is registered as`,
@@ -222,6 +250,17 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
         hint: "put the old key back, or move this machine to the other account: `ngrokd set-api-key --switch-account`",
       },
     );
+  }
+
+  /** A key that ngrok refuses says no more about it than one of an account that never had it; what cannot be asked is no answer. */
+  async function isKnownWith(key: ApiKey, operatorId: string, signal: AbortSignal): Promise<boolean> {
+    try {
+      await apiWith(key).getOperator(operatorId, signal);
+      return true;
+    } catch (error) {
+      if (isUnknownToNgrok(error) || isNgrokdError(error, "unauthorized")) return false;
+      throw error;
+    }
   }
 
   /** It is gone; but should ngrok have erred, twice, nothing of ours stays in the account. */
@@ -237,17 +276,18 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
     deps.keepSecret(readApiKey(text));
     const { config, path } = loaded();
     const { selectors } = config.bound_endpoints;
+    const operatorId = current?.operatorId ?? (await savedOperatorId(paths()));
     const saved = await tryAndSaveApiKey(text, {
       apiUrl: config.api.url,
-      operatorId: current?.operatorId,
+      operatorId,
       configPath: path,
       oldKey: apiKey.ok ? apiKey.value : undefined,
-      switchAccount: switchAccount && current !== undefined ? { paths: paths(), identity: current, selectors, log } : undefined,
+      switchAccount: switchAccount ? { paths: paths(), selectors, log } : undefined,
       fetch: deps.fetch(),
     });
     apiKey = { ok: true, value: saved.key };
     // It knows the operator, or the operator is another one now.
-    formerKey = undefined;
+    formerKeys.clear();
     if (saved.moved !== undefined) adopt(saved.moved.identity);
     stamp = undefined;
     return saved;
@@ -300,6 +340,7 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
     // An Identity comes from its files or from ngrok's answer, and both have been read before.
     if (!inspected.ok) throw new NgrokdError("state", `The certificate of ${found.operatorId} cannot be read: ${inspected.reason}`);
     current = found;
+    unsaved = undefined;
     certificate = inspected.value;
     renewalTrouble = undefined;
     fileTrouble = "";
@@ -310,8 +351,13 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
 
   function useKey(text: string): void {
     const next = parseApiKey(text);
-    if (apiKey.ok && next.ok && apiKey.value !== next.value) formerKey = apiKey.value;
+    if (apiKey.ok) formerKeys.add(apiKey.value);
+    if (next.ok) formerKeys.delete(next.value);
     apiKey = next;
+  }
+
+  function apiNow(): Api | undefined {
+    return apiKey.ok ? apiWith(apiKey.value) : undefined;
   }
 
   function apiWith(key: ApiKey): Api {
@@ -327,14 +373,25 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
   }
 }
 
-/** Runs what it is given one after the other, in order; a failure is its caller's alone. */
-function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
+/** Runs what it is given one after the other, in order; a failure is its caller's alone, and `signal` ends the wait for a turn. */
+function oneAtATime(): <T>(work: () => Promise<T>, signal?: AbortSignal) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve();
-  return (work) => {
-    const mine = last.then(work);
-    last = mine.catch(() => undefined);
+  return (work, signal) => {
+    const turn = signal === undefined ? last : unlessAborted(last, signal);
+    const mine = turn.then(work);
+    last = Promise.allSettled([last, mine]).then(() => undefined);
     return mine;
   };
+}
+
+/** Settles as `work` does; an abort rejects it at once. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const stop = (): void => reject(signal.reason);
+  if (signal.aborted) stop();
+  signal.addEventListener("abort", stop, { once: true });
+  void work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  return promise;
 }
 
 /** Renewed again and again at once, it would cost a call at every turn of the loop. */

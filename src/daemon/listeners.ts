@@ -110,13 +110,14 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
     async mend(listening) {
       // What is raised while the system is asked may not be in its answer.
       const asked = [...present];
-      const alive = await listening();
-      if (alive === undefined) return [];
-      const isListed = ({ placed: { ip, binding } }: Raised): boolean => alive.has(listeningKey(ip, binding.port));
-      systemTells ||= asked.some(([, raised]) => isListed(raised));
+      const missing = await unlisted(asked, listening);
+      if (missing === undefined) return [];
+      systemTells ||= missing.length < asked.length;
+      if (missing.length === 0 || !systemTells) return [];
       const found: { placed: Placed; reason: string | undefined }[] = [];
-      for (const [place, raised] of asked) {
-        if (!systemTells || isListed(raised) || present.get(place) !== raised) continue;
+      // Twice: the kernel lists them in pieces, and leaves out one that lives where another goes in between.
+      for (const [place, raised] of (await unlisted(missing, listening)) ?? []) {
+        if (present.get(place) !== raised) continue;
         const { placed } = raised;
         raised.listener.close();
         try {
@@ -125,7 +126,7 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
           else listener.close();
           found.push({ placed, reason: undefined });
         } catch (error) {
-          withdraw(place);
+          if (present.get(place) === raised) withdraw(place);
           found.push({ placed, reason: listenReason(error, placed) });
         }
       }
@@ -196,6 +197,12 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
     shared.users -= 1;
     if (shared.users === 0) meters.delete(key);
   }
+}
+
+/** Those of `asked` that the system does not list; undefined where it does not tell. */
+async function unlisted(asked: readonly [string, Raised][], listening: () => Promise<ReadonlySet<string> | undefined>) {
+  const alive = await listening();
+  return alive && asked.filter(([, { placed }]) => !alive.has(listeningKey(placed.ip, placed.binding.port)));
 }
 
 /** Settles when the last connection has ended. */

@@ -21,6 +21,8 @@ export async function listeningPlaces(path = "/proc/net/tcp"): Promise<ReadonlyS
       if (done || bytesRead === 0) return found;
       rest = text.slice(end);
     }
+  } catch {
+    return undefined; // Memory that the kernel lacks for a moment is no reason to end.
   } finally {
     await file.close();
   }

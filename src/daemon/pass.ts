@@ -43,8 +43,9 @@ export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<Pas
 
   return async (signal) => {
     try {
+      const identity = await deps.identity(deps.api(), signal);
+      // Asked for now: another key may have come while the identity was waited for.
       const api = deps.api();
-      const identity = await deps.identity(api, signal);
       if (api === undefined || identity === undefined) return { kind: "idle" };
       const seen = await lookUp(api, identity, signal);
       if (seen.kind === "unknown") {

@@ -1,4 +1,5 @@
 import { renewalTime, type Validity } from "../cloud/certificate.ts";
+import { longestDelayMs } from "./backoff.ts";
 
 /** A renewal that has failed, as often in a row as `failures` says. */
 export interface RenewalTrouble {
@@ -13,13 +14,19 @@ const dayMs = 86_400_000;
 /** Pure: what a look at the certificate says; `waiting`: it is due, and the next attempt is not yet. */
 export function lookAt(certificate: Validity, trouble: RenewalTrouble | undefined, now: Date): "fine" | "due" | "waiting" {
   if (now < renewalTime(certificate)) return "fine";
-  return trouble === undefined || now >= trouble.next ? "due" : "waiting";
+  return now.getTime() >= nextTry(certificate, trouble, now) ? "due" : "waiting";
 }
 
 /** Pure: milliseconds until the next look has something to do; 0 where it has now. */
 export function untilNextLook(certificate: Validity, trouble: RenewalTrouble | undefined, now: Date): number {
-  const due = Math.max(renewalTime(certificate).getTime(), trouble?.next.getTime() ?? 0);
-  return Math.max(0, due - now.getTime());
+  return Math.max(0, nextTry(certificate, trouble, now) - now.getTime());
+}
+
+/** A next attempt that is further ahead than any delay was reckoned by a clock that has been set back since: it would never come. */
+function nextTry(certificate: Validity, trouble: RenewalTrouble | undefined, now: Date): number {
+  const due = renewalTime(certificate).getTime();
+  const next = trouble?.next.getTime() ?? 0;
+  return next - Math.max(due, now.getTime()) > longestDelayMs ? due : Math.max(due, next);
 }
 
 /**

@@ -5,6 +5,8 @@ import type { EndpointState } from "./state.ts";
 export interface Line {
   readonly level: LogLevel;
   readonly text: string;
+  /** What to do; empty where there is nothing. */
+  readonly hint?: string;
 }
 
 /** More changes than this in one pass are told as numbers. */

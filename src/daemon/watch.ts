@@ -21,8 +21,8 @@ export interface Clocks {
   readonly steady: number;
 }
 
-/** Twice in the five seconds within which a hosts section that another program removed has to be back. */
-const defaultIntervalMs = 2500;
+/** A hosts section that another program removed has to be back within five seconds; every look costs a wake-up of the whole process. */
+const defaultIntervalMs = 3500;
 
 /** The one timer for everything that nobody tells a daemon of. It costs some file stats and two small files of /proc a look. */
 export function startWatch(deps: WatchDeps): { stop(): Promise<void> } {

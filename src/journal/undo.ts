@@ -23,13 +23,23 @@ export async function planUndo(stateFolder: string, hostsPath: string): Promise<
   return steps.filter(({ change, action }) => action !== "nothing to do" || recorded.includes(change));
 }
 
-/** Does what {@link planUndo} said, in its order, and forgets what is taken back. Rejects with the first failure; what came before it is done. */
-export async function undo(stateFolder: string, steps: readonly Step[]): Promise<void> {
+/**
+ * Does what {@link planUndo} said, in its order, and forgets what is taken back. Rejects with the first failure; what came before it is
+ * done. `remove` takes a file away that may have to be known of elsewhere, too.
+ */
+export async function undo(stateFolder: string, steps: readonly Step[], remove = removeFile): Promise<void> {
   for (const { change, action } of steps) {
     if (action === "keep") continue;
-    if (action === "take back") await takeBack(stateFolder, change);
+    if (action === "take back") await takeBack(stateFolder, change, remove);
     await forgetChange(stateFolder, change);
   }
+}
+
+/** One that is gone already is as good. Rejects with NgrokdError `permission` or `state`. */
+export async function removeFile(path: string): Promise<void> {
+  await unlink(path).catch((error: unknown) => {
+    if (errnoOf(error) !== "ENOENT") throw fileError(`Cannot remove "${path}"`, error);
+  });
 }
 
 async function stepFor(change: Change): Promise<Step> {
@@ -44,16 +54,14 @@ async function stepFor(change: Change): Promise<Step> {
   return ours ? { change, action: "take back", reason: "" } : { change, action: "keep", reason: "it was changed since ngrokd wrote it" };
 }
 
-async function takeBack(stateFolder: string, change: Change): Promise<void> {
+async function takeBack(stateFolder: string, change: Change, remove: typeof removeFile): Promise<void> {
   if (change.kind === "hosts") {
     // The copy of the original is kept there, also where somebody has removed the folder.
     await ensureWritableFolder(stateFolder);
     await updateHostsFile(change.path, new Map(), { stateFolder });
     return;
   }
-  await unlink(change.path).catch((error: unknown) => {
-    throw fileError(`Cannot remove "${change.path}"`, error);
-  });
+  await remove(change.path);
 }
 
 async function contentOf(path: string): Promise<Uint8Array | undefined> {

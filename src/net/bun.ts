@@ -192,17 +192,28 @@ const shared = (host: string | undefined): string | undefined => {
   return lastHost;
 };
 
-/** Bun collects garbage while the heap grows; what a burst of sockets leaves behind would stay for as long as nothing else happens. */
-const [burst, collectAfter] = [2000, 500];
+/**
+ * Bun collects garbage while the heap grows; what a burst of sockets leaves behind, 2 KiB each, would stay for as long as nothing else
+ * happens. So it is collected in the first pause behind many that were opened or closed. That stops everything for some 30 ms where
+ * thousands are open (a collection in the background leaves half of it), so never soon again.
+ */
+const [burst, pauseMs, apartMs] = [1000, 250, 5000];
 let openedOrClosed = 0;
+let collected = 0;
 
 function collectAfterBurst(): void {
   openedOrClosed += 1;
-  if (openedOrClosed !== burst) return;
+  if (openedOrClosed === burst) collectInPause(openedOrClosed);
+}
+
+function collectInPause(seen: number): void {
   setTimeout(() => {
+    const now = performance.now();
+    if (openedOrClosed !== seen || now - collected < apartMs) return collectInPause(openedOrClosed);
     openedOrClosed = 0;
-    Bun.gc(false);
-  }, collectAfter).unref();
+    collected = now;
+    Bun.gc(true);
+  }, pauseMs).unref();
 }
 
 /** Stands before a connection until its first bytes: a session can be resumed from then on, for the tickets come before them. */

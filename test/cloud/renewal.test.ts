@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createApi } from "../../src/cloud/api.ts";
 import { createKey } from "../../src/cloud/certificate.ts";
 import { identityPaths, loadIdentity, register } from "../../src/cloud/registration.ts";
-import { acceptable, renewCertificate } from "../../src/cloud/renewal.ts";
+import { acceptable, renewCertificate, saveRenewed } from "../../src/cloud/renewal.ts";
 import type { ApiKey } from "../../src/model/api-key.ts";
 import { fakeNgrok } from "../support/fake-api.ts";
 import { hours, issue, rootCa } from "../support/pki.ts";
@@ -26,7 +26,11 @@ async function setUp() {
     ngrok,
     paths,
     identity,
-    renew: () => renewCertificate({ api, paths, identity }),
+    async renew() {
+      const renewed = await renewCertificate({ api, identity });
+      await saveRenewed(paths, renewed);
+      return renewed;
+    },
     async [Symbol.asyncDispose]() {
       await ngrok[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { createApi } from "../../src/cloud/api.ts";
 import { type Identity, identityPaths, loadIdentity, register } from "../../src/cloud/registration.ts";
 import { hostFacts, type TryKeyOptions, tryAndSaveApiKey } from "../../src/daemon/api-key.ts";
+import { writeFileAtomic } from "../../src/files/atomic.ts";
 import { type LocalCloud, startLocalCloud } from "../../src/local-cloud/cloud.ts";
 import { type ApiKey, parseApiKey } from "../../src/model/api-key.ts";
 import { silentLog } from "../../src/model/log.ts";
@@ -27,7 +28,7 @@ beforeEach(async () => {
   cloud.setKey(another, "another");
   writeFileSync(config, "api:\n  key: local-cloud-key # mine\n");
   identity = await registered();
-  const switchAccount = { paths: paths(), identity, selectors, log: silentLog };
+  const switchAccount = { paths: paths(), selectors, log: silentLog };
   options = { apiUrl: cloud.apiUrl, operatorId: identity.operatorId, configPath: config, oldKey: key(cloud.apiKey), switchAccount };
 });
 afterEach(async () => {
@@ -107,6 +108,34 @@ describe("tryAndSaveApiKey", () => {
     await expect(tryAndSaveApiKey(another, options)).rejects.toThrow("nothing was changed");
     expect(accounts()).toEqual(["main old"]);
     expect(await loadIdentity(paths())).toEqual({ kind: "identity", identity });
+  });
+
+  test("killed before any of its writes, a start with the old account's key has an operator and a certificate that belong together", async () => {
+    const api = (text: string) => createApi({ url: cloud.apiUrl, key: key(text), userAgent: "test" });
+    const move = { api: api(another), paths: paths(), facts: { selectors }, host: hostFacts(), anew: true, leavesAccount: true };
+    for (let writes = 0, killed = true; killed; writes += 1) {
+      let left = writes;
+      const write: typeof writeFileAtomic = async (...args) => {
+        if (left === 0) throw new Error("killed");
+        left -= 1;
+        await writeFileAtomic(...args);
+      };
+      killed = await register({ ...move, write }).then(
+        () => false,
+        () => true,
+      );
+      const found = await registered();
+      const isKnown = await api(cloud.apiKey)
+        .getOperator(found.operatorId)
+        .then(
+          () => true,
+          () => false,
+        );
+      const healed = isKnown ? found : await registered({ anew: true });
+      expect(healed.operatorId).toBe(identity.operatorId);
+      const { certPem } = await api(cloud.apiKey).getOperator(identity.operatorId);
+      expect(healed.certPem.trim()).toBe(certPem?.trim() ?? "");
+    }
   });
 
   test("killed before the key is saved, the old account's key finds its old operator again", async () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig } from "../../src/config/load.ts";
@@ -97,6 +97,26 @@ describe("the keeper of the identity", () => {
     expect(keeper.untilNextLook()).toBeGreaterThan(49 * hours);
   });
 
+  test("uses a renewed certificate that cannot be saved, says so once, asks for no other, and saves it as soon as that can be", async () => {
+    ngrok.hours = 96;
+    const { keeper, changed, wait, log } = await staged();
+    await look(keeper);
+    wait(49 * hours);
+    ngrok.hours = 300;
+    const old = readFileSync(file("tls.crt"), "utf8");
+    // What is no file can be neither read nor replaced.
+    rmSync(file("tls.crt"));
+    mkdirSync(file("tls.crt"));
+    for (let i = 0; i < 3; i += 1) await look(keeper);
+    expect([calls("PATCH"), changed(), keeper.current?.certPem === old]).toEqual([1, 2, false]);
+    expect(keeper.warnings()).toEqual([expect.stringContaining("is in use, and cannot be saved")]);
+    expect(log.lines.filter((line) => line.includes("cannot be saved"))).toHaveLength(1);
+    rmdirSync(file("tls.crt"));
+    await look(keeper);
+    expect(readFileSync(file("tls.crt"), "utf8")).toBe(keeper.current?.certPem ?? "");
+    expect([keeper.warnings(), calls("PATCH"), changed()]).toEqual([[], 1, 2]);
+  });
+
   test("backs off where renewing fails, tells it once, and the look succeeds all the same", async () => {
     ngrok.hours = 10; // Due from the beginning.
     const { keeper, log, wait } = await staged();
@@ -154,6 +174,55 @@ describe("the keeper of the identity", () => {
     writeFileSync(file("operator_id"), "k8sop_restored\n");
     expect((await look(keeper))?.operatorId).toBe("k8sop_restored");
     expect([keeper.warnings(), changed()]).toEqual([[], 2]);
+  });
+
+  test("a look that is called off does not wait for what goes on before it, and what comes after it does", async () => {
+    const { keeper } = await staged();
+    const slow = Promise.withResolvers<void>();
+    ngrok.intercept = () => undefined;
+    const before = keeper.setApiKey("another-good-key", { switchAccount: false }).then(() => slow.resolve());
+    const stop = new AbortController();
+    let isFirst = true;
+    slow.promise.then(() => {
+      isFirst = false;
+    });
+    const called = keeper.ensure(keeper.api(), stop.signal);
+    stop.abort(new Error("stopping"));
+    await expect(called).rejects.toThrow("stopping");
+    expect(isFirst).toBe(true);
+    expect((await look(keeper))?.operatorId).toBe("k8sop_1");
+    expect(isFirst).toBe(false);
+    await before;
+  });
+
+  test("registers with the key that is in effect when its turn has come", async () => {
+    const { keeper } = await staged();
+    const set = keeper.setApiKey("another-good-key", { switchAccount: false });
+    const looked = look(keeper);
+    await Promise.all([set, looked]);
+    const made = ngrok.requests.find(({ method }) => method === "POST");
+    expect(made?.headers.authorization).toBe("Bearer another-good-key");
+  });
+
+  test("asks every former key whose the operator is, and does nothing while that cannot be known", async () => {
+    const { keeper } = await staged();
+    const identity = await look(keeper);
+    if (identity === undefined) throw new Error("not registered");
+    const notFound = { status: 404, json: { error_code: "ERR_NGROK_5", status_code: 404, msg: "Resource not found", details: {} } };
+    const refused = { status: 401, json: { error_code: "ERR_NGROK_202", status_code: 401, msg: "no key", details: {} } };
+    // A slip of the hand, then no key at all, then one of another account.
+    for (const text of ["a-key-with-a-typo", "", "a-key-of-another-account"]) keeper.useKey(text);
+    let trouble: { status: number; text: string } | undefined = { status: 503, text: "" };
+    ngrok.intercept = ({ headers, path }) => {
+      if (headers.authorization?.includes("typo")) return refused;
+      if (headers.authorization?.includes("another")) return path.includes(identity.operatorId) ? notFound : undefined;
+      return trouble;
+    };
+    const replacing = () => keeper.replace(identity, keeper.api() as never, signal);
+    await expect(replacing()).rejects.toMatchObject({ code: "api" });
+    trouble = undefined;
+    await expect(replacing()).rejects.toMatchObject({ code: "refused" });
+    expect([calls("POST"), keeper.current]).toEqual([1, identity]);
   });
 
   test("does not register for an operator that somebody has replaced meanwhile, and asks the former key before it gives one up", async () => {

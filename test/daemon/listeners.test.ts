@@ -86,6 +86,19 @@ describe("mend", () => {
     conn.close();
   });
 
+  test("does not take for dead what a single look has missed", async () => {
+    const listeners = fresh();
+    await listeners.raise(placed(url, home));
+    const other = placed("tcp://b.demo:18002", "127.81.0.3");
+    await listeners.raise(other);
+    const both = [key, listeningKey(other.ip, 18002)];
+    const lists = [[key], both, [key], [key]].map((list) => new Set(list));
+    const before = [...listeners.present.values()].map(({ listener }) => listener);
+    expect(await listeners.mend(async () => lists.shift())).toEqual([]);
+    expect([...listeners.present.values()].map(({ listener }) => listener)).toEqual(before);
+    expect(await listeners.mend(async () => lists.shift())).toEqual([{ placed: other, reason: undefined }]);
+  });
+
   test("does not take for dead what was raised while the system was asked", async () => {
     const listeners = fresh();
     await listeners.raise(placed(url, home));

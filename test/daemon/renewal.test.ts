@@ -11,9 +11,15 @@ describe("a look at the certificate", () => {
   test("is due with the last third of its life, and after a failure when its time has come", () => {
     expect(lookAt(certificate, undefined, at(59.9))).toBe("fine");
     expect(lookAt(certificate, undefined, at(60))).toBe("due");
-    expect(lookAt(certificate, trouble(at(61)), at(60.5))).toBe("waiting");
+    expect(lookAt(certificate, trouble(at(61)), at(60.99))).toBe("waiting");
     expect(lookAt(certificate, trouble(at(61)), at(61))).toBe("due");
     expect(lookAt(certificate, undefined, at(1000))).toBe("due");
+  });
+
+  test("does not wait for a moment that a wrong clock has set, years ahead of the right one", () => {
+    const failed = trouble(at(3650));
+    expect([lookAt(certificate, failed, at(61)), untilNextLook(certificate, failed, at(61))]).toEqual(["due", 0]);
+    expect([lookAt(certificate, failed, at(10)), untilNextLook(certificate, failed, at(10)) / day]).toEqual(["fine", 50]);
   });
 
   test("comes when it is told to: never later than it is due, and never at once again after a failure", () => {

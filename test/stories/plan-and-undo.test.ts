@@ -110,7 +110,7 @@ stories("undo takes back what ngrokd has changed", () => {
     await daemon.becomes("hello.demo", "listening");
     expect(journal()).toEqual([{ kind: "hosts", path: "/etc/hosts" }]);
     const { code, err } = await ngrokd("undo --yes");
-    expect(err).toContain("Nothing was taken back: Another daemon");
+    expect(err).toContain("A daemon is running on the control socket");
     expect(err).toContain("stop it first");
     expect(code).toBe(6);
     expect(await daemon.stop()).toBe(0);
@@ -142,7 +142,7 @@ stories("undo takes back what ngrokd has changed", () => {
     );
     const asked = await ngrokd("undo");
     expect(asked.code).toBe(2);
-    expect(asked.err).toContain("`ngrokd undo --yes` does it");
+    expect(asked.err).toContain("`ngrokd undo --yes` does it without asking");
     expect([hosts(), existsSync("/etc/unit.service")]).toEqual([before, true]);
 
     const done = await ngrokd("undo --yes --json");

@@ -1,0 +1,50 @@
+import { reasonOf } from "../model/error.ts";
+import type { HostPort } from "../model/host-port.ts";
+import type { Log } from "../model/log.ts";
+import { type HealthSource, startHealthServer } from "../observe/health.ts";
+
+/** The health server over the daemon's life. A daemon without one is worse off, and works. */
+export interface Health {
+  /** Where it listens; undefined where it does not. */
+  readonly url: string | undefined;
+  /** Why there is none; empty otherwise. */
+  readonly trouble: string;
+  start(): Promise<void>;
+  /** Another address counts. */
+  move(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export function createHealth(address: () => HostPort, source: HealthSource, log: Log): Health {
+  let server: Awaited<ReturnType<typeof startHealthServer>> | undefined;
+  let trouble = "";
+
+  const health: Health = {
+    get url() {
+      return server?.url;
+    },
+    get trouble() {
+      return trouble;
+    },
+    async start() {
+      trouble = "";
+      try {
+        server = await startHealthServer(address(), source);
+      } catch (error) {
+        trouble = `There is no health server: ${reasonOf(error)}`;
+        log.warn(trouble, { hint: "`server.health_port` in the configuration names another port" });
+      }
+    },
+    async move() {
+      // The old one goes first: the new address may be the same port on all addresses.
+      await health.close();
+      await health.start();
+      if (server !== undefined) log.info(`The health server is at ${server.url} now`);
+    },
+    async close() {
+      await server?.close();
+      server = undefined;
+    },
+  };
+  return health;
+}
