@@ -52,7 +52,12 @@ ${verdictTable(results)}
 ## How and on what
 
 ${table(["", ""], facts)}
-${results.map((result) => `\n## ${result.of.title}\n\n${result.of.about}\n\n${figureTable(result)}\n`).join("")}`;
+${results.map(section).join("")}`;
+}
+
+function section(result: Result): string {
+  const { title, about, limits } = result.of;
+  return `\n## ${title}\n\n${about}\n\n${figureTable(result)}\n${limits === undefined ? "" : `\nWhat limits it: ${limits}\n`}`;
 }
 
 function spread(values: readonly number[]): string {
