@@ -114,7 +114,8 @@ const shape = {
       allowed: "a whole number, 0 to 604800",
     }),
     half_close_timeout: setting(z.int().min(0).max(604_800).default(300), {
-      description: "After one side has finished sending, how long the other may be silent. 0 means for ever.",
+      description:
+        "After one side has finished sending, how long nothing may move. A very slow reader counts as silent while the system's buffer for it, some megabytes, is emptied. 0 means for ever.",
       allowed: "a whole number, 0 to 604800",
     }),
     drain_timeout: setting(z.int().min(0).max(3600).default(30), {
