@@ -15,7 +15,7 @@ bun := node_modules/.bin/bun
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test soak check fmt proto bench dist install clean
+.PHONY: help build demo test soak chaos check fmt proto bench dist install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ test: dist/ngrokd ## Run all checks, tests and stories
 
 soak: dist/ngrokd ## Mixed traffic with random faults for SOAK_MINUTES (0.5); SOAK_SEED repeats a run
 	@$(bun) test/soak/main.ts
+
+chaos: dist/ngrokd ## kill -9, faults, churn and other programs' edits under traffic for CHAOS_MINUTES (1); CHAOS_SEED repeats a run
+	@$(bun) test/chaos/main.ts
 
 check: $(modules) ## Check format, lint, types and import arrows
 	@$(bun) test/run.ts checks

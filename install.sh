@@ -75,7 +75,8 @@ install() {
   # Unpacked and tried where it will live: the temporary folder may be one that programs may not run from.
   [ -d "$program_dir" ] || new_folder=$program_dir
   mkdir -p "$program_dir"
-  staged=$program_dir/.ngrokd.$$
+  # A name that nobody can guess: the folder may be one that others write to, as Homebrew's is.
+  staged=$(mktemp "$program_dir/.ngrokd.XXXXXX") || fail "Cannot write to \"$program_dir\""
   tar -xzOf "$temporary/archive" ngrokd 2>/dev/null >"$staged" ||
     fail "Cannot unpack $archive into \"$program_dir\"" "is the disk full? Otherwise the release is broken: please report it"
   chmod 755 "$staged"
@@ -222,13 +223,17 @@ explain() {
   # Only this configuration is found without being named.
   named=
   [ "$config" = /etc/ngrokd/config.yml ] || named=" --config $config"
+  # As a service where there is systemd; never a program that somebody keeps at home.
+  run=serve
+  if [ "$(id -u)" = 0 ] && [ -d /run/systemd/system ]; then run="service install"; fi
   cat <<EOF
 
-Next: your API key (dashboard.ngrok.com/api-keys), the CA of ngrok's ingress (its fingerprint is checked), and the daemon:
+Next: your API key (dashboard.ngrok.com/api-keys), the CA of ngrok's ingress (its fingerprint is checked), and the daemon;
+\`$ngrokd doctor$named\` then looks whether all is well:
 
   $ngrokd set-api-key$named
   $ngrokd trust https://raw.githubusercontent.com/ngrok/ngrok-operator/main/certs/ngrok-ca.crt
-  $ngrokd serve$named
+  $ngrokd $run$named
 EOF
 }
 
@@ -237,6 +242,9 @@ EOF
 uninstall() {
   # The daemon takes its names out of the hosts file when it stops, so it stops first.
   if is_running; then fail "ngrokd is running" "stop it first: it then takes its names out of the hosts file"; fi
+  if is_service; then
+    fail "ngrokd is installed as a service, which would go on being started in vain" "remove that first: $program service uninstall"
+  fi
   if [ "$purge" = yes ]; then
     case $config_dir in
       */ngrokd | */ngrokd/) ;;
@@ -291,6 +299,13 @@ check_removable() {
 is_running() {
   if [ -e "$config" ]; then set -- --config "$config"; else set --; fi
   [ -x "$program" ] && "$program" status "$@" >/dev/null 2>&1
+}
+
+# Whether the service on this machine is one that this program has installed, for itself.
+is_service() {
+  [ -x "$program" ] || return 1
+  service=$("$program" service status --json 2>/dev/null | sed -n 's/^ *"path": "\(.*\)",*$/\1/p')
+  grep -q "ngrokd service install" "$service" 2>/dev/null && grep -qF "$program" "$service"
 }
 
 # --- Helpers --------------------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ const checks: readonly Stage[] = [
 const [patience, patienceForStories] = [20_000, 120_000];
 /** With the dot, Bun takes a path as a path and not as a part of one. */
 const storyTests = (folder: string): [string, ...string[]] => [tool("bun"), "test", `--timeout=${patienceForStories}`, folder];
-const elsewhere = ["./test/arrows.test.ts", "./test/stories/", "./test/install/", "./test/bench/", "./test/soak/"];
+const elsewhere = ["./test/arrows.test.ts", "./test/stories/", "./test/install/", "./test/bench/", "./test/soak/", "./test/chaos/"];
 const rooms = readdirSync(import.meta.dirname, { withFileTypes: true })
   .filter((entry) => entry.isDirectory() || entry.name.endsWith(".test.ts"))
   .map((entry) => `./test/${entry.name}${entry.isDirectory() ? "/" : ""}`)
@@ -61,6 +61,8 @@ const tests: readonly Stage[] = [
   { name: "The installer", command: storyTests("./test/install/"), report: bunReport },
   // Half a minute, unless SOAK_MINUTES says otherwise.
   { name: "Soak", command: [tool("bun"), "test/soak/main.ts"] },
+  // One minute, unless CHAOS_MINUTES says otherwise.
+  { name: "Chaos", command: [tool("bun"), "test/chaos/main.ts"] },
 ];
 
 /** A stage that takes longer is ended, and has failed. */

@@ -1,46 +1,61 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { isTest } from "./support/titles.ts";
 
-/** test/stories/README.md: which test proves which scenario. */
+/** A row of a table in test/stories/README.md. One without a `head` says more of the row above it. */
+interface Row {
+  readonly head: string;
+  readonly file: string;
+  readonly title: string;
+  readonly more: readonly string[];
+}
+
 const text = readFileSync(join(import.meta.dirname, "stories/README.md"), "utf8");
-const rows = text
-  .split("\n")
-  .filter((line) => line.startsWith("| ") && !/^\| (?:No\.|---) /.test(line))
-  .map((line) => {
-    const [, number = "", , file = "", title = "", ...more] = line.split("|").map((cell) => cell.trim());
-    return { line, number, file, title, complete: more.length === 1 && file !== "" && title !== "" };
+const relay = tableOf("What can happen to a relay").map(([number = "", , ...proof]) => rowOf(number, proof));
+const others = ["What else happens to a daemon", "What ngrokd promises"].map((title) =>
+  tableOf(title).map(([what = "", ...proof]) => rowOf(what, proof)),
+);
+const rows = [relay, ...others].flat();
+const heads = (table: readonly Row[]): string[] => table.flatMap(({ head }) => (head === "" ? [] : [head]));
+
+describe("the map of stories", () => {
+  test("has every number once, in order", () => {
+    expect(heads(relay)).toEqual(Array.from({ length: 44 }, (_, i) => String(i + 1)));
   });
 
-const upTo = (first: number, last: number): string[] => Array.from({ length: last - first + 1 }, (_, i) => String(first + i));
-
-describe("the map of scenarios", () => {
-  test("has every number once, in order, and every row names a file and a test", () => {
-    expect(rows.filter(({ complete }) => !complete).map(({ line }) => line)).toEqual([]);
-    expect(rows.flatMap(({ number }) => (number === "" ? [] : [number]))).toEqual([...upTo(1, 19), ...upTo(24, 28)]);
+  test("says everything else once", () => {
+    for (const table of others) {
+      expect(heads(table).length).toBeGreaterThan(10);
+      expect(heads(table)).toEqual([...new Set(heads(table))]);
+    }
   });
 
-  test("names only tests that there are", () => {
-    expect(rows.filter(({ file, title }) => !isTest(file, title)).map(({ file, title }) => `${file}: ${title}`)).toEqual([]);
+  test("names a file and a test in every row, and only tests that there are", () => {
+    expect(rows.filter(({ file, title, more }) => more.length > 0 || !isTest(file, title))).toEqual([]);
   });
 
-  test("has a story for every number, before what shows it of a part", () => {
-    const first = rows.filter(({ number }) => number !== "");
-    expect(first.filter(({ file }) => !file.startsWith("stories/")).map(({ line }) => line)).toEqual([]);
+  test("has a story for everything, before what shows it of a part", () => {
+    expect(rows.filter(({ head, file }) => head !== "" && !file.startsWith("stories/"))).toEqual([]);
   });
 });
 
-/** Whether the file has this title where titles stand: first in a call, or as the name of a case, and not switched off. */
-function isTest(file: string, title: string): boolean {
-  const path = join(import.meta.dirname, file);
-  if (!existsSync(path)) return false;
-  const source = readFileSync(path, "utf8");
-  return ['"', "`"].some((mark) => {
-    const at = source.indexOf(`${mark}${title}${mark}`);
-    return (
-      at >= 0 &&
-      /(?:\(\s*|name: )$/.test(source.slice(0, at)) &&
-      !/\.(?:skip|todo)\b[^;]*$/.test(source.slice(0, at).split("\n").slice(-1)[0] ?? "")
-    );
-  });
+/** The cells of the rows of the table below a heading. */
+function tableOf(heading: string): string[][] {
+  const [, section = ""] = text.split(`\n## ${heading}\n`);
+  const lines =
+    section
+      .split("\n## ")[0]
+      ?.split("\n")
+      .filter((line) => line.startsWith("| ")) ?? [];
+  return lines.slice(2).map((line) =>
+    line
+      .split("|")
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
+}
+
+function rowOf(head: string, [file = "", title = "", ...more]: readonly string[]): Row {
+  return { head, file, title, more };
 }

@@ -31,8 +31,8 @@ export type ExitCode = number;
 /** Flags that every command takes, before or after its name. */
 export const globalArgs = {
   json: { type: "boolean", description: "Print JSON for programs instead of text for people" },
-  socket: { type: "string", valueHint: "path", description: "The daemon's socket (NGROKD_SOCKET; default: as configured)" },
-  config: { type: "string", valueHint: "file", description: "Configuration (NGROKD_CONFIG; default: /etc/ngrokd/config.yml)" },
+  socket: { type: "string", valueHint: "path", description: "The daemon's socket (NGROKD_SOCKET; else as configured)" },
+  config: { type: "string", valueHint: "file", description: "Configuration (NGROKD_CONFIG; else /etc/ngrokd/config.yml)" },
   debug: { type: "boolean", description: "Show stack traces and debug logging" },
   help: { type: "boolean", alias: "h", description: "Show this help" },
 } as const satisfies ArgsDef;

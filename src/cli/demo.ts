@@ -1,6 +1,6 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { stringify } from "yaml";
 import { inspectConfig, loadConfig } from "../config/load.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
@@ -60,7 +60,6 @@ async function setUp(folder: string, { net, env }: Io, undo: (() => Promise<unkn
     endpoints: [
       { url: helloUrl, upstream: samples.http },
       { url: echoUrl, upstream: samples.tcp },
-      { url: "https://*.wildcard.demo", upstream: samples.http },
     ],
   });
   undo.push(cloud.close);
@@ -100,29 +99,33 @@ async function setUp(folder: string, { net, env }: Io, undo: (() => Promise<unkn
   return { folder, samples, cloud, daemon, hostsPath, socketPath };
 }
 
-function introduction(stage: Stage, { say }: Io): string {
+function introduction(stage: Stage, { say, env }: Io): string {
   const { bold, dim } = say.paint;
   const { samples, cloud, daemon, hostsPath, socketPath } = stage;
   const hello = addressOf(stage, helloUrl);
   const echo = addressOf(stage, echoUrl);
-  const self = ownCommand();
+  const self = ownCommand(env);
   const step = (text: string): string => `  ${dim("$")} ${text}`;
   return [
     bold("A stand-in for ngrok, two services and the ngrokd daemon run in this process."),
-    `The daemon has registered at ${cloud.apiUrl} and carries connections over mutual TLS to ${cloud.ingressAddress}:`,
+    `The daemon has registered at ${cloud.apiUrl}, and carries connections`,
+    `over mutual TLS to ${cloud.ingressAddress}:`,
     "",
     listText(listReply(daemon.state()), say.paint, say.width),
     "",
     bold("Try, in another terminal:"),
     step(`curl --resolve hello.demo:8080:${hello.ip} ${helloUrl}/`),
-    step(`nc ${echo.ip} ${echo.port}                # says hello first, then echoes`),
+    step(`nc ${echo.ip} ${echo.port}   # says hello first, then echoes`),
     step(`${self} list --socket ${socketPath}`),
     step(`${self} status --socket ${socketPath}`),
+    step(`${self} doctor --socket ${socketPath}`),
     step(`curl ${daemon.healthUrl ?? ""}status`),
-    step(`cat ${hostsPath}             # with root, this is /etc/hosts, and the names work everywhere`),
-    step(
-      `curl ${cloud.apiUrl}/_cloud/endpoints -H 'content-type: application/json' -d '{"url": "http://more.demo:8080", "upstream": "${samples.http}"}'   # an endpoint more: see it in the list`,
-    ),
+    step(`cat ${hostsPath}   # with root it is /etc/hosts`),
+    "",
+    bold("One endpoint more, for the list:"),
+    step(`curl ${cloud.apiUrl}/_cloud/endpoints \\`),
+    "      -H 'content-type: application/json' \\",
+    `      -d '{"url": "http://more.demo:8080", "upstream": "${samples.http}"}'`,
     "",
     "Ctrl-C ends it.",
   ].join("\n");
@@ -165,11 +168,13 @@ function addressOf({ daemon }: Stage, url: string): { ip: string; port: number }
 }
 
 /** How to call this very program from the folder in which it was called. */
-function ownCommand(): string {
-  const compiled = basename(process.execPath).startsWith("ngrokd");
-  const path = compiled ? relative(process.cwd(), process.execPath) : "ngrokd";
+function ownCommand({ PATH = "" }: Io["env"]): string {
+  const { execPath } = process;
+  if (!basename(execPath).startsWith("ngrokd") || PATH.split(":").includes(dirname(execPath))) return "ngrokd";
+  const path = relative(process.cwd(), execPath);
+  if (path.startsWith("..")) return execPath;
   // A shell looks for a bare name in PATH and not here.
-  return compiled && !path.includes("/") ? `./${path}` : path;
+  return path.includes("/") ? path : `./${path}`;
 }
 
 const indent = (text: string): string => text.trimEnd().replaceAll(/^/gm, "  ");

@@ -59,7 +59,7 @@ function connectionsText({ connections, ip }: ListItem): string {
 }
 
 function emptyText(reason: string, hint: string): string {
-  if (reason !== "") return `No endpoints. The daemon is not serving: ${reason}${hint === "" ? "" : `\n${hint}`}`;
+  if (reason !== "") return `No endpoints. The daemon is not serving: ${reason}${hint === "" ? "" : `\nhint: ${hint}`}`;
   return [
     "No endpoints. The account has no endpoint with a Kubernetes binding.",
     "Make one in ngrok's dashboard, or with `ngrok http 8080 --url http://hello.example --binding kubernetes`.",

@@ -87,9 +87,7 @@ export function operatorsText(operators: readonly OurOperator[], paint: Paint): 
       ? "Those of the same name may be left over from an earlier installation here, or another machine that is called the same;\nif there is none, `ngrokd operators --prune --same-name` deletes them too."
       : "",
   ].filter((text) => text !== "");
-  return [table(["OPERATOR", "HOST", "MADE", "CERTIFICATE UNTIL", ""], rows, paint), ...(hints.length === 0 ? [] : ["", ...hints])].join(
-    "\n",
-  );
+  return [table(["OPERATOR", "HOST", "MADE", "VALID UNTIL", ""], rows, paint), ...(hints.length === 0 ? [] : ["", ...hints])].join("\n");
 }
 
 function kindText(kind: OurOperator["kind"], paint: Paint): string {

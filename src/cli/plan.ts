@@ -1,5 +1,5 @@
 import { loadConfig } from "../config/load.ts";
-import { listSchema } from "../control/protocol.ts";
+import { listSchema, statusSchema } from "../control/protocol.ts";
 import { type IdentityPreview, type LookAhead, lookAhead } from "../daemon/look-ahead.ts";
 import type { Listening, NameChange, Preview } from "../daemon/preview.ts";
 import { isNgrokdError } from "../model/error.ts";
@@ -14,20 +14,23 @@ export default command({
   examples: ["sudo ngrokd plan", "sudo ngrokd plan --json"],
   async run(args, io) {
     const loaded = await loadConfig({ file: args.config, env: io.env, flags: { "server.socket_path": args.socket } });
-    const listening = await served(args, io);
-    const ahead = await lookAhead(io.net, loaded, listening ?? []);
-    io.say.result({ daemon: listening !== undefined, ...ahead }, () =>
-      planText(ahead, listening !== undefined, loaded.hostsPath, io.say.paint),
-    );
+    const running = await served(args, io);
+    const hostsPath = running?.hostsPath ?? loaded.hostsPath;
+    const ahead = await lookAhead(io.net, { ...loaded, hostsPath }, running?.listening ?? []);
+    io.say.result({ daemon: running !== undefined, ...ahead }, () => planText(ahead, running !== undefined, hostsPath, io.say.paint));
     return 0;
   },
 });
 
-/** What the running daemon serves; undefined where none runs. */
-async function served(args: Parameters<typeof askFor>[1], io: Io): Promise<Listening[] | undefined> {
+/** What the running daemon serves, and the hosts file that it keeps; undefined where none runs. */
+async function served(args: Parameters<typeof askFor>[1], io: Io): Promise<{ listening: Listening[]; hostsPath: string } | undefined> {
   try {
-    const items = await askFor(listSchema, args, io, { command: "list" });
-    return items.filter(({ state }) => state === "listening").map(({ url, hostname: host, ip, port }) => ({ url, host, ip, port }));
+    const [items, { hosts_path: hostsPath }] = await Promise.all([
+      askFor(listSchema, args, io, { command: "list" }),
+      askFor(statusSchema, args, io, { command: "status" }),
+    ]);
+    const present = items.filter(({ state }) => state === "listening");
+    return { listening: present.map(({ url, hostname: host, ip, port }) => ({ url, host, ip, port })), hostsPath };
   } catch (error) {
     if (isNgrokdError(error, "not-running")) return undefined;
     throw error;

@@ -5,7 +5,7 @@ import { version } from "../version.ts";
 import { type Command, type ExitCode, globalArgs, type Io } from "./command.ts";
 import { commands, type Tree } from "./commands.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
-import type { Say } from "./say.ts";
+import { type Say, wrapped } from "./say.ts";
 
 /** Everything from the words on the command line to an exit code; what goes wrong is said here, once. */
 export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
@@ -65,7 +65,7 @@ function resolve(argv: readonly string[]): Resolved {
     }
     const entry: Tree[string] | undefined = Object.hasOwn(node, word) ? node[word] : undefined;
     if (entry === undefined) {
-      const near = closest(word, Object.keys(node));
+      const near = meant(word, node);
       throw new NgrokdError("usage", `Unknown command "${[...path, word].join(" ")}"`, {
         hint:
           near === undefined
@@ -78,6 +78,22 @@ function resolve(argv: readonly string[]): Resolved {
   }
   return { path, node, rest };
 }
+
+/** What somebody most likely means who types a word that is no command here: one of a group's, another program's word, or a slip. */
+function meant(word: string, node: Tree): string | undefined {
+  const group = Object.entries(node).find(([, { of }]) => typeof of !== "function" && Object.hasOwn(of, word));
+  if (group !== undefined) return `${group[0]} ${word}`;
+  const ours = otherWords.get(word) ?? "";
+  return Object.hasOwn(node, ours) ? ours : closest(word, Object.keys(node));
+}
+
+/** `run` is the Go program's, `login` that of many. */
+const otherWords: ReadonlyMap<string, string> = new Map([
+  ["run", "serve"],
+  ["daemon", "serve"],
+  ["ls", "list"],
+  ["login", "set-api-key"],
+]);
 
 const takesValue = (flag: string): boolean => {
   const name = flag.replace(/^--/, "");
@@ -110,10 +126,11 @@ function groupUsage(tree: Tree, path: readonly string[], say: Say): string {
   const first = [
     "",
     bold("First steps"),
-    `  ${dim("$")} ngrokd demo              ${dim("see it work, without an account and without root")}`,
-    `  ${dim("$")} sudo ngrokd set-api-key  ${dim("give it your key from dashboard.ngrok.com/api-keys")}`,
-    `  ${dim("$")} sudo ngrokd trust …      ${dim("trust ngrok's CA; see `ngrokd trust --help`")}`,
-    `  ${dim("$")} sudo ngrokd serve        ${dim("run the daemon")}`,
+    `  ${dim("$")} ngrokd demo                  ${dim("see it work: no account, no root")}`,
+    `  ${dim("$")} sudo ngrokd set-api-key      ${dim("your key, from dashboard.ngrok.com/api-keys")}`,
+    `  ${dim("$")} sudo ngrokd trust …          ${dim("ngrok's CA; see `ngrokd trust --help`")}`,
+    `  ${dim("$")} sudo ngrokd service install  ${dim("run it from now on (`serve`: just here)")}`,
+    `  ${dim("$")} sudo ngrokd doctor           ${dim("see that all is well, or what to do")}`,
   ];
   return [
     ...head,
@@ -138,10 +155,13 @@ function usage(command: Command, path: readonly string[], say: Say): string {
   const positionals = own.filter(([, { type }]) => type === "positional");
   const width = Math.max(...args.map((arg) => flagText(arg).length)) + 2;
   const lines = (list: typeof args): string[] =>
-    list.map((arg) => `  ${name(flagText(arg).padEnd(width))}${arg[1].description ?? ""}${defaultText(arg[1])}`);
+    list.flatMap((arg) => {
+      const [first = "", ...more] = wrapped(`${arg[1].description ?? ""}${defaultText(arg[1])}`, say.width - width - 2);
+      return [`  ${name(flagText(arg).padEnd(width))}${first}`, ...more.map((line) => " ".repeat(width + 2) + line)];
+    });
   const section = (title: string, list: typeof args): string[] => (list.length === 0 ? [] : ["", bold(title), ...lines(list)]);
   return [
-    command.description,
+    ...wrapped(command.description, say.width),
     "",
     `${bold("Usage")}  ${["ngrokd", ...path, ...positionals.map(flagText)].join(" ")} [flags]`,
     ...section("Arguments", positionals),
@@ -179,13 +199,14 @@ function checkFlags(rest: readonly string[], defined: ArgsDef, path: readonly st
     for (const short of aliasesOf(arg)) names.set(`-${short}`, type);
     if (type === "boolean") names.set(`--no-${name}`, type);
   }
-  let positionals = Object.values(defined).filter(({ type }) => type === "positional").length;
+  const positionals = Object.entries(defined).filter(([, { type }]) => type === "positional");
+  let given = 0;
   for (let i = 0; i < rest.length; i += 1) {
     const word = rest[i] ?? "";
     if (word === "--") return;
     if (!word.startsWith("-") || word === "-") {
-      positionals -= 1;
-      if (positionals < 0) throw usageError(`Unexpected argument "${word}"`, path);
+      given += 1;
+      if (given > positionals.length) throw usageError(`Unexpected argument "${word}"`, path);
       continue;
     }
     const [flag = "", value] = word.split(/=(.*)/s);
@@ -196,6 +217,8 @@ function checkFlags(rest: readonly string[], defined: ArgsDef, path: readonly st
     i += 1;
     if (rest[i] === undefined) throw usageError(`The flag "${flag}" needs a value`, path);
   }
+  const [name, { required, description = "" }] = positionals[given] ?? ["", { required: false }];
+  if (required !== false) throw usageError(`Missing <${name}>: ${description}`, path);
 }
 
 function usageError(message: string, path: readonly string[], near?: string): NgrokdError {

@@ -1,4 +1,4 @@
-import { identityPaths, loadIdentity } from "../cloud/registration.ts";
+import { identityPaths, savedOperatorId } from "../cloud/registration.ts";
 import { type Loaded, loadConfig } from "../config/load.ts";
 import { readApiKey, tryAndSaveApiKey } from "../daemon/api-key.ts";
 import { parseApiKey } from "../model/api-key.ts";
@@ -45,21 +45,19 @@ async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
 
 async function save(key: string, { config, path, proxy }: Loaded, switching: boolean, { net, say }: Io): Promise<string> {
   const paths = identityPaths(config.server);
-  const found = await loadIdentity(paths);
-  const identity = found.kind === "identity" ? found.identity : undefined;
   const { selectors } = config.bound_endpoints;
   const log = { ...silentLog, info: say.note, warn: say.warn };
   const oldKey = parseApiKey(config.api.key);
   const { moved } = await tryAndSaveApiKey(key, {
     apiUrl: config.api.url,
-    operatorId: identity?.operatorId,
+    operatorId: await savedOperatorId(paths),
     configPath: path,
     oldKey: oldKey.ok ? oldKey.value : undefined,
-    switchAccount: switching && identity !== undefined ? { paths, identity, selectors, log } : undefined,
+    switchAccount: switching ? { paths, selectors, log } : undefined,
     fetch: createFetch(net, proxy),
   });
   const now = moved === undefined ? "" : ` This machine is registered in the key's account now. ${moved.farewell}`;
-  return `ngrok accepted the key; it is saved in ${path}.${now} No daemon is running: start one with \`ngrokd serve\`.`;
+  return `ngrok accepted the key; it is saved in ${path}.${now} No daemon is running yet: \`sudo ngrokd service install\` or \`sudo ngrokd serve\` starts one.`;
 }
 
 async function keyFrom(argument: string | undefined, { say }: Io): Promise<string> {

@@ -1,7 +1,7 @@
 import { type Status, statusSchema } from "../control/protocol.ts";
 import { command } from "./command.ts";
 import { askFor } from "./daemon-socket.ts";
-import { bytesText, durationText, facts, type Paint } from "./say.ts";
+import { bytesText, durationText, facts, type Paint, wrapped } from "./say.ts";
 
 export default command({
   name: "status",
@@ -9,13 +9,13 @@ export default command({
   examples: ["ngrokd status", "ngrokd status --json"],
   async run(args, io) {
     const status = await askFor(statusSchema, args, io, { command: "status" });
-    io.say.result(status, () => statusText(status, io.say.paint, new Date()));
+    io.say.result(status, () => statusText(status, io.say.paint, new Date(), io.say.width));
     return undefined;
   },
 });
 
-/** Pure: the text of `ngrokd status`. */
-export function statusText(status: Status, paint: Paint, now: Date): string {
+/** Pure: the text of `ngrokd status`; what is said below the facts is wrapped to `width` columns. */
+export function statusText(status: Status, paint: Paint, now: Date, width = 80): string {
   const rows: [string, string][] = [
     ["State", phaseText(status, paint)],
     ["Registration", registrationText(status, paint)],
@@ -32,8 +32,10 @@ export function statusText(status: Status, paint: Paint, now: Date): string {
     ["Configuration", status.config_path],
     ["Hosts file", status.hosts_path],
   ];
-  const warnings = status.warnings.map((warning) => `${paint.careful("warning:")} ${warning}`);
-  const hint = status.hint === "" ? [] : [`${paint.name("hint:")} ${status.hint}`];
+  const marked = (mark: string, tint: (text: string) => string, text: string): string[] =>
+    wrapped(text, width - mark.length - 1).map((line, i) => `${i === 0 ? tint(mark) : " ".repeat(mark.length)} ${line}`);
+  const warnings = status.warnings.flatMap((warning) => marked("warning:", paint.careful, warning));
+  const hint = marked("hint:", paint.name, status.hint);
   return [facts(rows, paint), ...(warnings.length + hint.length > 0 ? [""] : []), ...warnings, ...hint].join("\n");
 }
 

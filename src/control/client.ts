@@ -51,7 +51,7 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
     if (!isNgrokdError(error, "network")) throw error;
     throw new NgrokdError("not-running", `No daemon answers on the control socket "${path}"`, {
       cause: error,
-      hint: "start it with `ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",
+      hint: "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",
     });
   }
 }

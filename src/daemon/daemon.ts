@@ -326,6 +326,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       health.trouble,
       hosts.trouble ?? "",
       ...identity.warnings(),
+      ...trust.warnings,
       selectors.trouble,
       ...state.warnings,
       trouble === undefined ? "" : `${trouble.text}${trouble.hint === "" ? "" : `; ${trouble.hint}`}`,

@@ -309,7 +309,7 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
   function report(renewed: boolean, message: string): CertificateReport {
     const notAfter = certificate?.notAfter ?? now();
     const days = (notAfter.getTime() - now().getTime()) / 86_400_000;
-    return { renewed, not_after: notAfter.toISOString(), days_left: Math.round(days * 100) / 100, message };
+    return { renewed, not_after: notAfter.toISOString(), days_left: Math.floor(days * 100) / 100, message };
   }
 
   function lifeLeft(): string {

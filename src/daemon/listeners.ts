@@ -115,7 +115,7 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
       systemTells ||= missing.length < asked.length;
       if (missing.length === 0 || !systemTells) return [];
       const found: { placed: Placed; reason: string | undefined }[] = [];
-      // Twice: the kernel lists them in pieces, and leaves out one that lives where another goes in between.
+      // Twice: the kernel lists them in pieces, and can leave out one that lives where another goes in between.
       for (const [place, raised] of (await unlisted(missing, listening)) ?? []) {
         if (present.get(place) !== raised) continue;
         const { placed } = raised;

@@ -39,8 +39,8 @@ export async function lookAhead(net: Net, loaded: Loaded, listening: readonly Li
   const { config } = loaded;
   const found = await loadIdentity(identityPaths(config.server));
   const identity = identityPreview(found, new Date());
-  if (found.kind !== "identity") return { identity, changes: undefined };
   const key = parseApiKey(config.api.key);
+  if (found.kind !== "identity") return { identity: key.ok ? identity : withoutKey(identity), changes: undefined };
   if (!key.ok) throw new NgrokdError("config", "Without an API key ngrok cannot be asked", { hint: "run `ngrokd set-api-key`" });
   const api = createApi({ url: config.api.url, key: key.value, userAgent: userAgent(), fetch: createFetch(net, loaded.proxy) });
   const { operatorId, ingressEndpoint } = found.identity;
@@ -60,6 +60,11 @@ export async function lookAhead(net: Net, loaded: Loaded, listening: readonly Li
   });
   return { identity, changes };
 }
+
+const withoutKey = (identity: IdentityPreview): IdentityPreview => ({
+  ...identity,
+  reason: `${identity.reason}; it takes an API key, and there is none (\`sudo ngrokd set-api-key\`)`,
+});
 
 /** Pure: what becomes of the identity. */
 export function identityPreview(found: LoadedIdentity, now: Date): IdentityPreview {

@@ -172,7 +172,7 @@ function certificateReply(
   const days = (notAfter.getTime() - now.getTime()) / dayMs;
   return {
     not_after: notAfter.toISOString(),
-    days_left: Math.round(days * 100) / 100,
+    days_left: Math.floor(days * 100) / 100,
     fingerprint: fingerprint256,
     renewal_trouble:
       trouble === undefined ? null : { failures: trouble.failures, next_attempt: trouble.next.toISOString(), reason: trouble.reason },

@@ -12,6 +12,8 @@ export interface TrustKeeper {
   readonly ca: Trust["ca"];
   /** The same in a file; see {@link keepTrustFile}. */
   readonly caFile: string | undefined;
+  /** What is wrong with the files now. */
+  readonly warnings: readonly string[];
   /** Reads them again; where that fails they stay as they were, with a warning. Never rejects. */
   renew(): Promise<void>;
   /** What is wrong with the CA that other settings name: without it, a daemon would not start. */
@@ -39,6 +41,9 @@ export async function createTrustKeeper({ loaded, stateFolder, changed, log }: T
     },
     get caFile() {
       return kept?.path;
+    },
+    get warnings() {
+      return trust.warnings;
     },
     async renew() {
       const { ca } = trust;

@@ -1,4 +1,6 @@
+import { existsSync } from "node:fs";
 import { lstat } from "node:fs/promises";
+import { resolve } from "node:path";
 import { identityPaths } from "../cloud/registration.ts";
 import { type Inspection, inspectConfig, type Loaded } from "../config/load.ts";
 import { defaultHostsPath, type Env, findSocketPath } from "../config/paths.ts";
@@ -44,7 +46,9 @@ export interface Local {
 const localMs = 4000;
 
 /** Never rejects, and changes nothing. */
-export async function gather({ net, env, config, socket }: Place): Promise<Local> {
+export async function gather(place: Place): Promise<Local> {
+  const { net, env, socket } = place;
+  const config = await configOf(place);
   const inspection = await tried("Cannot read the configuration", localMs, () =>
     inspectConfig({ file: config, env, flags: { "server.socket_path": socket } }),
   );
@@ -60,6 +64,17 @@ export async function gather({ net, env, config, socket }: Place): Promise<Local
   const hostsPath = daemon.ok ? daemon.value.status.hosts_path : (loaded?.hostsPath ?? defaultHostsPath);
   const hosts = await tried(`Cannot read "${hostsPath}"`, localMs, () => lookAtHosts(hostsPath));
   return { inspection, loaded, socketPath, socketMode, daemon, state, hosts, hostsPath, sockets };
+}
+
+/** Who names a daemon by its socket alone means the configuration of that daemon. */
+async function configOf({ net, env, config, socket }: Place): Promise<string | undefined> {
+  const path = socket || env.NGROKD_SOCKET;
+  if (config !== undefined || env.NGROKD_CONFIG || !path) return config;
+  const answer = await tried("Cannot ask the daemon", localMs, (signal) =>
+    askDaemon(net, resolve(path), { command: "status" }, { signal }),
+  );
+  const file = answer.ok ? statusSchema.safeParse(answer.value).data?.config_path : undefined;
+  return file !== undefined && existsSync(file) ? file : undefined;
 }
 
 async function askBoth(net: Net, path: string, signal: AbortSignal): Promise<{ status: Status; list: ListItem[] }> {

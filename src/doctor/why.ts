@@ -98,8 +98,9 @@ async function unknown(question: Question, place: Place, local: Local): Promise<
   const known = local.daemon.ok ? local.daemon.value.list.map(({ hostname }) => hostname) : [];
   const samePort = local.daemon.ok ? local.daemon.value.list.filter(({ hostname }) => hostname === question.host) : [];
   if (samePort.length > 0) {
-    const ports = samePort.map(({ port }) => port).join(", ");
-    return failure("endpoint", `"${question.host}" is served on port ${ports}, and not on ${question.port}`, `use port ${ports}`);
+    const ports = samePort.map(({ port }) => port);
+    const served = `is served on ${ports.length === 1 ? "port" : "ports"} ${ports.join(" and ")}`;
+    return failure("endpoint", `"${question.host}" ${served}, and not on ${question.port}`, `use port ${ports.join(" or ")}`);
   }
   const api = await listed(place, local);
   const bound = api?.bound?.ok ? bindingsOf(api.bound.value).bindings : [];

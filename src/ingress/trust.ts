@@ -249,7 +249,10 @@ async function readSource({ source, force = false, fetch = globalThis.fetch }: I
   } catch (error) {
     throw error instanceof NgrokdError
       ? error
-      : new NgrokdError("network", `Cannot fetch ${quote(source)}: ${reasonOf(error)}`, { cause: error });
+      : new NgrokdError("network", `Cannot fetch ${quote(source)}: ${reasonOf(error)}`, {
+          cause: error,
+          hint: "a file does as well, however it was downloaded: `ngrokd trust FILE`",
+        });
   }
 }
 

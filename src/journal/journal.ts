@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { existsSync, readFileSync, renameSync } from "node:fs";
 import { link, open, stat, unlink } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -75,7 +76,19 @@ async function rewriteLocked(path: string, next: (changes: readonly Change[]) =>
   const changes = next(known.ok ? known.value : []);
   if (known.ok && isDeepStrictEqual(changes, known.value)) return;
   if (!known.ok) log.warn(await setAside(path, known.reason));
-  await writeFileAtomic(path, journalText(changes), { mode: 0o600 });
+  let overtaken = false;
+  // At once and not in a thread. Who waits for a lock that a crash has left may take it away twice, and a new one with it.
+  const ifUnchanged = async (from: string, to: string): Promise<void> => {
+    overtaken = (existsSync(path) ? readFileSync(path, "utf8") : undefined) !== before;
+    if (overtaken) throw new NgrokdError("state", `"${path}" was changed by another command`);
+    renameSync(from, to);
+  };
+  try {
+    await writeFileAtomic(path, journalText(changes), { mode: 0o600, rename: ifUnchanged });
+  } catch (error) {
+    if (!overtaken) throw error;
+    await rewriteLocked(path, next, log);
+  }
 }
 
 /** A write takes milliseconds: a lock that is older was left by a crash. */

@@ -1,5 +1,6 @@
 import { readFile, unlink } from "node:fs/promises";
 import { ensureWritableFolder, errnoOf, fileError } from "../files/atomic.ts";
+import { NgrokdError } from "../model/error.ts";
 import { inspectHostsFile, updateHostsFile } from "../names/hosts-file.ts";
 import { type Change, forgetChange, readJournal, sha256 } from "./journal.ts";
 
@@ -55,6 +56,9 @@ async function stepFor(change: Change): Promise<Step> {
 }
 
 async function takeBack(stateFolder: string, change: Change, remove: typeof removeFile): Promise<void> {
+  // Looked at once more: a person may have thought for long before saying yes.
+  const { action, reason } = await stepFor(change);
+  if (action === "keep") throw new NgrokdError("refused", `Cannot take back "${change.path}": ${reason}`);
   if (change.kind === "hosts") {
     // The copy of the original is kept there, also where somebody has removed the folder.
     await ensureWritableFolder(stateFolder);

@@ -151,8 +151,9 @@ export function ngrokApi(options: ApiOptions): Hono {
     }
     const before = c.req.query("before_id");
     const older = items.filter(({ id }) => before === undefined || id < before).sort((a, b) => (a.id < b.id ? 1 : -1));
-    const fault = faults.take("short-page", "foreign-page");
-    const shown = older.slice(0, fault?.name === "short-page" ? Math.floor(Math.min(limit, older.length) / 2) : limit);
+    const fault = faults.take("short-page", "foreign-page", ...(field === "endpoints" ? (["empty-list"] as const) : []));
+    const cut = { "short-page": Math.floor(Math.min(limit, older.length) / 2), "empty-list": 0, "foreign-page": limit };
+    const shown = older.slice(0, fault === undefined ? limit : cut[fault.name]);
     const uri = uriOf(c, c.req.path);
     const next = older.length > shown.length ? `${uri}?before_id=${shown.at(-1)?.id}&limit=${limit}` : null;
     const nextPageUri = fault === undefined ? next : (fault.value ?? null);

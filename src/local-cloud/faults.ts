@@ -32,6 +32,7 @@ export const faultTable = {
   drop: { value: undefined, says: "API: the connection breaks in the middle of the body" },
   huge: { value: 10, says: "API: the answer carries this many megabytes that nobody asked for" },
   "short-page": { value: undefined, says: "API: a list ends after its first page, as if there were no more" },
+  "empty-list": { value: undefined, says: "API: a list of endpoints is empty, as if there were none" },
   "foreign-page": { value: "http://127.0.0.2:9/", says: "API: a list's next_page_uri points to this address" },
   "tls-reset": { value: undefined, says: "ingress: resets the connection before TLS" },
   "tls-stall": { value: undefined, says: "ingress: accepts and never speaks TLS" },

@@ -61,10 +61,12 @@ async function lookAt(path: string): Promise<Installed> {
   }
 }
 
-/** Rejects with `refused` where the manager is not on this machine. */
+/** Rejects with `refused` where the manager does not run on this machine; of systemd that is told as sd_booted(3) does. */
 export function requireManager({ kind, path }: Manager): void {
-  if (existsSync(dirname(path))) return;
-  throw new NgrokdError("refused", `Cannot install the service: there is no ${kind} here`, { hint: startOtherwise });
+  if (existsSync(kind === "systemd" ? "/run/systemd/system" : dirname(path))) return;
+  throw new NgrokdError("refused", `Cannot install the service: ${kind} does not run here, and nothing was changed`, {
+    hint: startOtherwise,
+  });
 }
 
 export interface Planned {

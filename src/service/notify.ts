@@ -27,7 +27,7 @@ export interface NotifierOptions {
   readonly net: Pick<Net, "datagram">;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly pid?: number;
-  /** Where the runtime has no such sockets: sends by other means, and never rejects. */
+  /** Where the runtime has no such sockets: sends by other means. */
   readonly otherwise?: (text: string, socket: string) => Promise<void>;
 }
 
@@ -42,7 +42,7 @@ export function createNotifier({ net, env, pid = process.pid, otherwise = bySyst
     if (!isSocket(socket)) return;
     // One after another: systemd takes the last status for the true one.
     sending = sending.then(async () => {
-      if (!(await net.datagram(socket, text))) await otherwise(text, socket);
+      if (!(await net.datagram(socket, text))) await otherwise(text, socket).catch(() => undefined);
     });
   };
   return {

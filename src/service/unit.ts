@@ -6,8 +6,11 @@ import { marker, type ServiceFacts, stopReserveMs } from "./facts.ts";
  * proved by a daemon that runs under it (test/stories/systemd.test.ts). For systemd 247 and newer.
  */
 export function unitText(facts: ServiceFacts): string {
-  const writes = outermost([dirname(facts.hostsPath), ...socketFolder(facts), ...facts.folders].map(withoutVarRun));
-  const readOnly = readOnlyBelow.filter((path) => writes.some((folder) => isIn(path, folder)) && !writes.includes(path));
+  const wanted = [dirname(facts.hostsPath), ...socketFolder(facts), ...facts.folders].map(withoutVarRun);
+  const outer = outermost(wanted);
+  const readOnly = readOnlyBelow.filter((path) => outer.some((folder) => isIn(path, folder)) && !wanted.includes(path));
+  // Of two that hold each other, the inner one counts.
+  const writes = [...new Set([...outer, ...wanted.filter((folder) => readOnly.some((path) => isIn(folder, path)))])];
   const seen = [facts.program, facts.hostsPath, facts.socketPath, ...facts.folders, ...facts.reads];
   return `# ${marker}, which replaces it. Changes of your own go into another file: \`systemctl edit ngrokd\`.
 [Unit]
@@ -73,11 +76,20 @@ WantedBy=multi-user.target
 `;
 }
 
-/** Below a folder that must be writable: what gives rights to whoever can change it. Missing ones are passed over. */
+/**
+ * Below a folder that must be writable: what gives rights to whoever can change it, on every system. Missing ones are passed over. A folder
+ * stays read-only; a single file does until another program replaces it by rename, which takes the mount over it away.
+ */
 const readOnlyBelow = [
-  ..."apt bash.bashrc cron.d cron.daily cron.hourly cron.monthly cron.weekly crontab dbus-1 environment group gshadow init.d".split(" "),
-  ..."ld.so.conf ld.so.conf.d ld.so.preload modprobe.d modules-load.d nsswitch.conf pam.d passwd pki polkit-1 profile profile.d".split(" "),
-  ..."rc.local security shadow ssh ssl sudo.conf sudoers sudoers.d sysctl.d systemd tmpfiles.d udev yum.repos.d".split(" "),
+  ..."NetworkManager X11 acpi alternatives anacrontab apparmor.d apt bash.bashrc binfmt.d cron.d cron.daily cron.hourly".split(" "),
+  ..."cron.monthly cron.weekly cron.yearly crontab dbus-1 default dhcp dpkg environment environment.d fstab group grub.d gshadow".split(
+    " ",
+  ),
+  ..."init init.d initramfs-tools kernel ld.so.cache ld.so.conf ld.so.conf.d ld.so.preload logrotate.conf logrotate.d".split(" "),
+  ..."modprobe.d modules-load.d network networkd-dispatcher nsswitch.conf pam.conf pam.d passwd perl pki polkit-1 ppp".split(" "),
+  ..."profile profile.d python3 rc.local rc0.d rc1.d rc2.d rc3.d rc4.d rc5.d rc6.d rcS.d rsyslog.conf rsyslog.d".split(" "),
+  ..."security selinux shadow shells skel ssh ssl subgid subuid sudo.conf sudoers sudoers.d sysconfig sysctl.conf sysctl.d".split(" "),
+  ..."systemd tmpfiles.d udev update-motd.d xdg yum.repos.d zsh".split(" "),
 ]
   .map((name) => `/etc/${name}`)
   .concat(["/run/systemd", "/run/udev"]);
@@ -87,9 +99,12 @@ const doors = [
   ...["/run/dbus", "/run/systemd/private", "/run/docker.sock", "/run/containerd", "/run/podman", "/run/libvirt", "/run/snapd.socket"],
 ];
 
-/** `/run/NAME` is made anew by systemd at every start, for it is gone after a boot. */
+/**
+ * `/run/ngrokd…` is made anew by systemd at every start, for it is gone after a boot. Only where it is ours by its name: systemd makes all
+ * that is in such a folder the service's, and removes it when the service stops.
+ */
 const runtimeName = ({ socketPath }: ServiceFacts): string | undefined =>
-  /^\/run\/([\w.-]+)$/.exec(dirname(withoutVarRun(socketPath)))?.[1];
+  /^\/run\/(ngrokd[\w.-]*)$/.exec(dirname(withoutVarRun(socketPath)))?.[1];
 const runtimeDirectory = (facts: ServiceFacts): string => {
   const name = runtimeName(facts);
   return name === undefined ? "" : `RuntimeDirectory=${name}\nRuntimeDirectoryMode=0755\n`;

@@ -37,6 +37,10 @@ describe("finding the command", () => {
     ["stauts", 'Unknown command "stauts"', "did you mean `ngrokd status`?"],
     ["frobnicate", 'Unknown command "frobnicate"', "`ngrokd --help` lists the commands"],
     ["constructor", 'Unknown command "constructor"', "`ngrokd --help` lists the commands"],
+    ["start", 'Unknown command "start"', "did you mean `ngrokd service start`?"],
+    ["edit", 'Unknown command "edit"', "did you mean `ngrokd config edit`?"],
+    ["run", 'Unknown command "run"', "did you mean `ngrokd serve`?"],
+    ["config run", 'Unknown command "config run"', "`ngrokd config --help` lists the commands"],
     ["config shwo", 'Unknown command "config shwo"', "did you mean `ngrokd config show`?"],
     ["--socket status", "", ""],
     ["config", "`ngrokd config` needs one of: check, show, edit, path, init", "`ngrokd config --help` explains them"],
@@ -50,7 +54,7 @@ describe("finding the command", () => {
     ["version --debug=yes", 'The flag "--debug" takes no value', "`ngrokd version --help` lists what is possible"],
     ["--verison", 'Unknown flag "--verison"', "did you mean --version? `ngrokd --help` lists what is possible"],
     ["config --jsn", 'Unknown flag "--jsn"', "did you mean --json? `ngrokd config --help` lists what is possible"],
-    ["trust", "Missing required positional argument: SOURCE", "`ngrokd trust --help` lists what is possible"],
+    ["trust", "Missing <source>: A PEM file, or an https URL of one", "`ngrokd trust --help` lists what is possible"],
   ])("ngrokd %s is answered with what is wrong and what was meant", async (line, message, hint) => {
     const { code, out, err } = await run(line);
     if (message === "") return expect([code, err]).toEqual([0, ""]);
@@ -110,7 +114,7 @@ describe("a client of the daemon", () => {
       expect(await run(`${line} --socket /nowhere/s`)).toEqual({
         code: 4,
         out: "",
-        err: 'error: No daemon answers on the control socket "/nowhere/s"\nhint:  start it with `ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET\n',
+        err: 'error: No daemon answers on the control socket "/nowhere/s"\nhint:  start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET\n',
       });
     }
     expect(JSON.parse((await run("status --json --socket /nowhere/s")).out)).toMatchObject({ error: { code: "not-running" } });
@@ -158,7 +162,7 @@ describe("a client of the daemon", () => {
     await using daemon = await daemonThat({ status: status({ reason: "no key", hint: "set one", insecure_skip_verify: true }), list: [] });
     expect(await run(`list --socket ${daemon.path}`)).toEqual({
       code: 0,
-      out: "No endpoints. The daemon is not serving: no key\nset one\n",
+      out: "No endpoints. The daemon is not serving: no key\nhint: set one\n",
       err: "warning: the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic\n",
     });
   });

@@ -35,6 +35,16 @@ Hosts file:     /etc/hosts`.slice(1),
     expect(text.split("\n").slice(12)).toEqual(["", "warning: mind this", "warning: and that", "hint: wait"]);
   });
 
+  test("wraps what it says below, and loses no word", () => {
+    const long = "a sentence that goes on ".repeat(10).trim();
+    const below = statusText(status({ hint: long, warnings: [long] }), plain, now, 60)
+      .split("\n")
+      .slice(13);
+    expect(below.filter((line) => line.length > 60)).toEqual([]);
+    expect(below.join(" ").replaceAll(/ +/g, " ")).toBe(`warning: ${long} hint: ${long}`);
+    expect(below.filter((line) => !/^(?:warning: | {9}| {6}|hint: )\S/.test(line))).toEqual([]);
+  });
+
   test("names the proxy where one is in use, and for what", () => {
     const row = (api: string, ingress: string) => /^Proxy: +(.*)$/m.exec(statusText(status({ proxy: { api, ingress } }), plain, now))?.[1];
     expect(row("", "")).toBeUndefined();

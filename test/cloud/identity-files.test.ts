@@ -2,7 +2,14 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { identityPaths, readIdentityFiles, restoreIdentityFiles, saveAnswer, saveKey, savedOperatorId } from "../../src/cloud/identity-files.ts";
+import {
+  identityPaths,
+  readIdentityFiles,
+  restoreIdentityFiles,
+  saveAnswer,
+  savedOperatorId,
+  saveKey,
+} from "../../src/cloud/identity-files.ts";
 
 let folder: string;
 const paths = () => identityPaths({ client_cert: join(folder, "tls.crt"), client_key: join(folder, "tls.key") });

@@ -275,7 +275,9 @@ describe("askDaemon", () => {
     await stale(path);
     const error = await failure(askDaemon(net, join(folder.path, name), { command: "status" }));
     expect([error.code, error.message]).toEqual(["not-running", `No daemon answers on the control socket "${join(folder.path, name)}"`]);
-    expect(error.hint).toBe("start it with `ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET");
+    expect(error.hint).toBe(
+      "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",
+    );
     expect(await isAlive(net, join(folder.path, name))).toBe(false);
   });
 

@@ -57,7 +57,8 @@ describe("install.sh", () => {
       expect(readFileSync(machine.config, "utf8")).toContain("# ");
       expect(spawnSync(machine.program, ["config", "check", machine.config], { env: machine.env }).status).toBe(0);
       expect(stdout).toContain(`Installed ngrokd ${archive.version} as ${machine.program}`);
-      expect(commandsIn(stdout)).toEqual(["set-api-key", "trust", "serve"]);
+      const runIt = process.getuid?.() === 0 && existsSync("/run/systemd/system") ? "service" : "serve";
+      expect(commandsIn(stdout)).toEqual(["set-api-key", "trust", runIt]);
       expect(readdirSync(machine.temporary)).toEqual([]);
       expect(readdirSync(machine.programs)).toEqual(["ngrokd"]);
     },
@@ -320,7 +321,7 @@ describe("install.sh --uninstall", () => {
     function registeredMachine(unregister = 0): () => string {
       const calls = join(machine.folder, "calls");
       const remove = unregister === 0 ? `rm -f ${machine.configs}/operator_id ${machine.configs}/tls.key` : `exit ${unregister}`;
-      installed(`echo "$@" >> ${calls}\n[ "$1" = status ] && exit 4\n${remove}`);
+      installed(`echo "$@" >> ${calls}\ncase $1 in status | service) exit 4 ;; esac\n${remove}`);
       writeFileSync(join(machine.configs, "operator_id"), "k8sop_1");
       return () => readFileSync(calls, "utf8");
     }
@@ -356,6 +357,18 @@ describe("install.sh --uninstall", () => {
       expect([code, text]).toEqual([1, expect.stringContaining("nothing was removed")]);
       expect([existsSync(machine.program), existsSync(join(machine.configs, "tls.key"))]).toEqual([true, true]);
     });
+  });
+
+  test("refuses while a service would start what is gone, and minds no other program's", async () => {
+    const unit = join(machine.folder, "ngrokd.service");
+    const status = JSON.stringify({ installed: "ours", path: unit, state: "inactive" }, null, 2);
+    installed(`[ "$1" = service ] && printf '%s\\n' '${status}'\nexit 4`);
+    const made = (program: string): void => writeFileSync(unit, `# Made by \`ngrokd service install\`\nExecStart=${program} serve\n`);
+    made(machine.program);
+    await refused({}, /ngrokd is installed as a service/, ["--uninstall", "--purge"]);
+    made("/opt/other/ngrokd");
+    expect((await machine.install(["--uninstall"])).code).toBe(0);
+    expect(existsSync(machine.program)).toBe(false);
   });
 
   test("warns of a section that a killed daemon left in the hosts file", async () => {

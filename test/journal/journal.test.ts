@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import fc from "fast-check";
 import {
   type Change,
@@ -52,6 +52,18 @@ describe("the journal", () => {
     const files = ["/a", "/b", "/c"].map((path): Change => ({ kind: "file", path, sha256: sha256(path) }));
     await Promise.all(files.map((file) => recordChange(folder.path, file)));
     expect((await readJournal(folder.path)).map(({ path }) => path).sort()).toEqual(["/a", "/b", "/c"]);
+  });
+
+  test("nor where all of them find the lock that a crash has left", async () => {
+    for (let round = 0; round < 20; round += 1) {
+      await using folder = await temporaryFolder();
+      const lock = `${journalPath(folder.path)}.lock`;
+      await writeFile(lock, "");
+      await utimes(lock, 1, 1);
+      const files = ["/a", "/b", "/c", "/d", "/e", "/f"].map((path): Change => ({ kind: "hosts", path }));
+      await Promise.all(files.map((file) => recordChange(folder.path, file)));
+      expect(await readJournal(folder.path)).toHaveLength(files.length);
+    }
   });
 
   test.each([

@@ -54,6 +54,17 @@ describe("undo", () => {
     expect(await readJournal(place.state)).toHaveLength(1);
   });
 
+  test("does not remove what somebody has changed while a person was asked", async () => {
+    await using place = await machine();
+    await recordFile(place.state, place.unit, "[Unit]\n");
+    await writeFile(place.unit, "[Unit]\n");
+    const steps = await planUndo(place.state, place.hosts);
+    await writeFile(place.unit, "[Unit]\n# mine\n");
+    await expect(undo(place.state, steps)).rejects.toMatchObject({ code: "refused", message: expect.stringContaining(place.unit) });
+    expect(await readFile(place.unit, "utf8")).toBe("[Unit]\n# mine\n");
+    expect(await readJournal(place.state)).toHaveLength(1);
+  });
+
   test("forgets what is gone already, as after a crash between the record and the change", async () => {
     await using place = await machine();
     await recordFile(place.state, place.unit, "[Unit]\n");

@@ -283,6 +283,17 @@ describe("the API's faults", () => {
     expect([foreign.json.endpoints.length, foreign.json.next_page_uri]).toEqual([5, "http://127.0.0.9:1/x"]);
     expect((await ask(cloud, "GET", "/endpoints")).json).toMatchObject({ next_page_uri: null });
   });
+
+  test("show no endpoint where there are some, for once, and spare the list of operators", async () => {
+    const cloud = await startCloud();
+    const { id } = await register(cloud);
+    cloud.addEndpoint({ url: "http://e.demo", upstream });
+    misbehave(cloud, "empty-list*1");
+    expect((await ask(cloud, "GET", "/kubernetes_operators")).json.operators).toHaveLength(1);
+    const bound = `/kubernetes_operators/${id}/bound_endpoints`;
+    expect((await ask(cloud, "GET", bound)).json).toMatchObject({ endpoints: [], next_page_uri: null });
+    expect((await ask(cloud, "GET", bound)).json.endpoints).toHaveLength(1);
+  });
 });
 
 describe("the control API", () => {

@@ -30,9 +30,19 @@ describe("the systemd unit", () => {
 
   test("keeps read-only below them what gives rights, and only there", () => {
     const usually = values(unitOf(), "ReadOnlyPaths");
-    for (const path of ["/etc/systemd", "/etc/passwd", "/etc/cron.d", "/etc/ssh", "/run/systemd"]) expect(usually).toContain(`-${path}`);
+    for (const path of ["/etc/systemd", "/etc/passwd", "/etc/cron.d", "/etc/ssh", "/etc/logrotate.d", "/run/systemd"])
+      expect(usually).toContain(`-${path}`);
     const elsewhere = { hostsPath: "/srv/hosts/hosts", folders: ["/srv/ngrokd"], socketPath: "/srv/ngrokd/socket" };
     expect(values(unitOf(elsewhere), "ReadOnlyPaths")).toEqual([]);
+  });
+
+  test("may write where its own files are, also in the middle of what is read-only otherwise", () => {
+    const inside = unitOf({ folders: ["/etc/ssl/ngrokd"] });
+    expect([values(inside, "ReadWritePaths"), values(inside, "ReadOnlyPaths").includes("-/etc/ssl")]).toEqual([
+      ["/etc", "/run", "/etc/ssl/ngrokd"],
+      true,
+    ]);
+    expect(values(unitOf({ folders: ["/etc/ssl"] }), "ReadOnlyPaths")).not.toContain("-/etc/ssl");
   });
 
   test("has a socket's own folder below /run made anew at every start", () => {
@@ -40,6 +50,9 @@ describe("the systemd unit", () => {
     expect(values(unit, "RuntimeDirectory")).toEqual(["ngrokd"]);
     expect(values(unit, "ReadWritePaths")).toEqual(["/etc"]);
     expect(values(unitOf(), "RuntimeDirectory")).toEqual([]);
+    // It would go with the service, and with it what others have there.
+    const lodger = unitOf({ socketPath: "/run/lock/ngrokd.sock" });
+    expect([values(lodger, "RuntimeDirectory"), values(lodger, "ReadWritePaths")]).toEqual([[], ["/etc", "/run/lock"]]);
   });
 
   test("sees homes and temporary files only where something of the daemon's is there", () => {

@@ -8,6 +8,8 @@ export interface FaultProxy {
   readonly port: number;
   /** Connections that were broken on purpose. */
   readonly broken: number;
+  /** When each of them was, in order; ms of performance.now(). */
+  readonly cuts: readonly number[];
   /** Connections that were delayed on purpose. */
   readonly delayed: number;
   /** Whether anything was delayed in this span of time (ms of performance.now()). */
@@ -27,7 +29,8 @@ const slowMs = 2000;
 export async function startFaultProxy(options: { target: number; random: () => number; rate: number }): Promise<FaultProxy> {
   const { target, random } = options;
   let { rate } = options;
-  let [broken, delayed] = [0, 0];
+  let delayed = 0;
+  const cuts: number[] = [];
   const delays: { from: number; to: number }[] = [];
   const open = new Set<Socket>();
 
@@ -65,7 +68,7 @@ export async function startFaultProxy(options: { target: number; random: () => n
 
   function hurt({ kind }: Harm, client: Socket, upstream: Socket): void {
     if (kind === "reset") {
-      broken += 1;
+      cuts.push(performance.now());
       client.resetAndDestroy();
       upstream.resetAndDestroy();
       return;
@@ -99,8 +102,9 @@ export async function startFaultProxy(options: { target: number; random: () => n
   return {
     port: typeof address === "object" && address !== null ? address.port : 0,
     get broken() {
-      return broken;
+      return cuts.length;
     },
+    cuts,
     get delayed() {
       return delayed;
     },

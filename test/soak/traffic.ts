@@ -22,6 +22,8 @@ export type Ending =
 export interface Result {
   readonly plan: Plan;
   readonly ending: Ending;
+  /** How many bytes came down. */
+  readonly received: number;
   /** The longest silence in which something had to come; milliseconds, with when it began and ended by performance.now(). */
   readonly silence: { readonly ms: number; readonly from: number; readonly to: number };
 }
@@ -45,16 +47,21 @@ export function choosePlan(n: number, random: () => number): Plan {
 
 /** The service behind the endpoint. It reads the plan from the connection's first bytes, checks what comes and sends its part. */
 export async function startService(
-  onWrong: (reason: string) => void,
+  /** `n` is the plan's number; undefined where the connection ended before it had said it. */
+  onWrong: (reason: string, n: number | undefined) => void,
 ): Promise<{ port: number; readonly open: number; close(): Promise<void> }> {
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     open.add(socket);
     socket.on("close", () => open.delete(socket));
     socket.on("error", () => undefined);
-    serve(socket).catch((error: unknown) => {
+    let n: number | undefined;
+    const knowing = (plan: Plan): void => {
+      n = plan.n;
+    };
+    serve(socket, knowing).catch((error: unknown) => {
       // A connection that breaks is the client's to judge; a wrong byte never is a matter of opinion.
-      if (error instanceof Error && error.message.startsWith("stream ")) onWrong(error.message);
+      if (error instanceof Error && error.message.startsWith("stream ")) onWrong(error.message, n);
       socket.destroy();
     });
   });
@@ -72,10 +79,11 @@ export async function startService(
   };
 }
 
-async function serve(socket: Socket): Promise<void> {
+async function serve(socket: Socket, knowing: (plan: Plan) => void): Promise<void> {
   const reader = readerOf(socket);
   const header = await reader.exactly(headerBytes);
   const plan = planIn(header);
+  knowing(plan);
   const up = checker(2 * plan.n);
   if (plan.kind === "ping-pong" || plan.kind === "patient") {
     for (let i = 0; i < plan.up; i += 1) {
@@ -105,6 +113,7 @@ export async function play(address: { host: string; port: number }, plan: Plan):
   const socket = connect({ ...address, allowHalfOpen: true, noDelay: true });
   // Told by whatever waits on the socket at that moment.
   socket.on("error", () => undefined);
+  const down = checker(2 * plan.n + 1);
   const silence = { ms: 0, from: 0, to: 0 };
   const waiting = async <T>(wait: Promise<T>): Promise<T> => {
     const from = performance.now();
@@ -115,11 +124,10 @@ export async function play(address: { host: string; port: number }, plan: Plan):
   };
   const done = (ending: Ending): Result => {
     socket.destroy();
-    return { plan, ending, silence };
+    return { plan, ending, received: down.position, silence };
   };
   try {
     const reader = readerOf(socket);
-    const down = checker(2 * plan.n + 1);
     await send(socket, headerOf(plan));
     if (plan.kind === "ping-pong" || plan.kind === "patient") {
       for (let i = 0; i < plan.up; i += 1) {

@@ -54,7 +54,7 @@ stories("the demo", () => {
     const text = await until("it is ready", () => demo.log().includes("Ctrl-C ends it.") && demo.log());
     const lines = text.replaceAll("\\\n", " ").split("\n");
     const commands = lines.flatMap((line) => /^ {2}\$ ((?!nc ).*?)(?: {3,}#.*)?$/.exec(line)?.[1] ?? []);
-    expect(commands).toHaveLength(6);
+    expect(commands).toHaveLength(7);
     for (const command of commands) {
       const { code, out } = await run(["sh", "-c", command]);
       expect([command, code]).toEqual([command, 0]);

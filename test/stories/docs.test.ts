@@ -2,8 +2,9 @@ import { beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { faultTable } from "../../src/local-cloud/faults.ts";
-import { registered } from "../support/cloud.ts";
-import { run } from "../support/ngrokd.ts";
+import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
+import { type Daemon, ngrokd, run, writeConfig } from "../support/ngrokd.ts";
+import { layOverUsrBin, plainSystemctl } from "../support/stand-ins.ts";
 import { stories } from "../support/story.ts";
 import { echo } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
@@ -14,28 +15,67 @@ const textOf = (file: string): string => readFileSync(join(docs, file), "utf8");
 /** The commands of a page: its blocks marked `sh`, in order. */
 const blocksOf = (file: string): string[] => [...textOf(file).matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
 
-/** Runs commands as they stand there, ending at the first that fails. */
-const shell = (script: string) => run(["sh", "-euc", script], { cwd: "/run/docs" });
+/** Runs commands as they stand there, ending at the first that fails; what is root's own folder there is /run/docs here. */
+const shell = (script: string) => run(["sh", "-euc", script.replaceAll("/root/", "/run/docs/")], { cwd: "/run/docs" });
+
+async function works(block: string): Promise<void> {
+  const { code, out, err } = await shell(block);
+  expect({ block, code, out, err }).toMatchObject({ code: 0 });
+}
+
+/** The endpoints that the pages name. */
+async function serveSamples(cloud: Cloud, daemon: Daemon): Promise<void> {
+  await cloud.add("http://hello.demo", page("hello").address);
+  await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+  await daemon.becomes("echo.demo", "listening");
+  await daemon.becomes("hello.demo", "listening");
+}
 
 stories("the commands in docs/", () => {
-  beforeAll(async () => {
+  beforeAll(() => {
     mkdirSync("/run/docs", { recursive: true });
-    mkdirSync("/root", { recursive: true });
   });
 
-  test("usage.md: all of them work, in their order, beside a daemon that serves the endpoints which the page names", async () => {
+  test.each(["usage.md", "troubleshooting.md"])(
+    "%s: all of them work, in their order, beside a daemon that serves the endpoints which the page names",
+    async (file) => {
+      const { cloud, daemon } = await registered();
+      await serveSamples(cloud, daemon);
+      writeFileSync("/run/docs/api-key", `${cloud.apiKey}\n`);
+      const blocks = blocksOf(file);
+      expect(blocks.length).toBeGreaterThan(0);
+      for (const block of blocks) await works(block);
+      expect(await daemon.stop()).toBe(0);
+      await cloud.stop();
+    },
+  );
+
+  test("operations.md: all of them work, in their order, on a machine whose systemd runs nothing but ngrokd", async () => {
+    layOverUsrBin({ sudo: 'exec "$@"\n', systemctl: plainSystemctl, journalctl: "echo a line of the log\n" });
+    for (const folder of ["/etc/systemd/system", "/run/systemd/system"]) mkdirSync(folder, { recursive: true });
+    const cloud = await startCloud();
+    writeConfig(configFor(cloud));
+    for (const block of blocksOf("operations.md")) await works(block);
+    // What runs by now is the restored backup: the same machine to ngrok.
+    const { registration, operator_id } = (await ngrokd("status --json")).json;
+    expect({ registration, operators: (await cloud.operators()).map(({ id }) => id) }).toEqual({
+      registration: "registered",
+      operators: [operator_id],
+    });
+    expect((await ngrokd("service uninstall")).code).toBe(0);
+  });
+
+  test("usage.md explains every metric, and no page names one that there is not", async () => {
     const { cloud, daemon } = await registered();
-    await cloud.add("http://hello.demo", page("hello").address);
-    await cloud.add("tcp://echo.demo:7000", (await echo()).address);
-    await daemon.becomes("echo.demo", "listening");
-    await daemon.becomes("hello.demo", "listening");
-    writeFileSync("/run/docs/api-key", `${cloud.apiKey}\n`);
-    const blocks = blocksOf("usage.md");
-    expect(blocks.length).toBeGreaterThan(3);
-    for (const block of blocks) {
-      const { code, out, err } = await shell(block.replaceAll("/root/api-key", "/run/docs/api-key"));
-      expect({ block, code, out, err }).toMatchObject({ code: 0 });
-    }
+    await serveSamples(cloud, daemon);
+    expect((await run(["curl", "-sS", "http://hello.demo/"])).code).toBe(0);
+    const text = (await run(["curl", "-sS", "http://127.0.0.1:8081/metrics"])).out;
+    const metrics = [...text.matchAll(/^# TYPE (ngrokd_\w+)/gm)].map(([, name = ""]) => name);
+    expect(metrics.length).toBeGreaterThan(15);
+    expect(metrics.filter((name) => !textOf("usage.md").includes(`${name.replace("ngrokd", "")}`))).toEqual([]);
+    const named = [...(textOf("usage.md") + textOf("operations.md")).matchAll(/\bngrokd_[a-z_]+/g)].map(([name]) => name);
+    expect(named.filter((name) => !metrics.includes(name))).toEqual([]);
+    expect(await daemon.stop()).toBe(0);
   });
 
   test("local-cloud.md: all of them work, in their order", async () => {

@@ -31,7 +31,7 @@ stories("from nothing to a working connection", () => {
     const [status, list, health] = [await ngrokd("status"), await ngrokd("list"), await ngrokd("health")];
     expect(status.out).toContain("waiting for an API key");
     expect(status.out).toContain("run `ngrokd set-api-key`");
-    expect(list.out).toContain("No endpoints. The daemon is not serving: there is no API key\nrun `ngrokd set-api-key`");
+    expect(list.out).toContain("No endpoints. The daemon is not serving: there is no API key\nhint: run `ngrokd set-api-key`");
     expect(health.out).toContain(`Ready:          no: ${noKey}`);
     expect([status.code, list.code, health.code]).toEqual([0, 0, 1]);
   });
@@ -169,7 +169,7 @@ stories("other ways to begin", () => {
     writeConfig(configFor(cloud, { api: { key: "" } }));
     const { out, code } = await ngrokd("set-api-key -", { stdin: cloud.apiKey });
     expect([out, code]).toEqual([
-      `ngrok accepted the key; it is saved in ${defaultConfig}. No daemon is running: start one with \`ngrokd serve\`.\n`,
+      `ngrok accepted the key; it is saved in ${defaultConfig}. No daemon is running yet: \`sudo ngrokd service install\` or \`sudo ngrokd serve\` starts one.\n`,
       0,
     ]);
     const daemon = await serve();

@@ -241,7 +241,7 @@ stories("`ngrokd unregister`", () => {
     const { cloud, daemon, open } = await serving();
     open.reset();
     const beside = await ngrokd("unregister --yes");
-    expect([beside.code, beside.err]).toEqual([1, expect.stringContaining("it would register this machine again")]);
+    expect([beside.code, beside.err]).toEqual([6, expect.stringContaining("it would register this machine again")]);
     await daemon.stop();
     const [id = ""] = await ids(cloud);
     const unasked = await ngrokd("unregister");

@@ -16,6 +16,7 @@ import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
 import { receive } from "../support/datagrams.ts";
 import { type Daemon, defaultSocket, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { sandboxed } from "../support/sandbox.ts";
+import { layOverUsrBin, standInFolder } from "../support/stand-ins.ts";
 import { atEnd, foreignHosts, stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
@@ -171,6 +172,7 @@ stories("ngrokd service", () => {
   beforeAll(() => {
     calls = standIns();
     mkdirSync("/etc/systemd/system", { recursive: true });
+    mkdirSync("/run/systemd/system", { recursive: true });
     writeConfig({ server: { health_port: 0 }, forward: { drain_timeout: 45 } });
   });
 
@@ -203,6 +205,17 @@ stories("ngrokd service", () => {
     expect((await ngrokd("service uninstall")).err).toBe("error: Cannot remove the service: it is not installed\n");
     expect((await ngrokd("service status")).code).toBe(4);
     expect(calls().filter((call) => !call.startsWith("show"))).toEqual([]);
+  });
+
+  test("install changes nothing where systemd is not what runs this machine", async () => {
+    renameSync("/run/systemd/system", "/run/systemd/away");
+    const { code, err } = await ngrokd("service install");
+    renameSync("/run/systemd/away", "/run/systemd/system");
+    expect(code).toBe(1);
+    expect(err).toStartWith(
+      "error: Cannot install the service: systemd does not run here, and nothing was changed\nhint:  have `ngrokd serve`",
+    );
+    expect([existsSync(unit), calls()]).toEqual([false, []]);
   });
 
   test("install writes the unit, has it read, enabled and started; once more changes nothing", async () => {
@@ -319,28 +332,13 @@ stories("ngrokd service", () => {
  * mounts. Answers the words of the calls since it was last asked.
  */
 function standIns(): () => string[] {
-  const folder = "/run/stand-in";
-  for (const name of ["upper", "work"]) mkdirSync(`${folder}/${name}`, { recursive: true });
-  const systemctl = `#!/bin/sh
-echo "$*" >>${folder}/calls
+  const folder = standInFolder;
+  layOverUsrBin({
+    systemctl: `echo "$*" >>${folder}/calls
 if [ "$1" = show ]; then cat ${folder}/show 2>/dev/null; exit 0; fi
 if [ -e ${folder}/fails ]; then cat ${folder}/fails >&2; exit 1; fi
-`;
-  writeFileSync(`${folder}/upper/systemctl`, systemctl, { mode: 0o755 });
-  writeFileSync(`${folder}/upper/journalctl`, '#!/bin/sh\necho "$*"\n', { mode: 0o755 });
-  const mounted = Bun.spawnSync([
-    "mount",
-    "-t",
-    "overlay",
-    "overlay",
-    "-o",
-    `lowerdir=/usr/bin,upperdir=${folder}/upper,workdir=${folder}/work`,
-    "/usr/bin",
-  ]);
-  if (mounted.exitCode !== 0) throw new Error(`cannot lay stand-ins over /usr/bin: ${mounted.stderr}`);
-  atEnd(() => {
-    Bun.spawnSync(["umount", "/usr/bin"]);
-    rmSync(folder, { recursive: true });
+`,
+    journalctl: 'echo "$*"\n',
   });
   return () => {
     const text = existsSync(`${folder}/calls`) ? readFileSync(`${folder}/calls`, "utf8") : "";

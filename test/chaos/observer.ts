@@ -1,0 +1,97 @@
+import type { LocalCloud } from "../../src/local-cloud/cloud.ts";
+import type { Alibis } from "./alibis.ts";
+import type { Target } from "./clients.ts";
+import { type Daemons, type Report, report } from "./daemons.ts";
+import { type Dashboard, lastingPlaces, placeIn } from "./dashboard.ts";
+
+export interface ObserverDeps {
+  readonly cloud: LocalCloud;
+  readonly daemons: Daemons;
+  readonly dashboard: Dashboard;
+  readonly alibis: Alibis;
+  /** What is wrong with the hosts file; empty if nothing is. */
+  readonly loss: () => string;
+  /** Told where clients can go. */
+  readonly aim: (targets: readonly Target[]) => void;
+  readonly wrong: (text: string) => void;
+}
+
+/** Looks at the daemon several times a second: what must hold at every moment does, and alibis end when their reason has. */
+export interface Observer {
+  /** Whether it has seen the daemon serve, and be known, after all that was done. */
+  readonly isContent: boolean;
+  /** The daemon is about to be killed; whatever `act` does until another one is started is part of it. */
+  during(act: () => Promise<void>): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export function startObserver({ cloud, daemons, dashboard, alibis, loss, aim, wrong }: ObserverDeps): Observer {
+  const addresses = new Map<string, string>();
+  let lasting: readonly Target[] = [];
+  let endOfKill: (() => void) | undefined = alibis.begin({ kind: "killed" });
+  let endOfUnknown: (() => void) | undefined;
+  /** When the daemon was last seen to be known to ngrok, and when the present one was started: what was asked before says nothing of it. */
+  let [knownAt, startedAt] = [0, performance.now()];
+  let answeredAt = performance.now();
+  let over = false;
+
+  const watching = (async () => {
+    while (!over) {
+      const asked = performance.now();
+      const seen = await report().catch(() => undefined);
+      if (seen !== undefined && seen.status.pid === daemons.current.pid && asked > startedAt) note(seen, asked);
+      if (seen !== undefined || endOfKill !== undefined) answeredAt = performance.now();
+      else if (performance.now() - answeredAt > 5000) wrong("no daemon answers, and none was killed");
+      const operators = cloud.operators().map(({ id }) => id);
+      if (operators.length > 1) wrong(`the account has ${operators.length} operators: ${operators.join(", ")}`);
+      const lost = loss();
+      if (lost !== "") wrong(lost);
+      await Bun.sleep(150);
+    }
+  })();
+
+  function note({ status, list, polledAt }: Report, asked: number): void {
+    for (const { hostname, ip } of list) {
+      if (ip === "") continue;
+      const known = addresses.get(hostname) ?? ip;
+      if (known !== ip) wrong(`${hostname} had the address ${known} and has ${ip}`);
+      addresses.set(hostname, ip);
+    }
+    const targets = list
+      .filter(({ state }) => state === "listening")
+      .map((item) => ({ host: item.ip, port: item.port, place: placeIn(item) }));
+    const places = new Set(targets.map(({ place }) => place));
+    if (lastingPlaces.every((place) => places.has(place))) {
+      lasting = targets.filter(({ place }) => lastingPlaces.includes(place));
+      endOfKill?.();
+      endOfKill = undefined;
+    }
+    if (endOfKill === undefined) aim(targets);
+    dashboard.seen(list, polledAt);
+    const isKnown = cloud.operators().some(({ id }) => id === status.operator_id);
+    const isValid = Date.parse(status.certificate?.not_after ?? "") > Date.now();
+    if (isKnown && isValid) {
+      endOfUnknown?.();
+      endOfUnknown = undefined;
+      knownAt = asked;
+    } else endOfUnknown ??= alibis.begin({ kind: "unknown" }, knownAt);
+  }
+
+  return {
+    get isContent() {
+      return endOfKill === undefined && endOfUnknown === undefined;
+    },
+    async during(act) {
+      endOfKill ??= alibis.begin({ kind: "killed" });
+      startedAt = Number.POSITIVE_INFINITY;
+      // Clients go on knocking where it will be again.
+      if (lasting.length > 0) aim(lasting);
+      await act();
+      startedAt = performance.now();
+    },
+    async stop() {
+      over = true;
+      await watching;
+    },
+  };
+}

@@ -1,0 +1,72 @@
+import { lstatSync, readdirSync, readFileSync } from "node:fs";
+import { beginLine, endLine } from "../../src/names/hosts-text.ts";
+import type { Report } from "./daemons.ts";
+import { placeIn } from "./dashboard.ts";
+
+export const hostsPath = "/etc/hosts";
+export const stateFolder = "/etc/ngrokd";
+
+/** What has to be, besides that nothing else is. */
+export interface Wanted {
+  readonly pid: number;
+  /** `host:port` of every endpoint. */
+  readonly places: ReadonlySet<string>;
+  /** The operators in the account. */
+  readonly operators: readonly string[];
+  /** When the daemon must have polled at the earliest, by the wall's clock; ms. */
+  readonly since: number;
+}
+
+/** Whether the daemon and what it keeps on this machine are as they should be; empty, or what is not. */
+export function whatIsNotRight({ status, list, polledAt }: Report, { pid, places, operators, since }: Wanted): string {
+  const saved = readFileSync(`${stateFolder}/operator_id`, "utf8").trim();
+  const present = list.filter((item) => item.state !== "draining");
+  const [found, wanted] = [present.map(placeIn), [...places]].map((all) => all.sort().join(" "));
+  const silent = present.find((item) => item.state !== "listening");
+  const trouble = status.certificate?.renewal_trouble?.reason;
+  if (status.pid !== pid) return `${status.pid} answers in the place of ${pid}`;
+  if (polledAt < since) return `there was no poll yet (${status.reason})`;
+  if (status.phase !== "serving") return `the daemon is ${status.phase}: ${status.reason}`;
+  if (operators.length !== 1) return `there are ${operators.length} operators`;
+  if (status.operator_id !== operators[0]) return `the operator ${status.operator_id} is in use, and ngrok knows ${operators[0]}`;
+  if (saved !== operators[0]) return `the operator ${saved} is saved, and ngrok knows ${operators[0]}`;
+  if (Date.parse(status.certificate?.not_after ?? "") <= Date.now()) return "the certificate has expired";
+  if (trouble !== undefined) return `the certificate cannot be renewed: ${trouble}`;
+  if (found !== wanted) return `listed are ${found}, and there are ${wanted}`;
+  if (silent !== undefined) return `${silent.url} is ${silent.state}: ${silent.reason}`;
+  const old = leftovers().filter(({ ageMs }) => ageMs > 60_000);
+  if (old.length > 0) return `there are old leftovers: ${old.map(({ path }) => path).join(", ")}`;
+  return sectionTrouble(new Map(present.map(({ hostname, ip }) => [hostname, ip])));
+}
+
+function sectionTrouble(addresses: ReadonlyMap<string, string>): string {
+  const entries = [...addresses].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, ip]) => `${ip}\t${name}`);
+  const section = [beginLine, ...entries, endLine, ""].join("\n");
+  const hosts = readFileSync(hostsPath, "latin1");
+  return hosts.split(beginLine).length === 2 && hosts.includes(section) ? "" : `the section of the hosts file is not right:\n${hosts}`;
+}
+
+/** What only a crash leaves, and not for long. */
+export function leftovers(): { path: string; ageMs: number }[] {
+  return ["/etc", stateFolder, "/run", "/etc/ssl/certs"].flatMap((folder) =>
+    readdirSync(folder)
+      .filter((name) => /\.ngrokd\.tmp$|^\.ngrokd-|\.turn$|^hosts\.(?:before|after)/.test(name))
+      .flatMap((name) => {
+        const path = `${folder}/${name}`;
+        const info = lstatSync(path, { throwIfNoEntry: false });
+        return info === undefined ? [] : [{ path, ageMs: Date.now() - info.mtimeMs }];
+      }),
+  );
+}
+
+/** All of /etc and /run but what belongs to the run, with modes; the hosts file and the state folder are looked at by themselves. */
+export function surroundings(): string[] {
+  const apart = /^\/etc\/(?:hosts$|ngrokd(?:\/|$))|^\/run\/(?:etc|tmp|bin|story)$/;
+  const etc = readdirSync("/etc", { recursive: true, encoding: "utf8" }).map((name) => `/etc/${name}`);
+  return [...etc, ...readdirSync("/run").map((name) => `/run/${name}`)]
+    .filter((path) => !apart.test(path))
+    .map((path) => {
+      const { mode, size } = lstatSync(path);
+      return `${path} (mode ${mode.toString(8)}, ${size} bytes)`;
+    });
+}

@@ -1,0 +1,65 @@
+import { describe, expect, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { commands, type Tree } from "../src/cli/commands.ts";
+import { isTest } from "./support/titles.ts";
+
+const root = join(import.meta.dirname, "..");
+const textOf = (path: string): string => readFileSync(join(root, path), "utf8");
+const pages = ["README.md", "SECURITY.md", "test/stories/README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)];
+
+describe("the documentation", () => {
+  test.each(pages)("%s has no link that leads nowhere", (page) => {
+    const links = [...proseOf(textOf(page)).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)];
+    const dead = links.filter(([, file = "", anchor]) => {
+      const target = file === "" ? page : join(dirname(page), file);
+      if (!existsSync(join(root, target))) return true;
+      return anchor !== undefined && !anchorsOf(textOf(target)).has(anchor);
+    });
+    expect(dead.map(([link]) => link)).toEqual([]);
+  });
+
+  test("names every command, and none that there is not", () => {
+    const all = pages.map(textOf).join("\n");
+    const words = wordsOf(commands);
+    expect(words.filter((word) => !all.includes(`ngrokd ${word}`))).toEqual([]);
+    const code = [...all.matchAll(/^```sh\n[\s\S]*?^```$|^ {4}.*$|`[^`\n]+`/gm)].map(([text]) => text).join("\n");
+    const named = [...code.matchAll(/(?:^ *|`|sudo |&& )ngrokd ([a-z][a-z-]+)/gm)].map(([, word = ""]) => word);
+    expect(named.length).toBeGreaterThan(100);
+    expect(named.filter((word) => !Object.hasOwn(commands, word))).toEqual([]);
+  });
+
+  test("is reached from the README, every page of it", () => {
+    const readme = textOf("README.md");
+    expect(pages.filter((page) => page !== "README.md" && page !== "SECURITY.md" && !readme.includes(`](${page}`))).toEqual([]);
+  });
+});
+
+test("docs/security.md names only tests that there are", () => {
+  const [, proofs = ""] = textOf("docs/security.md").split("## What proves it");
+  const rows = [...proofs.matchAll(/^\| (?!claim |---).*$/gm)].map(([line]) => line.split("|").map((cell) => cell.trim()));
+  expect(rows.length).toBeGreaterThan(40);
+  expect(rows.filter(([, , file = "", title = ""]) => !isTest(file, title)).map((row) => row.join(" | "))).toEqual([]);
+});
+
+/** Without code, in which brackets mean something else. */
+const proseOf = (text: string): string => text.replaceAll(/^```[\s\S]*?^```$/gm, "").replaceAll(/`[^`\n]*`/g, "");
+
+/** As GitHub makes them of headings. */
+function anchorsOf(text: string): Set<string> {
+  const headings = [...text.replaceAll(/^```[\s\S]*?^```$/gm, "").matchAll(/^#+ (.*)$/gm)];
+  return new Set(
+    headings.map(([, heading = ""]) =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+        .replaceAll(" ", "-"),
+    ),
+  );
+}
+
+function wordsOf(tree: Tree): string[] {
+  return Object.entries(tree).flatMap(([word, { of }]) =>
+    typeof of === "function" ? [word] : wordsOf(of).map((below) => `${word} ${below}`),
+  );
+}

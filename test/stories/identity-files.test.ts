@@ -1,0 +1,168 @@
+import { beforeEach, expect, test } from "bun:test";
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { fitsKey, inspectCertificate } from "../../src/cloud/certificate.ts";
+import { type Cloud, type CloudOptions, configFor, startCloud } from "../support/cloud.ts";
+import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { carries, echoes, talking } from "../support/round-trip.ts";
+import { atEnd, freshMachine, stories, until } from "../support/story.ts";
+import { echo, type Peer } from "../support/tcp.ts";
+
+const folder = "/etc/ngrokd";
+const file = (name: string): string => readFileSync(`${folder}/${name}`, "utf8");
+const works = (): Promise<boolean> => carries("echo.demo", 7000);
+
+let cloud: Cloud;
+let daemon: Daemon;
+let open: Peer;
+const ids = async (): Promise<string[]> => (await cloud.operators()).map(({ id }) => id);
+const fingerprint = async (): Promise<string | undefined> => (await daemon.status()).certificate?.fingerprint;
+const warnings = async (): Promise<string> => (await daemon.status()).warnings.join("\n");
+
+/** A daemon on a new machine with a connection that is open. */
+async function serving(options: CloudOptions = {}): Promise<void> {
+  cloud = await startCloud(options);
+  await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+  writeConfig(configFor(cloud));
+  daemon = await serve();
+  await daemon.becomes("echo.demo", "listening");
+  open = await talking("echo.demo", 7000);
+}
+
+/** Puts a file in place as deployment tools do. */
+function put(name: string, text: string): void {
+  writeFileSync(`${folder}/${name}.new`, text, { mode: 0o600 });
+  renameSync(`${folder}/${name}.new`, `${folder}/${name}`);
+}
+
+stories("the files of the identity", () => {
+  beforeEach(async () => {
+    freshMachine();
+    await serving();
+  });
+
+  test.each([
+    ["key", "certificate"],
+    ["certificate", "key"],
+  ])("are never used as a pair that does not fit: a new %s, and some time later its %s", async (first) => {
+    const before = await fingerprint();
+    const key = (await run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"])).out;
+    writeFileSync("/run/tmp/next.key", key);
+    const csr = (await run(["openssl", "req", "-new", "-key", "/run/tmp/next.key", "-subj", "/", "-batch"])).out;
+    const answer = await cloud.api("PATCH", `/kubernetes_operators/${file("operator_id")}`, { binding: { csr } });
+    const steps = [() => put("tls.key", key), () => put("tls.crt", answer.binding.cert.cert)];
+    if (first === "certificate") steps.reverse();
+
+    steps[0]?.();
+    await until("it is told of", async () => (await warnings()).includes("does not fit the key"));
+    expect([await fingerprint(), await works(), await echoes(open, "still")]).toEqual([before, true, true]);
+    steps[1]?.();
+    await until("both are in use", async () => (await fingerprint()) !== before);
+    expect([await warnings(), await works(), await echoes(open, "still")]).toEqual(["", true, true]);
+    open.reset();
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test.each(["tls.crt", "tls.key"])(
+    "%s that is broken at the start is made good by ngrok, for the same operator, and kept aside",
+    async (name) => {
+      const before = await ids();
+      open.reset();
+      await daemon.stop();
+      writeFileSync(`${folder}/${name}`, "broken");
+      daemon = await serve();
+      await daemon.becomes("echo.demo", "listening");
+      expect([await works(), await ids(), fitsKey(file("tls.crt"), file("tls.key"))]).toEqual([true, before, true]);
+      expect(daemon.log()).toContain("The saved identity cannot be used");
+      const aside = readdirSync(folder).filter((other) => other.startsWith(`${name}.old-`));
+      expect(aside.map(file)).toEqual(["broken"]);
+      expect(await daemon.stop()).toBe(0);
+    },
+  );
+});
+
+stories("a disk that is full when the certificate is renewed", () => {
+  test("costs nothing: the new one is in use, what is saved stays whole, and is replaced once there is room", async () => {
+    await run(["mkdir", "-p", folder]);
+    await run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", folder]);
+    atEnd(() => run(["umount", "-l", folder]));
+    await serving();
+    const [before, saved] = [await fingerprint(), file("tls.crt")];
+    await run(["sh", "-c", `dd if=/dev/zero of=${folder}/filler bs=4096 2>/dev/null; true`]);
+    // X.509 counts in seconds: only a later one is a better one.
+    await until("it is renewed", async () => (await ngrokd("refresh-cert --force")).code === 0);
+    expect(await fingerprint()).not.toBe(before);
+    expect(await warnings()).toContain(`cannot be saved: Cannot write "${folder}/tls.crt": no space left on the device`);
+    expect([file("tls.crt"), fitsKey(file("tls.crt"), file("tls.key"))]).toEqual([saved, true]);
+    expect([await works(), await echoes(open, "still")]).toEqual([true, true]);
+
+    rmSync(`${folder}/filler`);
+    await until("it is saved", async () => file("tls.crt") !== saved && (await warnings()) === "");
+    const inUse = await fingerprint();
+    open.reset();
+    expect(await daemon.stop()).toBe(0);
+    daemon = await serve();
+    await daemon.becomes("echo.demo", "listening");
+    expect([await fingerprint(), await works()]).toEqual([inUse, true]);
+    expect(await daemon.stop()).toBe(0);
+  });
+});
+
+stories("a key of another account that is given when the certificate has expired", () => {
+  const another = "another-key-9";
+  let old: string;
+
+  beforeEach(async () => {
+    freshMachine();
+    await serving({ args: "--cert-lifetime 5" });
+    open.reset();
+    await daemon.stop();
+    [old = ""] = await ids();
+    const certificate = inspectCertificate(file("tls.crt"));
+    await until("it has expired", () => certificate.ok && certificate.value.notAfter <= new Date());
+    await cloud.certificateLife(86_400);
+    await cloud.key(another, "another");
+  });
+
+  /** A daemon that cannot make it good. */
+  const unregistered = async (): Promise<void> => {
+    daemon = await serve();
+    await until("registration has failed", async () => (await daemon.status()).registration === "failed");
+  };
+
+  test("is refused, with a daemon and without, and the operator is certified again once ngrok answers", async () => {
+    const refused = async (): Promise<void> => {
+      const { code, err } = await ngrokd("set-api-key -", { stdin: another });
+      expect([code, err]).toEqual([1, expect.stringContaining(`does not know the operator "${old}"`)]);
+      expect(err).toContain("--switch-account");
+      expect([await ids(), file("operator_id"), file("config.yml").includes(another)]).toEqual([[old], old, false]);
+    };
+    await refused();
+    await cloud.break("only=PATCH");
+    await cloud.break("503");
+    await unregistered();
+    await refused();
+    await cloud.mend();
+    await daemon.becomes("echo.demo", "listening");
+    expect([await works(), await ids()]).toEqual([true, [old]]);
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test("moves this machine where that is asked for, without a daemon", async () => {
+    const { code, out } = await ngrokd("set-api-key - --switch-account", { stdin: another });
+    expect([code, out]).toEqual([0, expect.stringContaining(`The operator ${old} of the old account is deleted.`)]);
+    daemon = await serve();
+    await daemon.becomes("echo.demo", "listening");
+    expect([await works(), await ids()]).toEqual([true, [file("operator_id")]]);
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test("moves it with a daemon too, and says what stays in an account whose key is revoked", async () => {
+    await cloud.key(cloud.apiKey, undefined);
+    await unregistered();
+    const { code, out } = await ngrokd("set-api-key - --switch-account", { stdin: another });
+    expect([code, out]).toEqual([0, expect.stringContaining(`delete the operator ${old} in the dashboard of the account`)]);
+    await daemon.becomes("echo.demo", "listening");
+    expect([await works(), (await ids()).sort()]).toEqual([true, [old, file("operator_id")].sort()]);
+    expect(await daemon.stop()).toBe(0);
+  });
+});

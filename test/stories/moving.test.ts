@@ -1,0 +1,69 @@
+import { beforeAll, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { type Cloud, registered } from "../support/cloud.ts";
+import { type Daemon, run } from "../support/ngrokd.ts";
+import { carries, echoes, talking } from "../support/round-trip.ts";
+import { foreignHosts, stories, until } from "../support/story.ts";
+import { echo, type Peer, resolve } from "../support/tcp.ts";
+
+/** Seconds: two thirds of it, after which a renewal is due, pass while the machine sleeps. */
+const certificateLife = 15;
+
+stories("a machine that sleeps, and moves to another network", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+  let open: Peer;
+  let service: string;
+  const told = (text: string): number => daemon.lines().filter(({ message }) => message.startsWith(text)).length;
+
+  beforeAll(async () => {
+    // An hour between polls: whatever is right again within seconds is not the next poll's doing.
+    ({ cloud, daemon } = await registered({
+      cloud: { args: `--cert-lifetime ${certificateLife}` },
+      config: { bound_endpoints: { poll_interval: 3600 } },
+    }));
+    service = (await echo()).address;
+    await cloud.add("tcp://echo.demo:7000", service);
+    await daemon.refresh();
+    await daemon.becomes("echo.demo", "listening");
+    open = await talking("echo.demo", 7000);
+  });
+
+  test("awake again it asks ngrok, renews what came due, dials anew and looks at the names; what is open goes on", async () => {
+    const before = await daemon.status();
+    await cloud.certificateLife(86_400);
+    daemon.kill("SIGSTOP");
+    await cloud.add("tcp://meanwhile.demo:7000", service);
+    writeFileSync("/etc/hosts", foreignHosts);
+    const due = Date.parse(before.certificate?.not_after ?? "") - (certificateLife * 1000) / 3;
+    // More than a busy machine explains: a look every 3.5 s may be 5 s late.
+    await Bun.sleep(Math.max(10_000, due - Date.now()));
+    daemon.kill("SIGCONT");
+    await daemon.becomes("meanwhile.demo", "listening");
+    expect(told("The machine slept, or its clock was set")).toBe(1);
+    await until("its name is back", async () => await resolve("echo.demo"));
+    await until(
+      "the certificate is another one",
+      async () => (await daemon.status()).certificate?.fingerprint !== before.certificate?.fingerprint,
+    );
+    await until("connections are made anew", async () => (await daemon.status()).pool.dials > before.pool.dials);
+    expect([await echoes(open, "still"), await carries("echo.demo", 7000)]).toEqual([true, true]);
+    expect((await daemon.status()).phase).toBe("serving");
+  });
+
+  test.each([
+    ["comes", "add"],
+    ["goes", "del"],
+  ])(
+    "a default route that %s is another network: ngrok is asked at once, connections are made anew, open ones go on",
+    async (_what, change) => {
+      const { pool, last_poll } = await daemon.status();
+      const before = told("The network has changed");
+      expect(await run(["ip", "route", change, "default", "dev", "lo"])).toMatchObject({ code: 0 });
+      await until("it has polled", async () => (await daemon.status()).last_poll?.time !== last_poll?.time);
+      expect(told("The network has changed")).toBe(before + 1);
+      await until("connections are made anew", async () => (await daemon.status()).pool.dials > pool.dials);
+      expect([await echoes(open, "still"), await carries("echo.demo", 7000)]).toEqual([true, true]);
+    },
+  );
+});

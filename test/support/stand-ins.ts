@@ -1,0 +1,44 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { atEnd } from "./story.ts";
+
+/** Where stand-ins may keep something; gone at the chapter's end. */
+export const standInFolder = "/run/stand-in";
+
+/**
+ * Lays programs (shell scripts, by their names) over /usr/bin in this machine's own mounts until the chapter ends: for what a story's
+ * machine has not, or must not use.
+ */
+export function layOverUsrBin(programs: Readonly<Record<string, string>>): void {
+  const [upper, work] = ["upper", "work"].map((name) => join(standInFolder, name)) as [string, string];
+  for (const folder of [upper, work]) mkdirSync(folder, { recursive: true });
+  for (const [name, script] of Object.entries(programs)) writeFileSync(join(upper, name), `#!/bin/sh\n${script}`, { mode: 0o755 });
+  const layers = `lowerdir=/usr/bin,upperdir=${upper},workdir=${work}`;
+  const mounted = Bun.spawnSync(["mount", "-t", "overlay", "overlay", "-o", layers, "/usr/bin"]);
+  if (mounted.exitCode !== 0) throw new Error(`cannot lay stand-ins over /usr/bin: ${mounted.stderr}`);
+  atEnd(() => {
+    Bun.spawnSync(["umount", "/usr/bin"]);
+    rmSync(standInFolder, { recursive: true });
+  });
+}
+
+/** A systemctl that knows one service, ours, without what its unit asks for: it starts and stops the daemon, and waits until that is done. */
+export const plainSystemctl = `pid=${standInFolder}/pid
+case $1 in
+  start)
+    if [ ! -e $pid ]; then
+      ngrokd serve >>${standInFolder}/log 2>&1 </dev/null &
+      echo $! >$pid
+    fi
+    until ngrokd status >/dev/null 2>&1; do sleep 0.05; done
+    ;;
+  stop | disable)
+    [ -e $pid ] || exit 0
+    kill "$(cat $pid)"
+    while kill -0 "$(cat $pid)" 2>/dev/null; do sleep 0.05; done
+    rm $pid
+    ;;
+  restart) "$0" stop && "$0" start ;;
+  show) echo ActiveState=active ;;
+esac
+`;

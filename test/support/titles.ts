@@ -1,0 +1,17 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** Whether a file below test/ has this title where titles stand: first in a call, or as the name of a case, and not switched off. */
+export function isTest(file: string, title: string): boolean {
+  const path = join(import.meta.dirname, "..", file);
+  if (!existsSync(path)) return false;
+  const source = readFileSync(path, "utf8");
+  return ['"', "`"].some((mark) => {
+    const at = source.indexOf(`${mark}${title}${mark}`);
+    return (
+      at >= 0 &&
+      /(?:\(\s*|name: )$/.test(source.slice(0, at)) &&
+      !/\.(?:skip|todo)\b[^;]*$/.test(source.slice(0, at).split("\n").slice(-1)[0] ?? "")
+    );
+  });
+}
