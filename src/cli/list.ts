@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from "node:util";
 import { type ListItem, listSchema, statusSchema } from "../control/protocol.ts";
 import { readable } from "../model/parsed.ts";
 import { command } from "./command.ts";
@@ -30,7 +31,10 @@ export default command({
   },
 });
 
-/** Pure: the text of `ngrokd list`: a line for each endpoint, and below it what there is to say about it. */
+/**
+ * Pure: the text of `ngrokd list`: a line for each endpoint, and below it what there is to say about it. A URL that would make the table
+ * wider than `width` has a line of its own, so that one of them does not spread all.
+ */
 export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
   const rows = items.map((item) => [
     readable(item.url),
@@ -39,8 +43,14 @@ export function listText(items: readonly ListItem[], paint: Paint, width: number
     connectionsText(item),
   ]);
   const headings = ["URL", "ADDRESS", "STATE", "CONNECTIONS"];
-  const [head = "", ...lines] = table(headings, rows, paint).split("\n");
-  return [head, ...items.flatMap((item, i) => [lines[i] ?? "", ...remarkLines(item, width)])].join("\n");
+  const others = [headings, ...rows].map(([, ...cells]) => cells.map(stripVTControlCharacters));
+  const taken = headings.slice(1).map((_, i) => 2 + others.reduce((columns, cells) => Math.max(columns, cells[i]?.length ?? 0), 0));
+  const room = taken.reduce((left, columns) => left - columns, width);
+  const isLong = (url = ""): boolean => url.length > Math.max(30, room);
+  const short = rows.map(([url = "", ...cells]) => [isLong(url) ? "" : url, ...cells]);
+  const [head = "", ...lines] = table(headings, short, paint).split("\n");
+  const ownLine = ([url = ""]: readonly string[] = []): string[] => (isLong(url) ? [url] : []);
+  return [head, ...items.flatMap((item, i) => [...ownLine(rows[i]), lines[i] ?? "", ...remarkLines(item, width)])].join("\n");
 }
 
 function stateText({ state }: ListItem, paint: Paint): string {

@@ -28,8 +28,8 @@ export interface RepairDeps {
  * on a listening socket that the system has closed: a process that is busy looks sooner.
  */
 const pace = { idle: { atLeastMs: 60_000, share: 0.001 }, busy: { atLeastMs: 0, share: 0.01 } };
-/** The share of one core from which on the process counts as busy. */
-const busyShare = 0.5;
+/** The share of one core from which on the process counts as busy: one that spins gets no more of a machine on which all are at work. */
+const busyShare = 0.1;
 const sweepAfterMs = 10_000;
 
 /** Sees to it that what the daemon has set up stays so, whatever happens around it. */

@@ -70,7 +70,7 @@ export async function gather(place: Place): Promise<Local> {
 async function configOf({ net, env, config, socket }: Place): Promise<string | undefined> {
   const path = socket || env.NGROKD_SOCKET;
   if (config !== undefined || env.NGROKD_CONFIG || !path) return config;
-  const answer = await tried("Cannot ask the daemon", localMs, (signal) =>
+  const answer = await tried("Cannot ask the daemon", localMs / 4, (signal) =>
     askDaemon(net, resolve(path), { command: "status" }, { signal }),
   );
   const file = answer.ok ? statusSchema.safeParse(answer.value).data?.config_path : undefined;

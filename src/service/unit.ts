@@ -3,7 +3,7 @@ import { marker, type ServiceFacts, stopReserveMs } from "./facts.ts";
 
 /**
  * Pure: the systemd unit, with no more rights than the daemon needs. docs/operations.md says what they are for; every line of it is
- * proved by a daemon that runs under it (test/stories/systemd.test.ts). For systemd 247 and newer.
+ * proved by a daemon that runs under it (test/stories/service.test.ts). For systemd 247 and newer.
  */
 export function unitText(facts: ServiceFacts): string {
   const wanted = [dirname(facts.hostsPath), ...socketFolder(facts), ...facts.folders].map(withoutVarRun);

@@ -55,7 +55,10 @@ export function createOtherPrograms(path: string, isEntry: (line: string) => boo
       const lost = loss();
       if (lost !== "") throw new Error(lost);
       const lines = read();
-      const whole = lines.filter((line) => line === beginLine).length === 1 && lines.filter((line) => line === endLine).length === 1;
+      // One hurt at a time: entries that are cut off from both markers are nobody's, by design.
+      const [begin, end] = [lines.indexOf(beginLine), lines.lastIndexOf(endLine)];
+      const markers = lines.filter((line) => line === beginLine || line === endLine).length;
+      const whole = markers === 2 && begin < end && lines.slice(begin, end).every(isOurs);
       const line = `192.0.2.${1 + (edits % 250)}  other-${edits}.example  # the ${edits}th`;
       const hurts = hurt && whole;
       const next = hurts ? damaged(lines, line, random) : edited(lines, line, isOurs, random);

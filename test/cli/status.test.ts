@@ -133,6 +133,21 @@ http://old.demo        127.0.0.2:80    draining     1 open, 9 total, 3 failed
     expect(Math.max(...text.split("\n").map(({ length }) => length))).toBeLessThanOrEqual(80);
   });
 
+  test("gives a URL that has no room in the table a line of its own", () => {
+    const url = `tcp://${"a-rather-long-name.".repeat(4)}example.com:5432`;
+    const text = listText([item("hello"), item("long", { url, state: "failed", reason: "no" })], plain, 80);
+    expect(text).toBe(
+      `
+URL                ADDRESS       STATE      CONNECTIONS
+http://hello.demo  127.0.0.2:80  listening  0 open, 0 total
+${url}
+                   127.0.0.2:80  failed     0 open, 0 total
+    no`.slice(1),
+    );
+    expect(listText([item("long", { url })], marked, 120).split("\n")).toHaveLength(3);
+    expect(listText([item("long", { url })], plain, 200).split("\n")).toHaveLength(2);
+  });
+
   test("breaks long remarks at words, and keeps every word", () => {
     const reason = `${"several words of explanation ".repeat(12)}${"x".repeat(120)} end`;
     const [, , ...lines] = listText([item("a", { state: "failed", reason })], plain, 80).split("\n");

@@ -91,7 +91,7 @@ stories("ngrok's API has a bad day", () => {
     await daemon.becomes("hello.demo", "listening");
   });
 
-  test("an API that is gone leaves everything running, through a restart too, and is found again when it is back", async () => {
+  test("an API that is gone leaves everything running, one that starts meanwhile waits for it, and it is found again when it is back", async () => {
     const apiPort = Number(new URL(cloud.apiUrl).port);
     await cloud.stop("SIGKILL");
     await until("the daemon has noticed", async () => (await daemon.status()).phase === "degraded");
