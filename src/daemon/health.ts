@@ -42,8 +42,10 @@ export function createHealth(address: () => HostPort, source: HealthSource, log:
       if (server !== undefined) log.info(`The health server is at ${server.url} now`);
     },
     async close() {
-      await server?.close();
+      // At once: a stop may come while it moves, and nobody closes it twice.
+      const closing = server;
       server = undefined;
+      await closing?.close();
     },
   };
   return health;

@@ -33,6 +33,7 @@ export async function createTrustKeeper({ loaded, stateFolder, changed, log }: T
   let trust = await read(loaded());
   let kept: { readonly path: string; readonly look: string } | undefined;
   let told: readonly string[] = [];
+  let turn: Promise<void> = Promise.resolve();
   tell();
 
   return {
@@ -45,17 +46,10 @@ export async function createTrustKeeper({ loaded, stateFolder, changed, log }: T
     get warnings() {
       return trust.warnings;
     },
-    async renew() {
-      const { ca } = trust;
-      trust = await read(loaded()).catch((error: unknown) => ({
-        ...trust,
-        warnings: [`Keeping the trusted CAs as they were: ${reasonOf(error)}`],
-      }));
-      tell();
-      const same = isDeepStrictEqual(trust.ca, ca);
-      // A stat tells what reading and hashing the file would.
-      if (!same || kept === undefined || (await lookOf(kept.path)) !== kept.look) await keep();
-      if (!same) changed();
+    renew() {
+      // One at a time: a pass's look that began before a reload must not have the last word.
+      turn = turn.then(renewNow);
+      return turn;
     },
     async check(next) {
       const key = "server.ingress_ca";
@@ -68,6 +62,21 @@ export async function createTrustKeeper({ loaded, stateFolder, changed, log }: T
       );
     },
   };
+
+  async function renewNow(): Promise<void> {
+    const next = await read(loaded()).catch((error: unknown) => ({
+      ...trust,
+      warnings: [`Keeping the trusted CAs as they were: ${reasonOf(error)}`],
+    }));
+    const same = isDeepStrictEqual(next.ca, trust.ca);
+    // The list and its file change together.
+    if (!same) kept = undefined;
+    trust = next;
+    tell();
+    if (!same) changed();
+    // A stat tells what reading and hashing the file would.
+    if (kept === undefined || (await lookOf(kept.path)) !== kept.look) await keep();
+  }
 
   async function keep(): Promise<void> {
     const path = await keepTrustFile(stateFolder, trust.ca);

@@ -32,6 +32,7 @@ export function startObserver({ cloud, daemons, dashboard, alibis, loss, aim, wr
   let endOfUnknown: (() => void) | undefined;
   /** When the daemon was last seen to be known to ngrok, and when the present one was started: what was asked before says nothing of it. */
   let [knownAt, startedAt] = [0, performance.now()];
+  let identity = { operator: "", end: 0 };
   let answeredAt = performance.now();
   let over = false;
 
@@ -69,12 +70,15 @@ export function startObserver({ cloud, daemons, dashboard, alibis, loss, aim, wr
     if (endOfKill === undefined) aim(targets);
     dashboard.seen(list, polledAt);
     const isKnown = cloud.operators().some(({ id }) => id === status.operator_id);
-    const isValid = Date.parse(status.certificate?.not_after ?? "") > Date.now();
-    if (isKnown && isValid) {
-      endOfUnknown?.();
-      endOfUnknown = undefined;
-      knownAt = asked;
-    } else endOfUnknown ??= alibis.begin({ kind: "unknown" }, knownAt);
+    const end = Date.parse(status.certificate?.not_after ?? "");
+    // Another identity may have taken the place of one that ngrok did not know any more between two looks.
+    const wasKnown = status.operator_id === identity.operator && identity.end > Date.now();
+    if (!isKnown || end <= Date.now() || !wasKnown) endOfUnknown ??= alibis.begin({ kind: "unknown" }, knownAt);
+    identity = { operator: status.operator_id, end };
+    if (!isKnown || end <= Date.now()) return;
+    endOfUnknown?.();
+    endOfUnknown = undefined;
+    knownAt = asked;
   }
 
   return {
