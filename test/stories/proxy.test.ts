@@ -42,6 +42,13 @@ stories("a machine whose only way out is a proxy", () => {
     expect(await client.rest()).toBe("there and back");
   };
 
+  /** Its status once a poll has failed: before that, the reason is that none has finished. */
+  const failed = (daemon: Daemon) =>
+    until("the poll has failed", async () => {
+      const status = await daemon.status();
+      return status.phase === "degraded" && status;
+    });
+
   test.each(["http", "socks5"] as const)(
     "registers and carries through a %s proxy of the configuration, whose password nobody sees",
     async (kind) => {
@@ -78,18 +85,16 @@ stories("a machine whose only way out is a proxy", () => {
     expect(await daemon.stop()).toBe(0);
 
     const exempted = await begin({}, { ...env, NO_PROXY: `.story` });
-    const reason = await until("the poll has failed", async () => (await exempted.status()).reason || false);
-    expect(reason).toContain(`cannot reach "https://${apiHost}"`);
-    expect((await exempted.status()).proxy.api).toBe("");
+    const status = await failed(exempted);
+    expect(status.reason).toContain(`cannot reach "https://${apiHost}"`);
+    expect(status.proxy.api).toBe("");
     expect(await exempted.stop()).toBe(0);
   });
 
   test("says what is wrong with the proxy, goes on trying, and tries a key through it", async () => {
     const { port } = await proxy("http");
     const daemon = await begin({ proxy_url: `http://alice:wrong-one@127.0.0.1:${port}` });
-    const status = await until("the poll has failed", async () =>
-      (await daemon.status()).phase === "degraded" ? await daemon.status() : false,
-    );
+    const status = await failed(daemon);
     expect(status.reason).toContain("it answered 407");
     expect(status.hint).toContain("are the user name and the password in the proxy's URL right?");
     const key = await ngrokd("set-api-key -", { stdin: cloud.apiKey });
