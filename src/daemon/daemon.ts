@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { loadLastList, saveLastList } from "../cloud/last-list.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
 import { watchFile } from "../config/watch.ts";
 import type { ReloadReport } from "../control/protocol.ts";
@@ -92,6 +93,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   let fetch = createFetch(net, settings.current.proxy);
   keepSecrets();
   const assignmentPath = join(stateFolder, "ip_mappings.json");
+  const lastListPath = join(stateFolder, "endpoints.json");
 
   let state: State = {
     phase: "starting",
@@ -217,6 +219,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       return known;
     },
     replace: identity.replace,
+    lastList: await loadLastList(lastListPath).catch(
+      (error: unknown) => void log.warn(reasonOf(error), { hint: hintOf(error) || undefined }),
+    ),
+    keepList: (list) => saveLastList(lastListPath, list),
     serving: () => [...listeners.present.values()].map(({ placed }) => placed.binding.key),
     reconcile: (listed) =>
       steadily(listed, async () =>

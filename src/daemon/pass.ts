@@ -1,9 +1,10 @@
 import type { Api } from "../cloud/api.ts";
+import type { LastList } from "../cloud/last-list.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import type { Identity } from "../cloud/registration.ts";
 import { bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
-import { NgrokdError, reasonOf } from "../model/error.ts";
+import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import type { PassEnd } from "./loop.ts";
 import { isSuspiciouslyShort } from "./plan.ts";
@@ -18,6 +19,9 @@ export interface PassDeps {
   /** Another identity in the place of one whose operator ngrok does not know any more. */
   readonly replace: (gone: Identity, api: Api, signal: AbortSignal) => Promise<Identity>;
   readonly reconcile: (listed: readonly ApiEndpoint[]) => Promise<Reconciled>;
+  /** What ngrok listed before this start, as far as it was kept. */
+  readonly lastList: LastList | undefined;
+  readonly keepList: (list: LastList) => Promise<void>;
   /** The keys of the bindings that are served now. */
   readonly serving: () => readonly string[];
   readonly log: Log;
@@ -29,9 +33,13 @@ export type PassResult =
   | { readonly kind: "ok" | "confirm"; readonly reconciled: Reconciled | undefined }
   /** ngrok does not know our operator; believed when it is seen again. */
   | { readonly kind: "gone"; readonly error: unknown }
-  | { readonly kind: "failed"; readonly error: unknown };
+  /** `reconciled`: made true was what ngrok listed before this start. */
+  | { readonly kind: "failed"; readonly error: unknown; readonly reconciled?: Reconciled | undefined };
 
-/** One pass (design.md): identity, the list, and this machine made to match it. Never rejects: a failure leaves everything as it runs. */
+/**
+ * One pass (design.md): identity, the list, and this machine made to match it. Never rejects: a failure leaves everything as it runs, and
+ * after a start, as it ran.
+ */
 export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<PassResult> {
   const { log } = deps;
   // What is remembered, until it is seen again: a list that was too short to be believed, and the operator that ngrok did not know.
@@ -40,6 +48,8 @@ export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<Pas
   const listEndpoints = createLister(log);
   /** The last list that was made true. */
   let made: readonly ApiEndpoint[] | undefined;
+  /** The last list that was kept for the next start. */
+  let kept: LastList | undefined;
 
   return async (signal) => {
     try {
@@ -53,7 +63,15 @@ export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<Pas
         log.info(`ngrok does not know the operator ${missed}; looking again before this machine is registered anew`);
         return { kind: "gone", error: seen.error };
       }
-      const { listed } = seen;
+      if (seen.kind === "unheard") {
+        const { lastList } = deps;
+        const asItRuns = signal.aborted || made !== undefined || missed !== "" || lastList?.operatorId !== identity.operatorId;
+        if (asItRuns) return { kind: "failed", error: seen.error };
+        const reconciled = await deps.reconcile(lastList.endpoints);
+        made = lastList.endpoints;
+        return { kind: "failed", error: seen.error, reconciled };
+      }
+      const { listed, operatorId } = seen;
       missed = "";
       signal.throwIfAborted();
       if (listed !== made && !doubted) {
@@ -67,22 +85,35 @@ export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<Pas
       doubted = false;
       const reconciled = await deps.reconcile(listed);
       made = listed;
-      return { kind: "ok", reconciled };
+      return { kind: "ok", reconciled: await keep({ operatorId, endpoints: listed }, reconciled) };
     } catch (error) {
       return { kind: "failed", error };
     }
   };
 
+  /** Keeps a list for the next start; where it cannot be kept, that is a problem of the pass, and the next one tries again. */
+  async function keep(list: LastList, reconciled: Reconciled): Promise<Reconciled> {
+    if (kept?.endpoints === list.endpoints && kept.operatorId === list.operatorId) return reconciled;
+    try {
+      await deps.keepList(list);
+      kept = list;
+      return reconciled;
+    } catch (error) {
+      return { ...reconciled, problems: [...reconciled.problems, { reason: reasonOf(error), hint: hintOf(error) }] };
+    }
+  }
+
   /** What is bound to our operator, or to the one that takes its place where ngrok does not know it for the second time. */
   async function lookUp(api: Api, identity: Identity, signal: AbortSignal) {
     try {
-      return { kind: "listed" as const, listed: await listEndpoints(api, identity.operatorId, signal) };
+      const { operatorId } = identity;
+      return { kind: "listed" as const, operatorId, listed: await listEndpoints(api, operatorId, signal) };
     } catch (error) {
-      if (!isUnknownToNgrok(error)) throw error;
+      if (!isUnknownToNgrok(error)) return { kind: "unheard" as const, error };
       if (missed !== identity.operatorId) return { kind: "unknown" as const, error };
     }
-    const next = await deps.replace(identity, api, signal);
-    return { kind: "listed" as const, listed: await listEndpoints(api, next.operatorId, signal) };
+    const { operatorId } = await deps.replace(identity, api, signal);
+    return { kind: "listed" as const, operatorId, listed: await listEndpoints(api, operatorId, signal) };
   }
 }
 

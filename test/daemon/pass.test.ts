@@ -9,6 +9,7 @@ import { memoryLog } from "../support/memory-log.ts";
 
 const identity: Identity = { operatorId: "k8sop_1", certPem: "", keyPem: "", ingressEndpoint: undefined };
 const names = (...ids: string[]): ApiEndpoint[] => ids.map((id) => ({ id, url: `http://${id}.demo`, proto: "http" }));
+const unknown = (fromNgrok: boolean) => new NgrokdError("not-found", "no such operator", { details: { fromNgrok } });
 const key = (id: string): string => `${id}.demo:80`;
 
 describe("a pass", () => {
@@ -77,8 +78,6 @@ describe("a pass", () => {
     const bound = ["a", "b", "c"].map((id) => ({ id, url: `https://*.${id}.demo`, proto: "https" }));
     expect((await staged({ bound }, { serving: () => [key("a")] }).pass()).kind).toBe("confirm");
   });
-
-  const unknown = (fromNgrok: boolean) => new NgrokdError("not-found", "no such operator", { details: { fromNgrok } });
 
   test("has an operator replaced that ngrok does not know twice, and goes on with the new one", async () => {
     const { pass, asked, reconciled } = staged({ bound: unknown(true) });
@@ -169,6 +168,83 @@ test("passEnd tells the loop how a pass ended, and why it failed", () => {
   ]);
 });
 
+describe("the list that was kept before a start", () => {
+  const down = new Error("503");
+  const before = { operatorId: identity.operatorId, endpoints: names("a", "b") };
+
+  test("is made true once where ngrok's API cannot be asked; its first answer takes its place", async () => {
+    const world: Staging = { bound: down };
+    const { pass, reconciled, kept } = staged(world, { lastList: before });
+    expect(await pass()).toEqual({ kind: "failed", error: down, reconciled: { endpoints: [], problems: [] } });
+    expect(await pass()).toEqual({ kind: "failed", error: down });
+    expect([reconciled, kept]).toEqual([[["a", "b"]], []]);
+    world.bound = names("b", "c");
+    expect((await pass()).kind).toBe("ok");
+    expect([reconciled.at(-1), kept]).toEqual([["b", "c"], ["k8sop_1: b c"]]);
+  });
+
+  test("is tried again where it could not be made true", async () => {
+    const broken = new Error("broken");
+    let times = 0;
+    const reconcile = async (): Promise<Reconciled> => {
+      times += 1;
+      if (times === 1) throw broken;
+      return { endpoints: [], problems: [] };
+    };
+    const { pass } = staged({ bound: down }, { lastList: before, reconcile });
+    expect(await pass()).toEqual({ kind: "failed", error: broken });
+    expect(await pass()).toEqual({ kind: "failed", error: down, reconciled: { endpoints: [], problems: [] } });
+  });
+
+  test("is of no use to another operator, to one that ngrok does not know, after an answer, or to a daemon that stops", async () => {
+    const other = staged({ bound: down }, { lastList: { ...before, operatorId: "k8sop_0" } });
+    expect([await other.pass(), other.reconciled]).toEqual([{ kind: "failed", error: down }, []]);
+
+    const world: Staging = { bound: unknown(true) };
+    const gone = staged(world, { lastList: before });
+    expect((await gone.pass()).kind).toBe("gone");
+    world.bound = down;
+    expect([await gone.pass(), gone.reconciled]).toEqual([{ kind: "failed", error: down }, []]);
+
+    const known: Staging = { bound: names("x") };
+    const answered = staged(known, { lastList: before });
+    await answered.pass();
+    known.bound = down;
+    expect([await answered.pass(), answered.reconciled]).toEqual([{ kind: "failed", error: down }, [["x"]]]);
+
+    const stopping = staged({ bound: down }, { lastList: before });
+    expect([await stopping.pass(AbortSignal.abort()), stopping.reconciled]).toEqual([{ kind: "failed", error: down }, []]);
+  });
+
+  test("is kept anew where ngrok lists something else, also for a new operator, and not at every pass", async () => {
+    const list = names("a");
+    const world: Staging = { bound: list, all: list };
+    const { pass, kept } = staged(world);
+    await pass();
+    await pass();
+    expect(kept).toEqual(["k8sop_1: a"]);
+    world.bound = unknown(true);
+    await pass();
+    await pass();
+    expect(kept).toEqual(["k8sop_1: a", "k8sop_2: a"]);
+  });
+
+  test("where it cannot be kept, what ngrok listed counts all the same; the pass says so, and the next one tries again", async () => {
+    const list = names("a");
+    let full = true;
+    const keepList = async (): Promise<void> => {
+      if (full) throw new NgrokdError("state", "no space left", { hint: "make room" });
+    };
+    const { pass, reconciled } = staged({ bound: list, all: list }, { keepList });
+    const problems = [{ reason: "no space left", hint: "make room" }];
+    expect(await pass()).toEqual({ kind: "ok", reconciled: { endpoints: [], problems } });
+    expect(await pass()).toEqual({ kind: "ok", reconciled: { endpoints: [], problems } });
+    full = false;
+    expect(await pass()).toEqual({ kind: "ok", reconciled: { endpoints: [], problems: [] } });
+    expect(reconciled).toEqual([["a"], ["a"], ["a"]]);
+  });
+});
+
 interface Staging {
   bound: ApiEndpoint[] | Error;
   all?: ApiEndpoint[] | Error;
@@ -180,6 +256,7 @@ function staged(world: Staging, deps: Partial<PassDeps> = {}) {
   const log = memoryLog();
   const asked: string[] = [];
   const reconciled: string[][] = [];
+  const kept: string[] = [];
   const answer = (list: ApiEndpoint[] | Error): ApiEndpoint[] => {
     if (list instanceof Error) throw list;
     return list;
@@ -207,9 +284,13 @@ function staged(world: Staging, deps: Partial<PassDeps> = {}) {
       reconciled.push(listed.map(({ id }) => id));
       return { endpoints: [], problems: [] };
     },
+    lastList: undefined,
+    async keepList({ operatorId, endpoints }) {
+      kept.push(`${operatorId}: ${endpoints.map(({ id }) => id).join(" ")}`);
+    },
     serving: () => [],
     log,
     ...deps,
   });
-  return { log, asked, reconciled, pass: (signal = new AbortController().signal) => run(signal) };
+  return { log, asked, reconciled, kept, pass: (signal = new AbortController().signal) => run(signal) };
 }

@@ -13,6 +13,16 @@ const hash = (bytes: Uint8Array | string): string =>
     .digest("hex");
 const blob = (name: string, size: number): Buffer => createHash("shake256", { outputLength: size }).update(name).digest();
 
+/** How a new connection ends that carries nothing. One that is reset at once can be over before its dial has been told that it is up. */
+const endOf = async (name: string, port: number): Promise<"end" | "reset"> => {
+  try {
+    return await (await dial(name, port)).left;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ECONNRESET") return "reset";
+    throw error;
+  }
+};
+
 stories("how connections end", () => {
   let cloud: Cloud;
   let daemon: Daemon;
@@ -205,19 +215,19 @@ stories("how connections end", () => {
       if (well) socket.pipe(socket);
       else socket.resetAndDestroy();
     });
-    const listen = (port: number): Promise<void> => new Promise((listening) => server.listen(port, "127.0.0.1", listening));
-    await listen(0);
+    // A port that the system gives to no dial: nobody has taken it when the service comes back.
+    const port = 7100;
+    const listen = (): Promise<void> => new Promise((listening) => server.listen(port, "127.0.0.1", listening));
+    await listen();
     atEnd(() => server.close());
-    const address = server.address();
-    const port = typeof address === "object" && address !== null ? address.port : 0;
     await publish("tcp://moody.demo:7000", `127.0.0.1:${port}`);
     before = footprint(daemon.pid);
     for (let round = 0; round < 3; round += 1) {
       well = false;
       await new Promise((closed) => server.close(closed));
-      expect(await (await dial("moody.demo", 7000)).left).toBe("reset");
-      await listen(port);
-      expect(await (await dial("moody.demo", 7000)).left).toBe("reset");
+      expect(await endOf("moody.demo", 7000)).toBe("reset");
+      await listen();
+      expect(await endOf("moody.demo", 7000)).toBe("reset");
       well = true;
       const client = await dial("moody.demo", 7000);
       await client.write("well?");

@@ -140,7 +140,7 @@ stories("from nothing to a working connection", () => {
     expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
     expect(existsSync(defaultSocket)).toBe(false);
     await expect(dial("127.0.0.3", 80)).rejects.toThrow();
-    expect(daemon.lines().at(-1)?.message).toBe("Stopped");
+    await until("the last line of the log says so", () => daemon.lines().at(-1)?.message === "Stopped");
   });
 
   test("the next start is the same machine to ngrok, with the same addresses", async () => {
@@ -193,7 +193,10 @@ stories("other ways to begin", () => {
     const cloud = await startCloud();
     writeConfig(configFor(cloud, { api: { key: "a-wrong-key" } }));
     const daemon = await serve();
-    await until("registration has failed", async () => (await daemon.status()).registration === "failed");
+    await until("the poll in which registration has failed is over", async () => {
+      const { registration, phase } = await daemon.status();
+      return registration === "failed" && phase === "degraded";
+    });
     expect((await ngrokd("status")).out).toContain("ERR_NGROK_203");
     expect((await ngrokd("health")).code).toBe(1);
     expect((await ngrokd("set-api-key -", { stdin: cloud.apiKey })).code).toBe(0);

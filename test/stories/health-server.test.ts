@@ -68,14 +68,17 @@ stories("the health server", () => {
 
   test("a failed poll makes it alive and not ready, with the reason", async () => {
     await cloud.break("500");
-    const [code, text] = await until("it is not ready", async () => {
+    const [, text] = await until("it is not ready", async () => {
       const answer = await get("/readyz");
       return answer[0] === 503 && answer;
     });
-    expect(code).toBe(503);
     expect(text).toStartWith("the last poll failed: ");
     expect(await get("/healthz")).toEqual([200, "ok\n"]);
-    expect((await ngrokd("health --json")).json).toMatchObject({ healthy: true, ready: false, reason: text.trim() });
+    const { reason, ...report } = (await ngrokd("health --json")).json;
+    expect(report).toMatchObject({ healthy: true, ready: false });
+    // Another poll may have failed meanwhile, and each answer of ngrok's has an operation of its own.
+    const plain = (words: string): string => words.trim().replace(/operation \w+/, "operation");
+    expect(plain(reason)).toBe(plain(text));
     await cloud.mend();
     await until("it is ready again", async () => (await get("/readyz"))[0] === 200);
   });
@@ -95,6 +98,7 @@ stories("the health server", () => {
     expect(warning).toContain('There is no health server: Cannot listen on "127.0.0.1:8081"');
     expect((await ngrokd("status")).out).toContain("warning: There is no health server");
     expect((await ngrokd("health")).out).toContain("Health server:  not listening");
-    expect(daemon.lines().find(({ message }) => message.startsWith("There is no health server"))?.hint).toContain("server.health_port");
+    const told = await until("the log tells of it", () => daemon.lines().find(({ message }) => message.startsWith("There is no health server")));
+    expect(told.hint).toContain("server.health_port");
   });
 });

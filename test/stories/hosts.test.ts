@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "bun:test";
-import { appendFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, foreignHosts, freshMachine, stories, until } from "../support/story.ts";
@@ -8,6 +8,11 @@ import { page } from "../support/web.ts";
 
 const hosts = (path = "/etc/hosts"): string => readFileSync(path, "latin1");
 const ownSection = /# BEGIN ngrokd managed section\n(?:[^\n]*\n)*# END ngrokd managed section\n?/;
+/** As another program does it while the daemon runs: whoever reads the file between truncating and writing it takes it for an empty one. */
+const replaceHosts = (text: string): void => {
+  writeFileSync("/etc/hosts.new", text, "latin1");
+  renameSync("/etc/hosts.new", "/etc/hosts");
+};
 const works = async (): Promise<boolean> => (await run(["curl", "-sS", "http://hello.demo/"])).out === "hello";
 
 stories("the hosts file is the user's", () => {
@@ -15,9 +20,12 @@ stories("the hosts file is the user's", () => {
   let daemon: Daemon;
 
   beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
+    cloud = await startCloud();
+    // Both before the first poll: addresses are given in the order in which names are seen.
     await cloud.add("http://hello.demo", page("hello").address);
     await cloud.add("http://api.demo", page("api").address);
+    writeConfig(configFor(cloud));
+    daemon = await serve();
     await daemon.becomes("hello.demo", "listening");
     await daemon.becomes("api.demo", "listening");
   });
@@ -45,7 +53,7 @@ stories("the hosts file is the user's", () => {
     daemon = await serve();
     await until("the poll has failed", async () => (await daemon.status()).phase === "degraded");
     expect(hosts()).toBe(foreignHosts);
-    expect(daemon.log()).toContain('Cleaned up what an earlier run left in \\"/etc/hosts\\"');
+    await until("the log tells of it", () => daemon.log().includes('Cleaned up what an earlier run left in \\"/etc/hosts\\"'));
 
     await cloud.mend();
     await daemon.becomes("hello.demo", "listening");
@@ -55,7 +63,7 @@ stories("the hosts file is the user's", () => {
   });
 
   test("what other programs write while the daemon runs is kept, and a section that they damage is repaired", async () => {
-    writeFileSync("/etc/hosts", `${foreignHosts}\n192.0.2.9 added.example\n`);
+    replaceHosts(`${foreignHosts}\n192.0.2.9 added.example\n`);
     await until("the section is back", () => ownSection.test(hosts()));
     expect(hosts()).toContain("192.0.2.9 added.example\n");
     appendFileSync("/etc/hosts", "192.0.2.10 behind.example\n");
@@ -65,14 +73,14 @@ stories("the hosts file is the user's", () => {
   });
 
   test("a line of the user's own that names the same host is left alone, and pointed out", async () => {
-    writeFileSync("/etc/hosts", `198.51.100.1 hello.demo\n${hosts()}`);
+    replaceHosts(`198.51.100.1 hello.demo\n${hosts()}`);
     const item = await until("the list warns", async () => {
       const found = await daemon.endpoint("hello.demo");
       return found?.warning !== "" && found;
     });
     expect(item.warning).toContain('another line of the hosts file gives "hello.demo" an address of its own');
     expect(hosts().startsWith("198.51.100.1 hello.demo\n")).toBe(true);
-    writeFileSync("/etc/hosts", foreignHosts);
+    replaceHosts(foreignHosts);
     await until("the warning has gone", async () => (await daemon.endpoint("hello.demo"))?.warning === "");
   });
 

@@ -72,7 +72,7 @@ stories("the files of the identity", () => {
       daemon = await serve();
       await daemon.becomes("echo.demo", "listening");
       expect([await works(), await ids(), fitsKey(file("tls.crt"), file("tls.key"))]).toEqual([true, before, true]);
-      expect(daemon.log()).toContain("The saved identity cannot be used");
+      await until("the log tells why", () => daemon.log().includes("The saved identity cannot be used"));
       const aside = readdirSync(folder).filter((other) => other.startsWith(`${name}.old-`));
       expect(aside.map(file)).toEqual(["broken"]);
       expect(await daemon.stop()).toBe(0);

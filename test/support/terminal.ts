@@ -6,6 +6,8 @@ export async function onTerminal(
   const decoder = new TextDecoder();
   let text = "";
   let typed = false;
+  // What a program says last can arrive after it has ended.
+  const { promise: wholeText, resolve: end } = Promise.withResolvers<void>();
   const child = Bun.spawn({
     cmd: [...command],
     cwd: "/",
@@ -19,9 +21,10 @@ export async function onTerminal(
         typed = true;
         terminal.write(type[1]);
       },
+      exit: () => end(),
     },
   });
-  const code = await child.exited;
+  const [code] = await Promise.all([child.exited, wholeText]);
   child.terminal?.close();
   return { text, code };
 }

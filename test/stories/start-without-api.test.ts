@@ -1,0 +1,89 @@
+import { expect, test } from "bun:test";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { registered } from "../support/cloud.ts";
+import { type Daemon, ngrokd, run, serve } from "../support/ngrokd.ts";
+import { foreignHosts, freshMachine, stories, until } from "../support/story.ts";
+import { resolve } from "../support/tcp.ts";
+import { page } from "../support/web.ts";
+
+const keptPath = "/etc/ngrokd/endpoints.json";
+const get = async (host: string): Promise<string> => (await run(["curl", "-sS", "--max-time", "5", `http://${host}/`])).out;
+
+/** Its status once a poll has failed. */
+const failed = async (daemon: Daemon) =>
+  until("the poll has failed", async () => {
+    const status = await daemon.status();
+    return status.last_poll?.ok === false && status;
+  });
+
+stories("a start while ngrok's API cannot be asked", () => {
+  test.each(["kill -9", "a stop"])(
+    "after %s, what was served is served again, and says so; ngrok's next answer takes its place",
+    async (how) => {
+      freshMachine();
+      const before = await registered();
+      const { cloud } = before;
+      const stays = await cloud.add("http://stays.demo", page("stays").address);
+      const goes = await cloud.add("http://goes.demo", page("goes").address);
+      await before.daemon.becomes("stays.demo", "listening");
+      await before.daemon.becomes("goes.demo", "listening");
+      const addresses = [await resolve("stays.demo"), await resolve("goes.demo")];
+      expect(statSync(keptPath).mode & 0o777).toBe(0o600);
+      await before.daemon.stop(how === "kill -9" ? "SIGKILL" : "SIGTERM");
+
+      await cloud.break("503");
+      const daemon = await serve();
+      await daemon.becomes("stays.demo", "listening");
+      await daemon.becomes("goes.demo", "listening");
+      expect([await resolve("stays.demo"), await resolve("goes.demo")]).toEqual(addresses);
+      expect([await get("stays.demo"), await get("goes.demo")]).toEqual(["stays", "goes"]);
+      const status = await failed(daemon);
+      expect(status).toMatchObject({ registered: true, phase: "degraded", endpoint_count: 2 });
+      expect(status.reason).toContain("503");
+      const warning = "Endpoints are those from before this start: ngrok's API cannot be asked";
+      expect(status.warnings).toEqual([warning]);
+      expect((await ngrokd("status")).out.replaceAll(/\s+/g, " ")).toContain(`warning: ${warning}`);
+      expect((await ngrokd("health")).code).toBe(1);
+
+      await cloud.remove(goes);
+      await cloud.mend();
+      await until("ngrok's answer counts", async () => (await daemon.list()).length === 1, { within: 20_000 });
+      expect(await daemon.status()).toMatchObject({ phase: "serving", warnings: [] });
+      expect([await get("stays.demo"), await resolve("goes.demo")]).toEqual(["stays", undefined]);
+      expect(readFileSync(keptPath, "utf8")).not.toContain("goes.demo");
+      await cloud.remove(stays);
+      expect(await daemon.stop()).toBe(0);
+      expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
+    },
+  );
+
+  test("a list that is damaged, or another operator's, is left out with a word, and nothing else suffers", async () => {
+    freshMachine();
+    const before = await registered();
+    const { cloud } = before;
+    await cloud.add("http://hello.demo", page("hello").address);
+    await before.daemon.becomes("hello.demo", "listening");
+    expect(await before.daemon.stop()).toBe(0);
+    const good = readFileSync(keptPath, "utf8");
+
+    await cloud.break("503");
+    for (const [text, told] of [
+      [good.slice(0, -9), true],
+      [good.replace(/k8sop_\w+/, "k8sop_other"), false],
+    ] as const) {
+      writeFileSync(keptPath, text);
+      const daemon = await serve();
+      expect(await failed(daemon)).toMatchObject({ registered: true, endpoint_count: 0, warnings: [] });
+      const lines = daemon.lines().filter(({ level, message }) => level === "warn" && message.includes(`Cannot understand "${keptPath}"`));
+      expect(lines.length).toBe(told ? 1 : 0);
+      expect(await resolve("hello.demo")).toBeUndefined();
+      expect(await daemon.stop()).toBe(0);
+    }
+
+    await cloud.mend();
+    const daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+    expect(readFileSync(keptPath, "utf8")).toBe(good);
+    expect(await daemon.stop()).toBe(0);
+  });
+});
