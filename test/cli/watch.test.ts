@@ -204,11 +204,21 @@ describe("watching", () => {
   test("goes on with what it had where the daemon goes away meanwhile, on a terminal; elsewhere that is the end", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "s");
-    const first = await daemonThat(async () => [item("a")], path);
+    const gone = Promise.withResolvers<void>();
+    let [isLeaving, waiting] = [false, 0];
+    const first = await daemonThat(async () => {
+      if (isLeaving) waiting += 1;
+      if (isLeaving) await gone.promise;
+      return [item("a")];
+    }, path);
     const seen = watching(path, { terminal: { isTerminal: true } });
     const piped = watching(path);
     await until(() => seen.out.text.includes("a.demo") && piped.out.text.includes("a.demo"));
+    // It goes while both wait for an answer, which they get: a connection that nobody had accepted yet would break instead of being refused.
+    isLeaving = true;
+    await until(() => waiting === 2);
     await first[Symbol.asyncDispose]();
+    gone.resolve();
     expect(await piped.done.catch((error) => error.code)).toBe("not-running");
     await until(() => /No daemon answers[\s\S]*http:\/\/a\.demo/.test(seen.out.text));
     await using _again = await daemonThat(async () => [item("b")], path);
@@ -257,6 +267,6 @@ async function daemonThat(list: () => Promise<ListItem[]>, path?: string) {
 }
 
 async function until(holds: () => boolean): Promise<void> {
-  for (let waited = 0; !holds() && waited < 400; waited += 1) await later(10);
+  for (let waited = 0; !holds() && waited < 1000; waited += 1) await later(10);
   expect(holds()).toBe(true);
 }

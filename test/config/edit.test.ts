@@ -6,6 +6,7 @@ import { parse, stringify, type ToStringOptions } from "yaml";
 import { createConfig, type Single, setConfigValue, setValueInText } from "../../src/config/edit.ts";
 import { type SettingKey, withValueAt } from "../../src/config/schema.ts";
 import { configTemplate } from "../../src/config/template.ts";
+import { anyText } from "../support/texts.ts";
 import { fileOfTheGoProgram, ownFolder } from "./support.ts";
 
 const apiKey = ["api", "key"];
@@ -193,7 +194,7 @@ function isSubsequence(part: readonly string[], whole: readonly string[]): boole
 }
 
 const single: fc.Arbitrary<Single> = fc.oneof(
-  fc.string({ unit: "binary" }),
+  anyText,
   fc.string({ unit: "grapheme" }),
   fc.stringMatching(/^[-#:"'{}[\]&*!|>%@`, \n\ta1~]{0,10}$/),
   fc.constantFrom("", "true", "null", "~", "123", "1e3", "0x1f", "<<", "---", "...", "\u2028", "\ud800", "x".repeat(500)),

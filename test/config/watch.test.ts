@@ -1,28 +1,30 @@
-import { describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, jest, test } from "bun:test";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { watchFile } from "../../src/config/watch.ts";
-import { run } from "../support/ngrokd.ts";
 import { ownFolder } from "./support.ts";
 
 const folder = ownFolder();
 let files = 0;
 
-/** A watch, and a timer that makes it look. */
-function looking(path: string, changed: () => Promise<void>, { everyMs, settleMs }: { everyMs: number; settleMs: number }) {
-  const watch = watchFile(path, changed, { settleMs });
-  const timer = setInterval(watch.look, everyMs);
-  return {
-    close() {
-      clearInterval(timer);
-      watch.close();
-    },
-  };
+beforeEach(() => {
+  jest.useFakeTimers();
+});
+afterEach(() => {
+  jest.useRealTimers();
+});
+
+/** Lets time pass, and what waits for promises alone happen. */
+async function pass(ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= 1) {
+    jest.advanceTimersByTime(1);
+    await Promise.resolve();
+  }
 }
 
-/** A file of its own (absent until it is written), and how often a watch has told of a change. */
-function watched(prepare: (path: string) => void = (path) => writeFileSync(path, "one")) {
+/** A file of its own, absent unless it is prepared, and how often a watch that looks every so often has told of a change. */
+function watched(prepare: (path: string) => void = (path) => writeFileSync(path, "one"), { everyMs = 20, settleMs = 10 } = {}) {
   files += 1;
   const path = join(folder, `config-${files}.yml`);
   prepare(path);
@@ -30,14 +32,23 @@ function watched(prepare: (path: string) => void = (path) => writeFileSync(path,
   const count = async (): Promise<void> => {
     told += 1;
   };
-  const watch = looking(path, count, { everyMs: 20, settleMs: 10 });
+  const watch = watchFile(path, count, { settleMs });
+  const timer = setInterval(watch.look, everyMs);
+  /** After a look, the time that the file has to lie still, and some looks more, in which one too many would show. */
   const tells = async (times: number): Promise<void> => {
-    for (let i = 0; i < 200 && told < times; i += 1) await sleep(5);
-    // Some looks more, so that one too many would show.
-    await sleep(60);
+    await pass(everyMs + settleMs + 60);
     expect(told).toBe(times);
   };
-  return { path, tells, [Symbol.dispose]: watch.close };
+  return {
+    path,
+    tells,
+    told: () => told,
+    close: watch.close,
+    [Symbol.dispose]() {
+      clearInterval(timer);
+      watch.close();
+    },
+  };
 }
 
 describe("a watch over a file", () => {
@@ -94,42 +105,24 @@ describe("a watch over a file", () => {
   });
 
   test("waits until a file that is being written lies still", async () => {
-    files += 1;
-    const path = join(folder, `config-${files}.yml`);
-    writeFileSync(path, "");
-    let told = 0;
-    const count = async (): Promise<void> => {
-      told += 1;
-    };
-    const watch = looking(path, count, { everyMs: 1, settleMs: 80 });
-    for (let i = 0; i < 30; i += 1) {
-      writeFileSync(path, "x".repeat(i));
-      await sleep(10);
+    using file = watched((path) => writeFileSync(path, ""), { everyMs: 1, settleMs: 80 });
+    for (let i = 1; i <= 30; i += 1) {
+      writeFileSync(file.path, "x".repeat(i));
+      await pass(10);
     }
-    expect(told).toBe(0);
-    for (let i = 0; i < 100 && told < 1; i += 1) await sleep(10);
-    expect(told).toBe(1);
-    watch.close();
+    expect(file.told()).toBe(0);
+    await file.tells(1);
   });
 
   test("leaves a pipe alone, which can be read once", async () => {
-    files += 1;
-    const path = join(folder, `config-${files}.yml`);
-    await run(["mkfifo", path]);
-    let told = 0;
-    const count = async (): Promise<void> => {
-      told += 1;
-    };
-    const watch = looking(path, count, { everyMs: 5, settleMs: 5 });
-    await sleep(60);
-    watch.close();
-    expect(told).toBe(0);
+    using file = watched((path) => execFileSync("mkfifo", [path]), { everyMs: 5, settleMs: 5 });
+    await file.tells(0);
   });
 
   test("is not there any more once it is closed, in the middle of a look too", async () => {
-    const file = watched();
-    await sleep(22);
-    file[Symbol.dispose]();
+    using file = watched();
+    await pass(22);
+    file.close();
     writeFileSync(file.path, "later");
     await file.tells(0);
   });

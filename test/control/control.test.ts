@@ -112,13 +112,13 @@ describe("a request on the control socket", () => {
 describe("a client of the control socket", () => {
   test("that sends too slowly is let go, and that alone", async () => {
     await using server = await started({ deadlinesMs: { request: 60, reply: 5000 } });
+    const began = Date.now();
     const slow = await server.dial();
     await slow.write(bytes('{"command":'));
     const silent = await server.dial();
-    const began = Date.now();
     // A unix socket knows no RST; what counts is that it ends, without an answer.
     expect(await Promise.all([slow, silent].map((conn) => read(conn).catch(() => "")))).toEqual(["", ""]);
-    expect(Date.now() - began).toBeWithin(30, 2000);
+    expect(Date.now() - began).toBeWithin(59, 2000);
     expect(await askDaemon(net, server.path, { command: "status" })).toEqual({ said: "status" });
   });
 
@@ -126,7 +126,7 @@ describe("a client of the control socket", () => {
     await using server = await started({ deadlinesMs: { request: 5000, reply: 60 }, handle: async () => "x".repeat(8 * 1024 * 1024) });
     const conn = await server.dial();
     await conn.write(bytes('{"command":"list"}'));
-    for (let waited = 0; server.log.lines.length === 0 && waited < 100; waited += 1) await later(20);
+    for (let waited = 0; server.log.lines.length === 0 && waited < 500; waited += 1) await later(20);
     expect(server.log.lines.join()).toMatch(/^debug A client of the control socket went away: /);
     expect((await read(conn).catch(() => "")).length).toBeLessThan(8 * 1024 * 1024);
   });
@@ -301,6 +301,7 @@ describe("askDaemon", () => {
 
   test("takes a success without data, as the Go program may send it, for one without data", async () => {
     await using daemon = await impostor(async (conn) => {
+      await conn.read();
       await conn.write(bytes('{"success":true}\n'));
       conn.close();
     });
@@ -314,7 +315,8 @@ describe("askDaemon", () => {
     expect([late.code, late.message]).toEqual(["timeout", `No answer from the daemon on "${daemon.path}" within 0.04 s`]);
     const signal = AbortSignal.timeout(20);
     expect((await failure(askDaemon(net, daemon.path, { command: "status" }, { signal }))).name).toBe("TimeoutError");
-    // It hung up both times.
+    // It hung up both times, once the listener had heard of it at all.
+    while (seen.length < 2) await later(5);
     expect((await Promise.all(seen)).length).toBe(2);
   });
 

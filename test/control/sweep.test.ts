@@ -43,6 +43,6 @@ describe("sweepSockets", () => {
     expect(await sweepSockets(net, join(folder.path, "ngrokd.sock"))).toBe(0);
     await utimes(path, new Date(0), new Date(0));
     expect(await sweepSockets(net, join(folder.path, "ngrokd.sock"))).toBe(1);
-    expect(lstat(path)).rejects.toThrow();
+    await expect(lstat(path)).rejects.toThrow();
   });
 });

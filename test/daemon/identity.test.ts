@@ -22,13 +22,14 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A keeper on its own; `changed` counts how often the ingress had to be renewed. The clock stands still until `pass` moves it. */
+/** A keeper on its own; `changed` counts how often the ingress had to be renewed. The clock stands still until `wait` moves it. */
 async function staged({ key = "a-good-api-key" } = {}) {
   const server = { client_cert: file("tls.crt"), client_key: file("tls.key") };
   writeFileSync(file("config.yml"), JSON.stringify({ api: { url: ngrok.url, key }, server }), { mode: 0o600 });
   const loaded = await loadConfig({ file: file("config.yml"), env: {} });
   const log = memoryLog();
-  let ahead = 0;
+  // A minute ahead of the clock that ngrok's certificates are made by, so that they are never younger than now.
+  let now = Date.now() + 60_000;
   let changed = 0;
   let published: Registration = { kind: "waiting-for-key" };
   const keeper = createIdentityKeeper({
@@ -42,7 +43,7 @@ async function staged({ key = "a-good-api-key" } = {}) {
     changed: () => {
       changed += 1;
     },
-    now: () => new Date(Date.now() + ahead),
+    now: () => new Date(now),
     random: () => 1,
   });
   return {
@@ -51,7 +52,7 @@ async function staged({ key = "a-good-api-key" } = {}) {
     changed: () => changed,
     published: () => published,
     wait: (ms: number) => {
-      ahead += ms;
+      now += ms;
     },
   };
 }

@@ -26,8 +26,8 @@ describe("raise", () => {
     conn.closeWrite();
     expect(await ending(conn)).toBe("FIN");
     conn.close();
-    await later(5);
     const [raised] = listeners.present.values();
+    await until(() => raised?.meter.active === 0);
     expect([...listeners.present.keys()]).toEqual([place(url, home)]);
     expect(raised?.meter).toMatchObject({ active: 0, total: 1, bytesUp: 2, bytesDown: 2, errors: 0 });
     expect([...answeringNames(listeners.present)] as unknown).toEqual([["a.demo", home]]);
@@ -351,6 +351,6 @@ async function gone({ draining }: Listeners): Promise<void> {
 }
 
 async function until(holds: () => boolean): Promise<void> {
-  for (let waited = 0; !holds() && waited < 200; waited += 1) await later(10);
+  for (let waited = 0; !holds() && waited < 1000; waited += 1) await later(10);
   expect(holds()).toBe(true);
 }

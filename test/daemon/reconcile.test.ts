@@ -93,7 +93,7 @@ describe("reconcile", () => {
     conn.closeWrite();
     expect(await ending(conn)).toBe("FIN");
     conn.close();
-    for (let i = 0; listeners.draining.size > 0 && i < 100; i += 1) await later(5);
+    for (let i = 0; listeners.draining.size > 0 && i < 1000; i += 1) await later(5);
     expect(drainingStates(listeners)).toEqual([]);
   });
 

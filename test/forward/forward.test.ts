@@ -230,9 +230,12 @@ describe("forward", () => {
 describe("the meter", () => {
   test("counts failures by where they happened", async () => {
     const meter = createMeter();
-    const failing = async (script: Parameters<typeof fakeIngress>[0], changed: Partial<IngressSettings> = {}): Promise<void> => {
+    const failing = async (
+      script: Parameters<typeof fakeIngress>[0],
+      { openTimeoutMs = 5000, ...changed }: Partial<IngressSettings & Pick<ForwardDeps, "openTimeoutMs">> = {},
+    ): Promise<void> => {
       await using ingress = await fakeIngress(script);
-      const { client, done } = await forwarded({ settings: { ...ingress.settings, ...changed } }, { meter, openTimeoutMs: 60 });
+      const { client, done } = await forwarded({ settings: { ...ingress.settings, ...changed } }, { meter, openTimeoutMs });
       await ending(client);
       client.abort();
       await done;
@@ -242,7 +245,7 @@ describe("the meter", () => {
     await failing((conn) => conn.close());
     await failing((conn) => conn.abort());
     await failing((conn) => conn.write(bytes("\x04\x00\xff\xff\xff\xff")));
-    await failing((conn) => void ending(conn));
+    await failing((conn) => void ending(conn), { openTimeoutMs: 60 });
     await failing(async (conn) => {
       await conn.write(accepted());
       conn.abort();
@@ -276,17 +279,23 @@ describe("the meter", () => {
       await conn.write(bytes("and more"));
       conn.close();
     });
+    const began = performance.now();
     const { client, meter, done } = await forwarded(ingress);
+    while (countOf(meter.upgrade) === 0) await later(1);
+    const accepting = performance.now() - began;
     // Neither the time that the client takes to think nor what comes after the first byte counts.
-    await later(300);
+    await later(100);
+    const asked = performance.now();
     await client.write(bytes("question"));
     client.closeWrite();
+    await read(client, 1);
+    const answering = performance.now() - asked;
     await read(client);
     client.close();
     await done;
     expect([countOf(meter.upgrade), countOf(meter.firstByte)]).toEqual([1, 1]);
-    expect(meter.upgrade.sum).toBeWithin(0.039, 0.25);
-    expect(meter.firstByte.sum).toBeWithin(0.019, 0.2);
+    expect(meter.upgrade.sum * 1000).toBeWithin(39, accepting);
+    expect(meter.firstByte.sum * 1000).toBeWithin(19, answering);
     expect(quantile(meter.firstByte, 1)).toBeGreaterThan(0.019);
   });
 
@@ -297,6 +306,7 @@ describe("the meter", () => {
       conn.close();
     });
     const one = await forwarded(eager);
+    while (countOf(one.meter.firstByte) === 0) await later(1);
     await later(60);
     await one.client.write(bytes("too late to count"));
     one.client.closeWrite();

@@ -98,9 +98,10 @@ describe("splice", () => {
 
   test("hands on what arrived before a reset", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
-    const done = splice(a, b);
+    const arrived = Promise.withResolvers<void>();
+    const done = new Promise<SpliceEnd>((ended) => startSplice(a, b, { carried: () => arrived.resolve(), ended }));
     await server.write(bytes("the last words"));
-    await later(20);
+    await arrived.promise;
     server.abort();
     expect(await read(client, 14)).toBe("the last words");
     expect(await done).toMatchObject({ kind: "aborted", side: "b" });

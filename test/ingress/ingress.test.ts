@@ -147,10 +147,17 @@ describe("createIngress, over real TLS", () => {
   });
 
   test("closes the socket at the deadline, so that the ingress sees it go", async () => {
+    const asked = Promise.withResolvers<void>();
     const seen = Promise.withResolvers<string>();
-    await using ingress = await fakeIngress((conn) => ending(conn).then(seen.resolve));
-    const error = await failure(createIngress(net, () => ingress.settings).open(target, AbortSignal.timeout(50)));
-    expect(error.name).toBe("TimeoutError");
+    await using ingress = await fakeIngress((conn) => {
+      asked.resolve();
+      return ending(conn).then(seen.resolve);
+    });
+    const deadline = new AbortController();
+    const opening = failure(createIngress(net, () => ingress.settings).open(target, deadline.signal));
+    await asked.promise;
+    deadline.abort(new DOMException("too late", "TimeoutError"));
+    expect((await opening).name).toBe("TimeoutError");
     expect(await seen.promise).toBe("aborted");
   });
 

@@ -5,11 +5,12 @@ import type { Conn, Listener } from "../../src/net/types.ts";
 
 const listeners: Listener[] = [];
 const accepted: Conn[] = [];
+let onAccept: (conn: Conn) => void = (conn) => void accepted.push(conn);
 const roomAtFirst = connectionRoom(0);
 let refusal = "";
 while (refusal === "") {
   try {
-    listeners.push(await net.listen({ host: "127.0.0.1", port: 0 }, (conn) => void accepted.push(conn)));
+    listeners.push(await net.listen({ host: "127.0.0.1", port: 0 }, (conn) => onAccept(conn)));
   } catch (error) {
     refusal = (error as Error).message.replace(/^.*: /, "");
   }
@@ -29,10 +30,11 @@ for (const conn of all) conn.abort();
 await Promise.all(all.map(({ closed }) => closed));
 
 // Both ends of a connection, once there is room again.
-accepted.length = 0;
+const taken = Promise.withResolvers<Conn>();
+onAccept = taken.resolve;
 const last = await net.dial(listener.address);
 await last.write(new Uint8Array(1));
-const heard = await accepted[0]?.read();
+const heard = await (await taken.promise).read();
 console.log(
   JSON.stringify({
     limit: descriptorLimit(),

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { counter, exposition, type Family, gauge, type Labels, type Sample } from "../../src/observe/exposition.ts";
+import { anyText } from "../support/texts.ts";
 
 const written = (families: Iterable<Family>, pieceLength?: number): string => [...exposition(families, pieceLength)].join("");
 
@@ -61,7 +62,7 @@ wait_seconds_count 0
 
   test("carries any label, whatever is in it, on one line", () => {
     fc.assert(
-      fc.property(fc.string({ unit: "binary" }), (value) => {
+      fc.property(anyText, (value) => {
         const lines = written([gauge("x", "", 1, { label: value })])
           .slice(0, -1)
           .split("\n");

@@ -18,7 +18,6 @@ stories("ngrok's API has a bad day", () => {
   });
 
   const bad: readonly [fault: string, reason: RegExp][] = [
-    ["401", /API answered 401: The local cloud was told to answer 401 \(ERR_NGROK_203, operation op_\w+\)/],
     ["429=1", /API answered 429/],
     ["500", /API answered 500/],
     ["html", /API answered 502 with an HTML page/],
@@ -27,7 +26,8 @@ stories("ngrok's API has a bad day", () => {
     ["foreign-page", /./],
   ];
 
-  test.each(bad)("%s: the daemon is degraded and says why, what runs goes on, and it recovers by itself", async (fault, reason) => {
+  /** Breaks the API, and looks at the daemon meanwhile; however many polls fail in that time. */
+  const staysUp = async (fault: string, reason: RegExp): Promise<void> => {
     await cloud.break(fault);
     const status = await until("the daemon is degraded", async () => {
       const now = await daemon.status();
@@ -39,8 +39,22 @@ stories("ngrok's API has a bad day", () => {
     expect(await daemon.endpoint("hello.demo")).toMatchObject({ state: "listening" });
     expect((await ngrokd("health")).code).toBe(1);
     await cloud.mend();
-    await until("the daemon serves again", async () => (await daemon.status()).phase === "serving", { within: 20_000 });
+  };
+
+  const servesAgain = async (): Promise<void> => {
+    await until("the daemon serves again", async () => (await daemon.status()).phase === "serving");
     expect(await daemon.status()).toMatchObject({ reason: "", hint: "", last_poll: { ok: true, reason: "" } });
+  };
+
+  test.each(bad)("%s: the daemon is degraded and says why, what runs goes on, and it recovers by itself", async (fault, reason) => {
+    await staysUp(fault, reason);
+    await servesAgain();
+  });
+
+  test("401: the same, but a key that was refused twice is tried again minutes later, or when somebody asks for it", async () => {
+    await staysUp("401", /API answered 401: The local cloud was told to answer 401 \(ERR_NGROK_203, operation op_\w+\)/);
+    await daemon.refresh();
+    await servesAgain();
   });
 
   test("`ngrokd refresh` during a fault fails with the reason and the hint", async () => {
@@ -56,10 +70,11 @@ stories("ngrok's API has a bad day", () => {
   test("Retry-After is respected: no call before it has passed", async () => {
     await cloud.break("429=3");
     expect((await ngrokd("refresh")).code).toBe(1);
-    const refused = performance.now();
+    const endOfPoll = async (): Promise<number> => Date.parse((await daemon.status()).last_poll?.time ?? "");
+    const refused = await endOfPoll();
     await cloud.mend();
     await until("the daemon serves again", async () => (await daemon.status()).phase === "serving");
-    expect(performance.now() - refused).toBeGreaterThan(2500);
+    expect((await endOfPoll()) - refused).toBeGreaterThan(2990);
   });
 
   test("a failure is told once in the log, not at every poll", async () => {
@@ -82,7 +97,7 @@ stories("ngrok's API has a bad day", () => {
     const { out } = await ngrokd("refresh");
     expect(out).toContain("1 endpoint.");
     expect(await works()).toBe(true);
-    expect(daemon.log()).toContain("looking again before any is retired");
+    await until("the log tells of it", () => daemon.log().includes("looking again before any is retired"));
 
     await cloud.break("short-page");
     expect((await ngrokd("refresh")).out).toContain("0 endpoints.");
@@ -109,13 +124,10 @@ stories("ngrok's API has a bad day", () => {
     // What it served before, it serves again.
     expect(await resolve("hello.demo")).toBeDefined();
 
-    // The stand-in forgets its operators with its end: this one answers, and does not know us.
+    // The stand-in forgets its operators with its end: this one answers that it does not know us, and is registered with anew.
     cloud = await startCloud({ apiPort });
-    const stranger = await until("the new API has answered", async () => {
-      const { reason } = await daemon.status();
-      return !reason.includes("refused") && reason;
-    });
-    expect(stranger).not.toBe("");
+    await until("the daemon serves again", async () => (await daemon.status()).phase === "serving");
+    expect((await cloud.operators()).map(({ id }) => id)).toEqual([(await daemon.status()).operator_id]);
   });
 });
 
@@ -127,12 +139,13 @@ stories("the API is down at boot, before the first registration", () => {
     writeConfig(configFor(first));
     const daemon = await serve();
     const status = await until("registration has failed", async () => {
+      // Registration has failed before the poll has, and a poll that has failed does not keep the next from registering.
       const now = await daemon.status();
-      return now.registration === "failed" && now;
+      return now.registration === "failed" && now.last_poll !== null && now;
     });
     expect(status).toMatchObject({ registered: false, phase: "degraded" });
     expect((await ngrokd("status")).out).toContain("failed");
     await startCloud({ apiPort });
-    await until("it has registered", async () => (await daemon.status()).registered, { within: 20_000 });
+    await until("it has registered", async () => (await daemon.status()).registered);
   });
 });

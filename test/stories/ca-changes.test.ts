@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "bun:test";
-import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { type Cloud, registered } from "../support/cloud.ts";
 import type { Daemon } from "../support/ngrokd.ts";
 import { rootCa } from "../support/pki.ts";
@@ -8,6 +8,12 @@ import { freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo, type Peer, type Upstream } from "../support/tcp.ts";
 
 const file = "/run/story/ca.pem";
+
+/** At once: a poll that came while it is written would find half of it. */
+function replace(text: string): void {
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
+}
 
 stories("a file of trusted CAs that changes while the daemon runs", () => {
   let cloud: Cloud;
@@ -18,7 +24,7 @@ stories("a file of trusted CAs that changes while the daemon runs", () => {
   beforeAll(async () => {
     freshMachine();
     mkdirSync("/run/story", { recursive: true });
-    writeFileSync(file, (await rootCa("Before")).cert);
+    replace((await rootCa("Before")).cert);
     ({ cloud, daemon } = await registered({ config: { server: { ingress_ca: file } } }));
     service = await echo();
     await cloud.add("tcp://echo.demo:7000", service.address);
@@ -27,7 +33,7 @@ stories("a file of trusted CAs that changes while the daemon runs", () => {
 
   test("a CA that is added is believed from the next poll on", async () => {
     expect(await carries("echo.demo", 7000)).toBe(false);
-    copyFileSync(cloud.caFile, file);
+    replace(readFileSync(cloud.caFile, "utf8"));
     await daemon.refresh();
     open = await talking("echo.demo", 7000);
   });
@@ -35,19 +41,20 @@ stories("a file of trusted CAs that changes while the daemon runs", () => {
   test("a file that is broken changes nothing, and what is wrong is told once, and in status until it is right", async () => {
     const warned = async () => (await daemon.status()).warnings.filter((text) => text.includes(file));
     const told = () => daemon.lines().filter(({ message }) => message.startsWith("Keeping the trusted CAs as they were: "));
-    writeFileSync(file, "-----BEGIN CERTIFICATE-----\nhalf a file");
+    replace("-----BEGIN CERTIFICATE-----\nhalf a file");
     await daemon.refresh();
     await daemon.refresh();
+    await until("the log tells of it", () => told().length > 0);
     expect(told().map(({ level, message }) => [level, message.includes(file)])).toEqual([["warn", true]]);
     expect(await warned()).toEqual([expect.stringContaining("Keeping the trusted CAs as they were: ")]);
     expect([await echoes(open, "still"), await carries("echo.demo", 7000)]).toEqual([true, true]);
-    copyFileSync(cloud.caFile, file);
+    replace(readFileSync(cloud.caFile, "utf8"));
     await daemon.refresh();
     expect([told().length, await warned()]).toEqual([1, []]);
   });
 
   test("one that is taken out is believed no more: no byte reaches the service, and what is open goes on", async () => {
-    writeFileSync(file, (await rootCa("Another")).cert);
+    replace((await rootCa("Another")).cert);
     await daemon.refresh();
     const accepted = service.accepted();
     const client = await dial("echo.demo", 7000);
@@ -60,7 +67,7 @@ stories("a file of trusted CAs that changes while the daemon runs", () => {
     expect(item.connections.last_error).toContain("the certificate shown is of");
     expect(service.accepted()).toBe(accepted);
     expect(await echoes(open, "still")).toBe(true);
-    copyFileSync(cloud.caFile, file);
+    replace(readFileSync(cloud.caFile, "utf8"));
     await daemon.refresh();
     expect(await carries("echo.demo", 7000)).toBe(true);
   });

@@ -3,7 +3,7 @@ import { appendFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSy
 import { createConnection } from "node:net";
 import { type Cloud, registered } from "../support/cloud.ts";
 import { askSocket, binary, type Daemon, defaultSocket, ngrokd, run, serve, tellSocket } from "../support/ngrokd.ts";
-import { atEnd, freshMachine, stories } from "../support/story.ts";
+import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
 stories("the control socket, as clients of the Go program use it", () => {
@@ -149,7 +149,7 @@ stories("the control socket's life", () => {
     expect(existsSync(leave)).toBe(true);
     expect((await ngrokd("status")).code).toBe(4);
     const next = await serve();
-    expect(next.log()).toContain("of a daemon that is gone");
+    await until("the log tells of it", () => next.log().includes("of a daemon that is gone"));
     expect(await next.stop()).toBe(0);
   });
 

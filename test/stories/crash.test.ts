@@ -53,7 +53,7 @@ async function crashAndCrash(count: number, random: () => number): Promise<void>
     const [log] = await Promise.all([daemon.stderr.text(), daemon.exited, churn, clients]);
     try {
       world.check();
-      if (life % generation === 0) await world.recovers(life === count);
+      if (life % generation === 0 || life === count) await world.recovers(life === count);
     } catch (error) {
       throw new Error(`seed ${seed}, life ${life}: ${error instanceof Error ? error.stack : error}\n--- its log\n${log}`);
     }
@@ -86,8 +86,7 @@ async function createWorld(cloud: Cloud, random: () => number) {
 
   function check(): void {
     expect(readFileSync(defaultConfig, "utf8")).toBe(config);
-    // Both copies mean that a write in place was cut off: the next start finishes it, and only then the file counts.
-    if (!(existsSync(`${state}/hosts.before`) && existsSync(`${state}/hosts.after`))) checkHosts();
+    if (!isCutOff()) checkHosts();
     const file = (name: string): string | undefined =>
       existsSync(`${state}/${name}`) ? readFileSync(`${state}/${name}`, "utf8") : undefined;
     const saved = JSON.parse(file("ip_mappings.json") ?? "{}");
@@ -113,12 +112,7 @@ async function createWorld(cloud: Cloud, random: () => number) {
 
   /** The next start has everything right, without a trace of what was before. */
   async function recovers(last: boolean): Promise<void> {
-    foreignLines += 1;
-    writeFileSync(
-      "/etc/hosts",
-      `${readFileSync("/etc/hosts", "latin1")}${foreignLines === 1 ? "\n" : ""}192.0.2.${foreignLines} other${foreignLines}\n`,
-    );
-    foreign = [...foreign, `192.0.2.${foreignLines} other${foreignLines}`];
+    if (!isCutOff()) appendLine();
     const daemon = await serve();
     await until("it serves", async () => (await daemon.status()).phase === "serving");
     const list = await daemon.list();
@@ -136,6 +130,13 @@ async function createWorld(cloud: Cloud, random: () => number) {
     await beginAnew(operators);
   }
 
+  function appendLine(): void {
+    foreignLines += 1;
+    const line = `192.0.2.${foreignLines} other${foreignLines}`;
+    writeFileSync("/etc/hosts", `${readFileSync("/etc/hosts", "latin1")}${foreignLines === 1 ? "\n" : ""}${line}\n`);
+    foreign = [...foreign, line];
+  }
+
   /** Another machine, for ngrok; names keep their addresses. */
   async function beginAnew(operators: readonly { id: string }[]): Promise<void> {
     for (const name of ["tls.key", "tls.crt", "operator_id", "ingress_endpoint"]) rmSync(`${state}/${name}`, { force: true });
@@ -144,6 +145,9 @@ async function createWorld(cloud: Cloud, random: () => number) {
 
   return { churn, check, recovers };
 }
+
+/** Both copies mean that a write in place was cut off: the next start finishes it, and only then the file counts. */
+const isCutOff = (): boolean => existsSync(`${state}/hosts.before`) && existsSync(`${state}/hosts.after`);
 
 const leftovers = (): string[] =>
   ["/etc", state, "/run", "/etc/ssl/certs"].flatMap((folder) =>

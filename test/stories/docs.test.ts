@@ -5,7 +5,7 @@ import { faultTable } from "../../src/local-cloud/faults.ts";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, writeConfig } from "../support/ngrokd.ts";
 import { layOverUsrBin, plainSystemctl } from "../support/stand-ins.ts";
-import { stories } from "../support/story.ts";
+import { stories, until } from "../support/story.ts";
 import { echo } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
@@ -21,6 +21,14 @@ const shell = (script: string) => run(["sh", "-euc", script.replaceAll("/root/",
 async function works(block: string): Promise<void> {
   const { code, out, err } = await shell(block);
   expect({ block, code, out, err }).toMatchObject({ code: 0 });
+}
+
+/** What a block has started may still be at its first poll; whoever reads the next one is slower than that. */
+async function settled(): Promise<void> {
+  await until("the daemon serves, where one runs", async () => {
+    const { code, out } = await ngrokd("status --json");
+    return code === 4 || JSON.parse(out).phase === "serving";
+  });
 }
 
 /** The endpoints that the pages name. */
@@ -55,7 +63,10 @@ stories("the commands in docs/", () => {
     for (const folder of ["/etc/systemd/system", "/run/systemd/system"]) mkdirSync(folder, { recursive: true });
     const cloud = await startCloud();
     writeConfig(configFor(cloud));
-    for (const block of blocksOf("operations.md")) await works(block);
+    for (const block of blocksOf("operations.md")) {
+      await works(block);
+      await settled();
+    }
     // What runs by now is the restored backup: the same machine to ngrok.
     const { registration, operator_id } = (await ngrokd("status --json")).json;
     expect({ registration, operators: (await cloud.operators()).map(({ id }) => id) }).toEqual({

@@ -1,5 +1,16 @@
 import { beforeAll, expect, test } from "bun:test";
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import type { Finding } from "../../src/doctor/finding.ts";
@@ -53,14 +64,23 @@ const traces = (): string =>
 
 const hosts = (): string => readFileSync("/etc/hosts", "latin1");
 
+/** At once: the daemon, which may look at any moment, would take half a file for the whole. */
+function replaceHosts(text: string): void {
+  writeFileSync("/etc/hosts.new", text);
+  renameSync("/etc/hosts.new", "/etc/hosts");
+}
+
 stories("doctor and why where all is well", () => {
   let cloud: Cloud;
   let daemon: Daemon;
 
   beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
+    // Both are there at the first poll, so that their addresses go by their names.
+    cloud = await startCloud();
     await cloud.add("http://hello.demo", page("hello").address);
     await cloud.add("tcp://db.demo:5432", page("db").address);
+    writeConfig(configFor(cloud));
+    daemon = await serve();
     await daemon.becomes("hello.demo", "listening");
     await daemon.becomes("db.demo", "listening");
     await daemon.refresh();
@@ -164,10 +184,11 @@ stories("doctor and why where all is well", () => {
   });
 
   test("an ingress that accepts and never speaks TLS takes seconds, no more", async () => {
+    const usual = await doctor();
     await cloud.break("tls-stall");
     const { of, took } = await doctor();
     expect(of("ingress")[0]).toContain("ingress failure:");
-    expect(took).toBeLessThan(9000);
+    expect(took - usual.took).toBeLessThan(8000);
     await cloud.mend();
   });
 
@@ -187,13 +208,13 @@ stories("doctor and why where all is well", () => {
   test("a line of the user's own that gives the name another address", async () => {
     const before = hosts();
     // A loopback address, since a machine without a way out sorts others behind ours.
-    writeFileSync("/etc/hosts", `127.0.0.1 hello.demo # mine\n${before}`);
+    replaceHosts(`127.0.0.1 hello.demo # mine\n${before}`);
     const { of } = await doctor();
     expect(of("names").join("\n")).toContain('remove line 1 (127.0.0.1) from "/etc/hosts", or leave it if you mean it');
     expect(of("names")[0]).toBe("names ok: 1 of 2 resolve to their addresses");
     const { ways } = await why("hello.demo");
     expect(ways[0]?.steps.find(({ check }) => check === "name")?.fix).toContain("line 1");
-    writeFileSync("/etc/hosts", before);
+    replaceHosts(before);
   });
 
   test("a resolver that does not look into the hosts file", async () => {
@@ -244,6 +265,8 @@ stories("doctor and why where all is well", () => {
     chmodSync("/etc/ngrokd/tls.key", 0o644);
     const old = new Date(Date.now() - 3_600_000);
     writeFileSync("/etc/ngrokd/.0123456789ab.ngrokd.tmp", "");
+    // Another user's: the daemon, which may have started ten seconds ago, removes its own.
+    chownSync("/etc/ngrokd/.0123456789ab.ngrokd.tmp", 65534, 65534);
     utimesSync("/etc/ngrokd/.0123456789ab.ngrokd.tmp", old, old);
     const { of, code } = await doctor();
     expect(of("state")).toEqual([
@@ -270,6 +293,7 @@ stories("doctor and why where all is well", () => {
   });
 
   test("a daemon that hangs: said within seconds, and the endpoints are those that ngrok lists", async () => {
+    const usual = await doctor();
     daemon.kill("SIGSTOP");
     const { of, took } = await doctor();
     daemon.kill("SIGCONT");
@@ -277,7 +301,7 @@ stories("doctor and why where all is well", () => {
     expect(of("daemon")[0]).toContain("within 4 s → see its log");
     expect(of("endpoints")[0]).toMatch(/^endpoints ok: (\d) of \1 opened through ngrok/);
     expect(of("names")[0]).toMatch(/^names ok: (\d) of \1 resolve/);
-    expect(took).toBeLessThan(9000);
+    expect(took - usual.took).toBeLessThan(8000);
   });
 
   test("an operator that was deleted, and a key that is refused", async () => {
@@ -287,6 +311,8 @@ stories("doctor and why where all is well", () => {
     expect(refused.of("api")[0]).toContain("api ok:");
     expect(refused.of("key")[0]).toContain("key failure:");
     expect(refused.of("key")[0]).toContain("ngrokd set-api-key");
+    // Refused twice, the daemon waits for minutes: it does not register anew meanwhile.
+    await until("the daemon was refused twice", async () => (await daemon.status()).failed_polls >= 2);
     await cloud.mend();
     await cloud.break("header-close"); // What ngrok's ingress does then.
     await cloud.api("DELETE", `/kubernetes_operators/${operator?.id}`);
@@ -308,19 +334,30 @@ stories("doctor and why where all is well", () => {
 });
 
 stories("doctor with hundreds of endpoints", () => {
+  /** What the line for those that are well says; a slow machine does not get to all of them in five seconds. */
+  const counted = ([line = ""]: string[]): { bad: number; all: number } => {
+    const untriedToo = "(?:; (\\d+) more were not tried for lack of time \\(--all tries each\\))?";
+    const pattern = new RegExp(`^endpoints ok: (\\d+) of (\\d+) opened through ngrok, typically within \\d+ ms${untriedToo}$`);
+    const [, well, tried, untried = "0"] = pattern.exec(line) ?? [];
+    return { bad: Number(tried) - Number(well), all: Number(tried) + Number(untried) };
+  };
+
   test("tells those that are well in one line and the bad ones in ten; --all each", async () => {
     const { cloud, daemon } = await registered();
+    const usual = await doctor();
     const { address } = page("one of many");
     const names = Array.from({ length: 300 }, (_, i) => `n${i}.demo`);
     for (const name of names) await cloud.add(`http://${name}`, address);
     await daemon.becomes("n299.demo", "listening");
     const { of, took } = await doctor();
-    expect(of("endpoints")[0]).toContain("300 of 300 opened through ngrok");
-    expect(took).toBeLessThan(9000);
+    expect(of("endpoints")).toHaveLength(1);
+    expect(counted(of("endpoints"))).toEqual({ bad: 0, all: 300 });
+    // Five seconds for the names, and five for the endpoints.
+    expect(took - usual.took).toBeLessThan(11_000);
     await cloud.break("refuse=ERR_NGROK_8012 gone*25");
     const bad = await doctor();
     // The pool's ready connections ask for nothing, so each of the 25 refusals was one of ours.
-    expect(bad.of("endpoints")[0]).toContain("275 of 300 opened through ngrok");
+    expect(counted(bad.of("endpoints"))).toEqual({ bad: 25, all: 300 });
     expect(bad.of("endpoints")).toHaveLength(12);
     expect(bad.of("endpoints").at(-1)).toBe("endpoints failure: and 15 more → add --all to see each");
     expect((await doctor("--all")).of("endpoints")).toHaveLength(300);
@@ -388,12 +425,13 @@ stories("doctor and why on a machine without", () => {
     const port = typeof address === "object" ? address?.port : 0;
     mkdirSync("/run/story", { recursive: true });
     writeConfig(configFor(cloud, { api: { url: `http://127.0.0.1:${port}` } }), "/etc/ngrokd/hole.yml");
+    const usual = await doctor();
     const { code, of, took } = await doctor("--config /etc/ngrokd/hole.yml");
     expect(of("api")[0]).toMatch(/^api failure: Cannot check the API key: "http:\/\/127.0.0.1:\d+" did not answer within 4 s/);
     expect(of("clock")[0]).toContain("not checked");
     expect(of("endpoints")[0]).toContain("1 of 1 opened through ngrok");
     expect(code).toBe(1);
-    expect(took).toBeLessThan(9000);
+    expect(took - usual.took).toBeLessThan(8000);
     await daemon.stop();
   });
 });

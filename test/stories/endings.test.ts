@@ -13,16 +13,6 @@ const hash = (bytes: Uint8Array | string): string =>
     .digest("hex");
 const blob = (name: string, size: number): Buffer => createHash("shake256", { outputLength: size }).update(name).digest();
 
-/** How a new connection ends that carries nothing. One that is reset at once can be over before its dial has been told that it is up. */
-const endOf = async (name: string, port: number): Promise<"end" | "reset"> => {
-  try {
-    return await (await dial(name, port)).left;
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ECONNRESET") return "reset";
-    throw error;
-  }
-};
-
 stories("how connections end", () => {
   let cloud: Cloud;
   let daemon: Daemon;
@@ -143,33 +133,38 @@ stories("how connections end", () => {
 
   test("a reader that stops holds up its sender and not the daemon's memory, and loses nothing when it goes on", async () => {
     const { next, upstream } = await service("pause.demo");
-    const size = 48 * 1024 * 1024;
-    const bytes = blob("pause", size);
     const client = await dial("pause.demo", 7000);
     const far = peer(await next());
     client.socket.pause();
-    let taken = false;
-    const writing = far.write(bytes).then(() => {
-      taken = true;
-    });
     const { rss } = footprint(daemon.pid);
-    // Until all buffers on the way are full.
-    let last = -1;
+    // What the system's buffers on the way take differs from machine to machine, by tens of MiB: the service sends until they are full.
+    const most = 512 * 1024 * 1024;
+    const sum = createHash("sha256");
+    let sent = 0;
+    let goesOn = true;
+    const sending = (async () => {
+      while (goesOn && sent < most) {
+        const piece = blob(`pause ${sent}`, 1024 * 1024);
+        await far.write(piece);
+        sum.update(piece);
+        sent += piece.length;
+      }
+    })();
+    let last = { sent: -1, down: -1 };
     const halted = async (): Promise<boolean> => {
-      const now = (await daemon.endpoint("pause.demo"))?.bytes.down ?? 0;
-      const still = now > 0 && now === last;
+      const now = { sent, down: (await daemon.endpoint("pause.demo"))?.bytes.down ?? 0 };
+      const still = now.down > 0 && now.sent === last.sent && now.down === last.down;
       last = now;
       return still;
     };
     await until("nothing moves any more", halted, { every: 200 });
-    expect(last).toBeLessThan(size / 2);
-    expect(taken).toBe(false);
+    expect(last.sent).toBeLessThan(most);
     expect(footprint(daemon.pid).rss - rss).toBeLessThan(16 * 1024);
-    far.end();
+    goesOn = false;
     client.socket.resume();
-    const all = client.rest();
-    await writing;
-    expect(hash(await all)).toBe(hash(bytes));
+    await sending;
+    far.end();
+    expect(hash(await client.rest())).toBe(sum.digest("hex"));
     client.end();
     await until("the service is let go", () => upstream.open.size === 0);
     await backTo(before, daemon);
@@ -225,9 +220,9 @@ stories("how connections end", () => {
     for (let round = 0; round < 3; round += 1) {
       well = false;
       await new Promise((closed) => server.close(closed));
-      expect(await endOf("moody.demo", 7000)).toBe("reset");
+      expect(await (await dial("moody.demo", 7000)).left).toBe("reset");
       await listen();
-      expect(await endOf("moody.demo", 7000)).toBe("reset");
+      expect(await (await dial("moody.demo", 7000)).left).toBe("reset");
       well = true;
       const client = await dial("moody.demo", 7000);
       await client.write("well?");

@@ -98,7 +98,9 @@ stories("the health server", () => {
     expect(warning).toContain('There is no health server: Cannot listen on "127.0.0.1:8081"');
     expect((await ngrokd("status")).out).toContain("warning: There is no health server");
     expect((await ngrokd("health")).out).toContain("Health server:  not listening");
-    const told = await until("the log tells of it", () => daemon.lines().find(({ message }) => message.startsWith("There is no health server")));
+    const told = await until("the log tells of it", () =>
+      daemon.lines().find(({ message }) => message.startsWith("There is no health server")),
+    );
     expect(told.hint).toContain("server.health_port");
   });
 });

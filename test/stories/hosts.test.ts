@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "bun:test";
-import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, foreignHosts, freshMachine, stories, until } from "../support/story.ts";
@@ -49,6 +49,8 @@ stories("the hosts file is the user's", () => {
     await daemon.stop("SIGKILL");
     expect(hosts()).toBe(before);
 
+    // Without the list that it kept it serves nothing until ngrok answers.
+    rmSync("/etc/ngrokd/endpoints.json");
     await cloud.break("500");
     daemon = await serve();
     await until("the poll has failed", async () => (await daemon.status()).phase === "degraded");

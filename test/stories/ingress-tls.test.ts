@@ -63,7 +63,7 @@ stories("who the ingress is, and who we are", () => {
       configFor(cloud, {
         ingressEndpoint,
         server: { ingress_ca: "/run/tls-ca.crt" },
-        forward: { pool: { min: 0, max: 0 }, open_timeout: 2, ...forward },
+        forward: { pool: { min: 0, max: 0 }, ...forward },
       }),
     );
     daemon = await serve();
@@ -87,9 +87,10 @@ stories("who the ingress is, and who we are", () => {
   beforeAll(async () => {
     ca = await rootCa("Story CA");
     writeFileSync("/run/tls-ca.crt", ca.cert);
+    // While no daemon is at work on that file: what two write at once, one of them loses.
+    appendFileSync("/etc/hosts", `\n127.0.0.1 ${name} other.story\n`);
     ({ cloud, daemon } = await registered());
     await cloud.add("tcp://hello.demo:7000", "127.0.0.1:9");
-    appendFileSync("/etc/hosts", `\n127.0.0.1 ${name} other.story\n`);
   });
 
   const forServers = { names: [name], usage: ["server"] } as const;

@@ -63,8 +63,7 @@ stories("a daemon under a service manager", () => {
   test("that hangs does not", async () => {
     const pings = (): number => told.texts().filter((text) => text === "WATCHDOG=1").length;
     daemon.kill("SIGSTOP");
-    pings();
-    await Bun.sleep(100);
+    await until("it stands still", () => /^State:\s+T/m.test(readFileSync(`/proc/${daemon.pid}/status`, "utf8")));
     const before = pings();
     await Bun.sleep(700);
     expect(pings()).toBe(before);

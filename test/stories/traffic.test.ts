@@ -190,7 +190,7 @@ stories("what connections are owed", () => {
     expect(await client.left).toBe("reset");
     const told = "ERR_NGROK_3200: The endpoint is offline. (the endpoint is offline: start its agent, or delete it in ngrok's dashboard)";
     expect((await settled("echo.demo")).connections.last_error).toBe(told);
-    expect(daemon.log()).toContain(told);
+    await until("the log says so", () => daemon.log().includes(told));
   });
 
   test("a service that is down is told as such, and the next connection works once it is back", async () => {
@@ -206,6 +206,7 @@ stories("what connections are owed", () => {
   });
 
   test("a connection to the ingress that has died while it waited to be used costs nobody anything", async () => {
+    await until("one waits to be used", async () => (await daemon.status()).pool.ready > 0);
     await cloud.break("header-close*1");
     const client = await dial("echo.demo", 7000);
     await client.write("fine");

@@ -64,11 +64,12 @@ export interface Running {
   readonly out: () => string;
   /** What it wrote to stderr. */
   readonly log: () => string;
-  /** The log's JSON lines. */
+  /** The log's JSON lines, those that are whole. */
   readonly lines: () => { level: string; message: string; hint?: string; [field: string]: unknown }[];
+  /** Settles with the exit code once it has ended and all that it wrote is here. */
   readonly exited: Promise<number>;
   kill(signal: NodeJS.Signals): void;
-  /** SIGTERM unless told, then waits; answers the exit code. */
+  /** SIGTERM unless told, then waits as `exited` does; answers the exit code, 128 after a signal. */
   stop(signal?: NodeJS.Signals): Promise<number>;
 }
 
@@ -77,38 +78,46 @@ export function start(name: string, command: readonly string[], { env = {}, cwd 
   const child = Bun.spawn({ cmd: [...command], cwd, env: { ...plainEnv(), ...env }, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   const out = collect(child.stdout);
   const log = collect(child.stderr);
-  const forget = keepLog(`${name} (pid ${child.pid})`, log);
-  const exited = child.exited;
+  const forget = keepLog(`${name} (pid ${child.pid})`, log.text);
+  let ended = false;
+  // What it wrote last may arrive after the news that it has ended.
+  const exited = Promise.all([child.exited, out.whole, log.whole]).then(([code]) => {
+    ended = true;
+    return code;
+  });
   atEnd(async () => {
     child.kill("SIGKILL");
-    await exited;
+    await child.exited;
     forget();
   });
   return {
     pid: child.pid,
-    out,
-    log,
+    out: out.text,
+    log: log.text,
     lines: () =>
-      log()
+      log
+        .text()
         .split("\n")
+        .slice(0, -1)
         .filter((line) => line.startsWith("{"))
         .map((line) => JSON.parse(line)),
     exited,
     kill: (signal) => child.kill(signal),
     async stop(signal = "SIGTERM") {
       child.kill(signal);
-      return await until(`${name} has ended`, () => child.exitCode ?? (child.signalCode === null ? undefined : 128), { within: 40_000 });
+      return await until(`${name} has ended`, () => ended && (child.exitCode ?? 128), { within: 40_000 });
     },
   };
 }
 
-function collect(stream: ReadableStream<Uint8Array>): () => string {
+/** What came so far, and when nothing more will come. */
+function collect(stream: ReadableStream<Uint8Array>): { text: () => string; whole: Promise<void> } {
   let text = "";
-  void (async () => {
+  const read = async (): Promise<void> => {
     const decoder = new TextDecoder();
     for await (const chunk of stream) text += decoder.decode(chunk, { stream: true });
-  })();
-  return () => text;
+  };
+  return { text: () => text, whole: read() };
 }
 
 export interface ServeOptions extends RunOptions {
@@ -194,15 +203,16 @@ export async function askSocket(path: string, request: object | string): Promise
 export function tellSocket(path: string, text: string): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const timer = setTimeout(() => reject(new Error(`no answer on ${path} to ${text.slice(0, 100)} within 20 s`)), 20_000);
-  let reply = "";
+  const reply: Uint8Array[] = [];
   Bun.connect({
     unix: path,
     socket: {
       open: (socket) => void socket.write(text),
       data: (_socket, bytes) => {
-        reply += bytes.toString("utf8");
+        reply.push(Uint8Array.from(bytes));
       },
-      close: () => resolve(reply),
+      // A character's bytes can come in two pieces.
+      close: () => resolve(Buffer.concat(reply).toString("utf8")),
       error: (_socket, error) => reject(error),
       connectError: (_socket, error) => reject(error),
     },

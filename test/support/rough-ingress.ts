@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { createFrameReader, decodeConnRequest, encodeConnResponse } from "../../src/ingress/frame.ts";
@@ -44,7 +45,7 @@ export interface Seen {
 }
 
 export interface RoughIngress {
-  /** `127.0.0.1:PORT` */
+  /** `127.0.0.1:PORT`, the same at every time: it is for a machine of one's own. */
   readonly endpoint: string;
   /** The next connection has this done to it; the harm is done once. */
   plan(plan: Plan): void;
@@ -64,6 +65,8 @@ export interface RoughIngress {
 const [stallMs, slowMs] = [150, 150];
 /** What a slow wire passes every few milliseconds. */
 const trickle = 400;
+/** Below those that connections get, so that nobody has taken it when the ingress comes back. */
+const port = 7443;
 /** So far into the ingress's first flight, a connection is in the middle of its handshake. */
 const midHandshake = 200;
 
@@ -85,16 +88,14 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
       harmed += 1;
     });
     far.once("connect", () => {
-      const port = far.localPort ?? 0;
-      wires.set(port, wire);
-      far.once("close", () => wires.delete(port));
+      const { localPort = 0 } = far;
+      wires.set(localPort, wire);
+      far.once("close", () => wires.delete(localPort));
       wire.start();
     });
   });
-  const listen = (port: number): Promise<void> => new Promise((listening) => server.listen(port, "127.0.0.1", listening));
-  await listen(0);
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const listen = (): Promise<void> => new Promise((listening) => server.listen(port, "127.0.0.1", listening));
+  await listen();
   const close = async (): Promise<void> => {
     const closed = new Promise((resolve) => server.close(resolve));
     for (const wire of wires.values()) wire.harm("reset");
@@ -115,10 +116,10 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
     wire.reached("before the answer");
     const answer = encodeConnResponse({ kind: "accepted", endpointId: "ep_rough", proto: "tcp", notices: [] });
     await conn.write(answer.subarray(0, 1));
-    await wire.passed();
+    await wire.passed("in the answer's length");
     wire.reached("in the answer's length");
     await conn.write(answer.subarray(1));
-    await wire.passed();
+    await wire.passed("after the answer");
     wire.reached("after the answer");
 
     // What came before the answer must not have been sent: it would show as bytes too many.
@@ -134,12 +135,12 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
     };
     const speaking = async (): Promise<void> => {
       await conn.write(down.subarray(0, down.length / 2));
-      await wire.passed();
+      await wire.passed("in the midst of what comes down");
       wire.reached("in the midst of what comes down");
       await conn.write(down.subarray(down.length / 2));
     };
     await Promise.allSettled([listening(), speaking()]);
-    await wire.passed();
+    await wire.passed("at the FIN");
     wire.reached("at the FIN");
     if (whole) conn.close();
     else conn.abort();
@@ -161,7 +162,7 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
       return harmed;
     },
     close,
-    reopen: () => listen(port),
+    reopen: listen,
   };
 }
 
@@ -187,8 +188,8 @@ interface Wire {
   start(): void;
   harm(harm: Harm): void;
   reached(stage: Stage): void;
-  /** Settles when what the ingress has written by now is on its way to the daemon, or never will be. */
-  passed(): Promise<void>;
+  /** Settles when what the ingress has written by now is on its way to the daemon, or never will be; for sure where a plan is for `next`. */
+  passed(next: Stage): Promise<void>;
 }
 
 /** `near` leads to the daemon, `far` to the ingress. */
@@ -263,11 +264,30 @@ function createWire(near: Socket, far: Socket, plan: Plan | undefined, onHarm: (
     reached(stage) {
       if (pending?.at === stage) now();
     },
-    async passed() {
-      // The kernel between the ingress and its end of the wire gives no sign: two looks with nothing under way have to do.
-      for (let quiet = 0; quiet < 2; quiet = idle ? quiet + 1 : 0) await delay(2);
+    async passed(next) {
+      // The kernel acknowledges late, so that the question is only asked where it counts.
+      const isPlanned = pending?.at === next;
+      const isQuiet = (): boolean => idle && far.readableLength === 0 && !(isPlanned && isUnderWay(far));
+      // Twice, since a write that did not fit into the kernel goes on in its own time.
+      for (let quiet = 0; quiet < 2; quiet = isQuiet() ? quiet + 1 : 0) await delay(2);
     },
   };
+}
+
+/**
+ * Whether something that was sent to this socket has not been read from it yet, as the kernel knows it: it waits in the sender's queue until
+ * it is acknowledged, and in the receiver's until it is read. proc(5), net/tcp.
+ */
+function isUnderWay({ localPort = 0, remotePort = 0 }: Socket): boolean {
+  const [here, there] = [localPort, remotePort].map((port) => `:${port.toString(16).toUpperCase().padStart(4, "0")}`) as [string, string];
+  return readFileSync("/proc/self/net/tcp", "latin1")
+    .split("\n")
+    .some((line) => {
+      const [, local = "", remote = "", , queues = ""] = line.trim().split(/\s+/);
+      const [sent, received] = queues.split(":").map((hex) => Number.parseInt(hex, 16));
+      if (local.endsWith(there) && remote.endsWith(here)) return sent !== 0;
+      return local.endsWith(here) && remote.endsWith(there) && received !== 0;
+    });
 }
 
 function send(socket: Socket, bytes: Uint8Array): Promise<void> {

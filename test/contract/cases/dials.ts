@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { NgrokdError } from "../../../src/model/error.ts";
-import { bytesOf, type Case, listening, portOf, readExactly, rejects, soon, textOf, trusting, until } from "../kit.ts";
+import { bytesOf, type Case, listening, portOf, readExactly, rejects, soon, textOf, trusting } from "../kit.ts";
 
 export const dials: Case[] = [
   {
@@ -126,18 +126,17 @@ export const dials: Case[] = [
         await conn.write(bytesOf("up"));
         conn.close();
       }
+      // They are accepted in the order in which they came: behind this one there is none.
+      const last = await net.dial({ host: "127.0.0.1", port });
+      await last.write(bytesOf("last"));
+      last.close();
       let spoken = 0;
-      const { port: other } = await peer.listen();
-      await net.dial({ host: "127.0.0.1", port: other }).then((conn) => conn.abort());
-      await until("every socket that was accepted has ended", async () => {
-        for (;;) {
-          const socket = await Promise.race([peer.accept(server), new Promise<undefined>((resolve) => setTimeout(resolve, 100))]);
-          if (socket === undefined) return true;
-          const { text } = await soon(peer.receive(socket), "its end");
-          if (text === "up") spoken++;
-          await peer.finish(socket);
-        }
-      });
+      for (let said = ""; said !== "last"; ) {
+        const socket = await soon(peer.accept(server), "every socket that was accepted has ended");
+        said = (await soon(peer.receive(socket), "its end")).text;
+        if (said === "up") spoken++;
+        await peer.finish(socket);
+      }
       assert.equal(spoken, dialed);
     },
   },
