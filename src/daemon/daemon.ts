@@ -33,6 +33,7 @@ import { createListeners } from "./listeners.ts";
 import { type Loop, startLoop } from "./loop.ts";
 import { metricFamilies } from "./metrics.ts";
 import { createPass, noIdentity, type PassResult, passEnd } from "./pass.ts";
+import { createProgress, type Progress } from "./progress.ts";
 import { addressRange, forbiddenNow, ingressAddress, namesInUse } from "./reach.ts";
 import { drainingStates, reconcile } from "./reconcile.ts";
 import { startRepair } from "./repair.ts";
@@ -61,7 +62,7 @@ export interface DaemonOptions {
 export interface Daemon {
   readonly state: () => State;
   /** False where a poll hangs: nothing but a new start helps then. */
-  readonly live: () => { ok: boolean; reason: string };
+  readonly live: Progress["live"];
   /** Asks for a pass and waits for it. */
   readonly refresh: () => Promise<void>;
   /** Reads the configuration again and takes over what has changed; undefined where the daemon is stopping. Never rejects. */
@@ -74,8 +75,6 @@ export interface Daemon {
   readonly stop: (hurry: AbortSignal) => Promise<{ cut: number }>;
 }
 
-/** A poll that takes longer than this makes the daemon unhealthy. */
-const stuckMs = 10 * 60_000;
 /** Who may use the control socket beside root. */
 const socketGroup = "ngrokd";
 
@@ -116,7 +115,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   let assignment: Assignment = new Map();
   let toldOfTrouble = "";
   let lastKind: PassResult["kind"] | undefined;
-  let passSince: number | undefined;
+  const progress = createProgress();
   // The socket answers before it is up.
   let loop: Loop | undefined;
   let range = readRange();
@@ -137,7 +136,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   );
   const identity = createIdentityKeeper({
     loaded: () => settings.current,
-    fetch: () => fetch,
+    fetch: () => async (url, init) => {
+      const answer = await fetch(url, init);
+      progress.answered();
+      return answer;
+    },
     log,
     keepSecret: options.keepSecret,
     publish: (registration) => publish({ registration }),
@@ -176,21 +179,31 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const health = createHealth(
     () => ({ host: configured().server.health_address, port: configured().server.health_port }),
     {
-      live,
+      live: progress.live,
       ready: () => {
         const { ready, reason } = readiness(state);
         // Ready, with a warning where the certificate is near its end.
         return { ok: ready, reason: ready ? identity.warnings().join("; ") : reason };
       },
-      status: () => healthStatus(current(), live()),
+      status: () => healthStatus(current(), progress.live()),
       metrics: async () => [
-        ...metricFamilies({ ...facts(), state: current(), live: live() }),
+        ...metricFamilies({ ...facts(), state: current(), live: progress.live() }),
         ...(await processFamilies(descriptorLimit())),
       ],
     },
     log,
   );
-  const handle = createCommands({ state: current, facts, live, healthUrl: () => health.url, settings, identity, pass, reload, log });
+  const handle = createCommands({
+    state: current,
+    facts,
+    live: progress.live,
+    healthUrl: () => health.url,
+    settings,
+    identity,
+    pass,
+    reload,
+    log,
+  });
   const { socket_path: socketPath } = configured().server;
   const control = await startControlServer({ net, path: socketPath, group: socketGroup, log, handle });
   try {
@@ -242,26 +255,27 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   loop = startLoop({
     intervalMs,
     async pass(signal) {
-      const started = Date.now();
-      passSince = started;
+      const started = performance.now();
+      progress.begin();
+      await health.start();
       await trust.renew();
       const result = await runPass(signal);
       ingress.prepare();
       tellTrouble();
       lastKind = result.kind;
-      passSince = undefined;
-      if (!signal.aborted) settle(result, Date.now() - started);
+      progress.end();
+      if (!signal.aborted) settle(result, Math.round(performance.now() - started));
       return passEnd(result);
     },
   });
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
-  const repair = startRepair({ hosts, listeners, file: watch, sweep, renew: ingress.renew, kick: () => void loop?.kick(), log });
+  const repair = startRepair({ hosts, listeners, file: watch, sweep, renew: renewWay, kick: () => void loop?.kick(), log });
   log.info(`ngrokd is up; control socket ${socketPath}`);
   tellProxy();
 
   return {
     state: current,
-    live,
+    live: progress.live,
     drainMs,
     refresh: async () => void (await pass()),
     reload,
@@ -317,6 +331,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   function renewIngress(): void {
     ingress.renew();
     publish({ ingress: hostPortText(ingressPlace()) });
+  }
+
+  /** What leads to ngrok, its API and its ingress, is opened anew. */
+  function renewWay(): void {
+    fetch.renew();
+    ingress.renew();
   }
 
   /** The published state with what drains just now. */
@@ -421,12 +441,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }
   }
 
-  /** Every call of a pass has a deadline of its own, so one that takes this long hangs. */
-  function live(): { ok: boolean; reason: string } {
-    const ms = passSince === undefined ? 0 : Date.now() - passSince;
-    return ms < stuckMs ? { ok: true, reason: "" } : { ok: false, reason: `a poll has been stuck for ${Math.round(ms / 60_000)} minutes` };
-  }
-
   function settle(result: PassResult, tookMs: number): void {
     const { change, lines } = settled(state, result, { at: new Date(), tookMs });
     for (const { level, text, hint } of lines) log[level](text, { hint: hint || undefined });
@@ -442,8 +456,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         ? "Stopping"
         : `Stopping; ${counted(open, "open connection")} may take ${drainMs() / 1000} s to finish (a second signal cuts them off)`,
     );
+    // Called first: a pass that ends while the last look is waited for must not publish another phase.
+    const passed = loop?.stop();
     await repair.stop();
-    await loop?.stop();
+    await passed;
     // As in a pass: a name goes before its listener does.
     await clearHosts();
     const { cut } = await listeners.retireAll(drainMs(), hurry);

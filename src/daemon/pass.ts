@@ -33,12 +33,12 @@ export type PassResult =
   | { readonly kind: "ok" | "confirm"; readonly reconciled: Reconciled | undefined }
   /** ngrok does not know our operator; believed when it is seen again. */
   | { readonly kind: "gone"; readonly error: unknown }
-  /** `reconciled`: made true was what ngrok listed before this start. */
-  | { readonly kind: "failed"; readonly error: unknown; readonly reconciled?: Reconciled | undefined };
+  /** `reconciled` where ngrok could not be asked: what it had listed was made true; where `resumed`, what it had listed before this start. */
+  | { readonly kind: "failed"; readonly error: unknown; readonly reconciled?: Reconciled; readonly resumed?: boolean };
 
 /**
- * One pass (design.md): identity, the list, and this machine made to match it. Never rejects: a failure leaves everything as it runs, and
- * after a start, as it ran.
+ * One pass (design.md): identity, the list, and this machine made to match it. Never rejects. Where ngrok cannot be asked, what it listed
+ * last counts, also before this start: what runs stays, and what could not be done here is tried again.
  */
 export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<PassResult> {
   const { log } = deps;
@@ -64,12 +64,10 @@ export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<Pas
         return { kind: "gone", error: seen.error };
       }
       if (seen.kind === "unheard") {
-        const { lastList } = deps;
-        const asItRuns = signal.aborted || made !== undefined || missed !== "" || lastList?.operatorId !== identity.operatorId;
-        if (asItRuns) return { kind: "failed", error: seen.error };
-        const reconciled = await deps.reconcile(lastList.endpoints);
-        made = lastList.endpoints;
-        return { kind: "failed", error: seen.error, reconciled };
+        const { error } = seen;
+        const last = made ?? listedBefore(identity);
+        if (last === undefined || signal.aborted) return { kind: "failed", error };
+        return { kind: "failed", error, reconciled: await deps.reconcile(last), resumed: made === undefined };
       }
       const { listed, operatorId } = seen;
       missed = "";
@@ -90,6 +88,11 @@ export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<Pas
       return { kind: "failed", error };
     }
   };
+
+  function listedBefore({ operatorId }: Identity): readonly ApiEndpoint[] | undefined {
+    const { lastList } = deps;
+    return missed === "" && lastList?.operatorId === operatorId ? lastList.endpoints : undefined;
+  }
 
   /** Keeps a list for the next start; where it cannot be kept, that is a problem of the pass, and the next one tries again. */
   async function keep(list: LastList, reconciled: Reconciled): Promise<Reconciled> {

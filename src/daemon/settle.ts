@@ -12,23 +12,25 @@ export function settled(
 ): { change: Partial<State>; lines: Line[] } {
   switch (result.kind) {
     case "idle": {
-      const [reason, hint] = ["there is no API key", "run `ngrokd set-api-key`"];
+      const [reason, hint] = [noKey, "run `ngrokd set-api-key`"];
       const lines: Line[] = [{ level: "warn", text: "There is no API key, so endpoints cannot be listed", hint }];
-      return { change: { phase: "degraded", reason, hint }, lines: state.reason === reason ? [] : lines };
+      const change: Partial<State> = { phase: "degraded", reason, hint, lastPass: { at, ok: false, tookMs, reason, hint } };
+      return { change, lines: state.reason === reason ? [] : lines };
     }
     case "failed":
     case "gone": {
-      const [reason, hint] = [reasonOf(result.error), hintOf(result.error)];
+      const { reconciled, resumed } = result.kind === "failed" ? result : { reconciled: undefined, resumed: false };
+      const { endpoints, problems } = reconciled ?? { endpoints: state.endpoints, problems: [] };
+      const reason = [reasonOf(result.error), ...problems.map((problem) => problem.reason)].join("; ");
+      const hint = hintOf(result.error) || hintIn(problems);
+      const warnings = reconciled === undefined ? state.warnings : resumed ? [resumedWarning] : [];
       // What has to be seen again was told as such.
       const known = result.kind === "gone" || sameFailure(state.lastPass?.reason ?? "", reason);
-      const change: Partial<State> = { phase: "degraded", reason, hint, lastPass: { at, ok: false, tookMs, reason, hint } };
       const failed: Line[] = known ? [] : [{ level: "warn", text: `The poll failed: ${reason}`, hint }];
-      const resumed = result.kind === "failed" ? result.reconciled : undefined;
-      if (resumed === undefined) return { change, lines: failed };
-      const { endpoints, problems } = resumed;
+      const told = warnings.filter((warning) => !state.warnings.includes(warning)).map((text): Line => ({ level: "warn", text }));
       return {
-        change: { ...change, endpoints, warnings: [resumedWarning] },
-        lines: [...failed, { level: "warn", text: resumedWarning }, ...changeLines(state.endpoints, endpoints), ...problemLines(problems)],
+        change: { phase: "degraded", reason, hint, lastPass: { at, ok: false, tookMs, reason, hint }, endpoints, warnings },
+        lines: [...failed, ...told, ...changeLines(state.endpoints, endpoints)],
       };
     }
     case "ok":
@@ -37,18 +39,20 @@ export function settled(
       // A list that has to be seen again leaves what was resumed as it is.
       const warnings = result.reconciled === undefined ? state.warnings : [];
       const reason = problems.map((problem) => problem.reason).join("; ");
-      const hint = problems.find((problem) => problem.hint !== "")?.hint ?? "";
+      const hint = hintIn(problems);
       const ok = reason === "";
-      const again: Line[] = ok && state.lastPass?.ok === false ? [{ level: "info", text: "The poll works again" }] : [];
+      const troubles = problems.map((problem): Line => ({ level: "warn", text: problem.reason, hint: problem.hint }));
+      const failedBefore = state.lastPass?.ok === false && state.lastPass.reason !== noKey;
+      const again: Line[] = ok && failedBefore ? [{ level: "info", text: "The poll works again" }] : [];
       return {
         change: { phase: ok ? "serving" : "degraded", reason, hint, lastPass: { at, ok, tookMs, reason, hint }, endpoints, warnings },
-        lines: [...again, ...changeLines(state.endpoints, endpoints), ...(state.reason === reason ? [] : problemLines(problems))],
+        lines: [...again, ...changeLines(state.endpoints, endpoints), ...(state.reason === reason ? [] : troubles)],
       };
     }
   }
 }
 
+const noKey = "there is no API key";
 const resumedWarning = "Endpoints are those from before this start: ngrok's API cannot be asked";
 
-const problemLines = (problems: Reconciled["problems"]): Line[] =>
-  problems.map(({ reason, hint }) => ({ level: "warn", text: reason, hint }));
+const hintIn = (problems: Reconciled["problems"]): string => problems.find(({ hint }) => hint !== "")?.hint ?? "";
