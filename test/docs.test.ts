@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { commands, type Tree } from "../src/cli/commands.ts";
+import { settings } from "../src/config/schema.ts";
 import { isTest } from "./support/titles.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -40,6 +41,31 @@ test("docs/security.md names only tests that there are", () => {
   const rows = [...proofs.matchAll(/^\| (?!claim |---).*$/gm)].map(([line]) => line.split("|").map((cell) => cell.trim()));
   expect(rows.length).toBeGreaterThan(40);
   expect(rows.filter(([, , file = "", title = ""]) => !isTest(file, title)).map((row) => row.join(" | "))).toEqual([]);
+});
+
+test("docs/protocol.md names everything that the control socket can be asked, with its arguments", () => {
+  const [, asked = ""] = textOf("docs/protocol.md").split("## The control socket");
+  const [page = ""] = asked.split("\n## ");
+  const code = textOf("src/daemon/commands.ts");
+  const known = [...code.matchAll(/case "([a-z-]+)":/g)].map(([, word]) => `{"command":"${word}"`);
+  const flags = [...code.matchAll(/args\.includes\(("--[a-z-]+")\)/g)].map(([, flag = ""]) => flag);
+  expect([known.length, flags.length]).toEqual([7, 3]);
+  expect([...known, ...flags].filter((text) => !page.includes(text))).toEqual([]);
+});
+
+test("docs/usage.md says of every setting when a change of it counts", () => {
+  const [, table = ""] = textOf("docs/usage.md").split("| setting | counts |");
+  const rows = (table.split("\n\n")[0] ?? "").split("\n").map((line) => line.split("|").map((cell) => cell.trim()));
+  const isMeant = (key: string, name: string): boolean =>
+    name.endsWith("…") ? key.startsWith(name.slice(0, -1)) : key === name || key.startsWith(`${name}.`);
+  const counts = (key: string): string[] =>
+    rows.flatMap(([, named = "", when = ""]) =>
+      [...named.matchAll(/`([^`]+)`/g)].some(([, name = ""]) => isMeant(key, name)) ? [when] : [],
+    );
+  const inEffect = settings.filter(({ notYet }) => !notYet);
+  expect(inEffect.filter(({ key }) => counts(key).length === 0).map(({ key }) => key)).toEqual([]);
+  const restarts = inEffect.filter(({ key }) => counts(key).some((when) => when.startsWith("after a restart")));
+  expect(restarts.map(({ key }) => key)).toEqual(inEffect.filter(({ needsRestart }) => needsRestart).map(({ key }) => key));
 });
 
 /** Without code, in which brackets mean something else. */

@@ -24,6 +24,12 @@ export default command({
   examples: ["ngrokd operators", "sudo ngrokd operators --prune"],
   async run(args, io) {
     const { say } = io;
+    const sameName = args["same-name"] === true;
+    if (sameName && args.prune !== true) {
+      throw new NgrokdError("usage", "--same-name says what --prune deletes, and does nothing without it", {
+        hint: "`ngrokd operators` lists them all; `ngrokd operators --prune --same-name` deletes those of the same name, after showing them",
+      });
+    }
     const { config, path, proxy } = await loadConfig({ file: args.config, env: io.env });
     const key = parseApiKey(config.api.key);
     if (!key.ok) throw new NgrokdError("state", `There is no API key in "${path}"`, { hint: "run `ngrokd set-api-key`" });
@@ -34,7 +40,6 @@ export default command({
       say.result(found.map(operatorJson), () => operatorsText(found, say.paint));
       return undefined;
     }
-    const sameName = args["same-name"] === true;
     if (sameName && operatorId === undefined) {
       throw new NgrokdError(
         "usage",

@@ -42,8 +42,10 @@ export function planText({ identity, changes }: LookAhead, daemon: boolean, host
   const parts = [...identityLines(identity, paint), ...(changes === undefined ? [unknown] : changeLines(changes, hostsPath, paint))];
   const nothing = parts.length === 0 ? [`Nothing would change; endpoints served: ${changes?.served ?? 0}.`] : [];
   const bad = changes === undefined || changes.unserved.length === 0 ? [] : unservedLines(changes.unserved, paint);
+  const refused = changes?.hosts.refused ?? "";
+  const unwritten = refused === "" ? [] : [`${paint.bad("!")} Cannot edit "${hostsPath}": ${refused}`];
   const dead = daemon ? [] : ["No daemon is running: this is what one would do after its start."];
-  return [...parts, ...nothing, ...bad, ...dead].join("\n");
+  return [...parts, ...nothing, ...unwritten, ...bad, ...dead].join("\n");
 }
 
 const unknown = "Which endpoints are this machine's is known once it is registered.";

@@ -35,7 +35,7 @@ any time.
 
 What is set in several places is taken from the first of:
 
-1. flags: \`--socket PATH\`
+1. flags: \`--socket PATH\`; of \`ngrokd serve\` also \`--debug\` (\`server.log_level\`) and \`--json\` (\`server.log_format\`)
 2. the environment, but for a proxy, which it names for all programs and the file for this one
 3. the file
 4. the default

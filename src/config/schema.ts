@@ -69,7 +69,7 @@ const shape = {
     }),
     cert_refresh_interval: setting(z.int().min(1).max(604_800).default(3600), {
       description:
-        "The longest time in seconds between two looks at the client certificate. Every poll looks too, and the moment when it is due for renewal is never missed.",
+        "The longest time in seconds between two looks at the client certificate. Every poll looks too, and the moment when it is due for renewal is never missed. With less than `bound_endpoints.poll_interval`, polls come as often.",
       allowed: "a whole number, 1 to 604800",
     }),
     cert_warn_days: setting(z.int().min(0).max(3650).default(14), {

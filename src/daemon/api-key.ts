@@ -44,17 +44,18 @@ export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Pr
   const { operatorId, configPath, switchAccount, signal } = options;
   const key = readApiKey(text);
   const api = apiWith(key, options);
-  try {
+  const isOurs = await attempt("The key could not be tried", async () => {
     await api.checkKey(signal);
-    if (operatorId === undefined || (await knows(api, operatorId, signal))) {
-      await setConfigValue(configPath, "api.key", key);
-      return { key, moved: undefined };
-    }
-    if (switchAccount === undefined) throw await anotherAccounts(operatorId, options);
-    return { key, moved: await move(key, api, { ...switchAccount, from: operatorId }, options) };
-  } catch (error) {
-    throw unchanged(error);
+    return operatorId === undefined || (await knows(api, operatorId, signal));
+  });
+  if (operatorId === undefined || isOurs) {
+    await attempt("ngrok accepts the key, but it could not be saved", () => setConfigValue(configPath, "api.key", key));
+    return { key, moved: undefined };
   }
+  if (switchAccount === undefined) throw await anotherAccounts(operatorId, options);
+  const to = { ...switchAccount, from: operatorId };
+  const unmoved = "ngrok accepts the key, but this machine could not be moved to its account";
+  return { key, moved: await attempt(unmoved, () => move(key, api, to, options)) };
 }
 
 /** Throws NgrokdError `usage` where the text is no API key. */
@@ -137,18 +138,22 @@ function apiWith(key: ApiKey, { apiUrl, fetch }: TryKeyOptions): Api {
   return createApi({ url: apiUrl, key, userAgent: userAgent(), ...(fetch === undefined ? {} : { fetch }) });
 }
 
-function unchanged(error: unknown): NgrokdError {
-  if (isNgrokdError(error, "unauthorized")) {
-    return new NgrokdError("unauthorized", `ngrok refused this API key, and nothing was changed: ${error.message}`, {
-      hint: "make a key at https://dashboard.ngrok.com/api-keys (an authtoken is something else)",
-      details: { ...error.details },
+/** Says of a failure what it has prevented, and that all is as it was. */
+async function attempt<T>(prevented: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isNgrokdError(error, "unauthorized")) {
+      throw new NgrokdError("unauthorized", `ngrok refused this API key, and nothing was changed: ${error.message}`, {
+        hint: "make a key at https://dashboard.ngrok.com/api-keys (an authtoken is something else)",
+        details: { ...error.details },
+      });
+    }
+    const code = error instanceof NgrokdError ? error.code : "api";
+    const hint = error instanceof NgrokdError ? error.hint : undefined;
+    throw new NgrokdError(code, `${prevented}, and nothing was changed: ${reasonOf(error)}`, {
+      cause: error,
+      ...(hint === undefined ? {} : { hint }),
     });
   }
-  if (isNgrokdError(error, "refused")) return error;
-  const code = error instanceof NgrokdError ? error.code : "api";
-  const hint = error instanceof NgrokdError ? error.hint : undefined;
-  return new NgrokdError(code, `The key could not be tried, and nothing was changed: ${reasonOf(error)}`, {
-    cause: error,
-    ...(hint === undefined ? {} : { hint }),
-  });
 }

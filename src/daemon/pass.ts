@@ -3,7 +3,7 @@ import type { LastList } from "../cloud/last-list.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import type { Identity } from "../cloud/registration.ts";
 import { bindingsOf } from "../model/binding.ts";
-import type { ApiEndpoint } from "../model/endpoint.ts";
+import { type ApiEndpoint, living } from "../model/endpoint.ts";
 import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import type { PassEnd } from "./loop.ts";
@@ -155,11 +155,6 @@ export function createLister(
       return bound;
     }
   };
-}
-
-function living(bound: readonly ApiEndpoint[], all: readonly ApiEndpoint[]): readonly ApiEndpoint[] {
-  const alive = new Set(all.map(({ id }) => id));
-  return bound.filter(({ id }) => id === "" || alive.has(id));
 }
 
 /** Pure: for how long a list of the account is believed. A single page costs nothing worth saving. */

@@ -39,8 +39,8 @@ export interface Preview {
   readonly names: readonly NameChange[];
   readonly raise: readonly Listening[];
   readonly retire: readonly Listening[];
-  /** Whole lines of the hosts file, the marker lines too. */
-  readonly hosts: { readonly add: readonly string[]; readonly remove: readonly string[] };
+  /** Whole lines of the hosts file, the marker lines too. `refused`: why it must not be edited; empty where it may be. */
+  readonly hosts: { readonly add: readonly string[]; readonly remove: readonly string[]; readonly refused: string };
   /** Endpoints that would not be served. */
   readonly unserved: readonly { readonly url: string; readonly reason: string }[];
   /** How many endpoints would be served. */
@@ -85,8 +85,9 @@ function nameChanges(entries: ReadonlyMap<Hostname, Ip>, saved: Assignment, list
 
 function hostsChanges(text: string, entries: ReadonlyMap<Hostname, Ip>): Preview["hosts"] {
   const edit = editHosts(text, entries);
-  if (edit.kind !== "changed") return { add: [], remove: [] };
-  return { add: linesBeyond(edit.text, text), remove: linesBeyond(text, edit.text) };
+  if (edit.kind === "refused") return { add: [], remove: [], refused: edit.reason };
+  if (edit.kind === "same") return { add: [], remove: [], refused: "" };
+  return { add: linesBeyond(edit.text, text), remove: linesBeyond(text, edit.text), refused: "" };
 }
 
 /** The lines of one text (latin1) that the other has not, or not as often. */

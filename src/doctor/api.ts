@@ -1,8 +1,8 @@
-import { createApi } from "../cloud/api.ts";
+import { type Api, createApi } from "../cloud/api.ts";
 import { createExchange, type Fetch } from "../cloud/exchange.ts";
 import type { Operator } from "../cloud/wire.ts";
 import type { ApiKey } from "../model/api-key.ts";
-import type { ApiEndpoint } from "../model/endpoint.ts";
+import { type ApiEndpoint, living } from "../model/endpoint.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Parsed } from "../model/parsed.ts";
 import { userAgent } from "../version.ts";
@@ -64,9 +64,19 @@ export async function askApi({ url, key, operatorId, fetch, withBound }: ApiQues
   const [asked, operator, bound] = await Promise.all([
     tried("Cannot check the API key", patienceMs, (signal) => api.checkKey(signal)),
     operatorId && tried("Cannot look up the operator", patienceMs, (signal) => api.getOperator(operatorId, signal)),
-    operatorId && withBound && tried("Cannot list the endpoints", patienceMs, (signal) => api.boundEndpoints(operatorId, signal)),
+    operatorId && withBound && listBound(api, operatorId),
   ]);
   return { url, answer, asked, operator: operator || undefined, bound: bound || undefined };
+}
+
+/** As the daemon has it: without the deleted ones, which the list keeps for a while, as far as the account's list can be had. */
+async function listBound(api: Api, operatorId: string): Promise<ApiFacts["bound"]> {
+  const [bound, all] = await Promise.all([
+    tried("Cannot list the endpoints", patienceMs, (signal) => api.boundEndpoints(operatorId, signal)),
+    tried("Cannot list the account's endpoints", patienceMs, (signal) => api.endpoints(signal)),
+  ]);
+  if (!bound.ok || !all.ok) return bound;
+  return { ...bound, value: living(bound.value, all.value) };
 }
 
 /** How far the server's clock is ahead of ours, in ms; a Date header has whole seconds, so half of one is added. */

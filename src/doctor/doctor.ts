@@ -4,6 +4,7 @@ import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
 import { type HostPort, parseHostPort } from "../model/host-port.ts";
+import { readable } from "../model/parsed.ts";
 import { proxyFor, proxyText } from "../model/proxy.ts";
 import { createFetch } from "../net/fetch.ts";
 import { type ApiFacts, askApi, judgeApi, judgeClock, judgeKey, judgeOperator } from "./api.ts";
@@ -184,14 +185,15 @@ async function nameFindings({ daemon, hosts }: Local, all: boolean): Promise<Fin
 
 async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promise<Finding[]> {
   if (!daemon.ok) return [notChecked("listeners", isNgrokdError(daemon.error, "permission") ? "the daemon must not be asked" : unanswered)];
-  const { list } = daemon.value;
+  // What drains has no listener any more, and needs none.
+  const list = daemon.value.list.filter(({ state }) => state !== "draining");
   if (list.length === 0) return [];
   const failed = list.filter(({ state }) => state === "failed");
   const inodes = failed.flatMap(({ ip, port }) => socketsAt(sockets ?? [], ip, port).map(({ inode }) => inode));
   const holders = await holdersOf(new Set(inodes));
   const judged = list.map((item) => ({
     ...judgeListener("listeners", item, sockets, holders),
-    about: `${item.hostname}:${item.port}`,
+    about: item.hostname === "" ? readable(item.url) : `${item.hostname}:${item.port}`,
   }));
   return all ? judged : summed("listeners", judged, (n) => `${n} of ${judged.length} listen`, lines(all));
 }

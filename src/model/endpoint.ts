@@ -15,6 +15,15 @@ export interface ApiEndpoint {
   readonly description?: string;
 }
 
+/**
+ * Pure: what of ngrok's bound endpoints is still among `all` of the account, since the list of the bound ones lags behind deletions
+ * (docs/protocol.md, "ngrok's API"). What has no id to tell by stays.
+ */
+export function living(bound: readonly ApiEndpoint[], all: readonly ApiEndpoint[]): readonly ApiEndpoint[] {
+  const alive = new Set(all.map(({ id }) => id));
+  return bound.filter(({ id }) => id === "" || alive.has(id));
+}
+
 /** Where an endpoint is to be reached: what its URL says, proven. */
 export interface Target {
   readonly proto: Proto;

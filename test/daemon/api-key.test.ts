@@ -71,6 +71,20 @@ describe("tryAndSaveApiKey", () => {
     expect(await loadIdentity(paths())).toEqual({ kind: "identity", identity });
   });
 
+  test("tells a key that cannot be tried from one that ngrok accepts and that cannot be saved", async () => {
+    const fetch: TryKeyOptions["fetch"] = async () => new Response("", { status: 503 });
+    await expect(tryAndSaveApiKey(cloud.apiKey, { ...options, fetch })).rejects.toThrow(
+      /^The key could not be tried, and nothing was changed: /,
+    );
+    writeFileSync(config, "api: [\n");
+    await expect(tryAndSaveApiKey(cloud.apiKey, options)).rejects.toMatchObject({
+      code: "config",
+      message: expect.stringMatching(/^ngrok accepts the key, but it could not be saved, and nothing was changed: .*line \d/),
+      hint: expect.stringContaining("ngrokd config edit"),
+    });
+    expect(readFileSync(config, "utf8")).toBe("api: [\n");
+  });
+
   test("moves to another account: registers there, then saves, then deletes the old operator", async () => {
     const { moved } = await tryAndSaveApiKey(another, options);
     expect(moved?.farewell).toBe(`The operator ${identity.operatorId} of the old account is deleted.`);
@@ -105,7 +119,9 @@ describe("tryAndSaveApiKey", () => {
   test("goes back where the key cannot be saved", async () => {
     rmSync(config);
     mkdirSync(config);
-    await expect(tryAndSaveApiKey(another, options)).rejects.toThrow("nothing was changed");
+    await expect(tryAndSaveApiKey(another, options)).rejects.toThrow(
+      "ngrok accepts the key, but this machine could not be moved to its account, and nothing was changed: ",
+    );
     expect(accounts()).toEqual(["main old"]);
     expect(await loadIdentity(paths())).toEqual({ kind: "identity", identity });
   });

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { planText } from "../../src/cli/plan.ts";
 import { identityPreview } from "../../src/daemon/look-ahead.ts";
 import { type PreviewFacts, preview } from "../../src/daemon/preview.ts";
 import { loopback } from "../../src/model/ip.ts";
+import { plain } from "../cli/support.ts";
 import { mapping, subnet } from "../names/support.ts";
 import { endpoint } from "./support.ts";
 
@@ -14,7 +16,7 @@ const facts = (changes: Partial<PreviewFacts> = {}): PreviewFacts => ({
   hosts: "127.0.0.1 localhost\n# BEGIN ngrokd managed section\n127.0.0.2\ta.demo\n# END ngrokd managed section\n",
   ...changes,
 });
-const nothing = { names: [], raise: [], retire: [], hosts: { add: [], remove: [] }, unserved: [] };
+const nothing = { names: [], raise: [], retire: [], hosts: { add: [], remove: [], refused: "" }, unserved: [] };
 
 describe("preview", () => {
   test("is empty where all is as ngrok lists it", () => {
@@ -26,7 +28,7 @@ describe("preview", () => {
       names: [{ host: "a.demo", change: "moved", from: "127.0.0.2", to: "127.9.0.1" }],
       raise: [{ url: "http://a.demo", host: "a.demo", ip: "127.9.0.1", port: 80 }],
       retire: [{ url: "http://a.demo", host: "a.demo", ip: "127.0.0.2", port: 80 }],
-      hosts: { add: ["127.9.0.1\ta.demo"], remove: ["127.0.0.2\ta.demo"] },
+      hosts: { add: ["127.9.0.1\ta.demo"], remove: ["127.0.0.2\ta.demo"], refused: "" },
       unserved: [],
       served: 1,
     });
@@ -39,7 +41,16 @@ describe("preview", () => {
     expect(hosts).toEqual({
       add: [],
       remove: ["# BEGIN ngrokd managed section", "127.0.0.2\ta.demo", "# END ngrokd managed section"],
+      refused: "",
     });
+  });
+
+  test("says that a hosts file must not be edited, where nothing else would change, too", () => {
+    const changes = preview(facts({ hosts: "\xff\xfe1\x002\x007\x00" }));
+    const refused = "it is UTF-16 text, which resolvers do not read; save it as plain text (UTF-8)";
+    expect(changes).toEqual({ ...nothing, hosts: { add: [], remove: [], refused }, served: 1 });
+    const text = planText({ identity: identityPreview({ kind: "none" }, new Date()), changes }, true, "/etc/hosts", plain);
+    expect(text.split("\n")).toContain(`! Cannot edit "/etc/hosts": ${refused}`);
   });
 
   test("says what would not be served, and why", () => {

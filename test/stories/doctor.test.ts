@@ -18,6 +18,7 @@ import type { Way } from "../../src/doctor/why.ts";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
 import { type Daemon, defaultConfig, ngrokd, type RunOptions, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
+import { dial, echo } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 interface Report {
@@ -395,6 +396,42 @@ stories("doctor and why on a machine without", () => {
       "ingress ok",
       "upgrade ok",
     ]);
+  });
+
+  test("an endpoint that cannot be served, and one that is gone while a connection is open", async () => {
+    freshMachine();
+    const { cloud, daemon } = await registered({ config: { bound_endpoints: { poll_interval: 3600 } } });
+    await cloud.add("http://app.localhost", page("app").address, { unchecked: true });
+    const id = await cloud.add("tcp://long.demo:7005", (await echo()).address);
+    await daemon.refresh();
+    const { code, ways, out } = await why("app.localhost");
+    expect({ code, breaks_at: ways[0]?.breaks_at }).toEqual({ code: 1, breaks_at: "listener" });
+    expect(ways[0]?.steps.at(-1)?.text).toStartWith("it cannot be served: ");
+    expect(out).toContain('http://app.localhost does not work: it breaks at "Listener".');
+    const client = await dial("long.demo", 7005);
+    await client.write("here");
+    expect(await client.read(4)).toBe("here");
+    // The list that ngrok keeps of what is bound still has it, which neither the daemon nor `why` may take for a living one.
+    await cloud.remove(id, "lingers");
+    await daemon.refresh();
+    await daemon.becomes("long.demo", "draining");
+    for (const words of ["long.demo", "tcp://long.demo:7005"]) {
+      expect((await why(words)).ways[0]?.steps.at(-1)?.text).toBe(
+        "long.demo:7005 is gone from ngrok's list, and its last connections are ending",
+      );
+    }
+    const { findings } = await doctor();
+    const listeners = findings.filter(({ check }) => check === "listeners");
+    expect(listeners.map(({ level, about }) => ({ level, about }))).toEqual([{ level: "warning", about: "http://app.localhost" }]);
+    client.reset();
+    await daemon.stop();
+    const dead = await why("long.demo");
+    expect(dead.ways[0]?.steps.find(({ check }) => check === "endpoint")?.text).toStartWith("no endpoint that is bound to this machine");
+    await cloud.add("udp://odd.demo:53", page("odd").address, { unchecked: true });
+    expect((await why("odd.demo")).ways[0]?.steps.find(({ check }) => check === "endpoint")?.text).toStartWith(
+      "ngrok lists it as udp://odd.demo:53, and it cannot be served: ",
+    );
+    await cloud.stop();
   });
 
   test("a CA that the ingress's certificate leads to: who was met instead", async () => {

@@ -321,6 +321,12 @@ stories("`ngrokd operators`", () => {
     expect(out).toContain("--same-name");
   });
 
+  test("--same-name without --prune is a mistake, and no list of all", async () => {
+    const { code, out, err } = await ngrokd("operators --same-name");
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err).toStartWith("error: --same-name says what --prune deletes, and does nothing without it\n");
+  });
+
   test("--prune deletes the expired, and those of the same name only where that is asked for; never this machine's or a stranger's", async () => {
     expect((await ngrokd("operators --prune")).code).toBe(2);
     expect((await ngrokd("operators --prune --yes")).out).toBe("Deleted 1 of 1 operator.\n");

@@ -1,0 +1,94 @@
+import { describe, expect, test } from "bun:test";
+import type { ListItem } from "../../src/control/protocol.ts";
+import type { ApiFacts } from "../../src/doctor/api.ts";
+import type { Finding } from "../../src/doctor/finding.ts";
+import { judgeUnknown, meantBy, parseQuestion, type Question } from "../../src/doctor/why.ts";
+import { NgrokdError } from "../../src/model/error.ts";
+import { item } from "../cli/support.ts";
+import { endpoint } from "../daemon/support.ts";
+
+/** As reconcile makes them: nothing is known of them but the URL. */
+const unusable = (url: string): ListItem => item("x", { url, hostname: "", ip: "", port: 0, state: "unsupported", reason: "it is odd" });
+
+function asked(text: string): Question {
+  const question = parseQuestion(text);
+  if (!question.ok) throw new Error(question.reason);
+  return question.value;
+}
+
+describe("meantBy", () => {
+  const list = [
+    item("one"),
+    item("two", { port: 18901, url: "tcp://two.demo:18901" }),
+    item("gone", { state: "draining" }),
+    item("both"),
+    ...["http://app.localhost", "udp://b.demo:53", "HTTP://Big.Demo.", "http://zero.demo:0", "portless.demo", "tcp://both.demo:80"].map(
+      unusable,
+    ),
+    ...["https://*.wild.demo", "http://*.demo", "", "://", "tcp://10.0.0.1:22"].map(unusable),
+  ];
+  test.each([
+    ["one.demo", ["http://one.demo"]],
+    ["one.demo:81", []],
+    ["127.0.0.2:18901", ["tcp://two.demo:18901"]],
+    ["app.localhost", ["http://app.localhost"]],
+    ["http://app.localhost/path", ["http://app.localhost"]],
+    ["app.localhost:81", []],
+    ["b.demo", ["udp://b.demo:53"]],
+    ["big.demo", ["HTTP://Big.Demo."]],
+    ["zero.demo", ["http://zero.demo:0"]],
+    ["portless.demo:7", ["portless.demo"]],
+    ["10.0.0.1", ["tcp://10.0.0.1:22"]],
+    ["both.demo", ["http://both.demo", "tcp://both.demo:80"]],
+    ["a.wild.demo", ["https://*.wild.demo"]],
+    ["http://a.wild.demo", []],
+    ["a.b.wild.demo", []],
+    // A name of its own comes before a wildcard, and what only drains is not followed.
+    ["gone.demo", ["http://*.demo"]],
+    ["nobody.example", []],
+  ])("%s", (text, urls) => {
+    expect(meantBy(asked(text), list).map(({ url }) => url)).toEqual(urls);
+  });
+});
+
+describe("judgeUnknown", () => {
+  const bound = (...urls: string[]): ApiFacts["bound"] => ({ ok: true, value: urls.map((url) => endpoint("ep_1", url)), tookMs: 1 });
+  const unasked: ApiFacts["bound"] = { ok: false, error: new NgrokdError("network", "no"), tookMs: 1 };
+  const said = ({ level, text, fix }: Finding): string => `${level}: ${text} → ${fix}`;
+  const judged = (text: string, list: readonly ListItem[], api = bound()): string => said(judgeUnknown(asked(text), list, api));
+  const draining = item("one", { state: "draining", port: 18901 });
+  const gone = "failure: one.demo:18901 is gone from ngrok's list, and its last connections are ending → if it is wanted,";
+
+  test("says of what only drains that it is gone, whatever else has the name", () => {
+    expect(judged("one.demo", [draining])).toStartWith(gone);
+    expect(judged("one.demo:18901", [draining], unasked)).toStartWith(gone);
+    expect(judged("127.0.0.2", [draining])).toStartWith(gone);
+    expect(judged("one.demo:18901", [draining, item("one")])).toStartWith(gone);
+  });
+
+  test("sends to the new address where an endpoint has moved", () => {
+    expect(judged("127.0.0.2", [draining, item("one", { port: 18901, ip: "127.0.0.9" })])).toBe(
+      "failure: one.demo:18901 has moved to 127.0.0.9, and its last connections to 127.0.0.2 are ending → connect by the name",
+    );
+  });
+
+  test("names the ports that are served, and none that only drains", () => {
+    expect(judged("one.demo:81", [item("one"), item("one", { state: "failed", port: 82 }), draining])).toBe(
+      'failure: "one.demo" is served on ports 80 and 82, and not on 81 → use port 80 or 82',
+    );
+    expect(judged("one.demo:81", [draining])).toStartWith('failure: no endpoint that is bound to this machine has the name "one.demo"');
+  });
+
+  test("asks for a poll where ngrok lists it by now, also what cannot be served", () => {
+    const poll = "failure: ngrok lists it, and the daemon has not seen it yet → run `ngrokd refresh`";
+    expect(judged("one.demo:18901", [draining], bound("tcp://one.demo:18901"))).toBe(poll);
+    expect(judged("one.demo:81", [item("one")], bound("http://one.demo:81"))).toBe(poll);
+    expect(judged("b.demo", [], bound("udp://b.demo:53"))).toBe(poll);
+  });
+
+  test("guesses at what was meant among what is there", () => {
+    expect(judged("oen.demo", [item("one")])).toEndWith('→ did you mean "one.demo"?');
+    expect(judged("oen.demo", [draining])).toContain("has it the binding `kubernetes`?");
+    expect(judged("oen.demo", [], unasked)).toContain("(ngrok's API could not be asked)");
+  });
+});
