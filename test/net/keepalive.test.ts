@@ -2,14 +2,18 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { net } from "../support/conns.ts";
 
-/** Whether the kernel's keepalive timer runs on the established socket between these two ports; proc(5), column `tr`. */
-function keepaliveRuns(localPort: number, remotePort: number): boolean {
+/** The unit of times in /proc, on every machine that Linux runs on today. */
+const userHz = 100;
+
+/** In how many seconds the kernel's keepalive timer asks on the established socket between these two ports; proc(5), column `tr tm->when`. */
+function keepaliveIn(localPort: number, remotePort: number): number | undefined {
   const [from, to] = [localPort, remotePort].map((port) => `:${port.toString(16).toUpperCase().padStart(4, "0")}`) as [string, string];
   const rows = readFileSync("/proc/net/tcp", "utf8").split("\n").slice(1);
   const row = rows
     .map((line) => line.trim().split(/\s+/))
     .find(([, local, remote, state]) => local?.endsWith(from) && remote?.endsWith(to) && state === "01");
-  return row?.[5]?.startsWith("02:") === true;
+  const [timer, when = ""] = row?.[5]?.split(":") ?? [];
+  return timer === "02" ? Number.parseInt(when, 16) / userHz : undefined;
 }
 
 test.skipIf(process.platform !== "linux")("both ends of a connection ask the kernel whether the other is still there", async () => {
@@ -19,7 +23,8 @@ test.skipIf(process.platform !== "linux")("both ends of a connection ask the ker
   const taken = await accepted.promise;
   // Each end's own port is the other's far one.
   const [near, far] = [taken, dialed].map(({ remote }) => ("port" in remote ? remote.port : 0)) as [number, number];
-  expect([keepaliveRuns(near, far), keepaliveRuns(far, near)]).toEqual([true, true]);
+  // No sooner, for an outage of seconds is no end of an idle connection; the questions themselves take 10 s more.
+  for (const seconds of [keepaliveIn(near, far), keepaliveIn(far, near)]) expect(seconds).toBeWithin(50, 110);
   dialed.abort();
   taken.abort();
   listener.close();

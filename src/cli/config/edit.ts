@@ -91,9 +91,9 @@ async function editUntilRight(draft: string, start: string, { edit, tell, ask }:
 
 /** Runs the editor on this terminal. Rejects with NgrokdError `usage` where it cannot be started, and `cancelled` where it fails. */
 export async function runEditor([name = "vi", ...args]: readonly string[], file: string): Promise<void> {
-  const editor = spawn(name, [...args, file], { stdio: "inherit" });
-  // Ctrl-C in the editor goes to every program on the terminal, and is for the editor alone.
+  // Ctrl-C in the editor goes to every program on the terminal, and is for the editor alone. Before it runs: it may come at once.
   process.on("SIGINT", ignore);
+  const editor = spawn(name, [...args, file], { stdio: "inherit" });
   const [code, signal] = await once(editor, "exit")
     .catch((error: unknown) => {
       const what = errnoOf(error) === "ENOENT" ? "there is no such program" : reasonOf(error);
