@@ -78,12 +78,14 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
   const formerKeys = new Set<ApiKey>();
   let current: Identity | undefined;
   let certificate: CertificateFacts | undefined;
-  let askedForIngress = false;
+  /** Operators whose files name no ingress, with what ngrok named when it was asked: undefined where it names none either. */
+  const ingressOf = new Map<string, string | undefined>();
   const lists: ListMemory = new Map();
   let renewalTrouble: RenewalTrouble | undefined;
   /** How the files looked when they were last read; undefined: look into them. */
   let stamp: string | undefined;
   let fileTrouble = "";
+  let ingressTrouble = "";
   let toldOfUnusable = "";
   /** Renewed and in use, and not on disk yet. */
   let unsaved: Identity | undefined;
@@ -105,7 +107,7 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
     warnings() {
       const warnDays = loaded().config.server.cert_warn_days;
       const warning = certificate && certificateWarning(certificate, renewalTrouble, warnDays, now());
-      return [...(warning === undefined ? [] : [warning]), ...(fileTrouble === "" ? [] : [fileTrouble])];
+      return [warning ?? "", fileTrouble, ingressTrouble].filter((text) => text !== "");
     },
     untilNextLook: () => (certificate && apiKey.ok ? untilNextLook(certificate, renewalTrouble, now()) : Number.POSITIVE_INFINITY),
   };
@@ -147,9 +149,10 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
       if (current === undefined) return found;
       if (found.kind !== "identity") return keepCurrent(found.kind === "none" ? "they are gone" : found.reason);
       fileTrouble = "";
-      if (sameIdentity(found.identity, current)) return undefined;
-      log.info(`The files of the identity have changed: the operator ${found.identity.operatorId} is in use from now on`);
-      return found;
+      const identity = withAnswer(found.identity);
+      if (sameIdentity(identity, current)) return undefined;
+      log.info(`The files of the identity have changed: the operator ${identity.operatorId} is in use from now on`);
+      return { kind: "identity", identity };
     } catch (error) {
       if (current === undefined) throw error;
       return keepCurrent(reasonOf(error));
@@ -318,20 +321,46 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
 
   /**
    * The Go program kept no ingress address: where it counts, ngrok is asked for it, until it has answered once. Best effort; without an
-   * answer the default is dialled.
+   * answer the default is dialled. The answer counts at once, and is saved as soon as that can be.
    */
   async function withIngress(known: Identity, api: Api | undefined, signal: AbortSignal): Promise<Identity> {
+    await askForIngress(known, api, signal);
+    const identity = withAnswer(known);
+    if (identity !== known) adopt(identity);
+    await saveIngress(identity);
+    return identity;
+  }
+
+  async function askForIngress({ operatorId, ingressEndpoint }: Identity, api: Api | undefined, signal: AbortSignal): Promise<void> {
     const isConfigured = loaded().origins.ingressEndpoint !== "default";
-    if (askedForIngress || api === undefined || known.ingressEndpoint !== undefined || isConfigured) return known;
+    if (ingressEndpoint !== undefined || ingressOf.has(operatorId) || api === undefined || isConfigured) return;
     try {
-      const { ingressEndpoint } = await api.getOperator(known.operatorId, signal);
-      askedForIngress = true;
-      if (ingressEndpoint === undefined) return known;
-      await saveIngressEndpoint(paths(), ingressEndpoint);
-      return adopt({ ...known, ingressEndpoint });
+      ingressOf.set(operatorId, (await api.getOperator(operatorId, signal)).ingressEndpoint);
     } catch (error) {
-      log.debug(`Cannot ask ngrok for the ingress of ${known.operatorId}: ${reasonOf(error)}`);
-      return known;
+      log.debug(`Cannot ask ngrok for the ingress of ${operatorId}: ${reasonOf(error)}`);
+    }
+  }
+
+  /** An identity whose files name no ingress, with the one that ngrok named. */
+  function withAnswer(identity: Identity): Identity {
+    const answer = ingressOf.get(identity.operatorId);
+    return identity.ingressEndpoint === undefined && answer !== undefined ? { ...identity, ingressEndpoint: answer } : identity;
+  }
+
+  /** Once it is in the files, the answer has done its duty; what changes there later counts. */
+  async function saveIngress({ operatorId, ingressEndpoint }: Identity): Promise<void> {
+    if (ingressOf.get(operatorId) === undefined) {
+      ingressTrouble = "";
+      return;
+    }
+    try {
+      await saveIngressEndpoint(paths(), ingressEndpoint);
+      ingressOf.delete(operatorId);
+      ingressTrouble = "";
+    } catch (error) {
+      const trouble = `The ingress address that ngrok named is in use, and cannot be saved: ${reasonOf(error)}`;
+      if (trouble !== ingressTrouble) log.warn(trouble, { hint: "it is tried again with every poll; after a restart ngrok is asked anew" });
+      ingressTrouble = trouble;
     }
   }
 

@@ -3,7 +3,7 @@ import { type BadEndpoint, type Binding, bindingsOf } from "../model/binding.ts"
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
-import { type Ip, type Subnet, subnetHas } from "../model/ip.ts";
+import type { Ip, Subnet } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
 import { type Allocation, type Assignment, allocate } from "../names/allocate.ts";
 import { answeringNames, type Listeners, type Raised } from "./listeners.ts";
@@ -69,7 +69,8 @@ export async function reconcile(listed: readonly ApiEndpoint[], world: World): P
     if (raised !== undefined) raised.placed = placed;
   }
 
-  const staying = new Map([...listeners.present].filter(([place]) => !retire.includes(place)));
+  const going = new Set(retire);
+  const staying = new Map([...listeners.present].filter(([place]) => !going.has(place)));
   const shadowed = new Set(await attempt(() => world.advertise(answeringNames(staying)), []));
   for (const place of retire) listeners.retire(place, world.drainMs);
 
@@ -104,8 +105,10 @@ async function place(bindings: readonly Binding[], world: World): Promise<Alloca
   const saved = world.assignment();
   const wanted = bindings.map(({ host }) => host);
   const avoid = new Set<Ip>();
-  let unproven = bindings.filter(({ host }) => !hasAddress(saved, host, range));
   let allocation = allocate({ wanted, saved, range, avoid });
+  // Not every saved address counts (allocate).
+  const { assignment } = allocation;
+  let unproven = bindings.filter(({ host }) => assignment.get(host) !== saved.get(host));
   for (let attempt = 0; attempt < probes && unproven.length > 0; attempt += 1) {
     const places = unproven.flatMap(({ host, port }) => {
       const ip = allocation.assignment.get(host);
@@ -122,11 +125,6 @@ async function place(bindings: readonly Binding[], world: World): Promise<Alloca
   }
   return allocation;
 }
-
-const hasAddress = (saved: Assignment, host: Hostname, range: Subnet): boolean => {
-  const ip = saved.get(host);
-  return ip !== undefined && subnetHas(range, ip);
-};
 
 function states(facts: {
   wanted: readonly Placed[];

@@ -29,8 +29,7 @@ export const journalPath = (stateFolder: string): string => join(stateFolder, "j
  */
 export async function readJournal(stateFolder: string): Promise<readonly Change[]> {
   const path = journalPath(stateFolder);
-  const text = await readFileIfThere(path);
-  const changes = text === undefined ? parsed([]) : parseJournal(text);
+  const changes = knownIn(await readFileIfThere(path));
   if (changes.ok) return changes.value;
   throw new NgrokdError("state", `Cannot understand the journal "${path}": ${changes.reason}`, {
     hint: "it lists what ngrokd has changed on this machine; the version of ngrokd that wrote it can read it",
@@ -63,18 +62,20 @@ const formatVersion = 1;
 
 const same = (a: Pick<Change, "kind" | "path">, b: Pick<Change, "kind" | "path">): boolean => a.kind === b.kind && a.path === b.path;
 
-async function rewrite(stateFolder: string, next: (changes: readonly Change[]) => readonly Change[], log: Log): Promise<void> {
+type Next = (changes: readonly Change[]) => readonly Change[];
+
+async function rewrite(stateFolder: string, next: Next, log: Log): Promise<void> {
   const path = journalPath(stateFolder);
-  const before = await readFileIfThere(path);
-  // Nothing to note, and perhaps no folder either.
-  if (before !== undefined || next([]).length > 0) await locked(path, () => rewriteLocked(path, next, log));
+  // Before the lock: where nothing is to be noted, a folder that is read-only or not there is no obstacle.
+  if (unchanged(knownIn(await readFileIfThere(path)), next)) return;
+  await locked(path, () => rewriteLocked(path, next, log));
 }
 
-async function rewriteLocked(path: string, next: (changes: readonly Change[]) => readonly Change[], log: Log): Promise<void> {
+async function rewriteLocked(path: string, next: Next, log: Log): Promise<void> {
   const before = await readFileIfThere(path);
-  const known = before === undefined ? parsed([]) : parseJournal(before);
+  const known = knownIn(before);
+  if (unchanged(known, next)) return;
   const changes = next(known.ok ? known.value : []);
-  if (known.ok && isDeepStrictEqual(changes, known.value)) return;
   if (!known.ok) log.warn(await setAside(path, known.reason));
   let overtaken = false;
   // At once and not in a thread. Who waits for a lock that a crash has left may take it away twice, and a new one with it.
@@ -90,6 +91,10 @@ async function rewriteLocked(path: string, next: (changes: readonly Change[]) =>
     await rewriteLocked(path, next, log);
   }
 }
+
+const knownIn = (text: string | undefined): Parsed<readonly Change[]> => (text === undefined ? parsed([]) : parseJournal(text));
+
+const unchanged = (known: Parsed<readonly Change[]>, next: Next): boolean => known.ok && isDeepStrictEqual(next(known.value), known.value);
 
 /** A write takes milliseconds: a lock that is older was left by a crash. */
 const staleMs = 2000;

@@ -21,13 +21,15 @@ export interface HostsOptions {
   readonly ranges?: readonly Subnet[];
   /** Write in place from the start. By default only where a rename cannot be, or would lose the file's SELinux label or access control list. */
   readonly inPlace?: boolean;
+  /** Asked once there is something to write; where it answers false, that is not done. What it rejects with is passed on as it is. */
+  readonly before?: () => Promise<boolean>;
   /** Stand-ins for tests. */
   readonly fs?: Partial<HostsFs>;
 }
 
 export interface HostsUpdate {
-  /** `replaced`: by rename, readers saw the old file or the new one. `overwritten`: in place. */
-  readonly change: "none" | "replaced" | "overwritten";
+  /** `replaced`: by rename, readers saw the old file or the new one. `overwritten`: in place. `withheld`: `before` said no. */
+  readonly change: "none" | "replaced" | "overwritten" | "withheld";
   /** What was found wrong and put right, a sentence each. */
   readonly repairs: readonly string[];
   /** Names to which the user's own lines give another address; sorted. */
@@ -61,25 +63,28 @@ export interface HostsFs {
  * Rejects with NgrokdError `permission` or `hosts` (`state` where a copy cannot be kept), the hint set; the file is then as it was.
  */
 export async function updateHostsFile(path: string, entries: ReadonlyMap<Hostname, Ip>, options: HostsOptions): Promise<HostsUpdate> {
+  const { ranges, before = async () => true } = options;
   const fs: HostsFs = { read: readHosts, rename, hasAcl, ...options.fs };
   const copies = copiesIn(options.stateFolder);
-  try {
+  const { file, rescued } = await told(path, async () => {
     const file = await realFile(path);
-    const rescued = await finishInterrupted(file, fs, copies);
-    for (let attempt = 1; attempt <= 5; attempt++) {
-      const old = await fs.read(file);
-      const edit = editHosts(old?.bytes.toString("latin1") ?? "", entries, options.ranges);
-      if (edit.kind === "refused") throw new NgrokdError("hosts", `Cannot edit "${path}": ${edit.reason}`, { hint: chooseAnother });
-      if (edit.kind === "same") return { change: "none", repairs: rescued, shadowed: edit.shadowed };
+    return { file, rescued: await finishInterrupted(file, fs, copies) };
+  });
+  for (let attempt = 1; attempt <= 5; attempt++) {
+    const old = await told(path, () => fs.read(file));
+    const edit = editHosts(old?.bytes.toString("latin1") ?? "", entries, ranges);
+    if (edit.kind === "refused") throw new NgrokdError("hosts", `Cannot edit "${path}": ${edit.reason}`, { hint: chooseAnother });
+    const { shadowed } = edit;
+    if (edit.kind === "same") return { change: "none", repairs: rescued, shadowed };
+    if (!(await before())) return { change: "withheld", repairs: rescued, shadowed };
+    const change = await told(path, async () => {
       if (old !== undefined) await keepOriginal(copies.original, old);
       const inPlace = options.inPlace ?? (hasSelinux() || (await fs.hasAcl(file)));
-      const change = await write(file, old, Buffer.from(edit.text, "latin1"), { fs, copies, inPlace });
-      if (change !== "overtaken") return { change, repairs: [...rescued, ...edit.repairs], shadowed: edit.shadowed };
-    }
-    throw new NgrokdError("hosts", `Cannot edit "${path}": another program keeps changing it`, { hint: "the next pass tries again" });
-  } catch (error) {
-    throw hostsError(path, error);
+      return await write(file, old, Buffer.from(edit.text, "latin1"), { fs, copies, inPlace });
+    });
+    if (change !== "overtaken") return { change, repairs: [...rescued, ...edit.repairs], shadowed };
   }
+  throw new NgrokdError("hosts", `Cannot edit "${path}": another program keeps changing it`, { hint: "the next pass tries again" });
 }
 
 /**
@@ -91,12 +96,9 @@ export async function inspectHostsFile(
   entries: ReadonlyMap<Hostname, Ip>,
   { ranges, fs }: Pick<HostsOptions, "ranges" | "fs"> = {},
 ): Promise<HostsEdit & { readonly before: string }> {
-  try {
-    const before = (await (fs?.read ?? readHosts)(await realFile(path)))?.bytes.toString("latin1") ?? "";
-    return { ...editHosts(before, entries, ranges), before };
-  } catch (error) {
-    throw hostsError(path, error);
-  }
+  const old = await told(path, async () => await (fs?.read ?? readHosts)(await realFile(path)));
+  const before = old?.bytes.toString("latin1") ?? "";
+  return { ...editHosts(before, entries, ranges), before };
 }
 
 /** What the hosts file calls this machine (see namesOfMachine); nothing where it cannot be read, which whoever edits it will say. */
@@ -129,7 +131,7 @@ async function write(
   bytes: Buffer,
   { fs, copies, inPlace }: { fs: HostsFs; copies: Copies; inPlace: boolean },
 ): Promise<"replaced" | "overwritten" | "overtaken"> {
-  if (old !== undefined && inPlace) return await overwrite(file, old.bytes, bytes, copies);
+  if (old !== undefined && inPlace) return await overwrite(file, old, bytes, copies);
   let overtaken = false;
   const renameIfUnchanged = async (from: string, to: string) => {
     overtaken = !sameContent(await fs.read(file), old);
@@ -142,7 +144,7 @@ async function write(
   } catch (error) {
     if (overtaken) return "overtaken";
     if (old === undefined || !isNgrokdError(error) || !irreplaceable.has(String(error.details.errno))) throw error;
-    return await overwrite(file, old.bytes, bytes, copies);
+    return await overwrite(file, old, bytes, copies);
   }
 }
 
@@ -154,18 +156,19 @@ function sameContent(a: HostsContent | undefined, b: HostsContent | undefined): 
  * Writes from the first byte that differs, and cuts the file only after that. If this fails half way, the old bytes are put back; if
  * the process or the machine stops half way, finishInterrupted() finds both copies at the next call.
  */
-async function overwrite(path: string, old: Buffer, bytes: Buffer, copies: Copies): Promise<"overwritten" | "overtaken"> {
+async function overwrite(path: string, old: HostsContent, bytes: Buffer, copies: Copies): Promise<"overwritten" | "overtaken"> {
   const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
-    await keepCopy(copies.before, old, 0o644);
-    await keepCopy(copies.after, bytes, 0o644);
-    const overtaken = !(await file.readFile()).equals(old);
+    // Who may not read the file may not read its copies either.
+    await keepCopy(copies.before, old.bytes, old.mode);
+    await keepCopy(copies.after, bytes, old.mode);
+    const overtaken = !(await file.readFile()).equals(old.bytes);
     if (!overtaken) {
-      const from = firstDifference(old, bytes);
+      const from = firstDifference(old.bytes, bytes);
       try {
         await putFrom(file, bytes, from);
       } catch (error) {
-        await putFrom(file, old, from);
+        await putFrom(file, old.bytes, from);
         await dropCopies(copies);
         throw error;
       }
@@ -305,6 +308,15 @@ async function hasAcl(path: string): Promise<boolean> {
 }
 
 const chooseAnother = "set NGROKD_HOSTS_PATH to the hosts file that this system reads";
+
+/** Does something to the hosts file, and says of a failure what it means for that. */
+async function told<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw hostsError(path, error);
+  }
+}
 
 function hostsError(path: string, error: unknown): NgrokdError {
   const known = fileError(`Cannot edit "${path}"`, error);

@@ -4,7 +4,7 @@ import type { Hostname } from "../model/hostname.ts";
 import type { Ip } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
 import { afterRepair, mayRepair, noContest } from "./contest.ts";
-import { type HostsOptions, inspectHostsFile, updateHostsFile } from "./hosts-file.ts";
+import { type HostsOptions, updateHostsFile } from "./hosts-file.ts";
 
 /** Our section of the hosts file over the daemon's life: what it shall say, and that it goes on saying it. */
 export interface HostsKeeper {
@@ -18,7 +18,7 @@ export interface HostsKeeper {
   readonly trouble: string | undefined;
 }
 
-export interface HostsKeeperOptions extends HostsOptions {
+export interface HostsKeeperOptions extends Omit<HostsOptions, "before"> {
   readonly path: string;
   readonly log: Log;
   /** Told before the section is first written, which is not done where this rejects, and after it was taken out. */
@@ -81,27 +81,28 @@ export function createHostsKeeper(options: HostsKeeperOptions): HostsKeeper {
   };
 
   async function settle(): Promise<readonly Hostname[]> {
-    const found = await inspectHostsFile(path, entries, options);
-    if (found.kind === "same") {
-      allIsWell();
-      return found.shadowed;
-    }
     const repair = settled && entries.size > 0;
-    if (repair && !mayRepair(contest, now())) {
+    const before = async (): Promise<boolean> => {
+      if (repair && !mayRepair(contest, now())) return false;
+      if (entries.size > 0) await journal.record();
+      return true;
+    };
+    const { change, repairs, shadowed } = await updateHostsFile(path, entries, { ...options, before });
+    for (const sentence of repairs) log.warn(`Repaired the hosts file "${path}": ${sentence}`);
+    if (change === "withheld") {
       tell(
         `Another program keeps taking ngrokd's section out of "${path}", or changing it; it is left alone for now, and names may not resolve`,
       );
       held = true;
-      return found.kind === "changed" ? found.shadowed : [];
+      return shadowed;
     }
-    if (entries.size > 0) await journal.record();
-    const { change, repairs, shadowed } = await updateHostsFile(path, entries, options);
-    if (entries.size === 0) await journal.forget();
-    for (const sentence of repairs) log.warn(`Repaired the hosts file "${path}": ${sentence}`);
-    if (change !== "none" && repair) {
-      contest = afterRepair(contest, now());
-      log.info(`Put ngrokd's section of "${path}" back: another program had taken it out or changed it`);
-    } else if (change !== "none") log.debug(`Wrote ${entries.size} names into "${path}"`);
+    if (change !== "none") {
+      if (entries.size === 0) await journal.forget();
+      if (repair) {
+        contest = afterRepair(contest, now());
+        log.info(`Put ngrokd's section of "${path}" back: another program had taken it out or changed it`);
+      } else log.debug(`Wrote ${entries.size} names into "${path}"`);
+    }
     allIsWell();
     return shadowed;
   }

@@ -52,11 +52,13 @@ export function editHosts(text: string, entries: ReadonlyMap<Hostname, Ip>, rang
  */
 export function namesOfMachine(text: string, addresses: readonly string[]): Set<string> {
   const own = new Set(["127.0.1.1", ...addresses.map((address) => address.toLowerCase())]);
+  // A block list has a hundred thousand lines: none but those that begin so are looked at closely.
+  const begins = new RegExp(`^\\s*(?:${[...own].map((address) => address.replaceAll(".", "\\.")).join("|")})\\s`, "i");
   const found = new Set<string>();
   let inOurs = false;
   for (const line of text.split("\n")) {
     if (isBegin(line) || isEnd(line)) inOurs = isBegin(line);
-    if (inOurs) continue;
+    if (inOurs || !begins.test(line)) continue;
     const [address = "", ...names] = (line.split("#", 1)[0] ?? "").trim().toLowerCase().split(/\s+/);
     if (own.has(address)) for (const name of names) found.add(name.replace(/\.$/, ""));
   }
@@ -84,14 +86,27 @@ function sectionOf({ before, eol }: Parts, entries: ReadonlyMap<Hostname, Ip>): 
 }
 
 function takeApart(text: string, ours: (line: string) => boolean): Parts {
-  const lines = text.match(/[^\n]*\n|[^\n]+/g) ?? [];
-  const { place, dropped, repairs } = findOurs(lines, ours);
+  const start = firstOfOurs(text);
+  const untouched = text.slice(0, start);
+  const lines = text.slice(start).match(/[^\n]*\n|[^\n]+/g) ?? [];
+  const { place, dropped, repairs } = findOurs(lines, ours, count(untouched, "\n"));
   const kept = (from: number, to: number) => lines.slice(from, to).filter((_, i) => !dropped.has(from + i));
-  const above = kept(0, place).join("");
+  const above = untouched + kept(0, place).join("");
   const after = kept(place, lines.length).join("");
   const style = lines[place]?.endsWith("\r\n") ? "\r\n" : "\n";
   const before = after === "" && isJoint(lines[place + 1] ?? "") ? withoutLineEnd(above, style) : above;
   return { before, after, eol: commonEol(before + after) ?? style, repairs };
+}
+
+const firstMarker = new RegExp(`(?:^|\\n)(?:(${beginLine})|${endLine})[ \\t\\r]*(?=\\n|$)`);
+
+/** Where the first line that may be ours begins. Above a section's begin none is, and there may stand a block list of many megabytes. */
+function firstOfOurs(text: string): number {
+  const marker = firstMarker.exec(text);
+  if (marker === null) return text.length;
+  // An end without a begin may have entries of ours above it.
+  if (marker[1] === undefined) return 0;
+  return marker[0].startsWith("\n") ? marker.index + 1 : marker.index;
 }
 
 /** Undoes the line end that goes with the joint, if this is one that we would have given. */
@@ -100,8 +115,11 @@ function withoutLineEnd(text: string, style: string): string {
   return rest === "" || rest.endsWith("\n") || (commonEol(rest) ?? style) !== style ? text : rest;
 }
 
-/** Which lines are ours and go, and the index of the line where the section belongs: the first marker's, or the end. */
-function findOurs(lines: readonly string[], ours: (line: string) => boolean) {
+/**
+ * Which lines are ours and go, and the index of the line where the section belongs: the first marker's, or the end. `skipped`: how many
+ * lines of the file stand above these.
+ */
+function findOurs(lines: readonly string[], ours: (line: string) => boolean, skipped: number) {
   const dropped = new Set<number>();
   const repairs: string[] = [];
   const strangers: string[] = [];
@@ -115,21 +133,22 @@ function findOurs(lines: readonly string[], ours: (line: string) => boolean) {
   for (let m = 0; m < markers.length; m++) {
     const here = markers[m] ?? 0;
     const next = markers[m + 1] ?? lines.length;
+    const number = skipped + here + 1;
     dropped.add(here);
     if (isEnd(lines[here])) {
-      repairs.push(`line ${here + 1} ended a section that no line began`);
+      repairs.push(`line ${number} ended a section that no line began`);
       let i = here - 1;
       while (dropIf(i, ours) && inOrder(lines[i - 1], lines[i])) i--;
       dropIf(i, isJoint);
       continue;
     }
-    if (++sections > 1) repairs.push(`line ${here + 1} began another section; there is one now`);
+    if (++sections > 1) repairs.push(`line ${number} began another section; there is one now`);
     if (isEnd(lines[next])) {
       dropped.add(next);
       m++;
       for (let i = here + 1; i < next; i++) if (!dropIf(i, (line) => ours(line) || isJoint(line))) strangers.push(lines[i] ?? "");
     } else {
-      repairs.push(`line ${here + 1} began a section that no line ended`);
+      repairs.push(`line ${number} began a section that no line ended`);
       let i = dropIf(here + 1, isJoint) ? here + 2 : here + 1;
       while (dropIf(i, ours) && inOrder(lines[i], lines[i + 1])) i++;
     }
@@ -173,16 +192,30 @@ function strangersSentence(lines: readonly string[]): string {
 }
 
 function commonEol(text: string): string | undefined {
-  const all = text.split("\n").length - 1;
-  const crlf = text.split("\r\n").length - 1;
+  const all = count(text, "\n");
+  const crlf = count(text, "\r\n");
   if (all === 0) return undefined;
   return crlf * 2 > all ? "\r\n" : "\n";
 }
 
+function count(text: string, part: string): number {
+  let found = 0;
+  for (let at = text.indexOf(part); at !== -1; at = text.indexOf(part, at + part.length)) found += 1;
+  return found;
+}
+
 function shadowedNames(foreign: string, entries: ReadonlyMap<Hostname, Ip>): Hostname[] {
+  if (entries.size === 0) return [];
   const addresses: ReadonlyMap<string, Ip> = entries;
   const shadowed = new Set<string>();
-  for (const line of entries.size === 0 ? [] : foreign.split("\n")) {
+  // Of the words of a block list few begin as a name of ours does (with a letter, a digit or an underscore): the rest is passed over.
+  const initials = [...new Set([...entries.keys()].map((name) => name.charAt(0)))].join("");
+  const words = new RegExp(`(?<=\\s)[${initials}][^\\s#]*`, "gi");
+  for (let word = words.exec(foreign); word !== null; word = words.exec(foreign)) {
+    if (!addresses.has(word[0].toLowerCase())) continue;
+    const end = foreign.indexOf("\n", word.index);
+    words.lastIndex = end === -1 ? foreign.length : end;
+    const line = foreign.slice(foreign.lastIndexOf("\n", word.index) + 1, words.lastIndex);
     const [address = "", ...names] = (line.split("#", 1)[0] ?? "").trim().split(/\s+/);
     if (isIP(address) === 0) continue;
     for (const name of names.map((text) => text.toLowerCase())) {

@@ -118,6 +118,39 @@ describe("the keeper of the identity", () => {
     expect([keeper.warnings(), calls("PATCH"), changed()]).toEqual([[], 1, 2]);
   });
 
+  test("dials the ingress that ngrok names although it cannot be saved, says so once, asks once, and saves it as soon as that can be", async () => {
+    await look((await staged()).keeper);
+    // As the Go program leaves it.
+    rmSync(file("ingress_endpoint"));
+    const { keeper, changed, log } = await staged();
+    // What is no file can be neither read nor replaced.
+    ngrok.intercept = () => void mkdirSync(file("ingress_endpoint"), { recursive: true });
+    for (let i = 0; i < 3; i += 1) expect((await look(keeper))?.ingressEndpoint).toBe("ingress.example.com:443");
+    expect([calls("GET"), changed()]).toEqual([1, 2]);
+    expect(keeper.warnings()).toEqual([expect.stringContaining("The ingress address that ngrok named is in use, and cannot be saved")]);
+    expect(log.lines.filter((line) => line.includes("cannot be saved"))).toHaveLength(1);
+    // Files that were written again and name no ingress are no other identity.
+    rmdirSync(file("ingress_endpoint"));
+    writeFileSync(file("tls.crt"), keeper.current?.certPem ?? "");
+    await look(keeper);
+    expect(readFileSync(file("ingress_endpoint"), "utf8")).toBe("ingress.example.com:443\n");
+    expect([keeper.warnings(), calls("GET"), changed()]).toEqual([[], 1, 2]);
+  });
+
+  test("asks for the ingress of each operator whose files name none, and once where ngrok names none", async () => {
+    await look((await staged()).keeper);
+    rmSync(file("ingress_endpoint"));
+    const [made] = ngrok.operators.values();
+    ngrok.operators.set("k8sop_other", { ...made, id: "k8sop_other", binding: { ...made.binding, ingress_endpoint: "other.example.com" } });
+    made.binding.ingress_endpoint = undefined;
+    const { keeper } = await staged();
+    for (let i = 0; i < 3; i += 1) expect((await look(keeper))?.ingressEndpoint).toBeUndefined();
+    expect(calls("GET")).toBe(1);
+    writeFileSync(file("operator_id"), "k8sop_other");
+    for (let i = 0; i < 3; i += 1) expect((await look(keeper))?.ingressEndpoint).toBe("other.example.com:443");
+    expect(calls("GET")).toBe(2);
+  });
+
   test("backs off where renewing fails, tells it once, and the look succeeds all the same", async () => {
     ngrok.hours = 10; // Due from the beginning.
     const { keeper, log, wait } = await staged();

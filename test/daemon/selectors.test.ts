@@ -7,11 +7,14 @@ import { memoryLog } from "../support/memory-log.ts";
 
 const { signal } = new AbortController();
 
-/** ngrok's side has one operator with these selectors; `wanted` is what the configuration says, undefined where it says nothing. */
+/**
+ * ngrok's side has one operator with these selectors; `wanted` is what the configuration says, undefined where it says nothing. `refusal`:
+ * ngrok says no to every question; `lost`: a change is made, and its answer does not arrive.
+ */
 function staged(registered: readonly string[], wanted: readonly string[] | undefined) {
   const calls: string[] = [];
   const log = memoryLog();
-  const stage = { registered, wanted, refusal: undefined as NgrokdError | undefined };
+  const stage = { registered, wanted, refusal: undefined as NgrokdError | undefined, lost: undefined as NgrokdError | undefined };
   const api = {
     async getOperator(id) {
       calls.push(`get ${id}`);
@@ -29,6 +32,7 @@ function staged(registered: readonly string[], wanted: readonly string[] | undef
     async updateOperator(id, { binding }) {
       calls.push(`update ${id} ${binding?.endpoint_selectors}`);
       stage.registered = binding?.endpoint_selectors ?? [];
+      if (stage.lost !== undefined) throw stage.lost;
       return await api.getOperator(id);
     },
   } as Pick<Api, "getOperator" | "updateOperator"> as Api;
@@ -84,5 +88,51 @@ describe("the operator's selectors", () => {
     stage.refusal = undefined;
     await look();
     expect([stage.registered, selectors.trouble]).toEqual([["a"], ""]);
+  });
+
+  test("of before a change that failed are asked for anew when it is taken back, and the warning goes", async () => {
+    const { stage, calls, selectors, look } = staged(["a"], ["a"]);
+    await look();
+    stage.wanted = ["b"];
+    stage.refusal = new NgrokdError("api", "ngrok says no");
+    await look();
+    expect(selectors.trouble).toContain("ngrok says no");
+    stage.wanted = ["a"];
+    stage.refusal = undefined;
+    await look();
+    expect([selectors.trouble, stage.registered, calls.length]).toEqual(["", ["a"], 3]);
+  });
+
+  test("of before a change whose answer was lost are told again when it is taken back", async () => {
+    const { stage, selectors, look } = staged(["a"], ["a"]);
+    await look();
+    stage.wanted = ["b"];
+    stage.lost = new NgrokdError("api", "no answer in time");
+    await look();
+    expect(stage.registered).toEqual(["b"]);
+    stage.wanted = ["a"];
+    stage.lost = undefined;
+    await look();
+    expect([selectors.trouble, stage.registered]).toEqual(["", ["a"]]);
+  });
+
+  test("that say what the default is are told where somebody has written them, and not before", async () => {
+    const { stage, calls, look } = staged(["set in the dashboard"], undefined);
+    await look("k8sop_1");
+    await look("k8sop_2");
+    expect(calls).toEqual([]);
+    stage.wanted = ["true"];
+    await look("k8sop_2");
+    expect(stage.registered).toEqual(["true"]);
+  });
+
+  test("that could never be told are no trouble any more once the setting has gone", async () => {
+    const { stage, selectors, look } = staged(["set in the dashboard"], ["a"]);
+    stage.refusal = new NgrokdError("api", "ngrok says no");
+    await look();
+    stage.wanted = undefined;
+    stage.refusal = undefined;
+    await look();
+    expect([selectors.trouble, stage.registered]).toEqual(["", ["true"]]);
   });
 });

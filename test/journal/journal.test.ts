@@ -47,6 +47,17 @@ describe("the journal", () => {
     expect(await readJournal(folder.path)).toEqual([{ ...unit, sha256: sha256("[Unit]\n# newer\n") }]);
   });
 
+  test("needs no lock where there is nothing to note, so that a folder which cannot be written is no obstacle", async () => {
+    await using folder = await temporaryFolder();
+    await recordChange(folder.path, hosts);
+    // Held by somebody else, and younger than any that a crash has left.
+    const lock = `${journalPath(folder.path)}.lock`;
+    await writeFile(lock, "");
+    await recordChange(folder.path, hosts);
+    await forgetChange(folder.path, unit);
+    expect((await readdir(folder.path)).sort()).toEqual(["journal.json", "journal.json.lock"]);
+  });
+
   test("loses nothing where several write at once", async () => {
     await using folder = await temporaryFolder();
     const files = ["/a", "/b", "/c"].map((path): Change => ({ kind: "file", path, sha256: sha256(path) }));

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { execFileSync, spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import {
   appendFile,
   chmod,
@@ -87,6 +87,37 @@ describe("updateHostsFile", () => {
     expect(await hosts.text()).toBe(foreign + sectionOfOne);
   });
 
+  test("asks before it writes, where there is something to write, and writes nothing where the answer is no or a rejection", async () => {
+    await using hosts = await place();
+    let asked = 0;
+    const answering = (answer: () => boolean) => ({ before: async () => ++asked > 0 && answer() });
+    expect(
+      await hosts.update(
+        none,
+        answering(() => true),
+      ),
+    ).toEqual(done("none"));
+    expect(asked).toBe(0);
+    expect(
+      await hosts.update(
+        one,
+        answering(() => false),
+      ),
+    ).toEqual(done("withheld"));
+    const refusing = answering(() => {
+      throw errno("ENOSPC");
+    });
+    await expect(hosts.update(one, refusing)).rejects.toThrow(/^ENOSPC: made up$/);
+    expect([await hosts.text(), await readdir(hosts.stateFolder)]).toEqual([foreign, []]);
+    expect(
+      await hosts.update(
+        one,
+        answering(() => true),
+      ),
+    ).toEqual(done("replaced"));
+    expect(asked).toBe(3);
+  });
+
   test("makes a missing file for the first entry, readable for all whatever the umask", async () => {
     await using hosts = await place();
     await unlink(hosts.path);
@@ -171,6 +202,25 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
       expect(await readdir(hosts.stateFolder)).toEqual(["hosts.original"]);
     },
   );
+
+  test("keeps its copies meanwhile from everybody who may not read the file", async () => {
+    await using hosts = await place();
+    await chmod(hosts.path, 0o640);
+    const seen = new Set<string>();
+    let over = false;
+    const look = (): void => {
+      for (const name of ["hosts.before", "hosts.after"]) {
+        const found = statSync(join(hosts.stateFolder, name), { throwIfNoEntry: false });
+        if (found !== undefined) seen.add(`${name} ${(found.mode & 0o7777).toString(8)}`);
+      }
+      // Every step of the write waits for the system, and this comes in between.
+      if (!over) setImmediate(look);
+    };
+    look();
+    expect(await hosts.update(one, { inPlace: true })).toEqual(done("overwritten"));
+    over = true;
+    expect([...seen].sort()).toEqual(["hosts.after 640", "hosts.before 640"]);
+  });
 
   test("does not write in place after an error of another kind, nor a file that is missing", async () => {
     await using hosts = await place();

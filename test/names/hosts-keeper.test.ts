@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFile, stat, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { HostsContent } from "../../src/names/hosts-file.ts";
 import { createHostsKeeper, type HostsKeeper } from "../../src/names/hosts-keeper.ts";
 import { memoryLog } from "../support/memory-log.ts";
 import { mapping, temporaryFolder } from "./support.ts";
@@ -43,8 +44,24 @@ describe("the keeper of the hosts section", () => {
     await using place = await kept();
     const journal = { record: () => Promise.reject(new Error("disk full")), forget: async () => {} };
     const keeper = createHostsKeeper({ path: place.path, stateFolder: join(place.path, ".."), log: place.log, journal });
-    await expect(keeper.advertise(entries)).rejects.toThrow("disk full");
+    await expect(keeper.advertise(entries)).rejects.toThrow(/^disk full$/);
     expect(await place.text()).toBe(foreign);
+  });
+
+  test("reads the file once for a change, and once more right before it is replaced", async () => {
+    await using place = await kept();
+    let reads = 0;
+    const read = async (path: string): Promise<HostsContent> => {
+      reads += 1;
+      return { bytes: await readFile(path), mode: (await stat(path)).mode & 0o7777 };
+    };
+    const journal = { record: async () => {}, forget: async () => {} };
+    const options = { path: place.path, stateFolder: join(place.path, ".."), log: place.log, journal, inPlace: false, fs: { read } };
+    const keeper = createHostsKeeper(options);
+    await keeper.advertise(entries);
+    expect([await place.text(), reads]).toEqual([foreign + section, 2]);
+    await keeper.advertise(entries);
+    expect(reads).toBe(3);
   });
 
   test("puts the section back at the next look, keeps what others wrote, and touches nothing while all is well", async () => {

@@ -193,6 +193,35 @@ describe("editHosts", () => {
   });
 });
 
+describe("a block list of 150,000 lines", () => {
+  const list = `127.0.0.1 localhost\n${Array.from({ length: 150_000 }, (_, i) => `0.0.0.0 ads-${i}.example.net\n`).join("")}`;
+  const withSection = edited(list).text;
+  /** What it costs to look at every word. */
+  const everyWord = cpuMs(() => {
+    for (const line of withSection.split("\n")) line.split("#", 1)[0]?.trim().toLowerCase().split(/\s+/);
+  });
+
+  test("costs an edit less than looking at its words would", () => {
+    const changed = mapping({ "b.demo": "127.0.0.2", "c.demo": "127.0.0.4" });
+    let after = "";
+    const cost = cpuMs(() => {
+      after = edited(withSection, changed).text;
+    });
+    expect(after).toBe(`${list}${beginLine}\n127.0.0.2\tb.demo\n127.0.0.4\tc.demo\n${endLine}\n`);
+    expect(cost).toBeLessThan(everyWord / 2);
+  });
+
+  test("costs a look for the machine's own names less than looking at its words would", () => {
+    const text = `${withSection}127.0.1.1 build7\n`;
+    let found = new Set<string>();
+    const cost = cpuMs(() => {
+      found = namesOfMachine(text, ["192.0.2.7", "fe80::1"]);
+    });
+    expect([...found]).toEqual(["build7"]);
+    expect(cost).toBeLessThan(0.75 * everyWord);
+  });
+});
+
 const arbitraryEntries = fc
   .array(fc.tuple(fc.constantFrom("a", "b.demo", "c.demo", "d_1.demo", "e-e.x.demo").map(host), fc.integer({ min: 12, max: 50 })))
   .map((pairs): ReadonlyMap<Hostname, Ip> => new Map(pairs.map(([name, n]) => [name, ipFromNumber(0x7f000000 + n)])));
