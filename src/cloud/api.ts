@@ -1,13 +1,13 @@
 import type { ApiKey } from "../model/api-key.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
-import { NgrokdError } from "../model/error.ts";
+import { NgrokdError, oneLine } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
 import { type Answer, createExchange, type Fetch, type Outgoing } from "./exchange.ts";
 import { bodyText, jsonOf, refusal } from "./refusal.ts";
 import { endpointOf, isOperatorId, type Operator, type OperatorPatch, type OperatorRequest, operatorOf, pageOf } from "./wire.ts";
 
 /**
- * ngrok's REST API, the part that the daemon uses (protocol.md section 1). Nothing is retried. Every call rejects with NgrokdError:
+ * ngrok's REST API, as far as it is used (docs/protocol.md, "ngrok's API"). Nothing is retried. Every call rejects with NgrokdError:
  * `network`, `timeout` (30 s a request, body included), `cancelled` or the signal's own, `unauthorized`, `not-found`, `rate-limited`,
  * `api` (any other refusal or nonsense), `protocol` (a redirect, paging that leads astray, a body over 64 MiB), `state` (an id that is
  * none). The details of refusals are those of `refusal`. The key is in none of them.
@@ -60,7 +60,7 @@ export function createApi(options: ApiOptions): Api {
   const { url, key, userAgent, fetch, timeoutMs = 30_000, maxBytes = 64 * 1024 * 1024, memory = new Map() as ListMemory } = options;
   const base = baseUrl(url);
   // ngrok's own texts quote the credential that they refuse (ERR_NGROK_202, 203, 206, 207).
-  const safe = (text: string): string => oneLine(text.replaceAll(key, "[API key]"));
+  const safe = (text: string): string => short(text.replaceAll(key, "[API key]"));
   const exchange = createExchange({
     fetch: fetch ?? ((to, init) => globalThis.fetch(to, init)),
     headers: { accept: "application/json", authorization: `Bearer ${key}`, "ngrok-version": "2", "user-agent": userAgent },
@@ -198,11 +198,8 @@ function baseUrl(text: string): string {
   });
 }
 
-/** At most 500 characters; control characters and line breaks as spaces. */
-function oneLine(text: string): string {
-  const line = text
-    .slice(0, 2000)
-    .replaceAll(/[\s\x00-\x1f\x7f-\x9f]+/g, " ")
-    .trim();
+/** At most 500 characters in one line. */
+function short(text: string): string {
+  const line = oneLine(text.slice(0, 2000));
   return line.length > 500 ? `${line.slice(0, 497)}...` : line;
 }

@@ -1,5 +1,6 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject, X509Certificate } from "node:crypto";
 import { promisify } from "node:util";
+import { distinguishedName } from "../model/distinguished-name.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 
@@ -16,14 +17,14 @@ export interface CertificateFacts {
   readonly publicKey: Uint8Array;
 }
 
-/** A new P-256 key, PKCS #8 PEM: a quarter of P-384's CPU in every handshake. Source: protocol.md section 2. */
+/** A new P-256 key, PKCS #8 PEM: a quarter of P-384's CPU in every handshake. Source: docs/protocol.md, "Identity". */
 export async function createKey(): Promise<string> {
   const { privateKey } = await promisify(generateKeyPair)("ec", { namedCurve: "P-256" });
   return pkcs8Pem(privateKey);
 }
 
 /**
- * A PKCS #10 request, PEM, with an empty subject: ngrok wants no common name (protocol.md section 2). Takes P-256 and P-384 keys as
+ * A PKCS #10 request, PEM, with an empty subject: ngrok wants no common name (docs/protocol.md, "Identity"). Takes P-256 and P-384 keys as
  * PKCS #8 ("PRIVATE KEY") or as Go writes them ("EC PRIVATE KEY"). Rejects with NgrokdError `state` for other keys.
  */
 export async function createCsr(keyPem: string): Promise<string> {
@@ -46,8 +47,8 @@ export function inspectCertificate(pem: string): Parsed<CertificateFacts> {
   try {
     const found = new X509Certificate(pem);
     return parsed({
-      subject: nameText(found.subject),
-      issuer: nameText(found.issuer),
+      subject: distinguishedName(found.subject),
+      issuer: distinguishedName(found.issuer),
       notBefore: new Date(found.validFrom),
       notAfter: new Date(found.validTo),
       fingerprint256: found.fingerprint256,
@@ -74,7 +75,7 @@ export function checkKeyPem(keyPem: string): Parsed<"P-256" | "P-384"> {
 /** How long a certificate is good for. */
 export type Validity = Pick<CertificateFacts, "notBefore" | "notAfter">;
 
-/** From when on less than a third of the certificate's life is left. Source: protocol.md section 2. */
+/** From when on less than a third of the certificate's life is left. Source: docs/protocol.md, "Identity". */
 export function renewalTime({ notBefore, notAfter }: Validity): Date {
   const [start, end] = [notBefore.getTime(), notAfter.getTime()];
   return new Date(end - (end - start) / 3);
@@ -106,7 +107,6 @@ function readPrivateKey(pem: string): Parsed<KeyObject> {
 
 const publicKeyOf = (key: KeyObject): Buffer => createPublicKey(key).export({ type: "spki", format: "der" });
 const pkcs8Pem = (key: KeyObject): string => key.export({ type: "pkcs8", format: "pem" }).toString();
-const nameText = (name: string | undefined): string => (name ?? "").trim().split("\n").join(", ");
 
 /** On demand: it takes a tenth of a second, and a machine asks for a certificate once a quarter. */
 async function loadX509() {

@@ -6,7 +6,7 @@ import type { Answer } from "./exchange.ts";
  * An answer with a status of 300 or more as the NgrokdError to throw: `unauthorized`, `not-found`, `rate-limited` or `api`.
  * `details`: `status`, `errorCode` and `operationId` (empty where ngrok sent none), `fromNgrok` (the body has ngrok's error shape; a
  * 404 without it may come from a proxy or a wrong URL) and `retryAfterMs` where the answer says when to come back.
- * `safe` makes texts from outside fit for a message. Source of shape and codes: protocol.md section 1.
+ * `safe` makes texts from outside fit for a message. Source of shape and codes: docs/protocol.md, "ngrok's API".
  */
 export function refusal(action: string, answer: Answer, safe: (text: string) => string, now = Date.now()): NgrokdError {
   const { status } = answer;

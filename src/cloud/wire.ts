@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { hostPortText, parseHostPort } from "../model/host-port.ts";
 
-/** A create body, as it goes over the wire. Source: protocol.md section 1. */
+/** A create body, as it goes over the wire. Source: docs/protocol.md, "ngrok's API". */
 export interface OperatorRequest {
   /** At most 255 bytes. */
   readonly description: string;

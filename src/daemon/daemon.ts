@@ -118,6 +118,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const progress = createProgress();
   // The socket answers before it is up.
   let loop: Loop | undefined;
+  const up = Promise.withResolvers<Loop>();
   let range = readRange();
 
   const ingress = createIngress(
@@ -268,6 +269,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       return passEnd(result);
     },
   });
+  up.resolve(loop);
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair({ hosts, listeners, file: watch, sweep, renew: renewWay, kick: () => void loop?.kick(), log });
   log.info(`ngrokd is up; control socket ${socketPath}`);
@@ -286,7 +288,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   };
 
   async function pass(): Promise<PassResult["kind"] | undefined> {
-    await loop?.kick();
+    await (await up.promise).kick();
     return lastKind;
   }
 

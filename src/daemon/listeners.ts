@@ -51,7 +51,7 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
   // A binding keeps its counters when its address or its endpoints change: those who raised it, and still drain, share one meter.
   const meters = new Map<string, { readonly meter: Meter; users: number }>();
   let open = 0;
-  // Sandboxes have files of that name which say nothing: silence only means something where a listener of ours has been seen.
+  // Sandboxes have files of that name which say nothing: silence only means something where a listener, of whatever program, has been seen.
   let systemTells = false;
 
   return {
@@ -110,13 +110,15 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
     async mend(listening) {
       // What is raised while the system is asked may not be in its answer.
       const asked = [...present];
-      const missing = await unlisted(asked, listening);
-      if (missing === undefined) return [];
-      systemTells ||= missing.length < asked.length;
+      const alive = await listening();
+      if (alive === undefined) return [];
+      systemTells ||= alive.size > 0;
+      const missing = unlisted(asked, alive);
       if (missing.length === 0 || !systemTells) return [];
       const found: { placed: Placed; reason: string | undefined }[] = [];
       // Twice: the kernel lists them in pieces, and can leave out one that lives where another goes in between.
-      for (const [place, raised] of (await unlisted(missing, listening)) ?? []) {
+      const still = await listening();
+      for (const [place, raised] of still === undefined ? [] : unlisted(missing, still)) {
         if (present.get(place) !== raised) continue;
         const { placed } = raised;
         raised.listener.close();
@@ -199,10 +201,9 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
   }
 }
 
-/** Those of `asked` that the system does not list; undefined where it does not tell. */
-async function unlisted(asked: readonly [string, Raised][], listening: () => Promise<ReadonlySet<string> | undefined>) {
-  const alive = await listening();
-  return alive && asked.filter(([, { placed }]) => !alive.has(listeningKey(placed.ip, placed.binding.port)));
+/** Those of `asked` that the system does not list. */
+function unlisted(asked: readonly [string, Raised][], alive: ReadonlySet<string>): [string, Raised][] {
+  return asked.filter(([, { placed }]) => !alive.has(listeningKey(placed.ip, placed.binding.port)));
 }
 
 /** Settles when the last connection has ended. */

@@ -126,8 +126,9 @@ export function passEnd(result: PassResult): PassEnd {
 }
 
 /**
- * Lists what is bound to our operator, less what the account no longer has: bound_endpoints lags behind deletions (protocol.md section 1).
- * The second list is best effort: where it fails, the first counts as it is. Where both are what they were, so is the answer.
+ * Lists what is bound to our operator, less what the account no longer has, since bound_endpoints lags behind deletions
+ * (docs/protocol.md, "ngrok's API"). The second list is best effort: where it fails, the first counts as it is. Where both are what they
+ * were, so is the answer.
  *
  * The second list is as long as the first, and ngrok limits the rate of requests: one of many pages is asked for when the first has
  * changed, and otherwise every ten seconds a page. `now`: milliseconds of a clock that does not jump.

@@ -85,7 +85,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
   };
 }
 
-/** Pure: the reply to `list`; the first seven fields are the Go program's (protocol.md section 4). */
+/** Pure: the reply to `list`; the first eight fields are the Go program's (docs/protocol.md, "The control socket"). */
 export function listReply(state: State): ListItem[] {
   return state.endpoints.map(({ ids, url, proto, host, port, ip, state, reason, warning, meter }) => ({
     id: ids[0] ?? "",
@@ -113,7 +113,7 @@ export function healthReply(state: State, live: Liveness, url: string | undefine
   return { healthy: live.ok, ready, reason: live.ok ? reason : live.reason, address: url ?? "not listening" };
 }
 
-/** Pure: the body of the health server's /status. Source of the first six fields of each endpoint: protocol.md section 5. */
+/** Pure: the body of /status (docs/protocol.md, "The health server"); the first eight fields of an endpoint are the Go program's. */
 export function healthStatus(state: State, live: Liveness, now = new Date()): unknown {
   const { ready, reason } = readiness(state);
   const entries = state.endpoints.flatMap((endpoint) =>

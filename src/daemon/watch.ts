@@ -49,15 +49,17 @@ export function startWatch(deps: WatchDeps): { stop(): Promise<void> } {
   }
 
   async function once(): Promise<void> {
-    const jumped = timeJumped(before, clocks(), intervalMs);
+    const now = clocks();
+    const jumped = timeJumped(before, now, intervalMs);
     const here = network() ?? known;
     const elsewhere = known !== undefined && here !== known;
     known = here;
     if (jumped) deps.moved("time");
     else if (elsewhere) deps.moved("network");
     await deps.look();
-    // What the look itself took is no sleep.
+    // What the look itself took is no sleep, unless it took longer than any look does.
     before = clocks();
+    if (timeJumped(now, before, 0)) deps.moved("time");
   }
 }
 

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { type CertificateFacts, inspectCertificate, renewalDue } from "../cloud/certificate.ts";
 import { type IdentityPaths, type LoadedIdentity, loadIdentity } from "../cloud/registration.ts";
 import { errnoOf, fileError, readFileIfThere } from "../files/atomic.ts";
+import { absent } from "../files/sweep.ts";
 import type { Parsed } from "../model/parsed.ts";
 import { parseAssignment } from "../names/store.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
@@ -141,8 +142,9 @@ export async function lookForLeftovers(folders: Iterable<string>, stateFolder: s
       interrupted ||= folder === stateFolder && names.includes("hosts.before") && names.includes("hosts.after");
       for (const name of names.filter((one) => /^\.[0-9a-f]{12}\.ngrokd\.tmp$/.test(one))) {
         const path = join(folder, name);
-        const { mtimeMs } = await stat(path);
-        if (now.getTime() - mtimeMs > writingMs) temporary.push(path);
+        // Gone again between the two looks: it was none.
+        const found = await stat(path).catch(absent);
+        if (found !== undefined && now.getTime() - found.mtimeMs > writingMs) temporary.push(path);
       }
     } catch (error) {
       if (errnoOf(error) !== "ENOENT") unread.push(folder);

@@ -3,7 +3,7 @@ import { NgrokdError, reasonOf } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import { ConnRequestSchema, ConnResponseSchema, PodIdentitySchema } from "./conn_header_pb.ts";
 
-/** What the client asks for. Source: protocol.md section 3. */
+/** What the client asks for. Source: docs/protocol.md, "The ingress". */
 export interface ConnRequest {
   /** The endpoint's host name without port; for a wildcard endpoint the name that the client really asked for. */
   readonly host: string;

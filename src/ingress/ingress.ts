@@ -1,5 +1,6 @@
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
-import type { ProxyServer } from "../model/proxy.ts";
+import { type HostPort, hostPortText } from "../model/host-port.ts";
+import { type ProxyServer, proxyText } from "../model/proxy.ts";
 import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
 import { createFrameReader, decodeConnResponse, encodeConnRequest } from "./frame.ts";
 import { createLimiter } from "./limiter.ts";
@@ -44,12 +45,15 @@ export interface Ingress {
   open(target: { host: string; port: number }, signal: AbortSignal): Promise<Opened>;
   /** Forgets ready connections and sessions: call it whenever the settings, or the network, are others than before. */
   renew(): void;
-  /** Makes ready what the pool's limits ask for; call it when they may have changed. */
+  /** Makes ready what the pool's limits ask for, and where they ask for nothing looks whether a trouble is over; call it at every pass. */
   prepare(): void;
   /** Dials no more and drops what is ready; connections that are in use go on. */
   close(): void;
   readonly stats: IngressStats;
-  /** Why the latest dial failed, the pool's included; undefined once one has succeeded. */
+  /**
+   * Why the latest dial failed, the pool's included, or why the ingress hangs up on what the pool has dialled; undefined once one has
+   * succeeded, or lasts.
+   */
   readonly trouble: NgrokdError | undefined;
 }
 
@@ -68,11 +72,17 @@ export interface IngressStats {
 
 /** Dials at once, in all; the others wait in order. Bun serves the latest handshake first, and the earliest of many would wait for ever. */
 const dialsAtOnce = 16;
+/** A dial that had less time than this, since it had to wait for its turn, says nothing of the ingress by running out of it. */
+const leastDialMs = 500;
+/** For a look whether a trouble is over. */
+const lookLimitMs = 10_000;
+/** From so many in a row on, ready connections that the ingress closes or resets at once are no accident. */
+const hangUpsThatCount = 3;
 export const noPool: PoolLimits = { min: 0, max: 0, idleTimeoutMs: 0 };
 
 /**
- * The client side of the binding protocol (protocol.md section 3). A request takes a connection that the pool has ready, or dials. No byte
- * of a client's leaves before the answer, so a ready connection that proves dead costs a dial and nothing else.
+ * The client side of the binding protocol (docs/protocol.md, "The ingress"). A request takes a connection that the pool has ready, or
+ * dials. No byte of a client's leaves before the answer, so a ready connection that proves dead costs a dial and nothing else.
  */
 export function createIngress(net: Net, settings: () => IngressSettings, limits: () => PoolLimits = () => noPool): Ingress {
   const dials = createLimiter(dialsAtOnce);
@@ -80,6 +90,9 @@ export function createIngress(net: Net, settings: () => IngressSettings, limits:
   const pool = createPool({ dial, limits });
   let sessions = createSessions();
   let trouble: NgrokdError | undefined;
+  /** The latest connection that asked for something got an answer. */
+  let answered = false;
+  let looking = false;
 
   return {
     async open(target, signal) {
@@ -88,6 +101,7 @@ export function createIngress(net: Net, settings: () => IngressSettings, limits:
         try {
           const opened = await upgrade(ready.conn, target, signal, ready.first);
           count.hits += 1;
+          answered = true;
           return opened;
         } catch (error) {
           if (signal.aborted || isNgrokdError(error, "protocol")) throw error;
@@ -96,26 +110,58 @@ export function createIngress(net: Net, settings: () => IngressSettings, limits:
         }
       }
       count.misses += 1;
-      return await upgrade(await dial(signal), target, signal);
+      const conn = await dial(signal);
+      pool.reached();
+      try {
+        const opened = await upgrade(conn, target, signal);
+        answered = true;
+        return opened;
+      } catch (error) {
+        if (!signal.aborted) answered = false;
+        throw error;
+      }
     },
     renew() {
       sessions = createSessions();
+      answered = false;
       pool.renew();
     },
-    prepare: pool.prepare,
+    prepare() {
+      pool.prepare();
+      if (trouble !== undefined && !pool.wanting && !looking) void look();
+    },
     close: pool.close,
     get stats() {
       return { ...count, ready: pool.idle, patienceMs: pool.patienceMs };
     },
     get trouble() {
-      return trouble;
+      return trouble ?? hungUp();
     },
   };
+
+  /**
+   * With TLS 1.3 a dial has succeeded before the ingress has looked at our certificate: that it refuses it shows on a ready connection,
+   * long before anybody asks for something. One that answers those who ask is only short of patience.
+   */
+  function hungUp(): NgrokdError | undefined {
+    const { times, error } = pool.hungUp;
+    if (isNgrokdError(error, "tls")) return refusedUs(error);
+    return times < hangUpsThatCount || answered ? undefined : hangsUp(error);
+  }
+
+  /** Tells `trouble`, as every dial does. */
+  async function look(): Promise<void> {
+    looking = true;
+    const conn = await dial(AbortSignal.timeout(lookLimitMs)).catch(() => undefined);
+    conn?.close();
+    looking = false;
+  }
 
   function dial(signal: AbortSignal): Promise<Conn> {
     return dials.run(async () => {
       count.dials += 1;
       const { host, port, resume, via, ...tls } = settings();
+      const began = performance.now();
       try {
         const conn = await net.dial(
           { host, port },
@@ -124,7 +170,11 @@ export function createIngress(net: Net, settings: () => IngressSettings, limits:
         trouble = undefined;
         return conn;
       } catch (error) {
-        if (isNgrokdError(error) && !signal.aborted) trouble = isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
+        const late = isNgrokdError(error, "timeout");
+        // Who leaves, or renews, says nothing of the ingress.
+        const counts = late ? performance.now() - began >= leastDialMs : !isNgrokdError(error, "cancelled");
+        if (counts && isNgrokdError(error))
+          trouble = late ? noAnswer({ host, port }, via, error) : isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
         throw error;
       }
     }, signal);
@@ -176,7 +226,7 @@ async function readFrame(conn: Conn, first: Promise<Uint8Array | null> | undefin
   }
 }
 
-/** Closing before the length bytes is how this ingress says that it does not know a certificate. Source: protocol.md section 3. */
+/** Closing before the length bytes is how this ingress says that it knows no such certificate. Source: docs/protocol.md, "The ingress". */
 function unknownCertificate(): NgrokdError {
   return new NgrokdError(
     "tls",
@@ -187,15 +237,25 @@ function unknownCertificate(): NgrokdError {
   );
 }
 
+/** In the same words whoever's limit it was, so that the same trouble is told once. */
+function noAnswer(ingress: HostPort, via: ProxyServer | undefined, cause: NgrokdError): NgrokdError {
+  const way = via === undefined ? "" : ` through the proxy "${proxyText(via)}"`;
+  return new NgrokdError("timeout", `Cannot connect to "${hostPortText(ingress)}"${way}: no answer in time`, {
+    hint: "does a firewall drop what goes to this host and port?",
+    cause,
+  });
+}
+
+function hangsUp(cause: NgrokdError | undefined): NgrokdError {
+  return new NgrokdError("aborted", "The ingress closes every new connection at once", {
+    hint: "it may not know this client certificate, or be restarting; `ngrokd doctor` tells more",
+    cause,
+  });
+}
+
 /** What a connection that broke before the answer most likely means. With TLS 1.3 a refused client certificate shows only now, as an alert. */
 function explained(error: unknown): unknown {
-  if (isNgrokdError(error, "tls") && error.hint === undefined) {
-    return new NgrokdError("tls", `The ingress refused our client certificate: ${error.message}`, {
-      hint: refusedCertificate,
-      cause: error,
-      details: { ...error.details },
-    });
-  }
+  if (isNgrokdError(error, "tls") && error.hint === undefined) return refusedUs(error);
   if (isNgrokdError(error, "aborted")) {
     return new NgrokdError("aborted", "The ingress reset the connection before it had answered", {
       hint: "if it goes on, it may not know this client certificate; see `ngrokd status`",
@@ -204,4 +264,12 @@ function explained(error: unknown): unknown {
     });
   }
   return error;
+}
+
+function refusedUs(error: NgrokdError): NgrokdError {
+  return new NgrokdError("tls", `The ingress refused our client certificate: ${error.message}`, {
+    hint: refusedCertificate,
+    cause: error,
+    details: { ...error.details },
+  });
 }

@@ -2,8 +2,6 @@
 export interface Limiter {
   /** Runs `work` when its turn comes; a signal that aborts before that takes it out of the queue and rejects with its reason. */
   run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
-  /** How many run or wait. */
-  readonly size: number;
 }
 
 export function createLimiter(limit: number): Limiter {
@@ -48,9 +46,6 @@ export function createLimiter(limit: number): Limiter {
       } finally {
         done();
       }
-    },
-    get size() {
-      return running + queue.size;
     },
   };
 }

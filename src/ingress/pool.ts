@@ -1,4 +1,4 @@
-import { isNgrokdError } from "../model/error.ts";
+import { isNgrokdError, type NgrokdError } from "../model/error.ts";
 import type { Conn } from "../net/types.ts";
 import { createDemand } from "./demand.ts";
 
@@ -24,6 +24,8 @@ export interface Pool {
   take(): Ready | undefined;
   /** A taken connection proved dead before the ingress had answered: the ingress closes idle ones sooner than thought. */
   provedDead(ready: Ready): void;
+  /** Somebody else's dial has succeeded: no reason to wait after those that failed. */
+  reached(): void;
   /** Drops what is ready and what is being dialled: the identity, the trust, the ingress or the network is another now. */
   renew(): void;
   /** The limits have changed: makes ready what they ask for. */
@@ -31,6 +33,10 @@ export interface Pool {
   /** Drops everything, for good. */
   close(): void;
   readonly idle: number;
+  /** Whether any are to be ready now. */
+  readonly wanting: boolean;
+  /** Ready ones in a row that the ingress hung up on at once, and how the latest broke, unless it was closed. */
+  readonly hungUp: { readonly times: number; readonly error: NgrokdError | undefined };
   /** How long a connection is kept ready now: the configured time, or less where this ingress has proved less patient. Milliseconds. */
   readonly patienceMs: number;
 }
@@ -55,6 +61,11 @@ const refillsAtOnce = 2;
 const dialLimitMs = 10_000;
 /** Patience learned from an ingress is never less. */
 const leastPatienceMs = 2000;
+/**
+ * An ingress that restarts, or a way that breaks, looks like an ingress without patience: whenever a connection has been ready for all of
+ * the time that was learned, the next may be for so much longer.
+ */
+const relaxing = 1.25;
 const [firstRestMs, longestRestMs] = [500, 30_000];
 
 /**
@@ -68,8 +79,10 @@ export function createPool(options: PoolOptions): Pool {
   let dialling = 0;
   let dialMs = 50;
   let learnedMs = Number.POSITIVE_INFINITY;
+  let learnedAt = 0;
   /** Dials in a row that failed, and ready ones in a row that the ingress hung up on at once. */
   let [failures, hangUps] = [0, 0];
+  let hungUpBy: NgrokdError | undefined;
   let restUntil = 0;
   let era = new AbortController();
   let refillTimer: ReturnType<typeof setTimeout> | undefined;
@@ -94,6 +107,12 @@ export function createPool(options: PoolOptions): Pool {
       // Those that are older are no better.
       for (const one of ready.filter(({ since }) => since <= dead.since)) discard(one);
     },
+    reached() {
+      if (failures === 0) return;
+      failures = 0;
+      restUntil = 0;
+      scheduleRefill(refillDelayMs);
+    },
     renew() {
       era.abort();
       era = new AbortController();
@@ -112,6 +131,12 @@ export function createPool(options: PoolOptions): Pool {
     },
     get idle() {
       return ready.length;
+    },
+    get wanting() {
+      return !closed && target() > 0;
+    },
+    get hungUp() {
+      return { times: hangUps, error: hangUps === 0 ? undefined : hungUpBy };
     },
     get patienceMs() {
       return patience();
@@ -133,6 +158,8 @@ export function createPool(options: PoolOptions): Pool {
   }
 
   function refill(): void {
+    // Where nobody dials nobody finds out that it has come to an end.
+    if (target() === 0) hangUps = 0;
     const rest = restUntil - now();
     if (rest > 0) {
       scheduleRefill(rest);
@@ -171,13 +198,13 @@ export function createPool(options: PoolOptions): Pool {
     ready.push(one);
     first.then(
       (bytes) => left(one, bytes === null),
-      (error: unknown) => left(one, isNgrokdError(error, "aborted")),
+      (error: unknown) => left(one, true, isNgrokdError(error) ? error : undefined),
     );
     scheduleExpiry();
   }
 
   /** A ready connection has said something, which no healthy one does before it was asked. */
-  function left(one: Ready, ended: boolean): void {
+  function left(one: Ready, ended: boolean, error?: NgrokdError): void {
     if (!ready.includes(one)) return;
     const age = now() - one.since;
     discard(one);
@@ -185,13 +212,20 @@ export function createPool(options: PoolOptions): Pool {
     learn(age);
     // An ingress that hangs up at once is as good as one that cannot be dialled.
     hangUps = age < leastPatienceMs ? hangUps + 1 : 0;
+    hungUpBy = error;
     if (hangUps > 0) takeRest(hangUps);
     scheduleRefill(refillDelayMs);
   }
 
   function learn(age: number): void {
     learnedMs = Math.min(learnedMs, Math.max(leastPatienceMs, age * 0.8));
+    learnedAt = now();
     scheduleExpiry();
+  }
+
+  function relax(): void {
+    learnedMs = Math.max(leastPatienceMs, learnedMs) * relaxing;
+    learnedAt = now();
   }
 
   function discard(one: Ready): void {
@@ -212,7 +246,9 @@ export function createPool(options: PoolOptions): Pool {
   function expire(): void {
     hangUps = 0;
     const limit = now() - patience();
-    for (const one of ready.filter(({ since }) => since <= limit)) discard(one);
+    const over = ready.filter(({ since }) => since <= limit);
+    if (over.some(({ since }) => since >= learnedAt)) relax();
+    for (const one of over) discard(one);
     scheduleExpiry();
     scheduleRefill(0);
   }

@@ -5,7 +5,8 @@ const freshMs = 5 * 60_000;
 
 /**
  * The latest TLS session of one ingress under one set of settings. A resumed session skips the verification of the chain and keeps the
- * old client identity (bun-notes, section 6): whoever changes the address, the name, the CA or the certificate makes a new store.
+ * old client identity (docs/design.md, "Ready connections"): whoever changes the address, the name, the CA or the certificate makes a
+ * new store.
  */
 export function createSessions(now: () => number = () => performance.now()): TlsSessions {
   let latest: { session: Uint8Array; at: number } | undefined;

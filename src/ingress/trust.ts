@@ -4,14 +4,15 @@ import { join } from "node:path";
 import * as tls from "node:tls";
 import { ensureWritableFolder, errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
 import { readLimited } from "../files/limited.ts";
+import { distinguishedName } from "../model/distinguished-name.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
 import type { PeerCertificate } from "../net/types.ts";
 
-/** Where ngrok's operator and the Go ngrokd keep ngrok's CA; every PEM file in it is trusted. Source: protocol.md section 3. */
+/** Where ngrok's operator and the Go ngrokd keep ngrok's CA; every PEM file in it is trusted. Source: docs/protocol.md, "The ingress". */
 export const trustFolder = "/etc/ssl/certs/ngrok";
 
-/** ngrok's "Intermediate CA", which signs the ingress's certificate and is in no system's trust store. Source: protocol.md section 3. */
+/** ngrok's "Intermediate CA", which signs the ingress's certificate; no system trusts it. Source: docs/protocol.md, "The ingress". */
 export const ngrokCa = {
   fingerprint256: "CF:CE:8A:27:B7:4E:0C:51:C6:54:73:9A:35:3E:51:C1:35:26:0B:5B:97:7D:29:DF:67:03:8B:E7:EF:6F:F8:47",
   url: "https://raw.githubusercontent.com/ngrok/ngrok-operator/main/certs/ngrok-ca.crt",
@@ -268,7 +269,7 @@ function refuseOpenHttp(url: URL, force: boolean): void {
 }
 
 function notNgroks(source: string, { subject, fingerprint256 }: X509Certificate, published: string): NgrokdError {
-  const message = `Cannot trust ${quote(source)}: its certificate of ${quoteName(nameText(subject))} has the SHA-256 ${fingerprint256}, and ngrok's published CA has ${published}`;
+  const message = `Cannot trust ${quote(source)}: its certificate of ${quoteName(distinguishedName(subject))} has the SHA-256 ${fingerprint256}, and ngrok's published CA has ${published}`;
   return new NgrokdError("tls", message, {
     hint: `ngrok's CA is at ${ngrokCa.url}; if this is a CA of your own, and you know its fingerprint, add --force`,
     details: { fingerprint256 },
@@ -291,9 +292,16 @@ async function install(
     await before?.(path, pem);
     await writeFileAtomic(path, pem, { mode: 0o644 });
   }
-  return { path, subject: nameText(subject), issuer: nameText(issuer), fingerprint256, notAfter: new Date(validTo), published, changed };
+  return {
+    path,
+    subject: distinguishedName(subject),
+    issuer: distinguishedName(issuer),
+    fingerprint256,
+    notAfter: new Date(validTo),
+    published,
+    changed,
+  };
 }
 
 /** Names run longer than what {@link quote} keeps, and what tells them apart may stand at the end. */
 const quoteName = (name: string): string => JSON.stringify(name.slice(0, 300));
-const nameText = (name: string | undefined): string => (name ?? "").trim().split("\n").join(", ");

@@ -3,7 +3,7 @@ import { type Parsed, parsed, quote, unparsed } from "./parsed.ts";
 
 export type Proto = "http" | "https" | "tls" | "tcp";
 
-/** What ngrok's API says of one endpoint, read leniently: unknown fields come and go. Source: protocol.md section 1. */
+/** What ngrok's API says of one endpoint, read leniently: unknown fields come and go. Source: docs/protocol.md, "ngrok's API". */
 export interface ApiEndpoint {
   /** `ep_…`; empty where the API sent none. */
   readonly id: string;
@@ -35,7 +35,7 @@ export interface Target {
 const defaultPorts: Readonly<Record<Proto, number | undefined>> = { http: 80, https: 443, tls: 443, tcp: undefined };
 
 /**
- * Reads `[scheme://]host[:port]` (protocol.md section 1). Without a scheme, the endpoint's own `proto` counts, then tcp.
+ * Reads `[scheme://]host[:port]` (docs/protocol.md, "ngrok's API"). Without a scheme, the endpoint's own `proto` counts, then tcp.
  * A path, a user or a query is refused, and so is a wildcard host: it has no single name to give an address to.
  */
 export function parseEndpointUrl(url: string, fallbackProto = ""): Parsed<Target> {

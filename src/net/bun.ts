@@ -121,10 +121,18 @@ const dialer: Dialer<Socket> = {
     });
   },
 
-  secure(target, { socket }, tls, signal) {
+  secure(target, plain, tls, signal) {
     const dialing = newDialing();
     const trusting = tls.caFile !== undefined && existsSync(tls.caFile) ? tls : { ...tls, caFile: undefined };
-    const [raw, secured] = socket.upgradeTLS<Stage>({ data: tlsStage(target, tls, dialing), tls: clientTls(trusting), socket: handlers });
+    let both: [raw: Socket, secured: Socket];
+    try {
+      both = plain.socket.upgradeTLS<Stage>({ data: tlsStage(target, tls, dialing), tls: clientTls(trusting), socket: handlers });
+    } catch (error) {
+      // Such as a certificate of our own that does not fit its key.
+      plain.abort();
+      return Promise.reject(tlsFailed(target, error));
+    }
+    const [raw, secured] = both;
     // Without this, all of the ciphertext would be handed to the plain connection too. The TLS socket gives the descriptor back.
     raw.reload({ socket: { open: ignore, drain: ignore, close: ignore } });
     return underSignal(target, signal, dialing.promise, () => {

@@ -42,7 +42,26 @@ export async function dialAny<S>(address: Address, { tls, via, signal }: DialOpt
   }
   const through: Again<S> = (stop) => dialThrough(address, via, stop, dialer, tls !== undefined);
   const plain = await through(signal);
-  return tls === undefined ? plain : await dialer.secure(address, plain, tls, signal, through);
+  if (tls === undefined) return plain;
+  try {
+    return await dialer.secure(address, plain, tls, signal, through);
+  } catch (error) {
+    const said = isNgrokdError(error, "tls") ? ofTheWay[String(error.details.reason)] : undefined;
+    throw said === undefined ? error : tunnelFailed(via, address, behindIt(said, error));
+  }
+}
+
+/** By a failed handshake's reason: what the proxy may have done, or the target. The rest, such as a verdict on a certificate, is the target's. */
+const ofTheWay: Readonly<Record<string, string>> = {
+  ECONNRESET: "the connection was closed during the TLS handshake",
+  WRONG_VERSION_NUMBER: "what came then is no TLS",
+};
+
+function behindIt(said: string, cause: unknown): NgrokdError {
+  return new NgrokdError("network", `it said that the way is open, and ${said}`, {
+    cause,
+    hint: "the proxy may not let this host or TLS of this kind through, though it says so; its log may say why",
+  });
 }
 
 /** A plain connection with `target` that `via` has made. With `silent`, as for TLS, it is an error that the target speaks first. */

@@ -2,8 +2,19 @@ import { type IncomingMessage, request } from "node:http";
 import { type Duplex, Readable } from "node:stream";
 import * as tls from "node:tls";
 import { type ProxyRules, proxyFor } from "../model/proxy.ts";
+import { pooledAtMost } from "./limits.ts";
 import { streamOver } from "./node-tls.ts";
 import type { Net } from "./types.ts";
+
+/** The web's fetch, as far as ngrokd needs it. */
+export interface Fetch {
+  (url: string, init: RequestInit): Promise<Response>;
+  /**
+   * Requests go over no connection from before this: call it when the machine or its network has moved. What was asked and is not yet
+   * answered is asked again; what would change something is not, since it may have arrived.
+   */
+  renew(): void;
+}
 
 /**
  * The web's fetch where no variable or setting speaks of a proxy; otherwise one that goes by `rules` and by nothing else, since Bun and
@@ -11,9 +22,42 @@ import type { Net } from "./types.ts";
  * proxy never sees what is asked or any key; http goes directly. It follows no redirects, takes texts as bodies, and verifies against
  * the runtime's and the system's roots (NODE_EXTRA_CA_CERTS included). Rejects with NgrokdError where the connection fails.
  */
-export function createFetch(net: Net, rules: ProxyRules): (url: string, init: RequestInit) => Promise<Response> {
-  if (rules.proxy === undefined && rules.httpProxy !== true) return (url, init) => globalThis.fetch(url, init);
-  return async (text, init) => {
+export function createFetch(net: Net, rules: ProxyRules, now = (): number => performance.now()): Fetch {
+  const alone = dialling(net, rules);
+  const direct = rules.proxy === undefined && rules.httpProxy !== true;
+  const unanswered = new Set<AbortController>();
+  let pooledFrom = Number.NEGATIVE_INFINITY;
+
+  const send = (url: string, init: RequestInit): Promise<Response> => {
+    if (direct && now() >= pooledFrom) return globalThis.fetch(url, init);
+    // Bun then neither takes a connection from its pool nor leaves one there. Deno knows no such switch.
+    return direct && net.runtime === "bun" ? globalThis.fetch(url, { ...init, keepalive: false }) : alone(url, init);
+  };
+  const ask = async (url: string, init: RequestInit): Promise<Response> => {
+    const again = new AbortController();
+    const signal = init.signal ? AbortSignal.any([init.signal, again.signal]) : again.signal;
+    unanswered.add(again);
+    try {
+      return await send(url, { ...init, signal });
+    } catch (error) {
+      if (!again.signal.aborted || init.signal?.aborted) throw error;
+      return await ask(url, init);
+    } finally {
+      unanswered.delete(again);
+    }
+  };
+  const fetch = (url: string, init: RequestInit): Promise<Response> => ((init.method ?? "GET") === "GET" ? ask : send)(url, init);
+  return Object.assign(fetch, {
+    renew() {
+      pooledFrom = now() + pooledAtMost;
+      for (const again of unanswered) again.abort();
+    },
+  });
+}
+
+/** A connection of its own for each request, through the proxy where `rules` say so. */
+function dialling(net: Net, rules: ProxyRules) {
+  return async (text: string, init: RequestInit): Promise<Response> => {
     const url = new URL(text);
     const secure = url.protocol === "https:";
     const target = { host: url.hostname.replaceAll(/^\[|\]$/g, ""), port: Number(url.port || (secure ? 443 : 80)) };

@@ -79,9 +79,9 @@ const dialer: Dialer<Handle> = {
     return await dialer.secure(target, plain, options, signal, (stop) => dialPlain(target, stop));
   },
   async secure(target, plain, options, signal, again) {
+    const identity = ownIdentity(target, plain, options);
     const stream = streamOver(plain);
     try {
-      const identity = clientIdentity(target, options);
       const secured = await handshake(target, plain, { ...verification(options), ...identity, socket: stream.below }, signal);
       return overTls(secured, plain, stream);
     } catch (error) {
@@ -108,6 +108,16 @@ function dialPlain(target: Address, signal: AbortSignal | undefined, up?: () => 
   socket.once("error", (error) => reject(dialFailed(target, error)));
   socket.once("close", giveDescriptor);
   return underSignal(target, signal, promise, () => socket.destroy());
+}
+
+/** Who we are; where that cannot be, `plain` is of no use. */
+function ownIdentity(target: Address, plain: Plain, options: TlsClientOptions): ReturnType<typeof clientIdentity> {
+  try {
+    return clientIdentity(target, options);
+  } catch (error) {
+    plain.abort();
+    throw error;
+  }
 }
 
 /** Rejects with what the runtime says; whatever happens, the plain connection is the caller's to close. */

@@ -62,7 +62,7 @@ export interface ProxyOptions {
   readonly kind: "http" | "socks5";
   readonly names?: Readonly<Record<string, string>>;
   readonly login?: string;
-  readonly mode?: "hang" | "close" | "503" | "drip" | "flood" | "joined";
+  readonly mode?: "hang" | "close" | "cut" | "503" | "drip" | "flood" | "joined";
   readonly extra?: string;
 }
 

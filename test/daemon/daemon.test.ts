@@ -6,6 +6,7 @@ import { inspectConfig, loadConfig } from "../../src/config/load.ts";
 import { askDaemon } from "../../src/control/client.ts";
 import { type Daemon, startDaemon } from "../../src/daemon/daemon.ts";
 import { type LocalCloud, startLocalCloud } from "../../src/local-cloud/cloud.ts";
+import { isNgrokdError } from "../../src/model/error.ts";
 import type { Net } from "../../src/net/types.ts";
 import { bytes, net, read } from "../support/conns.ts";
 import { memoryLog } from "../support/memory-log.ts";
@@ -102,6 +103,22 @@ describe("a daemon", () => {
     expect(daemon.state().ingress).toBe(cloud.ingressAddress);
     expect(readFileSync(join(state, "ingress_endpoint"), "utf8").trim()).toBe(cloud.ingressAddress);
     expect(await answer()).toBe("hello");
+  });
+
+  test("answers a refresh that comes before there is a loop with the first poll, not with none", async () => {
+    const { folder, start } = await machine();
+    const starting = start();
+    const ask = async (): Promise<unknown> => await askDaemon(net, join(folder, "sock"), { command: "refresh" });
+    // As soon as somebody listens there, which is before the rest of the start.
+    const answered = (async () => {
+      for (;;) {
+        const answer = await ask().catch((error: unknown) => error);
+        if (!isNgrokdError(answer, "not-running")) return answer;
+        await Bun.sleep(0);
+      }
+    })();
+    expect(await answered).toMatchObject({ ok: true, reason: "", endpoint_count: 1 });
+    await starting;
   });
 
   test("keeps a key out of the log as it will be used, and blots out no word that is none", async () => {

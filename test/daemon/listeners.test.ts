@@ -47,7 +47,15 @@ describe("raise", () => {
 describe("mend", () => {
   const key = listeningKey(home, 18001);
 
-  test("leaves what the system lists, and believes no list in which none of ours was ever seen", async () => {
+  test("listens again where the first look already misses it: whatever else is listed shows that the system tells", async () => {
+    const listeners = fresh();
+    await listeners.raise(placed(url, home));
+    const others = new Set([listeningKey("127.0.0.1", 8081)]);
+    expect(await listeners.mend(async () => others)).toEqual([{ placed: placed(url, home), reason: undefined }]);
+    expect(await refused(home, 18001)).toBe("accepted");
+  });
+
+  test("leaves what the system lists, and believes no list that was never anything but empty", async () => {
     const listeners = fresh();
     await listeners.raise(placed(url, home));
     expect(await listeners.mend(async () => undefined)).toEqual([]);

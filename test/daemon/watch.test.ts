@@ -84,7 +84,11 @@ describe("the watch", () => {
     expect(moved).toEqual(["network"]);
   });
 
-  test("tells a sleep once", async () => {
+  // The clocks are read at the start, then before and after each look.
+  test.each([
+    ["between two looks", 4],
+    ["in the middle of a look", 5],
+  ])("tells a sleep %s once", async (_when, read) => {
     let reads = 0;
     const moved: Moved[] = [];
     const finished = Promise.withResolvers<void>();
@@ -96,8 +100,7 @@ describe("the watch", () => {
         if (looks === 3) finished.resolve();
       },
       intervalMs: 1,
-      // The start, then twice a look: the second look finds an hour gone.
-      clocks: () => clocks(++reads >= 4 ? 3_600_000 : 0, 0),
+      clocks: () => clocks(++reads >= read ? 3_600_000 : 0, 0),
       network: () => "home",
     });
     await finished.promise;

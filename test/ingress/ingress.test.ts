@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { createIngress, type Opened, upgrade } from "../../src/ingress/ingress.ts";
 import { NgrokdError } from "../../src/model/error.ts";
-import type { DialOptions } from "../../src/net/types.ts";
+import type { Conn, DialOptions } from "../../src/net/types.ts";
 import { bytes, ending, later, net, read, scripted } from "../support/conns.ts";
 import { accepted, fakeIngress, refused } from "../support/fake-ingress.ts";
 import { issue, rootCa } from "../support/pki.ts";
@@ -171,6 +171,60 @@ describe("createIngress, over real TLS", () => {
     await ingress[Symbol.asyncDispose]();
     await later(1);
     expect((await failure(createIngress(net, () => settings).open(target, patience()))).code).toBe("network");
+  });
+});
+
+describe("the trouble of an ingress", () => {
+  /** Accepts, and says nothing, as where a firewall swallows what follows. */
+  async function silence() {
+    const conns: Conn[] = [];
+    const listener = await net.listen({ host: "127.0.0.1", port: 0 }, (conn) => void conns.push(conn));
+    const { port } = listener.address as { port: number };
+    return {
+      port,
+      [Symbol.dispose]() {
+        listener.close();
+        for (const conn of conns) conn.abort();
+      },
+    };
+  }
+  const within = (ms: number): AbortSignal => {
+    const limit = new AbortController();
+    setTimeout(() => limit.abort(new NgrokdError("timeout", `No answer within ${ms} ms`)), ms);
+    return limit.signal;
+  };
+
+  test("is told where a dial runs out of time, and not where it is given up or had none", async () => {
+    await using ingress = await fakeIngress(() => undefined);
+    using swallowed = await silence();
+    const tried = createIngress(net, () => ({ ...ingress.settings, port: swallowed.port }));
+    const left = new AbortController();
+    setTimeout(() => left.abort(new NgrokdError("cancelled", "The client left")), 600);
+    await failure(tried.open(target, left.signal));
+    await failure(tried.open(target, within(50)));
+    expect(tried.trouble).toBeUndefined();
+    await failure(tried.open(target, within(600)));
+    expect(tried.trouble).toMatchObject({
+      code: "timeout",
+      message: `Cannot connect to "127.0.0.1:${swallowed.port}": no answer in time`,
+      hint: expect.stringContaining("firewall"),
+    });
+  });
+
+  test("ends where the ingress is there again, though nobody connects and none are kept ready", async () => {
+    await using ingress = await fakeIngress(() => undefined);
+    using swallowed = await silence();
+    let { port } = swallowed;
+    const tried = createIngress(net, () => ({ ...ingress.settings, port }));
+    await failure(tried.open(target, within(600)));
+    expect(tried.trouble).toBeDefined();
+    ({ port } = ingress.settings);
+    const { dials } = tried.stats;
+    tried.prepare();
+    while (tried.trouble !== undefined) await later(2);
+    tried.prepare();
+    await later(1);
+    expect([tried.stats.dials - dials, tried.stats.ready]).toEqual([1, 0]);
   });
 });
 

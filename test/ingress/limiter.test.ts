@@ -13,14 +13,14 @@ describe("createLimiter", () => {
       }),
     );
     await Promise.resolve();
-    expect([started, limiter.size]).toEqual([[0, 1], 5]);
+    expect(started).toEqual([0, 1]);
     gates[1]?.resolve();
     await all[1];
     await Promise.resolve();
     expect(started).toEqual([0, 1, 2]);
     for (const { resolve } of gates) resolve();
     await Promise.all(all);
-    expect([started, limiter.size]).toEqual([[0, 1, 2, 3, 4], 0]);
+    expect(started).toEqual([0, 1, 2, 3, 4]);
   });
 
   test("gives the place back where the work fails", async () => {
@@ -40,7 +40,7 @@ describe("createLimiter", () => {
     await expect(second).rejects.toThrow("gone");
     gate.resolve();
     await first;
-    expect([await third, limiter.size]).toEqual(["third", 0]);
+    expect(await third).toBe("third");
     await expect(limiter.run(async () => "late", leaving.signal)).rejects.toThrow("gone");
     expect(await limiter.run(async () => "free")).toBe("free");
   });

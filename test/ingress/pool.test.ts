@@ -168,6 +168,31 @@ describe("createPool", () => {
     pool.close();
   });
 
+  test("grows patient again where the ingress was not impatient but restarted", async () => {
+    const pool = poolOf();
+    pool.prepare();
+    await pass(1000);
+    for (const one of [...made]) one.reading.resolve(null);
+    await pass(1000);
+    expect(pool.patienceMs).toBe(2000);
+    await pass(3000);
+    expect(pool.patienceMs).toBe(2500);
+    await pass(600_000);
+    expect(pool.patienceMs).toBe(60_000);
+    pool.close();
+  });
+
+  test("grows no more patient for what was dialled before it learned, however many are ready", async () => {
+    const pool = poolOf({ ...usual, min: 8 });
+    pool.prepare();
+    await pass(1000);
+    made[0]?.reading.resolve(null);
+    // The seven others are over at once, and were of another time.
+    await pass(1100);
+    expect(pool.patienceMs).toBe(2000);
+    pool.close();
+  });
+
   test("keeps nothing that speaks before it was asked", async () => {
     const pool = poolOf();
     pool.prepare();
@@ -202,6 +227,60 @@ describe("createPool", () => {
     failing = false;
     await pass(31_000);
     expect(pool.idle).toBe(2);
+    pool.close();
+  });
+
+  test("rests no longer once somebody else's dial has succeeded", async () => {
+    failing = true;
+    const pool = poolOf();
+    pool.prepare();
+    await pass(60_000);
+    failing = false;
+    const tried = made.length;
+    await pass(100);
+    expect([tried, pool.idle]).toEqual([0, 0]);
+    pool.reached();
+    await pass(100);
+    expect(pool.idle).toBe(2);
+    pool.close();
+  });
+
+  test.each([
+    ["is closed", null, undefined],
+    ["breaks with an alert", new NgrokdError("tls", "no certificate of ours"), "tls"],
+  ])("knows how many in a row the ingress would not have, where each %s, until one lasts", async (_how, end, code) => {
+    let hangs = true;
+    const pool = poolOf({ ...usual, min: 1 }, async () => {
+      const conn = fake();
+      if (!hangs) return conn;
+      if (end === null) conn.reading.resolve(null);
+      else conn.reading.reject(end);
+      return conn;
+    });
+    pool.prepare();
+    await pass(3000);
+    expect(pool.hungUp.times).toBeWithin(3, 8);
+    expect(pool.hungUp.error?.code as string | undefined).toBe(code);
+    hangs = false;
+    await pass(33_000);
+    expect(pool.hungUp).toEqual({ times: 0, error: undefined });
+    pool.close();
+  });
+
+  test("does not know it any more once none are to be ready", async () => {
+    const limits = { ...usual };
+    const pool = poolOf(limits, async () => {
+      const conn = fake();
+      conn.reading.resolve(null);
+      return conn;
+    });
+    pool.prepare();
+    await pass(3000);
+    expect([pool.wanting, pool.hungUp.times > 2]).toEqual([true, true]);
+    Object.assign(limits, { min: 0 });
+    pool.prepare();
+    await pass(10);
+    expect([pool.wanting, pool.hungUp.times]).toEqual([false, 0]);
     pool.close();
   });
 

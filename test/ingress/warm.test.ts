@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { createIngress, type Ingress, type IngressSettings } from "../../src/ingress/ingress.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Conn, Net, TlsSessions } from "../../src/net/types.ts";
-import { net } from "../support/conns.ts";
+import { net, scripted } from "../support/conns.ts";
 import { accepted, fakeIngress } from "../support/fake-ingress.ts";
 import { issue, rootCa } from "../support/pki.ts";
 
@@ -75,6 +75,75 @@ describe("ready connections", () => {
     ingress.renew();
     await until("one is ready", () => ingress.stats.ready > 0);
     expect(ingress.trouble).toBeUndefined();
+    ingress.close();
+  });
+
+  test("that the ingress will not have, since it refuses our certificate, say so before anybody connects", async () => {
+    await using server = await fakeIngress((conn) => conn.write(accepted()));
+    let own: Partial<IngressSettings> = await issue(await rootCa("Another"), "operator", { usage: ["client"] });
+    const ingress = createIngress(
+      net,
+      () => ({ ...server.settings, ...own }),
+      () => pool,
+    );
+    ingress.prepare();
+    await until("the trouble shows", () => ingress.trouble !== undefined);
+    expect(ingress.trouble?.message).toMatch(/closes every new connection at once|refused our client certificate/);
+    own = {};
+    ingress.renew();
+    await until("one is ready", () => ingress.stats.ready > 0);
+    expect(ingress.trouble).toBeUndefined();
+    ingress.close();
+  });
+
+  test("that the ingress closes at once are a trouble, unless it answers those who ask", async () => {
+    const many = { ...pool, min: 4 };
+    const settings = { host: "ingress.test", port: 443, cert: "", key: "", ca: [], insecureSkipVerify: false, resume: true };
+    const hasty = (answers: boolean): Ingress => {
+      const dial: Net["dial"] = async () => {
+        const conn = scripted([], "silence");
+        return Object.assign(conn, { read: () => (answers && conn.written.length > 0 ? accepted() : null) });
+      };
+      return createIngress(
+        { ...net, dial },
+        () => settings,
+        () => many,
+      );
+    };
+    const never = hasty(false);
+    never.prepare();
+    await until("the trouble shows", () => never.trouble !== undefined);
+    expect(never.trouble).toMatchObject({ code: "aborted", message: "The ingress closes every new connection at once" });
+    never.close();
+
+    const later = hasty(true);
+    await use(later);
+    later.prepare();
+    await until("it has hung up often enough", () => later.stats.dials > 4);
+    expect(later.trouble).toBeUndefined();
+    later.close();
+  });
+
+  test("are made at once where somebody's dial succeeds after an outage", async () => {
+    let out = true;
+    const dial: Net["dial"] = async () => {
+      if (out) throw new NgrokdError("network", "refused");
+      return scripted([accepted()], "silence");
+    };
+    const settings = { host: "ingress.test", port: 443, cert: "", key: "", ca: [], insecureSkipVerify: false, resume: true };
+    const ingress = createIngress(
+      { ...net, dial },
+      () => settings,
+      () => pool,
+    );
+    ingress.prepare();
+    await until("the third dial has failed", () => ingress.stats.dials === 3);
+    // From here on the pool rests for a second at least.
+    out = false;
+    const began = performance.now();
+    await use(ingress);
+    await until("one is dialled", () => ingress.stats.dials > 4);
+    expect(performance.now() - began).toBeLessThan(900);
     ingress.close();
   });
 

@@ -108,3 +108,76 @@ test("a fetch where no proxy is set is the runtime's own", async () => {
   await expect(createFetch(net, { ...rules, proxy: undefined, httpProxy: true })(`${url}/nothing`, {})).rejects.toThrow("not here");
   expect(dials).toMatchObject([{ host: `127.0.0.1 ${port}`, options: {} }]);
 });
+
+describe("a fetch after renew()", () => {
+  const direct = { ...rules, proxy: undefined };
+
+  test("takes no connection of before, nor leaves one, until the runtime's pool has none of them any more", async () => {
+    let [now, connections] = [0, 0];
+    const counted = (): void => {
+      connections += 1;
+    };
+    server.on("connection", counted);
+    const fetch = createFetch(bunNet, direct, () => now);
+    const ask = async (): Promise<number> => {
+      await (await fetch(`${url}/`, { method: "POST", body: "x" })).text();
+      return connections;
+    };
+    await ask();
+    const kept = await ask();
+    expect(kept).toBeLessThanOrEqual(1);
+    fetch.renew();
+    expect([await ask(), await ask()]).toEqual([kept + 1, kept + 2]);
+    // Bun gives up what has been idle for 5 minutes, and the last request of before may have had 30 s.
+    now = 330_000;
+    expect(await ask()).toBe(kept + 3);
+    now = 360_000;
+    await ask();
+    const again = await ask();
+    expect(again).toBeLessThanOrEqual(kept + 4);
+    server.off("connection", counted);
+  });
+
+  test.each([
+    ["directly", direct],
+    ["where a proxy is set", rules],
+  ])("asks once more what is not yet answered, %s, and changes nothing twice", async (_how, way) => {
+    const asked: string[] = [];
+    const waiting = createServer((request, response) => {
+      asked.push(String(request.method));
+      if (asked.length > 2) response.end("answered");
+    });
+    await new Promise<void>((listening) => waiting.listen(0, "127.0.0.1", listening));
+    const there = `http://127.0.0.1:${(waiting.address() as { port: number }).port}/`;
+    const fetch = createFetch(bunNet, way);
+    const stop = new AbortController();
+    const changing = fetch(there, { method: "DELETE", signal: stop.signal });
+    const asking = fetch(there, { signal: stop.signal });
+    while (asked.length < 2) await new Promise((moment) => setTimeout(moment, 2));
+    fetch.renew();
+    expect(await (await asking).text()).toBe("answered");
+    stop.abort(new NgrokdError("timeout", "too late"));
+    await expect(changing).rejects.toThrow("too late");
+    expect(asked.sort()).toEqual(["DELETE", "GET", "GET"]);
+    waiting.closeAllConnections();
+    waiting.close();
+  });
+
+  test("does not ask again what its caller has given up", async () => {
+    const stop = new AbortController();
+    const fetch = createFetch(bunNet, direct);
+    const asking = fetch(`${url}/silent`, { signal: stop.signal });
+    stop.abort(new NgrokdError("cancelled", "never mind"));
+    fetch.renew();
+    await expect(asking).rejects.toThrow("never mind");
+  });
+
+  test("dials for each request where the runtime's fetch cannot be told to", async () => {
+    const { net, dials } = watched();
+    const fetch = createFetch({ ...net, runtime: "deno" }, direct);
+    expect((await fetch(`${url}/nothing`, {})).status).toBe(204);
+    fetch.renew();
+    await expect(fetch("https://api.test/x", {})).rejects.toThrow("not here");
+    expect(dials).toMatchObject([{ host: "api.test 443", options: { tls: { serverName: "api.test" }, via: undefined } }]);
+  });
+});

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "nod
 import { stripVTControlCharacters } from "node:util";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
 import { binary, type Daemon, defaultConfig, ngrokd, run } from "../support/ngrokd.ts";
-import { stories } from "../support/story.ts";
+import { stories, until } from "../support/story.ts";
 import { onTerminal } from "../support/terminal.ts";
 import { page } from "../support/web.ts";
 
@@ -301,6 +301,10 @@ stories("the command line with a daemon", () => {
 
   test("after all that the daemon still serves", async () => {
     await daemon.refresh();
-    expect(await daemon.status()).toMatchObject({ phase: "serving", pid: daemon.pid });
+    const { pid } = await until("the daemon serves", async () => {
+      const now = await daemon.status();
+      return now.phase === "serving" && now;
+    });
+    expect(pid).toBe(daemon.pid);
   });
 });

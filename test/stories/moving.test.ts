@@ -1,10 +1,13 @@
 import { beforeAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
-import { type Cloud, registered } from "../support/cloud.ts";
-import { type Daemon, run } from "../support/ngrokd.ts";
+import { type Cloud, configFor, registered } from "../support/cloud.ts";
+import { type Daemon, run, writeConfig } from "../support/ngrokd.ts";
 import { carries, echoes, talking } from "../support/round-trip.ts";
 import { foreignHosts, stories, until } from "../support/story.ts";
 import { echo, type Peer, resolve } from "../support/tcp.ts";
+
+/** An hour between polls: whatever is right again within seconds is not the next poll's doing. */
+const unhurried = { bound_endpoints: { poll_interval: 3600 } };
 
 /** Seconds: two thirds of it, after which a renewal is due, pass while the machine sleeps. */
 const certificateLife = 15;
@@ -17,11 +20,7 @@ stories("a machine that sleeps, and moves to another network", () => {
   const told = (text: string): number => daemon.lines().filter(({ message }) => message.startsWith(text)).length;
 
   beforeAll(async () => {
-    // An hour between polls: whatever is right again within seconds is not the next poll's doing.
-    ({ cloud, daemon } = await registered({
-      cloud: { args: `--cert-lifetime ${certificateLife}` },
-      config: { bound_endpoints: { poll_interval: 3600 } },
-    }));
+    ({ cloud, daemon } = await registered({ cloud: { args: `--cert-lifetime ${certificateLife}` }, config: unhurried }));
     service = (await echo()).address;
     await cloud.add("tcp://echo.demo:7000", service);
     await daemon.refresh();
@@ -32,6 +31,9 @@ stories("a machine that sleeps, and moves to another network", () => {
   test("awake again it asks ngrok, renews what came due, dials anew and looks at the names; what is open goes on", async () => {
     const before = await daemon.status();
     await cloud.certificateLife(86_400);
+    // Right after one of the looks by which it would notice: what a look itself takes is no sleep, were it frozen in the middle of one.
+    writeConfig(configFor(cloud, { ...unhurried, forward: { open_timeout: 11 } }));
+    await until("it has just looked", () => told("Reloaded the configuration") === 1);
     daemon.kill("SIGSTOP");
     await cloud.add("tcp://meanwhile.demo:7000", service);
     writeFileSync("/etc/hosts", foreignHosts);

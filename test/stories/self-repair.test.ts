@@ -44,9 +44,13 @@ stories("what other programs do to the machine is repaired without a poll", () =
   test("a listener that the system closes listens again, and costs no CPU meanwhile", async () => {
     const listens = async (): Promise<boolean> => (await run(["ss", "-Hltn", "src", "127.0.0.2"])).out.includes("127.0.0.2:80");
     expect(await listens()).toBe(true);
+    const alive = cpuMs(daemon.pid);
     // It names those that it has closed; a look of our own could come after the repair.
     expect((await run(["ss", "-HtnK", "-l", "src", "127.0.0.2", "sport", "=", "80"])).out).toContain("127.0.0.2:80");
-    await until("it listens again", listens, { within: 6000 });
+    // At the next look where the process is busy, which Bun is on such a socket: on a machine at rest 6 s of CPU are 6 s. Where all are at work
+    // it gets too little of it to be busy, and then it is a minute.
+    await until("it listens again", listens, { within: 70_000 });
+    expect(cpuMs(daemon.pid) - alive).toBeLessThan(6000);
     expect(await hello()).toBe("hello");
     await until("the log says so", () => told("The system had closed the listener of http://hello.demo on 127.0.0.2:80; it listens again"));
     const before = cpuMs(daemon.pid);

@@ -38,7 +38,8 @@ stories("silence, and places that are taken", () => {
   });
 
   test("forward.idle_timeout ends the silent connection, tells it once, and keeps the one that says a byte now and then", async () => {
-    await restarted({ idle_timeout: 1 });
+    // Two looks of the daemon's: a machine that stands still for a second costs the busy one only one of them.
+    await restarted({ idle_timeout: 2 });
     // From before the first byte: what counts as silence begins after it.
     const started = performance.now();
     const [silent, busy] = [await talking(), await talking()];
@@ -49,14 +50,15 @@ stories("silence, and places that are taken", () => {
       busy.socket.write(".");
     }, 300);
     expect(await silent.left).toBe("reset");
-    expect(performance.now() - started).toBeWithin(700, 4000);
+    expect(performance.now() - started).toBeWithin(1700, 5000);
     // By now the busy one is older than the limit, more than once.
-    await until("the busy one has gone on for another limit", () => said >= 12);
+    const then = said;
+    await until("the busy one has gone on for another limit", () => said >= then + 8);
     clearInterval(timer);
     busy.end();
     expect((await busy.rest()).length).toBe(said - 1);
     expect((await daemon.endpoint("echo.demo"))?.errors_by_kind).toMatchObject({ timeout: 1, reset: 0 });
-    expect(daemon.lines().filter(({ message }) => message.includes("on which nothing moved for 1 s was reset"))).toHaveLength(1);
+    expect(daemon.lines().filter(({ message }) => message.includes("on which nothing moved for 2 s was reset"))).toHaveLength(1);
   });
 
   test("300 clients that connect and say nothing starve nobody, cost no work, and are all reaped", async () => {
@@ -84,7 +86,7 @@ stories("silence, and places that are taken", () => {
   });
 
   test("every way in which a connection can end gives its place back", async () => {
-    await restarted({ max_connections_per_endpoint: 2, open_timeout: 1, idle_timeout: 1 });
+    await restarted({ max_connections_per_endpoint: 2, open_timeout: 2, idle_timeout: 2 });
     const service = await upstream((socket) => {
       socket.on("data", (bytes) => (bytes.includes("!") ? socket.resetAndDestroy() : socket.write(bytes)));
       socket.on("end", () => socket.end());
@@ -111,7 +113,7 @@ stories("silence, and places that are taken", () => {
         "the service resets",
         () =>
           both(async (client) => {
-            await client.write("!");
+            client.write("!").catch(() => undefined);
             expect(await client.left).toBe("reset");
           }),
       ],

@@ -221,7 +221,7 @@ stories("an ingress that breaks the rules", () => {
 
   beforeAll(async () => {
     // Without connections made in advance, each fault meets the connection that it is meant for.
-    ({ cloud, daemon } = await registered({ config: { forward: { pool: { min: 0, max: 0 }, open_timeout: 1 } } }));
+    ({ cloud, daemon } = await registered({ config: { forward: { pool: { min: 0, max: 0 }, open_timeout: 2 } } }));
     await cloud.add("tcp://echo.demo:7000", (await echo()).address);
     await daemon.becomes("echo.demo", "listening");
   });

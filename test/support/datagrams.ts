@@ -20,17 +20,22 @@ export function receive(path: string): Receiver {
   const [unix, datagrams, nonBlocking] = [1, 2, 0o4000];
   const descriptor = symbols.socket(unix, datagrams | nonBlocking, 0);
   if (symbols.bind(descriptor, address, address.length) !== 0) throw new Error(`cannot bind to ${path}`);
-  const texts: string[] = [];
+  const received: string[] = [];
   const buffer = new Uint8Array(4096);
+  const texts = (): readonly string[] => {
+    for (;;) {
+      const size = Number(symbols.recv(descriptor, buffer, buffer.length, 0));
+      if (size < 0) return received;
+      received.push(new TextDecoder().decode(buffer.subarray(0, size)));
+    }
+  };
+  // Also while nobody asks, as systemd does: the kernel keeps ten of them, and the sender loses what comes then.
+  const timer = setInterval(texts, 20);
+  timer.unref();
   return {
-    texts() {
-      for (;;) {
-        const size = Number(symbols.recv(descriptor, buffer, buffer.length, 0));
-        if (size < 0) return texts;
-        texts.push(new TextDecoder().decode(buffer.subarray(0, size)));
-      }
-    },
+    texts,
     close() {
+      clearInterval(timer);
       symbols.close(descriptor);
       if (path.startsWith("/")) rmSync(path, { force: true });
     },

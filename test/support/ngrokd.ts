@@ -166,7 +166,9 @@ export async function serve({
   const request = async (command: string): Promise<unknown> => (await askSocket(socket, { command })).data;
   const list = async () => (await request("list")) as ListItem[];
   const endpoint = async (hostname: string) => (await list()).find((item) => item.hostname === hostname);
-  await until("the daemon answers on its socket", async () => ended || (await request("status")));
+  // Deno reads hundreds of source files first, which takes a busy machine half a minute.
+  const within = deno ? 90_000 : 30_000;
+  await until("the daemon answers on its socket", async () => ended || (await request("status")), { within });
   if (ended) throw new Error(`the daemon ended at once: ${running.log()}`);
   return {
     ...running,
@@ -194,7 +196,7 @@ export function writeConfig(config: object, path = defaultConfig): void {
 // biome-ignore lint/suspicious/noExplicitAny: a reply as it came, which the story then looks at
 type AnyReply = any;
 
-/** One request as the Go client sends it (protocol.md section 4): no line end, our half left open, one JSON object back. */
+/** One request as the Go client sends it (docs/protocol.md, "The control socket"): no line end, our half left open, one object back. */
 export async function askSocket(path: string, request: object | string): Promise<AnyReply> {
   return JSON.parse(await tellSocket(path, typeof request === "string" ? request : JSON.stringify(request)));
 }

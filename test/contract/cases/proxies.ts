@@ -135,6 +135,47 @@ export const proxies: Case[] = [
     const { secured } = await peer.handshakes(server);
     for (let i = 0; i < secured; i++) assert.equal((await soon(peer.receive(await peer.accept(server)), "its end")).length, 0);
   }),
+  ...each("what cuts the handshake off behind it is told with its name, and so is what is no TLS", async (world, kind) => {
+    const { net, peer } = world;
+    const dial = (port: number, via: ProxyServer) => rejects("network", () => net.dial({ host, port }, { via, tls: trusting(world) }));
+    const told = (error: NgrokdError, message: RegExp): void => {
+      assert.match(error.message, message);
+      assert.match(
+        error.message,
+        /^Cannot connect to "ingress\.test:\d+" through the proxy "\w+:\/\/127\.0\.0\.1:\d+": it said that the way is open/,
+      );
+      assert.match(String(error.details.proxy), /127\.0\.0\.1/);
+    };
+    const cutting = await start(world, { kind, names, mode: "cut" });
+    told(await soon(dial(1, cutting.via), "the rejection"), /closed during the TLS handshake$/);
+    await until("the proxy's client has gone", async () => (await peer.clients(cutting.proxy)) === 0);
+    const { via, proxy } = await start(world, { kind, names });
+    for (const end of ["finish", "reset"] as const) {
+      const { server, port } = await peer.listen();
+      const dialing = dial(port, via);
+      const socket = await peer.accept(server);
+      await peer.receive(socket, { size: 1 });
+      await peer[end](socket);
+      told(await soon(dialing, "the rejection"), /closed during the TLS handshake$/);
+    }
+    const { server, port } = await peer.listen();
+    const dialing = dial(port, via);
+    const socket = await peer.accept(server);
+    await peer.receive(socket, { size: 1 });
+    await peer.send(socket, { text: "220 this is not TLS\r\n" });
+    told(await soon(dialing, "the rejection"), /no TLS$/);
+    await peer.destroy(socket);
+    await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
+  }),
+  ...each("a certificate of our own that does not fit its key is refused as it is without, and nothing stays open", async (world, kind) => {
+    const { net, peer, pki } = world;
+    const { port } = await peer.listen({ tls: pki.server });
+    const { via, proxy } = await start(world, { kind, names });
+    const tls = trusting(world, { cert: pki.client.cert, key: pki.server.key });
+    const error = await rejects("tls", () => net.dial({ host, port }, { via, tls }));
+    assert.match(error.message, /^Cannot connect to "ingress\.test:\d+" over TLS: /);
+    await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
+  }),
   ...each("wrong and missing credentials are told, and never shown", async (world, kind) => {
     const { net, peer } = world;
     const { port } = await peer.listen();

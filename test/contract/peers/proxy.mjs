@@ -4,7 +4,7 @@ import net from "node:net";
 
 /**
  * `names`: what each host name resolves to, or where a `host:port` really is; `login`: `user:password` that is asked for; `mode`: "hang" (never answers), "close" (ends
- * instead of an answer), "503" (refuses), "drip" (answers byte by byte), "flood" (an answer without end), "joined" (sends `extra` in
+ * instead of an answer), "cut" (ends behind a good one), "503" (refuses), "drip" (answers byte by byte), "flood" (an answer without end), "joined" (sends `extra` in
  * one piece with the answer).
  */
 export async function startProxy({ kind, names = {}, login, mode, extra = "" }) {
@@ -29,6 +29,7 @@ export async function startProxy({ kind, names = {}, login, mode, extra = "" }) 
   const carry = async (socket, host, port, accepted, refused) => {
     if (mode === "hang") return void socket.resume();
     if (mode === "close") return socket.end();
+    if (mode === "cut") return socket.resume().end(accepted);
     if (mode === "503") return socket.end(refused);
     if (mode === "flood") return void setInterval(() => socket.writable && socket.write("x".repeat(9000)), 5).unref();
     const [, to, toPort] = /^(.*):(\d+)$/.exec(names[`${host}:${port}`] ?? "") ?? [null, names[host] ?? host, port];
