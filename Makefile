@@ -11,6 +11,8 @@ archives := $(TARGETS:%=dist/ngrokd-$(version)-%.tar.gz)
 modules := node_modules/.package-lock.json
 # Folders too: their times tell of files that are gone.
 sources := $(shell find src) package.json $(modules) Makefile
+# Named after the commit, which is compiled in: another commit is another file, made later than what was built before.
+stamp := dist/.commit-$(commit)
 bun := node_modules/.bin/bun
 
 .DEFAULT_GOAL := help
@@ -69,10 +71,13 @@ $(modules): package-lock.json
 compile = $(bun) build src/main.ts --compile --minify --bytecode --format=esm --sourcemap=linked --production \
 	--no-compile-autoload-bunfig --no-compile-autoload-dotenv --define 'NGROKD_COMMIT="$(commit)"'
 
-dist/ngrokd: $(sources)
+dist/ngrokd: $(sources) $(stamp)
 	@rm -rf dist/host && mkdir -p dist/host
 	$(compile) --outfile dist/host/ngrokd
 	@mv dist/host/ngrokd $@ && rm -rf dist/host
+
+$(stamp):
+	@mkdir -p dist && rm -f dist/.commit-* && touch $@
 
 # --- The release ------------------------------------------------------------------------------------------------------------------
 # For a foreign system Bun fetches its own runtime, same version, from the package registry and keeps it. tar.gz for Windows too:
@@ -85,7 +90,7 @@ built_at := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d%H%
 tar_owner := $(if $(findstring GNU,$(shell tar --version)),--owner=0 --group=0,--uid 0 --gid 0) --numeric-owner
 sha256 := $(shell command -v sha256sum || echo shasum -a 256)
 
-$(archives): dist/ngrokd-$(version)-%.tar.gz: $(sources) LICENSE README.md
+$(archives): dist/ngrokd-$(version)-%.tar.gz: $(sources) $(stamp) LICENSE README.md
 	@rm -rf dist/$* && mkdir -p dist/$*
 	$(compile) --target=bun-$* --outfile dist/$*/$(exe)
 	@$(if $(filter darwin-x64,$*),node -e '$(unsign)' dist/$*/$(exe))

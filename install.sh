@@ -212,7 +212,11 @@ write_config() {
 
 explain() {
   say "Installed $version as $program; its configuration is $config"
-  if is_running; then say "The daemon that is running stays the old version until it is restarted"; fi
+  look_for_daemon
+  case $running in
+    yes) say "The daemon that is running stays the old version until it is restarted" ;;
+    unknown) say "Whether a daemon is running cannot be told ($reason); one that is stays the old version until it is restarted" ;;
+  esac
   ngrokd=ngrokd
   case :${PATH:-}: in
     *:"$program_dir":*) ;;
@@ -241,20 +245,32 @@ EOF
 
 uninstall() {
   # The daemon takes its names out of the hosts file when it stops, so it stops first.
-  if is_running; then fail "ngrokd is running" "stop it first: it then takes its names out of the hosts file"; fi
+  look_for_daemon
+  case $running in
+    yes) fail "ngrokd is running" "stop it first: it then takes its names out of the hosts file" ;;
+    unknown)
+      fail "Cannot tell whether ngrokd is running: $reason" \
+        "stop it first, as root; where \`sudo $program status\` says that none answers, remove the socket that it names"
+      ;;
+  esac
   if is_service; then
     fail "ngrokd is installed as a service, which would go on being started in vain" "remove that first: $program service uninstall"
   fi
+  state_dir=$(state_folder)
   if [ "$purge" = yes ]; then
     case $config_dir in
       */ngrokd | */ngrokd/) ;;
       *) fail "NGROKD_CONFIG_DIR is \"$config_dir\": --purge removes a folder named \"ngrokd\" only" "remove it by hand" ;;
     esac
     [ ! -e "$config_dir" ] || check_removable "$config_dir"
+    if is_ours_alone; then
+      check_removable "$state_dir" \
+        "the daemon's key is there: run it as root, with NGROKD_INSTALL_DIR=$program_dir NGROKD_CONFIG_DIR=$config_dir"
+    fi
   fi
   [ ! -e "$program" ] || check_removable "$program"
   operator=
-  if [ -e "$config_dir/operator_id" ]; then operator=$(tr -cd 'A-Za-z0-9_-' <"$config_dir/operator_id"); fi
+  if [ -r "$state_dir/operator_id" ]; then operator=$(tr -cd 'A-Za-z0-9_-' <"$state_dir/operator_id"); fi
   [ -z "$operator" ] || offer_unregister
 
   if [ -e "$program" ]; then
@@ -264,6 +280,7 @@ uninstall() {
     say "There is no $program"
   fi
   if [ "$purge" = yes ]; then
+    ! is_ours_alone || { rm -rf "$state_dir" && say "Removed $state_dir"; }
     rm -rf "$config_dir"
     say "Removed $config_dir"
     if [ -n "$operator" ]; then
@@ -271,6 +288,9 @@ uninstall() {
     fi
   elif [ -e "$config_dir" ]; then
     say "Kept $config_dir: configuration, registration and addresses (--purge removes them)"
+  fi
+  if [ "$state_dir" != "${config_dir%/}" ] && [ -e "$state_dir" ]; then
+    say "Kept $state_dir, where the daemon has its key, its registration and its addresses"
   fi
   hosts=${NGROKD_HOSTS_PATH:-/etc/hosts}
   if grep -q '^# BEGIN ngrokd managed section' "$hosts" 2>/dev/null; then
@@ -292,13 +312,48 @@ offer_unregister() {
   operator=
 }
 
+# $1: a file or a folder. $2: what to do otherwise.
 check_removable() {
-  [ -w "$(dirname "$1")" ] || fail "Cannot remove \"$1\": permission denied" "run it as root"
+  [ -w "$(dirname "$1")" ] || fail "Cannot remove \"$1\": permission denied" "${2:-run it as root}"
 }
 
-is_running() {
-  if [ -e "$config" ]; then set -- --config "$config"; else set --; fi
-  [ -x "$program" ] && "$program" status "$@" >/dev/null 2>&1
+# Sets $running to yes, no or unknown, and $reason. Only "nobody answers" is a no, and a program that cannot be started: the daemon may
+# be root's, hang, or be of another version.
+look_for_daemon() {
+  running=no code=0
+  [ -x "$program" ] || return 0
+  reason=$(ask_program status 2>&1 >/dev/null) || code=$?
+  case $code in
+    0) running=yes ;;
+    4 | 126 | 127) ;;
+    *) running=unknown ;;
+  esac
+  reason=$(printf '%s\n' "$reason" | head -n 1)
+  reason=${reason#error: }
+  reason=${reason:-exit code $code}
+}
+
+# Runs the installed program for the configuration of this installation.
+ask_program() {
+  if [ -e "$config" ]; then set -- "$@" --config "$config"; fi
+  "$program" "$@"
+}
+
+# Where the daemon keeps its key, its registration and its addresses: beside its certificate, which need not be beside the configuration.
+state_folder() {
+  certificate=
+  if [ -x "$program" ]; then
+    certificate=$(ask_program config show --json 2>/dev/null | sed -n '/"server.client_cert": {/,/}/s/^ *"value": "\(.*\)",*$/\1/p')
+  fi
+  case $certificate in
+    /*) dirname "$certificate" ;;
+    *) printf '%s\n' "${config_dir%/}" ;;
+  esac
+}
+
+# Whether the daemon's files are elsewhere than the configuration, in a folder that is for them: of its name, and no other installation's.
+is_ours_alone() {
+  [ "$state_dir" != "${config_dir%/}" ] && [ -e "$state_dir" ] && [ ! -e "$state_dir/config.yml" ] && [ "${state_dir##*/}" = ngrokd ]
 }
 
 # Whether the service on this machine is one that this program has installed, for itself.

@@ -9,5 +9,5 @@ export const version: string = manifest.version;
 /** The git commit that was built, 12 hex digits, with `-dirty` where files differed from it; empty from source and outside git. */
 export const commit: string = typeof NGROKD_COMMIT === "string" ? NGROKD_COMMIT : "";
 
-/** What requests to ngrok's API carry: `ngrokd/1.2.3 (linux; x64)`. Source: protocol.md section 1. */
+/** What requests to ngrok's API carry: `ngrokd/1.2.3 (linux; x64)`. Source: docs/protocol.md, "ngrok's API". */
 export const userAgent = (): string => `ngrokd/${version} (${process.platform}; ${process.arch})`;

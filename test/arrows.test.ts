@@ -32,7 +32,7 @@ const openToAll = ["model", "version"];
 const importers: Readonly<Record<string, readonly string[]>> = {
   "net/bun.ts": ["main.ts"],
   "net/node.ts": ["main.ts"],
-  "net/bun-datagram.ts": ["net/bun.ts"],
+  "net/bun-libc.ts": ["net/bun.ts"],
 };
 
 /** What model/ may use besides itself. */
@@ -80,7 +80,7 @@ describe("the sources", () => {
   });
 
   test("use Bun's and Deno's own API in net/bun*.ts only, so that both runtimes run the rest", () => {
-    const ofBun = ["net/bun.ts", "net/bun-datagram.ts"];
+    const ofBun = ["net/bun.ts", "net/bun-libc.ts"];
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(show(imports.filter(({ file, specifier }) => /^bun(?::|$)/.test(specifier) && !ofBun.includes(file)))).toEqual([]);
   });

@@ -23,8 +23,8 @@ export const groupAllowed = "settings, each as `name: value` on a line of its ow
 
 /**
  * The one description of the configuration file: names, defaults, what is allowed, what it means. The template of `config init`,
- * docs/configuration.md and every complaint are made from it. Keys are those of the Go program (protocol.md section 6) and a few of
- * our own; {@link Config} keeps their spelling, so that file, code and messages share one vocabulary.
+ * docs/configuration.md and every complaint are made from it. Keys are those of the Go program and a few of our own; {@link Config} keeps
+ * their spelling, so that file, code and messages share one vocabulary.
  */
 const shape = {
   api: group("How to reach ngrok's API.", {

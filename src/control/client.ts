@@ -26,18 +26,6 @@ export async function askDaemon(net: Net, path: string, request: Request, option
   }
 }
 
-/** Whether anything accepts connections on this socket. */
-export async function isAlive(net: Net, path: string): Promise<boolean> {
-  try {
-    const conn = await net.dial({ path }, { signal: AbortSignal.timeout(2000) });
-    conn.close();
-    return true;
-  } catch (error) {
-    // Only a refusal, or a path that is gone, proves that nobody is there.
-    return !(isNgrokdError(error, "network") && ["ECONNREFUSED", "ENOENT"].includes(String(error.details.errno)));
-  }
-}
-
 async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> {
   try {
     return await net.dial({ path }, { signal });
@@ -49,6 +37,12 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
       });
     }
     if (!isNgrokdError(error, "network")) throw error;
+    if (error.details.errno === "EAGAIN") {
+      throw new NgrokdError("timeout", `The daemon on "${path}" takes no connection: more of them wait already than fit`, {
+        cause: error,
+        hint: "it is stopped or hangs: see its log, and end it if it stays so; `ss -xlp` names its process",
+      });
+    }
     throw new NgrokdError("not-running", `No daemon answers on the control socket "${path}"`, {
       cause: error,
       hint: "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",

@@ -2,8 +2,8 @@
 import * as z from "zod/mini";
 
 /**
- * The control socket: one JSON object for a connection, one back (protocol.md section 4). The names of the Go program's commands and
- * fields keep their meaning; ours are added beside them.
+ * One JSON object for a connection, one back (docs/protocol.md, "The control socket"). The names of the Go program's commands and fields
+ * keep their meaning; ours are added beside them.
  */
 export const requestSchema = z.object({
   command: z.string().check(z.maxLength(64)),

@@ -6,7 +6,8 @@ import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
-import { askDaemon, isAlive } from "./client.ts";
+import { isAlive } from "./alive.ts";
+import { askDaemon } from "./client.ts";
 import { deadlinesMs, pidSchema, type Reply, type Request, requestLimitBytes, requestSchema } from "./protocol.ts";
 import { inTurn } from "./turn.ts";
 
@@ -90,13 +91,14 @@ async function publish({ net, path, log }: ControlOptions, birthplace: string): 
 }
 
 async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {
-  const status = await askDaemon(net, path, { command: "status" }, { timeoutMs: 2000 })
-    .then((data) => pidSchema.parse(data))
-    .catch(() => undefined);
-  const who = status?.pid === undefined ? "" : ` (pid ${status.pid})`;
-  return new NgrokdError("already-running", `Another daemon${who} is already running on the control socket "${path}"`, {
+  const { pid, silent } = await askDaemon(net, path, { command: "status" }, { timeoutMs: 2000 }).then(
+    (data) => ({ pid: pidSchema.safeParse(data).data?.pid, silent: false }),
+    (error: unknown) => ({ pid: undefined, silent: isNgrokdError(error, "timeout") }),
+  );
+  const [who, how] = [pid === undefined ? "" : ` (pid ${pid})`, silent ? ", and does not answer" : ""];
+  return new NgrokdError("already-running", `Another daemon${who} is already running on the control socket "${path}"${how}`, {
     hint: "stop it first, or start this one with another --socket and another state folder",
-    details: { pid: status?.pid },
+    details: { pid },
   });
 }
 

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { absent, namesIn } from "../files/sweep.ts";
 import type { Net } from "../net/types.ts";
-import { isAlive } from "./client.ts";
+import { isAlive } from "./alive.ts";
 
 /** A socket refuses between its birth and its first listen(); that takes microseconds, and this is more than enough. */
 const youngMs = 5000;

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { errnoOf } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Net } from "../net/types.ts";
-import { isAlive } from "./client.ts";
+import { isAlive } from "./alive.ts";
 
 /** How long another daemon's turn is waited for. */
 const patienceMs = 10_000;

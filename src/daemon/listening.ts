@@ -3,9 +3,10 @@ import { open } from "node:fs/promises";
 /**
  * The IPv4 sockets of this machine that listen, as {@link listeningKey} names them, or undefined where the system does not tell (not Linux).
  * A listening socket can be taken from a program without a word (`ss -K`, Android's netd): it then accepts nothing, and Bun's event loop
- * spins on it with a whole core. The kernel lists those that listen first, so that reading stops where the connections begin.
+ * spins on it with a whole core. The kernel lists those that listen first, so that reading stops where the connections begin. The list is asked
+ * of this process, since a service may see nothing else of /proc (`ProcSubset=pid`).
  */
-export async function listeningPlaces(path = "/proc/net/tcp"): Promise<ReadonlySet<string> | undefined> {
+export async function listeningPlaces(path = "/proc/self/net/tcp"): Promise<ReadonlySet<string> | undefined> {
   const file = await open(path, "r").catch(() => undefined);
   if (file === undefined) return undefined;
   const found = new Set<string>();

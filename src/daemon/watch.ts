@@ -90,8 +90,8 @@ function networkText(): string | undefined {
   }
 }
 
-/** Linux only; elsewhere the addresses have to do. */
-const routesPath = "/proc/net/route";
+/** Linux only; elsewhere the addresses have to do. Of this process, since a service may see nothing else of /proc (`ProcSubset=pid`). */
+const routesPath = "/proc/self/net/route";
 
 /**
  * Pure: the addresses of this machine, and of the routes (/proc/net/route) those that lead everywhere: a default, or its two halves, as

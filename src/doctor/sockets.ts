@@ -15,7 +15,7 @@ export interface ListeningSocket {
  */
 export async function listeningSockets(): Promise<ListeningSocket[] | undefined> {
   const read = async (path: string): Promise<string | undefined> => await readFile(path, "latin1").catch(() => undefined);
-  const [v4, v6] = await Promise.all([read("/proc/net/tcp"), read("/proc/net/tcp6")]);
+  const [v4, v6] = await Promise.all([read("/proc/self/net/tcp"), read("/proc/self/net/tcp6")]);
   return v4 === undefined ? undefined : [...parseSocketTable(v4), ...parseSocketTable(v6 ?? "")];
 }
 

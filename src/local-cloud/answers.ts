@@ -5,7 +5,7 @@ import { newId } from "./store.ts";
 /** Where ngrok's own number for a refusal is not known. */
 export const noNumber = "ERR_NGROK_0";
 
-/** A refusal in ngrok's shape. Source: protocol.md section 1; the codes are those of ngrok's public error reference. */
+/** A refusal in ngrok's shape. Source: docs/protocol.md, "ngrok's API"; the codes are those of ngrok's public error reference. */
 export function refusal(status: number, code: string, msg: string, headers: Record<string, string> = {}): Response {
   const body = { error_code: code, status_code: status, msg, details: { operation_id: newId("op") } };
   return Response.json(body, { status, headers });

@@ -21,7 +21,7 @@ export interface ApiOptions {
   readonly stop: AbortSignal;
 }
 
-/** ngrok's REST API as far as protocol.md section 1 goes, over what `store` holds. */
+/** ngrok's REST API as far as docs/protocol.md, "ngrok's API", goes, over what `store` holds. */
 export function ngrokApi(options: ApiOptions): Hono {
   const { store, faults, log } = options;
   const { operators, endpoints } = store;

@@ -7,7 +7,7 @@ import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 
 /**
  * The stand-in's own certificate authority, new at every start: a root, and an intermediate that signs everything, because the
- * certificate that ngrok publishes for its ingress is an intermediate too (protocol.md section 3).
+ * certificate that ngrok publishes for its ingress is an intermediate too (docs/protocol.md, "The ingress").
  */
 export interface Ca {
   /** PEM texts of one certificate each. */
@@ -96,7 +96,7 @@ async function authority(name: string, parent: Authority | undefined): Promise<A
   return { subject, keys, pem: pem(certificate) };
 }
 
-/** What ngrok checks of a CSR: that its key signed it, and that it claims no name. Source: protocol.md section 2. */
+/** What ngrok checks of a CSR: that its key signed it, and that it claims no name. Source: docs/protocol.md, "Identity". */
 async function readCsr(text: string): Promise<Parsed<x509.Pkcs10CertificateRequest>> {
   try {
     const request = new x509.Pkcs10CertificateRequest(text);

@@ -27,8 +27,8 @@ export interface LocalIngress {
 }
 
 /**
- * The server side of the binding protocol (protocol.md section 3). In front of the TLS listener stands a plain one, which passes bytes
- * on as they are: what goes wrong before TLS can only be done there, and switches must count from one connection to the next.
+ * The server side of the binding protocol (docs/protocol.md, "The ingress"). In front of the TLS listener stands a plain one, which
+ * passes bytes on as they are: what goes wrong before TLS can only be done there, and switches must count from one connection to the next.
  */
 export async function startIngress(options: IngressOptions): Promise<LocalIngress> {
   const { net, faults, log } = options;

@@ -6,7 +6,7 @@
 import { existsSync } from "node:fs";
 import { clearTimeout, setTimeout } from "node:timers";
 import { checkListenable, ipAddress, peerCertificate } from "./addresses.ts";
-import { sendDatagram } from "./bun-datagram.ts";
+import { isFull, sendDatagram } from "./bun-libc.ts";
 import { countedListener, giveDescriptor, takeDescriptor } from "./descriptors.ts";
 import { type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, listenFailed, tlsFailed } from "./errors.ts";
@@ -111,8 +111,9 @@ const dialer: Dialer<Socket> = {
     };
     connecting(tls)
       .catch(listed)
-      .catch((error) => {
+      .catch(async (said) => {
         giveDescriptor();
+        const error = "path" in target && said.code === "ECONNREFUSED" && (await isFull(target.path)) ? coded("EAGAIN") : said;
         dialing.reject(/^ERR_(BORING|OS)SL/.test(error.code) ? tlsFailed(target, error) : dialFailed(target, error));
       });
     return underSignal(target, signal, dialing.promise, () => {

@@ -91,6 +91,7 @@ const dialSentences: Readonly<Record<string, string>> = {
   // Bun 1.4.5 says ECONNREFUSED for whatever keeps a TCP connection from being made (oven-sh/bun#37093).
   ECONNREFUSED: "connection refused, or nobody there",
   ENOENT: "the path does not exist",
+  EAGAIN: "more connections wait there than fit",
 };
 
 /** What can be wrong with a certificate, by the runtimes' codes. */

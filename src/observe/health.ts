@@ -11,13 +11,13 @@ export interface HealthSource {
   live(): { ok: boolean; reason: string };
   /** Where it is ready, the reason is a warning. */
   ready(): { ok: boolean; reason: string };
-  /** The body of /status; protocol.md section 5, and more. */
+  /** The body of /status; docs/protocol.md, "The health server", and more. */
   status(): unknown;
   /** What /metrics tells, in Prometheus's text format. */
   metrics(): Promise<readonly Family[]>;
 }
 
-/** The HTTP server of protocol.md section 5. Rejects where the address cannot be had. */
+/** The HTTP server of docs/protocol.md, "The health server". Rejects where the address cannot be had. */
 export async function startHealthServer(
   address: { host: string; port: number },
   source: HealthSource,

@@ -26,9 +26,10 @@ ExecStart=${[facts.program, "serve", ...facts.serveArgs].map(commandWord).join("
 ExecReload=/bin/kill -HUP $MAINPID
 ${lines("Environment", environmentWords(facts))}Restart=on-failure
 RestartSec=5
-# 3: connections were cut at a stop. 2: the configuration is wrong, and starting again would not mend it.
+# 3: connections were cut at a stop. Starting again would not mend: 2, the configuration is wrong; 5, a right is missing; 6, another
+# daemon is running.
 SuccessExitStatus=3
-RestartPreventExitStatus=2
+RestartPreventExitStatus=2 5 6
 TimeoutStartSec=60
 TimeoutStopSec=${facts.drainSeconds + stopReserveMs / 1000}
 WatchdogSec=60

@@ -40,7 +40,7 @@ async function failure(call: Promise<unknown>): Promise<NgrokdError> {
 }
 
 describe("a request", () => {
-  test("carries the headers of protocol.md section 1, and a body in snake case only where there is one", async () => {
+  test("carries the headers of docs/protocol.md, and a body in snake case only where there is one", async () => {
     await using server = await fakeServer(() => ({ json: { id: "k8sop_1" } }));
     const api = apiAt(`${server.url}/`);
     await api.createOperator(request);

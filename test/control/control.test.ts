@@ -2,7 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { chmod, link, lstat, mkdir, readdir, readFile, stat, symlink, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
-import { askDaemon, isAlive } from "../../src/control/client.ts";
+import { isAlive } from "../../src/control/alive.ts";
+import { askDaemon } from "../../src/control/client.ts";
 import { type ControlOptions, startControlServer } from "../../src/control/server.ts";
 import { isNgrokdError, NgrokdError } from "../../src/model/error.ts";
 import type { Conn } from "../../src/net/types.ts";
@@ -268,6 +269,37 @@ describe("startControlServer", () => {
   });
 });
 
+describe.if(process.platform === "linux")("a daemon that is stopped, and more clients wait for it than fit", () => {
+  test("lives by every name of its socket: it is neither taken over nor told to be gone, until it is", async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, "s");
+    await using daemon = await stoppedDaemon(path);
+    await crowd(path);
+    const turn = join(folder.path, "t.turn");
+    await mkdir(turn);
+    await link(path, join(turn, "0badcafe"));
+    expect([await isAlive(net, path), await isAlive(net, join(turn, "0badcafe"))]).toEqual([true, true]);
+    const error = await failure(askDaemon(net, path, { command: "status" }));
+    expect([error.code, error.message]).toEqual([
+      "timeout",
+      `The daemon on "${path}" takes no connection: more of them wait already than fit`,
+    ]);
+    const refused = await failure(started({ path }));
+    expect([refused.code, refused.message]).toEqual([
+      "already-running",
+      `Another daemon is already running on the control socket "${path}", and does not answer`,
+    ]);
+    expect((await readdir(folder.path)).sort()).toEqual(["s", "t.turn"]);
+
+    await daemon.kill();
+    expect([await isAlive(net, path), await isAlive(net, join(turn, "0badcafe"))]).toEqual([false, false]);
+    expect((await failure(askDaemon(net, path, { command: "status" }))).code).toBe("not-running");
+    const server = await started({ path });
+    expect(server.log.lines).toEqual([`info Took over the control socket "${path}" of a daemon that is gone`]);
+    await server.stop();
+  }, 60_000);
+});
+
 describe("askDaemon", () => {
   test.each(["missing", "stale"])("says that no daemon runs where the socket is %s, and how to start one", async (name) => {
     await using folder = await temporaryFolder();
@@ -372,6 +404,29 @@ async function impostor(onConn: (conn: Conn) => Promise<void> | void) {
       await folder[Symbol.asyncDispose]();
     },
   };
+}
+
+/** A control server in a process of its own, which is stopped once it listens. */
+async function stoppedDaemon(path: string) {
+  const child = Bun.spawn([process.execPath, join(import.meta.dirname, "stopped.child.ts"), path], { stdout: "pipe", stderr: "inherit" });
+  const { value } = await child.stdout.getReader().read();
+  expect(new TextDecoder().decode(value)).toBe("listening\n");
+  const kill = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await child.exited;
+  };
+  child.kill("SIGSTOP");
+  return { kill, [Symbol.asyncDispose]: kill };
+}
+
+/** Dials until there is no more room; those who have hung up keep their places in the queue. */
+async function crowd(path: string): Promise<void> {
+  for (let i = 0; i < 10_000; i += 1) {
+    const conn = await net.dial({ path }).catch((error: unknown) => error as NgrokdError);
+    if (conn instanceof NgrokdError) return expect(conn.details.errno).toBe("EAGAIN");
+    conn.close();
+  }
+  throw new Error("there is always room");
 }
 
 /** A socket that its daemon left behind: nobody listens on it. */

@@ -321,7 +321,7 @@ describe("install.sh --uninstall", () => {
     function registeredMachine(unregister = 0): () => string {
       const calls = join(machine.folder, "calls");
       const remove = unregister === 0 ? `rm -f ${machine.configs}/operator_id ${machine.configs}/tls.key` : `exit ${unregister}`;
-      installed(`echo "$@" >> ${calls}\ncase $1 in status | service) exit 4 ;; esac\n${remove}`);
+      installed(`echo "$@" >> ${calls}\ncase $1 in status | service | config) exit 4 ;; esac\n${remove}`);
       writeFileSync(join(machine.configs, "operator_id"), "k8sop_1");
       return () => readFileSync(calls, "utf8");
     }
@@ -371,6 +371,111 @@ describe("install.sh --uninstall", () => {
     expect(existsSync(machine.program)).toBe(false);
   });
 
+  test.each([
+    [0, "", "ngrokd is running"],
+    [
+      1,
+      'error: No answer from the daemon on "/run/s" within 30 s',
+      'Cannot tell whether ngrokd is running: No answer from the daemon on "/run/s"',
+    ],
+    [
+      5,
+      'error: Cannot use the control socket "/run/s": permission denied',
+      'running: Cannot use the control socket "/run/s": permission denied',
+    ],
+    [2, "", "Cannot tell whether ngrokd is running: exit code 2"],
+    [70, "error: odd\nhint:  more", "Cannot tell whether ngrokd is running: odd"],
+  ])("refuses unless the program itself says that none runs: exit code %i", async (code, said, error) => {
+    installed(`echo '${said}' >&2; exit ${code}`);
+    const { stderr } = await refused({}, /^error: /, ["--uninstall", "--purge"]);
+    expect(stderr).toContain(error);
+  });
+
+  test.each([4, 126, 127])("goes on where none runs, or the program cannot be started: exit code %i", async (code) => {
+    installed(`exit ${code}`);
+    expect((await machine.install(["--uninstall"])).code).toBe(0);
+    expect(existsSync(machine.program)).toBe(false);
+  });
+
+  test.if(asRoot)(
+    "refuses another user while root's daemon runs, whose socket is closed to that user",
+    async () => {
+      serveReal();
+      const env = { NGROKD_INSTALL_DIR: "", NGROKD_CONFIG_DIR: "" };
+      expect((await machine.install([], { env, unprivileged: true })).code).toBe(0);
+      const program = join(machine.home, ".local/bin/ngrokd");
+      const config = join(machine.home, ".config/ngrokd/config.yml");
+      writeFileSync(config, JSON.stringify({ server: { client_cert: at("tls.crt"), client_key: at("tls.key"), health_port: 0 } }));
+      const daemon = spawn(program, ["serve", "--config", config], { env: machine.env, stdio: "pipe" });
+      const ended = outcomeOf(daemon);
+      try {
+        await untilUp(ended, program);
+        const purge = ["--uninstall", "--purge"];
+        await refused({ env, unprivileged: true }, /Cannot tell whether ngrokd is running: .*permission denied/, purge);
+        const again = await machine.install([], { env, unprivileged: true });
+        expect(again.stdout).toMatch(/Whether a daemon is running cannot be told \(.*permission denied\)/);
+      } finally {
+        daemon.kill("SIGTERM");
+      }
+      expect((await ended).code).toBe(0);
+    },
+    longTest,
+  );
+
+  describe("of a machine whose daemon has its files elsewhere", () => {
+    const state = (): string => join(machine.folder, "var/ngrokd");
+    /** As `config show --json` has it; the test of a real daemon below holds it to that. */
+    function apart(folder = state()): void {
+      const settings = { "server.client_cert": { value: join(folder, "tls.crt"), origin: "default" } };
+      const shown = JSON.stringify({ path: machine.config, settings }, null, 2);
+      installed(`echo "$@" >> ${machine.folder}/calls\n[ "$1" = config ] && printf '%s\\n' '${shown}' && exit\nexit 4`);
+      mkdirSync(folder, { recursive: true });
+      for (const name of ["tls.crt", "tls.key"]) writeFileSync(join(folder, name), "mine");
+      writeFileSync(join(folder, "operator_id"), "k8sop_1");
+    }
+
+    test("purges these too, and says what stays in the account", async () => {
+      apart();
+      const { code, stdout, stderr } = await machine.install(["--uninstall", "--purge"]);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect([existsSync(machine.program), existsSync(machine.configs), existsSync(state())]).toEqual([false, false, false]);
+      expect(stdout).toContain(`Removed ${state()}\nRemoved ${machine.configs}\nThe operator k8sop_1 is still in your ngrok account`);
+      expect(readFileSync(join(machine.folder, "calls"), "utf8")).toContain(`config show --json --config ${machine.config}\n`);
+    });
+
+    test("offers to unregister", async () => {
+      apart();
+      const { text } = await onTerminal(["sh", installer, "--uninstall"], { env: machine.env, type: ["[y/N]", "\r"] });
+      expect(text).toContain("Delete the operator k8sop_1");
+    });
+
+    test("names them where it keeps them", async () => {
+      apart();
+      expect((await machine.install(["--uninstall"])).stdout).toContain(`Kept ${state()}, where the daemon has its key`);
+      expect(readdirSync(state()).sort()).toEqual(["operator_id", "tls.crt", "tls.key"]);
+    });
+
+    test.each([
+      ["in a folder that is not its own", "var/keys", []],
+      ["beside another configuration", "var/ngrokd", ["config.yml"]],
+    ] as const)("leaves them %s, and says so", async (_where, folder, others) => {
+      apart(join(machine.folder, folder));
+      for (const name of others) writeFileSync(join(machine.folder, folder, name), "another's");
+      const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
+      expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining(`Kept ${join(machine.folder, folder)}, where`) });
+      expect(readdirSync(join(machine.folder, folder)).sort()).toEqual([...others, "operator_id", "tls.crt", "tls.key"].sort());
+    });
+
+    test("needs the rights for them before it begins", async () => {
+      apart();
+      if (asRoot) for (const path of [machine.programs, join(machine.folder, "etc"), machine.configs]) chmodSync(path, 0o777);
+      else chmodSync(join(machine.folder, "var"), 0o555);
+      const purge = ["--uninstall", "--purge"];
+      const { stderr } = await refused({ unprivileged: true }, /Cannot remove "\S+\/var\/ngrokd": permission denied/, purge);
+      expect(stderr).toContain(`with NGROKD_INSTALL_DIR=${machine.programs} NGROKD_CONFIG_DIR=${machine.configs}`);
+    });
+  });
+
   test("warns of a section that a killed daemon left in the hosts file", async () => {
     installed();
     writeFileSync(machine.hosts, "127.0.0.1\tlocalhost\n# BEGIN ngrokd managed section\n127.0.0.2\ta.b\n# END ngrokd managed section\n");
@@ -383,33 +488,40 @@ describe("install.sh --uninstall", () => {
     async () => {
       serveReal();
       expect((await machine.install()).code).toBe(0);
-      const settings = { socket_path: machine.env.NGROKD_SOCKET, client_cert: at("tls.crt"), client_key: at("tls.key"), health_port: 0 };
+      const state = join(machine.folder, "var/ngrokd");
+      const settings = {
+        socket_path: machine.env.NGROKD_SOCKET,
+        client_cert: `${state}/tls.crt`,
+        client_key: `${state}/tls.key`,
+        health_port: 0,
+      };
       writeFileSync(machine.config, JSON.stringify({ server: settings }));
       const daemon = spawn(machine.program, ["serve", "--config", machine.config], { env: machine.env, stdio: "pipe" });
       const ended = outcomeOf(daemon);
       try {
-        await untilUp(ended);
+        await untilUp(ended, machine.program);
         await refused({}, /ngrokd is running/, ["--uninstall", "--purge"]);
       } finally {
         daemon.kill("SIGTERM");
       }
       expect((await ended).code).toBe(0);
+      expect(existsSync(state)).toBe(true);
       expect((await machine.install(["--uninstall", "--purge"])).code).toBe(0);
-      expect([existsSync(machine.program), existsSync(machine.configs)]).toEqual([false, false]);
+      expect([existsSync(machine.program), existsSync(machine.configs), existsSync(state)]).toEqual([false, false, false]);
     },
     longTest,
   );
 
   const at = (name: string): string => join(machine.configs, name);
 
-  async function untilUp(ended: Promise<{ code: number; stderr: string }>): Promise<void> {
+  async function untilUp(ended: Promise<{ code: number; stderr: string }>, program: string): Promise<void> {
     let early: { code: number; stderr: string } | undefined;
     ended.then((outcome) => {
       early = outcome;
     });
     for (const deadline = Date.now() + 10_000; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 50))) {
       if (early !== undefined) throw new Error(`The daemon ended with ${early.code}: ${early.stderr}`);
-      if (spawnSync(machine.program, ["status"], { env: machine.env }).status === 0) return;
+      if (spawnSync(program, ["status"], { env: machine.env }).status === 0) return;
     }
     throw new Error("The daemon did not come up within 10 s");
   }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ServiceFacts } from "../../src/service/facts.ts";
@@ -64,6 +64,19 @@ describe("the systemd unit", () => {
 
   test("gives a stop more time than its connections have", () => {
     expect(values(unitOf({ drainSeconds: 3600 }), "TimeoutStopSec")).toEqual(["3630"]);
+  });
+
+  test("starts it again after the exit codes of which docs/operations.md says so, and no others", () => {
+    const page =
+      readFileSync(join(import.meta.dir, "../../docs/operations.md"), "utf8")
+        .split("## Exit codes")[1]
+        ?.split("\n## ")[0] ?? "";
+    const rows = [...page.matchAll(/^\| (\d+) \| .* \| (.+) \|$/gm)].map(([, code = "", again = ""]) => ({ code, again }));
+    expect(rows.map(({ code }) => code)).toEqual(["0", "1", "2", "3", "5", "6", "70"]);
+    const never = rows.filter(({ code, again }) => code !== "0" && /^(?:no\b|not\b|likewise)/.test(again)).map(({ code }) => code);
+    const unit = unitOf();
+    expect(values(unit, "Restart")).toEqual(["on-failure"]);
+    expect([...values(unit, "RestartPreventExitStatus"), ...values(unit, "SuccessExitStatus")].sort()).toEqual(never);
   });
 
   test("spells what systemd would read as something else", () => {

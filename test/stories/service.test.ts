@@ -18,6 +18,7 @@ import { type Daemon, defaultSocket, ngrokd, run, serve, writeConfig } from "../
 import { sandboxed } from "../support/sandbox.ts";
 import { layOverUsrBin, standInFolder } from "../support/stand-ins.ts";
 import { atEnd, foreignHosts, stories, until } from "../support/story.ts";
+import { resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 const unit = "/etc/systemd/system/ngrokd.service";
@@ -139,6 +140,16 @@ stories("the unit's sandbox", () => {
     writeFileSync("/etc/hosts", foreignHosts);
   });
 
+  test("shows it its own sockets, though of /proc only processes: a listener that the system closes listens again", async () => {
+    const daemon = await serveInside();
+    await daemon.becomes("hello.demo", "listening");
+    const ip = (await resolve("hello.demo")) ?? "";
+    expect((await run(["ss", "-HtnK", "-l", "src", ip, "sport", "=", "80"])).out).toContain(`${ip}:80`);
+    await until("it listens again", async () => (await run(["ss", "-Hltn", "src", ip])).out.includes(`${ip}:80`), { within: 70_000 });
+    expect(await get()).toBe("hello");
+    expect(await daemon.stop()).toBe(0);
+  });
+
   test("may be narrower, as the documentation shows: the hosts file is then written in place", async () => {
     const { ino } = statSync("/etc/hosts");
     const [, lines = ""] = /^```ini\n\[Service\]\nReadWritePaths=\n(ReadWritePaths=.*)\n```$/m.exec(readFileSync(operations, "utf8")) ?? [];
@@ -156,11 +167,11 @@ stories("the unit's sandbox", () => {
     mkdirSync("/run/dbus", { recursive: true });
     writeFileSync("/run/dbus/system_bus_socket", "");
     const enter = sandboxed(text).slice(0, -1);
-    // Asked and not tried: where the sandbox had a hole, a story must not fall through it.
-    const writable = async (path: string): Promise<boolean> => (await run([...enter, "test", "-w", path])).code === 0;
-    for (const path of ["/", "/usr/bin", "/var/lib", "/tmp", "/etc/passwd", "/etc/pam.d", "/etc/systemd", "/root"])
-      expect([path, await writable(path)]).toEqual([path, false]);
-    for (const path of ["/etc", "/etc/ngrokd", "/etc/hosts", "/run"]) expect([path, await writable(path)]).toEqual([path, true]);
+    const closed = ["/", "/usr/bin", "/var/lib", "/tmp", "/etc/passwd", "/etc/pam.d", "/etc/systemd", "/root"];
+    const open = ["/etc", "/etc/ngrokd", "/etc/hosts", "/run"];
+    // Asked and not tried: where the sandbox had a hole, a story must not fall through it. All at once, since to make one takes a while.
+    const ask = 'for path; do if test -w "$path"; then echo "$path"; fi; done';
+    expect((await run([...enter, "sh", "-c", ask, "sh", ...closed, ...open])).out).toBe(`${open.join("\n")}\n`);
     expect((await run([...enter, "ls", "/run/dbus/system_bus_socket"])).code).not.toBe(0);
   });
 });

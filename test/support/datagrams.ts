@@ -1,6 +1,6 @@
 import { dlopen } from "bun:ffi";
 import { readFileSync, rmSync } from "node:fs";
-import { libcIn, socketAddress } from "../../src/net/bun-datagram.ts";
+import { libcIn, socketAddress } from "../../src/net/bun-libc.ts";
 
 /** What systemd is to a service that notifies it: a unix datagram socket. `texts` are all that came so far, one a datagram. */
 export interface Receiver {

@@ -1,8 +1,9 @@
 /**
- * Unix datagram sockets, which Bun 1.4.5 and node: do not have: three calls of the C library that this process runs on anyway. It is
- * found where the kernel has mapped it, which is right for glibc and musl, and by its absolute path: a bare name would also be looked
- * for in the working folder.
+ * What Bun 1.4.5 does not have of unix sockets: datagrams, and connect(2)'s own answer. It takes a few calls of the C library that this
+ * process runs on anyway. That is found where the kernel has mapped it, which is right for glibc and musl, and by its absolute path: a bare
+ * name would also be looked for in the working folder.
  */
+import type { Pointer } from "bun:ffi";
 import { readFileSync } from "node:fs";
 
 /** {@link Net.datagram}. */
@@ -16,6 +17,21 @@ export async function sendDatagram(path: string, text: string): Promise<boolean>
   }
 }
 
+/**
+ * Whether somebody listens on a unix socket of which Bun says ECONNREFUSED: it does so, too, for EAGAIN, more connections wait than fit.
+ * False where connect(2) cannot be asked.
+ */
+export async function isFull(path: string): Promise<boolean> {
+  if (process.platform !== "linux") return false;
+  try {
+    const { read } = await import("bun:ffi");
+    libc ??= await openLibc();
+    return isFullTo(libc, socketAddress(path), (at) => read.i32(at));
+  } catch {
+    return false;
+  }
+}
+
 let libc: Libc | undefined;
 type Libc = Awaited<ReturnType<typeof openLibc>>;
 
@@ -24,7 +40,9 @@ async function openLibc() {
   return dlopen(libcIn(readFileSync("/proc/self/maps", "utf8")), {
     socket: { args: ["i32", "i32", "i32"], returns: "i32" },
     sendto: { args: ["i32", "ptr", "usize", "i32", "ptr", "u32"], returns: "i64" },
+    connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
+    __errno_location: { args: [], returns: "ptr" },
   }).symbols;
 }
 
@@ -52,6 +70,27 @@ export function socketAddress(path: string): Uint8Array {
 const family = 1;
 const type = 2 | 0o2000000;
 const flags = 0x40 | 0x4000;
+
+/** EAGAIN; SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK. */
+const again = 11;
+const stream = 1 | 0o2000000 | 0o4000;
+
+function isFullTo(
+  { socket, connect, close, __errno_location: errnoAt }: Libc,
+  address: Uint8Array,
+  read: (at: Pointer) => number,
+): boolean {
+  const descriptor = socket(family, stream, 0);
+  if (descriptor < 0) return false;
+  try {
+    // There may be room by now.
+    if (connect(descriptor, address, address.length) === 0) return true;
+    const at = errnoAt();
+    return at !== null && read(at as Pointer) === again;
+  } finally {
+    close(descriptor);
+  }
+}
 
 function send({ socket, sendto, close }: Libc, address: Uint8Array, bytes: Uint8Array): boolean {
   const descriptor = socket(family, type, 0);
