@@ -24,16 +24,18 @@ export function cpuSeconds(pid: number): number {
 }
 
 /**
- * Waits until no connection is open and the daemon has no more descriptors than `before`; its memory may have grown by `growth` KiB, for
- * a runtime keeps what it once had. Measure `before` when the first connection has come and gone, since some things are made only then.
+ * Waits until no connection is open, the daemon has no more descriptors than `before`, and its memory has grown by `growth` KiB at most: a
+ * runtime keeps what it once had, and gives back the rest when it next collects garbage. Measure `before` when the first connection has
+ * come and gone, since some things are made only then.
  */
 export async function backTo(before: Footprint, daemon: Daemon, growth = 32 * 1024): Promise<void> {
-  await until("no connection is open, and all descriptors are back", async () => {
+  await until("no connection is open, and descriptors and memory are back", async () => {
     const { active } = (await daemon.status()).connections;
-    const { files } = footprint(daemon.pid);
-    if (active === 0 && files <= before.files) return true;
-    throw new Error(`${active} connections and ${files} descriptors are open; there were ${before.files}`);
+    const { files, rss } = footprint(daemon.pid);
+    if (active === 0 && files <= before.files && rss <= before.rss + growth) return true;
+    throw new Error(
+      `${active} connections and ${files} descriptors are open, and the daemon takes ${rss} KiB; ` +
+        `it was ${before.files} descriptors and ${before.rss} KiB`,
+    );
   });
-  const { rss } = footprint(daemon.pid);
-  if (rss > before.rss + growth) throw new Error(`the daemon takes ${rss} KiB; it was ${before.rss}`);
 }
