@@ -104,6 +104,22 @@ export async function register(registration: Registration): Promise<Identity> {
 }
 
 /**
+ * Deletes the operators beside `identity` that have its key. A registration that a crash has cut off may still be on its way to ngrok when
+ * the next one looks for what it made: then it makes a second operator, which nobody would ever use. Nobody else has the key. Rejects with
+ * what {@link Api} rejects with.
+ */
+export async function deleteTwins(api: Api, { operatorId, keyPem }: Identity, log: Log, signal?: AbortSignal): Promise<void> {
+  const operators = await api.operators(signal);
+  const twins = operators.filter(({ id, certPem }) => id !== operatorId && certPem !== undefined && fitsKey(certPem, keyPem));
+  for (const { id } of twins) {
+    await api.deleteOperator(id, signal).catch((error: unknown) => {
+      if (!isUnknownToNgrok(error)) throw error;
+    });
+    log.info(`Deleted the operator ${id}, which a registration that was cut off had made with this machine's key`, { operator_id: id });
+  }
+}
+
+/**
  * The create body. It names this host, so that a person finds it in ngrok's dashboard; without `deployment`, for ngrok refuses a second
  * operator with the deployment of a first. Description at most 255 bytes, metadata at most 4096, whatever the facts.
  */

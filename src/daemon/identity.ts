@@ -3,6 +3,7 @@ import { type CertificateFacts, inspectCertificate, renewalDue, renewalTime } fr
 import type { Fetch } from "../cloud/exchange.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import {
+  deleteTwins,
   type Identity,
   identityPaths,
   type LoadedIdentity,
@@ -89,6 +90,8 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
   let toldOfUnusable = "";
   /** Renewed and in use, and not on disk yet. */
   let unsaved: Identity | undefined;
+  /** When to look for what a registration of an earlier life has made since ours; undefined: that was done. */
+  let twinsDue: Date | undefined;
 
   return {
     get current() {
@@ -109,7 +112,11 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
       const warning = certificate && certificateWarning(certificate, renewalTrouble, warnDays, now());
       return [warning ?? "", fileTrouble, ingressTrouble].filter((text) => text !== "");
     },
-    untilNextLook: () => (certificate && apiKey.ok ? untilNextLook(certificate, renewalTrouble, now()) : Number.POSITIVE_INFINITY),
+    untilNextLook() {
+      if (certificate === undefined || !apiKey.ok) return Number.POSITIVE_INFINITY;
+      const untilTwins = twinsDue === undefined ? Number.POSITIVE_INFINITY : twinsDue.getTime() - now().getTime();
+      return Math.min(untilNextLook(certificate, renewalTrouble, now()), untilTwins);
+    },
   };
 
   async function ensure(api: Api | undefined, signal: AbortSignal): Promise<Identity | undefined> {
@@ -118,7 +125,10 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
     if (found?.kind === "identity") adopt(found.identity);
     if (current !== undefined) {
       const known = await withIngress(current, api, signal);
-      return api === undefined ? known : await renewIfDue(known, api, signal);
+      if (api === undefined) return known;
+      if (twinsDue !== undefined && twinsDue <= now())
+        twinsDue = (await withoutTwins(known, api, signal)) ? undefined : afterRegistrations(now());
+      return await renewIfDue(known, api, signal);
     }
     if (api === undefined) {
       publish({ kind: "waiting-for-key" });
@@ -126,7 +136,7 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
     }
     publish({ kind: "registering" });
     try {
-      return adopt(await register({ ...registration(api), signal }));
+      return await registered(api, { signal });
     } catch (error) {
       publish({ kind: "failed", reason: reasonOf(error), hint: hintOf(error) });
       throw error;
@@ -157,6 +167,23 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
       if (current === undefined) throw error;
       return keepCurrent(reasonOf(error));
     }
+  }
+
+  async function registered(api: Api, more: { readonly anew?: boolean; readonly signal: AbortSignal }): Promise<Identity> {
+    const identity = adopt(await register({ ...registration(api), ...more }));
+    await withoutTwins(identity, api, more.signal);
+    return identity;
+  }
+
+  /** Never rejects; answers whether there are none now. */
+  async function withoutTwins(identity: Identity, api: Api, signal: AbortSignal): Promise<boolean> {
+    return await deleteTwins(api, identity, log, signal).then(
+      () => true,
+      (error: unknown) => {
+        log.debug(`Cannot look for operators that registrations have left: ${reasonOf(error)}`);
+        return false;
+      },
+    );
   }
 
   function keepCurrent(reason: string): undefined {
@@ -234,7 +261,7 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
     await refuseAnotherAccount(gone, signal);
     log.warn(`ngrok does not know the operator ${gone.operatorId} any more; registering this machine anew`);
     try {
-      const identity = adopt(await register({ ...registration(api), anew: true, signal }));
+      const identity = await registered(api, { anew: true, signal });
       await forget(gone, identity, api, signal);
       return identity;
     } finally {
@@ -368,6 +395,7 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
     const inspected = inspectCertificate(found.certPem);
     // An Identity comes from its files or from ngrok's answer, and both have been read before.
     if (!inspected.ok) throw new NgrokdError("state", `The certificate of ${found.operatorId} cannot be read: ${inspected.reason}`);
+    if (found.operatorId !== current?.operatorId) twinsDue = afterRegistrations(now());
     current = found;
     unsaved = undefined;
     certificate = inspected.value;
@@ -424,6 +452,9 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 /** Renewed again and again at once, it would cost a call at every turn of the loop. */
+/** No request lives longer than its deadline of 30 s, also one of a daemon that is gone. */
+const afterRegistrations = (from: Date): Date => new Date(from.getTime() + 30_000);
+
 const dueAlready = (): NgrokdError => new NgrokdError("api", "the certificate that ngrok has just sent is due for renewal already");
 
 const sameIdentity = (a: Identity, b: Identity): boolean =>

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createCsr, createKey } from "../../src/cloud/certificate.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { createIdentityKeeper, type IdentityKeeper } from "../../src/daemon/identity.ts";
 import type { Registration } from "../../src/daemon/state.ts";
@@ -59,7 +60,16 @@ async function staged({ key = "a-good-api-key" } = {}) {
 
 const look = (keeper: IdentityKeeper) => keeper.ensure(keeper.api(), signal);
 const calls = (method: string): number => ngrok.requests.filter((request) => request.method === method).length;
+/** How often a single operator was asked for. */
+const looksUp = (): number => ngrok.requests.filter(({ method, path }) => method === "GET" && /_operators\/\w+$/.test(path)).length;
 const hours = 3_600_000;
+
+/** Half a minute later, when what an earlier registration had on its way has arrived, and was looked for. */
+async function pastRegistrations({ keeper, wait }: { keeper: IdentityKeeper; wait: (ms: number) => void }): Promise<void> {
+  expect(keeper.untilNextLook()).toBe(30_000);
+  wait(30_000);
+  await look(keeper);
+}
 
 describe("the keeper of the identity", () => {
   test("registers once, whoever asks for it at the same time", async () => {
@@ -68,6 +78,39 @@ describe("the keeper of the identity", () => {
     await Promise.all(asked);
     await keeper.refreshCertificate({ force: false });
     expect([calls("POST"), ngrok.operators.size]).toEqual([1, 1]);
+  });
+
+  test("deletes what a registration of an earlier life has made with the same key, also where it arrives later, and nothing else", async () => {
+    const { keeper, wait, log } = await staged();
+    // What was sent and not answered, by a daemon that was killed, may arrive at any time.
+    ngrok.intercept = ({ method }) => (method === "POST" ? { status: 502, text: "" } : undefined);
+    await expect(look(keeper)).rejects.toThrow();
+    const lost = ngrok.requests.find(({ method }) => method === "POST")?.text ?? "";
+    const arrives = async (body: string): Promise<string> =>
+      ((await (await fetch(`${ngrok.url}/kubernetes_operators`, { method: "POST", body })).json()) as { id: string }).id;
+    let lists = 0;
+    ngrok.intercept = ({ path, method }) =>
+      method === "GET" && path === "/kubernetes_operators" && ++lists === 1 ? { json: { operators: [] } } : undefined;
+    const early = await arrives(lost);
+    const { operatorId = "" } = (await look(keeper)) ?? {};
+    expect([[...ngrok.operators.keys()], early === operatorId]).toEqual([[operatorId], false]);
+
+    const late = await arrives(lost);
+    const stranger = await arrives(JSON.stringify({ ...JSON.parse(lost), binding: { csr: await createCsr(await createKey()) } }));
+    // Where the list cannot be had, it is asked for again.
+    ngrok.intercept = ({ method }) => (method === "GET" ? { status: 503, text: "" } : undefined);
+    await pastRegistrations({ keeper, wait });
+    expect([...ngrok.operators.keys()]).toContain(late);
+    ngrok.intercept = () => undefined;
+    await pastRegistrations({ keeper, wait });
+    expect([...ngrok.operators.keys()]).toEqual([operatorId, stranger]);
+    expect(log.lines.filter((line) => line.startsWith("info Deleted the operator "))).toEqual(
+      [early, late].map((id) => `info Deleted the operator ${id}, which a registration that was cut off had made with this machine's key`),
+    );
+    const asked = ngrok.requests.length;
+    wait(hours);
+    await look(keeper);
+    expect(ngrok.requests.length).toBe(asked);
   });
 
   test("a failure of one is not the next one's", async () => {
@@ -85,7 +128,7 @@ describe("the keeper of the identity", () => {
     ngrok.hours = 96; // of 144: due with 48 left.
     const { keeper, changed, wait, published } = await staged();
     await look(keeper);
-    await look(keeper);
+    await pastRegistrations({ keeper, wait });
     expect([calls("PATCH"), changed()]).toEqual([0, 1]);
     expect(keeper.untilNextLook() / hours).toBeCloseTo(48, 1);
     const before = published();
@@ -126,7 +169,7 @@ describe("the keeper of the identity", () => {
     // What is no file can be neither read nor replaced.
     ngrok.intercept = () => void mkdirSync(file("ingress_endpoint"), { recursive: true });
     for (let i = 0; i < 3; i += 1) expect((await look(keeper))?.ingressEndpoint).toBe("ingress.example.com:443");
-    expect([calls("GET"), changed()]).toEqual([1, 2]);
+    expect([looksUp(), changed()]).toEqual([1, 2]);
     expect(keeper.warnings()).toEqual([expect.stringContaining("The ingress address that ngrok named is in use, and cannot be saved")]);
     expect(log.lines.filter((line) => line.includes("cannot be saved"))).toHaveLength(1);
     // Files that were written again and name no ingress are no other identity.
@@ -134,7 +177,7 @@ describe("the keeper of the identity", () => {
     writeFileSync(file("tls.crt"), keeper.current?.certPem ?? "");
     await look(keeper);
     expect(readFileSync(file("ingress_endpoint"), "utf8")).toBe("ingress.example.com:443\n");
-    expect([keeper.warnings(), calls("GET"), changed()]).toEqual([[], 1, 2]);
+    expect([keeper.warnings(), looksUp(), changed()]).toEqual([[], 1, 2]);
   });
 
   test("asks for the ingress of each operator whose files name none, and once where ngrok names none", async () => {
@@ -145,10 +188,10 @@ describe("the keeper of the identity", () => {
     made.binding.ingress_endpoint = undefined;
     const { keeper } = await staged();
     for (let i = 0; i < 3; i += 1) expect((await look(keeper))?.ingressEndpoint).toBeUndefined();
-    expect(calls("GET")).toBe(1);
+    expect(looksUp()).toBe(1);
     writeFileSync(file("operator_id"), "k8sop_other");
     for (let i = 0; i < 3; i += 1) expect((await look(keeper))?.ingressEndpoint).toBe("other.example.com:443");
-    expect(calls("GET")).toBe(2);
+    expect(looksUp()).toBe(2);
   });
 
   test("backs off where renewing fails, tells it once, and the look succeeds all the same", async () => {
@@ -159,7 +202,8 @@ describe("the keeper of the identity", () => {
     for (let i = 0; i < 3; i += 1) expect((await look(keeper))?.operatorId).toBe("k8sop_1");
     expect(calls("PATCH")).toBe(1);
     expect(keeper.renewalTrouble).toMatchObject({ failures: 1 });
-    expect(keeper.untilNextLook() / 1000).toBeCloseTo(91, 0);
+    await pastRegistrations({ keeper, wait });
+    expect(keeper.untilNextLook() / 1000).toBeCloseTo(61, 0);
     expect(keeper.warnings()).toEqual([expect.stringMatching(/^The client certificate expires in 9 h; renewing it has failed \(.*503/)]);
     wait(92_000);
     await look(keeper);
