@@ -5,10 +5,19 @@ import { runCli } from "./cli/run.ts";
 import { createSay, type Output } from "./cli/say.ts";
 import type { Net } from "./net/types.ts";
 
-/** The entry: picks this runtime's sockets, runs the CLI, and is the only place that ends the process. */
+/**
+ * The entry: picks this runtime's sockets, runs the CLI, and is the only place
+ * that ends the process.
+ */
 const argv = process.argv.slice(2);
 const debug = argv.includes("--debug");
-const say = createSay({ json: argv.includes("--json"), debug, out: outputOf("stdout"), err: outputOf("stderr"), env: process.env });
+const say = createSay({
+  json: argv.includes("--json"),
+  debug,
+  out: outputOf("stdout"),
+  err: outputOf("stderr"),
+  env: process.env,
+});
 
 process.on("uncaughtException", (error) => fail(error));
 process.on("unhandledRejection", (error) => fail(error));
@@ -17,7 +26,9 @@ const code = await runCli(argv, createIo(await runtimeNet()));
 process.exit(code);
 
 async function runtimeNet(): Promise<Net> {
-  return "Bun" in globalThis ? (await import("./net/bun.ts")).bunNet : (await import("./net/node.ts")).nodeNet;
+  return "Bun" in globalThis
+    ? (await import("./net/bun.ts")).bunNet
+    : (await import("./net/node.ts")).nodeNet;
 }
 
 function createIo(net: Net): Io {
@@ -47,11 +58,14 @@ function listenForSignals(): Signals {
   const hurry = new AbortController();
   const onSignal = (): void => (stop.signal.aborted ? hurry.abort() : stop.abort());
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, onSignal);
-  // A terminal that has gone is a terminal no more, and takes with it what was typed there.
+  // A terminal that has gone is a terminal no more, and takes with it what was
+  // typed there.
   const terminals = [0, 1, 2].filter((fd) => isatty(fd));
   const terminalIsGone = (): boolean => terminals.some((fd) => !isatty(fd));
   let onHangUp: (() => void) | undefined;
-  process.on("SIGHUP", () => (onHangUp === undefined || terminalIsGone() ? onSignal() : onHangUp()));
+  process.on("SIGHUP", () =>
+    onHangUp === undefined || terminalIsGone() ? onSignal() : onHangUp(),
+  );
   return {
     stop: stop.signal,
     hurry: hurry.signal,
@@ -62,8 +76,9 @@ function listenForSignals(): Signals {
 }
 
 /**
- * Whole lines go through the console, which writes at once and leaves nothing to flush at the end; making the stream alone would take a
- * third of a command's time.
+ * Whole lines go through the console, which writes at once and leaves nothing
+ * to flush at the end; making the stream alone would take a third of a
+ * command's time.
  */
 function outputOf(name: "stdout" | "stderr"): Output {
   const isTerminal = isatty(name === "stdout" ? 1 : 2);
@@ -75,7 +90,10 @@ function outputOf(name: "stdout" | "stderr"): Output {
       else process[name].write(text);
     },
     feed: (text) => {
-      if (!fed) process[name].on("error", ({ code }: NodeJS.ErrnoException) => process.exit(code === "EPIPE" ? 0 : 1));
+      if (!fed)
+        process[name].on("error", ({ code }: NodeJS.ErrnoException) =>
+          process.exit(code === "EPIPE" ? 0 : 1),
+        );
       fed = true;
       process[name].write(text);
     },
@@ -90,7 +108,10 @@ function outputOf(name: "stdout" | "stderr"): Output {
   };
 }
 
-/** A fault of ours that nothing caught: said whole, since somebody has to mend it, and the process ends. */
+/**
+ * A fault of ours that nothing caught: said whole, since somebody has to mend
+ * it, and the process ends.
+ */
 function fail(error: unknown): void {
   say.error(error);
   if (!debug && error instanceof Error) say.note(`this is a bug in ngrokd: ${error.stack ?? ""}`);

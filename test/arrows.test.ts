@@ -3,13 +3,39 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 
 /**
- * The arrows of docs/design.md: which room of src/ may import which. A file right in src/ is a room of its own. `model` and `version`
- * are open to every room but model; nothing else is implied, and a room that is missing here may not exist.
+ * The arrows of docs/design.md: which room of src/ may import which. A file
+ * right in src/ is a room of its own. `model` and `version` are open to every
+ * room but model; nothing else is implied, and a room that is missing here may
+ * not exist.
  */
 const arrows: Readonly<Record<string, readonly string[]>> = {
   main: ["cli", "net"],
-  cli: ["daemon", "doctor", "control", "config", "local-cloud", "cloud", "ingress", "files", "journal", "observe", "service", "net"],
-  daemon: ["config", "cloud", "ingress", "forward", "names", "journal", "control", "observe", "net", "files"],
+  cli: [
+    "daemon",
+    "doctor",
+    "control",
+    "config",
+    "local-cloud",
+    "cloud",
+    "ingress",
+    "files",
+    "journal",
+    "observe",
+    "service",
+    "net",
+  ],
+  daemon: [
+    "config",
+    "cloud",
+    "ingress",
+    "forward",
+    "names",
+    "journal",
+    "control",
+    "observe",
+    "net",
+    "files",
+  ],
   doctor: ["config", "cloud", "ingress", "names", "control", "net", "files"],
   "local-cloud": ["ingress", "forward", "cloud", "observe", "net", "files"],
   forward: ["ingress", "net"],
@@ -28,7 +54,10 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
 };
 const openToAll = ["model", "version"];
 
-/** Files that only these may import; types.ts is what everybody else sees of net/. */
+/**
+ * Files that only these may import; types.ts is what everybody else sees of
+ * net/.
+ */
 const importers: Readonly<Record<string, readonly string[]>> = {
   "net/bun.ts": ["main.ts"],
   "net/node.ts": ["main.ts"],
@@ -43,29 +72,42 @@ interface Import {
   readonly line: number;
   readonly text: string;
   readonly specifier: string;
-  /** The imported file below src/, or undefined for packages and files outside. */
+  /**
+   * The imported file below src/, or undefined for packages and files outside.
+   */
   readonly target: string | undefined;
 }
 
 const src = join(import.meta.dir, "..", "src");
-const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts"));
+const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((path) =>
+  path.endsWith(".ts"),
+);
 const texts = new Map(files.map((file) => [file, readFileSync(join(src, file), "utf8")]));
 const imports = files.flatMap((file) => importsOf(file, texts.get(file) ?? ""));
 
 describe("the rooms of src/", () => {
   test("are all in the table, and import only what it allows", () => {
-    expect([...new Set(files.map(roomOf))].filter((room) => arrows[room] === undefined)).toEqual([]);
+    expect([...new Set(files.map(roomOf))].filter((room) => arrows[room] === undefined)).toEqual(
+      [],
+    );
     expect(show(imports.filter((found) => !allowed(found)))).toEqual([]);
   });
 
   test("leave net/bun.ts and net/node.ts to main.ts", () => {
-    const closed = imports.filter(({ file, target = "" }) => importers[target] !== undefined && !importers[target]?.includes(file));
+    const closed = imports.filter(
+      ({ file, target = "" }) =>
+        importers[target] !== undefined && !importers[target]?.includes(file),
+    );
     expect(show(closed)).toEqual([]);
   });
 
   test("keep packages and node: out of model/, zod excepted", () => {
-    const foreign = imports.filter(({ file, specifier }) => roomOf(file) === "model" && !specifier.startsWith("."));
-    expect(show(foreign.filter(({ specifier }) => !packagesOfModel.includes(specifier)))).toEqual([]);
+    const foreign = imports.filter(
+      ({ file, specifier }) => roomOf(file) === "model" && !specifier.startsWith("."),
+    );
+    expect(show(foreign.filter(({ specifier }) => !packagesOfModel.includes(specifier)))).toEqual(
+      [],
+    );
   });
 
   test("have no import cycle between files, types included: files of a cycle cannot be understood one by one", () => {
@@ -76,20 +118,34 @@ describe("the rooms of src/", () => {
 describe("the sources", () => {
   test("end the process in main.ts only", () => {
     expect(linesWith(/\bprocess\.(?:exit|reallyExit|abort)\b/, ["main.ts"])).toEqual([]);
-    expect(show(imports.filter(({ text }) => /import\s*\{[^}]*\bexit\b[^}]*\} from "node:process"/.test(text)))).toEqual([]);
+    expect(
+      show(
+        imports.filter(({ text }) =>
+          /import\s*\{[^}]*\bexit\b[^}]*\} from "node:process"/.test(text),
+        ),
+      ),
+    ).toEqual([]);
   });
 
   test("use Bun's and Deno's own API in net/bun*.ts only, so that both runtimes run the rest", () => {
     const ofBun = ["net/bun.ts", "net/bun-libc.ts"];
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
-    expect(show(imports.filter(({ file, specifier }) => /^bun(?::|$)/.test(specifier) && !ofBun.includes(file)))).toEqual([]);
+    expect(
+      show(
+        imports.filter(
+          ({ file, specifier }) => /^bun(?::|$)/.test(specifier) && !ofBun.includes(file),
+        ),
+      ),
+    ).toEqual([]);
   });
 
   test("import by literal names that this test can read", () => {
     expect(linesWith(/\brequire\(|\bcreateRequire\b|\bimport\((?!\s*$|\s*")/, [])).toEqual([]);
-    // Bun's own parser leaves types out, so it sees fewer: those it sees must all be known.
+    // Bun's own parser leaves types out, so it sees fewer: those it sees must
+    // all be known.
     const transpiler = new Bun.Transpiler({ loader: "ts" });
-    const scanned = (file: string) => transpiler.scanImports((texts.get(file) ?? "").replace(/^#!.*/, ""));
+    const scanned = (file: string) =>
+      transpiler.scanImports((texts.get(file) ?? "").replace(/^#!.*/, ""));
     const seen = files.flatMap((file) => scanned(file).map(({ path }) => `${file} > ${path}`));
     const known = new Set(imports.map(({ file, specifier }) => `${file} > ${specifier}`));
     expect(seen.length).toBeGreaterThan(0);
@@ -100,19 +156,29 @@ describe("the sources", () => {
 function allowed({ file, target }: Import): boolean {
   if (target === undefined) return true;
   const [from, to] = [roomOf(file), roomOf(target)];
-  return from === to || (openToAll.includes(to) && from !== "model") || (arrows[from]?.includes(to) ?? false);
+  return (
+    from === to ||
+    (openToAll.includes(to) && from !== "model") ||
+    (arrows[from]?.includes(to) ?? false)
+  );
 }
 
 function roomOf(file: string): string {
   return file.split("/")[0]?.replace(/\.ts$/, "") ?? "";
 }
 
-/** Every import, export from and import(), with types; relies on the formatter: double quotes, one statement never shares a line. */
+/**
+ * Every import, export from and import(), with types; relies on the formatter:
+ * double quotes, one statement never shares a line.
+ */
 function importsOf(file: string, text: string): Import[] {
-  const statement = /^(?:import|export)\b[^;"]*?\bfrom "([^"]+)"|^import "([^"]+)"|\bimport\(\s*"([^"]+)"/gm;
+  const statement =
+    /^(?:import|export)\b[^;"]*?\bfrom "([^"]+)"|^import "([^"]+)"|\bimport\(\s*"([^"]+)"/gm;
   return [...withoutComments(text).matchAll(statement)].map((match) => {
     const specifier = match[1] ?? match[2] ?? match[3] ?? "";
-    const target = specifier.startsWith(".") ? normalize(join(dirname(file), specifier)) : undefined;
+    const target = specifier.startsWith(".")
+      ? normalize(join(dirname(file), specifier))
+      : undefined;
     return {
       file,
       line: text.slice(0, match.index).split("\n").length,
@@ -140,14 +206,21 @@ function linesWith(pattern: RegExp, exempt: readonly string[]): string[] {
         .split("\n")
         .map((line, i) => ({ line, at: `src/${file}:${i + 1}` })),
     )
-    .filter(({ line }) => pattern.test(line.replaceAll(/"(?:[^"\\]|\\.)*"/g, '""').replace(/\/\/.*$/, "")))
+    .filter(({ line }) =>
+      pattern.test(line.replaceAll(/"(?:[^"\\]|\\.)*"/g, '""').replace(/\/\/.*$/, "")),
+    )
     .map(({ line, at }) => `${at}: ${line.trim()}`);
 }
 
-/** One line for each cycle found by walking in depth; empty when there is none. */
+/**
+ * One line for each cycle found by walking in depth; empty when there is none.
+ */
 function cycles(): string[] {
   const targets = new Map(
-    files.map((file) => [file, imports.filter((found) => found.file === file).flatMap(({ target }) => target ?? [])]),
+    files.map((file) => [
+      file,
+      imports.filter((found) => found.file === file).flatMap(({ target }) => target ?? []),
+    ]),
   );
   const found: string[] = [];
   const done = new Set<string>();

@@ -7,7 +7,12 @@ import { isTest } from "./support/titles.ts";
 
 const root = join(import.meta.dirname, "..");
 const textOf = (path: string): string => readFileSync(join(root, path), "utf8");
-const pages = ["README.md", "SECURITY.md", "test/stories/README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)];
+const pages = [
+  "README.md",
+  "SECURITY.md",
+  "test/stories/README.md",
+  ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`),
+];
 
 describe("the documentation", () => {
   test.each(pages)("%s has no link that leads nowhere", (page) => {
@@ -24,23 +29,37 @@ describe("the documentation", () => {
     const all = pages.map(textOf).join("\n");
     const words = wordsOf(commands);
     expect(words.filter((word) => !all.includes(`ngrokd ${word}`))).toEqual([]);
-    const code = [...all.matchAll(/^```sh\n[\s\S]*?^```$|^ {4}.*$|`[^`\n]+`/gm)].map(([text]) => text).join("\n");
-    const named = [...code.matchAll(/(?:^ *|`|sudo |&& )ngrokd ([a-z][a-z-]+)/gm)].map(([, word = ""]) => word);
+    const code = [...all.matchAll(/^```sh\n[\s\S]*?^```$|^ {4}.*$|`[^`\n]+`/gm)]
+      .map(([text]) => text)
+      .join("\n");
+    const named = [...code.matchAll(/(?:^ *|`|sudo |&& )ngrokd ([a-z][a-z-]+)/gm)].map(
+      ([, word = ""]) => word,
+    );
     expect(named.length).toBeGreaterThan(100);
     expect(named.filter((word) => !Object.hasOwn(commands, word))).toEqual([]);
   });
 
   test("is reached from the README, every page of it", () => {
     const readme = textOf("README.md");
-    expect(pages.filter((page) => page !== "README.md" && page !== "SECURITY.md" && !readme.includes(`](${page}`))).toEqual([]);
+    expect(
+      pages.filter(
+        (page) => page !== "README.md" && page !== "SECURITY.md" && !readme.includes(`](${page}`),
+      ),
+    ).toEqual([]);
   });
 });
 
 test("docs/security.md names only tests that there are", () => {
   const [, proofs = ""] = textOf("docs/security.md").split("## What proves it");
-  const rows = [...proofs.matchAll(/^\| (?!claim |---).*$/gm)].map(([line]) => line.split("|").map((cell) => cell.trim()));
+  const rows = [...proofs.matchAll(/^\| (?!claim |---).*$/gm)].map(([line]) =>
+    line.split("|").map((cell) => cell.trim()),
+  );
   expect(rows.length).toBeGreaterThan(40);
-  expect(rows.filter(([, , file = "", title = ""]) => !isTest(file, title)).map((row) => row.join(" | "))).toEqual([]);
+  expect(
+    rows
+      .filter(([, , file = "", title = ""]) => !isTest(file, title))
+      .map((row) => row.join(" | ")),
+  ).toEqual([]);
 });
 
 test("docs/protocol.md names everything that the control socket can be asked, with its arguments", () => {
@@ -55,21 +74,30 @@ test("docs/protocol.md names everything that the control socket can be asked, wi
 
 test("docs/usage.md says of every setting when a change of it counts", () => {
   const [, table = ""] = textOf("docs/usage.md").split("| setting | counts |");
-  const rows = (table.split("\n\n")[0] ?? "").split("\n").map((line) => line.split("|").map((cell) => cell.trim()));
+  const rows = (table.split("\n\n")[0] ?? "")
+    .split("\n")
+    .map((line) => line.split("|").map((cell) => cell.trim()));
   const isMeant = (key: string, name: string): boolean =>
-    name.endsWith("…") ? key.startsWith(name.slice(0, -1)) : key === name || key.startsWith(`${name}.`);
+    name.endsWith("…")
+      ? key.startsWith(name.slice(0, -1))
+      : key === name || key.startsWith(`${name}.`);
   const counts = (key: string): string[] =>
     rows.flatMap(([, named = "", when = ""]) =>
       [...named.matchAll(/`([^`]+)`/g)].some(([, name = ""]) => isMeant(key, name)) ? [when] : [],
     );
   const inEffect = settings.filter(({ notYet }) => !notYet);
   expect(inEffect.filter(({ key }) => counts(key).length === 0).map(({ key }) => key)).toEqual([]);
-  const restarts = inEffect.filter(({ key }) => counts(key).some((when) => when.startsWith("after a restart")));
-  expect(restarts.map(({ key }) => key)).toEqual(inEffect.filter(({ needsRestart }) => needsRestart).map(({ key }) => key));
+  const restarts = inEffect.filter(({ key }) =>
+    counts(key).some((when) => when.startsWith("after a restart")),
+  );
+  expect(restarts.map(({ key }) => key)).toEqual(
+    inEffect.filter(({ needsRestart }) => needsRestart).map(({ key }) => key),
+  );
 });
 
 /** Without code, in which brackets mean something else. */
-const proseOf = (text: string): string => text.replaceAll(/^```[\s\S]*?^```$/gm, "").replaceAll(/`[^`\n]*`/g, "");
+const proseOf = (text: string): string =>
+  text.replaceAll(/^```[\s\S]*?^```$/gm, "").replaceAll(/`[^`\n]*`/g, "");
 
 /** As GitHub makes them of headings. */
 function anchorsOf(text: string): Set<string> {

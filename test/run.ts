@@ -4,16 +4,24 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /**
- * What `make test` runs: the checks, the tests of every room on Bun, the seam's contract on Deno, and the stories, which need
- * dist/ngrokd. `make check` runs the checks alone (`bun test/run.ts checks`). A check counts as one test. The last line is
- * `N passed, N failed`; the exit code is 1 if anything failed, or if a stage ran no test at all.
+ * What `make test` runs: the checks, the tests of every room on Bun, the seam's
+ * contract on Deno, and the stories, which need dist/ngrokd. `make check` runs
+ * the checks alone (`bun test/run.ts checks`). A check counts as one test. The
+ * last line is `N passed, N failed`; the exit code is 1 if anything failed, or
+ * if a stage ran no test at all.
  */
 interface Stage {
   readonly name: string;
   readonly command: readonly [string, ...string[]];
-  /** Tests, counted from the JUnit report that this option asks for; without it the stage is one check, told by its exit code. */
+  /**
+   * Tests, counted from the JUnit report that this option asks for; without it
+   * the stage is one check, told by its exit code.
+   */
   readonly report?: (file: string) => string[];
-  /** With CI set, a skipped test is a failure: there, everything that a story needs has to be. */
+  /**
+   * With CI set, a skipped test is a failure: there, everything that a story
+   * needs has to be.
+   */
   readonly whole?: boolean;
 }
 
@@ -32,14 +40,32 @@ const checks: readonly Stage[] = [
   { name: "Types", command: [tool("tsc"), "-p", "."] },
   { name: "Types under Deno", command: [tool("deno"), "check", "--quiet", "src/main.ts"] },
   { name: "Syntax of install.sh", command: ["sh", "-n", "install.sh"] },
-  { name: "Import arrows", command: [tool("bun"), "test", "./test/arrows.test.ts"], report: bunReport },
+  {
+    name: "Import arrows",
+    command: [tool("bun"), "test", "./test/arrows.test.ts"],
+    report: bunReport,
+  },
 ];
 
-/** Milliseconds for one test of a room, and for one story, which starts daemons. */
+/**
+ * Milliseconds for one test of a room, and for one story, which starts daemons.
+ */
 const [patience, patienceForStories] = [20_000, 120_000];
 /** With the dot, Bun takes a path as a path and not as a part of one. */
-const storyTests = (folder: string): [string, ...string[]] => [tool("bun"), "test", `--timeout=${patienceForStories}`, folder];
-const elsewhere = ["./test/arrows.test.ts", "./test/stories/", "./test/install/", "./test/bench/", "./test/soak/", "./test/chaos/"];
+const storyTests = (folder: string): [string, ...string[]] => [
+  tool("bun"),
+  "test",
+  `--timeout=${patienceForStories}`,
+  folder,
+];
+const elsewhere = [
+  "./test/arrows.test.ts",
+  "./test/stories/",
+  "./test/install/",
+  "./test/bench/",
+  "./test/soak/",
+  "./test/chaos/",
+];
 const rooms = readdirSync(import.meta.dirname, { withFileTypes: true })
   .filter((entry) => entry.isDirectory() || entry.name.endsWith(".test.ts"))
   .map((entry) => `./test/${entry.name}${entry.isDirectory() ? "/" : ""}`)
@@ -49,7 +75,13 @@ const rooms = readdirSync(import.meta.dirname, { withFileTypes: true })
 const tests: readonly Stage[] = [
   {
     name: "Rooms, on Bun",
-    command: [tool("bun"), "test", `--timeout=${patience}`, "--path-ignore-patterns=**/*_deno_test.ts", ...rooms],
+    command: [
+      tool("bun"),
+      "test",
+      `--timeout=${patience}`,
+      "--path-ignore-patterns=**/*_deno_test.ts",
+      ...rooms,
+    ],
     report: bunReport,
   },
   {
@@ -71,7 +103,8 @@ const longestStageMs = 15 * 60_000;
 process.chdir(join(import.meta.dirname, ".."));
 const reports = mkdtempSync(join(tmpdir(), "ngrokd-reports-"));
 const interrupted = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => interrupted.abort());
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+  process.on(signal, () => interrupted.abort());
 try {
   process.exitCode = await runAll(process.argv[2] === "checks" ? checks : [...checks, ...tests]);
 } finally {
@@ -87,20 +120,29 @@ async function runAll(stages: readonly Stage[]): Promise<number> {
     const start = performance.now();
     const { passed, failed, skipped } = await runStage(stage, join(reports, `${i}.xml`));
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
-    lines.push(`${stage.name.padEnd(30)} ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""} (${seconds} s)`);
+    lines.push(
+      `${stage.name.padEnd(30)} ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""} (${seconds} s)`,
+    );
     total.passed += passed;
     total.failed += failed;
   }
-  console.log(`\n=== Summary ===\n\n${lines.join("\n")}\n\n${total.passed} passed, ${total.failed} failed`);
+  console.log(
+    `\n=== Summary ===\n\n${lines.join("\n")}\n\n${total.passed} passed, ${total.failed} failed`,
+  );
   return total.failed === 0 ? 0 : 1;
 }
 
-async function runStage({ name, command, report, whole = false }: Stage, file: string): Promise<Outcome> {
+async function runStage(
+  { name, command, report, whole = false }: Stage,
+  file: string,
+): Promise<Outcome> {
   const [program, ...args] = command;
   const code = await run(program, report === undefined ? args : [...args, ...report(file)]);
-  if (report === undefined) return code === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
+  if (report === undefined)
+    return code === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
   const counted = countReport(file);
-  if (counted === undefined) console.log(`${name}: the runner ended without a report, exit code ${code}`);
+  if (counted === undefined)
+    console.log(`${name}: the runner ended without a report, exit code ${code}`);
   const { passed, failed, skipped } = counted ?? { passed: 0, failed: 0, skipped: 0 };
   // A file that does not load is in no report, only in the exit code.
   if (code !== 0 && failed === 0) return { passed, failed: 1, skipped };
@@ -113,10 +155,17 @@ async function runStage({ name, command, report, whole = false }: Stage, file: s
   return { passed, failed: 1, skipped };
 }
 
-/** Settles with the exit code, -1 for a program that was killed or could not be started. Its output goes where ours goes. */
+/**
+ * Settles with the exit code, -1 for a program that was killed or could not be
+ * started. Its output goes where ours goes.
+ */
 function run(program: string, args: readonly string[]): Promise<number> {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { stdio: ["ignore", "inherit", "inherit"], timeout: longestStageMs, signal: interrupted.signal });
+    const child = spawn(program, args, {
+      stdio: ["ignore", "inherit", "inherit"],
+      timeout: longestStageMs,
+      signal: interrupted.signal,
+    });
     child.on("error", (error) => {
       console.log(`Cannot run ${program}: ${error.message}`);
       resolve(-1);
@@ -128,7 +177,10 @@ function run(program: string, args: readonly string[]): Promise<number> {
   });
 }
 
-/** Reads the totals from the root element, where Bun and Deno agree, and counts skipped tests, where they do not. */
+/**
+ * Reads the totals from the root element, where Bun and Deno agree, and counts
+ * skipped tests, where they do not.
+ */
 function countReport(file: string): Outcome | undefined {
   let text: string;
   try {
@@ -137,7 +189,8 @@ function countReport(file: string): Outcome | undefined {
     return undefined; // The runner ended before it wrote one.
   }
   const root = /<testsuites\b[^>]*>/.exec(text)?.[0] ?? "";
-  const number = (name: string): number => Number(new RegExp(`\\b${name}="(\\d+)"`).exec(root)?.[1] ?? 0);
+  const number = (name: string): number =>
+    Number(new RegExp(`\\b${name}="(\\d+)"`).exec(root)?.[1] ?? 0);
   const skipped = text.match(/<skipped\b/g)?.length ?? 0;
   const failed = number("failures") + number("errors");
   return { passed: number("tests") - failed - skipped, failed, skipped };

@@ -3,7 +3,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isTest } from "./support/titles.ts";
 
-/** A row of a table in test/stories/README.md. One without a `head` says more of the row above it. */
+/**
+ * A row of a table in test/stories/README.md. One without a `head` says more of
+ * the row above it.
+ */
 interface Row {
   readonly head: string;
   readonly file: string;
@@ -12,12 +15,15 @@ interface Row {
 }
 
 const text = readFileSync(join(import.meta.dirname, "stories/README.md"), "utf8");
-const relay = tableOf("What can happen to a relay").map(([number = "", , ...proof]) => rowOf(number, proof));
+const relay = tableOf("What can happen to a relay").map(([number = "", , ...proof]) =>
+  rowOf(number, proof),
+);
 const others = ["What else happens to a daemon", "What ngrokd promises"].map((title) =>
   tableOf(title).map(([what = "", ...proof]) => rowOf(what, proof)),
 );
 const rows = [relay, ...others].flat();
-const heads = (table: readonly Row[]): string[] => table.flatMap(({ head }) => (head === "" ? [] : [head]));
+const heads = (table: readonly Row[]): string[] =>
+  table.flatMap(({ head }) => (head === "" ? [] : [head]));
 
 describe("the map of stories", () => {
   test("has every number once, in order", () => {
@@ -32,11 +38,15 @@ describe("the map of stories", () => {
   });
 
   test("names a file and a test in every row, and only tests that there are", () => {
-    expect(rows.filter(({ file, title, more }) => more.length > 0 || !isTest(file, title))).toEqual([]);
+    expect(rows.filter(({ file, title, more }) => more.length > 0 || !isTest(file, title))).toEqual(
+      [],
+    );
   });
 
   test("has a story for everything, before what shows it of a part", () => {
-    expect(rows.filter(({ head, file }) => head !== "" && !file.startsWith("stories/"))).toEqual([]);
+    expect(rows.filter(({ head, file }) => head !== "" && !file.startsWith("stories/"))).toEqual(
+      [],
+    );
   });
 });
 

@@ -17,21 +17,45 @@ export default command({
   name: "cloud",
   description: "Run a stand-in for ngrok on this machine, for tests",
   args: {
-    "api-port": { type: "string", valueHint: "port", default: "4050", description: "Port of the API on 127.0.0.1; 0 is any free one" },
+    "api-port": {
+      type: "string",
+      valueHint: "port",
+      default: "4050",
+      description: "Port of the API on 127.0.0.1; 0 is any free one",
+    },
     "ingress-port": {
       type: "string",
       valueHint: "port",
       default: "4051",
       description: "Port of the ingress on 127.0.0.1; 0 is any free one",
     },
-    endpoint: { type: "string", valueHint: "url=host:port", description: "An endpoint and the service behind it; may be repeated" },
-    key: { type: "string", valueHint: "key", default: defaultApiKey, description: "The API key to accept" },
-    "ca-file": { type: "string", valueHint: "file", description: "Where to write the ingress's CA (default: a temporary file)" },
-    "cert-lifetime": { type: "string", valueHint: "seconds", default: "7776000", description: "How long client certificates are valid" },
+    endpoint: {
+      type: "string",
+      valueHint: "url=host:port",
+      description: "An endpoint and the service behind it; may be repeated",
+    },
+    key: {
+      type: "string",
+      valueHint: "key",
+      default: defaultApiKey,
+      description: "The API key to accept",
+    },
+    "ca-file": {
+      type: "string",
+      valueHint: "file",
+      description: "Where to write the ingress's CA (default: a temporary file)",
+    },
+    "cert-lifetime": {
+      type: "string",
+      valueHint: "seconds",
+      default: "7776000",
+      description: "How long client certificates are valid",
+    },
     fault: {
       type: "string",
       valueHint: "fault",
-      description: "Misbehave, as in 429=2*3 or latency=200; may be repeated; /_cloud/faults lists all",
+      description:
+        "Misbehave, as in 429=2*3 or latency=200; may be repeated; /_cloud/faults lists all",
     },
   },
   examples: [
@@ -42,25 +66,38 @@ export default command({
   async run(args, io, rawArgs) {
     const { stop } = io;
     const faults = repeated(rawArgs, "fault").map((text) => need("--fault", parseFault(text)));
-    const certificateLifetimeMs = 1000 * number("--cert-lifetime", args["cert-lifetime"], 1, 10 * 365 * 86_400);
+    const certificateLifetimeMs =
+      1000 * number("--cert-lifetime", args["cert-lifetime"], 1, 10 * 365 * 86_400);
     const options = {
       net: io.net,
       api: { host: "127.0.0.1", port: number("--api-port", args["api-port"], 0, 65535) },
-      ingress: { host: "127.0.0.1", port: number("--ingress-port", args["ingress-port"], 0, 65535) },
+      ingress: {
+        host: "127.0.0.1",
+        port: number("--ingress-port", args["ingress-port"], 0, 65535),
+      },
       apiKeys: [need("--key", parseApiKey(args.key))],
-      endpoints: repeated(rawArgs, "endpoint").flatMap((list) => list.split(",").map((one) => need("--endpoint", parseEndpointFlag(one)))),
+      endpoints: repeated(rawArgs, "endpoint").flatMap((list) =>
+        list.split(",").map((one) => need("--endpoint", parseEndpointFlag(one))),
+      ),
       certificateLifetimeMs,
       log: logTo(io.say),
     };
-    const temporary = args["ca-file"] === undefined ? await mkdtemp(join(tmpdir(), "ngrokd-cloud-")) : undefined;
+    const temporary =
+      args["ca-file"] === undefined ? await mkdtemp(join(tmpdir(), "ngrokd-cloud-")) : undefined;
     try {
-      const caFile = temporary === undefined ? resolve(args["ca-file"] ?? "") : join(temporary, "ca.crt");
+      const caFile =
+        temporary === undefined ? resolve(args["ca-file"] ?? "") : join(temporary, "ca.crt");
       const cloud = await startLocalCloud(options);
       try {
         for (const { fault, times } of faults) cloud.faults.set(fault, times);
         // The intermediate, since that is what ngrok publishes of its own.
         await writeFileAtomic(caFile, cloud.intermediatePem, { mode: 0o644 });
-        const ready = { apiUrl: cloud.apiUrl, ingress: cloud.ingressAddress, apiKey: cloud.apiKey, caFile };
+        const ready = {
+          apiUrl: cloud.apiUrl,
+          ingress: cloud.ingressAddress,
+          apiKey: cloud.apiKey,
+          caFile,
+        };
         io.say.result(ready, () => introduction(cloud, caFile, io.say));
         await aborted(stop);
       } finally {
@@ -103,11 +140,16 @@ function introduction(cloud: LocalCloud, caFile: string, { paint }: Say): string
     bold("Endpoints come, and trouble too:"),
     control("endpoints", '{"url": "http://more.demo", "upstream": "127.0.0.1:3000"}'),
     control("faults", '{"fault": "429=2*3"}'),
-    step(`curl ${cloud.apiUrl}/_cloud/faults   ${dim("# those that are set, and all that there are")}`),
+    step(
+      `curl ${cloud.apiUrl}/_cloud/faults   ${dim("# those that are set, and all that there are")}`,
+    ),
   ].join("\n");
 }
 
-/** Every value of a flag, in order; citty keeps the last one only. The flags were checked before. */
+/**
+ * Every value of a flag, in order; citty keeps the last one only. The flags
+ * were checked before.
+ */
 function repeated(rawArgs: readonly string[], flag: string): string[] {
   return rawArgs.flatMap((word, i) => {
     if (word.startsWith(`--${flag}=`)) return [word.slice(flag.length + 3)];
@@ -124,14 +166,26 @@ function parseEndpointFlag(text: string): Parsed<EndpointSpec> {
 
 function number(flag: string, text: string, min: number, max: number): number {
   const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  return need(flag, value >= min && value <= max ? parsed(value) : unparsed(`${quote(text)} is not a whole number from ${min} to ${max}`));
+  return need(
+    flag,
+    value >= min && value <= max
+      ? parsed(value)
+      : unparsed(`${quote(text)} is not a whole number from ${min} to ${max}`),
+  );
 }
 
 function need<T>(flag: string, read: Parsed<T>): T {
   if (read.ok) return read.value;
-  throw new NgrokdError("usage", `The flag ${flag} is wrong: ${read.reason}`, { hint: "`ngrokd cloud --help` shows examples" });
+  throw new NgrokdError("usage", `The flag ${flag} is wrong: ${read.reason}`, {
+    hint: "`ngrokd cloud --help` shows examples",
+  });
 }
 
 function logTo(say: Say): Log {
-  return { debug: (message) => (say.debug ? say.note(message) : undefined), info: say.note, warn: say.warn, error: say.warn };
+  return {
+    debug: (message) => (say.debug ? say.note(message) : undefined),
+    info: say.note,
+    warn: say.warn,
+    error: say.warn,
+  };
 }

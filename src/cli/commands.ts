@@ -1,53 +1,129 @@
 import type { Command } from "./command.ts";
 
-/** A command, loaded when it is run (so that `ngrokd list` starts without the daemon's code), or a group of commands. */
+/**
+ * A command, loaded when it is run (so that `ngrokd list` starts without the
+ * daemon's code), or a group of commands.
+ */
 export interface Entry {
   readonly description: string;
   readonly of: Tree | (() => Promise<Command>);
 }
 export type Tree = { readonly [word: string]: Entry };
 
-const from = (load: () => Promise<{ default: Command }>) => async (): Promise<Command> => (await load()).default;
+const from = (load: () => Promise<{ default: Command }>) => async (): Promise<Command> =>
+  (await load()).default;
 
 export const commands: Tree = {
   serve: { description: "Run the daemon in the foreground", of: from(() => import("./serve.ts")) },
-  status: { description: "How the daemon is: registration, certificate, last poll", of: from(() => import("./status.ts")) },
-  list: { description: "The endpoints with their addresses and states", of: from(() => import("./list.ts")) },
-  health: { description: "Whether the daemon is healthy and ready, as an exit code too", of: from(() => import("./health.ts")) },
-  doctor: { description: "Check everything, and say what to do about what is wrong", of: from(() => import("./doctor.ts")) },
-  why: { description: "Follow one name to ngrok, and say where the way breaks", of: from(() => import("./why.ts")) },
-  "set-api-key": { description: "Try an ngrok API key and keep it", of: from(() => import("./set-api-key.ts")) },
-  "refresh-cert": { description: "Renew the client certificate where that is due", of: from(() => import("./refresh-cert.ts")) },
-  operators: { description: "The operators that ngrokd has made in your account", of: from(() => import("./operators.ts")) },
-  unregister: { description: "Delete this machine's operator, key and certificate", of: from(() => import("./unregister.ts")) },
-  refresh: { description: "Poll ngrok now, and wait for the result", of: from(() => import("./refresh.ts")) },
-  reload: { description: "Read the configuration again, and take over what has changed", of: from(() => import("./reload.ts")) },
+  status: {
+    description: "How the daemon is: registration, certificate, last poll",
+    of: from(() => import("./status.ts")),
+  },
+  list: {
+    description: "The endpoints with their addresses and states",
+    of: from(() => import("./list.ts")),
+  },
+  health: {
+    description: "Whether the daemon is healthy and ready, as an exit code too",
+    of: from(() => import("./health.ts")),
+  },
+  doctor: {
+    description: "Check everything, and say what to do about what is wrong",
+    of: from(() => import("./doctor.ts")),
+  },
+  why: {
+    description: "Follow one name to ngrok, and say where the way breaks",
+    of: from(() => import("./why.ts")),
+  },
+  "set-api-key": {
+    description: "Try an ngrok API key and keep it",
+    of: from(() => import("./set-api-key.ts")),
+  },
+  "refresh-cert": {
+    description: "Renew the client certificate where that is due",
+    of: from(() => import("./refresh-cert.ts")),
+  },
+  operators: {
+    description: "The operators that ngrokd has made in your account",
+    of: from(() => import("./operators.ts")),
+  },
+  unregister: {
+    description: "Delete this machine's operator, key and certificate",
+    of: from(() => import("./unregister.ts")),
+  },
+  refresh: {
+    description: "Poll ngrok now, and wait for the result",
+    of: from(() => import("./refresh.ts")),
+  },
+  reload: {
+    description: "Read the configuration again, and take over what has changed",
+    of: from(() => import("./reload.ts")),
+  },
   config: {
     description: "Check, show, edit or write the configuration",
     of: {
-      check: { description: "Check a configuration file", of: from(() => import("./config/check.ts")) },
-      show: { description: "The values in effect, and where each comes from", of: from(() => import("./config/show.ts")) },
-      edit: { description: "Edit the file; only a right one is put in place", of: from(() => import("./config/edit.ts")) },
+      check: {
+        description: "Check a configuration file",
+        of: from(() => import("./config/check.ts")),
+      },
+      show: {
+        description: "The values in effect, and where each comes from",
+        of: from(() => import("./config/show.ts")),
+      },
+      edit: {
+        description: "Edit the file; only a right one is put in place",
+        of: from(() => import("./config/edit.ts")),
+      },
       path: { description: "Where the file is", of: from(() => import("./config/path.ts")) },
-      init: { description: "Write a file with every setting explained", of: from(() => import("./config/init.ts")) },
+      init: {
+        description: "Write a file with every setting explained",
+        of: from(() => import("./config/init.ts")),
+      },
     },
   },
-  trust: { description: "Trust ngrok's ingress CA, after checking its fingerprint", of: from(() => import("./trust.ts")) },
+  trust: {
+    description: "Trust ngrok's ingress CA, after checking its fingerprint",
+    of: from(() => import("./trust.ts")),
+  },
   service: {
     description: "Run ngrokd as a service of this system (systemd, launchd)",
     of: {
-      install: { description: "Start it with the machine, and now", of: from(() => import("./service/install.ts")) },
-      uninstall: { description: "Stop it, and remove it", of: from(() => import("./service/uninstall.ts")) },
+      install: {
+        description: "Start it with the machine, and now",
+        of: from(() => import("./service/install.ts")),
+      },
+      uninstall: {
+        description: "Stop it, and remove it",
+        of: from(() => import("./service/uninstall.ts")),
+      },
       start: { description: "Start it", of: from(() => import("./service/start.ts")) },
       stop: { description: "Stop it", of: from(() => import("./service/stop.ts")) },
-      restart: { description: "Stop it and start it again", of: from(() => import("./service/restart.ts")) },
-      status: { description: "Whether it runs, and starts with the machine", of: from(() => import("./service/status.ts")) },
+      restart: {
+        description: "Stop it and start it again",
+        of: from(() => import("./service/restart.ts")),
+      },
+      status: {
+        description: "Whether it runs, and starts with the machine",
+        of: from(() => import("./service/status.ts")),
+      },
       logs: { description: "What it has logged", of: from(() => import("./service/logs.ts")) },
     },
   },
-  plan: { description: "What the next poll would change; changes nothing", of: from(() => import("./plan.ts")) },
-  undo: { description: "Take back what ngrokd has changed on this machine", of: from(() => import("./undo.ts")) },
-  cloud: { description: "Run a stand-in for ngrok on this machine, for tests", of: from(() => import("./cloud.ts")) },
-  demo: { description: "See it all work: no account, no root, nothing left behind", of: from(() => import("./demo.ts")) },
+  plan: {
+    description: "What the next poll would change; changes nothing",
+    of: from(() => import("./plan.ts")),
+  },
+  undo: {
+    description: "Take back what ngrokd has changed on this machine",
+    of: from(() => import("./undo.ts")),
+  },
+  cloud: {
+    description: "Run a stand-in for ngrok on this machine, for tests",
+    of: from(() => import("./cloud.ts")),
+  },
+  demo: {
+    description: "See it all work: no account, no root, nothing left behind",
+    of: from(() => import("./demo.ts")),
+  },
   version: { description: "Show the version", of: from(() => import("./version.ts")) },
 };

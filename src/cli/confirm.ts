@@ -2,14 +2,19 @@ import { NgrokdError } from "../model/error.ts";
 import type { Io } from "./command.ts";
 
 /**
- * Asks on the terminal before something that cannot be taken back; `how` is the command line that does it without asking. Rejects with
- * `cancelled` for any answer but yes, and with `usage` where there is no terminal to ask on.
+ * Asks on the terminal before something that cannot be taken back; `how` is the
+ * command line that does it without asking. Rejects with `cancelled` for any
+ * answer but yes, and with `usage` where there is no terminal to ask on.
  */
 export async function confirm(question: string, how: string, { say }: Io): Promise<void> {
   if (say.json || process.stdin.isTTY !== true || process.stderr.isTTY !== true) {
-    throw new NgrokdError("usage", "Nothing was done: this asks first, and there is no terminal to ask on", {
-      hint: `\`${how}\` does it without asking`,
-    });
+    throw new NgrokdError(
+      "usage",
+      "Nothing was done: this asks first, and there is no terminal to ask on",
+      {
+        hint: `\`${how}\` does it without asking`,
+      },
+    );
   }
   const { consola } = await import("consola");
   const options = { type: "confirm", initial: false, cancel: "null" } as const;

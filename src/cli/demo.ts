@@ -16,7 +16,10 @@ export default command({
   name: "demo",
   description: "See it all work: no account, no root, nothing left behind",
   args: {
-    once: { type: "boolean", description: "Make the requests here, show their answers, and end (also: DEMO_ONCE=1)" },
+    once: {
+      type: "boolean",
+      description: "Make the requests here, show their answers, and end (also: DEMO_ONCE=1)",
+    },
   },
   examples: ["ngrokd demo", "ngrokd demo --once"],
   async run(args, io) {
@@ -49,7 +52,12 @@ interface Stage {
 const helloUrl = "http://hello.demo:8080";
 const echoUrl = "tcp://echo.demo:7000";
 
-async function setUp(folder: string, { net, env }: Io, undo: (() => Promise<unknown>)[], debug: boolean): Promise<Stage> {
+async function setUp(
+  folder: string,
+  { net, env }: Io,
+  undo: (() => Promise<unknown>)[],
+  debug: boolean,
+): Promise<Stage> {
   await chmod(folder, 0o700);
   const samples = await startSamples(net);
   undo.push(samples.close);
@@ -93,7 +101,13 @@ async function setUp(folder: string, { net, env }: Io, undo: (() => Promise<unkn
     write: (line) => void process.stderr.write(line),
     secrets: () => [],
   });
-  const daemon = await startDaemon({ net, loaded, read: () => inspectConfig(source), log, keepSecret: () => {} });
+  const daemon = await startDaemon({
+    net,
+    loaded,
+    read: () => inspectConfig(source),
+    log,
+    keepSecret: () => {},
+  });
   undo.push(() => daemon.stop(AbortSignal.timeout(2000)));
   await daemon.refresh();
   return { folder, samples, cloud, daemon, hostsPath, socketPath };
@@ -131,30 +145,50 @@ function introduction(stage: Stage, { say, env }: Io): string {
   ].join("\n");
 }
 
-/** Does what the introduction proposes, and fails where an answer is not what it has to be. */
+/**
+ * Does what the introduction proposes, and fails where an answer is not what it
+ * has to be.
+ */
 async function visit(stage: Stage, { net, say }: Io): Promise<void> {
   const hello = addressOf(stage, helloUrl);
   const page = await (
-    await fetch(`http://${hello.ip}:${hello.port}/`, { headers: { host: "hello.demo:8080", connection: "close" } })
+    await fetch(`http://${hello.ip}:${hello.port}/`, {
+      headers: { host: "hello.demo:8080", connection: "close" },
+    })
   ).text();
   if (!page.includes("hello"))
-    throw new NgrokdError("protocol", `The sample page is not what it should be: ${JSON.stringify(page.slice(0, 200))}`);
+    throw new NgrokdError(
+      "protocol",
+      `The sample page is not what it should be: ${JSON.stringify(page.slice(0, 200))}`,
+    );
 
   const echo = addressOf(stage, echoUrl);
-  const conn = await net.dial({ host: echo.ip, port: echo.port }, { signal: AbortSignal.timeout(10_000) });
+  const conn = await net.dial(
+    { host: echo.ip, port: echo.port },
+    { signal: AbortSignal.timeout(10_000) },
+  );
   await conn.write(new TextEncoder().encode("one, two, three\n"));
   conn.closeWrite();
   let heard = "";
   const decoder = new TextDecoder();
-  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) heard += decoder.decode(bytes, { stream: true });
+  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read())
+    heard += decoder.decode(bytes, { stream: true });
   conn.close();
   if (!heard.endsWith("one, two, three\n"))
-    throw new NgrokdError("protocol", `The echo is not what it should be: ${JSON.stringify(heard.slice(0, 200))}`);
+    throw new NgrokdError(
+      "protocol",
+      `The echo is not what it should be: ${JSON.stringify(heard.slice(0, 200))}`,
+    );
 
   const hosts = await readFile(stage.hostsPath, "utf8");
-  if (!hosts.includes(`${hello.ip}\thello.demo`)) throw new NgrokdError("hosts", "The hosts file does not have the name hello.demo");
+  if (!hosts.includes(`${hello.ip}\thello.demo`))
+    throw new NgrokdError("hosts", "The hosts file does not have the name hello.demo");
   say.result(
-    { http: { address: `${hello.ip}:${hello.port}`, answer: page }, tcp: { address: `${echo.ip}:${echo.port}`, answer: heard }, hosts },
+    {
+      http: { address: `${hello.ip}:${hello.port}`, answer: page },
+      tcp: { address: `${echo.ip}:${echo.port}`, answer: heard },
+      hosts,
+    },
     () =>
       `\n${say.paint.bold(helloUrl)} answered:\n${indent(page)}\n\n${say.paint.bold(echoUrl)} answered:\n${indent(heard)}\n\n${say.paint.bold("The hosts file:")}\n${indent(hosts)}`,
   );
@@ -164,13 +198,16 @@ function addressOf({ daemon }: Stage, url: string): { ip: string; port: number }
   const endpoint = daemon.state().endpoints.find((one) => one.url === url);
   if (endpoint?.state === "listening") return { ip: endpoint.ip, port: endpoint.port };
   const why = endpoint?.reason ?? daemon.state().reason;
-  throw new NgrokdError("state", `The demo's endpoint "${url}" is not served: ${why}`, { hint: "`ngrokd demo --debug` shows more" });
+  throw new NgrokdError("state", `The demo's endpoint "${url}" is not served: ${why}`, {
+    hint: "`ngrokd demo --debug` shows more",
+  });
 }
 
 /** How to call this very program from the folder in which it was called. */
 function ownCommand({ PATH = "" }: Io["env"]): string {
   const { execPath } = process;
-  if (!basename(execPath).startsWith("ngrokd") || PATH.split(":").includes(dirname(execPath))) return "ngrokd";
+  if (!basename(execPath).startsWith("ngrokd") || PATH.split(":").includes(dirname(execPath)))
+    return "ngrokd";
   const path = relative(process.cwd(), execPath);
   if (path.startsWith("..")) return execPath;
   // A shell looks for a bare name in PATH and not here.

@@ -8,20 +8,28 @@ import type { Paint } from "./say.ts";
 export default command({
   name: "doctor",
   description: "Check everything, and say what to do about what is wrong",
-  args: { all: { type: "boolean", description: "Try every name and endpoint, however long it takes, and show each" } },
+  args: {
+    all: {
+      type: "boolean",
+      description: "Try every name and endpoint, however long it takes, and show each",
+    },
+  },
   examples: ["ngrokd doctor", "ngrokd doctor --all", "ngrokd doctor --json"],
   async run({ all, config, socket }, { net, env, say }) {
     const findings = await examine({ net, env, config, socket, all: all === true });
     const level = worst(findings);
-    say.result({ ok: level !== "failure", worst: level, counts: countsOf(findings), findings }, () =>
-      [findingsText(findings, say.paint, say.width), "", verdict(findings, say.paint)].join("\n"),
+    say.result(
+      { ok: level !== "failure", worst: level, counts: countsOf(findings), findings },
+      () =>
+        [findingsText(findings, say.paint, say.width), "", verdict(findings, say.paint)].join("\n"),
     );
     return level === "failure" ? exitCodes.failure : exitCodes.ok;
   },
 });
 
 function countsOf(findings: readonly Finding[]): Record<Level, number> {
-  const count = (level: Level): number => findings.filter((finding) => finding.level === level).length;
+  const count = (level: Level): number =>
+    findings.filter((finding) => finding.level === level).length;
   return { ok: count("ok"), warning: count("warning"), failure: count("failure") };
 }
 

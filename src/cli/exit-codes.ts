@@ -3,7 +3,15 @@ import type { ExitCode } from "./command.ts";
 import { errorValue } from "./say.ts";
 
 /** docs/usage.md, "Exit codes". */
-export const exitCodes = { ok: 0, failure: 1, usage: 2, cut: 3, notRunning: 4, permission: 5, alreadyRunning: 6 } as const;
+export const exitCodes = {
+  ok: 0,
+  failure: 1,
+  usage: 2,
+  cut: 3,
+  notRunning: 4,
+  permission: 5,
+  alreadyRunning: 6,
+} as const;
 
 export function exitCodeOf(error: unknown): ExitCode {
   const code = errorValue(error).code as ErrorCode | "internal";

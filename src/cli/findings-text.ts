@@ -6,7 +6,10 @@ const levelWidth = "warning".length;
 /** Where the texts begin. */
 const indent = levelWidth + titleWidth + 4;
 
-/** Pure: a line for each finding, wrapped to `width` columns, and below it what to do. */
+/**
+ * Pure: a line for each finding, wrapped to `width` columns, and below it what
+ * to do.
+ */
 export function findingsText(findings: readonly Finding[], paint: Paint, width: number): string {
   return findings.flatMap((finding) => findingLines(finding, paint, width)).join("\n");
 }
@@ -15,11 +18,18 @@ function findingLines({ check, level, text, fix }: Finding, paint: Paint, width:
   const [first = "", ...rest] = wrapped(text, width - indent);
   const head = `${mark(level, paint)}  ${paint.bold(checks[check].padEnd(titleWidth))}  ${first}`;
   const [hint = "", ...more] = wrapped(fix, width - indent - 2);
-  const below = [...rest, ...(fix === "" ? [] : [`${paint.name("→")} ${hint}`, ...more.map((line) => `  ${line}`)])];
+  const below = [
+    ...rest,
+    ...(fix === "" ? [] : [`${paint.name("→")} ${hint}`, ...more.map((line) => `  ${line}`)]),
+  ];
   return [head.trimEnd(), ...below.map((line) => " ".repeat(indent) + line)];
 }
 
 function mark(level: Level, paint: Paint): string {
   const word = level.padEnd(levelWidth);
-  return level === "ok" ? paint.good(word) : level === "warning" ? paint.careful(word) : paint.bad(word);
+  return level === "ok"
+    ? paint.good(word)
+    : level === "warning"
+      ? paint.careful(word)
+      : paint.bad(word);
 }

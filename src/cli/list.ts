@@ -9,7 +9,13 @@ import { watch } from "./watch.ts";
 export default command({
   name: "list",
   description: "The endpoints with their addresses and states",
-  args: { watch: { type: "boolean", alias: "w", description: "Go on, with rates, every second until Ctrl-C" } },
+  args: {
+    watch: {
+      type: "boolean",
+      alias: "w",
+      description: "Go on, with rates, every second until Ctrl-C",
+    },
+  },
   examples: ["ngrokd list", "ngrokd list --watch", "ngrokd list --json"],
   async run(args, io) {
     const { say } = io;
@@ -26,14 +32,19 @@ export default command({
         "the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic",
       );
     }
-    say.result(items, () => (items.length === 0 ? emptyText(status.reason, status.hint) : listText(items, say.paint, say.width)));
+    say.result(items, () =>
+      items.length === 0
+        ? emptyText(status.reason, status.hint)
+        : listText(items, say.paint, say.width),
+    );
     return undefined;
   },
 });
 
 /**
- * Pure: the text of `ngrokd list`: a line for each endpoint, and below it what there is to say about it. A URL that would make the table
- * wider than `width` has a line of its own, so that one of them does not spread all.
+ * Pure: the text of `ngrokd list`: a line for each endpoint, and below it what
+ * there is to say about it. A URL that would make the table wider than `width`
+ * has a line of its own, so that one of them does not spread all.
  */
 export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
   const rows = items.map((item) => [
@@ -44,22 +55,40 @@ export function listText(items: readonly ListItem[], paint: Paint, width: number
   ]);
   const headings = ["URL", "ADDRESS", "STATE", "CONNECTIONS"];
   const others = [headings, ...rows].map(([, ...cells]) => cells.map(stripVTControlCharacters));
-  const taken = headings.slice(1).map((_, i) => 2 + others.reduce((columns, cells) => Math.max(columns, cells[i]?.length ?? 0), 0));
+  const taken = headings
+    .slice(1)
+    .map(
+      (_, i) => 2 + others.reduce((columns, cells) => Math.max(columns, cells[i]?.length ?? 0), 0),
+    );
   const room = taken.reduce((left, columns) => left - columns, width);
   const isLong = (url = ""): boolean => url.length > Math.max(30, room);
   const short = rows.map(([url = "", ...cells]) => [isLong(url) ? "" : url, ...cells]);
   const [head = "", ...lines] = table(headings, short, paint).split("\n");
   const ownLine = ([url = ""]: readonly string[] = []): string[] => (isLong(url) ? [url] : []);
-  return [head, ...items.flatMap((item, i) => [...ownLine(rows[i]), lines[i] ?? "", ...remarkLines(item, width)])].join("\n");
+  return [
+    head,
+    ...items.flatMap((item, i) => [
+      ...ownLine(rows[i]),
+      lines[i] ?? "",
+      ...remarkLines(item, width),
+    ]),
+  ].join("\n");
 }
 
 function stateText({ state }: ListItem, paint: Paint): string {
-  return state === "listening" ? paint.good(state) : state === "failed" ? paint.bad(state) : paint.careful(state);
+  return state === "listening"
+    ? paint.good(state)
+    : state === "failed"
+      ? paint.bad(state)
+      : paint.careful(state);
 }
 
 function remarkLines({ reason, warning, connections }: ListItem, width: number): string[] {
-  const failure = connections.last_error === "" ? "" : `the latest connection failed: ${connections.last_error}`;
-  return [reason, warning, failure].flatMap((remark) => wrapped(remark, width - 4)).map((line) => `    ${line}`);
+  const failure =
+    connections.last_error === "" ? "" : `the latest connection failed: ${connections.last_error}`;
+  return [reason, warning, failure]
+    .flatMap((remark) => wrapped(remark, width - 4))
+    .map((line) => `    ${line}`);
 }
 
 function connectionsText({ connections, ip }: ListItem): string {
@@ -69,7 +98,8 @@ function connectionsText({ connections, ip }: ListItem): string {
 }
 
 function emptyText(reason: string, hint: string): string {
-  if (reason !== "") return `No endpoints. The daemon is not serving: ${reason}${hint === "" ? "" : `\nhint: ${hint}`}`;
+  if (reason !== "")
+    return `No endpoints. The daemon is not serving: ${reason}${hint === "" ? "" : `\nhint: ${hint}`}`;
   return [
     "No endpoints. The account has no endpoint with a Kubernetes binding.",
     "Make one in ngrok's dashboard, or with `ngrok http 8080 --url http://hello.example --binding kubernetes`.",

@@ -17,8 +17,15 @@ export default command({
   name: "operators",
   description: "The operators that ngrokd has made in your account, and stale ones among them",
   args: {
-    prune: { type: "boolean", description: "Delete those whose certificate has expired, after showing them" },
-    "same-name": { type: "boolean", description: "With --prune: also those that name this host and are not this machine's identity" },
+    prune: {
+      type: "boolean",
+      description: "Delete those whose certificate has expired, after showing them",
+    },
+    "same-name": {
+      type: "boolean",
+      description:
+        "With --prune: also those that name this host and are not this machine's identity",
+    },
     yes: { type: "boolean", alias: "y", description: "Delete without asking" },
   },
   examples: ["ngrokd operators", "sudo ngrokd operators --prune"],
@@ -26,14 +33,26 @@ export default command({
     const { say } = io;
     const sameName = args["same-name"] === true;
     if (sameName && args.prune !== true) {
-      throw new NgrokdError("usage", "--same-name says what --prune deletes, and does nothing without it", {
-        hint: "`ngrokd operators` lists them all; `ngrokd operators --prune --same-name` deletes those of the same name, after showing them",
-      });
+      throw new NgrokdError(
+        "usage",
+        "--same-name says what --prune deletes, and does nothing without it",
+        {
+          hint: "`ngrokd operators` lists them all; `ngrokd operators --prune --same-name` deletes those of the same name, after showing them",
+        },
+      );
     }
     const { config, path, proxy } = await loadConfig({ file: args.config, env: io.env });
     const key = parseApiKey(config.api.key);
-    if (!key.ok) throw new NgrokdError("state", `There is no API key in "${path}"`, { hint: "run `ngrokd set-api-key`" });
-    const api = createApi({ url: config.api.url, key: key.value, userAgent: userAgent(), fetch: createFetch(io.net, proxy) });
+    if (!key.ok)
+      throw new NgrokdError("state", `There is no API key in "${path}"`, {
+        hint: "run `ngrokd set-api-key`",
+      });
+    const api = createApi({
+      url: config.api.url,
+      key: key.value,
+      userAgent: userAgent(),
+      fetch: createFetch(io.net, proxy),
+    });
     const operatorId = operatorIdIn(await readIdentityFiles(identityPaths(config.server)));
     const found = census(await api.operators(), { hostname: hostname(), operatorId }, new Date());
     if (args.prune !== true) {
@@ -49,23 +68,39 @@ export default command({
         },
       );
     }
-    const stale = found.filter(({ kind }) => kind === "expired" || (sameName && kind === "same name"));
+    const stale = found.filter(
+      ({ kind }) => kind === "expired" || (sameName && kind === "same name"),
+    );
     if (stale.length > 0 && args.yes !== true) {
       say.note(operatorsText(stale, say.paint));
-      await confirm(`Delete ${counted(stale)}?`, `ngrokd operators --prune${sameName ? " --same-name" : ""} --yes`, io);
+      await confirm(
+        `Delete ${counted(stale)}?`,
+        `ngrokd operators --prune${sameName ? " --same-name" : ""} --yes`,
+        io,
+      );
     }
     const failures = await prune(api, stale);
-    say.result({ deleted: stale.map(({ id }) => id).filter((id) => !failures.has(id)), failed: Object.fromEntries(failures) }, () =>
-      [
-        stale.length === 0 ? "There is nothing to delete." : `Deleted ${stale.length - failures.size} of ${counted(stale)}.`,
-        ...[...failures].map(([id, reason]) => `${say.paint.bad("failed")}  ${id}: ${reason}`),
-      ].join("\n"),
+    say.result(
+      {
+        deleted: stale.map(({ id }) => id).filter((id) => !failures.has(id)),
+        failed: Object.fromEntries(failures),
+      },
+      () =>
+        [
+          stale.length === 0
+            ? "There is nothing to delete."
+            : `Deleted ${stale.length - failures.size} of ${counted(stale)}.`,
+          ...[...failures].map(([id, reason]) => `${say.paint.bad("failed")}  ${id}: ${reason}`),
+        ].join("\n"),
     );
     return failures.size === 0 ? 0 : 1;
   },
 });
 
-/** One after the other: deleting is rare, and ngrok limits the rate. Answers those that could not be deleted, with the reason. */
+/**
+ * One after the other: deleting is rare, and ngrok limits the rate. Answers
+ * those that could not be deleted, with the reason.
+ */
 async function prune(api: Api, stale: readonly OurOperator[]): Promise<Map<string, string>> {
   const failures = new Map<string, string>();
   for (const { id } of stale) {
@@ -76,7 +111,9 @@ async function prune(api: Api, stale: readonly OurOperator[]): Promise<Map<strin
   return failures;
 }
 
-/** Pure: the table of `ngrokd operators`, and what can be done about stale ones. */
+/**
+ * Pure: the table of `ngrokd operators`, and what can be done about stale ones.
+ */
 export function operatorsText(operators: readonly OurOperator[], paint: Paint): string {
   if (operators.length === 0) return "ngrokd has made no operators in this account.";
   const rows = operators.map(({ id, hostname, createdAt, notAfter, kind }) => [
@@ -87,12 +124,17 @@ export function operatorsText(operators: readonly OurOperator[], paint: Paint): 
     kindText(kind, paint),
   ]);
   const hints = [
-    operators.some(({ kind }) => kind === "expired") ? "`ngrokd operators --prune` deletes the expired ones." : "",
+    operators.some(({ kind }) => kind === "expired")
+      ? "`ngrokd operators --prune` deletes the expired ones."
+      : "",
     operators.some(({ kind }) => kind === "same name")
       ? "Those of the same name may be left over from an earlier installation here, or another machine that is called the same;\nif there is none, `ngrokd operators --prune --same-name` deletes them too."
       : "",
   ].filter((text) => text !== "");
-  return [table(["OPERATOR", "HOST", "MADE", "VALID UNTIL", ""], rows, paint), ...(hints.length === 0 ? [] : ["", ...hints])].join("\n");
+  return [
+    table(["OPERATOR", "HOST", "MADE", "VALID UNTIL", ""], rows, paint),
+    ...(hints.length === 0 ? [] : ["", ...hints]),
+  ].join("\n");
 }
 
 function kindText(kind: OurOperator["kind"], paint: Paint): string {
@@ -102,7 +144,16 @@ function kindText(kind: OurOperator["kind"], paint: Paint): string {
 
 function operatorJson({ id, hostname, version, createdAt, notAfter, kind }: OurOperator): object {
   const not_after = notAfter?.toISOString() ?? null;
-  return { id, hostname, version, created_at: createdAt, certificate_not_after: not_after, kind, stale: kind === "expired" };
+  return {
+    id,
+    hostname,
+    version,
+    created_at: createdAt,
+    certificate_not_after: not_after,
+    kind,
+    stale: kind === "expired",
+  };
 }
 
-const counted = ({ length }: readonly unknown[]): string => `${length} ${length === 1 ? "operator" : "operators"}`;
+const counted = ({ length }: readonly unknown[]): string =>
+  `${length} ${length === 1 ? "operator" : "operators"}`;

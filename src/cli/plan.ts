@@ -13,24 +13,39 @@ export default command({
   description: "What the next poll would change; changes nothing",
   examples: ["sudo ngrokd plan", "sudo ngrokd plan --json"],
   async run(args, io) {
-    const loaded = await loadConfig({ file: args.config, env: io.env, flags: { "server.socket_path": args.socket } });
+    const loaded = await loadConfig({
+      file: args.config,
+      env: io.env,
+      flags: { "server.socket_path": args.socket },
+    });
     const running = await served(args, io);
     const hostsPath = running?.hostsPath ?? loaded.hostsPath;
     const ahead = await lookAhead(io.net, { ...loaded, hostsPath }, running?.listening ?? []);
-    io.say.result({ daemon: running !== undefined, ...ahead }, () => planText(ahead, running !== undefined, hostsPath, io.say.paint));
+    io.say.result({ daemon: running !== undefined, ...ahead }, () =>
+      planText(ahead, running !== undefined, hostsPath, io.say.paint),
+    );
     return 0;
   },
 });
 
-/** What the running daemon serves, and the hosts file that it keeps; undefined where none runs. */
-async function served(args: Parameters<typeof askFor>[1], io: Io): Promise<{ listening: Listening[]; hostsPath: string } | undefined> {
+/**
+ * What the running daemon serves, and the hosts file that it keeps; undefined
+ * where none runs.
+ */
+async function served(
+  args: Parameters<typeof askFor>[1],
+  io: Io,
+): Promise<{ listening: Listening[]; hostsPath: string } | undefined> {
   try {
     const [items, { hosts_path: hostsPath }] = await Promise.all([
       askFor(listSchema, args, io, { command: "list" }),
       askFor(statusSchema, args, io, { command: "status" }),
     ]);
     const present = items.filter(({ state }) => state === "listening");
-    return { listening: present.map(({ url, hostname: host, ip, port }) => ({ url, host, ip, port })), hostsPath };
+    return {
+      listening: present.map(({ url, hostname: host, ip, port }) => ({ url, host, ip, port })),
+      hostsPath,
+    };
   } catch (error) {
     if (isNgrokdError(error, "not-running")) return undefined;
     throw error;
@@ -38,21 +53,39 @@ async function served(args: Parameters<typeof askFor>[1], io: Io): Promise<{ lis
 }
 
 /** Pure: the text of `ngrokd plan`. */
-export function planText({ identity, changes }: LookAhead, daemon: boolean, hostsPath: string, paint: Paint): string {
-  const parts = [...identityLines(identity, paint), ...(changes === undefined ? [unknown] : changeLines(changes, hostsPath, paint))];
-  const nothing = parts.length === 0 ? [`Nothing would change; endpoints served: ${changes?.served ?? 0}.`] : [];
-  const bad = changes === undefined || changes.unserved.length === 0 ? [] : unservedLines(changes.unserved, paint);
+export function planText(
+  { identity, changes }: LookAhead,
+  daemon: boolean,
+  hostsPath: string,
+  paint: Paint,
+): string {
+  const parts = [
+    ...identityLines(identity, paint),
+    ...(changes === undefined ? [unknown] : changeLines(changes, hostsPath, paint)),
+  ];
+  const nothing =
+    parts.length === 0 ? [`Nothing would change; endpoints served: ${changes?.served ?? 0}.`] : [];
+  const bad =
+    changes === undefined || changes.unserved.length === 0
+      ? []
+      : unservedLines(changes.unserved, paint);
   const refused = changes?.hosts.refused ?? "";
-  const unwritten = refused === "" ? [] : [`${paint.bad("!")} Cannot edit "${hostsPath}": ${refused}`];
+  const unwritten =
+    refused === "" ? [] : [`${paint.bad("!")} Cannot edit "${hostsPath}": ${refused}`];
   const dead = daemon ? [] : ["No daemon is running: this is what one would do after its start."];
   return [...parts, ...nothing, ...unwritten, ...bad, ...dead].join("\n");
 }
 
 const unknown = "Which endpoints are this machine's is known once it is registered.";
 
-function identityLines({ registration, certificate, reason }: IdentityPreview, paint: Paint): string[] {
-  if (registration === "new") return [`${paint.good("+")} register this machine with ngrok: ${reason}`];
-  if (registration === "again") return [`${paint.careful("~")} have this machine certified again, or register it: ${reason}`];
+function identityLines(
+  { registration, certificate, reason }: IdentityPreview,
+  paint: Paint,
+): string[] {
+  if (registration === "new")
+    return [`${paint.good("+")} register this machine with ngrok: ${reason}`];
+  if (registration === "again")
+    return [`${paint.careful("~")} have this machine certified again, or register it: ${reason}`];
   return certificate === "renew" ? [`${paint.careful("~")} renew the certificate: ${reason}`] : [];
 }
 
@@ -61,16 +94,25 @@ const unservedLines = (unserved: Preview["unserved"], paint: Paint): string[] =>
   ...unserved.map(({ url, reason }) => `  ${paint.bad("!")} ${readable(url)}: ${reason}`),
 ];
 
-function changeLines({ names, raise, retire, hosts }: Preview, hostsPath: string, paint: Paint): string[] {
+function changeLines(
+  { names, raise, retire, hosts }: Preview,
+  hostsPath: string,
+  paint: Paint,
+): string[] {
   const [add, change, remove] = [paint.good("+"), paint.careful("~"), paint.bad("-")];
   const nameLine = ({ host, change: kind, from, to }: NameChange): string => {
     if (kind === "new") return `  ${add} ${host}  ${to}`;
-    return kind === "moved" ? `  ${change} ${host}  ${from} -> ${to}` : `  ${remove} ${host}  (${from} is kept for its return)`;
+    return kind === "moved"
+      ? `  ${change} ${host}  ${from} -> ${to}`
+      : `  ${remove} ${host}  (${from} is kept for its return)`;
   };
   const listener = ({ url, ip, port }: Listening): string => `${readable(url)}  ${ip}:${port}`;
   return [
     ...section("Names:", names.map(nameLine)),
-    ...section("Listeners:", [...raise.map((one) => `  ${add} ${listener(one)}`), ...retire.map((one) => `  ${remove} ${listener(one)}`)]),
+    ...section("Listeners:", [
+      ...raise.map((one) => `  ${add} ${listener(one)}`),
+      ...retire.map((one) => `  ${remove} ${listener(one)}`),
+    ]),
     ...section(`${hostsPath}:`, [
       ...hosts.add.map((line) => `  ${add} ${shown(line)}`),
       ...hosts.remove.map((line) => `  ${remove} ${shown(line)}`),
@@ -78,7 +120,8 @@ function changeLines({ names, raise, retire, hosts }: Preview, hostsPath: string
   ];
 }
 
-const section = (title: string, lines: readonly string[]): string[] => (lines.length === 0 ? [] : [title, ...lines]);
+const section = (title: string, lines: readonly string[]): string[] =>
+  lines.length === 0 ? [] : [title, ...lines];
 
 /** Lines of the hosts file are somebody's text: fit for a terminal. */
 const shown = (line: string): string => readable(line.trimEnd().replaceAll("\t", "  "));

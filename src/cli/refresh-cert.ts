@@ -13,8 +13,15 @@ export default command({
   examples: ["ngrokd refresh-cert", "ngrokd refresh-cert --force"],
   async run(args, io) {
     const flags = ["--json", ...(args.force === true ? ["--force"] : [])];
-    // One call of the API, which has a deadline of its own, perhaps behind a poll's.
-    const answer = await askFor<CertificateReport | string>(answerSchema, args, io, { command: "refresh-cert", args: flags }, 150_000);
+    // One call of the API, which has a deadline of its own, perhaps behind a
+    // poll's.
+    const answer = await askFor<CertificateReport | string>(
+      answerSchema,
+      args,
+      io,
+      { command: "refresh-cert", args: flags },
+      150_000,
+    );
     if (typeof answer === "string") io.say.result({ message: answer }, answer);
     else io.say.result(answer, answer.message);
     return undefined;

@@ -8,10 +8,15 @@ export default command({
   description: "Poll ngrok now, and wait for the result",
   examples: ["ngrokd refresh"],
   async run(args, io) {
-    // A pass may wait for a slow API on several calls; the daemon itself bounds each of them.
+    // A pass may wait for a slow API on several calls; the daemon itself bounds
+    // each of them.
     const pass = await askFor(refreshSchema, args, io, { command: "refresh" }, 150_000);
     if (!io.say.json && !pass.ok) {
-      throw new NgrokdError("refused", `The poll failed: ${pass.reason}`, pass.hint === "" ? {} : { hint: pass.hint });
+      throw new NgrokdError(
+        "refused",
+        `The poll failed: ${pass.reason}`,
+        pass.hint === "" ? {} : { hint: pass.hint },
+      );
     }
     io.say.result(
       pass,

@@ -23,7 +23,12 @@ type Change = ReloadReport["changes"][number];
 /** Pure: the text of `ngrokd reload` where the configuration was right. */
 export function reloadText({ config_path, changes }: ReloadReport, paint: Paint): string {
   if (changes.length === 0) return `Nothing has changed in "${config_path}".`;
-  const rows = changes.map(({ key, counts, from, to }) => [key, valueText(from), valueText(to), countsText(counts, paint)]);
+  const rows = changes.map(({ key, counts, from, to }) => [
+    key,
+    valueText(from),
+    valueText(to),
+    countsText(counts, paint),
+  ]);
   return table(["Setting", "Was", "Is", "Counts"], rows, paint);
 }
 
@@ -40,10 +45,15 @@ function countsText(counts: Change["counts"], { good, careful, dim }: Paint): st
 
 function refusal({ config_path, problems }: ReloadReport): NgrokdError {
   const lines = problems.map((problem) => `\n  ${problemText(problem)}`).join("");
-  return new NgrokdError("refused", `The configuration "${config_path}" was not taken over, and nothing has changed:${lines}`, {
-    hint: "correct it, with `ngrokd config edit` for instance: the daemon then takes it over by itself",
-  });
+  return new NgrokdError(
+    "refused",
+    `The configuration "${config_path}" was not taken over, and nothing has changed:${lines}`,
+    {
+      hint: "correct it, with `ngrokd config edit` for instance: the daemon then takes it over by itself",
+    },
+  );
 }
 
 /** One line, as JSON, which YAML reads; a text that is one word as it is. */
-const valueText = (value: unknown): string => (typeof value === "string" && /^\S+$/.test(value) ? value : JSON.stringify(value));
+const valueText = (value: unknown): string =>
+  typeof value === "string" && /^\S+$/.test(value) ? value : JSON.stringify(value);

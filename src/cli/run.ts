@@ -7,7 +7,10 @@ import { commands, type Tree } from "./commands.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { type Say, wrapped } from "./say.ts";
 
-/** Everything from the words on the command line to an exit code; what goes wrong is said here, once. */
+/**
+ * Everything from the words on the command line to an exit code; what goes
+ * wrong is said here, once.
+ */
 export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
   try {
     return await dispatch(argv, io);
@@ -27,11 +30,14 @@ async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
     return exitCodes.ok;
   }
   checkFlags(rest, command.args as ArgsDef, path);
-  const { result } = await runCommand(command, { rawArgs: rest, data: io }).catch((error: unknown) => {
-    // citty's own complaint about a missing argument.
-    if (error instanceof Error && error.name === "CLIError") throw usageError(error.message, path);
-    throw error;
-  });
+  const { result } = await runCommand(command, { rawArgs: rest, data: io }).catch(
+    (error: unknown) => {
+      // citty's own complaint about a missing argument.
+      if (error instanceof Error && error.name === "CLIError")
+        throw usageError(error.message, path);
+      throw error;
+    },
+  );
   return typeof result === "number" ? result : exitCodes.ok;
 }
 
@@ -41,7 +47,10 @@ interface Resolved {
   readonly rest: string[];
 }
 
-/** Walks from the root along the words that name commands; flags may stand anywhere. */
+/**
+ * Walks from the root along the words that name commands; flags may stand
+ * anywhere.
+ */
 function resolve(argv: readonly string[]): Resolved {
   const path: string[] = [];
   const rest: string[] = [];
@@ -79,9 +88,14 @@ function resolve(argv: readonly string[]): Resolved {
   return { path, node, rest };
 }
 
-/** What somebody most likely means who types a word that is no command here: one of a group's, another program's word, or a slip. */
+/**
+ * What somebody most likely means who types a word that is no command here: one
+ * of a group's, another program's word, or a slip.
+ */
 function meant(word: string, node: Tree): string | undefined {
-  const group = Object.entries(node).find(([, { of }]) => typeof of !== "function" && Object.hasOwn(of, word));
+  const group = Object.entries(node).find(
+    ([, { of }]) => typeof of !== "function" && Object.hasOwn(of, word),
+  );
   if (group !== undefined) return `${group[0]} ${word}`;
   const ours = otherWords.get(word) ?? "";
   return Object.hasOwn(node, ours) ? ours : closest(word, Object.keys(node));
@@ -97,11 +111,22 @@ const otherWords: ReadonlyMap<string, string> = new Map([
 
 const takesValue = (flag: string): boolean => {
   const name = flag.replace(/^--/, "");
-  return Object.hasOwn(globalArgs, name) && globalArgs[name as keyof typeof globalArgs].type === "string";
+  return (
+    Object.hasOwn(globalArgs, name) && globalArgs[name as keyof typeof globalArgs].type === "string"
+  );
 };
 
-function groupHelp(tree: Tree, path: readonly string[], rest: readonly string[], say: Say): ExitCode {
-  checkFlags(rest, path.length === 0 ? { ...globalArgs, version: { type: "boolean", alias: "v" } } : globalArgs, path);
+function groupHelp(
+  tree: Tree,
+  path: readonly string[],
+  rest: readonly string[],
+  say: Say,
+): ExitCode {
+  checkFlags(
+    rest,
+    path.length === 0 ? { ...globalArgs, version: { type: "boolean", alias: "v" } } : globalArgs,
+    path,
+  );
   if (path.length === 0 && rest.some((arg) => arg === "--version" || arg === "-v")) {
     say.result({ version }, `ngrokd ${version}`);
     return exitCodes.ok;
@@ -111,18 +136,32 @@ function groupHelp(tree: Tree, path: readonly string[], rest: readonly string[],
     say.result({ commands: Object.keys(tree) }, text);
     return exitCodes.ok;
   }
-  throw new NgrokdError("usage", `\`ngrokd ${path.join(" ")}\` needs one of: ${Object.keys(tree).join(", ")}`, {
-    hint: `\`ngrokd ${path.join(" ")} --help\` explains them`,
-  });
+  throw new NgrokdError(
+    "usage",
+    `\`ngrokd ${path.join(" ")}\` needs one of: ${Object.keys(tree).join(", ")}`,
+    {
+      hint: `\`ngrokd ${path.join(" ")} --help\` explains them`,
+    },
+  );
 }
 
 function groupUsage(tree: Tree, path: readonly string[], say: Say): string {
   const { bold, name, dim } = say.paint;
-  const width = Math.max(...[...Object.keys(tree), ...Object.keys(globalArgs).map((flag) => `--${flag}`)].map((word) => word.length)) + 2;
+  const width =
+    Math.max(
+      ...[...Object.keys(tree), ...Object.keys(globalArgs).map((flag) => `--${flag}`)].map(
+        (word) => word.length,
+      ),
+    ) + 2;
   const line = (word: string, text: string) => `  ${name(word.padEnd(width))}${text}`;
   const rows = Object.entries(tree).map(([word, { description }]) => line(word, description));
-  const head = path.length === 0 ? [`ngrokd ${version}: ngrok's Kubernetes-bound endpoints, without Kubernetes`, ""] : [];
-  const flags = Object.entries(globalArgs).map(([flag, { description }]) => line(`--${flag}`, description));
+  const head =
+    path.length === 0
+      ? [`ngrokd ${version}: ngrok's Kubernetes-bound endpoints, without Kubernetes`, ""]
+      : [];
+  const flags = Object.entries(globalArgs).map(([flag, { description }]) =>
+    line(`--${flag}`, description),
+  );
   const first = [
     "",
     bold("First steps"),
@@ -156,10 +195,17 @@ function usage(command: Command, path: readonly string[], say: Say): string {
   const width = Math.max(...args.map((arg) => flagText(arg).length)) + 2;
   const lines = (list: typeof args): string[] =>
     list.flatMap((arg) => {
-      const [first = "", ...more] = wrapped(`${arg[1].description ?? ""}${defaultText(arg[1])}`, say.width - width - 2);
-      return [`  ${name(flagText(arg).padEnd(width))}${first}`, ...more.map((line) => " ".repeat(width + 2) + line)];
+      const [first = "", ...more] = wrapped(
+        `${arg[1].description ?? ""}${defaultText(arg[1])}`,
+        say.width - width - 2,
+      );
+      return [
+        `  ${name(flagText(arg).padEnd(width))}${first}`,
+        ...more.map((line) => " ".repeat(width + 2) + line),
+      ];
     });
-  const section = (title: string, list: typeof args): string[] => (list.length === 0 ? [] : ["", bold(title), ...lines(list)]);
+  const section = (title: string, list: typeof args): string[] =>
+    list.length === 0 ? [] : ["", bold(title), ...lines(list)];
   return [
     ...wrapped(command.description, say.width),
     "",
@@ -187,7 +233,8 @@ function flagText([flag, arg]: [string, ArgDef]): string {
 
 const aliasesOf = (arg: ArgDef): string[] => ["alias" in arg ? (arg.alias ?? []) : []].flat();
 
-const defaultText = ({ default: value }: ArgDef): string => (value === undefined ? "" : ` (default: ${value})`);
+const defaultText = ({ default: value }: ArgDef): string =>
+  value === undefined ? "" : ` (default: ${value})`;
 
 /** citty lets unknown flags pass; a typo in a flag must not. */
 function checkFlags(rest: readonly string[], defined: ArgsDef, path: readonly string[]): void {
@@ -211,8 +258,10 @@ function checkFlags(rest: readonly string[], defined: ArgsDef, path: readonly st
     }
     const [flag = "", value] = word.split(/=(.*)/s);
     const type = names.get(flag);
-    if (type === undefined) throw usageError(`Unknown flag "${flag}"`, path, closest(flag, [...names.keys()]));
-    if (type === "boolean" && value !== undefined) throw usageError(`The flag "${flag}" takes no value`, path);
+    if (type === undefined)
+      throw usageError(`Unknown flag "${flag}"`, path, closest(flag, [...names.keys()]));
+    if (type === "boolean" && value !== undefined)
+      throw usageError(`The flag "${flag}" takes no value`, path);
     if (type === "boolean" || value !== undefined) continue;
     i += 1;
     if (rest[i] === undefined) throw usageError(`The flag "${flag}" needs a value`, path);
@@ -223,5 +272,7 @@ function checkFlags(rest: readonly string[], defined: ArgsDef, path: readonly st
 
 function usageError(message: string, path: readonly string[], near?: string): NgrokdError {
   const help = `\`${["ngrokd", ...path, "--help"].join(" ")}\` lists what is possible`;
-  return new NgrokdError("usage", message, { hint: near === undefined ? help : `did you mean ${near}? ${help}` });
+  return new NgrokdError("usage", message, {
+    hint: near === undefined ? help : `did you mean ${near}? ${help}`,
+  });
 }

@@ -2,8 +2,10 @@ import { stripVTControlCharacters, styleText } from "node:util";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 
 /**
- * How we speak. Results go to stdout, everything else to stderr, so that a pipe sees results alone. With --json a command prints
- * exactly one JSON value on stdout, errors included (`{"error": {…}}`). Colour only on a terminal, and never with NO_COLOR.
+ * How we speak. Results go to stdout, everything else to stderr, so that a pipe
+ * sees results alone. With --json a command prints exactly one JSON value on
+ * stdout, errors included (`{"error": {…}}`). Colour only on a terminal, and
+ * never with NO_COLOR.
  */
 export interface Say {
   readonly json: boolean;
@@ -21,7 +23,10 @@ export interface Say {
   error(error: unknown): void;
 }
 
-/** Results that follow each other: in one place on a terminal, one block after another elsewhere, one JSON value a line with --json. */
+/**
+ * Results that follow each other: in one place on a terminal, one block after
+ * another elsewhere, one JSON value a line with --json.
+ */
 export interface Live {
   /** Whether a result takes the place of the one before. */
   readonly inPlace: boolean;
@@ -47,7 +52,10 @@ export interface Paint {
 
 export interface Output {
   readonly write: (text: string) => void;
-  /** The same for a command that goes on and on: it ends the program where nobody reads any more (`| head -1`). */
+  /**
+   * The same for a command that goes on and on: it ends the program where
+   * nobody reads any more (`| head -1`).
+   */
   readonly feed?: (text: string) => void;
   readonly isTerminal: boolean;
   readonly columns: number | undefined;
@@ -89,13 +97,17 @@ function liveOn(out: Output, json: boolean, terminal: boolean): Live {
   const inPlace = terminal && !json;
   const feed = (text: string): void => (out.feed === undefined ? out.write(text) : out.feed(text));
   let entered = false;
-  const size = (): Size => ({ columns: columnsOf(out), rows: inPlace ? (out.rows ?? 24) - 1 : Number.POSITIVE_INFINITY });
+  const size = (): Size => ({
+    columns: columnsOf(out),
+    rows: inPlace ? (out.rows ?? 24) - 1 : Number.POSITIVE_INFINITY,
+  });
   return {
     inPlace,
     show(value, text) {
       if (json) return feed(`${JSON.stringify(value)}\n`);
       if (!inPlace) return feed(`${text(size())}\n\n`);
-      // Erased first: behind a line that fills the width, the cursor still stands on its last character.
+      // Erased first: behind a line that fills the width, the cursor still
+      // stands on its last character.
       const lines = text(size())
         .split("\n")
         .map((line) => eraseRestOfLine + line);
@@ -109,21 +121,35 @@ function liveOn(out: Output, json: boolean, terminal: boolean): Live {
   };
 }
 
-// The control sequences of all terminals since the VT100 and xterm: the second screen, no cursor, no line that continues on the next.
+// The control sequences of all terminals since the VT100 and xterm: the second
+// screen, no cursor, no line that continues on the next.
 const home = "\u001b[H";
 const enterScreen = `\u001b[?1049h\u001b[?25l\u001b[?7l${home}`;
 const leaveScreen = "\u001b[?7h\u001b[?25h\u001b[?1049l";
 const eraseRestOfLine = "\u001b[K";
-/** From the next line on, which has to be there: one of the rows is kept free for it. */
+/**
+ * From the next line on, which has to be there: one of the rows is kept free
+ * for it.
+ */
 const eraseBelow = "\n\u001b[J";
 
 const columnsOf = ({ columns = 80 }: Output): number => Math.max(60, columns);
 
-/** Rows under bold headings; columns are two spaces apart and as wide as their widest cell, so that nothing is ever cut. */
-export function table(headings: readonly string[], rows: readonly (readonly string[])[], paint: Paint): string {
+/**
+ * Rows under bold headings; columns are two spaces apart and as wide as their
+ * widest cell, so that nothing is ever cut.
+ */
+export function table(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  paint: Paint,
+): string {
   const lines = [headings.map(paint.bold), ...rows];
-  const widths = headings.map((_, i) => lines.reduce((width, cells) => Math.max(width, visibleLength(cells[i] ?? "")), 0));
-  const padded = (cell: string, i: number): string => cell + " ".repeat((widths[i] ?? 0) - visibleLength(cell));
+  const widths = headings.map((_, i) =>
+    lines.reduce((width, cells) => Math.max(width, visibleLength(cells[i] ?? "")), 0),
+  );
+  const padded = (cell: string, i: number): string =>
+    cell + " ".repeat((widths[i] ?? 0) - visibleLength(cell));
   return lines.map((cells) => cells.map(padded).join("  ").trimEnd()).join("\n");
 }
 
@@ -133,7 +159,10 @@ export function facts(rows: readonly (readonly [string, string])[], paint: Paint
   return rows.map(([key, value]) => `${paint.dim(`${key}:`.padEnd(width))} ${value}`).join("\n");
 }
 
-/** Lines of whole words; a word that is longer than `width` has a line of its own. */
+/**
+ * Lines of whole words; a word that is longer than `width` has a line of its
+ * own.
+ */
 export function wrapped(text: string, width: number): string[] {
   const lines = text.match(new RegExp(`\\S.{0,${width - 2}}(?!\\S)|\\S+`, "g")) ?? [];
   return lines.map((line) => line.trimEnd());
@@ -172,14 +201,20 @@ export function bytesText(bytes: number): string {
 
 export function errorValue(error: unknown): Record<string, unknown> {
   if (!(error instanceof NgrokdError)) return { code: "internal", message: reasonOf(error) };
-  return { code: error.code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }), ...error.details };
+  return {
+    code: error.code,
+    message: error.message,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    ...error.details,
+  };
 }
 
 function errorText(error: unknown, paint: Paint): string {
   const hint = error instanceof NgrokdError ? error.hint : undefined;
   const message = error instanceof NgrokdError ? error.message : reasonOf(error);
   const lines = [`${paint.bad("error:")} ${message}`];
-  if (hint !== undefined) lines.push(...hint.split("\n").map((line) => `${paint.name("hint:")}  ${line}`));
+  if (hint !== undefined)
+    lines.push(...hint.split("\n").map((line) => `${paint.name("hint:")}  ${line}`));
   return `${lines.join("\n")}\n`;
 }
 
@@ -192,7 +227,8 @@ const visibleLength = (text: string): number => stripVTControlCharacters(text).l
 
 const same = (text: string): string => text;
 const plain: Paint = { bold: same, dim: same, good: same, bad: same, careful: same, name: same };
-// Whether anybody sees colours was asked above; the runtime would ask again, and about stdout alone.
+// Whether anybody sees colours was asked above; the runtime would ask again,
+// and about stdout alone.
 const style =
   (format: "bold" | "dim" | "green" | "red" | "yellow" | "cyan") =>
   (text: string): string =>

@@ -27,7 +27,8 @@ export default command({
     const loaded = await loadConfig(source);
     const { config } = loaded;
     const secrets = new Set<string>([config.api.key]);
-    // A terminal that is closed, or a pipe that nobody reads any more: the log is lost from here on, and the connections must not be.
+    // A terminal that is closed, or a pipe that nobody reads any more: the log
+    // is lost from here on, and the connections must not be.
     process.stderr.on("error", () => undefined);
     const log = createLog({
       level: config.server.log_level,
@@ -56,7 +57,8 @@ export default command({
       },
       onState: (state) => notifier.status(stateLine(state)),
     });
-    // Up is who answers on the control socket: ngrok may be out of reach for hours, and a new start would not change that.
+    // Up is who answers on the control socket: ngrok may be out of reach for
+    // hours, and a new start would not change that.
     notifier.ready();
     notifier.watch(() => daemon.live().ok);
     await aborted(stop);

@@ -13,10 +13,21 @@ export default command({
   name: "set-api-key",
   description: "Try an ngrok API key and keep it",
   args: {
-    key: { type: "positional", required: false, description: 'The key, or "-" to read it from stdin; without it you are asked' },
-    "switch-account": { type: "boolean", description: "Move this machine to the key's account, where that is another one" },
+    key: {
+      type: "positional",
+      required: false,
+      description: 'The key, or "-" to read it from stdin; without it you are asked',
+    },
+    "switch-account": {
+      type: "boolean",
+      description: "Move this machine to the key's account, where that is another one",
+    },
   },
-  examples: ["ngrokd set-api-key", "ngrokd set-api-key - < key-file", "ngrokd set-api-key --switch-account"],
+  examples: [
+    "ngrokd set-api-key",
+    "ngrokd set-api-key - < key-file",
+    "ngrokd set-api-key --switch-account",
+  ],
   async run(args, io) {
     const key = readApiKey(await keyFrom(args.key, io));
     const said = await giveToDaemon(key, args, io);
@@ -32,18 +43,32 @@ async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
   try {
     // A switch is some calls of the API, each with a deadline of its own.
     const words = switching ? [key, "--switch-account"] : [key];
-    return String(await ask(args, io, { command: "set-api-key", args: words }, switching ? 150_000 : 60_000));
+    return String(
+      await ask(args, io, { command: "set-api-key", args: words }, switching ? 150_000 : 60_000),
+    );
   } catch (error) {
     if (!isNgrokdError(error, "not-running")) throw error;
   }
-  // Nobody runs yet: try and save it here, so that the order of the first steps does not matter.
-  const loaded = await loadConfig({ file: args.config, env: io.env, flags: { "server.socket_path": args.socket } });
+  // Nobody runs yet: try and save it here, so that the order of the first steps
+  // does not matter.
+  const loaded = await loadConfig({
+    file: args.config,
+    env: io.env,
+    flags: { "server.socket_path": args.socket },
+  });
   if (!switching) return await save(key, loaded, false, io);
   const hint = "it has just been started; try again";
-  return await withoutDaemon(io.net, loaded.config.server.socket_path, hint, () => save(key, loaded, true, io));
+  return await withoutDaemon(io.net, loaded.config.server.socket_path, hint, () =>
+    save(key, loaded, true, io),
+  );
 }
 
-async function save(key: string, { config, path, proxy }: Loaded, switching: boolean, { net, say }: Io): Promise<string> {
+async function save(
+  key: string,
+  { config, path, proxy }: Loaded,
+  switching: boolean,
+  { net, say }: Io,
+): Promise<string> {
   const paths = identityPaths(config.server);
   const { selectors } = config.bound_endpoints;
   const log = { ...silentLog, info: say.note, warn: say.warn };
@@ -56,7 +81,10 @@ async function save(key: string, { config, path, proxy }: Loaded, switching: boo
     switchAccount: switching ? { paths, selectors, log } : undefined,
     fetch: createFetch(net, proxy),
   });
-  const now = moved === undefined ? "" : ` This machine is registered in the key's account now. ${moved.farewell}`;
+  const now =
+    moved === undefined
+      ? ""
+      : ` This machine is registered in the key's account now. ${moved.farewell}`;
   return `ngrok accepted the key; it is saved in ${path}.${now} No daemon is running yet: \`sudo ngrokd service install\` or \`sudo ngrokd serve\` starts one.`;
 }
 
@@ -74,7 +102,10 @@ async function keyFrom(argument: string | undefined, { say }: Io): Promise<strin
     });
   }
   const { default: password } = await import("@inquirer/password");
-  return await password({ message: "ngrok API key (not shown):", mask: false }, { output: process.stderr }).catch((cause: unknown) => {
+  return await password(
+    { message: "ngrok API key (not shown):", mask: false },
+    { output: process.stderr },
+  ).catch((cause: unknown) => {
     throw new NgrokdError("cancelled", "No API key was given", { cause });
   });
 }
@@ -86,7 +117,8 @@ async function readStdin(): Promise<string> {
   let text = "";
   for await (const chunk of process.stdin) {
     text += String(chunk);
-    if (text.length > stdinLimit) throw new NgrokdError("usage", "Standard input is too long to be an API key");
+    if (text.length > stdinLimit)
+      throw new NgrokdError("usage", "Standard input is too long to be an API key");
   }
   return text;
 }

@@ -14,13 +14,20 @@ export default command({
   },
 });
 
-/** Pure: the text of `ngrokd status`; what is said below the facts is wrapped to `width` columns. */
+/**
+ * Pure: the text of `ngrokd status`; what is said below the facts is wrapped to
+ * `width` columns.
+ */
 export function statusText(status: Status, paint: Paint, now: Date, width = 80): string {
   const rows: [string, string][] = [
     ["State", phaseText(status, paint)],
     ["Registration", registrationText(status, paint)],
     ["Certificate", certificateText(status, paint)],
-    ["Ingress", status.ingress_endpoint + (status.insecure_skip_verify ? `  ${paint.bad("NOT VERIFIED")}` : "")],
+    [
+      "Ingress",
+      status.ingress_endpoint +
+        (status.insecure_skip_verify ? `  ${paint.bad("NOT VERIFIED")}` : ""),
+    ],
     ...proxyRows(status),
     ["Last poll", pollText(status, paint, now)],
     ["Endpoints", endpointsText(status, paint)],
@@ -28,15 +35,25 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
     ...failureRows(status),
     ["Traffic", `${bytesText(status.bytes.up)} up, ${bytesText(status.bytes.down)} down`],
     ["Pool", poolText(status)],
-    ["Daemon", `ngrokd ${status.version}, pid ${status.pid}, up ${durationText(status.uptime_seconds * 1000)}`],
+    [
+      "Daemon",
+      `ngrokd ${status.version}, pid ${status.pid}, up ${durationText(status.uptime_seconds * 1000)}`,
+    ],
     ["Configuration", status.config_path],
     ["Hosts file", status.hosts_path],
   ];
   const marked = (mark: string, tint: (text: string) => string, text: string): string[] =>
-    wrapped(text, width - mark.length - 1).map((line, i) => `${i === 0 ? tint(mark) : " ".repeat(mark.length)} ${line}`);
+    wrapped(text, width - mark.length - 1).map(
+      (line, i) => `${i === 0 ? tint(mark) : " ".repeat(mark.length)} ${line}`,
+    );
   const warnings = status.warnings.flatMap((warning) => marked("warning:", paint.careful, warning));
   const hint = marked("hint:", paint.name, status.hint);
-  return [facts(rows, paint), ...(warnings.length + hint.length > 0 ? [""] : []), ...warnings, ...hint].join("\n");
+  return [
+    facts(rows, paint),
+    ...(warnings.length + hint.length > 0 ? [""] : []),
+    ...warnings,
+    ...hint,
+  ].join("\n");
 }
 
 function proxyRows({ proxy: { api, ingress } }: Status): [string, string][] {
@@ -45,7 +62,12 @@ function proxyRows({ proxy: { api, ingress } }: Status): [string, string][] {
 }
 
 function phaseText({ phase, reason }: Status, paint: Paint): string {
-  const word = phase === "serving" ? paint.good(phase) : phase === "degraded" ? paint.bad(phase) : paint.careful(phase);
+  const word =
+    phase === "serving"
+      ? paint.good(phase)
+      : phase === "degraded"
+        ? paint.bad(phase)
+        : paint.careful(phase);
   return reason === "" ? word : `${word}: ${reason}`;
 }
 
@@ -81,7 +103,10 @@ function pollText(status: Status, paint: Paint, now: Date): string {
 /** How often in a row it has failed, and when it is tried again. */
 function nextText({ failed_polls, next_poll }: Status, now: Date): string {
   const times = failed_polls > 1 ? `${failed_polls} times in a row` : "";
-  const next = next_poll === "" ? "" : `next attempt in ${durationText(Math.max(0, Date.parse(next_poll) - now.getTime()))}`;
+  const next =
+    next_poll === ""
+      ? ""
+      : `next attempt in ${durationText(Math.max(0, Date.parse(next_poll) - now.getTime()))}`;
   const parts = [times, next].filter((part) => part !== "");
   return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
 }
@@ -102,11 +127,16 @@ function connectionsText({ connections: { active, total, limit } }: Status): str
 
 function failureRows({ connections: { refused }, errors_by_kind }: Status): [string, string][] {
   const counts = Object.entries({ refused, ...errors_by_kind }).filter(([, n]) => n > 0);
-  return counts.length === 0 ? [] : [["Failures", counts.map(([kind, n]) => `${n} ${kind}`).join(", ")]];
+  return counts.length === 0
+    ? []
+    : [["Failures", counts.map(([kind, n]) => `${n} ${kind}`).join(", ")]];
 }
 
 function poolText({ pool }: Status): string {
   const { ready, hits, misses } = pool;
-  const share = hits + misses === 0 ? "" : `; ${Math.floor((100 * hits) / (hits + misses))} % of connections found one`;
+  const share =
+    hits + misses === 0
+      ? ""
+      : `; ${Math.floor((100 * hits) / (hits + misses))} % of connections found one`;
   return `${ready} ready${share}`;
 }

@@ -11,24 +11,47 @@ export default command({
   name: "trust",
   description: "Trust ngrok's ingress CA, after checking its fingerprint",
   args: {
-    source: { type: "positional", required: true, description: "A PEM file, or an https URL of one" },
-    folder: { type: "string", valueHint: "folder", default: trustFolder, description: "Where trusted CAs are kept" },
-    force: { type: "boolean", description: "Trust it although it is not the CA that ngrok has published" },
+    source: {
+      type: "positional",
+      required: true,
+      description: "A PEM file, or an https URL of one",
+    },
+    folder: {
+      type: "string",
+      valueHint: "folder",
+      default: trustFolder,
+      description: "Where trusted CAs are kept",
+    },
+    force: {
+      type: "boolean",
+      description: "Trust it although it is not the CA that ngrok has published",
+    },
   },
   examples: [`sudo ngrokd trust ${ngrokCa.url}`, "sudo ngrokd trust ngrok-ca.crt"],
   async run(args, io) {
     const fetched = /^https?:/i.test(args.source);
-    const way = fetched ? { fetch: createFetch(io.net, (await loadConfig({ file: args.config, env: io.env })).proxy) } : {};
+    const way = fetched
+      ? { fetch: createFetch(io.net, (await loadConfig({ file: args.config, env: io.env })).proxy) }
+      : {};
     const { source, folder, force = false } = args;
-    const before = (path: string, content: string): Promise<void> => note(path, content, args.config, io);
+    const before = (path: string, content: string): Promise<void> =>
+      note(path, content, args.config, io);
     const installed = await installTrust({ source, folder, force, before, ...way });
     io.say.result(installed, () => installed.map(installedText).join("\n"));
     return undefined;
   },
 });
 
-/** For `ngrokd undo`. A file that cannot be noted is installed all the same: it was asked for by name, and is easily found again. */
-async function note(path: string, content: string, file: string | undefined, { env, say }: Io): Promise<void> {
+/**
+ * For `ngrokd undo`. A file that cannot be noted is installed all the same: it
+ * was asked for by name, and is easily found again.
+ */
+async function note(
+  path: string,
+  content: string,
+  file: string | undefined,
+  { env, say }: Io,
+): Promise<void> {
   try {
     const { config } = await loadConfig({ file, env });
     const stateFolder = dirname(config.server.client_cert);

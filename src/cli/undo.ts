@@ -21,8 +21,9 @@ export default command({
     const { say, net } = io;
     const { stateFolder, socket, hostsPath } = await places(args, io);
     const show = (steps: readonly Step[], done: boolean): void =>
-      say.result({ done, steps: steps.map(({ change, ...rest }) => ({ ...change, ...rest })) }, () =>
-        undoText(steps, done, join(stateFolder, "hosts.original"), say.paint),
+      say.result(
+        { done, steps: steps.map(({ change, ...rest }) => ({ ...change, ...rest })) },
+        () => undoText(steps, done, join(stateFolder, "hosts.original"), say.paint),
       );
     if (args["dry-run"] === true) {
       show(await planUndo(stateFolder, hostsPath), false);
@@ -34,7 +35,11 @@ export default command({
       const count = steps.filter(({ action }) => action === "take back").length;
       if (count > 0 && args.yes !== true) {
         for (const step of steps) say.note(stepText(step, false, say.paint));
-        await confirm(`Take back ${count === 1 ? "this change" : `these ${count} changes`}?`, "ngrokd undo --yes", io);
+        await confirm(
+          `Take back ${count === 1 ? "this change" : `these ${count} changes`}?`,
+          "ngrokd undo --yes",
+          io,
+        );
       }
       await undo(stateFolder, steps, (path) => removed(path, stateFolder, io));
       show(steps, true);
@@ -43,10 +48,21 @@ export default command({
   },
 });
 
-/** What was changed has to be taken back also where the configuration is wrong by now: then from where it is by default. */
-async function places({ config: file, socket: flag }: { config?: string | undefined; socket?: string | undefined }, { env, say }: Io) {
-  const { loaded, path } = await inspectConfig({ file, env, flags: { "server.socket_path": flag } });
-  if (loaded === undefined) say.warn(`"${path}" has mistakes (\`ngrokd config check\`): looking at the default places`);
+/**
+ * What was changed has to be taken back also where the configuration is wrong
+ * by now: then from where it is by default.
+ */
+async function places(
+  { config: file, socket: flag }: { config?: string | undefined; socket?: string | undefined },
+  { env, say }: Io,
+) {
+  const { loaded, path } = await inspectConfig({
+    file,
+    env,
+    flags: { "server.socket_path": flag },
+  });
+  if (loaded === undefined)
+    say.warn(`"${path}" has mistakes (\`ngrokd config check\`): looking at the default places`);
   const { server } = loaded?.config ?? defaultConfig;
   return {
     stateFolder: dirname(server.client_cert),
@@ -56,7 +72,12 @@ async function places({ config: file, socket: flag }: { config?: string | undefi
 }
 
 /** Pure: what there is to take back, or what was. */
-export function undoText(steps: readonly Step[], done: boolean, original: string, paint: Paint): string {
+export function undoText(
+  steps: readonly Step[],
+  done: boolean,
+  original: string,
+  paint: Paint,
+): string {
   const lines = steps.map((step) => `  ${stepText(step, done, paint)}`);
   const head =
     lines.length === 0
@@ -64,8 +85,12 @@ export function undoText(steps: readonly Step[], done: boolean, original: string
       : done
         ? "Taken back:"
         : "ngrokd has changed this on this machine:";
-  const hosts = steps.some(({ change, action }) => change.kind === "hosts" && action !== "nothing to do");
-  const copy = hosts ? [`The hosts file as it was before ngrokd first changed it is in ${original}.`] : [];
+  const hosts = steps.some(
+    ({ change, action }) => change.kind === "hosts" && action !== "nothing to do",
+  );
+  const copy = hosts
+    ? [`The hosts file as it was before ngrokd first changed it is in ${original}.`]
+    : [];
   return [head, ...lines, ...copy].join("\n");
 }
 
@@ -73,7 +98,9 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
   const what = change.kind === "hosts" ? `ngrokd's section of ${change.path}` : change.path;
   switch (action) {
     case "take back":
-      return done ? `${paint.good("removed")}  ${what}` : `${paint.careful("would be removed")}  ${what}`;
+      return done
+        ? `${paint.good("removed")}  ${what}`
+        : `${paint.careful("would be removed")}  ${what}`;
     case "nothing to do":
       return `${paint.dim("gone already")}  ${what}`;
     case "keep":
@@ -81,7 +108,10 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
   }
 }
 
-/** The service's file goes with what the system has made of it; where that cannot be asked, alone. */
+/**
+ * The service's file goes with what the system has made of it; where that
+ * cannot be asked, alone.
+ */
 async function removed(path: string, stateFolder: string, { say }: Io): Promise<void> {
   const { carryOut, planUninstall, thisManager } = await import("../service/manage.ts");
   const isService = ["darwin", "linux"].includes(process.platform) && thisManager().path === path;

@@ -1,5 +1,10 @@
 import { createApi } from "../cloud/api.ts";
-import { identityPaths, operatorIdIn, readIdentityFiles, removeIdentity } from "../cloud/identity-files.ts";
+import {
+  identityPaths,
+  operatorIdIn,
+  readIdentityFiles,
+  removeIdentity,
+} from "../cloud/identity-files.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import { type Loaded, loadConfig } from "../config/load.ts";
 import { parseApiKey } from "../model/api-key.ts";
@@ -15,31 +20,58 @@ export default command({
   description: "Delete this machine's operator at ngrok, and its key and certificate here",
   args: {
     yes: { type: "boolean", alias: "y", description: "Do it without asking" },
-    "local-only": { type: "boolean", description: "Leave the operator in the account, such as when there is no key for it any more" },
+    "local-only": {
+      type: "boolean",
+      description:
+        "Leave the operator in the account, such as when there is no key for it any more",
+    },
   },
   examples: ["sudo ngrokd unregister", "sudo ngrokd unregister --yes"],
   async run(args, io) {
-    const loaded = await loadConfig({ file: args.config, env: io.env, flags: { "server.socket_path": args.socket } });
+    const loaded = await loadConfig({
+      file: args.config,
+      env: io.env,
+      flags: { "server.socket_path": args.socket },
+    });
     const { socket_path: socket } = loaded.config.server;
     const hint = "stop it first: it would register this machine again";
     const localOnly = args["local-only"] === true;
-    await withoutDaemon(io.net, socket, hint, () => unregister(loaded, { localOnly, yes: args.yes === true }, io));
+    await withoutDaemon(io.net, socket, hint, () =>
+      unregister(loaded, { localOnly, yes: args.yes === true }, io),
+    );
     return undefined;
   },
 });
 
-async function unregister(loaded: Loaded, { localOnly, yes }: { localOnly: boolean; yes: boolean }, io: Io): Promise<void> {
+async function unregister(
+  loaded: Loaded,
+  { localOnly, yes }: { localOnly: boolean; yes: boolean },
+  io: Io,
+): Promise<void> {
   const paths = identityPaths(loaded.config.server);
   const files = await readIdentityFiles(paths);
   const operatorId = operatorIdIn(files);
   if (Object.values(files).every((text) => text === undefined)) {
-    return io.say.result({ unregistered: false, operator_id: null }, `This machine is not registered: there is no "${paths.key}".`);
+    return io.say.result(
+      { unregistered: false, operator_id: null },
+      `This machine is not registered: there is no "${paths.key}".`,
+    );
   }
-  const what = operatorId === undefined ? "the key and certificate" : `the operator ${operatorId} with its key and certificate`;
+  const what =
+    operatorId === undefined
+      ? "the key and certificate"
+      : `the operator ${operatorId} with its key and certificate`;
   const where = localOnly ? " from this machine (the operator itself stays in the account)" : "";
-  if (!yes) await confirm(`Delete ${what}${where}?`, `ngrokd unregister${localOnly ? " --local-only" : ""} --yes`, io);
-  // ngrok first: an operator without an identity would be an orphan, an identity without an operator is removed by a second try.
-  const remote = operatorId === undefined || localOnly ? "kept" : await deleteOperator(operatorId, loaded, io);
+  if (!yes)
+    await confirm(
+      `Delete ${what}${where}?`,
+      `ngrokd unregister${localOnly ? " --local-only" : ""} --yes`,
+      io,
+    );
+  // ngrok first: an operator without an identity would be an orphan, an
+  // identity without an operator is removed by a second try.
+  const remote =
+    operatorId === undefined || localOnly ? "kept" : await deleteOperator(operatorId, loaded, io);
   await removeIdentity(paths);
   const told = {
     deleted: `Deleted the operator ${operatorId}, and this machine's key and certificate.`,
@@ -52,22 +84,37 @@ async function unregister(loaded: Loaded, { localOnly, yes }: { localOnly: boole
   );
 }
 
-async function deleteOperator(operatorId: string, { config, path, proxy }: Loaded, { net }: Io): Promise<"deleted" | "gone"> {
-  const alone = "`ngrokd unregister --local-only` removes what is on this machine, and leaves the operator in the account";
+async function deleteOperator(
+  operatorId: string,
+  { config, path, proxy }: Loaded,
+  { net }: Io,
+): Promise<"deleted" | "gone"> {
+  const alone =
+    "`ngrokd unregister --local-only` removes what is on this machine, and leaves the operator in the account";
   const key = parseApiKey(config.api.key);
   if (!key.ok) {
-    throw new NgrokdError("state", `Cannot delete the operator ${operatorId}: there is no API key in "${path}", and nothing was changed`, {
-      hint: alone,
-    });
+    throw new NgrokdError(
+      "state",
+      `Cannot delete the operator ${operatorId}: there is no API key in "${path}", and nothing was changed`,
+      {
+        hint: alone,
+      },
+    );
   }
-  const api = createApi({ url: config.api.url, key: key.value, userAgent: userAgent(), fetch: createFetch(net, proxy) });
+  const api = createApi({
+    url: config.api.url,
+    key: key.value,
+    userAgent: userAgent(),
+    fetch: createFetch(net, proxy),
+  });
   try {
     await api.deleteOperator(operatorId);
     return "deleted";
   } catch (error) {
     if (isUnknownToNgrok(error)) return "gone";
     const code = error instanceof NgrokdError ? error.code : "api";
-    const hint = error instanceof NgrokdError && error.hint !== undefined ? `${error.hint}\n${alone}` : alone;
+    const hint =
+      error instanceof NgrokdError && error.hint !== undefined ? `${error.hint}\n${alone}` : alone;
     throw new NgrokdError(code, `${reasonOf(error)}; nothing was changed`, { cause: error, hint });
   }
 }

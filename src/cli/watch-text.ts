@@ -2,7 +2,10 @@ import type { ListItem, Status } from "../control/protocol.ts";
 import { readable } from "../model/parsed.ts";
 import { bytesText, type Paint, type Size } from "./say.ts";
 
-/** An endpoint and how much its counters grow in a second: unknown at first, and where they began anew. */
+/**
+ * An endpoint and how much its counters grow in a second: unknown at first, and
+ * where they began anew.
+ */
 export type Watched = ListItem & { readonly per_second: Rates | null };
 
 export interface Rates {
@@ -13,14 +16,23 @@ export interface Rates {
   readonly bytes_down: number;
 }
 
-/** Pure: the items that the daemon listed at `at`, with their rates since the ones before. */
-export function withRates(items: readonly ListItem[], at: Date, before?: { at: Date; items: readonly ListItem[] }): Watched[] {
+/**
+ * Pure: the items that the daemon listed at `at`, with their rates since the
+ * ones before.
+ */
+export function withRates(
+  items: readonly ListItem[],
+  at: Date,
+  before?: { at: Date; items: readonly ListItem[] },
+): Watched[] {
   const seconds = before === undefined ? 0 : (at.getTime() - before.at.getTime()) / 1000;
   const earlier = new Map(before?.items.map((item) => [placeOf(item), item]));
   return items.map((item) => {
     const was = earlier.get(placeOf(item));
-    if (was === undefined || seconds <= 0 || was.connections.total > item.connections.total) return { ...item, per_second: null };
-    const rate = (count: (item: ListItem) => number): number => Math.max(0, count(item) - count(was)) / seconds;
+    if (was === undefined || seconds <= 0 || was.connections.total > item.connections.total)
+      return { ...item, per_second: null };
+    const rate = (count: (item: ListItem) => number): number =>
+      Math.max(0, count(item) - count(was)) / seconds;
     const per_second: Rates = {
       connections: rate(({ connections }) => connections.total),
       failures: rate(({ connections }) => connections.errors + connections.refused),
@@ -32,7 +44,8 @@ export function withRates(items: readonly ListItem[], at: Date, before?: { at: D
 }
 
 /** An endpoint that moves is listed at both of its places. */
-const placeOf = ({ url, ip, port, state }: ListItem): string => [url, ip, port, state === "draining"].join(" ");
+const placeOf = ({ url, ip, port, state }: ListItem): string =>
+  [url, ip, port, state === "draining"].join(" ");
 
 export interface Picture {
   readonly at: Date;
@@ -43,15 +56,18 @@ export interface Picture {
 }
 
 /**
- * Pure: one picture of `ngrokd list --watch`: no line is longer than `columns`, and no more than `rows` of them. Where not all endpoints
- * have room, those that are busy or in trouble are shown.
+ * Pure: one picture of `ngrokd list --watch`: no line is longer than `columns`,
+ * and no more than `rows` of them. Where not all endpoints have room, those
+ * that are busy or in trouble are shown.
  */
 export function watchText(picture: Picture, paint: Paint, { columns, rows }: Size): string {
   const { status, items } = picture;
   const layout = layoutOf(items, columns);
   const head = [
     headLine(picture, paint, columns),
-    ...(status.insecure_skip_verify ? [paint.bad("The ingress's certificate is NOT verified.")] : []),
+    ...(status.insecure_skip_verify
+      ? [paint.bad("The ingress's certificate is NOT verified.")]
+      : []),
     "",
     paint.bold(row(["URL", "ADDRESS"], ["OPEN", "NEW/S", "UP/S", "DOWN/S"], layout)),
     totalLine(items, layout),
@@ -66,10 +82,17 @@ export function watchText(picture: Picture, paint: Paint, { columns, rows }: Siz
 function headLine({ at, status, trouble }: Picture, paint: Paint, columns: number): string {
   const time = at.toTimeString().slice(0, 8);
   const { phase, reason, endpoints } = status;
-  const counts = Object.entries(endpoints).flatMap(([state, n]) => (n > 0 ? [`${n} ${state}`] : []));
+  const counts = Object.entries(endpoints).flatMap(([state, n]) =>
+    n > 0 ? [`${n} ${state}`] : [],
+  );
   const summary = `${phase}: ${reason === "" ? counts.join(", ") || "no endpoints" : reason}`;
   const width = columns - time.length - 2;
-  const tint = trouble !== undefined || phase === "degraded" ? paint.bad : phase === "serving" ? paint.good : paint.careful;
+  const tint =
+    trouble !== undefined || phase === "degraded"
+      ? paint.bad
+      : phase === "serving"
+        ? paint.good
+        : paint.careful;
   return `${tint(fit(trouble ?? summary, width).padEnd(width))}  ${paint.dim(time)}`;
 }
 
@@ -83,27 +106,47 @@ const [narrow, wide] = [6, 8];
 const numbersWidth = 2 * (2 + narrow) + 2 * (2 + wide);
 
 function layoutOf(items: readonly Watched[], columns: number): Layout {
-  const longest = (texts: readonly string[]): number => texts.reduce((length, text) => Math.max(length, text.length), "ADDRESS".length);
+  const longest = (texts: readonly string[]): number =>
+    texts.reduce((length, text) => Math.max(length, text.length), "ADDRESS".length);
   const address = longest(items.filter(carries).map(addressOf));
   const room = columns - 2 - address - numbersWidth;
   return { columns, address, url: Math.min(room, longest(items.map(({ url }) => readable(url)))) };
 }
 
-function row([name, address]: readonly [string, string], [open, fresh, up, down]: Numbers, { url, address: width }: Layout): string {
-  const numbers = [open.padStart(narrow), fresh.padStart(narrow), up.padStart(wide), down.padStart(wide)];
+function row(
+  [name, address]: readonly [string, string],
+  [open, fresh, up, down]: Numbers,
+  { url, address: width }: Layout,
+): string {
+  const numbers = [
+    open.padStart(narrow),
+    fresh.padStart(narrow),
+    up.padStart(wide),
+    down.padStart(wide),
+  ];
   return [fit(name, url).padEnd(url), address.padEnd(width), ...numbers].join("  ");
 }
 type Numbers = readonly [open: string, fresh: string, up: string, down: string];
 
 /** Connections of an endpoint that is listed twice count in one meter. */
 function totalLine(items: readonly Watched[], layout: Layout): string {
-  const once = [...new Map(items.map((item) => [`${item.hostname}:${item.port}`, item])).values()].filter(carries);
+  const once = [
+    ...new Map(items.map((item) => [`${item.hostname}:${item.port}`, item])).values(),
+  ].filter(carries);
   const known = once.flatMap(({ per_second }) => per_second ?? []);
   const sum = (pick: (rates: Rates) => number): number | undefined =>
     known.length === 0 ? undefined : known.reduce((total, rates) => total + pick(rates), 0);
   const open = once.reduce((total, { connections }) => total + connections.active, 0);
-  const numbers = [sum((rates) => rates.connections), sum((rates) => rates.bytes_up), sum((rates) => rates.bytes_down)] as const;
-  return row(["all", ""], [String(open), rateText(numbers[0]), amountText(numbers[1]), amountText(numbers[2])], layout);
+  const numbers = [
+    sum((rates) => rates.connections),
+    sum((rates) => rates.bytes_up),
+    sum((rates) => rates.bytes_down),
+  ] as const;
+  return row(
+    ["all", ""],
+    [String(open), rateText(numbers[0]), amountText(numbers[1]), amountText(numbers[2])],
+    layout,
+  );
 }
 
 /** One line, and one more where connections fail just now. */
@@ -122,13 +165,19 @@ function entryLines(item: Watched, layout: Layout, paint: Paint): string[] {
   ];
   const line = row([readable(url), addressOf(item)], numbers, layout);
   const failures = per_second?.failures ?? 0;
-  if (failures === 0) return [state === "draining" ? paint.careful(line) : isQuiet(item) ? paint.dim(line) : line];
-  const why = connections.last_error === "" ? "connections were broken off" : connections.last_error;
+  if (failures === 0)
+    return [state === "draining" ? paint.careful(line) : isQuiet(item) ? paint.dim(line) : line];
+  const why =
+    connections.last_error === "" ? "connections were broken off" : connections.last_error;
   return [line, paint.bad(fit(`    ${rateText(failures)}/s failed: ${why}`, layout.columns))];
 }
 
 /** Which of the items have room in so many lines, in their order. */
-function choose(items: readonly Watched[], entries: readonly (readonly string[])[], room: number): number[] {
+function choose(
+  items: readonly Watched[],
+  entries: readonly (readonly string[])[],
+  room: number,
+): number[] {
   const all = [...items.keys()];
   if (entries.reduce((lines, entry) => lines + entry.length, 0) <= room) return all;
   let left = room - 1;
@@ -154,16 +203,25 @@ function compare(a: readonly number[] = [], b: readonly number[] = []): number {
 }
 
 const carries = ({ state }: ListItem): boolean => state === "listening" || state === "draining";
-const addressOf = ({ ip, port, state }: ListItem): string => (state === "draining" ? "draining" : `${ip}:${port}`);
+const addressOf = ({ ip, port, state }: ListItem): string =>
+  state === "draining" ? "draining" : `${ip}:${port}`;
 const isQuiet = ({ connections, per_second }: Watched): boolean =>
-  connections.active === 0 && (per_second === null || per_second.connections + per_second.bytes_up + per_second.bytes_down === 0);
+  connections.active === 0 &&
+  (per_second === null ||
+    per_second.connections + per_second.bytes_up + per_second.bytes_down === 0);
 
 function rateText(rate: number | undefined): string {
   if (rate === undefined) return "-";
   if (rate === 0) return "0";
-  return rate < 10 ? rate.toFixed(1) : rate < 99_999 ? String(Math.round(rate)) : `${Math.round(rate / 1000)}k`;
+  return rate < 10
+    ? rate.toFixed(1)
+    : rate < 99_999
+      ? String(Math.round(rate))
+      : `${Math.round(rate / 1000)}k`;
 }
 
-const amountText = (bytes: number | undefined): string => (bytes === undefined ? "-" : bytesText(bytes));
+const amountText = (bytes: number | undefined): string =>
+  bytes === undefined ? "-" : bytesText(bytes);
 
-const fit = (text: string, width: number): string => (text.length <= width ? text : `${text.slice(0, width - 3)}...`);
+const fit = (text: string, width: number): string =>
+  text.length <= width ? text : `${text.slice(0, width - 3)}...`;

@@ -8,13 +8,16 @@ import { type Watched, watchText, withRates } from "./watch-text.ts";
 type DaemonArgs = Parameters<typeof askFor>[1];
 
 /**
- * `ngrokd list --watch`: what the daemon has, again and again, until `io.stop`. On a terminal a daemon that no longer answers is waited
- * for; otherwise it rejects with what {@link askFor} does.
+ * `ngrokd list --watch`: what the daemon has, again and again, until `io.stop`.
+ * On a terminal a daemon that no longer answers is waited for; otherwise it
+ * rejects with what {@link askFor} does.
  */
 export async function watch(args: DaemonArgs, io: Io, everyMs = 1000): Promise<void> {
   const { say, stop } = io;
   const live = say.live();
-  const stopped = new Promise<undefined>((resolve) => stop.addEventListener("abort", () => resolve(undefined), { once: true }));
+  const stopped = new Promise<undefined>((resolve) =>
+    stop.addEventListener("abort", () => resolve(undefined), { once: true }),
+  );
   let last: { at: Date; status: Status; items: readonly Watched[] } | undefined;
   try {
     while (!stop.aborted) {

@@ -9,17 +9,28 @@ import type { Paint } from "./say.ts";
 export default command({
   name: "why",
   description: "Follow one name to ngrok, and say where the way breaks",
-  args: { name: { type: "positional", required: true, description: "A host name, host:port or URL" } },
+  args: {
+    name: { type: "positional", required: true, description: "A host name, host:port or URL" },
+  },
   examples: ["ngrokd why hello.demo", "ngrokd why http://hello.demo/ --json"],
   async run({ name, config, socket }, { net, env, say }) {
     const question = parseQuestion(name);
     if (!question.ok) {
-      throw new NgrokdError("usage", `Cannot follow this name: ${question.reason}`, { hint: "`ngrokd list` shows the names there are" });
+      throw new NgrokdError("usage", `Cannot follow this name: ${question.reason}`, {
+        hint: "`ngrokd list` shows the names there are",
+      });
     }
     const ways = await explain(question.value, { net, env, config, socket });
     const works = ways.every((way) => breakOf(way) === undefined);
     say.result(
-      { works, ways: ways.map((way) => ({ ...way, works: breakOf(way) === undefined, breaks_at: breakOf(way)?.check ?? "" })) },
+      {
+        works,
+        ways: ways.map((way) => ({
+          ...way,
+          works: breakOf(way) === undefined,
+          breaks_at: breakOf(way)?.check ?? "",
+        })),
+      },
       () => ways.map((way) => wayText(way, say.paint, say.width)).join("\n\n"),
     );
     return works ? exitCodes.ok : exitCodes.failure;
@@ -36,8 +47,10 @@ export function wayText(way: Way, paint: Paint, width: number): string {
 function conclusion(way: Way, paint: Paint): string {
   const { subject, steps } = way;
   const broken = breakOf(way);
-  if (broken !== undefined) return `${subject} ${paint.bad("does not work")}: it breaks at "${checks[broken.check]}".`;
+  if (broken !== undefined)
+    return `${subject} ${paint.bad("does not work")}: it breaks at "${checks[broken.check]}".`;
   const unsure = steps.filter(({ level }) => level === "warning").length;
-  if (unsure > 0) return `${subject}: ${paint.careful("nothing that could be checked is broken")}; see the warnings.`;
+  if (unsure > 0)
+    return `${subject}: ${paint.careful("nothing that could be checked is broken")}; see the warnings.`;
   return `${subject} ${paint.good("works")}, from its name to the service behind ngrok.`;
 }

@@ -4,16 +4,36 @@ import { silentLog } from "../model/log.ts";
 import type { Net } from "../net/types.ts";
 
 /**
- * Does work that no daemon may run beside, and lets none start meanwhile: the control socket, which makes a daemon the only one, is held
- * until the work has ended. `hint` is for who has a daemon that runs. Rejects with `already-running` where one does, or with what
- * {@link startControlServer} or the work rejects with.
+ * Does work that no daemon may run beside, and lets none start meanwhile: the
+ * control socket, which makes a daemon the only one, is held until the work has
+ * ended. `hint` is for who has a daemon that runs. Rejects with
+ * `already-running` where one does, or with what {@link startControlServer} or
+ * the work rejects with.
  */
-export async function withoutDaemon<T>(net: Net, socket: string, hint: string, work: () => Promise<T>): Promise<T> {
-  const lock = await startControlServer({ net, path: socket, group: "", log: silentLog, handle: busy }).catch((error: unknown) => {
+export async function withoutDaemon<T>(
+  net: Net,
+  socket: string,
+  hint: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const lock = await startControlServer({
+    net,
+    path: socket,
+    group: "",
+    log: silentLog,
+    handle: busy,
+  }).catch((error: unknown) => {
     if (isNgrokdError(error, "permission"))
-      throw new NgrokdError("permission", reasonOf(error), { cause: error, hint: "run this as root (sudo)" });
+      throw new NgrokdError("permission", reasonOf(error), {
+        cause: error,
+        hint: "run this as root (sudo)",
+      });
     if (!isNgrokdError(error, "already-running")) throw error;
-    throw new NgrokdError("already-running", `A daemon is running on the control socket "${socket}", and nothing was changed`, { hint });
+    throw new NgrokdError(
+      "already-running",
+      `A daemon is running on the control socket "${socket}", and nothing was changed`,
+      { hint },
+    );
   });
   try {
     return await work();

@@ -4,16 +4,30 @@ import { NgrokdError, oneLine } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
 import { type Answer, createExchange, type Fetch, type Outgoing } from "./exchange.ts";
 import { bodyText, jsonOf, refusal } from "./refusal.ts";
-import { endpointOf, isOperatorId, type Operator, type OperatorPatch, type OperatorRequest, operatorOf, pageOf } from "./wire.ts";
+import {
+  endpointOf,
+  isOperatorId,
+  type Operator,
+  type OperatorPatch,
+  type OperatorRequest,
+  operatorOf,
+  pageOf,
+} from "./wire.ts";
 
 /**
- * ngrok's REST API, as far as it is used (docs/protocol.md, "ngrok's API"). Nothing is retried. Every call rejects with NgrokdError:
- * `network`, `timeout` (30 s a request, body included), `cancelled` or the signal's own, `unauthorized`, `not-found`, `rate-limited`,
- * `api` (any other refusal or nonsense), `protocol` (a redirect, paging that leads astray, a body over 64 MiB), `state` (an id that is
- * none). The details of refusals are those of `refusal`. The key is in none of them.
+ * ngrok's REST API, as far as it is used (docs/protocol.md, "ngrok's API").
+ * Nothing is retried. Every call rejects with NgrokdError: `network`, `timeout`
+ * (30 s a request, body included), `cancelled` or the signal's own,
+ * `unauthorized`, `not-found`, `rate-limited`, `api` (any other refusal or
+ * nonsense), `protocol` (a redirect, paging that leads astray, a body over 64
+ * MiB), `state` (an id that is none). The details of refusals are those of
+ * `refusal`. The key is in none of them.
  */
 export interface Api {
-  /** Asks for one operator and drops the answer: settles if ngrok accepts the key. */
+  /**
+   * Asks for one operator and drops the answer: settles if ngrok accepts the
+   * key.
+   */
   checkKey(signal?: AbortSignal): Promise<void>;
   createOperator(request: OperatorRequest, signal?: AbortSignal): Promise<Operator>;
   getOperator(id: string, signal?: AbortSignal): Promise<Operator>;
@@ -22,17 +36,25 @@ export interface Api {
   deleteOperator(id: string, signal?: AbortSignal): Promise<void>;
   /** All of the account's; items without a usable id are left out. */
   operators(signal?: AbortSignal): Promise<Operator[]>;
-  /** What is bound to this operator; can lag behind deletions. Items that make no sense come as endpoints without id and URL. */
+  /**
+   * What is bound to this operator; can lag behind deletions. Items that make
+   * no sense come as endpoints without id and URL.
+   */
   boundEndpoints(operatorId: string, signal?: AbortSignal): Promise<readonly ApiEndpoint[]>;
   /** All endpoints of the account, bound or not. */
   endpoints(signal?: AbortSignal): Promise<readonly ApiEndpoint[]>;
 }
 
 /**
- * The lists as they were last, by the URL of their first page. A page with the same bytes is not read again, and a list of which every
- * page is the same comes back as the same array: that is how its reader sees that nothing has changed.
+ * The lists as they were last, by the URL of their first page. A page with the
+ * same bytes is not read again, and a list of which every page is the same
+ * comes back as the same array: that is how its reader sees that nothing has
+ * changed.
  */
-export type ListMemory = Map<string, { readonly pages: readonly Page[]; readonly items: readonly unknown[] }>;
+export type ListMemory = Map<
+  string,
+  { readonly pages: readonly Page[]; readonly items: readonly unknown[] }
+>;
 
 interface Page {
   readonly bytes: Uint8Array;
@@ -57,13 +79,27 @@ export interface ApiOptions {
 
 /** Throws NgrokdError `config` where `url` is not an http(s) URL. */
 export function createApi(options: ApiOptions): Api {
-  const { url, key, userAgent, fetch, timeoutMs = 30_000, maxBytes = 64 * 1024 * 1024, memory = new Map() as ListMemory } = options;
+  const {
+    url,
+    key,
+    userAgent,
+    fetch,
+    timeoutMs = 30_000,
+    maxBytes = 64 * 1024 * 1024,
+    memory = new Map() as ListMemory,
+  } = options;
   const base = baseUrl(url);
-  // ngrok's own texts quote the credential that they refuse (ERR_NGROK_202, 203, 206, 207).
+  // ngrok's own texts quote the credential that they refuse (ERR_NGROK_202,
+  // 203, 206, 207).
   const safe = (text: string): string => short(text.replaceAll(key, "[API key]"));
   const exchange = createExchange({
     fetch: fetch ?? ((to, init) => globalThis.fetch(to, init)),
-    headers: { accept: "application/json", authorization: `Bearer ${key}`, "ngrok-version": "2", "user-agent": userAgent },
+    headers: {
+      accept: "application/json",
+      authorization: `Bearer ${key}`,
+      "ngrok-version": "2",
+      "user-agent": userAgent,
+    },
     timeoutMs,
     maxBytes,
     safe,
@@ -71,39 +107,92 @@ export function createApi(options: ApiOptions): Api {
 
   return {
     async checkKey(signal) {
-      await call({ action: "Cannot check the API key", method: "GET", url: at("/kubernetes_operators?limit=1"), signal });
+      await call({
+        action: "Cannot check the API key",
+        method: "GET",
+        url: at("/kubernetes_operators?limit=1"),
+        signal,
+      });
     },
     createOperator: (body, signal) =>
-      operator({ action: "Cannot register this machine", method: "POST", url: at("/kubernetes_operators"), body, signal }),
+      operator({
+        action: "Cannot register this machine",
+        method: "POST",
+        url: at("/kubernetes_operators"),
+        body,
+        signal,
+      }),
     getOperator: async (id, signal) =>
-      operator({ action: `Cannot look up the operator ${quote(id)}`, method: "GET", url: atOperator(id), signal }),
+      operator({
+        action: `Cannot look up the operator ${quote(id)}`,
+        method: "GET",
+        url: atOperator(id),
+        signal,
+      }),
     updateOperator: async (id, body, signal) =>
-      operator({ action: `Cannot update the operator ${quote(id)}`, method: "PATCH", url: atOperator(id), body, signal }),
+      operator({
+        action: `Cannot update the operator ${quote(id)}`,
+        method: "PATCH",
+        url: atOperator(id),
+        body,
+        signal,
+      }),
     async deleteOperator(id, signal) {
-      await send({ action: `Cannot delete the operator ${quote(id)}`, method: "DELETE", url: atOperator(id), signal });
+      await send({
+        action: `Cannot delete the operator ${quote(id)}`,
+        method: "DELETE",
+        url: atOperator(id),
+        signal,
+      });
     },
     async operators(signal) {
-      const found = await list("Cannot list the account's operators", at("/kubernetes_operators"), "operators", operatorOf, signal);
+      const found = await list(
+        "Cannot list the account's operators",
+        at("/kubernetes_operators"),
+        "operators",
+        operatorOf,
+        signal,
+      );
       return found.filter((item) => item !== undefined);
     },
     boundEndpoints: async (id, signal) =>
-      list(`Cannot list the endpoints bound to ${quote(id)}`, atOperator(id, "/bound_endpoints"), "endpoints", endpointOf, signal),
-    endpoints: (signal) => list("Cannot list the account's endpoints", at("/endpoints"), "endpoints", endpointOf, signal),
+      list(
+        `Cannot list the endpoints bound to ${quote(id)}`,
+        atOperator(id, "/bound_endpoints"),
+        "endpoints",
+        endpointOf,
+        signal,
+      ),
+    endpoints: (signal) =>
+      list(
+        "Cannot list the account's endpoints",
+        at("/endpoints"),
+        "endpoints",
+        endpointOf,
+        signal,
+      ),
   };
 
   function at(path: string): URL {
     return new URL(base + path);
   }
 
-  /** An id that is none, such as "" or "..", would make another call out of this one. */
+  /**
+   * An id that is none, such as "" or "..", would make another call out of this
+   * one.
+   */
   function atOperator(id: string, rest = ""): URL {
     if (isOperatorId(id)) return at(`/kubernetes_operators/${id}${rest}`);
-    throw new NgrokdError("state", `Cannot ask for the operator ${quote(id)}: this is not an operator id`);
+    throw new NgrokdError(
+      "state",
+      `Cannot ask for the operator ${quote(id)}: this is not an operator id`,
+    );
   }
 
   async function operator(outgoing: Outgoing): Promise<Operator> {
     const found = operatorOf(await call(outgoing));
-    if (found === undefined) throw new NgrokdError("api", `${outgoing.action}: ngrok's answer carries no operator id`);
+    if (found === undefined)
+      throw new NgrokdError("api", `${outgoing.action}: ngrok's answer carries no operator id`);
     return found;
   }
 
@@ -114,10 +203,14 @@ export function createApi(options: ApiOptions): Api {
   function parse(action: string, answer: Answer): object {
     const json = jsonOf(answer.text);
     if (typeof json === "object" && json !== null) return json;
-    throw new NgrokdError("api", `${action}: ${quote(base)} answered ${answer.status} ${bodyText(answer)}`, {
-      hint: "this does not look like ngrok's API: check `api.url` in the configuration, and proxies on the way",
-      details: { status: answer.status },
-    });
+    throw new NgrokdError(
+      "api",
+      `${action}: ${quote(base)} answered ${answer.status} ${bodyText(answer)}`,
+      {
+        hint: "this does not look like ngrok's API: check `api.url` in the configuration, and proxies on the way",
+        details: { status: answer.status },
+      },
+    );
   }
 
   async function send(outgoing: Outgoing): Promise<Answer> {
@@ -135,7 +228,10 @@ export function createApi(options: ApiOptions): Api {
     );
   }
 
-  /** Every item of every page. A part of a list would look like deletions, so one bad page fails the whole. */
+  /**
+   * Every item of every page. A part of a list would look like deletions, so
+   * one bad page fails the whole.
+   */
   async function list<T>(
     action: string,
     first: URL,
@@ -151,16 +247,24 @@ export function createApi(options: ApiOptions): Api {
       seen.add(url.href);
       const answer = await send({ action, method: "GET", url, signal });
       const known = before?.pages[pages.length];
-      const page = known !== undefined && Buffer.compare(known.bytes, answer.bytes) === 0 ? known : readPage(answer);
+      const page =
+        known !== undefined && Buffer.compare(known.bytes, answer.bytes) === 0
+          ? known
+          : readPage(answer);
       pages.push(page);
       count += page.items.length;
       url = page.next === "" ? undefined : nextPage(action, url, page.next);
-      if (url !== undefined && seen.has(url.href)) throw new NgrokdError("protocol", `${action}: the pages lead in a circle`);
+      if (url !== undefined && seen.has(url.href))
+        throw new NgrokdError("protocol", `${action}: the pages lead in a circle`);
       if (url !== undefined && (seen.size === maxPages || count > maxItems)) {
-        throw new NgrokdError("protocol", `${action}: the list does not end within ${maxPages} pages and ${maxItems} items`);
+        throw new NgrokdError(
+          "protocol",
+          `${action}: the list does not end within ${maxPages} pages and ${maxItems} items`,
+        );
       }
     }
-    const same = before?.pages.length === pages.length && pages.every((page, i) => page === before.pages[i]);
+    const same =
+      before?.pages.length === pages.length && pages.every((page, i) => page === before.pages[i]);
     const items = same ? before.items : pages.flatMap((page) => page.items);
     memory.set(first.href, { pages, items });
     // What a URL answers is read in one way only.
@@ -168,16 +272,26 @@ export function createApi(options: ApiOptions): Api {
 
     function readPage(answer: Answer): Page {
       const page = pageOf(parse(action, answer), field);
-      if (page === undefined) throw new NgrokdError("api", `${action}: ngrok's answer has no list of ${field}`);
+      if (page === undefined)
+        throw new NgrokdError("api", `${action}: ngrok's answer has no list of ${field}`);
       return { bytes: answer.bytes, items: page.items.map(itemOf), next: page.next };
     }
   }
 
-  /** `next_page_uri` is absolute or relative to the base URL; the key never follows it to another origin. */
+  /**
+   * `next_page_uri` is absolute or relative to the base URL; the key never
+   * follows it to another origin.
+   */
   function nextPage(action: string, page: URL, next: string): URL {
-    // A path that leaves out the base's own, as a stand-in behind a prefix would write it.
-    const bare = next.startsWith("/") && !next.startsWith("//") && !(page.origin + next).startsWith(`${base}/`);
-    const url = bare ? URL.parse(base + next) : URL.parse(next, next.startsWith("?") ? page.href : `${base}/`);
+    // A path that leaves out the base's own, as a stand-in behind a prefix
+    // would write it.
+    const bare =
+      next.startsWith("/") &&
+      !next.startsWith("//") &&
+      !(page.origin + next).startsWith(`${base}/`);
+    const url = bare
+      ? URL.parse(base + next)
+      : URL.parse(next, next.startsWith("?") ? page.href : `${base}/`);
     if (url?.origin === page.origin) return url;
     throw new NgrokdError(
       "protocol",
@@ -192,10 +306,15 @@ const maxItems = 100_000;
 /** Without a slash at the end. */
 function baseUrl(text: string): string {
   const url = URL.parse(text);
-  if (url?.protocol === "http:" || url?.protocol === "https:") return url.origin + url.pathname.replace(/\/+$/, "");
-  throw new NgrokdError("config", `Cannot use ${quote(text)} as the address of ngrok's API: it is not an http or https URL`, {
-    hint: "`api.url` in the configuration is https://api.ngrok.com unless you run your own stand-in",
-  });
+  if (url?.protocol === "http:" || url?.protocol === "https:")
+    return url.origin + url.pathname.replace(/\/+$/, "");
+  throw new NgrokdError(
+    "config",
+    `Cannot use ${quote(text)} as the address of ngrok's API: it is not an http or https URL`,
+    {
+      hint: "`api.url` in the configuration is https://api.ngrok.com unless you run your own stand-in",
+    },
+  );
 }
 
 /** At most 500 characters in one line. */

@@ -6,23 +6,34 @@ import type { Operator } from "./wire.ts";
 /** An operator that this program has made, and what it is to this machine. */
 export interface OurOperator {
   readonly id: string;
-  /** The host that registered it, as it called itself; empty where it did not. */
+  /**
+   * The host that registered it, as it called itself; empty where it did not.
+   */
   readonly hostname: string;
   readonly version: string;
   /** RFC 3339; empty where ngrok did not say. */
   readonly createdAt: string;
-  /** When its certificate ends; undefined where ngrok's answer has none that can be read. */
+  /**
+   * When its certificate ends; undefined where ngrok's answer has none that can
+   * be read.
+   */
   readonly notAfter: Date | undefined;
   /**
-   * `this machine`: the identity here. `expired`: its certificate has ended, and a daemon that lives has renewed its own long before;
-   * should one have slept for so long, it registers anew when it wakes. `same name`: it names this host, and is not the identity here.
-   * That may be what a reinstallation left, or another machine of the same name that lives: nothing in it tells them apart, so whoever
-   * deletes it has to mean it. `other`: another machine's.
+   * `this machine`: the identity here. `expired`: its certificate has ended,
+   * and a daemon that lives has renewed its own long before; should one have
+   * slept for so long, it registers anew when it wakes. `same name`: it names
+   * this host, and is not the identity here. That may be what a reinstallation
+   * left, or another machine of the same name that lives: nothing in it tells
+   * them apart, so whoever deletes it has to mean it. `other`: another
+   * machine's.
    */
   readonly kind: "this machine" | "expired" | "same name" | "other";
 }
 
-/** Pure: those of an account's operators that this program has made, the newest first; the others are nobody's business here. */
+/**
+ * Pure: those of an account's operators that this program has made, the newest
+ * first; the others are nobody's business here.
+ */
 export function census(
   operators: readonly Operator[],
   here: { hostname: string; operatorId: string | undefined },
@@ -31,11 +42,21 @@ export function census(
   const ours = operators.flatMap((operator) => {
     const facts = metadataShape.safeParse(jsonOf(operator.metadata)).data;
     if (facts?.["owned-by"] !== "ngrokd") return [];
-    const certificate = operator.certPem === undefined ? undefined : inspectCertificate(operator.certPem);
+    const certificate =
+      operator.certPem === undefined ? undefined : inspectCertificate(operator.certPem);
     const notAfter = certificate?.ok === true ? certificate.value.notAfter : undefined;
     const { id, createdAt } = operator;
     const { hostname, version } = facts;
-    return [{ id, hostname, version, createdAt, notAfter, kind: kindOf({ id, hostname, notAfter }, here, now) }];
+    return [
+      {
+        id,
+        hostname,
+        version,
+        createdAt,
+        notAfter,
+        kind: kindOf({ id, hostname, notAfter }, here, now),
+      },
+    ];
   });
   return ours.sort((a, b) => b.createdAt.localeCompare(a.createdAt));
 }

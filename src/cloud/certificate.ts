@@ -1,4 +1,10 @@
-import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject, X509Certificate } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPair,
+  type KeyObject,
+  X509Certificate,
+} from "node:crypto";
 import { promisify } from "node:util";
 import { distinguishedName } from "../model/distinguished-name.ts";
 import { NgrokdError } from "../model/error.ts";
@@ -17,15 +23,20 @@ export interface CertificateFacts {
   readonly publicKey: Uint8Array;
 }
 
-/** A new P-256 key, PKCS #8 PEM: a quarter of P-384's CPU in every handshake. Source: docs/protocol.md, "Identity". */
+/**
+ * A new P-256 key, PKCS #8 PEM: a quarter of P-384's CPU in every handshake.
+ * Source: docs/protocol.md, "Identity".
+ */
 export async function createKey(): Promise<string> {
   const { privateKey } = await promisify(generateKeyPair)("ec", { namedCurve: "P-256" });
   return pkcs8Pem(privateKey);
 }
 
 /**
- * A PKCS #10 request, PEM, with an empty subject: ngrok wants no common name (docs/protocol.md, "Identity"). Takes P-256 and P-384 keys as
- * PKCS #8 ("PRIVATE KEY") or as Go writes them ("EC PRIVATE KEY"). Rejects with NgrokdError `state` for other keys.
+ * A PKCS #10 request, PEM, with an empty subject: ngrok wants no common name
+ * (docs/protocol.md, "Identity"). Takes P-256 and P-384 keys as PKCS #8
+ * ("PRIVATE KEY") or as Go writes them ("EC PRIVATE KEY"). Rejects with
+ * NgrokdError `state` for other keys.
  */
 export async function createCsr(keyPem: string): Promise<string> {
   const key = readKey(keyPem);
@@ -35,14 +46,33 @@ export async function createCsr(keyPem: string): Promise<string> {
   const algorithm = { name: "ECDSA", namedCurve, hash };
   const privateKey = key.value.object.export({ type: "pkcs8", format: "der" });
   const keys = {
-    privateKey: await crypto.subtle.importKey("pkcs8", new Uint8Array(privateKey), algorithm, false, ["sign"]),
-    publicKey: await crypto.subtle.importKey("spki", new Uint8Array(publicKeyOf(key.value.object)), algorithm, true, ["verify"]),
+    privateKey: await crypto.subtle.importKey(
+      "pkcs8",
+      new Uint8Array(privateKey),
+      algorithm,
+      false,
+      ["sign"],
+    ),
+    publicKey: await crypto.subtle.importKey(
+      "spki",
+      new Uint8Array(publicKeyOf(key.value.object)),
+      algorithm,
+      true,
+      ["verify"],
+    ),
   };
-  const request = await Pkcs10CertificateRequestGenerator.create({ name: "", keys, signingAlgorithm: algorithm });
+  const request = await Pkcs10CertificateRequestGenerator.create({
+    name: "",
+    keys,
+    signingAlgorithm: algorithm,
+  });
   return `${request.toString("pem")}\n`;
 }
 
-/** The first certificate of a PEM text. Here as below, the runtimes' own errors name parts of OpenSSL, not what is wrong: they are left out. */
+/**
+ * The first certificate of a PEM text. Here as below, the runtimes' own errors
+ * name parts of OpenSSL, not what is wrong: they are left out.
+ */
 export function inspectCertificate(pem: string): Parsed<CertificateFacts> {
   try {
     const found = new X509Certificate(pem);
@@ -59,14 +89,19 @@ export function inspectCertificate(pem: string): Parsed<CertificateFacts> {
   }
 }
 
-/** Whether the (first) certificate was made for this key. False also where either cannot be read. */
+/**
+ * Whether the (first) certificate was made for this key. False also where
+ * either cannot be read.
+ */
 export function fitsKey(certPem: string, keyPem: string): boolean {
   const certificate = inspectCertificate(certPem);
   const key = readPrivateKey(keyPem);
   return certificate.ok && key.ok && publicKeyOf(key.value).equals(certificate.value.publicKey);
 }
 
-/** Whether {@link createCsr} takes this key; the reason never shows any of it. */
+/**
+ * Whether {@link createCsr} takes this key; the reason never shows any of it.
+ */
 export function checkKeyPem(keyPem: string): Parsed<"P-256" | "P-384"> {
   const key = readKey(keyPem);
   return key.ok ? parsed(curves[key.value.curve].namedCurve) : key;
@@ -75,14 +110,18 @@ export function checkKeyPem(keyPem: string): Parsed<"P-256" | "P-384"> {
 /** How long a certificate is good for. */
 export type Validity = Pick<CertificateFacts, "notBefore" | "notAfter">;
 
-/** From when on less than a third of the certificate's life is left. Source: docs/protocol.md, "Identity". */
+/**
+ * From when on less than a third of the certificate's life is left. Source:
+ * docs/protocol.md, "Identity".
+ */
 export function renewalTime({ notBefore, notAfter }: Validity): Date {
   const [start, end] = [notBefore.getTime(), notAfter.getTime()];
   return new Date(end - (end - start) / 3);
 }
 
 /** Whether less than a third of the certificate's life is left. */
-export const renewalDue = (certificate: Validity, now: Date): boolean => now > renewalTime(certificate);
+export const renewalDue = (certificate: Validity, now: Date): boolean =>
+  now > renewalTime(certificate);
 
 const curves = {
   prime256v1: { namedCurve: "P-256", hash: "SHA-256" },
@@ -94,7 +133,9 @@ function readKey(pem: string): Parsed<{ object: KeyObject; curve: keyof typeof c
   if (!key.ok) return key;
   const curve = key.value.asymmetricKeyDetails?.namedCurve ?? "";
   if (curve === "prime256v1" || curve === "secp384r1") return parsed({ object: key.value, curve });
-  return unparsed(`the key is ${curve || key.value.asymmetricKeyType || "unknown"}, and P-256 or P-384 is needed`);
+  return unparsed(
+    `the key is ${curve || key.value.asymmetricKeyType || "unknown"}, and P-256 or P-384 is needed`,
+  );
 }
 
 function readPrivateKey(pem: string): Parsed<KeyObject> {
@@ -105,10 +146,15 @@ function readPrivateKey(pem: string): Parsed<KeyObject> {
   }
 }
 
-const publicKeyOf = (key: KeyObject): Buffer => createPublicKey(key).export({ type: "spki", format: "der" });
-const pkcs8Pem = (key: KeyObject): string => key.export({ type: "pkcs8", format: "pem" }).toString();
+const publicKeyOf = (key: KeyObject): Buffer =>
+  createPublicKey(key).export({ type: "spki", format: "der" });
+const pkcs8Pem = (key: KeyObject): string =>
+  key.export({ type: "pkcs8", format: "pem" }).toString();
 
-/** On demand: it takes a tenth of a second, and a machine asks for a certificate once a quarter. */
+/**
+ * On demand: it takes a tenth of a second, and a machine asks for a certificate
+ * once a quarter.
+ */
 async function loadX509() {
   await import("reflect-metadata"); // must be there before @peculiar/x509
   return await import("@peculiar/x509");

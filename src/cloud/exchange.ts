@@ -2,7 +2,10 @@ import { createFetch } from "ofetch";
 import { readLimited } from "../files/limited.ts";
 import { NgrokdError } from "../model/error.ts";
 
-/** What a server answered, whatever its status: the body is complete and within the limit. */
+/**
+ * What a server answered, whatever its status: the body is complete and within
+ * the limit.
+ */
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
@@ -13,7 +16,10 @@ export interface Answer {
 }
 
 export interface Outgoing {
-  /** How a message about a failure begins, such as `Cannot register this machine`. */
+  /**
+   * How a message about a failure begins, such as
+   * `Cannot register this machine`.
+   */
   readonly action: string;
   readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   readonly url: URL;
@@ -27,7 +33,10 @@ export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 export interface ExchangeOptions {
   readonly fetch: Fetch;
   readonly headers: Readonly<Record<string, string>>;
-  /** For one request, from its start to the last byte of the body, in milliseconds. */
+  /**
+   * For one request, from its start to the last byte of the body, in
+   * milliseconds.
+   */
   readonly timeoutMs: number;
   readonly maxBytes: number;
   /** Makes a text that came from outside fit for a message. */
@@ -35,18 +44,24 @@ export interface ExchangeOptions {
 }
 
 /**
- * One HTTP request with a deadline and a limit on the body. Redirects are answers like others: following one could carry the headers to
- * another server. Nothing is retried. Rejects with NgrokdError `network` (`details.kind`: "refused", "name", "tls", "cut" or "other"),
- * `timeout`, `protocol` (body too large), or what {@link Outgoing.signal} was aborted with (`cancelled` where that is not ours).
+ * One HTTP request with a deadline and a limit on the body. Redirects are
+ * answers like others: following one could carry the headers to another server.
+ * Nothing is retried. Rejects with NgrokdError `network` (`details.kind`:
+ * "refused", "name", "tls", "cut" or "other"), `timeout`, `protocol` (body too
+ * large), or what {@link Outgoing.signal} was aborted with (`cancelled` where
+ * that is not ours).
  */
 export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) => Promise<Answer> {
   const send = createFetch({ fetch: options.fetch as typeof fetch });
   return async ({ action, method, url, body, signal }) => {
     const cancelled = (): NgrokdError =>
-      signal?.reason instanceof NgrokdError ? signal.reason : new NgrokdError("cancelled", `${action}: cancelled`);
+      signal?.reason instanceof NgrokdError
+        ? signal.reason
+        : new NgrokdError("cancelled", `${action}: cancelled`);
     if (signal?.aborted) throw cancelled();
     const request = new AbortController();
-    // Raced as well as handed to fetch, so that no body, however stuck, outlives the deadline.
+    // Raced as well as handed to fetch, so that no body, however stuck,
+    // outlives the deadline.
     const stopped = Promise.withResolvers<never>();
     const stop = (error: NgrokdError): void => {
       stopped.reject(error);
@@ -54,7 +69,12 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
     };
     const cancel = (): void => stop(cancelled());
     const late = (): void =>
-      stop(new NgrokdError("timeout", `${action}: "${url.origin}" did not answer within ${options.timeoutMs / 1000} s`));
+      stop(
+        new NgrokdError(
+          "timeout",
+          `${action}: "${url.origin}" did not answer within ${options.timeoutMs / 1000} s`,
+        ),
+      );
     const timer = setTimeout(late, options.timeoutMs);
     signal?.addEventListener("abort", cancel, { once: true });
     try {
@@ -78,10 +98,16 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
         responseType: "stream",
         ...alwaysVerified,
       });
-      const bytes = response.body === null ? new Uint8Array(0) : await readLimited(response.body, options.maxBytes);
+      const bytes =
+        response.body === null
+          ? new Uint8Array(0)
+          : await readLimited(response.body, options.maxBytes);
       if (bytes === undefined) {
         request.abort();
-        throw new NgrokdError("protocol", `${action}: "${url.origin}" answered with more than ${options.maxBytes} bytes`);
+        throw new NgrokdError(
+          "protocol",
+          `${action}: "${url.origin}" answered with more than ${options.maxBytes} bytes`,
+        );
       }
       const { status, headers } = response;
       return {
@@ -97,23 +123,43 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
 }
 
 /**
- * For Bun's fetch, which NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment would otherwise talk into sending the API key to anybody.
- * Deno knows no such switch and ignores the option.
+ * For Bun's fetch, which NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment
+ * would otherwise talk into sending the API key to anybody. Deno knows no such
+ * switch and ignores the option.
  */
 const alwaysVerified = { tls: { rejectUnauthorized: true } };
 
-/** Without a `cause`: what the runtimes attach there can hold the request and its headers, the API key among them. */
-function networkFailure(action: string, url: URL, error: unknown, safe: (text: string) => string): NgrokdError {
+/**
+ * Without a `cause`: what the runtimes attach there can hold the request and
+ * its headers, the API key among them.
+ */
+function networkFailure(
+  action: string,
+  url: URL,
+  error: unknown,
+  safe: (text: string) => string,
+): NgrokdError {
   const chain = causes(error);
   const text = chain.map(({ code, message }) => `${code} ${message}`).join("\n");
-  const kind = kinds.find(({ pattern }) => pattern.test(text)) ?? { kind: "other", said: "the request failed", pattern: /./ };
+  const kind = kinds.find(({ pattern }) => pattern.test(text)) ?? {
+    kind: "other",
+    said: "the request failed",
+    pattern: /./,
+  };
   const plain = kind.kind === "refused" || kind.kind === "name";
   const ours = chain.find(({ own }) => own !== undefined)?.own;
-  const reason = plain && ours === undefined ? "" : `: ${safe((ours ?? chain.at(-1))?.message ?? String(error))}`;
-  return new NgrokdError("network", `${action}: cannot reach "${url.origin}", ${kind.said}${reason}`, {
-    hint: ours?.hint ?? kind.hint,
-    details: { kind: kind.kind },
-  });
+  const reason =
+    plain && ours === undefined
+      ? ""
+      : `: ${safe((ours ?? chain.at(-1))?.message ?? String(error))}`;
+  return new NgrokdError(
+    "network",
+    `${action}: cannot reach "${url.origin}", ${kind.said}${reason}`,
+    {
+      hint: ours?.hint ?? kind.hint,
+      details: { kind: kind.kind },
+    },
+  );
 }
 
 interface Kind {
@@ -128,20 +174,32 @@ const kinds: readonly Kind[] = [
   {
     kind: "tls",
     said: "TLS failed",
-    pattern: /\b[A-Z_]*(?:CERT|ISSUER|SELF_SIGNED)[A-Z_]*\b|EPROTO|certificate|InvalidContentType|handshake/,
+    pattern:
+      /\b[A-Z_]*(?:CERT|ISSUER|SELF_SIGNED)[A-Z_]*\b|EPROTO|certificate|InvalidContentType|handshake/,
     hint: "does a proxy on the way inspect TLS? Name its CA's PEM file in NODE_EXTRA_CA_CERTS (under Deno: DENO_CERT)",
   },
-  { kind: "refused", said: "connection refused", pattern: /ECONNREFUSED|ConnectionRefused|Connection refused/ },
+  {
+    kind: "refused",
+    said: "connection refused",
+    pattern: /ECONNREFUSED|ConnectionRefused|Connection refused/,
+  },
   {
     kind: "name",
     said: "its name cannot be resolved",
     pattern: /ENOTFOUND|EAI_AGAIN|dns error|getaddrinfo/,
     hint: "is this machine online, and does its DNS work?",
   },
-  { kind: "cut", said: "the connection was cut", pattern: /ECONNRESET|EPIPE|closed before|reading a body|socket hang up|reset by peer/ },
+  {
+    kind: "cut",
+    said: "the connection was cut",
+    pattern: /ECONNRESET|EPIPE|closed before|reading a body|socket hang up|reset by peer/,
+  },
 ];
 
-/** The error and what caused it, outermost first; ofetch and Deno wrap what happened. */
+/**
+ * The error and what caused it, outermost first; ofetch and Deno wrap what
+ * happened.
+ */
 function causes(error: unknown): { code: string; message: string; own: NgrokdError | undefined }[] {
   const chain: { code: string; message: string; own: NgrokdError | undefined }[] = [];
   for (let at = error; at instanceof Error && chain.length < 8; at = at.cause) {

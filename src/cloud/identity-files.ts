@@ -4,17 +4,26 @@ import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/a
 import { fitsKey, inspectCertificate } from "./certificate.ts";
 import { ingressEndpointOf, isOperatorId } from "./wire.ts";
 
-/** What this machine is to ngrok: an operator, and the key and certificate that its ingress lets in. */
+/**
+ * What this machine is to ngrok: an operator, and the key and certificate that
+ * its ingress lets in.
+ */
 export interface Identity {
   readonly operatorId: string;
   /** Ours first, then whatever chain ngrok sent. */
   readonly certPem: string;
   readonly keyPem: string;
-  /** `host:port` that ngrok's last answer named; undefined where it named none, or where the Go program registered. */
+  /**
+   * `host:port` that ngrok's last answer named; undefined where it named none,
+   * or where the Go program registered.
+   */
   readonly ingressEndpoint: string | undefined;
 }
 
-/** Where an identity lives. Layout and names are the Go program's, `ingress_endpoint` excepted. */
+/**
+ * Where an identity lives. Layout and names are the Go program's,
+ * `ingress_endpoint` excepted.
+ */
 export interface IdentityPaths {
   readonly key: string;
   readonly cert: string;
@@ -22,7 +31,10 @@ export interface IdentityPaths {
   readonly ingressEndpoint: string;
 }
 
-export function identityPaths(server: { readonly client_cert: string; readonly client_key: string }): IdentityPaths {
+export function identityPaths(server: {
+  readonly client_cert: string;
+  readonly client_key: string;
+}): IdentityPaths {
   const folder = dirname(server.client_cert);
   return {
     key: server.client_key,
@@ -35,14 +47,21 @@ export function identityPaths(server: { readonly client_cert: string; readonly c
 export type LoadedIdentity =
   | { readonly kind: "identity"; readonly identity: Identity }
   | { readonly kind: "none" }
-  /** Something is there that cannot serve; registering puts it right, and keeps what it replaces. */
+  /**
+   * Something is there that cannot serve; registering puts it right, and keeps
+   * what it replaces.
+   */
   | { readonly kind: "unusable"; readonly reason: string };
 
 /**
- * What the files say. An existing identity is used as it is, whoever made it. Rejects with NgrokdError `permission` or `state` where a
- * file is there and cannot be read: that is no reason to register anew.
+ * What the files say. An existing identity is used as it is, whoever made it.
+ * Rejects with NgrokdError `permission` or `state` where a file is there and
+ * cannot be read: that is no reason to register anew.
  */
-export async function loadIdentity(paths: IdentityPaths, now = new Date()): Promise<LoadedIdentity> {
+export async function loadIdentity(
+  paths: IdentityPaths,
+  now = new Date(),
+): Promise<LoadedIdentity> {
   return judge(await readIdentityFiles(paths), paths, now);
 }
 
@@ -51,7 +70,9 @@ export type IdentityFiles = { readonly [name in keyof IdentityPaths]: string | u
 
 export async function readIdentityFiles(paths: IdentityPaths): Promise<IdentityFiles> {
   const [key, cert, operatorId, ingressEndpoint] = await Promise.all(
-    [paths.key, paths.cert, paths.operatorId, paths.ingressEndpoint].map((path) => readFileIfThere(path)),
+    [paths.key, paths.cert, paths.operatorId, paths.ingressEndpoint].map((path) =>
+      readFileIfThere(path),
+    ),
   );
   return { key, cert, operatorId, ingressEndpoint };
 }
@@ -59,61 +80,103 @@ export async function readIdentityFiles(paths: IdentityPaths): Promise<IdentityF
 /** Pure: whether these files make an identity. */
 export function judge(files: IdentityFiles, paths: IdentityPaths, now: Date): LoadedIdentity {
   const { key, cert } = files;
-  if (key === undefined && cert === undefined && files.operatorId === undefined) return { kind: "none" };
+  if (key === undefined && cert === undefined && files.operatorId === undefined)
+    return { kind: "none" };
   const unusable = (reason: string): LoadedIdentity => ({ kind: "unusable", reason });
   if (key === undefined) return unusable(`there is no key "${paths.key}"`);
-  if (cert === undefined) return unusable(`there is a key but no certificate "${paths.cert}"; a registration may have been cut off`);
+  if (cert === undefined)
+    return unusable(
+      `there is a key but no certificate "${paths.cert}"; a registration may have been cut off`,
+    );
   if (files.operatorId === undefined)
-    return unusable(`there is no "${paths.operatorId}", so the certificate belongs to an unknown operator`);
+    return unusable(
+      `there is no "${paths.operatorId}", so the certificate belongs to an unknown operator`,
+    );
   const operatorId = operatorIdIn(files);
   if (operatorId === undefined) return unusable(`"${paths.operatorId}" holds no operator id`);
   const certificate = inspectCertificate(cert);
   if (!certificate.ok) return unusable(`"${paths.cert}" cannot be read: ${certificate.reason}`);
-  if (!fitsKey(cert, key)) return unusable(`the certificate "${paths.cert}" does not fit the key "${paths.key}"`);
+  if (!fitsKey(cert, key))
+    return unusable(`the certificate "${paths.cert}" does not fit the key "${paths.key}"`);
   if (certificate.value.notAfter <= now)
-    return unusable(`the certificate "${paths.cert}" expired on ${certificate.value.notAfter.toISOString()}`);
+    return unusable(
+      `the certificate "${paths.cert}" expired on ${certificate.value.notAfter.toISOString()}`,
+    );
   return {
     kind: "identity",
-    identity: { operatorId, certPem: cert, keyPem: key, ingressEndpoint: ingressEndpointOf(files.ingressEndpoint ?? "") },
+    identity: {
+      operatorId,
+      certPem: cert,
+      keyPem: key,
+      ingressEndpoint: ingressEndpointOf(files.ingressEndpoint ?? ""),
+    },
   };
 }
 
-/** The operator that this machine is registered as, by its files, also where they make no identity that can serve; undefined where it is not. */
+/**
+ * The operator that this machine is registered as, by its files, also where
+ * they make no identity that can serve; undefined where it is not.
+ */
 export async function savedOperatorId(paths: IdentityPaths): Promise<string | undefined> {
   return operatorIdIn(await readIdentityFiles(paths));
 }
 
 /** The operator that the files name; undefined where they name none. */
-export function operatorIdIn({ operatorId }: Pick<IdentityFiles, "operatorId">): string | undefined {
+export function operatorIdIn({
+  operatorId,
+}: Pick<IdentityFiles, "operatorId">): string | undefined {
   const id = operatorId?.trim() ?? "";
   return isOperatorId(id) ? id : undefined;
 }
 
 export interface SaveOptions {
-  /** What the files held before: it stays beside them as `<name>.old-<time>`, for it may have been the only copy of something. */
+  /**
+   * What the files held before: it stays beside them as `<name>.old-<time>`,
+   * for it may have been the only copy of something.
+   */
   readonly left: IdentityFiles;
   readonly now: Date;
-  /** The operator of before lives on in another account, whose key is configured until this is saved. */
+  /**
+   * The operator of before lives on in another account, whose key is configured
+   * until this is saved.
+   */
   readonly leavesAccount?: boolean | undefined;
-  /** Stands in for {@link writeFileAtomic}: for tests that end in the middle. */
+  /**
+   * Stands in for {@link writeFileAtomic}: for tests that end in the middle.
+   */
   readonly write?: typeof writeFileAtomic | undefined;
 }
 
-/** Saves a key (PEM, 0600), before ngrok hears of it. Rejects with NgrokdError `permission` or `state`. */
-export async function saveKey(paths: IdentityPaths, keyPem: string, options: SaveOptions): Promise<void> {
+/**
+ * Saves a key (PEM, 0600), before ngrok hears of it. Rejects with NgrokdError
+ * `permission` or `state`.
+ */
+export async function saveKey(
+  paths: IdentityPaths,
+  keyPem: string,
+  options: SaveOptions,
+): Promise<void> {
   await replace(paths.key, keyPem, 0o600, options.left.key, options);
 }
 
 /**
- * Saves what ngrok answered, for a key that is saved by then. The operator id comes last: a crash before it leaves the new certificate
- * beside the id of before (or none). Either that makes no identity, and the next registration finds the operator that the certificate
- * belongs to by the key; or it names an operator that ngrok no longer knows, and looking for it leads to the same. The other order would
- * leave the new id with a certificate of the old operator, which may look fine for a quarter of a year and opens nothing.
+ * Saves what ngrok answered, for a key that is saved by then. The operator id
+ * comes last: a crash before it leaves the new certificate beside the id of
+ * before (or none). Either that makes no identity, and the next registration
+ * finds the operator that the certificate belongs to by the key; or it names an
+ * operator that ngrok no longer knows, and looking for it leads to the same.
+ * The other order would leave the new id with a certificate of the old
+ * operator, which may look fine for a quarter of a year and opens nothing.
  *
- * Where the old operator is still known to the key that is configured, it is this order that would leave such a pair, and the other one that
- * leaves an id which that key does not know: the id comes first.
+ * Where the old operator is still known to the key that is configured, it is
+ * this order that would leave such a pair, and the other one that leaves an id
+ * which that key does not know: the id comes first.
  */
-export async function saveAnswer(paths: IdentityPaths, identity: Identity, options: SaveOptions): Promise<void> {
+export async function saveAnswer(
+  paths: IdentityPaths,
+  identity: Identity,
+  options: SaveOptions,
+): Promise<void> {
   const { left, leavesAccount = false } = options;
   const saveCertificate = async (): Promise<void> => {
     await replace(paths.cert, identity.certPem, 0o644, left.cert, options);
@@ -126,36 +189,52 @@ export async function saveAnswer(paths: IdentityPaths, identity: Identity, optio
 }
 
 /**
- * Keeps what ngrok named as the ingress, so that a start without the API knows where to dial; undefined forgets it. A caller that asked
- * for the operator again hands the answer here. Rejects with NgrokdError `permission` or `state`.
+ * Keeps what ngrok named as the ingress, so that a start without the API knows
+ * where to dial; undefined forgets it. A caller that asked for the operator
+ * again hands the answer here. Rejects with NgrokdError `permission` or
+ * `state`.
  */
-export async function saveIngressEndpoint(paths: IdentityPaths, endpoint: string | undefined, write = writeFileAtomic): Promise<void> {
+export async function saveIngressEndpoint(
+  paths: IdentityPaths,
+  endpoint: string | undefined,
+  write = writeFileAtomic,
+): Promise<void> {
   const present = await readFileIfThere(paths.ingressEndpoint);
   const wanted = endpoint === undefined ? "" : `${endpoint}\n`;
-  // An empty file stands for none, so that forgetting is as atomic as remembering.
+  // An empty file stands for none, so that forgetting is as atomic as
+  // remembering.
   if ((present ?? "") !== wanted) await write(paths.ingressEndpoint, wanted, { mode: 0o644 });
 }
 
 /**
- * Takes back what {@link saveKey} and {@link saveAnswer} have written: every file is what it was `before`, or is not there. Rejects with
- * NgrokdError `permission` or `state`.
+ * Takes back what {@link saveKey} and {@link saveAnswer} have written: every
+ * file is what it was `before`, or is not there. Rejects with NgrokdError
+ * `permission` or `state`.
  */
-export async function restoreIdentityFiles(paths: IdentityPaths, before: IdentityFiles): Promise<void> {
+export async function restoreIdentityFiles(
+  paths: IdentityPaths,
+  before: IdentityFiles,
+): Promise<void> {
   const now = await readIdentityFiles(paths);
   for (const name of ["cert", "ingressEndpoint", "key", "operatorId"] as const) {
     const text = before[name];
     if (text === now[name]) continue;
     if (text === undefined) await removeFile(paths[name]);
-    else await writeFileAtomic(paths[name], text, { mode: name === "key" || name === "operatorId" ? 0o600 : 0o644 });
+    else
+      await writeFileAtomic(paths[name], text, {
+        mode: name === "key" || name === "operatorId" ? 0o600 : 0o644,
+      });
   }
 }
 
 /**
- * Removes the identity from this machine; what {@link SaveOptions.left} has put beside it stays. The operator id goes last, so that
- * removing can be begun again after a crash. Rejects with NgrokdError `permission` or `state`.
+ * Removes the identity from this machine; what {@link SaveOptions.left} has put
+ * beside it stays. The operator id goes last, so that removing can be begun
+ * again after a crash. Rejects with NgrokdError `permission` or `state`.
  */
 export async function removeIdentity(paths: IdentityPaths): Promise<void> {
-  for (const path of [paths.cert, paths.key, paths.ingressEndpoint, paths.operatorId]) await removeFile(path);
+  for (const path of [paths.cert, paths.key, paths.ingressEndpoint, paths.operatorId])
+    await removeFile(path);
 }
 
 async function removeFile(path: string): Promise<void> {
@@ -164,7 +243,13 @@ async function removeFile(path: string): Promise<void> {
   });
 }
 
-async function replace(path: string, content: string, mode: number, old: string | undefined, options: SaveOptions): Promise<void> {
+async function replace(
+  path: string,
+  content: string,
+  mode: number,
+  old: string | undefined,
+  options: SaveOptions,
+): Promise<void> {
   const { now, write = writeFileAtomic } = options;
   if (old === content) return;
   if (old !== undefined && old.trim() !== "" && old.trim() !== content.trim()) {

@@ -5,15 +5,20 @@ import { NgrokdError, reasonOf } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import { endpointOf, isOperatorId } from "./wire.ts";
 
-/** What ngrok listed last for an operator: `endpoints.json`, for a start while its API cannot be asked. */
+/**
+ * What ngrok listed last for an operator: `endpoints.json`, for a start while
+ * its API cannot be asked.
+ */
 export interface LastList {
   readonly operatorId: string;
   readonly endpoints: readonly ApiEndpoint[];
 }
 
 /**
- * What the file says; undefined where there is none. Rejects with NgrokdError `state` where it cannot be understood, and with `permission`
- * or `state` where it cannot be read. It is only a copy: the next list that ngrok sends replaces it, whatever it is.
+ * What the file says; undefined where there is none. Rejects with NgrokdError
+ * `state` where it cannot be understood, and with `permission` or `state` where
+ * it cannot be read. It is only a copy: the next list that ngrok sends replaces
+ * it, whatever it is.
  */
 export async function loadLastList(path: string): Promise<LastList | undefined> {
   const text = await readFileIfThere(path);
@@ -24,7 +29,10 @@ export async function loadLastList(path: string): Promise<LastList | undefined> 
   });
 }
 
-/** Writes the list atomically (0600), unless the file says the same already. Rejects with NgrokdError `permission` or `state`. */
+/**
+ * Writes the list atomically (0600), unless the file says the same already.
+ * Rejects with NgrokdError `permission` or `state`.
+ */
 export async function saveLastList(path: string, list: LastList): Promise<void> {
   const text = lastListText(list);
   if ((await readFileIfThere(path)) !== text) await writeFileAtomic(path, text, { mode: 0o600 });
@@ -36,7 +44,10 @@ export function lastListText({ operatorId, endpoints }: LastList): string {
   return `{"version":${formatVersion},"operator_id":${JSON.stringify(operatorId)},"endpoints":[${lines.join(",")}]}\n`;
 }
 
-/** Pure: the reverse of {@link lastListText}; every endpoint is read as if ngrok had just sent it. */
+/**
+ * Pure: the reverse of {@link lastListText}; every endpoint is read as if ngrok
+ * had just sent it.
+ */
 export function parseLastList(text: string): Parsed<LastList> {
   let json: unknown;
   try {

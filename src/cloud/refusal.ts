@@ -3,25 +3,50 @@ import { type ErrorCode, isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Answer } from "./exchange.ts";
 
 /**
- * An answer with a status of 300 or more as the NgrokdError to throw: `unauthorized`, `not-found`, `rate-limited` or `api`.
- * `details`: `status`, `errorCode` and `operationId` (empty where ngrok sent none), `fromNgrok` (the body has ngrok's error shape; a
- * 404 without it may come from a proxy or a wrong URL) and `retryAfterMs` where the answer says when to come back.
- * `safe` makes texts from outside fit for a message. Source of shape and codes: docs/protocol.md, "ngrok's API".
+ * An answer with a status of 300 or more as the NgrokdError to throw:
+ * `unauthorized`, `not-found`, `rate-limited` or `api`. `details`: `status`,
+ * `errorCode` and `operationId` (empty where ngrok sent none), `fromNgrok` (the
+ * body has ngrok's error shape; a 404 without it may come from a proxy or a
+ * wrong URL) and `retryAfterMs` where the answer says when to come back. `safe`
+ * makes texts from outside fit for a message. Source of shape and codes:
+ * docs/protocol.md, "ngrok's API".
  */
-export function refusal(action: string, answer: Answer, safe: (text: string) => string, now = Date.now()): NgrokdError {
+export function refusal(
+  action: string,
+  answer: Answer,
+  safe: (text: string) => string,
+  now = Date.now(),
+): NgrokdError {
   const { status } = answer;
   const { fromNgrok, msg, errorCode, operationId } = readBody(answer, safe);
   const code = codeOf(status, errorCode);
   const retryAfterMs = retryAfter(answer.headers.get("retry-after"), now);
-  const said = msg === "" ? `answered ${status} ${bodyText(answer)}` : `answered ${status}: ${msg.replace(/[.\s]+$/, "")}`;
-  const marks = [errorCode, operationId === "" ? "" : `operation ${operationId}`].filter((mark) => mark !== "" && !msg.includes(mark));
-  return new NgrokdError(code, `${action}: ngrok's API ${said}${marks.length === 0 ? "" : ` (${marks.join(", ")})`}`, {
-    hint: advice[errorCode] ?? hintOf(code, status, fromNgrok, retryAfterMs),
-    details: { status, errorCode, operationId, fromNgrok, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
-  });
+  const said =
+    msg === ""
+      ? `answered ${status} ${bodyText(answer)}`
+      : `answered ${status}: ${msg.replace(/[.\s]+$/, "")}`;
+  const marks = [errorCode, operationId === "" ? "" : `operation ${operationId}`].filter(
+    (mark) => mark !== "" && !msg.includes(mark),
+  );
+  return new NgrokdError(
+    code,
+    `${action}: ngrok's API ${said}${marks.length === 0 ? "" : ` (${marks.join(", ")})`}`,
+    {
+      hint: advice[errorCode] ?? hintOf(code, status, fromNgrok, retryAfterMs),
+      details: {
+        status,
+        errorCode,
+        operationId,
+        fromNgrok,
+        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+      },
+    },
+  );
 }
 
-/** ngrok itself, and not a proxy on the way, says that there is no such thing. */
+/**
+ * ngrok itself, and not a proxy on the way, says that there is no such thing.
+ */
 export function isUnknownToNgrok(error: unknown): error is NgrokdError {
   return isNgrokdError(error, "not-found") && error.details.fromNgrok === true;
 }
@@ -32,21 +57,35 @@ export function bodyText({ text }: Answer): string {
   return /^\s*</.test(text) ? "with an HTML page" : "with something that is not in ngrok's format";
 }
 
-const newKey = "make an API key (not an authtoken) at https://dashboard.ngrok.com/api-keys and set it with `ngrokd set-api-key`";
+const newKey =
+  "make an API key (not an authtoken) at https://dashboard.ngrok.com/api-keys and set it with `ngrokd set-api-key`";
 
-/** For codes that say more than their status. Source: ngrok's public error reference. */
+/**
+ * For codes that say more than their status. Source: ngrok's public error
+ * reference.
+ */
 const advice: Readonly<Record<string, string>> = {
-  // Its text is "Failed to validate Kubernetes Operator! Reason: …"; the one reason that has been seen is an account without bindings.
+  // Its text is "Failed to validate Kubernetes Operator! Reason: …"; the one
+  // reason that has been seen is an account without bindings.
   ERR_NGROK_19002:
     "if bindings are not enabled for this account, ask ngrok's support to enable Kubernetes bindings; else see the reason it gave",
   ERR_NGROK_202: `this is no API key: ${newKey}`,
-  ERR_NGROK_205: "the account is suspended: write to support@ngrok.com; endpoints come back by themselves once it is not",
+  ERR_NGROK_205:
+    "the account is suspended: write to support@ngrok.com; endpoints come back by themselves once it is not",
   ERR_NGROK_206: `this is an authtoken: ${newKey}`,
   ERR_NGROK_207: `this is an authtoken: ${newKey}`,
 };
 
-/** 225: calls at once; 226, 734, 1214: calls in a time. 734 says that it resets within a minute. */
-const rateLimits: ReadonlySet<string> = new Set(["ERR_NGROK_225", "ERR_NGROK_226", "ERR_NGROK_734", "ERR_NGROK_1214"]);
+/**
+ * 225: calls at once; 226, 734, 1214: calls in a time. 734 says that it resets
+ * within a minute.
+ */
+const rateLimits: ReadonlySet<string> = new Set([
+  "ERR_NGROK_225",
+  "ERR_NGROK_226",
+  "ERR_NGROK_734",
+  "ERR_NGROK_1214",
+]);
 
 function codeOf(status: number, errorCode: string): ErrorCode {
   if (status === 429 || rateLimits.has(errorCode)) return "rate-limited";
@@ -55,12 +94,19 @@ function codeOf(status: number, errorCode: string): ErrorCode {
   return status === 404 ? "not-found" : "api";
 }
 
-function hintOf(code: ErrorCode, status: number, fromNgrok: boolean, retryAfterMs: number | undefined): string | undefined {
+function hintOf(
+  code: ErrorCode,
+  status: number,
+  fromNgrok: boolean,
+  retryAfterMs: number | undefined,
+): string | undefined {
   if (code === "rate-limited")
     return `${retryAfterMs === undefined ? "wait a little" : `ngrok asks to wait ${Math.ceil(retryAfterMs / 1000)} s`}; the limit counts all that uses this account, and a longer \`bound_endpoints.poll_interval\` helps`;
   if (status >= 500) return "the trouble is on ngrok's side; see https://status.ngrok.com";
-  if (code === "unauthorized") return `${newKey}${fromNgrok ? "" : "; or did a proxy on the way refuse? This is not how ngrok does it"}`;
-  if (!fromNgrok) return "this does not look like ngrok's API: check `api.url` in the configuration, and proxies on the way";
+  if (code === "unauthorized")
+    return `${newKey}${fromNgrok ? "" : "; or did a proxy on the way refuse? This is not how ngrok does it"}`;
+  if (!fromNgrok)
+    return "this does not look like ngrok's API: check `api.url` in the configuration, and proxies on the way";
   return code === "not-found" ? "it may have been deleted in ngrok's dashboard" : undefined;
 }
 
@@ -74,7 +120,9 @@ const errorBody = z.object({
 
 function readBody({ text, status }: Answer, safe: (text: string) => string) {
   const body = errorBody.safeParse(jsonOf(text)).data;
-  const fromNgrok = body !== undefined && (body.error_code !== "" || (body.msg !== "" && body.status_code === status));
+  const fromNgrok =
+    body !== undefined &&
+    (body.error_code !== "" || (body.msg !== "" && body.status_code === status));
   return {
     fromNgrok,
     msg: safe(body?.msg ?? ""),
@@ -94,10 +142,17 @@ export function jsonOf(text: string): unknown {
 
 const dayMs = 24 * 3_600_000;
 
-/** `Retry-After` (seconds or an HTTP date) in milliseconds from now, 0 to a day; undefined where there is none that makes sense. */
+/**
+ * `Retry-After` (seconds or an HTTP date) in milliseconds from now, 0 to a day;
+ * undefined where there is none that makes sense.
+ */
 function retryAfter(header: string | null, now: number): number | undefined {
   if (header === null) return undefined;
   const text = header.trim();
-  const ms = /^\d{1,15}$/.test(text) ? Number(text) * 1000 : /^[A-Z][a-z]{2},? .*GMT$/.test(text) ? Date.parse(text) - now : Number.NaN;
+  const ms = /^\d{1,15}$/.test(text)
+    ? Number(text) * 1000
+    : /^[A-Z][a-z]{2},? .*GMT$/.test(text)
+      ? Date.parse(text) - now
+      : Number.NaN;
   return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), dayMs);
 }

@@ -47,11 +47,20 @@ export interface Registration {
   readonly paths: IdentityPaths;
   readonly facts: RegistrationFacts;
   readonly host: HostFacts;
-  /** Registers although the files make an identity, for ngrok does not know it (any more), or this is about another account. */
+  /**
+   * Registers although the files make an identity, for ngrok does not know it
+   * (any more), or this is about another account.
+   */
   readonly anew?: boolean;
-  /** `api` is another account's than that of the operator of before, which lives on there; see {@link SaveOptions.leavesAccount}. */
+  /**
+   * `api` is another account's than that of the operator of before, which lives
+   * on there; see {@link SaveOptions.leavesAccount}.
+   */
   readonly leavesAccount?: boolean;
-  /** Asked before anything of a new operator is saved; where it rejects, the operator is deleted again. */
+  /**
+   * Asked before anything of a new operator is saved; where it rejects, the
+   * operator is deleted again.
+   */
   readonly prove?: (operatorId: string) => Promise<unknown>;
   readonly log?: Log;
   readonly now?: () => Date;
@@ -60,22 +69,40 @@ export interface Registration {
 }
 
 /**
- * Makes this machine known to ngrok and saves what it answered; an identity that can serve is only loaded, unless it is to be `anew`. One
- * at a time is the caller's concern. Nothing is asked of ngrok before the folder has proved writable. An operator of ours that a crash, an
- * expired or a lost certificate left behind is certified again rather than doubled: by its id, or by the key that its certificate fits. A
- * new operator that cannot be saved is deleted again. Rejects with what {@link Api} rejects with, or `permission` or `state` for files;
- * where a new operator could be neither saved nor deleted, `details.operatorId` names it.
+ * Makes this machine known to ngrok and saves what it answered; an identity
+ * that can serve is only loaded, unless it is to be `anew`. One at a time is
+ * the caller's concern. Nothing is asked of ngrok before the folder has proved
+ * writable. An operator of ours that a crash, an expired or a lost certificate
+ * left behind is certified again rather than doubled: by its id, or by the key
+ * that its certificate fits. A new operator that cannot be saved is deleted
+ * again. Rejects with what {@link Api} rejects with, or `permission` or `state`
+ * for files; where a new operator could be neither saved nor deleted,
+ * `details.operatorId` names it.
  *
- * The key is saved before ngrok hears of it, so that whatever ngrok makes of it can be found again; what it answered follows in the order
- * that {@link saveAnswer} explains. Every crash in between leaves files that the next call, or the next look at the operator, completes.
+ * The key is saved before ngrok hears of it, so that whatever ngrok makes of it
+ * can be found again; what it answered follows in the order that
+ * {@link saveAnswer} explains. Every crash in between leaves files that the
+ * next call, or the next look at the operator, completes.
  */
 export async function register(registration: Registration): Promise<Identity> {
-  const { api, paths, facts, host, anew = false, leavesAccount, prove, log = silentLog, signal, write } = registration;
+  const {
+    api,
+    paths,
+    facts,
+    host,
+    anew = false,
+    leavesAccount,
+    prove,
+    log = silentLog,
+    signal,
+    write,
+  } = registration;
   const now = (registration.now ?? (() => new Date()))();
   const left = await readIdentityFiles(paths);
   const found = judge(left, paths, now);
   if (found.kind === "identity" && !anew) return found.identity;
-  for (const folder of new Set([dirname(paths.key), dirname(paths.cert)])) await ensureWritableFolder(folder);
+  for (const folder of new Set([dirname(paths.key), dirname(paths.cert)]))
+    await ensureWritableFolder(folder);
 
   const options = { left, now, leavesAccount, write };
   const oldKey = left.key !== undefined && checkKeyPem(left.key).ok ? left.key : undefined;
@@ -104,26 +131,44 @@ export async function register(registration: Registration): Promise<Identity> {
 }
 
 /**
- * Deletes the operators beside `identity` that have its key. A registration that a crash has cut off may still be on its way to ngrok when
- * the next one looks for what it made: then it makes a second operator, which nobody would ever use. Nobody else has the key. Rejects with
- * what {@link Api} rejects with.
+ * Deletes the operators beside `identity` that have its key. A registration
+ * that a crash has cut off may still be on its way to ngrok when the next one
+ * looks for what it made: then it makes a second operator, which nobody would
+ * ever use. Nobody else has the key. Rejects with what {@link Api} rejects
+ * with.
  */
-export async function deleteTwins(api: Api, { operatorId, keyPem }: Identity, log: Log, signal?: AbortSignal): Promise<void> {
+export async function deleteTwins(
+  api: Api,
+  { operatorId, keyPem }: Identity,
+  log: Log,
+  signal?: AbortSignal,
+): Promise<void> {
   const operators = await api.operators(signal);
-  const twins = operators.filter(({ id, certPem }) => id !== operatorId && certPem !== undefined && fitsKey(certPem, keyPem));
+  const twins = operators.filter(
+    ({ id, certPem }) => id !== operatorId && certPem !== undefined && fitsKey(certPem, keyPem),
+  );
   for (const { id } of twins) {
     await api.deleteOperator(id, signal).catch((error: unknown) => {
       if (!isUnknownToNgrok(error)) throw error;
     });
-    log.info(`Deleted the operator ${id}, which a registration that was cut off had made with this machine's key`, { operator_id: id });
+    log.info(
+      `Deleted the operator ${id}, which a registration that was cut off had made with this machine's key`,
+      { operator_id: id },
+    );
   }
 }
 
 /**
- * The create body. It names this host, so that a person finds it in ngrok's dashboard; without `deployment`, for ngrok refuses a second
- * operator with the deployment of a first. Description at most 255 bytes, metadata at most 4096, whatever the facts.
+ * The create body. It names this host, so that a person finds it in ngrok's
+ * dashboard; without `deployment`, for ngrok refuses a second operator with the
+ * deployment of a first. Description at most 255 bytes, metadata at most 4096,
+ * whatever the facts.
  */
-export function operatorRequest({ selectors, region = "global" }: RegistrationFacts, host: HostFacts, csr: string): OperatorRequest {
+export function operatorRequest(
+  { selectors, region = "global" }: RegistrationFacts,
+  host: HostFacts,
+  csr: string,
+): OperatorRequest {
   const short = (text: string): string => clipBytes(text, 128);
   const metadata = {
     "owned-by": "ngrokd",
@@ -142,8 +187,9 @@ export function operatorRequest({ selectors, region = "global" }: RegistrationFa
 }
 
 /**
- * An operator that is ours already, with a fresh certificate: the one whose id is on disk, or else the one whose certificate fits the key
- * on disk, which is what a registration leaves that was cut off before ngrok's answer was saved.
+ * An operator that is ours already, with a fresh certificate: the one whose id
+ * is on disk, or else the one whose certificate fits the key on disk, which is
+ * what a registration leaves that was cut off before ngrok's answer was saved.
  */
 async function reclaim(
   api: Api,
@@ -159,7 +205,10 @@ async function reclaim(
   return found === undefined ? undefined : await certifyAgain(api, found.id, request, signal);
 }
 
-/** Undefined where ngrok itself says that the operator is gone; a proxy's 404 is not that. */
+/**
+ * Undefined where ngrok itself says that the operator is gone; a proxy's 404 is
+ * not that.
+ */
 async function certifyAgain(
   api: Api,
   id: string,
@@ -174,18 +223,29 @@ async function certifyAgain(
   }
 }
 
-function identityOf({ id: operatorId, certPem, ingressEndpoint }: Operator, keyPem: string): Identity {
+function identityOf(
+  { id: operatorId, certPem, ingressEndpoint }: Operator,
+  keyPem: string,
+): Identity {
   if (certPem === undefined)
-    throw new NgrokdError("api", `Cannot register this machine: ngrok's answer for ${operatorId} has no certificate`);
+    throw new NgrokdError(
+      "api",
+      `Cannot register this machine: ngrok's answer for ${operatorId} has no certificate`,
+    );
   if (!fitsKey(certPem, keyPem)) {
-    throw new NgrokdError("api", `Cannot register this machine: the certificate that ngrok sent for ${operatorId} does not fit our key`);
+    throw new NgrokdError(
+      "api",
+      `Cannot register this machine: the certificate that ngrok sent for ${operatorId} does not fit our key`,
+    );
   }
   return { operatorId, certPem, keyPem, ingressEndpoint };
 }
 
 /**
- * Deletes a new operator that cannot be used for the reason that `error` is; answers the error to throw, which names the operator where it
- * could not be deleted. The caller's signal does not count here: what was made has to go, even while the daemon stops.
+ * Deletes a new operator that cannot be used for the reason that `error` is;
+ * answers the error to throw, which names the operator where it could not be
+ * deleted. The caller's signal does not count here: what was made has to go,
+ * even while the daemon stops.
  */
 export async function takenBack(api: Api, id: string, error: unknown): Promise<unknown> {
   try {
@@ -194,15 +254,22 @@ export async function takenBack(api: Api, id: string, error: unknown): Promise<u
   } catch (failure) {
     if (isUnknownToNgrok(failure)) return error;
     const code = error instanceof NgrokdError ? error.code : "state";
-    return new NgrokdError(code, `${reasonOf(error)}; and the new operator ${id} could not be deleted again: ${reasonOf(failure)}`, {
-      cause: error,
-      hint: `delete the Kubernetes operator ${id} in ngrok's dashboard`,
-      details: { operatorId: id },
-    });
+    return new NgrokdError(
+      code,
+      `${reasonOf(error)}; and the new operator ${id} could not be deleted again: ${reasonOf(failure)}`,
+      {
+        cause: error,
+        hint: `delete the Kubernetes operator ${id} in ngrok's dashboard`,
+        details: { operatorId: id },
+      },
+    );
   }
 }
 
-/** The longest start of a text within `max` bytes of UTF-8; never cuts a character. */
+/**
+ * The longest start of a text within `max` bytes of UTF-8; never cuts a
+ * character.
+ */
 function clipBytes(text: string, max: number): string {
   return text.slice(0, new TextEncoder().encodeInto(text, new Uint8Array(max)).read);
 }

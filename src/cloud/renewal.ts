@@ -14,49 +14,83 @@ export interface Renewal {
 }
 
 /**
- * Has the same key certified again for the same operator; saving it is {@link saveRenewed}'s. Rejects with what {@link Api} rejects with,
- * or `api` for an answer that is not {@link acceptable}; the old certificate then stays in use.
+ * Has the same key certified again for the same operator; saving it is
+ * {@link saveRenewed}'s. Rejects with what {@link Api} rejects with, or `api`
+ * for an answer that is not {@link acceptable}; the old certificate then stays
+ * in use.
  */
-export async function renewCertificate({ api, identity, signal, now = () => new Date() }: Renewal): Promise<Identity> {
+export async function renewCertificate({
+  api,
+  identity,
+  signal,
+  now = () => new Date(),
+}: Renewal): Promise<Identity> {
   const csr = await createCsr(identity.keyPem);
   const answer = await api.updateOperator(identity.operatorId, { binding: { csr } }, signal);
   const found = acceptable(answer.certPem, identity, now());
   if (!found.ok) {
-    throw new NgrokdError("api", `Cannot renew the certificate of ${identity.operatorId}: ${found.reason}`, {
-      hint: "the certificate in use stays; if this machine's clock is right, the trouble is on ngrok's side",
-    });
+    throw new NgrokdError(
+      "api",
+      `Cannot renew the certificate of ${identity.operatorId}: ${found.reason}`,
+      {
+        hint: "the certificate in use stays; if this machine's clock is right, the trouble is on ngrok's side",
+      },
+    );
   }
-  return { ...identity, certPem: found.value, ingressEndpoint: answer.ingressEndpoint ?? identity.ingressEndpoint };
+  return {
+    ...identity,
+    certPem: found.value,
+    ingressEndpoint: answer.ingressEndpoint ?? identity.ingressEndpoint,
+  };
 }
 
 /**
- * Replaces the certificate's file, and only that, whole, so that key and certificate fit at every moment. Where the key's file does not
- * hold our key any more, an administrator is at work on it: then nothing is written, and the new certificate is good until the next
- * start. Rejects with NgrokdError `permission` or `state`; the old certificate is still there then.
+ * Replaces the certificate's file, and only that, whole, so that key and
+ * certificate fit at every moment. Where the key's file does not hold our key
+ * any more, an administrator is at work on it: then nothing is written, and the
+ * new certificate is good until the next start. Rejects with NgrokdError
+ * `permission` or `state`; the old certificate is still there then.
  */
-export async function saveRenewed(paths: IdentityPaths, { certPem, keyPem, ingressEndpoint }: Identity): Promise<void> {
+export async function saveRenewed(
+  paths: IdentityPaths,
+  { certPem, keyPem, ingressEndpoint }: Identity,
+): Promise<void> {
   if ((await readFileIfThere(paths.key)) !== keyPem) return;
   await writeFileAtomic(paths.cert, certPem, { mode: 0o644 });
   await saveIngressEndpoint(paths, ingressEndpoint);
 }
 
-/** How far a certificate's beginning may lie ahead of our clock: one that is slow by more cannot be right about anything. */
+/**
+ * How far a certificate's beginning may lie ahead of our clock: one that is
+ * slow by more cannot be right about anything.
+ */
 const clockToleranceMs = 5 * 60_000;
 
-/** Pure: a certificate that is better than the one in use: it parses, fits the key, is valid now, and ends later. */
-export function acceptable(certPem: string | undefined, inUse: Pick<Identity, "certPem" | "keyPem">, now: Date): Parsed<string> {
+/**
+ * Pure: a certificate that is better than the one in use: it parses, fits the
+ * key, is valid now, and ends later.
+ */
+export function acceptable(
+  certPem: string | undefined,
+  inUse: Pick<Identity, "certPem" | "keyPem">,
+  now: Date,
+): Parsed<string> {
   if (certPem === undefined) return unparsed("ngrok's answer has no certificate");
   const fresh = inspectCertificate(certPem);
   if (!fresh.ok) return unparsed(`what ngrok sent cannot be used: ${fresh.reason}`);
   const { notBefore, notAfter } = fresh.value;
-  if (!fitsKey(certPem, inUse.keyPem)) return unparsed("the certificate that ngrok sent does not fit our key");
-  if (notAfter <= now) return unparsed(`the certificate that ngrok sent expired on ${notAfter.toISOString()}`);
+  if (!fitsKey(certPem, inUse.keyPem))
+    return unparsed("the certificate that ngrok sent does not fit our key");
+  if (notAfter <= now)
+    return unparsed(`the certificate that ngrok sent expired on ${notAfter.toISOString()}`);
   if (notBefore.getTime() > now.getTime() + clockToleranceMs)
     return unparsed(
       `the certificate that ngrok sent is valid from ${notBefore.toISOString()} on, and by this machine's clock that is to come`,
     );
   if (notAfter <= endOf(inUse.certPem))
-    return unparsed(`the certificate that ngrok sent ends on ${notAfter.toISOString()}, no later than the one in use`);
+    return unparsed(
+      `the certificate that ngrok sent ends on ${notAfter.toISOString()}, no later than the one in use`,
+    );
   return parsed(certPem);
 }
 

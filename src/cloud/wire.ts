@@ -2,7 +2,10 @@ import { z } from "zod";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { hostPortText, parseHostPort } from "../model/host-port.ts";
 
-/** A create body, as it goes over the wire. Source: docs/protocol.md, "ngrok's API". */
+/**
+ * A create body, as it goes over the wire. Source: docs/protocol.md, "ngrok's
+ * API".
+ */
 export interface OperatorRequest {
   /** At most 255 bytes. */
   readonly description: string;
@@ -18,7 +21,9 @@ export interface OperatorRequest {
   };
 }
 
-export type OperatorPatch = Partial<Omit<OperatorRequest, "binding"> & { readonly binding: Partial<OperatorRequest["binding"]> }>;
+export type OperatorPatch = Partial<
+  Omit<OperatorRequest, "binding"> & { readonly binding: Partial<OperatorRequest["binding"]> }
+>;
 
 /** What ngrok says of a "Kubernetes operator", as far as we use it. */
 export interface Operator {
@@ -29,16 +34,28 @@ export interface Operator {
   readonly description: string;
   readonly metadata: string;
   readonly selectors: readonly string[];
-  /** `host:port`, 443 where ngrok named no port; undefined where it named none that can be dialled. */
+  /**
+   * `host:port`, 443 where ngrok named no port; undefined where it named none
+   * that can be dialled.
+   */
   readonly ingressEndpoint: string | undefined;
-  /** Our certificate (or a chain, ours first), PEM; undefined where the answer has none. */
+  /**
+   * Our certificate (or a chain, ours first), PEM; undefined where the answer
+   * has none.
+   */
   readonly certPem: string | undefined;
 }
 
-/** Letters, digits, `_` and `-`, at most 128: fit for a path of a URL and for a file. */
+/**
+ * Letters, digits, `_` and `-`, at most 128: fit for a path of a URL and for a
+ * file.
+ */
 export const isOperatorId = (text: string): boolean => /^[A-Za-z0-9_-]{1,128}$/.test(text);
 
-/** Undefined where the answer is no operator, which is to say: carries no usable id. The rest is read leniently. */
+/**
+ * Undefined where the answer is no operator, which is to say: carries no usable
+ * id. The rest is read leniently.
+ */
 export function operatorOf(json: unknown): Operator | undefined {
   const found = operatorShape.safeParse(json).data;
   if (found === undefined) return undefined;
@@ -54,22 +71,42 @@ export function operatorOf(json: unknown): Operator | undefined {
   };
 }
 
-/** Never fails: an item that makes no sense becomes an endpoint without id and URL, to be listed as bad. Texts are cut to sane lengths. */
+/**
+ * Never fails: an item that makes no sense becomes an endpoint without id and
+ * URL, to be listed as bad. Texts are cut to sane lengths.
+ */
 export function endpointOf(item: unknown): ApiEndpoint {
   const found = endpointShape.safeParse(item).data;
   if (found === undefined) return { id: "", url: "", proto: "" };
   const { id, url, public_url, proto, scheme, name, description } = found;
-  return { id, url: url || public_url, proto: proto || scheme, name: name || undefined, description: description || undefined };
+  return {
+    id,
+    url: url || public_url,
+    proto: proto || scheme,
+    name: name || undefined,
+    description: description || undefined,
+  };
 }
 
-/** One page of a list; undefined where it is none. `next` is empty on the last page. */
-export function pageOf(json: unknown, field: "endpoints" | "operators"): { items: readonly unknown[]; next: string } | undefined {
+/**
+ * One page of a list; undefined where it is none. `next` is empty on the last
+ * page.
+ */
+export function pageOf(
+  json: unknown,
+  field: "endpoints" | "operators",
+): { items: readonly unknown[]; next: string } | undefined {
   const page = pageShape.safeParse(json).data;
   const items = itemsShape.safeParse(page?.[field]).data;
-  return page === undefined || items === undefined ? undefined : { items: items ?? [], next: page.next_page_uri ?? "" };
+  return page === undefined || items === undefined
+    ? undefined
+    : { items: items ?? [], next: page.next_page_uri ?? "" };
 }
 
-/** `host[:port]` as `host:port`, 443 where no port is named; undefined for what cannot be dialled. */
+/**
+ * `host[:port]` as `host:port`, 443 where no port is named; undefined for what
+ * cannot be dialled.
+ */
 export function ingressEndpointOf(text: string): string | undefined {
   const address = parseHostPort(text.trim(), 443);
   return address.ok ? hostPortText(address.value) : undefined;
@@ -78,7 +115,10 @@ export function ingressEndpointOf(text: string): string | undefined {
 const text = z.string().catch("");
 const shortText = (max: number) => text.transform((value) => value.slice(0, max));
 
-/** The URL's limit is above what a URL's parser takes, so that a cut URL is still refused. */
+/**
+ * The URL's limit is above what a URL's parser takes, so that a cut URL is
+ * still refused.
+ */
 const endpointShape = z.object({
   id: shortText(200),
   url: shortText(2100),

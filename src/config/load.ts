@@ -7,7 +7,14 @@ import { type ProxyRules, parseProxyUrl } from "../model/proxy.ts";
 import { configPath, defaultHostsPath, type Env, missingConfig } from "./paths.ts";
 import { configError, needsRoot, type Problem } from "./problem.ts";
 import { type Reading, readConfigText, wrongValues } from "./read.ts";
-import { type Config, configSchema, type SettingKey, settings, valueAt, withValueAt } from "./schema.ts";
+import {
+  type Config,
+  configSchema,
+  type SettingKey,
+  settings,
+  valueAt,
+  withValueAt,
+} from "./schema.ts";
 
 export interface LoadOptions {
   /** The value of `--config`. */
@@ -29,15 +36,20 @@ export interface Loaded {
   readonly exists: boolean;
   /** Of the hosts file: NGROKD_HOSTS_PATH or /etc/hosts. */
   readonly hostsPath: string;
-  /** The way out: `forward.proxy_url`, or the environment's proxy, with NO_PROXY. */
+  /**
+   * The way out: `forward.proxy_url`, or the environment's proxy, with
+   * NO_PROXY.
+   */
   readonly proxy: ProxyRules;
   /** Unknown keys and the like: to be said, and no reason to stop. */
   readonly warnings: readonly Problem[];
 }
 
 /**
- * The configuration in effect: flags over environment over file over defaults. Without a file everything is at its default, unless
- * somebody named that file. Rejects with NgrokdError `config`, which lists every problem, `permission`, or `state`.
+ * The configuration in effect: flags over environment over file over defaults.
+ * Without a file everything is at its default, unless somebody named that file.
+ * Rejects with NgrokdError `config`, which lists every problem, `permission`,
+ * or `state`.
  */
 export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   const { problems, loaded } = await inspectConfig(options);
@@ -48,7 +60,9 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
 export interface Inspection {
   readonly path: string;
   readonly exists: boolean;
-  /** Whether the file is there, and has nothing in it: right, but seldom meant. */
+  /**
+   * Whether the file is there, and has nothing in it: right, but seldom meant.
+   */
   readonly blank: boolean;
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
@@ -56,7 +70,10 @@ export interface Inspection {
   readonly loaded: Loaded | undefined;
 }
 
-/** As {@link loadConfig}, but problems are the answer. Rejects only where a file cannot be read at all. */
+/**
+ * As {@link loadConfig}, but problems are the answer. Rejects only where a file
+ * cannot be read at all.
+ */
 export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Promise<Inspection> {
   const { path, origin } = configPath(file, env);
   const source = await readConfigFile(path);
@@ -68,7 +85,10 @@ export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Pro
   const overrides = overridesOf(env, flags, reading);
   const problems = [...reading.problems, ...wrongOverrides(overrides)];
   if (problems.length > 0) return { path, exists, blank, problems, warnings, loaded: undefined };
-  const values = overrides.reduce((values, { path, value }) => withValueAt(values, path, value), reading.values);
+  const values = overrides.reduce(
+    (values, { path, value }) => withValueAt(values, path, value),
+    reading.values,
+  );
   const hostsPath = resolve(env.NGROKD_HOSTS_PATH || defaultHostsPath);
   const config = configSchema.parse(values);
   const origins = originsOf(reading, overrides);
@@ -80,8 +100,13 @@ export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Pro
 /** A hundred times what a commented file with many overrides takes. */
 const maxBytes = 1024 * 1024;
 
-/** The file's text and mode, or undefined where there is none. Rejects with NgrokdError `config`, `permission` or `state`. */
-export async function readConfigFile(path: string): Promise<{ text: string; mode: number } | undefined> {
+/**
+ * The file's text and mode, or undefined where there is none. Rejects with
+ * NgrokdError `config`, `permission` or `state`.
+ */
+export async function readConfigFile(
+  path: string,
+): Promise<{ text: string; mode: number } | undefined> {
   const bytes: Uint8Array[] = [];
   let mode: number;
   try {
@@ -92,7 +117,8 @@ export async function readConfigFile(path: string): Promise<{ text: string; mode
     return needsRoot(fileError(`Cannot read the configuration "${path}"`, error));
   }
   const all = Buffer.concat(bytes);
-  const cannot = (what: string): NgrokdError => new NgrokdError("config", `Cannot read the configuration "${path}": ${what}`);
+  const cannot = (what: string): NgrokdError =>
+    new NgrokdError("config", `Cannot read the configuration "${path}": ${what}`);
   if (all.length > maxBytes) throw cannot("it is larger than 1 MiB");
   try {
     return { text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(all), mode };
@@ -104,7 +130,13 @@ export async function readConfigFile(path: string): Promise<{ text: string; mode
 function openMode(path: string, mode: number | undefined, { values }: Reading): Problem[] {
   const key = valueAt(values, ["api", "key"]) !== undefined;
   const password = String(valueAt(values, ["forward", "proxy_url"]) ?? "").includes("@");
-  if (mode === undefined || !(key || password) || (mode & 0o007) === 0 || process.platform === "win32") return [];
+  if (
+    mode === undefined ||
+    !(key || password) ||
+    (mode & 0o007) === 0 ||
+    process.platform === "win32"
+  )
+    return [];
   return [
     {
       kind: "open-mode",
@@ -121,23 +153,38 @@ interface Override {
   readonly origin: Origin;
 }
 
-/** Paths may be relative here: to the folder that the command is typed in. Empty variables count as absent. */
+/**
+ * Paths may be relative here: to the folder that the command is typed in. Empty
+ * variables count as absent.
+ */
 function overridesOf(env: Env, flags: LoadOptions["flags"] = {}, { values }: Reading): Override[] {
   return settings.flatMap(({ key, path }): Override[] => {
     const given = (origin: Origin, value: unknown): Override[] => [
-      { key, path, origin, value: key === "server.socket_path" && typeof value === "string" ? resolve(value) : value },
+      {
+        key,
+        path,
+        origin,
+        value: key === "server.socket_path" && typeof value === "string" ? resolve(value) : value,
+      },
     ];
     if (flags[key] !== undefined) return given("flag", flags[key]);
-    if (key === "api.key" && env.NGROK_API_KEY) return given("environment NGROK_API_KEY", env.NGROK_API_KEY);
-    if (key === "server.socket_path" && env.NGROKD_SOCKET) return given("environment NGROKD_SOCKET", env.NGROKD_SOCKET);
+    if (key === "api.key" && env.NGROK_API_KEY)
+      return given("environment NGROK_API_KEY", env.NGROK_API_KEY);
+    if (key === "server.socket_path" && env.NGROKD_SOCKET)
+      return given("environment NGROKD_SOCKET", env.NGROKD_SOCKET);
     // Meant for all programs, and so behind what the file says to this one.
-    const proxy = key === "forward.proxy_url" && valueAt(values, path) === undefined && proxyVariables.find((name) => env[name]);
+    const proxy =
+      key === "forward.proxy_url" &&
+      valueAt(values, path) === undefined &&
+      proxyVariables.find((name) => env[name]);
     if (proxy) return given(`environment ${proxy}`, env[proxy]);
     return [];
   });
 }
 
-/** In Go's order. HTTP_PROXY is not among them: what is asked goes over https. */
+/**
+ * In Go's order. HTTP_PROXY is not among them: what is asked goes over https.
+ */
 const proxyVariables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] as const;
 
 function proxyRules({ forward }: Config, origins: Loaded["origins"], env: Env): ProxyRules {
@@ -149,11 +196,17 @@ function proxyRules({ forward }: Config, origins: Loaded["origins"], env: Env): 
 }
 
 function wrongOverrides(overrides: readonly Override[]): Problem[] {
-  return overrides.flatMap(({ path, value, origin }) => wrongValues(withValueAt({}, path, value), () => ({ source: origin })));
+  return overrides.flatMap(({ path, value, origin }) =>
+    wrongValues(withValueAt({}, path, value), () => ({ source: origin })),
+  );
 }
 
 function originsOf({ values }: Reading, overrides: readonly Override[]): Loaded["origins"] {
   const origin = ({ key, path }: { key: SettingKey; path: readonly string[] }): Origin =>
-    overrides.find((override) => override.key === key)?.origin ?? (valueAt(values, path) === undefined ? "default" : "file");
-  return Object.fromEntries(settings.map((setting) => [setting.key, origin(setting)])) as Record<SettingKey, Origin>;
+    overrides.find((override) => override.key === key)?.origin ??
+    (valueAt(values, path) === undefined ? "default" : "file");
+  return Object.fromEntries(settings.map((setting) => [setting.key, origin(setting)])) as Record<
+    SettingKey,
+    Origin
+  >;
 }

@@ -3,7 +3,10 @@ import { readFileIfThere } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 
 export const defaultConfigPath = "/etc/ngrokd/config.yml";
-/** Here and not in schema.ts, since clients need it and nothing else of the configuration: they start without zod. */
+/**
+ * Here and not in schema.ts, since clients need it and nothing else of the
+ * configuration: they start without zod.
+ */
 export const defaultSocketPath = "/var/run/ngrokd.sock";
 export const defaultHostsPath = "/etc/hosts";
 
@@ -12,23 +15,36 @@ export type Env = Readonly<Record<string, string | undefined>>;
 export interface ConfigPath {
   /** Absolute. */
   readonly path: string;
-  /** Who named it: `--config`, NGROKD_CONFIG, or nobody. A file that somebody named must be there. */
+  /**
+   * Who named it: `--config`, NGROKD_CONFIG, or nobody. A file that somebody
+   * named must be there.
+   */
   readonly origin: "flag" | "environment NGROKD_CONFIG" | "default";
 }
 
-/** Where the configuration is. Empty variables count as absent, as in Docker's env files. */
+/**
+ * Where the configuration is. Empty variables count as absent, as in Docker's
+ * env files.
+ */
 export function configPath(flag: string | undefined, env: Env): ConfigPath {
   if (flag !== undefined && flag !== "") return { path: resolve(flag), origin: "flag" };
   const named = env.NGROKD_CONFIG ?? "";
-  return named === "" ? { path: defaultConfigPath, origin: "default" } : { path: resolve(named), origin: "environment NGROKD_CONFIG" };
+  return named === ""
+    ? { path: defaultConfigPath, origin: "default" }
+    : { path: resolve(named), origin: "environment NGROKD_CONFIG" };
 }
 
 /**
- * The daemon's socket, for its clients: flag, NGROKD_SOCKET, the file, the default. A client may be a user who must not read the
- * file, or may be asking why the file is wrong, so what cannot be had from a file that nobody named gives the default. Rejects only
- * for a file that was named and cannot be read.
+ * The daemon's socket, for its clients: flag, NGROKD_SOCKET, the file, the
+ * default. A client may be a user who must not read the file, or may be asking
+ * why the file is wrong, so what cannot be had from a file that nobody named
+ * gives the default. Rejects only for a file that was named and cannot be read.
  */
-export async function findSocketPath(options: { flag?: string | undefined; config?: string | undefined; env: Env }): Promise<string> {
+export async function findSocketPath(options: {
+  flag?: string | undefined;
+  config?: string | undefined;
+  env: Env;
+}): Promise<string> {
   const { flag, config, env } = options;
   const direct = flag || env.NGROKD_SOCKET;
   if (direct) return resolve(direct);
@@ -53,5 +69,9 @@ async function socketPathIn(text: string): Promise<string | undefined> {
 
 export function missingConfig(path: string): NgrokdError {
   const hint = `\`ngrokd config init --config ${path}\` writes one with every setting explained`;
-  return new NgrokdError("config", `Cannot read the configuration "${path}": there is no such file`, { hint });
+  return new NgrokdError(
+    "config",
+    `Cannot read the configuration "${path}": there is no such file`,
+    { hint },
+  );
 }

@@ -1,31 +1,61 @@
 import { quote } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import type { Problem } from "./problem.ts";
-import { configSchema, groupAllowed, groups, isRecord, type Setting, settings, valueAt, withValueAt } from "./schema.ts";
+import {
+  configSchema,
+  groupAllowed,
+  groups,
+  isRecord,
+  type Setting,
+  settings,
+  valueAt,
+  withValueAt,
+} from "./schema.ts";
 import { parseYaml, type Yaml } from "./yaml.ts";
 
 export interface Reading {
-  /** The settings that the text has, and nothing else; right where `problems` is empty. */
+  /**
+   * The settings that the text has, and nothing else; right where `problems` is
+   * empty.
+   */
   readonly values: unknown;
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
 }
 
-/** The text of a configuration file as values, with everything that is wrong with it. `source` is how messages name the file. */
+/**
+ * The text of a configuration file as values, with everything that is wrong
+ * with it. `source` is how messages name the file.
+ */
 export function readConfigText(text: string, source: string): Reading {
   const parsed = parseYaml(text);
   if (!parsed.ok) {
-    return { values: {}, warnings: [], problems: parsed.complaints.map((complaint) => ({ kind: "syntax", source, ...complaint })) };
+    return {
+      values: {},
+      warnings: [],
+      problems: parsed.complaints.map((complaint) => ({ kind: "syntax", source, ...complaint })),
+    };
   }
   const { yaml } = parsed;
   const root = yaml.root ?? {};
   if (!isRecord(root)) {
     const message = `the file is ${found(root)}; allowed: ${groupAllowed}`;
-    return { values: {}, warnings: [], problems: [{ kind: "wrong-value", source, ...yaml.place([]), message }] };
+    return {
+      values: {},
+      warnings: [],
+      problems: [{ kind: "wrong-value", source, ...yaml.place([]), message }],
+    };
   }
-  const oddities = yaml.warnings.map((complaint): Problem => ({ kind: "syntax", source, ...complaint }));
+  const oddities = yaml.warnings.map(
+    (complaint): Problem => ({ kind: "syntax", source, ...complaint }),
+  );
   const strangers = unknownKeys(root).map(
-    (path): Problem => ({ kind: "unknown-key", source, ...yaml.placeOfKey(path), ...stranger(path) }),
+    (path): Problem => ({
+      kind: "unknown-key",
+      source,
+      ...yaml.placeOfKey(path),
+      ...stranger(path),
+    }),
   );
   const values = knownValues(root, yaml);
   return {
@@ -35,8 +65,14 @@ export function readConfigText(text: string, source: string): Reading {
   };
 }
 
-/** Everything in `values` that the schema refuses; `blame` says where a value comes from. */
-export function wrongValues(values: unknown, blame: (path: readonly string[]) => Pick<Problem, "source" | "line" | "column">): Problem[] {
+/**
+ * Everything in `values` that the schema refuses; `blame` says where a value
+ * comes from.
+ */
+export function wrongValues(
+  values: unknown,
+  blame: (path: readonly string[]) => Pick<Problem, "source" | "line" | "column">,
+): Problem[] {
   const result = configSchema.safeParse(values);
   if (result.success) return [];
   const paths = new Map(result.error.issues.map(({ path }) => [path.join("\0"), path.map(String)]));
@@ -44,14 +80,27 @@ export function wrongValues(values: unknown, blame: (path: readonly string[]) =>
     const setting = settingAt(path);
     const key = nameOf(path, setting);
     const is = found(valueAt(values, path) ?? itemAt(values, path), setting);
-    return { kind: "wrong-value", ...blame(path), key, message: `${key} is ${is}; allowed: ${setting?.allowed ?? groupAllowed}` };
+    return {
+      kind: "wrong-value",
+      ...blame(path),
+      key,
+      message: `${key} is ${is}; allowed: ${setting?.allowed ?? groupAllowed}`,
+    };
   });
 }
 
-/** Known settings only, without those whose value is empty (`key:`, `""`, `[]`): empty means the default, as in the Go program. */
+/**
+ * Known settings only, without those whose value is empty (`key:`, `""`, `[]`):
+ * empty means the default, as in the Go program.
+ */
 function knownValues(root: Readonly<Record<string, unknown>>, yaml: Yaml): unknown {
-  const wrongGroups = groupPaths.filter((path) => !isEmpty(valueAt(root, path)) && !isRecord(valueAt(root, path)));
-  const start = wrongGroups.reduce<unknown>((values, path) => withValueAt(values, path, valueAt(root, path)), {});
+  const wrongGroups = groupPaths.filter(
+    (path) => !isEmpty(valueAt(root, path)) && !isRecord(valueAt(root, path)),
+  );
+  const start = wrongGroups.reduce<unknown>(
+    (values, path) => withValueAt(values, path, valueAt(root, path)),
+    {},
+  );
   return settings.reduce<unknown>((values, { path, kind }) => {
     const value = valueAt(root, path);
     return isEmpty(value) ? values : withValueAt(values, path, asKind(kind, value, path, yaml));
@@ -59,17 +108,33 @@ function knownValues(root: Readonly<Record<string, unknown>>, yaml: Yaml): unkno
 }
 
 const isEmpty = (value: unknown): boolean =>
-  value === undefined || value === null || value === "" || (Array.isArray(value) && value.length === 0);
+  value === undefined ||
+  value === null ||
+  value === "" ||
+  (Array.isArray(value) && value.length === 0);
 
 /**
- * The Go program's YAML reader (yaml.v3) takes `selectors: [true]` for the text "true", and `yes` for true where a boolean is wanted; its
- * files must load unchanged.
+ * The Go program's YAML reader (yaml.v3) takes `selectors: [true]` for the text
+ * "true", and `yes` for true where a boolean is wanted; its files must load
+ * unchanged.
  */
-function asKind(kind: Setting["kind"], value: unknown, path: readonly string[], yaml: Yaml): unknown {
-  if (kind === "text" && ["number", "boolean"].includes(typeof value)) return yaml.plain(path) ?? String(value);
-  if (kind === "list" && Array.isArray(value)) return value.map((item, i) => asKind("text", item, [...path, String(i)], yaml));
+function asKind(
+  kind: Setting["kind"],
+  value: unknown,
+  path: readonly string[],
+  yaml: Yaml,
+): unknown {
+  if (kind === "text" && ["number", "boolean"].includes(typeof value))
+    return yaml.plain(path) ?? String(value);
+  if (kind === "list" && Array.isArray(value))
+    return value.map((item, i) => asKind("text", item, [...path, String(i)], yaml));
   if (kind === "map" && isRecord(value)) {
-    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, asKind("text", item, [...path, name], yaml)]));
+    return Object.fromEntries(
+      Object.entries(value).map(([name, item]) => [
+        name,
+        asKind("text", item, [...path, name], yaml),
+      ]),
+    );
   }
   if (kind === "boolean" && typeof value === "string") {
     const word = yaml.plain(path)?.toLowerCase() ?? "";
@@ -81,7 +146,10 @@ function asKind(kind: Setting["kind"], value: unknown, path: readonly string[], 
 
 const groupPaths = Object.keys(groups).map((name) => name.split("."));
 
-function unknownKeys(values: Readonly<Record<string, unknown>>, group: readonly string[] = []): string[][] {
+function unknownKeys(
+  values: Readonly<Record<string, unknown>>,
+  group: readonly string[] = [],
+): string[][] {
   return Object.entries(values).flatMap(([name, value]) => {
     const path = [...group, name];
     if (!Object.hasOwn(groups, path.join("."))) return namesIn(group).includes(name) ? [] : [path];
@@ -91,14 +159,22 @@ function unknownKeys(values: Readonly<Record<string, unknown>>, group: readonly 
 
 function stranger(path: readonly string[]): Pick<Problem, "key" | "message"> {
   const key = path.join(".");
-  // What does not look like a name may be a secret, as in `{key:2cVr…}` without the space.
-  const unlike = "there is no such setting (its name is not shown); is a space missing after a colon?";
+  // What does not look like a name may be a secret, as in `{key:2cVr…}` without
+  // the space.
+  const unlike =
+    "there is no such setting (its name is not shown); is a space missing after a colon?";
   if (!/^[a-z][\w.-]{0,39}$/i.test(key)) return { message: unlike };
   const meant = suggestion(path);
-  return { key, message: `there is no setting "${key}"${meant === undefined ? "" : `; did you mean "${meant}"?`}` };
+  return {
+    key,
+    message: `there is no setting "${key}"${meant === undefined ? "" : `; did you mean "${meant}"?`}`,
+  };
 }
 
-/** A slip in the name is likelier than the wrong group, and that is likelier than both. */
+/**
+ * A slip in the name is likelier than the wrong group, and that is likelier
+ * than both.
+ */
 function suggestion(path: readonly string[]): string | undefined {
   const name = path.at(-1) ?? "";
   const group = path.slice(0, -1);
@@ -112,14 +188,21 @@ function suggestion(path: readonly string[]): string | undefined {
 
 /** The names of the settings and groups that stand directly in a group. */
 function namesIn(group: readonly string[]): string[] {
-  const inside = [...settings.map(({ path }) => path), ...groupPaths].filter((path) => path.length === group.length + 1);
-  return inside.filter((path) => group.every((name, i) => path[i] === name)).map((path) => path.at(-1) ?? "");
+  const inside = [...settings.map(({ path }) => path), ...groupPaths].filter(
+    (path) => path.length === group.length + 1,
+  );
+  return inside
+    .filter((path) => group.every((name, i) => path[i] === name))
+    .map((path) => path.at(-1) ?? "");
 }
 
 const settingAt = (path: readonly string[]): Setting | undefined =>
   settings.find((setting) => setting.path.every((name, i) => path[i] === name));
 
-/** `bound_endpoints.selectors[2]`, counted from 1 as people do; `net.overrides["api.example.com"]`. */
+/**
+ * `bound_endpoints.selectors[2]`, counted from 1 as people do;
+ * `net.overrides["api.example.com"]`.
+ */
 function nameOf(path: readonly string[], setting: Setting | undefined): string {
   const item = setting === undefined ? undefined : path[setting.path.length];
   if (setting === undefined || item === undefined) return path.join(".");
@@ -131,13 +214,18 @@ function itemAt(values: unknown, path: readonly string[]): unknown {
   return Array.isArray(list) ? list[Number(path.at(-1))] : undefined;
 }
 
-/** A value in words that fit after "is", shown only where it cannot be a secret. */
+/**
+ * A value in words that fit after "is", shown only where it cannot be a secret.
+ */
 function found(value: unknown, setting?: Setting): string {
   if (Array.isArray(value)) return "a list";
   if (isRecord(value)) return "a map";
   if (value === null || value === undefined) return "empty";
   if (setting === undefined) return "a single value";
-  if (setting.secret !== undefined) return `a text of ${String(value).length} characters (not shown)`;
+  if (setting.secret !== undefined)
+    return `a text of ${String(value).length} characters (not shown)`;
   // A URL may carry a password.
-  return typeof value === "string" ? quote(value.replace(/\/\/[^/@]*@/, "//[redacted]@")) : String(value);
+  return typeof value === "string"
+    ? quote(value.replace(/\/\/[^/@]*@/, "//[redacted]@"))
+    : String(value);
 }

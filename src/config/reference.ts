@@ -2,7 +2,10 @@ import { defaultConfigPath, defaultHostsPath } from "./paths.ts";
 import { groups, type Setting, settings } from "./schema.ts";
 import { configTemplate, valueCode } from "./template.ts";
 
-/** docs/configuration.md. Printed by `npx bun src/config/reference.ts`; a test compares the file with it. */
+/**
+ * docs/configuration.md. Printed by `npx bun src/config/reference.ts`; a test
+ * compares the file with it.
+ */
 export function referencePage(): string {
   const top = settings.filter(({ path }) => path.length === 1);
   const sections = Object.entries(groups).map(([group, description]) =>
@@ -76,8 +79,17 @@ ${configTemplate().trimEnd()}
 
 function section(title: string, description: string, rows: readonly Setting[]): string {
   const lines = rows.map(({ path, default: usual, description, allowed, notYet, needsRestart }) => {
-    const remark = notYet ? " *Not in effect in this version.*" : needsRestart ? " *Needs a restart.*" : "";
-    return [`\`${path.at(-1)}\``, `\`${valueCode(usual)}\``, `${description}${remark}`, allowed].join(" | ");
+    const remark = notYet
+      ? " *Not in effect in this version.*"
+      : needsRestart
+        ? " *Needs a restart.*"
+        : "";
+    return [
+      `\`${path.at(-1)}\``,
+      `\`${valueCode(usual)}\``,
+      `${description}${remark}`,
+      allowed,
+    ].join(" | ");
   });
   return [
     `## ${title}`,

@@ -10,11 +10,16 @@ interface About {
   readonly allowed: string;
   /** What to show in the documentation where the default is empty. */
   readonly example?: unknown;
-  /** Never to be shown; or, where only a part must not be, how to show the rest. */
+  /**
+   * Never to be shown; or, where only a part must not be, how to show the rest.
+   */
   readonly secret?: true | ((value: string) => string);
   /** Accepted, but without effect in this version. */
   readonly notYet?: true;
-  /** A running daemon cannot take over a change: it counts from its next start on. */
+  /**
+   * A running daemon cannot take over a change: it counts from its next start
+   * on.
+   */
   readonly needsRestart?: true;
 }
 const abouts = z.registry<About>();
@@ -22,14 +27,17 @@ const abouts = z.registry<About>();
 export const groupAllowed = "settings, each as `name: value` on a line of its own below it";
 
 /**
- * The one description of the configuration file: names, defaults, what is allowed, what it means. The template of `config init`,
- * docs/configuration.md and every complaint are made from it. Keys are those of the Go program and a few of our own; {@link Config} keeps
- * their spelling, so that file, code and messages share one vocabulary.
+ * The one description of the configuration file: names, defaults, what is
+ * allowed, what it means. The template of `config init`, docs/configuration.md
+ * and every complaint are made from it. Keys are those of the Go program and a
+ * few of our own; {@link Config} keeps their spelling, so that file, code and
+ * messages share one vocabulary.
  */
 const shape = {
   api: group("How to reach ngrok's API.", {
     url: setting(text(values.apiUrl).default("https://api.ngrok.com"), {
-      description: "Where ngrok's API is. Another address is of use for tests, such as `ngrokd cloud`.",
+      description:
+        "Where ngrok's API is. Another address is of use for tests, such as `ngrokd cloud`.",
       allowed: "an https URL; http for this machine alone (localhost, 127.0.0.1, [::1])",
     }),
     key: setting(text(values.optional(values.apiKey)).default(""), {
@@ -39,26 +47,36 @@ const shape = {
       secret: true,
     }),
   }),
-  ingressEndpoint: setting(text(values.ingress).default("kubernetes-binding-ingress.ngrok.io:443"), {
-    description: "The host that carries the connections. Where this is not set, the address that ngrok names at registration is used.",
-    allowed: "host or host:port; the port is 443 unless named",
-  }),
+  ingressEndpoint: setting(
+    text(values.ingress).default("kubernetes-binding-ingress.ngrok.io:443"),
+    {
+      description:
+        "The host that carries the connections. Where this is not set, the address that ngrok names at registration is used.",
+      allowed: "host or host:port; the port is 443 unless named",
+    },
+  ),
   server: group("The daemon itself.", {
-    log_level: setting(z.preprocess(values.logLevel, z.enum(["debug", "info", "warn", "error"])).default("info"), {
-      description: "The least important kind of message to log.",
-      allowed: "debug, info, warn or error",
-    }),
+    log_level: setting(
+      z.preprocess(values.logLevel, z.enum(["debug", "info", "warn", "error"])).default("info"),
+      {
+        description: "The least important kind of message to log.",
+        allowed: "debug, info, warn or error",
+      },
+    ),
     log_format: setting(z.enum(["auto", "text", "json"]).default("auto"), {
-      description: "How log lines look: text for people, or one JSON object a line. With auto, text on a terminal and JSON elsewhere.",
+      description:
+        "How log lines look: text for people, or one JSON object a line. With auto, text on a terminal and JSON elsewhere.",
       allowed: "auto, text or json",
     }),
     socket_path: setting(text(values.socketPath).default(defaultSocketPath), {
-      description: "The unix socket through which commands such as `ngrokd status` reach the daemon.",
+      description:
+        "The unix socket through which commands such as `ngrokd status` reach the daemon.",
       allowed: "an absolute path of at most 107 bytes (103 on macOS)",
       needsRestart: true,
     }),
     client_cert: setting(text(values.path).default("/etc/ngrokd/tls.crt"), {
-      description: "The client certificate that ngrok signed (PEM). The daemon's state is kept in the same folder.",
+      description:
+        "The client certificate that ngrok signed (PEM). The daemon's state is kept in the same folder.",
       allowed: "an absolute path",
       needsRestart: true,
     }),
@@ -78,7 +96,8 @@ const shape = {
       allowed: "a whole number, 0 to 3650",
     }),
     health_address: setting(text(values.listenHost).default("127.0.0.1"), {
-      description: "The address on which the health server (/healthz, /readyz, /status, /metrics) listens.",
+      description:
+        "The address on which the health server (/healthz, /readyz, /status, /metrics) listens.",
       allowed: "an IP address, or localhost",
     }),
     health_port: setting(z.int().min(0).max(65_535).default(8081), {
@@ -86,11 +105,13 @@ const shape = {
       allowed: "a whole number, 0 to 65535",
     }),
     ingress_ca: setting(text(values.optional(values.path)).default(""), {
-      description: "One more certificate authority to trust for the ingress: a PEM file, or a folder of them.",
+      description:
+        "One more certificate authority to trust for the ingress: a PEM file, or a folder of them.",
       allowed: "an absolute path",
     }),
     insecure_skip_verify: setting(z.boolean().default(false), {
-      description: "DANGEROUS: do not verify the ingress. Whoever is on the way can then read and change every connection.",
+      description:
+        "DANGEROUS: do not verify the ingress. Whoever is on the way can then read and change every connection.",
       allowed: "true or false",
     }),
   }),
@@ -106,7 +127,8 @@ const shape = {
   }),
   forward: group("How connections are carried. Times are in seconds.", {
     open_timeout: setting(z.int().min(1).max(300).default(10), {
-      description: "How long a new connection may wait for ngrok's ingress: dial, TLS and answer together.",
+      description:
+        "How long a new connection may wait for ngrok's ingress: dial, TLS and answer together.",
       allowed: "a whole number, 1 to 300",
     }),
     idle_timeout: setting(z.int().min(0).max(604_800).default(0), {
@@ -119,42 +141,52 @@ const shape = {
       allowed: "a whole number, 0 to 604800",
     }),
     drain_timeout: setting(z.int().min(0).max(3600).default(30), {
-      description: "How long open connections may go on when the daemon stops, or when their endpoint is gone; then they are reset.",
+      description:
+        "How long open connections may go on when the daemon stops, or when their endpoint is gone; then they are reset.",
       allowed: "a whole number, 0 to 3600",
     }),
     max_connections: setting(z.int().min(0).max(1_000_000).default(0), {
-      description: "Connections at once, in all; more are reset at once. 0 means as many as the limit of open files allows.",
+      description:
+        "Connections at once, in all; more are reset at once. 0 means as many as the limit of open files allows.",
       allowed: "a whole number, 0 to 1000000",
     }),
     max_connections_per_endpoint: setting(z.int().min(0).max(1_000_000).default(0), {
-      description: "Connections at once to one endpoint; more are reset at once. 0 means no limit of its own.",
+      description:
+        "Connections at once to one endpoint; more are reset at once. 0 means no limit of its own.",
       allowed: "a whole number, 0 to 1000000",
     }),
     proxy_url: setting(text(values.optional(values.proxyUrl)).default(""), {
       description:
         "The proxy through which ngrok's API and ingress are reached, each in a tunnel that it cannot look into. Hosts that NO_PROXY names are reached directly. Without it HTTPS_PROXY or ALL_PROXY of the environment counts.",
-      allowed: "http://host:port or socks5://host:port, with user:password@ before the host where it asks for them",
+      allowed:
+        "http://host:port or socks5://host:port, with user:password@ before the host where it asks for them",
       example: "http://proxy.example.com:3128",
       secret: values.withoutPassword,
     }),
     session_resumption: setting(z.boolean().default(true), {
-      description: "Whether TLS handshakes with the ingress may be shortened by resuming an earlier session.",
+      description:
+        "Whether TLS handshakes with the ingress may be shortened by resuming an earlier session.",
       allowed: "true or false",
     }),
-    pool: group("Connections to the ingress that are made ready in advance, so that a new local connection need not wait for one.", {
-      min: setting(z.int().min(0).max(1000).default(1), {
-        description: "Kept ready even when nobody has connected lately.",
-        allowed: "a whole number, 0 to 1000",
-      }),
-      max: setting(z.int().min(0).max(1000).default(32), {
-        description: "Never more than this, however many connect; recent demand decides. 0 turns the pool off.",
-        allowed: "a whole number, 0 to 1000",
-      }),
-      idle_timeout: setting(z.int().min(2).max(3600).default(60), {
-        description: "How long one is kept ready. The daemon learns a shorter time by itself where the ingress closes them earlier.",
-        allowed: "a whole number, 2 to 3600",
-      }),
-    }),
+    pool: group(
+      "Connections to the ingress that are made ready in advance, so that a new local connection need not wait for one.",
+      {
+        min: setting(z.int().min(0).max(1000).default(1), {
+          description: "Kept ready even when nobody has connected lately.",
+          allowed: "a whole number, 0 to 1000",
+        }),
+        max: setting(z.int().min(0).max(1000).default(32), {
+          description:
+            "Never more than this, however many connect; recent demand decides. 0 turns the pool off.",
+          allowed: "a whole number, 0 to 1000",
+        }),
+        idle_timeout: setting(z.int().min(2).max(3600).default(60), {
+          description:
+            "How long one is kept ready. The daemon learns a shorter time by itself where the ingress closes them earlier.",
+          allowed: "a whole number, 2 to 3600",
+        }),
+      },
+    ),
   }),
   net: group("The addresses that endpoints get on this machine.", {
     subnet: setting(text(values.range).default("127.0.0.0/8"), {
@@ -178,15 +210,22 @@ const shape = {
       allowed: "a whole number, 1 to 65535",
       notYet: true,
     }),
-    overrides: setting(z.record(text(values.hostPattern), text(values.listenInterface)).default({}).readonly(), {
-      description: "Another listen_interface for single host names.",
-      allowed: "host names, each with virtual, an IP address or the name of an interface",
-      example: { "api.example.com": "0.0.0.0" },
-      notYet: true,
-    }),
+    overrides: setting(
+      z.record(text(values.hostPattern), text(values.listenInterface)).default({}).readonly(),
+      {
+        description: "Another listen_interface for single host names.",
+        allowed: "host names, each with virtual, an IP address or the name of an interface",
+        example: { "api.example.com": "0.0.0.0" },
+        notYet: true,
+      },
+    ),
   }),
   dns: group("A DNS server of the daemon's own, for wildcard endpoints.", {
-    enabled: setting(z.boolean().default(false), { description: "Whether to run it.", allowed: "true or false", notYet: true }),
+    enabled: setting(z.boolean().default(false), {
+      description: "Whether to run it.",
+      allowed: "true or false",
+      notYet: true,
+    }),
     listen: setting(text(values.dnsAddress).default("127.0.0.1:53"), {
       description: "Where it listens.",
       allowed: "an IP address, or address:port; the port is 53 unless named",
@@ -211,9 +250,18 @@ export type Config = z.output<typeof configSchema>;
 
 /** A setting's dotted name, such as `server.log_level`. */
 export type SettingKey = KeysOf<Config>;
-type KeysOf<C> = { [K in keyof C & string]: IsValue<C[K]> extends true ? K : `${K}.${KeysOf<C[K]>}` }[keyof C & string];
-/** A map of the user's own names is a value, unlike a group, whose names are ours. */
-type IsValue<T> = T extends string | number | boolean | readonly unknown[] ? true : string extends keyof T ? true : false;
+type KeysOf<C> = {
+  [K in keyof C & string]: IsValue<C[K]> extends true ? K : `${K}.${KeysOf<C[K]>}`;
+}[keyof C & string];
+/**
+ * A map of the user's own names is a value, unlike a group, whose names are
+ * ours.
+ */
+type IsValue<T> = T extends string | number | boolean | readonly unknown[]
+  ? true
+  : string extends keyof T
+    ? true
+    : false;
 
 /** Every setting at its default. */
 export const defaultConfig: Config = configSchema.parse({});
@@ -234,14 +282,23 @@ export const groups: Readonly<Record<string, string>> = Object.fromEntries(group
 
 /** The value of one setting. */
 export function valueAt(config: unknown, path: readonly string[]): unknown {
-  return path.reduce<unknown>((value, name) => (isRecord(value) && Object.hasOwn(value, name) ? value[name] : undefined), config);
+  return path.reduce<unknown>(
+    (value, name) => (isRecord(value) && Object.hasOwn(value, name) ? value[name] : undefined),
+    config,
+  );
 }
 
-/** A copy of `root` in which the value at `path` is `value`; what is no map on the way is replaced by one. */
+/**
+ * A copy of `root` in which the value at `path` is `value`; what is no map on
+ * the way is replaced by one.
+ */
 export function withValueAt(root: unknown, path: readonly string[], value: unknown): unknown {
   const [name, ...rest] = path;
   if (name === undefined) return value;
-  return { ...(isRecord(root) ? root : {}), [name]: withValueAt(valueAt(root, [name]), rest, value) };
+  return {
+    ...(isRecord(root) ? root : {}),
+    [name]: withValueAt(valueAt(root, [name]), rest, value),
+  };
 }
 
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -249,14 +306,17 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 }
 
 /**
- * The settings that have been changed and that this version accepts (a file of the Go program must load) but does not act on yet.
- * `config check` and the daemon's start name them.
+ * The settings that have been changed and that this version accepts (a file of
+ * the Go program must load) but does not act on yet. `config check` and the
+ * daemon's start name them.
  */
 export function notYetInEffect(config: Config): SettingKey[] {
   const subnet = parseSubnet(config.net.subnet);
   return settings
     .filter(({ key, path, notYet = false, default: usual }) =>
-      key === "net.subnet" ? subnet.ok && !isLoopbackSubnet(subnet.value) : notYet && !isDeepStrictEqual(valueAt(config, path), usual),
+      key === "net.subnet"
+        ? subnet.ok && !isLoopbackSubnet(subnet.value)
+        : notYet && !isDeepStrictEqual(valueAt(config, path), usual),
     )
     .map(({ key }) => key);
 }
@@ -267,7 +327,8 @@ function setting<T extends z.ZodType>(schema: T, about: About): T {
 }
 
 function group<F extends z.ZodRawShape>(description: string, fields: F) {
-  // prefault, not default: a group that is absent is made from its settings' defaults.
+  // prefault, not default: a group that is absent is made from its settings'
+  // defaults.
   const schema = z
     .object(fields)
     .readonly()
@@ -278,7 +339,9 @@ function group<F extends z.ZodRawShape>(description: string, fields: F) {
 function settingsIn(path: readonly string[], fields: z.ZodRawShape): Setting[] {
   return Object.entries(fields).flatMap(([name, field]) => {
     const inner = fieldsOf(field);
-    return inner === undefined ? [describe([...path, name], field as z.ZodType)] : settingsIn([...path, name], inner);
+    return inner === undefined
+      ? [describe([...path, name], field as z.ZodType)]
+      : settingsIn([...path, name], inner);
   });
 }
 
@@ -286,13 +349,18 @@ function groupsIn(path: readonly string[], fields: z.ZodRawShape): [string, stri
   return Object.entries(fields).flatMap(([name, field]): [string, string][] => {
     const inner = fieldsOf(field);
     if (inner === undefined) return [];
-    return [[[...path, name].join("."), abouts.get(field as z.ZodType)?.description ?? ""], ...groupsIn([...path, name], inner)];
+    return [
+      [[...path, name].join("."), abouts.get(field as z.ZodType)?.description ?? ""],
+      ...groupsIn([...path, name], inner),
+    ];
   });
 }
 
 /** The fields of a group; undefined for a setting. */
 function fieldsOf(field: unknown): z.ZodRawShape | undefined {
-  return field instanceof z.ZodPrefault ? (field as ReturnType<typeof group>).unwrap().unwrap().shape : undefined;
+  return field instanceof z.ZodPrefault
+    ? (field as ReturnType<typeof group>).unwrap().unwrap().shape
+    : undefined;
 }
 
 function describe(path: Setting["path"], schema: z.ZodType): Setting {

@@ -2,8 +2,10 @@ import { stringify } from "yaml";
 import { groups, type Setting, settings } from "./schema.ts";
 
 /**
- * A configuration file with every setting explained and at its default: what `config init` writes. Group names and the API key stand
- * there for real, everything else is behind "# ", so that a setting is changed by changing its line alone.
+ * A configuration file with every setting explained and at its default: what
+ * `config init` writes. Group names and the API key stand there for real,
+ * everything else is behind "# ", so that a setting is changed by changing its
+ * line alone.
  */
 export function configTemplate(): string {
   const parts = [introduction];
@@ -13,7 +15,8 @@ export function configTemplate(): string {
       const group = setting.path.slice(0, depth);
       const name = group.join(".");
       const indent = "  ".repeat(depth - 1);
-      if (!entered.has(name)) parts.push(`${comment(groups[name] ?? "", indent)}\n${indent}${group.at(-1)}:`);
+      if (!entered.has(name))
+        parts.push(`${comment(groups[name] ?? "", indent)}\n${indent}${group.at(-1)}:`);
       entered.add(name);
     }
     parts.push(explained(setting));
@@ -31,16 +34,25 @@ const introduction = comment(
 function explained(setting: Setting): string {
   const { path, description, allowed, notYet = false, secret = false, needsRestart } = setting;
   const indent = "  ".repeat(path.length - 1);
-  const later = notYet ? " Without effect in this version." : needsRestart ? " Needs a restart of the daemon." : "";
+  const later = notYet
+    ? " Without effect in this version."
+    : needsRestart
+      ? " Needs a restart of the daemon."
+      : "";
   const line = `${path.at(-1)}: ${valueCode(setting.default)}`;
-  const example = setting.example === undefined ? "" : `\n${indent}# Example: ${valueCode(setting.example)}`;
+  const example =
+    setting.example === undefined ? "" : `\n${indent}# Example: ${valueCode(setting.example)}`;
   const words = `${comment(description + later, indent)}\n${comment(`Allowed: ${allowed}.`, indent)}`;
   return `${words}${example}\n${indent}${secret === true ? "" : "# "}${line}`;
 }
 
 /** A value on one line, as the file has it. */
 export function valueCode(value: unknown): string {
-  return stringify(value, { collectionStyle: "flow", flowCollectionPadding: false, lineWidth: 0 }).trimEnd();
+  return stringify(value, {
+    collectionStyle: "flow",
+    flowCollectionPadding: false,
+    lineWidth: 0,
+  }).trimEnd();
 }
 
 /** Lines of at most 100 characters behind "# ". */

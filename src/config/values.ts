@@ -5,8 +5,9 @@ import { parseHostname } from "../model/hostname.ts";
 import { parseIp, parseSubnet, subnetText } from "../model/ip.ts";
 import { parseProxyUrl, proxyText, proxyUrl as proxyUrlText } from "../model/proxy.ts";
 
-// The rules for the texts of the configuration. Each answers the text in the one spelling that the program uses, or undefined where it
-// is not allowed; the words for what is allowed stand beside the setting in schema.ts.
+// The rules for the texts of the configuration. Each answers the text in the
+// one spelling that the program uses, or undefined where it is not allowed; the
+// words for what is allowed stand beside the setting in schema.ts.
 
 export type Rule = (text: string) => string | undefined;
 
@@ -19,9 +20,12 @@ export const optional =
 export const apiUrl: Rule = (text) => {
   if (!URL.canParse(text)) return undefined;
   const { protocol, hostname, username, password, search, hash, href } = new URL(text);
-  const local = hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d+){3}$/.test(hostname);
+  const local =
+    hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d+){3}$/.test(hostname);
   const safe = protocol === "https:" || (protocol === "http:" && local);
-  return safe && `${username}${password}${search}${hash}` === "" ? href.replace(/\/+$/, "") : undefined;
+  return safe && `${username}${password}${search}${hash}` === ""
+    ? href.replace(/\/+$/, "")
+    : undefined;
 };
 
 export const apiKey: Rule = (text) => {
@@ -45,22 +49,33 @@ export const withoutPassword = (url: string): string => {
   return proxy.ok ? proxyText(proxy.value) : url;
 };
 
-export const path: Rule = (text) => (isAbsolute(text) && !/[\x00-\x1f\x7f]/.test(text) ? text : undefined);
+export const path: Rule = (text) =>
+  isAbsolute(text) && !/[\x00-\x1f\x7f]/.test(text) ? text : undefined;
 
-/** sun_path is 108 bytes long on Linux and 104 on macOS and the BSDs, a zero at the end included. */
+/**
+ * sun_path is 108 bytes long on Linux and 104 on macOS and the BSDs, a zero at
+ * the end included.
+ */
 export const socketPath: Rule = (text) =>
-  new TextEncoder().encode(text).length <= (process.platform === "linux" ? 107 : 103) ? path(text) : undefined;
+  new TextEncoder().encode(text).length <= (process.platform === "linux" ? 107 : 103)
+    ? path(text)
+    : undefined;
 
 export const listenHost: Rule = (text) => (text === "localhost" || isIp(text) ? text : undefined);
 
 /** Host bits are cleared, as the rest of the program sees it. */
 export const range: Rule = (text) => {
   const subnet = parseSubnet(text);
-  return subnet.ok && subnet.value.bits >= 8 && subnet.value.bits <= 30 ? subnetText(subnet.value) : undefined;
+  return subnet.ok && subnet.value.bits >= 8 && subnet.value.bits <= 30
+    ? subnetText(subnet.value)
+    : undefined;
 };
 
-/** Linux's own rule (dev_valid_name), with its length of IFNAMSIZ less the zero. */
-export const interfaceName: Rule = (text) => (/^(?!\.{1,2}$)[^\s/:]{1,15}$/.test(text) ? text : undefined);
+/**
+ * Linux's own rule (dev_valid_name), with its length of IFNAMSIZ less the zero.
+ */
+export const interfaceName: Rule = (text) =>
+  /^(?!\.{1,2}$)[^\s/:]{1,15}$/.test(text) ? text : undefined;
 
 export const listenInterface: Rule = (text) => (isIp(text) ? text : interfaceName(text));
 
@@ -76,7 +91,10 @@ export const dnsAddress: Rule = (text) => {
   return address.ok && isIp(address.value.host) ? hostPortText(address.value) : undefined;
 };
 
-/** Level names of other loggers, which the Go program accepted without reading them. */
+/**
+ * Level names of other loggers, which the Go program accepted without reading
+ * them.
+ */
 export function logLevel(value: unknown): unknown {
   if (typeof value !== "string") return value;
   const level = value.toLowerCase();

@@ -1,4 +1,14 @@
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+} from "yaml";
 
 /** Where something stands in a file; both count from 1. */
 export interface Place {
@@ -10,13 +20,19 @@ export interface Complaint extends Place {
   readonly message: string;
 }
 
-/** A YAML text as plain values, with the way back to the places where they are written. */
+/**
+ * A YAML text as plain values, with the way back to the places where they are
+ * written.
+ */
 export interface Yaml {
   readonly root: unknown;
   readonly document: Document.Parsed;
   /** What is odd, but leaves no doubt, such as an unknown tag. */
   readonly warnings: readonly Complaint[];
-  /** Of the value at `path`, or of the nearest thing around it; list items are named by their number. */
+  /**
+   * Of the value at `path`, or of the nearest thing around it; list items are
+   * named by their number.
+   */
   place(path: readonly string[]): Place;
   /** Of the last key in `path`. */
   placeOfKey(path: readonly string[]): Place;
@@ -24,11 +40,15 @@ export interface Yaml {
   plain(path: readonly string[]): string | undefined;
 }
 
-export type ParsedYaml = { readonly ok: true; readonly yaml: Yaml } | { readonly ok: false; readonly complaints: readonly Complaint[] };
+export type ParsedYaml =
+  | { readonly ok: true; readonly yaml: Yaml }
+  | { readonly ok: false; readonly complaints: readonly Complaint[] };
 
 /**
- * Reads one YAML 1.2 document, with merge keys (`<<`) as the Go program has them. Keys set twice, second documents, keys that are no
- * texts and values that multiply through aliases are complaints. Never throws. Complaints do not repeat the text: it may hold a key.
+ * Reads one YAML 1.2 document, with merge keys (`<<`) as the Go program has
+ * them. Keys set twice, second documents, keys that are no texts and values
+ * that multiply through aliases are complaints. Never throws. Complaints do not
+ * repeat the text: it may hold a key.
  */
 export function parseYaml(text: string): ParsedYaml {
   const lines = new LineCounter();
@@ -37,8 +57,18 @@ export function parseYaml(text: string): ParsedYaml {
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
   try {
-    const document = parseDocument(text, { merge: true, stringKeys: true, prettyErrors: false, logLevel: "error", lineCounter: lines });
-    const complain = (problem: { code: string; message: string; pos: [number, number] }): Complaint => ({
+    const document = parseDocument(text, {
+      merge: true,
+      stringKeys: true,
+      prettyErrors: false,
+      logLevel: "error",
+      lineCounter: lines,
+    });
+    const complain = (problem: {
+      code: string;
+      message: string;
+      pos: [number, number];
+    }): Complaint => ({
       message: wording(problem, text),
       ...at(problem.pos[0]),
     });
@@ -49,17 +79,23 @@ export function parseYaml(text: string): ParsedYaml {
       root: document.toJS({ maxAliasCount: 100 }),
       document,
       warnings: document.warnings.map(complain),
-      place: (path) => at(steps(path).findLast(({ value }) => value?.range)?.value?.range?.[0] ?? 0),
+      place: (path) =>
+        at(steps(path).findLast(({ value }) => value?.range)?.value?.range?.[0] ?? 0),
       placeOfKey: (path) => at(steps(path).findLast(({ key }) => key?.range)?.key?.range?.[0] ?? 0),
       plain(path) {
         const node = steps(path)[path.length]?.value;
-        return isScalar(node) && node.type === "PLAIN" && node.tag === undefined ? node.source : undefined;
+        return isScalar(node) && node.type === "PLAIN" && node.tag === undefined
+          ? node.source
+          : undefined;
       },
     };
     return { ok: true, yaml };
   } catch (error) {
     // toJS: too many aliases, or a merge key whose value is no map.
-    return { ok: false, complaints: [{ message: error instanceof Error ? error.message : String(error), ...at(0) }] };
+    return {
+      ok: false,
+      complaints: [{ message: error instanceof Error ? error.message : String(error), ...at(0) }],
+    };
   }
 }
 
@@ -68,7 +104,10 @@ export interface Step {
   readonly value: Node | undefined;
 }
 
-/** The nodes on the way from the root (the first step) along `path`, aliases followed; as far as it goes. */
+/**
+ * The nodes on the way from the root (the first step) along `path`, aliases
+ * followed; as far as it goes.
+ */
 export function stepsTo(document: Document.Parsed, path: readonly string[]): readonly Step[] {
   const steps: Step[] = [{ key: undefined, value: document.contents ?? undefined }];
   for (const name of path) {
@@ -90,15 +129,20 @@ export function stepsTo(document: Document.Parsed, path: readonly string[]): rea
 function unknownAliases(document: Document.Parsed, at: (offset: number) => Place): Complaint[] {
   const complaints: Complaint[] = [];
   const anchors = new Set<string>();
-  const message = "an alias (*) stands before the anchor (&) that it names, or there is no such anchor";
+  const message =
+    "an alias (*) stands before the anchor (&) that it names, or there is no such anchor";
   visit(document, {
     Value: (_, { anchor }) => void (anchor !== undefined && anchors.add(anchor)),
-    Alias: (_, { source, range }) => void (anchors.has(source) || complaints.push({ message, ...at(range?.[0] ?? 0) })),
+    Alias: (_, { source, range }) =>
+      void (anchors.has(source) || complaints.push({ message, ...at(range?.[0] ?? 0) })),
   });
   return complaints;
 }
 
-function wording({ code, message, pos }: { code: string; message: string; pos: [number, number] }, text: string): string {
+function wording(
+  { code, message, pos }: { code: string; message: string; pos: [number, number] },
+  text: string,
+): string {
   switch (code) {
     case "DUPLICATE_KEY":
       return `the key ${/^["']?([\w.-]*)/.exec(text.slice(pos[0]))?.[1] ?? ""} is set a second time`;

@@ -8,15 +8,30 @@ export interface AskOptions {
   readonly signal?: AbortSignal;
 }
 
-/** One request to a running daemon. Answers the reply's `data`; rejects with `not-running`, `permission`, `timeout`, or what the daemon said. */
-export async function askDaemon(net: Net, path: string, request: Request, options: AskOptions = {}): Promise<unknown> {
+/**
+ * One request to a running daemon. Answers the reply's `data`; rejects with
+ * `not-running`, `permission`, `timeout`, or what the daemon said.
+ */
+export async function askDaemon(
+  net: Net,
+  path: string,
+  request: Request,
+  options: AskOptions = {},
+): Promise<unknown> {
   const { timeoutMs = 30_000 } = options;
   const deadline = new AbortController();
-  const late = new NgrokdError("timeout", `No answer from the daemon on "${path}" within ${timeoutMs / 1000} s`, {
-    hint: "see its log; `ngrokd health` tells whether it makes progress",
-  });
+  const late = new NgrokdError(
+    "timeout",
+    `No answer from the daemon on "${path}" within ${timeoutMs / 1000} s`,
+    {
+      hint: "see its log; `ngrokd health` tells whether it makes progress",
+    },
+  );
   const timer = setTimeout(() => deadline.abort(late), timeoutMs);
-  const signal = options.signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, options.signal]);
+  const signal =
+    options.signal === undefined
+      ? deadline.signal
+      : AbortSignal.any([deadline.signal, options.signal]);
   try {
     const conn = await dial(net, path, signal);
     const text = await exchange(conn, JSON.stringify(request), signal);
@@ -31,17 +46,25 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
     return await net.dial({ path }, { signal });
   } catch (error) {
     if (isNgrokdError(error, "permission")) {
-      throw new NgrokdError("permission", `Cannot use the control socket "${path}": permission denied`, {
-        cause: error,
-        hint: 'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
-      });
+      throw new NgrokdError(
+        "permission",
+        `Cannot use the control socket "${path}": permission denied`,
+        {
+          cause: error,
+          hint: 'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
+        },
+      );
     }
     if (!isNgrokdError(error, "network")) throw error;
     if (error.details.errno === "EAGAIN") {
-      throw new NgrokdError("timeout", `The daemon on "${path}" takes no connection: more of them wait already than fit`, {
-        cause: error,
-        hint: "it is stopped or hangs: see its log, and end it if it stays so; `ss -xlp` names its process",
-      });
+      throw new NgrokdError(
+        "timeout",
+        `The daemon on "${path}" takes no connection: more of them wait already than fit`,
+        {
+          cause: error,
+          hint: "it is stopped or hangs: see its log, and end it if it stays so; `ss -xlp` names its process",
+        },
+      );
     }
     throw new NgrokdError("not-running", `No daemon answers on the control socket "${path}"`, {
       cause: error,
@@ -73,22 +96,35 @@ async function exchange(conn: Conn, request: string, signal: AbortSignal): Promi
 
 function readReply(text: string, path: string): unknown {
   if (text === "") {
-    throw new NgrokdError("aborted", `The daemon on "${path}" closed the connection without an answer`, {
-      hint: "it may just be stopping; its log tells",
-    });
+    throw new NgrokdError(
+      "aborted",
+      `The daemon on "${path}" closed the connection without an answer`,
+      {
+        hint: "it may just be stopping; its log tells",
+      },
+    );
   }
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new NgrokdError("protocol", `The daemon on "${path}" answered with something that is not JSON`, { cause });
+    throw new NgrokdError(
+      "protocol",
+      `The daemon on "${path}" answered with something that is not JSON`,
+      { cause },
+    );
   }
   const reply = replySchema.safeParse(value);
   if (!reply.success)
-    throw new NgrokdError("protocol", `The daemon on "${path}" answered with something that is no reply`, { cause: reply.error });
+    throw new NgrokdError(
+      "protocol",
+      `The daemon on "${path}" answered with something that is no reply`,
+      { cause: reply.error },
+    );
   if (reply.data.success) return reply.data.data;
   const { error, code: sent, hint } = reply.data;
-  // The Go program sends no code, and a later ngrokd may send one that this one does not know.
+  // The Go program sends no code, and a later ngrokd may send one that this one
+  // does not know.
   const code = errorCodes.find((known) => known === sent) ?? "refused";
   throw new NgrokdError(code, error, hint === undefined ? {} : { hint });
 }

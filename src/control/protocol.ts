@@ -1,9 +1,11 @@
-// The small zod: clients read one reply and end, and this one is ready in a fraction of the time.
+// The small zod: clients read one reply and end, and this one is ready in a
+// fraction of the time.
 import * as z from "zod/mini";
 
 /**
- * One JSON object for a connection, one back (docs/protocol.md, "The control socket"). The names of the Go program's commands and fields
- * keep their meaning; ours are added beside them.
+ * One JSON object for a connection, one back (docs/protocol.md, "The control
+ * socket"). The names of the Go program's commands and fields keep their
+ * meaning; ours are added beside them.
  */
 export const requestSchema = z.object({
   command: z.string().check(z.maxLength(64)),
@@ -13,23 +15,41 @@ export type Request = z.infer<typeof requestSchema>;
 
 export type Reply =
   | { readonly success: true; readonly data: unknown }
-  | { readonly success: false; readonly error: string; readonly code?: string; readonly hint?: string };
+  | {
+      readonly success: false;
+      readonly error: string;
+      readonly code?: string;
+      readonly hint?: string;
+    };
 
 export const replySchema = z.union([
   z.object({ success: z.literal(true), data: z.optional(z.unknown()) }),
-  z.object({ success: z.literal(false), error: z.string(), code: z.optional(z.string()), hint: z.optional(z.string()) }),
+  z.object({
+    success: z.literal(false),
+    error: z.string(),
+    code: z.optional(z.string()),
+    hint: z.optional(z.string()),
+  }),
 ]);
 
 /** Requests larger than this are refused. */
 export const requestLimitBytes = 64 * 1024;
-/** A client that has not sent a whole request by then, or not taken the reply, is let go. */
+/**
+ * A client that has not sent a whole request by then, or not taken the reply,
+ * is let go.
+ */
 export const deadlinesMs = { request: 5000, reply: 30_000 } as const;
 
 const endpointState = z.enum(["listening", "failed", "unsupported", "draining"]);
 export type EndpointStateName = z.infer<typeof endpointState>;
 
-/** Durations in milliseconds, estimated from buckets; null while nothing was measured. */
-const latencySchema = z.nullable(z.object({ count: z.number(), p50: z.number(), p90: z.number(), p99: z.number() }));
+/**
+ * Durations in milliseconds, estimated from buckets; null while nothing was
+ * measured.
+ */
+const latencySchema = z.nullable(
+  z.object({ count: z.number(), p50: z.number(), p90: z.number(), p99: z.number() }),
+);
 export type Latency = z.infer<typeof latencySchema>;
 
 const bytesSchema = z.object({ up: z.number(), down: z.number() });
@@ -50,15 +70,30 @@ export const listItemSchema = z.object({
   state: endpointState,
   /** Empty while all is well. */
   reason: z.string(),
-  /** What deserves attention although the endpoint works, such as a hosts line of the user's own that comes first. */
+  /**
+   * What deserves attention although the endpoint works, such as a hosts line
+   * of the user's own that comes first.
+   */
   warning: z.string(),
-  connections: z.object({ active: z.number(), total: z.number(), errors: z.number(), refused: z.number(), last_error: z.string() }),
-  /** dial, tls, header, timeout, reset, limit; src/forward/meter.ts says what they are. */
+  connections: z.object({
+    active: z.number(),
+    total: z.number(),
+    errors: z.number(),
+    refused: z.number(),
+    last_error: z.string(),
+  }),
+  /**
+   * dial, tls, header, timeout, reset, limit; src/forward/meter.ts says what
+   * they are.
+   */
   errors_by_kind: countsSchema,
   /** By ngrok's error code. */
   refused_by_code: countsSchema,
   bytes: bytesSchema,
-  /** From accept to the ingress's yes, and from there (or from the client's first byte) to the endpoint's first byte. */
+  /**
+   * From accept to the ingress's yes, and from there (or from the client's
+   * first byte) to the endpoint's first byte.
+   */
   latency_ms: z.object({ upgrade: latencySchema, first_byte: latencySchema }),
   /** RFC 3339, or empty. */
   last_activity: z.string(),
@@ -88,16 +123,31 @@ export const statusSchema = z.object({
       not_after: z.string(),
       days_left: z.number(),
       fingerprint: z.string(),
-      /** Why renewing it has failed, how often in a row, and when it is tried again; null while there is nothing to tell. */
-      renewal_trouble: z.nullable(z.object({ failures: z.number(), next_attempt: z.string(), reason: z.string() })),
+      /**
+       * Why renewing it has failed, how often in a row, and when it is tried
+       * again; null while there is nothing to tell.
+       */
+      renewal_trouble: z.nullable(
+        z.object({ failures: z.number(), next_attempt: z.string(), reason: z.string() }),
+      ),
     }),
   ),
-  last_poll: z.nullable(z.object({ time: z.string(), ok: z.boolean(), took_ms: z.number(), reason: z.string() })),
-  /** RFC 3339; empty while a poll runs, and where none comes until somebody asks for it. */
+  last_poll: z.nullable(
+    z.object({ time: z.string(), ok: z.boolean(), took_ms: z.number(), reason: z.string() }),
+  ),
+  /**
+   * RFC 3339; empty while a poll runs, and where none comes until somebody asks
+   * for it.
+   */
   next_poll: z.string(),
   /** Polls that have failed since the last one that did not. */
   failed_polls: z.number(),
-  endpoints: z.object({ listening: z.number(), failed: z.number(), unsupported: z.number(), draining: z.number() }),
+  endpoints: z.object({
+    listening: z.number(),
+    failed: z.number(),
+    unsupported: z.number(),
+    draining: z.number(),
+  }),
   connections: z.object({
     active: z.number(),
     total: z.number(),
@@ -108,7 +158,10 @@ export const statusSchema = z.object({
   }),
   errors_by_kind: countsSchema,
   bytes: bytesSchema,
-  /** Connections to the ingress that were made ready in advance, and how those that came have fared with them. */
+  /**
+   * Connections to the ingress that were made ready in advance, and how those
+   * that came have fared with them.
+   */
   pool: z.object({
     ready: z.number(),
     hits: z.number(),
@@ -147,7 +200,10 @@ export type RefreshReport = z.infer<typeof refreshSchema>;
 /** A setting that differs from what is in use; values are fit to be shown. */
 const changeSchema = z.object({
   key: z.string(),
-  /** `now`: it counts already. `restart`: from the daemon's next start on. `never`: without effect in this version. */
+  /**
+   * `now`: it counts already. `restart`: from the daemon's next start on.
+   * `never`: without effect in this version.
+   */
   counts: z.enum(["now", "restart", "never"]),
   from: z.unknown(),
   to: z.unknown(),
@@ -173,7 +229,10 @@ export const reloadSchema = z.object({
 });
 export type ReloadReport = z.infer<typeof reloadSchema>;
 
-/** The answer to `refresh-cert` with the argument `--json`; without it, its message alone, as the Go program has it. */
+/**
+ * The answer to `refresh-cert` with the argument `--json`; without it, its
+ * message alone, as the Go program has it.
+ */
 export const certificateReportSchema = z.object({
   renewed: z.boolean(),
   not_after: z.string(),
@@ -182,5 +241,8 @@ export const certificateReportSchema = z.object({
 });
 export type CertificateReport = z.infer<typeof certificateReportSchema>;
 
-/** The part of a status that tells which process answers; the Go program's has none. */
+/**
+ * The part of a status that tells which process answers; the Go program's has
+ * none.
+ */
 export const pidSchema = z.object({ pid: z.number() });

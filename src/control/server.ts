@@ -8,13 +8,23 @@ import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { isAlive } from "./alive.ts";
 import { askDaemon } from "./client.ts";
-import { deadlinesMs, pidSchema, type Reply, type Request, requestLimitBytes, requestSchema } from "./protocol.ts";
+import {
+  deadlinesMs,
+  pidSchema,
+  type Reply,
+  type Request,
+  requestLimitBytes,
+  requestSchema,
+} from "./protocol.ts";
 import { inTurn } from "./turn.ts";
 
 export interface ControlOptions {
   readonly net: Net;
   readonly path: string;
-  /** The group that may use the socket beside root; ignored where the machine has no such group. */
+  /**
+   * The group that may use the socket beside root; ignored where the machine
+   * has no such group.
+   */
   readonly group: string;
   readonly log: Log;
   /** Answers one request; what it throws becomes the error reply. */
@@ -24,10 +34,14 @@ export interface ControlOptions {
 }
 
 /**
- * Opens the control socket, which is also what makes this daemon the only one: it appears under its name whole, with its final mode and
- * group, by link(2), which fails where another one is. Rejects with `already-running`, `permission`, `state` or `address-in-use`.
+ * Opens the control socket, which is also what makes this daemon the only one:
+ * it appears under its name whole, with its final mode and group, by link(2),
+ * which fails where another one is. Rejects with `already-running`,
+ * `permission`, `state` or `address-in-use`.
  */
-export async function startControlServer(options: ControlOptions): Promise<{ close(): Promise<void> }> {
+export async function startControlServer(
+  options: ControlOptions,
+): Promise<{ close(): Promise<void> }> {
   const { net, path, log } = options;
   const name = randomBytes(4).toString("hex");
   const birthplace = join(dirname(path), `.ngrokd-${name}`);
@@ -36,26 +50,38 @@ export async function startControlServer(options: ControlOptions): Promise<{ clo
     const gid = await groupId(options.group);
     if (gid !== undefined)
       await chown(birthplace, process.getuid?.() ?? 0, gid).catch((error: unknown) =>
-        log.warn(`Cannot give the control socket to the group "${options.group}": ${reasonOf(error)}`),
+        log.warn(
+          `Cannot give the control socket to the group "${options.group}": ${reasonOf(error)}`,
+        ),
       );
     await chmod(birthplace, 0o660);
-    const outcome = await inTurn({ net, path, socket: birthplace, name }, () => publish(options, birthplace));
+    const outcome = await inTurn({ net, path, socket: birthplace, name }, () =>
+      publish(options, birthplace),
+    );
     if (outcome !== "published") throw await alreadyRunning(net, path);
     const own = await lstat(path);
     return {
       async close() {
         const there = await lstat(path).catch(() => undefined);
-        if (there !== undefined && there.ino === own.ino && there.dev === own.dev) await unlink(path).catch(() => undefined);
+        if (there !== undefined && there.ino === own.ino && there.dev === own.dev)
+          await unlink(path).catch(() => undefined);
         listener.close();
       },
     };
   } catch (error) {
     listener.close();
-    throw error instanceof NgrokdError ? error : fileError(`Cannot open the control socket "${path}"`, error);
+    throw error instanceof NgrokdError
+      ? error
+      : fileError(`Cannot open the control socket "${path}"`, error);
   }
 }
 
-async function listen(net: Net, birthplace: string, path: string, onConn: (conn: Conn) => Promise<void>): Promise<Listener> {
+async function listen(
+  net: Net,
+  birthplace: string,
+  path: string,
+  onConn: (conn: Conn) => Promise<void>,
+): Promise<Listener> {
   try {
     return await net.listen({ path: birthplace }, onConn);
   } catch (error) {
@@ -70,16 +96,26 @@ async function listen(net: Net, birthplace: string, path: string, onConn: (conn:
   }
 }
 
-/** Links the finished socket to its name; a socket that nobody answers on is taken over, a living one never is. */
-async function publish({ net, path, log }: ControlOptions, birthplace: string): Promise<"published" | "somebody lives there"> {
+/**
+ * Links the finished socket to its name; a socket that nobody answers on is
+ * taken over, a living one never is.
+ */
+async function publish(
+  { net, path, log }: ControlOptions,
+  birthplace: string,
+): Promise<"published" | "somebody lives there"> {
   const there = await lstat(path).catch((error: unknown) => {
     if (errnoOf(error) !== "ENOENT") throw error;
   });
   if (there !== undefined) {
     if (!there.isSocket()) {
-      throw new NgrokdError("address-in-use", `Cannot open the control socket "${path}": something that is not a socket has this name`, {
-        hint: "move it away, or name another path with --socket or `server.socket_path`",
-      });
+      throw new NgrokdError(
+        "address-in-use",
+        `Cannot open the control socket "${path}": something that is not a socket has this name`,
+        {
+          hint: "move it away, or name another path with --socket or `server.socket_path`",
+        },
+      );
     }
     if (await isAlive(net, path)) return "somebody lives there";
     await unlink(path);
@@ -91,15 +127,27 @@ async function publish({ net, path, log }: ControlOptions, birthplace: string): 
 }
 
 async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {
-  const { pid, silent } = await askDaemon(net, path, { command: "status" }, { timeoutMs: 2000 }).then(
+  const { pid, silent } = await askDaemon(
+    net,
+    path,
+    { command: "status" },
+    { timeoutMs: 2000 },
+  ).then(
     (data) => ({ pid: pidSchema.safeParse(data).data?.pid, silent: false }),
     (error: unknown) => ({ pid: undefined, silent: isNgrokdError(error, "timeout") }),
   );
-  const [who, how] = [pid === undefined ? "" : ` (pid ${pid})`, silent ? ", and does not answer" : ""];
-  return new NgrokdError("already-running", `Another daemon${who} is already running on the control socket "${path}"${how}`, {
-    hint: "stop it first, or start this one with another --socket and another state folder",
-    details: { pid },
-  });
+  const [who, how] = [
+    pid === undefined ? "" : ` (pid ${pid})`,
+    silent ? ", and does not answer" : "",
+  ];
+  return new NgrokdError(
+    "already-running",
+    `Another daemon${who} is already running on the control socket "${path}"${how}`,
+    {
+      hint: "stop it first, or start this one with another --socket and another state folder",
+      details: { pid },
+    },
+  );
 }
 
 async function serve(conn: Conn, options: ControlOptions): Promise<void> {
@@ -108,7 +156,9 @@ async function serve(conn: Conn, options: ControlOptions): Promise<void> {
     const text = await within(limits.request, conn, () => readRequest(conn));
     if (text === undefined) return conn.close();
     const reply = text.ok ? await answer(text.value, handle) : refusal(text.reason);
-    await within(limits.reply, conn, () => conn.write(new TextEncoder().encode(`${JSON.stringify(reply)}\n`)));
+    await within(limits.reply, conn, () =>
+      conn.write(new TextEncoder().encode(`${JSON.stringify(reply)}\n`)),
+    );
     conn.close();
   } catch (error) {
     log.debug(`A client of the control socket went away: ${reasonOf(error)}`);
@@ -116,7 +166,10 @@ async function serve(conn: Conn, options: ControlOptions): Promise<void> {
   }
 }
 
-/** Lets a client take its time for one step, but no more: then `step` rejects, since the connection is gone. */
+/**
+ * Lets a client take its time for one step, but no more: then `step` rejects,
+ * since the connection is gone.
+ */
 async function within<T>(ms: number, conn: Conn, step: () => Promise<T> | T): Promise<T> {
   const timer = setTimeout(() => conn.abort(), ms);
   try {
@@ -126,14 +179,23 @@ async function within<T>(ms: number, conn: Conn, step: () => Promise<T> | T): Pr
   }
 }
 
-async function answer(text: string, handle: (request: Request) => Promise<unknown>): Promise<Reply> {
+async function answer(
+  text: string,
+  handle: (request: Request) => Promise<unknown>,
+): Promise<Reply> {
   const request = parseRequest(text);
   if (!request.ok) return refusal(request.reason);
   try {
     return { success: true, data: await handle(request.value) };
   } catch (error) {
-    if (!(error instanceof NgrokdError)) return { success: false, error: reasonOf(error), code: "internal" };
-    return { success: false, error: error.message, code: error.code, ...(error.hint === undefined ? {} : { hint: error.hint }) };
+    if (!(error instanceof NgrokdError))
+      return { success: false, error: reasonOf(error), code: "internal" };
+    return {
+      success: false,
+      error: error.message,
+      code: error.code,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+    };
   }
 }
 
@@ -147,12 +209,15 @@ function parseRequest(text: string): Parsed<Request> {
     return unparsed('The request is not JSON; send one object such as {"command":"status"}');
   }
   const request = requestSchema.safeParse(value);
-  return request.success ? parsed(request.data) : unparsed('The request is not {"command": "…", "args": ["…"]}');
+  return request.success
+    ? parsed(request.data)
+    : unparsed('The request is not {"command": "…", "args": ["…"]}');
 }
 
 /**
- * Reads until the text is one whole JSON value, a line end, or the end: the Go client sends no newline and keeps its half open.
- * Undefined where a client said nothing.
+ * Reads until the text is one whole JSON value, a line end, or the end: the Go
+ * client sends no newline and keeps its half open. Undefined where a client
+ * said nothing.
  */
 async function readRequest(conn: Conn): Promise<Parsed<string> | undefined> {
   const decoder = new TextDecoder();
@@ -162,7 +227,8 @@ async function readRequest(conn: Conn): Promise<Parsed<string> | undefined> {
     const bytes = await conn.read();
     if (bytes !== null) {
       size += bytes.length;
-      if (size > requestLimitBytes) return unparsed(`The request is larger than ${requestLimitBytes / 1024} KiB`);
+      if (size > requestLimitBytes)
+        return unparsed(`The request is larger than ${requestLimitBytes / 1024} KiB`);
       text += decoder.decode(bytes, { stream: true });
       if (!text.endsWith("\n") && !isWholeJson(text)) continue;
     }
@@ -180,7 +246,9 @@ function isWholeJson(text: string): boolean {
   }
 }
 
-/** The group's number from /etc/group; there is no call for it in the runtimes. */
+/**
+ * The group's number from /etc/group; there is no call for it in the runtimes.
+ */
 async function groupId(name: string): Promise<number | undefined> {
   const text = await readFile("/etc/group", "utf8").catch(() => "");
   const line = text.split("\n").find((entry) => entry.startsWith(`${name}:`));

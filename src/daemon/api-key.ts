@@ -1,7 +1,12 @@
 import { hostname } from "node:os";
 import { type Api, createApi } from "../cloud/api.ts";
 import type { Fetch } from "../cloud/exchange.ts";
-import { type Identity, type IdentityPaths, readIdentityFiles, restoreIdentityFiles } from "../cloud/identity-files.ts";
+import {
+  type Identity,
+  type IdentityPaths,
+  readIdentityFiles,
+  restoreIdentityFiles,
+} from "../cloud/identity-files.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import { type HostFacts, register, takenBack } from "../cloud/registration.ts";
 import { setConfigValue } from "../config/edit.ts";
@@ -12,13 +17,22 @@ import { userAgent, version } from "../version.ts";
 
 export interface TryKeyOptions {
   readonly apiUrl: string;
-  /** The operator that this machine is registered as, if it is, its certificate good or not: the key has to be of the same account. */
+  /**
+   * The operator that this machine is registered as, if it is, its certificate
+   * good or not: the key has to be of the same account.
+   */
   readonly operatorId: string | undefined;
   /** The file that keeps the key. */
   readonly configPath: string;
-  /** The key so far, if there is one: it tells whether the operator is another account's, and deletes it there. */
+  /**
+   * The key so far, if there is one: it tells whether the operator is another
+   * account's, and deletes it there.
+   */
   readonly oldKey?: ApiKey | undefined;
-  /** Moves this machine to the key's account where that is another one; without it, such a key is refused. */
+  /**
+   * Moves this machine to the key's account where that is another one; without
+   * it, such a key is refused.
+   */
   readonly switchAccount?: SwitchOptions | undefined;
   readonly fetch?: Fetch;
   readonly signal?: AbortSignal;
@@ -32,13 +46,18 @@ export interface SwitchOptions {
 
 export interface KeySaved {
   readonly key: ApiKey;
-  /** The identity in the key's account, where this machine has moved there, and a sentence on what became of the old one. */
+  /**
+   * The identity in the key's account, where this machine has moved there, and
+   * a sentence on what became of the old one.
+   */
   readonly moved: { readonly identity: Identity; readonly farewell: string } | undefined;
 }
 
 /**
- * Tries a key against ngrok's API and only then saves it: a wrong key, or an API that cannot be asked, changes nothing.
- * Rejects with NgrokdError `usage` (it is no key), `unauthorized`, `refused` (another account's), or what the API call met.
+ * Tries a key against ngrok's API and only then saves it: a wrong key, or an
+ * API that cannot be asked, changes nothing. Rejects with NgrokdError `usage`
+ * (it is no key), `unauthorized`, `refused` (another account's), or what the
+ * API call met.
  */
 export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Promise<KeySaved> {
   const { operatorId, configPath, switchAccount, signal } = options;
@@ -49,7 +68,9 @@ export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Pr
     return operatorId === undefined || (await knows(api, operatorId, signal));
   });
   if (operatorId === undefined || isOurs) {
-    await attempt("ngrok accepts the key, but it could not be saved", () => setConfigValue(configPath, "api.key", key));
+    await attempt("ngrok accepts the key, but it could not be saved", () =>
+      setConfigValue(configPath, "api.key", key),
+    );
     return { key, moved: undefined };
   }
   if (switchAccount === undefined) throw await anotherAccounts(operatorId, options);
@@ -67,8 +88,15 @@ export function readApiKey(text: string): ApiKey {
   });
 }
 
-/** Whether the operator is of this key's account; a proxy's 404 is no answer to that. */
-async function knows(api: Api, operatorId: string, signal: AbortSignal | undefined): Promise<boolean> {
+/**
+ * Whether the operator is of this key's account; a proxy's 404 is no answer to
+ * that.
+ */
+async function knows(
+  api: Api,
+  operatorId: string,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
   try {
     await api.getOperator(operatorId, signal);
     return true;
@@ -79,27 +107,52 @@ async function knows(api: Api, operatorId: string, signal: AbortSignal | undefin
 }
 
 /** What this machine tells ngrok of itself at registration. */
-export const hostFacts = (): HostFacts => ({ hostname: hostname(), os: process.platform, arch: process.arch, version });
+export const hostFacts = (): HostFacts => ({
+  hostname: hostname(),
+  os: process.platform,
+  arch: process.arch,
+  version,
+});
 
 /**
- * Registers in the key's account, with the key pair that there is, and proves that ngrok answers for the new operator before anything is
- * saved; the identity's files come before the configuration's key. A crash between the two leaves the new operator with the old account's
- * API key, to which it is unknown: the daemon then registers with the old account again, finds its old operator by the key pair, and all
- * is as before. The other order would lose the only key that can still delete the old operator.
+ * Registers in the key's account, with the key pair that there is, and proves
+ * that ngrok answers for the new operator before anything is saved; the
+ * identity's files come before the configuration's key. A crash between the two
+ * leaves the new operator with the old account's API key, to which it is
+ * unknown: the daemon then registers with the old account again, finds its old
+ * operator by the key pair, and all is as before. The other order would lose
+ * the only key that can still delete the old operator.
  */
-async function move(key: ApiKey, api: Api, to: SwitchOptions & { from: string }, options: TryKeyOptions): Promise<KeySaved["moved"]> {
+async function move(
+  key: ApiKey,
+  api: Api,
+  to: SwitchOptions & { from: string },
+  options: TryKeyOptions,
+): Promise<KeySaved["moved"]> {
   const { paths, from, selectors, log } = to;
   const { signal } = options;
   const prove = (id: string): Promise<unknown> => api.boundEndpoints(id, signal);
   const more = signal === undefined ? {} : { signal };
   const facts = { selectors };
   const before = await readIdentityFiles(paths);
-  const identity = await register({ api, paths, facts, host: hostFacts(), anew: true, leavesAccount: true, prove, log, ...more });
+  const identity = await register({
+    api,
+    paths,
+    facts,
+    host: hostFacts(),
+    anew: true,
+    leavesAccount: true,
+    prove,
+    log,
+    ...more,
+  });
   try {
     await setConfigValue(options.configPath, "api.key", key);
   } catch (error) {
     const restored = restoreIdentityFiles(paths, before);
-    await restored.catch((failure: unknown) => log.warn(`The identity of before could not be put back: ${reasonOf(failure)}`));
+    await restored.catch((failure: unknown) =>
+      log.warn(`The identity of before could not be put back: ${reasonOf(failure)}`),
+    );
     throw await takenBack(api, identity.operatorId, error);
   }
   return { identity, farewell: await farewell(from, options) };
@@ -113,14 +166,18 @@ async function farewell(operatorId: string, options: TryKeyOptions): Promise<str
     await apiWith(oldKey, options).deleteOperator(operatorId);
     return `The operator ${operatorId} of the old account is deleted.`;
   } catch (error) {
-    if (isUnknownToNgrok(error)) return `The operator ${operatorId} of the old account was gone already.`;
+    if (isUnknownToNgrok(error))
+      return `The operator ${operatorId} of the old account was gone already.`;
     return `The old account could not be tidied up: ${reasonOf(error)}; ${stays}.`;
   }
 }
 
 async function anotherAccounts(operatorId: string, options: TryKeyOptions): Promise<NgrokdError> {
   const { oldKey, signal } = options;
-  const known = oldKey === undefined ? undefined : await knows(apiWith(oldKey, options), operatorId, signal).catch(() => undefined);
+  const known =
+    oldKey === undefined
+      ? undefined
+      : await knows(apiWith(oldKey, options), operatorId, signal).catch(() => undefined);
   const why =
     known === true
       ? "it is a key of another account, for the key so far still knows the operator"
@@ -130,12 +187,19 @@ async function anotherAccounts(operatorId: string, options: TryKeyOptions): Prom
   return new NgrokdError(
     "refused",
     `This key does not know the operator "${operatorId}" that this machine is registered as, and nothing was changed`,
-    { hint: `${why}\nto move this machine to the key's account: \`ngrokd set-api-key --switch-account\`` },
+    {
+      hint: `${why}\nto move this machine to the key's account: \`ngrokd set-api-key --switch-account\``,
+    },
   );
 }
 
 function apiWith(key: ApiKey, { apiUrl, fetch }: TryKeyOptions): Api {
-  return createApi({ url: apiUrl, key, userAgent: userAgent(), ...(fetch === undefined ? {} : { fetch }) });
+  return createApi({
+    url: apiUrl,
+    key,
+    userAgent: userAgent(),
+    ...(fetch === undefined ? {} : { fetch }),
+  });
 }
 
 /** Says of a failure what it has prevented, and that all is as it was. */
@@ -144,10 +208,14 @@ async function attempt<T>(prevented: string, work: () => Promise<T>): Promise<T>
     return await work();
   } catch (error) {
     if (isNgrokdError(error, "unauthorized")) {
-      throw new NgrokdError("unauthorized", `ngrok refused this API key, and nothing was changed: ${error.message}`, {
-        hint: "make a key at https://dashboard.ngrok.com/api-keys (an authtoken is something else)",
-        details: { ...error.details },
-      });
+      throw new NgrokdError(
+        "unauthorized",
+        `ngrok refused this API key, and nothing was changed: ${error.message}`,
+        {
+          hint: "make a key at https://dashboard.ngrok.com/api-keys (an authtoken is something else)",
+          details: { ...error.details },
+        },
+      );
     }
     const code = error instanceof NgrokdError ? error.code : "api";
     const hint = error instanceof NgrokdError ? error.hint : undefined;

@@ -12,10 +12,13 @@ const leastMs = 100;
 export const longestDelayMs = longestAskedMs + longestMs;
 
 /**
- * Pure: milliseconds until something that has failed `failures` times in a row (1 or more) is tried again. `random` is 0 to 1.
- * Full jitter, that is anything up to a limit that doubles from 1 s to 5 min, so that many daemons do not return together. Where ngrok
- * names a time (Retry-After), that time and the jitter on top; a rate limit without one, 10 s and the jitter. A key that is refused
- * twice in a row does not mend itself: 4 to 5 min from then on, and a new key does not wait for it.
+ * Pure: milliseconds until something that has failed `failures` times in a row
+ * (1 or more) is tried again. `random` is 0 to 1. Full jitter, that is anything
+ * up to a limit that doubles from 1 s to 5 min, so that many daemons do not
+ * return together. Where ngrok names a time (Retry-After), that time and the
+ * jitter on top; a rate limit without one, 10 s and the jitter. A key that is
+ * refused twice in a row does not mend itself: 4 to 5 min from then on, and a
+ * new key does not wait for it.
  */
 export function retryDelay(error: unknown, failures: number, random: number): number {
   const jitter = random * Math.min(longestMs, firstMs * 2 ** Math.min(failures - 1, 20));

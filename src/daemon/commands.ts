@@ -1,4 +1,9 @@
-import type { CertificateReport, RefreshReport, ReloadReport, Request } from "../control/protocol.ts";
+import type {
+  CertificateReport,
+  RefreshReport,
+  ReloadReport,
+  Request,
+} from "../control/protocol.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import type { IdentityKeeper } from "./identity.ts";
@@ -43,9 +48,13 @@ export function createCommands(deps: CommandDeps): (request: Request) => Promise
       case "refresh-cert":
         return await refreshCertificate(args);
       default:
-        throw new NgrokdError("usage", `This daemon does not know the command ${JSON.stringify(command)}`, {
-          hint: "it knows status, list, health, refresh, reload, refresh-cert and set-api-key",
-        });
+        throw new NgrokdError(
+          "usage",
+          `This daemon does not know the command ${JSON.stringify(command)}`,
+          {
+            hint: "it knows status, list, health, refresh, reload, refresh-cert and set-api-key",
+          },
+        );
     }
   };
 
@@ -54,19 +63,33 @@ export function createCommands(deps: CommandDeps): (request: Request) => Promise
     // A list that has to be seen twice is, before the answer.
     if (end === "confirm" || end === "gone") await pass();
     const { lastPass, registration, reason: why, hint: help, endpoints } = state();
-    if (lastPass === undefined) return { ok: false, reason: why, hint: help, took_ms: 0, endpoint_count: 0 };
+    if (lastPass === undefined)
+      return { ok: false, reason: why, hint: help, took_ms: 0, endpoint_count: 0 };
     const { ok, reason, hint, tookMs } = lastPass;
     const served = endpoints.filter((endpoint) => endpoint.state !== "draining").length;
-    return { ok: ok && registration.kind === "registered", reason, hint, took_ms: tookMs, endpoint_count: served };
+    return {
+      ok: ok && registration.kind === "registered",
+      reason,
+      hint,
+      took_ms: tookMs,
+      endpoint_count: served,
+    };
   }
 
   async function reload(): Promise<ReloadReport> {
     const report = await deps.reload();
-    if (report === undefined) throw new NgrokdError("refused", "The daemon is stopping, and reads no configuration any more");
+    if (report === undefined)
+      throw new NgrokdError(
+        "refused",
+        "The daemon is stopping, and reads no configuration any more",
+      );
     return report;
   }
 
-  /** The Go program's answer is a sentence; ours have more to say to those who ask for it. */
+  /**
+   * The Go program's answer is a sentence; ours have more to say to those who
+   * ask for it.
+   */
   async function refreshCertificate(args: readonly string[]): Promise<CertificateReport | string> {
     const report = await identity.refreshCertificate({ force: args.includes("--force") });
     return args.includes("--json") ? report : report.message;
@@ -74,10 +97,13 @@ export function createCommands(deps: CommandDeps): (request: Request) => Promise
 
   async function setApiKey(args: readonly string[]): Promise<string> {
     const text = args.find((word) => !word.startsWith("--")) ?? "";
-    const { key, moved } = await identity.setApiKey(text, { switchAccount: args.includes("--switch-account") });
+    const { key, moved } = await identity.setApiKey(text, {
+      switchAccount: args.includes("--switch-account"),
+    });
     settings.savedKey(key);
     log.info("A new API key was set over the control socket");
-    if (moved !== undefined) log.info(`This machine has moved to the key's account. ${moved.farewell}`);
+    if (moved !== undefined)
+      log.info(`This machine has moved to the key's account. ${moved.farewell}`);
     await pass();
     const override = settings.current.origins["api.key"].startsWith("environment")
       ? " At the next start NGROK_API_KEY of the environment comes before it."
@@ -85,7 +111,8 @@ export function createCommands(deps: CommandDeps): (request: Request) => Promise
     const saved = `ngrok accepted the key; it is saved in ${settings.current.path}.${override}`;
     const { registration } = state();
     if (registration.kind === "registered") {
-      const [where, farewell] = moved === undefined ? ["", ""] : [" in the key's account now", ` ${moved.farewell}`];
+      const [where, farewell] =
+        moved === undefined ? ["", ""] : [" in the key's account now", ` ${moved.farewell}`];
       return `${saved} This machine is registered as ${registration.operatorId}${where}.${farewell}`;
     }
     const why = registration.kind === "failed" ? `: ${registration.reason}` : "";

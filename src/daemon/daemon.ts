@@ -53,7 +53,9 @@ export interface DaemonOptions {
   readonly log: DaemonLog;
   /** Told of every secret that must not reach the log. */
   readonly keepSecret: (secret: string) => void;
-  /** Told of every reload that somebody asked for, as it begins, with its end. */
+  /**
+   * Told of every reload that somebody asked for, as it begins, with its end.
+   */
   readonly onReload?: (end: Promise<ReloadReport>) => void;
   /** Told of every published state, the first excepted. */
   readonly onState?: (state: State) => void;
@@ -65,13 +67,19 @@ export interface Daemon {
   readonly live: Progress["live"];
   /** Asks for a pass and waits for it. */
   readonly refresh: () => Promise<void>;
-  /** Reads the configuration again and takes over what has changed; undefined where the daemon is stopping. Never rejects. */
+  /**
+   * Reads the configuration again and takes over what has changed; undefined
+   * where the daemon is stopping. Never rejects.
+   */
   readonly reload: () => Promise<ReloadReport | undefined>;
   /** Where the health server listens; undefined where it could not. */
   readonly healthUrl: string | undefined;
   /** How long {@link stop} may wait for open connections. Milliseconds. */
   readonly drainMs: () => number;
-  /** Takes everything back, waits for open connections, and answers how many of them had to be cut. */
+  /**
+   * Takes everything back, waits for open connections, and answers how many of
+   * them had to be cut.
+   */
   readonly stop: (hurry: AbortSignal) => Promise<{ cut: number }>;
 }
 
@@ -79,13 +87,20 @@ export interface Daemon {
 const socketGroup = "ngrokd";
 
 /**
- * Starts everything, in the order in which it can fail without harm: the control socket first, since it is what makes this daemon the
- * only one; then what an earlier life left behind is cleaned; then the loop. Rejects where the daemon cannot run at all; whatever can
- * be waited out is waited out.
+ * Starts everything, in the order in which it can fail without harm: the
+ * control socket first, since it is what makes this daemon the only one; then
+ * what an earlier life left behind is cleaned; then the loop. Rejects where the
+ * daemon cannot run at all; whatever can be waited out is waited out.
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { net, log } = options;
-  const settings = createSettings({ loaded: options.loaded, read: options.read, check: (next) => trust.check(next), apply, log });
+  const settings = createSettings({
+    loaded: options.loaded,
+    read: options.read,
+    check: (next) => trust.check(next),
+    apply,
+    log,
+  });
   const configured = (): Loaded["config"] => settings.current.config;
   const { hostsPath } = options.loaded;
   const stateFolder = dirname(configured().server.client_cert);
@@ -110,7 +125,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     options.onState?.(state);
   };
 
-  const trust = await createTrustKeeper({ loaded: () => settings.current, stateFolder, changed: () => ingress.renew(), log });
+  const trust = await createTrustKeeper({
+    loaded: () => settings.current,
+    stateFolder,
+    changed: () => ingress.renew(),
+    log,
+  });
   if (configured().server.insecure_skip_verify) log.warn(insecureWarning);
   let assignment: Assignment = new Map();
   let toldOfTrouble = "";
@@ -131,7 +151,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       const via = proxyFor(address, settings.current.proxy);
       const { insecure_skip_verify: insecureSkipVerify } = server;
       const { ca, caFile } = trust;
-      return { ...address, cert, key, ca, caFile, insecureSkipVerify, resume: forward.session_resumption, via };
+      return {
+        ...address,
+        cert,
+        key,
+        ca,
+        caFile,
+        insecureSkipVerify,
+        resume: forward.session_resumption,
+        via,
+      };
     },
     poolLimits,
   );
@@ -206,14 +235,21 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     log,
   });
   const { socket_path: socketPath } = configured().server;
-  const control = await startControlServer({ net, path: socketPath, group: socketGroup, log, handle });
+  const control = await startControlServer({
+    net,
+    path: socketPath,
+    group: socketGroup,
+    log,
+    handle,
+  });
   try {
     await ensureWritableFolder(stateFolder).catch(waitOut);
     const saved = await loadAssignment(assignmentPath);
     assignment = saved.assignment;
     if (saved.warning !== undefined) log.warn(saved.warning);
     await sweep();
-    // A crash may have left our section behind, with names that now answer nowhere.
+    // A crash may have left our section behind, with names that now answer
+    // nowhere.
     if (await clearHosts()) log.info(`Cleaned up what an earlier run left in "${hostsPath}"`);
   } catch (error) {
     await control.close();
@@ -223,13 +259,20 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const steadily = createSteady(async () => {
     const files = await Promise.all([hostsPath, assignmentPath].map(lookOf));
     const writable = await checkWritableFolder(stateFolder).then(() => true, reasonOf);
-    return JSON.stringify([files, writable, namesInUse(settings.current, ingressPlace()), range, listeners.present.size]);
+    return JSON.stringify([
+      files,
+      writable,
+      namesInUse(settings.current, ingressPlace()),
+      range,
+      listeners.present.size,
+    ]);
   });
   const runPass = createPass({
     api: identity.api,
     async identity(api, signal) {
       const known = await identity.ensure(api, signal);
-      if (api !== undefined && known !== undefined) await selectors.ensure(api, known.operatorId, signal);
+      if (api !== undefined && known !== undefined)
+        await selectors.ensure(api, known.operatorId, signal);
       return known;
     },
     replace: identity.replace,
@@ -271,7 +314,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   });
   up.resolve(loop);
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
-  const repair = startRepair({ hosts, listeners, file: watch, sweep, renew: renewWay, kick: () => void loop?.kick(), log });
+  const repair = startRepair({
+    hosts,
+    listeners,
+    file: watch,
+    sweep,
+    renew: renewWay,
+    kick: () => void loop?.kick(),
+    log,
+  });
   log.info(`ngrokd is up; control socket ${socketPath}`);
   tellProxy();
 
@@ -343,7 +394,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   /** The published state with what drains just now. */
   function current(): State {
-    return { ...state, warnings: warnings(), endpoints: [...state.endpoints, ...drainingStates(listeners)] };
+    return {
+      ...state,
+      warnings: warnings(),
+      endpoints: [...state.endpoints, ...drainingStates(listeners)],
+    };
   }
 
   function warnings(): string[] {
@@ -357,40 +412,67 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       ...trust.warnings,
       selectors.trouble,
       ...state.warnings,
-      trouble === undefined ? "" : `${trouble.text}${trouble.hint === "" ? "" : `; ${trouble.hint}`}`,
+      trouble === undefined
+        ? ""
+        : `${trouble.text}${trouble.hint === "" ? "" : `; ${trouble.hint}`}`,
     ].filter((text) => text !== "");
   }
 
-  /** The pool dials before anybody connects, so that a CA that is not trusted shows at once. */
+  /**
+   * The pool dials before anybody connects, so that a CA that is not trusted
+   * shows at once.
+   */
   function ingressTrouble(): { text: string; hint: string } | undefined {
     const { trouble } = ingress;
-    return trouble && { text: `New connections fail: ${trouble.message}`, hint: trouble.hint ?? "" };
+    return (
+      trouble && { text: `New connections fail: ${trouble.message}`, hint: trouble.hint ?? "" }
+    );
   }
 
   function tellTrouble(): void {
     const trouble = ingressTrouble();
-    if (trouble !== undefined && trouble.text !== toldOfTrouble) log.warn(trouble.text, { hint: trouble.hint || undefined });
+    if (trouble !== undefined && trouble.text !== toldOfTrouble)
+      log.warn(trouble.text, { hint: trouble.hint || undefined });
     if (trouble === undefined && toldOfTrouble !== "") log.info("The ingress can be reached again");
     toldOfTrouble = trouble?.text ?? "";
   }
 
   /** Each connection needs two descriptors; the pool's come on top. */
   function connectionLimits(): Limits {
-    const { max_connections: inAll, max_connections_per_endpoint: perEndpoint, pool } = configured().forward;
+    const {
+      max_connections: inAll,
+      max_connections_per_endpoint: perEndpoint,
+      pool,
+    } = configured().forward;
     const orNone = (limit: number): number => (limit === 0 ? Number.POSITIVE_INFINITY : limit);
-    return { inAll: orNone(inAll), perEndpoint: orNone(perEndpoint), byDescriptors: connectionRoom(pool.max) };
+    return {
+      inAll: orNone(inAll),
+      perEndpoint: orNone(perEndpoint),
+      byDescriptors: connectionRoom(pool.max),
+    };
   }
 
   /** Without endpoints nothing is kept ready. */
   function poolLimits(): PoolLimits {
     const { min, max, idle_timeout: seconds } = configured().forward.pool;
-    return { min: listeners.present.size === 0 ? 0 : Math.min(min, max), max, idleTimeoutMs: seconds * 1000 };
+    return {
+      min: listeners.present.size === 0 ? 0 : Math.min(min, max),
+      max,
+      idleTimeoutMs: seconds * 1000,
+    };
   }
 
-  /** How long the loop may sleep: whatever comes first of the next poll and the next look at the certificate. */
+  /**
+   * How long the loop may sleep: whatever comes first of the next poll and the
+   * next look at the certificate.
+   */
   function intervalMs(): number {
     const { bound_endpoints, server } = configured();
-    return Math.min(bound_endpoints.poll_interval * 1000, server.cert_refresh_interval * 1000, Math.max(100, identity.untilNextLook()));
+    return Math.min(
+      bound_endpoints.poll_interval * 1000,
+      server.cert_refresh_interval * 1000,
+      Math.max(100, identity.untilNextLook()),
+    );
   }
 
   /** What status and metrics tell beside the state. */
@@ -399,7 +481,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const { schedule = { failures: 0, next: undefined } } = loop ?? {};
     const { renewalTrouble } = identity;
     const limit = Math.min(inAll, byDescriptors);
-    return { runtime: net.runtime, ingress: ingress.stats, limit, turnedAway: turnedAway(), schedule, renewalTrouble };
+    return {
+      runtime: net.runtime,
+      ingress: ingress.stats,
+      limit,
+      turnedAway: turnedAway(),
+      schedule,
+      renewalTrouble,
+    };
   }
 
   function ingressPlace(): HostPort {
@@ -412,24 +501,39 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return range;
   }
 
-  /** A folder that somebody has removed is made again: what is in memory is all there is then. */
+  /**
+   * A folder that somebody has removed is made again: what is in memory is all
+   * there is then.
+   */
   async function keepAssignment(next: Assignment): Promise<void> {
     assignment = next;
     if (!existsSync(stateFolder)) await ensureWritableFolder(stateFolder);
-    // Nothing to write is no proof that something could be: who waits for the first new name to learn of it learns of it late.
+    // Nothing to write is no proof that something could be: who waits for the
+    // first new name to learn of it learns of it late.
     if (!(await saveAssignment(assignmentPath, next))) await checkWritableFolder(stateFolder);
   }
 
-  /** A disk that is full or read-only may get well again, and what is saved there is still good; missing rights stay missing. */
+  /**
+   * A disk that is full or read-only may get well again, and what is saved
+   * there is still good; missing rights stay missing.
+   */
   function waitOut(error: unknown): void {
     const errno = error instanceof NgrokdError ? String(error.details.errno) : "";
     if (!["EROFS", "ENOSPC", "EDQUOT", "EIO"].includes(errno)) throw error;
-    log.warn(reasonOf(error), { hint: "the daemon goes on without, and tries again with every poll" });
+    log.warn(reasonOf(error), {
+      hint: "the daemon goes on without, and tries again with every poll",
+    });
   }
 
   async function sweep(): Promise<void> {
     const { server } = configured();
-    const files = [server.client_cert, server.client_key, settings.current.path, hostsPath, join(trustFolder, "ca")];
+    const files = [
+      server.client_cert,
+      server.client_key,
+      settings.current.path,
+      hostsPath,
+      join(trustFolder, "ca"),
+    ];
     await sweepLeftovers(net, { socket: socketPath, files }, log);
   }
 
@@ -458,7 +562,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         ? "Stopping"
         : `Stopping; ${counted(open, "open connection")} may take ${drainMs() / 1000} s to finish (a second signal cuts them off)`,
     );
-    // Called first: a pass that ends while the last look is waited for must not publish another phase.
+    // Called first: a pass that ends while the last look is waited for must not
+    // publish another phase.
     const passed = loop?.stop();
     await repair.stop();
     await passed;

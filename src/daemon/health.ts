@@ -3,7 +3,10 @@ import type { HostPort } from "../model/host-port.ts";
 import type { Log } from "../model/log.ts";
 import { type HealthSource, startHealthServer } from "../observe/health.ts";
 
-/** The health server over the daemon's life. A daemon without one is worse off, and works. */
+/**
+ * The health server over the daemon's life. A daemon without one is worse off,
+ * and works.
+ */
 export interface Health {
   /** Where it listens; undefined where it does not. */
   readonly url: string | undefined;
@@ -36,7 +39,8 @@ export function createHealth(address: () => HostPort, source: HealthSource, log:
       await starting;
     },
     async move() {
-      // The old one goes first: the new address may be the same port on all addresses.
+      // The old one goes first: the new address may be the same port on all
+      // addresses.
       await health.close();
       trouble = "";
       await health.start();
@@ -60,7 +64,8 @@ export function createHealth(address: () => HostPort, source: HealthSource, log:
     } catch (error) {
       const before = trouble;
       trouble = `There is no health server: ${reasonOf(error)}`;
-      if (trouble !== before) log.warn(trouble, { hint: "`server.health_port` in the configuration names another port" });
+      if (trouble !== before)
+        log.warn(trouble, { hint: "`server.health_port` in the configuration names another port" });
     }
   }
 }

@@ -31,27 +31,48 @@ export interface Listeners {
   readonly draining: ReadonlySet<Raised>;
   /** Listens; answers the reason where that fails. */
   raise(placed: Placed): Promise<string | undefined>;
-  /** Listens no more; running connections go on until they end or `drainMs` have passed, and are then reset. */
+  /**
+   * Listens no more; running connections go on until they end or `drainMs` have
+   * passed, and are then reset.
+   */
   retire(place: string, drainMs: number): void;
-  /** Retires everything; settles when all connections have ended, with the number of those that were cut. */
+  /**
+   * Retires everything; settles when all connections have ended, with the
+   * number of those that were cut.
+   */
   retireAll(drainMs: number, hurry: AbortSignal): Promise<{ cut: number }>;
   /**
-   * Listens again where `listening` (listeningPlaces) does not know a listener of ours; open connections go on. Answers whom it found dead,
-   * with the reason where it could not be raised: it is in `present` no more then, and the next pass tries again.
+   * Listens again where `listening` (listeningPlaces) does not know a listener
+   * of ours; open connections go on. Answers whom it found dead, with the
+   * reason where it could not be raised: it is in `present` no more then, and
+   * the next pass tries again.
    */
-  mend(listening: () => Promise<ReadonlySet<string> | undefined>): Promise<{ placed: Placed; reason: string | undefined }[]>;
-  /** Which of these addresses cannot be listened on at these ports because something else does. Binds and lets go. */
+  mend(
+    listening: () => Promise<ReadonlySet<string> | undefined>,
+  ): Promise<{ placed: Placed; reason: string | undefined }[]>;
+  /**
+   * Which of these addresses cannot be listened on at these ports because
+   * something else does. Binds and lets go.
+   */
   probe(places: readonly { ip: Ip; port: number }[]): Promise<ReadonlySet<Ip>>;
 }
 
-/** Listeners of which none exists yet; `limits` is asked at every connection. */
-export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limits = () => unlimited): Listeners {
+/**
+ * Listeners of which none exists yet; `limits` is asked at every connection.
+ */
+export function createListeners(
+  net: Net,
+  deps: ForwardDeps,
+  limits: () => Limits = () => unlimited,
+): Listeners {
   const present = new Map<string, Raised>();
   const draining = new Set<Raised>();
-  // A binding keeps its counters when its address or its endpoints change: those who raised it, and still drain, share one meter.
+  // A binding keeps its counters when its address or its endpoints change:
+  // those who raised it, and still drain, share one meter.
   const meters = new Map<string, { readonly meter: Meter; users: number }>();
   let open = 0;
-  // Sandboxes have files of that name which say nothing: silence only means something where a listener, of whatever program, has been seen.
+  // Sandboxes have files of that name which say nothing: silence only means
+  // something where a listener, of whatever program, has been seen.
   let systemTells = false;
 
   return {
@@ -63,9 +84,18 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
 
     async raise(placed) {
       const shared = meters.get(placed.binding.key) ?? { meter: createMeter(), users: 0 };
-      const raised: Carrying = { placed, key: placed.binding.key, meter: shared.meter, conns: new Set(), waiting: [] };
+      const raised: Carrying = {
+        placed,
+        key: placed.binding.key,
+        meter: shared.meter,
+        conns: new Set(),
+        waiting: [],
+      };
       try {
-        const listener = await net.listen({ host: placed.ip, port: placed.binding.port }, serving(raised));
+        const listener = await net.listen(
+          { host: placed.ip, port: placed.binding.port },
+          serving(raised),
+        );
         present.set(placeOf(placed), Object.assign(raised, { listener }));
         meters.set(placed.binding.key, shared);
         shared.users += 1;
@@ -97,7 +127,8 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
           }
         }
       };
-      // One limit for all: what was retired earlier does not get more time than the daemon has.
+      // One limit for all: what was retired earlier does not get more time than
+      // the daemon has.
       const timer = setTimeout(cutNow, drainMs);
       hurry.addEventListener("abort", cutNow, { once: true });
       if (hurry.aborted) cutNow();
@@ -116,14 +147,18 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
       const missing = unlisted(asked, alive);
       if (missing.length === 0 || !systemTells) return [];
       const found: { placed: Placed; reason: string | undefined }[] = [];
-      // Twice: the kernel lists them in pieces, and can leave out one that lives where another goes in between.
+      // Twice: the kernel lists them in pieces, and can leave out one that
+      // lives where another goes in between.
       const still = await listening();
       for (const [place, raised] of still === undefined ? [] : unlisted(missing, still)) {
         if (present.get(place) !== raised) continue;
         const { placed } = raised;
         raised.listener.close();
         try {
-          const listener = await net.listen({ host: placed.ip, port: placed.binding.port }, serving(raised));
+          const listener = await net.listen(
+            { host: placed.ip, port: placed.binding.port },
+            serving(raised),
+          );
           if (present.get(place) === raised) raised.listener = listener;
           else listener.close();
           found.push({ placed, reason: undefined });
@@ -172,7 +207,10 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
     meter.total += 1;
     countError(meter, "limit");
     meter.lastError = `reset at once: ${reason}`;
-    deps.log.warn(`${local ? `${key}: new` : "New"} connections are reset at once: ${reason}`, { ...(local && { endpoint: key }), hint });
+    deps.log.warn(`${local ? `${key}: new` : "New"} connections are reset at once: ${reason}`, {
+      ...(local && { endpoint: key }),
+      hint,
+    });
   }
 
   /** Listens no more; answers what still carries connections. */
@@ -202,7 +240,10 @@ export function createListeners(net: Net, deps: ForwardDeps, limits: () => Limit
 }
 
 /** Those of `asked` that the system does not list. */
-function unlisted(asked: readonly [string, Raised][], alive: ReadonlySet<string>): [string, Raised][] {
+function unlisted(
+  asked: readonly [string, Raised][],
+  alive: ReadonlySet<string>,
+): [string, Raised][] {
   return asked.filter(([, { placed }]) => !alive.has(listeningKey(placed.ip, placed.binding.port)));
 }
 
@@ -232,7 +273,10 @@ function listenReason(error: unknown, { binding, ip }: Placed): string {
   }
 }
 
-/** Host names that answer on at least one port: the only ones that belong into the hosts file. */
+/**
+ * Host names that answer on at least one port: the only ones that belong into
+ * the hosts file.
+ */
 export function answeringNames(present: ReadonlyMap<string, Raised>): Map<Hostname, Ip> {
   return new Map([...present.values()].map(({ placed }) => [placed.binding.host, placed.ip]));
 }

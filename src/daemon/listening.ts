@@ -1,12 +1,17 @@
 import { open } from "node:fs/promises";
 
 /**
- * The IPv4 sockets of this machine that listen, as {@link listeningKey} names them, or undefined where the system does not tell (not Linux).
- * A listening socket can be taken from a program without a word (`ss -K`, Android's netd): it then accepts nothing, and Bun's event loop
- * spins on it with a whole core. The kernel lists those that listen first, so that reading stops where the connections begin. The list is asked
- * of this process, since a service may see nothing else of /proc (`ProcSubset=pid`).
+ * The IPv4 sockets of this machine that listen, as {@link listeningKey} names
+ * them, or undefined where the system does not tell (not Linux). A listening
+ * socket can be taken from a program without a word (`ss -K`, Android's netd):
+ * it then accepts nothing, and Bun's event loop spins on it with a whole core.
+ * The kernel lists those that listen first, so that reading stops where the
+ * connections begin. The list is asked of this process, since a service may see
+ * nothing else of /proc (`ProcSubset=pid`).
  */
-export async function listeningPlaces(path = "/proc/self/net/tcp"): Promise<ReadonlySet<string> | undefined> {
+export async function listeningPlaces(
+  path = "/proc/self/net/tcp",
+): Promise<ReadonlySet<string> | undefined> {
   const file = await open(path, "r").catch(() => undefined);
   if (file === undefined) return undefined;
   const found = new Set<string>();
@@ -29,17 +34,25 @@ export async function listeningPlaces(path = "/proc/self/net/tcp"): Promise<Read
   }
 }
 
-/** Pure: the listening sockets in whole lines of /proc/net/tcp; `done` once a line is of another kind. */
+/**
+ * Pure: the listening sockets in whole lines of /proc/net/tcp; `done` once a
+ * line is of another kind.
+ */
 export function listeningKeys(lines: string): { keys: string[]; done: boolean } {
   const keys: string[] = [];
-  for (const [, key = "", state] of lines.matchAll(/^ *\d+: ([0-9A-F]{8}:[0-9A-F]{4}) [0-9A-F]{8}:[0-9A-F]{4} ([0-9A-F]{2})/gm)) {
+  for (const [, key = "", state] of lines.matchAll(
+    /^ *\d+: ([0-9A-F]{8}:[0-9A-F]{4}) [0-9A-F]{8}:[0-9A-F]{4} ([0-9A-F]{2})/gm,
+  )) {
     if (state !== "0A") return { keys, done: true };
     keys.push(key);
   }
   return { keys, done: false };
 }
 
-/** As the kernel writes it: the address as a number of this machine's byte order, so that 127.0.0.2:80 is `0200007F:0050` on small ends. */
+/**
+ * As the kernel writes it: the address as a number of this machine's byte
+ * order, so that 127.0.0.2:80 is `0200007F:0050` on small ends.
+ */
 export function listeningKey(ip: string, port: number): string {
   const bytes = ip.split(".").map((part) => Number(part).toString(16).padStart(2, "0"));
   const address = littleEndian ? bytes.reverse() : bytes;

@@ -18,7 +18,10 @@ import { addressRange, forbiddenNow, ingressAddress } from "./reach.ts";
 
 /** What a pass would do first, before it knows of any endpoint. */
 export interface IdentityPreview {
-  /** `again`: the operator on file, or the one that the key on file fits, gets a new certificate; a new operator where there is none. */
+  /**
+   * `again`: the operator on file, or the one that the key on file fits, gets a
+   * new certificate; a new operator where there is none.
+   */
   readonly registration: "none" | "new" | "again";
   readonly certificate: "none" | "renew";
   /** Why; empty where nothing happens. */
@@ -27,22 +30,41 @@ export interface IdentityPreview {
 
 export interface LookAhead {
   readonly identity: IdentityPreview;
-  /** Undefined before a registration: which endpoints are this machine's is then not known. */
+  /**
+   * Undefined before a registration: which endpoints are this machine's is then
+   * not known.
+   */
   readonly changes: Preview | undefined;
 }
 
 /**
- * Looks what the next pass would change: reads files and asks ngrok's API, and does nothing else. `listening`: what a running daemon serves.
- * Rejects with NgrokdError `config` without an API key, with what the files or the API reject with.
+ * Looks what the next pass would change: reads files and asks ngrok's API, and
+ * does nothing else. `listening`: what a running daemon serves. Rejects with
+ * NgrokdError `config` without an API key, with what the files or the API
+ * reject with.
  */
-export async function lookAhead(net: Net, loaded: Loaded, listening: readonly Listening[], signal?: AbortSignal): Promise<LookAhead> {
+export async function lookAhead(
+  net: Net,
+  loaded: Loaded,
+  listening: readonly Listening[],
+  signal?: AbortSignal,
+): Promise<LookAhead> {
   const { config } = loaded;
   const found = await loadIdentity(identityPaths(config.server));
   const identity = identityPreview(found, new Date());
   const key = parseApiKey(config.api.key);
-  if (found.kind !== "identity") return { identity: key.ok ? identity : withoutKey(identity), changes: undefined };
-  if (!key.ok) throw new NgrokdError("config", "Without an API key ngrok cannot be asked", { hint: "run `ngrokd set-api-key`" });
-  const api = createApi({ url: config.api.url, key: key.value, userAgent: userAgent(), fetch: createFetch(net, loaded.proxy) });
+  if (found.kind !== "identity")
+    return { identity: key.ok ? identity : withoutKey(identity), changes: undefined };
+  if (!key.ok)
+    throw new NgrokdError("config", "Without an API key ngrok cannot be asked", {
+      hint: "run `ngrokd set-api-key`",
+    });
+  const api = createApi({
+    url: config.api.url,
+    key: key.value,
+    userAgent: userAgent(),
+    fetch: createFetch(net, loaded.proxy),
+  });
   const { operatorId, ingressEndpoint } = found.identity;
   const [listed, saved, hosts] = await Promise.all([
     createLister(silentLog)(api, operatorId, signal ?? AbortSignal.timeout(60_000)),
@@ -68,11 +90,21 @@ const withoutKey = (identity: IdentityPreview): IdentityPreview => ({
 
 /** Pure: what becomes of the identity. */
 export function identityPreview(found: LoadedIdentity, now: Date): IdentityPreview {
-  if (found.kind === "none") return { registration: "new", certificate: "none", reason: "this machine has not been registered yet" };
-  if (found.kind === "unusable") return { registration: "again", certificate: "none", reason: found.reason };
+  if (found.kind === "none")
+    return {
+      registration: "new",
+      certificate: "none",
+      reason: "this machine has not been registered yet",
+    };
+  if (found.kind === "unusable")
+    return { registration: "again", certificate: "none", reason: found.reason };
   const certificate = inspectCertificate(found.identity.certPem);
   const due = certificate.ok && renewalDue(certificate.value, now);
   if (!due) return { registration: "none", certificate: "none", reason: "" };
   const until = certificate.value.notAfter.toISOString();
-  return { registration: "none", certificate: "renew", reason: `it ends on ${until}, and less than a third of its life is left` };
+  return {
+    registration: "none",
+    certificate: "renew",
+    reason: `it ends on ${until}, and less than a third of its life is left`,
+  };
 }

@@ -10,7 +10,10 @@ export type PassEnd =
   | { readonly kind: "idle" };
 
 export interface Loop {
-  /** Asks for a pass that begins after this call; settles when that pass has ended, and never rejects. */
+  /**
+   * Asks for a pass that begins after this call; settles when that pass has
+   * ended, and never rejects.
+   */
   kick(): Promise<void>;
   /** No further passes; settles when the running one has ended. */
   stop(): Promise<void>;
@@ -33,7 +36,10 @@ export interface LoopOptions {
   readonly random?: () => number;
 }
 
-/** The one runner for "again, please": timer, signals and the socket all kick it, and passes never overlap. */
+/**
+ * The one runner for "again, please": timer, signals and the socket all kick
+ * it, and passes never overlap.
+ */
 export function startLoop(options: LoopOptions): Loop {
   const { pass, intervalMs, random = Math.random } = options;
   const abort = new AbortController();
@@ -92,8 +98,16 @@ export function startLoop(options: LoopOptions): Loop {
 
 const confirmMs = 2000;
 
-/** Pure: milliseconds to the next pass, or undefined for "until kicked". `random` is 0 to 1; what is made of it {@link retryDelay} says. */
-export function delayAfter(end: PassEnd, failures: number, intervalMs: number, random: number): number | undefined {
+/**
+ * Pure: milliseconds to the next pass, or undefined for "until kicked".
+ * `random` is 0 to 1; what is made of it {@link retryDelay} says.
+ */
+export function delayAfter(
+  end: PassEnd,
+  failures: number,
+  intervalMs: number,
+  random: number,
+): number | undefined {
   if (end.kind === "idle") return undefined;
   if (end.kind === "ok") return intervalMs;
   if (end.kind === "confirm") return Math.min(confirmMs, intervalMs);

@@ -39,8 +39,15 @@ export interface Preview {
   readonly names: readonly NameChange[];
   readonly raise: readonly Listening[];
   readonly retire: readonly Listening[];
-  /** Whole lines of the hosts file, the marker lines too. `refused`: why it must not be edited; empty where it may be. */
-  readonly hosts: { readonly add: readonly string[]; readonly remove: readonly string[]; readonly refused: string };
+  /**
+   * Whole lines of the hosts file, the marker lines too. `refused`: why it must
+   * not be edited; empty where it may be.
+   */
+  readonly hosts: {
+    readonly add: readonly string[];
+    readonly remove: readonly string[];
+    readonly refused: string;
+  };
   /** Endpoints that would not be served. */
   readonly unserved: readonly { readonly url: string; readonly reason: string }[];
   /** How many endpoints would be served. */
@@ -48,12 +55,25 @@ export interface Preview {
 }
 
 /**
- * Pure: what a pass would do with these facts. A new name's address is the first that is free; where another program listens there, a pass
- * takes the next, which only trying can tell.
+ * Pure: what a pass would do with these facts. A new name's address is the
+ * first that is free; where another program listens there, a pass takes the
+ * next, which only trying can tell.
  */
-export function preview({ listed, saved, range, forbidden, listening, hosts }: PreviewFacts): Preview {
+export function preview({
+  listed,
+  saved,
+  range,
+  forbidden,
+  listening,
+  hosts,
+}: PreviewFacts): Preview {
   const { bindings, bad } = admit(listed, forbidden);
-  const { assignment, failed } = allocate({ wanted: bindings.map(({ host }) => host), saved, range, avoid: new Set() });
+  const { assignment, failed } = allocate({
+    wanted: bindings.map(({ host }) => host),
+    saved,
+    range,
+    avoid: new Set(),
+  });
   const wanted = bindings.flatMap((binding): Placed[] => {
     const ip = assignment.get(binding.host);
     return ip === undefined ? [] : [{ binding, ip }];
@@ -61,10 +81,17 @@ export function preview({ listed, saved, range, forbidden, listening, hosts }: P
   const present = new Map(listening.map((one) => [`${one.ip}:${one.port} ${one.host}`, one]));
   const { raise, retire } = plan(wanted, new Set(present.keys()));
   const entries = new Map(wanted.map(({ binding, ip }) => [binding.host, ip]));
-  const homeless = bindings.flatMap(({ url, host }) => (failed.has(host) ? [{ url, reason: failed.get(host) ?? "" }] : []));
+  const homeless = bindings.flatMap(({ url, host }) =>
+    failed.has(host) ? [{ url, reason: failed.get(host) ?? "" }] : [],
+  );
   return {
     names: nameChanges(entries, saved, listening),
-    raise: raise.map(({ binding, ip }) => ({ url: binding.url, host: binding.host, ip, port: binding.port })),
+    raise: raise.map(({ binding, ip }) => ({
+      url: binding.url,
+      host: binding.host,
+      ip,
+      port: binding.port,
+    })),
     retire: retire.flatMap((place) => present.get(place) ?? []),
     hosts: hostsChanges(hosts, entries),
     unserved: [...bad.map(({ url, reason }) => ({ url, reason })), ...homeless],
@@ -72,14 +99,19 @@ export function preview({ listed, saved, range, forbidden, listening, hosts }: P
   };
 }
 
-function nameChanges(entries: ReadonlyMap<Hostname, Ip>, saved: Assignment, listening: readonly Listening[]): NameChange[] {
+function nameChanges(
+  entries: ReadonlyMap<Hostname, Ip>,
+  saved: Assignment,
+  listening: readonly Listening[],
+): NameChange[] {
   const changes = new Map<string, NameChange>();
   for (const [host, to] of entries) {
     const from = saved.get(host) ?? "";
     if (from !== to) changes.set(host, { host, change: from === "" ? "new" : "moved", from, to });
   }
   const wanted: ReadonlyMap<string, Ip> = entries;
-  for (const { host, ip } of listening) if (!wanted.has(host)) changes.set(host, { host, change: "gone", from: ip, to: "" });
+  for (const { host, ip } of listening)
+    if (!wanted.has(host)) changes.set(host, { host, change: "gone", from: ip, to: "" });
   return [...changes.values()].sort((a, b) => (a.host < b.host ? -1 : 1));
 }
 

@@ -1,7 +1,13 @@
-/** A poll that gets no answer for so many milliseconds makes the daemon unhealthy: every request has a deadline of its own, far shorter. */
+/**
+ * A poll that gets no answer for so many milliseconds makes the daemon
+ * unhealthy: every request has a deadline of its own, far shorter.
+ */
 const stuckMs = 10 * 60_000;
 
-/** Whether the poll that runs still comes further, however many pages it asks for. */
+/**
+ * Whether the poll that runs still comes further, however many pages it asks
+ * for.
+ */
 export interface Progress {
   begin(): void;
   /** ngrok's API has answered something. */

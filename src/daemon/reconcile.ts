@@ -10,31 +10,45 @@ import { answeringNames, type Listeners, type Raised } from "./listeners.ts";
 import { type Placed, placeOf, plan } from "./plan.ts";
 import type { EndpointState } from "./state.ts";
 
-/** The effects of a pass, handed in; each answers or throws for itself alone. */
+/**
+ * The effects of a pass, handed in; each answers or throws for itself alone.
+ */
 export interface World {
   readonly listeners: Listeners;
   /** The assignment as it was last saved, or kept where saving failed. */
   readonly assignment: () => Assignment;
   readonly saveAssignment: (assignment: Assignment) => Promise<void>;
-  /** Makes the hosts section say this; answers names that a line of the user's own overrides. */
+  /**
+   * Makes the hosts section say this; answers names that a line of the user's
+   * own overrides.
+   */
   readonly advertise: (entries: ReadonlyMap<Hostname, Ip>) => Promise<readonly Hostname[]>;
-  /** Why a name may never be written into the hosts file; undefined where it may. */
+  /**
+   * Why a name may never be written into the hosts file; undefined where it
+   * may.
+   */
   readonly forbidden: (host: Hostname) => string | undefined;
   readonly range: Subnet;
-  /** How long the connections of a retired endpoint may go on, in milliseconds. */
+  /**
+   * How long the connections of a retired endpoint may go on, in milliseconds.
+   */
   readonly drainMs: number;
   readonly log: Log;
 }
 
 export interface Reconciled {
   readonly endpoints: readonly EndpointState[];
-  /** What failed for the pass as a whole (the hosts file, the state folder); endpoints' own failures are in their states. */
+  /**
+   * What failed for the pass as a whole (the hosts file, the state folder);
+   * endpoints' own failures are in their states.
+   */
   readonly problems: readonly { reason: string; hint: string }[];
 }
 
 /**
- * Makes this machine serve `listed`, and nothing else. The order is the safety: the assignment is saved before an address is used,
- * names are written once they answer, and go before their listener does (design.md, "One pass").
+ * Makes this machine serve `listed`, and nothing else. The order is the safety:
+ * the assignment is saved before an address is used, names are written once
+ * they answer, and go before their listener does (design.md, "One pass").
  */
 export async function reconcile(listed: readonly ApiEndpoint[], world: World): Promise<Reconciled> {
   const { listeners, log } = world;
@@ -60,7 +74,8 @@ export async function reconcile(listed: readonly ApiEndpoint[], world: World): P
   const reasons = new Map<string, string>();
   for (const placed of raise) {
     const reason = await listeners.raise(placed);
-    if (reason === undefined) log.debug(`${placed.binding.url} listens on ${placed.ip}:${placed.binding.port}`);
+    if (reason === undefined)
+      log.debug(`${placed.binding.url} listens on ${placed.ip}:${placed.binding.port}`);
     else reasons.set(placeOf(placed), reason);
   }
   // The endpoints behind a place may have changed without the place.
@@ -74,18 +89,32 @@ export async function reconcile(listed: readonly ApiEndpoint[], world: World): P
   const shadowed = new Set(await attempt(() => world.advertise(answeringNames(staying)), []));
   for (const place of retire) listeners.retire(place, world.drainMs);
 
-  return { endpoints: states({ wanted, reasons, failed, bindings, bad, shadowed, listeners }), problems };
+  return {
+    endpoints: states({ wanted, reasons, failed, bindings, bad, shadowed, listeners }),
+    problems,
+  };
 }
 
-/** The states of all endpoints, sorted by URL; those that drain come from `listeners` alone. */
+/**
+ * The states of all endpoints, sorted by URL; those that drain come from
+ * `listeners` alone.
+ */
 export function drainingStates(listeners: Listeners): EndpointState[] {
   return [...listeners.draining].map((raised) =>
-    stateOf(raised.placed.binding, { ip: raised.placed.ip, state: "draining", reason: "waits for its open connections", raised }),
+    stateOf(raised.placed.binding, {
+      ip: raised.placed.ip,
+      state: "draining",
+      reason: "waits for its open connections",
+      raised,
+    }),
   );
 }
 
 /** Pure: what can be served, and what cannot, each with the reason. */
-export function admit(listed: readonly ApiEndpoint[], forbidden: World["forbidden"]): { bindings: Binding[]; bad: BadEndpoint[] } {
+export function admit(
+  listed: readonly ApiEndpoint[],
+  forbidden: World["forbidden"],
+): { bindings: Binding[]; bad: BadEndpoint[] } {
   const { bindings, bad } = bindingsOf(listed);
   const admitted: Binding[] = [];
   for (const binding of bindings) {
@@ -96,10 +125,16 @@ export function admit(listed: readonly ApiEndpoint[], forbidden: World["forbidde
   return { bindings: admitted, bad };
 }
 
-/** How many addresses are tried for a new name before the port itself is taken to be in use on all of them; another daemon may hold many. */
+/**
+ * How many addresses are tried for a new name before the port itself is taken
+ * to be in use on all of them; another daemon may hold many.
+ */
 const probes = 64;
 
-/** Gives every name an address; a name that is new gets one where nothing else listens on its ports. */
+/**
+ * Gives every name an address; a name that is new gets one where nothing else
+ * listens on its ports.
+ */
 async function place(bindings: readonly Binding[], world: World): Promise<Allocation> {
   const { listeners, range } = world;
   const saved = world.assignment();
@@ -119,7 +154,8 @@ async function place(bindings: readonly Binding[], world: World): Promise<Alloca
     for (const ip of taken) avoid.add(ip);
     const current = allocation;
     unproven = unproven.filter(({ host }) => taken.has(current.assignment.get(host) ?? ("" as Ip)));
-    // Names whose address proved free keep it: they count as saved from here on.
+    // Names whose address proved free keep it: they count as saved from here
+    // on.
     const proven = new Map([...current.assignment].filter(([, ip]) => !taken.has(ip)));
     allocation = allocate({ wanted, saved: proven, range, avoid });
   }
@@ -139,9 +175,16 @@ function states(facts: {
   const placed = wanted.map((one): EndpointState => {
     const raised = listeners.present.get(placeOf(one));
     const { host } = one.binding;
-    const warning = shadowed.has(host) ? `another line of the hosts file gives "${host}" an address of its own, which may win` : "";
-    if (raised !== undefined) return stateOf(one.binding, { ip: one.ip, state: "listening", warning, raised });
-    return stateOf(one.binding, { ip: one.ip, state: "failed", reason: reasons.get(placeOf(one)) ?? "it is not listening" });
+    const warning = shadowed.has(host)
+      ? `another line of the hosts file gives "${host}" an address of its own, which may win`
+      : "";
+    if (raised !== undefined)
+      return stateOf(one.binding, { ip: one.ip, state: "listening", warning, raised });
+    return stateOf(one.binding, {
+      ip: one.ip,
+      state: "failed",
+      reason: reasons.get(placeOf(one)) ?? "it is not listening",
+    });
   });
   const homeless = bindings.flatMap((binding) => {
     const reason = failed.get(binding.host);
@@ -161,13 +204,32 @@ function states(facts: {
       meter: createMeter(),
     }),
   );
-  return [...placed, ...homeless, ...unusable].sort((a, b) => (a.url < b.url ? -1 : a.url > b.url ? 1 : 0));
+  return [...placed, ...homeless, ...unusable].sort((a, b) =>
+    a.url < b.url ? -1 : a.url > b.url ? 1 : 0,
+  );
 }
 
 function stateOf(
   { ids, url, proto, host, port }: Binding,
-  rest: { ip: Ip | ""; state: EndpointState["state"]; reason?: string; warning?: string; raised?: Raised },
+  rest: {
+    ip: Ip | "";
+    state: EndpointState["state"];
+    reason?: string;
+    warning?: string;
+    raised?: Raised;
+  },
 ): EndpointState {
   const { ip, state, reason = "", warning = "", raised } = rest;
-  return { ids, url, proto, host, port, ip, state, reason, warning, meter: raised?.meter ?? createMeter() };
+  return {
+    ids,
+    url,
+    proto,
+    host,
+    port,
+    ip,
+    state,
+    reason,
+    warning,
+    meter: raised?.meter ?? createMeter(),
+  };
 }

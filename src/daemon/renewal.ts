@@ -11,18 +11,35 @@ export interface RenewalTrouble {
 
 const dayMs = 86_400_000;
 
-/** Pure: what a look at the certificate says; `waiting`: it is due, and the next attempt is not yet. */
-export function lookAt(certificate: Validity, trouble: RenewalTrouble | undefined, now: Date): "fine" | "due" | "waiting" {
+/**
+ * Pure: what a look at the certificate says; `waiting`: it is due, and the next
+ * attempt is not yet.
+ */
+export function lookAt(
+  certificate: Validity,
+  trouble: RenewalTrouble | undefined,
+  now: Date,
+): "fine" | "due" | "waiting" {
   if (now < renewalTime(certificate)) return "fine";
   return now.getTime() >= nextTry(certificate, trouble, now) ? "due" : "waiting";
 }
 
-/** Pure: milliseconds until the next look has something to do; 0 where it has now. */
-export function untilNextLook(certificate: Validity, trouble: RenewalTrouble | undefined, now: Date): number {
+/**
+ * Pure: milliseconds until the next look has something to do; 0 where it has
+ * now.
+ */
+export function untilNextLook(
+  certificate: Validity,
+  trouble: RenewalTrouble | undefined,
+  now: Date,
+): number {
   return Math.max(0, nextTry(certificate, trouble, now) - now.getTime());
 }
 
-/** A next attempt that is further ahead than any delay was reckoned by a clock that has been set back since: it would never come. */
+/**
+ * A next attempt that is further ahead than any delay was reckoned by a clock
+ * that has been set back since: it would never come.
+ */
 function nextTry(certificate: Validity, trouble: RenewalTrouble | undefined, now: Date): number {
   const due = renewalTime(certificate).getTime();
   const next = trouble?.next.getTime() ?? 0;
@@ -30,8 +47,10 @@ function nextTry(certificate: Validity, trouble: RenewalTrouble | undefined, now
 }
 
 /**
- * Pure: what a person should know of the certificate, in a sentence; undefined while all is well. A certificate that has less than
- * `warnDays` to live is told of only once its renewal is due: one that lives for an hour is always near its end, and fine.
+ * Pure: what a person should know of the certificate, in a sentence; undefined
+ * while all is well. A certificate that has less than `warnDays` to live is
+ * told of only once its renewal is due: one that lives for an hour is always
+ * near its end, and fine.
  */
 export function certificateWarning(
   certificate: Validity,
@@ -58,5 +77,7 @@ export function lifeText(ms: number): string {
   const hours = Math.floor((ms % dayMs) / 3_600_000);
   if (days === 1) return hours === 0 ? "1 day" : `1 day ${hours} h`;
   if (ms >= 3_600_000) return `${hours} h`;
-  return ms >= 60_000 ? `${Math.floor(ms / 60_000)} min` : `${Math.max(0, Math.floor(ms / 1000))} s`;
+  return ms >= 60_000
+    ? `${Math.floor(ms / 60_000)} min`
+    : `${Math.max(0, Math.floor(ms / 1000))} s`;
 }

@@ -11,7 +11,10 @@ export interface RepairDeps {
   readonly listeners: Pick<Listeners, "present" | "mend">;
   /** The file of the configuration. */
   readonly file: Pick<FileWatch, "look">;
-  /** Removes what a crash has left; called once, when nothing that it finds can still be another program's work in progress. */
+  /**
+   * Removes what a crash has left; called once, when nothing that it finds can
+   * still be another program's work in progress.
+   */
   readonly sweep: () => Promise<void>;
   /** Forgets what was opened before the machine or its network moved. */
   readonly renew: () => void;
@@ -24,15 +27,23 @@ export interface RepairDeps {
 }
 
 /**
- * How often the listeners are looked at, in milliseconds, and at most which share of a core that may cost, with 10,000 of them too. Bun spins
- * on a listening socket that the system has closed: a process that is busy looks sooner.
+ * How often the listeners are looked at, in milliseconds, and at most which
+ * share of a core that may cost, with 10,000 of them too. Bun spins on a
+ * listening socket that the system has closed: a process that is busy looks
+ * sooner.
  */
 const pace = { idle: { atLeastMs: 60_000, share: 0.001 }, busy: { atLeastMs: 0, share: 0.01 } };
-/** The share of one core from which on the process counts as busy: one that spins gets no more of a machine on which all are at work. */
+/**
+ * The share of one core from which on the process counts as busy: one that
+ * spins gets no more of a machine on which all are at work.
+ */
 const busyShare = 0.1;
 const sweepAfterMs = 10_000;
 
-/** Sees to it that what the daemon has set up stays so, whatever happens around it. */
+/**
+ * Sees to it that what the daemon has set up stays so, whatever happens around
+ * it.
+ */
 export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
   const { hosts, listeners, file, log, listening = listeningPlaces, watch = startWatch } = deps;
   const started = performance.now();
@@ -60,16 +71,27 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
 
   async function mendListeners(): Promise<void> {
     const now = { at: performance.now(), cpuMs: cpuMs() };
-    const { atLeastMs, share } = now.cpuMs - looked.cpuMs > busyShare * (now.at - looked.at) ? pace.busy : pace.idle;
+    const { atLeastMs, share } =
+      now.cpuMs - looked.cpuMs > busyShare * (now.at - looked.at) ? pace.busy : pace.idle;
     looked = now;
-    if (listeners.present.size === 0 || now.at - mended.at < Math.max(atLeastMs, mended.tookMs / share)) return;
+    if (
+      listeners.present.size === 0 ||
+      now.at - mended.at < Math.max(atLeastMs, mended.tookMs / share)
+    )
+      return;
     const found = await listeners.mend(listening);
     const at = performance.now();
     mended = { at, tookMs: at - now.at };
     for (const { placed, reason } of found) {
       const where = `${placed.ip}:${placed.binding.port}`;
-      if (reason === undefined) log.warn(`The system had closed the listener of ${placed.binding.url} on ${where}; it listens again`);
-      else log.warn(`The system has closed the listener of ${placed.binding.url}, and it cannot be raised: ${reason}`);
+      if (reason === undefined)
+        log.warn(
+          `The system had closed the listener of ${placed.binding.url} on ${where}; it listens again`,
+        );
+      else
+        log.warn(
+          `The system has closed the listener of ${placed.binding.url}, and it cannot be raised: ${reason}`,
+        );
     }
     if (found.some(({ reason }) => reason !== undefined)) deps.kick();
   }

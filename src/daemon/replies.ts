@@ -23,7 +23,10 @@ export interface StatusFacts {
   readonly loaded: Loaded;
   readonly runtime: string;
   readonly ingress: IngressStats;
-  /** How many connections there may be at once; Infinity where there is no limit. */
+  /**
+   * How many connections there may be at once; Infinity where there is no
+   * limit.
+   */
   readonly limit: number;
   readonly schedule: Schedule;
   readonly renewalTrouble: RenewalTrouble | undefined;
@@ -34,10 +37,12 @@ export interface StatusFacts {
 export function statusReply(state: State, facts: StatusFacts): Status {
   const { loaded, runtime, ingress, limit, schedule, renewalTrouble, now = new Date() } = facts;
   const { registration, lastPass, endpoints } = state;
-  const count = (name: EndpointState["state"]): number => endpoints.filter((endpoint) => endpoint.state === name).length;
+  const count = (name: EndpointState["state"]): number =>
+    endpoints.filter((endpoint) => endpoint.state === name).length;
   // What drains and what has come back since count in one meter.
   const meters = [...new Set(endpoints.map(({ meter }) => meter))];
-  const sum = (pick: (meter: Meter) => number): number => meters.reduce((total, meter) => total + pick(meter), 0);
+  const sum = (pick: (meter: Meter) => number): number =>
+    meters.reduce((total, meter) => total + pick(meter), 0);
   return {
     registered: registration.kind === "registered",
     operator_id: registration.kind === "registered" ? registration.operatorId : "",
@@ -52,14 +57,27 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     registration: registration.kind,
     start_time: state.startedAt.toISOString(),
     uptime_seconds: seconds(now.getTime() - state.startedAt.getTime()),
-    certificate: registration.kind === "registered" ? certificateReply(registration.certificate, renewalTrouble, now) : null,
+    certificate:
+      registration.kind === "registered"
+        ? certificateReply(registration.certificate, renewalTrouble, now)
+        : null,
     last_poll:
       lastPass === undefined
         ? null
-        : { time: lastPass.at.toISOString(), ok: lastPass.ok, took_ms: lastPass.tookMs, reason: lastPass.reason },
+        : {
+            time: lastPass.at.toISOString(),
+            ok: lastPass.ok,
+            took_ms: lastPass.tookMs,
+            reason: lastPass.reason,
+          },
     next_poll: schedule.next?.toISOString() ?? "",
     failed_polls: schedule.failures,
-    endpoints: { listening: count("listening"), failed: count("failed"), unsupported: count("unsupported"), draining: count("draining") },
+    endpoints: {
+      listening: count("listening"),
+      failed: count("failed"),
+      unsupported: count("unsupported"),
+      draining: count("draining"),
+    },
     connections: {
       active: sum(({ active }) => active),
       total: sum(({ total }) => total),
@@ -67,7 +85,9 @@ export function statusReply(state: State, facts: StatusFacts): Status {
       refused: sum(({ refused }) => refused),
       limit: limit === Number.POSITIVE_INFINITY ? null : limit,
     },
-    errors_by_kind: Object.fromEntries(errorKinds.map((kind) => [kind, sum(({ errorsBy }) => errorsBy[kind])])),
+    errors_by_kind: Object.fromEntries(
+      errorKinds.map((kind) => [kind, sum(({ errorsBy }) => errorsBy[kind])]),
+    ),
     bytes: { up: sum(({ bytesUp }) => bytesUp), down: sum(({ bytesDown }) => bytesDown) },
     pool: {
       ready: ingress.ready,
@@ -79,41 +99,63 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     },
     config_path: loaded.path,
     hosts_path: loaded.hostsPath,
-    proxy: { api: proxyTo(apiPlace(loaded.config.api.url), loaded), ingress: proxyTo(parseHostPort(state.ingress, 443), loaded) },
+    proxy: {
+      api: proxyTo(apiPlace(loaded.config.api.url), loaded),
+      ingress: proxyTo(parseHostPort(state.ingress, 443), loaded),
+    },
     insecure_skip_verify: loaded.config.server.insecure_skip_verify,
     warnings: [...state.warnings],
   };
 }
 
-/** Pure: the reply to `list`; the first eight fields are the Go program's (docs/protocol.md, "The control socket"). */
+/**
+ * Pure: the reply to `list`; the first eight fields are the Go program's
+ * (docs/protocol.md, "The control socket").
+ */
 export function listReply(state: State): ListItem[] {
-  return state.endpoints.map(({ ids, url, proto, host, port, ip, state, reason, warning, meter }) => ({
-    id: ids[0] ?? "",
-    hostname: host,
-    ip,
-    port,
-    url,
-    local_listener: state === "listening",
-    network_port: 0,
-    listen_interface: "virtual",
-    proto,
-    ids: [...ids],
-    state,
-    reason,
-    warning,
-    connections: { active: meter.active, total: meter.total, errors: meter.errors, refused: meter.refused, last_error: meter.lastError },
-    ...measured(meter),
-    last_activity: time(meter.lastActivity),
-  }));
+  return state.endpoints.map(
+    ({ ids, url, proto, host, port, ip, state, reason, warning, meter }) => ({
+      id: ids[0] ?? "",
+      hostname: host,
+      ip,
+      port,
+      url,
+      local_listener: state === "listening",
+      network_port: 0,
+      listen_interface: "virtual",
+      proto,
+      ids: [...ids],
+      state,
+      reason,
+      warning,
+      connections: {
+        active: meter.active,
+        total: meter.total,
+        errors: meter.errors,
+        refused: meter.refused,
+        last_error: meter.lastError,
+      },
+      ...measured(meter),
+      last_activity: time(meter.lastActivity),
+    }),
+  );
 }
 
 /** Pure: the reply to `health`. */
 export function healthReply(state: State, live: Liveness, url: string | undefined): HealthReport {
   const { ready, reason } = readiness(state);
-  return { healthy: live.ok, ready, reason: live.ok ? reason : live.reason, address: url ?? "not listening" };
+  return {
+    healthy: live.ok,
+    ready,
+    reason: live.ok ? reason : live.reason,
+    address: url ?? "not listening",
+  };
 }
 
-/** Pure: the body of /status (docs/protocol.md, "The health server"); the first eight fields of an endpoint are the Go program's. */
+/**
+ * Pure: the body of /status (docs/protocol.md, "The health server"); the first
+ * eight fields of an endpoint are the Go program's.
+ */
 export function healthStatus(state: State, live: Liveness, now = new Date()): unknown {
   const { ready, reason } = readiness(state);
   const entries = state.endpoints.flatMap((endpoint) =>
@@ -148,7 +190,14 @@ function endpointHealth({ url, host, ip, port, state, reason, meter }: EndpointS
 }
 
 /** What `list` and /status tell of an endpoint in the same words. */
-function measured({ errorsBy, refusedBy, bytesUp, bytesDown, upgrade, firstByte }: Meter): Pick<ListItem, Measured> {
+function measured({
+  errorsBy,
+  refusedBy,
+  bytesUp,
+  bytesDown,
+  upgrade,
+  firstByte,
+}: Meter): Pick<ListItem, Measured> {
   return {
     errors_by_kind: { ...errorsBy },
     refused_by_code: { ...refusedBy },
@@ -175,11 +224,19 @@ function certificateReply(
     days_left: Math.floor(days * 100) / 100,
     fingerprint: fingerprint256,
     renewal_trouble:
-      trouble === undefined ? null : { failures: trouble.failures, next_attempt: trouble.next.toISOString(), reason: trouble.reason },
+      trouble === undefined
+        ? null
+        : {
+            failures: trouble.failures,
+            next_attempt: trouble.next.toISOString(),
+            reason: trouble.reason,
+          },
   };
 }
 
-/** Plain http, which is for this machine alone, goes directly whatever is set. */
+/**
+ * Plain http, which is for this machine alone, goes directly whatever is set.
+ */
 function apiPlace(text: string): Parsed<HostPort> {
   const { protocol, host } = new URL(text);
   return protocol === "https:" ? parseHostPort(host, 443) : unparsed("it goes directly");

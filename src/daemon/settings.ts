@@ -8,27 +8,46 @@ import type { ApiKey } from "../model/api-key.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 
-/** The settings in effect: the one place that replaces them while the daemon runs. */
+/**
+ * The settings in effect: the one place that replaces them while the daemon
+ * runs.
+ */
 export interface Settings {
   readonly current: Loaded;
-  /** What a person should look at: a configuration that could not be taken over, and what waits for the next start. */
+  /**
+   * What a person should look at: a configuration that could not be taken over,
+   * and what waits for the next start.
+   */
   readonly warnings: readonly string[];
   /**
-   * Reads the configuration again and takes over what has changed, and only that; one that is wrong changes nothing. One at a time: a
-   * call while another is at work reads once more after it. Never rejects.
+   * Reads the configuration again and takes over what has changed, and only
+   * that; one that is wrong changes nothing. One at a time: a call while
+   * another is at work reads once more after it. Never rejects.
    */
   reload(): Promise<ReloadReport>;
-  /** This key stands in the file by our own hand: when it is read again, nothing has changed. */
+  /**
+   * This key stands in the file by our own hand: when it is read again, nothing
+   * has changed.
+   */
   savedKey(key: ApiKey): void;
 }
 
 export interface SettingsDeps {
   readonly loaded: Loaded;
-  /** Reads the configuration as the daemon's start did; may reject where the file cannot be read at all. */
+  /**
+   * Reads the configuration as the daemon's start did; may reject where the
+   * file cannot be read at all.
+   */
   readonly read: () => Promise<Inspection>;
-  /** What the machine has against these settings, such as a CA that is not there; it is asked before anything changes. */
+  /**
+   * What the machine has against these settings, such as a CA that is not
+   * there; it is asked before anything changes.
+   */
   readonly check: (next: Loaded) => Promise<readonly Problem[]>;
-  /** Does what the changes ask for; {@link Settings.current} has them already. Must not reject. */
+  /**
+   * Does what the changes ask for; {@link Settings.current} has them already.
+   * Must not reject.
+   */
   readonly apply: (jobs: ReadonlySet<Job>) => Promise<void>;
   readonly log: Log;
 }
@@ -70,7 +89,13 @@ export function createSettings({ loaded, read, check, apply, log }: SettingsDeps
       tellWaiting(changes);
       await takeOver(changes);
     }
-    return { ok: next !== undefined, config_path: before.path, changes, problems: [...problems], warnings: [...warnings] };
+    return {
+      ok: next !== undefined,
+      config_path: before.path,
+      changes,
+      problems: [...problems],
+      warnings: [...warnings],
+    };
   }
 
   async function inspect(): Promise<Pick<Inspection, "loaded" | "problems" | "warnings">> {
@@ -81,8 +106,15 @@ export function createSettings({ loaded, read, check, apply, log }: SettingsDeps
       const problems = [...lost(found, current, next), ...(await check(next))];
       return problems.length === 0 ? found : { ...found, problems, loaded: undefined };
     } catch (error) {
-      const message = reasonOf(error).replace(`Cannot read the configuration "${current.path}"`, "it cannot be read");
-      return { loaded: undefined, warnings: [], problems: [{ kind: "wrong-value", source: current.path, message }] };
+      const message = reasonOf(error).replace(
+        `Cannot read the configuration "${current.path}"`,
+        "it cannot be read",
+      );
+      return {
+        loaded: undefined,
+        warnings: [],
+        problems: [{ kind: "wrong-value", source: current.path, message }],
+      };
     }
   }
 
@@ -116,7 +148,10 @@ export function createSettings({ loaded, read, check, apply, log }: SettingsDeps
   }
 }
 
-/** What has to be done about a change beside reading the new value wherever it is used. */
+/**
+ * What has to be done about a change beside reading the new value wherever it
+ * is used.
+ */
 export type Job =
   /** How and what the log tells. */
   | "log"
@@ -153,19 +188,28 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "net.subnet": ["range", "poll"],
 };
 
-/** Pure: what these changes ask for. Limits and deadlines are not among it: the next connection finds them. */
+/**
+ * Pure: what these changes ask for. Limits and deadlines are not among it: the
+ * next connection finds them.
+ */
 export function jobsOf(changes: readonly Change[]): ReadonlySet<Job> {
   return new Set(changes.flatMap(({ key }) => jobs[key] ?? []));
 }
 
 /**
- * A file that is gone or empty would put every setting at its default, the API key included. That is a slip, or an editor that has failed;
- * nobody means it.
+ * A file that is gone or empty would put every setting at its default, the API
+ * key included. That is a slip, or an editor that has failed; nobody means it.
  */
 function lost({ exists, blank }: Inspection, before: Loaded, next: Loaded): Problem[] {
   if ((exists && !blank) || changesBetween(before, next).length === 0) return [];
   const what = exists ? "it is empty now" : "there is no such file any more";
-  return [{ kind: "wrong-value", source: before.path, message: `${what}; where that is meant, restart the daemon` }];
+  return [
+    {
+      kind: "wrong-value",
+      source: before.path,
+      message: `${what}; where that is meant, restart the daemon`,
+    },
+  ];
 }
 
 /** More problems than this are counted: `config check` shows all. */

@@ -1,6 +1,8 @@
 import type { State } from "./state.ts";
 
-/** Pure: how the daemon is, in one line, for the system's own list of services. */
+/**
+ * Pure: how the daemon is, in one line, for the system's own list of services.
+ */
 export function stateLine({ phase, reason, registration, endpoints }: State): string {
   if (phase === "starting") return "Starting";
   if (phase === "stopping") return "Stopping; open connections may finish";
@@ -9,5 +11,7 @@ export function stateLine({ phase, reason, registration, endpoints }: State): st
   const count = `${serving} ${serving === 1 ? "endpoint" : "endpoints"}${failing === 0 ? "" : `, ${failing} failing`}`;
   if (phase === "serving") return `Serving ${count}`;
   // Without a registration the count says nothing.
-  return registration.kind === "registered" ? `Degraded: ${reason}; serving ${count}` : `Degraded: ${reason}`;
+  return registration.kind === "registered"
+    ? `Degraded: ${reason}; serving ${count}`
+    : `Degraded: ${reason}`;
 }

@@ -3,13 +3,20 @@ import type { Proto } from "../model/endpoint.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Ip } from "../model/ip.ts";
 
-/** One word for how the daemon is. `degraded`: it runs, and something that it should do it cannot; `reason` says what. */
+/**
+ * One word for how the daemon is. `degraded`: it runs, and something that it
+ * should do it cannot; `reason` says what.
+ */
 export type Phase = "starting" | "serving" | "degraded" | "stopping";
 
 export type Registration =
   | { readonly kind: "waiting-for-key" }
   | { readonly kind: "registering" }
-  | { readonly kind: "registered"; readonly operatorId: string; readonly certificate: CertificateFacts }
+  | {
+      readonly kind: "registered";
+      readonly operatorId: string;
+      readonly certificate: CertificateFacts;
+    }
   | { readonly kind: "failed"; readonly reason: string; readonly hint: string };
 
 export interface CertificateFacts {
@@ -39,7 +46,10 @@ export interface LastPass {
   readonly hint: string;
 }
 
-/** All that status, list, health and metrics read. Published whole by the daemon; nobody else writes it. */
+/**
+ * All that status, list, health and metrics read. Published whole by the
+ * daemon; nobody else writes it.
+ */
 export interface State {
   readonly phase: Phase;
   readonly reason: string;
@@ -54,13 +64,21 @@ export interface State {
   readonly warnings: readonly string[];
 }
 
-/** What a load balancer may conclude: registered, and the last pass succeeded. Zero endpoints are fine. */
+/**
+ * What a load balancer may conclude: registered, and the last pass succeeded.
+ * Zero endpoints are fine.
+ */
 export function readiness(state: State): { ready: boolean; reason: string } {
   if (state.phase === "stopping") return { ready: false, reason: "the daemon is stopping" };
   const { registration, lastPass } = state;
-  if (registration.kind === "waiting-for-key") return { ready: false, reason: "waiting for an API key: run `ngrokd set-api-key`" };
-  if (registration.kind === "failed") return { ready: false, reason: `not registered: ${registration.reason}` };
-  if (registration.kind === "registering") return { ready: false, reason: "registering with ngrok" };
+  if (registration.kind === "waiting-for-key")
+    return { ready: false, reason: "waiting for an API key: run `ngrokd set-api-key`" };
+  if (registration.kind === "failed")
+    return { ready: false, reason: `not registered: ${registration.reason}` };
+  if (registration.kind === "registering")
+    return { ready: false, reason: "registering with ngrok" };
   if (lastPass === undefined) return { ready: false, reason: "the first poll has not finished" };
-  return lastPass.ok ? { ready: true, reason: "" } : { ready: false, reason: `the last poll failed: ${lastPass.reason}` };
+  return lastPass.ok
+    ? { ready: true, reason: "" }
+    : { ready: false, reason: `the last poll failed: ${lastPass.reason}` };
 }

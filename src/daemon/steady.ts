@@ -2,13 +2,21 @@ import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Reconciled } from "./reconcile.ts";
 
 /**
- * Leaves a reconcile out where it would find nothing to do: the list is the very one of the last time, which left nothing undone, and
- * `basis`, a text of everything else that it goes by, is the same too. With 10,000 endpoints that is most of what a pass costs.
+ * Leaves a reconcile out where it would find nothing to do: the list is the
+ * very one of the last time, which left nothing undone, and `basis`, a text of
+ * everything else that it goes by, is the same too. With 10,000 endpoints that
+ * is most of what a pass costs.
  */
 export function createSteady(
   basis: () => Promise<string>,
 ): (listed: readonly ApiEndpoint[], work: () => Promise<Reconciled>) => Promise<Reconciled> {
-  let last: { readonly listed: readonly ApiEndpoint[]; readonly basis: string; readonly result: Reconciled } | undefined;
+  let last:
+    | {
+        readonly listed: readonly ApiEndpoint[];
+        readonly basis: string;
+        readonly result: Reconciled;
+      }
+    | undefined;
   return async (listed, work) => {
     if (last?.listed === listed && last.basis === (await basis())) return last.result;
     last = undefined;

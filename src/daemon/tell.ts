@@ -12,8 +12,13 @@ export interface Line {
 /** More changes than this in one pass are told as numbers. */
 const mostLines = 20;
 
-/** Pure: what the log says of a pass: what changed, and nothing of what stayed. */
-export function changeLines(before: readonly EndpointState[], after: readonly EndpointState[]): Line[] {
+/**
+ * Pure: what the log says of a pass: what changed, and nothing of what stayed.
+ */
+export function changeLines(
+  before: readonly EndpointState[],
+  after: readonly EndpointState[],
+): Line[] {
   if (before === after) return [];
   const known = new Set(before.map(storyOf));
   const changed = after.filter((endpoint) => !known.has(storyOf(endpoint)));
@@ -22,12 +27,23 @@ export function changeLines(before: readonly EndpointState[], after: readonly En
   if (changed.length + gone.length > mostLines) {
     const failed = changed.filter(({ state }) => state !== "listening").length;
     const some = failed === 0 ? "" : ` (${failed} of them not served)`;
-    return [{ level: "info", text: `${changed.length} endpoints new or changed${some}, ${gone.length} gone; \`ngrokd list\` shows them` }];
+    return [
+      {
+        level: "info",
+        text: `${changed.length} endpoints new or changed${some}, ${gone.length} gone; \`ngrokd list\` shows them`,
+      },
+    ];
   }
-  return [...changed.flatMap(linesOf), ...gone.map(({ url }): Line => ({ level: "info", text: `${nameOf(url)} is gone` }))];
+  return [
+    ...changed.flatMap(linesOf),
+    ...gone.map(({ url }): Line => ({ level: "info", text: `${nameOf(url)} is gone` })),
+  ];
 }
 
-/** Pure: whether two reasons tell of one failure; each answer of ngrok's has an operation id of its own. */
+/**
+ * Pure: whether two reasons tell of one failure; each answer of ngrok's has an
+ * operation id of its own.
+ */
 export function sameFailure(a: string, b: string): boolean {
   const plain = (reason: string): string => reason.replaceAll(/\boperation \w+/g, "");
   return plain(a) === plain(b);
@@ -44,4 +60,5 @@ function linesOf({ url, ip, port, state, reason, warning }: EndpointState): Line
 
 const nameOf = (url: string): string => (url === "" ? "an endpoint without a URL" : readable(url));
 
-const storyOf = ({ url, ip, state, reason, warning }: EndpointState): string => [url, ip, state, reason, warning].join("\n");
+const storyOf = ({ url, ip, state, reason, warning }: EndpointState): string =>
+  [url, ip, state, reason, warning].join("\n");

@@ -7,16 +7,25 @@ import { keepTrustFile } from "../ingress/trust-file.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 
-/** Whom the ingress is believed: system roots, ngrok's folder, and the configured CA, read again with every pass. */
+/**
+ * Whom the ingress is believed: system roots, ngrok's folder, and the
+ * configured CA, read again with every pass.
+ */
 export interface TrustKeeper {
   readonly ca: Trust["ca"];
   /** The same in a file; see {@link keepTrustFile}. */
   readonly caFile: string | undefined;
   /** What is wrong with the files now. */
   readonly warnings: readonly string[];
-  /** Reads them again; where that fails they stay as they were, with a warning. Never rejects. */
+  /**
+   * Reads them again; where that fails they stay as they were, with a warning.
+   * Never rejects.
+   */
   renew(): Promise<void>;
-  /** What is wrong with the CA that other settings name: without it, a daemon would not start. */
+  /**
+   * What is wrong with the CA that other settings name: without it, a daemon
+   * would not start.
+   */
   check(next: Loaded): Promise<readonly Problem[]>;
 }
 
@@ -29,7 +38,12 @@ export interface TrustDeps {
 }
 
 /** Rejects with NgrokdError where the configured CA cannot be read. */
-export async function createTrustKeeper({ loaded, stateFolder, changed, log }: TrustDeps): Promise<TrustKeeper> {
+export async function createTrustKeeper({
+  loaded,
+  stateFolder,
+  changed,
+  log,
+}: TrustDeps): Promise<TrustKeeper> {
   let trust = await read(loaded());
   let kept: { readonly path: string; readonly look: string } | undefined;
   let told: readonly string[] = [];
@@ -47,7 +61,8 @@ export async function createTrustKeeper({ loaded, stateFolder, changed, log }: T
       return trust.warnings;
     },
     renew() {
-      // One at a time: a pass's look that began before a reload must not have the last word.
+      // One at a time: a pass's look that began before a reload must not have
+      // the last word.
       turn = turn.then(renewNow);
       return turn;
     },
@@ -57,7 +72,12 @@ export async function createTrustKeeper({ loaded, stateFolder, changed, log }: T
       return await read(next).then(
         () => [],
         (error: unknown) => [
-          { kind: "wrong-value" as const, source: next.path, key, message: `${key} cannot be used: ${reasonOf(error)}` },
+          {
+            kind: "wrong-value" as const,
+            source: next.path,
+            key,
+            message: `${key} cannot be used: ${reasonOf(error)}`,
+          },
         ],
       );
     },
@@ -93,5 +113,8 @@ export async function createTrustKeeper({ loaded, stateFolder, changed, log }: T
 async function read({ config }: Loaded): Promise<Trust> {
   const { ingress_ca: extra } = config.server;
   const found = await loadTrust(extra === "" ? {} : { extra });
-  return { ...found, warnings: found.warnings.map((warning) => `A CA file is left out: ${warning}`) };
+  return {
+    ...found,
+    warnings: found.warnings.map((warning) => `A CA file is left out: ${warning}`),
+  };
 }

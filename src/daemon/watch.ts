@@ -3,9 +3,15 @@ import { type NetworkInterfaceInfo, networkInterfaces } from "node:os";
 
 /** What the watch does about what it sees. */
 export interface WatchDeps {
-  /** The machine slept, its clock was set, or its network is another one: what was open may be dead, what was timed may be due. */
+  /**
+   * The machine slept, its clock was set, or its network is another one: what
+   * was open may be dead, what was timed may be due.
+   */
   readonly moved: (what: Moved) => void;
-  /** At every look, for what has to be seen to by itself; the next look waits for it. Must not reject. */
+  /**
+   * At every look, for what has to be seen to by itself; the next look waits
+   * for it. Must not reject.
+   */
   readonly look: () => Promise<void>;
   readonly intervalMs?: number;
   /** Stand-ins for tests. */
@@ -21,10 +27,16 @@ export interface Clocks {
   readonly steady: number;
 }
 
-/** A hosts section that another program removed has to be back within five seconds; every look costs a wake-up of the whole process. */
+/**
+ * A hosts section that another program removed has to be back within five
+ * seconds; every look costs a wake-up of the whole process.
+ */
 const defaultIntervalMs = 3500;
 
-/** The one timer for everything that nobody tells a daemon of. It costs some file stats and two small files of /proc a look. */
+/**
+ * The one timer for everything that nobody tells a daemon of. It costs some
+ * file stats and two small files of /proc a look.
+ */
 export function startWatch(deps: WatchDeps): { stop(): Promise<void> } {
   const { intervalMs = defaultIntervalMs, clocks = readClocks, network = networkText } = deps;
   let before = clocks();
@@ -57,19 +69,24 @@ export function startWatch(deps: WatchDeps): { stop(): Promise<void> } {
     if (jumped) deps.moved("time");
     else if (elsewhere) deps.moved("network");
     await deps.look();
-    // What the look itself took is no sleep, unless it took longer than any look does.
+    // What the look itself took is no sleep, unless it took longer than any
+    // look does.
     before = clocks();
     if (timeJumped(now, before, 0)) deps.moved("time");
   }
 }
 
-/** More than a busy event loop or a slow disk explains, and less than what connections outlive. */
+/**
+ * More than a busy event loop or a slow disk explains, and less than what
+ * connections outlive.
+ */
 const jumpMs = 5000;
 
 /**
- * Pure: whether between two looks, `intervalMs` apart by a timer, the machine slept or its clock was set. A timer that is late by seconds
- * means sleep (or a process that was frozen, which is the same to its peers); where the steady clock stands still in sleep, the wall's has
- * gone ahead of it.
+ * Pure: whether between two looks, `intervalMs` apart by a timer, the machine
+ * slept or its clock was set. A timer that is late by seconds means sleep (or a
+ * process that was frozen, which is the same to its peers); where the steady
+ * clock stands still in sleep, the wall's has gone ahead of it.
  */
 export function timeJumped(before: Clocks, now: Clocks, intervalMs: number): boolean {
   const steady = now.steady - before.steady;
@@ -79,7 +96,10 @@ export function timeJumped(before: Clocks, now: Clocks, intervalMs: number): boo
 
 const readClocks = (): Clocks => ({ wall: Date.now(), steady: performance.now() });
 
-/** The network as far as connections depend on it: equal texts mean that nothing has changed. Undefined where it cannot be told. */
+/**
+ * The network as far as connections depend on it: equal texts mean that nothing
+ * has changed. Undefined where it cannot be told.
+ */
 function networkText(): string | undefined {
   try {
     // At once: waking a thread would cost more than reading what is in memory.
@@ -90,20 +110,33 @@ function networkText(): string | undefined {
   }
 }
 
-/** Linux only; elsewhere the addresses have to do. Of this process, since a service may see nothing else of /proc (`ProcSubset=pid`). */
+/**
+ * Linux only; elsewhere the addresses have to do. Of this process, since a
+ * service may see nothing else of /proc (`ProcSubset=pid`).
+ */
 const routesPath = "/proc/self/net/route";
 
 /**
- * Pure: the addresses of this machine, and of the routes (/proc/net/route) those that lead everywhere: a default, or its two halves, as
- * VPNs set them. Loopback and link-local addresses are left out: containers make and remove interfaces with such all day long.
+ * Pure: the addresses of this machine, and of the routes (/proc/net/route)
+ * those that lead everywhere: a default, or its two halves, as VPNs set them.
+ * Loopback and link-local addresses are left out: containers make and remove
+ * interfaces with such all day long.
  */
-export function networkKey(interfaces: NodeJS.Dict<readonly NetworkInterfaceInfo[]>, routes: string): string {
+export function networkKey(
+  interfaces: NodeJS.Dict<readonly NetworkInterfaceInfo[]>,
+  routes: string,
+): string {
   const addresses = Object.entries(interfaces).flatMap(([name, list = []]) =>
-    list.filter(({ address }) => !/^127\.|^169\.254\.|^::1$|^fe[89ab]/i.test(address)).map(({ address }) => `${name} ${address}`),
+    list
+      .filter(({ address }) => !/^127\.|^169\.254\.|^::1$|^fe[89ab]/i.test(address))
+      .map(({ address }) => `${name} ${address}`),
   );
   const wide = routes.split("\n").flatMap((line) => {
-    const [name = "", destination = "", gateway = "", , , , metric = "", mask = ""] = line.split("\t");
-    return /^(?:0{8}|0{6}80)$/.test(mask) ? [`${name} ${destination}/${mask} ${gateway} ${metric}`] : [];
+    const [name = "", destination = "", gateway = "", , , , metric = "", mask = ""] =
+      line.split("\t");
+    return /^(?:0{8}|0{6}80)$/.test(mask)
+      ? [`${name} ${destination}/${mask} ${gateway} ${metric}`]
+      : [];
   });
   return [...addresses.sort(), ...wide.sort()].join("\n");
 }

@@ -17,7 +17,10 @@ export interface ApiFacts {
   readonly asked: Tried<unknown>;
   /** Undefined where there is no key or no operator to ask for. */
   readonly operator: Tried<Operator> | undefined;
-  /** What is bound to this operator; undefined likewise, and where nobody wanted it. */
+  /**
+   * What is bound to this operator; undefined likewise, and where nobody wanted
+   * it.
+   */
   readonly bound: Tried<readonly ApiEndpoint[]> | undefined;
 }
 
@@ -29,17 +32,29 @@ export interface ApiQuestions {
   readonly withBound: boolean;
 }
 
-/** For each request; a moment later it is given up, should its own deadline have failed. */
+/**
+ * For each request; a moment later it is given up, should its own deadline have
+ * failed.
+ */
 const deadlineMs = 4000;
 const patienceMs = deadlineMs + 500;
 
 /** Asks everything at once. Never rejects. */
-export async function askApi({ url, key, operatorId, fetch, withBound }: ApiQuestions): Promise<ApiFacts> {
+export async function askApi({
+  url,
+  key,
+  operatorId,
+  fetch,
+  withBound,
+}: ApiQuestions): Promise<ApiFacts> {
   let answer: ApiFacts["answer"];
   const watched: Fetch = async (to, init) => {
     const [started, clock] = [performance.now(), Date.now()];
     const response = await fetch(to, init);
-    answer ??= { tookMs: performance.now() - started, skewMs: skewOf(response.headers.get("date"), clock, Date.now()) };
+    answer ??= {
+      tookMs: performance.now() - started,
+      skewMs: skewOf(response.headers.get("date"), clock, Date.now()),
+    };
     return response;
   };
   if (!key.ok) {
@@ -60,32 +75,55 @@ export async function askApi({ url, key, operatorId, fetch, withBound }: ApiQues
     });
     return { url, answer, asked, operator: undefined, bound: undefined };
   }
-  const api = createApi({ url, key: key.value, userAgent: userAgent(), fetch: watched, timeoutMs: deadlineMs });
+  const api = createApi({
+    url,
+    key: key.value,
+    userAgent: userAgent(),
+    fetch: watched,
+    timeoutMs: deadlineMs,
+  });
   const [asked, operator, bound] = await Promise.all([
     tried("Cannot check the API key", patienceMs, (signal) => api.checkKey(signal)),
-    operatorId && tried("Cannot look up the operator", patienceMs, (signal) => api.getOperator(operatorId, signal)),
+    operatorId &&
+      tried("Cannot look up the operator", patienceMs, (signal) =>
+        api.getOperator(operatorId, signal),
+      ),
     operatorId && withBound && listBound(api, operatorId),
   ]);
   return { url, answer, asked, operator: operator || undefined, bound: bound || undefined };
 }
 
-/** As the daemon has it: without the deleted ones, which the list keeps for a while, as far as the account's list can be had. */
+/**
+ * As the daemon has it: without the deleted ones, which the list keeps for a
+ * while, as far as the account's list can be had.
+ */
 async function listBound(api: Api, operatorId: string): Promise<ApiFacts["bound"]> {
   const [bound, all] = await Promise.all([
-    tried("Cannot list the endpoints", patienceMs, (signal) => api.boundEndpoints(operatorId, signal)),
+    tried("Cannot list the endpoints", patienceMs, (signal) =>
+      api.boundEndpoints(operatorId, signal),
+    ),
     tried("Cannot list the account's endpoints", patienceMs, (signal) => api.endpoints(signal)),
   ]);
   if (!bound.ok || !all.ok) return bound;
   return { ...bound, value: living(bound.value, all.value) };
 }
 
-/** How far the server's clock is ahead of ours, in ms; a Date header has whole seconds, so half of one is added. */
-export function skewOf(header: string | null, sentAt: number, receivedAt: number): number | undefined {
+/**
+ * How far the server's clock is ahead of ours, in ms; a Date header has whole
+ * seconds, so half of one is added.
+ */
+export function skewOf(
+  header: string | null,
+  sentAt: number,
+  receivedAt: number,
+): number | undefined {
   const at = header === null ? Number.NaN : Date.parse(header);
   return Number.isNaN(at) ? undefined : at + 500 - (sentAt + receivedAt) / 2;
 }
 
-/** Pure: whether ngrok's API answers. A refusal of the key is an answer, too. */
+/**
+ * Pure: whether ngrok's API answers. A refusal of the key is an answer, too.
+ */
 export function judgeApi({ url, answer, asked }: ApiFacts): Finding {
   const refusedKey = !asked.ok && isNgrokdError(asked.error, "unauthorized");
   if (answer !== undefined && (asked.ok || refusedKey)) {
@@ -107,40 +145,73 @@ const skewLimits = { warningMs: 30_000, failureMs: 300_000 } as const;
 
 /** Pure. */
 export function judgeClock({ answer }: ApiFacts): Finding {
-  if (answer === undefined) return notChecked("clock", "ngrok's API, whose clock it is compared with, did not answer");
+  if (answer === undefined)
+    return notChecked("clock", "ngrok's API, whose clock it is compared with, did not answer");
   const { skewMs } = answer;
   if (skewMs === undefined) return notChecked("clock", "ngrok's API sent no time");
   const seconds = Math.round(Math.abs(skewMs) / 1000);
   // The header has whole seconds: less than two may be nothing.
-  if (Math.abs(skewMs) < skewLimits.warningMs) return ok("clock", seconds < 2 ? "right" : `right to ${seconds} s`);
+  if (Math.abs(skewMs) < skewLimits.warningMs)
+    return ok("clock", seconds < 2 ? "right" : `right to ${seconds} s`);
   const far =
-    seconds < 120 ? `${seconds} s` : seconds < 7200 ? `${Math.round(seconds / 60)} minutes` : `${Math.round(seconds / 3600)} hours`;
+    seconds < 120
+      ? `${seconds} s`
+      : seconds < 7200
+        ? `${Math.round(seconds / 60)} minutes`
+        : `${Math.round(seconds / 3600)} hours`;
   const text = `this machine's clock is ${far} ${skewMs > 0 ? "behind" : "ahead of"} ngrok's`;
   const fix = "set it, for example with `timedatectl set-ntp true`; certificates count on it";
-  return Math.abs(skewMs) < skewLimits.failureMs ? warning("clock", text, fix) : failure("clock", text, fix);
+  return Math.abs(skewMs) < skewLimits.failureMs
+    ? warning("clock", text, fix)
+    : failure("clock", text, fix);
 }
 
-/** Pure. `elsewhere`: a daemon runs and is registered, so its key must come from its own environment. */
-export function judgeKey(key: Parsed<ApiKey>, present: boolean, elsewhere: boolean, { asked }: Pick<ApiFacts, "asked">): Finding {
-  if (!key.ok && present) return failure("key", key.reason, "set it anew with `sudo ngrokd set-api-key`");
+/**
+ * Pure. `elsewhere`: a daemon runs and is registered, so its key must come from
+ * its own environment.
+ */
+export function judgeKey(
+  key: Parsed<ApiKey>,
+  present: boolean,
+  elsewhere: boolean,
+  { asked }: Pick<ApiFacts, "asked">,
+): Finding {
+  if (!key.ok && present)
+    return failure("key", key.reason, "set it anew with `sudo ngrokd set-api-key`");
   if (!key.ok && elsewhere) {
-    return warning("key", "the configuration has none; the daemon has one from its own environment, which cannot be tried from here");
+    return warning(
+      "key",
+      "the configuration has none; the daemon has one from its own environment, which cannot be tried from here",
+    );
   }
   if (!key.ok) return failure("key", "there is none", "run `sudo ngrokd set-api-key`");
   if (asked.ok) return ok("key", "ngrok accepts it");
-  if (isNgrokdError(asked.error, "unauthorized")) return failure("key", reasonOf(asked.error), hintOf(asked.error));
+  if (isNgrokdError(asked.error, "unauthorized"))
+    return failure("key", reasonOf(asked.error), hintOf(asked.error));
   return notChecked("key", "ngrok's API cannot be asked");
 }
 
 /** Pure. */
-export function judgeOperator(operatorId: string | undefined, { operator, asked }: Pick<ApiFacts, "operator" | "asked">): Finding {
+export function judgeOperator(
+  operatorId: string | undefined,
+  { operator, asked }: Pick<ApiFacts, "operator" | "asked">,
+): Finding {
   if (operatorId === undefined) return notChecked("operator", "this machine is not registered");
   if (operator === undefined) return notChecked("operator", "there is no API key to ask with");
   if (operator.ok) return ok("operator", `ngrok knows this machine as ${operator.value.id}`);
   const { error } = operator;
-  if (error instanceof NgrokdError && error.code === "not-found" && error.details.fromNgrok === true) {
-    const fix = "it was deleted in the dashboard, or the key is of another account; the daemon's log says what it does about it";
-    return failure("operator", `ngrok does not know ${operatorId}, as which this machine is registered`, fix);
+  if (
+    error instanceof NgrokdError &&
+    error.code === "not-found" &&
+    error.details.fromNgrok === true
+  ) {
+    const fix =
+      "it was deleted in the dashboard, or the key is of another account; the daemon's log says what it does about it";
+    return failure(
+      "operator",
+      `ngrok does not know ${operatorId}, as which this machine is registered`,
+      fix,
+    );
   }
   if (!asked.ok) return notChecked("operator", "ngrok's API does not answer as it should");
   return failure("operator", reasonOf(error), hintOf(error));

@@ -10,8 +10,23 @@ import { createFetch } from "../net/fetch.ts";
 import { type ApiFacts, askApi, judgeApi, judgeClock, judgeKey, judgeOperator } from "./api.ts";
 import { broken, brokenBy, type Finding, notChecked, ok, runWithSudo } from "./finding.ts";
 import { gather, type Local, type Place, statusOf, wayToIngress } from "./gather.ts";
-import { judgeAsked, judgeIngress, judgeOurCertificate, type Target, tryIngress } from "./ingress.ts";
-import { judgeConfiguration, judgeDaemon, judgeFiles, judgeListener, judgePrivileges, judgeProxy, judgeSocket, summed } from "./judge.ts";
+import {
+  judgeAsked,
+  judgeIngress,
+  judgeOurCertificate,
+  type Target,
+  tryIngress,
+} from "./ingress.ts";
+import {
+  judgeConfiguration,
+  judgeDaemon,
+  judgeFiles,
+  judgeListener,
+  judgePrivileges,
+  judgeProxy,
+  judgeSocket,
+  summed,
+} from "./judge.ts";
 import { judgeName, resolved } from "./names.ts";
 import { lookAtProcess, type ProcessFacts } from "./process.ts";
 import { holdersOf, socketsAt } from "./sockets.ts";
@@ -19,11 +34,17 @@ import { judgeCertificate, judgeLeftovers, judgeState, lookForLeftovers } from "
 import { type Pace, paced, tried } from "./tried.ts";
 
 export interface DoctorOptions extends Place {
-  /** Every name and endpoint, however long it takes, each with a line; else as many as fit into a few seconds, and lines for bad ones. */
+  /**
+   * Every name and endpoint, however long it takes, each with a line; else as
+   * many as fit into a few seconds, and lines for bad ones.
+   */
   readonly all: boolean;
 }
 
-/** Looks at everything that has to be right, in the order in which one would mend it. Changes nothing, tells no secret, never rejects. */
+/**
+ * Looks at everything that has to be right, in the order in which one would
+ * mend it. Changes nothing, tells no secret, never rejects.
+ */
 export async function examine({ all, ...place }: DoctorOptions): Promise<Finding[]> {
   const local = await gather(place);
   const { loaded, state } = local;
@@ -42,7 +63,13 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
     ...(status === undefined || daemon === undefined ? [] : judgeFiles(daemon, status)),
     ...(state === undefined ? [notChecked("state", unusable)] : brokenBy("state", state)),
     ...(state?.ok ? judgeState(state.value, ownersOf(daemon)) : []),
-    ...(state?.ok ? judgeCertificate(state.value.certificate, new Date(), status?.certificate?.renewal_trouble?.reason ?? "") : []),
+    ...(state?.ok
+      ? judgeCertificate(
+          state.value.certificate,
+          new Date(),
+          status?.certificate?.renewal_trouble?.reason ?? "",
+        )
+      : []),
     ...(loaded === undefined ? [] : [judgeProxy(waysOf(loaded, local), status)]),
     ...apiFindings(api, local),
     ...(await ingressFindings(place, local, api, all)),
@@ -62,8 +89,14 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
 const unusable = "the configuration cannot be used";
 const unanswered = "no daemon answers";
 
-/** How fast names are looked up and endpoints tried: some seconds in all, unless each is wanted. */
-const pace = (all: boolean): Pace => ({ atOnce: 8, budgetMs: all ? Number.POSITIVE_INFINITY : 5000 });
+/**
+ * How fast names are looked up and endpoints tried: some seconds in all, unless
+ * each is wanted.
+ */
+const pace = (all: boolean): Pace => ({
+  atOnce: 8,
+  budgetMs: all ? Number.POSITIVE_INFINITY : 5000,
+});
 /** How many lines one kind of trouble takes. */
 const lines = (all: boolean): number => (all ? Number.POSITIVE_INFINITY : 10);
 
@@ -73,7 +106,10 @@ function ownersOf(daemon: ProcessFacts | undefined): number[] | undefined {
   return ours === undefined ? undefined : [...new Set([daemon?.uid ?? ours, 0])];
 }
 
-async function lookAtApi({ net }: Place, { loaded, state, daemon }: Local): Promise<ApiFacts | undefined> {
+async function lookAtApi(
+  { net }: Place,
+  { loaded, state, daemon }: Local,
+): Promise<ApiFacts | undefined> {
   if (loaded === undefined) return undefined;
   const found = state?.ok ? state.value.identity : undefined;
   return await askApi({
@@ -95,15 +131,23 @@ function apiFindings(api: ApiFacts | undefined, local: Local): Finding[] {
     judgeApi(api),
     judgeClock(api),
     judgeKey(parseApiKey(loaded.config.api.key), loaded.config.api.key !== "", elsewhere, api),
-    state?.ok ? judgeOperator(operatorId, api) : notChecked("operator", "the state files cannot be read"),
+    state?.ok
+      ? judgeOperator(operatorId, api)
+      : notChecked("operator", "the state files cannot be read"),
   ];
 }
 
-/** Through which proxies this command goes, as the daemon's status tells of itself. */
+/**
+ * Through which proxies this command goes, as the daemon's status tells of
+ * itself.
+ */
 function waysOf(loaded: Loaded, local: Local): { api: string; ingress: string } {
   const { protocol, host } = new URL(loaded.config.api.url);
   const api = protocol === "https:" ? parseHostPort(host, 443) : undefined;
-  const ingress = parseHostPort(statusOf(local)?.ingress_endpoint ?? loaded.config.ingressEndpoint, 443);
+  const ingress = parseHostPort(
+    statusOf(local)?.ingress_endpoint ?? loaded.config.ingressEndpoint,
+    443,
+  );
   const way = (place: HostPort): string => {
     const proxy = proxyFor(place, loaded.proxy);
     return proxy === undefined ? "" : proxyText(proxy);
@@ -111,8 +155,15 @@ function waysOf(loaded: Loaded, local: Local): { api: string; ingress: string } 
   return { api: api?.ok ? way(api.value) : "", ingress: ingress.ok ? way(ingress.value) : "" };
 }
 
-async function ingressFindings({ net }: Place, local: Local, api: ApiFacts | undefined, all: boolean): Promise<Finding[]> {
-  const settings = await tried("Cannot find the way to the ingress", 4000, () => wayToIngress(local.loaded, local.state));
+async function ingressFindings(
+  { net }: Place,
+  local: Local,
+  api: ApiFacts | undefined,
+  all: boolean,
+): Promise<Finding[]> {
+  const settings = await tried("Cannot find the way to the ingress", 4000, () =>
+    wayToIngress(local.loaded, local.state),
+  );
   if (!settings.ok) {
     const why = isNgrokdError(settings.error, "state")
       ? notChecked("ingress", reasonOf(settings.error))
@@ -123,10 +174,16 @@ async function ingressFindings({ net }: Place, local: Local, api: ApiFacts | und
   const facts = await tryIngress(net, settings.value, targets ?? [], pace(all));
   const ours = judgeOurCertificate(facts);
   const reached = [judgeIngress(facts), ours];
-  if (targets === undefined) return [...reached, notChecked("endpoints", "neither a daemon nor ngrok's API lists them")];
-  if (!facts.dialed.ok) return [...reached, ...(targets.length === 0 ? [] : [notChecked("endpoints", "the ingress cannot be reached")])];
+  if (targets === undefined)
+    return [...reached, notChecked("endpoints", "neither a daemon nor ngrok's API lists them")];
+  if (!facts.dialed.ok)
+    return [
+      ...reached,
+      ...(targets.length === 0 ? [] : [notChecked("endpoints", "the ingress cannot be reached")]),
+    ];
   // One cause is told once, and not for each endpoint.
-  if (ours.level === "failure") return [...reached, notChecked("endpoints", "the ingress does not accept our certificate")];
+  if (ours.level === "failure")
+    return [...reached, notChecked("endpoints", "the ingress does not accept our certificate")];
   const judged = facts.asked.map((one) => judgeAsked("endpoints", one));
   return [
     ...reached,
@@ -139,25 +196,39 @@ async function ingressFindings({ net }: Place, local: Local, api: ApiFacts | und
   ];
 }
 
-/** Endpoints in trouble come first, in case the time is not enough for all of them. */
+/**
+ * Endpoints in trouble come first, in case the time is not enough for all of
+ * them.
+ */
 function targetsOf({ daemon }: Local, api: ApiFacts | undefined): Target[] | undefined {
   if (daemon.ok) {
-    const items = daemon.value.list.filter(({ hostname, state }) => hostname !== "" && (state === "listening" || state === "failed"));
+    const items = daemon.value.list.filter(
+      ({ hostname, state }) => hostname !== "" && (state === "listening" || state === "failed"),
+    );
     const troubled = (last: string): number => (last === "" ? 0 : 1);
     return items
       .sort((a, b) => troubled(b.connections.last_error) - troubled(a.connections.last_error))
       .map(({ hostname: host, port }) => ({ host, port }));
   }
-  return api?.bound?.ok ? bindingsOf(api.bound.value).bindings.map(({ host, port }) => ({ host, port })) : undefined;
+  return api?.bound?.ok
+    ? bindingsOf(api.bound.value).bindings.map(({ host, port }) => ({ host, port }))
+    : undefined;
 }
 
-function endpointSummary(judged: readonly Finding[], total: number, took: readonly number[], all: boolean): Finding[] {
+function endpointSummary(
+  judged: readonly Finding[],
+  total: number,
+  took: readonly number[],
+  all: boolean,
+): Finding[] {
   if (total === 0) return [ok("endpoints", "there are none to try")];
   if (all) return [...judged];
   const middle = Math.ceil([...took].sort((a, b) => a - b)[took.length >> 1] ?? 0);
   const untried = total - judged.length;
-  const note = untried === 0 ? "" : `; ${untried} more were not tried for lack of time (--all tries each)`;
-  const well = (n: number): string => `${n} of ${judged.length} opened through ngrok, typically within ${middle} ms${note}`;
+  const note =
+    untried === 0 ? "" : `; ${untried} more were not tried for lack of time (--all tries each)`;
+  const well = (n: number): string =>
+    `${n} of ${judged.length} opened through ngrok, typically within ${middle} ms${note}`;
   return summed("endpoints", judged, well, lines(all));
 }
 
@@ -165,10 +236,13 @@ async function nameFindings({ daemon, hosts }: Local, all: boolean): Promise<Fin
   const unread = hosts.ok ? [] : [broken("hosts", hosts.error)];
   const expected = new Map<string, string>();
   if (daemon.ok) {
-    for (const { hostname, ip, state } of daemon.value.list) if (state === "listening") expected.set(hostname, ip);
+    for (const { hostname, ip, state } of daemon.value.list)
+      if (state === "listening") expected.set(hostname, ip);
   } else {
-    if (isNgrokdError(daemon.error, "not-running")) return [...unread, notChecked("names", unanswered)];
-    // There is a daemon that tells us nothing, but its section is there to read.
+    if (isNgrokdError(daemon.error, "not-running"))
+      return [...unread, notChecked("names", unanswered)];
+    // There is a daemon that tells us nothing, but its section is there to
+    // read.
     for (const [name, found] of hosts.ok ? hosts.value.names : [])
       for (const { address, ours } of found) if (ours) expected.set(name, address);
   }
@@ -178,29 +252,46 @@ async function nameFindings({ daemon, hosts }: Local, all: boolean): Promise<Fin
   }));
   if (judged.length === 0) return [...unread, ok("names", "there are none to look up")];
   const untried = expected.size - judged.length;
-  const note = untried === 0 ? "" : `; ${untried} more were not tried for lack of time (--all tries each)`;
+  const note =
+    untried === 0 ? "" : `; ${untried} more were not tried for lack of time (--all tries each)`;
   const well = (n: number): string => `${n} of ${judged.length} resolve to their addresses${note}`;
   return [...unread, ...(all ? judged : summed("names", judged, well, lines(all)))];
 }
 
 async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promise<Finding[]> {
-  if (!daemon.ok) return [notChecked("listeners", isNgrokdError(daemon.error, "permission") ? "the daemon must not be asked" : unanswered)];
+  if (!daemon.ok)
+    return [
+      notChecked(
+        "listeners",
+        isNgrokdError(daemon.error, "permission") ? "the daemon must not be asked" : unanswered,
+      ),
+    ];
   // What drains has no listener any more, and needs none.
   const list = daemon.value.list.filter(({ state }) => state !== "draining");
   if (list.length === 0) return [];
   const failed = list.filter(({ state }) => state === "failed");
-  const inodes = failed.flatMap(({ ip, port }) => socketsAt(sockets ?? [], ip, port).map(({ inode }) => inode));
+  const inodes = failed.flatMap(({ ip, port }) =>
+    socketsAt(sockets ?? [], ip, port).map(({ inode }) => inode),
+  );
   const holders = await holdersOf(new Set(inodes));
   const judged = list.map((item) => ({
     ...judgeListener("listeners", item, sockets, holders),
     about: item.hostname === "" ? readable(item.url) : `${item.hostname}:${item.port}`,
   }));
-  return all ? judged : summed("listeners", judged, (n) => `${n} of ${judged.length} listen`, lines(all));
+  return all
+    ? judged
+    : summed("listeners", judged, (n) => `${n} of ${judged.length} listen`, lines(all));
 }
 
 async function leftoverFindings({ loaded, daemon, hosts, hostsPath }: Local): Promise<Finding[]> {
-  const stateFolder = loaded === undefined ? "/etc/ngrokd" : dirname(loaded.config.server.client_cert);
-  const folders = [stateFolder, ...(loaded === undefined ? [] : [dirname(loaded.path), dirname(loaded.config.server.client_key)])];
+  const stateFolder =
+    loaded === undefined ? "/etc/ngrokd" : dirname(loaded.config.server.client_cert);
+  const folders = [
+    stateFolder,
+    ...(loaded === undefined
+      ? []
+      : [dirname(loaded.path), dirname(loaded.config.server.client_key)]),
+  ];
   const facts = await lookForLeftovers([...folders, dirname(hostsPath)], stateFolder, new Date());
   const dead = !daemon.ok && isNgrokdError(daemon.error, "not-running");
   const names = hosts.ok ? [...hosts.value.names.values()] : [];

@@ -31,33 +31,58 @@ export type Check = keyof typeof checks;
 
 export type Level = "ok" | "warning" | "failure";
 
-/** One thing that was looked at: how it is, in a sentence without a full stop, and what to do about it (empty where nothing). */
+/**
+ * One thing that was looked at: how it is, in a sentence without a full stop,
+ * and what to do about it (empty where nothing).
+ */
 export interface Finding {
   readonly check: Check;
   readonly level: Level;
   readonly text: string;
   readonly fix: string;
-  /** What it is about, where a check looks at many: a name, or the host:port of an endpoint. */
+  /**
+   * What it is about, where a check looks at many: a name, or the host:port of
+   * an endpoint.
+   */
   readonly about?: string;
   /** How long the other side took to answer, where one did; milliseconds. */
   readonly took_ms?: number;
 }
 
 export const ok = (check: Check, text: string): Finding => ({ check, level: "ok", text, fix: "" });
-export const warning = (check: Check, text: string, fix = ""): Finding => ({ check, level: "warning", text, fix });
-export const failure = (check: Check, text: string, fix = ""): Finding => ({ check, level: "failure", text, fix });
+export const warning = (check: Check, text: string, fix = ""): Finding => ({
+  check,
+  level: "warning",
+  text,
+  fix,
+});
+export const failure = (check: Check, text: string, fix = ""): Finding => ({
+  check,
+  level: "failure",
+  text,
+  fix,
+});
 
 export const runWithSudo = "run this command with sudo";
-/** For what could not be looked at since another check has failed, or since nobody can be asked. */
-export const notChecked = (check: Check, why: string): Finding => warning(check, `not checked, since ${why}`);
+/**
+ * For what could not be looked at since another check has failed, or since
+ * nobody can be asked.
+ */
+export const notChecked = (check: Check, why: string): Finding =>
+  warning(check, `not checked, since ${why}`);
 
-/** What an exception means: missing rights of ours say nothing against the thing itself. */
+/**
+ * What an exception means: missing rights of ours say nothing against the thing
+ * itself.
+ */
 export function broken(check: Check, error: unknown): Finding {
-  if (isNgrokdError(error, "permission")) return warning(check, `not checked: ${reasonOf(error)}`, runWithSudo);
+  if (isNgrokdError(error, "permission"))
+    return warning(check, `not checked: ${reasonOf(error)}`, runWithSudo);
   return failure(check, reasonOf(error), hintOf(error));
 }
 
-export const brokenBy = <T>(check: Check, tried: Tried<T>): Finding[] => (tried.ok ? [] : [broken(check, tried.error)]);
+export const brokenBy = <T>(check: Check, tried: Tried<T>): Finding[] =>
+  tried.ok ? [] : [broken(check, tried.error)];
 
 export function worst(findings: readonly Finding[]): Level {
   const has = (level: Level): boolean => findings.some((finding) => finding.level === level);

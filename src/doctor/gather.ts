@@ -29,13 +29,17 @@ export interface Place {
 /** What can be seen without leaving this machine. */
 export interface Local {
   readonly inspection: Tried<Inspection>;
-  /** The configuration in effect; undefined where it is wrong or cannot be read. */
+  /**
+   * The configuration in effect; undefined where it is wrong or cannot be read.
+   */
   readonly loaded: Loaded | undefined;
   readonly socketPath: string;
   /** Permission bits of the socket's file; undefined where there is none. */
   readonly socketMode: number | undefined;
   readonly daemon: Tried<{ status: Status; list: ListItem[] }>;
-  /** Undefined where the configuration, which says where they are, is missing. */
+  /**
+   * Undefined where the configuration, which says where they are, is missing.
+   */
   readonly state: Tried<StateFacts> | undefined;
   readonly hosts: Tried<HostsFacts>;
   readonly hostsPath: string;
@@ -54,19 +58,30 @@ export async function gather(place: Place): Promise<Local> {
   );
   const loaded = inspection.ok ? inspection.value.loaded : undefined;
   const socketPath =
-    loaded?.config.server.socket_path ?? (await findSocketPath({ env, flag: socket, config }).catch(() => findSocketPath({ env: {} })));
+    loaded?.config.server.socket_path ??
+    (await findSocketPath({ env, flag: socket, config }).catch(() => findSocketPath({ env: {} })));
   const [daemon, socketMode, state, sockets] = await Promise.all([
-    tried(`Cannot ask the daemon on "${socketPath}"`, localMs + 500, (signal) => askBoth(net, socketPath, signal)),
+    tried(`Cannot ask the daemon on "${socketPath}"`, localMs + 500, (signal) =>
+      askBoth(net, socketPath, signal),
+    ),
     modeOf(socketPath),
-    loaded && tried("Cannot read the state files", localMs, () => lookAtState(identityPaths(loaded.config.server))),
+    loaded &&
+      tried("Cannot read the state files", localMs, () =>
+        lookAtState(identityPaths(loaded.config.server)),
+      ),
     listeningSockets(),
   ]);
-  const hostsPath = daemon.ok ? daemon.value.status.hosts_path : (loaded?.hostsPath ?? defaultHostsPath);
+  const hostsPath = daemon.ok
+    ? daemon.value.status.hosts_path
+    : (loaded?.hostsPath ?? defaultHostsPath);
   const hosts = await tried(`Cannot read "${hostsPath}"`, localMs, () => lookAtHosts(hostsPath));
   return { inspection, loaded, socketPath, socketMode, daemon, state, hosts, hostsPath, sockets };
 }
 
-/** Who names a daemon by its socket alone means the configuration of that daemon. */
+/**
+ * Who names a daemon by its socket alone means the configuration of that
+ * daemon.
+ */
 async function configOf({ net, env, config, socket }: Place): Promise<string | undefined> {
   const path = socket || env.NGROKD_SOCKET;
   if (config !== undefined || env.NGROKD_CONFIG || !path) return config;
@@ -77,11 +92,17 @@ async function configOf({ net, env, config, socket }: Place): Promise<string | u
   return file !== undefined && existsSync(file) ? file : undefined;
 }
 
-async function askBoth(net: Net, path: string, signal: AbortSignal): Promise<{ status: Status; list: ListItem[] }> {
-  const ask = (command: string): Promise<unknown> => askDaemon(net, path, { command }, { timeoutMs: localMs, signal });
+async function askBoth(
+  net: Net,
+  path: string,
+  signal: AbortSignal,
+): Promise<{ status: Status; list: ListItem[] }> {
+  const ask = (command: string): Promise<unknown> =>
+    askDaemon(net, path, { command }, { timeoutMs: localMs, signal });
   const [status, list] = await Promise.all([ask("status"), ask("list")]);
   const read = { status: statusSchema.safeParse(status), list: listSchema.safeParse(list) };
-  if (read.status.success && read.list.success) return { status: read.status.data, list: read.list.data };
+  if (read.status.success && read.list.success)
+    return { status: read.status.data, list: read.list.data };
   throw new NgrokdError("protocol", "The daemon's answer cannot be understood", {
     hint: "it seems to be of another version than this program; restart it",
   });
@@ -97,10 +118,14 @@ async function modeOf(path: string): Promise<number | undefined> {
 }
 
 /**
- * The way to the ingress that a daemon with this configuration takes, or why there is none: `refused`, as "the ingress was not tried,
- * since …" says it. Rejects with NgrokdError `config` where the configured CA cannot be used.
+ * The way to the ingress that a daemon with this configuration takes, or why
+ * there is none: `refused`, as "the ingress was not tried, since …" says it.
+ * Rejects with NgrokdError `config` where the configured CA cannot be used.
  */
-export async function wayToIngress(loaded: Loaded | undefined, state: Local["state"]): Promise<IngressSettings> {
+export async function wayToIngress(
+  loaded: Loaded | undefined,
+  state: Local["state"],
+): Promise<IngressSettings> {
   const none = (why: string): NgrokdError => new NgrokdError("state", why);
   if (loaded === undefined || state === undefined) throw none("the configuration cannot be used");
   if (!state.ok) throw state.error;
@@ -110,7 +135,8 @@ export async function wayToIngress(loaded: Loaded | undefined, state: Local["sta
   const { ingress_ca: extra, insecure_skip_verify: insecureSkipVerify } = loaded.config.server;
   const named = loaded.origins.ingressEndpoint === "default" ? identity.ingressEndpoint : undefined;
   const address = parseHostPort(named ?? loaded.config.ingressEndpoint, 443);
-  if (!address.ok) throw new NgrokdError("config", `The ingress's address cannot be used: ${address.reason}`);
+  if (!address.ok)
+    throw new NgrokdError("config", `The ingress's address cannot be used: ${address.reason}`);
   const trust = await loadTrust(extra === "" ? {} : { extra });
   return {
     ...address.value,
@@ -123,4 +149,5 @@ export async function wayToIngress(loaded: Loaded | undefined, state: Local["sta
   };
 }
 
-export const statusOf = ({ daemon }: Pick<Local, "daemon">): Status | undefined => (daemon.ok ? daemon.value.status : undefined);
+export const statusOf = ({ daemon }: Pick<Local, "daemon">): Status | undefined =>
+  daemon.ok ? daemon.value.status : undefined;

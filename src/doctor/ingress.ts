@@ -25,31 +25,48 @@ export interface IngressFacts {
   readonly address: string;
   readonly verified: boolean;
   readonly dialed: Tried<PeerCertificate | undefined>;
-  /** What came to a first request, which shows whether our certificate is let in; undefined where the dial failed. */
+  /**
+   * What came to a first request, which shows whether our certificate is let
+   * in; undefined where the dial failed.
+   */
   readonly first: Asked | undefined;
   /** For the endpoints that were asked for, in their order. */
   readonly asked: readonly Asked[];
 }
 
-/** By RFC 6761 nobody's name: any answer at all shows that our certificate is let in. */
+/**
+ * By RFC 6761 nobody's name: any answer at all shows that our certificate is
+ * let in.
+ */
 const nobody: Target = { host: "doctor.ngrokd.invalid", port: 443 };
 const dialMs = 5000;
 /** How long a connection that was opened for the test may take to close. */
 const closeMs = 500;
 
-/** Dials once, looks at who answers, and then opens and closes a connection to each target without sending a byte. Never rejects. */
-export async function tryIngress(net: Net, settings: IngressSettings, targets: readonly Target[], pace: Pace): Promise<IngressFacts> {
+/**
+ * Dials once, looks at who answers, and then opens and closes a connection to
+ * each target without sending a byte. Never rejects.
+ */
+export async function tryIngress(
+  net: Net,
+  settings: IngressSettings,
+  targets: readonly Target[],
+  pace: Pace,
+): Promise<IngressFacts> {
   const { host, port, via, resume: _, ...tls } = settings;
   const address = hostPortText({ host, port });
   const verified = !settings.insecureSkipVerify;
   let conn: Conn | undefined;
   const dialed = await tried(`Cannot connect to "${address}"`, dialMs, async (signal) => {
-    conn = await net.dial({ host, port }, { tls: { serverName: host, ...tls }, via, signal }).catch((error: unknown) => {
-      throw isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
-    });
+    conn = await net
+      .dial({ host, port }, { tls: { serverName: host, ...tls }, via, signal })
+      .catch((error: unknown) => {
+        throw isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
+      });
     return conn.peer;
   });
-  if (conn === undefined || !dialed.ok) return { address, verified, dialed, first: undefined, asked: [] };
+  if (conn === undefined || !dialed.ok)
+    return { address, verified, dialed, first: undefined, asked: [] };
   const ready = conn;
   const [target = nobody, ...others] = targets;
   const first = await ask(target, (signal) => upgrade(ready, target, signal));
@@ -59,7 +76,10 @@ export async function tryIngress(net: Net, settings: IngressSettings, targets: r
   return { address, verified, dialed, first, asked: targets.length === 0 ? [] : [first, ...rest] };
 }
 
-async function ask(target: Target, open: (signal: AbortSignal) => ReturnType<typeof upgrade>): Promise<Asked> {
+async function ask(
+  target: Target,
+  open: (signal: AbortSignal) => ReturnType<typeof upgrade>,
+): Promise<Asked> {
   const opened = await tried(`Cannot open a connection to "${hostPortText(target)}"`, dialMs, open);
   if (!opened.ok) return { target, answer: opened };
   const { value, tookMs } = opened;
@@ -78,25 +98,33 @@ async function letGo(conn: Conn): Promise<void> {
 /** Pure: whether the ingress can be reached, and who it proves to be. */
 export function judgeIngress({ address, verified, dialed }: IngressFacts): Finding {
   if (!dialed.ok) {
-    const fix = hintOf(dialed.error) || "does a firewall block it, or want a proxy (`forward.proxy_url`)?";
+    const fix =
+      hintOf(dialed.error) || "does a firewall block it, or want a proxy (`forward.proxy_url`)?";
     return failure("ingress", reasonOf(dialed.error), fix);
   }
-  const issuer = dialed.value === undefined ? "" : `, certificate issued by ${quote(dialed.value.issuer)}`;
+  const issuer =
+    dialed.value === undefined ? "" : `, certificate issued by ${quote(dialed.value.issuer)}`;
   const ms = Math.ceil(dialed.tookMs);
   const text = `"${address}" answered within ${ms} ms${issuer}`;
   if (verified) return { ...ok("ingress", text), took_ms: ms };
-  const fix = "remove `server.insecure_skip_verify`: anybody on the way can read and change the traffic";
+  const fix =
+    "remove `server.insecure_skip_verify`: anybody on the way can read and change the traffic";
   return warning("ingress", `${text}, which is NOT verified`, fix);
 }
 
-/** Pure: whether the ingress lets our certificate in. Any answer to a request, a refusal too, shows that it does. */
+/**
+ * Pure: whether the ingress lets our certificate in. Any answer to a request, a
+ * refusal too, shows that it does.
+ */
 export function judgeOurCertificate({ first, asked }: IngressFacts): Finding {
   const check = "client-certificate";
   if (first === undefined) return notChecked(check, "the ingress cannot be reached");
-  if (first.answer.ok || asked.some(({ answer }) => answer.ok)) return ok(check, "the ingress accepts it");
+  if (first.answer.ok || asked.some(({ answer }) => answer.ok))
+    return ok(check, "the ingress accepts it");
   const { error } = first.answer;
   if (isNgrokdError(error, "tls") || isNgrokdError(error, "aborted")) {
-    // Nobody has seen what ngrok's ingress does with a name that no endpoint has, so its silence then proves little.
+    // Nobody has seen what ngrok's ingress does with a name that no endpoint
+    // has, so its silence then proves little.
     const judged = first.target === nobody ? warning : failure;
     return judged(check, reasonOf(error), hintOf(error));
   }
@@ -108,10 +136,18 @@ export function judgeAsked(check: Check, { target, answer }: Asked): Finding {
   const about = hostPortText(target);
   if (!answer.ok) {
     const { error } = answer;
-    return { ...failure(check, `${about}: ${reasonOf(error)}`, hintOf(error) || fixOf(error)), about };
+    return {
+      ...failure(check, `${about}: ${reasonOf(error)}`, hintOf(error) || fixOf(error)),
+      about,
+    };
   }
   const ms = Math.ceil(answer.tookMs);
-  if (answer.value.kind === "accepted") return { ...ok(check, `${about} was opened through ngrok within ${ms} ms`), about, took_ms: ms };
+  if (answer.value.kind === "accepted")
+    return {
+      ...ok(check, `${about} was opened through ngrok within ${ms} ms`),
+      about,
+      took_ms: ms,
+    };
   const { code, message } = answer.value;
   const said = message === "" ? "without a reason" : `with ${quote(message)}`;
   const text = `${about}: ngrok refuses it ${said}${code === "" ? "" : ` (${code})`}`;
@@ -119,4 +155,6 @@ export function judgeAsked(check: Check, { target, answer }: Asked): Finding {
 }
 
 const fixOf = (error: unknown): string =>
-  error instanceof NgrokdError && error.code === "timeout" ? "does the agent behind the endpoint answer? try again" : "";
+  error instanceof NgrokdError && error.code === "timeout"
+    ? "does the agent behind the endpoint answer? try again"
+    : "";

@@ -5,20 +5,36 @@ import { notYetInEffect } from "../config/schema.ts";
 import type { ListItem, Status } from "../control/protocol.ts";
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
-import { brokenBy, type Check, type Finding, failure, ok, runWithSudo, warning } from "./finding.ts";
+import {
+  brokenBy,
+  type Check,
+  type Finding,
+  failure,
+  ok,
+  runWithSudo,
+  warning,
+} from "./finding.ts";
 import type { ProcessFacts } from "./process.ts";
 import { type ListeningSocket, socketsAt } from "./sockets.ts";
 import type { Tried } from "./tried.ts";
 
-/** `uid`: ours, undefined where the system has none. `denied`: something could not be read for lack of rights. */
+/**
+ * `uid`: ours, undefined where the system has none. `denied`: something could
+ * not be read for lack of rights.
+ */
 export function judgePrivileges(uid: number | undefined, denied: boolean): Finding[] {
   if (uid === undefined) return [];
   if (uid === 0) return [ok("privileges", "root: everything can be checked")];
   if (!denied) return [ok("privileges", `user ID ${uid}, which may read all that was checked`)];
-  return [warning("privileges", "you are not root, and some of this cannot be checked", runWithSudo)];
+  return [
+    warning("privileges", "you are not root, and some of this cannot be checked", runWithSudo),
+  ];
 }
 
-export function judgeConfiguration(inspection: Tried<Inspection>, status: Status | undefined): Finding[] {
+export function judgeConfiguration(
+  inspection: Tried<Inspection>,
+  status: Status | undefined,
+): Finding[] {
   if (!inspection.ok) return brokenBy("configuration", inspection);
   const { path, exists, problems, warnings, loaded } = inspection.value;
   const findings = [
@@ -26,30 +42,58 @@ export function judgeConfiguration(inspection: Tried<Inspection>, status: Status
     ...warnings.map((problem) => warning("configuration", problemText(problem))),
   ];
   const last = findings.at(-1);
-  if (last !== undefined && (problems.length > 0 || warnings.some(({ kind }) => kind !== "open-mode"))) {
+  if (
+    last !== undefined &&
+    (problems.length > 0 || warnings.some(({ kind }) => kind !== "open-mode"))
+  ) {
     findings.splice(-1, 1, { ...last, fix: "correct it with `ngrokd config edit`" });
   }
   if (status !== undefined && status.config_path !== path) {
     findings.push(
-      warning("configuration", `the daemon was started with another file, "${status.config_path}"`, `add --config ${status.config_path}`),
+      warning(
+        "configuration",
+        `the daemon was started with another file, "${status.config_path}"`,
+        `add --config ${status.config_path}`,
+      ),
     );
   }
   if (findings.length > 0) return findings;
   const inert = loaded === undefined ? [] : notYetInEffect(loaded.config);
   const note = inert.length === 0 ? "" : `; without effect in this version: ${inert.join(", ")}`;
-  return [ok("configuration", exists ? `"${path}" is right${note}` : `there is no "${path}": every setting is at its default`)];
+  return [
+    ok(
+      "configuration",
+      exists
+        ? `"${path}" is right${note}`
+        : `there is no "${path}": every setting is at its default`,
+    ),
+  ];
 }
 
-/** `api` and `ingress`: the proxies that this command goes through, as texts without passwords; empty: directly. */
-export function judgeProxy(ours: { api: string; ingress: string }, status: Status | undefined): Finding {
+/**
+ * `api` and `ingress`: the proxies that this command goes through, as texts
+ * without passwords; empty: directly.
+ */
+export function judgeProxy(
+  ours: { api: string; ingress: string },
+  status: Status | undefined,
+): Finding {
   const text = (way: string): string => (way === "" ? "directly" : `through ${way}`);
   const both = (ways: { api: string; ingress: string }): string =>
     ways.api === ways.ingress
       ? `API and ingress are reached ${text(ways.api)}`
       : `the API is reached ${text(ways.api)}, the ingress ${text(ways.ingress)}`;
-  if (status !== undefined && (status.proxy.api !== ours.api || status.proxy.ingress !== ours.ingress)) {
-    const fix = "an environment of its own? set `forward.proxy_url` in the configuration, which counts everywhere";
-    return warning("proxy", `the daemon goes another way than this command: for it, ${both(status.proxy)}`, fix);
+  if (
+    status !== undefined &&
+    (status.proxy.api !== ours.api || status.proxy.ingress !== ours.ingress)
+  ) {
+    const fix =
+      "an environment of its own? set `forward.proxy_url` in the configuration, which counts everywhere";
+    return warning(
+      "proxy",
+      `the daemon goes another way than this command: for it, ${both(status.proxy)}`,
+      fix,
+    );
   }
   return ok("proxy", both(ours));
 }
@@ -58,7 +102,13 @@ export function judgeDaemon(daemon: Tried<{ status: Status }>): Finding[] {
   if (!daemon.ok) {
     const { error } = daemon;
     if (isNgrokdError(error, "permission")) {
-      return [warning("daemon", `not checked: ${reasonOf(error)}`, 'run this command with sudo, or join the group "ngrokd"')];
+      return [
+        warning(
+          "daemon",
+          `not checked: ${reasonOf(error)}`,
+          'run this command with sudo, or join the group "ngrokd"',
+        ),
+      ];
     }
     return [failure("daemon", reasonOf(error), hintOf(error))];
   }
@@ -74,32 +124,53 @@ export function judgeDaemon(daemon: Tried<{ status: Status }>): Finding[] {
   return [state, ...warnings.map((text) => warning("daemon", text))];
 }
 
-/** `mode`: of the socket's file, undefined where there is none; then the daemon's finding says it. */
+/**
+ * `mode`: of the socket's file, undefined where there is none; then the
+ * daemon's finding says it.
+ */
 export function judgeSocket(path: string, mode: number | undefined): Finding[] {
   if (mode === undefined) return [];
   const text = `"${path}" has the mode ${mode.toString(8).padStart(4, "0")}`;
   if ((mode & 0o006) === 0) return [ok("socket", text)];
-  return [failure("socket", `${text}: every user may control the daemon`, `run \`chmod 660 ${path}\`, and find out what has changed it`)];
+  return [
+    failure(
+      "socket",
+      `${text}: every user may control the daemon`,
+      `run \`chmod 660 ${path}\`, and find out what has changed it`,
+    ),
+  ];
 }
 
 /** A limit below this serves few connections: each takes two descriptors. */
 const fewFiles = 4096;
 
-export function judgeFiles({ fileLimit, openFiles }: ProcessFacts, { connections, endpoints }: Status): Finding[] {
+export function judgeFiles(
+  { fileLimit, openFiles }: ProcessFacts,
+  { connections, endpoints }: Status,
+): Finding[] {
   const room = connections.limit;
   if (fileLimit === undefined && room === null) return [];
   const raise = "raise it: `LimitNOFILE=65536` in the systemd unit, or `ulimit -n`";
   const limit =
-    fileLimit === undefined ? "" : `${openFiles === undefined ? "at most" : `${openFiles} of at most`} ${fileLimit} files are open`;
-  const carried = room === null ? "" : `room for ${room} connections, ${connections.active} are open`;
+    fileLimit === undefined
+      ? ""
+      : `${openFiles === undefined ? "at most" : `${openFiles} of at most`} ${fileLimit} files are open`;
+  const carried =
+    room === null ? "" : `room for ${room} connections, ${connections.active} are open`;
   const text = [limit, carried].filter((part) => part !== "").join("; ");
-  if (room !== null && connections.active >= room) return [failure("files", `the limit is reached: ${text}`, raise)];
-  if (room !== null && connections.active > room * 0.8) return [warning("files", `the limit is near: ${text}`, raise)];
-  if (fileLimit !== undefined && fileLimit < Math.max(fewFiles, 2 * endpoints.listening)) return [warning("files", `few: ${text}`, raise)];
+  if (room !== null && connections.active >= room)
+    return [failure("files", `the limit is reached: ${text}`, raise)];
+  if (room !== null && connections.active > room * 0.8)
+    return [warning("files", `the limit is near: ${text}`, raise)];
+  if (fileLimit !== undefined && fileLimit < Math.max(fewFiles, 2 * endpoints.listening))
+    return [warning("files", `few: ${text}`, raise)];
   return [ok("files", text)];
 }
 
-/** How one endpoint of the daemon's list listens; `sockets` as the kernel has them. */
+/**
+ * How one endpoint of the daemon's list listens; `sockets` as the kernel has
+ * them.
+ */
 export function judgeListener(
   check: Check,
   item: ListItem,
@@ -108,14 +179,17 @@ export function judgeListener(
 ): Finding {
   const url = readable(item.url);
   const place = `${item.ip}:${item.port}`;
-  const there = sockets === undefined || item.ip === "" ? [] : socketsAt(sockets, item.ip, item.port);
+  const there =
+    sockets === undefined || item.ip === "" ? [] : socketsAt(sockets, item.ip, item.port);
   switch (item.state) {
     case "unsupported":
       return warning(check, `${url} cannot be served: ${item.reason}`);
     case "draining":
       return ok(check, `${url} is gone, its last connections are ending`);
     case "failed": {
-      const holder = there.map(({ inode }) => holders.get(inode)).find((name) => name !== undefined);
+      const holder = there
+        .map(({ inode }) => holders.get(inode))
+        .find((name) => name !== undefined);
       const by = holder === undefined ? "" : `; it is ${holder}`;
       const fix =
         there.length === 0
@@ -133,9 +207,19 @@ export function judgeListener(
   }
 }
 
-/** Many findings of one kind as a line for those that are well, and a line for each that is not, up to `shown`. */
-export function summed(check: Check, findings: readonly Finding[], well: (n: number) => string, shown: number): Finding[] {
-  const bad = findings.filter(({ level }) => level !== "ok").sort((a, b) => Number(b.level === "failure") - Number(a.level === "failure"));
+/**
+ * Many findings of one kind as a line for those that are well, and a line for
+ * each that is not, up to `shown`.
+ */
+export function summed(
+  check: Check,
+  findings: readonly Finding[],
+  well: (n: number) => string,
+  shown: number,
+): Finding[] {
+  const bad = findings
+    .filter(({ level }) => level !== "ok")
+    .sort((a, b) => Number(b.level === "failure") - Number(a.level === "failure"));
   const good = findings.length - bad.length;
   const more = bad.slice(shown);
   const rest = more.some(({ level }) => level === "failure") ? failure : warning;

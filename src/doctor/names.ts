@@ -20,17 +20,27 @@ export interface HostsFacts {
   readonly path: string;
   /** By name, in lower case. */
   readonly names: ReadonlyMap<string, readonly HostsLine[]>;
-  /** What `hosts:` in /etc/nsswitch.conf says; undefined where there is no such file or line. */
+  /**
+   * What `hosts:` in /etc/nsswitch.conf says; undefined where there is no such
+   * file or line.
+   */
   readonly order: string | undefined;
 }
 
-/** Rejects with NgrokdError `permission` or `state` where the hosts file cannot be read. */
+/**
+ * Rejects with NgrokdError `permission` or `state` where the hosts file cannot
+ * be read.
+ */
 export async function lookAtHosts(path: string): Promise<HostsFacts> {
   const text = await readFile(path, "latin1").catch((error: unknown) => {
     throw fileError(`Cannot read "${path}"`, error);
   });
   const nsswitch = await readFile("/etc/nsswitch.conf", "latin1").catch(() => "");
-  return { path, names: hostsLines(text), order: /^\s*hosts:\s*([^#\n]*)/m.exec(nsswitch)?.[1]?.trim() };
+  return {
+    path,
+    names: hostsLines(text),
+    order: /^\s*hosts:\s*([^#\n]*)/m.exec(nsswitch)?.[1]?.trim(),
+  };
 }
 
 /** Pure: what a hosts file says of each name. */
@@ -51,7 +61,10 @@ export function hostsLines(text: string): Map<string, HostsLine[]> {
   return found;
 }
 
-/** What this machine's own resolver (getaddrinfo) answers to every program, in its order. */
+/**
+ * What this machine's own resolver (getaddrinfo) answers to every program, in
+ * its order.
+ */
 export async function resolved(name: string): Promise<Tried<string[]>> {
   return await tried(`Cannot look up "${name}"`, 3000, async () => {
     const found = await lookup(name, { all: true });
@@ -67,10 +80,13 @@ export interface NameFacts {
   readonly hosts: Tried<HostsFacts>;
 }
 
-/** Pure: whether a name leads programs to its address, and what is in the way. */
+/**
+ * Pure: whether a name leads programs to its address, and what is in the way.
+ */
 export function judgeName(check: Check, { name, ip, resolved, hosts }: NameFacts): Finding {
   const addresses = resolved.ok ? resolved.value : [];
-  if (addresses.length > 0 && addresses.every((address) => address === ip)) return ok(check, `"${name}" leads to ${ip}`);
+  if (addresses.length > 0 && addresses.every((address) => address === ip))
+    return ok(check, `"${name}" leads to ${ip}`);
   const partly = addresses[0] === ip;
   const leads = partly
     ? `"${name}" leads to ${ip}, and to ${addresses.slice(1).join(", ")} for some programs`
@@ -86,19 +102,28 @@ export function judgeName(check: Check, { name, ip, resolved, hosts }: NameFacts
     const where = strangers.map(({ line, address }) => `line ${line} (${address})`).join(", ");
     return judged(check, leads, `remove ${where} from "${path}", or leave it if you mean it`);
   }
-  if (!lines.some(({ address }) => address === ip)) return judged(check, `${leads}, and "${path}" does not name it`, writeAgain);
+  if (!lines.some(({ address }) => address === ip))
+    return judged(check, `${leads}, and "${path}" does not name it`, writeAgain);
   const text = partly ? leads : `${leads}, although "${path}" says so`;
   if (path === defaultHostsPath) return judged(check, text, orderFix(hosts.value));
-  // Who has named another file knows that, as in a container that writes the host's.
-  return warning(check, text, `this machine's resolver reads "${defaultHostsPath}", and not what NGROKD_HOSTS_PATH names; use the address`);
+  // Who has named another file knows that, as in a container that writes the
+  // host's.
+  return warning(
+    check,
+    text,
+    `this machine's resolver reads "${defaultHostsPath}", and not what NGROKD_HOSTS_PATH names; use the address`,
+  );
 }
 
 const writeAgain = "`ngrokd refresh` writes it again; did another program change the file?";
 
 function orderFix({ order }: HostsFacts): string {
-  if (order === undefined) return "does this system's resolver read the hosts file? use the address instead of the name";
+  if (order === undefined)
+    return "does this system's resolver read the hosts file? use the address instead of the name";
   const services = order.replaceAll(/\[[^\]]*\]/g, "").split(/\s+/);
-  if (!services.includes("files")) return `"hosts: ${order}" in /etc/nsswitch.conf lacks "files": put it first`;
-  if (services[0] !== "files") return `"hosts: ${order}" in /etc/nsswitch.conf asks others before "files": put it first`;
+  if (!services.includes("files"))
+    return `"hosts: ${order}" in /etc/nsswitch.conf lacks "files": put it first`;
+  if (services[0] !== "files")
+    return `"hosts: ${order}" in /etc/nsswitch.conf asks others before "files": put it first`;
   return "something else answers for this name: is a cache such as nscd running? restart it";
 }

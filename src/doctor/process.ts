@@ -1,6 +1,9 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 
-/** What Linux tells of another process; undefined where it does not, or not to us. */
+/**
+ * What Linux tells of another process; undefined where it does not, or not to
+ * us.
+ */
 export interface ProcessFacts {
   readonly uid: number | undefined;
   readonly fileLimit: number | undefined;
@@ -9,7 +12,8 @@ export interface ProcessFacts {
 
 export async function lookAtProcess(pid: number): Promise<ProcessFacts> {
   const folder = `/proc/${pid}`;
-  const orNone = async <T>(work: Promise<T>): Promise<T | undefined> => await work.catch(() => undefined);
+  const orNone = async <T>(work: Promise<T>): Promise<T | undefined> =>
+    await work.catch(() => undefined);
   const [uid, fileLimit, openFiles] = await Promise.all([
     orNone(stat(folder).then((info) => info.uid)),
     orNone(readFile(`${folder}/limits`, "latin1").then(fileLimitIn)),
@@ -18,8 +22,15 @@ export async function lookAtProcess(pid: number): Promise<ProcessFacts> {
   return { uid, fileLimit, openFiles };
 }
 
-/** The soft limit in a text of `/proc/PID/limits`; Infinity where it says "unlimited". */
+/**
+ * The soft limit in a text of `/proc/PID/limits`; Infinity where it says
+ * "unlimited".
+ */
 export function fileLimitIn(text: string): number | undefined {
   const word = /^Max open files\s+(\d+|unlimited)/m.exec(text)?.[1];
-  return word === "unlimited" ? Number.POSITIVE_INFINITY : word === undefined ? undefined : Number(word);
+  return word === "unlimited"
+    ? Number.POSITIVE_INFINITY
+    : word === undefined
+      ? undefined
+      : Number(word);
 }

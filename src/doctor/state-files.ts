@@ -27,7 +27,10 @@ export interface StateFacts {
   readonly assignmentPath: string;
 }
 
-/** Rejects with NgrokdError `permission` or `state` where a file is there and cannot be read. */
+/**
+ * Rejects with NgrokdError `permission` or `state` where a file is there and
+ * cannot be read.
+ */
 export async function lookAtState(paths: IdentityPaths): Promise<StateFacts> {
   const assignmentPath = join(dirname(paths.cert), "ip_mappings.json");
   const [folder, key, identity, certificate, assignment] = await Promise.all([
@@ -57,49 +60,98 @@ async function factsOf(path: string): Promise<FileFacts | undefined> {
   }
 }
 
-/** Pure. `owners`: the user IDs that may own the key, root's and the daemon's; undefined where the system has none. */
+/**
+ * Pure. `owners`: the user IDs that may own the key, root's and the daemon's;
+ * undefined where the system has none.
+ */
 export function judgeState(facts: StateFacts, owners: readonly number[] | undefined): Finding[] {
   const { folder, key, identity, assignment, assignmentPath } = facts;
   const findings: Finding[] = [];
   if (folder !== undefined && owners !== undefined && (folder.mode & 0o022) !== 0) {
-    findings.push(failure("state", `other users may change files in "${folder.path}"`, `run \`chmod go-w ${folder.path}\``));
+    findings.push(
+      failure(
+        "state",
+        `other users may change files in "${folder.path}"`,
+        `run \`chmod go-w ${folder.path}\``,
+      ),
+    );
   }
   if (key !== undefined && owners !== undefined) {
     if ((key.mode & 0o077) !== 0) {
       const mode = key.mode.toString(8).padStart(4, "0");
       findings.push(
-        failure("state", `other users may use the private key "${key.path}" (its mode is ${mode})`, `run \`chmod 600 ${key.path}\``),
+        failure(
+          "state",
+          `other users may use the private key "${key.path}" (its mode is ${mode})`,
+          `run \`chmod 600 ${key.path}\``,
+        ),
       );
     }
     if (!owners.includes(key.uid)) {
       findings.push(
-        failure("state", `"${key.path}" belongs to the user with ID ${key.uid}`, `run \`chown ${owners[0] ?? 0} ${key.path}\``),
+        failure(
+          "state",
+          `"${key.path}" belongs to the user with ID ${key.uid}`,
+          `run \`chown ${owners[0] ?? 0} ${key.path}\``,
+        ),
       );
     }
   }
   if (identity.kind === "unusable") {
-    findings.push(failure("state", identity.reason, "the daemon registers this machine again by itself; `ngrokd refresh` asks it to, now"));
+    findings.push(
+      failure(
+        "state",
+        identity.reason,
+        "the daemon registers this machine again by itself; `ngrokd refresh` asks it to, now",
+      ),
+    );
   }
   if (identity.kind === "none") {
-    findings.push(warning("state", "this machine is not registered yet", "the daemon registers it once it runs and has an API key"));
+    findings.push(
+      warning(
+        "state",
+        "this machine is not registered yet",
+        "the daemon registers it once it runs and has an API key",
+      ),
+    );
   }
   if (assignment !== undefined && !assignment.ok) {
     const fix = "the daemon moves it aside when it starts, and the names get new addresses";
-    findings.push(failure("state", `"${assignmentPath}" cannot be understood, since ${assignment.reason}`, fix));
+    findings.push(
+      failure("state", `"${assignmentPath}" cannot be understood, since ${assignment.reason}`, fix),
+    );
   }
   if (assignment?.ok && assignment.value.skipped.length > 0) {
-    findings.push(warning("state", `entries of "${assignmentPath}" do not count: ${assignment.value.skipped.slice(0, 3).join("; ")}`));
+    findings.push(
+      warning(
+        "state",
+        `entries of "${assignmentPath}" do not count: ${assignment.value.skipped.slice(0, 3).join("; ")}`,
+      ),
+    );
   }
   if (findings.length > 0) return findings;
-  return [ok("state", `in "${folder?.path ?? ""}": key (${modeText(key)}), certificate and operator ID fit each other`)];
+  return [
+    ok(
+      "state",
+      `in "${folder?.path ?? ""}": key (${modeText(key)}), certificate and operator ID fit each other`,
+    ),
+  ];
 }
 
-const modeText = (file: FileFacts | undefined): string => (file?.mode ?? 0).toString(8).padStart(4, "0");
+const modeText = (file: FileFacts | undefined): string =>
+  (file?.mode ?? 0).toString(8).padStart(4, "0");
 
 const dayMs = 86_400_000;
 
-/** Pure: how much of the certificate's life is left. `trouble`: why the daemon could not renew it; empty where it did not have to. */
-export function judgeCertificate(certificate: StateFacts["certificate"], now: Date, trouble: string): Finding[] {
+/**
+ * Pure: how much of the certificate's life is left. `trouble`: why the daemon
+ * could not renew it; empty where it did not have to.
+ */
+export function judgeCertificate(
+  certificate: StateFacts["certificate"],
+  now: Date,
+  trouble: string,
+): Finding[] {
   if (!certificate?.ok) return []; // The state files' finding says so.
   const { notBefore, notAfter } = certificate.value;
   const until = notAfter.toISOString().slice(0, 16).replace("T", " ");
@@ -110,7 +162,13 @@ export function judgeCertificate(certificate: StateFacts["certificate"], now: Da
   if (notAfter <= now) return [failure("certificate", `it expired on ${until} UTC`, byDaemon)];
   if (notBefore > now) {
     const from = notBefore.toISOString().slice(0, 16).replace("T", " ");
-    return [failure("certificate", `it is not valid before ${from} UTC`, "is the clock of this machine right?")];
+    return [
+      failure(
+        "certificate",
+        `it is not valid before ${from} UTC`,
+        "is the clock of this machine right?",
+      ),
+    ];
   }
   const left = (notAfter.getTime() - now.getTime()) / dayMs;
   const text = `valid for ${left < 2 ? `${Math.floor(left * 24)} hours` : `${Math.floor(left)} days`}, until ${until} UTC`;
@@ -131,15 +189,23 @@ export interface LeftoverFacts {
 /** How long a temporary file may be one that is being written. */
 const writingMs = 60_000;
 
-/** Looks into folders for what a crash in the middle of a write leaves. Never rejects. */
-export async function lookForLeftovers(folders: Iterable<string>, stateFolder: string, now: Date): Promise<LeftoverFacts> {
+/**
+ * Looks into folders for what a crash in the middle of a write leaves. Never
+ * rejects.
+ */
+export async function lookForLeftovers(
+  folders: Iterable<string>,
+  stateFolder: string,
+  now: Date,
+): Promise<LeftoverFacts> {
   const temporary: string[] = [];
   const unread: string[] = [];
   let interrupted = false;
   for (const folder of new Set(folders)) {
     try {
       const names = await readdir(folder);
-      interrupted ||= folder === stateFolder && names.includes("hosts.before") && names.includes("hosts.after");
+      interrupted ||=
+        folder === stateFolder && names.includes("hosts.before") && names.includes("hosts.after");
       for (const name of names.filter((one) => /^\.[0-9a-f]{12}\.ngrokd\.tmp$/.test(one))) {
         const path = join(folder, name);
         // Gone again between the two looks: it was none.
@@ -153,16 +219,35 @@ export async function lookForLeftovers(folders: Iterable<string>, stateFolder: s
   return { temporary, interrupted, unread };
 }
 
-/** Pure. `stale`: names in ngrokd's section of the hosts file while no daemon runs. */
-export function judgeLeftovers({ temporary, interrupted, unread }: LeftoverFacts, stale: number, hostsPath: string): Finding[] {
+/**
+ * Pure. `stale`: names in ngrokd's section of the hosts file while no daemon
+ * runs.
+ */
+export function judgeLeftovers(
+  { temporary, interrupted, unread }: LeftoverFacts,
+  stale: number,
+  hostsPath: string,
+): Finding[] {
   const findings: Finding[] = [];
   if (stale > 0) {
     const what = stale === 1 ? "a name that leads" : `${stale} names that lead`;
     const fix = "start the daemon, which cleans up first, or take them out with `sudo ngrokd undo`";
-    findings.push(warning("leftovers", `"${hostsPath}" has ${what} nowhere, left by a daemon that did not stop in order`, fix));
+    findings.push(
+      warning(
+        "leftovers",
+        `"${hostsPath}" has ${what} nowhere, left by a daemon that did not stop in order`,
+        fix,
+      ),
+    );
   }
   if (interrupted) {
-    findings.push(warning("leftovers", `a write of "${hostsPath}" was cut off`, "start the daemon: it finishes or undoes the write"));
+    findings.push(
+      warning(
+        "leftovers",
+        `a write of "${hostsPath}" was cut off`,
+        "start the daemon: it finishes or undoes the write",
+      ),
+    );
   }
   if (temporary.length > 0) {
     const shown = temporary.slice(0, 3).join(" ") + (temporary.length > 3 ? " …" : "");

@@ -1,12 +1,22 @@
 import { NgrokdError } from "../model/error.ts";
 
-/** How an attempt went; a failure is a finding and no exception. `tookMs`: milliseconds. */
+/**
+ * How an attempt went; a failure is a finding and no exception. `tookMs`:
+ * milliseconds.
+ */
 export type Tried<T> =
   | { readonly ok: true; readonly value: T; readonly tookMs: number }
   | { readonly ok: false; readonly error: unknown; readonly tookMs: number };
 
-/** Runs `work` for at most `withinMs`; the signal aborts then, and work that does not hear it is left alone. Never rejects. */
-export async function tried<T>(what: string, withinMs: number, work: (signal: AbortSignal) => Promise<T>): Promise<Tried<T>> {
+/**
+ * Runs `work` for at most `withinMs`; the signal aborts then, and work that
+ * does not hear it is left alone. Never rejects.
+ */
+export async function tried<T>(
+  what: string,
+  withinMs: number,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<Tried<T>> {
   const started = performance.now();
   const took = (): number => Math.round((performance.now() - started) * 10) / 10;
   const late = new AbortController();
@@ -28,12 +38,22 @@ export async function tried<T>(what: string, withinMs: number, work: (signal: Ab
 export interface Pace {
   /** How many at once. */
   readonly atOnce: number;
-  /** After this many milliseconds no further one is begun; Infinity for all of them. */
+  /**
+   * After this many milliseconds no further one is begun; Infinity for all of
+   * them.
+   */
   readonly budgetMs: number;
 }
 
-/** Works through `items` in order, several at once, as far as the time allows: what was done stands in the items' order. */
-export async function paced<T, R>(items: readonly T[], { atOnce, budgetMs }: Pace, work: (item: T) => Promise<R>): Promise<R[]> {
+/**
+ * Works through `items` in order, several at once, as far as the time allows:
+ * what was done stands in the items' order.
+ */
+export async function paced<T, R>(
+  items: readonly T[],
+  { atOnce, budgetMs }: Pace,
+  work: (item: T) => Promise<R>,
+): Promise<R[]> {
   const end = performance.now() + budgetMs;
   const results: R[] = [];
   let next = 0;

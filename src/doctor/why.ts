@@ -16,7 +16,10 @@ import { judgeName, resolved } from "./names.ts";
 import { holdersOf, socketsAt } from "./sockets.ts";
 import { tried } from "./tried.ts";
 
-/** What a person asks about: a name or an address of ours, and a port where one was named. */
+/**
+ * What a person asks about: a name or an address of ours, and a port where one
+ * was named.
+ */
 export interface Question {
   readonly host: string;
   readonly port: number | undefined;
@@ -31,47 +34,65 @@ export interface Way {
 
 const defaultPorts: Readonly<Record<string, number>> = { http: 80, https: 443, tls: 443 };
 
-/** Reads `host`, `host:port` or a URL, whatever its path; upper case and a dot at the end are fine. */
+/**
+ * Reads `host`, `host:port` or a URL, whatever its path; upper case and a dot
+ * at the end are fine.
+ */
 export function parseQuestion(text: string): Parsed<Question> {
   const parts = partsOf(text);
   if (parts === undefined) return unparsed(`${quote(text)} is neither host[:port] nor a URL`);
   const { name, port } = parts;
-  if (port !== undefined && (port < 1 || port > 65535)) return unparsed(`the port of ${quote(text)} is not 1 to 65535`);
+  if (port !== undefined && (port < 1 || port > 65535))
+    return unparsed(`the port of ${quote(text)} is not 1 to 65535`);
   const ip = parseIp(name);
   if (ip.ok) return parsed({ host: ip.value, port });
   const host = parseHostname(name);
   return host.ok ? parsed({ host: host.value, port }) : host;
 }
 
-/** The name and the port that a text has the place for, be they right or not. */
+/**
+ * The name and the port that a text has the place for, be they right or not.
+ */
 function partsOf(text: string): { name: string; port: number | undefined } | undefined {
-  const match = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(?:[^/?#@]*@)?([^/?#:@]*)(?::(\d{1,5}))?(?:[/?#].*)?$/is.exec(text.trim());
+  const match =
+    /^(?:([a-z][a-z0-9+.-]*):\/\/)?(?:[^/?#@]*@)?([^/?#:@]*)(?::(\d{1,5}))?(?:[/?#].*)?$/is.exec(
+      text.trim(),
+    );
   if (match === null) return undefined;
   const [, scheme = "", name = "", port] = match;
   return { name, port: port === undefined ? defaultPorts[scheme.toLowerCase()] : Number(port) };
 }
 
-/** Follows every endpoint that the question means. Changes nothing, tells no secret, never rejects; at least one way. */
+/**
+ * Follows every endpoint that the question means. Changes nothing, tells no
+ * secret, never rejects; at least one way.
+ */
 export async function explain(question: Question, place: Place): Promise<Way[]> {
   const local = await gather(place);
   const { daemon } = local;
   if (!daemon.ok) return [await withoutDaemon(question, place, local)];
   const [running = failure("daemon", "it does not answer")] = judgeDaemon(daemon);
   const items = meantBy(question, daemon.value.list);
-  if (items.length === 0) return [{ subject: subjectOf(question), steps: [running, await unknown(question, place, local)] }];
+  if (items.length === 0)
+    return [
+      { subject: subjectOf(question), steps: [running, await unknown(question, place, local)] },
+    ];
   // A daemon in trouble may serve this endpoint all the same.
   const first = running.level === "failure" ? { ...running, level: "warning" as const } : running;
   return await Promise.all(items.map((item) => followed(item, first, place, local)));
 }
 
 /**
- * Pure: what of the daemon's list is to be followed. An endpoint that cannot be served has nothing but its URL; where that is a wildcard,
- * it is meant by the names that no other endpoint has.
+ * Pure: what of the daemon's list is to be followed. An endpoint that cannot be
+ * served has nothing but its URL; where that is a wildcard, it is meant by the
+ * names that no other endpoint has.
  */
 export function meantBy(question: Question, list: readonly ListItem[]): ListItem[] {
   const there = list.filter(({ state }) => state !== "draining");
   const exact = there.filter((item) => isMeant(item, question));
-  return exact.length > 0 ? exact : there.filter(({ state, url }) => state === "unsupported" && isCovered(url, question));
+  return exact.length > 0
+    ? exact
+    : there.filter(({ state, url }) => state === "unsupported" && isCovered(url, question));
 }
 
 const isMeant = (item: ListItem, question: Question): boolean =>
@@ -80,10 +101,16 @@ const isMeant = (item: ListItem, question: Question): boolean =>
 const isAt = ({ hostname, ip, port }: ListItem, question: Question): boolean =>
   (hostname === question.host || ip === question.host) && (question.port ?? port) === port;
 
-/** Whether a URL, which may be wrong in any way, has this name, and this port as far as both name one. */
+/**
+ * Whether a URL, which may be wrong in any way, has this name, and this port as
+ * far as both name one.
+ */
 function isNamed(url: string, question: Question): boolean {
   const { name, port } = partsOf(url) ?? { name: "", port: undefined };
-  return name.toLowerCase().replace(/\.$/, "") === question.host && (question.port ?? port) === (port ?? question.port);
+  return (
+    name.toLowerCase().replace(/\.$/, "") === question.host &&
+    (question.port ?? port) === (port ?? question.port)
+  );
 }
 
 /** The same for a name below a wildcard's. */
@@ -92,35 +119,72 @@ function isCovered(url: string, question: Question): boolean {
   return below > 0 && isNamed(url.replace("*", question.host.slice(0, below)), question);
 }
 
-const subjectOf = ({ host, port }: Question): string => (port === undefined ? host : `${host}:${port}`);
+const subjectOf = ({ host, port }: Question): string =>
+  port === undefined ? host : `${host}:${port}`;
 
-async function followed(item: ListItem, running: Finding, place: Place, local: Local): Promise<Way> {
+async function followed(
+  item: ListItem,
+  running: Finding,
+  place: Place,
+  local: Local,
+): Promise<Way> {
   const { hostname: name, ip, port, state, reason } = item;
   const bound = ok("endpoint", `ngrok lists it as ${readable(item.url)}`);
   if (state === "unsupported") {
-    return { subject: readable(item.url), steps: [running, bound, failure("listener", `it cannot be served: ${reason}`)] };
+    return {
+      subject: readable(item.url),
+      steps: [running, bound, failure("listener", `it cannot be served: ${reason}`)],
+    };
   }
   const subject = `${name}:${port}`;
-  const holders = await holdersOf(new Set(state === "failed" ? socketsAt(local.sockets ?? [], ip, port).map(({ inode }) => inode) : []));
+  const holders = await holdersOf(
+    new Set(
+      state === "failed" ? socketsAt(local.sockets ?? [], ip, port).map(({ inode }) => inode) : [],
+    ),
+  );
   const listener = judgeListener("listener", item, local.sockets, holders);
-  const address = state === "listening" ? judgeName("name", { name, ip, resolved: await resolved(name), hosts: local.hosts }) : undefined;
+  const address =
+    state === "listening"
+      ? judgeName("name", { name, ip, resolved: await resolved(name), hosts: local.hosts })
+      : undefined;
   const given = address ?? notChecked("name", "a name is written only while its address listens");
   const beyond = await through({ host: name, port }, place, local);
-  return { subject, steps: [running, bound, given, listener, ...beyond, ...pastFailure(item, beyond)] };
+  return {
+    subject,
+    steps: [running, bound, given, listener, ...beyond, ...pastFailure(item, beyond)],
+  };
 }
 
-/** A failure that our own connection does not meet, such as a limit of the daemon's; the list forgets it at the next success. */
+/**
+ * A failure that our own connection does not meet, such as a limit of the
+ * daemon's; the list forgets it at the next success.
+ */
 function pastFailure({ connections }: ListItem, beyond: readonly Finding[]): Finding[] {
   if (connections.last_error === "" || beyond.some(({ level }) => level !== "ok")) return [];
-  return [warning("upgrade", `the latest connection of a program failed all the same: ${connections.last_error}`)];
+  return [
+    warning(
+      "upgrade",
+      `the latest connection of a program failed all the same: ${connections.last_error}`,
+    ),
+  ];
 }
 
 /** The two steps beyond this machine. */
-async function through(target: Target, { net }: Place, { loaded, state }: Local): Promise<Finding[]> {
-  const settings = await tried("Cannot find the way to the ingress", 4000, () => wayToIngress(loaded, state));
+async function through(
+  target: Target,
+  { net }: Place,
+  { loaded, state }: Local,
+): Promise<Finding[]> {
+  const settings = await tried("Cannot find the way to the ingress", 4000, () =>
+    wayToIngress(loaded, state),
+  );
   if (!settings.ok) {
     const { error } = settings;
-    return [isNgrokdError(error, "state") ? notChecked("ingress", reasonOf(error)) : broken("ingress", error)];
+    return [
+      isNgrokdError(error, "state")
+        ? notChecked("ingress", reasonOf(error))
+        : broken("ingress", error),
+    ];
   }
   const facts = await tryIngress(net, settings.value, [target], { atOnce: 1, budgetMs: 0 });
   const [asked] = facts.asked;
@@ -133,35 +197,66 @@ async function unknown(question: Question, place: Place, local: Local): Promise<
   return judgeUnknown(question, list, (await listed(place, local))?.bound);
 }
 
-/** Pure: why `list`, the daemon's, has nothing to follow; `bound`: what ngrok's API says by now, undefined where it could not be asked. */
-export function judgeUnknown(question: Question, list: readonly ListItem[], bound: ApiFacts["bound"]): Finding {
+/**
+ * Pure: why `list`, the daemon's, has nothing to follow; `bound`: what ngrok's
+ * API says by now, undefined where it could not be asked.
+ */
+export function judgeUnknown(
+  question: Question,
+  list: readonly ListItem[],
+  bound: ApiFacts["bound"],
+): Finding {
   const { host, port } = question;
   const { bindings, bad } = bindingsOf(bound?.ok ? bound.value : []);
-  if (bindings.some((one) => one.host === host && (port ?? one.port) === one.port) || bad.some(({ url }) => isNamed(url, question))) {
-    return failure("endpoint", "ngrok lists it, and the daemon has not seen it yet", "run `ngrokd refresh`");
+  if (
+    bindings.some((one) => one.host === host && (port ?? one.port) === one.port) ||
+    bad.some(({ url }) => isNamed(url, question))
+  ) {
+    return failure(
+      "endpoint",
+      "ngrok lists it, and the daemon has not seen it yet",
+      "run `ngrokd refresh`",
+    );
   }
   const there = list.filter(({ state }) => state === "listening" || state === "failed");
   const ending = list.find((item) => item.state === "draining" && isAt(item, question));
   if (ending !== undefined) return judgeEnding(ending, there);
-  const ports = [...new Set(there.filter(({ hostname }) => hostname === host).map((item) => item.port))];
+  const ports = [
+    ...new Set(there.filter(({ hostname }) => hostname === host).map((item) => item.port)),
+  ];
   if (ports.length > 0) {
     const served = `is served on ${ports.length === 1 ? "port" : "ports"} ${ports.join(" and ")}`;
-    return failure("endpoint", `"${host}" ${served}, and not on ${port}`, `use port ${ports.join(" or ")}`);
+    return failure(
+      "endpoint",
+      `"${host}" ${served}, and not on ${port}`,
+      `use port ${ports.join(" or ")}`,
+    );
   }
   const known = [...there.map(({ hostname }) => hostname), ...bindings.map((one) => one.host)];
   return unheardOf(question, known, bound !== undefined && !bound.ok);
 }
 
-/** What only drains: its endpoint is gone, or has moved from the address that was asked for. */
+/**
+ * What only drains: its endpoint is gone, or has moved from the address that
+ * was asked for.
+ */
 function judgeEnding({ hostname, ip, port }: ListItem, there: readonly ListItem[]): Finding {
   const subject = `${hostname}:${port}`;
   const moved = there.find((item) => item.hostname === hostname && item.port === port);
   if (moved !== undefined) {
     const where = moved.ip === "" ? "" : ` to ${moved.ip}`;
-    return failure("endpoint", `${subject} has moved${where}, and its last connections to ${ip} are ending`, "connect by the name");
+    return failure(
+      "endpoint",
+      `${subject} has moved${where}, and its last connections to ${ip} are ending`,
+      "connect by the name",
+    );
   }
   const fix = "if it is wanted, make it again, or give it back its binding `kubernetes`";
-  return failure("endpoint", `${subject} is gone from ngrok's list, and its last connections are ending`, fix);
+  return failure(
+    "endpoint",
+    `${subject} is gone from ngrok's list, and its last connections are ending`,
+    fix,
+  );
 }
 
 function unheardOf({ host }: Question, known: readonly string[], unasked: boolean): Finding {
@@ -170,7 +265,8 @@ function unheardOf({ host }: Question, known: readonly string[], unasked: boolea
     [...new Set(known)].filter((name) => name !== ""),
   );
   const what = `no endpoint that is bound to this machine has the name "${host}"${unasked ? " (ngrok's API could not be asked)" : ""}`;
-  const bind = "does it exist, and has it the binding `kubernetes`? `ngrokd list` shows those that do";
+  const bind =
+    "does it exist, and has it the binding `kubernetes`? `ngrokd list` shows those that do";
   return failure("endpoint", what, near === undefined ? bind : `did you mean "${near}"?`);
 }
 
@@ -186,37 +282,63 @@ async function listed({ net }: Place, { loaded, state }: Local): Promise<ApiFact
   });
 }
 
-/** What can be told when the daemon cannot be asked: because it does not run, or because we may not. */
+/**
+ * What can be told when the daemon cannot be asked: because it does not run, or
+ * because we may not.
+ */
 async function withoutDaemon(question: Question, place: Place, local: Local): Promise<Way> {
   const steps = judgeDaemon(local.daemon).slice(0, 1);
   const api = await listed(place, local);
   const listedNow = api?.bound?.ok ? bindingsOf(api.bound.value) : undefined;
-  const [first] = listedNow?.bindings.filter(({ host, port }) => host === question.host && (question.port ?? port) === port) ?? [];
+  const [first] =
+    listedNow?.bindings.filter(
+      ({ host, port }) => host === question.host && (question.port ?? port) === port,
+    ) ?? [];
   const [unusable] = listedNow?.bad.filter(({ url }) => isNamed(url, question)) ?? [];
-  if (listedNow === undefined) steps.push(notChecked("endpoint", "neither the daemon nor ngrok's API can be asked"));
-  else if (first !== undefined) steps.push(ok("endpoint", `ngrok lists it as ${readable(first.url)}`));
+  if (listedNow === undefined)
+    steps.push(notChecked("endpoint", "neither the daemon nor ngrok's API can be asked"));
+  else if (first !== undefined)
+    steps.push(ok("endpoint", `ngrok lists it as ${readable(first.url)}`));
   else if (unusable !== undefined) {
-    steps.push(failure("endpoint", `ngrok lists it as ${readable(unusable.url)}, and it cannot be served: ${unusable.reason}`));
+    steps.push(
+      failure(
+        "endpoint",
+        `ngrok lists it as ${readable(unusable.url)}, and it cannot be served: ${unusable.reason}`,
+      ),
+    );
   } else {
     const known = listedNow.bindings.map(({ host }) => host);
     steps.push(unheardOf(question, known, false));
   }
-  const ours = local.hosts.ok ? (local.hosts.value.names.get(question.host) ?? []).find((line) => line.ours) : undefined;
+  const ours = local.hosts.ok
+    ? (local.hosts.value.names.get(question.host) ?? []).find((line) => line.ours)
+    : undefined;
   if (ours !== undefined) {
     const { host: name } = question;
-    steps.push(judgeName("name", { name, ip: ours.address, resolved: await resolved(name), hosts: local.hosts }));
+    steps.push(
+      judgeName("name", {
+        name,
+        ip: ours.address,
+        resolved: await resolved(name),
+        hosts: local.hosts,
+      }),
+    );
     const at = question.port ?? first?.port;
     if (at !== undefined && local.sockets !== undefined) {
       const listens = socketsAt(local.sockets, ours.address, at).length > 0;
       const text = `${ours.address}:${at}`;
       steps.push(
-        listens ? ok("listener", `somebody listens on ${text}`) : failure("listener", `nobody listens on ${text}`, "start the daemon"),
+        listens
+          ? ok("listener", `somebody listens on ${text}`)
+          : failure("listener", `nobody listens on ${text}`, "start the daemon"),
       );
     }
   } else if (parseHostname(question.host).ok) {
     const path = local.hostsPath;
     steps.push(
-      local.hosts.ok ? warning("name", `ngrokd has not written "${question.host}" into "${path}"`) : broken("hosts", local.hosts.error),
+      local.hosts.ok
+        ? warning("name", `ngrokd has not written "${question.host}" into "${path}"`)
+        : broken("hosts", local.hosts.error),
     );
   }
   if (first !== undefined) steps.push(...(await through(first, place, local)));

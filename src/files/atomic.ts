@@ -1,14 +1,26 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { access, type FileHandle, mkdir, open, readFile, rename, stat, unlink } from "node:fs/promises";
+import {
+  access,
+  type FileHandle,
+  mkdir,
+  open,
+  readFile,
+  rename,
+  stat,
+  unlink,
+} from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { NgrokdError } from "../model/error.ts";
 
 /**
- * Replaces a whole file or leaves it as it was, whatever happens in between: temporary file in the same folder (so that rename stays
- * on one file system), fsync, rename, fsync of the folder. The new file has `mode` from its first moment on, whatever the umask, and
- * the owner of the file it replaces. Rejects with the NgrokdError `state` or `permission`, the cause attached. `rename` stands in for
- * the system's: for a caller that must look once more before it, and for tests; after a rejection of it the old file is still there.
+ * Replaces a whole file or leaves it as it was, whatever happens in between:
+ * temporary file in the same folder (so that rename stays on one file system),
+ * fsync, rename, fsync of the folder. The new file has `mode` from its first
+ * moment on, whatever the umask, and the owner of the file it replaces. Rejects
+ * with the NgrokdError `state` or `permission`, the cause attached. `rename`
+ * stands in for the system's: for a caller that must look once more before it,
+ * and for tests; after a rejection of it the old file is still there.
  */
 export async function writeFileAtomic(
   path: string,
@@ -19,7 +31,11 @@ export async function writeFileAtomic(
   let made = false;
   try {
     const old = await stat(path).catch(() => undefined);
-    const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+    const file = await open(
+      temporary,
+      constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+      0o600,
+    );
     made = true;
     try {
       await file.writeFile(content);
@@ -37,7 +53,10 @@ export async function writeFileAtomic(
   }
 }
 
-/** The text of a file, or undefined where there is none. Rejects with NgrokdError `state` or `permission` for everything else. */
+/**
+ * The text of a file, or undefined where there is none. Rejects with
+ * NgrokdError `state` or `permission` for everything else.
+ */
 export async function readFileIfThere(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");
@@ -47,12 +66,16 @@ export async function readFileIfThere(path: string): Promise<string | undefined>
   }
 }
 
-/** Makes a folder (and those above it) with `mode` where it is missing, and proves that files can be made in it. */
+/**
+ * Makes a folder (and those above it) with `mode` where it is missing, and
+ * proves that files can be made in it.
+ */
 export async function ensureWritableFolder(path: string, mode = 0o700): Promise<void> {
   try {
     await mkdir(path, { recursive: true, mode });
     await access(path, constants.W_OK | constants.X_OK);
-    // access() knows nothing of a full disk or a read-only mount met by root: write for real.
+    // access() knows nothing of a full disk or a read-only mount met by root:
+    // write for real.
     const probe = join(path, `.${randomBytes(6).toString("hex")}.ngrokd.tmp`);
     const file = await open(probe, "wx", 0o600);
     try {
@@ -68,8 +91,9 @@ export async function ensureWritableFolder(path: string, mode = 0o700): Promise<
 }
 
 /**
- * Whether files can be made in a folder, as far as can be told without making one: its mode and a read-only mount, but not a full disk.
- * Rejects as {@link ensureWritableFolder} where they cannot.
+ * Whether files can be made in a folder, as far as can be told without making
+ * one: its mode and a read-only mount, but not a full disk. Rejects as
+ * {@link ensureWritableFolder} where they cannot.
  */
 export async function checkWritableFolder(path: string): Promise<void> {
   await access(path, constants.W_OK | constants.X_OK).catch((error: unknown) => {
@@ -77,18 +101,26 @@ export async function checkWritableFolder(path: string): Promise<void> {
   });
 }
 
-/** A file system error as NgrokdError: `permission` for EACCES, EPERM and EROFS, `state` for the rest. */
+/**
+ * A file system error as NgrokdError: `permission` for EACCES, EPERM and EROFS,
+ * `state` for the rest.
+ */
 export function fileError(action: string, cause: unknown): NgrokdError {
   if (cause instanceof NgrokdError) return cause;
   const errno = errnoOf(cause) ?? "";
   const what = sentences[errno] ?? (cause instanceof Error ? cause.message : String(cause));
   const denied = errno === "EACCES" || errno === "EPERM" || errno === "EROFS";
-  return new NgrokdError(denied ? "permission" : "state", `${action}: ${what}`, { cause, details: { errno } });
+  return new NgrokdError(denied ? "permission" : "state", `${action}: ${what}`, {
+    cause,
+    details: { errno },
+  });
 }
 
 /** `ENOENT`, `EACCES`, …, where the value is a file system error. */
 export function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+  return error instanceof Error && "code" in error && typeof error.code === "string"
+    ? error.code
+    : undefined;
 }
 
 const sentences: Readonly<Record<string, string>> = {

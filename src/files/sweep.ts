@@ -4,12 +4,19 @@ import process from "node:process";
 import { errnoOf } from "./atomic.ts";
 
 /**
- * Removes what a crash in the middle of writeFileAtomic has left in a folder, and answers how many files that were: plain files of our own
- * user with the name of a temporary file that nobody has written to for `idleMs`. A write takes milliseconds; should another program's
- * write of ours still be under way after that long, it fails, and its file is as it was. A folder that is not there, or that we may not
- * read, has nothing for us. Rejects with the system's error where a leftover cannot be removed.
+ * Removes what a crash in the middle of writeFileAtomic has left in a folder,
+ * and answers how many files that were: plain files of our own user with the
+ * name of a temporary file that nobody has written to for `idleMs`. A write
+ * takes milliseconds; should another program's write of ours still be under way
+ * after that long, it fails, and its file is as it was. A folder that is not
+ * there, or that we may not read, has nothing for us. Rejects with the system's
+ * error where a leftover cannot be removed.
  */
-export async function sweepTemporaries(folder: string, idleMs: number, now = Date.now()): Promise<number> {
+export async function sweepTemporaries(
+  folder: string,
+  idleMs: number,
+  now = Date.now(),
+): Promise<number> {
   let removed = 0;
   for (const name of await namesIn(folder)) {
     if (!/^\.[0-9a-f]{12}\.ngrokd\.tmp$/.test(name)) continue;

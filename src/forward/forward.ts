@@ -15,30 +15,52 @@ export interface ForwardDeps {
   readonly log: Log;
   /** One deadline for dial, TLS and header, in milliseconds. */
   readonly openTimeoutMs: number;
-  /** Ends connections on which nothing moves; without it they may be silent for ever. */
+  /**
+   * Ends connections on which nothing moves; without it they may be silent for
+   * ever.
+   */
   readonly quiet?: QuietWatch;
 }
 
 /**
- * One local connection from accept to close (design.md, "One connection"). What goes wrong ends this connection with a reset, is counted in
- * `meter` and told once in the log. `ended` is called when the client's descriptor is free.
+ * One local connection from accept to close (design.md, "One connection"). What
+ * goes wrong ends this connection with a reset, is counted in `meter` and told
+ * once in the log. `ended` is called when the client's descriptor is free.
  */
-export function forward(client: Conn, binding: Binding, meter: Meter, deps: ForwardDeps, ended: (client: Conn) => void): void {
+export function forward(
+  client: Conn,
+  binding: Binding,
+  meter: Meter,
+  deps: ForwardDeps,
+  ended: (client: Conn) => void,
+): void {
   void new Forwarding(client, binding, meter, deps, ended).run();
 }
 
-/** A class for the reason that PullConn is one: thousands wait at a time, and nothing of the opening may stay, nor a promise. */
+/**
+ * A class for the reason that PullConn is one: thousands wait at a time, and
+ * nothing of the opening may stay, nor a promise.
+ */
 class Forwarding implements SpliceUser, Watcher {
   private readonly client: Conn;
   private readonly binding: Binding;
   private readonly meter: Meter;
   private readonly deps: ForwardDeps;
   private readonly whenGone: (client: Conn) => void;
-  /** When the turn began that is now taken, by performance.now(): the ingress's to answer, then the endpoint's; undefined once it has spoken. */
+  /**
+   * When the turn began that is now taken, by performance.now(): the ingress's
+   * to answer, then the endpoint's; undefined once it has spoken.
+   */
   private turn: number | undefined = performance.now();
   private asked = false;
 
-  constructor(client: Conn, binding: Binding, meter: Meter, deps: ForwardDeps, whenGone: (client: Conn) => void) {
+  constructor(
+    client: Conn,
+    binding: Binding,
+    meter: Meter,
+    deps: ForwardDeps,
+    whenGone: (client: Conn) => void,
+  ) {
     this.client = client;
     this.binding = binding;
     this.meter = meter;
@@ -61,12 +83,18 @@ class Forwarding implements SpliceUser, Watcher {
       } else {
         countRefusal(meter, opened.code);
         meter.lastError = refusalText(opened);
-        deps.log.warn(`${key}: the ingress refused: ${meter.lastError}`, { endpoint: key, code: opened.code });
+        deps.log.warn(`${key}: the ingress refused: ${meter.lastError}`, {
+          endpoint: key,
+          code: opened.code,
+        });
       }
     } catch (error) {
       countError(meter, kindOf(error));
       meter.lastError = reasonOf(error);
-      deps.log.warn(`${key}: cannot reach the endpoint: ${meter.lastError}`, { endpoint: key, ...hintOf(error) });
+      deps.log.warn(`${key}: cannot reach the endpoint: ${meter.lastError}`, {
+        endpoint: key,
+        ...hintOf(error),
+      });
     }
     client.abort();
     client.watch(this);
@@ -79,8 +107,10 @@ class Forwarding implements SpliceUser, Watcher {
     record(meter.upgrade, (now - turn) / 1000);
     this.turn = now;
     meter.lastError = "";
-    // Every connection may bring the same one: at this level repeats are counted and not told.
-    for (const notice of notices) deps.log.warn(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
+    // Every connection may bring the same one: at this level repeats are
+    // counted and not told.
+    for (const notice of notices)
+      deps.log.warn(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
     startSplice(this.client, conn, this, first, deps.quiet);
   }
 
@@ -99,13 +129,23 @@ class Forwarding implements SpliceUser, Watcher {
     }
   }
 
-  /** Counts how a connection that worked has ended. No fault of the endpoint's, so it is no last error. */
+  /**
+   * Counts how a connection that worked has ended. No fault of the endpoint's,
+   * so it is no last error.
+   */
   ended(end: SpliceEnd): void {
     const { meter } = this;
     if (end.kind === "silent") countError(meter, "timeout");
     else if (end.kind === "aborted") {
       const { error } = end;
-      countError(meter, isNgrokdError(error, "cancelled") ? "timeout" : isNgrokdError(error, "tls") ? "tls" : "reset");
+      countError(
+        meter,
+        isNgrokdError(error, "cancelled")
+          ? "timeout"
+          : isNgrokdError(error, "tls")
+            ? "tls"
+            : "reset",
+      );
     }
     tellEnd(end, this.client, this.binding.key, this.deps.log);
     this.gone();
@@ -121,17 +161,27 @@ class Forwarding implements SpliceUser, Watcher {
 type Accepted = Extract<Opened, { kind: "accepted" }>;
 type Refused = Extract<Opened, { kind: "refused" }>;
 
-/** `left`: the client was gone before there was an answer, so nobody waits for one. */
-async function open(client: Conn, binding: Binding, { ingress, openTimeoutMs }: ForwardDeps): Promise<Opened | { kind: "left" }> {
+/**
+ * `left`: the client was gone before there was an answer, so nobody waits for
+ * one.
+ */
+async function open(
+  client: Conn,
+  binding: Binding,
+  { ingress, openTimeoutMs }: ForwardDeps,
+): Promise<Opened | { kind: "left" }> {
   const attempt = new AbortController();
   const timer = setTimeout(() => {
-    attempt.abort(new NgrokdError("timeout", `No answer from the ingress within ${openTimeoutMs / 1000} s`));
+    attempt.abort(
+      new NgrokdError("timeout", `No answer from the ingress within ${openTimeoutMs / 1000} s`),
+    );
   }, openTimeoutMs);
   client.watch({ gone: () => attempt.abort(new NgrokdError("cancelled", "The client left")) });
   try {
     return await ingress.open(binding, attempt.signal);
   } catch (error) {
-    if (error === attempt.signal.reason && isNgrokdError(error, "cancelled")) return { kind: "left" };
+    if (error === attempt.signal.reason && isNgrokdError(error, "cancelled"))
+      return { kind: "left" };
     throw isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
   } finally {
     clearTimeout(timer);
@@ -144,23 +194,37 @@ function tellEnd(end: SpliceEnd, client: Conn, key: string, log: Log): void {
     case "finished":
       return;
     case "aborted": {
-      // A reset by one of the two ends is their business; it is passed on, and no cause for alarm.
+      // A reset by one of the two ends is their business; it is passed on, and
+      // no cause for alarm.
       const by = `reset by ${end.side === "a" ? "the client" : "the ingress"}`;
-      const how = isNgrokdError(end.error, "cancelled") ? "cut, since its time to end was over" : by;
+      const how = isNgrokdError(end.error, "cancelled")
+        ? "cut, since its time to end was over"
+        : by;
       log.debug(`${key}: connection from ${addressText(client.remote)} ${how}`);
       return;
     }
     case "silent": {
       const what = end.halfClosed ? "a half-closed connection" : "a connection";
-      log.warn(`${key}: ${what} on which nothing moved for ${end.limitMs / 1000} s was reset`, { endpoint: key });
+      log.warn(`${key}: ${what} on which nothing moved for ${end.limitMs / 1000} s was reset`, {
+        endpoint: key,
+      });
     }
   }
 }
 
-const kinds: Readonly<Partial<Record<ErrorCode, ErrorKind>>> = { tls: "tls", timeout: "timeout", protocol: "header", aborted: "header" };
+const kinds: Readonly<Partial<Record<ErrorCode, ErrorKind>>> = {
+  tls: "tls",
+  timeout: "timeout",
+  protocol: "header",
+  aborted: "header",
+};
 
-/** Where opening a connection failed: what is wrong before TLS, on this machine or on the way, is the dial's. */
-const kindOf = (error: unknown): ErrorKind => (isNgrokdError(error) ? kinds[error.code] : undefined) ?? "dial";
+/**
+ * Where opening a connection failed: what is wrong before TLS, on this machine
+ * or on the way, is the dial's.
+ */
+const kindOf = (error: unknown): ErrorKind =>
+  (isNgrokdError(error) ? kinds[error.code] : undefined) ?? "dial";
 
 function refusalText(refused: Refused): string {
   const advice = refusalAdvice(refused.code);

@@ -1,4 +1,6 @@
-/** How many connections may be open at once; Infinity where there is no limit. */
+/**
+ * How many connections may be open at once; Infinity where there is no limit.
+ */
 export interface Limits {
   readonly inAll: number;
   readonly perEndpoint: number;
@@ -20,7 +22,10 @@ export interface Excess {
   readonly local: boolean;
 }
 
-/** Pure: why one more connection is too many, where `inAll` are open and `here` of them to its endpoint; undefined where it may come. */
+/**
+ * Pure: why one more connection is too many, where `inAll` are open and `here`
+ * of them to its endpoint; undefined where it may come.
+ */
 export function excess(inAll: number, here: number, limits: Limits): Excess | undefined {
   if (inAll >= limits.byDescriptors) {
     return {

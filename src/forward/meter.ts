@@ -1,13 +1,18 @@
 import { createHistogram, type Histogram } from "./histogram.ts";
 
 /**
- * What kept a connection from ending well: `dial`, no connection to the ingress; `tls`, no trust between it and us; `header`, no
- * sense in its answer; `timeout`, a deadline of ours; `reset`, one of the two ends broke it off; `limit`, there were too many.
+ * What kept a connection from ending well: `dial`, no connection to the
+ * ingress; `tls`, no trust between it and us; `header`, no sense in its answer;
+ * `timeout`, a deadline of ours; `reset`, one of the two ends broke it off;
+ * `limit`, there were too many.
  */
 export const errorKinds = ["dial", "tls", "header", "timeout", "reset", "limit"] as const;
 export type ErrorKind = (typeof errorKinds)[number];
 
-/** What one binding has carried since it was raised. Counters only grow, `active` goes back to zero. */
+/**
+ * What one binding has carried since it was raised. Counters only grow,
+ * `active` goes back to zero.
+ */
 export interface Meter {
   active: number;
   /** Every connection that came, those that were reset at once included. */
@@ -25,11 +30,17 @@ export interface Meter {
   readonly errorsBy: Record<ErrorKind, number>;
   /** From accept to the ingress's yes. */
   readonly upgrade: Histogram;
-  /** From the yes, or the client's first byte where that came before any of the endpoint's, to the endpoint's first byte. */
+  /**
+   * From the yes, or the client's first byte where that came before any of the
+   * endpoint's, to the endpoint's first byte.
+   */
   readonly firstByte: Histogram;
   /** Milliseconds since the epoch, 0 before the first connection. */
   lastActivity: number;
-  /** The latest refusal or failure before a byte was carried; empty once a later connection works. */
+  /**
+   * The latest refusal or failure before a byte was carried; empty once a later
+   * connection works.
+   */
   lastError: string;
 }
 
@@ -53,7 +64,10 @@ export function countError(meter: Meter, kind: ErrorKind): void {
   meter.errorsBy[kind] += 1;
 }
 
-/** `code` comes from outside: only what looks like one of ngrok's gets a counter of its own. */
+/**
+ * `code` comes from outside: only what looks like one of ngrok's gets a counter
+ * of its own.
+ */
 export function countRefusal(meter: Meter, code: string): void {
   const name = /^ERR_NGROK_\d{1,5}$/.test(code) ? code : "other";
   meter.refused += 1;

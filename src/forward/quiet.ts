@@ -8,7 +8,10 @@ export interface Silence {
   readonly limitMs: number;
 }
 
-/** What a connection shows to the one who looks after it: the connection's own object, so that thousands need no second one. */
+/**
+ * What a connection shows to the one who looks after it: the connection's own
+ * object, so that thousands need no second one.
+ */
 export interface Pulse {
   /** To be set with every chunk: cheaper than a look at a clock. */
   moved: boolean;
@@ -28,19 +31,30 @@ export interface QuietWatch {
   end(pulse: Pulse): void;
 }
 
-/** The limits are looked at when they begin to count for a connection, so they may change: those that count already go on. */
+/**
+ * The limits are looked at when they begin to count for a connection, so they
+ * may change: those that count already go on.
+ */
 export interface QuietOptions {
-  /** How long nothing may move in either direction, in milliseconds; 0: for ever. */
+  /**
+   * How long nothing may move in either direction, in milliseconds; 0: for
+   * ever.
+   */
   readonly idleMs: number;
   /** The same once one side has finished sending. */
   readonly halfClosedMs: number;
-  /** The time between two looks at the connections, in milliseconds; it is also the precision. */
+  /**
+   * The time between two looks at the connections, in milliseconds; it is also
+   * the precision.
+   */
   readonly tickMs?: number;
 }
 
 /**
- * Finds connections on which nothing moves. One timer looks at all of them, and runs only while a limit applies to any: a chunk costs
- * nothing but the mark it leaves. Time is counted in looks, so that a machine that slept does not end every connection as it wakes.
+ * Finds connections on which nothing moves. One timer looks at all of them, and
+ * runs only while a limit applies to any: a chunk costs nothing but the mark it
+ * leaves. Time is counted in looks, so that a machine that slept does not end
+ * every connection as it wakes.
  */
 export function createQuietWatch(options: QuietOptions): QuietWatch {
   const { tickMs = 1000 } = options;
@@ -49,7 +63,12 @@ export function createQuietWatch(options: QuietOptions): QuietWatch {
 
   return {
     begin(pulse) {
-      Object.assign(pulse, { moved: true, halfClosed: false, limitMs: orNever(options.idleMs), quietMs: 0 });
+      Object.assign(pulse, {
+        moved: true,
+        halfClosed: false,
+        limitMs: orNever(options.idleMs),
+        quietMs: 0,
+      });
       watch(pulse);
     },
     halfClosed(pulse) {

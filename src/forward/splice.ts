@@ -3,8 +3,9 @@ import type { Conn, Waiter, Watcher } from "../net/types.ts";
 import { type Pulse, patient, type QuietWatch, type Silence } from "./quiet.ts";
 
 /**
- * How a spliced pair ended: both directions to their last byte; one side failed and the other was told by a reset; or nothing moved for
- * too long and both were reset.
+ * How a spliced pair ended: both directions to their last byte; one side failed
+ * and the other was told by a reset; or nothing moved for too long and both
+ * were reset.
  */
 export type SpliceEnd =
   | { readonly kind: "finished" }
@@ -13,7 +14,10 @@ export type SpliceEnd =
 
 export type Direction = "a->b" | "b->a";
 
-/** Who hears what a spliced pair does; the methods must be cheap and must not throw. */
+/**
+ * Who hears what a spliced pair does; the methods must be cheap and must not
+ * throw.
+ */
 export interface SpliceUser {
   /** For every chunk as it is handed on. */
   carried(direction: Direction, bytes: number): void;
@@ -22,12 +26,21 @@ export interface SpliceUser {
 }
 
 /**
- * Carries both directions between two connections until both have finished, then gives both back. FIN passes through as FIN while the
- * other direction goes on; a failure of one side reaches the other as RST. Nothing is read while the other side has no room, so a slow
- * reader slows its sender. `first` is what has been read of `b` already and `a` has not got yet; `quiet` ends the pair where nothing moves.
- * Thousands of these wait at a time, so one is three objects and no promise.
+ * Carries both directions between two connections until both have finished,
+ * then gives both back. FIN passes through as FIN while the other direction
+ * goes on; a failure of one side reaches the other as RST. Nothing is read
+ * while the other side has no room, so a slow reader slows its sender. `first`
+ * is what has been read of `b` already and `a` has not got yet; `quiet` ends
+ * the pair where nothing moves. Thousands of these wait at a time, so one is
+ * three objects and no promise.
  */
-export function startSplice(a: Conn, b: Conn, user: SpliceUser, first: Uint8Array = nothing, quiet: QuietWatch = patient): void {
+export function startSplice(
+  a: Conn,
+  b: Conn,
+  user: SpliceUser,
+  first: Uint8Array = nothing,
+  quiet: QuietWatch = patient,
+): void {
   new Splice(a, b, user, quiet).start(first);
 }
 
@@ -79,9 +92,16 @@ class Splice implements Pulse {
     this.giveUp({ kind: "silent", ...silence });
   }
 
-  /** The side that failed is known by the connection that did. The first failure counts; it reaches both pumps. */
+  /**
+   * The side that failed is known by the connection that did. The first failure
+   * counts; it reaches both pumps.
+   */
   broke(conn: Conn, error: unknown): void {
-    this.giveUp({ kind: "aborted", side: conn === this.up.from ? "a" : "b", error: asNgrokdError(error) });
+    this.giveUp({
+      kind: "aborted",
+      side: conn === this.up.from ? "a" : "b",
+      error: asNgrokdError(error),
+    });
     this.endIfOver();
   }
 
@@ -122,7 +142,10 @@ class Pump implements Waiter, Watcher {
     this.pair = pair;
   }
 
-  /** Hands on `bytes`, and whatever waits behind them: bytes that are there, and room that is there, cost no turn of the event loop. */
+  /**
+   * Hands on `bytes`, and whatever waits behind them: bytes that are there, and
+   * room that is there, cost no turn of the event loop.
+   */
   carry(bytes: Uint8Array | null): void {
     const { from, to, pair } = this;
     let next: Uint8Array | null | undefined = bytes;
@@ -165,12 +188,15 @@ class Pump implements Waiter, Watcher {
   }
 
   /**
-   * A failure shows where somebody reads or writes. Where nobody does, because this direction has ended, or because it was our own abort (a
-   * drain that is over) while all wait for the other side, this tells it. What arrived before a peer's reset is still handed on.
+   * A failure shows where somebody reads or writes. Where nobody does, because
+   * this direction has ended, or because it was our own abort (a drain that is
+   * over) while all wait for the other side, this tells it. What arrived before
+   * a peer's reset is still handed on.
    */
   gone(error: NgrokdError | undefined): void {
     this.fromGone = true;
-    if (error !== undefined && (this.over || error.code === "cancelled")) this.pair.broke(this.from, error);
+    if (error !== undefined && (this.over || error.code === "cancelled"))
+      this.pair.broke(this.from, error);
     else this.pair.endIfOver();
   }
 }
@@ -180,5 +206,7 @@ const ignore = (): void => undefined;
 const finished: SpliceEnd = { kind: "finished" };
 
 function asNgrokdError(error: unknown): NgrokdError {
-  return error instanceof NgrokdError ? error : new NgrokdError("aborted", reasonOf(error), { cause: error });
+  return error instanceof NgrokdError
+    ? error
+    : new NgrokdError("aborted", reasonOf(error), { cause: error });
 }

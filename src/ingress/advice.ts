@@ -1,6 +1,7 @@
 /**
- * One sentence of advice for the refusals of ngrok's ingress that users meet; undefined where the ingress's own message says it all.
- * Source: ngrok's public error reference.
+ * One sentence of advice for the refusals of ngrok's ingress that users meet;
+ * undefined where the ingress's own message says it all. Source: ngrok's public
+ * error reference.
  */
 export function refusalAdvice(code: string): string | undefined {
   return advice[code.replace(/^ERR_NGROK_/, "")];

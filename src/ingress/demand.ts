@@ -1,4 +1,7 @@
-/** Milliseconds that one count covers, and how many counts are kept: demand is what was asked for in the last ten seconds. */
+/**
+ * Milliseconds that one count covers, and how many counts are kept: demand is
+ * what was asked for in the last ten seconds.
+ */
 const stepMs = 100;
 const steps = 100;
 
@@ -6,20 +9,25 @@ export interface Demand {
   /** One connection was asked for. */
   note(now: number): void;
   /**
-   * How many ready connections this demand is worth, between `min` and `max`: what arrives while twice a dial's time passes, and at least
-   * the largest burst of 200 ms. `dialMs` is what a dial takes. Without demand it is `min`.
+   * How many ready connections this demand is worth, between `min` and `max`:
+   * what arrives while twice a dial's time passes, and at least the largest
+   * burst of 200 ms. `dialMs` is what a dial takes. Without demand it is `min`.
    */
   target(now: number, options: { dialMs: number; min: number; max: number }): number;
 }
 
-/** Counts in a ring; noting costs an increment. Times are milliseconds of any clock that does not jump. */
+/**
+ * Counts in a ring; noting costs an increment. Times are milliseconds of any
+ * clock that does not jump.
+ */
 export function createDemand(): Demand {
   const counts = new Uint32Array(steps);
   let last = 0;
 
   const advance = (now: number): number => {
     const step = Math.floor(now / stepMs);
-    for (let passed = Math.min(step - last, steps); passed > 0; passed -= 1) counts[(step - passed + 1) % steps] = 0;
+    for (let passed = Math.min(step - last, steps); passed > 0; passed -= 1)
+      counts[(step - passed + 1) % steps] = 0;
     last = Math.max(last, step);
     return last % steps;
   };
@@ -34,7 +42,8 @@ export function createDemand(): Demand {
       let sum = 0;
       let burst = 0;
       let before = 0;
-      // From the oldest count to the newest, so that neighbours in the ring are neighbours in time.
+      // From the oldest count to the newest, so that neighbours in the ring are
+      // neighbours in time.
       for (let i = 1; i <= steps; i += 1) {
         const count = counts[(last + i) % steps] ?? 0;
         sum += count;

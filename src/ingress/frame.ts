@@ -1,11 +1,20 @@
-import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import { ConnRequestSchema, ConnResponseSchema, PodIdentitySchema } from "./conn_header_pb.ts";
 
 /** What the client asks for. Source: docs/protocol.md, "The ingress". */
 export interface ConnRequest {
-  /** The endpoint's host name without port; for a wildcard endpoint the name that the client really asked for. */
+  /**
+   * The endpoint's host name without port; for a wildcard endpoint the name
+   * that the client really asked for.
+   */
   readonly host: string;
   /** 1 to 65535. */
   readonly port: number;
@@ -19,20 +28,39 @@ export interface PodIdentity {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
-/** What the ingress answers. Texts are as they came: quote them before they reach a log. */
+/**
+ * What the ingress answers. Texts are as they came: quote them before they
+ * reach a log.
+ */
 export type Reply =
-  | { readonly kind: "accepted"; readonly endpointId: string; readonly proto: string; readonly notices: readonly string[] }
-  | { readonly kind: "refused"; readonly code: string; readonly message: string; readonly notices: readonly string[] };
+  | {
+      readonly kind: "accepted";
+      readonly endpointId: string;
+      readonly proto: string;
+      readonly notices: readonly string[];
+    }
+  | {
+      readonly kind: "refused";
+      readonly code: string;
+      readonly message: string;
+      readonly notices: readonly string[];
+    };
 
-/** `payload` is one protobuf message; `rest` is what followed it, the first bytes of the stream. Both may be empty and share memory with the input. */
-export type Split = { readonly kind: "need-more" } | { readonly kind: "frame"; readonly payload: Uint8Array; readonly rest: Uint8Array };
+/**
+ * `payload` is one protobuf message; `rest` is what followed it, the first
+ * bytes of the stream. Both may be empty and share memory with the input.
+ */
+export type Split =
+  | { readonly kind: "need-more" }
+  | { readonly kind: "frame"; readonly payload: Uint8Array; readonly rest: Uint8Array };
 
 /** The longest payload that the two length bytes can tell. */
 export const maxPayload = 0xffff;
 
 /**
- * Takes the frame off the front of bytes that come in pieces: feed them in order until the answer is a frame; then it starts over. Any two
- * bytes are a valid length, so this cannot fail.
+ * Takes the frame off the front of bytes that come in pieces: feed them in
+ * order until the answer is a frame; then it starts over. Any two bytes are a
+ * valid length, so this cannot fail.
  */
 export function createFrameReader(): (bytes: Uint8Array) => Split {
   let pieces: Uint8Array[] = [];
@@ -42,19 +70,31 @@ export function createFrameReader(): (bytes: Uint8Array) => Split {
     total += bytes.length;
     const size = frameSize(pieces);
     if (size === undefined || total < size) return { kind: "need-more" };
-    // The frame ends in this last piece, so what follows is a view of it and never a copy.
+    // The frame ends in this last piece, so what follows is a view of it and
+    // never a copy.
     const end = bytes.length - (total - size);
-    const frame = pieces.length === 1 ? bytes.subarray(0, end) : joined([...pieces.slice(0, -1), bytes.subarray(0, end)], size);
+    const frame =
+      pieces.length === 1
+        ? bytes.subarray(0, end)
+        : joined([...pieces.slice(0, -1), bytes.subarray(0, end)], size);
     pieces = [];
     total = 0;
     return { kind: "frame", payload: frame.subarray(lengthBytes), rest: bytes.subarray(end) };
   };
 }
 
-/** The request with its length in front, ready to send. Throws NgrokdError `protocol` where it is longer than {@link maxPayload}. */
+/**
+ * The request with its length in front, ready to send. Throws NgrokdError
+ * `protocol` where it is longer than {@link maxPayload}.
+ */
 export function encodeConnRequest({ host, port, podIdentity }: ConnRequest): Uint8Array {
-  const identity = podIdentity && create(PodIdentitySchema, { ...podIdentity, annotations: { ...podIdentity.annotations } });
-  return framed(ConnRequestSchema, create(ConnRequestSchema, { host, port: BigInt(port), podIdentity: identity }));
+  const identity =
+    podIdentity &&
+    create(PodIdentitySchema, { ...podIdentity, annotations: { ...podIdentity.annotations } });
+  return framed(
+    ConnRequestSchema,
+    create(ConnRequestSchema, { host, port: BigInt(port), podIdentity: identity }),
+  );
 }
 
 export function decodeConnRequest(payload: Uint8Array): Parsed<ConnRequest> {
@@ -62,11 +102,19 @@ export function decodeConnRequest(payload: Uint8Array): Parsed<ConnRequest> {
   if (!message.ok) return message;
   const { host, port, podIdentity } = message.value;
   if (host === "") return unparsed("the request names no host");
-  if (port < 1n || port > 65535n) return unparsed(`the request's port is ${port}, and ports are 1 to 65535`);
-  return parsed({ host, port: Number(port), ...(podIdentity && { podIdentity: plainIdentity(podIdentity) }) });
+  if (port < 1n || port > 65535n)
+    return unparsed(`the request's port is ${port}, and ports are 1 to 65535`);
+  return parsed({
+    host,
+    port: Number(port),
+    ...(podIdentity && { podIdentity: plainIdentity(podIdentity) }),
+  });
 }
 
-/** The answer with its length in front, ready to send. Throws NgrokdError `protocol` where it is longer than {@link maxPayload}. */
+/**
+ * The answer with its length in front, ready to send. Throws NgrokdError
+ * `protocol` where it is longer than {@link maxPayload}.
+ */
 export function encodeConnResponse(reply: Reply): Uint8Array {
   const notices = reply.notices.map((Message) => ({ Message }));
   const fields =
@@ -77,15 +125,17 @@ export function encodeConnResponse(reply: Reply): Uint8Array {
 }
 
 /**
- * An error code or an error message makes it a refusal. An answer that says nothing at all is not taken for a yes: a stream must not
- * start on two zero bytes.
+ * An error code or an error message makes it a refusal. An answer that says
+ * nothing at all is not taken for a yes: a stream must not start on two zero
+ * bytes.
  */
 export function decodeConnResponse(payload: Uint8Array): Parsed<Reply> {
   const message = decode(ConnResponseSchema, payload);
   if (!message.ok) return message;
   const { endpointId, proto, errorCode: code, errorMessage } = message.value;
   const notices = message.value.notices.map((notice) => notice.Message);
-  if (code !== "" || errorMessage !== "") return parsed({ kind: "refused", code, message: errorMessage, notices });
+  if (code !== "" || errorMessage !== "")
+    return parsed({ kind: "refused", code, message: errorMessage, notices });
   if (endpointId === "" && proto === "") return unparsed("the answer neither accepts nor refuses");
   return parsed({ kind: "accepted", endpointId, proto, notices });
 }
@@ -133,11 +183,16 @@ function decode<S extends DescMessage>(schema: S, payload: Uint8Array): Parsed<M
   try {
     return parsed(fromBinary(schema, payload));
   } catch (error) {
-    return unparsed(`its ${payload.length} bytes are not a protobuf message ${schema.typeName}: ${reasonOf(error)}`);
+    return unparsed(
+      `its ${payload.length} bytes are not a protobuf message ${schema.typeName}: ${reasonOf(error)}`,
+    );
   }
 }
 
-/** protobuf-es adds a type name and unknown fields to its messages; ours are plain. */
+/**
+ * protobuf-es adds a type name and unknown fields to its messages; ours are
+ * plain.
+ */
 function plainIdentity({ uid, name, namespace, annotations }: Required<PodIdentity>): PodIdentity {
   return { uid, name, namespace, annotations: { ...annotations } };
 }

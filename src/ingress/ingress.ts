@@ -8,7 +8,10 @@ import { createPool, type PoolLimits } from "./pool.ts";
 import { createSessions } from "./sessions.ts";
 import { describeTlsFailure, refusedCertificate } from "./trust.ts";
 
-/** The way to ngrok's ingress as it is now; read anew for every dial, so a renewed certificate or CA counts at once. */
+/**
+ * The way to ngrok's ingress as it is now; read anew for every dial, so a
+ * renewed certificate or CA counts at once.
+ */
 export interface IngressSettings {
   readonly host: string;
   readonly port: number;
@@ -24,40 +27,65 @@ export interface IngressSettings {
   readonly via?: ProxyServer | undefined;
 }
 
-/** What the ingress answered to one request. A refusal is an answer, not an exception. */
+/**
+ * What the ingress answered to one request. A refusal is an answer, not an
+ * exception.
+ */
 export type Opened =
   | {
       readonly kind: "accepted";
       readonly conn: Conn;
-      /** Bytes of the stream that came with the answer; they go to the client first. May be empty. */
+      /**
+       * Bytes of the stream that came with the answer; they go to the client
+       * first. May be empty.
+       */
       readonly first: Uint8Array;
       readonly endpointId: string;
       readonly proto: string;
       readonly notices: readonly string[];
     }
-  | { readonly kind: "refused"; readonly code: string; readonly message: string; readonly notices: readonly string[] };
+  | {
+      readonly kind: "refused";
+      readonly code: string;
+      readonly message: string;
+      readonly notices: readonly string[];
+    };
 
 export interface Ingress {
   /**
-   * A connection to the endpoint `host:port`, ready to carry its bytes. `signal` bounds waiting, dial, TLS and header together.
-   * Rejects with NgrokdError: what {@link Net.dial} rejects with, `protocol` for an answer that is none, or the signal's reason.
+   * A connection to the endpoint `host:port`, ready to carry its bytes.
+   * `signal` bounds waiting, dial, TLS and header together. Rejects with
+   * NgrokdError: what {@link Net.dial} rejects with, `protocol` for an answer
+   * that is none, or the signal's reason.
    */
   open(target: { host: string; port: number }, signal: AbortSignal): Promise<Opened>;
-  /** Forgets ready connections and sessions: call it whenever the settings, or the network, are others than before. */
+  /**
+   * Forgets ready connections and sessions: call it whenever the settings, or
+   * the network, are others than before.
+   */
   renew(): void;
-  /** Makes ready what the pool's limits ask for, and where they ask for nothing looks whether a trouble is over; call it at every pass. */
+  /**
+   * Makes ready what the pool's limits ask for, and where they ask for nothing
+   * looks whether a trouble is over; call it at every pass.
+   */
   prepare(): void;
-  /** Dials no more and drops what is ready; connections that are in use go on. */
+  /**
+   * Dials no more and drops what is ready; connections that are in use go on.
+   */
   close(): void;
   readonly stats: IngressStats;
   /**
-   * Why the latest dial failed, the pool's included, or why the ingress hangs up on what the pool has dialled; undefined once one has
-   * succeeded, or lasts.
+   * Why the latest dial failed, the pool's included, or why the ingress hangs
+   * up on what the pool has dialled; undefined once one has succeeded, or
+   * lasts.
    */
   readonly trouble: NgrokdError | undefined;
 }
 
-/** Counters since the start, apart from `ready` and `patienceMs`, which are as of now. */
+/**
+ * Counters since the start, apart from `ready` and `patienceMs`, which are as
+ * of now.
+ */
 export interface IngressStats {
   /** Connections that found a ready one. */
   readonly hits: number;
@@ -70,21 +98,36 @@ export interface IngressStats {
   readonly patienceMs: number;
 }
 
-/** Dials at once, in all; the others wait in order. Bun serves the latest handshake first, and the earliest of many would wait for ever. */
+/**
+ * Dials at once, in all; the others wait in order. Bun serves the latest
+ * handshake first, and the earliest of many would wait for ever.
+ */
 const dialsAtOnce = 16;
-/** A dial that had less time than this, since it had to wait for its turn, says nothing of the ingress by running out of it. */
+/**
+ * A dial that had less time than this, since it had to wait for its turn, says
+ * nothing of the ingress by running out of it.
+ */
 const leastDialMs = 500;
 /** For a look whether a trouble is over. */
 const lookLimitMs = 10_000;
-/** From so many in a row on, ready connections that the ingress closes or resets at once are no accident. */
+/**
+ * From so many in a row on, ready connections that the ingress closes or resets
+ * at once are no accident.
+ */
 const hangUpsThatCount = 3;
 export const noPool: PoolLimits = { min: 0, max: 0, idleTimeoutMs: 0 };
 
 /**
- * The client side of the binding protocol (docs/protocol.md, "The ingress"). A request takes a connection that the pool has ready, or
- * dials. No byte of a client's leaves before the answer, so a ready connection that proves dead costs a dial and nothing else.
+ * The client side of the binding protocol (docs/protocol.md, "The ingress"). A
+ * request takes a connection that the pool has ready, or dials. No byte of a
+ * client's leaves before the answer, so a ready connection that proves dead
+ * costs a dial and nothing else.
  */
-export function createIngress(net: Net, settings: () => IngressSettings, limits: () => PoolLimits = () => noPool): Ingress {
+export function createIngress(
+  net: Net,
+  settings: () => IngressSettings,
+  limits: () => PoolLimits = () => noPool,
+): Ingress {
   const dials = createLimiter(dialsAtOnce);
   const count = { hits: 0, misses: 0, retries: 0, dials: 0 };
   const pool = createPool({ dial, limits });
@@ -140,8 +183,10 @@ export function createIngress(net: Net, settings: () => IngressSettings, limits:
   };
 
   /**
-   * With TLS 1.3 a dial has succeeded before the ingress has looked at our certificate: that it refuses it shows on a ready connection,
-   * long before anybody asks for something. One that answers those who ask is only short of patience.
+   * With TLS 1.3 a dial has succeeded before the ingress has looked at our
+   * certificate: that it refuses it shows on a ready connection, long before
+   * anybody asks for something. One that answers those who ask is only short of
+   * patience.
    */
   function hungUp(): NgrokdError | undefined {
     const { times, error } = pool.hungUp;
@@ -165,16 +210,26 @@ export function createIngress(net: Net, settings: () => IngressSettings, limits:
       try {
         const conn = await net.dial(
           { host, port },
-          { tls: { serverName: host, ...tls, sessions: resume ? sessions : undefined }, via, signal },
+          {
+            tls: { serverName: host, ...tls, sessions: resume ? sessions : undefined },
+            via,
+            signal,
+          },
         );
         trouble = undefined;
         return conn;
       } catch (error) {
         const late = isNgrokdError(error, "timeout");
         // Who leaves, or renews, says nothing of the ingress.
-        const counts = late ? performance.now() - began >= leastDialMs : !isNgrokdError(error, "cancelled");
+        const counts = late
+          ? performance.now() - began >= leastDialMs
+          : !isNgrokdError(error, "cancelled");
         if (counts && isNgrokdError(error))
-          trouble = late ? noAnswer({ host, port }, via, error) : isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
+          trouble = late
+            ? noAnswer({ host, port }, via, error)
+            : isNgrokdError(error, "tls")
+              ? describeTlsFailure(error)
+              : error;
         throw error;
       }
     }, signal);
@@ -182,8 +237,9 @@ export function createIngress(net: Net, settings: () => IngressSettings, limits:
 }
 
 /**
- * Asks for one endpoint on a handshaken connection that nobody has used; it is aborted unless the answer is "accepted". `first` is the read
- * that already waits on it, if one does.
+ * Asks for one endpoint on a handshaken connection that nobody has used; it is
+ * aborted unless the answer is "accepted". `first` is the read that already
+ * waits on it, if one does.
  */
 export async function upgrade(
   conn: Conn,
@@ -198,7 +254,11 @@ export async function upgrade(
     await conn.write(encodeConnRequest(target));
     const { payload, rest } = await readFrame(conn, first);
     const reply = decodeConnResponse(payload);
-    if (!reply.ok) throw new NgrokdError("protocol", `The ingress answered nonsense for "${target.host}": ${reply.reason}`);
+    if (!reply.ok)
+      throw new NgrokdError(
+        "protocol",
+        `The ingress answered nonsense for "${target.host}": ${reply.reason}`,
+      );
     if (reply.value.kind === "accepted") return { ...reply.value, conn, first: rest };
     conn.close();
     return reply.value;
@@ -211,7 +271,10 @@ export async function upgrade(
   }
 }
 
-async function readFrame(conn: Conn, first: Promise<Uint8Array | null> | undefined): Promise<{ payload: Uint8Array; rest: Uint8Array }> {
+async function readFrame(
+  conn: Conn,
+  first: Promise<Uint8Array | null> | undefined,
+): Promise<{ payload: Uint8Array; rest: Uint8Array }> {
   const feed = createFrameReader();
   let seen = 0;
   let waiting = first;
@@ -219,14 +282,19 @@ async function readFrame(conn: Conn, first: Promise<Uint8Array | null> | undefin
     const bytes = await (waiting ?? conn.read());
     waiting = undefined;
     if (bytes === null)
-      throw seen < 2 ? unknownCertificate() : new NgrokdError("protocol", "The ingress closed in the middle of its answer");
+      throw seen < 2
+        ? unknownCertificate()
+        : new NgrokdError("protocol", "The ingress closed in the middle of its answer");
     seen += bytes.length;
     const split = feed(bytes);
     if (split.kind === "frame") return split;
   }
 }
 
-/** Closing before the length bytes is how this ingress says that it knows no such certificate. Source: docs/protocol.md, "The ingress". */
+/**
+ * Closing before the length bytes is how this ingress says that it knows no
+ * such certificate. Source: docs/protocol.md, "The ingress".
+ */
 function unknownCertificate(): NgrokdError {
   return new NgrokdError(
     "tls",
@@ -237,13 +305,24 @@ function unknownCertificate(): NgrokdError {
   );
 }
 
-/** In the same words whoever's limit it was, so that the same trouble is told once. */
-function noAnswer(ingress: HostPort, via: ProxyServer | undefined, cause: NgrokdError): NgrokdError {
+/**
+ * In the same words whoever's limit it was, so that the same trouble is told
+ * once.
+ */
+function noAnswer(
+  ingress: HostPort,
+  via: ProxyServer | undefined,
+  cause: NgrokdError,
+): NgrokdError {
   const way = via === undefined ? "" : ` through the proxy "${proxyText(via)}"`;
-  return new NgrokdError("timeout", `Cannot connect to "${hostPortText(ingress)}"${way}: no answer in time`, {
-    hint: "does a firewall drop what goes to this host and port?",
-    cause,
-  });
+  return new NgrokdError(
+    "timeout",
+    `Cannot connect to "${hostPortText(ingress)}"${way}: no answer in time`,
+    {
+      hint: "does a firewall drop what goes to this host and port?",
+      cause,
+    },
+  );
 }
 
 function hangsUp(cause: NgrokdError | undefined): NgrokdError {
@@ -253,7 +332,10 @@ function hangsUp(cause: NgrokdError | undefined): NgrokdError {
   });
 }
 
-/** What a connection that broke before the answer most likely means. With TLS 1.3 a refused client certificate shows only now, as an alert. */
+/**
+ * What a connection that broke before the answer most likely means. With TLS
+ * 1.3 a refused client certificate shows only now, as an alert.
+ */
 function explained(error: unknown): unknown {
   if (isNgrokdError(error, "tls") && error.hint === undefined) return refusedUs(error);
   if (isNgrokdError(error, "aborted")) {

@@ -1,6 +1,12 @@
-/** Lets at most `limit` pieces of work run at once; the others wait in the order in which they came. */
+/**
+ * Lets at most `limit` pieces of work run at once; the others wait in the order
+ * in which they came.
+ */
 export interface Limiter {
-  /** Runs `work` when its turn comes; a signal that aborts before that takes it out of the queue and rejects with its reason. */
+  /**
+   * Runs `work` when its turn comes; a signal that aborts before that takes it
+   * out of the queue and rejects with its reason.
+   */
   run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
 }
 

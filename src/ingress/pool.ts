@@ -11,7 +11,10 @@ export interface PoolLimits {
   readonly idleTimeoutMs: number;
 }
 
-/** A handshaken connection that nobody has used, with the read that has watched over it: the first bytes come from there. */
+/**
+ * A handshaken connection that nobody has used, with the read that has watched
+ * over it: the first bytes come from there.
+ */
 export interface Ready {
   readonly conn: Conn;
   readonly first: Promise<Uint8Array | null>;
@@ -20,13 +23,24 @@ export interface Ready {
 }
 
 export interface Pool {
-  /** The newest ready connection, or undefined; either way it counts as demand. */
+  /**
+   * The newest ready connection, or undefined; either way it counts as demand.
+   */
   take(): Ready | undefined;
-  /** A taken connection proved dead before the ingress had answered: the ingress closes idle ones sooner than thought. */
+  /**
+   * A taken connection proved dead before the ingress had answered: the ingress
+   * closes idle ones sooner than thought.
+   */
   provedDead(ready: Ready): void;
-  /** Somebody else's dial has succeeded: no reason to wait after those that failed. */
+  /**
+   * Somebody else's dial has succeeded: no reason to wait after those that
+   * failed.
+   */
   reached(): void;
-  /** Drops what is ready and what is being dialled: the identity, the trust, the ingress or the network is another now. */
+  /**
+   * Drops what is ready and what is being dialled: the identity, the trust, the
+   * ingress or the network is another now.
+   */
   renew(): void;
   /** The limits have changed: makes ready what they ask for. */
   prepare(): void;
@@ -35,14 +49,23 @@ export interface Pool {
   readonly idle: number;
   /** Whether any are to be ready now. */
   readonly wanting: boolean;
-  /** Ready ones in a row that the ingress hung up on at once, and how the latest broke, unless it was closed. */
+  /**
+   * Ready ones in a row that the ingress hung up on at once, and how the latest
+   * broke, unless it was closed.
+   */
   readonly hungUp: { readonly times: number; readonly error: NgrokdError | undefined };
-  /** How long a connection is kept ready now: the configured time, or less where this ingress has proved less patient. Milliseconds. */
+  /**
+   * How long a connection is kept ready now: the configured time, or less where
+   * this ingress has proved less patient. Milliseconds.
+   */
   readonly patienceMs: number;
 }
 
 export interface PoolOptions {
-  /** A connection to the ingress, handshake done. Must end soon after the signal aborts. */
+  /**
+   * A connection to the ingress, handshake done. Must end soon after the signal
+   * aborts.
+   */
   readonly dial: (signal: AbortSignal) => Promise<Conn>;
   /** Asked anew at every decision. */
   readonly limits: () => PoolLimits;
@@ -51,26 +74,35 @@ export interface PoolOptions {
   readonly random?: () => number;
 }
 
-/** Refilling waits for a pause in the demand, since a handshake costs more than a connection: it would delay the very burst it is for. */
+/**
+ * Refilling waits for a pause in the demand, since a handshake costs more than
+ * a connection: it would delay the very burst it is for.
+ */
 const refillDelayMs = 25;
 /** But not for longer than this. */
 const refillAtLastMs = 150;
-/** Dials for the pool at once; connections that somebody waits for have the rest of the dialling to themselves. */
+/**
+ * Dials for the pool at once; connections that somebody waits for have the rest
+ * of the dialling to themselves.
+ */
 const refillsAtOnce = 2;
 /** A black hole must not keep the places of those that somebody waits for. */
 const dialLimitMs = 10_000;
 /** Patience learned from an ingress is never less. */
 const leastPatienceMs = 2000;
 /**
- * An ingress that restarts, or a way that breaks, looks like an ingress without patience: whenever a connection has been ready for all of
- * the time that was learned, the next may be for so much longer.
+ * An ingress that restarts, or a way that breaks, looks like an ingress without
+ * patience: whenever a connection has been ready for all of the time that was
+ * learned, the next may be for so much longer.
  */
 const relaxing = 1.25;
 const [firstRestMs, longestRestMs] = [500, 30_000];
 
 /**
- * Connections to the ingress made ready in advance, so that a new local connection pays one round trip instead of four. Any of them fits
- * any endpoint: the host is only named in the header. Sized by recent demand, newest first out, each watched while it waits.
+ * Connections to the ingress made ready in advance, so that a new local
+ * connection pays one round trip instead of four. Any of them fits any
+ * endpoint: the host is only named in the header. Sized by recent demand,
+ * newest first out, each watched while it waits.
  */
 export function createPool(options: PoolOptions): Pool {
   const { dial, limits, now = () => performance.now(), random = Math.random } = options;
@@ -80,7 +112,10 @@ export function createPool(options: PoolOptions): Pool {
   let dialMs = 50;
   let learnedMs = Number.POSITIVE_INFINITY;
   let learnedAt = 0;
-  /** Dials in a row that failed, and ready ones in a row that the ingress hung up on at once. */
+  /**
+   * Dials in a row that failed, and ready ones in a row that the ingress hung
+   * up on at once.
+   */
   let [failures, hangUps] = [0, 0];
   let hungUpBy: NgrokdError | undefined;
   let restUntil = 0;
@@ -90,7 +125,8 @@ export function createPool(options: PoolOptions): Pool {
   let expiryTimer: ReturnType<typeof setTimeout> | undefined;
   let closed = false;
 
-  const patience = (): number => Math.max(leastPatienceMs, Math.min(limits().idleTimeoutMs, learnedMs));
+  const patience = (): number =>
+    Math.max(leastPatienceMs, Math.min(limits().idleTimeoutMs, learnedMs));
   const target = (): number => demand.target(now(), { dialMs, ...limits() });
 
   return {
@@ -98,7 +134,8 @@ export function createPool(options: PoolOptions): Pool {
       if (closed || limits().max === 0) return undefined;
       demand.note(now());
       const taken = ready.pop();
-      // At the low-water mark waiting for a pause would leave the next ones without.
+      // At the low-water mark waiting for a pause would leave the next ones
+      // without.
       scheduleRefill(ready.length * 4 < target() ? 0 : refillDelayMs);
       return taken;
     },
@@ -143,7 +180,10 @@ export function createPool(options: PoolOptions): Pool {
     },
   };
 
-  /** Plans the next refill: a later call postpones it, but never beyond `refillAtLastMs` from the first. */
+  /**
+   * Plans the next refill: a later call postpones it, but never beyond
+   * `refillAtLastMs` from the first.
+   */
   function scheduleRefill(delayMs: number): void {
     if (closed) return;
     const at = now();
@@ -165,7 +205,8 @@ export function createPool(options: PoolOptions): Pool {
       scheduleRefill(rest);
       return;
     }
-    while (!closed && dialling < refillsAtOnce && ready.length + dialling < target()) void dialOne();
+    while (!closed && dialling < refillsAtOnce && ready.length + dialling < target())
+      void dialOne();
   }
 
   async function dialOne(): Promise<void> {
@@ -179,7 +220,8 @@ export function createPool(options: PoolOptions): Pool {
       failures = 0;
       keep(conn);
     } catch {
-      // Whoever needs a connection meets the same failure and tells it; here it only slows the next attempt down.
+      // Whoever needs a connection meets the same failure and tells it; here it
+      // only slows the next attempt down.
       if (!signal.aborted) takeRest(++failures);
     } finally {
       dialling -= 1;
@@ -203,14 +245,18 @@ export function createPool(options: PoolOptions): Pool {
     scheduleExpiry();
   }
 
-  /** A ready connection has said something, which no healthy one does before it was asked. */
+  /**
+   * A ready connection has said something, which no healthy one does before it
+   * was asked.
+   */
   function left(one: Ready, ended: boolean, error?: NgrokdError): void {
     if (!ready.includes(one)) return;
     const age = now() - one.since;
     discard(one);
     if (!ended) return;
     learn(age);
-    // An ingress that hangs up at once is as good as one that cannot be dialled.
+    // An ingress that hangs up at once is as good as one that cannot be
+    // dialled.
     hangUps = age < leastPatienceMs ? hangUps + 1 : 0;
     hungUpBy = error;
     if (hangUps > 0) takeRest(hangUps);

@@ -4,11 +4,16 @@ import { join } from "node:path";
 import { writeFileAtomic } from "../files/atomic.ts";
 
 /**
- * Keeps what is trusted in one file of `folder`, which must be the daemon's alone, for dials that would otherwise parse hundreds of roots
- * each. Its name tells its content, since a runtime may remember by name what it has read; files of earlier content are removed. Answers
- * the path; undefined where the file cannot be kept, which only costs time.
+ * Keeps what is trusted in one file of `folder`, which must be the daemon's
+ * alone, for dials that would otherwise parse hundreds of roots each. Its name
+ * tells its content, since a runtime may remember by name what it has read;
+ * files of earlier content are removed. Answers the path; undefined where the
+ * file cannot be kept, which only costs time.
  */
-export async function keepTrustFile(folder: string, ca: readonly string[]): Promise<string | undefined> {
+export async function keepTrustFile(
+  folder: string,
+  ca: readonly string[],
+): Promise<string | undefined> {
   const text = ca.map((pem) => `${pem.trimEnd()}\n`).join("");
   if (text === "") return undefined;
   const name = `trusted-${createHash("sha256").update(text).digest("hex")}.pem`;

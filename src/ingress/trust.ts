@@ -2,28 +2,46 @@ import { X509Certificate } from "node:crypto";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as tls from "node:tls";
-import { ensureWritableFolder, errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import {
+  ensureWritableFolder,
+  errnoOf,
+  fileError,
+  readFileIfThere,
+  writeFileAtomic,
+} from "../files/atomic.ts";
 import { readLimited } from "../files/limited.ts";
 import { distinguishedName } from "../model/distinguished-name.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
 import type { PeerCertificate } from "../net/types.ts";
 
-/** Where ngrok's operator and the Go ngrokd keep ngrok's CA; every PEM file in it is trusted. Source: docs/protocol.md, "The ingress". */
+/**
+ * Where ngrok's operator and the Go ngrokd keep ngrok's CA; every PEM file in
+ * it is trusted. Source: docs/protocol.md, "The ingress".
+ */
 export const trustFolder = "/etc/ssl/certs/ngrok";
 
-/** ngrok's "Intermediate CA", which signs the ingress's certificate; no system trusts it. Source: docs/protocol.md, "The ingress". */
+/**
+ * ngrok's "Intermediate CA", which signs the ingress's certificate; no system
+ * trusts it. Source: docs/protocol.md, "The ingress".
+ */
 export const ngrokCa = {
-  fingerprint256: "CF:CE:8A:27:B7:4E:0C:51:C6:54:73:9A:35:3E:51:C1:35:26:0B:5B:97:7D:29:DF:67:03:8B:E7:EF:6F:F8:47",
+  fingerprint256:
+    "CF:CE:8A:27:B7:4E:0C:51:C6:54:73:9A:35:3E:51:C1:35:26:0B:5B:97:7D:29:DF:67:03:8B:E7:EF:6F:F8:47",
   url: "https://raw.githubusercontent.com/ngrok/ngrok-operator/main/certs/ngrok-ca.crt",
 } as const;
 
-/** What the ingress's certificate is verified against, and where it comes from. */
+/**
+ * What the ingress's certificate is verified against, and where it comes from.
+ */
 export interface Trust {
   /** PEM, one certificate each, no two alike. */
   readonly ca: readonly string[];
   readonly sources: readonly TrustSource[];
-  /** Files of a folder that could not be used, and why; each a sentence without a full stop. */
+  /**
+   * Files of a folder that could not be used, and why; each a sentence without
+   * a full stop.
+   */
   readonly warnings: readonly string[];
 }
 
@@ -34,23 +52,33 @@ export interface TrustSource {
 }
 
 export interface TrustOptions {
-  /** `server.ingress_ca`: a file or a folder, which must be there and hold a certificate. */
+  /**
+   * `server.ingress_ca`: a file or a folder, which must be there and hold a
+   * certificate.
+   */
   readonly extra?: string;
   /** May be missing. */
   readonly folder?: string;
 }
 
 /**
- * The system's roots, ngrok's folder and the configured CA. Nothing missing ever turns verification off: less trust means that less
- * verifies. Rejects with NgrokdError `config` where `extra` cannot be used.
+ * The system's roots, ngrok's folder and the configured CA. Nothing missing
+ * ever turns verification off: less trust means that less verifies. Rejects
+ * with NgrokdError `config` where `extra` cannot be used.
  */
-export async function loadTrust({ extra, folder = trustFolder }: TrustOptions = {}): Promise<Trust> {
+export async function loadTrust({
+  extra,
+  folder = trustFolder,
+}: TrustOptions = {}): Promise<Trust> {
   const warnings: string[] = [];
-  const found: { name: string; pems: readonly string[] }[] = [{ name: "system", pems: systemRoots() }];
+  const found: { name: string; pems: readonly string[] }[] = [
+    { name: "system", pems: systemRoots() },
+  ];
   try {
     found.push({ name: folder, pems: await certificatesAt(folder, warnings) });
   } catch (error) {
-    if (errnoOf(error) !== "ENOENT") warnings.push(fileError(`Cannot read "${folder}"`, error).message);
+    if (errnoOf(error) !== "ENOENT")
+      warnings.push(fileError(`Cannot read "${folder}"`, error).message);
   }
   if (extra !== undefined) found.push({ name: extra, pems: await configured(extra, warnings) });
   return {
@@ -87,16 +115,26 @@ export interface InstalledCa {
 }
 
 /**
- * Puts each certificate of a PEM text into the trust folder (0644): ngrok's as `ngrok-ca.crt`, known by its published SHA-256; others,
- * with `force` alone, as `ca-<start of its SHA-256>.crt`. One that is refused means that none is installed. The fingerprint makes plain
- * http safe for ngrok's CA; with `force` nothing does, so http is then for loopback only. Rejects with NgrokdError `usage` (no
- * certificate in it), `tls` (not ngrok's), `network`, `permission` or `state`.
+ * Puts each certificate of a PEM text into the trust folder (0644): ngrok's as
+ * `ngrok-ca.crt`, known by its published SHA-256; others, with `force` alone,
+ * as `ca-<start of its SHA-256>.crt`. One that is refused means that none is
+ * installed. The fingerprint makes plain http safe for ngrok's CA; with `force`
+ * nothing does, so http is then for loopback only. Rejects with NgrokdError
+ * `usage` (no certificate in it), `tls` (not ngrok's), `network`, `permission`
+ * or `state`.
  */
 export async function installTrust(options: InstallOptions): Promise<InstalledCa[]> {
-  const { source, folder = trustFolder, force = false, published = ngrokCa.fingerprint256, before } = options;
+  const {
+    source,
+    folder = trustFolder,
+    force = false,
+    published = ngrokCa.fingerprint256,
+    before,
+  } = options;
   const { certificates, broken } = readCertificates(await readSource(options));
   if (certificates.length === 0 || broken > 0) {
-    const what = broken > 0 ? `${broken} of its certificates cannot be read` : "there is no certificate in it";
+    const what =
+      broken > 0 ? `${broken} of its certificates cannot be read` : "there is no certificate in it";
     throw new NgrokdError("usage", `Cannot trust ${quote(source)}: ${what}`, {
       hint: "a PEM file is needed; `openssl x509 -inform der -in FILE` makes one of a DER file",
     });
@@ -105,13 +143,15 @@ export async function installTrust(options: InstallOptions): Promise<InstalledCa
   if (stranger !== undefined && !force) throw notNgroks(source, stranger, published);
   await ensureWritableFolder(folder, 0o755);
   const installed: InstalledCa[] = [];
-  for (const certificate of certificates) installed.push(await install(certificate, folder, published, before));
+  for (const certificate of certificates)
+    installed.push(await install(certificate, folder, published, before));
   return installed;
 }
 
 /**
- * A `tls` error of {@link Net.dial} as a person needs it: with the subject, issuer and SHA-256 of the certificate that was shown, and
- * what to do about it. An error without a certificate keeps its message.
+ * A `tls` error of {@link Net.dial} as a person needs it: with the subject,
+ * issuer and SHA-256 of the certificate that was shown, and what to do about
+ * it. An error without a certificate keeps its message.
  */
 export function describeTlsFailure(error: NgrokdError): NgrokdError {
   const shown = error.details.certificate as PeerCertificate | undefined;
@@ -120,7 +160,11 @@ export function describeTlsFailure(error: NgrokdError): NgrokdError {
       ? ""
       : `; the certificate shown is of ${quoteName(shown.subject)}, issued by ${quoteName(shown.issuer)}, SHA-256 ${shown.fingerprint256}`;
   const hint = error.hint ?? hintOf(String(error.details.reason ?? ""), shown);
-  return new NgrokdError(error.code, error.message + what, { cause: error, hint, details: { ...error.details } });
+  return new NgrokdError(error.code, error.message + what, {
+    cause: error,
+    hint,
+    details: { ...error.details },
+  });
 }
 
 /** OpenSSL's names for a chain that ends in no anchor of ours. */
@@ -129,13 +173,17 @@ const untrusted = /^(?:UNABLE_TO_GET_ISSUER|UNABLE_TO_VERIFY|SELF_SIGNED|DEPTH_Z
 function hintOf(reason: string, shown: PeerCertificate | undefined): string | undefined {
   if (untrusted.test(reason)) {
     const getIt = `\`ngrokd trust ${ngrokCa.url}\` installs it after checking its fingerprint`;
-    if (shown === undefined || /\bngrok\b/i.test(shown.issuer)) return `ngrok's CA is in no system's trust store: ${getIt}`;
+    if (shown === undefined || /\bngrok\b/i.test(shown.issuer))
+      return `ngrok's CA is in no system's trust store: ${getIt}`;
     return `this CA is not ngrok's: does a proxy intercept TLS, or is \`ingressEndpoint\` wrong? If it is yours, name its PEM file in \`server.ingress_ca\`; as for ngrok's CA, ${getIt}`;
   }
-  if (reason === "CERT_HAS_EXPIRED" || reason === "CERT_NOT_YET_VALID") return "is the clock of this machine right?";
-  // With TLS 1.2 the alert comes in the handshake; with 1.3 only after it, where `upgrade` sees it.
+  if (reason === "CERT_HAS_EXPIRED" || reason === "CERT_NOT_YET_VALID")
+    return "is the clock of this machine right?";
+  // With TLS 1.2 the alert comes in the handshake; with 1.3 only after it,
+  // where `upgrade` sees it.
   if (/ALERT_(?:UNKNOWN_CA|\w*CERTIFICATE\w*)$/.test(reason)) return refusedCertificate;
-  if (reason === "ERR_TLS_CERT_ALTNAME_INVALID") return "the certificate is for another name: is `ingressEndpoint` right?";
+  if (reason === "ERR_TLS_CERT_ALTNAME_INVALID")
+    return "the certificate is for another name: is `ingressEndpoint` right?";
   return undefined;
 }
 
@@ -146,8 +194,9 @@ export const refusedCertificate =
 let roots: readonly string[] | undefined;
 
 /**
- * An image without a trust store still gets the roots that came with the runtime. Read once: it takes a tenth of a second, and every pass
- * asks; a changed system store counts from the next start on.
+ * An image without a trust store still gets the roots that came with the
+ * runtime. Read once: it takes a tenth of a second, and every pass asks; a
+ * changed system store counts from the next start on.
  */
 function systemRoots(): readonly string[] {
   if (roots === undefined) {
@@ -167,7 +216,8 @@ async function configured(path: string, warnings: string[]): Promise<string[]> {
   try {
     pems = await certificatesAt(path, warnings);
   } catch (error) {
-    const reason = error instanceof NgrokdError ? error.message : fileError("it cannot be read", error).message;
+    const reason =
+      error instanceof NgrokdError ? error.message : fileError("it cannot be read", error).message;
     throw refuse(reason, error);
   }
   if (pems.length === 0) throw refuse("there is no certificate in it");
@@ -177,7 +227,10 @@ async function configured(path: string, warnings: string[]): Promise<string[]> {
 /** A CA file has a few KB, a whole system's store some 300. */
 const sizeLimit = 4 * 1024 * 1024;
 
-/** The certificates of a file or of a folder's files. Rejects with the file system's error for `path` itself, warns for what is in it. */
+/**
+ * The certificates of a file or of a folder's files. Rejects with the file
+ * system's error for `path` itself, warns for what is in it.
+ */
 async function certificatesAt(path: string, warnings: string[]): Promise<string[]> {
   if (!(await stat(path)).isDirectory()) return certificatesIn(path, warnings);
   const pems: string[] = [];
@@ -188,7 +241,8 @@ async function certificatesAt(path: string, warnings: string[]): Promise<string[
     try {
       if ((await stat(file)).isDirectory()) continue;
       const found = await certificatesIn(file, warnings);
-      if (found.length === 0 && /\.(?:pem|crt|cer)$/i.test(name)) warnings.push(`"${file}" holds no certificate that can be read`);
+      if (found.length === 0 && /\.(?:pem|crt|cer)$/i.test(name))
+        warnings.push(`"${file}" holds no certificate that can be read`);
       pems.push(...found);
     } catch (error) {
       warnings.push(fileError(`Cannot read "${file}"`, error).message);
@@ -199,7 +253,8 @@ async function certificatesAt(path: string, warnings: string[]): Promise<string[
 
 async function certificatesIn(file: string, warnings: string[]): Promise<string[]> {
   const { certificates, broken } = readCertificates(await readSmallFile(file));
-  if (broken > 0 && certificates.length > 0) warnings.push(`${broken} of the certificates in "${file}" cannot be read`);
+  if (broken > 0 && certificates.length > 0)
+    warnings.push(`${broken} of the certificates in "${file}" cannot be read`);
   return certificates.map(pemOf);
 }
 
@@ -207,17 +262,28 @@ async function certificatesIn(file: string, warnings: string[]): Promise<string[
 async function readSmallFile(path: string): Promise<string> {
   const info = await stat(path);
   if (!info.isFile()) throw new NgrokdError("state", `"${path}" is not a file`);
-  if (info.size > sizeLimit) throw new NgrokdError("state", `"${path}" has ${info.size} bytes, and no more than ${sizeLimit} are read`);
+  if (info.size > sizeLimit)
+    throw new NgrokdError(
+      "state",
+      `"${path}" has ${info.size} bytes, and no more than ${sizeLimit} are read`,
+    );
   return readFile(path, "utf8");
 }
 
-/** Every certificate between PEM marks; what stands around them (names, keys) is passed over. */
+/**
+ * Every certificate between PEM marks; what stands around them (names, keys) is
+ * passed over.
+ */
 function readCertificates(text: string): { certificates: X509Certificate[]; broken: number } {
   const certificates: X509Certificate[] = [];
   let broken = 0;
   for (const part of text.split(/-----BEGIN (?:X509 )?CERTIFICATE-----/).slice(1)) {
     try {
-      certificates.push(new X509Certificate(Buffer.from(part.slice(0, Math.max(part.indexOf("-----END"), 0)), "base64")));
+      certificates.push(
+        new X509Certificate(
+          Buffer.from(part.slice(0, Math.max(part.indexOf("-----END"), 0)), "base64"),
+        ),
+      );
     } catch {
       broken += 1;
     }
@@ -231,7 +297,11 @@ function pemOf(certificate: X509Certificate): string {
   return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
 }
 
-async function readSource({ source, force = false, fetch = globalThis.fetch }: InstallOptions): Promise<string> {
+async function readSource({
+  source,
+  force = false,
+  fetch = globalThis.fetch,
+}: InstallOptions): Promise<string> {
   const url = /^https?:\/\//i.test(source) ? URL.parse(source) : null;
   if (url === null) {
     return readSmallFile(source).catch((error: unknown) => {
@@ -240,12 +310,25 @@ async function readSource({ source, force = false, fetch = globalThis.fetch }: I
   }
   refuseOpenHttp(url, force);
   try {
-    const response = await fetch(url.href, { signal: AbortSignal.timeout(30_000), ...alwaysVerified });
-    // A redirect must not lead to where the address itself would have been refused.
+    const response = await fetch(url.href, {
+      signal: AbortSignal.timeout(30_000),
+      ...alwaysVerified,
+    });
+    // A redirect must not lead to where the address itself would have been
+    // refused.
     if (response.url !== "") refuseOpenHttp(new URL(response.url), force);
-    if (!response.ok) throw new NgrokdError("network", `Cannot fetch ${quote(source)}: the server answered ${response.status}`);
-    const bytes = response.body === null ? new Uint8Array(0) : await readLimited(response.body, sizeLimit);
-    if (bytes === undefined) throw new NgrokdError("network", `Cannot fetch ${quote(source)}: it has more than ${sizeLimit} bytes`);
+    if (!response.ok)
+      throw new NgrokdError(
+        "network",
+        `Cannot fetch ${quote(source)}: the server answered ${response.status}`,
+      );
+    const bytes =
+      response.body === null ? new Uint8Array(0) : await readLimited(response.body, sizeLimit);
+    if (bytes === undefined)
+      throw new NgrokdError(
+        "network",
+        `Cannot fetch ${quote(source)}: it has more than ${sizeLimit} bytes`,
+      );
     return new TextDecoder().decode(bytes);
   } catch (error) {
     throw error instanceof NgrokdError
@@ -257,18 +340,29 @@ async function readSource({ source, force = false, fetch = globalThis.fetch }: I
   }
 }
 
-/** For Bun's fetch, which NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment would otherwise talk out of verifying. */
+/**
+ * For Bun's fetch, which NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment
+ * would otherwise talk out of verifying.
+ */
 const alwaysVerified = { tls: { rejectUnauthorized: true } };
 
 function refuseOpenHttp(url: URL, force: boolean): void {
   const loopback = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
   if (!force || url.protocol === "https:" || loopback) return;
-  throw new NgrokdError("usage", `Cannot trust ${quote(url.href)} with --force: anybody on the way can change what plain http carries`, {
-    hint: "use an https URL, or download the file, look at it and name it instead",
-  });
+  throw new NgrokdError(
+    "usage",
+    `Cannot trust ${quote(url.href)} with --force: anybody on the way can change what plain http carries`,
+    {
+      hint: "use an https URL, or download the file, look at it and name it instead",
+    },
+  );
 }
 
-function notNgroks(source: string, { subject, fingerprint256 }: X509Certificate, published: string): NgrokdError {
+function notNgroks(
+  source: string,
+  { subject, fingerprint256 }: X509Certificate,
+  published: string,
+): NgrokdError {
   const message = `Cannot trust ${quote(source)}: its certificate of ${quoteName(distinguishedName(subject))} has the SHA-256 ${fingerprint256}, and ngrok's published CA has ${published}`;
   return new NgrokdError("tls", message, {
     hint: `ngrok's CA is at ${ngrokCa.url}; if this is a CA of your own, and you know its fingerprint, add --force`,
@@ -284,7 +378,9 @@ async function install(
 ): Promise<InstalledCa> {
   const { fingerprint256, subject, issuer, validTo } = certificate;
   const published = fingerprint256 === publishedFingerprint;
-  const name = published ? "ngrok-ca.crt" : `ca-${fingerprint256.replaceAll(":", "").slice(0, 16).toLowerCase()}.crt`;
+  const name = published
+    ? "ngrok-ca.crt"
+    : `ca-${fingerprint256.replaceAll(":", "").slice(0, 16).toLowerCase()}.crt`;
   const path = join(folder, name);
   const pem = pemOf(certificate);
   const changed = (await readFileIfThere(path)) !== pem;
@@ -303,5 +399,8 @@ async function install(
   };
 }
 
-/** Names run longer than what {@link quote} keeps, and what tells them apart may stand at the end. */
+/**
+ * Names run longer than what {@link quote} keeps, and what tells them apart may
+ * stand at the end.
+ */
 const quoteName = (name: string): string => JSON.stringify(name.slice(0, 300));

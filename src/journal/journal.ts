@@ -11,9 +11,11 @@ import { type Log, silentLog } from "../model/log.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 
 /**
- * What ngrokd has changed on this machine and not yet taken back, in `<state folder>/journal.json`. A change is recorded before it is made
- * and forgotten after it was taken back: a crash in between leaves an entry too many and never one too few, and {@link undo} looks at
- * the machine before it does anything.
+ * What ngrokd has changed on this machine and not yet taken back, in
+ * `<state folder>/journal.json`. A change is recorded before it is made and
+ * forgotten after it was taken back: a crash in between leaves an entry too
+ * many and never one too few, and {@link undo} looks at the machine before it
+ * does anything.
  */
 export type Change =
   /** Our section is in this hosts file. */
@@ -24,8 +26,9 @@ export type Change =
 export const journalPath = (stateFolder: string): string => join(stateFolder, "journal.json");
 
 /**
- * The outstanding changes, the oldest first. Rejects with NgrokdError `state` where the journal is of a later version or cannot be
- * understood (it then stays as it is), and with `permission` or `state` where it cannot be read.
+ * The outstanding changes, the oldest first. Rejects with NgrokdError `state`
+ * where the journal is of a later version or cannot be understood (it then
+ * stays as it is), and with `permission` or `state` where it cannot be read.
  */
 export async function readJournal(stateFolder: string): Promise<readonly Change[]> {
   const path = journalPath(stateFolder);
@@ -37,36 +40,64 @@ export async function readJournal(stateFolder: string): Promise<readonly Change[
 }
 
 /**
- * Notes a change that is about to be made; of one kind and path there is one entry, the latest. A journal that cannot be understood is kept
- * beside a new one, and `log` told. Rejects with NgrokdError `permission` or `state`: the change must not be made then.
+ * Notes a change that is about to be made; of one kind and path there is one
+ * entry, the latest. A journal that cannot be understood is kept beside a new
+ * one, and `log` told. Rejects with NgrokdError `permission` or `state`: the
+ * change must not be made then.
  */
-export async function recordChange(stateFolder: string, change: Change, log: Log = silentLog): Promise<void> {
+export async function recordChange(
+  stateFolder: string,
+  change: Change,
+  log: Log = silentLog,
+): Promise<void> {
   const known = (other: Change): boolean => isDeepStrictEqual(other, change);
-  await rewrite(stateFolder, (all) => (all.some(known) ? all : [...all.filter((other) => !same(other, change)), change]), log);
+  await rewrite(
+    stateFolder,
+    (all) => (all.some(known) ? all : [...all.filter((other) => !same(other, change)), change]),
+    log,
+  );
 }
 
-/** Notes that a change has been taken back; one that is not in the journal is no error. Rejects with NgrokdError `permission` or `state`. */
-export async function forgetChange(stateFolder: string, change: Pick<Change, "kind" | "path">, log: Log = silentLog): Promise<void> {
+/**
+ * Notes that a change has been taken back; one that is not in the journal is no
+ * error. Rejects with NgrokdError `permission` or `state`.
+ */
+export async function forgetChange(
+  stateFolder: string,
+  change: Pick<Change, "kind" | "path">,
+  log: Log = silentLog,
+): Promise<void> {
   await rewrite(stateFolder, (all) => all.filter((other) => !same(other, change)), log);
 }
 
-/** {@link recordChange} for a file that is about to be written with this content. */
-export async function recordFile(stateFolder: string, path: string, content: string | Uint8Array, log: Log = silentLog): Promise<void> {
+/**
+ * {@link recordChange} for a file that is about to be written with this
+ * content.
+ */
+export async function recordFile(
+  stateFolder: string,
+  path: string,
+  content: string | Uint8Array,
+  log: Log = silentLog,
+): Promise<void> {
   await recordChange(stateFolder, { kind: "file", path, sha256: sha256(content) }, log);
 }
 
 /** Hex. */
-export const sha256 = (content: string | Uint8Array): string => createHash("sha256").update(content).digest("hex");
+export const sha256 = (content: string | Uint8Array): string =>
+  createHash("sha256").update(content).digest("hex");
 
 const formatVersion = 1;
 
-const same = (a: Pick<Change, "kind" | "path">, b: Pick<Change, "kind" | "path">): boolean => a.kind === b.kind && a.path === b.path;
+const same = (a: Pick<Change, "kind" | "path">, b: Pick<Change, "kind" | "path">): boolean =>
+  a.kind === b.kind && a.path === b.path;
 
 type Next = (changes: readonly Change[]) => readonly Change[];
 
 async function rewrite(stateFolder: string, next: Next, log: Log): Promise<void> {
   const path = journalPath(stateFolder);
-  // Before the lock: where nothing is to be noted, a folder that is read-only or not there is no obstacle.
+  // Before the lock: where nothing is to be noted, a folder that is read-only
+  // or not there is no obstacle.
   if (unchanged(knownIn(await readFileIfThere(path)), next)) return;
   await locked(path, () => rewriteLocked(path, next, log));
 }
@@ -78,7 +109,8 @@ async function rewriteLocked(path: string, next: Next, log: Log): Promise<void> 
   const changes = next(known.ok ? known.value : []);
   if (!known.ok) log.warn(await setAside(path, known.reason));
   let overtaken = false;
-  // At once and not in a thread. Who waits for a lock that a crash has left may take it away twice, and a new one with it.
+  // At once and not in a thread. Who waits for a lock that a crash has left may
+  // take it away twice, and a new one with it.
   const ifUnchanged = async (from: string, to: string): Promise<void> => {
     overtaken = (existsSync(path) ? readFileSync(path, "utf8") : undefined) !== before;
     if (overtaken) throw new NgrokdError("state", `"${path}" was changed by another command`);
@@ -92,19 +124,25 @@ async function rewriteLocked(path: string, next: Next, log: Log): Promise<void> 
   }
 }
 
-const knownIn = (text: string | undefined): Parsed<readonly Change[]> => (text === undefined ? parsed([]) : parseJournal(text));
+const knownIn = (text: string | undefined): Parsed<readonly Change[]> =>
+  text === undefined ? parsed([]) : parseJournal(text);
 
-const unchanged = (known: Parsed<readonly Change[]>, next: Next): boolean => known.ok && isDeepStrictEqual(next(known.value), known.value);
+const unchanged = (known: Parsed<readonly Change[]>, next: Next): boolean =>
+  known.ok && isDeepStrictEqual(next(known.value), known.value);
 
 /** A write takes milliseconds: a lock that is older was left by a crash. */
 const staleMs = 2000;
 
-/** The daemon and a command may write at the same time: one waits for the other. Rejects with NgrokdError `permission` or `state`. */
+/**
+ * The daemon and a command may write at the same time: one waits for the other.
+ * Rejects with NgrokdError `permission` or `state`.
+ */
 async function locked(path: string, work: () => Promise<void>): Promise<void> {
   const lock = `${path}.lock`;
   while (!(await taken(lock))) {
     const held = await stat(lock).catch(absent);
-    if (held !== undefined && Math.abs(Date.now() - held.mtimeMs) > staleMs) await unlink(lock).catch(absent);
+    if (held !== undefined && Math.abs(Date.now() - held.mtimeMs) > staleMs)
+      await unlink(lock).catch(absent);
     else await sleep(10 + 10 * Math.random());
   }
   try {
@@ -124,14 +162,18 @@ async function taken(lock: string): Promise<boolean> {
   }
 }
 
-/** A downgrade must not stop a machine, and what a later version knows must not be lost. */
+/**
+ * A downgrade must not stop a machine, and what a later version knows must not
+ * be lost.
+ */
 async function setAside(path: string, reason: string): Promise<string> {
   const aside = `${path}.old-${new Date().toISOString().replaceAll(/[-:.]/g, "")}`;
   await link(path, aside);
   return `The journal "${path}" cannot be understood, since ${reason}; it is kept as "${aside}", and another one was begun`;
 }
 
-const journalText = (changes: readonly Change[]): string => `${JSON.stringify({ version: formatVersion, changes }, undefined, 2)}\n`;
+const journalText = (changes: readonly Change[]): string =>
+  `${JSON.stringify({ version: formatVersion, changes }, undefined, 2)}\n`;
 
 /** Pure: the changes in a journal's text. */
 export function parseJournal(text: string): Parsed<readonly Change[]> {
@@ -141,17 +183,24 @@ export function parseJournal(text: string): Parsed<readonly Change[]> {
   } catch {
     return unparsed("it is not JSON");
   }
-  if (typeof content !== "object" || content === null || !("version" in content)) return unparsed("it has no version");
-  if (content.version !== formatVersion) return unparsed(`its format has the version ${JSON.stringify(content.version)}, not 1`);
-  if (!("changes" in content) || !Array.isArray(content.changes)) return unparsed("it has no list of changes");
+  if (typeof content !== "object" || content === null || !("version" in content))
+    return unparsed("it has no version");
+  if (content.version !== formatVersion)
+    return unparsed(`its format has the version ${JSON.stringify(content.version)}, not 1`);
+  if (!("changes" in content) || !Array.isArray(content.changes))
+    return unparsed("it has no list of changes");
   const changes = content.changes.map(parseChange);
   const bad = changes.indexOf(undefined);
-  return bad === -1 ? parsed(changes.filter((change) => change !== undefined)) : unparsed(`its change ${bad + 1} is of no known kind`);
+  return bad === -1
+    ? parsed(changes.filter((change) => change !== undefined))
+    : unparsed(`its change ${bad + 1} is of no known kind`);
 }
 
 function parseChange(value: unknown): Change | undefined {
   const { kind, path, sha256 } = (value ?? {}) as Record<string, unknown>;
   if (typeof path !== "string" || !isAbsolute(path)) return undefined;
   if (kind === "hosts") return { kind, path };
-  return kind === "file" && typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256) ? { kind, path, sha256 } : undefined;
+  return kind === "file" && typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256)
+    ? { kind, path, sha256 }
+    : undefined;
 }

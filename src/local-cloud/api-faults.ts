@@ -4,7 +4,10 @@ import type { MiddlewareHandler } from "hono";
 import { noNumber, refusal } from "./answers.ts";
 import type { Faults } from "./faults.ts";
 
-/** The API's switches, before and instead of the real answer; those of lists are the lists' own. Tried before the API key is looked at. */
+/**
+ * The API's switches, before and instead of the real answer; those of lists are
+ * the lists' own. Tried before the API key is looked at.
+ */
 export function misbehaving(faults: Faults, stop: AbortSignal): MiddlewareHandler {
   return async (c, next) => {
     const only = faults.list().find(({ fault }) => fault.name === "only")?.fault.value;
@@ -22,7 +25,8 @@ export function misbehaving(faults: Faults, stop: AbortSignal): MiddlewareHandle
     }
     const ahead = faults.take("date");
     await next();
-    if (ahead !== undefined) c.header("date", new Date(Date.now() + ahead.value * 1000).toUTCString());
+    if (ahead !== undefined)
+      c.header("date", new Date(Date.now() + ahead.value * 1000).toUTCString());
     if (fault?.name === "drop") c.res = await brokenOff(c.res);
     if (fault?.name === "huge") c.res = await inflated(c.res, fault.value);
     return undefined;
@@ -35,12 +39,24 @@ function proxyPage(status: number): Response {
   return new Response(page, { status, headers: { "content-type": "text/html; charset=UTF-8" } });
 }
 
-/** Codes of ngrok's public error reference: an invalid key, and a rate limit. */
-const codes: Readonly<Record<number, string>> = { 401: "ERR_NGROK_203", 403: "ERR_NGROK_203", 429: "ERR_NGROK_226" };
+/**
+ * Codes of ngrok's public error reference: an invalid key, and a rate limit.
+ */
+const codes: Readonly<Record<number, string>> = {
+  401: "ERR_NGROK_203",
+  403: "ERR_NGROK_203",
+  429: "ERR_NGROK_226",
+};
 
 function refusedWith(status: number, retryAfterSeconds: number | undefined): Response {
-  const headers: Record<string, string> = retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) };
-  return refusal(status, codes[status] ?? noNumber, `The local cloud was told to answer ${status}.`, headers);
+  const headers: Record<string, string> =
+    retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) };
+  return refusal(
+    status,
+    codes[status] ?? noNumber,
+    `The local cloud was told to answer ${status}.`,
+    headers,
+  );
 }
 
 /** The first half of the body, then the end of the connection. */
@@ -50,7 +66,8 @@ async function brokenOff(response: Response): Promise<Response> {
   const body = new ReadableStream({
     async pull(controller) {
       if (!sent) controller.enqueue(whole.subarray(0, Math.ceil(whole.length / 2)));
-      // The first half has to leave first. Without an error to show, Bun does not show one.
+      // The first half has to leave first. Without an error to show, Bun does
+      // not show one.
       else await delay(10).then(() => controller.error());
       sent = true;
     },
@@ -61,5 +78,8 @@ async function brokenOff(response: Response): Promise<Response> {
 async function inflated(response: Response, megabytes: number): Promise<Response> {
   if (response.status === 204) return response;
   const json = (await response.json()) as object;
-  return Response.json({ ...json, padding: "x".repeat(megabytes * 1_000_000) }, { status: response.status });
+  return Response.json(
+    { ...json, padding: "x".repeat(megabytes * 1_000_000) },
+    { status: response.status },
+  );
 }

@@ -21,7 +21,10 @@ export interface ApiOptions {
   readonly stop: AbortSignal;
 }
 
-/** ngrok's REST API as far as docs/protocol.md, "ngrok's API", goes, over what `store` holds. */
+/**
+ * ngrok's REST API as far as docs/protocol.md, "ngrok's API", goes, over what
+ * `store` holds.
+ */
 export function ngrokApi(options: ApiOptions): Hono {
   const { store, faults, log } = options;
   const { operators, endpoints } = store;
@@ -32,7 +35,13 @@ export function ngrokApi(options: ApiOptions): Hono {
     const body = await readBody(c, operatorBody);
     if (body instanceof Response) return body;
     const id = newId("k8sop");
-    const { enabled_features: enabledFeatures = [], description = "", metadata = "", region = "global", deployment = {} } = body;
+    const {
+      enabled_features: enabledFeatures = [],
+      description = "",
+      metadata = "",
+      region = "global",
+      deployment = {},
+    } = body;
     if (enabledFeatures.includes("bindings") && body.binding?.csr === undefined)
       return notValid("the bindings feature needs a binding with a CSR");
     const certificate = await certify(id, body.binding?.csr);
@@ -54,9 +63,12 @@ export function ngrokApi(options: ApiOptions): Hono {
     });
     log.info(`The operator ${id} has registered`, { operator: id });
     if (binding?.endpointSelectors.some((selector) => selector !== "true")) {
-      log.warn(`The operator ${id} selects endpoints by an expression, which the local cloud does not evaluate: it is shown all of them`, {
-        operator: id,
-      });
+      log.warn(
+        `The operator ${id} selects endpoints by an expression, which the local cloud does not evaluate: it is shown all of them`,
+        {
+          operator: id,
+        },
+      );
     }
     return c.json(show(c, id), 201);
   });
@@ -84,9 +96,15 @@ export function ngrokApi(options: ApiOptions): Hono {
     const old = mine(c, id);
     if (old === undefined) return noOperator(id);
     const { enabled_features: enabledFeatures = old.enabledFeatures, binding, ...rest } = body;
-    const changed = { ...old, ...rest, enabledFeatures, binding: changedBinding(old.binding, binding, certificate) };
+    const changed = {
+      ...old,
+      ...rest,
+      enabledFeatures,
+      binding: changedBinding(old.binding, binding, certificate),
+    };
     operators.set(id, { ...changed, updatedAt: new Date().toISOString() });
-    if (certificate !== undefined) log.info(`The operator ${id} has a new certificate`, { operator: id });
+    if (certificate !== undefined)
+      log.info(`The operator ${id} has a new certificate`, { operator: id });
     return c.json(show(c, id));
   });
 
@@ -101,8 +119,11 @@ export function ngrokApi(options: ApiOptions): Hono {
   app.get("/kubernetes_operators/:id/bound_endpoints", (c) => {
     const id = c.req.param("id");
     if (mine(c, id) === undefined) return noOperator(id);
-    // Every operator sees them all: its selectors are kept and shown, but the stand-in does not evaluate CEL.
-    const bound = [...endpoints.values()].filter((endpoint) => endpoint.bindings.includes("kubernetes"));
+    // Every operator sees them all: its selectors are kept and shown, but the
+    // stand-in does not evaluate CEL.
+    const bound = [...endpoints.values()].filter((endpoint) =>
+      endpoint.bindings.includes("kubernetes"),
+    );
     return page(c, "endpoints", bound, (one) => endpointView(c, one));
   });
 
@@ -115,7 +136,9 @@ export function ngrokApi(options: ApiOptions): Hono {
     ),
   );
 
-  app.notFound((c) => refusal(404, noNumber, `The local cloud has nothing at ${c.req.method} ${c.req.path}.`));
+  app.notFound((c) =>
+    refusal(404, noNumber, `The local cloud has nothing at ${c.req.method} ${c.req.path}.`),
+  );
   app.onError((error) => {
     if (!options.stop.aborted) log.error(`The local cloud's API failed: ${error.message}`);
     return refusal(500, noNumber, error.message);
@@ -143,19 +166,42 @@ export function ngrokApi(options: ApiOptions): Hono {
     return operator === undefined ? {} : operatorView(c, operator);
   }
 
-  /** Newest first, as ngrok lists; `before_id` is the last one of the page before. */
-  function page<T extends { id: string }>(c: Context, field: string, items: readonly T[], view: (item: T) => object): Response {
+  /**
+   * Newest first, as ngrok lists; `before_id` is the last one of the page
+   * before.
+   */
+  function page<T extends { id: string }>(
+    c: Context,
+    field: string,
+    items: readonly T[],
+    view: (item: T) => object,
+  ): Response {
     const limit = Number(c.req.query("limit") ?? options.pageSize);
     if (!Number.isInteger(limit) || limit < 1 || limit > options.pageSize) {
-      return refusal(400, "ERR_NGROK_244", `The page size limit must be a number between 1 and ${options.pageSize}.`);
+      return refusal(
+        400,
+        "ERR_NGROK_244",
+        `The page size limit must be a number between 1 and ${options.pageSize}.`,
+      );
     }
     const before = c.req.query("before_id");
-    const older = items.filter(({ id }) => before === undefined || id < before).sort((a, b) => (a.id < b.id ? 1 : -1));
-    const fault = faults.take("short-page", "foreign-page", ...(field === "endpoints" ? (["empty-list"] as const) : []));
-    const cut = { "short-page": Math.floor(Math.min(limit, older.length) / 2), "empty-list": 0, "foreign-page": limit };
+    const older = items
+      .filter(({ id }) => before === undefined || id < before)
+      .sort((a, b) => (a.id < b.id ? 1 : -1));
+    const fault = faults.take(
+      "short-page",
+      "foreign-page",
+      ...(field === "endpoints" ? (["empty-list"] as const) : []),
+    );
+    const cut = {
+      "short-page": Math.floor(Math.min(limit, older.length) / 2),
+      "empty-list": 0,
+      "foreign-page": limit,
+    };
     const shown = older.slice(0, fault === undefined ? limit : cut[fault.name]);
     const uri = uriOf(c, c.req.path);
-    const next = older.length > shown.length ? `${uri}?before_id=${shown.at(-1)?.id}&limit=${limit}` : null;
+    const next =
+      older.length > shown.length ? `${uri}?before_id=${shown.at(-1)?.id}&limit=${limit}` : null;
     const nextPageUri = fault === undefined ? next : (fault.value ?? null);
     return c.json({ [field]: shown.map(view), uri, next_page_uri: nextPageUri });
   }
@@ -188,7 +234,10 @@ export function ngrokApi(options: ApiOptions): Hono {
 }
 
 /** An endpoint as ngrok shows it; what its URL does not say is empty. */
-export function endpointView(c: Context, { id, url, target, bindings, ...endpoint }: Endpoint): object {
+export function endpointView(
+  c: Context,
+  { id, url, target, bindings, ...endpoint }: Endpoint,
+): object {
   const { proto = "", host = "", port = 0, wildcard = false } = target ?? {};
   const name = `${wildcard ? "*." : ""}${host}`;
   return {
@@ -216,7 +265,8 @@ export function endpointView(c: Context, { id, url, target, bindings, ...endpoin
 
 const principal = { id: "usr_localcloud", uri: "" };
 
-const bytes = (max: number) => z.string().refine((text) => Buffer.byteLength(text) <= max, `it is longer than ${max} bytes`);
+const bytes = (max: number) =>
+  z.string().refine((text) => Buffer.byteLength(text) <= max, `it is longer than ${max} bytes`);
 
 const operatorBody = z.strictObject({
   description: bytes(255).optional(),
@@ -231,11 +281,20 @@ const operatorBody = z.strictObject({
     .optional(),
   region: z.string().optional(),
   deployment: z
-    .strictObject({ name: z.string(), namespace: z.string(), version: z.string(), cluster_name: z.string() })
+    .strictObject({
+      name: z.string(),
+      namespace: z.string(),
+      version: z.string(),
+      cluster_name: z.string(),
+    })
     .partial()
     .optional(),
   binding: z
-    .strictObject({ endpoint_selectors: z.array(z.string()), csr: z.string(), ingress_endpoint: z.string() })
+    .strictObject({
+      endpoint_selectors: z.array(z.string()),
+      csr: z.string(),
+      ingress_endpoint: z.string(),
+    })
     .partial()
     .optional(),
 });
@@ -251,34 +310,63 @@ function changedBinding(
   return {
     endpointSelectors: body.endpoint_selectors ?? old?.endpointSelectors ?? [],
     ingressEndpoint: body.ingress_endpoint ?? old?.ingressEndpoint,
-    certificates: [...(old?.certificates ?? []), ...(certificate === undefined ? [] : [certificate])],
+    certificates: [
+      ...(old?.certificates ?? []),
+      ...(certificate === undefined ? [] : [certificate]),
+    ],
   };
 }
 
 /** Undefined where the header is none that can hold a key. */
-const keyIn = (c: Context): string | undefined => /^Bearer (\S+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
+const keyIn = (c: Context): string | undefined =>
+  /^Bearer (\S+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
 
 function authorized(keys: ReadonlyMap<string, string>) {
   return async (c: Context, next: () => Promise<void>): Promise<Response | undefined> => {
     const header = c.req.header("authorization");
-    if (header === undefined) return refusal(401, "ERR_NGROK_200", "The ngrok API requires that you set the Authorization header.");
+    if (header === undefined)
+      return refusal(
+        401,
+        "ERR_NGROK_200",
+        "The ngrok API requires that you set the Authorization header.",
+      );
     const key = keyIn(c);
-    if (key === undefined) return refusal(401, "ERR_NGROK_201", "The Authorization header is not of the form 'Bearer <api key>'.");
+    if (key === undefined)
+      return refusal(
+        401,
+        "ERR_NGROK_201",
+        "The Authorization header is not of the form 'Bearer <api key>'.",
+      );
     if (!keys.has(key)) {
-      return refusal(401, "ERR_NGROK_203", "The API authentication you specified is properly formed, but it is invalid.");
+      return refusal(
+        401,
+        "ERR_NGROK_203",
+        "The API authentication you specified is properly formed, but it is invalid.",
+      );
     }
     const version = c.req.header("ngrok-version");
     if (version === undefined)
-      return refusal(400, "ERR_NGROK_218", "Your request has not specified an API version: set Ngrok-Version to 2.");
-    if (version !== "2") return refusal(400, "ERR_NGROK_217", `The provided API version ${quote(version)} is not supported; 2 is.`);
+      return refusal(
+        400,
+        "ERR_NGROK_218",
+        "Your request has not specified an API version: set Ngrok-Version to 2.",
+      );
+    if (version !== "2")
+      return refusal(
+        400,
+        "ERR_NGROK_217",
+        `The provided API version ${quote(version)} is not supported; 2 is.`,
+      );
     await next();
     return undefined;
   };
 }
 
-const notValid = (reason: string): Response => refusal(400, "ERR_NGROK_19002", `Failed to validate Kubernetes Operator! Reason: ${reason}`);
+const notValid = (reason: string): Response =>
+  refusal(400, "ERR_NGROK_19002", `Failed to validate Kubernetes Operator! Reason: ${reason}`);
 
-const noOperator = (id: string): Response => refusal(404, noNumber, `The Kubernetes Operator ${quote(id)} could not be found.`);
+const noOperator = (id: string): Response =>
+  refusal(404, noNumber, `The Kubernetes Operator ${quote(id)} could not be found.`);
 
 /** Absolute, at whatever address the client reached us. */
 const uriOf = (c: Context, path: string): string => new URL(path, c.req.url).href;

@@ -6,16 +6,24 @@ import { reasonOf } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 
 /**
- * The stand-in's own certificate authority, new at every start: a root, and an intermediate that signs everything, because the
- * certificate that ngrok publishes for its ingress is an intermediate too (docs/protocol.md, "The ingress").
+ * The stand-in's own certificate authority, new at every start: a root, and an
+ * intermediate that signs everything, because the certificate that ngrok
+ * publishes for its ingress is an intermediate too (docs/protocol.md, "The
+ * ingress").
  */
 export interface Ca {
   /** PEM texts of one certificate each. */
   readonly rootPem: string;
   readonly intermediatePem: string;
-  /** A server certificate for these host names and IPs, the intermediate behind it, and its key; PEM. */
+  /**
+   * A server certificate for these host names and IPs, the intermediate behind
+   * it, and its key; PEM.
+   */
   issueServer(names: readonly string[]): Promise<{ cert: string; key: string }>;
-  /** Signs a client's CSR (PEM) under a subject of our own, or says what is wrong with it. */
+  /**
+   * Signs a client's CSR (PEM) under a subject of our own, or says what is
+   * wrong with it.
+   */
   signClient(csr: string, commonName: string): Promise<Parsed<ClientCertificate>>;
 }
 
@@ -27,7 +35,10 @@ export interface ClientCertificate {
   readonly notAfter: Date;
 }
 
-/** `clientLifetimeMs` is how long client certificates are valid, looked at for each; X.509 counts in whole seconds. */
+/**
+ * `clientLifetimeMs` is how long client certificates are valid, looked at for
+ * each; X.509 counts in whole seconds.
+ */
 export async function createCa(options: { clientLifetimeMs: number }): Promise<Ca> {
   const root = await authority("Root CA", undefined);
   const intermediate = await authority("Intermediate CA", root);
@@ -45,12 +56,18 @@ export async function createCa(options: { clientLifetimeMs: number }): Promise<C
         extensions: [
           ...leafExtensions(x509.ExtendedKeyUsage.serverAuth),
           new x509.SubjectAlternativeNameExtension(
-            names.map((value) => ({ type: isIP(value) === 0 ? ("dns" as const) : ("ip" as const), value })),
+            names.map((value) => ({
+              type: isIP(value) === 0 ? ("dns" as const) : ("ip" as const),
+              value,
+            })),
           ),
         ],
       });
       const pkcs8 = await crypto.subtle.exportKey("pkcs8", keys.privateKey);
-      return { cert: pem(certificate) + intermediate.pem, key: `${x509.PemConverter.encode(pkcs8, "PRIVATE KEY")}\n` };
+      return {
+        cert: pem(certificate) + intermediate.pem,
+        key: `${x509.PemConverter.encode(pkcs8, "PRIVATE KEY")}\n`,
+      };
     },
 
     async signClient(csr, commonName) {
@@ -65,7 +82,12 @@ export async function createCa(options: { clientLifetimeMs: number }): Promise<C
       });
       const { notBefore, notAfter } = certificate;
       const hash = Buffer.from(await certificate.getThumbprint("SHA-256")).toString("hex");
-      return parsed({ pem: pem(certificate), fingerprint256: hash.toUpperCase().replaceAll(/..(?=.)/g, "$&:"), notBefore, notAfter });
+      return parsed({
+        pem: pem(certificate),
+        fingerprint256: hash.toUpperCase().replaceAll(/..(?=.)/g, "$&:"),
+        notBefore,
+        notAfter,
+      });
     },
   };
 }
@@ -90,18 +112,25 @@ async function authority(name: string, parent: Authority | undefined): Promise<A
     lifetimeMs: caLifetimeMs,
     extensions: [
       new x509.BasicConstraintsExtension(true, parent === undefined ? 1 : 0, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      new x509.KeyUsagesExtension(
+        x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign,
+        true,
+      ),
     ],
   });
   return { subject, keys, pem: pem(certificate) };
 }
 
-/** What ngrok checks of a CSR: that its key signed it, and that it claims no name. Source: docs/protocol.md, "Identity". */
+/**
+ * What ngrok checks of a CSR: that its key signed it, and that it claims no
+ * name. Source: docs/protocol.md, "Identity".
+ */
 async function readCsr(text: string): Promise<Parsed<x509.Pkcs10CertificateRequest>> {
   try {
     const request = new x509.Pkcs10CertificateRequest(text);
     if (!(await request.verify())) return unparsed("the CSR's signature does not fit its key");
-    if (request.subjectName.getField("CN").length > 0) return unparsed("the CSR's CommonName must be empty");
+    if (request.subjectName.getField("CN").length > 0)
+      return unparsed("the CSR's CommonName must be empty");
     return parsed(request);
   } catch (error) {
     return unparsed(`the CSR is not a PKCS #10 request in PEM: ${reasonOf(error)}`);
@@ -116,7 +145,13 @@ interface ToSign {
   readonly extensions: readonly x509.Extension[];
 }
 
-async function sign({ subject, publicKey, issuer, lifetimeMs, extensions }: ToSign): Promise<x509.X509Certificate> {
+async function sign({
+  subject,
+  publicKey,
+  issuer,
+  lifetimeMs,
+  extensions,
+}: ToSign): Promise<x509.X509Certificate> {
   const notBefore = new Date(Math.floor(Date.now() / 1000) * 1000);
   return await x509.X509CertificateGenerator.create({
     // The leading 01 keeps the number positive.
@@ -142,6 +177,7 @@ const leafExtensions = (usage: string): x509.Extension[] => [
   new x509.ExtendedKeyUsageExtension([usage]),
 ];
 
-const newKeys = (): Promise<CryptoKeyPair> => crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+const newKeys = (): Promise<CryptoKeyPair> =>
+  crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
 
 const pem = (certificate: x509.X509Certificate): string => `${certificate.toString("pem")}\n`;

@@ -21,7 +21,10 @@ export interface LocalCloudOptions {
   /** The keys that the API accepts; `local-cloud-key` unless told. */
   readonly apiKeys?: readonly string[];
   readonly endpoints?: readonly EndpointSpec[];
-  /** How long client certificates are valid, in whole seconds worth of milliseconds; 90 days unless told. */
+  /**
+   * How long client certificates are valid, in whole seconds worth of
+   * milliseconds; 90 days unless told.
+   */
   readonly certificateLifetimeMs?: number;
   /** The longest page of the API's lists; 100 unless told. */
   readonly pageSize?: number;
@@ -30,24 +33,41 @@ export interface LocalCloudOptions {
 
 /** A running stand-in for ngrok. All that it knows is gone when it ends. */
 export interface LocalCloud {
-  /** `http://127.0.0.1:4050`, without a slash at the end; its own control API is below `/_cloud`. */
+  /**
+   * `http://127.0.0.1:4050`, without a slash at the end; its own control API is
+   * below `/_cloud`.
+   */
   readonly apiUrl: string;
   /** `host:port` */
   readonly ingressAddress: string;
   /** The first of the accepted keys. */
   readonly apiKey: string;
-  /** The root, and the intermediate that signs; a client may trust the one or the other. */
+  /**
+   * The root, and the intermediate that signs; a client may trust the one or
+   * the other.
+   */
   readonly caPem: string;
   readonly intermediatePem: string;
   readonly faults: Faults;
-  /** Throw NgrokdError `usage` for a URL or an upstream that is none, `not-found` for an id that is none. */
+  /**
+   * Throw NgrokdError `usage` for a URL or an upstream that is none,
+   * `not-found` for an id that is none.
+   */
   addEndpoint(endpoint: EndpointSpec): Endpoint;
   moveEndpoint(id: string, changes: Partial<EndpointSpec>): Endpoint;
-  /** With `lingers` it stays in the list of bound endpoints, as ngrok's lags behind deletions. */
+  /**
+   * With `lingers` it stays in the list of bound endpoints, as ngrok's lags
+   * behind deletions.
+   */
   removeEndpoint(id: string, options?: { lingers?: boolean }): void;
-  /** Whose operators a key sees; undefined: nobody's any more, it is refused. */
+  /**
+   * Whose operators a key sees; undefined: nobody's any more, it is refused.
+   */
   setKey(key: string, account: string | undefined): void;
-  /** For certificates that are signed from now on, in whole seconds worth of milliseconds. */
+  /**
+   * For certificates that are signed from now on, in whole seconds worth of
+   * milliseconds.
+   */
   setCertificateLifetime(ms: number): void;
   endpoints(): readonly Endpoint[];
   operators(): readonly Operator[];
@@ -57,25 +77,42 @@ export interface LocalCloud {
 
 export const defaultApiKey = "local-cloud-key";
 
-/** Rejects with NgrokdError `usage`, or what {@link Net.listen} rejects with. */
+/**
+ * Rejects with NgrokdError `usage`, or what {@link Net.listen} rejects with.
+ */
 export async function startLocalCloud(options: LocalCloudOptions): Promise<LocalCloud> {
   const { net, apiKeys = [defaultApiKey], pageSize = 100, log = silentLog } = options;
   for (const { host } of [options.api, options.ingress]) checkLoopback(host);
   const store = createStore(apiKeys);
   const faults = createFaults();
-  const addEndpoint = (spec: EndpointSpec): Endpoint => unwrap(`Cannot add the endpoint "${spec.url}"`, store.addEndpoint(spec));
+  const addEndpoint = (spec: EndpointSpec): Endpoint =>
+    unwrap(`Cannot add the endpoint "${spec.url}"`, store.addEndpoint(spec));
   for (const endpoint of options.endpoints ?? []) addEndpoint(endpoint);
 
   const lifetime = { clientLifetimeMs: options.certificateLifetimeMs ?? 90 * 24 * 3_600_000 };
   const ca = await createCa(lifetime);
-  const server = await ca.issueServer([...new Set([options.ingress.host, "127.0.0.1", "::1", "localhost"])]);
+  const server = await ca.issueServer([
+    ...new Set([options.ingress.host, "127.0.0.1", "::1", "localhost"]),
+  ]);
   const tls = { ...server, clientCa: [ca.intermediatePem, ca.rootPem] };
   const ingress = await startIngress({ net, address: options.ingress, tls, store, faults, log });
   const ingressAddress = hostPortText(ingress.address);
   const stopping = new AbortController();
-  const about = { ingress: ingressAddress, root_ca: ca.rootPem, intermediate_ca: ca.intermediatePem };
+  const about = {
+    ingress: ingressAddress,
+    root_ca: ca.rootPem,
+    intermediate_ca: ca.intermediatePem,
+  };
   const control = controlApi({ store, faults, lifetime, about, log });
-  const ngrok = ngrokApi({ store, ca, faults, ingressEndpoint: ingressAddress, pageSize, log, stop: stopping.signal });
+  const ngrok = ngrokApi({
+    store,
+    ca,
+    faults,
+    ingressEndpoint: ingressAddress,
+    pageSize,
+    log,
+    stop: stopping.signal,
+  });
   const answer = (request: Request) => (isControl(request) ? control : ngrok).fetch(request);
   const api = await serveApi(answer, options.api, stopping.signal).catch((error: unknown) => {
     ingress.close();
@@ -90,7 +127,10 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
     faults,
     addEndpoint,
     moveEndpoint(id, changes) {
-      return unwrap(`Cannot change the endpoint "${id}"`, store.changeEndpoint(id, changes) ?? noEndpoint(id));
+      return unwrap(
+        `Cannot change the endpoint "${id}"`,
+        store.changeEndpoint(id, changes) ?? noEndpoint(id),
+      );
     },
     removeEndpoint(id, { lingers = false } = {}) {
       if (!store.removeEndpoint(id, lingers)) noEndpoint(id);
@@ -112,18 +152,29 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
   };
 }
 
-/** The control API has no key, and the ingress's certificates are worth nothing: neither may be reachable from elsewhere. */
+/**
+ * The control API has no key, and the ingress's certificates are worth nothing:
+ * neither may be reachable from elsewhere.
+ */
 function checkLoopback(host: string): void {
   const ip = parseIp(host);
   if (host === "::1" || (ip.ok && subnetHas(loopback, ip.value))) return;
-  throw new NgrokdError("usage", `Cannot run the local cloud on "${host}": it is not a loopback address`, {
-    hint: "127.0.0.1 is one; the local cloud protects nothing and is for this machine only",
-  });
+  throw new NgrokdError(
+    "usage",
+    `Cannot run the local cloud on "${host}": it is not a loopback address`,
+    {
+      hint: "127.0.0.1 is one; the local cloud protects nothing and is for this machine only",
+    },
+  );
 }
 
 const isControl = ({ url }: Request): boolean => /^\/_cloud(?:\/|$)/.test(new URL(url).pathname);
 
-async function serveApi(answer: (request: Request) => Response | Promise<Response>, { host, port }: HostPort, stop: AbortSignal) {
+async function serveApi(
+  answer: (request: Request) => Response | Promise<Response>,
+  { host, port }: HostPort,
+  stop: AbortSignal,
+) {
   try {
     const server = serve({
       fetch: answer,
@@ -132,7 +183,8 @@ async function serveApi(answer: (request: Request) => Response | Promise<Respons
       silent: true,
       gracefulShutdown: false,
       maxRequestBodySize: 16 * 1024 * 1024,
-      // What fails in an answer is logged by then, or was asked for; Deno would show it again.
+      // What fails in an answer is logged by then, or was asked for; Deno would
+      // show it again.
       error: () => new Response(null, { status: 500 }),
       // Bun would cut off answers that are late on purpose.
       bun: { idleTimeout: 0 },
@@ -144,7 +196,9 @@ async function serveApi(answer: (request: Request) => Response | Promise<Respons
   } catch (error) {
     const inUse = errnoOf(error) === "EADDRINUSE";
     const message = `Cannot listen on "${hostPortText({ host, port })}": ${inUse ? "address already in use" : reasonOf(error)}`;
-    throw new NgrokdError(inUse ? "address-in-use" : "address-unavailable", message, { cause: error });
+    throw new NgrokdError(inUse ? "address-in-use" : "address-unavailable", message, {
+      cause: error,
+    });
   }
 }
 

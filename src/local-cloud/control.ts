@@ -18,13 +18,21 @@ export interface ControlOptions {
   readonly log: Log;
 }
 
-/** The stand-in's own API, for the hands that ngrok's dashboard would be: no key, for programs on this machine only. */
+/**
+ * The stand-in's own API, for the hands that ngrok's dashboard would be: no
+ * key, for programs on this machine only.
+ */
 export function controlApi({ store, faults, lifetime, about, log }: ControlOptions): Hono {
   const app = new Hono().basePath("/_cloud");
   app.use(fromThisMachine);
 
   app.get("/", (c) =>
-    c.json({ ...about, endpoints: store.endpoints.size, operators: store.operators.size, faults: faults.list().map(faultText) }),
+    c.json({
+      ...about,
+      endpoints: store.endpoints.size,
+      operators: store.operators.size,
+      faults: faults.list().map(faultText),
+    }),
   );
 
   app.put("/certificate-lifetime", async (c) => {
@@ -42,14 +50,21 @@ export function controlApi({ store, faults, lifetime, about, log }: ControlOptio
   });
 
   app.delete("/keys/:key", (c) => {
-    if (!store.keys.delete(c.req.param("key"))) return refusal(404, noNumber, "There is no such key.");
+    if (!store.keys.delete(c.req.param("key")))
+      return refusal(404, noNumber, "There is no such key.");
     log.info("An API key is revoked");
     return c.body(null, 204);
   });
 
-  app.get("/operators", (c) => c.json({ operators: [...store.operators.values()].map(({ id, description }) => ({ id, description })) }));
+  app.get("/operators", (c) =>
+    c.json({
+      operators: [...store.operators.values()].map(({ id, description }) => ({ id, description })),
+    }),
+  );
 
-  app.get("/endpoints", (c) => c.json({ endpoints: [...store.endpoints.values()].map((one) => view(c, one)) }));
+  app.get("/endpoints", (c) =>
+    c.json({ endpoints: [...store.endpoints.values()].map((one) => view(c, one)) }),
+  );
 
   app.post("/endpoints", async (c) => {
     const body = await readBody(c, endpointBody);
@@ -91,12 +106,15 @@ export function controlApi({ store, faults, lifetime, about, log }: ControlOptio
 
   app.delete("/faults/:name?", (c) => {
     const name = c.req.param("name");
-    if (name !== undefined && !isFaultName(name)) return refusal(404, noNumber, `There is no fault ${quote(name)}.`);
+    if (name !== undefined && !isFaultName(name))
+      return refusal(404, noNumber, `There is no fault ${quote(name)}.`);
     faults.clear(name);
     return c.body(null, 204);
   });
 
-  app.notFound((c) => refusal(404, noNumber, `The local cloud has nothing at ${c.req.method} ${c.req.path}.`));
+  app.notFound((c) =>
+    refusal(404, noNumber, `The local cloud has nothing at ${c.req.method} ${c.req.path}.`),
+  );
   return app;
 }
 
@@ -116,14 +134,25 @@ const view = (c: Context, endpoint: Endpoint): object => ({
   lingers: endpoint.lingers,
 });
 
-const noEndpoint = (id: string): Response => refusal(404, noNumber, `There is no endpoint ${quote(id)}.`);
+const noEndpoint = (id: string): Response =>
+  refusal(404, noNumber, `There is no endpoint ${quote(id)}.`);
 
-/** The listener is on loopback; this keeps out the web pages that a browser on this machine shows, by name tricks or by script. */
-async function fromThisMachine(c: Context, next: () => Promise<void>): Promise<Response | undefined> {
+/**
+ * The listener is on loopback; this keeps out the web pages that a browser on
+ * this machine shows, by name tricks or by script.
+ */
+async function fromThisMachine(
+  c: Context,
+  next: () => Promise<void>,
+): Promise<Response | undefined> {
   const { hostname } = new URL(c.req.url);
   const byAddress = isIP(hostname.replaceAll(/[[\]]/g, "")) !== 0 || hostname === "localhost";
   if (!byAddress || c.req.header("origin") !== undefined) {
-    return refusal(403, noNumber, "The local cloud's control API is for programs on this machine, not for web pages.");
+    return refusal(
+      403,
+      noNumber,
+      "The local cloud's control API is for programs on this machine, not for web pages.",
+    );
   }
   await next();
   return undefined;

@@ -1,9 +1,11 @@
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
 
 /**
- * The switches that make the stand-in misbehave, each for the next N requests (or connections) or until it is cleared. Written as
- * `name`, `name=value`, `name*3` or `name=value*3`; a bare status code such as `429` or `503` is a name too, its value the Retry-After
- * in seconds. Several different ones can be set at once.
+ * The switches that make the stand-in misbehave, each for the next N requests
+ * (or connections) or until it is cleared. Written as `name`, `name=value`,
+ * `name*3` or `name=value*3`; a bare status code such as `429` or `503` is a
+ * name too, its value the Retry-After in seconds. Several different ones can be
+ * set at once.
  */
 export interface Faults {
   /** Replaces the switch of the same name. */
@@ -11,7 +13,10 @@ export interface Faults {
   /** One switch, or all of them. */
   clear(name?: FaultName): void;
   list(): readonly SetFault[];
-  /** The one of these that was set first, counted down; undefined where none is set. */
+  /**
+   * The one of these that was set first, counted down; undefined where none is
+   * set.
+   */
   take<N extends FaultName>(...names: N[]): Extract<Fault, { name: N }> | undefined;
 }
 
@@ -21,40 +26,82 @@ export interface SetFault {
   readonly left: number | undefined;
 }
 
-/** What the names mean, and the value that counts where none is given: milliseconds, megabytes or text. */
+/**
+ * What the names mean, and the value that counts where none is given:
+ * milliseconds, megabytes or text.
+ */
 export const faultTable = {
   only: { value: "POST", says: "API: the other faults are for calls of this method alone" },
   latency: { value: 1000, says: "API: every answer comes this many milliseconds late" },
-  date: { value: 600, says: "API: the Date header is this many seconds ahead, as if this machine's clock were behind" },
-  status: { value: 0, says: "API: refuses with this status (400 to 599); 429=SECONDS and 503=SECONDS send Retry-After" },
+  date: {
+    value: 600,
+    says: "API: the Date header is this many seconds ahead, as if this machine's clock were behind",
+  },
+  status: {
+    value: 0,
+    says: "API: refuses with this status (400 to 599); 429=SECONDS and 503=SECONDS send Retry-After",
+  },
   html: { value: 502, says: "API: answers a proxy's HTML page with this status (400 to 599)" },
   empty: { value: undefined, says: "API: answers 200 with an empty body" },
   drop: { value: undefined, says: "API: the connection breaks in the middle of the body" },
   huge: { value: 10, says: "API: the answer carries this many megabytes that nobody asked for" },
-  "short-page": { value: undefined, says: "API: a list ends after its first page, as if there were no more" },
-  "empty-list": { value: undefined, says: "API: a list of endpoints is empty, as if there were none" },
-  "foreign-page": { value: "http://127.0.0.2:9/", says: "API: a list's next_page_uri points to this address" },
+  "short-page": {
+    value: undefined,
+    says: "API: a list ends after its first page, as if there were no more",
+  },
+  "empty-list": {
+    value: undefined,
+    says: "API: a list of endpoints is empty, as if there were none",
+  },
+  "foreign-page": {
+    value: "http://127.0.0.2:9/",
+    says: "API: a list's next_page_uri points to this address",
+  },
   "tls-reset": { value: undefined, says: "ingress: resets the connection before TLS" },
   "tls-stall": { value: undefined, says: "ingress: accepts and never speaks TLS" },
-  "header-close": { value: undefined, says: "ingress: closes without an answer, as for an unknown certificate" },
+  "header-close": {
+    value: undefined,
+    says: "ingress: closes without an answer, as for an unknown certificate",
+  },
   "header-silence": { value: undefined, says: "ingress: takes the request and never answers" },
-  "header-garbage": { value: undefined, says: "ingress: the answer's frame holds what is no protobuf" },
+  "header-garbage": {
+    value: undefined,
+    says: "ingress: the answer's frame holds what is no protobuf",
+  },
   "header-cut": { value: undefined, says: "ingress: closes in the middle of the answer" },
   "header-latency": { value: 1000, says: "ingress: the answer comes this many milliseconds late" },
-  "header-slow": { value: 5, says: "ingress: the answer comes byte by byte, this many milliseconds apart" },
+  "header-slow": {
+    value: 5,
+    says: "ingress: the answer comes byte by byte, this many milliseconds apart",
+  },
   "header-joined": {
     value: 50,
     says: "ingress: waits this long for the endpoint's first bytes and sends them in one write with the answer",
   },
-  notice: { value: "a notice from the local cloud", says: "ingress: the answer carries this notice" },
-  refuse: { value: "ERR_NGROK_3200 the endpoint is offline", says: "ingress: refuses with this code and message" },
+  notice: {
+    value: "a notice from the local cloud",
+    says: "ingress: the answer carries this notice",
+  },
+  refuse: {
+    value: "ERR_NGROK_3200 the endpoint is offline",
+    says: "ingress: refuses with this code and message",
+  },
   "stream-reset": { value: undefined, says: "ingress: accepts, then resets the connection" },
 } as const satisfies Record<string, { value: number | string | undefined; says: string }>;
 
 export type FaultName = keyof typeof faultTable;
 
-/** `status` has its Retry-After beside it; the others have a value of their kind. */
-export type Fault = { [N in FaultName]: { readonly name: N; readonly value: Value<N>; readonly retryAfterSeconds?: number } }[FaultName];
+/**
+ * `status` has its Retry-After beside it; the others have a value of their
+ * kind.
+ */
+export type Fault = {
+  [N in FaultName]: {
+    readonly name: N;
+    readonly value: Value<N>;
+    readonly retryAfterSeconds?: number;
+  };
+}[FaultName];
 
 type Value<N extends FaultName> = (typeof faultTable)[N]["value"] extends number
   ? number
@@ -89,7 +136,10 @@ export function createFaults(): Faults {
 /** Reads `429*3`, `latency=200`, `refuse=ERR_NGROK_3200 gone*1`, … */
 export function parseFault(text: string): Parsed<{ fault: Fault; times: number | undefined }> {
   const match = /^([a-z0-9-]+)(?:=(.*?))?(?:\*(\d{1,9}))?$/s.exec(text.trim());
-  if (match === null) return unparsed(`the fault ${quote(text)} is not written as name, name=value or name=value*times`);
+  if (match === null)
+    return unparsed(
+      `the fault ${quote(text)} is not written as name, name=value or name=value*times`,
+    );
   const [, word = "", argument, timesText] = match;
   const times = timesText === undefined ? undefined : Number(timesText);
   if (times === 0) return unparsed(`the fault ${quote(text)} is for no request at all`);
@@ -111,23 +161,37 @@ export function isFaultName(text: string): text is FaultName {
 function parseStatus(word: string, argument: string | undefined): Parsed<Fault> {
   if (!/^[45]\d\d$/.test(word)) return unparsed(`the status ${quote(word)} is not 400 to 599`);
   const seconds = argument === undefined ? undefined : wholeNumber(argument);
-  if (argument !== undefined && seconds === undefined) return unparsed(`${quote(argument)} is not a number of seconds for Retry-After`);
-  return parsed({ name: "status", value: Number(word), ...(seconds !== undefined && { retryAfterSeconds: seconds }) });
+  if (argument !== undefined && seconds === undefined)
+    return unparsed(`${quote(argument)} is not a number of seconds for Retry-After`);
+  return parsed({
+    name: "status",
+    value: Number(word),
+    ...(seconds !== undefined && { retryAfterSeconds: seconds }),
+  });
 }
 
 function parseNamed(name: string, argument: string | undefined): Parsed<Fault> {
   if (name === "status") return unparsed("a status is written as its number, such as 429");
-  if (!isFaultName(name)) return unparsed(`there is no fault ${quote(name)}; there are: a status, ${names.join(", ")}`);
+  if (!isFaultName(name))
+    return unparsed(`there is no fault ${quote(name)}; there are: a status, ${names.join(", ")}`);
   const preset = faultTable[name].value;
-  if (preset === undefined && argument !== undefined) return unparsed(`the fault ${quote(name)} takes no value`);
-  const value = typeof preset === "number" && argument !== undefined ? wholeNumber(argument) : (argument ?? preset);
+  if (preset === undefined && argument !== undefined)
+    return unparsed(`the fault ${quote(name)} takes no value`);
+  const value =
+    typeof preset === "number" && argument !== undefined
+      ? wholeNumber(argument)
+      : (argument ?? preset);
   if (preset !== undefined && value === undefined)
-    return unparsed(`${quote(argument ?? "")} is no value for the fault ${quote(name)}, which takes a number`);
-  if (name === "html" && !/^[45]\d\d$/.test(String(value))) return unparsed(`the status ${quote(argument ?? "")} is not 400 to 599`);
+    return unparsed(
+      `${quote(argument ?? "")} is no value for the fault ${quote(name)}, which takes a number`,
+    );
+  if (name === "html" && !/^[45]\d\d$/.test(String(value)))
+    return unparsed(`the status ${quote(argument ?? "")} is not 400 to 599`);
   // The name decides the value's type in the table, which was just followed.
   return parsed({ name, value } as Fault);
 }
 
 const names = Object.keys(faultTable).filter((name) => name !== "status");
 
-const wholeNumber = (text: string): number | undefined => (/^\d{1,9}$/.test(text) ? Number(text) : undefined);
+const wholeNumber = (text: string): number | undefined =>
+  /^\d{1,9}$/.test(text) ? Number(text) : undefined;

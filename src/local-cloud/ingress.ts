@@ -1,6 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { splice } from "../forward/splice.ts";
-import { createFrameReader, decodeConnRequest, encodeConnResponse, type Reply } from "../ingress/frame.ts";
+import {
+  createFrameReader,
+  decodeConnRequest,
+  encodeConnResponse,
+  type Reply,
+} from "../ingress/frame.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { Log } from "../model/log.ts";
@@ -27,8 +32,10 @@ export interface LocalIngress {
 }
 
 /**
- * The server side of the binding protocol (docs/protocol.md, "The ingress"). In front of the TLS listener stands a plain one, which
- * passes bytes on as they are: what goes wrong before TLS can only be done there, and switches must count from one connection to the next.
+ * The server side of the binding protocol (docs/protocol.md, "The ingress"). In
+ * front of the TLS listener stands a plain one, which passes bytes on as they
+ * are: what goes wrong before TLS can only be done there, and switches must
+ * count from one connection to the next.
  */
 export async function startIngress(options: IngressOptions): Promise<LocalIngress> {
   const { net, faults, log } = options;
@@ -40,7 +47,11 @@ export async function startIngress(options: IngressOptions): Promise<LocalIngres
     return conn;
   };
 
-  const inner = await net.listen({ host: options.address.host, port: 0 }, (conn) => serve(kept(conn)), { tls: options.tls });
+  const inner = await net.listen(
+    { host: options.address.host, port: 0 },
+    (conn) => serve(kept(conn)),
+    { tls: options.tls },
+  );
   const outer = await net
     .listen(options.address, (conn) => admit(kept(conn)))
     .catch((error: unknown) => {
@@ -68,7 +79,8 @@ export async function startIngress(options: IngressOptions): Promise<LocalIngres
     const asked = await readRequest(conn);
     if (asked === undefined) return conn.close();
     const operator = options.store.operatorOf(conn.peer?.fingerprint256 ?? "");
-    if (operator === undefined) log.warn(`Closed a connection of ${conn.peer?.subject}: no operator has this certificate`);
+    if (operator === undefined)
+      log.warn(`Closed a connection of ${conn.peer?.subject}: no operator has this certificate`);
     if (operator === undefined || faults.take("header-close") !== undefined) return conn.close();
     const late = faults.take("header-latency");
     if (late !== undefined) await pause(late.value);
@@ -76,12 +88,14 @@ export async function startIngress(options: IngressOptions): Promise<LocalIngres
     const fault = faults.take("header-silence", "header-garbage", "header-cut", "refuse");
     if (fault?.name === "header-silence") return await untilGone(conn);
     if (fault?.name === "header-garbage") return await lastWords(conn, garbage);
-    const { reply, upstream } = fault?.name === "refuse" ? { reply: refusalOf(fault.value) } : await decide(asked.request);
+    const { reply, upstream } =
+      fault?.name === "refuse" ? { reply: refusalOf(fault.value) } : await decide(asked.request);
     const notice = faults.take("notice")?.value;
     const answer = encodeConnResponse({ ...reply, notices: notice === undefined ? [] : [notice] });
     const cut = fault?.name === "header-cut";
     if (cut) upstream?.abort();
-    if (cut || upstream === undefined) return await lastWords(conn, cut ? answer.subarray(0, Math.ceil(answer.length / 2)) : answer);
+    if (cut || upstream === undefined)
+      return await lastWords(conn, cut ? answer.subarray(0, Math.ceil(answer.length / 2)) : answer);
     try {
       await carry(conn, kept(upstream), answer, asked.rest);
     } catch (error) {
@@ -90,10 +104,16 @@ export async function startIngress(options: IngressOptions): Promise<LocalIngres
     }
   }
 
-  async function carry(conn: Conn, upstream: Conn, answer: Uint8Array, early: Uint8Array): Promise<void> {
+  async function carry(
+    conn: Conn,
+    upstream: Conn,
+    answer: Uint8Array,
+    early: Uint8Array,
+  ): Promise<void> {
     const from = await answerAndListen(conn, answer, upstream);
     if (faults.take("stream-reset") !== undefined) {
-      // The answer has to arrive first: a RST may overtake what is still on its way.
+      // The answer has to arrive first: a RST may overtake what is still on its
+      // way.
       await pause(20);
       throw new NgrokdError("aborted", "The local cloud was told to reset this connection");
     }
@@ -105,18 +125,30 @@ export async function startIngress(options: IngressOptions): Promise<LocalIngres
     if (!request.ok) return refused("ERR_NGROK_0", request.reason);
     const { host, port } = request.value;
     const endpoint = options.store.route(host, port);
-    if (endpoint === undefined) return refused("ERR_NGROK_3200", `The endpoint ${quote(`${host}:${port}`)} is offline.`);
+    if (endpoint === undefined)
+      return refused("ERR_NGROK_3200", `The endpoint ${quote(`${host}:${port}`)} is offline.`);
     try {
-      const upstream = await net.dial(endpoint.upstreamAddress, { signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(5000)]) });
+      const upstream = await net.dial(endpoint.upstreamAddress, {
+        signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(5000)]),
+      });
       const proto = endpoint.target?.proto ?? "tcp";
       return { reply: { kind: "accepted", endpointId: endpoint.id, proto, notices: [] }, upstream };
     } catch (error) {
-      log.warn(`${quote(endpoint.url)}: the service behind it does not answer: ${reasonOf(error)}`, { endpoint: endpoint.id });
-      return refused("ERR_NGROK_8012", `The service at ${addressText(endpoint.upstreamAddress)} behind the endpoint does not answer.`);
+      log.warn(
+        `${quote(endpoint.url)}: the service behind it does not answer: ${reasonOf(error)}`,
+        { endpoint: endpoint.id },
+      );
+      return refused(
+        "ERR_NGROK_8012",
+        `The service at ${addressText(endpoint.upstreamAddress)} behind the endpoint does not answer.`,
+      );
     }
   }
 
-  /** Sends the answer, in the manner that the switches ask for; what comes back is `upstream`, no byte of it lost. */
+  /**
+   * Sends the answer, in the manner that the switches ask for; what comes back
+   * is `upstream`, no byte of it lost.
+   */
   async function answerAndListen(conn: Conn, answer: Uint8Array, upstream: Conn): Promise<Conn> {
     const joined = faults.take("header-joined");
     if (joined !== undefined) {
@@ -147,16 +179,22 @@ interface Decision {
   readonly upstream?: Conn;
 }
 
-const refused = (code: string, message: string): Decision => ({ reply: { kind: "refused", code, message, notices: [] } });
+const refused = (code: string, message: string): Decision => ({
+  reply: { kind: "refused", code, message, notices: [] },
+});
 
-/** The request and what the client sent behind it; undefined where the client leaves before its request is whole. */
+/**
+ * The request and what the client sent behind it; undefined where the client
+ * leaves before its request is whole.
+ */
 async function readRequest(conn: Conn) {
   const feed = createFrameReader();
   for (;;) {
     const bytes = await conn.read();
     if (bytes === null) return undefined;
     const split = feed(bytes);
-    if (split.kind === "frame") return { request: decodeConnRequest(split.payload), rest: split.rest };
+    if (split.kind === "frame")
+      return { request: decodeConnRequest(split.payload), rest: split.rest };
   }
 }
 

@@ -2,17 +2,29 @@ import { Hono } from "hono";
 import { serve } from "srvx";
 import type { Conn, Net } from "../net/types.ts";
 
-/** Two small services to put behind endpoints: for the demo, and for whoever wants to see something answer. */
+/**
+ * Two small services to put behind endpoints: for the demo, and for whoever
+ * wants to see something answer.
+ */
 export interface Samples {
   /** `host:port` of a web server that shows what it was asked. */
   readonly http: string;
-  /** `host:port` of a TCP server that speaks first, and then sends back what it gets. */
+  /**
+   * `host:port` of a TCP server that speaks first, and then sends back what it
+   * gets.
+   */
   readonly tcp: string;
   readonly close: () => Promise<void>;
 }
 
 export async function startSamples(net: Net): Promise<Samples> {
-  const web = serve({ fetch: page().fetch, hostname: "127.0.0.1", port: 0, silent: true, gracefulShutdown: false });
+  const web = serve({
+    fetch: page().fetch,
+    hostname: "127.0.0.1",
+    port: 0,
+    silent: true,
+    gracefulShutdown: false,
+  });
   await web.ready();
   const echo = await net.listen({ host: "127.0.0.1", port: 0 }, greetAndEcho);
   const port = "port" in echo.address ? echo.address.port : 0;
@@ -39,6 +51,7 @@ function page(): Hono {
 
 async function greetAndEcho(conn: Conn): Promise<void> {
   await conn.write(new TextEncoder().encode("hello, I speak first; now you\n"));
-  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) await conn.write(bytes);
+  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read())
+    await conn.write(bytes);
   conn.close();
 }

@@ -7,18 +7,30 @@ import type { ClientCertificate } from "./ca.ts";
 /** The account of the keys that the stand-in starts with. */
 export const mainAccount = "main";
 
-/** What the stand-in knows, in memory only: the account's endpoints and operators, oldest first. */
+/**
+ * What the stand-in knows, in memory only: the account's endpoints and
+ * operators, oldest first.
+ */
 export interface Store {
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   readonly operators: Map<string, Operator>;
-  /** The API keys that are accepted, and whose they are: an account's operators are nobody else's. Endpoints are shown to all. */
+  /**
+   * The API keys that are accepted, and whose they are: an account's operators
+   * are nobody else's. Endpoints are shown to all.
+   */
   readonly keys: Map<string, string>;
   addEndpoint(spec: EndpointSpec): Parsed<Endpoint>;
   /** Undefined where there is no such endpoint. */
   changeEndpoint(id: string, changes: Partial<EndpointSpec>): Parsed<Endpoint> | undefined;
-  /** With `lingers` it stays in the list of bound endpoints and nowhere else, as ngrok's list lags behind deletions. */
+  /**
+   * With `lingers` it stays in the list of bound endpoints and nowhere else, as
+   * ngrok's list lags behind deletions.
+   */
   removeEndpoint(id: string, lingers?: boolean): boolean;
-  /** Where a connection for this host and port goes: the exact name before wildcards, several endpoints of one URL in turn. */
+  /**
+   * Where a connection for this host and port goes: the exact name before
+   * wildcards, several endpoints of one URL in turn.
+   */
   route(host: string, port: number): Endpoint | undefined;
   /** The operator that this certificate was issued to. */
   operatorOf(fingerprint256: string): Operator | undefined;
@@ -34,7 +46,10 @@ export interface EndpointSpec {
   readonly name?: string | undefined;
   readonly description?: string | undefined;
   readonly metadata?: string | undefined;
-  /** Takes a URL that ngrok would never list and that leads nowhere, to show it to a client. */
+  /**
+   * Takes a URL that ngrok would never list and that leads nowhere, to show it
+   * to a client.
+   */
   readonly unchecked?: boolean | undefined;
 }
 
@@ -111,7 +126,9 @@ export function createStore(apiKeys: readonly string[] = []): Store {
     addEndpoint: (spec) => put(newId("ep"), spec),
     changeEndpoint(id, changes) {
       const old = endpoints.get(id);
-      return old === undefined || old.lingers ? undefined : put(id, { ...old, ...changes }, old.createdAt);
+      return old === undefined || old.lingers
+        ? undefined
+        : put(id, { ...old, ...changes }, old.createdAt);
     },
     removeEndpoint(id, lingers = false) {
       const old = endpoints.get(id);
@@ -119,15 +136,22 @@ export function createStore(apiKeys: readonly string[] = []): Store {
       return lingers ? old !== undefined : endpoints.delete(id);
     },
     route(host, port) {
-      const open = [...endpoints.values()].filter((endpoint) => !endpoint.lingers && endpoint.bindings.includes("kubernetes"));
-      const fits = open.filter(({ target }) => target !== undefined && target.port === port && covers(target, host.toLowerCase()));
+      const open = [...endpoints.values()].filter(
+        (endpoint) => !endpoint.lingers && endpoint.bindings.includes("kubernetes"),
+      );
+      const fits = open.filter(
+        ({ target }) =>
+          target !== undefined && target.port === port && covers(target, host.toLowerCase()),
+      );
       const closest = Math.max(...fits.map(({ target }) => closeness(target)));
       const best = fits.filter(({ target }) => closeness(target) === closest);
       turn += 1;
       return best[turn % best.length];
     },
     operatorOf: (fingerprint256) =>
-      [...operators.values()].find(({ binding }) => binding?.certificates.some((one) => one.fingerprint256 === fingerprint256)),
+      [...operators.values()].find(({ binding }) =>
+        binding?.certificates.some((one) => one.fingerprint256 === fingerprint256),
+      ),
   };
 }
 
@@ -138,7 +162,11 @@ export function newId(prefix: string): string {
 }
 let lastTime = 0;
 
-function readSpec({ url, upstream, unchecked }: EndpointSpec): Parsed<Pick<Endpoint, "target" | "upstreamAddress">> {
+function readSpec({
+  url,
+  upstream,
+  unchecked,
+}: EndpointSpec): Parsed<Pick<Endpoint, "target" | "upstreamAddress">> {
   const address = parseHostPort(upstream);
   if (!address.ok) return address;
   const target = parseCloudUrl(url);
@@ -152,11 +180,18 @@ function parseCloudUrl(url: string): Parsed<CloudTarget> {
   if (!target.ok) return target;
   const wildcard = bare !== url;
   if (wildcard && target.value.proto === "tcp")
-    return unparsed(`the URL ${quote(url)} is a wildcard, which http, https and tls have, and tcp has not`);
+    return unparsed(
+      `the URL ${quote(url)} is a wildcard, which http, https and tls have, and tcp has not`,
+    );
   return parsed({ ...target.value, wildcard });
 }
 
-const covers = ({ host, wildcard }: CloudTarget, asked: string): boolean => (wildcard ? asked.endsWith(`.${host}`) : asked === host);
+const covers = ({ host, wildcard }: CloudTarget, asked: string): boolean =>
+  wildcard ? asked.endsWith(`.${host}`) : asked === host;
 
-/** An exact name is closer than any wildcard, a longer wildcard closer than a shorter one. */
-const closeness = (target: CloudTarget | undefined): number => (target?.wildcard === false ? 254 : (target?.host.length ?? 0));
+/**
+ * An exact name is closer than any wildcard, a longer wildcard closer than a
+ * shorter one.
+ */
+const closeness = (target: CloudTarget | undefined): number =>
+  target?.wildcard === false ? 254 : (target?.host.length ?? 0);

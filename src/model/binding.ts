@@ -1,6 +1,9 @@
 import { type ApiEndpoint, parseEndpointUrl, type Target } from "./endpoint.ts";
 
-/** One host and port to listen on, and the endpoints behind it: several endpoints with one URL (pooling) are one binding. */
+/**
+ * One host and port to listen on, and the endpoints behind it: several
+ * endpoints with one URL (pooling) are one binding.
+ */
 export interface Binding extends Target {
   /** `host:port`, what makes two bindings the same one. */
   readonly key: string;
@@ -18,13 +21,19 @@ export interface BadEndpoint {
 }
 
 /**
- * Groups what the API listed by host and port; an endpoint that cannot be served is set apart with its reason and harms no other.
- * The result is sorted by key, so equal replies in any order give equal results.
+ * Groups what the API listed by host and port; an endpoint that cannot be
+ * served is set apart with its reason and harms no other. The result is sorted
+ * by key, so equal replies in any order give equal results.
  */
-export function bindingsOf(endpoints: readonly ApiEndpoint[]): { bindings: Binding[]; bad: BadEndpoint[] } {
+export function bindingsOf(endpoints: readonly ApiEndpoint[]): {
+  bindings: Binding[];
+  bad: BadEndpoint[];
+} {
   const found = new Map<string, { target: Target; url: string; ids: Set<string> }>();
   const bad = new Map<string, BadEndpoint>();
-  const inOrder = [...endpoints].sort((a, b) => compare(a.url, b.url) || compare(a.id, b.id) || compare(a.proto, b.proto));
+  const inOrder = [...endpoints].sort(
+    (a, b) => compare(a.url, b.url) || compare(a.id, b.id) || compare(a.proto, b.proto),
+  );
   for (const { id, url, proto } of inOrder) {
     const target = parseEndpointUrl(url, proto);
     if (!target.ok) {
@@ -35,9 +44,19 @@ export function bindingsOf(endpoints: readonly ApiEndpoint[]): { bindings: Bindi
     const group = found.get(key);
     if (group === undefined) found.set(key, { target: target.value, url, ids: new Set([id]) });
     else if (group.target.proto === target.value.proto) group.ids.add(id);
-    else bad.set(`${id} ${url}`, { id, url, reason: `${key} is already served as ${group.target.proto} for ${group.url}` });
+    else
+      bad.set(`${id} ${url}`, {
+        id,
+        url,
+        reason: `${key} is already served as ${group.target.proto} for ${group.url}`,
+      });
   }
-  const bindings = [...found].map(([key, { target, url, ids }]) => ({ ...target, key, url, ids: [...ids].sort() }));
+  const bindings = [...found].map(([key, { target, url, ids }]) => ({
+    ...target,
+    key,
+    url,
+    ids: [...ids].sort(),
+  }));
   return { bindings: bindings.sort((a, b) => compare(a.key, b.key)), bad: [...bad.values()] };
 }
 

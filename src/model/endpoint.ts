@@ -3,7 +3,10 @@ import { type Parsed, parsed, quote, unparsed } from "./parsed.ts";
 
 export type Proto = "http" | "https" | "tls" | "tcp";
 
-/** What ngrok's API says of one endpoint, read leniently: unknown fields come and go. Source: docs/protocol.md, "ngrok's API". */
+/**
+ * What ngrok's API says of one endpoint, read leniently: unknown fields come
+ * and go. Source: docs/protocol.md, "ngrok's API".
+ */
 export interface ApiEndpoint {
   /** `ep_…`; empty where the API sent none. */
   readonly id: string;
@@ -16,10 +19,14 @@ export interface ApiEndpoint {
 }
 
 /**
- * Pure: what of ngrok's bound endpoints is still among `all` of the account, since the list of the bound ones lags behind deletions
- * (docs/protocol.md, "ngrok's API"). What has no id to tell by stays.
+ * Pure: what of ngrok's bound endpoints is still among `all` of the account,
+ * since the list of the bound ones lags behind deletions (docs/protocol.md,
+ * "ngrok's API"). What has no id to tell by stays.
  */
-export function living(bound: readonly ApiEndpoint[], all: readonly ApiEndpoint[]): readonly ApiEndpoint[] {
+export function living(
+  bound: readonly ApiEndpoint[],
+  all: readonly ApiEndpoint[],
+): readonly ApiEndpoint[] {
   const alive = new Set(all.map(({ id }) => id));
   return bound.filter(({ id }) => id === "" || alive.has(id));
 }
@@ -32,25 +39,39 @@ export interface Target {
   readonly port: number;
 }
 
-const defaultPorts: Readonly<Record<Proto, number | undefined>> = { http: 80, https: 443, tls: 443, tcp: undefined };
+const defaultPorts: Readonly<Record<Proto, number | undefined>> = {
+  http: 80,
+  https: 443,
+  tls: 443,
+  tcp: undefined,
+};
 
 /**
- * Reads `[scheme://]host[:port]` (docs/protocol.md, "ngrok's API"). Without a scheme, the endpoint's own `proto` counts, then tcp.
- * A path, a user or a query is refused, and so is a wildcard host: it has no single name to give an address to.
+ * Reads `[scheme://]host[:port]` (docs/protocol.md, "ngrok's API"). Without a
+ * scheme, the endpoint's own `proto` counts, then tcp. A path, a user or a
+ * query is refused, and so is a wildcard host: it has no single name to give an
+ * address to.
  */
 export function parseEndpointUrl(url: string, fallbackProto = ""): Parsed<Target> {
   if (url === "") return unparsed("the endpoint has no URL");
-  const match = /^(?:([a-z][a-z0-9+.-]*):\/\/)?([^/?#@]*?)(?::(\d{0,6}))?\/?$/is.exec(url.length > 2000 ? "/?" : url);
+  const match = /^(?:([a-z][a-z0-9+.-]*):\/\/)?([^/?#@]*?)(?::(\d{0,6}))?\/?$/is.exec(
+    url.length > 2000 ? "/?" : url,
+  );
   if (match === null) return unparsed(`the URL ${quote(url)} is not [scheme://]host[:port]`);
   const proto = (match[1] ?? (fallbackProto === "" ? "tcp" : fallbackProto)).toLowerCase();
-  if (!isProto(proto)) return unparsed(`the URL ${quote(url)} has the scheme ${quote(proto)}; http, https, tls and tcp are supported`);
+  if (!isProto(proto))
+    return unparsed(
+      `the URL ${quote(url)} has the scheme ${quote(proto)}; http, https, tls and tcp are supported`,
+    );
   const hostText = match[2] ?? "";
   if (hostText.includes("*")) return unparsed("wildcard endpoints are not supported yet");
   const host = parseHostname(hostText);
   if (!host.ok) return host;
   const port = match[3] === undefined ? defaultPorts[proto] : Number(match[3]);
-  if (port === undefined) return unparsed(`the URL ${quote(url)} names no port, and ${proto} has no default port`);
-  if (!Number.isInteger(port) || port < 1 || port > 65535) return unparsed(`the port of ${quote(url)} is not 1 to 65535`);
+  if (port === undefined)
+    return unparsed(`the URL ${quote(url)} names no port, and ${proto} has no default port`);
+  if (!Number.isInteger(port) || port < 1 || port > 65535)
+    return unparsed(`the port of ${quote(url)} is not 1 to 65535`);
   return parsed({ proto, host: host.value, port });
 }
 

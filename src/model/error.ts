@@ -1,15 +1,22 @@
 /**
- * The one error class. `code` is what callers branch on and what the CLI turns into an exit code; `message` says the action, the
- * quoted value and what happened; `hint` says what to do next. Expected outcomes (a name that does not parse, an ingress that
- * refuses) are values, not exceptions.
+ * The one error class. `code` is what callers branch on and what the CLI turns
+ * into an exit code; `message` says the action, the quoted value and what
+ * happened; `hint` says what to do next. Expected outcomes (a name that does
+ * not parse, an ingress that refuses) are values, not exceptions.
  */
 export class NgrokdError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
-  /** Facts for machines, such as `operationId` or `retryAfterMs`; never secrets. */
+  /**
+   * Facts for machines, such as `operationId` or `retryAfterMs`; never secrets.
+   */
   readonly details: Readonly<Record<string, unknown>>;
 
-  constructor(code: ErrorCode, message: string, options: ErrorOptions & { hint?: string; details?: Record<string, unknown> } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: ErrorOptions & { hint?: string; details?: Record<string, unknown> } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "NgrokdError";
     this.code = code;
@@ -48,19 +55,27 @@ export function isNgrokdError(error: unknown, code?: ErrorCode): error is Ngrokd
 }
 
 /**
- * One line of text for any thrown value, for logs and reasons. A NgrokdError's message says it all; of other errors it follows `cause`
- * one level where it adds something.
+ * One line of text for any thrown value, for logs and reasons. A NgrokdError's
+ * message says it all; of other errors it follows `cause` one level where it
+ * adds something.
  */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return oneLine(String(error));
-  const cause = error.cause instanceof Error && !(error instanceof NgrokdError) ? error.cause.message : "";
-  return oneLine(cause === "" || error.message.includes(cause) ? error.message : `${error.message}: ${cause}`);
+  const cause =
+    error.cause instanceof Error && !(error instanceof NgrokdError) ? error.cause.message : "";
+  return oneLine(
+    cause === "" || error.message.includes(cause) ? error.message : `${error.message}: ${cause}`,
+  );
 }
 
 /** What to do next about any thrown value; empty where nobody said. */
-export const hintOf = (error: unknown): string => (error instanceof NgrokdError ? (error.hint ?? "") : "");
+export const hintOf = (error: unknown): string =>
+  error instanceof NgrokdError ? (error.hint ?? "") : "";
 
-/** Line breaks and other control characters, with the white space around them, become one space. */
+/**
+ * Line breaks and other control characters, with the white space around them,
+ * become one space.
+ */
 export function oneLine(text: string): string {
   const parts = text.split(/[\p{Cc}\p{Zl}\p{Zp}]+/u).map((part) => part.trim());
   return parts.filter((part) => part !== "").join(" ");

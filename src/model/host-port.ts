@@ -2,13 +2,19 @@ import { parseHostname } from "./hostname.ts";
 import { ipToNumber, parseIp } from "./ip.ts";
 import { type Parsed, parsed, quote, unparsed } from "./parsed.ts";
 
-/** A place to connect to: a host name, an IPv4 address or an IPv6 address (without brackets), and a port of 1 to 65535. */
+/**
+ * A place to connect to: a host name, an IPv4 address or an IPv6 address
+ * (without brackets), and a port of 1 to 65535.
+ */
 export interface HostPort {
   readonly host: string;
   readonly port: number;
 }
 
-/** Reads `host`, `host:port`, `[v6]` or `[v6]:port`; without `defaultPort` the port must be there. Host names come out in lower case. */
+/**
+ * Reads `host`, `host:port`, `[v6]` or `[v6]:port`; without `defaultPort` the
+ * port must be there. Host names come out in lower case.
+ */
 export function parseHostPort(text: string, defaultPort?: number): Parsed<HostPort> {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text.length > 300 ? "" : text);
   if (match === null) return unparsed(`${quote(text)} is not host:port`);
@@ -16,15 +22,22 @@ export function parseHostPort(text: string, defaultPort?: number): Parsed<HostPo
   const port = portText === undefined ? defaultPort : Number(portText);
   if (port === undefined) return unparsed(`${quote(text)} names no port`);
   if (port < 1 || port > 65535) return unparsed(`the port of ${quote(text)} is not 1 to 65535`);
-  if (v6 !== undefined) return isIpv6(v6) ? parsed({ host: v6, port }) : unparsed(`${quote(v6)} is not an IPv6 address`);
+  if (v6 !== undefined)
+    return isIpv6(v6)
+      ? parsed({ host: v6, port })
+      : unparsed(`${quote(v6)} is not an IPv6 address`);
   const ip = parseIp(name);
   if (ip.ok) return parsed({ host: ip.value, port });
   const host = parseHostname(name);
   return host.ok ? parsed({ host: host.value, port }) : host;
 }
 
-/** `host:port`, an IPv6 address in brackets; the inverse of {@link parseHostPort}. */
-export const hostPortText = ({ host, port }: HostPort): string => (host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`);
+/**
+ * `host:port`, an IPv6 address in brackets; the inverse of
+ * {@link parseHostPort}.
+ */
+export const hostPortText = ({ host, port }: HostPort): string =>
+  host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 
 /** RFC 4291 section 2.2, all three forms; without a zone. */
 export function isIpv6(text: string): boolean {
@@ -37,7 +50,10 @@ export function isIpv6(text: string): boolean {
   return halves.length === 1 ? count === 8 : halves.length === 2 && count < 8;
 }
 
-/** The eight 16-bit groups of an address for which {@link isIpv6} holds. Bun 1.4.5's URL refuses some spellings of it. */
+/**
+ * The eight 16-bit groups of an address for which {@link isIpv6} holds. Bun
+ * 1.4.5's URL refuses some spellings of it.
+ */
 export function ipv6Groups(address: string): number[] {
   const [before = [], after = []] = address.split("::").map((half) =>
     half
@@ -51,5 +67,7 @@ export function ipv6Groups(address: string): number[] {
 /** One group, or the two of an IPv4 tail. */
 function groupsIn(text: string): number[] {
   const ip = parseIp(text);
-  return ip.ok ? [Math.floor(ipToNumber(ip.value) / 65536), ipToNumber(ip.value) % 65536] : [Number.parseInt(text, 16)];
+  return ip.ok
+    ? [Math.floor(ipToNumber(ip.value) / 65536), ipToNumber(ip.value) % 65536]
+    : [Number.parseInt(text, 16)];
 }

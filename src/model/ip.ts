@@ -1,10 +1,16 @@
 import { type Parsed, parsed, quote, unparsed } from "./parsed.ts";
 
 declare const brand: unique symbol;
-/** An IPv4 address in its one canonical spelling, four decimals without leading zeros. Made only by {@link parseIp} and {@link ipFromNumber}. */
+/**
+ * An IPv4 address in its one canonical spelling, four decimals without leading
+ * zeros. Made only by {@link parseIp} and {@link ipFromNumber}.
+ */
 export type Ip = string & { readonly [brand]: "Ip" };
 
-/** A range of IPv4 addresses; `first` has its host bits cleared. Made only by {@link parseSubnet}. */
+/**
+ * A range of IPv4 addresses; `first` has its host bits cleared. Made only by
+ * {@link parseSubnet}.
+ */
 export interface Subnet {
   readonly first: number;
   /** 0 to 32. */
@@ -13,7 +19,9 @@ export interface Subnet {
 
 export function parseIp(text: string): Parsed<Ip> {
   const parts = text.split(".");
-  const good = parts.length === 4 && parts.every((part) => /^(?:0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255);
+  const good =
+    parts.length === 4 &&
+    parts.every((part) => /^(?:0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255);
   return good ? parsed(text as Ip) : unparsed(`${quote(text)} is not an IPv4 address`);
 }
 
@@ -44,8 +52,10 @@ export const subnetHas = (subnet: Subnet, ip: Ip): boolean => {
   const n = ipToNumber(ip);
   return n >= subnet.first && n < subnet.first + subnetSize(subnet);
 };
-export const subnetText = (subnet: Subnet): string => `${ipFromNumber(subnet.first)}/${subnet.bits}`;
+export const subnetText = (subnet: Subnet): string =>
+  `${ipFromNumber(subnet.first)}/${subnet.bits}`;
 
 /** All of IPv4 loopback, 127.0.0.0/8. */
 export const loopback: Subnet = { first: 0x7f000000, bits: 8 };
-export const isLoopbackSubnet = (subnet: Subnet): boolean => subnet.bits >= 8 && subnet.first >>> 24 === 127;
+export const isLoopbackSubnet = (subnet: Subnet): boolean =>
+  subnet.bits >= 8 && subnet.first >>> 24 === 127;

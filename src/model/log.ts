@@ -1,4 +1,7 @@
-/** Where a room reports what people should know: changes, not polls. Fields are for machines and must never hold a secret. */
+/**
+ * Where a room reports what people should know: changes, not polls. Fields are
+ * for machines and must never hold a secret.
+ */
 export interface Log {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;

@@ -2,7 +2,10 @@ import { type HostPort, hostPortText, ipv6Groups, isIpv6, parseHostPort } from "
 import { ipToNumber, parseIp, parseSubnet, subnetHas } from "./ip.ts";
 import { type Parsed, parsed, unparsed } from "./parsed.ts";
 
-/** A proxy that carries TCP connections: by HTTP CONNECT (RFC 9110, section 9.3.6) or SOCKS5 (RFC 1928). Names are resolved by it. */
+/**
+ * A proxy that carries TCP connections: by HTTP CONNECT (RFC 9110, section
+ * 9.3.6) or SOCKS5 (RFC 1928). Names are resolved by it.
+ */
 export interface ProxyServer extends HostPort {
   readonly kind: "http" | "socks5";
   readonly credentials?: { readonly username: string; readonly password: string };
@@ -11,84 +14,141 @@ export interface ProxyServer extends HostPort {
 /** Which connections go through which proxy. */
 export interface ProxyRules {
   readonly proxy: ProxyServer | undefined;
-  /** The proxy comes from a variable that is meant for all programs, and not from our own configuration. */
+  /**
+   * The proxy comes from a variable that is meant for all programs, and not
+   * from our own configuration.
+   */
   readonly fromEnvironment: boolean;
   /** The variable NO_PROXY, as {@link exempt} reads it. */
   readonly noProxy: string;
-  /** HTTP_PROXY is set. It does not count for us, but the runtimes' own fetch would send plain http through it, headers and all. */
+  /**
+   * HTTP_PROXY is set. It does not count for us, but the runtimes' own fetch
+   * would send plain http through it, headers and all.
+   */
   readonly httpProxy?: boolean;
 }
 
 /**
- * Reads `http://proxy:3128`, `socks5://user:pass%40word@proxy` (or socks5h, which is the same here), or `proxy:3128` as HTTP. Ports
- * default to 80 and 1080. The reason never quotes the text, since a password may be in it.
+ * Reads `http://proxy:3128`, `socks5://user:pass%40word@proxy` (or socks5h,
+ * which is the same here), or `proxy:3128` as HTTP. Ports default to 80 and
+ * 1080. The reason never quotes the text, since a password may be in it.
  */
 export function parseProxyUrl(text: string): Parsed<ProxyServer> {
   const url = URL.parse(text.includes("://") ? text.trim() : `http://${text.trim()}`);
   if (url === null) return unparsed("it is not a URL");
   const scheme = url.protocol.slice(0, -1);
-  if (scheme === "https") return unparsed("https proxies (TLS to the proxy itself) are not supported, only http and socks5 ones");
+  if (scheme === "https")
+    return unparsed(
+      "https proxies (TLS to the proxy itself) are not supported, only http and socks5 ones",
+    );
   const kind = scheme === "socks5h" ? "socks5" : scheme;
   if (kind !== "http" && kind !== "socks5")
-    return unparsed(`a proxy of the kind "${scheme.slice(0, 20)}" is not supported, only http and socks5`);
-  if (!/^\/?$/.test(url.pathname) || `${url.search}${url.hash}` !== "") return unparsed("there is something behind its host and port");
-  const place = parseHostPort(url.port === "" ? url.hostname : url.host, kind === "http" ? 80 : 1080);
+    return unparsed(
+      `a proxy of the kind "${scheme.slice(0, 20)}" is not supported, only http and socks5`,
+    );
+  if (!/^\/?$/.test(url.pathname) || `${url.search}${url.hash}` !== "")
+    return unparsed("there is something behind its host and port");
+  const place = parseHostPort(
+    url.port === "" ? url.hostname : url.host,
+    kind === "http" ? 80 : 1080,
+  );
   if (!place.ok) return unparsed("its host or port is not one");
   const credentials = credentialsOf(url, kind);
   if (!credentials.ok) return credentials;
-  return parsed({ kind, ...place.value, ...(credentials.value === undefined ? {} : { credentials: credentials.value }) });
+  return parsed({
+    kind,
+    ...place.value,
+    ...(credentials.value === undefined ? {} : { credentials: credentials.value }),
+  });
 }
 
-/** `http://proxy:3128`, for people and logs: what stands before an `@` is hidden. */
+/**
+ * `http://proxy:3128`, for people and logs: what stands before an `@` is
+ * hidden.
+ */
 export const proxyText = (proxy: ProxyServer): string =>
   `${proxy.kind}://${proxy.credentials === undefined ? "" : "[redacted]@"}${hostPortText(proxy)}`;
 
-/** The URL with everything in it; the inverse of {@link parseProxyUrl}. A secret where there is a password. */
+/**
+ * The URL with everything in it; the inverse of {@link parseProxyUrl}. A secret
+ * where there is a password.
+ */
 export function proxyUrl(proxy: ProxyServer): string {
   const { username = "", password = "" } = proxy.credentials ?? {};
-  const user = proxy.credentials === undefined ? "" : `${encodeURIComponent(username)}:${encodeURIComponent(password)}@`;
+  const user =
+    proxy.credentials === undefined
+      ? ""
+      : `${encodeURIComponent(username)}:${encodeURIComponent(password)}@`;
   return `${proxy.kind}://${user}${hostPortText(proxy)}`;
 }
 
-/** What must not reach a log: the password, in each spelling that it goes by. */
+/**
+ * What must not reach a log: the password, in each spelling that it goes by.
+ */
 export function proxySecrets({ credentials }: ProxyServer): string[] {
   if (credentials === undefined || credentials.password === "") return [];
-  return [credentials.password, encodeURIComponent(credentials.password), basicCredentials(credentials)];
+  return [
+    credentials.password,
+    encodeURIComponent(credentials.password),
+    basicCredentials(credentials),
+  ];
 }
 
 /** The credentials of HTTP's Basic scheme (RFC 7617), in UTF-8. */
-export function basicCredentials({ username, password }: NonNullable<ProxyServer["credentials"]>): string {
+export function basicCredentials({
+  username,
+  password,
+}: NonNullable<ProxyServer["credentials"]>): string {
   return btoa(String.fromCharCode(...new TextEncoder().encode(`${username}:${password}`)));
 }
 
 /**
- * The proxy for connections to `target`, undefined where they go directly. One from the environment is for the outside alone: this
- * machine's own addresses are never reached through it, as in Go.
+ * The proxy for connections to `target`, undefined where they go directly. One
+ * from the environment is for the outside alone: this machine's own addresses
+ * are never reached through it, as in Go.
  */
-export function proxyFor(target: HostPort, { proxy, fromEnvironment, noProxy }: ProxyRules): ProxyServer | undefined {
-  if (proxy === undefined || (fromEnvironment && isLoopback(target.host)) || exempt(target, noProxy)) return undefined;
+export function proxyFor(
+  target: HostPort,
+  { proxy, fromEnvironment, noProxy }: ProxyRules,
+): ProxyServer | undefined {
+  if (
+    proxy === undefined ||
+    (fromEnvironment && isLoopback(target.host)) ||
+    exempt(target, noProxy)
+  )
+    return undefined;
   return proxy;
 }
 
 /**
- * Whether NO_PROXY names `target`, by Go's rules (golang.org/x/net/http/httpproxy): entries parted by commas or spaces, each `*` for
- * everything, an IP address, a CIDR range, a domain (`example.com`: with its subdomains; `.example.com` or `*.example.com`: these
- * alone), and any but a range with `:port` to mean that port alone. What cannot be read names nothing.
+ * Whether NO_PROXY names `target`, by Go's rules
+ * (golang.org/x/net/http/httpproxy): entries parted by commas or spaces, each
+ * `*` for everything, an IP address, a CIDR range, a domain (`example.com`:
+ * with its subdomains; `.example.com` or `*.example.com`: these alone), and any
+ * but a range with `:port` to mean that port alone. What cannot be read names
+ * nothing.
  */
 export function exempt({ host, port }: HostPort, noProxy: string): boolean {
   const name = host.toLowerCase().replace(/\.$/, "");
   return noProxy
     .split(/[\s,]+/)
-    .some((entry) => entry !== "" && (entry === "*" || inRange(name, entry) || isNamed(name, port, entry.toLowerCase())));
+    .some(
+      (entry) =>
+        entry !== "" &&
+        (entry === "*" || inRange(name, entry) || isNamed(name, port, entry.toLowerCase())),
+    );
 }
 
 function isNamed(host: string, port: number, entry: string): boolean {
-  const [, v6, name = "", portText] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(isIpv6(entry) ? `[${entry}]` : entry) ?? [];
+  const [, v6, name = "", portText] =
+    /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(isIpv6(entry) ? `[${entry}]` : entry) ?? [];
   if (portText !== undefined && Number(portText) !== port) return false;
   if (v6 !== undefined) return isIpv6(v6) && isIpv6(host) && bitsOf(v6) === bitsOf(host);
   const domain = name.replace(/^\*(?=\.)/, "").replace(/\.$/, "");
   if (domain === "" || parseIp(host).ok || isIpv6(host)) return domain === host;
-  return domain.startsWith(".") ? host.endsWith(domain) : host === domain || host.endsWith(`.${domain}`);
+  return domain.startsWith(".")
+    ? host.endsWith(domain)
+    : host === domain || host.endsWith(`.${domain}`);
 }
 
 function inRange(host: string, entry: string): boolean {
@@ -96,7 +156,8 @@ function inRange(host: string, entry: string): boolean {
   const subnet = parseSubnet(entry);
   if (ip.ok) return subnet.ok && subnetHas(subnet.value, ip.value);
   const [first = "", length = ""] = entry.split("/");
-  if (!isIpv6(host) || !isIpv6(first) || !/^\d{1,3}$/.test(length) || Number(length) > 128) return false;
+  if (!isIpv6(host) || !isIpv6(first) || !/^\d{1,3}$/.test(length) || Number(length) > 128)
+    return false;
   return bitsOf(host).slice(0, Number(length)) === bitsOf(first).slice(0, Number(length));
 }
 
@@ -116,14 +177,20 @@ function credentialsOf(url: URL, kind: ProxyServer["kind"]): Parsed<ProxyServer[
   if (url.username === "" && url.password === "") return parsed(undefined);
   let credentials: { username: string; password: string };
   try {
-    credentials = { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) };
+    credentials = {
+      username: decodeURIComponent(url.username),
+      password: decodeURIComponent(url.password),
+    };
   } catch {
     return unparsed("its user name or password has a % that begins no character; write it as %25");
   }
   const { username, password } = credentials;
   // RFC 7617, section 2.
-  if (kind === "http" && username.includes(":")) return unparsed("its user name has a colon, which HTTP does not allow");
-  const longest = Math.max(...[username, password].map((text) => new TextEncoder().encode(text).length));
+  if (kind === "http" && username.includes(":"))
+    return unparsed("its user name has a colon, which HTTP does not allow");
+  const longest = Math.max(
+    ...[username, password].map((text) => new TextEncoder().encode(text).length),
+  );
   // RFC 1929, section 2.
   if (kind === "socks5" && (longest > 255 || username === ""))
     return unparsed("SOCKS5 needs a user name, and takes 255 bytes of it and of the password");

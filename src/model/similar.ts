@@ -1,6 +1,7 @@
 /**
- * The candidate that `word` most likely is a slip of, or undefined where none is near: one slip for every three characters, at least
- * one. Upper and lower case count as equal, and so do `_` and `-`.
+ * The candidate that `word` most likely is a slip of, or undefined where none
+ * is near: one slip for every three characters, at least one. Upper and lower
+ * case count as equal, and so do `_` and `-`.
  */
 export function closest(word: string, candidates: readonly string[]): string | undefined {
   if (word.length > 64) return undefined;
@@ -14,7 +15,10 @@ export function closest(word: string, candidates: readonly string[]): string | u
 
 const plain = (text: string): string => text.toLowerCase().replaceAll("-", "_");
 
-/** How many letters were added, left out, changed or swapped with their neighbour (optimal string alignment). */
+/**
+ * How many letters were added, left out, changed or swapped with their
+ * neighbour (optimal string alignment).
+ */
 export function slips(a: string, b: string): number {
   let before: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);
@@ -22,7 +26,8 @@ export function slips(a: string, b: string): number {
     const row = [i];
     for (let j = 1; j <= b.length; j += 1) {
       const changed = at(last, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      const swapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? at(before, j - 2) + 1 : Infinity;
+      const swapped =
+        a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? at(before, j - 2) + 1 : Infinity;
       row.push(Math.min(changed, swapped, at(last, j) + 1, at(row, j - 1) + 1));
     }
     before = last;

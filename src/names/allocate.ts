@@ -1,29 +1,52 @@
 import type { Hostname } from "../model/hostname.ts";
-import { type Ip, ipFromNumber, type Subnet, subnetHas, subnetSize, subnetText } from "../model/ip.ts";
+import {
+  type Ip,
+  ipFromNumber,
+  type Subnet,
+  subnetHas,
+  subnetSize,
+  subnetText,
+} from "../model/ip.ts";
 
 /**
- * Which name has which address. No two names share one. The order carries recency: names that are gone come first, the longest gone
- * foremost, then those present, sorted; so the file needs no times, and an unchanged pass gives an equal map.
+ * Which name has which address. No two names share one. The order carries
+ * recency: names that are gone come first, the longest gone foremost, then
+ * those present, sorted; so the file needs no times, and an unchanged pass
+ * gives an equal map.
  */
 export type Assignment = ReadonlyMap<Hostname, Ip>;
 
 export interface Allocation {
-  /** Every wanted name but the failed ones, and the names that are gone and keep their address. */
+  /**
+   * Every wanted name but the failed ones, and the names that are gone and keep
+   * their address.
+   */
   readonly assignment: Assignment;
   /** Wanted names for which no address is left, with the reason. */
   readonly failed: ReadonlyMap<Hostname, string>;
 }
 
-/** How many names that are gone keep their address; beyond that the longest gone are forgotten, so the file cannot grow without end. */
+/**
+ * How many names that are gone keep their address; beyond that the longest gone
+ * are forgotten, so the file cannot grow without end.
+ */
 export const remembered = 100_000;
 
 /**
- * Gives every wanted name one address of `range`. A name keeps the address it had, also through its absence: the address of a name
- * that is gone goes to another only once the range is used up, the longest gone first. A saved address outside `range`, reserved, or
- * held by an earlier name too (the Go program wrote such files) counts as none. `avoid`, addresses where something else listens, only
- * concerns names that have no address yet. The order of `wanted` does not matter. Linear in names, apart from sorting them.
+ * Gives every wanted name one address of `range`. A name keeps the address it
+ * had, also through its absence: the address of a name that is gone goes to
+ * another only once the range is used up, the longest gone first. A saved
+ * address outside `range`, reserved, or held by an earlier name too (the Go
+ * program wrote such files) counts as none. `avoid`, addresses where something
+ * else listens, only concerns names that have no address yet. The order of
+ * `wanted` does not matter. Linear in names, apart from sorting them.
  */
-export function allocate(input: { wanted: readonly Hostname[]; saved: Assignment; range: Subnet; avoid: ReadonlySet<Ip> }): Allocation {
+export function allocate(input: {
+  wanted: readonly Hostname[];
+  saved: Assignment;
+  range: Subnet;
+  avoid: ReadonlySet<Ip>;
+}): Allocation {
   const { range, avoid } = input;
   const wanted = new Set(input.wanted);
   const kept = firstHolders(input.saved, range);
@@ -33,14 +56,18 @@ export function allocate(input: { wanted: readonly Hostname[]; saved: Assignment
   const failed = new Map<Hostname, string>();
   for (const name of [...wanted].sort()) {
     const ip = kept.get(name) ?? free.next().value;
-    if (ip === undefined) failed.set(name, `no address is left in ${subnetText(range)}; a wider net.subnet makes room`);
+    if (ip === undefined)
+      failed.set(name, `no address is left in ${subnetText(range)}; a wider net.subnet makes room`);
     else present.set(name, ip);
   }
   const given = new Set(present.values());
   return { assignment: new Map([...gone.filter(([, ip]) => !given.has(ip)), ...present]), failed };
 }
 
-/** True for addresses that never belong to a name: network and broadcast ends, and those of 127.0.0.0/8 that others count on. */
+/**
+ * True for addresses that never belong to a name: network and broadcast ends,
+ * and those of 127.0.0.0/8 that others count on.
+ */
 export function isReserved(ip: Ip): boolean {
   return others.has(ip) || ip.endsWith(".0") || ip.endsWith(".255");
 }
@@ -64,7 +91,10 @@ function firstHolders(saved: Assignment, range: Subnet): Map<Hostname, Ip> {
   return kept;
 }
 
-/** What may be given to a new name: first what no name holds, upwards, then what belonged to names that are gone, in their order. */
+/**
+ * What may be given to a new name: first what no name holds, upwards, then what
+ * belonged to names that are gone, in their order.
+ */
 function* freeAddresses(
   range: Subnet,
   held: ReadonlySet<Ip>,

@@ -13,22 +13,32 @@ import { editHosts, type HostsEdit, namesOfMachine } from "./hosts-text.ts";
 
 export interface HostsOptions {
   /**
-   * An existing folder of the daemon's own for the copies: `hosts.original`, made once before the first change and never written
-   * again, and while the file is written in place `hosts.before` and `hosts.after`.
+   * An existing folder of the daemon's own for the copies: `hosts.original`,
+   * made once before the first change and never written again, and while the
+   * file is written in place `hosts.before` and `hosts.after`.
    */
   readonly stateFolder: string;
   /** Ranges that entries of earlier runs come from, see editHosts. */
   readonly ranges?: readonly Subnet[];
-  /** Write in place from the start. By default only where a rename cannot be, or would lose the file's SELinux label or access control list. */
+  /**
+   * Write in place from the start. By default only where a rename cannot be, or
+   * would lose the file's SELinux label or access control list.
+   */
   readonly inPlace?: boolean;
-  /** Asked once there is something to write; where it answers false, that is not done. What it rejects with is passed on as it is. */
+  /**
+   * Asked once there is something to write; where it answers false, that is not
+   * done. What it rejects with is passed on as it is.
+   */
   readonly before?: () => Promise<boolean>;
   /** Stand-ins for tests. */
   readonly fs?: Partial<HostsFs>;
 }
 
 export interface HostsUpdate {
-  /** `replaced`: by rename, readers saw the old file or the new one. `overwritten`: in place. `withheld`: `before` said no. */
+  /**
+   * `replaced`: by rename, readers saw the old file or the new one.
+   * `overwritten`: in place. `withheld`: `before` said no.
+   */
   readonly change: "none" | "replaced" | "overwritten" | "withheld";
   /** What was found wrong and put right, a sentence each. */
   readonly repairs: readonly string[];
@@ -46,23 +56,35 @@ export interface HostsFs {
   /** Undefined where there is no such file. */
   read(path: string): Promise<HostsContent | undefined>;
   rename(from: string, to: string): Promise<void>;
-  /** Whether the file has rules beside its mode, which a new file would not have. */
+  /**
+   * Whether the file has rules beside its mode, which a new file would not
+   * have.
+   */
   hasAcl(path: string): Promise<boolean>;
 }
 
 /**
- * Makes our section of the hosts file hold exactly `entries` (see editHosts), and writes only if that changes a byte. Mode, owner and
- * symbolic links stay; a missing file is made (0644) once there is an entry. The file is read here and compared once more right before
- * it is written: if another program was quicker, its version is read and edited instead. Where the file cannot be replaced (a bind
- * mount, as in containers; a folder that we may not write) it is written in place, with copies kept until that is finished, and a
- * later call repairs what a crash in between left behind. One call at a time.
+ * Makes our section of the hosts file hold exactly `entries` (see editHosts),
+ * and writes only if that changes a byte. Mode, owner and symbolic links stay;
+ * a missing file is made (0644) once there is an entry. The file is read here
+ * and compared once more right before it is written: if another program was
+ * quicker, its version is read and edited instead. Where the file cannot be
+ * replaced (a bind mount, as in containers; a folder that we may not write) it
+ * is written in place, with copies kept until that is finished, and a later
+ * call repairs what a crash in between left behind. One call at a time.
  *
- * Symbolic links are followed once, to the real file, and not after that; what is not a regular file is never written. The path and
- * the folders above it are trusted: they come from the administrator.
+ * Symbolic links are followed once, to the real file, and not after that; what
+ * is not a regular file is never written. The path and the folders above it are
+ * trusted: they come from the administrator.
  *
- * Rejects with NgrokdError `permission` or `hosts` (`state` where a copy cannot be kept), the hint set; the file is then as it was.
+ * Rejects with NgrokdError `permission` or `hosts` (`state` where a copy cannot
+ * be kept), the hint set; the file is then as it was.
  */
-export async function updateHostsFile(path: string, entries: ReadonlyMap<Hostname, Ip>, options: HostsOptions): Promise<HostsUpdate> {
+export async function updateHostsFile(
+  path: string,
+  entries: ReadonlyMap<Hostname, Ip>,
+  options: HostsOptions,
+): Promise<HostsUpdate> {
   const { ranges, before = async () => true } = options;
   const fs: HostsFs = { read: readHosts, rename, hasAcl, ...options.fs };
   const copies = copiesIn(options.stateFolder);
@@ -73,7 +95,10 @@ export async function updateHostsFile(path: string, entries: ReadonlyMap<Hostnam
   for (let attempt = 1; attempt <= 5; attempt++) {
     const old = await told(path, () => fs.read(file));
     const edit = editHosts(old?.bytes.toString("latin1") ?? "", entries, ranges);
-    if (edit.kind === "refused") throw new NgrokdError("hosts", `Cannot edit "${path}": ${edit.reason}`, { hint: chooseAnother });
+    if (edit.kind === "refused")
+      throw new NgrokdError("hosts", `Cannot edit "${path}": ${edit.reason}`, {
+        hint: chooseAnother,
+      });
     const { shadowed } = edit;
     if (edit.kind === "same") return { change: "none", repairs: rescued, shadowed };
     if (!(await before())) return { change: "withheld", repairs: rescued, shadowed };
@@ -84,12 +109,15 @@ export async function updateHostsFile(path: string, entries: ReadonlyMap<Hostnam
     });
     if (change !== "overtaken") return { change, repairs: [...rescued, ...edit.repairs], shadowed };
   }
-  throw new NgrokdError("hosts", `Cannot edit "${path}": another program keeps changing it`, { hint: "the next pass tries again" });
+  throw new NgrokdError("hosts", `Cannot edit "${path}": another program keeps changing it`, {
+    hint: "the next pass tries again",
+  });
 }
 
 /**
- * What {@link updateHostsFile} would do, without doing it. Rejects as it does for a file that cannot be read; one that must not be edited is
- * an answer here.
+ * What {@link updateHostsFile} would do, without doing it. Rejects as it does
+ * for a file that cannot be read; one that must not be edited is an answer
+ * here.
  */
 export async function inspectHostsFile(
   path: string,
@@ -101,12 +129,17 @@ export async function inspectHostsFile(
   return { ...editHosts(before, entries, ranges), before };
 }
 
-/** What the hosts file calls this machine (see namesOfMachine); nothing where it cannot be read, which whoever edits it will say. */
+/**
+ * What the hosts file calls this machine (see namesOfMachine); nothing where it
+ * cannot be read, which whoever edits it will say.
+ */
 export async function machineNamesIn(path: string): Promise<ReadonlySet<string>> {
   const text = await realFile(path)
     .then(readHosts)
     .catch(() => undefined);
-  const addresses = Object.values(networkInterfaces()).flatMap((list = []) => list.map(({ address }) => address));
+  const addresses = Object.values(networkInterfaces()).flatMap((list = []) =>
+    list.map(({ address }) => address),
+  );
   const outside = addresses.filter((address) => !/^127\.|^::1$/.test(address));
   return namesOfMachine(text?.bytes.toString("latin1") ?? "", outside);
 }
@@ -118,10 +151,16 @@ const copiesIn = (folder: string) => ({
   after: join(folder, "hosts.after"),
 });
 
-/** 64 MiB: more than the largest block lists, and little enough to hold in memory. */
+/**
+ * 64 MiB: more than the largest block lists, and little enough to hold in
+ * memory.
+ */
 const sizeLimit = 64 * 1024 * 1024;
 
-/** Why a file next to the hosts file cannot be made or renamed over it, while the hosts file itself may still be written. */
+/**
+ * Why a file next to the hosts file cannot be made or renamed over it, while
+ * the hosts file itself may still be written.
+ */
 const irreplaceable = new Set(["EBUSY", "EXDEV", "EACCES", "EPERM", "EROFS", "ETXTBSY"]);
 
 /** "overtaken": the file is no longer what was read, and was not touched. */
@@ -143,20 +182,34 @@ async function write(
     return "replaced";
   } catch (error) {
     if (overtaken) return "overtaken";
-    if (old === undefined || !isNgrokdError(error) || !irreplaceable.has(String(error.details.errno))) throw error;
+    if (
+      old === undefined ||
+      !isNgrokdError(error) ||
+      !irreplaceable.has(String(error.details.errno))
+    )
+      throw error;
     return await overwrite(file, old, bytes, copies);
   }
 }
 
 function sameContent(a: HostsContent | undefined, b: HostsContent | undefined): boolean {
-  return a === undefined || b === undefined ? a === b : a.mode === b.mode && a.bytes.equals(b.bytes);
+  return a === undefined || b === undefined
+    ? a === b
+    : a.mode === b.mode && a.bytes.equals(b.bytes);
 }
 
 /**
- * Writes from the first byte that differs, and cuts the file only after that. If this fails half way, the old bytes are put back; if
- * the process or the machine stops half way, finishInterrupted() finds both copies at the next call.
+ * Writes from the first byte that differs, and cuts the file only after that.
+ * If this fails half way, the old bytes are put back; if the process or the
+ * machine stops half way, finishInterrupted() finds both copies at the next
+ * call.
  */
-async function overwrite(path: string, old: HostsContent, bytes: Buffer, copies: Copies): Promise<"overwritten" | "overtaken"> {
+async function overwrite(
+  path: string,
+  old: HostsContent,
+  bytes: Buffer,
+  copies: Copies,
+): Promise<"overwritten" | "overtaken"> {
   const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
     // Who may not read the file may not read its copies either.
@@ -203,8 +256,9 @@ function firstDifference(a: Buffer, b: Buffer): number {
 }
 
 /**
- * Finishes an overwrite() that a crash interrupted. Disks may store the blocks of a write in any order, so every byte may be old or
- * new; a file with any other byte was changed since, and is left alone.
+ * Finishes an overwrite() that a crash interrupted. Disks may store the blocks
+ * of a write in any order, so every byte may be old or new; a file with any
+ * other byte was changed since, and is left alone.
  */
 async function finishInterrupted(path: string, fs: HostsFs, copies: Copies): Promise<string[]> {
   const before = await readIfThere(copies.before);
@@ -219,7 +273,9 @@ async function finishInterrupted(path: string, fs: HostsFs, copies: Copies): Pro
     const kept = `${copies.before}-${new Date().toISOString().replaceAll(/[-:]|\.\d+/g, "")}`;
     await rename(copies.before, kept);
     await unlink(copies.after);
-    return [`a write of the hosts file was interrupted, and the file was changed since; the text from before the write is in "${kept}"`];
+    return [
+      `a write of the hosts file was interrupted, and the file was changed since; the text from before the write is in "${kept}"`,
+    ];
   }
   const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
@@ -250,7 +306,10 @@ async function keepCopy(copy: string, bytes: Buffer, mode: number): Promise<void
     await writeFileAtomic(copy, bytes, { mode });
   } catch (error) {
     const { code, message } = fileError(`Cannot write "${copy}"`, error);
-    throw new NgrokdError(code, message, { cause: error, hint: "the hosts file is changed only where a copy of it can be kept" });
+    throw new NgrokdError(code, message, {
+      cause: error,
+      hint: "the hosts file is changed only where a copy of it can be kept",
+    });
   }
 }
 
@@ -272,44 +331,67 @@ async function realFile(path: string): Promise<string> {
   }
   const link = await lstat(path).catch(() => undefined);
   if (link !== undefined) {
-    throw new NgrokdError("hosts", `Cannot edit "${path}": it is a symbolic link to a file that does not exist`, { hint: chooseAnother });
+    throw new NgrokdError(
+      "hosts",
+      `Cannot edit "${path}": it is a symbolic link to a file that does not exist`,
+      { hint: chooseAnother },
+    );
   }
   return join(await realpath(dirname(path)), basename(path));
 }
 
 async function readHosts(path: string): Promise<HostsContent | undefined> {
   // Not blocking: opening a named pipe would wait for a writer.
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch((error) => {
+  const file = await open(
+    path,
+    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+  ).catch((error) => {
     if (errnoOf(error) === "ENOENT") return undefined;
     throw error;
   });
   if (file === undefined) return undefined;
   try {
     const info = await file.stat();
-    const wrong = !info.isFile() ? "it is not a regular file" : info.size > sizeLimit ? `it is ${info.size} bytes long` : undefined;
-    if (wrong !== undefined) throw new NgrokdError("hosts", `Cannot edit "${path}": ${wrong}`, { hint: chooseAnother });
+    const wrong = !info.isFile()
+      ? "it is not a regular file"
+      : info.size > sizeLimit
+        ? `it is ${info.size} bytes long`
+        : undefined;
+    if (wrong !== undefined)
+      throw new NgrokdError("hosts", `Cannot edit "${path}": ${wrong}`, { hint: chooseAnother });
     return { bytes: await file.readFile(), mode: info.mode & 0o7777 };
   } finally {
     await file.close();
   }
 }
 
-/** A new file gets the folder's SELinux label, not the old file's, and node: has no call to carry it over. */
+/**
+ * A new file gets the folder's SELinux label, not the old file's, and node: has
+ * no call to carry it over.
+ */
 const hasSelinux = (): boolean => existsSync("/sys/fs/selinux/enforce");
 
 /**
- * Access control lists cannot be read through node: either, but `ls` marks them with a plus behind the mode (POSIX; GNU and macOS do so,
- * and an `ls` that does not, as busybox's, is on systems that hardly know them). Asked only when the file is about to be written.
+ * Access control lists cannot be read through node: either, but `ls` marks them
+ * with a plus behind the mode (POSIX; GNU and macOS do so, and an `ls` that
+ * does not, as busybox's, is on systems that hardly know them). Asked only when
+ * the file is about to be written.
  */
 async function hasAcl(path: string): Promise<boolean> {
   const env = { LC_ALL: "C" };
-  const said = await promisify(execFile)("/bin/ls", ["-ldn", "--", path], { env, timeout: 5000 }).catch(() => undefined);
+  const said = await promisify(execFile)("/bin/ls", ["-ldn", "--", path], {
+    env,
+    timeout: 5000,
+  }).catch(() => undefined);
   return said?.stdout.charAt(10) === "+";
 }
 
 const chooseAnother = "set NGROKD_HOSTS_PATH to the hosts file that this system reads";
 
-/** Does something to the hosts file, and says of a failure what it means for that. */
+/**
+ * Does something to the hosts file, and says of a failure what it means for
+ * that.
+ */
 async function told<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -325,5 +407,9 @@ function hostsError(path: string, error: unknown): NgrokdError {
   const hint = denied
     ? "run the daemon as root, or set NGROKD_HOSTS_PATH to a file it may write"
     : "the next pass tries again; NGROKD_HOSTS_PATH can name another file";
-  return new NgrokdError(denied ? "permission" : "hosts", known.message, { cause: error, hint, details: known.details });
+  return new NgrokdError(denied ? "permission" : "hosts", known.message, {
+    cause: error,
+    hint,
+    details: known.details,
+  });
 }

@@ -1,43 +1,62 @@
-/** Addresses and certificates as runtimes describe them, in the words of the seam. Pure. */
+/**
+ * Addresses and certificates as runtimes describe them, in the words of the
+ * seam. Pure.
+ */
 import { isIP } from "node:net";
 import { NgrokdError } from "../model/error.ts";
 import { type Address, addressText, type PeerCertificate, type TlsServerOptions } from "./types.ts";
 
-/** An IP and port as a socket reports them; IPv4 in its own spelling, also where a dual-stack listener took it. */
+/**
+ * An IP and port as a socket reports them; IPv4 in its own spelling, also where
+ * a dual-stack listener took it.
+ */
 export function ipAddress(host: string | undefined, port: number | undefined): Address {
   return { host: (host ?? "").replace(/^::ffff:(?=\d+\.)/i, ""), port: port ?? 0 };
 }
 
 /**
- * Throws `address-unavailable` for a host name (which of its addresses are meant is not for the seam to guess), and `tls` for an empty
- * list of client CAs, which Bun 1.4.5 would take for the system's roots.
+ * Throws `address-unavailable` for a host name (which of its addresses are
+ * meant is not for the seam to guess), and `tls` for an empty list of client
+ * CAs, which Bun 1.4.5 would take for the system's roots.
  */
 export function checkListenable(address: Address, tls: TlsServerOptions | undefined): void {
   const where = `Cannot listen on "${addressText(address)}"`;
   if ("host" in address && isIP(address.host) === 0) {
     throw new NgrokdError("address-unavailable", `${where}: its host is not an IP address`);
   }
-  if (tls?.clientCa?.length === 0) throw new NgrokdError("tls", `${where}: the list of CAs for client certificates is empty`);
+  if (tls?.clientCa?.length === 0)
+    throw new NgrokdError("tls", `${where}: the list of CAs for client certificates is empty`);
 }
 
-/** What getPeerCertificate() answers, as far as the runtimes agree; empty or null where the peer showed none. */
+/**
+ * What getPeerCertificate() answers, as far as the runtimes agree; empty or
+ * null where the peer showed none.
+ */
 export interface RawCertificate {
   readonly subject?: object;
   readonly issuer?: object;
   readonly fingerprint256?: string;
 }
 
-export function peerCertificate(raw: RawCertificate | null | undefined): PeerCertificate | undefined {
+export function peerCertificate(
+  raw: RawCertificate | null | undefined,
+): PeerCertificate | undefined {
   if (!raw?.fingerprint256) return undefined;
-  return { subject: nameText(raw.subject), issuer: nameText(raw.issuer), fingerprint256: raw.fingerprint256 };
+  return {
+    subject: nameText(raw.subject),
+    issuer: nameText(raw.issuer),
+    fingerprint256: raw.fingerprint256,
+  };
 }
 
 /**
- * `CN=x, O=y`, in one order whatever the runtime makes of the certificate's own. A stranger chose these texts: control characters and
- * excess are cut, so that they fit into one line of a log.
+ * `CN=x, O=y`, in one order whatever the runtime makes of the certificate's
+ * own. A stranger chose these texts: control characters and excess are cut, so
+ * that they fit into one line of a log.
  */
 function nameText(name: object = {}): string {
-  const rank = (key: string) => (nameOrder.indexOf(key) + nameOrder.length + 1) % (nameOrder.length + 1);
+  const rank = (key: string) =>
+    (nameOrder.indexOf(key) + nameOrder.length + 1) % (nameOrder.length + 1);
   const parts = Object.entries(name).sort(([a], [b]) => rank(a) - rank(b));
   const texts = parts.flatMap(([key, value]) => [value].flat().map((one) => `${key}=${one}`));
   return texts

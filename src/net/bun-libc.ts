@@ -1,7 +1,9 @@
 /**
- * What Bun 1.4.5 does not have of unix sockets: datagrams, and connect(2)'s own answer. It takes a few calls of the C library that this
- * process runs on anyway. That is found where the kernel has mapped it, which is right for glibc and musl, and by its absolute path: a bare
- * name would also be looked for in the working folder.
+ * What Bun 1.4.5 does not have of unix sockets: datagrams, and connect(2)'s own
+ * answer. It takes a few calls of the C library that this process runs on
+ * anyway. That is found where the kernel has mapped it, which is right for
+ * glibc and musl, and by its absolute path: a bare name would also be looked
+ * for in the working folder.
  */
 import type { Pointer } from "bun:ffi";
 import { readFileSync } from "node:fs";
@@ -18,8 +20,9 @@ export async function sendDatagram(path: string, text: string): Promise<boolean>
 }
 
 /**
- * Whether somebody listens on a unix socket of which Bun says ECONNREFUSED: it does so, too, for EAGAIN, more connections wait than fit.
- * False where connect(2) cannot be asked.
+ * Whether somebody listens on a unix socket of which Bun says ECONNREFUSED: it
+ * does so, too, for EAGAIN, more connections wait than fit. False where
+ * connect(2) cannot be asked.
  */
 export async function isFull(path: string): Promise<boolean> {
   if (process.platform !== "linux") return false;
@@ -46,19 +49,30 @@ async function openLibc() {
   }).symbols;
 }
 
-/** Pure: the C library among the files that /proc/self/maps lists; throws where none is. */
+/**
+ * Pure: the C library among the files that /proc/self/maps lists; throws where
+ * none is.
+ */
 export function libcIn(maps: string): string {
-  const path = /\s(\/.*\/(?:libc\.so\.6|libc-2\.\d+\.so|libc\.musl-\w+\.so\.1|ld-musl-\w+\.so\.1|libc\.so))$/m.exec(maps)?.[1];
+  const path =
+    /\s(\/.*\/(?:libc\.so\.6|libc-2\.\d+\.so|libc\.musl-\w+\.so\.1|ld-musl-\w+\.so\.1|libc\.so))$/m.exec(
+      maps,
+    )?.[1];
   if (path === undefined) throw new Error("no C library is mapped");
   return path;
 }
 
-/** Pure: struct sockaddr_un of Linux. Throws for a path that does not fit into it. */
+/**
+ * Pure: struct sockaddr_un of Linux. Throws for a path that does not fit into
+ * it.
+ */
 export function socketAddress(path: string): Uint8Array {
   const name = new TextEncoder().encode(path);
-  if (name.length === 0 || name.length > 107) throw new Error("the path does not fit into an address");
+  if (name.length === 0 || name.length > 107)
+    throw new Error("the path does not fit into an address");
   const isAbstract = path.startsWith("@");
-  // A path ends with a zero byte; an abstract name begins with one, and all bytes count.
+  // A path ends with a zero byte; an abstract name begins with one, and all
+  // bytes count.
   const address = new Uint8Array(2 + name.length + (isAbstract ? 0 : 1));
   new Uint16Array(address.buffer, 0, 1)[0] = 1;
   address.set(name, 2);
@@ -66,7 +80,8 @@ export function socketAddress(path: string): Uint8Array {
   return address;
 }
 
-// From Linux's headers, the same for all processors that Bun runs on: AF_UNIX; SOCK_DGRAM | SOCK_CLOEXEC; MSG_DONTWAIT | MSG_NOSIGNAL.
+// From Linux's headers, the same for all processors that Bun runs on: AF_UNIX;
+// SOCK_DGRAM | SOCK_CLOEXEC; MSG_DONTWAIT | MSG_NOSIGNAL.
 const family = 1;
 const type = 2 | 0o2000000;
 const flags = 0x40 | 0x4000;
@@ -96,7 +111,10 @@ function send({ socket, sendto, close }: Libc, address: Uint8Array, bytes: Uint8
   const descriptor = socket(family, type, 0);
   if (descriptor < 0) return false;
   try {
-    return Number(sendto(descriptor, bytes, bytes.length, flags, address, address.length)) === bytes.length;
+    return (
+      Number(sendto(descriptor, bytes, bytes.length, flags, address, address.length)) ===
+      bytes.length
+    );
   } finally {
     close(descriptor);
   }

@@ -1,7 +1,9 @@
 /**
- * The seam on Bun's native sockets. Seen on Bun 1.4.5 and built upon here: end() and close() lose bytes that write() has accepted, so
- * that only shutdown() ends a half; a TLS socket may be used from `handshake` on, not from `open`; a dial cannot be cancelled, only its
- * late winner be terminated; `drain` comes uncalled; TCP_NODELAY is on from the start.
+ * The seam on Bun's native sockets. Seen on Bun 1.4.5 and built upon here:
+ * end() and close() lose bytes that write() has accepted, so that only
+ * shutdown() ends a half; a TLS socket may be used from `handshake` on, not
+ * from `open`; a dial cannot be cancelled, only its late winner be terminated;
+ * `drain` comes uncalled; TCP_NODELAY is on from the start.
  */
 import { existsSync } from "node:fs";
 import { clearTimeout, setTimeout } from "node:timers";
@@ -13,22 +15,36 @@ import { coded, dialFailed, listenFailed, tlsFailed } from "./errors.ts";
 import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle } from "./limits.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
-import type { Address, Listener, Net, TlsClientOptions, TlsServerOptions, TlsSessions } from "./types.ts";
+import type {
+  Address,
+  Listener,
+  Net,
+  TlsClientOptions,
+  TlsServerOptions,
+  TlsSessions,
+} from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
 
 export const bunNet: Net = {
   runtime: "bun",
-  listen: (address, onConn, options = {}) => countedListener(address, () => listen(address, onConn, options.tls)),
+  listen: (address, onConn, options = {}) =>
+    countedListener(address, () => listen(address, onConn, options.tls)),
   dial: (address, options = {}) => dialAny(address, options, dialer),
   datagram: sendDatagram,
 };
 
 type Socket = Bun.Socket<Stage>;
 
-/** Who hears what a socket has to say: first the code that opens it, then its PullConn. */
+/**
+ * Who hears what a socket has to say: first the code that opens it, then its
+ * PullConn.
+ */
 interface Stage {
   opened?(socket: Socket): void;
-  /** `error` says what is wrong with the certificate, or what broke the handshake. */
+  /**
+   * `error` says what is wrong with the certificate, or what broke the
+   * handshake.
+   */
   handshaken?(socket: Socket, ok: boolean, error: Error | null): void;
   received(bytes: Uint8Array): void;
   drained(): void;
@@ -44,7 +60,11 @@ function listen(address: Address, onConn: OnConn, tls: TlsServerOptions | undefi
     else if (tls === undefined) handOver(connected(socket, address), onConn);
     else acceptTls(socket, address, tls, onConn);
   };
-  const options = { allowHalfOpen: true, socket: { ...handlers, open }, ...(tls === undefined ? {} : { tls: serverTls(tls) }) };
+  const options = {
+    allowHalfOpen: true,
+    socket: { ...handlers, open },
+    ...(tls === undefined ? {} : { tls: serverTls(tls) }),
+  };
   try {
     if ("path" in address) {
       const server = privately(() => Bun.listen<Stage>({ ...options, unix: address.path }));
@@ -64,8 +84,9 @@ function acceptTls(socket: Socket, address: Address, tls: TlsServerOptions, onCo
     ...deaf,
     handshaken(_, ok, error) {
       clearTimeout(deadline);
-      // A failed handshake is ended by Bun itself, behind the alert that says why. Without clientCa an error only says that there is
-      // no client certificate.
+      // A failed handshake is ended by Bun itself, behind the alert that says
+      // why. Without clientCa an error only says that there is no client
+      // certificate.
       if (!ok) return;
       if (tls.clientCa !== undefined && (error || !socket.authorized)) socket.terminate();
       else handOver(connected(socket, address), onConn);
@@ -100,7 +121,12 @@ const dialer: Dialer<Socket> = {
       },
     };
     const connecting = async (tls?: TlsClientOptions) => {
-      const options = { allowHalfOpen: true, data, socket: handlers, ...(tls === undefined ? {} : { tls: clientTls(tls, target) }) };
+      const options = {
+        allowHalfOpen: true,
+        data,
+        socket: handlers,
+        ...(tls === undefined ? {} : { tls: clientTls(tls, target) }),
+      };
       return "path" in target
         ? await Bun.connect<Stage>({ ...options, unix: target.path })
         : await Bun.connect<Stage>({ ...options, hostname: target.host, port: target.port });
@@ -113,8 +139,15 @@ const dialer: Dialer<Socket> = {
       .catch(listed)
       .catch(async (said) => {
         giveDescriptor();
-        const error = "path" in target && said.code === "ECONNREFUSED" && (await isFull(target.path)) ? coded("EAGAIN") : said;
-        dialing.reject(/^ERR_(BORING|OS)SL/.test(error.code) ? tlsFailed(target, error) : dialFailed(target, error));
+        const error =
+          "path" in target && said.code === "ECONNREFUSED" && (await isFull(target.path))
+            ? coded("EAGAIN")
+            : said;
+        dialing.reject(
+          /^ERR_(BORING|OS)SL/.test(error.code)
+            ? tlsFailed(target, error)
+            : dialFailed(target, error),
+        );
       });
     return underSignal(target, signal, dialing.promise, () => {
       dialing.stopped = true;
@@ -124,17 +157,23 @@ const dialer: Dialer<Socket> = {
 
   secure(target, plain, tls, signal) {
     const dialing = newDialing();
-    const trusting = tls.caFile !== undefined && existsSync(tls.caFile) ? tls : { ...tls, caFile: undefined };
+    const trusting =
+      tls.caFile !== undefined && existsSync(tls.caFile) ? tls : { ...tls, caFile: undefined };
     let both: [raw: Socket, secured: Socket];
     try {
-      both = plain.socket.upgradeTLS<Stage>({ data: tlsStage(target, tls, dialing), tls: clientTls(trusting), socket: handlers });
+      both = plain.socket.upgradeTLS<Stage>({
+        data: tlsStage(target, tls, dialing),
+        tls: clientTls(trusting),
+        socket: handlers,
+      });
     } catch (error) {
       // Such as a certificate of our own that does not fit its key.
       plain.abort();
       return Promise.reject(tlsFailed(target, error));
     }
     const [raw, secured] = both;
-    // Without this, all of the ciphertext would be handed to the plain connection too. The TLS socket gives the descriptor back.
+    // Without this, all of the ciphertext would be handed to the plain
+    // connection too. The TLS socket gives the descriptor back.
     raw.reload({ socket: { open: ignore, drain: ignore, close: ignore } });
     return underSignal(target, signal, dialing.promise, () => {
       dialing.stopped = true;
@@ -150,7 +189,10 @@ interface Dialing {
   /** The caller has given up. */
   stopped: boolean;
 }
-const newDialing = (): Dialing => ({ ...Promise.withResolvers<PullConn<Socket>>(), stopped: false });
+const newDialing = (): Dialing => ({
+  ...Promise.withResolvers<PullConn<Socket>>(),
+  stopped: false,
+});
 
 const plainStage = (target: Address, { resolve }: Dialing): Stage => ({
   ...deaf,
@@ -170,15 +212,21 @@ function tlsStage(target: Address, tls: TlsClientOptions, dialing: Dialing): Sta
     },
     handshaken(socket, ok, error) {
       const verified = ok && !error && socket.authorized;
-      const accepted = verified || (tls.insecureSkipVerify === true && (ok || isNameMismatch(error)));
-      if (accepted && !dialing.stopped) return resolve(connected(socket, target, verified ? sessions : undefined));
+      const accepted =
+        verified || (tls.insecureSkipVerify === true && (ok || isNameMismatch(error)));
+      if (accepted && !dialing.stopped)
+        return resolve(connected(socket, target, verified ? sessions : undefined));
       const shown = peerCertificate(socket.getPeerCertificate());
-      reject(tlsFailed(target, error ?? new Error("the server's certificate was not verified"), shown));
-      // Where the handshake failed, Bun hangs up by itself behind the alert that says why.
+      reject(
+        tlsFailed(target, error ?? new Error("the server's certificate was not verified"), shown),
+      );
+      // Where the handshake failed, Bun hangs up by itself behind the alert
+      // that says why.
       if (ok) socket.terminate();
     },
     gone(error) {
-      // Only meant for a handshake that the server cut off; otherwise the promise is settled by now.
+      // Only meant for a handshake that the server cut off; otherwise the
+      // promise is settled by now.
       reject(tlsFailed(target, error ?? coded("ECONNRESET")));
     },
   };
@@ -186,7 +234,8 @@ function tlsStage(target: Address, tls: TlsClientOptions, dialing: Dialing): Sta
 
 /** Where a socket becomes a connection. */
 function connected(socket: Socket, address: Address, sessions?: TlsSessions): PullConn<Socket> {
-  const remote = "path" in address ? address : ipAddress(shared(socket.remoteAddress), socket.remotePort);
+  const remote =
+    "path" in address ? address : ipAddress(shared(socket.remoteAddress), socket.remotePort);
   if (!("path" in address)) socket.setKeepAlive(true, keepAliveIdle);
   const conn = new PullConn(socket, verbs, remote);
   socket.data = sessions?.wanted() ? takingSession(socket, conn, sessions) : conn;
@@ -202,9 +251,11 @@ const shared = (host: string | undefined): string | undefined => {
 };
 
 /**
- * Bun collects garbage while the heap grows; what a burst of sockets leaves behind, 2 KiB each, would stay for as long as nothing else
- * happens. So it is collected in the first pause behind many that were opened or closed. That stops everything for some 30 ms where
- * thousands are open (a collection in the background leaves half of it), so never soon again.
+ * Bun collects garbage while the heap grows; what a burst of sockets leaves
+ * behind, 2 KiB each, would stay for as long as nothing else happens. So it is
+ * collected in the first pause behind many that were opened or closed. That
+ * stops everything for some 30 ms where thousands are open (a collection in the
+ * background leaves half of it), so never soon again.
  */
 const [burst, pauseMs, apartMs] = [1000, 250, 5000];
 let openedOrClosed = 0;
@@ -225,7 +276,10 @@ function collectInPause(seen: number): void {
   }, pauseMs).unref();
 }
 
-/** Stands before a connection until its first bytes: a session can be resumed from then on, for the tickets come before them. */
+/**
+ * Stands before a connection until its first bytes: a session can be resumed
+ * from then on, for the tickets come before them.
+ */
 function takingSession(socket: Socket, conn: PullConn<Socket>, sessions: TlsSessions): Stage {
   return {
     received(bytes) {
@@ -258,7 +312,8 @@ const verbs: SocketVerbs<Socket> = {
 const handlers = {
   binaryType: "uint8array",
   open: (socket: Socket) => socket.data.opened?.(socket),
-  handshake: (socket: Socket, ok: boolean, error: Error | null) => socket.data.handshaken?.(socket, ok, error),
+  handshake: (socket: Socket, ok: boolean, error: Error | null) =>
+    socket.data.handshaken?.(socket, ok, error),
   data: (socket: Socket, bytes: Uint8Array) => socket.data.received(bytes),
   drain: (socket: Socket) => socket.data.drained(),
   end: (socket: Socket) => socket.data.theyFinished(),
@@ -271,13 +326,24 @@ const handlers = {
 } as const;
 
 const ignore = (): void => undefined;
-/** Before a socket is a connection, nothing that it says counts but how its opening ends; `broke` is always followed by `gone`. */
+/**
+ * Before a socket is a connection, nothing that it says counts but how its
+ * opening ends; `broke` is always followed by `gone`.
+ */
 const deaf = { received: ignore, drained: ignore, theyFinished: ignore, broke: ignore };
 
-/** `rejectUnauthorized` is spelled out since NODE_TLS_REJECT_UNAUTHORIZED would decide otherwise; `allowPartialTrustChain` lets an intermediate CA be an anchor. */
-function clientTls({ serverName, ca, caFile, cert, key, insecureSkipVerify }: TlsClientOptions, dialed?: Address): Bun.TLSOptions {
+/**
+ * `rejectUnauthorized` is spelled out since NODE_TLS_REJECT_UNAUTHORIZED would
+ * decide otherwise; `allowPartialTrustChain` lets an intermediate CA be an
+ * anchor.
+ */
+function clientTls(
+  { serverName, ca, caFile, cert, key, insecureSkipVerify }: TlsClientOptions,
+  dialed?: Address,
+): Bun.TLSOptions {
   const own = cert === undefined || key === undefined ? {} : { cert, key };
-  const name = dialed !== undefined && "host" in dialed && dialed.host === serverName ? {} : { serverName };
+  const name =
+    dialed !== undefined && "host" in dialed && dialed.host === serverName ? {} : { serverName };
   return {
     ...(caFile === undefined ? { ca: [...ca] } : { caFile }),
     ...name,
@@ -289,13 +355,25 @@ function clientTls({ serverName, ca, caFile, cert, key, insecureSkipVerify }: Tl
 
 function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
   if (clientCa === undefined) return { cert, key };
-  return { cert, key, ca: [...clientCa], requestCert: true, rejectUnauthorized: true, ...partialChain };
+  return {
+    cert,
+    key,
+    ca: [...clientCa],
+    requestCert: true,
+    rejectUnauthorized: true,
+    ...partialChain,
+  };
 }
 
 /** Bun honours it, though its types do not know it. */
 const partialChain = { allowPartialTrustChain: true };
 
-/** A file of CAs that is gone: the list itself is still there. To look before every dial would cost a twentieth of it. */
-const isMissingFile = (error: unknown): boolean => error instanceof TypeError && "code" in error && error.code === "ERR_INVALID_ARG_TYPE";
+/**
+ * A file of CAs that is gone: the list itself is still there. To look before
+ * every dial would cost a twentieth of it.
+ */
+const isMissingFile = (error: unknown): boolean =>
+  error instanceof TypeError && "code" in error && error.code === "ERR_INVALID_ARG_TYPE";
 
-const isNameMismatch = (error: Error | null): boolean => error !== null && "code" in error && error.code === "ERR_TLS_CERT_ALTNAME_INVALID";
+const isNameMismatch = (error: Error | null): boolean =>
+  error !== null && "code" in error && error.code === "ERR_TLS_CERT_ALTNAME_INVALID";

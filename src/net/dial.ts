@@ -1,4 +1,7 @@
-/** The part of a dial that is the same on every runtime: names to addresses, a race between them, and the way through a proxy. */
+/**
+ * The part of a dial that is the same on every runtime: names to addresses, a
+ * race between them, and the way through a proxy.
+ */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
@@ -9,19 +12,37 @@ import { gaveUp, lookupFailed } from "./errors.ts";
 import { dialStagger } from "./limits.ts";
 import type { PullConn } from "./pull.ts";
 import { openTunnel, tunnelFailed } from "./tunnel.ts";
-import { type Address, addressText, type Conn, type DialOptions, type TlsClientOptions } from "./types.ts";
+import {
+  type Address,
+  addressText,
+  type Conn,
+  type DialOptions,
+  type TlsClientOptions,
+} from "./types.ts";
 
 /**
- * One attempt at an IP address and port, or a path. It calls `connected` once TCP is up, before TLS, and must end soon after `signal`
- * aborts.
+ * One attempt at an IP address and port, or a path. It calls `connected` once
+ * TCP is up, before TLS, and must end soon after `signal` aborts.
  */
-export type Attempt<C> = (target: Address, signal: AbortSignal | undefined, connected: () => void) => Promise<C>;
+export type Attempt<C> = (
+  target: Address,
+  signal: AbortSignal | undefined,
+  connected: () => void,
+) => Promise<C>;
 
 /** What a runtime does for a dial. */
 export interface Dialer<S> {
   /** One address, with TLS where it is asked for. */
-  dial(target: Address, tls: TlsClientOptions | undefined, signal: AbortSignal | undefined, connected: () => void): Promise<PullConn<S>>;
-  /** TLS with `target` over a plain connection on which nobody reads; `again` makes another one like it. */
+  dial(
+    target: Address,
+    tls: TlsClientOptions | undefined,
+    signal: AbortSignal | undefined,
+    connected: () => void,
+  ): Promise<PullConn<S>>;
+  /**
+   * TLS with `target` over a plain connection on which nobody reads; `again`
+   * makes another one like it.
+   */
   secure(
     target: Address,
     plain: PullConn<S>,
@@ -33,12 +54,20 @@ export interface Dialer<S> {
 export type Again<S> = (signal: AbortSignal | undefined) => Promise<PullConn<S>>;
 
 /** What {@link Net.dial} promises. */
-export async function dialAny<S>(address: Address, { tls, via, signal }: DialOptions, dialer: Dialer<S>): Promise<Conn> {
+export async function dialAny<S>(
+  address: Address,
+  { tls, via, signal }: DialOptions,
+  dialer: Dialer<S>,
+): Promise<Conn> {
   if (signal?.aborted) throw gaveUp(address, signal.reason);
-  // Bun 1.4.5 takes an empty list for the system's roots; the seam promises that nothing else is trusted.
-  if (tls !== undefined && tls.ca.length === 0 && tls.insecureSkipVerify !== true) throw nothingTrusted(address);
+  // Bun 1.4.5 takes an empty list for the system's roots; the seam promises
+  // that nothing else is trusted.
+  if (tls !== undefined && tls.ca.length === 0 && tls.insecureSkipVerify !== true)
+    throw nothingTrusted(address);
   if (via === undefined || "path" in address) {
-    return await dialEach(address, signal, (target, stop, connected) => dialer.dial(target, tls, stop, connected));
+    return await dialEach(address, signal, (target, stop, connected) =>
+      dialer.dial(target, tls, stop, connected),
+    );
   }
   const through: Again<S> = (stop) => dialThrough(address, via, stop, dialer, tls !== undefined);
   const plain = await through(signal);
@@ -51,7 +80,10 @@ export async function dialAny<S>(address: Address, { tls, via, signal }: DialOpt
   }
 }
 
-/** By a failed handshake's reason: what the proxy may have done, or the target. The rest, such as a verdict on a certificate, is the target's. */
+/**
+ * By a failed handshake's reason: what the proxy may have done, or the target.
+ * The rest, such as a verdict on a certificate, is the target's.
+ */
 const ofTheWay: Readonly<Record<string, string>> = {
   ECONNRESET: "the connection was closed during the TLS handshake",
   WRONG_VERSION_NUMBER: "what came then is no TLS",
@@ -64,18 +96,35 @@ function behindIt(said: string, cause: unknown): NgrokdError {
   });
 }
 
-/** A plain connection with `target` that `via` has made. With `silent`, as for TLS, it is an error that the target speaks first. */
-async function dialThrough<S>(target: HostPort, via: ProxyServer, signal: AbortSignal | undefined, { dial }: Dialer<S>, silent: boolean) {
-  const connecting = dialEach({ host: via.host, port: via.port }, signal, (proxy, stop, connected) =>
-    dial(proxy, undefined, stop, connected),
+/**
+ * A plain connection with `target` that `via` has made. With `silent`, as for
+ * TLS, it is an error that the target speaks first.
+ */
+async function dialThrough<S>(
+  target: HostPort,
+  via: ProxyServer,
+  signal: AbortSignal | undefined,
+  { dial }: Dialer<S>,
+  silent: boolean,
+) {
+  const connecting = dialEach(
+    { host: via.host, port: via.port },
+    signal,
+    (proxy, stop, connected) => dial(proxy, undefined, stop, connected),
   );
   const conn = await connecting.catch((error: unknown) => {
     throw signal?.aborted ? error : tunnelFailed(via, target, error);
   });
   try {
-    const rest = await underSignal(target, signal, openTunnel(conn, via, target), () => conn.abort());
+    const rest = await underSignal(target, signal, openTunnel(conn, via, target), () =>
+      conn.abort(),
+    );
     if (silent && rest.length > 0)
-      throw tunnelFailed(via, target, new NgrokdError("protocol", "the other side spoke before TLS had begun"));
+      throw tunnelFailed(
+        via,
+        target,
+        new NgrokdError("protocol", "the other side spoke before TLS had begun"),
+      );
     conn.unread(rest);
     return conn;
   } catch (error) {
@@ -100,11 +149,18 @@ const real: Surroundings = {
 };
 
 /**
- * Dials the addresses that a name has in the manner of happy eyeballs (RFC 8305): both families in turn, each a moment after the one
- * before or once that has failed, until one is connected; the others are given up. Only `network` failures before that let the rest go
- * on; what it rejects with is then the last one's. An IP or a path is dialed as it is.
+ * Dials the addresses that a name has in the manner of happy eyeballs (RFC
+ * 8305): both families in turn, each a moment after the one before or once that
+ * has failed, until one is connected; the others are given up. Only `network`
+ * failures before that let the rest go on; what it rejects with is then the
+ * last one's. An IP or a path is dialed as it is.
  */
-export async function dialEach<C>(address: Address, signal: AbortSignal | undefined, attempt: Attempt<C>, around = real): Promise<C> {
+export async function dialEach<C>(
+  address: Address,
+  signal: AbortSignal | undefined,
+  attempt: Attempt<C>,
+  around = real,
+): Promise<C> {
   const [first, ...others] = await targets(address, signal, around);
   if (first === undefined) throw lookupFailed(addressText(address), new Error("it has no address"));
   return others.length === 0
@@ -136,7 +192,9 @@ function race<C>(
       won(stop);
       resolve(conn);
     };
-    attempt(target, stop.signal, () => won(stop)).then(settled, (error: unknown) => lost(stop, error));
+    attempt(target, stop.signal, () => won(stop)).then(settled, (error: unknown) =>
+      lost(stop, error),
+    );
   };
   const won = (stop: AbortController): void => {
     if (winner !== undefined || !running.has(stop)) return;
@@ -165,8 +223,16 @@ function race<C>(
   return underSignal(address, signal, promise, () => finish(undefined, signal?.reason));
 }
 
-/** Settles as `work` does, except that an aborted signal rejects it at once and calls `stop`. */
-export function underSignal<T>(address: Address, signal: AbortSignal | undefined, work: Promise<T>, stop: () => void): Promise<T> {
+/**
+ * Settles as `work` does, except that an aborted signal rejects it at once and
+ * calls `stop`.
+ */
+export function underSignal<T>(
+  address: Address,
+  signal: AbortSignal | undefined,
+  work: Promise<T>,
+  stop: () => void,
+): Promise<T> {
   if (signal === undefined) return work;
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const onAbort = () => {
@@ -179,27 +245,42 @@ export function underSignal<T>(address: Address, signal: AbortSignal | undefined
   return promise;
 }
 
-async function targets(address: Address, signal: AbortSignal | undefined, around: Surroundings): Promise<Address[]> {
+async function targets(
+  address: Address,
+  signal: AbortSignal | undefined,
+  around: Surroundings,
+): Promise<Address[]> {
   if ("path" in address || isIP(address.host) !== 0) return [address];
   const { host, port } = address;
   const looking = around.lookup(host).catch((error) => {
     throw lookupFailed(host, error);
   });
   const found = await underSignal(address, signal, looking, () => undefined);
-  return interleaved([...new Set(found.map((entry) => entry.address))]).map((ip) => ({ host: ip, port }));
+  return interleaved([...new Set(found.map((entry) => entry.address))]).map((ip) => ({
+    host: ip,
+    port,
+  }));
 }
 
-/** Both families in turn, the resolver's first choice first, its order kept within each (RFC 8305, section 4). */
+/**
+ * Both families in turn, the resolver's first choice first, its order kept
+ * within each (RFC 8305, section 4).
+ */
 export function interleaved(ips: readonly string[]): string[] {
   const first = isIP(ips[0] ?? "");
   const ofFirst = ips.filter((ip) => isIP(ip) === first);
   const others = ips.filter((ip) => isIP(ip) !== first);
-  return Array.from({ length: Math.max(ofFirst.length, others.length) }, (_, i) => [ofFirst[i], others[i]])
+  return Array.from({ length: Math.max(ofFirst.length, others.length) }, (_, i) => [
+    ofFirst[i],
+    others[i],
+  ])
     .flat()
     .filter((ip) => ip !== undefined);
 }
 
 function nothingTrusted(address: Address): NgrokdError {
   const message = `Cannot connect to "${addressText(address)}" over TLS: no CA is trusted, since none was given`;
-  return new NgrokdError("tls", message, { details: { reason: "UNABLE_TO_GET_ISSUER_CERT_LOCALLY" } });
+  return new NgrokdError("tls", message, {
+    details: { reason: "UNABLE_TO_GET_ISSUER_CERT_LOCALLY" },
+  });
 }

@@ -2,18 +2,32 @@
 import { type ErrorCode, NgrokdError } from "../model/error.ts";
 import { type Address, addressText, type PeerCertificate } from "./types.ts";
 
-/** A listener that could not be opened: `address-in-use`, `address-unavailable`, `permission` or `network`. */
+/**
+ * A listener that could not be opened: `address-in-use`, `address-unavailable`,
+ * `permission` or `network`.
+ */
 export function listenFailed(address: Address, cause: unknown): NgrokdError {
   // Deno 2.9.6 says EINVAL of an address that this machine does not have.
   const errno = "host" in address && errnoOf(cause) === "EINVAL" ? "EADDRNOTAVAIL" : errnoOf(cause);
-  return failed(listenCodes[errno ?? ""] ?? "network", `Cannot listen on "${addressText(address)}"`, errno, cause);
+  return failed(
+    listenCodes[errno ?? ""] ?? "network",
+    `Cannot listen on "${addressText(address)}"`,
+    errno,
+    cause,
+  );
 }
 
 /** A dial that failed before TLS: `permission` or `network`. */
 export function dialFailed(address: Address, cause: unknown): NgrokdError {
   const errno = errnoOf(cause);
   const denied = errno === "EACCES" || errno === "EPERM";
-  return failed(denied ? "permission" : "network", `Cannot connect to "${addressText(address)}"`, errno, cause, dialSentences);
+  return failed(
+    denied ? "permission" : "network",
+    `Cannot connect to "${addressText(address)}"`,
+    errno,
+    cause,
+    dialSentences,
+  );
 }
 
 /** A name that has no address, or that nobody could be asked for. */
@@ -21,12 +35,21 @@ export function lookupFailed(host: string, cause: unknown): NgrokdError {
   return failed("network", `Cannot look up "${host}"`, errnoOf(cause), cause);
 }
 
-/** A handshake that failed, or a certificate that does not prove what it should. */
-export function tlsFailed(address: Address, cause: unknown, certificate?: PeerCertificate): NgrokdError {
+/**
+ * A handshake that failed, or a certificate that does not prove what it should.
+ */
+export function tlsFailed(
+  address: Address,
+  cause: unknown,
+  certificate?: PeerCertificate,
+): NgrokdError {
   const reason = tlsReason(cause) ?? errnoOf(cause) ?? "UNKNOWN";
   const what = verdicts[reason] ?? mishaps[reason] ?? alertText(reason) ?? textOf(cause);
   const details = certificate === undefined ? { reason } : { reason, certificate };
-  return new NgrokdError("tls", `Cannot connect to "${addressText(address)}" over TLS: ${what}`, { cause, details });
+  return new NgrokdError("tls", `Cannot connect to "${addressText(address)}" over TLS: ${what}`, {
+    cause,
+    details,
+  });
 }
 
 /** True where TLS works and the certificate is what is wrong. */
@@ -34,30 +57,56 @@ export function isVerdict(cause: unknown): boolean {
   return (errnoOf(cause) ?? "") in verdicts;
 }
 
-/** What ended a connection that was up: `tls` for an alert, `aborted` for a peer that went away. */
+/**
+ * What ended a connection that was up: `tls` for an alert, `aborted` for a peer
+ * that went away.
+ */
 export function lost(remote: Address, cause?: unknown): NgrokdError {
   const reason = tlsReason(cause);
   const what = `The connection with "${addressText(remote)}" broke`;
-  if (reason !== undefined) return new NgrokdError("tls", `${what}: ${alertText(reason) ?? reason}`, { cause, details: { reason } });
+  if (reason !== undefined)
+    return new NgrokdError("tls", `${what}: ${alertText(reason) ?? reason}`, {
+      cause,
+      details: { reason },
+    });
   return failed("aborted", what, errnoOf(cause) ?? "ECONNRESET", cause);
 }
 
-/** What an aborted signal says: its own NgrokdError, `timeout` for AbortSignal.timeout(), else `cancelled`. */
+/**
+ * What an aborted signal says: its own NgrokdError, `timeout` for
+ * AbortSignal.timeout(), else `cancelled`.
+ */
 export function gaveUp(address: Address, reason: unknown): NgrokdError {
   if (reason instanceof NgrokdError) return reason;
   const late = reason instanceof Error && reason.name === "TimeoutError";
   const what = late ? "no answer in time" : "given up by the caller";
-  return new NgrokdError(late ? "timeout" : "cancelled", `Cannot connect to "${addressText(address)}": ${what}`, { cause: reason });
+  return new NgrokdError(
+    late ? "timeout" : "cancelled",
+    `Cannot connect to "${addressText(address)}": ${what}`,
+    { cause: reason },
+  );
 }
 
-/** An error such as a runtime would have made, for what we find out ourselves. */
+/**
+ * An error such as a runtime would have made, for what we find out ourselves.
+ */
 export function coded(code: string): Error {
   return Object.assign(new Error(code), { code });
 }
 
-function failed(code: ErrorCode, what: string, errno: string | undefined, cause: unknown, words = sentences): NgrokdError {
+function failed(
+  code: ErrorCode,
+  what: string,
+  errno: string | undefined,
+  cause: unknown,
+  words = sentences,
+): NgrokdError {
   const details = errno === undefined ? {} : { errno };
-  return new NgrokdError(code, `${what}: ${words[errno ?? ""] ?? sentences[errno ?? ""] ?? textOf(cause)}`, { cause, details });
+  return new NgrokdError(
+    code,
+    `${what}: ${words[errno ?? ""] ?? sentences[errno ?? ""] ?? textOf(cause)}`,
+    { cause, details },
+  );
 }
 
 const listenCodes: Readonly<Record<string, ErrorCode>> = {
@@ -88,7 +137,8 @@ const sentences: Readonly<Record<string, string>> = {
 };
 
 const dialSentences: Readonly<Record<string, string>> = {
-  // Bun 1.4.5 says ECONNREFUSED for whatever keeps a TCP connection from being made (oven-sh/bun#37093).
+  // Bun 1.4.5 says ECONNREFUSED for whatever keeps a TCP connection from being
+  // made (oven-sh/bun#37093).
   ECONNREFUSED: "connection refused, or nobody there",
   ENOENT: "the path does not exist",
   EAGAIN: "more connections wait there than fit",
@@ -115,8 +165,10 @@ const mishaps: Readonly<Record<string, string>> = {
 };
 
 /**
- * OpenSSL's short name for what went wrong, undefined where TLS had no part in it. Verification failures come with it as their code;
- * failures of the protocol carry it in `ERR_SSL_…` (Node.js, Deno) or at the end of `error:…:SSL routines:…:` (Bun, with the code EPROTO).
+ * OpenSSL's short name for what went wrong, undefined where TLS had no part in
+ * it. Verification failures come with it as their code; failures of the
+ * protocol carry it in `ERR_SSL_…` (Node.js, Deno) or at the end of
+ * `error:…:SSL routines:…:` (Bun, with the code EPROTO).
  */
 function tlsReason(cause: unknown): string | undefined {
   const errno = errnoOf(cause) ?? "";
@@ -128,11 +180,15 @@ function tlsReason(cause: unknown): string | undefined {
 /** `TLSV13_ALERT_CERTIFICATE_REQUIRED` in words. */
 function alertText(reason: string): string | undefined {
   const alert = /ALERT_(.+)$/.exec(reason)?.[1];
-  return alert && `the peer refused it with the alert "${alert.toLowerCase().replaceAll("_", " ")}"`;
+  return (
+    alert && `the peer refused it with the alert "${alert.toLowerCase().replaceAll("_", " ")}"`
+  );
 }
 
 function errnoOf(cause: unknown): string | undefined {
-  return cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : undefined;
+  return cause instanceof Error && "code" in cause && typeof cause.code === "string"
+    ? cause.code
+    : undefined;
 }
 
 const textOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

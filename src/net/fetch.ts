@@ -10,19 +10,28 @@ import type { Net } from "./types.ts";
 export interface Fetch {
   (url: string, init: RequestInit): Promise<Response>;
   /**
-   * Requests go over no connection from before this: call it when the machine or its network has moved. What was asked and is not yet
-   * answered is asked again; what would change something is not, since it may have arrived.
+   * Requests go over no connection from before this: call it when the machine
+   * or its network has moved. What was asked and is not yet answered is asked
+   * again; what would change something is not, since it may have arrived.
    */
   renew(): void;
 }
 
 /**
- * The web's fetch where no variable or setting speaks of a proxy; otherwise one that goes by `rules` and by nothing else, since Bun and
- * Deno read the proxy variables by rules of their own, and Bun knows no SOCKS5. Only https goes through a proxy, in a tunnel, so that the
- * proxy never sees what is asked or any key; http goes directly. It follows no redirects, takes texts as bodies, and verifies against
- * the runtime's and the system's roots (NODE_EXTRA_CA_CERTS included). Rejects with NgrokdError where the connection fails.
+ * The web's fetch where no variable or setting speaks of a proxy; otherwise one
+ * that goes by `rules` and by nothing else, since Bun and Deno read the proxy
+ * variables by rules of their own, and Bun knows no SOCKS5. Only https goes
+ * through a proxy, in a tunnel, so that the proxy never sees what is asked or
+ * any key; http goes directly. It follows no redirects, takes texts as bodies,
+ * and verifies against the runtime's and the system's roots
+ * (NODE_EXTRA_CA_CERTS included). Rejects with NgrokdError where the connection
+ * fails.
  */
-export function createFetch(net: Net, rules: ProxyRules, now = (): number => performance.now()): Fetch {
+export function createFetch(
+  net: Net,
+  rules: ProxyRules,
+  now = (): number => performance.now(),
+): Fetch {
   const alone = dialling(net, rules);
   const direct = rules.proxy === undefined && rules.httpProxy !== true;
   const unanswered = new Set<AbortController>();
@@ -30,8 +39,11 @@ export function createFetch(net: Net, rules: ProxyRules, now = (): number => per
 
   const send = (url: string, init: RequestInit): Promise<Response> => {
     if (direct && now() >= pooledFrom) return globalThis.fetch(url, init);
-    // Bun then neither takes a connection from its pool nor leaves one there. Deno knows no such switch.
-    return direct && net.runtime === "bun" ? globalThis.fetch(url, { ...init, keepalive: false }) : alone(url, init);
+    // Bun then neither takes a connection from its pool nor leaves one there.
+    // Deno knows no such switch.
+    return direct && net.runtime === "bun"
+      ? globalThis.fetch(url, { ...init, keepalive: false })
+      : alone(url, init);
   };
   const ask = async (url: string, init: RequestInit): Promise<Response> => {
     const again = new AbortController();
@@ -46,7 +58,8 @@ export function createFetch(net: Net, rules: ProxyRules, now = (): number => per
       unanswered.delete(again);
     }
   };
-  const fetch = (url: string, init: RequestInit): Promise<Response> => ((init.method ?? "GET") === "GET" ? ask : send)(url, init);
+  const fetch = (url: string, init: RequestInit): Promise<Response> =>
+    ((init.method ?? "GET") === "GET" ? ask : send)(url, init);
   return Object.assign(fetch, {
     renew() {
       pooledFrom = now() + pooledAtMost;
@@ -55,23 +68,35 @@ export function createFetch(net: Net, rules: ProxyRules, now = (): number => per
   });
 }
 
-/** A connection of its own for each request, through the proxy where `rules` say so. */
+/**
+ * A connection of its own for each request, through the proxy where `rules` say
+ * so.
+ */
 function dialling(net: Net, rules: ProxyRules) {
   return async (text: string, init: RequestInit): Promise<Response> => {
     const url = new URL(text);
     const secure = url.protocol === "https:";
-    const target = { host: url.hostname.replaceAll(/^\[|\]$/g, ""), port: Number(url.port || (secure ? 443 : 80)) };
+    const target = {
+      host: url.hostname.replaceAll(/^\[|\]$/g, ""),
+      port: Number(url.port || (secure ? 443 : 80)),
+    };
     const signal = init.signal ?? undefined;
     const conn = await net.dial(target, {
       ...(signal === undefined ? {} : { signal }),
-      ...(secure ? { tls: { serverName: target.host, ca: roots() }, via: proxyFor(target, rules) } : {}),
+      ...(secure
+        ? { tls: { serverName: target.host, ca: roots() }, via: proxyFor(target, rules) }
+        : {}),
     });
     return await exchange(streamOver(conn).below, url, init);
   };
 }
 
 /** One request and its answer; the connection serves no other. */
-function exchange(connection: Duplex, url: URL, { method = "GET", headers, body, signal }: RequestInit): Promise<Response> {
+function exchange(
+  connection: Duplex,
+  url: URL,
+  { method = "GET", headers, body, signal }: RequestInit,
+): Promise<Response> {
   const { promise, resolve, reject } = Promise.withResolvers<Response>();
   const outgoing = request({
     method,
@@ -85,7 +110,8 @@ function exchange(connection: Duplex, url: URL, { method = "GET", headers, body,
     signal?.removeEventListener("abort", stop);
     connection.destroy();
   };
-  // "broken" tells with an NgrokdError what "error" would say in the runtime's words.
+  // "broken" tells with an NgrokdError what "error" would say in the runtime's
+  // words.
   connection.once("broken", reject);
   outgoing.once("error", (error) => {
     reject(error);
@@ -101,10 +127,14 @@ function exchange(connection: Duplex, url: URL, { method = "GET", headers, body,
 
 function responseOf(message: IncomingMessage): Response {
   const headers = new Headers();
-  for (const [name, values = []] of Object.entries(message.headersDistinct)) for (const value of values) headers.append(name, value);
+  for (const [name, values = []] of Object.entries(message.headersDistinct))
+    for (const value of values) headers.append(name, value);
   const status = message.statusCode ?? 0;
   if (![204, 205, 304].includes(status))
-    return new Response(Readable.toWeb(message) as unknown as ReadableStream<Uint8Array>, { status, headers });
+    return new Response(Readable.toWeb(message) as unknown as ReadableStream<Uint8Array>, {
+      status,
+      headers,
+    });
   message.resume();
   return new Response(null, { status, headers });
 }

@@ -8,7 +8,10 @@ import type { Address, Conn, TlsClientOptions } from "./types.ts";
 
 /** A connection as the stream that node:tls wants below itself. */
 export interface StreamOver {
-  /** Emits "broken" with the NgrokdError before everything else when the connection fails. */
+  /**
+   * Emits "broken" with the NgrokdError before everything else when the
+   * connection fails.
+   */
   readonly below: Duplex;
   /** Takes nothing more from the connection, whatever node:tls asks for. */
   pause(): void;
@@ -67,17 +70,35 @@ export function streamOver(conn: Conn): StreamOver {
 }
 
 /**
- * Whom to believe. `rejectUnauthorized` is spelled out since NODE_TLS_REJECT_UNAUTHORIZED would decide otherwise, and
+ * Whom to believe. `rejectUnauthorized` is spelled out since
+ * NODE_TLS_REJECT_UNAUTHORIZED would decide otherwise, and
  * `allowPartialTrustChain` lets an intermediate CA be an anchor.
  */
-export function verification({ serverName, ca, insecureSkipVerify }: TlsClientOptions): ConnectionOptions {
-  // An IP is no server name on the wire (RFC 6066, section 3), but as `host` it is what the certificate is checked against.
-  const name = isIP(serverName) === 0 ? { servername: serverName } : { servername: "", host: serverName };
-  return { ca: [...ca], ...name, rejectUnauthorized: insecureSkipVerify !== true, allowPartialTrustChain: true };
+export function verification({
+  serverName,
+  ca,
+  insecureSkipVerify,
+}: TlsClientOptions): ConnectionOptions {
+  // An IP is no server name on the wire (RFC 6066, section 3), but as `host` it
+  // is what the certificate is checked against.
+  const name =
+    isIP(serverName) === 0 ? { servername: serverName } : { servername: "", host: serverName };
+  return {
+    ca: [...ca],
+    ...name,
+    rejectUnauthorized: insecureSkipVerify !== true,
+    allowPartialTrustChain: true,
+  };
 }
 
-/** Who we are. Checked here, since Deno 2.9.6 goes without a certificate that it cannot read, and says nothing. */
-export function clientIdentity(target: Address, { cert, key }: TlsClientOptions): { cert?: string; key?: string } {
+/**
+ * Who we are. Checked here, since Deno 2.9.6 goes without a certificate that it
+ * cannot read, and says nothing.
+ */
+export function clientIdentity(
+  target: Address,
+  { cert, key }: TlsClientOptions,
+): { cert?: string; key?: string } {
   if (cert === undefined || key === undefined) return {};
   let fits: boolean;
   try {
@@ -89,7 +110,10 @@ export function clientIdentity(target: Address, { cert, key }: TlsClientOptions)
   return { cert, key };
 }
 
-/** Deno 2.9.6 has one reason for most of what can be wrong with a certificate; of its dates we can tell ourselves. */
+/**
+ * Deno 2.9.6 has one reason for most of what can be wrong with a certificate;
+ * of its dates we can tell ourselves.
+ */
 export function outOfDate(seen: PeerCertificate | undefined): Error | undefined {
   if (seen === undefined) return undefined;
   const now = Date.now();

@@ -1,6 +1,8 @@
 /**
- * The seam on node:net and node:tls, for Deno. TLS runs over a stream of our own and not over the socket itself: only the plain socket
- * can send a RST, and only it tells a RST from a FIN (Deno 2.9.6 reports both as the end of a TLS stream).
+ * The seam on node:net and node:tls, for Deno. TLS runs over a stream of our
+ * own and not over the socket itself: only the plain socket can send a RST, and
+ * only it tells a RST from a FIN (Deno 2.9.6 reports both as the end of a TLS
+ * stream).
  */
 import * as net from "node:net";
 import process from "node:process";
@@ -13,19 +15,37 @@ import { type Again, type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, isVerdict, listenFailed, lost, tlsFailed } from "./errors.ts";
 import { handOver, type OnConn } from "./hand-over.ts";
 import { handshakeLimit, keepAliveIdle, lookLimit } from "./limits.ts";
-import { clientIdentity, outOfDate, type StreamOver, streamOver, verification } from "./node-tls.ts";
+import {
+  clientIdentity,
+  outOfDate,
+  type StreamOver,
+  streamOver,
+  verification,
+} from "./node-tls.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
-import type { Address, Listener, Net, PeerCertificate, TlsClientOptions, TlsServerOptions } from "./types.ts";
+import type {
+  Address,
+  Listener,
+  Net,
+  PeerCertificate,
+  TlsClientOptions,
+  TlsServerOptions,
+} from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
 
 export const nodeNet: Net = {
   runtime: process.versions.deno === undefined ? "node" : "deno",
-  listen: (address, onConn, options = {}) => countedListener(address, () => listen(address, onConn, options.tls)),
+  listen: (address, onConn, options = {}) =>
+    countedListener(address, () => listen(address, onConn, options.tls)),
   dial: (address, options = {}) => dialAny(address, options, dialer),
   datagram: () => Promise.resolve(false),
 };
 
-async function listen(address: Address, onConn: OnConn, options: TlsServerOptions | undefined): Promise<Listener> {
+async function listen(
+  address: Address,
+  onConn: OnConn,
+  options: TlsServerOptions | undefined,
+): Promise<Listener> {
   checkListenable(address, options);
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
     const admitted = takeDescriptor("accept");
@@ -48,17 +68,30 @@ async function listen(address: Address, onConn: OnConn, options: TlsServerOption
   server.on("error", () => undefined);
   if ("path" in address) {
     const ours = fileAt(address.path);
-    return { address, close: () => server.listening && stopAt(address.path, ours, () => server.close()) };
+    return {
+      address,
+      close: () => server.listening && stopAt(address.path, ours, () => server.close()),
+    };
   }
   const { port } = server.address() as net.AddressInfo;
   return { address: { host: address.host, port }, close: () => server.listening && server.close() };
 }
 
-/** A TLS server for each connection, so that it is known which plain connection a secured stream runs on. */
+/**
+ * A TLS server for each connection, so that it is known which plain connection
+ * a secured stream runs on.
+ */
 function acceptTls(plain: Plain, { cert, key, clientCa }: TlsServerOptions, onConn: OnConn): void {
   const deadline = setTimeout(() => plain.abort(), handshakeLimit);
   const clients =
-    clientCa === undefined ? {} : { ca: [...clientCa], requestCert: true, rejectUnauthorized: true, allowPartialTrustChain: true };
+    clientCa === undefined
+      ? {}
+      : {
+          ca: [...clientCa],
+          requestCert: true,
+          rejectUnauthorized: true,
+          allowPartialTrustChain: true,
+        };
   const server = tls.createServer({ cert, key, ...clients, allowHalfOpen: true });
   server.on("tlsClientError", () => plain.close());
   server.on("secureConnection", (secured) => {
@@ -73,7 +106,8 @@ function acceptTls(plain: Plain, { cert, key, clientCa }: TlsServerOptions, onCo
 const dialer: Dialer<Handle> = {
   async dial(target, options, signal, up) {
     if (options === undefined) return await dialPlain(target, signal, up);
-    // Before anything is sent: a certificate of our own that does not fit its key.
+    // Before anything is sent: a certificate of our own that does not fit its
+    // key.
     clientIdentity(target, options);
     const plain = await dialPlain(target, signal, up);
     return await dialer.secure(target, plain, options, signal, (stop) => dialPlain(target, stop));
@@ -82,11 +116,17 @@ const dialer: Dialer<Handle> = {
     const identity = ownIdentity(target, plain, options);
     const stream = streamOver(plain);
     try {
-      const secured = await handshake(target, plain, { ...verification(options), ...identity, socket: stream.below }, signal);
+      const secured = await handshake(
+        target,
+        plain,
+        { ...verification(options), ...identity, socket: stream.below },
+        signal,
+      );
       return overTls(secured, plain, stream);
     } catch (error) {
       plain.close();
-      if (isNgrokdError(error)) throw error.code === "aborted" ? tlsFailed(target, coded("ECONNRESET")) : error;
+      if (isNgrokdError(error))
+        throw error.code === "aborted" ? tlsFailed(target, coded("ECONNRESET")) : error;
       if (!isVerdict(error)) throw tlsFailed(target, error);
       const seen = await look(target, options, signal, again);
       throw tlsFailed(target, outOfDate(seen) ?? error, peerCertificate(seen));
@@ -94,7 +134,11 @@ const dialer: Dialer<Handle> = {
   },
 };
 
-function dialPlain(target: Address, signal: AbortSignal | undefined, up?: () => void): Promise<Plain> {
+function dialPlain(
+  target: Address,
+  signal: AbortSignal | undefined,
+  up?: () => void,
+): Promise<Plain> {
   if (!takeDescriptor("dial")) {
     giveDescriptor();
     return Promise.reject(dialFailed(target, coded("EMFILE")));
@@ -111,7 +155,11 @@ function dialPlain(target: Address, signal: AbortSignal | undefined, up?: () => 
 }
 
 /** Who we are; where that cannot be, `plain` is of no use. */
-function ownIdentity(target: Address, plain: Plain, options: TlsClientOptions): ReturnType<typeof clientIdentity> {
+function ownIdentity(
+  target: Address,
+  plain: Plain,
+  options: TlsClientOptions,
+): ReturnType<typeof clientIdentity> {
   try {
     return clientIdentity(target, options);
   } catch (error) {
@@ -120,8 +168,16 @@ function ownIdentity(target: Address, plain: Plain, options: TlsClientOptions): 
   }
 }
 
-/** Rejects with what the runtime says; whatever happens, the plain connection is the caller's to close. */
-function handshake(target: Address, plain: Plain, options: tls.ConnectionOptions, signal: AbortSignal | undefined): Promise<tls.TLSSocket> {
+/**
+ * Rejects with what the runtime says; whatever happens, the plain connection is
+ * the caller's to close.
+ */
+function handshake(
+  target: Address,
+  plain: Plain,
+  options: tls.ConnectionOptions,
+  signal: AbortSignal | undefined,
+): Promise<tls.TLSSocket> {
   const { promise, resolve, reject } = Promise.withResolvers<tls.TLSSocket>();
   const secured = tls.connect(options);
   secured.once("secureConnect", () => resolve(secured));
@@ -130,7 +186,10 @@ function handshake(target: Address, plain: Plain, options: tls.ConnectionOptions
   return underSignal(target, signal, promise, () => plain.abort());
 }
 
-/** node:tls answers a failed verification without the certificate: a second connection, on which nothing is said, looks at it. */
+/**
+ * node:tls answers a failed verification without the certificate: a second
+ * connection, on which nothing is said, looks at it.
+ */
 async function look(
   target: Address,
   options: TlsClientOptions,
@@ -141,7 +200,10 @@ async function look(
   const within = signal === undefined ? limit : AbortSignal.any([signal, limit]);
   try {
     const plain = await again(within);
-    const insecurely = { ...verification({ ...options, insecureSkipVerify: true }), socket: streamOver(plain).below };
+    const insecurely = {
+      ...verification({ ...options, insecureSkipVerify: true }),
+      socket: streamOver(plain).below,
+    };
     const secured = handshake(target, plain, insecurely, within);
     return await secured.then((socket) => socket.getPeerCertificate()).finally(() => plain.abort());
   } catch {
@@ -150,7 +212,10 @@ async function look(
   }
 }
 
-/** What a PullConn drives here: a plain socket, or a TLS socket with what lies below it. */
+/**
+ * What a PullConn drives here: a plain socket, or a TLS socket with what lies
+ * below it.
+ */
 interface Handle {
   readonly socket: net.Socket;
   pause(): void;
@@ -181,10 +246,16 @@ function connected(socket: net.Socket, address: Address): Plain {
 }
 
 function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plain {
-  // A paused TLS socket of Deno's goes on taking from the stream below it: that is where to stop.
-  // Asked now, for Deno forgets it with the connection's end.
+  // A paused TLS socket of Deno's goes on taking from the stream below it: that
+  // is where to stop. Asked now, for Deno forgets it with the connection's end.
   const peer = peerCertificate(secured.getPeerCertificate());
-  const handle = { socket: secured, pause: stream.pause, resume: stream.resume, reset: () => plain.abort(), peer: () => peer };
+  const handle = {
+    socket: secured,
+    pause: stream.pause,
+    resume: stream.resume,
+    reset: () => plain.abort(),
+    peer: () => peer,
+  };
   const conn = pulling(handle, plain.remote);
   stream.below.once("broken", (error) => conn.fail(error));
   secured.on("error", (error) => {
@@ -209,7 +280,8 @@ function pulling(parts: Omit<Handle, "drained">, remote: Address): Plain {
 
 const verbs: SocketVerbs<Handle> = {
   write({ socket, drained }, bytes) {
-    // Waits for the callback also where there is room, since until then the stream goes on using the array.
+    // Waits for the callback also where there is room, since until then the
+    // stream goes on using the array.
     socket.write(bytes, (error) => error ?? drained());
     return taken;
   },

@@ -2,13 +2,25 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { NgrokdError } from "../model/error.ts";
 import { coded, lost } from "./errors.ts";
 import { lingerStep, lingerSteps } from "./limits.ts";
-import { type Address, addressText, type Conn, type PeerCertificate, type Waiter, type Watcher } from "./types.ts";
+import {
+  type Address,
+  addressText,
+  type Conn,
+  type PeerCertificate,
+  type Waiter,
+  type Watcher,
+} from "./types.ts";
 
-/** What a runtime's socket has to do for {@link PullConn}; one object serves all sockets of a kind. */
+/**
+ * What a runtime's socket has to do for {@link PullConn}; one object serves all
+ * sockets of a kind.
+ */
 export interface SocketVerbs<S> {
   /**
-   * Offers bytes, never while an earlier answer is open. Answers what is to be offered again after the next `drained` (an empty array:
-   * everything is taken, but there is no room for more yet), undefined where all is taken and there is room, null where the peer is gone.
+   * Offers bytes, never while an earlier answer is open. Answers what is to be
+   * offered again after the next `drained` (an empty array: everything is
+   * taken, but there is no room for more yet), undefined where all is taken and
+   * there is room, null where the peer is gone.
    */
   write(socket: S, bytes: Uint8Array): Uint8Array | undefined | null;
   /** A few more bytes may arrive after pause(). */
@@ -16,25 +28,38 @@ export interface SocketVerbs<S> {
   resume(socket: S): void;
   /** FIN behind everything that was written; reading goes on. */
   shutdown(socket: S): void;
-  /** RST where the kind of socket knows it; the descriptor is given back at once. */
+  /**
+   * RST where the kind of socket knows it; the descriptor is given back at
+   * once.
+   */
   terminate(socket: S): void;
-  /** Gives the descriptor back without a RST of our own; the kernel goes on sending what it has. */
+  /**
+   * Gives the descriptor back without a RST of our own; the kernel goes on
+   * sending what it has.
+   */
   release(socket: S): void;
-  /** What TLS proved; asked only by who wants to know, since it costs as much as a tenth of a handshake. */
+  /**
+   * What TLS proved; asked only by who wants to know, since it costs as much as
+   * a tenth of a handshake.
+   */
   peer(socket: S): PeerCertificate | undefined;
 }
 
 /**
- * Turns a socket that calls back into one that is asked. A class, since a relay holds thousands: methods shared, no closures, and nothing
- * is made before it is needed.
- * The runtime tells it what happens (received, drained, ended, failed, gone); what a user sees is {@link Conn}.
+ * Turns a socket that calls back into one that is asked. A class, since a relay
+ * holds thousands: methods shared, no closures, and nothing is made before it
+ * is needed. The runtime tells it what happens (received, drained, ended,
+ * failed, gone); what a user sees is {@link Conn}.
  */
 export class PullConn<S> implements Conn {
   readonly remote: Address;
   readonly socket: S;
   private readonly verbs: SocketVerbs<S>;
 
-  /** What arrived while nobody was reading: one chunk, or the few that a runtime still delivers after pause(). */
+  /**
+   * What arrived while nobody was reading: one chunk, or the few that a runtime
+   * still delivers after pause().
+   */
   private inbox: Uint8Array[] | undefined;
   private reader: Waiter | undefined;
   private paused = false;
@@ -115,7 +140,8 @@ export class PullConn<S> implements Conn {
     this.linger = setTimeout(() => this.lingered(1), lingerStep);
     this.closeWrite();
     if (this.paused && !this.isGone) {
-      // What still arrives has to be taken off the kernel: unread bytes at the end would turn our FIN into a RST, and hide the peer's FIN.
+      // What still arrives has to be taken off the kernel: unread bytes at the
+      // end would turn our FIN into a RST, and hide the peer's FIN.
       this.paused = false;
       this.verbs.resume(this.socket);
     }
@@ -156,7 +182,9 @@ export class PullConn<S> implements Conn {
     this.verbs.pause(this.socket);
   }
 
-  /** The socket has room again; runtimes say so for reasons of their own too. */
+  /**
+   * The socket has room again; runtimes say so for reasons of their own too.
+   */
   drained(): void {
     this.moved = true;
     const writer = this.writer;
@@ -196,18 +224,26 @@ export class PullConn<S> implements Conn {
     writer?.failed(error);
   }
 
-  /** The runtime reported an error that does not close the socket by itself everywhere. */
+  /**
+   * The runtime reported an error that does not close the socket by itself
+   * everywhere.
+   */
   broke(cause: Error): void {
     const error = lost(this.remote, cause);
     this.fail(error);
-    // A TLS alert closes the socket; anything else would be a fault of our own in a callback.
+    // A TLS alert closes the socket; anything else would be a fault of our own
+    // in a callback.
     if (error.code !== "tls") this.verbs.terminate(this.socket);
   }
 
-  /** The descriptor has been given back, `error` being what the runtime said of it. Called once. */
+  /**
+   * The descriptor has been given back, `error` being what the runtime said of
+   * it. Called once.
+   */
   gone(error?: Error): void {
     if (this.isGone) return;
-    // Without our FIN a socket with both halves open only closes where something broke.
+    // Without our FIN a socket with both halves open only closes where
+    // something broke.
     const broken = error !== undefined || this.writer !== undefined || !this.finished;
     if (broken) this.fail(lost(this.remote, error));
     else this.theyFinished();
@@ -227,7 +263,8 @@ export class PullConn<S> implements Conn {
     }
     if (this.failure !== undefined) throw this.failure;
     if (this.ended) return null;
-    if (this.reader !== undefined) throw new Error(`Cannot read from "${addressText(this.remote)}": a read is already waiting`);
+    if (this.reader !== undefined)
+      throw new Error(`Cannot read from "${addressText(this.remote)}": a read is already waiting`);
     return undefined;
   }
 
@@ -238,11 +275,15 @@ export class PullConn<S> implements Conn {
     this.verbs.resume(this.socket);
   }
 
-  /** Whether there is room for more; where not, the rest is kept for the writer that the caller now sets. */
+  /**
+   * Whether there is room for more; where not, the rest is kept for the writer
+   * that the caller now sets.
+   */
   private offer(bytes: Uint8Array): boolean {
     if (this.failure !== undefined) throw this.failure;
     if (this.finished) throw this.cancelled("write to");
-    if (this.writer !== undefined) throw new Error(`Cannot write to "${addressText(this.remote)}": a write is already waiting`);
+    if (this.writer !== undefined)
+      throw new Error(`Cannot write to "${addressText(this.remote)}": a write is already waiting`);
     if (bytes.length === 0) return true;
     const rest = this.verbs.write(this.socket, bytes);
     if (rest === undefined) return true;
@@ -251,7 +292,9 @@ export class PullConn<S> implements Conn {
     return false;
   }
 
-  /** The write that the socket refused was the first to meet the peer's reset. */
+  /**
+   * The write that the socket refused was the first to meet the peer's reset.
+   */
   private gaveUp(): NgrokdError {
     const error = lost(this.remote);
     this.fail(error);
@@ -260,7 +303,10 @@ export class PullConn<S> implements Conn {
   }
 
   private cancelled(action: string): NgrokdError {
-    return new NgrokdError("cancelled", `Cannot ${action} "${addressText(this.remote)}": the connection was closed on this side`);
+    return new NgrokdError(
+      "cancelled",
+      `Cannot ${action} "${addressText(this.remote)}": the connection was closed on this side`,
+    );
   }
 
   private lingered(step: number): void {

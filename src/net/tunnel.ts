@@ -1,6 +1,8 @@
 /**
- * What a client says to a proxy before a connection is the target's: HTTP CONNECT (RFC 9110, section 9.3.6) and SOCKS5 (RFC 1928, with
- * user name and password as in RFC 1929). The target's name goes to the proxy as it is, to be resolved there.
+ * What a client says to a proxy before a connection is the target's: HTTP
+ * CONNECT (RFC 9110, section 9.3.6) and SOCKS5 (RFC 1928, with user name and
+ * password as in RFC 1929). The target's name goes to the proxy as it is, to be
+ * resolved there.
  */
 import { isIP, isIPv4 } from "node:net";
 import { NgrokdError, reasonOf } from "../model/error.ts";
@@ -10,10 +12,16 @@ import { basicCredentials, type ProxyServer, proxyText } from "../model/proxy.ts
 import type { Conn } from "./types.ts";
 
 /**
- * Asks the proxy at the other end of `conn` for `target`. Answers what has arrived of the target's own bytes, mostly none; from then on
- * the connection is the target's. Rejects with NgrokdError `network`, which names the proxy; the connection is the caller's to abort.
+ * Asks the proxy at the other end of `conn` for `target`. Answers what has
+ * arrived of the target's own bytes, mostly none; from then on the connection
+ * is the target's. Rejects with NgrokdError `network`, which names the proxy;
+ * the connection is the caller's to abort.
  */
-export async function openTunnel(conn: Conn, proxy: ProxyServer, target: HostPort): Promise<Uint8Array> {
+export async function openTunnel(
+  conn: Conn,
+  proxy: ProxyServer,
+  target: HostPort,
+): Promise<Uint8Array> {
   const reader = createReader(conn);
   try {
     if (proxy.kind === "http") await connect(conn, reader, proxy, target);
@@ -26,22 +34,46 @@ export async function openTunnel(conn: Conn, proxy: ProxyServer, target: HostPor
 
 /** Any failure on the way through a proxy, told with its name. */
 export function tunnelFailed(proxy: ProxyServer, target: HostPort, cause: unknown): NgrokdError {
-  const code = cause instanceof NgrokdError && cause.code !== "aborted" && cause.code !== "protocol" ? cause.code : "network";
+  const code =
+    cause instanceof NgrokdError && cause.code !== "aborted" && cause.code !== "protocol"
+      ? cause.code
+      : "network";
   const hint = cause instanceof NgrokdError ? cause.hint : undefined;
-  const details = { ...(cause instanceof NgrokdError ? cause.details : {}), proxy: proxyText(proxy) };
+  const details = {
+    ...(cause instanceof NgrokdError ? cause.details : {}),
+    proxy: proxyText(proxy),
+  };
   const message = `Cannot connect to "${hostPortText(target)}" through the proxy "${proxyText(proxy)}": ${reasonOf(cause)}`;
-  return new NgrokdError(code, message, { cause, details, ...(hint === undefined ? {} : { hint }) });
+  return new NgrokdError(code, message, {
+    cause,
+    details,
+    ...(hint === undefined ? {} : { hint }),
+  });
 }
 
-async function connect(conn: Conn, reader: Reader, { credentials }: ProxyServer, target: HostPort): Promise<void> {
+async function connect(
+  conn: Conn,
+  reader: Reader,
+  { credentials }: ProxyServer,
+  target: HostPort,
+): Promise<void> {
   const place = hostPortText(target);
-  const login = credentials === undefined ? "" : `Proxy-Authorization: Basic ${basicCredentials(credentials)}\r\n`;
-  await conn.write(new TextEncoder().encode(`CONNECT ${place} HTTP/1.1\r\nHost: ${place}\r\n${login}\r\n`));
-  const [, status = "", reason = ""] = /^HTTP\/1\.[01] (\d{3})(?: ([^\r\n]*))?\r?\n/.exec(await reader.head()) ?? [];
+  const login =
+    credentials === undefined
+      ? ""
+      : `Proxy-Authorization: Basic ${basicCredentials(credentials)}\r\n`;
+  await conn.write(
+    new TextEncoder().encode(`CONNECT ${place} HTTP/1.1\r\nHost: ${place}\r\n${login}\r\n`),
+  );
+  const [, status = "", reason = ""] =
+    /^HTTP\/1\.[01] (\d{3})(?: ([^\r\n]*))?\r?\n/.exec(await reader.head()) ?? [];
   if (status === "") throw nonsense("what is no HTTP");
   if (status.startsWith("2")) return;
   const said = `it answered ${`${status} ${reason === "" ? "" : quote(reason)}`.trim()}`;
-  if (status === "407") throw refused(said, credentials === undefined ? nameCredentials : checkCredentials, { status: 407 });
+  if (status === "407")
+    throw refused(said, credentials === undefined ? nameCredentials : checkCredentials, {
+      status: 407,
+    });
   const hint =
     status === "403" || status === "405"
       ? "the proxy has to allow CONNECT to this host and port"
@@ -49,15 +81,25 @@ async function connect(conn: Conn, reader: Reader, { credentials }: ProxyServer,
   throw refused(said, hint, { status: Number(status) });
 }
 
-async function socks(conn: Conn, reader: Reader, { credentials }: ProxyServer, target: HostPort): Promise<void> {
+async function socks(
+  conn: Conn,
+  reader: Reader,
+  { credentials }: ProxyServer,
+  target: HostPort,
+): Promise<void> {
   await conn.write(credentials === undefined ? Uint8Array.of(5, 1, 0) : Uint8Array.of(5, 2, 0, 2));
   const [version, method] = await reader.take(2);
   if (version !== 5) throw nonsense("what is no SOCKS5");
   if (method === 2 && credentials !== undefined) await logIn(conn, reader, credentials);
   else if (method === 255)
-    throw refused("it accepts no connection without other credentials", credentials === undefined ? nameCredentials : checkCredentials);
+    throw refused(
+      "it accepts no connection without other credentials",
+      credentials === undefined ? nameCredentials : checkCredentials,
+    );
   else if (method !== 0) throw nonsense("a way to log in that was not offered");
-  await conn.write(Uint8Array.of(5, 1, 0, ...addressBytes(target.host), target.port >> 8, target.port & 255));
+  await conn.write(
+    Uint8Array.of(5, 1, 0, ...addressBytes(target.host), target.port >> 8, target.port & 255),
+  );
   const [replied, reply = 0, , type = 0] = await reader.take(4);
   if (replied !== 5) throw nonsense("what is no SOCKS5");
   if (reply !== 0)
@@ -72,8 +114,15 @@ async function socks(conn: Conn, reader: Reader, { credentials }: ProxyServer, t
   await reader.take((type === 3 ? named : 0) + 2);
 }
 
-async function logIn(conn: Conn, reader: Reader, { username, password }: NonNullable<ProxyServer["credentials"]>): Promise<void> {
-  const [name, word] = [username, password].map((text) => new TextEncoder().encode(text)) as [Uint8Array, Uint8Array];
+async function logIn(
+  conn: Conn,
+  reader: Reader,
+  { username, password }: NonNullable<ProxyServer["credentials"]>,
+): Promise<void> {
+  const [name, word] = [username, password].map((text) => new TextEncoder().encode(text)) as [
+    Uint8Array,
+    Uint8Array,
+  ];
   await conn.write(Uint8Array.of(1, name.length, ...name, word.length, ...word));
   const [, status] = await reader.take(2);
   if (status !== 0) throw refused("it refused the user name or the password", checkCredentials);
@@ -82,7 +131,8 @@ async function logIn(conn: Conn, reader: Reader, { username, password }: NonNull
 /** Kind, and address or name (RFC 1928, section 5). */
 function addressBytes(host: string): number[] {
   if (isIPv4(host)) return [1, ...host.split(".").map(Number)];
-  if (isIP(host) === 6) return [4, ...ipv6Groups(host).flatMap((group) => [group >> 8, group & 255])];
+  if (isIP(host) === 6)
+    return [4, ...ipv6Groups(host).flatMap((group) => [group >> 8, group & 255])];
   const name = new TextEncoder().encode(host);
   return [3, name.length, ...name];
 }
@@ -98,14 +148,21 @@ const replies: Readonly<Record<number, string>> = {
   8: "address type not supported",
 };
 
-const nameCredentials = "put a user name and password into the proxy's URL, as http://user:password@host:port";
+const nameCredentials =
+  "put a user name and password into the proxy's URL, as http://user:password@host:port";
 const checkCredentials =
   "are the user name and the password in the proxy's URL right? Characters such as @ and : are written as %40 and %3A";
 
 const nonsense = (what: string): NgrokdError =>
-  new NgrokdError("protocol", `it answered ${what}`, { hint: "is this the right port, and the right kind of proxy (http or socks5)?" });
+  new NgrokdError("protocol", `it answered ${what}`, {
+    hint: "is this the right port, and the right kind of proxy (http or socks5)?",
+  });
 
-const refused = (what: string, hint: string | undefined, details: Record<string, unknown> = {}): NgrokdError =>
+const refused = (
+  what: string,
+  hint: string | undefined,
+  details: Record<string, unknown> = {},
+): NgrokdError =>
   new NgrokdError("network", what, { details, ...(hint === undefined ? {} : { hint }) });
 
 /** Far more than any proxy's answer takes. */
@@ -124,7 +181,8 @@ function createReader(conn: Conn): Reader {
   let waiting = Buffer.alloc(0);
   const more = async (): Promise<void> => {
     const bytes = await conn.read();
-    if (bytes === null) throw new NgrokdError("network", "it closed the connection before it had answered");
+    if (bytes === null)
+      throw new NgrokdError("network", "it closed the connection before it had answered");
     waiting = Buffer.concat([waiting, bytes]);
   };
   const cut = (size: number): Buffer => {
@@ -141,7 +199,8 @@ function createReader(conn: Conn): Reader {
       for (;;) {
         const end = /\r?\n\r?\n/.exec(waiting.toString("latin1", 0, headLimit));
         if (end !== null) return cut(end.index + end[0].length).toString("latin1");
-        if (waiting.length >= headLimit) throw nonsense(`more than ${headLimit} bytes without an end`);
+        if (waiting.length >= headLimit)
+          throw nonsense(`more than ${headLimit} bytes without an end`);
         await more();
       }
     },

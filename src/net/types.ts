@@ -1,16 +1,22 @@
 /**
- * The runtime seam: the few verbs that ngrokd needs of sockets. `bun.ts` implements them on Bun's native sockets, `node.ts` on
- * node:net and node:tls (Deno); one contract suite holds both to what is written here. Pull, not events: not reading is backpressure.
+ * The runtime seam: the few verbs that ngrokd needs of sockets. `bun.ts`
+ * implements them on Bun's native sockets, `node.ts` on node:net and node:tls
+ * (Deno); one contract suite holds both to what is written here. Pull, not
+ * events: not reading is backpressure.
  */
 import type { NgrokdError } from "../model/error.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 
-/** Where a socket listens or connects: an IP (or, for dialling, a host name) and a port, or a path of a unix socket. */
+/**
+ * Where a socket listens or connects: an IP (or, for dialling, a host name) and
+ * a port, or a path of a unix socket.
+ */
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
 /**
- * One who waits without promises: what the `…For` verbs of a connection left open is told here, once. The same object can wait again and
- * again, so a relay of thousands makes no garbage and keeps none. The methods must not throw.
+ * One who waits without promises: what the `…For` verbs of a connection left
+ * open is told here, once. The same object can wait again and again, so a relay
+ * of thousands makes no garbage and keeps none. The methods must not throw.
  */
 export interface Waiter {
   /** The read is over: bytes, or null once the peer has finished sending. */
@@ -23,7 +29,10 @@ export interface Waiter {
   failed(error: NgrokdError): void;
 }
 
-/** One who wants to know when a connection's descriptor has been given back. Must not throw. */
+/**
+ * One who wants to know when a connection's descriptor has been given back.
+ * Must not throw.
+ */
 export interface Watcher {
   /** See {@link Conn.closed}. */
   gone(error: NgrokdError | undefined): void;
@@ -32,40 +41,61 @@ export interface Watcher {
 export interface Conn {
   /** The other end of the socket; through a proxy, the proxy's. */
   readonly remote: Address;
-  /** What TLS proved about the peer; undefined for plain connections, for peers without a certificate, and once the connection is gone. */
+  /**
+   * What TLS proved about the peer; undefined for plain connections, for peers
+   * without a certificate, and once the connection is gone.
+   */
   readonly peer: PeerCertificate | undefined;
   /**
-   * The next bytes (never empty), or null once the peer has finished sending. Answers at once, without a promise, where bytes already
-   * wait. One read at a time. Rejects (or throws) with NgrokdError `aborted` after a reset (behind what had arrived before it), `tls`
-   * after a TLS alert, `cancelled` after our own close() or abort(). The array is the caller's to keep. Over TLS a FIN without
-   * close_notify counts as an end too: no runtime tells the two apart.
+   * The next bytes (never empty), or null once the peer has finished sending.
+   * Answers at once, without a promise, where bytes already wait. One read at a
+   * time. Rejects (or throws) with NgrokdError `aborted` after a reset (behind
+   * what had arrived before it), `tls` after a TLS alert, `cancelled` after our
+   * own close() or abort(). The array is the caller's to keep. Over TLS a FIN
+   * without close_notify counts as an end too: no runtime tells the two apart.
    */
   read(): Promise<Uint8Array | null> | Uint8Array | null;
   /**
-   * Takes all of `bytes`, in order; answers a promise that settles when there is room for more, or nothing where there is room now.
-   * The array must not change before that. One write at a time. Rejects (or throws) as read() does when the connection is gone, and
-   * with `cancelled` after closeWrite().
+   * Takes all of `bytes`, in order; answers a promise that settles when there
+   * is room for more, or nothing where there is room now. The array must not
+   * change before that. One write at a time. Rejects (or throws) as read() does
+   * when the connection is gone, and with `cancelled` after closeWrite().
    */
   write(bytes: Uint8Array): Promise<void> | void;
   /** {@link read} without a promise: undefined where `waiter` is told later. */
   readFor(waiter: Waiter): Uint8Array | null | undefined;
-  /** {@link write} without a promise: whether there is room now; where there is none, `waiter` is told later. */
+  /**
+   * {@link write} without a promise: whether there is room now; where there is
+   * none, `waiter` is told later.
+   */
   writeFor(bytes: Uint8Array, waiter: Waiter): boolean;
-  /** Our half is finished once what was written has left (FIN; with TLS also close_notify); reading goes on. Idempotent. */
+  /**
+   * Our half is finished once what was written has left (FIN; with TLS also
+   * close_notify); reading goes on. Idempotent.
+   */
   closeWrite(): void;
-  /** Ends both halves: what was written still leaves, what arrives from now on is dropped. Idempotent; safe after everything. */
+  /**
+   * Ends both halves: what was written still leaves, what arrives from now on
+   * is dropped. Idempotent; safe after everything.
+   */
   close(): void;
   /**
-   * RST at once: the other side failed and this peer must learn it. What was not yet sent is dropped. Idempotent. A unix socket knows no
-   * RST: its peer sees an end.
+   * RST at once: the other side failed and this peer must learn it. What was
+   * not yet sent is dropped. Idempotent. A unix socket knows no RST: its peer
+   * sees an end.
    */
   abort(): void;
   /**
-   * Settles (never rejects) when the socket's descriptor has been given back: with what broke the connection (`cancelled`: our own
-   * abort()), or undefined where it ended as it should. What had arrived before may still wait to be read.
+   * Settles (never rejects) when the socket's descriptor has been given back:
+   * with what broke the connection (`cancelled`: our own abort()), or undefined
+   * where it ended as it should. What had arrived before may still wait to be
+   * read.
    */
   readonly closed: Promise<NgrokdError | undefined>;
-  /** {@link closed} without a promise; at once where it has settled. One watcher at a time, undefined for nobody any more. */
+  /**
+   * {@link closed} without a promise; at once where it has settled. One watcher
+   * at a time, undefined for nobody any more.
+   */
   watch(watcher: Watcher | undefined): void;
 }
 
@@ -80,29 +110,43 @@ export interface PeerCertificate {
 export interface Listener {
   /** With the real port where 0 was asked for. */
   readonly address: Address;
-  /** No new connections from now on; those accepted live on. A unix socket's path is removed if it is still ours. Idempotent. */
+  /**
+   * No new connections from now on; those accepted live on. A unix socket's
+   * path is removed if it is still ours. Idempotent.
+   */
   close(): void;
 }
 
 export interface TlsClientOptions {
   /** SNI, and the name that the certificate must carry. */
   readonly serverName: string;
-  /** PEM texts, each with one certificate or more; exclusive: nothing else is trusted, and an empty list trusts nobody. An intermediate counts as an anchor. */
+  /**
+   * PEM texts, each with one certificate or more; exclusive: nothing else is
+   * trusted, and an empty list trusts nobody. An intermediate counts as an
+   * anchor.
+   */
   readonly ca: readonly string[];
-  /** The same in a file that nobody but us can write to and whose name changes with its content: saves parsing hundreds of roots for each dial. */
+  /**
+   * The same in a file that nobody but us can write to and whose name changes
+   * with its content: saves parsing hundreds of roots for each dial.
+   */
   readonly caFile?: string | undefined;
   /** Our own certificate (chain) and key, PEM. */
   readonly cert?: string;
   readonly key?: string;
-  /** Only `server.insecure_skip_verify` sets this; sessions are then left alone. */
+  /**
+   * Only `server.insecure_skip_verify` sets this; sessions are then left alone.
+   */
   readonly insecureSkipVerify?: boolean;
   /** Resumes where the server agrees; a full handshake otherwise. */
   readonly sessions?: TlsSessions | undefined;
 }
 
 /**
- * Where a dial finds a TLS session to resume and leaves one for the next. Resuming skips the verification of the chain and keeps the old
- * client certificate, so a store must only be shared by dials with equal address, name, CA and certificate.
+ * Where a dial finds a TLS session to resume and leaves one for the next.
+ * Resuming skips the verification of the chain and keeps the old client
+ * certificate, so a store must only be shared by dials with equal address,
+ * name, CA and certificate.
  */
 export interface TlsSessions {
   get(): Uint8Array | undefined;
@@ -115,15 +159,24 @@ export interface TlsSessions {
 export interface TlsServerOptions {
   readonly cert: string;
   readonly key: string;
-  /** Where given, a client must show a certificate that one of these signed; without one the handshake fails. */
+  /**
+   * Where given, a client must show a certificate that one of these signed;
+   * without one the handshake fails.
+   */
   readonly clientCa?: readonly string[];
 }
 
 export interface DialOptions {
   readonly tls?: TlsClientOptions;
-  /** Makes the connection, which resolves the name too; TLS is with the target all the same. Not for unix sockets. */
+  /**
+   * Makes the connection, which resolves the name too; TLS is with the target
+   * all the same. Not for unix sockets.
+   */
   readonly via?: ProxyServer | undefined;
-  /** The deadline and the cancel of the whole dial, TLS handshake included. An abort rejects with the signal's NgrokdError reason, or `cancelled`. */
+  /**
+   * The deadline and the cancel of the whole dial, TLS handshake included. An
+   * abort rejects with the signal's NgrokdError reason, or `cancelled`.
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -134,22 +187,33 @@ export interface ListenOptions {
 export interface Net {
   readonly runtime: "bun" | "node" | "deno";
   /**
-   * Listens on an IP and port (0: any free one) or a unix socket path (which must not exist; created with mode 0600 from the first
-   * moment on, whatever the umask). With TLS, `onConn` sees only verified, handshaken connections; failed ones are dropped.
-   * An exception or rejection of `onConn` aborts that connection and nothing else.
-   * Rejects with NgrokdError `address-in-use`, `address-unavailable`, `permission` or `network`.
+   * Listens on an IP and port (0: any free one) or a unix socket path (which
+   * must not exist; created with mode 0600 from the first moment on, whatever
+   * the umask). With TLS, `onConn` sees only verified, handshaken connections;
+   * failed ones are dropped. An exception or rejection of `onConn` aborts that
+   * connection and nothing else. Rejects with NgrokdError `address-in-use`,
+   * `address-unavailable`, `permission` or `network`.
    */
-  listen(address: Address, onConn: (conn: Conn) => void | Promise<void>, options?: ListenOptions): Promise<Listener>;
+  listen(
+    address: Address,
+    onConn: (conn: Conn) => void | Promise<void>,
+    options?: ListenOptions,
+  ): Promise<Listener>;
   /**
-   * A connected (and with TLS: verified) connection, TCP_NODELAY and keepalive on. Rejects with NgrokdError `network` (refused,
-   * unreachable, name or path not found; `details.errno` where it is known), `timeout`/`cancelled` (the signal), `permission`, or `tls`: then `details` carries `reason`
-   * (OpenSSL's code, such as "UNABLE_TO_GET_ISSUER_CERT_LOCALLY") and, where the peer showed one, `certificate` (PeerCertificate).
-   * What goes wrong with a proxy is `network` too; `details.proxy` then names it.
+   * A connected (and with TLS: verified) connection, TCP_NODELAY and keepalive
+   * on. Rejects with NgrokdError `network` (refused, unreachable, name or path
+   * not found; `details.errno` where it is known), `timeout`/`cancelled` (the
+   * signal), `permission`, or `tls`: then `details` carries `reason` (OpenSSL's
+   * code, such as "UNABLE_TO_GET_ISSUER_CERT_LOCALLY") and, where the peer
+   * showed one, `certificate` (PeerCertificate). What goes wrong with a proxy
+   * is `network` too; `details.proxy` then names it.
    */
   dial(address: Address, options?: DialOptions): Promise<Conn>;
   /**
-   * Sends one datagram to a unix datagram socket; `@name` is one of Linux's abstract namespace. True where it was taken; false where it
-   * was not, and where this runtime has no such sockets (node.ts). Does not wait for room, and never rejects.
+   * Sends one datagram to a unix datagram socket; `@name` is one of Linux's
+   * abstract namespace. True where it was taken; false where it was not, and
+   * where this runtime has no such sockets (node.ts). Does not wait for room,
+   * and never rejects.
    */
   datagram(path: string, text: string): Promise<boolean>;
 }
@@ -157,5 +221,7 @@ export interface Net {
 /** `127.0.0.2:80`, `[::1]:80` or a path. */
 export function addressText(address: Address): string {
   if ("path" in address) return address.path;
-  return address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+  return address.host.includes(":")
+    ? `[${address.host}]:${address.port}`
+    : `${address.host}:${address.port}`;
 }

@@ -1,7 +1,12 @@
 import type { Conn } from "./types.ts";
 
-/** The verbs without promises for a Conn that has only those with: one around another, or one that is made up. */
-export function waitingVerbs(conn: Pick<Conn, "read" | "write" | "closed">): Pick<Conn, "readFor" | "writeFor" | "watch"> {
+/**
+ * The verbs without promises for a Conn that has only those with: one around
+ * another, or one that is made up.
+ */
+export function waitingVerbs(
+  conn: Pick<Conn, "read" | "write" | "closed">,
+): Pick<Conn, "readFor" | "writeFor" | "watch"> {
   return {
     readFor(waiter) {
       const next = conn.read();

@@ -1,4 +1,7 @@
-/** One metric with all its time series. Names, types and units follow Prometheus's conventions. */
+/**
+ * One metric with all its time series. Names, types and units follow
+ * Prometheus's conventions.
+ */
 export interface Family {
   readonly name: string;
   readonly help: string;
@@ -17,16 +20,27 @@ export type Labels = Readonly<Record<string, string>>;
 export interface Buckets {
   /** Upper bounds, rising. */
   readonly bounds: readonly number[];
-  /** How many fell between a bound and the one before it, and in the end those above the last bound. */
+  /**
+   * How many fell between a bound and the one before it, and in the end those
+   * above the last bound.
+   */
   readonly counts: readonly number[];
   readonly sum: number;
 }
 
 /** A metric that is one number. */
-export const gauge = (name: string, help: string, value: number, labels: Labels = {}): Family => single("gauge", name, help, value, labels);
-export const counter = (name: string, help: string, value: number): Family => single("counter", name, help, value, {});
+export const gauge = (name: string, help: string, value: number, labels: Labels = {}): Family =>
+  single("gauge", name, help, value, labels);
+export const counter = (name: string, help: string, value: number): Family =>
+  single("counter", name, help, value, {});
 
-function single(type: Family["type"], name: string, help: string, value: number, labels: Labels): Family {
+function single(
+  type: Family["type"],
+  name: string,
+  help: string,
+  value: number,
+  labels: Labels,
+): Family {
   return { name, type, help, samples: () => [{ labels, value }] };
 }
 
@@ -34,16 +48,22 @@ function single(type: Family["type"], name: string, help: string, value: number,
 export const contentType = "text/plain; version=0.0.4; charset=utf-8";
 
 /**
- * Prometheus's text format, in pieces of about `pieceLength` characters: with thousands of endpoints the whole of it takes tens of
- * milliseconds to write, and connections must not wait for that. Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+ * Prometheus's text format, in pieces of about `pieceLength` characters: with
+ * thousands of endpoints the whole of it takes tens of milliseconds to write,
+ * and connections must not wait for that. Source:
+ * https://prometheus.io/docs/instrumenting/exposition_formats/
  */
-export function* exposition(families: Iterable<Family>, pieceLength = 32_768): Generator<string, void, undefined> {
+export function* exposition(
+  families: Iterable<Family>,
+  pieceLength = 32_768,
+): Generator<string, void, undefined> {
   let piece = "";
   for (const { name, help, type, samples } of families) {
     piece += `# HELP ${name} ${escaped(help)}\n# TYPE ${name} ${type}\n`;
     for (const { labels, value } of samples()) {
       const own = labelText(labels);
-      piece += typeof value === "number" ? line(name, own, value) : histogramLines(name, own, value);
+      piece +=
+        typeof value === "number" ? line(name, own, value) : histogramLines(name, own, value);
       if (piece.length < pieceLength) continue;
       yield piece;
       piece = "";
@@ -58,7 +78,11 @@ function histogramLines(name: string, labels: string, { bounds, counts, sum }: B
   let text = "";
   for (const [i, within] of counts.entries()) {
     count += within;
-    text += line(`${name}_bucket`, `${labels}${comma}le="${number(bounds[i] ?? Number.POSITIVE_INFINITY)}"`, count);
+    text += line(
+      `${name}_bucket`,
+      `${labels}${comma}le="${number(bounds[i] ?? Number.POSITIVE_INFINITY)}"`,
+      count,
+    );
   }
   return text + line(`${name}_sum`, labels, sum) + line(`${name}_count`, labels, count);
 }

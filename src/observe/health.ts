@@ -5,7 +5,9 @@ import { errnoOf, fileError } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 import { contentType, exposition, type Family } from "./exposition.ts";
 
-/** What the health server asks of the daemon; each is called for every request. */
+/**
+ * What the health server asks of the daemon; each is called for every request.
+ */
 export interface HealthSource {
   /** Whether the process can make progress; the reason where it cannot. */
   live(): { ok: boolean; reason: string };
@@ -17,7 +19,10 @@ export interface HealthSource {
   metrics(): Promise<readonly Family[]>;
 }
 
-/** The HTTP server of docs/protocol.md, "The health server". Rejects where the address cannot be had. */
+/**
+ * The HTTP server of docs/protocol.md, "The health server". Rejects where the
+ * address cannot be had.
+ */
 export async function startHealthServer(
   address: { host: string; port: number },
   source: HealthSource,
@@ -38,7 +43,10 @@ export async function startHealthServer(
     if (errnoOf(error) !== "EADDRINUSE") throw fileError(action, error);
     throw new NgrokdError("address-in-use", `${action}: another program does`, { cause: error });
   }
-  return { url: server.url ?? `http://${address.host}:${address.port}/`, close: () => server.close(true) };
+  return {
+    url: server.url ?? `http://${address.host}:${address.port}/`,
+    close: () => server.close(true),
+  };
 }
 
 function healthApp(source: HealthSource): Hono {
@@ -47,18 +55,30 @@ function healthApp(source: HealthSource): Hono {
     (good: string, ask: () => { ok: boolean; reason: string }) =>
     (context: { text(body: string, status: 200 | 503): Response }): Response => {
       const { ok, reason } = ask();
-      if (ok) return context.text(reason === "" ? `${good}\n` : `${good}\nwarning: ${reason}\n`, 200);
+      if (ok)
+        return context.text(reason === "" ? `${good}\n` : `${good}\nwarning: ${reason}\n`, 200);
       return context.text(`${reason}\n`, 503);
     };
   for (const path of ["/health", "/healthz"]) app.get(path, answer("ok", source.live));
   for (const path of ["/ready", "/readyz"]) app.get(path, answer("ready", source.ready));
   app.get("/status", (context) => context.json(source.status() as object));
-  app.get("/metrics", async () => new Response(streamed(exposition(await source.metrics())), { headers: { "content-type": contentType } }));
-  app.notFound((context) => context.text("not found; try /healthz, /readyz, /status or /metrics\n", 404));
+  app.get(
+    "/metrics",
+    async () =>
+      new Response(streamed(exposition(await source.metrics())), {
+        headers: { "content-type": contentType },
+      }),
+  );
+  app.notFound((context) =>
+    context.text("not found; try /healthz, /readyz, /status or /metrics\n", 404),
+  );
   return app;
 }
 
-/** One piece at a time, when the reader wants it and after whatever else there is to do. */
+/**
+ * One piece at a time, when the reader wants it and after whatever else there
+ * is to do.
+ */
 function streamed(pieces: Iterator<string>): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   return new ReadableStream({

@@ -11,23 +11,33 @@ export interface LogOptions {
   readonly format: "auto" | "text" | "json";
   readonly isTerminal: boolean;
   readonly write: (line: string) => void;
-  /** Strings that must never be written, such as the API key; asked anew for every line. */
+  /**
+   * Strings that must never be written, such as the API key; asked anew for
+   * every line.
+   */
   readonly secrets: () => readonly string[];
-  /** A message equal to one within this time is only counted; the count is told afterwards. Milliseconds. */
+  /**
+   * A message equal to one within this time is only counted; the count is told
+   * afterwards. Milliseconds.
+   */
   readonly repeatWindowMs?: number;
 }
 
 export interface DaemonLog extends Log {
   setLevel(level: LogLevel): void;
   setFormat(format: LogOptions["format"]): void;
-  /** Tells the counts of repeats that are still held back. Call it before the process ends. */
+  /**
+   * Tells the counts of repeats that are still held back. Call it before the
+   * process ends.
+   */
   flush(): void;
 }
 
 export function createLog(options: LogOptions): DaemonLog {
   const { isTerminal, write, secrets } = options;
   const textual = textLine(isTerminal && (process.env.NO_COLOR ?? "") === "");
-  const printFor = (format: LogOptions["format"]) => (format === "json" || (format === "auto" && !isTerminal) ? jsonLine : textual);
+  const printFor = (format: LogOptions["format"]) =>
+    format === "json" || (format === "auto" && !isTerminal) ? jsonLine : textual;
   let print = printFor(options.format);
   const consola = createConsola({
     level: consolaLevel[options.level],
@@ -40,9 +50,12 @@ export function createLog(options: LogOptions): DaemonLog {
     (message: string, fields: LogFields = {}) => {
       if (consolaLevel[type] > consola.level) return;
       const emit = (text: string): void => consola[type]({ args: [text, fields] });
-      // What is told at info is a change, and the second is as true as the first; trouble repeats.
+      // What is told at info is a change, and the second is as true as the
+      // first; trouble repeats.
       if (type === "info" || type === "debug") return emit(message);
-      repeats.pass(`${type} ${message}`, (n) => emit(n === 0 ? message : `${message} (${n} more ${n === 1 ? "time" : "times"})`));
+      repeats.pass(`${type} ${message}`, (n) =>
+        emit(n === 0 ? message : `${message} (${n} more ${n === 1 ? "time" : "times"})`),
+      );
     };
   return {
     debug: say("debug"),
@@ -59,16 +72,25 @@ export function createLog(options: LogOptions): DaemonLog {
   };
 }
 
-/** Replaces every secret of 4 characters or more, also where it is spelled as in JSON. */
+/**
+ * Replaces every secret of 4 characters or more, also where it is spelled as in
+ * JSON.
+ */
 export function redact(text: string, secrets: readonly string[]): string {
-  const spellings = secrets.filter((secret) => secret.length >= 4).flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
-  // The longest first: a secret that begins another must not leave the other's end behind.
-  return spellings.sort((a, b) => b.length - a.length).reduce((clean, spelling) => clean.replaceAll(spelling, "[redacted]"), text);
+  const spellings = secrets
+    .filter((secret) => secret.length >= 4)
+    .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
+  // The longest first: a secret that begins another must not leave the other's
+  // end behind.
+  return spellings
+    .sort((a, b) => b.length - a.length)
+    .reduce((clean, spelling) => clean.replaceAll(spelling, "[redacted]"), text);
 }
 
 /**
- * Lets the first of equal lines through at once, counts those that follow within the window, and tells the count when it ends: a
- * failing endpoint under load costs two lines a minute, not thousands.
+ * Lets the first of equal lines through at once, counts those that follow
+ * within the window, and tells the count when it ends: a failing endpoint under
+ * load costs two lines a minute, not thousands.
  */
 function collapseRepeats(windowMs: number) {
   interface Held {
@@ -115,7 +137,11 @@ function jsonLine(entry: LogObject): string {
   return JSON.stringify({ time: entry.date.toISOString(), level: entry.type, message, ...fields });
 }
 
-const tints: { readonly [type in LogType]?: "red" | "yellow" | "gray" } = { error: "red", warn: "yellow", debug: "gray" };
+const tints: { readonly [type in LogType]?: "red" | "yellow" | "gray" } = {
+  error: "red",
+  warn: "yellow",
+  debug: "gray",
+};
 
 function textLine(colourful: boolean): (entry: LogObject) => string {
   const tint = (type: LogType, text: string): string =>
@@ -123,8 +149,12 @@ function textLine(colourful: boolean): (entry: LogObject) => string {
   return (entry) => {
     const { message, fields } = partsOf(entry);
     const time = entry.date.toTimeString().slice(0, 8);
-    // A line of the log is a line: whatever came from outside cannot start another.
-    const hint = fields.hint === undefined ? "" : `\n         ${tint("info", "hint:")} ${oneLine(String(fields.hint))}`;
+    // A line of the log is a line: whatever came from outside cannot start
+    // another.
+    const hint =
+      fields.hint === undefined
+        ? ""
+        : `\n         ${tint("info", "hint:")} ${oneLine(String(fields.hint))}`;
     return `${time} ${tint(entry.type, entry.type.padEnd(5))} ${oneLine(message)}${hint}`;
   };
 }

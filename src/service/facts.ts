@@ -1,4 +1,7 @@
-/** What a service file has to know; all paths absolute, links followed for `program` and `hostsPath`. */
+/**
+ * What a service file has to know; all paths absolute, links followed for
+ * `program` and `hostsPath`.
+ */
 export interface ServiceFacts {
   readonly program: string;
   /** Words behind `ngrokd serve`, for what is not at its default place. */
@@ -9,7 +12,9 @@ export interface ServiceFacts {
   readonly socketPath: string;
   /** Folders in which the daemon writes: state, key, configuration. */
   readonly folders: readonly string[];
-  /** What it reads besides, and may lie in somebody's home: a CA, for example. */
+  /**
+   * What it reads besides, and may lie in somebody's home: a CA, for example.
+   */
   readonly reads: readonly string[];
   /** Seconds that open connections may take at a stop. */
   readonly drainSeconds: number;
@@ -18,5 +23,8 @@ export interface ServiceFacts {
 /** What a stop may take beside the draining. */
 export const stopReserveMs = 30_000;
 
-/** In the first line of every file that `ngrokd service install` writes, and in no other: what has it may be replaced and removed. */
+/**
+ * In the first line of every file that `ngrokd service install` writes, and in
+ * no other: what has it may be replaced and removed.
+ */
 export const marker = "Made by `ngrokd service install`";

@@ -22,13 +22,21 @@ import { run } from "./run.ts";
 
 const startOtherwise = "have `ngrokd serve` started by what starts services here";
 
-/** Who runs services on this system. Rejects with `refused` where neither systemd nor launchd is known. */
+/**
+ * Who runs services on this system. Rejects with `refused` where neither
+ * systemd nor launchd is known.
+ */
 export function thisManager(platform: string = process.platform): Manager {
   if (platform === "darwin") return launchd;
-  if (platform === "linux") return systemd((paths) => paths.find((path) => existsSync(path)) ?? paths[0] ?? "");
-  throw new NgrokdError("refused", `Cannot manage a service on "${platform}": only systemd and launchd are known`, {
-    hint: startOtherwise,
-  });
+  if (platform === "linux")
+    return systemd((paths) => paths.find((path) => existsSync(path)) ?? paths[0] ?? "");
+  throw new NgrokdError(
+    "refused",
+    `Cannot manage a service on "${platform}": only systemd and launchd are known`,
+    {
+      hint: startOtherwise,
+    },
+  );
 }
 
 /** What lies where the service's file belongs. */
@@ -41,7 +49,8 @@ export type Installed =
 export async function installed(manager: Manager): Promise<Installed> {
   const there = await lookAt(manager.path);
   if (there.kind !== "none" || manager.kind === "launchd") return there;
-  for (const path of foreignUnits) if ((await lookAt(path)).kind !== "none") return { kind: "foreign", path, what: notOurs };
+  for (const path of foreignUnits)
+    if ((await lookAt(path)).kind !== "none") return { kind: "foreign", path, what: notOurs };
   return there;
 }
 
@@ -51,7 +60,11 @@ async function lookAt(path: string): Promise<Installed> {
   try {
     const info = await lstat(path);
     if (!info.isFile())
-      return { kind: "foreign", path, what: info.isSymbolicLink() ? "it is a link, as of a masked unit" : "it is not a file" };
+      return {
+        kind: "foreign",
+        path,
+        what: info.isSymbolicLink() ? "it is a link, as of a masked unit" : "it is not a file",
+      };
     const text = await readFile(path, "utf8");
     const isOurs = text.split("\n", 2).some((line) => line.includes(marker));
     return isOurs ? { kind: "ours", text } : { kind: "foreign", path, what: notOurs };
@@ -61,12 +74,19 @@ async function lookAt(path: string): Promise<Installed> {
   }
 }
 
-/** Rejects with `refused` where the manager does not run on this machine; of systemd that is told as sd_booted(3) does. */
+/**
+ * Rejects with `refused` where the manager does not run on this machine; of
+ * systemd that is told as sd_booted(3) does.
+ */
 export function requireManager({ kind, path }: Manager): void {
   if (existsSync(kind === "systemd" ? "/run/systemd/system" : dirname(path))) return;
-  throw new NgrokdError("refused", `Cannot install the service: ${kind} does not run here, and nothing was changed`, {
-    hint: startOtherwise,
-  });
+  throw new NgrokdError(
+    "refused",
+    `Cannot install the service: ${kind} does not run here, and nothing was changed`,
+    {
+      hint: startOtherwise,
+    },
+  );
 }
 
 export interface Planned {
@@ -75,8 +95,15 @@ export interface Planned {
   readonly before: "none" | "same" | "different";
 }
 
-/** What installing takes. Rejects with `refused` where somebody else's service has the name. */
-export async function planInstall(manager: Manager, facts: ServiceFacts, choices: Omit<InstallChoices, "same">): Promise<Planned> {
+/**
+ * What installing takes. Rejects with `refused` where somebody else's service
+ * has the name.
+ */
+export async function planInstall(
+  manager: Manager,
+  facts: ServiceFacts,
+  choices: Omit<InstallChoices, "same">,
+): Promise<Planned> {
   const there = await installed(manager);
   refuseForeign(there, "install the service");
   const same = there.kind === "ours" && there.text === manager.text(facts);
@@ -84,35 +111,51 @@ export async function planInstall(manager: Manager, facts: ServiceFacts, choices
   return { steps: installSteps(manager, facts, { ...choices, same }), before };
 }
 
-/** What removing takes. Rejects with `refused` where there is none, or somebody else's. */
+/**
+ * What removing takes. Rejects with `refused` where there is none, or somebody
+ * else's.
+ */
 export async function planUninstall(manager: Manager): Promise<readonly Step[]> {
   const there = await installed(manager);
   refuseForeign(there, "remove the service");
   if (there.kind === "none")
-    throw new NgrokdError("refused", "Cannot remove the service: it is not installed", { details: { path: manager.path } });
+    throw new NgrokdError("refused", "Cannot remove the service: it is not installed", {
+      details: { path: manager.path },
+    });
   return uninstallSteps(manager);
 }
 
-/** Rejects with `refused` where no service of this name is installed; one that somebody else made may be started and stopped. */
+/**
+ * Rejects with `refused` where no service of this name is installed; one that
+ * somebody else made may be started and stopped.
+ */
 export async function planVerb(manager: Manager, verb: Verb): Promise<readonly Step[]> {
   if ((await installed(manager)).kind === "none") throw notInstalled(verb);
   return verbSteps(manager, verb);
 }
 
 export const notInstalled = (verb: string): NgrokdError =>
-  new NgrokdError("refused", `Cannot ${verb} the service: it is not installed`, { hint: "`sudo ngrokd service install` installs it" });
+  new NgrokdError("refused", `Cannot ${verb} the service: it is not installed`, {
+    hint: "`sudo ngrokd service install` installs it",
+  });
 
 function refuseForeign(there: Installed, action: string): void {
   if (there.kind !== "foreign") return;
-  throw new NgrokdError("refused", `Cannot ${action}: "${there.path}" is there, and ${there.what}`, {
-    hint: "nothing was changed; if it is of no use any more, stop its service and move it away first",
-    details: { path: there.path },
-  });
+  throw new NgrokdError(
+    "refused",
+    `Cannot ${action}: "${there.path}" is there, and ${there.what}`,
+    {
+      hint: "nothing was changed; if it is of no use any more, stop its service and move it away first",
+      details: { path: there.path },
+    },
+  );
 }
 
 /**
- * Does the steps, one after another; files that come and go are noted in the journal of `stateFolder` (needed for them alone), from which
- * `ngrokd undo` knows them. Rejects with `permission`, `state` or `refused` at the first step that fails.
+ * Does the steps, one after another; files that come and go are noted in the
+ * journal of `stateFolder` (needed for them alone), from which `ngrokd undo`
+ * knows them. Rejects with `permission`, `state` or `refused` at the first step
+ * that fails.
  */
 export async function carryOut(steps: readonly Step[], stateFolder = ""): Promise<void> {
   try {
@@ -132,7 +175,8 @@ async function carryOutOne(step: Step, stateFolder: string): Promise<void> {
     case "remove":
       await removeFile(step.path);
       // Without its folder there is no journal either.
-      if (existsSync(stateFolder)) await forgetChange(stateFolder, { kind: "file", path: step.path });
+      if (existsSync(stateFolder))
+        await forgetChange(stateFolder, { kind: "file", path: step.path });
       return;
     case "run": {
       const { code, err } = await run(step.command);
@@ -160,18 +204,28 @@ async function removeFile(path: string): Promise<void> {
 /** systemctl's own reason, with what to look at next. */
 function commandFailed([program, ...words]: Command, code: number, err: string): NgrokdError {
   const reason = err.trim() === "" ? `it ended with exit code ${code}` : oneLine(err);
-  const denied = /access denied|permission denied|interactive authentication|not permitted/i.test(err);
+  const denied = /access denied|permission denied|interactive authentication|not permitted/i.test(
+    err,
+  );
   const absent = /not been booted with systemd|failed to connect to bus/i.test(err);
   const hint = denied
     ? runAsRoot
     : absent
       ? `systemd does not run here: ${startOtherwise}`
       : "`sudo ngrokd service logs` shows what the daemon said";
-  return new NgrokdError(denied ? "permission" : "refused", `"${[program, ...words].join(" ")}" failed: ${reason}`, { hint });
+  return new NgrokdError(
+    denied ? "permission" : "refused",
+    `"${[program, ...words].join(" ")}" failed: ${reason}`,
+    { hint },
+  );
 }
 
 const runAsRoot = "run it with sudo";
 function needsRoot(error: unknown): unknown {
   if (!(error instanceof NgrokdError) || error.code !== "permission") return error;
-  return new NgrokdError("permission", error.message, { cause: error, hint: runAsRoot, details: error.details });
+  return new NgrokdError("permission", error.message, {
+    cause: error,
+    hint: runAsRoot,
+    details: error.details,
+  });
 }

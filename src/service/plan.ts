@@ -3,7 +3,10 @@ import type { ServiceFacts } from "./facts.ts";
 import { macLabel, macLogPath, plistText } from "./plist.ts";
 import { unitText } from "./unit.ts";
 
-/** What an action does, in order; `--dry-run` prints it, and nothing else is ever done. */
+/**
+ * What an action does, in order; `--dry-run` prints it, and nothing else is
+ * ever done.
+ */
 export type Step =
   | { readonly kind: "folder"; readonly path: string; readonly mode: number }
   | { readonly kind: "write"; readonly path: string; readonly text: string; readonly mode: number }
@@ -27,7 +30,10 @@ export const unitName = "ngrokd.service";
 
 /** `find` answers the first of these programs that is there. */
 export function systemd(find: (paths: readonly string[]) => string): Manager {
-  const programs = { control: find(["/usr/bin/systemctl", "/bin/systemctl"]), logs: find(["/usr/bin/journalctl", "/bin/journalctl"]) };
+  const programs = {
+    control: find(["/usr/bin/systemctl", "/bin/systemctl"]),
+    logs: find(["/usr/bin/journalctl", "/bin/journalctl"]),
+  };
   return { kind: "systemd", path: `/etc/systemd/system/${unitName}`, text: unitText, programs };
 }
 
@@ -44,11 +50,22 @@ export interface InstallChoices {
   readonly start: boolean;
 }
 
-/** Pure. Folders come first: systemd refuses a unit that may write into one that is missing. */
-export function installSteps(manager: Manager, facts: ServiceFacts, { same, start }: InstallChoices): Step[] {
+/**
+ * Pure. Folders come first: systemd refuses a unit that may write into one that
+ * is missing.
+ */
+export function installSteps(
+  manager: Manager,
+  facts: ServiceFacts,
+  { same, start }: InstallChoices,
+): Step[] {
   const { control } = manager.programs;
   const write: Step = { kind: "write", path: manager.path, text: manager.text(facts), mode: 0o644 };
-  const steps: Step[] = [...new Set(facts.folders)].map((path) => ({ kind: "folder", path, mode: 0o700 }));
+  const steps: Step[] = [...new Set(facts.folders)].map((path) => ({
+    kind: "folder",
+    path,
+    mode: 0o700,
+  }));
   if (!same) steps.push(write);
   if (manager.kind === "launchd") {
     if (!same) steps.push({ kind: "run", command: [control, "bootout", macTarget], mayFail: true });
@@ -92,14 +109,28 @@ export function verbSteps({ kind, path, programs: { control } }: Manager, verb: 
 }
 
 /** Pure: shows the last `lines`, and with `follow` what comes after them. */
-export function logsCommand({ kind, programs: { logs } }: Manager, { lines, follow }: { lines: number; follow: boolean }): Command {
+export function logsCommand(
+  { kind, programs: { logs } }: Manager,
+  { lines, follow }: { lines: number; follow: boolean },
+): Command {
   if (kind === "launchd") return [logs, "-n", `${lines}`, ...(follow ? ["-F"] : []), macLogPath];
-  return [logs, "--unit", unitName, "--output", "cat", "--lines", `${lines}`, ...(follow ? ["--follow"] : ["--no-pager"])];
+  return [
+    logs,
+    "--unit",
+    unitName,
+    "--output",
+    "cat",
+    "--lines",
+    `${lines}`,
+    ...(follow ? ["--follow"] : ["--no-pager"]),
+  ];
 }
 
 /** Pure: `key=value` lines, or launchd's own text. */
 export function showCommand({ kind, programs: { control } }: Manager): Command {
-  return kind === "launchd" ? [control, "print", macTarget] : [control, "show", unitName, `--property=${shownProperties.join(",")}`];
+  return kind === "launchd"
+    ? [control, "print", macTarget]
+    : [control, "show", unitName, `--property=${shownProperties.join(",")}`];
 }
 
 export const shownProperties = [
@@ -118,10 +149,16 @@ export const shownProperties = [
 
 const macTarget = `system/${macLabel}`;
 
-/** Folders where systemd looks for units, ours excepted: one of this name there is somebody else's. */
-export const foreignUnits = ["/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"].map(
-  (folder) => `${folder}/${unitName}`,
-);
+/**
+ * Folders where systemd looks for units, ours excepted: one of this name there
+ * is somebody else's.
+ */
+export const foreignUnits = [
+  "/run/systemd/system",
+  "/usr/local/lib/systemd/system",
+  "/usr/lib/systemd/system",
+  "/lib/systemd/system",
+].map((folder) => `${folder}/${unitName}`);
 
 /** Changes of the administrator's own, which stay. */
 export const dropInFolder = (manager: Manager): string => `${dirname(manager.path)}/${unitName}.d`;

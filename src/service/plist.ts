@@ -4,7 +4,10 @@ import { marker, type ServiceFacts, stopReserveMs } from "./facts.ts";
 export const macLogPath = "/var/log/ngrokd.log";
 export const macLabel = "com.ngrok.ngrokd";
 
-/** Pure: launchd's description of the service (launchd.plist(5)). Untested on hardware. */
+/**
+ * Pure: launchd's description of the service (launchd.plist(5)). Untested on
+ * hardware.
+ */
 export function plistText(facts: ServiceFacts): string {
   const { program, serveArgs, environment, drainSeconds } = facts;
   const dictionary: Plist = {
@@ -39,10 +42,19 @@ function element(value: Plist, indent: string): string {
   if (typeof value === "boolean") return `${indent}<${value}/>`;
   if (typeof value === "number") return `${indent}<integer>${value}</integer>`;
   if (typeof value === "string") return `${indent}<string>${escaped(value)}</string>`;
-  if (isList(value)) return [`${indent}<array>`, ...value.map((item) => element(item, inner)), `${indent}</array>`].join("\n");
-  const entries = Object.entries(value).flatMap(([key, item]) => [`${inner}<key>${escaped(key)}</key>`, element(item, inner)]);
+  if (isList(value))
+    return [
+      `${indent}<array>`,
+      ...value.map((item) => element(item, inner)),
+      `${indent}</array>`,
+    ].join("\n");
+  const entries = Object.entries(value).flatMap(([key, item]) => [
+    `${inner}<key>${escaped(key)}</key>`,
+    element(item, inner),
+  ]);
   return [`${indent}<dict>`, ...entries, `${indent}</dict>`].join("\n");
 }
 
 const isList = (value: Plist): value is readonly Plist[] => Array.isArray(value);
-const escaped = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+const escaped = (text: string): string =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");

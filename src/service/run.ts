@@ -24,7 +24,10 @@ export async function run([program, ...words]: Command): Promise<Ran> {
   return await promise;
 }
 
-/** Runs a program on this terminal, to its end or until `stop` aborts. Never rejects; code 127 where there is none. */
+/**
+ * Runs a program on this terminal, to its end or until `stop` aborts. Never
+ * rejects; code 127 where there is none.
+ */
 export async function runHere([program, ...words]: Command, stop: AbortSignal): Promise<number> {
   const { promise, resolve } = Promise.withResolvers<number>();
   const child = spawn(program, words, { stdio: "inherit" });

@@ -6,7 +6,10 @@ import { run } from "./run.ts";
 export interface ServiceState {
   readonly installed: Installed["kind"];
   readonly path: string;
-  /** `active`, `inactive`, `failed`, `activating`…; `unknown` where systemd does not answer. */
+  /**
+   * `active`, `inactive`, `failed`, `activating`…; `unknown` where systemd does
+   * not answer.
+   */
   readonly state: string;
   readonly detail: string;
   /** `enabled`: it starts with the machine. */
@@ -26,14 +29,20 @@ export async function serviceState(manager: Manager): Promise<ServiceState> {
   const there = await installed(manager);
   const { code, out } = await run(showCommand(manager));
   const path = there.kind === "foreign" ? there.path : manager.path;
-  return { installed: there.kind, path, ...(manager.kind === "systemd" ? readShown(code, out) : readPrinted(code, out)) };
+  return {
+    installed: there.kind,
+    path,
+    ...(manager.kind === "systemd" ? readShown(code, out) : readPrinted(code, out)),
+  };
 }
 
 type Shown = Omit<ServiceState, "installed" | "path">;
 
 /** Pure: the answer of `systemctl show`. */
 export function readShown(code: number, out: string): Shown {
-  const values = new Map(out.split("\n").map((line) => line.split(/=(.*)/s, 2) as [string, string]));
+  const values = new Map(
+    out.split("\n").map((line) => line.split(/=(.*)/s, 2) as [string, string]),
+  );
   const value = (name: string): string => values.get(name) ?? "";
   const pid = Number(value("MainPID"));
   return {
@@ -49,12 +58,21 @@ export function readShown(code: number, out: string): Shown {
   };
 }
 
-/** Pure: the answer of `launchctl print`, whose text is not meant for programs: only its plainest lines are read. */
+/**
+ * Pure: the answer of `launchctl print`, whose text is not meant for programs:
+ * only its plainest lines are read.
+ */
 export function readPrinted(code: number, out: string): Shown {
-  const value = (name: string): string => new RegExp(`^\\t${name} = (.*)$`, "m").exec(out)?.[1] ?? "";
+  const value = (name: string): string =>
+    new RegExp(`^\\t${name} = (.*)$`, "m").exec(out)?.[1] ?? "";
   const pid = Number(value("pid"));
   return {
-    state: code !== 0 ? "inactive" : value("state") === "running" ? "active" : value("state") || "unknown",
+    state:
+      code !== 0
+        ? "inactive"
+        : value("state") === "running"
+          ? "active"
+          : value("state") || "unknown",
     detail: value("state"),
     at_boot: code === 0 ? "enabled" : "",
     pid: pid > 0 ? pid : null,

@@ -31,7 +31,10 @@ export interface Case {
   readonly title: string;
   /** How it is done, for the reader of the figures. */
   readonly about: string;
-  /** What keeps the figures where they are, by profile, and what was tried; for cases that are near their bar or miss it. */
+  /**
+   * What keeps the figures where they are, by profile, and what was tried; for
+   * cases that are near their bar or miss it.
+   */
   readonly limits?: string;
   /** One round tells all. */
   readonly once?: true;
@@ -77,7 +80,12 @@ const bulk: Case = {
           `-bytes=${bytes}`,
         );
         figures.add(name, `${way} ${streams}, MiB/s`, bytes / 2 ** 20 / seconds);
-        if (pid !== undefined) figures.add(name, `${way} ${streams}, CPU s/GiB`, (cpuSeconds(pid) - before) / (bytes / GiB));
+        if (pid !== undefined)
+          figures.add(
+            name,
+            `${way} ${streams}, CPU s/GiB`,
+            (cpuSeconds(pid) - before) / (bytes / GiB),
+          );
       }
     }
   },
@@ -85,13 +93,17 @@ const bulk: Case = {
     flows.flatMap(({ way, streams }) => {
       const [speed, cpu] = [`${way} ${streams}, MiB/s`, `${way} ${streams}, CPU s/GiB`];
       const what = `bulk ${way}, ${streams} ${streams === 1 ? "connection" : "connections"}`;
-      const best = peers.toSorted((a, b) => figures.median(b, speed) - figures.median(a, speed))[0] ?? "";
+      const best =
+        peers.toSorted((a, b) => figures.median(b, speed) - figures.median(a, speed))[0] ?? "";
       return [
         ratio(`${what}: throughput`, figures.median(ours, speed), figures.median(best, speed), {
           atLeast: 0.95,
           of: `the best peer's (${best})`,
         }),
-        ratio(`${what}: CPU per GiB`, figures.median(ours, cpu), figures.median("haproxy", cpu), { atMost: 1.15, of: "haproxy's" }),
+        ratio(`${what}: CPU per GiB`, figures.median(ours, cpu), figures.median("haproxy", cpu), {
+          atMost: 1.15,
+          of: "haproxy's",
+        }),
       ];
     }),
 };
@@ -99,19 +111,30 @@ const bulk: Case = {
 const echo: Case = {
   name: "echo",
   title: "1-byte echo on an open connection",
-  about: "One byte to the ingress and back, 20,000 times on one connection, each when the one before is back.",
+  about:
+    "One byte to the ingress and back, 20,000 times on one connection, each when the one before is back.",
   async measure({ rig, near, scale }, figures, turn) {
     for (const { name, load } of inTurn(near.filter(plain), turn)) {
-      const { p50, p99 } = await rig.load<Connects>(...load, "-do=echo", `-count=${Math.ceil(20_000 * scale)}`);
+      const { p50, p99 } = await rig.load<Connects>(
+        ...load,
+        "-do=echo",
+        `-count=${Math.ceil(20_000 * scale)}`,
+      );
       figures.add(name, "p50, us", p50 * 1000);
       figures.add(name, "p99, us", p99 * 1000);
     }
   },
   verdicts: (figures, peers) =>
     ["p50, us", "p99, us"].map((metric) => {
-      const best = peers.toSorted((a, b) => figures.median(a, metric) - figures.median(b, metric))[0] ?? "";
+      const best =
+        peers.toSorted((a, b) => figures.median(a, metric) - figures.median(b, metric))[0] ?? "";
       const limit = { atMost: 1.1, of: `the best peer's (${best})` };
-      return ratio(`echo ${metric.slice(0, 3)}`, figures.median(ours, metric), figures.median(best, metric), limit);
+      return ratio(
+        `echo ${metric.slice(0, 3)}`,
+        figures.median(ours, metric),
+        figures.median(best, metric),
+        limit,
+      );
     }),
 };
 
@@ -136,7 +159,11 @@ const far: Case = {
 
 function farBar(figures: Figures, mark: "p50" | "p99", atMost: number): Verdict {
   const value = figures.median(ours, `${mark}, round trips`);
-  return unfailing(figures, ours, bar(`new connection, ${roundTripMs} ms away: ${mark}`, value, { atMost, unit: "round trips" }));
+  return unfailing(
+    figures,
+    ours,
+    bar(`new connection, ${roundTripMs} ms away: ${mark}`, value, { atMost, unit: "round trips" }),
+  );
 }
 
 const steady: Case = {
@@ -150,7 +177,11 @@ const steady: Case = {
     for (const { name, load } of inTurn(near.filter(pooled), turn)) {
       const rate = ["-do=connect", "-per-second=100"];
       await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(200 * scale)}`);
-      const { p50, p99, failed } = await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(300 * scale)}`);
+      const { p50, p99, failed } = await rig.load<Connects>(
+        ...load,
+        ...rate,
+        `-count=${Math.ceil(300 * scale)}`,
+      );
       figures.add(name, "p50, ms", p50);
       figures.add(name, "p99, ms", p99);
       figures.add(name, "failed", failed);
@@ -174,7 +205,12 @@ const rate: Case = {
     for (const crowd of crowds) {
       for (const { name, load } of inTurn(near, turn)) {
         const time = `-time=${Math.ceil(1500 * scale)}ms`;
-        const { done, failed, seconds } = await rig.load<Connects>(...load, "-do=connect", `-at-once=${crowd}`, time);
+        const { done, failed, seconds } = await rig.load<Connects>(
+          ...load,
+          "-do=connect",
+          `-at-once=${crowd}`,
+          time,
+        );
         figures.add(name, `${crowd} at a time, 1/s`, done / seconds);
         figures.add(name, `${crowd} at a time, failed`, failed);
       }
@@ -185,7 +221,11 @@ const rate: Case = {
       const metric = `${crowd} at a time, 1/s`;
       const limit = { atLeast: 1.4, of: "our own with pool and resumption off" };
       const [own, off] = [figures.median(ours, metric), figures.median(allOff, metric)];
-      return unfailing(figures, ours, ratio(`new connections, ${crowd} at a time: rate`, own, off, limit));
+      return unfailing(
+        figures,
+        ours,
+        ratio(`new connections, ${crowd} at a time: rate`, own, off, limit),
+      );
     }),
 };
 
@@ -195,7 +235,12 @@ const burst: Case = {
   about: "All at once, each from connect() to its first echoed byte, then closed.",
   async measure({ rig, near }, figures, turn) {
     for (const { name, load } of inTurn(near.filter(pooled), turn)) {
-      const { p50, p99, failed } = await rig.load<Connects>(...load, "-do=connect", "-count=256", "-at-once=256");
+      const { p50, p99, failed } = await rig.load<Connects>(
+        ...load,
+        "-do=connect",
+        "-count=256",
+        "-at-once=256",
+      );
       figures.add(name, "p50, ms", p50);
       figures.add(name, "p99, ms", p99);
       figures.add(name, "failed", failed);
@@ -226,7 +271,11 @@ const held: Case = {
     const { pid, target } = relay;
     const half = Math.ceil(4000 * scale);
     const add = (metric: string, value: number): void => figures.add(ours, metric, value);
-    const closed = (): Promise<void> => until("all connections are closed", async () => (await relay.status()).connections.active === 0);
+    const closed = (): Promise<void> =>
+      until(
+        "all connections are closed",
+        async () => (await relay.status()).connections.active === 0,
+      );
     const load = [`-to=${target}`, "-at-once=64"];
     await rig.load<Connects>(...load, "-do=connect", "-count=200");
     await closed();
@@ -240,7 +289,8 @@ const held: Case = {
     const atAll = rssKiB(pid);
     const alive = (await first.release()) + (await second.release());
     await closed();
-    for (let seconds = 0; seconds < 30 && rssKiB(pid) > before.rss * rssLimit; seconds += 1) await Bun.sleep(1000);
+    for (let seconds = 0; seconds < 30 && rssKiB(pid) > before.rss * rssLimit; seconds += 1)
+      await Bun.sleep(1000);
     add("KiB each at 4,000", (atHalf - before.rss) / half);
     add("KiB each at 8,000", (atAll - before.rss) / (2 * half));
     add("not served", 2 * half - alive);
@@ -252,14 +302,32 @@ const held: Case = {
   },
   verdicts: (figures) => {
     const worst = (metric: string): number => Math.max(...figures.values(ours, metric));
-    const [before, after] = [figures.median(ours, "RSS before, MiB"), figures.median(ours, "RSS after, MiB")];
+    const [before, after] = [
+      figures.median(ours, "RSS before, MiB"),
+      figures.median(ours, "RSS after, MiB"),
+    ];
     return [
-      bar("memory per idle connection at 4,000", figures.median(ours, "KiB each at 4,000"), { atMost: 16, unit: "KiB" }),
-      bar("memory per idle connection at 8,000", figures.median(ours, "KiB each at 8,000"), { atMost: 14, unit: "KiB" }),
+      bar("memory per idle connection at 4,000", figures.median(ours, "KiB each at 4,000"), {
+        atMost: 16,
+        unit: "KiB",
+      }),
+      bar("memory per idle connection at 8,000", figures.median(ours, "KiB each at 8,000"), {
+        atMost: 14,
+        unit: "KiB",
+      }),
       bar("8,000 at once: not served", worst("not served"), { atMost: 0, unit: "" }),
-      bar("8,000 at once, then closed: descriptors left", worst("descriptors more than before"), { atMost: 0, unit: "" }),
-      bar("8,000 at once, then closed: still counted", worst("counted as active"), { atMost: 0, unit: "" }),
-      ratio("8,000 at once, then closed: RSS", after, before, { atMost: rssLimit, of: "the RSS before" }),
+      bar("8,000 at once, then closed: descriptors left", worst("descriptors more than before"), {
+        atMost: 0,
+        unit: "",
+      }),
+      bar("8,000 at once, then closed: still counted", worst("counted as active"), {
+        atMost: 0,
+        unit: "",
+      }),
+      ratio("8,000 at once, then closed: RSS", after, before, {
+        atMost: rssLimit,
+        of: "the RSS before",
+      }),
     ];
   },
 };
@@ -287,9 +355,20 @@ const endpoints: Case = {
     await relay.stop();
   },
   verdicts: (figures) => [
-    bar("10,000 endpoints: listening", figures.median(ours, "listening after, s"), { atMost: 5, unit: "s" }),
-    bar("10,000 endpoints: CPU of a pass without change", figures.median(ours, "CPU of a pass, ms"), { atMost: 60, unit: "ms" }),
-    bar("10,000 endpoints: writes in passes without change", Math.max(...figures.values(ours, "writes")), { atMost: 0, unit: "" }),
+    bar("10,000 endpoints: listening", figures.median(ours, "listening after, s"), {
+      atMost: 5,
+      unit: "s",
+    }),
+    bar(
+      "10,000 endpoints: CPU of a pass without change",
+      figures.median(ours, "CPU of a pass, ms"),
+      { atMost: 60, unit: "ms" },
+    ),
+    bar(
+      "10,000 endpoints: writes in passes without change",
+      Math.max(...figures.values(ours, "writes")),
+      { atMost: 0, unit: "" },
+    ),
   ],
 };
 
@@ -307,13 +386,17 @@ const rest: Case = {
     for (const column of ["CPU in the minute before, % of a core", "CPU, % of a core"]) {
       const before = relays.map(({ pid }) => cpuSeconds(pid));
       await Bun.sleep(seconds * 1000);
-      for (const [i, { pid }] of relays.entries()) figures.add(ours, column, ((cpuSeconds(pid) - (before[i] ?? 0)) / seconds) * 100);
+      for (const [i, { pid }] of relays.entries())
+        figures.add(ours, column, ((cpuSeconds(pid) - (before[i] ?? 0)) / seconds) * 100);
     }
     for (const { pid } of relays) figures.add(ours, "RSS, MiB", rssKiB(pid) / 1024);
     await Promise.all(relays.map((relay) => relay.stop()));
   },
   verdicts: (figures) => [
-    bar("at rest, 100 endpoints: CPU", figures.median(ours, "CPU, % of a core"), { atMost: 0.2, unit: "% of a core" }),
+    bar("at rest, 100 endpoints: CPU", figures.median(ours, "CPU, % of a core"), {
+      atMost: 0.2,
+      unit: "% of a core",
+    }),
   ],
 };
 

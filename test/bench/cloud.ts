@@ -7,7 +7,10 @@ import { type Ca, createCa } from "../../src/local-cloud/ca.ts";
 
 export const apiKey = "the-key-of-the-benchmark";
 
-/** A CA of the benchmark's own, with certificates for its ingress and for peers in `folder`, as the rig and the peers look for them. */
+/**
+ * A CA of the benchmark's own, with certificates for its ingress and for peers
+ * in `folder`, as the rig and the peers look for them.
+ */
 export async function writeCertificates(folder: string): Promise<Ca> {
   const ca = await createCa({ clientLifetimeMs: 24 * 3_600_000 });
   const server = await ca.issueServer(["127.0.0.1", peerServerName]);
@@ -15,7 +18,8 @@ export async function writeCertificates(folder: string): Promise<Ca> {
   const client = await signed(ca, await createCsr(key));
   const files = {
     "ca.pem": ca.rootPem + ca.intermediatePem,
-    // Alone: what signed it is what is trusted, as with ngrok's ingress, and each certificate more that it shows costs a relay 3 KiB a connection.
+    // Alone: what signed it is what is trusted, as with ngrok's ingress, and
+    // each certificate more that it shows costs a relay 3 KiB a connection.
     "server.pem": server.cert.slice(0, server.cert.indexOf(end) + end.length),
     "server.key.pem": server.key,
     "client.pem": client,
@@ -23,7 +27,8 @@ export async function writeCertificates(folder: string): Promise<Ca> {
     // haproxy wants both in one.
     "client.both.pem": client + key,
   };
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode: 0o600 });
+  for (const [name, text] of Object.entries(files))
+    writeFileSync(join(folder, name), text, { mode: 0o600 });
   return ca;
 }
 
@@ -33,8 +38,10 @@ const end = "-----END CERTIFICATE-----\n";
 export const peerServerName = "ingress.bench";
 
 /**
- * As much of ngrok's API as a daemon needs to run: it registers anybody and lists these endpoints, in pages of 100, which is ngrok's own
- * limit. Pages are made in advance, so that serving them takes little from the daemon. Answers the URL.
+ * As much of ngrok's API as a daemon needs to run: it registers anybody and
+ * lists these endpoints, in pages of 100, which is ngrok's own limit. Pages are
+ * made in advance, so that serving them takes little from the daemon. Answers
+ * the URL.
  */
 export async function startCloud(ca: Ca, urls: readonly string[]): Promise<string> {
   const pages = pagesOf(urls.map(endpoint), 100);
@@ -42,12 +49,21 @@ export async function startCloud(ca: Ca, urls: readonly string[]): Promise<strin
     const { pathname, searchParams } = new URL(request.url ?? "/", "http://api");
     const answer = (status: number, json: string): void =>
       void response.writeHead(status, { "content-type": "application/json" }).end(json);
-    if (request.method === "POST" && pathname === "/kubernetes_operators") answer(201, await register(ca, await bodyOf(request)));
+    if (request.method === "POST" && pathname === "/kubernetes_operators")
+      answer(201, await register(ca, await bodyOf(request)));
     else if (pathname.endsWith("/endpoints") || pathname.endsWith("/bound_endpoints")) {
       const page = Number(searchParams.get("page") ?? 0);
-      const next = page + 1 < pages.length ? JSON.stringify(`${pathname}?page=${page + 1}`) : "null";
-      answer(200, `{"endpoints":${pages[page] ?? "[]"},"uri":"${pathname}","next_page_uri":${next}}`);
-    } else answer(404, '{"error_code":"ERR_NGROK_0","status_code":404,"msg":"The benchmark has no such thing.","details":{}}');
+      const next =
+        page + 1 < pages.length ? JSON.stringify(`${pathname}?page=${page + 1}`) : "null";
+      answer(
+        200,
+        `{"endpoints":${pages[page] ?? "[]"},"uri":"${pathname}","next_page_uri":${next}}`,
+      );
+    } else
+      answer(
+        404,
+        '{"error_code":"ERR_NGROK_0","status_code":404,"msg":"The benchmark has no such thing.","details":{}}',
+      );
   });
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
   server.unref();
@@ -57,7 +73,11 @@ export async function startCloud(ca: Ca, urls: readonly string[]): Promise<strin
 async function register(ca: Ca, body: string): Promise<string> {
   const { binding, ...rest } = JSON.parse(body);
   const cert = await signed(ca, binding.csr);
-  return JSON.stringify({ ...rest, id: "k8sop_bench", binding: { endpoint_selectors: binding.endpoint_selectors, cert: { cert } } });
+  return JSON.stringify({
+    ...rest,
+    id: "k8sop_bench",
+    binding: { endpoint_selectors: binding.endpoint_selectors, cert: { cert } },
+  });
 }
 
 async function signed(ca: Ca, csr: string): Promise<string> {
@@ -66,7 +86,10 @@ async function signed(ca: Ca, csr: string): Promise<string> {
   return certificate.value.pem;
 }
 
-/** With the fields that ngrok sends (docs/protocol.md), used or not: reading them is a part of the work. */
+/**
+ * With the fields that ngrok sends (docs/protocol.md), used or not: reading
+ * them is a part of the work.
+ */
 function endpoint(url: string, i: number): object {
   const { protocol, hostname: host, port } = new URL(url);
   const id = `ep_${String(i).padStart(27, "0")}`;
@@ -95,7 +118,9 @@ function endpoint(url: string, i: number): object {
 
 function pagesOf(items: readonly object[], size: number): string[] {
   const count = Math.ceil(items.length / size);
-  return Array.from({ length: count }, (_, i) => JSON.stringify(items.slice(i * size, (i + 1) * size)));
+  return Array.from({ length: count }, (_, i) =>
+    JSON.stringify(items.slice(i * size, (i + 1) * size)),
+  );
 }
 
 async function bodyOf(request: IncomingMessage): Promise<string> {

@@ -1,4 +1,7 @@
-/** What was measured: for each contender and metric one value a round, in the order of first appearance. */
+/**
+ * What was measured: for each contender and metric one value a round, in the
+ * order of first appearance.
+ */
 export interface Figures {
   add(contender: string, metric: string, value: number): void;
   readonly contenders: readonly string[];
@@ -10,7 +13,8 @@ export interface Figures {
 
 export function createFigures(): Figures {
   const found = new Map<string, Map<string, number[]>>();
-  const values = (contender: string, metric: string): readonly number[] => found.get(contender)?.get(metric) ?? [];
+  const values = (contender: string, metric: string): readonly number[] =>
+    found.get(contender)?.get(metric) ?? [];
   return {
     add(contender, metric, value) {
       const metrics = found.get(contender) ?? new Map<string, number[]>();
@@ -44,8 +48,17 @@ export interface Verdict {
 }
 
 /** `value` against a fixed bar. */
-export function bar(what: string, value: number, limit: { atMost?: number; atLeast?: number; unit: string; of?: string }): Verdict {
-  const { atMost = Number.POSITIVE_INFINITY, atLeast = Number.NEGATIVE_INFINITY, unit, of = "" } = limit;
+export function bar(
+  what: string,
+  value: number,
+  limit: { atMost?: number; atLeast?: number; unit: string; of?: string },
+): Verdict {
+  const {
+    atMost = Number.POSITIVE_INFINITY,
+    atLeast = Number.NEGATIVE_INFINITY,
+    unit,
+    of = "",
+  } = limit;
   const [sign, border] = Number.isFinite(atMost) ? ["<=", atMost] : [">=", atLeast];
   const reached = Number.isNaN(value) ? undefined : value >= atLeast && value <= atMost;
   const suffix = unit === "" ? "" : ` ${unit}`;
@@ -58,15 +71,26 @@ export function bar(what: string, value: number, limit: { atMost?: number; atLea
 }
 
 /** `ours / theirs` against a bar, `theirs` being named. */
-export function ratio(what: string, ours: number, theirs: number, limit: { atMost?: number; atLeast?: number; of: string }): Verdict {
+export function ratio(
+  what: string,
+  ours: number,
+  theirs: number,
+  limit: { atMost?: number; atLeast?: number; of: string },
+): Verdict {
   return bar(what, ours / theirs, { ...limit, unit: "x" });
 }
 
-/** A bar that does not count as reached where connections failed in that case. */
+/**
+ * A bar that does not count as reached where connections failed in that case.
+ */
 export function unfailing(figures: Figures, contender: string, verdict: Verdict): Verdict {
-  const failed = figures.metrics.filter((metric) => metric.endsWith("failed")).flatMap((metric) => figures.values(contender, metric));
+  const failed = figures.metrics
+    .filter((metric) => metric.endsWith("failed"))
+    .flatMap((metric) => figures.values(contender, metric));
   const sum = failed.reduce((total, count) => total + count, 0);
-  return sum === 0 ? verdict : { ...verdict, measured: `${verdict.measured}, ${sum} failed`, reached: false };
+  return sum === 0
+    ? verdict
+    : { ...verdict, measured: `${verdict.measured}, ${sum} failed`, reached: false };
 }
 
 /** Three digits that count. */

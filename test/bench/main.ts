@@ -1,7 +1,18 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
-import { allOff, type Bench, type Case, type Contender, cases, direct, ours, poolOff, withoutBoth, withoutPool } from "./cases.ts";
+import {
+  allOff,
+  type Bench,
+  type Case,
+  type Contender,
+  cases,
+  direct,
+  ours,
+  poolOff,
+  withoutBoth,
+  withoutPool,
+} from "./cases.ts";
 import { startCloud, writeCertificates } from "./cloud.ts";
 import { createFigures } from "./figures.ts";
 import { installMissing, type Program } from "./packages.ts";
@@ -12,9 +23,11 @@ import { figureTable, page, type Result, verdictTable } from "./report.ts";
 import { startRig } from "./rig.ts";
 
 /**
- * `make bench`: runs every case in rounds, prints what came of it, and writes docs/benchmarks.md. BENCH_CASES (names, with commas between
- * them), BENCH_ROUNDS (5) and BENCH_SCALE (1: less makes every case smaller) narrow it; such a run writes to dist/bench alone. NGROKD_BINARY is
- * measured instead of dist/ngrokd, and BENCH_INSTALL=no installs nothing.
+ * `make bench`: runs every case in rounds, prints what came of it, and writes
+ * docs/benchmarks.md. BENCH_CASES (names, with commas between them),
+ * BENCH_ROUNDS (5) and BENCH_SCALE (1: less makes every case smaller) narrow
+ * it; such a run writes to dist/bench alone. NGROKD_BINARY is measured instead
+ * of dist/ngrokd, and BENCH_INSTALL=no installs nothing.
  */
 const root = join(import.meta.dirname, "..", "..");
 const output = join(root, "dist", "bench");
@@ -26,10 +39,13 @@ const begun = { at: new Date(), load: loadavg()[0] ?? 0 };
 
 const folder = mkdtempSync(join(tmpdir(), "ngrokd-bench-"));
 let interrupted = false;
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => void interrupt());
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+  process.on(signal, () => void interrupt());
 try {
   if (begun.load > availableParallelism() / 4)
-    console.log(`This machine is busy (load average ${begun.load.toFixed(1)}): figures will be noise`);
+    console.log(
+      `This machine is busy (load average ${begun.load.toFixed(1)}): figures will be noise`,
+    );
   const programs = installMissing();
   report(await run(await prepare(programs)), programs);
   await end(0);
@@ -53,15 +69,24 @@ async function end(code: number): Promise<never> {
 }
 
 async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
-  if (process.platform !== "linux") throw new Error("The benchmark reads /proc, and so needs Linux");
-  if (!programs.has("go")) throw new Error("The benchmark needs Go, for its ingress and its load: apt-get install golang-go");
+  if (process.platform !== "linux")
+    throw new Error("The benchmark reads /proc, and so needs Linux");
+  if (!programs.has("go"))
+    throw new Error(
+      "The benchmark needs Go, for its ingress and its load: apt-get install golang-go",
+    );
   const ca = await writeCertificates(folder);
   const rig = await startRig(folder, output);
   const peers = startPeers(folder, programs, { near: rig.near.bare, far: rig.far.bare });
-  for (const { name, near, far } of peers) await until(`${name} listens`, async () => (await answers(near)) && (await answers(far)));
+  for (const { name, near, far } of peers)
+    await until(`${name} listens`, async () => (await answers(near)) && (await answers(far)));
   const url = await startCloud(ca, ["tcp://relay.bench:7000"]);
 
-  const relay = async (name: string, ingressPort: number, settings: RelayOptions["settings"] = {}): Promise<Contender> => {
+  const relay = async (
+    name: string,
+    ingressPort: number,
+    settings: RelayOptions["settings"] = {},
+  ): Promise<Contender> => {
     const { pid, target } = await startRelay(folder, binary, {
       url,
       ingressPort,
@@ -69,8 +94,16 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
     });
     return { name, pid, load: [`-to=${target}`] };
   };
-  const bare = (name: string, port: number): Contender => ({ name, pid: undefined, load: [`-to=127.0.0.1:${port}`, `-tls=${folder}`] });
-  const contender = ({ name, pid }: Peer, port: number): Contender => ({ name, pid, load: [`-to=127.0.0.1:${port}`] });
+  const bare = (name: string, port: number): Contender => ({
+    name,
+    pid: undefined,
+    load: [`-to=127.0.0.1:${port}`, `-tls=${folder}`],
+  });
+  const contender = ({ name, pid }: Peer, port: number): Contender => ({
+    name,
+    pid,
+    load: [`-to=127.0.0.1:${port}`],
+  });
   return {
     rig,
     peers: peers.map(({ name }) => name),
@@ -90,12 +123,19 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
     ],
     async startRelay(count, settings = {}) {
       const urls = Array.from({ length: count }, (_, i) => `http://service-${i}.bench:8080`);
-      return await startRelay(folder, binary, { url: await startCloud(ca, urls), ingressPort: rig.near.header, settings });
+      return await startRelay(folder, binary, {
+        url: await startCloud(ca, urls),
+        ingressPort: rig.near.header,
+        settings,
+      });
     },
   };
 }
 
-/** Round by round, so that what the machine does besides falls on all cases alike. */
+/**
+ * Round by round, so that what the machine does besides falls on all cases
+ * alike.
+ */
 async function run(bench: Bench): Promise<Result[]> {
   const figures = new Map(chosen.map((one) => [one, createFigures()]));
   for (let round = 0; round < rounds; round += 1) {
@@ -103,10 +143,16 @@ async function run(bench: Bench): Promise<Result[]> {
       if (one.once === true && round > 0) continue;
       const start = performance.now();
       await one.measure(bench, found, round);
-      console.log(`round ${round + 1} of ${rounds}: ${one.name} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
+      console.log(
+        `round ${round + 1} of ${rounds}: ${one.name} (${((performance.now() - start) / 1000).toFixed(1)} s)`,
+      );
     }
   }
-  return [...figures].map(([one, found]) => ({ of: one, figures: found, verdicts: one.verdicts(found, bench.peers) }));
+  return [...figures].map(([one, found]) => ({
+    of: one,
+    figures: found,
+    verdicts: one.verdicts(found, bench.peers),
+  }));
 }
 
 function report(results: readonly Result[], programs: ReadonlySet<Program>): void {
@@ -119,23 +165,36 @@ function report(results: readonly Result[], programs: ReadonlySet<Program>): voi
     (["haproxy", "nginx", "stunnel"] as const).every((peer) => programs.has(peer));
   const file = whole ? join(root, "docs", "benchmarks.md") : join(output, "benchmarks.md");
   writeFileSync(file, page(results, facts(programs)));
-  console.log(`Written to ${file}${whole ? "" : ": not to docs/benchmarks.md, since this was no full run"}`);
+  console.log(
+    `Written to ${file}${whole ? "" : ": not to docs/benchmarks.md, since this was no full run"}`,
+  );
 }
 
 function facts(programs: ReadonlySet<Program>): [string, string][] {
   const minutes = ((Date.now() - begun.at.getTime()) / 60_000).toFixed(0);
-  const distribution = /^PRETTY_NAME="(.*)"$/m.exec(existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "")?.[1];
+  const distribution = /^PRETTY_NAME="(.*)"$/m.exec(
+    existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "",
+  )?.[1];
   return [
     [
       "when",
       `${begun.at.toISOString().slice(0, 16).replace("T", " ")} UTC, ${rounds} rounds in ${minutes} minutes${scale === 1 ? "" : `, at a scale of ${scale}`}`,
     ],
-    ["CPU", `${availableParallelism()} cores, ${cpus()[0]?.model.trim()}; load average before it ${begun.load.toFixed(1)}`],
+    [
+      "CPU",
+      `${availableParallelism()} cores, ${cpus()[0]?.model.trim()}; load average before it ${begun.load.toFixed(1)}`,
+    ],
     ["memory", `${Math.round(totalmem() / 2 ** 30)} GiB`],
-    ["system", `${distribution ?? process.platform}, Linux ${release()}, TCP ${congestionControl()}`],
+    [
+      "system",
+      `${distribution ?? process.platform}, Linux ${release()}, TCP ${congestionControl()}`,
+    ],
     ["ngrokd", (outputOf([binary, "version"]) ?? "").trim().replaceAll(/\s+/g, " ")],
     ["peers", peerVersions(programs).join(", ")],
-    ["ingress and load", `${(outputOf(["go", "version"]) ?? "").trim()}, TLS 1.3, P-256 certificates`],
+    [
+      "ingress and load",
+      `${(outputOf(["go", "version"]) ?? "").trim()}, TLS 1.3, P-256 certificates`,
+    ],
   ];
 }
 
@@ -148,7 +207,9 @@ function chosenCases(names: string | undefined): readonly Case[] {
   return names.split(",").map((name) => {
     const found = cases.find((one) => one.name === name.trim());
     if (found === undefined)
-      throw new Error(`BENCH_CASES: there is no case "${name}"; there are ${cases.map((one) => one.name).join(", ")}`);
+      throw new Error(
+        `BENCH_CASES: there is no case "${name}"; there are ${cases.map((one) => one.name).join(", ")}`,
+      );
     return found;
   });
 }

@@ -1,7 +1,10 @@
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { outputOf } from "./processes.ts";
 
-/** What the benchmark needs of Debian, by the program that shows that it is there. */
+/**
+ * What the benchmark needs of Debian, by the program that shows that it is
+ * there.
+ */
 const packages = {
   go: ["golang-go"],
   haproxy: ["haproxy"],
@@ -12,20 +15,22 @@ const packages = {
 export type Program = keyof typeof packages;
 
 /**
- * Installs what is missing, where that is allowed: as root, on a system with apt-get, unless BENCH_INSTALL=no. Answers the programs that
- * are there.
+ * Installs what is missing, where that is allowed: as root, on a system with
+ * apt-get, unless BENCH_INSTALL=no. Answers the programs that are there.
  */
 export function installMissing(): ReadonlySet<Program> {
   const programs = Object.keys(packages) as Program[];
   const missing = programs.filter((program) => Bun.which(program) === null);
-  const allowed = process.env.BENCH_INSTALL !== "no" && process.getuid?.() === 0 && Bun.which("apt-get") !== null;
+  const allowed =
+    process.env.BENCH_INSTALL !== "no" && process.getuid?.() === 0 && Bun.which("apt-get") !== null;
   if (missing.length > 0 && allowed) install(missing.flatMap((program) => packages[program]));
   return new Set(programs.filter((program) => Bun.which(program) !== null));
 }
 
 function install(names: readonly string[]): void {
   console.log(`Installing ${names.join(", ")} (BENCH_INSTALL=no: without)`);
-  // Debian starts the services that it installs, unless this file says no. Source: the manual page invoke-rc.d(8).
+  // Debian starts the services that it installs, unless this file says no.
+  // Source: the manual page invoke-rc.d(8).
   const policy = "/usr/sbin/policy-rc.d";
   const ours = !existsSync(policy);
   if (ours) writeFileSync(policy, "#!/bin/sh\nexit 101\n", { mode: 0o755 });

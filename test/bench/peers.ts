@@ -5,7 +5,10 @@ import { peerServerName } from "./cloud.ts";
 import type { Program } from "./packages.ts";
 import { freePort, outputOf, start } from "./processes.ts";
 
-/** A program that does plain TCP to mutual TLS, on two ports of 127.0.0.1: for the ingress here, and for the one far away. */
+/**
+ * A program that does plain TCP to mutual TLS, on two ports of 127.0.0.1: for
+ * the ingress here, and for the one far away.
+ */
 export interface Peer {
   readonly name: string;
   readonly pid: number;
@@ -27,8 +30,9 @@ interface Recipe {
 }
 
 /**
- * One thread each, the certificate of the ingress verified and our own shown, everything else as Debian has it. stunnel has a thread for
- * each connection: it is held to one core.
+ * One thread each, the certificate of the ingress verified and our own shown,
+ * everything else as Debian has it. stunnel has a thread for each connection:
+ * it is held to one core.
  */
 const recipes: readonly Recipe[] = [
   {
@@ -78,7 +82,13 @@ ${services.map(({ port, to }) => `  server { listen 127.0.0.1:${port}; proxy_pas
   {
     program: "stunnel",
     version: ["stunnel", "-version"],
-    command: (config) => ["taskset", "--cpu-list", String(availableParallelism() - 1), "stunnel", config],
+    command: (config) => [
+      "taskset",
+      "--cpu-list",
+      String(availableParallelism() - 1),
+      "stunnel",
+      config,
+    ],
     config: (folder, services) => `foreground = yes
 syslog = no
 debug = err
@@ -95,8 +105,15 @@ ${services.map(({ port, to }) => `[to-${to}]\naccept = 127.0.0.1:${port}\nconnec
   },
 ];
 
-/** Starts those that are there; what they do not say on their own is whether they listen: wait for that. */
-export function startPeers(folder: string, programs: ReadonlySet<Program>, ingress: { near: number; far: number }): Peer[] {
+/**
+ * Starts those that are there; what they do not say on their own is whether
+ * they listen: wait for that.
+ */
+export function startPeers(
+  folder: string,
+  programs: ReadonlySet<Program>,
+  ingress: { near: number; far: number },
+): Peer[] {
   return recipes.flatMap(({ program, config, command }) => {
     if (!programs.has(program)) return [];
     const [near, far] = [freePort(), freePort()];
@@ -116,12 +133,16 @@ export function startPeers(folder: string, programs: ReadonlySet<Program>, ingre
 /** Name and version of each peer that is there, as it tells it itself. */
 export function peerVersions(programs: ReadonlySet<Program>): string[] {
   return recipes.flatMap(({ program, version }) => {
-    const found = programs.has(program) ? /\d+\.\d+[\w.+~-]*/.exec(outputOf(version) ?? "")?.[0] : undefined;
+    const found = programs.has(program)
+      ? /\d+\.\d+[\w.+~-]*/.exec(outputOf(version) ?? "")?.[0]
+      : undefined;
     return found === undefined ? [] : [`${program} ${found}`];
   });
 }
 
-/** Debian has the module in a file of its own; elsewhere it is often built in. */
+/**
+ * Debian has the module in a file of its own; elsewhere it is often built in.
+ */
 function streamModule(): string {
   const file = "/usr/lib/nginx/modules/ngx_stream_module.so";
   return existsSync(file) ? `load_module ${file};` : "";

@@ -4,7 +4,10 @@ import { join } from "node:path";
 /** A process of the benchmark. All of them end with it, however it ends. */
 export interface Running {
   readonly pid: number;
-  /** The next line of its stdout; rejects with its log where it ends before that. */
+  /**
+   * The next line of its stdout; rejects with its log where it ends before
+   * that.
+   */
   line(): Promise<string>;
   /** Ends its stdin. */
   endInput(): void;
@@ -15,7 +18,12 @@ export interface Running {
 const running = new Set<Bun.Subprocess>();
 
 /** Starts a program whose stderr goes to `NAME.log` in `folder`. */
-export function start(folder: string, name: string, command: readonly string[], env: Record<string, string> = {}): Running {
+export function start(
+  folder: string,
+  name: string,
+  command: readonly string[],
+  env: Record<string, string> = {},
+): Running {
   const log = join(folder, `${name}.log`);
   const stderr = openSync(log, "a");
   // The kernel ends it should the benchmark be killed.
@@ -35,7 +43,9 @@ export function start(folder: string, name: string, command: readonly string[], 
     async line() {
       const { value, done } = await lines.next();
       if (done !== true) return value;
-      throw new Error(`${name} ended with code ${await child.exited}: ${readFileSync(log, "utf8").slice(-2000)}`);
+      throw new Error(
+        `${name} ended with code ${await child.exited}: ${readFileSync(log, "utf8").slice(-2000)}`,
+      );
     },
     endInput: () => void child.stdin.end(),
     stop: () => stop(child),
@@ -46,15 +56,29 @@ export async function stopAll(): Promise<void> {
   await Promise.all([...running].map(stop));
 }
 
-/** Runs a program to its end and answers its output, stderr included; undefined where it is not there or fails. */
-export function outputOf(command: readonly string[], options: { env?: Record<string, string>; cwd?: string } = {}): string | undefined {
+/**
+ * Runs a program to its end and answers its output, stderr included; undefined
+ * where it is not there or fails.
+ */
+export function outputOf(
+  command: readonly string[],
+  options: { env?: Record<string, string>; cwd?: string } = {},
+): string | undefined {
   if (Bun.which(command[0] ?? "") === null) return undefined;
   const { env = {}, cwd } = options;
-  const ended = Bun.spawnSync([...command], { cwd, env: { ...process.env, ...env }, stdout: "pipe", stderr: "pipe" });
+  const ended = Bun.spawnSync([...command], {
+    cwd,
+    env: { ...process.env, ...env },
+    stdout: "pipe",
+    stderr: "pipe",
+  });
   return ended.exitCode === 0 ? `${ended.stdout}${ended.stderr}` : undefined;
 }
 
-/** User and system time of all its threads so far, in seconds; the kernel counts in steps of 10 ms. */
+/**
+ * User and system time of all its threads so far, in seconds; the kernel counts
+ * in steps of 10 ms.
+ */
 export function cpuSeconds(pid: number): number {
   // The second field is the name in brackets, which may hold anything.
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
@@ -69,7 +93,10 @@ export function rssKiB(pid: number): number {
 
 export const descriptors = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
 
-/** A port of 127.0.0.1 that nothing listens on, for programs that cannot choose one themselves. */
+/**
+ * A port of 127.0.0.1 that nothing listens on, for programs that cannot choose
+ * one themselves.
+ */
 export function freePort(): number {
   const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   const { port } = listener;
@@ -78,7 +105,11 @@ export function freePort(): number {
 }
 
 /** Waits until `probe` answers true; rejects after `seconds`. */
-export async function until(what: string, probe: () => Promise<boolean> | boolean, seconds = 30): Promise<void> {
+export async function until(
+  what: string,
+  probe: () => Promise<boolean> | boolean,
+  seconds = 30,
+): Promise<void> {
   const deadline = performance.now() + seconds * 1000;
   while (!(await probe())) {
     if (performance.now() > deadline) throw new Error(`Waited ${seconds} s in vain until ${what}`);

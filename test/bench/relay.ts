@@ -11,11 +11,16 @@ export interface RelayOptions {
   /** Of the API. */
   readonly url: string;
   readonly ingressPort: number;
-  /** Groups of the configuration, over what the benchmark needs; everything else is at its default. */
+  /**
+   * Groups of the configuration, over what the benchmark needs; everything else
+   * is at its default.
+   */
   readonly settings?: { readonly [group: string]: object };
 }
 
-/** ngrokd: the compiled binary's daemon, registered, its endpoints listening. */
+/**
+ * ngrokd: the compiled binary's daemon, registered, its endpoints listening.
+ */
 export interface Relay {
   readonly pid: number;
   /** `address:port` of its first endpoint. */
@@ -25,14 +30,21 @@ export interface Relay {
   status(): Promise<Status>;
   /** A pass now; settles when it is over. */
   refresh(): Promise<void>;
-  /** What its files are like now: equal texts mean that nothing was written in between. */
+  /**
+   * What its files are like now: equal texts mean that nothing was written in
+   * between.
+   */
   files(): string;
   stop(): Promise<void>;
 }
 
 let started = 0;
 
-export async function startRelay(folder: string, binary: string, { url, ingressPort, settings = {} }: RelayOptions): Promise<Relay> {
+export async function startRelay(
+  folder: string,
+  binary: string,
+  { url, ingressPort, settings = {} }: RelayOptions,
+): Promise<Relay> {
   started += 1;
   const home = join(folder, `ngrokd-${started}`);
   mkdirSync(home);
@@ -51,13 +63,19 @@ export async function startRelay(folder: string, binary: string, { url, ingressP
       ingress_ca: join(folder, "ca.pem"),
       log_level: "warn",
     },
-    // A range of its own, so that two daemons do not try each other's addresses.
+    // A range of its own, so that two daemons do not try each other's
+    // addresses.
     net: { subnet: `127.${60 + (started % 100)}.0.0/16` },
   };
   // YAML reads JSON.
   writeFileSync(join(home, "config.yml"), JSON.stringify(config), { mode: 0o600 });
   const begun = performance.now();
-  const running = start(folder, `ngrokd-${started}`, [binary, "serve", "--config", join(home, "config.yml")], { NGROKD_HOSTS_PATH: hosts });
+  const running = start(
+    folder,
+    `ngrokd-${started}`,
+    [binary, "serve", "--config", join(home, "config.yml")],
+    { NGROKD_HOSTS_PATH: hosts },
+  );
   const ask = (command: string): Promise<unknown> => askDaemon(bunNet, socket, { command });
   const status = async (): Promise<Status> => statusSchema.parse(await ask("status"));
   await until(`ngrokd-${started} serves`, async () => {

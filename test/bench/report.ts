@@ -20,10 +20,16 @@ export function verdictTable(results: readonly Result[]): string {
   return table(["case", "must reach", "measured", "reached"], rows);
 }
 
-/** One case in full: a row a contender, a column a metric, each as the median and the range of the rounds. */
+/**
+ * One case in full: a row a contender, a column a metric, each as the median
+ * and the range of the rounds.
+ */
 export function figureTable({ figures }: Result): string {
   const { contenders, metrics } = figures;
-  const rows = contenders.map((contender) => [contender, ...metrics.map((metric) => spread(figures.values(contender, metric)))]);
+  const rows = contenders.map((contender) => [
+    contender,
+    ...metrics.map((metric) => spread(figures.values(contender, metric))),
+  ]);
   // Many metrics of one contender read better from top to bottom.
   if (contenders.length === 1)
     return table(
@@ -35,7 +41,9 @@ export function figureTable({ figures }: Result): string {
 
 /** docs/benchmarks.md. */
 export function page(results: readonly Result[], facts: readonly [string, string][]): string {
-  const reached = results.flatMap(({ verdicts }) => verdicts).filter((verdict) => verdict.reached === true).length;
+  const reached = results
+    .flatMap(({ verdicts }) => verdicts)
+    .filter((verdict) => verdict.reached === true).length;
   const all = results.flatMap(({ verdicts }) => verdicts).length;
   return `# Benchmarks
 
@@ -62,13 +70,18 @@ function section(result: Result): string {
 
 function spread(values: readonly number[]): string {
   if (values.length === 0) return "";
-  const [median, low, high] = [medianOf(values), Math.min(...values), Math.max(...values)].map(short);
+  const [median, low, high] = [medianOf(values), Math.min(...values), Math.max(...values)].map(
+    short,
+  );
   return low === high ? `${median}` : `${median} (${low} to ${high})`;
 }
 
 /** Markdown that reads well as plain text too. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((title, i) => Math.max(3, title.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const line = (cells: readonly string[]): string => `| ${widths.map((width, i) => (cells[i] ?? "").padEnd(width)).join(" | ")} |`;
+  const widths = head.map((title, i) =>
+    Math.max(3, title.length, ...rows.map((row) => row[i]?.length ?? 0)),
+  );
+  const line = (cells: readonly string[]): string =>
+    `| ${widths.map((width, i) => (cells[i] ?? "").padEnd(width)).join(" | ")} |`;
   return [line(head), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n");
 }

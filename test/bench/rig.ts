@@ -2,15 +2,24 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { outputOf, type Running, start } from "./processes.ts";
 
-/** The fast part, in Go (ingress/): what relays connect to, a far network, and the client that makes the load. */
+/**
+ * The fast part, in Go (ingress/): what relays connect to, a far network, and
+ * the client that makes the load.
+ */
 export interface Rig {
-  /** Ports of 127.0.0.1: mutual TLS alone, and mutual TLS that wants ngrok's upgrade header first. */
+  /**
+   * Ports of 127.0.0.1: mutual TLS alone, and mutual TLS that wants ngrok's
+   * upgrade header first.
+   */
   readonly near: Ports;
   /** The same, each direction {@link oneWayMs} late. */
   readonly far: Ports;
   /** Makes load, and answers what it measured. */
   load<T>(...args: string[]): Promise<T>;
-  /** Connections that stay open: what opening them took, and how to end them, which answers how many still echoed. */
+  /**
+   * Connections that stay open: what opening them took, and how to end them,
+   * which answers how many still echoed.
+   */
   hold(...args: string[]): Promise<{ opened: Connects; release: () => Promise<number> }>;
 }
 
@@ -33,17 +42,29 @@ export interface Connects {
 
 export const oneWayMs = 20;
 
-/** `folder` holds the certificates ({@link writeCertificates}) and gets the logs; `cache` keeps what was built. */
+/**
+ * `folder` holds the certificates ({@link writeCertificates}) and gets the
+ * logs; `cache` keeps what was built.
+ */
 export async function startRig(folder: string, cache: string): Promise<Rig> {
   const program = build(cache);
   const ask = async <T>(running: Running): Promise<T> => JSON.parse(await running.line());
   const near = await ask<Ports>(start(folder, "ingress", [program, "ingress", `-tls=${folder}`]));
   const delayed = async (name: string, port: number): Promise<number> => {
-    const delay = start(folder, name, [program, "delay", `-to=127.0.0.1:${port}`, `-one-way=${oneWayMs}ms`]);
+    const delay = start(folder, name, [
+      program,
+      "delay",
+      `-to=127.0.0.1:${port}`,
+      `-one-way=${oneWayMs}ms`,
+    ]);
     return (await ask<{ port: number }>(delay)).port;
   };
-  const far = { bare: await delayed("delay-bare", near.bare), header: await delayed("delay-header", near.header) };
-  const startLoad = (args: readonly string[]): Running => start(folder, "load", [program, "load", ...args]);
+  const far = {
+    bare: await delayed("delay-bare", near.bare),
+    header: await delayed("delay-header", near.header),
+  };
+  const startLoad = (args: readonly string[]): Running =>
+    start(folder, "load", [program, "load", ...args]);
   return {
     near,
     far,
@@ -66,7 +87,10 @@ function build(cache: string): string {
   mkdirSync(cache, { recursive: true });
   const program = join(cache, "rig");
   const env = { GOCACHE: join(cache, "go"), GOTOOLCHAIN: "local", GOFLAGS: "-trimpath" };
-  const built = outputOf(["go", "build", "-o", program, "."], { cwd: join(import.meta.dirname, "ingress"), env });
+  const built = outputOf(["go", "build", "-o", program, "."], {
+    cwd: join(import.meta.dirname, "ingress"),
+    env,
+  });
   if (built === undefined) throw new Error("Cannot build test/bench/ingress: see `go build` there");
   return program;
 }

@@ -3,8 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /**
- * How long the commands that people and scripts run most take, from start to exit, with the compiled binary and a daemon that runs:
- * `bun test/bench/startup.ts [RUNS]`. Needs no root and touches nothing outside a temporary folder. NGROKD_BINARY names another binary.
+ * How long the commands that people and scripts run most take, from start to
+ * exit, with the compiled binary and a daemon that runs:
+ * `bun test/bench/startup.ts [RUNS]`. Needs no root and touches nothing outside
+ * a temporary folder. NGROKD_BINARY names another binary.
  */
 const runs = Number(process.argv[2] ?? 40);
 const binary = process.env.NGROKD_BINARY ?? join(import.meta.dirname, "..", "..", "dist", "ngrokd");
@@ -19,7 +21,11 @@ const server = {
 writeFileSync(config, JSON.stringify({ server }), { mode: 0o600 });
 writeFileSync(join(folder, "hosts"), "");
 
-const env = { PATH: process.env.PATH ?? "", NGROKD_CONFIG: config, NGROKD_HOSTS_PATH: join(folder, "hosts") };
+const env = {
+  PATH: process.env.PATH ?? "",
+  NGROKD_CONFIG: config,
+  NGROKD_HOSTS_PATH: join(folder, "hosts"),
+};
 const daemon = Bun.spawn({ cmd: [binary, "serve"], env, stdout: "ignore", stderr: "ignore" });
 try {
   const deadline = performance.now() + 10_000;
@@ -28,7 +34,16 @@ try {
   }
   console.log(`milliseconds from start to exit, ${runs} runs each`);
   console.log("command         fastest   median     p95   median of CPU time");
-  for (const words of ["--version", "status", "list", "list --json", "health", "--help", "config path", "config show"]) {
+  for (const words of [
+    "--version",
+    "status",
+    "list",
+    "list --json",
+    "health",
+    "--help",
+    "config path",
+    "config show",
+  ]) {
     const found: Awaited<ReturnType<typeof timed>>[] = [];
     for (let i = 0; i < runs; i += 1) found.push(await timed(words));
     const wall = found.map(({ ms }) => ms);
@@ -51,9 +66,18 @@ try {
 
 async function timed(words: string): Promise<{ ms: number; cpuMs: number; code: number }> {
   const started = performance.now();
-  const child = Bun.spawn({ cmd: [binary, ...words.split(" ")], env, stdout: "ignore", stderr: "ignore" });
+  const child = Bun.spawn({
+    cmd: [binary, ...words.split(" ")],
+    env,
+    stdout: "ignore",
+    stderr: "ignore",
+  });
   const code = await child.exited;
-  return { ms: performance.now() - started, cpuMs: Number(child.resourceUsage()?.cpuTime.total ?? 0n) / 1000, code };
+  return {
+    ms: performance.now() - started,
+    cpuMs: Number(child.resourceUsage()?.cpuTime.total ?? 0n) / 1000,
+    code,
+  };
 }
 
 function quantile(values: readonly number[], part: number): number {

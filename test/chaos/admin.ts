@@ -6,7 +6,10 @@ export interface Admin {
   readonly reloads: number;
   /** The configuration to begin with. */
   readonly config: object;
-  /** A setting or two become others, and the daemon learns of it in one of three ways; now and then the file is wrong for a moment. */
+  /**
+   * A setting or two become others, and the daemon learns of it in one of three
+   * ways; now and then the file is wrong for a moment.
+   */
   reconfigure(random: () => number): Promise<void>;
 }
 
@@ -19,15 +22,27 @@ export interface Places {
   readonly cas: readonly string[];
 }
 
-/** Of what an administrator does to the daemon that runs, nothing may cost a connection. */
-export function createAdmin({ apiUrl, apiKey, ingress, cas }: Places, daemons: Daemons, wrong: (text: string) => void): Admin {
+/**
+ * Of what an administrator does to the daemon that runs, nothing may cost a
+ * connection.
+ */
+export function createAdmin(
+  { apiUrl, apiKey, ingress, cas }: Places,
+  daemons: Daemons,
+  wrong: (text: string) => void,
+): Admin {
   let reloads = 0;
   const configuration = (random: () => number): object => {
-    const one = <T>(choices: readonly T[]): T => choices[Math.floor(random() * choices.length)] as T;
+    const one = <T>(choices: readonly T[]): T =>
+      choices[Math.floor(random() * choices.length)] as T;
     return {
       api: { url: apiUrl, key: apiKey },
       ingressEndpoint: ingress,
-      server: { ingress_ca: one(cas), log_level: one(["info", "debug"]), health_port: one([8081, 8082]) },
+      server: {
+        ingress_ca: one(cas),
+        log_level: one(["info", "debug"]),
+        health_port: one([8081, 8082]),
+      },
       bound_endpoints: { poll_interval: one([1, 2]) },
       forward: {
         drain_timeout: one([2, 5]),

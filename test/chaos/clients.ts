@@ -9,7 +9,10 @@ export interface Target {
   readonly place: string;
 }
 
-/** Clients and the service that they talk to, with every byte checked on both sides. */
+/**
+ * Clients and the service that they talk to, with every byte checked on both
+ * sides.
+ */
 export interface Clients {
   /** The service: `host:port`. */
   readonly upstream: string;
@@ -20,8 +23,14 @@ export interface Clients {
   readonly open: number;
   /** Where new connections go from now on; nowhere at first. */
   aim(targets: readonly Target[]): void;
-  /** Connections that ended early, by what explains them, and those that nothing does, in words. */
-  judge(spans: readonly Span[], cuts: readonly number[]): { explained: Readonly<Record<Why, number>>; unexplained: string[] };
+  /**
+   * Connections that ended early, by what explains them, and those that nothing
+   * does, in words.
+   */
+  judge(
+    spans: readonly Span[],
+    cuts: readonly number[],
+  ): { explained: Readonly<Record<Why, number>>; unexplained: string[] };
   /** Settles when the last connection has ended. */
   stop(): Promise<void>;
 }
@@ -37,7 +46,10 @@ export async function startClients(seed: number, wrong: (text: string) => void):
   const suspects: Suspect[] = [];
   /** When each connection began. */
   const began = new Map<number, number>();
-  /** What the service saw end cleanly before its last byte; where it had not heard the connection's number by then, without it. */
+  /**
+   * What the service saw end cleanly before its last byte; where it had not
+   * heard the connection's number by then, without it.
+   */
   const cutShort: { reason: string; n: number | undefined; at: number }[] = [];
   const service = await startService((reason, n) => {
     if (isShort(reason)) cutShort.push({ reason, n, at: performance.now() });
@@ -57,7 +69,8 @@ export async function startClients(seed: number, wrong: (text: string) => void):
     const short = ending.kind === "wrong" && isShort(ending.reason);
     const reason = `connection ${n} (${kind}) to ${target.place}: ${ending.reason}`;
     if (ending.kind === "wrong" && !short) wrong(reason);
-    else suspects.push({ place: target.place, from, to: performance.now(), received, short, reason });
+    else
+      suspects.push({ place: target.place, from, to: performance.now(), received, short, reason });
     return false;
   }
 
@@ -66,7 +79,9 @@ export async function startClients(seed: number, wrong: (text: string) => void):
     while (!over) {
       const target = targets[Math.floor(random() * targets.length)];
       const n = number++;
-      const went = target !== undefined && (await visit(target, i < brisk ? choosePlan(n, random) : longPlan(n, random)));
+      const went =
+        target !== undefined &&
+        (await visit(target, i < brisk ? choosePlan(n, random) : longPlan(n, random)));
       await Bun.sleep(random() * 60 + (went ? 0 : 150));
     }
   });
@@ -98,10 +113,17 @@ export async function startClients(seed: number, wrong: (text: string) => void):
         return kills.some((span) => overlap(span, { from, to: at }));
       };
       return {
-        explained: { killed: by("killed"), cut: by("cut"), removed: by("removed"), unknown: by("unknown") },
+        explained: {
+          killed: by("killed"),
+          cut: by("cut"),
+          removed: by("removed"),
+          unknown: by("unknown"),
+        },
         unexplained: [
           ...why.flatMap(([suspect, found]) => (found === undefined ? [toldWith(suspect)] : [])),
-          ...cutShort.flatMap(({ reason, n, at }) => (isKilled(n, at) ? [] : [`the service, connection ${n}: ${reason}`])),
+          ...cutShort.flatMap(({ reason, n, at }) =>
+            isKilled(n, at) ? [] : [`the service, connection ${n}: ${reason}`],
+          ),
         ],
       };
     },
@@ -112,13 +134,19 @@ export async function startClients(seed: number, wrong: (text: string) => void):
   };
 }
 
-/** Without an error, and too soon. Whatever else is wrong is wrong bytes, which nothing explains. */
+/**
+ * Without an error, and too soon. Whatever else is wrong is wrong bytes, which
+ * nothing explains.
+ */
 const isShort = (reason: string): boolean => reason.includes("ended cleanly after");
 
 const toldWith = ({ reason, from, to }: Suspect): string =>
   `${reason}, and nothing that was done explains it (${Math.round(from)} to ${Math.round(to)} ms)`;
 
-/** One that lives through renewals and reloads: a byte there and back every 20 ms, for up to 20 s. */
+/**
+ * One that lives through renewals and reloads: a byte there and back every 20
+ * ms, for up to 20 s.
+ */
 function longPlan(n: number, random: () => number): Plan {
   const bytes = 100 + Math.floor(random() * 900);
   return { n, kind: "patient", up: bytes, down: bytes, chunk: 1 };

@@ -1,5 +1,12 @@
 import type { ListItem, ReloadReport, Status } from "../../src/control/protocol.ts";
-import { askSocket, binary, defaultSocket, ngrokd, type Running, start } from "../support/ngrokd.ts";
+import {
+  askSocket,
+  binary,
+  defaultSocket,
+  ngrokd,
+  type Running,
+  start,
+} from "../support/ngrokd.ts";
 
 /** The lives of the daemon: one after the other, and never two that serve. */
 export interface Daemons {
@@ -7,10 +14,16 @@ export interface Daemons {
   readonly current: Running;
   readonly kills: number;
   readonly starts: number;
-  /** Those that were started beside one that lives, or at the same time, and ended at once as they should. */
+  /**
+   * Those that were started beside one that lives, or at the same time, and
+   * ended at once as they should.
+   */
   readonly refused: number;
   start(): void;
-  /** Starts two at the same moment, waits until one has given way, and keeps the other. */
+  /**
+   * Starts two at the same moment, waits until one has given way, and keeps the
+   * other.
+   */
   startTwo(): Promise<void>;
   kill(): Promise<void>;
   /** Starts a second one beside the first, which has to refuse. */
@@ -23,7 +36,10 @@ export interface Daemons {
   logs(): string;
 }
 
-/** `wrong` is told of what must not be: a daemon that ends by itself, or two that serve. */
+/**
+ * `wrong` is told of what must not be: a daemon that ends by itself, or two
+ * that serve.
+ */
 export function createDaemons(wrong: (text: string) => void): Daemons {
   const lives: Running[] = [];
   const mayEnd = new Set<Running>();
@@ -40,7 +56,8 @@ export function createDaemons(wrong: (text: string) => void): Daemons {
     lives.push(life);
     void life.exited.then((code) => {
       ended.add(life);
-      if (!mayEnd.has(life)) wrong(`a daemon ended by itself with ${code}: ${life.log().slice(-1000)}`);
+      if (!mayEnd.has(life))
+        wrong(`a daemon ended by itself with ${code}: ${life.log().slice(-1000)}`);
     });
     return life;
   }
@@ -69,12 +86,16 @@ export function createDaemons(wrong: (text: string) => void): Daemons {
       const [one, other] = pair;
       current = first?.life === one ? other : one;
       mayEnd.delete(current);
-      if (first === undefined) wrong("two daemons that were started at the same moment both live after 20 s");
+      if (first === undefined)
+        wrong("two daemons that were started at the same moment both live after 20 s");
       else if (first.code !== alreadyRunning)
-        wrong(`of two daemons started at the same moment, one ended with ${first.code}: ${first.life.log()}`);
+        wrong(
+          `of two daemons started at the same moment, one ended with ${first.code}: ${first.life.log()}`,
+        );
       else refused += 1;
       // Had both given way before this, nobody would have told.
-      if (ended.has(current)) wrong(`of two daemons started at the same moment, both have ended: ${current.log()}`);
+      if (ended.has(current))
+        wrong(`of two daemons started at the same moment, both have ended: ${current.log()}`);
     },
     async kill() {
       const life = present();
@@ -111,7 +132,10 @@ export interface Report {
 
 /** Rejects where no daemon answers. */
 export async function report(): Promise<Report> {
-  const [status, list] = await Promise.all([request("status") as Promise<Status>, request("list") as Promise<ListItem[]>]);
+  const [status, list] = await Promise.all([
+    request("status") as Promise<Status>,
+    request("list") as Promise<ListItem[]>,
+  ]);
   const poll = status.last_poll;
   return { status, list, polledAt: poll?.ok === true ? Date.parse(poll.time) - poll.took_ms : 0 };
 }

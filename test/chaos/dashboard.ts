@@ -2,7 +2,10 @@ import type { ListItem } from "../../src/control/protocol.ts";
 import type { LocalCloud } from "../../src/local-cloud/cloud.ts";
 import type { Alibis } from "./alibis.ts";
 
-/** What people do in ngrok's dashboard: endpoints come, go and move, and an operator is deleted. A place is `host:port`. */
+/**
+ * What people do in ngrok's dashboard: endpoints come, go and move, and an
+ * operator is deleted. A place is `host:port`.
+ */
 export interface Dashboard {
   readonly changes: number;
   readonly deleted: number;
@@ -10,28 +13,53 @@ export interface Dashboard {
   places(): Set<string>;
   change(random: () => number): void;
   deleteOperator(): Promise<void>;
-  /** Told of what the daemon lists: a place that came back counts again once a poll that began after that has it listen. */
+  /**
+   * Told of what the daemon lists: a place that came back counts again once a
+   * poll that began after that has it listen.
+   */
   seen(list: readonly ListItem[], polledAt: number): void;
 }
 
 const pooled = "tcp://pool.chaos:7000";
-/** Endpoints that never go; of the last there are two at times, and one always. */
-export const lasting: readonly string[] = ["tcp://one.chaos:7000", "tls://two.chaos", "http://three.chaos", pooled];
-export const lastingPlaces: readonly string[] = ["one.chaos:7000", "two.chaos:443", "three.chaos:80", "pool.chaos:7000"];
+/**
+ * Endpoints that never go; of the last there are two at times, and one always.
+ */
+export const lasting: readonly string[] = [
+  "tcp://one.chaos:7000",
+  "tls://two.chaos",
+  "http://three.chaos",
+  pooled,
+];
+export const lastingPlaces: readonly string[] = [
+  "one.chaos:7000",
+  "two.chaos:443",
+  "three.chaos:80",
+  "pool.chaos:7000",
+];
 const guests = 6;
 
-export const placeIn = ({ hostname, port }: Pick<ListItem, "hostname" | "port">): string => `${hostname}:${port}`;
+export const placeIn = ({ hostname, port }: Pick<ListItem, "hostname" | "port">): string =>
+  `${hostname}:${port}`;
 
 export function createDashboard(cloud: LocalCloud, upstream: string, alibis: Alibis): Dashboard {
   let [changes, deleted] = [0, 0];
   const ids = new Map<number, string>();
   let second: string | undefined;
-  /** Places that are gone, or not yet back as far as the daemon knows; with what ends that. */
+  /**
+   * Places that are gone, or not yet back as far as the daemon knows; with what
+   * ends that.
+   */
   const gone = new Map<string, () => void>();
   const returning = new Map<string, number>();
 
   const places = (): Set<string> =>
-    new Set(cloud.endpoints().flatMap(({ target, lingers }) => (target === undefined || lingers ? [] : [`${target.host}:${target.port}`])));
+    new Set(
+      cloud
+        .endpoints()
+        .flatMap(({ target, lingers }) =>
+          target === undefined || lingers ? [] : [`${target.host}:${target.port}`],
+        ),
+    );
   const urlOf = (guest: number, random: () => number): string => {
     if (guest % 3 === 0) return `http://guest-${guest}.chaos`;
     return `tcp://guest-${guest}.chaos:${7000 + Math.floor(random() * 3)}`;
@@ -47,7 +75,8 @@ export function createDashboard(cloud: LocalCloud, upstream: string, alibis: Ali
       returning.delete(place);
       if (!gone.has(place)) gone.set(place, alibis.begin({ kind: "removed", place }));
     }
-    for (const place of after) if (!before.has(place) && gone.has(place)) returning.set(place, Date.now());
+    for (const place of after)
+      if (!before.has(place) && gone.has(place)) returning.set(place, Date.now());
   }
 
   return {
@@ -67,8 +96,10 @@ export function createDashboard(cloud: LocalCloud, upstream: string, alibis: Ali
         const what = random();
         if (what < 0.15) {
           if (second !== undefined) cloud.removeEndpoint(second);
-          second = second === undefined ? cloud.addEndpoint({ url: pooled, upstream }).id : undefined;
-        } else if (id === undefined) ids.set(guest, cloud.addEndpoint({ url: urlOf(guest, random), upstream }).id);
+          second =
+            second === undefined ? cloud.addEndpoint({ url: pooled, upstream }).id : undefined;
+        } else if (id === undefined)
+          ids.set(guest, cloud.addEndpoint({ url: urlOf(guest, random), upstream }).id);
         else if (what < 0.5) cloud.moveEndpoint(id, { url: urlOf(guest, random) });
         else {
           // ngrok's list of bound endpoints lags behind deletions.
@@ -80,9 +111,13 @@ export function createDashboard(cloud: LocalCloud, upstream: string, alibis: Ali
       const [operator] = cloud.operators();
       if (operator === undefined) return;
       const headers = { authorization: `Bearer ${cloud.apiKey}`, "ngrok-version": "2" };
-      // The API's faults are for everybody, and what an answer says is not asked.
+      // The API's faults are for everybody, and what an answer says is not
+      // asked.
       while (cloud.operators().some(({ id }) => id === operator.id)) {
-        const call = fetch(`${cloud.apiUrl}/kubernetes_operators/${operator.id}`, { method: "DELETE", headers });
+        const call = fetch(`${cloud.apiUrl}/kubernetes_operators/${operator.id}`, {
+          method: "DELETE",
+          headers,
+        });
         await call.then((answer) => answer.arrayBuffer()).catch(() => undefined);
         await Bun.sleep(20);
       }

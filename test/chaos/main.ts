@@ -20,11 +20,15 @@ import { createOtherPrograms } from "./other-programs.ts";
 import { hostsPath, leftovers, stateFolder, surroundings, whatIsNotRight } from "./remains.ts";
 
 /**
- * `make chaos`: for CHAOS_MINUTES (1) everything at once happens to the compiled binary, on a machine of its own: kill -9, starts of two at a
- * time, reloads, API faults, connections that are cut, certificates that live for 20 s, operators deleted in the dashboard, endpoints that
- * come, go and move, other programs at the hosts file; and clients' traffic all the time, every byte of it checked. Rounds of chaos are
- * followed by a moment of calm in which everything has to be right again. CHAOS_SEED repeats a run's choices, as far as a machine's timing
- * lets it; NGROKD_BINARY names another binary than dist/ngrokd.
+ * `make chaos`: for CHAOS_MINUTES (1) everything at once happens to the
+ * compiled binary, on a machine of its own: kill -9, starts of two at a time,
+ * reloads, API faults, connections that are cut, certificates that live for 20
+ * s, operators deleted in the dashboard, endpoints that come, go and move,
+ * other programs at the hosts file; and clients' traffic all the time, every
+ * byte of it checked. Rounds of chaos are followed by a moment of calm in which
+ * everything has to be right again. CHAOS_SEED repeats a run's choices, as far
+ * as a machine's timing lets it; NGROKD_BINARY names another binary than
+ * dist/ngrokd.
  */
 const minutes = Number(process.env.CHAOS_MINUTES ?? 1);
 const seed = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000);
@@ -36,16 +40,29 @@ if (!onOwnMachine) {
 /** Milliseconds. */
 const roundMs = 12_000;
 const certificateLifeMs = 20_000;
-/** Within which everything has to be right again: in a round's calm, where somebody refreshes, and at the end, where nobody helps. */
+/**
+ * Within which everything has to be right again: in a round's calm, where
+ * somebody refreshes, and at the end, where nobody helps.
+ */
 const bounds = { round: 45_000, end: 60_000 };
-/** A hosts section that is hurt three times in a minute is left alone, as it should be; here a daemon sees it twice at most. */
+/**
+ * A hosts section that is hurt three times in a minute is left alone, as it
+ * should be; here a daemon sees it twice at most.
+ */
 const [damagesInTime, damageTimeMs] = [2, 62_000];
 
 const randomOf = (actor: number): (() => number) => randomFrom(seed * 100 + actor);
-const random = { proxy: randomOf(1), admin: randomOf(2), api: randomOf(3), dashboard: randomOf(4), programs: randomOf(5) };
+const random = {
+  proxy: randomOf(1),
+  admin: randomOf(2),
+  api: randomOf(3),
+  dashboard: randomOf(4),
+  programs: randomOf(5),
+};
 console.log(`Chaos: ${minutes} minutes, seed ${seed}`);
 freshMachine();
-const original = "127.0.0.1\tlocalhost\n::1  localhost ip6-localhost\n\n# mine, do not touch\n192.0.2.7   db.internal db  # office\n";
+const original =
+  "127.0.0.1\tlocalhost\n::1  localhost ip6-localhost\n\n# mine, do not touch\n192.0.2.7   db.internal db  # office\n";
 writeFileSync(hostsPath, original);
 
 const problems: string[] = [];
@@ -64,17 +81,30 @@ const cloud = await startLocalCloud({
   // Lists of several pages, so that one can fail in the middle.
   pageSize: 5,
 });
-const proxy = await startFaultProxy({ target: Number(cloud.ingressAddress.split(":")[1]), random: random.proxy, rate: 0.06 });
-const cas = { "/run/story/ca-1.crt": cloud.intermediatePem, "/run/story/ca-2.crt": cloud.caPem + cloud.intermediatePem };
+const proxy = await startFaultProxy({
+  target: Number(cloud.ingressAddress.split(":")[1]),
+  random: random.proxy,
+  rate: 0.06,
+});
+const cas = {
+  "/run/story/ca-1.crt": cloud.intermediatePem,
+  "/run/story/ca-2.crt": cloud.caPem + cloud.intermediatePem,
+};
 mkdirSync("/run/story");
 for (const [path, pem] of Object.entries(cas)) writeFileSync(path, pem);
 
 const alibis = createAlibis();
 const daemons = createDaemons(wrong);
 const { apiUrl, apiKey } = cloud;
-const admin = createAdmin({ apiUrl, apiKey, ingress: `127.0.0.1:${proxy.port}`, cas: Object.keys(cas) }, daemons, wrong);
+const admin = createAdmin(
+  { apiUrl, apiKey, ingress: `127.0.0.1:${proxy.port}`, cas: Object.keys(cas) },
+  daemons,
+  wrong,
+);
 const dashboard = createDashboard(cloud, clients.upstream, alibis);
-const programs = createOtherPrograms(hostsPath, (line) => /^127\.\d+\.\d+\.\d+\t[a-z0-9-]+\.chaos$/.test(line));
+const programs = createOtherPrograms(hostsPath, (line) =>
+  /^127\.\d+\.\d+\.\d+\t[a-z0-9-]+\.chaos$/.test(line),
+);
 writeConfig(admin.config);
 const before = surroundings();
 let apiFaults = 0;
@@ -83,7 +113,15 @@ let damages: number[] = [];
 let turn: Promise<unknown> = Promise.resolve();
 
 daemons.start();
-const observer = startObserver({ cloud, daemons, dashboard, alibis, loss: programs.loss, aim: clients.aim, wrong });
+const observer = startObserver({
+  cloud,
+  daemons,
+  dashboard,
+  alibis,
+  loss: programs.loss,
+  aim: clients.aim,
+  wrong,
+});
 const started = performance.now();
 let round = 0;
 await calm("round", refresh);
@@ -108,8 +146,16 @@ await Promise.all([clients.stop(), observer.stop()]);
 if (problems.length === 0) await takeBack();
 verdict();
 
-/** Acts now and then, from `least` to `most` milliseconds apart, until `end`. */
-async function again(end: number, least: number, most: number, random: () => number, act: () => Promise<void>): Promise<void> {
+/**
+ * Acts now and then, from `least` to `most` milliseconds apart, until `end`.
+ */
+async function again(
+  end: number,
+  least: number,
+  most: number,
+  random: () => number,
+  act: () => Promise<void>,
+): Promise<void> {
   for (;;) {
     await Bun.sleep(least + random() * (most - least));
     if (performance.now() >= end || problems.length > 0) return;
@@ -121,7 +167,10 @@ function wrongly(error: unknown): void {
   wrong(error instanceof Error ? error.message : String(error));
 }
 
-/** Begins with a kill, so that no run is without. Kills are left out in every third round, so that connections and certificates grow old. */
+/**
+ * Begins with a kill, so that no run is without. Kills are left out in every
+ * third round, so that connections and certificates grow old.
+ */
 async function administer(): Promise<void> {
   const what = random.admin();
   if (daemons.kills === 0 || (what < 0.35 && round % 3 !== 0)) await killAndStart();
@@ -129,9 +178,15 @@ async function administer(): Promise<void> {
   else await inTurn(() => onceUp(() => admin.reconfigure(random.admin)));
 }
 
-/** For what needs a daemon that is up: one that was started a moment ago takes no reload yet, and may come second to a second one. */
+/**
+ * For what needs a daemon that is up: one that was started a moment ago takes
+ * no reload yet, and may come second to a second one.
+ */
 async function onceUp(work: () => Promise<void>): Promise<void> {
-  await until("the daemon answers", async () => (await report()).status.pid === daemons.current.pid);
+  await until(
+    "the daemon answers",
+    async () => (await report()).status.pid === daemons.current.pid,
+  );
   await work();
 }
 
@@ -159,7 +214,15 @@ async function killAndStartNow(): Promise<void> {
 }
 
 async function breakApi(): Promise<void> {
-  const refusals = ["429=1*2", "429=2*1", "503=1*1", "500*2", "html=404*3", "html=502*2", "empty*1"];
+  const refusals = [
+    "429=1*2",
+    "429=2*1",
+    "503=1*1",
+    "500*2",
+    "html=404*3",
+    "html=502*2",
+    "empty*1",
+  ];
   const faults = [...refusals, "drop*2", "latency=400*6", "latency=6000*1", "latency=15000*1"];
   setFault(faults[Math.floor(random.api() * faults.length)] ?? "");
 }
@@ -178,8 +241,9 @@ async function editHosts(): Promise<void> {
 }
 
 /**
- * An empty list, since a second one soon after would be believed; and in most rounds an operator is deleted. The next one is registered, and its
- * daemon dies at that moment, or the answer does.
+ * An empty list, since a second one soon after would be believed; and in most
+ * rounds an operator is deleted. The next one is registered, and its daemon
+ * dies at that moment, or the answer does.
  */
 async function oncePerRound(end: number): Promise<void> {
   await Bun.sleep(random.api() * (end - performance.now()) * 0.7);
@@ -203,7 +267,12 @@ async function calm(which: keyof typeof bounds, help: () => Promise<void>): Prom
     await help();
     const now = await report();
     const operators = cloud.operators().map(({ id }) => id);
-    last = whatIsNotRight(now, { pid: daemons.current.pid, places: dashboard.places(), operators, since });
+    last = whatIsNotRight(now, {
+      pid: daemons.current.pid,
+      places: dashboard.places(),
+      operators,
+      since,
+    });
     if (last === "" && which === "end") last = now.status.warnings.join("; ");
     if (last === "" && !observer.isContent) last = "connections do not work yet";
     return last === "";
@@ -211,29 +280,44 @@ async function calm(which: keyof typeof bounds, help: () => Promise<void>): Prom
   await patiently(() => `everything is right: ${last}`, bounds[which], isRight);
 }
 
-async function patiently(what: () => string, within: number, probe: () => Promise<boolean> | boolean): Promise<void> {
-  await until("", probe, { within, every: 200 }).catch(() => wrong(`waited ${within / 1000} s in vain until ${what()}`));
+async function patiently(
+  what: () => string,
+  within: number,
+  probe: () => Promise<boolean> | boolean,
+): Promise<void> {
+  await until("", probe, { within, every: 200 }).catch(() =>
+    wrong(`waited ${within / 1000} s in vain until ${what()}`),
+  );
 }
 
 async function carriesOn(): Promise<void> {
   const then = clients.complete;
   await patiently(
-    () => `20 connections were completed when everything was right, and not ${clients.complete - then}`,
+    () =>
+      `20 connections were completed when everything was right, and not ${clients.complete - then}`,
     15_000,
     () => clients.complete - then >= 20,
   );
 }
 
-/** A last look at the daemon, and at what is left of it once it was asked to end. */
+/**
+ * A last look at the daemon, and at what is left of it once it was asked to
+ * end.
+ */
 async function takeBack(): Promise<void> {
   await patiently(
     () => "all connections have ended",
     30_000,
-    async () => clients.open === 0 && (await report()).list.every(({ connections }) => connections.active === 0),
+    async () =>
+      clients.open === 0 &&
+      (await report()).list.every(({ connections }) => connections.active === 0),
   );
   for (const { hostname, ip } of (await report()).list) {
-    const found = await lookup(hostname, { family: 4 }).catch((error: Error) => ({ address: error.message }));
-    if (found.address !== ip) wrong(`the name ${hostname} leads to ${found.address} and not to ${ip}`);
+    const found = await lookup(hostname, { family: 4 }).catch((error: Error) => ({
+      address: error.message,
+    }));
+    if (found.address !== ip)
+      wrong(`the name ${hostname} leads to ${found.address} and not to ${ip}`);
   }
   await patiently(
     () => "nothing temporary is left",
@@ -250,13 +334,18 @@ async function takeBack(): Promise<void> {
   if (code !== 0) wrong(`the daemon ended with ${code} when it was asked to`);
   const hosts = readFileSync(hostsPath, "latin1");
   if (hosts !== programs.text) wrong(`the hosts file is not what others made it:\n${hosts}`);
-  if (readFileSync(`${stateFolder}/hosts.original`, "latin1") !== original) wrong("hosts.original is not what the hosts file was at first");
+  if (readFileSync(`${stateFolder}/hosts.original`, "latin1") !== original)
+    wrong("hosts.original is not what the hosts file was at first");
   const { changes } = JSON.parse(readFileSync(`${stateFolder}/journal.json`, "utf8"));
   if (changes.length > 0) wrong(`the journal still has ${JSON.stringify(changes)}`);
   const after = surroundings();
-  const differ = [...before.filter((line) => !after.includes(line)), ...after.filter((line) => !before.includes(line))];
+  const differ = [
+    ...before.filter((line) => !after.includes(line)),
+    ...after.filter((line) => !before.includes(line)),
+  ];
   if (differ.length > 0) wrong(`left, missing or changed: ${differ.join(", ")}`);
-  if (cloud.operators().length !== 1) wrong(`the account has ${cloud.operators().length} operators at the end`);
+  if (cloud.operators().length !== 1)
+    wrong(`the account has ${cloud.operators().length} operators at the end`);
   if (minutes >= 1 && daemons.kills === 0) wrong("no daemon was killed, and that is no chaos");
 }
 
@@ -270,35 +359,61 @@ function tell(): string {
   const { killed, cut, removed, unknown } = explained;
   const causes = `${killed} by kills, ${cut} by cuts, ${removed} by removals, ${unknown} while ngrok did not know the certificate, ${unexplained.length} unexplained`;
   const seconds = Math.round((performance.now() - started) / 1000);
-  console.log(`${seconds} s: ${clients.complete} connections complete, ${Math.round(clients.bytes / 1e6)} MB; ended early: ${causes}`);
+  console.log(
+    `${seconds} s: ${clients.complete} connections complete, ${Math.round(clients.bytes / 1e6)} MB; ended early: ${causes}`,
+  );
   return causes;
 }
 
 function verdict(): never {
   const causes = tell();
-  const downs = alibis.spans.filter(({ kind }) => kind === "killed").map(({ from, to }) => to - from);
+  const downs = alibis.spans
+    .filter(({ kind }) => kind === "killed")
+    .map(({ from, to }) => to - from);
   const registered = daemons.logged("Registered with ngrok as");
   const certifiedAgain = daemons.logged("certified the operator");
   const rows: [string, string | number][] = [
     ["rounds", round],
-    ["connections complete", `${clients.complete}, ${(clients.bytes / 1e9).toFixed(2)} GB, every byte checked`],
+    [
+      "connections complete",
+      `${clients.complete}, ${(clients.bytes / 1e9).toFixed(2)} GB, every byte checked`,
+    ],
     ["connections ended early", `${clients.endedEarly}: ${causes}`],
-    ["kills", `${daemons.kills}; ${daemons.starts} starts, ${daemons.refused} second daemons refused`],
-    ["longest until all served again", `${(Math.max(0, ...downs) / 1000).toFixed(1)} s, with the API in trouble`],
+    [
+      "kills",
+      `${daemons.kills}; ${daemons.starts} starts, ${daemons.refused} second daemons refused`,
+    ],
+    [
+      "longest until all served again",
+      `${(Math.max(0, ...downs) / 1000).toFixed(1)} s, with the API in trouble`,
+    ],
     ["reloads", admin.reloads],
     ["renewals", renewals()],
-    ["operators deleted", `${dashboard.deleted}; ${registered} registrations, ${certifiedAgain} certified again`],
+    [
+      "operators deleted",
+      `${dashboard.deleted}; ${registered} registrations, ${certifiedAgain} certified again`,
+    ],
     ["faults of the API", apiFaults],
     ["faults on the way to the ingress", `${proxy.broken} cuts, ${proxy.delayed} delays`],
     ["changes of endpoints", dashboard.changes],
-    ["edits of the hosts file", `${programs.edits}, of them ${programs.damages} of ngrokd's section`],
+    [
+      "edits of the hosts file",
+      `${programs.edits}, of them ${programs.damages} of ngrokd's section`,
+    ],
   ];
   console.log(rows.map(([what, value]) => `  ${what.padEnd(34)}${value}`).join("\n"));
   if (problems.length > 0) {
     const logs = join(tmpdir(), `ngrokd-chaos-${seed}.log`);
-    writeFileSync(logs, `${daemons.logs()}\n--- what was done, by the clock of this process\n${JSON.stringify(alibis.spans, null, 1)}\n`);
+    writeFileSync(
+      logs,
+      `${daemons.logs()}\n--- what was done, by the clock of this process\n${JSON.stringify(alibis.spans, null, 1)}\n`,
+    );
     console.log(`The daemons' logs, and what was done when: ${logs}`);
   }
-  console.log(problems.length === 0 ? "Chaos: green" : `Chaos: ${problems.length} problems; repeat with CHAOS_SEED=${seed}`);
+  console.log(
+    problems.length === 0
+      ? "Chaos: green"
+      : `Chaos: ${problems.length} problems; repeat with CHAOS_SEED=${seed}`,
+  );
   process.exit(problems.length === 0 ? 0 : 1);
 }

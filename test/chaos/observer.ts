@@ -17,26 +17,48 @@ export interface ObserverDeps {
 }
 
 /**
- * How long there may be a second operator, in milliseconds: a request to register that the API has held while its daemon was killed makes
- * one behind the next daemon's back, which registers within 30 s and looks for it then, and once more 30 s later.
+ * How long there may be a second operator, in milliseconds: a request to
+ * register that the API has held while its daemon was killed makes one behind
+ * the next daemon's back, which registers within 30 s and looks for it then,
+ * and once more 30 s later.
  */
 const twinsForMs = 60_000;
 
-/** Looks at the daemon several times a second: what must hold at every moment does, and alibis end when their reason has. */
+/**
+ * Looks at the daemon several times a second: what must hold at every moment
+ * does, and alibis end when their reason has.
+ */
 export interface Observer {
-  /** Whether it has seen the daemon serve, and be known, after all that was done. */
+  /**
+   * Whether it has seen the daemon serve, and be known, after all that was
+   * done.
+   */
   readonly isContent: boolean;
-  /** The daemon is about to be killed; whatever `act` does until another one is started is part of it. */
+  /**
+   * The daemon is about to be killed; whatever `act` does until another one is
+   * started is part of it.
+   */
   during(act: () => Promise<void>): Promise<void>;
   stop(): Promise<void>;
 }
 
-export function startObserver({ cloud, daemons, dashboard, alibis, loss, aim, wrong }: ObserverDeps): Observer {
+export function startObserver({
+  cloud,
+  daemons,
+  dashboard,
+  alibis,
+  loss,
+  aim,
+  wrong,
+}: ObserverDeps): Observer {
   const addresses = new Map<string, string>();
   let lasting: readonly Target[] = [];
   let endOfKill: (() => void) | undefined = alibis.begin({ kind: "killed" });
   let endOfUnknown: (() => void) | undefined;
-  /** When the daemon was last seen to be known to ngrok, and when the present one was started: what was asked before says nothing of it. */
+  /**
+   * When the daemon was last seen to be known to ngrok, and when the present
+   * one was started: what was asked before says nothing of it.
+   */
   let [knownAt, startedAt] = [0, performance.now()];
   let identity = { operator: "", end: 0 };
   let answeredAt = performance.now();
@@ -47,12 +69,15 @@ export function startObserver({ cloud, daemons, dashboard, alibis, loss, aim, wr
     while (!over) {
       const asked = performance.now();
       const seen = await report().catch(() => undefined);
-      if (seen !== undefined && seen.status.pid === daemons.current.pid && asked > startedAt) note(seen, asked);
+      if (seen !== undefined && seen.status.pid === daemons.current.pid && asked > startedAt)
+        note(seen, asked);
       if (seen !== undefined || endOfKill !== undefined) answeredAt = performance.now();
-      else if (performance.now() - answeredAt > 5000) wrong("no daemon answers, and none was killed");
+      else if (performance.now() - answeredAt > 5000)
+        wrong("no daemon answers, and none was killed");
       const operators = cloud.operators().map(({ id }) => id);
       if (operators.length <= 1) aloneAt = performance.now();
-      else if (performance.now() - aloneAt > twinsForMs) wrong(`the account still has the operators ${operators.join(", ")}`);
+      else if (performance.now() - aloneAt > twinsForMs)
+        wrong(`the account still has the operators ${operators.join(", ")}`);
       const lost = loss();
       if (lost !== "") wrong(lost);
       await Bun.sleep(150);
@@ -79,9 +104,11 @@ export function startObserver({ cloud, daemons, dashboard, alibis, loss, aim, wr
     dashboard.seen(list, polledAt);
     const isKnown = cloud.operators().some(({ id }) => id === status.operator_id);
     const end = Date.parse(status.certificate?.not_after ?? "");
-    // Another identity may have taken the place of one that ngrok did not know any more between two looks.
+    // Another identity may have taken the place of one that ngrok did not know
+    // any more between two looks.
     const wasKnown = status.operator_id === identity.operator && identity.end > Date.now();
-    if (!isKnown || end <= Date.now() || !wasKnown) endOfUnknown ??= alibis.begin({ kind: "unknown" }, knownAt);
+    if (!isKnown || end <= Date.now() || !wasKnown)
+      endOfUnknown ??= alibis.begin({ kind: "unknown" }, knownAt);
     identity = { operator: status.operator_id, end };
     if (!isKnown || end <= Date.now()) return;
     endOfUnknown?.();

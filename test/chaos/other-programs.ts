@@ -1,10 +1,19 @@
-import { appendFileSync, lstatSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { beginLine, endLine } from "../../src/names/hosts-text.ts";
 
 /**
- * The other programs that write a hosts file: scripts that append, editors that save, configuration management that puts a whole new file
- * in its place, and those that do not know what a section is. They know their own lines, and look for them every time.
+ * The other programs that write a hosts file: scripts that append, editors that
+ * save, configuration management that puts a whole new file in its place, and
+ * those that do not know what a section is. They know their own lines, and look
+ * for them every time.
  */
 export interface OtherPrograms {
   readonly edits: number;
@@ -13,16 +22,26 @@ export interface OtherPrograms {
   /** The file as it would be without ngrokd. */
   readonly text: string;
   /**
-   * One edit; with `hurt`, of ngrokd's section if it is there and whole. Answers whether the section was hurt; rejects where a line of theirs
-   * is not as they left it.
+   * One edit; with `hurt`, of ngrokd's section if it is there and whole.
+   * Answers whether the section was hurt; rejects where a line of theirs is not
+   * as they left it.
    */
   edit(random: () => number, hurt: boolean): Promise<boolean>;
-  /** What has become of their lines; empty while all are there, in order, to the byte. */
+  /**
+   * What has become of their lines; empty while all are there, in order, to the
+   * byte.
+   */
   loss(): string;
 }
 
-/** `isEntry`: whether a line is one of ngrokd's entries, which no other program writes here. The file ends with a line end. */
-export function createOtherPrograms(path: string, isEntry: (line: string) => boolean): OtherPrograms {
+/**
+ * `isEntry`: whether a line is one of ngrokd's entries, which no other program
+ * writes here. The file ends with a line end.
+ */
+export function createOtherPrograms(
+  path: string,
+  isEntry: (line: string) => boolean,
+): OtherPrograms {
   let [edits, damages] = [0, 0];
   const isOurs = (line: string): boolean => line === beginLine || line === endLine || isEntry(line);
   const read = (): string[] => linesOf(readFileSync(path, "latin1"));
@@ -49,13 +68,16 @@ export function createOtherPrograms(path: string, isEntry: (line: string) => boo
     },
     loss,
     async edit(random, hurt) {
-      // Two that write a file at once lose what one of them wrote, and no way of writing helps: the daemon compares once more before it
-      // renames, and here nobody writes between the two. Nothing below waits, so that nothing of the daemon's comes between either.
+      // Two that write a file at once lose what one of them wrote, and no way
+      // of writing helps: the daemon compares once more before it renames, and
+      // here nobody writes between the two. Nothing below waits, so that
+      // nothing of the daemon's comes between either.
       while (isBeingWritten(path)) await Bun.sleep(1);
       const lost = loss();
       if (lost !== "") throw new Error(lost);
       const lines = read();
-      // One hurt at a time: entries that are cut off from both markers are nobody's, by design.
+      // One hurt at a time: entries that are cut off from both markers are
+      // nobody's, by design.
       const [begin, end] = [lines.indexOf(beginLine), lines.lastIndexOf(endLine)];
       const markers = lines.filter((line) => line === beginLine || line === endLine).length;
       const whole = markers === 2 && begin < end && lines.slice(begin, end).every(isOurs);
@@ -72,7 +94,12 @@ export function createOtherPrograms(path: string, isEntry: (line: string) => boo
 }
 
 /** A line more, a line less, or another one; never inside the section. */
-function edited(lines: readonly string[], line: string, isOurs: (line: string) => boolean, random: () => number): string[] {
+function edited(
+  lines: readonly string[],
+  line: string,
+  isOurs: (line: string) => boolean,
+  random: () => number,
+): string[] {
   const free = [...lines.keys()].filter((i) => !isOurs(lines[i] ?? ""));
   const at = free[Math.floor(random() * free.length)] ?? 0;
   const isOther = lines[at]?.includes("other-") ?? false;
@@ -97,8 +124,16 @@ function damaged(lines: readonly string[], line: string, random: () => number): 
   return ways[Math.floor(random() * ways.length)]?.() ?? [...lines];
 }
 
-/** As `>>` does where that is enough; else in place, which cuts the file first, or by rename. */
-function save(path: string, before: readonly string[], after: readonly string[], random: () => number): void {
+/**
+ * As `>>` does where that is enough; else in place, which cuts the file first,
+ * or by rename.
+ */
+function save(
+  path: string,
+  before: readonly string[],
+  after: readonly string[],
+  random: () => number,
+): void {
   const isLonger = after.length > before.length && before.every((line, i) => line === after[i]);
   const way = random();
   if (isLonger && way < 0.5) appendFileSync(path, textOf(after.slice(before.length)), "latin1");
@@ -110,7 +145,10 @@ function save(path: string, before: readonly string[], after: readonly string[],
   }
 }
 
-/** Whether the daemon is about to rename a file over this one. What a killed one has left is older soon. */
+/**
+ * Whether the daemon is about to rename a file over this one. What a killed one
+ * has left is older soon.
+ */
 function isBeingWritten(path: string): boolean {
   return readdirSync(dirname(path)).some((name) => {
     if (!name.endsWith(".ngrokd.tmp")) return false;

@@ -13,12 +13,20 @@ export interface Wanted {
   readonly places: ReadonlySet<string>;
   /** The operators in the account. */
   readonly operators: readonly string[];
-  /** When the daemon must have polled at the earliest, by the wall's clock; ms. */
+  /**
+   * When the daemon must have polled at the earliest, by the wall's clock; ms.
+   */
   readonly since: number;
 }
 
-/** Whether the daemon and what it keeps on this machine are as they should be; empty, or what is not. */
-export function whatIsNotRight({ status, list, polledAt }: Report, { pid, places, operators, since }: Wanted): string {
+/**
+ * Whether the daemon and what it keeps on this machine are as they should be;
+ * empty, or what is not.
+ */
+export function whatIsNotRight(
+  { status, list, polledAt }: Report,
+  { pid, places, operators, since }: Wanted,
+): string {
   const saved = readFileSync(`${stateFolder}/operator_id`, "utf8").trim();
   const present = list.filter((item) => item.state !== "draining");
   const [found, wanted] = [present.map(placeIn), [...places]].map((all) => all.sort().join(" "));
@@ -28,9 +36,12 @@ export function whatIsNotRight({ status, list, polledAt }: Report, { pid, places
   if (polledAt < since) return `there was no poll yet (${status.reason})`;
   if (status.phase !== "serving") return `the daemon is ${status.phase}: ${status.reason}`;
   if (operators.length !== 1) return `there are ${operators.length} operators`;
-  if (status.operator_id !== operators[0]) return `the operator ${status.operator_id} is in use, and ngrok knows ${operators[0]}`;
-  if (saved !== operators[0]) return `the operator ${saved} is saved, and ngrok knows ${operators[0]}`;
-  if (Date.parse(status.certificate?.not_after ?? "") <= Date.now()) return "the certificate has expired";
+  if (status.operator_id !== operators[0])
+    return `the operator ${status.operator_id} is in use, and ngrok knows ${operators[0]}`;
+  if (saved !== operators[0])
+    return `the operator ${saved} is saved, and ngrok knows ${operators[0]}`;
+  if (Date.parse(status.certificate?.not_after ?? "") <= Date.now())
+    return "the certificate has expired";
   if (trouble !== undefined) return `the certificate cannot be renewed: ${trouble}`;
   if (found !== wanted) return `listed are ${found}, and there are ${wanted}`;
   if (silent !== undefined) return `${silent.url} is ${silent.state}: ${silent.reason}`;
@@ -40,10 +51,14 @@ export function whatIsNotRight({ status, list, polledAt }: Report, { pid, places
 }
 
 function sectionTrouble(addresses: ReadonlyMap<string, string>): string {
-  const entries = [...addresses].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, ip]) => `${ip}\t${name}`);
+  const entries = [...addresses]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, ip]) => `${ip}\t${name}`);
   const section = [beginLine, ...entries, endLine, ""].join("\n");
   const hosts = readFileSync(hostsPath, "latin1");
-  return hosts.split(beginLine).length === 2 && hosts.includes(section) ? "" : `the section of the hosts file is not right:\n${hosts}`;
+  return hosts.split(beginLine).length === 2 && hosts.includes(section)
+    ? ""
+    : `the section of the hosts file is not right:\n${hosts}`;
 }
 
 /** What only a crash leaves, and not for long. */
@@ -59,10 +74,15 @@ export function leftovers(): { path: string; ageMs: number }[] {
   );
 }
 
-/** All of /etc and /run but what belongs to the run, with modes; the hosts file and the state folder are looked at by themselves. */
+/**
+ * All of /etc and /run but what belongs to the run, with modes; the hosts file
+ * and the state folder are looked at by themselves.
+ */
 export function surroundings(): string[] {
   const apart = /^\/etc\/(?:hosts$|ngrokd(?:\/|$))|^\/run\/(?:etc|tmp|bin|story)$/;
-  const etc = readdirSync("/etc", { recursive: true, encoding: "utf8" }).map((name) => `/etc/${name}`);
+  const etc = readdirSync("/etc", { recursive: true, encoding: "utf8" }).map(
+    (name) => `/etc/${name}`,
+  );
   return [...etc, ...readdirSync("/run").map((name) => `/run/${name}`)]
     .filter((path) => !apart.test(path))
     .map((path) => {

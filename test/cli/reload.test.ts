@@ -38,7 +38,14 @@ describe("the text of `ngrokd reload`", () => {
   });
 
   test("is coloured by what there is to do", () => {
-    const changes = (["now", "restart", "never"] as const).map((counts) => ({ key: "net.subnet", counts, from: 1, to: 2 }));
-    expect(reloadText(report(changes), marked)).toMatch(/\+now\+.*\n.*~after a restart of the daemon~\n.*\.not in this version\.$/s);
+    const changes = (["now", "restart", "never"] as const).map((counts) => ({
+      key: "net.subnet",
+      counts,
+      from: 1,
+      to: 2,
+    }));
+    expect(reloadText(report(changes), marked)).toMatch(
+      /\+now\+.*\n.*~after a restart of the daemon~\n.*\.not in this version\.$/s,
+    );
   });
 });

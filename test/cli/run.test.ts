@@ -43,18 +43,58 @@ describe("finding the command", () => {
     ["config run", 'Unknown command "config run"', "`ngrokd config --help` lists the commands"],
     ["config shwo", 'Unknown command "config shwo"', "did you mean `ngrokd config show`?"],
     ["--socket status", "", ""],
-    ["config", "`ngrokd config` needs one of: check, show, edit, path, init", "`ngrokd config --help` explains them"],
-    ["version --jsn", 'Unknown flag "--jsn"', "did you mean --json? `ngrokd version --help` lists what is possible"],
-    ["version -x", 'Unknown flag "-x"', "did you mean -h? `ngrokd version --help` lists what is possible"],
-    ["version --frobnicate=yes", 'Unknown flag "--frobnicate"', "`ngrokd version --help` lists what is possible"],
-    ["version extra", 'Unexpected argument "extra"', "`ngrokd version --help` lists what is possible"],
+    [
+      "config",
+      "`ngrokd config` needs one of: check, show, edit, path, init",
+      "`ngrokd config --help` explains them",
+    ],
+    [
+      "version --jsn",
+      'Unknown flag "--jsn"',
+      "did you mean --json? `ngrokd version --help` lists what is possible",
+    ],
+    [
+      "version -x",
+      'Unknown flag "-x"',
+      "did you mean -h? `ngrokd version --help` lists what is possible",
+    ],
+    [
+      "version --frobnicate=yes",
+      'Unknown flag "--frobnicate"',
+      "`ngrokd version --help` lists what is possible",
+    ],
+    [
+      "version extra",
+      'Unexpected argument "extra"',
+      "`ngrokd version --help` lists what is possible",
+    ],
     ["version -", 'Unexpected argument "-"', "`ngrokd version --help` lists what is possible"],
-    ["version --socket", 'The flag "--socket" needs a value', "`ngrokd version --help` lists what is possible"],
+    [
+      "version --socket",
+      'The flag "--socket" needs a value',
+      "`ngrokd version --help` lists what is possible",
+    ],
     ["--socket", 'The flag "--socket" needs a value', "`ngrokd --help` lists what is possible"],
-    ["version --debug=yes", 'The flag "--debug" takes no value', "`ngrokd version --help` lists what is possible"],
-    ["--verison", 'Unknown flag "--verison"', "did you mean --version? `ngrokd --help` lists what is possible"],
-    ["config --jsn", 'Unknown flag "--jsn"', "did you mean --json? `ngrokd config --help` lists what is possible"],
-    ["trust", "Missing <source>: A PEM file, or an https URL of one", "`ngrokd trust --help` lists what is possible"],
+    [
+      "version --debug=yes",
+      'The flag "--debug" takes no value',
+      "`ngrokd version --help` lists what is possible",
+    ],
+    [
+      "--verison",
+      'Unknown flag "--verison"',
+      "did you mean --version? `ngrokd --help` lists what is possible",
+    ],
+    [
+      "config --jsn",
+      'Unknown flag "--jsn"',
+      "did you mean --json? `ngrokd config --help` lists what is possible",
+    ],
+    [
+      "trust",
+      "Missing <source>: A PEM file, or an https URL of one",
+      "`ngrokd trust --help` lists what is possible",
+    ],
   ])("ngrokd %s is answered with what is wrong and what was meant", async (line, message, hint) => {
     const { code, out, err } = await run(line);
     if (message === "") return expect([code, err]).toEqual([0, ""]);
@@ -65,7 +105,11 @@ describe("finding the command", () => {
     const { code, out, err } = await run("--json stauts");
     expect([code, err]).toEqual([2, ""]);
     expect(JSON.parse(out)).toEqual({
-      error: { code: "usage", message: 'Unknown command "stauts"', hint: "did you mean `ngrokd status`?" },
+      error: {
+        code: "usage",
+        message: 'Unknown command "stauts"',
+        hint: "did you mean `ngrokd status`?",
+      },
     });
   });
 });
@@ -78,15 +122,24 @@ describe("help", () => {
     expect(widest(bare?.out ?? "")).toBeLessThanOrEqual(80);
   });
 
-  test.each(leaves(commands))("ngrokd %s --help shows usage, flags and examples, whatever else is there, without colour", async (line) => {
-    const { code, out, err } = await run(`${line} --frobnicate -h`);
-    expect([code, err]).toEqual([0, ""]);
-    expect(out).toMatch(new RegExp(`\nUsage  ngrokd ${line}(?: [<[]\\w+[>\\]])* \\[flags\\]\n`));
-    for (const part of ["\nFlags of every command\n", "--json", "--socket <path>", "-h, --help", "\nExamples\n  $ "])
-      expect(out).toContain(part);
-    expect(out).toContain(`ngrokd ${line}`);
-    expect(out).not.toContain("\x1b");
-  });
+  test.each(leaves(commands))(
+    "ngrokd %s --help shows usage, flags and examples, whatever else is there, without colour",
+    async (line) => {
+      const { code, out, err } = await run(`${line} --frobnicate -h`);
+      expect([code, err]).toEqual([0, ""]);
+      expect(out).toMatch(new RegExp(`\nUsage  ngrokd ${line}(?: [<[]\\w+[>\\]])* \\[flags\\]\n`));
+      for (const part of [
+        "\nFlags of every command\n",
+        "--json",
+        "--socket <path>",
+        "-h, --help",
+        "\nExamples\n  $ ",
+      ])
+        expect(out).toContain(part);
+      expect(out).toContain(`ngrokd ${line}`);
+      expect(out).not.toContain("\x1b");
+    },
+  );
 
   test("a group's help lists its commands", async () => {
     const { code, out } = await run("config --help");
@@ -102,9 +155,17 @@ describe("help", () => {
 
 test("every error code has an exit code of its kind, faults of ours too", () => {
   const codes = Object.fromEntries(
-    errorCodes.map((code) => [code, exitCodeOf(new NgrokdError(code, "no"))]).filter(([, exit]) => exit !== 1),
+    errorCodes
+      .map((code) => [code, exitCodeOf(new NgrokdError(code, "no"))])
+      .filter(([, exit]) => exit !== 1),
   );
-  expect(codes).toEqual({ usage: 2, config: 2, "not-running": 4, permission: 5, "already-running": 6 });
+  expect(codes).toEqual({
+    usage: 2,
+    config: 2,
+    "not-running": 4,
+    permission: 5,
+    "already-running": 6,
+  });
   expect(exitCodeOf(new TypeError("x"))).toBe(1);
 });
 
@@ -117,12 +178,27 @@ describe("a client of the daemon", () => {
         err: 'error: No daemon answers on the control socket "/nowhere/s"\nhint:  start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET\n',
       });
     }
-    expect(JSON.parse((await run("status --json --socket /nowhere/s")).out)).toMatchObject({ error: { code: "not-running" } });
+    expect(JSON.parse((await run("status --json --socket /nowhere/s")).out)).toMatchObject({
+      error: { code: "not-running" },
+    });
   });
 
   test("tells what is wrong with a configuration that was not taken over, each problem on a line of its own", async () => {
-    const problem = { kind: "wrong-value", source: "/c.yml", line: 3, column: 8, key: "server.log_level", message: "it is loud" };
-    const reload = { ok: false, config_path: "/c.yml", changes: [], problems: [problem], warnings: [{ ...problem, message: "it is odd" }] };
+    const problem = {
+      kind: "wrong-value",
+      source: "/c.yml",
+      line: 3,
+      column: 8,
+      key: "server.log_level",
+      message: "it is loud",
+    };
+    const reload = {
+      ok: false,
+      config_path: "/c.yml",
+      changes: [],
+      problems: [problem],
+      warnings: [{ ...problem, message: "it is odd" }],
+    };
     await using daemon = await daemonThat({ reload });
     expect(await run(`reload --socket ${daemon.path}`)).toEqual({
       code: 1,
@@ -136,14 +212,24 @@ describe("a client of the daemon", () => {
   });
 
   test("finds the socket by flag, and by NGROKD_SOCKET", async () => {
-    await using daemon = await daemonThat({ health: { healthy: true, ready: true, reason: "", address: "http://127.0.0.1:8081/" } });
-    const text = "Healthy:        yes\nReady:          yes\nHealth server:  http://127.0.0.1:8081/\n";
+    await using daemon = await daemonThat({
+      health: { healthy: true, ready: true, reason: "", address: "http://127.0.0.1:8081/" },
+    });
+    const text =
+      "Healthy:        yes\nReady:          yes\nHealth server:  http://127.0.0.1:8081/\n";
     expect(await run(`health --socket ${daemon.path}`)).toEqual({ code: 0, out: text, err: "" });
-    expect(await run("health", { NGROKD_SOCKET: daemon.path })).toEqual({ code: 0, out: text, err: "" });
+    expect(await run("health", { NGROKD_SOCKET: daemon.path })).toEqual({
+      code: 0,
+      out: text,
+      err: "",
+    });
   });
 
   test.each([
-    [{ healthy: true, ready: false, reason: "no key" }, "Healthy:        yes\nReady:          no: no key\n"],
+    [
+      { healthy: true, ready: false, reason: "no key" },
+      "Healthy:        yes\nReady:          no: no key\n",
+    ],
     [{ healthy: false, ready: true, reason: "" }, "Healthy:        no\nReady:          yes\n"],
   ])("health is an exit code too: %j", async (report, text) => {
     await using daemon = await daemonThat({ health: { ...report, address: "not listening" } });
@@ -159,7 +245,10 @@ describe("a client of the daemon", () => {
   });
 
   test("list says why it is empty, and warns on stderr where the ingress is not verified", async () => {
-    await using daemon = await daemonThat({ status: status({ reason: "no key", hint: "set one", insecure_skip_verify: true }), list: [] });
+    await using daemon = await daemonThat({
+      status: status({ reason: "no key", hint: "set one", insecure_skip_verify: true }),
+      list: [],
+    });
     expect(await run(`list --socket ${daemon.path}`)).toEqual({
       code: 0,
       out: "No endpoints. The daemon is not serving: no key\nhint: set one\n",
@@ -170,7 +259,11 @@ describe("a client of the daemon", () => {
   test("refresh tells the result, and fails as the poll did", async () => {
     const good = { ok: true, reason: "", hint: "", took_ms: 12, endpoint_count: 1 };
     await using daemon = await daemonThat({ refresh: good });
-    expect(await run(`refresh --socket ${daemon.path}`)).toEqual({ code: 0, out: "Polled ngrok in 12 ms: 1 endpoint.\n", err: "" });
+    expect(await run(`refresh --socket ${daemon.path}`)).toEqual({
+      code: 0,
+      out: "Polled ngrok in 12 ms: 1 endpoint.\n",
+      err: "",
+    });
     const bad = { ...good, ok: false, reason: "no route", hint: "wait" };
     await using unlucky = await daemonThat({ refresh: bad });
     expect(await run(`refresh --socket ${unlucky.path}`)).toEqual({
@@ -184,14 +277,20 @@ describe("a client of the daemon", () => {
 
   test("passes on what the daemon says, with code and hint", async () => {
     await using daemon = await daemonThat({});
-    expect(await run(`status --socket ${daemon.path}`)).toEqual({ code: 5, out: "", err: "error: not for you\nhint:  ask root\n" });
+    expect(await run(`status --socket ${daemon.path}`)).toEqual({
+      code: 5,
+      out: "",
+      err: "error: not for you\nhint:  ask root\n",
+    });
   });
 
   test("does not understand the Go program's status, and shows why with --debug", async () => {
     await using daemon = await daemonThat({ status: { registered: true, operator_id: 7 } });
     const { code, out, err } = await run(`status --debug --socket ${daemon.path}`);
     expect([code, out]).toEqual([1, ""]);
-    expect(err).toStartWith('error: Cannot understand the daemon\'s answer to "status"\nhint:  it seems to be of another version');
+    expect(err).toStartWith(
+      'error: Cannot understand the daemon\'s answer to "status"\nhint:  it seems to be of another version',
+    );
     expect(err).toContain("operator_id");
   });
 });
@@ -216,7 +315,10 @@ describe("set-api-key without a daemon", () => {
     expect(text).toContain("a-good-api-key");
     ngrok.operators.clear();
     const { code, err } = await run(`set-api-key a-key-of-another-account --config ${file}`);
-    expect([code, err]).toEqual([1, expect.stringContaining('error: This key does not know the operator "k8sop_1"')]);
+    expect([code, err]).toEqual([
+      1,
+      expect.stringContaining('error: This key does not know the operator "k8sop_1"'),
+    ]);
     expect(await readFile(file, "utf8")).toBe(text);
   });
 });
@@ -226,9 +328,22 @@ async function run(line: string, env: Io["env"] = {}) {
   const argv = line.split(" ").filter((word) => word !== "");
   const out = sink();
   const err = sink();
-  const say = createSay({ json: argv.includes("--json"), debug: argv.includes("--debug"), out, err, env });
+  const say = createSay({
+    json: argv.includes("--json"),
+    debug: argv.includes("--debug"),
+    out,
+    err,
+    env,
+  });
   const signal = new AbortController().signal;
-  const code = await runCli(argv, { net, say, env, stop: signal, hurry: signal, onHangUp: () => {} });
+  const code = await runCli(argv, {
+    net,
+    say,
+    env,
+    stop: signal,
+    hurry: signal,
+    onHangUp: () => {},
+  });
   return { code, out: out.text, err: err.text };
 }
 
@@ -242,7 +357,8 @@ async function daemonThat(replies: Record<string, unknown>) {
     group: "",
     log: silentLog,
     async handle({ command }) {
-      if (!Object.hasOwn(replies, command)) throw new NgrokdError("permission", "not for you", { hint: "ask root" });
+      if (!Object.hasOwn(replies, command))
+        throw new NgrokdError("permission", "not for you", { hint: "ask root" });
       return replies[command];
     },
   });

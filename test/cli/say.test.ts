@@ -13,7 +13,9 @@ describe("createSay", () => {
     say.warn("mind this");
     say.error(new NgrokdError("api", "no", { hint: "do this\nor that" }));
     expect(out.text).toBe("text\nmade when needed\n");
-    expect(err.text).toBe("by the way\nwarning: mind this\nerror: no\nhint:  do this\nhint:  or that\n");
+    expect(err.text).toBe(
+      "by the way\nwarning: mind this\nerror: no\nhint:  do this\nhint:  or that\n",
+    );
   });
 
   test("prints one JSON value on stdout with --json, errors included, and makes no text", () => {
@@ -24,17 +26,24 @@ describe("createSay", () => {
     expect(JSON.parse(out.text)).toEqual({ a: [1] });
     out.text = "";
     say.error(new NgrokdError("api", "no", { hint: "wait", details: { operationId: "op_1" } }));
-    expect(JSON.parse(out.text)).toEqual({ error: { code: "api", message: "no", hint: "wait", operationId: "op_1" } });
+    expect(JSON.parse(out.text)).toEqual({
+      error: { code: "api", message: "no", hint: "wait", operationId: "op_1" },
+    });
     out.text = "";
     say.error(new TypeError("x is\nundefined"));
-    expect([JSON.parse(out.text), err.text]).toEqual([{ error: { code: "internal", message: "x is undefined" } }, ""]);
+    expect([JSON.parse(out.text), err.text]).toEqual([
+      { error: { code: "internal", message: "x is undefined" } },
+      "",
+    ]);
   });
 
   test("shows stacks and causes with --debug alone", () => {
     const error = new NgrokdError("api", "no", { cause: new Error("the cause") });
     const { say, err } = speaker({ debug: true });
     say.error(error);
-    expect(err.text).toMatch(/^error: no\nNgrokdError: no\n {4}at .*\ncaused by Error: the cause\n {4}at /s);
+    expect(err.text).toMatch(
+      /^error: no\nNgrokdError: no\n {4}at .*\ncaused by Error: the cause\n {4}at /s,
+    );
     const quiet = speaker();
     quiet.say.error(error);
     expect(quiet.err.text).toBe("error: no\n");
@@ -59,11 +68,21 @@ describe("createSay", () => {
     ["NO_COLOR", true, true, { NO_COLOR: "1" }, false, false],
     ["an empty NO_COLOR, which means nothing", true, true, { NO_COLOR: "" }, true, true],
     ["a terminal that knows no colours", true, true, { TERM: "dumb" }, false, false],
-  ])("colours only where somebody sees it: %s", (_name, outIsTerminal, errIsTerminal, env, coloured, errColoured) => {
-    const { say, err } = speaker({ env }, { isTerminal: outIsTerminal }, { isTerminal: errIsTerminal });
-    say.warn("x");
-    expect([say.paint.good("x") !== "x", err.text.includes("\x1b")]).toEqual([coloured, errColoured]);
-  });
+  ])(
+    "colours only where somebody sees it: %s",
+    (_name, outIsTerminal, errIsTerminal, env, coloured, errColoured) => {
+      const { say, err } = speaker(
+        { env },
+        { isTerminal: outIsTerminal },
+        { isTerminal: errIsTerminal },
+      );
+      say.warn("x");
+      expect([say.paint.good("x") !== "x", err.text.includes("\x1b")]).toEqual([
+        coloured,
+        errColoured,
+      ]);
+    },
+  );
 
   test.each([
     [undefined, 80],
@@ -171,7 +190,10 @@ describe("durationText", () => {
   });
 
   test("never says more than it was, and less than a tenth off from a minute on", () => {
-    const size = { d: 86_400_000, h: 3_600_000, min: 60_000, s: 1000, ms: 1 } as Record<string, number>;
+    const size = { d: 86_400_000, h: 3_600_000, min: 60_000, s: 1000, ms: 1 } as Record<
+      string,
+      number
+    >;
     fc.assert(
       fc.property(fc.integer({ min: 60_000, max: 86_400_000 * 1000 }), (ms) => {
         const said = [...durationText(ms).matchAll(/(\d+) (\w+)/g)].reduce(

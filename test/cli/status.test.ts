@@ -27,12 +27,22 @@ Hosts file:     /etc/hosts`.slice(1),
 
   test("puts warnings and the hint below", () => {
     const text = statusText(
-      status({ phase: "degraded", reason: "no route", hint: "wait", warnings: ["mind this", "and that"] }),
+      status({
+        phase: "degraded",
+        reason: "no route",
+        hint: "wait",
+        warnings: ["mind this", "and that"],
+      }),
       plain,
       now,
     );
     expect(text.split("\n")[0]).toBe("State:          degraded: no route");
-    expect(text.split("\n").slice(12)).toEqual(["", "warning: mind this", "warning: and that", "hint: wait"]);
+    expect(text.split("\n").slice(12)).toEqual([
+      "",
+      "warning: mind this",
+      "warning: and that",
+      "hint: wait",
+    ]);
   });
 
   test("wraps what it says below, and loses no word", () => {
@@ -46,7 +56,8 @@ Hosts file:     /etc/hosts`.slice(1),
   });
 
   test("names the proxy where one is in use, and for what", () => {
-    const row = (api: string, ingress: string) => /^Proxy: +(.*)$/m.exec(statusText(status({ proxy: { api, ingress } }), plain, now))?.[1];
+    const row = (api: string, ingress: string) =>
+      /^Proxy: +(.*)$/m.exec(statusText(status({ proxy: { api, ingress } }), plain, now))?.[1];
     expect(row("", "")).toBeUndefined();
     expect(row("http://p:1", "http://p:1")).toBe("http://p:1");
     expect(row("http://p:1", "")).toBe("http://p:1, for the API only");
@@ -73,10 +84,18 @@ Hosts file:     /etc/hosts`.slice(1),
       { last_poll: { time: now.toISOString(), ok: false, took_ms: 1, reason: "no route" } },
       "!failed! 0 ms ago: no route (next attempt in 18 s)",
     ],
-    ["Endpoints", { endpoints: { listening: 0, failed: 0, unsupported: 0, draining: 0 } }, "0 listening"],
+    [
+      "Endpoints",
+      { endpoints: { listening: 0, failed: 0, unsupported: 0, draining: 0 } },
+      "0 listening",
+    ],
     ["Connections", open(5, 11), "5 open, 9 in all"],
     ["Connections", open(6, 11), "6 open of at most 11, 9 in all"],
-    ["Failures", { ...open(0, null, 3), errors_by_kind: { dial: 1, tls: 0, reset: 20 } }, "3 refused, 1 dial, 20 reset"],
+    [
+      "Failures",
+      { ...open(0, null, 3), errors_by_kind: { dial: 1, tls: 0, reset: 20 } },
+      "3 refused, 1 dial, 20 reset",
+    ],
     ["Failures", { errors_by_kind: { dial: 0 } }, undefined],
     ["Pool", { pool: { ...status().pool, ready: 0, hits: 0, misses: 0 } }, "0 ready"],
     [
@@ -95,7 +114,9 @@ Hosts file:     /etc/hosts`.slice(1),
 describe("the text of ngrokd list", () => {
   test("has one line an endpoint, and below it what there is to say", () => {
     const items = [
-      item("hello", { connections: { active: 2, total: 31, errors: 0, refused: 0, last_error: "" } }),
+      item("hello", {
+        connections: { active: 2, total: 31, errors: 0, refused: 0, last_error: "" },
+      }),
       item("db", {
         url: "tcp://db.demo:5432",
         port: 5432,
@@ -135,7 +156,11 @@ http://old.demo        127.0.0.2:80    draining     1 open, 9 total, 3 failed
 
   test("gives a URL that has no room in the table a line of its own", () => {
     const url = `tcp://${"a-rather-long-name.".repeat(4)}example.com:5432`;
-    const text = listText([item("hello"), item("long", { url, state: "failed", reason: "no" })], plain, 80);
+    const text = listText(
+      [item("hello"), item("long", { url, state: "failed", reason: "no" })],
+      plain,
+      80,
+    );
     expect(text).toBe(
       `
 URL                ADDRESS       STATE      CONNECTIONS
@@ -150,14 +175,20 @@ ${url}
 
   test("breaks long remarks at words, and keeps every word", () => {
     const reason = `${"several words of explanation ".repeat(12)}${"x".repeat(120)} end`;
-    const [, , ...lines] = listText([item("a", { state: "failed", reason })], plain, 80).split("\n");
+    const [, , ...lines] = listText([item("a", { state: "failed", reason })], plain, 80).split(
+      "\n",
+    );
     expect(lines.map((line) => line.trim()).join(" ")).toBe(reason);
     expect(lines.filter((line) => line.length > 80 && !line.includes("xxx"))).toEqual([]);
     expect(lines.every((line) => line.startsWith("    "))).toBe(true);
   });
 
   test("shows a URL from outside harmlessly, and the colours of the states", () => {
-    const evil = listText([item("a", { url: "http://a\n\x1b[2J.demo", ip: "", state: "unsupported" })], plain, 80);
+    const evil = listText(
+      [item("a", { url: "http://a\n\x1b[2J.demo", ip: "", state: "unsupported" })],
+      plain,
+      80,
+    );
     expect(evil.split("\n")[1]).toStartWith('"http://a\\n\\u001b[2J.demo"  -');
     const states = ["listening", "failed", "unsupported", "draining"] as const;
     const lines = listText(
@@ -165,12 +196,24 @@ ${url}
       marked,
       80,
     ).split("\n");
-    expect(lines.slice(1).map((line) => line.split(/ {2,}/)[2])).toEqual(["+listening+", "!failed!", "~unsupported~", "~draining~"]);
+    expect(lines.slice(1).map((line) => line.split(/ {2,}/)[2])).toEqual([
+      "+listening+",
+      "!failed!",
+      "~unsupported~",
+      "~draining~",
+    ]);
   });
 });
 
 function certificate(days_left: number): Partial<Status> {
-  return { certificate: { not_after: "2026-03-04T05:06:07.000Z", days_left, fingerprint: "", renewal_trouble: null } };
+  return {
+    certificate: {
+      not_after: "2026-03-04T05:06:07.000Z",
+      days_left,
+      fingerprint: "",
+      renewal_trouble: null,
+    },
+  };
 }
 
 function open(active: number, limit: number | null, refused = 0): Partial<Status> {

@@ -11,7 +11,14 @@ export const marked: Paint = {
   name: (text) => `<${text}>`,
 };
 const same = (text: string): string => text;
-export const plain: Paint = { bold: same, dim: same, good: same, bad: same, careful: same, name: same };
+export const plain: Paint = {
+  bold: same,
+  dim: same,
+  good: same,
+  bad: same,
+  careful: same,
+  name: same,
+};
 
 /** An output that keeps what was written. */
 export function sink(terminal: Partial<Output> = {}): Output & { text: string } {
@@ -66,7 +73,12 @@ export function status(more: Partial<Status> = {}): Status {
     registration: "registered",
     start_time: "2026-01-02T03:04:05.000Z",
     uptime_seconds: 93_784.5,
-    certificate: { not_after: "2026-03-04T05:06:07.000Z", days_left: 61.08, fingerprint: "AB:CD", renewal_trouble: null },
+    certificate: {
+      not_after: "2026-03-04T05:06:07.000Z",
+      days_left: 61.08,
+      fingerprint: "AB:CD",
+      renewal_trouble: null,
+    },
     last_poll: { time: "2026-01-02T03:59:48.000Z", ok: true, took_ms: 12, reason: "" },
     next_poll: "2026-01-02T04:00:18.000Z",
     failed_polls: 0,

@@ -3,7 +3,13 @@ import { join } from "node:path";
 import type { Io } from "../../src/cli/command.ts";
 import { createSay, type Output } from "../../src/cli/say.ts";
 import { watch } from "../../src/cli/watch.ts";
-import { type Picture, type Rates, type Watched, watchText, withRates } from "../../src/cli/watch-text.ts";
+import {
+  type Picture,
+  type Rates,
+  type Watched,
+  watchText,
+  withRates,
+} from "../../src/cli/watch-text.ts";
 import type { ListItem } from "../../src/control/protocol.ts";
 import { startControlServer } from "../../src/control/server.ts";
 import { silentLog } from "../../src/model/log.ts";
@@ -14,19 +20,42 @@ import { item, marked, plain, sink, status } from "./support.ts";
 const at = new Date(2026, 0, 2, 3, 4, 5);
 const size = { columns: 80, rows: Number.POSITIVE_INFINITY };
 
-function counts(more: Partial<ListItem["connections"]>, bytes = { up: 0, down: 0 }): Partial<ListItem> {
-  return { connections: { active: 0, total: 0, errors: 0, refused: 0, last_error: "", ...more }, bytes };
+function counts(
+  more: Partial<ListItem["connections"]>,
+  bytes = { up: 0, down: 0 },
+): Partial<ListItem> {
+  return {
+    connections: { active: 0, total: 0, errors: 0, refused: 0, last_error: "", ...more },
+    bytes,
+  };
 }
 
-function watched(name: string, more: Partial<ListItem> = {}, rates: Partial<Rates> | null = {}): Watched {
-  return { ...item(name, more), per_second: rates && { connections: 0, failures: 0, bytes_up: 0, bytes_down: 0, ...rates } };
+function watched(
+  name: string,
+  more: Partial<ListItem> = {},
+  rates: Partial<Rates> | null = {},
+): Watched {
+  return {
+    ...item(name, more),
+    per_second: rates && { connections: 0, failures: 0, bytes_up: 0, bytes_down: 0, ...rates },
+  };
 }
 
-const text = (items: readonly Watched[], more: Partial<Picture> = {}, paint = plain, rows = size.rows): string =>
-  watchText({ at, status: status(), items, ...more }, paint, { ...size, rows });
+const text = (
+  items: readonly Watched[],
+  more: Partial<Picture> = {},
+  paint = plain,
+  rows = size.rows,
+): string => watchText({ at, status: status(), items, ...more }, paint, { ...size, rows });
 
 describe("the rates", () => {
-  const before = { at, items: [item("a", counts({ total: 10, errors: 1, refused: 1 }, { up: 100, down: 1000 })), item("b")] };
+  const before = {
+    at,
+    items: [
+      item("a", counts({ total: 10, errors: 1, refused: 1 }, { up: 100, down: 1000 })),
+      item("b"),
+    ],
+  };
   const later2s = new Date(at.getTime() + 2000);
 
   test("are unknown at first", () => {
@@ -34,7 +63,10 @@ describe("the rates", () => {
   });
 
   test("are what the counters have grown by in a second", () => {
-    const now = [item("b"), item("a", counts({ active: 3, total: 15, errors: 2, refused: 2 }, { up: 2100, down: 1000 }))];
+    const now = [
+      item("b"),
+      item("a", counts({ active: 3, total: 15, errors: 2, refused: 2 }, { up: 2100, down: 1000 })),
+    ];
     expect(withRates(now, later2s, before).map(({ per_second }) => per_second)).toEqual([
       { connections: 0, failures: 0, bytes_up: 0, bytes_down: 0 },
       { connections: 2.5, failures: 1, bytes_up: 1000, bytes_down: 0 },
@@ -42,8 +74,16 @@ describe("the rates", () => {
   });
 
   test("are unknown for what is new, what has moved, what began to count anew, and where no time has passed", () => {
-    const items = [item("c"), item("a", { ...counts({ total: 20 }), ip: "127.0.0.9" }), item("a", counts({ total: 9 }))];
-    expect(withRates(items, later2s, before).map(({ per_second }) => per_second)).toEqual([null, null, null]);
+    const items = [
+      item("c"),
+      item("a", { ...counts({ total: 20 }), ip: "127.0.0.9" }),
+      item("a", counts({ total: 9 })),
+    ];
+    expect(withRates(items, later2s, before).map(({ per_second }) => per_second)).toEqual([
+      null,
+      null,
+      null,
+    ]);
     expect(withRates(before.items, at, before)[0]?.per_second).toBeNull();
   });
 });
@@ -51,16 +91,41 @@ describe("the rates", () => {
 describe("the picture", () => {
   test("has a line for each endpoint and one for all, within 80 columns", () => {
     const items = [
-      watched("hello", counts({ active: 12 }), { connections: 3.04, bytes_up: 1258291, bytes_down: 348160 }),
-      watched("db", { url: "tcp://db.demo:5432", port: 5432, hostname: "db.demo", ip: "127.100.100.3" }),
-      watched("fresh", counts({ active: 1 }), null),
-      watched("bad", { state: "failed", reason: "another program listens on 127.0.0.4:80 (or on port 80 of all addresses)" }),
-      watched("wild", { url: "https://*.example.com", ip: "", port: 0, state: "unsupported", reason: "wildcard endpoints are no names" }),
-      watched("old", { state: "draining", ...counts({ active: 2 }) }, { bytes_down: 1023 }),
-      watched("off", counts({ refused: 5, last_error: `ERR_NGROK_3200: ${"the endpoint is offline ".repeat(5)}` }), {
-        connections: 120.6,
-        failures: 120.6,
+      watched("hello", counts({ active: 12 }), {
+        connections: 3.04,
+        bytes_up: 1258291,
+        bytes_down: 348160,
       }),
+      watched("db", {
+        url: "tcp://db.demo:5432",
+        port: 5432,
+        hostname: "db.demo",
+        ip: "127.100.100.3",
+      }),
+      watched("fresh", counts({ active: 1 }), null),
+      watched("bad", {
+        state: "failed",
+        reason: "another program listens on 127.0.0.4:80 (or on port 80 of all addresses)",
+      }),
+      watched("wild", {
+        url: "https://*.example.com",
+        ip: "",
+        port: 0,
+        state: "unsupported",
+        reason: "wildcard endpoints are no names",
+      }),
+      watched("old", { state: "draining", ...counts({ active: 2 }) }, { bytes_down: 1023 }),
+      watched(
+        "off",
+        counts({
+          refused: 5,
+          last_error: `ERR_NGROK_3200: ${"the endpoint is offline ".repeat(5)}`,
+        }),
+        {
+          connections: 120.6,
+          failures: 120.6,
+        },
+      ),
     ];
     const endpoints = { listening: 4, failed: 1, unsupported: 1, draining: 1 };
     const lines = text(items, { status: status({ endpoints }) });
@@ -83,30 +148,45 @@ http://off.demo        127.0.0.2:80             0     121         0         0
   });
 
   test("cuts a URL that is too long, and shows one from outside harmlessly", () => {
-    const lines = text([watched("a", { url: `https://${"long.".repeat(20)}demo` }), watched("b", { url: "http://a\n\x1b[2J" })]).split(
-      "\n",
-    );
+    const lines = text([
+      watched("a", { url: `https://${"long.".repeat(20)}demo` }),
+      watched("b", { url: "http://a\n\x1b[2J" }),
+    ]).split("\n");
     expect(lines[4]).toMatch(/^https:\/\/(?:long\.)+l?o?n?g?\.\.\. {2}127\.0\.0\.2:80 /);
     expect(lines[5]).toStartWith('"http://a\\n\\u001b[2J"');
     expect(lines.every((line) => line.length <= 80)).toBe(true);
   });
 
   test("is told from the latest by its head line", () => {
-    const head = (more: Partial<Picture>): string => text([], more, marked).split("\n")[0]?.replace(/ {2,}/g, " ") ?? "";
+    const head = (more: Partial<Picture>): string =>
+      text([], more, marked).split("\n")[0]?.replace(/ {2,}/g, " ") ?? "";
     expect(head({})).toBe("+serving: 2 listening + .03:04:05.");
-    expect(head({ status: status({ phase: "degraded", reason: "no route" }) })).toBe("!degraded: no route ! .03:04:05.");
-    expect(head({ status: status({ phase: "stopping" }) })).toBe("~stopping: 2 listening ~ .03:04:05.");
-    expect(head({ trouble: "No daemon answers" })).toBe("!No daemon answers ! .03:04:05.");
-    expect(head({ status: status({ endpoints: { listening: 0, failed: 0, unsupported: 0, draining: 0 } }) })).toStartWith(
-      "+serving: no endpoints ",
+    expect(head({ status: status({ phase: "degraded", reason: "no route" }) })).toBe(
+      "!degraded: no route ! .03:04:05.",
     );
-    expect(text([], { trouble: "x".repeat(200) }).split("\n")[0]).toMatch(/^x{67}\.\.\. {2}03:04:05$/);
-    expect(text([], { status: status({ insecure_skip_verify: true }) }).split("\n")[1]).toBe("The ingress's certificate is NOT verified.");
+    expect(head({ status: status({ phase: "stopping" }) })).toBe(
+      "~stopping: 2 listening ~ .03:04:05.",
+    );
+    expect(head({ trouble: "No daemon answers" })).toBe("!No daemon answers ! .03:04:05.");
+    expect(
+      head({
+        status: status({ endpoints: { listening: 0, failed: 0, unsupported: 0, draining: 0 } }),
+      }),
+    ).toStartWith("+serving: no endpoints ");
+    expect(text([], { trouble: "x".repeat(200) }).split("\n")[0]).toMatch(
+      /^x{67}\.\.\. {2}03:04:05$/,
+    );
+    expect(text([], { status: status({ insecure_skip_verify: true }) }).split("\n")[1]).toBe(
+      "The ingress's certificate is NOT verified.",
+    );
   });
 
   test("counts an endpoint once in the sum that is listed at two places", () => {
     const rates = { connections: 2, bytes_up: 10 };
-    const twice = [watched("a", counts({ active: 3 }), rates), watched("a", { state: "draining", ...counts({ active: 3 }) }, rates)];
+    const twice = [
+      watched("a", counts({ active: 3 }), rates),
+      watched("a", { state: "draining", ...counts({ active: 3 }) }, rates),
+    ];
     expect(text(twice).split("\n")[3]).toMatch(/^all +3 +2\.0 +10 B +0$/);
   });
 
@@ -134,7 +214,10 @@ http://off.demo        127.0.0.2:80             0     121         0         0
     ]);
     expect(lines.at(-1)).toBe("... and 47 more, which are quieter");
     expect(text(quiet, {}, plain, 54).split("\n").length).toBe(54);
-    for (const rows of [1, 4, 5]) expect(text(items, {}, plain, rows).split("\n").length).toBeLessThanOrEqual(Math.max(rows, 5));
+    for (const rows of [1, 4, 5])
+      expect(text(items, {}, plain, rows).split("\n").length).toBeLessThanOrEqual(
+        Math.max(rows, 5),
+      );
   });
 
   test("takes 10,000 endpoints", () => {
@@ -163,22 +246,34 @@ describe("watching", () => {
       asked += 1;
       return [item("a", counts({ total: 5 * asked }))];
     });
-    const { out, end } = watching(daemon.path, { json: true, terminal: { isTerminal: true, columns: 80, rows: 24 } });
+    const { out, end } = watching(daemon.path, {
+      json: true,
+      terminal: { isTerminal: true, columns: 80, rows: 24 },
+    });
     await until(() => out.text.split("\n").length > 2);
     await end();
-    const [first, second] = out.text.split("\n").map((line) => (line === "" ? [] : JSON.parse(line)));
+    const [first, second] = out.text
+      .split("\n")
+      .map((line) => (line === "" ? [] : JSON.parse(line)));
     expect(first).toEqual([{ ...item("a", counts({ total: 5 })), per_second: null }]);
     expect(second[0].per_second.connections).toBeGreaterThan(0);
   });
 
   test("draws over itself on a terminal, of whatever size it is by then, and leaves it as it was", async () => {
-    await using daemon = await daemonThat(async () => Array.from({ length: 50 }, (_, i) => item(`e${i}`)));
-    const { out, end } = watching(daemon.path, { terminal: { isTerminal: true, columns: 80, rows: 12 } });
+    await using daemon = await daemonThat(async () =>
+      Array.from({ length: 50 }, (_, i) => item(`e${i}`)),
+    );
+    const { out, end } = watching(daemon.path, {
+      terminal: { isTerminal: true, columns: 80, rows: 12 },
+    });
     await until(() => out.text.split("serving: ").length > 2);
     Object.assign(out, { rows: 20 });
     await until(() => out.text.includes("... and 36 more"));
     await end();
-    const [enter, leave] = ["\u001b[?1049h\u001b[?25l\u001b[?7l", "\u001b[?7h\u001b[?25h\u001b[?1049l"];
+    const [enter, leave] = [
+      "\u001b[?1049h\u001b[?25l\u001b[?7l",
+      "\u001b[?7h\u001b[?25h\u001b[?1049l",
+    ];
     expect(out.text).toStartWith(enter);
     expect(out.text).toEndWith(leave);
     const frames = out.text.slice(enter.length, -leave.length).split("\u001b[H").slice(1);
@@ -214,7 +309,8 @@ describe("watching", () => {
     const seen = watching(path, { terminal: { isTerminal: true } });
     const piped = watching(path);
     await until(() => seen.out.text.includes("a.demo") && piped.out.text.includes("a.demo"));
-    // It goes while both wait for an answer, which they get: a connection that nobody had accepted yet would break instead of being refused.
+    // It goes while both wait for an answer, which they get: a connection that
+    // nobody had accepted yet would break instead of being refused.
     isLeaving = true;
     await until(() => waiting === 2);
     await first[Symbol.asyncDispose]();
@@ -239,7 +335,10 @@ describe("watching", () => {
 });
 
 /** Runs the watch at 50 pictures a second; `end` stops it and waits. */
-function watching(path: string, { json = false, terminal = {} }: { json?: boolean; terminal?: Partial<Output> } = {}) {
+function watching(
+  path: string,
+  { json = false, terminal = {} }: { json?: boolean; terminal?: Partial<Output> } = {},
+) {
   const out = sink(terminal);
   const stop = new AbortController();
   const say = createSay({ json, debug: false, out, err: sink(), env: { NO_COLOR: "1" } });
@@ -257,8 +356,15 @@ function watching(path: string, { json = false, terminal = {} }: { json?: boolea
 async function daemonThat(list: () => Promise<ListItem[]>, path?: string) {
   const folder = await temporaryFolder();
   const at = path ?? join(folder.path, "s");
-  const handle = ({ command }: { command: string }): Promise<unknown> => (command === "list" ? list() : Promise.resolve(status()));
-  const server = await startControlServer({ net, path: at, group: "nobody-has-this-group", log: silentLog, handle });
+  const handle = ({ command }: { command: string }): Promise<unknown> =>
+    command === "list" ? list() : Promise.resolve(status());
+  const server = await startControlServer({
+    net,
+    path: at,
+    group: "nobody-has-this-group",
+    log: silentLog,
+    handle,
+  });
   const stop = async (): Promise<void> => {
     await server.close();
     await folder[Symbol.asyncDispose]();

@@ -5,7 +5,13 @@ import { join } from "node:path";
 import { type Api, createApi } from "../../src/cloud/api.ts";
 import { fitsKey } from "../../src/cloud/certificate.ts";
 import { isUnknownToNgrok } from "../../src/cloud/refusal.ts";
-import { type Identity, identityPaths, loadIdentity, type Registration, register } from "../../src/cloud/registration.ts";
+import {
+  type Identity,
+  identityPaths,
+  loadIdentity,
+  type Registration,
+  register,
+} from "../../src/cloud/registration.ts";
 import { writeFileAtomic } from "../../src/files/atomic.ts";
 import type { ApiKey } from "../../src/model/api-key.ts";
 import { NgrokdError } from "../../src/model/error.ts";
@@ -17,7 +23,10 @@ const facts = { selectors: ["true"] };
 /** What a program that was killed cannot do any more. */
 class Killed extends Error {}
 
-/** Counts the steps that leave a trace, at ngrok or on disk, and ends the program before the one of this number: nothing works from then on. */
+/**
+ * Counts the steps that leave a trace, at ngrok or on disk, and ends the
+ * program before the one of this number: nothing works from then on.
+ */
 function killedBefore(step: number) {
   let done = 0;
   const alive = (): void => {
@@ -53,9 +62,13 @@ function killedBefore(step: number) {
 async function setUp() {
   const folder = await mkdtemp(join(tmpdir(), "ngrokd-anew-"));
   const ngrok = await fakeNgrok();
-  const paths = identityPaths({ client_cert: join(folder, "tls.crt"), client_key: join(folder, "tls.key") });
+  const paths = identityPaths({
+    client_cert: join(folder, "tls.crt"),
+    client_key: join(folder, "tls.key"),
+  });
   const api = createApi({ url: ngrok.url, key: "a-good-api-key" as ApiKey, userAgent: "test" });
-  const call = (more: Partial<Registration> = {}): Promise<Identity> => register({ api, paths, facts, host, ...more });
+  const call = (more: Partial<Registration> = {}): Promise<Identity> =>
+    register({ api, paths, facts, host, ...more });
   return {
     folder,
     ngrok,
@@ -69,7 +82,10 @@ async function setUp() {
   };
 }
 
-/** What the daemon does after a start: the files' identity, or a new one where ngrok does not know its operator. */
+/**
+ * What the daemon does after a start: the files' identity, or a new one where
+ * ngrok does not know its operator.
+ */
 async function start({ api, paths, call }: Awaited<ReturnType<typeof setUp>>): Promise<Identity> {
   const identity = await call();
   try {
@@ -82,17 +98,27 @@ async function start({ api, paths, call }: Awaited<ReturnType<typeof setUp>>): P
   }
 }
 
-/** Whether the identity on disk is the one operator that ngrok has, certificate included. */
-async function expectWhole({ ngrok, paths }: Awaited<ReturnType<typeof setUp>>, identity: Identity): Promise<void> {
+/**
+ * Whether the identity on disk is the one operator that ngrok has, certificate
+ * included.
+ */
+async function expectWhole(
+  { ngrok, paths }: Awaited<ReturnType<typeof setUp>>,
+  identity: Identity,
+): Promise<void> {
   expect([...ngrok.operators.keys()]).toEqual([identity.operatorId]);
   expect(await loadIdentity(paths)).toEqual({ kind: "identity", identity });
   expect(fitsKey(identity.certPem, identity.keyPem)).toBe(true);
   expect(identity.certPem.trim()).toBe(certificateOf(ngrok, identity).trim());
 }
 
-const certificateOf = (ngrok: FakeNgrok, { operatorId }: Identity): string => ngrok.operators.get(operatorId).binding.cert.cert;
+const certificateOf = (ngrok: FakeNgrok, { operatorId }: Identity): string =>
+  ngrok.operators.get(operatorId).binding.cert.cert;
 
-/** Kills `work` before its first step, its second, and so on until it gets through; `after` is looked at each time. */
+/**
+ * Kills `work` before its first step, its second, and so on until it gets
+ * through; `after` is looked at each time.
+ */
 async function killedEverywhere(
   prepare: (set: Awaited<ReturnType<typeof setUp>>) => Promise<unknown>,
   work: (set: Awaited<ReturnType<typeof setUp>>, more: Partial<Registration>) => Promise<unknown>,
@@ -104,8 +130,13 @@ async function killedEverywhere(
     const killed = await work(set, { write, api: mortal(set.api) }).then(
       () => false,
       (error: unknown) => {
-        // What a rejected write leads to is what a living program makes of it; the reason stays the same.
-        if (!(error instanceof Killed) && !(error instanceof NgrokdError && error.cause instanceof Killed)) throw error;
+        // What a rejected write leads to is what a living program makes of it;
+        // the reason stays the same.
+        if (
+          !(error instanceof Killed) &&
+          !(error instanceof NgrokdError && error.cause instanceof Killed)
+        )
+          throw error;
         return true;
       },
     );
@@ -134,7 +165,8 @@ describe("a program that is killed between any two steps never leaves a second o
       },
       ({ call }, more) => call({ ...more, anew: true }),
     );
-    // Two look-ups and the operator; the old certificate aside and the new one, and the same of the operator id.
+    // Two look-ups and the operator; the old certificate aside and the new one,
+    // and the same of the operator id.
     expect(steps).toBe(7);
   });
 
@@ -167,7 +199,8 @@ describe("register anew", () => {
     await using set = await setUp();
     const old = await set.call();
     set.ngrok.operators.clear();
-    set.ngrok.intercept = ({ method }) => (method === "POST" ? { status: 503, text: "" } : undefined);
+    set.ngrok.intercept = ({ method }) =>
+      method === "POST" ? { status: 503, text: "" } : undefined;
     await expect(set.call({ anew: true })).rejects.toMatchObject({ code: "api" });
     expect(await loadIdentity(set.paths)).toEqual({ kind: "identity", identity: old });
     set.ngrok.intercept = () => undefined;

@@ -5,7 +5,10 @@ import { anyText } from "../support/texts.ts";
 
 describe("parseApiKey", () => {
   test("takes a key as it is pasted, with white space around it", () => {
-    expect(parseApiKey("  2abcDEF_3ghiJKL\r\n")).toEqual({ ok: true, value: "2abcDEF_3ghiJKL" as never });
+    expect(parseApiKey("  2abcDEF_3ghiJKL\r\n")).toEqual({
+      ok: true,
+      value: "2abcDEF_3ghiJKL" as never,
+    });
   });
 
   test.each([
@@ -34,11 +37,17 @@ describe("parseApiKey", () => {
 
   test("what it accepts can be sent in a header", () => {
     fc.assert(
-      fc.property(fc.oneof(anyText, fc.string({ unit: "grapheme-ascii", minLength: 8, maxLength: 20 })), (text) => {
-        const key = parseApiKey(text);
-        if (!key.ok) return true;
-        return new Headers({ authorization: `Bearer ${key.value}` }).get("authorization") === `Bearer ${key.value}`;
-      }),
+      fc.property(
+        fc.oneof(anyText, fc.string({ unit: "grapheme-ascii", minLength: 8, maxLength: 20 })),
+        (text) => {
+          const key = parseApiKey(text);
+          if (!key.ok) return true;
+          return (
+            new Headers({ authorization: `Bearer ${key.value}` }).get("authorization") ===
+            `Bearer ${key.value}`
+          );
+        },
+      ),
     );
   });
 });

@@ -21,12 +21,16 @@ const request = {
   binding: { endpoint_selectors: ["true"], csr: "CSR" },
 } as const;
 
-const apiAt = (url: string, more: { timeoutMs?: number; maxBytes?: number; fetch?: Fetch; memory?: ListMemory } = {}) =>
-  createApi({ url, key, userAgent, ...more });
+const apiAt = (
+  url: string,
+  more: { timeoutMs?: number; maxBytes?: number; fetch?: Fetch; memory?: ListMemory } = {},
+) => createApi({ url, key, userAgent, ...more });
 
 /** An API whose fetch answers this, without a network. */
-const apiSaying = (answer: (url: string) => Response | Promise<Response>, more: { timeoutMs?: number; maxBytes?: number } = {}) =>
-  apiAt("https://api.test", { fetch: async (url) => answer(url), ...more });
+const apiSaying = (
+  answer: (url: string) => Response | Promise<Response>,
+  more: { timeoutMs?: number; maxBytes?: number } = {},
+) => apiAt("https://api.test", { fetch: async (url) => answer(url), ...more });
 
 /** The NgrokdError that a call ends in; the key must not be anywhere in it. */
 async function failure(call: Promise<unknown>): Promise<NgrokdError> {
@@ -67,7 +71,12 @@ describe("a request", () => {
       "application/json",
       undefined,
     ]);
-    expect(server.requests.map(({ json }) => json)).toEqual([request, undefined, { binding: { csr: "NEW" } }, undefined]);
+    expect(server.requests.map(({ json }) => json)).toEqual([
+      request,
+      undefined,
+      { binding: { csr: "NEW" } },
+      undefined,
+    ]);
   });
 
   test("keeps a path that the base URL has", async () => {
@@ -88,19 +97,25 @@ describe("a request", () => {
   });
 
   test("needs an http or https base URL", () => {
-    for (const url of ["", "api.ngrok.com", "ftp://api.ngrok.com", "unix:/x"]) expect(() => apiAt(url)).toThrow(/not an http or https URL/);
+    for (const url of ["", "api.ngrok.com", "ftp://api.ngrok.com", "unix:/x"])
+      expect(() => apiAt(url)).toThrow(/not an http or https URL/);
   });
 });
 
 describe("checkKey", () => {
   test("settles where ngrok accepts the key, and asks for one item only", async () => {
-    await using server = await fakeServer(() => ({ json: { operators: [], next_page_uri: "/kubernetes_operators?before_id=x" } }));
+    await using server = await fakeServer(() => ({
+      json: { operators: [], next_page_uri: "/kubernetes_operators?before_id=x" },
+    }));
     await apiAt(server.url).checkKey();
     expect(server.requests.map(({ path }) => path)).toEqual(["/kubernetes_operators?limit=1"]);
   });
 
   test("rejects where it does not", async () => {
-    await using server = await fakeServer(() => ({ status: 401, json: { error_code: "ERR_NGROK_203", status_code: 401, msg: "invalid" } }));
+    await using server = await fakeServer(() => ({
+      status: 401,
+      json: { error_code: "ERR_NGROK_203", status_code: 401, msg: "invalid" },
+    }));
     expect((await failure(apiAt(server.url).checkKey())).code).toBe("unauthorized");
   });
 });
@@ -138,7 +153,10 @@ describe("an operator's answer", () => {
     { id: "k8sop_1", created_at: "yesterday", binding: null },
     { id: "k8sop_1", binding: [], description: 5, metadata: { a: 1 } },
     { id: "k8sop_1", binding: { endpoint_selectors: "true", ingress_endpoint: 7, cert: "PEM" } },
-    { id: "k8sop_1", binding: { endpoint_selectors: null, ingress_endpoint: "", cert: { cert: " " } } },
+    {
+      id: "k8sop_1",
+      binding: { endpoint_selectors: null, ingress_endpoint: "", cert: { cert: " " } },
+    },
   ])("is read leniently: %j", async (json) => {
     expect(await parse(json)).toEqual({
       id: "k8sop_1",
@@ -151,12 +169,20 @@ describe("an operator's answer", () => {
     });
   });
 
-  test.each([{}, { id: "" }, { id: 5 }, { id: "../../etc/passwd" }, { id: "a\nb" }, { id: "x".repeat(129) }, [[]]])(
-    "without a usable id is an error: %j",
-    async (json) => {
-      expect(await failure(parse(json))).toMatchObject({ code: "api", message: expect.stringContaining("no operator id") });
-    },
-  );
+  test.each([
+    {},
+    { id: "" },
+    { id: 5 },
+    { id: "../../etc/passwd" },
+    { id: "a\nb" },
+    { id: "x".repeat(129) },
+    [[]],
+  ])("without a usable id is an error: %j", async (json) => {
+    expect(await failure(parse(json))).toMatchObject({
+      code: "api",
+      message: expect.stringContaining("no operator id"),
+    });
+  });
 
   test.each([
     ["ingress.example.com", "ingress.example.com:443"],
@@ -172,7 +198,9 @@ describe("an operator's answer", () => {
     ["[::1]:4443", "[::1]:4443"],
     ["two words", undefined],
   ])("names the ingress as %j, which is %p", async (ingress_endpoint, expected) => {
-    expect((await parse({ id: "k8sop_1", binding: { ingress_endpoint } })).ingressEndpoint).toBe(expected);
+    expect((await parse({ id: "k8sop_1", binding: { ingress_endpoint } })).ingressEndpoint).toBe(
+      expected,
+    );
   });
 });
 
@@ -184,7 +212,13 @@ describe("a list", () => {
       const page = pages[incoming.path];
       return page === undefined
         ? { status: 500, text: "no such page" }
-        : { json: { endpoints: page.ids.map((id) => ({ id, url: `http://${id}` })), uri: "x", next_page_uri: page.next } };
+        : {
+            json: {
+              endpoints: page.ids.map((id) => ({ id, url: `http://${id}` })),
+              uri: "x",
+              next_page_uri: page.next,
+            },
+          };
     };
 
   test.each([null, "", undefined])("ends at a page whose next one is %p", async (next) => {
@@ -201,12 +235,23 @@ describe("a list", () => {
     pages[`${at}?before_id=b`] = { ids: ["c"], next: "?before_id=c" };
     pages[`${at}?before_id=c`] = { ids: ["d"], next: "endpoints?last" };
     pages["/endpoints?last"] = { ids: ["e"], next: null };
-    expect((await apiAt(server.url).boundEndpoints("k8sop_1")).map(({ id }) => id)).toEqual(["a", "b", "c", "d", "e"]);
-    expect(server.requests.every(({ headers }) => headers.authorization === `Bearer ${key}`)).toBe(true);
+    expect((await apiAt(server.url).boundEndpoints("k8sop_1")).map(({ id }) => id)).toEqual([
+      "a",
+      "b",
+      "c",
+      "d",
+      "e",
+    ]);
+    expect(server.requests.every(({ headers }) => headers.authorization === `Bearer ${key}`)).toBe(
+      true,
+    );
   });
 
   test("is the very same array while every page is the same, whoever asks, and another as soon as one is not", async () => {
-    const pages: Parameters<typeof paged>[0] = { "/endpoints": { ids: ["a"], next: "?2" }, "/endpoints?2": { ids: ["b"] } };
+    const pages: Parameters<typeof paged>[0] = {
+      "/endpoints": { ids: ["a"], next: "?2" },
+      "/endpoints?2": { ids: ["b"] },
+    };
     await using server = await fakeServer(paged(pages));
     const memory: ListMemory = new Map();
     const list = () => apiAt(server.url, { memory }).endpoints();
@@ -236,7 +281,11 @@ describe("a list", () => {
         "/p/endpoints?3": { ids: ["c"] },
       }),
     );
-    expect((await apiAt(`${server.url}/p`).endpoints()).map(({ id }) => id)).toEqual(["a", "b", "c"]);
+    expect((await apiAt(`${server.url}/p`).endpoints()).map(({ id }) => id)).toEqual([
+      "a",
+      "b",
+      "c",
+    ]);
   });
 
   test("never takes the key to another origin", async () => {
@@ -255,34 +304,57 @@ describe("a list", () => {
     ]) {
       await using server = await fakeServer(paged({ "/endpoints": { ids: ["a"], next } }));
       const error = await failure(apiAt(server.url).endpoints());
-      expect(error).toMatchObject({ code: "protocol", message: expect.stringContaining("the API key goes nowhere else") });
+      expect(error).toMatchObject({
+        code: "protocol",
+        message: expect.stringContaining("the API key goes nowhere else"),
+      });
     }
     expect(thief.requests).toEqual([]);
   });
 
   test("that leads in a circle is an error", async () => {
     await using server = await fakeServer(
-      paged({ "/endpoints": { ids: ["a"], next: "/endpoints?2" }, "/endpoints?2": { ids: ["b"], next: "/endpoints" } }),
+      paged({
+        "/endpoints": { ids: ["a"], next: "/endpoints?2" },
+        "/endpoints?2": { ids: ["b"], next: "/endpoints" },
+      }),
     );
-    expect(await failure(apiAt(server.url).endpoints())).toMatchObject({ code: "protocol", message: expect.stringContaining("circle") });
+    expect(await failure(apiAt(server.url).endpoints())).toMatchObject({
+      code: "protocol",
+      message: expect.stringContaining("circle"),
+    });
     expect(server.requests.length).toBe(2);
   });
 
   test("that does not end is an error after 1000 pages", async () => {
     let asked = 0;
-    const api = apiSaying(() => Response.json({ endpoints: [], next_page_uri: `/endpoints?page=${++asked}` }));
-    expect(await failure(api.endpoints())).toMatchObject({ code: "protocol", message: expect.stringContaining("1000 pages") });
+    const api = apiSaying(() =>
+      Response.json({ endpoints: [], next_page_uri: `/endpoints?page=${++asked}` }),
+    );
+    expect(await failure(api.endpoints())).toMatchObject({
+      code: "protocol",
+      message: expect.stringContaining("1000 pages"),
+    });
     expect(asked).toBe(1000);
   });
 
   test("fails as a whole where one page fails, so that nothing looks deleted", async () => {
-    await using server = await fakeServer(paged({ "/endpoints": { ids: ["a"], next: "/endpoints?gone" } }));
+    await using server = await fakeServer(
+      paged({ "/endpoints": { ids: ["a"], next: "/endpoints?gone" } }),
+    );
     expect((await failure(apiAt(server.url).endpoints())).code).toBe("api");
   });
 
   test("that is null is empty, as Go writes it, and one that is missing or no list is an error", async () => {
     expect(await apiSaying(() => Response.json({ endpoints: null })).endpoints()).toEqual([]);
-    for (const json of [{}, { endpoints: {} }, { endpoints: "x" }, { operators: [] }, [], { endpoints: [], next_page_uri: 7 }]) {
+    for (const json of [
+      {},
+      { endpoints: {} },
+      { endpoints: "x" },
+      { operators: [] },
+      [],
+      { endpoints: [], next_page_uri: 7 },
+    ]) {
       expect(await failure(apiSaying(() => Response.json(json)).endpoints())).toMatchObject({
         code: "api",
         message: expect.stringContaining("no list of endpoints"),
@@ -291,17 +363,28 @@ describe("a list", () => {
   });
 
   test("of operators leaves out what has no id", async () => {
-    const api = apiSaying(() => Response.json({ operators: [{ id: "k8sop_1" }, {}, null, { id: "k8sop_2" }] }));
+    const api = apiSaying(() =>
+      Response.json({ operators: [{ id: "k8sop_1" }, {}, null, { id: "k8sop_2" }] }),
+    );
     expect((await api.operators()).map(({ id }) => id)).toEqual(["k8sop_1", "k8sop_2"]);
   });
 });
 
 describe("an endpoint", () => {
-  const parse = async (item: unknown) => (await apiSaying(() => Response.json({ endpoints: [item] })).endpoints())[0];
+  const parse = async (item: unknown) =>
+    (await apiSaying(() => Response.json({ endpoints: [item] })).endpoints())[0];
 
   test("takes url before public_url and proto before scheme", async () => {
     const plain = { name: undefined, description: undefined };
-    expect(await parse({ id: "ep_1", url: "http://a", public_url: "http://b", proto: "http", scheme: "https" })).toEqual({
+    expect(
+      await parse({
+        id: "ep_1",
+        url: "http://a",
+        public_url: "http://b",
+        proto: "http",
+        scheme: "https",
+      }),
+    ).toEqual({
       id: "ep_1",
       url: "http://a",
       proto: "http",
@@ -320,15 +403,34 @@ describe("an endpoint", () => {
     await fc.assert(
       fc.asyncProperty(fc.jsonValue(), async (item) => {
         const endpoint = await parse(item);
-        if (typeof item !== "object" || item === null || Array.isArray(item)) expect(endpoint).toEqual({ id: "", url: "", proto: "" });
-        expect([typeof endpoint?.id, typeof endpoint?.url, typeof endpoint?.proto]).toEqual(["string", "string", "string"]);
+        if (typeof item !== "object" || item === null || Array.isArray(item))
+          expect(endpoint).toEqual({ id: "", url: "", proto: "" });
+        expect([typeof endpoint?.id, typeof endpoint?.url, typeof endpoint?.proto]).toEqual([
+          "string",
+          "string",
+          "string",
+        ]);
       }),
     );
   });
 
   test("keeps a known field whatever type the others have", async () => {
-    const wrong = { url: "http://a", id: 5, proto: ["http"], name: {}, description: 1, bindings: "kubernetes", created_at: false };
-    expect(await parse(wrong)).toEqual({ id: "", url: "http://a", proto: "", name: undefined, description: undefined });
+    const wrong = {
+      url: "http://a",
+      id: 5,
+      proto: ["http"],
+      name: {},
+      description: 1,
+      bindings: "kubernetes",
+      created_at: false,
+    };
+    expect(await parse(wrong)).toEqual({
+      id: "",
+      url: "http://a",
+      proto: "",
+      name: undefined,
+      description: undefined,
+    });
   });
 
   test("with a megabyte of host name is kept short, and still too long to be a URL", async () => {
@@ -340,7 +442,10 @@ describe("an endpoint", () => {
 describe("a refusal", () => {
   const refused = (status: number, body: unknown, headers: Record<string, string> = {}) =>
     failure(
-      apiSaying(() => new Response(typeof body === "string" ? body : JSON.stringify(body), { status, headers })).getOperator("k8sop_1"),
+      apiSaying(
+        () =>
+          new Response(typeof body === "string" ? body : JSON.stringify(body), { status, headers }),
+      ).getOperator("k8sop_1"),
     );
   const ngroks = (status: number, error_code: string, msg = "Something.") => ({
     error_code,
@@ -356,7 +461,12 @@ describe("a refusal", () => {
     );
     expect(error).toMatchObject({
       code: "api",
-      details: { status: 400, errorCode: "ERR_NGROK_1234", operationId: "op_2abc", fromNgrok: true },
+      details: {
+        status: 400,
+        errorCode: "ERR_NGROK_1234",
+        operationId: "op_2abc",
+        fromNgrok: true,
+      },
     });
   });
 
@@ -409,16 +519,27 @@ describe("a refusal", () => {
   });
 
   test("that is long or has control characters becomes one line of sane length", async () => {
-    const { message } = await refused(400, ngroks(400, "ERR_NGROK_1", `first\r\nsecond\x1b[31m ${"x".repeat(100_000)}`));
+    const { message } = await refused(
+      400,
+      ngroks(400, "ERR_NGROK_1", `first\r\nsecond\x1b[31m ${"x".repeat(100_000)}`),
+    );
     expect(message).toContain("first second [31m xxx");
     expect(message.length).toBeLessThan(700);
     expect(message).not.toMatch(/[\x00-\x1f]/);
   });
 
   test("that quotes the key, as ngrok's do, is shown without it", async () => {
-    const { message } = await refused(401, ngroks(401, "ERR_NGROK_203", `Your authentication: ${key}. Go away ${key}`));
+    const { message } = await refused(
+      401,
+      ngroks(401, "ERR_NGROK_203", `Your authentication: ${key}. Go away ${key}`),
+    );
     expect(message).toContain("Your authentication: [API key]. Go away [API key]");
-    await refused(401, { error_code: key, status_code: 401, msg: "x", details: { operation_id: key } });
+    await refused(401, {
+      error_code: key,
+      status_code: 401,
+      msg: "x",
+      details: { operation_id: key },
+    });
     await refused(500, key);
   });
 
@@ -433,11 +554,16 @@ describe("a refusal", () => {
     ["soon", undefined],
     ["", undefined],
   ])("with Retry-After %j asks to wait %p ms", async (header, ms) => {
-    expect((await refused(429, ngroks(429, "ERR_NGROK_1"), { "retry-after": header })).details.retryAfterMs).toBe(ms);
+    expect(
+      (await refused(429, ngroks(429, "ERR_NGROK_1"), { "retry-after": header })).details
+        .retryAfterMs,
+    ).toBe(ms);
   });
 
   test("with a date in Retry-After asks to wait until then", async () => {
-    const { details } = await refused(503, "", { "retry-after": new Date(Date.now() + 60_000).toUTCString() });
+    const { details } = await refused(503, "", {
+      "retry-after": new Date(Date.now() + 60_000).toUTCString(),
+    });
     expect(details.retryAfterMs).toBeGreaterThan(55_000);
     expect(details.retryAfterMs).toBeLessThanOrEqual(60_000);
   });
@@ -487,7 +613,10 @@ describe("a body", () => {
   test("over the limit is refused before it is all there", async () => {
     await using server = await fakeServer(() => "endless-body");
     const error = await failure(apiAt(server.url, { maxBytes: 1 << 20 }).endpoints());
-    expect(error).toMatchObject({ code: "protocol", message: expect.stringContaining("more than 1048576 bytes") });
+    expect(error).toMatchObject({
+      code: "protocol",
+      message: expect.stringContaining("more than 1048576 bytes"),
+    });
   });
 
   test("of 10 MB with 10,000 endpoints is read", async () => {
@@ -518,23 +647,45 @@ describe("a failure to reach the API", () => {
     await server[Symbol.asyncDispose]();
     const error = await failure(apiAt(server.url).endpoints());
     expect(error).toMatchObject({ code: "network", details: { kind: "refused" } });
-    expect(error.message).toBe(`Cannot list the account's endpoints: cannot reach "${server.url}", connection refused`);
+    expect(error.message).toBe(
+      `Cannot list the account's endpoints: cannot reach "${server.url}", connection refused`,
+    );
   });
 
   test("by a connection cut off is told as that", async () => {
     await using server = await fakeServer(() => "reset");
-    expect(await failure(apiAt(server.url).endpoints())).toMatchObject({ code: "network", details: { kind: "cut" } });
+    expect(await failure(apiAt(server.url).endpoints())).toMatchObject({
+      code: "network",
+      details: { kind: "cut" },
+    });
   });
 
   test.each([
     ["name", Object.assign(new TypeError("getaddrinfo ENOTFOUND api.test"), { code: "ENOTFOUND" })],
     [
       "name",
-      new TypeError("fetch failed", { cause: new Error("client error (Connect): dns error: failed to lookup address information") }),
+      new TypeError("fetch failed", {
+        cause: new Error("client error (Connect): dns error: failed to lookup address information"),
+      }),
     ],
-    ["refused", new TypeError("fetch failed", { cause: new Error("tcp connect error: Connection refused (os error 111)") })],
-    ["tls", Object.assign(new TypeError("self signed certificate in certificate chain"), { code: "SELF_SIGNED_CERT_IN_CHAIN" })],
-    ["tls", new TypeError("fetch failed", { cause: new Error("client error (Connect): invalid peer certificate: UnknownIssuer") })],
+    [
+      "refused",
+      new TypeError("fetch failed", {
+        cause: new Error("tcp connect error: Connection refused (os error 111)"),
+      }),
+    ],
+    [
+      "tls",
+      Object.assign(new TypeError("self signed certificate in certificate chain"), {
+        code: "SELF_SIGNED_CERT_IN_CHAIN",
+      }),
+    ],
+    [
+      "tls",
+      new TypeError("fetch failed", {
+        cause: new Error("client error (Connect): invalid peer certificate: UnknownIssuer"),
+      }),
+    ],
     ["other", new TypeError("something new")],
     ["other", `with the ${key} in it`],
   ])("is sorted as %p", async (kind, thrown) => {
@@ -545,7 +696,9 @@ describe("a failure to reach the API", () => {
 
 describe("TLS", () => {
   test("is verified even where the environment says otherwise: the key is not sent to a stranger", async () => {
-    const { cert, key: serverKey } = await issue(await rootCa(), "stranger", { names: ["127.0.0.1"] });
+    const { cert, key: serverKey } = await issue(await rootCa(), "stranger", {
+      names: ["127.0.0.1"],
+    });
     let asked = 0;
     const server = createServer({ cert, key: serverKey }, (_, response) => {
       asked += 1;
@@ -569,11 +722,17 @@ describe("TLS", () => {
 });
 
 describe("time and cancelling", () => {
-  test.each(["hang", "hang-in-body"] as const)("a server in %p meets the deadline", async (reply) => {
-    await using server = await fakeServer(() => reply);
-    const error = await failure(apiAt(server.url, { timeoutMs: 50 }).endpoints());
-    expect(error).toMatchObject({ code: "timeout", message: expect.stringContaining("did not answer within 0.05 s") });
-  });
+  test.each(["hang", "hang-in-body"] as const)(
+    "a server in %p meets the deadline",
+    async (reply) => {
+      await using server = await fakeServer(() => reply);
+      const error = await failure(apiAt(server.url, { timeoutMs: 50 }).endpoints());
+      expect(error).toMatchObject({
+        code: "timeout",
+        message: expect.stringContaining("did not answer within 0.05 s"),
+      });
+    },
+  );
 
   test("a fetch that heeds no signal meets it too", async () => {
     const api = apiSaying(() => new Promise(() => {}), { timeoutMs: 20 });
@@ -594,7 +753,9 @@ describe("time and cancelling", () => {
 
   test("a reason of ours is what the caller gets", async () => {
     const reason = new NgrokdError("timeout", "the pass took too long");
-    expect(await failure(apiSaying(() => new Promise(() => {})).endpoints(AbortSignal.abort(reason)))).toBe(reason);
+    expect(
+      await failure(apiSaying(() => new Promise(() => {})).endpoints(AbortSignal.abort(reason))),
+    ).toBe(reason);
   });
 
   test("nothing is left listening to the caller's signal", async () => {

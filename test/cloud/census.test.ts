@@ -7,22 +7,43 @@ const ca = await rootCa("Some CA");
 const fresh = (await issue(ca, "a", { notAfter: hours(2) })).cert;
 const expired = (await issue(ca, "b", { notBefore: hours(-9), notAfter: hours(-2) })).cert;
 
-function operator(id: string, { metadata, cert = fresh, day = "01" }: { metadata?: unknown; cert?: string; day?: string } = {}) {
+function operator(
+  id: string,
+  { metadata, cert = fresh, day = "01" }: { metadata?: unknown; cert?: string; day?: string } = {},
+) {
   const found = operatorOf({
     id,
     created_at: `2026-01-${day}T00:00:00Z`,
-    metadata: typeof metadata === "string" ? metadata : JSON.stringify(metadata ?? { "owned-by": "ngrokd", hostname: "elsewhere" }),
+    metadata:
+      typeof metadata === "string"
+        ? metadata
+        : JSON.stringify(metadata ?? { "owned-by": "ngrokd", hostname: "elsewhere" }),
     binding: { cert: { cert } },
   });
   if (found === undefined) throw new Error("no operator");
   return found;
 }
 
-const kinds = (operators: Parameters<typeof census>[0], here: { operatorId: string | undefined } = { operatorId: "mine" }) =>
-  census(operators, { hostname: "here", ...here }, new Date()).map(({ id, kind }) => `${id}: ${kind}`);
+const kinds = (
+  operators: Parameters<typeof census>[0],
+  here: { operatorId: string | undefined } = { operatorId: "mine" },
+) =>
+  census(operators, { hostname: "here", ...here }, new Date()).map(
+    ({ id, kind }) => `${id}: ${kind}`,
+  );
 
 test("leaves out what this program has not made, whatever the metadata is", () => {
-  const foreign = ["", "null", "[]", "5", "not json", '"ngrokd"', { "owned-by": "a cluster" }, { "owned-by": 5 }, { hostname: "here" }];
+  const foreign = [
+    "",
+    "null",
+    "[]",
+    "5",
+    "not json",
+    '"ngrokd"',
+    { "owned-by": "a cluster" },
+    { "owned-by": 5 },
+    { hostname: "here" },
+  ];
   expect(kinds(foreign.map((metadata, i) => operator(`k8sop_${i}`, { metadata })))).toEqual([]);
 });
 
@@ -36,7 +57,13 @@ test("tells this machine's, expired ones, those of the same name, and others apa
       operator("alive", { day: "04" }),
       operator("nameless", { metadata: { "owned-by": "ngrokd" }, cert: "", day: "05" }),
     ]),
-  ).toEqual(["nameless: other", "alive: other", "dead: expired", "left: same name", "mine: this machine"]);
+  ).toEqual([
+    "nameless: other",
+    "alive: other",
+    "dead: expired",
+    "left: same name",
+    "mine: this machine",
+  ]);
 });
 
 test("calls none of them this machine's where there is no identity here", () => {

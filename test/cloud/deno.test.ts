@@ -14,7 +14,10 @@ test("the cloud room and trust do the same under Deno", async () => {
   await using hangInBody = await fakeServer(() => "hang-in-body");
   await using reset = await fakeServer(() => "reset");
   await using endless = await fakeServer(() => "endless-body");
-  await using redirect = await fakeServer(() => ({ status: 302, headers: { location: ngrok.url } }));
+  await using redirect = await fakeServer(() => ({
+    status: 302,
+    headers: { location: ngrok.url },
+  }));
   await using html = await fakeServer(() => ({ status: 502, text: "<html></html>" }));
   const gone = await fakeServer(() => ({}));
   await gone[Symbol.asyncDispose]();
@@ -32,7 +35,12 @@ test("the cloud room and trust do the same under Deno", async () => {
   try {
     const caFile = join(folder, "ca.crt");
     await writeFile(caFile, (await rootCa("Made CA")).cert);
-    const args = [folder, ngrok.url, caFile, ...Object.entries(servers).map(([name, url]) => `${name}=${url}`)];
+    const args = [
+      folder,
+      ngrok.url,
+      caFile,
+      ...Object.entries(servers).map(([name, url]) => `${name}=${url}`),
+    ];
     const run = Bun.spawn([deno, "run", "-A", script, ...args], { stdout: "pipe", stderr: "pipe" });
     const [out, problems] = await Promise.all([run.stdout.text(), run.stderr.text()]);
     expect(problems).toBe("");

@@ -12,8 +12,14 @@ import {
 } from "../../src/cloud/identity-files.ts";
 
 let folder: string;
-const paths = () => identityPaths({ client_cert: join(folder, "tls.crt"), client_key: join(folder, "tls.key") });
-const next = { operatorId: "k8sop_new", certPem: "new certificate", keyPem: "new key", ingressEndpoint: "new.example:443" };
+const paths = () =>
+  identityPaths({ client_cert: join(folder, "tls.crt"), client_key: join(folder, "tls.key") });
+const next = {
+  operatorId: "k8sop_new",
+  certPem: "new certificate",
+  keyPem: "new key",
+  ingressEndpoint: "new.example:443",
+};
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "ngrokd-identity-files-"));
@@ -35,7 +41,8 @@ test.each([
   expect(await readIdentityFiles(paths())).toEqual(before);
   const there = readdirSync(folder).filter((name) => !name.includes(".old-"));
   expect(there.sort()).toEqual([...names].sort());
-  for (const name of there.filter((one) => one === "tls.key")) expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600);
+  for (const name of there.filter((one) => one === "tls.key"))
+    expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600);
 });
 
 test("the operator is known by its file, whatever the certificate is worth", async () => {

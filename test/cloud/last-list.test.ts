@@ -2,7 +2,12 @@ import { expect, test } from "bun:test";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
-import { lastListText, loadLastList, parseLastList, saveLastList } from "../../src/cloud/last-list.ts";
+import {
+  lastListText,
+  loadLastList,
+  parseLastList,
+  saveLastList,
+} from "../../src/cloud/last-list.ts";
 import { temporaryFolder } from "../names/support.ts";
 import { anyText } from "../support/texts.ts";
 
@@ -10,10 +15,19 @@ const operatorId = "k8sop_1";
 
 test("a list that ngrok sent is read as it was kept, whatever its texts hold", () => {
   const optional = fc.oneof(fc.constant(undefined), fc.string({ minLength: 1, maxLength: 30 }));
-  const endpoint = fc.record({ id: anyText, url: anyText, proto: anyText, name: optional, description: optional });
+  const endpoint = fc.record({
+    id: anyText,
+    url: anyText,
+    proto: anyText,
+    name: optional,
+    description: optional,
+  });
   fc.assert(
     fc.property(fc.array(endpoint, { maxLength: 8 }), (endpoints) => {
-      expect(parseLastList(lastListText({ operatorId, endpoints }))).toEqual({ ok: true, value: { operatorId, endpoints } });
+      expect(parseLastList(lastListText({ operatorId, endpoints }))).toEqual({
+        ok: true,
+        value: { operatorId, endpoints },
+      });
     }),
   );
 });
@@ -22,7 +36,10 @@ test("is kept for root alone, an endpoint a line, and written only where it says
   await using folder = await temporaryFolder();
   const path = join(folder.path, "endpoints.json");
   expect(await loadLastList(path)).toBeUndefined();
-  const list = { operatorId, endpoints: ["a", "b"].map((id) => ({ id, url: `http://${id}.demo`, proto: "http" })) };
+  const list = {
+    operatorId,
+    endpoints: ["a", "b"].map((id) => ({ id, url: `http://${id}.demo`, proto: "http" })),
+  };
   await saveLastList(path, list);
   expect(await readFile(path, "utf8")).toBe(
     '{"version":1,"operator_id":"k8sop_1","endpoints":[\n' +
@@ -39,25 +56,39 @@ test("is kept for root alone, an endpoint a line, and written only where it says
 test.each([
   ["half of it", '{"version":1,"operator_id":"k8sop_1","endpoi', /^it is not JSON: /],
   ["nothing", "", /^it is not JSON: /],
-  ["a later version", '{"version":2,"operator_id":"k8sop_1","endpoints":[]}', /^it is no list of version 1$/],
-  ["an id that is none", '{"version":1,"operator_id":"../x","endpoints":[]}', /^it is no list of version 1$/],
+  [
+    "a later version",
+    '{"version":2,"operator_id":"k8sop_1","endpoints":[]}',
+    /^it is no list of version 1$/,
+  ],
+  [
+    "an id that is none",
+    '{"version":1,"operator_id":"../x","endpoints":[]}',
+    /^it is no list of version 1$/,
+  ],
   ["another kind of file", "[1]", /^it is no list of version 1$/],
-])("a file with %s is refused with the reason, and replaced by the next list", async (_what, text, reason) => {
-  const refused = parseLastList(text);
-  expect(refused).toEqual({ ok: false, reason: expect.stringMatching(reason) });
-  await using folder = await temporaryFolder();
-  const path = join(folder.path, "endpoints.json");
-  await writeFile(path, text);
-  await expect(loadLastList(path)).rejects.toMatchObject({
-    code: "state",
-    message: expect.stringContaining(`Cannot understand "${path}"`),
-  });
-  await saveLastList(path, { operatorId, endpoints: [] });
-  expect(await loadLastList(path)).toEqual({ operatorId, endpoints: [] });
-});
+])(
+  "a file with %s is refused with the reason, and replaced by the next list",
+  async (_what, text, reason) => {
+    const refused = parseLastList(text);
+    expect(refused).toEqual({ ok: false, reason: expect.stringMatching(reason) });
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, "endpoints.json");
+    await writeFile(path, text);
+    await expect(loadLastList(path)).rejects.toMatchObject({
+      code: "state",
+      message: expect.stringContaining(`Cannot understand "${path}"`),
+    });
+    await saveLastList(path, { operatorId, endpoints: [] });
+    expect(await loadLastList(path)).toEqual({ operatorId, endpoints: [] });
+  },
+);
 
 test("what makes no sense in it is an endpoint without id and URL, as in an answer of ngrok's", () => {
   const text = '{"version":1,"operator_id":"k8sop_1","endpoints":[7,{"url":["x"]}]}';
   const nothing = { id: "", url: "", proto: "" };
-  expect(parseLastList(text)).toEqual({ ok: true, value: { operatorId, endpoints: [nothing, nothing] } });
+  expect(parseLastList(text)).toEqual({
+    ok: true,
+    value: { operatorId, endpoints: [nothing, nothing] },
+  });
 });

@@ -25,17 +25,31 @@ import { anyText } from "../support/texts.ts";
 const host = { hostname: "build-box", os: "linux", arch: "x64", version: "1.2.3" };
 const facts = { selectors: ["endpoint.labels.env == 'dev'"] };
 const now = new Date();
-const keptAs = (name: string): string => `${name}.old-${now.toISOString().replaceAll(/[-:.]/g, "")}`;
+const keptAs = (name: string): string =>
+  `${name}.old-${now.toISOString().replaceAll(/[-:.]/g, "")}`;
 const strangersCert = (await issue(await rootCa(), "somebody else")).cert;
 
-/** A state folder that is not there yet, a small ngrok, and both put away at the end. */
-async function setUp(): Promise<AsyncDisposable & { folder: string; paths: ReturnType<typeof identityPaths>; ngrok: FakeNgrok; api: Api }> {
+/**
+ * A state folder that is not there yet, a small ngrok, and both put away at the
+ * end.
+ */
+async function setUp(): Promise<
+  AsyncDisposable & {
+    folder: string;
+    paths: ReturnType<typeof identityPaths>;
+    ngrok: FakeNgrok;
+    api: Api;
+  }
+> {
   const base = await mkdtemp(join(tmpdir(), "ngrokd-test-"));
   const ngrok = await fakeNgrok();
   const folder = join(base, "etc", "ngrokd");
   return {
     folder,
-    paths: identityPaths({ client_cert: join(folder, "tls.crt"), client_key: join(folder, "tls.key") }),
+    paths: identityPaths({
+      client_cert: join(folder, "tls.crt"),
+      client_key: join(folder, "tls.key"),
+    }),
     ngrok,
     api: createApi({ url: ngrok.url, key: "a-good-api-key" as ApiKey, userAgent: "test" }),
     async [Symbol.asyncDispose]() {
@@ -63,9 +77,15 @@ const mode = async (path: string): Promise<string> => ((await stat(path)).mode &
 /** Name and text of every file, the texts trimmed. */
 const contents = async (folder: string): Promise<[string, string][]> =>
   Promise.all(
-    (await readdir(folder)).sort().map(async (name) => [name, (await readFile(join(folder, name), "utf8")).trim()] as [string, string]),
+    (await readdir(folder))
+      .sort()
+      .map(
+        async (name) =>
+          [name, (await readFile(join(folder, name), "utf8")).trim()] as [string, string],
+      ),
   );
-const asked = (ngrok: FakeNgrok): string[] => ngrok.requests.map(({ method, path }) => `${method} ${path}`);
+const asked = (ngrok: FakeNgrok): string[] =>
+  ngrok.requests.map(({ method, path }) => `${method} ${path}`);
 const load = async (paths: ReturnType<typeof identityPaths>) => loadIdentity(paths, new Date());
 const reasonIn = async (paths: ReturnType<typeof identityPaths>): Promise<string> => {
   const loaded = await load(paths);
@@ -74,7 +94,12 @@ const reasonIn = async (paths: ReturnType<typeof identityPaths>): Promise<string
 
 describe("identityPaths", () => {
   test("puts the operator id beside the certificate, wherever the key is", () => {
-    expect(identityPaths({ client_cert: "/var/lib/ngrokd/client.crt", client_key: "/secrets/client.key" })).toEqual({
+    expect(
+      identityPaths({
+        client_cert: "/var/lib/ngrokd/client.crt",
+        client_key: "/secrets/client.key",
+      }),
+    ).toEqual({
       cert: "/var/lib/ngrokd/client.crt",
       key: "/secrets/client.key",
       operatorId: "/var/lib/ngrokd/operator_id",
@@ -87,7 +112,8 @@ describe("operatorRequest", () => {
   test("names this host, its selectors and its CSR, and no deployment", () => {
     expect(operatorRequest(facts, host, "CSR")).toEqual({
       description: "ngrokd on build-box",
-      metadata: '{"owned-by":"ngrokd","hostname":"build-box","os":"linux","arch":"x64","version":"1.2.3"}',
+      metadata:
+        '{"owned-by":"ngrokd","hostname":"build-box","os":"linux","arch":"x64","version":"1.2.3"}',
       enabled_features: ["bindings"],
       region: "global",
       binding: { endpoint_selectors: ["endpoint.labels.env == 'dev'"], csr: "CSR" },
@@ -104,7 +130,11 @@ describe("operatorRequest", () => {
     );
     fc.assert(
       fc.property(text, text, text, text, (hostname, os, arch, version) => {
-        const { description, metadata } = operatorRequest(facts, { hostname, os, arch, version }, "CSR");
+        const { description, metadata } = operatorRequest(
+          facts,
+          { hostname, os, arch, version },
+          "CSR",
+        );
         expect(Buffer.byteLength(description)).toBeLessThanOrEqual(255);
         expect(Buffer.byteLength(metadata)).toBeLessThanOrEqual(4096);
         expect(`ngrokd on ${hostname}`).toStartWith(description);
@@ -134,7 +164,12 @@ describe("register, from nothing", () => {
   test("gives the files the modes they need, and their folder 0700", async () => {
     await using set = await setUp();
     await call(set);
-    expect((await readdir(set.folder)).sort()).toEqual(["ingress_endpoint", "operator_id", "tls.crt", "tls.key"]);
+    expect((await readdir(set.folder)).sort()).toEqual([
+      "ingress_endpoint",
+      "operator_id",
+      "tls.crt",
+      "tls.key",
+    ]);
     expect(await mode(set.folder)).toBe("700");
     expect(await mode(set.paths.key)).toBe("600");
     expect(await mode(set.paths.operatorId)).toBe("600");
@@ -171,7 +206,10 @@ describe("register, from nothing", () => {
     await using set = await setUp();
     set.ngrok.ingressEndpoint = undefined;
     expect((await call(set)).ingressEndpoint).toBeUndefined();
-    expect(await load(set.paths)).toMatchObject({ kind: "identity", identity: { ingressEndpoint: undefined } });
+    expect(await load(set.paths)).toMatchObject({
+      kind: "identity",
+      identity: { ingressEndpoint: undefined },
+    });
     expect(await readdir(set.folder)).not.toContain("ingress_endpoint");
   });
 });
@@ -190,14 +228,18 @@ describe("register, when something fails", () => {
   test("deletes the new operator again where it cannot be saved", async () => {
     await using set = await setUp();
     set.ngrok.intercept = ({ method }) => {
-      // Between the check and the saving, a folder takes the certificate's place.
+      // Between the check and the saving, a folder takes the certificate's
+      // place.
       if (method === "POST") Bun.spawnSync(["mkdir", "-p", join(set.paths.cert, "x")]);
       return undefined;
     };
     const error = await failure(call(set));
     expect(error.code).toBe("state");
     expect(error.message).toContain(set.paths.cert);
-    expect(asked(set.ngrok)).toEqual(["POST /kubernetes_operators", "DELETE /kubernetes_operators/k8sop_1"]);
+    expect(asked(set.ngrok)).toEqual([
+      "POST /kubernetes_operators",
+      "DELETE /kubernetes_operators/k8sop_1",
+    ]);
     expect(set.ngrok.operators.size).toBe(0);
   });
 
@@ -219,11 +261,15 @@ describe("register, when something fails", () => {
     ["does not fit our key", { cert: { cert: strangersCert } }],
   ])("deletes the new operator that ngrok answers badly: %s", async (said, binding) => {
     await using set = await setUp();
-    set.ngrok.intercept = ({ method }) => (method === "POST" ? { status: 201, json: { id: "k8sop_9", binding } } : undefined);
+    set.ngrok.intercept = ({ method }) =>
+      method === "POST" ? { status: 201, json: { id: "k8sop_9", binding } } : undefined;
     const error = await failure(call(set));
     expect(error.code).toBe("api");
     expect(error.message).toContain(said);
-    expect(asked(set.ngrok)).toEqual(["POST /kubernetes_operators", "DELETE /kubernetes_operators/k8sop_9"]);
+    expect(asked(set.ngrok)).toEqual([
+      "POST /kubernetes_operators",
+      "DELETE /kubernetes_operators/k8sop_9",
+    ]);
     expect(await readdir(set.folder)).toEqual(["tls.key"]);
   });
 
@@ -239,7 +285,10 @@ describe("register, when something fails", () => {
       },
     };
     expect((await failure(call({ ...set, api }, { signal: cancel.signal }))).code).toBe("api");
-    expect(asked(set.ngrok)).toEqual(["POST /kubernetes_operators", "DELETE /kubernetes_operators/k8sop_1"]);
+    expect(asked(set.ngrok)).toEqual([
+      "POST /kubernetes_operators",
+      "DELETE /kubernetes_operators/k8sop_1",
+    ]);
   });
 
   test("says nothing to ngrok for a caller who has given up before", async () => {
@@ -253,10 +302,18 @@ describe("register, after a crash", () => {
   test("between ngrok's answer and its saving finds its operator by the key instead of making another", async () => {
     await using set = await setUp();
     const { keyPem } = await call(set);
-    for (const path of [set.paths.cert, set.paths.operatorId, set.paths.ingressEndpoint]) await rm(path);
+    for (const path of [set.paths.cert, set.paths.operatorId, set.paths.ingressEndpoint])
+      await rm(path);
     const identity = await call(set);
-    expect(identity).toMatchObject({ operatorId: "k8sop_1", keyPem, ingressEndpoint: "ingress.example.com:443" });
-    expect(asked(set.ngrok).slice(1)).toEqual(["GET /kubernetes_operators", "PATCH /kubernetes_operators/k8sop_1"]);
+    expect(identity).toMatchObject({
+      operatorId: "k8sop_1",
+      keyPem,
+      ingressEndpoint: "ingress.example.com:443",
+    });
+    expect(asked(set.ngrok).slice(1)).toEqual([
+      "GET /kubernetes_operators",
+      "PATCH /kubernetes_operators/k8sop_1",
+    ]);
     expect(await load(set.paths)).toEqual({ kind: "identity", identity });
   });
 
@@ -286,9 +343,17 @@ describe("register, with an identity that cannot serve", () => {
     const { certPem } = await call(set);
     expect(await reasonIn(set.paths)).toContain("expired on");
     set.ngrok.hours = 24 * 90;
-    const identity = await register({ ...set, facts: { selectors: ["false"] }, host, now: () => new Date() });
+    const identity = await register({
+      ...set,
+      facts: { selectors: ["false"] },
+      host,
+      now: () => new Date(),
+    });
     expect(identity.operatorId).toBe("k8sop_1");
-    expect(set.ngrok.requests.at(-1)).toMatchObject({ method: "PATCH", json: { binding: { endpoint_selectors: ["false"] } } });
+    expect(set.ngrok.requests.at(-1)).toMatchObject({
+      method: "PATCH",
+      json: { binding: { endpoint_selectors: ["false"] } },
+    });
     const kept = (await readdir(set.folder)).filter((name) => name.startsWith("tls.crt.old-"));
     expect(kept.length).toBe(1);
     expect(await readFile(join(set.folder, kept[0] ?? ""), "utf8")).toBe(certPem);
@@ -343,8 +408,14 @@ describe("register, with an identity that cannot serve", () => {
 });
 
 describe("loadIdentity", () => {
-  /** What the Go program leaves: a P-384 key in SEC 1, a certificate with an organization, an id, and nothing else. */
-  async function goIdentity(folder: string, validity: { notAfter?: Date } = {}): Promise<{ key: string; cert: string }> {
+  /**
+   * What the Go program leaves: a P-384 key in SEC 1, a certificate with an
+   * organization, an id, and nothing else.
+   */
+  async function goIdentity(
+    folder: string,
+    validity: { notAfter?: Date } = {},
+  ): Promise<{ key: string; cert: string }> {
     await mkdir(folder, { recursive: true });
     const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-384" });
     const csr = await createCsr(privateKey.export({ type: "sec1", format: "pem" }).toString());
@@ -359,7 +430,10 @@ describe("loadIdentity", () => {
       publicKey: new Pkcs10CertificateRequest(csr).publicKey,
       signingKey: ca.keys.privateKey,
     });
-    const [key, cert] = [privateKey.export({ type: "sec1", format: "pem" }).toString(), certificate.toString("pem")];
+    const [key, cert] = [
+      privateKey.export({ type: "sec1", format: "pem" }).toString(),
+      certificate.toString("pem"),
+    ];
     await writeFile(join(folder, "tls.key"), key, { mode: 0o600 });
     await writeFile(join(folder, "tls.crt"), cert);
     await writeFile(join(folder, "operator_id"), "k8sop_go");
@@ -374,7 +448,12 @@ describe("loadIdentity", () => {
   test("takes the Go program's identity as it is, and so does register", async () => {
     await using set = await setUp();
     const { key, cert } = await goIdentity(set.folder);
-    const identity = { operatorId: "k8sop_go", keyPem: key, certPem: cert, ingressEndpoint: undefined };
+    const identity = {
+      operatorId: "k8sop_go",
+      keyPem: key,
+      certPem: cert,
+      ingressEndpoint: undefined,
+    };
     expect(await load(set.paths)).toEqual({ kind: "identity", identity });
     expect(await call(set)).toEqual(identity);
     expect(set.ngrok.requests).toEqual([]);
@@ -393,35 +472,65 @@ describe("loadIdentity", () => {
     await using set = await setUp();
     await goIdentity(set.folder);
     await writeFile(set.paths.operatorId, "  k8sop_go\r\n");
-    expect(await load(set.paths)).toMatchObject({ kind: "identity", identity: { operatorId: "k8sop_go" } });
+    expect(await load(set.paths)).toMatchObject({
+      kind: "identity",
+      identity: { operatorId: "k8sop_go" },
+    });
   });
 
   test.each([
     ["no key", "there is no key", async (folder: string) => rm(join(folder, "tls.key"))],
-    ["no certificate", "there is a key but no certificate", async (folder: string) => rm(join(folder, "tls.crt"))],
-    ["no operator id", "belongs to an unknown operator", async (folder: string) => rm(join(folder, "operator_id"))],
-    ["an empty operator id", "holds no operator id", async (folder: string) => writeFile(join(folder, "operator_id"), " \n")],
+    [
+      "no certificate",
+      "there is a key but no certificate",
+      async (folder: string) => rm(join(folder, "tls.crt")),
+    ],
+    [
+      "no operator id",
+      "belongs to an unknown operator",
+      async (folder: string) => rm(join(folder, "operator_id")),
+    ],
+    [
+      "an empty operator id",
+      "holds no operator id",
+      async (folder: string) => writeFile(join(folder, "operator_id"), " \n"),
+    ],
     [
       "two lines for an operator id",
       "holds no operator id",
       async (folder: string) => writeFile(join(folder, "operator_id"), "k8sop_1\nk8sop_2"),
     ],
-    ["an empty certificate", "not a certificate", async (folder: string) => writeFile(join(folder, "tls.crt"), "")],
-    ["another's key", "does not fit the key", async (folder: string) => writeFile(join(folder, "tls.key"), await createKey())],
-    ["an empty key", "does not fit the key", async (folder: string) => writeFile(join(folder, "tls.key"), "")],
-  ])("says why an identity with %s cannot serve; register puts it right and loses nothing", async (_, said, damage) => {
-    await using set = await setUp();
-    await goIdentity(set.folder);
-    await damage(set.folder);
-    const before = await contents(set.folder);
-    expect(await reasonIn(set.paths)).toContain(said);
-    expect(await contents(set.folder)).toEqual(before);
+    [
+      "an empty certificate",
+      "not a certificate",
+      async (folder: string) => writeFile(join(folder, "tls.crt"), ""),
+    ],
+    [
+      "another's key",
+      "does not fit the key",
+      async (folder: string) => writeFile(join(folder, "tls.key"), await createKey()),
+    ],
+    [
+      "an empty key",
+      "does not fit the key",
+      async (folder: string) => writeFile(join(folder, "tls.key"), ""),
+    ],
+  ])(
+    "says why an identity with %s cannot serve; register puts it right and loses nothing",
+    async (_, said, damage) => {
+      await using set = await setUp();
+      await goIdentity(set.folder);
+      await damage(set.folder);
+      const before = await contents(set.folder);
+      expect(await reasonIn(set.paths)).toContain(said);
+      expect(await contents(set.folder)).toEqual(before);
 
-    const identity = await call(set);
-    expect(await load(set.paths)).toEqual({ kind: "identity", identity });
-    const after = new Set((await contents(set.folder)).map(([, text]) => text));
-    expect(before.filter(([, text]) => text !== "" && !after.has(text))).toEqual([]);
-  });
+      const identity = await call(set);
+      expect(await load(set.paths)).toEqual({ kind: "identity", identity });
+      const after = new Set((await contents(set.folder)).map(([, text]) => text));
+      expect(before.filter(([, text]) => text !== "" && !after.has(text))).toEqual([]);
+    },
+  );
 
   test("says when a certificate has expired, to the second", async () => {
     await using set = await setUp();

@@ -18,7 +18,10 @@ async function setUp() {
   const folder = await mkdtemp(join(tmpdir(), "ngrokd-renewal-"));
   const ngrok = await fakeNgrok();
   ngrok.hours = 10;
-  const paths = identityPaths({ client_cert: join(folder, "tls.crt"), client_key: join(folder, "tls.key") });
+  const paths = identityPaths({
+    client_cert: join(folder, "tls.crt"),
+    client_key: join(folder, "tls.key"),
+  });
   const api = createApi({ url: ngrok.url, key: "a-good-api-key" as ApiKey, userAgent: "test" });
   const identity = await register({ api, paths, facts: { selectors }, host });
   return {
@@ -44,9 +47,15 @@ describe("renewCertificate", () => {
     set.ngrok.hours = 90;
     const before = await readdir(set.folder);
     const renewed = await set.renew();
-    expect(set.ngrok.requests.at(-1)).toMatchObject({ method: "PATCH", path: "/kubernetes_operators/k8sop_1" });
-    // What is not sent stays as it is; the selectors are not the certificate's business.
-    expect(set.ngrok.requests.at(-1)?.json).toEqual({ binding: { csr: expect.stringContaining("CERTIFICATE REQUEST") } });
+    expect(set.ngrok.requests.at(-1)).toMatchObject({
+      method: "PATCH",
+      path: "/kubernetes_operators/k8sop_1",
+    });
+    // What is not sent stays as it is; the selectors are not the certificate's
+    // business.
+    expect(set.ngrok.requests.at(-1)?.json).toEqual({
+      binding: { csr: expect.stringContaining("CERTIFICATE REQUEST") },
+    });
     expect({ ...renewed, certPem: "" }).toEqual({ ...set.identity, certPem: "" });
     expect(renewed.certPem).not.toBe(set.identity.certPem);
     expect(await loadIdentity(set.paths)).toEqual({ kind: "identity", identity: renewed });
@@ -56,7 +65,10 @@ describe("renewCertificate", () => {
   test("changes nothing where ngrok refuses, or sends what is no better", async () => {
     await using set = await setUp();
     set.ngrok.hours = 5;
-    await expect(set.renew()).rejects.toMatchObject({ code: "api", message: expect.stringContaining("no later than the one in use") });
+    await expect(set.renew()).rejects.toMatchObject({
+      code: "api",
+      message: expect.stringContaining("no later than the one in use"),
+    });
     set.ngrok.intercept = () => ({ status: 503, text: "" });
     await expect(set.renew()).rejects.toMatchObject({ code: "api" });
     expect(await loadIdentity(set.paths)).toEqual({ kind: "identity", identity: set.identity });
@@ -86,7 +98,10 @@ describe("renewCertificate", () => {
 
 describe("acceptable", () => {
   test("is only what parses, fits the key, is valid now, and ends later", async () => {
-    const { cert: certPem, key: keyPem } = await issue(ca, "a", { notBefore: hours(-2), notAfter: hours(2) });
+    const { cert: certPem, key: keyPem } = await issue(ca, "a", {
+      notBefore: hours(-2),
+      notAfter: hours(2),
+    });
     const inUse = { certPem, keyPem };
     const now = new Date();
     const refused = async (pem: string | undefined, at = now) => {
@@ -102,7 +117,8 @@ describe("acceptable", () => {
     expect(await refused(certPem, hours(-3))).toContain("by this machine's clock that is to come");
     const older = { certPem: "unreadable", keyPem };
     expect(acceptable(certPem, older, now)).toEqual({ ok: true, value: certPem });
-    // A clock that is slow by minutes is no reason to let the certificate expire.
+    // A clock that is slow by minutes is no reason to let the certificate
+    // expire.
     expect(acceptable(certPem, older, new Date(hours(-2).getTime() - 4 * 60_000)).ok).toBe(true);
   });
 });

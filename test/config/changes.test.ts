@@ -16,10 +16,18 @@ const of = async (config: object, env: Record<string, string> = {}): Promise<Loa
 describe("the changes between two configurations", () => {
   test("are none where values are the same, wherever they come from", async () => {
     const before = await of({});
-    expect(changesBetween(before, await of({ server: { log_level: "info" }, bound_endpoints: { selectors: ["true"] } }))).toEqual([]);
-    expect(changesBetween(await of({ api: { key: "a-key-of-somebody" } }), await of({}, { NGROK_API_KEY: "a-key-of-somebody" }))).toEqual(
-      [],
-    );
+    expect(
+      changesBetween(
+        before,
+        await of({ server: { log_level: "info" }, bound_endpoints: { selectors: ["true"] } }),
+      ),
+    ).toEqual([]);
+    expect(
+      changesBetween(
+        await of({ api: { key: "a-key-of-somebody" } }),
+        await of({}, { NGROK_API_KEY: "a-key-of-somebody" }),
+      ),
+    ).toEqual([]);
   });
 
   test("say of each setting when it counts, in the order of the documentation", async () => {
@@ -29,7 +37,12 @@ describe("the changes between two configurations", () => {
       server: { socket_path: "/run/else.sock" },
     });
     expect(changesBetween(await of({}), after)).toEqual([
-      { key: "server.socket_path", counts: "restart", from: "/var/run/ngrokd.sock", to: "/run/else.sock" },
+      {
+        key: "server.socket_path",
+        counts: "restart",
+        from: "/var/run/ngrokd.sock",
+        to: "/run/else.sock",
+      },
       { key: "bound_endpoints.poll_interval", counts: "now", from: 30, to: 5 },
       { key: "bound_endpoints.selectors", counts: "now", from: ["true"], to: ["false"] },
       { key: "net.start_port", counts: "never", from: 9080, to: 1000 },
@@ -38,7 +51,10 @@ describe("the changes between two configurations", () => {
 
   test("do not show secrets", async () => {
     const before = await of({ forward: { proxy_url: "http://user:secret-one@proxy:1" } });
-    const after = await of({ api: { key: "a-secret-key-of-some-length" }, forward: { proxy_url: "http://user:secret-two@proxy:1" } });
+    const after = await of({
+      api: { key: "a-secret-key-of-some-length" },
+      forward: { proxy_url: "http://user:secret-two@proxy:1" },
+    });
     const text = JSON.stringify(changesBetween(before, after));
     expect(text).not.toContain("secret");
     expect(text).toContain("ends in …ngth");
@@ -47,8 +63,12 @@ describe("the changes between two configurations", () => {
 
   test("know that the default ingress, once it stands in the file, goes before the one that ngrok names", async () => {
     const { ingressEndpoint } = defaultConfig;
-    expect(changesBetween(await of({}), await of({ ingressEndpoint })).map(({ key }) => key)).toEqual(["ingressEndpoint"]);
-    expect(changesBetween(await of({ ingressEndpoint }), await of({ ingressEndpoint }))).toEqual([]);
+    expect(
+      changesBetween(await of({}), await of({ ingressEndpoint })).map(({ key }) => key),
+    ).toEqual(["ingressEndpoint"]);
+    expect(changesBetween(await of({ ingressEndpoint }), await of({ ingressEndpoint }))).toEqual(
+      [],
+    );
   });
 
   test("are taken over, apart from those that need a restart", async () => {
@@ -57,7 +77,8 @@ describe("the changes between two configurations", () => {
     const taken = takenOver(before, after);
     expect(taken.config.server).toMatchObject({ client_cert: "/a/tls.crt", log_level: "debug" });
     expect(taken.origins["server.log_level"]).toBe("file");
-    // So a change that is taken back needs no restart any more, and one that stays is told again.
+    // So a change that is taken back needs no restart any more, and one that
+    // stays is told again.
     expect(changesBetween(taken, before).map(({ key }) => key)).toEqual(["server.log_level"]);
     expect(changesBetween(taken, after).map(({ key }) => key)).toEqual(["server.client_cert"]);
   });

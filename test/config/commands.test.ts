@@ -1,10 +1,24 @@
 import { describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { runCommand } from "citty";
 import type { Command, Io } from "../../src/cli/command.ts";
 import check from "../../src/cli/config/check.ts";
-import edit, { type Choice, editConfig, editorWords, runEditor } from "../../src/cli/config/edit.ts";
+import edit, {
+  type Choice,
+  editConfig,
+  editorWords,
+  runEditor,
+} from "../../src/cli/config/edit.ts";
 import init from "../../src/cli/config/init.ts";
 import path from "../../src/cli/config/path.ts";
 import show from "../../src/cli/config/show.ts";
@@ -21,8 +35,15 @@ interface Ran {
   readonly err: string;
 }
 
-/** Runs a command as run.ts does: an error is said, and its code stands in for the exit code's place. */
-async function run(command: Command, args: readonly string[], env: Record<string, string> = {}): Promise<Ran> {
+/**
+ * Runs a command as run.ts does: an error is said, and its code stands in for
+ * the exit code's place.
+ */
+async function run(
+  command: Command,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Ran> {
   const text = { out: "", err: "" };
   const output = (where: "out" | "err") => ({
     write: (more: string) => {
@@ -31,7 +52,13 @@ async function run(command: Command, args: readonly string[], env: Record<string
     isTerminal: false,
     columns: 80,
   });
-  const say = createSay({ json: args.includes("--json"), debug: false, out: output("out"), err: output("err"), env: {} });
+  const say = createSay({
+    json: args.includes("--json"),
+    debug: false,
+    out: output("out"),
+    err: output("err"),
+    env: {},
+  });
   const io: Pick<Io, "say" | "env"> = { say, env };
   try {
     const { result } = await runCommand(command, { rawArgs: [...args], data: io });
@@ -56,11 +83,21 @@ describe("config check", () => {
   test("is content with a right file, and names what has no effect yet", async () => {
     const file = fileWith(fileOfTheGoProgram);
     const { code, out } = await run(check, ["--config", file]);
-    expect([code, out]).toEqual([0, `note: without effect in this version: net.subnet\n"${file}" is right\n`]);
+    expect([code, out]).toEqual([
+      0,
+      `note: without effect in this version: net.subnet\n"${file}" is right\n`,
+    ]);
     const json = await run(check, [file, "--json"]);
     expect([json.code, JSON.parse(json.out)]).toEqual([
       0,
-      { path: file, exists: true, ok: true, problems: [], warnings: [], not_in_effect: ["net.subnet"] },
+      {
+        path: file,
+        exists: true,
+        ok: true,
+        problems: [],
+        warnings: [],
+        not_in_effect: ["net.subnet"],
+      },
     ]);
   });
 
@@ -68,7 +105,9 @@ describe("config check", () => {
     const file = fileWith("server: {health_port: -1}\nsever: {}\n");
     const { code, out } = await run(check, [file]);
     expect(code).toBe(2);
-    expect(out).toBe(`wrong: ${file}:1:23: server.health_port is -1; allowed: a whole number, 0 to 65535
+    expect(
+      out,
+    ).toBe(`wrong: ${file}:1:23: server.health_port is -1; allowed: a whole number, 0 to 65535
 wrong: ${file}:2:1: there is no setting "sever"; did you mean "server"?
 "${file}" is not right
 `);
@@ -91,18 +130,26 @@ wrong: ${file}:2:1: there is no setting "sever"; did you mean "server"?
 
   test("warns of an open file, which is no mistake in it", async () => {
     const file = fileWith("api: {key: a-key-for-tests}\n", 0o644);
-    expect(await run(check, [file])).toMatchObject({ code: 0, out: expect.stringMatching(/^warning: .*chmod 600/) });
+    expect(await run(check, [file])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^warning: .*chmod 600/),
+    });
   });
 
   test("says that a named file is missing", async () => {
-    expect(await run(check, [join(folder, "none.yml")])).toMatchObject({ code: 99, err: expect.stringContaining("there is no such file") });
+    expect(await run(check, [join(folder, "none.yml")])).toMatchObject({
+      code: 99,
+      err: expect.stringContaining("there is no such file"),
+    });
   });
 });
 
 describe("config show", () => {
   test("shows values, origins and paths as text, never cut and without secrets", async () => {
     const long = `/run/${"long-".repeat(15)}.sock`;
-    const file = fileWith(`api: {key: a-key-for-tests-0123456789}\nserver: {socket_path: ${long}}\n`);
+    const file = fileWith(
+      `api: {key: a-key-for-tests-0123456789}\nserver: {socket_path: ${long}}\n`,
+    );
     const { code, out } = await run(show, ["--config", file], { NGROKD_HOSTS_PATH: "/tmp/hosts" });
     expect(code).toBe(0);
     expect(out).toMatch(new RegExp(`server\\.socket_path +file +${long}\n`));
@@ -114,7 +161,9 @@ describe("config show", () => {
 
   test("shows them as JSON, with the flag's value in effect", async () => {
     const file = fileWith("sever: {}\n");
-    const { out, err } = await run(show, ["--json", "--config", file, "--socket", "/flag.sock"], { NGROK_API_KEY: "environment-key" });
+    const { out, err } = await run(show, ["--json", "--config", file, "--socket", "/flag.sock"], {
+      NGROK_API_KEY: "environment-key",
+    });
     expect(JSON.parse(out)).toMatchObject({
       path: file,
       exists: true,
@@ -142,8 +191,15 @@ describe("config path", () => {
 describe("config init", () => {
   test("writes the template once", async () => {
     const file = join(folder, "fresh", "config.yml");
-    expect(await run(init, ["--config", file])).toEqual({ code: 0, out: `wrote "${file}"\n`, err: "" });
-    expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777]).toEqual([configTemplate(), 0o600]);
+    expect(await run(init, ["--config", file])).toEqual({
+      code: 0,
+      out: `wrote "${file}"\n`,
+      err: "",
+    });
+    expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777]).toEqual([
+      configTemplate(),
+      0o600,
+    ]);
     writeFileSync(file, "mine");
     expect(await run(init, ["--config", file])).toMatchObject({
       code: 99,
@@ -160,41 +216,76 @@ describe("config edit", () => {
     writeFileSync(file, script);
     return { EDITOR: `sh '${file}'` };
   }
-  const drafts = (file: string): string[] => readdirSync(join(file, "..")).filter((name) => name !== "config.yml");
+  const drafts = (file: string): string[] =>
+    readdirSync(join(file, "..")).filter((name) => name !== "config.yml");
 
   test("puts a right draft in place, closed to others, and says when it counts", async () => {
     const file = fileWith("# mine\n", 0o644);
-    const ran = await run(edit, ["--config", file], editor(`printf 'net: {start_port: 7}\\n' >> "$1"`));
+    const ran = await run(
+      edit,
+      ["--config", file],
+      editor(`printf 'net: {start_port: 7}\\n' >> "$1"`),
+    );
     expect(ran).toEqual({
       code: 0,
       out: `saved "${file}"; a daemon that runs takes it over now (\`ngrokd reload\` says what came of it)\n`,
       err: "",
     });
-    expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777, drafts(file)]).toEqual(["# mine\nnet: {start_port: 7}\n", 0o640, []]);
+    expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777, drafts(file)]).toEqual([
+      "# mine\nnet: {start_port: 7}\n",
+      0o640,
+      [],
+    ]);
   });
 
   test("keeps the file and the draft where the draft is wrong and nobody can be asked", async () => {
     const file = fileWith("# mine\n");
-    const ran = await run(edit, ["--config", file], editor(`printf 'net: {start_port: 0}\\n' > "$1"`));
+    const ran = await run(
+      edit,
+      ["--config", file],
+      editor(`printf 'net: {start_port: 0}\\n' > "$1"`),
+    );
     const [draft = ""] = drafts(file);
     expect(ran).toMatchObject({ code: 99, out: "" });
-    expect(ran.err).toContain(`${draft}:1:19: net.start_port is 0; allowed: a whole number, 1 to 65535\n`);
-    expect(ran.err).toContain(`hint:  "${file}" is as it was; your draft is in "${join(file, "..", draft)}"\n`);
-    expect([readFileSync(file, "utf8"), readFileSync(join(file, "..", draft), "utf8")]).toEqual(["# mine\n", "net: {start_port: 0}\n"]);
+    expect(ran.err).toContain(
+      `${draft}:1:19: net.start_port is 0; allowed: a whole number, 1 to 65535\n`,
+    );
+    expect(ran.err).toContain(
+      `hint:  "${file}" is as it was; your draft is in "${join(file, "..", draft)}"\n`,
+    );
+    expect([readFileSync(file, "utf8"), readFileSync(join(file, "..", draft), "utf8")]).toEqual([
+      "# mine\n",
+      "net: {start_port: 0}\n",
+    ]);
     expect(statSync(join(file, "..", draft)).mode & 0o777).toBe(0o600);
   });
 
   test("saves unknown keys with a warning", async () => {
     const file = fileWith("");
-    const ran = await run(edit, ["--config", file, "--json"], editor(`printf 'sever: {}\\n' > "$1"`));
-    expect([ran.code, JSON.parse(ran.out), readFileSync(file, "utf8")]).toEqual([0, { path: file, changed: true }, "sever: {}\n"]);
+    const ran = await run(
+      edit,
+      ["--config", file, "--json"],
+      editor(`printf 'sever: {}\\n' > "$1"`),
+    );
+    expect([ran.code, JSON.parse(ran.out), readFileSync(file, "utf8")]).toEqual([
+      0,
+      { path: file, changed: true },
+      "sever: {}\n",
+    ]);
     expect(ran.err).toContain('there is no setting "sever"');
   });
 
   test("changes nothing where the editor changed nothing, ended badly or took the draft away", async () => {
     const file = fileWith("# mine\n");
-    expect(await run(edit, ["--config", file], editor("true"))).toEqual({ code: 0, out: `"${file}" is as it was\n`, err: "" });
-    expect(await run(edit, ["--config", file], editor('rm "$1"'))).toMatchObject({ code: 0, out: `"${file}" is as it was\n` });
+    expect(await run(edit, ["--config", file], editor("true"))).toEqual({
+      code: 0,
+      out: `"${file}" is as it was\n`,
+      err: "",
+    });
+    expect(await run(edit, ["--config", file], editor('rm "$1"'))).toMatchObject({
+      code: 0,
+      out: `"${file}" is as it was\n`,
+    });
     expect(await run(edit, ["--config", file], editor("exit 3"))).toMatchObject({
       code: 99,
       err: 'error: The editor "sh" ended with exit code 3\n',
@@ -210,7 +301,10 @@ describe("config edit", () => {
     const file = fileWith("# mine\n");
     const ran = await run(edit, ["--config", file], editor(`echo '# more' >> "$1"; kill -9 $$`));
     expect(ran.err).toContain('The editor "sh" ended with SIGKILL');
-    expect([readFileSync(file, "utf8"), drafts(file)]).toEqual(["# mine\n", [expect.stringMatching(/^config\.yml\..*\.draft\.yml$/)]]);
+    expect([readFileSync(file, "utf8"), drafts(file)]).toEqual([
+      "# mine\n",
+      [expect.stringMatching(/^config\.yml\..*\.draft\.yml$/)],
+    ]);
   });
 
   test("starts from the template where there is no file, and makes none unless something is changed", async () => {
@@ -218,7 +312,11 @@ describe("config edit", () => {
     expect(await run(edit, ["--config", file], editor("true"))).toMatchObject({ code: 0 });
     expect(existsSync(file)).toBe(false);
     expect(
-      await run(edit, ["--config", file], editor(`sed 's/key: ""/key: key-for-tests/' "$1" > "$1.x" && mv "$1.x" "$1"`)),
+      await run(
+        edit,
+        ["--config", file],
+        editor(`sed 's/key: ""/key: key-for-tests/' "$1" > "$1.x" && mv "$1.x" "$1"`),
+      ),
     ).toMatchObject({ code: 0 });
     expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777]).toEqual([
       configTemplate().replace('key: ""', "key: key-for-tests"),
@@ -231,7 +329,9 @@ describe("config edit", () => {
     // Those of earlier editors go 100 ms after them, so before this timer.
     await Bun.sleep(110);
     const atRest = process.listenerCount("SIGINT");
-    expect(await run(edit, ["--config", file], editor(`kill -INT $PPID; echo '# more' >> "$1"`))).toMatchObject({ code: 0 });
+    expect(
+      await run(edit, ["--config", file], editor(`kill -INT $PPID; echo '# more' >> "$1"`)),
+    ).toMatchObject({ code: 0 });
     expect(readFileSync(file, "utf8")).toBe("# mine\n# more\n");
     const deadline = Date.now() + 5000;
     while (process.listenerCount("SIGINT") > atRest && Date.now() < deadline) await Bun.sleep(10);
@@ -243,17 +343,31 @@ describe("config edit", () => {
     const link = join(folder, "link.yml");
     symlinkSync(file, link);
     await run(edit, ["--config", link], editor(`echo '# more' >> "$1"`));
-    expect([readFileSync(file, "utf8"), readFileSync(link, "utf8"), drafts(file)]).toEqual(["# mine\n# more\n", "# mine\n# more\n", []]);
+    expect([readFileSync(file, "utf8"), readFileSync(link, "utf8"), drafts(file)]).toEqual([
+      "# mine\n# more\n",
+      "# mine\n# more\n",
+      [],
+    ]);
   });
 
   test("does not write over what came in meanwhile", async () => {
     const file = fileWith("# mine\n");
-    const ran = await run(edit, ["--config", file], editor(`echo '# draft' >> "$1"; echo '# theirs' > '${file}'`));
+    const ran = await run(
+      edit,
+      ["--config", file],
+      editor(`echo '# draft' >> "$1"; echo '# theirs' > '${file}'`),
+    );
     expect(ran.err).toContain(`Cannot save "${file}": it was changed meanwhile`);
-    expect([readFileSync(file, "utf8"), drafts(file)]).toEqual(["# theirs\n", [expect.any(String)]]);
+    expect([readFileSync(file, "utf8"), drafts(file)]).toEqual([
+      "# theirs\n",
+      [expect.any(String)],
+    ]);
   });
 
-  /** Edits with one text after the other; the answers are given to the questions in their order. */
+  /**
+   * Edits with one text after the other; the answers are given to the questions
+   * in their order.
+   */
   async function converse(texts: string[], answers: (Choice | undefined)[]) {
     const file = fileWith("# mine\n");
     const asked: (readonly Choice[])[] = [];
@@ -266,11 +380,20 @@ describe("config edit", () => {
         return answers.shift();
       },
     }).catch((error: unknown) => error);
-    return { saved, asked, told, text: readFileSync(file, "utf8"), drafts: drafts(file).length, left: texts.length + answers.length };
+    return {
+      saved,
+      asked,
+      told,
+      text: readFileSync(file, "utf8"),
+      drafts: drafts(file).length,
+      left: texts.length + answers.length,
+    };
   }
 
   test("on a terminal, lets people correct what is wrong until it is right", async () => {
-    expect(await converse(["net: 1\n", "sever: {}\n", "net: {}\n"], ["edit again", "edit again"])).toEqual({
+    expect(
+      await converse(["net: 1\n", "sever: {}\n", "net: {}\n"], ["edit again", "edit again"]),
+    ).toEqual({
       saved: true,
       asked: [
         ["edit again", "keep the draft"],
@@ -283,18 +406,35 @@ describe("config edit", () => {
     });
   });
 
-  test.each([["keep the draft"], [undefined]] as const)("on a terminal, keeps a wrong draft for the answer %p", async (answer) => {
-    expect(await converse(["net: 1\n"], [answer])).toMatchObject({
-      saved: { code: "config", message: "Cannot save a configuration that is not right", details: { problems: [{ key: "net" }] } },
+  test.each([["keep the draft"], [undefined]] as const)(
+    "on a terminal, keeps a wrong draft for the answer %p",
+    async (answer) => {
+      expect(await converse(["net: 1\n"], [answer])).toMatchObject({
+        saved: {
+          code: "config",
+          message: "Cannot save a configuration that is not right",
+          details: { problems: [{ key: "net" }] },
+        },
+        text: "# mine\n",
+        drafts: 1,
+        left: 0,
+      });
+    },
+  );
+
+  test("on a terminal, saves unknown keys when told so, and not without an answer", async () => {
+    expect(await converse(["sever: {}\n"], [undefined])).toMatchObject({
+      saved: { code: "config" },
       text: "# mine\n",
       drafts: 1,
       left: 0,
     });
-  });
-
-  test("on a terminal, saves unknown keys when told so, and not without an answer", async () => {
-    expect(await converse(["sever: {}\n"], [undefined])).toMatchObject({ saved: { code: "config" }, text: "# mine\n", drafts: 1, left: 0 });
-    expect(await converse(["sever: {}\n"], ["save as it is"])).toMatchObject({ saved: true, text: "sever: {}\n", drafts: 0, left: 0 });
+    expect(await converse(["sever: {}\n"], ["save as it is"])).toMatchObject({
+      saved: true,
+      text: "sever: {}\n",
+      drafts: 0,
+      left: 0,
+    });
   });
 });
 
@@ -304,7 +444,10 @@ describe("editorWords", () => {
     [{ EDITOR: "", VISUAL: " " }, ["vi"]],
     [{ EDITOR: "nano", VISUAL: "emacs -nw" }, ["emacs", "-nw"]],
     [{ EDITOR: "code --wait" }, ["code", "--wait"]],
-    [{ EDITOR: `"/Applications/My Editor.app/bin/e" --title='a b' ""` }, ["/Applications/My Editor.app/bin/e", "--title=a b", ""]],
+    [
+      { EDITOR: `"/Applications/My Editor.app/bin/e" --title='a b' ""` },
+      ["/Applications/My Editor.app/bin/e", "--title=a b", ""],
+    ],
     [{ EDITOR: "sh -c evil;$HOME" }, ["sh", "-c", "evil;$HOME"]],
   ])("parts %j into words", (env, words) => {
     expect(editorWords(env)).toEqual(words);

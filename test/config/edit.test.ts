@@ -1,9 +1,24 @@
 import { describe, expect, test } from "bun:test";
-import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { parse, stringify, type ToStringOptions } from "yaml";
-import { createConfig, type Single, setConfigValue, setValueInText } from "../../src/config/edit.ts";
+import {
+  createConfig,
+  type Single,
+  setConfigValue,
+  setValueInText,
+} from "../../src/config/edit.ts";
 import { type SettingKey, withValueAt } from "../../src/config/schema.ts";
 import { configTemplate } from "../../src/config/template.ts";
 import { anyText } from "../support/texts.ts";
@@ -19,36 +34,76 @@ describe("setValueInText", () => {
   test.each([
     ["an empty text", "", 'api:\n  key: "NEW"\n'],
     ["comments only", "# mine", '# mine\napi:\n  key: "NEW"\n'],
-    ["a document with marks", "---\n# mine\n...\n# after\n", '---\n# mine\napi:\n  key: "NEW"\n...\n# after\n'],
-    ["an empty value and a comment", "api:\n  key:   # here\n  url: x\n", 'api:\n  key: "NEW"   # here\n  url: x\n'],
+    [
+      "a document with marks",
+      "---\n# mine\n...\n# after\n",
+      '---\n# mine\napi:\n  key: "NEW"\n...\n# after\n',
+    ],
+    [
+      "an empty value and a comment",
+      "api:\n  key:   # here\n  url: x\n",
+      'api:\n  key: "NEW"   # here\n  url: x\n',
+    ],
     ["an empty value at the end", "api:\n  key:", 'api:\n  key: "NEW"'],
     ["a null", "api:\n  key: ~ # here\n", 'api:\n  key: "NEW" # here\n'],
     ["single quotes", "api:\n  key: 'it''s' # here\n", 'api:\n  key: "NEW" # here\n'],
     ["a value on the next line", 'api:\n  key:\n    "old"\n', 'api:\n  key:\n    "NEW"\n'],
-    ["a value on several lines", "api:\n  key: a\n    b # here\n  url: x", 'api:\n  key: "NEW" # here\n  url: x'],
-    ["a block scalar", "api:\n  key: |- # here\n    old\n\n  # url\n  url: x\n", 'api:\n  key: "NEW" # here\n\n  # url\n  url: x\n'],
+    [
+      "a value on several lines",
+      "api:\n  key: a\n    b # here\n  url: x",
+      'api:\n  key: "NEW" # here\n  url: x',
+    ],
+    [
+      "a block scalar",
+      "api:\n  key: |- # here\n    old\n\n  # url\n  url: x\n",
+      'api:\n  key: "NEW" # here\n\n  # url\n  url: x\n',
+    ],
     ["a block scalar at the end", "api:\n  key: >\n    old", 'api:\n  key: "NEW"'],
     ["a flow map", "api: {url: x, key: old} # here\n", 'api: {url: x, key: "NEW"} # here\n'],
     ["JSON", '{"api":{"url":"x","key":""}}', '{"api":{"url":"x","key":"NEW"}}'],
-    ["a missing key", "api: # a\n  # the URL\n  url: x\n\nserver:\n", 'api: # a\n  key: "NEW"\n  # the URL\n  url: x\n\nserver:\n'],
+    [
+      "a missing key",
+      "api: # a\n  # the URL\n  url: x\n\nserver:\n",
+      'api: # a\n  key: "NEW"\n  # the URL\n  url: x\n\nserver:\n',
+    ],
     ["a missing key, four spaces", "api:\n    url: x\n", 'api:\n    key: "NEW"\n    url: x\n'],
     ["a missing key in a flow map", "api: {url: x}\n", 'api: {key: "NEW", url: x}\n'],
     ["a missing key in a spaced flow map", "api: { url: x }\n", 'api: { key: "NEW", url: x }\n'],
     ["a missing key in an empty flow map", "api: {}\n", 'api: {key: "NEW"}\n'],
-    ["an empty group", "api:\n  # key: old\nserver:\n", 'api:\n  key: "NEW"\n  # key: old\nserver:\n'],
+    [
+      "an empty group",
+      "api:\n  # key: old\nserver:\n",
+      'api:\n  key: "NEW"\n  # key: old\nserver:\n',
+    ],
     ["an empty group at the end", "server:\napi:", 'server:\napi:\n  key: "NEW"\n'],
     ["a group that is null", "api: ~ # here\n", 'api: { key: "NEW" } # here\n'],
     ["an empty group in a flow map", "{api: , b: 1}\n", '{api: { key: "NEW" } , b: 1}\n'],
-    ["a missing group", "server:\n  log_level: info", 'server:\n  log_level: info\napi:\n  key: "NEW"\n'],
-    ["a missing group in an indented map", "  server: {}\n", '  server: {}\n  api:\n    key: "NEW"\n'],
+    [
+      "a missing group",
+      "server:\n  log_level: info",
+      'server:\n  log_level: info\napi:\n  key: "NEW"\n',
+    ],
+    [
+      "a missing group in an indented map",
+      "  server: {}\n",
+      '  server: {}\n  api:\n    key: "NEW"\n',
+    ],
     ["a missing group in a flow map", "{}", '{api: { key: "NEW" }}'],
     ["CRLF", "api:\r\n  url: x # u\r\n", 'api:\r\n  key: "NEW"\r\n  url: x # u\r\n'],
     ["CRLF, no last line end", "server: {}", 'server: {}\napi:\n  key: "NEW"\n'],
     ["a byte order mark", "\ufeffapi:\n  url: x\n", '\ufeffapi:\n  key: "NEW"\n  url: x\n'],
     ["an alias as value", "k: &k old\napi: {key: *k}\n", 'k: &k old\napi: {key: "NEW"}\n'],
     ["an anchor that nobody names", "api: {key: &k old}\n", 'api: {key: &k "NEW"}\n'],
-    ["an alias as group", "b: &b {url: x}\napi: *b\n", 'b: &b {url: x}\napi: { <<: *b, key: "NEW" }\n'],
-    ["a merged group", "b: &b {key: old}\napi:\n  <<: *b\n", 'b: &b {key: old}\napi:\n  key: "NEW"\n  <<: *b\n'],
+    [
+      "an alias as group",
+      "b: &b {url: x}\napi: *b\n",
+      'b: &b {url: x}\napi: { <<: *b, key: "NEW" }\n',
+    ],
+    [
+      "a merged group",
+      "b: &b {key: old}\napi:\n  <<: *b\n",
+      'b: &b {key: old}\napi:\n  key: "NEW"\n  <<: *b\n',
+    ],
     ["quoted keys", "\"api\":\n  'key' : old\n", '"api":\n  \'key\' : "NEW"\n'],
   ])("changes %s", (_, before, after) => {
     expect(set(before)).toBe(after);
@@ -63,11 +118,15 @@ describe("setValueInText", () => {
     ["a list as the whole", "- 1\n"],
     ["an explicit key", "? api\n: url: x\n"],
   ])("refuses %s rather than change something else", (_, text) => {
-    expect(set(text)).toBe("refused: it is written in a way that leaves no safe place for the change");
+    expect(set(text)).toBe(
+      "refused: it is written in a way that leaves no safe place for the change",
+    );
   });
 
   test("says the line of a text that is no YAML", () => {
-    expect(set("api:\n  url: x\napi: {}\n")).toBe("refused: line 3: the key api is set a second time");
+    expect(set("api:\n  url: x\napi: {}\n")).toBe(
+      "refused: line 3: the key api is set a second time",
+    );
   });
 
   test("changes the Go program's file in one line", () => {
@@ -89,7 +148,9 @@ describe("setValueInText", () => {
         expect(parse(result.value)).toEqual(withValueAt(parse(text), apiKey, value));
         const others = lines.filter(({ own }) => !own).map(({ text }) => text);
         expect(isSubsequence(others, result.value.split(eol))).toBe(true);
-        const comments = lines.flatMap(({ text, own }) => (own ? (/ # own.*$/.exec(text)?.[0] ?? []) : []));
+        const comments = lines.flatMap(({ text, own }) =>
+          own ? (/ # own.*$/.exec(text)?.[0] ?? []) : [],
+        );
         for (const comment of comments) expect(result.value).toContain(comment);
         expect(result.value.split(eol).length).toBeLessThanOrEqual(text.split(eol).length + 3);
       }),
@@ -118,7 +179,10 @@ describe("setConfigValue", () => {
     const path = join(folder, "new", "deep", "config.yml");
     await setConfigValue(path, "api.key", key);
     expect(readFileSync(path, "utf8")).toBe(configTemplate().replace('key: ""', `key: "${key}"`));
-    expect([statSync(path).mode & 0o777, statSync(join(folder, "new", "deep")).mode & 0o777]).toEqual([0o600, 0o700]);
+    expect([
+      statSync(path).mode & 0o777,
+      statSync(join(folder, "new", "deep")).mode & 0o777,
+    ]).toEqual([0o600, 0o700]);
   });
 
   test("closes a file that was open to everybody, and leaves nothing beside it", async () => {
@@ -140,15 +204,23 @@ describe("setConfigValue", () => {
       await setConfigValue(join(folder, "outer.yml"), "api.key", value);
       expect(parse(readFileSync(real, "utf8")).api.key).toBe(value);
     }
-    expect([lstatSync(real).isFile(), readlinkSync(join(folder, "inner.yml"))]).toEqual([true, "real.yml"]);
+    expect([lstatSync(real).isFile(), readlinkSync(join(folder, "inner.yml"))]).toEqual([
+      true,
+      "real.yml",
+    ]);
   });
 
   test("refuses a value that the schema refuses, without repeating a secret, and touches nothing", async () => {
     const path = join(folder, "untouched.yml");
-    const refused = (key: SettingKey, value: Single) => setConfigValue(path, key, value).catch((error: unknown) => error);
-    expect(await refused("api.key", "a secret")).toMatchObject({ code: "config", message: expect.not.stringContaining("a secret") });
+    const refused = (key: SettingKey, value: Single) =>
+      setConfigValue(path, key, value).catch((error: unknown) => error);
+    expect(await refused("api.key", "a secret")).toMatchObject({
+      code: "config",
+      message: expect.not.stringContaining("a secret"),
+    });
     expect(await refused("bound_endpoints.poll_interval", 0)).toMatchObject({
-      message: "Cannot set bound_endpoints.poll_interval: bound_endpoints.poll_interval is 0; allowed: a whole number, 1 to 86400",
+      message:
+        "Cannot set bound_endpoints.poll_interval: bound_endpoints.poll_interval is 0; allowed: a whole number, 1 to 86400",
     });
     expect(readdirSync(folder)).not.toContain("untouched.yml");
   });
@@ -158,7 +230,10 @@ describe("setConfigValue", () => {
     const text = "api: {key: &k old-old-old}\nother: *k\n";
     writeFileSync(path, text);
     const error = await setConfigValue(path, "api.key", key).catch((error: unknown) => error);
-    expect(error).toMatchObject({ code: "config", hint: "set it by hand, with `ngrokd config edit`" });
+    expect(error).toMatchObject({
+      code: "config",
+      hint: "set it by hand, with `ngrokd config edit`",
+    });
     expect(readFileSync(path, "utf8")).toBe(text);
   });
 });
@@ -180,7 +255,9 @@ describe("createConfig", () => {
 
   test("says which folder cannot be written to", async () => {
     writeFileSync(join(folder, "file"), "");
-    expect(await createConfig(join(folder, "file", "config.yml")).catch((error: unknown) => error)).toMatchObject({
+    expect(
+      await createConfig(join(folder, "file", "config.yml")).catch((error: unknown) => error),
+    ).toMatchObject({
       code: "state",
       message: expect.stringContaining(join(folder, "file")),
     });
@@ -197,12 +274,29 @@ const single: fc.Arbitrary<Single> = fc.oneof(
   anyText,
   fc.string({ unit: "grapheme" }),
   fc.stringMatching(/^[-#:"'{}[\]&*!|>%@`, \n\ta1~]{0,10}$/),
-  fc.constantFrom("", "true", "null", "~", "123", "1e3", "0x1f", "<<", "---", "...", "\u2028", "\ud800", "x".repeat(500)),
+  fc.constantFrom(
+    "",
+    "true",
+    "null",
+    "~",
+    "123",
+    "1e3",
+    "0x1f",
+    "<<",
+    "---",
+    "...",
+    "\u2028",
+    "\ud800",
+    "x".repeat(500),
+  ),
   fc.integer(),
   fc.boolean(),
 );
 
-/** A line of a configuration file; `own` marks those that hold the value to be changed. */
+/**
+ * A line of a configuration file; `own` marks those that hold the value to be
+ * changed.
+ */
 interface Line {
   readonly text: string;
   readonly own: boolean;
@@ -210,7 +304,12 @@ interface Line {
 
 const commentedFile = ((): fc.Arbitrary<{ lines: Line[]; eol: string; last: boolean }> => {
   const remark = fc.constantFrom("", " # plain", " # it's: {not} [yaml", "   # &a *a", ' # "');
-  const between = fc.constantFrom<string[]>([], [""], ["# a comment: of mine"], ["", "  # key: commented out", ""]);
+  const between = fc.constantFrom<string[]>(
+    [],
+    [""],
+    ["# a comment: of mine"],
+    ["", "  # key: commented out", ""],
+  );
   const foreign = fc.constantFrom<string[]>(
     ["server:", "  # the level", "  log_level: info", "  socket_path: '/run/it''s.sock' # s"],
     ["ingressEndpoint: ingress.example:443"],
@@ -239,48 +338,77 @@ const commentedFile = ((): fc.Arbitrary<{ lines: Line[]; eol: string; last: bool
     const behind = rest.length === 0 || /^ [|>]/.test(first) ? remark.replace("#", "# own") : "";
     return own([`  key:${first}${behind}`, ...rest]);
   });
-  const block = fc.tuple(fc.boolean(), keyLines, fc.boolean(), remark).map(([hasKey, key, urlFirst, remark]) => {
-    const url = kept(["  # the URL", `  url: https://x.example${remark}`]);
-    const inner = hasKey ? (urlFirst ? [...url, ...key] : [...key, ...url]) : url;
-    return [...kept([`api:${remark}`]), ...inner];
-  });
+  const block = fc
+    .tuple(fc.boolean(), keyLines, fc.boolean(), remark)
+    .map(([hasKey, key, urlFirst, remark]) => {
+      const url = kept(["  # the URL", `  url: https://x.example${remark}`]);
+      const inner = hasKey ? (urlFirst ? [...url, ...key] : [...key, ...url]) : url;
+      return [...kept([`api:${remark}`]), ...inner];
+    });
   const flow = fc
-    .constantFrom("api: {url: x, key: old} # own", "api: {key: , url: x} # own", "api: {} # own", "api: ~ # own", "api: { url: x } # own")
+    .constantFrom(
+      "api: {url: x, key: old} # own",
+      "api: {key: , url: x} # own",
+      "api: {} # own",
+      "api: ~ # own",
+      "api: { url: x } # own",
+    )
     .map((line) => own([line]));
   const empty = remark.map((remark) => kept([`api:${remark}`]));
   const api = fc.oneof(block, flow, empty, fc.constant<Line[]>([]));
   const others = fc.uniqueArray(foreign, { selector: ([first]) => first, maxLength: 4 });
   return fc
-    .tuple(others, api, fc.nat(4), fc.array(between, { minLength: 6, maxLength: 6 }), fc.constantFrom("\n", "\r\n"), fc.boolean())
+    .tuple(
+      others,
+      api,
+      fc.nat(4),
+      fc.array(between, { minLength: 6, maxLength: 6 }),
+      fc.constantFrom("\n", "\r\n"),
+      fc.boolean(),
+    )
     .map(([others, api, at, gaps, eol, last]) => {
       const parts = others.map(kept);
       parts.splice(Math.min(at, parts.length), 0, api);
       const lines = parts.flatMap((part, i) => [...kept(gaps[i] ?? []), ...part]);
-      // A block scalar's own last line end is part of its value; one line without an end does not say which end lines have.
+      // A block scalar's own last line end is part of its value; one line
+      // without an end does not say which end lines have.
       const ended = last || /^ {2,}/.test(lines.at(-1)?.text ?? "");
       return { lines, eol: ended || lines.length > 1 ? eol : "\n", last: ended };
     });
 })();
 
 const plainValue = fc.jsonValue({ maxDepth: 2 });
-const name = fc.string({ minLength: 1 }).filter((text) => !["api", "<<", "__proto__"].includes(text));
+const name = fc
+  .string({ minLength: 1 })
+  .filter((text) => !["api", "<<", "__proto__"].includes(text));
 const anyRoot = fc
   .tuple(
     fc.dictionary(name, plainValue, { maxKeys: 4 }),
     fc.option(
       fc.oneof(
         fc.constant(null),
-        fc.record({ url: fc.string(), key: fc.oneof(fc.string(), fc.constant(null), fc.integer()) }, { requiredKeys: [] }),
+        fc.record(
+          { url: fc.string(), key: fc.oneof(fc.string(), fc.constant(null), fc.integer()) },
+          { requiredKeys: [] },
+        ),
       ),
       { nil: undefined },
     ),
     fc.boolean(),
   )
-  .map(([others, api, first]) => (api === undefined ? others : first ? { api, ...others } : { ...others, api }));
+  .map(([others, api, first]) =>
+    api === undefined ? others : first ? { api, ...others } : { ...others, api },
+  );
 const anyStyle: fc.Arbitrary<ToStringOptions> = fc.record({
   indent: fc.constantFrom(2, 4),
   collectionStyle: fc.constantFrom("any", "block", "flow"),
-  defaultStringType: fc.constantFrom("PLAIN", "QUOTE_SINGLE", "QUOTE_DOUBLE", "BLOCK_LITERAL", "BLOCK_FOLDED"),
+  defaultStringType: fc.constantFrom(
+    "PLAIN",
+    "QUOTE_SINGLE",
+    "QUOTE_DOUBLE",
+    "BLOCK_LITERAL",
+    "BLOCK_FOLDED",
+  ),
   flowCollectionPadding: fc.boolean(),
   nullStr: fc.constantFrom("~", "null"),
 });

@@ -22,7 +22,9 @@ const failure = (options: LoadOptions) => loadConfig(options).catch((error: unkn
 
 describe("loadConfig", () => {
   test("takes each value from the first of flag, environment, file, default", async () => {
-    const file = fileWith("api: {key: key-of-the-file}\nserver: {socket_path: /file.sock, log_level: debug}\n");
+    const file = fileWith(
+      "api: {key: key-of-the-file}\nserver: {socket_path: /file.sock, log_level: debug}\n",
+    );
     const env = { NGROK_API_KEY: "key-of-the-environment\n", NGROKD_SOCKET: "/environment.sock" };
     const flags = { "server.socket_path": "/flag.sock", "server.log_level": undefined };
     const all = await loadConfig({ file, env, flags });
@@ -44,38 +46,87 @@ describe("loadConfig", () => {
       "environment NGROKD_SOCKET",
     ]);
     const alone = await loadConfig({ file, env: { NGROK_API_KEY: "", NGROKD_SOCKET: "" } });
-    expect([alone.config.api.key, alone.config.server.socket_path, alone.origins["api.key"]]).toEqual([
-      "key-of-the-file",
-      "/file.sock",
-      "file",
-    ]);
+    expect([
+      alone.config.api.key,
+      alone.config.server.socket_path,
+      alone.origins["api.key"],
+    ]).toEqual(["key-of-the-file", "/file.sock", "file"]);
   });
 
   test("takes the proxy from flags, then the file, then the environment, which is for all programs", async () => {
-    const env = { HTTPS_PROXY: "http://env:1", https_proxy: "http://lower:2", ALL_PROXY: "socks5://all:3", no_proxy: "a.test" };
+    const env = {
+      HTTPS_PROXY: "http://env:1",
+      https_proxy: "http://lower:2",
+      ALL_PROXY: "socks5://all:3",
+      no_proxy: "a.test",
+    };
     const file = fileWith("forward: { proxy_url: 'socks5://me:pw@file' }");
     const way = async (options: Parameters<typeof loadConfig>[0]) => {
       const { proxy, origins } = await loadConfig(options);
-      return [proxy.proxy?.host, proxy.fromEnvironment, proxy.noProxy, origins["forward.proxy_url"]];
+      return [
+        proxy.proxy?.host,
+        proxy.fromEnvironment,
+        proxy.noProxy,
+        origins["forward.proxy_url"],
+      ];
     };
-    expect(await way({ file, env, flags: { "forward.proxy_url": "flag:9" } })).toEqual(["flag", false, "a.test", "flag"]);
+    expect(await way({ file, env, flags: { "forward.proxy_url": "flag:9" } })).toEqual([
+      "flag",
+      false,
+      "a.test",
+      "flag",
+    ]);
     expect(await way({ file, env })).toEqual(["file", false, "a.test", "file"]);
     const empty = fileWith("forward: { proxy_url: '' }");
-    expect(await way({ file: empty, env: { ...env, NO_PROXY: "b.test" } })).toEqual(["env", true, "b.test", "environment HTTPS_PROXY"]);
-    expect(await way({ file: empty, env: { ...env, HTTPS_PROXY: "" } })).toEqual(["lower", true, "a.test", "environment https_proxy"]);
-    expect(await way({ file: empty, env: { ALL_PROXY: "socks5://all" } })).toEqual(["all", true, "", "environment ALL_PROXY"]);
-    expect(await way({ file: empty, env: { HTTP_PROXY: "http://plain" } })).toEqual([undefined, false, "", "default"]);
+    expect(await way({ file: empty, env: { ...env, NO_PROXY: "b.test" } })).toEqual([
+      "env",
+      true,
+      "b.test",
+      "environment HTTPS_PROXY",
+    ]);
+    expect(await way({ file: empty, env: { ...env, HTTPS_PROXY: "" } })).toEqual([
+      "lower",
+      true,
+      "a.test",
+      "environment https_proxy",
+    ]);
+    expect(await way({ file: empty, env: { ALL_PROXY: "socks5://all" } })).toEqual([
+      "all",
+      true,
+      "",
+      "environment ALL_PROXY",
+    ]);
+    expect(await way({ file: empty, env: { HTTP_PROXY: "http://plain" } })).toEqual([
+      undefined,
+      false,
+      "",
+      "default",
+    ]);
   });
 
   test("refuses a proxy that cannot be used without showing what may be its password", async () => {
-    const error = (await failure({ file: fileWith(""), env: { HTTPS_PROXY: "https://me:s3cret@proxy" } })) as NgrokdError;
+    const error = (await failure({
+      file: fileWith(""),
+      env: { HTTPS_PROXY: "https://me:s3cret@proxy" },
+    })) as NgrokdError;
     expect(error.message).toContain("environment HTTPS_PROXY");
-    expect(`${error.message} ${error.hint} ${JSON.stringify(error.details)}`).not.toContain("s3cret");
+    expect(`${error.message} ${error.hint} ${JSON.stringify(error.details)}`).not.toContain(
+      "s3cret",
+    );
   });
 
   test("shows a proxy without its password", async () => {
-    const shown = showConfig(await loadConfig({ file: fileWith("forward: { proxy_url: 'http://me:s3cret@proxy' }"), env: {} }));
-    expect(shown).toContainEqual({ key: "forward.proxy_url", value: "http://[redacted]@proxy:80", origin: "file" });
+    const shown = showConfig(
+      await loadConfig({
+        file: fileWith("forward: { proxy_url: 'http://me:s3cret@proxy' }"),
+        env: {},
+      }),
+    );
+    expect(shown).toContainEqual({
+      key: "forward.proxy_url",
+      value: "http://[redacted]@proxy:80",
+      origin: "file",
+    });
   });
 
   test("has a file from --config, or from NGROKD_CONFIG, and the hosts file from NGROKD_HOSTS_PATH", async () => {
@@ -83,24 +134,47 @@ describe("loadConfig", () => {
     const env = { NGROKD_CONFIG: two, NGROKD_HOSTS_PATH: "some/hosts" };
     const flag = await loadConfig({ file: one, env });
     const named = await loadConfig({ env });
-    expect([flag.path, flag.config.net.start_port, flag.exists, flag.hostsPath]).toEqual([one, 1, true, resolve("some/hosts")]);
+    expect([flag.path, flag.config.net.start_port, flag.exists, flag.hostsPath]).toEqual([
+      one,
+      1,
+      true,
+      resolve("some/hosts"),
+    ]);
     expect([named.path, named.config.net.start_port]).toEqual([two, 2]);
-    expect((await loadConfig({ file: one, env: { NGROKD_HOSTS_PATH: "" } })).hostsPath).toBe("/etc/hosts");
+    expect((await loadConfig({ file: one, env: { NGROKD_HOSTS_PATH: "" } })).hostsPath).toBe(
+      "/etc/hosts",
+    );
   });
 
   test("takes sockets named on the command line relative to the folder it is typed in", async () => {
-    const { config } = await loadConfig({ file: fileWith(""), env: {}, flags: { "server.socket_path": "./n.sock" } });
+    const { config } = await loadConfig({
+      file: fileWith(""),
+      env: {},
+      flags: { "server.socket_path": "./n.sock" },
+    });
     expect(config.server.socket_path).toBe(resolve("n.sock"));
   });
 
   test("loads the Go program's file with a warning about nothing", async () => {
-    const { config, origins, warnings } = await loadConfig({ file: fileWith(fileOfTheGoProgram, 0o644), env: {} });
-    expect([config.net.subnet, origins["net.subnet"], origins["api.key"], warnings]).toEqual(["10.107.0.0/16", "file", "default", []]);
+    const { config, origins, warnings } = await loadConfig({
+      file: fileWith(fileOfTheGoProgram, 0o644),
+      env: {},
+    });
+    expect([config.net.subnet, origins["net.subnet"], origins["api.key"], warnings]).toEqual([
+      "10.107.0.0/16",
+      "file",
+      "default",
+      [],
+    ]);
   });
 
   test("lists every problem of file, environment and flags in one error", async () => {
     const file = fileWith("server: {health_port: -1}\nnet:\n  subnet: here\nnonsense: 1\n");
-    const error = await failure({ file, env: { NGROK_API_KEY: "two words" }, flags: { "server.log_level": "loud" } });
+    const error = await failure({
+      file,
+      env: { NGROK_API_KEY: "two words" },
+      flags: { "server.log_level": "loud" },
+    });
     expect(error).toMatchObject({
       code: "config",
       message: `Cannot use the configuration "${file}":
@@ -121,7 +195,9 @@ describe("loadConfig", () => {
   });
 
   test("does not send people to the file where the environment is wrong", async () => {
-    expect(await failure({ file: fileWith(""), env: { NGROKD_SOCKET: `/${"s".repeat(200)}` } })).toMatchObject({
+    expect(
+      await failure({ file: fileWith(""), env: { NGROKD_SOCKET: `/${"s".repeat(200)}` } }),
+    ).toMatchObject({
       code: "config",
       hint: "correct what is named above, or leave it out",
     });
@@ -129,12 +205,19 @@ describe("loadConfig", () => {
 
   test("shows twenty problems and counts the rest", async () => {
     const file = fileWith(`bound_endpoints:\n  selectors:\n${'  - ""\n'.repeat(25)}`);
-    expect(await failure({ file, env: {} })).toMatchObject({ message: expect.stringMatching(/selectors\[20\] is .*\n {2}and 5 more$/s) });
+    expect(await failure({ file, env: {} })).toMatchObject({
+      message: expect.stringMatching(/selectors\[20\] is .*\n {2}and 5 more$/s),
+    });
   });
 
   test("starts with unknown keys, and warns", async () => {
-    const { warnings } = await loadConfig({ file: fileWith("server: {log_levle: info}\n"), env: {} });
-    expect(warnings).toMatchObject([{ kind: "unknown-key", line: 1, column: 10, key: "server.log_levle" }]);
+    const { warnings } = await loadConfig({
+      file: fileWith("server: {log_levle: info}\n"),
+      env: {},
+    });
+    expect(warnings).toMatchObject([
+      { kind: "unknown-key", line: 1, column: 10, key: "server.log_levle" },
+    ]);
   });
 
   test("warns of a file that holds a key and is open to everybody", async () => {
@@ -147,7 +230,9 @@ describe("loadConfig", () => {
     };
     expect((await loadConfig({ file: open, env: {} })).warnings as unknown).toEqual([warning]);
     expect((await loadConfig({ file: fileWith(text, 0o640), env: {} })).warnings).toEqual([]);
-    expect((await loadConfig({ file: fileWith("api: {key: }\n", 0o644), env: {} })).warnings).toEqual([]);
+    expect(
+      (await loadConfig({ file: fileWith("api: {key: }\n", 0o644), env: {} })).warnings,
+    ).toEqual([]);
   });
 
   test("wants a file that somebody named to be there", async () => {
@@ -171,7 +256,10 @@ describe("loadConfig", () => {
       message: expect.stringMatching(/larger than 1 MiB$/),
     });
     expect((await loadConfig({ file: largest, env: {} })).config).toEqual(defaultConfig);
-    expect(await failure({ file: latin1, env: {} })).toMatchObject({ code: "config", message: expect.stringMatching(/not UTF-8 text$/) });
+    expect(await failure({ file: latin1, env: {} })).toMatchObject({
+      code: "config",
+      message: expect.stringMatching(/not UTF-8 text$/),
+    });
     expect(await failure({ file: join(folder, "a-folder"), env: {} })).toMatchObject({
       code: "state",
       message: expect.stringMatching(/it is a folder$/),
@@ -179,9 +267,16 @@ describe("loadConfig", () => {
   });
 
   test("says that root can read what this user cannot", () => {
-    const denied = fileError("Cannot read it", Object.assign(new Error("EACCES"), { code: "EACCES" }));
+    const denied = fileError(
+      "Cannot read it",
+      Object.assign(new Error("EACCES"), { code: "EACCES" }),
+    );
     expect(() => needsRoot(denied)).toThrow(
-      expect.objectContaining({ code: "permission", message: "Cannot read it: permission denied", hint: expect.stringContaining("sudo") }),
+      expect.objectContaining({
+        code: "permission",
+        message: "Cannot read it: permission denied",
+        hint: expect.stringContaining("sudo"),
+      }),
     );
     const other = new Error("something else");
     expect(() => needsRoot(other)).toThrow(other);
@@ -203,19 +298,33 @@ describe("inspectConfig", () => {
 
 describe("configPath", () => {
   test("takes the flag, then the variable, then the default", () => {
-    expect(configPath("a.yml", { NGROKD_CONFIG: "/b.yml" })).toEqual({ path: resolve("a.yml"), origin: "flag" });
-    expect(configPath(undefined, { NGROKD_CONFIG: "/b.yml" })).toEqual({ path: "/b.yml", origin: "environment NGROKD_CONFIG" });
-    expect(configPath("", { NGROKD_CONFIG: "" })).toEqual({ path: "/etc/ngrokd/config.yml", origin: "default" });
+    expect(configPath("a.yml", { NGROKD_CONFIG: "/b.yml" })).toEqual({
+      path: resolve("a.yml"),
+      origin: "flag",
+    });
+    expect(configPath(undefined, { NGROKD_CONFIG: "/b.yml" })).toEqual({
+      path: "/b.yml",
+      origin: "environment NGROKD_CONFIG",
+    });
+    expect(configPath("", { NGROKD_CONFIG: "" })).toEqual({
+      path: "/etc/ngrokd/config.yml",
+      origin: "default",
+    });
   });
 });
 
 describe("findSocketPath", () => {
-  const find = (text: string | undefined, rest: { flag?: string; env?: Record<string, string> } = {}) =>
+  const find = (
+    text: string | undefined,
+    rest: { flag?: string; env?: Record<string, string> } = {},
+  ) =>
     findSocketPath({ env: {}, ...rest, ...(text === undefined ? {} : { config: fileWith(text) }) });
 
   test("takes the flag, then the variable, then the file, then the default", async () => {
     const text = "server:\n  socket_path: /file.sock\n";
-    expect(await find(text, { flag: "f.sock", env: { NGROKD_SOCKET: "/env.sock" } })).toBe(resolve("f.sock"));
+    expect(await find(text, { flag: "f.sock", env: { NGROKD_SOCKET: "/env.sock" } })).toBe(
+      resolve("f.sock"),
+    );
     expect(await find(text, { flag: "", env: { NGROKD_SOCKET: "/env.sock" } })).toBe("/env.sock");
     expect(await find(text, { env: { NGROKD_SOCKET: "" } })).toBe("/file.sock");
     expect(await find("server: {log_level: info}\n")).toBe("/var/run/ngrokd.sock");
@@ -242,7 +351,9 @@ describe("findSocketPath", () => {
       '{"server": {"socket_path": "/json.sock"}}',
     ]) {
       const file = fileWith(text);
-      expect(await findSocketPath({ config: file, env: {} })).toBe((await loadConfig({ file, env: {} })).config.server.socket_path);
+      expect(await findSocketPath({ config: file, env: {} })).toBe(
+        (await loadConfig({ file, env: {} })).config.server.socket_path,
+      );
     }
   });
 
@@ -255,12 +366,19 @@ describe("findSocketPath", () => {
 describe("showConfig", () => {
   test("shows every value and where it is from, and no secret", async () => {
     const key = "2cVr-0123456789-abcdefgh-tail";
-    const loaded = await loadConfig({ file: fileWith(`api: {key: ${key}}\nnet: {start_port: 7}\n`), env: {} });
+    const loaded = await loadConfig({
+      file: fileWith(`api: {key: ${key}}\nnet: {start_port: 7}\n`),
+      env: {},
+    });
     const shown = showConfig(loaded);
     expect(shown).toHaveLength(settings.length);
     expect(shown).toContainEqual({ key: "api.key", value: "set (ends in …tail)", origin: "file" });
     expect(shown).toContainEqual({ key: "net.start_port", value: 7, origin: "file" });
-    expect(shown).toContainEqual({ key: "bound_endpoints.selectors", value: ["true"], origin: "default" });
+    expect(shown).toContainEqual({
+      key: "bound_endpoints.selectors",
+      value: ["true"],
+      origin: "default",
+    });
     expect(JSON.stringify(shown)).not.toContain("0123456789");
   });
 

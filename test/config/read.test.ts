@@ -34,7 +34,10 @@ describe("readConfigText", () => {
   test("loads the file of the Go program unchanged", () => {
     const { values, problems, warnings } = read(fileOfTheGoProgram);
     expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
-    expect(configSchema.parse(values)).toEqual({ ...defaultConfig, net: { ...defaultConfig.net, subnet: "10.107.0.0/16" } });
+    expect(configSchema.parse(values)).toEqual({
+      ...defaultConfig,
+      net: { ...defaultConfig.net, subnet: "10.107.0.0/16" },
+    });
   });
 
   test("reads scalars as the Go program's YAML does", () => {
@@ -102,18 +105,33 @@ ingres_endpoint: foo
   });
 
   test.each([
-    ["- a list\n", "c.yml:1:1: the file is a list; allowed: settings, each as `name: value` on a line of its own below it"],
-    ["a scalar\n", "c.yml:1:1: the file is a single value; allowed: settings, each as `name: value` on a line of its own below it"],
+    [
+      "- a list\n",
+      "c.yml:1:1: the file is a list; allowed: settings, each as `name: value` on a line of its own below it",
+    ],
+    [
+      "a scalar\n",
+      "c.yml:1:1: the file is a single value; allowed: settings, each as `name: value` on a line of its own below it",
+    ],
     [
       "api: 2cVr-secret-secret\n",
       "c.yml:1:6: api is a single value; allowed: settings, each as `name: value` on a line of its own below it",
     ],
-    ["api: {key:2cVr-secret-secret}\n", "c.yml:1:7: there is no such setting (its name is not shown); is a space missing after a colon?"],
+    [
+      "api: {key:2cVr-secret-secret}\n",
+      "c.yml:1:7: there is no such setting (its name is not shown); is a space missing after a colon?",
+    ],
     ["api: {url: a}\napi: {url: b}\n", "c.yml:2:1: the key api is set a second time"],
-    ["api: {url: *nowhere}\n", "c.yml:1:12: an alias (*) stands before the anchor (&) that it names, or there is no such anchor"],
+    [
+      "api: {url: *nowhere}\n",
+      "c.yml:1:12: an alias (*) stands before the anchor (&) that it names, or there is no such anchor",
+    ],
     ["api: {}\n---\nserver: {}\n", "c.yml:2:1: a second document starts here; one is allowed"],
     ["api:\n\turl: x\n", "c.yml:2:1: Tabs are not allowed as indentation"],
-    ["api:\n  key: |secret-on-the-header\n", "c.yml:2:9: Block scalar header includes extra characters"],
+    [
+      "api:\n  key: |secret-on-the-header\n",
+      "c.yml:2:9: Block scalar header includes extra characters",
+    ],
     ["net: {<<: 1}\n", "c.yml:1:1: Merge sources must be maps or map aliases"],
     ["? [a]\n: 1\n", "c.yml:1:3: With stringKeys, all keys must be strings"],
   ])("answers %j clearly", (text, answer) => {
@@ -122,7 +140,9 @@ ingres_endpoint: foo
   });
 
   test("stops values that multiply through aliases", () => {
-    const layers = [..."bcdefghi"].map((name, i) => `${name}: &${name} [${Array(9).fill(`*${"abcdefgh"[i]}`).join(", ")}]`);
+    const layers = [..."bcdefghi"].map(
+      (name, i) => `${name}: &${name} [${Array(9).fill(`*${"abcdefgh"[i]}`).join(", ")}]`,
+    );
     const { problems } = read(`a: &a [x, x, x, x, x, x, x, x, x]\n${layers.join("\n")}\n`);
     expect(problems.map(({ kind, message }) => [kind, message])).toEqual([
       ["syntax", "Excessive alias count indicates a resource exhaustion attack"],
@@ -217,7 +237,11 @@ ingres_endpoint: foo
 
   test("never repeats a key that it does not accept", () => {
     const secret = fc
-      .string({ unit: fc.constantFrom(..."abcdefghijkmnpqrstuvwxyz234567"), minLength: 12, maxLength: 60 })
+      .string({
+        unit: fc.constantFrom(..."abcdefghijkmnpqrstuvwxyz234567"),
+        minLength: 12,
+        maxLength: 60,
+      })
       .map((text) => `Q9${text}Q9`);
     const shape = fc.constantFrom(
       (key: string) => stringify({ api: { key: `${key} ${key}` } }),

@@ -1,7 +1,16 @@
 import { describe, expect, test } from "bun:test";
-import { configSchema, defaultConfig, groups, notYetInEffect, settings, valueAt, withValueAt } from "../../src/config/schema.ts";
+import {
+  configSchema,
+  defaultConfig,
+  groups,
+  notYetInEffect,
+  settings,
+  valueAt,
+  withValueAt,
+} from "../../src/config/schema.ts";
 
-const accepts = (key: string, value: unknown): boolean => configSchema.safeParse(withValueAt({}, key.split("."), value)).success;
+const accepts = (key: string, value: unknown): boolean =>
+  configSchema.safeParse(withValueAt({}, key.split("."), value)).success;
 const settled = (key: string, value: unknown): unknown =>
   valueAt(configSchema.parse(withValueAt({}, key.split("."), value)), key.split("."));
 
@@ -35,14 +44,24 @@ describe("the schema", () => {
         session_resumption: true,
         pool: { min: 1, max: 32, idle_timeout: 60 },
       },
-      net: { subnet: "127.0.0.0/8", interface_name: "ngrokd0", listen_interface: "virtual", start_port: 9080, overrides: {} },
+      net: {
+        subnet: "127.0.0.0/8",
+        interface_name: "ngrokd0",
+        listen_interface: "virtual",
+        start_port: 9080,
+        overrides: {},
+      },
       dns: { enabled: false, listen: "127.0.0.1:53", manage_resolv_conf: false, upstream: [] },
     });
   });
 
   test("accepts its own defaults and examples", () => {
     expect(configSchema.parse(defaultConfig)).toEqual(defaultConfig);
-    expect(settings.filter(({ key, example }) => example !== undefined && !accepts(key, example)).map(({ key }) => key)).toEqual([]);
+    expect(
+      settings
+        .filter(({ key, example }) => example !== undefined && !accepts(key, example))
+        .map(({ key }) => key),
+    ).toEqual([]);
   });
 
   test("gives out a configuration that cannot be changed", () => {
@@ -68,11 +87,22 @@ describe("the schema", () => {
   });
 
   test("explains every setting and every group in sentences", () => {
-    for (const description of [...settings.map(({ description }) => description), ...Object.values(groups)])
+    for (const description of [
+      ...settings.map(({ description }) => description),
+      ...Object.values(groups),
+    ])
       expect(description).toMatch(/^[A-Z].*\.$/);
     for (const { allowed } of settings) expect(allowed).toMatch(/[^.]$/);
     expect(settings).toHaveLength(36);
-    expect(Object.keys(groups)).toEqual(["api", "server", "bound_endpoints", "forward", "forward.pool", "net", "dns"]);
+    expect(Object.keys(groups)).toEqual([
+      "api",
+      "server",
+      "bound_endpoints",
+      "forward",
+      "forward.pool",
+      "net",
+      "dns",
+    ]);
   });
 
   const cases: readonly [key: string, right: readonly unknown[], wrong: readonly unknown[]][] = [
@@ -93,7 +123,13 @@ describe("the schema", () => {
     ["forward.pool.idle_timeout", [2, 3600], [1, 0, 3601]],
     [
       "api.url",
-      ["https://api.ngrok.com", "https://x.example:8443/v2", "http://127.0.0.1:4040", "http://localhost:1", "http://[::1]:1"],
+      [
+        "https://api.ngrok.com",
+        "https://x.example:8443/v2",
+        "http://127.0.0.1:4040",
+        "http://localhost:1",
+        "http://[::1]:1",
+      ],
       [
         "",
         "api.ngrok.com",
@@ -116,24 +152,59 @@ describe("the schema", () => {
     [
       "ingressEndpoint",
       ["ingress.example", "Ingress.Example:8443", "127.0.0.1:1", "[::1]:443", "localhost"],
-      ["", ":443", "a b", "host:0", "host:65536", "host:https", "::1", "https://host", "-host", "host:443/"],
+      [
+        "",
+        ":443",
+        "a b",
+        "host:0",
+        "host:65536",
+        "host:https",
+        "::1",
+        "https://host",
+        "-host",
+        "host:443/",
+      ],
     ],
-    ["server.log_level", ["debug", "INFO", "Warning", "trace", "error"], ["", "loud", "constructor", 1, true]],
+    [
+      "server.log_level",
+      ["debug", "INFO", "Warning", "trace", "error"],
+      ["", "loud", "constructor", 1, true],
+    ],
     ["server.log_format", ["auto", "text", "json"], ["JSON", "", "logfmt"]],
     [
       "server.socket_path",
       ["/run/ngrokd.sock", `/${"s".repeat(102)}`],
-      ["", "ngrokd.sock", "./x", `/${"s".repeat(107)}`, `/${"ü".repeat(54)}`, "/run/\0x", "/run/\nx"],
+      [
+        "",
+        "ngrokd.sock",
+        "./x",
+        `/${"s".repeat(107)}`,
+        `/${"ü".repeat(54)}`,
+        "/run/\0x",
+        "/run/\nx",
+      ],
     ],
     ["server.client_cert", ["/etc/ngrokd/client.crt"], ["", "client.crt", "/a\u007fb"]],
-    ["server.cert_refresh_interval", [1, 604_800], [0, -1, 1.5, 604_801, "3600", Number.NaN, Number.POSITIVE_INFINITY]],
-    ["server.health_address", ["0.0.0.0", "::", "::1", "localhost"], ["", "127.0.0.1:8081", "[::1]", "example.com", "127.1", "256.0.0.1"]],
+    [
+      "server.cert_refresh_interval",
+      [1, 604_800],
+      [0, -1, 1.5, 604_801, "3600", Number.NaN, Number.POSITIVE_INFINITY],
+    ],
+    [
+      "server.health_address",
+      ["0.0.0.0", "::", "::1", "localhost"],
+      ["", "127.0.0.1:8081", "[::1]", "example.com", "127.1", "256.0.0.1"],
+    ],
     ["server.health_port", [0, 1, 65_535], [-1, 65_536, 80.5, "8081", true]],
     ["server.ingress_ca", ["", "/etc/ssl/my-ca.pem"], ["my-ca.pem"]],
     ["server.cert_warn_days", [0, 3650], [-1, 3651, 1.5, "14"]],
     ["server.insecure_skip_verify", [true, false], ["true", 1, "yes"]],
     ["bound_endpoints.poll_interval", [1, 86_400], [0, -30, 86_401, "30s", 0.5]],
-    ["bound_endpoints.selectors", [["true"], ["endpoint.metadata.name == 'x'", "false"]], ["true", [""], ["  "], [1], {}]],
+    [
+      "bound_endpoints.selectors",
+      [["true"], ["endpoint.metadata.name == 'x'", "false"]],
+      ["true", [""], ["  "], [1], {}],
+    ],
     [
       "net.subnet",
       ["127.0.0.0/8", "127.7.0.0/16", "10.107.0.0/16", "192.168.0.0/30"],
@@ -148,7 +219,11 @@ describe("the schema", () => {
       [{ "a b": "0.0.0.0" }, { "*": "eth0" }, { "a.b": "eth 0" }, { "a.b": "" }, [], "a.b"],
     ],
     ["dns.enabled", [true, false], ["on"]],
-    ["dns.listen", ["127.0.0.1:53", "127.0.0.1", "::1", "[::1]:5353"], ["", ":53", "localhost:53", "127.0.0.1:99999"]],
+    [
+      "dns.listen",
+      ["127.0.0.1:53", "127.0.0.1", "::1", "[::1]:5353"],
+      ["", ":53", "localhost:53", "127.0.0.1:99999"],
+    ],
     ["dns.manage_resolv_conf", [true], [1]],
     ["dns.upstream", [[], ["1.1.1.1", "[2606:4700::1111]:53"]], ["1.1.1.1", ["dns.google"], [""]]],
   ];
@@ -160,7 +235,9 @@ describe("the schema", () => {
 
   test("is put to the test for every setting that can be wrong", () => {
     const tested = new Set(cases.map(([key]) => key));
-    expect(settings.map(({ key }) => key).filter((key) => !tested.has(key))).toEqual(["server.client_key"]);
+    expect(settings.map(({ key }) => key).filter((key) => !tested.has(key))).toEqual([
+      "server.client_key",
+    ]);
   });
 
   test.each([
@@ -184,14 +261,29 @@ describe("the schema", () => {
 describe("notYetInEffect", () => {
   test("names nothing at the defaults, nor inside the loopback range", () => {
     expect(notYetInEffect(defaultConfig)).toEqual([]);
-    expect(notYetInEffect(configSchema.parse({ net: { subnet: "127.7.0.0/16" }, server: { log_level: "debug" } }))).toEqual([]);
+    expect(
+      notYetInEffect(
+        configSchema.parse({ net: { subnet: "127.7.0.0/16" }, server: { log_level: "debug" } }),
+      ),
+    ).toEqual([]);
   });
 
   test("names every changed setting that this version only accepts", () => {
     const config = configSchema.parse({
       server: { cert_refresh_interval: 60 },
-      net: { subnet: "10.107.0.0/16", interface_name: "x", listen_interface: "0.0.0.0", start_port: 1, overrides: { "a.b": "virtual" } },
-      dns: { enabled: true, listen: "127.0.0.2:53", manage_resolv_conf: true, upstream: ["1.1.1.1"] },
+      net: {
+        subnet: "10.107.0.0/16",
+        interface_name: "x",
+        listen_interface: "0.0.0.0",
+        start_port: 1,
+        overrides: { "a.b": "virtual" },
+      },
+      dns: {
+        enabled: true,
+        listen: "127.0.0.2:53",
+        manage_resolv_conf: true,
+        upstream: ["1.1.1.1"],
+      },
     });
     expect(notYetInEffect(config)).toEqual([
       "net.subnet",

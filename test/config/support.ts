@@ -3,7 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A folder of this test file's own, gone after its last test; call it once at the top. */
+/**
+ * A folder of this test file's own, gone after its last test; call it once at
+ * the top.
+ */
 export function ownFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "ngrokd-config-"));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));

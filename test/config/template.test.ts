@@ -12,7 +12,8 @@ const configOf = (text: string) => {
   return configSchema.parse(values);
 };
 /** A group may hold a name that another has too, deeper or less deep. */
-const settingLine = (path: readonly string[]): RegExp => new RegExp(`^( {${2 * path.length - 2}})# (${path.at(-1)}: .*)$`, "m");
+const settingLine = (path: readonly string[]): RegExp =>
+  new RegExp(`^( {${2 * path.length - 2}})# (${path.at(-1)}: .*)$`, "m");
 
 describe("configTemplate", () => {
   test("is a right configuration with everything at its default", () => {
@@ -20,7 +21,10 @@ describe("configTemplate", () => {
   });
 
   test("still is when every setting is taken out of its comment", () => {
-    const all = settings.reduce((text, { path }) => text.replace(settingLine(path), "$1$2"), configTemplate());
+    const all = settings.reduce(
+      (text, { path }) => text.replace(settingLine(path), "$1$2"),
+      configTemplate(),
+    );
     expect(configOf(all)).toEqual(defaultConfig);
     for (const { path } of settings) expect(all).toMatch(new RegExp(`^ *${path.at(-1)}: `, "m"));
   });
@@ -36,8 +40,13 @@ describe("configTemplate", () => {
         map: "{a.b: virtual}",
         text: otherTexts[key] ?? "/other",
       }[setting?.kind ?? "text"];
-      const text = configTemplate().replace(settingLine(setting?.path ?? []), `$1${setting?.path.at(-1)}: ${other}`);
-      const changed = settings.filter(({ path }) => !Bun.deepEquals(valueAt(configOf(text), path), valueAt(defaultConfig, path)));
+      const text = configTemplate().replace(
+        settingLine(setting?.path ?? []),
+        `$1${setting?.path.at(-1)}: ${other}`,
+      );
+      const changed = settings.filter(
+        ({ path }) => !Bun.deepEquals(valueAt(configOf(text), path), valueAt(defaultConfig, path)),
+      );
       expect(changed.map(({ key }) => key) as string[]).toEqual([key]);
     },
   );
@@ -66,7 +75,9 @@ const otherTexts: Readonly<Record<string, string>> = {
 
 describe("docs/configuration.md", () => {
   test("is what the schema says now; if not, run `npx bun src/config/reference.ts > docs/configuration.md`", () => {
-    expect(readFileSync(join(import.meta.dir, "../../docs/configuration.md"), "utf8")).toBe(referencePage());
+    expect(readFileSync(join(import.meta.dir, "../../docs/configuration.md"), "utf8")).toBe(
+      referencePage(),
+    );
   });
 
   test("has a row for every setting, with four cells", () => {

@@ -23,8 +23,14 @@ async function pass(ms: number): Promise<void> {
   }
 }
 
-/** A file of its own, absent unless it is prepared, and how often a watch that looks every so often has told of a change. */
-function watched(prepare: (path: string) => void = (path) => writeFileSync(path, "one"), { everyMs = 20, settleMs = 10 } = {}) {
+/**
+ * A file of its own, absent unless it is prepared, and how often a watch that
+ * looks every so often has told of a change.
+ */
+function watched(
+  prepare: (path: string) => void = (path) => writeFileSync(path, "one"),
+  { everyMs = 20, settleMs = 10 } = {},
+) {
   files += 1;
   const path = join(folder, `config-${files}.yml`);
   prepare(path);
@@ -34,7 +40,10 @@ function watched(prepare: (path: string) => void = (path) => writeFileSync(path,
   };
   const watch = watchFile(path, count, { settleMs });
   const timer = setInterval(watch.look, everyMs);
-  /** After a look, the time that the file has to lie still, and some looks more, in which one too many would show. */
+  /**
+   * After a look, the time that the file has to lie still, and some looks more,
+   * in which one too many would show.
+   */
   const tells = async (times: number): Promise<void> => {
     await pass(everyMs + settleMs + 60);
     expect(told).toBe(times);

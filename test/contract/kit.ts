@@ -1,4 +1,7 @@
-/** What the cases of the seam's contract are written with. Runs under Bun, Deno and Node.js. */
+/**
+ * What the cases of the seam's contract are written with. Runs under Bun, Deno
+ * and Node.js.
+ */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, type Hash } from "node:crypto";
@@ -9,8 +12,23 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type ErrorCode, NgrokdError } from "../../src/model/error.ts";
-import type { Address, Conn, DialOptions, Listener, ListenOptions, Net, TlsClientOptions } from "../../src/net/types.ts";
-import { type Authority, hours, type Identity, intermediateCa, issue, rootCa } from "../support/pki.ts";
+import type {
+  Address,
+  Conn,
+  DialOptions,
+  Listener,
+  ListenOptions,
+  Net,
+  TlsClientOptions,
+} from "../../src/net/types.ts";
+import {
+  type Authority,
+  hours,
+  type Identity,
+  intermediateCa,
+  issue,
+  rootCa,
+} from "../support/pki.ts";
 
 /** One thing that every implementation of the seam must do. */
 export interface Case {
@@ -39,7 +57,12 @@ export async function createWorld(net: Net): Promise<World & { end(): void }> {
 
 /** The Node.js process of peers/peer.mjs; the verbs are described there. */
 export interface Peer {
-  listen(options?: { host?: string; path?: string; tls?: object; greeting?: string }): Promise<{ server: number; port: number }>;
+  listen(options?: {
+    host?: string;
+    path?: string;
+    tls?: object;
+    greeting?: string;
+  }): Promise<{ server: number; port: number }>;
   proxy(options: ProxyOptions): Promise<{ proxy: number; port: number }>;
   asked(proxy: number): Promise<{ target: string; login: string | null }[]>;
   clients(proxy: number): Promise<number>;
@@ -76,16 +99,26 @@ export interface Received {
 function startPeer(): Peer & { stop(): void } {
   const script = fileURLToPath(new URL("peers/peer.mjs", import.meta.url).href);
   const child: ChildProcess = spawn("node", [script], { stdio: ["pipe", "pipe", "inherit"] });
-  const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void; verb: string }>();
+  const waiting = new Map<
+    number,
+    { resolve: (value: unknown) => void; reject: (error: Error) => void; verb: string }
+  >();
   let lastId = 0;
   assert(child.stdin && child.stdout);
   const { stdin } = child;
   createInterface({ input: child.stdout }).on("line", (line) => {
-    const { id, result, error } = JSON.parse(line) as { id: number; result?: unknown; error?: string };
+    const { id, result, error } = JSON.parse(line) as {
+      id: number;
+      result?: unknown;
+      error?: string;
+    };
     const call = waiting.get(id);
     waiting.delete(id);
     if (error === undefined) call?.resolve(result);
-    else call?.reject(Object.assign(new Error(`the peer could not ${call.verb}: ${error}`), { code: error }));
+    else
+      call?.reject(
+        Object.assign(new Error(`the peer could not ${call.verb}: ${error}`), { code: error }),
+      );
   });
   const call = <T>(verb: string, args: object): Promise<T> =>
     new Promise((resolve, reject) => {
@@ -121,7 +154,10 @@ export interface Pki {
   /** For ingress.test, localhost, 127.0.0.1 and ::1. */
   readonly server: Identity;
   readonly expired: Identity;
-  /** For ingress.test, signed by the intermediate; the leaf alone, and with the intermediate behind it. */
+  /**
+   * For ingress.test, signed by the intermediate; the leaf alone, and with the
+   * intermediate behind it.
+   */
   readonly leafOnly: Identity;
   readonly withChain: Identity;
   readonly client: Identity;
@@ -132,13 +168,20 @@ async function createPki(): Promise<Pki> {
   const [root, stranger] = await Promise.all([rootCa(), rootCa("Stranger CA")]);
   const intermediate = await intermediateCa(root);
   const names = ["ingress.test", "localhost", "127.0.0.1", "::1"];
-  const leafOnly = await issue(intermediate, "ingress.test", { names: ["ingress.test"], usage: ["server"] });
+  const leafOnly = await issue(intermediate, "ingress.test", {
+    names: ["ingress.test"],
+    usage: ["server"],
+  });
   return {
     root,
     stranger,
     intermediate,
     server: await issue(root, "ingress.test", { names, usage: ["server"] }),
-    expired: await issue(root, "ingress.test", { names, notBefore: hours(-3), notAfter: hours(-2) }),
+    expired: await issue(root, "ingress.test", {
+      names,
+      notBefore: hours(-3),
+      notAfter: hours(-2),
+    }),
     leafOnly,
     withChain: { cert: leafOnly.cert + intermediate.cert, key: leafOnly.key },
     client: await issue(root, "client.test", { usage: ["client"] }),
@@ -151,13 +194,19 @@ export function trusting({ pki }: World, more: Partial<TlsClientOptions> = {}): 
   return { serverName: "ingress.test", ca: [pki.root.cert], ...more };
 }
 
-/** The two ends of one connection: ours and the peer's, made in one of the two directions. */
+/**
+ * The two ends of one connection: ours and the peer's, made in one of the two
+ * directions.
+ */
 export interface Pair {
   readonly conn: Conn;
   readonly socket: number;
 }
 
-/** How a case that holds for all connections gets one; the labels complete "over …". */
+/**
+ * How a case that holds for all connections gets one; the labels complete "over
+ * …".
+ */
 export const kinds: readonly { label: string; pair(world: World): Promise<Pair> }[] = [
   { label: "a dialed TCP connection", pair: (world) => dialed(world, false) },
   { label: "an accepted TCP connection", pair: (world) => accepted(world, false) },
@@ -174,7 +223,11 @@ async function dialed(world: World, secure: boolean): Promise<Pair> {
 
 async function accepted(world: World, secure: boolean): Promise<Pair> {
   const { peer, pki } = world;
-  const { listener, next } = await listening(world, { host: "127.0.0.1", port: 0 }, secure ? { tls: pki.server } : {});
+  const { listener, next } = await listening(
+    world,
+    { host: "127.0.0.1", port: 0 },
+    secure ? { tls: pki.server } : {},
+  );
   const socket = await peer.connect({
     port: portOf(listener),
     ...(secure ? { tls: { ca: [pki.root.cert], servername: "ingress.test" } } : {}),
@@ -198,11 +251,17 @@ export async function listening(
     else waiter(conn);
   };
   const listener = await net.listen(address, onConn, options);
-  return { listener, next: async () => arrived.shift() ?? new Promise((resolve) => waiting.push(resolve)) };
+  return {
+    listener,
+    next: async () => arrived.shift() ?? new Promise((resolve) => waiting.push(resolve)),
+  };
 }
 
 /** Both ends on our own side, where the wire is not what is looked at. */
-export async function ownPair(world: World, options: DialOptions = {}): Promise<{ ours: Conn; theirs: Conn }> {
+export async function ownPair(
+  world: World,
+  options: DialOptions = {},
+): Promise<{ ours: Conn; theirs: Conn }> {
   const { listener, next } = await listening(world, { host: "127.0.0.1", port: 0 });
   const ours = await world.net.dial(listener.address, options);
   const theirs = await next();
@@ -222,7 +281,10 @@ export async function readAll(conn: Conn): Promise<Uint8Array> {
   return Buffer.concat(parts);
 }
 
-/** Exactly `size` bytes, in as many reads as it takes; what comes beyond them is an error of the test. */
+/**
+ * Exactly `size` bytes, in as many reads as it takes; what comes beyond them is
+ * an error of the test.
+ */
 export async function readExactly(conn: Conn, size: number): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let length = 0;
@@ -247,7 +309,10 @@ export async function digest(conn: Conn): Promise<{ length: number; sha256: stri
   return { length, sha256: hash.digest("hex") };
 }
 
-/** Writes `size` bytes of which no two blocks are equal, in blocks of odd sizes; answers their SHA-256. */
+/**
+ * Writes `size` bytes of which no two blocks are equal, in blocks of odd sizes;
+ * answers their SHA-256.
+ */
 export async function pour(conn: Conn, size: number): Promise<string> {
   const hash: Hash = createHash("sha256");
   for (let left = size, n = 0; left > 0; n++) {
@@ -261,9 +326,13 @@ export async function pour(conn: Conn, size: number): Promise<string> {
 }
 
 export const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
-export const textOf = (bytes: Uint8Array | null): string => (bytes === null ? "(end)" : Buffer.from(bytes).toString("latin1"));
+export const textOf = (bytes: Uint8Array | null): string =>
+  bytes === null ? "(end)" : Buffer.from(bytes).toString("latin1");
 
-/** Asserts that something fails as a NgrokdError with this code, also where it throws at once; answers the error. */
+/**
+ * Asserts that something fails as a NgrokdError with this code, also where it
+ * throws at once; answers the error.
+ */
 export async function rejects(code: ErrorCode, work: () => unknown): Promise<NgrokdError> {
   try {
     await work();
@@ -275,10 +344,15 @@ export async function rejects(code: ErrorCode, work: () => unknown): Promise<Ngr
   assert.fail(`expected a NgrokdError "${code}", but it went well`);
 }
 
-/** Settles with the promise, or fails after `ms`: for what would otherwise hang the suite. */
+/**
+ * Settles with the promise, or fails after `ms`: for what would otherwise hang
+ * the suite.
+ */
 export async function soon<T>(promise: Promise<T>, what: string, ms = 5000): Promise<T> {
   const stop = new AbortController();
-  const late = sleep(ms, undefined, { signal: stop.signal }).then(() => assert.fail(`${what}: not within ${ms} ms`));
+  const late = sleep(ms, undefined, { signal: stop.signal }).then(() =>
+    assert.fail(`${what}: not within ${ms} ms`),
+  );
   try {
     return await Promise.race([promise, late]);
   } finally {
@@ -288,12 +362,18 @@ export async function soon<T>(promise: Promise<T>, what: string, ms = 5000): Pro
 }
 
 /** Asks again and again until the answer is yes. */
-export async function until(what: string, ask: () => boolean | Promise<boolean>, ms = 5000): Promise<void> {
+export async function until(
+  what: string,
+  ask: () => boolean | Promise<boolean>,
+  ms = 5000,
+): Promise<void> {
   for (const end = Date.now() + ms; Date.now() < end; await sleep(10)) if (await ask()) return;
   assert.fail(`${what}: not within ${ms} ms`);
 }
 
-/** Open descriptors of this process; undefined where the system has no /proc. */
+/**
+ * Open descriptors of this process; undefined where the system has no /proc.
+ */
 export function descriptors(): number | undefined {
   try {
     return readdirSync("/proc/self/fd").length;

@@ -1,4 +1,7 @@
-/** What every implementation of the seam (src/net/types.ts) must do, as data: each runtime's own test runner runs it. */
+/**
+ * What every implementation of the seam (src/net/types.ts) must do, as data:
+ * each runtime's own test runner runs it.
+ */
 import { aborts } from "./cases/aborts.ts";
 import { dials } from "./cases/dials.ts";
 import { listeners } from "./cases/listeners.ts";
@@ -9,4 +12,11 @@ import type { Case } from "./kit.ts";
 
 export { type Case, createWorld, type World } from "./kit.ts";
 
-export const netContract: readonly Case[] = [...streams, ...aborts, ...dials, ...listeners, ...tls, ...proxies];
+export const netContract: readonly Case[] = [
+  ...streams,
+  ...aborts,
+  ...dials,
+  ...listeners,
+  ...tls,
+  ...proxies,
+];

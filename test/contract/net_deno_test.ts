@@ -1,15 +1,20 @@
 /**
- * Run by `deno test -A test/contract/net_deno_test.ts`. Bun would load it too (it takes `_test.ts` for its own), and must not: its node:tls
- * over a Duplex knows no backpressure, and the cases about an unread peer then fill the memory.
+ * Run by `deno test -A test/contract/net_deno_test.ts`. Bun would load it too
+ * (it takes `_test.ts` for its own), and must not: its node:tls over a Duplex
+ * knows no backpressure, and the cases about an unread peer then fill the
+ * memory.
  */
 import process from "node:process";
 import { after, test } from "node:test";
 import { nodeNet } from "../../src/net/node.ts";
 import { createWorld, netContract } from "./net-contract.ts";
 
-if (nodeNet.runtime !== "deno") throw new Error("this suite is Deno's; on Bun the seam is net.bun.test.ts");
+if (nodeNet.runtime !== "deno")
+  throw new Error("this suite is Deno's; on Bun the seam is net.bun.test.ts");
 
-console.log(`the seam's contract over nodeNet on ${nodeNet.runtime} ${process.versions[nodeNet.runtime]}`);
+console.log(
+  `the seam's contract over nodeNet on ${nodeNet.runtime} ${process.versions[nodeNet.runtime]}`,
+);
 const world = await createWorld(nodeNet);
 after(() => world.end());
 

@@ -1,5 +1,16 @@
 import { describe, expect, test } from "bun:test";
-import { chmod, link, lstat, mkdir, readdir, readFile, stat, symlink, unlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  link,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  stat,
+  symlink,
+  unlink,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { isAlive } from "../../src/control/alive.ts";
@@ -16,8 +27,20 @@ describe("a request on the control socket", () => {
   test.each([
     ["as the Go client sends it: no newline, its half open", ['{"command":"status"}']],
     ["with a newline", ['{"command":"status"}\n']],
-    ["in pieces, cut inside a character", ['{"command":"sta', 'tus","args":["', bytes("ü").subarray(0, 1), bytes("ü").subarray(1), '"]}']],
-    ["with null for arguments, as Go writes an empty list, and fields of its own", ['{"command":"status","args":null,"id":7}']],
+    [
+      "in pieces, cut inside a character",
+      [
+        '{"command":"sta',
+        'tus","args":["',
+        bytes("ü").subarray(0, 1),
+        bytes("ü").subarray(1),
+        '"]}',
+      ],
+    ],
+    [
+      "with null for arguments, as Go writes an empty list, and fields of its own",
+      ['{"command":"status","args":null,"id":7}'],
+    ],
     ["pretty-printed", ['{\n  "command": "status"\n}\n']],
   ] as const)("is answered %s", async (_name, pieces) => {
     await using server = await started();
@@ -31,13 +54,17 @@ describe("a request on the control socket", () => {
 
   test("is answered where the client ends its half behind it, as `nc -N` does", async () => {
     await using server = await started();
-    expect(await server.say('{"command":"status"}')).toBe('{"success":true,"data":{"said":"status"}}\n');
+    expect(await server.say('{"command":"status"}')).toBe(
+      '{"success":true,"data":{"said":"status"}}\n',
+    );
   });
 
   test("gets its arguments to the handler", async () => {
     const handle: ControlOptions["handle"] = async ({ command, args }) => [command, args];
     await using server = await started({ handle });
-    expect(await askDaemon(net, server.path, { command: "set-api-key", args: ["a", "ü\n"] })).toEqual(["set-api-key", ["a", "ü\n"]]);
+    expect(
+      await askDaemon(net, server.path, { command: "set-api-key", args: ["a", "ü\n"] }),
+    ).toEqual(["set-api-key", ["a", "ü\n"]]);
   });
 
   const notJson = 'The request is not JSON; send one object such as {"command":"status"}';
@@ -55,7 +82,11 @@ describe("a request on the control socket", () => {
     ["a command that is no text", '{"command":1}\n', notARequest],
     ["a long command", `{"command":"${"x".repeat(65)}"}\n`, notARequest],
     ["arguments that are no texts", '{"command":"status","args":[1]}\n', notARequest],
-    ["many arguments", `{"command":"status","args":${JSON.stringify(Array(17).fill(""))}}\n`, notARequest],
+    [
+      "many arguments",
+      `{"command":"status","args":${JSON.stringify(Array(17).fill(""))}}\n`,
+      notARequest,
+    ],
     ["deep nesting", `${"[".repeat(30_000)}\n`, notJson],
     ["1 MB", `{"command":"${"x".repeat(1e6)}"}\n`, "The request is larger than 64 KiB"],
   ])("that is %s gets an error and harms nobody", async (_name, text, error) => {
@@ -69,7 +100,9 @@ describe("a request on the control socket", () => {
     const fit = (size: number): string => `{"command":"status","pad":"${"x".repeat(size - 29)}"}`;
     expect(fit(65536).length).toBe(65536);
     expect(await server.say(fit(65536))).toStartWith('{"success":true');
-    expect(await server.say(fit(65537))).toStartWith('{"success":false,"error":"The request is larger');
+    expect(await server.say(fit(65537))).toStartWith(
+      '{"success":false,"error":"The request is larger',
+    );
   });
 
   test("that is empty is closed without an answer", async () => {
@@ -79,7 +112,11 @@ describe("a request on the control socket", () => {
 
   test("that is random bytes gets one line of JSON or nothing, and the next request is answered", async () => {
     await using server = await started();
-    const garbage = fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.json().map(bytes), anyText.map(bytes));
+    const garbage = fc.oneof(
+      fc.uint8Array({ maxLength: 300 }),
+      fc.json().map(bytes),
+      anyText.map(bytes),
+    );
     await fc.assert(
       fc.asyncProperty(garbage, async (what) => {
         const answer = await server.say(what);
@@ -103,9 +140,17 @@ describe("a request on the control socket", () => {
       code: "unauthorized",
       hint: "make another",
     });
-    expect(JSON.parse(await server.say('{"command":"ours"}'))).toEqual({ success: false, error: "x is undefined", code: "internal" });
+    expect(JSON.parse(await server.say('{"command":"ours"}'))).toEqual({
+      success: false,
+      error: "x is undefined",
+      code: "internal",
+    });
     const error = await failure(askDaemon(net, server.path, { command: "theirs" }));
-    expect([error.code, error.message, error.hint]).toEqual(["unauthorized", "ngrok refused", "make another"]);
+    expect([error.code, error.message, error.hint]).toEqual([
+      "unauthorized",
+      "ngrok refused",
+      "make another",
+    ]);
     expect((await failure(askDaemon(net, server.path, { command: "ours" }))).code).toBe("refused");
   });
 });
@@ -117,17 +162,25 @@ describe("a client of the control socket", () => {
     const slow = await server.dial();
     await slow.write(bytes('{"command":'));
     const silent = await server.dial();
-    // A unix socket knows no RST; what counts is that it ends, without an answer.
-    expect(await Promise.all([slow, silent].map((conn) => read(conn).catch(() => "")))).toEqual(["", ""]);
+    // A unix socket knows no RST; what counts is that it ends, without an
+    // answer.
+    expect(await Promise.all([slow, silent].map((conn) => read(conn).catch(() => "")))).toEqual([
+      "",
+      "",
+    ]);
     expect(Date.now() - began).toBeWithin(59, 2000);
     expect(await askDaemon(net, server.path, { command: "status" })).toEqual({ said: "status" });
   });
 
   test("that does not take its reply is let go", async () => {
-    await using server = await started({ deadlinesMs: { request: 5000, reply: 60 }, handle: async () => "x".repeat(8 * 1024 * 1024) });
+    await using server = await started({
+      deadlinesMs: { request: 5000, reply: 60 },
+      handle: async () => "x".repeat(8 * 1024 * 1024),
+    });
     const conn = await server.dial();
     await conn.write(bytes('{"command":"list"}'));
-    for (let waited = 0; server.log.lines.length === 0 && waited < 500; waited += 1) await later(20);
+    for (let waited = 0; server.log.lines.length === 0 && waited < 500; waited += 1)
+      await later(20);
     expect(server.log.lines.join()).toMatch(/^debug A client of the control socket went away: /);
     expect((await read(conn).catch(() => "")).length).toBeLessThan(8 * 1024 * 1024);
   });
@@ -172,20 +225,25 @@ describe("startControlServer", () => {
     expect(await readdir(folder.path)).toEqual([]);
   });
 
-  test.skipIf(process.getuid?.() !== 0)("gives it to the group, where there is one of this name", async () => {
-    const [, gid = ""] = /^daemon:[^:]*:(\d+):/m.exec(await readFile("/etc/group", "utf8")) ?? [];
-    await using ours = await started({ group: "daemon" });
-    expect(String((await stat(ours.path)).gid)).toBe(gid);
-    await using none = await started({ group: "no-such-group" });
-    expect([(await stat(none.path)).gid, none.log.lines]).toEqual([process.getgid?.() ?? 0, []]);
-  });
+  test.skipIf(process.getuid?.() !== 0)(
+    "gives it to the group, where there is one of this name",
+    async () => {
+      const [, gid = ""] = /^daemon:[^:]*:(\d+):/m.exec(await readFile("/etc/group", "utf8")) ?? [];
+      await using ours = await started({ group: "daemon" });
+      expect(String((await stat(ours.path)).gid)).toBe(gid);
+      await using none = await started({ group: "no-such-group" });
+      expect([(await stat(none.path)).gid, none.log.lines]).toEqual([process.getgid?.() ?? 0, []]);
+    },
+  );
 
   test("takes over the socket of a daemon that is gone, and says so", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "s");
     await cutShort(path);
     const server = await started({ path });
-    expect(server.log.lines).toEqual([`info Took over the control socket "${path}" of a daemon that is gone`]);
+    expect(server.log.lines).toEqual([
+      `info Took over the control socket "${path}" of a daemon that is gone`,
+    ]);
     expect(await askDaemon(net, path, { command: "status" })).toEqual({ said: "status" });
     expect(await readdir(folder.path)).toEqual(["s"]);
     await server.stop();
@@ -195,7 +253,9 @@ describe("startControlServer", () => {
     await using first = await started({ handle: async () => ({ pid: 4711, registered: true }) });
     const error = await failure(started({ path: first.path }));
     expect([error.code, error.details]).toEqual(["already-running", { pid: 4711 }]);
-    expect(error.message).toBe(`Another daemon (pid 4711) is already running on the control socket "${first.path}"`);
+    expect(error.message).toBe(
+      `Another daemon (pid 4711) is already running on the control socket "${first.path}"`,
+    );
     expect(await askDaemon(net, first.path, { command: "status" })).toMatchObject({ pid: 4711 });
     expect(await readdir(join(first.path, ".."))).toEqual(["ngrokd.sock"]);
   });
@@ -227,8 +287,13 @@ describe("startControlServer", () => {
   test("says what is wrong with a path that cannot be", async () => {
     await using folder = await temporaryFolder();
     const missing = await failure(started({ path: join(folder.path, "no/such/s") }));
-    expect([missing.code, missing.hint]).toEqual(["state", "does its folder exist? `server.socket_path` or --socket names another path"]);
-    expect((await failure(started({ path: join(folder.path, "x".repeat(100), "s") }))).message).toMatch(/the path is too long/);
+    expect([missing.code, missing.hint]).toEqual([
+      "state",
+      "does its folder exist? `server.socket_path` or --socket names another path",
+    ]);
+    expect(
+      (await failure(started({ path: join(folder.path, "x".repeat(100), "s") }))).message,
+    ).toMatch(/the path is too long/);
   });
 
   test.each([
@@ -245,8 +310,12 @@ describe("startControlServer", () => {
         return await started({ path, handle: async () => ({ pid }) });
       };
       const results = await Promise.allSettled(Array.from({ length: 10 }, (_, i) => start(i)));
-      const winners = results.flatMap((result, i) => (result.status === "fulfilled" ? [{ i, server: result.value }] : []));
-      const reasons = results.flatMap((result) => (result.status === "rejected" ? [result.reason.code] : []));
+      const winners = results.flatMap((result, i) =>
+        result.status === "fulfilled" ? [{ i, server: result.value }] : [],
+      );
+      const reasons = results.flatMap((result) =>
+        result.status === "rejected" ? [result.reason.code] : [],
+      );
       expect([winners.length, ...new Set(reasons)]).toEqual([1, "already-running"]);
       const [winner] = winners;
       expect(await askDaemon(net, path, { command: "status" })).toEqual({ pid: winner?.i });
@@ -269,49 +338,66 @@ describe("startControlServer", () => {
   });
 });
 
-describe.if(process.platform === "linux")("a daemon that is stopped, and more clients wait for it than fit", () => {
-  test("lives by every name of its socket: it is neither taken over nor told to be gone, until it is", async () => {
-    await using folder = await temporaryFolder();
-    const path = join(folder.path, "s");
-    await using daemon = await stoppedDaemon(path);
-    await crowd(path);
-    const turn = join(folder.path, "t.turn");
-    await mkdir(turn);
-    await link(path, join(turn, "0badcafe"));
-    expect([await isAlive(net, path), await isAlive(net, join(turn, "0badcafe"))]).toEqual([true, true]);
-    const error = await failure(askDaemon(net, path, { command: "status" }));
-    expect([error.code, error.message]).toEqual([
-      "timeout",
-      `The daemon on "${path}" takes no connection: more of them wait already than fit`,
-    ]);
-    const refused = await failure(started({ path }));
-    expect([refused.code, refused.message]).toEqual([
-      "already-running",
-      `Another daemon is already running on the control socket "${path}", and does not answer`,
-    ]);
-    expect((await readdir(folder.path)).sort()).toEqual(["s", "t.turn"]);
+describe.if(process.platform === "linux")(
+  "a daemon that is stopped, and more clients wait for it than fit",
+  () => {
+    test("lives by every name of its socket: it is neither taken over nor told to be gone, until it is", async () => {
+      await using folder = await temporaryFolder();
+      const path = join(folder.path, "s");
+      await using daemon = await stoppedDaemon(path);
+      await crowd(path);
+      const turn = join(folder.path, "t.turn");
+      await mkdir(turn);
+      await link(path, join(turn, "0badcafe"));
+      expect([await isAlive(net, path), await isAlive(net, join(turn, "0badcafe"))]).toEqual([
+        true,
+        true,
+      ]);
+      const error = await failure(askDaemon(net, path, { command: "status" }));
+      expect([error.code, error.message]).toEqual([
+        "timeout",
+        `The daemon on "${path}" takes no connection: more of them wait already than fit`,
+      ]);
+      const refused = await failure(started({ path }));
+      expect([refused.code, refused.message]).toEqual([
+        "already-running",
+        `Another daemon is already running on the control socket "${path}", and does not answer`,
+      ]);
+      expect((await readdir(folder.path)).sort()).toEqual(["s", "t.turn"]);
 
-    await daemon.kill();
-    expect([await isAlive(net, path), await isAlive(net, join(turn, "0badcafe"))]).toEqual([false, false]);
-    expect((await failure(askDaemon(net, path, { command: "status" }))).code).toBe("not-running");
-    const server = await started({ path });
-    expect(server.log.lines).toEqual([`info Took over the control socket "${path}" of a daemon that is gone`]);
-    await server.stop();
-  }, 60_000);
-});
+      await daemon.kill();
+      expect([await isAlive(net, path), await isAlive(net, join(turn, "0badcafe"))]).toEqual([
+        false,
+        false,
+      ]);
+      expect((await failure(askDaemon(net, path, { command: "status" }))).code).toBe("not-running");
+      const server = await started({ path });
+      expect(server.log.lines).toEqual([
+        `info Took over the control socket "${path}" of a daemon that is gone`,
+      ]);
+      await server.stop();
+    }, 60_000);
+  },
+);
 
 describe("askDaemon", () => {
-  test.each(["missing", "stale"])("says that no daemon runs where the socket is %s, and how to start one", async (name) => {
-    await using folder = await temporaryFolder();
-    const path = join(folder.path, "stale");
-    await stale(path);
-    const error = await failure(askDaemon(net, join(folder.path, name), { command: "status" }));
-    expect([error.code, error.message]).toEqual(["not-running", `No daemon answers on the control socket "${join(folder.path, name)}"`]);
-    expect(error.hint).toBe(
-      "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",
-    );
-    expect(await isAlive(net, join(folder.path, name))).toBe(false);
-  });
+  test.each(["missing", "stale"])(
+    "says that no daemon runs where the socket is %s, and how to start one",
+    async (name) => {
+      await using folder = await temporaryFolder();
+      const path = join(folder.path, "stale");
+      await stale(path);
+      const error = await failure(askDaemon(net, join(folder.path, name), { command: "status" }));
+      expect([error.code, error.message]).toEqual([
+        "not-running",
+        `No daemon answers on the control socket "${join(folder.path, name)}"`,
+      ]);
+      expect(error.hint).toBe(
+        "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",
+      );
+      expect(await isAlive(net, join(folder.path, name))).toBe(false);
+    },
+  );
 
   test.each([
     ["nothing", "", "aborted", /closed the connection without an answer/],
@@ -319,7 +405,12 @@ describe("askDaemon", () => {
     ["half a reply", '{"success":tr', "protocol", /is not JSON/],
     ["no reply", '{"ok":true}\n', "protocol", /is no reply/],
     ["a Go program's error", '{"success":false,"error":"no key"}\n', "refused", /^no key$/],
-    ["a code that we do not know", '{"success":false,"error":"no","code":"toString"}\n', "refused", /^no$/],
+    [
+      "a code that we do not know",
+      '{"success":false,"error":"no","code":"toString"}\n',
+      "refused",
+      /^no$/,
+    ],
   ])("makes an error of %s", async (_name, answer, code, message) => {
     await using daemon = await impostor(async (conn) => {
       await conn.read();
@@ -343,32 +434,52 @@ describe("askDaemon", () => {
   test("gives up at its deadline, and where its caller does", async () => {
     const seen: Promise<string>[] = [];
     await using daemon = await impostor((conn) => void seen.push(ending(conn)));
-    const late = await failure(askDaemon(net, daemon.path, { command: "status" }, { timeoutMs: 40 }));
-    expect([late.code, late.message]).toEqual(["timeout", `No answer from the daemon on "${daemon.path}" within 0.04 s`]);
+    const late = await failure(
+      askDaemon(net, daemon.path, { command: "status" }, { timeoutMs: 40 }),
+    );
+    expect([late.code, late.message]).toEqual([
+      "timeout",
+      `No answer from the daemon on "${daemon.path}" within 0.04 s`,
+    ]);
     const signal = AbortSignal.timeout(20);
-    expect((await failure(askDaemon(net, daemon.path, { command: "status" }, { signal }))).name).toBe("TimeoutError");
+    expect(
+      (await failure(askDaemon(net, daemon.path, { command: "status" }, { signal }))).name,
+    ).toBe("TimeoutError");
     // It hung up both times, once the listener had heard of it at all.
     while (seen.length < 2) await later(5);
     expect((await Promise.all(seen)).length).toBe(2);
   });
 
-  test.skipIf(process.getuid?.() === 0)("names the group where the socket may not be used", async () => {
-    await using daemon = await impostor(() => undefined);
-    await chmod(daemon.path, 0);
-    const error = await failure(askDaemon(net, daemon.path, { command: "status" }));
-    expect([error.code, error.hint]).toEqual([
-      "permission",
-      'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
-    ]);
-  });
+  test.skipIf(process.getuid?.() === 0)(
+    "names the group where the socket may not be used",
+    async () => {
+      await using daemon = await impostor(() => undefined);
+      await chmod(daemon.path, 0);
+      const error = await failure(askDaemon(net, daemon.path, { command: "status" }));
+      expect([error.code, error.hint]).toEqual([
+        "permission",
+        'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
+      ]);
+    },
+  );
 });
 
-/** A control server that says what it was asked, on a path of its own unless told. */
+/**
+ * A control server that says what it was asked, on a path of its own unless
+ * told.
+ */
 async function started(options: Partial<ControlOptions> = {}) {
   const folder = options.path === undefined ? await temporaryFolder() : undefined;
   const path = options.path ?? join(folder?.path ?? "", "ngrokd.sock");
   const log = memoryLog();
-  const server = await startControlServer({ net, group: "", log, handle: async ({ command }) => ({ said: command }), ...options, path });
+  const server = await startControlServer({
+    net,
+    group: "",
+    log,
+    handle: async ({ command }) => ({ said: command }),
+    ...options,
+    path,
+  });
   const stop = async (): Promise<void> => {
     await server.close();
     await folder?.[Symbol.asyncDispose]();
@@ -406,9 +517,14 @@ async function impostor(onConn: (conn: Conn) => Promise<void> | void) {
   };
 }
 
-/** A control server in a process of its own, which is stopped once it listens. */
+/**
+ * A control server in a process of its own, which is stopped once it listens.
+ */
 async function stoppedDaemon(path: string) {
-  const child = Bun.spawn([process.execPath, join(import.meta.dirname, "stopped.child.ts"), path], { stdout: "pipe", stderr: "inherit" });
+  const child = Bun.spawn([process.execPath, join(import.meta.dirname, "stopped.child.ts"), path], {
+    stdout: "pipe",
+    stderr: "inherit",
+  });
   const { value } = await child.stdout.getReader().read();
   expect(new TextDecoder().decode(value)).toBe("listening\n");
   const kill = async (): Promise<void> => {
@@ -419,7 +535,10 @@ async function stoppedDaemon(path: string) {
   return { kill, [Symbol.asyncDispose]: kill };
 }
 
-/** Dials until there is no more room; those who have hung up keep their places in the queue. */
+/**
+ * Dials until there is no more room; those who have hung up keep their places
+ * in the queue.
+ */
 async function crowd(path: string): Promise<void> {
   for (let i = 0; i < 10_000; i += 1) {
     const conn = await net.dial({ path }).catch((error: unknown) => error as NgrokdError);

@@ -1,8 +1,17 @@
-/** A control server for control.test.ts, in a process that can be stopped: says when it listens on the path that it is given. */
+/**
+ * A control server for control.test.ts, in a process that can be stopped: says
+ * when it listens on the path that it is given.
+ */
 import { startControlServer } from "../../src/control/server.ts";
 import { net } from "../support/conns.ts";
 import { memoryLog } from "../support/memory-log.ts";
 
 const [path = ""] = process.argv.slice(2);
-await startControlServer({ net, path, group: "", log: memoryLog(), handle: async () => ({ pid: process.pid }) });
+await startControlServer({
+  net,
+  path,
+  group: "",
+  log: memoryLog(),
+  handle: async () => ({ pid: process.pid }),
+});
 console.log("listening");

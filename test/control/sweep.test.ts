@@ -5,7 +5,10 @@ import { sweepSockets } from "../../src/control/sweep.ts";
 import { temporaryFolder } from "../names/support.ts";
 import { net } from "../support/conns.ts";
 
-/** A socket on which nobody listens any more, as kill -9 leaves it: closing removes the path, unless it has another name by then. */
+/**
+ * A socket on which nobody listens any more, as kill -9 leaves it: closing
+ * removes the path, unless it has another name by then.
+ */
 async function deadSocket(path: string): Promise<void> {
   const listener = await net.listen({ path: `${path}.born` }, (conn) => conn.close());
   await link(`${path}.born`, path);

@@ -3,7 +3,12 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createApi } from "../../src/cloud/api.ts";
-import { type Identity, identityPaths, loadIdentity, register } from "../../src/cloud/registration.ts";
+import {
+  type Identity,
+  identityPaths,
+  loadIdentity,
+  register,
+} from "../../src/cloud/registration.ts";
 import { hostFacts, type TryKeyOptions, tryAndSaveApiKey } from "../../src/daemon/api-key.ts";
 import { writeFileAtomic } from "../../src/files/atomic.ts";
 import { type LocalCloud, startLocalCloud } from "../../src/local-cloud/cloud.ts";
@@ -18,7 +23,8 @@ let folder: string;
 let config: string;
 let identity: Identity;
 let options: TryKeyOptions;
-const paths = () => identityPaths({ client_cert: join(folder, "tls.crt"), client_key: join(folder, "tls.key") });
+const paths = () =>
+  identityPaths({ client_cert: join(folder, "tls.crt"), client_key: join(folder, "tls.key") });
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "ngrokd-api-key-"));
@@ -29,7 +35,13 @@ beforeEach(async () => {
   writeFileSync(config, "api:\n  key: local-cloud-key # mine\n");
   identity = await registered();
   const switchAccount = { paths: paths(), selectors, log: silentLog };
-  options = { apiUrl: cloud.apiUrl, operatorId: identity.operatorId, configPath: config, oldKey: key(cloud.apiKey), switchAccount };
+  options = {
+    apiUrl: cloud.apiUrl,
+    operatorId: identity.operatorId,
+    configPath: config,
+    oldKey: key(cloud.apiKey),
+    switchAccount,
+  };
 });
 afterEach(async () => {
   await cloud.close();
@@ -42,31 +54,55 @@ function key(text: string): ApiKey {
   return parsed.value;
 }
 
-/** What the daemon does at its start: the files' identity, or, `anew`, another in its place. */
+/**
+ * What the daemon does at its start: the files' identity, or, `anew`, another
+ * in its place.
+ */
 async function registered({ anew = false, with: text = cloud.apiKey } = {}): Promise<Identity> {
   const api = createApi({ url: cloud.apiUrl, key: key(text), userAgent: "test" });
   return await register({ api, paths: paths(), facts: { selectors }, host: hostFacts(), anew });
 }
 
-const accounts = (): string[] => cloud.operators().map(({ id, account }) => `${account} ${id === identity.operatorId ? "old" : "new"}`);
+const accounts = (): string[] =>
+  cloud
+    .operators()
+    .map(({ id, account }) => `${account} ${id === identity.operatorId ? "old" : "new"}`);
 
 describe("tryAndSaveApiKey", () => {
   test("saves a key of the same account, and the comment beside it stays", async () => {
     cloud.setKey("the-second-key-9", "main");
-    expect(await tryAndSaveApiKey("the-second-key-9", options)).toEqual({ key: key("the-second-key-9"), moved: undefined });
+    expect(await tryAndSaveApiKey("the-second-key-9", options)).toEqual({
+      key: key("the-second-key-9"),
+      moved: undefined,
+    });
     expect(readFileSync(config, "utf8")).toBe('api:\n  key: "the-second-key-9" # mine\n');
     expect(accounts()).toEqual(["main old"]);
   });
 
   test.each([
-    ["of an account whose old key works", () => undefined, "it is a key of another account, for the key so far still knows"],
-    ["of an account that has deleted the operator", deleteOperator, "the operator was deleted in ngrok's dashboard"],
-    ["beside an old key that is revoked", () => cloud.setKey(cloud.apiKey, undefined), "most likely a key of another account"],
+    [
+      "of an account whose old key works",
+      () => undefined,
+      "it is a key of another account, for the key so far still knows",
+    ],
+    [
+      "of an account that has deleted the operator",
+      deleteOperator,
+      "the operator was deleted in ngrok's dashboard",
+    ],
+    [
+      "beside an old key that is revoked",
+      () => cloud.setKey(cloud.apiKey, undefined),
+      "most likely a key of another account",
+    ],
   ])("explains a key of another account, %s, and changes nothing", async (_what, prepare, why) => {
     await prepare();
     const before = readFileSync(config, "utf8");
     const asked = tryAndSaveApiKey(another, { ...options, switchAccount: undefined });
-    await expect(asked).rejects.toMatchObject({ code: "refused", hint: expect.stringContaining(why) });
+    await expect(asked).rejects.toMatchObject({
+      code: "refused",
+      hint: expect.stringContaining(why),
+    });
     expect(readFileSync(config, "utf8")).toBe(before);
     expect(await loadIdentity(paths())).toEqual({ kind: "identity", identity });
   });
@@ -79,7 +115,9 @@ describe("tryAndSaveApiKey", () => {
     writeFileSync(config, "api: [\n");
     await expect(tryAndSaveApiKey(cloud.apiKey, options)).rejects.toMatchObject({
       code: "config",
-      message: expect.stringMatching(/^ngrok accepts the key, but it could not be saved, and nothing was changed: .*line \d/),
+      message: expect.stringMatching(
+        /^ngrok accepts the key, but it could not be saved, and nothing was changed: .*line \d/,
+      ),
       hint: expect.stringContaining("ngrokd config edit"),
     });
     expect(readFileSync(config, "utf8")).toBe("api: [\n");
@@ -87,9 +125,14 @@ describe("tryAndSaveApiKey", () => {
 
   test("moves to another account: registers there, then saves, then deletes the old operator", async () => {
     const { moved } = await tryAndSaveApiKey(another, options);
-    expect(moved?.farewell).toBe(`The operator ${identity.operatorId} of the old account is deleted.`);
+    expect(moved?.farewell).toBe(
+      `The operator ${identity.operatorId} of the old account is deleted.`,
+    );
     expect(accounts()).toEqual(["another new"]);
-    expect(await loadIdentity(paths())).toEqual({ kind: "identity", identity: moved?.identity as Identity });
+    expect(await loadIdentity(paths())).toEqual({
+      kind: "identity",
+      identity: moved?.identity as Identity,
+    });
     expect(readFileSync(config, "utf8")).toContain(another);
   });
 
@@ -102,14 +145,17 @@ describe("tryAndSaveApiKey", () => {
   });
 
   test("keeps the old identity where the new account does not answer for its operator", async () => {
-    // A look at the key, one at the operator, one by id and one by key, and the new operator; then nothing works.
+    // A look at the key, one at the operator, one by id and one by key, and the
+    // new operator; then nothing works.
     const calls: string[] = [];
     const fetch: TryKeyOptions["fetch"] = async (url, init) => {
       calls.push(`${init.method} ${new URL(url).pathname}`);
       if (url.includes("bound_endpoints")) return new Response("", { status: 503 });
       return await globalThis.fetch(url, init);
     };
-    await expect(tryAndSaveApiKey(another, { ...options, fetch })).rejects.toMatchObject({ code: "api" });
+    await expect(tryAndSaveApiKey(another, { ...options, fetch })).rejects.toMatchObject({
+      code: "api",
+    });
     expect(calls.at(-1)).toStartWith("DELETE ");
     expect(accounts()).toEqual(["main old"]);
     expect(await loadIdentity(paths())).toEqual({ kind: "identity", identity });
@@ -127,8 +173,16 @@ describe("tryAndSaveApiKey", () => {
   });
 
   test("killed before any of its writes, a start with the old account's key has an operator and a certificate that belong together", async () => {
-    const api = (text: string) => createApi({ url: cloud.apiUrl, key: key(text), userAgent: "test" });
-    const move = { api: api(another), paths: paths(), facts: { selectors }, host: hostFacts(), anew: true, leavesAccount: true };
+    const api = (text: string) =>
+      createApi({ url: cloud.apiUrl, key: key(text), userAgent: "test" });
+    const move = {
+      api: api(another),
+      paths: paths(),
+      facts: { selectors },
+      host: hostFacts(),
+      anew: true,
+      leavesAccount: true,
+    };
     for (let writes = 0, killed = true; killed; writes += 1) {
       let left = writes;
       const write: typeof writeFileAtomic = async (...args) => {
@@ -166,5 +220,7 @@ describe("tryAndSaveApiKey", () => {
 });
 
 async function deleteOperator(): Promise<void> {
-  await createApi({ url: cloud.apiUrl, key: key(cloud.apiKey), userAgent: "test" }).deleteOperator(identity.operatorId);
+  await createApi({ url: cloud.apiUrl, key: key(cloud.apiKey), userAgent: "test" }).deleteOperator(
+    identity.operatorId,
+  );
 }

@@ -33,7 +33,9 @@ describe("a daemon", () => {
     };
     const { daemon } = await start(watching);
     await daemon.refresh();
-    expect(hosts()).toBe(`127.0.0.1\tlocalhost\n# BEGIN ngrokd managed section\n127.83.0.1\tone.demo\n# END ngrokd managed section\n`);
+    expect(hosts()).toBe(
+      `127.0.0.1\tlocalhost\n# BEGIN ngrokd managed section\n127.83.0.1\tone.demo\n# END ngrokd managed section\n`,
+    );
     expect(await answer()).toBe("hello");
     // The first one was the probe.
     closing.length = 0;
@@ -45,10 +47,14 @@ describe("a daemon", () => {
 
   test("tells what is wrong with the CAs once, not at every poll, and what is new at the next one", async () => {
     const { folder, start } = await machine();
-    const spoil = (name: string): void => writeFileSync(join(folder, "cas", name), "no certificate\n");
+    const spoil = (name: string): void =>
+      writeFileSync(join(folder, "cas", name), "no certificate\n");
     spoil("a.pem");
     const { daemon, log } = await start();
-    const told = (): string[] => log.lines.filter((line) => line.includes("CA file")).map((line) => line.replace(/.*\/(.\.pem)".*/, "$1"));
+    const told = (): string[] =>
+      log.lines
+        .filter((line) => line.includes("CA file"))
+        .map((line) => line.replace(/.*\/(.\.pem)".*/, "$1"));
     await daemon.refresh();
     await daemon.refresh();
     expect(told()).toEqual(["a.pem"]);
@@ -84,7 +90,8 @@ describe("a daemon", () => {
       `Cannot edit "${join(folder, "hosts")}": it is not a regular file`,
     ];
     expect(daemon.state()).toMatchObject({ phase: "degraded", reason: problems.join("; ") });
-    for (const problem of problems) expect(log.lines.filter((line) => line.startsWith(`warn ${problem}`))).toHaveLength(1);
+    for (const problem of problems)
+      expect(log.lines.filter((line) => line.startsWith(`warn ${problem}`))).toHaveLength(1);
     expect(await answer()).toBe("hello");
   });
 
@@ -108,7 +115,8 @@ describe("a daemon", () => {
   test("answers a refresh that comes before there is a loop with the first poll, not with none", async () => {
     const { folder, start } = await machine();
     const starting = start();
-    const ask = async (): Promise<unknown> => await askDaemon(net, join(folder, "sock"), { command: "refresh" });
+    const ask = async (): Promise<unknown> =>
+      await askDaemon(net, join(folder, "sock"), { command: "refresh" });
     // As soon as somebody listens there, which is before the rest of the start.
     const answered = (async () => {
       for (;;) {
@@ -124,10 +132,13 @@ describe("a daemon", () => {
   test("keeps a key out of the log as it will be used, and blots out no word that is none", async () => {
     const { folder, start } = await machine();
     const { secrets } = await start();
-    const set = (key: string): Promise<unknown> => askDaemon(net, join(folder, "sock"), { command: "set-api-key", args: [key] });
+    const set = (key: string): Promise<unknown> =>
+      askDaemon(net, join(folder, "sock"), { command: "set-api-key", args: [key] });
     await expect(set("warn")).rejects.toMatchObject({ code: "usage" });
     expect(secrets).toEqual([]);
-    await expect(set(" a-wrong-key-of-somebody \n")).rejects.toMatchObject({ code: "unauthorized" });
+    await expect(set(" a-wrong-key-of-somebody \n")).rejects.toMatchObject({
+      code: "unauthorized",
+    });
     expect(secrets).toEqual(["a-wrong-key-of-somebody"]);
   });
 });
@@ -142,7 +153,10 @@ async function answer(): Promise<string> {
   return text;
 }
 
-/** A local cloud with one endpoint that speaks first, and a folder in the place of a machine. */
+/**
+ * A local cloud with one endpoint that speaks first, and a folder in the place
+ * of a machine.
+ */
 async function machine() {
   const folder = mkdtempSync(join(tmpdir(), "ngrokd-daemon-"));
   running.push(async () => rmSync(folder, { recursive: true, force: true }));
@@ -183,7 +197,10 @@ async function machine() {
     cloud,
     hosts: () => readFileSync(join(folder, "hosts"), "utf8"),
     async start(through: Net = net) {
-      const source = { file: join(folder, "config.yml"), env: { NGROKD_HOSTS_PATH: join(folder, "hosts") } };
+      const source = {
+        file: join(folder, "config.yml"),
+        env: { NGROKD_HOSTS_PATH: join(folder, "hosts") },
+      };
       const loaded = await loadConfig(source);
       const log = memoryLog();
       const secrets: string[] = [];
@@ -191,7 +208,12 @@ async function machine() {
         net: through,
         loaded,
         read: () => inspectConfig(source),
-        log: { ...log, setLevel: () => undefined, setFormat: () => undefined, flush: () => undefined },
+        log: {
+          ...log,
+          setLevel: () => undefined,
+          setFormat: () => undefined,
+          flush: () => undefined,
+        },
         keepSecret: (secret) => void secrets.push(secret),
       });
       running.push(() => daemon.stop(AbortSignal.abort()));

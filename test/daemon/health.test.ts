@@ -17,8 +17,13 @@ test("a health server whose port is taken is told once, tried again, and there o
   const health = createHealth(() => ({ host, port: 18088 }), source, log);
   await health.start();
   await health.start();
-  expect([health.url, health.trouble]).toEqual([undefined, expect.stringContaining("There is no health server: ")]);
-  expect(log.lines).toEqual([expect.stringMatching(/^warn There is no health server: .*another program/)]);
+  expect([health.url, health.trouble]).toEqual([
+    undefined,
+    expect.stringContaining("There is no health server: "),
+  ]);
+  expect(log.lines).toEqual([
+    expect.stringMatching(/^warn There is no health server: .*another program/),
+  ]);
   other.close();
   await health.start();
   await health.start();

@@ -23,13 +23,19 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A keeper on its own; `changed` counts how often the ingress had to be renewed. The clock stands still until `wait` moves it. */
+/**
+ * A keeper on its own; `changed` counts how often the ingress had to be
+ * renewed. The clock stands still until `wait` moves it.
+ */
 async function staged({ key = "a-good-api-key" } = {}) {
   const server = { client_cert: file("tls.crt"), client_key: file("tls.key") };
-  writeFileSync(file("config.yml"), JSON.stringify({ api: { url: ngrok.url, key }, server }), { mode: 0o600 });
+  writeFileSync(file("config.yml"), JSON.stringify({ api: { url: ngrok.url, key }, server }), {
+    mode: 0o600,
+  });
   const loaded = await loadConfig({ file: file("config.yml"), env: {} });
   const log = memoryLog();
-  // A minute ahead of the clock that ngrok's certificates are made by, so that they are never younger than now.
+  // A minute ahead of the clock that ngrok's certificates are made by, so that
+  // they are never younger than now.
   let now = Date.now() + 60_000;
   let changed = 0;
   let published: Registration = { kind: "waiting-for-key" };
@@ -59,13 +65,25 @@ async function staged({ key = "a-good-api-key" } = {}) {
 }
 
 const look = (keeper: IdentityKeeper) => keeper.ensure(keeper.api(), signal);
-const calls = (method: string): number => ngrok.requests.filter((request) => request.method === method).length;
+const calls = (method: string): number =>
+  ngrok.requests.filter((request) => request.method === method).length;
 /** How often a single operator was asked for. */
-const looksUp = (): number => ngrok.requests.filter(({ method, path }) => method === "GET" && /_operators\/\w+$/.test(path)).length;
+const looksUp = (): number =>
+  ngrok.requests.filter(({ method, path }) => method === "GET" && /_operators\/\w+$/.test(path))
+    .length;
 const hours = 3_600_000;
 
-/** Half a minute later, when what an earlier registration had on its way has arrived, and was looked for. */
-async function pastRegistrations({ keeper, wait }: { keeper: IdentityKeeper; wait: (ms: number) => void }): Promise<void> {
+/**
+ * Half a minute later, when what an earlier registration had on its way has
+ * arrived, and was looked for.
+ */
+async function pastRegistrations({
+  keeper,
+  wait,
+}: {
+  keeper: IdentityKeeper;
+  wait: (ms: number) => void;
+}): Promise<void> {
   expect(keeper.untilNextLook()).toBe(30_000);
   wait(30_000);
   await look(keeper);
@@ -74,7 +92,12 @@ async function pastRegistrations({ keeper, wait }: { keeper: IdentityKeeper; wai
 describe("the keeper of the identity", () => {
   test("registers once, whoever asks for it at the same time", async () => {
     const { keeper } = await staged();
-    const asked = [look(keeper), keeper.setApiKey("another-good-key", { switchAccount: false }), look(keeper), look(keeper)];
+    const asked = [
+      look(keeper),
+      keeper.setApiKey("another-good-key", { switchAccount: false }),
+      look(keeper),
+      look(keeper),
+    ];
     await Promise.all(asked);
     await keeper.refreshCertificate({ force: false });
     expect([calls("POST"), ngrok.operators.size]).toEqual([1, 1]);
@@ -82,21 +105,30 @@ describe("the keeper of the identity", () => {
 
   test("deletes what a registration of an earlier life has made with the same key, also where it arrives later, and nothing else", async () => {
     const { keeper, wait, log } = await staged();
-    // What was sent and not answered, by a daemon that was killed, may arrive at any time.
+    // What was sent and not answered, by a daemon that was killed, may arrive
+    // at any time.
     ngrok.intercept = ({ method }) => (method === "POST" ? { status: 502, text: "" } : undefined);
     await expect(look(keeper)).rejects.toThrow();
     const lost = ngrok.requests.find(({ method }) => method === "POST")?.text ?? "";
     const arrives = async (body: string): Promise<string> =>
-      ((await (await fetch(`${ngrok.url}/kubernetes_operators`, { method: "POST", body })).json()) as { id: string }).id;
+      (
+        (await (
+          await fetch(`${ngrok.url}/kubernetes_operators`, { method: "POST", body })
+        ).json()) as { id: string }
+      ).id;
     let lists = 0;
     ngrok.intercept = ({ path, method }) =>
-      method === "GET" && path === "/kubernetes_operators" && ++lists === 1 ? { json: { operators: [] } } : undefined;
+      method === "GET" && path === "/kubernetes_operators" && ++lists === 1
+        ? { json: { operators: [] } }
+        : undefined;
     const early = await arrives(lost);
     const { operatorId = "" } = (await look(keeper)) ?? {};
     expect([[...ngrok.operators.keys()], early === operatorId]).toEqual([[operatorId], false]);
 
     const late = await arrives(lost);
-    const stranger = await arrives(JSON.stringify({ ...JSON.parse(lost), binding: { csr: await createCsr(await createKey()) } }));
+    const stranger = await arrives(
+      JSON.stringify({ ...JSON.parse(lost), binding: { csr: await createCsr(await createKey()) } }),
+    );
     // Where the list cannot be had, it is asked for again.
     ngrok.intercept = ({ method }) => (method === "GET" ? { status: 503, text: "" } : undefined);
     await pastRegistrations({ keeper, wait });
@@ -105,7 +137,10 @@ describe("the keeper of the identity", () => {
     await pastRegistrations({ keeper, wait });
     expect([...ngrok.operators.keys()]).toEqual([operatorId, stranger]);
     expect(log.lines.filter((line) => line.startsWith("info Deleted the operator "))).toEqual(
-      [early, late].map((id) => `info Deleted the operator ${id}, which a registration that was cut off had made with this machine's key`),
+      [early, late].map(
+        (id) =>
+          `info Deleted the operator ${id}, which a registration that was cut off had made with this machine's key`,
+      ),
     );
     const asked = ngrok.requests.length;
     wait(hours);
@@ -168,9 +203,14 @@ describe("the keeper of the identity", () => {
     const { keeper, changed, log } = await staged();
     // What is no file can be neither read nor replaced.
     ngrok.intercept = () => void mkdirSync(file("ingress_endpoint"), { recursive: true });
-    for (let i = 0; i < 3; i += 1) expect((await look(keeper))?.ingressEndpoint).toBe("ingress.example.com:443");
+    for (let i = 0; i < 3; i += 1)
+      expect((await look(keeper))?.ingressEndpoint).toBe("ingress.example.com:443");
     expect([looksUp(), changed()]).toEqual([1, 2]);
-    expect(keeper.warnings()).toEqual([expect.stringContaining("The ingress address that ngrok named is in use, and cannot be saved")]);
+    expect(keeper.warnings()).toEqual([
+      expect.stringContaining(
+        "The ingress address that ngrok named is in use, and cannot be saved",
+      ),
+    ]);
     expect(log.lines.filter((line) => line.includes("cannot be saved"))).toHaveLength(1);
     // Files that were written again and name no ingress are no other identity.
     rmdirSync(file("ingress_endpoint"));
@@ -184,27 +224,37 @@ describe("the keeper of the identity", () => {
     await look((await staged()).keeper);
     rmSync(file("ingress_endpoint"));
     const [made] = ngrok.operators.values();
-    ngrok.operators.set("k8sop_other", { ...made, id: "k8sop_other", binding: { ...made.binding, ingress_endpoint: "other.example.com" } });
+    ngrok.operators.set("k8sop_other", {
+      ...made,
+      id: "k8sop_other",
+      binding: { ...made.binding, ingress_endpoint: "other.example.com" },
+    });
     made.binding.ingress_endpoint = undefined;
     const { keeper } = await staged();
     for (let i = 0; i < 3; i += 1) expect((await look(keeper))?.ingressEndpoint).toBeUndefined();
     expect(looksUp()).toBe(1);
     writeFileSync(file("operator_id"), "k8sop_other");
-    for (let i = 0; i < 3; i += 1) expect((await look(keeper))?.ingressEndpoint).toBe("other.example.com:443");
+    for (let i = 0; i < 3; i += 1)
+      expect((await look(keeper))?.ingressEndpoint).toBe("other.example.com:443");
     expect(looksUp()).toBe(2);
   });
 
   test("backs off where renewing fails, tells it once, and the look succeeds all the same", async () => {
     ngrok.hours = 10; // Due from the beginning.
     const { keeper, log, wait } = await staged();
-    ngrok.intercept = ({ method }) => (method === "PATCH" ? { status: 503, headers: { "retry-after": "90" }, text: "" } : undefined);
+    ngrok.intercept = ({ method }) =>
+      method === "PATCH" ? { status: 503, headers: { "retry-after": "90" }, text: "" } : undefined;
     await look(keeper);
     for (let i = 0; i < 3; i += 1) expect((await look(keeper))?.operatorId).toBe("k8sop_1");
     expect(calls("PATCH")).toBe(1);
     expect(keeper.renewalTrouble).toMatchObject({ failures: 1 });
     await pastRegistrations({ keeper, wait });
     expect(keeper.untilNextLook() / 1000).toBeCloseTo(61, 0);
-    expect(keeper.warnings()).toEqual([expect.stringMatching(/^The client certificate expires in 9 h; renewing it has failed \(.*503/)]);
+    expect(keeper.warnings()).toEqual([
+      expect.stringMatching(
+        /^The client certificate expires in 9 h; renewing it has failed \(.*503/,
+      ),
+    ]);
     wait(92_000);
     await look(keeper);
     expect([calls("PATCH"), keeper.renewalTrouble?.failures]).toEqual([2, 2]);
@@ -233,17 +283,25 @@ describe("the keeper of the identity", () => {
     const { keeper } = await staged({ key: "" });
     expect((await look(keeper))?.operatorId).toBe("k8sop_1");
     expect(keeper.untilNextLook()).toBe(Number.POSITIVE_INFINITY);
-    await expect(keeper.refreshCertificate({ force: true })).rejects.toMatchObject({ code: "state", hint: "run `ngrokd set-api-key`" });
+    await expect(keeper.refreshCertificate({ force: true })).rejects.toMatchObject({
+      code: "state",
+      hint: "run `ngrokd set-api-key`",
+    });
   });
 
   test("keeps the identity in use where its files are broken or gone, says why once, and takes over what fits", async () => {
     const { keeper, log, changed } = await staged();
     const identity = await look(keeper);
     const good = readFileSync(file("tls.crt"));
-    for (const damage of [() => writeFileSync(file("tls.crt"), "broken"), () => rmSync(file("tls.key"))]) {
+    for (const damage of [
+      () => writeFileSync(file("tls.crt"), "broken"),
+      () => rmSync(file("tls.key")),
+    ]) {
       damage();
       expect(await look(keeper)).toEqual(identity);
-      expect(keeper.warnings()).toEqual([expect.stringContaining("so the ones before stay in use")]);
+      expect(keeper.warnings()).toEqual([
+        expect.stringContaining("so the ones before stay in use"),
+      ]);
     }
     await look(keeper);
     expect(log.lines.filter((line) => line.includes("stay in use"))).toHaveLength(2);
@@ -283,14 +341,21 @@ describe("the keeper of the identity", () => {
     const { keeper } = await staged();
     const identity = await look(keeper);
     if (identity === undefined) throw new Error("not registered");
-    const notFound = { status: 404, json: { error_code: "ERR_NGROK_5", status_code: 404, msg: "Resource not found", details: {} } };
-    const refused = { status: 401, json: { error_code: "ERR_NGROK_202", status_code: 401, msg: "no key", details: {} } };
+    const notFound = {
+      status: 404,
+      json: { error_code: "ERR_NGROK_5", status_code: 404, msg: "Resource not found", details: {} },
+    };
+    const refused = {
+      status: 401,
+      json: { error_code: "ERR_NGROK_202", status_code: 401, msg: "no key", details: {} },
+    };
     // A slip of the hand, then no key at all, then one of another account.
     for (const text of ["a-key-with-a-typo", "", "a-key-of-another-account"]) keeper.useKey(text);
     let trouble: { status: number; text: string } | undefined = { status: 503, text: "" };
     ngrok.intercept = ({ headers, path }) => {
       if (headers.authorization?.includes("typo")) return refused;
-      if (headers.authorization?.includes("another")) return path.includes(identity.operatorId) ? notFound : undefined;
+      if (headers.authorization?.includes("another"))
+        return path.includes(identity.operatorId) ? notFound : undefined;
       return trouble;
     };
     const replacing = () => keeper.replace(identity, keeper.api() as never, signal);
@@ -306,12 +371,22 @@ describe("the keeper of the identity", () => {
     if (identity === undefined) throw new Error("not registered");
     const api = keeper.api();
     if (api === undefined) throw new Error("no key");
-    expect(await keeper.replace({ ...identity, operatorId: "k8sop_before" }, api, signal)).toEqual(identity);
+    expect(await keeper.replace({ ...identity, operatorId: "k8sop_before" }, api, signal)).toEqual(
+      identity,
+    );
 
     keeper.useKey("a-key-of-another-account");
     ngrok.intercept = ({ headers, path }) =>
       path.includes(identity.operatorId) && headers.authorization?.includes("another")
-        ? { status: 404, json: { error_code: "ERR_NGROK_5", status_code: 404, msg: "Resource not found", details: {} } }
+        ? {
+            status: 404,
+            json: {
+              error_code: "ERR_NGROK_5",
+              status_code: 404,
+              msg: "Resource not found",
+              details: {},
+            },
+          }
         : undefined;
     await expect(keeper.replace(identity, keeper.api() ?? api, signal)).rejects.toMatchObject({
       code: "refused",

@@ -29,15 +29,25 @@ describe("raise", () => {
     const [raised] = listeners.present.values();
     await until(() => raised?.meter.active === 0);
     expect([...listeners.present.keys()]).toEqual([place(url, home)]);
-    expect(raised?.meter).toMatchObject({ active: 0, total: 1, bytesUp: 2, bytesDown: 2, errors: 0 });
+    expect(raised?.meter).toMatchObject({
+      active: 0,
+      total: 1,
+      bytesUp: 2,
+      bytesDown: 2,
+      errors: 0,
+    });
     expect([...answeringNames(listeners.present)] as unknown).toEqual([["a.demo", home]]);
   });
 
   test("answers why it cannot listen, and remembers nothing of it", async () => {
     const listeners = fresh();
     const other = await occupy(home, 18001);
-    expect(await listeners.raise(placed(url, home))).toBe(`another program listens on ${home}:18001 (or on port 18001 of all addresses)`);
-    expect(await listeners.raise(placed(url, "192.0.2.1"))).toBe("192.0.2.1 is not an address of this machine");
+    expect(await listeners.raise(placed(url, home))).toBe(
+      `another program listens on ${home}:18001 (or on port 18001 of all addresses)`,
+    );
+    expect(await listeners.raise(placed(url, "192.0.2.1"))).toBe(
+      "192.0.2.1 is not an address of this machine",
+    );
     expect([listeners.present.size, listeners.draining.size]).toEqual([0, 0]);
     other.close();
     expect(await listeners.raise(placed(url, home))).toBeUndefined();
@@ -51,7 +61,9 @@ describe("mend", () => {
     const listeners = fresh();
     await listeners.raise(placed(url, home));
     const others = new Set([listeningKey("127.0.0.1", 8081)]);
-    expect(await listeners.mend(async () => others)).toEqual([{ placed: placed(url, home), reason: undefined }]);
+    expect(await listeners.mend(async () => others)).toEqual([
+      { placed: placed(url, home), reason: undefined },
+    ]);
     expect(await refused(home, 18001)).toBe("accepted");
   });
 
@@ -70,7 +82,9 @@ describe("mend", () => {
     const conn = await talking(home, 18001);
     const [before] = listeners.present.values();
     await listeners.mend(async () => new Set([key]));
-    expect(await listeners.mend(async () => new Set())).toEqual([{ placed: placed(url, home), reason: undefined }]);
+    expect(await listeners.mend(async () => new Set())).toEqual([
+      { placed: placed(url, home), reason: undefined },
+    ]);
     expect([...listeners.present.values()]).toEqual([before as never]);
     await conn.write(bytes("still here"));
     expect(await read(conn, 10)).toBe("still here");
@@ -104,7 +118,9 @@ describe("mend", () => {
     const before = [...listeners.present.values()].map(({ listener }) => listener);
     expect(await listeners.mend(async () => lists.shift())).toEqual([]);
     expect([...listeners.present.values()].map(({ listener }) => listener)).toEqual(before);
-    expect(await listeners.mend(async () => lists.shift())).toEqual([{ placed: other, reason: undefined }]);
+    expect(await listeners.mend(async () => lists.shift())).toEqual([
+      { placed: other, reason: undefined },
+    ]);
   });
 
   test("does not take for dead what was raised while the system was asked", async () => {
@@ -130,7 +146,8 @@ describe("retire", () => {
     expect([listeners.present.size, listeners.draining.size]).toEqual([0, 1]);
     await conn.write(bytes("still here"));
     expect(await read(conn, 10)).toBe("still here");
-    // The same place can be taken again meanwhile, and what drains is not disturbed.
+    // The same place can be taken again meanwhile, and what drains is not
+    // disturbed.
     expect(await listeners.raise(placed(url, home))).toBeUndefined();
     conn.closeWrite();
     expect(await ending(conn)).toBe("FIN");
@@ -211,7 +228,11 @@ describe("retireAll", () => {
     const listeners = fresh();
     await listeners.raise(placed(url, home));
     await listeners.raise(placed("tcp://b.demo:18001", "127.81.0.3"));
-    const conns = [await talking(home, 18001), await talking(home, 18001), await talking("127.81.0.3", 18001)];
+    const conns = [
+      await talking(home, 18001),
+      await talking(home, 18001),
+      await talking("127.81.0.3", 18001),
+    ];
     listeners.retire(place("tcp://b.demo:18001", "127.81.0.3"), 10_000);
     const hurry = new AbortController();
     const done = listeners.retireAll(40, hurry.signal);
@@ -245,7 +266,9 @@ describe("retireAll", () => {
       ingress: {
         open(_target, signal) {
           asked.resolve();
-          return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+          return new Promise((_resolve, reject) =>
+            signal.addEventListener("abort", () => reject(signal.reason)),
+          );
         },
       },
     });
@@ -266,11 +289,16 @@ describe("limits", () => {
     await listeners.raise(placed("tcp://b.demo:18001", "127.81.0.3"));
     const conns = [await talking(home, 18001), await talking(home, 18001)];
     const meter = [...listeners.present.values()][0]?.meter;
-    for (let i = 0; i < 3; i += 1) expect(await ending(await net.dial({ host: home, port: 18001 }))).toBe("aborted");
+    for (let i = 0; i < 3; i += 1)
+      expect(await ending(await net.dial({ host: home, port: 18001 }))).toBe("aborted");
     expect(meter).toMatchObject({ active: 2, total: 5, errors: 3, errorsBy: { limit: 3 } });
-    expect(meter?.lastError).toBe("reset at once: 2 connections to it are open, and forward.max_connections_per_endpoint allows no more");
+    expect(meter?.lastError).toBe(
+      "reset at once: 2 connections to it are open, and forward.max_connections_per_endpoint allows no more",
+    );
     expect(new Set((deps.log as ReturnType<typeof memoryLog>).lines)).toEqual(
-      new Set([`warn a.demo:18001: new connections are ${meter?.lastError} (hint: raise \`forward.max_connections_per_endpoint\`)`]),
+      new Set([
+        `warn a.demo:18001: new connections are ${meter?.lastError} (hint: raise \`forward.max_connections_per_endpoint\`)`,
+      ]),
     );
     // The others feel nothing.
     conns.push(await talking("127.81.0.3", 18001));
@@ -284,22 +312,29 @@ describe("limits", () => {
 
   test.each([
     ["in all", { inAll: 2 }, "2 connections are open, and forward.max_connections allows no more"],
-    ["by descriptors", { byDescriptors: 2 }, "as many connections are open as the limit of open files has room for"],
-  ])("counts the connections of all endpoints %s, those that drain included, and tells it once for all", async (_name, limits, reason) => {
-    const deps = echoing();
-    const listeners = fresh(deps, () => only(limits));
-    await listeners.raise(placed(url, home));
-    await listeners.raise(placed("tcp://b.demo:18001", "127.81.0.3"));
-    const conns = [await talking(home, 18001), await talking("127.81.0.3", 18001)];
-    listeners.retire(place(url, home), 10_000);
-    expect(await ending(await net.dial({ host: "127.81.0.3", port: 18001 }))).toBe("aborted");
-    const [line = ""] = (deps.log as ReturnType<typeof memoryLog>).lines;
-    expect(line).toStartWith(`warn New connections are reset at once: ${reason} (hint: raise `);
-    conns[0]?.close();
-    await gone(listeners);
-    conns.push(await talking("127.81.0.3", 18001));
-    for (const conn of conns) conn.close();
-  });
+    [
+      "by descriptors",
+      { byDescriptors: 2 },
+      "as many connections are open as the limit of open files has room for",
+    ],
+  ])(
+    "counts the connections of all endpoints %s, those that drain included, and tells it once for all",
+    async (_name, limits, reason) => {
+      const deps = echoing();
+      const listeners = fresh(deps, () => only(limits));
+      await listeners.raise(placed(url, home));
+      await listeners.raise(placed("tcp://b.demo:18001", "127.81.0.3"));
+      const conns = [await talking(home, 18001), await talking("127.81.0.3", 18001)];
+      listeners.retire(place(url, home), 10_000);
+      expect(await ending(await net.dial({ host: "127.81.0.3", port: 18001 }))).toBe("aborted");
+      const [line = ""] = (deps.log as ReturnType<typeof memoryLog>).lines;
+      expect(line).toStartWith(`warn New connections are reset at once: ${reason} (hint: raise `);
+      conns[0]?.close();
+      await gone(listeners);
+      conns.push(await talking("127.81.0.3", 18001));
+      for (const conn of conns) conn.close();
+    },
+  );
 
   test("follows a limit that changes while connections come", async () => {
     let inAll = 0;

@@ -6,7 +6,8 @@ import { listeningKey, listeningKeys, listeningPlaces } from "../../src/daemon/l
 import { temporaryFolder } from "../names/support.ts";
 import { net } from "../support/conns.ts";
 
-const head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
+const head =
+  "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
 const line = (n: number, local: string, state: string): string =>
   `${String(n).padStart(4)}: ${local} 00000000:0000 ${state} 00000000:00000000 00:00000000 00000000     0        0 62683 1 0000000000000000 100 0 0 10 0`.padEnd(
     149,
@@ -19,9 +20,13 @@ describe("what listens, by /proc/net/tcp", () => {
   });
 
   test("ends where the connections begin", () => {
-    const text = [head, line(0, "0200007F:0050", "0A"), line(10_000, "0300007F:1F90", "0A"), line(10_001, "0400007F:0050", "01"), ""].join(
-      "\n",
-    );
+    const text = [
+      head,
+      line(0, "0200007F:0050", "0A"),
+      line(10_000, "0300007F:1F90", "0A"),
+      line(10_001, "0400007F:0050", "01"),
+      "",
+    ].join("\n");
     expect(listeningKeys(text)).toEqual({ keys: ["0200007F:0050", "0300007F:1F90"], done: true });
     expect(listeningKeys(`${head}\n`)).toEqual({ keys: [], done: false });
   });
@@ -29,8 +34,18 @@ describe("what listens, by /proc/net/tcp", () => {
   test("is read whole, however many they are", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "tcp");
-    const keys = Array.from({ length: 3000 }, (_, n) => listeningKey(`127.0.${n >> 8}.${n & 255}`, 443));
-    await writeFile(path, [head, ...keys.map((key, n) => line(n, key, "0A")), line(3000, "0200007F:0051", "06"), ""].join("\n"));
+    const keys = Array.from({ length: 3000 }, (_, n) =>
+      listeningKey(`127.0.${n >> 8}.${n & 255}`, 443),
+    );
+    await writeFile(
+      path,
+      [
+        head,
+        ...keys.map((key, n) => line(n, key, "0A")),
+        line(3000, "0200007F:0051", "06"),
+        "",
+      ].join("\n"),
+    );
     expect(await listeningPlaces(path)).toEqual(new Set(keys));
   });
 

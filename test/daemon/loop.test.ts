@@ -5,7 +5,8 @@ import { NgrokdError } from "../../src/model/error.ts";
 
 const ok: PassEnd = { kind: "ok" };
 const failed = (error: unknown = new Error("no")): PassEnd => ({ kind: "failed", error });
-const limited = (retryAfterMs: unknown): PassEnd => failed(new NgrokdError("rate-limited", "slow down", { details: { retryAfterMs } }));
+const limited = (retryAfterMs: unknown): PassEnd =>
+  failed(new NgrokdError("rate-limited", "slow down", { details: { retryAfterMs } }));
 
 describe("delayAfter", () => {
   test.each([
@@ -23,9 +24,19 @@ describe("delayAfter", () => {
     ["a rate limit with nonsense: as one without a time", limited("soon"), 1, 11_000],
     ["a rate limit with a negative time", limited(-5), 1, 11_000],
     ["a rate limit without a time: ten seconds", limited(undefined), 1, 11_000],
-    ["a time that comes with another refusal", failed(new NgrokdError("api", "no", { details: { retryAfterMs: 90_000 } })), 1, 91_000],
+    [
+      "a time that comes with another refusal",
+      failed(new NgrokdError("api", "no", { details: { retryAfterMs: 90_000 } })),
+      1,
+      91_000,
+    ],
     ["a refused key: soon once", failed(new NgrokdError("unauthorized", "no")), 1, 1000],
-    ["a key that is refused again: minutes", failed(new NgrokdError("unauthorized", "no")), 2, 240_000],
+    [
+      "a key that is refused again: minutes",
+      failed(new NgrokdError("unauthorized", "no")),
+      2,
+      240_000,
+    ],
   ] as const)("after %s", (_name, end, failures, delay) => {
     expect(delayAfter(end, failures, 30_000, 1)).toBe(delay as number);
   });
@@ -36,12 +47,22 @@ describe("delayAfter", () => {
 
   test("takes anything up to the limit, a tenth of a second at least, and never comes back before ngrok's time", () => {
     fc.assert(
-      fc.property(fc.nat(40), fc.float({ min: 0, max: 1, noNaN: true }), fc.nat(3_600_000), (failures, random, asked) => {
-        const full = Number(delayAfter(failed(), failures + 1, 1, 1));
-        expect(delayAfter(failed(), failures + 1, 1, random)).toBeCloseTo(Math.max(100, full * random), 3);
-        expect(delayAfter(limited(asked), failures + 1, 1, random)).toBeGreaterThanOrEqual(asked);
-        expect(delayAfter(limited(undefined), failures + 1, 1, random)).toBeGreaterThanOrEqual(10_000);
-      }),
+      fc.property(
+        fc.nat(40),
+        fc.float({ min: 0, max: 1, noNaN: true }),
+        fc.nat(3_600_000),
+        (failures, random, asked) => {
+          const full = Number(delayAfter(failed(), failures + 1, 1, 1));
+          expect(delayAfter(failed(), failures + 1, 1, random)).toBeCloseTo(
+            Math.max(100, full * random),
+            3,
+          );
+          expect(delayAfter(limited(asked), failures + 1, 1, random)).toBeGreaterThanOrEqual(asked);
+          expect(delayAfter(limited(undefined), failures + 1, 1, random)).toBeGreaterThanOrEqual(
+            10_000,
+          );
+        },
+      ),
     );
   });
 });
@@ -196,7 +217,10 @@ describe("startLoop", () => {
   });
 });
 
-/** A loop whose passes end when the test says so; after failures it always waits for as long as it may. */
+/**
+ * A loop whose passes end when the test says so; after failures it always waits
+ * for as long as it may.
+ */
 function staged({ intervalMs = () => 30_000 }: { intervalMs?: () => number } = {}) {
   let count = 0;
   let current: { end: (end: PassEnd) => void; signal: AbortSignal } | undefined;

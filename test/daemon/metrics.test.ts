@@ -9,7 +9,9 @@ import { host, ip } from "../names/support.ts";
 
 describe("the metrics", () => {
   test("tell of the daemon what is known, and nothing of what is not", () => {
-    const lines = text({ state: state({ registration: { kind: "registering" }, lastPass: undefined }) });
+    const lines = text({
+      state: state({ registration: { kind: "registering" }, lastPass: undefined }),
+    });
     expect(lines).toContain("ngrokd_up 1");
     expect(lines).toContain("ngrokd_ready 0");
     expect(lines).toContain(`ngrokd_build_info{version="${version}",runtime="bun"} 1`);
@@ -24,7 +26,11 @@ describe("the metrics", () => {
   });
 
   test("count the endpoints by state, zero included", () => {
-    const lines = text({ state: state({ endpoints: [endpoint("a"), endpoint("b"), endpoint("c", { state: "failed" })] }) });
+    const lines = text({
+      state: state({
+        endpoints: [endpoint("a"), endpoint("b"), endpoint("c", { state: "failed" })],
+      }),
+    });
     expect(lines.filter((line) => line.startsWith("ngrokd_endpoints"))).toEqual([
       'ngrokd_endpoints{state="listening"} 2',
       'ngrokd_endpoints{state="failed"} 1',
@@ -41,8 +47,11 @@ describe("the metrics", () => {
     countRefusal(meter, "ERR_NGROK_3200");
     record(meter.upgrade, 0.003);
     record(meter.upgrade, 0.03);
-    const lines = text({ state: state({ endpoints: [endpoint("a", { meter })] }) }).filter((line) => line.includes("a.demo"));
-    const of = (name: string): string[] => lines.filter((line) => line.startsWith(`ngrokd_${name}`)).map((line) => line.slice(7));
+    const lines = text({ state: state({ endpoints: [endpoint("a", { meter })] }) }).filter((line) =>
+      line.includes("a.demo"),
+    );
+    const of = (name: string): string[] =>
+      lines.filter((line) => line.startsWith(`ngrokd_${name}`)).map((line) => line.slice(7));
     expect(of("connections_")).toEqual([
       'connections_active{endpoint="a.demo:80"} 2',
       'connections_total{endpoint="a.demo:80"} 9',
@@ -60,8 +69,12 @@ describe("the metrics", () => {
       'bytes_total{endpoint="a.demo:80",direction="up"} 10',
       'bytes_total{endpoint="a.demo:80",direction="down"} 20',
     ]);
-    expect(of("upgrade_seconds")).toContain('upgrade_seconds_bucket{endpoint="a.demo:80",le="0.005"} 1');
-    expect(of("upgrade_seconds")).toContain('upgrade_seconds_bucket{endpoint="a.demo:80",le="+Inf"} 2');
+    expect(of("upgrade_seconds")).toContain(
+      'upgrade_seconds_bucket{endpoint="a.demo:80",le="0.005"} 1',
+    );
+    expect(of("upgrade_seconds")).toContain(
+      'upgrade_seconds_bucket{endpoint="a.demo:80",le="+Inf"} 2',
+    );
     expect(of("upgrade_seconds").slice(-2)).toEqual([
       'upgrade_seconds_sum{endpoint="a.demo:80"} 0.033',
       'upgrade_seconds_count{endpoint="a.demo:80"} 2',
@@ -75,7 +88,9 @@ describe("the metrics", () => {
       endpoint("bad", { state: "failed", ip: "" }),
       endpoint("worse", { state: "unsupported", host: "" }),
     ];
-    expect(text({ state: state({ endpoints }) }).filter((line) => line.includes("endpoint="))).toEqual([
+    expect(
+      text({ state: state({ endpoints }) }).filter((line) => line.includes("endpoint=")),
+    ).toEqual([
       'ngrokd_connections_active{endpoint="idle.demo:80"} 0',
       'ngrokd_connections_total{endpoint="idle.demo:80"} 0',
     ]);
@@ -83,16 +98,23 @@ describe("the metrics", () => {
 
   test("have no series twice where an endpoint drains at its old place and has come back, and count what only drains", () => {
     const meter: Meter = { ...createMeter(), total: 3 };
-    const moving = [endpoint("a", { meter }), endpoint("a", { meter, state: "draining", ip: ip("127.0.0.9") })];
+    const moving = [
+      endpoint("a", { meter }),
+      endpoint("a", { meter, state: "draining", ip: ip("127.0.0.9") }),
+    ];
     const leaving = endpoint("b", { state: "draining", meter: { ...createMeter(), total: 5 } });
     const lines = text({ state: state({ endpoints: [...moving, leaving] }) });
-    const series = lines.filter((line) => !line.startsWith("#")).map((line) => line.replace(/ \S+$/, ""));
+    const series = lines
+      .filter((line) => !line.startsWith("#"))
+      .map((line) => line.replace(/ \S+$/, ""));
     expect(series).toEqual([...new Set(series)]);
     expect(lines).toContain('ngrokd_connections_total{endpoint="b.demo:80"} 5');
   });
 
   test("tell of the pool, of the limits and of those who were turned away", () => {
-    const lines = text({ limit: Number.POSITIVE_INFINITY, turnedAway: 4 }).filter((line) => /^ngrokd_(pool|conn|sock)/.test(line));
+    const lines = text({ limit: Number.POSITIVE_INFINITY, turnedAway: 4 }).filter((line) =>
+      /^ngrokd_(pool|conn|sock)/.test(line),
+    );
     expect(lines).toEqual([
       "ngrokd_connections_limit +Inf",
       "ngrokd_sockets_turned_away_total 4",
@@ -136,12 +158,28 @@ function state(more: Partial<State> = {}): State {
 function endpoint(name: string, more: Partial<EndpointState> = {}): EndpointState {
   const usual = { proto: "http", port: 80, state: "listening", reason: "", warning: "" } as const;
   const place = { host: host(`${name}.demo`), ip: ip("127.0.0.2") };
-  return { ids: [`ep_${name}`], url: `http://${name}.demo`, ...place, ...usual, meter: createMeter(), ...more };
+  return {
+    ids: [`ep_${name}`],
+    url: `http://${name}.demo`,
+    ...place,
+    ...usual,
+    meter: createMeter(),
+    ...more,
+  };
 }
 
 function facts(more: Partial<MetricFacts>): MetricFacts {
   const ingress = { hits: 8, misses: 2, retries: 1, dials: 12, ready: 3, patienceMs: 45_000 };
-  return { state: state(), live: { ok: true, reason: "" }, runtime: "bun", ingress, limit: 500, turnedAway: 0, ...more };
+  return {
+    state: state(),
+    live: { ok: true, reason: "" },
+    runtime: "bun",
+    ingress,
+    limit: 500,
+    turnedAway: 0,
+    ...more,
+  };
 }
 
-const text = (more: Partial<MetricFacts>): string[] => [...exposition(metricFamilies(facts(more)))].join("").split("\n");
+const text = (more: Partial<MetricFacts>): string[] =>
+  [...exposition(metricFamilies(facts(more)))].join("").split("\n");

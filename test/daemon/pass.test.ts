@@ -7,9 +7,16 @@ import type { ApiEndpoint } from "../../src/model/endpoint.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { memoryLog } from "../support/memory-log.ts";
 
-const identity: Identity = { operatorId: "k8sop_1", certPem: "", keyPem: "", ingressEndpoint: undefined };
-const names = (...ids: string[]): ApiEndpoint[] => ids.map((id) => ({ id, url: `http://${id}.demo`, proto: "http" }));
-const unknown = (fromNgrok: boolean) => new NgrokdError("not-found", "no such operator", { details: { fromNgrok } });
+const identity: Identity = {
+  operatorId: "k8sop_1",
+  certPem: "",
+  keyPem: "",
+  ingressEndpoint: undefined,
+};
+const names = (...ids: string[]): ApiEndpoint[] =>
+  ids.map((id) => ({ id, url: `http://${id}.demo`, proto: "http" }));
+const unknown = (fromNgrok: boolean) =>
+  new NgrokdError("not-found", "no such operator", { details: { fromNgrok } });
 const key = (id: string): string => `${id}.demo:80`;
 
 describe("a pass", () => {
@@ -21,7 +28,10 @@ describe("a pass", () => {
 
   test("leaves out what the account no longer has, but nothing that has no id to tell by", async () => {
     const nameless: ApiEndpoint = { id: "", url: "http://x.demo", proto: "" };
-    const { pass, reconciled } = staged({ bound: [...names("a", "stale"), nameless], all: names("a", "other") });
+    const { pass, reconciled } = staged({
+      bound: [...names("a", "stale"), nameless],
+      all: names("a", "other"),
+    });
     await pass();
     expect(reconciled).toEqual([["a", ""]]);
   });
@@ -29,7 +39,10 @@ describe("a pass", () => {
   test("takes the list as it is where the account's cannot be had", async () => {
     const { pass, reconciled, log } = staged({ bound: names("a"), all: new Error("500") });
     expect((await pass()).kind).toBe("ok");
-    expect([reconciled, log.lines]).toEqual([[["a"]], ["debug Cannot tell stale endpoints from live ones: 500"]]);
+    expect([reconciled, log.lines]).toEqual([
+      [["a"]],
+      ["debug Cannot tell stale endpoints from live ones: 500"],
+    ]);
   });
 
   test("does not ask for the account's endpoints where nothing is bound", async () => {
@@ -58,24 +71,38 @@ describe("a pass", () => {
 
   test("changes nothing where it is aborted on the way", async () => {
     const abort = new AbortController();
-    const { pass, reconciled } = staged({ bound: names("a"), onEndpoints: () => abort.abort(new Error("stopping")) });
-    expect([await pass(abort.signal), reconciled]).toEqual([{ kind: "failed", error: new Error("stopping") }, []]);
+    const { pass, reconciled } = staged({
+      bound: names("a"),
+      onEndpoints: () => abort.abort(new Error("stopping")),
+    });
+    expect([await pass(abort.signal), reconciled]).toEqual([
+      { kind: "failed", error: new Error("stopping") },
+      [],
+    ]);
   });
 
   test("believes a list that is suddenly empty or short only when it is seen again", async () => {
     for (const short of [names(), names("a"), names("x", "y", "z")]) {
       const world = { bound: short };
-      const { pass, reconciled, log } = staged(world, { serving: () => ["a", "b", "c", "d"].map(key) });
+      const { pass, reconciled, log } = staged(world, {
+        serving: () => ["a", "b", "c", "d"].map(key),
+      });
       expect(await pass()).toEqual({ kind: "confirm", reconciled: undefined });
       expect(reconciled).toEqual([]);
-      expect(log.lines).toEqual(["info ngrok lists few of the 4 endpoints that are served; looking again before any is retired"]);
+      expect(log.lines).toEqual([
+        "info ngrok lists few of the 4 endpoints that are served; looking again before any is retired",
+      ]);
       expect((await pass()).kind).toBe("ok");
       expect(reconciled).toEqual([short.map(({ id }) => id)]);
     }
   });
 
   test("counts what can be served: a list of nothing but wildcards is an empty one", async () => {
-    const bound = ["a", "b", "c"].map((id) => ({ id, url: `https://*.${id}.demo`, proto: "https" }));
+    const bound = ["a", "b", "c"].map((id) => ({
+      id,
+      url: `https://*.${id}.demo`,
+      proto: "https",
+    }));
     expect((await staged({ bound }, { serving: () => [key("a")] }).pass()).kind).toBe("confirm");
   });
 
@@ -84,7 +111,12 @@ describe("a pass", () => {
     expect((await pass()).kind).toBe("gone");
     expect(asked).toEqual(["bound k8sop_1"]);
     expect((await pass()).kind).toBe("ok");
-    expect(asked.slice(1)).toEqual(["bound k8sop_1", "replace k8sop_1", "bound k8sop_2", "endpoints"]);
+    expect(asked.slice(1)).toEqual([
+      "bound k8sop_1",
+      "replace k8sop_1",
+      "bound k8sop_2",
+      "endpoints",
+    ]);
     expect(reconciled).toEqual([["a"]]);
   });
 
@@ -104,9 +136,16 @@ describe("a pass", () => {
 
   test("keeps what runs where the operator cannot be replaced, and tries again", async () => {
     const error = new Error("no route");
-    const { pass, reconciled } = staged({ bound: unknown(true) }, { replace: () => Promise.reject(error) });
+    const { pass, reconciled } = staged(
+      { bound: unknown(true) },
+      { replace: () => Promise.reject(error) },
+    );
     await pass();
-    expect([await pass(), await pass(), reconciled]).toEqual([{ kind: "failed", error }, { kind: "failed", error }, []]);
+    expect([await pass(), await pass(), reconciled]).toEqual([
+      { kind: "failed", error },
+      { kind: "failed", error },
+      [],
+    ]);
   });
 
   test("forgets its doubt with a full list, and keeps it through a failure", async () => {
@@ -127,7 +166,11 @@ describe("a pass", () => {
 
 test("of a long account's list every page costs a request: it is asked for again when the bound one changes, and otherwise now and then", async () => {
   const list = (n: number, gone = 0): ApiEndpoint[] =>
-    Array.from({ length: n }, (_, i) => ({ id: `ep_${i + gone}`, url: `http://h${i + gone}`, proto: "" }));
+    Array.from({ length: n }, (_, i) => ({
+      id: `ep_${i + gone}`,
+      url: `http://h${i + gone}`,
+      proto: "",
+    }));
   let [bound, all, asked, now] = [list(250), list(250), 0, 0];
   const api = {
     boundEndpoints: async () => bound,
@@ -175,7 +218,12 @@ describe("the list that was kept before a start", () => {
   test("is made true where ngrok's API cannot be asked; its first answer takes its place, and counts from then on", async () => {
     const world: Staging = { bound: down };
     const { pass, reconciled, kept } = staged(world, { lastList: before });
-    const resumed = { kind: "failed" as const, error: down, reconciled: { endpoints: [], problems: [] }, resumed: true };
+    const resumed = {
+      kind: "failed" as const,
+      error: down,
+      reconciled: { endpoints: [], problems: [] },
+      resumed: true,
+    };
     expect([await pass(), await pass()]).toEqual([resumed, resumed]);
     expect(reconciled).toEqual(Array(2).fill(["a", "b"]));
     expect(kept).toEqual([]);
@@ -197,7 +245,12 @@ describe("the list that was kept before a start", () => {
     };
     const { pass } = staged({ bound: down }, { lastList: before, reconcile });
     expect(await pass()).toEqual({ kind: "failed", error: broken });
-    expect(await pass()).toEqual({ kind: "failed", error: down, reconciled: { endpoints: [], problems: [] }, resumed: true });
+    expect(await pass()).toEqual({
+      kind: "failed",
+      error: down,
+      reconciled: { endpoints: [], problems: [] },
+      resumed: true,
+    });
   });
 
   test("is of no use to another operator, to one that ngrok does not know, or to a daemon that stops", async () => {
@@ -211,7 +264,10 @@ describe("the list that was kept before a start", () => {
     expect([await gone.pass(), gone.reconciled]).toEqual([{ kind: "failed", error: down }, []]);
 
     const stopping = staged({ bound: down }, { lastList: before });
-    expect([await stopping.pass(AbortSignal.abort()), stopping.reconciled]).toEqual([{ kind: "failed", error: down }, []]);
+    expect([await stopping.pass(AbortSignal.abort()), stopping.reconciled]).toEqual([
+      { kind: "failed", error: down },
+      [],
+    ]);
   });
 
   test("is kept anew where ngrok lists something else, also for a new operator, and not at every pass", async () => {
@@ -249,7 +305,10 @@ interface Staging {
   onEndpoints?: () => void;
 }
 
-/** A pass over an API that answers what `world` says at that time; `serving` nothing, unless told. */
+/**
+ * A pass over an API that answers what `world` says at that time; `serving`
+ * nothing, unless told.
+ */
 function staged(world: Staging, deps: Partial<PassDeps> = {}) {
   const log = memoryLog();
   const asked: string[] = [];
@@ -290,5 +349,11 @@ function staged(world: Staging, deps: Partial<PassDeps> = {}) {
     log,
     ...deps,
   });
-  return { log, asked, reconciled, kept, pass: (signal = new AbortController().signal) => run(signal) };
+  return {
+    log,
+    asked,
+    reconciled,
+    kept,
+    pass: (signal = new AbortController().signal) => run(signal),
+  };
 }

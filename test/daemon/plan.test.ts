@@ -15,7 +15,11 @@ const b80 = placed("http://b.demo", "127.0.0.3");
 
 describe("plan", () => {
   test("names a place by address, port and host", () => {
-    expect([a80, a443, b80].map(placeOf)).toEqual(["127.0.0.2:80 a.demo", "127.0.0.2:443 a.demo", "127.0.0.3:80 b.demo"]);
+    expect([a80, a443, b80].map(placeOf)).toEqual([
+      "127.0.0.2:80 a.demo",
+      "127.0.0.2:443 a.demo",
+      "127.0.0.3:80 b.demo",
+    ]);
   });
 
   test.each([
@@ -38,12 +42,19 @@ describe("plan", () => {
     ],
     ["what is right is left alone", [a80, a443, b80], [b80, a443, a80], [], []],
   ] as const)("%s", (_name, wanted, present, raise, retire) => {
-    expect(plan(wanted, new Set(present.map(placeOf)))).toEqual({ raise, retire: retire.map(placeOf) } as never);
+    expect(plan(wanted, new Set(present.map(placeOf)))).toEqual({
+      raise,
+      retire: retire.map(placeOf),
+    } as never);
   });
 
   test("carried out, leads to what is wanted, touches nothing else, and leaves nothing to do", () => {
     const anywhere = fc
-      .record({ host: fc.constantFrom("a", "b", "c"), port: fc.constantFrom(80, 443), last: fc.integer({ min: 2, max: 4 }) })
+      .record({
+        host: fc.constantFrom("a", "b", "c"),
+        port: fc.constantFrom(80, 443),
+        last: fc.integer({ min: 2, max: 4 }),
+      })
       .map(({ host, port, last }) => placed(`tcp://${host}.demo:${port}`, `127.0.0.${last}`));
     const several = fc.uniqueArray(anywhere, { selector: placeOf, maxLength: 12 });
     fc.assert(
@@ -61,7 +72,8 @@ describe("plan", () => {
 });
 
 describe("isSuspiciouslyShort", () => {
-  const keys = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, i) => `${from + i}.demo:80`);
+  const keys = (from: number, to: number): string[] =>
+    Array.from({ length: to - from }, (_, i) => `${from + i}.demo:80`);
   test.each([
     ["nothing runs, nothing is listed", [], [], false],
     ["nothing runs", [], keys(0, 9), false],

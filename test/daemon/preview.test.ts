@@ -13,10 +13,17 @@ const facts = (changes: Partial<PreviewFacts> = {}): PreviewFacts => ({
   range: loopback,
   forbidden: () => undefined,
   listening: [{ url: "http://a.demo", host: "a.demo", ip: "127.0.0.2", port: 80 }],
-  hosts: "127.0.0.1 localhost\n# BEGIN ngrokd managed section\n127.0.0.2\ta.demo\n# END ngrokd managed section\n",
+  hosts:
+    "127.0.0.1 localhost\n# BEGIN ngrokd managed section\n127.0.0.2\ta.demo\n# END ngrokd managed section\n",
   ...changes,
 });
-const nothing = { names: [], raise: [], retire: [], hosts: { add: [], remove: [], refused: "" }, unserved: [] };
+const nothing = {
+  names: [],
+  raise: [],
+  retire: [],
+  hosts: { add: [], remove: [], refused: "" },
+  unserved: [],
+};
 
 describe("preview", () => {
   test("is empty where all is as ngrok lists it", () => {
@@ -40,7 +47,11 @@ describe("preview", () => {
     expect(retire).toHaveLength(1);
     expect(hosts).toEqual({
       add: [],
-      remove: ["# BEGIN ngrokd managed section", "127.0.0.2\ta.demo", "# END ngrokd managed section"],
+      remove: [
+        "# BEGIN ngrokd managed section",
+        "127.0.0.2\ta.demo",
+        "# END ngrokd managed section",
+      ],
       refused: "",
     });
   });
@@ -49,14 +60,28 @@ describe("preview", () => {
     const changes = preview(facts({ hosts: "\xff\xfe1\x002\x007\x00" }));
     const refused = "it is UTF-16 text, which resolvers do not read; save it as plain text (UTF-8)";
     expect(changes).toEqual({ ...nothing, hosts: { add: [], remove: [], refused }, served: 1 });
-    const text = planText({ identity: identityPreview({ kind: "none" }, new Date()), changes }, true, "/etc/hosts", plain);
+    const text = planText(
+      { identity: identityPreview({ kind: "none" }, new Date()), changes },
+      true,
+      "/etc/hosts",
+      plain,
+    );
     expect(text.split("\n")).toContain(`! Cannot edit "/etc/hosts": ${refused}`);
   });
 
   test("says what would not be served, and why", () => {
-    const listed = [endpoint("ep_1", "http://a.demo"), endpoint("ep_2", "udp://b.demo:1"), endpoint("ep_3", "http://c.demo")];
-    const { unserved, served } = preview(facts({ listed, forbidden: (host) => (host === "c.demo" ? "not that" : undefined) }));
-    expect(unserved).toMatchObject([{ url: "udp://b.demo:1" }, { url: "http://c.demo", reason: "not that" }]);
+    const listed = [
+      endpoint("ep_1", "http://a.demo"),
+      endpoint("ep_2", "udp://b.demo:1"),
+      endpoint("ep_3", "http://c.demo"),
+    ];
+    const { unserved, served } = preview(
+      facts({ listed, forbidden: (host) => (host === "c.demo" ? "not that" : undefined) }),
+    );
+    expect(unserved).toMatchObject([
+      { url: "udp://b.demo:1" },
+      { url: "http://c.demo", reason: "not that" },
+    ]);
     expect(served).toBe(1);
     const none = preview(facts({ range: subnet("127.0.0.0/31"), saved: mapping({}) }));
     expect(none).toMatchObject({ unserved: [{ url: "http://a.demo" }], served: 0 });

@@ -23,7 +23,8 @@ test("a poll that gets no answer for ten minutes is stuck; one of many pages tha
   progress.answered();
   expect(progress.live()).toEqual(fine);
   progress.end();
-  // An answer that comes when nobody polls, to a command, is the start of nothing.
+  // An answer that comes when nobody polls, to a command, is the start of
+  // nothing.
   progress.answered();
   expect(later(60 * minute)).toEqual(fine);
 });

@@ -1,7 +1,12 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { createListeners, type Listeners, type Raised } from "../../src/daemon/listeners.ts";
 import { placeOf } from "../../src/daemon/plan.ts";
-import { drainingStates, type Reconciled, reconcile, type World } from "../../src/daemon/reconcile.ts";
+import {
+  drainingStates,
+  type Reconciled,
+  reconcile,
+  type World,
+} from "../../src/daemon/reconcile.ts";
 import { createMeter } from "../../src/forward/meter.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Assignment } from "../../src/names/allocate.ts";
@@ -11,7 +16,8 @@ import { mapping, subnet } from "../names/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
 import { echoing, endpoint, occupy } from "./support.ts";
 
-// High ports that the kernel does not hand out by itself, on addresses of this file's own.
+// High ports that the kernel does not hand out by itself, on addresses of this
+// file's own.
 const range = subnet("127.82.0.0/24");
 const a = endpoint("ep_a", "tcp://a.demo:18101");
 const b = endpoint("ep_b", "tcp://b.demo:18102");
@@ -31,7 +37,11 @@ describe("reconcile", () => {
       "tcp://b.demo:18102 listening 127.82.0.2:18102",
       "tcp://c.demo:18103 listening 127.82.0.3:18103",
     ]);
-    expect(hosts()).toEqual({ "a.demo": "127.82.0.1", "b.demo": "127.82.0.2", "c.demo": "127.82.0.3" });
+    expect(hosts()).toEqual({
+      "a.demo": "127.82.0.1",
+      "b.demo": "127.82.0.2",
+      "c.demo": "127.82.0.3",
+    });
     expect(await talk("127.82.0.2", 18102)).toBe("hi");
   });
 
@@ -57,7 +67,11 @@ describe("reconcile", () => {
       "advertise b.demo=127.82.0.2 c.demo=127.82.0.3",
     ]);
     await pass([]);
-    expect(events.splice(0).slice(1)).toEqual(["advertise", "retire 127.82.0.2:18102 b.demo", "retire 127.82.0.3:18103 c.demo"]);
+    expect(events.splice(0).slice(1)).toEqual([
+      "advertise",
+      "retire 127.82.0.2:18102 b.demo",
+      "retire 127.82.0.3:18103 c.demo",
+    ]);
   });
 
   test("gives a name its address back after an absence, and both its ports one address", async () => {
@@ -78,7 +92,11 @@ describe("reconcile", () => {
     await talk("127.82.0.1", 18101);
     events.length = 0;
     const [state] = (await pass([endpoint("ep_z", a.url), endpoint("ep_y", a.url)])).endpoints;
-    expect([state?.ids, state?.meter.total, events.filter((event) => /^(?:raise|retire)/.test(event))]).toEqual([["ep_y", "ep_z"], 1, []]);
+    expect([
+      state?.ids,
+      state?.meter.total,
+      events.filter((event) => /^(?:raise|retire)/.test(event)),
+    ]).toEqual([["ep_y", "ep_z"], 1, []]);
   });
 
   test("lets the connections of an endpoint that is gone end in their own time, and shows them", async () => {
@@ -113,8 +131,14 @@ describe("reconcile", () => {
 
 describe("reconcile, with many endpoints", () => {
   test("takes half of them out at about the cost of leaving them all as they are", async () => {
-    const { pass, listeners } = machine({ listeners: withoutSockets(), range: subnet("127.80.0.0/12"), advertise: async () => [] });
-    const all = Array.from({ length: 12_000 }, (_, i) => endpoint(`ep_${i}`, `tcp://service-${i}.demo:18101`));
+    const { pass, listeners } = machine({
+      listeners: withoutSockets(),
+      range: subnet("127.80.0.0/12"),
+      advertise: async () => [],
+    });
+    const all = Array.from({ length: 12_000 }, (_, i) =>
+      endpoint(`ep_${i}`, `tcp://service-${i}.demo:18101`),
+    );
     const costOf = async (listed: typeof all): Promise<number> => {
       const before = process.cpuUsage();
       await pass(listed);
@@ -122,14 +146,16 @@ describe("reconcile, with many endpoints", () => {
       return (user + system) / 1000;
     };
     const [unchanged, halved]: [number[], number[]] = [[], []];
-    // Of three rounds the cheapest counts: a collection of garbage in the midst of one costs as much as a pass.
+    // Of three rounds the cheapest counts: a collection of garbage in the midst
+    // of one costs as much as a pass.
     for (let round = 0; round < 3; round += 1) {
       await pass(all);
       unchanged.push(await costOf(all));
       halved.push(await costOf(all.slice(6000)));
       expect(listeners.present.size).toBe(6000);
     }
-    // Half of it; where every place is compared with all that go, twice as much.
+    // Half of it; where every place is compared with all that go, twice as
+    // much.
     expect(Math.min(...halved)).toBeLessThan(1.2 * Math.min(...unchanged));
   }, 60_000);
 });
@@ -137,9 +163,13 @@ describe("reconcile, with many endpoints", () => {
 describe("one bad thing stays one bad thing", () => {
   test("what cannot be served is listed with its reason, and the rest is served", async () => {
     const { pass, hosts } = machine();
-    const bad = ["https://*.demo", "tcp://local\nhost:1", "", "http://localhost", "tcp://api.ngrok.test:18101"].map((url, i) =>
-      endpoint(`bad_${i}`, url),
-    );
+    const bad = [
+      "https://*.demo",
+      "tcp://local\nhost:1",
+      "",
+      "http://localhost",
+      "tcp://api.ngrok.test:18101",
+    ].map((url, i) => endpoint(`bad_${i}`, url));
     expect(told(await pass([...bad, a]))).toEqual([
       " unsupported: the endpoint has no URL",
       'http://localhost unsupported: "localhost" always means the local machine or network',
@@ -160,14 +190,24 @@ describe("one bad thing stays one bad thing", () => {
     ]);
     expect(saved()).toEqual({ "a.demo": "127.82.0.3", "b.demo": "127.82.0.2" });
     other.close();
-    expect((await pass([a, b])).endpoints.map(({ ip }) => ip) as string[]).toEqual(["127.82.0.3", "127.82.0.2"]);
+    expect((await pass([a, b])).endpoints.map(({ ip }) => ip) as string[]).toEqual([
+      "127.82.0.3",
+      "127.82.0.2",
+    ]);
   });
 
   test("a name whose saved address does not count is new in this: another has it, it is reserved, it is out of the range", async () => {
     const other = await occupy("127.82.0.2", 18102);
-    const useless: Record<string, string>[] = [{ "b.demo": "127.82.0.3" }, { "b.demo": "127.82.0.255" }, { "b.demo": "127.83.0.7" }];
+    const useless: Record<string, string>[] = [
+      { "b.demo": "127.82.0.3" },
+      { "b.demo": "127.82.0.255" },
+      { "b.demo": "127.83.0.7" },
+    ];
     for (const damaged of useless) {
-      const { pass, saved, listeners } = machine({}, mapping({ "c.demo": "127.82.0.3", "x.demo": "127.82.0.1", ...damaged }));
+      const { pass, saved, listeners } = machine(
+        {},
+        mapping({ "c.demo": "127.82.0.3", "x.demo": "127.82.0.1", ...damaged }),
+      );
       expect(told(await pass([b, c]))).toEqual([
         "tcp://b.demo:18102 listening 127.82.0.4:18102",
         "tcp://c.demo:18103 listening 127.82.0.3:18103",
@@ -180,7 +220,9 @@ describe("one bad thing stays one bad thing", () => {
 
   test("a new name gets past the many addresses of another daemon on its port", async () => {
     const { pass } = machine();
-    const others = await Promise.all(Array.from({ length: 20 }, (_, i) => occupy(`127.82.0.${i + 1}`, 18101)));
+    const others = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => occupy(`127.82.0.${i + 1}`, 18101)),
+    );
     expect(told(await pass([a]))).toEqual(["tcp://a.demo:18101 listening 127.82.0.21:18101"]);
     for (const other of others) other.close();
   });
@@ -190,14 +232,21 @@ describe("one bad thing stays one bad thing", () => {
     const other = await occupy("0.0.0.0", 18102);
     const [first, second] = (await pass([a, b])).endpoints;
     expect([first?.state, second?.state]).toEqual(["listening", "failed"]);
-    expect(second?.reason).toBe(`another program listens on ${second?.ip}:18102 (or on port 18102 of all addresses)`);
+    expect(second?.reason).toBe(
+      `another program listens on ${second?.ip}:18102 (or on port 18102 of all addresses)`,
+    );
     expect(hosts()).toEqual({ "a.demo": "127.82.0.1" });
     const address = saved()["b.demo"];
-    // It has an address now, and keeps it: nobody probes for another one at every pass.
+    // It has an address now, and keeps it: nobody probes for another one at
+    // every pass.
     await pass([a, b]);
     expect(saved()["b.demo"]).toBe(address);
     other.close();
-    expect((await pass([a, b])).endpoints[1]).toMatchObject({ state: "listening", ip: address, reason: "" });
+    expect((await pass([a, b])).endpoints[1]).toMatchObject({
+      state: "listening",
+      ip: address,
+      reason: "",
+    });
     expect(hosts()).toEqual({ "a.demo": "127.82.0.1", "b.demo": String(address) });
   });
 
@@ -243,8 +292,16 @@ describe("one bad thing stays one bad thing", () => {
   });
 
   test("a state folder or a hosts file that cannot be written is a problem of the pass, and everything is served all the same", async () => {
-    const full = new NgrokdError("state", 'Cannot write "ip_mappings.json": no space left on the device', { hint: "make room" });
-    const { pass, talk } = machine({ advertise: () => Promise.reject(new Error("EROFS")) }, new Map(), full);
+    const full = new NgrokdError(
+      "state",
+      'Cannot write "ip_mappings.json": no space left on the device',
+      { hint: "make room" },
+    );
+    const { pass, talk } = machine(
+      { advertise: () => Promise.reject(new Error("EROFS")) },
+      new Map(),
+      full,
+    );
     const first = await pass([a, b]);
     expect(first.endpoints.map(({ state }) => state)).toEqual(["listening", "listening"]);
     expect(first.problems).toEqual([
@@ -256,7 +313,9 @@ describe("one bad thing stays one bad thing", () => {
   });
 
   test("a line of the user's own that overrides a name is a warning", async () => {
-    const { pass } = machine({ advertise: async (entries) => [...entries.keys()].filter((name) => name === "b.demo") });
+    const { pass } = machine({
+      advertise: async (entries) => [...entries.keys()].filter((name) => name === "b.demo"),
+    });
     expect((await pass([a, b])).endpoints.map(({ warning }) => warning)).toEqual([
       "",
       'another line of the hosts file gives "b.demo" an address of its own, which may win',
@@ -264,10 +323,14 @@ describe("one bad thing stays one bad thing", () => {
   });
 });
 
-/** A machine of its own: the real listeners, and everything else kept in memory. What was done is in `events`. */
+/**
+ * A machine of its own: the real listeners, and everything else kept in memory.
+ * What was done is in `events`.
+ */
 function machine(overrides: Partial<World> = {}, saved: Assignment = new Map(), saveFails?: Error) {
   const events: string[] = [];
-  const text = (entries: ReadonlyMap<string, string>): string => [...entries].map(([name, at]) => ` ${name}=${at}`).join("");
+  const text = (entries: ReadonlyMap<string, string>): string =>
+    [...entries].map(([name, at]) => ` ${name}=${at}`).join("");
   const real = createListeners(net, echoing());
   const listeners: Listeners = overrides.listeners ?? {
     ...real,
@@ -329,8 +392,18 @@ function withoutSockets(): Listeners {
     ...real,
     present,
     async raise(placed) {
-      const listener: Listener = { address: { host: placed.ip, port: placed.binding.port }, close() {} };
-      present.set(placeOf(placed), { placed, key: placed.binding.key, meter: createMeter(), listener, conns: new Set(), waiting: [] });
+      const listener: Listener = {
+        address: { host: placed.ip, port: placed.binding.port },
+        close() {},
+      };
+      present.set(placeOf(placed), {
+        placed,
+        key: placed.binding.key,
+        meter: createMeter(),
+        listener,
+        conns: new Set(),
+        waiting: [],
+      });
       return undefined;
     },
     retire: (place) => void present.delete(place),
@@ -341,5 +414,6 @@ function withoutSockets(): Listeners {
 /** `URL state address: reason` */
 const told = ({ endpoints }: Reconciled): string[] =>
   endpoints.map(
-    ({ url, state, ip, port, reason }) => `${url} ${state}${ip === "" ? "" : ` ${ip}:${port}`}${reason === "" ? "" : `: ${reason}`}`,
+    ({ url, state, ip, port, reason }) =>
+      `${url} ${state}${ip === "" ? "" : ` ${ip}:${port}`}${reason === "" ? "" : `: ${reason}`}`,
   );

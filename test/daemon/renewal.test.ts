@@ -1,11 +1,22 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { certificateWarning, lifeText, lookAt, type RenewalTrouble, untilNextLook } from "../../src/daemon/renewal.ts";
+import {
+  certificateWarning,
+  lifeText,
+  lookAt,
+  type RenewalTrouble,
+  untilNextLook,
+} from "../../src/daemon/renewal.ts";
 
 const day = 86_400_000;
 const at = (days: number): Date => new Date(days * day);
 const certificate = { notBefore: at(0), notAfter: at(90) };
-const trouble = (next: Date): RenewalTrouble => ({ failures: 2, next, reason: "no route", hint: "wait" });
+const trouble = (next: Date): RenewalTrouble => ({
+  failures: 2,
+  next,
+  reason: "no route",
+  hint: "wait",
+});
 
 describe("a look at the certificate", () => {
   test("is due with the last third of its life, and after a failure when its time has come", () => {
@@ -18,8 +29,14 @@ describe("a look at the certificate", () => {
 
   test("does not wait for a moment that a wrong clock has set, years ahead of the right one", () => {
     const failed = trouble(at(3650));
-    expect([lookAt(certificate, failed, at(61)), untilNextLook(certificate, failed, at(61))]).toEqual(["due", 0]);
-    expect([lookAt(certificate, failed, at(10)), untilNextLook(certificate, failed, at(10)) / day]).toEqual(["fine", 50]);
+    expect([
+      lookAt(certificate, failed, at(61)),
+      untilNextLook(certificate, failed, at(61)),
+    ]).toEqual(["due", 0]);
+    expect([
+      lookAt(certificate, failed, at(10)),
+      untilNextLook(certificate, failed, at(10)) / day,
+    ]).toEqual(["fine", 50]);
   });
 
   test("comes when it is told to: never later than it is due, and never at once again after a failure", () => {
@@ -29,19 +46,26 @@ describe("a look at the certificate", () => {
         const wait = untilNextLook(certificate, failed, at(now));
         const then = new Date(at(now).getTime() + wait);
         expect(lookAt(certificate, failed, then)).toBe("due");
-        if (wait > 0) expect(lookAt(certificate, failed, new Date(then.getTime() - 1))).not.toBe("due");
+        if (wait > 0)
+          expect(lookAt(certificate, failed, new Date(then.getTime() - 1))).not.toBe("due");
       }),
     );
   });
 });
 
 describe("the warning", () => {
-  const warning = (now: Date, failed?: RenewalTrouble, days = 14) => certificateWarning(certificate, failed, days, now);
+  const warning = (now: Date, failed?: RenewalTrouble, days = 14) =>
+    certificateWarning(certificate, failed, days, now);
 
   test.each([
     ["nothing while all is well", at(10), undefined, undefined],
     ["nothing for a renewal that is due and has time", at(70), undefined, undefined],
-    ["that the end is near", at(80), undefined, "The client certificate expires in 10 days; it is being renewed"],
+    [
+      "that the end is near",
+      at(80),
+      undefined,
+      "The client certificate expires in 10 days; it is being renewed",
+    ],
     [
       "of a renewal that fails, however long it has",
       at(61),
@@ -61,7 +85,9 @@ describe("the warning", () => {
   test("keeps to the margin, and does not mind one that is short because its life is", () => {
     expect(warning(at(80), undefined, 9)).toBeUndefined();
     expect(warning(at(80), undefined, 0)).toBeUndefined();
-    expect(certificateWarning({ notBefore: at(0), notAfter: at(1) }, undefined, 14, at(0.5))).toBeUndefined();
+    expect(
+      certificateWarning({ notBefore: at(0), notAfter: at(1) }, undefined, 14, at(0.5)),
+    ).toBeUndefined();
   });
 });
 

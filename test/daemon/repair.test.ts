@@ -53,14 +53,18 @@ describe("repair", () => {
     const { done, watch, log } = repaired();
     watch.moved(what);
     expect(done).toEqual(["renew", "kick"]);
-    expect(log.lines).toEqual([`info ${text}: ready connections are made anew, and ngrok is asked at once`]);
+    expect(log.lines).toEqual([
+      `info ${text}: ready connections are made anew, and ngrok is asked at once`,
+    ]);
   });
 
   test("tells of a listener that was raised again", async () => {
     const { done, watch, log } = repaired([{ placed: one, reason: undefined }]);
     await watch.look();
     expect(done).toEqual(["file", "hosts", "listeners"]);
-    expect(log.lines).toEqual(["warn The system had closed the listener of http://a.demo on 127.0.0.2:80; it listens again"]);
+    expect(log.lines).toEqual([
+      "warn The system had closed the listener of http://a.demo on 127.0.0.2:80; it listens again",
+    ]);
   });
 
   test("leaves one that cannot be raised to the next poll, which it asks for", async () => {

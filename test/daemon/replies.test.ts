@@ -3,7 +3,12 @@ import type { Loaded } from "../../src/config/load.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import { healthSchema, listSchema, statusSchema } from "../../src/control/protocol.ts";
 import { healthReply, healthStatus, listReply, statusReply } from "../../src/daemon/replies.ts";
-import { type EndpointState, type Registration, readiness, type State } from "../../src/daemon/state.ts";
+import {
+  type EndpointState,
+  type Registration,
+  readiness,
+  type State,
+} from "../../src/daemon/state.ts";
 import { changeLines, sameFailure } from "../../src/daemon/tell.ts";
 import { createMeter, type Meter } from "../../src/forward/meter.ts";
 import { version } from "../../src/version.ts";
@@ -19,7 +24,15 @@ const loaded = {
 } as unknown as Loaded;
 const ingress = { hits: 8, misses: 2, retries: 1, dials: 12, ready: 3, patienceMs: 45_000 };
 const schedule = { failures: 2, next: new Date("2026-01-02T04:04:35Z") };
-const facts = { loaded, runtime: "bun", now, ingress, limit: 500, schedule, renewalTrouble: undefined };
+const facts = {
+  loaded,
+  runtime: "bun",
+  now,
+  ingress,
+  limit: 500,
+  schedule,
+  renewalTrouble: undefined,
+};
 
 const registered: Registration = {
   kind: "registered",
@@ -34,24 +47,65 @@ function meter(counts: Partial<Meter>): Meter {
 }
 
 function endpoint(name: string, more: Partial<EndpointState> = {}): EndpointState {
-  const usual = { proto: "http", port: 80, state: "listening", reason: "", warning: "", meter: meter({}) } as const;
-  return { ids: [`ep_${name}`], url: `http://${name}.demo`, host: host(`${name}.demo`), ip: ip("127.0.0.2"), ...usual, ...more };
+  const usual = {
+    proto: "http",
+    port: 80,
+    state: "listening",
+    reason: "",
+    warning: "",
+    meter: meter({}),
+  } as const;
+  return {
+    ids: [`ep_${name}`],
+    url: `http://${name}.demo`,
+    host: host(`${name}.demo`),
+    ip: ip("127.0.0.2"),
+    ...usual,
+    ...more,
+  };
 }
-const unusable = endpoint("w", { url: "https://*.demo", proto: "", host: "", ip: "", port: 0, state: "unsupported", reason: "wildcard" });
+const unusable = endpoint("w", {
+  url: "https://*.demo",
+  proto: "",
+  host: "",
+  ip: "",
+  port: 0,
+  state: "unsupported",
+  reason: "wildcard",
+});
 
 function state(more: Partial<State> = {}): State {
   const nothing = { reason: "", hint: "", endpoints: [], warnings: [] };
-  return { phase: "serving", startedAt: started, registration: registered, ingress: "ingress.test:443", lastPass: ok, ...nothing, ...more };
+  return {
+    phase: "serving",
+    startedAt: started,
+    registration: registered,
+    ingress: "ingress.test:443",
+    lastPass: ok,
+    ...nothing,
+    ...more,
+  };
 }
 
 describe("the reply to status", () => {
   test("tells everything at once, as the protocol has it", () => {
     const failures = { ...createMeter().errorsBy, dial: 1, reset: 2 };
     const busy = endpoint("a", {
-      meter: meter({ active: 2, total: 5, errors: 3, errorsBy: failures, refused: 1, bytesUp: 10, bytesDown: 20 }),
+      meter: meter({
+        active: 2,
+        total: 5,
+        errors: 3,
+        errorsBy: failures,
+        refused: 1,
+        bytesUp: 10,
+        bytesDown: 20,
+      }),
     });
     const reply = statusReply(
-      state({ endpoints: [busy, endpoint("b", { state: "failed", reason: "no" }), unusable], warnings: ["mind this"] }),
+      state({
+        endpoints: [busy, endpoint("b", { state: "failed", reason: "no" }), unusable],
+        warnings: ["mind this"],
+      }),
       facts,
     );
     expect(statusSchema.parse(reply)).toEqual(reply);
@@ -69,7 +123,12 @@ describe("the reply to status", () => {
       registration: "registered",
       start_time: "2026-01-02T03:04:05.000Z",
       uptime_seconds: 3600.7,
-      certificate: { not_after: "2026-01-12T16:04:05.678Z", days_left: 10.5, fingerprint: "AB:CD", renewal_trouble: null },
+      certificate: {
+        not_after: "2026-01-12T16:04:05.678Z",
+        days_left: 10.5,
+        fingerprint: "AB:CD",
+        renewal_trouble: null,
+      },
       last_poll: { time: "2026-01-02T04:04:05.678Z", ok: true, took_ms: 12, reason: "" },
       next_poll: "2026-01-02T04:04:35.000Z",
       failed_polls: 2,
@@ -94,8 +153,14 @@ describe("the reply to status", () => {
       noProxy: "ingress.test",
     } as const;
     const through = (noProxy: string, url = "https://api.test") =>
-      statusReply(state(), { ...facts, loaded: { ...loaded, config: configSchema.parse({ api: { url } }), proxy: { ...rules, noProxy } } })
-        .proxy;
+      statusReply(state(), {
+        ...facts,
+        loaded: {
+          ...loaded,
+          config: configSchema.parse({ api: { url } }),
+          proxy: { ...rules, noProxy },
+        },
+      }).proxy;
     const shown = "http://[redacted]@proxy:3128";
     expect(through("")).toEqual({ api: shown, ingress: shown });
     expect(through("ingress.test")).toEqual({ api: shown, ingress: "" });
@@ -105,18 +170,30 @@ describe("the reply to status", () => {
   });
 
   test("has null for what is not there yet, and no time before the start", () => {
-    const reply = statusReply(state({ phase: "starting", registration: { kind: "registering" }, lastPass: undefined }), {
-      ...facts,
-      limit: Number.POSITIVE_INFINITY,
-      now: new Date(0),
-    });
+    const reply = statusReply(
+      state({ phase: "starting", registration: { kind: "registering" }, lastPass: undefined }),
+      {
+        ...facts,
+        limit: Number.POSITIVE_INFINITY,
+        now: new Date(0),
+      },
+    );
     expect(statusSchema.parse(reply)).toEqual(reply);
-    expect(reply).toMatchObject({ registered: false, operator_id: "", certificate: null, last_poll: null, uptime_seconds: 0 });
+    expect(reply).toMatchObject({
+      registered: false,
+      operator_id: "",
+      certificate: null,
+      last_poll: null,
+      uptime_seconds: 0,
+    });
     expect(reply.connections.limit).toBeNull();
   });
 
   test("says of an expired certificate for how long, and why a poll failed", () => {
-    const expired = { ...registered, certificate: { notAfter: new Date("2026-01-01T04:04:05.678Z"), fingerprint256: "" } };
+    const expired = {
+      ...registered,
+      certificate: { notAfter: new Date("2026-01-01T04:04:05.678Z"), fingerprint256: "" },
+    };
     const reply = statusReply(state({ registration: expired, lastPass: failed }), facts);
     expect([reply.certificate?.days_left, reply.last_poll?.reason]).toEqual([-1, "no route"]);
   });
@@ -124,7 +201,12 @@ describe("the reply to status", () => {
   test("counts the connections of an endpoint once that drains and has come back since", () => {
     const shared = meter({ active: 1, total: 7 });
     const reply = statusReply(
-      state({ endpoints: [endpoint("a", { meter: shared }), endpoint("a", { state: "draining", meter: shared })] }),
+      state({
+        endpoints: [
+          endpoint("a", { meter: shared }),
+          endpoint("a", { state: "draining", meter: shared }),
+        ],
+      }),
       facts,
     );
     expect(reply.connections).toMatchObject({ active: 1, total: 7 });
@@ -145,7 +227,11 @@ describe("the reply to list", () => {
       lastActivity: now.getTime(),
       lastError: "no",
     });
-    const [item, ...more] = listReply(state({ endpoints: [endpoint("a", { ids: ["ep_1", "ep_2"], meter: counts, warning: "mind" })] }));
+    const [item, ...more] = listReply(
+      state({
+        endpoints: [endpoint("a", { ids: ["ep_1", "ep_2"], meter: counts, warning: "mind" })],
+      }),
+    );
     expect(more).toEqual([]);
     expect(Object.entries(item ?? {})).toEqual([
       ["id", "ep_1"],
@@ -171,9 +257,15 @@ describe("the reply to list", () => {
   });
 
   test("is what its clients read, whatever state endpoints are in", () => {
-    const reply = listReply(state({ endpoints: [endpoint("a", { ids: [] }), endpoint("b", { state: "draining" }), unusable] }));
+    const reply = listReply(
+      state({
+        endpoints: [endpoint("a", { ids: [] }), endpoint("b", { state: "draining" }), unusable],
+      }),
+    );
     expect(listSchema.parse(reply)).toEqual(reply);
-    expect(reply.map(({ id, local_listener, last_activity }) => [id, local_listener, last_activity])).toEqual([
+    expect(
+      reply.map(({ id, local_listener, last_activity }) => [id, local_listener, last_activity]),
+    ).toEqual([
       ["", true, ""],
       ["ep_b", false, ""],
       ["ep_w", false, ""],
@@ -187,36 +279,75 @@ describe("health", () => {
   test.each([
     ["registered, the last poll worked, no endpoint at all", {}, ""],
     ["stopping", { phase: "stopping" }, "the daemon is stopping"],
-    ["no key", { registration: { kind: "waiting-for-key" } }, "waiting for an API key: run `ngrokd set-api-key`"],
+    [
+      "no key",
+      { registration: { kind: "waiting-for-key" } },
+      "waiting for an API key: run `ngrokd set-api-key`",
+    ],
     ["registering", { registration: { kind: "registering" } }, "registering with ngrok"],
-    ["registration failed", { registration: { kind: "failed", reason: "401", hint: "" } }, "not registered: 401"],
+    [
+      "registration failed",
+      { registration: { kind: "failed", reason: "401", hint: "" } },
+      "not registered: 401",
+    ],
     ["no poll yet", { lastPass: undefined }, "the first poll has not finished"],
     ["the last poll failed", { lastPass: failed }, "the last poll failed: no route"],
-  ] as [string, Partial<State>, string][])("is ready or says why not: %s", (_name, more, reason) => {
-    expect(readiness(state(more))).toEqual({ ready: reason === "", reason });
-    const reply = healthReply(state(more), live, undefined);
-    expect(healthSchema.parse(reply)).toEqual({ healthy: true, ready: reason === "", reason, address: "not listening" });
-  });
+  ] as [string, Partial<State>, string][])(
+    "is ready or says why not: %s",
+    (_name, more, reason) => {
+      expect(readiness(state(more))).toEqual({ ready: reason === "", reason });
+      const reply = healthReply(state(more), live, undefined);
+      expect(healthSchema.parse(reply)).toEqual({
+        healthy: true,
+        ready: reason === "",
+        reason,
+        address: "not listening",
+      });
+    },
+  );
 
   test("is unhealthy with its own reason where the process cannot make progress", () => {
     const stuck = { ok: false, reason: "the last poll began 600 s ago" };
-    expect(healthReply(state(), stuck, undefined)).toMatchObject({ healthy: false, ready: true, reason: stuck.reason });
-    expect(healthStatus(state(), stuck, now)).toMatchObject({ healthy: false, reason: stuck.reason });
+    expect(healthReply(state(), stuck, undefined)).toMatchObject({
+      healthy: false,
+      ready: true,
+      reason: stuck.reason,
+    });
+    expect(healthStatus(state(), stuck, now)).toMatchObject({
+      healthy: false,
+      reason: stuck.reason,
+    });
   });
 
   test("names its address", () => {
-    expect(healthReply(state(), live, "http://127.0.0.1:8081/").address).toBe("http://127.0.0.1:8081/");
+    expect(healthReply(state(), live, "http://127.0.0.1:8081/").address).toBe(
+      "http://127.0.0.1:8081/",
+    );
   });
 
   test("shows each endpoint by its id, with the Go program's fields", () => {
-    const counts = meter({ active: 1, total: 9, refused: 3, errors: 4, lastActivity: now.getTime(), lastError: "refused", bytesUp: 5 });
+    const counts = meter({
+      active: 1,
+      total: 9,
+      refused: 3,
+      errors: 4,
+      lastActivity: now.getTime(),
+      lastError: "refused",
+      bytesUp: 5,
+    });
     const unmeasured = {
       errors_by_kind: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0 },
       refused_by_code: {},
       bytes: { up: 0, down: 0 },
       latency_ms: { upgrade: null, first_byte: null },
     };
-    expect(healthStatus(state({ endpoints: [endpoint("a", { ids: ["ep_1", "ep_2"], meter: counts }), unusable] }), live, now)).toEqual({
+    expect(
+      healthStatus(
+        state({ endpoints: [endpoint("a", { ids: ["ep_1", "ep_2"], meter: counts }), unusable] }),
+        live,
+        now,
+      ),
+    ).toEqual({
       healthy: true,
       ready: true,
       reason: "",
@@ -262,7 +393,13 @@ describe("health", () => {
 
   test("shows what listens, where the same endpoint still drains at its old place, and calls the nameless by their URL", () => {
     const { endpoints } = healthStatus(
-      state({ endpoints: [endpoint("a"), endpoint("n", { ids: [""] }), endpoint("a", { state: "draining" })] }),
+      state({
+        endpoints: [
+          endpoint("a"),
+          endpoint("n", { ids: [""] }),
+          endpoint("a", { state: "draining" }),
+        ],
+      }),
       live,
       now,
     ) as { endpoints: Record<string, { state: string }> };
@@ -280,13 +417,43 @@ describe("changeLines", () => {
     changeLines(before, after).map(({ level, text }) => `${level} ${text}`);
 
   test.each([
-    ["nothing, where nothing changed, counters apart", [a, unusable], [endpoint("a", { meter: meter({ total: 9 }) }), unusable], []],
-    ["what is new", [], [a, unusable], ["info http://a.demo listens on 127.0.0.2:80", "warn https://*.demo is not served: wildcard"]],
+    [
+      "nothing, where nothing changed, counters apart",
+      [a, unusable],
+      [endpoint("a", { meter: meter({ total: 9 }) }), unusable],
+      [],
+    ],
+    [
+      "what is new",
+      [],
+      [a, unusable],
+      ["info http://a.demo listens on 127.0.0.2:80", "warn https://*.demo is not served: wildcard"],
+    ],
     ["what is gone", [a], [], ["info http://a.demo is gone"]],
-    ["what fails now", [a], [endpoint("a", { state: "failed", reason: "taken" })], ["warn http://a.demo is not served: taken"]],
-    ["what works again", [endpoint("a", { state: "failed", reason: "taken" })], [a], ["info http://a.demo listens on 127.0.0.2:80"]],
-    ["what moved", [a], [endpoint("a", { ip: ip("127.0.0.9") })], ["info http://a.demo listens on 127.0.0.9:80"]],
-    ["a warning", [a], [endpoint("a", { warning: "mind" })], ["info http://a.demo listens on 127.0.0.2:80", "warn http://a.demo: mind"]],
+    [
+      "what fails now",
+      [a],
+      [endpoint("a", { state: "failed", reason: "taken" })],
+      ["warn http://a.demo is not served: taken"],
+    ],
+    [
+      "what works again",
+      [endpoint("a", { state: "failed", reason: "taken" })],
+      [a],
+      ["info http://a.demo listens on 127.0.0.2:80"],
+    ],
+    [
+      "what moved",
+      [a],
+      [endpoint("a", { ip: ip("127.0.0.9") })],
+      ["info http://a.demo listens on 127.0.0.9:80"],
+    ],
+    [
+      "a warning",
+      [a],
+      [endpoint("a", { warning: "mind" })],
+      ["info http://a.demo listens on 127.0.0.2:80", "warn http://a.demo: mind"],
+    ],
     [
       "a URL that is none, harmlessly",
       [],
@@ -294,15 +461,22 @@ describe("changeLines", () => {
       ['warn "x\\ny" is not served: no'],
     ],
     ["no URL at all", [endpoint("a", { url: "" })], [], ["info an endpoint without a URL is gone"]],
-  ] as [string, EndpointState[], EndpointState[], string[]][])("tells %s", (_name, before, after, lines) => {
-    expect(texts(before, after)).toEqual(lines);
-  });
+  ] as [string, EndpointState[], EndpointState[], string[]][])(
+    "tells %s",
+    (_name, before, after, lines) => {
+      expect(texts(before, after)).toEqual(lines);
+    },
+  );
 
   test("tells many changes as numbers", () => {
     const many = Array.from({ length: 21 }, (_, i) => endpoint(`n${i}`));
     expect(texts([], many.slice(1)).length).toBe(20);
-    expect(texts([], many)).toEqual(["info 21 endpoints new or changed, 0 gone; `ngrokd list` shows them"]);
-    expect(texts(many, [unusable])).toEqual(["info 1 endpoints new or changed (1 of them not served), 21 gone; `ngrokd list` shows them"]);
+    expect(texts([], many)).toEqual([
+      "info 21 endpoints new or changed, 0 gone; `ngrokd list` shows them",
+    ]);
+    expect(texts(many, [unusable])).toEqual([
+      "info 1 endpoints new or changed (1 of them not served), 21 gone; `ngrokd list` shows them",
+    ]);
   });
 });
 

@@ -8,13 +8,19 @@ import { memoryLog } from "../support/memory-log.ts";
 const { signal } = new AbortController();
 
 /**
- * ngrok's side has one operator with these selectors; `wanted` is what the configuration says, undefined where it says nothing. `refusal`:
- * ngrok says no to every question; `lost`: a change is made, and its answer does not arrive.
+ * ngrok's side has one operator with these selectors; `wanted` is what the
+ * configuration says, undefined where it says nothing. `refusal`: ngrok says no
+ * to every question; `lost`: a change is made, and its answer does not arrive.
  */
 function staged(registered: readonly string[], wanted: readonly string[] | undefined) {
   const calls: string[] = [];
   const log = memoryLog();
-  const stage = { registered, wanted, refusal: undefined as NgrokdError | undefined, lost: undefined as NgrokdError | undefined };
+  const stage = {
+    registered,
+    wanted,
+    refusal: undefined as NgrokdError | undefined,
+    lost: undefined as NgrokdError | undefined,
+  };
   const api = {
     async getOperator(id) {
       calls.push(`get ${id}`);
@@ -42,7 +48,13 @@ function staged(registered: readonly string[], wanted: readonly string[] | undef
       origins: { "bound_endpoints.selectors": stage.wanted === undefined ? "default" : "file" },
     }) as unknown as Loaded;
   const selectors = createSelectors({ loaded, log });
-  return { stage, calls, log, selectors, look: async (id = "k8sop_1") => await selectors.ensure(api, id, signal) };
+  return {
+    stage,
+    calls,
+    log,
+    selectors,
+    look: async (id = "k8sop_1") => await selectors.ensure(api, id, signal),
+  };
 }
 
 describe("the operator's selectors", () => {
@@ -57,7 +69,9 @@ describe("the operator's selectors", () => {
     const { stage, log, look } = staged(["true"], ["a"]);
     await look();
     expect(stage.registered).toEqual(["a"]);
-    expect(log.lines).toEqual(["info ngrok chooses the endpoints by these selectors from now on: a"]);
+    expect(log.lines).toEqual([
+      "info ngrok chooses the endpoints by these selectors from now on: a",
+    ]);
     stage.wanted = undefined;
     await look();
     expect(stage.registered).toEqual(["true"]);
@@ -83,7 +97,9 @@ describe("the operator's selectors", () => {
     await look();
     stage.refusal = new NgrokdError("api", "ngrok says no (operation op_2)");
     await look();
-    expect(log.lines).toEqual(["warn ngrok was not told of bound_endpoints.selectors: ngrok says no (operation op_1)"]);
+    expect(log.lines).toEqual([
+      "warn ngrok was not told of bound_endpoints.selectors: ngrok says no (operation op_1)",
+    ]);
     expect(selectors.trouble).toContain("ngrok says no");
     stage.refusal = undefined;
     await look();

@@ -33,7 +33,8 @@ async function started(text: string, { env = {}, check = [] as Problem[] } = {})
   return { file, settings, log, applied, reload };
 }
 
-const keys = (changes: readonly { readonly key: string }[]): string[] => changes.map(({ key }) => key);
+const keys = (changes: readonly { readonly key: string }[]): string[] =>
+  changes.map(({ key }) => key);
 
 describe("a reload", () => {
   test("takes over what has changed, does what that asks for, and tells it in one line", async () => {
@@ -43,7 +44,9 @@ describe("a reload", () => {
     expect(keys(report.changes)).toEqual(["server.log_level", "forward.open_timeout"]);
     expect(settings.current.config.forward.open_timeout).toBe(3);
     expect(applied).toEqual([["log"]]);
-    expect(log.lines).toEqual(["info Reloaded the configuration: server.log_level is warn; forward.open_timeout is 3"]);
+    expect(log.lines).toEqual([
+      "info Reloaded the configuration: server.log_level is warn; forward.open_timeout is 3",
+    ]);
   });
 
   test("says and does nothing where nothing has changed", async () => {
@@ -59,7 +62,11 @@ describe("a reload", () => {
     const before = settings.current;
     const wrong = "server:\n  log_level: loud\nforward: { open_timeout: 3 }\n";
     const report = await reload(wrong);
-    expect(report).toMatchObject({ ok: false, changes: [], problems: [{ line: 2, column: 14, key: "server.log_level" }] });
+    expect(report).toMatchObject({
+      ok: false,
+      changes: [],
+      problems: [{ line: 2, column: 14, key: "server.log_level" }],
+    });
     await reload(wrong);
     expect(settings.current).toBe(before);
     const told = `The configuration cannot be used, and the daemon goes on with the one that it has: ${file}:2:14: server.log_level is "loud"; allowed: debug, info, warn or error`;
@@ -75,7 +82,9 @@ describe("a reload", () => {
   test("tells another fault anew, and no more than five at a time", async () => {
     const { settings, log, reload } = await started("");
     await reload("server: [\n");
-    await reload(`${["a", "b", "c", "d", "e", "f", "g"].map((key) => `${key}: 1`).join("\n")}\nforward: 3\nforward: 4\n`);
+    await reload(
+      `${["a", "b", "c", "d", "e", "f", "g"].map((key) => `${key}: 1`).join("\n")}\nforward: 3\nforward: 4\n`,
+    );
     await reload(
       "server: { log_level: 1, log_format: 2, health_port: x, client_key: x, client_cert: x, socket_path: x, health_address: x }\n",
     );
@@ -84,11 +93,16 @@ describe("a reload", () => {
   });
 
   test("keeps what needs a restart, tells it once, and warns until the change is taken back", async () => {
-    const { settings, log, applied, reload } = await started("server: { client_key: /a/tls.key }\n");
+    const { settings, log, applied, reload } = await started(
+      "server: { client_key: /a/tls.key }\n",
+    );
     const change = "server: { client_key: /b/tls.key }\n";
-    expect((await reload(change)).changes).toEqual([{ key: "server.client_key", counts: "restart", from: "/a/tls.key", to: "/b/tls.key" }]);
+    expect((await reload(change)).changes).toEqual([
+      { key: "server.client_key", counts: "restart", from: "/a/tls.key", to: "/b/tls.key" },
+    ]);
     expect((await reload(change)).changes).toHaveLength(1);
-    const told = "server.client_key has changed to /b/tls.key, which needs a restart of the daemon; until then it is /a/tls.key";
+    const told =
+      "server.client_key has changed to /b/tls.key, which needs a restart of the daemon; until then it is /a/tls.key";
     expect(settings.warnings).toEqual([told]);
     expect(log.lines).toEqual([`warn ${told}`]);
     expect(settings.current.config.server.client_key).toBe("/a/tls.key");
@@ -106,7 +120,9 @@ describe("a reload", () => {
 
   test("takes no file that is gone or empty for one that puts all at its default", async () => {
     const { file, settings, reload } = await started("api: { key: a-key-of-somebody }\n");
-    expect((await reload("  \n")).problems[0]?.message).toBe("it is empty now; where that is meant, restart the daemon");
+    expect((await reload("  \n")).problems[0]?.message).toBe(
+      "it is empty now; where that is meant, restart the daemon",
+    );
     rmSync(file);
     const gone = await settings.reload();
     expect(gone.problems[0]?.message).toBe("it cannot be read: there is no such file");
@@ -122,7 +138,9 @@ describe("a reload", () => {
   });
 
   test("changes nothing where the machine has something against it", async () => {
-    const check: Problem[] = [{ kind: "wrong-value", source: "file", message: "server.ingress_ca cannot be used" }];
+    const check: Problem[] = [
+      { kind: "wrong-value", source: "file", message: "server.ingress_ca cannot be used" },
+    ];
     const { settings, applied, reload } = await started("", { check });
     expect((await reload("server: { log_level: debug }\n")).problems).toEqual(check);
     expect([settings.current.config.server.log_level, applied]).toEqual(["info", []]);
@@ -139,7 +157,8 @@ describe("a reload", () => {
     if (key.ok) settings.savedKey(key.value);
     expect((await reload("api: { key: the-second-key }\n")).changes).toEqual([]);
     expect([applied, log.lines]).toEqual([[], []]);
-    // The one in use is not the environment's, so a later reload must not take it for a change either.
+    // The one in use is not the environment's, so a later reload must not take
+    // it for a change either.
     const other = await started("", { env: { NGROK_API_KEY: "the-key-of-the-environment" } });
     if (key.ok) other.settings.savedKey(key.value);
     expect((await other.reload("api: { key: the-second-key }\n")).changes).toEqual([]);
@@ -147,7 +166,10 @@ describe("a reload", () => {
 
   test("reads once more for a call that comes while another is at work", async () => {
     const { settings, log, reload } = await started("");
-    const [first, second] = await Promise.all([reload("server: { log_level: warn }\n"), reload("server: { log_level: error }\n")]);
+    const [first, second] = await Promise.all([
+      reload("server: { log_level: warn }\n"),
+      reload("server: { log_level: error }\n"),
+    ]);
     expect([...first.changes, ...second.changes].length).toBeGreaterThan(0);
     expect(settings.current.config.server.log_level).toBe("error");
     expect(log.lines.at(-1)).toContain("server.log_level is error");
@@ -155,11 +177,19 @@ describe("a reload", () => {
 });
 
 test("jobs are named for settings that there are, and that a reload can take over", () => {
-  const change = (key: (typeof all)[number]["key"]) => ({ key, counts: "now", from: 0, to: 1 }) as const;
+  const change = (key: (typeof all)[number]["key"]) =>
+    ({ key, counts: "now", from: 0, to: 1 }) as const;
   const withJobs = all.filter(({ key }) => jobsOf([change(key)]).size > 0);
-  expect(withJobs.filter(({ needsRestart, notYet }) => needsRestart || notYet).map(({ key }) => key)).toEqual([]);
-  // What is not here is read where it is used: limits, deadlines, and what is told of them.
-  expect(all.filter((setting) => !withJobs.includes(setting) && !setting.notYet && !setting.needsRestart).map(({ key }) => key)).toEqual([
+  expect(
+    withJobs.filter(({ needsRestart, notYet }) => needsRestart || notYet).map(({ key }) => key),
+  ).toEqual([]);
+  // What is not here is read where it is used: limits, deadlines, and what is
+  // told of them.
+  expect(
+    all
+      .filter((setting) => !withJobs.includes(setting) && !setting.notYet && !setting.needsRestart)
+      .map(({ key }) => key),
+  ).toEqual([
     "server.cert_warn_days",
     "forward.open_timeout",
     "forward.idle_timeout",

@@ -26,7 +26,14 @@ export function echoing(): ForwardDeps {
       async open() {
         const [conn, far] = await pair();
         void echo(far);
-        return { kind: "accepted", conn, first: new Uint8Array(0), endpointId: "ep_1", proto: "tcp", notices: [] };
+        return {
+          kind: "accepted",
+          conn,
+          first: new Uint8Array(0),
+          endpointId: "ep_1",
+          proto: "tcp",
+          notices: [],
+        };
       },
     },
   };
@@ -34,7 +41,8 @@ export function echoing(): ForwardDeps {
 
 async function echo(conn: Conn): Promise<void> {
   try {
-    for (let chunk = await conn.read(); chunk !== null; chunk = await conn.read()) await conn.write(chunk);
+    for (let chunk = await conn.read(); chunk !== null; chunk = await conn.read())
+      await conn.write(chunk);
     conn.close();
   } catch {
     conn.abort();
@@ -42,4 +50,5 @@ async function echo(conn: Conn): Promise<void> {
 }
 
 /** Another program that listens there. */
-export const occupy = (host: string, port: number): Promise<Listener> => net.listen({ host, port }, (conn) => conn.close());
+export const occupy = (host: string, port: number): Promise<Listener> =>
+  net.listen({ host, port }, (conn) => conn.close());

@@ -1,11 +1,37 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Status } from "../../src/control/protocol.ts";
-import { type ApiFacts, judgeApi, judgeClock, judgeKey, judgeOperator, skewOf } from "../../src/doctor/api.ts";
+import {
+  type ApiFacts,
+  judgeApi,
+  judgeClock,
+  judgeKey,
+  judgeOperator,
+  skewOf,
+} from "../../src/doctor/api.ts";
 import { broken, type Finding, failure, ok, warning, worst } from "../../src/doctor/finding.ts";
-import { type Asked, type IngressFacts, judgeAsked, judgeIngress, judgeOurCertificate } from "../../src/doctor/ingress.ts";
-import { judgeDaemon, judgeFiles, judgeListener, judgePrivileges, judgeProxy, judgeSocket, summed } from "../../src/doctor/judge.ts";
-import { judgeCertificate, judgeLeftovers, judgeState, type StateFacts } from "../../src/doctor/state-files.ts";
+import {
+  type Asked,
+  type IngressFacts,
+  judgeAsked,
+  judgeIngress,
+  judgeOurCertificate,
+} from "../../src/doctor/ingress.ts";
+import {
+  judgeDaemon,
+  judgeFiles,
+  judgeListener,
+  judgePrivileges,
+  judgeProxy,
+  judgeSocket,
+  summed,
+} from "../../src/doctor/judge.ts";
+import {
+  judgeCertificate,
+  judgeLeftovers,
+  judgeState,
+  type StateFacts,
+} from "../../src/doctor/state-files.ts";
 import { paced, type Tried, tried } from "../../src/doctor/tried.ts";
 import { parseApiKey } from "../../src/model/api-key.ts";
 import { NgrokdError } from "../../src/model/error.ts";
@@ -13,7 +39,8 @@ import { item, status } from "../cli/support.ts";
 
 const done = <T>(value: T, tookMs = 5): Tried<T> => ({ ok: true, value, tookMs });
 const failed = (error: unknown): Tried<never> => ({ ok: false, error, tookMs: 5 });
-const said = ({ level, text, fix }: Finding): string => `${level}: ${text}${fix === "" ? "" : ` → ${fix}`}`;
+const said = ({ level, text, fix }: Finding): string =>
+  `${level}: ${text}${fix === "" ? "" : ` → ${fix}`}`;
 const now = new Date("2026-01-02T04:00:00.000Z");
 
 describe("worst", () => {
@@ -30,7 +57,9 @@ describe("broken", () => {
     expect(said(broken("state", new NgrokdError("permission", "Cannot read x")))).toBe(
       "warning: not checked: Cannot read x → run this command with sudo",
     );
-    expect(said(broken("state", new NgrokdError("state", "Cannot read x", { hint: "mend it" })))).toBe("failure: Cannot read x → mend it");
+    expect(
+      said(broken("state", new NgrokdError("state", "Cannot read x", { hint: "mend it" }))),
+    ).toBe("failure: Cannot read x → mend it");
     expect(said(broken("state", new Error("odd")))).toBe("failure: odd");
   });
 });
@@ -45,7 +74,8 @@ describe("judgePrivileges", () => {
 });
 
 describe("judgeDaemon", () => {
-  const judged = (more: Partial<Status>): string[] => judgeDaemon(done({ status: status(more) })).map(said);
+  const judged = (more: Partial<Status>): string[] =>
+    judgeDaemon(done({ status: status(more) })).map(said);
 
   test("knows the states", () => {
     expect(judged({})).toEqual(["ok: ngrokd 1.2.3 (pid 42) is serving"]);
@@ -59,24 +89,41 @@ describe("judgeDaemon", () => {
   });
 
   test("tells one that is not there from one that we may not ask", () => {
-    expect(judgeDaemon(failed(new NgrokdError("not-running", "No daemon", { hint: "start it" }))).map(said)).toEqual([
-      "failure: No daemon → start it",
-    ]);
+    expect(
+      judgeDaemon(failed(new NgrokdError("not-running", "No daemon", { hint: "start it" }))).map(
+        said,
+      ),
+    ).toEqual(["failure: No daemon → start it"]);
     expect(judgeDaemon(failed(new NgrokdError("permission", "No")))[0]?.level).toBe("warning");
   });
 });
 
 describe("judgeSocket", () => {
   test("minds what others may do, and nothing else", () => {
-    const levels = (mode: number | undefined): string[] => judgeSocket("/s", mode).map(({ level }) => level);
-    expect([undefined, 0o600, 0o660, 0o666, 0o662].map(levels)).toEqual([[], ["ok"], ["ok"], ["failure"], ["failure"]]);
+    const levels = (mode: number | undefined): string[] =>
+      judgeSocket("/s", mode).map(({ level }) => level);
+    expect([undefined, 0o600, 0o660, 0o666, 0o662].map(levels)).toEqual([
+      [],
+      ["ok"],
+      ["ok"],
+      ["failure"],
+      ["failure"],
+    ]);
   });
 });
 
 describe("judgeFiles", () => {
-  const judged = (fileLimit: number | undefined, active: number, limit: number | null, listening = 1): string | undefined => {
+  const judged = (
+    fileLimit: number | undefined,
+    active: number,
+    limit: number | null,
+    listening = 1,
+  ): string | undefined => {
     const { connections, endpoints } = status();
-    const facts = status({ connections: { ...connections, active, limit }, endpoints: { ...endpoints, listening } });
+    const facts = status({
+      connections: { ...connections, active, limit },
+      endpoints: { ...endpoints, listening },
+    });
     return judgeFiles({ uid: 0, fileLimit, openFiles: undefined }, facts)[0]?.level;
   };
   test.each([
@@ -96,13 +143,17 @@ describe("judgeFiles", () => {
 
 describe("judgeProxy", () => {
   test("tells the ways, and warns where the daemon takes others", () => {
-    expect(said(judgeProxy({ api: "", ingress: "" }, undefined))).toBe("ok: API and ingress are reached directly");
+    expect(said(judgeProxy({ api: "", ingress: "" }, undefined))).toBe(
+      "ok: API and ingress are reached directly",
+    );
     expect(said(judgeProxy({ api: "http://p:1", ingress: "" }, undefined))).toBe(
       "ok: the API is reached through http://p:1, the ingress directly",
     );
     const there = status({ proxy: { api: "http://p:1", ingress: "http://p:1" } });
     expect(judgeProxy({ api: "http://p:1", ingress: "http://p:1" }, there).level).toBe("ok");
-    expect(said(judgeProxy({ api: "", ingress: "" }, there))).toContain("for it, API and ingress are reached through http://p:1");
+    expect(said(judgeProxy({ api: "", ingress: "" }, there))).toContain(
+      "for it, API and ingress are reached through http://p:1",
+    );
   });
 });
 
@@ -113,19 +164,27 @@ describe("judgeListener", () => {
     expect(judgeListener("listeners", item("a"), [at("127.0.0.2", 80)], none).level).toBe("ok");
     expect(judgeListener("listeners", item("a"), [at("*", 80)], none).level).toBe("ok");
     expect(judgeListener("listeners", item("a"), undefined, none).level).toBe("ok");
-    expect(said(judgeListener("listeners", item("a"), [at("127.0.0.3", 80), at("127.0.0.2", 81)], none))).toContain(
+    expect(
+      said(judgeListener("listeners", item("a"), [at("127.0.0.3", 80), at("127.0.0.2", 81)], none)),
+    ).toContain(
       "failure: http://a.demo: the daemon says that it listens on 127.0.0.2:80, and nobody does",
     );
   });
   test("names the program that is in the way", () => {
     const taken = item("a", { state: "failed", reason: "taken" });
-    expect(said(judgeListener("listeners", taken, [at("*", 80)], new Map([["7", "nginx (pid 9)"]])))).toBe(
+    expect(
+      said(judgeListener("listeners", taken, [at("*", 80)], new Map([["7", "nginx (pid 9)"]]))),
+    ).toBe(
       "failure: http://a.demo: taken; it is nginx (pid 9) → stop that program, or let it listen on other addresses than 127.0.0.2:80",
     );
-    expect(said(judgeListener("listeners", taken, [], none))).toContain("failure: http://a.demo: taken → every poll tries again");
+    expect(said(judgeListener("listeners", taken, [], none))).toContain(
+      "failure: http://a.demo: taken → every poll tries again",
+    );
   });
   test("takes what cannot be served, and what ends, for no failure", () => {
-    expect(judgeListener("listeners", item("a", { state: "unsupported", ip: "" }), [], none).level).toBe("warning");
+    expect(
+      judgeListener("listeners", item("a", { state: "unsupported", ip: "" }), [], none).level,
+    ).toBe("warning");
     expect(judgeListener("listeners", item("a", { state: "draining" }), [], none).level).toBe("ok");
   });
 });
@@ -145,14 +204,26 @@ describe("summed", () => {
     );
   });
   test("shows failures first", () => {
-    const few = summed("names", made(["warning", "ok", "failure", "ok"]), (n) => `${n} are well`, 1);
-    expect(few.map(said)).toEqual(["ok: 2 are well", "failure: 2", "warning: and 1 more → add --all to see each"]);
+    const few = summed(
+      "names",
+      made(["warning", "ok", "failure", "ok"]),
+      (n) => `${n} are well`,
+      1,
+    );
+    expect(few.map(said)).toEqual([
+      "ok: 2 are well",
+      "failure: 2",
+      "warning: and 1 more → add --all to see each",
+    ]);
   });
 });
 
 describe("judgeState", () => {
   const file = (mode: number, uid = 0) => ({ path: "/etc/ngrokd/x", mode, uid });
-  const identity = { kind: "identity", identity: { operatorId: "k8sop_1", certPem: "", keyPem: "", ingressEndpoint: undefined } } as const;
+  const identity = {
+    kind: "identity",
+    identity: { operatorId: "k8sop_1", certPem: "", keyPem: "", ingressEndpoint: undefined },
+  } as const;
   const good: StateFacts = {
     folder: file(0o700),
     key: file(0o600),
@@ -172,16 +243,26 @@ describe("judgeState", () => {
   test("minds a key or folder that is open to others, and a strange owner; not where a system has neither", () => {
     expect(levels({ key: file(0o640) })).toEqual(["failure"]);
     expect(levels({ key: file(0o600, 1000) })).toEqual(["failure"]);
-    expect(levels({ folder: file(0o777), key: file(0o604, 7) })).toEqual(["failure", "failure", "failure"]);
-    expect(judgeState({ ...good, key: file(0o666, 7) }, undefined).map(({ level }) => level)).toEqual(["ok"]);
+    expect(levels({ folder: file(0o777), key: file(0o604, 7) })).toEqual([
+      "failure",
+      "failure",
+      "failure",
+    ]);
+    expect(
+      judgeState({ ...good, key: file(0o666, 7) }, undefined).map(({ level }) => level),
+    ).toEqual(["ok"]);
   });
   test("tells nothing yet from something unusable", () => {
     expect(levels({ identity: { kind: "none" }, key: undefined })).toEqual(["warning"]);
-    expect(levels({ identity: { kind: "unusable", reason: "it does not fit" } })).toEqual(["failure"]);
+    expect(levels({ identity: { kind: "unusable", reason: "it does not fit" } })).toEqual([
+      "failure",
+    ]);
   });
   test("minds a file of addresses that cannot be understood, wholly or in part", () => {
     expect(levels({ assignment: { ok: false, reason: "it is not JSON" } })).toEqual(["failure"]);
-    expect(levels({ assignment: { ok: true, value: { assignment: new Map(), skipped: ["odd"] } } })).toEqual(["warning"]);
+    expect(
+      levels({ assignment: { ok: true, value: { assignment: new Map(), skipped: ["odd"] } } }),
+    ).toEqual(["warning"]);
   });
 });
 
@@ -218,8 +299,14 @@ describe("judgeLeftovers", () => {
   const none = { temporary: [], interrupted: false, unread: [] };
   test("names what there is", () => {
     expect(judgeLeftovers(none, 0, "/etc/hosts").map(({ level }) => level)).toEqual(["ok"]);
-    expect(judgeLeftovers({ ...none, unread: ["/x"] }, 0, "/etc/hosts").map(said)[0]).toContain('not checked in "/x"');
-    const all = judgeLeftovers({ temporary: ["/a", "/b", "/c", "/d"], interrupted: true, unread: [] }, 1, "/etc/hosts").map(said);
+    expect(judgeLeftovers({ ...none, unread: ["/x"] }, 0, "/etc/hosts").map(said)[0]).toContain(
+      'not checked in "/x"',
+    );
+    const all = judgeLeftovers(
+      { temporary: ["/a", "/b", "/c", "/d"], interrupted: true, unread: [] },
+      1,
+      "/etc/hosts",
+    ).map(said);
     expect(all).toHaveLength(3);
     expect(all[0]).toContain('"/etc/hosts" has a name that leads nowhere');
     expect(all[2]).toContain("/a /b /c …");
@@ -242,37 +329,56 @@ describe("ngrok's API", () => {
   test("answers, also where it refuses the key", () => {
     expect(said(judgeApi(facts({})))).toBe('ok: "https://api.test" answered within 12 ms');
     expect(judgeApi(facts({ asked: failed(refused) })).level).toBe("ok");
-    expect(said(judgeApi(facts({ answer: undefined, asked: failed(new NgrokdError("network", "no route")) })))).toStartWith(
-      "failure: no route → ",
+    expect(
+      said(
+        judgeApi(
+          facts({ answer: undefined, asked: failed(new NgrokdError("network", "no route")) }),
+        ),
+      ),
+    ).toStartWith("failure: no route → ");
+    expect(judgeApi(facts({ asked: failed(new NgrokdError("api", "answered 500")) })).level).toBe(
+      "failure",
     );
-    expect(judgeApi(facts({ asked: failed(new NgrokdError("api", "answered 500")) })).level).toBe("failure");
   });
 
   test("a key is judged by what ngrok says, by itself where nobody can be asked, and may be the daemon's own", () => {
     expect(judgeKey(key, true, false, facts({})).level).toBe("ok");
     expect(judgeKey(key, true, false, facts({ asked: failed(refused) })).level).toBe("failure");
-    expect(judgeKey(key, true, false, facts({ asked: failed(new NgrokdError("timeout", "late")) })).level).toBe("warning");
+    expect(
+      judgeKey(key, true, false, facts({ asked: failed(new NgrokdError("timeout", "late")) }))
+        .level,
+    ).toBe("warning");
     expect(judgeKey(noKey, false, false, facts({})).level).toBe("failure");
     expect(judgeKey(noKey, false, true, facts({})).level).toBe("warning");
     expect(judgeKey(parseApiKey("short"), true, true, facts({})).level).toBe("failure");
   });
 
   test("an operator is gone only where ngrok itself says so", () => {
-    const gone = (fromNgrok: boolean): Tried<never> => failed(new NgrokdError("not-found", "404", { details: { fromNgrok } }));
-    expect(said(judgeOperator("k8sop_1", facts({ operator: gone(true) })))).toStartWith("failure: ngrok does not know k8sop_1");
+    const gone = (fromNgrok: boolean): Tried<never> =>
+      failed(new NgrokdError("not-found", "404", { details: { fromNgrok } }));
+    expect(said(judgeOperator("k8sop_1", facts({ operator: gone(true) })))).toStartWith(
+      "failure: ngrok does not know k8sop_1",
+    );
     expect(said(judgeOperator("k8sop_1", facts({ operator: gone(false) })))).toBe("failure: 404");
-    expect(judgeOperator("k8sop_1", facts({ operator: gone(false), asked: gone(false) })).level).toBe("warning");
+    expect(
+      judgeOperator("k8sop_1", facts({ operator: gone(false), asked: gone(false) })).level,
+    ).toBe("warning");
     expect(judgeOperator("k8sop_1", facts({})).level).toBe("warning");
     expect(judgeOperator(undefined, facts({})).level).toBe("warning");
   });
 
   test("the clock: seconds are fine, half a minute is odd, five are wrong, either way", () => {
-    const judged = (skewMs: number | undefined): string => said(judgeClock(facts({ answer: { tookMs: 1, skewMs } })));
+    const judged = (skewMs: number | undefined): string =>
+      said(judgeClock(facts({ answer: { tookMs: 1, skewMs } })));
     expect(judged(900)).toBe("ok: right");
     expect(judged(-12_000)).toBe("ok: right to 12 s");
     expect(judged(31_000)).toStartWith("warning: this machine's clock is 31 s behind ngrok's");
-    expect(judged(-299_000)).toStartWith("warning: this machine's clock is 5 minutes ahead of ngrok's");
-    expect(judged(3 * 3_600_000)).toStartWith("failure: this machine's clock is 3 hours behind ngrok's");
+    expect(judged(-299_000)).toStartWith(
+      "warning: this machine's clock is 5 minutes ahead of ngrok's",
+    );
+    expect(judged(3 * 3_600_000)).toStartWith(
+      "failure: this machine's clock is 3 hours behind ngrok's",
+    );
     expect(judged(undefined)).toStartWith("warning: not checked");
     expect(judgeClock(facts({ answer: undefined })).level).toBe("warning");
   });
@@ -299,19 +405,38 @@ describe("the ingress", () => {
   });
 
   test("tells who was met, and warns where nobody verified it", () => {
-    expect(said(judgeIngress(facts({})))).toBe('ok: "ingress.test:443" answered within 13 ms, certificate issued by "CN=ngrok"');
-    expect(said(judgeIngress(facts({ verified: false })))).toContain("which is NOT verified → remove");
-    expect(judgeIngress(facts({ dialed: failed(new NgrokdError("network", "no")) })).level).toBe("failure");
+    expect(said(judgeIngress(facts({})))).toBe(
+      'ok: "ingress.test:443" answered within 13 ms, certificate issued by "CN=ngrok"',
+    );
+    expect(said(judgeIngress(facts({ verified: false })))).toContain(
+      "which is NOT verified → remove",
+    );
+    expect(judgeIngress(facts({ dialed: failed(new NgrokdError("network", "no")) })).level).toBe(
+      "failure",
+    );
   });
 
   test("takes any answer to a request for proof that our certificate is let in", () => {
     expect(judgeOurCertificate(facts({})).level).toBe("ok");
-    expect(judgeOurCertificate(facts({ first: asked(done({ kind: "refused", code: "ERR_NGROK_3200", message: "" })) })).level).toBe("ok");
-    expect(judgeOurCertificate(facts({ first: asked(failed(new NgrokdError("tls", "closed"))) })).level).toBe("failure");
-    expect(judgeOurCertificate(facts({ first: asked(failed(new NgrokdError("timeout", "late"))) })).level).toBe("warning");
+    expect(
+      judgeOurCertificate(
+        facts({ first: asked(done({ kind: "refused", code: "ERR_NGROK_3200", message: "" })) }),
+      ).level,
+    ).toBe("ok");
+    expect(
+      judgeOurCertificate(facts({ first: asked(failed(new NgrokdError("tls", "closed"))) })).level,
+    ).toBe("failure");
+    expect(
+      judgeOurCertificate(facts({ first: asked(failed(new NgrokdError("timeout", "late"))) }))
+        .level,
+    ).toBe("warning");
     expect(judgeOurCertificate(facts({ first: undefined })).level).toBe("warning");
     const other = asked(done({ kind: "accepted" }));
-    expect(judgeOurCertificate(facts({ first: asked(failed(new NgrokdError("aborted", "reset"))), asked: [other] })).level).toBe("ok");
+    expect(
+      judgeOurCertificate(
+        facts({ first: asked(failed(new NgrokdError("aborted", "reset"))), asked: [other] }),
+      ).level,
+    ).toBe("ok");
   });
 
   test("explains a refusal", () => {
@@ -319,17 +444,22 @@ describe("the ingress", () => {
     expect(said(judgeAsked("upgrade", refusal))).toBe(
       'failure: a.demo:80: ngrok refuses it with "it is down" (ERR_NGROK_8012) → ngrok\'s agent cannot reach the service behind the endpoint: is the service running?',
     );
-    expect(said(judgeAsked("upgrade", asked(done({ kind: "refused", code: "", message: "" }))))).toBe(
-      "failure: a.demo:80: ngrok refuses it without a reason",
+    expect(
+      said(judgeAsked("upgrade", asked(done({ kind: "refused", code: "", message: "" })))),
+    ).toBe("failure: a.demo:80: ngrok refuses it without a reason");
+    expect(said(judgeAsked("upgrade", asked(done({ kind: "accepted" }, 4.2))))).toBe(
+      "ok: a.demo:80 was opened through ngrok within 5 ms",
     );
-    expect(said(judgeAsked("upgrade", asked(done({ kind: "accepted" }, 4.2))))).toBe("ok: a.demo:80 was opened through ngrok within 5 ms");
   });
 });
 
 describe("tried", () => {
   test("turns an exception into a value, and gives up in time", async () => {
     expect(await tried("x", 1000, async () => 7)).toMatchObject({ ok: true, value: 7 });
-    expect(await tried("x", 1000, () => Promise.reject(new Error("no")))).toMatchObject({ ok: false, error: new Error("no") });
+    expect(await tried("x", 1000, () => Promise.reject(new Error("no")))).toMatchObject({
+      ok: false,
+      error: new Error("no"),
+    });
     let heard: unknown;
     const hanging = (signal: AbortSignal) =>
       new Promise<never>(() => {
@@ -338,7 +468,10 @@ describe("tried", () => {
         });
       });
     const late = await tried("Cannot wait", 20, hanging);
-    expect(late).toMatchObject({ ok: false, error: { code: "timeout", message: "Cannot wait: no answer within 0.02 s" } });
+    expect(late).toMatchObject({
+      ok: false,
+      error: { code: "timeout", message: "Cannot wait: no answer within 0.02 s" },
+    });
     expect(heard).toBeInstanceOf(NgrokdError);
   });
 });
@@ -346,17 +479,25 @@ describe("tried", () => {
 describe("paced", () => {
   test("keeps the order, and never has more at once than it may", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.integer()), fc.integer({ min: 1, max: 5 }), async (items, atOnce) => {
-        let busy = 0;
-        const results = await paced(items, { atOnce, budgetMs: Number.POSITIVE_INFINITY }, async (one) => {
-          busy += 1;
-          expect(busy).toBeLessThanOrEqual(atOnce);
-          await Promise.resolve();
-          busy -= 1;
-          return one * 2;
-        });
-        expect(results).toEqual(items.map((one) => one * 2));
-      }),
+      fc.asyncProperty(
+        fc.array(fc.integer()),
+        fc.integer({ min: 1, max: 5 }),
+        async (items, atOnce) => {
+          let busy = 0;
+          const results = await paced(
+            items,
+            { atOnce, budgetMs: Number.POSITIVE_INFINITY },
+            async (one) => {
+              busy += 1;
+              expect(busy).toBeLessThanOrEqual(atOnce);
+              await Promise.resolve();
+              busy -= 1;
+              return one * 2;
+            },
+          );
+          expect(results).toEqual(items.map((one) => one * 2));
+        },
+      ),
       { numRuns: 50 },
     );
   });

@@ -5,7 +5,12 @@ import { findingsText } from "../../src/cli/findings-text.ts";
 import { type Finding, ok, warning } from "../../src/doctor/finding.ts";
 import { type HostsFacts, hostsLines, judgeName, resolved } from "../../src/doctor/names.ts";
 import { fileLimitIn, lookAtProcess } from "../../src/doctor/process.ts";
-import { holdersOf, listeningSockets, parseSocketTable, socketsAt } from "../../src/doctor/sockets.ts";
+import {
+  holdersOf,
+  listeningSockets,
+  parseSocketTable,
+  socketsAt,
+} from "../../src/doctor/sockets.ts";
 import type { Tried } from "../../src/doctor/tried.ts";
 import { parseQuestion } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
@@ -18,7 +23,9 @@ const section = "# BEGIN ngrokd managed section\n127.0.0.2\ta.demo\n# END ngrokd
 
 describe("hostsLines", () => {
   test("tells our lines from others, in any case, without comments", () => {
-    const found = hostsLines(`127.0.0.1 localhost # x\n${section}10.0.0.1 b A.Demo c\r\nnonsense a.demo\n# 10.0.0.2 a.demo\n`);
+    const found = hostsLines(
+      `127.0.0.1 localhost # x\n${section}10.0.0.1 b A.Demo c\r\nnonsense a.demo\n# 10.0.0.2 a.demo\n`,
+    );
     expect(found.get("a.demo")).toEqual([
       { line: 3, address: "127.0.0.2", ours: true },
       { line: 5, address: "10.0.0.1", ours: false },
@@ -32,11 +39,19 @@ describe("hostsLines", () => {
 });
 
 describe("judgeName", () => {
-  const hosts = (text: string, order: string | undefined = "files dns", path = "/etc/hosts"): Tried<HostsFacts> =>
-    done({ path, names: hostsLines(text), order });
+  const hosts = (
+    text: string,
+    order: string | undefined = "files dns",
+    path = "/etc/hosts",
+  ): Tried<HostsFacts> => done({ path, names: hostsLines(text), order });
   const judged = (addresses: string[] | undefined, facts: Tried<HostsFacts>): string => {
     const answer = addresses === undefined ? failed : done(addresses);
-    const { level, text, fix } = judgeName("name", { name: "a.demo", ip: "127.0.0.2", resolved: answer, hosts: facts });
+    const { level, text, fix } = judgeName("name", {
+      name: "a.demo",
+      ip: "127.0.0.2",
+      resolved: answer,
+      hosts: facts,
+    });
     return `${level}: ${text}${fix === "" ? "" : ` → ${fix}`}`;
   };
 
@@ -56,12 +71,16 @@ describe("judgeName", () => {
     expect(judged(undefined, hosts(""))).toStartWith(
       'failure: "a.demo" does not resolve, and "/etc/hosts" does not name it → `ngrokd refresh`',
     );
-    expect(judged(undefined, hosts(section, "files", "/tmp/h"))).toMatch(/^warning: .* and not what NGROKD_HOSTS_PATH names/);
+    expect(judged(undefined, hosts(section, "files", "/tmp/h"))).toMatch(
+      /^warning: .* and not what NGROKD_HOSTS_PATH names/,
+    );
     expect(judged(undefined, failed)).toStartWith('failure: "a.demo" does not resolve → ');
   });
   test("blames the resolver's order where it is to blame", () => {
     expect(judged(undefined, hosts(section, "dns"))).toContain('lacks "files"');
-    expect(judged(["9.9.9.9"], hosts(section, "dns [NOTFOUND=return] files"))).toContain('asks others before "files"');
+    expect(judged(["9.9.9.9"], hosts(section, "dns [NOTFOUND=return] files"))).toContain(
+      'asks others before "files"',
+    );
     expect(judged(["9.9.9.9"], hosts(section))).toContain("a cache such as nscd");
     expect(judged(["127.0.0.2", "9.9.9.9"], hosts(section, "mdns files"))).toStartWith("warning:");
   });
@@ -89,28 +108,37 @@ describe("the kernel's list of sockets", () => {
     expect(socketsAt(parseSocketTable(table), "127.0.0.9", 22)).toHaveLength(1);
     expect(socketsAt(parseSocketTable(table), "127.0.0.9", 80)).toEqual([]);
   });
-  test.skipIf(process.platform !== "linux")("has a listener of ours, and knows that it is ours", async () => {
-    const server = createServer();
-    await new Promise<void>((listening) => server.listen(0, "127.0.0.77", listening));
-    const address = server.address();
-    const port = address !== null && typeof address === "object" ? address.port : 0;
-    const found = socketsAt((await listeningSockets()) ?? [], "127.0.0.77", port);
-    expect(found).toHaveLength(1);
-    const holders = await holdersOf(new Set(found.map(({ inode }) => inode)));
-    expect([...holders.values()]).toEqual([expect.stringContaining(`(pid ${process.pid})`)]);
-    server.close();
-  });
+  test.skipIf(process.platform !== "linux")(
+    "has a listener of ours, and knows that it is ours",
+    async () => {
+      const server = createServer();
+      await new Promise<void>((listening) => server.listen(0, "127.0.0.77", listening));
+      const address = server.address();
+      const port = address !== null && typeof address === "object" ? address.port : 0;
+      const found = socketsAt((await listeningSockets()) ?? [], "127.0.0.77", port);
+      expect(found).toHaveLength(1);
+      const holders = await holdersOf(new Set(found.map(({ inode }) => inode)));
+      expect([...holders.values()]).toEqual([expect.stringContaining(`(pid ${process.pid})`)]);
+      server.close();
+    },
+  );
 });
 
 describe("another process", () => {
   test("its limit is read from Linux's own text", () => {
     const line = "Max open files            1024                 524288               files";
     expect(fileLimitIn(`Limit  Soft\n${line}\n`)).toBe(1024);
-    expect(fileLimitIn("Max open files            unlimited            unlimited            files")).toBe(Number.POSITIVE_INFINITY);
+    expect(
+      fileLimitIn("Max open files            unlimited            unlimited            files"),
+    ).toBe(Number.POSITIVE_INFINITY);
     expect(fileLimitIn("")).toBeUndefined();
   });
   test("one that is not there has no facts", async () => {
-    expect(await lookAtProcess(2 ** 30)).toEqual({ uid: undefined, fileLimit: undefined, openFiles: undefined });
+    expect(await lookAtProcess(2 ** 30)).toEqual({
+      uid: undefined,
+      fileLimit: undefined,
+      openFiles: undefined,
+    });
   });
 });
 
@@ -129,9 +157,12 @@ describe("parseQuestion", () => {
   ])("%s", (text, host, port) => {
     expect(parseQuestion(text)).toEqual({ ok: true, value: { host, port } });
   });
-  test.each(["", "a b", "hello.demo:0", "hello.demo:70000", "http://", "[::1]:80", "-x-"])("%p is none", (text) => {
-    expect(parseQuestion(text).ok).toBe(false);
-  });
+  test.each(["", "a b", "hello.demo:0", "hello.demo:70000", "http://", "[::1]:80", "-x-"])(
+    "%p is none",
+    (text) => {
+      expect(parseQuestion(text).ok).toBe(false);
+    },
+  );
   test("takes any text, and what it takes is a name and a port", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.webUrl()), (text) => {
@@ -147,21 +178,28 @@ describe("parseQuestion", () => {
 
 describe("findingsText", () => {
   test("stands in columns, the advice below", () => {
-    const findings: Finding[] = [ok("api", "it answered"), warning("names", "one two three", "do this")];
+    const findings: Finding[] = [
+      ok("api", "it answered"),
+      warning("names", "one two three", "do this"),
+    ];
     expect(findingsText(findings, plain, 80)).toBe(
       `
 ok       ngrok's API      it answered
 warning  Names            one two three
                           → do this`.slice(1),
     );
-    expect(findingsText([warning("names", "x", "y")], marked, 80).split("\n")[0]).toStartWith("~warning~  *Names          *  x");
+    expect(findingsText([warning("names", "x", "y")], marked, 80).split("\n")[0]).toStartWith(
+      "~warning~  *Names          *  x",
+    );
   });
   test("keeps to the width, whatever the words, unless one is longer than a line", () => {
     const word = fc.stringMatching(/^[a-z"`]{1,20}$/);
     const words = fc.array(word, { minLength: 1, maxLength: 40 }).map((list) => list.join(" "));
     fc.assert(
       fc.property(words, words, (text, fix) => {
-        const lines = findingsText([warning("client-certificate", text, fix)], plain, 80).split("\n");
+        const lines = findingsText([warning("client-certificate", text, fix)], plain, 80).split(
+          "\n",
+        );
         expect(lines.filter((line) => line.length > 80)).toEqual([]);
         const shown = lines.map((line, i) => line.slice(i === 0 ? 26 : 0).trim()).join(" ");
         expect(shown).toBe(`${text} → ${fix}`);

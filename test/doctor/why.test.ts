@@ -8,7 +8,8 @@ import { item } from "../cli/support.ts";
 import { endpoint } from "../daemon/support.ts";
 
 /** As reconcile makes them: nothing is known of them but the URL. */
-const unusable = (url: string): ListItem => item("x", { url, hostname: "", ip: "", port: 0, state: "unsupported", reason: "it is odd" });
+const unusable = (url: string): ListItem =>
+  item("x", { url, hostname: "", ip: "", port: 0, state: "unsupported", reason: "it is odd" });
 
 function asked(text: string): Question {
   const question = parseQuestion(text);
@@ -22,9 +23,14 @@ describe("meantBy", () => {
     item("two", { port: 18901, url: "tcp://two.demo:18901" }),
     item("gone", { state: "draining" }),
     item("both"),
-    ...["http://app.localhost", "udp://b.demo:53", "HTTP://Big.Demo.", "http://zero.demo:0", "portless.demo", "tcp://both.demo:80"].map(
-      unusable,
-    ),
+    ...[
+      "http://app.localhost",
+      "udp://b.demo:53",
+      "HTTP://Big.Demo.",
+      "http://zero.demo:0",
+      "portless.demo",
+      "tcp://both.demo:80",
+    ].map(unusable),
     ...["https://*.wild.demo", "http://*.demo", "", "://", "tcp://10.0.0.1:22"].map(unusable),
   ];
   test.each([
@@ -43,7 +49,8 @@ describe("meantBy", () => {
     ["a.wild.demo", ["https://*.wild.demo"]],
     ["http://a.wild.demo", []],
     ["a.b.wild.demo", []],
-    // A name of its own comes before a wildcard, and what only drains is not followed.
+    // A name of its own comes before a wildcard, and what only drains is not
+    // followed.
     ["gone.demo", ["http://*.demo"]],
     ["nobody.example", []],
   ])("%s", (text, urls) => {
@@ -52,12 +59,22 @@ describe("meantBy", () => {
 });
 
 describe("judgeUnknown", () => {
-  const bound = (...urls: string[]): ApiFacts["bound"] => ({ ok: true, value: urls.map((url) => endpoint("ep_1", url)), tookMs: 1 });
-  const unasked: ApiFacts["bound"] = { ok: false, error: new NgrokdError("network", "no"), tookMs: 1 };
+  const bound = (...urls: string[]): ApiFacts["bound"] => ({
+    ok: true,
+    value: urls.map((url) => endpoint("ep_1", url)),
+    tookMs: 1,
+  });
+  const unasked: ApiFacts["bound"] = {
+    ok: false,
+    error: new NgrokdError("network", "no"),
+    tookMs: 1,
+  };
   const said = ({ level, text, fix }: Finding): string => `${level}: ${text} → ${fix}`;
-  const judged = (text: string, list: readonly ListItem[], api = bound()): string => said(judgeUnknown(asked(text), list, api));
+  const judged = (text: string, list: readonly ListItem[], api = bound()): string =>
+    said(judgeUnknown(asked(text), list, api));
   const draining = item("one", { state: "draining", port: 18901 });
-  const gone = "failure: one.demo:18901 is gone from ngrok's list, and its last connections are ending → if it is wanted,";
+  const gone =
+    "failure: one.demo:18901 is gone from ngrok's list, and its last connections are ending → if it is wanted,";
 
   test("says of what only drains that it is gone, whatever else has the name", () => {
     expect(judged("one.demo", [draining])).toStartWith(gone);
@@ -73,14 +90,17 @@ describe("judgeUnknown", () => {
   });
 
   test("names the ports that are served, and none that only drains", () => {
-    expect(judged("one.demo:81", [item("one"), item("one", { state: "failed", port: 82 }), draining])).toBe(
-      'failure: "one.demo" is served on ports 80 and 82, and not on 81 → use port 80 or 82',
+    expect(
+      judged("one.demo:81", [item("one"), item("one", { state: "failed", port: 82 }), draining]),
+    ).toBe('failure: "one.demo" is served on ports 80 and 82, and not on 81 → use port 80 or 82');
+    expect(judged("one.demo:81", [draining])).toStartWith(
+      'failure: no endpoint that is bound to this machine has the name "one.demo"',
     );
-    expect(judged("one.demo:81", [draining])).toStartWith('failure: no endpoint that is bound to this machine has the name "one.demo"');
   });
 
   test("asks for a poll where ngrok lists it by now, also what cannot be served", () => {
-    const poll = "failure: ngrok lists it, and the daemon has not seen it yet → run `ngrokd refresh`";
+    const poll =
+      "failure: ngrok lists it, and the daemon has not seen it yet → run `ngrokd refresh`";
     expect(judged("one.demo:18901", [draining], bound("tcp://one.demo:18901"))).toBe(poll);
     expect(judged("one.demo:81", [item("one")], bound("http://one.demo:81"))).toBe(poll);
     expect(judged("b.demo", [], bound("udp://b.demo:53"))).toBe(poll);

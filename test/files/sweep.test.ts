@@ -15,13 +15,21 @@ describe("sweepTemporaries", () => {
     };
     await file(".0123456789ab.ngrokd.tmp");
     await file(".fedcba987654.ngrokd.tmp");
-    const stays = [".aaaaaaaaaaaa.ngrokd.tmp", ".0123456789AB.ngrokd.tmp", ".0123.ngrokd.tmp", "0123456789ab.ngrokd.tmp", "hosts.original"];
+    const stays = [
+      ".aaaaaaaaaaaa.ngrokd.tmp",
+      ".0123456789AB.ngrokd.tmp",
+      ".0123.ngrokd.tmp",
+      "0123456789ab.ngrokd.tmp",
+      "hosts.original",
+    ];
     await file(stays[0] ?? "", new Date());
     for (const name of stays.slice(1)) await file(name);
     await mkdir(join(folder.path, ".bbbbbbbbbbbb.ngrokd.tmp"));
     await symlink("hosts.original", join(folder.path, ".cccccccccccc.ngrokd.tmp"));
     expect(await sweepTemporaries(folder.path, 5000)).toBe(2);
-    expect((await readdir(folder.path)).sort()).toEqual([...stays, ".bbbbbbbbbbbb.ngrokd.tmp", ".cccccccccccc.ngrokd.tmp"].sort());
+    expect((await readdir(folder.path)).sort()).toEqual(
+      [...stays, ".bbbbbbbbbbbb.ngrokd.tmp", ".cccccccccccc.ngrokd.tmp"].sort(),
+    );
   });
 
   test("has nothing to do in a folder that is not there", async () => {

@@ -45,7 +45,10 @@ describe("forward", () => {
     client.close();
     await done;
     expect(counts(meter)).toBe("0 of 1 open, 0 up, 9 down, 0 refused, 0 errors");
-    expect(log.lines).toEqual(["warn hello.demo:80: ngrok says: old agent", "warn hello.demo:80: ngrok says: line break"]);
+    expect(log.lines).toEqual([
+      "warn hello.demo:80: ngrok says: old agent",
+      "warn hello.demo:80: ngrok says: line break",
+    ]);
   });
 
   test("sends nothing of the client's before the answer", async () => {
@@ -110,7 +113,9 @@ describe("forward", () => {
     client.close();
     await done;
     expect(hash).toBe(sha256(data));
-    expect(counts(meter)).toBe(`0 of 1 open, ${data.length} up, ${data.length} down, 0 refused, 0 errors`);
+    expect(counts(meter)).toBe(
+      `0 of 1 open, ${data.length} up, ${data.length} down, 0 refused, 0 errors`,
+    );
   });
 
   test("resets the client where the ingress refuses, and tells code, message and advice once, in one line", async () => {
@@ -122,7 +127,9 @@ describe("forward", () => {
     expect(await ending(client)).toBe("aborted");
     await done;
     expect(counts(meter)).toBe("0 of 1 open, 0 up, 0 down, 1 refused, 0 errors");
-    expect(meter.lastError).toMatch(/^ERR_NGROK_3200: offline x{400,500} \(the endpoint is offline: start its agent/);
+    expect(meter.lastError).toMatch(
+      /^ERR_NGROK_3200: offline x{400,500} \(the endpoint is offline: start its agent/,
+    );
     expect(log.lines).toEqual([`warn hello.demo:80: the ingress refused: ${meter.lastError}`]);
   });
 
@@ -138,7 +145,9 @@ describe("forward", () => {
     expect(await seen.promise).toBe("aborted");
     await one.done;
     expect(counts(one.meter)).toBe("0 of 1 open, 0 up, 5 down, 0 refused, 1 errors");
-    expect(one.log.lines.join()).toMatch(/^debug hello.demo:80: connection from 127.0.0.1:\d+ reset by the client$/);
+    expect(one.log.lines.join()).toMatch(
+      /^debug hello.demo:80: connection from 127.0.0.1:\d+ reset by the client$/,
+    );
 
     await using rude = await fakeIngress(async (conn) => {
       await conn.write(accepted());
@@ -151,7 +160,8 @@ describe("forward", () => {
     await two.done;
     expect(counts(two.meter)).toBe("0 of 1 open, 2 up, 0 down, 0 refused, 1 errors");
     expect(two.log.lines.join()).toMatch(/^debug .* reset by the ingress$/);
-    // What went wrong with a connection that worked at first is no fault of the endpoint.
+    // What went wrong with a connection that worked at first is no fault of the
+    // endpoint.
     expect([one.meter.lastError, two.meter.lastError]).toEqual(["", ""]);
   });
 
@@ -161,7 +171,9 @@ describe("forward", () => {
     expect(await ending(client)).toBe("aborted");
     await done;
     expect(counts(meter)).toBe("0 of 1 open, 0 up, 0 down, 0 refused, 1 errors");
-    expect(log.lines).toEqual(["warn hello.demo:80: cannot reach the endpoint: No answer from the ingress within 0.05 s"]);
+    expect(log.lines).toEqual([
+      "warn hello.demo:80: cannot reach the endpoint: No answer from the ingress within 0.05 s",
+    ]);
   });
 
   test("does not wait for the ingress once the client has left", async () => {
@@ -177,7 +189,10 @@ describe("forward", () => {
     await done;
     expect(await seen.promise).toBe("aborted");
     expect(counts(meter)).toBe("0 of 1 open, 0 up, 0 down, 0 refused, 1 errors");
-    expect([log.lines.length, log.lines[0]]).toEqual([1, expect.stringMatching(/^debug .* reset by the client$/)]);
+    expect([log.lines.length, log.lines[0]]).toEqual([
+      1,
+      expect.stringMatching(/^debug .* reset by the client$/),
+    ]);
   });
 
   test("says why an ingress cannot be reached or trusted, with a hint, and forgets it once a connection works", async () => {
@@ -199,11 +214,16 @@ describe("forward", () => {
     expect(deps.meter.lastError).toMatch(
       /the certificate's CA is not trusted; the certificate shown is of "CN=ingress, O=Test", issued by/,
     );
-    expect(deps.log.lines.pop()).toMatch(/^warn hello.demo:80: cannot reach the endpoint: .* \(hint: this CA is not ngrok's/);
+    expect(deps.log.lines.pop()).toMatch(
+      /^warn hello.demo:80: cannot reach the endpoint: .* \(hint: this CA is not ngrok's/,
+    );
     expect(await attempt({ port: 1 })).toBe("aborted");
     expect(deps.meter.lastError).toStartWith('Cannot connect to "127.0.0.1:1": connection refused');
     expect(await attempt({})).toBe("FIN");
-    expect([deps.meter.lastError, counts(deps.meter)]).toEqual(["", "0 of 3 open, 0 up, 0 down, 0 refused, 2 errors"]);
+    expect([deps.meter.lastError, counts(deps.meter)]).toEqual([
+      "",
+      "0 of 3 open, 0 up, 0 down, 0 refused, 2 errors",
+    ]);
   });
 
   test("resets a connection on which nothing moves, and says so without blaming the endpoint", async () => {
@@ -232,10 +252,16 @@ describe("the meter", () => {
     const meter = createMeter();
     const failing = async (
       script: Parameters<typeof fakeIngress>[0],
-      { openTimeoutMs = 5000, ...changed }: Partial<IngressSettings & Pick<ForwardDeps, "openTimeoutMs">> = {},
+      {
+        openTimeoutMs = 5000,
+        ...changed
+      }: Partial<IngressSettings & Pick<ForwardDeps, "openTimeoutMs">> = {},
     ): Promise<void> => {
       await using ingress = await fakeIngress(script);
-      const { client, done } = await forwarded({ settings: { ...ingress.settings, ...changed } }, { meter, openTimeoutMs });
+      const { client, done } = await forwarded(
+        { settings: { ...ingress.settings, ...changed } },
+        { meter, openTimeoutMs },
+      );
       await ending(client);
       client.abort();
       await done;
@@ -256,7 +282,14 @@ describe("the meter", () => {
 
   test("counts refusals by ngrok's code, and by no other word that an ingress makes up", async () => {
     const meter = createMeter();
-    for (const code of ["ERR_NGROK_3200", "ERR_NGROK_19002", "ERR_NGROK_3200", "", "__proto__", "ERR_NGROK_1\n"]) {
+    for (const code of [
+      "ERR_NGROK_3200",
+      "ERR_NGROK_19002",
+      "ERR_NGROK_3200",
+      "",
+      "__proto__",
+      "ERR_NGROK_1\n",
+    ]) {
       await using ingress = await fakeIngress(async (conn) => {
         await conn.write(refused(code, "no"));
         conn.close();
@@ -283,7 +316,8 @@ describe("the meter", () => {
     const { client, meter, done } = await forwarded(ingress);
     while (countOf(meter.upgrade) === 0) await later(1);
     const accepting = performance.now() - began;
-    // Neither the time that the client takes to think nor what comes after the first byte counts.
+    // Neither the time that the client takes to think nor what comes after the
+    // first byte counts.
     await later(100);
     const asked = performance.now();
     await client.write(bytes("question"));
@@ -335,8 +369,15 @@ async function forwarded(
 ) {
   const { meter = createMeter(), log = memoryLog(), openTimeoutMs = 5000, quiet } = given;
   const [client, local] = await pair();
-  const deps = { ingress: createIngress(net, () => settings), log, openTimeoutMs, ...(quiet && { quiet }) };
-  const done = new Promise((ended) => forward(local, binding as NonNullable<typeof binding>, meter, deps, ended));
+  const deps = {
+    ingress: createIngress(net, () => settings),
+    log,
+    openTimeoutMs,
+    ...(quiet && { quiet }),
+  };
+  const done = new Promise((ended) =>
+    forward(local, binding as NonNullable<typeof binding>, meter, deps, ended),
+  );
   expect(meter.active).toBe(1);
   return { client, meter, log, done };
 }
@@ -353,6 +394,7 @@ async function digest(conn: Conn): Promise<string> {
 }
 
 async function send(conn: Conn, data: Uint8Array): Promise<void> {
-  for (let at = 0; at < data.length; at += 100_000) await conn.write(data.subarray(at, at + 100_000));
+  for (let at = 0; at < data.length; at += 100_000)
+    await conn.write(data.subarray(at, at + 100_000));
   conn.closeWrite();
 }

@@ -1,8 +1,17 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { bucketBounds, countOf, createHistogram, quantile, record } from "../../src/forward/histogram.ts";
+import {
+  bucketBounds,
+  countOf,
+  createHistogram,
+  quantile,
+  record,
+} from "../../src/forward/histogram.ts";
 
-const durations = fc.array(fc.double({ min: 0, max: 100, noNaN: true }), { minLength: 1, maxLength: 200 });
+const durations = fc.array(fc.double({ min: 0, max: 100, noNaN: true }), {
+  minLength: 1,
+  maxLength: 200,
+});
 const filled = (values: readonly number[]) => {
   const histogram = createHistogram();
   for (const value of values) record(histogram, value);
@@ -42,13 +51,22 @@ describe("a histogram", () => {
         const at = bucketBounds.findIndex((bound) => truth <= bound);
         const estimate = quantile(filled(values), q) ?? Number.NaN;
         if (at < 0) expect(estimate).toBe(bucketBounds.at(-1) as number);
-        else expect(estimate).toBeWithin((bucketBounds[at - 1] ?? 0) - 1e-9, (bucketBounds[at] ?? 0) + 1e-9);
+        else
+          expect(estimate).toBeWithin(
+            (bucketBounds[at - 1] ?? 0) - 1e-9,
+            (bucketBounds[at] ?? 0) + 1e-9,
+          );
       }),
     );
   });
 
   test("takes the durations of a bucket to be spread evenly", () => {
     const histogram = filled([...new Array(50).fill(0.02), ...new Array(50).fill(0.08)]);
-    expect([0.25, 0.5, 0.75, 1].map((q) => quantile(histogram, q)?.toFixed(5))).toEqual(["0.01750", "0.02500", "0.07500", "0.10000"]);
+    expect([0.25, 0.5, 0.75, 1].map((q) => quantile(histogram, q)?.toFixed(5))).toEqual([
+      "0.01750",
+      "0.02500",
+      "0.07500",
+      "0.10000",
+    ]);
   });
 });

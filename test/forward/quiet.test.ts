@@ -3,7 +3,13 @@ import { createQuietWatch, type Pulse, patient, type Silence } from "../../src/f
 
 const tickMs = 10;
 
-const pulseOf = (tooQuiet: (silence: Silence) => void): Pulse => ({ moved: false, halfClosed: true, limitMs: 0, quietMs: 0, tooQuiet });
+const pulseOf = (tooQuiet: (silence: Silence) => void): Pulse => ({
+  moved: false,
+  halfClosed: true,
+  limitMs: 0,
+  quietMs: 0,
+  tooQuiet,
+});
 const pass = (ms: number): void => void jest.advanceTimersByTime(ms);
 
 beforeEach(() => {

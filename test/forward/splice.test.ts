@@ -6,26 +6,42 @@ import { NgrokdError } from "../../src/model/error.ts";
 import type { Conn, Waiter } from "../../src/net/types.ts";
 import { bytes, ending, later, pair, read, scripted } from "../support/conns.ts";
 
-const spliceWith = (a: Conn, b: Conn, { first, quiet }: { first?: Uint8Array; quiet?: QuietWatch }): Promise<SpliceEnd> =>
+const spliceWith = (
+  a: Conn,
+  b: Conn,
+  { first, quiet }: { first?: Uint8Array; quiet?: QuietWatch },
+): Promise<SpliceEnd> =>
   new Promise((ended) => startSplice(a, b, { carried: () => undefined, ended }, first, quiet));
 
 describe("splice", () => {
   test("hands on every byte of both directions, in order, however they were cut and whether they waited or not", async () => {
     const chunks = fc.array(fc.uint8Array({ minLength: 1, maxLength: 20 }), { maxLength: 8 });
     await fc.assert(
-      fc.asyncProperty(chunks, chunks, fc.uint8Array({ maxLength: 9 }), fc.boolean(), async (up, down, first, promises) => {
-        const a = scripted(up, "FIN", promises);
-        const b = scripted(down, "FIN", !promises);
-        const seen = { "a->b": 0, "b->a": 0 };
-        const carried = (direction: keyof typeof seen, length: number): void => {
-          seen[direction] += length;
-        };
-        const end = await new Promise((ended) => startSplice(a, b, { carried, ended }, first));
-        expect(end).toEqual({ kind: "finished" });
-        expect([Buffer.concat(b.written), Buffer.concat(a.written)]).toEqual([Buffer.concat(up), Buffer.concat([first, ...down])]);
-        expect([seen["a->b"], seen["b->a"]]).toEqual([Buffer.concat(up).length, first.length + Buffer.concat(down).length]);
-        expect([a.fate, b.fate]).toEqual(["closed", "closed"]);
-      }),
+      fc.asyncProperty(
+        chunks,
+        chunks,
+        fc.uint8Array({ maxLength: 9 }),
+        fc.boolean(),
+        async (up, down, first, promises) => {
+          const a = scripted(up, "FIN", promises);
+          const b = scripted(down, "FIN", !promises);
+          const seen = { "a->b": 0, "b->a": 0 };
+          const carried = (direction: keyof typeof seen, length: number): void => {
+            seen[direction] += length;
+          };
+          const end = await new Promise((ended) => startSplice(a, b, { carried, ended }, first));
+          expect(end).toEqual({ kind: "finished" });
+          expect([Buffer.concat(b.written), Buffer.concat(a.written)]).toEqual([
+            Buffer.concat(up),
+            Buffer.concat([first, ...down]),
+          ]);
+          expect([seen["a->b"], seen["b->a"]]).toEqual([
+            Buffer.concat(up).length,
+            first.length + Buffer.concat(down).length,
+          ]);
+          expect([a.fate, b.fate]).toEqual(["closed", "closed"]);
+        },
+      ),
     );
   });
 
@@ -51,7 +67,10 @@ describe("splice", () => {
   test("names the client where it does not take the first bytes", async () => {
     const a = Object.assign(scripted([], "silence"), refuses);
     const b = scripted([], "silence");
-    expect(await spliceWith(a, b, { first: bytes("hello") })).toMatchObject({ kind: "aborted", side: "a" });
+    expect(await spliceWith(a, b, { first: bytes("hello") })).toMatchObject({
+      kind: "aborted",
+      side: "a",
+    });
     expect(b.fate).toBe("aborted");
   });
 
@@ -64,8 +83,10 @@ describe("splice", () => {
     while (!full) {
       const room = Promise.resolve(client.write(chunk));
       sent += chunk.length;
-      full = (await Promise.race([room.then(() => "room"), later(100).then(() => "full")])) === "full";
-      // Four kernel buffers and a chunk or two are in between; without an end to it, somebody keeps everything.
+      full =
+        (await Promise.race([room.then(() => "room"), later(100).then(() => "full")])) === "full";
+      // Four kernel buffers and a chunk or two are in between; without an end
+      // to it, somebody keeps everything.
       expect(sent).toBeLessThan(64 * 1024 * 1024);
       if (full) void room.then(() => client.closeWrite());
     }
@@ -99,7 +120,9 @@ describe("splice", () => {
   test("hands on what arrived before a reset", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
     const arrived = Promise.withResolvers<void>();
-    const done = new Promise<SpliceEnd>((ended) => startSplice(a, b, { carried: () => arrived.resolve(), ended }));
+    const done = new Promise<SpliceEnd>((ended) =>
+      startSplice(a, b, { carried: () => arrived.resolve(), ended }),
+    );
     await server.write(bytes("the last words"));
     await arrived.promise;
     server.abort();
@@ -123,7 +146,9 @@ describe("splice", () => {
 
   test("resets both ends where nothing moves in either direction for too long, and not while one of them does", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
-    const done = spliceWith(a, b, { quiet: createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }) });
+    const done = spliceWith(a, b, {
+      quiet: createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }),
+    });
     for (let i = 0; i < 6; i += 1) {
       await later(20);
       await server.write(bytes("x"));
@@ -147,7 +172,9 @@ describe("splice", () => {
       abort();
       reader?.failed(broken);
     };
-    const done = spliceWith(a, b, { quiet: createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }) });
+    const done = spliceWith(a, b, {
+      quiet: createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }),
+    });
     for (let i = 0; i < 10; i += 1) {
       await later(20);
       reader?.moved();
@@ -158,7 +185,9 @@ describe("splice", () => {
 
   test("bounds the silence of a half-closed pair by its own limit, from the FIN on", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
-    const done = spliceWith(a, b, { quiet: createQuietWatch({ idleMs: 0, halfClosedMs: 60, tickMs: 10 }) });
+    const done = spliceWith(a, b, {
+      quiet: createQuietWatch({ idleMs: 0, halfClosedMs: 60, tickMs: 10 }),
+    });
     await later(100);
     client.closeWrite();
     expect(await ending(server)).toBe("FIN");

@@ -31,26 +31,44 @@ const identity = fc.record({
   ),
 });
 const request = fc.record(
-  { host: text.filter((host) => host !== ""), port: fc.integer({ min: 1, max: 65535 }), podIdentity: identity },
+  {
+    host: text.filter((host) => host !== ""),
+    port: fc.integer({ min: 1, max: 65535 }),
+    podIdentity: identity,
+  },
   { requiredKeys: ["host", "port"] },
 );
 
 describe("the header's bytes", () => {
   test("a request is what ngrok's protocol writes: length, host, port", () => {
-    expect(hex(encodeConnRequest({ host: "hello.demo", port: 80 }))).toBe(`0e00 0a0a ${hex(utf8("hello.demo"))} 1050`.replaceAll(" ", ""));
+    expect(hex(encodeConnRequest({ host: "hello.demo", port: 80 }))).toBe(
+      `0e00 0a0a ${hex(utf8("hello.demo"))} 1050`.replaceAll(" ", ""),
+    );
     // An empty pod identity is field 3 with no bytes, as the operator sends it.
-    expect(hex(encodeConnRequest({ host: "a", port: 1, podIdentity: {} }))).toBe("07000a016110011a00");
+    expect(hex(encodeConnRequest({ host: "a", port: 1, podIdentity: {} }))).toBe(
+      "07000a016110011a00",
+    );
   });
 
   test("an answer is what ngrok's protocol writes", () => {
-    const yes = encodeConnResponse({ kind: "accepted", endpointId: "ep_1", proto: "tcp", notices: ["hi"] });
+    const yes = encodeConnResponse({
+      kind: "accepted",
+      endpointId: "ep_1",
+      proto: "tcp",
+      notices: ["hi"],
+    });
     expect(hex(yes)).toBe("11000a0465705f311203746370" + "2a040a026869");
     const no = encodeConnResponse({ kind: "refused", code: "E", message: "no", notices: [] });
     expect(hex(no)).toBe("07001a014522026e6f");
   });
 
   test("the length is little-endian and reaches to 65535", () => {
-    const longest = encodeConnResponse({ kind: "refused", code: "", message: "x".repeat(maxPayload - 4), notices: [] });
+    const longest = encodeConnResponse({
+      kind: "refused",
+      code: "",
+      message: "x".repeat(maxPayload - 4),
+      notices: [],
+    });
     expect(longest.length).toBe(2 + maxPayload);
     expect([...longest.subarray(0, 2)]).toEqual([0xff, 0xff]);
     const split = splitFrame(longest);
@@ -60,35 +78,43 @@ describe("the header's bytes", () => {
   test("a message that is too long is an error and not a damaged frame", () => {
     const host = "x".repeat(maxPayload);
     expect(() => encodeConnRequest({ host, port: 1 })).toThrow(NgrokdError);
-    expect(() => encodeConnResponse({ kind: "refused", code: "", message: host, notices: [] })).toThrow(NgrokdError);
+    expect(() =>
+      encodeConnResponse({ kind: "refused", code: "", message: host, notices: [] }),
+    ).toThrow(NgrokdError);
   });
 });
 
 describe("createFrameReader", () => {
   test("whatever is encoded comes back, with what followed it, from any cut of the bytes", () => {
     fc.assert(
-      fc.property(reply, fc.uint8Array({ maxLength: 300 }), fc.array(fc.nat(), { maxLength: 12 }), (sent, follows, cuts) => {
-        const frame = encodeConnResponse(sent);
-        const bytes = concat([frame, follows]);
-        const feed = createFrameReader();
-        const pieces = cut(bytes, cuts);
-        let fed = 0;
-        for (const [i, piece] of pieces.entries()) {
-          const split = feed(piece);
-          fed += piece.length;
-          if (split.kind === "need-more") {
-            expect(fed).toBeLessThan(frame.length);
-            continue;
+      fc.property(
+        reply,
+        fc.uint8Array({ maxLength: 300 }),
+        fc.array(fc.nat(), { maxLength: 12 }),
+        (sent, follows, cuts) => {
+          const frame = encodeConnResponse(sent);
+          const bytes = concat([frame, follows]);
+          const feed = createFrameReader();
+          const pieces = cut(bytes, cuts);
+          let fed = 0;
+          for (const [i, piece] of pieces.entries()) {
+            const split = feed(piece);
+            fed += piece.length;
+            if (split.kind === "need-more") {
+              expect(fed).toBeLessThan(frame.length);
+              continue;
+            }
+            expect(fed).toBeGreaterThanOrEqual(frame.length);
+            expect(decodeConnResponse(split.payload)).toEqual({ ok: true, value: sent });
+            expect(concat([split.rest, ...pieces.slice(i + 1)])).toEqual(follows);
+            // What follows can be megabytes: it is a view of the piece that it
+            // came in.
+            expect(split.rest.buffer).toBe(piece.buffer);
+            return;
           }
-          expect(fed).toBeGreaterThanOrEqual(frame.length);
-          expect(decodeConnResponse(split.payload)).toEqual({ ok: true, value: sent });
-          expect(concat([split.rest, ...pieces.slice(i + 1)])).toEqual(follows);
-          // What follows can be megabytes: it is a view of the piece that it came in.
-          expect(split.rest.buffer).toBe(piece.buffer);
-          return;
-        }
-        throw new Error("no frame came out");
-      }),
+          throw new Error("no frame came out");
+        },
+      ),
     );
   });
 
@@ -99,7 +125,10 @@ describe("createFrameReader", () => {
       const splits = [...bytes].map((byte) => feed(Uint8Array.of(byte)));
       expect(splits.slice(0, -1).every(({ kind }) => kind === "need-more")).toBe(true);
       const last = splits.at(-1);
-      expect(last?.kind === "frame" && decodeConnRequest(last.payload)).toEqual({ ok: true, value: { host: "db.prod", port } });
+      expect(last?.kind === "frame" && decodeConnRequest(last.payload)).toEqual({
+        ok: true,
+        value: { host: "db.prod", port },
+      });
       expect(last?.kind === "frame" && last.rest.length).toBe(0);
     }
   });
@@ -107,7 +136,9 @@ describe("createFrameReader", () => {
   test("pieces without bytes change nothing", () => {
     const feed = createFrameReader();
     const bytes = encodeConnRequest({ host: "a", port: 1 });
-    const kinds = [[], bytes.subarray(0, 1), [], bytes.subarray(1), []].map((piece) => feed(Uint8Array.from(piece)).kind);
+    const kinds = [[], bytes.subarray(0, 1), [], bytes.subarray(1), []].map(
+      (piece) => feed(Uint8Array.from(piece)).kind,
+    );
     expect(kinds).toEqual(["need-more", "need-more", "need-more", "frame", "need-more"]);
   });
 
@@ -116,16 +147,23 @@ describe("createFrameReader", () => {
       fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
         const split = splitFrame(bytes);
         const [low, high] = bytes;
-        const whole = low !== undefined && high !== undefined && bytes.length >= 2 + low + 256 * high;
+        const whole =
+          low !== undefined && high !== undefined && bytes.length >= 2 + low + 256 * high;
         expect(split.kind).toBe(whole ? "frame" : "need-more");
-        if (split.kind === "frame") expect(2 + split.payload.length + split.rest.length).toBe(bytes.length);
+        if (split.kind === "frame")
+          expect(2 + split.payload.length + split.rest.length).toBe(bytes.length);
       }),
     );
   });
 
   test("frames of the longest kind come back from 64 KiB of single bytes without copying them again and again", () => {
     const costs = [maxPayload / 10, maxPayload].map((length) => {
-      const bytes = encodeConnResponse({ kind: "refused", code: "", message: "x".repeat(length - 4), notices: [] });
+      const bytes = encodeConnResponse({
+        kind: "refused",
+        code: "",
+        message: "x".repeat(length - 4),
+        notices: [],
+      });
       const feed = createFrameReader();
       let kinds: string[] = [];
       const cost = cpuMs(() => {
@@ -134,7 +172,8 @@ describe("createFrameReader", () => {
       expect(kinds.indexOf("frame")).toBe(bytes.length - 1);
       return cost;
     });
-    // Copying what is there at each byte would move 2 GiB, a hundred times as much as for a tenth of the bytes.
+    // Copying what is there at each byte would move 2 GiB, a hundred times as
+    // much as for a tenth of the bytes.
     expect(costs[1]).toBeLessThan(30 * Math.max(10, costs[0] ?? 0));
   });
 });
@@ -144,17 +183,31 @@ describe("decodeConnRequest", () => {
     fc.assert(
       fc.property(request, (sent) => {
         const split = splitFrame(encodeConnRequest(sent));
-        expect(split.kind === "frame" && decodeConnRequest(split.payload)).toEqual({ ok: true, value: sent });
+        expect(split.kind === "frame" && decodeConnRequest(split.payload)).toEqual({
+          ok: true,
+          value: sent,
+        });
       }),
     );
   });
 
   test("refuses a request without a host, and a port that is none", () => {
-    expect(decodeConnRequest(new Uint8Array(0))).toMatchObject({ ok: false, reason: "the request names no host" });
-    const ports = { "0": "", "-1": "10ffffffffffffffffff01", "65536": "10808004", "9223372036854775807": "10ffffffffffffffff7f" };
+    expect(decodeConnRequest(new Uint8Array(0))).toMatchObject({
+      ok: false,
+      reason: "the request names no host",
+    });
+    const ports = {
+      "0": "",
+      "-1": "10ffffffffffffffffff01",
+      "65536": "10808004",
+      "9223372036854775807": "10ffffffffffffffff7f",
+    };
     for (const [port, field] of Object.entries(ports)) {
       const refusal = decodeConnRequest(unhex(`0a0161${field}`));
-      expect(refusal).toMatchObject({ ok: false, reason: `the request's port is ${port}, and ports are 1 to 65535` });
+      expect(refusal).toMatchObject({
+        ok: false,
+        reason: `the request's port is ${port}, and ports are 1 to 65535`,
+      });
     }
   });
 });
@@ -162,18 +215,30 @@ describe("decodeConnRequest", () => {
 describe("decodeConnResponse", () => {
   test("takes an error code or an error message alone for a refusal, whatever else is said", () => {
     const both = unhex("0a0465705f31" + "1203746370" + "1a0145");
-    expect(decodeConnResponse(both)).toEqual({ ok: true, value: { kind: "refused", code: "E", message: "", notices: [] } });
-    expect(decodeConnResponse(unhex("22026e6f"))).toMatchObject({ ok: true, value: { kind: "refused", code: "", message: "no" } });
+    expect(decodeConnResponse(both)).toEqual({
+      ok: true,
+      value: { kind: "refused", code: "E", message: "", notices: [] },
+    });
+    expect(decodeConnResponse(unhex("22026e6f"))).toMatchObject({
+      ok: true,
+      value: { kind: "refused", code: "", message: "no" },
+    });
   });
 
   test("does not take an answer that says nothing for a yes", () => {
-    expect(decodeConnResponse(new Uint8Array(0))).toEqual({ ok: false, reason: "the answer neither accepts nor refuses" });
+    expect(decodeConnResponse(new Uint8Array(0))).toEqual({
+      ok: false,
+      reason: "the answer neither accepts nor refuses",
+    });
     expect(decodeConnResponse(unhex("2a040a026869"))).toMatchObject({ ok: false });
   });
 
   test("passes over fields that it does not know", () => {
     const more = unhex("0a0465705f31" + "7a03616263" + "8001ff01" + "12026464");
-    expect(decodeConnResponse(more)).toMatchObject({ ok: true, value: { endpointId: "ep_1", proto: "dd" } });
+    expect(decodeConnResponse(more)).toMatchObject({
+      ok: true,
+      value: { endpointId: "ep_1", proto: "dd" },
+    });
   });
 
   test("calls a truncated message malformed or reads the fields that are whole, and a cut refusal is never a yes", () => {
@@ -185,7 +250,8 @@ describe("decodeConnResponse", () => {
         expect(read.value.kind).toBe(sent.kind);
         for (const [field, value] of Object.entries(read.value)) {
           const whole = Object.entries(sent).find(([name]) => name === field)?.[1];
-          if (Array.isArray(value)) expect(value).toEqual((whole as string[]).slice(0, value.length));
+          if (Array.isArray(value))
+            expect(value).toEqual((whole as string[]).slice(0, value.length));
           else expect([whole, ""]).toContain(value);
         }
       }),
@@ -195,7 +261,8 @@ describe("decodeConnResponse", () => {
   test("never throws on garbage", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 2000 }), (bytes) => {
-        for (const decoded of [decodeConnResponse(bytes), decodeConnRequest(bytes)]) expect(typeof decoded.ok).toBe("boolean");
+        for (const decoded of [decodeConnResponse(bytes), decodeConnRequest(bytes)])
+          expect(typeof decoded.ok).toBe("boolean");
       }),
       { numRuns: 2000 },
     );
@@ -219,10 +286,17 @@ const splitFrame = (bytes: Uint8Array) => createFrameReader()(bytes);
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 const unhex = (digits: string): Uint8Array => Uint8Array.from(Buffer.from(digits, "hex"));
 const utf8 = (value: string): Uint8Array => new TextEncoder().encode(value);
-const concat = (pieces: readonly Uint8Array[]): Uint8Array => Uint8Array.from(Buffer.concat(pieces));
+const concat = (pieces: readonly Uint8Array[]): Uint8Array =>
+  Uint8Array.from(Buffer.concat(pieces));
 
-/** The pieces between the cut points, none left out: joined they are `bytes`. */
+/**
+ * The pieces between the cut points, none left out: joined they are `bytes`.
+ */
 function cut(bytes: Uint8Array, points: readonly number[]): Uint8Array[] {
-  const edges = [0, ...points.map((point) => point % (bytes.length + 1)).sort((a, b) => a - b), bytes.length];
+  const edges = [
+    0,
+    ...points.map((point) => point % (bytes.length + 1)).sort((a, b) => a - b),
+    bytes.length,
+  ];
   return edges.slice(1).map((edge, i) => bytes.slice(edges[i] ?? 0, edge));
 }

@@ -14,21 +14,32 @@ describe("upgrade", () => {
   test("finds the answer and the stream's first bytes in any cut of what arrives", async () => {
     const cuts = fc.array(fc.nat({ max: 80 }), { maxLength: 6 });
     await fc.assert(
-      fc.asyncProperty(fc.uint8Array({ maxLength: 40 }), cuts, fc.boolean(), async (stream, cuts, promises) => {
-        const all = Buffer.concat([accepted(["mind the gap"]), stream]);
-        const at = [0, ...cuts.map((cut) => Math.min(cut, all.length)), all.length].sort((a, b) => a - b);
-        const chunks = at
-          .slice(1)
-          .map((end, i) => all.subarray(at[i], end))
-          .filter(({ length }) => length > 0);
-        const conn = scripted(chunks, "FIN", promises);
-        const { kind, first, notices } = (await upgrade(conn, target, patience())) as Extract<Opened, { kind: "accepted" }>;
-        expect([kind, notices, conn.fate]).toEqual(["accepted", ["mind the gap"], "open"]);
-        // What was not needed for the answer is still to be read.
-        const rest = [first];
-        for (let chunk = await conn.read(); chunk !== null; chunk = await conn.read()) rest.push(chunk);
-        expect(Buffer.concat(rest).equals(stream)).toBe(true);
-      }),
+      fc.asyncProperty(
+        fc.uint8Array({ maxLength: 40 }),
+        cuts,
+        fc.boolean(),
+        async (stream, cuts, promises) => {
+          const all = Buffer.concat([accepted(["mind the gap"]), stream]);
+          const at = [0, ...cuts.map((cut) => Math.min(cut, all.length)), all.length].sort(
+            (a, b) => a - b,
+          );
+          const chunks = at
+            .slice(1)
+            .map((end, i) => all.subarray(at[i], end))
+            .filter(({ length }) => length > 0);
+          const conn = scripted(chunks, "FIN", promises);
+          const { kind, first, notices } = (await upgrade(conn, target, patience())) as Extract<
+            Opened,
+            { kind: "accepted" }
+          >;
+          expect([kind, notices, conn.fate]).toEqual(["accepted", ["mind the gap"], "open"]);
+          // What was not needed for the answer is still to be read.
+          const rest = [first];
+          for (let chunk = await conn.read(); chunk !== null; chunk = await conn.read())
+            rest.push(chunk);
+          expect(Buffer.concat(rest).equals(stream)).toBe(true);
+        },
+      ),
     );
   });
 
@@ -43,12 +54,22 @@ describe("upgrade", () => {
   test("answers a refusal as a value, and lets go of the connection", async () => {
     const conn = scripted([refused("ERR_NGROK_3200", "offline")], "silence");
     const opened = await upgrade(conn, target, patience());
-    expect(opened).toEqual({ kind: "refused", code: "ERR_NGROK_3200", message: "offline", notices: [] });
+    expect(opened).toEqual({
+      kind: "refused",
+      code: "ERR_NGROK_3200",
+      message: "offline",
+      notices: [],
+    });
     expect(conn.fate).toBe("closed");
   });
 
   test.each([
-    ["nothing", [], "tls", /closed the connection without an answer; it usually means that it does not know this client certificate/],
+    [
+      "nothing",
+      [],
+      "tls",
+      /closed the connection without an answer; it usually means that it does not know this client certificate/,
+    ],
     ["half a length", [Buffer.of(9)], "tls", /closed the connection without an answer/],
     ["half an answer", [Buffer.of(9, 0, 1)], "protocol", /closed in the middle of its answer/],
     [
@@ -57,25 +78,41 @@ describe("upgrade", () => {
       "protocol",
       /answered nonsense for "hello.demo": the answer neither accepts nor refuses/,
     ],
-    ["an answer that is no protobuf", [Buffer.of(2, 0, 0xff, 0xff)], "protocol", /answered nonsense for "hello.demo": its 2 bytes/],
-  ] as const)("rejects where the ingress sends %s and closes", async (_name, chunks, code, message) => {
-    const conn = scripted(chunks, "FIN");
-    const error = await failure(upgrade(conn, target, patience()));
-    expect([error.code, conn.fate]).toEqual([code, "aborted"]);
-    expect(error.message).toMatch(message);
-  });
+    [
+      "an answer that is no protobuf",
+      [Buffer.of(2, 0, 0xff, 0xff)],
+      "protocol",
+      /answered nonsense for "hello.demo": its 2 bytes/,
+    ],
+  ] as const)(
+    "rejects where the ingress sends %s and closes",
+    async (_name, chunks, code, message) => {
+      const conn = scripted(chunks, "FIN");
+      const error = await failure(upgrade(conn, target, patience()));
+      expect([error.code, conn.fate]).toEqual([code, "aborted"]);
+      expect(error.message).toMatch(message);
+    },
+  );
 
   test.each([
     ["tls", "The ingress refused our client certificate: no"],
     ["aborted", "The ingress reset the connection before it had answered"],
-  ] as const)("tells what a connection that breaks by %s before the answer means", async (code, message) => {
-    const conn = Object.assign(scripted([], "FIN"), {
-      read: () => Promise.reject(new NgrokdError(code, "no", { details: { a: 1 } })),
-    });
-    const error = await failure(upgrade(conn, target, patience()));
-    expect([error.code, error.message, error.details, conn.fate]).toEqual([code, message, { a: 1 }, "aborted"]);
-    expect(error.hint).toMatch(/`ngrokd (status|doctor)`/);
-  });
+  ] as const)(
+    "tells what a connection that breaks by %s before the answer means",
+    async (code, message) => {
+      const conn = Object.assign(scripted([], "FIN"), {
+        read: () => Promise.reject(new NgrokdError(code, "no", { details: { a: 1 } })),
+      });
+      const error = await failure(upgrade(conn, target, patience()));
+      expect([error.code, error.message, error.details, conn.fate]).toEqual([
+        code,
+        message,
+        { a: 1 },
+        "aborted",
+      ]);
+      expect(error.hint).toMatch(/`ngrokd (status|doctor)`/);
+    },
+  );
 
   test("gives up with the signal's reason, before and while it waits", async () => {
     const conn = scripted([], "silence");
@@ -85,7 +122,10 @@ describe("upgrade", () => {
     expect([(await waiting).message, conn.fate]).toEqual(["too late", "aborted"]);
 
     const untouched = scripted([accepted()], "silence");
-    expect((await failure(upgrade(untouched, target, AbortSignal.abort(new Error("never mind"))))).message).toBe("never mind");
+    expect(
+      (await failure(upgrade(untouched, target, AbortSignal.abort(new Error("never mind")))))
+        .message,
+    ).toBe("never mind");
     expect([untouched.written.length, untouched.fate]).toEqual([0, "aborted"] as never);
   });
 });
@@ -101,7 +141,9 @@ describe("createIngress, over real TLS", () => {
     if (opened.kind !== "accepted") throw new Error(opened.message);
     await opened.conn.write(bytes("and back"));
     opened.conn.closeWrite();
-    expect(Buffer.from(opened.first).toString() + (await read(opened.conn))).toBe("welcome and back");
+    expect(Buffer.from(opened.first).toString() + (await read(opened.conn))).toBe(
+      "welcome and back",
+    );
     expect(ingress.requests).toEqual([target]);
   });
 
@@ -112,9 +154,19 @@ describe("createIngress, over real TLS", () => {
       throw new NgrokdError("network", "not here");
     };
     const via = { kind: "socks5", host: "proxy.test", port: 1080 } as const;
-    const settings = { host: "ingress.test", port: 443, cert: "", key: "", ca: [], insecureSkipVerify: false, resume: true };
+    const settings = {
+      host: "ingress.test",
+      port: 443,
+      cert: "",
+      key: "",
+      ca: [],
+      insecureSkipVerify: false,
+      resume: true,
+    };
     for (const way of [via, undefined]) {
-      await failure(createIngress({ ...net, dial }, () => ({ ...settings, via: way })).open(target, patience()));
+      await failure(
+        createIngress({ ...net, dial }, () => ({ ...settings, via: way })).open(target, patience()),
+      );
     }
     expect(asked.map(({ via, tls }) => [via, tls?.serverName])).toEqual([
       [via, "ingress.test"],
@@ -129,7 +181,11 @@ describe("createIngress, over real TLS", () => {
     const cas = [wrong, right];
     const { open } = createIngress(net, () => ({ ...rest, ca: cas.shift() ?? [] }));
     const error = await failure(open(target, patience()));
-    expect([error.code, error.details.reason, ingress.requests.length]).toEqual(["tls", "SELF_SIGNED_CERT_IN_CHAIN", 0]);
+    expect([error.code, error.details.reason, ingress.requests.length]).toEqual([
+      "tls",
+      "SELF_SIGNED_CERT_IN_CHAIN",
+      0,
+    ]);
     const opened = await open(target, patience());
     expect(opened.kind).toBe("accepted");
     if (opened.kind === "accepted") opened.conn.abort();
@@ -138,7 +194,9 @@ describe("createIngress, over real TLS", () => {
   test("says that it is our certificate where the ingress refuses that", async () => {
     await using ingress = await fakeIngress(() => undefined);
     const foreign = await issue(await rootCa("Another"), "operator", { usage: ["client"] });
-    const error = await failure(createIngress(net, () => ({ ...ingress.settings, ...foreign })).open(target, patience()));
+    const error = await failure(
+      createIngress(net, () => ({ ...ingress.settings, ...foreign })).open(target, patience()),
+    );
     // Which of the three depends on how the server's TLS hangs up.
     expect(error.message).toMatch(
       /^The ingress (?:refused our client certificate: |closed the connection without an answer|reset the connection)/,
@@ -154,7 +212,9 @@ describe("createIngress, over real TLS", () => {
       return ending(conn).then(seen.resolve);
     });
     const deadline = new AbortController();
-    const opening = failure(createIngress(net, () => ingress.settings).open(target, deadline.signal));
+    const opening = failure(
+      createIngress(net, () => ingress.settings).open(target, deadline.signal),
+    );
     await asked.promise;
     deadline.abort(new DOMException("too late", "TimeoutError"));
     expect((await opening).name).toBe("TimeoutError");
@@ -170,7 +230,9 @@ describe("createIngress, over real TLS", () => {
     const { settings } = ingress;
     await ingress[Symbol.asyncDispose]();
     await later(1);
-    expect((await failure(createIngress(net, () => settings).open(target, patience()))).code).toBe("network");
+    expect((await failure(createIngress(net, () => settings).open(target, patience()))).code).toBe(
+      "network",
+    );
   });
 });
 
@@ -178,7 +240,10 @@ describe("the trouble of an ingress", () => {
   /** Accepts, and says nothing, as where a firewall swallows what follows. */
   async function silence() {
     const conns: Conn[] = [];
-    const listener = await net.listen({ host: "127.0.0.1", port: 0 }, (conn) => void conns.push(conn));
+    const listener = await net.listen(
+      { host: "127.0.0.1", port: 0 },
+      (conn) => void conns.push(conn),
+    );
     const { port } = listener.address as { port: number };
     return {
       port,
@@ -228,7 +293,10 @@ describe("the trouble of an ingress", () => {
   });
 });
 
-/** What a rejection is; most of them are NgrokdErrors, and those of a signal whatever the caller chose. */
+/**
+ * What a rejection is; most of them are NgrokdErrors, and those of a signal
+ * whatever the caller chose.
+ */
 async function failure(work: Promise<unknown>): Promise<NgrokdError> {
   return (await work.then(
     () => new Error("it worked"),

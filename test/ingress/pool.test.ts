@@ -51,7 +51,9 @@ const poolOf = (limits: PoolLimits = usual, dial?: PoolOptions["dial"]) =>
     limits: () => limits,
     now: () => now,
     random: () => 0,
-    dial: dial ?? (async () => (failing ? Promise.reject(new NgrokdError("network", "refused")) : fake())),
+    dial:
+      dial ??
+      (async () => (failing ? Promise.reject(new NgrokdError("network", "refused")) : fake())),
   });
 
 /** Lets time pass, and everything that it makes happen. */
@@ -248,24 +250,27 @@ describe("createPool", () => {
   test.each([
     ["is closed", null, undefined],
     ["breaks with an alert", new NgrokdError("tls", "no certificate of ours"), "tls"],
-  ])("knows how many in a row the ingress would not have, where each %s, until one lasts", async (_how, end, code) => {
-    let hangs = true;
-    const pool = poolOf({ ...usual, min: 1 }, async () => {
-      const conn = fake();
-      if (!hangs) return conn;
-      if (end === null) conn.reading.resolve(null);
-      else conn.reading.reject(end);
-      return conn;
-    });
-    pool.prepare();
-    await pass(3000);
-    expect(pool.hungUp.times).toBeWithin(3, 8);
-    expect(pool.hungUp.error?.code as string | undefined).toBe(code);
-    hangs = false;
-    await pass(33_000);
-    expect(pool.hungUp).toEqual({ times: 0, error: undefined });
-    pool.close();
-  });
+  ])(
+    "knows how many in a row the ingress would not have, where each %s, until one lasts",
+    async (_how, end, code) => {
+      let hangs = true;
+      const pool = poolOf({ ...usual, min: 1 }, async () => {
+        const conn = fake();
+        if (!hangs) return conn;
+        if (end === null) conn.reading.resolve(null);
+        else conn.reading.reject(end);
+        return conn;
+      });
+      pool.prepare();
+      await pass(3000);
+      expect(pool.hungUp.times).toBeWithin(3, 8);
+      expect(pool.hungUp.error?.code as string | undefined).toBe(code);
+      hangs = false;
+      await pass(33_000);
+      expect(pool.hungUp).toEqual({ times: 0, error: undefined });
+      pool.close();
+    },
+  );
 
   test("does not know it any more once none are to be ready", async () => {
     const limits = { ...usual };

@@ -18,7 +18,11 @@ test("what is trusted has one file, whose name changes with it, and what others 
   expect(readFileSync(one ?? "", "utf8")).toBe("one\ntwo\n");
   const three = await keepTrustFile(folder, ["one"]);
   expect(three).not.toBe(one);
-  expect([existsSync(one ?? ""), existsSync(three ?? ""), readdirSync(folder).length]).toEqual([false, true, 2]);
+  expect([existsSync(one ?? ""), existsSync(three ?? ""), readdirSync(folder).length]).toEqual([
+    false,
+    true,
+    2,
+  ]);
 });
 
 test("there is none for an empty list, which trusts nobody, nor where the folder is missing", async () => {

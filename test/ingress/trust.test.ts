@@ -1,7 +1,17 @@
 import { describe, expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tls from "node:tls";
@@ -18,7 +28,9 @@ const fingerprintOf = (pem: string): string => new X509Certificate(pem).fingerpr
 const published = fingerprintOf(ours.cert);
 const broken = "-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n";
 
-async function tempFolder(files: Record<string, string> = {}): Promise<AsyncDisposable & { path: string }> {
+async function tempFolder(
+  files: Record<string, string> = {},
+): Promise<AsyncDisposable & { path: string }> {
   const path = await mkdtemp(join(tmpdir(), "ngrokd-test-"));
   for (const [name, text] of Object.entries(files)) await writeFile(join(path, name), text);
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
@@ -38,7 +50,12 @@ describe("loadTrust", () => {
   const added = async (options: { extra?: string; folder?: string }) => {
     const trust = await loadTrust({ folder: nowhere, ...options });
     const system = new Set(tls.getCACertificates("system"));
-    return { ...trust, ca: trust.ca.filter((pem) => !system.has(pem)).map((pem) => new X509Certificate(pem).subject.split("\n")[0]) };
+    return {
+      ...trust,
+      ca: trust.ca
+        .filter((pem) => !system.has(pem))
+        .map((pem) => new X509Certificate(pem).subject.split("\n")[0]),
+    };
   };
 
   test("without a folder is the system's roots, and never nothing", async () => {
@@ -66,7 +83,10 @@ describe("loadTrust", () => {
     await writeFile(join(folder.path, "..data", "ca.crt"), ours.cert);
     await symlink(join("..data", "ca.crt"), join(folder.path, "ca.crt"));
     await mkdir(join(folder.path, "sub.crt"));
-    expect(await added({ folder: folder.path })).toMatchObject({ ca: ["CN=Made Intermediate"], warnings: [] });
+    expect(await added({ folder: folder.path })).toMatchObject({
+      ca: ["CN=Made Intermediate"],
+      warnings: [],
+    });
   });
 
   test("trusts the same certificate once, however often and however wrapped it is there", async () => {
@@ -75,7 +95,9 @@ describe("loadTrust", () => {
       .replace("CERTIFICATE-----", "CERTIFICATE-----\n")
       .replace("-----END", "\n-----END");
     await using folder = await tempFolder({ "a.crt": ours.cert, "b.pem": oneLine });
-    expect((await added({ folder: folder.path, extra: join(folder.path, "a.crt") })).ca).toEqual(["CN=Made Intermediate"]);
+    expect((await added({ folder: folder.path, extra: join(folder.path, "a.crt") })).ca).toEqual([
+      "CN=Made Intermediate",
+    ]);
   });
 
   test("warns of a bad file by name, and uses the others", async () => {
@@ -98,17 +120,24 @@ describe("loadTrust", () => {
   });
 
   test("does not wait for a pipe nor read a huge file", async () => {
-    await using folder = await tempFolder({ "big.crt": "x".repeat(4 * 1024 * 1024 + 1), "good.crt": ours.cert });
+    await using folder = await tempFolder({
+      "big.crt": "x".repeat(4 * 1024 * 1024 + 1),
+      "good.crt": ours.cert,
+    });
     execFileSync("mkfifo", [join(folder.path, "pipe.crt")]);
     const { ca, warnings } = await added({ folder: folder.path });
     expect(ca).toEqual(["CN=Made Intermediate"]);
-    expect(warnings.map((warning) => warning.includes("big.crt") || warning.includes("pipe.crt"))).toEqual([true, true]);
+    expect(
+      warnings.map((warning) => warning.includes("big.crt") || warning.includes("pipe.crt")),
+    ).toEqual([true, true]);
   });
 
   test("takes server.ingress_ca as a file or a folder", async () => {
     await using folder = await tempFolder({ "ca.crt": ours.cert });
     expect((await added({ extra: folder.path })).ca).toEqual(["CN=Made Intermediate"]);
-    expect((await added({ extra: join(folder.path, "ca.crt") })).ca).toEqual(["CN=Made Intermediate"]);
+    expect((await added({ extra: join(folder.path, "ca.crt") })).ca).toEqual([
+      "CN=Made Intermediate",
+    ]);
   });
 
   test.each([
@@ -129,13 +158,23 @@ describe("loadTrust", () => {
 
   test("reads any bytes in a folder without failing", async () => {
     await using folder = await tempFolder();
-    const pem = fc.constantFrom(ours.cert, root.cert, broken, "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----", "\n");
+    const pem = fc.constantFrom(
+      ours.cert,
+      root.cert,
+      broken,
+      "-----BEGIN CERTIFICATE-----",
+      "-----END CERTIFICATE-----",
+      "\n",
+    );
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.oneof(pem, fc.string({ maxLength: 30 })), { maxLength: 6 }), async (parts) => {
-        await writeFile(join(folder.path, "any.crt"), parts.join(""));
-        const { ca } = await added({ folder: folder.path });
-        expect(["CN=Made Intermediate", "CN=Made Root"]).toEqual(expect.arrayContaining(ca));
-      }),
+      fc.asyncProperty(
+        fc.array(fc.oneof(pem, fc.string({ maxLength: 30 })), { maxLength: 6 }),
+        async (parts) => {
+          await writeFile(join(folder.path, "any.crt"), parts.join(""));
+          const { ca } = await added({ folder: folder.path });
+          expect(["CN=Made Intermediate", "CN=Made Root"]).toEqual(expect.arrayContaining(ca));
+        },
+      ),
       { numRuns: 50 },
     );
   });
@@ -145,7 +184,11 @@ describe("installTrust", () => {
   test("installs ngrok's CA from a file, for all to read, under its own name", async () => {
     await using folder = await tempFolder({ "download.pem": `some text\n${ours.cert}` });
     const target = join(folder.path, "ssl", "ngrok");
-    const installed = await installTrust({ source: join(folder.path, "download.pem"), folder: target, published });
+    const installed = await installTrust({
+      source: join(folder.path, "download.pem"),
+      folder: target,
+      published,
+    });
     const path = join(target, "ngrok-ca.crt");
     expect(installed).toEqual([
       {
@@ -160,28 +203,45 @@ describe("installTrust", () => {
     ]);
     expect(fingerprintOf(await readFile(path, "utf8"))).toBe(published);
     expect((await stat(path)).mode & 0o777).toBe(0o644);
-    expect((await loadTrust({ folder: target })).sources[1]).toEqual({ name: target, certificates: 1 });
+    expect((await loadTrust({ folder: target })).sources[1]).toEqual({
+      name: target,
+      certificates: 1,
+    });
   });
 
   test("says that nothing changed the second time", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert });
-    const install = () => installTrust({ source: join(folder.path, "ca.pem"), folder: join(folder.path, "t"), published });
+    const install = () =>
+      installTrust({
+        source: join(folder.path, "ca.pem"),
+        folder: join(folder.path, "t"),
+        published,
+      });
     expect((await install())[0]?.changed).toBe(true);
     expect((await install())[0]?.changed).toBe(false);
   });
 
   test("refuses another CA, naming both fingerprints, and installs nothing", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert + other.cert });
-    const error = await failure(installTrust({ source: join(folder.path, "ca.pem"), folder: join(folder.path, "t"), published }));
+    const error = await failure(
+      installTrust({
+        source: join(folder.path, "ca.pem"),
+        folder: join(folder.path, "t"),
+        published,
+      }),
+    );
     expect(error.code).toBe("tls");
-    for (const part of ["CN=Other CA, O=Test", fingerprintOf(other.cert), published]) expect(error.message).toContain(part);
+    for (const part of ["CN=Other CA, O=Test", fingerprintOf(other.cert), published])
+      expect(error.message).toContain(part);
     expect(error.hint).toContain("--force");
     expect(await readdir(folder.path)).toEqual(["ca.pem"]);
   });
 
   test("compares with ngrok's published fingerprint unless told", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert });
-    const error = await failure(installTrust({ source: join(folder.path, "ca.pem"), folder: folder.path }));
+    const error = await failure(
+      installTrust({ source: join(folder.path, "ca.pem"), folder: folder.path }),
+    );
     expect(error.message).toContain(ngrokCa.fingerprint256);
     expect(ngrokCa.fingerprint256).toMatch(/^(?:[0-9A-F]{2}:){31}[0-9A-F]{2}$/);
   });
@@ -189,7 +249,12 @@ describe("installTrust", () => {
   test("with force installs other CAs beside ngrok's, one file each, and only certificates", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert + other.cert + other.key });
     const target = join(folder.path, "t");
-    const installed = await installTrust({ source: join(folder.path, "ca.pem"), folder: target, force: true, published });
+    const installed = await installTrust({
+      source: join(folder.path, "ca.pem"),
+      folder: target,
+      force: true,
+      published,
+    });
     const name = `ca-${fingerprintOf(other.cert).replaceAll(":", "").slice(0, 16).toLowerCase()}.crt`;
     expect(installed.map(({ published, path }) => [published, path])).toEqual([
       [true, join(target, "ngrok-ca.crt")],
@@ -207,7 +272,14 @@ describe("installTrust", () => {
   ])("refuses a text where %s, force or not", async (_, text, said) => {
     await using folder = await tempFolder({ "ca.pem": text });
     for (const force of [false, true]) {
-      const error = await failure(installTrust({ source: join(folder.path, "ca.pem"), folder: join(folder.path, "t"), force, published }));
+      const error = await failure(
+        installTrust({
+          source: join(folder.path, "ca.pem"),
+          folder: join(folder.path, "t"),
+          force,
+          published,
+        }),
+      );
       expect(error.code).toBe("usage");
       expect(error.message).toContain(said);
     }
@@ -215,13 +287,21 @@ describe("installTrust", () => {
   });
 
   test("says that a file is not there", async () => {
-    expect(await failure(installTrust({ source: "/nowhere/ca.pem", published }))).toMatchObject({ code: "state" });
+    expect(await failure(installTrust({ source: "/nowhere/ca.pem", published }))).toMatchObject({
+      code: "state",
+    });
   });
 
   test("says where it may not write", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert, file: "" });
     await chmod(join(folder.path, "file"), 0o400);
-    const error = await failure(installTrust({ source: join(folder.path, "ca.pem"), folder: join(folder.path, "file", "t"), published }));
+    const error = await failure(
+      installTrust({
+        source: join(folder.path, "ca.pem"),
+        folder: join(folder.path, "file", "t"),
+        published,
+      }),
+    );
     expect(error.message).toContain(join(folder.path, "file", "t"));
   });
 
@@ -231,12 +311,19 @@ describe("installTrust", () => {
     );
     await using folder = await tempFolder();
     for (const path of ["/ca", "/moved"]) {
-      expect(await installTrust({ source: server.url + path, folder: folder.path, published })).toMatchObject([{ published: true }]);
+      expect(
+        await installTrust({ source: server.url + path, folder: folder.path, published }),
+      ).toMatchObject([{ published: true }]);
     }
     const fetch = async () => new Response(ours.cert);
-    expect(await installTrust({ source: "http://example.com/ca", folder: folder.path, published, fetch })).toMatchObject([
-      { changed: false },
-    ]);
+    expect(
+      await installTrust({
+        source: "http://example.com/ca",
+        folder: folder.path,
+        published,
+        fetch,
+      }),
+    ).toMatchObject([{ changed: false }]);
   });
 
   test("with force takes plain http from loopback alone, a redirect to it included", async () => {
@@ -247,14 +334,31 @@ describe("installTrust", () => {
     const never = async () => {
       throw new Error("must not be fetched");
     };
-    for (const source of ["http://example.com/ca", "http://127.0.0.1.example.com/ca", "HTTP://example.com/ca"]) {
+    for (const source of [
+      "http://example.com/ca",
+      "http://127.0.0.1.example.com/ca",
+      "HTTP://example.com/ca",
+    ]) {
       expect((await failure(installTrust({ source, fetch: never, ...force }))).code).toBe("usage");
     }
-    const redirected = async () => Object.defineProperty(new Response(other.cert), "url", { value: "http://example.com/ca" });
-    expect((await failure(installTrust({ source: "https://example.com/ca", fetch: redirected, ...force }))).code).toBe("usage");
-    expect((await installTrust({ source: "https://example.com/ca", fetch: async () => new Response(other.cert), ...force })).length).toBe(
-      1,
-    );
+    const redirected = async () =>
+      Object.defineProperty(new Response(other.cert), "url", { value: "http://example.com/ca" });
+    expect(
+      (
+        await failure(
+          installTrust({ source: "https://example.com/ca", fetch: redirected, ...force }),
+        )
+      ).code,
+    ).toBe("usage");
+    expect(
+      (
+        await installTrust({
+          source: "https://example.com/ca",
+          fetch: async () => new Response(other.cert),
+          ...force,
+        })
+      ).length,
+    ).toBe(1);
   });
 
   test.each([
@@ -263,30 +367,51 @@ describe("installTrust", () => {
     ["endless bytes", "endless-body", "more than 4194304 bytes"],
   ] as const)("says so when a URL answers with %s", async (_, reply, said) => {
     await using server = await fakeServer(() => reply);
-    const error = await failure(installTrust({ source: `${server.url}/ca`, folder: "/nowhere", published }));
+    const error = await failure(
+      installTrust({ source: `${server.url}/ca`, folder: "/nowhere", published }),
+    );
     expect(error.code).toBe("network");
     expect(error.message).toContain(said);
   });
 });
 
 describe("describeTlsFailure", () => {
-  const shown = (issuer: string) => ({ subject: "CN=kubernetes-binding-ingress.ngrok.io", issuer, fingerprint256: "AB:CD" });
+  const shown = (issuer: string) => ({
+    subject: "CN=kubernetes-binding-ingress.ngrok.io",
+    issuer,
+    fingerprint256: "AB:CD",
+  });
   const failed = (reason: string, certificate?: object, hint?: string) =>
-    describeTlsFailure(new NgrokdError("tls", 'Cannot connect to "x:443": it is not trusted', { hint, details: { reason, certificate } }));
+    describeTlsFailure(
+      new NgrokdError("tls", 'Cannot connect to "x:443": it is not trusted', {
+        hint,
+        details: { reason, certificate },
+      }),
+    );
 
   test("names subject, issuer and fingerprint, and how to trust ngrok's CA", () => {
-    const error = failed("UNABLE_TO_GET_ISSUER_CERT_LOCALLY", shown("CN=Intermediate CA, O=ngrok Inc"));
+    const error = failed(
+      "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+      shown("CN=Intermediate CA, O=ngrok Inc"),
+    );
     expect(error.message).toBe(
       'Cannot connect to "x:443": it is not trusted; the certificate shown is of "CN=kubernetes-binding-ingress.ngrok.io", issued by "CN=Intermediate CA, O=ngrok Inc", SHA-256 AB:CD',
     );
     expect(error.code).toBe("tls");
     expect(error.hint).toContain(`ngrokd trust ${ngrokCa.url}`);
-    expect(error.details).toMatchObject({ reason: "UNABLE_TO_GET_ISSUER_CERT_LOCALLY", certificate: { fingerprint256: "AB:CD" } });
+    expect(error.details).toMatchObject({
+      reason: "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+      certificate: { fingerprint256: "AB:CD" },
+    });
   });
 
   test("suspects an intercepting proxy where somebody else signed", () => {
-    expect(failed("SELF_SIGNED_CERT_IN_CHAIN", shown("CN=Corp Proxy CA")).hint).toContain("does a proxy intercept TLS");
-    expect(failed("UNABLE_TO_VERIFY_LEAF_SIGNATURE", shown("CN=Corp Proxy CA")).hint).toContain("server.ingress_ca");
+    expect(failed("SELF_SIGNED_CERT_IN_CHAIN", shown("CN=Corp Proxy CA")).hint).toContain(
+      "does a proxy intercept TLS",
+    );
+    expect(failed("UNABLE_TO_VERIFY_LEAF_SIGNATURE", shown("CN=Corp Proxy CA")).hint).toContain(
+      "server.ingress_ca",
+    );
   });
 
   test.each([
@@ -307,6 +432,8 @@ describe("describeTlsFailure", () => {
   });
 
   test("keeps what a certificate says on one line", () => {
-    expect(failed("SELF_SIGNED_CERT_IN_CHAIN", shown("CN=a\nforged: line")).message).not.toContain("\n");
+    expect(failed("SELF_SIGNED_CERT_IN_CHAIN", shown("CN=a\nforged: line")).message).not.toContain(
+      "\n",
+    );
   });
 });

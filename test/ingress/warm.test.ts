@@ -1,4 +1,7 @@
-/** The pool and session resumption over real TLS: what they save, and what they must never save. */
+/**
+ * The pool and session resumption over real TLS: what they save, and what they
+ * must never save.
+ */
 import { describe, expect, test } from "bun:test";
 import { createIngress, type Ingress, type IngressSettings } from "../../src/ingress/ingress.ts";
 import { NgrokdError } from "../../src/model/error.ts";
@@ -44,7 +47,8 @@ describe("ready connections", () => {
     const conns: Conn[] = [];
     await using server = await fakeIngress((conn) => {
       conns.push(conn);
-      // The first that is asked hangs up instead of answering, as one whose time was over.
+      // The first that is asked hangs up instead of answering, as one whose
+      // time was over.
       return conns.length === 1 ? conn.abort() : conn.write(accepted());
     });
     const ingress = createIngress(
@@ -70,7 +74,10 @@ describe("ready connections", () => {
     );
     ingress.prepare();
     await until("the trouble shows", () => ingress.trouble !== undefined);
-    expect(ingress.trouble).toMatchObject({ code: "tls", hint: expect.stringContaining("ngrokd trust") });
+    expect(ingress.trouble).toMatchObject({
+      code: "tls",
+      hint: expect.stringContaining("ngrokd trust"),
+    });
     ca = [...right];
     ingress.renew();
     await until("one is ready", () => ingress.stats.ready > 0);
@@ -80,7 +87,9 @@ describe("ready connections", () => {
 
   test("that the ingress will not have, since it refuses our certificate, say so before anybody connects", async () => {
     await using server = await fakeIngress((conn) => conn.write(accepted()));
-    let own: Partial<IngressSettings> = await issue(await rootCa("Another"), "operator", { usage: ["client"] });
+    let own: Partial<IngressSettings> = await issue(await rootCa("Another"), "operator", {
+      usage: ["client"],
+    });
     const ingress = createIngress(
       net,
       () => ({ ...server.settings, ...own }),
@@ -88,7 +97,9 @@ describe("ready connections", () => {
     );
     ingress.prepare();
     await until("the trouble shows", () => ingress.trouble !== undefined);
-    expect(ingress.trouble?.message).toMatch(/closes every new connection at once|refused our client certificate/);
+    expect(ingress.trouble?.message).toMatch(
+      /closes every new connection at once|refused our client certificate/,
+    );
     own = {};
     ingress.renew();
     await until("one is ready", () => ingress.stats.ready > 0);
@@ -98,11 +109,21 @@ describe("ready connections", () => {
 
   test("that the ingress closes at once are a trouble, unless it answers those who ask", async () => {
     const many = { ...pool, min: 4 };
-    const settings = { host: "ingress.test", port: 443, cert: "", key: "", ca: [], insecureSkipVerify: false, resume: true };
+    const settings = {
+      host: "ingress.test",
+      port: 443,
+      cert: "",
+      key: "",
+      ca: [],
+      insecureSkipVerify: false,
+      resume: true,
+    };
     const hasty = (answers: boolean): Ingress => {
       const dial: Net["dial"] = async () => {
         const conn = scripted([], "silence");
-        return Object.assign(conn, { read: () => (answers && conn.written.length > 0 ? accepted() : null) });
+        return Object.assign(conn, {
+          read: () => (answers && conn.written.length > 0 ? accepted() : null),
+        });
       };
       return createIngress(
         { ...net, dial },
@@ -113,7 +134,10 @@ describe("ready connections", () => {
     const never = hasty(false);
     never.prepare();
     await until("the trouble shows", () => never.trouble !== undefined);
-    expect(never.trouble).toMatchObject({ code: "aborted", message: "The ingress closes every new connection at once" });
+    expect(never.trouble).toMatchObject({
+      code: "aborted",
+      message: "The ingress closes every new connection at once",
+    });
     never.close();
 
     const later = hasty(true);
@@ -130,7 +154,15 @@ describe("ready connections", () => {
       if (out) throw new NgrokdError("network", "refused");
       return scripted([accepted()], "silence");
     };
-    const settings = { host: "ingress.test", port: 443, cert: "", key: "", ca: [], insecureSkipVerify: false, resume: true };
+    const settings = {
+      host: "ingress.test",
+      port: 443,
+      cert: "",
+      key: "",
+      ca: [],
+      insecureSkipVerify: false,
+      resume: true,
+    };
     const ingress = createIngress(
       { ...net, dial },
       () => settings,
@@ -209,7 +241,11 @@ describe("TLS sessions", () => {
   test("are neither kept nor offered while nothing is verified", async () => {
     await using server = await fakeIngress((conn) => conn.write(accepted()));
     const { seen, watching } = recorded();
-    const insecure = { ...server.settings, ca: [(await rootCa("Another")).cert], insecureSkipVerify: true };
+    const insecure = {
+      ...server.settings,
+      ca: [(await rootCa("Another")).cert],
+      insecureSkipVerify: true,
+    };
     const ingress = createIngress(watching, () => insecure);
     for (let i = 0; i < 2; i += 1) (await use(ingress)).abort();
     expect(seen).toEqual({ offered: 0, kept: 0 });
@@ -237,7 +273,8 @@ describe("TLS sessions", () => {
     for (let i = 0; i < 2; i += 1) (await use(ingress)).abort();
     own = await issue(await rootCa("Another"), "operator", { usage: ["client"] });
     ingress.renew();
-    // The fake ingress does not know this CA: that it says no shows that it saw the new certificate.
+    // The fake ingress does not know this CA: that it says no shows that it saw
+    // the new certificate.
     await expect(use(ingress)).rejects.toBeInstanceOf(NgrokdError);
     expect(shown.length).toBe(2);
   });

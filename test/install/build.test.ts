@@ -1,10 +1,22 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** The Makefile and .ci/run, in a folder of their own, where a stand-in for Bun "compiles" a binary that is the commit it was given. */
+/**
+ * The Makefile and .ci/run, in a folder of their own, where a stand-in for Bun
+ * "compiles" a binary that is the commit it was given.
+ */
 const root = join(import.meta.dir, "..", "..");
 const compiler = `#!/bin/sh
 for word; do
@@ -29,21 +41,39 @@ beforeEach(() => {
     ".gitignore": "dist\nnode_modules\n",
   };
   for (const [name, text] of Object.entries(texts)) writeFileSync(at(name), text);
-  for (const name of ["package-lock.json", "node_modules/.package-lock.json"]) writeFileSync(at(name), "{}");
+  for (const name of ["package-lock.json", "node_modules/.package-lock.json"])
+    writeFileSync(at(name), "{}");
   utimesSync(at("package-lock.json"), 0, 0);
   writeFileSync(at("node_modules/.bin/bun"), compiler, { mode: 0o755 });
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-/** Runs a program to its end in the folder, without what a make or a git around these tests says of itself, and gives what it printed. */
-function run(program: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): string {
-  const plain = { PATH: process.env.PATH ?? "", HOME: folder, GIT_CONFIG_NOSYSTEM: "1", GIT_CEILING_DIRECTORIES: join(folder, "..") };
-  const ran = spawnSync(program, args, { cwd: folder, env: { ...plain, ...env }, encoding: "utf8" });
+/**
+ * Runs a program to its end in the folder, without what a make or a git around
+ * these tests says of itself, and gives what it printed.
+ */
+function run(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): string {
+  const plain = {
+    PATH: process.env.PATH ?? "",
+    HOME: folder,
+    GIT_CONFIG_NOSYSTEM: "1",
+    GIT_CEILING_DIRECTORIES: join(folder, ".."),
+  };
+  const ran = spawnSync(program, args, {
+    cwd: folder,
+    env: { ...plain, ...env },
+    encoding: "utf8",
+  });
   expect({ status: ran.status, stderr: ran.stderr }).toEqual({ status: 0, stderr: "" });
   return ran.stdout;
 }
 const make = (...words: string[]): string => run("make", words);
-const git = (...words: string[]): string => run("git", ["-c", "user.name=a", "-c", "user.email=a@b.c", ...words]);
+const git = (...words: string[]): string =>
+  run("git", ["-c", "user.name=a", "-c", "user.email=a@b.c", ...words]);
 const built = (): string => readFileSync(at("dist/ngrokd"), "utf8");
 const commit = (): string => {
   git("add", "-A");
@@ -57,7 +87,9 @@ describe.skipIf(Bun.which("make") === null || Bun.which("git") === null)("make",
     const first = commit();
     make("build");
     expect(built()).toBe(`NGROKD_COMMIT="${first}"`);
-    expect([make("build"), make("-n", "build")].join("")).toMatch(/^(?:make: Nothing to be done for 'build'\.\n){2}$/);
+    expect([make("build"), make("-n", "build")].join("")).toMatch(
+      /^(?:make: Nothing to be done for 'build'\.\n){2}$/,
+    );
 
     writeFileSync(at("README.md"), "changed");
     make("build");
@@ -104,8 +136,13 @@ describe.skipIf(Bun.which("bash") === null)(".ci/run", () => {
     // Every tool is there already, and make has nothing to do.
     const [, tools = ""] = /^tools=\((.*)\)$/m.exec(readFileSync(at(".ci/run"), "utf8")) ?? [];
     mkdirSync(at("fakes"));
-    for (const tool of tools.split(" ")) writeFileSync(at(`fakes/${tool.split(":")[0]}`), "#!/bin/sh\n", { mode: 0o755 });
-    writeFileSync(at("node_modules/.bin/bun"), '#!/bin/sh\nprintf "%s" "$* CI=$CI"\n', { mode: 0o755 });
-    expect(run("bash", [".ci/run"], { ...env, PATH: `${at("fakes")}:${process.env.PATH}` })).toBe(`test/run.ts CI=${said}`);
+    for (const tool of tools.split(" "))
+      writeFileSync(at(`fakes/${tool.split(":")[0]}`), "#!/bin/sh\n", { mode: 0o755 });
+    writeFileSync(at("node_modules/.bin/bun"), '#!/bin/sh\nprintf "%s" "$* CI=$CI"\n', {
+      mode: 0o755,
+    });
+    expect(run("bash", [".ci/run"], { ...env, PATH: `${at("fakes")}:${process.env.PATH}` })).toBe(
+      `test/run.ts CI=${said}`,
+    );
   });
 });

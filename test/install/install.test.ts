@@ -1,6 +1,14 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { onTerminal } from "../support/terminal.ts";
 import {
@@ -18,11 +26,13 @@ import {
 } from "./support.ts";
 
 /**
- * install.sh against a release on loopback: the archive that `make dist` makes where the program counts, and where it does not, an
- * archive with a stand-in, since the real one is 100 MB.
+ * install.sh against a release on loopback: the archive that `make dist` makes
+ * where the program counts, and where it does not, an archive with a stand-in,
+ * since the real one is 100 MB.
  */
 const longTest = 120_000;
-const standIn = '#!/bin/sh\ncase $1 in --version) echo ngrokd 1.0.0 ;; config) : >"$4" ;; *) exit 4 ;; esac\n';
+const standIn =
+  '#!/bin/sh\ncase $1 in --version) echo ngrokd 1.0.0 ;; config) : >"$4" ;; *) exit 4 ;; esac\n';
 const installer = join(import.meta.dir, "..", "..", "install.sh");
 let archive: ReturnType<typeof hostArchive>;
 let small: { name: string; bytes: Buffer; sums: string };
@@ -55,9 +65,13 @@ describe("install.sh", () => {
       expect(modeOf(machine.config)).toBe("600");
       expect(modeOf(machine.configs)).toBe("700");
       expect(readFileSync(machine.config, "utf8")).toContain("# ");
-      expect(spawnSync(machine.program, ["config", "check", machine.config], { env: machine.env }).status).toBe(0);
+      expect(
+        spawnSync(machine.program, ["config", "check", machine.config], { env: machine.env })
+          .status,
+      ).toBe(0);
       expect(stdout).toContain(`Installed ngrokd ${archive.version} as ${machine.program}`);
-      const runIt = process.getuid?.() === 0 && existsSync("/run/systemd/system") ? "service" : "serve";
+      const runIt =
+        process.getuid?.() === 0 && existsSync("/run/systemd/system") ? "service" : "serve";
       expect(commandsIn(stdout)).toEqual(["set-api-key", "trust", runIt]);
       expect(readdirSync(machine.temporary)).toEqual([]);
       expect(readdirSync(machine.programs)).toEqual(["ngrokd"]);
@@ -73,8 +87,13 @@ describe("install.sh", () => {
     const older = statSync(machine.program).ino;
     expect((await machine.install()).code).toBe(0);
     expect(readFileSync(machine.config, "utf8")).toBe("# mine\napi: {key: secret}\n");
-    expect(statSync(machine.config)).toMatchObject({ ino: before.ino, mode: before.mode, mtimeMs: before.mtimeMs });
-    // Another file under the name: a daemon that runs the older one is not disturbed.
+    expect(statSync(machine.config)).toMatchObject({
+      ino: before.ino,
+      mode: before.mode,
+      mtimeMs: before.mtimeMs,
+    });
+    // Another file under the name: a daemon that runs the older one is not
+    // disturbed.
     expect(statSync(machine.program).ino).not.toBe(older);
     expect(versionOf(machine)).toBe("ngrokd 1.0.0");
   });
@@ -116,7 +135,10 @@ describe("install.sh", () => {
       expect(release.asked).toEqual(["SHA256SUMS", small.name]);
     }
     await refused({ env: { NGROKD_VERSION: "3.2.1" } }, /names no archive of ngrokd 3\.2\.1 for/);
-    await refused({ env: { NGROKD_VERSION: "../../evil" } }, /NGROKD_VERSION is "\.\.\/\.\.\/evil"/);
+    await refused(
+      { env: { NGROKD_VERSION: "../../evil" } },
+      /NGROKD_VERSION is "\.\.\/\.\.\/evil"/,
+    );
   });
 
   test("on macOS, signs a program that the system does not let run", async () => {
@@ -134,11 +156,21 @@ describe("install.sh", () => {
   });
 
   test("asks for the archive of this system and processor", async () => {
-    const targets = ["linux-x64", "linux-x64-musl", "linux-arm64", "linux-arm64-musl", "darwin-x64", "darwin-arm64", "windows-x64"];
+    const targets = [
+      "linux-x64",
+      "linux-x64-musl",
+      "linux-arm64",
+      "linux-arm64-musl",
+      "darwin-x64",
+      "darwin-arm64",
+      "windows-x64",
+    ];
     const glibc = { ldd: "echo 'ldd (GNU libc) 2.36'" };
     // As musl's does: its name on stderr, and a failure.
     const musl = { ldd: "echo 'musl libc (x86_64)' >&2; exit 1" };
-    const uname = (system: string, cpu: string) => ({ uname: `case $1 in -s) echo ${system} ;; -m) echo ${cpu} ;; esac` });
+    const uname = (system: string, cpu: string) => ({
+      uname: `case $1 in -s) echo ${system} ;; -m) echo ${cpu} ;; esac`,
+    });
     const cases: [string, Record<string, string>][] = [
       ["linux-x64", { ...uname("Linux", "x86_64"), ...glibc }],
       ["linux-x64", { ...uname("Linux", "amd64"), ...glibc }],
@@ -160,13 +192,22 @@ describe("install.sh", () => {
 
 describe("install.sh changes nothing and says why", () => {
   test("when the checksum is wrong: what came is not even unpacked", async () => {
-    release.serve({ SHA256SUMS: small.sums, [small.name]: archiveOf({ ngrokd: `#!/bin/sh\ntouch ${machine.folder}/ran\n` }) });
-    const { stderr } = await refused({}, /The checksum of ngrokd-\S+\.tar\.gz is wrong: expected [0-9a-f]{64}, got [0-9a-f]{64}/);
+    release.serve({
+      SHA256SUMS: small.sums,
+      [small.name]: archiveOf({ ngrokd: `#!/bin/sh\ntouch ${machine.folder}/ran\n` }),
+    });
+    const { stderr } = await refused(
+      {},
+      /The checksum of ngrokd-\S+\.tar\.gz is wrong: expected [0-9a-f]{64}, got [0-9a-f]{64}/,
+    );
     expect(stderr).toContain("hint:");
   });
 
   test("when SHA256SUMS has no archive for this system, or only a path that leads elsewhere", async () => {
-    release.serve({ SHA256SUMS: sumLine("ngrokd-1.0.0-plan9-mips.tar.gz", "x"), [small.name]: small.bytes });
+    release.serve({
+      SHA256SUMS: sumLine("ngrokd-1.0.0-plan9-mips.tar.gz", "x"),
+      [small.name]: small.bytes,
+    });
     await refused({}, /The SHA256SUMS of http:\S+ names no archive of ngrokd for \S+/);
     release.serve({ SHA256SUMS: sumLine(`ngrokd-/../x-${archive.target}.tar.gz`, "x") });
     await refused({}, /names no archive/);
@@ -193,15 +234,28 @@ describe("install.sh changes nothing and says why", () => {
     await refused({}, /Cannot download "http:\S+\/SHA256SUMS": .*404/);
     release.serve({ SHA256SUMS: small.sums });
     await refused({}, /Cannot download "http:\S+\.tar\.gz": .*404/);
-    await refused({ env: { PATH: pathOf(machine, [...tools, "wget", "sha256sum"]) } }, /Cannot download "http:\S+\.tar\.gz": .*404/);
-    await refused({ env: { NGROKD_RELEASE_URL: "http://127.0.0.1:1" } }, /Cannot download "http:\/\/127\.0\.0\.1:1\/SHA256SUMS": \S+/);
+    await refused(
+      { env: { PATH: pathOf(machine, [...tools, "wget", "sha256sum"]) } },
+      /Cannot download "http:\S+\.tar\.gz": .*404/,
+    );
+    await refused(
+      { env: { NGROKD_RELEASE_URL: "http://127.0.0.1:1" } },
+      /Cannot download "http:\/\/127\.0\.0\.1:1\/SHA256SUMS": \S+/,
+    );
   });
 
   test("when there is no ngrokd for the system or the processor, before any download", async () => {
-    const uname = (system: string, cpu: string) => machine.fakes({ uname: `case $1 in -s) echo ${system} ;; -m) echo ${cpu} ;; esac` });
+    const uname = (system: string, cpu: string) =>
+      machine.fakes({ uname: `case $1 in -s) echo ${system} ;; -m) echo ${cpu} ;; esac` });
     await refused({ env: { PATH: uname("Plan9", "x86_64") } }, /There is no ngrokd for "Plan9"/);
-    await refused({ env: { PATH: uname("MINGW64_NT-10.0", "x86_64") } }, /There is no ngrokd for "MINGW64_NT-10\.0"/);
-    await refused({ env: { PATH: uname("Linux", "riscv64") } }, /There is no ngrokd for "riscv64" processors/);
+    await refused(
+      { env: { PATH: uname("MINGW64_NT-10.0", "x86_64") } },
+      /There is no ngrokd for "MINGW64_NT-10\.0"/,
+    );
+    await refused(
+      { env: { PATH: uname("Linux", "riscv64") } },
+      /There is no ngrokd for "riscv64" processors/,
+    );
     expect(release.asked).toEqual([]);
   });
 
@@ -209,22 +263,40 @@ describe("install.sh changes nothing and says why", () => {
     if (!asRoot) for (const name of ["bin", "etc"]) chmodSync(join(machine.folder, name), 0o555);
     await refused({ unprivileged: true }, /Cannot write to "\S+\/bin": permission denied/);
     const env = { NGROKD_INSTALL_DIR: join(machine.home, "bin") };
-    await refused({ unprivileged: true, env }, /Cannot write to "\S+\/etc\/ngrokd": permission denied/);
-    await refused({ env: { NGROKD_INSTALL_DIR: join(machine.hosts, "bin") } }, /Cannot write to "\S+": "\S+\/hosts" is not a folder/);
+    await refused(
+      { unprivileged: true, env },
+      /Cannot write to "\S+\/etc\/ngrokd": permission denied/,
+    );
+    await refused(
+      { env: { NGROKD_INSTALL_DIR: join(machine.hosts, "bin") } },
+      /Cannot write to "\S+": "\S+\/hosts" is not a folder/,
+    );
     expect(release.asked).toEqual([]);
   });
 
   test("when a tool is missing", async () => {
-    await refused({ env: { PATH: pathOf(machine, [...tools, "sha256sum"]) } }, /Neither curl nor wget is installed/);
-    await refused({ env: { PATH: pathOf(machine, [...tools, "curl"]) } }, /Neither sha256sum nor shasum is installed/);
+    await refused(
+      { env: { PATH: pathOf(machine, [...tools, "sha256sum"]) } },
+      /Neither curl nor wget is installed/,
+    );
+    await refused(
+      { env: { PATH: pathOf(machine, [...tools, "curl"]) } },
+      /Neither sha256sum nor shasum is installed/,
+    );
     const withoutTar = tools.filter((name) => name !== "tar");
-    await refused({ env: { PATH: pathOf(machine, [...withoutTar, "curl", "sha256sum"]) } }, /tar is not installed/);
+    await refused(
+      { env: { PATH: pathOf(machine, [...withoutTar, "curl", "sha256sum"]) } },
+      /tar is not installed/,
+    );
   });
 
   test("when Ctrl-C ends it in the middle of the download", async () => {
     const before = machine.snapshot();
     const interrupt = new AbortController();
-    release.serve({ SHA256SUMS: small.sums, [small.name]: (response) => response.write("half", () => interrupt.abort()) });
+    release.serve({
+      SHA256SUMS: small.sums,
+      [small.name]: (response) => response.write("half", () => interrupt.abort()),
+    });
     expect((await machine.install([], { interrupt: interrupt.signal })).code).toBe(130);
     expect(machine.snapshot()).toEqual(before);
   });
@@ -234,7 +306,10 @@ describe("install.sh changes nothing and says why", () => {
     const broken = archiveOf({ ngrokd: "#!/bin/sh\nexit 132\n" });
     release.serve({ SHA256SUMS: sumLine(name, broken), [name]: broken });
     await refused({}, /The program in ngrokd-\S+ does not run on this machine/);
-    await refused({ env: { NGROKD_INSTALL_DIR: join(machine.folder, "new") } }, /does not run on this machine/);
+    await refused(
+      { env: { NGROKD_INSTALL_DIR: join(machine.folder, "new") } },
+      /does not run on this machine/,
+    );
     const empty = archiveOf({ readme: "nothing" });
     release.serve({ SHA256SUMS: sumLine(name, empty), [name]: empty });
     await refused({}, /Cannot unpack ngrokd-\S+ into/);
@@ -243,7 +318,8 @@ describe("install.sh changes nothing and says why", () => {
   test("when the configuration cannot be written", async () => {
     const { name } = small;
     const broken = archiveOf({
-      ngrokd: '#!/bin/sh\ncase $1 in config) touch "$4"; echo "error: disk full" >&2; exit 1 ;; esac\necho ngrokd 1\n',
+      ngrokd:
+        '#!/bin/sh\ncase $1 in config) touch "$4"; echo "error: disk full" >&2; exit 1 ;; esac\necho ngrokd 1\n',
     });
     release.serve({ SHA256SUMS: sumLine(name, broken), [name]: broken });
     await refused({}, /Cannot write "\S+\/config\.yml": error: disk full/);
@@ -258,7 +334,9 @@ describe("install.sh changes nothing and says why", () => {
       for (let cut = lastLine; cut < script.trimEnd().length; cut += 1) cuts.push(cut);
       const before = machine.snapshot();
       for (const cut of cuts) {
-        const { stdout } = await machine.install(["--uninstall", "--purge"], { script: script.slice(0, cut) });
+        const { stdout } = await machine.install(["--uninstall", "--purge"], {
+          script: script.slice(0, cut),
+        });
         expect({ cut, stdout }).toEqual({ cut, stdout: "" });
       }
       expect(machine.snapshot()).toEqual(before);
@@ -275,11 +353,15 @@ describe("install.sh changes nothing and says why", () => {
 });
 
 describe("install.sh --uninstall", () => {
-  /** An installed machine, without the download: a program that says that no daemon runs. */
+  /**
+   * An installed machine, without the download: a program that says that no
+   * daemon runs.
+   */
   function installed(status = "exit 4"): void {
     writeFileSync(machine.program, `#!/bin/sh\n${status}\n`, { mode: 0o755 });
     mkdirSync(machine.configs, { recursive: true });
-    for (const name of ["config.yml", "tls.key", "ip_mappings.json"]) writeFileSync(join(machine.configs, name), "mine");
+    for (const name of ["config.yml", "tls.key", "ip_mappings.json"])
+      writeFileSync(join(machine.configs, name), "mine");
   }
 
   test("takes the program away and keeps what the user and the daemon wrote", async () => {
@@ -287,7 +369,11 @@ describe("install.sh --uninstall", () => {
     const { code, stdout, stderr } = await machine.install(["--uninstall"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(existsSync(machine.program)).toBe(false);
-    expect(readdirSync(machine.configs).sort()).toEqual(["config.yml", "ip_mappings.json", "tls.key"]);
+    expect(readdirSync(machine.configs).sort()).toEqual([
+      "config.yml",
+      "ip_mappings.json",
+      "tls.key",
+    ]);
     expect(stdout).toContain(`Removed ${machine.program}\nKept ${machine.configs}`);
     expect(release.asked).toEqual([]);
   });
@@ -302,36 +388,59 @@ describe("install.sh --uninstall", () => {
 
   test("says so when there is nothing to remove", async () => {
     const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
-    expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining(`There is no ${machine.program}`) });
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining(`There is no ${machine.program}`),
+    });
   });
 
   test("does not purge a folder of another name", async () => {
     installed();
-    await refused({ env: { NGROKD_CONFIG_DIR: machine.home } }, /--purge removes a folder named "ngrokd" only/, ["--uninstall", "--purge"]);
+    await refused(
+      { env: { NGROKD_CONFIG_DIR: machine.home } },
+      /--purge removes a folder named "ngrokd" only/,
+      ["--uninstall", "--purge"],
+    );
   });
 
   test("needs the rights for all of it before it begins", async () => {
     installed();
     if (!asRoot) chmodSync(machine.programs, 0o555);
-    await refused({ unprivileged: true }, /Cannot remove "\S+\/bin\/ngrokd": permission denied/, ["--uninstall"]);
+    await refused({ unprivileged: true }, /Cannot remove "\S+\/bin\/ngrokd": permission denied/, [
+      "--uninstall",
+    ]);
   });
 
   describe("of a machine that is registered", () => {
-    /** The installed program notes how it is called; `unregister` removes what the real one does, or fails. */
+    /**
+     * The installed program notes how it is called; `unregister` removes what
+     * the real one does, or fails.
+     */
     function registeredMachine(unregister = 0): () => string {
       const calls = join(machine.folder, "calls");
-      const remove = unregister === 0 ? `rm -f ${machine.configs}/operator_id ${machine.configs}/tls.key` : `exit ${unregister}`;
-      installed(`echo "$@" >> ${calls}\ncase $1 in status | service | config) exit 4 ;; esac\n${remove}`);
+      const remove =
+        unregister === 0
+          ? `rm -f ${machine.configs}/operator_id ${machine.configs}/tls.key`
+          : `exit ${unregister}`;
+      installed(
+        `echo "$@" >> ${calls}\ncase $1 in status | service | config) exit 4 ;; esac\n${remove}`,
+      );
       writeFileSync(join(machine.configs, "operator_id"), "k8sop_1");
       return () => readFileSync(calls, "utf8");
     }
     const onTty = async (options: string, answer: string) =>
-      await onTerminal(["sh", installer, ...options.split(" ")], { env: machine.env, type: ["[y/N]", `${answer}\r`] });
+      await onTerminal(["sh", installer, ...options.split(" ")], {
+        env: machine.env,
+        type: ["[y/N]", `${answer}\r`],
+      });
 
     test("asks nothing where nobody can answer; --purge says what stays in the account", async () => {
       const calls = registeredMachine();
       const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
-      expect([code, stdout]).toEqual([0, expect.stringContaining("The operator k8sop_1 is still in your ngrok account")]);
+      expect([code, stdout]).toEqual([
+        0,
+        expect.stringContaining("The operator k8sop_1 is still in your ngrok account"),
+      ]);
       expect(calls()).not.toContain("unregister");
     });
 
@@ -347,7 +456,11 @@ describe("install.sh --uninstall", () => {
     test("leaves the operator for any other answer", async () => {
       const calls = registeredMachine();
       const { code } = await onTty("--uninstall", "");
-      expect([code, calls().includes("unregister"), existsSync(machine.program)]).toEqual([0, false, false]);
+      expect([code, calls().includes("unregister"), existsSync(machine.program)]).toEqual([
+        0,
+        false,
+        false,
+      ]);
       expect(readFileSync(join(machine.configs, "operator_id"), "utf8")).toBe("k8sop_1");
     });
 
@@ -355,7 +468,10 @@ describe("install.sh --uninstall", () => {
       registeredMachine(1);
       const { code, text } = await onTty("--uninstall --purge", "yes");
       expect([code, text]).toEqual([1, expect.stringContaining("nothing was removed")]);
-      expect([existsSync(machine.program), existsSync(join(machine.configs, "tls.key"))]).toEqual([true, true]);
+      expect([existsSync(machine.program), existsSync(join(machine.configs, "tls.key"))]).toEqual([
+        true,
+        true,
+      ]);
     });
   });
 
@@ -363,7 +479,8 @@ describe("install.sh --uninstall", () => {
     const unit = join(machine.folder, "ngrokd.service");
     const status = JSON.stringify({ installed: "ours", path: unit, state: "inactive" }, null, 2);
     installed(`[ "$1" = service ] && printf '%s\\n' '${status}'\nexit 4`);
-    const made = (program: string): void => writeFileSync(unit, `# Made by \`ngrokd service install\`\nExecStart=${program} serve\n`);
+    const made = (program: string): void =>
+      writeFileSync(unit, `# Made by \`ngrokd service install\`\nExecStart=${program} serve\n`);
     made(machine.program);
     await refused({}, /ngrokd is installed as a service/, ["--uninstall", "--purge"]);
     made("/opt/other/ngrokd");
@@ -385,17 +502,23 @@ describe("install.sh --uninstall", () => {
     ],
     [2, "", "Cannot tell whether ngrokd is running: exit code 2"],
     [70, "error: odd\nhint:  more", "Cannot tell whether ngrokd is running: odd"],
-  ])("refuses unless the program itself says that none runs: exit code %i", async (code, said, error) => {
-    installed(`echo '${said}' >&2; exit ${code}`);
-    const { stderr } = await refused({}, /^error: /, ["--uninstall", "--purge"]);
-    expect(stderr).toContain(error);
-  });
+  ])(
+    "refuses unless the program itself says that none runs: exit code %i",
+    async (code, said, error) => {
+      installed(`echo '${said}' >&2; exit ${code}`);
+      const { stderr } = await refused({}, /^error: /, ["--uninstall", "--purge"]);
+      expect(stderr).toContain(error);
+    },
+  );
 
-  test.each([4, 126, 127])("goes on where none runs, or the program cannot be started: exit code %i", async (code) => {
-    installed(`exit ${code}`);
-    expect((await machine.install(["--uninstall"])).code).toBe(0);
-    expect(existsSync(machine.program)).toBe(false);
-  });
+  test.each([4, 126, 127])(
+    "goes on where none runs, or the program cannot be started: exit code %i",
+    async (code) => {
+      installed(`exit ${code}`);
+      expect((await machine.install(["--uninstall"])).code).toBe(0);
+      expect(existsSync(machine.program)).toBe(false);
+    },
+  );
 
   test.if(asRoot)(
     "refuses another user while root's daemon runs, whose socket is closed to that user",
@@ -405,15 +528,29 @@ describe("install.sh --uninstall", () => {
       expect((await machine.install([], { env, unprivileged: true })).code).toBe(0);
       const program = join(machine.home, ".local/bin/ngrokd");
       const config = join(machine.home, ".config/ngrokd/config.yml");
-      writeFileSync(config, JSON.stringify({ server: { client_cert: at("tls.crt"), client_key: at("tls.key"), health_port: 0 } }));
-      const daemon = spawn(program, ["serve", "--config", config], { env: machine.env, stdio: "pipe" });
+      writeFileSync(
+        config,
+        JSON.stringify({
+          server: { client_cert: at("tls.crt"), client_key: at("tls.key"), health_port: 0 },
+        }),
+      );
+      const daemon = spawn(program, ["serve", "--config", config], {
+        env: machine.env,
+        stdio: "pipe",
+      });
       const ended = outcomeOf(daemon);
       try {
         await untilUp(ended, program);
         const purge = ["--uninstall", "--purge"];
-        await refused({ env, unprivileged: true }, /Cannot tell whether ngrokd is running: .*permission denied/, purge);
+        await refused(
+          { env, unprivileged: true },
+          /Cannot tell whether ngrokd is running: .*permission denied/,
+          purge,
+        );
         const again = await machine.install([], { env, unprivileged: true });
-        expect(again.stdout).toMatch(/Whether a daemon is running cannot be told \(.*permission denied\)/);
+        expect(again.stdout).toMatch(
+          /Whether a daemon is running cannot be told \(.*permission denied\)/,
+        );
       } finally {
         daemon.kill("SIGTERM");
       }
@@ -424,11 +561,18 @@ describe("install.sh --uninstall", () => {
 
   describe("of a machine whose daemon has its files elsewhere", () => {
     const state = (): string => join(machine.folder, "var/ngrokd");
-    /** As `config show --json` has it; the test of a real daemon below holds it to that. */
+    /**
+     * As `config show --json` has it; the test of a real daemon below holds it
+     * to that.
+     */
     function apart(folder = state()): void {
-      const settings = { "server.client_cert": { value: join(folder, "tls.crt"), origin: "default" } };
+      const settings = {
+        "server.client_cert": { value: join(folder, "tls.crt"), origin: "default" },
+      };
       const shown = JSON.stringify({ path: machine.config, settings }, null, 2);
-      installed(`echo "$@" >> ${machine.folder}/calls\n[ "$1" = config ] && printf '%s\\n' '${shown}' && exit\nexit 4`);
+      installed(
+        `echo "$@" >> ${machine.folder}/calls\n[ "$1" = config ] && printf '%s\\n' '${shown}' && exit\nexit 4`,
+      );
       mkdirSync(folder, { recursive: true });
       for (const name of ["tls.crt", "tls.key"]) writeFileSync(join(folder, name), "mine");
       writeFileSync(join(folder, "operator_id"), "k8sop_1");
@@ -438,20 +582,33 @@ describe("install.sh --uninstall", () => {
       apart();
       const { code, stdout, stderr } = await machine.install(["--uninstall", "--purge"]);
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-      expect([existsSync(machine.program), existsSync(machine.configs), existsSync(state())]).toEqual([false, false, false]);
-      expect(stdout).toContain(`Removed ${state()}\nRemoved ${machine.configs}\nThe operator k8sop_1 is still in your ngrok account`);
-      expect(readFileSync(join(machine.folder, "calls"), "utf8")).toContain(`config show --json --config ${machine.config}\n`);
+      expect([
+        existsSync(machine.program),
+        existsSync(machine.configs),
+        existsSync(state()),
+      ]).toEqual([false, false, false]);
+      expect(stdout).toContain(
+        `Removed ${state()}\nRemoved ${machine.configs}\nThe operator k8sop_1 is still in your ngrok account`,
+      );
+      expect(readFileSync(join(machine.folder, "calls"), "utf8")).toContain(
+        `config show --json --config ${machine.config}\n`,
+      );
     });
 
     test("offers to unregister", async () => {
       apart();
-      const { text } = await onTerminal(["sh", installer, "--uninstall"], { env: machine.env, type: ["[y/N]", "\r"] });
+      const { text } = await onTerminal(["sh", installer, "--uninstall"], {
+        env: machine.env,
+        type: ["[y/N]", "\r"],
+      });
       expect(text).toContain("Delete the operator k8sop_1");
     });
 
     test("names them where it keeps them", async () => {
       apart();
-      expect((await machine.install(["--uninstall"])).stdout).toContain(`Kept ${state()}, where the daemon has its key`);
+      expect((await machine.install(["--uninstall"])).stdout).toContain(
+        `Kept ${state()}, where the daemon has its key`,
+      );
       expect(readdirSync(state()).sort()).toEqual(["operator_id", "tls.crt", "tls.key"]);
     });
 
@@ -462,25 +619,44 @@ describe("install.sh --uninstall", () => {
       apart(join(machine.folder, folder));
       for (const name of others) writeFileSync(join(machine.folder, folder, name), "another's");
       const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
-      expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining(`Kept ${join(machine.folder, folder)}, where`) });
-      expect(readdirSync(join(machine.folder, folder)).sort()).toEqual([...others, "operator_id", "tls.crt", "tls.key"].sort());
+      expect({ code, stdout }).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining(`Kept ${join(machine.folder, folder)}, where`),
+      });
+      expect(readdirSync(join(machine.folder, folder)).sort()).toEqual(
+        [...others, "operator_id", "tls.crt", "tls.key"].sort(),
+      );
     });
 
     test("needs the rights for them before it begins", async () => {
       apart();
-      if (asRoot) for (const path of [machine.programs, join(machine.folder, "etc"), machine.configs]) chmodSync(path, 0o777);
+      if (asRoot)
+        for (const path of [machine.programs, join(machine.folder, "etc"), machine.configs])
+          chmodSync(path, 0o777);
       else chmodSync(join(machine.folder, "var"), 0o555);
       const purge = ["--uninstall", "--purge"];
-      const { stderr } = await refused({ unprivileged: true }, /Cannot remove "\S+\/var\/ngrokd": permission denied/, purge);
-      expect(stderr).toContain(`with NGROKD_INSTALL_DIR=${machine.programs} NGROKD_CONFIG_DIR=${machine.configs}`);
+      const { stderr } = await refused(
+        { unprivileged: true },
+        /Cannot remove "\S+\/var\/ngrokd": permission denied/,
+        purge,
+      );
+      expect(stderr).toContain(
+        `with NGROKD_INSTALL_DIR=${machine.programs} NGROKD_CONFIG_DIR=${machine.configs}`,
+      );
     });
   });
 
   test("warns of a section that a killed daemon left in the hosts file", async () => {
     installed();
-    writeFileSync(machine.hosts, "127.0.0.1\tlocalhost\n# BEGIN ngrokd managed section\n127.0.0.2\ta.b\n# END ngrokd managed section\n");
+    writeFileSync(
+      machine.hosts,
+      "127.0.0.1\tlocalhost\n# BEGIN ngrokd managed section\n127.0.0.2\ta.b\n# END ngrokd managed section\n",
+    );
     const { code, stdout } = await machine.install(["--uninstall"]);
-    expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining(`left its section in ${machine.hosts}`) });
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining(`left its section in ${machine.hosts}`),
+    });
   });
 
   test(
@@ -496,7 +672,10 @@ describe("install.sh --uninstall", () => {
         health_port: 0,
       };
       writeFileSync(machine.config, JSON.stringify({ server: settings }));
-      const daemon = spawn(machine.program, ["serve", "--config", machine.config], { env: machine.env, stdio: "pipe" });
+      const daemon = spawn(machine.program, ["serve", "--config", machine.config], {
+        env: machine.env,
+        stdio: "pipe",
+      });
       const ended = outcomeOf(daemon);
       try {
         await untilUp(ended, machine.program);
@@ -507,20 +686,30 @@ describe("install.sh --uninstall", () => {
       expect((await ended).code).toBe(0);
       expect(existsSync(state)).toBe(true);
       expect((await machine.install(["--uninstall", "--purge"])).code).toBe(0);
-      expect([existsSync(machine.program), existsSync(machine.configs), existsSync(state)]).toEqual([false, false, false]);
+      expect([existsSync(machine.program), existsSync(machine.configs), existsSync(state)]).toEqual(
+        [false, false, false],
+      );
     },
     longTest,
   );
 
   const at = (name: string): string => join(machine.configs, name);
 
-  async function untilUp(ended: Promise<{ code: number; stderr: string }>, program: string): Promise<void> {
+  async function untilUp(
+    ended: Promise<{ code: number; stderr: string }>,
+    program: string,
+  ): Promise<void> {
     let early: { code: number; stderr: string } | undefined;
     ended.then((outcome) => {
       early = outcome;
     });
-    for (const deadline = Date.now() + 10_000; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 50))) {
-      if (early !== undefined) throw new Error(`The daemon ended with ${early.code}: ${early.stderr}`);
+    for (
+      const deadline = Date.now() + 10_000;
+      Date.now() < deadline;
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    ) {
+      if (early !== undefined)
+        throw new Error(`The daemon ended with ${early.code}: ${early.stderr}`);
       if (spawnSync(program, ["status"], { env: machine.env }).status === 0) return;
     }
     throw new Error("The daemon did not come up within 10 s");
@@ -541,15 +730,25 @@ function serveReal(): void {
   release.serve({ SHA256SUMS: archive.sums, [archive.name]: archive.bytes });
 }
 
-/** Runs install.sh and sees that the program which the release holds is there and runs. */
+/**
+ * Runs install.sh and sees that the program which the release holds is there
+ * and runs.
+ */
 async function works(options: Parameters<Machine["install"]>[1]): Promise<void> {
   const { code, stderr } = await machine.install([], options);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(versionOf(machine)).toBe("ngrokd 1.0.0");
 }
 
-/** Runs install.sh and holds it to its promise for failures: an error in one line, a hint at most, exit code 1, nothing changed. */
-async function refused(options: Parameters<Machine["install"]>[1], error: RegExp, args: readonly string[] = []) {
+/**
+ * Runs install.sh and holds it to its promise for failures: an error in one
+ * line, a hint at most, exit code 1, nothing changed.
+ */
+async function refused(
+  options: Parameters<Machine["install"]>[1],
+  error: RegExp,
+  args: readonly string[] = [],
+) {
   const before = machine.snapshot();
   const outcome = await machine.install(args, options);
   expect(outcome.stderr).toMatch(error);
@@ -561,7 +760,8 @@ async function refused(options: Parameters<Machine["install"]>[1], error: RegExp
 
 const modeOf = (path: string): string => (statSync(path).mode & 0o7777).toString(8);
 
-const versionOf = ({ program, env }: Machine): string => spawnSync(program, ["--version"], { env, encoding: "utf8" }).stdout.trim();
+const versionOf = ({ program, env }: Machine): string =>
+  spawnSync(program, ["--version"], { env, encoding: "utf8" }).stdout.trim();
 
 /** The commands of the last three lines. */
 const commandsIn = (stdout: string): string[] =>

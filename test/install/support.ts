@@ -23,13 +23,26 @@ export const asRoot = process.getuid?.() === 0;
 /** The user that owns nothing, on Debian and nearly everywhere. */
 const nobody = 65534;
 
-/** The archive that `make dist` makes for this machine; what is up to date is not made again. */
-export function hostArchive(): { name: string; target: string; version: string; bytes: Buffer; sums: string } {
+/**
+ * The archive that `make dist` makes for this machine; what is up to date is
+ * not made again.
+ */
+export function hostArchive(): {
+  name: string;
+  target: string;
+  version: string;
+  bytes: Buffer;
+  sums: string;
+} {
   const target = `${process.platform}-${process.arch}`;
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   // Not a part of the make that may have started these tests.
   const { MAKEFLAGS: _flags, MAKELEVEL: _level, ...env } = process.env;
-  const made = spawnSync("make", ["dist", `TARGETS=${target}`], { cwd: root, env, encoding: "utf8" });
+  const made = spawnSync("make", ["dist", `TARGETS=${target}`], {
+    cwd: root,
+    env,
+    encoding: "utf8",
+  });
   if (made.status !== 0) throw new Error(`make dist failed:\n${made.stdout}${made.stderr}`);
   const name = `ngrokd-${version}-${target}.tar.gz`;
   const sums = readFileSync(join(root, "dist", "SHA256SUMS"), "utf8");
@@ -39,8 +52,11 @@ export function hostArchive(): { name: string; target: string; version: string; 
 /** A tar.gz with these files, mode 0755. */
 export function archiveOf(files: Readonly<Record<string, string>>): Buffer {
   const folder = mkdtempSync(join(tmpdir(), "ngrokd-archive-"));
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode: 0o755 });
-  const made = spawnSync("tar", ["-czf", "-", "-C", folder, ...Object.keys(files)], { maxBuffer: 1 << 20 });
+  for (const [name, text] of Object.entries(files))
+    writeFileSync(join(folder, name), text, { mode: 0o755 });
+  const made = spawnSync("tar", ["-czf", "-", "-C", folder, ...Object.keys(files)], {
+    maxBuffer: 1 << 20,
+  });
   rmSync(folder, { recursive: true });
   if (made.status !== 0) throw new Error(`tar failed: ${made.stderr}`);
   return made.stdout;
@@ -101,13 +117,22 @@ export interface RunOptions {
   readonly piped?: boolean;
   /** Another text than install.sh's own. */
   readonly script?: string;
-  /** As a user without rights, where the tests run as root; otherwise as who we are. */
+  /**
+   * As a user without rights, where the tests run as root; otherwise as who we
+   * are.
+   */
   readonly unprivileged?: boolean;
-  /** Aborting it is Ctrl-C at a terminal: SIGINT to the script and all that it started. */
+  /**
+   * Aborting it is Ctrl-C at a terminal: SIGINT to the script and all that it
+   * started.
+   */
   readonly interrupt?: AbortSignal;
 }
 
-/** A machine's folders in a temporary one: the program's, the configuration's, home, the temporary folder, the hosts file. */
+/**
+ * A machine's folders in a temporary one: the program's, the configuration's,
+ * home, the temporary folder, the hosts file.
+ */
 export interface Machine {
   readonly folder: string;
   readonly programs: string;
@@ -120,20 +145,38 @@ export interface Machine {
   readonly env: Readonly<Record<string, string>>;
   /** Runs install.sh here. */
   install(args?: readonly string[], options?: RunOptions): Promise<Outcome>;
-  /** Every path with type, mode, size and time: equal before and after what must change nothing. */
+  /**
+   * Every path with type, mode, size and time: equal before and after what must
+   * change nothing.
+   */
   snapshot(): string[];
-  /** A folder of programs that go before those in PATH, each with the text of a shell script. */
+  /**
+   * A folder of programs that go before those in PATH, each with the text of a
+   * shell script.
+   */
   fakes(scripts: Readonly<Record<string, string>>): string;
   remove(): void;
 }
 
-/** The tools that install.sh may use, besides a downloader and a checksum program. */
-export const tools = "cat chmod cp dirname gzip grep head id ldd ls mkdir mktemp mv rm rmdir sh sysctl tail tar uname".split(" ");
+/**
+ * The tools that install.sh may use, besides a downloader and a checksum
+ * program.
+ */
+export const tools =
+  "cat chmod cp dirname gzip grep head id ldd ls mkdir mktemp mv rm rmdir sh sysctl tail tar uname".split(
+    " ",
+  );
 
 export function createMachine(releaseUrl: string): Machine {
   const folder = mkdtempSync(join(tmpdir(), "ngrokd-install-"));
   const at = (name: string): string => join(folder, name);
-  const places = { programs: at("bin"), configs: at("etc/ngrokd"), home: at("home"), temporary: at("tmp"), hosts: at("hosts") };
+  const places = {
+    programs: at("bin"),
+    configs: at("etc/ngrokd"),
+    home: at("home"),
+    temporary: at("tmp"),
+    hosts: at("hosts"),
+  };
   for (const name of ["home", "tmp", "bin", "etc"]) mkdirSync(at(name));
   writeFileSync(places.hosts, "127.0.0.1\tlocalhost\n");
   copyFileSync(join(root, "install.sh"), at("install.sh"));
@@ -161,11 +204,22 @@ export function createMachine(releaseUrl: string): Machine {
       if (script !== undefined) writeFileSync(at("install.sh"), script);
       const command = [...shell, ...(piped ? ["-s", "--"] : [at("install.sh")]), ...args];
       const lowered =
-        unprivileged && asRoot ? ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups", ...command] : command;
+        unprivileged && asRoot
+          ? ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups", ...command]
+          : command;
       const [program = "", ...rest] = lowered;
-      // Detached: a process group of its own, which a signal can reach as a whole.
-      const child = spawn(program, rest, { env: { ...env, ...options.env }, cwd: folder, detached: true, stdio: "pipe" });
-      interrupt?.addEventListener("abort", () => child.pid !== undefined && process.kill(-child.pid, "SIGINT"));
+      // Detached: a process group of its own, which a signal can reach as a
+      // whole.
+      const child = spawn(program, rest, {
+        env: { ...env, ...options.env },
+        cwd: folder,
+        detached: true,
+        stdio: "pipe",
+      });
+      interrupt?.addEventListener(
+        "abort",
+        () => child.pid !== undefined && process.kill(-child.pid, "SIGINT"),
+      );
       child.stdin?.on("error", () => {}); // It may end before it has read all.
       child.stdin?.end(piped ? readFileSync(at("install.sh")) : "");
       return outcomeOf(child);
@@ -176,14 +230,16 @@ export function createMachine(releaseUrl: string): Machine {
         .map((path) => ({ path, stats: lstatSync(at(path)) }))
         .filter(({ path }) => path !== "tmp")
         .map(
-          ({ path, stats }) => `${path} ${stats.mode.toString(8)} ${stats.ino} ${stats.isFile() ? `${stats.size} ${stats.mtimeMs}` : ""}`,
+          ({ path, stats }) =>
+            `${path} ${stats.mode.toString(8)} ${stats.ino} ${stats.isFile() ? `${stats.size} ${stats.mtimeMs}` : ""}`,
         )
         .sort();
     },
     fakes(scripts) {
       const fakes = at(`fakes${++fakeFolders}`);
       mkdirSync(fakes);
-      for (const [name, text] of Object.entries(scripts)) writeFileSync(join(fakes, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+      for (const [name, text] of Object.entries(scripts))
+        writeFileSync(join(fakes, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
       return `${fakes}:${env.PATH}`;
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),

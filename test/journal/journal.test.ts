@@ -15,7 +15,11 @@ import { temporaryFolder } from "../names/support.ts";
 import { memoryLog } from "../support/memory-log.ts";
 
 const hosts: Change = { kind: "hosts", path: "/etc/hosts" };
-const unit: Change = { kind: "file", path: "/etc/systemd/system/ngrokd.service", sha256: sha256("[Unit]\n") };
+const unit: Change = {
+  kind: "file",
+  path: "/etc/systemd/system/ngrokd.service",
+  sha256: sha256("[Unit]\n"),
+};
 
 describe("the journal", () => {
   test("has nothing to say before anything was changed, and forgetting makes no file", async () => {
@@ -31,7 +35,10 @@ describe("the journal", () => {
     await recordFile(folder.path, unit.path, "[Unit]\n");
     expect(await readJournal(folder.path)).toEqual([hosts, unit]);
     expect((await stat(journalPath(folder.path))).mode & 0o777).toBe(0o600);
-    expect(JSON.parse(await readFile(journalPath(folder.path), "utf8"))).toEqual({ version: 1, changes: [hosts, unit] });
+    expect(JSON.parse(await readFile(journalPath(folder.path), "utf8"))).toEqual({
+      version: 1,
+      changes: [hosts, unit],
+    });
     await forgetChange(folder.path, hosts);
     expect(await readJournal(folder.path)).toEqual([unit]);
     expect(await readdir(folder.path)).toEqual(["journal.json"]);
@@ -44,7 +51,9 @@ describe("the journal", () => {
     await recordChange(folder.path, unit);
     expect((await stat(journalPath(folder.path))).ino).toBe(before.ino);
     await recordFile(folder.path, unit.path, "[Unit]\n# newer\n");
-    expect(await readJournal(folder.path)).toEqual([{ ...unit, sha256: sha256("[Unit]\n# newer\n") }]);
+    expect(await readJournal(folder.path)).toEqual([
+      { ...unit, sha256: sha256("[Unit]\n# newer\n") },
+    ]);
   });
 
   test("needs no lock where there is nothing to note, so that a folder which cannot be written is no obstacle", async () => {
@@ -60,9 +69,15 @@ describe("the journal", () => {
 
   test("loses nothing where several write at once", async () => {
     await using folder = await temporaryFolder();
-    const files = ["/a", "/b", "/c"].map((path): Change => ({ kind: "file", path, sha256: sha256(path) }));
+    const files = ["/a", "/b", "/c"].map(
+      (path): Change => ({ kind: "file", path, sha256: sha256(path) }),
+    );
     await Promise.all(files.map((file) => recordChange(folder.path, file)));
-    expect((await readJournal(folder.path)).map(({ path }) => path).sort()).toEqual(["/a", "/b", "/c"]);
+    expect((await readJournal(folder.path)).map(({ path }) => path).sort()).toEqual([
+      "/a",
+      "/b",
+      "/c",
+    ]);
   });
 
   test("nor where all of them find the lock that a crash has left", async () => {
@@ -71,7 +86,9 @@ describe("the journal", () => {
       const lock = `${journalPath(folder.path)}.lock`;
       await writeFile(lock, "");
       await utimes(lock, 1, 1);
-      const files = ["/a", "/b", "/c", "/d", "/e", "/f"].map((path): Change => ({ kind: "hosts", path }));
+      const files = ["/a", "/b", "/c", "/d", "/e", "/f"].map(
+        (path): Change => ({ kind: "hosts", path }),
+      );
       await Promise.all(files.map((file) => recordChange(folder.path, file)));
       expect(await readJournal(folder.path)).toHaveLength(files.length);
     }
@@ -81,21 +98,34 @@ describe("the journal", () => {
     ["a later version", '{"version": 2, "changes": {}}', "its format has the version 2, not 1"],
     ["no JSON", "{", "it is not JSON"],
     ["another file", "{}", "it has no version"],
-    ["a kind that nobody knows", '{"version": 1, "changes": [{"kind": "dns", "path": "/x"}]}', "its change 1 is of no known kind"],
-    ["a relative path", '{"version": 1, "changes": [{"kind": "hosts", "path": "x"}]}', "its change 1 is of no known kind"],
-  ])("of %s is refused by readers, and kept beside a new one by writers", async (_, text, reason) => {
-    await using folder = await temporaryFolder();
-    await writeFile(journalPath(folder.path), text);
-    await expect(readJournal(folder.path)).rejects.toThrow(reason);
-    expect(await readFile(journalPath(folder.path), "utf8")).toBe(text);
+    [
+      "a kind that nobody knows",
+      '{"version": 1, "changes": [{"kind": "dns", "path": "/x"}]}',
+      "its change 1 is of no known kind",
+    ],
+    [
+      "a relative path",
+      '{"version": 1, "changes": [{"kind": "hosts", "path": "x"}]}',
+      "its change 1 is of no known kind",
+    ],
+  ])(
+    "of %s is refused by readers, and kept beside a new one by writers",
+    async (_, text, reason) => {
+      await using folder = await temporaryFolder();
+      await writeFile(journalPath(folder.path), text);
+      await expect(readJournal(folder.path)).rejects.toThrow(reason);
+      expect(await readFile(journalPath(folder.path), "utf8")).toBe(text);
 
-    const log = memoryLog();
-    await recordChange(folder.path, hosts, log);
-    expect(await readJournal(folder.path)).toEqual([hosts]);
-    expect(log.lines[0]).toContain(`cannot be understood, since ${reason}; it is kept as "`);
-    const [kept = ""] = (await readdir(folder.path)).filter((name) => name.startsWith("journal.json.old-"));
-    expect(await readFile(`${folder.path}/${kept}`, "utf8")).toBe(text);
-  });
+      const log = memoryLog();
+      await recordChange(folder.path, hosts, log);
+      expect(await readJournal(folder.path)).toEqual([hosts]);
+      expect(log.lines[0]).toContain(`cannot be understood, since ${reason}; it is kept as "`);
+      const [kept = ""] = (await readdir(folder.path)).filter((name) =>
+        name.startsWith("journal.json.old-"),
+      );
+      expect(await readFile(`${folder.path}/${kept}`, "utf8")).toBe(text);
+    },
+  );
 
   test("does not crash on any JSON, and reads what it understands", () => {
     fc.assert(

@@ -48,7 +48,9 @@ describe("undo", () => {
     await recordFile(place.state, place.unit, "[Unit]\n");
     await writeFile(place.unit, "[Unit]\n# mine\n");
     const steps = await planUndo(place.state, place.hosts);
-    expect(steps).toMatchObject([{ action: "keep", reason: "it was changed since ngrokd wrote it" }]);
+    expect(steps).toMatchObject([
+      { action: "keep", reason: "it was changed since ngrokd wrote it" },
+    ]);
     await undo(place.state, steps);
     expect(await readFile(place.unit, "utf8")).toBe("[Unit]\n# mine\n");
     expect(await readJournal(place.state)).toHaveLength(1);
@@ -60,7 +62,10 @@ describe("undo", () => {
     await writeFile(place.unit, "[Unit]\n");
     const steps = await planUndo(place.state, place.hosts);
     await writeFile(place.unit, "[Unit]\n# mine\n");
-    await expect(undo(place.state, steps)).rejects.toMatchObject({ code: "refused", message: expect.stringContaining(place.unit) });
+    await expect(undo(place.state, steps)).rejects.toMatchObject({
+      code: "refused",
+      message: expect.stringContaining(place.unit),
+    });
     expect(await readFile(place.unit, "utf8")).toBe("[Unit]\n# mine\n");
     expect(await readJournal(place.state)).toHaveLength(1);
   });
@@ -80,7 +85,9 @@ describe("undo", () => {
     await updateHostsFile(place.hosts, section, { stateFolder: place.state });
     await rm(place.state, { recursive: true });
     const steps = await planUndo(place.state, place.hosts);
-    expect(steps).toMatchObject([{ change: { kind: "hosts", path: place.hosts }, action: "take back" }]);
+    expect(steps).toMatchObject([
+      { change: { kind: "hosts", path: place.hosts }, action: "take back" },
+    ]);
     await undo(place.state, steps);
     expect(await readFile(place.hosts, "utf8")).toBe("127.0.0.1 localhost\n");
   });

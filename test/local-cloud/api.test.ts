@@ -25,7 +25,10 @@ describe("every call", () => {
         expect(json.details.operation_id).toMatch(/^op_\w+$/);
       }
     }
-    expect((await ask(cloud, "GET", "/endpoints", { headers: { authorization: "Bearer second-key" } })).status).toBe(200);
+    expect(
+      (await ask(cloud, "GET", "/endpoints", { headers: { authorization: "Bearer second-key" } }))
+        .status,
+    ).toBe(200);
     expect((await ask(cloud, "GET", "/nothing/here")).status).toBe(404);
   });
 
@@ -45,9 +48,16 @@ describe("every call", () => {
       const response = await fetch(`${cloud.apiUrl}/kubernetes_operators`, {
         method: "POST",
         body: new TextEncoder().encode(body),
-        headers: { authorization: `Bearer ${cloud.apiKey}`, "ngrok-version": "2", ...(type === "" ? {} : { "content-type": type }) },
+        headers: {
+          authorization: `Bearer ${cloud.apiKey}`,
+          "ngrok-version": "2",
+          ...(type === "" ? {} : { "content-type": type }),
+        },
       });
-      expect([response.status, ((await response.json()) as { error_code: string }).error_code]).toEqual([400, code]);
+      expect([
+        response.status,
+        ((await response.json()) as { error_code: string }).error_code,
+      ]).toEqual([400, code]);
     }
     expect(cloud.operators()).toEqual([]);
   });
@@ -70,13 +80,22 @@ describe("operators", () => {
     expect(made.status).toBe(201);
     expect(id).toMatch(/^k8sop_\w{27}$/);
     const { binding, ...same } = body;
-    expect(made.json).toMatchObject({ ...same, enabled_features: ["bindings"], uri: `${cloud.apiUrl}/kubernetes_operators/${id}` });
-    expect(made.json.binding).toMatchObject({ endpoint_selectors: binding.endpoint_selectors, ingress_endpoint: cloud.ingressAddress });
+    expect(made.json).toMatchObject({
+      ...same,
+      enabled_features: ["bindings"],
+      uri: `${cloud.apiUrl}/kubernetes_operators/${id}`,
+    });
+    expect(made.json.binding).toMatchObject({
+      endpoint_selectors: binding.endpoint_selectors,
+      ingress_endpoint: cloud.ingressAddress,
+    });
     expect(made.json.binding.csr).toBeUndefined();
     const certificate = new X509Certificate(made.json.binding.cert.cert);
     expect(certificate.subject).toBe(`CN=${id}`);
     expect(Date.parse(made.json.binding.cert.not_after)).toBe(Date.parse(certificate.validTo));
-    expect(Date.parse(certificate.validTo) - Date.parse(certificate.validFrom)).toBe(90 * 24 * 3_600_000);
+    expect(Date.parse(certificate.validTo) - Date.parse(certificate.validFrom)).toBe(
+      90 * 24 * 3_600_000,
+    );
 
     expect((await ask(cloud, "GET", `/kubernetes_operators/${id}`)).json).toEqual(made.json);
     expect((await ask(cloud, "GET", "/kubernetes_operators")).json.operators).toEqual([made.json]);
@@ -100,7 +119,10 @@ describe("operators", () => {
       const gone = await ask(cloud, method, `/kubernetes_operators/${id}${path}`);
       expect([gone.status, gone.json.status_code]).toEqual([404, 404]);
     }
-    expect((await ask(cloud, "PATCH", `/kubernetes_operators/${id}`, { body: { binding: { csr } } })).status).toBe(404);
+    expect(
+      (await ask(cloud, "PATCH", `/kubernetes_operators/${id}`, { body: { binding: { csr } } }))
+        .status,
+    ).toBe(404);
     expect((await ask(cloud, "GET", "/kubernetes_operators")).json.operators).toEqual([]);
   });
 
@@ -108,9 +130,13 @@ describe("operators", () => {
     const cloud = await startCloud({ certificateLifetimeMs: 30_000 });
     const { id, cert } = await register(cloud);
     const csr = await createCsr(await createKey());
-    const { json } = await ask(cloud, "PATCH", `/kubernetes_operators/${id}`, { body: { binding: { csr } } });
+    const { json } = await ask(cloud, "PATCH", `/kubernetes_operators/${id}`, {
+      body: { binding: { csr } },
+    });
     expect(json.binding.cert.cert).not.toBe(cert);
-    expect(Date.parse(json.binding.cert.not_after) - Date.parse(json.binding.cert.not_before)).toBe(30_000);
+    expect(Date.parse(json.binding.cert.not_after) - Date.parse(json.binding.cert.not_before)).toBe(
+      30_000,
+    );
     expect(json.binding.endpoint_selectors).toEqual(["true"]);
     expect(cloud.operators()[0]?.binding?.certificates).toHaveLength(2);
   });
@@ -131,7 +157,11 @@ describe("operators", () => {
       expect(json.msg).toContain(word);
     }
     expect(
-      (await ask(cloud, "POST", "/kubernetes_operators", { body: { description: "é".repeat(127), metadata: "x".repeat(4096) } })).status,
+      (
+        await ask(cloud, "POST", "/kubernetes_operators", {
+          body: { description: "é".repeat(127), metadata: "x".repeat(4096) },
+        })
+      ).status,
     ).toBe(201);
     expect(cloud.operators()).toHaveLength(1);
   });
@@ -140,7 +170,13 @@ describe("operators", () => {
 describe("lists", () => {
   test("show endpoints as ngrok does, with the old spelling of the URL too", async () => {
     const cloud = await startCloud();
-    const { id } = cloud.addEndpoint({ url: "tcp://db.prod:5432", upstream, name: "db", description: "the database", metadata: "{}" });
+    const { id } = cloud.addEndpoint({
+      url: "tcp://db.prod:5432",
+      upstream,
+      name: "db",
+      description: "the database",
+      metadata: "{}",
+    });
     const { json } = await ask(cloud, "GET", "/endpoints");
     expect(json).toMatchObject({ uri: `${cloud.apiUrl}/endpoints`, next_page_uri: null });
     expect(json.endpoints).toHaveLength(1);
@@ -165,7 +201,10 @@ describe("lists", () => {
   test("come in pages, newest first, each naming the next by an absolute address", async () => {
     const cloud = await startCloud({ pageSize: 3 });
     const operator = await register(cloud);
-    const urls = Array.from({ length: 7 }, (_, i) => cloud.addEndpoint({ url: `http://e${i}.demo`, upstream }).url).reverse();
+    const urls = Array.from(
+      { length: 7 },
+      (_, i) => cloud.addEndpoint({ url: `http://e${i}.demo`, upstream }).url,
+    ).reverse();
     for (const [path, sizes] of [
       [`/kubernetes_operators/${operator.id}/bound_endpoints`, [3, 3, 1]],
       ["/endpoints?limit=2", [2, 2, 2, 1]],
@@ -184,7 +223,10 @@ describe("lists", () => {
 
   test("go on where they were when the last one of a page is deleted in between", async () => {
     const cloud = await startCloud({ pageSize: 2 });
-    const ids = Array.from({ length: 4 }, (_, i) => cloud.addEndpoint({ url: `http://e${i}.demo`, upstream }).id).reverse();
+    const ids = Array.from(
+      { length: 4 },
+      (_, i) => cloud.addEndpoint({ url: `http://e${i}.demo`, upstream }).id,
+    ).reverse();
     const first = await ask(cloud, "GET", "/endpoints");
     cloud.removeEndpoint(ids[1] ?? "");
     cloud.addEndpoint({ url: "http://new.demo", upstream });
@@ -203,10 +245,15 @@ describe("lists", () => {
   test("of bound endpoints leave out other bindings and lag behind deletions where told to", async () => {
     const cloud = await startCloud();
     const { id } = await register(cloud);
-    const bound = cloud.addEndpoint({ url: "http://bound.demo", upstream, bindings: ["public", "kubernetes"] });
+    const bound = cloud.addEndpoint({
+      url: "http://bound.demo",
+      upstream,
+      bindings: ["public", "kubernetes"],
+    });
     const open = cloud.addEndpoint({ url: "https://open.demo", upstream, bindings: ["public"] });
     cloud.removeEndpoint(bound.id, { lingers: true });
-    const urls = async (path: string) => (await ask(cloud, "GET", path)).json.endpoints.map((one: { url: string }) => one.url);
+    const urls = async (path: string) =>
+      (await ask(cloud, "GET", path)).json.endpoints.map((one: { url: string }) => one.url);
     expect(await urls("/endpoints")).toEqual([open.url]);
     expect(await urls(`/kubernetes_operators/${id}/bound_endpoints`)).toEqual([bound.url]);
     cloud.removeEndpoint(bound.id);
@@ -220,19 +267,23 @@ describe("the API's faults", () => {
     misbehave(cloud, "429=7*2");
     for (const times of [1, 2]) {
       const { status, headers, json } = await ask(cloud, "GET", "/endpoints");
-      expect([times, status, headers.get("retry-after"), json.error_code, json.status_code]).toEqual([
+      expect([
         times,
-        429,
-        "7",
-        "ERR_NGROK_226",
-        429,
-      ]);
+        status,
+        headers.get("retry-after"),
+        json.error_code,
+        json.status_code,
+      ]).toEqual([times, 429, "7", "ERR_NGROK_226", 429]);
     }
     expect((await ask(cloud, "GET", "/endpoints")).status).toBe(200);
     for (const status of [401, 500, 503]) {
       misbehave(cloud, `${status}*1`);
       const answer = await ask(cloud, "POST", "/kubernetes_operators", { body: {} });
-      expect([answer.status, answer.headers.get("retry-after"), answer.json.status_code]).toEqual([status, null, status]);
+      expect([answer.status, answer.headers.get("retry-after"), answer.json.status_code]).toEqual([
+        status,
+        null,
+        status,
+      ]);
     }
     expect(cloud.operators()).toEqual([]);
   });
@@ -249,7 +300,10 @@ describe("the API's faults", () => {
     const cloud = await startCloud();
     misbehave(cloud, "html*1");
     const html = await ask(cloud, "GET", "/endpoints");
-    expect([html.status, html.headers.get("content-type")]).toEqual([502, "text/html; charset=UTF-8"]);
+    expect([html.status, html.headers.get("content-type")]).toEqual([
+      502,
+      "text/html; charset=UTF-8",
+    ]);
     expect(html.text).toStartWith("<html>");
     misbehave(cloud, "empty*1");
     expect(await ask(cloud, "GET", "/endpoints")).toMatchObject({ status: 200, text: "" });
@@ -280,7 +334,10 @@ describe("the API's faults", () => {
     const short = await ask(cloud, "GET", "/endpoints");
     expect([short.json.endpoints.length, short.json.next_page_uri]).toEqual([2, null]);
     const foreign = await ask(cloud, "GET", "/endpoints");
-    expect([foreign.json.endpoints.length, foreign.json.next_page_uri]).toEqual([5, "http://127.0.0.9:1/x"]);
+    expect([foreign.json.endpoints.length, foreign.json.next_page_uri]).toEqual([
+      5,
+      "http://127.0.0.9:1/x",
+    ]);
     expect((await ask(cloud, "GET", "/endpoints")).json).toMatchObject({ next_page_uri: null });
   });
 
@@ -291,7 +348,10 @@ describe("the API's faults", () => {
     misbehave(cloud, "empty-list*1");
     expect((await ask(cloud, "GET", "/kubernetes_operators")).json.operators).toHaveLength(1);
     const bound = `/kubernetes_operators/${id}/bound_endpoints`;
-    expect((await ask(cloud, "GET", bound)).json).toMatchObject({ endpoints: [], next_page_uri: null });
+    expect((await ask(cloud, "GET", bound)).json).toMatchObject({
+      endpoints: [],
+      next_page_uri: null,
+    });
     expect((await ask(cloud, "GET", bound)).json.endpoints).toHaveLength(1);
   });
 });
@@ -301,8 +361,14 @@ describe("the control API", () => {
     const cloud = await startCloud();
     const call = (method: string, path: string, body?: unknown) =>
       ask(cloud, method, `/_cloud${path}`, { body, headers: { authorization: "" } });
-    const added = await call("POST", "/endpoints", { url: "http://a.demo", upstream: "127.0.0.1:3000" });
-    expect(added).toMatchObject({ status: 201, json: { url: "http://a.demo", upstream: "127.0.0.1:3000", lingers: false } });
+    const added = await call("POST", "/endpoints", {
+      url: "http://a.demo",
+      upstream: "127.0.0.1:3000",
+    });
+    expect(added).toMatchObject({
+      status: 201,
+      json: { url: "http://a.demo", upstream: "127.0.0.1:3000", lingers: false },
+    });
     const at = `/endpoints/${added.json.id}`;
     expect((await call("PATCH", at, { url: "tcp://a.demo:7" })).json).toMatchObject({
       id: added.json.id,
@@ -320,11 +386,22 @@ describe("the control API", () => {
 
   test("refuses what leads nowhere, unless it is to be shown to a client unchecked", async () => {
     const cloud = await startCloud();
-    const hostile = [`http://${"x".repeat(1_000_000)}.demo`, "http://a\nb.demo", "http://a\u0000b.demo", "gopher://a.demo"];
+    const hostile = [
+      `http://${"x".repeat(1_000_000)}.demo`,
+      "http://a\nb.demo",
+      "http://a\u0000b.demo",
+      "gopher://a.demo",
+    ];
     for (const url of hostile) {
       const refused = await ask(cloud, "POST", "/_cloud/endpoints", { body: { url, upstream } });
       expect([refused.status, refused.json.status_code]).toEqual([400, 400]);
-      expect((await ask(cloud, "POST", "/_cloud/endpoints", { body: { url, upstream, unchecked: true } })).status).toBe(201);
+      expect(
+        (
+          await ask(cloud, "POST", "/_cloud/endpoints", {
+            body: { url, upstream, unchecked: true },
+          })
+        ).status,
+      ).toBe(201);
     }
     const { json } = await ask(cloud, "GET", "/endpoints");
     expect(json.endpoints.map((one: { url: string }) => one.url)).toEqual(hostile.reverse());
@@ -332,10 +409,17 @@ describe("the control API", () => {
 
   test("sets, lists and clears faults, and explains them", async () => {
     const cloud = await startCloud();
-    const call = (method: string, path: string, body?: unknown) => ask(cloud, method, `/_cloud/faults${path}`, { body });
+    const call = (method: string, path: string, body?: unknown) =>
+      ask(cloud, method, `/_cloud/faults${path}`, { body });
     expect((await call("POST", "", { fault: "429=2*3" })).json.faults).toEqual(["429=2*3"]);
-    expect((await call("POST", "", { fault: "latency=1" })).json.faults).toEqual(["429=2*3", "latency=1"]);
-    expect(await call("POST", "", { fault: "explode" })).toMatchObject({ status: 400, json: { msg: expect.stringContaining("explode") } });
+    expect((await call("POST", "", { fault: "latency=1" })).json.faults).toEqual([
+      "429=2*3",
+      "latency=1",
+    ]);
+    expect(await call("POST", "", { fault: "explode" })).toMatchObject({
+      status: 400,
+      json: { msg: expect.stringContaining("explode") },
+    });
     expect((await call("GET", "")).json.known["header-slow"].says).toContain("byte by byte");
     expect((await call("DELETE", "/status")).status).toBe(204);
     expect((await call("DELETE", "/nothing")).status).toBe(404);
@@ -352,7 +436,9 @@ describe("the control API", () => {
   test("lists operators", async () => {
     const cloud = await startCloud();
     const { id } = await register(cloud);
-    expect((await ask(cloud, "GET", "/_cloud/operators")).json.operators).toEqual([{ id, description: "" }]);
+    expect((await ask(cloud, "GET", "/_cloud/operators")).json.operators).toEqual([
+      { id, description: "" },
+    ]);
   });
 
   test("gives keys to accounts, which see their own operators only, and revokes them", async () => {
@@ -368,7 +454,9 @@ describe("the control API", () => {
       ["DELETE", "", undefined],
     ] as const) {
       const more = body === undefined ? other : { ...other, body };
-      expect((await ask(cloud, method, `/kubernetes_operators/${id}${rest}`, more)).status).toBe(404);
+      expect((await ask(cloud, method, `/kubernetes_operators/${id}${rest}`, more)).status).toBe(
+        404,
+      );
     }
     expect((await ask(cloud, "GET", "/kubernetes_operators", other)).json.operators).toEqual([]);
     expect((await ask(cloud, "GET", "/kubernetes_operators")).json.operators).toHaveLength(1);
@@ -379,9 +467,14 @@ describe("the control API", () => {
 
   test("sets how long the certificates are valid that are signed from then on", async () => {
     const cloud = await startCloud();
-    expect((await ask(cloud, "PUT", "/_cloud/certificate-lifetime", { body: { seconds: 0 } })).status).toBe(400);
+    expect(
+      (await ask(cloud, "PUT", "/_cloud/certificate-lifetime", { body: { seconds: 0 } })).status,
+    ).toBe(400);
     await ask(cloud, "PUT", "/_cloud/certificate-lifetime", { body: { seconds: 60 } });
-    const body = { enabled_features: ["bindings"], binding: { csr: await createCsr(await createKey()) } };
+    const body = {
+      enabled_features: ["bindings"],
+      binding: { csr: await createCsr(await createKey()) },
+    };
     const { cert } = (await ask(cloud, "POST", "/kubernetes_operators", { body })).json.binding;
     expect(Date.parse(cert.not_after) - Date.parse(cert.not_before)).toBe(60_000);
   });
@@ -397,7 +490,11 @@ describe("the control API", () => {
     const cloud = await startCloud();
     const body = { url: "http://a.demo", upstream };
     const { port } = new URL(cloud.apiUrl);
-    const pages: Record<string, string>[] = [{ origin: "http://evil.example" }, { origin: cloud.apiUrl }, { host: `evil.example:${port}` }];
+    const pages: Record<string, string>[] = [
+      { origin: "http://evil.example" },
+      { origin: cloud.apiUrl },
+      { host: `evil.example:${port}` },
+    ];
     for (const headers of pages) {
       expect((await ask(cloud, "POST", "/_cloud/endpoints", { body, headers })).status).toBe(403);
     }
@@ -421,16 +518,23 @@ describe("startLocalCloud", () => {
     const taken = (text: string) => ({ host: "127.0.0.1", port: Number(new URL(text).port) });
     const free = await bunNet.listen(anywhere, () => {});
     free.close();
-    const ingress = "port" in free.address ? { host: "127.0.0.1", port: free.address.port } : anywhere;
-    const error = await startCloud({ api: taken(cloud.apiUrl), ingress }).catch((thrown: unknown) => thrown);
+    const ingress =
+      "port" in free.address ? { host: "127.0.0.1", port: free.address.port } : anywhere;
+    const error = await startCloud({ api: taken(cloud.apiUrl), ingress }).catch(
+      (thrown: unknown) => thrown,
+    );
     expect(isNgrokdError(error, "address-in-use")).toBe(true);
     expect(String(error)).toContain(new URL(cloud.apiUrl).host);
     (await bunNet.listen(ingress, () => {})).close();
-    await expect(startCloud({ ingress: taken(`http://${cloud.ingressAddress}`) })).rejects.toMatchObject({ code: "address-in-use" });
+    await expect(
+      startCloud({ ingress: taken(`http://${cloud.ingressAddress}`) }),
+    ).rejects.toMatchObject({ code: "address-in-use" });
   });
 
   test("refuses endpoints that lead nowhere, and ids that are none", async () => {
-    await expect(startCloud({ endpoints: [{ url: "tcp://a.demo", upstream }] })).rejects.toMatchObject({ code: "usage" });
+    await expect(
+      startCloud({ endpoints: [{ url: "tcp://a.demo", upstream }] }),
+    ).rejects.toMatchObject({ code: "usage" });
     const cloud = await startCloud({ endpoints: [{ url: "http://a.demo", upstream }] });
     expect(cloud.endpoints().map(({ url }) => url)).toEqual(["http://a.demo"]);
     expect(() => cloud.moveEndpoint("ep_none", {})).toThrow("ep_none");

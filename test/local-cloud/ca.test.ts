@@ -14,18 +14,24 @@ beforeAll(async () => {
 
 describe("the authority", () => {
   test("is a root, and an intermediate that the root signed and that may sign leaves only", () => {
-    const [root, intermediate] = [new X509Certificate(ca.rootPem), new X509Certificate(ca.intermediatePem)];
+    const [root, intermediate] = [
+      new X509Certificate(ca.rootPem),
+      new X509Certificate(ca.intermediatePem),
+    ];
     expect(root.verify(root.publicKey)).toBe(true);
     expect(intermediate.verify(root.publicKey)).toBe(true);
     expect(intermediate.issuer).toBe(root.subject);
     expect([root.ca, intermediate.ca]).toEqual([true, true]);
-    const limits = new x509.X509Certificate(ca.intermediatePem).getExtension(x509.BasicConstraintsExtension);
+    const limits = new x509.X509Certificate(ca.intermediatePem).getExtension(
+      x509.BasicConstraintsExtension,
+    );
     expect(limits?.pathLength).toBe(0);
   });
 
   test("issues server certificates for names and addresses, the intermediate behind them", async () => {
     const { cert, key } = await ca.issueServer(["127.0.0.1", "localhost"]);
-    const [leaf = "", issuer = "", ...more] = cert.match(/-----BEGIN.*?-----END CERTIFICATE-----\n/gs) ?? [];
+    const [leaf = "", issuer = "", ...more] =
+      cert.match(/-----BEGIN.*?-----END CERTIFICATE-----\n/gs) ?? [];
     const certificate = new X509Certificate(leaf);
     expect(issuer).toBe(ca.intermediatePem);
     expect(more).toEqual([]);
@@ -56,7 +62,10 @@ describe("signClient", () => {
 
   test("takes the Go program's P-384 key with an organization, and refuses a common name", async () => {
     expect((await ca.signClient(await csr("P-384", "O=ngrokd"), "a")).ok).toBe(true);
-    expect(await ca.signClient(await csr("P-256", "CN=me"), "a")).toEqual({ ok: false, reason: "the CSR's CommonName must be empty" });
+    expect(await ca.signClient(await csr("P-256", "CN=me"), "a")).toEqual({
+      ok: false,
+      reason: "the CSR's CommonName must be empty",
+    });
   });
 
   test("refuses a CSR that another key signed", async () => {
@@ -66,19 +75,25 @@ describe("signClient", () => {
     const theirs = Buffer.from(other.publicKey.rawData);
     bytes.set(theirs, bytes.indexOf(Buffer.from(good.publicKey.rawData)));
     const forged = x509.PemConverter.encode(bytes, "CERTIFICATE REQUEST");
-    expect(await ca.signClient(forged, "a")).toEqual({ ok: false, reason: "the CSR's signature does not fit its key" });
+    expect(await ca.signClient(forged, "a")).toEqual({
+      ok: false,
+      reason: "the CSR's signature does not fit its key",
+    });
   });
 
   test("refuses everything else with a reason, and never throws", async () => {
     const good = await createCsr(await createKey());
-    const damaged = fc.tuple(fc.nat(), fc.string({ minLength: 1, maxLength: 4 })).map(([at, text]) => {
-      const cut = at % good.length;
-      return good.slice(0, cut) + text + good.slice(cut + text.length);
-    });
+    const damaged = fc
+      .tuple(fc.nat(), fc.string({ minLength: 1, maxLength: 4 }))
+      .map(([at, text]) => {
+        const cut = at % good.length;
+        return good.slice(0, cut) + text + good.slice(cut + text.length);
+      });
     await fc.assert(
       fc.asyncProperty(fc.oneof(fc.string(), damaged), async (text) => {
         const signed = await ca.signClient(text, "a");
-        // What is damaged outside the Base64 text, or not at all, is still the CSR.
+        // What is damaged outside the Base64 text, or not at all, is still the
+        // CSR.
         if (!signed.ok) expect(signed.reason).toMatch(/^the CSR/);
         else expect(text).toContain("BEGIN CERTIFICATE REQUEST");
       }),
@@ -88,7 +103,10 @@ describe("signClient", () => {
 });
 
 async function csr(namedCurve: string, name: string): Promise<string> {
-  const keys = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve }, true, ["sign", "verify"]);
+  const keys = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve }, true, [
+    "sign",
+    "verify",
+  ]);
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
     name,
     keys,

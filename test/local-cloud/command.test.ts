@@ -25,7 +25,14 @@ function cloudCommand(...words: string[]) {
     }),
     env: {},
   });
-  const io = { net: bunNet, say, env: {}, stop: stop.signal, hurry: new AbortController().signal, onHangUp: () => {} };
+  const io = {
+    net: bunNet,
+    say,
+    env: {},
+    stop: stop.signal,
+    hurry: new AbortController().signal,
+    onHangUp: () => {},
+  };
   const exit = runCli(["cloud", ...words], io);
   return {
     exit,
@@ -46,23 +53,48 @@ describe("ngrokd cloud", () => {
     try {
       const caFile = join(folder, "ca.crt");
       const [first, second] = [await echo(), await echo()];
-      const words = ["--endpoint", `tcp://a.demo:1=${first}`, `--endpoint=tcp://b.demo:2=${second},http://c.demo=${first}`];
-      const more = ["--key", "my-own-key", "--ca-file", caFile, "--cert-lifetime", "3600", "--fault", "html*1", "--fault=notice=hi, you*1"];
+      const words = [
+        "--endpoint",
+        `tcp://a.demo:1=${first}`,
+        `--endpoint=tcp://b.demo:2=${second},http://c.demo=${first}`,
+      ];
+      const more = [
+        "--key",
+        "my-own-key",
+        "--ca-file",
+        caFile,
+        "--cert-lifetime",
+        "3600",
+        "--fault",
+        "html*1",
+        "--fault=notice=hi, you*1",
+      ];
       const command = cloudCommand("--json", ...anyPorts, ...words, ...more);
       await until("it is ready", () => command.out() !== "");
       const { apiUrl, ingress, apiKey, ...rest } = JSON.parse(command.out());
       expect({ apiKey, ...rest }).toEqual({ apiKey: "my-own-key", caFile });
       expect(apiUrl).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
 
-      const cloud = { apiUrl, apiKey, ingressAddress: ingress, intermediatePem: readFileSync(caFile, "utf8") };
+      const cloud = {
+        apiUrl,
+        apiKey,
+        ingressAddress: ingress,
+        intermediatePem: readFileSync(caFile, "utf8"),
+      };
       expect((await ask(cloud, "GET", "/endpoints")).status).toBe(502);
-      const listed = (await ask(cloud, "GET", "/endpoints")).json.endpoints.map(({ url }: { url: string }) => url);
+      const listed = (await ask(cloud, "GET", "/endpoints")).json.endpoints.map(
+        ({ url }: { url: string }) => url,
+      );
       expect(listed.sort()).toEqual(["http://c.demo", "tcp://a.demo:1", "tcp://b.demo:2"]);
       const identity = await register(cloud);
-      const operator = (await ask(cloud, "GET", `/kubernetes_operators/${identity.id}`)).json.binding.cert;
+      const operator = (await ask(cloud, "GET", `/kubernetes_operators/${identity.id}`)).json
+        .binding.cert;
       expect(Date.parse(operator.not_after) - Date.parse(operator.not_before)).toBe(3_600_000);
       const client = await open(cloud, identity, "b.demo", 2);
-      expect(client.reply).toMatchObject({ ok: true, value: { kind: "accepted", notices: ["hi, you"] } });
+      expect(client.reply).toMatchObject({
+        ok: true,
+        value: { kind: "accepted", notices: ["hi, you"] },
+      });
 
       expect(await command.stop()).toBe(0);
       await expect(fetch(apiUrl)).rejects.toThrow();
@@ -136,7 +168,9 @@ test("ngrokd cloud does the same under Deno", async () => {
     if (out === "") throw new Error(await deno.stderr.text());
     const { apiUrl, ingress: ingressAddress, apiKey } = JSON.parse(out);
     const cloud = { apiUrl, apiKey, ingressAddress, intermediatePem: readFileSync(caFile, "utf8") };
-    await ask(cloud, "POST", "/_cloud/endpoints", { body: { url: "tcp://echo.demo:7000", upstream: await echo() } });
+    await ask(cloud, "POST", "/_cloud/endpoints", {
+      body: { url: "tcp://echo.demo:7000", upstream: await echo() },
+    });
     const identity = await register(cloud);
     const hear = async () => {
       const client = await open(cloud, identity, "echo.demo", 7000);
@@ -146,7 +180,8 @@ test("ngrokd cloud does the same under Deno", async () => {
     };
     expect(await hear()).toBe("hello");
 
-    for (const fault of ["stream-reset*1", "drop*1"]) await ask(cloud, "POST", "/_cloud/faults", { body: { fault } });
+    for (const fault of ["stream-reset*1", "drop*1"])
+      await ask(cloud, "POST", "/_cloud/faults", { body: { fault } });
     await expect(ask(cloud, "GET", "/endpoints")).rejects.toThrow();
     const reset = await open(cloud, identity, "echo.demo", 7000);
     await expect(reset.rest()).rejects.toThrow();

@@ -1,6 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { createFaults, type FaultName, faultTable, faultText, parseFault } from "../../src/local-cloud/faults.ts";
+import {
+  createFaults,
+  type FaultName,
+  faultTable,
+  faultText,
+  parseFault,
+} from "../../src/local-cloud/faults.ts";
 import { value } from "./support.ts";
 
 const names = (Object.keys(faultTable) as FaultName[]).filter((name) => name !== "status");
@@ -8,10 +14,22 @@ const names = (Object.keys(faultTable) as FaultName[]).filter((name) => name !==
 describe("parseFault", () => {
   test("reads names, values and counts", () => {
     expect(value(parseFault("429*3"))).toEqual({ fault: { name: "status", value: 429 }, times: 3 });
-    expect(value(parseFault("503=7"))).toEqual({ fault: { name: "status", value: 503, retryAfterSeconds: 7 }, times: undefined });
-    expect(value(parseFault(" latency=200 "))).toEqual({ fault: { name: "latency", value: 200 }, times: undefined });
-    expect(value(parseFault("html=404"))).toEqual({ fault: { name: "html", value: 404 }, times: undefined });
-    expect(value(parseFault("empty"))).toEqual({ fault: { name: "empty", value: undefined }, times: undefined });
+    expect(value(parseFault("503=7"))).toEqual({
+      fault: { name: "status", value: 503, retryAfterSeconds: 7 },
+      times: undefined,
+    });
+    expect(value(parseFault(" latency=200 "))).toEqual({
+      fault: { name: "latency", value: 200 },
+      times: undefined,
+    });
+    expect(value(parseFault("html=404"))).toEqual({
+      fault: { name: "html", value: 404 },
+      times: undefined,
+    });
+    expect(value(parseFault("empty"))).toEqual({
+      fault: { name: "empty", value: undefined },
+      times: undefined,
+    });
     expect(value(parseFault("refuse=ERR_NGROK_1 no *really*, no*2"))).toEqual({
       fault: { name: "refuse", value: "ERR_NGROK_1 no *really*, no" },
       times: 2,
@@ -19,7 +37,8 @@ describe("parseFault", () => {
   });
 
   test("takes a preset where a value is left out", () => {
-    for (const name of names) expect(value(parseFault(name)).fault.value).toBe(faultTable[name].value);
+    for (const name of names)
+      expect(value(parseFault(name)).fault.value).toBe(faultTable[name].value);
   });
 
   test("says what is wrong with everything else", () => {
@@ -38,7 +57,10 @@ describe("parseFault", () => {
       constructor: 'there is no fault "constructor"',
     };
     for (const [text, reason] of Object.entries(wrong)) {
-      expect(parseFault(text)).toMatchObject({ ok: false, reason: expect.stringContaining(reason) });
+      expect(parseFault(text)).toMatchObject({
+        ok: false,
+        reason: expect.stringContaining(reason),
+      });
     }
   });
 
@@ -63,7 +85,9 @@ describe("parseFault", () => {
   });
 
   test("never throws", () => {
-    fc.assert(fc.property(fc.string(), (text) => expect(typeof parseFault(text).ok).toBe("boolean")));
+    fc.assert(
+      fc.property(fc.string(), (text) => expect(typeof parseFault(text).ok).toBe("boolean")),
+    );
   });
 });
 

@@ -4,7 +4,17 @@ import { connect } from "node:net";
 import { encodeConnRequest } from "../../src/ingress/frame.ts";
 import { bunNet } from "../../src/net/bun.ts";
 import { issue, rootCa } from "../support/pki.ts";
-import { ask, dialIngress, echo, misbehave, open, register, startCloud, until, upstream } from "./support.ts";
+import {
+  ask,
+  dialIngress,
+  echo,
+  misbehave,
+  open,
+  register,
+  startCloud,
+  until,
+  upstream,
+} from "./support.ts";
 
 describe("the ingress", () => {
   test("carries a registered client's bytes to the service behind the endpoint, and its answers back", async () => {
@@ -12,7 +22,10 @@ describe("the ingress", () => {
     const identity = await register(cloud);
     const { id } = cloud.addEndpoint({ url: "tcp://echo.demo:7000", upstream: await echo() });
     const client = await open(cloud, identity, "echo.demo", 7000);
-    expect(client.reply).toEqual({ ok: true, value: { kind: "accepted", endpointId: id, proto: "tcp", notices: [] } });
+    expect(client.reply).toEqual({
+      ok: true,
+      value: { kind: "accepted", endpointId: id, proto: "tcp", notices: [] },
+    });
     client.write("one ");
     client.write("two");
     client.end();
@@ -64,7 +77,12 @@ describe("the ingress", () => {
 
     // node:tls has no way to send a RST, the seam has.
     const { hostname, port } = new URL(`tcp://${cloud.ingressAddress}`);
-    const tls = { serverName: hostname, ca: [cloud.intermediatePem], cert: identity.cert, key: identity.key };
+    const tls = {
+      serverName: hostname,
+      ca: [cloud.intermediatePem],
+      cert: identity.cert,
+      key: identity.key,
+    };
     const second = await bunNet.dial({ host: hostname, port: Number(port) }, { tls });
     await second.write(encodeConnRequest({ host: "reset.demo", port: 1 }));
     await second.read();
@@ -82,11 +100,13 @@ describe("the ingress", () => {
       for (let i = 0; i < 64; i += 1) {
         const chunk = Buffer.alloc(256 * 1024, i + 1);
         sent.update(chunk);
-        if (!client.socket.write(chunk)) await new Promise((drained) => client.socket.once("drain", drained));
+        if (!client.socket.write(chunk))
+          await new Promise((drained) => client.socket.once("drain", drained));
       }
       client.end();
     })();
-    for (let bytes = await client.read(); bytes !== undefined; bytes = await client.read()) got.update(bytes);
+    for (let bytes = await client.read(); bytes !== undefined; bytes = await client.read())
+      got.update(bytes);
     await writing;
     expect(got.digest("hex")).toBe(sent.digest("hex"));
   });
@@ -99,7 +119,10 @@ describe("the ingress", () => {
       ok: true,
       value: { kind: "accepted", proto: "https" },
     });
-    expect((await open(cloud, identity, "wild.demo", 443)).reply).toMatchObject({ ok: true, value: { kind: "refused" } });
+    expect((await open(cloud, identity, "wild.demo", 443)).reply).toMatchObject({
+      ok: true,
+      value: { kind: "refused" },
+    });
   });
 
   test("refuses what it does not have and what does not answer, with ngrok's codes", async () => {
@@ -107,18 +130,31 @@ describe("the ingress", () => {
     const identity = await register(cloud);
     cloud.addEndpoint({ url: "http://down.demo", upstream: "127.0.0.1:1" });
     const unknown = await open(cloud, identity, "nobody.demo", 80);
-    expect(unknown.reply).toMatchObject({ ok: true, value: { kind: "refused", code: "ERR_NGROK_3200" } });
+    expect(unknown.reply).toMatchObject({
+      ok: true,
+      value: { kind: "refused", code: "ERR_NGROK_3200" },
+    });
     expect(await unknown.rest()).toBe("");
     const endless = await open(cloud, identity, "x".repeat(65_500), 80);
-    expect(endless.reply).toMatchObject({ ok: true, value: { kind: "refused", code: "ERR_NGROK_3200" } });
+    expect(endless.reply).toMatchObject({
+      ok: true,
+      value: { kind: "refused", code: "ERR_NGROK_3200" },
+    });
     const down = await open(cloud, identity, "down.demo", 80);
-    expect(down.reply).toMatchObject({ ok: true, value: { kind: "refused", code: "ERR_NGROK_8012" } });
+    expect(down.reply).toMatchObject({
+      ok: true,
+      value: { kind: "refused", code: "ERR_NGROK_8012" },
+    });
   });
 
   test("answers a request that is none with a refusal, and lives", async () => {
     const cloud = await startCloud();
     const identity = await register(cloud);
-    for (const request of [Buffer.from([0, 0]), Buffer.from([2, 0, 0xff, 0xff]), Buffer.from("GET / HTTP/1.1\r\n\r\n".repeat(1500))]) {
+    for (const request of [
+      Buffer.from([0, 0]),
+      Buffer.from([2, 0, 0xff, 0xff]),
+      Buffer.from("GET / HTTP/1.1\r\n\r\n".repeat(1500)),
+    ]) {
       const client = await dialIngress(cloud, identity);
       client.write(request);
       expect(await client.rest()).toContain("ERR_NGROK_0");
@@ -137,7 +173,9 @@ describe("the ingress", () => {
       const { reply, first, rest } = await open(cloud, identity, host, 80);
       return reply.ok && reply.value.kind === "accepted" ? first + (await rest()) : "refused";
     };
-    const { json } = await ask(cloud, "POST", "/_cloud/endpoints", { body: { url: "http://a.demo", upstream: await saying("first") } });
+    const { json } = await ask(cloud, "POST", "/_cloud/endpoints", {
+      body: { url: "http://a.demo", upstream: await saying("first") },
+    });
     expect(await hear("a.demo")).toBe("first");
     cloud.moveEndpoint(json.id, { upstream: await saying("second") });
     expect(await hear("a.demo")).toBe("second");
@@ -179,7 +217,9 @@ describe("clients", () => {
       client.write(encodeConnRequest({ host: "echo.demo", port: 7000 }));
       expect(await client.rest()).toBe("");
     }
-    expect((await open(cloud, kept, "echo.demo", 7000)).reply).toMatchObject({ value: { kind: "accepted" } });
+    expect((await open(cloud, kept, "echo.demo", 7000)).reply).toMatchObject({
+      value: { kind: "accepted" },
+    });
   });
 
   test("keep their right when a newer certificate was issued", async () => {
@@ -188,10 +228,14 @@ describe("clients", () => {
     const old = await register(cloud);
     const { createCsr, createKey } = await import("../../src/cloud/certificate.ts");
     const key = await createKey();
-    const { json } = await ask(cloud, "PATCH", `/kubernetes_operators/${old.id}`, { body: { binding: { csr: await createCsr(key) } } });
+    const { json } = await ask(cloud, "PATCH", `/kubernetes_operators/${old.id}`, {
+      body: { binding: { csr: await createCsr(key) } },
+    });
     const fresh = { id: old.id, key, cert: json.binding.cert.cert };
     for (const identity of [old, fresh]) {
-      expect((await open(cloud, identity, "echo.demo", 7000)).reply).toMatchObject({ value: { kind: "accepted" } });
+      expect((await open(cloud, identity, "echo.demo", 7000)).reply).toMatchObject({
+        value: { kind: "accepted" },
+      });
     }
   });
 
@@ -335,7 +379,10 @@ describe("the ingress's faults", () => {
 
   test("header-joined with a service that leaves without a word is an accepted, empty stream", async () => {
     const cloud = await startCloud();
-    cloud.addEndpoint({ url: "tcp://empty.demo:1", upstream: await upstream((socket) => socket.end()) });
+    cloud.addEndpoint({
+      url: "tcp://empty.demo:1",
+      upstream: await upstream((socket) => socket.end()),
+    });
     misbehave(cloud, "header-joined");
     const client = await open(cloud, await register(cloud), "empty.demo", 1);
     client.end();
@@ -347,7 +394,12 @@ describe("the ingress's faults", () => {
     misbehave(cloud, "refuse=ERR_NGROK_4711 not today, thank you*1", "notice=mind the gap*2");
     expect((await open()).reply).toEqual({
       ok: true,
-      value: { kind: "refused", code: "ERR_NGROK_4711", message: "not today, thank you", notices: ["mind the gap"] },
+      value: {
+        kind: "refused",
+        code: "ERR_NGROK_4711",
+        message: "not today, thank you",
+        notices: ["mind the gap"],
+      },
     });
     misbehave(cloud, "refuse=just a message*1");
     expect((await open()).reply).toMatchObject({

@@ -18,7 +18,9 @@ describe("route", () => {
 
   test("takes the endpoints of one URL in turn", () => {
     const store = createStore();
-    const ids = [1, 2, 3].map(() => value(store.addEndpoint({ url: "http://pool.demo", upstream })).id);
+    const ids = [1, 2, 3].map(
+      () => value(store.addEndpoint({ url: "http://pool.demo", upstream })).id,
+    );
     const seen = [1, 2, 3, 4, 5, 6].map(() => store.route("pool.demo", 80)?.id ?? "");
     expect(new Set(seen.slice(0, 3))).toEqual(new Set(ids));
     expect(seen.slice(3)).toEqual(seen.slice(0, 3));
@@ -42,14 +44,22 @@ describe("route", () => {
     const gone = value(store.addEndpoint({ url: "http://gone.demo", upstream }));
     expect(store.removeEndpoint(gone.id, true)).toBe(true);
     store.addEndpoint({ url: "http://bad demo", upstream, unchecked: true });
-    for (const host of ["public.demo", "gone.demo", "bad demo", ""]) expect(store.route(host, 80)).toBeUndefined();
+    for (const host of ["public.demo", "gone.demo", "bad demo", ""])
+      expect(store.route(host, 80)).toBeUndefined();
   });
 });
 
 describe("endpoints", () => {
   test("refuse what leads nowhere, unless they are to be unchecked", () => {
     const store = createStore();
-    for (const url of ["tcp://a.demo", "ftp://a.demo", "http://a b", "http://a\nb", "", "tcp://*.demo:1"]) {
+    for (const url of [
+      "tcp://a.demo",
+      "ftp://a.demo",
+      "http://a b",
+      "http://a\nb",
+      "",
+      "tcp://*.demo:1",
+    ]) {
       expect(store.addEndpoint({ url, upstream }).ok).toBe(false);
       expect(store.addEndpoint({ url, upstream, unchecked: true }).ok).toBe(true);
     }
@@ -62,7 +72,13 @@ describe("endpoints", () => {
     const moved = store.changeEndpoint(old.id, { url: "http://b.demo:81" });
     expect(moved).toMatchObject({
       ok: true,
-      value: { id: old.id, createdAt: old.createdAt, name: "a", upstream, target: { host: "b.demo", port: 81 } },
+      value: {
+        id: old.id,
+        createdAt: old.createdAt,
+        name: "a",
+        upstream,
+        target: { host: "b.demo", port: 81 },
+      },
     });
     expect(store.changeEndpoint(old.id, { upstream: "nowhere" })?.ok).toBe(false);
     expect(store.route("b.demo", 81)?.id).toBe(old.id);

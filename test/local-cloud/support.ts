@@ -2,8 +2,17 @@ import { afterEach } from "bun:test";
 import { createServer, type Socket } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import { createCsr, createKey } from "../../src/cloud/certificate.ts";
-import { createFrameReader, decodeConnResponse, encodeConnRequest, type Reply } from "../../src/ingress/frame.ts";
-import { type LocalCloud, type LocalCloudOptions, startLocalCloud } from "../../src/local-cloud/cloud.ts";
+import {
+  createFrameReader,
+  decodeConnResponse,
+  encodeConnRequest,
+  type Reply,
+} from "../../src/ingress/frame.ts";
+import {
+  type LocalCloud,
+  type LocalCloudOptions,
+  startLocalCloud,
+} from "../../src/local-cloud/cloud.ts";
 import { type Fault, parseFault } from "../../src/local-cloud/faults.ts";
 import type { Parsed } from "../../src/model/parsed.ts";
 import { bunNet } from "../../src/net/bun.ts";
@@ -16,13 +25,21 @@ afterEach(async () => {
 /** Undone after the test. */
 export async function startCloud(options: Partial<LocalCloudOptions> = {}): Promise<LocalCloud> {
   const anywhere = { host: "127.0.0.1", port: 0 };
-  const cloud = await startLocalCloud({ net: bunNet, api: anywhere, ingress: anywhere, ...options });
+  const cloud = await startLocalCloud({
+    net: bunNet,
+    api: anywhere,
+    ingress: anywhere,
+    ...options,
+  });
   undo.push(cloud.close);
   return cloud;
 }
 
 /** What a client has to know of a cloud, wherever it runs. */
-export type Reachable = Pick<LocalCloud, "apiUrl" | "apiKey" | "ingressAddress" | "intermediatePem">;
+export type Reachable = Pick<
+  LocalCloud,
+  "apiUrl" | "apiKey" | "ingressAddress" | "intermediatePem"
+>;
 
 export function misbehave(cloud: LocalCloud, ...specs: string[]): void {
   for (const spec of specs) {
@@ -44,7 +61,10 @@ export interface Answer {
   readonly json: any;
 }
 
-/** A request as a good client makes it; headers set to "" are left out. `path` may be a whole URL. */
+/**
+ * A request as a good client makes it; headers set to "" are left out. `path`
+ * may be a whole URL.
+ */
 export async function ask(
   cloud: Reachable,
   method: string,
@@ -63,7 +83,12 @@ export async function ask(
     ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
   });
   const text = await response.text();
-  return { status: response.status, headers: response.headers, text, json: text.startsWith("{") ? JSON.parse(text) : undefined };
+  return {
+    status: response.status,
+    headers: response.headers,
+    text,
+    json: text.startsWith("{") ? JSON.parse(text) : undefined,
+  };
 }
 
 export interface Identity {
@@ -75,7 +100,10 @@ export interface Identity {
 /** Registers an operator as the daemon does. */
 export async function register(cloud: Reachable): Promise<Identity> {
   const key = await createKey();
-  const body = { enabled_features: ["bindings"], binding: { endpoint_selectors: ["true"], csr: await createCsr(key) } };
+  const body = {
+    enabled_features: ["bindings"],
+    binding: { endpoint_selectors: ["true"], csr: await createCsr(key) },
+  };
   const { status, json, text } = await ask(cloud, "POST", "/kubernetes_operators", { body });
   if (status !== 201) throw new Error(`registration answered ${status}: ${text}`);
   return { id: json.id, cert: json.binding.cert.cert, key };
@@ -87,13 +115,19 @@ export interface RawClient {
   write(bytes: Uint8Array | string): void;
   /** Our half is finished. */
   end(): void;
-  /** The next bytes, as they come from the socket; undefined at the end. Rejects where the connection breaks. */
+  /**
+   * The next bytes, as they come from the socket; undefined at the end. Rejects
+   * where the connection breaks.
+   */
   read(): Promise<Buffer | undefined>;
   /** Everything up to the end. */
   rest(): Promise<string>;
 }
 
-/** Trusts the intermediate alone, as clients trust what ngrok publishes. Rejects where the handshake fails. */
+/**
+ * Trusts the intermediate alone, as clients trust what ngrok publishes. Rejects
+ * where the handshake fails.
+ */
 export function dialIngress(
   cloud: Reachable,
   identity: { cert: string; key: string } | undefined,
@@ -102,8 +136,17 @@ export function dialIngress(
 ): Promise<RawClient> {
   const { hostname: host, port } = new URL(`tcp://${cloud.ingressAddress}`);
   const own = identity === undefined ? {} : { cert: identity.cert, key: identity.key };
-  // Named apart, since the types of node:tls leave out that the socket below can be half open.
-  const options = { host, port: Number(port), ca, allowPartialTrustChain: true, allowHalfOpen: true, session, ...own };
+  // Named apart, since the types of node:tls leave out that the socket below
+  // can be half open.
+  const options = {
+    host,
+    port: Number(port),
+    ca,
+    allowPartialTrustChain: true,
+    allowHalfOpen: true,
+    session,
+    ...own,
+  };
   return new Promise((resolve, reject) => {
     const socket = connect(options, () => resolve(rawClient(socket)));
     socket.once("error", reject);
@@ -143,7 +186,8 @@ function rawClient(socket: TLSSocket): RawClient {
     },
     async rest() {
       const all: Buffer[] = [];
-      for (let bytes = await client.read(); bytes !== undefined; bytes = await client.read()) all.push(bytes);
+      for (let bytes = await client.read(); bytes !== undefined; bytes = await client.read())
+        all.push(bytes);
       return Buffer.concat(all).toString();
     },
   };
@@ -158,21 +202,39 @@ export interface Asked extends RawClient {
   readonly reads: number;
 }
 
-/** Dials, asks for an endpoint and reads the answer; `early` is sent in one write with the request. */
-export async function open(cloud: Reachable, identity: Identity, host: string, port: number, early = ""): Promise<Asked> {
+/**
+ * Dials, asks for an endpoint and reads the answer; `early` is sent in one
+ * write with the request.
+ */
+export async function open(
+  cloud: Reachable,
+  identity: Identity,
+  host: string,
+  port: number,
+  early = "",
+): Promise<Asked> {
   const client = await dialIngress(cloud, identity);
   client.write(Buffer.concat([encodeConnRequest({ host, port }), Buffer.from(early)]));
   const feed = createFrameReader();
   for (let reads = 1; ; reads += 1) {
     const bytes = await client.read();
-    if (bytes === undefined) throw new Error(`closed after ${reads - 1} reads without a whole answer`);
+    if (bytes === undefined)
+      throw new Error(`closed after ${reads - 1} reads without a whole answer`);
     const split = feed(bytes);
     if (split.kind === "frame")
-      return { ...client, reply: decodeConnResponse(split.payload), first: Buffer.from(split.rest).toString(), reads };
+      return {
+        ...client,
+        reply: decodeConnResponse(split.payload),
+        first: Buffer.from(split.rest).toString(),
+        reads,
+      };
   }
 }
 
-/** A service on loopback that `serve` gets each connection of; answers `host:port`. */
+/**
+ * A service on loopback that `serve` gets each connection of; answers
+ * `host:port`.
+ */
 export async function upstream(serve: (socket: Socket) => unknown): Promise<string> {
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {

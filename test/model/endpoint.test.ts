@@ -22,7 +22,9 @@ describe("parseEndpointUrl", () => {
     ["tcp://hello.demo:000022", "", "tcp hello.demo 22"],
   ])("reads %j (proto %j)", (url, proto, expected) => {
     const target = parseEndpointUrl(url, proto);
-    expect(target.ok ? `${target.value.proto} ${target.value.host} ${target.value.port}` : target.reason).toBe(expected);
+    expect(
+      target.ok ? `${target.value.proto} ${target.value.host} ${target.value.port}` : target.reason,
+    ).toBe(expected);
   });
 
   test.each([
@@ -32,7 +34,10 @@ describe("parseEndpointUrl", () => {
     ["http://hello.demo:0", 'the port of "http://hello.demo:0" is not 1 to 65535'],
     ["http://hello.demo:65536", 'the port of "http://hello.demo:65536" is not 1 to 65535'],
     ["http://hello.demo:", 'the port of "http://hello.demo:" is not 1 to 65535'],
-    ["ssh://hello.demo", 'the URL "ssh://hello.demo" has the scheme "ssh"; http, https, tls and tcp are supported'],
+    [
+      "ssh://hello.demo",
+      'the URL "ssh://hello.demo" has the scheme "ssh"; http, https, tls and tcp are supported',
+    ],
     [
       "constructor://hello.demo:1",
       'the URL "constructor://hello.demo:1" has the scheme "constructor"; http, https, tls and tcp are supported',
@@ -43,26 +48,60 @@ describe("parseEndpointUrl", () => {
     ["https://hello.demo/path", 'the URL "https://hello.demo/path" is not [scheme://]host[:port]'],
     ["https://hello.demo?q", 'the URL "https://hello.demo?q" is not [scheme://]host[:port]'],
     ["https://127.0.0.1", 'the host name "127.0.0.1" reads as an IP address'],
-    ["https://[::1]:80", 'the host name "[::1]" has a character that names do not have, or a hyphen at a label\'s end'],
-    ["http://a.demo\n", 'the host name "a.demo\\n" has a character that names do not have, or a hyphen at a label\'s end'],
-    ["http://a\0.demo", 'the host name "a\\u0000.demo" has a character that names do not have, or a hyphen at a label\'s end'],
-    ["http://bücher.demo", 'the host name "bücher.demo" has a character that names do not have, or a hyphen at a label\'s end'],
+    [
+      "https://[::1]:80",
+      'the host name "[::1]" has a character that names do not have, or a hyphen at a label\'s end',
+    ],
+    [
+      "http://a.demo\n",
+      'the host name "a.demo\\n" has a character that names do not have, or a hyphen at a label\'s end',
+    ],
+    [
+      "http://a\0.demo",
+      'the host name "a\\u0000.demo" has a character that names do not have, or a hyphen at a label\'s end',
+    ],
+    [
+      "http://bücher.demo",
+      'the host name "bücher.demo" has a character that names do not have, or a hyphen at a label\'s end',
+    ],
   ])("refuses %j, saying why", (url, reason) => {
     expect(parseEndpointUrl(url)).toEqual({ ok: false, reason });
   });
 
-  test.each(["a".repeat(1e6), `http://${"a".repeat(1e6)}:80`, `http://a:${"1".repeat(1e6)}`, "/".repeat(1e6), ":".repeat(1e6)])(
-    "refuses a megabyte at once, with a short reason",
-    (url) => {
-      const target = parseEndpointUrl(url);
-      expect(target.ok ? "" : target.reason).toMatch(/^the URL ".{80}" is not \[scheme:\/\/\]host\[:port\]$/);
-    },
-  );
+  test.each([
+    "a".repeat(1e6),
+    `http://${"a".repeat(1e6)}:80`,
+    `http://a:${"1".repeat(1e6)}`,
+    "/".repeat(1e6),
+    ":".repeat(1e6),
+  ])("refuses a megabyte at once, with a short reason", (url) => {
+    const target = parseEndpointUrl(url);
+    expect(target.ok ? "" : target.reason).toMatch(
+      /^the URL ".{80}" is not \[scheme:\/\/\]host\[:port\]$/,
+    );
+  });
 
   test("answers for every text, and never with a host or port that is none", () => {
-    const almost = fc.array(fc.constantFrom("http", "tcp", "://", ":", "//", "/", "a.demo", "*.", "80", "99999", "@", "?", "\n"), {
-      maxLength: 7,
-    });
+    const almost = fc.array(
+      fc.constantFrom(
+        "http",
+        "tcp",
+        "://",
+        ":",
+        "//",
+        "/",
+        "a.demo",
+        "*.",
+        "80",
+        "99999",
+        "@",
+        "?",
+        "\n",
+      ),
+      {
+        maxLength: 7,
+      },
+    );
     const texts = fc.oneof(
       anyText,
       almost.map((parts) => parts.join("")),
@@ -89,12 +128,21 @@ describe("bindingsOf", () => {
     ]);
     expect(bad).toEqual([]);
     expect(bindings as unknown).toEqual([
-      { key: "hello.demo:80", url: "HTTP://hello.demo:80/", ids: ["ep_1", "ep_2", "ep_3"], proto: "http", host: "hello.demo", port: 80 },
+      {
+        key: "hello.demo:80",
+        url: "HTTP://hello.demo:80/",
+        ids: ["ep_1", "ep_2", "ep_3"],
+        proto: "http",
+        host: "hello.demo",
+        port: 80,
+      },
     ]);
   });
 
   test("keeps the ports of one host apart, and sorts by key", () => {
-    const { bindings } = bindingsOf(["tcp://b.demo:2", "http://b.demo", "tcp://a.demo:9"].map((url) => endpoint(url, url)));
+    const { bindings } = bindingsOf(
+      ["tcp://b.demo:2", "http://b.demo", "tcp://a.demo:9"].map((url) => endpoint(url, url)),
+    );
     expect(bindings.map(({ key }) => key)).toEqual(["a.demo:9", "b.demo:2", "b.demo:80"]);
   });
 
@@ -110,12 +158,25 @@ describe("bindingsOf", () => {
     expect(bad).toEqual([
       { id: "", url: "", reason: "the endpoint has no URL" },
       { id: "ep_2", url: "https://*.demo", reason: "wildcard endpoints are not supported yet" },
-      { id: "ep_3", url: "tcp://good.demo:80", reason: "good.demo:80 is already served as http for http://good.demo" },
+      {
+        id: "ep_3",
+        url: "tcp://good.demo:80",
+        reason: "good.demo:80 is already served as http for http://good.demo",
+      },
     ]);
   });
 
   test("gives equal results for equal replies in any order, and loses no endpoint", () => {
-    const url = fc.constantFrom("http://a.demo", "tcp://a.demo:80", "a.demo:80", "https://b.demo", "*.c", "", "tcp://b.demo", "x\ny");
+    const url = fc.constantFrom(
+      "http://a.demo",
+      "tcp://a.demo:80",
+      "a.demo:80",
+      "https://b.demo",
+      "*.c",
+      "",
+      "tcp://b.demo",
+      "x\ny",
+    );
     const one = fc.record({
       id: fc.constantFrom("", "ep_1", "ep_2", "ep_3"),
       url,
@@ -123,7 +184,9 @@ describe("bindingsOf", () => {
     });
     const lists = fc
       .array(one, { maxLength: 12 })
-      .chain((list) => fc.tuple(fc.constant(list), fc.shuffledSubarray(list, { minLength: list.length })));
+      .chain((list) =>
+        fc.tuple(fc.constant(list), fc.shuffledSubarray(list, { minLength: list.length })),
+      );
     fc.assert(
       fc.property(lists, ([list, shuffled]) => {
         const { bindings, bad } = bindingsOf(list);

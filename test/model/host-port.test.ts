@@ -45,21 +45,38 @@ describe("parseHostPort", () => {
 
   test("answers any text, and what it reads it reads again the same", () => {
     fc.assert(
-      fc.property(fc.oneof(anyText, fc.string({ unit: fc.constantFrom(..."a1.:[]-_"), maxLength: 12 })), (text) => {
-        const first = parseHostPort(text, 443);
-        if (first.ok) expect(parseHostPort(hostPortText(first.value))).toEqual(first);
-        else expect(first.reason).not.toContain("\n");
-      }),
+      fc.property(
+        fc.oneof(anyText, fc.string({ unit: fc.constantFrom(..."a1.:[]-_"), maxLength: 12 })),
+        (text) => {
+          const first = parseHostPort(text, 443);
+          if (first.ok) expect(parseHostPort(hostPortText(first.value))).toEqual(first);
+          else expect(first.reason).not.toContain("\n");
+        },
+      ),
     );
   });
 
   test("knows an IPv6 address as the platform does", () => {
-    const piece = fc.constantFrom(":", "::", "0", "ffff", "1:2", "fffff", "g", "1.2.3.4", "1:2:3:4:5:6:7");
+    const piece = fc.constantFrom(
+      ":",
+      "::",
+      "0",
+      "ffff",
+      "1:2",
+      "fffff",
+      "g",
+      "1.2.3.4",
+      "1:2:3:4:5:6:7",
+    );
     const almost = fc.array(piece, { maxLength: 9 }).map((pieces) => pieces.join(""));
     fc.assert(
-      fc.property(fc.oneof(fc.ipV6(), almost), (text) => expect([text, isIpv6(text)]).toEqual([text, isIPv6(text)])),
+      fc.property(fc.oneof(fc.ipV6(), almost), (text) =>
+        expect([text, isIpv6(text)]).toEqual([text, isIPv6(text)]),
+      ),
       { numRuns: 500 },
     );
-    expect(["1", ":", ":::", "1.2.3.4", "::1%lo", "[::1]", "::1]/x[", ""].filter(isIpv6)).toEqual([]);
+    expect(["1", ":", ":::", "1.2.3.4", "::1%lo", "[::1]", "::1]/x[", ""].filter(isIpv6)).toEqual(
+      [],
+    );
   });
 });

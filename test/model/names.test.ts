@@ -18,7 +18,9 @@ import { anyText } from "../support/texts.ts";
 
 const letters = fc.string({ unit: fc.constantFrom(..."azAZ019_-"), minLength: 1, maxLength: 20 });
 const label = letters.filter((text) => !text.startsWith("-") && !text.endsWith("-"));
-const hostname = fc.array(label, { minLength: 1, maxLength: 5 }).map((labels) => [...labels, "demo"].join("."));
+const hostname = fc
+  .array(label, { minLength: 1, maxLength: 5 })
+  .map((labels) => [...labels, "demo"].join("."));
 const anyIp = fc.integer({ min: 0, max: 2 ** 32 - 1 }).map(ipFromNumber);
 
 describe("parseHostname", () => {
@@ -41,15 +43,30 @@ describe("parseHostname", () => {
     ["a..b", 'the host name "a..b" has an empty label'],
     [".a", 'the host name ".a" has an empty label'],
     ["a..", 'the host name "a.." has an empty label'],
-    [`${"a".repeat(64)}.b`, `a label of the host name "${"a".repeat(64)}.b" is longer than 63 characters`],
+    [
+      `${"a".repeat(64)}.b`,
+      `a label of the host name "${"a".repeat(64)}.b" is longer than 63 characters`,
+    ],
     [`${"abcdefg.".repeat(31)}abcdef`, "the host name is 254 characters long, and 253 are allowed"],
     ["127.0.0.1", 'the host name "127.0.0.1" reads as an IP address'],
     ["1", 'the host name "1" reads as an IP address'],
     ["a.0x7F", 'the host name "a.0x7F" reads as an IP address'],
-    ["-a.demo", 'the host name "-a.demo" has a character that names do not have, or a hyphen at a label\'s end'],
-    ["a-.demo", 'the host name "a-.demo" has a character that names do not have, or a hyphen at a label\'s end'],
-    ["*.demo", 'the host name "*.demo" has a character that names do not have, or a hyphen at a label\'s end'],
-    ["[::1]", 'the host name "[::1]" has a character that names do not have, or a hyphen at a label\'s end'],
+    [
+      "-a.demo",
+      'the host name "-a.demo" has a character that names do not have, or a hyphen at a label\'s end',
+    ],
+    [
+      "a-.demo",
+      'the host name "a-.demo" has a character that names do not have, or a hyphen at a label\'s end',
+    ],
+    [
+      "*.demo",
+      'the host name "*.demo" has a character that names do not have, or a hyphen at a label\'s end',
+    ],
+    [
+      "[::1]",
+      'the host name "[::1]" has a character that names do not have, or a hyphen at a label\'s end',
+    ],
     [
       "a.demo\n127.0.0.1 bank.com",
       'the host name "a.demo\\n127.0.0.1 bank.com" has a character that names do not have, or a hyphen at a label\'s end',
@@ -58,12 +75,29 @@ describe("parseHostname", () => {
     expect(reading(parseHostname(text))).toBe(`! ${reason}`);
   });
 
-  test.each(["\n", "\r", "\0", "\t", " ", "\u00a0", "\u2028", "\u202e", "#", "%", "/", ":", "@", "é", "\u212a", "İ", "．", "𝐚"])(
-    "refuses a name with %j in front, inside, or at its end",
-    (character) => {
-      for (const text of [`${character}a.demo`, `a${character}b.demo`, `a.demo${character}`]) expect(parseHostname(text).ok).toBe(false);
-    },
-  );
+  test.each([
+    "\n",
+    "\r",
+    "\0",
+    "\t",
+    " ",
+    "\u00a0",
+    "\u2028",
+    "\u202e",
+    "#",
+    "%",
+    "/",
+    ":",
+    "@",
+    "é",
+    "\u212a",
+    "İ",
+    "．",
+    "𝐚",
+  ])("refuses a name with %j in front, inside, or at its end", (character) => {
+    for (const text of [`${character}a.demo`, `a${character}b.demo`, `a.demo${character}`])
+      expect(parseHostname(text).ok).toBe(false);
+  });
 
   test("refuses a name of 1 MB at once, with a short reason", () => {
     for (const text of ["a".repeat(1e6), "a.".repeat(5e5), ".".repeat(1e6), "-".repeat(1e6)]) {
@@ -83,7 +117,11 @@ describe("parseHostname", () => {
   });
 
   test("takes every well-formed name, in lower case", () => {
-    fc.assert(fc.property(hostname, (text) => expect(reading(parseHostname(text))).toBe(text.toLowerCase())));
+    fc.assert(
+      fc.property(hostname, (text) =>
+        expect(reading(parseHostname(text))).toBe(text.toLowerCase()),
+      ),
+    );
   });
 });
 
@@ -107,7 +145,10 @@ describe("parseIp", () => {
     "::1",
     "1e1.2.3.4",
   ])("refuses %j", (text) => {
-    expect(parseIp(text)).toEqual({ ok: false, reason: `${JSON.stringify(text)} is not an IPv4 address` });
+    expect(parseIp(text)).toEqual({
+      ok: false,
+      reason: `${JSON.stringify(text)} is not an IPv4 address`,
+    });
   });
 
   test("goes to a number and back, in order", () => {
@@ -145,7 +186,8 @@ describe("parseSubnet", () => {
     fc.assert(
       fc.property(anyIp, anyIp, fc.integer({ min: 0, max: 32 }), (base, other, bits) => {
         const range = subnet(`${base}/${bits}`);
-        const head = (one: string): string => ipToNumber(ip(one)).toString(2).padStart(32, "0").slice(0, bits);
+        const head = (one: string): string =>
+          ipToNumber(ip(one)).toString(2).padStart(32, "0").slice(0, bits);
         expect(subnetHas(range, ip(base))).toBe(true);
         expect(subnetHas(range, ip(other))).toBe(head(base) === head(other));
       }),
@@ -154,10 +196,19 @@ describe("parseSubnet", () => {
 
   test("tells loopback ranges from all others", () => {
     expect(subnet("127.0.0.0/8")).toEqual(loopback);
-    expect(["127.0.0.0/8", "127.9.0.0/16", "127.255.255.255/32"].map((text) => isLoopbackSubnet(subnet(text)))).toEqual([true, true, true]);
-    expect(["126.0.0.0/7", "0.0.0.0/0", "128.0.0.0/8", "10.107.0.0/16"].some((text) => isLoopbackSubnet(subnet(text)))).toBe(false);
+    expect(
+      ["127.0.0.0/8", "127.9.0.0/16", "127.255.255.255/32"].map((text) =>
+        isLoopbackSubnet(subnet(text)),
+      ),
+    ).toEqual([true, true, true]);
+    expect(
+      ["126.0.0.0/7", "0.0.0.0/0", "128.0.0.0/8", "10.107.0.0/16"].some((text) =>
+        isLoopbackSubnet(subnet(text)),
+      ),
+    ).toBe(false);
   });
 });
 
 /** The value as text, or the reason after an exclamation mark. */
-const reading = (result: Parsed<unknown>): string => (result.ok ? String(result.value) : `! ${result.reason}`);
+const reading = (result: Parsed<unknown>): string =>
+  result.ok ? String(result.value) : `! ${result.reason}`;

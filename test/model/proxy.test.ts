@@ -27,9 +27,17 @@ describe("parseProxyUrl", () => {
     ["socks5h://[2001:db8::1]:1081", { kind: "socks5", host: "2001:db8::1", port: 1081 }],
     [
       "http://alice:p%40ss%3Aword@proxy:1",
-      { kind: "http", host: "proxy", port: 1, credentials: { username: "alice", password: "p@ss:word" } },
+      {
+        kind: "http",
+        host: "proxy",
+        port: 1,
+        credentials: { username: "alice", password: "p@ss:word" },
+      },
     ],
-    ["bob@proxy:1", { kind: "http", host: "proxy", port: 1, credentials: { username: "bob", password: "" } }],
+    [
+      "bob@proxy:1",
+      { kind: "http", host: "proxy", port: 1, credentials: { username: "bob", password: "" } },
+    ],
   ] as const)("reads %j", (text, proxy) => {
     expect(read(text)).toEqual(proxy);
   });
@@ -53,10 +61,17 @@ describe("parseProxyUrl", () => {
   });
 
   test("never quotes what may be a password, and reads back what proxyUrl writes", () => {
-    const word = fc.string({ unit: "grapheme", minLength: 6, maxLength: 20 }).filter((text) => text.isWellFormed());
+    const word = fc
+      .string({ unit: "grapheme", minLength: 6, maxLength: 20 })
+      .filter((text) => text.isWellFormed());
     fc.assert(
       fc.property(word, fc.constantFrom("http", "socks5"), (password, kind) => {
-        const proxy: ProxyServer = { kind, host: "proxy", port: 7, credentials: { username: "me", password } };
+        const proxy: ProxyServer = {
+          kind,
+          host: "proxy",
+          port: 7,
+          credentials: { username: "me", password },
+        };
         expect(read(proxyUrl(proxy))).toEqual(proxy);
         expect(proxyText(proxy)).toBe(`${kind}://[redacted]@proxy:7`);
         expect(proxySecrets(proxy)).toContain(password);
@@ -67,25 +82,45 @@ describe("parseProxyUrl", () => {
   });
 
   test("writes Basic credentials in UTF-8", () => {
-    expect(basicCredentials({ username: "Aladdin", password: "open sesame" })).toBe("QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-    expect(Buffer.from(basicCredentials({ username: "é", password: "ü€" }), "base64").toString()).toBe("é:ü€");
+    expect(basicCredentials({ username: "Aladdin", password: "open sesame" })).toBe(
+      "QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+    );
+    expect(
+      Buffer.from(basicCredentials({ username: "é", password: "ü€" }), "base64").toString(),
+    ).toBe("é:ü€");
   });
 });
 
 describe("exempt", () => {
   test.each([
-    ["example.com", ["example.com", "Example.COM.", "api.example.com"], ["badexample.com", "example.org", "com"]],
+    [
+      "example.com",
+      ["example.com", "Example.COM.", "api.example.com"],
+      ["badexample.com", "example.org", "com"],
+    ],
     [".example.com", ["api.example.com", "a.b.example.com"], ["example.com", "badexample.com"]],
     ["*.example.com", ["api.example.com"], ["example.com"]],
     ["a.test, b.test\tc.test,,", ["a.test", "b.test", "c.test"], ["d.test"]],
     ["*", ["example.com", "10.0.0.1", "::1"], []],
-    ["10.0.0.0/8,192.0.2.7", ["10.255.0.1", "192.0.2.7"], ["11.0.0.1", "192.0.2.8", "x.192.0.2.7.test"]],
-    ["fd00::/8, [2001:db8::1]", ["fd12::9", "2001:db8:0::1"], ["fe80::1", "2001:db8::2", "10.0.0.1"]],
+    [
+      "10.0.0.0/8,192.0.2.7",
+      ["10.255.0.1", "192.0.2.7"],
+      ["11.0.0.1", "192.0.2.8", "x.192.0.2.7.test"],
+    ],
+    [
+      "fd00::/8, [2001:db8::1]",
+      ["fd12::9", "2001:db8:0::1"],
+      ["fe80::1", "2001:db8::2", "10.0.0.1"],
+    ],
     ["2001:db8::5", ["2001:db8:0:0::5"], ["2001:db8::6"]],
     ["example.com:443", ["example.com", "api.example.com"], ["example.org"]],
     ["example.com:80, [fd00::1]:80, 10.0.0.1:80", [], ["example.com", "fd00::1", "10.0.0.1"]],
     ["", [], ["example.com"]],
-    ["http://example.com, 10.0.0.0/99, fd00::/200, [zz]", [], ["example.com", "10.0.0.1", "fd00::1"]],
+    [
+      "http://example.com, 10.0.0.0/99, fd00::/200, [zz]",
+      [],
+      ["example.com", "10.0.0.1", "fd00::1"],
+    ],
   ])("NO_PROXY=%j", (noProxy, named, others) => {
     expect(named.filter((host) => !exempt({ host, port: 443 }, noProxy))).toEqual([]);
     expect(others.filter((host) => exempt({ host, port: 443 }, noProxy))).toEqual([]);
@@ -113,8 +148,12 @@ describe("proxyFor", () => {
   test("spares what NO_PROXY names, and there is none where none is set", () => {
     expect(proxyFor({ host: "api.test", port: 443 }, rules)).toBe(proxy);
     expect(proxyFor({ host: "direct.test", port: 443 }, rules)).toBeUndefined();
-    expect(proxyFor({ host: "direct.test", port: 443 }, { ...rules, fromEnvironment: false })).toBeUndefined();
-    expect(proxyFor({ host: "api.test", port: 443 }, { ...rules, proxy: undefined })).toBeUndefined();
+    expect(
+      proxyFor({ host: "direct.test", port: 443 }, { ...rules, fromEnvironment: false }),
+    ).toBeUndefined();
+    expect(
+      proxyFor({ host: "api.test", port: 443 }, { ...rules, proxy: undefined }),
+    ).toBeUndefined();
   });
 
   test.each(["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1", "0:0:0:0:0:0:0:1"])(

@@ -5,7 +5,11 @@ import { isNgrokdError, NgrokdError, oneLine, reasonOf } from "../../src/model/e
 import { quote, readable } from "../../src/model/parsed.ts";
 import { anyText } from "../support/texts.ts";
 
-const anything = fc.oneof(anyText, fc.string(), fc.string({ unit: fc.constantFrom("\n", "\u202e", "\u009b", "\ud83d", "a") }));
+const anything = fc.oneof(
+  anyText,
+  fc.string(),
+  fc.string({ unit: fc.constantFrom("\n", "\u202e", "\u009b", "\ud83d", "a") }),
+);
 
 describe("quote", () => {
   test.each([
@@ -34,7 +38,13 @@ describe("quote", () => {
 
   test("readable() quotes only what needs it", () => {
     const texts = ["http://a.demo", "", "two\nlines", "日本", "x".repeat(201)];
-    expect(texts.map(readable)).toEqual(["http://a.demo", '""', '"two\\nlines"', '"日本"', `"${"x".repeat(77)}..."`]);
+    expect(texts.map(readable)).toEqual([
+      "http://a.demo",
+      '""',
+      '"two\\nlines"',
+      '"日本"',
+      `"${"x".repeat(77)}..."`,
+    ]);
   });
 });
 
@@ -42,13 +52,21 @@ describe("reasonOf", () => {
   const cause = new Error("connection refused");
   test.each([
     ["an error", new Error("no"), "no"],
-    ["its cause, which adds something", new Error("Cannot dial", { cause }), "Cannot dial: connection refused"],
+    [
+      "its cause, which adds something",
+      new Error("Cannot dial", { cause }),
+      "Cannot dial: connection refused",
+    ],
     [
       "its cause, which the message names already",
       new Error("Cannot dial: connection refused by x", { cause }),
       "Cannot dial: connection refused by x",
     ],
-    ["one of ours, which says it all", new NgrokdError("network", "Cannot dial: refused", { cause }), "Cannot dial: refused"],
+    [
+      "one of ours, which says it all",
+      new NgrokdError("network", "Cannot dial: refused", { cause }),
+      "Cannot dial: refused",
+    ],
     ["a cause that is no error", new Error("no", { cause: "x" }), "no"],
     ["several lines", new Error("one  \r\n\n  two\n"), "one two"],
     ["escapes", new Error("a\x1b[2Jb\x85c\u2028d"), "a [2Jb c d"],
@@ -72,7 +90,11 @@ describe("reasonOf", () => {
 
 test("NgrokdError carries code, hint, details and cause, and isNgrokdError tells it from others", () => {
   const cause = new Error("x");
-  const error = new NgrokdError("tls", "Cannot do it", { cause, hint: "do that", details: { reason: "R" } });
+  const error = new NgrokdError("tls", "Cannot do it", {
+    cause,
+    hint: "do that",
+    details: { reason: "R" },
+  });
   expect({ ...error, message: error.message }).toEqual({
     name: "NgrokdError",
     code: "tls",
@@ -81,20 +103,32 @@ test("NgrokdError carries code, hint, details and cause, and isNgrokdError tells
     message: "Cannot do it",
   } as never);
   expect(error.cause).toBe(cause);
-  expect([isNgrokdError(error), isNgrokdError(error, "tls"), isNgrokdError(error, "api"), isNgrokdError(cause)]).toEqual([
-    true,
-    true,
-    false,
-    false,
-  ]);
+  expect([
+    isNgrokdError(error),
+    isNgrokdError(error, "tls"),
+    isNgrokdError(error, "api"),
+    isNgrokdError(cause),
+  ]).toEqual([true, true, false, false]);
   const plain = new NgrokdError("api", "no");
   expect([plain.hint, plain.details, "cause" in plain]).toEqual([undefined, {}, false]);
 });
 
 describe("parseApiKey", () => {
   test("drops white space around a key, and takes nothing that an HTTP header could not carry", () => {
-    expect(parseApiKey(" \t2abc_DEF~/+=\r\n") as unknown).toEqual({ ok: true, value: "2abc_DEF~/+=" });
-    const reasons = ["", " \n", "1234567", "x".repeat(513), "two words", "line\nbreak", "schlüssel1", "nul\0nul\0"].map((text) => {
+    expect(parseApiKey(" \t2abc_DEF~/+=\r\n") as unknown).toEqual({
+      ok: true,
+      value: "2abc_DEF~/+=",
+    });
+    const reasons = [
+      "",
+      " \n",
+      "1234567",
+      "x".repeat(513),
+      "two words",
+      "line\nbreak",
+      "schlüssel1",
+      "nul\0nul\0",
+    ].map((text) => {
       const key = parseApiKey(text);
       return key.ok ? "taken" : key.reason;
     });

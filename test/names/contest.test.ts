@@ -32,7 +32,11 @@ describe("putting the section back", () => {
   test("begins anew after a peace as long as the wait was", () => {
     const fought = after(0, 1000, 2000);
     const later = afterRepair(fought, fought.until + minute);
-    expect(later).toEqual({ repairs: [fought.until + minute], waitMs: 0, until: Number.NEGATIVE_INFINITY });
+    expect(later).toEqual({
+      repairs: [fought.until + minute],
+      waitMs: 0,
+      until: Number.NEGATIVE_INFINITY,
+    });
   });
 
   test("happens at most three times in any minute, whenever the other program strikes", () => {
@@ -47,7 +51,10 @@ describe("putting the section back", () => {
           contest = afterRepair(contest, now);
           done.push(now);
         }
-        for (const at of done) expect(done.filter((other) => other > at - minute && other <= at).length).toBeLessThanOrEqual(3);
+        for (const at of done)
+          expect(
+            done.filter((other) => other > at - minute && other <= at).length,
+          ).toBeLessThanOrEqual(3);
       }),
     );
   });

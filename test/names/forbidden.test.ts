@@ -2,7 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { forbiddenName } from "../../src/names/forbidden.ts";
 import { host } from "./support.ts";
 
-const own = { hostnames: ["Web01.Corp.Example.", "johns-mac"], hosts: ["API.ngrok.com", "kubernetes-binding-ingress.ngrok.io"] };
+const own = {
+  hostnames: ["Web01.Corp.Example.", "johns-mac"],
+  hosts: ["API.ngrok.com", "kubernetes-binding-ingress.ngrok.io"],
+};
 const reason = (name: string) => forbiddenName(host(name), own);
 
 describe("forbiddenName", () => {
@@ -33,9 +36,12 @@ describe("forbiddenName", () => {
     },
   );
 
-  test.each(["api.ngrok.com", "kubernetes-binding-ingress.ngrok.io"])("refuses %s, which the daemon must reach", (name) => {
-    expect(reason(name)).toContain("ngrokd itself has to reach");
-  });
+  test.each(["api.ngrok.com", "kubernetes-binding-ingress.ngrok.io"])(
+    "refuses %s, which the daemon must reach",
+    (name) => {
+      expect(reason(name)).toContain("ngrokd itself has to reach");
+    },
+  );
 
   test.each([
     "hello.demo",

@@ -1,10 +1,14 @@
-/** Runs updateHostsFile in a process of its own (a mount namespace, another user) and prints what came of it as one line of JSON. */
+/**
+ * Runs updateHostsFile in a process of its own (a mount namespace, another
+ * user) and prints what came of it as one line of JSON.
+ */
 import { readFile } from "node:fs/promises";
 import { NgrokdError } from "../../src/model/error.ts";
 import { updateHostsFile } from "../../src/names/hosts-file.ts";
 import { mapping } from "./support.ts";
 
-const [path = "", stateFolder = "", entries = "{}", inPlace = "auto", uid = "0"] = process.argv.slice(2);
+const [path = "", stateFolder = "", entries = "{}", inPlace = "auto", uid = "0"] =
+  process.argv.slice(2);
 if (uid !== "0") process.setuid?.(Number(uid));
 const outcome = await updateHostsFile(path, mapping(JSON.parse(entries)), {
   stateFolder,

@@ -26,8 +26,22 @@ async function kept() {
       events.push((await text()) === foreign ? "forgotten after" : "forgotten");
     },
   };
-  const keeper: HostsKeeper = createHostsKeeper({ path, stateFolder: folder.path, log, journal, now: () => clock.now });
-  return { keeper, path, text, clock, events, log, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
+  const keeper: HostsKeeper = createHostsKeeper({
+    path,
+    stateFolder: folder.path,
+    log,
+    journal,
+    now: () => clock.now,
+  });
+  return {
+    keeper,
+    path,
+    text,
+    clock,
+    events,
+    log,
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+  };
 }
 
 describe("the keeper of the hosts section", () => {
@@ -42,8 +56,16 @@ describe("the keeper of the hosts section", () => {
 
   test("writes nothing where the change cannot be recorded", async () => {
     await using place = await kept();
-    const journal = { record: () => Promise.reject(new Error("disk full")), forget: async () => {} };
-    const keeper = createHostsKeeper({ path: place.path, stateFolder: join(place.path, ".."), log: place.log, journal });
+    const journal = {
+      record: () => Promise.reject(new Error("disk full")),
+      forget: async () => {},
+    };
+    const keeper = createHostsKeeper({
+      path: place.path,
+      stateFolder: join(place.path, ".."),
+      log: place.log,
+      journal,
+    });
     await expect(keeper.advertise(entries)).rejects.toThrow(/^disk full$/);
     expect(await place.text()).toBe(foreign);
   });
@@ -56,7 +78,14 @@ describe("the keeper of the hosts section", () => {
       return { bytes: await readFile(path), mode: (await stat(path)).mode & 0o7777 };
     };
     const journal = { record: async () => {}, forget: async () => {} };
-    const options = { path: place.path, stateFolder: join(place.path, ".."), log: place.log, journal, inPlace: false, fs: { read } };
+    const options = {
+      path: place.path,
+      stateFolder: join(place.path, ".."),
+      log: place.log,
+      journal,
+      inPlace: false,
+      fs: { read },
+    };
     const keeper = createHostsKeeper(options);
     await keeper.advertise(entries);
     expect([await place.text(), reads]).toEqual([foreign + section, 2]);
@@ -75,7 +104,9 @@ describe("the keeper of the hosts section", () => {
     await place.keeper.guard();
     expect(await place.text()).toBe(`${foreign}192.0.2.9 added\n${section}`);
     expect(place.keeper.trouble).toBeUndefined();
-    expect(place.log.lines.filter((line) => line.startsWith("info Put ngrokd's section"))).toHaveLength(1);
+    expect(
+      place.log.lines.filter((line) => line.startsWith("info Put ngrokd's section")),
+    ).toHaveLength(1);
   });
 
   test("makes the file anew where somebody has removed it", async () => {
@@ -102,7 +133,9 @@ describe("the keeper of the hosts section", () => {
     expect(await place.text()).toBe(foreign);
     expect(place.keeper.trouble).toContain("Another program keeps taking ngrokd's section out of");
     expect(place.keeper.trouble).toContain("the next try is in 1 min");
-    expect(place.log.lines.filter((line) => line.startsWith("warn Another program keeps"))).toHaveLength(1);
+    expect(
+      place.log.lines.filter((line) => line.startsWith("warn Another program keeps")),
+    ).toHaveLength(1);
 
     place.clock.now += 60_000;
     await place.keeper.guard();
@@ -146,8 +179,16 @@ describe("the keeper of the hosts section", () => {
   test("takes a write that succeeds only at last for no other program's doing", async () => {
     await using place = await kept();
     let full = true;
-    const journal = { record: async () => (full ? Promise.reject(new Error("disk full")) : undefined), forget: async () => {} };
-    const keeper = createHostsKeeper({ path: place.path, stateFolder: join(place.path, ".."), log: place.log, journal });
+    const journal = {
+      record: async () => (full ? Promise.reject(new Error("disk full")) : undefined),
+      forget: async () => {},
+    };
+    const keeper = createHostsKeeper({
+      path: place.path,
+      stateFolder: join(place.path, ".."),
+      log: place.log,
+      journal,
+    });
     await expect(keeper.advertise(entries)).rejects.toThrow("disk full");
     full = false;
     await keeper.guard();
@@ -157,7 +198,12 @@ describe("the keeper of the hosts section", () => {
 
   test("lets calls that come at once follow each other", async () => {
     await using place = await kept();
-    await Promise.all([place.keeper.advertise(entries), place.keeper.guard(), place.keeper.advertise(entries), place.keeper.guard()]);
+    await Promise.all([
+      place.keeper.advertise(entries),
+      place.keeper.guard(),
+      place.keeper.advertise(entries),
+      place.keeper.guard(),
+    ]);
     expect(await place.text()).toBe(foreign + section);
   });
 });

@@ -10,7 +10,10 @@ const none: ReadonlyMap<Hostname, Ip> = new Map();
 const sectionOfTwo = `${beginLine}\n127.0.0.3\ta.demo\n127.0.0.2\tb.demo\n${endLine}\n`;
 
 /** The text after the edit, and what was repaired. */
-function edited(text: string, entries: ReadonlyMap<Hostname, Ip> = two): { text: string; repairs: readonly string[] } {
+function edited(
+  text: string,
+  entries: ReadonlyMap<Hostname, Ip> = two,
+): { text: string; repairs: readonly string[] } {
   const edit = editHosts(text, entries);
   if (edit.kind === "refused") throw new Error(edit.reason);
   return edit.kind === "same" ? { text, repairs: [] } : { text: edit.text, repairs: edit.repairs };
@@ -18,12 +21,18 @@ function edited(text: string, entries: ReadonlyMap<Hostname, Ip> = two): { text:
 
 describe("editHosts", () => {
   test("puts the section at the end, sorted by name", () => {
-    expect(edited("127.0.0.1 localhost\n")).toEqual({ text: `127.0.0.1 localhost\n${sectionOfTwo}`, repairs: [] });
+    expect(edited("127.0.0.1 localhost\n")).toEqual({
+      text: `127.0.0.1 localhost\n${sectionOfTwo}`,
+      repairs: [],
+    });
     expect(edited("")).toEqual({ text: sectionOfTwo, repairs: [] });
   });
 
   test("says same where nothing changes", () => {
-    expect(editHosts(`# mine\n${sectionOfTwo}::1 localhost\n`, two)).toEqual({ kind: "same", shadowed: [] });
+    expect(editHosts(`# mine\n${sectionOfTwo}::1 localhost\n`, two)).toEqual({
+      kind: "same",
+      shadowed: [],
+    });
     expect(editHosts("# mine\n", none)).toEqual({ kind: "same", shadowed: [] });
     expect(editHosts("", none)).toEqual({ kind: "same", shadowed: [] });
   });
@@ -35,7 +44,9 @@ describe("editHosts", () => {
   });
 
   test("uses CRLF where the file does", () => {
-    expect(edited("# mine\r\n\r\n# odd\n").text).toBe(`# mine\r\n\r\n# odd\n${sectionOfTwo.replaceAll("\n", "\r\n")}`);
+    expect(edited("# mine\r\n\r\n# odd\n").text).toBe(
+      `# mine\r\n\r\n# odd\n${sectionOfTwo.replaceAll("\n", "\r\n")}`,
+    );
     expect(edited("# as many\r\n# of both\n").text).toBe(`# as many\r\n# of both\n${sectionOfTwo}`);
     expect(edited("# mine\n\n# odd\r\n").text).toBe(`# mine\n\n# odd\r\n${sectionOfTwo}`);
   });
@@ -47,9 +58,19 @@ describe("editHosts", () => {
   });
 
   test("ends a last line that has no end, and takes that back with the section", () => {
-    for (const text of ["# mine", "# a\r\n# mine", "# a\n# mine\r", "# a\r\n# mine\r", "\r", " ", "\xef\xbb\xbf# mine"]) {
+    for (const text of [
+      "# mine",
+      "# a\r\n# mine",
+      "# a\n# mine\r",
+      "# a\r\n# mine\r",
+      "\r",
+      " ",
+      "\xef\xbb\xbf# mine",
+    ]) {
       const withSection = edited(text).text;
-      expect(withSection).toStartWith(`${text}${text.includes("\r\n") ? "\r\n" : "\n"}${beginLine}`);
+      expect(withSection).toStartWith(
+        `${text}${text.includes("\r\n") ? "\r\n" : "\n"}${beginLine}`,
+      );
       expect(withSection).toEndWith("\n");
       expect(editHosts(withSection, two).kind).toBe("same");
       expect(edited(withSection, none).text).toBe(text);
@@ -66,7 +87,8 @@ describe("editHosts", () => {
   test("takes no line end back that it would not have given", () => {
     const note = edited("x").text.split("\n")[2] ?? "";
     const section = `${beginLine}\n${note}\n${endLine}\n`;
-    for (const above of ["", "\n", "# a\n\n", "# a\r\n# b\r\n"]) expect(edited(above + section, none).text).toBe(above);
+    for (const above of ["", "\n", "# a\n\n", "# a\r\n# b\r\n"])
+      expect(edited(above + section, none).text).toBe(above);
   });
 
   test("keeps bytes that are no UTF-8, NULs, lone carriage returns and lines of a megabyte", () => {
@@ -82,14 +104,20 @@ describe("editHosts", () => {
 
   test("refuses UTF-16", () => {
     for (const text of ["\xff\xfe#\0", "\xfe\xff\0#"]) {
-      expect(editHosts(text, two)).toEqual({ kind: "refused", reason: expect.stringContaining("UTF-16") });
+      expect(editHosts(text, two)).toEqual({
+        kind: "refused",
+        reason: expect.stringContaining("UTF-16"),
+      });
     }
   });
 
   test("takes markers for such only as whole lines", () => {
     const text = `# ${beginLine}\n ${endLine}\n${beginLine} no\n#${endLine.slice(1)}s\n${beginLine.toLowerCase()}\n`;
     expect(edited(text)).toEqual({ text: text + sectionOfTwo, repairs: [] });
-    expect(edited(`${beginLine} \t\r\n${endLine}  \n# mine\n`)).toEqual({ text: `${sectionOfTwo}# mine\n`, repairs: [] });
+    expect(edited(`${beginLine} \t\r\n${endLine}  \n# mine\n`)).toEqual({
+      text: `${sectionOfTwo}# mine\n`,
+      repairs: [],
+    });
   });
 
   test("moves lines that others wrote into the section below it, with a report", () => {
@@ -110,7 +138,9 @@ describe("editHosts", () => {
     const { text, repairs } = edited(`# a\n${beginLine}\n${theirs.join(ours)}${endLine}\n# z\n`);
     expect(text).toBe(`# a\n${sectionOfTwo}${theirs.join("")}# z\n`);
     const shown = '"# café", "127.0.0.1\\tlocalhost", "127.0.0.8\\tlocalhost", …';
-    expect(repairs).toEqual([`11 lines that ngrokd did not write were moved from inside the section to below it: ${shown}`]);
+    expect(repairs).toEqual([
+      `11 lines that ngrokd did not write were moved from inside the section to below it: ${shown}`,
+    ]);
   });
 
   test("knows entries by the ranges that it is told, and by being what is wanted", () => {
@@ -118,7 +148,10 @@ describe("editHosts", () => {
     const wanted = mapping({ "b.demo": "172.16.0.2" });
     const after = `${beginLine}\n172.16.0.2\tb.demo\n${endLine}\n`;
     expect(edited(text, wanted).text).toBe(`${after}10.9.0.2\told.demo\n`);
-    expect(editHosts(text, wanted, [subnet("10.9.0.0/16")])).toMatchObject({ text: after, repairs: [] });
+    expect(editHosts(text, wanted, [subnet("10.9.0.0/16")])).toMatchObject({
+      text: after,
+      repairs: [],
+    });
   });
 
   test("closes a section without an end: lines next to its begin that are in our format and order are ours, the rest is not", () => {
@@ -129,12 +162,16 @@ describe("editHosts", () => {
     });
     // "c" cannot follow "e" in a section of ours.
     const unsorted = "127.0.0.8\tc.demo\n127.0.0.9\tf.demo\n";
-    expect(edited(`${beginLine}\n127.0.0.4\te.demo\n${unsorted}`).text).toBe(sectionOfTwo + unsorted);
+    expect(edited(`${beginLine}\n127.0.0.4\te.demo\n${unsorted}`).text).toBe(
+      sectionOfTwo + unsorted,
+    );
     expect(edited(`${beginLine}\n${rest}`).text).toBe(sectionOfTwo + rest);
     expect(edited(`# a\n${beginLine}`).text).toBe(`# a\n${sectionOfTwo}`);
     expect(edited(edited("# mine").text.replace(`${endLine}\n`, ""), none).text).toBe("# mine");
     // Cut within a line.
-    expect(edited(`# a\n${beginLine}\n127.0.0.4\te.demo\n127.0.0.5\tf.de`).text).toBe(`# a\n${sectionOfTwo}`);
+    expect(edited(`# a\n${beginLine}\n127.0.0.4\te.demo\n127.0.0.5\tf.de`).text).toBe(
+      `# a\n${sectionOfTwo}`,
+    );
   });
 
   test("opens a section without a begin in the same way", () => {
@@ -143,7 +180,9 @@ describe("editHosts", () => {
       text: `${above}${sectionOfTwo}# z\n`,
       repairs: ["line 6 ended a section that no line began"],
     });
-    expect(edited(`127.0.0.9\tf.demo\n127.0.0.4\te.demo\n${endLine}\n`).text).toBe(`127.0.0.9\tf.demo\n${sectionOfTwo}`);
+    expect(edited(`127.0.0.9\tf.demo\n127.0.0.4\te.demo\n${endLine}\n`).text).toBe(
+      `127.0.0.9\tf.demo\n${sectionOfTwo}`,
+    );
     expect(edited(`${above}${endLine}\n`, none).text).toBe(above);
     const joined = edited("# mine").text;
     expect(edited(joined.replace(`${beginLine}\n`, "")).text).toBe(`# mine\n${sectionOfTwo}`);
@@ -165,8 +204,14 @@ describe("editHosts", () => {
   test("names those entries to which a line outside gives another address", () => {
     const text = `127.0.0.1 x B.Demo # a.demo\n#127.0.0.1 a.demo\nnonsense a.demo\n127.0.0.3 a.demo\n${sectionOfTwo}`;
     expect(editHosts(text, two)).toEqual({ kind: "same", shadowed: [host("b.demo")] });
-    expect(editHosts(`${sectionOfTwo}::1\ta.demo\tb.demo\n`, two)).toEqual({ kind: "same", shadowed: [host("a.demo"), host("b.demo")] });
-    expect(editHosts("127.0.0.1 b.demo", two)).toMatchObject({ kind: "changed", shadowed: [host("b.demo")] });
+    expect(editHosts(`${sectionOfTwo}::1\ta.demo\tb.demo\n`, two)).toEqual({
+      kind: "same",
+      shadowed: [host("a.demo"), host("b.demo")],
+    });
+    expect(editHosts("127.0.0.1 b.demo", two)).toMatchObject({
+      kind: "changed",
+      shadowed: [host("b.demo")],
+    });
     expect(editHosts("127.0.0.1 b.demo", none)).toEqual({ kind: "same", shadowed: [] });
   });
 
@@ -178,7 +223,10 @@ describe("editHosts", () => {
           ipFromNumber(0x7f010001 + i + 2 * Math.floor(i / 254)),
         ]),
       );
-      const foreign = Array.from({ length: 3 * n }, (_, i) => `0.0.0.0 tracker-${i}.example.net www.tracker-${i}.example.net\n`).join("");
+      const foreign = Array.from(
+        { length: 3 * n },
+        (_, i) => `0.0.0.0 tracker-${i}.example.net www.tracker-${i}.example.net\n`,
+      ).join("");
       let first = "";
       const cost = cpuMs(() => {
         first = edited(foreign, entries).text;
@@ -188,7 +236,8 @@ describe("editHosts", () => {
       expect(edited(first, none).text).toBe(foreign);
       return cost;
     });
-    // Ten times as much, and not a hundred times, as where every line is compared with every other.
+    // Ten times as much, and not a hundred times, as where every line is
+    // compared with every other.
     expect(costs[1]).toBeLessThan(30 * Math.max(10, costs[0] ?? 0));
   });
 });
@@ -198,7 +247,8 @@ describe("a block list of 150,000 lines", () => {
   const withSection = edited(list).text;
   /** What it costs to look at every word. */
   const everyWord = cpuMs(() => {
-    for (const line of withSection.split("\n")) line.split("#", 1)[0]?.trim().toLowerCase().split(/\s+/);
+    for (const line of withSection.split("\n"))
+      line.split("#", 1)[0]?.trim().toLowerCase().split(/\s+/);
   });
 
   test("costs an edit less than looking at its words would", () => {
@@ -223,9 +273,19 @@ describe("a block list of 150,000 lines", () => {
 });
 
 const arbitraryEntries = fc
-  .array(fc.tuple(fc.constantFrom("a", "b.demo", "c.demo", "d_1.demo", "e-e.x.demo").map(host), fc.integer({ min: 12, max: 50 })))
-  .map((pairs): ReadonlyMap<Hostname, Ip> => new Map(pairs.map(([name, n]) => [name, ipFromNumber(0x7f000000 + n)])));
-const latin1 = fc.array(fc.integer({ min: 0, max: 255 }), { maxLength: 12 }).map((codes) => String.fromCharCode(...codes));
+  .array(
+    fc.tuple(
+      fc.constantFrom("a", "b.demo", "c.demo", "d_1.demo", "e-e.x.demo").map(host),
+      fc.integer({ min: 12, max: 50 }),
+    ),
+  )
+  .map(
+    (pairs): ReadonlyMap<Hostname, Ip> =>
+      new Map(pairs.map(([name, n]) => [name, ipFromNumber(0x7f000000 + n)])),
+  );
+const latin1 = fc
+  .array(fc.integer({ min: 0, max: 255 }), { maxLength: 12 })
+  .map((codes) => String.fromCharCode(...codes));
 const foreignLine = fc.oneof(
   latin1.map((text) => text.replaceAll("\n", "")),
   fc.constantFrom(
@@ -239,7 +299,14 @@ const foreignLine = fc.oneof(
     "\r",
     " ",
   ),
-  fc.constantFrom(` ${beginLine}`, `${endLine}x`, "192.168.0.1\tnas", "127.0.0.5 a", "127.0.0.7\tx y", "127.0.0.2\tlocalhost"),
+  fc.constantFrom(
+    ` ${beginLine}`,
+    `${endLine}x`,
+    "192.168.0.1\tnas",
+    "127.0.0.5 a",
+    "127.0.0.7\tx y",
+    "127.0.0.2\tlocalhost",
+  ),
 );
 const eol = fc.constantFrom("\n", "\n", "\r\n");
 const linesOf = (line: fc.Arbitrary<string>) =>
@@ -252,16 +319,30 @@ const linesOf = (line: fc.Arbitrary<string>) =>
     .map(({ bom, lines, tail }) => bom + lines.flat().join("") + tail)
     .filter((text) => !/^(?:\xff\xfe|\xfe\xff)/.test(text));
 const foreignText = linesOf(foreignLine);
-/** Everything that can happen to a file: markers anywhere, entries anywhere, the foreign lines between them. */
+/**
+ * Everything that can happen to a file: markers anywhere, entries anywhere, the
+ * foreign lines between them.
+ */
 const brokenText = linesOf(
   fc.oneof(
     foreignLine,
-    fc.constantFrom(beginLine, endLine, `${beginLine} `, `${endLine}\t`, "# (before this section, the line above had no line end)"),
-    fc.tuple(fc.integer({ min: 1, max: 9 }), fc.constantFrom("a", "b.demo", "c.demo", "z")).map(([n, name]) => `127.0.0.${n}\t${name}`),
+    fc.constantFrom(
+      beginLine,
+      endLine,
+      `${beginLine} `,
+      `${endLine}\t`,
+      "# (before this section, the line above had no line end)",
+    ),
+    fc
+      .tuple(fc.integer({ min: 1, max: 9 }), fc.constantFrom("a", "b.demo", "c.demo", "z"))
+      .map(([n, name]) => `127.0.0.${n}\t${name}`),
   ),
 );
 
-/** What no edit may lose, judged a line at a time: all but markers, our note, and lines in the format of our entries. */
+/**
+ * What no edit may lose, judged a line at a time: all but markers, our note,
+ * and lines in the format of our entries.
+ */
 function foreignLines(text: string): string[] {
   const lines = text.replace(/^\xef\xbb\xbf/, "").split(/(?<=\n)/);
   const ours =
@@ -272,10 +353,14 @@ function foreignLines(text: string): string[] {
 describe("editHosts, for any text", () => {
   test("gives the text back byte for byte when the section is taken out again, whatever it held in between", () => {
     fc.assert(
-      fc.property(foreignText, fc.array(arbitraryEntries, { minLength: 1, maxLength: 3 }), (text, steps) => {
-        const last = steps.reduce((current, entries) => edited(current, entries).text, text);
-        expect(edited(last, none).text).toBe(text);
-      }),
+      fc.property(
+        foreignText,
+        fc.array(arbitraryEntries, { minLength: 1, maxLength: 3 }),
+        (text, steps) => {
+          const last = steps.reduce((current, entries) => edited(current, entries).text, text);
+          expect(edited(last, none).text).toBe(text);
+        },
+      ),
       { numRuns: 1000 },
     );
   });
@@ -316,7 +401,8 @@ describe("editHosts, for any text", () => {
         const kept = foreignLines(text);
         const after = foreignLines(edited(text, entries).text);
         expect(after.slice(0, -1)).toEqual(kept.slice(0, -1));
-        // The last line may be given a line end, or lose one that a note in the section says was ours.
+        // The last line may be given a line end, or lose one that a note in the
+        // section says was ours.
         const lastOf = (lines: string[]) => lines.at(-1)?.replace(/\r*\n?$/, "");
         expect(lastOf(after)).toBe(lastOf(kept));
         expect(after).toHaveLength(kept.length);
@@ -330,13 +416,18 @@ describe("editHosts, for any text", () => {
       text
         .replace(/^\xef\xbb\xbf/, "")
         .split(/\r?\n/)
-        .filter((line) => line.startsWith(marker) && line.slice(marker.length).trim() === "").length;
+        .filter((line) => line.startsWith(marker) && line.slice(marker.length).trim() === "")
+        .length;
     fc.assert(
       fc.property(brokenText, arbitraryEntries, (text, entries) => {
         const after = edited(text, entries);
         const wanted = entries.size === 0 ? 0 : 1;
-        expect([count(after.text, beginLine), count(after.text, endLine)]).toEqual([wanted, wanted]);
-        const sound = count(text, beginLine) === count(text, endLine) && count(text, beginLine) <= 1;
+        expect([count(after.text, beginLine), count(after.text, endLine)]).toEqual([
+          wanted,
+          wanted,
+        ]);
+        const sound =
+          count(text, beginLine) === count(text, endLine) && count(text, beginLine) <= 1;
         if (!sound) expect(after.repairs).not.toEqual([]);
       }),
       { numRuns: 1000 },
@@ -359,7 +450,13 @@ describe("namesOfMachine", () => {
   ].join("\n");
 
   test("finds the names of 127.0.1.1 and of the machine's own addresses, outside our section", () => {
-    expect([...namesOfMachine(text, ["192.0.2.7", "fe80::1"])].sort()).toEqual(["below", "build7", "build7.corp", "office.corp", "six"]);
+    expect([...namesOfMachine(text, ["192.0.2.7", "fe80::1"])].sort()).toEqual([
+      "below",
+      "build7",
+      "build7.corp",
+      "office.corp",
+      "six",
+    ]);
     expect([...namesOfMachine("", [])]).toEqual([]);
   });
 });

@@ -22,7 +22,10 @@ function proven<T>(value: Parsed<T>): T {
   return value.value;
 }
 
-/** Milliseconds of CPU that `work` takes: other programs on the machine count for a clock, and not for this. Below ten, the collector shows. */
+/**
+ * Milliseconds of CPU that `work` takes: other programs on the machine count
+ * for a clock, and not for this. Below ten, the collector shows.
+ */
 export function cpuMs(work: () => void): number {
   const before = process.cpuUsage();
   work();

@@ -1,4 +1,7 @@
-/** Run with few descriptors: opens all the listeners that it can have, then more connections than it can, and tells how many those were. */
+/**
+ * Run with few descriptors: opens all the listeners that it can have, then more
+ * connections than it can, and tells how many those were.
+ */
 import { bunNet as net } from "../../src/net/bun.ts";
 import { connectionRoom, descriptorLimit, turnedAway } from "../../src/net/descriptors.ts";
 import type { Conn, Listener } from "../../src/net/types.ts";

@@ -9,7 +9,9 @@ describe.skipIf(process.platform !== "linux")("descriptors", () => {
     expect(room).toBeWithin(descriptorLimit() / 2 - 600, descriptorLimit() / 2);
     expect([connectionRoom(10), connectionRoom(2 * descriptorLimit())]).toEqual([room - 5, 0]);
     const listeners = await Promise.all(
-      Array.from({ length: 4 }, () => net.listen({ host: "127.0.0.1", port: 0 }, (conn) => conn.abort())),
+      Array.from({ length: 4 }, () =>
+        net.listen({ host: "127.0.0.1", port: 0 }, (conn) => conn.abort()),
+      ),
     );
     expect(connectionRoom(0)).toBe(room - 2);
     for (const listener of [...listeners, ...listeners]) listener.close();

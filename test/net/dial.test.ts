@@ -8,7 +8,13 @@ const refused = (): NgrokdError => new NgrokdError("network", "connection refuse
 
 describe("interleaved", () => {
   test("takes both families in turn, the resolver's first choice first", () => {
-    expect(interleaved(["::1", "::2", "::3", "1.1.1.1", "2.2.2.2"])).toEqual(["::1", "1.1.1.1", "::2", "2.2.2.2", "::3"]);
+    expect(interleaved(["::1", "::2", "::3", "1.1.1.1", "2.2.2.2"])).toEqual([
+      "::1",
+      "1.1.1.1",
+      "::2",
+      "2.2.2.2",
+      "::3",
+    ]);
     expect(interleaved(["1.1.1.1", "2.2.2.2", "::1"])).toEqual(["1.1.1.1", "::1", "2.2.2.2"]);
     expect(interleaved(["1.1.1.1", "2.2.2.2"])).toEqual(["1.1.1.1", "2.2.2.2"]);
     expect(interleaved([])).toEqual([]);
@@ -89,17 +95,27 @@ describe("a dial to a name with several addresses", () => {
     const reason = new NgrokdError("timeout", "too late");
     stop.abort(reason);
     expect(await failure(world.dialing)).toBe(reason);
-    expect([world.log.slice(2), world.timers()]).toEqual([["250 give up ::1", "250 give up 1.1.1.1"], 0]);
+    expect([world.log.slice(2), world.timers()]).toEqual([
+      ["250 give up ::1", "250 give up 1.1.1.1"],
+      0,
+    ]);
   });
 
   test("asks no name server for an IP address, takes an address once, and says so where a name has none", async () => {
     const world = scene(["1.1.1.1", "1.1.1.1"]);
     await world.pass(1000);
     expect(world.log).toEqual(["0 dial 1.1.1.1"]);
-    const never: Surroundings = { lookup: () => Promise.reject(new Error("asked")), later: () => () => undefined };
-    expect(await dialEach({ host: "::1", port: 1 }, undefined, async () => "dialed", never)).toBe("dialed");
+    const never: Surroundings = {
+      lookup: () => Promise.reject(new Error("asked")),
+      later: () => () => undefined,
+    };
+    expect(await dialEach({ host: "::1", port: 1 }, undefined, async () => "dialed", never)).toBe(
+      "dialed",
+    );
     const none: Surroundings = { ...never, lookup: async () => [] };
-    expect(await failure(dialEach(address, undefined, async () => "dialed", none))).toMatchObject({ code: "network" });
+    expect(await failure(dialEach(address, undefined, async () => "dialed", none))).toMatchObject({
+      code: "network",
+    });
   });
 
   test("reaches a listener on 127.0.0.1 alone by the name localhost, whichever family comes first", async () => {
@@ -125,12 +141,17 @@ describe("a dial to a name with several addresses", () => {
   });
 });
 
-/** A dial under a clock that moves by hand, whose attempts end as they are told. */
+/**
+ * A dial under a clock that moves by hand, whose attempts end as they are told.
+ */
 function scene(ips: readonly string[], signal?: AbortSignal) {
   let now = 0;
   let timers: { at: number; call: () => void }[] = [];
   const log: string[] = [];
-  const attempts = new Map<string, { resolve(text: string): void; reject(error: Error): void; connected(): void }>();
+  const attempts = new Map<
+    string,
+    { resolve(text: string): void; reject(error: Error): void; connected(): void }
+  >();
   const around: Surroundings = {
     lookup: async () => ips.map((ip) => ({ address: ip })),
     later(ms, call) {

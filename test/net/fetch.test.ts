@@ -7,11 +7,17 @@ import { bunNet } from "../../src/net/bun.ts";
 import { createFetch } from "../../src/net/fetch.ts";
 import type { DialOptions, Net } from "../../src/net/types.ts";
 
-const rules: ProxyRules = { proxy: { kind: "http", host: "127.0.0.1", port: 1 }, fromEnvironment: false, noProxy: "" };
+const rules: ProxyRules = {
+  proxy: { kind: "http", host: "127.0.0.1", port: 1 },
+  fromEnvironment: false,
+  noProxy: "",
+};
 const server = createServer((request, response) => {
   if (request.url === "/nothing") return void response.writeHead(204).end();
   if (request.url === "/cut")
-    return void response.writeHead(200, { "content-length": "100" }).write("some", () => request.socket.destroy());
+    return void response
+      .writeHead(200, { "content-length": "100" })
+      .write("some", () => request.socket.destroy());
   if (request.url === "/silent") return;
   let body = "";
   request.on("data", (bytes) => {
@@ -25,7 +31,9 @@ const server = createServer((request, response) => {
         ["x-two", "b"],
       ].flat(),
     );
-    response.write(JSON.stringify({ method: request.method, url: request.url, headers: request.headers, body }));
+    response.write(
+      JSON.stringify({ method: request.method, url: request.url, headers: request.headers, body }),
+    );
     response.end("\n");
   });
 });
@@ -48,14 +56,23 @@ describe("a fetch where a proxy is set", () => {
   const fetch = createFetch(bunNet, rules);
 
   test("sends method, headers and body, and answers status, headers and body", async () => {
-    const init = { method: "POST", headers: { authorization: "Bearer key", "content-type": "application/json" }, body: '{"a":"ü"}' };
+    const init = {
+      method: "POST",
+      headers: { authorization: "Bearer key", "content-type": "application/json" },
+      body: '{"a":"ü"}',
+    };
     const response = await fetch(`${url}/path?query=1`, init);
     expect([response.status, response.headers.get("x-two")]).toEqual([201, "a, b"]);
     expect(await response.json()).toMatchObject({
       method: "POST",
       url: "/path?query=1",
       body: '{"a":"ü"}',
-      headers: { host: `127.0.0.1:${port}`, authorization: "Bearer key", "content-type": "application/json", "content-length": "10" },
+      headers: {
+        host: `127.0.0.1:${port}`,
+        authorization: "Bearer key",
+        "content-type": "application/json",
+        "content-length": "10",
+      },
     });
   });
 
@@ -75,7 +92,12 @@ describe("a fetch where a proxy is set", () => {
   test("sends https through the proxy, verified under the server's own name, and http never", async () => {
     const { net, dials } = watched();
     const watchedFetch = createFetch(net, { ...rules, noProxy: "direct.test" });
-    for (const to of ["https://api.test/x", "https://direct.test:8443/", "http://api.test/", "https://[2001:db8::1]/"]) {
+    for (const to of [
+      "https://api.test/x",
+      "https://direct.test:8443/",
+      "http://api.test/",
+      "https://[2001:db8::1]/",
+    ]) {
       await expect(watchedFetch(to, {})).rejects.toThrow("not here");
     }
     expect(dials.map(({ host, options }) => [host, options.tls?.serverName, options.via])).toEqual([
@@ -84,15 +106,28 @@ describe("a fetch where a proxy is set", () => {
       ["api.test 80", undefined, undefined],
       ["2001:db8::1 443", "2001:db8::1", rules.proxy],
     ]);
-    expect(dials.map(({ options }) => options.tls?.insecureSkipVerify ?? false)).toEqual([false, false, false, false]);
+    expect(dials.map(({ options }) => options.tls?.insecureSkipVerify ?? false)).toEqual([
+      false,
+      false,
+      false,
+      false,
+    ]);
     expect(dials[0]?.options.tls?.ca.length).toBeGreaterThan(0);
   });
 
   test("makes the API's errors name the proxy and say what to do", async () => {
-    const exchange = createExchange({ fetch, headers: {}, timeoutMs: 5000, maxBytes: 1000, safe: (text) => text });
-    const error = await exchange({ action: "Cannot ask", method: "GET", url: new URL("https://api.test/") }).catch(
-      (caught: unknown) => caught,
-    );
+    const exchange = createExchange({
+      fetch,
+      headers: {},
+      timeoutMs: 5000,
+      maxBytes: 1000,
+      safe: (text) => text,
+    });
+    const error = await exchange({
+      action: "Cannot ask",
+      method: "GET",
+      url: new URL("https://api.test/"),
+    }).catch((caught: unknown) => caught);
     expect(error).toMatchObject({ code: "network" });
     expect((error as NgrokdError).message).toMatch(
       /^Cannot ask: cannot reach "https:\/\/api\.test", .*through the proxy "http:\/\/127\.0\.0\.1:1"/,
@@ -105,7 +140,9 @@ test("a fetch where no proxy is set is the runtime's own", async () => {
   const response = await createFetch(net, { ...rules, proxy: undefined })(`${url}/nothing`, {});
   expect([response.status, dials.length]).toEqual([204, 0]);
   // HTTP_PROXY alone is none for us, and must not become one for the runtime.
-  await expect(createFetch(net, { ...rules, proxy: undefined, httpProxy: true })(`${url}/nothing`, {})).rejects.toThrow("not here");
+  await expect(
+    createFetch(net, { ...rules, proxy: undefined, httpProxy: true })(`${url}/nothing`, {}),
+  ).rejects.toThrow("not here");
   expect(dials).toMatchObject([{ host: `127.0.0.1 ${port}`, options: {} }]);
 });
 
@@ -128,7 +165,8 @@ describe("a fetch after renew()", () => {
     expect(kept).toBeLessThanOrEqual(1);
     fetch.renew();
     expect([await ask(), await ask()]).toEqual([kept + 1, kept + 2]);
-    // Bun gives up what has been idle for 5 minutes, and the last request of before may have had 30 s.
+    // Bun gives up what has been idle for 5 minutes, and the last request of
+    // before may have had 30 s.
     now = 330_000;
     expect(await ask()).toBe(kept + 3);
     now = 360_000;
@@ -141,27 +179,30 @@ describe("a fetch after renew()", () => {
   test.each([
     ["directly", direct],
     ["where a proxy is set", rules],
-  ])("asks once more what is not yet answered, %s, and changes nothing twice", async (_how, way) => {
-    const asked: string[] = [];
-    const waiting = createServer((request, response) => {
-      asked.push(String(request.method));
-      if (asked.length > 2) response.end("answered");
-    });
-    await new Promise<void>((listening) => waiting.listen(0, "127.0.0.1", listening));
-    const there = `http://127.0.0.1:${(waiting.address() as { port: number }).port}/`;
-    const fetch = createFetch(bunNet, way);
-    const stop = new AbortController();
-    const changing = fetch(there, { method: "DELETE", signal: stop.signal });
-    const asking = fetch(there, { signal: stop.signal });
-    while (asked.length < 2) await new Promise((moment) => setTimeout(moment, 2));
-    fetch.renew();
-    expect(await (await asking).text()).toBe("answered");
-    stop.abort(new NgrokdError("timeout", "too late"));
-    await expect(changing).rejects.toThrow("too late");
-    expect(asked.sort()).toEqual(["DELETE", "GET", "GET"]);
-    waiting.closeAllConnections();
-    waiting.close();
-  });
+  ])(
+    "asks once more what is not yet answered, %s, and changes nothing twice",
+    async (_how, way) => {
+      const asked: string[] = [];
+      const waiting = createServer((request, response) => {
+        asked.push(String(request.method));
+        if (asked.length > 2) response.end("answered");
+      });
+      await new Promise<void>((listening) => waiting.listen(0, "127.0.0.1", listening));
+      const there = `http://127.0.0.1:${(waiting.address() as { port: number }).port}/`;
+      const fetch = createFetch(bunNet, way);
+      const stop = new AbortController();
+      const changing = fetch(there, { method: "DELETE", signal: stop.signal });
+      const asking = fetch(there, { signal: stop.signal });
+      while (asked.length < 2) await new Promise((moment) => setTimeout(moment, 2));
+      fetch.renew();
+      expect(await (await asking).text()).toBe("answered");
+      stop.abort(new NgrokdError("timeout", "too late"));
+      await expect(changing).rejects.toThrow("too late");
+      expect(asked.sort()).toEqual(["DELETE", "GET", "GET"]);
+      waiting.closeAllConnections();
+      waiting.close();
+    },
+  );
 
   test("does not ask again what its caller has given up", async () => {
     const stop = new AbortController();
@@ -178,6 +219,8 @@ describe("a fetch after renew()", () => {
     expect((await fetch(`${url}/nothing`, {})).status).toBe(204);
     fetch.renew();
     await expect(fetch("https://api.test/x", {})).rejects.toThrow("not here");
-    expect(dials).toMatchObject([{ host: "api.test 443", options: { tls: { serverName: "api.test" }, via: undefined } }]);
+    expect(dials).toMatchObject([
+      { host: "api.test 443", options: { tls: { serverName: "api.test" }, via: undefined } },
+    ]);
   });
 });

@@ -4,7 +4,10 @@ import { NgrokdError } from "../../src/model/error.ts";
 import { lingerStep, lingerSteps } from "../../src/net/limits.ts";
 import { PullConn, type SocketVerbs } from "../../src/net/pull.ts";
 
-/** A socket that takes as many bytes as it is allowed to, and writes down what it is told. */
+/**
+ * A socket that takes as many bytes as it is allowed to, and writes down what
+ * it is told.
+ */
 interface FakeSocket {
   room: number;
   gone: boolean;
@@ -50,7 +53,10 @@ afterEach(() => {
 
 describe("PullConn", () => {
   test("hands out what arrives in order, however reads and arrivals interleave, and then the end", async () => {
-    const steps = fc.array(fc.oneof(fc.constant("read" as const), fc.uint8Array({ minLength: 1, maxLength: 5 })), { maxLength: 30 });
+    const steps = fc.array(
+      fc.oneof(fc.constant("read" as const), fc.uint8Array({ minLength: 1, maxLength: 5 })),
+      { maxLength: 30 },
+    );
     await fc.assert(
       fc.asyncProperty(steps, async (steps) => {
         const { conn, socket } = fake();
@@ -64,7 +70,8 @@ describe("PullConn", () => {
         }
         conn.theyFinished();
         await reading;
-        for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) got.push(...bytes);
+        for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read())
+          got.push(...bytes);
         expect(got).toEqual(steps.flatMap((step) => (step === "read" ? [] : [...step])));
         // Never paused twice, nor resumed while running.
         expect(socket.told.join(" ")).toMatch(/^(pause resume ?)*(pause)?$/);
@@ -156,7 +163,9 @@ describe("PullConn", () => {
   test("tells its watcher that the socket is gone, once, a late one at once, and a replaced one never", () => {
     const { conn } = fake();
     const told: string[] = [];
-    const watcher = (name: string) => ({ gone: (error?: NgrokdError) => told.push(`${name}: ${error?.code}`) });
+    const watcher = (name: string) => ({
+      gone: (error?: NgrokdError) => told.push(`${name}: ${error?.code}`),
+    });
     conn.watch(watcher("replaced"));
     conn.watch(watcher("last"));
     conn.abort();
@@ -208,7 +217,12 @@ describe("PullConn", () => {
   test("the first failure counts, and comes behind what had arrived", async () => {
     const { conn } = fake();
     conn.received(Uint8Array.of(7));
-    conn.broke(Object.assign(new Error("error:1000045c:SSL routines:OPENSSL_internal:TLSV1_ALERT_UNKNOWN_CA"), { code: "EPROTO" }));
+    conn.broke(
+      Object.assign(
+        new Error("error:1000045c:SSL routines:OPENSSL_internal:TLSV1_ALERT_UNKNOWN_CA"),
+        { code: "EPROTO" },
+      ),
+    );
     conn.gone(reset);
     expect(conn.read()).toEqual(Uint8Array.of(7));
     expect(await codeOf(() => conn.read())).toBe("tls");

@@ -1,9 +1,17 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { counter, exposition, type Family, gauge, type Labels, type Sample } from "../../src/observe/exposition.ts";
+import {
+  counter,
+  exposition,
+  type Family,
+  gauge,
+  type Labels,
+  type Sample,
+} from "../../src/observe/exposition.ts";
 import { anyText } from "../support/texts.ts";
 
-const written = (families: Iterable<Family>, pieceLength?: number): string => [...exposition(families, pieceLength)].join("");
+const written = (families: Iterable<Family>, pieceLength?: number): string =>
+  [...exposition(families, pieceLength)].join("");
 
 describe("the text for Prometheus", () => {
   test("has help, type and samples of each metric", () => {
@@ -67,15 +75,21 @@ wait_seconds_count 0
           .slice(0, -1)
           .split("\n");
         expect(lines.length).toBe(3);
-        const quoted = /^x\{label="((?:[^"\\\n]|\\["\\n])*)"\} 1$/s.exec(lines[2] ?? "")?.[1] ?? "not one label";
-        expect(quoted.replaceAll(/\\(.)/g, (_, letter: string) => (letter === "n" ? "\n" : letter))).toBe(value);
+        const quoted =
+          /^x\{label="((?:[^"\\\n]|\\["\\n])*)"\} 1$/s.exec(lines[2] ?? "")?.[1] ?? "not one label";
+        expect(
+          quoted.replaceAll(/\\(.)/g, (_, letter: string) => (letter === "n" ? "\n" : letter)),
+        ).toBe(value);
       }),
     );
   });
 
   test("is the same in pieces of any size, each of whole lines, and is made as it is asked for", () => {
     let asked = 0;
-    const labelled = (endpoint: string): { labels: Labels; value: number } => ({ labels: { endpoint }, value: 1 });
+    const labelled = (endpoint: string): { labels: Labels; value: number } => ({
+      labels: { endpoint },
+      value: 1,
+    });
     const family: Family = {
       name: "x",
       type: "gauge",

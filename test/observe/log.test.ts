@@ -16,19 +16,33 @@ afterEach(() => {
 describe("a line of the log", () => {
   test("is one JSON object with time, level, message and fields where nobody looks on", () => {
     const { log, lines } = written({ format: "auto", isTerminal: false });
-    log.warn("The poll failed", { hint: "wait", endpoint: "a.demo:80", tries: 2, again: true, code: undefined });
+    log.warn("The poll failed", {
+      hint: "wait",
+      endpoint: "a.demo:80",
+      tries: 2,
+      again: true,
+      code: undefined,
+    });
     expect(lines()).toEqual([
       `{"time":"${noon.toISOString()}","level":"warn","message":"The poll failed","hint":"wait","endpoint":"a.demo:80","tries":2,"again":true}`,
     ]);
     log.info("");
-    expect(JSON.parse(lines()[1] ?? "")).toEqual({ time: noon.toISOString(), level: "info", message: "" });
+    expect(JSON.parse(lines()[1] ?? "")).toEqual({
+      time: noon.toISOString(),
+      level: "info",
+      message: "",
+    });
   });
 
   test("is text with the hint below it on a terminal, or where it is asked for", () => {
     const { log, lines } = written({ format: "text", isTerminal: false });
     log.error("Cannot listen", { hint: "name another port", port: 80 });
     log.info("ngrokd is up");
-    expect(lines()).toEqual(["12:00:00 error Cannot listen", "         hint: name another port", "12:00:00 info  ngrokd is up"]);
+    expect(lines()).toEqual([
+      "12:00:00 error Cannot listen",
+      "         hint: name another port",
+      "12:00:00 info  ngrokd is up",
+    ]);
     const shown = written({ format: "auto", isTerminal: true });
     shown.log.debug("x");
     expect(Bun.stripANSI(shown.lines().join())).toBe("12:00:00 debug x");
@@ -39,10 +53,16 @@ describe("a line of the log", () => {
     const before = process.env.NO_COLOR;
     delete process.env.NO_COLOR;
     try {
-      expect(written({ format: "text", isTerminal: false }, "x").lines().join()).not.toContain("\x1b");
-      expect(written({ format: "text", isTerminal: true }, "x").lines().join()).toBe("12:00:00 \x1b[36minfo \x1b[39m x");
+      expect(written({ format: "text", isTerminal: false }, "x").lines().join()).not.toContain(
+        "\x1b",
+      );
+      expect(written({ format: "text", isTerminal: true }, "x").lines().join()).toBe(
+        "12:00:00 \x1b[36minfo \x1b[39m x",
+      );
       process.env.NO_COLOR = "yes";
-      expect(written({ format: "text", isTerminal: true }, "x").lines().join()).not.toContain("\x1b");
+      expect(written({ format: "text", isTerminal: true }, "x").lines().join()).not.toContain(
+        "\x1b",
+      );
     } finally {
       if (before === undefined) delete process.env.NO_COLOR;
       else process.env.NO_COLOR = before;
@@ -60,7 +80,9 @@ describe("a line of the log", () => {
         expect(JSON.parse(json)).toMatchObject({ message, hint });
       }),
     );
-    expect(written({ format: "text" }, "two\r\nlines\x1b[2J\x9b2J\u2028.").lines()).toEqual(["12:00:00 info  two lines [2J 2J ."]);
+    expect(written({ format: "text" }, "two\r\nlines\x1b[2J\x9b2J\u2028.").lines()).toEqual([
+      "12:00:00 info  two lines [2J 2J .",
+    ]);
   });
 });
 
@@ -181,7 +203,10 @@ describe("secrets", () => {
     log.info("before hunter22");
     secrets.push("hunter22");
     log.info("after hunter22");
-    expect(lines().map((line) => JSON.parse(line).message)).toEqual(["before hunter22", "after [redacted]"]);
+    expect(lines().map((line) => JSON.parse(line).message)).toEqual([
+      "before hunter22",
+      "after [redacted]",
+    ]);
   });
 
   test("that begin one another leave no rest, and one too short to be a secret changes nothing", () => {
@@ -190,13 +215,23 @@ describe("secrets", () => {
   });
 });
 
-/** A log and what it wrote, line by line; at level debug and as JSON unless told. */
+/**
+ * A log and what it wrote, line by line; at level debug and as JSON unless
+ * told.
+ */
 function written(options: Partial<LogOptions> = {}, message?: string, fields?: { hint: string }) {
   let text = "";
   const write = (line: string): void => {
     text += line;
   };
-  const log = createLog({ level: "debug", format: "json", isTerminal: false, write, secrets: () => [], ...options });
+  const log = createLog({
+    level: "debug",
+    format: "json",
+    isTerminal: false,
+    write,
+    secrets: () => [],
+    ...options,
+  });
   if (message !== undefined) log.info(message, fields);
   return { log, lines: () => text.split("\n").slice(0, -1) };
 }

@@ -15,7 +15,11 @@ const values = async (maxFds: number): Promise<Record<string, number>> => {
 
 describe("what is told of the process", () => {
   test("is true", async () => {
-    const { process_cpu_seconds_total: cpu, process_resident_memory_bytes: rss, ...rest } = await values(1000);
+    const {
+      process_cpu_seconds_total: cpu,
+      process_resident_memory_bytes: rss,
+      ...rest
+    } = await values(1000);
     expect(cpu).toBeWithin(0.001, 3600);
     expect(rss).toBeWithin(1e6, 1e10);
     expect(rest.process_start_time_seconds).toBeWithin(Date.now() / 1000 - 3600, Date.now() / 1000);

@@ -14,7 +14,10 @@ afterEach(() => {
   for (const step of undo.splice(0)) step();
 });
 
-/** A notifier whose datagrams end up in a list, and that never has to do otherwise. */
+/**
+ * A notifier whose datagrams end up in a list, and that never has to do
+ * otherwise.
+ */
 function recorded(env: Record<string, string>, taken = true) {
   const sent: string[] = [];
   const otherwise: string[] = [];
@@ -24,7 +27,12 @@ function recorded(env: Record<string, string>, taken = true) {
       return taken;
     },
   };
-  const notifier = createNotifier({ net, env, pid: 7, otherwise: async (text) => void otherwise.push(text) });
+  const notifier = createNotifier({
+    net,
+    env,
+    pid: 7,
+    otherwise: async (text) => void otherwise.push(text),
+  });
   return { sent, otherwise, notifier };
 }
 
@@ -51,9 +59,19 @@ describe("a notifier", () => {
 
   test("tells a status only when it is another one, and on one line", async () => {
     const { sent, notifier } = recorded(env);
-    for (const text of ["Serving 1 endpoint", "Serving 1 endpoint", "bad\nREADY=1", "Serving 1 endpoint"]) notifier.status(text);
+    for (const text of [
+      "Serving 1 endpoint",
+      "Serving 1 endpoint",
+      "bad\nREADY=1",
+      "Serving 1 endpoint",
+    ])
+      notifier.status(text);
     await notifier.close();
-    expect(sent).toEqual(["STATUS=Serving 1 endpoint", "STATUS=bad READY=1", "STATUS=Serving 1 endpoint"]);
+    expect(sent).toEqual([
+      "STATUS=Serving 1 endpoint",
+      "STATUS=bad READY=1",
+      "STATUS=Serving 1 endpoint",
+    ]);
   });
 
   test("is silent without systemd, and where systemd speaks over another kind of socket", async () => {
@@ -89,7 +107,12 @@ describe("a notifier", () => {
 test("the watchdog's time is for one process", () => {
   expect(watchdogIn({ WATCHDOG_USEC: "60000000" }, 7)).toBe(60_000);
   expect(watchdogIn({ WATCHDOG_USEC: "60000000", WATCHDOG_PID: "7" }, 7)).toBe(60_000);
-  for (const env of [{}, { WATCHDOG_USEC: "60000000", WATCHDOG_PID: "8" }, { WATCHDOG_USEC: "0" }, { WATCHDOG_USEC: "soon" }])
+  for (const env of [
+    {},
+    { WATCHDOG_USEC: "60000000", WATCHDOG_PID: "8" },
+    { WATCHDOG_USEC: "0" },
+    { WATCHDOG_USEC: "soon" },
+  ])
     expect(watchdogIn(env, 7)).toBeUndefined();
 });
 
@@ -125,33 +148,42 @@ describe("a datagram", () => {
     expect(taken).toBeWithin(1, 100_000);
   });
 
-  test.skipIf(!existsSync("/usr/bin/systemd-notify"))("is sent by systemd-notify where the runtime has none, as under Deno", async () => {
-    const path = join(folder(), "notify");
-    const { texts } = receiver(path);
-    const notifier = createNotifier({ net: nodeNet, env: { NOTIFY_SOCKET: path } });
-    notifier.ready();
-    notifier.stopping(1000);
-    // It waits until what it has sent was read.
-    const reading = setInterval(texts, 10);
-    await notifier.close();
-    clearInterval(reading);
-    const told = texts().filter((text) => !text.startsWith("BARRIER="));
-    expect(told.map((text) => text.trim())).toEqual(["READY=1", "STOPPING=1\nEXTEND_TIMEOUT_USEC=1000000"]);
-  });
+  test.skipIf(!existsSync("/usr/bin/systemd-notify"))(
+    "is sent by systemd-notify where the runtime has none, as under Deno",
+    async () => {
+      const path = join(folder(), "notify");
+      const { texts } = receiver(path);
+      const notifier = createNotifier({ net: nodeNet, env: { NOTIFY_SOCKET: path } });
+      notifier.ready();
+      notifier.stopping(1000);
+      // It waits until what it has sent was read.
+      const reading = setInterval(texts, 10);
+      await notifier.close();
+      clearInterval(reading);
+      const told = texts().filter((text) => !text.startsWith("BARRIER="));
+      expect(told.map((text) => text.trim())).toEqual([
+        "READY=1",
+        "STOPPING=1\nEXTEND_TIMEOUT_USEC=1000000",
+      ]);
+    },
+  );
 
   test("is nothing that node: can send", async () => {
     expect(await nodeNet.datagram("/run/systemd/notify", "READY=1")).toBe(false);
   });
 
   test("goes through the C library that is mapped, whichever it is", () => {
-    const line = (path: string): string => `7ff34d082000-7ff34d0a8000 r--p 00000000 fe:00 339380    ${path}\n`;
+    const line = (path: string): string =>
+      `7ff34d082000-7ff34d0a8000 r--p 00000000 fe:00 339380    ${path}\n`;
     for (const path of [
       "/usr/lib/x86_64-linux-gnu/libc.so.6",
       "/lib64/libc-2.17.so",
       "/lib/ld-musl-x86_64.so.1",
       "/lib/libc.musl-aarch64.so.1",
     ])
-      expect(libcIn(line("/usr/local/bin/ngrokd") + line(path) + line("/usr/lib/libm.so.6"))).toBe(path);
+      expect(libcIn(line("/usr/local/bin/ngrokd") + line(path) + line("/usr/lib/libm.so.6"))).toBe(
+        path,
+      );
     expect(() => libcIn(line("/usr/lib/libcrypt.so.1"))).toThrow();
   });
 

@@ -2,7 +2,15 @@ import { describe, expect, test } from "bun:test";
 import { stateText } from "../../src/cli/service/status.ts";
 import type { ServiceFacts } from "../../src/service/facts.ts";
 import { thisManager } from "../../src/service/manage.ts";
-import { installSteps, launchd, logsCommand, type Step, systemd, uninstallSteps, verbSteps } from "../../src/service/plan.ts";
+import {
+  installSteps,
+  launchd,
+  logsCommand,
+  type Step,
+  systemd,
+  uninstallSteps,
+  verbSteps,
+} from "../../src/service/plan.ts";
 import { readPrinted, readShown } from "../../src/service/show.ts";
 import { plain } from "../cli/support.ts";
 
@@ -20,7 +28,11 @@ const facts: ServiceFacts = {
 
 /** Steps in short: the texts have tests of their own. */
 const told = (steps: readonly Step[]): string[] =>
-  steps.map((step) => (step.kind === "run" ? `${step.command.join(" ")}${step.mayFail === true ? "?" : ""}` : `${step.kind} ${step.path}`));
+  steps.map((step) =>
+    step.kind === "run"
+      ? `${step.command.join(" ")}${step.mayFail === true ? "?" : ""}`
+      : `${step.kind} ${step.path}`,
+  );
 
 describe("with launchd", () => {
   const plist = "/Library/LaunchDaemons/com.ngrok.ngrokd.plist";
@@ -36,18 +48,35 @@ describe("with launchd", () => {
   });
 
   test("everything else is launchctl's and tail's", () => {
-    expect(told(uninstallSteps(launchd))).toEqual(["/bin/launchctl bootout system/com.ngrok.ngrokd?", `remove ${plist}`]);
-    expect((["start", "stop", "restart"] as const).flatMap((verb) => told(verbSteps(launchd, verb)))).toEqual([
+    expect(told(uninstallSteps(launchd))).toEqual([
+      "/bin/launchctl bootout system/com.ngrok.ngrokd?",
+      `remove ${plist}`,
+    ]);
+    expect(
+      (["start", "stop", "restart"] as const).flatMap((verb) => told(verbSteps(launchd, verb))),
+    ).toEqual([
       `/bin/launchctl bootstrap system ${plist}`,
       "/bin/launchctl bootout system/com.ngrok.ngrokd",
       "/bin/launchctl kickstart -k system/com.ngrok.ngrokd",
     ]);
-    expect(logsCommand(launchd, { lines: 5, follow: true })).toEqual(["/usr/bin/tail", "-n", "5", "-F", "/var/log/ngrokd.log"]);
+    expect(logsCommand(launchd, { lines: 5, follow: true })).toEqual([
+      "/usr/bin/tail",
+      "-n",
+      "5",
+      "-F",
+      "/var/log/ngrokd.log",
+    ]);
   });
 
   test("what it prints is read as far as it is plain", () => {
-    const printed = "system/com.ngrok.ngrokd = {\n\tactive count = 1\n\tstate = running\n\n\truns = 3\n\tpid = 812\n}\n";
-    expect(readPrinted(0, printed)).toMatchObject({ state: "active", pid: 812, restarts: 2, at_boot: "enabled" });
+    const printed =
+      "system/com.ngrok.ngrokd = {\n\tactive count = 1\n\tstate = running\n\n\truns = 3\n\tpid = 812\n}\n";
+    expect(readPrinted(0, printed)).toMatchObject({
+      state: "active",
+      pid: 812,
+      restarts: 2,
+      at_boot: "enabled",
+    });
     expect(readPrinted(113, "")).toMatchObject({ state: "inactive", pid: null, restarts: 0 });
   });
 });
@@ -61,7 +90,8 @@ describe("with systemd", () => {
   });
 
   test("its answer becomes a state, and values may have an equals sign", () => {
-    const out = "ActiveState=failed\nSubState=failed\nMainPID=0\nStatusText=a=b\nNRestarts=4\nResult=watchdog\nNeedDaemonReload=yes\n";
+    const out =
+      "ActiveState=failed\nSubState=failed\nMainPID=0\nStatusText=a=b\nNRestarts=4\nResult=watchdog\nNeedDaemonReload=yes\n";
     const state = readShown(0, out);
     expect(state).toEqual({
       state: "failed",
@@ -75,11 +105,22 @@ describe("with systemd", () => {
       needs_reload: true,
     });
     expect(readShown(1, "").state).toBe("unknown");
-    const text = stateText({ ...state, installed: "ours", path: "/etc/systemd/system/ngrokd.service" }, plain);
-    for (const words of ["failed: watchdog", "4, after failures", "does not start", "daemon-reload"]) expect(text).toContain(words);
+    const text = stateText(
+      { ...state, installed: "ours", path: "/etc/systemd/system/ngrokd.service" },
+      plain,
+    );
+    for (const words of [
+      "failed: watchdog",
+      "4, after failures",
+      "does not start",
+      "daemon-reload",
+    ])
+      expect(text).toContain(words);
   });
 });
 
 test("another system has no manager that is known", () => {
-  expect(() => thisManager("win32")).toThrow('Cannot manage a service on "win32": only systemd and launchd are known');
+  expect(() => thisManager("win32")).toThrow(
+    'Cannot manage a service on "win32": only systemd and launchd are known',
+  );
 });

@@ -20,28 +20,45 @@ const unitOf = (changes: Partial<ServiceFacts> = {}): string => unitText({ ...us
 
 /** The values of a setting, in order, one line after another. */
 const values = (unit: string, setting: string): string[] =>
-  [...unit.matchAll(new RegExp(`^${setting}=(.*)$`, "gm"))].flatMap(([, words = ""]) => words.split(" "));
+  [...unit.matchAll(new RegExp(`^${setting}=(.*)$`, "gm"))].flatMap(([, words = ""]) =>
+    words.split(" "),
+  );
 
 describe("the systemd unit", () => {
   test("may write where the hosts file, the socket and the state are, and nowhere else", () => {
     expect(values(unitOf(), "ReadWritePaths")).toEqual(["/etc", "/run"]);
-    expect(values(unitOf({ folders: ["/var/lib/ngrokd"] }), "ReadWritePaths")).toEqual(["/etc", "/run", "/var/lib/ngrokd"]);
+    expect(values(unitOf({ folders: ["/var/lib/ngrokd"] }), "ReadWritePaths")).toEqual([
+      "/etc",
+      "/run",
+      "/var/lib/ngrokd",
+    ]);
   });
 
   test("keeps read-only below them what gives rights, and only there", () => {
     const usually = values(unitOf(), "ReadOnlyPaths");
-    for (const path of ["/etc/systemd", "/etc/passwd", "/etc/cron.d", "/etc/ssh", "/etc/logrotate.d", "/run/systemd"])
+    for (const path of [
+      "/etc/systemd",
+      "/etc/passwd",
+      "/etc/cron.d",
+      "/etc/ssh",
+      "/etc/logrotate.d",
+      "/run/systemd",
+    ])
       expect(usually).toContain(`-${path}`);
-    const elsewhere = { hostsPath: "/srv/hosts/hosts", folders: ["/srv/ngrokd"], socketPath: "/srv/ngrokd/socket" };
+    const elsewhere = {
+      hostsPath: "/srv/hosts/hosts",
+      folders: ["/srv/ngrokd"],
+      socketPath: "/srv/ngrokd/socket",
+    };
     expect(values(unitOf(elsewhere), "ReadOnlyPaths")).toEqual([]);
   });
 
   test("may write where its own files are, also in the middle of what is read-only otherwise", () => {
     const inside = unitOf({ folders: ["/etc/ssl/ngrokd"] });
-    expect([values(inside, "ReadWritePaths"), values(inside, "ReadOnlyPaths").includes("-/etc/ssl")]).toEqual([
-      ["/etc", "/run", "/etc/ssl/ngrokd"],
-      true,
-    ]);
+    expect([
+      values(inside, "ReadWritePaths"),
+      values(inside, "ReadOnlyPaths").includes("-/etc/ssl"),
+    ]).toEqual([["/etc", "/run", "/etc/ssl/ngrokd"], true]);
     expect(values(unitOf({ folders: ["/etc/ssl"] }), "ReadOnlyPaths")).not.toContain("-/etc/ssl");
   });
 
@@ -52,7 +69,10 @@ describe("the systemd unit", () => {
     expect(values(unitOf(), "RuntimeDirectory")).toEqual([]);
     // It would go with the service, and with it what others have there.
     const lodger = unitOf({ socketPath: "/run/lock/ngrokd.sock" });
-    expect([values(lodger, "RuntimeDirectory"), values(lodger, "ReadWritePaths")]).toEqual([[], ["/etc", "/run/lock"]]);
+    expect([values(lodger, "RuntimeDirectory"), values(lodger, "ReadWritePaths")]).toEqual([
+      [],
+      ["/etc", "/run/lock"],
+    ]);
   });
 
   test("sees homes and temporary files only where something of the daemon's is there", () => {
@@ -71,22 +91,36 @@ describe("the systemd unit", () => {
       readFileSync(join(import.meta.dir, "../../docs/operations.md"), "utf8")
         .split("## Exit codes")[1]
         ?.split("\n## ")[0] ?? "";
-    const rows = [...page.matchAll(/^\| (\d+) \| .* \| (.+) \|$/gm)].map(([, code = "", again = ""]) => ({ code, again }));
+    const rows = [...page.matchAll(/^\| (\d+) \| .* \| (.+) \|$/gm)].map(
+      ([, code = "", again = ""]) => ({ code, again }),
+    );
     expect(rows.map(({ code }) => code)).toEqual(["0", "1", "2", "3", "5", "6", "70"]);
-    const never = rows.filter(({ code, again }) => code !== "0" && /^(?:no\b|not\b|likewise)/.test(again)).map(({ code }) => code);
+    const never = rows
+      .filter(({ code, again }) => code !== "0" && /^(?:no\b|not\b|likewise)/.test(again))
+      .map(({ code }) => code);
     const unit = unitOf();
     expect(values(unit, "Restart")).toEqual(["on-failure"]);
-    expect([...values(unit, "RestartPreventExitStatus"), ...values(unit, "SuccessExitStatus")].sort()).toEqual(never);
+    expect(
+      [...values(unit, "RestartPreventExitStatus"), ...values(unit, "SuccessExitStatus")].sort(),
+    ).toEqual(never);
   });
 
   test("spells what systemd would read as something else", () => {
-    const unit = unitOf({ serveArgs: ["--config", '/etc/my $HOME/50% "x".yml'], environment: { NGROKD_HOSTS_PATH: "/srv/a b/hosts" } });
-    expect(unit).toContain('ExecStart=/usr/local/bin/ngrokd serve --config "/etc/my $$HOME/50%% \\"x\\".yml"\n');
+    const unit = unitOf({
+      serveArgs: ["--config", '/etc/my $HOME/50% "x".yml'],
+      environment: { NGROKD_HOSTS_PATH: "/srv/a b/hosts" },
+    });
+    expect(unit).toContain(
+      'ExecStart=/usr/local/bin/ngrokd serve --config "/etc/my $$HOME/50%% \\"x\\".yml"\n',
+    );
     expect(unit).toContain('Environment="NGROKD_HOSTS_PATH=/srv/a b/hosts"\n');
   });
 
   const analyze = "/usr/bin/systemd-analyze";
-  /** What docs/operations.md says, times ten: systemd's scale from 0, the best, to 100. */
+  /**
+   * What docs/operations.md says, times ten: systemd's scale from 0, the best,
+   * to 100.
+   */
   const bar = 25;
 
   describe.skipIf(!existsSync(analyze))("to systemd-analyze", () => {
@@ -102,21 +136,38 @@ describe("the systemd unit", () => {
     };
     const ask = async (...words: string[]) => {
       const child = Bun.spawn([analyze, ...words], { stdout: "pipe", stderr: "pipe" });
-      const [out, err, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+      const [out, err, code] = await Promise.all([
+        child.stdout.text(),
+        child.stderr.text(),
+        child.exited,
+      ]);
       return { code, said: out + err };
     };
 
     test("has nothing that it does not understand", async () => {
       // /bin/true stands for the program, which has to be there.
       const program = "/bin/true";
-      const odd = { program, serveArgs: ["--config", "/etc/my $HOME/50%.yml"], environment: { A: "b c" }, socketPath: "/run/x/y.sock" };
+      const odd = {
+        program,
+        serveArgs: ["--config", "/etc/my $HOME/50%.yml"],
+        environment: { A: "b c" },
+        socketPath: "/run/x/y.sock",
+      };
       for (const changes of [{ program }, odd, { ...odd, hostsPath: "/srv/my hosts/hosts" }])
-        await withFile(unitOf(changes), async (path) => expect(await ask("verify", "--man=no", path)).toEqual({ code: 0, said: "" }));
+        await withFile(unitOf(changes), async (path) =>
+          expect(await ask("verify", "--man=no", path)).toEqual({ code: 0, said: "" }),
+        );
     });
 
     test("is as little exposed as the documentation says", async () => {
       await withFile(unitOf(), async (path) => {
-        const { code, said } = await ask("security", "--offline=true", "--no-pager", `--threshold=${bar}`, path);
+        const { code, said } = await ask(
+          "security",
+          "--offline=true",
+          "--no-pager",
+          `--threshold=${bar}`,
+          path,
+        );
         expect(said).toMatch(/Overall exposure level for ngrokd.service: [\d.]+/);
         expect([code, /Overall.*/.exec(said)?.[0]]).toEqual([0, expect.stringContaining("OK")]);
       });
@@ -125,14 +176,22 @@ describe("the systemd unit", () => {
 });
 
 describe("launchd's property list", () => {
-  const facts = { ...usual, serveArgs: ["--config", "/etc/a&b/<c>.yml"], environment: { NGROKD_HOSTS_PATH: "/srv/hosts" } };
+  const facts = {
+    ...usual,
+    serveArgs: ["--config", "/etc/a&b/<c>.yml"],
+    environment: { NGROKD_HOSTS_PATH: "/srv/hosts" },
+  };
 
   test("starts the daemon with the machine, and again after a failure", () => {
     const text = plistText(usual);
     expect(text).toContain("<key>Label</key>\n\t<string>com.ngrok.ngrokd</string>");
-    expect(text).toContain("<array>\n\t\t<string>/usr/local/bin/ngrokd</string>\n\t\t<string>serve</string>\n\t</array>");
+    expect(text).toContain(
+      "<array>\n\t\t<string>/usr/local/bin/ngrokd</string>\n\t\t<string>serve</string>\n\t</array>",
+    );
     expect(text).toContain("<key>RunAtLoad</key>\n\t<true/>");
-    expect(text).toContain("<key>KeepAlive</key>\n\t<dict>\n\t\t<key>SuccessfulExit</key>\n\t\t<false/>\n\t</dict>");
+    expect(text).toContain(
+      "<key>KeepAlive</key>\n\t<dict>\n\t\t<key>SuccessfulExit</key>\n\t\t<false/>\n\t</dict>",
+    );
     expect(text).not.toContain("EnvironmentVariables");
   });
 
@@ -143,7 +202,10 @@ describe("launchd's property list", () => {
   const python = Bun.which("python3");
   test.skipIf(python === null)("is one to another parser of property lists", async () => {
     const script = "import json, plistlib, sys; print(json.dumps(plistlib.load(sys.stdin.buffer)))";
-    const child = Bun.spawn([python ?? "", "-c", script], { stdin: new TextEncoder().encode(plistText(facts)), stdout: "pipe" });
+    const child = Bun.spawn([python ?? "", "-c", script], {
+      stdin: new TextEncoder().encode(plistText(facts)),
+      stdout: "pipe",
+    });
     const read = JSON.parse(await child.stdout.text());
     expect(read).toMatchObject({
       ProgramArguments: ["/usr/local/bin/ngrokd", "serve", "--config", "/etc/a&b/<c>.yml"],

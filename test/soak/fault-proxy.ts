@@ -1,8 +1,10 @@
 import { connect, createServer, type Socket } from "node:net";
 
 /**
- * A TCP proxy in front of the ingress that hurts connections at any stage of their lives: before TLS, in the handshake, in the header,
- * in the stream. What it did is on record, since a failure that no fault explains is what a soak looks for.
+ * A TCP proxy in front of the ingress that hurts connections at any stage of
+ * their lives: before TLS, in the handshake, in the header, in the stream. What
+ * it did is on record, since a failure that no fault explains is what a soak
+ * looks for.
  */
 export interface FaultProxy {
   readonly port: number;
@@ -12,7 +14,10 @@ export interface FaultProxy {
   readonly cuts: readonly number[];
   /** Connections that were delayed on purpose. */
   readonly delayed: number;
-  /** Whether anything was delayed in this span of time (ms of performance.now()). */
+  /**
+   * Whether anything was delayed in this span of time (ms of
+   * performance.now()).
+   */
   delayedDuring(from: number, to: number): boolean;
   /** No faults from now on. */
   calm(): void;
@@ -26,7 +31,11 @@ const stallMs = 1500;
 /** Milliseconds for which a slow one is slow. */
 const slowMs = 2000;
 
-export async function startFaultProxy(options: { target: number; random: () => number; rate: number }): Promise<FaultProxy> {
+export async function startFaultProxy(options: {
+  target: number;
+  random: () => number;
+  rate: number;
+}): Promise<FaultProxy> {
   const { target, random } = options;
   let { rate } = options;
   let delayed = 0;
@@ -36,7 +45,12 @@ export async function startFaultProxy(options: { target: number; random: () => n
 
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     const harm = random() < rate ? chooseHarm(random) : undefined;
-    const upstream = connect({ host: "127.0.0.1", port: target, allowHalfOpen: true, noDelay: true });
+    const upstream = connect({
+      host: "127.0.0.1",
+      port: target,
+      allowHalfOpen: true,
+      noDelay: true,
+    });
     let seen = 0;
     let harmed = false;
     for (const socket of [client, upstream]) {
@@ -119,10 +133,18 @@ export async function startFaultProxy(options: { target: number; random: () => n
   };
 }
 
-/** A handshake with client certificate is some 4 KB both ways, the header some 100 bytes; the rest is stream. */
+/**
+ * A handshake with client certificate is some 4 KB both ways, the header some
+ * 100 bytes; the rest is stream.
+ */
 function chooseHarm(random: () => number): Harm {
   const stage = random();
-  const afterBytes = stage < 0.1 ? 0 : stage < 0.3 ? Math.floor(random() * 4500) : Math.floor(4500 + random() ** 3 * 2_000_000);
+  const afterBytes =
+    stage < 0.1
+      ? 0
+      : stage < 0.3
+        ? Math.floor(random() * 4500)
+        : Math.floor(4500 + random() ** 3 * 2_000_000);
   const kind = random() < 0.5 ? "reset" : random() < 0.6 ? "stall" : "slow";
   return { kind, afterBytes };
 }

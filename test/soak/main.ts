@@ -12,10 +12,13 @@ import { randomFrom } from "./pattern.ts";
 import { choosePlan, play, type Result, startService } from "./traffic.ts";
 
 /**
- * `make soak`: mixed traffic through the daemon for SOAK_MINUTES (0.5), with random faults on the way to the ingress and in the API. Fails
- * on a byte that is lost, doubled, reordered or crossed, on a connection that breaks without a fault, on a stall over a second that no
- * fault explains, and on descriptors, connections or memory that do not come back. SOAK_SEED repeats a run's choices, SOAK_RUNTIME=deno
- * runs the daemon from source under Deno, NGROKD_BINARY names another binary than dist/ngrokd.
+ * `make soak`: mixed traffic through the daemon for SOAK_MINUTES (0.5), with
+ * random faults on the way to the ingress and in the API. Fails on a byte that
+ * is lost, doubled, reordered or crossed, on a connection that breaks without a
+ * fault, on a stall over a second that no fault explains, and on descriptors,
+ * connections or memory that do not come back. SOAK_SEED repeats a run's
+ * choices, SOAK_RUNTIME=deno runs the daemon from source under Deno,
+ * NGROKD_BINARY names another binary than dist/ngrokd.
  */
 const minutes = Number(process.env.SOAK_MINUTES ?? 0.5);
 const seed = Number(process.env.SOAK_SEED ?? Date.now() % 1_000_000);
@@ -23,8 +26,10 @@ const underDeno = process.env.SOAK_RUNTIME === "deno";
 const binary = process.env.NGROKD_BINARY ?? "dist/ngrokd";
 const parallel = 24;
 /**
- * Milliseconds that a connection may wait without a fault to blame. Deno parses the whole list of CAs anew for every dial (30 ms with the
- * system's roots), and the first burst finds none ready: there, the figure is reported and the bound is for what has hung.
+ * Milliseconds that a connection may wait without a fault to blame. Deno parses
+ * the whole list of CAs anew for every dial (30 ms with the system's roots),
+ * and the first burst finds none ready: there, the figure is reported and the
+ * bound is for what has hung.
  */
 const longestWaitMs = underDeno ? 10_000 : 1000;
 const root = join(import.meta.dirname, "../..");
@@ -32,16 +37,25 @@ const root = join(import.meta.dirname, "../..");
 const random = randomFrom(seed);
 const folder = mkdtempSync(join(tmpdir(), "ngrokd-soak-"));
 const wrong: string[] = [];
-console.log(`Soak: ${minutes} minutes, seed ${seed}, daemon ${underDeno ? "from source under Deno" : binary}`);
+console.log(
+  `Soak: ${minutes} minutes, seed ${seed}, daemon ${underDeno ? "from source under Deno" : binary}`,
+);
 
 const service = await startService((reason) => wrong.push(`the service: ${reason}`));
 const cloud = await startLocalCloud({
   net: bunNet,
   api: { host: "127.0.0.1", port: 0 },
   ingress: { host: "127.0.0.1", port: 0 },
-  endpoints: ["one", "two", "three"].map((name) => ({ url: `tcp://${name}.soak:7000`, upstream: `127.0.0.1:${service.port}` })),
+  endpoints: ["one", "two", "three"].map((name) => ({
+    url: `tcp://${name}.soak:7000`,
+    upstream: `127.0.0.1:${service.port}`,
+  })),
 });
-const proxy = await startFaultProxy({ target: Number(cloud.ingressAddress.split(":")[1]), random, rate: 0.12 });
+const proxy = await startFaultProxy({
+  target: Number(cloud.ingressAddress.split(":")[1]),
+  random,
+  rate: 0.12,
+});
 const daemon = startDaemon();
 let stopped: number | null | undefined;
 daemon.on("exit", (code) => {
@@ -49,17 +63,23 @@ daemon.on("exit", (code) => {
 });
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => end(130));
 
-const ask = (command: string): Promise<unknown> => askDaemon(bunNet, join(folder, "socket"), { command });
+const ask = (command: string): Promise<unknown> =>
+  askDaemon(bunNet, join(folder, "socket"), { command });
 const list = async (): Promise<ListItem[]> => listSchema.parse(await ask("list"));
 const targets = await until("the daemon serves all endpoints", 30_000, async () => {
   const items = await list();
-  return items.length === 3 && items.every(({ state }) => state === "listening") ? items : undefined;
+  return items.length === 3 && items.every(({ state }) => state === "listening")
+    ? items
+    : undefined;
 }).catch((error: Error): never => {
-  console.log(`PROBLEM: ${error.message}\n${readFileSync(join(folder, "log"), "utf8").slice(-2000)}`);
+  console.log(
+    `PROBLEM: ${error.message}\n${readFileSync(join(folder, "log"), "utf8").slice(-2000)}`,
+  );
   end(1);
 });
 
-// This process carries clients, proxy, ingress and service: when it is held up itself, so is everything that it measures.
+// This process carries clients, proxy, ingress and service: when it is held up
+// itself, so is everything that it measures.
 const heldUp: { from: number; to: number }[] = [];
 let lastTick = performance.now();
 const ticker = setInterval(() => {
@@ -109,20 +129,35 @@ function judge({ plan, ending, silence }: Result): void {
     bytes += plan.up + plan.down;
   }
   results.longest = Math.max(results.longest, silence.ms);
-  const own = heldUp.reduce((sum, { from, to }) => sum + Math.max(0, Math.min(to, silence.to) - Math.max(from, silence.from)), 0);
-  if (ending.kind === "complete" && silence.ms - own > longestWaitMs && !proxy.delayedDuring(silence.from, silence.to)) {
-    unexplained.push(`connection ${plan.n} (${plan.kind}, ${plan.up} up, ${plan.down} down) waited ${Math.round(silence.ms)} ms`);
+  const own = heldUp.reduce(
+    (sum, { from, to }) =>
+      sum + Math.max(0, Math.min(to, silence.to) - Math.max(from, silence.from)),
+    0,
+  );
+  if (
+    ending.kind === "complete" &&
+    silence.ms - own > longestWaitMs &&
+    !proxy.delayedDuring(silence.from, silence.to)
+  ) {
+    unexplained.push(
+      `connection ${plan.n} (${plan.kind}, ${plan.up} up, ${plan.down} down) waited ${Math.round(silence.ms)} ms`,
+    );
   }
 }
 
-/** What else happens to a daemon: an API in trouble, endpoints that come and go. */
+/**
+ * What else happens to a daemon: an API in trouble, endpoints that come and go.
+ */
 async function bother(): Promise<void> {
   const faults = ["500*2", "429=1*1", "latency=300*3", "html*1", "drop*1", "empty*1"];
   while (performance.now() < finish && wrong.length === 0 && stopped === undefined) {
     await Bun.sleep(1500 + random() * 3000);
     const fault = parseFault(faults[Math.floor(random() * faults.length)] ?? "");
     if (fault.ok) cloud.faults.set(fault.value.fault, fault.value.times);
-    const guest = cloud.addEndpoint({ url: `tcp://guest-${Math.floor(random() * 5)}.soak:7000`, upstream: `127.0.0.1:${service.port}` });
+    const guest = cloud.addEndpoint({
+      url: `tcp://guest-${Math.floor(random() * 5)}.soak:7000`,
+      upstream: `127.0.0.1:${service.port}`,
+    });
     await Bun.sleep(1000 + random() * 2000);
     cloud.removeEndpoint(guest.id);
   }
@@ -131,17 +166,27 @@ async function bother(): Promise<void> {
 async function verdict(): Promise<void> {
   const problems = [...wrong];
   if (stopped !== undefined)
-    problems.push(`the daemon ended by itself with code ${stopped}: ${readFileSync(join(folder, "log"), "utf8").slice(-2000)}`);
-  // Each broken connection of ours used up a broken one of the proxy's; ready ones that were broken cost nobody anything.
-  if (results.broken > proxy.broken) problems.push(`${results.broken} connections broke, and only ${proxy.broken} were broken on purpose`);
+    problems.push(
+      `the daemon ended by itself with code ${stopped}: ${readFileSync(join(folder, "log"), "utf8").slice(-2000)}`,
+    );
+  // Each broken connection of ours used up a broken one of the proxy's; ready
+  // ones that were broken cost nobody anything.
+  if (results.broken > proxy.broken)
+    problems.push(
+      `${results.broken} connections broke, and only ${proxy.broken} were broken on purpose`,
+    );
   if (results.complete < 20) problems.push(`only ${results.complete} connections were completed`);
-  if (unexplained.length > 0) problems.push(`stalls that no fault explains: ${unexplained.slice(0, 10).join("; ")}`);
+  if (unexplained.length > 0)
+    problems.push(`stalls that no fault explains: ${unexplained.slice(0, 10).join("; ")}`);
   if (stopped === undefined) {
     await until("all connections have ended", 30_000, async () => {
       const items = await list();
-      return service.open === 0 && items.every(({ connections }) => connections.active === 0) ? true : undefined;
+      return service.open === 0 && items.every(({ connections }) => connections.active === 0)
+        ? true
+        : undefined;
     }).catch((error: Error) => problems.push(error.message));
-    // What is left may be ready connections (32 at most), the listeners, and the control socket.
+    // What is left may be ready connections (32 at most), the listeners, and
+    // the control socket.
     const now = { fds: fds(), rss: rss() };
     const { connections } = statusSchema.parse(await ask("status"));
     console.log(
@@ -149,16 +194,23 @@ async function verdict(): Promise<void> {
     );
     if (now.fds > 100) problems.push(`${now.fds} descriptors are open at the end`);
     const bound = (settled?.rss ?? now.rss) * 1.3 + 32 * 1024;
-    if (!underDeno && now.rss > bound) problems.push(`RSS is ${now.rss} KiB at the end, and was ${settled?.rss} at work`);
+    if (!underDeno && now.rss > bound)
+      problems.push(`RSS is ${now.rss} KiB at the end, and was ${settled?.rss} at work`);
     daemon.kill("SIGTERM");
-    const code = await until("the daemon stops", 40_000, async () => stopped ?? undefined).catch((error: Error) => error.message);
+    const code = await until("the daemon stops", 40_000, async () => stopped ?? undefined).catch(
+      (error: Error) => error.message,
+    );
     if (code !== 0) problems.push(`the daemon ended with ${code} when it was asked to`);
   }
   console.log(
     `${results.complete} connections complete, ${results.broken} broken (${proxy.broken} faults broke, ${proxy.delayed} delayed), ${(bytes / 1e9).toFixed(2)} GB checked, longest wait ${Math.round(results.longest)} ms, this process held up ${heldUp.length} times`,
   );
   for (const problem of problems) console.log(`PROBLEM: ${problem}`);
-  console.log(problems.length === 0 ? "Soak: green" : `Soak: ${problems.length} problems; repeat with SOAK_SEED=${seed}`);
+  console.log(
+    problems.length === 0
+      ? "Soak: green"
+      : `Soak: ${problems.length} problems; repeat with SOAK_SEED=${seed}`,
+  );
   end(problems.length === 0 ? 0 : 1);
 }
 
@@ -187,7 +239,9 @@ function startDaemon() {
   // YAML reads JSON.
   writeFileSync(join(folder, "config.yml"), JSON.stringify(config), { mode: 0o600 });
   const args = ["serve", "--config", join(folder, "config.yml")];
-  const command = underDeno ? ["node_modules/.bin/deno", "run", "-A", "src/main.ts", ...args] : [binary, ...args];
+  const command = underDeno
+    ? ["node_modules/.bin/deno", "run", "-A", "src/main.ts", ...args]
+    : [binary, ...args];
   const [program = "", ...rest] = command;
   const log = Bun.file(join(folder, "log")).writer();
   const child = spawn(program, rest, {
@@ -208,10 +262,16 @@ function fds(): number {
 
 /** KiB */
 function rss(): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${daemon.pid}/status`, "utf8"))?.[1] ?? 0);
+  return Number(
+    /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${daemon.pid}/status`, "utf8"))?.[1] ?? 0,
+  );
 }
 
-async function until<T>(what: string, withinMs: number, probe: () => Promise<T | undefined>): Promise<T> {
+async function until<T>(
+  what: string,
+  withinMs: number,
+  probe: () => Promise<T | undefined>,
+): Promise<T> {
   const deadline = performance.now() + withinMs;
   let last = "";
   while (performance.now() < deadline) {

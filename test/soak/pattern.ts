@@ -1,11 +1,15 @@
 /**
- * Bytes that tell where they belong: every stream has a number, and the byte at a position of a stream follows from both. A lost,
- * doubled, reordered or crossed byte is seen at once, without keeping anything.
+ * Bytes that tell where they belong: every stream has a number, and the byte at
+ * a position of a stream follows from both. A lost, doubled, reordered or
+ * crossed byte is seen at once, without keeping anything.
  */
 const size = 65_521; // a prime, so that no chunk length divides it
 const block = new Uint8Array(2 * size);
 
-/** A small generator with a seed that can be printed and given again (mulberry32). */
+/**
+ * A small generator with a seed that can be printed and given again
+ * (mulberry32).
+ */
 export function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -19,14 +23,20 @@ export function randomFrom(seed: number): () => number {
 const random = randomFrom(20_240_229);
 for (let i = 0; i < size; i += 1) block[i] = block[i + size] = Math.floor(random() * 256);
 
-/** `length` bytes (65,521 at most) of stream `stream` from `position` on; a view, not to be changed. */
+/**
+ * `length` bytes (65,521 at most) of stream `stream` from `position` on; a
+ * view, not to be changed.
+ */
 export function bytesAt(stream: number, position: number, length: number): Uint8Array {
   const start = (position + stream * 7919) % size;
   return block.subarray(start, start + Math.min(length, size));
 }
 
 /** Follows one stream and says where it first differs. */
-export function checker(stream: number): { readonly position: number; take(bytes: Uint8Array): void } {
+export function checker(stream: number): {
+  readonly position: number;
+  take(bytes: Uint8Array): void;
+} {
   let position = 0;
   return {
     get position() {

@@ -1,7 +1,10 @@
 import { connect, createServer, type Socket } from "node:net";
 import { bytesAt, checker } from "./pattern.ts";
 
-/** What one connection does. Every number of bytes is checked on both sides, and so is every byte. */
+/**
+ * What one connection does. Every number of bytes is checked on both sides, and
+ * so is every byte.
+ */
 export interface Plan {
   /** Numbers both of its streams: 2n goes up, 2n + 1 comes down. */
   readonly n: number;
@@ -24,7 +27,10 @@ export interface Result {
   readonly ending: Ending;
   /** How many bytes came down. */
   readonly received: number;
-  /** The longest silence in which something had to come; milliseconds, with when it began and ended by performance.now(). */
+  /**
+   * The longest silence in which something had to come; milliseconds, with when
+   * it began and ended by performance.now().
+   */
   readonly silence: { readonly ms: number; readonly from: number; readonly to: number };
 }
 
@@ -45,9 +51,15 @@ export function choosePlan(n: number, random: () => number): Plan {
   return { n, kind, up, down, chunk };
 }
 
-/** The service behind the endpoint. It reads the plan from the connection's first bytes, checks what comes and sends its part. */
+/**
+ * The service behind the endpoint. It reads the plan from the connection's
+ * first bytes, checks what comes and sends its part.
+ */
 export async function startService(
-  /** `n` is the plan's number; undefined where the connection ended before it had said it. */
+  /**
+   * `n` is the plan's number; undefined where the connection ended before it
+   * had said it.
+   */
   onWrong: (reason: string, n: number | undefined) => void,
 ): Promise<{ port: number; readonly open: number; close(): Promise<void> }> {
   const open = new Set<Socket>();
@@ -60,7 +72,8 @@ export async function startService(
       n = plan.n;
     };
     serve(socket, knowing).catch((error: unknown) => {
-      // A connection that breaks is the client's to judge; a wrong byte never is a matter of opinion.
+      // A connection that breaks is the client's to judge; a wrong byte never
+      // is a matter of opinion.
       if (error instanceof Error && error.message.startsWith("stream ")) onWrong(error.message, n);
       socket.destroy();
     });
@@ -93,7 +106,8 @@ async function serve(socket: Socket, knowing: (plan: Plan) => void): Promise<voi
     socket.end();
     return;
   }
-  const sending = plan.kind === "up" ? undefined : sendStream(socket, 2 * plan.n + 1, plan.down, plan.chunk);
+  const sending =
+    plan.kind === "up" ? undefined : sendStream(socket, 2 * plan.n + 1, plan.down, plan.chunk);
   // Awaited below; a failure meanwhile shows in what is read as well.
   sending?.catch(() => undefined);
   for (;;) {
@@ -101,9 +115,11 @@ async function serve(socket: Socket, knowing: (plan: Plan) => void): Promise<voi
     if (bytes === null) break;
     up.take(bytes);
   }
-  if (up.position !== plan.up) throw new Error(`stream ${2 * plan.n} ended cleanly after ${up.position} of ${plan.up} bytes`);
+  if (up.position !== plan.up)
+    throw new Error(`stream ${2 * plan.n} ended cleanly after ${up.position} of ${plan.up} bytes`);
   await sending;
-  // The reply to an upload comes after the client has finished: half-close has to hold.
+  // The reply to an upload comes after the client has finished: half-close has
+  // to hold.
   if (plan.kind === "up") await sendStream(socket, 2 * plan.n + 1, plan.down, plan.chunk);
   socket.end();
 }
@@ -137,7 +153,11 @@ export async function play(address: { host: string; port: number }, plan: Plan):
       }
       socket.end();
       const rest = await reader.next();
-      return done(rest === null ? { kind: "complete" } : { kind: "wrong", reason: `${rest.length} bytes too many came` });
+      return done(
+        rest === null
+          ? { kind: "complete" }
+          : { kind: "wrong", reason: `${rest.length} bytes too many came` },
+      );
     }
     if (plan.kind === "abort") {
       await sendStream(socket, 2 * plan.n, Math.floor(plan.up / 2), plan.chunk);
@@ -161,7 +181,9 @@ export async function play(address: { host: string; port: number }, plan: Plan):
     return done({ kind: "complete" });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return done(reason.startsWith("stream ") ? { kind: "wrong", reason } : { kind: "broken", reason });
+    return done(
+      reason.startsWith("stream ") ? { kind: "wrong", reason } : { kind: "broken", reason },
+    );
   }
 }
 
@@ -180,12 +202,23 @@ function planIn(bytes: Uint8Array): Plan {
   const header = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (header.getUint32(20) !== 0x5041544e) throw new Error("stream header is damaged");
   const kind = kinds[header.getUint32(4)] ?? "abort";
-  return { n: header.getUint32(0), kind, up: header.getUint32(8), down: header.getUint32(12), chunk: header.getUint32(16) };
+  return {
+    n: header.getUint32(0),
+    kind,
+    up: header.getUint32(8),
+    down: header.getUint32(12),
+    chunk: header.getUint32(16),
+  };
 }
 
 const kinds = ["ping-pong", "up", "down", "duplex", "patient", "abort"] as const;
 
-async function sendStream(socket: Socket, stream: number, total: number, chunk: number): Promise<void> {
+async function sendStream(
+  socket: Socket,
+  stream: number,
+  total: number,
+  chunk: number,
+): Promise<void> {
   for (let position = 0; position < total; ) {
     const bytes = bytesAt(stream, position, Math.min(chunk, total - position));
     await send(socket, bytes);
@@ -193,7 +226,9 @@ async function sendStream(socket: Socket, stream: number, total: number, chunk: 
   }
 }
 
-/** Settles when the bytes have been taken; rejects when the connection is gone. */
+/**
+ * Settles when the bytes have been taken; rejects when the connection is gone.
+ */
 function send(socket: Socket, bytes: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     if (socket.destroyed) return reject(socket.errored ?? new Error("the connection is gone"));
@@ -202,8 +237,12 @@ function send(socket: Socket, bytes: Uint8Array): Promise<void> {
 }
 
 /** Reading as questions: the next chunk, or exactly so many bytes. */
-function readerOf(socket: Socket): { next(): Promise<Uint8Array | null>; exactly(n: number): Promise<Uint8Array> } {
-  // At the end of what is read, a plain iterator would destroy the half that still sends.
+function readerOf(socket: Socket): {
+  next(): Promise<Uint8Array | null>;
+  exactly(n: number): Promise<Uint8Array>;
+} {
+  // At the end of what is read, a plain iterator would destroy the half that
+  // still sends.
   const chunks = socket.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
   let left: Uint8Array = new Uint8Array(0);
   const next = async (): Promise<Uint8Array | null> => {
@@ -221,7 +260,8 @@ function readerOf(socket: Socket): { next(): Promise<Uint8Array | null>; exactly
       let bytes: Uint8Array = new Uint8Array(0);
       while (bytes.length < n) {
         const more = await next();
-        if (more === null) throw new Error(`stream ended cleanly after ${bytes.length} of ${n} bytes`);
+        if (more === null)
+          throw new Error(`stream ended cleanly after ${bytes.length} of ${n} bytes`);
         bytes = Buffer.concat([bytes, more]);
       }
       left = bytes.subarray(n);

@@ -5,7 +5,8 @@ import { stories, until } from "../support/story.ts";
 import { resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
-const works = async (): Promise<boolean> => (await run(["curl", "-sS", "http://hello.demo/"])).out === "hello";
+const works = async (): Promise<boolean> =>
+  (await run(["curl", "-sS", "http://hello.demo/"])).out === "hello";
 
 stories("ngrok's API has a bad day", () => {
   let cloud: Cloud;
@@ -26,7 +27,10 @@ stories("ngrok's API has a bad day", () => {
     ["foreign-page", /./],
   ];
 
-  /** Breaks the API, and looks at the daemon meanwhile; however many polls fail in that time. */
+  /**
+   * Breaks the API, and looks at the daemon meanwhile; however many polls fail
+   * in that time.
+   */
   const staysUp = async (fault: string, reason: RegExp): Promise<void> => {
     await cloud.break(fault);
     const status = await until("the daemon is degraded", async () => {
@@ -43,16 +47,26 @@ stories("ngrok's API has a bad day", () => {
 
   const servesAgain = async (): Promise<void> => {
     await until("the daemon serves again", async () => (await daemon.status()).phase === "serving");
-    expect(await daemon.status()).toMatchObject({ reason: "", hint: "", last_poll: { ok: true, reason: "" } });
+    expect(await daemon.status()).toMatchObject({
+      reason: "",
+      hint: "",
+      last_poll: { ok: true, reason: "" },
+    });
   };
 
-  test.each(bad)("%s: the daemon is degraded and says why, what runs goes on, and it recovers by itself", async (fault, reason) => {
-    await staysUp(fault, reason);
-    await servesAgain();
-  });
+  test.each(bad)(
+    "%s: the daemon is degraded and says why, what runs goes on, and it recovers by itself",
+    async (fault, reason) => {
+      await staysUp(fault, reason);
+      await servesAgain();
+    },
+  );
 
   test("401: the same, but a key that was refused twice is tried again minutes later, or when somebody asks for it", async () => {
-    await staysUp("401", /API answered 401: The local cloud was told to answer 401 \(ERR_NGROK_203, operation op_\w+\)/);
+    await staysUp(
+      "401",
+      /API answered 401: The local cloud was told to answer 401 \(ERR_NGROK_203, operation op_\w+\)/,
+    );
     await daemon.refresh();
     await servesAgain();
   });
@@ -70,7 +84,8 @@ stories("ngrok's API has a bad day", () => {
   test("Retry-After is respected: no call before it has passed", async () => {
     await cloud.break("429=3");
     expect((await ngrokd("refresh")).code).toBe(1);
-    const endOfPoll = async (): Promise<number> => Date.parse((await daemon.status()).last_poll?.time ?? "");
+    const endOfPoll = async (): Promise<number> =>
+      Date.parse((await daemon.status()).last_poll?.time ?? "");
     const refused = await endOfPoll();
     await cloud.mend();
     await until("the daemon serves again", async () => (await daemon.status()).phase === "serving");
@@ -78,7 +93,10 @@ stories("ngrok's API has a bad day", () => {
   });
 
   test("a failure is told once in the log, not at every poll", async () => {
-    const told = () => daemon.lines().filter(({ message }) => message.includes("The local cloud was told to answer 503"));
+    const told = () =>
+      daemon
+        .lines()
+        .filter(({ message }) => message.includes("The local cloud was told to answer 503"));
     await cloud.break("503");
     for (let i = 0; i < 3; i += 1) await daemon.refresh();
     await cloud.mend();
@@ -97,7 +115,9 @@ stories("ngrok's API has a bad day", () => {
     const { out } = await ngrokd("refresh");
     expect(out).toContain("1 endpoint.");
     expect(await works()).toBe(true);
-    await until("the log tells of it", () => daemon.log().includes("looking again before any is retired"));
+    await until("the log tells of it", () =>
+      daemon.log().includes("looking again before any is retired"),
+    );
 
     await cloud.break("short-page");
     expect((await ngrokd("refresh")).out).toContain("0 endpoints.");
@@ -124,10 +144,13 @@ stories("ngrok's API has a bad day", () => {
     // What it served before, it serves again.
     expect(await resolve("hello.demo")).toBeDefined();
 
-    // The stand-in forgets its operators with its end: this one answers that it does not know us, and is registered with anew.
+    // The stand-in forgets its operators with its end: this one answers that it
+    // does not know us, and is registered with anew.
     cloud = await startCloud({ apiPort });
     await until("the daemon serves again", async () => (await daemon.status()).phase === "serving");
-    expect((await cloud.operators()).map(({ id }) => id)).toEqual([(await daemon.status()).operator_id]);
+    expect((await cloud.operators()).map(({ id }) => id)).toEqual([
+      (await daemon.status()).operator_id,
+    ]);
   });
 });
 
@@ -139,7 +162,8 @@ stories("the API is down at boot, before the first registration", () => {
     writeConfig(configFor(first));
     const daemon = await serve();
     const status = await until("registration has failed", async () => {
-      // Registration has failed before the poll has, and a poll that has failed does not keep the next from registering.
+      // Registration has failed before the poll has, and a poll that has failed
+      // does not keep the next from registering.
       const now = await daemon.status();
       return now.registration === "failed" && now.last_poll !== null && now;
     });

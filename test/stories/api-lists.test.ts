@@ -10,7 +10,9 @@ stories("lists of ngrok's API", () => {
     await cloud.add("http://hello.demo", page("hello").address);
     await daemon.becomes("hello.demo", "listening");
     const { operator_id } = await daemon.status();
-    await cloud.break(`foreign-page=${cloud.apiUrl}/kubernetes_operators/${operator_id}/bound_endpoints`);
+    await cloud.break(
+      `foreign-page=${cloud.apiUrl}/kubernetes_operators/${operator_id}/bound_endpoints`,
+    );
     const { code, err } = await ngrokd("refresh");
     expect([code, err]).toEqual([1, expect.stringContaining("the pages lead in a circle")]);
     expect((await daemon.status()).phase).toBe("degraded");

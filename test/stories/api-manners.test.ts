@@ -9,17 +9,28 @@ stories("an API that does not want to be asked", () => {
 
   beforeAll(async () => {
     // No poll but those that are asked for, and those that follow a failure.
-    ({ cloud, daemon } = await registered({ config: { bound_endpoints: { poll_interval: 3600 } } }));
+    ({ cloud, daemon } = await registered({
+      config: { bound_endpoints: { poll_interval: 3600 } },
+    }));
   });
 
-  /** After a poll that has failed: how often in a row by now, and the wait for the next: at least what is left of it, at most from the poll's end. */
+  /**
+   * After a poll that has failed: how often in a row by now, and the wait for
+   * the next: at least what is left of it, at most from the poll's end.
+   */
   const failed = async (): Promise<{ failures: number; atLeast: number; atMost: number }> => {
     await daemon.refresh();
     return await until("the next poll is known", async () => {
       const { failed_polls, last_poll, next_poll } = await daemon.status();
       const waitFrom = (time: number): number => (Date.parse(next_poll) - time) / 1000;
       const ended = Date.parse(last_poll?.time ?? "");
-      return next_poll !== "" && { failures: failed_polls, atLeast: waitFrom(Date.now()), atMost: waitFrom(ended) };
+      return (
+        next_poll !== "" && {
+          failures: failed_polls,
+          atLeast: waitFrom(Date.now()),
+          atMost: waitFrom(ended),
+        }
+      );
     });
   };
 
@@ -33,15 +44,18 @@ stories("an API that does not want to be asked", () => {
     ["slow down, and not for how long: ten seconds", "429", [10, 11]],
     ["slow down, and for how long: that time", "429=60", [60, 61]],
     ["slow down for half a day: an hour is believed", "503=43200", [3600, 3601]],
-  ] as const)("that says %s, and up to a second on top, before it is asked again; status tells", async (_what, fault, [least, most]) => {
-    await cloud.break(fault);
-    const { failures, atLeast, atMost } = await failed();
-    expect(failures).toBe(1);
-    expect(atMost).toBeGreaterThan(least - 0.01);
-    expect(atLeast).toBeLessThanOrEqual(most);
-    expect((await ngrokd("status")).out).toContain("next attempt in ");
-    await recovers();
-  });
+  ] as const)(
+    "that says %s, and up to a second on top, before it is asked again; status tells",
+    async (_what, fault, [least, most]) => {
+      await cloud.break(fault);
+      const { failures, atLeast, atMost } = await failed();
+      expect(failures).toBe(1);
+      expect(atMost).toBeGreaterThan(least - 0.01);
+      expect(atLeast).toBeLessThanOrEqual(most);
+      expect((await ngrokd("status")).out).toContain("next attempt in ");
+      await recovers();
+    },
+  );
 
   test("that refuses the key once is asked again within seconds, by itself", async () => {
     await cloud.break("401*1");
@@ -65,7 +79,9 @@ stories("an API that does not want to be asked", () => {
     for (let i = 0; i < 8; i += 1) seen.push(await failed());
     for (const { failures, atLeast } of seen) expect(atLeast).toBeLessThan(2 ** (failures - 1));
     // With equal waits, or such that double, all of these would be the same.
-    const shares = seen.slice(3).map(({ failures, atMost }) => (atMost / 2 ** (failures - 1)).toFixed(2));
+    const shares = seen
+      .slice(3)
+      .map(({ failures, atMost }) => (atMost / 2 ** (failures - 1)).toFixed(2));
     expect(new Set(shares).size).toBeGreaterThan(1);
     await recovers();
   });

@@ -39,14 +39,22 @@ stories("a file of trusted CAs that changes while the daemon runs", () => {
   });
 
   test("a file that is broken changes nothing, and what is wrong is told once, and in status until it is right", async () => {
-    const warned = async () => (await daemon.status()).warnings.filter((text) => text.includes(file));
-    const told = () => daemon.lines().filter(({ message }) => message.startsWith("Keeping the trusted CAs as they were: "));
+    const warned = async () =>
+      (await daemon.status()).warnings.filter((text) => text.includes(file));
+    const told = () =>
+      daemon
+        .lines()
+        .filter(({ message }) => message.startsWith("Keeping the trusted CAs as they were: "));
     replace("-----BEGIN CERTIFICATE-----\nhalf a file");
     await daemon.refresh();
     await daemon.refresh();
     await until("the log tells of it", () => told().length > 0);
-    expect(told().map(({ level, message }) => [level, message.includes(file)])).toEqual([["warn", true]]);
-    expect(await warned()).toEqual([expect.stringContaining("Keeping the trusted CAs as they were: ")]);
+    expect(told().map(({ level, message }) => [level, message.includes(file)])).toEqual([
+      ["warn", true],
+    ]);
+    expect(await warned()).toEqual([
+      expect.stringContaining("Keeping the trusted CAs as they were: "),
+    ]);
     expect([await echoes(open, "still"), await carries("echo.demo", 7000)]).toEqual([true, true]);
     replace(readFileSync(cloud.caFile, "utf8"));
     await daemon.refresh();

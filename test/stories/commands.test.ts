@@ -42,28 +42,42 @@ stories("the command line without a daemon", () => {
     expect((await ngrokd("--help")).out).toBe(out);
   });
 
-  test.each(commands)("`ngrokd %s --help` explains itself within 80 columns, with examples", async (command) => {
-    const { out, err, code } = await ngrokd(`${command} --help`);
-    expect([code, err]).toEqual([0, ""]);
-    expect(out).toContain(`Usage  ngrokd ${command}`);
-    expect(out).toContain(`\nExamples\n  $ `);
-    // A line to be typed stays whole.
-    expect(out.split("\n").filter((line) => line.length > 80 && !line.startsWith("  $ "))).toEqual([]);
-    expect((await ngrokd(`--help ${command}`)).out).toBe(out);
-  });
+  test.each(commands)(
+    "`ngrokd %s --help` explains itself within 80 columns, with examples",
+    async (command) => {
+      const { out, err, code } = await ngrokd(`${command} --help`);
+      expect([code, err]).toEqual([0, ""]);
+      expect(out).toContain(`Usage  ngrokd ${command}`);
+      expect(out).toContain(`\nExamples\n  $ `);
+      // A line to be typed stays whole.
+      expect(
+        out.split("\n").filter((line) => line.length > 80 && !line.startsWith("  $ ")),
+      ).toEqual([]);
+      expect((await ngrokd(`--help ${command}`)).out).toBe(out);
+    },
+  );
 
   test("the version, in each of its spellings", async () => {
     const { version } = JSON.parse(readFileSync(`${import.meta.dir}/../../package.json`, "utf8"));
-    for (const words of ["--version", "-v"]) expect((await ngrokd(words)).out).toBe(`ngrokd ${version}\n`);
+    for (const words of ["--version", "-v"])
+      expect((await ngrokd(words)).out).toBe(`ngrokd ${version}\n`);
     expect((await ngrokd("version")).out).toContain(`ngrokd ${version}`);
-    expect((await ngrokd("version --json")).json).toMatchObject({ version, runtime: "bun", platform: "linux" });
+    expect((await ngrokd("version --json")).json).toMatchObject({
+      version,
+      runtime: "bun",
+      platform: "linux",
+    });
   });
 
   test.each([
     ["stats", 'Unknown command "stats"', "did you mean `ngrokd status`?"],
     ["config shw", 'Unknown command "config shw"', "did you mean `ngrokd config show`?"],
     ["abrakadabra", 'Unknown command "abrakadabra"', "`ngrokd --help` lists the commands"],
-    ["config", "`ngrokd config` needs one of: check, show, edit, path, init", "`ngrokd config --help` explains them"],
+    [
+      "config",
+      "`ngrokd config` needs one of: check, show, edit, path, init",
+      "`ngrokd config --help` explains them",
+    ],
     ["list --jsn", 'Unknown flag "--jsn"', "did you mean --json?"],
     ["--frob", 'Unknown flag "--frob"', "`ngrokd --help`"],
     ["list extra", 'Unexpected argument "extra"', "`ngrokd list --help`"],
@@ -72,14 +86,21 @@ stories("the command line without a daemon", () => {
     ["__proto__", 'Unknown command "__proto__"', "`ngrokd --help`"],
     ["set-api-key", "No API key was given", "`ngrokd set-api-key - < key-file`"],
     ["cloud --api-port 70000", "The flag --api-port is wrong", "`ngrokd cloud --help`"],
-    ["serve --config /nowhere.yml", 'Cannot read the configuration "/nowhere.yml": there is no such file', "ngrokd config init"],
-  ])("`ngrokd %s` is told what is wrong and what to do, with exit code 2", async (words, error, hint) => {
-    const { code, out, err } = await ngrokd(words);
-    expect([code, out]).toEqual([2, ""]);
-    expect(err).toStartWith(`error: ${error}`);
-    expect(err).toContain(`\nhint:  `);
-    expect(err).toContain(hint);
-  });
+    [
+      "serve --config /nowhere.yml",
+      'Cannot read the configuration "/nowhere.yml": there is no such file',
+      "ngrokd config init",
+    ],
+  ])(
+    "`ngrokd %s` is told what is wrong and what to do, with exit code 2",
+    async (words, error, hint) => {
+      const { code, out, err } = await ngrokd(words);
+      expect([code, out]).toEqual([2, ""]);
+      expect(err).toStartWith(`error: ${error}`);
+      expect(err).toContain(`\nhint:  `);
+      expect(err).toContain(hint);
+    },
+  );
 
   test.each(["status", "list", "health", "refresh", "reload"])(
     "`ngrokd %s` says that no daemon runs, with exit code 4, in text and in JSON",
@@ -95,7 +116,11 @@ stories("the command line without a daemon", () => {
       );
       const json = await ngrokd(`${command} --json`);
       expect([json.code, json.err]).toEqual([4, ""]);
-      expect(json.json.error).toMatchObject({ code: "not-running", hint: expect.any(String), message: expect.any(String) });
+      expect(json.json.error).toMatchObject({
+        code: "not-running",
+        hint: expect.any(String),
+        message: expect.any(String),
+      });
     },
   );
 
@@ -103,7 +128,8 @@ stories("the command line without a daemon", () => {
     expect((await ngrokd("config init")).out).toContain(`"${defaultConfig}"`);
     expect(statSync(defaultConfig).mode & 0o777).toBe(0o600);
     const text = readFileSync(defaultConfig, "utf8");
-    for (const key of ["poll_interval", "ingress_ca", "listen_interface", "health_port"]) expect(text).toContain(key);
+    for (const key of ["poll_interval", "ingress_ca", "listen_interface", "health_port"])
+      expect(text).toContain(key);
     const again = await ngrokd("config init");
     expect([again.code, again.out]).toEqual([2, ""]);
     expect(readFileSync(defaultConfig, "utf8")).toBe(text);
@@ -111,17 +137,29 @@ stories("the command line without a daemon", () => {
   });
 
   test("config check finds every mistake at once, with file, line and what is allowed", async () => {
-    writeFileSync("/run/wrong.yml", "api:\n  url: http://example.com\n  kye: x\nserver:\n  health_port: 99999\n");
+    writeFileSync(
+      "/run/wrong.yml",
+      "api:\n  url: http://example.com\n  kye: x\nserver:\n  health_port: 99999\n",
+    );
     const { code, out, err } = await ngrokd("config check /run/wrong.yml");
     expect(code).toBe(2);
     const said = out + err;
-    for (const part of ["/run/wrong.yml:2:8", "/run/wrong.yml:5:16", "allowed: a whole number, 0 to 65535", 'did you mean "api.key"?']) {
+    for (const part of [
+      "/run/wrong.yml:2:8",
+      "/run/wrong.yml:5:16",
+      "allowed: a whole number, 0 to 65535",
+      'did you mean "api.key"?',
+    ]) {
       expect(said).toContain(part);
     }
     const places = [...out.matchAll(/wrong\.yml:(\d+):/g)].map(([, line]) => Number(line));
     expect(places).toEqual([2, 3, 5]);
     const { json } = await ngrokd("config check /run/wrong.yml --json");
-    expect(json).toMatchObject({ ok: false, problems: [{ line: 2 }, { line: 5 }], warnings: [{ key: "api.kye" }] });
+    expect(json).toMatchObject({
+      ok: false,
+      problems: [{ line: 2 }, { line: 5 }],
+      warnings: [{ key: "api.kye" }],
+    });
     const serve = await ngrokd("serve --config /run/wrong.yml");
     expect(serve.code).toBe(2);
     expect(serve.err).toContain("/run/wrong.yml:2:8");
@@ -130,7 +168,9 @@ stories("the command line without a daemon", () => {
   test("config show tells where each value comes from, and no secret", async () => {
     const env = { NGROK_API_KEY: "a-secret-of-mine", NGROKD_SOCKET: "/run/other.sock" };
     const { out } = await ngrokd("config show", { env });
-    expect(out).toMatch(/^server\.socket_path +(?:environment )?NGROKD_SOCKET +\/run\/other\.sock$/m);
+    expect(out).toMatch(
+      /^server\.socket_path +(?:environment )?NGROKD_SOCKET +\/run\/other\.sock$/m,
+    );
     expect(out).toMatch(/^bound_endpoints\.poll_interval +default +30$/m);
     expect(out).not.toContain("a-secret");
     const { json } = await ngrokd("config show --json", { env });
@@ -149,18 +189,28 @@ stories("the command line without a daemon", () => {
 
   test("config path follows --config, NGROKD_CONFIG and the default", async () => {
     expect((await ngrokd("config path")).out).toBe(`${defaultConfig}\n`);
-    expect((await ngrokd("config path", { env: { NGROKD_CONFIG: "/run/env.yml" } })).out).toBe("/run/env.yml\n");
-    expect((await ngrokd("config path --config flag.yml", { cwd: "/run" })).out).toBe("/run/flag.yml\n");
+    expect((await ngrokd("config path", { env: { NGROKD_CONFIG: "/run/env.yml" } })).out).toBe(
+      "/run/env.yml\n",
+    );
+    expect((await ngrokd("config path --config flag.yml", { cwd: "/run" })).out).toBe(
+      "/run/flag.yml\n",
+    );
   });
 
   test("config edit puts only a right file in place", async () => {
     const before = readFileSync(defaultConfig, "utf8");
-    const spoilt = await ngrokd("config edit", { env: { EDITOR: "sed -i 's/^server:/server: 7 #/'" } });
+    const spoilt = await ngrokd("config edit", {
+      env: { EDITOR: "sed -i 's/^server:/server: 7 #/'" },
+    });
     expect(spoilt.code).not.toBe(0);
     expect(readFileSync(defaultConfig, "utf8")).toBe(before);
-    const edited = await ngrokd("config edit", { env: { EDITOR: "sed -i 's/# poll_interval: 30/poll_interval: 5/'" } });
+    const edited = await ngrokd("config edit", {
+      env: { EDITOR: "sed -i 's/# poll_interval: 30/poll_interval: 5/'" },
+    });
     expect(edited.code).toBe(0);
-    expect(readFileSync(defaultConfig, "utf8")).toBe(before.replace("# poll_interval: 30", "poll_interval: 5"));
+    expect(readFileSync(defaultConfig, "utf8")).toBe(
+      before.replace("# poll_interval: 30", "poll_interval: 5"),
+    );
     expect(statSync(defaultConfig).mode & 0o777).toBe(0o600);
   });
 });
@@ -206,9 +256,21 @@ stories("the command line with a daemon", () => {
   });
 
   test("status, list, health and refresh print one JSON value for programs", async () => {
-    expect((await ngrokd("status --json")).json).toMatchObject({ registered: true, phase: "serving", pid: daemon.pid });
-    expect((await ngrokd("--json list")).json).toMatchObject([{ hostname: "hello.demo", state: "listening" }, { state: "unsupported" }]);
-    expect((await ngrokd("health --json")).json).toEqual({ healthy: true, ready: true, reason: "", address: "http://127.0.0.1:8081/" });
+    expect((await ngrokd("status --json")).json).toMatchObject({
+      registered: true,
+      phase: "serving",
+      pid: daemon.pid,
+    });
+    expect((await ngrokd("--json list")).json).toMatchObject([
+      { hostname: "hello.demo", state: "listening" },
+      { state: "unsupported" },
+    ]);
+    expect((await ngrokd("health --json")).json).toEqual({
+      healthy: true,
+      ready: true,
+      reason: "",
+      address: "http://127.0.0.1:8081/",
+    });
     expect((await ngrokd("refresh --json")).json).toMatchObject({ ok: true, endpoint_count: 2 });
   });
 
@@ -221,13 +283,20 @@ stories("the command line with a daemon", () => {
     const sequence = "\u001b[";
     expect((await ngrokd("status")).out).not.toContain(sequence);
     expect((await onTerminal([binary(), "status"])).text).toContain(sequence);
-    expect((await onTerminal([binary(), "status"], { env: { NO_COLOR: "1" } })).text).not.toContain(sequence);
-    expect((await onTerminal([binary(), "frobnicate"], { env: { NO_COLOR: "1" } })).text).toStartWith("error: Unknown command");
+    expect((await onTerminal([binary(), "status"], { env: { NO_COLOR: "1" } })).text).not.toContain(
+      sequence,
+    );
+    expect(
+      (await onTerminal([binary(), "frobnicate"], { env: { NO_COLOR: "1" } })).text,
+    ).toStartWith("error: Unknown command");
   });
 
   test("list --watch draws in place until Ctrl-C, and gives the terminal back", async () => {
-    // At the picture's end: the terminal shows what is typed, and would show it in the middle.
-    const { text, code } = await onTerminal([binary(), "list", "--watch"], { type: ["\u001b[J", "\u0003"] });
+    // At the picture's end: the terminal shows what is typed, and would show it
+    // in the middle.
+    const { text, code } = await onTerminal([binary(), "list", "--watch"], {
+      type: ["\u001b[J", "\u0003"],
+    });
     expect(code).toBe(0);
     const [before, picture = "", after] = text.split(/\u001b\[\?1049[hl]/);
     expect([before, after]).toEqual(["", ""]);
@@ -248,7 +317,9 @@ stories("the command line with a daemon", () => {
   });
 
   test("a key that is typed on a terminal is not shown, and is kept", async () => {
-    const { text, code } = await onTerminal([binary(), "set-api-key"], { type: ["ngrok API key", `${cloud.apiKey}\r`] });
+    const { text, code } = await onTerminal([binary(), "set-api-key"], {
+      type: ["ngrok API key", `${cloud.apiKey}\r`],
+    });
     expect(code).toBe(0);
     expect(text).toContain("ngrok accepted the key");
     expect(text).not.toContain(cloud.apiKey);
@@ -264,9 +335,17 @@ stories("the command line with a daemon", () => {
   test("saving a key changes that value alone: comments, order and unknown keys stay", async () => {
     const text = `# mine\nserver: {ingress_ca: ${cloud.caFile}} # the CA\napi:\n  url: ${cloud.apiUrl}\n  key: 'old-key-of-mine' # from Alice\nmystery: 1\n`;
     writeFileSync("/run/mine.yml", text);
-    expect((await ngrokd("set-api-key - --config /run/mine.yml --socket /run/none.sock", { stdin: cloud.apiKey })).code).toBe(0);
+    expect(
+      (
+        await ngrokd("set-api-key - --config /run/mine.yml --socket /run/none.sock", {
+          stdin: cloud.apiKey,
+        })
+      ).code,
+    ).toBe(0);
     const saved = readFileSync("/run/mine.yml", "utf8");
-    expect(saved.replace(/key: .*? #/, "key: KEY #")).toBe(text.replace(/key: .*? #/, "key: KEY #"));
+    expect(saved.replace(/key: .*? #/, "key: KEY #")).toBe(
+      text.replace(/key: .*? #/, "key: KEY #"),
+    );
     expect(saved).toContain(cloud.apiKey);
     expect(statSync("/run/mine.yml").mode & 0o777).toBe(0o600);
   });
@@ -283,18 +362,28 @@ stories("the command line with a daemon", () => {
     const examples: string[] = [];
     for (const command of commands) {
       const { out } = await ngrokd(`${command} --help`);
-      examples.push(...(out.split("\nExamples\n")[1] ?? "").split("\n").flatMap((line) => /^ {2}\$ (.*)$/.exec(line)?.[1] ?? []));
+      examples.push(
+        ...(out.split("\nExamples\n")[1] ?? "")
+          .split("\n")
+          .flatMap((line) => /^ {2}\$ (.*)$/.exec(line)?.[1] ?? []),
+      );
     }
     expect(examples.length).toBeGreaterThan(commands.length);
-    const misread = /Unknown (?:command|flag)|Unexpected argument|needs a value|Missing <|is wrong|internal|bug in ngrokd/;
+    const misread =
+      /Unknown (?:command|flag)|Unexpected argument|needs a value|Missing <|is wrong|internal|bug in ngrokd/;
     await Promise.all(
       examples.map(async (example) => {
-        // Those that stay are ended; the shell's own complaints (127: not found) count as well.
+        // Those that stay are ended; the shell's own complaints (127: not
+        // found) count as well.
         const { err, code } = await run(["timeout", "--signal=INT", "3", "sh", "-c", example], {
           cwd: "/run/examples",
           env: { VISUAL: "true", DEMO_ONCE: "1" },
         });
-        expect([example, misread.exec(err)?.[0], code === 127]).toEqual([example, undefined, false]);
+        expect([example, misread.exec(err)?.[0], code === 127]).toEqual([
+          example,
+          undefined,
+          false,
+        ]);
       }),
     );
   });

@@ -2,7 +2,16 @@ import { beforeAll, expect, test } from "bun:test";
 import { appendFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { type Cloud, registered } from "../support/cloud.ts";
-import { askSocket, binary, type Daemon, defaultSocket, ngrokd, run, serve, tellSocket } from "../support/ngrokd.ts";
+import {
+  askSocket,
+  binary,
+  type Daemon,
+  defaultSocket,
+  ngrokd,
+  run,
+  serve,
+  tellSocket,
+} from "../support/ngrokd.ts";
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
@@ -23,7 +32,12 @@ stories("the control socket, as clients of the Go program use it", () => {
     const [operator] = await cloud.operators();
     expect(await askSocket(defaultSocket, '{"command":"status"}')).toMatchObject({
       success: true,
-      data: { registered: true, operator_id: operator?.id, endpoint_count: 1, ingress_endpoint: cloud.ingress },
+      data: {
+        registered: true,
+        operator_id: operator?.id,
+        endpoint_count: 1,
+        ingress_endpoint: cloud.ingress,
+      },
     });
   });
 
@@ -52,7 +66,10 @@ stories("the control socket, as clients of the Go program use it", () => {
   });
 
   test("set-api-key with a right one", async () => {
-    const { success, data } = await askSocket(defaultSocket, { command: "set-api-key", args: [cloud.apiKey] });
+    const { success, data } = await askSocket(defaultSocket, {
+      command: "set-api-key",
+      args: [cloud.apiKey],
+    });
     expect([success, typeof data]).toEqual([true, "string"]);
   });
 
@@ -73,7 +90,10 @@ stories("the control socket, as clients of the Go program use it", () => {
   });
 
   test("a request of more than 64 KiB is refused", async () => {
-    const { success, error } = await askSocket(defaultSocket, `{"command":"${"x".repeat(70_000)}"}`);
+    const { success, error } = await askSocket(
+      defaultSocket,
+      `{"command":"${"x".repeat(70_000)}"}`,
+    );
     expect([success, error]).toEqual([false, "The request is larger than 64 KiB"]);
     await stillAnswers();
   });
@@ -93,7 +113,9 @@ stories("the control socket, as clients of the Go program use it", () => {
 
   test("requests at the same time each get their own answer", async () => {
     const replies = await Promise.all(
-      Array.from({ length: 50 }, (_, i) => askSocket(defaultSocket, { command: i % 2 === 0 ? "status" : "list" })),
+      Array.from({ length: 50 }, (_, i) =>
+        askSocket(defaultSocket, { command: i % 2 === 0 ? "status" : "list" }),
+      ),
     );
     for (const [i, { data }] of replies.entries()) expect(Array.isArray(data)).toBe(i % 2 === 1);
   });
@@ -116,7 +138,9 @@ stories("the control socket, as clients of the Go program use it", () => {
     const hosts = readFileSync("/etc/hosts", "utf8");
     const second = await ngrokd("serve");
     expect(second.code).toBe(6);
-    expect(second.err).toContain(`Another daemon (pid ${daemon.pid}) is already running on the control socket "${defaultSocket}"`);
+    expect(second.err).toContain(
+      `Another daemon (pid ${daemon.pid}) is already running on the control socket "${defaultSocket}"`,
+    );
     expect(second.err).toContain("hint:  stop it first");
     expect(readFileSync("/etc/hosts", "utf8")).toBe(hosts);
     await stillAnswers();
@@ -124,7 +148,12 @@ stories("the control socket, as clients of the Go program use it", () => {
 
   test("a second daemon with a socket and a state of its own may run beside it", async () => {
     const config = JSON.parse(readFileSync("/etc/ngrokd/config.yml", "utf8"));
-    config.server = { ...config.server, client_cert: "/run/story/tls.crt", client_key: "/run/story/tls.key", health_port: 0 };
+    config.server = {
+      ...config.server,
+      client_cert: "/run/story/tls.crt",
+      client_key: "/run/story/tls.key",
+      health_port: 0,
+    };
     writeFileSync("/run/second.yml", JSON.stringify(config));
     writeFileSync("/run/second-hosts", "");
     const second = await serve({
@@ -135,7 +164,9 @@ stories("the control socket, as clients of the Go program use it", () => {
     const { ip } = await second.becomes("hello.demo", "listening");
     expect(ip).not.toBe((await daemon.becomes("hello.demo", "listening")).ip);
     expect((await ngrokd("list --socket /run/second.sock --json")).json[0].ip).toBe(ip);
-    expect((await ngrokd("list --json", { env: { NGROKD_SOCKET: "/run/second.sock" } })).json[0].ip).toBe(ip);
+    expect(
+      (await ngrokd("list --json", { env: { NGROKD_SOCKET: "/run/second.sock" } })).json[0].ip,
+    ).toBe(ip);
     expect(await second.stop()).toBe(0);
   });
 });
@@ -157,7 +188,9 @@ stories("the control socket's life", () => {
     writeFileSync(leave, "precious");
     const { code, err } = await ngrokd("serve");
     expect(code).toBe(1);
-    expect(err).toContain(`Cannot open the control socket "${defaultSocket}": something that is not a socket has this name`);
+    expect(err).toContain(
+      `Cannot open the control socket "${defaultSocket}": something that is not a socket has this name`,
+    );
     expect(readFileSync(leave, "utf8")).toBe("precious");
     rmSync(leave);
   });
@@ -168,7 +201,15 @@ stories("the control socket's life", () => {
     appendFileSync("/etc/group", "ngrokd:x:4242:\n");
     const daemon = await serve();
     expect(statSync(defaultSocket).gid).toBe(4242);
-    const asMember = ["setpriv", "--reuid=65534", "--regid=65534", "--groups=4242", binary(), "health", "--json"];
+    const asMember = [
+      "setpriv",
+      "--reuid=65534",
+      "--regid=65534",
+      "--groups=4242",
+      binary(),
+      "health",
+      "--json",
+    ];
     const { healthy } = (await run(asMember)).json;
     expect(healthy).toBe(true);
     expect((await ngrokd("health", { as: "nobody" })).code).toBe(5);
@@ -180,6 +221,8 @@ stories("the control socket's life", () => {
     freshMachine();
     const { code, err } = await ngrokd("serve", { as: "nobody" });
     expect(code).toBe(5);
-    expect(err).toContain("hint:  run the daemon as root, or name another path with --socket or `server.socket_path`");
+    expect(err).toContain(
+      "hint:  run the daemon as root, or name another path with --socket or `server.socket_path`",
+    );
   });
 });

@@ -8,15 +8,19 @@ import { atEnd, foreignHosts, freshMachine, stories, until } from "../support/st
 import { page } from "../support/web.ts";
 
 /**
- * Hundreds of lives, each ended by kill -9 at a random moment while endpoints come and go, other programs edit the hosts file and clients
- * connect; what is on the disk is looked at after every one. CRASH_SEED repeats a run, as far as a machine's timing lets it; CRASH_LIVES
- * makes it longer.
+ * Hundreds of lives, each ended by kill -9 at a random moment while endpoints
+ * come and go, other programs edit the hosts file and clients connect; what is
+ * on the disk is looked at after every one. CRASH_SEED repeats a run, as far as
+ * a machine's timing lets it; CRASH_LIVES makes it longer.
  */
 const seed = Number(process.env.CRASH_SEED ?? Date.now() % 1_000_000);
 const lives = Number(process.env.CRASH_LIVES ?? 160);
 /** Milliseconds: from before the first file is read to well into serving. */
 const longestLife = 420;
-/** After so many lives the machine is a new one, so that registrations are killed as often as polls. */
+/**
+ * After so many lives the machine is a new one, so that registrations are
+ * killed as often as polls.
+ */
 const generation = 12;
 
 const state = "/etc/ngrokd";
@@ -33,7 +37,10 @@ stories(`kill -9 at any moment (CRASH_SEED=${seed} CRASH_LIVES=${lives})`, () =>
           await run(["mount", "--bind", "/run/mounted-hosts", "/etc/hosts"]);
           atEnd(() => run(["umount", "-l", "/etc/hosts"]));
         }
-        await crashAndCrash(inPlace ? Math.ceil(lives / 4) : lives, randomFrom(inPlace ? seed + 1 : seed));
+        await crashAndCrash(
+          inPlace ? Math.ceil(lives / 4) : lives,
+          randomFrom(inPlace ? seed + 1 : seed),
+        );
       },
       120_000 + 2000 * lives,
     );
@@ -45,7 +52,13 @@ async function crashAndCrash(count: number, random: () => number): Promise<void>
   const world = await createWorld(cloud, random);
   for (let life = 1; life <= count; life += 1) {
     const churn = world.churn();
-    const daemon = Bun.spawn({ cmd: [binary(), "serve"], cwd: "/", env: { PATH: "/usr/bin:/bin" }, stdin: "ignore", stderr: "pipe" });
+    const daemon = Bun.spawn({
+      cmd: [binary(), "serve"],
+      cwd: "/",
+      env: { PATH: "/usr/bin:/bin" },
+      stdin: "ignore",
+      stderr: "pipe",
+    });
     const end = performance.now() + random() * longestLife;
     const clients = visit(end);
     await Bun.sleep(end - performance.now());
@@ -55,12 +68,17 @@ async function crashAndCrash(count: number, random: () => number): Promise<void>
       world.check();
       if (life % generation === 0 || life === count) await world.recovers(life === count);
     } catch (error) {
-      throw new Error(`seed ${seed}, life ${life}: ${error instanceof Error ? error.stack : error}\n--- its log\n${log}`);
+      throw new Error(
+        `seed ${seed}, life ${life}: ${error instanceof Error ? error.stack : error}\n--- its log\n${log}`,
+      );
     }
   }
 }
 
-/** What must be true of the disk after every crash, and what the clouds and other programs do meanwhile. */
+/**
+ * What must be true of the disk after every crash, and what the clouds and
+ * other programs do meanwhile.
+ */
 async function createWorld(cloud: Cloud, random: () => number) {
   const upstream = page("hello").address;
   const ids = new Map<string, string>();
@@ -78,7 +96,10 @@ async function createWorld(cloud: Cloud, random: () => number) {
     if (id !== undefined) ids.delete(name);
   }
 
-  /** One endpoint more or less, and now and then a line that another program appends. */
+  /**
+   * One endpoint more or less, and now and then a line that another program
+   * appends.
+   */
   async function churn(): Promise<void> {
     await Bun.sleep(random() * longestLife * 0.4);
     await toggle(names[Math.floor(random() * names.length)] ?? "");
@@ -90,14 +111,18 @@ async function createWorld(cloud: Cloud, random: () => number) {
     const file = (name: string): string | undefined =>
       existsSync(`${state}/${name}`) ? readFileSync(`${state}/${name}`, "utf8") : undefined;
     const saved = JSON.parse(file("ip_mappings.json") ?? "{}");
-    for (const [name, address] of Object.entries(addresses)) expect([name, saved[name]]).toEqual([name, address]);
+    for (const [name, address] of Object.entries(addresses))
+      expect([name, saved[name]]).toEqual([name, address]);
     addresses = saved;
     const [key, cert, operator] = [file("tls.key"), file("tls.crt"), file("operator_id")];
     if (key !== undefined) expect(statSync(`${state}/tls.key`).mode & 0o777).toBe(0o600);
-    // The key is saved before ngrok hears of it, then the certificate, then the id: whatever is there, all that comes before it is too.
+    // The key is saved before ngrok hears of it, then the certificate, then the
+    // id: whatever is there, all that comes before it is too.
     if (cert !== undefined) expect(fitsKey(cert, key ?? "")).toBe(true);
-    if (operator !== undefined) expect([cert !== undefined, operator]).toEqual([true, expect.stringMatching(/^k8sop_\w+$/)]);
-    if (file("journal.json") !== undefined) expect(JSON.parse(file("journal.json") ?? "").version).toBe(1);
+    if (operator !== undefined)
+      expect([cert !== undefined, operator]).toEqual([true, expect.stringMatching(/^k8sop_\w+$/)]);
+    if (file("journal.json") !== undefined)
+      expect(JSON.parse(file("journal.json") ?? "").version).toBe(1);
   }
 
   function checkHosts(): void {
@@ -106,23 +131,36 @@ async function createWorld(cloud: Cloud, random: () => number) {
       .filter((line) => line !== "");
     expect(lines.filter((line) => foreign.includes(line))).toEqual(foreign);
     // An entry is whole or not there; the rest is ours.
-    const others = lines.filter((line) => !foreign.includes(line) && !/^# |^127\.0\.0\.\d+\t[a-f]\.demo$/.test(line));
+    const others = lines.filter(
+      (line) => !foreign.includes(line) && !/^# |^127\.0\.0\.\d+\t[a-f]\.demo$/.test(line),
+    );
     expect(others).toEqual([]);
   }
 
-  /** The next start has everything right, without a trace of what was before. */
+  /**
+   * The next start has everything right, without a trace of what was before.
+   */
   async function recovers(last: boolean): Promise<void> {
     if (!isCutOff()) appendLine();
     const daemon = await serve();
     await until("it serves", async () => (await daemon.status()).phase === "serving");
     const list = await daemon.list();
-    expect(list.map(({ hostname, state }) => [hostname, state])).toEqual([...ids.keys()].sort().map((name) => [name, "listening"]));
-    for (const { hostname, ip } of list) expect([hostname, addresses[hostname] ?? ip]).toEqual([hostname, ip]);
+    expect(list.map(({ hostname, state }) => [hostname, state])).toEqual(
+      [...ids.keys()].sort().map((name) => [name, "listening"]),
+    );
+    for (const { hostname, ip } of list)
+      expect([hostname, addresses[hostname] ?? ip]).toEqual([hostname, ip]);
     const operators = await cloud.operators();
-    expect(operators.map(({ id }) => id)).toEqual([readFileSync(`${state}/operator_id`, "utf8").trim()]);
-    for (const { hostname } of list) expect((await run(["curl", "-sS", "--max-time", "5", `http://${hostname}/`])).out).toBe("hello");
+    expect(operators.map(({ id }) => id)).toEqual([
+      readFileSync(`${state}/operator_id`, "utf8").trim(),
+    ]);
+    for (const { hostname } of list)
+      expect((await run(["curl", "-sS", "--max-time", "5", `http://${hostname}/`])).out).toBe(
+        "hello",
+      );
     expect((await ngrokd("serve")).code).toBe(6);
-    if (last) await until("nothing temporary is left", () => leftovers().length === 0, { within: 20_000 });
+    if (last)
+      await until("nothing temporary is left", () => leftovers().length === 0, { within: 20_000 });
     expect(await daemon.stop()).toBe(0);
     check();
     expect(readFileSync("/etc/hosts", "latin1")).not.toContain("ngrokd");
@@ -133,25 +171,35 @@ async function createWorld(cloud: Cloud, random: () => number) {
   function appendLine(): void {
     foreignLines += 1;
     const line = `192.0.2.${foreignLines} other${foreignLines}`;
-    writeFileSync("/etc/hosts", `${readFileSync("/etc/hosts", "latin1")}${foreignLines === 1 ? "\n" : ""}${line}\n`);
+    writeFileSync(
+      "/etc/hosts",
+      `${readFileSync("/etc/hosts", "latin1")}${foreignLines === 1 ? "\n" : ""}${line}\n`,
+    );
     foreign = [...foreign, line];
   }
 
   /** Another machine, for ngrok; names keep their addresses. */
   async function beginAnew(operators: readonly { id: string }[]): Promise<void> {
-    for (const name of ["tls.key", "tls.crt", "operator_id", "ingress_endpoint"]) rmSync(`${state}/${name}`, { force: true });
+    for (const name of ["tls.key", "tls.crt", "operator_id", "ingress_endpoint"])
+      rmSync(`${state}/${name}`, { force: true });
     for (const { id } of operators) await cloud.api("DELETE", `/kubernetes_operators/${id}`);
   }
 
   return { churn, check, recovers };
 }
 
-/** Both copies mean that a write in place was cut off: the next start finishes it, and only then the file counts. */
-const isCutOff = (): boolean => existsSync(`${state}/hosts.before`) && existsSync(`${state}/hosts.after`);
+/**
+ * Both copies mean that a write in place was cut off: the next start finishes
+ * it, and only then the file counts.
+ */
+const isCutOff = (): boolean =>
+  existsSync(`${state}/hosts.before`) && existsSync(`${state}/hosts.after`);
 
 const leftovers = (): string[] =>
   ["/etc", state, "/run", "/etc/ssl/certs"].flatMap((folder) =>
-    readdirSync(folder).filter((name) => /\.ngrokd\.tmp$|^\.ngrokd-|\.turn$|^hosts\.(before|after)$/.test(name)),
+    readdirSync(folder).filter((name) =>
+      /\.ngrokd\.tmp$|^\.ngrokd-|\.turn$|^hosts\.(before|after)$/.test(name),
+    ),
   );
 
 /** Clients for as long as a life lasts, whatever becomes of them. */

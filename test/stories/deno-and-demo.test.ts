@@ -12,7 +12,10 @@ stories("the same daemon under Deno", () => {
     expect((await daemon.status()).runtime).toBe("deno");
     await cloud.add("http://hello.demo", page("hello").address);
     await cloud.add("tcp://echo.demo:7000", (await echo()).address);
-    await cloud.add("tcp://mail.demo:2525", (await upstream((socket) => void socket.end("220 ready\r\n"))).address);
+    await cloud.add(
+      "tcp://mail.demo:2525",
+      (await upstream((socket) => void socket.end("220 ready\r\n"))).address,
+    );
     await daemon.refresh();
     expect((await ngrokd("list --json")).json).toHaveLength(3);
     expect((await run(["curl", "-sS", "http://hello.demo/"])).out).toBe("hello");
@@ -43,7 +46,12 @@ stories("the demo", () => {
   test("`DEMO_ONCE=1 ngrokd demo` shows it all and exits 0, without root", async () => {
     const { out, err, code } = await ngrokd("demo", { env: { DEMO_ONCE: "1" }, as: "nobody" });
     expect([code, err]).toEqual([0, expect.stringContaining("The demo has ended")]);
-    for (const part of ["http://hello.demo:8080 answered:", "tcp://echo.demo:7000 answered:", "one, two, three", "127.0.0"]) {
+    for (const part of [
+      "http://hello.demo:8080 answered:",
+      "tcp://echo.demo:7000 answered:",
+      "one, two, three",
+      "127.0.0",
+    ]) {
       expect(out).toContain(part);
     }
     nothingLeft();
@@ -51,9 +59,14 @@ stories("the demo", () => {
 
   test("`ngrokd demo` runs until Ctrl-C, and what it proposes to try works", async () => {
     const demo = start("the demo", [binary(), "demo"]);
-    const text = await until("it is ready", () => demo.log().includes("Ctrl-C ends it.") && demo.log());
+    const text = await until(
+      "it is ready",
+      () => demo.log().includes("Ctrl-C ends it.") && demo.log(),
+    );
     const lines = text.replaceAll("\\\n", " ").split("\n");
-    const commands = lines.flatMap((line) => /^ {2}\$ ((?!nc ).*?)(?: {3,}#.*)?$/.exec(line)?.[1] ?? []);
+    const commands = lines.flatMap(
+      (line) => /^ {2}\$ ((?!nc ).*?)(?: {3,}#.*)?$/.exec(line)?.[1] ?? [],
+    );
     expect(commands).toHaveLength(7);
     for (const command of commands) {
       const { code, out } = await run(["sh", "-c", command]);

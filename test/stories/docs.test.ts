@@ -13,17 +13,25 @@ const docs = join(import.meta.dirname, "../../docs");
 const textOf = (file: string): string => readFileSync(join(docs, file), "utf8");
 
 /** The commands of a page: its blocks marked `sh`, in order. */
-const blocksOf = (file: string): string[] => [...textOf(file).matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
+const blocksOf = (file: string): string[] =>
+  [...textOf(file).matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
 
-/** Runs commands as they stand there, ending at the first that fails; what is root's own folder there is /run/docs here. */
-const shell = (script: string) => run(["sh", "-euc", script.replaceAll("/root/", "/run/docs/")], { cwd: "/run/docs" });
+/**
+ * Runs commands as they stand there, ending at the first that fails; what is
+ * root's own folder there is /run/docs here.
+ */
+const shell = (script: string) =>
+  run(["sh", "-euc", script.replaceAll("/root/", "/run/docs/")], { cwd: "/run/docs" });
 
 async function works(block: string): Promise<void> {
   const { code, out, err } = await shell(block);
   expect({ block, code, out, err }).toMatchObject({ code: 0 });
 }
 
-/** What a block has started may still be at its first poll; whoever reads the next one is slower than that. */
+/**
+ * What a block has started may still be at its first poll; whoever reads the
+ * next one is slower than that.
+ */
 async function settled(): Promise<void> {
   await until("the daemon serves, where one runs", async () => {
     const { code, out } = await ngrokd("status --json");
@@ -59,8 +67,13 @@ stories("the commands in docs/", () => {
   );
 
   test("operations.md: all of them work, in their order, on a machine whose systemd runs nothing but ngrokd", async () => {
-    layOverUsrBin({ sudo: 'exec "$@"\n', systemctl: plainSystemctl, journalctl: "echo a line of the log\n" });
-    for (const folder of ["/etc/systemd/system", "/run/systemd/system"]) mkdirSync(folder, { recursive: true });
+    layOverUsrBin({
+      sudo: 'exec "$@"\n',
+      systemctl: plainSystemctl,
+      journalctl: "echo a line of the log\n",
+    });
+    for (const folder of ["/etc/systemd/system", "/run/systemd/system"])
+      mkdirSync(folder, { recursive: true });
     const cloud = await startCloud();
     writeConfig(configFor(cloud));
     for (const block of blocksOf("operations.md")) {
@@ -83,8 +96,12 @@ stories("the commands in docs/", () => {
     const text = (await run(["curl", "-sS", "http://127.0.0.1:8081/metrics"])).out;
     const metrics = [...text.matchAll(/^# TYPE (ngrokd_\w+)/gm)].map(([, name = ""]) => name);
     expect(metrics.length).toBeGreaterThan(15);
-    expect(metrics.filter((name) => !textOf("usage.md").includes(`${name.replace("ngrokd", "")}`))).toEqual([]);
-    const named = [...(textOf("usage.md") + textOf("operations.md")).matchAll(/\bngrokd_[a-z_]+/g)].map(([name]) => name);
+    expect(
+      metrics.filter((name) => !textOf("usage.md").includes(`${name.replace("ngrokd", "")}`)),
+    ).toEqual([]);
+    const named = [
+      ...(textOf("usage.md") + textOf("operations.md")).matchAll(/\bngrokd_[a-z_]+/g),
+    ].map(([name]) => name);
     expect(named.filter((name) => !metrics.includes(name))).toEqual([]);
     expect(await daemon.stop()).toBe(0);
   });
@@ -98,7 +115,9 @@ stories("the commands in docs/", () => {
 
   test("local-cloud.md lists every fault", () => {
     const page = textOf("local-cloud.md");
-    const missing = Object.keys(faultTable).filter((name) => name !== "status" && !page.includes(`| \`${name}`));
+    const missing = Object.keys(faultTable).filter(
+      (name) => name !== "status" && !page.includes(`| \`${name}`),
+    );
     expect(missing).toEqual([]);
   });
 });

@@ -16,7 +16,15 @@ import { join } from "node:path";
 import type { Finding } from "../../src/doctor/finding.ts";
 import type { Way } from "../../src/doctor/why.ts";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
-import { type Daemon, defaultConfig, ngrokd, type RunOptions, run, serve, writeConfig } from "../support/ngrokd.ts";
+import {
+  type Daemon,
+  defaultConfig,
+  ngrokd,
+  type RunOptions,
+  run,
+  serve,
+  writeConfig,
+} from "../support/ngrokd.ts";
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
@@ -32,7 +40,8 @@ interface Report {
   readonly bad: () => string[];
 }
 
-const told = ({ check, level, text, fix }: Finding): string => `${check} ${level}: ${text}${fix === "" ? "" : ` → ${fix}`}`;
+const told = ({ check, level, text, fix }: Finding): string =>
+  `${check} ${level}: ${text}${fix === "" ? "" : ` → ${fix}`}`;
 
 async function doctor(words = "", options: RunOptions = {}): Promise<Report> {
   const { code, took, out, json } = await ngrokd(`doctor --json ${words}`, options);
@@ -50,7 +59,10 @@ async function doctor(words = "", options: RunOptions = {}): Promise<Report> {
   };
 }
 
-async function why(words: string, options: RunOptions = {}): Promise<{ code: number; out: string; ways: (Way & { breaks_at: string })[] }> {
+async function why(
+  words: string,
+  options: RunOptions = {},
+): Promise<{ code: number; out: string; ways: (Way & { breaks_at: string })[] }> {
   const { code, json } = await ngrokd(`why --json ${words}`, options);
   const { out } = await ngrokd(`why ${words}`, options);
   if (process.env.SHOW) console.log(out, code);
@@ -60,12 +72,18 @@ async function why(words: string, options: RunOptions = {}): Promise<{ code: num
 /** Everything that the commands might change. */
 const traces = (): string =>
   ["/etc/hosts", ...readdirSync("/etc/ngrokd").map((name) => `/etc/ngrokd/${name}`)]
-    .map((path) => `${path} ${statSync(path).mtimeMs} ${statSync(path).mode} ${readFileSync(path, "latin1")}`)
+    .map(
+      (path) =>
+        `${path} ${statSync(path).mtimeMs} ${statSync(path).mode} ${readFileSync(path, "latin1")}`,
+    )
     .join("\n");
 
 const hosts = (): string => readFileSync("/etc/hosts", "latin1");
 
-/** At once: the daemon, which may look at any moment, would take half a file for the whole. */
+/**
+ * At once: the daemon, which may look at any moment, would take half a file for
+ * the whole.
+ */
 function replaceHosts(text: string): void {
   writeFileSync("/etc/hosts.new", text);
   renameSync("/etc/hosts.new", "/etc/hosts");
@@ -76,7 +94,8 @@ stories("doctor and why where all is well", () => {
   let daemon: Daemon;
 
   beforeAll(async () => {
-    // Both are there at the first poll, so that their addresses go by their names.
+    // Both are there at the first poll, so that their addresses go by their
+    // names.
     cloud = await startCloud();
     await cloud.add("http://hello.demo", page("hello").address);
     await cloud.add("tcp://db.demo:5432", page("db").address);
@@ -101,7 +120,9 @@ stories("doctor and why where all is well", () => {
 
   test("its text fits into 80 columns and has no colour in a pipe", async () => {
     const { out } = await ngrokd("doctor");
-    const long = out.split("\n").filter((line) => line.length > 80 && /\s\S+\s/.test(line.slice(26)));
+    const long = out
+      .split("\n")
+      .filter((line) => line.length > 80 && /\s\S+\s/.test(line.slice(26)));
     expect(long).toEqual([]);
     expect(out).not.toContain("\u001b");
     expect(out.trimEnd().split("\n").at(-1)).toBe("Everything is well.");
@@ -109,16 +130,30 @@ stories("doctor and why where all is well", () => {
 
   test("--all shows each name and endpoint", async () => {
     const { of } = await doctor("--all");
-    expect(of("names").sort()).toEqual(['names ok: "db.demo" leads to 127.0.0.2', 'names ok: "hello.demo" leads to 127.0.0.3']);
+    expect(of("names").sort()).toEqual([
+      'names ok: "db.demo" leads to 127.0.0.2',
+      'names ok: "hello.demo" leads to 127.0.0.3',
+    ]);
     expect(of("endpoints")).toHaveLength(2);
     expect(of("listeners").join()).toContain("http://hello.demo listens on 127.0.0.");
   });
 
   test("under Deno it finds the same", async () => {
     const root = join(import.meta.dirname, "../..");
-    const words = [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts"), "doctor", "--json"];
+    const words = [
+      join(root, "node_modules/.bin/deno"),
+      "run",
+      "-A",
+      join(root, "src/main.ts"),
+      "doctor",
+      "--json",
+    ];
     const { code, json, err } = await run(words);
-    expect({ code, err, bad: json.findings.filter(({ level }: Finding) => level !== "ok") }).toEqual({ code: 0, err: "", bad: [] });
+    expect({
+      code,
+      err,
+      bad: json.findings.filter(({ level }: Finding) => level !== "ok"),
+    }).toEqual({ code: 0, err: "", bad: [] });
     expect(json.findings).toHaveLength((await doctor()).findings.length);
   });
 
@@ -131,20 +166,25 @@ stories("doctor and why where all is well", () => {
     expect((await daemon.status()).connections.total).toBe(total);
   });
 
-  test.each(["hello.demo", "HELLO.demo.", "http://hello.demo/path?x=1", "hello.demo:80"])("why %s follows it to the end", async (asked) => {
-    const { code, out, ways } = await why(asked);
-    expect(ways.map(({ subject, breaks_at }) => ({ subject, breaks_at }))).toEqual([{ subject: "hello.demo:80", breaks_at: "" }]);
-    expect(ways[0]?.steps.map(({ check, level }) => `${check} ${level}`)).toEqual([
-      "daemon ok",
-      "endpoint ok",
-      "name ok",
-      "listener ok",
-      "ingress ok",
-      "upgrade ok",
-    ]);
-    expect(code).toBe(0);
-    expect(out).toContain("hello.demo:80 works, from its name to the service behind ngrok.");
-  });
+  test.each(["hello.demo", "HELLO.demo.", "http://hello.demo/path?x=1", "hello.demo:80"])(
+    "why %s follows it to the end",
+    async (asked) => {
+      const { code, out, ways } = await why(asked);
+      expect(ways.map(({ subject, breaks_at }) => ({ subject, breaks_at }))).toEqual([
+        { subject: "hello.demo:80", breaks_at: "" },
+      ]);
+      expect(ways[0]?.steps.map(({ check, level }) => `${check} ${level}`)).toEqual([
+        "daemon ok",
+        "endpoint ok",
+        "name ok",
+        "listener ok",
+        "ingress ok",
+        "upgrade ok",
+      ]);
+      expect(code).toBe(0);
+      expect(out).toContain("hello.demo:80 works, from its name to the service behind ngrok.");
+    },
+  );
 
   test("why takes an address of ours, too", async () => {
     const { ip } = await daemon.becomes("db.demo", "listening");
@@ -156,8 +196,12 @@ stories("doctor and why where all is well", () => {
     expect(unknown.code).toBe(1);
     expect(unknown.ways[0]?.breaks_at).toBe("endpoint");
     expect(unknown.ways[0]?.steps.at(-1)?.fix).toBe('did you mean "hello.demo"?');
-    expect((await why("hello.demo:81")).ways[0]?.steps.at(-1)?.text).toBe('"hello.demo" is served on port 80, and not on 81');
-    expect((await why("other.example")).ways[0]?.steps.at(-1)?.fix).toContain("the binding `kubernetes`");
+    expect((await why("hello.demo:81")).ways[0]?.steps.at(-1)?.text).toBe(
+      '"hello.demo" is served on port 80, and not on 81',
+    );
+    expect((await why("other.example")).ways[0]?.steps.at(-1)?.fix).toContain(
+      "the binding `kubernetes`",
+    );
     expect((await ngrokd("why no_t..a")).code).toBe(2);
     expect((await ngrokd("why")).code).toBe(2);
   });
@@ -179,8 +223,12 @@ stories("doctor and why where all is well", () => {
   test("an ingress that does not know our certificate", async () => {
     await cloud.break("header-close");
     const { of } = await doctor();
-    expect(of("client-certificate")[0]).toContain("client-certificate failure: The ingress closed the connection without an answer");
-    expect(of("endpoints")).toEqual(["endpoints warning: not checked, since the ingress does not accept our certificate"]);
+    expect(of("client-certificate")[0]).toContain(
+      "client-certificate failure: The ingress closed the connection without an answer",
+    );
+    expect(of("endpoints")).toEqual([
+      "endpoints warning: not checked, since the ingress does not accept our certificate",
+    ]);
     await cloud.mend();
   });
 
@@ -202,16 +250,21 @@ stories("doctor and why where all is well", () => {
     expect(code).toBe(1);
     await cloud.mend();
     await cloud.break("date=60");
-    expect((await doctor()).of("clock")[0]).toContain("clock warning: this machine's clock is 60 s behind");
+    expect((await doctor()).of("clock")[0]).toContain(
+      "clock warning: this machine's clock is 60 s behind",
+    );
     await cloud.mend();
   });
 
   test("a line of the user's own that gives the name another address", async () => {
     const before = hosts();
-    // A loopback address, since a machine without a way out sorts others behind ours.
+    // A loopback address, since a machine without a way out sorts others behind
+    // ours.
     replaceHosts(`127.0.0.1 hello.demo # mine\n${before}`);
     const { of } = await doctor();
-    expect(of("names").join("\n")).toContain('remove line 1 (127.0.0.1) from "/etc/hosts", or leave it if you mean it');
+    expect(of("names").join("\n")).toContain(
+      'remove line 1 (127.0.0.1) from "/etc/hosts", or leave it if you mean it',
+    );
     expect(of("names")[0]).toBe("names ok: 1 of 2 resolve to their addresses");
     const { ways } = await why("hello.demo");
     expect(ways[0]?.steps.find(({ check }) => check === "name")?.fix).toContain("line 1");
@@ -266,7 +319,8 @@ stories("doctor and why where all is well", () => {
     chmodSync("/etc/ngrokd/tls.key", 0o644);
     const old = new Date(Date.now() - 3_600_000);
     writeFileSync("/etc/ngrokd/.0123456789ab.ngrokd.tmp", "");
-    // Another user's: the daemon, which may have started ten seconds ago, removes its own.
+    // Another user's: the daemon, which may have started ten seconds ago,
+    // removes its own.
     chownSync("/etc/ngrokd/.0123456789ab.ngrokd.tmp", 65534, 65534);
     utimesSync("/etc/ngrokd/.0123456789ab.ngrokd.tmp", old, old);
     const { of, code } = await doctor();
@@ -281,7 +335,10 @@ stories("doctor and why where all is well", () => {
 
   test("a wrong configuration: every problem with its line, and the running daemon is still looked at", async () => {
     const before = readFileSync(defaultConfig, "utf8");
-    writeFileSync(defaultConfig, "server:\n  log_level: loud\nbound_endpoints:\n  poll_interval: never\n");
+    writeFileSync(
+      defaultConfig,
+      "server:\n  log_level: loud\nbound_endpoints:\n  poll_interval: never\n",
+    );
     const { of, code } = await doctor();
     expect(of("configuration").map((text) => text.replace(/ is .*/, ""))).toEqual([
       `configuration failure: ${defaultConfig}:2:14: server.log_level`,
@@ -312,8 +369,12 @@ stories("doctor and why where all is well", () => {
     expect(refused.of("api")[0]).toContain("api ok:");
     expect(refused.of("key")[0]).toContain("key failure:");
     expect(refused.of("key")[0]).toContain("ngrokd set-api-key");
-    // Refused twice, the daemon waits for minutes: it does not register anew meanwhile.
-    await until("the daemon was refused twice", async () => (await daemon.status()).failed_polls >= 2);
+    // Refused twice, the daemon waits for minutes: it does not register anew
+    // meanwhile.
+    await until(
+      "the daemon was refused twice",
+      async () => (await daemon.status()).failed_polls >= 2,
+    );
     await cloud.mend();
     await cloud.break("header-close"); // What ngrok's ingress does then.
     await cloud.api("DELETE", `/kubernetes_operators/${operator?.id}`);
@@ -335,10 +396,15 @@ stories("doctor and why where all is well", () => {
 });
 
 stories("doctor with hundreds of endpoints", () => {
-  /** What the line for those that are well says; a slow machine does not get to all of them in five seconds. */
+  /**
+   * What the line for those that are well says; a slow machine does not get to
+   * all of them in five seconds.
+   */
   const counted = ([line = ""]: string[]): { bad: number; all: number } => {
     const untriedToo = "(?:; (\\d+) more were not tried for lack of time \\(--all tries each\\))?";
-    const pattern = new RegExp(`^endpoints ok: (\\d+) of (\\d+) opened through ngrok, typically within \\d+ ms${untriedToo}$`);
+    const pattern = new RegExp(
+      `^endpoints ok: (\\d+) of (\\d+) opened through ngrok, typically within \\d+ ms${untriedToo}$`,
+    );
     const [, well, tried, untried = "0"] = pattern.exec(line) ?? [];
     return { bad: Number(tried) - Number(well), all: Number(tried) + Number(untried) };
   };
@@ -357,10 +423,13 @@ stories("doctor with hundreds of endpoints", () => {
     expect(took - usual.took).toBeLessThan(11_000);
     await cloud.break("refuse=ERR_NGROK_8012 gone*25");
     const bad = await doctor();
-    // The pool's ready connections ask for nothing, so each of the 25 refusals was one of ours.
+    // The pool's ready connections ask for nothing, so each of the 25 refusals
+    // was one of ours.
     expect(counted(bad.of("endpoints"))).toEqual({ bad: 25, all: 300 });
     expect(bad.of("endpoints")).toHaveLength(12);
-    expect(bad.of("endpoints").at(-1)).toBe("endpoints failure: and 15 more → add --all to see each");
+    expect(bad.of("endpoints").at(-1)).toBe(
+      "endpoints failure: and 15 more → add --all to see each",
+    );
     expect((await doctor("--all")).of("endpoints")).toHaveLength(300);
     expect((await daemon.status()).connections.total).toBe(0);
   });
@@ -370,7 +439,9 @@ stories("doctor and why on a machine without", () => {
   test("anything at all: no daemon, no file, no key", async () => {
     const { code, of } = await doctor();
     expect(code).toBe(1);
-    expect(of("configuration")).toEqual(['configuration ok: there is no "/etc/ngrokd/config.yml": every setting is at its default']);
+    expect(of("configuration")).toEqual([
+      'configuration ok: there is no "/etc/ngrokd/config.yml": every setting is at its default',
+    ]);
     expect(of("key")).toEqual(["key failure: there is none → run `sudo ngrokd set-api-key`"]);
     expect(of("state")[0]).toContain("this machine is not registered yet");
     expect((await why("hello.demo")).code).toBe(1);
@@ -378,7 +449,9 @@ stories("doctor and why on a machine without", () => {
 
   test("a poll since the endpoint was made: it is to be asked for", async () => {
     freshMachine();
-    const { cloud, daemon } = await registered({ config: { bound_endpoints: { poll_interval: 3600 } } });
+    const { cloud, daemon } = await registered({
+      config: { bound_endpoints: { poll_interval: 3600 } },
+    });
     await cloud.add("http://new.demo", page("new").address);
     const { ways } = await why("new.demo");
     expect(ways[0]?.steps.at(-1)).toMatchObject({
@@ -400,7 +473,9 @@ stories("doctor and why on a machine without", () => {
 
   test("an endpoint that cannot be served, and one that is gone while a connection is open", async () => {
     freshMachine();
-    const { cloud, daemon } = await registered({ config: { bound_endpoints: { poll_interval: 3600 } } });
+    const { cloud, daemon } = await registered({
+      config: { bound_endpoints: { poll_interval: 3600 } },
+    });
     await cloud.add("http://app.localhost", page("app").address, { unchecked: true });
     const id = await cloud.add("tcp://long.demo:7005", (await echo()).address);
     await daemon.refresh();
@@ -411,7 +486,8 @@ stories("doctor and why on a machine without", () => {
     const client = await dial("long.demo", 7005);
     await client.write("here");
     expect(await client.read(4)).toBe("here");
-    // The list that ngrok keeps of what is bound still has it, which neither the daemon nor `why` may take for a living one.
+    // The list that ngrok keeps of what is bound still has it, which neither
+    // the daemon nor `why` may take for a living one.
     await cloud.remove(id, "lingers");
     await daemon.refresh();
     await daemon.becomes("long.demo", "draining");
@@ -422,15 +498,19 @@ stories("doctor and why on a machine without", () => {
     }
     const { findings } = await doctor();
     const listeners = findings.filter(({ check }) => check === "listeners");
-    expect(listeners.map(({ level, about }) => ({ level, about }))).toEqual([{ level: "warning", about: "http://app.localhost" }]);
+    expect(listeners.map(({ level, about }) => ({ level, about }))).toEqual([
+      { level: "warning", about: "http://app.localhost" },
+    ]);
     client.reset();
     await daemon.stop();
     const dead = await why("long.demo");
-    expect(dead.ways[0]?.steps.find(({ check }) => check === "endpoint")?.text).toStartWith("no endpoint that is bound to this machine");
-    await cloud.add("udp://odd.demo:53", page("odd").address, { unchecked: true });
-    expect((await why("odd.demo")).ways[0]?.steps.find(({ check }) => check === "endpoint")?.text).toStartWith(
-      "ngrok lists it as udp://odd.demo:53, and it cannot be served: ",
+    expect(dead.ways[0]?.steps.find(({ check }) => check === "endpoint")?.text).toStartWith(
+      "no endpoint that is bound to this machine",
     );
+    await cloud.add("udp://odd.demo:53", page("odd").address, { unchecked: true });
+    expect(
+      (await why("odd.demo")).ways[0]?.steps.find(({ check }) => check === "endpoint")?.text,
+    ).toStartWith("ngrok lists it as udp://odd.demo:53, and it cannot be served: ");
     await cloud.stop();
   });
 
@@ -445,7 +525,9 @@ stories("doctor and why on a machine without", () => {
     expect(code).toBe(1);
     expect(of("ingress")[0]).toContain("issued by");
     expect(of("ingress")[0]).toContain("this CA is not ngrok's");
-    expect(of("endpoints")).toEqual(["endpoints warning: not checked, since the ingress cannot be reached"]);
+    expect(of("endpoints")).toEqual([
+      "endpoints warning: not checked, since the ingress cannot be reached",
+    ]);
     expect((await why("hello.demo")).ways[0]?.breaks_at).toBe("ingress");
     await daemon.stop();
   });
@@ -461,10 +543,15 @@ stories("doctor and why on a machine without", () => {
     const address = hole.address();
     const port = typeof address === "object" ? address?.port : 0;
     mkdirSync("/run/story", { recursive: true });
-    writeConfig(configFor(cloud, { api: { url: `http://127.0.0.1:${port}` } }), "/etc/ngrokd/hole.yml");
+    writeConfig(
+      configFor(cloud, { api: { url: `http://127.0.0.1:${port}` } }),
+      "/etc/ngrokd/hole.yml",
+    );
     const usual = await doctor();
     const { code, of, took } = await doctor("--config /etc/ngrokd/hole.yml");
-    expect(of("api")[0]).toMatch(/^api failure: Cannot check the API key: "http:\/\/127.0.0.1:\d+" did not answer within 4 s/);
+    expect(of("api")[0]).toMatch(
+      /^api failure: Cannot check the API key: "http:\/\/127.0.0.1:\d+" did not answer within 4 s/,
+    );
     expect(of("clock")[0]).toContain("not checked");
     expect(of("endpoints")[0]).toContain("1 of 1 opened through ngrok");
     expect(code).toBe(1);

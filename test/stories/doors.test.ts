@@ -9,7 +9,17 @@ stories("the doors of the daemon", () => {
   test("the health server only tells: no method and no path of it changes anything", async () => {
     const { daemon } = await registered();
     const { pid, start_time } = await daemon.status();
-    for (const path of ["health", "healthz", "ready", "readyz", "status", "metrics", "shutdown", "_shutdown", "reload"]) {
+    for (const path of [
+      "health",
+      "healthz",
+      "ready",
+      "readyz",
+      "status",
+      "metrics",
+      "shutdown",
+      "_shutdown",
+      "reload",
+    ]) {
       for (const method of ["POST", "PUT", "PATCH", "DELETE"]) {
         const { status } = await fetch(`http://127.0.0.1:8081/${path}`, { method });
         expect([method, path, status]).toEqual([method, path, 404]);
@@ -22,12 +32,18 @@ stories("the doors of the daemon", () => {
   test("a socket on which another program listens, such as a service manager, is neither taken over nor removed", async () => {
     freshMachine();
     const calls: string[] = [];
-    const owner = createServer((socket) => void socket.on("error", () => {}).once("data", (bytes) => calls.push(String(bytes))));
+    const owner = createServer(
+      (socket) =>
+        void socket.on("error", () => {}).once("data", (bytes) => calls.push(String(bytes))),
+    );
     await new Promise<void>((listening) => owner.listen(defaultSocket, listening));
     atEnd(() => owner.close());
     const { ino } = lstatSync(defaultSocket);
     const { code, err, took } = await ngrokd("serve");
-    expect([code, err]).toEqual([6, expect.stringContaining(`already running on the control socket "${defaultSocket}"`)]);
+    expect([code, err]).toEqual([
+      6,
+      expect.stringContaining(`already running on the control socket "${defaultSocket}"`),
+    ]);
     expect(took).toBeLessThan(10_000);
     expect([existsSync(defaultSocket), lstatSync(defaultSocket).ino]).toEqual([true, ino]);
     expect(calls.every((call) => call.includes('"status"'))).toBe(true);

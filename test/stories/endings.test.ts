@@ -11,7 +11,8 @@ const hash = (bytes: Uint8Array | string): string =>
   createHash("sha256")
     .update(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes)
     .digest("hex");
-const blob = (name: string, size: number): Buffer => createHash("shake256", { outputLength: size }).update(name).digest();
+const blob = (name: string, size: number): Buffer =>
+  createHash("shake256", { outputLength: size }).update(name).digest();
 
 stories("how connections end", () => {
   let cloud: Cloud;
@@ -32,8 +33,13 @@ stories("how connections end", () => {
     await cloud.add(url, address);
     await daemon.refresh();
   };
-  /** A service of which the next connection is handed out; it ends nothing by itself. */
-  const service = async (name: string): Promise<{ next: () => Promise<Socket>; upstream: Upstream }> => {
+  /**
+   * A service of which the next connection is handed out; it ends nothing by
+   * itself.
+   */
+  const service = async (
+    name: string,
+  ): Promise<{ next: () => Promise<Socket>; upstream: Upstream }> => {
     let arrived = Promise.withResolvers<Socket>();
     const open = await upstream((socket) => arrived.resolve(socket));
     await publish(`tcp://${name}:7000`, open.address);
@@ -137,7 +143,8 @@ stories("how connections end", () => {
     const far = peer(await next());
     client.socket.pause();
     const { rss } = footprint(daemon.pid);
-    // What the system's buffers on the way take differs from machine to machine, by tens of MiB: the service sends until they are full.
+    // What the system's buffers on the way take differs from machine to
+    // machine, by tens of MiB: the service sends until they are full.
     const most = 512 * 1024 * 1024;
     const sum = createHash("sha256");
     let sent = 0;
@@ -195,11 +202,15 @@ stories("how connections end", () => {
     };
     const total = (await daemon.status()).connections.total;
     await round(0, 500);
-    await until("no connection is open", async () => (await daemon.status()).connections.active === 0);
+    await until(
+      "no connection is open",
+      async () => (await daemon.status()).connections.active === 0,
+    );
     const warm = footprint(daemon.pid);
     await round(500, 1500);
     expect((await daemon.status()).connections.total).toBe(total + 2000);
-    // Memory comes back when the runtime gets round to it, some 10,000 connections later: what is not allowed is more than that.
+    // Memory comes back when the runtime gets round to it, some 10,000
+    // connections later: what is not allowed is more than that.
     await backTo({ files: before.files, rss: warm.rss }, daemon);
   });
 
@@ -210,9 +221,11 @@ stories("how connections end", () => {
       if (well) socket.pipe(socket);
       else socket.resetAndDestroy();
     });
-    // A port that the system gives to no dial: nobody has taken it when the service comes back.
+    // A port that the system gives to no dial: nobody has taken it when the
+    // service comes back.
     const port = 7100;
-    const listen = (): Promise<void> => new Promise((listening) => server.listen(port, "127.0.0.1", listening));
+    const listen = (): Promise<void> =>
+      new Promise((listening) => server.listen(port, "127.0.0.1", listening));
     await listen();
     atEnd(() => server.close());
     await publish("tcp://moody.demo:7000", `127.0.0.1:${port}`);

@@ -7,7 +7,8 @@ import { foreignHosts, stories } from "../support/story.ts";
 import { dial, echo, resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
-const curl = async (url: string): Promise<string> => (await run(["curl", "-sS", "--max-time", "5", url])).out;
+const curl = async (url: string): Promise<string> =>
+  (await run(["curl", "-sS", "--max-time", "5", url])).out;
 
 stories("endpoints come, move and go while the daemon runs", () => {
   let cloud: Cloud;
@@ -36,7 +37,11 @@ stories("endpoints come, move and go while the daemon runs", () => {
     const { id, ip } = await daemon.becomes("shop.demo", "listening");
     await cloud.change(id, { url: "http://shop.demo:8080" });
     await daemon.refresh();
-    expect(await daemon.endpoint("shop.demo")).toMatchObject({ port: 8080, ip, state: "listening" });
+    expect(await daemon.endpoint("shop.demo")).toMatchObject({
+      port: 8080,
+      ip,
+      state: "listening",
+    });
     expect(await curl("http://shop.demo:8080/")).toBe("two");
     await expect(dial(ip, 80)).rejects.toThrow();
     expect(await resolve("shop.demo")).toBe(ip);
@@ -63,7 +68,9 @@ stories("endpoints come, move and go while the daemon runs", () => {
     const second = await cloud.add("http://pool.demo", two.address);
     await daemon.refresh();
     expect((await daemon.endpoint("pool.demo"))?.ids).toEqual([first, second].sort());
-    expect(new Set([await curl("http://pool.demo/"), await curl("http://pool.demo/")])).toEqual(new Set(["one", "two"]));
+    expect(new Set([await curl("http://pool.demo/"), await curl("http://pool.demo/")])).toEqual(
+      new Set(["one", "two"]),
+    );
     await cloud.remove(first);
     await daemon.refresh();
     expect((await daemon.endpoint("pool.demo"))?.ids).toEqual([second]);
@@ -164,7 +171,9 @@ stories("endpoints come, move and go while the daemon runs", () => {
     await new Promise<void>((listening) => occupant.listen(9090, "0.0.0.0", listening));
     await cloud.add("http://crowded.demo:9090", one.address);
     const { reason } = await daemon.becomes("crowded.demo", "failed");
-    expect(reason).toMatch(/^another program listens on 127\.0\.0\.\d+:9090 \(or on port 9090 of all addresses\)$/);
+    expect(reason).toMatch(
+      /^another program listens on 127\.0\.0\.\d+:9090 \(or on port 9090 of all addresses\)$/,
+    );
     expect(await resolve("crowded.demo")).toBeUndefined();
     expect(await curl("http://store.demo:8080/")).toBe("two");
     expect((await ngrokd("status")).out).toContain("1 failed");
@@ -174,7 +183,9 @@ stories("endpoints come, move and go while the daemon runs", () => {
   });
 
   test("a port that another program has on one address costs a new name that address, not the port", async () => {
-    const given = Object.values(JSON.parse(readFileSync("/etc/ngrokd/ip_mappings.json", "utf8")) as Record<string, string>);
+    const given = Object.values(
+      JSON.parse(readFileSync("/etc/ngrokd/ip_mappings.json", "utf8")) as Record<string, string>,
+    );
     const next = `127.0.0.${Math.max(...given.map((ip) => Number(ip.split(".")[3]))) + 1}`;
     const occupant = createServer();
     await new Promise<void>((listening) => occupant.listen(9191, next, listening));
@@ -201,7 +212,9 @@ stories("a thousand endpoints", () => {
     const { address } = page("many");
     await cloud.break("500"); // The daemon sees none until all are there.
     for (let n = 0; n < 1000; n += 50) {
-      await Promise.all(Array.from({ length: 50 }, (_, i) => cloud.add(`http://many-${n + i}.demo`, address)));
+      await Promise.all(
+        Array.from({ length: 50 }, (_, i) => cloud.add(`http://many-${n + i}.demo`, address)),
+      );
     }
     expect((await daemon.status()).endpoint_count).toBe(0);
     await cloud.mend();
@@ -216,7 +229,12 @@ stories("a thousand endpoints", () => {
     expect(await curl("http://many-999.demo/")).toBe("many");
 
     const state = (): object =>
-      Object.fromEntries(["/etc/hosts", "/etc/ngrokd/ip_mappings.json", "/etc/ngrokd"].map((path) => [path, timesOf(path)]));
+      Object.fromEntries(
+        ["/etc/hosts", "/etc/ngrokd/ip_mappings.json", "/etc/ngrokd"].map((path) => [
+          path,
+          timesOf(path),
+        ]),
+      );
     const before = state();
     await ngrokd("refresh");
     await ngrokd("refresh");

@@ -1,7 +1,15 @@
 import { beforeAll, expect, test } from "bun:test";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
-import { type Daemon, defaultConfig, defaultSocket, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import {
+  type Daemon,
+  defaultConfig,
+  defaultSocket,
+  ngrokd,
+  run,
+  serve,
+  writeConfig,
+} from "../support/ngrokd.ts";
 import { foreignHosts, freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo, resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
@@ -23,22 +31,35 @@ stories("from nothing to a working connection", () => {
 
   test("without a key the daemon runs and waits", async () => {
     await until("it has looked around", async () => (await daemon.status()).phase === "degraded");
-    expect(await daemon.status()).toMatchObject({ registered: false, registration: "waiting-for-key", endpoint_count: 0 });
+    expect(await daemon.status()).toMatchObject({
+      registered: false,
+      registration: "waiting-for-key",
+      endpoint_count: 0,
+    });
     expect(await cloud.operators()).toEqual([]);
   });
 
   test("status, list and health say that the key is missing, and how to give it", async () => {
-    const [status, list, health] = [await ngrokd("status"), await ngrokd("list"), await ngrokd("health")];
+    const [status, list, health] = [
+      await ngrokd("status"),
+      await ngrokd("list"),
+      await ngrokd("health"),
+    ];
     expect(status.out).toContain("waiting for an API key");
     expect(status.out).toContain("run `ngrokd set-api-key`");
-    expect(list.out).toContain("No endpoints. The daemon is not serving: there is no API key\nhint: run `ngrokd set-api-key`");
+    expect(list.out).toContain(
+      "No endpoints. The daemon is not serving: there is no API key\nhint: run `ngrokd set-api-key`",
+    );
     expect(health.out).toContain(`Ready:          no: ${noKey}`);
     expect([status.code, list.code, health.code]).toEqual([0, 0, 1]);
   });
 
   test("`ngrokd refresh` says the same, and fails", async () => {
     const { code, err } = await ngrokd("refresh");
-    expect([code, err]).toEqual([1, "error: The poll failed: there is no API key\nhint:  run `ngrokd set-api-key`\n"]);
+    expect([code, err]).toEqual([
+      1,
+      "error: The poll failed: there is no API key\nhint:  run `ngrokd set-api-key`\n",
+    ]);
   });
 
   test("the health server says alive and not ready", async () => {
@@ -69,19 +90,24 @@ stories("from nothing to a working connection", () => {
     const given = await ngrokd("set-api-key -", { stdin: `${cloud.apiKey}\n` });
     expect(given.err).toBe("");
     const [operator] = await cloud.operators();
-    expect(given.out).toBe(`ngrok accepted the key; it is saved in ${defaultConfig}. This machine is registered as ${operator?.id}.\n`);
+    expect(given.out).toBe(
+      `ngrok accepted the key; it is saved in ${defaultConfig}. This machine is registered as ${operator?.id}.\n`,
+    );
     expect(given.code).toBe(0);
-    expect(await daemon.status()).toMatchObject({ registered: true, operator_id: operator?.id, ingress_endpoint: cloud.ingress });
+    expect(await daemon.status()).toMatchObject({
+      registered: true,
+      operator_id: operator?.id,
+      ingress_endpoint: cloud.ingress,
+    });
   });
 
   test("key, certificate and configuration are kept with the right modes", () => {
     const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
-    expect(["/etc/ngrokd/tls.key", "/etc/ngrokd/tls.crt", "/etc/ngrokd/operator_id", defaultConfig].map(mode)).toEqual([
-      "600",
-      "644",
-      "600",
-      "600",
-    ]);
+    expect(
+      ["/etc/ngrokd/tls.key", "/etc/ngrokd/tls.crt", "/etc/ngrokd/operator_id", defaultConfig].map(
+        mode,
+      ),
+    ).toEqual(["600", "644", "600", "600"]);
     expect(readFileSync(defaultConfig, "utf8")).toContain(cloud.apiKey);
   });
 
@@ -110,7 +136,10 @@ stories("from nothing to a working connection", () => {
     await client.write("one, two, three");
     client.end();
     expect(await client.rest()).toBe("one, two, three");
-    await until("the connection is counted as closed", async () => (await daemon.endpoint("echo.demo"))?.connections.active === 0);
+    await until(
+      "the connection is counted as closed",
+      async () => (await daemon.endpoint("echo.demo"))?.connections.active === 0,
+    );
     expect(await daemon.endpoint("echo.demo")).toMatchObject({
       connections: { active: 0, total: 1, errors: 0, refused: 0 },
       bytes: { up: 15, down: 15 },
@@ -122,12 +151,17 @@ stories("from nothing to a working connection", () => {
     const { out, code } = await ngrokd("refresh");
     expect(out).toMatch(/^Polled ngrok in \d+ ms: 3 endpoints\.\n$/);
     expect(code).toBe(0);
-    expect((await run(["curl", "-sS", "http://fresh.demo:8080/"])).out).toBe("hello from behind ngrok\n");
+    expect((await run(["curl", "-sS", "http://fresh.demo:8080/"])).out).toBe(
+      "hello from behind ngrok\n",
+    );
   });
 
   test("health is green in every way", async () => {
     const { out, code } = await ngrokd("health");
-    expect([out, code]).toEqual(["Healthy:        yes\nReady:          yes\nHealth server:  http://127.0.0.1:8081/\n", 0]);
+    expect([out, code]).toEqual([
+      "Healthy:        yes\nReady:          yes\nHealth server:  http://127.0.0.1:8081/\n",
+      0,
+    ]);
     expect((await fetch("http://127.0.0.1:8081/readyz")).status).toBe(200);
   });
 
@@ -155,7 +189,11 @@ stories("other ways to begin", () => {
   test("with nothing at all: defaults, and a key that cannot be tried for want of a network is not kept", async () => {
     const daemon = await serve();
     await until("it has looked around", async () => (await daemon.status()).phase === "degraded");
-    expect(await daemon.status()).toMatchObject({ registration: "waiting-for-key", config_path: defaultConfig, hosts_path: "/etc/hosts" });
+    expect(await daemon.status()).toMatchObject({
+      registration: "waiting-for-key",
+      config_path: defaultConfig,
+      hosts_path: "/etc/hosts",
+    });
     const { code, err } = await ngrokd("set-api-key -", { stdin: "a-key-that-looks-right" });
     expect(code).toBe(1);
     expect(err).toStartWith("error: The key could not be tried, and nothing was changed: ");
@@ -184,7 +222,9 @@ stories("other ways to begin", () => {
     const daemon = await serve({ env: { NGROK_API_KEY: cloud.apiKey } });
     await until("it has registered", async () => (await daemon.status()).registered);
     expect(readFileSync(defaultConfig, "utf8")).not.toContain(cloud.apiKey);
-    expect((await ngrokd("set-api-key -", { stdin: cloud.apiKey })).out).toContain("NGROK_API_KEY of the environment comes before it");
+    expect((await ngrokd("set-api-key -", { stdin: cloud.apiKey })).out).toContain(
+      "NGROK_API_KEY of the environment comes before it",
+    );
     await daemon.stop();
   });
 

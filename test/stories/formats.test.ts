@@ -18,7 +18,10 @@ stories("a downgrade: files of a later version", () => {
     mkdirSync(folder, { recursive: true });
     for (const [name, text] of Object.entries(later)) writeFileSync(`${folder}/${name}`, text);
     const { code, err } = await ngrokd("undo --yes");
-    expect([code, err]).toEqual([1, expect.stringContaining(`Cannot understand the journal "${folder}/journal.json"`)]);
+    expect([code, err]).toEqual([
+      1,
+      expect.stringContaining(`Cannot understand the journal "${folder}/journal.json"`),
+    ]);
     expect(err).toContain("the version of ngrokd that wrote it can read it");
 
     const cloud = await startCloud();
@@ -31,7 +34,13 @@ stories("a downgrade: files of a later version", () => {
     for (const [name, text] of Object.entries(later)) {
       const aside = readdirSync(folder).filter((other) => other.startsWith(`${name}.`));
       expect(aside.map((other) => readFileSync(`${folder}/${other}`, "utf8"))).toEqual([text]);
-      expect(daemon.lines().filter(({ level, message }) => level === "warn" && message.includes(`${folder}/${name}`))).toHaveLength(1);
+      expect(
+        daemon
+          .lines()
+          .filter(
+            ({ level, message }) => level === "warn" && message.includes(`${folder}/${name}`),
+          ),
+      ).toHaveLength(1);
     }
     expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
   });

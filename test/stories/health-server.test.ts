@@ -42,16 +42,24 @@ stories("the health server", () => {
       errors: 0,
     });
     client.end();
-    await until("it is counted as closed", async () => JSON.parse((await get("/status"))[1]).endpoints[id].connections === 0);
+    await until(
+      "it is counted as closed",
+      async () => JSON.parse((await get("/status"))[1]).endpoints[id].connections === 0,
+    );
   });
 
   test("/metrics counts the same, and every line is one that Prometheus can read", async () => {
     const response = await fetch("http://127.0.0.1:8081/metrics");
     expect(response.headers.get("content-type")).toStartWith("text/plain; version=0.0.4");
     const lines = (await response.text()).split("\n");
-    const sample = /^[a-z_]+(?:\{[a-z]+="[^"\\]*"(?:,[a-z]+="[^"\\]*")*\})? (?:\d+(?:\.\d+)?(?:e[+-]\d+)?|\+Inf)$/;
+    const sample =
+      /^[a-z_]+(?:\{[a-z]+="[^"\\]*"(?:,[a-z]+="[^"\\]*")*\})? (?:\d+(?:\.\d+)?(?:e[+-]\d+)?|\+Inf)$/;
     expect(
-      lines.filter((line) => !sample.test(line) && !/^# (?:HELP [a-z_]+ .+|TYPE [a-z_]+ (?:counter|gauge|histogram))$/.test(line)),
+      lines.filter(
+        (line) =>
+          !sample.test(line) &&
+          !/^# (?:HELP [a-z_]+ .+|TYPE [a-z_]+ (?:counter|gauge|histogram))$/.test(line),
+      ),
     ).toEqual([""]);
     for (const line of [
       "ngrokd_up 1",
@@ -76,7 +84,8 @@ stories("the health server", () => {
     expect(await get("/healthz")).toEqual([200, "ok\n"]);
     const { reason, ...report } = (await ngrokd("health --json")).json;
     expect(report).toMatchObject({ healthy: true, ready: false });
-    // Another poll may have failed meanwhile, and each answer of ngrok's has an operation of its own.
+    // Another poll may have failed meanwhile, and each answer of ngrok's has an
+    // operation of its own.
     const plain = (words: string): string => words.trim().replace(/operation \w+/, "operation");
     expect(plain(reason)).toBe(plain(text));
     await cloud.mend();
@@ -84,7 +93,10 @@ stories("the health server", () => {
   });
 
   test("what it does not have is a 404 that says what there is", async () => {
-    expect(await get("/metrics-of-my-dreams")).toEqual([404, "not found; try /healthz, /readyz, /status or /metrics\n"]);
+    expect(await get("/metrics-of-my-dreams")).toEqual([
+      404,
+      "not found; try /healthz, /readyz, /status or /metrics\n",
+    ]);
   });
 
   test("a port that is in use is reported, and the daemon serves all the same", async () => {

@@ -1,5 +1,14 @@
 import { beforeAll, expect, test } from "bun:test";
-import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, foreignHosts, freshMachine, stories, until } from "../support/story.ts";
@@ -8,12 +17,16 @@ import { page } from "../support/web.ts";
 
 const hosts = (path = "/etc/hosts"): string => readFileSync(path, "latin1");
 const ownSection = /# BEGIN ngrokd managed section\n(?:[^\n]*\n)*# END ngrokd managed section\n?/;
-/** As another program does it while the daemon runs: whoever reads the file between truncating and writing it takes it for an empty one. */
+/**
+ * As another program does it while the daemon runs: whoever reads the file
+ * between truncating and writing it takes it for an empty one.
+ */
 const replaceHosts = (text: string): void => {
   writeFileSync("/etc/hosts.new", text, "latin1");
   renameSync("/etc/hosts.new", "/etc/hosts");
 };
-const works = async (): Promise<boolean> => (await run(["curl", "-sS", "http://hello.demo/"])).out === "hello";
+const works = async (): Promise<boolean> =>
+  (await run(["curl", "-sS", "http://hello.demo/"])).out === "hello";
 
 stories("the hosts file is the user's", () => {
   let cloud: Cloud;
@@ -21,7 +34,8 @@ stories("the hosts file is the user's", () => {
 
   beforeAll(async () => {
     cloud = await startCloud();
-    // Both before the first poll: addresses are given in the order in which names are seen.
+    // Both before the first poll: addresses are given in the order in which
+    // names are seen.
     await cloud.add("http://hello.demo", page("hello").address);
     await cloud.add("http://api.demo", page("api").address);
     writeConfig(configFor(cloud));
@@ -55,7 +69,9 @@ stories("the hosts file is the user's", () => {
     daemon = await serve();
     await until("the poll has failed", async () => (await daemon.status()).phase === "degraded");
     expect(hosts()).toBe(foreignHosts);
-    await until("the log tells of it", () => daemon.log().includes('Cleaned up what an earlier run left in \\"/etc/hosts\\"'));
+    await until("the log tells of it", () =>
+      daemon.log().includes('Cleaned up what an earlier run left in \\"/etc/hosts\\"'),
+    );
 
     await cloud.mend();
     await daemon.becomes("hello.demo", "listening");
@@ -80,10 +96,15 @@ stories("the hosts file is the user's", () => {
       const found = await daemon.endpoint("hello.demo");
       return found?.warning !== "" && found;
     });
-    expect(item.warning).toContain('another line of the hosts file gives "hello.demo" an address of its own');
+    expect(item.warning).toContain(
+      'another line of the hosts file gives "hello.demo" an address of its own',
+    );
     expect(hosts().startsWith("198.51.100.1 hello.demo\n")).toBe(true);
     replaceHosts(foreignHosts);
-    await until("the warning has gone", async () => (await daemon.endpoint("hello.demo"))?.warning === "");
+    await until(
+      "the warning has gone",
+      async () => (await daemon.endpoint("hello.demo"))?.warning === "",
+    );
   });
 
   test("after a stop no byte of it is different", async () => {

@@ -22,7 +22,9 @@ stories("an upload over HTTP", () => {
     await cloud.add("http://upload.demo", `127.0.0.1:${(server.address() as AddressInfo).port}`);
     await daemon.becomes("upload.demo", "listening");
     const client = await dial("upload.demo", 80);
-    await client.write("POST / HTTP/1.1\r\nHost: upload.demo\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n");
+    await client.write(
+      "POST / HTTP/1.1\r\nHost: upload.demo\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+    );
     const go = "HTTP/1.1 100 Continue\r\n\r\n";
     expect(await client.read(go.length)).toBe(go);
     await client.write("hello");

@@ -15,7 +15,8 @@ let cloud: Cloud;
 let daemon: Daemon;
 let open: Peer;
 const ids = async (): Promise<string[]> => (await cloud.operators()).map(({ id }) => id);
-const fingerprint = async (): Promise<string | undefined> => (await daemon.status()).certificate?.fingerprint;
+const fingerprint = async (): Promise<string | undefined> =>
+  (await daemon.status()).certificate?.fingerprint;
 const warnings = async (): Promise<string> => (await daemon.status()).warnings.join("\n");
 
 /** A daemon on a new machine with a connection that is open. */
@@ -43,24 +44,40 @@ stories("the files of the identity", () => {
   test.each([
     ["key", "certificate"],
     ["certificate", "key"],
-  ])("are never used as a pair that does not fit: a new %s, and some time later its %s", async (first) => {
-    const before = await fingerprint();
-    const key = (await run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"])).out;
-    writeFileSync("/run/tmp/next.key", key);
-    const csr = (await run(["openssl", "req", "-new", "-key", "/run/tmp/next.key", "-subj", "/", "-batch"])).out;
-    const answer = await cloud.api("PATCH", `/kubernetes_operators/${file("operator_id")}`, { binding: { csr } });
-    const steps = [() => put("tls.key", key), () => put("tls.crt", answer.binding.cert.cert)];
-    if (first === "certificate") steps.reverse();
+  ])(
+    "are never used as a pair that does not fit: a new %s, and some time later its %s",
+    async (first) => {
+      const before = await fingerprint();
+      const key = (await run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"]))
+        .out;
+      writeFileSync("/run/tmp/next.key", key);
+      const csr = (
+        await run(["openssl", "req", "-new", "-key", "/run/tmp/next.key", "-subj", "/", "-batch"])
+      ).out;
+      const answer = await cloud.api("PATCH", `/kubernetes_operators/${file("operator_id")}`, {
+        binding: { csr },
+      });
+      const steps = [() => put("tls.key", key), () => put("tls.crt", answer.binding.cert.cert)];
+      if (first === "certificate") steps.reverse();
 
-    steps[0]?.();
-    await until("it is told of", async () => (await warnings()).includes("does not fit the key"));
-    expect([await fingerprint(), await works(), await echoes(open, "still")]).toEqual([before, true, true]);
-    steps[1]?.();
-    await until("both are in use", async () => (await fingerprint()) !== before);
-    expect([await warnings(), await works(), await echoes(open, "still")]).toEqual(["", true, true]);
-    open.reset();
-    expect(await daemon.stop()).toBe(0);
-  });
+      steps[0]?.();
+      await until("it is told of", async () => (await warnings()).includes("does not fit the key"));
+      expect([await fingerprint(), await works(), await echoes(open, "still")]).toEqual([
+        before,
+        true,
+        true,
+      ]);
+      steps[1]?.();
+      await until("both are in use", async () => (await fingerprint()) !== before);
+      expect([await warnings(), await works(), await echoes(open, "still")]).toEqual([
+        "",
+        true,
+        true,
+      ]);
+      open.reset();
+      expect(await daemon.stop()).toBe(0);
+    },
+  );
 
   test.each(["tls.crt", "tls.key"])(
     "%s that is broken at the start is made good by ngrok, for the same operator, and kept aside",
@@ -71,8 +88,14 @@ stories("the files of the identity", () => {
       writeFileSync(`${folder}/${name}`, "broken");
       daemon = await serve();
       await daemon.becomes("echo.demo", "listening");
-      expect([await works(), await ids(), fitsKey(file("tls.crt"), file("tls.key"))]).toEqual([true, before, true]);
-      await until("the log tells why", () => daemon.log().includes("The saved identity cannot be used"));
+      expect([await works(), await ids(), fitsKey(file("tls.crt"), file("tls.key"))]).toEqual([
+        true,
+        before,
+        true,
+      ]);
+      await until("the log tells why", () =>
+        daemon.log().includes("The saved identity cannot be used"),
+      );
       const aside = readdirSync(folder).filter((other) => other.startsWith(`${name}.old-`));
       expect(aside.map(file)).toEqual(["broken"]);
       expect(await daemon.stop()).toBe(0);
@@ -91,7 +114,9 @@ stories("a disk that is full when the certificate is renewed", () => {
     // X.509 counts in seconds: only a later one is a better one.
     await until("it is renewed", async () => (await ngrokd("refresh-cert --force")).code === 0);
     expect(await fingerprint()).not.toBe(before);
-    expect(await warnings()).toContain(`cannot be saved: Cannot write "${folder}/tls.crt": no space left on the device`);
+    expect(await warnings()).toContain(
+      `cannot be saved: Cannot write "${folder}/tls.crt": no space left on the device`,
+    );
     expect([file("tls.crt"), fitsKey(file("tls.crt"), file("tls.key"))]).toEqual([saved, true]);
     expect([await works(), await echoes(open, "still")]).toEqual([true, true]);
 
@@ -126,15 +151,25 @@ stories("a key of another account that is given when the certificate has expired
   /** A daemon that cannot make it good. */
   const unregistered = async (): Promise<void> => {
     daemon = await serve();
-    await until("registration has failed", async () => (await daemon.status()).registration === "failed");
+    await until(
+      "registration has failed",
+      async () => (await daemon.status()).registration === "failed",
+    );
   };
 
   test("is refused, with a daemon and without, and the operator is certified again once ngrok answers", async () => {
     const refused = async (): Promise<void> => {
       const { code, err } = await ngrokd("set-api-key -", { stdin: another });
-      expect([code, err]).toEqual([1, expect.stringContaining(`does not know the operator "${old}"`)]);
+      expect([code, err]).toEqual([
+        1,
+        expect.stringContaining(`does not know the operator "${old}"`),
+      ]);
       expect(err).toContain("--switch-account");
-      expect([await ids(), file("operator_id"), file("config.yml").includes(another)]).toEqual([[old], old, false]);
+      expect([await ids(), file("operator_id"), file("config.yml").includes(another)]).toEqual([
+        [old],
+        old,
+        false,
+      ]);
     };
     await refused();
     await cloud.break("only=PATCH");
@@ -149,7 +184,10 @@ stories("a key of another account that is given when the certificate has expired
 
   test("moves this machine where that is asked for, without a daemon", async () => {
     const { code, out } = await ngrokd("set-api-key - --switch-account", { stdin: another });
-    expect([code, out]).toEqual([0, expect.stringContaining(`The operator ${old} of the old account is deleted.`)]);
+    expect([code, out]).toEqual([
+      0,
+      expect.stringContaining(`The operator ${old} of the old account is deleted.`),
+    ]);
     daemon = await serve();
     await daemon.becomes("echo.demo", "listening");
     expect([await works(), await ids()]).toEqual([true, [file("operator_id")]]);
@@ -160,9 +198,15 @@ stories("a key of another account that is given when the certificate has expired
     await cloud.key(cloud.apiKey, undefined);
     await unregistered();
     const { code, out } = await ngrokd("set-api-key - --switch-account", { stdin: another });
-    expect([code, out]).toEqual([0, expect.stringContaining(`delete the operator ${old} in the dashboard of the account`)]);
+    expect([code, out]).toEqual([
+      0,
+      expect.stringContaining(`delete the operator ${old} in the dashboard of the account`),
+    ]);
     await daemon.becomes("echo.demo", "listening");
-    expect([await works(), (await ids()).sort()]).toEqual([true, [old, file("operator_id")].sort()]);
+    expect([await works(), (await ids()).sort()]).toEqual([
+      true,
+      [old, file("operator_id")].sort(),
+    ]);
     expect(await daemon.stop()).toBe(0);
   });
 });

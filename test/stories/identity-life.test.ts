@@ -8,9 +8,12 @@ import { onTerminal } from "../support/terminal.ts";
 
 const folder = "/etc/ngrokd";
 const file = (name: string): string => readFileSync(`${folder}/${name}`, "utf8");
-const serial = async (daemon: Daemon): Promise<string> => (await daemon.status()).certificate?.fingerprint ?? "";
-const ids = async (cloud: Cloud): Promise<string[]> => (await cloud.operators()).map(({ id }) => id);
-const warned = async (daemon: Daemon, text: string): Promise<boolean> => (await daemon.status()).warnings.some((one) => one.includes(text));
+const serial = async (daemon: Daemon): Promise<string> =>
+  (await daemon.status()).certificate?.fingerprint ?? "";
+const ids = async (cloud: Cloud): Promise<string[]> =>
+  (await cloud.operators()).map(({ id }) => id);
+const warned = async (daemon: Daemon, text: string): Promise<boolean> =>
+  (await daemon.status()).warnings.some((one) => one.includes(text));
 
 /** A round trip on a connection that is open. */
 async function echoes(peer: Peer, word: string): Promise<boolean> {
@@ -26,7 +29,9 @@ async function carries(): Promise<boolean> {
   return good;
 }
 
-async function serving(options: Parameters<typeof registered>[0] = {}): Promise<{ cloud: Cloud; daemon: Daemon; open: Peer }> {
+async function serving(
+  options: Parameters<typeof registered>[0] = {},
+): Promise<{ cloud: Cloud; daemon: Daemon; open: Peer }> {
   freshMachine();
   const { cloud, daemon } = await registered(options);
   await cloud.add("tcp://echo.demo:7000", (await echo()).address);
@@ -42,14 +47,17 @@ stories("the client certificate", () => {
     const { cloud, daemon, open } = await serving({ cloud: { args: "--cert-lifetime 6" } });
     const [key, [id]] = [file("tls.key"), await ids(cloud)];
     await cloud.certificateLife(86_400);
-    // Into one of the longer life: by now it may have been renewed for another six seconds.
+    // Into one of the longer life: by now it may have been renewed for another
+    // six seconds.
     const { not_after } = await until("it is renewed", async () => {
       const { certificate } = await daemon.status();
       return certificate !== null && certificate.days_left > 0.9 && certificate;
     });
     // It is in use before it is saved and told of.
     const told = `Renewed the client certificate; it is valid until ${not_after}`;
-    await until("the log tells of it", () => daemon.lines().some(({ message }) => message === told));
+    await until("the log tells of it", () =>
+      daemon.lines().some(({ message }) => message === told),
+    );
     expect(await echoes(open, "still")).toBe(true);
     expect(await carries()).toBe(true);
     expect(file("tls.key")).toBe(key);
@@ -61,7 +69,8 @@ stories("the client certificate", () => {
 
   test("that cannot be renewed is told of, tried again, and the polls go on", async () => {
     const { cloud, daemon, open } = await serving();
-    // Due at once, although nothing has expired: the next certificates are short, and one of them is asked for.
+    // Due at once, although nothing has expired: the next certificates are
+    // short, and one of them is asked for.
     await cloud.certificateLife(8_640_000);
     await daemon.refresh();
     await cloud.certificateLife(6);
@@ -74,7 +83,9 @@ stories("the client certificate", () => {
       /^ready\nwarning: The client certificate expires in .*failed/,
     );
     await cloud.certificateLife(86_400_000);
-    expect((await ngrokd("refresh-cert --force")).out).toMatch(/^Renewed: the certificate is valid for \d+ days/);
+    expect((await ngrokd("refresh-cert --force")).out).toMatch(
+      /^Renewed: the certificate is valid for \d+ days/,
+    );
     expect((await daemon.status()).certificate?.renewal_trouble).toBeNull();
     open.reset();
     expect(await daemon.stop()).toBe(0);
@@ -83,8 +94,14 @@ stories("the client certificate", () => {
   test("`refresh-cert` says that nothing is due, and for how long; the Go client's request gets a sentence", async () => {
     const { daemon, open } = await serving();
     const { code, out } = await ngrokd("refresh-cert");
-    expect([code, out]).toEqual([0, expect.stringMatching(/^Not renewed: the certificate is valid for another 89 days\./)]);
-    expect((await ngrokd("refresh-cert --json")).json).toMatchObject({ renewed: false, days_left: expect.any(Number) });
+    expect([code, out]).toEqual([
+      0,
+      expect.stringMatching(/^Not renewed: the certificate is valid for another 89 days\./),
+    ]);
+    expect((await ngrokd("refresh-cert --json")).json).toMatchObject({
+      renewed: false,
+      days_left: expect.any(Number),
+    });
     open.reset();
     expect(await daemon.stop()).toBe(0);
     const { code: dead, err } = await ngrokd("refresh-cert");
@@ -98,7 +115,9 @@ stories("the client certificate", () => {
     const [id] = await ids(cloud);
     // In place of three months, one that lives for a second.
     await cloud.certificateLife(1);
-    const answer = await cloud.api("PATCH", `/kubernetes_operators/${id}`, { binding: { csr: await csr() } });
+    const answer = await cloud.api("PATCH", `/kubernetes_operators/${id}`, {
+      binding: { csr: await csr() },
+    });
     writeFileSync(`${folder}/tls.crt`, answer.binding.cert.cert);
     const end = Date.parse(await notAfter());
     await until("it has expired", () => Date.now() > end);
@@ -114,9 +133,14 @@ stories("the client certificate", () => {
   test("changed on disk is taken over; a broken one is not, and says why", async () => {
     const { cloud, daemon, open } = await serving();
     const before = await serial(daemon);
-    const answer = await cloud.api("PATCH", `/kubernetes_operators/${file("operator_id")}`, { binding: { csr: await csr() } });
+    const answer = await cloud.api("PATCH", `/kubernetes_operators/${file("operator_id")}`, {
+      binding: { csr: await csr() },
+    });
     writeFileSync(`${folder}/tls.crt`, "no certificate");
-    await until("it is told of", async () => await warned(daemon, "cannot be used, so the ones before stay in use"));
+    await until(
+      "it is told of",
+      async () => await warned(daemon, "cannot be used, so the ones before stay in use"),
+    );
     expect(await carries()).toBe(true);
     writeFileSync("/run/tmp/next.crt", answer.binding.cert.cert);
     renameOver("/run/tmp/next.crt", `${folder}/tls.crt`);
@@ -138,7 +162,8 @@ stories("an operator that is deleted in the dashboard", () => {
     await until("it is registered anew", async () => (await ids(cloud)).length === 1);
     await until(
       "the daemon serves",
-      async () => (await daemon.status()).operator_id !== old && (await daemon.status()).phase === "serving",
+      async () =>
+        (await daemon.status()).operator_id !== old && (await daemon.status()).phase === "serving",
     );
     expect(await carries()).toBe(true);
     expect(await daemon.endpoint("echo.demo")).toMatchObject({ ip, state: "listening" });
@@ -153,7 +178,9 @@ stories("an operator that is deleted in the dashboard", () => {
     const { cloud, daemon, open } = await serving();
     const before = await ids(cloud);
     await cloud.break("html=404*4");
-    await until("the daemon has noticed", async () => (await daemon.status()).reason.includes("404"));
+    await until("the daemon has noticed", async () =>
+      (await daemon.status()).reason.includes("404"),
+    );
     for (let i = 0; i < 5; i += 1) await daemon.refresh();
     expect(await ids(cloud)).toEqual(before);
     expect((await daemon.status()).phase).toBe("serving");
@@ -206,10 +233,16 @@ stories("API keys", () => {
     expect(refused.err).toContain(`does not know the operator "${old}"`);
     expect(refused.err).toContain("it is a key of another account");
     expect(refused.err).toContain("--switch-account");
-    expect([await ids(cloud), file("config.yml").includes("another-key-9")]).toEqual([[old], false]);
+    expect([await ids(cloud), file("config.yml").includes("another-key-9")]).toEqual([
+      [old],
+      false,
+    ]);
 
     const moved = await ngrokd("set-api-key - --switch-account", { stdin: "another-key-9" });
-    expect([moved.code, moved.out]).toEqual([0, expect.stringContaining(`The operator ${old} of the old account is deleted.`)]);
+    expect([moved.code, moved.out]).toEqual([
+      0,
+      expect.stringContaining(`The operator ${old} of the old account is deleted.`),
+    ]);
     expect(file("config.yml")).toContain("another-key-9");
     const now = await ids(cloud);
     expect(now).toEqual([file("operator_id")]);
@@ -239,7 +272,10 @@ stories("API keys", () => {
     await cloud.key("another-key-9", "another");
     const [old = ""] = await ids(cloud);
     const moved = await ngrokd("set-api-key - --switch-account", { stdin: "another-key-9" });
-    expect([moved.code, moved.out]).toEqual([0, expect.stringContaining(`The operator ${old} of the old account is deleted.`)]);
+    expect([moved.code, moved.out]).toEqual([
+      0,
+      expect.stringContaining(`The operator ${old} of the old account is deleted.`),
+    ]);
     expect(await ids(cloud)).toEqual([file("operator_id")]);
     daemon = await serve();
     await daemon.becomes("echo.demo", "listening");
@@ -253,11 +289,17 @@ stories("`ngrokd unregister`", () => {
     const { cloud, daemon, open } = await serving();
     open.reset();
     const beside = await ngrokd("unregister --yes");
-    expect([beside.code, beside.err]).toEqual([6, expect.stringContaining("it would register this machine again")]);
+    expect([beside.code, beside.err]).toEqual([
+      6,
+      expect.stringContaining("it would register this machine again"),
+    ]);
     await daemon.stop();
     const [id = ""] = await ids(cloud);
     const unasked = await ngrokd("unregister");
-    expect([unasked.code, unasked.err]).toEqual([2, expect.stringContaining("`ngrokd unregister --yes`")]);
+    expect([unasked.code, unasked.err]).toEqual([
+      2,
+      expect.stringContaining("`ngrokd unregister --yes`"),
+    ]);
     const no = await onTerminal([binary(), "unregister"], { type: ["Delete the operator", "n"] });
     expect([no.code, await ids(cloud)]).toEqual([1, [id]]);
 
@@ -267,8 +309,12 @@ stories("`ngrokd unregister`", () => {
     const { code, out } = await ngrokd("unregister --yes");
     expect([code, out]).toEqual([0, expect.stringContaining(`Deleted the operator ${id}`)]);
     expect(await ids(cloud)).toEqual([]);
-    for (const name of ["tls.key", "tls.crt", "operator_id", "ingress_endpoint"]) expect(existsSync(`${folder}/${name}`)).toBe(false);
-    expect((await ngrokd("unregister --yes --json")).json).toEqual({ unregistered: false, operator_id: null });
+    for (const name of ["tls.key", "tls.crt", "operator_id", "ingress_endpoint"])
+      expect(existsSync(`${folder}/${name}`)).toBe(false);
+    expect((await ngrokd("unregister --yes --json")).json).toEqual({
+      unregistered: false,
+      operator_id: null,
+    });
   });
 
   test("with --local-only needs no key", async () => {
@@ -308,11 +354,13 @@ stories("`ngrokd operators`", () => {
     await add({ "owned-by": "a cluster" });
     await cloud.certificateLife(1);
     const old = await add({ "owned-by": "ngrokd", hostname: "old-box" });
-    const kindOfOld = async () => (await ngrokd("operators --json")).json.find(({ id }: { id: string }) => id === old).kind;
+    const kindOfOld = async () =>
+      (await ngrokd("operators --json")).json.find(({ id }: { id: string }) => id === old).kind;
     await until("one has expired", async () => (await kindOfOld()) === "expired");
   });
 
-  const kinds = async () => (await ngrokd("operators --json")).json.map(({ kind }: { kind: string }) => kind).sort();
+  const kinds = async () =>
+    (await ngrokd("operators --json")).json.map(({ kind }: { kind: string }) => kind).sort();
 
   test("lists those that ngrokd made, and marks this machine's and stale ones", async () => {
     expect(await kinds()).toEqual(["expired", "other", "same name", "this machine"]);
@@ -324,17 +372,23 @@ stories("`ngrokd operators`", () => {
   test("--same-name without --prune is a mistake, and no list of all", async () => {
     const { code, out, err } = await ngrokd("operators --same-name");
     expect({ code, out }).toEqual({ code: 2, out: "" });
-    expect(err).toStartWith("error: --same-name says what --prune deletes, and does nothing without it\n");
+    expect(err).toStartWith(
+      "error: --same-name says what --prune deletes, and does nothing without it\n",
+    );
   });
 
   test("--prune deletes the expired, and those of the same name only where that is asked for; never this machine's or a stranger's", async () => {
     expect((await ngrokd("operators --prune")).code).toBe(2);
     expect((await ngrokd("operators --prune --yes")).out).toBe("Deleted 1 of 1 operator.\n");
     expect(await kinds()).toEqual(["other", "same name", "this machine"]);
-    const shown = await onTerminal([binary(), "operators", "--prune", "--same-name"], { type: ["Delete 1 operator?", "y"] });
+    const shown = await onTerminal([binary(), "operators", "--prune", "--same-name"], {
+      type: ["Delete 1 operator?", "y"],
+    });
     expect([shown.code, shown.text]).toEqual([0, expect.stringContaining("same name")]);
     expect(await kinds()).toEqual(["other", "this machine"]);
-    expect((await ngrokd("operators --prune --same-name --yes")).out).toBe("There is nothing to delete.\n");
+    expect((await ngrokd("operators --prune --same-name --yes")).out).toBe(
+      "There is nothing to delete.\n",
+    );
     expect(await cloud.operators()).toHaveLength(3);
   });
 });
@@ -357,7 +411,10 @@ stories("whatever the API does wrong", () => {
   let daemon: Daemon;
   let open: Peer;
 
-  /** All is as it should be again, with one operator and the connection that was open all the time. */
+  /**
+   * All is as it should be again, with one operator and the connection that was
+   * open all the time.
+   */
   async function whole(): Promise<void> {
     await cloud.mend();
     await until("the daemon serves", async () => {
@@ -370,19 +427,25 @@ stories("whatever the API does wrong", () => {
   }
 
   beforeAll(async () => {
-    // Polls come when they are asked for, so that none takes a fault, or mends what one has done, while a command is on its way.
-    ({ cloud, daemon, open } = await serving({ config: { bound_endpoints: { poll_interval: 3600 } } }));
+    // Polls come when they are asked for, so that none takes a fault, or mends
+    // what one has done, while a command is on its way.
+    ({ cloud, daemon, open } = await serving({
+      config: { bound_endpoints: { poll_interval: 3600 } },
+    }));
   });
 
-  test.each(faults)("%s in steady work: degraded, with the reason; nothing is lost", async (fault, reason) => {
-    await cloud.break(fault);
-    const { code, err } = await ngrokd("refresh");
-    expect([code, err]).toEqual([1, expect.stringMatching(reason)]);
-    expect((await daemon.status()).phase).toBe("degraded");
-    expect(await carries()).toBe(true);
-    expect(await echoes(open, "still")).toBe(true);
-    await whole();
-  });
+  test.each(faults)(
+    "%s in steady work: degraded, with the reason; nothing is lost",
+    async (fault, reason) => {
+      await cloud.break(fault);
+      const { code, err } = await ngrokd("refresh");
+      expect([code, err]).toEqual([1, expect.stringMatching(reason)]);
+      expect((await daemon.status()).phase).toBe("degraded");
+      expect(await carries()).toBe(true);
+      expect(await echoes(open, "still")).toBe(true);
+      await whole();
+    },
+  );
 
   test.each(faults)(
     "%s while the certificate is renewed: the old one stays, the reason is told, and the next attempt succeeds",
@@ -392,7 +455,11 @@ stories("whatever the API does wrong", () => {
       const { code, err } = await ngrokd("refresh-cert --force");
       expect([code, err]).toEqual([1, expect.stringMatching(reason)]);
       expect(await warned(daemon, "renewing it has failed")).toBe(true);
-      expect([await serial(daemon), await carries(), await echoes(open, "still")]).toEqual([before, true, true]);
+      expect([await serial(daemon), await carries(), await echoes(open, "still")]).toEqual([
+        before,
+        true,
+        true,
+      ]);
       await cloud.mend();
       // X.509 counts in seconds: only a later one is a better one.
       await until("it is renewed", async () => (await ngrokd("refresh-cert --force")).code === 0);
@@ -401,56 +468,73 @@ stories("whatever the API does wrong", () => {
     },
   );
 
-  test.each(faults)("%s while the operator is registered anew: no second one, and what is open goes on", async (fault, reason) => {
-    const [old = ""] = await ids(cloud);
-    await cloud.break("only=POST");
-    await cloud.break(fault);
-    await cloud.api("DELETE", `/kubernetes_operators/${old}`);
-    const { code, err } = await ngrokd("refresh");
-    expect([code, err]).toEqual([1, expect.stringMatching(reason)]);
-    // The old one stays in use until there is another. Where only the answer was lost there is, and the next attempt, which may come at any
-    // moment, finds it.
-    const made = await ids(cloud);
-    expect(made).toHaveLength(fault === "drop" ? 1 : 0);
-    const { operator_id, phase } = await daemon.status();
-    for (const id of [file("operator_id"), operator_id]) expect([old, ...made]).toContain(id);
-    if (made.length === 0) expect(phase).toBe("degraded");
-    expect(await echoes(open, "still")).toBe(true);
-    expect(await daemon.endpoint("echo.demo")).toMatchObject({ state: "listening" });
-    await whole();
-    if (made.length > 0) expect(await ids(cloud)).toEqual(made);
-  });
+  test.each(faults)(
+    "%s while the operator is registered anew: no second one, and what is open goes on",
+    async (fault, reason) => {
+      const [old = ""] = await ids(cloud);
+      await cloud.break("only=POST");
+      await cloud.break(fault);
+      await cloud.api("DELETE", `/kubernetes_operators/${old}`);
+      const { code, err } = await ngrokd("refresh");
+      expect([code, err]).toEqual([1, expect.stringMatching(reason)]);
+      // The old one stays in use until there is another. Where only the answer
+      // was lost there is, and the next attempt, which may come at any moment,
+      // finds it.
+      const made = await ids(cloud);
+      expect(made).toHaveLength(fault === "drop" ? 1 : 0);
+      const { operator_id, phase } = await daemon.status();
+      for (const id of [file("operator_id"), operator_id]) expect([old, ...made]).toContain(id);
+      if (made.length === 0) expect(phase).toBe("degraded");
+      expect(await echoes(open, "still")).toBe(true);
+      expect(await daemon.endpoint("echo.demo")).toMatchObject({ state: "listening" });
+      await whole();
+      if (made.length > 0) expect(await ids(cloud)).toEqual(made);
+    },
+  );
 
-  test.each(faults)("%s at the first start: the daemon runs and says why; it registers once", async (fault, reason) => {
-    open.reset();
-    await daemon.stop();
-    expect((await ngrokd("unregister --yes")).code).toBe(0);
-    await cloud.break(fault);
-    daemon = await serve();
-    const status = await until("registration has failed", async () => {
-      const now = await daemon.status();
-      return now.registration === "failed" && now.phase === "degraded" && now;
-    });
-    expect(status.reason).toMatch(reason);
-    await whole();
-  });
+  test.each(faults)(
+    "%s at the first start: the daemon runs and says why; it registers once",
+    async (fault, reason) => {
+      open.reset();
+      await daemon.stop();
+      expect((await ngrokd("unregister --yes")).code).toBe(0);
+      await cloud.break(fault);
+      daemon = await serve();
+      const status = await until("registration has failed", async () => {
+        const now = await daemon.status();
+        return now.registration === "failed" && now.phase === "degraded" && now;
+      });
+      expect(status.reason).toMatch(reason);
+      await whole();
+    },
+  );
 });
 
-/** A request for this machine's key, made by openssl as an administrator would. */
+/**
+ * A request for this machine's key, made by openssl as an administrator would.
+ */
 async function csr(): Promise<string> {
-  const child = Bun.spawn(["openssl", "req", "-new", "-key", `${folder}/tls.key`, "-subj", "/", "-batch"], {
-    stdout: "pipe",
-    stderr: "ignore",
-  });
+  const child = Bun.spawn(
+    ["openssl", "req", "-new", "-key", `${folder}/tls.key`, "-subj", "/", "-batch"],
+    {
+      stdout: "pipe",
+      stderr: "ignore",
+    },
+  );
   return await child.stdout.text();
 }
 
 async function notAfter(): Promise<string> {
-  const child = Bun.spawn(["openssl", "x509", "-in", `${folder}/tls.crt`, "-noout", "-enddate"], { stdout: "pipe" });
+  const child = Bun.spawn(["openssl", "x509", "-in", `${folder}/tls.crt`, "-noout", "-enddate"], {
+    stdout: "pipe",
+  });
   return (await child.stdout.text()).trim().replace("notAfter=", "");
 }
 
-/** As an editor or a deployment tool puts a file in place; over file systems too. */
+/**
+ * As an editor or a deployment tool puts a file in place; over file systems
+ * too.
+ */
 function renameOver(from: string, to: string): void {
   copyFileSync(from, `${to}.new`);
   renameSync(`${to}.new`, to);

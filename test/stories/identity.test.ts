@@ -6,7 +6,8 @@ import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
-const curl = async (url: string): Promise<string> => (await run(["curl", "-sS", "--max-time", "5", url])).out;
+const curl = async (url: string): Promise<string> =>
+  (await run(["curl", "-sS", "--max-time", "5", url])).out;
 
 stories("an identity that the Go program made", () => {
   const folder = "/etc/ngrokd";
@@ -14,14 +15,37 @@ stories("an identity that the Go program made", () => {
   let operatorId: string;
   let left: Record<string, string>;
   const files = (): Record<string, string> =>
-    Object.fromEntries(["tls.key", "tls.crt", "operator_id"].map((name) => [name, readFileSync(`${folder}/${name}`, "utf8")]));
+    Object.fromEntries(
+      ["tls.key", "tls.crt", "operator_id"].map((name) => [
+        name,
+        readFileSync(`${folder}/${name}`, "utf8"),
+      ]),
+    );
 
   beforeAll(async () => {
     cloud = await startCloud();
     await cloud.add("http://hello.demo", page("hello").address);
     mkdirSync(folder, { recursive: true });
-    await run(["openssl", "ecparam", "-name", "secp384r1", "-genkey", "-noout", "-out", `${folder}/tls.key`]);
-    const csr = await run(["openssl", "req", "-new", "-key", `${folder}/tls.key`, "-subj", "/O=ngrok", "-batch"]);
+    await run([
+      "openssl",
+      "ecparam",
+      "-name",
+      "secp384r1",
+      "-genkey",
+      "-noout",
+      "-out",
+      `${folder}/tls.key`,
+    ]);
+    const csr = await run([
+      "openssl",
+      "req",
+      "-new",
+      "-key",
+      `${folder}/tls.key`,
+      "-subj",
+      "/O=ngrok",
+      "-batch",
+    ]);
     const operator = await cloud.api("POST", "/kubernetes_operators", {
       description: "made by the Go program",
       enabled_features: ["bindings"],
@@ -30,7 +54,10 @@ stories("an identity that the Go program made", () => {
     operatorId = operator.id;
     writeFileSync(`${folder}/tls.crt`, operator.binding.cert.cert);
     writeFileSync(`${folder}/operator_id`, operatorId);
-    writeFileSync(`${folder}/ip_mappings.json`, JSON.stringify({ "hello.demo": "10.107.0.2", "gone.demo": "10.107.0.3" }));
+    writeFileSync(
+      `${folder}/ip_mappings.json`,
+      JSON.stringify({ "hello.demo": "10.107.0.2", "gone.demo": "10.107.0.3" }),
+    );
     left = files();
     expect(left["tls.key"]).toContain("BEGIN EC PRIVATE KEY");
     writeConfig(configFor(cloud, { net: { subnet: "10.107.0.0/16", interface_name: "ngrokd0" } }));
@@ -45,7 +72,9 @@ stories("an identity that the Go program made", () => {
     expect(files()).toEqual(left);
     // The Go program kept no ingress address; ngrok was asked for it.
     expect(readFileSync(`${folder}/ingress_endpoint`, "utf8").trim()).toBe(cloud.ingress);
-    expect(daemon.log()).toContain('net.subnet is \\"10.107.0.0/16\\", and this version serves loopback addresses only');
+    expect(daemon.log()).toContain(
+      'net.subnet is \\"10.107.0.0/16\\", and this version serves loopback addresses only',
+    );
     expect(await resolve("hello.demo")).toStartWith("127.");
     expect(await daemon.stop()).toBe(0);
   });
@@ -56,10 +85,16 @@ stories("an identity that the Go program made", () => {
     await daemon.becomes("hello.demo", "listening");
     expect(
       readdirSync(folder).some(
-        (name) => name.startsWith("ip_mappings.json.") && readFileSync(`${folder}/${name}`, "utf8").endsWith("127.0.0."),
+        (name) =>
+          name.startsWith("ip_mappings.json.") &&
+          readFileSync(`${folder}/${name}`, "utf8").endsWith("127.0.0."),
       ),
     ).toBe(true);
-    expect(daemon.lines().some(({ level, message }) => level === "warn" && message.includes("ip_mappings.json"))).toBe(true);
+    expect(
+      daemon
+        .lines()
+        .some(({ level, message }) => level === "warn" && message.includes("ip_mappings.json")),
+    ).toBe(true);
     expect(await daemon.stop()).toBe(0);
   });
 });
@@ -71,7 +106,11 @@ stories("a state folder that cannot be written", () => {
     mkdirSync("/run/frozen", { recursive: true });
     await run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", "/run/frozen"]);
     atEnd(() => run(["umount", "/run/frozen"]));
-    writeConfig(configFor(cloud, { server: { client_cert: "/run/frozen/tls.crt", client_key: "/run/frozen/tls.key" } }));
+    writeConfig(
+      configFor(cloud, {
+        server: { client_cert: "/run/frozen/tls.crt", client_key: "/run/frozen/tls.key" },
+      }),
+    );
     const daemon = await serve();
     const { reason } = await until("it is degraded", async () => {
       const now = await daemon.status();

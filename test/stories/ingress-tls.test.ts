@@ -12,13 +12,22 @@ import { dial, peer } from "../support/tcp.ts";
 
 interface Strict {
   readonly port: number;
-  /** What the TLS server's clients said after their handshake, apart from requests that were answered. */
+  /**
+   * What the TLS server's clients said after their handshake, apart from
+   * requests that were answered.
+   */
   readonly heard: () => string;
-  /** Each client's certificate by common name or organisation, with SNI and TLS version. */
+  /**
+   * Each client's certificate by common name or organisation, with SNI and TLS
+   * version.
+   */
   readonly clients: { readonly who: string; readonly sni: string; readonly version: string }[];
 }
 
-/** An ingress whose TLS is as `tls` has it, that says yes and sends back what it gets. */
+/**
+ * An ingress whose TLS is as `tls` has it, that says yes and sends back what it
+ * gets.
+ */
 async function strictIngress(tls: TlsOptions): Promise<Strict> {
   let heard = "";
   const clients: Strict["clients"] = [];
@@ -40,14 +49,21 @@ async function strictIngress(tls: TlsOptions): Promise<Strict> {
     await client.write(await client.read("hello".length));
     client.end();
   };
-  const server = createServer({ allowHalfOpen: true, requestCert: true, rejectUnauthorized: false, ...tls }, (socket) => {
-    // Clients that turn away, as most of these have to.
-    serve(socket as TLSSocket).catch(() => socket.destroy());
-  });
+  const server = createServer(
+    { allowHalfOpen: true, requestCert: true, rejectUnauthorized: false, ...tls },
+    (socket) => {
+      // Clients that turn away, as most of these have to.
+      serve(socket as TLSSocket).catch(() => socket.destroy());
+    },
+  );
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
   atEnd(() => server.close());
   const address = server.address();
-  return { port: typeof address === "object" && address !== null ? address.port : 0, heard: () => heard, clients };
+  return {
+    port: typeof address === "object" && address !== null ? address.port : 0,
+    heard: () => heard,
+    clients,
+  };
 }
 
 stories("who the ingress is, and who we are", () => {
@@ -69,7 +85,10 @@ stories("who the ingress is, and who we are", () => {
     daemon = await serve();
     await daemon.becomes("hello.demo", "listening");
   };
-  /** What a connection whose client speaks at once comes to: its echo, or why there is none. */
+  /**
+   * What a connection whose client speaks at once comes to: its echo, or why
+   * there is none.
+   */
   const attempt = async (): Promise<{ echo?: string; error?: string }> => {
     const errors = (await daemon.endpoint("hello.demo"))?.connections.errors ?? 0;
     const client = await dial("hello.demo", 7000);
@@ -87,7 +106,8 @@ stories("who the ingress is, and who we are", () => {
   beforeAll(async () => {
     ca = await rootCa("Story CA");
     writeFileSync("/run/tls-ca.crt", ca.cert);
-    // While no daemon is at work on that file: what two write at once, one of them loses.
+    // While no daemon is at work on that file: what two write at once, one of
+    // them loses.
     appendFileSync("/etc/hosts", `\n127.0.0.1 ${name} other.story\n`);
     ({ cloud, daemon } = await registered());
     await cloud.add("tcp://hello.demo:7000", "127.0.0.1:9");
@@ -96,19 +116,43 @@ stories("who the ingress is, and who we are", () => {
   const forServers = { names: [name], usage: ["server"] } as const;
 
   test.each([
-    ["of another name", async () => await issue(ca, "x", { ...forServers, names: ["elsewhere.story"] }), /for another name/],
-    ["of an unknown CA", async () => await issue(await rootCa("Stranger"), "x", forServers), /issued by "CN=Stranger/],
-    ["that has expired", async () => await issue(ca, "x", { ...forServers, notBefore: hours(-48), notAfter: hours(-1) }), /expired/],
-    ["that is not valid yet", async () => await issue(ca, "x", { ...forServers, notBefore: hours(1) }), /not valid yet/],
-    ["that is meant for clients", async () => await issue(ca, "x", { ...forServers, usage: ["client"] }), /not meant for servers/],
-  ])("an ingress with a certificate %s is refused, and no byte of the client's reaches it", async (_, identity, reason) => {
-    const ingress = await strictIngress(await identity());
-    await facing(`${name}:${ingress.port}`);
-    const { echo, error } = await attempt();
-    expect(echo).toBeUndefined();
-    expect(error).toMatch(reason);
-    expect(ingress.heard()).toBe("");
-  });
+    [
+      "of another name",
+      async () => await issue(ca, "x", { ...forServers, names: ["elsewhere.story"] }),
+      /for another name/,
+    ],
+    [
+      "of an unknown CA",
+      async () => await issue(await rootCa("Stranger"), "x", forServers),
+      /issued by "CN=Stranger/,
+    ],
+    [
+      "that has expired",
+      async () =>
+        await issue(ca, "x", { ...forServers, notBefore: hours(-48), notAfter: hours(-1) }),
+      /expired/,
+    ],
+    [
+      "that is not valid yet",
+      async () => await issue(ca, "x", { ...forServers, notBefore: hours(1) }),
+      /not valid yet/,
+    ],
+    [
+      "that is meant for clients",
+      async () => await issue(ca, "x", { ...forServers, usage: ["client"] }),
+      /not meant for servers/,
+    ],
+  ])(
+    "an ingress with a certificate %s is refused, and no byte of the client's reaches it",
+    async (_, identity, reason) => {
+      const ingress = await strictIngress(await identity());
+      await facing(`${name}:${ingress.port}`);
+      const { echo, error } = await attempt();
+      expect(echo).toBeUndefined();
+      expect(error).toMatch(reason);
+      expect(ingress.heard()).toBe("");
+    },
+  );
 
   test("the name that is verified and sent as SNI is the one of `ingressEndpoint`, whatever address it has", async () => {
     const ingress = await strictIngress(await issue(ca, "x", forServers));
@@ -121,29 +165,49 @@ stories("who the ingress is, and who we are", () => {
     expect(ingress.clients).toHaveLength(1);
   });
 
-  test.each(["1.2", "1.3"])("an ingress of TLS %s that refuses our certificate with an alert is told as such", async (version) => {
-    const { cert, key } = await issue(ca, "x", forServers);
-    writeFileSync("/run/server.pem", `${cert}${key}`);
-    writeFileSync("/run/other-ca.crt", (await rootCa("Other clients")).cert);
-    // OpenSSL's own server: those of Bun and Node hang up without the alert.
-    const options = `-tls${version.replace(".", "_")} -cert /run/server.pem -CAfile /run/other-ca.crt -Verify 1 -verify_return_error -www`;
-    const server = start("openssl s_server", ["openssl", "s_server", "-accept", "127.0.0.1:4433", ...options.split(" ")]);
-    await until("it accepts", () => server.out().includes("ACCEPT"));
-    await facing(`${name}:4433`);
-    expect((await attempt()).error).toContain('refused it with the alert "unknown ca"');
-    expect(server.out()).not.toContain("hello");
-    await server.stop();
-  });
+  test.each(["1.2", "1.3"])(
+    "an ingress of TLS %s that refuses our certificate with an alert is told as such",
+    async (version) => {
+      const { cert, key } = await issue(ca, "x", forServers);
+      writeFileSync("/run/server.pem", `${cert}${key}`);
+      writeFileSync("/run/other-ca.crt", (await rootCa("Other clients")).cert);
+      // OpenSSL's own server: those of Bun and Node hang up without the alert.
+      const options = `-tls${version.replace(".", "_")} -cert /run/server.pem -CAfile /run/other-ca.crt -Verify 1 -verify_return_error -www`;
+      const server = start("openssl s_server", [
+        "openssl",
+        "s_server",
+        "-accept",
+        "127.0.0.1:4433",
+        ...options.split(" "),
+      ]);
+      await until("it accepts", () => server.out().includes("ACCEPT"));
+      await facing(`${name}:4433`);
+      expect((await attempt()).error).toContain('refused it with the alert "unknown ca"');
+      expect(server.out()).not.toContain("hello");
+      await server.stop();
+    },
+  );
 
-  test.each(["TLSv1.2", "TLSv1.3"] as const)("an ingress that speaks nothing but %s carries connections", async (version) => {
-    const ingress = await strictIngress({ ...(await issue(ca, "x", forServers)), minVersion: version, maxVersion: version });
-    await facing(`${name}:${ingress.port}`);
-    expect([await attempt(), await attempt()]).toEqual([{ echo: "hello" }, { echo: "hello" }]);
-    expect(ingress.clients.map((client) => client.version)).toEqual([version, version]);
-  });
+  test.each(["TLSv1.2", "TLSv1.3"] as const)(
+    "an ingress that speaks nothing but %s carries connections",
+    async (version) => {
+      const ingress = await strictIngress({
+        ...(await issue(ca, "x", forServers)),
+        minVersion: version,
+        maxVersion: version,
+      });
+      await facing(`${name}:${ingress.port}`);
+      expect([await attempt(), await attempt()]).toEqual([{ echo: "hello" }, { echo: "hello" }]);
+      expect(ingress.clients.map((client) => client.version)).toEqual([version, version]);
+    },
+  );
 
   test("an ingress that speaks nothing newer than TLS 1.1 is refused", async () => {
-    const ingress = await strictIngress({ ...(await issue(ca, "x", forServers)), minVersion: "TLSv1", maxVersion: "TLSv1.1" });
+    const ingress = await strictIngress({
+      ...(await issue(ca, "x", forServers)),
+      minVersion: "TLSv1",
+      maxVersion: "TLSv1.1",
+    });
     await facing(`${name}:${ingress.port}`);
     expect((await attempt()).error).toBeDefined();
     expect(ingress.clients).toEqual([]);
@@ -155,20 +219,27 @@ stories("who the ingress is, and who we are", () => {
     ["P-384 in SEC 1", "ec -pkeyopt ec_paramgen_curve:secp384r1", "sec1"],
     ["RSA in PKCS #8", "rsa:2048", "pkcs8"],
     ["RSA in PKCS #1", "rsa:2048", "pkcs1"],
-  ] as const)("a key of %s that lies there with its certificate is used as it is", async (label, algorithm, type) => {
-    const [key, cert] = ["/etc/ngrokd/tls.key", "/etc/ngrokd/tls.crt"];
-    const made = await run(
-      `openssl req -x509 -newkey ${algorithm} -nodes -days 30 -keyout /run/new.key -out /run/new.crt`
-        .split(" ")
-        .concat("-subj", `/O=${label}`),
-    );
-    expect(made.code).toBe(0);
-    const ingress = await strictIngress(await issue(ca, "x", forServers));
-    await daemon.stop();
-    writeFileSync(key, createPrivateKey(readFileSync("/run/new.key")).export({ type, format: "pem" }), { mode: 0o600 });
-    writeFileSync(cert, readFileSync("/run/new.crt"));
-    await facing(`${name}:${ingress.port}`);
-    expect(await attempt()).toEqual({ echo: "hello" });
-    expect(ingress.clients.map(({ who }) => who)).toEqual([label]);
-  });
+  ] as const)(
+    "a key of %s that lies there with its certificate is used as it is",
+    async (label, algorithm, type) => {
+      const [key, cert] = ["/etc/ngrokd/tls.key", "/etc/ngrokd/tls.crt"];
+      const made = await run(
+        `openssl req -x509 -newkey ${algorithm} -nodes -days 30 -keyout /run/new.key -out /run/new.crt`
+          .split(" ")
+          .concat("-subj", `/O=${label}`),
+      );
+      expect(made.code).toBe(0);
+      const ingress = await strictIngress(await issue(ca, "x", forServers));
+      await daemon.stop();
+      writeFileSync(
+        key,
+        createPrivateKey(readFileSync("/run/new.key")).export({ type, format: "pem" }),
+        { mode: 0o600 },
+      );
+      writeFileSync(cert, readFileSync("/run/new.crt"));
+      await facing(`${name}:${ingress.port}`);
+      expect(await attempt()).toEqual({ echo: "hello" });
+      expect(ingress.clients.map(({ who }) => who)).toEqual([label]);
+    },
+  );
 });

@@ -25,9 +25,15 @@ stories("a daemon that is up before its network", () => {
     const [apiHost, apiCa] = ["api.story", "/run/api-ca.crt"];
     const apiPort = await httpsFront(cloud.apiUrl, apiHost, apiCa);
     const ingressPort = cloud.ingress.split(":")[1];
-    // A machine that knows nothing yet, not even itself: the stand-in's certificate is for localhost too.
+    // A machine that knows nothing yet, not even itself: the stand-in's
+    // certificate is for localhost too.
     writeFileSync("/etc/hosts", "");
-    writeConfig(configFor(cloud, { api: { url: `https://${apiHost}:${apiPort}` }, ingressEndpoint: `localhost:${ingressPort}` }));
+    writeConfig(
+      configFor(cloud, {
+        api: { url: `https://${apiHost}:${apiPort}` },
+        ingressEndpoint: `localhost:${ingressPort}`,
+      }),
+    );
     const daemon = await serve({ env: { NODE_EXTRA_CA_CERTS: apiCa } });
     const { reason } = await until("the poll has failed", async () => {
       const now = await daemon.status();
@@ -38,10 +44,16 @@ stories("a daemon that is up before its network", () => {
     await daemon.becomes("echo.demo", "listening");
 
     expect(await (await dial("echo.demo", 7000)).left).toBe("reset");
-    expect((await daemon.endpoint("echo.demo"))?.connections.last_error).toContain('Cannot look up "localhost"');
+    expect((await daemon.endpoint("echo.demo"))?.connections.last_error).toContain(
+      'Cannot look up "localhost"',
+    );
     appendFileSync("/etc/hosts", "127.0.0.1 localhost\n");
-    // By itself; a connection of now could still share the answer to a question that was asked before.
-    await until("it has a connection to the ingress ready", async () => (await daemon.status()).pool.ready > 0);
+    // By itself; a connection of now could still share the answer to a question
+    // that was asked before.
+    await until(
+      "it has a connection to the ingress ready",
+      async () => (await daemon.status()).pool.ready > 0,
+    );
     await carries();
     expect(await daemon.stop()).toBe(0);
     await cloud.stop();
@@ -66,7 +78,10 @@ stories("a daemon that is up before its network", () => {
   });
 });
 
-/** The loopback interface of the stories' own machine; all there is of a network. */
+/**
+ * The loopback interface of the stories' own machine; all there is of a
+ * network.
+ */
 async function link(state: "up" | "down"): Promise<void> {
   expect((await run(["ip", "link", "set", "lo", state])).code).toBe(0);
 }

@@ -13,7 +13,10 @@ async function talking(name: string, port: number): Promise<Peer> {
   return peer;
 }
 
-/** Connects and says how that went: some of those that are reset at once never notice that they were connected. */
+/**
+ * Connects and says how that went: some of those that are reset at once never
+ * notice that they were connected.
+ */
 async function attempt(name: string, port: number): Promise<Peer | "reset"> {
   try {
     return await talking(name, port);
@@ -23,13 +26,18 @@ async function attempt(name: string, port: number): Promise<Peer | "reset"> {
 }
 
 const complaints = (daemon: Daemon): string[] =>
-  daemon.lines().flatMap(({ message }) => (message.includes("connections are reset at once") ? [message] : []));
+  daemon
+    .lines()
+    .flatMap(({ message }) => (message.includes("connections are reset at once") ? [message] : []));
 
 stories("limits and deadlines", () => {
   let cloud: Cloud;
   let daemon: Daemon;
 
-  /** The daemon, anew, with these settings, and no patience for the connections of the test before. */
+  /**
+   * The daemon, anew, with these settings, and no patience for the connections
+   * of the test before.
+   */
   async function restarted(forward: object, files?: number): Promise<void> {
     await daemon.stop();
     writeConfig(configFor(cloud, { forward: { drain_timeout: 0, ...forward } }));
@@ -47,7 +55,10 @@ stories("limits and deadlines", () => {
     await daemon.becomes("echo.demo", "listening");
     await daemon.becomes("other.demo", "listening");
     const [first] = [await talking("echo.demo", 7000), await talking("echo.demo", 7000)];
-    expect([await attempt("echo.demo", 7000), await attempt("echo.demo", 7000)]).toEqual(["reset", "reset"]);
+    expect([await attempt("echo.demo", 7000), await attempt("echo.demo", 7000)]).toEqual([
+      "reset",
+      "reset",
+    ]);
     (await talking("other.demo", 7000)).end();
     await until("the log tells of it", () => complaints(daemon).length > 0);
     expect(complaints(daemon)).toEqual([
@@ -75,9 +86,15 @@ stories("limits and deadlines", () => {
     alive.end();
     expect(await mute.left).toBe("reset");
     // The reset is on its way before it is counted and told.
-    await until("it is counted", async () => (await daemon.endpoint("mute.demo"))?.errors_by_kind.timeout === 1);
-    const text = "mute.demo:7000: a half-closed connection on which nothing moved for 2 s was reset";
-    await until("the log tells of it", () => daemon.lines().some(({ message }) => message === text));
+    await until(
+      "it is counted",
+      async () => (await daemon.endpoint("mute.demo"))?.errors_by_kind.timeout === 1,
+    );
+    const text =
+      "mute.demo:7000: a half-closed connection on which nothing moved for 2 s was reset";
+    await until("the log tells of it", () =>
+      daemon.lines().some(({ message }) => message === text),
+    );
     // What takes four seconds to arrive: twice the limit.
     expect((await alive.read(40)).length).toBe(40);
     alive.reset();
@@ -99,10 +116,15 @@ stories("limits and deadlines", () => {
     const since = performance.now();
     await until("half a second is over", () => performance.now() - since > 500);
     expect(cpuSeconds(daemon.pid) - before).toBeLessThan(0.3);
-    expect((await ngrokd("status")).out).toMatch(new RegExp(`^Connections: +${limit} open of at most ${limit}, `, "m"));
+    expect((await ngrokd("status")).out).toMatch(
+      new RegExp(`^Connections: +${limit} open of at most ${limit}, `, "m"),
+    );
     for (const peer of open) peer.end();
     await until("it is over", async () => (await daemon.status()).connections.active === 0);
     (await talking("echo.demo", 7000)).end();
-    expect((await daemon.endpoint("echo.demo"))?.errors_by_kind).toMatchObject({ limit: 120 - open.length, dial: 0 });
+    expect((await daemon.endpoint("echo.demo"))?.errors_by_kind).toMatchObject({
+      limit: 120 - open.length,
+      dial: 0,
+    });
   });
 });

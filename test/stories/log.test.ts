@@ -16,7 +16,11 @@ stories("the log", () => {
     const lines = daemon.log().trimEnd().split("\n");
     expect(lines.length).toBeGreaterThan(3);
     for (const line of lines)
-      expect(JSON.parse(line)).toMatchObject({ time: expect.any(String), level: expect.any(String), message: expect.any(String) });
+      expect(JSON.parse(line)).toMatchObject({
+        time: expect.any(String),
+        level: expect.any(String),
+        message: expect.any(String),
+      });
     expect(lines.join()).not.toContain(cloud.apiKey);
   });
 
@@ -46,20 +50,25 @@ stories("the log", () => {
     writeConfig(configFor(cloud));
     const pipeline = `{ ${binary()} serve 2>&1 >/dev/null; echo $? >/run/tmp/code; } | head -n 1 >/run/tmp/head`;
     const child = Bun.spawn(["sh", "-c", pipeline], { cwd: "/" });
-    await until("the first line is read", () => readFileSync("/run/tmp/head", "utf8").includes("ngrokd is up"));
+    await until("the first line is read", () =>
+      readFileSync("/run/tmp/head", "utf8").includes("ngrokd is up"),
+    );
     const { pid } = await until("it serves", async () => {
       const { json } = await ngrokd("status --json");
       return json.phase === "serving" && json;
     });
     atEnd(() => child.exitCode ?? process.kill(pid, "SIGKILL"));
-    for (let i = 0; i < 3; i += 1) expect((await ngrokd("set-api-key -", { stdin: cloud.apiKey })).code).toBe(0);
+    for (let i = 0; i < 3; i += 1)
+      expect((await ngrokd("set-api-key -", { stdin: cloud.apiKey })).code).toBe(0);
     process.kill(pid, "SIGTERM");
     await child.exited;
     expect(readFileSync("/run/tmp/code", "utf8")).toBe("0\n");
   });
 
   test("is coloured text on a terminal, where Ctrl-C ends the daemon", async () => {
-    const { text, code } = await onTerminal([binary(), "serve"], { type: ["ngrokd is up", "\u0003"] });
+    const { text, code } = await onTerminal([binary(), "serve"], {
+      type: ["ngrokd is up", "\u0003"],
+    });
     expect(code).toBe(0);
     expect(text).toContain("\u001b[");
     expect(text).toContain("Stopped");

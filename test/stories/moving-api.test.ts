@@ -6,14 +6,17 @@ import { httpsFront } from "../support/https-front.ts";
 import { binary, type Daemon, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, stories, until } from "../support/story.ts";
 
-/** The link between this network, where ngrok's API is, and the daemon's own. */
+/**
+ * The link between this network, where ngrok's API is, and the daemon's own.
+ */
 const [apiName, apiIp, apiCa] = ["api.story", "10.9.0.2", "/run/api-ca.crt"];
 const [before, after] = ["10.9.0.1/24", "10.9.0.3/24"];
 
 stories("a machine whose address changes while it keeps a connection with ngrok's API", () => {
   let daemon: Daemon;
   let config: (level: string) => object;
-  const told = (text: string): number => daemon.lines().filter(({ message }) => message.startsWith(text)).length;
+  const told = (text: string): number =>
+    daemon.lines().filter(({ message }) => message.startsWith(text)).length;
 
   beforeAll(async () => {
     await ip("netns add moving");
@@ -27,22 +30,35 @@ stories("a machine whose address changes while it keeps a connection with ngrok'
     const cloud = await startCloud();
     appendFileSync("/etc/hosts", `\n${apiIp} ${apiName}\n`);
     const url = `https://${apiName}:${await relay(await httpsFront(cloud.apiUrl, apiName, apiCa))}`;
-    // An hour between polls: what is asked after the change is asked for its sake.
-    config = (level) => configFor(cloud, { api: { url }, server: { log_level: level }, bound_endpoints: { poll_interval: 3600 } });
+    // An hour between polls: what is asked after the change is asked for its
+    // sake.
+    config = (level) =>
+      configFor(cloud, {
+        api: { url },
+        server: { log_level: level },
+        bound_endpoints: { poll_interval: 3600 },
+      });
     writeConfig(config("info"));
-    daemon = await serve({ inside: ["ip", "netns", "exec", "moving", binary()], env: { NODE_EXTRA_CA_CERTS: apiCa } });
+    daemon = await serve({
+      inside: ["ip", "netns", "exec", "moving", binary()],
+      env: { NODE_EXTRA_CA_CERTS: apiCa },
+    });
     await until("the daemon serves", async () => (await daemon.status()).phase === "serving");
   });
 
   test("ngrok is asked at once over a connection of now, and nothing says that it cannot be reached", async () => {
-    // Who has seen the configuration change has looked at the network before: a change of it is one from then on.
+    // Who has seen the configuration change has looked at the network before: a
+    // change of it is one from then on.
     writeConfig(config("debug"));
     await until("the daemon has looked around", () => told("Reloaded the configuration") > 0);
     await ip(`-n moving addr del ${before} dev eth0`);
     await ip(`-n moving addr add ${after} dev eth0`);
     await until("the change is told of", () => told("The network has changed") === 1);
-    const since = String(daemon.lines().find(({ message }) => message.startsWith("The network has changed"))?.time);
-    // Over the connection of before it would take the API's deadline of 30 s, and be in vain.
+    const since = String(
+      daemon.lines().find(({ message }) => message.startsWith("The network has changed"))?.time,
+    );
+    // Over the connection of before it would take the API's deadline of 30 s,
+    // and be in vain.
     const poll = await until(
       "it has polled",
       async () => {

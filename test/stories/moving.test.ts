@@ -6,10 +6,16 @@ import { carries, echoes, talking } from "../support/round-trip.ts";
 import { foreignHosts, stories, until } from "../support/story.ts";
 import { echo, type Peer, resolve } from "../support/tcp.ts";
 
-/** An hour between polls: whatever is right again within seconds is not the next poll's doing. */
+/**
+ * An hour between polls: whatever is right again within seconds is not the next
+ * poll's doing.
+ */
 const unhurried = { bound_endpoints: { poll_interval: 3600 } };
 
-/** Seconds: two thirds of it, after which a renewal is due, pass while the machine sleeps. */
+/**
+ * Seconds: two thirds of it, after which a renewal is due, pass while the
+ * machine sleeps.
+ */
 const certificateLife = 15;
 
 stories("a machine that sleeps, and moves to another network", () => {
@@ -17,10 +23,14 @@ stories("a machine that sleeps, and moves to another network", () => {
   let daemon: Daemon;
   let open: Peer;
   let service: string;
-  const told = (text: string): number => daemon.lines().filter(({ message }) => message.startsWith(text)).length;
+  const told = (text: string): number =>
+    daemon.lines().filter(({ message }) => message.startsWith(text)).length;
 
   beforeAll(async () => {
-    ({ cloud, daemon } = await registered({ cloud: { args: `--cert-lifetime ${certificateLife}` }, config: unhurried }));
+    ({ cloud, daemon } = await registered({
+      cloud: { args: `--cert-lifetime ${certificateLife}` },
+      config: unhurried,
+    }));
     service = (await echo()).address;
     await cloud.add("tcp://echo.demo:7000", service);
     await daemon.refresh();
@@ -31,7 +41,8 @@ stories("a machine that sleeps, and moves to another network", () => {
   test("awake again it asks ngrok, renews what came due, dials anew and looks at the names; what is open goes on", async () => {
     const before = await daemon.status();
     await cloud.certificateLife(86_400);
-    // Right after one of the looks by which it would notice: what a look itself takes is no sleep, were it frozen in the middle of one.
+    // Right after one of the looks by which it would notice: what a look itself
+    // takes is no sleep, were it frozen in the middle of one.
     writeConfig(configFor(cloud, { ...unhurried, forward: { open_timeout: 11 } }));
     await until("it has just looked", () => told("Reloaded the configuration") === 1);
     daemon.kill("SIGSTOP");
@@ -42,13 +53,20 @@ stories("a machine that sleeps, and moves to another network", () => {
     await Bun.sleep(Math.max(10_000, due - Date.now()));
     daemon.kill("SIGCONT");
     await daemon.becomes("meanwhile.demo", "listening");
-    await until("the sleep is told of", () => told("The machine slept, or its clock was set") === 1);
+    await until(
+      "the sleep is told of",
+      () => told("The machine slept, or its clock was set") === 1,
+    );
     await until("its name is back", async () => await resolve("echo.demo"));
     await until(
       "the certificate is another one",
-      async () => (await daemon.status()).certificate?.fingerprint !== before.certificate?.fingerprint,
+      async () =>
+        (await daemon.status()).certificate?.fingerprint !== before.certificate?.fingerprint,
     );
-    await until("connections are made anew", async () => (await daemon.status()).pool.dials > before.pool.dials);
+    await until(
+      "connections are made anew",
+      async () => (await daemon.status()).pool.dials > before.pool.dials,
+    );
     expect([await echoes(open, "still"), await carries("echo.demo", 7000)]).toEqual([true, true]);
     expect((await daemon.status()).phase).toBe("serving");
   });
@@ -63,11 +81,20 @@ stories("a machine that sleeps, and moves to another network", () => {
       const before = told("The network has changed");
       expect(await run(["ip", "route", change, "default", "dev", "lo"])).toMatchObject({ code: 0 });
       await until("the change is told of", () => told("The network has changed") > before);
-      const since = String(daemon.lines().findLast(({ message }) => message.startsWith("The network has changed"))?.time);
+      const since = String(
+        daemon.lines().findLast(({ message }) => message.startsWith("The network has changed"))
+          ?.time,
+      );
       // A poll that what came before had asked for may have ended just now.
-      await until("it has polled", async () => ((await daemon.status()).last_poll?.time ?? "") >= since);
+      await until(
+        "it has polled",
+        async () => ((await daemon.status()).last_poll?.time ?? "") >= since,
+      );
       expect(told("The network has changed")).toBe(before + 1);
-      await until("connections are made anew", async () => (await daemon.status()).pool.dials > pool.dials);
+      await until(
+        "connections are made anew",
+        async () => (await daemon.status()).pool.dials > pool.dials,
+      );
       expect([await echoes(open, "still"), await carries("echo.demo", 7000)]).toEqual([true, true]);
     },
   );

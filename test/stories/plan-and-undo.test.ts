@@ -23,7 +23,9 @@ stories("plan shows what a poll would change", () => {
   test("before a registration: that, and nothing is done", async () => {
     const before = state();
     const { code, out } = await ngrokd("plan");
-    expect(out).toContain("+ register this machine with ngrok: this machine has not been registered yet");
+    expect(out).toContain(
+      "+ register this machine with ngrok: this machine has not been registered yet",
+    );
     expect(out).toContain("No daemon is running");
     expect(code).toBe(0);
     expect(state()).toEqual(before);
@@ -69,7 +71,9 @@ stories("plan shows what a poll would change", () => {
       expect(list).toContainEqual(expect.objectContaining({ url, ip, port, state: "listening" }));
     expect(changes.raise).toHaveLength(2);
     for (const line of changes.hosts.add) expect(hosts()).toContain(`${line}\n`);
-    expect((await ngrokd("plan")).out).toStartWith("Nothing would change; endpoints served: 3.\nNot served:\n");
+    expect((await ngrokd("plan")).out).toStartWith(
+      "Nothing would change; endpoints served: 3.\nNot served:\n",
+    );
   });
 
   test("without a daemon: what one would do after its start", async () => {
@@ -147,7 +151,9 @@ stories("undo takes back what ngrokd has changed", () => {
 
     const done = await ngrokd("undo --yes --json");
     expect(done.json.done).toBe(true);
-    expect(done.json.steps.map(({ path, action }: { path: string; action: string }) => [path, action])).toEqual([
+    expect(
+      done.json.steps.map(({ path, action }: { path: string; action: string }) => [path, action]),
+    ).toEqual([
       ["/etc/changed.service", "keep"],
       ["/etc/unit.service", "take back"],
       ["/etc/hosts", "take back"],

@@ -6,7 +6,10 @@ import { type Daemon, ngrokd, type ServeOptions, serve, writeConfig } from "../s
 import { freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 
-/** The API's name is known to the proxies alone, and where the ingress is said to be nobody listens. */
+/**
+ * The API's name is known to the proxies alone, and where the ingress is said
+ * to be nobody listens.
+ */
 const apiHost = "api.story";
 const ingressEndpoint = "localhost:4443";
 const apiCa = "/run/api-ca.crt";
@@ -25,12 +28,20 @@ stories("a machine whose only way out is a proxy", () => {
     names = { [`${apiHost}:443`]: `127.0.0.1:${api}`, [ingressEndpoint]: cloud.ingress };
   });
 
-  const proxy = async (kind: "http" | "socks5"): Promise<StartedProxy> => await startProxy({ kind, names, login });
+  const proxy = async (kind: "http" | "socks5"): Promise<StartedProxy> =>
+    await startProxy({ kind, names, login });
 
   /** A daemon that was never here before; a poll a second. */
-  const begin = async (forward: object, env: ServeOptions["env"] = {}, more: object = {}, deno = false): Promise<Daemon> => {
+  const begin = async (
+    forward: object,
+    env: ServeOptions["env"] = {},
+    more: object = {},
+    deno = false,
+  ): Promise<Daemon> => {
     freshMachine();
-    writeConfig(configFor(cloud, { api: { url: `https://${apiHost}` }, ingressEndpoint, forward, ...more }));
+    writeConfig(
+      configFor(cloud, { api: { url: `https://${apiHost}` }, ingressEndpoint, forward, ...more }),
+    );
     return await serve({ deno, env: { NODE_EXTRA_CA_CERTS: apiCa, ...env } });
   };
 
@@ -42,7 +53,10 @@ stories("a machine whose only way out is a proxy", () => {
     expect(await client.rest()).toBe("there and back");
   };
 
-  /** Its status once a poll has failed: before that, the reason is that none has finished. */
+  /**
+   * Its status once a poll has failed: before that, the reason is that none has
+   * finished.
+   */
   const failed = (daemon: Daemon) =>
     until("the poll has failed", async () => {
       const status = await daemon.status();
@@ -60,7 +74,11 @@ stories("a machine whose only way out is a proxy", () => {
       );
       const shown = `${kind}://[redacted]@127.0.0.1:${port}`;
       expect((await daemon.status()).proxy).toEqual({ api: shown, ingress: shown });
-      const told = await Promise.all(["status", "config show", "config show --json"].map(async (words) => (await ngrokd(words)).out));
+      const told = await Promise.all(
+        ["status", "config show", "config show --json"].map(
+          async (words) => (await ngrokd(words)).out,
+        ),
+      );
       for (const text of told) expect(text).toContain(shown);
       expect([...told, daemon.log()].filter((text) => /s3cret/.test(text))).toEqual([]);
       expect(await daemon.stop()).toBe(0);
@@ -69,19 +87,31 @@ stories("a machine whose only way out is a proxy", () => {
 
   test.each(["http", "socks5"] as const)("does so under Deno through a %s proxy", async (kind) => {
     const { port, asked } = await proxy(kind);
-    const daemon = await begin({ proxy_url: `${kind}://alice:s3cret%40word@127.0.0.1:${port}` }, {}, {}, true);
+    const daemon = await begin(
+      { proxy_url: `${kind}://alice:s3cret%40word@127.0.0.1:${port}` },
+      {},
+      {},
+      true,
+    );
     await carries(daemon);
-    expect(new Set(asked.map(({ target }) => target))).toEqual(new Set([`${apiHost}:443`, ingressEndpoint]));
+    expect(new Set(asked.map(({ target }) => target))).toEqual(
+      new Set([`${apiHost}:443`, ingressEndpoint]),
+    );
     expect(await daemon.stop()).toBe(0);
   });
 
   test("takes the environment's proxy for the API, and reaches what NO_PROXY names directly", async () => {
     const { port, asked } = await proxy("http");
-    const env = { https_proxy: `http://alice:s3cret%40word@127.0.0.1:${port}`, NO_PROXY: "elsewhere.test, 127.0.0.0/8" };
+    const env = {
+      https_proxy: `http://alice:s3cret%40word@127.0.0.1:${port}`,
+      NO_PROXY: "elsewhere.test, 127.0.0.0/8",
+    };
     const daemon = await begin({}, env, { ingressEndpoint: cloud.ingress });
     await carries(daemon);
     expect(new Set(asked.map(({ target }) => target))).toEqual(new Set([`${apiHost}:443`]));
-    expect((await ngrokd("status")).out).toMatch(/^Proxy: +http:\/\/\[redacted\]@127\.0\.0\.1:\d+, for the API only$/m);
+    expect((await ngrokd("status")).out).toMatch(
+      /^Proxy: +http:\/\/\[redacted\]@127\.0\.0\.1:\d+, for the API only$/m,
+    );
     expect(await daemon.stop()).toBe(0);
 
     const exempted = await begin({}, { ...env, NO_PROXY: `.story` });
@@ -106,8 +136,14 @@ stories("a machine whose only way out is a proxy", () => {
   test("tries and keeps a key through it where no daemon runs", async () => {
     freshMachine();
     const { port, asked } = await proxy("socks5");
-    writeConfig({ api: { url: `https://${apiHost}` }, forward: { proxy_url: `socks5://alice:s3cret%40word@127.0.0.1:${port}` } });
-    const { code, err } = await ngrokd("set-api-key -", { stdin: cloud.apiKey, env: { NODE_EXTRA_CA_CERTS: apiCa } });
+    writeConfig({
+      api: { url: `https://${apiHost}` },
+      forward: { proxy_url: `socks5://alice:s3cret%40word@127.0.0.1:${port}` },
+    });
+    const { code, err } = await ngrokd("set-api-key -", {
+      stdin: cloud.apiKey,
+      env: { NODE_EXTRA_CA_CERTS: apiCa },
+    });
     expect([code, err]).toEqual([0, ""]);
     expect(asked.map(({ target }) => target)).toEqual([`${apiHost}:443`]);
   });

@@ -7,7 +7,8 @@ import { page } from "../support/web.ts";
 
 const folder = "/etc/ngrokd";
 const hosts = (): string => readFileSync("/etc/hosts", "latin1");
-const hello = async (): Promise<string> => (await run(["curl", "-sS", "--max-time", "5", "http://hello.demo/"])).out;
+const hello = async (): Promise<string> =>
+  (await run(["curl", "-sS", "--max-time", "5", "http://hello.demo/"])).out;
 const remount = async (how: "ro" | "rw"): Promise<void> => {
   expect((await run(["mount", "-o", `remount,${how}`, folder])).code).toBe(0);
 };
@@ -20,8 +21,11 @@ stories("a state folder that is read-only, beside a hosts file that is not", () 
     await run(["mkdir", "-p", folder]);
     await run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", folder]);
     atEnd(() => run(["umount", "-l", folder]));
-    // So long that whatever is right again within seconds is not the next poll's doing.
-    ({ cloud, daemon } = await registered({ config: { bound_endpoints: { poll_interval: 3600 } } }));
+    // So long that whatever is right again within seconds is not the next
+    // poll's doing.
+    ({ cloud, daemon } = await registered({
+      config: { bound_endpoints: { poll_interval: 3600 } },
+    }));
     await cloud.add("http://hello.demo", page("hello").address);
     await daemon.refresh();
     await daemon.becomes("hello.demo", "listening");
@@ -30,7 +34,9 @@ stories("a state folder that is read-only, beside a hosts file that is not", () 
 
   test("keeps no section from being put back within five seconds", async () => {
     writeFileSync("/etc/hosts", foreignHosts);
-    await until("the section is back", () => hosts().includes("127.0.0.2\thello.demo\n"), { within: 5000 });
+    await until("the section is back", () => hosts().includes("127.0.0.2\thello.demo\n"), {
+      within: 5000,
+    });
     expect(await hello()).toBe("hello");
   });
 
@@ -52,8 +58,11 @@ stories("a state folder that is read-only, beside a hosts file that is not", () 
     await daemon.becomes("hello.demo", "listening");
     const { ingress_endpoint, warnings } = await daemon.status();
     expect(ingress_endpoint).toBe(cloud.ingress);
-    expect(warnings.join("\n")).toContain("The ingress address that ngrok named is in use, and cannot be saved");
-    // By name: the journal knows of the section still, since its end could not be noted either.
+    expect(warnings.join("\n")).toContain(
+      "The ingress address that ngrok named is in use, and cannot be saved",
+    );
+    // By name: the journal knows of the section still, since its end could not
+    // be noted either.
     expect(await hello()).toBe("hello");
 
     await remount("rw");

@@ -1,16 +1,39 @@
 import { beforeAll, expect, test } from "bun:test";
-import { appendFileSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
-import { binary, type Daemon, defaultConfig, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
+import {
+  binary,
+  type Daemon,
+  defaultConfig,
+  ngrokd,
+  serve,
+  writeConfig,
+} from "../support/ngrokd.ts";
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo, resolve, upstream } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 /** What the log says of reloads. */
 const reloads = (daemon: Daemon): string[] =>
-  daemon.lines().flatMap(({ message }) => (message.startsWith("Reloaded the configuration: ") ? [message.slice(28)] : []));
+  daemon
+    .lines()
+    .flatMap(({ message }) =>
+      message.startsWith("Reloaded the configuration: ") ? [message.slice(28)] : [],
+    );
 
-/** Whoever read it first: the daemon, which looks at its file every 3.5 s, or the command or signal that a story sends. */
+/**
+ * Whoever read it first: the daemon, which looks at its file every 3.5 s, or
+ * the command or signal that a story sends.
+ */
 const told = async (daemon: Daemon, text: string): Promise<void> => {
   await until(`the log says "${text}"`, () => reloads(daemon).includes(text));
 };
@@ -22,10 +45,12 @@ stories("a configuration that changes while the daemon runs", () => {
 
   beforeAll(async () => {
     ({ cloud, daemon } = await registered());
-    config = (more = {}) => JSON.stringify(configFor(cloud, { server: { log_level: "info" }, ...more }));
+    config = (more = {}) =>
+      JSON.stringify(configFor(cloud, { server: { log_level: "info" }, ...more }));
   });
 
-  const polling = (seconds: number): string => config({ bound_endpoints: { poll_interval: seconds } });
+  const polling = (seconds: number): string =>
+    config({ bound_endpoints: { poll_interval: seconds } });
 
   test("is taken over when it is saved in place, renamed into place, or written as vim does with a backup", async () => {
     writeFileSync(defaultConfig, polling(101));
@@ -65,7 +90,8 @@ stories("a configuration that changes while the daemon runs", () => {
   });
 
   test("is read again at SIGHUP and by `ngrokd reload`, which says what came of it", async () => {
-    // The daemon has just looked by itself, and does so again in 3.5 s: what is written now the command reads first.
+    // The daemon has just looked by itself, and does so again in 3.5 s: what is
+    // written now the command reads first.
     writeFileSync(defaultConfig, polling(107));
     const { code, out } = await ngrokd("reload");
     expect(code).toBe(0);
@@ -74,7 +100,13 @@ stories("a configuration that changes while the daemon runs", () => {
     writeFileSync(defaultConfig, polling(108));
     daemon.kill("SIGHUP");
     await told(daemon, "bound_endpoints.poll_interval is 108");
-    expect((await ngrokd("reload --json")).json).toEqual({ ok: true, config_path: defaultConfig, changes: [], problems: [], warnings: [] });
+    expect((await ngrokd("reload --json")).json).toEqual({
+      ok: true,
+      config_path: defaultConfig,
+      changes: [],
+      problems: [],
+      warnings: [],
+    });
   });
 
   test("has a poll interval that counts at once, not after the one that was", async () => {
@@ -89,9 +121,14 @@ stories("a configuration that changes while the daemon runs", () => {
     const [operator] = await cloud.operators();
     const selectors = async (): Promise<string[]> =>
       (await cloud.api("GET", `/kubernetes_operators/${operator?.id}`)).binding.endpoint_selectors;
-    writeFileSync(defaultConfig, config({ bound_endpoints: { selectors: ["true", "endpoint.proto == 'tcp'"] } }));
+    writeFileSync(
+      defaultConfig,
+      config({ bound_endpoints: { selectors: ["true", "endpoint.proto == 'tcp'"] } }),
+    );
     await daemon.reload();
-    await until("the log tells of it", () => reloads(daemon).some((text) => text.includes("bound_endpoints.selectors is ")));
+    await until("the log tells of it", () =>
+      reloads(daemon).some((text) => text.includes("bound_endpoints.selectors is ")),
+    );
     await until("ngrok knows", async () => (await selectors()).length === 2);
     writeFileSync(defaultConfig, config());
     await daemon.reload();
@@ -99,7 +136,8 @@ stories("a configuration that changes while the daemon runs", () => {
   });
 
   test("has a log level and format that count at once", async () => {
-    const debug = (): boolean => daemon.log().includes("DEBUG") || daemon.lines().some(({ level }) => level === "debug");
+    const debug = (): boolean =>
+      daemon.log().includes("DEBUG") || daemon.lines().some(({ level }) => level === "debug");
     expect(debug()).toBe(false);
     writeFileSync(defaultConfig, config({ server: { log_level: "debug" } }));
     await ngrokd("reload");
@@ -109,42 +147,60 @@ stories("a configuration that changes while the daemon runs", () => {
     await until("something is told at debug level", debug);
     writeFileSync(defaultConfig, config({ server: { log_format: "text" } }));
     await ngrokd("reload");
-    await until("the log is text", () => /^\d\d:\d\d:\d\d info +Reloaded the configuration: .*log_format is text/m.test(daemon.log()));
+    await until("the log is text", () =>
+      /^\d\d:\d\d:\d\d info +Reloaded the configuration: .*log_format is text/m.test(daemon.log()),
+    );
     writeFileSync(defaultConfig, config());
     await ngrokd("reload");
   });
 
   test("changes nothing while it is wrong: told once with its line in log and status, until it is right", async () => {
     const verdicts = (): string[] =>
-      daemon.lines().flatMap(({ message }) => (/cannot be used|is right again/.test(message) ? [message] : []));
+      daemon
+        .lines()
+        .flatMap(({ message }) => (/cannot be used|is right again/.test(message) ? [message] : []));
     const before = verdicts().length;
-    const wrong = "bound_endpoints:\n  poll_interval: 1\nserver:\n  log_level: loud\nforward: { open_timeout: 3 }\n";
+    const wrong =
+      "bound_endpoints:\n  poll_interval: 1\nserver:\n  log_level: loud\nforward: { open_timeout: 3 }\n";
     writeFileSync(defaultConfig, wrong);
     const place = `${defaultConfig}:4:14: server.log_level is "loud"; allowed: debug, info, warn or error`;
     const warning = await until("status warns", async () => (await daemon.status()).warnings[0]);
-    expect(warning).toBe(`The configuration cannot be used, and the daemon goes on with the one that it has: ${place}`);
+    expect(warning).toBe(
+      `The configuration cannot be used, and the daemon goes on with the one that it has: ${place}`,
+    );
     const { code, err } = await ngrokd("reload");
     expect(code).toBe(1);
     expect(err).toContain(`was not taken over, and nothing has changed:\n  ${place}\n`);
     appendFileSync(defaultConfig, "# saved again\n");
     const again = await ngrokd("reload --json");
     expect(again.code).toBe(1);
-    expect(again.json).toMatchObject({ ok: false, changes: [], problems: [{ line: 4, column: 14, key: "server.log_level" }] });
+    expect(again.json).toMatchObject({
+      ok: false,
+      changes: [],
+      problems: [{ line: 4, column: 14, key: "server.log_level" }],
+    });
     expect((await daemon.status()).phase).toBe("serving");
     // Wrapped, as all texts are.
     expect((await ngrokd("status")).out.replaceAll(/\s+/g, " ")).toContain(place);
     writeFileSync(defaultConfig, config());
     await until("status warns no more", async () => (await daemon.status()).warnings.length === 0);
     await until("the log tells of it", () => verdicts().length > before + 1);
-    expect(verdicts().slice(before)).toEqual([warning, `The configuration "${defaultConfig}" is right again`]);
+    expect(verdicts().slice(before)).toEqual([
+      warning,
+      `The configuration "${defaultConfig}" is right again`,
+    ]);
   });
 
   test("may be gone or cut to nothing for a while: the key and all else stay", async () => {
     writeFileSync(defaultConfig, "");
-    await until("status warns", async () => (await daemon.status()).warnings.some((text) => text.includes("it is empty now")));
+    await until("status warns", async () =>
+      (await daemon.status()).warnings.some((text) => text.includes("it is empty now")),
+    );
     unlinkSync(defaultConfig);
     await until("status warns", async () =>
-      (await daemon.status()).warnings.some((text) => text.includes("there is no such file any more")),
+      (await daemon.status()).warnings.some((text) =>
+        text.includes("there is no such file any more"),
+      ),
     );
     await daemon.refresh();
     expect(await daemon.status()).toMatchObject({ phase: "serving", last_poll: { ok: true } });
@@ -154,10 +210,15 @@ stories("a configuration that changes while the daemon runs", () => {
 
   test("says what needs a restart, in the answer, the log and status, and nothing else waits for it", async () => {
     // As above: the daemon has just looked.
-    writeFileSync(defaultConfig, config({ server: { socket_path: "/run/else.sock" }, forward: { open_timeout: 7 } }));
+    writeFileSync(
+      defaultConfig,
+      config({ server: { socket_path: "/run/else.sock" }, forward: { open_timeout: 7 } }),
+    );
     const { code, out } = await ngrokd("reload --socket /var/run/ngrokd.sock");
     expect(code).toBe(0);
-    expect(out).toMatch(/server\.socket_path +\/var\/run\/ngrokd\.sock +\/run\/else\.sock +after a restart of the daemon/);
+    expect(out).toMatch(
+      /server\.socket_path +\/var\/run\/ngrokd\.sock +\/run\/else\.sock +after a restart of the daemon/,
+    );
     expect(out).toMatch(/forward\.open_timeout +10 +7 +now/);
     const warning =
       "server.socket_path has changed to /run/else.sock, which needs a restart of the daemon; until then it is /var/run/ngrokd.sock";
@@ -179,7 +240,10 @@ stories("a configuration that changes while the daemon runs", () => {
     await ngrokd("reload");
     expect([await health(8081), await health(18_081)]).toEqual([0, 200]);
     const taken = await echo();
-    writeFileSync(defaultConfig, config({ server: { health_port: Number(taken.address.split(":")[1]) } }));
+    writeFileSync(
+      defaultConfig,
+      config({ server: { health_port: Number(taken.address.split(":")[1]) } }),
+    );
     await ngrokd("reload");
     expect((await daemon.status()).warnings[0]).toContain("There is no health server");
     writeFileSync(defaultConfig, config());
@@ -202,7 +266,8 @@ stories("a configuration that changes while the daemon runs", () => {
 stories("a reload and the connections that are open", () => {
   let cloud: Cloud;
   let daemon: Daemon;
-  const write = (more: Parameters<typeof configFor>[1]): void => writeConfig(configFor(cloud, more));
+  const write = (more: Parameters<typeof configFor>[1]): void =>
+    writeConfig(configFor(cloud, more));
 
   beforeAll(async () => {
     ({ cloud, daemon } = await registered());
@@ -248,7 +313,9 @@ stories("a reload and the connections that are open", () => {
     expect(await open.read(3)).toBe("one");
     write({ net: { subnet: "127.44.0.0/16" } });
     await ngrokd("reload");
-    await until("the name has moved", async () => (await resolve("echo.demo"))?.startsWith("127.44."));
+    await until("the name has moved", async () =>
+      (await resolve("echo.demo"))?.startsWith("127.44."),
+    );
     // The name goes first, and then its old address.
     const states = async (): Promise<string> => (await daemon.list()).map(({ state }) => state).sort().join(" "); // biome-ignore format: one line
     await until("the old address drains", async () => (await states()) === "draining listening");
@@ -282,7 +349,9 @@ stories("a reload and the connections that are open", () => {
     expect(await first.read(1)).toBe("x");
     // It may be reset before it has noticed that it was connected.
     const left = dial("echo.demo", 7000).then((second) => second.left);
-    expect(await left.catch((error: NodeJS.ErrnoException) => error.code)).toMatch(/^(reset|ECONNRESET)$/);
+    expect(await left.catch((error: NodeJS.ErrnoException) => error.code)).toMatch(
+      /^(reset|ECONNRESET)$/,
+    );
     first.end();
     await first.left;
     write({});
@@ -314,7 +383,11 @@ stories("a reload and the connections that are open", () => {
     for (let i = 0; i < 100; i += 1) {
       write({
         bound_endpoints: { poll_interval: 1 + (i % 5) },
-        forward: { open_timeout: 10 + (i % 3), session_resumption: i % 2 === 0, pool: { max: i % 4 === 0 ? 0 : 16 } },
+        forward: {
+          open_timeout: 10 + (i % 3),
+          session_resumption: i % 2 === 0,
+          pool: { max: i % 4 === 0 ? 0 : 16 },
+        },
       });
       if (i % 10 === 0) daemon.kill("SIGHUP");
       expect((await daemon.reload()).ok).toBe(true);
@@ -326,9 +399,21 @@ stories("a reload and the connections that are open", () => {
     for (const stream of streams) stream.finish();
     await Promise.all(streams.map(({ done }) => done));
     expect(Math.min(...streams.map(({ rounds }) => rounds()))).toBeGreaterThan(10);
-    await until("all connections are accounted for", async () => (await daemon.endpoint("echo.demo"))?.connections.active === 0);
-    expect((await daemon.endpoint("echo.demo"))?.connections).toMatchObject({ errors: expect.any(Number), refused: 0 });
-    expect((await daemon.endpoint("echo.demo"))?.errors_by_kind).toMatchObject({ dial: 0, tls: 0, header: 0, timeout: 0, reset: 0 });
+    await until(
+      "all connections are accounted for",
+      async () => (await daemon.endpoint("echo.demo"))?.connections.active === 0,
+    );
+    expect((await daemon.endpoint("echo.demo"))?.connections).toMatchObject({
+      errors: expect.any(Number),
+      refused: 0,
+    });
+    expect((await daemon.endpoint("echo.demo"))?.errors_by_kind).toMatchObject({
+      dial: 0,
+      tls: 0,
+      header: 0,
+      timeout: 0,
+      reset: 0,
+    });
   });
 
   test("SIGHUP while the daemon drains neither cuts nor changes anything", async () => {
@@ -352,7 +437,10 @@ stories("where the configuration comes from", () => {
   test("a file that is made after the start is found, and the key in it is used", async () => {
     const cloud = await startCloud();
     const daemon = await serve();
-    await until("it waits for a key", async () => (await daemon.status()).reason === "there is no API key");
+    await until(
+      "it waits for a key",
+      async () => (await daemon.status()).reason === "there is no API key",
+    );
     writeConfig(configFor(cloud));
     await until("it serves", async () => (await daemon.status()).phase === "serving");
     expect(await cloud.operators()).toHaveLength(1);
@@ -363,10 +451,14 @@ stories("where the configuration comes from", () => {
   test("the environment goes before the file, at a reload too, and a flag before both", async () => {
     freshMachine();
     const cloud = await startCloud();
-    writeConfig(configFor(cloud, { api: { key: "a-key-of-somebody-else" }, server: { log_level: "warn" } }));
+    writeConfig(
+      configFor(cloud, { api: { key: "a-key-of-somebody-else" }, server: { log_level: "warn" } }),
+    );
     const daemon = await serve({ args: "--debug", env: { NGROK_API_KEY: cloud.apiKey } });
     await until("it serves", async () => (await daemon.status()).phase === "serving");
-    writeConfig(configFor(cloud, { api: { key: "another-key-of-somebody" }, server: { log_level: "error" } }));
+    writeConfig(
+      configFor(cloud, { api: { key: "another-key-of-somebody" }, server: { log_level: "error" } }),
+    );
     expect((await ngrokd("reload --json")).json).toMatchObject({ ok: true, changes: [] });
     await daemon.refresh();
     expect((await daemon.status()).phase).toBe("serving");
@@ -379,7 +471,10 @@ stories("where the configuration comes from", () => {
     writeConfig(configFor(cloud));
     const daemon = await serve({ deno: true });
     await until("it serves", async () => (await daemon.status()).phase === "serving");
-    writeConfig(configFor(cloud, { bound_endpoints: { poll_interval: 2 } }), `${defaultConfig}.new`);
+    writeConfig(
+      configFor(cloud, { bound_endpoints: { poll_interval: 2 } }),
+      `${defaultConfig}.new`,
+    );
     renameSync(`${defaultConfig}.new`, defaultConfig);
     await told(daemon, "bound_endpoints.poll_interval is 2");
     writeConfig(configFor(cloud, { bound_endpoints: { poll_interval: 3 } }));
@@ -394,7 +489,11 @@ stories("where the configuration comes from", () => {
   test("SIGHUP ends what is no daemon: `ngrokd list --watch`", async () => {
     freshMachine();
     const { daemon } = await registered();
-    const child = Bun.spawn([binary(), "list", "--watch"], { stdout: "pipe", stderr: "ignore", stdin: "ignore" });
+    const child = Bun.spawn([binary(), "list", "--watch"], {
+      stdout: "pipe",
+      stderr: "ignore",
+      stdin: "ignore",
+    });
     atEnd(() => child.kill("SIGKILL"));
     const reader = child.stdout.getReader();
     await reader.read();
@@ -408,7 +507,10 @@ stories("where the configuration comes from", () => {
     const cloud = await startCloud();
     await cloud.add("http://hello.demo", page("hello").address);
     writeConfig(configFor(cloud));
-    const child = Bun.spawn([binary(), "serve"], { terminal: { cols: 80, rows: 24, data() {} }, cwd: "/" });
+    const child = Bun.spawn([binary(), "serve"], {
+      terminal: { cols: 80, rows: 24, data() {} },
+      cwd: "/",
+    });
     atEnd(() => child.kill("SIGKILL"));
     await until("the name resolves", async () => await resolve("hello.demo"));
     child.terminal?.close();

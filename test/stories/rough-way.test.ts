@@ -6,13 +6,22 @@ import { configFor, startCloud } from "../support/cloud.ts";
 import { backTo, type Footprint, footprint } from "../support/footprint.ts";
 import { type Daemon, serve, writeConfig } from "../support/ngrokd.ts";
 import { issue, rootCa } from "../support/pki.ts";
-import { type Harm, harms, type Moment, type Plan, type RoughIngress, roughIngress, stages } from "../support/rough-ingress.ts";
+import {
+  type Harm,
+  harms,
+  type Moment,
+  type Plan,
+  type RoughIngress,
+  roughIngress,
+  stages,
+} from "../support/rough-ingress.ts";
 import { stories, until } from "../support/story.ts";
 import { dial } from "../support/tcp.ts";
 
 const size = 300_000;
 /** Bytes that no others are like, the same at every call. */
-const blob = (name: string): Buffer => createHash("shake256", { outputLength: size }).update(name).digest();
+const blob = (name: string): Buffer =>
+  createHash("shake256", { outputLength: size }).update(name).digest();
 const [up, down] = [blob("up"), blob("down")];
 const hash = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -30,13 +39,17 @@ async function exchange(name: string): Promise<Outcome> {
   const said = client.write(up).catch(() => undefined);
   client.end();
   const left = await client.left;
-  // An end of the other side's says nothing of what we say: only what was said may still arrive.
+  // An end of the other side's says nothing of what we say: only what was said
+  // may still arrive.
   if (left === "end") await said;
   client.socket.destroy();
   return { got: Buffer.concat(got), left };
 }
 
-/** What is true of every connection, whatever was done to it: no byte is wrong, and a short stream is no clean one unless TLS cannot know. */
+/**
+ * What is true of every connection, whatever was done to it: no byte is wrong,
+ * and a short stream is no clean one unless TLS cannot know.
+ */
 function check({ got, left }: Outcome, harm: Harm): void {
   expect(hash(got)).toBe(hash(down.subarray(0, got.length)));
   if (left === "end" && harm !== "cut" && harm !== "half-close") expect(got.length).toBe(size);
@@ -58,7 +71,8 @@ stories("a rough way to the ingress", () => {
       configFor(cloud, {
         ingressEndpoint: ingress.endpoint,
         server: { ingress_ca: "/run/rough-ca.crt" },
-        // Without connections made in advance, each plan meets the connection that it is meant for.
+        // Without connections made in advance, each plan meets the connection
+        // that it is meant for.
         forward: { pool: { min: 0, max: 0 } },
       }),
     );
@@ -74,9 +88,14 @@ stories("a rough way to the ingress", () => {
     expect([hash(got), left]).toEqual([hash(down), "end"]);
   };
 
-  /** Whether a connection can still come to its stream with this harm at this moment. */
+  /**
+   * Whether a connection can still come to its stream with this harm at this
+   * moment.
+   */
   const isBroken = (harm: Harm, stage: Moment): boolean =>
-    harm === "reset" || ((harm === "cut" || harm === "half-close") && stages.slice(0, 4).some((early) => early === stage));
+    harm === "reset" ||
+    ((harm === "cut" || harm === "half-close") &&
+      stages.slice(0, 4).some((early) => early === stage));
 
   describe.each([...stages])("%s", (stage) => {
     test.each([...harms])(
@@ -95,7 +114,11 @@ stories("a rough way to the ingress", () => {
           const { up: heard, whole } = await ingress.seen();
           expect([hash(heard), whole, outcome.left]).toEqual([hash(up), true, "end"]);
         }
-        if (broken) await until("it is counted", async () => (await daemon.endpoint("rough.demo"))?.connections.errors === errors + 1);
+        if (broken)
+          await until(
+            "it is counted",
+            async () => (await daemon.endpoint("rough.demo"))?.connections.errors === errors + 1,
+          );
         await works();
         await backTo(before, daemon);
         await until("the ingress has let go", () => ingress.open === 0);
@@ -112,7 +135,10 @@ stories("a rough way to the ingress", () => {
       const plan: Plan = {
         harm: harms[Math.floor(random() * harms.length)] ?? "reset",
         // Half of them in the handshake and the header.
-        at: { direction: random() < 0.5 ? "up" : "down", bytes: Math.floor(random() < 0.5 ? random() * 3000 : random() * 1.02 * size) },
+        at: {
+          direction: random() < 0.5 ? "up" : "down",
+          bytes: Math.floor(random() < 0.5 ? random() * 3000 : random() * 1.02 * size),
+        },
       };
       ingress.plan(plan);
       try {
@@ -121,7 +147,9 @@ stories("a rough way to the ingress", () => {
         const kind = `${plan.harm}: ${outcome.left === "end" ? (outcome.got.length === size ? "whole" : "ended early") : "reset"}`;
         tally[kind] = (tally[kind] ?? 0) + 1;
       } catch (error) {
-        throw new Error(`seed ${seed}, connection ${n}, ${JSON.stringify(plan)}: ${error instanceof Error ? error.message : error}`);
+        throw new Error(
+          `seed ${seed}, connection ${n}, ${JSON.stringify(plan)}: ${error instanceof Error ? error.message : error}`,
+        );
       }
     }
     console.log(JSON.stringify(tally));

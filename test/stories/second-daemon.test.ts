@@ -16,7 +16,11 @@ stories("a daemon with a configuration, a socket and a hosts file of its own", (
     const server = { client_cert: "/run/own/tls.crt", client_key: "/run/own/tls.key" };
     writeConfig(configFor(cloud, { server, bound_endpoints: { poll_interval: 3600 } }), config);
     writeFileSync(hosts, "127.0.0.1 localhost\n");
-    daemon = await serve({ args: `--config ${config} --socket ${socket}`, socket, env: { NGROKD_HOSTS_PATH: hosts } });
+    daemon = await serve({
+      args: `--config ${config} --socket ${socket}`,
+      socket,
+      env: { NGROKD_HOSTS_PATH: hosts },
+    });
     await daemon.becomes("hello.demo", "listening");
   });
 
@@ -26,20 +30,27 @@ stories("a daemon with a configuration, a socket and a hosts file of its own", (
       ["", { NGROKD_SOCKET: socket }],
     ] as const) {
       const doctor = (await ngrokd(`doctor --json ${words}`, { env })).json;
-      const textOf = (check: string): string => doctor.findings.find((finding: { check: string }) => finding.check === check).text;
+      const textOf = (check: string): string =>
+        doctor.findings.find((finding: { check: string }) => finding.check === check).text;
       expect(textOf("configuration")).toBe(`"${config}" is right`);
       const [operator] = await cloud.operators();
       expect(textOf("operator")).toContain(operator?.id ?? "an operator");
       const why = await ngrokd(`why hello.demo ${words}`, { env });
       expect(why.out).toMatch(/^ok +Connection /m);
     }
-    expect((await ngrokd("doctor --json --config /nowhere.yml", { env: { NGROKD_SOCKET: socket } })).out).toContain('\\"/nowhere.yml\\"');
+    expect(
+      (await ngrokd("doctor --json --config /nowhere.yml", { env: { NGROKD_SOCKET: socket } })).out,
+    ).toContain('\\"/nowhere.yml\\"');
   });
 
   test("has its own hosts file planned for, and the machine's left alone", async () => {
-    expect((await ngrokd(`plan --config ${config} --socket ${socket}`)).out).toBe("Nothing would change; endpoints served: 1.\n");
+    expect((await ngrokd(`plan --config ${config} --socket ${socket}`)).out).toBe(
+      "Nothing would change; endpoints served: 1.\n",
+    );
     await cloud.add("http://more.demo", page("more").address);
-    expect((await ngrokd(`plan --config ${config} --socket ${socket}`)).out).toContain(`\n${hosts}:\n`);
+    expect((await ngrokd(`plan --config ${config} --socket ${socket}`)).out).toContain(
+      `\n${hosts}:\n`,
+    );
     expect(readFileSync("/etc/hosts", "latin1")).not.toContain("demo");
     expect(await daemon.stop()).toBe(0);
     expect(readFileSync(hosts, "latin1")).toBe("127.0.0.1 localhost\n");

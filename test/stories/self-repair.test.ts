@@ -6,9 +6,14 @@ import { atEnd, foreignHosts, stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
 const hosts = (): string => readFileSync("/etc/hosts", "latin1");
-const hasSection = (): boolean => hosts().includes("127.0.0.2\thello.demo\n# END ngrokd managed section");
-const hello = async (): Promise<string> => (await run(["curl", "-sS", "--max-time", "5", "http://hello.demo/"])).out;
-/** So long that whatever is right again within seconds is not the next poll's doing. */
+const hasSection = (): boolean =>
+  hosts().includes("127.0.0.2\thello.demo\n# END ngrokd managed section");
+const hello = async (): Promise<string> =>
+  (await run(["curl", "-sS", "--max-time", "5", "http://hello.demo/"])).out;
+/**
+ * So long that whatever is right again within seconds is not the next poll's
+ * doing.
+ */
 const slowPolls = { bound_endpoints: { poll_interval: 3600 } };
 /** Milliseconds of CPU that a process has used. */
 const cpuMs = (pid: number): number => {
@@ -27,7 +32,8 @@ async function serving(): Promise<{ cloud: Cloud; daemon: Daemon }> {
 
 stories("what other programs do to the machine is repaired without a poll", () => {
   let daemon: Daemon;
-  const told = (text: string): boolean => daemon.lines().some(({ message }) => message.includes(text));
+  const told = (text: string): boolean =>
+    daemon.lines().some(({ message }) => message.includes(text));
 
   beforeAll(async () => {
     ({ daemon } = await serving());
@@ -42,17 +48,26 @@ stories("what other programs do to the machine is repaired without a poll", () =
   });
 
   test("a listener that the system closes listens again, and costs no CPU meanwhile", async () => {
-    const listens = async (): Promise<boolean> => (await run(["ss", "-Hltn", "src", "127.0.0.2"])).out.includes("127.0.0.2:80");
+    const listens = async (): Promise<boolean> =>
+      (await run(["ss", "-Hltn", "src", "127.0.0.2"])).out.includes("127.0.0.2:80");
     expect(await listens()).toBe(true);
     const alive = cpuMs(daemon.pid);
-    // It names those that it has closed; a look of our own could come after the repair.
-    expect((await run(["ss", "-HtnK", "-l", "src", "127.0.0.2", "sport", "=", "80"])).out).toContain("127.0.0.2:80");
-    // At the next look where the process is busy, which Bun is on such a socket: on a machine at rest 6 s of CPU are 6 s. Where all are at work
-    // it gets too little of it to be busy, and then it is a minute.
+    // It names those that it has closed; a look of our own could come after the
+    // repair.
+    expect(
+      (await run(["ss", "-HtnK", "-l", "src", "127.0.0.2", "sport", "=", "80"])).out,
+    ).toContain("127.0.0.2:80");
+    // At the next look where the process is busy, which Bun is on such a
+    // socket: on a machine at rest 6 s of CPU are 6 s. Where all are at work it
+    // gets too little of it to be busy, and then it is a minute.
     await until("it listens again", listens, { within: 70_000 });
     expect(cpuMs(daemon.pid) - alive).toBeLessThan(6000);
     expect(await hello()).toBe("hello");
-    await until("the log says so", () => told("The system had closed the listener of http://hello.demo on 127.0.0.2:80; it listens again"));
+    await until("the log says so", () =>
+      told(
+        "The system had closed the listener of http://hello.demo on 127.0.0.2:80; it listens again",
+      ),
+    );
     const before = cpuMs(daemon.pid);
     await Bun.sleep(400);
     expect(cpuMs(daemon.pid) - before).toBeLessThan(200);
@@ -62,20 +77,31 @@ stories("what other programs do to the machine is repaired without a poll", () =
     const { dials } = (await daemon.status()).pool;
     const { time } = (await daemon.status()).last_poll ?? {};
     await run(["ip", "address", "add", "10.99.0.1/32", "dev", "lo"]);
-    await until("the daemon has polled", async () => (await daemon.status()).last_poll?.time !== time, { within: 6000 });
+    await until(
+      "the daemon has polled",
+      async () => (await daemon.status()).last_poll?.time !== time,
+      { within: 6000 },
+    );
     await until("the log says so", () => told("The network has changed"));
-    await until("connections are made anew", async () => (await daemon.status()).pool.dials > dials);
+    await until(
+      "connections are made anew",
+      async () => (await daemon.status()).pool.dials > dials,
+    );
     expect(await hello()).toBe("hello");
   });
 
   test("a program that takes the section out for ever is left alone after the third time, and the status says so", async () => {
     await until("the section has been put back three times", async () => {
       if (hasSection()) writeFileSync("/etc/hosts", foreignHosts);
-      return (await daemon.status()).warnings.some((warning) => warning.includes("Another program keeps taking ngrokd's section out of"));
+      return (await daemon.status()).warnings.some((warning) =>
+        warning.includes("Another program keeps taking ngrokd's section out of"),
+      );
     });
     expect(hosts()).toBe(foreignHosts);
     expect(await daemon.stop()).toBe(0);
-    expect(daemon.lines().filter(({ message }) => message.includes("Another program keeps"))).toHaveLength(1);
+    expect(
+      daemon.lines().filter(({ message }) => message.includes("Another program keeps")),
+    ).toHaveLength(1);
   });
 });
 
@@ -94,7 +120,9 @@ stories("a state folder that cannot be written", () => {
       const status = await daemon.status();
       return status.phase === "degraded" && status;
     });
-    expect(degraded.reason).toContain('Cannot write into the folder "/etc/ngrokd": the file system is read-only');
+    expect(degraded.reason).toContain(
+      'Cannot write into the folder "/etc/ngrokd": the file system is read-only',
+    );
     await cloud.add("http://late.demo", page("late").address);
     await daemon.becomes("late.demo", "listening");
     expect(await hello()).toBe("hello");
@@ -107,7 +135,8 @@ stories("a state folder that cannot be written", () => {
       "late.demo": "127.0.0.3",
     });
 
-    // Full: what is there stays whole, the new name works all the same, and is saved once there is room.
+    // Full: what is there stays whole, the new name works all the same, and is
+    // saved once there is room.
     await run(["sh", "-c", "dd if=/dev/zero of=/etc/ngrokd/filler bs=4096 2>/dev/null; true"]);
     await cloud.add("http://third.demo", page("third").address);
     await daemon.becomes("third.demo", "listening");
@@ -115,11 +144,18 @@ stories("a state folder that cannot be written", () => {
       const status = await daemon.status();
       return status.phase === "degraded" && status;
     });
-    expect(full.reason).toContain('Cannot write "/etc/ngrokd/ip_mappings.json": no space left on the device');
-    expect(Object.keys(JSON.parse(readFileSync("/etc/ngrokd/ip_mappings.json", "utf8")))).toEqual(["hello.demo", "late.demo"]);
+    expect(full.reason).toContain(
+      'Cannot write "/etc/ngrokd/ip_mappings.json": no space left on the device',
+    );
+    expect(Object.keys(JSON.parse(readFileSync("/etc/ngrokd/ip_mappings.json", "utf8")))).toEqual([
+      "hello.demo",
+      "late.demo",
+    ]);
     rmSync("/etc/ngrokd/filler");
     await until("it serves again", async () => (await daemon.status()).phase === "serving");
-    expect(Object.keys(JSON.parse(readFileSync("/etc/ngrokd/ip_mappings.json", "utf8")))).toContain("third.demo");
+    expect(Object.keys(JSON.parse(readFileSync("/etc/ngrokd/ip_mappings.json", "utf8")))).toContain(
+      "third.demo",
+    );
     expect((await run(["sh", "-c", "ls -A /etc/ngrokd | grep tmp"])).out).toBe("");
     expect(await daemon.stop()).toBe(0);
   });

@@ -48,11 +48,16 @@ stories("a daemon under a service manager", () => {
     await cloud.break("500");
     daemon = await serve({ env: { NOTIFY_SOCKET: socket, WATCHDOG_USEC: "600000" } });
     await until("it is ready", () => told.texts().includes("READY=1"));
-    await until("it tells of the failure", () => told.texts().some((text) => text.startsWith("STATUS=Degraded: ")));
+    await until("it tells of the failure", () =>
+      told.texts().some((text) => text.startsWith("STATUS=Degraded: ")),
+    );
     await cloud.mend();
     await cloud.add("http://hello.demo", page("hello").address);
     await daemon.refresh();
-    await until("it serves", () => told.texts().at(-1) !== "" && told.texts().includes("STATUS=Serving 1 endpoint"));
+    await until(
+      "it serves",
+      () => told.texts().at(-1) !== "" && told.texts().includes("STATUS=Serving 1 endpoint"),
+    );
   });
 
   test("tells again and again that it lives", async () => {
@@ -64,7 +69,9 @@ stories("a daemon under a service manager", () => {
   test("that hangs does not", async () => {
     const pings = (): number => told.texts().filter((text) => text === "WATCHDOG=1").length;
     daemon.kill("SIGSTOP");
-    await until("it stands still", () => /^State:\s+T/m.test(readFileSync(`/proc/${daemon.pid}/status`, "utf8")));
+    await until("it stands still", () =>
+      /^State:\s+T/m.test(readFileSync(`/proc/${daemon.pid}/status`, "utf8")),
+    );
     const before = pings();
     await Bun.sleep(700);
     expect(pings()).toBe(before);
@@ -81,7 +88,10 @@ stories("a daemon under a service manager", () => {
         .slice(before)
         .filter((text) => !/^(WATCHDOG|STATUS)/.test(text));
     await until("it has reloaded", () => since().length === 2);
-    expect(since()).toEqual([expect.stringMatching(/^RELOADING=1\nMONOTONIC_USEC=\d+$/), "READY=1"]);
+    expect(since()).toEqual([
+      expect.stringMatching(/^RELOADING=1\nMONOTONIC_USEC=\d+$/),
+      "READY=1",
+    ]);
   });
 
   test("says when it stops, and for how long that may take", async () => {
@@ -134,7 +144,9 @@ stories("the unit's sandbox", () => {
     writeFileSync("/etc/hosts.new", `${foreignHosts}\n192.0.2.9 added.example\n`);
     renameSync("/etc/hosts.new", "/etc/hosts");
     await daemon.refresh();
-    await until("the name is back", () => readFileSync("/etc/hosts", "latin1").includes("\thello.demo\n"));
+    await until("the name is back", () =>
+      readFileSync("/etc/hosts", "latin1").includes("\thello.demo\n"),
+    );
     expect(readFileSync("/etc/hosts", "latin1")).toContain("192.0.2.9 added.example\n");
     expect(await daemon.stop()).toBe(0);
     writeFileSync("/etc/hosts", foreignHosts);
@@ -144,15 +156,24 @@ stories("the unit's sandbox", () => {
     const daemon = await serveInside();
     await daemon.becomes("hello.demo", "listening");
     const ip = (await resolve("hello.demo")) ?? "";
-    expect((await run(["ss", "-HtnK", "-l", "src", ip, "sport", "=", "80"])).out).toContain(`${ip}:80`);
-    await until("it listens again", async () => (await run(["ss", "-Hltn", "src", ip])).out.includes(`${ip}:80`), { within: 70_000 });
+    expect((await run(["ss", "-HtnK", "-l", "src", ip, "sport", "=", "80"])).out).toContain(
+      `${ip}:80`,
+    );
+    await until(
+      "it listens again",
+      async () => (await run(["ss", "-Hltn", "src", ip])).out.includes(`${ip}:80`),
+      { within: 70_000 },
+    );
     expect(await get()).toBe("hello");
     expect(await daemon.stop()).toBe(0);
   });
 
   test("may be narrower, as the documentation shows: the hosts file is then written in place", async () => {
     const { ino } = statSync("/etc/hosts");
-    const [, lines = ""] = /^```ini\n\[Service\]\nReadWritePaths=\n(ReadWritePaths=.*)\n```$/m.exec(readFileSync(operations, "utf8")) ?? [];
+    const [, lines = ""] =
+      /^```ini\n\[Service\]\nReadWritePaths=\n(ReadWritePaths=.*)\n```$/m.exec(
+        readFileSync(operations, "utf8"),
+      ) ?? [];
     const narrow = text.replace(/^ReadWritePaths=.*$/m, lines);
     expect(narrow).toContain("ReadWritePaths=/etc/hosts ");
     const daemon = await serve({ inside: sandboxed(narrow) });
@@ -167,11 +188,23 @@ stories("the unit's sandbox", () => {
     mkdirSync("/run/dbus", { recursive: true });
     writeFileSync("/run/dbus/system_bus_socket", "");
     const enter = sandboxed(text).slice(0, -1);
-    const closed = ["/", "/usr/bin", "/var/lib", "/tmp", "/etc/passwd", "/etc/pam.d", "/etc/systemd", "/root"];
+    const closed = [
+      "/",
+      "/usr/bin",
+      "/var/lib",
+      "/tmp",
+      "/etc/passwd",
+      "/etc/pam.d",
+      "/etc/systemd",
+      "/root",
+    ];
     const open = ["/etc", "/etc/ngrokd", "/etc/hosts", "/run"];
-    // Asked and not tried: where the sandbox had a hole, a story must not fall through it. All at once, since to make one takes a while.
+    // Asked and not tried: where the sandbox had a hole, a story must not fall
+    // through it. All at once, since to make one takes a while.
     const ask = 'for path; do if test -w "$path"; then echo "$path"; fi; done';
-    expect((await run([...enter, "sh", "-c", ask, "sh", ...closed, ...open])).out).toBe(`${open.join("\n")}\n`);
+    expect((await run([...enter, "sh", "-c", ask, "sh", ...closed, ...open])).out).toBe(
+      `${open.join("\n")}\n`,
+    );
     expect((await run([...enter, "ls", "/run/dbus/system_bus_socket"])).code).not.toBe(0);
   });
 });
@@ -210,9 +243,13 @@ stories("ngrokd service", () => {
     for (const words of ["start", "stop", "restart", "logs"]) {
       const { code, err } = await ngrokd(`service ${words}`);
       expect(code).toBe(1);
-      expect(err).toMatch(/^error: Cannot .* the service: it is not installed\nhint: {2}`sudo ngrokd service install` installs it\n$/);
+      expect(err).toMatch(
+        /^error: Cannot .* the service: it is not installed\nhint: {2}`sudo ngrokd service install` installs it\n$/,
+      );
     }
-    expect((await ngrokd("service uninstall")).err).toBe("error: Cannot remove the service: it is not installed\n");
+    expect((await ngrokd("service uninstall")).err).toBe(
+      "error: Cannot remove the service: it is not installed\n",
+    );
     expect((await ngrokd("service status")).code).toBe(4);
     expect(calls().filter((call) => !call.startsWith("show"))).toEqual([]);
   });
@@ -234,7 +271,11 @@ stories("ngrokd service", () => {
     expect(first.json).toEqual({ path: unit, installed: true, changed: true, started: true });
     expect(readFileSync(unit, "utf8")).toStartWith("# Made by `ngrokd service install`");
     expect((statSync(unit).mode & 0o777).toString(8)).toBe("644");
-    expect(calls()).toEqual(["daemon-reload", "enable --quiet ngrokd.service", "start ngrokd.service"]);
+    expect(calls()).toEqual([
+      "daemon-reload",
+      "enable --quiet ngrokd.service",
+      "start ngrokd.service",
+    ]);
     const { ino } = statSync(unit);
     expect((await ngrokd("service install --json")).json.changed).toBe(false);
     expect(statSync(unit).ino).toBe(ino);
@@ -245,15 +286,24 @@ stories("ngrokd service", () => {
   test("a changed configuration changes the unit, and a running service is not disturbed", async () => {
     writeConfig({ server: { health_port: 0 }, forward: { drain_timeout: 5 } });
     const { out } = await ngrokd("service install --no-start");
-    expect(out).toBe(`Updated ${unit}; \`sudo ngrokd service restart\` makes it count\n\`sudo ngrokd service start\` starts it\n`);
+    expect(out).toBe(
+      `Updated ${unit}; \`sudo ngrokd service restart\` makes it count\n\`sudo ngrokd service start\` starts it\n`,
+    );
     expect(readFileSync(unit, "utf8")).toContain("TimeoutStopSec=35\n");
     expect(calls()).toEqual(["daemon-reload", "enable --quiet ngrokd.service"]);
   });
 
   test("start, stop, restart and logs are systemd's", async () => {
-    for (const words of ["start", "stop", "restart"]) expect((await ngrokd(`service ${words}`)).code).toBe(0);
-    expect(calls()).toEqual(["start ngrokd.service", "stop ngrokd.service", "restart ngrokd.service"]);
-    expect((await ngrokd("service logs --lines 7")).out).toBe("--unit ngrokd.service --output cat --lines 7 --no-pager\n");
+    for (const words of ["start", "stop", "restart"])
+      expect((await ngrokd(`service ${words}`)).code).toBe(0);
+    expect(calls()).toEqual([
+      "start ngrokd.service",
+      "stop ngrokd.service",
+      "restart ngrokd.service",
+    ]);
+    expect((await ngrokd("service logs --lines 7")).out).toBe(
+      "--unit ngrokd.service --output cat --lines 7 --no-pager\n",
+    );
     expect((await ngrokd("service logs --lines x")).code).toBe(2);
   });
 
@@ -264,14 +314,17 @@ stories("ngrokd service", () => {
     );
     const { code, out } = await ngrokd("service status");
     expect(code).toBe(0);
-    for (const words of ["active", "Serving 3 endpoints", "pid 4711", unit]) expect(out).toContain(words);
+    for (const words of ["active", "Serving 3 endpoints", "pid 4711", unit])
+      expect(out).toContain(words);
   });
 
   test("what systemctl refuses is said in its words, with what to look at", async () => {
     writeFileSync("/run/stand-in/fails", "Job for ngrokd.service failed because of a timeout.");
     const { code, err } = await ngrokd("service start");
     expect(code).toBe(1);
-    expect(err).toContain('"/usr/bin/systemctl start ngrokd.service" failed: Job for ngrokd.service failed because of a timeout.');
+    expect(err).toContain(
+      '"/usr/bin/systemctl start ngrokd.service" failed: Job for ngrokd.service failed because of a timeout.',
+    );
     expect(err).toContain("hint:  `sudo ngrokd service logs`");
     rmSync("/run/stand-in/fails");
   });
@@ -291,7 +344,11 @@ stories("ngrokd service", () => {
     calls();
     writeFileSync("/etc/ngrokd/config.yml", "server: [");
     expect((await ngrokd("service uninstall")).code).toBe(0);
-    expect(calls()).toEqual(["disable --quiet --now ngrokd.service", "daemon-reload", "reset-failed ngrokd.service"]);
+    expect(calls()).toEqual([
+      "disable --quiet --now ngrokd.service",
+      "daemon-reload",
+      "reset-failed ngrokd.service",
+    ]);
     expect(existsSync(unit)).toBe(false);
     expect(readFileSync("/etc/ngrokd/journal.json", "utf8")).not.toContain(unit);
     writeConfig({});
@@ -299,7 +356,11 @@ stories("ngrokd service", () => {
 
   describe("leaves alone what is not ours", () => {
     const cases: [string, string, () => void][] = [
-      ["another program's unit", unit, () => writeFileSync(unit, "[Service]\nExecStart=/opt/other\n")],
+      [
+        "another program's unit",
+        unit,
+        () => writeFileSync(unit, "[Service]\nExecStart=/opt/other\n"),
+      ],
       ["a masked unit", unit, () => symlinkSync("/dev/null", unit)],
       [
         "a unit for this boot",
@@ -332,14 +393,17 @@ stories("ngrokd service", () => {
     await run(["cp", "/run/bin/ngrokd", "/run/open/ngrokd"]);
     const { code, err } = await run(["/run/open/ngrokd", "service", "install", "--dry-run"]);
     expect(code).toBe(1);
-    expect(err).toContain('Cannot make a service of "/run/open/ngrokd": others than root may write to "/run/open"');
+    expect(err).toContain(
+      'Cannot make a service of "/run/open/ngrokd": others than root may write to "/run/open"',
+    );
     rmSync("/run/open", { recursive: true });
   });
 });
 
 /**
- * Stand-ins for systemctl and journalctl, since systemd does not run on a story's machine: they lie over /usr/bin in this machine's own
- * mounts. Answers the words of the calls since it was last asked.
+ * Stand-ins for systemctl and journalctl, since systemd does not run on a
+ * story's machine: they lie over /usr/bin in this machine's own mounts. Answers
+ * the words of the calls since it was last asked.
  */
 function standIns(): () => string[] {
   const folder = standInFolder;

@@ -10,14 +10,22 @@ stories("silence, and places that are taken", () => {
   let daemon: Daemon;
   let echoes: Upstream;
 
-  /** The daemon, anew, with these settings and without connections made in advance. */
+  /**
+   * The daemon, anew, with these settings and without connections made in
+   * advance.
+   */
   const restarted = async (forward: object): Promise<void> => {
     await daemon.stop();
-    writeConfig(configFor(cloud, { forward: { drain_timeout: 0, pool: { min: 0, max: 0 }, ...forward } }));
+    writeConfig(
+      configFor(cloud, { forward: { drain_timeout: 0, pool: { min: 0, max: 0 }, ...forward } }),
+    );
     daemon = await serve();
     await daemon.becomes("echo.demo", "listening");
   };
-  /** A connection that has proved to carry bytes; undefined where it is reset instead. */
+  /**
+   * A connection that has proved to carry bytes; undefined where it is reset
+   * instead.
+   */
   const talking = async (name = "echo.demo"): Promise<Peer | undefined> => {
     try {
       const client = await dial(name, 7000);
@@ -38,12 +46,14 @@ stories("silence, and places that are taken", () => {
   });
 
   test("forward.idle_timeout ends the silent connection, tells it once, and keeps the one that says a byte now and then", async () => {
-    // Two looks of the daemon's: a machine that stands still for a second costs the busy one only one of them.
+    // Two looks of the daemon's: a machine that stands still for a second costs
+    // the busy one only one of them.
     await restarted({ idle_timeout: 2 });
     // From before the first byte: what counts as silence begins after it.
     const started = performance.now();
     const [silent, busy] = [await talking(), await talking()];
-    if (silent === undefined || busy === undefined) throw new Error("a connection was reset at once");
+    if (silent === undefined || busy === undefined)
+      throw new Error("a connection was reset at once");
     let said = 1;
     const timer = setInterval(() => {
       said += 1;
@@ -57,8 +67,15 @@ stories("silence, and places that are taken", () => {
     clearInterval(timer);
     busy.end();
     expect((await busy.rest()).length).toBe(said - 1);
-    expect((await daemon.endpoint("echo.demo"))?.errors_by_kind).toMatchObject({ timeout: 1, reset: 0 });
-    expect(daemon.lines().filter(({ message }) => message.includes("on which nothing moved for 2 s was reset"))).toHaveLength(1);
+    expect((await daemon.endpoint("echo.demo"))?.errors_by_kind).toMatchObject({
+      timeout: 1,
+      reset: 0,
+    });
+    expect(
+      daemon
+        .lines()
+        .filter(({ message }) => message.includes("on which nothing moved for 2 s was reset")),
+    ).toHaveLength(1);
   });
 
   test("300 clients that connect and say nothing starve nobody, cost no work, and are all reaped", async () => {
@@ -69,7 +86,8 @@ stories("silence, and places that are taken", () => {
     const { ip } = await daemon.becomes("echo.demo", "listening");
     const came = echoes.accepted();
     const silent = await Promise.all(Array.from({ length: 300 }, () => dial(ip, 7000)));
-    // Counted as they come: on a slow machine the first ones have been silent for too long before the last one is through.
+    // Counted as they come: on a slow machine the first ones have been silent
+    // for too long before the last one is through.
     await until("all of them are through to the service", () => echoes.accepted() === came + 300);
     const used = cpuSeconds(daemon.pid);
     for (let n = 0; n < 20; n += 1) {
@@ -88,7 +106,9 @@ stories("silence, and places that are taken", () => {
   test("every way in which a connection can end gives its place back", async () => {
     await restarted({ max_connections_per_endpoint: 2, open_timeout: 2, idle_timeout: 2 });
     const service = await upstream((socket) => {
-      socket.on("data", (bytes) => (bytes.includes("!") ? socket.resetAndDestroy() : socket.write(bytes)));
+      socket.on("data", (bytes) =>
+        bytes.includes("!") ? socket.resetAndDestroy() : socket.write(bytes),
+      );
       socket.on("end", () => socket.end());
     });
     const id = await cloud.add("tcp://slots.demo:7000", service.address);
@@ -108,7 +128,10 @@ stories("silence, and places that are taken", () => {
       ["the client finishes", () => both((client) => client.end())],
       ["the client closes", () => both((client) => client.socket.destroy())],
       ["the client resets", () => both((client) => client.reset())],
-      ["the service finishes", () => both(() => Promise.all([...service.open].map((socket) => socket.end())))],
+      [
+        "the service finishes",
+        () => both(() => Promise.all([...service.open].map((socket) => socket.end()))),
+      ],
       [
         "the service resets",
         () =>
@@ -137,10 +160,17 @@ stories("silence, and places that are taken", () => {
     ];
     for (const [name, end] of endings) {
       await end();
-      await until(`both places are back after "${name}"`, async () => (await daemon.endpoint("slots.demo"))?.connections.active === 0);
+      await until(
+        `both places are back after "${name}"`,
+        async () => (await daemon.endpoint("slots.demo"))?.connections.active === 0,
+      );
       await cloud.mend();
     }
-    const [first, second, third] = [await talking("slots.demo"), await talking("slots.demo"), await talking("slots.demo")];
+    const [first, second, third] = [
+      await talking("slots.demo"),
+      await talking("slots.demo"),
+      await talking("slots.demo"),
+    ];
     expect([first !== undefined, second !== undefined, third]).toEqual([true, true, undefined]);
     expect((await daemon.endpoint("slots.demo"))?.errors_by_kind).toMatchObject({ limit: 1 });
     await cloud.remove(id);

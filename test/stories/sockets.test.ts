@@ -5,12 +5,18 @@ import { registered } from "../support/cloud.ts";
 import { freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 
-/** Numbers of Linux: syscall(2), the same on every architecture since 5.6; tcp(7); socket(7). */
+/**
+ * Numbers of Linux: syscall(2), the same on every architecture since 5.6;
+ * tcp(7); socket(7).
+ */
 const [pidfdOpen, pidfdGetfd] = [434, 438];
 const [ipprotoTcp, tcpNoDelay, tcpKeepIdle, tcpKeepInterval, tcpKeepCount] = [6, 1, 4, 5, 6];
 const [solSocket, soKeepAlive] = [1, 9];
 
-/** One of another process's descriptors, borrowed: its options are the socket's own, whoever asks. */
+/**
+ * One of another process's descriptors, borrowed: its options are the socket's
+ * own, whoever asks.
+ */
 interface Borrowed extends Disposable {
   option(level: number, name: number): number;
 }
@@ -18,11 +24,15 @@ interface Borrowed extends Disposable {
 function borrow(pid: number, descriptor: number): Borrowed {
   const { symbols: libc, close } = dlopen("libc.so.6", {
     syscall: { args: [FFIType.i64, FFIType.i64, FFIType.i64, FFIType.i64], returns: FFIType.i64 },
-    getsockopt: { args: [FFIType.i32, FFIType.i32, FFIType.i32, FFIType.ptr, FFIType.ptr], returns: FFIType.i32 },
+    getsockopt: {
+      args: [FFIType.i32, FFIType.i32, FFIType.i32, FFIType.ptr, FFIType.ptr],
+      returns: FFIType.i32,
+    },
     close: { args: [FFIType.i32], returns: FFIType.i32 },
   });
   const checked = (what: string, result: number | bigint): number => {
-    if (Number(result) < 0) throw new Error(`${what} failed for descriptor ${descriptor} of process ${pid}`);
+    if (Number(result) < 0)
+      throw new Error(`${what} failed for descriptor ${descriptor} of process ${pid}`);
     return Number(result);
   };
   const process = checked("pidfd_open", libc.syscall(pidfdOpen, pid, 0, 0));
@@ -61,11 +71,16 @@ function legsOf(pid: number): Leg[] {
     .flatMap((line) => {
       const [, local = "", remote = "", state, , , , , , inode = ""] = line.trim().split(/\s+/);
       const descriptor = byInode.get(inode);
-      return state === established && descriptor !== undefined ? [{ descriptor, local: text(local), remote: text(remote) }] : [];
+      return state === established && descriptor !== undefined
+        ? [{ descriptor, local: text(local), remote: text(remote) }]
+        : [];
     });
 }
 
-/** What a link leads to; nothing where it has gone meanwhile, as the descriptors of a process that works come and go. */
+/**
+ * What a link leads to; nothing where it has gone meanwhile, as the descriptors
+ * of a process that works come and go.
+ */
 function targetOf(link: string): string {
   try {
     return readlinkSync(link);
@@ -84,7 +99,8 @@ function text(hex: string): string {
 stories("the sockets of a connection, as the kernel knows them", () => {
   test.each([
     { runtime: "the binary", deno: false, withinSeconds: 120 },
-    // Deno lets a program say when the questions begin, and leaves their interval to the kernel: 9 of them, one every 75 s.
+    // Deno lets a program say when the questions begin, and leaves their
+    // interval to the kernel: 9 of them, one every 75 s.
     { runtime: "Deno", deno: true, withinSeconds: 15 * 60 },
   ])(
     "under $runtime small writes never wait on either leg, and a peer that has vanished is noticed within $withinSeconds s",
@@ -96,22 +112,34 @@ stories("the sockets of a connection, as the kernel knows them", () => {
       const client = await dial("echo.demo", 7000);
       await client.write("x");
       await client.read(1);
-      // The client's and those that are ready: one that is being made may be the kernel's already, and not yet the daemon's to set up.
+      // The client's and those that are ready: one that is being made may be
+      // the kernel's already, and not yet the daemon's to set up.
       const { near, far } = await until("no connection is being made", async () => {
         const { ready } = (await daemon.status()).pool;
         const legs = legsOf(daemon.pid);
         const far = legs.filter(({ remote }) => remote === cloud.ingress);
-        return ready > 0 && far.length === 1 + ready && { near: legs.filter(({ local }) => local === `${ip}:7000`), far };
+        return (
+          ready > 0 &&
+          far.length === 1 + ready && {
+            near: legs.filter(({ local }) => local === `${ip}:7000`),
+            far,
+          }
+        );
       });
       expect(near).toHaveLength(1);
       for (const { descriptor } of [...near, ...far]) {
         using socket = borrow(daemon.pid, descriptor);
         expect(socket.option(ipprotoTcp, tcpNoDelay)).toBe(1);
         expect(socket.option(solSocket, soKeepAlive)).toBe(1);
-        const [idle = 0, interval = 0, count = 0] = [tcpKeepIdle, tcpKeepInterval, tcpKeepCount].map((name) =>
-          socket.option(ipprotoTcp, name),
-        );
-        expect(idle + interval * count, `${idle} s, then ${count} times every ${interval} s`).toBeWithin(1, withinSeconds + 1);
+        const [idle = 0, interval = 0, count = 0] = [
+          tcpKeepIdle,
+          tcpKeepInterval,
+          tcpKeepCount,
+        ].map((name) => socket.option(ipprotoTcp, name));
+        expect(
+          idle + interval * count,
+          `${idle} s, then ${count} times every ${interval} s`,
+        ).toBeWithin(1, withinSeconds + 1);
       }
       client.end();
       await client.rest();

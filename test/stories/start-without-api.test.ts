@@ -7,7 +7,8 @@ import { resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 const keptPath = "/etc/ngrokd/endpoints.json";
-const get = async (host: string): Promise<string> => (await run(["curl", "-sS", "--max-time", "5", `http://${host}/`])).out;
+const get = async (host: string): Promise<string> =>
+  (await run(["curl", "-sS", "--max-time", "5", `http://${host}/`])).out;
 
 /** Its status once a poll has failed. */
 const failed = async (daemon: Daemon) =>
@@ -47,7 +48,9 @@ stories("a start while ngrok's API cannot be asked", () => {
 
       await cloud.remove(goes);
       await cloud.mend();
-      await until("ngrok's answer counts", async () => (await daemon.list()).length === 1, { within: 20_000 });
+      await until("ngrok's answer counts", async () => (await daemon.list()).length === 1, {
+        within: 20_000,
+      });
       expect(await daemon.status()).toMatchObject({ phase: "serving", warnings: [] });
       expect([await get("stays.demo"), await resolve("goes.demo")]).toEqual(["stays", undefined]);
       expect(readFileSync(keptPath, "utf8")).not.toContain("goes.demo");
@@ -73,8 +76,17 @@ stories("a start while ngrok's API cannot be asked", () => {
     ] as const) {
       writeFileSync(keptPath, text);
       const daemon = await serve();
-      expect(await failed(daemon)).toMatchObject({ registered: true, endpoint_count: 0, warnings: [] });
-      const lines = daemon.lines().filter(({ level, message }) => level === "warn" && message.includes(`Cannot understand "${keptPath}"`));
+      expect(await failed(daemon)).toMatchObject({
+        registered: true,
+        endpoint_count: 0,
+        warnings: [],
+      });
+      const lines = daemon
+        .lines()
+        .filter(
+          ({ level, message }) =>
+            level === "warn" && message.includes(`Cannot understand "${keptPath}"`),
+        );
       expect(lines.length).toBe(told ? 1 : 0);
       expect(await resolve("hello.demo")).toBeUndefined();
       expect(await daemon.stop()).toBe(0);

@@ -11,7 +11,10 @@ stories("stopping, and the time that it takes", () => {
   let daemon: Daemon;
 
   const nothingIsLeft = async (): Promise<void> => {
-    expect([readFileSync("/etc/hosts", "latin1"), existsSync(defaultSocket)]).toEqual([foreignHosts, false]);
+    expect([readFileSync("/etc/hosts", "latin1"), existsSync(defaultSocket)]).toEqual([
+      foreignHosts,
+      false,
+    ]);
     expect((await run(["ss", "-Hltn", "src", "127.0.0.2"])).out).toBe("");
   };
 

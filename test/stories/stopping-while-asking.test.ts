@@ -11,7 +11,9 @@ stories("stopping while ngrok does not answer", () => {
     await daemon.becomes("echo.demo", "listening");
     await cloud.break("only=PATCH");
     await cloud.break("latency=20000");
-    const asked = askSocket(daemon.socket, { command: "refresh-cert", args: ["--force"] }).catch(() => undefined);
+    const asked = askSocket(daemon.socket, { command: "refresh-cert", args: ["--force"] }).catch(
+      () => undefined,
+    );
     let polling = 0;
     await until("a poll waits for its turn", async () => {
       polling = (await daemon.status()).next_poll === "" ? polling + 1 : 0;

@@ -16,7 +16,10 @@ stories("stopping with open connections", () => {
     return client;
   };
 
-  /** Whether nobody listens; what listens all the same sees a connection that sends nothing. */
+  /**
+   * Whether nobody listens; what listens all the same sees a connection that
+   * sends nothing.
+   */
   const isClosed = async (ip: string, port: number): Promise<boolean> => {
     const client = await dial(ip, port).catch(() => undefined);
     client?.reset();
@@ -30,7 +33,8 @@ stories("stopping with open connections", () => {
     const client = await talk();
     daemon.kill("SIGTERM");
     await until("the name is gone", async () => (await resolve("echo.demo")) === undefined);
-    // The name goes before the listener does, so for a moment the address still answers.
+    // The name goes before the listener does, so for a moment the address still
+    // answers.
     await until("the port is closed", () => isClosed(ip, 7000));
     expect((await daemon.status()).phase).toBe("stopping");
     expect((await ngrokd("health")).out).toContain("no: the daemon is stopping");

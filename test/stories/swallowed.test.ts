@@ -6,10 +6,14 @@ import { dial, echo } from "../support/tcp.ts";
 
 stories("an ingress whose answers never arrive, as where a firewall swallows them", () => {
   test("is told of by status and log, with what may be wrong, until it can be reached again, though nobody connects then", async () => {
-    // Nothing is kept ready: what is known of the ingress comes from those who connect, and from nobody once it is well.
+    // Nothing is kept ready: what is known of the ingress comes from those who
+    // connect, and from nobody once it is well.
     const forward = { open_timeout: 1, pool: { min: 0, max: 0 } };
-    const { cloud, daemon } = await registered({ config: { forward, bound_endpoints: { poll_interval: 3600 } } });
-    const told = (text: string): number => daemon.lines().filter(({ message }) => message.startsWith(text)).length;
+    const { cloud, daemon } = await registered({
+      config: { forward, bound_endpoints: { poll_interval: 3600 } },
+    });
+    const told = (text: string): number =>
+      daemon.lines().filter(({ message }) => message.startsWith(text)).length;
     await cloud.add("tcp://echo.demo:7000", (await echo()).address);
     await daemon.refresh();
     await daemon.becomes("echo.demo", "listening");
@@ -18,7 +22,9 @@ stories("an ingress whose answers never arrive, as where a firewall swallows the
     const said = `New connections fail: Cannot connect to "${cloud.ingress}": no answer in time`;
     const { warnings, pool } = await daemon.status();
     expect(warnings).toEqual([expect.stringContaining(said)]);
-    expect((await ngrokd("status")).out.replaceAll(/\s+/g, " ")).toContain("does a firewall drop what goes to this host and port?");
+    expect((await ngrokd("status")).out.replaceAll(/\s+/g, " ")).toContain(
+      "does a firewall drop what goes to this host and port?",
+    );
     await cloud.mend();
     await daemon.refresh();
     await until("the log says so", () => told(said) === 1);

@@ -29,7 +29,10 @@ stories("what connections are owed", () => {
     });
 
   test("a server that speaks first is heard before the client has said a word", async () => {
-    await publish("tcp://mail.demo:2525", (await upstream((socket) => void socket.end("220 mail.demo ready\r\n"))).address);
+    await publish(
+      "tcp://mail.demo:2525",
+      (await upstream((socket) => void socket.end("220 mail.demo ready\r\n"))).address,
+    );
     const client = await dial("mail.demo", 2525);
     expect(await client.rest()).toBe("220 mail.demo ready\r\n");
     client.end();
@@ -79,7 +82,10 @@ stories("what connections are owed", () => {
     await client.write("my ");
     await client.write("turn");
     client.end();
-    await until("the service has heard it all", () => heard === "my turn" && listener.open.size === 0);
+    await until(
+      "the service has heard it all",
+      () => heard === "my turn" && listener.open.size === 0,
+    );
   });
 
   test("single bytes go to and fro without waiting for more", async () => {
@@ -97,7 +103,10 @@ stories("what connections are owed", () => {
     let received = "";
     const store = web({
       async fetch(request) {
-        if (request.method === "GET") return new Response(blocks(size), { headers: { "content-type": "application/octet-stream" } });
+        if (request.method === "GET")
+          return new Response(blocks(size), {
+            headers: { "content-type": "application/octet-stream" },
+          });
         received = await sha256(request.body);
         return new Response("stored");
       },
@@ -107,7 +116,11 @@ stories("what connections are owed", () => {
 
     const down = await run(["sh", "-c", "curl -sS http://store.demo/ | sha256sum"]);
     expect(down.out.split(" ")[0]).toBe(expected);
-    const up = await run(["sh", "-c", "curl -sS http://store.demo/ | curl -sS -T - http://store.demo/"]);
+    const up = await run([
+      "sh",
+      "-c",
+      "curl -sS http://store.demo/ | curl -sS -T - http://store.demo/",
+    ]);
     expect([up.out, up.err]).toEqual(["stored", ""]);
     expect(received).toBe(expected);
     const { bytes } = await settled("store.demo");
@@ -143,7 +156,10 @@ stories("what connections are owed", () => {
     const address = (await daemon.endpoint("echo.demo"))?.ip ?? "";
     const before = (await settled("echo.demo")).connections;
     await Promise.all(Array.from({ length: 200 }, (_, n) => one(n)));
-    expect((await settled("echo.demo")).connections).toMatchObject({ total: before.total + 200, errors: before.errors });
+    expect((await settled("echo.demo")).connections).toMatchObject({
+      total: before.total + 200,
+      errors: before.errors,
+    });
     await until("every service connection is closed", () => echoes.open.size === 0);
   });
 
@@ -155,7 +171,11 @@ stories("what connections are owed", () => {
     client.reset();
     await until("the service is let go", () => echoes.open.size === 0);
     const { connections } = await settled("echo.demo");
-    expect(connections).toMatchObject({ total: before.total + 1, errors: before.errors + 1, last_error: "" });
+    expect(connections).toMatchObject({
+      total: before.total + 1,
+      errors: before.errors + 1,
+      last_error: "",
+    });
   });
 
   test("a connection that the far side resets reaches the client as a reset, not as an end", async () => {
@@ -168,7 +188,8 @@ stories("what connections are owed", () => {
 
   test("a WebSocket works in both directions", async () => {
     const chat = web({
-      fetch: (request, server) => (server.upgrade(request) ? undefined : new Response("not a WebSocket", { status: 400 })),
+      fetch: (request, server) =>
+        server.upgrade(request) ? undefined : new Response("not a WebSocket", { status: 400 }),
       websocket: { message: (socket, message) => void socket.send(`heard: ${message}`) },
     });
     await publish("http://chat.demo:8090", chat.address);
@@ -188,7 +209,8 @@ stories("what connections are owed", () => {
     await cloud.break("refuse=ERR_NGROK_3200 The endpoint is offline.*1");
     const client = await dial("echo.demo", 7000);
     expect(await client.left).toBe("reset");
-    const told = "ERR_NGROK_3200: The endpoint is offline. (the endpoint is offline: start its agent, or delete it in ngrok's dashboard)";
+    const told =
+      "ERR_NGROK_3200: The endpoint is offline. (the endpoint is offline: start its agent, or delete it in ngrok's dashboard)";
     expect((await settled("echo.demo")).connections.last_error).toBe(told);
     await until("the log says so", () => daemon.log().includes(told));
   });
@@ -202,7 +224,11 @@ stories("what connections are owed", () => {
     await client.write("back");
     client.end();
     expect(await client.rest()).toBe("back");
-    expect((await settled("flapping.demo")).connections).toMatchObject({ last_error: "", refused: 1, total: 2 });
+    expect((await settled("flapping.demo")).connections).toMatchObject({
+      last_error: "",
+      refused: 1,
+      total: 2,
+    });
   });
 
   test("a connection to the ingress that has died while it waited to be used costs nobody anything", async () => {
@@ -220,8 +246,11 @@ stories("an ingress that breaks the rules", () => {
   let daemon: Daemon;
 
   beforeAll(async () => {
-    // Without connections made in advance, each fault meets the connection that it is meant for.
-    ({ cloud, daemon } = await registered({ config: { forward: { pool: { min: 0, max: 0 }, open_timeout: 2 } } }));
+    // Without connections made in advance, each fault meets the connection that
+    // it is meant for.
+    ({ cloud, daemon } = await registered({
+      config: { forward: { pool: { min: 0, max: 0 }, open_timeout: 2 } },
+    }));
     await cloud.add("tcp://echo.demo:7000", (await echo()).address);
     await daemon.becomes("echo.demo", "listening");
   });
@@ -233,22 +262,28 @@ stories("an ingress that breaks the rules", () => {
     ["header-silence", /^No answer from the ingress within \d+ s$/],
     ["header-garbage", /nonsense/],
     ["header-cut", /in the middle of its answer/],
-  ])("%s: the client is reset, the reason is told, and the next connection works", async (fault, reason) => {
-    await cloud.mend();
-    await cloud.break(fault);
-    expect(await (await dial("echo.demo", 7000)).left).toBe("reset");
-    const { connections } = await until("the failure is counted", async () => {
-      const item = await daemon.endpoint("echo.demo");
-      return item?.connections.active === 0 && item.connections.last_error !== "" && item;
-    });
-    expect(connections.last_error).toMatch(reason);
-    await cloud.mend();
-    const client = await dial("echo.demo", 7000);
-    await client.write("fine");
-    client.end();
-    expect(await client.rest()).toBe("fine");
-    await until("all is forgiven", async () => (await daemon.endpoint("echo.demo"))?.connections.last_error === "");
-  });
+  ])(
+    "%s: the client is reset, the reason is told, and the next connection works",
+    async (fault, reason) => {
+      await cloud.mend();
+      await cloud.break(fault);
+      expect(await (await dial("echo.demo", 7000)).left).toBe("reset");
+      const { connections } = await until("the failure is counted", async () => {
+        const item = await daemon.endpoint("echo.demo");
+        return item?.connections.active === 0 && item.connections.last_error !== "" && item;
+      });
+      expect(connections.last_error).toMatch(reason);
+      await cloud.mend();
+      const client = await dial("echo.demo", 7000);
+      await client.write("fine");
+      client.end();
+      expect(await client.rest()).toBe("fine");
+      await until(
+        "all is forgiven",
+        async () => (await daemon.endpoint("echo.demo"))?.connections.last_error === "",
+      );
+    },
+  );
 });
 
 /** The same bytes at every call, no block like another, never all in memory. */

@@ -7,7 +7,8 @@ import { stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
 const failing = "New connections fail:";
-const curl = async (): Promise<{ out: string; code: number }> => await run(["curl", "-sS", "--max-time", "5", "http://hello.demo/"]);
+const curl = async (): Promise<{ out: string; code: number }> =>
+  await run(["curl", "-sS", "--max-time", "5", "http://hello.demo/"]);
 
 stories("an ingress whose CA is not trusted", () => {
   let cloud: Cloud;
@@ -24,7 +25,9 @@ stories("an ingress whose CA is not trusted", () => {
   });
 
   test("status warns before anybody has connected, and says what to do; so does the log, once", async () => {
-    await until("the warning is there", async () => (await daemon.status()).warnings.some((text) => text.startsWith(failing)));
+    await until("the warning is there", async () =>
+      (await daemon.status()).warnings.some((text) => text.startsWith(failing)),
+    );
     const { out } = await ngrokd("status");
     expect(out.replaceAll(/\s+/g, " ")).toContain(`warning: ${failing}`);
     expect(out.replaceAll(/\s+/g, " ")).toContain("ngrokd trust https://");
@@ -44,12 +47,18 @@ stories("an ingress whose CA is not trusted", () => {
     const issuer = ca.subject.split("\n").join(", ");
     const { last_error } = failed.connections;
     expect(last_error).toContain(`issued by "${issuer}"`);
-    expect(last_error).toMatch(/the certificate shown is of "CN=127\.0\.0\.1", .* SHA-256 (?:[0-9A-F]{2}:){31}[0-9A-F]{2}/);
-    const line = await until("the log says so", () => daemon.lines().find(({ message }) => message.includes("cannot reach the endpoint")));
+    expect(last_error).toMatch(
+      /the certificate shown is of "CN=127\.0\.0\.1", .* SHA-256 (?:[0-9A-F]{2}:){31}[0-9A-F]{2}/,
+    );
+    const line = await until("the log says so", () =>
+      daemon.lines().find(({ message }) => message.includes("cannot reach the endpoint")),
+    );
     expect(line.message).toContain(last_error);
     expect(line.hint).toContain("this CA is not ngrok's");
     expect(line.hint).toContain("ngrokd trust https://");
-    expect((await ngrokd("list")).out.replaceAll(/\s+/g, " ")).toContain("the latest connection failed:");
+    expect((await ngrokd("list")).out.replaceAll(/\s+/g, " ")).toContain(
+      "the latest connection failed:",
+    );
     expect((await ngrokd("list")).out.replaceAll(/\s+/g, " ")).toContain(issuer);
   });
 
@@ -63,7 +72,9 @@ stories("an ingress whose CA is not trusted", () => {
   });
 
   test("what is no certificate is refused, with --force too", async () => {
-    expect((await ngrokd("trust --force /etc/hosts")).err).toContain("there is no certificate in it");
+    expect((await ngrokd("trust --force /etc/hosts")).err).toContain(
+      "there is no certificate in it",
+    );
     expect((await ngrokd("trust --force /nowhere.crt")).err).toContain("no such file");
     expect(existsSync("/etc/ssl/certs/ngrok")).toBe(false);
   });
@@ -77,7 +88,9 @@ stories("an ingress whose CA is not trusted", () => {
     await daemon.refresh();
     expect(await curl()).toMatchObject({ out: "hello", code: 0 });
     expect((await daemon.endpoint("hello.demo"))?.connections.last_error).toBe("");
-    expect((await ngrokd(`trust --force ${cloud.caFile} --json`)).json).toMatchObject([{ published: false, changed: false }]);
+    expect((await ngrokd(`trust --force ${cloud.caFile} --json`)).json).toMatchObject([
+      { published: false, changed: false },
+    ]);
   });
 
   test("server.ingress_ca does the same for one daemon; a file that is missing stops the start with a hint", async () => {
@@ -99,7 +112,12 @@ stories("server.insecure_skip_verify", () => {
     await daemon.becomes("hello.demo", "listening");
     expect((await curl()).out).toBe("hello");
     const loud = (): boolean =>
-      daemon.lines().some(({ level, message }) => level === "warn" && message.includes("the ingress is NOT verified"));
+      daemon
+        .lines()
+        .some(
+          ({ level, message }) =>
+            level === "warn" && message.includes("the ingress is NOT verified"),
+        );
     await until("the log says so", loud);
     const status = await ngrokd("status");
     expect(status.out).toContain(`${cloud.ingress}  NOT VERIFIED`);

@@ -1,6 +1,8 @@
 /**
- * What test/cloud/deno.test.ts runs under Deno: the cloud room and trust against servers that the test keeps, the outcome as JSON.
- * Arguments: a folder, a fake ngrok's URL, a CA file, and `name=URL` of servers that misbehave.
+ * What test/cloud/deno.test.ts runs under Deno: the cloud room and trust
+ * against servers that the test keeps, the outcome as JSON. Arguments: a
+ * folder, a fake ngrok's URL, a CA file, and `name=URL` of servers that
+ * misbehave.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,13 +16,24 @@ import { isNgrokdError } from "../../src/model/error.ts";
 const [folder = "", url = "", caFile = "", ...misbehaving] = process.argv.slice(2);
 const key = parseApiKey("a-good-api-key");
 if (!key.ok) throw new Error(key.reason);
-/** Only who never answers is given up soon: the runtime's first TLS alone takes a busy machine longer than that. */
+/**
+ * Only who never answers is given up soon: the runtime's first TLS alone takes
+ * a busy machine longer than that.
+ */
 const apiAt = (url: string, key: ApiKey, timeoutMs = 20_000) =>
   createApi({ url, key, userAgent: "ngrokd/test (deno)", timeoutMs, maxBytes: 1 << 20 });
 
-const paths = identityPaths({ client_cert: join(folder, "state", "tls.crt"), client_key: join(folder, "state", "tls.key") });
+const paths = identityPaths({
+  client_cert: join(folder, "state", "tls.crt"),
+  client_key: join(folder, "state", "tls.key"),
+});
 const host = { hostname: "deno-box", os: "linux", arch: "x64", version: "1.2.3" };
-const identity = await register({ api: apiAt(url, key.value), paths, facts: { selectors: ["true"] }, host });
+const identity = await register({
+  api: apiAt(url, key.value),
+  paths,
+  facts: { selectors: ["true"] },
+  host,
+});
 const loaded = await loadIdentity(paths);
 const certificate = inspectCertificate(identity.certPem);
 
@@ -31,7 +44,9 @@ for (const pair of misbehaving) {
     .endpoints()
     .catch((thrown: unknown) => thrown);
   failures[name] = isNgrokdError(error)
-    ? [error.code, error.details.kind ?? error.details.status].filter((part) => part !== undefined).join(" ")
+    ? [error.code, error.details.kind ?? error.details.status]
+        .filter((part) => part !== undefined)
+        .join(" ")
     : String(error);
 }
 

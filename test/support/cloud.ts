@@ -1,4 +1,12 @@
-import { binary, type Daemon, type Running, type ServeOptions, serve, start, writeConfig } from "./ngrokd.ts";
+import {
+  binary,
+  type Daemon,
+  type Running,
+  type ServeOptions,
+  serve,
+  start,
+  writeConfig,
+} from "./ngrokd.ts";
 import { until } from "./story.ts";
 
 /** The stand-in for ngrok, `ngrokd cloud`, as a process of its own. */
@@ -12,7 +20,10 @@ export interface Cloud extends Running {
   /** Answers the endpoint's id. */
   add(url: string, upstream: string, more?: object): Promise<string>;
   change(id: string, changes: { url?: string; upstream?: string }): Promise<void>;
-  /** With `lingers` the list of bound endpoints still has it, as ngrok's lags behind deletions. */
+  /**
+   * With `lingers` the list of bound endpoints still has it, as ngrok's lags
+   * behind deletions.
+   */
   remove(id: string, how?: "lingers"): Promise<void>;
   /** Sets a fault, written as `ngrokd cloud --fault` takes it: `429=2*3`. */
   break(fault: string): Promise<void>;
@@ -33,7 +44,10 @@ export interface Cloud extends Running {
 export interface CloudOptions {
   /** Words after `ngrokd cloud --json`. */
   readonly args?: string;
-  /** The API's port, where it has to come back at the same place; any free one without. */
+  /**
+   * The API's port, where it has to come back at the same place; any free one
+   * without.
+   */
   readonly apiPort?: number;
 }
 
@@ -42,34 +56,53 @@ let clouds = 0;
 export async function startCloud({ args = "", apiPort = 0 }: CloudOptions = {}): Promise<Cloud> {
   clouds += 1;
   const caFile = `/run/cloud-${clouds}-ca.crt`;
-  const words = `cloud --json --api-port ${apiPort} --ingress-port 0 --ca-file ${caFile} ${args}`.split(" ").filter((word) => word !== "");
+  const words = `cloud --json --api-port ${apiPort} --ingress-port 0 --ca-file ${caFile} ${args}`
+    .split(" ")
+    .filter((word) => word !== "");
   const running = start("the local cloud", [binary(), ...words]);
   const ready = await until("the local cloud is ready", () => JSON.parse(running.out()));
   const { apiUrl, ingress, apiKey } = ready;
-  const control = async (method: string, path: string, body?: object) => await call(method, `${apiUrl}/_cloud${path}`, {}, body);
+  const control = async (method: string, path: string, body?: object) =>
+    await call(method, `${apiUrl}/_cloud${path}`, {}, body);
   return {
     ...running,
     apiUrl,
     ingress,
     apiKey,
     caFile,
-    add: async (url, upstream, more = {}) => (await control("POST", "/endpoints", { url, upstream, ...more })).id,
+    add: async (url, upstream, more = {}) =>
+      (await control("POST", "/endpoints", { url, upstream, ...more })).id,
     change: async (id, changes) => void (await control("PATCH", `/endpoints/${id}`, changes)),
-    remove: async (id, how) => void (await control("DELETE", `/endpoints/${id}${how === undefined ? "" : "?lingers=true"}`)),
+    remove: async (id, how) =>
+      void (await control("DELETE", `/endpoints/${id}${how === undefined ? "" : "?lingers=true"}`)),
     break: async (fault) => void (await control("POST", "/faults", { fault })),
-    mend: async (name) => void (await control("DELETE", name === undefined ? "/faults" : `/faults/${name}`)),
+    mend: async (name) =>
+      void (await control("DELETE", name === undefined ? "/faults" : `/faults/${name}`)),
     faults: async () => (await control("GET", "/faults")).faults,
     operators: async () => (await control("GET", "/operators")).operators,
-    certificateLife: async (seconds) => void (await control("PUT", "/certificate-lifetime", { seconds })),
+    certificateLife: async (seconds) =>
+      void (await control("PUT", "/certificate-lifetime", { seconds })),
     key: async (key, account) =>
-      void (await (account === undefined ? control("DELETE", `/keys/${key}`) : control("PUT", `/keys/${key}`, { account }))),
+      void (await (account === undefined
+        ? control("DELETE", `/keys/${key}`)
+        : control("PUT", `/keys/${key}`, { account }))),
     api: async (method, path, body) =>
-      await call(method, `${apiUrl}${path}`, { authorization: `Bearer ${apiKey}`, "ngrok-version": "2" }, body),
+      await call(
+        method,
+        `${apiUrl}${path}`,
+        { authorization: `Bearer ${apiKey}`, "ngrok-version": "2" },
+        body,
+      ),
   };
 }
 
-/** A configuration that finds this cloud, polls every second, and has its key. */
-export function configFor(cloud: Cloud, changes: { server?: object; api?: object; [group: string]: unknown } = {}): object {
+/**
+ * A configuration that finds this cloud, polls every second, and has its key.
+ */
+export function configFor(
+  cloud: Cloud,
+  changes: { server?: object; api?: object; [group: string]: unknown } = {},
+): object {
   const { server, api, ...others } = changes;
   return {
     api: { url: cloud.apiUrl, key: cloud.apiKey, ...api },

@@ -1,4 +1,6 @@
-/** Connections for tests: real pairs over loopback, and one that is all script. */
+/**
+ * Connections for tests: real pairs over loopback, and one that is all script.
+ */
 import { bunNet } from "../../src/net/bun.ts";
 import type { Conn } from "../../src/net/types.ts";
 import { waitingVerbs } from "../../src/net/waiting.ts";
@@ -7,7 +9,8 @@ export const net = bunNet;
 
 export const bytes = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 
-export const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+export const later = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Two ends of one TCP connection. */
 export async function pair(): Promise<readonly [near: Conn, far: Conn]> {
@@ -19,7 +22,10 @@ export async function pair(): Promise<readonly [near: Conn, far: Conn]> {
   return [near, far];
 }
 
-/** What arrives until at least `length` bytes are there or the peer has finished; rejects where it is reset. */
+/**
+ * What arrives until at least `length` bytes are there or the peer has
+ * finished; rejects where it is reset.
+ */
 export async function read(conn: Conn, length = Number.POSITIVE_INFINITY): Promise<string> {
   const chunks: Uint8Array[] = [];
   for (let size = 0; size < length; ) {
@@ -31,7 +37,10 @@ export async function read(conn: Conn, length = Number.POSITIVE_INFINITY): Promi
   return Buffer.concat(chunks).toString();
 }
 
-/** How a connection ends for one who reads it to its end: `FIN`, or the code of the error. */
+/**
+ * How a connection ends for one who reads it to its end: `FIN`, or the code of
+ * the error.
+ */
 export async function ending(conn: Conn): Promise<string> {
   try {
     while ((await conn.read()) !== null);
@@ -41,7 +50,10 @@ export async function ending(conn: Conn): Promise<string> {
   }
 }
 
-/** A Conn without a socket: it delivers `chunks` and then ends, or stays silent for good. */
+/**
+ * A Conn without a socket: it delivers `chunks` and then ends, or stays silent
+ * for good.
+ */
 export function scripted(chunks: readonly Uint8Array[], last: "FIN" | "silence", promises = false) {
   const left = [...chunks];
   const gone = Promise.withResolvers<undefined>();

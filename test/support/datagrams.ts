@@ -2,7 +2,10 @@ import { dlopen } from "bun:ffi";
 import { readFileSync, rmSync } from "node:fs";
 import { libcIn, socketAddress } from "../../src/net/bun-libc.ts";
 
-/** What systemd is to a service that notifies it: a unix datagram socket. `texts` are all that came so far, one a datagram. */
+/**
+ * What systemd is to a service that notifies it: a unix datagram socket.
+ * `texts` are all that came so far, one a datagram.
+ */
 export interface Receiver {
   readonly texts: () => readonly string[];
   close(): void;
@@ -19,7 +22,8 @@ export function receive(path: string): Receiver {
   const address = socketAddress(path);
   const [unix, datagrams, nonBlocking] = [1, 2, 0o4000];
   const descriptor = symbols.socket(unix, datagrams | nonBlocking, 0);
-  if (symbols.bind(descriptor, address, address.length) !== 0) throw new Error(`cannot bind to ${path}`);
+  if (symbols.bind(descriptor, address, address.length) !== 0)
+    throw new Error(`cannot bind to ${path}`);
   const received: string[] = [];
   const buffer = new Uint8Array(4096);
   const texts = (): readonly string[] => {
@@ -29,7 +33,8 @@ export function receive(path: string): Receiver {
       received.push(new TextDecoder().decode(buffer.subarray(0, size)));
     }
   };
-  // Also while nobody asks, as systemd does: the kernel keeps ten of them, and the sender loses what comes then.
+  // Also while nobody asks, as systemd does: the kernel keeps ten of them, and
+  // the sender loses what comes then.
   const timer = setInterval(texts, 20);
   timer.unref();
   return {

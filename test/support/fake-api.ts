@@ -1,4 +1,7 @@
-/** A server in the place of ngrok's API, for tests that say what it answers, and a small ngrok on top of it that signs certificates. */
+/**
+ * A server in the place of ngrok's API, for tests that say what it answers, and
+ * a small ngrok on top of it that signs certificates.
+ */
 import "reflect-metadata"; // @peculiar/x509 needs it before itself
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -16,7 +19,12 @@ export interface Request {
 }
 
 export type Reply =
-  | { readonly status?: number; readonly headers?: Record<string, string>; readonly json?: unknown; readonly text?: string }
+  | {
+      readonly status?: number;
+      readonly headers?: Record<string, string>;
+      readonly json?: unknown;
+      readonly text?: string;
+    }
   | "hang" // no headers ever
   | "hang-in-body"
   | "reset"
@@ -27,7 +35,9 @@ export interface FakeServer extends AsyncDisposable {
   readonly requests: Request[];
 }
 
-export async function fakeServer(answer: (request: Request) => Reply | Promise<Reply>): Promise<FakeServer> {
+export async function fakeServer(
+  answer: (request: Request) => Reply | Promise<Reply>,
+): Promise<FakeServer> {
   const requests: Request[] = [];
   const server = createServer(async (incoming, outgoing) => {
     outgoing.on("error", () => undefined);
@@ -45,7 +55,8 @@ export async function fakeServer(answer: (request: Request) => Reply | Promise<R
     const reply = await answer(request);
     if (reply === "hang") return;
     if (reply === "reset") return void incoming.socket.destroy();
-    if (reply === "hang-in-body") return void outgoing.writeHead(200, { "content-type": "application/json" }).write("{");
+    if (reply === "hang-in-body")
+      return void outgoing.writeHead(200, { "content-type": "application/json" }).write("{");
     if (reply === "endless-body") {
       outgoing.writeHead(200, { "content-type": "application/json" });
       const more = (): void => {
@@ -55,7 +66,10 @@ export async function fakeServer(answer: (request: Request) => Reply | Promise<R
       return more();
     }
     const { status = 200, headers = {}, json } = reply;
-    outgoing.writeHead(status, { "content-type": json === undefined ? "text/html" : "application/json", ...headers });
+    outgoing.writeHead(status, {
+      "content-type": json === undefined ? "text/html" : "application/json",
+      ...headers,
+    });
     outgoing.end(reply.text ?? (json === undefined ? "" : JSON.stringify(json)));
   });
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
@@ -82,7 +96,10 @@ export interface FakeNgrok extends FakeServer {
   ingressEndpoint: string | undefined;
 }
 
-/** Operators as ngrok keeps them: created and updated with a CSR, listed, deleted; 404 in ngrok's shape. Any key is accepted. */
+/**
+ * Operators as ngrok keeps them: created and updated with a CSR, listed,
+ * deleted; 404 in ngrok's shape. Any key is accepted.
+ */
 export async function fakeNgrok(): Promise<FakeNgrok> {
   const ca = await rootCa("Fake ngrok CA");
   // biome-ignore lint/suspicious/noExplicitAny: see above
@@ -104,7 +121,11 @@ export async function fakeNgrok(): Promise<FakeNgrok> {
       publicKey: request.publicKey,
       signingKey: ca.keys.privateKey,
     });
-    return { cert: certificate.toString("pem"), not_before: notBefore.toISOString(), not_after: notAfter.toISOString() };
+    return {
+      cert: certificate.toString("pem"),
+      not_before: notBefore.toISOString(),
+      not_after: notAfter.toISOString(),
+    };
   };
 
   const answer = async (request: Request): Promise<Reply> => {
@@ -112,7 +133,11 @@ export async function fakeNgrok(): Promise<FakeNgrok> {
     if (intercepted !== undefined) return intercepted;
     const id = /^\/kubernetes_operators\/([^/?]+)$/.exec(request.path)?.[1];
     if (request.method === "POST" && request.path === "/kubernetes_operators") {
-      const created = { ...request.json, id: `k8sop_${++made}`, uri: `${ngrok.url}/kubernetes_operators/k8sop_${made}` };
+      const created = {
+        ...request.json,
+        id: `k8sop_${++made}`,
+        uri: `${ngrok.url}/kubernetes_operators/k8sop_${made}`,
+      };
       created.binding = {
         ...created.binding,
         ingress_endpoint: ngrok.ingressEndpoint,
@@ -122,14 +147,25 @@ export async function fakeNgrok(): Promise<FakeNgrok> {
       operators.set(created.id, created);
       return { status: 201, json: created };
     }
-    if (request.method === "GET" && request.path.startsWith("/kubernetes_operators") && id === undefined) {
-      return { json: { operators: [...operators.values()], uri: request.path, next_page_uri: null } };
+    if (
+      request.method === "GET" &&
+      request.path.startsWith("/kubernetes_operators") &&
+      id === undefined
+    ) {
+      return {
+        json: { operators: [...operators.values()], uri: request.path, next_page_uri: null },
+      };
     }
     const operator = id === undefined ? undefined : operators.get(id);
     if (operator === undefined) {
       return {
         status: 404,
-        json: { error_code: "ERR_NGROK_5", status_code: 404, msg: "Resource not found", details: { operation_id: "op_404" } },
+        json: {
+          error_code: "ERR_NGROK_5",
+          status_code: 404,
+          msg: "Resource not found",
+          details: { operation_id: "op_404" },
+        },
       };
     }
     if (request.method === "DELETE") {

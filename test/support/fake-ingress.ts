@@ -1,5 +1,13 @@
-/** ngrok's ingress as a script: real TLS with client certificates, the header read, and what follows is up to the test. */
-import { type ConnRequest, createFrameReader, decodeConnRequest, encodeConnResponse } from "../../src/ingress/frame.ts";
+/**
+ * ngrok's ingress as a script: real TLS with client certificates, the header
+ * read, and what follows is up to the test.
+ */
+import {
+  type ConnRequest,
+  createFrameReader,
+  decodeConnRequest,
+  encodeConnResponse,
+} from "../../src/ingress/frame.ts";
 import type { IngressSettings } from "../../src/ingress/ingress.ts";
 import type { Conn } from "../../src/net/types.ts";
 import { net } from "./conns.ts";
@@ -11,7 +19,10 @@ export interface FakeIngress extends AsyncDisposable {
   readonly requests: readonly ConnRequest[];
 }
 
-/** Gets each connection once its request is there, with what came behind it (which has to be nothing). */
+/**
+ * Gets each connection once its request is there, with what came behind it
+ * (which has to be nothing).
+ */
 export type Script = (conn: Conn, request: ConnRequest, behind: Uint8Array) => Promise<void> | void;
 
 const ca = await rootCa("Ingress CA");
@@ -42,7 +53,15 @@ export async function fakeIngress(script: Script): Promise<FakeIngress> {
   if (!("port" in listener.address)) throw new Error("not a TCP listener");
   const { host, port } = listener.address;
   return {
-    settings: { host, port, cert: client.cert, key: client.key, ca: [ca.cert], insecureSkipVerify: false, resume: true },
+    settings: {
+      host,
+      port,
+      cert: client.cert,
+      key: client.key,
+      ca: [ca.cert],
+      insecureSkipVerify: false,
+      resume: true,
+    },
     requests,
     async [Symbol.asyncDispose]() {
       listener.close();
@@ -54,4 +73,5 @@ export async function fakeIngress(script: Script): Promise<FakeIngress> {
 export const accepted = (notices: string[] = []): Uint8Array =>
   encodeConnResponse({ kind: "accepted", endpointId: "ep_1", proto: "tcp", notices });
 
-export const refused = (code: string, message: string): Uint8Array => encodeConnResponse({ kind: "refused", code, message, notices: [] });
+export const refused = (code: string, message: string): Uint8Array =>
+  encodeConnResponse({ kind: "refused", code, message, notices: [] });

@@ -24,9 +24,11 @@ export function cpuSeconds(pid: number): number {
 }
 
 /**
- * Waits until no connection is open, the daemon has no more descriptors than `before`, and its memory has grown by `growth` KiB at most: a
- * runtime keeps what it once had, and gives back the rest when it next collects garbage. Measure `before` when the first connection has
- * come and gone, since some things are made only then.
+ * Waits until no connection is open, the daemon has no more descriptors than
+ * `before`, and its memory has grown by `growth` KiB at most: a runtime keeps
+ * what it once had, and gives back the rest when it next collects garbage.
+ * Measure `before` when the first connection has come and gone, since some
+ * things are made only then.
  */
 export async function backTo(before: Footprint, daemon: Daemon, growth = 32 * 1024): Promise<void> {
   await until("no connection is open, and descriptors and memory are back", async () => {

@@ -1,6 +1,8 @@
 import type { Log, LogFields } from "../../src/model/log.ts";
 
-/** A Log that keeps its lines: `warn something happened`, the hint behind it. */
+/**
+ * A Log that keeps its lines: `warn something happened`, the hint behind it.
+ */
 export function memoryLog(): Log & { readonly lines: string[] } {
   const lines: string[] = [];
   const say =

@@ -3,11 +3,16 @@ import { join } from "node:path";
 import type { ListItem, ReloadReport, Status } from "../../src/control/protocol.ts";
 import { atEnd, keepLog, until } from "./story.ts";
 
-/** The binary, where the machine of the stories (machine.ts) has it for every user. */
+/**
+ * The binary, where the machine of the stories (machine.ts) has it for every
+ * user.
+ */
 export function binary(): string {
   const path = "/run/bin/ngrokd";
   if (existsSync(path)) return path;
-  throw new Error(`There is no binary "${process.env.NGROKD_BINARY}": run \`make build\`, or name one in NGROKD_BINARY`);
+  throw new Error(
+    `There is no binary "${process.env.NGROKD_BINARY}": run \`make build\`, or name one in NGROKD_BINARY`,
+  );
 }
 
 export const defaultSocket = "/var/run/ngrokd.sock";
@@ -31,23 +36,36 @@ export interface RunOptions {
   readonly cwd?: string;
 }
 
-/** Runs `ngrokd WORDS…` to its end, as a shell would: words are parted by spaces, nothing of the tests' own environment counts. */
+/**
+ * Runs `ngrokd WORDS…` to its end, as a shell would: words are parted by
+ * spaces, nothing of the tests' own environment counts.
+ */
 export async function ngrokd(words: string, options: RunOptions = {}): Promise<Ran> {
   return await run([binary(), ...words.split(" ").filter((word) => word !== "")], options);
 }
 
 /** Runs a program to its end. */
-export async function run(command: readonly string[], { stdin = "", env = {}, as, cwd = "/" }: RunOptions = {}): Promise<Ran> {
+export async function run(
+  command: readonly string[],
+  { stdin = "", env = {}, as, cwd = "/" }: RunOptions = {},
+): Promise<Ran> {
   const started = performance.now();
   const child = Bun.spawn({
-    cmd: [...(as === undefined ? [] : ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]), ...command],
+    cmd: [
+      ...(as === undefined ? [] : ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]),
+      ...command,
+    ],
     cwd,
     env: { ...plainEnv(), ...env },
     stdin: new TextEncoder().encode(stdin),
     stdout: "pipe",
     stderr: "pipe",
   });
-  const [out, err, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  const [out, err, code] = await Promise.all([
+    child.stdout.text(),
+    child.stderr.text(),
+    child.exited,
+  ]);
   return { code, out, err, took: performance.now() - started, get json() { return JSON.parse(out); } }; // biome-ignore format: one line
 }
 
@@ -65,17 +83,40 @@ export interface Running {
   /** What it wrote to stderr. */
   readonly log: () => string;
   /** The log's JSON lines, those that are whole. */
-  readonly lines: () => { level: string; message: string; hint?: string; [field: string]: unknown }[];
-  /** Settles with the exit code once it has ended and all that it wrote is here. */
+  readonly lines: () => {
+    level: string;
+    message: string;
+    hint?: string;
+    [field: string]: unknown;
+  }[];
+  /**
+   * Settles with the exit code once it has ended and all that it wrote is here.
+   */
   readonly exited: Promise<number>;
   kill(signal: NodeJS.Signals): void;
-  /** SIGTERM unless told, then waits as `exited` does; answers the exit code, 128 after a signal. */
+  /**
+   * SIGTERM unless told, then waits as `exited` does; answers the exit code,
+   * 128 after a signal.
+   */
   stop(signal?: NodeJS.Signals): Promise<number>;
 }
 
-/** Starts a program that stays; it is killed at the chapter's end at the latest. */
-export function start(name: string, command: readonly string[], { env = {}, cwd = "/" }: RunOptions = {}): Running {
-  const child = Bun.spawn({ cmd: [...command], cwd, env: { ...plainEnv(), ...env }, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+/**
+ * Starts a program that stays; it is killed at the chapter's end at the latest.
+ */
+export function start(
+  name: string,
+  command: readonly string[],
+  { env = {}, cwd = "/" }: RunOptions = {},
+): Running {
+  const child = Bun.spawn({
+    cmd: [...command],
+    cwd,
+    env: { ...plainEnv(), ...env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
   const out = collect(child.stdout);
   const log = collect(child.stderr);
   const forget = keepLog(`${name} (pid ${child.pid})`, log.text);
@@ -105,7 +146,9 @@ export function start(name: string, command: readonly string[], { env = {}, cwd 
     kill: (signal) => child.kill(signal),
     async stop(signal = "SIGTERM") {
       child.kill(signal);
-      return await until(`${name} has ended`, () => ended && (child.exitCode ?? 128), { within: 40_000 });
+      return await until(`${name} has ended`, () => ended && (child.exitCode ?? 128), {
+        within: 40_000,
+      });
     },
   };
 }
@@ -128,7 +171,10 @@ export interface ServeOptions extends RunOptions {
   readonly deno?: boolean;
   /** The limit of open files; the machine's without. */
   readonly files?: number;
-  /** A command that runs the binary with the words behind it, such as one that takes rights away first. */
+  /**
+   * A command that runs the binary with the words behind it, such as one that
+   * takes rights away first.
+   */
   readonly inside?: readonly string[];
 }
 
@@ -156,19 +202,30 @@ export async function serve({
   ...options
 }: ServeOptions = {}): Promise<Daemon> {
   const root = join(import.meta.dirname, "..", "..");
-  const program = deno ? [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts")] : inside;
+  const program = deno
+    ? [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts")]
+    : inside;
   const limit = files === undefined ? [] : ["sh", "-c", `ulimit -n ${files} && exec "$0" "$@"`];
-  const running = start("the daemon", [...limit, ...program, "serve", ...args.split(" ").filter((word) => word !== "")], options);
+  const running = start(
+    "the daemon",
+    [...limit, ...program, "serve", ...args.split(" ").filter((word) => word !== "")],
+    options,
+  );
   let ended = false;
   void running.exited.then(() => {
     ended = true;
   });
-  const request = async (command: string): Promise<unknown> => (await askSocket(socket, { command })).data;
+  const request = async (command: string): Promise<unknown> =>
+    (await askSocket(socket, { command })).data;
   const list = async () => (await request("list")) as ListItem[];
-  const endpoint = async (hostname: string) => (await list()).find((item) => item.hostname === hostname);
-  // Deno reads hundreds of source files first, which takes a busy machine half a minute.
+  const endpoint = async (hostname: string) =>
+    (await list()).find((item) => item.hostname === hostname);
+  // Deno reads hundreds of source files first, which takes a busy machine half
+  // a minute.
   const within = deno ? 90_000 : 30_000;
-  await until("the daemon answers on its socket", async () => ended || (await request("status")), { within });
+  await until("the daemon answers on its socket", async () => ended || (await request("status")), {
+    within,
+  });
   if (ended) throw new Error(`the daemon ended at once: ${running.log()}`);
   return {
     ...running,
@@ -196,15 +253,26 @@ export function writeConfig(config: object, path = defaultConfig): void {
 // biome-ignore lint/suspicious/noExplicitAny: a reply as it came, which the story then looks at
 type AnyReply = any;
 
-/** One request as the Go client sends it (docs/protocol.md, "The control socket"): no line end, our half left open, one object back. */
+/**
+ * One request as the Go client sends it (docs/protocol.md, "The control
+ * socket"): no line end, our half left open, one object back.
+ */
 export async function askSocket(path: string, request: object | string): Promise<AnyReply> {
-  return JSON.parse(await tellSocket(path, typeof request === "string" ? request : JSON.stringify(request)));
+  return JSON.parse(
+    await tellSocket(path, typeof request === "string" ? request : JSON.stringify(request)),
+  );
 }
 
-/** Sends any text to a unix socket and answers all that came back until the other side closed. */
+/**
+ * Sends any text to a unix socket and answers all that came back until the
+ * other side closed.
+ */
 export function tellSocket(path: string, text: string): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const timer = setTimeout(() => reject(new Error(`no answer on ${path} to ${text.slice(0, 100)} within 20 s`)), 20_000);
+  const timer = setTimeout(
+    () => reject(new Error(`no answer on ${path} to ${text.slice(0, 100)} within 20 s`)),
+    20_000,
+  );
   const reply: Uint8Array[] = [];
   Bun.connect({
     unix: path,

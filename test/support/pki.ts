@@ -1,4 +1,7 @@
-/** Throw-away certificates for tests: P-256 throughout, PEM texts, made in a millisecond or two each. */
+/**
+ * Throw-away certificates for tests: P-256 throughout, PEM texts, made in a
+ * millisecond or two each.
+ */
 import "reflect-metadata"; // @peculiar/x509 needs it before itself
 import { isIP } from "node:net";
 import * as x509 from "@peculiar/x509";
@@ -9,7 +12,10 @@ export interface Identity {
   readonly key: string;
 }
 
-/** A CA: its own PEM texts, and what {@link issue} and {@link intermediateCa} sign with. */
+/**
+ * A CA: its own PEM texts, and what {@link issue} and {@link intermediateCa}
+ * sign with.
+ */
 export interface Authority extends Identity {
   readonly certificate: x509.X509Certificate;
   readonly keys: CryptoKeyPair;
@@ -22,7 +28,10 @@ export interface Validity {
 }
 
 export interface LeafOptions extends Validity {
-  /** Host names and IP addresses for the subject alternative name; none by default. */
+  /**
+   * Host names and IP addresses for the subject alternative name; none by
+   * default.
+   */
   readonly names?: readonly string[];
   /** Extended key usage; both by default. */
   readonly usage?: readonly ("server" | "client")[];
@@ -31,12 +40,22 @@ export interface LeafOptions extends Validity {
 /** A self-signed root CA with the given common name. */
 export async function rootCa(name = "Test Root CA", validity: Validity = {}): Promise<Authority> {
   const keys = await newKeys();
-  const certificate = await sign({ name, keys, issuer: { name: `CN=${name}, O=Test`, keys }, validity, extensions: caExtensions(1) });
+  const certificate = await sign({
+    name,
+    keys,
+    issuer: { name: `CN=${name}, O=Test`, keys },
+    validity,
+    extensions: caExtensions(1),
+  });
   return { ...(await identity(certificate, keys)), certificate, keys };
 }
 
 /** A CA that `parent` signed; it may sign leaves only. */
-export async function intermediateCa(parent: Authority, name = "Test Intermediate CA", validity: Validity = {}): Promise<Authority> {
+export async function intermediateCa(
+  parent: Authority,
+  name = "Test Intermediate CA",
+  validity: Validity = {},
+): Promise<Authority> {
   const keys = await newKeys();
   const issuer = { name: parent.certificate.subject, keys: parent.keys };
   const certificate = await sign({ name, keys, issuer, validity, extensions: caExtensions(0) });
@@ -44,10 +63,16 @@ export async function intermediateCa(parent: Authority, name = "Test Intermediat
 }
 
 /** A leaf certificate for a server, a client or both. */
-export async function issue(authority: Authority, name: string, options: LeafOptions = {}): Promise<Identity> {
+export async function issue(
+  authority: Authority,
+  name: string,
+  options: LeafOptions = {},
+): Promise<Identity> {
   const keys = await newKeys();
   const issuer = { name: authority.certificate.subject, keys: authority.keys };
-  const usage = (options.usage ?? ["server", "client"]).map((use) => x509.ExtendedKeyUsage[use === "server" ? "serverAuth" : "clientAuth"]);
+  const usage = (options.usage ?? ["server", "client"]).map(
+    (use) => x509.ExtendedKeyUsage[use === "server" ? "serverAuth" : "clientAuth"],
+  );
   const extensions: x509.Extension[] = [
     new x509.BasicConstraintsExtension(false, undefined, true),
     new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
@@ -55,7 +80,9 @@ export async function issue(authority: Authority, name: string, options: LeafOpt
   ];
   const names = options.names ?? [];
   if (names.length > 0) {
-    const alternatives = names.map((value): x509.JsonGeneralName => ({ type: isIP(value) === 0 ? "dns" : "ip", value }));
+    const alternatives = names.map(
+      (value): x509.JsonGeneralName => ({ type: isIP(value) === 0 ? "dns" : "ip", value }),
+    );
     extensions.push(new x509.SubjectAlternativeNameExtension(alternatives));
   }
   return identity(await sign({ name, keys, issuer, validity: options, extensions }), keys);
@@ -74,7 +101,13 @@ interface ToSign {
   readonly extensions: readonly x509.Extension[];
 }
 
-async function sign({ name, keys, issuer, validity, extensions }: ToSign): Promise<x509.X509Certificate> {
+async function sign({
+  name,
+  keys,
+  issuer,
+  validity,
+  extensions,
+}: ToSign): Promise<x509.X509Certificate> {
   return x509.X509CertificateGenerator.create({
     // The leading 01 keeps the number positive.
     serialNumber: `01${Buffer.from(crypto.getRandomValues(new Uint8Array(15))).toString("hex")}`,
@@ -101,11 +134,17 @@ function caExtensions(pathLength: number): x509.Extension[] {
 }
 
 function newKeys(): Promise<CryptoKeyPair> {
-  return crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+  return crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, [
+    "sign",
+    "verify",
+  ]);
 }
 
 async function identity(certificate: x509.X509Certificate, keys: CryptoKeyPair): Promise<Identity> {
   const pkcs8 = await crypto.subtle.exportKey("pkcs8", keys.privateKey);
   // With a last newline each, so that a chain is a plain concatenation.
-  return { cert: `${certificate.toString("pem")}\n`, key: `${x509.PemConverter.encode(pkcs8, "PRIVATE KEY")}\n` };
+  return {
+    cert: `${certificate.toString("pem")}\n`,
+    key: `${x509.PemConverter.encode(pkcs8, "PRIVATE KEY")}\n`,
+  };
 }

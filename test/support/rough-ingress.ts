@@ -1,21 +1,30 @@
 import { readFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { createFrameReader, decodeConnRequest, encodeConnResponse } from "../../src/ingress/frame.ts";
+import {
+  createFrameReader,
+  decodeConnRequest,
+  encodeConnResponse,
+} from "../../src/ingress/frame.ts";
 import type { Conn } from "../../src/net/types.ts";
 import { net } from "./conns.ts";
 import type { Identity } from "./pki.ts";
 import { atEnd } from "./story.ts";
 
 /**
- * What is done to a connection, on the wire and without TLS knowing: a `cut` ends it as a crash of the far side does, a FIN in the midst
- * of TLS and a RST for what comes later; a `reset` is a RST; `half-close` ends only what comes from the ingress, the rest is still taken;
- * a `stall` and `slow` pass, and nothing is lost by them.
+ * What is done to a connection, on the wire and without TLS knowing: a `cut`
+ * ends it as a crash of the far side does, a FIN in the midst of TLS and a RST
+ * for what comes later; a `reset` is a RST; `half-close` ends only what comes
+ * from the ingress, the rest is still taken; a `stall` and `slow` pass, and
+ * nothing is lost by them.
  */
 export const harms = ["cut", "reset", "half-close", "stall", "slow"] as const;
 export type Harm = (typeof harms)[number];
 
-/** The moments of a connection's life, in order. The first two are the wire's, the others the ingress's, which has done exactly this much. */
+/**
+ * The moments of a connection's life, in order. The first two are the wire's,
+ * the others the ingress's, which has done exactly this much.
+ */
 export const stages = [
   "before TLS",
   "during TLS",
@@ -28,7 +37,10 @@ export const stages = [
 ] as const;
 export type Stage = (typeof stages)[number];
 
-/** When it is done: at a stage, or once so many bytes have passed in one direction, whatever they are. */
+/**
+ * When it is done: at a stage, or once so many bytes have passed in one
+ * direction, whatever they are.
+ */
 export type Moment = Stage | { readonly direction: "up" | "down"; readonly bytes: number };
 
 export interface Plan {
@@ -36,7 +48,9 @@ export interface Plan {
   readonly at: Moment;
 }
 
-/** What the ingress, which serves every endpoint itself, saw of one connection. */
+/**
+ * What the ingress, which serves every endpoint itself, saw of one connection.
+ */
 export interface Seen {
   /** What the client said. */
   readonly up: Buffer;
@@ -45,11 +59,16 @@ export interface Seen {
 }
 
 export interface RoughIngress {
-  /** `127.0.0.1:PORT`, the same at every time: it is for a machine of one's own. */
+  /**
+   * `127.0.0.1:PORT`, the same at every time: it is for a machine of one's own.
+   */
   readonly endpoint: string;
   /** The next connection has this done to it; the harm is done once. */
   plan(plan: Plan): void;
-  /** Settles with the latest connection that came to a stream, once the ingress is done with it. */
+  /**
+   * Settles with the latest connection that came to a stream, once the ingress
+   * is done with it.
+   */
   seen(): Promise<Seen>;
   /** The wires that are open now. */
   readonly open: number;
@@ -65,21 +84,30 @@ export interface RoughIngress {
 const [stallMs, slowMs] = [150, 150];
 /** What a slow wire passes every few milliseconds. */
 const trickle = 400;
-/** Below those that connections get, so that nobody has taken it when the ingress comes back. */
+/**
+ * Below those that connections get, so that nobody has taken it when the
+ * ingress comes back.
+ */
 const port = 7443;
-/** So far into the ingress's first flight, a connection is in the middle of its handshake. */
+/**
+ * So far into the ingress's first flight, a connection is in the middle of its
+ * handshake.
+ */
 const midHandshake = 200;
 
 /**
- * An ingress that answers every request with yes, says `down` and listens to what the client says until its FIN, behind a wire that can be
- * hurt at any moment. Real TLS: what stands in the wire's way is bytes, as on any network.
+ * An ingress that answers every request with yes, says `down` and listens to
+ * what the client says until its FIN, behind a wire that can be hurt at any
+ * moment. Real TLS: what stands in the wire's way is bytes, as on any network.
  */
 export async function roughIngress(identity: Identity, down: Buffer): Promise<RoughIngress> {
   const wires = new Map<number, Wire>();
   const plans: Plan[] = [];
   let latest = Promise.withResolvers<Seen>();
   let harmed = 0;
-  const inner = await net.listen({ host: "127.0.0.1", port: 0 }, (conn) => serve(conn), { tls: identity });
+  const inner = await net.listen({ host: "127.0.0.1", port: 0 }, (conn) => serve(conn), {
+    tls: identity,
+  });
   const innerPort = "port" in inner.address ? inner.address.port : 0;
 
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
@@ -94,7 +122,8 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
       wire.start();
     });
   });
-  const listen = (): Promise<void> => new Promise((listening) => server.listen(port, "127.0.0.1", listening));
+  const listen = (): Promise<void> =>
+    new Promise((listening) => server.listen(port, "127.0.0.1", listening));
   await listen();
   const close = async (): Promise<void> => {
     const closed = new Promise((resolve) => server.close(resolve));
@@ -109,12 +138,18 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
   async function serve(conn: Conn): Promise<void> {
     const wire = wires.get("port" in conn.remote ? conn.remote.port : 0);
     if (wire === undefined) return conn.abort();
-    // Of the plan that counts now, not of one that is made while this connection ends.
+    // Of the plan that counts now, not of one that is made while this
+    // connection ends.
     const { resolve: report } = latest;
     const behind = await readRequest(conn);
     if (behind === undefined) return conn.close();
     wire.reached("before the answer");
-    const answer = encodeConnResponse({ kind: "accepted", endpointId: "ep_rough", proto: "tcp", notices: [] });
+    const answer = encodeConnResponse({
+      kind: "accepted",
+      endpointId: "ep_rough",
+      proto: "tcp",
+      notices: [],
+    });
     await conn.write(answer.subarray(0, 1));
     await wire.passed("in the answer's length");
     wire.reached("in the answer's length");
@@ -122,7 +157,8 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
     await wire.passed("after the answer");
     wire.reached("after the answer");
 
-    // What came before the answer must not have been sent: it would show as bytes too many.
+    // What came before the answer must not have been sent: it would show as
+    // bytes too many.
     const up = [Buffer.from(behind)];
     let [size, whole] = [0, false];
     const listening = async (): Promise<void> => {
@@ -166,7 +202,10 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
   };
 }
 
-/** What came behind the request; undefined where the client left before it was whole. */
+/**
+ * What came behind the request; undefined where the client left before it was
+ * whole.
+ */
 async function readRequest(conn: Conn): Promise<Uint8Array | undefined> {
   const feed = createFrameReader();
   try {
@@ -188,7 +227,10 @@ interface Wire {
   start(): void;
   harm(harm: Harm): void;
   reached(stage: Stage): void;
-  /** Settles when what the ingress has written by now is on its way to the daemon, or never will be; for sure where a plan is for `next`. */
+  /**
+   * Settles when what the ingress has written by now is on its way to the
+   * daemon, or never will be; for sure where a plan is for `next`.
+   */
   passed(next: Stage): Promise<void>;
 }
 
@@ -219,23 +261,34 @@ function createWire(near: Socket, far: Socket, plan: Plan | undefined, onHarm: (
     harm(due.harm);
     onHarm();
   };
-  /** How many bytes of this direction still pass before the planned harm; infinite where none is planned for it. */
+  /**
+   * How many bytes of this direction still pass before the planned harm;
+   * infinite where none is planned for it.
+   */
   const before = (direction: "up" | "down"): number => {
     if (pending === undefined) return Number.POSITIVE_INFINITY;
-    if (pending.at === "during TLS") return direction === "down" ? midHandshake : Number.POSITIVE_INFINITY;
-    return typeof pending.at === "object" && pending.at.direction === direction ? pending.at.bytes : Number.POSITIVE_INFINITY;
+    if (pending.at === "during TLS")
+      return direction === "down" ? midHandshake : Number.POSITIVE_INFINITY;
+    return typeof pending.at === "object" && pending.at.direction === direction
+      ? pending.at.bytes
+      : Number.POSITIVE_INFINITY;
   };
 
   const relay = async (from: Socket, to: Socket, direction: "up" | "down"): Promise<void> => {
     let seen = 0;
     try {
-      for await (const chunk of from.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      for await (const chunk of from.iterator({
+        destroyOnReturn: false,
+      }) as AsyncIterable<Buffer>) {
         if (direction === "down") idle = false;
         for (let at = 0; at < chunk.length && !gone[direction]; ) {
           if (seen === before(direction)) now();
           await hold;
           const slow = performance.now() < slowUntil;
-          const piece = chunk.subarray(at, at + Math.min(slow ? trickle : chunk.length, before(direction) - seen));
+          const piece = chunk.subarray(
+            at,
+            at + Math.min(slow ? trickle : chunk.length, before(direction) - seen),
+          );
           if (slow) await delay(3);
           if (!gone[direction]) await send(to, piece);
           at += piece.length;
@@ -246,7 +299,8 @@ function createWire(near: Socket, far: Socket, plan: Plan | undefined, onHarm: (
       await hold;
       if (!gone[direction]) to.end();
     } catch {
-      // The other end of a connection that broke has to learn it, unless it is what we broke.
+      // The other end of a connection that broke has to learn it, unless it is
+      // what we broke.
       if (!gone[direction]) to.resetAndDestroy();
     } finally {
       if (direction === "down") idle = true;
@@ -265,21 +319,27 @@ function createWire(near: Socket, far: Socket, plan: Plan | undefined, onHarm: (
       if (pending?.at === stage) now();
     },
     async passed(next) {
-      // The kernel acknowledges late, so that the question is only asked where it counts.
+      // The kernel acknowledges late, so that the question is only asked where
+      // it counts.
       const isPlanned = pending?.at === next;
-      const isQuiet = (): boolean => idle && far.readableLength === 0 && !(isPlanned && isUnderWay(far));
-      // Twice, since a write that did not fit into the kernel goes on in its own time.
+      const isQuiet = (): boolean =>
+        idle && far.readableLength === 0 && !(isPlanned && isUnderWay(far));
+      // Twice, since a write that did not fit into the kernel goes on in its
+      // own time.
       for (let quiet = 0; quiet < 2; quiet = isQuiet() ? quiet + 1 : 0) await delay(2);
     },
   };
 }
 
 /**
- * Whether something that was sent to this socket has not been read from it yet, as the kernel knows it: it waits in the sender's queue until
- * it is acknowledged, and in the receiver's until it is read. proc(5), net/tcp.
+ * Whether something that was sent to this socket has not been read from it yet,
+ * as the kernel knows it: it waits in the sender's queue until it is
+ * acknowledged, and in the receiver's until it is read. proc(5), net/tcp.
  */
 function isUnderWay({ localPort = 0, remotePort = 0 }: Socket): boolean {
-  const [here, there] = [localPort, remotePort].map((port) => `:${port.toString(16).toUpperCase().padStart(4, "0")}`) as [string, string];
+  const [here, there] = [localPort, remotePort].map(
+    (port) => `:${port.toString(16).toUpperCase().padStart(4, "0")}`,
+  ) as [string, string];
   return readFileSync("/proc/self/net/tcp", "latin1")
     .split("\n")
     .some((line) => {

@@ -1,22 +1,35 @@
 import { binary } from "./ngrokd.ts";
 
 /**
- * What a unit's text asks of systemd, done without systemd, as far as a mount namespace and setpriv can: the file system, the
- * capabilities, no new privileges, and a /proc of processes alone. Everything happens in mounts of the daemon's own. What the kernel
- * filters by system call is not in it.
+ * What a unit's text asks of systemd, done without systemd, as far as a mount
+ * namespace and setpriv can: the file system, the capabilities, no new
+ * privileges, and a /proc of processes alone. Everything happens in mounts of
+ * the daemon's own. What the kernel filters by system call is not in it.
  */
 export function sandboxed(unit: string): string[] {
   const all = (setting: string): string[] =>
     [...unit.matchAll(new RegExp(`^${setting}=(.*)$`, "gm"))].flatMap(([, words = ""]) =>
       words.split(" ").map((word) => word.replace(/^-/, "")),
     );
-  const capabilities = all("CapabilityBoundingSet").map((name) => `+${name.replace("CAP_", "").toLowerCase()}`);
-  const lists = [all("ReadWritePaths"), all("ReadOnlyPaths"), all("InaccessiblePaths")].map((paths) => paths.join(" "));
-  const rights = ["setpriv", `--bounding-set=-all,${capabilities.join(",")}`, "--inh-caps=-all", "--no-new-privs"];
+  const capabilities = all("CapabilityBoundingSet").map(
+    (name) => `+${name.replace("CAP_", "").toLowerCase()}`,
+  );
+  const lists = [all("ReadWritePaths"), all("ReadOnlyPaths"), all("InaccessiblePaths")].map(
+    (paths) => paths.join(" "),
+  );
+  const rights = [
+    "setpriv",
+    `--bounding-set=-all,${capabilities.join(",")}`,
+    "--inh-caps=-all",
+    "--no-new-privs",
+  ];
   return ["unshare", "--mount", "sh", "-c", enter, "sh", ...lists, ...rights, binary()];
 }
 
-/** The order is systemd's: writable mounts first, then all others are made read-only, then the exceptions from the exceptions. */
+/**
+ * The order is systemd's: writable mounts first, then all others are made
+ * read-only, then the exceptions from the exceptions.
+ */
 const enter = `set -e
 writable=$1 readonly=$2 inaccessible=$3
 shift 3

@@ -6,23 +6,32 @@ import { atEnd } from "./story.ts";
 export const standInFolder = "/run/stand-in";
 
 /**
- * Lays programs (shell scripts, by their names) over /usr/bin in this machine's own mounts until the chapter ends: for what a story's
- * machine has not, or must not use.
+ * Lays programs (shell scripts, by their names) over /usr/bin in this machine's
+ * own mounts until the chapter ends: for what a story's machine has not, or
+ * must not use.
  */
 export function layOverUsrBin(programs: Readonly<Record<string, string>>): void {
-  const [upper, work] = ["upper", "work"].map((name) => join(standInFolder, name)) as [string, string];
+  const [upper, work] = ["upper", "work"].map((name) => join(standInFolder, name)) as [
+    string,
+    string,
+  ];
   for (const folder of [upper, work]) mkdirSync(folder, { recursive: true });
-  for (const [name, script] of Object.entries(programs)) writeFileSync(join(upper, name), `#!/bin/sh\n${script}`, { mode: 0o755 });
+  for (const [name, script] of Object.entries(programs))
+    writeFileSync(join(upper, name), `#!/bin/sh\n${script}`, { mode: 0o755 });
   const layers = `lowerdir=/usr/bin,upperdir=${upper},workdir=${work}`;
   const mounted = Bun.spawnSync(["mount", "-t", "overlay", "overlay", "-o", layers, "/usr/bin"]);
-  if (mounted.exitCode !== 0) throw new Error(`cannot lay stand-ins over /usr/bin: ${mounted.stderr}`);
+  if (mounted.exitCode !== 0)
+    throw new Error(`cannot lay stand-ins over /usr/bin: ${mounted.stderr}`);
   atEnd(() => {
     Bun.spawnSync(["umount", "/usr/bin"]);
     rmSync(standInFolder, { recursive: true });
   });
 }
 
-/** A systemctl that knows one service, ours, without what its unit asks for: it starts and stops the daemon, and waits until that is done. */
+/**
+ * A systemctl that knows one service, ours, without what its unit asks for: it
+ * starts and stops the daemon, and waits until that is done.
+ */
 export const plainSystemctl = `pid=${standInFolder}/pid
 case $1 in
   start)

@@ -3,8 +3,10 @@ import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { onOwnMachine, whyNot } from "./machine.ts";
 
 /**
- * A chapter of stories about the compiled binary, told on a machine of their own (machine.ts): before the first it is as if nobody had
- * ever installed ngrokd, after the last everything that was started is stopped. Skipped by name where there is no such machine.
+ * A chapter of stories about the compiled binary, told on a machine of their
+ * own (machine.ts): before the first it is as if nobody had ever installed
+ * ngrokd, after the last everything that was started is stopped. Skipped by
+ * name where there is no such machine.
  */
 export function stories(title: string, tell: () => void): void {
   if (!onOwnMachine) {
@@ -20,7 +22,10 @@ export function stories(title: string, tell: () => void): void {
   });
 }
 
-/** The hosts file of {@link freshMachine}, with what people's files have: comments, odd spacing, no line end at the end. */
+/**
+ * The hosts file of {@link freshMachine}, with what people's files have:
+ * comments, odd spacing, no line end at the end.
+ */
 export const foreignHosts =
   "127.0.0.1\tlocalhost\n::1  localhost ip6-localhost\n\n# mine, do not touch\n192.0.2.7   db.internal db  # office";
 
@@ -45,15 +50,19 @@ async function undoAll(): Promise<void> {
 
 const logs = new Map<string, () => string>();
 
-/** What a failed {@link until} shows: the log of every process that still counts. */
+/**
+ * What a failed {@link until} shows: the log of every process that still
+ * counts.
+ */
 export function keepLog(name: string, log: () => string): () => void {
   logs.set(name, log);
   return () => logs.delete(name);
 }
 
 /**
- * Waits for `probe` to answer something that is neither false nor undefined, and gives it back; an exception counts as "not yet".
- * Milliseconds. Rejects with what was last seen and the tails of the logs.
+ * Waits for `probe` to answer something that is neither false nor undefined,
+ * and gives it back; an exception counts as "not yet". Milliseconds. Rejects
+ * with what was last seen and the tails of the logs.
  */
 export async function until<T>(
   what: string,
@@ -74,7 +83,11 @@ export async function until<T>(
     await Bun.sleep(every);
   }
   const tails = [...logs].map(([name, log]) => `--- log of ${name}\n${log().slice(-4000)}`);
-  throw new Error([`waited ${within} ms in vain until ${what}; last seen: ${Bun.inspect(last)}`, ...tails].join("\n"));
+  throw new Error(
+    [`waited ${within} ms in vain until ${what}; last seen: ${Bun.inspect(last)}`, ...tails].join(
+      "\n",
+    ),
+  );
 }
 
 let said = false;

@@ -1,7 +1,10 @@
 import { connect, createServer, type Socket } from "node:net";
 import { atEnd } from "./story.ts";
 
-/** The address that this machine's resolver has for a name, from /etc/hosts; undefined where it knows none. Nothing is cached. */
+/**
+ * The address that this machine's resolver has for a name, from /etc/hosts;
+ * undefined where it knows none. Nothing is cached.
+ */
 export async function resolve(name: string): Promise<string | undefined> {
   const child = Bun.spawn(["getent", "hosts", name], { stdout: "pipe", stderr: "ignore" });
   const text = await child.stdout.text();
@@ -26,14 +29,16 @@ export interface Peer {
 }
 
 /**
- * Connects by name as any program would, or to an IP address. A reset can be faster than the sight of the connection that it ends: that is
- * a connection as well, which has been reset. Rejects where there was none.
+ * Connects by name as any program would, or to an IP address. A reset can be
+ * faster than the sight of the connection that it ends: that is a connection as
+ * well, which has been reset. Rejects where there was none.
  */
 export async function dial(name: string, port: number): Promise<Peer> {
   const host = /^[\d.]+$/.test(name) ? name : await resolve(name);
   if (host === undefined) throw new Error(`no address for ${name}`);
   return await new Promise((done, fail) => {
-    const failed = (error: NodeJS.ErrnoException): void => (error.code === "ECONNRESET" ? done(peer(socket, "reset")) : fail(error));
+    const failed = (error: NodeJS.ErrnoException): void =>
+      error.code === "ECONNRESET" ? done(peer(socket, "reset")) : fail(error);
     const socket = connect({ host, port, allowHalfOpen: true }, () => {
       socket.off("error", failed);
       done(peer(socket));
@@ -51,14 +56,17 @@ export interface Upstream {
   readonly accepted: () => number;
 }
 
-/** A service behind an endpoint; `serve` gets each connection and has to end it. */
+/**
+ * A service behind an endpoint; `serve` gets each connection and has to end it.
+ */
 export async function upstream(serve: (socket: Socket) => unknown): Promise<Upstream> {
   const open = new Set<Socket>();
   let accepted = 0;
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     accepted += 1;
     open.add(socket);
-    // A reset shows as an error first; for an upstream both mean that the client is gone.
+    // A reset shows as an error first; for an upstream both mean that the
+    // client is gone.
     socket.on("error", () => socket.destroy());
     socket.on("close", () => open.delete(socket));
     serve(socket);
@@ -69,7 +77,8 @@ export async function upstream(serve: (socket: Socket) => unknown): Promise<Upst
     for (const socket of open) socket.destroy();
   });
   const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("the upstream has no address");
+  if (address === null || typeof address === "string")
+    throw new Error("the upstream has no address");
   return { address: `127.0.0.1:${address.port}`, open, accepted: () => accepted };
 }
 
@@ -114,7 +123,8 @@ export function peer(socket: Socket, gone?: "end" | "reset"): Peer {
       });
     }
     // What came before a reset came.
-    if (size < length && end === "reset") throw new Error(`the connection was reset after ${size} unread bytes`);
+    if (size < length && end === "reset")
+      throw new Error(`the connection was reset after ${size} unread bytes`);
   };
   return {
     socket,

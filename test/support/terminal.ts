@@ -1,7 +1,13 @@
-/** Runs a program on a terminal of 80 columns; `type` is what to wait for and what to type then. Answers all that was shown. */
+/**
+ * Runs a program on a terminal of 80 columns; `type` is what to wait for and
+ * what to type then. Answers all that was shown.
+ */
 export async function onTerminal(
   command: readonly string[],
-  { env = {}, type }: { env?: Readonly<Record<string, string>>; type?: readonly [wait: string, keys: string] } = {},
+  {
+    env = {},
+    type,
+  }: { env?: Readonly<Record<string, string>>; type?: readonly [wait: string, keys: string] } = {},
 ): Promise<{ text: string; code: number }> {
   const decoder = new TextDecoder();
   let text = "";

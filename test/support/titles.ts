@@ -1,7 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** Whether a file below test/ has this title where titles stand: first in a call, or as the name of a case, and not switched off. */
+/**
+ * Whether a file below test/ has this title where titles stand: first in a
+ * call, or as the name of a case, and not switched off.
+ */
 export function isTest(file: string, title: string): boolean {
   const path = join(import.meta.dirname, "..", file);
   if (!existsSync(path)) return false;

@@ -12,7 +12,14 @@ export function web(handler: {
   websocket?: Bun.WebSocketHandler<undefined>;
 }): WebUpstream {
   const { fetch, websocket = { message() {} } } = handler;
-  const server = Bun.serve({ fetch, websocket, hostname: "127.0.0.1", port: 0, maxRequestBodySize: 2 ** 31, idleTimeout: 0 });
+  const server = Bun.serve({
+    fetch,
+    websocket,
+    hostname: "127.0.0.1",
+    port: 0,
+    maxRequestBodySize: 2 ** 31,
+    idleTimeout: 0,
+  });
   atEnd(() => server.stop(true));
   return { address: `127.0.0.1:${server.port}` };
 }

@@ -8,28 +8,46 @@ export default command({
   name: "config check",
   description: "Check the configuration: everything that is wrong with it, with line and column",
   args: {
-    file: { type: "positional", required: false, description: "Check this file alone (default: the one in use, and the environment)" },
+    file: {
+      type: "positional",
+      required: false,
+      description: "Check this file alone (default: the one in use, and the environment)",
+    },
   },
   examples: ["ngrokd config check", "ngrokd config check --json"],
   async run({ file, config }, { env, say }) {
-    const inspection = await inspectConfig(file === undefined ? { file: config, env } : { file, env: {} });
+    const inspection = await inspectConfig(
+      file === undefined ? { file: config, env } : { file, env: {} },
+    );
     const { path, exists, problems, warnings, loaded } = inspection;
     const ok = loaded !== undefined && warnings.every(({ kind }) => kind === "open-mode");
     const inert = loaded === undefined ? [] : notYetInEffect(loaded.config);
-    say.result({ path, exists, ok, problems, warnings, not_in_effect: inert }, () => report(inspection, ok, inert, say.paint));
+    say.result({ path, exists, ok, problems, warnings, not_in_effect: inert }, () =>
+      report(inspection, ok, inert, say.paint),
+    );
     return ok ? 0 : 2;
   },
 });
 
-function report({ path, exists, problems, warnings }: Inspection, ok: boolean, inert: readonly string[], paint: Paint): string {
-  // As one goes through the file; what is not about the file has no line and comes first.
-  const inOrder = [...problems, ...warnings].sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
+function report(
+  { path, exists, problems, warnings }: Inspection,
+  ok: boolean,
+  inert: readonly string[],
+  paint: Paint,
+): string {
+  // As one goes through the file; what is not about the file has no line and
+  // comes first.
+  const inOrder = [...problems, ...warnings].sort(
+    (a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
+  );
   const lines = inOrder.map((problem) => `${mark(problem.kind, paint)} ${problemText(problem)}`);
-  if (inert.length > 0) lines.push(`${paint.dim("note:")} without effect in this version: ${inert.join(", ")}`);
+  if (inert.length > 0)
+    lines.push(`${paint.dim("note:")} without effect in this version: ${inert.join(", ")}`);
   if (!ok) lines.push(`"${path}" is ${paint.bad("not right")}`);
   else if (exists) lines.push(`"${path}" is ${paint.good("right")}`);
   else lines.push(`there is no "${path}": every setting is at its default`);
   return lines.join("\n");
 }
 
-const mark = (kind: string, paint: Paint): string => (kind === "open-mode" ? paint.careful("warning:") : paint.bad("wrong:"));
+const mark = (kind: string, paint: Paint): string =>
+  kind === "open-mode" ? paint.careful("warning:") : paint.bad("wrong:");

@@ -9,14 +9,23 @@ import { configPath, type Env } from "../../config/paths.ts";
 import { needsRoot, type Problem, problemText, withHint } from "../../config/problem.ts";
 import { readConfigText } from "../../config/read.ts";
 import { configTemplate } from "../../config/template.ts";
-import { ensureWritableFolder, errnoOf, readFileIfThere, writeFileAtomic } from "../../files/atomic.ts";
+import {
+  ensureWritableFolder,
+  errnoOf,
+  readFileIfThere,
+  writeFileAtomic,
+} from "../../files/atomic.ts";
 import { NgrokdError, reasonOf } from "../../model/error.ts";
 import { command } from "../command.ts";
 
 export default command({
   name: "config edit",
-  description: "Edit the configuration with $VISUAL, $EDITOR or vi; only a right file is put in place",
-  examples: ["sudo ngrokd config edit", "EDITOR='code --wait' ngrokd config edit --config ./config.yml"],
+  description:
+    "Edit the configuration with $VISUAL, $EDITOR or vi; only a right file is put in place",
+  examples: [
+    "sudo ngrokd config edit",
+    "EDITOR='code --wait' ngrokd config edit --config ./config.yml",
+  ],
   async run({ config: file }, { env, say }) {
     const { path } = configPath(file, env);
     const atTerminal = !say.json && process.stdin.isTTY === true && process.stdout.isTTY === true;
@@ -27,7 +36,9 @@ export default command({
     });
     say.result(
       { path, changed },
-      changed ? `saved "${path}"; a daemon that runs takes it over now (\`ngrokd reload\` says what came of it)` : `"${path}" is as it was`,
+      changed
+        ? `saved "${path}"; a daemon that runs takes it over now (\`ngrokd reload\` says what came of it)`
+        : `"${path}" is as it was`,
     );
     return 0;
   },
@@ -36,16 +47,26 @@ export default command({
 export type Choice = "edit again" | "keep the draft" | "save as it is";
 
 export interface EditOptions {
-  /** Lets the person change the file, and settles when they are done; rejects where that failed. */
+  /**
+   * Lets the person change the file, and settles when they are done; rejects
+   * where that failed.
+   */
   readonly edit: (draft: string) => Promise<void>;
   readonly tell: (problem: Problem) => void;
-  /** Undefined where there is nobody to ask: then the last choice is taken. No answer keeps the draft. */
-  readonly ask: ((question: string, choices: readonly Choice[]) => Promise<Choice | undefined>) | undefined;
+  /**
+   * Undefined where there is nobody to ask: then the last choice is taken. No
+   * answer keeps the draft.
+   */
+  readonly ask:
+    | ((question: string, choices: readonly Choice[]) => Promise<Choice | undefined>)
+    | undefined;
 }
 
 /**
- * Edits a copy beside the file, and puts it in place once it is right: true, or false where nothing was changed. Unknown keys are told,
- * and are no reason to refuse. Whatever fails, the file stays as it was and a changed draft is kept: the error says where.
+ * Edits a copy beside the file, and puts it in place once it is right: true, or
+ * false where nothing was changed. Unknown keys are told, and are no reason to
+ * refuse. Whatever fails, the file stays as it was and a changed draft is kept:
+ * the error says where.
  */
 export async function editConfig(path: string, options: EditOptions): Promise<boolean> {
   const target = await targetOf(path);
@@ -58,20 +79,26 @@ export async function editConfig(path: string, options: EditOptions): Promise<bo
     const text = await editUntilRight(draft, start, options);
     if (text !== start) {
       const now = await readConfigFile(target);
-      if (now?.text !== old?.text) throw new NgrokdError("config", `Cannot save "${path}": it was changed meanwhile`);
+      if (now?.text !== old?.text)
+        throw new NgrokdError("config", `Cannot save "${path}": it was changed meanwhile`);
       await writeFileAtomic(target, text, { mode: old === undefined ? 0o600 : old.mode & 0o770 });
     }
     await rm(draft, { force: true });
     return text !== start;
   } catch (error) {
     const text = await readFileIfThere(draft);
-    if (text !== undefined && text !== start) throw withHint(error, `"${path}" is as it was; your draft is in "${draft}"`);
+    if (text !== undefined && text !== start)
+      throw withHint(error, `"${path}" is as it was; your draft is in "${draft}"`);
     await rm(draft, { force: true });
     throw error;
   }
 }
 
-async function editUntilRight(draft: string, start: string, { edit, tell, ask }: EditOptions): Promise<string> {
+async function editUntilRight(
+  draft: string,
+  start: string,
+  { edit, tell, ask }: EditOptions,
+): Promise<string> {
   for (;;) {
     await edit(draft);
     const text = (await readConfigFile(draft))?.text ?? start;
@@ -82,37 +109,66 @@ async function editUntilRight(draft: string, start: string, { edit, tell, ask }:
     for (const problem of all) tell(problem);
     const otherwise = problems.length > 0 ? "keep the draft" : "save as it is";
     const question = all.length === 1 ? "Edit again?" : `Edit again (${all.length} problems)?`;
-    const choice = ask === undefined ? otherwise : ((await ask(question, ["edit again", otherwise])) ?? "keep the draft");
+    const choice =
+      ask === undefined
+        ? otherwise
+        : ((await ask(question, ["edit again", otherwise])) ?? "keep the draft");
     if (choice === "save as it is") return text;
     if (choice === "edit again") continue;
-    throw new NgrokdError("config", "Cannot save a configuration that is not right", { details: { problems: all } });
+    throw new NgrokdError("config", "Cannot save a configuration that is not right", {
+      details: { problems: all },
+    });
   }
 }
 
-/** Runs the editor on this terminal. Rejects with NgrokdError `usage` where it cannot be started, and `cancelled` where it fails. */
-export async function runEditor([name = "vi", ...args]: readonly string[], file: string): Promise<void> {
-  // Ctrl-C in the editor goes to every program on the terminal, and is for the editor alone. Before it runs: it may come at once.
+/**
+ * Runs the editor on this terminal. Rejects with NgrokdError `usage` where it
+ * cannot be started, and `cancelled` where it fails.
+ */
+export async function runEditor(
+  [name = "vi", ...args]: readonly string[],
+  file: string,
+): Promise<void> {
+  // Ctrl-C in the editor goes to every program on the terminal, and is for the
+  // editor alone. Before it runs: it may come at once.
   process.on("SIGINT", ignore);
   const editor = spawn(name, [...args, file], { stdio: "inherit" });
   const [code, signal] = await once(editor, "exit")
     .catch((error: unknown) => {
       const what = errnoOf(error) === "ENOENT" ? "there is no such program" : reasonOf(error);
-      throw new NgrokdError("usage", `Cannot start the editor "${name}": ${what}`, { cause: error, hint: "name another one in EDITOR" });
+      throw new NgrokdError("usage", `Cannot start the editor "${name}": ${what}`, {
+        cause: error,
+        hint: "name another one in EDITOR",
+      });
     })
     // A Ctrl-C that ended the editor may be heard after its end.
     .finally(() => setTimeout(() => process.off("SIGINT", ignore), 100));
-  if (code !== 0) throw new NgrokdError("cancelled", `The editor "${name}" ended with ${signal ?? `exit code ${code}`}`);
+  if (code !== 0)
+    throw new NgrokdError(
+      "cancelled",
+      `The editor "${name}" ended with ${signal ?? `exit code ${code}`}`,
+    );
 }
 
 const ignore = (): void => {};
 
-/** The words of VISUAL, EDITOR or `vi`, parted as a shell does it, quotes included; nothing else of a shell's is done with them. */
+/**
+ * The words of VISUAL, EDITOR or `vi`, parted as a shell does it, quotes
+ * included; nothing else of a shell's is done with them.
+ */
 export function editorWords(env: Env): string[] {
   const words = (env.VISUAL || env.EDITOR || "").match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? ["vi"];
   return words.map((word) => word.replaceAll(/"([^"]*)"|'([^']*)'/g, "$1$2"));
 }
 
-async function askAtTerminal(question: string, choices: readonly Choice[]): Promise<Choice | undefined> {
+async function askAtTerminal(
+  question: string,
+  choices: readonly Choice[],
+): Promise<Choice | undefined> {
   const { consola } = await import("consola");
-  return (await consola.prompt(question, { type: "select", options: [...choices], cancel: "undefined" })) as Choice | undefined;
+  return (await consola.prompt(question, {
+    type: "select",
+    options: [...choices],
+    cancel: "undefined",
+  })) as Choice | undefined;
 }

@@ -5,13 +5,16 @@ import { command } from "../command.ts";
 
 export default command({
   name: "config init",
-  description: "Write a configuration file with every setting explained; never over an existing one",
+  description:
+    "Write a configuration file with every setting explained; never over an existing one",
   examples: ["sudo ngrokd config init", "ngrokd config init --config ./config.yml"],
   async run({ config: file }, { env, say }) {
     const { path } = configPath(file, env);
     if (!(await createConfig(path))) {
       const hint = "`ngrokd config edit` changes it; to start anew, move it away first";
-      throw new NgrokdError("config", `Cannot write a new configuration to "${path}": it exists`, { hint });
+      throw new NgrokdError("config", `Cannot write a new configuration to "${path}": it exists`, {
+        hint,
+      });
     }
     say.result({ path, created: true }, `wrote "${path}"`);
     return 0;

@@ -32,4 +32,5 @@ export default command({
   },
 });
 
-const inText = (value: unknown): string => (typeof value === "string" && value !== "" ? value : valueCode(value));
+const inText = (value: unknown): string =>
+  typeof value === "string" && value !== "" ? value : valueCode(value);

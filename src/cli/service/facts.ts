@@ -6,13 +6,20 @@ import { defaultConfig } from "../../config/schema.ts";
 import { NgrokdError } from "../../model/error.ts";
 import type { ServiceFacts } from "../../service/facts.ts";
 
-/** What the service file needs, from this machine and the configuration in effect; `remarks` are for the person. */
+/**
+ * What the service file needs, from this machine and the configuration in
+ * effect; `remarks` are for the person.
+ */
 export async function serviceFacts(args: {
   config?: string | undefined;
   socket?: string | undefined;
   env: Env;
 }): Promise<{ facts: ServiceFacts; stateFolder: string; remarks: readonly string[] }> {
-  const loaded = await loadConfig({ file: args.config, env: args.env, flags: { "server.socket_path": args.socket } });
+  const loaded = await loadConfig({
+    file: args.config,
+    env: args.env,
+    flags: { "server.socket_path": args.socket },
+  });
   const { server, forward } = loaded.config;
   const program = await ownProgram();
   const stateFolder = dirname(server.client_cert);
@@ -22,27 +29,42 @@ export async function serviceFacts(args: {
       ...wordFor("--config", loaded.path, loaded.path !== defaultConfigPath),
       ...wordFor("--socket", server.socket_path, !inFile(loaded)),
     ],
-    environment: loaded.hostsPath === defaultHostsPath ? {} : { NGROKD_HOSTS_PATH: loaded.hostsPath },
+    environment:
+      loaded.hostsPath === defaultHostsPath ? {} : { NGROKD_HOSTS_PATH: loaded.hostsPath },
     hostsPath: await realpath(loaded.hostsPath).catch(() => loaded.hostsPath),
     socketPath: server.socket_path,
     folders: [stateFolder, dirname(server.client_key), dirname(loaded.path)],
     reads: server.ingress_ca === "" ? [] : [server.ingress_ca],
     drainSeconds: forward.drain_timeout,
   };
-  const odd = [facts.program, ...facts.serveArgs, facts.hostsPath, ...facts.folders].find((path) => /\p{Cc}/u.test(path));
+  const odd = [facts.program, ...facts.serveArgs, facts.hostsPath, ...facts.folders].find((path) =>
+    /\p{Cc}/u.test(path),
+  );
   if (odd !== undefined)
-    throw new NgrokdError("usage", `Cannot make a service of ${JSON.stringify(odd)}: it has a control character in it`);
-  return { facts, stateFolder, remarks: [...environmentRemarks(loaded), ...(await ownerRemarks(loaded))] };
+    throw new NgrokdError(
+      "usage",
+      `Cannot make a service of ${JSON.stringify(odd)}: it has a control character in it`,
+    );
+  return {
+    facts,
+    stateFolder,
+    remarks: [...environmentRemarks(loaded), ...(await ownerRemarks(loaded))],
+  };
 }
 
-/** Where the journal is, also where the configuration is wrong: what was installed has to be removable. */
+/**
+ * Where the journal is, also where the configuration is wrong: what was
+ * installed has to be removable.
+ */
 export async function stateFolderOf(file: string | undefined, env: Env): Promise<string> {
   const { loaded } = await inspectConfig({ file, env });
   return dirname((loaded?.config ?? defaultConfig).server.client_cert);
 }
 
-const wordFor = (flag: string, value: string, isNeeded: boolean): string[] => (isNeeded ? [flag, value] : []);
-const inFile = ({ origins }: Loaded): boolean => ["file", "default"].includes(origins["server.socket_path"]);
+const wordFor = (flag: string, value: string, isNeeded: boolean): string[] =>
+  isNeeded ? [flag, value] : [];
+const inFile = ({ origins }: Loaded): boolean =>
+  ["file", "default"].includes(origins["server.socket_path"]);
 
 /** This shell's environment is not the service's. */
 function environmentRemarks({ origins }: Loaded): string[] {
@@ -50,9 +72,15 @@ function environmentRemarks({ origins }: Loaded): string[] {
     origins[key].startsWith("environment ") ? origins[key].slice("environment ".length) : undefined;
   const remarks: string[] = [];
   const key = from("api.key");
-  if (key !== undefined) remarks.push(`the service will not see ${key}; \`sudo ngrokd set-api-key\` keeps the key where it does`);
+  if (key !== undefined)
+    remarks.push(
+      `the service will not see ${key}; \`sudo ngrokd set-api-key\` keeps the key where it does`,
+    );
   const proxy = from("forward.proxy_url");
-  if (proxy !== undefined) remarks.push(`the service will not see ${proxy}; set \`forward.proxy_url\` with \`sudo ngrokd config edit\``);
+  if (proxy !== undefined)
+    remarks.push(
+      `the service will not see ${proxy}; set \`forward.proxy_url\` with \`sudo ngrokd config edit\``,
+    );
   return remarks;
 }
 
@@ -70,21 +98,28 @@ async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string
   ])) {
     const info = await lstat(file).catch(() => undefined);
     if (info === undefined || info.uid === 0) continue;
-    remarks.push(`"${file}" does not belong to root, and the service may have no right to it: \`sudo chown root ${file}\``);
+    remarks.push(
+      `"${file}" does not belong to root, and the service may have no right to it: \`sudo chown root ${file}\``,
+    );
   }
   return remarks;
 }
 
 /**
- * The binary that runs now. Rejects with `refused` where it is no binary of its own, or one that somebody but root can replace: whoever
- * can do that would be root at the next start.
+ * The binary that runs now. Rejects with `refused` where it is no binary of its
+ * own, or one that somebody but root can replace: whoever can do that would be
+ * root at the next start.
  */
 async function ownProgram(): Promise<string> {
   const program = await realpath(process.execPath);
   if (!isCompiled()) {
-    throw new NgrokdError("refused", `Cannot make a service of "${program}": it is not ngrokd's own program`, {
-      hint: "install a release, or run `make build && sudo make install`, and use that program",
-    });
+    throw new NgrokdError(
+      "refused",
+      `Cannot make a service of "${program}": it is not ngrokd's own program`,
+      {
+        hint: "install a release, or run `make build && sudo make install`, and use that program",
+      },
+    );
   }
   for (let path = program; ; path = dirname(path)) {
     const { uid, mode } = await lstat(path);

@@ -5,15 +5,24 @@ import { dryRunArg, sayPlanned } from "./steps.ts";
 
 export default command({
   name: "service install",
-  description: "Have ngrokd started with the machine, with no more rights than it needs, and start it now",
+  description:
+    "Have ngrokd started with the machine, with no more rights than it needs, and start it now",
   args: {
     ...dryRunArg,
-    start: { type: "boolean", default: true, description: "Start it now; --no-start waits for the next boot" },
+    start: {
+      type: "boolean",
+      default: true,
+      description: "Start it now; --no-start waits for the next boot",
+    },
   },
   examples: ["sudo ngrokd service install", "ngrokd service install --dry-run"],
   async run(args, { env, say }) {
     const manager = thisManager();
-    const { facts, stateFolder, remarks } = await serviceFacts({ config: args.config, socket: args.socket, env });
+    const { facts, stateFolder, remarks } = await serviceFacts({
+      config: args.config,
+      socket: args.socket,
+      env,
+    });
     const { steps, before } = await planInstall(manager, facts, { start: args.start });
     for (const remark of remarks) say.warn(remark);
     if (args["dry-run"] === true) {
@@ -23,7 +32,9 @@ export default command({
     requireManager(manager);
     await carryOut(steps, stateFolder);
     const did = { none: "Installed", different: "Updated", same: "Nothing to change in" }[before];
-    const next = args.start ? "`ngrokd service status` tells how it is" : "`sudo ngrokd service start` starts it";
+    const next = args.start
+      ? "`ngrokd service status` tells how it is"
+      : "`sudo ngrokd service start` starts it";
     // One that runs already is not disturbed by a new file.
     const again = before === "different" ? "; `sudo ngrokd service restart` makes it count" : "";
     say.result(

@@ -10,17 +10,26 @@ export default command({
   description: "What the service has logged; --follow shows what comes, too",
   args: {
     follow: { type: "boolean", alias: "f", description: "Go on until Ctrl-C" },
-    lines: { type: "string", alias: "n", valueHint: "number", default: "100", description: "How many of the last lines" },
+    lines: {
+      type: "string",
+      alias: "n",
+      valueHint: "number",
+      default: "100",
+      description: "How many of the last lines",
+    },
   },
   examples: ["sudo ngrokd service logs", "sudo ngrokd service logs --follow --lines 20"],
   async run(args, { stop }) {
     const lines = Number(args.lines);
     if (!/^\d{1,7}$/.test(args.lines))
-      throw new NgrokdError("usage", `"${args.lines}" is no number of lines`, { hint: "such as --lines 20" });
+      throw new NgrokdError("usage", `"${args.lines}" is no number of lines`, {
+        hint: "such as --lines 20",
+      });
     const manager = thisManager();
     if ((await installed(manager)).kind === "none") throw notInstalled("show the logs of");
     const shown = logsCommand(manager, { lines, follow: args.follow === true });
-    if (!existsSync(shown[0])) throw new NgrokdError("refused", `Cannot show logs: there is no "${shown[0]}" here`);
+    if (!existsSync(shown[0]))
+      throw new NgrokdError("refused", `Cannot show logs: there is no "${shown[0]}" here`);
     return await runHere(shown, stop);
   },
 });

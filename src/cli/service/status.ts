@@ -6,7 +6,8 @@ import { facts, type Paint } from "../say.ts";
 
 export default command({
   name: "service status",
-  description: "Whether the service is installed, runs, and starts with the machine; exit code 4 if it does not run",
+  description:
+    "Whether the service is installed, runs, and starts with the machine; exit code 4 if it does not run",
   examples: ["ngrokd service status", "ngrokd service status --json"],
   async run(_args, { say }) {
     const state = await serviceState(thisManager());
@@ -17,22 +18,34 @@ export default command({
 
 /** Pure: the text of `ngrokd service status`. */
 export function stateText(state: ServiceState, paint: Paint): string {
-  if (state.installed === "none") return `The service is not installed; ${paint.name("sudo ngrokd service install")} installs it`;
+  if (state.installed === "none")
+    return `The service is not installed; ${paint.name("sudo ngrokd service install")} installs it`;
   const rows: [string, string][] = [["Service", runsText(state, paint)]];
   if (state.says !== "") rows.push(["It says", state.says]);
-  if (state.pid !== null) rows.push(["Process", `pid ${state.pid}${state.since === "" ? "" : `, since ${state.since}`}`]);
+  if (state.pid !== null)
+    rows.push(["Process", `pid ${state.pid}${state.since === "" ? "" : `, since ${state.since}`}`]);
   if (state.restarts > 0) rows.push(["Restarts", `${state.restarts}, after failures`]);
   rows.push([
     "At boot",
-    state.at_boot === "enabled" ? "starts" : paint.careful(`does not start${state.at_boot === "" ? "" : ` (${state.at_boot})`}`),
+    state.at_boot === "enabled"
+      ? "starts"
+      : paint.careful(`does not start${state.at_boot === "" ? "" : ` (${state.at_boot})`}`),
   ]);
-  rows.push(["File", state.installed === "ours" ? state.path : `${state.path}, ${paint.careful("not made by ngrokd")}`]);
-  const hint = state.needs_reload ? [`${paint.name("hint:")} its file was changed: \`sudo systemctl daemon-reload\``] : [];
+  rows.push([
+    "File",
+    state.installed === "ours"
+      ? state.path
+      : `${state.path}, ${paint.careful("not made by ngrokd")}`,
+  ]);
+  const hint = state.needs_reload
+    ? [`${paint.name("hint:")} its file was changed: \`sudo systemctl daemon-reload\``]
+    : [];
   return [facts(rows, paint), ...hint].join("\n");
 }
 
 function runsText({ state, detail, result }: ServiceState, paint: Paint): string {
-  if (state === "active") return paint.good(detail === "" || detail === "running" ? "active" : `active (${detail})`);
+  if (state === "active")
+    return paint.good(detail === "" || detail === "running" ? "active" : `active (${detail})`);
   if (state === "failed") return paint.bad(`failed${result === "" ? "" : `: ${result}`}`);
   if (state === "unknown") return paint.careful("unknown: its manager does not answer");
   return paint.careful(state);

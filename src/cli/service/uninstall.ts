@@ -19,8 +19,12 @@ export default command({
     }
     await carryOut(steps, await stateFolderOf(args.config, env));
     const changes = dropInFolder(manager);
-    if (manager.kind === "systemd" && existsSync(changes)) say.warn(`your own changes to the service stay in "${changes}"`);
-    say.result({ path: manager.path, installed: false }, `Stopped the service, and removed ${manager.path}`);
+    if (manager.kind === "systemd" && existsSync(changes))
+      say.warn(`your own changes to the service stay in "${changes}"`);
+    say.result(
+      { path: manager.path, installed: false },
+      `Stopped the service, and removed ${manager.path}`,
+    );
     return 0;
   },
 });

@@ -88,7 +88,8 @@ export const aborts: Case[] = kinds.flatMap(({ label, pair }): Case[] => [
       conn.abort();
       await soon(writing, "the waiting write");
       await soon(conn.closed, "closed");
-      // Not how it ends: libuv reports a reset behind unread bytes as an end (uv__stream_io, "partial read" and POLLHUP).
+      // Not how it ends: libuv reports a reset behind unread bytes as an end
+      // (uv__stream_io, "partial read" and POLLHUP).
       assert((await world.peer.receive(socket)).length < written + block.length);
     },
   },

@@ -1,9 +1,22 @@
-/** Dialing without TLS: what fails, how it is told, and that nothing is left behind. */
+/**
+ * Dialing without TLS: what fails, how it is told, and that nothing is left
+ * behind.
+ */
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { NgrokdError } from "../../../src/model/error.ts";
-import { bytesOf, type Case, listening, portOf, readExactly, rejects, soon, textOf, trusting } from "../kit.ts";
+import {
+  bytesOf,
+  type Case,
+  listening,
+  portOf,
+  readExactly,
+  rejects,
+  soon,
+  textOf,
+  trusting,
+} from "../kit.ts";
 
 export const dials: Case[] = [
   {
@@ -23,15 +36,22 @@ export const dials: Case[] = [
       listener.close();
       const port = portOf(listener);
       const error = await rejects("network", () => world.net.dial({ host: "127.0.0.1", port }));
-      assert.match(error.message, new RegExp(`^Cannot connect to "127\\.0\\.0\\.1:${port}": connection refused`));
+      assert.match(
+        error.message,
+        new RegExp(`^Cannot connect to "127\\.0\\.0\\.1:${port}": connection refused`),
+      );
       assert.equal(error.details.errno, "ECONNREFUSED");
-      await rejects("network", () => world.net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }));
+      await rejects("network", () =>
+        world.net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }),
+      );
     },
   },
   {
     name: "a unix path that does not exist, or where nobody listens, is a network error that says so",
     async run({ net, folder }) {
-      const missing = await rejects("network", () => net.dial({ path: join(folder, "missing.sock") }));
+      const missing = await rejects("network", () =>
+        net.dial({ path: join(folder, "missing.sock") }),
+      );
       assert.match(missing.message, /missing\.sock": the path does not exist$/);
       assert.equal(missing.details.errno, "ENOENT");
       const file = join(folder, "plain-file");
@@ -56,7 +76,9 @@ export const dials: Case[] = [
   {
     name: "a host name that does not exist is a network error that says so",
     async run({ net }) {
-      const error = await rejects("network", () => net.dial({ host: "does-not-exist.invalid", port: 80 }));
+      const error = await rejects("network", () =>
+        net.dial({ host: "does-not-exist.invalid", port: 80 }),
+      );
       assert.match(error.message, /^Cannot look up "does-not-exist\.invalid": /);
     },
   },
@@ -71,7 +93,9 @@ export const dials: Case[] = [
     name: "a signal that is already aborted dials nothing",
     async run({ net, peer }) {
       const { port } = await peer.listen();
-      await rejects("cancelled", () => net.dial({ host: "127.0.0.1", port }, { signal: AbortSignal.abort() }));
+      await rejects("cancelled", () =>
+        net.dial({ host: "127.0.0.1", port }, { signal: AbortSignal.abort() }),
+      );
     },
   },
   {
@@ -81,11 +105,17 @@ export const dials: Case[] = [
       const { server, port } = await peer.listen();
       const started = performance.now();
       const error = await rejects("timeout", () =>
-        net.dial({ host: "127.0.0.1", port }, { tls: trusting(world), signal: AbortSignal.timeout(150) }),
+        net.dial(
+          { host: "127.0.0.1", port },
+          { tls: trusting(world), signal: AbortSignal.timeout(150) },
+        ),
       );
       assert(performance.now() - started < 2000);
       assert.match(error.message, /no answer in time/);
-      assert.notEqual(await soon(peer.ended(await peer.accept(server)), "the peer sees the end"), null);
+      assert.notEqual(
+        await soon(peer.ended(await peer.accept(server)), "the peer sees the end"),
+        null,
+      );
     },
   },
   {
@@ -98,7 +128,9 @@ export const dials: Case[] = [
         [undefined, "cancelled"],
       ] as const) {
         const stop = new AbortController();
-        const dialing = rejects(code, () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world), signal: stop.signal }));
+        const dialing = rejects(code, () =>
+          net.dial({ host: "127.0.0.1", port }, { tls: trusting(world), signal: stop.signal }),
+        );
         const socket = await peer.accept(server);
         stop.abort(reason);
         const error = await soon(dialing, "the rejection");
@@ -126,7 +158,8 @@ export const dials: Case[] = [
         await conn.write(bytesOf("up"));
         conn.close();
       }
-      // They are accepted in the order in which they came: behind this one there is none.
+      // They are accepted in the order in which they came: behind this one
+      // there is none.
       const last = await net.dial({ host: "127.0.0.1", port });
       await last.write(bytesOf("last"));
       last.close();

@@ -1,10 +1,26 @@
-/** Listening: addresses, unix sockets, and accepted connections that do not depend on each other or on their listener. */
+/**
+ * Listening: addresses, unix sockets, and accepted connections that do not
+ * depend on each other or on their listener.
+ */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { addressText, type Conn, type Listener } from "../../../src/net/types.ts";
-import { bytesOf, type Case, descriptors, listening, ownPair, portOf, readAll, readExactly, rejects, soon, textOf, until } from "../kit.ts";
+import {
+  bytesOf,
+  type Case,
+  descriptors,
+  listening,
+  ownPair,
+  portOf,
+  readAll,
+  readExactly,
+  rejects,
+  soon,
+  textOf,
+  until,
+} from "../kit.ts";
 
 const loopback = { host: "127.0.0.1", port: 0 };
 
@@ -17,7 +33,12 @@ export const listeners: Case[] = [
       const ours = await world.net.dial(listener.address);
       const theirs = await next();
       assert.deepEqual(ours.remote, listener.address);
-      assert("host" in theirs.remote && theirs.remote.host === loopback.host && theirs.remote.port > 1023, addressText(theirs.remote));
+      assert(
+        "host" in theirs.remote &&
+          theirs.remote.host === loopback.host &&
+          theirs.remote.port > 1023,
+        addressText(theirs.remote),
+      );
       assert.equal(ours.peer, undefined);
       ours.close();
       theirs.close();
@@ -58,7 +79,10 @@ export const listeners: Case[] = [
     async run(world) {
       const { listener } = await listening(world, loopback);
       const inUse = await rejects("address-in-use", () => listening(world, listener.address));
-      assert.match(inUse.message, /^Cannot listen on "127\.0\.0\.1:\d+": the address is already in use$/);
+      assert.match(
+        inUse.message,
+        /^Cannot listen on "127\.0\.0\.1:\d+": the address is already in use$/,
+      );
       assert.equal(inUse.details.errno, "EADDRINUSE");
       await rejects("address-unavailable", () => listening(world, { host: "192.0.2.1", port: 0 }));
       await rejects("address-unavailable", () => listening(world, { host: "localhost", port: 0 }));
@@ -75,7 +99,9 @@ export const listeners: Case[] = [
       const theirs = await next();
       listener.close();
       listener.close();
-      const refused = world.net.dial(listener.address).then(() => assert.fail("a closed listener answers"));
+      const refused = world.net
+        .dial(listener.address)
+        .then(() => assert.fail("a closed listener answers"));
       await rejects("network", () => refused);
       await theirs.write(bytesOf("still here"));
       assert.equal(textOf(await readExactly(ours, 10)), "still here");
@@ -118,7 +144,8 @@ export const listeners: Case[] = [
     async run(world) {
       const before = descriptors();
       const listener = await world.net.listen(loopback, async (conn) => {
-        for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) await conn.write(bytes);
+        for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read())
+          await conn.write(bytes);
         conn.close();
       });
       const talk = async (n: number) => {
@@ -130,13 +157,18 @@ export const listeners: Case[] = [
         await conn.closed;
         return text;
       };
-      const texts = await soon(Promise.all(Array.from({ length: 300 }, (_, n) => talk(n))), "300 talks", 20_000);
+      const texts = await soon(
+        Promise.all(Array.from({ length: 300 }, (_, n) => talk(n))),
+        "300 talks",
+        20_000,
+      );
       assert.deepEqual(
         texts,
         Array.from({ length: 300 }, (_, n) => `I am ${n}`),
       );
       listener.close();
-      if (before !== undefined) await until("all descriptors back", () => (descriptors() ?? 0) <= before);
+      if (before !== undefined)
+        await until("all descriptors back", () => (descriptors() ?? 0) <= before);
     },
   },
   {
@@ -200,9 +232,13 @@ export const listeners: Case[] = [
   {
     name: "a unix path that cannot be bound says why",
     async run(world) {
-      const missing = await rejects("network", () => listening(world, { path: join(world.folder, "no", "such.sock") }));
+      const missing = await rejects("network", () =>
+        listening(world, { path: join(world.folder, "no", "such.sock") }),
+      );
       assert.match(missing.message, /a folder of the path does not exist/);
-      await rejects("network", () => listening(world, { path: join(world.folder, "x".repeat(120)) }));
+      await rejects("network", () =>
+        listening(world, { path: join(world.folder, "x".repeat(120)) }),
+      );
     },
   },
   {

@@ -1,4 +1,7 @@
-/** The way through a proxy, with and without TLS, and what is told where it fails. */
+/**
+ * The way through a proxy, with and without TLS, and what is told where it
+ * fails.
+ */
 import assert from "node:assert/strict";
 import { NgrokdError } from "../../../src/model/error.ts";
 import type { ProxyServer } from "../../../src/model/proxy.ts";
@@ -26,59 +29,77 @@ const login = "alice:p@ss:wörd";
 const credentials = { username: "alice", password: "p@ss:wörd" };
 
 const kinds = ["http", "socks5"] as const;
-const each = (name: string, run: (world: World, kind: (typeof kinds)[number]) => Promise<void>): Case[] =>
-  kinds.map((kind) => ({ name: `${name} (${kind})`, run: (world) => run(world, kind) }));
+const each = (
+  name: string,
+  run: (world: World, kind: (typeof kinds)[number]) => Promise<void>,
+): Case[] => kinds.map((kind) => ({ name: `${name} (${kind})`, run: (world) => run(world, kind) }));
 
 export const proxies: Case[] = [
-  ...each("a proxy that resolves the name carries a plain connection, whose server may speak first", async (world, kind) => {
-    const { net, peer } = world;
-    const { server, port } = await peer.listen({ greeting: "220 ready\r\n" });
-    const { via, proxy } = await start(world, { kind, names });
-    const conn = await net.dial({ host, port }, { via });
-    assert.equal(textOf(await readExactly(conn, 11)), "220 ready\r\n");
-    await conn.write(bytesOf("hello"));
-    conn.closeWrite();
-    const socket = await peer.accept(server);
-    assert.deepEqual(pick(await peer.receive(socket)), { text: "hello", ended: "fin" });
-    await peer.send(socket, { text: "late reply" });
-    await peer.finish(socket);
-    assert.equal(textOf(await readAll(conn)), "late reply");
-    assert.deepEqual(await peer.asked(proxy), [{ target: `${host}:${port}`, login: null }]);
-  }),
-  ...each("TLS goes through it to the target, client certificate, session and half-close included", async (world, kind) => {
-    const { net, peer, pki } = world;
-    const { server, port } = await peer.listen({
-      tls: { ...pki.server, ca: [pki.root.cert], requestCert: true, rejectUnauthorized: true },
-    });
-    const { via } = await start(world, { kind, names, login }, credentials);
-    const kept: Uint8Array[] = [];
-    const sessions = { get: () => kept.at(-1), wanted: () => true, put: (session: Uint8Array) => void kept.push(session) };
-    for (const resumes of [false, true]) {
-      assert.equal(kept.length > 0, resumes);
-      const conn = await net.dial({ host, port }, { via, tls: trusting(world, { ...pki.client, sessions }) });
-      assert.equal(conn.peer?.subject, "CN=ingress.test, O=Test");
-      const socket = await peer.accept(server);
-      assert.equal(await peer.peerName(socket), "client.test");
-      await peer.send(socket, { text: "first" });
-      assert.equal(textOf(await readExactly(conn, 5)), "first");
-      await conn.write(bytesOf("done"));
+  ...each(
+    "a proxy that resolves the name carries a plain connection, whose server may speak first",
+    async (world, kind) => {
+      const { net, peer } = world;
+      const { server, port } = await peer.listen({ greeting: "220 ready\r\n" });
+      const { via, proxy } = await start(world, { kind, names });
+      const conn = await net.dial({ host, port }, { via });
+      assert.equal(textOf(await readExactly(conn, 11)), "220 ready\r\n");
+      await conn.write(bytesOf("hello"));
       conn.closeWrite();
-      assert.deepEqual(pick(await peer.receive(socket)), { text: "done", ended: "fin" });
+      const socket = await peer.accept(server);
+      assert.deepEqual(pick(await peer.receive(socket)), { text: "hello", ended: "fin" });
       await peer.send(socket, { text: "late reply" });
       await peer.finish(socket);
       assert.equal(textOf(await readAll(conn)), "late reply");
-      await soon(conn.closed, "the descriptor comes back");
-      // Only where the runtime offers sessions is there anything to resume.
-      if (kept.length === 0) break;
-    }
-  }),
+      assert.deepEqual(await peer.asked(proxy), [{ target: `${host}:${port}`, login: null }]);
+    },
+  ),
+  ...each(
+    "TLS goes through it to the target, client certificate, session and half-close included",
+    async (world, kind) => {
+      const { net, peer, pki } = world;
+      const { server, port } = await peer.listen({
+        tls: { ...pki.server, ca: [pki.root.cert], requestCert: true, rejectUnauthorized: true },
+      });
+      const { via } = await start(world, { kind, names, login }, credentials);
+      const kept: Uint8Array[] = [];
+      const sessions = {
+        get: () => kept.at(-1),
+        wanted: () => true,
+        put: (session: Uint8Array) => void kept.push(session),
+      };
+      for (const resumes of [false, true]) {
+        assert.equal(kept.length > 0, resumes);
+        const conn = await net.dial(
+          { host, port },
+          { via, tls: trusting(world, { ...pki.client, sessions }) },
+        );
+        assert.equal(conn.peer?.subject, "CN=ingress.test, O=Test");
+        const socket = await peer.accept(server);
+        assert.equal(await peer.peerName(socket), "client.test");
+        await peer.send(socket, { text: "first" });
+        assert.equal(textOf(await readExactly(conn, 5)), "first");
+        await conn.write(bytesOf("done"));
+        conn.closeWrite();
+        assert.deepEqual(pick(await peer.receive(socket)), { text: "done", ended: "fin" });
+        await peer.send(socket, { text: "late reply" });
+        await peer.finish(socket);
+        assert.equal(textOf(await readAll(conn)), "late reply");
+        await soon(conn.closed, "the descriptor comes back");
+        // Only where the runtime offers sessions is there anything to resume.
+        if (kept.length === 0) break;
+      }
+    },
+  ),
   ...each("16 MiB each way at once arrive whole, with TLS and without", async (world, kind) => {
     const { net, peer, pki } = world;
     const { via } = await start(world, { kind, names });
     const size = 16 * 1024 * 1024;
     for (const secure of [false, true]) {
       const { server, port } = await peer.listen(secure ? { tls: pki.server } : {});
-      const conn = await net.dial({ host, port }, { via, ...(secure ? { tls: trusting(world) } : {}) });
+      const conn = await net.dial(
+        { host, port },
+        { via, ...(secure ? { tls: trusting(world) } : {}) },
+      );
       const socket = await peer.accept(server);
       const receiving = peer.receive(socket);
       const sending = peer.send(socket, { size }).then(async (sha256) => {
@@ -92,90 +113,115 @@ export const proxies: Case[] = [
       assert.deepEqual(await reading, { length: size, sha256: await sending });
     }
   }),
-  ...each("an answer in single bytes is understood, and so is one in one piece with what follows", async (world, kind) => {
-    const { net, peer } = world;
-    const { port } = await peer.listen({ greeting: "!" });
-    const drip = await start(world, { kind, names, mode: "drip", login }, credentials);
-    const slow = await net.dial({ host, port }, { via: drip.via });
-    assert.equal(textOf(await readExactly(slow, 1)), "!");
-    slow.abort();
-    if (kind === "socks5") return; // its other answers would be joined, too
-    const joined = await start(world, { kind, names, mode: "joined", extra: "early " });
-    const conn = await net.dial({ host, port }, { via: joined.via });
-    assert.equal(textOf(await readExactly(conn, 7)), "early !");
-    conn.abort();
-    const early = await rejects("network", () => net.dial({ host, port }, { via: joined.via, tls: trusting(world) }));
-    assert.match(early.message, /spoke before TLS had begun/);
-  }),
+  ...each(
+    "an answer in single bytes is understood, and so is one in one piece with what follows",
+    async (world, kind) => {
+      const { net, peer } = world;
+      const { port } = await peer.listen({ greeting: "!" });
+      const drip = await start(world, { kind, names, mode: "drip", login }, credentials);
+      const slow = await net.dial({ host, port }, { via: drip.via });
+      assert.equal(textOf(await readExactly(slow, 1)), "!");
+      slow.abort();
+      if (kind === "socks5") return; // its other answers would be joined, too
+      const joined = await start(world, { kind, names, mode: "joined", extra: "early " });
+      const conn = await net.dial({ host, port }, { via: joined.via });
+      assert.equal(textOf(await readExactly(conn, 7)), "early !");
+      conn.abort();
+      const early = await rejects("network", () =>
+        net.dial({ host, port }, { via: joined.via, tls: trusting(world) }),
+      );
+      assert.match(early.message, /spoke before TLS had begun/);
+    },
+  ),
   ...each("IPv4 and IPv6 targets are named as such", async (world, kind) => {
     const { via, proxy } = await start(world, { kind, mode: "503" });
     await rejects("network", () => world.net.dial({ host: "192.0.2.1", port: 1 }, { via }));
     await rejects("network", () => world.net.dial({ host: "2001:db8::7", port: 65535 }, { via }));
-    const v6 = kind === "http" ? "[2001:db8::7]:65535" : "2001:0db8:0000:0000:0000:0000:0000:0007:65535";
+    const v6 =
+      kind === "http" ? "[2001:db8::7]:65535" : "2001:0db8:0000:0000:0000:0000:0000:0007:65535";
     assert.deepEqual(
       (await world.peer.asked(proxy)).map(({ target }) => target),
       ["192.0.2.1:1", v6],
     );
   }),
-  ...each("a certificate that does not fit is refused through it as it is without, and no byte is sent", async (world, kind) => {
-    const { net, peer, pki } = world;
-    const { server, port } = await peer.listen({ tls: pki.server });
-    const { via } = await start(world, { kind, names });
-    const wrong: [Partial<TlsClientOptions>, RegExp][] = [
-      [{ ca: [pki.stranger.cert] }, /CA is not trusted$/],
-      [{ serverName: "other.test" }, /for another name$/],
-      [{ serverName: "127.0.0.9" }, /for another name$/],
-    ];
-    for (const [more, message] of wrong) {
-      const error = await rejects("tls", () => net.dial({ host, port }, { via, tls: trusting(world, more) }));
-      assert.match(error.message, message);
-      assert.match(error.message, /^Cannot connect to "ingress\.test:\d+" over TLS/);
-      assert.equal((error.details.certificate as { subject: string }).subject, "CN=ingress.test, O=Test");
-    }
-    const { secured } = await peer.handshakes(server);
-    for (let i = 0; i < secured; i++) assert.equal((await soon(peer.receive(await peer.accept(server)), "its end")).length, 0);
-  }),
-  ...each("what cuts the handshake off behind it is told with its name, and so is what is no TLS", async (world, kind) => {
-    const { net, peer } = world;
-    const dial = (port: number, via: ProxyServer) => rejects("network", () => net.dial({ host, port }, { via, tls: trusting(world) }));
-    const told = (error: NgrokdError, message: RegExp): void => {
-      assert.match(error.message, message);
-      assert.match(
-        error.message,
-        /^Cannot connect to "ingress\.test:\d+" through the proxy "\w+:\/\/127\.0\.0\.1:\d+": it said that the way is open/,
+  ...each(
+    "a certificate that does not fit is refused through it as it is without, and no byte is sent",
+    async (world, kind) => {
+      const { net, peer, pki } = world;
+      const { server, port } = await peer.listen({ tls: pki.server });
+      const { via } = await start(world, { kind, names });
+      const wrong: [Partial<TlsClientOptions>, RegExp][] = [
+        [{ ca: [pki.stranger.cert] }, /CA is not trusted$/],
+        [{ serverName: "other.test" }, /for another name$/],
+        [{ serverName: "127.0.0.9" }, /for another name$/],
+      ];
+      for (const [more, message] of wrong) {
+        const error = await rejects("tls", () =>
+          net.dial({ host, port }, { via, tls: trusting(world, more) }),
+        );
+        assert.match(error.message, message);
+        assert.match(error.message, /^Cannot connect to "ingress\.test:\d+" over TLS/);
+        assert.equal(
+          (error.details.certificate as { subject: string }).subject,
+          "CN=ingress.test, O=Test",
+        );
+      }
+      const { secured } = await peer.handshakes(server);
+      for (let i = 0; i < secured; i++)
+        assert.equal((await soon(peer.receive(await peer.accept(server)), "its end")).length, 0);
+    },
+  ),
+  ...each(
+    "what cuts the handshake off behind it is told with its name, and so is what is no TLS",
+    async (world, kind) => {
+      const { net, peer } = world;
+      const dial = (port: number, via: ProxyServer) =>
+        rejects("network", () => net.dial({ host, port }, { via, tls: trusting(world) }));
+      const told = (error: NgrokdError, message: RegExp): void => {
+        assert.match(error.message, message);
+        assert.match(
+          error.message,
+          /^Cannot connect to "ingress\.test:\d+" through the proxy "\w+:\/\/127\.0\.0\.1:\d+": it said that the way is open/,
+        );
+        assert.match(String(error.details.proxy), /127\.0\.0\.1/);
+      };
+      const cutting = await start(world, { kind, names, mode: "cut" });
+      told(await soon(dial(1, cutting.via), "the rejection"), /closed during the TLS handshake$/);
+      await until(
+        "the proxy's client has gone",
+        async () => (await peer.clients(cutting.proxy)) === 0,
       );
-      assert.match(String(error.details.proxy), /127\.0\.0\.1/);
-    };
-    const cutting = await start(world, { kind, names, mode: "cut" });
-    told(await soon(dial(1, cutting.via), "the rejection"), /closed during the TLS handshake$/);
-    await until("the proxy's client has gone", async () => (await peer.clients(cutting.proxy)) === 0);
-    const { via, proxy } = await start(world, { kind, names });
-    for (const end of ["finish", "reset"] as const) {
+      const { via, proxy } = await start(world, { kind, names });
+      for (const end of ["finish", "reset"] as const) {
+        const { server, port } = await peer.listen();
+        const dialing = dial(port, via);
+        const socket = await peer.accept(server);
+        await peer.receive(socket, { size: 1 });
+        await peer[end](socket);
+        told(await soon(dialing, "the rejection"), /closed during the TLS handshake$/);
+      }
       const { server, port } = await peer.listen();
       const dialing = dial(port, via);
       const socket = await peer.accept(server);
       await peer.receive(socket, { size: 1 });
-      await peer[end](socket);
-      told(await soon(dialing, "the rejection"), /closed during the TLS handshake$/);
-    }
-    const { server, port } = await peer.listen();
-    const dialing = dial(port, via);
-    const socket = await peer.accept(server);
-    await peer.receive(socket, { size: 1 });
-    await peer.send(socket, { text: "220 this is not TLS\r\n" });
-    told(await soon(dialing, "the rejection"), /no TLS$/);
-    await peer.destroy(socket);
-    await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
-  }),
-  ...each("a certificate of our own that does not fit its key is refused as it is without, and nothing stays open", async (world, kind) => {
-    const { net, peer, pki } = world;
-    const { port } = await peer.listen({ tls: pki.server });
-    const { via, proxy } = await start(world, { kind, names });
-    const tls = trusting(world, { cert: pki.client.cert, key: pki.server.key });
-    const error = await rejects("tls", () => net.dial({ host, port }, { via, tls }));
-    assert.match(error.message, /^Cannot connect to "ingress\.test:\d+" over TLS: /);
-    await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
-  }),
+      await peer.send(socket, { text: "220 this is not TLS\r\n" });
+      told(await soon(dialing, "the rejection"), /no TLS$/);
+      await peer.destroy(socket);
+      await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
+    },
+  ),
+  ...each(
+    "a certificate of our own that does not fit its key is refused as it is without, and nothing stays open",
+    async (world, kind) => {
+      const { net, peer, pki } = world;
+      const { port } = await peer.listen({ tls: pki.server });
+      const { via, proxy } = await start(world, { kind, names });
+      const tls = trusting(world, { cert: pki.client.cert, key: pki.server.key });
+      const error = await rejects("tls", () => net.dial({ host, port }, { via, tls }));
+      assert.match(error.message, /^Cannot connect to "ingress\.test:\d+" over TLS: /);
+      await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
+    },
+  ),
   ...each("wrong and missing credentials are told, and never shown", async (world, kind) => {
     const { net, peer } = world;
     const { port } = await peer.listen();
@@ -189,59 +235,92 @@ export const proxies: Case[] = [
       );
       assert.match(
         error.hint ?? "",
-        given === undefined ? /^put a user name and password into the proxy's URL/ : /^are the user name and the password/,
+        given === undefined
+          ? /^put a user name and password into the proxy's URL/
+          : /^are the user name and the password/,
       );
-      assert.doesNotMatch(`${error.message} ${error.hint} ${JSON.stringify(error.details)}`, /s3cret/);
+      assert.doesNotMatch(
+        `${error.message} ${error.hint} ${JSON.stringify(error.details)}`,
+        /s3cret/,
+      );
       assert.match(String(error.details.proxy), /127\.0\.0\.1/);
     }
   }),
-  ...each("a proxy that refuses, closes, talks nonsense or is not there is told with its name, and let go", async (world, kind) => {
-    const { net, peer } = world;
-    const { port } = await peer.listen();
-    const cases = [
-      ["503", kind === "http" ? /it answered 503 "Service Unavailable"$/ : /it answered "host unreachable"$/],
-      ["close", /it closed the connection before it had answered$/],
-      ["flood", /it answered /],
-    ] as const;
-    for (const [mode, message] of cases) {
-      const { via, proxy } = await start(world, { kind, names, mode });
-      const error = await soon(
-        rejects("network", () => net.dial({ host, port }, { via })),
-        mode,
+  ...each(
+    "a proxy that refuses, closes, talks nonsense or is not there is told with its name, and let go",
+    async (world, kind) => {
+      const { net, peer } = world;
+      const { port } = await peer.listen();
+      const cases = [
+        [
+          "503",
+          kind === "http"
+            ? /it answered 503 "Service Unavailable"$/
+            : /it answered "host unreachable"$/,
+        ],
+        ["close", /it closed the connection before it had answered$/],
+        ["flood", /it answered /],
+      ] as const;
+      for (const [mode, message] of cases) {
+        const { via, proxy } = await start(world, { kind, names, mode });
+        const error = await soon(
+          rejects("network", () => net.dial({ host, port }, { via })),
+          mode,
+        );
+        assert.match(error.message, message);
+        await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
+      }
+      const other = await start(world, { kind: kind === "http" ? "socks5" : "http", names });
+      const wrongKind = { ...other.via, kind } satisfies ProxyServer;
+      await soon(
+        rejects("network", () => net.dial({ host, port }, { via: wrongKind })),
+        "the wrong kind of proxy",
       );
-      assert.match(error.message, message);
-      await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
-    }
-    const other = await start(world, { kind: kind === "http" ? "socks5" : "http", names });
-    const wrongKind = { ...other.via, kind } satisfies ProxyServer;
-    await soon(
-      rejects("network", () => net.dial({ host, port }, { via: wrongKind })),
-      "the wrong kind of proxy",
-    );
-    const gone = await rejects("network", () => net.dial({ host, port }, { via: { kind, host: "127.0.0.1", port: 1 } }));
-    assert.match(gone.message, /through the proxy "\w+:\/\/127\.0\.0\.1:1": Cannot connect to "127\.0\.0\.1:1": connection refused/);
-    const unknown = await rejects("network", () => net.dial({ host, port }, { via: { kind, host: "no-such-proxy.invalid", port: 1 } }));
-    assert.match(unknown.message, /Cannot look up "no-such-proxy\.invalid"/);
-  }),
-  ...each("a proxy that hangs is given up with the signal's reason, and so is TLS behind one", async (world, kind) => {
-    const { net, peer } = world;
-    const { server, port } = await peer.listen();
-    const hanging = await start(world, { kind, names, mode: "hang" });
-    const reason = new NgrokdError("timeout", "the header took too long");
-    const stop = new AbortController();
-    const dialing = rejects("timeout", () => net.dial({ host, port }, { via: hanging.via, signal: stop.signal }));
-    await until("the proxy was asked", async () => (await peer.asked(hanging.proxy)).length === 1);
-    stop.abort(reason);
-    assert.equal(await soon(dialing, "the rejection"), reason);
-    await until("the proxy's client has gone", async () => (await peer.clients(hanging.proxy)) === 0);
+      const gone = await rejects("network", () =>
+        net.dial({ host, port }, { via: { kind, host: "127.0.0.1", port: 1 } }),
+      );
+      assert.match(
+        gone.message,
+        /through the proxy "\w+:\/\/127\.0\.0\.1:1": Cannot connect to "127\.0\.0\.1:1": connection refused/,
+      );
+      const unknown = await rejects("network", () =>
+        net.dial({ host, port }, { via: { kind, host: "no-such-proxy.invalid", port: 1 } }),
+      );
+      assert.match(unknown.message, /Cannot look up "no-such-proxy\.invalid"/);
+    },
+  ),
+  ...each(
+    "a proxy that hangs is given up with the signal's reason, and so is TLS behind one",
+    async (world, kind) => {
+      const { net, peer } = world;
+      const { server, port } = await peer.listen();
+      const hanging = await start(world, { kind, names, mode: "hang" });
+      const reason = new NgrokdError("timeout", "the header took too long");
+      const stop = new AbortController();
+      const dialing = rejects("timeout", () =>
+        net.dial({ host, port }, { via: hanging.via, signal: stop.signal }),
+      );
+      await until(
+        "the proxy was asked",
+        async () => (await peer.asked(hanging.proxy)).length === 1,
+      );
+      stop.abort(reason);
+      assert.equal(await soon(dialing, "the rejection"), reason);
+      await until(
+        "the proxy's client has gone",
+        async () => (await peer.clients(hanging.proxy)) === 0,
+      );
 
-    const { via, proxy } = await start(world, { kind, names });
-    await rejects("timeout", () => net.dial({ host, port }, { via, tls: trusting(world), signal: AbortSignal.timeout(150) }));
-    const socket = await peer.accept(server);
-    assert.notEqual(await soon(peer.ended(socket), "the peer sees the end"), null);
-    await peer.destroy(socket);
-    await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
-  }),
+      const { via, proxy } = await start(world, { kind, names });
+      await rejects("timeout", () =>
+        net.dial({ host, port }, { via, tls: trusting(world), signal: AbortSignal.timeout(150) }),
+      );
+      const socket = await peer.accept(server);
+      assert.notEqual(await soon(peer.ended(socket), "the peer sees the end"), null);
+      await peer.destroy(socket);
+      await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
+    },
+  ),
 ];
 
 async function start(
@@ -250,7 +329,15 @@ async function start(
   credentials?: ProxyServer["credentials"],
 ): Promise<{ via: ProxyServer; proxy: number }> {
   const { proxy, port } = await peer.proxy(options);
-  return { proxy, via: { kind: options.kind, host: "127.0.0.1", port, ...(credentials === undefined ? {} : { credentials }) } };
+  return {
+    proxy,
+    via: {
+      kind: options.kind,
+      host: "127.0.0.1",
+      port,
+      ...(credentials === undefined ? {} : { credentials }),
+    },
+  };
 }
 
 const pick = ({ text, ended }: { text: string; ended: string | null }) => ({ text, ended });

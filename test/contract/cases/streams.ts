@@ -1,4 +1,7 @@
-/** Bytes and ends: what goes in comes out, in order, to the last byte, and no faster than it is taken. */
+/**
+ * Bytes and ends: what goes in comes out, in order, to the last byte, and no
+ * faster than it is taken.
+ */
 import assert from "node:assert/strict";
 import process from "node:process";
 import {
@@ -23,46 +26,61 @@ const MiB = 1024 * 1024;
 
 /** One case for each way in which a connection comes about. */
 function overEach(what: string, run: (pair: Pair, world: World) => Promise<void>): Case[] {
-  return kinds.map(({ label, pair }) => ({ name: `${what} over ${label}`, run: async (world) => run(await pair(world), world) }));
+  return kinds.map(({ label, pair }) => ({
+    name: `${what} over ${label}`,
+    run: async (world) => run(await pair(world), world),
+  }));
 }
 
 export const streams: Case[] = [
-  ...overEach("a half-closed connection still carries the late reply", async ({ conn, socket }, { peer }) => {
-    await conn.write(bytesOf("question"));
-    conn.closeWrite();
-    conn.closeWrite();
-    const { text, ended } = await peer.receive(socket);
-    assert.deepEqual({ text, ended }, { text: "question", ended: "fin" });
-    await sleep(50);
-    await peer.send(socket, { text: "late reply" });
-    await peer.finish(socket);
-    assert.equal(textOf(await readAll(conn)), "late reply");
-    assert.equal(await conn.read(), null);
-    conn.close();
-    await soon(conn.closed, "closed");
-    assert.equal(await peer.ended(socket), "fin");
-  }),
+  ...overEach(
+    "a half-closed connection still carries the late reply",
+    async ({ conn, socket }, { peer }) => {
+      await conn.write(bytesOf("question"));
+      conn.closeWrite();
+      conn.closeWrite();
+      const { text, ended } = await peer.receive(socket);
+      assert.deepEqual({ text, ended }, { text: "question", ended: "fin" });
+      await sleep(50);
+      await peer.send(socket, { text: "late reply" });
+      await peer.finish(socket);
+      assert.equal(textOf(await readAll(conn)), "late reply");
+      assert.equal(await conn.read(), null);
+      conn.close();
+      await soon(conn.closed, "closed");
+      assert.equal(await peer.ended(socket), "fin");
+    },
+  ),
 
-  ...overEach("a peer that has finished can still be written to", async ({ conn, socket }, { peer }) => {
-    await peer.send(socket, { text: "question" });
-    await peer.finish(socket);
-    assert.equal(textOf(await readAll(conn)), "question");
-    await sleep(50);
-    const sha256 = await pour(conn, 3 * MiB);
-    conn.close();
-    const got = await peer.receive(socket);
-    assert.deepEqual({ length: got.length, sha256: got.sha256, ended: got.ended }, { length: 3 * MiB, sha256, ended: "fin" });
-    await soon(conn.closed, "closed");
-  }),
+  ...overEach(
+    "a peer that has finished can still be written to",
+    async ({ conn, socket }, { peer }) => {
+      await peer.send(socket, { text: "question" });
+      await peer.finish(socket);
+      assert.equal(textOf(await readAll(conn)), "question");
+      await sleep(50);
+      const sha256 = await pour(conn, 3 * MiB);
+      conn.close();
+      const got = await peer.receive(socket);
+      assert.deepEqual(
+        { length: got.length, sha256: got.sha256, ended: got.ended },
+        { length: 3 * MiB, sha256, ended: "fin" },
+      );
+      await soon(conn.closed, "closed");
+    },
+  ),
 
-  ...overEach("bytes and end that arrive before the first read are kept", async ({ conn, socket }, { peer }) => {
-    await peer.send(socket, { text: "early" });
-    await peer.finish(socket);
-    await sleep(50);
-    assert.equal(textOf(await readAll(conn)), "early");
-    conn.close();
-    await soon(conn.closed, "closed");
-  }),
+  ...overEach(
+    "bytes and end that arrive before the first read are kept",
+    async ({ conn, socket }, { peer }) => {
+      await peer.send(socket, { text: "early" });
+      await peer.finish(socket);
+      await sleep(50);
+      assert.equal(textOf(await readAll(conn)), "early");
+      conn.close();
+      await soon(conn.closed, "closed");
+    },
+  ),
 
   ...overEach("64 MiB each way at once arrive unchanged", async ({ conn, socket }, { peer }) => {
     const size = 64 * MiB;
@@ -74,7 +92,12 @@ export const streams: Case[] = [
       await peer.finish(socket);
       return sha256;
     });
-    const [ours, received, theirs, got] = await Promise.all([sending, peer.receive(socket), theirSending, digest(conn)]);
+    const [ours, received, theirs, got] = await Promise.all([
+      sending,
+      peer.receive(socket),
+      theirSending,
+      digest(conn),
+    ]);
     assert.deepEqual(
       { length: received.length, sha256: received.sha256, ended: received.ended },
       { length: size, sha256: ours, ended: "fin" },
@@ -84,22 +107,25 @@ export const streams: Case[] = [
     await soon(conn.closed, "closed");
   }),
 
-  ...overEach("a peer whose bytes nobody reads is stopped, and memory stays bounded", async ({ conn, socket }, { peer }) => {
-    const before = process.memoryUsage().rss;
-    const size = 96 * MiB;
-    const sending = peer.send(socket, { size });
-    await settled(() => peer.taken(socket));
-    const taken = await peer.taken(socket);
-    assert(taken < size / 2, `the peer got rid of ${taken} bytes`);
-    const grown = process.memoryUsage().rss - before;
-    assert(grown < 32 * MiB, `the process grew by ${grown} bytes`);
-    const reading = digest(conn);
-    const sha256 = await sending;
-    await peer.finish(socket);
-    assert.deepEqual(await reading, { length: size, sha256 });
-    conn.close();
-    await soon(conn.closed, "closed");
-  }),
+  ...overEach(
+    "a peer whose bytes nobody reads is stopped, and memory stays bounded",
+    async ({ conn, socket }, { peer }) => {
+      const before = process.memoryUsage().rss;
+      const size = 96 * MiB;
+      const sending = peer.send(socket, { size });
+      await settled(() => peer.taken(socket));
+      const taken = await peer.taken(socket);
+      assert(taken < size / 2, `the peer got rid of ${taken} bytes`);
+      const grown = process.memoryUsage().rss - before;
+      assert(grown < 32 * MiB, `the process grew by ${grown} bytes`);
+      const reading = digest(conn);
+      const sha256 = await sending;
+      await peer.finish(socket);
+      assert.deepEqual(await reading, { length: size, sha256 });
+      conn.close();
+      await soon(conn.closed, "closed");
+    },
+  ),
 
   ...overEach("a peer that does not read stops our writing", async ({ conn, socket }, { peer }) => {
     const block = new Uint8Array(MiB).fill(7);
@@ -119,29 +145,35 @@ export const streams: Case[] = [
     await soon(conn.closed, "closed");
   }),
 
-  ...overEach("close() right after a big write loses nothing to a slow, talking peer", async ({ conn, socket }, { peer }) => {
-    await peer.chatter(socket, 20);
-    const writing = conn.write(new Uint8Array(8 * MiB).fill(1));
-    conn.close();
-    conn.close();
-    const { length, ended } = await peer.receive(socket, { pause: 1 });
-    assert.deepEqual({ length, ended }, { length: 8 * MiB, ended: "fin" });
-    await writing;
-    await peer.finish(socket);
-    assert.equal(await peer.ended(socket), "fin");
-    await soon(conn.closed, "closed");
-  }),
+  ...overEach(
+    "close() right after a big write loses nothing to a slow, talking peer",
+    async ({ conn, socket }, { peer }) => {
+      await peer.chatter(socket, 20);
+      const writing = conn.write(new Uint8Array(8 * MiB).fill(1));
+      conn.close();
+      conn.close();
+      const { length, ended } = await peer.receive(socket, { pause: 1 });
+      assert.deepEqual({ length, ended }, { length: 8 * MiB, ended: "fin" });
+      await writing;
+      await peer.finish(socket);
+      assert.equal(await peer.ended(socket), "fin");
+      await soon(conn.closed, "closed");
+    },
+  ),
 
-  ...overEach("what arrives after close() is dropped without hurting the peer", async ({ conn, socket }, { peer }) => {
-    await peer.send(socket, { text: "unread" });
-    conn.close();
-    await peer.receive(socket);
-    await peer.send(socket, { size: 4 * MiB });
-    await peer.finish(socket);
-    await soon(conn.closed, "closed");
-    assert.equal(await peer.ended(socket), "fin");
-    await rejects("cancelled", () => conn.read());
-  }),
+  ...overEach(
+    "what arrives after close() is dropped without hurting the peer",
+    async ({ conn, socket }, { peer }) => {
+      await peer.send(socket, { text: "unread" });
+      conn.close();
+      await peer.receive(socket);
+      await peer.send(socket, { size: 4 * MiB });
+      await peer.finish(socket);
+      await soon(conn.closed, "closed");
+      assert.equal(await peer.ended(socket), "fin");
+      await rejects("cancelled", () => conn.read());
+    },
+  ),
 
   ...overEach("a single byte goes to and fro", async ({ conn, socket }, { peer }) => {
     for (let n = 0; n < 50; n++) {
@@ -160,7 +192,8 @@ export const streams: Case[] = [
     async run(world) {
       const { ours, theirs } = await ownPair(world);
       const echo = (async () => {
-        for (let bytes = await theirs.read(); bytes !== null; bytes = await theirs.read()) await theirs.write(bytes);
+        for (let bytes = await theirs.read(); bytes !== null; bytes = await theirs.read())
+          await theirs.write(bytes);
         theirs.close();
       })();
       for (let n = 0; n < 2000; n++) {

@@ -1,4 +1,7 @@
-/** Who is believed over TLS, what a refusal says, and that nothing is told to a stranger. */
+/**
+ * Who is believed over TLS, what a refusal says, and that nothing is told to a
+ * stranger.
+ */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { X509Certificate } from "node:crypto";
@@ -8,7 +11,20 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { TlsClientOptions } from "../../../src/net/types.ts";
 import type { Identity } from "../../support/pki.ts";
-import { bytesOf, type Case, listening, portOf, readAll, readExactly, rejects, soon, textOf, trusting, until, type World } from "../kit.ts";
+import {
+  bytesOf,
+  type Case,
+  listening,
+  portOf,
+  readAll,
+  readExactly,
+  rejects,
+  soon,
+  textOf,
+  trusting,
+  until,
+  type World,
+} from "../kit.ts";
 
 export const tls: Case[] = [
   {
@@ -38,7 +54,11 @@ export const tls: Case[] = [
     name: "several CAs, in one text and in several, are all trusted",
     async run(world) {
       const { root, stranger, server } = world.pki;
-      for (const ca of [[stranger.cert, root.cert], [stranger.cert + root.cert], [`# a comment\n${root.cert}`]]) {
+      for (const ca of [
+        [stranger.cert, root.cert],
+        [stranger.cert + root.cert],
+        [`# a comment\n${root.cert}`],
+      ]) {
         const { conn } = await dial(world, server, trusting(world, { ca }));
         conn.abort();
       }
@@ -66,7 +86,10 @@ export const tls: Case[] = [
         writeFileSync(caFile, ca.join(""));
         return trusting(world, { ca, caFile });
       };
-      for (const options of [filed("root", [stranger.cert, root.cert]), filed("two", [root.cert])]) {
+      for (const options of [
+        filed("root", [stranger.cert, root.cert]),
+        filed("two", [root.cert]),
+      ]) {
         for (const gone of [false, true]) {
           if (gone) rmSync(options.caFile ?? "");
           const { conn } = await dial(world, server, options);
@@ -83,7 +106,12 @@ export const tls: Case[] = [
     name: "an untrusted CA is refused with the certificate's subject, issuer and fingerprint, and no byte is sent",
     async run(world) {
       const { stranger, server } = world.pki;
-      const error = await refused(world, server, trusting(world, { ca: [stranger.cert], ...world.pki.client }), /CA is not trusted/);
+      const error = await refused(
+        world,
+        server,
+        trusting(world, { ca: [stranger.cert], ...world.pki.client }),
+        /CA is not trusted/,
+      );
       assert.match(String(error.details.reason), /^(UNABLE_TO|SELF_SIGNED)_/);
       assert.deepEqual(error.details.certificate, {
         subject: "CN=ingress.test, O=Test",
@@ -95,16 +123,30 @@ export const tls: Case[] = [
   {
     name: "a wrong name is refused",
     async run(world) {
-      const error = await refused(world, world.pki.server, trusting(world, { serverName: "other.test" }), /for another name/);
+      const error = await refused(
+        world,
+        world.pki.server,
+        trusting(world, { serverName: "other.test" }),
+        /for another name/,
+      );
       assert.equal(error.details.reason, "ERR_TLS_CERT_ALTNAME_INVALID");
     },
   },
   {
     name: "an IP address as the server's name is checked against the certificate's addresses",
     async run(world) {
-      const { conn } = await dial(world, world.pki.server, trusting(world, { serverName: "127.0.0.1" }));
+      const { conn } = await dial(
+        world,
+        world.pki.server,
+        trusting(world, { serverName: "127.0.0.1" }),
+      );
       conn.abort();
-      await refused(world, world.pki.server, trusting(world, { serverName: "127.0.0.2" }), /for another name/);
+      await refused(
+        world,
+        world.pki.server,
+        trusting(world, { serverName: "127.0.0.2" }),
+        /for another name/,
+      );
       await refused(
         world,
         world.pki.leafOnly,
@@ -132,8 +174,14 @@ export const tls: Case[] = [
     async run(world) {
       const { net, peer, pki } = world;
       const { port } = await peer.listen({ tls: pki.server });
-      await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, { ca: [] }) }));
-      await rejects("tls", () => net.listen({ host: "127.0.0.1", port: 0 }, () => undefined, { tls: { ...pki.server, clientCa: [] } }));
+      await rejects("tls", () =>
+        net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, { ca: [] }) }),
+      );
+      await rejects("tls", () =>
+        net.listen({ host: "127.0.0.1", port: 0 }, () => undefined, {
+          tls: { ...pki.server, clientCa: [] },
+        }),
+      );
     },
   },
   {
@@ -143,11 +191,22 @@ export const tls: Case[] = [
       const { port } = await peer.listen({ tls: pki.server });
       const script = fileURLToPath(new URL("../peers/dial-stranger.ts", import.meta.url).href);
       const flags =
-        net.runtime === "deno" ? ["run", "-A", "--config", fileURLToPath(new URL("../../../deno.json", import.meta.url).href)] : [];
-      const child = spawn(process.execPath, [...flags, script, net.runtime, String(port), pki.stranger.cert], {
-        env: { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: "0" },
-        stdio: ["ignore", "pipe", "inherit"],
-      });
+        net.runtime === "deno"
+          ? [
+              "run",
+              "-A",
+              "--config",
+              fileURLToPath(new URL("../../../deno.json", import.meta.url).href),
+            ]
+          : [];
+      const child = spawn(
+        process.execPath,
+        [...flags, script, net.runtime, String(port), pki.stranger.cert],
+        {
+          env: { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: "0" },
+          stdio: ["ignore", "pipe", "inherit"],
+        },
+      );
       const parts: Buffer[] = [];
       child.stdout.on("data", (bytes: Buffer) => parts.push(bytes));
       await soon(new Promise((resolve) => child.once("close", resolve)), "the child", 20_000);
@@ -158,15 +217,28 @@ export const tls: Case[] = [
     name: "insecureSkipVerify accepts a stranger and a wrong name, still shows who it is, and still needs TLS",
     async run(world) {
       const { net, peer, pki } = world;
-      for (const options of [{ ca: [pki.stranger.cert] }, { serverName: "other.test" }, { ca: [] }]) {
-        const { conn, socket } = await dial(world, pki.server, trusting(world, { ...options, insecureSkipVerify: true }));
+      for (const options of [
+        { ca: [pki.stranger.cert] },
+        { serverName: "other.test" },
+        { ca: [] },
+      ]) {
+        const { conn, socket } = await dial(
+          world,
+          pki.server,
+          trusting(world, { ...options, insecureSkipVerify: true }),
+        );
         assert.equal(conn.peer?.subject, "CN=ingress.test, O=Test");
         await conn.write(bytesOf("hello"));
         assert.equal((await peer.receive(socket, { size: 5 })).text, "hello");
         conn.abort();
       }
       const { port } = await peer.listen({ greeting: "220 this is not TLS\r\n" });
-      await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, { insecureSkipVerify: true }) }));
+      await rejects("tls", () =>
+        net.dial(
+          { host: "127.0.0.1", port },
+          { tls: trusting(world, { insecureSkipVerify: true }) },
+        ),
+      );
     },
   },
   {
@@ -174,15 +246,22 @@ export const tls: Case[] = [
     async run(world) {
       const { net, peer } = world;
       const plain = await peer.listen({ greeting: "220 this is not TLS\r\n" });
-      const error = await rejects("tls", () => net.dial({ host: "127.0.0.1", port: plain.port }, { tls: trusting(world) }));
+      const error = await rejects("tls", () =>
+        net.dial({ host: "127.0.0.1", port: plain.port }, { tls: trusting(world) }),
+      );
       assert.match(error.message, /the server does not speak TLS/);
       for (const end of ["finish", "reset"] as const) {
         const { server, port } = await peer.listen();
-        const dialing = rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }));
+        const dialing = rejects("tls", () =>
+          net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }),
+        );
         const socket = await peer.accept(server);
         await peer.receive(socket, { size: 1 });
         await peer[end](socket);
-        assert.match((await soon(dialing, "the rejection")).message, /closed the connection during the handshake/);
+        assert.match(
+          (await soon(dialing, "the rejection")).message,
+          /closed the connection during the handshake/,
+        );
       }
     },
   },
@@ -190,7 +269,12 @@ export const tls: Case[] = [
     name: "TLS 1.1 is refused",
     async run(world) {
       const { net, peer, pki } = world;
-      const old = { ...pki.server, minVersion: "TLSv1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" };
+      const old = {
+        ...pki.server,
+        minVersion: "TLSv1",
+        maxVersion: "TLSv1.1",
+        ciphers: "DEFAULT@SECLEVEL=0",
+      };
       const { port } = await peer.listen({ tls: old });
       await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }));
     },
@@ -226,7 +310,10 @@ export const tls: Case[] = [
     async run(world) {
       const { net, peer, pki } = world;
       const { server, port } = await peer.listen({ tls: asking(world), greeting: "welcome" });
-      const conn = await net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, pki.strangersClient) });
+      const conn = await net.dial(
+        { host: "127.0.0.1", port },
+        { tls: trusting(world, pki.strangersClient) },
+      );
       // Node.js hangs up without an alert, other servers send one.
       const answer = await soon(
         Promise.resolve(conn.read()).catch((error) => error.code),
@@ -243,7 +330,9 @@ export const tls: Case[] = [
     async run(world) {
       const { net, peer } = world;
       const { port } = await peer.listen({ tls: { ...asking(world), maxVersion: "TLSv1.2" } });
-      const error = await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }));
+      const error = await rejects("tls", () =>
+        net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }),
+      );
       assert.match(String(error.details.reason), /ALERT/);
     },
   },
@@ -256,7 +345,9 @@ export const tls: Case[] = [
         { cert: pki.client.cert, key: pki.server.key },
         { cert: "garbage", key: "garbage" },
       ]) {
-        await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, own) }));
+        await rejects("tls", () =>
+          net.dial({ host: "127.0.0.1", port }, { tls: trusting(world, own) }),
+        );
       }
     },
   },
@@ -270,7 +361,10 @@ export const tls: Case[] = [
         { tls: { ...pki.server, clientCa: [pki.root.cert] } },
       );
       const connect = (own: object) =>
-        peer.connect({ port: portOf(listener), tls: { ca: [pki.root.cert], servername: "ingress.test", ...own } });
+        peer.connect({
+          port: portOf(listener),
+          tls: { ca: [pki.root.cert], servername: "ingress.test", ...own },
+        });
       for (const own of [{}, pki.strangersClient]) {
         // With TLS 1.3 the client may believe in its connection for a moment.
         const socket = await connect(own).catch(() => undefined);
@@ -290,13 +384,20 @@ export const tls: Case[] = [
     name: "our TLS listener takes clients without a certificate where it does not ask, and survives garbage",
     async run(world) {
       const { peer, pki } = world;
-      const { listener, next } = await listening(world, { host: "127.0.0.1", port: 0 }, { tls: pki.server });
+      const { listener, next } = await listening(
+        world,
+        { host: "127.0.0.1", port: 0 },
+        { tls: pki.server },
+      );
       const garbage = await peer.connect({ port: portOf(listener) });
       await peer.send(garbage, { text: "GET / HTTP/1.1\r\n\r\n" });
       const hungUp = await peer.connect({ port: portOf(listener) });
       await peer.destroy(hungUp);
       await soon(peer.ended(garbage), "the drop");
-      const socket = await peer.connect({ port: portOf(listener), tls: { ca: [pki.root.cert], servername: "ingress.test" } });
+      const socket = await peer.connect({
+        port: portOf(listener),
+        tls: { ca: [pki.root.cert], servername: "ingress.test" },
+      });
       const conn = await soon(next(), "the client");
       assert.equal(conn.peer, undefined);
       await peer.send(socket, { text: "hello" });
@@ -340,14 +441,33 @@ async function dial({ net, peer }: World, server: object, options: TlsClientOpti
   return { conn, socket: await peer.accept(listening.server) };
 }
 
-/** Asserts that the dial fails for this reason and that the server has neither a connection nor a client certificate from us. */
-async function refused({ net, peer, pki }: World, server: Identity, options: TlsClientOptions, message: RegExp) {
+/**
+ * Asserts that the dial fails for this reason and that the server has neither a
+ * connection nor a client certificate from us.
+ */
+async function refused(
+  { net, peer, pki }: World,
+  server: Identity,
+  options: TlsClientOptions,
+  message: RegExp,
+) {
   const listening = await peer.listen({
-    tls: { ...server, ca: [pki.root.cert], requestCert: true, rejectUnauthorized: false, allowHalfOpen: false },
+    tls: {
+      ...server,
+      ca: [pki.root.cert],
+      requestCert: true,
+      rejectUnauthorized: false,
+      allowHalfOpen: false,
+    },
   });
-  const error = await rejects("tls", () => net.dial({ host: "127.0.0.1", port: listening.port }, { tls: options }));
+  const error = await rejects("tls", () =>
+    net.dial({ host: "127.0.0.1", port: listening.port }, { tls: options }),
+  );
   assert.match(error.message, message);
   assert.equal(typeof error.details.reason, "string");
-  await until("the server has seen the end", async () => (await peer.handshakes(listening.server)).failures.length > 0);
+  await until(
+    "the server has seen the end",
+    async () => (await peer.handshakes(listening.server)).failures.length > 0,
+  );
   return error;
 }

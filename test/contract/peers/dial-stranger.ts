@@ -1,12 +1,23 @@
-/** Dials a server whose CA it does not know, in an environment that says to trust everybody; prints what comes of it. */
+/**
+ * Dials a server whose CA it does not know, in an environment that says to
+ * trust everybody; prints what comes of it.
+ */
 import process from "node:process";
 import type { Net } from "../../../src/net/types.ts";
 
 const [runtime, port, ca] = process.argv.slice(2);
-const net: Net = runtime === "bun" ? (await import("../../../src/net/bun.ts")).bunNet : (await import("../../../src/net/node.ts")).nodeNet;
-const outcome = await net.dial({ host: "127.0.0.1", port: Number(port) }, { tls: { serverName: "ingress.test", ca: [ca ?? ""] } }).then(
-  () => "connected",
-  (error) => error.code,
-);
+const net: Net =
+  runtime === "bun"
+    ? (await import("../../../src/net/bun.ts")).bunNet
+    : (await import("../../../src/net/node.ts")).nodeNet;
+const outcome = await net
+  .dial(
+    { host: "127.0.0.1", port: Number(port) },
+    { tls: { serverName: "ingress.test", ca: [ca ?? ""] } },
+  )
+  .then(
+    () => "connected",
+    (error) => error.code,
+  );
 console.log(outcome);
 process.exit(0);

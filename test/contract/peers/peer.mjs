@@ -32,7 +32,11 @@ const verbs = {
           });
     server.on("tlsClientError", (error) => state.failures.push(error.code));
     server.state = state;
-    await new Promise((resolve, reject) => server.once("error", reject).listen(path === undefined ? { host, port: 0 } : { path }, resolve));
+    await new Promise((resolve, reject) =>
+      server
+        .once("error", reject)
+        .listen(path === undefined ? { host, port: 0 } : { path }, resolve),
+    );
     servers.push(server);
     return { server: servers.length - 1, port: server.address().port };
   },
@@ -70,11 +74,16 @@ const verbs = {
   },
 
   async connect({ host = "127.0.0.1", port, path, tls: options }) {
-    const raw = net.connect({ ...(path === undefined ? { host, port } : { path }), allowHalfOpen: true });
+    const raw = net.connect({
+      ...(path === undefined ? { host, port } : { path }),
+      allowHalfOpen: true,
+    });
     const socket = options === undefined ? raw : tls.connect({ ...options, socket: raw });
     const number = adopt(socket, raw);
     return new Promise((resolve, reject) => {
-      socket.once(options === undefined ? "connect" : "secureConnect", () => resolve(number)).once("error", reject);
+      socket
+        .once(options === undefined ? "connect" : "secureConnect", () => resolve(number))
+        .once("error", reject);
       raw.once("error", reject);
     });
   },
@@ -85,7 +94,9 @@ const verbs = {
     const block = randomBytes(65_536);
     const send = (bytes) => {
       hash.update(bytes);
-      return new Promise((resolve, reject) => sockets[socket].stream.write(bytes, (error) => (error ? reject(error) : resolve())));
+      return new Promise((resolve, reject) =>
+        sockets[socket].stream.write(bytes, (error) => (error ? reject(error) : resolve())),
+      );
     };
     if (text !== undefined) await send(Buffer.from(text));
     for (let left = size; left > 0; left -= block.length) {
@@ -98,7 +109,10 @@ const verbs = {
   /** Sends a byte every few milliseconds until something ends the connection; answers at once. */
   async chatter({ socket, every }) {
     const { stream } = sockets[socket];
-    const timer = setInterval(() => (stream.writable ? stream.write(".") : clearInterval(timer)), every);
+    const timer = setInterval(
+      () => (stream.writable ? stream.write(".") : clearInterval(timer)),
+      every,
+    );
     stream.once("close", () => clearInterval(timer));
     sockets[socket].chatter = timer;
   },
@@ -135,7 +149,12 @@ const verbs = {
     });
     const { length, hash, ended, texts } = state;
     Object.assign(state, { length: 0, hash: createHash("sha256"), texts: [] });
-    return { length, sha256: hash.digest("hex"), text: Buffer.concat(texts).toString("latin1"), ended };
+    return {
+      length,
+      sha256: hash.digest("hex"),
+      text: Buffer.concat(texts).toString("latin1"),
+      ended,
+    };
   },
 
   /** How many bytes the kernel has taken from us so far; with TLS, of the ciphertext. */
@@ -156,7 +175,16 @@ const verbs = {
 
 function adopt(stream, raw) {
   raw.setNoDelay?.(true);
-  const state = { stream, raw, length: 0, hash: createHash("sha256"), texts: [], ended: null, pause: 0, check: undefined };
+  const state = {
+    stream,
+    raw,
+    length: 0,
+    hash: createHash("sha256"),
+    texts: [],
+    ended: null,
+    pause: 0,
+    check: undefined,
+  };
   const ended = (how) => {
     state.ended ??= how;
     state.check?.();

@@ -12,14 +12,18 @@ export async function startProxy({ kind, names = {}, login, mode, extra = "" }) 
   const server =
     kind === "http"
       ? http.createServer()
-      : net.createServer({ allowHalfOpen: true }, (socket) => void socks(socket).catch(() => socket.destroy()));
+      : net.createServer(
+          { allowHalfOpen: true },
+          (socket) => void socks(socket).catch(() => socket.destroy()),
+        );
   server.on("connection", (socket) => {
     state.clients.add(socket);
     socket.on("error", () => socket.destroy()).on("close", () => state.clients.delete(socket));
   });
 
   const answer = async (socket, bytes) => {
-    if (mode !== "drip") return socket.write(Buffer.concat([bytes, Buffer.from(mode === "joined" ? extra : "")]));
+    if (mode !== "drip")
+      return socket.write(Buffer.concat([bytes, Buffer.from(mode === "joined" ? extra : "")]));
     for (const byte of bytes) {
       socket.write(Buffer.of(byte));
       await new Promise((resolve) => setTimeout(resolve, 1));
@@ -31,10 +35,17 @@ export async function startProxy({ kind, names = {}, login, mode, extra = "" }) 
     if (mode === "close") return socket.end();
     if (mode === "cut") return socket.resume().end(accepted);
     if (mode === "503") return socket.end(refused);
-    if (mode === "flood") return void setInterval(() => socket.writable && socket.write("x".repeat(9000)), 5).unref();
-    const [, to, toPort] = /^(.*):(\d+)$/.exec(names[`${host}:${port}`] ?? "") ?? [null, names[host] ?? host, port];
+    if (mode === "flood")
+      return void setInterval(() => socket.writable && socket.write("x".repeat(9000)), 5).unref();
+    const [, to, toPort] = /^(.*):(\d+)$/.exec(names[`${host}:${port}`] ?? "") ?? [
+      null,
+      names[host] ?? host,
+      port,
+    ];
     const upstream = net.connect({ host: to, port: Number(toPort), allowHalfOpen: true });
-    upstream.on("error", () => (upstream.connecting ? socket.end(refused) : socket.resetAndDestroy()));
+    upstream.on("error", () =>
+      upstream.connecting ? socket.end(refused) : socket.resetAndDestroy(),
+    );
     socket.on("error", () => upstream.resetAndDestroy());
     upstream.once("connect", async () => {
       await answer(socket, accepted);
@@ -49,7 +60,9 @@ export async function startProxy({ kind, names = {}, login, mode, extra = "" }) 
     const given = basic === undefined ? null : Buffer.from(basic, "base64").toString("utf8");
     state.asked.push({ target: request.url, login: given });
     if (login !== undefined && given !== login)
-      return socket.end('HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="x"\r\n\r\n');
+      return socket.end(
+        'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="x"\r\n\r\n',
+      );
     const [, host, port] = /^\[?([^\]]+)\]?:(\d+)$/.exec(request.url);
     void carry(
       socket,
@@ -95,12 +108,23 @@ export async function startProxy({ kind, names = {}, login, mode, extra = "" }) 
     }
     const [, , , type] = await take(4);
     const bytes = await take(type === 3 ? (await take(1))[0] : type === 1 ? 4 : 16);
-    const host = type === 3 ? bytes.toString() : type === 1 ? bytes.join(".") : bytes.toString("hex").match(/.{4}/g).join(":");
+    const host =
+      type === 3
+        ? bytes.toString()
+        : type === 1
+          ? bytes.join(".")
+          : bytes.toString("hex").match(/.{4}/g).join(":");
     const port = (await take(2)).readUInt16BE();
     state.asked.push({ target: `${host}:${port}`, login: given });
     socket.off("data", onData).pause();
     // A name as the bound address, which is the kind of answer whose length has to be read.
-    await carry(socket, host, port, Buffer.from([5, 0, 0, 3, 4, ...Buffer.from("here"), 1, 2]), Buffer.of(5, 4, 0, 1, 0, 0, 0, 0, 0, 0));
+    await carry(
+      socket,
+      host,
+      port,
+      Buffer.from([5, 0, 0, 3, 4, ...Buffer.from("here"), 1, 2]),
+      Buffer.of(5, 4, 0, 1, 0, 0, 0, 0, 0, 0),
+    );
   }
 
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
