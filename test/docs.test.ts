@@ -65,7 +65,7 @@ test("docs/security.md names only tests that there are", () => {
 test("docs/protocol.md names everything that the control socket can be asked, with its arguments", () => {
   const [, asked = ""] = textOf("docs/protocol.md").split("## The control socket");
   const [page = ""] = asked.split("\n## ");
-  const code = textOf("src/daemon/commands.ts");
+  const code = textOf("src/desk/commands.ts");
   const known = [...code.matchAll(/case "([a-z-]+)":/g)].map(([, word]) => `{"command":"${word}"`);
   const flags = [...code.matchAll(/args\.includes\(("--[a-z-]+")\)/g)].map(([, flag = ""]) => flag);
   expect([known.length, flags.length]).toEqual([7, 3]);

@@ -4,7 +4,7 @@ import { basename, dirname, join, relative } from "node:path";
 import { stringify } from "yaml";
 import { inspectConfig, loadConfig } from "../config/load.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
-import { listReply } from "../daemon/replies.ts";
+import { listReply } from "../desk/replies.ts";
 import { type LocalCloud, startLocalCloud } from "../local-cloud/cloud.ts";
 import { type Samples, startSamples } from "../local-cloud/samples.ts";
 import { NgrokdError } from "../model/error.ts";

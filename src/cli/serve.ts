@@ -2,7 +2,7 @@ import { inspectConfig, type LoadOptions, loadConfig } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
-import { stateLine } from "../daemon/state-line.ts";
+import { stateLine } from "../desk/state-line.ts";
 import { createLog } from "../observe/log.ts";
 import { stopReserveMs } from "../service/facts.ts";
 import { createNotifier } from "../service/notify.ts";

@@ -1,6 +1,6 @@
+import { readApiKey, tryAndSaveApiKey } from "../account/set-api-key.ts";
 import { identityPaths, savedOperatorId } from "../cloud/registration.ts";
 import { type Loaded, loadConfig } from "../config/load.ts";
-import { readApiKey, tryAndSaveApiKey } from "../daemon/api-key.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { silentLog } from "../model/log.ts";

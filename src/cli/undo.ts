@@ -2,7 +2,7 @@ import { dirname, join, resolve } from "node:path";
 import { inspectConfig } from "../config/load.ts";
 import { defaultHostsPath } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
-import { planUndo, removeFile, type Step, undo } from "../journal/undo.ts";
+import { planUndo, removeFile, type Step, undo } from "../machine/undo.ts";
 import { reasonOf } from "../model/error.ts";
 import { command, type Io } from "./command.ts";
 import { confirm } from "./confirm.ts";

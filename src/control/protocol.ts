@@ -83,7 +83,7 @@ export const listItemSchema = z.object({
     last_error: z.string(),
   }),
   /**
-   * dial, tls, header, timeout, reset, limit; src/forward/meter.ts says what
+   * dial, tls, header, timeout, reset, limit; src/model/meter.ts says what
    * they are.
    */
   errors_by_kind: countsSchema,

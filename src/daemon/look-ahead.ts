@@ -1,20 +1,22 @@
 import { dirname, join } from "node:path";
+import { ingressAddress } from "../account/ingress-address.ts";
+import { createLister } from "../account/poll.ts";
 import { createApi } from "../cloud/api.ts";
 import { inspectCertificate, renewalDue } from "../cloud/certificate.ts";
 import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/identity-files.ts";
 import type { Loaded } from "../config/load.ts";
+import { addressRange } from "../exposure/range.ts";
 import { readFileIfThere } from "../files/atomic.ts";
+import { parseAssignment } from "../machine/assignment-file.ts";
+import { inspectHostsFile } from "../machine/hosts/file.ts";
+import { forbiddenNow } from "../machine/own-names.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
 import { silentLog } from "../model/log.ts";
-import { inspectHostsFile } from "../names/hosts-file.ts";
-import { parseAssignment } from "../names/store.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { userAgent } from "../version.ts";
-import { createLister } from "./pass.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
-import { addressRange, forbiddenNow, ingressAddress } from "./reach.ts";
 
 /** What a pass would do first, before it knows of any endpoint. */
 export interface IdentityPreview {

@@ -1,9 +1,9 @@
+import { type Assignment, allocate } from "../exposure/allocate.ts";
+import { type Placed, placeOf, plan } from "../exposure/plan.ts";
+import { editHosts } from "../machine/hosts/text.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Ip, Subnet } from "../model/ip.ts";
-import { type Assignment, allocate } from "../names/allocate.ts";
-import { editHosts } from "../names/hosts-text.ts";
-import { type Placed, placeOf, plan } from "./plan.ts";
 import { admit } from "./reconcile.ts";
 
 export interface PreviewFacts {

@@ -1,14 +1,15 @@
-import { createMeter } from "../forward/meter.ts";
+import { type Allocation, type Assignment, allocate } from "../exposure/allocate.ts";
+import { type Placed, placeOf, plan } from "../exposure/plan.ts";
 import { type BadEndpoint, type Binding, bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Ip, Subnet } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
-import { type Allocation, type Assignment, allocate } from "../names/allocate.ts";
-import { answeringNames, type Listeners, type Raised } from "./listeners.ts";
-import { type Placed, placeOf, plan } from "./plan.ts";
-import type { EndpointState } from "./state.ts";
+import { createMeter } from "../model/meter.ts";
+import type { Reconciled } from "../model/pass.ts";
+import type { EndpointState } from "../model/state.ts";
+import { answeringNames, type Listeners, type Raised } from "../relay/doors.ts";
 
 /**
  * The effects of a pass, handed in; each answers or throws for itself alone.
@@ -34,15 +35,6 @@ export interface World {
    */
   readonly drainMs: number;
   readonly log: Log;
-}
-
-export interface Reconciled {
-  readonly endpoints: readonly EndpointState[];
-  /**
-   * What failed for the pass as a whole (the hosts file, the state folder);
-   * endpoints' own failures are in their states.
-   */
-  readonly problems: readonly { reason: string; hint: string }[];
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { ApiEndpoint } from "../model/endpoint.ts";
-import type { Reconciled } from "./reconcile.ts";
+import type { Reconciled } from "../model/pass.ts";
 
 /**
  * Leaves a reconcile out where it would find nothing to do: the list is the

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { defaultHostsPath } from "../config/paths.ts";
 import { fileError } from "../files/atomic.ts";
-import { beginLine, endLine } from "../names/hosts-text.ts";
+import { beginLine, endLine } from "../machine/hosts/text.ts";
 import { type Check, type Finding, failure, ok, warning } from "./finding.ts";
 import { type Tried, tried } from "./tried.ts";
 

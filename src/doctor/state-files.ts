@@ -4,8 +4,8 @@ import { type CertificateFacts, inspectCertificate, renewalDue } from "../cloud/
 import { type IdentityPaths, type LoadedIdentity, loadIdentity } from "../cloud/registration.ts";
 import { errnoOf, fileError, readFileIfThere } from "../files/atomic.ts";
 import { absent } from "../files/sweep.ts";
+import { parseAssignment } from "../machine/assignment-file.ts";
 import type { Parsed } from "../model/parsed.ts";
-import { parseAssignment } from "../names/store.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 
 export interface FileFacts {

@@ -1,5 +1,4 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { splice } from "../forward/splice.ts";
 import {
   createFrameReader,
   decodeConnRequest,
@@ -12,6 +11,7 @@ import type { Log } from "../model/log.ts";
 import { type Parsed, quote } from "../model/parsed.ts";
 import { addressText, type Conn, type Net, type TlsServerOptions } from "../net/types.ts";
 import { waitingVerbs } from "../net/waiting.ts";
+import { splice } from "../relay/splice.ts";
 import type { Faults } from "./faults.ts";
 import type { Store } from "./store.ts";
 

@@ -7,7 +7,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { beginLine, endLine } from "../../src/names/hosts-text.ts";
+import { beginLine, endLine } from "../../src/machine/hosts/text.ts";
 
 /**
  * The other programs that write a hosts file: scripts that append, editors that

@@ -1,5 +1,5 @@
 import { lstatSync, readdirSync, readFileSync } from "node:fs";
-import { beginLine, endLine } from "../../src/names/hosts-text.ts";
+import { beginLine, endLine } from "../../src/machine/hosts/text.ts";
 import type { Report } from "./daemons.ts";
 import { placeIn } from "./dashboard.ts";
 

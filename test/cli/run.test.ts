@@ -13,7 +13,7 @@ import type { ApiKey } from "../../src/model/api-key.ts";
 import { errorCodes, NgrokdError } from "../../src/model/error.ts";
 import { silentLog } from "../../src/model/log.ts";
 import { version } from "../../src/version.ts";
-import { temporaryFolder } from "../names/support.ts";
+import { temporaryFolder } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 import { fakeNgrok } from "../support/fake-api.ts";
 import { item, sink, status } from "./support.ts";

@@ -13,7 +13,7 @@ import {
 import type { ListItem } from "../../src/control/protocol.ts";
 import { startControlServer } from "../../src/control/server.ts";
 import { silentLog } from "../../src/model/log.ts";
-import { temporaryFolder } from "../names/support.ts";
+import { temporaryFolder } from "../machine/support.ts";
 import { later, net } from "../support/conns.ts";
 import { item, marked, plain, sink, status } from "./support.ts";
 

@@ -8,7 +8,7 @@ import {
   parseLastList,
   saveLastList,
 } from "../../src/cloud/last-list.ts";
-import { temporaryFolder } from "../names/support.ts";
+import { temporaryFolder } from "../machine/support.ts";
 import { anyText } from "../support/texts.ts";
 
 const operatorId = "k8sop_1";

@@ -18,7 +18,7 @@ import { askDaemon } from "../../src/control/client.ts";
 import { type ControlOptions, startControlServer } from "../../src/control/server.ts";
 import { isNgrokdError, NgrokdError } from "../../src/model/error.ts";
 import type { Conn } from "../../src/net/types.ts";
-import { temporaryFolder } from "../names/support.ts";
+import { temporaryFolder } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
 import { memoryLog } from "../support/memory-log.ts";
 import { anyText } from "../support/texts.ts";

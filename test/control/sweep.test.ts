@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { link, lstat, mkdir, readdir, rename, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sweepSockets } from "../../src/control/sweep.ts";
-import { temporaryFolder } from "../names/support.ts";
+import { temporaryFolder } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 
 /**

@@ -4,7 +4,7 @@ import { identityPreview } from "../../src/daemon/look-ahead.ts";
 import { type PreviewFacts, preview } from "../../src/daemon/preview.ts";
 import { loopback } from "../../src/model/ip.ts";
 import { plain } from "../cli/support.ts";
-import { mapping, subnet } from "../names/support.ts";
+import { mapping, subnet } from "../machine/support.ts";
 import { endpoint } from "./support.ts";
 
 const facts = (changes: Partial<PreviewFacts> = {}): PreviewFacts => ({

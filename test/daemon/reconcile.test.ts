@@ -1,18 +1,14 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { createListeners, type Listeners, type Raised } from "../../src/daemon/listeners.ts";
-import { placeOf } from "../../src/daemon/plan.ts";
-import {
-  drainingStates,
-  type Reconciled,
-  reconcile,
-  type World,
-} from "../../src/daemon/reconcile.ts";
-import { createMeter } from "../../src/forward/meter.ts";
+import { drainingStates, reconcile, type World } from "../../src/daemon/reconcile.ts";
+import type { Assignment } from "../../src/exposure/allocate.ts";
+import { forbiddenName } from "../../src/exposure/forbidden.ts";
+import { placeOf } from "../../src/exposure/plan.ts";
 import { NgrokdError } from "../../src/model/error.ts";
-import type { Assignment } from "../../src/names/allocate.ts";
-import { forbiddenName } from "../../src/names/forbidden.ts";
+import { createMeter } from "../../src/model/meter.ts";
+import type { Reconciled } from "../../src/model/pass.ts";
 import type { Listener } from "../../src/net/types.ts";
-import { mapping, subnet } from "../names/support.ts";
+import { createListeners, type Listeners, type Raised } from "../../src/relay/doors.ts";
+import { mapping, subnet } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
 import { echoing, endpoint, occupy } from "./support.ts";
 

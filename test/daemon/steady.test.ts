@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import type { Reconciled } from "../../src/daemon/reconcile.ts";
-import type { EndpointState } from "../../src/daemon/state.ts";
 import { createSteady } from "../../src/daemon/steady.ts";
+import type { Reconciled } from "../../src/model/pass.ts";
+import type { EndpointState } from "../../src/model/state.ts";
 import { endpoint } from "./support.ts";
 
 const done: Reconciled = { endpoints: [], problems: [] };

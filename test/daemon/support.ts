@@ -1,9 +1,9 @@
-import { type Placed, placeOf } from "../../src/daemon/plan.ts";
-import type { ForwardDeps } from "../../src/forward/forward.ts";
+import { type Placed, placeOf } from "../../src/exposure/plan.ts";
 import { bindingsOf } from "../../src/model/binding.ts";
 import type { ApiEndpoint } from "../../src/model/endpoint.ts";
 import type { Conn, Listener } from "../../src/net/types.ts";
-import { ip } from "../names/support.ts";
+import type { ForwardDeps } from "../../src/relay/forward.ts";
+import { ip } from "../machine/support.ts";
 import { net, pair } from "../support/conns.ts";
 import { memoryLog } from "../support/memory-log.ts";
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdir, readdir, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sweepTemporaries } from "../../src/files/sweep.ts";
-import { temporaryFolder } from "../names/support.ts";
+import { temporaryFolder } from "../machine/support.ts";
 
 const old = new Date(Date.now() - 60_000);
 

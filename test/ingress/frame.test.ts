@@ -10,7 +10,7 @@ import {
   type Reply,
 } from "../../src/ingress/frame.ts";
 import { NgrokdError } from "../../src/model/error.ts";
-import { cpuMs } from "../names/support.ts";
+import { cpuMs } from "../machine/support.ts";
 
 const text = fc.string({ unit: "grapheme", maxLength: 200 });
 const notices = fc.array(text, { maxLength: 4 });

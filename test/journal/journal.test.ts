@@ -11,7 +11,7 @@ import {
   recordFile,
   sha256,
 } from "../../src/journal/journal.ts";
-import { temporaryFolder } from "../names/support.ts";
+import { temporaryFolder } from "../machine/support.ts";
 import { memoryLog } from "../support/memory-log.ts";
 
 const hosts: Change = { kind: "hosts", path: "/etc/hosts" };

@@ -13,7 +13,7 @@ import {
   subnetText,
 } from "../../src/model/ip.ts";
 import type { Parsed } from "../../src/model/parsed.ts";
-import { ip, subnet } from "../names/support.ts";
+import { ip, subnet } from "../machine/support.ts";
 import { anyText } from "../support/texts.ts";
 
 const letters = fc.string({ unit: fc.constantFrom(..."azAZ019_-"), minLength: 1, maxLength: 20 });

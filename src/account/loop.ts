@@ -1,0 +1,115 @@
+import { retryDelay } from "../model/backoff.ts";
+
+/** How a pass ended, as far as the next one is concerned. */
+export type PassEnd =
+  | { readonly kind: "ok" }
+  /** Look again soon: something was seen that must be confirmed. */
+  | { readonly kind: "confirm" }
+  | { readonly kind: "failed"; readonly error: unknown }
+  /** Nothing to do until somebody kicks: there is no API key. */
+  | { readonly kind: "idle" };
+
+export interface Loop {
+  /**
+   * Asks for a pass that begins after this call; settles when that pass has
+   * ended, and never rejects.
+   */
+  kick(): Promise<void>;
+  /** No further passes; settles when the running one has ended. */
+  stop(): Promise<void>;
+  readonly schedule: Schedule;
+}
+
+/** When the loop comes back, and what keeps it away. */
+export interface Schedule {
+  /** Passes that have failed since the last one that did not. */
+  readonly failures: number;
+  /** Undefined while a pass runs, and where only a kick brings the next. */
+  readonly next: Date | undefined;
+}
+
+export interface LoopOptions {
+  /** One pass; must not reject. */
+  readonly pass: (signal: AbortSignal) => Promise<PassEnd>;
+  /** Milliseconds between passes that succeed; asked anew every time. */
+  readonly intervalMs: () => number;
+  readonly random?: () => number;
+}
+
+/**
+ * The one runner for "again, please": timer, signals and the socket all kick
+ * it, and passes never overlap.
+ */
+export function startLoop(options: LoopOptions): Loop {
+  const { pass, intervalMs, random = Math.random } = options;
+  const abort = new AbortController();
+  let wake: () => void = () => {};
+  let waiters: (() => void)[] = [];
+  let kicked = true;
+  let failures = 0;
+  let next: Date | undefined;
+  const finished = run();
+  return {
+    kick() {
+      if (abort.signal.aborted) return Promise.resolve();
+      kicked = true;
+      const done = new Promise<void>((resolve) => waiters.push(resolve));
+      wake();
+      return done;
+    },
+    async stop() {
+      abort.abort();
+      wake();
+      await finished;
+    },
+    get schedule() {
+      return { failures, next };
+    },
+  };
+
+  async function run(): Promise<void> {
+    while (!abort.signal.aborted) {
+      kicked = false;
+      const served = waiters;
+      waiters = [];
+      const end = await pass(abort.signal);
+      for (const done of served) done();
+      failures = end.kind === "failed" ? failures + 1 : 0;
+      const delay = delayAfter(end, failures, intervalMs(), random());
+      if (kicked || abort.signal.aborted) continue;
+      next = delay === undefined ? undefined : new Date(Date.now() + delay);
+      await sleep(delay);
+      next = undefined;
+    }
+    for (const done of waiters) done();
+  }
+
+  function sleep(ms: number | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = ms === undefined ? undefined : setTimeout(() => wake(), ms);
+      wake = () => {
+        clearTimeout(timer);
+        wake = () => {};
+        resolve();
+      };
+    });
+  }
+}
+
+const confirmMs = 2000;
+
+/**
+ * Pure: milliseconds to the next pass, or undefined for "until kicked".
+ * `random` is 0 to 1; what is made of it {@link retryDelay} says.
+ */
+export function delayAfter(
+  end: PassEnd,
+  failures: number,
+  intervalMs: number,
+  random: number,
+): number | undefined {
+  if (end.kind === "idle") return undefined;
+  if (end.kind === "ok") return intervalMs;
+  if (end.kind === "confirm") return Math.min(confirmMs, intervalMs);
+  return retryDelay(end.error, failures, random);
+}

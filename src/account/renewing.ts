@@ -1,0 +1,83 @@
+import { renewalTime, type Validity } from "../cloud/certificate.ts";
+import { longestDelayMs } from "../model/backoff.ts";
+
+/** A renewal that has failed, as often in a row as `failures` says. */
+export interface RenewalTrouble {
+  readonly failures: number;
+  readonly next: Date;
+  readonly reason: string;
+  readonly hint: string;
+}
+
+const dayMs = 86_400_000;
+
+/**
+ * Pure: what a look at the certificate says; `waiting`: it is due, and the next
+ * attempt is not yet.
+ */
+export function lookAt(
+  certificate: Validity,
+  trouble: RenewalTrouble | undefined,
+  now: Date,
+): "fine" | "due" | "waiting" {
+  if (now < renewalTime(certificate)) return "fine";
+  return now.getTime() >= nextTry(certificate, trouble, now) ? "due" : "waiting";
+}
+
+/**
+ * Pure: milliseconds until the next look has something to do; 0 where it has
+ * now.
+ */
+export function untilNextLook(
+  certificate: Validity,
+  trouble: RenewalTrouble | undefined,
+  now: Date,
+): number {
+  return Math.max(0, nextTry(certificate, trouble, now) - now.getTime());
+}
+
+/**
+ * A next attempt that is further ahead than any delay was reckoned by a clock
+ * that has been set back since: it would never come.
+ */
+function nextTry(certificate: Validity, trouble: RenewalTrouble | undefined, now: Date): number {
+  const due = renewalTime(certificate).getTime();
+  const next = trouble?.next.getTime() ?? 0;
+  return next - Math.max(due, now.getTime()) > longestDelayMs ? due : Math.max(due, next);
+}
+
+/**
+ * Pure: what a person should know of the certificate, in a sentence; undefined
+ * while all is well. A certificate that has less than `warnDays` to live is
+ * told of only once its renewal is due: one that lives for an hour is always
+ * near its end, and fine.
+ */
+export function certificateWarning(
+  certificate: Validity,
+  trouble: RenewalTrouble | undefined,
+  warnDays: number,
+  now: Date,
+): string | undefined {
+  const left = certificate.notAfter.getTime() - now.getTime();
+  const due = now >= renewalTime(certificate);
+  if (left > 0 && trouble === undefined && !(due && left < warnDays * dayMs)) return undefined;
+  const state =
+    left <= 0
+      ? `The client certificate expired on ${certificate.notAfter.toISOString()}, and new connections fail`
+      : `The client certificate expires in ${lifeText(left)}`;
+  if (trouble === undefined) return due ? `${state}; it is being renewed` : state;
+  const hint = trouble.hint === "" ? "" : `; ${trouble.hint}`;
+  return `${state}; renewing it has failed (${trouble.reason}), and is tried again at ${trouble.next.toISOString()}${hint}`;
+}
+
+/** `89 days`, or `1 day 3 h`, or `50 s`: as long as it is, and no longer. */
+export function lifeText(ms: number): string {
+  const days = Math.floor(ms / dayMs);
+  if (days >= 2) return `${days} days`;
+  const hours = Math.floor((ms % dayMs) / 3_600_000);
+  if (days === 1) return hours === 0 ? "1 day" : `1 day ${hours} h`;
+  if (ms >= 3_600_000) return `${hours} h`;
+  return ms >= 60_000
+    ? `${Math.floor(ms / 60_000)} min`
+    : `${Math.max(0, Math.floor(ms / 1000))} s`;
+}

@@ -1,0 +1,198 @@
+import type { IngressStats } from "../ingress/ingress.ts";
+import { bucketBounds, type Histogram } from "../model/histogram.ts";
+import { errorKinds, type Meter } from "../model/meter.ts";
+import { type EndpointState, readiness, type State } from "../model/state.ts";
+import { counter, type Family, gauge, type Sample } from "../observe/exposition.ts";
+import { version } from "../version.ts";
+import type { Liveness } from "./replies.ts";
+
+export interface MetricFacts {
+  readonly state: State;
+  readonly live: Liveness;
+  readonly runtime: string;
+  readonly ingress: IngressStats;
+  /**
+   * How many connections there may be at once; Infinity where there is no
+   * limit.
+   */
+  readonly limit: number;
+  /**
+   * Accepted sockets that were closed at once, since the limit of open files
+   * was near.
+   */
+  readonly turnedAway: number;
+}
+
+/**
+ * Pure: what /metrics says. Endpoints' own counters are read when their lines
+ * are written.
+ */
+export function metricFamilies(facts: MetricFacts): Family[] {
+  return [...daemonFamilies(facts), ...trafficFamilies(facts), ...poolFamilies(facts.ingress)];
+}
+
+function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
+  const { registration, lastPass } = state;
+  const counts = { listening: 0, failed: 0, unsupported: 0, draining: 0 };
+  for (const endpoint of state.endpoints) counts[endpoint.state] += 1;
+  const families = [
+    gauge("ngrokd_up", "Whether the daemon can make progress.", Number(live.ok)),
+    gauge(
+      "ngrokd_ready",
+      "Whether it is registered and the last poll succeeded.",
+      Number(readiness(state).ready),
+    ),
+    gauge("ngrokd_build_info", "What runs here; always 1.", 1, { version, runtime }),
+  ];
+  if (registration.kind === "registered") {
+    const seconds = registration.certificate.notAfter.getTime() / 1000;
+    families.push(
+      gauge(
+        "ngrokd_certificate_expiry_timestamp_seconds",
+        "When the client certificate expires.",
+        seconds,
+      ),
+    );
+  }
+  if (lastPass !== undefined) {
+    families.push(
+      gauge(
+        "ngrokd_last_poll_timestamp_seconds",
+        "When the last poll of ngrok's API ended.",
+        lastPass.at.getTime() / 1000,
+      ),
+      gauge("ngrokd_last_poll_success", "Whether it succeeded.", Number(lastPass.ok)),
+      gauge("ngrokd_last_poll_duration_seconds", "How long it took.", lastPass.tookMs / 1000),
+    );
+  }
+  const samples = (): Sample[] =>
+    Object.entries(counts).map(([name, value]) => ({ labels: { state: name }, value }));
+  return [
+    ...families,
+    { name: "ngrokd_endpoints", type: "gauge", help: "Endpoints by state.", samples },
+  ];
+}
+
+/**
+ * Thousands of endpoints of which few are used are the rule: one that nobody
+ * has connected to has two lines and no more.
+ */
+function trafficFamilies({ state, limit, turnedAway }: MetricFacts): Family[] {
+  const all = metered(state.endpoints);
+  const used = all.filter(({ meter }) => meter.total > 0);
+  return [
+    gauge("ngrokd_connections_limit", "Connections that there may be at once.", limit),
+    {
+      name: "ngrokd_connections_active",
+      type: "gauge",
+      help: "Connections that are open.",
+      samples: each(all, ({ active }) => [{ value: active }]),
+    },
+    {
+      name: "ngrokd_connections_total",
+      type: "counter",
+      help: "Connections that came.",
+      samples: each(all, ({ total }) => [{ value: total }]),
+    },
+    {
+      name: "ngrokd_connections_refused_total",
+      type: "counter",
+      help: "Connections that the ingress refused, by ngrok's error code.",
+      samples: each(used, ({ refusedBy }) =>
+        Object.entries(refusedBy).map(([code, value]) => ({ labels: { code }, value })),
+      ),
+    },
+    {
+      name: "ngrokd_connection_errors_total",
+      type: "counter",
+      help: "Connections that ended by a failure, by its kind.",
+      samples: each(used, ({ errorsBy }) =>
+        errorKinds.map((kind) => ({ labels: { kind }, value: errorsBy[kind] })),
+      ),
+    },
+    {
+      name: "ngrokd_bytes_total",
+      type: "counter",
+      help: "Bytes carried, up to the endpoint and down to the client.",
+      samples: each(used, ({ bytesUp, bytesDown }) => [
+        { labels: { direction: "up" }, value: bytesUp },
+        { labels: { direction: "down" }, value: bytesDown },
+      ]),
+    },
+    {
+      name: "ngrokd_upgrade_seconds",
+      type: "histogram",
+      help: "From accept to the ingress's yes.",
+      samples: each(used, ({ upgrade }) => buckets(upgrade)),
+    },
+    {
+      name: "ngrokd_first_byte_seconds",
+      type: "histogram",
+      help: "From the ingress's yes, or the client's first byte after it, to the endpoint's first byte.",
+      samples: each(used, ({ firstByte }) => buckets(firstByte)),
+    },
+    counter(
+      "ngrokd_sockets_turned_away_total",
+      "Accepted sockets that were closed at once for lack of descriptors.",
+      turnedAway,
+    ),
+  ];
+}
+
+function poolFamilies({ hits, misses, retries, dials, ready, patienceMs }: IngressStats): Family[] {
+  return [
+    counter(
+      "ngrokd_pool_hits_total",
+      "Connections that found a ready connection to the ingress.",
+      hits,
+    ),
+    counter("ngrokd_pool_misses_total", "Connections that had to wait for a dial.", misses),
+    counter(
+      "ngrokd_pool_retries_total",
+      "Ready connections that proved dead, and were made good by a dial.",
+      retries,
+    ),
+    counter(
+      "ngrokd_pool_dials_total",
+      "Dials of the ingress, for the pool or for a waiting connection.",
+      dials,
+    ),
+    gauge("ngrokd_pool_ready", "Connections to the ingress that are ready now.", ready),
+    gauge("ngrokd_pool_idle_limit_seconds", "How long one is kept ready.", patienceMs / 1000),
+  ];
+}
+
+/**
+ * An endpoint's part of a metric: what it counts, with the labels that tell
+ * such samples of one endpoint apart.
+ */
+type Part = Omit<Sample, "labels"> & Partial<Sample>;
+
+/** The samples of each endpoint, with the label `endpoint`. */
+function each(
+  endpoints: readonly EndpointState[],
+  partsOf: (meter: Meter) => Part[],
+): () => Iterable<Sample> {
+  return function* () {
+    for (const { host, port, meter } of endpoints) {
+      for (const { labels, value } of partsOf(meter))
+        yield { labels: { endpoint: `${host}:${port}`, ...labels }, value };
+    }
+  };
+}
+
+const buckets = ({ counts, sum }: Histogram): Part[] =>
+  counts.length === 0 ? [] : [{ value: { bounds: bucketBounds, counts, sum } }];
+
+/**
+ * Those that have a meter of their own: what drains and has come back since
+ * counts in one, and equal series would spoil the scrape.
+ */
+function metered(endpoints: readonly EndpointState[]): EndpointState[] {
+  const listening = endpoints.filter(({ state }) => state === "listening");
+  const draining = new Map(
+    endpoints.filter(({ state }) => state === "draining").map((one) => [one.meter, one]),
+  );
+  for (const { meter } of listening) draining.delete(meter);
+  return [...listening, ...draining.values()];
+}

@@ -1,0 +1,256 @@
+import type { Schedule } from "../account/loop.ts";
+import type { RenewalTrouble } from "../account/renewing.ts";
+import type { Loaded } from "../config/load.ts";
+import type { HealthReport, Latency, ListItem, Status } from "../control/protocol.ts";
+import type { IngressStats } from "../ingress/ingress.ts";
+import { countOf, type Histogram, quantile } from "../model/histogram.ts";
+import { type HostPort, parseHostPort } from "../model/host-port.ts";
+import { errorKinds, type Meter } from "../model/meter.ts";
+import { type Parsed, unparsed } from "../model/parsed.ts";
+import { proxyFor, proxyText } from "../model/proxy.ts";
+import {
+  type CertificateFacts,
+  type EndpointState,
+  readiness,
+  type State,
+} from "../model/state.ts";
+import { version } from "../version.ts";
+
+/** Whether the process can make progress, and why not. */
+export interface Liveness {
+  readonly ok: boolean;
+  readonly reason: string;
+}
+
+const dayMs = 86_400_000;
+
+export interface StatusFacts {
+  readonly loaded: Loaded;
+  readonly runtime: string;
+  readonly ingress: IngressStats;
+  /**
+   * How many connections there may be at once; Infinity where there is no
+   * limit.
+   */
+  readonly limit: number;
+  readonly schedule: Schedule;
+  readonly renewalTrouble: RenewalTrouble | undefined;
+  readonly now?: Date;
+}
+
+/** Pure: the reply to `status`. */
+export function statusReply(state: State, facts: StatusFacts): Status {
+  const { loaded, runtime, ingress, limit, schedule, renewalTrouble, now = new Date() } = facts;
+  const { registration, lastPass, endpoints } = state;
+  const count = (name: EndpointState["state"]): number =>
+    endpoints.filter((endpoint) => endpoint.state === name).length;
+  // What drains and what has come back since count in one meter.
+  const meters = [...new Set(endpoints.map(({ meter }) => meter))];
+  const sum = (pick: (meter: Meter) => number): number =>
+    meters.reduce((total, meter) => total + pick(meter), 0);
+  return {
+    registered: registration.kind === "registered",
+    operator_id: registration.kind === "registered" ? registration.operatorId : "",
+    endpoint_count: endpoints.length,
+    ingress_endpoint: state.ingress,
+    version,
+    pid: process.pid,
+    runtime,
+    phase: state.phase,
+    reason: state.reason,
+    hint: state.hint,
+    registration: registration.kind,
+    start_time: state.startedAt.toISOString(),
+    uptime_seconds: seconds(now.getTime() - state.startedAt.getTime()),
+    certificate:
+      registration.kind === "registered"
+        ? certificateReply(registration.certificate, renewalTrouble, now)
+        : null,
+    last_poll:
+      lastPass === undefined
+        ? null
+        : {
+            time: lastPass.at.toISOString(),
+            ok: lastPass.ok,
+            took_ms: lastPass.tookMs,
+            reason: lastPass.reason,
+          },
+    next_poll: schedule.next?.toISOString() ?? "",
+    failed_polls: schedule.failures,
+    endpoints: {
+      listening: count("listening"),
+      failed: count("failed"),
+      unsupported: count("unsupported"),
+      draining: count("draining"),
+    },
+    connections: {
+      active: sum(({ active }) => active),
+      total: sum(({ total }) => total),
+      errors: sum(({ errors }) => errors),
+      refused: sum(({ refused }) => refused),
+      limit: limit === Number.POSITIVE_INFINITY ? null : limit,
+    },
+    errors_by_kind: Object.fromEntries(
+      errorKinds.map((kind) => [kind, sum(({ errorsBy }) => errorsBy[kind])]),
+    ),
+    bytes: { up: sum(({ bytesUp }) => bytesUp), down: sum(({ bytesDown }) => bytesDown) },
+    pool: {
+      ready: ingress.ready,
+      hits: ingress.hits,
+      misses: ingress.misses,
+      retries: ingress.retries,
+      dials: ingress.dials,
+      idle_limit_seconds: seconds(ingress.patienceMs),
+    },
+    config_path: loaded.path,
+    hosts_path: loaded.hostsPath,
+    proxy: {
+      api: proxyTo(apiPlace(loaded.config.api.url), loaded),
+      ingress: proxyTo(parseHostPort(state.ingress, 443), loaded),
+    },
+    insecure_skip_verify: loaded.config.server.insecure_skip_verify,
+    warnings: [...state.warnings],
+  };
+}
+
+/**
+ * Pure: the reply to `list`; the first eight fields are the Go program's
+ * (docs/protocol.md, "The control socket").
+ */
+export function listReply(state: State): ListItem[] {
+  return state.endpoints.map(
+    ({ ids, url, proto, host, port, ip, state, reason, warning, meter }) => ({
+      id: ids[0] ?? "",
+      hostname: host,
+      ip,
+      port,
+      url,
+      local_listener: state === "listening",
+      network_port: 0,
+      listen_interface: "virtual",
+      proto,
+      ids: [...ids],
+      state,
+      reason,
+      warning,
+      connections: {
+        active: meter.active,
+        total: meter.total,
+        errors: meter.errors,
+        refused: meter.refused,
+        last_error: meter.lastError,
+      },
+      ...measured(meter),
+      last_activity: time(meter.lastActivity),
+    }),
+  );
+}
+
+/** Pure: the reply to `health`. */
+export function healthReply(state: State, live: Liveness, url: string | undefined): HealthReport {
+  const { ready, reason } = readiness(state);
+  return {
+    healthy: live.ok,
+    ready,
+    reason: live.ok ? reason : live.reason,
+    address: url ?? "not listening",
+  };
+}
+
+/**
+ * Pure: the body of /status (docs/protocol.md, "The health server"); the first
+ * eight fields of an endpoint are the Go program's.
+ */
+export function healthStatus(state: State, live: Liveness, now = new Date()): unknown {
+  const { ready, reason } = readiness(state);
+  const entries = state.endpoints.flatMap((endpoint) =>
+    endpoint.ids.map((id) => [id === "" ? endpoint.url : id, endpointHealth(endpoint)] as const),
+  );
+  return {
+    healthy: live.ok,
+    ready,
+    reason: live.ok ? reason : live.reason,
+    phase: state.phase,
+    uptime: seconds(now.getTime() - state.startedAt.getTime()),
+    start_time: state.startedAt.toISOString(),
+    // The first of an id wins: what listens comes before what still drains.
+    endpoints: Object.fromEntries(entries.reverse()),
+  };
+}
+
+function endpointHealth({ url, host, ip, port, state, reason, meter }: EndpointState): unknown {
+  return {
+    name: host === "" ? url : host,
+    local_address: ip === "" ? "" : `${ip}:${port}`,
+    target_uri: url,
+    active: state === "listening",
+    connections: meter.active,
+    total_connections: meter.total,
+    last_activity: time(meter.lastActivity),
+    errors: meter.errors + meter.refused,
+    state,
+    reason: reason === "" ? meter.lastError : reason,
+    ...measured(meter),
+  };
+}
+
+/** What `list` and /status tell of an endpoint in the same words. */
+function measured({
+  errorsBy,
+  refusedBy,
+  bytesUp,
+  bytesDown,
+  upgrade,
+  firstByte,
+}: Meter): Pick<ListItem, Measured> {
+  return {
+    errors_by_kind: { ...errorsBy },
+    refused_by_code: { ...refusedBy },
+    bytes: { up: bytesUp, down: bytesDown },
+    latency_ms: { upgrade: latency(upgrade), first_byte: latency(firstByte) },
+  };
+}
+type Measured = "errors_by_kind" | "refused_by_code" | "bytes" | "latency_ms";
+
+function latency(histogram: Histogram): Latency {
+  const ms = (q: number): number => Math.round((quantile(histogram, q) ?? 0) * 10_000) / 10;
+  const count = countOf(histogram);
+  return count === 0 ? null : { count, p50: ms(0.5), p90: ms(0.9), p99: ms(0.99) };
+}
+
+function certificateReply(
+  { notAfter, fingerprint256 }: CertificateFacts,
+  trouble: RenewalTrouble | undefined,
+  now: Date,
+): Status["certificate"] {
+  const days = (notAfter.getTime() - now.getTime()) / dayMs;
+  return {
+    not_after: notAfter.toISOString(),
+    days_left: Math.floor(days * 100) / 100,
+    fingerprint: fingerprint256,
+    renewal_trouble:
+      trouble === undefined
+        ? null
+        : {
+            failures: trouble.failures,
+            next_attempt: trouble.next.toISOString(),
+            reason: trouble.reason,
+          },
+  };
+}
+
+/**
+ * Plain http, which is for this machine alone, goes directly whatever is set.
+ */
+function apiPlace(text: string): Parsed<HostPort> {
+  const { protocol, host } = new URL(text);
+  return protocol === "https:" ? parseHostPort(host, 443) : unparsed("it goes directly");
+}
+
+function proxyTo(place: Parsed<HostPort>, { proxy: rules }: Loaded): string {
+  const proxy = place.ok ? proxyFor(place.value, rules) : undefined;
+  return proxy === undefined ? "" : proxyText(proxy);
+}
+
+const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);
+const time = (ms: number): string => (ms === 0 ? "" : new Date(ms).toISOString());

@@ -1,0 +1,55 @@
+import { readable } from "../model/parsed.ts";
+import type { EndpointState } from "../model/state.ts";
+import type { LogLevel } from "../observe/log.ts";
+
+export interface Line {
+  readonly level: LogLevel;
+  readonly text: string;
+  /** What to do; empty where there is nothing. */
+  readonly hint?: string;
+}
+
+/** More changes than this in one pass are told as numbers. */
+const mostLines = 20;
+
+/**
+ * Pure: what the log says of a pass: what changed, and nothing of what stayed.
+ */
+export function changeLines(
+  before: readonly EndpointState[],
+  after: readonly EndpointState[],
+): Line[] {
+  if (before === after) return [];
+  const known = new Set(before.map(storyOf));
+  const changed = after.filter((endpoint) => !known.has(storyOf(endpoint)));
+  const urls = new Set(after.map(({ url }) => url));
+  const gone = before.filter(({ url }) => !urls.has(url));
+  if (changed.length + gone.length > mostLines) {
+    const failed = changed.filter(({ state }) => state !== "listening").length;
+    const some = failed === 0 ? "" : ` (${failed} of them not served)`;
+    return [
+      {
+        level: "info",
+        text: `${changed.length} endpoints new or changed${some}, ${gone.length} gone; \`ngrokd list\` shows them`,
+      },
+    ];
+  }
+  return [
+    ...changed.flatMap(linesOf),
+    ...gone.map(({ url }): Line => ({ level: "info", text: `${nameOf(url)} is gone` })),
+  ];
+}
+
+function linesOf({ url, ip, port, state, reason, warning }: EndpointState): Line[] {
+  const name = nameOf(url);
+  const line: Line =
+    state === "listening"
+      ? { level: "info", text: `${name} listens on ${ip}:${port}` }
+      : { level: "warn", text: `${name} is not served: ${reason}` };
+  return warning === "" ? [line] : [line, { level: "warn", text: `${name}: ${warning}` }];
+}
+
+const nameOf = (url: string): string => (url === "" ? "an endpoint without a URL" : readable(url));
+
+const storyOf = ({ url, ip, state, reason, warning }: EndpointState): string =>
+  [url, ip, state, reason, warning].join("\n");

@@ -1,0 +1,141 @@
+import { link, lstat, readFile, rename, stat } from "node:fs/promises";
+import type { Assignment } from "../exposure/allocate.ts";
+import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import { reasonOf } from "../model/error.ts";
+import { type Hostname, parseHostname } from "../model/hostname.ts";
+import { type Ip, parseIp } from "../model/ip.ts";
+import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
+
+/** More than the longest file that saveAssignment can have written; 64 MiB. */
+const sizeLimit = 64 * 1024 * 1024;
+
+/**
+ * Reads `ip_mappings.json`: `{"host": "127.0.0.2"}`, the Go program's format,
+ * where the order of the names counts (see Assignment). A missing file is an
+ * empty assignment. A file that cannot be understood, or that says
+ * `"version": <number>` as no file of this format does, is moved aside to
+ * `<path>.damaged-<time>` and counts as empty; single bad entries are left out,
+ * and the file with them is kept under such a name too. `warning` says so in
+ * one sentence. Rejects with NgrokdError `permission` or `state` where the file
+ * cannot be read at all.
+ */
+export async function loadAssignment(
+  path: string,
+  now = new Date(),
+): Promise<{ assignment: Assignment; warning?: string }> {
+  const text = await readText(path);
+  if (text === undefined) return { assignment: new Map() };
+  const content = text.ok ? parseAssignment(text.value) : text;
+  if (!content.ok)
+    return { assignment: new Map(), warning: await setAside(path, content.reason, now) };
+  const { assignment, skipped } = content.value;
+  if (skipped.length === 0) return { assignment };
+  const some = skipped.slice(0, 3).join("; ") + (skipped.length > 3 ? "; …" : "");
+  return {
+    assignment,
+    warning: `Left out ${skipped.length} of the entries of "${path}" (${await keepCopy(path, now)}): ${some}`,
+  };
+}
+
+/**
+ * Writes the assignment atomically (0644), unless the file says the same
+ * already; answers whether it was written. Rejects with NgrokdError
+ * `permission` or `state`.
+ */
+export async function saveAssignment(path: string, assignment: Assignment): Promise<boolean> {
+  // An object keeps its keys in order unless one is a whole number, and no
+  // Hostname is.
+  const text = `${JSON.stringify(Object.fromEntries(assignment), undefined, 2)}\n`;
+  if ((await readFileIfThere(path)) === text) return false;
+  await writeFileAtomic(path, text, { mode: 0o644 });
+  return true;
+}
+
+async function readText(path: string): Promise<Parsed<string> | undefined> {
+  try {
+    const info = await stat(path);
+    if (!info.isFile()) return unparsed("it is not a regular file");
+    if (info.size > sizeLimit) return unparsed(`it is ${info.size} bytes long`);
+    return parsed(new TextDecoder().decode(await readFile(path)));
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw fileError(`Cannot read "${path}"`, error);
+  }
+}
+
+/**
+ * Pure: what such a file says, with a sentence for each entry that is left out.
+ */
+export function parseAssignment(
+  text: string,
+): Parsed<{ assignment: Assignment; skipped: string[] }> {
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch (error) {
+    return unparsed(`it is not JSON (${quote(reasonOf(error))})`);
+  }
+  if (typeof content !== "object" || content === null || Array.isArray(content))
+    return unparsed("it is not a JSON object");
+  if ("version" in content && typeof content.version === "number")
+    return unparsed(
+      `its format has the version ${content.version}, which this ngrokd does not know`,
+    );
+  const assignment = new Map<Hostname, Ip>();
+  const skipped: string[] = [];
+  for (const [key, value] of Object.entries(content)) {
+    const name = parseHostname(key);
+    const ip =
+      typeof value === "string"
+        ? parseIp(value)
+        : unparsed(`the address of ${quote(key)} is not a string`);
+    if (!name.ok) skipped.push(name.reason);
+    else if (!ip.ok) skipped.push(ip.reason);
+    else if (assignment.has(name.value)) skipped.push(`${quote(key)} is there twice`);
+    else assignment.set(name.value, ip.value);
+  }
+  return parsed({ assignment, skipped });
+}
+
+async function setAside(path: string, reason: string, now: Date): Promise<string> {
+  const found = `"${path}" cannot be understood, since ${reason}`;
+  try {
+    const aside = await unusedName(path, now);
+    await rename(path, aside);
+    return `${found}; it was moved aside to "${aside}", and the names get new addresses`;
+  } catch (error) {
+    return `${found}; it could not be moved aside (${reasonOf(error)}), and the names get new addresses`;
+  }
+}
+
+/**
+ * A second name keeps what the next save replaces; a file that has one was met
+ * before.
+ */
+async function keepCopy(path: string, now: Date): Promise<string> {
+  try {
+    if ((await stat(path)).nlink > 1) return "kept as it was";
+    const aside = await unusedName(path, now);
+    await link(path, aside);
+    return `kept as it was in "${aside}"`;
+  } catch (error) {
+    return `no copy of it could be kept: ${reasonOf(error)}`;
+  }
+}
+
+/**
+ * rename() replaces silently, so the name has to be free; only one daemon works
+ * in the folder.
+ */
+async function unusedName(path: string, now: Date): Promise<string> {
+  const wish = `${path}.damaged-${now.toISOString().replaceAll(/[-:]|\.\d+/g, "")}`;
+  for (let n = 1; ; n++) {
+    const name = n === 1 ? wish : `${wish}-${n}`;
+    try {
+      await lstat(name);
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") return name;
+      throw error;
+    }
+  }
+}

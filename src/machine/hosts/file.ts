@@ -1,0 +1,415 @@
+import { Buffer } from "node:buffer";
+import { execFile } from "node:child_process";
+import { constants, existsSync } from "node:fs";
+import { type FileHandle, lstat, open, readFile, realpath, rename, unlink } from "node:fs/promises";
+import { networkInterfaces } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { errnoOf, fileError, writeFileAtomic } from "../../files/atomic.ts";
+import { isNgrokdError, NgrokdError } from "../../model/error.ts";
+import type { Hostname } from "../../model/hostname.ts";
+import type { Ip, Subnet } from "../../model/ip.ts";
+import { editHosts, type HostsEdit, namesOfMachine } from "./text.ts";
+
+export interface HostsOptions {
+  /**
+   * An existing folder of the daemon's own for the copies: `hosts.original`,
+   * made once before the first change and never written again, and while the
+   * file is written in place `hosts.before` and `hosts.after`.
+   */
+  readonly stateFolder: string;
+  /** Ranges that entries of earlier runs come from, see editHosts. */
+  readonly ranges?: readonly Subnet[];
+  /**
+   * Write in place from the start. By default only where a rename cannot be, or
+   * would lose the file's SELinux label or access control list.
+   */
+  readonly inPlace?: boolean;
+  /**
+   * Asked once there is something to write; where it answers false, that is not
+   * done. What it rejects with is passed on as it is.
+   */
+  readonly before?: () => Promise<boolean>;
+  /** Stand-ins for tests. */
+  readonly fs?: Partial<HostsFs>;
+}
+
+export interface HostsUpdate {
+  /**
+   * `replaced`: by rename, readers saw the old file or the new one.
+   * `overwritten`: in place. `withheld`: `before` said no.
+   */
+  readonly change: "none" | "replaced" | "overwritten" | "withheld";
+  /** What was found wrong and put right, a sentence each. */
+  readonly repairs: readonly string[];
+  /** Names to which the user's own lines give another address; sorted. */
+  readonly shadowed: readonly Hostname[];
+}
+
+/** What is read of a hosts file. */
+export interface HostsContent {
+  readonly bytes: Buffer;
+  readonly mode: number;
+}
+
+export interface HostsFs {
+  /** Undefined where there is no such file. */
+  read(path: string): Promise<HostsContent | undefined>;
+  rename(from: string, to: string): Promise<void>;
+  /**
+   * Whether the file has rules beside its mode, which a new file would not
+   * have.
+   */
+  hasAcl(path: string): Promise<boolean>;
+}
+
+/**
+ * Makes our section of the hosts file hold exactly `entries` (see editHosts),
+ * and writes only if that changes a byte. Mode, owner and symbolic links stay;
+ * a missing file is made (0644) once there is an entry. The file is read here
+ * and compared once more right before it is written: if another program was
+ * quicker, its version is read and edited instead. Where the file cannot be
+ * replaced (a bind mount, as in containers; a folder that we may not write) it
+ * is written in place, with copies kept until that is finished, and a later
+ * call repairs what a crash in between left behind. One call at a time.
+ *
+ * Symbolic links are followed once, to the real file, and not after that; what
+ * is not a regular file is never written. The path and the folders above it are
+ * trusted: they come from the administrator.
+ *
+ * Rejects with NgrokdError `permission` or `hosts` (`state` where a copy cannot
+ * be kept), the hint set; the file is then as it was.
+ */
+export async function updateHostsFile(
+  path: string,
+  entries: ReadonlyMap<Hostname, Ip>,
+  options: HostsOptions,
+): Promise<HostsUpdate> {
+  const { ranges, before = async () => true } = options;
+  const fs: HostsFs = { read: readHosts, rename, hasAcl, ...options.fs };
+  const copies = copiesIn(options.stateFolder);
+  const { file, rescued } = await told(path, async () => {
+    const file = await realFile(path);
+    return { file, rescued: await finishInterrupted(file, fs, copies) };
+  });
+  for (let attempt = 1; attempt <= 5; attempt++) {
+    const old = await told(path, () => fs.read(file));
+    const edit = editHosts(old?.bytes.toString("latin1") ?? "", entries, ranges);
+    if (edit.kind === "refused")
+      throw new NgrokdError("hosts", `Cannot edit "${path}": ${edit.reason}`, {
+        hint: chooseAnother,
+      });
+    const { shadowed } = edit;
+    if (edit.kind === "same") return { change: "none", repairs: rescued, shadowed };
+    if (!(await before())) return { change: "withheld", repairs: rescued, shadowed };
+    const change = await told(path, async () => {
+      if (old !== undefined) await keepOriginal(copies.original, old);
+      const inPlace = options.inPlace ?? (hasSelinux() || (await fs.hasAcl(file)));
+      return await write(file, old, Buffer.from(edit.text, "latin1"), { fs, copies, inPlace });
+    });
+    if (change !== "overtaken") return { change, repairs: [...rescued, ...edit.repairs], shadowed };
+  }
+  throw new NgrokdError("hosts", `Cannot edit "${path}": another program keeps changing it`, {
+    hint: "the next pass tries again",
+  });
+}
+
+/**
+ * What {@link updateHostsFile} would do, without doing it. Rejects as it does
+ * for a file that cannot be read; one that must not be edited is an answer
+ * here.
+ */
+export async function inspectHostsFile(
+  path: string,
+  entries: ReadonlyMap<Hostname, Ip>,
+  { ranges, fs }: Pick<HostsOptions, "ranges" | "fs"> = {},
+): Promise<HostsEdit & { readonly before: string }> {
+  const old = await told(path, async () => await (fs?.read ?? readHosts)(await realFile(path)));
+  const before = old?.bytes.toString("latin1") ?? "";
+  return { ...editHosts(before, entries, ranges), before };
+}
+
+/**
+ * What the hosts file calls this machine (see namesOfMachine); nothing where it
+ * cannot be read, which whoever edits it will say.
+ */
+export async function machineNamesIn(path: string): Promise<ReadonlySet<string>> {
+  const text = await realFile(path)
+    .then(readHosts)
+    .catch(() => undefined);
+  const addresses = Object.values(networkInterfaces()).flatMap((list = []) =>
+    list.map(({ address }) => address),
+  );
+  const outside = addresses.filter((address) => !/^127\.|^::1$/.test(address));
+  return namesOfMachine(text?.bytes.toString("latin1") ?? "", outside);
+}
+
+type Copies = ReturnType<typeof copiesIn>;
+const copiesIn = (folder: string) => ({
+  original: join(folder, "hosts.original"),
+  before: join(folder, "hosts.before"),
+  after: join(folder, "hosts.after"),
+});
+
+/**
+ * 64 MiB: more than the largest block lists, and little enough to hold in
+ * memory.
+ */
+const sizeLimit = 64 * 1024 * 1024;
+
+/**
+ * Why a file next to the hosts file cannot be made or renamed over it, while
+ * the hosts file itself may still be written.
+ */
+const irreplaceable = new Set(["EBUSY", "EXDEV", "EACCES", "EPERM", "EROFS", "ETXTBSY"]);
+
+/** "overtaken": the file is no longer what was read, and was not touched. */
+async function write(
+  file: string,
+  old: HostsContent | undefined,
+  bytes: Buffer,
+  { fs, copies, inPlace }: { fs: HostsFs; copies: Copies; inPlace: boolean },
+): Promise<"replaced" | "overwritten" | "overtaken"> {
+  if (old !== undefined && inPlace) return await overwrite(file, old, bytes, copies);
+  let overtaken = false;
+  const renameIfUnchanged = async (from: string, to: string) => {
+    overtaken = !sameContent(await fs.read(file), old);
+    if (overtaken) throw new NgrokdError("hosts", `"${file}" was changed by another program`);
+    await fs.rename(from, to);
+  };
+  try {
+    await writeFileAtomic(file, bytes, { mode: old?.mode ?? 0o644, rename: renameIfUnchanged });
+    return "replaced";
+  } catch (error) {
+    if (overtaken) return "overtaken";
+    if (
+      old === undefined ||
+      !isNgrokdError(error) ||
+      !irreplaceable.has(String(error.details.errno))
+    )
+      throw error;
+    return await overwrite(file, old, bytes, copies);
+  }
+}
+
+function sameContent(a: HostsContent | undefined, b: HostsContent | undefined): boolean {
+  return a === undefined || b === undefined
+    ? a === b
+    : a.mode === b.mode && a.bytes.equals(b.bytes);
+}
+
+/**
+ * Writes from the first byte that differs, and cuts the file only after that.
+ * If this fails half way, the old bytes are put back; if the process or the
+ * machine stops half way, finishInterrupted() finds both copies at the next
+ * call.
+ */
+async function overwrite(
+  path: string,
+  old: HostsContent,
+  bytes: Buffer,
+  copies: Copies,
+): Promise<"overwritten" | "overtaken"> {
+  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
+  try {
+    // Who may not read the file may not read its copies either.
+    await keepCopy(copies.before, old.bytes, old.mode);
+    await keepCopy(copies.after, bytes, old.mode);
+    const overtaken = !(await file.readFile()).equals(old.bytes);
+    if (!overtaken) {
+      const from = firstDifference(old.bytes, bytes);
+      try {
+        await putFrom(file, bytes, from);
+      } catch (error) {
+        await putFrom(file, old.bytes, from);
+        await dropCopies(copies);
+        throw error;
+      }
+    }
+    await dropCopies(copies);
+    return overtaken ? "overtaken" : "overwritten";
+  } finally {
+    await file.close();
+  }
+}
+
+async function putFrom(file: FileHandle, bytes: Buffer, from: number): Promise<void> {
+  for (let at = from; at < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, at, bytes.length - at, at);
+    at += bytesWritten;
+  }
+  await file.truncate(bytes.length);
+  await file.sync();
+}
+
+/** In this order: only both copies together mean that a write was under way. */
+async function dropCopies(copies: Copies): Promise<void> {
+  await unlink(copies.after);
+  await unlink(copies.before);
+}
+
+function firstDifference(a: Buffer, b: Buffer): number {
+  const end = Math.min(a.length, b.length);
+  let at = 0;
+  while (at < end && a[at] === b[at]) at++;
+  return at;
+}
+
+/**
+ * Finishes an overwrite() that a crash interrupted. Disks may store the blocks
+ * of a write in any order, so every byte may be old or new; a file with any
+ * other byte was changed since, and is left alone.
+ */
+async function finishInterrupted(path: string, fs: HostsFs, copies: Copies): Promise<string[]> {
+  const before = await readIfThere(copies.before);
+  const after = await readIfThere(copies.after);
+  if (before === undefined || after === undefined) return [];
+  const now = (await fs.read(path))?.bytes;
+  if (now?.equals(before) || now?.equals(after)) {
+    await dropCopies(copies);
+    return [];
+  }
+  if (now === undefined || !isMixOf(now, before, after)) {
+    const kept = `${copies.before}-${new Date().toISOString().replaceAll(/[-:]|\.\d+/g, "")}`;
+    await rename(copies.before, kept);
+    await unlink(copies.after);
+    return [
+      `a write of the hosts file was interrupted, and the file was changed since; the text from before the write is in "${kept}"`,
+    ];
+  }
+  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
+  try {
+    await putFrom(file, after, firstDifference(now, after));
+  } finally {
+    await file.close();
+  }
+  await dropCopies(copies);
+  return ["a write of the hosts file that was interrupted has been finished"];
+}
+
+function isMixOf(now: Buffer, before: Buffer, after: Buffer): boolean {
+  if (now.length < Math.min(before.length, after.length)) return false;
+  return now.every((byte, at) => byte === before[at] || byte === after[at]);
+}
+
+async function keepOriginal(copy: string, { bytes, mode }: HostsContent): Promise<void> {
+  try {
+    await lstat(copy);
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+    await keepCopy(copy, bytes, mode);
+  }
+}
+
+async function keepCopy(copy: string, bytes: Buffer, mode: number): Promise<void> {
+  try {
+    await writeFileAtomic(copy, bytes, { mode });
+  } catch (error) {
+    const { code, message } = fileError(`Cannot write "${copy}"`, error);
+    throw new NgrokdError(code, message, {
+      cause: error,
+      hint: "the hosts file is changed only where a copy of it can be kept",
+    });
+  }
+}
+
+async function readIfThere(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Where the symbolic links lead, or the path itself where no file is yet. */
+async function realFile(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  }
+  const link = await lstat(path).catch(() => undefined);
+  if (link !== undefined) {
+    throw new NgrokdError(
+      "hosts",
+      `Cannot edit "${path}": it is a symbolic link to a file that does not exist`,
+      { hint: chooseAnother },
+    );
+  }
+  return join(await realpath(dirname(path)), basename(path));
+}
+
+async function readHosts(path: string): Promise<HostsContent | undefined> {
+  // Not blocking: opening a named pipe would wait for a writer.
+  const file = await open(
+    path,
+    constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+  ).catch((error) => {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  });
+  if (file === undefined) return undefined;
+  try {
+    const info = await file.stat();
+    const wrong = !info.isFile()
+      ? "it is not a regular file"
+      : info.size > sizeLimit
+        ? `it is ${info.size} bytes long`
+        : undefined;
+    if (wrong !== undefined)
+      throw new NgrokdError("hosts", `Cannot edit "${path}": ${wrong}`, { hint: chooseAnother });
+    return { bytes: await file.readFile(), mode: info.mode & 0o7777 };
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * A new file gets the folder's SELinux label, not the old file's, and node: has
+ * no call to carry it over.
+ */
+const hasSelinux = (): boolean => existsSync("/sys/fs/selinux/enforce");
+
+/**
+ * Access control lists cannot be read through node: either, but `ls` marks them
+ * with a plus behind the mode (POSIX; GNU and macOS do so, and an `ls` that
+ * does not, as busybox's, is on systems that hardly know them). Asked only when
+ * the file is about to be written.
+ */
+async function hasAcl(path: string): Promise<boolean> {
+  const env = { LC_ALL: "C" };
+  const said = await promisify(execFile)("/bin/ls", ["-ldn", "--", path], {
+    env,
+    timeout: 5000,
+  }).catch(() => undefined);
+  return said?.stdout.charAt(10) === "+";
+}
+
+const chooseAnother = "set NGROKD_HOSTS_PATH to the hosts file that this system reads";
+
+/**
+ * Does something to the hosts file, and says of a failure what it means for
+ * that.
+ */
+async function told<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw hostsError(path, error);
+  }
+}
+
+function hostsError(path: string, error: unknown): NgrokdError {
+  const known = fileError(`Cannot edit "${path}"`, error);
+  if (known.hint !== undefined) return known;
+  const denied = known.code === "permission";
+  const hint = denied
+    ? "run the daemon as root, or set NGROKD_HOSTS_PATH to a file it may write"
+    : "the next pass tries again; NGROKD_HOSTS_PATH can name another file";
+  return new NgrokdError(denied ? "permission" : "hosts", known.message, {
+    cause: error,
+    hint,
+    details: known.details,
+  });
+}

@@ -1,0 +1,294 @@
+import { Buffer } from "node:buffer";
+import { isIP } from "node:net";
+import { isReserved } from "../../exposure/allocate.ts";
+import { isLocalhostKin } from "../../exposure/forbidden.ts";
+import { type Hostname, parseHostname } from "../../model/hostname.ts";
+import { type Ip, loopback, parseIp, type Subnet, subnetHas } from "../../model/ip.ts";
+import { quote } from "../../model/parsed.ts";
+
+/**
+ * The lines around our section, those of the Go program; they count as whole
+ * lines only, white space after them tolerated.
+ */
+export const beginLine = "# BEGIN ngrokd managed section";
+export const endLine = "# END ngrokd managed section";
+
+/**
+ * Ranges that entries of ours come from: loopback, and what the Go program
+ * hands out by default.
+ */
+export const entryRanges: readonly Subnet[] = [loopback, { first: 0x0a6b0000, bits: 16 }];
+
+export type HostsEdit =
+  | { readonly kind: "same"; readonly shadowed: readonly Hostname[] }
+  | {
+      readonly kind: "changed";
+      readonly text: string;
+      /**
+       * What was wrong with the section and has been put right, a sentence
+       * each.
+       */
+      readonly repairs: readonly string[];
+      /**
+       * Names that a line outside the section gives another address, so that
+       * ours may not count; sorted.
+       */
+      readonly shadowed: readonly Hostname[];
+    }
+  | { readonly kind: "refused"; readonly reason: string };
+
+/**
+ * Makes the section of a hosts file hold exactly `entries`, sorted by name,
+ * `IP<TAB>name` a line; without entries there is no section. A new section goes
+ * to the end, an existing one stays where it is.
+ *
+ * `text` is the file's bytes read as latin1, a character a byte, and so is the
+ * answer: whatever stands outside the section comes back byte for byte and in
+ * order. Nothing is dropped but the marker lines and the entries between them.
+ * What someone else wrote between them moves below the section; without its
+ * other marker, a marker owns only the lines next to it that are in our format
+ * and order. Taking the section out again restores the text from before it was
+ * put in. The result is a fixed point. `ranges`: where entries, also those of
+ * earlier runs, come from: a line counts as ours only if its address is in one
+ * of them and not reserved.
+ */
+export function editHosts(
+  text: string,
+  entries: ReadonlyMap<Hostname, Ip>,
+  ranges = entryRanges,
+): HostsEdit {
+  if (text.startsWith("\xff\xfe") || text.startsWith("\xfe\xff")) {
+    return {
+      kind: "refused",
+      reason: "it is UTF-16 text, which resolvers do not read; save it as plain text (UTF-8)",
+    };
+  }
+  const bom = text.startsWith("\xef\xbb\xbf") ? text.slice(0, 3) : "";
+  const parts = takeApart(text.slice(bom.length), (line) => isOurs(line, entries, ranges));
+  const next = bom + parts.before + sectionOf(parts, entries) + parts.after;
+  const shadowed = shadowedNames(parts.before + parts.after, entries);
+  return next === text
+    ? { kind: "same", shadowed }
+    : { kind: "changed", text: next, repairs: parts.repairs, shadowed };
+}
+
+/**
+ * Pure: the names that a hosts file gives to this machine itself: those of
+ * 127.0.1.1, where Debian and its kin write them, and of the machine's own
+ * `addresses`. Lower case, without final dots. `text`: as editHosts takes it;
+ * our own section does not count.
+ */
+export function namesOfMachine(text: string, addresses: readonly string[]): Set<string> {
+  const own = new Set(["127.0.1.1", ...addresses.map((address) => address.toLowerCase())]);
+  // A block list has a hundred thousand lines: none but those that begin so are
+  // looked at closely.
+  const begins = new RegExp(
+    `^\\s*(?:${[...own].map((address) => address.replaceAll(".", "\\.")).join("|")})\\s`,
+    "i",
+  );
+  const found = new Set<string>();
+  let inOurs = false;
+  for (const line of text.split("\n")) {
+    if (isBegin(line) || isEnd(line)) inOurs = isBegin(line);
+    if (inOurs || !begins.test(line)) continue;
+    const [address = "", ...names] = (line.split("#", 1)[0] ?? "")
+      .trim()
+      .toLowerCase()
+      .split(/\s+/);
+    if (own.has(address)) for (const name of names) found.add(name.replace(/\.$/, ""));
+  }
+  return found;
+}
+
+interface Parts {
+  /** Foreign text before and after the place of the section. */
+  readonly before: string;
+  readonly after: string;
+  /** The line end for our lines: the one that most foreign lines have. */
+  readonly eol: string;
+  readonly repairs: readonly string[];
+}
+
+/**
+ * Stands first in the section where we had to end the line above it, so that
+ * taking the section out can undo that.
+ */
+const joint = "# (before this section, the line above had no line end)";
+
+function sectionOf({ before, eol }: Parts, entries: ReadonlyMap<Hostname, Ip>): string {
+  if (entries.size === 0) return "";
+  const joined = before !== "" && !before.endsWith("\n");
+  const lines = [...entries]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, ip]) => `${ip}\t${name}`);
+  const section = [beginLine, ...(joined ? [joint] : []), ...lines, endLine, ""].join(eol);
+  return joined ? eol + section : section;
+}
+
+function takeApart(text: string, ours: (line: string) => boolean): Parts {
+  const start = firstOfOurs(text);
+  const untouched = text.slice(0, start);
+  const lines = text.slice(start).match(/[^\n]*\n|[^\n]+/g) ?? [];
+  const { place, dropped, repairs } = findOurs(lines, ours, count(untouched, "\n"));
+  const kept = (from: number, to: number) =>
+    lines.slice(from, to).filter((_, i) => !dropped.has(from + i));
+  const above = untouched + kept(0, place).join("");
+  const after = kept(place, lines.length).join("");
+  const style = lines[place]?.endsWith("\r\n") ? "\r\n" : "\n";
+  const before =
+    after === "" && isJoint(lines[place + 1] ?? "") ? withoutLineEnd(above, style) : above;
+  return { before, after, eol: commonEol(before + after) ?? style, repairs };
+}
+
+const firstMarker = new RegExp(`(?:^|\\n)(?:(${beginLine})|${endLine})[ \\t\\r]*(?=\\n|$)`);
+
+/**
+ * Where the first line that may be ours begins. Above a section's begin none
+ * is, and there may stand a block list of many megabytes.
+ */
+function firstOfOurs(text: string): number {
+  const marker = firstMarker.exec(text);
+  if (marker === null) return text.length;
+  // An end without a begin may have entries of ours above it.
+  if (marker[1] === undefined) return 0;
+  return marker[0].startsWith("\n") ? marker.index + 1 : marker.index;
+}
+
+/**
+ * Undoes the line end that goes with the joint, if this is one that we would
+ * have given.
+ */
+function withoutLineEnd(text: string, style: string): string {
+  const rest = text.endsWith(style) ? text.slice(0, -style.length) : "";
+  return rest === "" || rest.endsWith("\n") || (commonEol(rest) ?? style) !== style ? text : rest;
+}
+
+/**
+ * Which lines are ours and go, and the index of the line where the section
+ * belongs: the first marker's, or the end. `skipped`: how many lines of the
+ * file stand above these.
+ */
+function findOurs(lines: readonly string[], ours: (line: string) => boolean, skipped: number) {
+  const dropped = new Set<number>();
+  const repairs: string[] = [];
+  const strangers: string[] = [];
+  const markers = [...lines.keys()].filter((i) => isBegin(lines[i]) || isEnd(lines[i]));
+  const dropIf = (i: number, test: (line: string) => boolean): boolean => {
+    const good = test(lines[i] ?? "");
+    if (good) dropped.add(i);
+    return good;
+  };
+  let sections = 0;
+  for (let m = 0; m < markers.length; m++) {
+    const here = markers[m] ?? 0;
+    const next = markers[m + 1] ?? lines.length;
+    const number = skipped + here + 1;
+    dropped.add(here);
+    if (isEnd(lines[here])) {
+      repairs.push(`line ${number} ended a section that no line began`);
+      let i = here - 1;
+      while (dropIf(i, ours) && inOrder(lines[i - 1], lines[i])) i--;
+      dropIf(i, isJoint);
+      continue;
+    }
+    if (++sections > 1) repairs.push(`line ${number} began another section; there is one now`);
+    if (isEnd(lines[next])) {
+      dropped.add(next);
+      m++;
+      for (let i = here + 1; i < next; i++)
+        if (!dropIf(i, (line) => ours(line) || isJoint(line))) strangers.push(lines[i] ?? "");
+    } else {
+      repairs.push(`line ${number} began a section that no line ended`);
+      let i = dropIf(here + 1, isJoint) ? here + 2 : here + 1;
+      while (dropIf(i, ours) && inOrder(lines[i], lines[i + 1])) i++;
+    }
+  }
+  if (strangers.length > 0) repairs.push(strangersSentence(strangers));
+  return { place: markers[0] ?? lines.length, dropped, repairs };
+}
+
+const isBegin = (line = ""): boolean => isLine(line, beginLine);
+const isEnd = (line = ""): boolean => isLine(line, endLine);
+const isJoint = (line: string): boolean => isLine(line, joint);
+const isLine = (line: string, text: string): boolean =>
+  line.startsWith(text) && /^[ \t\r\n]*$/.test(line.slice(text.length));
+
+/**
+ * True where the second entry can follow the first in a section of ours; true
+ * where either is no entry (it stops the run by itself).
+ */
+function inOrder(first = "", second = ""): boolean {
+  const [a, b] = [entryOf(first), entryOf(second)];
+  return a === undefined || b === undefined || a.name < b.name;
+}
+
+/** True for a line that an earlier run wrote, as far as a line can tell. */
+function isOurs(
+  line: string,
+  entries: ReadonlyMap<Hostname, Ip>,
+  ranges: readonly Subnet[],
+): boolean {
+  const entry = entryOf(line);
+  if (entry === undefined) return false;
+  const { name, ip } = entry;
+  if (entries.get(name) === ip) return true;
+  return !isLocalhostKin(name) && !isReserved(ip) && ranges.some((range) => subnetHas(range, ip));
+}
+
+function entryOf(line: string): { name: Hostname; ip: Ip } | undefined {
+  const [, ipText = "", nameText = ""] =
+    /^([\d.]{7,15})\t([a-z0-9._-]{1,253})\r?\n?$/.exec(line) ?? [];
+  const ip = parseIp(ipText);
+  const name = parseHostname(nameText);
+  return ip.ok && name.ok && name.value === nameText
+    ? { name: name.value, ip: ip.value }
+    : undefined;
+}
+
+function strangersSentence(lines: readonly string[]): string {
+  const shown = lines
+    .slice(0, 3)
+    .map((line) => quote(Buffer.from(line.trimEnd(), "latin1").toString("utf8")));
+  const list = shown.join(", ") + (lines.length > shown.length ? ", …" : "");
+  const count =
+    lines.length === 1
+      ? "1 line that ngrokd did not write was"
+      : `${lines.length} lines that ngrokd did not write were`;
+  return `${count} moved from inside the section to below it: ${list}`;
+}
+
+function commonEol(text: string): string | undefined {
+  const all = count(text, "\n");
+  const crlf = count(text, "\r\n");
+  if (all === 0) return undefined;
+  return crlf * 2 > all ? "\r\n" : "\n";
+}
+
+function count(text: string, part: string): number {
+  let found = 0;
+  for (let at = text.indexOf(part); at !== -1; at = text.indexOf(part, at + part.length))
+    found += 1;
+  return found;
+}
+
+function shadowedNames(foreign: string, entries: ReadonlyMap<Hostname, Ip>): Hostname[] {
+  if (entries.size === 0) return [];
+  const addresses: ReadonlyMap<string, Ip> = entries;
+  const shadowed = new Set<string>();
+  // Of the words of a block list few begin as a name of ours does (with a
+  // letter, a digit or an underscore): the rest is passed over.
+  const initials = [...new Set([...entries.keys()].map((name) => name.charAt(0)))].join("");
+  const words = new RegExp(`(?<=\\s)[${initials}][^\\s#]*`, "gi");
+  for (let word = words.exec(foreign); word !== null; word = words.exec(foreign)) {
+    if (!addresses.has(word[0].toLowerCase())) continue;
+    const end = foreign.indexOf("\n", word.index);
+    words.lastIndex = end === -1 ? foreign.length : end;
+    const line = foreign.slice(foreign.lastIndexOf("\n", word.index) + 1, words.lastIndex);
+    const [address = "", ...names] = (line.split("#", 1)[0] ?? "").trim().split(/\s+/);
+    if (isIP(address) === 0) continue;
+    for (const name of names.map((text) => text.toLowerCase())) {
+      if ((addresses.get(name) ?? address) !== address) shadowed.add(name);
+    }
+  }
+  return [...entries.keys()].filter((name) => shadowed.has(name)).sort();
+}

@@ -1,0 +1,102 @@
+import { readFile, unlink } from "node:fs/promises";
+import { ensureWritableFolder, errnoOf, fileError } from "../files/atomic.ts";
+import { type Change, forgetChange, readJournal, sha256 } from "../journal/journal.ts";
+import { NgrokdError } from "../model/error.ts";
+import { inspectHostsFile, updateHostsFile } from "./hosts/file.ts";
+
+/**
+ * What becomes of one change: taken back, already gone, or left to a person,
+ * with the reason.
+ */
+export interface Step {
+  readonly change: Change;
+  readonly action: "take back" | "nothing to do" | "keep";
+  /** Empty unless it is kept. */
+  readonly reason: string;
+}
+
+/**
+ * What there is to take back, as the machine is now: the journal's changes, the
+ * latest first, and the section of `hostsPath` even if no journal knows of it
+ * (an earlier version kept none). Changes nothing. Rejects as readJournal and
+ * updateHostsFile do.
+ */
+export async function planUndo(stateFolder: string, hostsPath: string): Promise<readonly Step[]> {
+  const recorded = await readJournal(stateFolder);
+  const known = recorded.some(({ kind, path }) => kind === "hosts" && path === hostsPath);
+  const changes: Change[] = [
+    ...recorded,
+    ...(known ? [] : [{ kind: "hosts", path: hostsPath } as const]),
+  ].reverse();
+  const steps = await Promise.all(changes.map(stepFor));
+  return steps.filter(
+    ({ change, action }) => action !== "nothing to do" || recorded.includes(change),
+  );
+}
+
+/**
+ * Does what {@link planUndo} said, in its order, and forgets what is taken
+ * back. Rejects with the first failure; what came before it is done. `remove`
+ * takes a file away that may have to be known of elsewhere, too.
+ */
+export async function undo(
+  stateFolder: string,
+  steps: readonly Step[],
+  remove = removeFile,
+): Promise<void> {
+  for (const { change, action } of steps) {
+    if (action === "keep") continue;
+    if (action === "take back") await takeBack(stateFolder, change, remove);
+    await forgetChange(stateFolder, change);
+  }
+}
+
+/**
+ * One that is gone already is as good. Rejects with NgrokdError `permission` or
+ * `state`.
+ */
+export async function removeFile(path: string): Promise<void> {
+  await unlink(path).catch((error: unknown) => {
+    if (errnoOf(error) !== "ENOENT") throw fileError(`Cannot remove "${path}"`, error);
+  });
+}
+
+async function stepFor(change: Change): Promise<Step> {
+  if (change.kind === "hosts") {
+    const edit = await inspectHostsFile(change.path, new Map());
+    if (edit.kind === "refused") return { change, action: "keep", reason: edit.reason };
+    return { change, action: edit.kind === "same" ? "nothing to do" : "take back", reason: "" };
+  }
+  const content = await contentOf(change.path);
+  if (content === undefined) return { change, action: "nothing to do", reason: "" };
+  const ours = sha256(content) === change.sha256;
+  return ours
+    ? { change, action: "take back", reason: "" }
+    : { change, action: "keep", reason: "it was changed since ngrokd wrote it" };
+}
+
+async function takeBack(
+  stateFolder: string,
+  change: Change,
+  remove: typeof removeFile,
+): Promise<void> {
+  // Looked at once more: a person may have thought for long before saying yes.
+  const { action, reason } = await stepFor(change);
+  if (action === "keep")
+    throw new NgrokdError("refused", `Cannot take back "${change.path}": ${reason}`);
+  if (change.kind === "hosts") {
+    // The copy of the original is kept there, also where somebody has removed
+    // the folder.
+    await ensureWritableFolder(stateFolder);
+    await updateHostsFile(change.path, new Map(), { stateFolder });
+    return;
+  }
+  await remove(change.path);
+}
+
+async function contentOf(path: string): Promise<Uint8Array | undefined> {
+  return await readFile(path).catch((error: unknown) => {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw fileError(`Cannot read "${path}"`, error);
+  });
+}

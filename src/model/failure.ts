@@ -1,0 +1,8 @@
+/**
+ * Pure: whether two reasons tell of one failure; each answer of ngrok's has an
+ * operation id of its own.
+ */
+export function sameFailure(a: string, b: string): boolean {
+  const plain = (reason: string): string => reason.replaceAll(/\boperation \w+/g, "");
+  return plain(a) === plain(b);
+}

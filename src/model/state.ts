@@ -1,0 +1,84 @@
+import type { Proto } from "./endpoint.ts";
+import type { Hostname } from "./hostname.ts";
+import type { Ip } from "./ip.ts";
+import type { Meter } from "./meter.ts";
+
+/**
+ * One word for how the daemon is. `degraded`: it runs, and something that it
+ * should do it cannot; `reason` says what.
+ */
+export type Phase = "starting" | "serving" | "degraded" | "stopping";
+
+export type Registration =
+  | { readonly kind: "waiting-for-key" }
+  | { readonly kind: "registering" }
+  | {
+      readonly kind: "registered";
+      readonly operatorId: string;
+      readonly certificate: CertificateFacts;
+    }
+  | { readonly kind: "failed"; readonly reason: string; readonly hint: string };
+
+export interface CertificateFacts {
+  readonly notAfter: Date;
+  readonly fingerprint256: string;
+}
+
+/** How one endpoint fares. `reason` is empty while it listens. */
+export interface EndpointState {
+  readonly ids: readonly string[];
+  readonly url: string;
+  readonly proto: Proto | "";
+  readonly host: Hostname | "";
+  readonly port: number;
+  readonly ip: Ip | "";
+  readonly state: "listening" | "failed" | "unsupported" | "draining";
+  readonly reason: string;
+  readonly warning: string;
+  readonly meter: Meter;
+}
+
+export interface LastPass {
+  readonly at: Date;
+  readonly ok: boolean;
+  readonly tookMs: number;
+  readonly reason: string;
+  readonly hint: string;
+}
+
+/**
+ * All that status, list, health and metrics read. Published whole by the
+ * daemon; nobody else writes it.
+ */
+export interface State {
+  readonly phase: Phase;
+  readonly reason: string;
+  readonly hint: string;
+  readonly startedAt: Date;
+  readonly registration: Registration;
+  /** host:port */
+  readonly ingress: string;
+  readonly lastPass: LastPass | undefined;
+  readonly endpoints: readonly EndpointState[];
+  /** Lasting things that a person should look at; each a sentence. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * What a load balancer may conclude: registered, and the last pass succeeded.
+ * Zero endpoints are fine.
+ */
+export function readiness(state: State): { ready: boolean; reason: string } {
+  if (state.phase === "stopping") return { ready: false, reason: "the daemon is stopping" };
+  const { registration, lastPass } = state;
+  if (registration.kind === "waiting-for-key")
+    return { ready: false, reason: "waiting for an API key: run `ngrokd set-api-key`" };
+  if (registration.kind === "failed")
+    return { ready: false, reason: `not registered: ${registration.reason}` };
+  if (registration.kind === "registering")
+    return { ready: false, reason: "registering with ngrok" };
+  if (lastPass === undefined) return { ready: false, reason: "the first poll has not finished" };
+  return lastPass.ok
+    ? { ready: true, reason: "" }
+    : { ready: false, reason: `the last poll failed: ${lastPass.reason}` };
+}

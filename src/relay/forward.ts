@@ -1,0 +1,239 @@
+import { refusalAdvice } from "../ingress/advice.ts";
+import type { Ingress, Opened } from "../ingress/ingress.ts";
+import { describeTlsFailure } from "../ingress/trust.ts";
+import type { Binding } from "../model/binding.ts";
+import { type ErrorCode, isNgrokdError, NgrokdError, oneLine, reasonOf } from "../model/error.ts";
+import { record } from "../model/histogram.ts";
+import type { Log } from "../model/log.ts";
+import { countError, countRefusal, type ErrorKind, type Meter } from "../model/meter.ts";
+import { addressText, type Conn, type Watcher } from "../net/types.ts";
+import type { QuietWatch } from "./quiet.ts";
+import { type Direction, type SpliceEnd, type SpliceUser, startSplice } from "./splice.ts";
+
+export interface ForwardDeps {
+  readonly ingress: Pick<Ingress, "open">;
+  readonly log: Log;
+  /** One deadline for dial, TLS and header, in milliseconds. */
+  readonly openTimeoutMs: number;
+  /**
+   * Ends connections on which nothing moves; without it they may be silent for
+   * ever.
+   */
+  readonly quiet?: QuietWatch;
+}
+
+/**
+ * One local connection from accept to close (design.md, "One connection"). What
+ * goes wrong ends this connection with a reset, is counted in `meter` and told
+ * once in the log. `ended` is called when the client's descriptor is free.
+ */
+export function forward(
+  client: Conn,
+  binding: Binding,
+  meter: Meter,
+  deps: ForwardDeps,
+  ended: (client: Conn) => void,
+): void {
+  void new Forwarding(client, binding, meter, deps, ended).run();
+}
+
+/**
+ * A class for the reason that PullConn is one: thousands wait at a time, and
+ * nothing of the opening may stay, nor a promise.
+ */
+class Forwarding implements SpliceUser, Watcher {
+  private readonly client: Conn;
+  private readonly binding: Binding;
+  private readonly meter: Meter;
+  private readonly deps: ForwardDeps;
+  private readonly whenGone: (client: Conn) => void;
+  /**
+   * When the turn began that is now taken, by performance.now(): the ingress's
+   * to answer, then the endpoint's; undefined once it has spoken.
+   */
+  private turn: number | undefined = performance.now();
+  private asked = false;
+
+  constructor(
+    client: Conn,
+    binding: Binding,
+    meter: Meter,
+    deps: ForwardDeps,
+    whenGone: (client: Conn) => void,
+  ) {
+    this.client = client;
+    this.binding = binding;
+    this.meter = meter;
+    this.deps = deps;
+    this.whenGone = whenGone;
+    meter.active += 1;
+    meter.total += 1;
+    meter.lastActivity = Date.now();
+  }
+
+  async run(): Promise<void> {
+    const { client, binding, meter, deps } = this;
+    const { key } = binding;
+    try {
+      const opened = await open(client, binding, deps);
+      if (opened.kind === "accepted") return this.carry(opened);
+      if (opened.kind === "left") {
+        countError(meter, "reset");
+        deps.log.debug(`${key}: connection from ${addressText(client.remote)} reset by the client`);
+      } else {
+        countRefusal(meter, opened.code);
+        meter.lastError = refusalText(opened);
+        deps.log.warn(`${key}: the ingress refused: ${meter.lastError}`, {
+          endpoint: key,
+          code: opened.code,
+        });
+      }
+    } catch (error) {
+      countError(meter, kindOf(error));
+      meter.lastError = reasonOf(error);
+      deps.log.warn(`${key}: cannot reach the endpoint: ${meter.lastError}`, {
+        endpoint: key,
+        ...hintOf(error),
+      });
+    }
+    client.abort();
+    client.watch(this);
+  }
+
+  private carry({ conn, first, notices }: Accepted): void {
+    const { meter, deps, turn = 0 } = this;
+    const { key } = this.binding;
+    const now = performance.now();
+    record(meter.upgrade, (now - turn) / 1000);
+    this.turn = now;
+    meter.lastError = "";
+    // Every connection may bring the same one: at this level repeats are
+    // counted and not told.
+    for (const notice of notices)
+      deps.log.warn(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
+    startSplice(this.client, conn, this, first, deps.quiet);
+  }
+
+  carried(direction: Direction, bytes: number): void {
+    const { meter, turn } = this;
+    if (direction === "a->b") {
+      meter.bytesUp += bytes;
+      if (this.asked) return;
+      this.asked = true;
+      if (turn !== undefined) this.turn = performance.now();
+    } else {
+      meter.bytesDown += bytes;
+      if (turn === undefined) return;
+      record(meter.firstByte, (performance.now() - turn) / 1000);
+      this.turn = undefined;
+    }
+  }
+
+  /**
+   * Counts how a connection that worked has ended. No fault of the endpoint's,
+   * so it is no last error.
+   */
+  ended(end: SpliceEnd): void {
+    const { meter } = this;
+    if (end.kind === "silent") countError(meter, "timeout");
+    else if (end.kind === "aborted") {
+      const { error } = end;
+      countError(
+        meter,
+        isNgrokdError(error, "cancelled")
+          ? "timeout"
+          : isNgrokdError(error, "tls")
+            ? "tls"
+            : "reset",
+      );
+    }
+    tellEnd(end, this.client, this.binding.key, this.deps.log);
+    this.gone();
+  }
+
+  gone(): void {
+    this.meter.active -= 1;
+    this.meter.lastActivity = Date.now();
+    this.whenGone(this.client);
+  }
+}
+
+type Accepted = Extract<Opened, { kind: "accepted" }>;
+type Refused = Extract<Opened, { kind: "refused" }>;
+
+/**
+ * `left`: the client was gone before there was an answer, so nobody waits for
+ * one.
+ */
+async function open(
+  client: Conn,
+  binding: Binding,
+  { ingress, openTimeoutMs }: ForwardDeps,
+): Promise<Opened | { kind: "left" }> {
+  const attempt = new AbortController();
+  const timer = setTimeout(() => {
+    attempt.abort(
+      new NgrokdError("timeout", `No answer from the ingress within ${openTimeoutMs / 1000} s`),
+    );
+  }, openTimeoutMs);
+  client.watch({ gone: () => attempt.abort(new NgrokdError("cancelled", "The client left")) });
+  try {
+    return await ingress.open(binding, attempt.signal);
+  } catch (error) {
+    if (error === attempt.signal.reason && isNgrokdError(error, "cancelled"))
+      return { kind: "left" };
+    throw isNgrokdError(error, "tls") ? describeTlsFailure(error) : error;
+  } finally {
+    clearTimeout(timer);
+    client.watch(undefined);
+  }
+}
+
+function tellEnd(end: SpliceEnd, client: Conn, key: string, log: Log): void {
+  switch (end.kind) {
+    case "finished":
+      return;
+    case "aborted": {
+      // A reset by one of the two ends is their business; it is passed on, and
+      // no cause for alarm.
+      const by = `reset by ${end.side === "a" ? "the client" : "the ingress"}`;
+      const how = isNgrokdError(end.error, "cancelled")
+        ? "cut, since its time to end was over"
+        : by;
+      log.debug(`${key}: connection from ${addressText(client.remote)} ${how}`);
+      return;
+    }
+    case "silent": {
+      const what = end.halfClosed ? "a half-closed connection" : "a connection";
+      log.warn(`${key}: ${what} on which nothing moved for ${end.limitMs / 1000} s was reset`, {
+        endpoint: key,
+      });
+    }
+  }
+}
+
+const kinds: Readonly<Partial<Record<ErrorCode, ErrorKind>>> = {
+  tls: "tls",
+  timeout: "timeout",
+  protocol: "header",
+  aborted: "header",
+};
+
+/**
+ * Where opening a connection failed: what is wrong before TLS, on this machine
+ * or on the way, is the dial's.
+ */
+const kindOf = (error: unknown): ErrorKind =>
+  (isNgrokdError(error) ? kinds[error.code] : undefined) ?? "dial";
+
+function refusalText(refused: Refused): string {
+  const advice = refusalAdvice(refused.code);
+  const text = short(refused.code === "" ? refused.message : `${refused.code}: ${refused.message}`);
+  return advice === undefined ? text : `${text} (${advice})`;
+}
+
+/** What the ingress says can be 64 KB long, and of any characters. */
+const short = (text: string): string => oneLine(text.slice(0, 500));
+
+const hintOf = (error: unknown): { hint?: string } =>
+  error instanceof NgrokdError && error.hint !== undefined ? { hint: error.hint } : {};

@@ -1,0 +1,359 @@
+import { describe, expect, test } from "bun:test";
+import { createLister, createPass, type PassDeps, passEnd } from "../../src/account/poll.ts";
+import type { Api } from "../../src/cloud/api.ts";
+import type { Identity } from "../../src/cloud/registration.ts";
+import type { ApiEndpoint } from "../../src/model/endpoint.ts";
+import { NgrokdError } from "../../src/model/error.ts";
+import type { Reconciled } from "../../src/model/pass.ts";
+import { memoryLog } from "../support/memory-log.ts";
+
+const identity: Identity = {
+  operatorId: "k8sop_1",
+  certPem: "",
+  keyPem: "",
+  ingressEndpoint: undefined,
+};
+const names = (...ids: string[]): ApiEndpoint[] =>
+  ids.map((id) => ({ id, url: `http://${id}.demo`, proto: "http" }));
+const unknown = (fromNgrok: boolean) =>
+  new NgrokdError("not-found", "no such operator", { details: { fromNgrok } });
+const key = (id: string): string => `${id}.demo:80`;
+
+describe("a pass", () => {
+  test("asks for what is bound to our operator, and reconciles with it", async () => {
+    const { pass, asked, reconciled } = staged({ bound: names("a", "b") });
+    expect((await pass()).kind).toBe("ok");
+    expect([asked, reconciled]).toEqual([["bound k8sop_1", "endpoints"], [["a", "b"]]]);
+  });
+
+  test("leaves out what the account no longer has, but nothing that has no id to tell by", async () => {
+    const nameless: ApiEndpoint = { id: "", url: "http://x.demo", proto: "" };
+    const { pass, reconciled } = staged({
+      bound: [...names("a", "stale"), nameless],
+      all: names("a", "other"),
+    });
+    await pass();
+    expect(reconciled).toEqual([["a", ""]]);
+  });
+
+  test("takes the list as it is where the account's cannot be had", async () => {
+    const { pass, reconciled, log } = staged({ bound: names("a"), all: new Error("500") });
+    expect((await pass()).kind).toBe("ok");
+    expect([reconciled, log.lines]).toEqual([
+      [["a"]],
+      ["debug Cannot tell stale endpoints from live ones: 500"],
+    ]);
+  });
+
+  test("does not ask for the account's endpoints where nothing is bound", async () => {
+    const { pass, asked } = staged({ bound: [] });
+    await pass();
+    expect(asked).toEqual(["bound k8sop_1"]);
+  });
+
+  test.each([
+    ["no key", { api: () => undefined }],
+    ["no identity", { identity: async () => undefined }],
+  ] as [string, Partial<PassDeps>][])("is idle where there is %s", async (_name, deps) => {
+    const { pass, asked, reconciled } = staged({ bound: names("a") }, deps);
+    expect([await pass(), asked, reconciled]).toEqual([{ kind: "idle" }, [], []]);
+  });
+
+  test("fails, and changes nothing, where the list or the identity cannot be had", async () => {
+    const error = new Error("no route");
+    const first = staged({ bound: error });
+    expect([await first.pass(), first.reconciled]).toEqual([{ kind: "failed", error }, []]);
+    const second = staged({ bound: names("a") }, { identity: () => Promise.reject(error) });
+    expect([await second.pass(), second.reconciled]).toEqual([{ kind: "failed", error }, []]);
+    const third = staged({ bound: names("a") }, { reconcile: () => Promise.reject(error) });
+    expect(await third.pass()).toEqual({ kind: "failed", error });
+  });
+
+  test("changes nothing where it is aborted on the way", async () => {
+    const abort = new AbortController();
+    const { pass, reconciled } = staged({
+      bound: names("a"),
+      onEndpoints: () => abort.abort(new Error("stopping")),
+    });
+    expect([await pass(abort.signal), reconciled]).toEqual([
+      { kind: "failed", error: new Error("stopping") },
+      [],
+    ]);
+  });
+
+  test("believes a list that is suddenly empty or short only when it is seen again", async () => {
+    for (const short of [names(), names("a"), names("x", "y", "z")]) {
+      const world = { bound: short };
+      const { pass, reconciled, log } = staged(world, {
+        serving: () => ["a", "b", "c", "d"].map(key),
+      });
+      expect(await pass()).toEqual({ kind: "confirm", reconciled: undefined });
+      expect(reconciled).toEqual([]);
+      expect(log.lines).toEqual([
+        "info ngrok lists few of the 4 endpoints that are served; looking again before any is retired",
+      ]);
+      expect((await pass()).kind).toBe("ok");
+      expect(reconciled).toEqual([short.map(({ id }) => id)]);
+    }
+  });
+
+  test("counts what can be served: a list of nothing but wildcards is an empty one", async () => {
+    const bound = ["a", "b", "c"].map((id) => ({
+      id,
+      url: `https://*.${id}.demo`,
+      proto: "https",
+    }));
+    expect((await staged({ bound }, { serving: () => [key("a")] }).pass()).kind).toBe("confirm");
+  });
+
+  test("has an operator replaced that ngrok does not know twice, and goes on with the new one", async () => {
+    const { pass, asked, reconciled } = staged({ bound: unknown(true) });
+    expect((await pass()).kind).toBe("gone");
+    expect(asked).toEqual(["bound k8sop_1"]);
+    expect((await pass()).kind).toBe("ok");
+    expect(asked.slice(1)).toEqual([
+      "bound k8sop_1",
+      "replace k8sop_1",
+      "bound k8sop_2",
+      "endpoints",
+    ]);
+    expect(reconciled).toEqual([["a"]]);
+  });
+
+  test("does not take a proxy's word for it, nor twice with a good answer between", async () => {
+    const world: Staging = { bound: unknown(false) };
+    const { pass, asked } = staged(world);
+    for (let i = 0; i < 3; i += 1) expect((await pass()).kind).toBe("failed");
+    const kinds: string[] = [];
+    for (const bound of [unknown(true), names("a"), unknown(true), unknown(false), unknown(true)]) {
+      world.bound = bound;
+      kinds.push((await pass()).kind);
+      if (asked.some((call) => call.startsWith("replace"))) break;
+    }
+    // A failure in between is no answer: what was seen before it counts.
+    expect(kinds).toEqual(["gone", "ok", "gone", "failed", "ok"]);
+  });
+
+  test("keeps what runs where the operator cannot be replaced, and tries again", async () => {
+    const error = new Error("no route");
+    const { pass, reconciled } = staged(
+      { bound: unknown(true) },
+      { replace: () => Promise.reject(error) },
+    );
+    await pass();
+    expect([await pass(), await pass(), reconciled]).toEqual([
+      { kind: "failed", error },
+      { kind: "failed", error },
+      [],
+    ]);
+  });
+
+  test("forgets its doubt with a full list, and keeps it through a failure", async () => {
+    const world: Staging = { bound: [] };
+    const { pass } = staged(world, { serving: () => ["a", "b", "c", "d"].map(key) });
+    const kinds: string[] = [];
+    for (const bound of [[], names("a", "b", "c", "d"), [], new Error("503"), [], []]) {
+      world.bound = bound;
+      kinds.push((await pass()).kind);
+    }
+    expect(kinds).toEqual(["confirm", "ok", "confirm", "failed", "ok", "confirm"]);
+  });
+
+  test("believes any list while nothing is served", async () => {
+    expect((await staged({ bound: [] }).pass()).kind).toBe("ok");
+  });
+});
+
+test("of a long account's list every page costs a request: it is asked for again when the bound one changes, and otherwise now and then", async () => {
+  const list = (n: number, gone = 0): ApiEndpoint[] =>
+    Array.from({ length: n }, (_, i) => ({
+      id: `ep_${i + gone}`,
+      url: `http://h${i + gone}`,
+      proto: "",
+    }));
+  let [bound, all, asked, now] = [list(250), list(250), 0, 0];
+  const api = {
+    boundEndpoints: async () => bound,
+    async endpoints() {
+      asked += 1;
+      return all;
+    },
+  } as Partial<Api> as Api;
+  const lister = createLister(memoryLog(), () => now);
+  const look = async () => (await lister(api, "k8sop_1", new AbortController().signal)).length;
+  expect([await look(), await look(), asked]).toEqual([250, 250, 1]);
+  all = list(249, 1);
+  now = 19_999;
+  expect([await look(), asked]).toEqual([250, 1]);
+  now = 20_000;
+  expect([await look(), await look(), asked]).toEqual([249, 249, 2]);
+  bound = list(249, 1);
+  expect([await look(), asked]).toEqual([249, 3]);
+  [bound, all] = [list(99), list(99)];
+  expect([await look(), await look(), asked]).toEqual([99, 99, 5]);
+});
+
+test("passEnd tells the loop how a pass ended, and why it failed", () => {
+  const error = new Error("no");
+  const results = [
+    { kind: "idle" },
+    { kind: "ok", reconciled: undefined },
+    { kind: "confirm", reconciled: undefined },
+    { kind: "gone", error },
+    { kind: "failed", error },
+  ] as const;
+  expect(results.map(passEnd)).toEqual([
+    { kind: "idle" },
+    { kind: "ok" },
+    { kind: "confirm" },
+    { kind: "confirm" },
+    { kind: "failed", error },
+  ]);
+});
+
+describe("the list that was kept before a start", () => {
+  const down = new Error("503");
+  const before = { operatorId: identity.operatorId, endpoints: names("a", "b") };
+
+  test("is made true where ngrok's API cannot be asked; its first answer takes its place, and counts from then on", async () => {
+    const world: Staging = { bound: down };
+    const { pass, reconciled, kept } = staged(world, { lastList: before });
+    const resumed = {
+      kind: "failed" as const,
+      error: down,
+      reconciled: { endpoints: [], problems: [] },
+      resumed: true,
+    };
+    expect([await pass(), await pass()]).toEqual([resumed, resumed]);
+    expect(reconciled).toEqual(Array(2).fill(["a", "b"]));
+    expect(kept).toEqual([]);
+    world.bound = names("b", "c");
+    expect((await pass()).kind).toBe("ok");
+    expect([reconciled.at(-1), kept]).toEqual([["b", "c"], ["k8sop_1: b c"]]);
+    // What could not be done for it here is tried again, too.
+    world.bound = down;
+    expect([await pass(), reconciled.at(-1)]).toEqual([{ ...resumed, resumed: false }, ["b", "c"]]);
+  });
+
+  test("is tried again where it could not be made true", async () => {
+    const broken = new Error("broken");
+    let times = 0;
+    const reconcile = async (): Promise<Reconciled> => {
+      times += 1;
+      if (times === 1) throw broken;
+      return { endpoints: [], problems: [] };
+    };
+    const { pass } = staged({ bound: down }, { lastList: before, reconcile });
+    expect(await pass()).toEqual({ kind: "failed", error: broken });
+    expect(await pass()).toEqual({
+      kind: "failed",
+      error: down,
+      reconciled: { endpoints: [], problems: [] },
+      resumed: true,
+    });
+  });
+
+  test("is of no use to another operator, to one that ngrok does not know, or to a daemon that stops", async () => {
+    const other = staged({ bound: down }, { lastList: { ...before, operatorId: "k8sop_0" } });
+    expect([await other.pass(), other.reconciled]).toEqual([{ kind: "failed", error: down }, []]);
+
+    const world: Staging = { bound: unknown(true) };
+    const gone = staged(world, { lastList: before });
+    expect((await gone.pass()).kind).toBe("gone");
+    world.bound = down;
+    expect([await gone.pass(), gone.reconciled]).toEqual([{ kind: "failed", error: down }, []]);
+
+    const stopping = staged({ bound: down }, { lastList: before });
+    expect([await stopping.pass(AbortSignal.abort()), stopping.reconciled]).toEqual([
+      { kind: "failed", error: down },
+      [],
+    ]);
+  });
+
+  test("is kept anew where ngrok lists something else, also for a new operator, and not at every pass", async () => {
+    const list = names("a");
+    const world: Staging = { bound: list, all: list };
+    const { pass, kept } = staged(world);
+    await pass();
+    await pass();
+    expect(kept).toEqual(["k8sop_1: a"]);
+    world.bound = unknown(true);
+    await pass();
+    await pass();
+    expect(kept).toEqual(["k8sop_1: a", "k8sop_2: a"]);
+  });
+
+  test("where it cannot be kept, what ngrok listed counts all the same; the pass says so, and the next one tries again", async () => {
+    const list = names("a");
+    let full = true;
+    const keepList = async (): Promise<void> => {
+      if (full) throw new NgrokdError("state", "no space left", { hint: "make room" });
+    };
+    const { pass, reconciled } = staged({ bound: list, all: list }, { keepList });
+    const problems = [{ reason: "no space left", hint: "make room" }];
+    expect(await pass()).toEqual({ kind: "ok", reconciled: { endpoints: [], problems } });
+    expect(await pass()).toEqual({ kind: "ok", reconciled: { endpoints: [], problems } });
+    full = false;
+    expect(await pass()).toEqual({ kind: "ok", reconciled: { endpoints: [], problems: [] } });
+    expect(reconciled).toEqual([["a"], ["a"], ["a"]]);
+  });
+});
+
+interface Staging {
+  bound: ApiEndpoint[] | Error;
+  all?: ApiEndpoint[] | Error;
+  onEndpoints?: () => void;
+}
+
+/**
+ * A pass over an API that answers what `world` says at that time; `serving`
+ * nothing, unless told.
+ */
+function staged(world: Staging, deps: Partial<PassDeps> = {}) {
+  const log = memoryLog();
+  const asked: string[] = [];
+  const reconciled: string[][] = [];
+  const kept: string[] = [];
+  const answer = (list: ApiEndpoint[] | Error): ApiEndpoint[] => {
+    if (list instanceof Error) throw list;
+    return list;
+  };
+  const api = {
+    async boundEndpoints(operatorId: string) {
+      asked.push(`bound ${operatorId}`);
+      return answer(world.bound);
+    },
+    async endpoints() {
+      asked.push("endpoints");
+      world.onEndpoints?.();
+      return answer(world.all ?? world.bound);
+    },
+  } as Partial<Api> as Api;
+  const run = createPass({
+    api: () => api,
+    identity: async () => identity,
+    async replace({ operatorId }) {
+      asked.push(`replace ${operatorId}`);
+      world.bound = names("a");
+      return { ...identity, operatorId: "k8sop_2" };
+    },
+    reconcile: async (listed): Promise<Reconciled> => {
+      reconciled.push(listed.map(({ id }) => id));
+      return { endpoints: [], problems: [] };
+    },
+    lastList: undefined,
+    async keepList({ operatorId, endpoints }) {
+      kept.push(`${operatorId}: ${endpoints.map(({ id }) => id).join(" ")}`);
+    },
+    serving: () => [],
+    log,
+    ...deps,
+  });
+  return {
+    log,
+    asked,
+    reconciled,
+    kept,
+    pass: (signal = new AbortController().signal) => run(signal),
+  };
+}

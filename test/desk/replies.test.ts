@@ -1,0 +1,487 @@
+import { describe, expect, test } from "bun:test";
+import type { Loaded } from "../../src/config/load.ts";
+import { configSchema } from "../../src/config/schema.ts";
+import { healthSchema, listSchema, statusSchema } from "../../src/control/protocol.ts";
+import { healthReply, healthStatus, listReply, statusReply } from "../../src/desk/replies.ts";
+import { changeLines } from "../../src/desk/tell.ts";
+import { sameFailure } from "../../src/model/failure.ts";
+import { createMeter, type Meter } from "../../src/model/meter.ts";
+import {
+  type EndpointState,
+  type Registration,
+  readiness,
+  type State,
+} from "../../src/model/state.ts";
+import { version } from "../../src/version.ts";
+import { host, ip } from "../machine/support.ts";
+
+const started = new Date("2026-01-02T03:04:05Z");
+const now = new Date("2026-01-02T04:04:05.678Z");
+const loaded = {
+  config: configSchema.parse({}),
+  path: "/etc/ngrokd/config.yml",
+  hostsPath: "/etc/hosts",
+  proxy: { noProxy: "" },
+} as unknown as Loaded;
+const ingress = { hits: 8, misses: 2, retries: 1, dials: 12, ready: 3, patienceMs: 45_000 };
+const schedule = { failures: 2, next: new Date("2026-01-02T04:04:35Z") };
+const facts = {
+  loaded,
+  runtime: "bun",
+  now,
+  ingress,
+  limit: 500,
+  schedule,
+  renewalTrouble: undefined,
+};
+
+const registered: Registration = {
+  kind: "registered",
+  operatorId: "k8sop_1",
+  certificate: { notAfter: new Date("2026-01-12T16:04:05.678Z"), fingerprint256: "AB:CD" },
+};
+const ok = { at: now, ok: true, tookMs: 12, reason: "", hint: "" };
+const failed = { ...ok, ok: false, reason: "no route", hint: "wait" };
+
+function meter(counts: Partial<Meter>): Meter {
+  return { ...createMeter(), ...counts };
+}
+
+function endpoint(name: string, more: Partial<EndpointState> = {}): EndpointState {
+  const usual = {
+    proto: "http",
+    port: 80,
+    state: "listening",
+    reason: "",
+    warning: "",
+    meter: meter({}),
+  } as const;
+  return {
+    ids: [`ep_${name}`],
+    url: `http://${name}.demo`,
+    host: host(`${name}.demo`),
+    ip: ip("127.0.0.2"),
+    ...usual,
+    ...more,
+  };
+}
+const unusable = endpoint("w", {
+  url: "https://*.demo",
+  proto: "",
+  host: "",
+  ip: "",
+  port: 0,
+  state: "unsupported",
+  reason: "wildcard",
+});
+
+function state(more: Partial<State> = {}): State {
+  const nothing = { reason: "", hint: "", endpoints: [], warnings: [] };
+  return {
+    phase: "serving",
+    startedAt: started,
+    registration: registered,
+    ingress: "ingress.test:443",
+    lastPass: ok,
+    ...nothing,
+    ...more,
+  };
+}
+
+describe("the reply to status", () => {
+  test("tells everything at once, as the protocol has it", () => {
+    const failures = { ...createMeter().errorsBy, dial: 1, reset: 2 };
+    const busy = endpoint("a", {
+      meter: meter({
+        active: 2,
+        total: 5,
+        errors: 3,
+        errorsBy: failures,
+        refused: 1,
+        bytesUp: 10,
+        bytesDown: 20,
+      }),
+    });
+    const reply = statusReply(
+      state({
+        endpoints: [busy, endpoint("b", { state: "failed", reason: "no" }), unusable],
+        warnings: ["mind this"],
+      }),
+      facts,
+    );
+    expect(statusSchema.parse(reply)).toEqual(reply);
+    expect(reply).toEqual({
+      registered: true,
+      operator_id: "k8sop_1",
+      endpoint_count: 3,
+      ingress_endpoint: "ingress.test:443",
+      version,
+      pid: process.pid,
+      runtime: "bun",
+      phase: "serving",
+      reason: "",
+      hint: "",
+      registration: "registered",
+      start_time: "2026-01-02T03:04:05.000Z",
+      uptime_seconds: 3600.7,
+      certificate: {
+        not_after: "2026-01-12T16:04:05.678Z",
+        days_left: 10.5,
+        fingerprint: "AB:CD",
+        renewal_trouble: null,
+      },
+      last_poll: { time: "2026-01-02T04:04:05.678Z", ok: true, took_ms: 12, reason: "" },
+      next_poll: "2026-01-02T04:04:35.000Z",
+      failed_polls: 2,
+      endpoints: { listening: 1, failed: 1, unsupported: 1, draining: 0 },
+      connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
+      errors_by_kind: { dial: 1, tls: 0, header: 0, timeout: 0, reset: 2, limit: 0 },
+      bytes: { up: 10, down: 20 },
+      pool: { ready: 3, hits: 8, misses: 2, retries: 1, dials: 12, idle_limit_seconds: 45 },
+      config_path: "/etc/ngrokd/config.yml",
+      hosts_path: "/etc/hosts",
+      proxy: { api: "", ingress: "" },
+      insecure_skip_verify: false,
+      warnings: ["mind this"],
+    });
+  });
+
+  test("names the proxies in use, without their passwords", () => {
+    const credentials = { username: "me", password: "s3cret" };
+    const rules = {
+      proxy: { kind: "http", host: "proxy", port: 3128, credentials },
+      fromEnvironment: false,
+      noProxy: "ingress.test",
+    } as const;
+    const through = (noProxy: string, url = "https://api.test") =>
+      statusReply(state(), {
+        ...facts,
+        loaded: {
+          ...loaded,
+          config: configSchema.parse({ api: { url } }),
+          proxy: { ...rules, noProxy },
+        },
+      }).proxy;
+    const shown = "http://[redacted]@proxy:3128";
+    expect(through("")).toEqual({ api: shown, ingress: shown });
+    expect(through("ingress.test")).toEqual({ api: shown, ingress: "" });
+    expect(through("api.test")).toEqual({ api: "", ingress: shown });
+    // Plain http is for this machine alone.
+    expect(through("", "http://127.0.0.1:1")).toEqual({ api: "", ingress: shown });
+  });
+
+  test("has null for what is not there yet, and no time before the start", () => {
+    const reply = statusReply(
+      state({ phase: "starting", registration: { kind: "registering" }, lastPass: undefined }),
+      {
+        ...facts,
+        limit: Number.POSITIVE_INFINITY,
+        now: new Date(0),
+      },
+    );
+    expect(statusSchema.parse(reply)).toEqual(reply);
+    expect(reply).toMatchObject({
+      registered: false,
+      operator_id: "",
+      certificate: null,
+      last_poll: null,
+      uptime_seconds: 0,
+    });
+    expect(reply.connections.limit).toBeNull();
+  });
+
+  test("says of an expired certificate for how long, and why a poll failed", () => {
+    const expired = {
+      ...registered,
+      certificate: { notAfter: new Date("2026-01-01T04:04:05.678Z"), fingerprint256: "" },
+    };
+    const reply = statusReply(state({ registration: expired, lastPass: failed }), facts);
+    expect([reply.certificate?.days_left, reply.last_poll?.reason]).toEqual([-1, "no route"]);
+  });
+
+  test("counts the connections of an endpoint once that drains and has come back since", () => {
+    const shared = meter({ active: 1, total: 7 });
+    const reply = statusReply(
+      state({
+        endpoints: [
+          endpoint("a", { meter: shared }),
+          endpoint("a", { state: "draining", meter: shared }),
+        ],
+      }),
+      facts,
+    );
+    expect(reply.connections).toMatchObject({ active: 1, total: 7 });
+  });
+});
+
+describe("the reply to list", () => {
+  test("has the Go program's fields first, and ours behind them", () => {
+    const counts = meter({
+      active: 1,
+      total: 9,
+      bytesUp: 10,
+      bytesDown: 20,
+      refused: 3,
+      errors: 4,
+      refusedBy: { ERR_NGROK_3200: 3 },
+      upgrade: { counts: [0, 0, 0, 4], sum: 0.03 },
+      lastActivity: now.getTime(),
+      lastError: "no",
+    });
+    const [item, ...more] = listReply(
+      state({
+        endpoints: [endpoint("a", { ids: ["ep_1", "ep_2"], meter: counts, warning: "mind" })],
+      }),
+    );
+    expect(more).toEqual([]);
+    expect(Object.entries(item ?? {})).toEqual([
+      ["id", "ep_1"],
+      ["hostname", "a.demo"],
+      ["ip", "127.0.0.2"],
+      ["port", 80],
+      ["url", "http://a.demo"],
+      ["local_listener", true],
+      ["network_port", 0],
+      ["listen_interface", "virtual"],
+      ["proto", "http"],
+      ["ids", ["ep_1", "ep_2"]],
+      ["state", "listening"],
+      ["reason", ""],
+      ["warning", "mind"],
+      ["connections", { active: 1, total: 9, errors: 4, refused: 3, last_error: "no" }],
+      ["errors_by_kind", { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0 }],
+      ["refused_by_code", { ERR_NGROK_3200: 3 }],
+      ["bytes", { up: 10, down: 20 }],
+      ["latency_ms", { upgrade: { count: 4, p50: 7.5, p90: 9.5, p99: 10 }, first_byte: null }],
+      ["last_activity", "2026-01-02T04:04:05.678Z"],
+    ]);
+  });
+
+  test("is what its clients read, whatever state endpoints are in", () => {
+    const reply = listReply(
+      state({
+        endpoints: [endpoint("a", { ids: [] }), endpoint("b", { state: "draining" }), unusable],
+      }),
+    );
+    expect(listSchema.parse(reply)).toEqual(reply);
+    expect(
+      reply.map(({ id, local_listener, last_activity }) => [id, local_listener, last_activity]),
+    ).toEqual([
+      ["", true, ""],
+      ["ep_b", false, ""],
+      ["ep_w", false, ""],
+    ]);
+  });
+});
+
+describe("health", () => {
+  const live = { ok: true, reason: "" };
+
+  test.each([
+    ["registered, the last poll worked, no endpoint at all", {}, ""],
+    ["stopping", { phase: "stopping" }, "the daemon is stopping"],
+    [
+      "no key",
+      { registration: { kind: "waiting-for-key" } },
+      "waiting for an API key: run `ngrokd set-api-key`",
+    ],
+    ["registering", { registration: { kind: "registering" } }, "registering with ngrok"],
+    [
+      "registration failed",
+      { registration: { kind: "failed", reason: "401", hint: "" } },
+      "not registered: 401",
+    ],
+    ["no poll yet", { lastPass: undefined }, "the first poll has not finished"],
+    ["the last poll failed", { lastPass: failed }, "the last poll failed: no route"],
+  ] as [string, Partial<State>, string][])(
+    "is ready or says why not: %s",
+    (_name, more, reason) => {
+      expect(readiness(state(more))).toEqual({ ready: reason === "", reason });
+      const reply = healthReply(state(more), live, undefined);
+      expect(healthSchema.parse(reply)).toEqual({
+        healthy: true,
+        ready: reason === "",
+        reason,
+        address: "not listening",
+      });
+    },
+  );
+
+  test("is unhealthy with its own reason where the process cannot make progress", () => {
+    const stuck = { ok: false, reason: "the last poll began 600 s ago" };
+    expect(healthReply(state(), stuck, undefined)).toMatchObject({
+      healthy: false,
+      ready: true,
+      reason: stuck.reason,
+    });
+    expect(healthStatus(state(), stuck, now)).toMatchObject({
+      healthy: false,
+      reason: stuck.reason,
+    });
+  });
+
+  test("names its address", () => {
+    expect(healthReply(state(), live, "http://127.0.0.1:8081/").address).toBe(
+      "http://127.0.0.1:8081/",
+    );
+  });
+
+  test("shows each endpoint by its id, with the Go program's fields", () => {
+    const counts = meter({
+      active: 1,
+      total: 9,
+      refused: 3,
+      errors: 4,
+      lastActivity: now.getTime(),
+      lastError: "refused",
+      bytesUp: 5,
+    });
+    const unmeasured = {
+      errors_by_kind: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0 },
+      refused_by_code: {},
+      bytes: { up: 0, down: 0 },
+      latency_ms: { upgrade: null, first_byte: null },
+    };
+    expect(
+      healthStatus(
+        state({ endpoints: [endpoint("a", { ids: ["ep_1", "ep_2"], meter: counts }), unusable] }),
+        live,
+        now,
+      ),
+    ).toEqual({
+      healthy: true,
+      ready: true,
+      reason: "",
+      phase: "serving",
+      uptime: 3600.7,
+      start_time: "2026-01-02T03:04:05.000Z",
+      endpoints: {
+        ...Object.fromEntries(
+          ["ep_1", "ep_2"].map((id) => [
+            id,
+            {
+              name: "a.demo",
+              local_address: "127.0.0.2:80",
+              target_uri: "http://a.demo",
+              active: true,
+              connections: 1,
+              total_connections: 9,
+              last_activity: "2026-01-02T04:04:05.678Z",
+              errors: 7,
+              state: "listening",
+              reason: "refused",
+              ...unmeasured,
+              bytes: { up: 5, down: 0 },
+            },
+          ]),
+        ),
+        ep_w: {
+          name: "https://*.demo",
+          local_address: "",
+          target_uri: "https://*.demo",
+          active: false,
+          connections: 0,
+          total_connections: 0,
+          last_activity: "",
+          errors: 0,
+          state: "unsupported",
+          reason: "wildcard",
+          ...unmeasured,
+        },
+      },
+    });
+  });
+
+  test("shows what listens, where the same endpoint still drains at its old place, and calls the nameless by their URL", () => {
+    const { endpoints } = healthStatus(
+      state({
+        endpoints: [
+          endpoint("a"),
+          endpoint("n", { ids: [""] }),
+          endpoint("a", { state: "draining" }),
+        ],
+      }),
+      live,
+      now,
+    ) as { endpoints: Record<string, { state: string }> };
+    expect(
+      Object.entries(endpoints)
+        .map(([id, { state }]) => `${id} ${state}`)
+        .sort(),
+    ).toEqual(["ep_a listening", "http://n.demo listening"]);
+  });
+});
+
+describe("changeLines", () => {
+  const a = endpoint("a");
+  const texts = (before: EndpointState[], after: EndpointState[]): string[] =>
+    changeLines(before, after).map(({ level, text }) => `${level} ${text}`);
+
+  test.each([
+    [
+      "nothing, where nothing changed, counters apart",
+      [a, unusable],
+      [endpoint("a", { meter: meter({ total: 9 }) }), unusable],
+      [],
+    ],
+    [
+      "what is new",
+      [],
+      [a, unusable],
+      ["info http://a.demo listens on 127.0.0.2:80", "warn https://*.demo is not served: wildcard"],
+    ],
+    ["what is gone", [a], [], ["info http://a.demo is gone"]],
+    [
+      "what fails now",
+      [a],
+      [endpoint("a", { state: "failed", reason: "taken" })],
+      ["warn http://a.demo is not served: taken"],
+    ],
+    [
+      "what works again",
+      [endpoint("a", { state: "failed", reason: "taken" })],
+      [a],
+      ["info http://a.demo listens on 127.0.0.2:80"],
+    ],
+    [
+      "what moved",
+      [a],
+      [endpoint("a", { ip: ip("127.0.0.9") })],
+      ["info http://a.demo listens on 127.0.0.9:80"],
+    ],
+    [
+      "a warning",
+      [a],
+      [endpoint("a", { warning: "mind" })],
+      ["info http://a.demo listens on 127.0.0.2:80", "warn http://a.demo: mind"],
+    ],
+    [
+      "a URL that is none, harmlessly",
+      [],
+      [endpoint("a", { url: "x\ny", state: "unsupported", reason: "no" })],
+      ['warn "x\\ny" is not served: no'],
+    ],
+    ["no URL at all", [endpoint("a", { url: "" })], [], ["info an endpoint without a URL is gone"]],
+  ] as [string, EndpointState[], EndpointState[], string[]][])(
+    "tells %s",
+    (_name, before, after, lines) => {
+      expect(texts(before, after)).toEqual(lines);
+    },
+  );
+
+  test("tells many changes as numbers", () => {
+    const many = Array.from({ length: 21 }, (_, i) => endpoint(`n${i}`));
+    expect(texts([], many.slice(1)).length).toBe(20);
+    expect(texts([], many)).toEqual([
+      "info 21 endpoints new or changed, 0 gone; `ngrokd list` shows them",
+    ]);
+    expect(texts(many, [unusable])).toEqual([
+      "info 1 endpoints new or changed (1 of them not served), 21 gone; `ngrokd list` shows them",
+    ]);
+  });
+});
+
+test("sameFailure looks past ngrok's operation ids", () => {
+  expect(sameFailure("no (operation op_1)", "no (operation op_2)")).toBe(true);
+  expect(sameFailure("no (operation op_1)", "yes (operation op_1)")).toBe(false);
+});

@@ -1,0 +1,112 @@
+import { expect, test } from "bun:test";
+import { settled } from "../../src/desk/settle.ts";
+import { NgrokdError } from "../../src/model/error.ts";
+import type { PassResult, Reconciled } from "../../src/model/pass.ts";
+import { readiness, type State } from "../../src/model/state.ts";
+
+const at = new Date("2026-08-01T10:11:12Z");
+const fine: State = {
+  phase: "serving",
+  reason: "",
+  hint: "",
+  startedAt: at,
+  registration: {
+    kind: "registered",
+    operatorId: "k8sop_1",
+    certificate: { notAfter: at, fingerprint256: "" },
+  },
+  ingress: "ingress:443",
+  lastPass: { at, ok: true, tookMs: 1, reason: "", hint: "" },
+  endpoints: [],
+  warnings: [],
+};
+
+/** A state after these passes, and what the log said of each. */
+function after(
+  results: readonly PassResult[],
+  from: State = fine,
+): { state: State; told: string[][] } {
+  let state = from;
+  const told = results.map((result) => {
+    const { change, lines } = settled(state, result, { at, tookMs: 7 });
+    state = { ...state, ...change };
+    return lines.map(({ level, text }) => `${level} ${text}`);
+  });
+  return { state, told };
+}
+
+const down = new NgrokdError("network", "no route", { hint: "look at the network" });
+const nothing: Reconciled = { endpoints: [], problems: [] };
+const troubled: Reconciled = {
+  endpoints: [],
+  problems: [{ reason: "disk full", hint: "make room" }],
+};
+
+test("without an API key the daemon is not ready, whatever it serves, and says so once", () => {
+  const { state, told } = after([{ kind: "idle" }, { kind: "idle" }]);
+  expect(state).toMatchObject({
+    phase: "degraded",
+    reason: "there is no API key",
+    lastPass: { ok: false, tookMs: 7, hint: state.hint },
+  });
+  expect(readiness(state)).toEqual({
+    ready: false,
+    reason: "the last poll failed: there is no API key",
+  });
+  expect(told).toEqual([["warn There is no API key, so endpoints cannot be listed"], []]);
+  // A key is no repair.
+  expect(after([{ kind: "ok", reconciled: nothing }], state)).toMatchObject({
+    state: { phase: "serving" },
+    told: [[]],
+  });
+});
+
+test("what could not be done here is told beside what ngrok's API did, and goes with it", () => {
+  const failed: PassResult = { kind: "failed", error: down, reconciled: troubled, resumed: false };
+  const { state, told } = after([
+    failed,
+    failed,
+    { kind: "failed", error: down, reconciled: nothing },
+  ]);
+  expect(told).toEqual([
+    ["warn The poll failed: no route; disk full"],
+    [],
+    ["warn The poll failed: no route"],
+  ]);
+  expect(state).toMatchObject({
+    phase: "degraded",
+    reason: "no route",
+    hint: "look at the network",
+    warnings: [],
+  });
+  expect(after([failed]).state.reason).toBe("no route; disk full");
+  const again = after([{ kind: "ok", reconciled: nothing }], state);
+  expect(again).toMatchObject({
+    state: { phase: "serving", reason: "" },
+    told: [["info The poll works again"]],
+  });
+});
+
+test("that endpoints are those from before the start is told once, and warned of until ngrok's own list counts", () => {
+  const warning = "Endpoints are those from before this start: ngrok's API cannot be asked";
+  const resumed: PassResult = { kind: "failed", error: down, reconciled: nothing, resumed: true };
+  const { state, told } = after([
+    resumed,
+    resumed,
+    { kind: "failed", error: down },
+    { kind: "confirm", reconciled: undefined },
+  ]);
+  expect(told).toEqual([
+    ["warn The poll failed: no route", `warn ${warning}`],
+    [],
+    [],
+    ["info The poll works again"],
+  ]);
+  expect(state.warnings).toEqual([warning]);
+  expect(after([{ kind: "ok", reconciled: nothing }], state).state.warnings).toEqual([]);
+});
+
+test("an operator that ngrok does not know was told as such, and makes the state degraded", () => {
+  const { state, told } = after([{ kind: "gone", error: down }]);
+  expect([state.phase, state.reason, told]).toEqual(["degraded", "no route", [[]]]);
+});

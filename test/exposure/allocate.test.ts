@@ -1,0 +1,300 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import {
+  type Allocation,
+  type Assignment,
+  allocate,
+  isReserved,
+  remembered,
+} from "../../src/exposure/allocate.ts";
+import type { Hostname } from "../../src/model/hostname.ts";
+import {
+  type Ip,
+  ipFromNumber,
+  loopback,
+  type Subnet,
+  subnetHas,
+  subnetSize,
+} from "../../src/model/ip.ts";
+import { cpuMs, host, ip, mapping, subnet } from "../machine/support.ts";
+
+const none: ReadonlySet<Ip> = new Set();
+const empty: Assignment = new Map();
+const names = (...texts: string[]) => texts.map(host);
+const run = (
+  wanted: Hostname[],
+  saved: Assignment = empty,
+  range: Subnet = loopback,
+  avoid = none,
+) => allocate({ wanted, saved, range, avoid });
+const entries = ({ assignment }: Allocation) => [...assignment] as [string, string][];
+
+describe("allocate", () => {
+  test("starts at 127.0.0.2 and goes upwards in the order of the names", () => {
+    expect(entries(run(names("b.demo", "a.demo", "a.demo")))).toEqual([
+      ["a.demo", "127.0.0.2"],
+      ["b.demo", "127.0.0.3"],
+    ]);
+  });
+
+  test("passes by the addresses that others count on, the ends of each /24 and those to avoid", () => {
+    const wanted = Array.from({ length: 600 }, (_, i) => host(`n${1000 + i}.demo`));
+    const given = new Set(
+      run(
+        wanted,
+        empty,
+        loopback,
+        new Set([ip("127.0.0.9")]),
+      ).assignment.values() as Iterable<string>,
+    );
+    const passedBy = [
+      "0.0",
+      "0.1",
+      "0.9",
+      "0.11",
+      "0.53",
+      "0.54",
+      "0.255",
+      "1.0",
+      "1.1",
+      "1.255",
+      "2.0",
+    ].map((end) => `127.0.${end}`);
+    expect(passedBy.filter((address) => given.has(address))).toEqual([]);
+    // 249 of 127.0.0.x, 253 of 127.0.1.x, and 98 of 127.0.2.x: nothing else was
+    // left out.
+    expect([...given].at(-1)).toBe("127.0.2.98");
+    expect(given.size).toBe(600);
+  });
+
+  test("lets a name keep its address through absence and return, whatever else comes meanwhile", () => {
+    const first = run(names("a.demo", "b.demo")).assignment;
+    const second = run(names("b.demo", "c.demo"), first).assignment;
+    expect([...second] as unknown).toEqual([
+      ["a.demo", "127.0.0.2"],
+      ["b.demo", "127.0.0.3"],
+      ["c.demo", "127.0.0.4"],
+    ]);
+    expect(run(names("a.demo", "c.demo"), second).assignment.get(host("a.demo"))).toBe(
+      ip("127.0.0.2"),
+    );
+  });
+
+  test("does not take an address from the name that has it because something else listens there now", () => {
+    const saved = mapping({ "a.demo": "127.0.0.2" });
+    expect(run(names("a.demo"), saved, loopback, new Set([ip("127.0.0.2")])).assignment).toEqual(
+      saved,
+    );
+  });
+
+  test("replaces saved addresses that are outside the range, reserved or held twice, and forgets them for names that are gone", () => {
+    const saved = mapping({
+      "go.demo": "10.107.0.2",
+      "gone-go.demo": "10.107.0.3",
+      "local.demo": "127.0.0.1",
+      "gone-end.demo": "127.0.3.255",
+      "first.demo": "127.0.0.7",
+      "twice.demo": "127.0.0.7",
+    });
+    expect(entries(run(names("go.demo", "local.demo", "twice.demo"), saved))).toEqual([
+      ["first.demo", "127.0.0.7"],
+      ["go.demo", "127.0.0.2"],
+      ["local.demo", "127.0.0.3"],
+      ["twice.demo", "127.0.0.4"],
+    ]);
+  });
+
+  test("reuses addresses of names that are gone only when the range is used up, the longest gone first, and then fails with the reason", () => {
+    const range = subnet("127.0.0.0/29"); // .2 to .7
+    let saved = run(
+      names("a.demo", "b.demo", "c.demo", "d.demo", "e.demo", "f.demo"),
+      empty,
+      range,
+    ).assignment;
+    saved = run(names("a.demo", "b.demo", "c.demo", "d.demo", "e.demo"), saved, range).assignment;
+    saved = run(names("b.demo", "c.demo", "d.demo", "e.demo"), saved, range).assignment;
+    const one = run(names("b.demo", "c.demo", "d.demo", "e.demo", "g.demo"), saved, range);
+    expect(one.assignment.get(host("g.demo"))).toBe(ip("127.0.0.7")); // f's: gone before a
+    expect(one.assignment.has(host("f.demo"))).toBe(false);
+    expect(one.assignment.has(host("a.demo"))).toBe(true);
+    const three = run(
+      names("b.demo", "c.demo", "d.demo", "e.demo", "g.demo", "h.demo", "i.demo"),
+      one.assignment,
+      range,
+    );
+    expect(three.assignment.get(host("h.demo"))).toBe(ip("127.0.0.2"));
+    expect([...three.failed] as unknown).toEqual([
+      ["i.demo", "no address is left in 127.0.0.0/29; a wider net.subnet makes room"],
+    ]);
+  });
+
+  test("does not reuse the address of a name that is gone where something else listens now", () => {
+    const range = subnet("127.0.0.0/30"); // .2 and .3
+    const saved = mapping({ "a.demo": "127.0.0.2", "b.demo": "127.0.0.3" });
+    const { assignment } = run(names("c.demo"), saved, range, new Set([ip("127.0.0.2")]));
+    expect([...assignment] as unknown).toEqual([
+      ["a.demo", "127.0.0.2"],
+      ["c.demo", "127.0.0.3"],
+    ]);
+  });
+
+  test("serves a range without a usable address by failing every name", () => {
+    const { assignment, failed } = run(names("a.demo", "b.demo"), empty, subnet("127.0.0.0/31"));
+    expect(assignment.size).toBe(0);
+    expect(failed.size).toBe(2);
+  });
+
+  test("forgets the longest gone beyond the number that is remembered", () => {
+    const saved = new Map(
+      Array.from({ length: remembered + 2 }, (_, i) => [host(`n${i}.demo`), nth(i)] as const),
+    );
+    const { assignment } = run([], saved);
+    expect(assignment.size).toBe(remembered);
+    expect(assignment.has(host("n1.demo"))).toBe(false);
+    expect(assignment.has(host("n2.demo"))).toBe(true);
+  });
+
+  test("is quick with 10,000 names, new and known", () => {
+    const costs = [1000, 10_000].map((names) => {
+      const wanted = Array.from({ length: names }, (_, i) =>
+        host(`service-${i}.namespace.example`),
+      );
+      let [first, second] = [empty, empty];
+      const cost = cpuMs(() => {
+        first = run(wanted).assignment;
+        second = run(wanted, first).assignment;
+      });
+      expect([first.size, [...second]]).toEqual([names, [...first]]);
+      return cost;
+    });
+    // Ten times as much, and not a hundred times, as where every name is
+    // compared with every other.
+    expect(costs[1]).toBeLessThan(30 * Math.max(10, costs[0] ?? 0));
+  });
+});
+
+/**
+ * The nth address from 127.1.0.0 on that is not reserved, in jumps that keep
+ * clear of the ends.
+ */
+const nth = (n: number): Ip => ipFromNumber(0x7f010000 + Math.floor(n / 200) * 256 + (n % 200) + 2);
+
+const arbitraryName = fc.integer({ min: 0, max: 24 }).map((i) => host(`n${i}.demo`));
+const arbitraryRange = fc.constantFrom(
+  ...["127.0.0.0/8", "127.0.0.0/28", "127.0.0.48/28", "127.9.9.240/28", "127.0.1.0/29"].map(subnet),
+);
+const arbitraryIpIn = (range: Subnet) =>
+  fc
+    .integer({ min: 0, max: Math.min(subnetSize(range), 32) - 1 })
+    .map((i) => ipFromNumber(range.first + i));
+const arbitrarySaved = (range: Subnet) =>
+  fc
+    .array(
+      fc.tuple(
+        arbitraryName,
+        fc.oneof(
+          arbitraryIpIn(range),
+          fc.constantFrom(ip("10.107.0.2"), ip("127.0.0.1"), ip("127.200.0.1")),
+        ),
+      ),
+    )
+    .map((pairs): Assignment => new Map(pairs));
+const arbitraryWanted = fc.uniqueArray(arbitraryName, { maxLength: 20 });
+const arbitraryCase = arbitraryRange.chain((range) =>
+  fc.record({
+    range: fc.constant(range),
+    saved: arbitrarySaved(range),
+    avoid: fc.array(arbitraryIpIn(range), { maxLength: 6 }).map((ips) => new Set(ips)),
+    passes: fc.array(arbitraryWanted, { minLength: 1, maxLength: 8 }),
+  }),
+);
+
+describe("allocate, for any history of names", () => {
+  test("gives every wanted name an address of its own in the range, or a reason", () => {
+    fc.assert(
+      fc.property(arbitraryCase, ({ range, saved, avoid, passes }) => {
+        let before = saved;
+        for (const wanted of passes) {
+          const { assignment, failed } = allocate({ wanted, saved: before, range, avoid });
+          const given = [...assignment.values()];
+          expect(new Set(given).size).toBe(given.length);
+          expect(
+            given.filter((address) => isReserved(address) || !subnetHas(range, address)),
+          ).toEqual([]);
+          expect(wanted.filter((name) => assignment.has(name) === failed.has(name))).toEqual([]);
+          expect([...failed.keys()].filter((name) => !wanted.includes(name))).toEqual([]);
+          before = assignment;
+        }
+      }),
+    );
+  });
+
+  test("is stable: again, in any order of the wanted names, and when some of them leave and return", () => {
+    fc.assert(
+      fc.property(
+        arbitraryCase,
+        fc.infiniteStream(fc.boolean()),
+        ({ range, saved, avoid, passes: [wanted = []] }, coins) => {
+          const once = allocate({ wanted, saved, range, avoid });
+          expect([
+            ...allocate({ wanted, saved: once.assignment, range, avoid }).assignment,
+          ]).toEqual([...once.assignment]);
+          expect([
+            ...allocate({ wanted: wanted.toReversed(), saved, range, avoid }).assignment,
+          ]).toEqual([...once.assignment]);
+          const some = wanted.filter(() => coins.next().value);
+          const without = allocate({ wanted: some, saved: once.assignment, range, avoid });
+          const back = allocate({
+            wanted: [...once.assignment.keys()],
+            saved: without.assignment,
+            range,
+            avoid,
+          });
+          // Names that failed may get an address while others are gone; where
+          // none failed, all have theirs again.
+          if (once.failed.size === 0)
+            expect(new Map(back.assignment)).toEqual(new Map(once.assignment));
+        },
+      ),
+    );
+  });
+
+  test("takes an address from a name only when it is gone, the range is used up, and no name is gone for longer", () => {
+    fc.assert(
+      fc.property(arbitraryCase, ({ range, avoid, passes }) => {
+        const seen = new Map<Hostname, number>();
+        let before = empty;
+        for (const [pass, wanted] of passes.entries()) {
+          const { assignment, failed } = allocate({ wanted, saved: before, range, avoid });
+          const held = new Set([...before.values(), ...assignment.values()]);
+          const isFree = (address: Ip) =>
+            !held.has(address) && !avoid.has(address) && !isReserved(address);
+          const used =
+            subnetSize(range) <= 32 &&
+            !Array.from({ length: subnetSize(range) }, (_, i) =>
+              ipFromNumber(range.first + i),
+            ).some(isFree);
+          const changed = [...before]
+            .filter(([name, address]) => assignment.get(name) !== address)
+            .map(([name]) => name);
+          const stillGone = [...assignment]
+            .filter(([name, address]) => !wanted.includes(name) && !avoid.has(address))
+            .map(([name]) => name);
+          const lastSeen = (name: Hostname) => seen.get(name) ?? -1;
+          if (changed.length > 0 || failed.size > 0) expect(used).toBe(true);
+          if (failed.size > 0) expect(stillGone).toEqual([]);
+          expect(changed.filter((name) => wanted.includes(name))).toEqual([]);
+          for (const loser of changed)
+            expect(stillGone.filter((name) => lastSeen(name) < lastSeen(loser))).toEqual([]);
+          const fresh = [...assignment]
+            .filter(([name]) => !before.has(name))
+            .map(([, address]) => address);
+          expect(fresh.filter((address) => avoid.has(address))).toEqual([]);
+          for (const name of wanted) seen.set(name, pass);
+          before = assignment;
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});

@@ -1,0 +1,462 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { beginLine, editHosts, endLine, namesOfMachine } from "../../../src/machine/hosts/text.ts";
+import type { Hostname } from "../../../src/model/hostname.ts";
+import { type Ip, ipFromNumber } from "../../../src/model/ip.ts";
+import { cpuMs, host, mapping, subnet } from "../support.ts";
+
+const two = mapping({ "b.demo": "127.0.0.2", "a.demo": "127.0.0.3" });
+const none: ReadonlyMap<Hostname, Ip> = new Map();
+const sectionOfTwo = `${beginLine}\n127.0.0.3\ta.demo\n127.0.0.2\tb.demo\n${endLine}\n`;
+
+/** The text after the edit, and what was repaired. */
+function edited(
+  text: string,
+  entries: ReadonlyMap<Hostname, Ip> = two,
+): { text: string; repairs: readonly string[] } {
+  const edit = editHosts(text, entries);
+  if (edit.kind === "refused") throw new Error(edit.reason);
+  return edit.kind === "same" ? { text, repairs: [] } : { text: edit.text, repairs: edit.repairs };
+}
+
+describe("editHosts", () => {
+  test("puts the section at the end, sorted by name", () => {
+    expect(edited("127.0.0.1 localhost\n")).toEqual({
+      text: `127.0.0.1 localhost\n${sectionOfTwo}`,
+      repairs: [],
+    });
+    expect(edited("")).toEqual({ text: sectionOfTwo, repairs: [] });
+  });
+
+  test("says same where nothing changes", () => {
+    expect(editHosts(`# mine\n${sectionOfTwo}::1 localhost\n`, two)).toEqual({
+      kind: "same",
+      shadowed: [],
+    });
+    expect(editHosts("# mine\n", none)).toEqual({ kind: "same", shadowed: [] });
+    expect(editHosts("", none)).toEqual({ kind: "same", shadowed: [] });
+  });
+
+  test("leaves an existing section where it is, also that of the Go program in its random order", () => {
+    const text = `# above\n\n${beginLine}\n10.107.0.3\tz.default\n10.107.0.2\told.default\n${endLine}\n\n# below`;
+    expect(edited(text)).toEqual({ text: `# above\n\n${sectionOfTwo}\n# below`, repairs: [] });
+    expect(edited(text, none).text).toBe("# above\n\n\n# below");
+  });
+
+  test("uses CRLF where the file does", () => {
+    expect(edited("# mine\r\n\r\n# odd\n").text).toBe(
+      `# mine\r\n\r\n# odd\n${sectionOfTwo.replaceAll("\n", "\r\n")}`,
+    );
+    expect(edited("# as many\r\n# of both\n").text).toBe(`# as many\r\n# of both\n${sectionOfTwo}`);
+    expect(edited("# mine\n\n# odd\r\n").text).toBe(`# mine\n\n# odd\r\n${sectionOfTwo}`);
+  });
+
+  test("turns its lines to CRLF when an editor has done so with the file, and back", () => {
+    const text = `# mine\n${sectionOfTwo}`;
+    expect(editHosts(text.replaceAll("\n", "\r\n"), two).kind).toBe("same");
+    expect(edited(`# mine\r\n${sectionOfTwo}`).text).toBe(text.replaceAll("\n", "\r\n"));
+  });
+
+  test("ends a last line that has no end, and takes that back with the section", () => {
+    for (const text of [
+      "# mine",
+      "# a\r\n# mine",
+      "# a\n# mine\r",
+      "# a\r\n# mine\r",
+      "\r",
+      " ",
+      "\xef\xbb\xbf# mine",
+    ]) {
+      const withSection = edited(text).text;
+      expect(withSection).toStartWith(
+        `${text}${text.includes("\r\n") ? "\r\n" : "\n"}${beginLine}`,
+      );
+      expect(withSection).toEndWith("\n");
+      expect(editHosts(withSection, two).kind).toBe("same");
+      expect(edited(withSection, none).text).toBe(text);
+    }
+  });
+
+  test("lets a line that another program appended after that be, and the line end above with it", () => {
+    const appended = `${edited("# mine").text}10.1.1.1 theirs\n`;
+    expect(edited(appended, none).text).toBe("# mine\n10.1.1.1 theirs\n");
+    const updated = edited(appended, mapping({ "c.demo": "127.0.0.4" })).text;
+    expect(updated).toBe(`# mine\n${beginLine}\n127.0.0.4\tc.demo\n${endLine}\n10.1.1.1 theirs\n`);
+  });
+
+  test("takes no line end back that it would not have given", () => {
+    const note = edited("x").text.split("\n")[2] ?? "";
+    const section = `${beginLine}\n${note}\n${endLine}\n`;
+    for (const above of ["", "\n", "# a\n\n", "# a\r\n# b\r\n"])
+      expect(edited(above + section, none).text).toBe(above);
+  });
+
+  test("keeps bytes that are no UTF-8, NULs, lone carriage returns and lines of a megabyte", () => {
+    const text = `\x00\xff\xfe\xc3\n${"x".repeat(1_000_000)}\r# \xe9\r\n${" ".repeat(1_000_000)}x\n`;
+    expect(edited(text).text).toBe(text + sectionOfTwo);
+    expect(edited(edited(text).text, none).text).toBe(text);
+  });
+
+  test("keeps a byte order mark in front, and finds a section right behind it", () => {
+    expect(edited("\xef\xbb\xbf").text).toBe(`\xef\xbb\xbf${sectionOfTwo}`);
+    expect(edited(`\xef\xbb\xbf${sectionOfTwo}`, none).text).toBe("\xef\xbb\xbf");
+  });
+
+  test("refuses UTF-16", () => {
+    for (const text of ["\xff\xfe#\0", "\xfe\xff\0#"]) {
+      expect(editHosts(text, two)).toEqual({
+        kind: "refused",
+        reason: expect.stringContaining("UTF-16"),
+      });
+    }
+  });
+
+  test("takes markers for such only as whole lines", () => {
+    const text = `# ${beginLine}\n ${endLine}\n${beginLine} no\n#${endLine.slice(1)}s\n${beginLine.toLowerCase()}\n`;
+    expect(edited(text)).toEqual({ text: text + sectionOfTwo, repairs: [] });
+    expect(edited(`${beginLine} \t\r\n${endLine}  \n# mine\n`)).toEqual({
+      text: `${sectionOfTwo}# mine\n`,
+      repairs: [],
+    });
+  });
+
+  test("moves lines that others wrote into the section below it, with a report", () => {
+    const ours = "127.0.0.9\told.demo\n";
+    const theirs = [
+      "# caf\xc3\xa9\n",
+      "127.0.0.1\tlocalhost\n",
+      "127.0.0.8\tlocalhost\n",
+      "127.0.1.1\tmymachine\n",
+      "192.168.1.4\tnas.home\n",
+      "127.0.0.5 spaced.demo\n",
+      "127.0.0.6\tone.demo two.demo\n",
+      "127.0.0.7\tcase.DEMO\n",
+      "127.0.0.7\tdot.demo.\n",
+      "::1\tsix.demo\n",
+      "\n",
+    ];
+    const { text, repairs } = edited(`# a\n${beginLine}\n${theirs.join(ours)}${endLine}\n# z\n`);
+    expect(text).toBe(`# a\n${sectionOfTwo}${theirs.join("")}# z\n`);
+    const shown = '"# café", "127.0.0.1\\tlocalhost", "127.0.0.8\\tlocalhost", …';
+    expect(repairs).toEqual([
+      `11 lines that ngrokd did not write were moved from inside the section to below it: ${shown}`,
+    ]);
+  });
+
+  test("knows entries by the ranges that it is told, and by being what is wanted", () => {
+    const text = `${beginLine}\n10.9.0.2\told.demo\n172.16.0.2\tb.demo\n${endLine}\n`;
+    const wanted = mapping({ "b.demo": "172.16.0.2" });
+    const after = `${beginLine}\n172.16.0.2\tb.demo\n${endLine}\n`;
+    expect(edited(text, wanted).text).toBe(`${after}10.9.0.2\told.demo\n`);
+    expect(editHosts(text, wanted, [subnet("10.9.0.0/16")])).toMatchObject({
+      text: after,
+      repairs: [],
+    });
+  });
+
+  test("closes a section without an end: lines next to its begin that are in our format and order are ours, the rest is not", () => {
+    const rest = "127.0.0.1\tlocalhost\n127.0.0.6\tmine.demo\n# mine\n";
+    expect(edited(`# a\n${beginLine}\n127.0.0.5\td.demo\n127.0.0.4\te.demo\n${rest}`)).toEqual({
+      text: `# a\n${sectionOfTwo}${rest}`,
+      repairs: ["line 2 began a section that no line ended"],
+    });
+    // "c" cannot follow "e" in a section of ours.
+    const unsorted = "127.0.0.8\tc.demo\n127.0.0.9\tf.demo\n";
+    expect(edited(`${beginLine}\n127.0.0.4\te.demo\n${unsorted}`).text).toBe(
+      sectionOfTwo + unsorted,
+    );
+    expect(edited(`${beginLine}\n${rest}`).text).toBe(sectionOfTwo + rest);
+    expect(edited(`# a\n${beginLine}`).text).toBe(`# a\n${sectionOfTwo}`);
+    expect(edited(edited("# mine").text.replace(`${endLine}\n`, ""), none).text).toBe("# mine");
+    // Cut within a line.
+    expect(edited(`# a\n${beginLine}\n127.0.0.4\te.demo\n127.0.0.5\tf.de`).text).toBe(
+      `# a\n${sectionOfTwo}`,
+    );
+  });
+
+  test("opens a section without a begin in the same way", () => {
+    const above = "127.0.0.1\tlocalhost\n127.0.0.6\tmine.demo\n# mine\n";
+    expect(edited(`${above}127.0.0.5\td.demo\n127.0.0.4\te.demo\n${endLine}\n# z\n`)).toEqual({
+      text: `${above}${sectionOfTwo}# z\n`,
+      repairs: ["line 6 ended a section that no line began"],
+    });
+    expect(edited(`127.0.0.9\tf.demo\n127.0.0.4\te.demo\n${endLine}\n`).text).toBe(
+      `127.0.0.9\tf.demo\n${sectionOfTwo}`,
+    );
+    expect(edited(`${above}${endLine}\n`, none).text).toBe(above);
+    const joined = edited("# mine").text;
+    expect(edited(joined.replace(`${beginLine}\n`, "")).text).toBe(`# mine\n${sectionOfTwo}`);
+  });
+
+  test("makes one section of two, whatever stands between", () => {
+    const second = `${beginLine}\n127.0.0.7\tc.demo\n# theirs\n${endLine}\n`;
+    const { text, repairs } = edited(`# a\n${sectionOfTwo}# b\n${second}# c\n`);
+    expect(text).toBe(`# a\n${sectionOfTwo}# b\n# theirs\n# c\n`);
+    expect(repairs).toEqual([
+      "line 7 began another section; there is one now",
+      '1 line that ngrokd did not write was moved from inside the section to below it: "# theirs"',
+    ]);
+    const nested = `${beginLine}\n127.0.0.6\tb.demo\n# b\n${sectionOfTwo}# c\n127.0.0.7\tc.demo\n${endLine}\n`;
+    expect(edited(nested).text).toBe(`${sectionOfTwo}# b\n# c\n`);
+    expect(edited(nested).repairs).toHaveLength(3);
+  });
+
+  test("names those entries to which a line outside gives another address", () => {
+    const text = `127.0.0.1 x B.Demo # a.demo\n#127.0.0.1 a.demo\nnonsense a.demo\n127.0.0.3 a.demo\n${sectionOfTwo}`;
+    expect(editHosts(text, two)).toEqual({ kind: "same", shadowed: [host("b.demo")] });
+    expect(editHosts(`${sectionOfTwo}::1\ta.demo\tb.demo\n`, two)).toEqual({
+      kind: "same",
+      shadowed: [host("a.demo"), host("b.demo")],
+    });
+    expect(editHosts("127.0.0.1 b.demo", two)).toMatchObject({
+      kind: "changed",
+      shadowed: [host("b.demo")],
+    });
+    expect(editHosts("127.0.0.1 b.demo", none)).toEqual({ kind: "same", shadowed: [] });
+  });
+
+  test("is quick with 10,000 entries in a file of more than a megabyte, also a broken one", () => {
+    const costs = [1000, 10_000].map((n) => {
+      const entries = new Map(
+        Array.from({ length: n }, (_, i) => [
+          host(`service-${i}.namespace.example`),
+          ipFromNumber(0x7f010001 + i + 2 * Math.floor(i / 254)),
+        ]),
+      );
+      const foreign = Array.from(
+        { length: 3 * n },
+        (_, i) => `0.0.0.0 tracker-${i}.example.net www.tracker-${i}.example.net\n`,
+      ).join("");
+      let first = "";
+      const cost = cpuMs(() => {
+        first = edited(foreign, entries).text;
+        expect(editHosts(first, entries).kind).toBe("same");
+        edited(`${beginLine}\n`.repeat(n) + first + `${endLine}\n`.repeat(n), entries);
+      });
+      expect(edited(first, none).text).toBe(foreign);
+      return cost;
+    });
+    // Ten times as much, and not a hundred times, as where every line is
+    // compared with every other.
+    expect(costs[1]).toBeLessThan(30 * Math.max(10, costs[0] ?? 0));
+  });
+});
+
+describe("a block list of 150,000 lines", () => {
+  const list = `127.0.0.1 localhost\n${Array.from({ length: 150_000 }, (_, i) => `0.0.0.0 ads-${i}.example.net\n`).join("")}`;
+  const withSection = edited(list).text;
+  /** What it costs to look at every word. */
+  const everyWord = cpuMs(() => {
+    for (const line of withSection.split("\n"))
+      line.split("#", 1)[0]?.trim().toLowerCase().split(/\s+/);
+  });
+
+  test("costs an edit less than looking at its words would", () => {
+    const changed = mapping({ "b.demo": "127.0.0.2", "c.demo": "127.0.0.4" });
+    let after = "";
+    const cost = cpuMs(() => {
+      after = edited(withSection, changed).text;
+    });
+    expect(after).toBe(`${list}${beginLine}\n127.0.0.2\tb.demo\n127.0.0.4\tc.demo\n${endLine}\n`);
+    expect(cost).toBeLessThan(everyWord / 2);
+  });
+
+  test("costs a look for the machine's own names less than looking at its words would", () => {
+    const text = `${withSection}127.0.1.1 build7\n`;
+    let found = new Set<string>();
+    const cost = cpuMs(() => {
+      found = namesOfMachine(text, ["192.0.2.7", "fe80::1"]);
+    });
+    expect([...found]).toEqual(["build7"]);
+    expect(cost).toBeLessThan(0.75 * everyWord);
+  });
+});
+
+const arbitraryEntries = fc
+  .array(
+    fc.tuple(
+      fc.constantFrom("a", "b.demo", "c.demo", "d_1.demo", "e-e.x.demo").map(host),
+      fc.integer({ min: 12, max: 50 }),
+    ),
+  )
+  .map(
+    (pairs): ReadonlyMap<Hostname, Ip> =>
+      new Map(pairs.map(([name, n]) => [name, ipFromNumber(0x7f000000 + n)])),
+  );
+const latin1 = fc
+  .array(fc.integer({ min: 0, max: 255 }), { maxLength: 12 })
+  .map((codes) => String.fromCharCode(...codes));
+const foreignLine = fc.oneof(
+  latin1.map((text) => text.replaceAll("\n", "")),
+  fc.constantFrom(
+    "",
+    "127.0.0.1 localhost",
+    "127.0.1.1\tmymachine",
+    "::1 ip6-localhost",
+    "# mine",
+    "10.1.2.3 b.demo",
+    "\xc3\xa9",
+    "\r",
+    " ",
+  ),
+  fc.constantFrom(
+    ` ${beginLine}`,
+    `${endLine}x`,
+    "192.168.0.1\tnas",
+    "127.0.0.5 a",
+    "127.0.0.7\tx y",
+    "127.0.0.2\tlocalhost",
+  ),
+);
+const eol = fc.constantFrom("\n", "\n", "\r\n");
+const linesOf = (line: fc.Arbitrary<string>) =>
+  fc
+    .record({
+      bom: fc.constantFrom("", "", "\xef\xbb\xbf"),
+      lines: fc.array(fc.tuple(line, eol), { maxLength: 14 }),
+      tail: fc.option(line, { nil: "" }),
+    })
+    .map(({ bom, lines, tail }) => bom + lines.flat().join("") + tail)
+    .filter((text) => !/^(?:\xff\xfe|\xfe\xff)/.test(text));
+const foreignText = linesOf(foreignLine);
+/**
+ * Everything that can happen to a file: markers anywhere, entries anywhere, the
+ * foreign lines between them.
+ */
+const brokenText = linesOf(
+  fc.oneof(
+    foreignLine,
+    fc.constantFrom(
+      beginLine,
+      endLine,
+      `${beginLine} `,
+      `${endLine}\t`,
+      "# (before this section, the line above had no line end)",
+    ),
+    fc
+      .tuple(fc.integer({ min: 1, max: 9 }), fc.constantFrom("a", "b.demo", "c.demo", "z"))
+      .map(([n, name]) => `127.0.0.${n}\t${name}`),
+  ),
+);
+
+/**
+ * What no edit may lose, judged a line at a time: all but markers, our note,
+ * and lines in the format of our entries.
+ */
+function foreignLines(text: string): string[] {
+  const lines = text.replace(/^\xef\xbb\xbf/, "").split(/(?<=\n)/);
+  const ours =
+    /^(?:# (?:BEGIN|END) ngrokd managed section[ \t\r]*|# \(before this section, [^\n]*|127\.0\.0\.(?!1\t)\d+\t(?!localhost)[a-z0-9._-]+\r?)\n?$/;
+  return lines.filter((line) => line !== "" && !ours.test(line));
+}
+
+describe("editHosts, for any text", () => {
+  test("gives the text back byte for byte when the section is taken out again, whatever it held in between", () => {
+    fc.assert(
+      fc.property(
+        foreignText,
+        fc.array(arbitraryEntries, { minLength: 1, maxLength: 3 }),
+        (text, steps) => {
+          const last = steps.reduce((current, entries) => edited(current, entries).text, text);
+          expect(edited(last, none).text).toBe(text);
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+
+  test("adds one section and nothing else to a text without one", () => {
+    fc.assert(
+      fc.property(foreignText, arbitraryEntries, (text, entries) => {
+        const after = edited(text, entries).text;
+        if (entries.size === 0) return expect(after).toBe(text);
+        expect(after).toStartWith(text);
+        const [, inside] =
+          /^(?:\r?\n)?# BEGIN ngrokd managed section\r?\n(?:# \(before [^\n]*\n)?((?:[\d.]+\t[^\n]*\n)*)# END ngrokd managed section\r?\n$/.exec(
+            after.slice(text.length),
+          ) ?? [];
+        const written = (inside ?? "").trimEnd().split(/\r?\n/);
+        expect(written).toEqual(
+          [...entries]
+            .map(([name, address]) => `${address}\t${name}`)
+            .sort((a, b) => (a.slice(a.indexOf("\t")) < b.slice(b.indexOf("\t")) ? -1 : 1)),
+        );
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test("is a fixed point, and then has nothing left to repair", () => {
+    fc.assert(
+      fc.property(brokenText, arbitraryEntries, (text, entries) => {
+        expect(editHosts(edited(text, entries).text, entries).kind).toBe("same");
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("loses no foreign line and changes no order, however broken the section is", () => {
+    fc.assert(
+      fc.property(brokenText, arbitraryEntries, (text, entries) => {
+        const kept = foreignLines(text);
+        const after = foreignLines(edited(text, entries).text);
+        expect(after.slice(0, -1)).toEqual(kept.slice(0, -1));
+        // The last line may be given a line end, or lose one that a note in the
+        // section says was ours.
+        const lastOf = (lines: string[]) => lines.at(-1)?.replace(/\r*\n?$/, "");
+        expect(lastOf(after)).toBe(lastOf(kept));
+        expect(after).toHaveLength(kept.length);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("leaves exactly one section in a broken file, or none without entries, and repairs nothing in silence", () => {
+    const count = (text: string, marker: string) =>
+      text
+        .replace(/^\xef\xbb\xbf/, "")
+        .split(/\r?\n/)
+        .filter((line) => line.startsWith(marker) && line.slice(marker.length).trim() === "")
+        .length;
+    fc.assert(
+      fc.property(brokenText, arbitraryEntries, (text, entries) => {
+        const after = edited(text, entries);
+        const wanted = entries.size === 0 ? 0 : 1;
+        expect([count(after.text, beginLine), count(after.text, endLine)]).toEqual([
+          wanted,
+          wanted,
+        ]);
+        const sound =
+          count(text, beginLine) === count(text, endLine) && count(text, beginLine) <= 1;
+        if (!sound) expect(after.repairs).not.toEqual([]);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
+
+describe("namesOfMachine", () => {
+  const text = [
+    "127.0.0.1 localhost dev.mine",
+    "127.0.1.1\tBuild7.corp.  build7 # its own name",
+    "192.0.2.7 office.corp",
+    "192.0.2.8 somebody.else",
+    "FE80::1 six",
+    "# 127.0.1.1 commented",
+    beginLine,
+    "127.0.1.1 inside.ours",
+    endLine,
+    "127.0.1.1 below\r",
+  ].join("\n");
+
+  test("finds the names of 127.0.1.1 and of the machine's own addresses, outside our section", () => {
+    expect([...namesOfMachine(text, ["192.0.2.7", "fe80::1"])].sort()).toEqual([
+      "below",
+      "build7",
+      "build7.corp",
+      "office.corp",
+      "six",
+    ]);
+    expect([...namesOfMachine("", [])]).toEqual([]);
+  });
+});

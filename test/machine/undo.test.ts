@@ -1,0 +1,94 @@
+import { describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { readJournal, recordChange, recordFile } from "../../src/journal/journal.ts";
+import { updateHostsFile } from "../../src/machine/hosts/file.ts";
+import { planUndo, undo } from "../../src/machine/undo.ts";
+import { mapping, temporaryFolder } from "./support.ts";
+
+async function machine() {
+  const folder = await temporaryFolder();
+  const at = (name: string): string => join(folder.path, name);
+  const [state, hosts, unit] = [at("state"), at("hosts"), at("ngrokd.service")];
+  await mkdir(state);
+  await writeFile(hosts, "127.0.0.1 localhost\n");
+  return { state, hosts, unit, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
+}
+
+const section = mapping({ "a.demo": "127.0.0.2" });
+
+describe("undo", () => {
+  test("finds nothing on a machine that nothing has changed", async () => {
+    await using place = await machine();
+    expect(await planUndo(place.state, place.hosts)).toEqual([]);
+  });
+
+  test("takes back the latest change first: files as we wrote them, and the hosts section", async () => {
+    await using place = await machine();
+    await recordChange(place.state, { kind: "hosts", path: place.hosts });
+    await updateHostsFile(place.hosts, section, { stateFolder: place.state });
+    await recordFile(place.state, place.unit, "[Unit]\n");
+    await writeFile(place.unit, "[Unit]\n");
+    const steps = await planUndo(place.state, place.hosts);
+    expect(steps.map(({ change, action }) => [change.path, action])).toEqual([
+      [place.unit, "take back"],
+      [place.hosts, "take back"],
+    ]);
+    expect(existsSync(place.unit)).toBe(true);
+    await undo(place.state, steps);
+    expect(existsSync(place.unit)).toBe(false);
+    expect(await readFile(place.hosts, "utf8")).toBe("127.0.0.1 localhost\n");
+    expect(await readJournal(place.state)).toEqual([]);
+    expect(await planUndo(place.state, place.hosts)).toEqual([]);
+  });
+
+  test("keeps a file that was changed since, says so, and goes on knowing it", async () => {
+    await using place = await machine();
+    await recordFile(place.state, place.unit, "[Unit]\n");
+    await writeFile(place.unit, "[Unit]\n# mine\n");
+    const steps = await planUndo(place.state, place.hosts);
+    expect(steps).toMatchObject([
+      { action: "keep", reason: "it was changed since ngrokd wrote it" },
+    ]);
+    await undo(place.state, steps);
+    expect(await readFile(place.unit, "utf8")).toBe("[Unit]\n# mine\n");
+    expect(await readJournal(place.state)).toHaveLength(1);
+  });
+
+  test("does not remove what somebody has changed while a person was asked", async () => {
+    await using place = await machine();
+    await recordFile(place.state, place.unit, "[Unit]\n");
+    await writeFile(place.unit, "[Unit]\n");
+    const steps = await planUndo(place.state, place.hosts);
+    await writeFile(place.unit, "[Unit]\n# mine\n");
+    await expect(undo(place.state, steps)).rejects.toMatchObject({
+      code: "refused",
+      message: expect.stringContaining(place.unit),
+    });
+    expect(await readFile(place.unit, "utf8")).toBe("[Unit]\n# mine\n");
+    expect(await readJournal(place.state)).toHaveLength(1);
+  });
+
+  test("forgets what is gone already, as after a crash between the record and the change", async () => {
+    await using place = await machine();
+    await recordFile(place.state, place.unit, "[Unit]\n");
+    await recordChange(place.state, { kind: "hosts", path: place.hosts });
+    const steps = await planUndo(place.state, place.hosts);
+    expect(steps.map(({ action }) => action)).toEqual(["nothing to do", "nothing to do"]);
+    await undo(place.state, steps);
+    expect(await readJournal(place.state)).toEqual([]);
+  });
+
+  test("finds a section that no journal knows of, even where the state folder was removed", async () => {
+    await using place = await machine();
+    await updateHostsFile(place.hosts, section, { stateFolder: place.state });
+    await rm(place.state, { recursive: true });
+    const steps = await planUndo(place.state, place.hosts);
+    expect(steps).toMatchObject([
+      { change: { kind: "hosts", path: place.hosts }, action: "take back" },
+    ]);
+    await undo(place.state, steps);
+    expect(await readFile(place.hosts, "utf8")).toBe("127.0.0.1 localhost\n");
+  });
+});

@@ -1,0 +1,400 @@
+import { describe, expect, test } from "bun:test";
+import { createHash, randomBytes } from "node:crypto";
+import { createIngress, type IngressSettings } from "../../src/ingress/ingress.ts";
+import { bindingsOf } from "../../src/model/binding.ts";
+import { countOf, quantile } from "../../src/model/histogram.ts";
+import { createMeter, type Meter } from "../../src/model/meter.ts";
+import type { Conn } from "../../src/net/types.ts";
+import { type ForwardDeps, forward } from "../../src/relay/forward.ts";
+import { createQuietWatch } from "../../src/relay/quiet.ts";
+import { bytes, ending, later, net, pair, read } from "../support/conns.ts";
+import { accepted, type FakeIngress, fakeIngress, refused } from "../support/fake-ingress.ts";
+import { memoryLog } from "../support/memory-log.ts";
+import { rootCa } from "../support/pki.ts";
+
+const [binding] = bindingsOf([{ id: "ep_1", url: "http://hello.demo", proto: "http" }]).bindings;
+if (binding === undefined) throw new Error("no binding");
+
+describe("forward", () => {
+  test("asks for the endpoint's host and port, carries both directions and passes FIN on as FIN", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await conn.write(bytes(`<${await read(conn)}>`));
+      conn.close();
+    });
+    const { client, meter, done, log } = await forwarded(ingress);
+    await client.write(bytes("question"));
+    client.closeWrite();
+    expect(await read(client)).toBe("<question>");
+    await done;
+    expect(ingress.requests).toEqual([{ host: "hello.demo", port: 80 }]);
+    expect(counts(meter)).toBe("0 of 1 open, 8 up, 10 down, 0 refused, 0 errors");
+    expect(meter.lastError).toBe("");
+    expect(Date.now() - meter.lastActivity).toBeWithin(0, 5000);
+    expect(log.lines).toEqual([]);
+  });
+
+  test("gives the client what came with the answer before what came after it", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(Buffer.concat([accepted(["old agent", "line\nbreak"]), bytes("220 ")]));
+      await conn.write(bytes("ready"));
+      conn.close();
+    });
+    const { client, meter, done, log } = await forwarded(ingress);
+    expect(await read(client)).toBe("220 ready");
+    client.close();
+    await done;
+    expect(counts(meter)).toBe("0 of 1 open, 0 up, 9 down, 0 refused, 0 errors");
+    expect(log.lines).toEqual([
+      "warn hello.demo:80: ngrok says: old agent",
+      "warn hello.demo:80: ngrok says: line break",
+    ]);
+  });
+
+  test("sends nothing of the client's before the answer", async () => {
+    const early = Promise.withResolvers<unknown>();
+    await using ingress = await fakeIngress(async (conn, _request, behind) => {
+      const next = Promise.resolve(conn.read());
+      early.resolve([behind.length, await Promise.race([next, later(30)])]);
+      await conn.write(accepted());
+      await conn.write((await next) ?? bytes("nothing"));
+      conn.close();
+    });
+    const { client, done } = await forwarded(ingress);
+    await client.write(bytes("eager"));
+    expect(await early.promise).toEqual([0, undefined]);
+    client.closeWrite();
+    expect(await read(client)).toBe("eager");
+    await done;
+  });
+
+  test("lets a reply come after the client's half has ended, and the client go on after the ingress's half has", async () => {
+    await using slow = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await read(conn);
+      await later(30);
+      await conn.write(bytes("at last"));
+      conn.close();
+    });
+    const one = await forwarded(slow);
+    one.client.closeWrite();
+    expect(await read(one.client)).toBe("at last");
+    await one.done;
+
+    const heard = Promise.withResolvers<string>();
+    await using curt = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      conn.closeWrite();
+      heard.resolve(await read(conn));
+      conn.close();
+    });
+    const two = await forwarded(curt);
+    expect(await read(two.client)).toBe("");
+    await two.client.write(bytes("and another thing"));
+    two.client.closeWrite();
+    expect(await heard.promise).toBe("and another thing");
+    await two.done;
+    expect([counts(one.meter), counts(two.meter)]).toEqual([
+      "0 of 1 open, 0 up, 7 down, 0 refused, 0 errors",
+      "0 of 1 open, 17 up, 0 down, 0 refused, 0 errors",
+    ]);
+  });
+
+  test("loses no byte of 8 MiB each way at once", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      const [hash] = await Promise.all([digest(conn), send(conn, data)]);
+      expect(hash).toBe(sha256(data));
+      conn.close();
+    });
+    const data = randomBytes(8 * 1024 * 1024);
+    const { client, meter, done } = await forwarded(ingress);
+    const [hash] = await Promise.all([digest(client), send(client, data)]);
+    client.close();
+    await done;
+    expect(hash).toBe(sha256(data));
+    expect(counts(meter)).toBe(
+      `0 of 1 open, ${data.length} up, ${data.length} down, 0 refused, 0 errors`,
+    );
+  });
+
+  test("resets the client where the ingress refuses, and tells code, message and advice once, in one line", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(refused("ERR_NGROK_3200", `offline\n${"x".repeat(9999)}`));
+      conn.close();
+    });
+    const { client, meter, done, log } = await forwarded(ingress);
+    expect(await ending(client)).toBe("aborted");
+    await done;
+    expect(counts(meter)).toBe("0 of 1 open, 0 up, 0 down, 1 refused, 0 errors");
+    expect(meter.lastError).toMatch(
+      /^ERR_NGROK_3200: offline x{400,500} \(the endpoint is offline: start its agent/,
+    );
+    expect(log.lines).toEqual([`warn hello.demo:80: the ingress refused: ${meter.lastError}`]);
+  });
+
+  test("passes a reset on, either way, and keeps it out of the log", async () => {
+    const seen = Promise.withResolvers<string>();
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(Buffer.concat([accepted(), bytes("hello")]));
+      seen.resolve(await ending(conn));
+    });
+    const one = await forwarded(ingress);
+    await read(one.client, 5);
+    one.client.abort();
+    expect(await seen.promise).toBe("aborted");
+    await one.done;
+    expect(counts(one.meter)).toBe("0 of 1 open, 0 up, 5 down, 0 refused, 1 errors");
+    expect(one.log.lines.join()).toMatch(
+      /^debug hello.demo:80: connection from 127.0.0.1:\d+ reset by the client$/,
+    );
+
+    await using rude = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await read(conn, 2);
+      conn.abort();
+    });
+    const two = await forwarded(rude);
+    await two.client.write(bytes("hi"));
+    expect(await ending(two.client)).toBe("aborted");
+    await two.done;
+    expect(counts(two.meter)).toBe("0 of 1 open, 2 up, 0 down, 0 refused, 1 errors");
+    expect(two.log.lines.join()).toMatch(/^debug .* reset by the ingress$/);
+    // What went wrong with a connection that worked at first is no fault of the
+    // endpoint.
+    expect([one.meter.lastError, two.meter.lastError]).toEqual(["", ""]);
+  });
+
+  test("gives up at the deadline", async () => {
+    await using ingress = await fakeIngress((conn) => void ending(conn));
+    const { client, meter, done, log } = await forwarded(ingress, { openTimeoutMs: 50 });
+    expect(await ending(client)).toBe("aborted");
+    await done;
+    expect(counts(meter)).toBe("0 of 1 open, 0 up, 0 down, 0 refused, 1 errors");
+    expect(log.lines).toEqual([
+      "warn hello.demo:80: cannot reach the endpoint: No answer from the ingress within 0.05 s",
+    ]);
+  });
+
+  test("does not wait for the ingress once the client has left", async () => {
+    const asked = Promise.withResolvers<void>();
+    const seen = Promise.withResolvers<string>();
+    await using ingress = await fakeIngress((conn) => {
+      asked.resolve();
+      void ending(conn).then(seen.resolve);
+    });
+    const { client, meter, done, log } = await forwarded(ingress);
+    await asked.promise;
+    client.abort();
+    await done;
+    expect(await seen.promise).toBe("aborted");
+    expect(counts(meter)).toBe("0 of 1 open, 0 up, 0 down, 0 refused, 1 errors");
+    expect([log.lines.length, log.lines[0]]).toEqual([
+      1,
+      expect.stringMatching(/^debug .* reset by the client$/),
+    ]);
+  });
+
+  test("says why an ingress cannot be reached or trusted, with a hint, and forgets it once a connection works", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      conn.close();
+    });
+    const settings = { ...ingress.settings };
+    const deps = { meter: createMeter(), log: memoryLog() };
+    const attempt = async (changed: Partial<IngressSettings>): Promise<string> => {
+      const { client, done } = await forwarded({ settings: { ...settings, ...changed } }, deps);
+      client.closeWrite();
+      const end = await ending(client);
+      client.close();
+      await done;
+      return end;
+    };
+    expect(await attempt({ ca: [(await rootCa("Another")).cert] })).toBe("aborted");
+    expect(deps.meter.lastError).toMatch(
+      /the certificate's CA is not trusted; the certificate shown is of "CN=ingress, O=Test", issued by/,
+    );
+    expect(deps.log.lines.pop()).toMatch(
+      /^warn hello.demo:80: cannot reach the endpoint: .* \(hint: this CA is not ngrok's/,
+    );
+    expect(await attempt({ port: 1 })).toBe("aborted");
+    expect(deps.meter.lastError).toStartWith('Cannot connect to "127.0.0.1:1": connection refused');
+    expect(await attempt({})).toBe("FIN");
+    expect([deps.meter.lastError, counts(deps.meter)]).toEqual([
+      "",
+      "0 of 3 open, 0 up, 0 down, 0 refused, 2 errors",
+    ]);
+  });
+
+  test("resets a connection on which nothing moves, and says so without blaming the endpoint", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await ending(conn);
+    });
+    const quiet = createQuietWatch({ idleMs: 30, halfClosedMs: 20, tickMs: 5 });
+    const idle = await forwarded(ingress, { quiet });
+    expect(await ending(idle.client)).toBe("aborted");
+    await idle.done;
+    const half = await forwarded(ingress, { quiet });
+    half.client.closeWrite();
+    expect(await ending(half.client)).toBe("aborted");
+    await half.done;
+    expect([idle.log.lines, half.log.lines]).toEqual([
+      ["warn hello.demo:80: a connection on which nothing moved for 0.03 s was reset"],
+      ["warn hello.demo:80: a half-closed connection on which nothing moved for 0.02 s was reset"],
+    ]);
+    expect([idle.meter.errorsBy.timeout, idle.meter.lastError]).toEqual([1, ""]);
+  });
+});
+
+describe("the meter", () => {
+  test("counts failures by where they happened", async () => {
+    const meter = createMeter();
+    const failing = async (
+      script: Parameters<typeof fakeIngress>[0],
+      {
+        openTimeoutMs = 5000,
+        ...changed
+      }: Partial<IngressSettings & Pick<ForwardDeps, "openTimeoutMs">> = {},
+    ): Promise<void> => {
+      await using ingress = await fakeIngress(script);
+      const { client, done } = await forwarded(
+        { settings: { ...ingress.settings, ...changed } },
+        { meter, openTimeoutMs },
+      );
+      await ending(client);
+      client.abort();
+      await done;
+    };
+    await failing(() => undefined, { port: 1 });
+    await failing(() => undefined, { ca: [(await rootCa("Another")).cert] });
+    await failing((conn) => conn.close());
+    await failing((conn) => conn.abort());
+    await failing((conn) => conn.write(bytes("\x04\x00\xff\xff\xff\xff")));
+    await failing((conn) => void ending(conn), { openTimeoutMs: 60 });
+    await failing(async (conn) => {
+      await conn.write(accepted());
+      conn.abort();
+    });
+    expect(meter.errorsBy).toEqual({ dial: 1, tls: 2, header: 2, timeout: 1, reset: 1, limit: 0 });
+    expect(meter.errors).toBe(7);
+  });
+
+  test("counts refusals by ngrok's code, and by no other word that an ingress makes up", async () => {
+    const meter = createMeter();
+    for (const code of [
+      "ERR_NGROK_3200",
+      "ERR_NGROK_19002",
+      "ERR_NGROK_3200",
+      "",
+      "__proto__",
+      "ERR_NGROK_1\n",
+    ]) {
+      await using ingress = await fakeIngress(async (conn) => {
+        await conn.write(refused(code, "no"));
+        conn.close();
+      });
+      const { client, done } = await forwarded(ingress, { meter });
+      await ending(client);
+      await done;
+    }
+    expect(meter.refusedBy).toEqual({ ERR_NGROK_3200: 2, ERR_NGROK_19002: 1, other: 3 });
+    expect([meter.refused, countOf(meter.upgrade)]).toEqual([6, 0]);
+  });
+
+  test("measures the time to the ingress's yes, and from the client's question to the endpoint's first byte", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await later(40);
+      await conn.write(accepted());
+      await read(conn, 1);
+      await later(20);
+      await conn.write(bytes("answer"));
+      await conn.write(bytes("and more"));
+      conn.close();
+    });
+    const began = performance.now();
+    const { client, meter, done } = await forwarded(ingress);
+    while (countOf(meter.upgrade) === 0) await later(1);
+    const accepting = performance.now() - began;
+    // Neither the time that the client takes to think nor what comes after the
+    // first byte counts.
+    await later(100);
+    const asked = performance.now();
+    await client.write(bytes("question"));
+    client.closeWrite();
+    await read(client, 1);
+    const answering = performance.now() - asked;
+    await read(client);
+    client.close();
+    await done;
+    expect([countOf(meter.upgrade), countOf(meter.firstByte)]).toEqual([1, 1]);
+    expect(meter.upgrade.sum * 1000).toBeWithin(39, accepting);
+    expect(meter.firstByte.sum * 1000).toBeWithin(19, answering);
+    expect(quantile(meter.firstByte, 1)).toBeGreaterThan(0.019);
+  });
+
+  test("measures an endpoint that speaks first from the ingress's yes, and none that says nothing", async () => {
+    await using eager = await fakeIngress(async (conn) => {
+      await conn.write(Buffer.concat([accepted(), bytes("220 ready")]));
+      await read(conn);
+      conn.close();
+    });
+    const one = await forwarded(eager);
+    while (countOf(one.meter.firstByte) === 0) await later(1);
+    await later(60);
+    await one.client.write(bytes("too late to count"));
+    one.client.closeWrite();
+    await read(one.client);
+    await one.done;
+    expect(countOf(one.meter.firstByte)).toBe(1);
+    expect(one.meter.firstByte.sum).toBeLessThan(0.05);
+    await using mute = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await read(conn);
+      conn.close();
+    });
+    const two = await forwarded(mute);
+    await two.client.write(bytes("hello?"));
+    two.client.closeWrite();
+    await read(two.client);
+    await two.done;
+    expect([countOf(two.meter.upgrade), countOf(two.meter.firstByte)]).toEqual([1, 0]);
+  });
+});
+
+/** One client of hello.demo, and the forward that carries it. */
+async function forwarded(
+  { settings }: Pick<FakeIngress, "settings">,
+  given: Partial<ForwardDeps & { meter: Meter; log: ReturnType<typeof memoryLog> }> = {},
+) {
+  const { meter = createMeter(), log = memoryLog(), openTimeoutMs = 5000, quiet } = given;
+  const [client, local] = await pair();
+  const deps = {
+    ingress: createIngress(net, () => settings),
+    log,
+    openTimeoutMs,
+    ...(quiet && { quiet }),
+  };
+  const done = new Promise((ended) =>
+    forward(local, binding as NonNullable<typeof binding>, meter, deps, ended),
+  );
+  expect(meter.active).toBe(1);
+  return { client, meter, log, done };
+}
+
+const counts = ({ active, total, bytesUp, bytesDown, refused, errors }: Meter): string =>
+  `${active} of ${total} open, ${bytesUp} up, ${bytesDown} down, ${refused} refused, ${errors} errors`;
+
+const sha256 = (data: Uint8Array): string => createHash("sha256").update(data).digest("hex");
+
+async function digest(conn: Conn): Promise<string> {
+  const hash = createHash("sha256");
+  for (let chunk = await conn.read(); chunk !== null; chunk = await conn.read()) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+async function send(conn: Conn, data: Uint8Array): Promise<void> {
+  for (let at = 0; at < data.length; at += 100_000)
+    await conn.write(data.subarray(at, at + 100_000));
+  conn.closeWrite();
+}

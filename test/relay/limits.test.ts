@@ -1,0 +1,39 @@
+import { describe, expect, test } from "bun:test";
+import { excess, unlimited } from "../../src/relay/limits.ts";
+
+describe("excess", () => {
+  test("lets any number come where there is no limit", () => {
+    expect(excess(1e6, 1e6, unlimited)).toBeUndefined();
+  });
+
+  test.each([
+    [
+      { inAll: 3 },
+      3,
+      0,
+      /^3 connections are open, and forward\.max_connections allows no more$/,
+      false,
+    ],
+    [
+      { perEndpoint: 2 },
+      5,
+      2,
+      /^2 connections to it are open, and forward\.max_connections_per_endpoint allows no more$/,
+      true,
+    ],
+    [{ byDescriptors: 4 }, 4, 0, /the limit of open files/, false],
+    [{ byDescriptors: 4, inAll: 4, perEndpoint: 4 }, 4, 4, /the limit of open files/, false],
+    [{ byDescriptors: 0 }, 0, 0, /the limit of open files/, false],
+  ])(
+    "%j with %d open, %d of them here: one more is too many",
+    (limits, inAll, here, reason, local) => {
+      const over = excess(inAll, here, { ...unlimited, ...limits });
+      expect(over).toMatchObject({ reason: expect.stringMatching(reason), local });
+      expect(over?.hint).toMatch(/^raise /);
+      if (inAll > 0)
+        expect(
+          excess(inAll - 1, Math.max(0, here - 1), { ...unlimited, ...limits }),
+        ).toBeUndefined();
+    },
+  );
+});

@@ -1,0 +1,204 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { NgrokdError } from "../../src/model/error.ts";
+import type { Conn, Waiter } from "../../src/net/types.ts";
+import { createQuietWatch, type QuietWatch } from "../../src/relay/quiet.ts";
+import { type SpliceEnd, splice, startSplice } from "../../src/relay/splice.ts";
+import { bytes, ending, later, pair, read, scripted } from "../support/conns.ts";
+
+const spliceWith = (
+  a: Conn,
+  b: Conn,
+  { first, quiet }: { first?: Uint8Array; quiet?: QuietWatch },
+): Promise<SpliceEnd> =>
+  new Promise((ended) => startSplice(a, b, { carried: () => undefined, ended }, first, quiet));
+
+describe("splice", () => {
+  test("hands on every byte of both directions, in order, however they were cut and whether they waited or not", async () => {
+    const chunks = fc.array(fc.uint8Array({ minLength: 1, maxLength: 20 }), { maxLength: 8 });
+    await fc.assert(
+      fc.asyncProperty(
+        chunks,
+        chunks,
+        fc.uint8Array({ maxLength: 9 }),
+        fc.boolean(),
+        async (up, down, first, promises) => {
+          const a = scripted(up, "FIN", promises);
+          const b = scripted(down, "FIN", !promises);
+          const seen = { "a->b": 0, "b->a": 0 };
+          const carried = (direction: keyof typeof seen, length: number): void => {
+            seen[direction] += length;
+          };
+          const end = await new Promise((ended) => startSplice(a, b, { carried, ended }, first));
+          expect(end).toEqual({ kind: "finished" });
+          expect([Buffer.concat(b.written), Buffer.concat(a.written)]).toEqual([
+            Buffer.concat(up),
+            Buffer.concat([first, ...down]),
+          ]);
+          expect([seen["a->b"], seen["b->a"]]).toEqual([
+            Buffer.concat(up).length,
+            first.length + Buffer.concat(down).length,
+          ]);
+          expect([a.fate, b.fate]).toEqual(["closed", "closed"]);
+        },
+      ),
+    );
+  });
+
+  const broken = new NgrokdError("aborted", "gone");
+  const breaks = { read: () => Promise.reject(broken) };
+  const refuses = {
+    write: () => {
+      throw broken;
+    },
+  };
+  test.each([
+    ["a's read fails", breaks, {}, "a"],
+    ["b's read fails", {}, breaks, "b"],
+    ["a's write fails", refuses, { read: () => bytes("x") }, "a"],
+    ["b's write fails", { read: () => bytes("x") }, refuses, "b"],
+  ] as const)("where %s, aborts both and names the side", async (_name, ofA, ofB, side) => {
+    const a = Object.assign(scripted([], "silence"), ofA);
+    const b = Object.assign(scripted([], "silence"), ofB);
+    expect(await splice(a, b)).toEqual({ kind: "aborted", side, error: broken });
+    expect([a.fate, b.fate]).toEqual(["aborted", "aborted"]);
+  });
+
+  test("names the client where it does not take the first bytes", async () => {
+    const a = Object.assign(scripted([], "silence"), refuses);
+    const b = scripted([], "silence");
+    expect(await spliceWith(a, b, { first: bytes("hello") })).toMatchObject({
+      kind: "aborted",
+      side: "a",
+    });
+    expect(b.fate).toBe("aborted");
+  });
+
+  test("slows a sender down to its reader, and loses nothing of what waited", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = splice(a, b);
+    const chunk = new Uint8Array(256 * 1024);
+    let sent = 0;
+    let full = false;
+    while (!full) {
+      const room = Promise.resolve(client.write(chunk));
+      sent += chunk.length;
+      full =
+        (await Promise.race([room.then(() => "room"), later(100).then(() => "full")])) === "full";
+      // Four kernel buffers and a chunk or two are in between; without an end
+      // to it, somebody keeps everything.
+      expect(sent).toBeLessThan(64 * 1024 * 1024);
+      if (full) void room.then(() => client.closeWrite());
+    }
+    expect((await read(server)).length).toBe(sent);
+    server.close();
+    client.close();
+    expect(await done).toEqual({ kind: "finished" });
+  });
+
+  test("passes a reset on also from a side that has finished sending, though nobody reads from it any more", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = splice(a, b);
+    await client.write(bytes("question"));
+    client.closeWrite();
+    expect(await read(server, 8)).toBe("question");
+    expect(await server.read()).toBeNull();
+    client.abort();
+    expect(await done).toMatchObject({ kind: "aborted", side: "a" });
+    expect((await server.closed)?.code).toBe("aborted");
+  });
+
+  test("ends when one of the two is aborted from outside, even if everything waits for the other", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = splice(a, b);
+    client.closeWrite();
+    expect(await ending(server)).toBe("FIN");
+    a.abort();
+    expect(await done).toMatchObject({ kind: "aborted", side: "a" });
+  });
+
+  test("hands on what arrived before a reset", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const arrived = Promise.withResolvers<void>();
+    const done = new Promise<SpliceEnd>((ended) =>
+      startSplice(a, b, { carried: () => arrived.resolve(), ended }),
+    );
+    await server.write(bytes("the last words"));
+    await arrived.promise;
+    server.abort();
+    expect(await read(client, 14)).toBe("the last words");
+    expect(await done).toMatchObject({ kind: "aborted", side: "b" });
+  });
+
+  test("ends only when both directions have, each in its own time", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = splice(a, b);
+    client.closeWrite();
+    expect(await ending(server)).toBe("FIN");
+    expect(await Promise.race([done, later(20).then(() => "still going")])).toBe("still going");
+    await server.write(bytes("reply"));
+    server.closeWrite();
+    expect(await read(client)).toBe("reply");
+    client.close();
+    server.close();
+    expect(await done).toEqual({ kind: "finished" });
+  });
+
+  test("resets both ends where nothing moves in either direction for too long, and not while one of them does", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = spliceWith(a, b, {
+      quiet: createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }),
+    });
+    for (let i = 0; i < 6; i += 1) {
+      await later(20);
+      await server.write(bytes("x"));
+      expect(await read(client, 1)).toBe("x");
+    }
+    const endings = Promise.all([ending(client), ending(server)]);
+    expect(await done).toEqual({ kind: "silent", halfClosed: false, limitMs: 60 });
+    expect(await endings).toEqual(["aborted", "aborted"]);
+  });
+
+  test("does not take one large chunk for silence, which a slow reader takes in small pieces", async () => {
+    const a = scripted([bytes("all of it")], "silence");
+    const b = scripted([], "silence");
+    let reader: Waiter | undefined;
+    b.writeFor = (_bytes, waiter) => {
+      reader = waiter;
+      return false;
+    };
+    const abort = b.abort;
+    b.abort = () => {
+      abort();
+      reader?.failed(broken);
+    };
+    const done = spliceWith(a, b, {
+      quiet: createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }),
+    });
+    for (let i = 0; i < 10; i += 1) {
+      await later(20);
+      reader?.moved();
+    }
+    expect([a.fate, b.fate]).toEqual(["open", "open"]);
+    expect(await done).toEqual({ kind: "silent", halfClosed: false, limitMs: 60 });
+  });
+
+  test("bounds the silence of a half-closed pair by its own limit, from the FIN on", async () => {
+    const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
+    const done = spliceWith(a, b, {
+      quiet: createQuietWatch({ idleMs: 0, halfClosedMs: 60, tickMs: 10 }),
+    });
+    await later(100);
+    client.closeWrite();
+    expect(await ending(server)).toBe("FIN");
+    for (let i = 0; i < 6; i += 1) {
+      await later(20);
+      await server.write(bytes("x"));
+      expect(await read(client, 1)).toBe("x");
+    }
+    expect(await done).toEqual({ kind: "silent", halfClosed: true, limitMs: 60 });
+    expect(await ending(client)).toBe("aborted");
+    await server.closed;
+    expect(() => server.write(bytes("x"))).toThrow("broke");
+  });
+});
