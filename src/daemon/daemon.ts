@@ -20,7 +20,7 @@ import { settled } from "../desk/settle.ts";
 import type { Assignment } from "../exposure/allocate.ts";
 import { addressRange } from "../exposure/range.ts";
 import { checkWritableFolder, ensureWritableFolder } from "../files/atomic.ts";
-import { lookOf } from "../files/look.ts";
+import { stampOf } from "../files/stamp.ts";
 import { createIngress, type IngressSettings } from "../ingress/ingress.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
 import { trustFolder } from "../ingress/trust.ts";
@@ -260,7 +260,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
   await health.start();
   const steadily = createSteady(async () => {
-    const files = await Promise.all([hostsPath, assignmentPath].map(lookOf));
+    const files = await Promise.all([hostsPath, assignmentPath].map(stampOf));
     const writable = await checkWritableFolder(stateFolder).then(() => true, reasonOf);
     return JSON.stringify([
       files,

@@ -1,4 +1,4 @@
-import { lookOf } from "../../files/look.ts";
+import { stampOf } from "../../files/stamp.ts";
 import { reasonOf } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Ip } from "../../model/ip.ts";
@@ -86,11 +86,11 @@ export function createHostsKeeper(options: HostsKeeperOptions): HostsKeeper {
     guard: () =>
       inTurn(async () => {
         try {
-          const look = await lookOf(path);
+          const stamp = await stampOf(path);
           const due = held && mayRepair(contest, now());
-          if ((look === seen && !due) || entries.size === 0) return;
+          if ((stamp === seen && !due) || entries.size === 0) return;
           await settle();
-          seen = look;
+          seen = stamp;
         } catch (error) {
           seen = undefined;
           tell(`The hosts file "${path}" cannot be checked: ${reasonOf(error)}`);
