@@ -1,5 +1,5 @@
 import process from "node:process";
-import type { FileWatch } from "../config/watch.ts";
+import type { FileWatch } from "../config/file-watch.ts";
 import type { Log } from "../model/log.ts";
 import { listeningPlaces } from "../net/proc-net.ts";
 import type { Listeners } from "../relay/doors.ts";
@@ -10,7 +10,7 @@ export interface RepairDeps {
   readonly hosts: Pick<HostsKeeper, "guard">;
   readonly listeners: Pick<Listeners, "present" | "mend">;
   /** The file of the configuration. */
-  readonly file: Pick<FileWatch, "look">;
+  readonly file: Pick<FileWatch, "check">;
   /**
    * Removes what a crash has left; called once, when nothing that it finds can
    * still be another program's work in progress.
@@ -61,7 +61,7 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
   }
 
   async function look(): Promise<void> {
-    file.look();
+    file.check();
     await hosts.guard();
     await mendListeners();
     if (swept || performance.now() - started < sweepAfterMs) return;

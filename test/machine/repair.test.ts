@@ -12,7 +12,7 @@ function repaired(mended: { placed: typeof one; reason: string | undefined }[] =
   let watch: WatchDeps | undefined;
   const deps: RepairDeps = {
     file: {
-      look() {
+      check() {
         done.push("file");
       },
     },
