@@ -46,7 +46,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   doctor: ["cloud", "config", "control", "files", "ingress", "machine", "net"],
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
   account: ["cloud", "config", "control", "exposure", "files", "ingress"],
-  machine: ["config", "control", "exposure", "files", "journal", "net", "relay"],
+  machine: ["exposure", "files", "journal", "net"],
   relay: ["exposure", "ingress", "net"],
   ingress: ["files", "net"],
   control: ["files", "net"],

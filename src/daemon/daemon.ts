@@ -1,9 +1,9 @@
-import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { ingressAddress } from "../account/ingress-address.ts";
+import { defaultAccount } from "../account/account-name.ts";
+import { ingressAddress, ownHosts } from "../account/ingress-address.ts";
 import { createIdentityKeeper } from "../account/keeper.ts";
 import { type Loop, startLoop } from "../account/loop.ts";
-import { createPass, noIdentity, passEnd } from "../account/poll.ts";
+import { createPass, passEnd } from "../account/poll.ts";
 import { createProgress, type Progress } from "../account/progress.ts";
 import { createSelectors } from "../account/selectors.ts";
 import { createTrustKeeper } from "../account/trust-keeper.ts";
@@ -12,25 +12,19 @@ import type { Inspection, Loaded } from "../config/load.ts";
 import { watchFile } from "../config/watch.ts";
 import type { ReloadReport } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
+import { sweepSockets } from "../control/sweep.ts";
 import { createCommands } from "../desk/commands.ts";
 import { createHealth } from "../desk/health.ts";
 import { metricFamilies } from "../desk/metrics.ts";
 import { healthStatus } from "../desk/replies.ts";
 import { settled } from "../desk/settle.ts";
-import type { Assignment } from "../exposure/allocate.ts";
 import { addressRange } from "../exposure/range.ts";
-import { checkWritableFolder, ensureWritableFolder } from "../files/atomic.ts";
-import { lookOf } from "../files/look.ts";
-import { createIngress, type IngressSettings } from "../ingress/ingress.ts";
-import type { PoolLimits } from "../ingress/pool.ts";
 import { trustFolder } from "../ingress/trust.ts";
-import { forgetChange, recordChange } from "../journal/journal.ts";
-import { loadAssignment, saveAssignment } from "../machine/assignment-file.ts";
-import { createHostsKeeper } from "../machine/hosts/keeper.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
-import { forbiddenNow, namesInUse } from "../machine/own-names.ts";
+import { createMachine } from "../machine/machine.ts";
+import { namesInUse, policyNow } from "../machine/own-names.ts";
 import { startRepair } from "../machine/repair.ts";
-import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
+import { hintOf, reasonOf } from "../model/error.ts";
 import { type HostPort, hostPortText } from "../model/host-port.ts";
 import type { Subnet } from "../model/ip.ts";
 import type { PassResult } from "../model/pass.ts";
@@ -41,10 +35,9 @@ import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/log.ts";
 import { processFamilies } from "../observe/process.ts";
-import { createListeners } from "../relay/doors.ts";
-import type { Limits } from "../relay/limits.ts";
-import { createQuietWatch } from "../relay/quiet.ts";
-import { drainingStates, reconcile } from "./reconcile.ts";
+import { createRelay, type RelayLimits } from "../relay/relay.ts";
+import { drainingStates } from "./endpoint-states.ts";
+import { reconcile } from "./reconcile.ts";
 import { createSettings, type Job } from "./settings.ts";
 import { createSteady } from "./steady.ts";
 
@@ -131,11 +124,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const trust = await createTrustKeeper({
     loaded: () => settings.current,
     stateFolder,
-    changed: () => ingress.renew(),
+    changed: renewIngress,
     log,
   });
   if (configured().server.insecure_skip_verify) log.warn(insecureWarning);
-  let assignment: Assignment = new Map();
   let toldOfTrouble = "";
   let lastKind: PassResult["kind"] | undefined;
   const progress = createProgress();
@@ -144,29 +136,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const up = Promise.withResolvers<Loop>();
   let range = readRange();
 
-  const ingress = createIngress(
+  const relay = createRelay({
     net,
-    (): IngressSettings => {
-      if (identity.current === undefined) throw noIdentity();
-      const { certPem: cert, keyPem: key } = identity.current;
-      const { server, forward } = configured();
-      const address = ingressPlace();
-      const via = proxyFor(address, settings.current.proxy);
-      const { insecure_skip_verify: insecureSkipVerify } = server;
-      const { ca, caFile } = trust;
-      return {
-        ...address,
-        cert,
-        key,
-        ca,
-        caFile,
-        insecureSkipVerify,
-        resume: forward.session_resumption,
-        via,
-      };
-    },
-    poolLimits,
-  );
+    log,
+    accounts: [defaultAccount],
+    limits: relayLimits(),
+    room: connectionRoom,
+  });
   const identity = createIdentityKeeper({
     loaded: () => settings.current,
     fetch: () => async (url, init) => {
@@ -180,34 +156,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     changed: renewIngress,
   });
   const selectors = createSelectors({ loaded: () => settings.current, log });
-  const drainMs = (): number => configured().forward.drain_timeout * 1000;
-  const quiet = createQuietWatch({
-    get idleMs() {
-      return configured().forward.idle_timeout * 1000;
-    },
-    get halfClosedMs() {
-      return configured().forward.half_close_timeout * 1000;
-    },
-  });
-  const forwarding = {
-    ingress,
-    log,
-    quiet,
-    get openTimeoutMs() {
-      return configured().forward.open_timeout * 1000;
-    },
-  };
-  const listeners = createListeners(net, forwarding, connectionLimits);
-
-  const hosts = createHostsKeeper({
-    path: hostsPath,
-    stateFolder,
-    log,
-    journal: {
-      record: () => recordChange(stateFolder, { kind: "hosts", path: hostsPath }, log),
-      forget: () => forgetChange(stateFolder, { kind: "hosts", path: hostsPath }, log),
-    },
-  });
+  const machine = createMachine({ hostsPath, stateFolder, assignmentPath, log });
 
   const health = createHealth(
     () => ({ host: configured().server.health_address, port: configured().server.health_port }),
@@ -246,30 +195,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     handle,
   });
   try {
-    await ensureWritableFolder(stateFolder).catch(waitOut);
-    const saved = await loadAssignment(assignmentPath);
-    assignment = saved.assignment;
-    if (saved.warning !== undefined) log.warn(saved.warning);
+    await machine.prepare();
     await sweep();
     // A crash may have left our section behind, with names that now answer
     // nowhere.
-    if (await clearHosts()) log.info(`Cleaned up what an earlier run left in "${hostsPath}"`);
+    if (await machine.clear()) log.info(`Cleaned up what an earlier run left in "${hostsPath}"`);
   } catch (error) {
     await control.close();
     throw error;
   }
   await health.start();
-  const steadily = createSteady(async () => {
-    const files = await Promise.all([hostsPath, assignmentPath].map(lookOf));
-    const writable = await checkWritableFolder(stateFolder).then(() => true, reasonOf);
-    return JSON.stringify([
-      files,
-      writable,
-      namesInUse(settings.current, ingressPlace()),
+  const steadily = createSteady(async () =>
+    JSON.stringify([
+      await machine.stamp(),
+      namesInUse(ownHosts(settings.current, identity.current?.ingressEndpoint)),
       range,
-      listeners.present.size,
-    ]);
-  });
+      relay.present.size,
+    ]),
+  );
   const runPass = createPass({
     api: identity.api,
     async identity(api, signal) {
@@ -283,17 +226,20 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       (error: unknown) => void log.warn(reasonOf(error), { hint: hintOf(error) || undefined }),
     ),
     keepList: (list) => saveLastList(lastListPath, list),
-    serving: () => [...listeners.present.values()].map(({ placed }) => placed.binding.key),
+    serving: () =>
+      [...relay.present.values()].flatMap(({ routes }) =>
+        routes.map(({ target }) => target.binding.key),
+      ),
     reconcile: (listed) =>
       steadily(listed, async () =>
-        reconcile(listed, {
-          listeners,
-          assignment: () => assignment,
-          saveAssignment: keepAssignment,
-          advertise: hosts.advertise,
-          forbidden: await forbiddenNow(settings.current, ingressPlace()),
+        reconcile([{ account: defaultAccount, listed }], {
+          relay,
+          machine,
+          policy: await policyNow(
+            hostsPath,
+            ownHosts(settings.current, identity.current?.ingressEndpoint),
+          ),
           range,
-          drainMs: drainMs(),
           log,
         }),
       ),
@@ -306,8 +252,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       progress.begin();
       await health.start();
       await trust.renew();
+      pushCredentials();
       const result = await runPass(signal);
-      ingress.prepare();
+      relay.prepare();
       tellTrouble();
       lastKind = result.kind;
       progress.end();
@@ -318,11 +265,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   up.resolve(loop);
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair({
-    hosts,
-    listeners,
-    file: watch,
+    names: machine,
+    doors: relay,
+    checkConfig: watch.look,
     sweep,
-    renew: renewWay,
+    discard: discardWay,
     kick: () => void loop?.kick(),
     log,
   });
@@ -332,7 +279,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   return {
     state: current,
     live: progress.live,
-    drainMs,
+    drainMs: () => relayLimits().drainMs,
     refresh: async () => void (await pass()),
     reload,
     get healthUrl() {
@@ -365,10 +312,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       fetch = createFetch(net, proxy);
       tellProxy();
     }
+    relay.limits(relayLimits());
     if (jobs.has("key")) identity.useKey(config.api.key);
     if (jobs.has("verification") && config.server.insecure_skip_verify) log.warn(insecureWarning);
     if (jobs.has("trust")) await trust.renew();
-    if (jobs.has("ingress")) renewIngress();
+    if (jobs.has("ingress")) {
+      relay.discardReady();
+      renewIngress();
+    }
     if (jobs.has("range")) range = readRange();
     if (jobs.has("health")) await health.move();
     if (jobs.has("poll")) void loop?.kick();
@@ -385,14 +336,31 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 
   function renewIngress(): void {
-    ingress.renew();
+    pushCredentials();
     publish({ ingress: hostPortText(ingressPlace()) });
   }
 
-  /** What leads to ngrok, its API and its ingress, is opened anew. */
-  function renewWay(): void {
+  function pushCredentials(): void {
+    if (identity.current === undefined) return;
+    const { certPem: cert, keyPem: key } = identity.current;
+    const { server, forward } = configured();
+    const address = ingressPlace();
+    relay.credentials(defaultAccount, {
+      ...address,
+      cert,
+      key,
+      ca: trust.ca,
+      caFile: trust.caFile,
+      insecureSkipVerify: server.insecure_skip_verify,
+      resume: forward.session_resumption,
+      via: proxyFor(address, settings.current.proxy),
+    });
+  }
+
+  /** Discards all connections to ngrok: those of its API and its ingress. */
+  function discardWay(): void {
     fetch.renew();
-    ingress.renew();
+    relay.discardReady();
   }
 
   /** The published state with what drains just now. */
@@ -400,7 +368,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return {
       ...state,
       warnings: warnings(),
-      endpoints: [...state.endpoints, ...drainingStates(listeners)],
+      endpoints: [...state.endpoints, ...drainingStates(relay.draining)],
     };
   }
 
@@ -410,7 +378,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       configured().server.insecure_skip_verify ? insecureWarning : "",
       ...settings.warnings,
       health.trouble,
-      hosts.trouble ?? "",
+      machine.trouble ?? "",
       ...identity.warnings(),
       ...trust.warnings,
       selectors.trouble,
@@ -426,7 +394,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
    * shows at once.
    */
   function ingressTrouble(): { text: string; hint: string } | undefined {
-    const { trouble } = ingress;
+    const trouble = relay.trouble(defaultAccount);
     return (
       trouble && { text: `New connections fail: ${trouble.message}`, hint: trouble.hint ?? "" }
     );
@@ -440,28 +408,20 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     toldOfTrouble = trouble?.text ?? "";
   }
 
-  /** Each connection needs two descriptors; the pool's come on top. */
-  function connectionLimits(): Limits {
-    const {
-      max_connections: inAll,
-      max_connections_per_endpoint: perEndpoint,
-      pool,
-    } = configured().forward;
+  function relayLimits(): RelayLimits {
+    const { forward } = configured();
     const orNone = (limit: number): number => (limit === 0 ? Number.POSITIVE_INFINITY : limit);
+    const { min, max, idle_timeout: seconds } = forward.pool;
     return {
-      inAll: orNone(inAll),
-      perEndpoint: orNone(perEndpoint),
-      byDescriptors: connectionRoom(pool.max),
-    };
-  }
-
-  /** Without endpoints nothing is kept ready. */
-  function poolLimits(): PoolLimits {
-    const { min, max, idle_timeout: seconds } = configured().forward.pool;
-    return {
-      min: listeners.present.size === 0 ? 0 : Math.min(min, max),
-      max,
-      idleTimeoutMs: seconds * 1000,
+      openTimeoutMs: forward.open_timeout * 1000,
+      idleMs: forward.idle_timeout * 1000,
+      halfClosedMs: forward.half_close_timeout * 1000,
+      drainMs: forward.drain_timeout * 1000,
+      connections: {
+        inAll: orNone(forward.max_connections),
+        perEndpoint: orNone(forward.max_connections_per_endpoint),
+      },
+      pool: { min: Math.min(min, max), max, idleTimeoutMs: seconds * 1000 },
     };
   }
 
@@ -480,13 +440,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   /** What status and metrics tell beside the state. */
   function facts() {
-    const { inAll, byDescriptors } = connectionLimits();
+    const { limit, ingress } = relay.stats();
     const { schedule = { failures: 0, next: undefined } } = loop ?? {};
     const { renewalTrouble } = identity;
-    const limit = Math.min(inAll, byDescriptors);
     return {
       runtime: net.runtime,
-      ingress: ingress.stats,
+      ingress,
       limit,
       turnedAway: turnedAway(),
       schedule,
@@ -504,30 +463,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return range;
   }
 
-  /**
-   * A folder that somebody has removed is made again: what is in memory is all
-   * there is then.
-   */
-  async function keepAssignment(next: Assignment): Promise<void> {
-    assignment = next;
-    if (!existsSync(stateFolder)) await ensureWritableFolder(stateFolder);
-    // Nothing to write is no proof that something could be: who waits for the
-    // first new name to learn of it learns of it late.
-    if (!(await saveAssignment(assignmentPath, next))) await checkWritableFolder(stateFolder);
-  }
-
-  /**
-   * A disk that is full or read-only may get well again, and what is saved
-   * there is still good; missing rights stay missing.
-   */
-  function waitOut(error: unknown): void {
-    const errno = error instanceof NgrokdError ? String(error.details.errno) : "";
-    if (!["EROFS", "ENOSPC", "EDQUOT", "EIO"].includes(errno)) throw error;
-    log.warn(reasonOf(error), {
-      hint: "the daemon goes on without, and tries again with every poll",
-    });
-  }
-
   async function sweep(): Promise<void> {
     const { server } = configured();
     const files = [
@@ -537,17 +472,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       hostsPath,
       join(trustFolder, "ca"),
     ];
-    await sweepLeftovers(net, { socket: socketPath, files }, log);
-  }
-
-  /** Takes our section out of the hosts file; answers whether there was one. */
-  async function clearHosts(): Promise<boolean> {
-    try {
-      return await hosts.clear();
-    } catch (error) {
-      log.warn(reasonOf(error), { hint: hintOf(error) || undefined });
-      return false;
-    }
+    await sweepLeftovers({ files, sweepSockets: () => sweepSockets(net, socketPath) }, log);
   }
 
   function settle(result: PassResult, tookMs: number): void {
@@ -559,11 +484,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   async function stop(hurry: AbortSignal): Promise<{ cut: number }> {
     publish({ phase: "stopping", reason: "", hint: "" });
     watch.close();
-    const open = [...listeners.present.values()].reduce((sum, { conns }) => sum + conns.size, 0);
+    const { open } = relay.stats();
     log.info(
       open === 0
         ? "Stopping"
-        : `Stopping; ${counted(open, "open connection")} may take ${drainMs() / 1000} s to finish (a second signal cuts them off)`,
+        : `Stopping; ${counted(open, "open connection")} may take ${relayLimits().drainMs / 1000} s to finish (a second signal cuts them off)`,
     );
     // Called first: a pass that ends while the last look is waited for must not
     // publish another phase.
@@ -571,9 +496,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await repair.stop();
     await passed;
     // As in a pass: a name goes before its listener does.
-    await clearHosts();
-    const { cut } = await listeners.retireAll(drainMs(), hurry);
-    ingress.close();
+    await machine.clear();
+    const { cut } = await relay.drain(hurry);
     await health.close();
     await control.close();
     log.info(cut === 0 ? "Stopped" : `Stopped; ${counted(cut, "connection")} had to be cut`);

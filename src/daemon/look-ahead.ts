@@ -1,5 +1,6 @@
 import { dirname, join } from "node:path";
-import { ingressAddress } from "../account/ingress-address.ts";
+import { defaultAccount } from "../account/account-name.ts";
+import { ownHosts } from "../account/ingress-address.ts";
 import { createLister } from "../account/poll.ts";
 import { createApi } from "../cloud/api.ts";
 import { inspectCertificate, renewalDue } from "../cloud/certificate.ts";
@@ -9,7 +10,7 @@ import { addressRange } from "../exposure/range.ts";
 import { readFileIfThere } from "../files/atomic.ts";
 import { parseAssignment } from "../machine/assignment-file.ts";
 import { inspectHostsFile } from "../machine/hosts/file.ts";
-import { forbiddenNow } from "../machine/own-names.ts";
+import { policyNow } from "../machine/own-names.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
 import { silentLog } from "../model/log.ts";
@@ -75,10 +76,11 @@ export async function lookAhead(
   ]);
   const assignment = parseAssignment(saved ?? "{}");
   const changes = preview({
+    account: defaultAccount,
     listed,
     saved: assignment.ok ? assignment.value.assignment : new Map(),
     range: addressRange(config.net.subnet).range,
-    forbidden: await forbiddenNow(loaded, ingressAddress(loaded, ingressEndpoint)),
+    policy: await policyNow(loaded.hostsPath, ownHosts(loaded, ingressEndpoint)),
     listening,
     hosts: hosts.before,
   });

@@ -407,7 +407,7 @@ function capabilities(): bigint {
 }
 
 describe.skipIf(!mayMount)("updateHostsFile, on real mounts (Linux, root)", () => {
-  const child = join(import.meta.dir, "hosts-file.child.ts");
+  const child = join(import.meta.dir, "file.child.ts");
   const entries = JSON.stringify(Object.fromEntries(one));
 
   /**
