@@ -37,8 +37,9 @@ import type { DaemonLog } from "../observe/log.ts";
 import { processFamilies } from "../observe/process.ts";
 import { createRelay, type RelayLimits } from "../relay/relay.ts";
 import { drainingStates } from "./endpoint-states.ts";
+import type { Job } from "./jobs.ts";
 import { reconcile } from "./reconcile.ts";
-import { createSettings, type Job } from "./settings.ts";
+import { createSettings } from "./settings.ts";
 import { createSteady } from "./steady.ts";
 
 export interface DaemonOptions {
@@ -94,7 +95,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     loaded: options.loaded,
     read: options.read,
     check: (next) => trust.check(next),
-    apply,
     log,
   });
   const configured = (): Loaded["config"] => settings.current.config;
@@ -263,6 +263,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
   });
   up.resolve(loop);
+  settings.follow(apply);
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair({
     names: machine,
