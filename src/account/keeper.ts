@@ -20,7 +20,7 @@ import {
 import { renewCertificate, saveRenewed } from "../cloud/renewal.ts";
 import type { Loaded } from "../config/load.ts";
 import type { CertificateReport } from "../control/protocol.ts";
-import { lookOf } from "../files/look.ts";
+import { stampOf } from "../files/stamp.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { retryDelay } from "../model/backoff.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
@@ -199,7 +199,7 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
    */
   async function look(): Promise<LoadedIdentity | undefined> {
     if (unsaved !== undefined && !(await save(unsaved))) return undefined;
-    const seen = await stampOf(paths());
+    const seen = await identityStamp(paths());
     if (current !== undefined && seen === stamp) return undefined;
     try {
       const found = await loadIdentity(paths(), now());
@@ -632,10 +632,10 @@ const sameIdentity = (a: Identity, b: Identity): boolean =>
   a.ingressEndpoint === b.ingressEndpoint;
 
 /** Another text whenever one of the files was replaced or written to. */
-async function stampOf({
+async function identityStamp({
   key,
   cert,
   operatorId,
 }: ReturnType<typeof identityPaths>): Promise<string> {
-  return (await Promise.all([key, cert, operatorId].map(lookOf))).join("; ");
+  return (await Promise.all([key, cert, operatorId].map(stampOf))).join("; ");
 }

@@ -1,6 +1,7 @@
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 import { loadConfig } from "../config/load.ts";
 import { ensureWritableFolder } from "../files/atomic.ts";
+import { stateFolderOf } from "../files/state-folder.ts";
 import { type InstalledCa, installTrust, ngrokCa, trustFolder } from "../ingress/trust.ts";
 import { recordFile } from "../journal/journal.ts";
 import { reasonOf } from "../model/error.ts";
@@ -54,7 +55,7 @@ async function note(
 ): Promise<void> {
   try {
     const { config } = await loadConfig({ file, env });
-    const stateFolder = dirname(config.server.client_cert);
+    const stateFolder = stateFolderOf(config.server);
     await ensureWritableFolder(stateFolder);
     await recordFile(stateFolder, resolve(path), content);
   } catch (error) {

@@ -1,7 +1,8 @@
-import { dirname, join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { inspectConfig } from "../config/load.ts";
 import { defaultHostsPath } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { planUndo, removeFile, type Step, undo } from "../machine/undo.ts";
 import { reasonOf } from "../model/error.ts";
 import { command, type Io } from "./command.ts";
@@ -23,7 +24,7 @@ export default command({
     const show = (steps: readonly Step[], done: boolean): void =>
       say.result(
         { done, steps: steps.map(({ change, ...rest }) => ({ ...change, ...rest })) },
-        () => undoText(steps, done, join(stateFolder, "hosts.original"), say.paint),
+        () => undoText(steps, done, stateFiles(stateFolder).hostsOriginal, say.paint),
       );
     if (args["dry-run"] === true) {
       show(await planUndo(stateFolder, hostsPath), false);
@@ -65,7 +66,7 @@ async function places(
     say.warn(`"${path}" has mistakes (\`ngrokd config check\`): looking at the default places`);
   const { server } = loaded?.config ?? defaultConfig;
   return {
-    stateFolder: dirname(server.client_cert),
+    stateFolder: stateFolderOf(server),
     socket: loaded === undefined && flag ? resolve(flag) : server.socket_path,
     hostsPath: loaded?.hostsPath ?? resolve(env.NGROKD_HOSTS_PATH || defaultHostsPath),
   };

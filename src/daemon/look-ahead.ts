@@ -1,4 +1,3 @@
-import { dirname, join } from "node:path";
 import { defaultAccount } from "../account/account-name.ts";
 import { ownHosts } from "../account/ingress-address.ts";
 import { createLister } from "../account/poll.ts";
@@ -7,8 +6,8 @@ import { inspectCertificate, renewalDue } from "../cloud/certificate.ts";
 import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/identity-files.ts";
 import type { Loaded } from "../config/load.ts";
 import { addressRange } from "../exposure/range.ts";
-import { readFileIfThere } from "../files/atomic.ts";
-import { parseAssignment } from "../machine/assignment-file.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
+import { readAssignment } from "../machine/assignment-file.ts";
 import { inspectHostsFile } from "../machine/hosts/file.ts";
 import { policyNow } from "../machine/own-names.ts";
 import { parseApiKey } from "../model/api-key.ts";
@@ -71,14 +70,13 @@ export async function lookAhead(
   const { operatorId, ingressEndpoint } = found.identity;
   const [listed, saved, hosts] = await Promise.all([
     createLister(silentLog)(api, operatorId, signal ?? AbortSignal.timeout(60_000)),
-    readFileIfThere(join(dirname(config.server.client_cert), "ip_mappings.json")),
+    readAssignment(stateFiles(stateFolderOf(config.server)).assignment),
     inspectHostsFile(loaded.hostsPath, new Map()),
   ]);
-  const assignment = parseAssignment(saved ?? "{}");
   const changes = preview({
     account: defaultAccount,
     listed,
-    saved: assignment.ok ? assignment.value.assignment : new Map(),
+    saved: saved?.ok === true ? saved.value.assignment : new Map(),
     range: addressRange(config.net.subnet).range,
     policy: await policyNow(loaded.hostsPath, ownHosts(loaded, ingressEndpoint)),
     listening,

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { identityPaths } from "../cloud/registration.ts";
 import { type Inspection, inspectConfig, type Loaded } from "../config/load.ts";
 import { defaultHostsPath, type Env, findSocketPath } from "../config/paths.ts";
 import { askDaemon } from "../control/client.ts";
@@ -66,9 +65,7 @@ export async function gather(place: Place): Promise<Local> {
     ),
     modeOf(socketPath),
     loaded &&
-      tried("Cannot read the state files", localMs, () =>
-        lookAtState(identityPaths(loaded.config.server)),
-      ),
+      tried("Cannot read the state files", localMs, () => lookAtState(loaded.config.server)),
     listeningSockets(),
   ]);
   const hostsPath = daemon.ok

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, renameSync } from "node:fs";
 import { link, open, stat, unlink } from "node:fs/promises";
-import { isAbsolute, join } from "node:path";
+import { isAbsolute } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import { stateFiles } from "../files/state-folder.ts";
 import { absent } from "../files/sweep.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type Log, silentLog } from "../model/log.ts";
@@ -23,15 +24,13 @@ export type Change =
   /** We made this file; `sha256` (hex) is that of what we wrote. */
   | { readonly kind: "file"; readonly path: string; readonly sha256: string };
 
-export const journalPath = (stateFolder: string): string => join(stateFolder, "journal.json");
-
 /**
  * The outstanding changes, the oldest first. Rejects with NgrokdError `state`
  * where the journal is of a later version or cannot be understood (it then
  * stays as it is), and with `permission` or `state` where it cannot be read.
  */
 export async function readJournal(stateFolder: string): Promise<readonly Change[]> {
-  const path = journalPath(stateFolder);
+  const path = stateFiles(stateFolder).journal;
   const changes = knownIn(await readFileIfThere(path));
   if (changes.ok) return changes.value;
   throw new NgrokdError("state", `Cannot understand the journal "${path}": ${changes.reason}`, {
@@ -95,7 +94,7 @@ const same = (a: Pick<Change, "kind" | "path">, b: Pick<Change, "kind" | "path">
 type Next = (changes: readonly Change[]) => readonly Change[];
 
 async function rewrite(stateFolder: string, next: Next, log: Log): Promise<void> {
-  const path = journalPath(stateFolder);
+  const path = stateFiles(stateFolder).journal;
   // Before the lock: where nothing is to be noted, a folder that is read-only
   // or not there is no obstacle.
   if (unchanged(knownIn(await readFileIfThere(path)), next)) return;

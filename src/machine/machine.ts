@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import type { Assignment } from "../exposure/allocate.ts";
 import type { Exposure } from "../exposure/exposure.ts";
 import { checkWritableFolder, ensureWritableFolder } from "../files/atomic.ts";
-import { lookOf } from "../files/look.ts";
+import { stampOf } from "../files/stamp.ts";
 import { forgetChange, recordChange } from "../journal/journal.ts";
 import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
@@ -98,7 +98,7 @@ export function createMachine(options: MachineOptions): Machine {
       }
     },
     async stamp() {
-      const files = await Promise.all([hostsPath, assignmentPath].map(lookOf));
+      const files = await Promise.all([hostsPath, assignmentPath].map(stampOf));
       const writable = await checkWritableFolder(stateFolder).then(() => "writable", reasonOf);
       return [...files, writable].join("\n");
     },

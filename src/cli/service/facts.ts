@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { inspectConfig, type Loaded, loadConfig } from "../../config/load.ts";
 import { defaultConfigPath, defaultHostsPath, type Env } from "../../config/paths.ts";
 import { defaultConfig } from "../../config/schema.ts";
+import { stateFolderOf } from "../../files/state-folder.ts";
 import { NgrokdError } from "../../model/error.ts";
 import type { ServiceFacts } from "../../service/facts.ts";
 
@@ -22,7 +23,7 @@ export async function serviceFacts(args: {
   });
   const { server, forward } = loaded.config;
   const program = await ownProgram();
-  const stateFolder = dirname(server.client_cert);
+  const stateFolder = stateFolderOf(server);
   const facts: ServiceFacts = {
     program,
     serveArgs: [
@@ -53,12 +54,12 @@ export async function serviceFacts(args: {
 }
 
 /**
- * Where the journal is, also where the configuration is wrong: what was
- * installed has to be removable.
+ * The state folder, with the default one if the configuration is wrong: a
+ * service must be removable even then.
  */
-export async function stateFolderOf(file: string | undefined, env: Env): Promise<string> {
+export async function stateFolderToUndo(file: string | undefined, env: Env): Promise<string> {
   const { loaded } = await inspectConfig({ file, env });
-  return dirname((loaded?.config ?? defaultConfig).server.client_cert);
+  return stateFolderOf((loaded?.config ?? defaultConfig).server);
 }
 
 const wordFor = (flag: string, value: string, isNeeded: boolean): string[] =>
@@ -93,7 +94,7 @@ async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string
     hostsPath,
     client_cert,
     client_key,
-    dirname(client_cert),
+    stateFolderOf(config.server),
     ...(ingress_ca === "" ? [] : [ingress_ca]),
   ])) {
     const info = await lstat(file).catch(() => undefined);

@@ -1,4 +1,4 @@
-import { lookOf } from "../../files/look.ts";
+import { stampOf } from "../../files/stamp.ts";
 import { reasonOf } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Ip } from "../../model/ip.ts";
@@ -135,7 +135,7 @@ async function settle(state: State): Promise<readonly Hostname[]> {
 async function guard(state: State): Promise<void> {
   const { path, now } = state;
   try {
-    const stamp = await lookOf(path);
+    const stamp = await stampOf(path);
     const isDue = state.trouble?.held === true && mayRepair(state.contest, now());
     if ((stamp === state.seen && !isDue) || state.entries.size === 0) return;
     await settle(state);
