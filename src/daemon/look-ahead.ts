@@ -78,7 +78,7 @@ export async function lookAhead(
     listed,
     saved: saved?.ok === true ? saved.value.assignment : new Map(),
     range: addressRange(config.net.subnet).range,
-    policy: await policyNow(loaded.hostsPath, ownHosts(loaded, ingressEndpoint)),
+    policy: await policyNow(loaded.hostsPath, [ownHosts(loaded, ingressEndpoint)]),
     listening,
     hosts: hosts.before,
   });

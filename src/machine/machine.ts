@@ -8,6 +8,7 @@ import type { Assignment } from "../exposure/allocate.ts";
 import type { Exposure } from "../exposure/exposure.ts";
 import { checkWritableFolder, ensureWritableFolder } from "../files/atomic.ts";
 import { stampOf } from "../files/stamp.ts";
+import { stateFiles } from "../files/state-folder.ts";
 import { forgetChange, recordChange } from "../journal/journal.ts";
 import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
@@ -47,12 +48,12 @@ export interface Machine {
 export interface MachineOptions {
   readonly hostsPath: string;
   readonly stateFolder: string;
-  readonly assignmentPath: string;
   readonly log: Log;
 }
 
 export function createMachine(options: MachineOptions): Machine {
-  const { hostsPath, stateFolder, assignmentPath, log } = options;
+  const { hostsPath, stateFolder, log } = options;
+  const assignmentPath = stateFiles(stateFolder).assignment;
   const change = { kind: "hosts", path: hostsPath } as const;
   const hosts = createHostsKeeper({
     path: hostsPath,
