@@ -7,6 +7,7 @@ import type { ReloadReport } from "../control/protocol.ts";
 import type { ApiKey } from "../model/api-key.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
+import { createSerial } from "../model/serial.ts";
 
 /**
  * The settings in effect: the one place that replaces them while the daemon
@@ -57,7 +58,7 @@ export function createSettings({ loaded, read, check, apply, log }: SettingsDeps
   let refused: readonly Problem[] = [];
   let waiting: readonly string[] = [];
   let odd = loaded.warnings.map(problemText);
-  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = createSerial();
 
   return {
     get current() {
@@ -66,11 +67,7 @@ export function createSettings({ loaded, read, check, apply, log }: SettingsDeps
     get warnings() {
       return [refusalText(refused), ...waiting].filter((text) => text !== "");
     },
-    reload() {
-      const next = last.then(reloadNow);
-      last = next;
-      return next;
-    },
+    reload: () => inTurn(reloadNow),
     savedKey(key) {
       if (current.origins["api.key"].startsWith("environment")) return;
       const config = withValueAt(current.config, ["api", "key"], key) as Config;
