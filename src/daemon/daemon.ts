@@ -1,6 +1,6 @@
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { defaultAccount } from "../account/account-name.ts";
-import { ingressAddress, ownHosts } from "../account/ingress-address.ts";
+import { ingressAddress } from "../account/ingress-address.ts";
 import { createIdentityKeeper } from "../account/keeper.ts";
 import { type Loop, startLoop } from "../account/loop.ts";
 import { createPass, passEnd } from "../account/poll.ts";
@@ -19,28 +19,27 @@ import { metricFamilies } from "../desk/metrics.ts";
 import { healthStatus } from "../desk/replies.ts";
 import { settled } from "../desk/settle.ts";
 import { addressRange } from "../exposure/range.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { trustFolder } from "../ingress/trust.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { createMachine } from "../machine/machine.ts";
-import { namesInUse, policyNow } from "../machine/own-names.ts";
 import { startRepair } from "../machine/repair.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import { type HostPort, hostPortText } from "../model/host-port.ts";
-import type { Subnet } from "../model/ip.ts";
 import type { PassResult } from "../model/pass.ts";
-import { proxyFor, proxySecrets, proxyText } from "../model/proxy.ts";
+import { proxySecrets, proxyText } from "../model/proxy.ts";
 import { readiness, type State } from "../model/state.ts";
 import { connectionRoom, descriptorLimit, turnedAway } from "../net/descriptors.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/log.ts";
 import { processFamilies } from "../observe/process.ts";
-import { createRelay, type RelayLimits } from "../relay/relay.ts";
+import { createRelay } from "../relay/relay.ts";
 import { drainingStates } from "./endpoint-states.ts";
 import type { Job } from "./jobs.ts";
-import { reconcile } from "./reconcile.ts";
+import { ingressSettings, relayLimits } from "./relay-settings.ts";
+import { createServing } from "./serving.ts";
 import { createSettings } from "./settings.ts";
-import { createSteady } from "./steady.ts";
 
 export interface DaemonOptions {
   readonly net: Net;
@@ -99,11 +98,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   });
   const configured = (): Loaded["config"] => settings.current.config;
   const { hostsPath } = options.loaded;
-  const stateFolder = dirname(configured().server.client_cert);
+  const stateFolder = stateFolderOf(configured().server);
   let fetch = createFetch(net, settings.current.proxy);
   keepSecrets();
-  const assignmentPath = join(stateFolder, "ip_mappings.json");
-  const lastListPath = join(stateFolder, "endpoints.json");
+  const lastListPath = stateFiles(stateFolder).lastList;
 
   let state: State = {
     phase: "starting",
@@ -134,13 +132,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   // The socket answers before it is up.
   let loop: Loop | undefined;
   const up = Promise.withResolvers<Loop>();
-  let range = readRange();
+  warnOfRange();
 
   const relay = createRelay({
     net,
     log,
     accounts: [defaultAccount],
-    limits: relayLimits(),
+    limits: relayLimits(configured()),
     room: connectionRoom,
   });
   const identity = createIdentityKeeper({
@@ -156,7 +154,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     changed: renewIngress,
   });
   const selectors = createSelectors({ loaded: () => settings.current, log });
-  const machine = createMachine({ hostsPath, stateFolder, assignmentPath, log });
+  const machine = createMachine({ hostsPath, stateFolder, log });
 
   const health = createHealth(
     () => ({ host: configured().server.health_address, port: configured().server.health_port }),
@@ -205,14 +203,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     throw error;
   }
   await health.start();
-  const steadily = createSteady(async () =>
-    JSON.stringify([
-      await machine.stamp(),
-      namesInUse(ownHosts(settings.current, identity.current?.ingressEndpoint)),
-      range,
-      relay.present.size,
-    ]),
-  );
+  const serve = createServing({
+    accounts: [defaultAccount],
+    loaded: () => settings.current,
+    ingressOf: () => identity.current?.ingressEndpoint,
+    relay,
+    machine,
+    log,
+  });
   const runPass = createPass({
     api: identity.api,
     async identity(api, signal) {
@@ -230,19 +228,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       [...relay.present.values()].flatMap(({ routes }) =>
         routes.map(({ target }) => target.binding.key),
       ),
-    reconcile: (listed) =>
-      steadily(listed, async () =>
-        reconcile([{ account: defaultAccount, listed }], {
-          relay,
-          machine,
-          policy: await policyNow(
-            hostsPath,
-            ownHosts(settings.current, identity.current?.ingressEndpoint),
-          ),
-          range,
-          log,
-        }),
-      ),
+    reconcile: (listed) => serve(defaultAccount, listed),
     log,
   });
   loop = startLoop({
@@ -280,7 +266,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   return {
     state: current,
     live: progress.live,
-    drainMs: () => relayLimits().drainMs,
+    drainMs: () => relayLimits(configured()).drainMs,
     refresh: async () => void (await pass()),
     reload,
     get healthUrl() {
@@ -313,7 +299,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       fetch = createFetch(net, proxy);
       tellProxy();
     }
-    relay.limits(relayLimits());
+    relay.limits(relayLimits(configured()));
     if (jobs.has("key")) identity.useKey(config.api.key);
     if (jobs.has("verification") && config.server.insecure_skip_verify) log.warn(insecureWarning);
     if (jobs.has("trust")) await trust.renew();
@@ -321,7 +307,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       relay.discardReady();
       renewIngress();
     }
-    if (jobs.has("range")) range = readRange();
+    if (jobs.has("range")) warnOfRange();
     if (jobs.has("health")) await health.move();
     if (jobs.has("poll")) void loop?.kick();
   }
@@ -343,19 +329,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   function pushCredentials(): void {
     if (identity.current === undefined) return;
-    const { certPem: cert, keyPem: key } = identity.current;
-    const { server, forward } = configured();
-    const address = ingressPlace();
-    relay.credentials(defaultAccount, {
-      ...address,
-      cert,
-      key,
-      ca: trust.ca,
-      caFile: trust.caFile,
-      insecureSkipVerify: server.insecure_skip_verify,
-      resume: forward.session_resumption,
-      via: proxyFor(address, settings.current.proxy),
-    });
+    relay.credentials(defaultAccount, ingressSettings(settings.current, identity.current, trust));
   }
 
   /** Discards all connections to ngrok: those of its API and its ingress. */
@@ -409,23 +383,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     toldOfTrouble = trouble?.text ?? "";
   }
 
-  function relayLimits(): RelayLimits {
-    const { forward } = configured();
-    const orNone = (limit: number): number => (limit === 0 ? Number.POSITIVE_INFINITY : limit);
-    const { min, max, idle_timeout: seconds } = forward.pool;
-    return {
-      openTimeoutMs: forward.open_timeout * 1000,
-      idleMs: forward.idle_timeout * 1000,
-      halfClosedMs: forward.half_close_timeout * 1000,
-      drainMs: forward.drain_timeout * 1000,
-      connections: {
-        inAll: orNone(forward.max_connections),
-        perEndpoint: orNone(forward.max_connections_per_endpoint),
-      },
-      pool: { min: Math.min(min, max), max, idleTimeoutMs: seconds * 1000 },
-    };
-  }
-
   /**
    * How long the loop may sleep: whatever comes first of the next poll and the
    * next look at the certificate.
@@ -458,10 +415,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return ingressAddress(settings.current, identity.current?.ingressEndpoint);
   }
 
-  function readRange(): Subnet {
-    const { range, warning } = addressRange(configured().net.subnet);
+  function warnOfRange(): void {
+    const { warning } = addressRange(configured().net.subnet);
     if (warning !== undefined) log.warn(warning);
-    return range;
   }
 
   async function sweep(): Promise<void> {
@@ -489,7 +445,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     log.info(
       open === 0
         ? "Stopping"
-        : `Stopping; ${counted(open, "open connection")} may take ${relayLimits().drainMs / 1000} s to finish (a second signal cuts them off)`,
+        : `Stopping; ${counted(open, "open connection")} may take ${relayLimits(configured()).drainMs / 1000} s to finish (a second signal cuts them off)`,
     );
     // Called first: a pass that ends while the last look is waited for must not
     // publish another phase.

@@ -7,6 +7,7 @@ import type { ReloadReport } from "../control/protocol.ts";
 import type { ApiKey } from "../model/api-key.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
+import { createSerial } from "../model/serial.ts";
 import { type Job, jobsOf } from "./jobs.ts";
 
 /** The settings in effect. Nothing else replaces them while the daemon runs. */
@@ -59,7 +60,7 @@ export function createSettings(deps: SettingsDeps): Settings {
     waiting: [],
     odd: deps.loaded.warnings.map(problemText),
   };
-  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = createSerial();
   return {
     get current() {
       return state.current;
@@ -68,11 +69,7 @@ export function createSettings(deps: SettingsDeps): Settings {
       return [refusalText(state.refused), ...state.waiting].filter((text) => text !== "");
     },
     follow: follower.resolve,
-    reload() {
-      const next = last.then(async () => await reload(state, await follower.promise));
-      last = next;
-      return next;
-    },
+    reload: () => inTurn(async () => await reload(state, await follower.promise)),
     savedKey(key) {
       const { config, origins } = state.current;
       if (origins["api.key"].startsWith("environment")) return;

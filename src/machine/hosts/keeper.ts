@@ -3,6 +3,7 @@ import { reasonOf } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Ip } from "../../model/ip.ts";
 import type { Log } from "../../model/log.ts";
+import { createSerial } from "../../model/serial.ts";
 import { afterRepair, type Contest, mayRepair, noContest } from "./contest.ts";
 import { type HostsOptions, updateHostsFile } from "./file.ts";
 
@@ -57,12 +58,7 @@ export function createHostsKeeper(options: HostsKeeperOptions): HostsKeeper {
     settled: false,
     seen: undefined,
   };
-  let turn: Promise<unknown> = Promise.resolve();
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = turn.then(work);
-    turn = result.catch(() => undefined);
-    return result;
-  };
+  const inTurn = createSerial();
   return {
     get trouble() {
       return troubleText(state);
