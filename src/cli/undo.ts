@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { inspectConfig } from "../config/load.ts";
-import { defaultHostsPath } from "../config/paths.ts";
+import { hostsPathIn } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { planUndo, removeFile, type Step, undo } from "../machine/undo.ts";
@@ -68,7 +68,7 @@ async function places(
   return {
     stateFolder: stateFolderOf(server),
     socket: loaded === undefined && flag ? resolve(flag) : server.socket_path,
-    hostsPath: loaded?.hostsPath ?? resolve(env.NGROKD_HOSTS_PATH || defaultHostsPath),
+    hostsPath: loaded?.hostsPath ?? hostsPathIn(env),
   };
 }
 

@@ -2,10 +2,10 @@ import { stringify } from "yaml";
 import { groups, type Setting, settings } from "./schema.ts";
 
 /**
- * A configuration file with every setting explained and at its default: what
- * `config init` writes. Group names and the API key stand there for real,
- * everything else is behind "# ", so that a setting is changed by changing its
- * line alone.
+ * The text of a new configuration file, for `config init`: every setting with
+ * its explanation and default. Group names and the API key are active. All
+ * other lines begin with "# ", so a user changes a setting by changing its line
+ * alone.
  */
 export function configTemplate(): string {
   const parts = [introduction];
@@ -46,7 +46,7 @@ function explained(setting: Setting): string {
   return `${words}${example}\n${indent}${secret === true ? "" : "# "}${line}`;
 }
 
-/** A value on one line, as the file has it. */
+/** A value as YAML on one line. */
 export function valueCode(value: unknown): string {
   return stringify(value, {
     collectionStyle: "flow",
@@ -55,7 +55,7 @@ export function valueCode(value: unknown): string {
   }).trimEnd();
 }
 
-/** Lines of at most 100 characters behind "# ". */
+/** The text as comment lines of at most 100 characters. */
 function comment(text: string, indent: string): string {
   const words = text.split(" ");
   const lines: string[] = [];

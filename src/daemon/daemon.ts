@@ -8,8 +8,8 @@ import { createProgress, type Progress } from "../account/progress.ts";
 import { createSelectors } from "../account/selectors.ts";
 import { createTrustKeeper } from "../account/trust-keeper.ts";
 import { loadLastList, saveLastList } from "../cloud/last-list.ts";
+import { watchFile } from "../config/file-watch.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
-import { watchFile } from "../config/watch.ts";
 import type { ReloadReport } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
 import { sweepSockets } from "../control/sweep.ts";
@@ -254,7 +254,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const repair = startRepair({
     names: machine,
     doors: relay,
-    checkConfig: watch.look,
+    checkConfig: watch.check,
     sweep,
     discard: discardWay,
     kick: () => void loop?.kick(),

@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { type BigIntStats, statSync } from "node:fs";
 
 /**
  * The stamp of a file: a text that every write by any program changes. "none"
@@ -8,9 +8,12 @@ import { statSync } from "node:fs";
  */
 export async function stampOf(path: string): Promise<string> {
   try {
-    const found = statSync(path, { bigint: true });
-    return `${found.dev} ${found.ino} ${found.size} ${found.mtimeNs} ${found.ctimeNs}`;
+    return stampIn(statSync(path, { bigint: true }));
   } catch {
     return "none";
   }
 }
+
+/** Pure: the stamp of a file that has these stats. */
+export const stampIn = ({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string =>
+  [dev, ino, size, mtimeNs, ctimeNs].join(" ");

@@ -3,12 +3,12 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { targetOf } from "../../config/edit.ts";
 import { readConfigFile } from "../../config/load.ts";
+import { parseConfig } from "../../config/parse.ts";
 import { configPath, type Env } from "../../config/paths.ts";
 import { needsRoot, type Problem, problemText, withHint } from "../../config/problem.ts";
-import { readConfigText } from "../../config/read.ts";
 import { configTemplate } from "../../config/template.ts";
+import { targetOf } from "../../config/write.ts";
 import {
   ensureWritableFolder,
   errnoOf,
@@ -103,7 +103,7 @@ async function editUntilRight(
     await edit(draft);
     const text = (await readConfigFile(draft))?.text ?? start;
     if (text === start) return text;
-    const { problems, warnings } = readConfigText(text, draft);
+    const { problems, warnings } = parseConfig(text, draft);
     const all = [...problems, ...warnings];
     if (all.length === 0) return text;
     for (const problem of all) tell(problem);

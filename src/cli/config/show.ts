@@ -1,6 +1,6 @@
 import { loadConfig } from "../../config/load.ts";
 import { problemText } from "../../config/problem.ts";
-import { showConfig } from "../../config/show.ts";
+import { redactedSettings } from "../../config/redact.ts";
 import { valueCode } from "../../config/template.ts";
 import { command } from "../command.ts";
 import { table } from "../say.ts";
@@ -12,7 +12,7 @@ export default command({
   async run({ config: file, socket }, { env, say }) {
     const loaded = await loadConfig({ file, env, flags: { "server.socket_path": socket } });
     for (const warning of loaded.warnings) say.warn(problemText(warning));
-    const shown = showConfig(loaded);
+    const shown = redactedSettings(loaded);
     const value = {
       path: loaded.path,
       exists: loaded.exists,

@@ -1,69 +1,16 @@
-import { lstat, open, readlink, realpath } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { type Document, isAlias, isMap, isScalar, type Node, type YAMLMap } from "yaml";
-import { ensureWritableFolder, errnoOf, fileError, writeFileAtomic } from "../files/atomic.ts";
-import { NgrokdError } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
-import { readConfigFile } from "./load.ts";
-import { needsRoot } from "./problem.ts";
-import { wrongValues } from "./read.ts";
-import { configSchema, type SettingKey, valueAt, withValueAt } from "./schema.ts";
-import { configTemplate } from "./template.ts";
+import { withValueAt } from "./schema.ts";
 import { parseYaml, stepsTo } from "./yaml.ts";
 
 export type Single = string | number | boolean;
 
 /**
- * Changes one setting in the configuration file and nothing else: comments,
- * order, unknown keys and the spelling of everything else survive. The file is
- * replaced atomically and has mode 0600 afterwards; a symbolic link goes on
- * pointing at it. Where there is no file, one with every setting explained is
- * made (its folder with mode 0700). Rejects with NgrokdError `config` (a value
- * that is not allowed, a file that cannot be changed safely), `permission` or
- * `state`.
- */
-export async function setConfigValue(path: string, key: SettingKey, value: Single): Promise<void> {
-  const way = key.split(".");
-  const wanted = withValueAt({}, way, value);
-  const [wrong] = wrongValues(wanted, () => ({ source: path }));
-  if (wrong !== undefined) throw new NgrokdError("config", `Cannot set ${key}: ${wrong.message}`);
-  const settled = valueAt(configSchema.parse(wanted), way) as Single;
-  const target = await targetOf(path);
-  const old = await readConfigFile(target);
-  const changed = setValueInText(old?.text ?? configTemplate(), way, settled);
-  if (!changed.ok) {
-    const hint = "set it by hand, with `ngrokd config edit`";
-    throw new NgrokdError("config", `Cannot set ${key} in "${path}": ${changed.reason}`, { hint });
-  }
-  await ensureWritableFolder(dirname(target), 0o700).catch(needsRoot);
-  await writeFileAtomic(target, changed.value, { mode: 0o600 });
-}
-
-/**
- * Writes the commented template, with mode 0600 (its folder 0700), unless there
- * is anything at `path`: then false. Rejects with NgrokdError `permission` or
- * `state`.
- */
-export async function createConfig(path: string): Promise<boolean> {
-  await ensureWritableFolder(dirname(path), 0o700).catch(needsRoot);
-  const file = await open(path, "wx", 0o600).catch((error: unknown) => {
-    if (errnoOf(error) === "EEXIST") return undefined;
-    throw fileError(`Cannot write "${path}"`, error);
-  });
-  if (file === undefined) return false;
-  await file.close();
-  // The empty file keeps the place; a crash from here on leaves it empty, which
-  // is a right configuration.
-  await writeFileAtomic(path, configTemplate(), { mode: 0o600 });
-  return true;
-}
-
-/**
- * The text with one value changed. Only that value's own characters are
- * replaced, or a line is added where the setting is missing; the result is read
- * again, and given out only if the setting has the new value and everything
- * else the old one.
+ * Pure: a YAML text with one value changed. Only the characters of that value
+ * are replaced; a line is added if the setting is missing. The result is parsed
+ * again. It is returned only if the setting has the new value and every other
+ * value is unchanged.
  */
 export function setValueInText(
   text: string,
@@ -83,24 +30,7 @@ export function setValueInText(
   return unparsed("it is written in a way that leaves no safe place for the change");
 }
 
-/**
- * The file at the end of a chain of symbolic links, whether it is there or not.
- * Rejects with NgrokdError `state` or `permission`.
- */
-export async function targetOf(path: string): Promise<string> {
-  try {
-    return await realpath(path);
-  } catch (error) {
-    if (errnoOf(error) !== "ENOENT")
-      return needsRoot(fileError(`Cannot find the configuration "${path}"`, error));
-    const link = await lstat(path).catch(() => undefined);
-    return link?.isSymbolicLink()
-      ? await targetOf(resolve(dirname(path), await readlink(path)))
-      : path;
-  }
-}
-
-/** The characters from `start` to `end` (offsets) give way to `insert`. */
+/** `insert` replaces the characters from `start` to `end` (offsets). */
 interface Change {
   readonly start: number;
   readonly end: number;
@@ -108,8 +38,8 @@ interface Change {
 }
 
 /**
- * The smallest change that could do; undefined where there is none. Whether it
- * is right is for the caller to see.
+ * The smallest change that may be right; the caller must check the result.
+ * Undefined if there is none.
  */
 function changeFor(
   document: Document.Parsed,
@@ -149,13 +79,13 @@ function replaceValue(
   const [start, end] = node.range;
   const old = text.slice(start, end);
   if (old === "") {
-    // `key:` and nothing, or a comment: right behind the colon, since the node
-    // is said to stand where the next thing does.
+    // `key:` without a value, perhaps with a comment. Insert right after the
+    // colon: the range of the empty node is that of the next token.
     const colon = text.indexOf(":", key?.range?.[1] ?? start);
     return { start: colon + 1, end: colon + 1, insert: ` ${insert}` };
   }
   if (!/^[|>]/.test(old)) return { start, end, insert };
-  // A block scalar takes a comment and line ends with it that are not its own.
+  // The range of a block scalar includes a comment and line ends behind it.
   const comment = /^[|>][^\s#]*([ \t]+#[^\r\n]*)?/.exec(old)?.[1] ?? "";
   return { start, end, insert: insert + comment + (/\s*$/.exec(old)?.[0] ?? "") };
 }
@@ -167,10 +97,7 @@ function afterBrace(text: string, map: YAMLMap<Node>, pair: string): Change {
   return { start, end: start, insert: spaced ? ` ${insert}` : insert };
 }
 
-/**
- * Below the line of `key`, above what is already there: comments stay with what
- * they explain.
- */
+/** Directly below the line of `key`, so that comments keep their place. */
 function afterLine(text: string, key: Node, lines: string): Change {
   const end = text.indexOf("\n", key.range?.[1] ?? 0);
   return insertLines(text, end === -1 ? text.length : end + 1, lines);
@@ -189,7 +116,7 @@ function insertLines(text: string, at: number, lines: string): Change {
   };
 }
 
-/** The spaces before the first thing on a node's line. */
+/** The indentation of the line of a node. */
 function indentOf(text: string, node: Node | undefined): string {
   const start = text.lastIndexOf("\n", (node?.range?.[0] ?? 0) - 1) + 1;
   return /^\ufeff?( *)/.exec(text.slice(start))?.[1] ?? "";
@@ -201,17 +128,14 @@ const flowPair = (path: readonly string[], value: Single): string =>
     code(value),
   );
 
-const blockPair = (path: readonly string[], value: Single, indent: string, eol: string): string =>
-  path
-    .map(
-      (name, i) =>
-        `${indent}${"  ".repeat(i)}${nameCode(name)}:${i === path.length - 1 ? ` ${code(value)}` : ""}${eol}`,
-    )
-    .join("");
+function blockPair(path: readonly string[], value: Single, indent: string, eol: string): string {
+  const lines = path.map((name, i) => `${indent}${"  ".repeat(i)}${nameCode(name)}:`);
+  return `${lines.join(eol)} ${code(value)}${eol}`;
+}
 
 const nameCode = (name: string): string => (/^[a-z][a-z_]*$/i.test(name) ? name : code(name));
 
-/** JSON is YAML, but for a few characters that YAML wants escaped. */
+/** JSON is valid YAML, except that YAML escapes a few more characters. */
 const code = (value: Single): string =>
   JSON.stringify(value).replaceAll(
     /[\x7f-\x9f\u2028\u2029\ufeff]/g,

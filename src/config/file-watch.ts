@@ -1,25 +1,28 @@
 import { statSync } from "node:fs";
 import { clearTimeout, setTimeout } from "node:timers";
 import { errnoOf } from "../files/atomic.ts";
+import { stampIn } from "../files/stamp.ts";
 
 export interface FileWatch {
   /**
-   * Looks whether the file is another than at the last look; one stat. Whoever
-   * has a timer calls it.
+   * Compares the file with the last check; costs one stat. The owner of a timer
+   * calls it.
    */
-  look(): void;
+  check(): void;
   close(): void;
 }
 
 /**
- * Calls `changed` when the file at `path` is another than before: written in
- * place, replaced, reached by another link, made, gone. What it asks is what an
- * open() would find, so every way of saving shows, on every file system and
- * without a folder being watched. A file that has changed must lie still for
- * `settleMs` before it counts: an editor may be in the middle of its work. The
- * first look counts as a change, for what happened before there was a watch.
- * Anything but a file (a pipe, which can be read once) is left alone. `changed`
- * must not reject; there is no look while it works.
+ * Calls `changed` after the file at `path` was written, replaced, created,
+ * removed or reached through another link. A check asks for the file that an
+ * open() would find. So every way to save a file is seen, on every file system,
+ * and no folder is watched.
+ *
+ * A changed file must rest for `settleMs` before it counts, since an editor may
+ * still be writing. The first check counts as a change, to cover the time
+ * before the watch. Anything but a regular file is left alone, for example a
+ * pipe, which can be read only once. `changed` must not reject. No check runs
+ * while it works.
  */
 export function watchFile(
   path: string,
@@ -32,9 +35,9 @@ export function watchFile(
   let closed = false;
 
   return {
-    look() {
+    check() {
       if (timer !== undefined || working || closed) return;
-      const seen = signatureOf(path);
+      const seen = stampOrErrno(path);
       if (seen !== undefined && seen !== known) waitForRest(seen);
     },
     close() {
@@ -46,7 +49,7 @@ export function watchFile(
   function waitForRest(seen: string): void {
     timer = setTimeout(async () => {
       timer = undefined;
-      const now = signatureOf(path) ?? known;
+      const now = stampOrErrno(path) ?? known;
       if (now !== seen) return now === known ? undefined : waitForRest(now);
       known = now;
       working = true;
@@ -58,14 +61,13 @@ export function watchFile(
 }
 
 /**
- * Differs where the content may; undefined where there is something that is no
- * file.
+ * Another text if the content may be another one. Undefined if `path` leads to
+ * something other than a regular file.
  */
-function signatureOf(path: string): string | undefined {
+function stampOrErrno(path: string): string | undefined {
   try {
     const found = statSync(path, { bigint: true });
-    const { dev, ino, size, mtimeNs, ctimeNs } = found;
-    return found.isFile() ? [dev, ino, size, mtimeNs, ctimeNs].join(" ") : undefined;
+    return found.isFile() ? stampIn(found) : undefined;
   } catch (error) {
     return errnoOf(error) ?? String(error);
   }

@@ -14,20 +14,17 @@ import {
 import { parseYaml, type Yaml } from "./yaml.ts";
 
 export interface Reading {
-  /**
-   * The settings that the text has, and nothing else; right where `problems` is
-   * empty.
-   */
+  /** Only the settings in the text. They are valid if `problems` is empty. */
   readonly values: unknown;
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
 }
 
 /**
- * The text of a configuration file as values, with everything that is wrong
- * with it. `source` is how messages name the file.
+ * Pure: the values in the text of a configuration file, and all its problems.
+ * `source` is the name of the file in messages.
  */
-export function readConfigText(text: string, source: string): Reading {
+export function parseConfig(text: string, source: string): Reading {
   const parsed = parseYaml(text);
   if (!parsed.ok) {
     return {
@@ -66,8 +63,8 @@ export function readConfigText(text: string, source: string): Reading {
 }
 
 /**
- * Everything in `values` that the schema refuses; `blame` says where a value
- * comes from.
+ * Pure: a problem for each value that the schema rejects. `blame` returns the
+ * source of a value.
  */
 export function wrongValues(
   values: unknown,
@@ -90,8 +87,8 @@ export function wrongValues(
 }
 
 /**
- * Known settings only, without those whose value is empty (`key:`, `""`, `[]`):
- * empty means the default, as in the Go program.
+ * The known settings, without empty values (`key:`, `""`, `[]`). Empty means
+ * the default, as in the Go program.
  */
 function knownValues(root: Readonly<Record<string, unknown>>, yaml: Yaml): unknown {
   const wrongGroups = groupPaths.filter(
@@ -114,9 +111,9 @@ const isEmpty = (value: unknown): boolean =>
   (Array.isArray(value) && value.length === 0);
 
 /**
- * The Go program's YAML reader (yaml.v3) takes `selectors: [true]` for the text
- * "true", and `yes` for true where a boolean is wanted; its files must load
- * unchanged.
+ * The value as yaml.v3, the YAML reader of the Go program, decodes it: in
+ * `selectors: [true]` the item is the text "true", and `yes` is a boolean.
+ * Files of the Go program must load unchanged.
  */
 function asKind(
   kind: Setting["kind"],
@@ -159,8 +156,7 @@ function unknownKeys(
 
 function stranger(path: readonly string[]): Pick<Problem, "key" | "message"> {
   const key = path.join(".");
-  // What does not look like a name may be a secret, as in `{key:2cVr…}` without
-  // the space.
+  // A text unlike a name may be a secret, as in `{key:2cVr…}` without a space.
   const unlike =
     "there is no such setting (its name is not shown); is a space missing after a colon?";
   if (!/^[a-z][\w.-]{0,39}$/i.test(key)) return { message: unlike };
@@ -172,13 +168,14 @@ function stranger(path: readonly string[]): Pick<Problem, "key" | "message"> {
 }
 
 /**
- * A slip in the name is likelier than the wrong group, and that is likelier
- * than both.
+ * The setting that was probably meant. A typing error in the name is likelier
+ * than the wrong group, and the wrong group is likelier than both.
  */
 function suggestion(path: readonly string[]): string | undefined {
   const name = path.at(-1) ?? "";
   const group = path.slice(0, -1);
-  if (path.join(".") === "net.network_accessible") return "net.listen_interface"; // what the Go program once had in its place
+  // The earlier name in the Go program.
+  if (path.join(".") === "net.network_accessible") return "net.listen_interface";
   const near = closest(name, namesIn(group));
   if (near !== undefined) return [...group, near].join(".");
   const lastNames = settings.map(({ path }) => path.at(-1) ?? "");
@@ -186,7 +183,7 @@ function suggestion(path: readonly string[]): string | undefined {
   return elsewhere === undefined ? undefined : settings[lastNames.indexOf(elsewhere)]?.key;
 }
 
-/** The names of the settings and groups that stand directly in a group. */
+/** The names of the settings and groups directly in a group. */
 function namesIn(group: readonly string[]): string[] {
   const inside = [...settings.map(({ path }) => path), ...groupPaths].filter(
     (path) => path.length === group.length + 1,
@@ -200,8 +197,8 @@ const settingAt = (path: readonly string[]): Setting | undefined =>
   settings.find((setting) => setting.path.every((name, i) => path[i] === name));
 
 /**
- * `bound_endpoints.selectors[2]`, counted from 1 as people do;
- * `net.overrides["api.example.com"]`.
+ * The name of a value in messages: `bound_endpoints.selectors[2]`, counted from
+ * 1, or `net.overrides["api.example.com"]`.
  */
 function nameOf(path: readonly string[], setting: Setting | undefined): string {
   const item = setting === undefined ? undefined : path[setting.path.length];
@@ -215,7 +212,8 @@ function itemAt(values: unknown, path: readonly string[]): unknown {
 }
 
 /**
- * A value in words that fit after "is", shown only where it cannot be a secret.
+ * A value in words that fit after "is". The value itself is shown only if it
+ * cannot be a secret.
  */
 function found(value: unknown, setting?: Setting): string {
   if (Array.isArray(value)) return "a list";
@@ -224,7 +222,7 @@ function found(value: unknown, setting?: Setting): string {
   if (setting === undefined) return "a single value";
   if (setting.secret !== undefined)
     return `a text of ${String(value).length} characters (not shown)`;
-  // A URL may carry a password.
+  // A URL may contain a password.
   return typeof value === "string"
     ? quote(value.replace(/\/\/[^/@]*@/, "//[redacted]@"))
     : String(value);

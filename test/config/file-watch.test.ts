@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, jest, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { watchFile } from "../../src/config/watch.ts";
+import { watchFile } from "../../src/config/file-watch.ts";
 import { ownFolder } from "./support.ts";
 
 const folder = ownFolder();
@@ -39,7 +39,7 @@ function watched(
     told += 1;
   };
   const watch = watchFile(path, count, { settleMs });
-  const timer = setInterval(watch.look, everyMs);
+  const timer = setInterval(watch.check, everyMs);
   /**
    * After a look, the time that the file has to lie still, and some looks more,
    * in which one too many would show.

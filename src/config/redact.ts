@@ -1,35 +1,33 @@
 import type { Loaded, Origin } from "./load.ts";
 import { type Config, type Setting, type SettingKey, settings, valueAt } from "./schema.ts";
 
-export interface ShownSetting {
+export interface RedactedSetting {
   readonly key: SettingKey;
-  /**
-   * As in effect; a secret, or the secret part of it, is replaced by words
-   * about it.
-   */
+  /** The value in effect; a secret part is replaced by a description. */
   readonly value: unknown;
   readonly origin: Origin;
 }
 
-/** The configuration in effect, fit to be shown to anybody. */
-export function showConfig({ config, origins }: Loaded): ShownSetting[] {
+/** The configuration in effect, without secrets. */
+export function redactedSettings({ config, origins }: Loaded): RedactedSetting[] {
   return settings.map((setting) => ({
     key: setting.key,
-    value: shownValue(setting, config),
+    value: redactedValue(setting, config),
     origin: origins[setting.key],
   }));
 }
 
-/** The value of one setting, fit to be shown to anybody. */
-export function shownValue({ path, secret }: Setting, config: Config): unknown {
+/** The value of one setting, without secrets. */
+export function redactedValue({ path, secret }: Setting, config: Config): unknown {
   const value = valueAt(config, path);
   const shown = secret === true ? secretInWords : secret;
   return shown === undefined ? value : shown(String(value));
 }
 
 /**
- * The last four characters, enough to tell two keys apart, and only of texts so
- * long that they do not help to guess the rest.
+ * A description of a secret. Its last four characters are enough to tell two
+ * keys apart. A short secret does not show them, since they would help to guess
+ * the rest.
  */
 export function secretInWords(secret: string): string {
   if (secret === "") return "not set";

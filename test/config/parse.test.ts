@@ -1,19 +1,19 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { stringify } from "yaml";
+import { parseConfig, type Reading } from "../../src/config/parse.ts";
 import { problemText } from "../../src/config/problem.ts";
-import { type Reading, readConfigText } from "../../src/config/read.ts";
 import { configSchema, defaultConfig } from "../../src/config/schema.ts";
 import { anyText } from "../support/texts.ts";
 import { fileOfTheGoProgram } from "./support.ts";
 
-const read = (text: string): Reading => readConfigText(text, "c.yml");
+const read = (text: string): Reading => parseConfig(text, "c.yml");
 const said = (text: string): string[] => {
   const { problems, warnings } = read(text);
   return [...problems, ...warnings].map(problemText);
 };
 
-describe("readConfigText", () => {
+describe("parseConfig", () => {
   test("takes empty files, comments and empty values for the defaults", () => {
     for (const text of [
       "",
