@@ -3,8 +3,8 @@ import { type ListItem, listSchema, statusSchema } from "../control/protocol.ts"
 import { readable } from "../model/parsed.ts";
 import { command } from "./command.ts";
 import { askFor } from "./daemon-socket.ts";
+import { watch } from "./list-watch.ts";
 import { type Paint, table, wrapped } from "./say.ts";
-import { watch } from "./watch.ts";
 
 export default command({
   name: "list",

@@ -1,6 +1,6 @@
 import { realpath } from "node:fs/promises";
 import { dirname } from "node:path";
-import { sweepSockets } from "../control/sweep.ts";
+import { sweepSockets } from "../control/stale-sockets.ts";
 import { sweepTemporaries } from "../files/sweep.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";

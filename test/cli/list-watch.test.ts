@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Io } from "../../src/cli/command.ts";
+import { watch } from "../../src/cli/list-watch.ts";
 import { createSay, type Output } from "../../src/cli/say.ts";
-import { watch } from "../../src/cli/watch.ts";
 import {
   type Picture,
   type Rates,
