@@ -1,14 +1,15 @@
 import { stripVTControlCharacters } from "node:util";
-import { type ListItem, listSchema, statusSchema } from "../control/protocol.ts";
+import type { ListItem } from "../desk/reply-schemas.ts";
+import { summaries } from "../desk/summaries.ts";
 import { readable } from "../model/parsed.ts";
 import { command } from "./command.ts";
-import { askFor } from "./daemon-socket.ts";
+import { daemonAt } from "./daemon-socket.ts";
 import { watch } from "./list-watch.ts";
 import { type Paint, table, wrapped } from "./say.ts";
 
 export default command({
   name: "list",
-  description: "The endpoints with their addresses and states",
+  description: summaries.list,
   args: {
     watch: {
       type: "boolean",
@@ -23,10 +24,8 @@ export default command({
       await watch(args, io);
       return undefined;
     }
-    const [items, status] = await Promise.all([
-      askFor(listSchema, args, io, { command: "list" }),
-      askFor(statusSchema, args, io, { command: "status" }),
-    ]);
+    const callDaemon = daemonAt(args, io);
+    const [items, status] = await Promise.all([callDaemon("list"), callDaemon("status")]);
     if (status.insecure_skip_verify) {
       say.warn(
         "the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic",

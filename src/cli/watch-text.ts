@@ -1,4 +1,4 @@
-import type { ListItem, Status } from "../control/protocol.ts";
+import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { readable } from "../model/parsed.ts";
 import { bytesText, type Paint, type Size } from "./say.ts";
 

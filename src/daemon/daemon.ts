@@ -10,12 +10,12 @@ import { createTrustKeeper } from "../account/trust-keeper.ts";
 import { loadLastList, saveLastList } from "../cloud/last-list.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
 import { watchFile } from "../config/watch.ts";
-import type { ReloadReport } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
-import { createCommands } from "../desk/commands.ts";
+import { createDispatch } from "../desk/dispatch.ts";
 import { createHealth } from "../desk/health-life.ts";
 import { metricFamilies } from "../desk/metrics.ts";
 import { healthStatus } from "../desk/replies.ts";
+import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { settled } from "../desk/settle.ts";
 import type { Assignment } from "../exposure/allocate.ts";
 import { addressRange } from "../exposure/range.ts";
@@ -226,7 +226,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     log,
   );
-  const handle = createCommands({
+  const handle = createDispatch({
     state: current,
     facts,
     live: progress.live,

@@ -10,8 +10,8 @@ import {
   watchText,
   withRates,
 } from "../../src/cli/watch-text.ts";
-import type { ListItem } from "../../src/control/protocol.ts";
 import { startControlServer } from "../../src/control/server.ts";
+import type { ListItem } from "../../src/desk/reply-schemas.ts";
 import { silentLog } from "../../src/model/log.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { later, net } from "../support/conns.ts";
