@@ -1,11 +1,12 @@
-import { stripVTControlCharacters } from "node:util";
 import type { ListItem } from "../desk/reply-schemas.ts";
 import { summaries } from "../desk/summaries.ts";
 import { readable } from "../model/parsed.ts";
 import { command } from "./command.ts";
 import { daemonAt } from "./daemon-socket.ts";
 import { watch } from "./list-watch.ts";
-import { type Paint, table, wrapped } from "./say.ts";
+import type { Paint } from "./say.ts";
+import { table } from "./table.ts";
+import { widthOf, wrapped } from "./width.ts";
 
 export default command({
   name: "list",
@@ -53,14 +54,12 @@ export function listText(items: readonly ListItem[], paint: Paint, width: number
     connectionsText(item),
   ]);
   const headings = ["URL", "ADDRESS", "STATE", "CONNECTIONS"];
-  const others = [headings, ...rows].map(([, ...cells]) => cells.map(stripVTControlCharacters));
+  const others = [headings, ...rows].map(([, ...cells]) => cells.map(widthOf));
   const taken = headings
     .slice(1)
-    .map(
-      (_, i) => 2 + others.reduce((columns, cells) => Math.max(columns, cells[i]?.length ?? 0), 0),
-    );
+    .map((_, i) => 2 + others.reduce((columns, widths) => Math.max(columns, widths[i] ?? 0), 0));
   const room = taken.reduce((left, columns) => left - columns, width);
-  const isLong = (url = ""): boolean => url.length > Math.max(30, room);
+  const isLong = (url = ""): boolean => widthOf(url) > Math.max(30, room);
   const short = rows.map(([url = "", ...cells]) => [isLong(url) ? "" : url, ...cells]);
   const [head = "", ...lines] = table(headings, short, paint).split("\n");
   const ownLine = ([url = ""]: readonly string[] = []): string[] => (isLong(url) ? [url] : []);

@@ -4,7 +4,8 @@ import { summaries } from "../desk/summaries.ts";
 import { NgrokdError } from "../model/error.ts";
 import { command } from "./command.ts";
 import { daemonAt } from "./daemon-socket.ts";
-import { type Paint, table } from "./say.ts";
+import type { Paint } from "./say.ts";
+import { table } from "./table.ts";
 
 export default command({
   name: "reload",
