@@ -19,10 +19,10 @@ import {
 } from "../cloud/registration.ts";
 import { renewCertificate, saveRenewed } from "../cloud/renewal.ts";
 import type { Loaded } from "../config/load.ts";
-import type { CertificateReport } from "../control/protocol.ts";
 import { stampOf } from "../files/stamp.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { retryDelay } from "../model/backoff.ts";
+import type { CertificateReport } from "../model/certificate-report.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { sameFailure } from "../model/failure.ts";
 import type { Log } from "../model/log.ts";

@@ -11,7 +11,8 @@ import { createFetch } from "../net/fetch.ts";
 import { userAgent } from "../version.ts";
 import { command } from "./command.ts";
 import { confirm } from "./confirm.ts";
-import { type Paint, table } from "./say.ts";
+import type { Paint } from "./say.ts";
+import { table } from "./table.ts";
 
 export default command({
   name: "operators",

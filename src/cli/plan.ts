@@ -1,11 +1,10 @@
 import { loadConfig } from "../config/load.ts";
-import { listSchema, statusSchema } from "../control/protocol.ts";
 import { type IdentityPreview, type LookAhead, lookAhead } from "../daemon/look-ahead.ts";
 import type { Listening, NameChange, Preview } from "../daemon/preview.ts";
 import { isNgrokdError } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
 import { command, type Io } from "./command.ts";
-import { askFor } from "./daemon-socket.ts";
+import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
 import type { Paint } from "./say.ts";
 
 export default command({
@@ -33,13 +32,14 @@ export default command({
  * where none runs.
  */
 async function served(
-  args: Parameters<typeof askFor>[1],
+  args: DaemonArgs,
   io: Io,
 ): Promise<{ listening: Listening[]; hostsPath: string } | undefined> {
+  const callDaemon = daemonAt(args, io);
   try {
     const [items, { hosts_path: hostsPath }] = await Promise.all([
-      askFor(listSchema, args, io, { command: "list" }),
-      askFor(statusSchema, args, io, { command: "status" }),
+      callDaemon("list"),
+      callDaemon("status"),
     ]);
     const present = items.filter(({ state }) => state === "listening");
     return {

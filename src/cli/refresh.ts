@@ -1,16 +1,14 @@
-import { refreshSchema } from "../control/protocol.ts";
+import { summaries } from "../desk/summaries.ts";
 import { NgrokdError } from "../model/error.ts";
 import { command } from "./command.ts";
-import { askFor } from "./daemon-socket.ts";
+import { daemonAt } from "./daemon-socket.ts";
 
 export default command({
   name: "refresh",
-  description: "Poll ngrok now, and wait for the result",
+  description: summaries.refresh,
   examples: ["ngrokd refresh"],
   async run(args, io) {
-    // A pass may wait for a slow API on several calls; the daemon itself bounds
-    // each of them.
-    const pass = await askFor(refreshSchema, args, io, { command: "refresh" }, 150_000);
+    const pass = await daemonAt(args, io)("refresh");
     if (!io.say.json && !pass.ok) {
       throw new NgrokdError(
         "refused",

@@ -1,16 +1,18 @@
 import { problemText } from "../config/problem.ts";
-import { type ReloadReport, reloadSchema } from "../control/protocol.ts";
+import type { ReloadReport } from "../desk/reply-schemas.ts";
+import { summaries } from "../desk/summaries.ts";
 import { NgrokdError } from "../model/error.ts";
 import { command } from "./command.ts";
-import { askFor } from "./daemon-socket.ts";
-import { type Paint, table } from "./say.ts";
+import { daemonAt } from "./daemon-socket.ts";
+import type { Paint } from "./say.ts";
+import { table } from "./table.ts";
 
 export default command({
   name: "reload",
-  description: "Read the configuration again, and take over what has changed",
+  description: summaries.reload,
   examples: ["ngrokd reload", "ngrokd reload --json"],
   async run(args, io) {
-    const report = await askFor(reloadSchema, args, io, { command: "reload" });
+    const report = await daemonAt(args, io)("reload");
     if (!io.say.json) for (const warning of report.warnings) io.say.warn(problemText(warning));
     if (!io.say.json && !report.ok) throw refusal(report);
     io.say.result(report, () => reloadText(report, io.say.paint));

@@ -1,4 +1,4 @@
-import { stripVTControlCharacters, styleText } from "node:util";
+import { styleText } from "node:util";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 
 /**
@@ -135,37 +135,10 @@ const eraseBelow = "\n\u001b[J";
 
 const columnsOf = ({ columns = 80 }: Output): number => Math.max(60, columns);
 
-/**
- * Rows under bold headings; columns are two spaces apart and as wide as their
- * widest cell, so that nothing is ever cut.
- */
-export function table(
-  headings: readonly string[],
-  rows: readonly (readonly string[])[],
-  paint: Paint,
-): string {
-  const lines = [headings.map(paint.bold), ...rows];
-  const widths = headings.map((_, i) =>
-    lines.reduce((width, cells) => Math.max(width, visibleLength(cells[i] ?? "")), 0),
-  );
-  const padded = (cell: string, i: number): string =>
-    cell + " ".repeat((widths[i] ?? 0) - visibleLength(cell));
-  return lines.map((cells) => cells.map(padded).join("  ").trimEnd()).join("\n");
-}
-
 /** `key: value` lines with the values in one column. */
 export function facts(rows: readonly (readonly [string, string])[], paint: Paint): string {
   const width = Math.max(...rows.map(([key]) => key.length)) + 2;
   return rows.map(([key, value]) => `${paint.dim(`${key}:`.padEnd(width))} ${value}`).join("\n");
-}
-
-/**
- * Lines of whole words; a word that is longer than `width` has a line of its
- * own.
- */
-export function wrapped(text: string, width: number): string[] {
-  const lines = text.match(new RegExp(`\\S.{0,${width - 2}}(?!\\S)|\\S+`, "g")) ?? [];
-  return lines.map((line) => line.trimEnd());
 }
 
 /** The longest two units of a duration: `3 d 4 h`, `12 s`. */
@@ -222,8 +195,6 @@ function stackOf(error: Error): string {
   const cause = error.cause instanceof Error ? `\ncaused by ${stackOf(error.cause)}` : "";
   return `${error.stack ?? error.message}${cause}`;
 }
-
-const visibleLength = (text: string): number => stripVTControlCharacters(text).length;
 
 const same = (text: string): string => text;
 const plain: Paint = { bold: same, dim: same, good: same, bad: same, careful: same, name: same };

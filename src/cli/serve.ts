@@ -3,7 +3,7 @@ import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
-import { createLog } from "../observe/log.ts";
+import { createLog } from "../observe/daemon-log.ts";
 import { stopReserveMs } from "../service/facts.ts";
 import { createNotifier } from "../service/notify.ts";
 import { aborted, command } from "./command.ts";

@@ -1,17 +1,20 @@
 import { readApiKey, tryAndSaveApiKey } from "../account/set-api-key.ts";
 import { identityPaths, savedOperatorId } from "../cloud/registration.ts";
 import { type Loaded, loadConfig } from "../config/load.ts";
+import { operations } from "../desk/operations.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { silentLog } from "../model/log.ts";
 import { createFetch } from "../net/fetch.ts";
 import { command, type Io } from "./command.ts";
-import { ask } from "./daemon-socket.ts";
+import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
 import { withoutDaemon } from "./without-daemon.ts";
+
+const { summary, help } = operations["set-api-key"];
 
 export default command({
   name: "set-api-key",
-  description: "Try an ngrok API key and keep it",
+  description: summary,
   args: {
     key: {
       type: "positional",
@@ -20,7 +23,7 @@ export default command({
     },
     "switch-account": {
       type: "boolean",
-      description: "Move this machine to the key's account, where that is another one",
+      description: help["switch-account"],
     },
   },
   examples: [
@@ -36,16 +39,17 @@ export default command({
   },
 });
 
-type Where = Parameters<typeof ask>[0] & { readonly "switch-account"?: boolean | undefined };
+interface Where extends DaemonArgs {
+  readonly "switch-account"?: boolean | undefined;
+}
 
 async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
   const switching = args["switch-account"] === true;
   try {
     // A switch is some calls of the API, each with a deadline of its own.
-    const words = switching ? [key, "--switch-account"] : [key];
-    return String(
-      await ask(args, io, { command: "set-api-key", args: words }, switching ? 150_000 : 60_000),
-    );
+    const options = switching ? { patienceMs: 150_000 } : {};
+    const input = { key, "switch-account": switching };
+    return await daemonAt(args, io)("set-api-key", input, options);
   } catch (error) {
     if (!isNgrokdError(error, "not-running")) throw error;
   }

@@ -1,14 +1,16 @@
-import { type Status, statusSchema } from "../control/protocol.ts";
+import type { Status } from "../desk/reply-schemas.ts";
+import { summaries } from "../desk/summaries.ts";
 import { command } from "./command.ts";
-import { askFor } from "./daemon-socket.ts";
-import { bytesText, durationText, facts, type Paint, wrapped } from "./say.ts";
+import { daemonAt } from "./daemon-socket.ts";
+import { bytesText, durationText, facts, type Paint } from "./say.ts";
+import { wrapped } from "./width.ts";
 
 export default command({
   name: "status",
-  description: "How the daemon is: registration, certificate, last poll",
+  description: summaries.status,
   examples: ["ngrokd status", "ngrokd status --json"],
   async run(args, io) {
-    const status = await askFor(statusSchema, args, io, { command: "status" });
+    const status = await daemonAt(args, io)("status");
     io.say.result(status, () => statusText(status, io.say.paint, new Date(), io.say.width));
     return undefined;
   },

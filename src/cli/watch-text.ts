@@ -1,6 +1,7 @@
-import type { ListItem, Status } from "../control/protocol.ts";
+import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { readable } from "../model/parsed.ts";
 import { bytesText, type Paint, type Size } from "./say.ts";
+import { fitted, padded, widthOf } from "./width.ts";
 
 /**
  * An endpoint and how much its counters grow in a second: unknown at first, and
@@ -93,7 +94,7 @@ function headLine({ at, status, trouble }: Picture, paint: Paint, columns: numbe
       : phase === "serving"
         ? paint.good
         : paint.careful;
-  return `${tint(fit(trouble ?? summary, width).padEnd(width))}  ${paint.dim(time)}`;
+  return `${tint(cell(trouble ?? summary, width))}  ${paint.dim(time)}`;
 }
 
 interface Layout {
@@ -107,7 +108,7 @@ const numbersWidth = 2 * (2 + narrow) + 2 * (2 + wide);
 
 function layoutOf(items: readonly Watched[], columns: number): Layout {
   const longest = (texts: readonly string[]): number =>
-    texts.reduce((length, text) => Math.max(length, text.length), "ADDRESS".length);
+    texts.reduce((length, text) => Math.max(length, widthOf(text)), "ADDRESS".length);
   const address = longest(items.filter(carries).map(addressOf));
   const room = columns - 2 - address - numbersWidth;
   return { columns, address, url: Math.min(room, longest(items.map(({ url }) => readable(url)))) };
@@ -124,7 +125,7 @@ function row(
     up.padStart(wide),
     down.padStart(wide),
   ];
-  return [fit(name, url).padEnd(url), address.padEnd(width), ...numbers].join("  ");
+  return [cell(name, url), padded(address, width), ...numbers].join("  ");
 }
 type Numbers = readonly [open: string, fresh: string, up: string, down: string];
 
@@ -154,8 +155,8 @@ function entryLines(item: Watched, layout: Layout, paint: Paint): string[] {
   const { url, state, reason, connections, per_second } = item;
   if (!carries(item)) {
     const tint = state === "failed" ? paint.bad : paint.careful;
-    const name = fit(readable(url), layout.url).padEnd(layout.url);
-    return [`${name}  ${tint(fit(`${state}: ${reason}`, layout.columns - layout.url - 2))}`];
+    const name = cell(readable(url), layout.url);
+    return [`${name}  ${tint(fitted(`${state}: ${reason}`, layout.columns - layout.url - 2))}`];
   }
   const numbers: Numbers = [
     String(connections.active),
@@ -169,7 +170,7 @@ function entryLines(item: Watched, layout: Layout, paint: Paint): string[] {
     return [state === "draining" ? paint.careful(line) : isQuiet(item) ? paint.dim(line) : line];
   const why =
     connections.last_error === "" ? "connections were broken off" : connections.last_error;
-  return [line, paint.bad(fit(`    ${rateText(failures)}/s failed: ${why}`, layout.columns))];
+  return [line, paint.bad(fitted(`    ${rateText(failures)}/s failed: ${why}`, layout.columns))];
 }
 
 /** Which of the items have room in so many lines, in their order. */
@@ -220,8 +221,8 @@ function rateText(rate: number | undefined): string {
       : `${Math.round(rate / 1000)}k`;
 }
 
+/** Exactly `width` columns. */
+const cell = (text: string, width: number): string => padded(fitted(text, width), width);
+
 const amountText = (bytes: number | undefined): string =>
   bytes === undefined ? "-" : bytesText(bytes);
-
-const fit = (text: string, width: number): string =>
-  text.length <= width ? text : `${text.slice(0, width - 3)}...`;

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import * as z from "zod/mini";
 import { errnoOf, fileError } from "../files/atomic.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
@@ -10,7 +11,6 @@ import { isAlive } from "./alive.ts";
 import { askDaemon } from "./client.ts";
 import {
   deadlinesMs,
-  pidSchema,
   type Reply,
   type Request,
   requestLimitBytes,
@@ -125,6 +125,9 @@ async function publish(
   await unlink(birthplace);
   return "published";
 }
+
+/** The field of a status that identifies the process; the Go program has none. */
+const pidSchema = z.object({ pid: z.number() });
 
 async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {
   const { pid, silent } = await askDaemon(

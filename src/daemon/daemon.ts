@@ -10,13 +10,13 @@ import { createTrustKeeper } from "../account/trust-keeper.ts";
 import { loadLastList, saveLastList } from "../cloud/last-list.ts";
 import { watchFile } from "../config/file-watch.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
-import type { ReloadReport } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
-import { sweepSockets } from "../control/sweep.ts";
-import { createCommands } from "../desk/commands.ts";
-import { createHealth } from "../desk/health.ts";
+import { sweepSockets } from "../control/stale-sockets.ts";
+import { createDispatch } from "../desk/dispatch.ts";
+import { createHealth } from "../desk/health-life.ts";
 import { metricFamilies } from "../desk/metrics.ts";
 import { healthStatus } from "../desk/replies.ts";
+import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { settled } from "../desk/settle.ts";
 import { addressRange } from "../exposure/range.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
@@ -32,8 +32,8 @@ import { readiness, type State } from "../model/state.ts";
 import { connectionRoom, descriptorLimit, turnedAway } from "../net/descriptors.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
-import type { DaemonLog } from "../observe/log.ts";
-import { processFamilies } from "../observe/process.ts";
+import type { DaemonLog } from "../observe/daemon-log.ts";
+import { processFamilies } from "../observe/process-metrics.ts";
 import { createRelay } from "../relay/relay.ts";
 import { drainingStates } from "./endpoint-states.ts";
 import type { Job } from "./jobs.ts";
@@ -173,7 +173,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     log,
   );
-  const handle = createCommands({
+  const handle = createDispatch({
     state: current,
     facts,
     live: progress.live,

@@ -3,7 +3,7 @@ import type { Inspection, Loaded } from "../config/load.ts";
 import { configError, type Problem, problemText } from "../config/problem.ts";
 import { type Config, withValueAt } from "../config/schema.ts";
 import { valueCode } from "../config/template.ts";
-import type { ReloadReport } from "../control/protocol.ts";
+import type { ReloadReport } from "../desk/reply-schemas.ts";
 import type { ApiKey } from "../model/api-key.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";

@@ -1,27 +1,10 @@
 import type { IngressStats } from "../ingress/ingress.ts";
 import { bucketBounds, type Histogram } from "../model/histogram.ts";
 import { errorKinds, type Meter } from "../model/meter.ts";
-import { type EndpointState, readiness, type State } from "../model/state.ts";
+import { type EndpointState, readiness } from "../model/state.ts";
 import { counter, type Family, gauge, type Sample } from "../observe/exposition.ts";
 import { version } from "../version.ts";
-import type { Liveness } from "./replies.ts";
-
-export interface MetricFacts {
-  readonly state: State;
-  readonly live: Liveness;
-  readonly runtime: string;
-  readonly ingress: IngressStats;
-  /**
-   * How many connections there may be at once; Infinity where there is no
-   * limit.
-   */
-  readonly limit: number;
-  /**
-   * Accepted sockets that were closed at once, since the limit of open files
-   * was near.
-   */
-  readonly turnedAway: number;
-}
+import type { MetricFacts } from "./daemon-facts.ts";
 
 /**
  * Pure: what /metrics says. Endpoints' own counters are read when their lines

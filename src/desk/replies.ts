@@ -1,8 +1,4 @@
-import type { Schedule } from "../account/loop.ts";
-import type { RenewalTrouble } from "../account/renewing.ts";
 import type { Loaded } from "../config/load.ts";
-import type { HealthReport, Latency, ListItem, Status } from "../control/protocol.ts";
-import type { IngressStats } from "../ingress/ingress.ts";
 import { countOf, type Histogram, quantile } from "../model/histogram.ts";
 import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { errorKinds, type Meter } from "../model/meter.ts";
@@ -15,28 +11,10 @@ import {
   type State,
 } from "../model/state.ts";
 import { version } from "../version.ts";
-
-/** Whether the process can make progress, and why not. */
-export interface Liveness {
-  readonly ok: boolean;
-  readonly reason: string;
-}
+import type { Liveness, StatusFacts } from "./daemon-facts.ts";
+import type { HealthReport, Latency, ListItem, Status } from "./reply-schemas.ts";
 
 const dayMs = 86_400_000;
-
-export interface StatusFacts {
-  readonly loaded: Loaded;
-  readonly runtime: string;
-  readonly ingress: IngressStats;
-  /**
-   * How many connections there may be at once; Infinity where there is no
-   * limit.
-   */
-  readonly limit: number;
-  readonly schedule: Schedule;
-  readonly renewalTrouble: RenewalTrouble | undefined;
-  readonly now?: Date;
-}
 
 /** Pure: the reply to `status`. */
 export function statusReply(state: State, facts: StatusFacts): Status {
@@ -220,7 +198,7 @@ function latency(histogram: Histogram): Latency {
 
 function certificateReply(
   { notAfter, fingerprint256 }: CertificateFacts,
-  trouble: RenewalTrouble | undefined,
+  trouble: StatusFacts["renewalTrouble"],
   now: Date,
 ): Status["certificate"] {
   const days = (notAfter.getTime() - now.getTime()) / dayMs;

@@ -1,6 +1,6 @@
 import { readable } from "../model/parsed.ts";
 import type { EndpointState } from "../model/state.ts";
-import type { LogLevel } from "../observe/log.ts";
+import type { LogLevel } from "../observe/daemon-log.ts";
 
 export interface Line {
   readonly level: LogLevel;

@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { type Inspection, inspectConfig, type Loaded } from "../config/load.ts";
 import { defaultHostsPath, type Env, findSocketPath } from "../config/paths.ts";
 import { askDaemon } from "../control/client.ts";
-import { type ListItem, listSchema, type Status, statusSchema } from "../control/protocol.ts";
+import { type ListItem, listSchema, type Status, statusSchema } from "../desk/reply-schemas.ts";
 import { errnoOf } from "../files/atomic.ts";
 import type { IngressSettings } from "../ingress/ingress.ts";
 import { loadTrust } from "../ingress/trust.ts";

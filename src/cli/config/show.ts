@@ -3,7 +3,7 @@ import { problemText } from "../../config/problem.ts";
 import { redactedSettings } from "../../config/redact.ts";
 import { valueCode } from "../../config/template.ts";
 import { command } from "../command.ts";
-import { table } from "../say.ts";
+import { table } from "../table.ts";
 
 export default command({
   name: "config show",

@@ -1,6 +1,6 @@
 import { carryOut, planInstall, requireManager, thisManager } from "../../service/manage.ts";
 import { command } from "../command.ts";
-import { serviceFacts } from "./facts.ts";
+import { serviceFacts } from "./service-facts.ts";
 import { dryRunArg, sayPlanned } from "./steps.ts";
 
 export default command({

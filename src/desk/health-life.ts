@@ -1,7 +1,7 @@
 import { reasonOf } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { Log } from "../model/log.ts";
-import { type HealthSource, startHealthServer } from "../observe/health.ts";
+import { type HealthSource, startHealthServer } from "../observe/health-server.ts";
 
 /**
  * The health server over the daemon's life. A daemon without one is worse off,

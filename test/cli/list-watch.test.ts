@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Io } from "../../src/cli/command.ts";
+import { watch } from "../../src/cli/list-watch.ts";
 import { createSay, type Output } from "../../src/cli/say.ts";
-import { watch } from "../../src/cli/watch.ts";
 import {
   type Picture,
   type Rates,
@@ -10,8 +10,8 @@ import {
   watchText,
   withRates,
 } from "../../src/cli/watch-text.ts";
-import type { ListItem } from "../../src/control/protocol.ts";
 import { startControlServer } from "../../src/control/server.ts";
+import type { ListItem } from "../../src/desk/reply-schemas.ts";
 import { silentLog } from "../../src/model/log.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { later, net } from "../support/conns.ts";

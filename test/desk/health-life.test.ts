@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { createHealth } from "../../src/desk/health.ts";
+import { createHealth } from "../../src/desk/health-life.ts";
 import { net } from "../support/conns.ts";
 import { memoryLog } from "../support/memory-log.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { link, lstat, mkdir, readdir, rename, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { sweepSockets } from "../../src/control/sweep.ts";
+import { sweepSockets } from "../../src/control/stale-sockets.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 

@@ -1,16 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ListItem, listSchema, type Status, statusSchema } from "../control/protocol.ts";
+import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Io } from "./command.ts";
-import { askFor } from "./daemon-socket.ts";
+import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
 import { type Watched, watchText, withRates } from "./watch-text.ts";
-
-type DaemonArgs = Parameters<typeof askFor>[1];
 
 /**
  * `ngrokd list --watch`: what the daemon has, again and again, until `io.stop`.
  * On a terminal a daemon that no longer answers is waited for; otherwise it
- * rejects with what {@link askFor} does.
+ * rejects with what {@link daemonAt} does.
  */
 export async function watch(args: DaemonArgs, io: Io, everyMs = 1000): Promise<void> {
   const { say, stop } = io;
@@ -42,6 +40,7 @@ export async function watch(args: DaemonArgs, io: Io, everyMs = 1000): Promise<v
 }
 
 async function look(args: DaemonArgs, io: Io): Promise<{ items: ListItem[]; status: Status }> {
-  const items = await askFor(listSchema, args, io, { command: "list" });
-  return { items, status: await askFor(statusSchema, args, io, { command: "status" }) };
+  const callDaemon = daemonAt(args, io);
+  const items = await callDaemon("list");
+  return { items, status: await callDaemon("status") };
 }

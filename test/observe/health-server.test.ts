@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { isNgrokdError } from "../../src/model/error.ts";
 import { type Family, gauge } from "../../src/observe/exposition.ts";
-import { type HealthSource, startHealthServer } from "../../src/observe/health.ts";
+import { type HealthSource, startHealthServer } from "../../src/observe/health-server.ts";
 
 const fine: HealthSource = {
   live: () => ({ ok: true, reason: "" }),

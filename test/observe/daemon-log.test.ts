@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from "bun:test";
 import fc from "fast-check";
-import { createLog, type LogOptions, redact } from "../../src/observe/log.ts";
+import { createLog, type LogOptions, redact } from "../../src/observe/daemon-log.ts";
 import { anyText } from "../support/texts.ts";
 
 const noon = new Date(2026, 0, 2, 12, 0, 0);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 import { exposition } from "../../src/observe/exposition.ts";
-import { processFamilies } from "../../src/observe/process.ts";
+import { processFamilies } from "../../src/observe/process-metrics.ts";
 
 const values = async (maxFds: number): Promise<Record<string, number>> => {
   const lines = [...exposition(await processFamilies(maxFds))].join("").split("\n");
