@@ -7,7 +7,16 @@ import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
 import { proxyFor, proxyText } from "../model/proxy.ts";
 import { createFetch } from "../net/fetch.ts";
-import { type ApiFacts, askApi, judgeApi, judgeClock, judgeKey, judgeOperator } from "./api.ts";
+import {
+  type ApiFacts,
+  askApi,
+  judgeApi,
+  judgeClock,
+  judgeKey,
+  judgeOperator,
+} from "./api-findings.ts";
+import { attempt, type Pace, paced } from "./attempt.ts";
+import { lookAtProcess, type ProcessFacts } from "./daemon-process.ts";
 import { broken, brokenBy, type Finding, notChecked, ok, runWithSudo } from "./finding.ts";
 import { gather, type Local, type Place, statusOf, wayToIngress } from "./gather.ts";
 import {
@@ -16,7 +25,7 @@ import {
   judgeOurCertificate,
   type Target,
   tryIngress,
-} from "./ingress.ts";
+} from "./ingress-findings.ts";
 import {
   judgeConfiguration,
   judgeDaemon,
@@ -27,11 +36,9 @@ import {
   judgeSocket,
   summed,
 } from "./judge.ts";
-import { judgeName, resolved } from "./names.ts";
-import { lookAtProcess, type ProcessFacts } from "./process.ts";
+import { judgeName, resolved } from "./name-findings.ts";
 import { holdersOf, socketsAt } from "./sockets.ts";
 import { judgeCertificate, judgeLeftovers, judgeState, lookForLeftovers } from "./state-files.ts";
-import { type Pace, paced, tried } from "./tried.ts";
 
 export interface DoctorOptions extends Place {
   /**
@@ -161,7 +168,7 @@ async function ingressFindings(
   api: ApiFacts | undefined,
   all: boolean,
 ): Promise<Finding[]> {
-  const settings = await tried("Cannot find the way to the ingress", 4000, () =>
+  const settings = await attempt("Cannot find the way to the ingress", 4000, () =>
     wayToIngress(local.loaded, local.state),
   );
   if (!settings.ok) {

@@ -2,22 +2,27 @@ import { describe, expect, test } from "bun:test";
 import { createServer } from "node:net";
 import fc from "fast-check";
 import { findingsText } from "../../src/cli/findings-text.ts";
+import type { Attempt } from "../../src/doctor/attempt.ts";
+import { fileLimitIn, lookAtProcess } from "../../src/doctor/daemon-process.ts";
 import { type Finding, ok, warning } from "../../src/doctor/finding.ts";
-import { type HostsFacts, hostsLines, judgeName, resolved } from "../../src/doctor/names.ts";
-import { fileLimitIn, lookAtProcess } from "../../src/doctor/process.ts";
+import {
+  type HostsFacts,
+  hostsLines,
+  judgeName,
+  resolved,
+} from "../../src/doctor/name-findings.ts";
 import {
   holdersOf,
   listeningSockets,
   parseSocketTable,
   socketsAt,
 } from "../../src/doctor/sockets.ts";
-import type { Tried } from "../../src/doctor/tried.ts";
 import { parseQuestion } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { marked, plain } from "../cli/support.ts";
 
-const done = <T>(value: T): Tried<T> => ({ ok: true, value, tookMs: 1 });
-const failed: Tried<never> = { ok: false, error: new NgrokdError("network", "no"), tookMs: 1 };
+const done = <T>(value: T): Attempt<T> => ({ ok: true, value, tookMs: 1 });
+const failed: Attempt<never> = { ok: false, error: new NgrokdError("network", "no"), tookMs: 1 };
 
 const section = "# BEGIN ngrokd managed section\n127.0.0.2\ta.demo\n# END ngrokd managed section\n";
 
@@ -43,8 +48,8 @@ describe("judgeName", () => {
     text: string,
     order: string | undefined = "files dns",
     path = "/etc/hosts",
-  ): Tried<HostsFacts> => done({ path, names: hostsLines(text), order });
-  const judged = (addresses: string[] | undefined, facts: Tried<HostsFacts>): string => {
+  ): Attempt<HostsFacts> => done({ path, names: hostsLines(text), order });
+  const judged = (addresses: string[] | undefined, facts: Attempt<HostsFacts>): string => {
     const answer = addresses === undefined ? failed : done(addresses);
     const { level, text, fix } = judgeName("name", {
       name: "a.demo",

@@ -4,7 +4,7 @@ import { inspectConfig, type Loaded, loadConfig } from "../../config/load.ts";
 import { defaultConfigPath, defaultHostsPath, type Env } from "../../config/paths.ts";
 import { defaultConfig } from "../../config/schema.ts";
 import { NgrokdError } from "../../model/error.ts";
-import type { ServiceFacts } from "../../service/facts.ts";
+import type { ServiceFacts } from "../../service/service-facts.ts";
 
 /**
  * What the service file needs, from this machine and the configuration in

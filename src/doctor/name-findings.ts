@@ -4,8 +4,8 @@ import { isIP } from "node:net";
 import { defaultHostsPath } from "../config/paths.ts";
 import { fileError } from "../files/atomic.ts";
 import { beginLine, endLine } from "../machine/hosts/text.ts";
+import { type Attempt, attempt } from "./attempt.ts";
 import { type Check, type Finding, failure, ok, warning } from "./finding.ts";
-import { type Tried, tried } from "./tried.ts";
 
 /** One name on one line of a hosts file. */
 export interface HostsLine {
@@ -65,8 +65,8 @@ export function hostsLines(text: string): Map<string, HostsLine[]> {
  * What this machine's own resolver (getaddrinfo) answers to every program, in
  * its order.
  */
-export async function resolved(name: string): Promise<Tried<string[]>> {
-  return await tried(`Cannot look up "${name}"`, 3000, async () => {
+export async function resolved(name: string): Promise<Attempt<string[]>> {
+  return await attempt(`Cannot look up "${name}"`, 3000, async () => {
     const found = await lookup(name, { all: true });
     return [...new Set(found.map(({ address }) => address))];
   });
@@ -76,8 +76,8 @@ export interface NameFacts {
   readonly name: string;
   /** The address that ngrokd has given it. */
   readonly ip: string;
-  readonly resolved: Tried<readonly string[]>;
-  readonly hosts: Tried<HostsFacts>;
+  readonly resolved: Attempt<readonly string[]>;
+  readonly hosts: Attempt<HostsFacts>;
 }
 
 /**

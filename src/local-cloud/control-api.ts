@@ -4,8 +4,8 @@ import { z } from "zod";
 import type { Log } from "../model/log.ts";
 import { quote } from "../model/parsed.ts";
 import { noNumber, readBody, refusal } from "./answers.ts";
-import { endpointView } from "./api.ts";
 import { type Faults, faultTable, faultText, isFaultName, parseFault } from "./faults.ts";
+import { endpointView } from "./ngrok-api.ts";
 import type { Endpoint, Store } from "./store.ts";
 
 export interface ControlOptions {
