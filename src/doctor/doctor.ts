@@ -36,7 +36,7 @@ import {
   judgeSocket,
   summed,
 } from "./judge.ts";
-import { judgeName, resolved } from "./name-findings.ts";
+import { judgeName, resolved, useAddress } from "./name-findings.ts";
 import { holdersOf, socketsAt } from "./sockets.ts";
 import { judgeCertificate, judgeLeftovers, judgeState, lookForLeftovers } from "./state-files.ts";
 
@@ -239,7 +239,8 @@ function endpointSummary(
   return summed("endpoints", judged, well, lines(all));
 }
 
-async function nameFindings({ daemon, hosts }: Local, all: boolean): Promise<Finding[]> {
+async function nameFindings(local: Local, all: boolean): Promise<Finding[]> {
+  const { daemon, hosts, hostsPath } = local;
   const unread = hosts.ok ? [] : [broken("hosts", hosts.error)];
   const expected = new Map<string, string>();
   if (daemon.ok) {
@@ -258,12 +259,24 @@ async function nameFindings({ daemon, hosts }: Local, all: boolean): Promise<Fin
     about: name,
   }));
   if (judged.length === 0) return [...unread, ok("names", "there are none to look up")];
+  if (all) return [...unread, ...judged];
   const untried = expected.size - judged.length;
   const note =
     untried === 0 ? "" : `; ${untried} more were not tried for lack of time (--all tries each)`;
   const well = (n: number): string => `${n} of ${judged.length} resolve to their addresses${note}`;
-  return [...unread, ...(all ? judged : summed("names", judged, well, lines(all)))];
+  const inOwnFile = judged.filter(({ fix }) => fix === useAddress);
+  const others = judged.filter(({ fix }) => fix !== useAddress);
+  return [
+    ...unread,
+    ...summed("names", others, well, lines(all)),
+    ...(inOwnFile.length === 0 ? [] : [namesInOwnFile(inOwnFile.length, judged.length, hostsPath)]),
+  ];
 }
+
+const namesInOwnFile = (count: number, total: number, path: string): Finding => ({
+  ...ok("names", `${count} of ${total} are in "${path}", which the daemon keeps`),
+  fix: useAddress,
+});
 
 async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promise<Finding[]> {
   if (!daemon.ok)

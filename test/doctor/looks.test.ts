@@ -72,14 +72,29 @@ describe("judgeName", () => {
       'warning: "a.demo" leads to 127.0.0.2, and to 10.0.0.1 for some programs',
     );
   });
-  test("sees that our line is missing, or that the file is not the resolver's", () => {
+  test("sees that our line is missing", () => {
     expect(judged(undefined, hosts(""))).toStartWith(
       'failure: "a.demo" does not resolve, and "/etc/hosts" does not name it → `ngrokd refresh`',
     );
-    expect(judged(undefined, hosts(section, "files", "/tmp/h"))).toMatch(
+    expect(judged(undefined, failed)).toStartWith('failure: "a.demo" does not resolve → ');
+  });
+  test("takes a hosts file that the resolver does not read for a choice, and no fault", () => {
+    const own = hosts(section, "files", "/tmp/h");
+    expect(judged(undefined, own)).toBe(
+      'ok: "/tmp/h", which the daemon keeps, gives "a.demo" 127.0.0.2 → this machine\'s resolver reads "/etc/hosts": use the address here',
+    );
+    expect(judged(["127.0.0.2"], own)).toBe('ok: "a.demo" leads to 127.0.0.2');
+  });
+  test("still warns if such a name leads elsewhere, or its own file does not have it", () => {
+    expect(judged(["9.9.9.9"], hosts(section, "files", "/tmp/h"))).toMatch(
       /^warning: .* and not what NGROKD_HOSTS_PATH names/,
     );
-    expect(judged(undefined, failed)).toStartWith('failure: "a.demo" does not resolve → ');
+    expect(judged(undefined, hosts("", "files", "/tmp/h"))).toStartWith(
+      'failure: "a.demo" does not resolve, and "/tmp/h" does not name it → `ngrokd refresh`',
+    );
+    expect(judged(undefined, hosts(`10.0.0.1 a.demo\n${section}`, "files", "/tmp/h"))).toStartWith(
+      'failure: "a.demo" does not resolve → remove line 1 (10.0.0.1) from "/tmp/h"',
+    );
   });
   test("blames the resolver's order where it is to blame", () => {
     expect(judged(undefined, hosts(section, "dns"))).toContain('lacks "files"');
