@@ -4,8 +4,9 @@ import { notYetInEffect } from "../config/schema.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
 import { createLog } from "../observe/daemon-log.ts";
-import { stopReserveMs } from "../service/facts.ts";
+
 import { createNotifier } from "../service/notify.ts";
+import { stopReserveMs } from "../service/service-facts.ts";
 import { aborted, command } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
 

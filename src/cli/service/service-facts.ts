@@ -5,7 +5,7 @@ import { defaultConfigPath, defaultHostsPath, type Env } from "../../config/path
 import { defaultConfig } from "../../config/schema.ts";
 import { stateFolderOf } from "../../files/state-folder.ts";
 import { NgrokdError } from "../../model/error.ts";
-import type { ServiceFacts } from "../../service/facts.ts";
+import type { ServiceFacts } from "../../service/service-facts.ts";
 
 /**
  * What the service file needs, from this machine and the configuration in

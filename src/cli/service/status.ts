@@ -1,5 +1,5 @@
 import { thisManager } from "../../service/manage.ts";
-import { type ServiceState, serviceState } from "../../service/show.ts";
+import { type ServiceState, serviceState } from "../../service/service-state.ts";
 import { command } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { facts, type Paint } from "../say.ts";

@@ -1,4 +1,4 @@
-import type { Step } from "../../service/plan.ts";
+import type { Step } from "../../service/service-steps.ts";
 import type { Say } from "../say.ts";
 
 export const dryRunArg = {

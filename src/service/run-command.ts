@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { reasonOf } from "../model/error.ts";
-import type { Command } from "./plan.ts";
+import type { Command } from "./service-steps.ts";
 
 export interface Ran {
   readonly code: number;

@@ -5,8 +5,8 @@ import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts"
 import { hostPortText } from "../model/host-port.ts";
 import { quote } from "../model/parsed.ts";
 import type { Conn, Net, PeerCertificate } from "../net/types.ts";
+import { type Attempt, attempt, type Pace, paced } from "./attempt.ts";
 import { type Check, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
-import { type Pace, paced, type Tried, tried } from "./tried.ts";
 
 /** A host and port to ask the ingress for. */
 export interface Target {
@@ -17,14 +17,16 @@ export interface Target {
 /** What the ingress said to a request for one endpoint. */
 export interface Asked {
   readonly target: Target;
-  readonly answer: Tried<{ kind: "accepted" } | { kind: "refused"; code: string; message: string }>;
+  readonly answer: Attempt<
+    { kind: "accepted" } | { kind: "refused"; code: string; message: string }
+  >;
 }
 
 export interface IngressFacts {
   /** host:port */
   readonly address: string;
   readonly verified: boolean;
-  readonly dialed: Tried<PeerCertificate | undefined>;
+  readonly dialed: Attempt<PeerCertificate | undefined>;
   /**
    * What came to a first request, which shows whether our certificate is let
    * in; undefined where the dial failed.
@@ -57,7 +59,7 @@ export async function tryIngress(
   const address = hostPortText({ host, port });
   const verified = !settings.insecureSkipVerify;
   let conn: Conn | undefined;
-  const dialed = await tried(`Cannot connect to "${address}"`, dialMs, async (signal) => {
+  const dialed = await attempt(`Cannot connect to "${address}"`, dialMs, async (signal) => {
     conn = await net
       .dial({ host, port }, { tls: { serverName: host, ...tls }, via, signal })
       .catch((error: unknown) => {
@@ -80,7 +82,11 @@ async function ask(
   target: Target,
   open: (signal: AbortSignal) => ReturnType<typeof upgrade>,
 ): Promise<Asked> {
-  const opened = await tried(`Cannot open a connection to "${hostPortText(target)}"`, dialMs, open);
+  const opened = await attempt(
+    `Cannot open a connection to "${hostPortText(target)}"`,
+    dialMs,
+    open,
+  );
   if (!opened.ok) return { target, answer: opened };
   const { value, tookMs } = opened;
   if (value.kind === "refused") return { target, answer: { ok: true, value, tookMs } };

@@ -6,22 +6,22 @@ import { type ApiEndpoint, living } from "../model/endpoint.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Parsed } from "../model/parsed.ts";
 import { userAgent } from "../version.ts";
+import { type Attempt, attempt } from "./attempt.ts";
 import { type Finding, failure, notChecked, ok, warning } from "./finding.ts";
-import { type Tried, tried } from "./tried.ts";
 
 export interface ApiFacts {
   readonly url: string;
   /** The first answer that came, whatever it said; undefined where none did. */
   readonly answer: { readonly tookMs: number; readonly skewMs: number | undefined } | undefined;
   /** The key's trial, or without a key a request that does not show one. */
-  readonly asked: Tried<unknown>;
+  readonly asked: Attempt<unknown>;
   /** Undefined where there is no key or no operator to ask for. */
-  readonly operator: Tried<Operator> | undefined;
+  readonly operator: Attempt<Operator> | undefined;
   /**
    * What is bound to this operator; undefined likewise, and where nobody wanted
    * it.
    */
-  readonly bound: Tried<readonly ApiEndpoint[]> | undefined;
+  readonly bound: Attempt<readonly ApiEndpoint[]> | undefined;
 }
 
 export interface ApiQuestions {
@@ -58,7 +58,7 @@ export async function askApi({
     return response;
   };
   if (!key.ok) {
-    const asked = await tried("Cannot reach ngrok's API", patienceMs, async (signal) => {
+    const asked = await attempt("Cannot reach ngrok's API", patienceMs, async (signal) => {
       const send = createExchange({
         fetch: watched,
         headers: { accept: "application/json", "ngrok-version": "2", "user-agent": userAgent() },
@@ -83,9 +83,9 @@ export async function askApi({
     timeoutMs: deadlineMs,
   });
   const [asked, operator, bound] = await Promise.all([
-    tried("Cannot check the API key", patienceMs, (signal) => api.checkKey(signal)),
+    attempt("Cannot check the API key", patienceMs, (signal) => api.checkKey(signal)),
     operatorId &&
-      tried("Cannot look up the operator", patienceMs, (signal) =>
+      attempt("Cannot look up the operator", patienceMs, (signal) =>
         api.getOperator(operatorId, signal),
       ),
     operatorId && withBound && listBound(api, operatorId),
@@ -99,10 +99,10 @@ export async function askApi({
  */
 async function listBound(api: Api, operatorId: string): Promise<ApiFacts["bound"]> {
   const [bound, all] = await Promise.all([
-    tried("Cannot list the endpoints", patienceMs, (signal) =>
+    attempt("Cannot list the endpoints", patienceMs, (signal) =>
       api.boundEndpoints(operatorId, signal),
     ),
-    tried("Cannot list the account's endpoints", patienceMs, (signal) => api.endpoints(signal)),
+    attempt("Cannot list the account's endpoints", patienceMs, (signal) => api.endpoints(signal)),
   ]);
   if (!bound.ok || !all.ok) return bound;
   return { ...bound, value: living(bound.value, all.value) };

@@ -4,7 +4,7 @@ import { NgrokdError } from "../model/error.ts";
  * How an attempt went; a failure is a finding and no exception. `tookMs`:
  * milliseconds.
  */
-export type Tried<T> =
+export type Attempt<T> =
   | { readonly ok: true; readonly value: T; readonly tookMs: number }
   | { readonly ok: false; readonly error: unknown; readonly tookMs: number };
 
@@ -12,11 +12,11 @@ export type Tried<T> =
  * Runs `work` for at most `withinMs`; the signal aborts then, and work that
  * does not hear it is left alone. Never rejects.
  */
-export async function tried<T>(
+export async function attempt<T>(
   what: string,
   withinMs: number,
   work: (signal: AbortSignal) => Promise<T>,
-): Promise<Tried<T>> {
+): Promise<Attempt<T>> {
   const started = performance.now();
   const took = (): number => Math.round((performance.now() - started) * 10) / 10;
   const late = new AbortController();

@@ -1,6 +1,6 @@
 import { dirname } from "node:path";
-import type { ServiceFacts } from "./facts.ts";
 import { macLabel, macLogPath, plistText } from "./plist.ts";
+import type { ServiceFacts } from "./service-facts.ts";
 import { unitText } from "./unit.ts";
 
 /**

@@ -4,25 +4,26 @@ import { z } from "zod";
 import type { Log } from "../model/log.ts";
 import { quote } from "../model/parsed.ts";
 import { noNumber, readBody, refusal } from "./answers.ts";
-import { endpointView } from "./api.ts";
+import { endpointView } from "./api-views.ts";
 import { type Faults, faultTable, faultText, isFaultName, parseFault } from "./faults.ts";
 import type { Endpoint, Store } from "./store.ts";
 
 export interface ControlOptions {
   readonly store: Store;
   readonly faults: Faults;
-  /** How long client certificates are valid that are signed from now on. */
+  /** The lifetime of client certificates that are signed from now on. */
   readonly lifetime: { clientLifetimeMs: number };
-  /** What `GET /_cloud` tells besides. */
+  /** Further fields of `GET /_cloud`. */
   readonly about: Readonly<Record<string, string>>;
   readonly log: Log;
 }
 
 /**
- * The stand-in's own API, for the hands that ngrok's dashboard would be: no
- * key, for programs on this machine only.
+ * The local cloud's own API, in place of ngrok's dashboard. It needs no key,
+ * and serves programs on this machine only.
  */
-export function controlApi({ store, faults, lifetime, about, log }: ControlOptions): Hono {
+export function controlApi(options: ControlOptions): Hono {
+  const { store, faults, lifetime, about } = options;
   const app = new Hono().basePath("/_cloud");
   app.use(fromThisMachine);
 
@@ -42,6 +43,22 @@ export function controlApi({ store, faults, lifetime, about, log }: ControlOptio
     return c.json(body);
   });
 
+  app.get("/operators", (c) =>
+    c.json({
+      operators: [...store.operators.values()].map(({ id, description }) => ({ id, description })),
+    }),
+  );
+
+  addKeyRoutes(app, options);
+  addEndpointRoutes(app, options);
+  addFaultRoutes(app, options);
+  app.notFound((c) =>
+    refusal(404, noNumber, `The local cloud has nothing at ${c.req.method} ${c.req.path}.`),
+  );
+  return app;
+}
+
+function addKeyRoutes(app: Hono, { store, log }: ControlOptions): void {
   app.put("/keys/:key", async (c) => {
     const body = await readBody(c, z.strictObject({ account: z.string().min(1) }));
     if (body instanceof Response) return body;
@@ -55,13 +72,9 @@ export function controlApi({ store, faults, lifetime, about, log }: ControlOptio
     log.info("An API key is revoked");
     return c.body(null, 204);
   });
+}
 
-  app.get("/operators", (c) =>
-    c.json({
-      operators: [...store.operators.values()].map(({ id, description }) => ({ id, description })),
-    }),
-  );
-
+function addEndpointRoutes(app: Hono, { store, log }: ControlOptions): void {
   app.get("/endpoints", (c) =>
     c.json({ endpoints: [...store.endpoints.values()].map((one) => view(c, one)) }),
   );
@@ -92,7 +105,9 @@ export function controlApi({ store, faults, lifetime, about, log }: ControlOptio
     log.info(`Removed ${id}`, { endpoint: id });
     return c.body(null, 204);
   });
+}
 
+function addFaultRoutes(app: Hono, { faults }: ControlOptions): void {
   app.get("/faults", (c) => c.json({ faults: faults.list().map(faultText), known: faultTable }));
 
   app.post("/faults", async (c) => {
@@ -111,11 +126,6 @@ export function controlApi({ store, faults, lifetime, about, log }: ControlOptio
     faults.clear(name);
     return c.body(null, 204);
   });
-
-  app.notFound((c) =>
-    refusal(404, noNumber, `The local cloud has nothing at ${c.req.method} ${c.req.path}.`),
-  );
-  return app;
 }
 
 const endpointBody = z.strictObject({
@@ -138,8 +148,8 @@ const noEndpoint = (id: string): Response =>
   refusal(404, noNumber, `There is no endpoint ${quote(id)}.`);
 
 /**
- * The listener is on loopback; this keeps out the web pages that a browser on
- * this machine shows, by name tricks or by script.
+ * The listener is on loopback. This check also refuses web pages in a browser
+ * on this machine: DNS rebinding, and requests of a script.
  */
 async function fromThisMachine(
   c: Context,

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { stateText } from "../../src/cli/service/status.ts";
-import type { ServiceFacts } from "../../src/service/facts.ts";
 import { thisManager } from "../../src/service/manage.ts";
+import type { ServiceFacts } from "../../src/service/service-facts.ts";
+import { readPrinted, readShown } from "../../src/service/service-state.ts";
 import {
   installSteps,
   launchd,
@@ -10,8 +11,7 @@ import {
   systemd,
   uninstallSteps,
   verbSteps,
-} from "../../src/service/plan.ts";
-import { readPrinted, readShown } from "../../src/service/show.ts";
+} from "../../src/service/service-steps.ts";
 import { plain } from "../cli/support.ts";
 
 const onLinux = systemd((paths) => paths[0] ?? "");

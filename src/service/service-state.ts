@@ -1,6 +1,6 @@
 import { type Installed, installed } from "./manage.ts";
-import { type Manager, showCommand } from "./plan.ts";
-import { run } from "./run.ts";
+import { run } from "./run-command.ts";
+import { type Manager, showCommand } from "./service-steps.ts";
 
 /** How the service fares, as systemd tells it. */
 export interface ServiceState {

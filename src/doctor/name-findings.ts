@@ -4,8 +4,8 @@ import { isIP } from "node:net";
 import { defaultHostsPath } from "../config/paths.ts";
 import { fileError } from "../files/atomic.ts";
 import { beginLine, endLine } from "../machine/hosts/text.ts";
+import { type Attempt, attempt } from "./attempt.ts";
 import { type Check, type Finding, failure, ok, warning } from "./finding.ts";
-import { type Tried, tried } from "./tried.ts";
 
 /** One name on one line of a hosts file. */
 export interface HostsLine {
@@ -65,8 +65,8 @@ export function hostsLines(text: string): Map<string, HostsLine[]> {
  * What this machine's own resolver (getaddrinfo) answers to every program, in
  * its order.
  */
-export async function resolved(name: string): Promise<Tried<string[]>> {
-  return await tried(`Cannot look up "${name}"`, 3000, async () => {
+export async function resolved(name: string): Promise<Attempt<string[]>> {
+  return await attempt(`Cannot look up "${name}"`, 3000, async () => {
     const found = await lookup(name, { all: true });
     return [...new Set(found.map(({ address }) => address))];
   });
@@ -76,17 +76,20 @@ export interface NameFacts {
   readonly name: string;
   /** The address that ngrokd has given it. */
   readonly ip: string;
-  readonly resolved: Tried<readonly string[]>;
-  readonly hosts: Tried<HostsFacts>;
+  readonly resolved: Attempt<readonly string[]>;
+  readonly hosts: Attempt<HostsFacts>;
 }
 
-/**
- * Pure: whether a name leads programs to its address, and what is in the way.
- */
-export function judgeName(check: Check, { name, ip, resolved, hosts }: NameFacts): Finding {
+/** Pure: whether programs get the right address for a name, and if not, why. */
+export function judgeName(check: Check, facts: NameFacts): Finding {
+  const { name, ip, resolved, hosts } = facts;
   const addresses = resolved.ok ? resolved.value : [];
   if (addresses.length > 0 && addresses.every((address) => address === ip))
     return ok(check, `"${name}" leads to ${ip}`);
+  if (hosts.ok && isOnlyInOwnFile(facts)) {
+    const text = `"${hosts.value.path}", which the daemon keeps, gives "${name}" ${ip}`;
+    return { ...ok(check, text), fix: useAddress };
+  }
   const partly = addresses[0] === ip;
   const leads = partly
     ? `"${name}" leads to ${ip}, and to ${addresses.slice(1).join(", ")} for some programs`
@@ -106,14 +109,27 @@ export function judgeName(check: Check, { name, ip, resolved, hosts }: NameFacts
     return judged(check, `${leads}, and "${path}" does not name it`, writeAgain);
   const text = partly ? leads : `${leads}, although "${path}" says so`;
   if (path === defaultHostsPath) return judged(check, text, orderFix(hosts.value));
-  // Who has named another file knows that, as in a container that writes the
-  // host's.
   return warning(
     check,
     text,
     `this machine's resolver reads "${defaultHostsPath}", and not what NGROKD_HOSTS_PATH names; use the address`,
   );
 }
+
+/**
+ * Pure: the daemon keeps another hosts file than this machine's resolver reads,
+ * the name is right there, and nothing else resolves it. This is no fault: the
+ * demo does it, and a container that writes its host's file.
+ */
+function isOnlyInOwnFile({ name, ip, resolved, hosts }: NameFacts): boolean {
+  if (!hosts.ok || hosts.value.path === defaultHostsPath) return false;
+  const lines = hosts.value.names.get(name) ?? [];
+  const isRight = lines.length > 0 && lines.every(({ address }) => address === ip);
+  return isRight && (!resolved.ok || resolved.value.length === 0);
+}
+
+/** The advice of {@link judgeName} for a name that is only in such a file. */
+export const useAddress = `this machine's resolver reads "${defaultHostsPath}": use the address here`;
 
 const writeAgain = "`ngrokd refresh` writes it again; did another program change the file?";
 
