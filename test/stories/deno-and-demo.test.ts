@@ -45,7 +45,7 @@ stories("the demo", () => {
 
   test("`DEMO_ONCE=1 ngrokd demo` shows it all and exits 0, without root", async () => {
     const { out, err, code } = await ngrokd("demo", { env: { DEMO_ONCE: "1" }, as: "nobody" });
-    expect([code, err]).toEqual([0, expect.stringContaining("The demo has ended")]);
+    expect({ code, err }).toEqual({ code: 0, err: expect.stringContaining("The demo has ended") });
     for (const part of [
       "http://hello.demo:8080 answered:",
       "tcp://echo.demo:7000 answered:",
@@ -70,7 +70,7 @@ stories("the demo", () => {
     expect(commands).toHaveLength(7);
     for (const command of commands) {
       const { code, out } = await run(["sh", "-c", command]);
-      expect([command, code]).toEqual([command, 0]);
+      expect({ command, code }).toEqual({ command, code: 0 });
       expect(out).not.toBe("");
     }
     expect(await demo.stop("SIGINT")).toBe(0);

@@ -128,7 +128,11 @@ stories("how connections end", () => {
         expect(hash(got)).toBe(hash(bytes.subarray(0, 1024 * 1024)));
         const [rude, other] = culprit === "client" ? [client, far] : [far, client];
         rude.reset();
-        expect([sender, culprit, await other.left]).toEqual([sender, culprit, "reset"]);
+        expect({ sender, culprit, otherLeft: await other.left }).toEqual({
+          sender,
+          culprit,
+          otherLeft: "reset",
+        });
         other.socket.destroy();
         await until("the service is let go", () => upstream.open.size === 0);
       }

@@ -55,10 +55,10 @@ stories("limits and deadlines", () => {
     await daemon.becomes("echo.demo", "listening");
     await daemon.becomes("other.demo", "listening");
     const [first] = [await talking("echo.demo", 7000), await talking("echo.demo", 7000)];
-    expect([await attempt("echo.demo", 7000), await attempt("echo.demo", 7000)]).toEqual([
-      "reset",
-      "reset",
-    ]);
+    expect({
+      first: await attempt("echo.demo", 7000),
+      second: await attempt("echo.demo", 7000),
+    }).toEqual({ first: "reset", second: "reset" });
     (await talking("other.demo", 7000)).end();
     await until("the log tells of it", () => complaints(daemon).length > 0);
     expect(complaints(daemon)).toEqual([

@@ -85,7 +85,7 @@ stories("a rough way to the ingress", () => {
   /** One undisturbed connection, every byte of it. */
   const works = async (): Promise<void> => {
     const { got, left } = await exchange("rough.demo");
-    expect([hash(got), left]).toEqual([hash(down), "end"]);
+    expect({ got: hash(got), left }).toEqual({ got: hash(down), left: "end" });
   };
 
   /**
@@ -112,7 +112,11 @@ stories("a rough way to the ingress", () => {
         if (harm === "half-close" && !broken) {
           // What goes the other way is none of the FIN's business.
           const { up: heard, whole } = await ingress.seen();
-          expect([hash(heard), whole, outcome.left]).toEqual([hash(up), true, "end"]);
+          expect({ heard: hash(heard), whole, left: outcome.left }).toEqual({
+            heard: hash(up),
+            whole: true,
+            left: "end",
+          });
         }
         if (broken)
           await until(

@@ -116,7 +116,7 @@ stories("silence, and places that are taken", () => {
     const fault = async (name: string): Promise<void> => {
       await cloud.break(`${name}*2`);
       const both = await Promise.all([talking("slots.demo"), talking("slots.demo")]);
-      expect([name, ...both]).toEqual([name, undefined, undefined]);
+      expect({ name, both }).toEqual({ name, both: [undefined, undefined] });
     };
     const both = async (then: (client: Peer) => unknown): Promise<void> => {
       for (const client of [await talking("slots.demo"), await talking("slots.demo")]) {
@@ -171,7 +171,11 @@ stories("silence, and places that are taken", () => {
       await talking("slots.demo"),
       await talking("slots.demo"),
     ];
-    expect([first !== undefined, second !== undefined, third]).toEqual([true, true, undefined]);
+    expect({ first: first !== undefined, second: second !== undefined, third }).toEqual({
+      first: true,
+      second: true,
+      third: undefined,
+    });
     expect((await daemon.endpoint("slots.demo"))?.errors_by_kind).toMatchObject({ limit: 1 });
     await cloud.remove(id);
   });

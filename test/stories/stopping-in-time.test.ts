@@ -11,10 +11,10 @@ stories("stopping, and the time that it takes", () => {
   let daemon: Daemon;
 
   const nothingIsLeft = async (): Promise<void> => {
-    expect([readFileSync("/etc/hosts", "latin1"), existsSync(defaultSocket)]).toEqual([
-      foreignHosts,
-      false,
-    ]);
+    expect({
+      hosts: readFileSync("/etc/hosts", "latin1"),
+      socketExists: existsSync(defaultSocket),
+    }).toEqual({ hosts: foreignHosts, socketExists: false });
     expect((await run(["ss", "-Hltn", "src", "127.0.0.2"])).out).toBe("");
   };
 

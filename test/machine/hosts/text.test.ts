@@ -422,10 +422,10 @@ describe("editHosts, for any text", () => {
       fc.property(brokenText, arbitraryEntries, (text, entries) => {
         const after = edited(text, entries);
         const wanted = entries.size === 0 ? 0 : 1;
-        expect([count(after.text, beginLine), count(after.text, endLine)]).toEqual([
-          wanted,
-          wanted,
-        ]);
+        expect({ begins: count(after.text, beginLine), ends: count(after.text, endLine) }).toEqual({
+          begins: wanted,
+          ends: wanted,
+        });
         const sound =
           count(text, beginLine) === count(text, endLine) && count(text, beginLine) <= 1;
         if (!sound) expect(after.repairs).not.toEqual([]);
