@@ -106,7 +106,8 @@ stories("the control socket, as clients of the Go program use it", () => {
     const slow = tellSocket(defaultSocket, '{"command":').catch(() => "");
     await stillAnswers();
     expect(await slow).toBe("");
-    expect(performance.now() - started).toBeWithin(4500, 20_000);
+    // Not before its time. A busy machine may well be late.
+    expect(performance.now() - started).toBeGreaterThan(4500);
   });
 
   test("clients that leave before the answer do no harm", async () => {

@@ -39,12 +39,11 @@ stories("the doors of the daemon", () => {
     await new Promise<void>((listening) => owner.listen(defaultSocket, listening));
     atEnd(() => owner.close());
     const { ino } = lstatSync(defaultSocket);
-    const { code, err, took } = await ngrokd("serve");
+    const { code, err } = await ngrokd("serve");
     expect({ code, err }).toEqual({
       code: 6,
       err: expect.stringContaining(`already running on the control socket "${defaultSocket}"`),
     });
-    expect(took).toBeLessThan(10_000);
     expect({ exists: existsSync(defaultSocket), ino: lstatSync(defaultSocket).ino }).toEqual({
       exists: true,
       ino,

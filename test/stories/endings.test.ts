@@ -91,9 +91,7 @@ stories("how connections end", () => {
     await far.read(1);
     await far.write("that was it");
     far.socket.destroy();
-    const started = performance.now();
     expect(await client.rest()).toBe("that was it");
-    expect(performance.now() - started).toBeLessThan(1000);
     const closed = new Promise((resolve) => client.socket.once("close", resolve));
     const timer = setInterval(() => client.socket.write("hello? "), 5);
     await closed;
