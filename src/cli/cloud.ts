@@ -59,7 +59,8 @@ export default command({
     },
   },
   examples: [
-    "ngrokd cloud --endpoint http://hello.demo=127.0.0.1:3000 --endpoint tcp://db.demo:5432=127.0.0.1:5432",
+    "ngrokd cloud --endpoint http://hello.demo=127.0.0.1:3000 " +
+      "--endpoint tcp://db.demo:5432=127.0.0.1:5432",
     "ngrokd cloud --json --api-port 0 --ingress-port 0 --ca-file ./ca.crt",
     "ngrokd cloud --cert-lifetime 60 --fault '429=2*3' --fault latency=200",
   ],

@@ -29,7 +29,8 @@ export default command({
     const [items, status] = await Promise.all([callDaemon("list"), callDaemon("status")]);
     if (status.insecure_skip_verify) {
       say.warn(
-        "the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic",
+        "the ingress's certificate is NOT verified (server.insecure_skip_verify): " +
+          "anybody on the way can read and change the traffic",
       );
     }
     say.result(items, () =>
@@ -92,14 +93,16 @@ function remarkLines({ reason, warning, connections }: ListItem, width: number):
 function connectionsText({ connections, ip }: ListItem): string {
   if (ip === "") return "-";
   const { active, total, errors, refused } = connections;
-  return `${active} open, ${total} total${errors + refused > 0 ? `, ${errors + refused} failed` : ""}`;
+  const failed = errors + refused > 0 ? `, ${errors + refused} failed` : "";
+  return `${active} open, ${total} total${failed}`;
 }
 
 function emptyText(reason: string, hint: string): string {
-  if (reason !== "")
-    return `No endpoints. The daemon is not serving: ${reason}${hint === "" ? "" : `\nhint: ${hint}`}`;
+  const advice = hint === "" ? "" : `\nhint: ${hint}`;
+  if (reason !== "") return `No endpoints. The daemon is not serving: ${reason}${advice}`;
   return [
     "No endpoints. The account has no endpoint with a Kubernetes binding.",
-    "Make one in ngrok's dashboard, or with `ngrok http 8080 --url http://hello.example --binding kubernetes`.",
+    "Make one in ngrok's dashboard, or with " +
+      "`ngrok http 8080 --url http://hello.example --binding kubernetes`.",
   ].join("\n");
 }

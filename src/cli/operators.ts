@@ -38,7 +38,9 @@ export default command({
         "usage",
         "--same-name says what --prune deletes, and does nothing without it",
         {
-          hint: "`ngrokd operators` lists them all; `ngrokd operators --prune --same-name` deletes those of the same name, after showing them",
+          hint:
+            "`ngrokd operators` lists them all; " +
+            "`ngrokd operators --prune --same-name` deletes those of the same name, after showing them",
         },
       );
     }
@@ -63,9 +65,12 @@ export default command({
     if (sameName && operatorId === undefined) {
       throw new NgrokdError(
         "usage",
-        "--same-name needs a machine that is registered: without an identity, none of them can be told to be another's",
+        "--same-name needs a machine that is registered: " +
+          "without an identity, none of them can be told to be another's",
         {
-          hint: "an identity that is lost comes back with the next start of the daemon, if its key is still there",
+          hint:
+            "an identity that is lost comes back with the next start of the daemon, " +
+            "if its key is still there",
         },
       );
     }
@@ -129,7 +134,9 @@ export function operatorsText(operators: readonly OurOperator[], paint: Paint): 
       ? "`ngrokd operators --prune` deletes the expired ones."
       : "",
     operators.some(({ kind }) => kind === "same name")
-      ? "Those of the same name may be left over from an earlier installation here, or another machine that is called the same;\nif there is none, `ngrokd operators --prune --same-name` deletes them too."
+      ? "Those of the same name may be left over from an earlier installation here, " +
+        "or another machine that is called the same;\n" +
+        "if there is none, `ngrokd operators --prune --same-name` deletes them too."
       : "",
   ].filter((text) => text !== "");
   return [

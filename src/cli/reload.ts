@@ -51,7 +51,9 @@ function refusal({ config_path, problems }: ReloadReport): NgrokdError {
     "refused",
     `The configuration "${config_path}" was not taken over, and nothing has changed:${lines}`,
     {
-      hint: "correct it, with `ngrokd config edit` for instance: the daemon then takes it over by itself",
+      hint:
+        "correct it, with `ngrokd config edit` for instance: " +
+        "the daemon then takes it over by itself",
     },
   );
 }

@@ -89,20 +89,24 @@ async function save(
     moved === undefined
       ? ""
       : ` This machine is registered in the key's account now. ${moved.farewell}`;
-  return `ngrok accepted the key; it is saved in ${path}.${now} No daemon is running yet: \`sudo ngrokd service install\` or \`sudo ngrokd serve\` starts one.`;
+  const next = "`sudo ngrokd service install` or `sudo ngrokd serve` starts one.";
+  return `ngrok accepted the key; it is saved in ${path}.${now} No daemon is running yet: ${next}`;
 }
 
 async function keyFrom(argument: string | undefined, { say }: Io): Promise<string> {
   if (argument === "-") return await readStdin();
   if (argument !== undefined && argument !== "") {
     say.warn(
-      "a key on the command line is seen by other users and kept by the shell's history; better: `ngrokd set-api-key -` or no argument",
+      "a key on the command line is seen by other users and kept by the shell's history; " +
+        "better: `ngrokd set-api-key -` or no argument",
     );
     return argument;
   }
   if (!process.stdin.isTTY) {
     throw new NgrokdError("usage", "No API key was given", {
-      hint: "run `ngrokd set-api-key` on a terminal to be asked, or `ngrokd set-api-key - < key-file`",
+      hint:
+        "run `ngrokd set-api-key` on a terminal to be asked, " +
+        "or `ngrokd set-api-key - < key-file`",
     });
   }
   const { default: password } = await import("@inquirer/password");

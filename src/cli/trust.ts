@@ -67,5 +67,6 @@ function installedText({ path, subject, fingerprint256, published, changed }: In
     ? `ngrok's ingress CA (${subject}); its SHA-256 is the published one`
     : `${subject}, which is NOT the CA that ngrok has published; SHA-256 ${fingerprint256}`;
   if (!changed) return `Was trusted already: ${what}. It is in ${path}.`;
-  return `Trusted from now on: ${what}. It is in ${path}; a running daemon uses it from its next poll on.`;
+  const use = "a running daemon uses it from its next poll on";
+  return `Trusted from now on: ${what}. It is in ${path}; ${use}.`;
 }

@@ -51,6 +51,9 @@ function conclusion(way: Way, paint: Paint): string {
     return `${subject} ${paint.bad("does not work")}: it breaks at "${checks[broken.check]}".`;
   const unsure = steps.filter(({ level }) => level === "warning").length;
   if (unsure > 0)
-    return `${subject}: ${paint.careful("nothing that could be checked is broken")}; see the warnings.`;
+    return (
+      `${subject}: ${paint.careful("nothing that could be checked is broken")}; ` +
+      "see the warnings."
+    );
   return `${subject} ${paint.good("works")}, from its name to the service behind ngrok.`;
 }

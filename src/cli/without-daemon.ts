@@ -45,7 +45,8 @@ export async function withoutDaemon<T>(
 function busy(): never {
   throw new NgrokdError(
     "refused",
-    "No daemon is running: another command is at work on this machine's registration or on what ngrokd has changed",
+    "No daemon is running: another command is at work on this machine's registration " +
+      "or on what ngrokd has changed",
     {
       hint: "it takes a moment; try again",
     },

@@ -62,13 +62,17 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
         `The daemon on "${path}" takes no connection: more of them wait already than fit`,
         {
           cause: error,
-          hint: "it is stopped or hangs: see its log, and end it if it stays so; `ss -xlp` names its process",
+          hint:
+            "it is stopped or hangs: see its log, and end it if it stays so; " +
+            "`ss -xlp` names its process",
         },
       );
     }
     throw new NgrokdError("not-running", `No daemon answers on the control socket "${path}"`, {
       cause: error,
-      hint: "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",
+      hint:
+        "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, " +
+        "or name its socket with --socket or NGROKD_SOCKET",
     });
   }
 }

@@ -111,7 +111,9 @@ function trafficFamilies({ state, limit, turnedAway }: MetricFacts): Family[] {
     {
       name: "ngrokd_first_byte_seconds",
       type: "histogram",
-      help: "From the ingress's yes, or the client's first byte after it, to the endpoint's first byte.",
+      help:
+        "From the ingress's yes, or the client's first byte after it, " +
+        "to the endpoint's first byte.",
       samples: each(used, ({ firstByte }) => buckets(firstByte)),
     },
     counter(

@@ -8,7 +8,8 @@ export function stateLine({ phase, reason, registration, endpoints }: State): st
   if (phase === "stopping") return "Stopping; open connections may finish";
   const serving = endpoints.filter(({ state }) => state === "listening").length;
   const failing = endpoints.filter(({ state }) => state === "failed").length;
-  const count = `${serving} ${serving === 1 ? "endpoint" : "endpoints"}${failing === 0 ? "" : `, ${failing} failing`}`;
+  const noun = serving === 1 ? "endpoint" : "endpoints";
+  const count = `${serving} ${noun}${failing === 0 ? "" : `, ${failing} failing`}`;
   if (phase === "serving") return `Serving ${count}`;
   // Without a registration the count says nothing.
   return registration.kind === "registered"

@@ -27,12 +27,8 @@ export function changeLines(
   if (changed.length + gone.length > mostLines) {
     const failed = changed.filter(({ state }) => state !== "listening").length;
     const some = failed === 0 ? "" : ` (${failed} of them not served)`;
-    return [
-      {
-        level: "info",
-        text: `${changed.length} endpoints new or changed${some}, ${gone.length} gone; \`ngrokd list\` shows them`,
-      },
-    ];
+    const counts = `${changed.length} endpoints new or changed${some}, ${gone.length} gone`;
+    return [{ level: "info", text: `${counts}; \`ngrokd list\` shows them` }];
   }
   return [
     ...changed.flatMap(linesOf),

@@ -37,7 +37,8 @@ export default command({
     say.result(
       { path, changed },
       changed
-        ? `saved "${path}"; a daemon that runs takes it over now (\`ngrokd reload\` says what came of it)`
+        ? `saved "${path}"; a daemon that runs takes it over now ` +
+            "(`ngrokd reload` says what came of it)"
         : `"${path}" is as it was`,
     );
     return 0;

@@ -79,7 +79,8 @@ function environmentRemarks({ origins }: Loaded): string[] {
   const proxy = from("forward.proxy_url");
   if (proxy !== undefined)
     remarks.push(
-      `the service will not see ${proxy}; set \`forward.proxy_url\` with \`sudo ngrokd config edit\``,
+      `the service will not see ${proxy}; ` +
+        "set `forward.proxy_url` with `sudo ngrokd config edit`",
     );
   return remarks;
 }
@@ -99,7 +100,8 @@ async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string
     const info = await lstat(file).catch(() => undefined);
     if (info === undefined || info.uid === 0) continue;
     remarks.push(
-      `"${file}" does not belong to root, and the service may have no right to it: \`sudo chown root ${file}\``,
+      `"${file}" does not belong to root, and the service may have no right to it: ` +
+        `\`sudo chown root ${file}\``,
     );
   }
   return remarks;
@@ -125,13 +127,12 @@ async function ownProgram(): Promise<string> {
     const { uid, mode } = await lstat(path);
     const othersWrite = (mode & 0o022) !== 0 && (mode & 0o1000) === 0;
     if (uid !== 0 || othersWrite) {
-      throw new NgrokdError(
-        "refused",
-        `Cannot make a service of "${program}": ${uid === 0 ? "others than root may write to" : "somebody else than root owns"} "${path}"`,
-        {
-          hint: `\`sudo install -m 0755 ${program} /usr/local/bin/ngrokd\`, and then \`sudo ${join("/usr/local/bin", "ngrokd")} service install\``,
-        },
-      );
+      const why = uid === 0 ? "others than root may write to" : "somebody else than root owns";
+      throw new NgrokdError("refused", `Cannot make a service of "${program}": ${why} "${path}"`, {
+        hint:
+          `\`sudo install -m 0755 ${program} /usr/local/bin/ngrokd\`, ` +
+          `and then \`sudo ${join("/usr/local/bin", "ngrokd")} service install\``,
+      });
     }
     if (path === dirname(path)) return program;
   }
