@@ -91,7 +91,8 @@ export default command({
       const cloud = await startLocalCloud(options);
       try {
         for (const { fault, times } of faults) cloud.faults.set(fault, times);
-        // The intermediate, since that is what ngrok publishes of its own.
+        // The intermediate certificate, since that is the one that ngrok
+        // publishes.
         await writeFileAtomic(caFile, cloud.intermediatePem, { mode: 0o644 });
         const ready = {
           apiUrl: cloud.apiUrl,
@@ -148,8 +149,8 @@ function introduction(cloud: LocalCloud, caFile: string, { paint }: Say): string
 }
 
 /**
- * Every value of a flag, in order; citty keeps the last one only. The flags
- * were checked before.
+ * Every value of a flag, in order, since citty keeps the last one only. The
+ * flags have been checked before.
  */
 function repeated(rawArgs: readonly string[], flag: string): string[] {
   return rawArgs.flatMap((word, i) => {
@@ -158,7 +159,7 @@ function repeated(rawArgs: readonly string[], flag: string): string[] {
   });
 }
 
-/** `url=host:port`; the last `=` counts. */
+/** Parses `url=host:port`; the last `=` separates the parts. */
 function parseEndpointFlag(text: string): Parsed<EndpointSpec> {
   const at = text.lastIndexOf("=");
   if (at < 1) return unparsed(`${quote(text)} is not url=host:port`);

@@ -104,8 +104,8 @@ export default command({
 });
 
 /**
- * One after the other: deleting is rare, and ngrok limits the rate. Answers
- * those that could not be deleted, with the reason.
+ * Deletes one after the other: deleting is rare, and ngrok limits the rate.
+ * Returns the ids that could not be deleted, with the reason.
  */
 async function prune(api: Api, stale: readonly OurOperator[]): Promise<Map<string, string>> {
   const failures = new Map<string, string>();
@@ -117,9 +117,7 @@ async function prune(api: Api, stale: readonly OurOperator[]): Promise<Map<strin
   return failures;
 }
 
-/**
- * Pure: the table of `ngrokd operators`, and what can be done about stale ones.
- */
+/** Pure: the table of `ngrokd operators`, with advice for stale ones. */
 export function operatorsText(operators: readonly OurOperator[], paint: Paint): string {
   if (operators.length === 0) return "ngrokd has made no operators in this account.";
   const rows = operators.map(({ id, hostname, createdAt, notAfter, kind }) => [

@@ -46,15 +46,15 @@ interface Where extends DaemonArgs {
 async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
   const switching = args["switch-account"] === true;
   try {
-    // A switch is some calls of the API, each with a deadline of its own.
+    // A switch is several calls of the API, each with its own deadline.
     const options = switching ? { patienceMs: 150_000 } : {};
     const input = { key, "switch-account": switching };
     return await daemonAt(args, io)("set-api-key", input, options);
   } catch (error) {
     if (!isNgrokdError(error, "not-running")) throw error;
   }
-  // Nobody runs yet: try and save it here, so that the order of the first steps
-  // does not matter.
+  // No daemon runs yet: the key is tried and saved here, so that the order of
+  // the first steps does not matter.
   const loaded = await loadConfig({
     file: args.config,
     env: io.env,
@@ -118,7 +118,7 @@ async function keyFrom(argument: string | undefined, { say }: Io): Promise<strin
   });
 }
 
-/** A key fits on a line; more than this is a mistake. */
+/** Characters. A key is one line; a longer input is a mistake. */
 const stdinLimit = 64 * 1024;
 
 async function readStdin(): Promise<string> {

@@ -17,8 +17,8 @@ export default command({
 });
 
 /**
- * Pure: the text of `ngrokd status`; what is said below the facts is wrapped to
- * `width` columns.
+ * Pure: the text of `ngrokd status`. Warnings and hint below the table are
+ * wrapped to `width` columns.
  */
 export function statusText(status: Status, paint: Paint, now: Date, width = 80): string {
   const rows: [string, string][] = [
@@ -106,7 +106,7 @@ function pollText(status: Status, paint: Paint, now: Date): string {
   return `${paint.bad("failed")} ${ago}: ${last_poll.reason}${nextText(status, now)}`;
 }
 
-/** How often in a row it has failed, and when it is tried again. */
+/** How often it has failed in a row, and the time of the next attempt. */
 function nextText({ failed_polls, next_poll }: Status, now: Date): string {
   const times = failed_polls > 1 ? `${failed_polls} times in a row` : "";
   const next =
@@ -126,7 +126,7 @@ function endpointsText({ endpoints }: Status, paint: Paint): string {
   return parts.join(", ");
 }
 
-/** The limit is told once it is near. */
+/** The limit is shown if more than half of it is used. */
 function connectionsText({ connections: { active, total, limit } }: Status): string {
   const most = limit !== null && active * 2 > limit ? ` of at most ${limit}` : "";
   return `${active} open${most}, ${total} in all`;

@@ -43,8 +43,8 @@ export default command({
 });
 
 /**
- * For `ngrokd undo`. A file that cannot be noted is installed all the same: it
- * was asked for by name, and is easily found again.
+ * Notes the file for `ngrokd undo`. The CA is installed even if that fails: the
+ * user has named the file, and can find it again.
  */
 async function note(
   path: string,

@@ -68,8 +68,8 @@ async function unregister(
       `ngrokd unregister${localOnly ? " --local-only" : ""} --yes`,
       io,
     );
-  // ngrok first: an operator without an identity would be an orphan, an
-  // identity without an operator is removed by a second try.
+  // The operator first: without its identity it would stay at ngrok for ever.
+  // If only the operator is deleted, a second try removes the identity.
   const remote =
     operatorId === undefined || localOnly ? "kept" : await deleteOperator(operatorId, loaded, io);
   await removeIdentity(paths);

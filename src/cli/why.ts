@@ -39,7 +39,7 @@ export default command({
 
 const breakOf = ({ steps }: Way) => steps.find(({ level }) => level === "failure");
 
-/** Pure: the steps of one endpoint's way, and what they come to. */
+/** Pure: the checks of one endpoint's way, and the conclusion. */
 export function wayText(way: Way, paint: Paint, width: number): string {
   return [findingsText(way.steps, paint, width), "", conclusion(way, paint)].join("\n");
 }

@@ -7,8 +7,8 @@ import { NgrokdError } from "../../model/error.ts";
 import type { ServiceFacts } from "../../service/facts.ts";
 
 /**
- * What the service file needs, from this machine and the configuration in
- * effect; `remarks` are for the person.
+ * The facts for the service file, from this machine and the configuration in
+ * effect. `remarks` are warnings for the user.
  */
 export async function serviceFacts(args: {
   config?: string | undefined;
@@ -53,8 +53,8 @@ export async function serviceFacts(args: {
 }
 
 /**
- * Where the journal is, also where the configuration is wrong: what was
- * installed has to be removable.
+ * The folder of the journal. A wrong configuration gives the default one, since
+ * an installed service must be removable.
  */
 export async function stateFolderOf(file: string | undefined, env: Env): Promise<string> {
   const { loaded } = await inspectConfig({ file, env });
@@ -66,7 +66,7 @@ const wordFor = (flag: string, value: string, isNeeded: boolean): string[] =>
 const inFile = ({ origins }: Loaded): boolean =>
   ["file", "default"].includes(origins["server.socket_path"]);
 
-/** This shell's environment is not the service's. */
+/** The service does not have the environment of this shell. */
 function environmentRemarks({ origins }: Loaded): string[] {
   const from = (key: "api.key" | "forward.proxy_url"): string | undefined =>
     origins[key].startsWith("environment ") ? origins[key].slice("environment ".length) : undefined;
@@ -85,7 +85,10 @@ function environmentRemarks({ origins }: Loaded): string[] {
   return remarks;
 }
 
-/** The service is root without root's right to everybody's files. */
+/**
+ * The service runs as root, but without root's right to the files of other
+ * users.
+ */
 async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string[]> {
   const { client_cert, client_key, ingress_ca } = config.server;
   const remarks: string[] = [];
@@ -108,9 +111,9 @@ async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string
 }
 
 /**
- * The binary that runs now. Rejects with `refused` where it is no binary of its
- * own, or one that somebody but root can replace: whoever can do that would be
- * root at the next start.
+ * The path of the binary that runs now. Rejects with `refused` if it is no
+ * ngrokd binary, or if another user than root can replace it: that user would
+ * be root at the next start.
  */
 async function ownProgram(): Promise<string> {
   const program = await realpath(process.execPath);
@@ -138,5 +141,5 @@ async function ownProgram(): Promise<string> {
   }
 }
 
-/** Bun shows the program's own files below this folder. */
+/** Bun shows the files of a compiled program below this folder. */
 const isCompiled = (): boolean => process.argv[1]?.startsWith("/$bunfs/") ?? false;

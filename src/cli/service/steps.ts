@@ -5,7 +5,7 @@ export const dryRunArg = {
   "dry-run": { type: "boolean", description: "Only print what would be written and run" },
 } as const;
 
-/** What `--dry-run` says. */
+/** Prints the steps for `--dry-run`. */
 export function sayPlanned(say: Say, steps: readonly Step[]): void {
   say.result({ dry_run: true, steps }, () => steps.map((step) => stepText(step, say)).join("\n"));
 }
