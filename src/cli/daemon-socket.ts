@@ -6,7 +6,7 @@ import { wordsOf } from "../desk/words.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Io } from "./command.ts";
 
-// A client parses one reply: compiling a parser for it would cost more than it
+// A client parses one reply, so a compiled parser would cost more than it
 // saves.
 config({ jitless: true });
 

@@ -43,7 +43,10 @@ export function checkFlags(
   if (required !== false) throw usageError(`Missing <${name}>: ${description}`, path);
 }
 
-/** Says what is wrong, `near` as what may have been meant, and the help. */
+/**
+ * The error for a mistake on the command line; `near` is the word that was
+ * probably meant.
+ */
 export function usageError(message: string, path: readonly string[], near?: string): NgrokdError {
   const help = `\`${["ngrokd", ...path, "--help"].join(" ")}\` lists what is possible`;
   return new NgrokdError("usage", message, {

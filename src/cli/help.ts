@@ -28,7 +28,8 @@ export function groupHelp(tree: Tree, path: readonly string[], say: Say): string
     "",
     bold("First steps"),
     `  ${dim("$")} ngrokd demo                  ${dim("see it work: no account, no root")}`,
-    `  ${dim("$")} sudo ngrokd set-api-key      ${dim("your key, from dashboard.ngrok.com/api-keys")}`,
+    `  ${dim("$")} sudo ngrokd set-api-key      ` +
+      dim("your key, from dashboard.ngrok.com/api-keys"),
     `  ${dim("$")} sudo ngrokd trust …          ${dim("ngrok's CA; see `ngrokd trust --help`")}`,
     `  ${dim("$")} sudo ngrokd service install  ${dim("run it from now on (`serve`: just here)")}`,
     `  ${dim("$")} sudo ngrokd doctor           ${dim("see that all is well, or what to do")}`,
@@ -90,7 +91,8 @@ export function commandHelp(command: Command, path: readonly string[], say: Say)
 function flagText([flag, arg]: [string, ArgDef]): string {
   if (arg.type === "positional") return arg.required === false ? `[${flag}]` : `<${flag}>`;
   const short = aliasesOf(arg).map((letter) => `-${letter}, `);
-  return `${short.join("")}--${flag}${arg.type === "boolean" ? "" : ` <${arg.valueHint ?? "value"}>`}`;
+  const value = arg.type === "boolean" ? "" : ` <${arg.valueHint ?? "value"}>`;
+  return `${short.join("")}--${flag}${value}`;
 }
 
 const defaultText = ({ default: value }: ArgDef): string =>

@@ -3,12 +3,12 @@ import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Io } from "./command.ts";
 import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
-import { type Watched, watchText, withRates } from "./watch-text.ts";
+import { type WatchedEndpoint, watchText, withRates } from "./watch-text.ts";
 
 /**
- * `ngrokd list --watch`: what the daemon has, again and again, until `io.stop`.
- * On a terminal a daemon that no longer answers is waited for; otherwise it
- * rejects with what {@link daemonAt} does.
+ * `ngrokd list --watch`: shows the daemon's endpoints every second until
+ * `io.stop` aborts. On a terminal it waits for a daemon that stops answering.
+ * Elsewhere it rejects with what {@link daemonAt} does.
  */
 export async function watch(args: DaemonArgs, io: Io, everyMs = 1000): Promise<void> {
   const { say, stop } = io;
@@ -16,7 +16,7 @@ export async function watch(args: DaemonArgs, io: Io, everyMs = 1000): Promise<v
   const stopped = new Promise<undefined>((resolve) =>
     stop.addEventListener("abort", () => resolve(undefined), { once: true }),
   );
-  let last: { at: Date; status: Status; items: readonly Watched[] } | undefined;
+  let last: { at: Date; status: Status; items: readonly WatchedEndpoint[] } | undefined;
   try {
     while (!stop.aborted) {
       try {

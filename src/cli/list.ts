@@ -29,7 +29,8 @@ export default command({
     const [items, status] = await Promise.all([callDaemon("list"), callDaemon("status")]);
     if (status.insecure_skip_verify) {
       say.warn(
-        "the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic",
+        "the ingress's certificate is NOT verified (server.insecure_skip_verify): " +
+          "anybody on the way can read and change the traffic",
       );
     }
     say.result(items, () =>
@@ -42,9 +43,9 @@ export default command({
 });
 
 /**
- * Pure: the text of `ngrokd list`: a line for each endpoint, and below it what
- * there is to say about it. A URL that would make the table wider than `width`
- * has a line of its own, so that one of them does not spread all.
+ * Pure: the text of `ngrokd list`: a line for each endpoint, and remarks below
+ * it. A URL that would make the table wider than `width` has a line of its own,
+ * so that the other lines stay short.
  */
 export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
   const rows = items.map((item) => [
@@ -92,14 +93,16 @@ function remarkLines({ reason, warning, connections }: ListItem, width: number):
 function connectionsText({ connections, ip }: ListItem): string {
   if (ip === "") return "-";
   const { active, total, errors, refused } = connections;
-  return `${active} open, ${total} total${errors + refused > 0 ? `, ${errors + refused} failed` : ""}`;
+  const failed = errors + refused > 0 ? `, ${errors + refused} failed` : "";
+  return `${active} open, ${total} total${failed}`;
 }
 
 function emptyText(reason: string, hint: string): string {
-  if (reason !== "")
-    return `No endpoints. The daemon is not serving: ${reason}${hint === "" ? "" : `\nhint: ${hint}`}`;
+  const advice = hint === "" ? "" : `\nhint: ${hint}`;
+  if (reason !== "") return `No endpoints. The daemon is not serving: ${reason}${advice}`;
   return [
     "No endpoints. The account has no endpoint with a Kubernetes binding.",
-    "Make one in ngrok's dashboard, or with `ngrok http 8080 --url http://hello.example --binding kubernetes`.",
+    "Make one in ngrok's dashboard, or with " +
+      "`ngrok http 8080 --url http://hello.example --binding kubernetes`.",
   ].join("\n");
 }

@@ -28,8 +28,8 @@ export default command({
 });
 
 /**
- * What the running daemon serves, and the hosts file that it keeps; undefined
- * where none runs.
+ * The endpoints that the running daemon serves, and its hosts file; undefined
+ * if none runs.
  */
 async function served(
   args: DaemonArgs,
@@ -123,5 +123,7 @@ function changeLines(
 const section = (title: string, lines: readonly string[]): string[] =>
   lines.length === 0 ? [] : [title, ...lines];
 
-/** Lines of the hosts file are somebody's text: fit for a terminal. */
+/**
+ * A line of the hosts file without control characters: others have written it.
+ */
 const shown = (line: string): string => readable(line.trimEnd().replaceAll("\t", "  "));

@@ -16,10 +16,8 @@ export default command({
         pass.hint === "" ? {} : { hint: pass.hint },
       );
     }
-    io.say.result(
-      pass,
-      `Polled ngrok in ${pass.took_ms} ms: ${pass.endpoint_count} ${pass.endpoint_count === 1 ? "endpoint" : "endpoints"}.`,
-    );
+    const { took_ms: ms, endpoint_count: n } = pass;
+    io.say.result(pass, `Polled ngrok in ${ms} ms: ${n} ${n === 1 ? "endpoint" : "endpoints"}.`);
     return pass.ok ? 0 : 1;
   },
 });

@@ -22,7 +22,7 @@ export default command({
 
 type Change = ReloadReport["changes"][number];
 
-/** Pure: the text of `ngrokd reload` where the configuration was right. */
+/** Pure: the text of `ngrokd reload` after a reload without problems. */
 export function reloadText({ config_path, changes }: ReloadReport, paint: Paint): string {
   if (changes.length === 0) return `Nothing has changed in "${config_path}".`;
   const rows = changes.map(({ key, counts, from, to }) => [
@@ -51,11 +51,16 @@ function refusal({ config_path, problems }: ReloadReport): NgrokdError {
     "refused",
     `The configuration "${config_path}" was not taken over, and nothing has changed:${lines}`,
     {
-      hint: "correct it, with `ngrokd config edit` for instance: the daemon then takes it over by itself",
+      hint:
+        "correct it, with `ngrokd config edit` for instance: " +
+        "the daemon then takes it over by itself",
     },
   );
 }
 
-/** One line, as JSON, which YAML reads; a text that is one word as it is. */
+/**
+ * The value as one line of JSON, which is YAML too; a single word has no
+ * quotes.
+ */
 const valueText = (value: unknown): string =>
   typeof value === "string" && /^\S+$/.test(value) ? value : JSON.stringify(value);

@@ -1,3 +1,5 @@
+// The command line: from its words to a command, and from results to text.
+
 import { type ArgsDef, runCommand } from "citty";
 import { NgrokdError } from "../model/error.ts";
 import { closest } from "../model/similar.ts";
@@ -43,7 +45,7 @@ async function dispatch(argv: readonly string[], io: Io): Promise<ExitCode> {
   return typeof result === "number" ? result : exitCodes.ok;
 }
 
-interface Resolved {
+interface CommandMatch {
   readonly path: readonly string[];
   readonly node: Tree | (() => Promise<Command>);
   readonly rest: string[];
@@ -53,10 +55,10 @@ interface Resolved {
  * Follows the words that name commands from the root of the tree; flags may be
  * between them.
  */
-function resolve(argv: readonly string[]): Resolved {
+function resolve(argv: readonly string[]): CommandMatch {
   const path: string[] = [];
   const rest: string[] = [];
-  let node: Resolved["node"] = commands;
+  let node: CommandMatch["node"] = commands;
   for (let i = 0; i < argv.length; i += 1) {
     const word = argv[i] ?? "";
     if (typeof node === "function" || word === "--") {

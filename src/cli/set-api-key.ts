@@ -46,15 +46,15 @@ interface Where extends DaemonArgs {
 async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
   const switching = args["switch-account"] === true;
   try {
-    // A switch is some calls of the API, each with a deadline of its own.
+    // A switch is several calls of the API, each with its own deadline.
     const options = switching ? { patienceMs: 150_000 } : {};
     const input = { key, "switch-account": switching };
     return await daemonAt(args, io)("set-api-key", input, options);
   } catch (error) {
     if (!isNgrokdError(error, "not-running")) throw error;
   }
-  // Nobody runs yet: try and save it here, so that the order of the first steps
-  // does not matter.
+  // No daemon runs yet: the key is tried and saved here, so that the order of
+  // the first steps does not matter.
   const loaded = await loadConfig({
     file: args.config,
     env: io.env,
@@ -89,20 +89,24 @@ async function save(
     moved === undefined
       ? ""
       : ` This machine is registered in the key's account now. ${moved.farewell}`;
-  return `ngrok accepted the key; it is saved in ${path}.${now} No daemon is running yet: \`sudo ngrokd service install\` or \`sudo ngrokd serve\` starts one.`;
+  const next = "`sudo ngrokd service install` or `sudo ngrokd serve` starts one.";
+  return `ngrok accepted the key; it is saved in ${path}.${now} No daemon is running yet: ${next}`;
 }
 
 async function keyFrom(argument: string | undefined, { say }: Io): Promise<string> {
   if (argument === "-") return await readStdin();
   if (argument !== undefined && argument !== "") {
     say.warn(
-      "a key on the command line is seen by other users and kept by the shell's history; better: `ngrokd set-api-key -` or no argument",
+      "a key on the command line is seen by other users and kept by the shell's history; " +
+        "better: `ngrokd set-api-key -` or no argument",
     );
     return argument;
   }
   if (!process.stdin.isTTY) {
     throw new NgrokdError("usage", "No API key was given", {
-      hint: "run `ngrokd set-api-key` on a terminal to be asked, or `ngrokd set-api-key - < key-file`",
+      hint:
+        "run `ngrokd set-api-key` on a terminal to be asked, " +
+        "or `ngrokd set-api-key - < key-file`",
     });
   }
   const { default: password } = await import("@inquirer/password");
@@ -114,7 +118,7 @@ async function keyFrom(argument: string | undefined, { say }: Io): Promise<strin
   });
 }
 
-/** A key fits on a line; more than this is a mistake. */
+/** Characters. A key is one line; a longer input is a mistake. */
 const stdinLimit = 64 * 1024;
 
 async function readStdin(): Promise<string> {

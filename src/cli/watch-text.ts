@@ -4,10 +4,10 @@ import { bytesText, type Paint, type Size } from "./say.ts";
 import { fitted, padded, widthOf } from "./width.ts";
 
 /**
- * An endpoint and how much its counters grow in a second: unknown at first, and
- * where they began anew.
+ * An endpoint and the growth of its counters per second. The rates are unknown
+ * at first and after the counters were reset.
  */
-export type Watched = ListItem & { readonly per_second: Rates | null };
+export type WatchedEndpoint = ListItem & { readonly per_second: Rates | null };
 
 export interface Rates {
   readonly connections: number;
@@ -18,14 +18,14 @@ export interface Rates {
 }
 
 /**
- * Pure: the items that the daemon listed at `at`, with their rates since the
- * ones before.
+ * Pure: the items of the list of time `at`, with their rates since the list
+ * `before`.
  */
 export function withRates(
   items: readonly ListItem[],
   at: Date,
   before?: { at: Date; items: readonly ListItem[] },
-): Watched[] {
+): WatchedEndpoint[] {
   const seconds = before === undefined ? 0 : (at.getTime() - before.at.getTime()) / 1000;
   const earlier = new Map(before?.items.map((item) => [placeOf(item), item]));
   return items.map((item) => {
@@ -44,22 +44,22 @@ export function withRates(
   });
 }
 
-/** An endpoint that moves is listed at both of its places. */
+/** An endpoint that moves is listed twice, at its old and its new address. */
 const placeOf = ({ url, ip, port, state }: ListItem): string =>
   [url, ip, port, state === "draining"].join(" ");
 
 export interface Picture {
   readonly at: Date;
   readonly status: Status;
-  readonly items: readonly Watched[];
-  /** Why there is nothing newer than these items. */
+  readonly items: readonly WatchedEndpoint[];
+  /** Why the items are not the latest. */
   readonly trouble?: string;
 }
 
 /**
- * Pure: one picture of `ngrokd list --watch`: no line is longer than `columns`,
- * and no more than `rows` of them. Where not all endpoints have room, those
- * that are busy or in trouble are shown.
+ * Pure: one picture of `ngrokd list --watch`. No line is longer than `columns`,
+ * and there are at most `rows` lines. If there is not enough room, busy and
+ * failing endpoints are shown first.
  */
 export function watchText(picture: Picture, paint: Paint, { columns, rows }: Size): string {
   const { status, items } = picture;
@@ -106,7 +106,7 @@ interface Layout {
 const [narrow, wide] = [6, 8];
 const numbersWidth = 2 * (2 + narrow) + 2 * (2 + wide);
 
-function layoutOf(items: readonly Watched[], columns: number): Layout {
+function layoutOf(items: readonly WatchedEndpoint[], columns: number): Layout {
   const longest = (texts: readonly string[]): number =>
     texts.reduce((length, text) => Math.max(length, widthOf(text)), "ADDRESS".length);
   const address = longest(items.filter(carries).map(addressOf));
@@ -129,8 +129,8 @@ function row(
 }
 type Numbers = readonly [open: string, fresh: string, up: string, down: string];
 
-/** Connections of an endpoint that is listed twice count in one meter. */
-function totalLine(items: readonly Watched[], layout: Layout): string {
+/** An endpoint that is listed twice has one meter, and is counted once. */
+function totalLine(items: readonly WatchedEndpoint[], layout: Layout): string {
   const once = [
     ...new Map(items.map((item) => [`${item.hostname}:${item.port}`, item])).values(),
   ].filter(carries);
@@ -150,8 +150,8 @@ function totalLine(items: readonly Watched[], layout: Layout): string {
   );
 }
 
-/** One line, and one more where connections fail just now. */
-function entryLines(item: Watched, layout: Layout, paint: Paint): string[] {
+/** One line, and a second one if connections fail at the moment. */
+function entryLines(item: WatchedEndpoint, layout: Layout, paint: Paint): string[] {
   const { url, state, reason, connections, per_second } = item;
   if (!carries(item)) {
     const tint = state === "failed" ? paint.bad : paint.careful;
@@ -173,9 +173,9 @@ function entryLines(item: Watched, layout: Layout, paint: Paint): string[] {
   return [line, paint.bad(fitted(`    ${rateText(failures)}/s failed: ${why}`, layout.columns))];
 }
 
-/** Which of the items have room in so many lines, in their order. */
+/** The indexes of the items that fit into the room, in their order. */
 function choose(
-  items: readonly Watched[],
+  items: readonly WatchedEndpoint[],
   entries: readonly (readonly string[])[],
   room: number,
 ): number[] {
@@ -191,7 +191,7 @@ function choose(
   return chosen.sort((a, b) => a - b);
 }
 
-const urgencyOf = ({ per_second, connections, state }: Watched): number[] => [
+const urgencyOf = ({ per_second, connections, state }: WatchedEndpoint): number[] => [
   per_second?.failures ?? 0,
   (per_second?.bytes_up ?? 0) + (per_second?.bytes_down ?? 0),
   per_second?.connections ?? 0,
@@ -206,7 +206,7 @@ function compare(a: readonly number[] = [], b: readonly number[] = []): number {
 const carries = ({ state }: ListItem): boolean => state === "listening" || state === "draining";
 const addressOf = ({ ip, port, state }: ListItem): string =>
   state === "draining" ? "draining" : `${ip}:${port}`;
-const isQuiet = ({ connections, per_second }: Watched): boolean =>
+const isQuiet = ({ connections, per_second }: WatchedEndpoint): boolean =>
   connections.active === 0 &&
   (per_second === null ||
     per_second.connections + per_second.bytes_up + per_second.bytes_down === 0);

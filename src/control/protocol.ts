@@ -1,3 +1,5 @@
+// The control socket: the daemon and its clients exchange JSON on a unix socket.
+
 // The small zod: clients read one reply and end, and this one is ready in a
 // fraction of the time.
 import * as z from "zod/mini";

@@ -6,18 +6,18 @@ import type { Net } from "../net/types.ts";
 import { isAlive } from "./alive.ts";
 
 /**
- * A socket refuses between its birth and its first listen(); that takes
- * microseconds, and this is more than enough.
+ * Between bind() and listen() a socket refuses connections. That takes
+ * microseconds; this is more than enough.
  */
 const youngMs = 5000;
 
 /**
- * Removes what daemons have left beside the control socket that were killed
- * while they started: sockets under their first name (`.ngrokd-<8 hex digits>`)
- * on which nobody listens, and the folders (`….turn`) of their turns. What
- * somebody answers on, what is not ours by name, kind and owner, and what is
- * younger than 5 s stays. Answers how many were removed. For the daemon that
- * has the socket.
+ * Removes the files that daemons left beside the control socket when they were
+ * killed during their start: dead sockets under their first name (`.ngrokd-<8
+ * hex digits>`) and the folders of their turns (`….turn`). A socket with a
+ * listener stays, and so does a file with another name, kind or owner, or one
+ * younger than 5 s. Returns the number of files removed. Only the daemon that
+ * has the control socket may call this.
  */
 export async function sweepSockets(net: Net, path: string, now = Date.now()): Promise<number> {
   const folder = dirname(path);
@@ -33,7 +33,7 @@ export async function sweepSockets(net: Net, path: string, now = Date.now()): Pr
     if (turn === undefined ? !info.isSocket() : !info.isDirectory()) continue;
     if (await isAlive(net, socket)) continue;
     await unlink(socket).catch(absent);
-    // Never recursively: what else is in such a folder is not ours.
+    // Never recursively: other files in the folder are not ours.
     if (turn !== undefined && (await namesIn(there)).length > 0) continue;
     if (turn !== undefined) await rmdir(there);
     removed += 1;

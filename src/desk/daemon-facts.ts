@@ -8,7 +8,7 @@ export interface Liveness {
   readonly reason: string;
 }
 
-/** What status and metrics tell beside the published state. */
+/** Facts for status and metrics that are not in the published state. */
 export interface DaemonFacts {
   readonly runtime: string;
   readonly ingress: IngressStats;

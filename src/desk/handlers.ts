@@ -10,7 +10,7 @@ import type { Input, OperationName, ReplyTo } from "./operations.ts";
 import { healthReply, listReply, statusReply } from "./replies.ts";
 import type { RefreshReport, ReloadReport } from "./reply-schemas.ts";
 
-/** What the operations need of the daemon. */
+/** The parts of the daemon that the operations use. */
 export interface Desk {
   readonly state: () => State;
   readonly facts: () => DaemonFacts;
@@ -46,7 +46,7 @@ type Handlers = {
   readonly [N in OperationName]: (desk: Desk, input: Input<N>) => ReplyTo<N> | Promise<ReplyTo<N>>;
 };
 
-/** The function of each operation. What it throws becomes the error reply. */
+/** The function of each operation. Its error becomes the error reply. */
 export const handlers: Handlers = {
   status: ({ state, settings, facts }) =>
     statusReply(state(), { loaded: settings.current, ...facts() }),

@@ -4,17 +4,17 @@ import type { Log } from "../model/log.ts";
 import { type HealthSource, startHealthServer } from "../observe/health-server.ts";
 
 /**
- * The health server over the daemon's life. A daemon without one is worse off,
- * and works.
+ * The health server during the daemon's life. The daemon also works without it,
+ * if its port is taken for instance.
  */
 export interface Health {
-  /** Where it listens; undefined where it does not. */
+  /** The URL of the server; undefined if it does not run. */
   readonly url: string | undefined;
-  /** Why there is none; empty otherwise. */
+  /** Why it does not run; empty otherwise. */
   readonly trouble: string;
-  /** Starts it where it does not run; every pass tries again. Never rejects. */
+  /** Starts it if it does not run. Every pass calls this. Never rejects. */
   start(): Promise<void>;
-  /** Another address counts. */
+  /** The address in the settings has changed: starts it again there. */
   move(): Promise<void>;
   close(): Promise<void>;
 }
@@ -39,8 +39,8 @@ export function createHealth(address: () => HostPort, source: HealthSource, log:
       await starting;
     },
     async move() {
-      // The old one goes first: the new address may be the same port on all
-      // addresses.
+      // The old server closes first: the new address may be the same port on
+      // all addresses.
       await health.close();
       trouble = "";
       await health.start();
@@ -48,7 +48,8 @@ export function createHealth(address: () => HostPort, source: HealthSource, log:
     },
     async close() {
       await starting;
-      // At once: a stop may come while it moves, and nobody closes it twice.
+      // Cleared before the wait: a stop may come during a move, and the server
+      // must not be closed twice.
       const closing = server;
       server = undefined;
       await closing?.close();

@@ -5,7 +5,8 @@ import type { CertificateReport } from "../model/certificate-report.ts";
 
 /*
  * The shapes of the replies on the control socket. The first fields of a status
- * and of a list item are the Go program's and keep their meaning; ours follow.
+ * and of a list item are the Go program's and keep their meaning. Our own
+ * fields follow.
  */
 
 const endpointState = z.enum(["listening", "failed", "unsupported", "draining"]);

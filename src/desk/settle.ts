@@ -4,7 +4,7 @@ import type { PassResult, Reconciled } from "../model/pass.ts";
 import type { State } from "../model/state.ts";
 import { changeLines, type Line } from "./tell.ts";
 
-/** What a pass changes in the published state, and what the log says of it. */
+/** The change of the published state after a pass, and its log lines. */
 interface Outcome {
   readonly change: Partial<State>;
   readonly lines: Line[];
@@ -17,7 +17,7 @@ interface Timing {
 }
 
 /**
- * Pure: the new state after a pass, and the log lines of what has changed. A
+ * Pure: the new state after a pass, and log lines for the differences. A
  * failure that goes on is logged once.
  */
 export function settled(state: State, result: PassResult, timing: Timing): Outcome {

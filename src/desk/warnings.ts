@@ -1,6 +1,6 @@
 import type { Line } from "./tell.ts";
 
-/** Where warnings come from; an empty text or list is no warning. */
+/** The sources of warnings. An empty text or list is no warning. */
 export interface WarningSources {
   /** The value of server.insecure_skip_verify. */
   readonly insecure: boolean;
@@ -53,8 +53,8 @@ export function ingressTrouble(
 }
 
 /**
- * Pure: what the log says of the ingress after a pass: a new trouble, or its
- * end. `before` is the trouble after the pass before.
+ * Pure: the log lines about the ingress after a pass, for a new trouble or for
+ * its end. `before` is the trouble after the previous pass.
  */
 export function ingressLines(
   before: IngressTrouble | undefined,

@@ -1,3 +1,5 @@
+// What an administrator sees of a daemon: the log, health checks and metrics.
+
 import { styleText } from "node:util";
 import { createConsola, type LogObject, type LogType } from "consola";
 import { oneLine } from "../model/error.ts";
@@ -12,13 +14,13 @@ export interface LogOptions {
   readonly isTerminal: boolean;
   readonly write: (line: string) => void;
   /**
-   * Strings that must never be written, such as the API key; asked anew for
-   * every line.
+   * Strings that must never be written, such as the API key. Called for every
+   * line.
    */
   readonly secrets: () => readonly string[];
   /**
-   * A message equal to one within this time is only counted; the count is told
-   * afterwards. Milliseconds.
+   * An equal message within this time is only counted, and the count is logged
+   * at the end. Milliseconds; default 60 s.
    */
   readonly repeatWindowMs?: number;
 }
@@ -27,7 +29,7 @@ export interface DaemonLog extends Log {
   setLevel(level: LogLevel): void;
   setFormat(format: LogOptions["format"]): void;
   /**
-   * Tells the counts of repeats that are still held back. Call it before the
+   * Logs the counts of repeats that are still held back. Call it before the
    * process ends.
    */
   flush(): void;
@@ -50,8 +52,8 @@ export function createLog(options: LogOptions): DaemonLog {
     (message: string, fields: LogFields = {}) => {
       if (consolaLevel[type] > consola.level) return;
       const emit = (text: string): void => consola[type]({ args: [text, fields] });
-      // What is told at info is a change, and the second is as true as the
-      // first; trouble repeats.
+      // An info line reports a change, and the second change is as true as the
+      // first. Only trouble repeats.
       if (type === "info" || type === "debug") return emit(message);
       repeats.pass(`${type} ${message}`, (n) =>
         emit(n === 0 ? message : `${message} (${n} more ${n === 1 ? "time" : "times"})`),
@@ -72,33 +74,30 @@ export function createLog(options: LogOptions): DaemonLog {
   };
 }
 
-/**
- * Replaces every secret of 4 characters or more, also where it is spelled as in
- * JSON.
- */
+/** Replaces every secret of 4 characters or more, also in its JSON spelling. */
 export function redact(text: string, secrets: readonly string[]): string {
   const spellings = secrets
     .filter((secret) => secret.length >= 4)
     .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
-  // The longest first: a secret that begins another must not leave the other's
-  // end behind.
+  // The longest first: a secret may begin with another one, and its rest must
+  // not stay.
   return spellings
     .sort((a, b) => b.length - a.length)
     .reduce((clean, spelling) => clean.replaceAll(spelling, "[redacted]"), text);
 }
 
 /**
- * Lets the first of equal lines through at once, counts those that follow
- * within the window, and tells the count when it ends: a failing endpoint under
- * load costs two lines a minute, not thousands.
+ * Writes the first of several equal lines at once, counts the others within the
+ * window, and writes the count at its end. A failing endpoint under load thus
+ * costs two lines a minute instead of thousands.
  */
 function collapseRepeats(windowMs: number) {
-  interface Held {
+  interface Repeats {
     count: number;
     readonly emit: (repeats: number) => void;
     readonly timer: ReturnType<typeof setTimeout>;
   }
-  const held = new Map<string, Held>();
+  const held = new Map<string, Repeats>();
   const release = (key: string): void => {
     const entry = held.get(key);
     if (entry === undefined) return;
@@ -149,8 +148,7 @@ function textLine(colourful: boolean): (entry: LogObject) => string {
   return (entry) => {
     const { message, fields } = partsOf(entry);
     const time = entry.date.toTimeString().slice(0, 8);
-    // A line of the log is a line: whatever came from outside cannot start
-    // another.
+    // Text from outside must not begin a new line of the log.
     const hint =
       fields.hint === undefined
         ? ""

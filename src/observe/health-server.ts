@@ -5,23 +5,25 @@ import { errnoOf, fileError } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 import { contentType, exposition, type Family } from "./exposition.ts";
 
-/**
- * What the health server asks of the daemon; each is called for every request.
- */
+/** The data of the health server. Each function is called for every request. */
 export interface HealthSource {
-  /** Whether the process can make progress; the reason where it cannot. */
+  /** Whether the process makes progress, and the reason if it does not. */
   live(): { ok: boolean; reason: string };
-  /** Where it is ready, the reason is a warning. */
+  /** If it is ready, the reason is a warning. */
   ready(): { ok: boolean; reason: string };
-  /** The body of /status; docs/protocol.md, "The health server", and more. */
+  /**
+   * The body of /status: the fields of docs/protocol.md, "The health server",
+   * and more.
+   */
   status(): unknown;
-  /** What /metrics tells, in Prometheus's text format. */
+  /** The metrics of /metrics. */
   metrics(): Promise<readonly Family[]>;
 }
 
 /**
- * The HTTP server of docs/protocol.md, "The health server". Rejects where the
- * address cannot be had.
+ * Starts the HTTP server of docs/protocol.md, "The health server". Rejects with
+ * `address-in-use` if another program has the port, or with the error of the
+ * system.
  */
 export async function startHealthServer(
   address: { host: string; port: number },
@@ -76,8 +78,8 @@ function healthApp(source: HealthSource): Hono {
 }
 
 /**
- * One piece at a time, when the reader wants it and after whatever else there
- * is to do.
+ * Writes one piece at a time, when the reader asks for it and after other
+ * pending work.
  */
 function streamed(pieces: Iterator<string>): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();

@@ -2,8 +2,8 @@ import { readdir } from "node:fs/promises";
 import { counter, type Family, gauge } from "./exposition.ts";
 
 /**
- * What Prometheus's own clients tell of a process; `maxFds` is its limit of
- * open files, Infinity where that is unknown.
+ * The process metrics of Prometheus's own client libraries. `maxFds` is the
+ * limit of open files, Infinity if it is unknown.
  */
 export async function processFamilies(maxFds: number): Promise<Family[]> {
   const { user, system } = process.cpuUsage();

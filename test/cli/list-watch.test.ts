@@ -6,7 +6,7 @@ import { createSay, type Output } from "../../src/cli/say.ts";
 import {
   type Picture,
   type Rates,
-  type Watched,
+  type WatchedEndpoint,
   watchText,
   withRates,
 } from "../../src/cli/watch-text.ts";
@@ -34,7 +34,7 @@ function watched(
   name: string,
   more: Partial<ListItem> = {},
   rates: Partial<Rates> | null = {},
-): Watched {
+): WatchedEndpoint {
   return {
     ...item(name, more),
     per_second: rates && { connections: 0, failures: 0, bytes_up: 0, bytes_down: 0, ...rates },
@@ -42,7 +42,7 @@ function watched(
 }
 
 const text = (
-  items: readonly Watched[],
+  items: readonly WatchedEndpoint[],
   more: Partial<Picture> = {},
   paint = plain,
   rows = size.rows,

@@ -8,8 +8,8 @@ import { NgrokdError } from "../../model/error.ts";
 import type { ServiceFacts } from "../../service/service-facts.ts";
 
 /**
- * What the service file needs, from this machine and the configuration in
- * effect; `remarks` are for the person.
+ * The facts for the service file, from this machine and the configuration in
+ * effect. `remarks` are warnings for the user.
  */
 export async function serviceFacts(args: {
   config?: string | undefined;
@@ -67,7 +67,7 @@ const wordFor = (flag: string, value: string, isNeeded: boolean): string[] =>
 const inFile = ({ origins }: Loaded): boolean =>
   ["file", "default"].includes(origins["server.socket_path"]);
 
-/** This shell's environment is not the service's. */
+/** The service does not have the environment of this shell. */
 function environmentRemarks({ origins }: Loaded): string[] {
   const from = (key: "api.key" | "forward.proxy_url"): string | undefined =>
     origins[key].startsWith("environment ") ? origins[key].slice("environment ".length) : undefined;
@@ -80,12 +80,16 @@ function environmentRemarks({ origins }: Loaded): string[] {
   const proxy = from("forward.proxy_url");
   if (proxy !== undefined)
     remarks.push(
-      `the service will not see ${proxy}; set \`forward.proxy_url\` with \`sudo ngrokd config edit\``,
+      `the service will not see ${proxy}; ` +
+        "set `forward.proxy_url` with `sudo ngrokd config edit`",
     );
   return remarks;
 }
 
-/** The service is root without root's right to everybody's files. */
+/**
+ * The service runs as root, but without root's right to the files of other
+ * users.
+ */
 async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string[]> {
   const { client_cert, client_key, ingress_ca } = config.server;
   const remarks: string[] = [];
@@ -100,16 +104,17 @@ async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string
     const info = await lstat(file).catch(() => undefined);
     if (info === undefined || info.uid === 0) continue;
     remarks.push(
-      `"${file}" does not belong to root, and the service may have no right to it: \`sudo chown root ${file}\``,
+      `"${file}" does not belong to root, and the service may have no right to it: ` +
+        `\`sudo chown root ${file}\``,
     );
   }
   return remarks;
 }
 
 /**
- * The binary that runs now. Rejects with `refused` where it is no binary of its
- * own, or one that somebody but root can replace: whoever can do that would be
- * root at the next start.
+ * The path of the binary that runs now. Rejects with `refused` if it is no
+ * ngrokd binary, or if another user than root can replace it: that user would
+ * be root at the next start.
  */
 async function ownProgram(): Promise<string> {
   const program = await realpath(process.execPath);
@@ -126,17 +131,16 @@ async function ownProgram(): Promise<string> {
     const { uid, mode } = await lstat(path);
     const othersWrite = (mode & 0o022) !== 0 && (mode & 0o1000) === 0;
     if (uid !== 0 || othersWrite) {
-      throw new NgrokdError(
-        "refused",
-        `Cannot make a service of "${program}": ${uid === 0 ? "others than root may write to" : "somebody else than root owns"} "${path}"`,
-        {
-          hint: `\`sudo install -m 0755 ${program} /usr/local/bin/ngrokd\`, and then \`sudo ${join("/usr/local/bin", "ngrokd")} service install\``,
-        },
-      );
+      const why = uid === 0 ? "others than root may write to" : "somebody else than root owns";
+      throw new NgrokdError("refused", `Cannot make a service of "${program}": ${why} "${path}"`, {
+        hint:
+          `\`sudo install -m 0755 ${program} /usr/local/bin/ngrokd\`, ` +
+          `and then \`sudo ${join("/usr/local/bin", "ngrokd")} service install\``,
+      });
     }
     if (path === dirname(path)) return program;
   }
 }
 
-/** Bun shows the program's own files below this folder. */
+/** Bun shows the files of a compiled program below this folder. */
 const isCompiled = (): boolean => process.argv[1]?.startsWith("/$bunfs/") ?? false;
