@@ -20,3 +20,18 @@ export function ingressAddress({ config, origins }: Loaded, named: string | unde
     );
   return address.value;
 }
+
+/**
+ * The hosts that a daemon with these settings must reach. Throws as {@link
+ * ingressAddress}.
+ */
+export function ownHosts(
+  loaded: Loaded,
+  named: string | undefined,
+): { api: string; ingress: string; proxy: string | undefined } {
+  return {
+    api: new URL(loaded.config.api.url).hostname,
+    ingress: ingressAddress(loaded, named).host,
+    proxy: loaded.proxy.proxy?.host,
+  };
+}

@@ -19,13 +19,14 @@ import {
 } from "../cloud/registration.ts";
 import { renewCertificate, saveRenewed } from "../cloud/renewal.ts";
 import type { Loaded } from "../config/load.ts";
-import type { CertificateReport } from "../control/protocol.ts";
 import { stampOf } from "../files/stamp.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { retryDelay } from "../model/backoff.ts";
+import type { CertificateReport } from "../model/certificate-report.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { sameFailure } from "../model/failure.ts";
 import type { Log } from "../model/log.ts";
+import { createSerial } from "../model/serial.ts";
 import type { Registration } from "../model/state.ts";
 import { userAgent } from "../version.ts";
 import { noIdentity } from "./poll.ts";
@@ -109,7 +110,7 @@ export interface IdentityKeeper {
 
 export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
   const { loaded, log, publish, now = () => new Date(), random = Math.random } = deps;
-  const alone = oneAtATime();
+  const alone = createSerial();
   let apiKey = parseApiKey(loaded().config.api.key);
   /** The keys before the one in use: they know whose the operator is. */
   const formerKeys = new Set<ApiKey>();
@@ -586,30 +587,6 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
       now,
     };
   }
-}
-
-/**
- * Runs what it is given one after the other, in order; a failure is its
- * caller's alone, and `signal` ends the wait for a turn.
- */
-function oneAtATime(): <T>(work: () => Promise<T>, signal?: AbortSignal) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (work, signal) => {
-    const turn = signal === undefined ? last : unlessAborted(last, signal);
-    const mine = turn.then(work);
-    last = Promise.allSettled([last, mine]).then(() => undefined);
-    return mine;
-  };
-}
-
-/** Settles as `work` does; an abort rejects it at once. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const stop = (): void => reject(signal.reason);
-  if (signal.aborted) stop();
-  signal.addEventListener("abort", stop, { once: true });
-  void work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  return promise;
 }
 
 /**

@@ -6,6 +6,7 @@ import { loadTrust, type Trust } from "../ingress/trust.ts";
 import { keepTrustFile } from "../ingress/trust-file.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
+import { createSerial } from "../model/serial.ts";
 
 /**
  * Whom the ingress is believed: system roots, ngrok's folder, and the
@@ -47,7 +48,7 @@ export async function createTrustKeeper({
   let trust = await read(loaded());
   let kept: { readonly path: string; readonly stamp: string } | undefined;
   let told: readonly string[] = [];
-  let turn: Promise<void> = Promise.resolve();
+  const inTurn = createSerial();
   tell();
 
   return {
@@ -60,12 +61,9 @@ export async function createTrustKeeper({
     get warnings() {
       return trust.warnings;
     },
-    renew() {
-      // One at a time: a pass's look that began before a reload must not have
-      // the last word.
-      turn = turn.then(renewNow);
-      return turn;
-    },
+    // One at a time: a read that began before a reload must not have the last
+    // word.
+    renew: () => inTurn(renewNow),
     async check(next) {
       const key = "server.ingress_ca";
       if (next.config.server.ingress_ca === loaded().config.server.ingress_ca) return [];

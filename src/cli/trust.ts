@@ -44,8 +44,8 @@ export default command({
 });
 
 /**
- * For `ngrokd undo`. A file that cannot be noted is installed all the same: it
- * was asked for by name, and is easily found again.
+ * Notes the file for `ngrokd undo`. The CA is installed even if that fails: the
+ * user has named the file, and can find it again.
  */
 async function note(
   path: string,
@@ -68,5 +68,6 @@ function installedText({ path, subject, fingerprint256, published, changed }: In
     ? `ngrok's ingress CA (${subject}); its SHA-256 is the published one`
     : `${subject}, which is NOT the CA that ngrok has published; SHA-256 ${fingerprint256}`;
   if (!changed) return `Was trusted already: ${what}. It is in ${path}.`;
-  return `Trusted from now on: ${what}. It is in ${path}; a running daemon uses it from its next poll on.`;
+  const use = "a running daemon uses it from its next poll on";
+  return `Trusted from now on: ${what}. It is in ${path}; ${use}.`;
 }

@@ -50,8 +50,8 @@ export default command({
 });
 
 /**
- * What was changed has to be taken back also where the configuration is wrong
- * by now: then from where it is by default.
+ * The places of the state, the socket and the hosts file. If the configuration
+ * has become wrong, undo must still work, and uses the default places.
  */
 async function places(
   { config: file, socket: flag }: { config?: string | undefined; socket?: string | undefined },
@@ -72,7 +72,7 @@ async function places(
   };
 }
 
-/** Pure: what there is to take back, or what was. */
+/** Pure: the changes that can be taken back, or have been. */
 export function undoText(
   steps: readonly Step[],
   done: boolean,
@@ -110,8 +110,8 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
 }
 
 /**
- * The service's file goes with what the system has made of it; where that
- * cannot be asked, alone.
+ * Removes a file. If it is the service's, the whole service is removed by its
+ * manager; if the manager fails, the file alone.
  */
 async function removed(path: string, stateFolder: string, { say }: Io): Promise<void> {
   const { carryOut, planUninstall, thisManager } = await import("../service/manage.ts");

@@ -1,4 +1,5 @@
-import { ingressAddress } from "../account/ingress-address.ts";
+import { defaultAccount } from "../account/account-name.ts";
+import { ownHosts } from "../account/ingress-address.ts";
 import { createLister } from "../account/poll.ts";
 import { createApi } from "../cloud/api.ts";
 import { inspectCertificate, renewalDue } from "../cloud/certificate.ts";
@@ -8,7 +9,7 @@ import { addressRange } from "../exposure/range.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { readAssignment } from "../machine/assignment-file.ts";
 import { inspectHostsFile } from "../machine/hosts/file.ts";
-import { forbiddenNow } from "../machine/own-names.ts";
+import { policyNow } from "../machine/own-names.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
 import { silentLog } from "../model/log.ts";
@@ -73,10 +74,11 @@ export async function lookAhead(
     inspectHostsFile(loaded.hostsPath, new Map()),
   ]);
   const changes = preview({
+    account: defaultAccount,
     listed,
     saved: saved?.ok === true ? saved.value.assignment : new Map(),
     range: addressRange(config.net.subnet).range,
-    forbidden: await forbiddenNow(loaded, ingressAddress(loaded, ingressEndpoint)),
+    policy: await policyNow(loaded.hostsPath, [ownHosts(loaded, ingressEndpoint)]),
     listening,
     hosts: hosts.before,
   });

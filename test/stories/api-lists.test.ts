@@ -14,7 +14,10 @@ stories("lists of ngrok's API", () => {
       `foreign-page=${cloud.apiUrl}/kubernetes_operators/${operator_id}/bound_endpoints`,
     );
     const { code, err } = await ngrokd("refresh");
-    expect([code, err]).toEqual([1, expect.stringContaining("the pages lead in a circle")]);
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: expect.stringContaining("the pages lead in a circle"),
+    });
     expect((await daemon.status()).phase).toBe("degraded");
     expect((await run(["curl", "-sS", "http://hello.demo/"])).out).toBe("hello");
     await cloud.mend();

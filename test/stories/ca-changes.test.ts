@@ -55,10 +55,13 @@ stories("a file of trusted CAs that changes while the daemon runs", () => {
     expect(await warned()).toEqual([
       expect.stringContaining("Keeping the trusted CAs as they were: "),
     ]);
-    expect([await echoes(open, "still"), await carries("echo.demo", 7000)]).toEqual([true, true]);
+    expect({
+      openEchoes: await echoes(open, "still"),
+      newCarries: await carries("echo.demo", 7000),
+    }).toEqual({ openEchoes: true, newCarries: true });
     replace(readFileSync(cloud.caFile, "utf8"));
     await daemon.refresh();
-    expect([told().length, await warned()]).toEqual([1, []]);
+    expect({ told: told().length, warned: await warned() }).toEqual({ told: 1, warned: [] });
   });
 
   test("one that is taken out is believed no more: no byte reaches the service, and what is open goes on", async () => {

@@ -91,9 +91,7 @@ stories("how connections end", () => {
     await far.read(1);
     await far.write("that was it");
     far.socket.destroy();
-    const started = performance.now();
     expect(await client.rest()).toBe("that was it");
-    expect(performance.now() - started).toBeLessThan(1000);
     const closed = new Promise((resolve) => client.socket.once("close", resolve));
     const timer = setInterval(() => client.socket.write("hello? "), 5);
     await closed;
@@ -128,7 +126,11 @@ stories("how connections end", () => {
         expect(hash(got)).toBe(hash(bytes.subarray(0, 1024 * 1024)));
         const [rude, other] = culprit === "client" ? [client, far] : [far, client];
         rude.reset();
-        expect([sender, culprit, await other.left]).toEqual([sender, culprit, "reset"]);
+        expect({ sender, culprit, otherLeft: await other.left }).toEqual({
+          sender,
+          culprit,
+          otherLeft: "reset",
+        });
         other.socket.destroy();
         await until("the service is let go", () => upstream.open.size === 0);
       }

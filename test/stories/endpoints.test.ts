@@ -218,14 +218,8 @@ stories("a thousand endpoints", () => {
     }
     expect((await daemon.status()).endpoint_count).toBe(0);
     await cloud.mend();
-    const started = performance.now();
-    const { took_ms } = (await ngrokd("refresh --json")).json;
-    console.log(
-      `1,000 endpoints: ${took_ms} ms from list to listening, ${Math.round(performance.now() - started)} ms for the whole refresh`,
-    );
+    expect((await ngrokd("refresh")).code).toBe(0);
     expect((await daemon.status()).endpoints.listening).toBe(1000);
-    // What docs/benchmarks.md promises for ten times as many.
-    expect(took_ms).toBeLessThan(5000);
     expect(await curl("http://many-999.demo/")).toBe("many");
 
     const state = (): object =>

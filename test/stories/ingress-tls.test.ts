@@ -197,7 +197,10 @@ stories("who the ingress is, and who we are", () => {
         maxVersion: version,
       });
       await facing(`${name}:${ingress.port}`);
-      expect([await attempt(), await attempt()]).toEqual([{ echo: "hello" }, { echo: "hello" }]);
+      expect({ first: await attempt(), second: await attempt() }).toEqual({
+        first: { echo: "hello" },
+        second: { echo: "hello" },
+      });
       expect(ingress.clients.map((client) => client.version)).toEqual([version, version]);
     },
   );

@@ -66,7 +66,7 @@ stories("a daemon that is up before its network", () => {
     try {
       const daemon = await serve();
       const { code, out } = await ngrokd("status");
-      expect([code, out]).toEqual([0, expect.stringContaining("Endpoints")]);
+      expect({ code, out }).toEqual({ code: 0, out: expect.stringContaining("Endpoints") });
       expect((await daemon.status()).registered).toBe(false);
       await link("up");
       await daemon.becomes("echo.demo", "listening");

@@ -67,7 +67,10 @@ stories("a machine whose address changes while it keeps a connection with ngrok'
       },
       { within: 15_000 },
     );
-    expect([poll?.ok, (await daemon.status()).phase]).toEqual([true, "serving"]);
+    expect({ ok: poll?.ok, phase: (await daemon.status()).phase }).toEqual({
+      ok: true,
+      phase: "serving",
+    });
   });
 });
 

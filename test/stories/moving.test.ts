@@ -67,7 +67,10 @@ stories("a machine that sleeps, and moves to another network", () => {
       "connections are made anew",
       async () => (await daemon.status()).pool.dials > before.pool.dials,
     );
-    expect([await echoes(open, "still"), await carries("echo.demo", 7000)]).toEqual([true, true]);
+    expect({
+      openEchoes: await echoes(open, "still"),
+      newCarries: await carries("echo.demo", 7000),
+    }).toEqual({ openEchoes: true, newCarries: true });
     expect((await daemon.status()).phase).toBe("serving");
   });
 
@@ -95,7 +98,10 @@ stories("a machine that sleeps, and moves to another network", () => {
         "connections are made anew",
         async () => (await daemon.status()).pool.dials > pool.dials,
       );
-      expect([await echoes(open, "still"), await carries("echo.demo", 7000)]).toEqual([true, true]);
+      expect({
+        openEchoes: await echoes(open, "still"),
+        newCarries: await carries("echo.demo", 7000),
+      }).toEqual({ openEchoes: true, newCarries: true });
     },
   );
 });

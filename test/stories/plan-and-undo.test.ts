@@ -45,7 +45,7 @@ stories("plan shows what a poll would change", () => {
     await cloud.add("http://new.demo", page("new").address);
     await cloud.add("tcp://new.demo:7000", page("tcp").address);
     await cloud.add("http://localhost", page("never").address);
-    const before = [hosts(), await daemon.list()];
+    const before = { hosts: hosts(), list: await daemon.list() };
     const { code, out } = await ngrokd("plan");
     expect(out.split("\n")).toEqual([
       "Names:",
@@ -63,7 +63,7 @@ stories("plan shows what a poll would change", () => {
       "",
     ]);
     expect(code).toBe(0);
-    expect([hosts(), await daemon.list()]).toEqual(before);
+    expect({ hosts: hosts(), list: await daemon.list() }).toEqual(before);
     const { changes } = (await ngrokd("plan --json")).json;
     await daemon.refresh();
     const list = await daemon.list();
@@ -147,7 +147,10 @@ stories("undo takes back what ngrokd has changed", () => {
     const asked = await ngrokd("undo");
     expect(asked.code).toBe(2);
     expect(asked.err).toContain("`ngrokd undo --yes` does it without asking");
-    expect([hosts(), existsSync("/etc/unit.service")]).toEqual([before, true]);
+    expect({ hosts: hosts(), unitExists: existsSync("/etc/unit.service") }).toEqual({
+      hosts: before,
+      unitExists: true,
+    });
 
     const done = await ngrokd("undo --yes --json");
     expect(done.json.done).toBe(true);

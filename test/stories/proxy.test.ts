@@ -128,7 +128,10 @@ stories("a machine whose only way out is a proxy", () => {
     expect(status.reason).toContain("it answered 407");
     expect(status.hint).toContain("are the user name and the password in the proxy's URL right?");
     const key = await ngrokd("set-api-key -", { stdin: cloud.apiKey });
-    expect([key.code, key.err]).toEqual([1, expect.stringContaining("407")]);
+    expect({ code: key.code, err: key.err }).toEqual({
+      code: 1,
+      err: expect.stringContaining("407"),
+    });
     expect(`${key.err}${daemon.log()}`).not.toContain("wrong-one");
     expect(await daemon.stop()).toBe(0);
   });
@@ -144,7 +147,7 @@ stories("a machine whose only way out is a proxy", () => {
       stdin: cloud.apiKey,
       env: { NODE_EXTRA_CA_CERTS: apiCa },
     });
-    expect([code, err]).toEqual([0, ""]);
+    expect({ code, err }).toEqual({ code: 0, err: "" });
     expect(asked.map(({ target }) => target)).toEqual([`${apiHost}:443`]);
   });
 });

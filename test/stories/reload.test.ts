@@ -238,7 +238,10 @@ stories("a configuration that changes while the daemon runs", () => {
     expect(await health(8081)).toBe(200);
     writeFileSync(defaultConfig, config({ server: { health_port: 18_081 } }));
     await ngrokd("reload");
-    expect([await health(8081), await health(18_081)]).toEqual([0, 200]);
+    expect({ oldPort: await health(8081), newPort: await health(18_081) }).toEqual({
+      oldPort: 0,
+      newPort: 200,
+    });
     const taken = await echo();
     writeFileSync(
       defaultConfig,
@@ -301,7 +304,7 @@ stories("a reload and the connections that are open", () => {
     await open.write("three");
     expect(await open.read(5)).toBe("three");
     for (const one of [open, next]) one.end();
-    expect([await open.left, await next.left]).toEqual(["end", "end"]);
+    expect({ open: await open.left, next: await next.left }).toEqual({ open: "end", next: "end" });
     write({});
     await ngrokd("reload");
     expect((await daemon.status()).ingress_endpoint).toBe(cloud.ingress);
@@ -482,7 +485,10 @@ stories("where the configuration comes from", () => {
     await told(daemon, "bound_endpoints.poll_interval is 3");
     writeFileSync(defaultConfig, "server: [\n");
     const { code, err } = await ngrokd("reload");
-    expect([code, err.includes(`${defaultConfig}:`)]).toEqual([1, true]);
+    expect({ code, namesFile: err.includes(`${defaultConfig}:`) }).toEqual({
+      code: 1,
+      namesFile: true,
+    });
     expect(await daemon.stop()).toBe(0);
   });
 

@@ -262,7 +262,10 @@ stories("ngrokd service", () => {
     expect(err).toStartWith(
       "error: Cannot install the service: systemd does not run here, and nothing was changed\nhint:  have `ngrokd serve`",
     );
-    expect([existsSync(unit), calls()]).toEqual([false, []]);
+    expect({ unitExists: existsSync(unit), calls: calls() }).toEqual({
+      unitExists: false,
+      calls: [],
+    });
   });
 
   test("install writes the unit, has it read, enabled and started; once more changes nothing", async () => {

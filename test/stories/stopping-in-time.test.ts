@@ -11,10 +11,10 @@ stories("stopping, and the time that it takes", () => {
   let daemon: Daemon;
 
   const nothingIsLeft = async (): Promise<void> => {
-    expect([readFileSync("/etc/hosts", "latin1"), existsSync(defaultSocket)]).toEqual([
-      foreignHosts,
-      false,
-    ]);
+    expect({
+      hosts: readFileSync("/etc/hosts", "latin1"),
+      socketExists: existsSync(defaultSocket),
+    }).toEqual({ hosts: foreignHosts, socketExists: false });
     expect((await run(["ss", "-Hltn", "src", "127.0.0.2"])).out).toBe("");
   };
 
@@ -54,7 +54,8 @@ stories("stopping, and the time that it takes", () => {
     const stuck = await talking("echo.demo", 7000);
     const began = performance.now();
     expect(await daemon.stop()).toBe(3);
-    expect(performance.now() - began).toBeWithin(900, 10_000);
+    // Not before its time. A busy machine may well be late.
+    expect(performance.now() - began).toBeGreaterThan(900);
     expect(await stuck.left).toBe("reset");
     await nothingIsLeft();
   });

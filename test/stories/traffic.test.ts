@@ -121,7 +121,7 @@ stories("what connections are owed", () => {
       "-c",
       "curl -sS http://store.demo/ | curl -sS -T - http://store.demo/",
     ]);
-    expect([up.out, up.err]).toEqual(["stored", ""]);
+    expect({ out: up.out, err: up.err }).toEqual({ out: "stored", err: "" });
     expect(received).toBe(expected);
     const { bytes } = await settled("store.demo");
     expect(bytes.up).toBeGreaterThan(size);

@@ -77,11 +77,11 @@ describe("updateHostsFile", () => {
     for (const inPlace of [false, true])
       expect(await hosts.update(one, { inPlace })).toEqual(done("none"));
     const after = await stat(hosts.path, { bigint: true });
-    expect([after.ino, after.mtimeNs, after.ctimeNs]).toEqual([
-      before.ino,
-      before.mtimeNs,
-      before.ctimeNs,
-    ]);
+    expect({ ino: after.ino, mtimeNs: after.mtimeNs, ctimeNs: after.ctimeNs }).toEqual({
+      ino: before.ino,
+      mtimeNs: before.mtimeNs,
+      ctimeNs: before.ctimeNs,
+    });
   });
 
   test.each([false, true])(
@@ -99,7 +99,11 @@ describe("updateHostsFile", () => {
         done(inPlace ? "overwritten" : "replaced"),
       );
       const after = await stat(hosts.path);
-      expect([after.mode, after.uid, after.gid]).toEqual([before.mode, before.uid, before.gid]);
+      expect({ mode: after.mode, uid: after.uid, gid: after.gid }).toEqual({
+        mode: before.mode,
+        uid: before.uid,
+        gid: before.gid,
+      });
       expect(after.ino === before.ino).toBe(inPlace);
       expect((await lstat(path)).isSymbolicLink()).toBe(true);
       expect(await hosts.text()).toBe(foreign + sectionOfOne);
@@ -127,7 +131,10 @@ describe("updateHostsFile", () => {
       throw errno("ENOSPC");
     });
     await expect(hosts.update(one, refusing)).rejects.toThrow(/^ENOSPC: made up$/);
-    expect([await hosts.text(), await readdir(hosts.stateFolder)]).toEqual([foreign, []]);
+    expect({ text: await hosts.text(), stateFiles: await readdir(hosts.stateFolder) }).toEqual({
+      text: foreign,
+      stateFiles: [],
+    });
     expect(
       await hosts.update(
         one,
@@ -407,7 +414,7 @@ function capabilities(): bigint {
 }
 
 describe.skipIf(!mayMount)("updateHostsFile, on real mounts (Linux, root)", () => {
-  const child = join(import.meta.dir, "hosts-file.child.ts");
+  const child = join(import.meta.dir, "file.child.ts");
   const entries = JSON.stringify(Object.fromEntries(one));
 
   /**

@@ -88,7 +88,7 @@ describe("the keeper of the hosts section", () => {
     };
     const keeper = createHostsKeeper(options);
     await keeper.advertise(entries);
-    expect([await place.text(), reads]).toEqual([foreign + section, 2]);
+    expect({ text: await place.text(), reads }).toEqual({ text: foreign + section, reads: 2 });
     await keeper.advertise(entries);
     expect(reads).toBe(3);
   });
