@@ -16,14 +16,18 @@ export interface ServingDeps {
   /** The names of all accounts; the first to list a host name has it. */
   readonly accounts: readonly string[];
   readonly loaded: () => Loaded;
-  /** The ingress that ngrok named for an account; undefined if it named none. */
+  /**
+   * The ingress that ngrok named for an account; undefined if it named none.
+   */
   readonly ingressOf: (account: string) => string | undefined;
   readonly relay: Relay;
   readonly machine: Machine;
   readonly log: Log;
 }
 
-/** Takes the latest list of an account, and serves the lists of all accounts. */
+/**
+ * Takes the latest list of an account, and serves the lists of all accounts.
+ */
 export type Serve = (account: string, listed: readonly ApiEndpoint[]) => Promise<Reconciled>;
 
 /** An account without a list yet serves nothing. Lists are served in order. */
