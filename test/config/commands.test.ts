@@ -292,7 +292,9 @@ describe("config edit", () => {
     });
     expect(await run(edit, ["--config", file], { EDITOR: "/no/such/editor -x" })).toMatchObject({
       code: 99,
-      err: 'error: Cannot start the editor "/no/such/editor": there is no such program\nhint:  name another one in EDITOR\n',
+      err:
+        'error: Cannot start the editor "/no/such/editor": there is no such program\nhint:  ' +
+        "name another one in EDITOR\n",
     });
     expect([readFileSync(file, "utf8"), drafts(file)]).toEqual(["# mine\n", []]);
   });

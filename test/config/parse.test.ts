@@ -82,16 +82,22 @@ log_level: info
 ingres_endpoint: foo
 `;
     expect(said(text)).toEqual([
-      'c.yml:2:8: api.url is "http://[redacted]@example.com"; allowed: an https URL; http for this machine alone (localhost, 127.0.0.1, [::1])',
-      "c.yml:4:8: api.key is a text of 9 characters (not shown); allowed: 8 to 512 characters, none of them a space",
+      'c.yml:2:8: api.url is "http://[redacted]@example.com"; allowed: an https URL; http for ' +
+        "this machine alone (localhost, 127.0.0.1, [::1])",
+      "c.yml:4:8: api.key is a text of 9 characters (not shown); allowed: 8 to 512 " +
+        "characters, none of them a space",
       'c.yml:6:14: server.log_level is "inof"; allowed: debug, info, warn or error',
       'c.yml:7:16: server.health_port is "8081"; allowed: a whole number, 0 to 65535',
       "c.yml:8:34: bound_endpoints.poll_interval is 0.5; allowed: a whole number, 1 to 86400",
-      'c.yml:8:57: bound_endpoints.selectors[2] is ""; allowed: a list of texts, none of them empty',
-      'c.yml:11:24: net.overrides["foo.bar"] is "eth 0"; allowed: host names, each with virtual, an IP address or the name of an interface',
-      "c.yml:12:6: dns is a list; allowed: settings, each as `name: value` on a line of its own below it",
+      'c.yml:8:57: bound_endpoints.selectors[2] is ""; allowed: a list of texts, none of them ' +
+        "empty",
+      'c.yml:11:24: net.overrides["foo.bar"] is "eth 0"; allowed: host names, each with ' +
+        "virtual, an IP address or the name of an interface",
+      "c.yml:12:6: dns is a list; allowed: settings, each as `name: value` on a line of its " +
+        "own below it",
       'c.yml:3:3: there is no setting "api.kye"; did you mean "api.key"?',
-      'c.yml:10:3: there is no setting "net.network_accessible"; did you mean "net.listen_interface"?',
+      'c.yml:10:3: there is no setting "net.network_accessible"; did you mean ' +
+        '"net.listen_interface"?',
       'c.yml:13:1: there is no setting "log_level"; did you mean "server.log_level"?',
       'c.yml:14:1: there is no setting "ingres_endpoint"; did you mean "ingressEndpoint"?',
     ]);
@@ -107,24 +113,29 @@ ingres_endpoint: foo
   test.each([
     [
       "- a list\n",
-      "c.yml:1:1: the file is a list; allowed: settings, each as `name: value` on a line of its own below it",
+      "c.yml:1:1: the file is a list; allowed: settings, each as `name: value` on a line of " +
+        "its own below it",
     ],
     [
       "a scalar\n",
-      "c.yml:1:1: the file is a single value; allowed: settings, each as `name: value` on a line of its own below it",
+      "c.yml:1:1: the file is a single value; allowed: settings, each as `name: value` on a " +
+        "line of its own below it",
     ],
     [
       "api: 2cVr-secret-secret\n",
-      "c.yml:1:6: api is a single value; allowed: settings, each as `name: value` on a line of its own below it",
+      "c.yml:1:6: api is a single value; allowed: settings, each as `name: value` on a line " +
+        "of its own below it",
     ],
     [
       "api: {key:2cVr-secret-secret}\n",
-      "c.yml:1:7: there is no such setting (its name is not shown); is a space missing after a colon?",
+      "c.yml:1:7: there is no such setting (its name is not shown); is a space missing after " +
+        "a colon?",
     ],
     ["api: {url: a}\napi: {url: b}\n", "c.yml:2:1: the key api is set a second time"],
     [
       "api: {url: *nowhere}\n",
-      "c.yml:1:12: an alias (*) stands before the anchor (&) that it names, or there is no such anchor",
+      "c.yml:1:12: an alias (*) stands before the anchor (&) that it names, or there is no " +
+        "such anchor",
     ],
     ["api: {}\n---\nserver: {}\n", "c.yml:2:1: a second document starts here; one is allowed"],
     ["api:\n\turl: x\n", "c.yml:2:1: Tabs are not allowed as indentation"],

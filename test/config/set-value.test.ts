@@ -216,7 +216,8 @@ describe("setConfigValue", () => {
     });
     expect(await refused("bound_endpoints.poll_interval", 0)).toMatchObject({
       message:
-        "Cannot set bound_endpoints.poll_interval: bound_endpoints.poll_interval is 0; allowed: a whole number, 1 to 86400",
+        "Cannot set bound_endpoints.poll_interval: bound_endpoints.poll_interval is 0; " +
+        "allowed: a whole number, 1 to 86400",
     });
     expect(readdirSync(folder)).not.toContain("untouched.yml");
   });

@@ -40,7 +40,8 @@ describe("parseEndpointUrl", () => {
     ],
     [
       "constructor://hello.demo:1",
-      'the URL "constructor://hello.demo:1" has the scheme "constructor"; http, https, tls and tcp are supported',
+      'the URL "constructor://hello.demo:1" has the scheme "constructor"; http, https, tls ' +
+        "and tcp are supported",
     ],
     ["https://*.example.com", "wildcard endpoints are not supported yet"],
     ["https://", "the host name is empty"],
@@ -54,15 +55,18 @@ describe("parseEndpointUrl", () => {
     ],
     [
       "http://a.demo\n",
-      'the host name "a.demo\\n" has a character that names do not have, or a hyphen at a label\'s end',
+      'the host name "a.demo\\n" has a character that names do not have, or a hyphen at a ' +
+        "label's end",
     ],
     [
       "http://a\0.demo",
-      'the host name "a\\u0000.demo" has a character that names do not have, or a hyphen at a label\'s end',
+      'the host name "a\\u0000.demo" has a character that names do not have, or a hyphen at a ' +
+        "label's end",
     ],
     [
       "http://bücher.demo",
-      'the host name "bücher.demo" has a character that names do not have, or a hyphen at a label\'s end',
+      'the host name "bücher.demo" has a character that names do not have, or a hyphen at a ' +
+        "label's end",
     ],
   ])("refuses %j, saying why", (url, reason) => {
     expect(parseEndpointUrl(url)).toEqual({ ok: false, reason });

@@ -53,15 +53,18 @@ describe("parseHostname", () => {
     ["a.0x7F", 'the host name "a.0x7F" reads as an IP address'],
     [
       "-a.demo",
-      'the host name "-a.demo" has a character that names do not have, or a hyphen at a label\'s end',
+      'the host name "-a.demo" has a character that names do not have, or a hyphen at a ' +
+        "label's end",
     ],
     [
       "a-.demo",
-      'the host name "a-.demo" has a character that names do not have, or a hyphen at a label\'s end',
+      'the host name "a-.demo" has a character that names do not have, or a hyphen at a ' +
+        "label's end",
     ],
     [
       "*.demo",
-      'the host name "*.demo" has a character that names do not have, or a hyphen at a label\'s end',
+      'the host name "*.demo" has a character that names do not have, or a hyphen at a ' +
+        "label's end",
     ],
     [
       "[::1]",
@@ -69,7 +72,8 @@ describe("parseHostname", () => {
     ],
     [
       "a.demo\n127.0.0.1 bank.com",
-      'the host name "a.demo\\n127.0.0.1 bank.com" has a character that names do not have, or a hyphen at a label\'s end',
+      'the host name "a.demo\\n127.0.0.1 bank.com" has a character that names do not have, or ' +
+        "a hyphen at a label's end",
     ],
   ])("refuses %j, saying why", (text, reason) => {
     expect(reading(parseHostname(text))).toBe(`! ${reason}`);
