@@ -14,7 +14,7 @@ const said = (text: string): string[] => {
 };
 
 describe("parseConfig", () => {
-  test("takes empty files, comments and empty values for the defaults", () => {
+  test("reads empty files, comments and empty values as defaults", () => {
     for (const text of [
       "",
       "\n",
@@ -48,7 +48,8 @@ server: {log_level: WARNING}
 `;
     expect(said(text)).toEqual([]);
     const config = configSchema.parse(read(text).values);
-    expect([config.api.key, config.server.log_level]).toEqual(["12345678", "warn"]);
+    expect(config.api.key).toBe("12345678");
+    expect(config.server.log_level).toBe("warn");
     expect(config.bound_endpoints.selectors).toEqual(["true", "0x10"]);
     expect(config.dns).toMatchObject({ enabled: true, manage_resolv_conf: false });
   });
@@ -64,8 +65,10 @@ net: {<<: {start_port: 7}, interface_name: x}
       net: { start_port: 7, interface_name: "x" },
     });
   });
+});
 
-  test("says everything that is wrong at once, each with its place", () => {
+describe("parseConfig, of a wrong file,", () => {
+  test("lists all problems at once, each with its position", () => {
     const text = `api:
   url: http://user:hunter2@example.com
   kye: value-of-kye
@@ -145,7 +148,7 @@ ingres_endpoint: foo
     ],
     ["net: {<<: 1}\n", "c.yml:1:1: Merge sources must be maps or map aliases"],
     ["? [a]\n: 1\n", "c.yml:1:3: With stringKeys, all keys must be strings"],
-  ])("answers %j clearly", (text, answer) => {
+  ])("explains what is wrong with %j", (text, answer) => {
     expect(said(text)[0]).toBe(answer);
     expect(said(text).join()).not.toContain("secret");
   });
@@ -159,7 +162,9 @@ ingres_endpoint: foo
       ["syntax", "Excessive alias count indicates a resource exhaustion attack"],
     ]);
   });
+});
 
+describe("parseConfig, of anything,", () => {
   test("never throws, whatever the text", () => {
     const pieces = [
       "api",
@@ -203,7 +208,7 @@ ingres_endpoint: foo
     );
   });
 
-  test("never throws, whatever the values, and what it accepts the schema accepts", () => {
+  test("never throws for any values, and accepts only what the schema accepts", () => {
     const names = fc.constantFrom(
       "api",
       "key",
@@ -235,7 +240,7 @@ ingres_endpoint: foo
     );
   });
 
-  test("reads back every configuration that is written out", () => {
+  test("reads back every configuration that was written", () => {
     fc.assert(
       fc.property(rightConfig, (config) => {
         const { values, problems, warnings } = read(stringify(config));
@@ -246,7 +251,7 @@ ingres_endpoint: foo
     );
   });
 
-  test("never repeats a key that it does not accept", () => {
+  test("never quotes a key that it rejects", () => {
     const secret = fc
       .string({
         unit: fc.constantFrom(..."abcdefghijkmnpqrstuvwxyz234567"),

@@ -109,7 +109,7 @@ describe("parseHostname", () => {
     }
   });
 
-  test("answers for every text: a name that is safe in a hosts file and that it takes again as it is, or a reason of one line", () => {
+  test("returns a name that is safe in a hosts file, or a reason of one line", () => {
     fc.assert(
       fc.property(fc.oneof(hostname, fc.string(), anyText), (text) => {
         const result = parseHostname(text);
@@ -168,7 +168,8 @@ describe("parseSubnet", () => {
     ["255.255.255.255/32", "255.255.255.255/32", 1],
     ["200.1.2.3/0", "0.0.0.0/0", 2 ** 32],
   ])("reads %s as %s with %d addresses", (text, canonical, size) => {
-    expect([subnetText(subnet(text)), subnetSize(subnet(text))]).toEqual([canonical, size]);
+    expect(subnetText(subnet(text))).toBe(canonical);
+    expect(subnetSize(subnet(text))).toBe(size);
   });
 
   test.each([
