@@ -270,7 +270,9 @@ describe("config edit", () => {
     expect(readFileSync(file, "utf8")).toBe("sever: {}\n");
     expect(ran.err).toContain('there is no setting "sever"');
   });
+});
 
+describe("config edit, beside the usual case,", () => {
   test("changes nothing if the editor changes nothing, fails or removes the draft", async () => {
     const file = fileWith("# mine\n");
     expect(await run(edit, ["--config", file], editor("true"))).toEqual({

@@ -123,7 +123,9 @@ describe("a reload", () => {
     expect(log.lines).toHaveLength(1);
     expect(log.lines[0]).toContain('there is no setting "new"');
   });
+});
 
+describe("a reload of an empty or rejected file", () => {
   test("does not read a missing or empty file as all defaults", async () => {
     const { file, settings, reload } = await started("api: { key: a-key-of-somebody }\n");
     expect((await reload("  \n")).problems[0]?.message).toBe(
@@ -152,7 +154,9 @@ describe("a reload", () => {
     expect(settings.current.config.server.log_level).toBe("info");
     expect(applied).toEqual([]);
   });
+});
 
+describe("a reload and other sources of values", () => {
   test("takes the environment before the file", async () => {
     const { reload } = await started("", { env: { NGROK_API_KEY: "the-key-of-the-environment" } });
     expect((await reload("api: { key: the-key-of-the-file }\n")).changes).toEqual([]);

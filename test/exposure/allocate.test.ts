@@ -103,7 +103,9 @@ describe("allocate", () => {
       ["twice.demo", "127.0.0.4"],
     ]);
   });
+});
 
+describe("allocate, in a full range or with many names,", () => {
   test("reuses addresses of gone names only in a full range, oldest first", () => {
     const range = subnet("127.0.0.0/29"); // .2 to .7
     let saved = run(

@@ -122,7 +122,9 @@ describe("loadAssignment", () => {
     );
     expect(await readFile(`${path}.damaged-20260801T101112Z-3`, "utf8")).toBe("third");
   });
+});
 
+describe("loadAssignment, of unusual content,", () => {
   test("leaves single bad entries out and keeps the others", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");
