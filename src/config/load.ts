@@ -1,3 +1,5 @@
+// The room config: reads, checks, shows and changes the configuration file.
+
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -132,13 +134,9 @@ function openMode(path: string, mode: number | undefined, { values }: Reading): 
     process.platform === "win32"
   )
     return [];
-  return [
-    {
-      kind: "open-mode",
-      source: path,
-      message: `every user of this machine can read the ${key ? "API key" : "proxy's password"} in it; run \`chmod 600 ${path}\``,
-    },
-  ];
+  const secret = key ? "API key" : "proxy's password";
+  const message = `every user of this machine can read the ${secret} in it; run \`chmod 600 ${path}\``;
+  return [{ kind: "open-mode", source: path, message }];
 }
 
 interface Override {

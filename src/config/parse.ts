@@ -161,10 +161,8 @@ function stranger(path: readonly string[]): Pick<Problem, "key" | "message"> {
     "there is no such setting (its name is not shown); is a space missing after a colon?";
   if (!/^[a-z][\w.-]{0,39}$/i.test(key)) return { message: unlike };
   const meant = suggestion(path);
-  return {
-    key,
-    message: `there is no setting "${key}"${meant === undefined ? "" : `; did you mean "${meant}"?`}`,
-  };
+  const question = meant === undefined ? "" : `; did you mean "${meant}"?`;
+  return { key, message: `there is no setting "${key}"${question}` };
 }
 
 /**

@@ -25,9 +25,10 @@ export function configTemplate(): string {
 }
 
 const introduction = comment(
-  'The configuration of ngrokd. Every setting stands here with its default: take away the "# " before its name to change it. Check the ' +
-    "file with `ngrokd config check`; a daemon that runs takes over what is changed here. An empty value means the default. The variables " +
-    "NGROK_API_KEY and NGROKD_SOCKET go before this file.",
+  "The configuration of ngrokd. Every setting stands here with its default: take away the " +
+    '"# " before its name to change it. Check the file with `ngrokd config check`; a daemon ' +
+    "that runs takes over what is changed here. An empty value means the default. The " +
+    "variables NGROK_API_KEY and NGROKD_SOCKET go before this file.",
   "",
 );
 
@@ -42,8 +43,8 @@ function explained(setting: Setting): string {
   const line = `${path.at(-1)}: ${valueCode(setting.default)}`;
   const example =
     setting.example === undefined ? "" : `\n${indent}# Example: ${valueCode(setting.example)}`;
-  const words = `${comment(description + later, indent)}\n${comment(`Allowed: ${allowed}.`, indent)}`;
-  return `${words}${example}\n${indent}${secret === true ? "" : "# "}${line}`;
+  const words = comment(description + later, indent);
+  return `${words}\n${comment(`Allowed: ${allowed}.`, indent)}${example}\n${indent}${secret === true ? "" : "# "}${line}`;
 }
 
 /** A value as YAML on one line. */

@@ -53,8 +53,8 @@ export async function createConfig(path: string): Promise<boolean> {
 }
 
 /**
- * The path at the end of a chain of symbolic links; there may be no file. Rejects
- * with NgrokdError `state` or `permission`.
+ * The path at the end of a chain of symbolic links; there may be no file.
+ * Rejects with NgrokdError `state` or `permission`.
  */
 export async function targetOf(path: string): Promise<string> {
   try {

@@ -142,7 +142,7 @@ function wording(
 ): string {
   switch (code) {
     case "DUPLICATE_KEY":
-      return `the key ${/^["']?([\w.-]*)/.exec(text.slice(pos[0]))?.[1] ?? ""} is set a second time`;
+      return `the key ${keyAt(text, pos[0])} is set a second time`;
     case "MULTIPLE_DOCS":
       return "a second document starts here; one is allowed";
     case "UNEXPECTED_TOKEN":
@@ -152,3 +152,6 @@ function wording(
       return message;
   }
 }
+
+const keyAt = (text: string, offset: number): string =>
+  /^["']?([\w.-]*)/.exec(text.slice(offset))?.[1] ?? "";
