@@ -45,7 +45,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   desk: ["account", "config", "control", "daemon", "ingress", "observe"],
   doctor: ["cloud", "config", "control", "files", "ingress", "machine", "net"],
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
-  account: ["cloud", "config", "control", "exposure", "files", "ingress"],
+  account: ["cloud", "config", "exposure", "files", "ingress"],
   machine: ["config", "control", "exposure", "files", "journal", "net", "relay"],
   relay: ["exposure", "ingress", "net"],
   ingress: ["files", "net"],

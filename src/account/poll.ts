@@ -5,7 +5,7 @@ import type { Identity } from "../cloud/registration.ts";
 import { isSuspiciouslyShort } from "../exposure/plan.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { type ApiEndpoint, living } from "../model/endpoint.ts";
-import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
+import { hintOf, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import type { PassResult, Reconciled } from "../model/pass.ts";
 import type { PassEnd } from "./loop.ts";
@@ -207,8 +207,3 @@ const patienceWith = (all: readonly ApiEndpoint[]): number =>
  * length.
  */
 const pageSize = 100;
-
-export const noIdentity = (): NgrokdError =>
-  new NgrokdError("state", "This machine is not registered with ngrok yet", {
-    hint: "run `ngrokd set-api-key`",
-  });

@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { noIdentity } from "../account/identity-state.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { createIdentityKeeper } from "../account/keeper.ts";
 import { type Loop, startLoop } from "../account/loop.ts";
-import { createPass, noIdentity, passEnd } from "../account/poll.ts";
+import { createPass, passEnd } from "../account/poll.ts";
 import { createProgress, type Progress } from "../account/progress.ts";
 import { createSelectors } from "../account/selectors.ts";
 import { createTrustKeeper } from "../account/trust-keeper.ts";
@@ -474,7 +475,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return Math.min(
       bound_endpoints.poll_interval * 1000,
       server.cert_refresh_interval * 1000,
-      Math.max(100, identity.untilNextLook()),
+      Math.max(100, identity.msUntilDue()),
     );
   }
 

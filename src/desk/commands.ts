@@ -10,6 +10,7 @@ import { NgrokdError } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import type { PassResult } from "../model/pass.ts";
 import type { State } from "../model/state.ts";
+import { certificateReport } from "./certificate-report.ts";
 import { healthReply, type Liveness, listReply, type StatusFacts, statusReply } from "./replies.ts";
 
 export interface CommandDeps {
@@ -91,7 +92,8 @@ export function createCommands(deps: CommandDeps): (request: Request) => Promise
    * ask for it.
    */
   async function refreshCertificate(args: readonly string[]): Promise<CertificateReport | string> {
-    const report = await identity.refreshCertificate({ force: args.includes("--force") });
+    const refresh = await identity.refreshCertificate({ force: args.includes("--force") });
+    const report = certificateReport(refresh);
     return args.includes("--json") ? report : report.message;
   }
 

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pkcs10CertificateRequest, X509CertificateGenerator } from "@peculiar/x509";
 import fc from "fast-check";
+import { saveIngressEndpoint } from "../../src/cloud/identity-files.ts";
 import { type Api, createApi } from "../../src/cloud/api.ts";
 import { createCsr, createKey, fitsKey } from "../../src/cloud/certificate.ts";
 import {
@@ -14,7 +15,6 @@ import {
   loadIdentity,
   operatorRequest,
   register,
-  saveIngressEndpoint,
 } from "../../src/cloud/registration.ts";
 import type { ApiKey } from "../../src/model/api-key.ts";
 import { NgrokdError } from "../../src/model/error.ts";
