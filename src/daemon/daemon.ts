@@ -283,7 +283,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     lastList: await loadLastList(lastListPath).catch(
       (error: unknown) => void log.warn(reasonOf(error), { hint: hintOf(error) || undefined }),
     ),
-    keepList: (list) => saveLastList(lastListPath, list),
+    saveList: (list) => saveLastList(lastListPath, list),
     serving: () => [...listeners.present.values()].map(({ placed }) => placed.binding.key),
     reconcile: (listed) =>
       steadily(listed, async () =>

@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path";
 import { ingressAddress } from "../account/ingress-address.ts";
-import { createLister } from "../account/poll.ts";
+import { createLister } from "../account/lister.ts";
 import { createApi } from "../cloud/api.ts";
 import { inspectCertificate, renewalDue } from "../cloud/certificate.ts";
 import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/identity-files.ts";
