@@ -179,7 +179,10 @@ describe("a client of the daemon", () => {
       expect(await run(`${line} --socket /nowhere/s`)).toEqual({
         code: 4,
         out: "",
-        err: 'error: No daemon answers on the control socket "/nowhere/s"\nhint:  start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET\n',
+        err:
+          'error: No daemon answers on the control socket "/nowhere/s"\n' +
+          "hint:  start it with `sudo ngrokd service start` or `sudo ngrokd serve`, " +
+          "or name its socket with --socket or NGROKD_SOCKET\n",
       });
     }
     expect(JSON.parse((await run("status --json --socket /nowhere/s")).out)).toMatchObject({
@@ -228,7 +231,9 @@ describe("a client of the daemon", () => {
     expect(await run(`list --socket ${daemon.path}`)).toEqual({
       code: 0,
       out: "No endpoints. The daemon is not serving: no key\nhint: set one\n",
-      err: "warning: the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic\n",
+      err:
+        "warning: the ingress's certificate is NOT verified (server.insecure_skip_verify): " +
+        "anybody on the way can read and change the traffic\n",
     });
   });
 
@@ -246,7 +251,8 @@ describe("a client of the daemon", () => {
     const { code, out, err } = await run(`status --debug --socket ${daemon.path}`);
     expect({ code, out }).toEqual({ code: 1, out: "" });
     expect(err).toStartWith(
-      'error: Cannot understand the daemon\'s answer to "status"\nhint:  it seems to be of another version',
+      'error: Cannot understand the daemon\'s answer to "status"\n' +
+        "hint:  it seems to be of another version",
     );
     expect(err).toContain("operator_id");
   });
@@ -274,8 +280,11 @@ describe("a client that changes the daemon", () => {
       code: 1,
       out: "",
       err:
-        'warning: /c.yml:3:8: it is odd\nerror: The configuration "/c.yml" was not taken over, and nothing has changed:\n  /c.yml:3:8: it is loud\n' +
-        "hint:  correct it, with `ngrokd config edit` for instance: the daemon then takes it over by itself\n",
+        "warning: /c.yml:3:8: it is odd\n" +
+        'error: The configuration "/c.yml" was not taken over, and nothing has changed:\n' +
+        "  /c.yml:3:8: it is loud\n" +
+        "hint:  correct it, with `ngrokd config edit` for instance: " +
+        "the daemon then takes it over by itself\n",
     });
     const { code, out, err } = await run(`reload --json --socket ${daemon.path}`);
     expect({ code, out: JSON.parse(out), err }).toEqual({ code: 1, out: reload, err: "" });

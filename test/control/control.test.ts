@@ -290,7 +290,9 @@ describe("startControlServer on a path that is in use", () => {
       const error = await failure(started({ path: at(name) }));
       expect({ code: error.code, message: error.message }).toEqual({
         code: "address-in-use",
-        message: `Cannot open the control socket "${at(name)}": something that is not a socket has this name`,
+        message:
+          `Cannot open the control socket "${at(name)}": ` +
+          "something that is not a socket has this name",
       });
     }
     expect((await readdir(folder.path)).sort()).toEqual(["dangling", "file", "folder"]);
@@ -377,7 +379,9 @@ describe.if(process.platform === "linux")(
       const refused = await failure(started({ path }));
       expect({ code: refused.code, message: refused.message }).toEqual({
         code: "already-running",
-        message: `Another daemon is already running on the control socket "${path}", and does not answer`,
+        message:
+          `Another daemon is already running on the control socket "${path}", ` +
+          "and does not answer",
       });
       expect((await readdir(folder.path)).sort()).toEqual(["s", "t.turn"]);
 
@@ -409,7 +413,8 @@ describe("askDaemon", () => {
         message: `No daemon answers on the control socket "${join(folder.path, name)}"`,
       });
       expect(error.hint).toBe(
-        "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",
+        "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, " +
+          "or name its socket with --socket or NGROKD_SOCKET",
       );
       expect(await isAlive(net, join(folder.path, name))).toBe(false);
     },
@@ -447,7 +452,7 @@ describe("askDaemon", () => {
     expect(await askDaemon(net, daemon.path, { command: "status" })).toBeUndefined();
   });
 
-  test("gives up at its deadline, and where its caller does", async () => {
+  test("gives up at its deadline, and when its caller does", async () => {
     const seen: Promise<string>[] = [];
     await using daemon = await impostor((conn) => void seen.push(ending(conn)));
     const late = await failure(

@@ -271,7 +271,7 @@ describe("the reply to health", () => {
     },
   );
 
-  test("is unhealthy with its own reason where the process cannot make progress", () => {
+  test("is unhealthy with its own reason if the process makes no progress", () => {
     const stuck = { ok: false, reason: "the last poll began 600 s ago" };
     expect(healthReply(state(), stuck, undefined)).toMatchObject({
       healthy: false,

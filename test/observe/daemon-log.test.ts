@@ -24,7 +24,8 @@ describe("a line of the log", () => {
       code: undefined,
     });
     expect(lines()).toEqual([
-      `{"time":"${noon.toISOString()}","level":"warn","message":"The poll failed","hint":"wait","endpoint":"a.demo:80","tries":2,"again":true}`,
+      `{"time":"${noon.toISOString()}","level":"warn","message":"The poll failed",` +
+        `"hint":"wait","endpoint":"a.demo:80","tries":2,"again":true}`,
     ]);
     log.info("");
     expect(JSON.parse(lines()[1] ?? "")).toEqual({

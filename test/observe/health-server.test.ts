@@ -70,7 +70,7 @@ describe("the health server", () => {
     expect((await fetch(new URL("metrics", server.url), { method: "HEAD" })).status).toBe(200);
   });
 
-  test("writes metrics no faster than they are read, and stops when the reader leaves", async () => {
+  test("writes metrics no faster than they are read, and stops with the reader", async () => {
     let made = 0;
     const endless: Family = {
       name: "endless",
