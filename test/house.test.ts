@@ -21,16 +21,8 @@ const functionsToSplit: readonly string[] = [
   "src/account/poll.ts: createPass",
   "src/cloud/api.ts: createApi",
   "src/daemon/daemon.ts: startDaemon",
-  "src/daemon/settings.ts: createSettings",
-  "src/desk/commands.ts: createCommands",
-  "src/desk/settle.ts: settled",
   "src/ingress/ingress.ts: createIngress",
   "src/ingress/pool.ts: createPool",
-  "src/local-cloud/api.ts: ngrokApi",
-  "src/local-cloud/control.ts: controlApi",
-  "src/local-cloud/ingress.ts: startIngress",
-  "src/machine/hosts/keeper.ts: createHostsKeeper",
-  "src/relay/doors.ts: createListeners",
 ];
 
 const widestCode = 100;
@@ -46,42 +38,32 @@ const roomsToSplit: Readonly<Record<string, number>> = { cli: 0.145 };
 /** The main file of a folder, if it is not named like the folder. */
 const mainFiles: Readonly<Record<string, string>> = {
   account: "keeper.ts",
-  cli: "commands.ts",
+  cli: "run.ts",
   "cli/config": "edit.ts",
   "cli/service": "install.ts",
   cloud: "registration.ts",
   config: "load.ts",
-  control: "server.ts",
-  desk: "commands.ts",
-  exposure: "plan.ts",
+  control: "protocol.ts",
+  desk: "operations.ts",
   files: "atomic.ts",
   "local-cloud": "cloud.ts",
-  machine: "repair.ts",
   "machine/hosts": "file.ts",
   model: "binding.ts",
   net: "types.ts",
-  observe: "log.ts",
-  relay: "doors.ts",
+  observe: "daemon-log.ts",
   service: "manage.ts",
 };
 /** Folders that do not say yet what they are for. */
 const foldersToExplain: readonly string[] = [
   "account",
-  "cli",
   "cli/config",
   "cli/service",
   "cloud",
-  "control",
   "daemon",
-  "desk",
   "doctor",
-  "exposure",
   "ingress",
   "local-cloud",
-  "machine",
   "machine/hosts",
-  "observe",
-  "relay",
   "service",
 ];
 

@@ -159,8 +159,8 @@ function withProgress(fetch: Fetch, progress: Progress): Fetch {
 }
 
 /**
- * Pure: milliseconds for which the loop may sleep: until the next poll, or until
- * the identity has work, whichever is first.
+ * Pure: milliseconds for which the loop may sleep: until the next poll, or
+ * until the identity has work, whichever is first.
  */
 function intervalMs({ config }: Loaded, msUntilDue: number): number {
   return Math.min(

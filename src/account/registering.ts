@@ -6,7 +6,9 @@ import type { IdentityStore } from "./identity-store.ts";
 import { hostFacts } from "./set-api-key.ts";
 import { deleteReplaced, searchTwins } from "./twins.ts";
 
-/** Registers this machine, which has no identity. Rejects as `register` does. */
+/**
+ * Registers this machine, which has no identity. Rejects as `register` does.
+ */
 export async function registerFirst(
   store: IdentityStore,
   api: Api,

@@ -87,7 +87,8 @@ describe("a reload", () => {
       `${["a", "b", "c", "d", "e", "f", "g"].map((key) => `${key}: 1`).join("\n")}\nforward: 3\nforward: 4\n`,
     );
     await reload(
-      "server: { log_level: 1, log_format: 2, health_port: x, client_key: x, client_cert: x, socket_path: x, health_address: x }\n",
+      "server: { log_level: 1, log_format: 2, health_port: x, client_key: x, client_cert: x, " +
+        "socket_path: x, health_address: x }\n",
     );
     expect(log.lines.filter((line) => line.includes("cannot be used"))).toHaveLength(3);
     expect(settings.warnings[0]).toEndWith("; and 2 more");
@@ -103,7 +104,8 @@ describe("a reload", () => {
     ]);
     expect((await reload(change)).changes).toHaveLength(1);
     const told =
-      "server.client_key has changed to /b/tls.key, which needs a restart of the daemon; until then it is /a/tls.key";
+      "server.client_key has changed to /b/tls.key, which needs a restart of the daemon; " +
+      "until then it is /a/tls.key";
     expect(settings.warnings).toEqual([told]);
     expect(log.lines).toEqual([`warn ${told}`]);
     expect(settings.current.config.server.client_key).toBe("/a/tls.key");
