@@ -42,7 +42,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "observe",
     "relay",
   ],
-  desk: ["config", "control", "ingress", "observe"],
+  desk: ["account", "config", "control", "ingress", "observe"],
   doctor: ["cloud", "config", "control", "desk", "files", "ingress", "machine", "net"],
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
   account: ["cloud", "config", "exposure", "files", "ingress"],

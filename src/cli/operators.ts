@@ -40,7 +40,8 @@ export default command({
         {
           hint:
             "`ngrokd operators` lists them all; " +
-            "`ngrokd operators --prune --same-name` deletes those of the same name, after showing them",
+            "`ngrokd operators --prune --same-name` deletes those of the same name, " +
+            "after showing them",
         },
       );
     }

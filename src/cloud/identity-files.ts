@@ -201,6 +201,26 @@ export async function saveIngressEndpoint(
   if ((present ?? "") !== wanted) await write(paths.ingressEndpoint, wanted, { mode: 0o644 });
 }
 
+/** The parts of an identity that change while it is in use. */
+export type Part = "certificate" | "ingress";
+
+/**
+ * Saves one part of the identity in use, and only that part's file, whole: key
+ * and certificate fit at every moment. If the key's file holds another key, an
+ * administrator is at work on the files. Then nothing is written, and the part
+ * is good until the next start. Rejects with NgrokdError `permission` or
+ * `state`; the old file is still there then.
+ */
+export async function savePart(
+  paths: IdentityPaths,
+  { certPem, keyPem, ingressEndpoint }: Identity,
+  part: Part,
+): Promise<void> {
+  if ((await readFileIfThere(paths.key)) !== keyPem) return;
+  if (part === "certificate") await writeFileAtomic(paths.cert, certPem, { mode: 0o644 });
+  else await saveIngressEndpoint(paths, ingressEndpoint);
+}
+
 /**
  * Takes back what {@link saveKey} and {@link saveAnswer} have written: every
  * file is what it was `before`, or is not there. Rejects with NgrokdError

@@ -206,7 +206,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const serve = createServing({
     accounts: [defaultAccount],
     loaded: () => settings.current,
-    ingressOf: () => identity.current?.ingressEndpoint,
     relay,
     machine,
     log,
@@ -223,7 +222,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     lastList: await loadLastList(lastListPath).catch(
       (error: unknown) => void log.warn(reasonOf(error), { hint: hintOf(error) || undefined }),
     ),
-    keepList: (list) => saveLastList(lastListPath, list),
+    saveList: (list) => saveLastList(lastListPath, list),
     serving: () =>
       [...relay.present.values()].flatMap(({ routes }) =>
         routes.map(({ target }) => target.binding.key),
@@ -392,7 +391,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return Math.min(
       bound_endpoints.poll_interval * 1000,
       server.cert_refresh_interval * 1000,
-      Math.max(100, identity.untilNextLook()),
+      Math.max(100, identity.msUntilDue()),
     );
   }
 

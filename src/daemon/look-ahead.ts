@@ -1,6 +1,6 @@
 import { defaultAccount } from "../account/account-name.ts";
-import { ownHosts } from "../account/ingress-address.ts";
-import { createLister } from "../account/poll.ts";
+import { ingressAddress } from "../account/ingress-address.ts";
+import { createLister } from "../account/lister.ts";
 import { createApi } from "../cloud/api.ts";
 import { inspectCertificate, renewalDue } from "../cloud/certificate.ts";
 import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/identity-files.ts";
@@ -16,6 +16,7 @@ import { silentLog } from "../model/log.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { userAgent } from "../version.ts";
+import { ownHosts } from "./own-hosts.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
 
 /** What a pass would do first, before it knows of any endpoint. */
@@ -78,7 +79,9 @@ export async function lookAhead(
     listed,
     saved: saved?.ok === true ? saved.value.assignment : new Map(),
     range: addressRange(config.net.subnet).range,
-    policy: await policyNow(loaded.hostsPath, [ownHosts(loaded, ingressEndpoint)]),
+    policy: await policyNow(loaded.hostsPath, [
+      ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host),
+    ]),
     listening,
     hosts: hosts.before,
   });

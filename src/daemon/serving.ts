@@ -1,4 +1,3 @@
-import { ownHosts } from "../account/ingress-address.ts";
 import type { Loaded } from "../config/load.ts";
 import type { AccountEndpoints } from "../exposure/expose.ts";
 import { addressRange } from "../exposure/range.ts";
@@ -9,6 +8,7 @@ import type { Log } from "../model/log.ts";
 import type { Reconciled } from "../model/pass.ts";
 import { createSerial } from "../model/serial.ts";
 import type { Relay } from "../relay/relay.ts";
+import { ownHosts } from "./own-hosts.ts";
 import { reconcile } from "./reconcile.ts";
 import { createSteady } from "./steady.ts";
 
@@ -16,10 +16,6 @@ export interface ServingDeps {
   /** The names of all accounts; the first to list a host name has it. */
   readonly accounts: readonly string[];
   readonly loaded: () => Loaded;
-  /**
-   * The ingress that ngrok named for an account; undefined if it named none.
-   */
-  readonly ingressOf: (account: string) => string | undefined;
   readonly relay: Relay;
   readonly machine: Machine;
   readonly log: Log;
@@ -35,7 +31,7 @@ export function createServing(deps: ServingDeps): Serve {
   const { accounts, relay, machine, loaded, log } = deps;
   const lists = new Map<string, readonly ApiEndpoint[]>();
   const inTurn = createSerial();
-  const own = () => accounts.map((account) => ownHosts(loaded(), deps.ingressOf(account)));
+  const own = () => accounts.map((account) => ownHosts(loaded(), relay.ingress(account)));
   const steadily = createSteady(async () =>
     JSON.stringify([
       await machine.stamp(),

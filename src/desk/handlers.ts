@@ -1,14 +1,15 @@
+import type { CertificateRefresh } from "../account/renewal.ts";
 import type { Loaded } from "../config/load.ts";
 import type { ApiKey } from "../model/api-key.ts";
-import type { CertificateReport } from "../model/certificate-report.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import type { PassResult } from "../model/pass.ts";
 import type { State } from "../model/state.ts";
+import { certificateReport } from "./certificate-report.ts";
 import type { DaemonFacts, Liveness } from "./daemon-facts.ts";
 import type { Input, OperationName, ReplyTo } from "./operations.ts";
 import { healthReply, listReply, statusReply } from "./replies.ts";
-import type { RefreshReport, ReloadReport } from "./reply-schemas.ts";
+import type { CertificateReport, RefreshReport, ReloadReport } from "./reply-schemas.ts";
 
 /** The parts of the daemon that the operations use. */
 export interface Desk {
@@ -24,7 +25,7 @@ export interface Desk {
   };
   readonly identity: {
     setApiKey(text: string, how: { switchAccount: boolean }): Promise<KeyChange>;
-    refreshCertificate(how: { force: boolean }): Promise<CertificateReport>;
+    refreshCertificate(how: { force: boolean }): Promise<CertificateRefresh>;
   };
   /** Runs a pass; returns how it ended, undefined if there was none. */
   readonly pass: () => Promise<PassResult["kind"] | undefined>;
@@ -87,7 +88,7 @@ async function refreshCertificate(
   { identity }: Desk,
   { json = false, force = false }: Input<"refresh-cert">,
 ): Promise<CertificateReport | string> {
-  const report = await identity.refreshCertificate({ force });
+  const report = certificateReport(await identity.refreshCertificate({ force }));
   return json ? report : report.message;
 }
 

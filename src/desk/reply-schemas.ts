@@ -1,7 +1,6 @@
 // The small zod: clients read one reply and end, and this one is ready in a
 // fraction of the time.
 import * as z from "zod/mini";
-import type { CertificateReport } from "../model/certificate-report.ts";
 
 /*
  * The shapes of the replies on the control socket. The first fields of a status
@@ -187,9 +186,10 @@ export const reloadSchema = z.object({
 });
 export type ReloadReport = z.infer<typeof reloadSchema>;
 
-export const certificateReportSchema: z.ZodMiniType<CertificateReport> = z.object({
+export const certificateReportSchema = z.object({
   renewed: z.boolean(),
   not_after: z.string(),
   days_left: z.number(),
   message: z.string(),
 });
+export type CertificateReport = z.infer<typeof certificateReportSchema>;

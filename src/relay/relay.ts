@@ -33,6 +33,10 @@ export interface Relay extends Pick<Doors, "mend" | "probe"> {
    */
   credentials(account: string, settings: IngressSettings): void;
   /**
+   * The ingress host of an account. Throws `state` before it has credentials.
+   */
+  ingress(account: string): string;
+  /**
    * Limits and deadlines from now on; open connections keep their deadlines.
    */
   limits(limits: RelayLimits): void;
@@ -125,6 +129,7 @@ export function createRelay(options: RelayOptions): Relay {
     probe: doors.probe,
     apply: (steps) => doors.apply(steps, limits.drainMs),
     credentials: (account, settings) => setCredentials(linkOf(account), settings),
+    ingress: (account) => credentialsOf(linkOf(account)).host,
     limits(next) {
       limits = next;
     },
@@ -179,11 +184,7 @@ interface LinkOptions {
 }
 
 function createLink({ net, log, quiet, limits, poolLimits }: LinkOptions): Link {
-  const settings = (): IngressSettings => {
-    if (link.credentials === undefined) throw notRegistered();
-    return link.credentials;
-  };
-  const ingress = createIngress(net, settings, poolLimits);
+  const ingress = createIngress(net, () => credentialsOf(link), poolLimits);
   const forwarding: ForwardDeps = {
     ingress,
     log,
@@ -194,6 +195,11 @@ function createLink({ net, log, quiet, limits, poolLimits }: LinkOptions): Link 
   };
   const link: Link = { credentials: undefined, ingress, forwarding };
   return link;
+}
+
+function credentialsOf({ credentials }: Link): IngressSettings {
+  if (credentials === undefined) throw notRegistered();
+  return credentials;
 }
 
 /**

@@ -59,7 +59,7 @@ describe("wrapped text", () => {
     expect(wrapped(" \n ", 10)).toEqual([]);
   });
 
-  test("loses no word, and begins a line only where the last one is full", () => {
+  test("loses no word, and begins a line only if the last one is full", () => {
     const words = fc.array(fc.stringMatching(/^[!-~]{1,12}$/), { maxLength: 40 });
     fc.assert(
       fc.property(words, fc.integer({ min: 14, max: 80 }), (words, width) => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Loaded } from "../../src/config/load.ts";
 import { configSchema } from "../../src/config/schema.ts";
+import { certificateReport } from "../../src/desk/certificate-report.ts";
 import { createDispatch, runOperation } from "../../src/desk/dispatch.ts";
 import type { Desk } from "../../src/desk/handlers.ts";
 import { operationNames, operations } from "../../src/desk/operations.ts";
@@ -33,7 +34,14 @@ const loaded = {
   hostsPath: "/etc/hosts",
   proxy: { noProxy: "" },
 } as unknown as Loaded;
-const report = { renewed: true, not_after: at.toISOString(), days_left: 1.5, message: "Renewed." };
+/** A certificate that ends 36 hours after `at`. */
+const refresh = {
+  renewed: true,
+  at,
+  notAfter: new Date(at.getTime() + 36 * 3_600_000),
+  due: at,
+};
+const report = certificateReport(refresh);
 
 /** A desk with these parts, and a list of what was asked of it. */
 function deskWith(parts: Partial<Desk> = {}) {
@@ -59,7 +67,7 @@ function deskWith(parts: Partial<Desk> = {}) {
       },
       async refreshCertificate({ force }) {
         asked.push(force ? "renew" : "renew if due");
-        return report;
+        return refresh;
       },
     },
     async pass() {
@@ -104,7 +112,7 @@ describe("a request", () => {
     },
   );
 
-  test("that has arguments which its operation does not have is answered without them", async () => {
+  test("is answered as if arguments that its operation lacks were not there", async () => {
     const { dispatch } = deskWith();
     const reply = await dispatch({ command: "list", args: ["x", "--all"] });
     expect(reply).toEqual([]);

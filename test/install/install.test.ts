@@ -207,7 +207,7 @@ describe("install.sh changes nothing and says why", () => {
     expect(stderr).toContain("hint:");
   });
 
-  test("when SHA256SUMS has no archive for this system, or only a path that leads elsewhere", async () => {
+  test("if SHA256SUMS has no archive for this system, or only a path elsewhere", async () => {
     release.serve({
       SHA256SUMS: sumLine("ngrokd-1.0.0-plan9-mips.tar.gz", "x"),
       [small.name]: small.bytes,
@@ -537,7 +537,7 @@ describe("install.sh --uninstall", () => {
   );
 
   test.if(asRoot)(
-    "refuses another user while root's daemon runs, whose socket is closed to that user",
+    "refuses another user while root's daemon runs, whose socket is closed to them",
     async () => {
       serveReal();
       const env = { NGROKD_INSTALL_DIR: "", NGROKD_CONFIG_DIR: "" };

@@ -5,7 +5,7 @@ import { stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
 stories("lists of ngrok's API", () => {
-  test("whose pages lead in a circle end, degrade the daemon with the reason, and retire nothing", async () => {
+  test("whose pages lead in a circle degrade the daemon with a reason, and retire none", async () => {
     const { cloud, daemon } = await registered();
     await cloud.add("http://hello.demo", page("hello").address);
     await daemon.becomes("hello.demo", "listening");

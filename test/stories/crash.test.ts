@@ -29,7 +29,7 @@ const names = ["a.demo", "b.demo", "c.demo", "d.demo", "e.demo", "f.demo"];
 stories(`kill -9 at any moment (CRASH_SEED=${seed} CRASH_LIVES=${lives})`, () => {
   for (const inPlace of [false, true]) {
     test(
-      `leaves nothing that the next start does not put right; the hosts file is ${inPlace ? "a bind mount" : "a plain file"}`,
+      `is repaired by the next start; hosts: ${inPlace ? "bind mount" : "plain file"}`,
       async () => {
         freshMachine();
         if (inPlace) {

@@ -55,7 +55,7 @@ stories("the commands in docs/", () => {
   afterEach(endAll);
 
   test.each(["usage.md", "troubleshooting.md"])(
-    "%s: all of them work, in their order, beside a daemon that serves the endpoints which the page names",
+    "%s: all work, in order, beside a daemon with the endpoints of the page",
     async (file) => {
       if (Bun.which("nc") === null) layOverUsrBin({ nc: netcat });
       const { cloud, daemon } = await registered();
@@ -69,7 +69,7 @@ stories("the commands in docs/", () => {
     },
   );
 
-  test("operations.md: all of them work, in their order, on a machine whose systemd runs nothing but ngrokd", async () => {
+  test("operations.md: all work, in order, with a systemd that runs ngrokd alone", async () => {
     layOverUsrBin({
       sudo: 'exec "$@"\n',
       systemctl: plainSystemctl,

@@ -189,7 +189,7 @@ stories("doctor and why where all is well", () => {
     expect((await why(ip)).ways[0]?.subject).toBe("db.demo:5432");
   });
 
-  test("an unknown name, another port and what is no name: said, with what was most likely meant", async () => {
+  test("an unknown name, another port or no name at all: explained, with the likely one", async () => {
     const unknown = await why("helo.demo");
     expect(unknown.code).toBe(1);
     expect(unknown.ways[0]?.breaks_at).toBe("endpoint");
@@ -230,7 +230,7 @@ stories("doctor and why where all is well", () => {
     await cloud.mend();
   });
 
-  test("an ingress that accepts and never speaks TLS takes seconds, no more", async () => {
+  test("an ingress that accepts and never speaks TLS is given up at a deadline", async () => {
     await cloud.break("tls-stall");
     const { of } = await doctor();
     expect(of("ingress")[0]).toMatch(/^ingress failure: .* within \d s/);
@@ -329,7 +329,7 @@ stories("doctor and why where all is well", () => {
     rmSync("/etc/ngrokd/.0123456789ab.ngrokd.tmp");
   });
 
-  test("a wrong configuration: every problem with its line, and the running daemon is still looked at", async () => {
+  test("a wrong configuration: each problem with its line; the daemon is checked too", async () => {
     const before = readFileSync(defaultConfig, "utf8");
     writeFileSync(
       defaultConfig,
@@ -346,7 +346,7 @@ stories("doctor and why where all is well", () => {
     writeFileSync(defaultConfig, before);
   });
 
-  test("a daemon that hangs: said within seconds, and the endpoints are those that ngrok lists", async () => {
+  test("a daemon that hangs is reported, and the endpoints are those that ngrok lists", async () => {
     daemon.kill("SIGSTOP");
     const { of } = await doctor();
     daemon.kill("SIGCONT");
@@ -462,7 +462,7 @@ stories("doctor and why on a machine without", () => {
     ]);
   });
 
-  test("an endpoint that cannot be served, and one that is gone while a connection is open", async () => {
+  test("an endpoint that cannot be served, and one that goes while a connection is open", async () => {
     freshMachine();
     const { cloud, daemon } = await registered({
       config: { bound_endpoints: { poll_interval: 3600 } },

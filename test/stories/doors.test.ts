@@ -29,7 +29,7 @@ stories("the doors of the daemon", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("a socket on which another program listens, such as a service manager, is neither taken over nor removed", async () => {
+  test("a socket of another program, such as a service manager, is left alone", async () => {
     freshMachine();
     const calls: string[] = [];
     const owner = createServer(

@@ -177,7 +177,7 @@ stories("from nothing to a working connection", () => {
     expect(daemon.log()).not.toContain(cloud.apiKey);
   });
 
-  test("SIGTERM takes everything back: exit code 0, hosts file byte for byte as it was, socket and listeners gone", async () => {
+  test("SIGTERM takes all back: exit code 0, same hosts file, no socket, no listeners", async () => {
     expect(await daemon.stop()).toBe(0);
     expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
     expect(existsSync(defaultSocket)).toBe(false);
@@ -194,7 +194,7 @@ stories("from nothing to a working connection", () => {
 });
 
 stories("other ways to begin", () => {
-  test("with nothing at all: defaults, and a key that cannot be tried for want of a network is not kept", async () => {
+  test("with nothing at all: defaults; a key that cannot be tried is not saved", async () => {
     const daemon = await serve();
     await until("it has looked around", async () => (await daemon.status()).phase === "degraded");
     expect(await daemon.status()).toMatchObject({
@@ -236,7 +236,7 @@ stories("other ways to begin", () => {
     await daemon.stop();
   });
 
-  test("with a wrong key in the file: registration has failed, with ngrok's words, until a right one is set", async () => {
+  test("with a wrong key in the file: registration fails until a right one is set", async () => {
     freshMachine();
     const cloud = await startCloud();
     writeConfig(configFor(cloud, { api: { key: "a-wrong-key" } }));

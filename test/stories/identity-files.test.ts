@@ -44,43 +44,39 @@ stories("the files of the identity", () => {
   test.each([
     ["key", "certificate"],
     ["certificate", "key"],
-  ])(
-    "are never used as a pair that does not fit: a new %s, and some time later its %s",
-    async (first) => {
-      const before = await fingerprint();
-      const key = (await run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"]))
-        .out;
-      writeFileSync("/run/tmp/next.key", key);
-      const csr = (
-        await run(["openssl", "req", "-new", "-key", "/run/tmp/next.key", "-subj", "/", "-batch"])
-      ).out;
-      const answer = await cloud.api("PATCH", `/kubernetes_operators/${file("operator_id")}`, {
-        binding: { csr },
-      });
-      const steps = [() => put("tls.key", key), () => put("tls.crt", answer.binding.cert.cert)];
-      if (first === "certificate") steps.reverse();
+  ])("are never used as a pair that does not match: a new %s, later its %s", async (first) => {
+    const before = await fingerprint();
+    const key = (await run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"])).out;
+    writeFileSync("/run/tmp/next.key", key);
+    const csr = (
+      await run(["openssl", "req", "-new", "-key", "/run/tmp/next.key", "-subj", "/", "-batch"])
+    ).out;
+    const answer = await cloud.api("PATCH", `/kubernetes_operators/${file("operator_id")}`, {
+      binding: { csr },
+    });
+    const steps = [() => put("tls.key", key), () => put("tls.crt", answer.binding.cert.cert)];
+    if (first === "certificate") steps.reverse();
 
-      steps[0]?.();
-      await until("it is told of", async () => (await warnings()).includes("does not fit the key"));
-      expect({
-        fingerprint: await fingerprint(),
-        works: await works(),
-        openEchoes: await echoes(open, "still"),
-      }).toEqual({ fingerprint: before, works: true, openEchoes: true });
-      steps[1]?.();
-      await until("both are in use", async () => (await fingerprint()) !== before);
-      expect({
-        warnings: await warnings(),
-        works: await works(),
-        openEchoes: await echoes(open, "still"),
-      }).toEqual({ warnings: "", works: true, openEchoes: true });
-      open.reset();
-      expect(await daemon.stop()).toBe(0);
-    },
-  );
+    steps[0]?.();
+    await until("it is told of", async () => (await warnings()).includes("does not fit the key"));
+    expect({
+      fingerprint: await fingerprint(),
+      works: await works(),
+      openEchoes: await echoes(open, "still"),
+    }).toEqual({ fingerprint: before, works: true, openEchoes: true });
+    steps[1]?.();
+    await until("both are in use", async () => (await fingerprint()) !== before);
+    expect({
+      warnings: await warnings(),
+      works: await works(),
+      openEchoes: await echoes(open, "still"),
+    }).toEqual({ warnings: "", works: true, openEchoes: true });
+    open.reset();
+    expect(await daemon.stop()).toBe(0);
+  });
 
   test.each(["tls.crt", "tls.key"])(
-    "%s that is broken at the start is made good by ngrok, for the same operator, and kept aside",
+    "%s that is broken at the start is replaced for the same operator, and set aside",
     async (name) => {
       const before = await ids();
       open.reset();
@@ -104,7 +100,7 @@ stories("the files of the identity", () => {
 });
 
 stories("a disk that is full when the certificate is renewed", () => {
-  test("costs nothing: the new one is in use, what is saved stays whole, and is replaced once there is room", async () => {
+  test("uses the new one, keeps the saved one whole, and replaces it once there is room", async () => {
     await run(["mkdir", "-p", folder]);
     await run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", folder]);
     atEnd(() => run(["umount", "-l", folder]));
@@ -166,7 +162,7 @@ stories("a key of another account that is given when the certificate has expired
     );
   };
 
-  test("is refused, with a daemon and without, and the operator is certified again once ngrok answers", async () => {
+  test("is refused, with and without a daemon, until ngrok answers", async () => {
     const refused = async (): Promise<void> => {
       const { code, err } = await ngrokd("set-api-key -", { stdin: another });
       expect({ code, err }).toEqual({
@@ -206,7 +202,7 @@ stories("a key of another account that is given when the certificate has expired
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("moves it with a daemon too, and says what stays in an account whose key is revoked", async () => {
+  test("moves it with a daemon too, and names the operator that a revoked key leaves", async () => {
     await cloud.key(cloud.apiKey, undefined);
     await unregistered();
     const { code, out } = await ngrokd("set-api-key - --switch-account", { stdin: another });

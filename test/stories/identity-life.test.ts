@@ -91,7 +91,7 @@ stories("the client certificate", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("`refresh-cert` says that nothing is due, and for how long; the Go client's request gets a sentence", async () => {
+  test("`refresh-cert` says for how long nothing is due, to the Go client as well", async () => {
     const { daemon, open } = await serving();
     const { code, out } = await ngrokd("refresh-cert");
     expect({ code, out }).toEqual({
@@ -157,7 +157,7 @@ stories("the client certificate", () => {
 });
 
 stories("an operator that is deleted in the dashboard", () => {
-  test("is replaced by a new one; addresses and listeners stay, and a connection that is open goes on", async () => {
+  test("is replaced by a new one; addresses, listeners and open connections stay", async () => {
     const { cloud, daemon, open } = await serving();
     const [old = ""] = await ids(cloud);
     const { ip } = (await daemon.endpoint("echo.demo")) ?? {};
@@ -206,7 +206,7 @@ stories("API keys", () => {
     await daemon.becomes("echo.demo", "listening");
   });
 
-  test("one that is revoked degrades the daemon with advice; what runs goes on, and a new key mends it", async () => {
+  test("a revoked one degrades the daemon with advice, until there is a new key", async () => {
     await cloud.key("the-new-key-9", "main");
     await cloud.key(cloud.apiKey, undefined);
     const { hint } = await until("the daemon has noticed", async () => {
@@ -229,7 +229,7 @@ stories("API keys", () => {
     await daemon.stop();
   });
 
-  test("one of another account is explained, and moves this machine only where that is asked for", async () => {
+  test("one of another account is explained, and moves this machine only if asked to", async () => {
     await cloud.key("another-key-9", "another");
     const [old = ""] = await ids(cloud);
     const open = await dial("echo.demo", 7000);
@@ -259,7 +259,7 @@ stories("API keys", () => {
     await daemon.stop();
   });
 
-  test("one of another account that was written into the configuration does not cost the operator", async () => {
+  test("one of another account in the configuration does not cost the operator", async () => {
     await cloud.key("another-key-9", "another");
     const before = await ids(cloud);
     writeConfig(configFor(cloud, { api: { key: "another-key-9" } }));
@@ -389,7 +389,7 @@ stories("`ngrokd operators`", () => {
     );
   });
 
-  test("--prune deletes the expired, and those of the same name only where that is asked for; never this machine's or a stranger's", async () => {
+  test("--prune deletes expired ones, those of the same name only if asked, no others", async () => {
     expect((await ngrokd("operators --prune")).code).toBe(2);
     expect((await ngrokd("operators --prune --yes")).out).toBe("Deleted 1 of 1 operator.\n");
     expect(await kinds()).toEqual(["other", "same name", "this machine"]);
@@ -463,7 +463,7 @@ stories("whatever the API does wrong", () => {
   );
 
   test.each(faults)(
-    "%s while the certificate is renewed: the old one stays, the reason is told, and the next attempt succeeds",
+    "%s while the certificate is renewed: the old one stays until one succeeds",
     async (fault, reason) => {
       const before = await serial(daemon);
       await cloud.break(fault);
@@ -484,7 +484,7 @@ stories("whatever the API does wrong", () => {
   );
 
   test.each(faults)(
-    "%s while the operator is registered anew: no second one, and what is open goes on",
+    "%s while the operator is registered again: no second one; open ones go on",
     async (fault, reason) => {
       const [old = ""] = await ids(cloud);
       await cloud.break("only=POST");

@@ -154,7 +154,7 @@ stories("who the ingress is, and who we are", () => {
     },
   );
 
-  test("the name that is verified and sent as SNI is the one of `ingressEndpoint`, whatever address it has", async () => {
+  test("the name that is verified and sent as SNI is the one of `ingressEndpoint`", async () => {
     const ingress = await strictIngress(await issue(ca, "x", forServers));
     await facing(`${name}:${ingress.port}`);
     expect(await attempt()).toEqual({ echo: "hello" });

@@ -50,7 +50,7 @@ stories("limits and deadlines", () => {
     await cloud.add("tcp://other.demo:7000", (await echo()).address);
   });
 
-  test("an endpoint's limit resets one connection too many at once, says so once, and lets the next in when one has gone", async () => {
+  test("an endpoint's limit resets the connections beyond it until one has gone", async () => {
     await restarted({ max_connections_per_endpoint: 2 });
     await daemon.becomes("echo.demo", "listening");
     await daemon.becomes("other.demo", "listening");
@@ -71,7 +71,7 @@ stories("limits and deadlines", () => {
     await until("the next gets in", async () => (await attempt("echo.demo", 7000)) !== "reset");
   });
 
-  test("a half-closed connection on which nothing moves is reset, and one on which something does is not", async () => {
+  test("a half-closed connection is reset if nothing moves, and only then", async () => {
     await restarted({ half_close_timeout: 2 });
     await cloud.add("tcp://mute.demo:7000", (await upstream(() => undefined)).address);
     const slow = await upstream((socket) => {
@@ -100,7 +100,7 @@ stories("limits and deadlines", () => {
     alive.reset();
   });
 
-  test("too few descriptors: connections beyond them are reset, nothing spins, and it is over when they have gone", async () => {
+  test("too few descriptors: connections beyond them are reset, and nothing spins", async () => {
     await restarted({ pool: { max: 4 } }, 200);
     await daemon.becomes("echo.demo", "listening");
     const { limit } = (await daemon.status()).connections;

@@ -38,7 +38,7 @@ stories("plan shows what a poll would change", () => {
     expect((await ngrokd("plan")).out).toBe("Nothing would change; endpoints served: 1.\n");
   });
 
-  test("what is new, what goes, and what cannot be served, line by line, and a poll then does just that", async () => {
+  test("lists what is new, what goes and what cannot be served, as a poll then does it", async () => {
     const old = await cloud.add("http://old.demo", page("old").address);
     await daemon.refresh();
     await cloud.remove(old);
@@ -109,7 +109,7 @@ stories("undo takes back what ngrokd has changed", () => {
     expect(state()).toEqual(["config.yml"]);
   });
 
-  test("refuses beside a running daemon, which takes its section out itself when it ends", async () => {
+  test("refuses beside a running daemon, which removes its own section when it ends", async () => {
     const daemon = await serve();
     await daemon.becomes("hello.demo", "listening");
     expect(journal()).toEqual([{ kind: "hosts", path: "/etc/hosts" }]);
@@ -121,7 +121,7 @@ stories("undo takes back what ngrokd has changed", () => {
     expect(journal()).toEqual([]);
   });
 
-  test("with the daemon dead: shows, asks, and takes back the section and the files that are as they were written", async () => {
+  test("with the daemon dead: shows, asks, and takes back section and unchanged files", async () => {
     const daemon = await serve();
     await daemon.becomes("hello.demo", "listening");
     await daemon.stop("SIGKILL");

@@ -64,7 +64,7 @@ stories("a machine whose only way out is a proxy", () => {
     });
 
   test.each(["http", "socks5"] as const)(
-    "registers and carries through a %s proxy of the configuration, whose password nobody sees",
+    "registers and carries through a %s proxy, and never shows its password",
     async (kind) => {
       const { port, asked } = await proxy(kind);
       const daemon = await begin({ proxy_url: `${kind}://alice:s3cret%40word@127.0.0.1:${port}` });
@@ -100,7 +100,7 @@ stories("a machine whose only way out is a proxy", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("takes the environment's proxy for the API, and reaches what NO_PROXY names directly", async () => {
+  test("uses the environment's proxy for the API, but not for names in NO_PROXY", async () => {
     const { port, asked } = await proxy("http");
     const env = {
       https_proxy: `http://alice:s3cret%40word@127.0.0.1:${port}`,

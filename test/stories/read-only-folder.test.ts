@@ -52,7 +52,7 @@ stories("a state folder that is read-only, beside a hosts file that is not", () 
     });
   });
 
-  test("lets the ingress be dialled that ngrok names, for an identity of the Go program, and has it saved once that can be", async () => {
+  test("uses ngrok's ingress for a Go program's identity, and saves it when it can", async () => {
     expect(await daemon.stop()).toBe(0);
     await remount("rw");
     rmSync(`${folder}/ingress_endpoint`);

@@ -52,7 +52,7 @@ stories("a configuration that changes while the daemon runs", () => {
   const polling = (seconds: number): string =>
     config({ bound_endpoints: { poll_interval: seconds } });
 
-  test("is taken over when it is saved in place, renamed into place, or written as vim does with a backup", async () => {
+  test("is read when it is saved in place, renamed into place, or written as by vim", async () => {
     writeFileSync(defaultConfig, polling(101));
     await told(daemon, "bound_endpoints.poll_interval is 101");
 
@@ -154,7 +154,7 @@ stories("a configuration that changes while the daemon runs", () => {
     await ngrokd("reload");
   });
 
-  test("changes nothing while it is wrong: told once with its line in log and status, until it is right", async () => {
+  test("changes nothing while it is wrong; log and status name the line", async () => {
     const verdicts = (): string[] =>
       daemon
         .lines()
@@ -208,7 +208,7 @@ stories("a configuration that changes while the daemon runs", () => {
     await until("status warns no more", async () => (await daemon.status()).warnings.length === 0);
   });
 
-  test("says what needs a restart, in the answer, the log and status, and nothing else waits for it", async () => {
+  test("names what needs a restart in reply, log and status; the rest counts at once", async () => {
     // As above: the daemon has just looked.
     writeFileSync(
       defaultConfig,
@@ -278,7 +278,7 @@ stories("a reload and the connections that are open", () => {
     await daemon.becomes("echo.demo", "listening");
   });
 
-  test("another ingress carries new connections, the old one goes on carrying those that it has", async () => {
+  test("another ingress carries new connections, and the old one keeps its own", async () => {
     const open = await dial("echo.demo", 7000);
     await open.write("one");
     expect(await open.read(3)).toBe("one");
@@ -310,7 +310,7 @@ stories("a reload and the connections that are open", () => {
     expect((await daemon.status()).ingress_endpoint).toBe(cloud.ingress);
   });
 
-  test("another address range moves the names; connections to the old addresses go on until they end", async () => {
+  test("another address range moves the names, and open connections go on", async () => {
     const open = await dial("echo.demo", 7000);
     await open.write("one");
     expect(await open.read(3)).toBe("one");
@@ -337,7 +337,7 @@ stories("a reload and the connections that are open", () => {
     await ngrokd("reload");
   });
 
-  test("a limit counts for the next connection, and a CA that is not there changes nothing", async () => {
+  test("a limit counts for the next connection, and a missing CA changes nothing", async () => {
     const { ingress_ca } = (configFor(cloud) as { server: { ingress_ca: string } }).server;
     write({ forward: { max_connections: 1 }, server: { ingress_ca: "/run/no-such-ca.pem" } });
     const refused = await ngrokd("reload");

@@ -35,7 +35,7 @@ stories("what other programs do to the machine is repaired without a poll", () =
     ({ daemon } = await serving());
   });
 
-  test("a hosts section that is taken out is back within five seconds, and foreign lines are kept", async () => {
+  test("a removed hosts section is back within five seconds; foreign lines are kept", async () => {
     writeFileSync("/etc/hosts", `${foreignHosts}\n192.0.2.9 added.example\n`);
     await until("the section is back", hasSection, { within: 5000 });
     expect(hosts()).toContain("192.0.2.9 added.example\n");
@@ -43,7 +43,7 @@ stories("what other programs do to the machine is repaired without a poll", () =
     await until("the log says so", () => told("Put ngrokd's section of"));
   });
 
-  test("a listener that the system closes listens again, and costs no CPU meanwhile", async () => {
+  test("a listener that the system closes listens again, and the daemon then rests", async () => {
     const listens = async (): Promise<boolean> =>
       (await run(["ss", "-Hltn", "src", "127.0.0.2"])).out.includes("127.0.0.2:80");
     expect(await listens()).toBe(true);
@@ -82,7 +82,7 @@ stories("what other programs do to the machine is repaired without a poll", () =
     expect(await hello()).toBe("hello");
   });
 
-  test("a program that takes the section out for ever is left alone after the third time, and the status says so", async () => {
+  test("a program that keeps removing the section wins the third time; status says so", async () => {
     await until("the section has been put back three times", async () => {
       if (hasSection()) writeFileSync("/etc/hosts", foreignHosts);
       return (await daemon.status()).warnings.some((warning) =>
@@ -98,7 +98,7 @@ stories("what other programs do to the machine is repaired without a poll", () =
 });
 
 stories("a state folder that cannot be written", () => {
-  test("which is read-only degrades the daemon with the reason, and is recovered from; nothing is lost", async () => {
+  test("which is read-only or full degrades the daemon until it is not; nothing is lost", async () => {
     await run(["mkdir", "-p", "/etc/ngrokd"]);
     await run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", "/etc/ngrokd"]);
     atEnd(() => run(["umount", "-l", "/etc/ngrokd"]));

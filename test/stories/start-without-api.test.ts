@@ -19,7 +19,7 @@ const failed = async (daemon: Daemon) =>
 
 stories("a start while ngrok's API cannot be asked", () => {
   test.each(["kill -9", "a stop"])(
-    "after %s, what was served is served again, and says so; ngrok's next answer takes its place",
+    "after %s, the last endpoints are served again until ngrok's next answer",
     async (how) => {
       freshMachine();
       const before = await registered();
@@ -72,7 +72,7 @@ stories("a start while ngrok's API cannot be asked", () => {
     },
   );
 
-  test("a list that is damaged, or another operator's, is left out with a word, and nothing else suffers", async () => {
+  test("a damaged list, or another operator's, is ignored with a warning", async () => {
     freshMachine();
     const before = await registered();
     const { cloud } = before;

@@ -24,7 +24,7 @@ stories("stopping, and the time that it takes", () => {
     await daemon.becomes("echo.demo", "listening");
   });
 
-  test("under load: newcomers are refused at once, what runs finishes its work, and the exit code is 0", async () => {
+  test("under load: new clients are refused, open connections finish, exit code 0", async () => {
     const [{ ip = "" } = {}] = await daemon.list();
     const word = "x".repeat(20_000);
     const peers = await Promise.all(Array.from({ length: 40 }, () => talking("echo.demo", 7000)));
@@ -47,7 +47,7 @@ stories("stopping, and the time that it takes", () => {
     await nothingIsLeft();
   });
 
-  test("a connection that does not end is cut after forward.drain_timeout; the exit code is 3, and all is taken back", async () => {
+  test("a connection that does not end is cut after forward.drain_timeout; exit code 3", async () => {
     writeConfig(configFor(cloud, { forward: { drain_timeout: 1 } }));
     daemon = await serve();
     await daemon.becomes("echo.demo", "listening");

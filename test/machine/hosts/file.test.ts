@@ -110,7 +110,7 @@ describe("updateHostsFile", () => {
     },
   );
 
-  test("asks before it writes, where there is something to write, and writes nothing where the answer is no or a rejection", async () => {
+  test("asks before each write, and writes nothing if the answer is no or a rejection", async () => {
     await using hosts = await place();
     let asked = 0;
     const answering = (answer: () => boolean) => ({ before: async () => ++asked > 0 && answer() });
@@ -192,7 +192,7 @@ describe("updateHostsFile", () => {
     expect(await hosts.text()).toBe(`127.0.0.1 a.demo\n${sectionOfOne}# mine\n`);
   });
 
-  test("refuses what is no hosts file: a folder, a pipe, UTF-16, a link to nothing, 65 MiB", async () => {
+  test("refuses what is no hosts file: folder, pipe, UTF-16, dead link, 65 MiB", async () => {
     await using hosts = await place();
     const make: [string, (path: string) => unknown, string][] = [
       ["folder", (path) => mkdir(path), "it is not a regular file"],
@@ -268,7 +268,7 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
     expect([...seen].sort()).toEqual(["hosts.after 640", "hosts.before 640"]);
   });
 
-  test("does not write in place after an error of another kind, nor a file that is missing", async () => {
+  test("does not write in place after another error, nor a missing file", async () => {
     await using hosts = await place();
     await expect(hosts.update(one, renameFails("EIO"))).rejects.toMatchObject({
       code: "hosts",
@@ -283,7 +283,7 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
     expect(await readdir(hosts.etc)).toEqual([]);
   });
 
-  test("finishes a write in place that a crash interrupted, whichever of its bytes reached the disk", async () => {
+  test("finishes an interrupted write in place, whichever bytes reached the disk", async () => {
     const text = fc.string({ unit: fc.constantFrom("a", "b", "\n", "\xe9", "#"), maxLength: 12 });
     const cut = fc.infiniteStream(fc.boolean());
     await fc.assert(
@@ -497,7 +497,7 @@ describe.skipIf(!mayMount)("updateHostsFile, on real mounts (Linux, root)", () =
     expect(await readdir(hosts.stateFolder)).toEqual(["hosts.original"]);
   });
 
-  test("as an ordinary user: writes a file that it may write, and says so about one that it may not", async () => {
+  test("as an ordinary user: writes a file if it may, and says so if it may not", async () => {
     await using hosts = await place();
     await chmod(hosts.folder, 0o755);
     await chown(hosts.stateFolder, 65534, 65534);
@@ -536,7 +536,7 @@ os.setxattr(sys.argv[1], "system.posix_acl_access", struct.pack("<I", 2) + b"".j
   const withAcl = (path: string): boolean =>
     spawnSync("python3", ["-c", setAcl, path]).status === 0;
 
-  test("is known by the plus that ls shows; without Python there is no list to be seen here", async () => {
+  test("is detected by the plus that ls shows; the list itself needs Python", async () => {
     await using hosts = await place();
     const options = { stateFolder: hosts.stateFolder };
     const acl = withAcl(hosts.path);

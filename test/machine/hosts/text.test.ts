@@ -37,7 +37,7 @@ describe("editHosts", () => {
     expect(editHosts("", none)).toEqual({ kind: "same", shadowed: [] });
   });
 
-  test("leaves an existing section where it is, also that of the Go program in its random order", () => {
+  test("leaves an existing section where it is, also the Go program's unsorted one", () => {
     const text = `# above\n\n${beginLine}\n10.107.0.3\tz.default\n10.107.0.2\told.default\n${endLine}\n\n# below`;
     expect(edited(text)).toEqual({ text: `# above\n\n${sectionOfTwo}\n# below`, repairs: [] });
     expect(edited(text, none).text).toBe("# above\n\n\n# below");
@@ -77,7 +77,7 @@ describe("editHosts", () => {
     }
   });
 
-  test("lets a line that another program appended after that be, and the line end above with it", () => {
+  test("keeps a line that another program appended later, and the line end above it", () => {
     const appended = `${edited("# mine").text}10.1.1.1 theirs\n`;
     expect(edited(appended, none).text).toBe("# mine\n10.1.1.1 theirs\n");
     const updated = edited(appended, mapping({ "c.demo": "127.0.0.4" })).text;
@@ -91,7 +91,7 @@ describe("editHosts", () => {
       expect(edited(above + section, none).text).toBe(above);
   });
 
-  test("keeps bytes that are no UTF-8, NULs, lone carriage returns and lines of a megabyte", () => {
+  test("keeps non-UTF-8 bytes, NULs, lone carriage returns and lines of a megabyte", () => {
     const text = `\x00\xff\xfe\xc3\n${"x".repeat(1_000_000)}\r# \xe9\r\n${" ".repeat(1_000_000)}x\n`;
     expect(edited(text).text).toBe(text + sectionOfTwo);
     expect(edited(edited(text).text, none).text).toBe(text);
@@ -154,7 +154,7 @@ describe("editHosts", () => {
     });
   });
 
-  test("closes a section without an end: lines next to its begin that are in our format and order are ours, the rest is not", () => {
+  test("closes a section without an end: our format and order tell which lines are ours", () => {
     const rest = "127.0.0.1\tlocalhost\n127.0.0.6\tmine.demo\n# mine\n";
     expect(edited(`# a\n${beginLine}\n127.0.0.5\td.demo\n127.0.0.4\te.demo\n${rest}`)).toEqual({
       text: `# a\n${sectionOfTwo}${rest}`,
@@ -382,7 +382,7 @@ function foreignLines(text: string): string[] {
 }
 
 describe("editHosts, for any text", () => {
-  test("gives the text back byte for byte when the section is taken out again, whatever it held in between", () => {
+  test("gives the text back byte for byte when the section is taken out again", () => {
     fc.assert(
       fc.property(
         foreignText,
@@ -442,7 +442,7 @@ describe("editHosts, for any text", () => {
     );
   });
 
-  test("leaves exactly one section in a broken file, or none without entries, and repairs nothing in silence", () => {
+  test("leaves one section in a broken file, none without entries, and lists repairs", () => {
     const count = (text: string, marker: string) =>
       text
         .replace(/^\xef\xbb\xbf/, "")
@@ -480,7 +480,7 @@ describe("namesOfMachine", () => {
     "127.0.1.1 below\r",
   ].join("\n");
 
-  test("finds the names of 127.0.1.1 and of the machine's own addresses, outside our section", () => {
+  test("finds names of 127.0.1.1 and of the machine's addresses, outside our section", () => {
     expect([...namesOfMachine(text, ["192.0.2.7", "fe80::1"])].sort()).toEqual([
       "below",
       "build7",
