@@ -17,9 +17,7 @@ const parsersAndTables: readonly string[] = [];
 
 /** Functions that are still to be split. */
 const functionsToSplit: readonly string[] = [
-  "src/account/keeper.ts: createIdentityKeeper",
-  "src/account/poll.ts: createPass",
-  "src/cloud/api.ts: createApi",
+  "src/account/account.ts: createAccount",
   "src/daemon/daemon.ts: startDaemon",
   "src/ingress/ingress.ts: createIngress",
   "src/ingress/pool.ts: createPool",
@@ -197,8 +195,12 @@ function endOf(lines: readonly string[], start: number, indent: string): number 
 }
 
 /** `function name(`, `const name = (`, `name: (`. */
-const startOfFunction =
-  /^(\s*)(?:export )?(?:default )?(?:(?:async )?function\*? (?=\w)|const (?=\w+(?:: .+)? = (?:async )?(?:[(<]|\w+ =>))|(?=\w+: (?:async )?(?:[(<]|\w+ =>)))(\w+)/;
+const startOfFunction = new RegExp(
+  String.raw`^(\s*)(?:export )?(?:default )?(?:` +
+    String.raw`(?:async )?function\*? (?=\w)|` +
+    String.raw`const (?=\w+(?:: .+)? = (?:async )?(?:[(<]|\w+ =>))|` +
+    String.raw`(?=\w+: (?:async )?(?:[(<]|\w+ =>)))(\w+)`,
+);
 /** `name(`, which may be a call. */
 const startOfMethod = /^(\s+)(?:async |get |set |\*)?(\w+)(?:<.*>)?\(/;
 const statements = new Set([
