@@ -1,7 +1,7 @@
-import { join } from "node:path";
 import type { Fetch } from "../cloud/exchange.ts";
 import { type LastList, loadLastList, saveLastList } from "../cloud/last-list.ts";
 import type { Loaded } from "../config/load.ts";
+import { stateFiles } from "../files/state-folder.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
@@ -79,7 +79,7 @@ export function createAccount(deps: AccountDeps): Account {
     changed: deps.changed,
   });
   const selectors = createSelectors({ loaded, log });
-  const lastListPath = join(deps.stateFolder, "endpoints.json");
+  const lastListPath = stateFiles(deps.stateFolder).lastList;
   const started = Promise.withResolvers<Loop>();
   let loop: Loop | undefined;
   let lastKind: PassResult["kind"] | undefined;

@@ -22,7 +22,7 @@ import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 export type Change =
   /** Our section is in this hosts file. */
   | { readonly kind: "hosts"; readonly path: string }
-  /** We made this file; `sha256` (hex) is that of what we wrote. */
+  /** ngrokd wrote this file; `sha256` (hex) is the digest of its content. */
   | { readonly kind: "file"; readonly path: string; readonly sha256: string };
 
 /**
