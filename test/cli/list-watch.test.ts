@@ -311,8 +311,9 @@ describe("watching", () => {
     const seen = watching(path, { terminal: { isTerminal: true } });
     const piped = watching(path);
     await until(() => seen.out.text.includes("a.demo") && piped.out.text.includes("a.demo"));
-    // It goes while both wait for an answer, which they get: a connection that
-    // nobody had accepted yet would break instead of being refused.
+    // The daemon goes while both clients wait for a reply, which they get. A
+    // connection that was not accepted yet would break instead of being
+    // refused.
     isLeaving = true;
     await until(() => waiting === 2);
     await first[Symbol.asyncDispose]();

@@ -338,7 +338,7 @@ describe("set-api-key without a daemon", () => {
   });
 });
 
-/** Runs a command line, its words split at spaces; what a pipe would see. */
+/** Runs a command line, split at spaces, as in a pipe. */
 async function run(line: string, env: Io["env"] = {}) {
   const argv = line.split(" ").filter((word) => word !== "");
   const out = sink();

@@ -195,7 +195,7 @@ describe("a client of the control socket", () => {
     expect((await read(conn)).length).toBe(4 * 1024 * 1024 + '{"success":true,"data":""}\n'.length);
   });
 
-  test("that leaves before its answer harms nobody", async () => {
+  test("that leaves before its answer harms no other", async () => {
     const release = Promise.withResolvers<void>();
     const asked = Promise.withResolvers<void>();
     const handle: ControlOptions["handle"] = async ({ command }) => {
@@ -347,7 +347,7 @@ describe("startControlServer on a path that is in use", () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "s");
     const first = await started({ path });
-    // As the Go program does it: it unlinks whatever is there.
+    // The Go program unlinks any file at its path.
     await unlink(path);
     const second = await started({ path });
     await first.stop();
@@ -466,7 +466,7 @@ describe("askDaemon", () => {
     expect(
       (await failure(askDaemon(net, daemon.path, { command: "status" }, { signal }))).name,
     ).toBe("TimeoutError");
-    // It hung up both times, once the listener had heard of it at all.
+    // Both connections were closed, as soon as the listener had them.
     while (seen.length < 2) await later(5);
     expect((await Promise.all(seen)).length).toBe(2);
   });
@@ -488,8 +488,8 @@ describe("askDaemon", () => {
 });
 
 /**
- * A control server that says what it was asked, on a path of its own unless
- * told.
+ * A control server that replies with the request, on a path of its own by
+ * default.
  */
 async function started(options: Partial<ControlOptions> = {}) {
   const folder = options.path === undefined ? await temporaryFolder() : undefined;
@@ -513,7 +513,7 @@ async function started(options: Partial<ControlOptions> = {}) {
     log,
     dial,
     stop,
-    /** One request with the end of our half behind it, and the whole answer. */
+    /** Sends one request and closes our half; returns the whole answer. */
     async say(request: string | Uint8Array): Promise<string> {
       const conn = await dial();
       await conn.write(typeof request === "string" ? bytes(request) : request);
@@ -559,8 +559,7 @@ async function stoppedDaemon(path: string) {
 }
 
 /**
- * Dials until there is no more room; those who have hung up keep their places
- * in the queue.
+ * Dials until the queue is full. Closed connections keep their places in it.
  */
 async function crowd(path: string): Promise<void> {
   for (let i = 0; i < 10_000; i += 1) {
@@ -571,7 +570,7 @@ async function crowd(path: string): Promise<void> {
   throw new Error("there is always room");
 }
 
-/** A socket that its daemon left behind: nobody listens on it. */
+/** A dead socket: no process listens on it. */
 async function stale(path: string): Promise<void> {
   const listener = await net.listen({ path: `${path}.live` }, () => undefined);
   await link(`${path}.live`, path);

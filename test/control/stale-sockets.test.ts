@@ -6,8 +6,8 @@ import { temporaryFolder } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 
 /**
- * A socket on which nobody listens any more, as kill -9 leaves it: closing
- * removes the path, unless it has another name by then.
+ * A dead socket, as kill -9 leaves it. Closing a listener removes its path,
+ * unless the socket has another name by then.
  */
 async function deadSocket(path: string): Promise<void> {
   const listener = await net.listen({ path: `${path}.born` }, (conn) => conn.close());

@@ -54,7 +54,7 @@ test("without an API key the daemon is not ready, and logs that once", () => {
     reason: "the last poll failed: there is no API key",
   });
   expect(told).toEqual([["warn There is no API key, so endpoints cannot be listed"], []]);
-  // A key is no repair.
+  // A new key is no recovery of a failed poll.
   expect(after([{ kind: "ok", reconciled: nothing }], state)).toMatchObject({
     state: { phase: "serving" },
     told: [[]],

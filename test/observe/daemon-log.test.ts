@@ -216,10 +216,7 @@ describe("secrets", () => {
   });
 });
 
-/**
- * A log and what it wrote, line by line; at level debug and as JSON unless
- * told.
- */
+/** A log and its lines; level debug and format JSON by default. */
 function written(options: Partial<LogOptions> = {}, message?: string, fields?: { hint: string }) {
   let text = "";
   const write = (line: string): void => {
