@@ -1,6 +1,7 @@
-// The room journal: the list of all changes that ngrokd made on this machine,
-// so that `ngrokd undo` can take them back.
-
+/**
+ * journal/ lists the changes that ngrokd made on this machine, so that
+ * `ngrokd undo` can take them back.
+ */
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, renameSync } from "node:fs";
 import { link, open, stat, unlink } from "node:fs/promises";
