@@ -9,7 +9,7 @@ import { dirname, join, normalize } from "node:path";
  * not exist.
  */
 const arrows: Readonly<Record<string, readonly string[]>> = {
-  main: ["cli", "net"],
+  main: ["cli", "net", "terminal"],
   cli: [
     "account",
     "cloud",
@@ -26,6 +26,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "net",
     "observe",
     "service",
+    "terminal",
   ],
   daemon: [
     "account",
@@ -47,6 +48,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
   account: ["cloud", "config", "exposure", "files", "ingress"],
   machine: ["exposure", "files", "journal", "net"],
+  terminal: ["desk"],
   relay: ["exposure", "ingress", "net"],
   ingress: ["files", "net"],
   control: ["files", "net"],
