@@ -23,7 +23,7 @@ export interface StateFacts {
   readonly identity: LoadedIdentity;
   /** Undefined where there is no certificate. */
   readonly certificate: Parsed<CertificateFacts> | undefined;
-  /** ip_mappings.json; undefined where there is none. */
+  /** Undefined if there is no file. */
   readonly assignment: AssignmentReading;
   readonly assignmentPath: string;
 }

@@ -369,7 +369,7 @@ describe("findSocketPath", () => {
 });
 
 describe("redactedSettings", () => {
-  test("shows every value and where it is from, and no secret", async () => {
+  test("shows every value with its origin, and no secret", async () => {
     const key = "2cVr-0123456789-abcdefgh-tail";
     const loaded = await loadConfig({
       file: fileWith(`api: {key: ${key}}\nnet: {start_port: 7}\n`),
