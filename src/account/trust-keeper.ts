@@ -9,23 +9,22 @@ import type { Log } from "../model/log.ts";
 import { createSerial } from "../model/serial.ts";
 
 /**
- * Whom the ingress is believed: system roots, ngrok's folder, and the
- * configured CA, read again with every pass.
+ * The CAs that the ingress is verified against: system roots, ngrok's folder,
+ * and the configured CA. They are read again with every pass.
  */
 export interface TrustKeeper {
   readonly ca: Trust["ca"];
-  /** The same in a file; see {@link keepTrustFile}. */
+  /** The same as a file; see {@link keepTrustFile}. */
   readonly caFile: string | undefined;
-  /** What is wrong with the files now. */
+  /** The faults of the files at the last read, each a sentence. */
   readonly warnings: readonly string[];
   /**
-   * Reads them again; where that fails they stay as they were, with a warning.
-   * Never rejects.
+   * Reads the files again; if that fails the CAs stay, with a warning. Never
+   * rejects.
    */
-  renew(): Promise<void>;
+  refresh(): Promise<void>;
   /**
-   * What is wrong with the CA that other settings name: without it, a daemon
-   * would not start.
+   * The faults of the CA in other settings. With one, a daemon would not start.
    */
   check(next: Loaded): Promise<readonly Problem[]>;
 }
@@ -33,12 +32,15 @@ export interface TrustKeeper {
 export interface TrustDeps {
   readonly loaded: () => Loaded;
   readonly stateFolder: string;
-  /** What was verified against other CAs is not to be believed any more. */
+  /**
+   * Called when the CAs change: connections that were verified against the old
+   * ones must not be used any more.
+   */
   readonly changed: () => void;
   readonly log: Log;
 }
 
-/** Rejects with NgrokdError where the configured CA cannot be read. */
+/** Rejects with NgrokdError if the configured CA cannot be read. */
 export async function createTrustKeeper({
   loaded,
   stateFolder,
@@ -46,8 +48,8 @@ export async function createTrustKeeper({
   log,
 }: TrustDeps): Promise<TrustKeeper> {
   let trust = await read(loaded());
-  let kept: { readonly path: string; readonly look: string } | undefined;
-  let told: readonly string[] = [];
+  let file: { readonly path: string; readonly stamp: string } | undefined;
+  let logged: readonly string[] = [];
   const inTurn = createSerial();
   tell();
 
@@ -56,14 +58,14 @@ export async function createTrustKeeper({
       return trust.ca;
     },
     get caFile() {
-      return kept?.path;
+      return file?.path;
     },
     get warnings() {
       return trust.warnings;
     },
     // One at a time: a read that began before a reload must not have the last
     // word.
-    renew: () => inTurn(renewNow),
+    refresh: () => inTurn(readAgain),
     async check(next) {
       const key = "server.ingress_ca";
       if (next.config.server.ingress_ca === loaded().config.server.ingress_ca) return [];
@@ -81,30 +83,30 @@ export async function createTrustKeeper({
     },
   };
 
-  async function renewNow(): Promise<void> {
+  async function readAgain(): Promise<void> {
     const next = await read(loaded()).catch((error: unknown) => ({
       ...trust,
       warnings: [`Keeping the trusted CAs as they were: ${reasonOf(error)}`],
     }));
     const same = isDeepStrictEqual(next.ca, trust.ca);
     // The list and its file change together.
-    if (!same) kept = undefined;
+    if (!same) file = undefined;
     trust = next;
     tell();
     if (!same) changed();
-    // A stat tells what reading and hashing the file would.
-    if (kept === undefined || (await lookOf(kept.path)) !== kept.look) await keep();
+    // A stat is cheaper than reading and hashing the file.
+    if (file === undefined || (await lookOf(file.path)) !== file.stamp) await saveFile();
   }
 
-  async function keep(): Promise<void> {
+  async function saveFile(): Promise<void> {
     const path = await keepTrustFile(stateFolder, trust.ca);
-    kept = path === undefined ? undefined : { path, look: await lookOf(path) };
+    file = path === undefined ? undefined : { path, stamp: await lookOf(path) };
   }
 
-  /** Every pass reads them; what is wrong with them is told once. */
+  /** Every pass reads the files; a fault is logged once. */
   function tell(): void {
-    for (const warning of trust.warnings) if (!told.includes(warning)) log.warn(warning);
-    told = trust.warnings;
+    for (const warning of trust.warnings) if (!logged.includes(warning)) log.warn(warning);
+    logged = trust.warnings;
   }
 }
 

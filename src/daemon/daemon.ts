@@ -306,7 +306,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       const started = performance.now();
       progress.begin();
       await health.start();
-      await trust.renew();
+      await trust.refresh();
       const result = await runPass(signal);
       ingress.prepare();
       tellTrouble();
@@ -368,7 +368,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }
     if (jobs.has("key")) identity.useKey(config.api.key);
     if (jobs.has("verification") && config.server.insecure_skip_verify) log.warn(insecureWarning);
-    if (jobs.has("trust")) await trust.renew();
+    if (jobs.has("trust")) await trust.refresh();
     if (jobs.has("ingress")) renewIngress();
     if (jobs.has("range")) range = readRange();
     if (jobs.has("health")) await health.move();
