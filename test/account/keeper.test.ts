@@ -100,7 +100,8 @@ describe("the keeper of the identity", () => {
     ];
     await Promise.all(asked);
     await keeper.refreshCertificate({ force: false });
-    expect([calls("POST"), ngrok.operators.size]).toEqual([1, 1]);
+    expect(calls("POST")).toBe(1);
+    expect(ngrok.operators.size).toBe(1);
   });
 
   test("deletes what a registration of an earlier life has made with the same key, also where it arrives later, and nothing else", async () => {
@@ -123,7 +124,8 @@ describe("the keeper of the identity", () => {
         : undefined;
     const early = await arrives(lost);
     const { operatorId = "" } = (await look(keeper)) ?? {};
-    expect([[...ngrok.operators.keys()], early === operatorId]).toEqual([[operatorId], false]);
+    expect([...ngrok.operators.keys()]).toEqual([operatorId]);
+    expect(early === operatorId).toBe(false);
 
     const late = await arrives(lost);
     const stranger = await arrives(
@@ -164,14 +166,16 @@ describe("the keeper of the identity", () => {
     const { keeper, changed, wait, published } = await staged();
     await look(keeper);
     await pastRegistrations({ keeper, wait });
-    expect([calls("PATCH"), changed()]).toEqual([0, 1]);
+    expect(calls("PATCH")).toBe(0);
+    expect(changed()).toBe(1);
     expect(keeper.msUntilDue() / hours).toBeCloseTo(48, 1);
     const before = published();
     wait(49 * hours);
     ngrok.hours = 300;
     expect(keeper.msUntilDue()).toBe(0);
     await look(keeper);
-    expect([calls("PATCH"), changed()]).toEqual([1, 2]);
+    expect(calls("PATCH")).toBe(1);
+    expect(changed()).toBe(2);
     expect(published()).not.toEqual(before);
     expect(keeper.msUntilDue()).toBeGreaterThan(49 * hours);
   });
@@ -187,13 +191,17 @@ describe("the keeper of the identity", () => {
     rmSync(file("tls.crt"));
     mkdirSync(file("tls.crt"));
     for (let i = 0; i < 3; i += 1) await look(keeper);
-    expect([calls("PATCH"), changed(), keeper.current?.certPem === old]).toEqual([1, 2, false]);
+    expect(calls("PATCH")).toBe(1);
+    expect(changed()).toBe(2);
+    expect(keeper.current?.certPem === old).toBe(false);
     expect(keeper.warnings()).toEqual([expect.stringContaining("is in use, and cannot be saved")]);
     expect(log.lines.filter((line) => line.includes("cannot be saved"))).toHaveLength(1);
     rmdirSync(file("tls.crt"));
     await look(keeper);
     expect(readFileSync(file("tls.crt"), "utf8")).toBe(keeper.current?.certPem ?? "");
-    expect([keeper.warnings(), calls("PATCH"), changed()]).toEqual([[], 1, 2]);
+    expect(keeper.warnings()).toEqual([]);
+    expect(calls("PATCH")).toBe(1);
+    expect(changed()).toBe(2);
   });
 
   test("saves a renewed certificate later, also if ngrok names the ingress meanwhile", async () => {
@@ -267,7 +275,8 @@ describe("the keeper of the identity", () => {
     ngrok.intercept = () => void mkdirSync(file("ingress_endpoint"), { recursive: true });
     for (let i = 0; i < 3; i += 1)
       expect((await look(keeper))?.ingressEndpoint).toBe("ingress.example.com:443");
-    expect([looksUp(), changed()]).toEqual([1, 2]);
+    expect(looksUp()).toBe(1);
+    expect(changed()).toBe(2);
     expect(keeper.warnings()).toEqual([
       expect.stringContaining(
         "The ingress address that ngrok named is in use, and cannot be saved",
@@ -279,7 +288,9 @@ describe("the keeper of the identity", () => {
     writeFileSync(file("tls.crt"), keeper.current?.certPem ?? "");
     await look(keeper);
     expect(readFileSync(file("ingress_endpoint"), "utf8")).toBe("ingress.example.com:443\n");
-    expect([keeper.warnings(), looksUp(), changed()]).toEqual([[], 1, 2]);
+    expect(keeper.warnings()).toEqual([]);
+    expect(looksUp()).toBe(1);
+    expect(changed()).toBe(2);
   });
 
   test("asks for the ingress of each operator whose files name none, and once where ngrok names none", async () => {
@@ -319,13 +330,15 @@ describe("the keeper of the identity", () => {
     ]);
     wait(92_000);
     await look(keeper);
-    expect([calls("PATCH"), keeper.renewalTrouble?.failures]).toEqual([2, 2]);
+    expect(calls("PATCH")).toBe(2);
+    expect(keeper.renewalTrouble?.failures).toBe(2);
     expect(log.lines.filter((line) => line.includes("could not be renewed"))).toHaveLength(1);
     ngrok.intercept = () => undefined;
     ngrok.hours = 300;
     wait(100_000);
     await look(keeper);
-    expect([keeper.renewalTrouble, keeper.warnings()]).toEqual([undefined, []]);
+    expect(keeper.renewalTrouble).toBeUndefined();
+    expect(keeper.warnings()).toEqual([]);
   });
 
   test("does not ask again and again where ngrok's new certificate is near its end too", async () => {
@@ -371,7 +384,8 @@ describe("the keeper of the identity", () => {
     writeFileSync(file("tls.crt"), good);
     writeFileSync(file("operator_id"), "k8sop_restored\n");
     expect((await look(keeper))?.operatorId).toBe("k8sop_restored");
-    expect([keeper.warnings(), changed()]).toEqual([[], 2]);
+    expect(keeper.warnings()).toEqual([]);
+    expect(changed()).toBe(2);
   });
 
   test("a look that is called off does not wait for what goes on before it, and what comes after it does", async () => {
@@ -424,7 +438,8 @@ describe("the keeper of the identity", () => {
     await expect(replacing()).rejects.toMatchObject({ code: "api" });
     trouble = undefined;
     await expect(replacing()).rejects.toMatchObject({ code: "refused" });
-    expect([calls("POST"), keeper.current]).toEqual([1, identity]);
+    expect(calls("POST")).toBe(1);
+    expect(keeper.current).toEqual(identity);
   });
 
   test("does not register for an operator that somebody has replaced meanwhile, and asks the former key before it gives one up", async () => {
@@ -454,6 +469,7 @@ describe("the keeper of the identity", () => {
       code: "refused",
       hint: expect.stringContaining("--switch-account"),
     });
-    expect([calls("POST"), keeper.current]).toEqual([1, identity]);
+    expect(calls("POST")).toBe(1);
+    expect(keeper.current).toEqual(identity);
   });
 });

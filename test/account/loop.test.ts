@@ -142,7 +142,8 @@ describe("startLoop", () => {
     await end(ok);
     const kicked = settled(loop.kick());
     await wait(0);
-    expect([passes(), kicked()]).toEqual([2, false]);
+    expect(passes()).toBe(2);
+    expect(kicked()).toBe(false);
     await end(failed());
     expect(kicked()).toBe(true);
     // The timer that the kick cut short does not come back.
@@ -161,12 +162,17 @@ describe("startLoop", () => {
     expect(passes()).toBe(1);
     await end(failed());
     // What they asked for has begun, and has not ended.
-    expect([passes(), kicks.some((kick) => kick())]).toEqual([2, false]);
+    expect(passes()).toBe(2);
+    expect(kicks.some((kick) => kick())).toBe(false);
     const late = settled(loop.kick());
     await end(ok);
-    expect([passes(), kicks.every((kick) => kick()), late()]).toEqual([3, true, false]);
+    expect(passes()).toBe(3);
+    expect(kicks.every((kick) => kick())).toBe(true);
+    expect(late()).toBe(false);
     await end(ok);
-    expect([passes(), late(), overlapped()]).toEqual([3, true, false]);
+    expect(passes()).toBe(3);
+    expect(late()).toBe(true);
+    expect(overlapped()).toBe(false);
     await loop.stop();
   });
 
@@ -176,9 +182,13 @@ describe("startLoop", () => {
     expect(signal().aborted).toBe(false);
     const stopped = settled(loop.stop());
     await wait(60_000);
-    expect([signal().aborted, stopped(), waiting()]).toEqual([true, false, false]);
+    expect(signal().aborted).toBe(true);
+    expect(stopped()).toBe(false);
+    expect(waiting()).toBe(false);
     await end(ok);
-    expect([stopped(), waiting(), passes()]).toEqual([true, true, 1]);
+    expect(stopped()).toBe(true);
+    expect(waiting()).toBe(true);
+    expect(passes()).toBe(1);
     await loop.kick();
     await wait(600_000);
     expect(passes()).toBe(1);
@@ -191,7 +201,8 @@ describe("startLoop", () => {
       const { loop, end, passes } = staged();
       await end({ kind });
       await loop.stop();
-      expect([passes(), jest.getTimerCount()]).toEqual([1, 0]);
+      expect(passes()).toBe(1);
+      expect(jest.getTimerCount()).toBe(0);
     }
   });
 
@@ -210,7 +221,8 @@ describe("startLoop", () => {
         }
         await wait(0);
         while (running()) await end({ kind: "idle" });
-        expect([open.every(({ done }) => done()), overlapped()]).toEqual([true, false]);
+        expect(open.every(({ done }) => done())).toBe(true);
+        expect(overlapped()).toBe(false);
         await loop.stop();
       }),
     );

@@ -405,11 +405,9 @@ describe("an endpoint", () => {
         const endpoint = await parse(item);
         if (typeof item !== "object" || item === null || Array.isArray(item))
           expect(endpoint).toEqual({ id: "", url: "", proto: "" });
-        expect([typeof endpoint?.id, typeof endpoint?.url, typeof endpoint?.proto]).toEqual([
-          "string",
-          "string",
-          "string",
-        ]);
+        expect(typeof endpoint?.id).toBe("string");
+        expect(typeof endpoint?.url).toBe("string");
+        expect(typeof endpoint?.proto).toBe("string");
       }),
     );
   });

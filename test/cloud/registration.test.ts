@@ -6,9 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pkcs10CertificateRequest, X509CertificateGenerator } from "@peculiar/x509";
 import fc from "fast-check";
-import { saveIngressEndpoint } from "../../src/cloud/identity-files.ts";
 import { type Api, createApi } from "../../src/cloud/api.ts";
 import { createCsr, createKey, fitsKey } from "../../src/cloud/certificate.ts";
+import { saveIngressEndpoint } from "../../src/cloud/identity-files.ts";
 import {
   type Identity,
   identityPaths,
