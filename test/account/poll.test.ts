@@ -34,7 +34,7 @@ describe("a pass", () => {
     expect(reconciled).toEqual([["a", "b"]]);
   });
 
-  test("leaves out what the account no longer has, but nothing that has no id to tell by", async () => {
+  test("leaves out endpoints that the account no longer has, and none without id", async () => {
     const nameless: ApiEndpoint = { id: "", url: "http://x.demo", proto: "" };
     const { pass, reconciled } = staged({
       bound: [...names("a", "stale"), nameless],
@@ -44,14 +44,14 @@ describe("a pass", () => {
     expect(reconciled).toEqual([["a", ""]]);
   });
 
-  test("takes the list as it is where the account's cannot be had", async () => {
+  test("takes the list as it is if the account's cannot be had", async () => {
     const { pass, reconciled, log } = staged({ bound: names("a"), all: new Error("500") });
     expect((await pass()).kind).toBe("ok");
     expect(reconciled).toEqual([["a"]]);
     expect(log.lines).toEqual(["debug Cannot tell stale endpoints from live ones: 500"]);
   });
 
-  test("does not ask for the account's endpoints where nothing is bound", async () => {
+  test("does not ask for the account's endpoints if nothing is bound", async () => {
     const { pass, asked } = staged({ bound: [] });
     await pass();
     expect(asked).toEqual(["bound k8sop_1"]);
@@ -60,14 +60,14 @@ describe("a pass", () => {
   test.each([
     ["no key", { api: () => undefined }],
     ["no identity", { identity: async () => undefined }],
-  ] as [string, Partial<PassDeps>][])("is idle where there is %s", async (_name, deps) => {
+  ] as [string, Partial<PassDeps>][])("is idle with %s", async (_name, deps) => {
     const { pass, asked, reconciled } = staged({ bound: names("a") }, deps);
     expect(await pass()).toEqual({ kind: "idle" });
     expect(asked).toEqual([]);
     expect(reconciled).toEqual([]);
   });
 
-  test("fails, and changes nothing, where the list or the identity cannot be had", async () => {
+  test("fails, and changes nothing, if the list or the identity cannot be had", async () => {
     const error = new Error("no route");
     const first = staged({ bound: error });
     expect(await first.pass()).toEqual({ kind: "failed", error });
@@ -79,7 +79,7 @@ describe("a pass", () => {
     expect(await third.pass()).toEqual({ kind: "failed", error });
   });
 
-  test("changes nothing where it is aborted on the way", async () => {
+  test("changes nothing if it is aborted on the way", async () => {
     const abort = new AbortController();
     const { pass, reconciled } = staged({
       bound: names("a"),
@@ -88,8 +88,10 @@ describe("a pass", () => {
     expect(await pass(abort.signal)).toEqual({ kind: "failed", error: new Error("stopping") });
     expect(reconciled).toEqual([]);
   });
+});
 
-  test("believes a list that is suddenly empty or short only when it is seen again", async () => {
+describe("a short list", () => {
+  test("believes a suddenly empty or short list only when it is seen again", async () => {
     for (const short of [names(), names("a"), names("x", "y", "z")]) {
       const world = { bound: short };
       const { pass, reconciled, log } = staged(world, {
@@ -114,7 +116,24 @@ describe("a pass", () => {
     expect((await staged({ bound }, { serving: () => [key("a")] }).pass()).kind).toBe("confirm");
   });
 
-  test("has an operator replaced that ngrok does not know twice, and goes on with the new one", async () => {
+  test("forgets a short list with a full one, and remembers it through a failure", async () => {
+    const world: Staging = { bound: [] };
+    const { pass } = staged(world, { serving: () => ["a", "b", "c", "d"].map(key) });
+    const kinds: string[] = [];
+    for (const bound of [[], names("a", "b", "c", "d"), [], new Error("503"), [], []]) {
+      world.bound = bound;
+      kinds.push((await pass()).kind);
+    }
+    expect(kinds).toEqual(["confirm", "ok", "confirm", "failed", "ok", "confirm"]);
+  });
+
+  test("believes any list while nothing is served", async () => {
+    expect((await staged({ bound: [] }).pass()).kind).toBe("ok");
+  });
+});
+
+describe("an operator that ngrok does not know", () => {
+  test("replaces an operator that ngrok does not know twice, and goes on", async () => {
     const { pass, asked, reconciled } = staged({ bound: unknown(true) });
     expect((await pass()).kind).toBe("gone");
     expect(asked).toEqual(["bound k8sop_1"]);
@@ -142,7 +161,7 @@ describe("a pass", () => {
     expect(kinds).toEqual(["gone", "ok", "gone", "failed", "ok"]);
   });
 
-  test("keeps what runs where the operator cannot be replaced, and tries again", async () => {
+  test("changes nothing if the operator cannot be replaced, and tries again", async () => {
     const error = new Error("no route");
     const { pass, reconciled } = staged(
       { bound: unknown(true) },
@@ -153,24 +172,9 @@ describe("a pass", () => {
     expect(await pass()).toEqual({ kind: "failed", error });
     expect(reconciled).toEqual([]);
   });
-
-  test("forgets its doubt with a full list, and keeps it through a failure", async () => {
-    const world: Staging = { bound: [] };
-    const { pass } = staged(world, { serving: () => ["a", "b", "c", "d"].map(key) });
-    const kinds: string[] = [];
-    for (const bound of [[], names("a", "b", "c", "d"), [], new Error("503"), [], []]) {
-      world.bound = bound;
-      kinds.push((await pass()).kind);
-    }
-    expect(kinds).toEqual(["confirm", "ok", "confirm", "failed", "ok", "confirm"]);
-  });
-
-  test("believes any list while nothing is served", async () => {
-    expect((await staged({ bound: [] }).pass()).kind).toBe("ok");
-  });
 });
 
-test("of a long account's list every page costs a request: it is asked for again when the bound one changes, and otherwise now and then", async () => {
+test("a long account's list is asked for when the bound one changes, else seldom", async () => {
   const list = (n: number, gone = 0): ApiEndpoint[] =>
     Array.from({ length: n }, (_, i) => ({
       id: `ep_${i + gone}`,
@@ -225,11 +229,11 @@ test("passEnd tells the loop how a pass ended, and why it failed", () => {
   ]);
 });
 
-describe("the list that was kept before a start", () => {
+describe("the list that was saved before a start", () => {
   const down = new Error("503");
   const before = { operatorId: identity.operatorId, endpoints: names("a", "b") };
 
-  test("is made true where ngrok's API cannot be asked; its first answer takes its place, and counts from then on", async () => {
+  test("is served while ngrok's API cannot be asked, until its first answer", async () => {
     const world: Staging = { bound: down };
     const { pass, reconciled, kept } = staged(world, { lastList: before });
     const resumed = {
@@ -252,7 +256,7 @@ describe("the list that was kept before a start", () => {
     expect(reconciled.at(-1)).toEqual(["b", "c"]);
   });
 
-  test("is tried again where it could not be made true", async () => {
+  test("is tried again if it could not be served", async () => {
     const broken = new Error("broken");
     let times = 0;
     const reconcile = async (): Promise<Reconciled> => {
@@ -270,7 +274,7 @@ describe("the list that was kept before a start", () => {
     });
   });
 
-  test("is of no use to another operator, to one that ngrok does not know, or to a daemon that stops", async () => {
+  test("is not for another or an unknown operator, nor for a daemon that stops", async () => {
     const other = staged({ bound: down }, { lastList: { ...before, operatorId: "k8sop_0" } });
     expect(await other.pass()).toEqual({ kind: "failed", error: down });
     expect(other.reconciled).toEqual([]);
@@ -287,7 +291,7 @@ describe("the list that was kept before a start", () => {
     expect(stopping.reconciled).toEqual([]);
   });
 
-  test("is kept anew where ngrok lists something else, also for a new operator, and not at every pass", async () => {
+  test("is saved when ngrok lists something else, and not at every pass", async () => {
     const list = names("a");
     const world: Staging = { bound: list, all: list };
     const { pass, kept } = staged(world);
@@ -300,7 +304,7 @@ describe("the list that was kept before a start", () => {
     expect(kept).toEqual(["k8sop_1: a", "k8sop_2: a"]);
   });
 
-  test("where it cannot be kept, what ngrok listed counts all the same; the pass says so, and the next one tries again", async () => {
+  test("counts also if it cannot be saved; the pass says so, and the next one tries", async () => {
     const list = names("a");
     let full = true;
     const saveList = async (): Promise<void> => {

@@ -147,7 +147,7 @@ async function killedEverywhere(
   }
 }
 
-describe("a program that is killed between any two steps never leaves a second operator, or one that it does not find again", () => {
+describe("a program killed between any two steps leaves no second or lost operator", () => {
   test("while it registers for the first time", async () => {
     const steps = await killedEverywhere(
       async () => undefined,
@@ -157,7 +157,7 @@ describe("a program that is killed between any two steps never leaves a second o
     expect(steps).toBe(5);
   });
 
-  test("while it registers anew because ngrok does not know its operator any more", async () => {
+  test("while it registers again because ngrok does not know its operator", async () => {
     const steps = await killedEverywhere(
       async ({ call, ngrok }) => {
         await call();
@@ -195,7 +195,7 @@ describe("a program that is killed between any two steps never leaves a second o
 });
 
 describe("register anew", () => {
-  test("keeps the key, and moves the old certificate aside only once ngrok has answered", async () => {
+  test("keeps the key, and moves the old certificate aside after ngrok's answer", async () => {
     await using set = await setUp();
     const old = await set.call();
     set.ngrok.operators.clear();
@@ -210,7 +210,7 @@ describe("register anew", () => {
     await expectWhole(set, fresh);
   });
 
-  test("saves nothing of an operator that does not prove itself, and deletes it again", async () => {
+  test("saves nothing of an operator that fails the proof, and deletes it again", async () => {
     await using set = await setUp();
     const old = await set.call();
     set.ngrok.operators.clear();
