@@ -8,7 +8,7 @@ import {
   restoreIdentityFiles,
 } from "../cloud/identity-files.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
-import { type HostFacts, register, takenBack } from "../cloud/registration.ts";
+import { type HostFacts, register, undoRegistration } from "../cloud/registration.ts";
 import { setConfigValue } from "../config/edit.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
@@ -139,7 +139,7 @@ async function move(
     paths,
     facts,
     host: hostFacts(),
-    anew: true,
+    again: true,
     leavesAccount: true,
     prove,
     log,
@@ -152,7 +152,7 @@ async function move(
     await restored.catch((failure: unknown) =>
       log.warn(`The identity of before could not be put back: ${reasonOf(failure)}`),
     );
-    throw await takenBack(api, identity.operatorId, error);
+    throw await undoRegistration(api, identity.operatorId, error);
   }
   return { identity, farewell: await farewell(from, options) };
 }

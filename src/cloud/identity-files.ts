@@ -62,7 +62,7 @@ export async function loadIdentity(
   paths: IdentityPaths,
   now = new Date(),
 ): Promise<LoadedIdentity> {
-  return judge(await readIdentityFiles(paths), paths, now);
+  return identityIn(await readIdentityFiles(paths), paths, now);
 }
 
 /** The texts of the files; undefined for one that is not there. */
@@ -78,7 +78,7 @@ export async function readIdentityFiles(paths: IdentityPaths): Promise<IdentityF
 }
 
 /** Pure: whether these files make an identity. */
-export function judge(files: IdentityFiles, paths: IdentityPaths, now: Date): LoadedIdentity {
+export function identityIn(files: IdentityFiles, paths: IdentityPaths, now: Date): LoadedIdentity {
   const { key, cert } = files;
   if (key === undefined && cert === undefined && files.operatorId === undefined)
     return { kind: "none" };
@@ -134,7 +134,7 @@ export interface SaveOptions {
    * The files' content before. It stays beside them as `<name>.old-<time>`: it
    * may be the only copy of something.
    */
-  readonly left: IdentityFiles;
+  readonly previous: IdentityFiles;
   readonly now: Date;
   /**
    * The old operator stays in another account, whose key is configured until
@@ -154,7 +154,7 @@ export async function saveKey(
   keyPem: string,
   options: SaveOptions,
 ): Promise<void> {
-  await replace(paths.key, keyPem, 0o600, options.left.key, options);
+  await replace(paths.key, keyPem, 0o600, options.previous.key, options);
 }
 
 /**
@@ -175,14 +175,14 @@ export async function saveAnswer(
   identity: Identity,
   options: SaveOptions,
 ): Promise<void> {
-  const { left, leavesAccount = false } = options;
+  const { previous, leavesAccount = false } = options;
   const saveCertificate = async (): Promise<void> => {
-    await replace(paths.cert, identity.certPem, 0o644, left.cert, options);
+    await replace(paths.cert, identity.certPem, 0o644, previous.cert, options);
     await saveIngressEndpoint(paths, identity.ingressEndpoint, options.write);
   };
   if (!leavesAccount) await saveCertificate();
   // Without a line end: the Go program does not trim the file.
-  await replace(paths.operatorId, identity.operatorId, 0o600, left.operatorId, options);
+  await replace(paths.operatorId, identity.operatorId, 0o600, previous.operatorId, options);
   if (leavesAccount) await saveCertificate();
 }
 
@@ -244,7 +244,7 @@ export async function restoreIdentityFiles(
 
 /**
  * Removes the identity from this machine; the copies of {@link
- * SaveOptions.left} stay. The operator id goes last, so that removing can be
+ * SaveOptions.previous} stay. The operator id goes last, so that removing can be
  * repeated after a crash. Rejects with NgrokdError `permission` or `state`.
  */
 export async function removeIdentity(paths: IdentityPaths): Promise<void> {

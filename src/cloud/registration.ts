@@ -7,7 +7,7 @@ import { checkKeyPem, createCsr, createKey, fitsKey } from "./certificate.ts";
 import {
   type Identity,
   type IdentityPaths,
-  judge,
+  identityIn,
   operatorIdIn,
   readIdentityFiles,
   type SaveOptions,
@@ -52,7 +52,7 @@ export interface Registration {
    * Registers also if the files make an identity: ngrok does not know it (any
    * more), or this is for another account.
    */
-  readonly anew?: boolean;
+  readonly again?: boolean;
   /**
    * `api` is of another account than the old operator, which stays there; see
    * {@link SaveOptions.leavesAccount}.
@@ -71,7 +71,7 @@ export interface Registration {
 
 /**
  * Makes this machine known to ngrok, and saves the answer. A usable identity is
- * only loaded, unless `anew`. The caller runs one call at a time. Nothing is
+ * only loaded, unless `again`. The caller runs one call at a time. Nothing is
  * asked of ngrok before the folder has proved writable. An operator of ours
  * that a crash, an expired or a lost certificate left behind is certified
  * again, by its id or by the key that its certificate fits. A new operator that
@@ -90,7 +90,7 @@ export async function register(registration: Registration): Promise<Identity> {
     paths,
     facts,
     host,
-    anew = false,
+    again = false,
     leavesAccount,
     prove,
     log = silentLog,
@@ -98,35 +98,36 @@ export async function register(registration: Registration): Promise<Identity> {
     write,
   } = registration;
   const now = (registration.now ?? (() => new Date()))();
-  const left = await readIdentityFiles(paths);
-  const found = judge(left, paths, now);
-  if (found.kind === "identity" && !anew) return found.identity;
+  const previous = await readIdentityFiles(paths);
+  const loaded = identityIn(previous, paths, now);
+  if (loaded.kind === "identity" && !again) return loaded.identity;
   for (const folder of new Set([dirname(paths.key), dirname(paths.cert)]))
     await ensureWritableFolder(folder);
 
-  const options = { left, now, leavesAccount, write };
-  const oldKey = left.key !== undefined && checkKeyPem(left.key).ok ? left.key : undefined;
+  const options = { previous, now, leavesAccount, write };
+  const oldKey =
+    previous.key !== undefined && checkKeyPem(previous.key).ok ? previous.key : undefined;
   const keyPem = oldKey ?? (await createKey());
   await saveKey(paths, keyPem, options);
   const request = operatorRequest(facts, host, await createCsr(keyPem));
 
-  const ours = await reclaim(api, request, operatorIdIn(left), oldKey, signal);
-  if (ours !== undefined) {
-    const identity = identityOf(ours, keyPem);
-    await prove?.(ours.id);
+  const reclaimed = await reclaim(api, request, operatorIdIn(previous), oldKey, signal);
+  if (reclaimed !== undefined) {
+    const identity = identityOf(reclaimed, keyPem);
+    await prove?.(reclaimed.id);
     await saveAnswer(paths, identity, options);
-    log.info(`ngrok certified the operator ${ours.id} again`, { operator_id: ours.id });
+    log.info(`ngrok certified the operator ${reclaimed.id} again`, { operator_id: reclaimed.id });
     return identity;
   }
-  const made = await api.createOperator(request, signal);
+  const operator = await api.createOperator(request, signal);
   try {
-    const identity = identityOf(made, keyPem);
-    await prove?.(made.id);
+    const identity = identityOf(operator, keyPem);
+    await prove?.(operator.id);
     await saveAnswer(paths, identity, options);
-    log.info(`Registered with ngrok as the operator ${made.id}`, { operator_id: made.id });
+    log.info(`Registered with ngrok as the operator ${operator.id}`, { operator_id: operator.id });
     return identity;
   } catch (error) {
-    throw await takenBack(api, made.id, error);
+    throw await undoRegistration(api, operator.id, error);
   }
 }
 
@@ -246,7 +247,7 @@ function identityOf(
  * caller's signal does not count: a new operator has to go, even while the
  * daemon stops.
  */
-export async function takenBack(api: Api, id: string, error: unknown): Promise<unknown> {
+export async function undoRegistration(api: Api, id: string, error: unknown): Promise<unknown> {
   try {
     await api.deleteOperator(id);
     return error;

@@ -55,12 +55,12 @@ function key(text: string): ApiKey {
 }
 
 /**
- * What the daemon does at its start: the files' identity, or, `anew`, another
+ * What the daemon does at its start: the files' identity, or, with `again`, another
  * in its place.
  */
-async function registered({ anew = false, with: text = cloud.apiKey } = {}): Promise<Identity> {
+async function registered({ again = false, with: text = cloud.apiKey } = {}): Promise<Identity> {
   const api = createApi({ url: cloud.apiUrl, key: key(text), userAgent: "test" });
-  return await register({ api, paths: paths(), facts: { selectors }, host: hostFacts(), anew });
+  return await register({ api, paths: paths(), facts: { selectors }, host: hostFacts(), again });
 }
 
 const accounts = (): string[] =>
@@ -184,7 +184,7 @@ describe("a move that is cut off", () => {
       paths: paths(),
       facts: { selectors },
       host: hostFacts(),
-      anew: true,
+      again: true,
       leavesAccount: true,
     };
     for (let writes = 0, killed = true; killed; writes += 1) {
@@ -205,7 +205,7 @@ describe("a move that is cut off", () => {
           () => true,
           () => false,
         );
-      const healed = isKnown ? found : await registered({ anew: true });
+      const healed = isKnown ? found : await registered({ again: true });
       expect(healed.operatorId).toBe(identity.operatorId);
       const { certPem } = await api(cloud.apiKey).getOperator(identity.operatorId);
       expect(healed.certPem.trim()).toBe(certPem?.trim() ?? "");
@@ -213,9 +213,9 @@ describe("a move that is cut off", () => {
   });
 
   test("killed before the key is saved, the old key finds its old operator again", async () => {
-    await registered({ anew: true, with: another });
+    await registered({ again: true, with: another });
     expect(accounts().sort()).toEqual(["another new", "main old"]);
-    expect((await registered({ anew: true })).operatorId).toBe(identity.operatorId);
+    expect((await registered({ again: true })).operatorId).toBe(identity.operatorId);
     // And the move, asked for again, finds what it had begun.
     const { moved } = await tryAndSaveApiKey(another, options);
     expect(accounts()).toEqual(["another new"]);

@@ -360,7 +360,7 @@ describe("register, with an identity that cannot serve", () => {
     expect((await load(set.paths)).kind).toBe("identity");
   });
 
-  test("registers anew where ngrok says that the operator is gone", async () => {
+  test("registers again if ngrok says that the operator is gone", async () => {
     await using set = await setUp();
     await call(set);
     set.ngrok.operators.clear();
