@@ -1,11 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Loaded } from "../config/load.ts";
 import type { Problem } from "../config/problem.ts";
-import { lookOf } from "../files/look.ts";
+import { stampOf } from "../files/stamp.ts";
 import { loadTrust, type Trust } from "../ingress/trust.ts";
 import { keepTrustFile } from "../ingress/trust-file.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
+import { createSerial } from "../model/serial.ts";
 
 /**
  * Whom the ingress is believed: system roots, ngrok's folder, and the
@@ -45,9 +46,9 @@ export async function createTrustKeeper({
   log,
 }: TrustDeps): Promise<TrustKeeper> {
   let trust = await read(loaded());
-  let kept: { readonly path: string; readonly look: string } | undefined;
+  let kept: { readonly path: string; readonly stamp: string } | undefined;
   let told: readonly string[] = [];
-  let turn: Promise<void> = Promise.resolve();
+  const inTurn = createSerial();
   tell();
 
   return {
@@ -60,12 +61,9 @@ export async function createTrustKeeper({
     get warnings() {
       return trust.warnings;
     },
-    renew() {
-      // One at a time: a pass's look that began before a reload must not have
-      // the last word.
-      turn = turn.then(renewNow);
-      return turn;
-    },
+    // One at a time: a read that began before a reload must not have the last
+    // word.
+    renew: () => inTurn(renewNow),
     async check(next) {
       const key = "server.ingress_ca";
       if (next.config.server.ingress_ca === loaded().config.server.ingress_ca) return [];
@@ -95,12 +93,12 @@ export async function createTrustKeeper({
     tell();
     if (!same) changed();
     // A stat tells what reading and hashing the file would.
-    if (kept === undefined || (await lookOf(kept.path)) !== kept.look) await keep();
+    if (kept === undefined || (await stampOf(kept.path)) !== kept.stamp) await keep();
   }
 
   async function keep(): Promise<void> {
     const path = await keepTrustFile(stateFolder, trust.ca);
-    kept = path === undefined ? undefined : { path, look: await lookOf(path) };
+    kept = path === undefined ? undefined : { path, stamp: await stampOf(path) };
   }
 
   /** Every pass reads them; what is wrong with them is told once. */

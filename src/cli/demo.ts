@@ -8,7 +8,7 @@ import { listReply } from "../desk/replies.ts";
 import { type LocalCloud, startLocalCloud } from "../local-cloud/cloud.ts";
 import { type Samples, startSamples } from "../local-cloud/samples.ts";
 import { NgrokdError } from "../model/error.ts";
-import { createLog } from "../observe/log.ts";
+import { createLog } from "../observe/daemon-log.ts";
 import { aborted, command, type Io } from "./command.ts";
 import { listText } from "./list.ts";
 

@@ -1,41 +1,41 @@
-import { stripVTControlCharacters, styleText } from "node:util";
+import { styleText } from "node:util";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 
 /**
- * How we speak. Results go to stdout, everything else to stderr, so that a pipe
- * sees results alone. With --json a command prints exactly one JSON value on
- * stdout, errors included (`{"error": {…}}`). Colour only on a terminal, and
- * never with NO_COLOR.
+ * The output of all commands. Results go to stdout and everything else to
+ * stderr, so that a pipe has results alone. With --json a command prints
+ * exactly one JSON value on stdout, errors included (`{"error": {…}}`). There
+ * is colour only on a terminal, and never with NO_COLOR.
  */
 export interface Say {
   readonly json: boolean;
   readonly debug: boolean;
-  /** Columns of the terminal, 80 where there is none. */
+  /** Columns of the terminal; 80 if there is none, and at least 60. */
   readonly width: number;
   readonly paint: Paint;
-  /** The command's result: `value` for programs, `text` for people. */
+  /** Prints the command's result: `value` for programs, `text` for people. */
   result(value: unknown, text: string | (() => string)): void;
-  /** For a command whose result is told again and again. */
+  /** For a command that prints its result again and again. */
   live(): Live;
-  /** A line for people on stderr, in passing. */
+  /** Prints a line for people on stderr. */
   note(text: string): void;
   warn(text: string): void;
   error(error: unknown): void;
 }
 
 /**
- * Results that follow each other: in one place on a terminal, one block after
- * another elsewhere, one JSON value a line with --json.
+ * A result that is printed again and again: in the same place on a terminal,
+ * one block after another elsewhere, one JSON value a line with --json.
  */
 export interface Live {
-  /** Whether a result takes the place of the one before. */
+  /** Whether a result replaces the previous one. */
   readonly inPlace: boolean;
   show(value: unknown, text: (size: Size) => string): void;
-  /** Leaves the terminal as it was before. */
+  /** Restores the terminal. */
   end(): void;
 }
 
-/** What a text may take; `rows` is Infinity where it is not shown in place. */
+/** The room for a text; `rows` is Infinity if it is not shown in place. */
 export interface Size {
   readonly columns: number;
   readonly rows: number;
@@ -53,8 +53,8 @@ export interface Paint {
 export interface Output {
   readonly write: (text: string) => void;
   /**
-   * The same for a command that goes on and on: it ends the program where
-   * nobody reads any more (`| head -1`).
+   * The same for a command that goes on: it ends the program once the reader
+   * has gone (`| head -1`).
    */
   readonly feed?: (text: string) => void;
   readonly isTerminal: boolean;
@@ -106,8 +106,8 @@ function liveOn(out: Output, json: boolean, terminal: boolean): Live {
     show(value, text) {
       if (json) return feed(`${JSON.stringify(value)}\n`);
       if (!inPlace) return feed(`${text(size())}\n\n`);
-      // Erased first: behind a line that fills the width, the cursor still
-      // stands on its last character.
+      // Erased before the line is written: after a line of the full width the
+      // cursor still is on its last character.
       const lines = text(size())
         .split("\n")
         .map((line) => eraseRestOfLine + line);
@@ -121,37 +121,19 @@ function liveOn(out: Output, json: boolean, terminal: boolean): Live {
   };
 }
 
-// The control sequences of all terminals since the VT100 and xterm: the second
-// screen, no cursor, no line that continues on the next.
+// The control sequences of all terminals since the VT100 and xterm: the
+// alternate screen, no cursor, no automatic wrap.
 const home = "\u001b[H";
 const enterScreen = `\u001b[?1049h\u001b[?25l\u001b[?7l${home}`;
 const leaveScreen = "\u001b[?7h\u001b[?25h\u001b[?1049l";
 const eraseRestOfLine = "\u001b[K";
 /**
- * From the next line on, which has to be there: one of the rows is kept free
- * for it.
+ * Erases from the next line on. That line must exist, so one of the rows stays
+ * free for it.
  */
 const eraseBelow = "\n\u001b[J";
 
 const columnsOf = ({ columns = 80 }: Output): number => Math.max(60, columns);
-
-/**
- * Rows under bold headings; columns are two spaces apart and as wide as their
- * widest cell, so that nothing is ever cut.
- */
-export function table(
-  headings: readonly string[],
-  rows: readonly (readonly string[])[],
-  paint: Paint,
-): string {
-  const lines = [headings.map(paint.bold), ...rows];
-  const widths = headings.map((_, i) =>
-    lines.reduce((width, cells) => Math.max(width, visibleLength(cells[i] ?? "")), 0),
-  );
-  const padded = (cell: string, i: number): string =>
-    cell + " ".repeat((widths[i] ?? 0) - visibleLength(cell));
-  return lines.map((cells) => cells.map(padded).join("  ").trimEnd()).join("\n");
-}
 
 /** `key: value` lines with the values in one column. */
 export function facts(rows: readonly (readonly [string, string])[], paint: Paint): string {
@@ -159,16 +141,7 @@ export function facts(rows: readonly (readonly [string, string])[], paint: Paint
   return rows.map(([key, value]) => `${paint.dim(`${key}:`.padEnd(width))} ${value}`).join("\n");
 }
 
-/**
- * Lines of whole words; a word that is longer than `width` has a line of its
- * own.
- */
-export function wrapped(text: string, width: number): string[] {
-  const lines = text.match(new RegExp(`\\S.{0,${width - 2}}(?!\\S)|\\S+`, "g")) ?? [];
-  return lines.map((line) => line.trimEnd());
-}
-
-/** The longest two units of a duration: `3 d 4 h`, `12 s`. */
+/** The two largest units of a duration: `3 d 4 h`, `12 s`. */
 export function durationText(ms: number): string {
   const units: [string, number][] = [
     ["d", 86_400_000],
@@ -223,12 +196,10 @@ function stackOf(error: Error): string {
   return `${error.stack ?? error.message}${cause}`;
 }
 
-const visibleLength = (text: string): number => stripVTControlCharacters(text).length;
-
 const same = (text: string): string => text;
 const plain: Paint = { bold: same, dim: same, good: same, bad: same, careful: same, name: same };
-// Whether anybody sees colours was asked above; the runtime would ask again,
-// and about stdout alone.
+// createSay has decided about colours. Without this option the runtime would
+// decide again, by stdout alone.
 const style =
   (format: "bold" | "dim" | "green" | "red" | "yellow" | "cyan") =>
   (text: string): string =>

@@ -1,12 +1,13 @@
-import type { ListItem, Status } from "../control/protocol.ts";
+import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { readable } from "../model/parsed.ts";
 import { bytesText, type Paint, type Size } from "./say.ts";
+import { fitted, padded, widthOf } from "./width.ts";
 
 /**
- * An endpoint and how much its counters grow in a second: unknown at first, and
- * where they began anew.
+ * An endpoint and the growth of its counters per second. The rates are unknown
+ * at first and after the counters were reset.
  */
-export type Watched = ListItem & { readonly per_second: Rates | null };
+export type WatchedEndpoint = ListItem & { readonly per_second: Rates | null };
 
 export interface Rates {
   readonly connections: number;
@@ -17,14 +18,14 @@ export interface Rates {
 }
 
 /**
- * Pure: the items that the daemon listed at `at`, with their rates since the
- * ones before.
+ * Pure: the items of the list of time `at`, with their rates since the list
+ * `before`.
  */
 export function withRates(
   items: readonly ListItem[],
   at: Date,
   before?: { at: Date; items: readonly ListItem[] },
-): Watched[] {
+): WatchedEndpoint[] {
   const seconds = before === undefined ? 0 : (at.getTime() - before.at.getTime()) / 1000;
   const earlier = new Map(before?.items.map((item) => [placeOf(item), item]));
   return items.map((item) => {
@@ -43,22 +44,22 @@ export function withRates(
   });
 }
 
-/** An endpoint that moves is listed at both of its places. */
+/** An endpoint that moves is listed twice, at its old and its new address. */
 const placeOf = ({ url, ip, port, state }: ListItem): string =>
   [url, ip, port, state === "draining"].join(" ");
 
 export interface Picture {
   readonly at: Date;
   readonly status: Status;
-  readonly items: readonly Watched[];
-  /** Why there is nothing newer than these items. */
+  readonly items: readonly WatchedEndpoint[];
+  /** Why the items are not the latest. */
   readonly trouble?: string;
 }
 
 /**
- * Pure: one picture of `ngrokd list --watch`: no line is longer than `columns`,
- * and no more than `rows` of them. Where not all endpoints have room, those
- * that are busy or in trouble are shown.
+ * Pure: one picture of `ngrokd list --watch`. No line is longer than `columns`,
+ * and there are at most `rows` lines. If there is not enough room, busy and
+ * failing endpoints are shown first.
  */
 export function watchText(picture: Picture, paint: Paint, { columns, rows }: Size): string {
   const { status, items } = picture;
@@ -93,7 +94,7 @@ function headLine({ at, status, trouble }: Picture, paint: Paint, columns: numbe
       : phase === "serving"
         ? paint.good
         : paint.careful;
-  return `${tint(fit(trouble ?? summary, width).padEnd(width))}  ${paint.dim(time)}`;
+  return `${tint(cell(trouble ?? summary, width))}  ${paint.dim(time)}`;
 }
 
 interface Layout {
@@ -105,9 +106,9 @@ interface Layout {
 const [narrow, wide] = [6, 8];
 const numbersWidth = 2 * (2 + narrow) + 2 * (2 + wide);
 
-function layoutOf(items: readonly Watched[], columns: number): Layout {
+function layoutOf(items: readonly WatchedEndpoint[], columns: number): Layout {
   const longest = (texts: readonly string[]): number =>
-    texts.reduce((length, text) => Math.max(length, text.length), "ADDRESS".length);
+    texts.reduce((length, text) => Math.max(length, widthOf(text)), "ADDRESS".length);
   const address = longest(items.filter(carries).map(addressOf));
   const room = columns - 2 - address - numbersWidth;
   return { columns, address, url: Math.min(room, longest(items.map(({ url }) => readable(url)))) };
@@ -124,12 +125,12 @@ function row(
     up.padStart(wide),
     down.padStart(wide),
   ];
-  return [fit(name, url).padEnd(url), address.padEnd(width), ...numbers].join("  ");
+  return [cell(name, url), padded(address, width), ...numbers].join("  ");
 }
 type Numbers = readonly [open: string, fresh: string, up: string, down: string];
 
-/** Connections of an endpoint that is listed twice count in one meter. */
-function totalLine(items: readonly Watched[], layout: Layout): string {
+/** An endpoint that is listed twice has one meter, and is counted once. */
+function totalLine(items: readonly WatchedEndpoint[], layout: Layout): string {
   const once = [
     ...new Map(items.map((item) => [`${item.hostname}:${item.port}`, item])).values(),
   ].filter(carries);
@@ -149,13 +150,13 @@ function totalLine(items: readonly Watched[], layout: Layout): string {
   );
 }
 
-/** One line, and one more where connections fail just now. */
-function entryLines(item: Watched, layout: Layout, paint: Paint): string[] {
+/** One line, and a second one if connections fail at the moment. */
+function entryLines(item: WatchedEndpoint, layout: Layout, paint: Paint): string[] {
   const { url, state, reason, connections, per_second } = item;
   if (!carries(item)) {
     const tint = state === "failed" ? paint.bad : paint.careful;
-    const name = fit(readable(url), layout.url).padEnd(layout.url);
-    return [`${name}  ${tint(fit(`${state}: ${reason}`, layout.columns - layout.url - 2))}`];
+    const name = cell(readable(url), layout.url);
+    return [`${name}  ${tint(fitted(`${state}: ${reason}`, layout.columns - layout.url - 2))}`];
   }
   const numbers: Numbers = [
     String(connections.active),
@@ -169,12 +170,12 @@ function entryLines(item: Watched, layout: Layout, paint: Paint): string[] {
     return [state === "draining" ? paint.careful(line) : isQuiet(item) ? paint.dim(line) : line];
   const why =
     connections.last_error === "" ? "connections were broken off" : connections.last_error;
-  return [line, paint.bad(fit(`    ${rateText(failures)}/s failed: ${why}`, layout.columns))];
+  return [line, paint.bad(fitted(`    ${rateText(failures)}/s failed: ${why}`, layout.columns))];
 }
 
-/** Which of the items have room in so many lines, in their order. */
+/** The indexes of the items that fit into the room, in their order. */
 function choose(
-  items: readonly Watched[],
+  items: readonly WatchedEndpoint[],
   entries: readonly (readonly string[])[],
   room: number,
 ): number[] {
@@ -190,7 +191,7 @@ function choose(
   return chosen.sort((a, b) => a - b);
 }
 
-const urgencyOf = ({ per_second, connections, state }: Watched): number[] => [
+const urgencyOf = ({ per_second, connections, state }: WatchedEndpoint): number[] => [
   per_second?.failures ?? 0,
   (per_second?.bytes_up ?? 0) + (per_second?.bytes_down ?? 0),
   per_second?.connections ?? 0,
@@ -205,7 +206,7 @@ function compare(a: readonly number[] = [], b: readonly number[] = []): number {
 const carries = ({ state }: ListItem): boolean => state === "listening" || state === "draining";
 const addressOf = ({ ip, port, state }: ListItem): string =>
   state === "draining" ? "draining" : `${ip}:${port}`;
-const isQuiet = ({ connections, per_second }: Watched): boolean =>
+const isQuiet = ({ connections, per_second }: WatchedEndpoint): boolean =>
   connections.active === 0 &&
   (per_second === null ||
     per_second.connections + per_second.bytes_up + per_second.bytes_down === 0);
@@ -220,8 +221,8 @@ function rateText(rate: number | undefined): string {
       : `${Math.round(rate / 1000)}k`;
 }
 
+/** Exactly `width` columns. */
+const cell = (text: string, width: number): string => padded(fitted(text, width), width);
+
 const amountText = (bytes: number | undefined): string =>
   bytes === undefined ? "-" : bytesText(bytes);
-
-const fit = (text: string, width: number): string =>
-  text.length <= width ? text : `${text.slice(0, width - 3)}...`;

@@ -39,7 +39,7 @@ export default command({
 
 const breakOf = ({ steps }: Way) => steps.find(({ level }) => level === "failure");
 
-/** Pure: the steps of one endpoint's way, and what they come to. */
+/** Pure: the checks of one endpoint's way, and the conclusion. */
 export function wayText(way: Way, paint: Paint, width: number): string {
   return [findingsText(way.steps, paint, width), "", conclusion(way, paint)].join("\n");
 }
@@ -51,6 +51,9 @@ function conclusion(way: Way, paint: Paint): string {
     return `${subject} ${paint.bad("does not work")}: it breaks at "${checks[broken.check]}".`;
   const unsure = steps.filter(({ level }) => level === "warning").length;
   if (unsure > 0)
-    return `${subject}: ${paint.careful("nothing that could be checked is broken")}; see the warnings.`;
+    return (
+      `${subject}: ${paint.careful("nothing that could be checked is broken")}; ` +
+      "see the warnings."
+    );
   return `${subject} ${paint.good("works")}, from its name to the service behind ngrok.`;
 }

@@ -3,8 +3,8 @@ import { groups, type Setting, settings } from "./schema.ts";
 import { configTemplate, valueCode } from "./template.ts";
 
 /**
- * docs/configuration.md. Printed by `npx bun src/config/reference.ts`; a test
- * compares the file with it.
+ * The text of docs/configuration.md. `npx bun src/config/reference.ts` prints
+ * it, and a test compares the file with it.
  */
 export function referencePage(): string {
   const top = settings.filter(({ path }) => path.length === 1);

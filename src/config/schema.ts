@@ -6,32 +6,27 @@ import * as values from "./values.ts";
 
 interface About {
   readonly description: string;
-  /** What a value may be, in words that fit after "allowed:". */
+  /** The allowed values, in words that fit after "allowed:". */
   readonly allowed: string;
-  /** What to show in the documentation where the default is empty. */
+  /** For the documentation, if the default is empty. */
   readonly example?: unknown;
-  /**
-   * Never to be shown; or, where only a part must not be, how to show the rest.
-   */
+  /** True: never shown. A function returns the part that may be shown. */
   readonly secret?: true | ((value: string) => string);
   /** Accepted, but without effect in this version. */
   readonly notYet?: true;
-  /**
-   * A running daemon cannot take over a change: it counts from its next start
-   * on.
-   */
+  /** A running daemon cannot apply a change; its next start does. */
   readonly needsRestart?: true;
 }
 const abouts = z.registry<About>();
-/** What a group of settings may be. */
+/** The allowed form of a group of settings. */
 export const groupAllowed = "settings, each as `name: value` on a line of its own below it";
 
 /**
- * The one description of the configuration file: names, defaults, what is
- * allowed, what it means. The template of `config init`, docs/configuration.md
- * and every complaint are made from it. Keys are those of the Go program and a
- * few of our own; {@link Config} keeps their spelling, so that file, code and
- * messages share one vocabulary.
+ * The only description of the configuration file: names, defaults, allowed
+ * values and meanings. It makes the template of `config init`,
+ * docs/configuration.md and the error messages. The keys are those of the Go
+ * program and a few new ones. {@link Config} keeps their spelling, so that
+ * file, code and messages use the same names.
  */
 const shape = {
   api: group("How to reach ngrok's API.", {
@@ -253,10 +248,7 @@ export type SettingKey = KeysOf<Config>;
 type KeysOf<C> = {
   [K in keyof C & string]: IsValue<C[K]> extends true ? K : `${K}.${KeysOf<C[K]>}`;
 }[keyof C & string];
-/**
- * A map of the user's own names is a value, unlike a group, whose names are
- * ours.
- */
+/** A map with names chosen by the user is a value and not a group. */
 type IsValue<T> = T extends string | number | boolean | readonly unknown[]
   ? true
   : string extends keyof T
@@ -268,19 +260,19 @@ export const defaultConfig: Config = configSchema.parse({});
 
 export interface Setting extends About {
   readonly key: SettingKey;
-  /** `["server", "log_level"]`: the way to it in the file. */
+  /** The names from the root of the file, as `["server", "log_level"]`. */
   readonly path: readonly string[];
   readonly kind: "text" | "number" | "boolean" | "list" | "map";
   readonly default: unknown;
 }
 
-/** All settings in the order in which they are documented. */
+/** All settings in the order of the documentation. */
 export const settings: readonly Setting[] = settingsIn([], shape);
 
-/** What each group of settings is for, by its dotted name. */
+/** The description of each group of settings, by its dotted name. */
 export const groups: Readonly<Record<string, string>> = Object.fromEntries(groupsIn([], shape));
 
-/** The value of one setting. */
+/** The value of one setting; undefined if it is missing. */
 export function valueAt(config: unknown, path: readonly string[]): unknown {
   return path.reduce<unknown>(
     (value, name) => (isRecord(value) && Object.hasOwn(value, name) ? value[name] : undefined),
@@ -289,8 +281,8 @@ export function valueAt(config: unknown, path: readonly string[]): unknown {
 }
 
 /**
- * A copy of `root` in which the value at `path` is `value`; what is no map on
- * the way is replaced by one.
+ * A copy of `root` with `value` at `path`. Anything along the path that is not
+ * a map is replaced by a map.
  */
 export function withValueAt(root: unknown, path: readonly string[], value: unknown): unknown {
   const [name, ...rest] = path;
@@ -306,9 +298,9 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 }
 
 /**
- * The settings that have been changed and that this version accepts (a file of
- * the Go program must load) but does not act on yet. `config check` and the
- * daemon's start name them.
+ * The changed settings that have no effect in this version. They are accepted,
+ * since a file of the Go program must load. `config check` and the daemon's
+ * start name them.
  */
 export function notYetInEffect(config: Config): SettingKey[] {
   const subnet = parseSubnet(config.net.subnet);
@@ -327,8 +319,7 @@ function setting<T extends z.ZodType>(schema: T, about: About): T {
 }
 
 function group<F extends z.ZodRawShape>(description: string, fields: F) {
-  // prefault, not default: a group that is absent is made from its settings'
-  // defaults.
+  // prefault, not default: an absent group gets the defaults of its settings.
   const schema = z
     .object(fields)
     .readonly()

@@ -1,52 +1,45 @@
-import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
+import { defaultAccount } from "../account/account-name.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { createIdentityKeeper } from "../account/keeper.ts";
 import { type Loop, startLoop } from "../account/loop.ts";
-import { createPass, noIdentity, passEnd } from "../account/poll.ts";
+import { createPass, passEnd } from "../account/poll.ts";
 import { createProgress, type Progress } from "../account/progress.ts";
 import { createSelectors } from "../account/selectors.ts";
 import { createTrustKeeper } from "../account/trust-keeper.ts";
 import { loadLastList, saveLastList } from "../cloud/last-list.ts";
+import { watchFile } from "../config/file-watch.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
-import { watchFile } from "../config/watch.ts";
-import type { ReloadReport } from "../control/protocol.ts";
 import { startControlServer } from "../control/server.ts";
-import { createCommands } from "../desk/commands.ts";
-import { createHealth } from "../desk/health.ts";
+import { sweepSockets } from "../control/stale-sockets.ts";
+import { createDispatch } from "../desk/dispatch.ts";
+import { createHealth } from "../desk/health-life.ts";
 import { metricFamilies } from "../desk/metrics.ts";
 import { healthStatus } from "../desk/replies.ts";
+import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { settled } from "../desk/settle.ts";
-import type { Assignment } from "../exposure/allocate.ts";
 import { addressRange } from "../exposure/range.ts";
-import { checkWritableFolder, ensureWritableFolder } from "../files/atomic.ts";
-import { lookOf } from "../files/look.ts";
-import { createIngress, type IngressSettings } from "../ingress/ingress.ts";
-import type { PoolLimits } from "../ingress/pool.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { trustFolder } from "../ingress/trust.ts";
-import { forgetChange, recordChange } from "../journal/journal.ts";
-import { loadAssignment, saveAssignment } from "../machine/assignment-file.ts";
-import { createHostsKeeper } from "../machine/hosts/keeper.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
-import { forbiddenNow, namesInUse } from "../machine/own-names.ts";
+import { createMachine } from "../machine/machine.ts";
 import { startRepair } from "../machine/repair.ts";
-import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
+import { hintOf, reasonOf } from "../model/error.ts";
 import { type HostPort, hostPortText } from "../model/host-port.ts";
-import type { Subnet } from "../model/ip.ts";
 import type { PassResult } from "../model/pass.ts";
-import { proxyFor, proxySecrets, proxyText } from "../model/proxy.ts";
+import { proxySecrets, proxyText } from "../model/proxy.ts";
 import { readiness, type State } from "../model/state.ts";
 import { connectionRoom, descriptorLimit, turnedAway } from "../net/descriptors.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
-import type { DaemonLog } from "../observe/log.ts";
-import { processFamilies } from "../observe/process.ts";
-import { createListeners } from "../relay/doors.ts";
-import type { Limits } from "../relay/limits.ts";
-import { createQuietWatch } from "../relay/quiet.ts";
-import { drainingStates, reconcile } from "./reconcile.ts";
-import { createSettings, type Job } from "./settings.ts";
-import { createSteady } from "./steady.ts";
+import type { DaemonLog } from "../observe/daemon-log.ts";
+import { processFamilies } from "../observe/process-metrics.ts";
+import { createRelay } from "../relay/relay.ts";
+import { drainingStates } from "./endpoint-states.ts";
+import type { Job } from "./jobs.ts";
+import { ingressSettings, relayLimits } from "./relay-settings.ts";
+import { createServing } from "./serving.ts";
+import { createSettings } from "./settings.ts";
 
 export interface DaemonOptions {
   readonly net: Net;
@@ -101,16 +94,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     loaded: options.loaded,
     read: options.read,
     check: (next) => trust.check(next),
-    apply,
     log,
   });
   const configured = (): Loaded["config"] => settings.current.config;
   const { hostsPath } = options.loaded;
-  const stateFolder = dirname(configured().server.client_cert);
+  const stateFolder = stateFolderOf(configured().server);
   let fetch = createFetch(net, settings.current.proxy);
   keepSecrets();
-  const assignmentPath = join(stateFolder, "ip_mappings.json");
-  const lastListPath = join(stateFolder, "endpoints.json");
+  const lastListPath = stateFiles(stateFolder).lastList;
 
   let state: State = {
     phase: "starting",
@@ -131,42 +122,25 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const trust = await createTrustKeeper({
     loaded: () => settings.current,
     stateFolder,
-    changed: () => ingress.renew(),
+    changed: renewIngress,
     log,
   });
   if (configured().server.insecure_skip_verify) log.warn(insecureWarning);
-  let assignment: Assignment = new Map();
   let toldOfTrouble = "";
   let lastKind: PassResult["kind"] | undefined;
   const progress = createProgress();
   // The socket answers before it is up.
   let loop: Loop | undefined;
   const up = Promise.withResolvers<Loop>();
-  let range = readRange();
+  warnOfRange();
 
-  const ingress = createIngress(
+  const relay = createRelay({
     net,
-    (): IngressSettings => {
-      if (identity.current === undefined) throw noIdentity();
-      const { certPem: cert, keyPem: key } = identity.current;
-      const { server, forward } = configured();
-      const address = ingressPlace();
-      const via = proxyFor(address, settings.current.proxy);
-      const { insecure_skip_verify: insecureSkipVerify } = server;
-      const { ca, caFile } = trust;
-      return {
-        ...address,
-        cert,
-        key,
-        ca,
-        caFile,
-        insecureSkipVerify,
-        resume: forward.session_resumption,
-        via,
-      };
-    },
-    poolLimits,
-  );
+    log,
+    accounts: [defaultAccount],
+    limits: relayLimits(configured()),
+    room: connectionRoom,
+  });
   const identity = createIdentityKeeper({
     loaded: () => settings.current,
     fetch: () => async (url, init) => {
@@ -180,34 +154,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     changed: renewIngress,
   });
   const selectors = createSelectors({ loaded: () => settings.current, log });
-  const drainMs = (): number => configured().forward.drain_timeout * 1000;
-  const quiet = createQuietWatch({
-    get idleMs() {
-      return configured().forward.idle_timeout * 1000;
-    },
-    get halfClosedMs() {
-      return configured().forward.half_close_timeout * 1000;
-    },
-  });
-  const forwarding = {
-    ingress,
-    log,
-    quiet,
-    get openTimeoutMs() {
-      return configured().forward.open_timeout * 1000;
-    },
-  };
-  const listeners = createListeners(net, forwarding, connectionLimits);
-
-  const hosts = createHostsKeeper({
-    path: hostsPath,
-    stateFolder,
-    log,
-    journal: {
-      record: () => recordChange(stateFolder, { kind: "hosts", path: hostsPath }, log),
-      forget: () => forgetChange(stateFolder, { kind: "hosts", path: hostsPath }, log),
-    },
-  });
+  const machine = createMachine({ hostsPath, stateFolder, log });
 
   const health = createHealth(
     () => ({ host: configured().server.health_address, port: configured().server.health_port }),
@@ -226,7 +173,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     log,
   );
-  const handle = createCommands({
+  const handle = createDispatch({
     state: current,
     facts,
     live: progress.live,
@@ -246,29 +193,22 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     handle,
   });
   try {
-    await ensureWritableFolder(stateFolder).catch(waitOut);
-    const saved = await loadAssignment(assignmentPath);
-    assignment = saved.assignment;
-    if (saved.warning !== undefined) log.warn(saved.warning);
+    await machine.prepare();
     await sweep();
     // A crash may have left our section behind, with names that now answer
     // nowhere.
-    if (await clearHosts()) log.info(`Cleaned up what an earlier run left in "${hostsPath}"`);
+    if (await machine.clear()) log.info(`Cleaned up what an earlier run left in "${hostsPath}"`);
   } catch (error) {
     await control.close();
     throw error;
   }
   await health.start();
-  const steadily = createSteady(async () => {
-    const files = await Promise.all([hostsPath, assignmentPath].map(lookOf));
-    const writable = await checkWritableFolder(stateFolder).then(() => true, reasonOf);
-    return JSON.stringify([
-      files,
-      writable,
-      namesInUse(settings.current, ingressPlace()),
-      range,
-      listeners.present.size,
-    ]);
+  const serve = createServing({
+    accounts: [defaultAccount],
+    loaded: () => settings.current,
+    relay,
+    machine,
+    log,
   });
   const runPass = createPass({
     api: identity.api,
@@ -282,21 +222,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     lastList: await loadLastList(lastListPath).catch(
       (error: unknown) => void log.warn(reasonOf(error), { hint: hintOf(error) || undefined }),
     ),
-    keepList: (list) => saveLastList(lastListPath, list),
-    serving: () => [...listeners.present.values()].map(({ placed }) => placed.binding.key),
-    reconcile: (listed) =>
-      steadily(listed, async () =>
-        reconcile(listed, {
-          listeners,
-          assignment: () => assignment,
-          saveAssignment: keepAssignment,
-          advertise: hosts.advertise,
-          forbidden: await forbiddenNow(settings.current, ingressPlace()),
-          range,
-          drainMs: drainMs(),
-          log,
-        }),
+    saveList: (list) => saveLastList(lastListPath, list),
+    serving: () =>
+      [...relay.present.values()].flatMap(({ routes }) =>
+        routes.map(({ target }) => target.binding.key),
       ),
+    reconcile: (listed) => serve(defaultAccount, listed),
     log,
   });
   loop = startLoop({
@@ -306,8 +237,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       progress.begin();
       await health.start();
       await trust.renew();
+      pushCredentials();
       const result = await runPass(signal);
-      ingress.prepare();
+      relay.prepare();
       tellTrouble();
       lastKind = result.kind;
       progress.end();
@@ -316,13 +248,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
   });
   up.resolve(loop);
+  settings.follow(apply);
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair({
-    hosts,
-    listeners,
-    file: watch,
+    names: machine,
+    doors: relay,
+    checkConfig: watch.check,
     sweep,
-    renew: renewWay,
+    discard: discardWay,
     kick: () => void loop?.kick(),
     log,
   });
@@ -332,7 +265,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   return {
     state: current,
     live: progress.live,
-    drainMs,
+    drainMs: () => relayLimits(configured()).drainMs,
     refresh: async () => void (await pass()),
     reload,
     get healthUrl() {
@@ -365,11 +298,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       fetch = createFetch(net, proxy);
       tellProxy();
     }
+    relay.limits(relayLimits(configured()));
     if (jobs.has("key")) identity.useKey(config.api.key);
     if (jobs.has("verification") && config.server.insecure_skip_verify) log.warn(insecureWarning);
     if (jobs.has("trust")) await trust.renew();
-    if (jobs.has("ingress")) renewIngress();
-    if (jobs.has("range")) range = readRange();
+    if (jobs.has("ingress")) {
+      relay.discardReady();
+      renewIngress();
+    }
+    if (jobs.has("range")) warnOfRange();
     if (jobs.has("health")) await health.move();
     if (jobs.has("poll")) void loop?.kick();
   }
@@ -385,14 +322,19 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 
   function renewIngress(): void {
-    ingress.renew();
+    pushCredentials();
     publish({ ingress: hostPortText(ingressPlace()) });
   }
 
-  /** What leads to ngrok, its API and its ingress, is opened anew. */
-  function renewWay(): void {
+  function pushCredentials(): void {
+    if (identity.current === undefined) return;
+    relay.credentials(defaultAccount, ingressSettings(settings.current, identity.current, trust));
+  }
+
+  /** Discards all connections to ngrok: those of its API and its ingress. */
+  function discardWay(): void {
     fetch.renew();
-    ingress.renew();
+    relay.discardReady();
   }
 
   /** The published state with what drains just now. */
@@ -400,7 +342,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return {
       ...state,
       warnings: warnings(),
-      endpoints: [...state.endpoints, ...drainingStates(listeners)],
+      endpoints: [...state.endpoints, ...drainingStates(relay.draining)],
     };
   }
 
@@ -410,7 +352,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       configured().server.insecure_skip_verify ? insecureWarning : "",
       ...settings.warnings,
       health.trouble,
-      hosts.trouble ?? "",
+      machine.trouble ?? "",
       ...identity.warnings(),
       ...trust.warnings,
       selectors.trouble,
@@ -426,7 +368,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
    * shows at once.
    */
   function ingressTrouble(): { text: string; hint: string } | undefined {
-    const { trouble } = ingress;
+    const trouble = relay.trouble(defaultAccount);
     return (
       trouble && { text: `New connections fail: ${trouble.message}`, hint: trouble.hint ?? "" }
     );
@@ -440,31 +382,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     toldOfTrouble = trouble?.text ?? "";
   }
 
-  /** Each connection needs two descriptors; the pool's come on top. */
-  function connectionLimits(): Limits {
-    const {
-      max_connections: inAll,
-      max_connections_per_endpoint: perEndpoint,
-      pool,
-    } = configured().forward;
-    const orNone = (limit: number): number => (limit === 0 ? Number.POSITIVE_INFINITY : limit);
-    return {
-      inAll: orNone(inAll),
-      perEndpoint: orNone(perEndpoint),
-      byDescriptors: connectionRoom(pool.max),
-    };
-  }
-
-  /** Without endpoints nothing is kept ready. */
-  function poolLimits(): PoolLimits {
-    const { min, max, idle_timeout: seconds } = configured().forward.pool;
-    return {
-      min: listeners.present.size === 0 ? 0 : Math.min(min, max),
-      max,
-      idleTimeoutMs: seconds * 1000,
-    };
-  }
-
   /**
    * How long the loop may sleep: whatever comes first of the next poll and the
    * next look at the certificate.
@@ -474,19 +391,18 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return Math.min(
       bound_endpoints.poll_interval * 1000,
       server.cert_refresh_interval * 1000,
-      Math.max(100, identity.untilNextLook()),
+      Math.max(100, identity.msUntilDue()),
     );
   }
 
   /** What status and metrics tell beside the state. */
   function facts() {
-    const { inAll, byDescriptors } = connectionLimits();
+    const { limit, ingress } = relay.stats();
     const { schedule = { failures: 0, next: undefined } } = loop ?? {};
     const { renewalTrouble } = identity;
-    const limit = Math.min(inAll, byDescriptors);
     return {
       runtime: net.runtime,
-      ingress: ingress.stats,
+      ingress,
       limit,
       turnedAway: turnedAway(),
       schedule,
@@ -498,34 +414,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return ingressAddress(settings.current, identity.current?.ingressEndpoint);
   }
 
-  function readRange(): Subnet {
-    const { range, warning } = addressRange(configured().net.subnet);
+  function warnOfRange(): void {
+    const { warning } = addressRange(configured().net.subnet);
     if (warning !== undefined) log.warn(warning);
-    return range;
-  }
-
-  /**
-   * A folder that somebody has removed is made again: what is in memory is all
-   * there is then.
-   */
-  async function keepAssignment(next: Assignment): Promise<void> {
-    assignment = next;
-    if (!existsSync(stateFolder)) await ensureWritableFolder(stateFolder);
-    // Nothing to write is no proof that something could be: who waits for the
-    // first new name to learn of it learns of it late.
-    if (!(await saveAssignment(assignmentPath, next))) await checkWritableFolder(stateFolder);
-  }
-
-  /**
-   * A disk that is full or read-only may get well again, and what is saved
-   * there is still good; missing rights stay missing.
-   */
-  function waitOut(error: unknown): void {
-    const errno = error instanceof NgrokdError ? String(error.details.errno) : "";
-    if (!["EROFS", "ENOSPC", "EDQUOT", "EIO"].includes(errno)) throw error;
-    log.warn(reasonOf(error), {
-      hint: "the daemon goes on without, and tries again with every poll",
-    });
   }
 
   async function sweep(): Promise<void> {
@@ -537,17 +428,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       hostsPath,
       join(trustFolder, "ca"),
     ];
-    await sweepLeftovers(net, { socket: socketPath, files }, log);
-  }
-
-  /** Takes our section out of the hosts file; answers whether there was one. */
-  async function clearHosts(): Promise<boolean> {
-    try {
-      return await hosts.clear();
-    } catch (error) {
-      log.warn(reasonOf(error), { hint: hintOf(error) || undefined });
-      return false;
-    }
+    await sweepLeftovers({ files, sweepSockets: () => sweepSockets(net, socketPath) }, log);
   }
 
   function settle(result: PassResult, tookMs: number): void {
@@ -559,11 +440,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   async function stop(hurry: AbortSignal): Promise<{ cut: number }> {
     publish({ phase: "stopping", reason: "", hint: "" });
     watch.close();
-    const open = [...listeners.present.values()].reduce((sum, { conns }) => sum + conns.size, 0);
+    const { open } = relay.stats();
     log.info(
       open === 0
         ? "Stopping"
-        : `Stopping; ${counted(open, "open connection")} may take ${drainMs() / 1000} s to finish (a second signal cuts them off)`,
+        : `Stopping; ${counted(open, "open connection")} may take ${relayLimits(configured()).drainMs / 1000} s to finish (a second signal cuts them off)`,
     );
     // Called first: a pass that ends while the last look is waited for must not
     // publish another phase.
@@ -571,9 +452,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await repair.stop();
     await passed;
     // As in a pass: a name goes before its listener does.
-    await clearHosts();
-    const { cut } = await listeners.retireAll(drainMs(), hurry);
-    ingress.close();
+    await machine.clear();
+    const { cut } = await relay.drain(hurry);
     await health.close();
     await control.close();
     log.info(cut === 0 ? "Stopped" : `Stopped; ${counted(cut, "connection")} had to be cut`);

@@ -1,5 +1,7 @@
 import { dirname } from "node:path";
 import type { Loaded } from "../config/load.ts";
+import { defaultConfig } from "../config/schema.ts";
+import { stateFolderOf } from "../files/state-folder.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
@@ -304,8 +306,7 @@ async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promi
 }
 
 async function leftoverFindings({ loaded, daemon, hosts, hostsPath }: Local): Promise<Finding[]> {
-  const stateFolder =
-    loaded === undefined ? "/etc/ngrokd" : dirname(loaded.config.server.client_cert);
+  const stateFolder = stateFolderOf((loaded?.config ?? defaultConfig).server);
   const folders = [
     stateFolder,
     ...(loaded === undefined

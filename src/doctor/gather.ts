@@ -1,11 +1,10 @@
 import { existsSync } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { identityPaths } from "../cloud/registration.ts";
 import { type Inspection, inspectConfig, type Loaded } from "../config/load.ts";
 import { defaultHostsPath, type Env, findSocketPath } from "../config/paths.ts";
 import { askDaemon } from "../control/client.ts";
-import { type ListItem, listSchema, type Status, statusSchema } from "../control/protocol.ts";
+import { type ListItem, listSchema, type Status, statusSchema } from "../desk/reply-schemas.ts";
 import { errnoOf } from "../files/atomic.ts";
 import type { IngressSettings } from "../ingress/ingress.ts";
 import { loadTrust } from "../ingress/trust.ts";
@@ -66,9 +65,7 @@ export async function gather(place: Place): Promise<Local> {
     ),
     modeOf(socketPath),
     loaded &&
-      attempt("Cannot read the state files", localMs, () =>
-        lookAtState(identityPaths(loaded.config.server)),
-      ),
+      attempt("Cannot read the state files", localMs, () => lookAtState(loaded.config.server)),
     listeningSockets(),
   ]);
   const hostsPath = daemon.ok

@@ -2,7 +2,7 @@
 import type { Inspection } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
-import type { ListItem, Status } from "../control/protocol.ts";
+import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
 import type { Attempt } from "./attempt.ts";

@@ -1,4 +1,4 @@
-import type { ListItem } from "../control/protocol.ts";
+import type { ListItem } from "../desk/reply-schemas.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";

@@ -23,9 +23,8 @@ export async function loadAssignment(
   path: string,
   now = new Date(),
 ): Promise<{ assignment: Assignment; warning?: string }> {
-  const text = await readText(path);
-  if (text === undefined) return { assignment: new Map() };
-  const content = text.ok ? parseAssignment(text.value) : text;
+  const content = await readAssignment(path);
+  if (content === undefined) return { assignment: new Map() };
   if (!content.ok)
     return { assignment: new Map(), warning: await setAside(path, content.reason, now) };
   const { assignment, skipped } = content.value;
@@ -35,6 +34,23 @@ export async function loadAssignment(
     assignment,
     warning: `Left out ${skipped.length} of the entries of "${path}" (${await keepCopy(path, now)}): ${some}`,
   };
+}
+
+/**
+ * The content of such a file, with a sentence for each entry that is left out.
+ * Undefined if there is no file.
+ */
+export type AssignmentReading =
+  | Parsed<{ readonly assignment: Assignment; readonly skipped: readonly string[] }>
+  | undefined;
+
+/**
+ * Reads the file and leaves it as it is. Rejects with NgrokdError `permission`
+ * or `state` if it cannot be read.
+ */
+export async function readAssignment(path: string): Promise<AssignmentReading> {
+  const text = await readText(path);
+  return text?.ok === true ? parseAssignment(text.value) : text;
 }
 
 /**
@@ -63,12 +79,7 @@ async function readText(path: string): Promise<Parsed<string> | undefined> {
   }
 }
 
-/**
- * Pure: what such a file says, with a sentence for each entry that is left out.
- */
-export function parseAssignment(
-  text: string,
-): Parsed<{ assignment: Assignment; skipped: string[] }> {
+function parseAssignment(text: string): NonNullable<AssignmentReading> {
   let content: unknown;
   try {
     content = JSON.parse(text);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { bytesText, createSay, durationText, facts, table } from "../../src/cli/say.ts";
+import { bytesText, createSay, durationText, facts } from "../../src/cli/say.ts";
+import { table } from "../../src/cli/table.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { marked, plain, sink } from "./support.ts";
 

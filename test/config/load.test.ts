@@ -4,8 +4,8 @@ import { join, resolve } from "node:path";
 import { inspectConfig, type LoadOptions, loadConfig } from "../../src/config/load.ts";
 import { configPath, findSocketPath } from "../../src/config/paths.ts";
 import { needsRoot } from "../../src/config/problem.ts";
+import { redactedSettings, secretInWords } from "../../src/config/redact.ts";
 import { defaultConfig, settings } from "../../src/config/schema.ts";
-import { secretInWords, showConfig } from "../../src/config/show.ts";
 import { fileError } from "../../src/files/atomic.ts";
 import type { NgrokdError } from "../../src/model/error.ts";
 import { fileOfTheGoProgram, ownFolder } from "./support.ts";
@@ -116,7 +116,7 @@ describe("loadConfig", () => {
   });
 
   test("shows a proxy without its password", async () => {
-    const shown = showConfig(
+    const shown = redactedSettings(
       await loadConfig({
         file: fileWith("forward: { proxy_url: 'http://me:s3cret@proxy' }"),
         env: {},
@@ -363,14 +363,14 @@ describe("findSocketPath", () => {
   });
 });
 
-describe("showConfig", () => {
+describe("redactedSettings", () => {
   test("shows every value and where it is from, and no secret", async () => {
     const key = "2cVr-0123456789-abcdefgh-tail";
     const loaded = await loadConfig({
       file: fileWith(`api: {key: ${key}}\nnet: {start_port: 7}\n`),
       env: {},
     });
-    const shown = showConfig(loaded);
+    const shown = redactedSettings(loaded);
     expect(shown).toHaveLength(settings.length);
     expect(shown).toContainEqual({ key: "api.key", value: "set (ends in …tail)", origin: "file" });
     expect(shown).toContainEqual({ key: "net.start_port", value: 7, origin: "file" });

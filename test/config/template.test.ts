@@ -1,13 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { readConfigText } from "../../src/config/read.ts";
+import { parseConfig } from "../../src/config/parse.ts";
 import { referencePage } from "../../src/config/reference.ts";
 import { configSchema, defaultConfig, settings, valueAt } from "../../src/config/schema.ts";
 import { configTemplate } from "../../src/config/template.ts";
 
 const configOf = (text: string) => {
-  const { values, problems, warnings } = readConfigText(text, "template");
+  const { values, problems, warnings } = parseConfig(text, "template");
   expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
   return configSchema.parse(values);
 };

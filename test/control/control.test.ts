@@ -450,18 +450,20 @@ describe("askDaemon", () => {
     expect((await Promise.all(seen)).length).toBe(2);
   });
 
-  test.skipIf(process.getuid?.() === 0)(
-    "names the group where the socket may not be used",
-    async () => {
-      await using daemon = await impostor(() => undefined);
-      await chmod(daemon.path, 0);
-      const error = await failure(askDaemon(net, daemon.path, { command: "status" }));
-      expect([error.code, error.hint]).toEqual([
-        "permission",
-        'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
-      ]);
-    },
-  );
+  test("names the group where the socket may not be used", async () => {
+    await using daemon = await impostor(() => undefined);
+    await chmod(daemon.path, 0);
+    // Root may use every socket, so it is another user meanwhile.
+    const user = process.geteuid?.() ?? 0;
+    if (user === 0) process.seteuid?.(65534);
+    const error = await failure(askDaemon(net, daemon.path, { command: "status" })).finally(() =>
+      process.seteuid?.(user),
+    );
+    expect([error.code, error.hint]).toEqual([
+      "permission",
+      'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
+    ]);
+  });
 });
 
 /**

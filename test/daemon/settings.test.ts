@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { inspectConfig, loadConfig } from "../../src/config/load.ts";
 import type { Problem } from "../../src/config/problem.ts";
 import { settings as all } from "../../src/config/schema.ts";
-import { createSettings, type Job, jobsOf } from "../../src/daemon/settings.ts";
+import { type Job, jobsOf } from "../../src/daemon/jobs.ts";
+import { createSettings } from "../../src/daemon/settings.ts";
 import { parseApiKey } from "../../src/model/api-key.ts";
 import { memoryLog } from "../support/memory-log.ts";
 
@@ -23,9 +24,9 @@ async function started(text: string, { env = {}, check = [] as Problem[] } = {})
     loaded: await loadConfig({ file, env }),
     read: () => inspectConfig({ file, env }),
     check: async () => check,
-    apply: async (jobs) => void applied.push([...jobs]),
     log,
   });
+  settings.follow(async (jobs) => void applied.push([...jobs]));
   const reload = async (text: string) => {
     write(text);
     return await settings.reload();

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { type MetricFacts, metricFamilies } from "../../src/desk/metrics.ts";
+import type { MetricFacts } from "../../src/desk/daemon-facts.ts";
+import { metricFamilies } from "../../src/desk/metrics.ts";
 import { record } from "../../src/model/histogram.ts";
 import { countError, countRefusal, createMeter, type Meter } from "../../src/model/meter.ts";
 import type { EndpointState, State } from "../../src/model/state.ts";

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import type { Loaded } from "../../src/config/load.ts";
 import { configSchema } from "../../src/config/schema.ts";
-import { healthSchema, listSchema, statusSchema } from "../../src/control/protocol.ts";
 import { healthReply, healthStatus, listReply, statusReply } from "../../src/desk/replies.ts";
+import { healthSchema, listSchema, statusSchema } from "../../src/desk/reply-schemas.ts";
 import { changeLines } from "../../src/desk/tell.ts";
 import { sameFailure } from "../../src/model/failure.ts";
 import { createMeter, type Meter } from "../../src/model/meter.ts";

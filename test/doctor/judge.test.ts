@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Status } from "../../src/control/protocol.ts";
+import type { Status } from "../../src/desk/reply-schemas.ts";
 import {
   type ApiFacts,
   judgeApi,

@@ -134,9 +134,9 @@ describe.skipIf(Bun.which("bash") === null)(".ci/run", () => {
   ] as const)("%s", (_what, env, said) => {
     copyFileSync(join(root, ".ci/run"), at(".ci/run"));
     // Every tool is there already, and make has nothing to do.
-    const [, tools = ""] = /^tools=\((.*)\)$/m.exec(readFileSync(at(".ci/run"), "utf8")) ?? [];
+    const [, tools = ""] = /^tools=\(([^)]*)\)$/m.exec(readFileSync(at(".ci/run"), "utf8")) ?? [];
     mkdirSync(at("fakes"));
-    for (const tool of tools.split(" "))
+    for (const tool of tools.trim().split(/\s+/))
       writeFileSync(at(`fakes/${tool.split(":")[0]}`), "#!/bin/sh\n", { mode: 0o755 });
     writeFileSync(at("node_modules/.bin/bun"), '#!/bin/sh\nprintf "%s" "$* CI=$CI"\n', {
       mode: 0o755,

@@ -103,8 +103,9 @@ describe("install.sh", () => {
   });
 
   for (const shell of [["dash"], ["bash", "--posix"], ["busybox", "sh"]] as const) {
-    const there = spawnSync("sh", ["-c", `command -v ${shell[0]}`]).status === 0;
-    test.if(there)(`works in ${shell.join(" ")}`, () => works({ shell: [...shell] }));
+    test.skipIf(Bun.which(shell[0]) === null)(`works in ${shell.join(" ")}`, () =>
+      works({ shell: [...shell] }),
+    );
   }
 
   test(
@@ -116,7 +117,10 @@ describe("install.sh", () => {
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
       const program = join(machine.home, ".local/bin/ngrokd");
       const config = join(machine.home, ".config/ngrokd/config.yml");
-      expect([modeOf(program), modeOf(config)]).toEqual(["755", "600"]);
+      expect({ programMode: modeOf(program), configMode: modeOf(config) }).toEqual({
+        programMode: "755",
+        configMode: "600",
+      });
       expect(stdout).toContain(`"${join(machine.home, ".local/bin")}" is not in your PATH`);
       expect(stdout).toContain(`  sudo ${program} serve --config ${config}\n`);
     },
@@ -203,7 +207,7 @@ describe("install.sh changes nothing and says why", () => {
     expect(stderr).toContain("hint:");
   });
 
-  test("when SHA256SUMS has no archive for this system, or only a path that leads elsewhere", async () => {
+  test("if SHA256SUMS has no archive for this system, or only a path elsewhere", async () => {
     release.serve({
       SHA256SUMS: sumLine("ngrokd-1.0.0-plan9-mips.tar.gz", "x"),
       [small.name]: small.bytes,
@@ -382,7 +386,10 @@ describe("install.sh --uninstall", () => {
     installed();
     const { code, stderr } = await machine.install(["--uninstall", "--purge"], { piped: true });
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect([existsSync(machine.program), existsSync(machine.configs)]).toEqual([false, false]);
+    expect({ program: existsSync(machine.program), configs: existsSync(machine.configs) }).toEqual({
+      program: false,
+      configs: false,
+    });
     expect(existsSync(join(machine.folder, "etc"))).toBe(true);
   });
 
@@ -437,41 +444,50 @@ describe("install.sh --uninstall", () => {
     test("asks nothing where nobody can answer; --purge says what stays in the account", async () => {
       const calls = registeredMachine();
       const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
-      expect([code, stdout]).toEqual([
-        0,
-        expect.stringContaining("The operator k8sop_1 is still in your ngrok account"),
-      ]);
+      expect({ code, stdout }).toEqual({
+        code: 0,
+        stdout: expect.stringContaining("The operator k8sop_1 is still in your ngrok account"),
+      });
       expect(calls()).not.toContain("unregister");
     });
 
     test("offers on a terminal to unregister, and does so only for a yes", async () => {
       const calls = registeredMachine();
       const { code, text } = await onTty("--uninstall --purge", "y");
-      expect([code, text]).toEqual([0, expect.stringContaining("Delete the operator k8sop_1")]);
+      expect({ code, text }).toEqual({
+        code: 0,
+        text: expect.stringContaining("Delete the operator k8sop_1"),
+      });
       expect(calls()).toContain(`unregister --yes --config ${machine.config}`);
       expect(text).not.toContain("is still in your ngrok account");
-      expect([existsSync(machine.program), existsSync(machine.configs)]).toEqual([false, false]);
+      expect({
+        program: existsSync(machine.program),
+        configs: existsSync(machine.configs),
+      }).toEqual({ program: false, configs: false });
     });
 
     test("leaves the operator for any other answer", async () => {
       const calls = registeredMachine();
       const { code } = await onTty("--uninstall", "");
-      expect([code, calls().includes("unregister"), existsSync(machine.program)]).toEqual([
-        0,
-        false,
-        false,
-      ]);
+      expect({
+        code,
+        unregistered: calls().includes("unregister"),
+        program: existsSync(machine.program),
+      }).toEqual({ code: 0, unregistered: false, program: false });
       expect(readFileSync(join(machine.configs, "operator_id"), "utf8")).toBe("k8sop_1");
     });
 
     test("removes nothing where unregistering fails", async () => {
       registeredMachine(1);
       const { code, text } = await onTty("--uninstall --purge", "yes");
-      expect([code, text]).toEqual([1, expect.stringContaining("nothing was removed")]);
-      expect([existsSync(machine.program), existsSync(join(machine.configs, "tls.key"))]).toEqual([
-        true,
-        true,
-      ]);
+      expect({ code, text }).toEqual({
+        code: 1,
+        text: expect.stringContaining("nothing was removed"),
+      });
+      expect({
+        program: existsSync(machine.program),
+        tlsKey: existsSync(join(machine.configs, "tls.key")),
+      }).toEqual({ program: true, tlsKey: true });
     });
   });
 
@@ -521,7 +537,7 @@ describe("install.sh --uninstall", () => {
   );
 
   test.if(asRoot)(
-    "refuses another user while root's daemon runs, whose socket is closed to that user",
+    "refuses another user while root's daemon runs, whose socket is closed to them",
     async () => {
       serveReal();
       const env = { NGROKD_INSTALL_DIR: "", NGROKD_CONFIG_DIR: "" };
@@ -582,11 +598,11 @@ describe("install.sh --uninstall", () => {
       apart();
       const { code, stdout, stderr } = await machine.install(["--uninstall", "--purge"]);
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-      expect([
-        existsSync(machine.program),
-        existsSync(machine.configs),
-        existsSync(state()),
-      ]).toEqual([false, false, false]);
+      expect({
+        program: existsSync(machine.program),
+        configs: existsSync(machine.configs),
+        state: existsSync(state()),
+      }).toEqual({ program: false, configs: false, state: false });
       expect(stdout).toContain(
         `Removed ${state()}\nRemoved ${machine.configs}\nThe operator k8sop_1 is still in your ngrok account`,
       );
@@ -686,9 +702,11 @@ describe("install.sh --uninstall", () => {
       expect((await ended).code).toBe(0);
       expect(existsSync(state)).toBe(true);
       expect((await machine.install(["--uninstall", "--purge"])).code).toBe(0);
-      expect([existsSync(machine.program), existsSync(machine.configs), existsSync(state)]).toEqual(
-        [false, false, false],
-      );
+      expect({
+        program: existsSync(machine.program),
+        configs: existsSync(machine.configs),
+        state: existsSync(state),
+      }).toEqual({ program: false, configs: false, state: false });
     },
     longTest,
   );

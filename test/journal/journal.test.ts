@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import fc from "fast-check";
+import { stateFiles } from "../../src/files/state-folder.ts";
 import {
   type Change,
   forgetChange,
-  journalPath,
   parseJournal,
   readJournal,
   recordChange,
@@ -13,6 +13,8 @@ import {
 } from "../../src/journal/journal.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { memoryLog } from "../support/memory-log.ts";
+
+const journalIn = (folder: string): string => stateFiles(folder).journal;
 
 const hosts: Change = { kind: "hosts", path: "/etc/hosts" };
 const unit: Change = {
@@ -34,8 +36,8 @@ describe("the journal", () => {
     await recordChange(folder.path, hosts);
     await recordFile(folder.path, unit.path, "[Unit]\n");
     expect(await readJournal(folder.path)).toEqual([hosts, unit]);
-    expect((await stat(journalPath(folder.path))).mode & 0o777).toBe(0o600);
-    expect(JSON.parse(await readFile(journalPath(folder.path), "utf8"))).toEqual({
+    expect((await stat(journalIn(folder.path))).mode & 0o777).toBe(0o600);
+    expect(JSON.parse(await readFile(journalIn(folder.path), "utf8"))).toEqual({
       version: 1,
       changes: [hosts, unit],
     });
@@ -47,9 +49,9 @@ describe("the journal", () => {
   test("has one entry for a path, the latest, and writes nothing for what it knows", async () => {
     await using folder = await temporaryFolder();
     await recordChange(folder.path, unit);
-    const before = await stat(journalPath(folder.path));
+    const before = await stat(journalIn(folder.path));
     await recordChange(folder.path, unit);
-    expect((await stat(journalPath(folder.path))).ino).toBe(before.ino);
+    expect((await stat(journalIn(folder.path))).ino).toBe(before.ino);
     await recordFile(folder.path, unit.path, "[Unit]\n# newer\n");
     expect(await readJournal(folder.path)).toEqual([
       { ...unit, sha256: sha256("[Unit]\n# newer\n") },
@@ -60,7 +62,7 @@ describe("the journal", () => {
     await using folder = await temporaryFolder();
     await recordChange(folder.path, hosts);
     // Held by somebody else, and younger than any that a crash has left.
-    const lock = `${journalPath(folder.path)}.lock`;
+    const lock = `${journalIn(folder.path)}.lock`;
     await writeFile(lock, "");
     await recordChange(folder.path, hosts);
     await forgetChange(folder.path, unit);
@@ -83,7 +85,7 @@ describe("the journal", () => {
   test("nor where all of them find the lock that a crash has left", async () => {
     for (let round = 0; round < 20; round += 1) {
       await using folder = await temporaryFolder();
-      const lock = `${journalPath(folder.path)}.lock`;
+      const lock = `${journalIn(folder.path)}.lock`;
       await writeFile(lock, "");
       await utimes(lock, 1, 1);
       const files = ["/a", "/b", "/c", "/d", "/e", "/f"].map(
@@ -112,9 +114,9 @@ describe("the journal", () => {
     "of %s is refused by readers, and kept beside a new one by writers",
     async (_, text, reason) => {
       await using folder = await temporaryFolder();
-      await writeFile(journalPath(folder.path), text);
+      await writeFile(journalIn(folder.path), text);
       await expect(readJournal(folder.path)).rejects.toThrow(reason);
-      expect(await readFile(journalPath(folder.path), "utf8")).toBe(text);
+      expect(await readFile(journalIn(folder.path), "utf8")).toBe(text);
 
       const log = memoryLog();
       await recordChange(folder.path, hosts, log);

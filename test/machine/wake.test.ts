@@ -101,14 +101,14 @@ describe("the watch", () => {
     return { moved, looks: () => looks };
   }
 
-  test("says nothing while nothing moves, looks each time, and looks no more once stopped", async () => {
+  test("reports nothing while nothing moves, checks each time, and stops when stopped", async () => {
     const seen = await watched([{}, {}, {}]);
     expect(seen.moved).toEqual([]);
     await later(5);
     expect(seen.looks()).toBe(3);
   });
 
-  test("tells a change of the network once, and takes a question that has no answer for no change", async () => {
+  test("reports a change of the network once; a failed question is no change", async () => {
     const { moved } = await watched([
       {},
       { network: undefined },

@@ -55,14 +55,14 @@ stories("ngrok's API has a bad day", () => {
   };
 
   test.each(bad)(
-    "%s: the daemon is degraded and says why, what runs goes on, and it recovers by itself",
+    "%s: the daemon is degraded with a reason, goes on serving, and recovers",
     async (fault, reason) => {
       await staysUp(fault, reason);
       await servesAgain();
     },
   );
 
-  test("401: the same, but a key that was refused twice is tried again minutes later, or when somebody asks for it", async () => {
+  test("401: the same, but a key refused twice is tried minutes later or on request", async () => {
     await staysUp(
       "401",
       /API answered 401: The local cloud was told to answer 401 \(ERR_NGROK_203, operation op_\w+\)/,
@@ -126,7 +126,7 @@ stories("ngrok's API has a bad day", () => {
     await daemon.becomes("hello.demo", "listening");
   });
 
-  test("an API that is gone leaves everything running, one that starts meanwhile waits for it, and it is found again when it is back", async () => {
+  test("an API that is gone stops nothing, and is found again when it is back", async () => {
     const apiPort = Number(new URL(cloud.apiUrl).port);
     await cloud.stop("SIGKILL");
     await until("the daemon has noticed", async () => (await daemon.status()).phase === "degraded");

@@ -60,7 +60,7 @@ stories("an API that does not want to be asked", () => {
   test("that refuses the key once is asked again within seconds, by itself", async () => {
     await cloud.break("401*1");
     const { code, err } = await ngrokd("refresh");
-    expect([code, err]).toEqual([1, expect.stringContaining("ERR_NGROK_203")]);
+    expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining("ERR_NGROK_203") });
     await until("the daemon serves again", async () => (await daemon.status()).phase === "serving");
   });
 

@@ -29,7 +29,7 @@ const names = ["a.demo", "b.demo", "c.demo", "d.demo", "e.demo", "f.demo"];
 stories(`kill -9 at any moment (CRASH_SEED=${seed} CRASH_LIVES=${lives})`, () => {
   for (const inPlace of [false, true]) {
     test(
-      `leaves nothing that the next start does not put right; the hosts file is ${inPlace ? "a bind mount" : "a plain file"}`,
+      `is repaired by the next start; hosts: ${inPlace ? "bind mount" : "plain file"}`,
       async () => {
         freshMachine();
         if (inPlace) {
@@ -112,7 +112,7 @@ async function createWorld(cloud: Cloud, random: () => number) {
       existsSync(`${state}/${name}`) ? readFileSync(`${state}/${name}`, "utf8") : undefined;
     const saved = JSON.parse(file("ip_mappings.json") ?? "{}");
     for (const [name, address] of Object.entries(addresses))
-      expect([name, saved[name]]).toEqual([name, address]);
+      expect({ name, address: saved[name] }).toEqual({ name, address });
     addresses = saved;
     const [key, cert, operator] = [file("tls.key"), file("tls.crt"), file("operator_id")];
     if (key !== undefined) expect(statSync(`${state}/tls.key`).mode & 0o777).toBe(0o600);
@@ -120,7 +120,10 @@ async function createWorld(cloud: Cloud, random: () => number) {
     // id: whatever is there, all that comes before it is too.
     if (cert !== undefined) expect(fitsKey(cert, key ?? "")).toBe(true);
     if (operator !== undefined)
-      expect([cert !== undefined, operator]).toEqual([true, expect.stringMatching(/^k8sop_\w+$/)]);
+      expect({ hasCertificate: cert !== undefined, operator }).toEqual({
+        hasCertificate: true,
+        operator: expect.stringMatching(/^k8sop_\w+$/),
+      });
     if (file("journal.json") !== undefined)
       expect(JSON.parse(file("journal.json") ?? "").version).toBe(1);
   }
@@ -149,7 +152,7 @@ async function createWorld(cloud: Cloud, random: () => number) {
       [...ids.keys()].sort().map((name) => [name, "listening"]),
     );
     for (const { hostname, ip } of list)
-      expect([hostname, addresses[hostname] ?? ip]).toEqual([hostname, ip]);
+      expect({ hostname, address: addresses[hostname] ?? ip }).toEqual({ hostname, address: ip });
     const operators = await cloud.operators();
     expect(operators.map(({ id }) => id)).toEqual([
       readFileSync(`${state}/operator_id`, "utf8").trim(),

@@ -9,7 +9,7 @@ import { dial, echo, upstream } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 stories("the same daemon under Deno", () => {
-  test("registers, lists, carries HTTP by name, TCP and a first word of the server's, and leaves nothing behind", async () => {
+  test("registers, lists, carries HTTP and TCP both ways, and leaves nothing behind", async () => {
     const { cloud, daemon } = await registered({ deno: true });
     expect((await daemon.status()).runtime).toBe("deno");
     await cloud.add("http://hello.demo", page("hello").address);

@@ -1,11 +1,11 @@
-import { beforeAll, expect, test } from "bun:test";
+import { afterEach, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { faultTable } from "../../src/local-cloud/faults.ts";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, writeConfig } from "../support/ngrokd.ts";
-import { layOverUsrBin, plainSystemctl } from "../support/stand-ins.ts";
-import { stories, until } from "../support/story.ts";
+import { layOverUsrBin, netcat, plainSystemctl } from "../support/stand-ins.ts";
+import { endAll, stories, until } from "../support/story.ts";
 import { echo } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
@@ -51,10 +51,13 @@ stories("the commands in docs/", () => {
   beforeAll(() => {
     mkdirSync("/run/docs", { recursive: true });
   });
+  // A failed test must not leave its daemon to the next one.
+  afterEach(endAll);
 
   test.each(["usage.md", "troubleshooting.md"])(
-    "%s: all of them work, in their order, beside a daemon that serves the endpoints which the page names",
+    "%s: all work, in order, beside a daemon with the endpoints of the page",
     async (file) => {
+      if (Bun.which("nc") === null) layOverUsrBin({ nc: netcat });
       const { cloud, daemon } = await registered();
       await serveSamples(cloud, daemon);
       writeFileSync("/run/docs/api-key", `${cloud.apiKey}\n`);
@@ -66,7 +69,7 @@ stories("the commands in docs/", () => {
     },
   );
 
-  test("operations.md: all of them work, in their order, on a machine whose systemd runs nothing but ngrokd", async () => {
+  test("operations.md: all work, in order, with a systemd that runs ngrokd alone", async () => {
     layOverUsrBin({
       sudo: 'exec "$@"\n',
       systemctl: plainSystemctl,

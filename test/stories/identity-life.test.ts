@@ -91,13 +91,13 @@ stories("the client certificate", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("`refresh-cert` says that nothing is due, and for how long; the Go client's request gets a sentence", async () => {
+  test("`refresh-cert` says for how long nothing is due, to the Go client as well", async () => {
     const { daemon, open } = await serving();
     const { code, out } = await ngrokd("refresh-cert");
-    expect([code, out]).toEqual([
-      0,
-      expect.stringMatching(/^Not renewed: the certificate is valid for another 89 days\./),
-    ]);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: expect.stringMatching(/^Not renewed: the certificate is valid for another 89 days\./),
+    });
     expect((await ngrokd("refresh-cert --json")).json).toMatchObject({
       renewed: false,
       days_left: expect.any(Number),
@@ -105,7 +105,10 @@ stories("the client certificate", () => {
     open.reset();
     expect(await daemon.stop()).toBe(0);
     const { code: dead, err } = await ngrokd("refresh-cert");
-    expect([dead, err]).toEqual([4, expect.stringContaining("No daemon answers")]);
+    expect({ code: dead, err }).toEqual({
+      code: 4,
+      err: expect.stringContaining("No daemon answers"),
+    });
   });
 
   test("that expired while the daemon was off is renewed before anything is dialled", async () => {
@@ -154,7 +157,7 @@ stories("the client certificate", () => {
 });
 
 stories("an operator that is deleted in the dashboard", () => {
-  test("is replaced by a new one; addresses and listeners stay, and a connection that is open goes on", async () => {
+  test("is replaced by a new one; addresses, listeners and open connections stay", async () => {
     const { cloud, daemon, open } = await serving();
     const [old = ""] = await ids(cloud);
     const { ip } = (await daemon.endpoint("echo.demo")) ?? {};
@@ -203,7 +206,7 @@ stories("API keys", () => {
     await daemon.becomes("echo.demo", "listening");
   });
 
-  test("one that is revoked degrades the daemon with advice; what runs goes on, and a new key mends it", async () => {
+  test("a revoked one degrades the daemon with advice, until there is a new key", async () => {
     await cloud.key("the-new-key-9", "main");
     await cloud.key(cloud.apiKey, undefined);
     const { hint } = await until("the daemon has noticed", async () => {
@@ -218,12 +221,15 @@ stories("API keys", () => {
     expect(failed_polls).toBeGreaterThan(1);
     expect(Date.parse(next_poll) - Date.now()).toBeGreaterThan(200_000);
     const { code, out } = await ngrokd("set-api-key -", { stdin: "the-new-key-9" });
-    expect([code, out]).toEqual([0, expect.stringContaining("ngrok accepted the key")]);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: expect.stringContaining("ngrok accepted the key"),
+    });
     expect((await daemon.status()).phase).toBe("serving");
     await daemon.stop();
   });
 
-  test("one of another account is explained, and moves this machine only where that is asked for", async () => {
+  test("one of another account is explained, and moves this machine only if asked to", async () => {
     await cloud.key("another-key-9", "another");
     const [old = ""] = await ids(cloud);
     const open = await dial("echo.demo", 7000);
@@ -233,16 +239,16 @@ stories("API keys", () => {
     expect(refused.err).toContain(`does not know the operator "${old}"`);
     expect(refused.err).toContain("it is a key of another account");
     expect(refused.err).toContain("--switch-account");
-    expect([await ids(cloud), file("config.yml").includes("another-key-9")]).toEqual([
-      [old],
-      false,
-    ]);
+    expect({
+      ids: await ids(cloud),
+      configHasNewKey: file("config.yml").includes("another-key-9"),
+    }).toEqual({ ids: [old], configHasNewKey: false });
 
     const moved = await ngrokd("set-api-key - --switch-account", { stdin: "another-key-9" });
-    expect([moved.code, moved.out]).toEqual([
-      0,
-      expect.stringContaining(`The operator ${old} of the old account is deleted.`),
-    ]);
+    expect({ code: moved.code, out: moved.out }).toEqual({
+      code: 0,
+      out: expect.stringContaining(`The operator ${old} of the old account is deleted.`),
+    });
     expect(file("config.yml")).toContain("another-key-9");
     const now = await ids(cloud);
     expect(now).toEqual([file("operator_id")]);
@@ -253,7 +259,7 @@ stories("API keys", () => {
     await daemon.stop();
   });
 
-  test("one of another account that was written into the configuration does not cost the operator", async () => {
+  test("one of another account in the configuration does not cost the operator", async () => {
     await cloud.key("another-key-9", "another");
     const before = await ids(cloud);
     writeConfig(configFor(cloud, { api: { key: "another-key-9" } }));
@@ -272,10 +278,10 @@ stories("API keys", () => {
     await cloud.key("another-key-9", "another");
     const [old = ""] = await ids(cloud);
     const moved = await ngrokd("set-api-key - --switch-account", { stdin: "another-key-9" });
-    expect([moved.code, moved.out]).toEqual([
-      0,
-      expect.stringContaining(`The operator ${old} of the old account is deleted.`),
-    ]);
+    expect({ code: moved.code, out: moved.out }).toEqual({
+      code: 0,
+      out: expect.stringContaining(`The operator ${old} of the old account is deleted.`),
+    });
     expect(await ids(cloud)).toEqual([file("operator_id")]);
     daemon = await serve();
     await daemon.becomes("echo.demo", "listening");
@@ -289,25 +295,28 @@ stories("`ngrokd unregister`", () => {
     const { cloud, daemon, open } = await serving();
     open.reset();
     const beside = await ngrokd("unregister --yes");
-    expect([beside.code, beside.err]).toEqual([
-      6,
-      expect.stringContaining("it would register this machine again"),
-    ]);
+    expect({ code: beside.code, err: beside.err }).toEqual({
+      code: 6,
+      err: expect.stringContaining("it would register this machine again"),
+    });
     await daemon.stop();
     const [id = ""] = await ids(cloud);
     const unasked = await ngrokd("unregister");
-    expect([unasked.code, unasked.err]).toEqual([
-      2,
-      expect.stringContaining("`ngrokd unregister --yes`"),
-    ]);
+    expect({ code: unasked.code, err: unasked.err }).toEqual({
+      code: 2,
+      err: expect.stringContaining("`ngrokd unregister --yes`"),
+    });
     const no = await onTerminal([binary(), "unregister"], { type: ["Delete the operator", "n"] });
-    expect([no.code, await ids(cloud)]).toEqual([1, [id]]);
+    expect({ code: no.code, ids: await ids(cloud) }).toEqual({ code: 1, ids: [id] });
 
     await cloud.break("500*1");
     expect((await ngrokd("unregister --yes")).err).toContain("nothing was changed");
     expect(existsSync(`${folder}/tls.key`)).toBe(true);
     const { code, out } = await ngrokd("unregister --yes");
-    expect([code, out]).toEqual([0, expect.stringContaining(`Deleted the operator ${id}`)]);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: expect.stringContaining(`Deleted the operator ${id}`),
+    });
     expect(await ids(cloud)).toEqual([]);
     for (const name of ["tls.key", "tls.crt", "operator_id", "ingress_endpoint"])
       expect(existsSync(`${folder}/${name}`)).toBe(false);
@@ -324,7 +333,10 @@ stories("`ngrokd unregister`", () => {
     await cloud.key(cloud.apiKey, undefined);
     expect((await ngrokd("unregister --yes")).err).toContain("--local-only");
     const { code, out } = await ngrokd("unregister --yes --local-only");
-    expect([code, out]).toEqual([0, expect.stringContaining("is still in the account")]);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: expect.stringContaining("is still in the account"),
+    });
     expect(existsSync(`${folder}/tls.key`)).toBe(false);
     expect(await cloud.operators()).toHaveLength(1);
   });
@@ -377,14 +389,17 @@ stories("`ngrokd operators`", () => {
     );
   });
 
-  test("--prune deletes the expired, and those of the same name only where that is asked for; never this machine's or a stranger's", async () => {
+  test("--prune deletes expired ones, those of the same name only if asked, no others", async () => {
     expect((await ngrokd("operators --prune")).code).toBe(2);
     expect((await ngrokd("operators --prune --yes")).out).toBe("Deleted 1 of 1 operator.\n");
     expect(await kinds()).toEqual(["other", "same name", "this machine"]);
     const shown = await onTerminal([binary(), "operators", "--prune", "--same-name"], {
       type: ["Delete 1 operator?", "y"],
     });
-    expect([shown.code, shown.text]).toEqual([0, expect.stringContaining("same name")]);
+    expect({ code: shown.code, text: shown.text }).toEqual({
+      code: 0,
+      text: expect.stringContaining("same name"),
+    });
     expect(await kinds()).toEqual(["other", "this machine"]);
     expect((await ngrokd("operators --prune --same-name --yes")).out).toBe(
       "There is nothing to delete.\n",
@@ -439,7 +454,7 @@ stories("whatever the API does wrong", () => {
     async (fault, reason) => {
       await cloud.break(fault);
       const { code, err } = await ngrokd("refresh");
-      expect([code, err]).toEqual([1, expect.stringMatching(reason)]);
+      expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(reason) });
       expect((await daemon.status()).phase).toBe("degraded");
       expect(await carries()).toBe(true);
       expect(await echoes(open, "still")).toBe(true);
@@ -448,18 +463,18 @@ stories("whatever the API does wrong", () => {
   );
 
   test.each(faults)(
-    "%s while the certificate is renewed: the old one stays, the reason is told, and the next attempt succeeds",
+    "%s while the certificate is renewed: the old one stays until one succeeds",
     async (fault, reason) => {
       const before = await serial(daemon);
       await cloud.break(fault);
       const { code, err } = await ngrokd("refresh-cert --force");
-      expect([code, err]).toEqual([1, expect.stringMatching(reason)]);
+      expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(reason) });
       expect(await warned(daemon, "renewing it has failed")).toBe(true);
-      expect([await serial(daemon), await carries(), await echoes(open, "still")]).toEqual([
-        before,
-        true,
-        true,
-      ]);
+      expect({
+        serial: await serial(daemon),
+        carries: await carries(),
+        openEchoes: await echoes(open, "still"),
+      }).toEqual({ serial: before, carries: true, openEchoes: true });
       await cloud.mend();
       // X.509 counts in seconds: only a later one is a better one.
       await until("it is renewed", async () => (await ngrokd("refresh-cert --force")).code === 0);
@@ -469,14 +484,14 @@ stories("whatever the API does wrong", () => {
   );
 
   test.each(faults)(
-    "%s while the operator is registered anew: no second one, and what is open goes on",
+    "%s while the operator is registered again: no second one; open ones go on",
     async (fault, reason) => {
       const [old = ""] = await ids(cloud);
       await cloud.break("only=POST");
       await cloud.break(fault);
       await cloud.api("DELETE", `/kubernetes_operators/${old}`);
       const { code, err } = await ngrokd("refresh");
-      expect([code, err]).toEqual([1, expect.stringMatching(reason)]);
+      expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(reason) });
       // The old one stays in use until there is another. Where only the answer
       // was lost there is, and the next attempt, which may come at any moment,
       // finds it.

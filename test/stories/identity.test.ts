@@ -100,7 +100,7 @@ stories("an identity that the Go program made", () => {
 });
 
 stories("a state folder that cannot be written", () => {
-  test("is told of before ngrok hears of this machine; once it can be, the daemon registers by itself", async () => {
+  test("is reported before ngrok hears of this machine; later the daemon registers", async () => {
     freshMachine();
     const cloud = await startCloud();
     mkdirSync("/run/frozen", { recursive: true });

@@ -154,7 +154,7 @@ stories("who the ingress is, and who we are", () => {
     },
   );
 
-  test("the name that is verified and sent as SNI is the one of `ingressEndpoint`, whatever address it has", async () => {
+  test("the name that is verified and sent as SNI is the one of `ingressEndpoint`", async () => {
     const ingress = await strictIngress(await issue(ca, "x", forServers));
     await facing(`${name}:${ingress.port}`);
     expect(await attempt()).toEqual({ echo: "hello" });
@@ -197,7 +197,10 @@ stories("who the ingress is, and who we are", () => {
         maxVersion: version,
       });
       await facing(`${name}:${ingress.port}`);
-      expect([await attempt(), await attempt()]).toEqual([{ echo: "hello" }, { echo: "hello" }]);
+      expect({ first: await attempt(), second: await attempt() }).toEqual({
+        first: { echo: "hello" },
+        second: { echo: "hello" },
+      });
       expect(ingress.clients.map((client) => client.version)).toEqual([version, version]);
     },
   );

@@ -20,7 +20,7 @@ stories("a daemon that is up before its network", () => {
     expect(await client.rest()).toBe("there and back");
   };
 
-  test("while no name is known it runs and says which; it finds API and ingress by itself once they are", async () => {
+  test("without DNS it runs and says which name is missing; it recovers by itself", async () => {
     const cloud = await cloudWithEcho();
     const [apiHost, apiCa] = ["api.story", "/run/api-ca.crt"];
     const apiPort = await httpsFront(cloud.apiUrl, apiHost, apiCa);
@@ -59,14 +59,14 @@ stories("a daemon that is up before its network", () => {
     await cloud.stop();
   });
 
-  test("with its interface down, where nothing is refused and nothing answers, it runs; it serves within seconds of its coming up", async () => {
+  test("with its interface down it runs; it serves once the interface is up", async () => {
     const cloud = await cloudWithEcho();
     writeConfig(configFor(cloud));
     await link("down");
     try {
       const daemon = await serve();
       const { code, out } = await ngrokd("status");
-      expect([code, out]).toEqual([0, expect.stringContaining("Endpoints")]);
+      expect({ code, out }).toEqual({ code: 0, out: expect.stringContaining("Endpoints") });
       expect((await daemon.status()).registered).toBe(false);
       await link("up");
       await daemon.becomes("echo.demo", "listening");

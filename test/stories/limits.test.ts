@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
-import { cpuSeconds } from "../support/footprint.ts";
+import { untilItRests } from "../support/footprint.ts";
 import { type Daemon, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
 import { dial, echo, type Peer, upstream } from "../support/tcp.ts";
@@ -50,15 +50,15 @@ stories("limits and deadlines", () => {
     await cloud.add("tcp://other.demo:7000", (await echo()).address);
   });
 
-  test("an endpoint's limit resets one connection too many at once, says so once, and lets the next in when one has gone", async () => {
+  test("an endpoint's limit resets the connections beyond it until one has gone", async () => {
     await restarted({ max_connections_per_endpoint: 2 });
     await daemon.becomes("echo.demo", "listening");
     await daemon.becomes("other.demo", "listening");
     const [first] = [await talking("echo.demo", 7000), await talking("echo.demo", 7000)];
-    expect([await attempt("echo.demo", 7000), await attempt("echo.demo", 7000)]).toEqual([
-      "reset",
-      "reset",
-    ]);
+    expect({
+      first: await attempt("echo.demo", 7000),
+      second: await attempt("echo.demo", 7000),
+    }).toEqual({ first: "reset", second: "reset" });
     (await talking("other.demo", 7000)).end();
     await until("the log tells of it", () => complaints(daemon).length > 0);
     expect(complaints(daemon)).toEqual([
@@ -71,7 +71,7 @@ stories("limits and deadlines", () => {
     await until("the next gets in", async () => (await attempt("echo.demo", 7000)) !== "reset");
   });
 
-  test("a half-closed connection on which nothing moves is reset, and one on which something does is not", async () => {
+  test("a half-closed connection is reset if nothing moves, and only then", async () => {
     await restarted({ half_close_timeout: 2 });
     await cloud.add("tcp://mute.demo:7000", (await upstream(() => undefined)).address);
     const slow = await upstream((socket) => {
@@ -100,7 +100,7 @@ stories("limits and deadlines", () => {
     alive.reset();
   });
 
-  test("too few descriptors: connections beyond them are reset, nothing spins, and it is over when they have gone", async () => {
+  test("too few descriptors: connections beyond them are reset, and nothing spins", async () => {
     await restarted({ pool: { max: 4 } }, 200);
     await daemon.becomes("echo.demo", "listening");
     const { limit } = (await daemon.status()).connections;
@@ -112,10 +112,7 @@ stories("limits and deadlines", () => {
     expect(complaints(daemon)).toEqual([
       "New connections are reset at once: as many connections are open as the limit of open files has room for",
     ]);
-    const before = cpuSeconds(daemon.pid);
-    const since = performance.now();
-    await until("half a second is over", () => performance.now() - since > 500);
-    expect(cpuSeconds(daemon.pid) - before).toBeLessThan(0.3);
+    await untilItRests(daemon.pid);
     expect((await ngrokd("status")).out).toMatch(
       new RegExp(`^Connections: +${limit} open of at most ${limit}, `, "m"),
     );

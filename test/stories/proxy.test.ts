@@ -64,7 +64,7 @@ stories("a machine whose only way out is a proxy", () => {
     });
 
   test.each(["http", "socks5"] as const)(
-    "registers and carries through a %s proxy of the configuration, whose password nobody sees",
+    "registers and carries through a %s proxy, and never shows its password",
     async (kind) => {
       const { port, asked } = await proxy(kind);
       const daemon = await begin({ proxy_url: `${kind}://alice:s3cret%40word@127.0.0.1:${port}` });
@@ -100,7 +100,7 @@ stories("a machine whose only way out is a proxy", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("takes the environment's proxy for the API, and reaches what NO_PROXY names directly", async () => {
+  test("uses the environment's proxy for the API, but not for names in NO_PROXY", async () => {
     const { port, asked } = await proxy("http");
     const env = {
       https_proxy: `http://alice:s3cret%40word@127.0.0.1:${port}`,
@@ -128,7 +128,10 @@ stories("a machine whose only way out is a proxy", () => {
     expect(status.reason).toContain("it answered 407");
     expect(status.hint).toContain("are the user name and the password in the proxy's URL right?");
     const key = await ngrokd("set-api-key -", { stdin: cloud.apiKey });
-    expect([key.code, key.err]).toEqual([1, expect.stringContaining("407")]);
+    expect({ code: key.code, err: key.err }).toEqual({
+      code: 1,
+      err: expect.stringContaining("407"),
+    });
     expect(`${key.err}${daemon.log()}`).not.toContain("wrong-one");
     expect(await daemon.stop()).toBe(0);
   });
@@ -144,7 +147,7 @@ stories("a machine whose only way out is a proxy", () => {
       stdin: cloud.apiKey,
       env: { NODE_EXTRA_CA_CERTS: apiCa },
     });
-    expect([code, err]).toEqual([0, ""]);
+    expect({ code, err }).toEqual({ code: 0, err: "" });
     expect(asked.map(({ target }) => target)).toEqual([`${apiHost}:443`]);
   });
 });

@@ -46,10 +46,13 @@ stories("a state folder that is read-only, beside a hosts file that is not", () 
     expect(hosts()).toContain("127.0.0.3\tlate.demo\n");
     await cloud.remove(id);
     await daemon.refresh();
-    expect([hosts().includes("late.demo"), await hello()]).toEqual([false, "hello"]);
+    expect({ hasLateName: hosts().includes("late.demo"), hello: await hello() }).toEqual({
+      hasLateName: false,
+      hello: "hello",
+    });
   });
 
-  test("lets the ingress be dialled that ngrok names, for an identity of the Go program, and has it saved once that can be", async () => {
+  test("uses ngrok's ingress for a Go program's identity, and saves it when it can", async () => {
     expect(await daemon.stop()).toBe(0);
     await remount("rw");
     rmSync(`${folder}/ingress_endpoint`);

@@ -52,7 +52,7 @@ stories("a configuration that changes while the daemon runs", () => {
   const polling = (seconds: number): string =>
     config({ bound_endpoints: { poll_interval: seconds } });
 
-  test("is taken over when it is saved in place, renamed into place, or written as vim does with a backup", async () => {
+  test("is read when it is saved in place, renamed into place, or written as by vim", async () => {
     writeFileSync(defaultConfig, polling(101));
     await told(daemon, "bound_endpoints.poll_interval is 101");
 
@@ -154,7 +154,7 @@ stories("a configuration that changes while the daemon runs", () => {
     await ngrokd("reload");
   });
 
-  test("changes nothing while it is wrong: told once with its line in log and status, until it is right", async () => {
+  test("changes nothing while it is wrong; log and status name the line", async () => {
     const verdicts = (): string[] =>
       daemon
         .lines()
@@ -208,7 +208,7 @@ stories("a configuration that changes while the daemon runs", () => {
     await until("status warns no more", async () => (await daemon.status()).warnings.length === 0);
   });
 
-  test("says what needs a restart, in the answer, the log and status, and nothing else waits for it", async () => {
+  test("names what needs a restart in reply, log and status; the rest counts at once", async () => {
     // As above: the daemon has just looked.
     writeFileSync(
       defaultConfig,
@@ -238,7 +238,10 @@ stories("a configuration that changes while the daemon runs", () => {
     expect(await health(8081)).toBe(200);
     writeFileSync(defaultConfig, config({ server: { health_port: 18_081 } }));
     await ngrokd("reload");
-    expect([await health(8081), await health(18_081)]).toEqual([0, 200]);
+    expect({ oldPort: await health(8081), newPort: await health(18_081) }).toEqual({
+      oldPort: 0,
+      newPort: 200,
+    });
     const taken = await echo();
     writeFileSync(
       defaultConfig,
@@ -275,7 +278,7 @@ stories("a reload and the connections that are open", () => {
     await daemon.becomes("echo.demo", "listening");
   });
 
-  test("another ingress carries new connections, the old one goes on carrying those that it has", async () => {
+  test("another ingress carries new connections, and the old one keeps its own", async () => {
     const open = await dial("echo.demo", 7000);
     await open.write("one");
     expect(await open.read(3)).toBe("one");
@@ -301,13 +304,13 @@ stories("a reload and the connections that are open", () => {
     await open.write("three");
     expect(await open.read(5)).toBe("three");
     for (const one of [open, next]) one.end();
-    expect([await open.left, await next.left]).toEqual(["end", "end"]);
+    expect({ open: await open.left, next: await next.left }).toEqual({ open: "end", next: "end" });
     write({});
     await ngrokd("reload");
     expect((await daemon.status()).ingress_endpoint).toBe(cloud.ingress);
   });
 
-  test("another address range moves the names; connections to the old addresses go on until they end", async () => {
+  test("another address range moves the names, and open connections go on", async () => {
     const open = await dial("echo.demo", 7000);
     await open.write("one");
     expect(await open.read(3)).toBe("one");
@@ -334,7 +337,7 @@ stories("a reload and the connections that are open", () => {
     await ngrokd("reload");
   });
 
-  test("a limit counts for the next connection, and a CA that is not there changes nothing", async () => {
+  test("a limit counts for the next connection, and a missing CA changes nothing", async () => {
     const { ingress_ca } = (configFor(cloud) as { server: { ingress_ca: string } }).server;
     write({ forward: { max_connections: 1 }, server: { ingress_ca: "/run/no-such-ca.pem" } });
     const refused = await ngrokd("reload");
@@ -482,7 +485,10 @@ stories("where the configuration comes from", () => {
     await told(daemon, "bound_endpoints.poll_interval is 3");
     writeFileSync(defaultConfig, "server: [\n");
     const { code, err } = await ngrokd("reload");
-    expect([code, err.includes(`${defaultConfig}:`)]).toEqual([1, true]);
+    expect({ code, namesFile: err.includes(`${defaultConfig}:`) }).toEqual({
+      code: 1,
+      namesFile: true,
+    });
     expect(await daemon.stop()).toBe(0);
   });
 

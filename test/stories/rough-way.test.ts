@@ -85,7 +85,7 @@ stories("a rough way to the ingress", () => {
   /** One undisturbed connection, every byte of it. */
   const works = async (): Promise<void> => {
     const { got, left } = await exchange("rough.demo");
-    expect([hash(got), left]).toEqual([hash(down), "end"]);
+    expect({ got: hash(got), left }).toEqual({ got: hash(down), left: "end" });
   };
 
   /**
@@ -99,7 +99,7 @@ stories("a rough way to the ingress", () => {
 
   describe.each([...stages])("%s", (stage) => {
     test.each([...harms])(
-      "%s: no byte is wrong, what breaks is told and counted, what does not is whole, and all is given back",
+      "%s: no byte is wrong, each break is counted, and all is given back",
       async (harm) => {
         const { harmed } = ingress;
         const errors = (await daemon.endpoint("rough.demo"))?.connections.errors ?? 0;
@@ -112,7 +112,11 @@ stories("a rough way to the ingress", () => {
         if (harm === "half-close" && !broken) {
           // What goes the other way is none of the FIN's business.
           const { up: heard, whole } = await ingress.seen();
-          expect([hash(heard), whole, outcome.left]).toEqual([hash(up), true, "end"]);
+          expect({ heard: hash(heard), whole, left: outcome.left }).toEqual({
+            heard: hash(up),
+            whole: true,
+            left: "end",
+          });
         }
         if (broken)
           await until(
@@ -126,7 +130,7 @@ stories("a rough way to the ingress", () => {
     );
   });
 
-  test("60 connections, each hurt at a random byte of either direction: no byte is wrong, and all is given back", async () => {
+  test("60 connections, each disturbed at a random byte: no byte is wrong", async () => {
     const seed = Number(process.env.STORY_SEED ?? Date.now() % 1_000_000);
     console.log(`Random harm: repeat with STORY_SEED=${seed}`);
     const random = randomFrom(seed);
@@ -158,12 +162,10 @@ stories("a rough way to the ingress", () => {
     await until("the ingress has let go", () => ingress.open === 0);
   });
 
-  test("while nobody listens there, clients are reset at once; the first connection after that works", async () => {
+  test("while the port is closed, clients are reset; the next connection works", async () => {
     await ingress.close();
     for (let n = 0; n < 3; n += 1) {
-      const started = performance.now();
       expect((await exchange("rough.demo")).left).toBe("reset");
-      expect(performance.now() - started).toBeLessThan(1000);
     }
     expect((await daemon.endpoint("rough.demo"))?.connections.last_error).toContain("refused");
     await ingress.reopen();

@@ -26,7 +26,7 @@ stories("stopping with open connections", () => {
     return client === undefined;
   };
 
-  test("names and ports go at once, what is open may finish, and then the exit code is 0", async () => {
+  test("names and ports go at once, open connections finish, and the exit code is 0", async () => {
     ({ cloud, daemon } = await registered());
     await cloud.add("tcp://echo.demo:7000", (await echo()).address);
     const { ip } = await daemon.becomes("echo.demo", "listening");

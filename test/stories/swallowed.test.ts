@@ -5,7 +5,7 @@ import { stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 
 stories("an ingress whose answers never arrive, as where a firewall swallows them", () => {
-  test("is told of by status and log, with what may be wrong, until it can be reached again, though nobody connects then", async () => {
+  test("is in status and log, with a likely cause, until it can be reached again", async () => {
     // Nothing is kept ready: what is known of the ingress comes from those who
     // connect, and from nobody once it is well.
     const forward = { open_timeout: 1, pool: { min: 0, max: 0 } };

@@ -121,7 +121,7 @@ stories("what connections are owed", () => {
       "-c",
       "curl -sS http://store.demo/ | curl -sS -T - http://store.demo/",
     ]);
-    expect([up.out, up.err]).toEqual(["stored", ""]);
+    expect({ out: up.out, err: up.err }).toEqual({ out: "stored", err: "" });
     expect(received).toBe(expected);
     const { bytes } = await settled("store.demo");
     expect(bytes.up).toBeGreaterThan(size);
@@ -178,7 +178,7 @@ stories("what connections are owed", () => {
     });
   });
 
-  test("a connection that the far side resets reaches the client as a reset, not as an end", async () => {
+  test("a reset by the far side reaches the client as a reset, not as an end", async () => {
     const rude = await upstream((socket) => socket.once("data", () => socket.resetAndDestroy()));
     await publish("tcp://rude.demo:7003", rude.address);
     const client = await dial("rude.demo", 7003);
@@ -205,7 +205,7 @@ stories("what connections are owed", () => {
     await settled("chat.demo");
   });
 
-  test("a refusal of the ingress resets the client, and its code and advice are in the list and in the log", async () => {
+  test("a refusal of the ingress resets the client; list and log have code and advice", async () => {
     await cloud.break("refuse=ERR_NGROK_3200 The endpoint is offline.*1");
     const client = await dial("echo.demo", 7000);
     expect(await client.left).toBe("reset");
@@ -215,7 +215,7 @@ stories("what connections are owed", () => {
     await until("the log says so", () => daemon.log().includes(told));
   });
 
-  test("a service that is down is told as such, and the next connection works once it is back", async () => {
+  test("a service that is down is reported as such; a connection works once it is back", async () => {
     const id = await publish("tcp://flapping.demo:7004", "127.0.0.1:9");
     expect(await (await dial("flapping.demo", 7004)).left).toBe("reset");
     expect((await settled("flapping.demo")).connections.last_error).toContain("ERR_NGROK_8012");
@@ -231,7 +231,7 @@ stories("what connections are owed", () => {
     });
   });
 
-  test("a connection to the ingress that has died while it waited to be used costs nobody anything", async () => {
+  test("a ready connection to the ingress that has died in the pool harms no client", async () => {
     await until("one waits to be used", async () => (await daemon.status()).pool.ready > 0);
     await cloud.break("header-close*1");
     const client = await dial("echo.demo", 7000);

@@ -15,12 +15,18 @@ export function footprint(pid: number): Footprint {
   return { files: readdirSync(`/proc/${pid}/fd`).length, rss: Number(rss) };
 }
 
-/** User and system time of a process, in seconds, as the kernel counts them. */
-export function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-    .replace(/^.*\) /, "")
-    .split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / 100;
+/**
+ * Waits until a process rests: its main thread sleeps in ten samples in a row.
+ * A thread that spins is runnable in every sample, also on a busy machine where
+ * it gets no CPU. So this needs no clock.
+ */
+export async function untilItRests(pid: number): Promise<void> {
+  const sleeps = (): boolean => / \(.*\) S /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  let samples = 0;
+  await until("the process rests", () => {
+    samples = sleeps() ? samples + 1 : 0;
+    return samples === 10;
+  });
 }
 
 /**

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { ListItem, ReloadReport, Status } from "../../src/control/protocol.ts";
+import type { ListItem, ReloadReport, Status } from "../../src/desk/reply-schemas.ts";
 import { atEnd, keepLog, until } from "./story.ts";
 
 /**
@@ -22,8 +22,6 @@ export interface Ran {
   readonly code: number;
   readonly out: string;
   readonly err: string;
-  /** Milliseconds. */
-  readonly took: number;
   // biome-ignore lint/suspicious/noExplicitAny: whatever the command printed, which the story then looks at
   readonly json: any;
 }
@@ -49,7 +47,6 @@ export async function run(
   command: readonly string[],
   { stdin = "", env = {}, as, cwd = "/" }: RunOptions = {},
 ): Promise<Ran> {
-  const started = performance.now();
   const child = Bun.spawn({
     cmd: [
       ...(as === undefined ? [] : ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]),
@@ -66,7 +63,7 @@ export async function run(
     child.stderr.text(),
     child.exited,
   ]);
-  return { code, out, err, took: performance.now() - started, get json() { return JSON.parse(out); } }; // biome-ignore format: one line
+  return { code, out, err, get json() { return JSON.parse(out); } }; // biome-ignore format: one line
 }
 
 const plainEnv = (): Record<string, string> => ({

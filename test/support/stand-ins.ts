@@ -51,3 +51,12 @@ case $1 in
   show) echo ActiveState=active ;;
 esac
 `;
+
+/** A netcat that knows `nc -U PATH` alone. It ends with the other side. */
+export const netcat = `exec ${process.execPath} -e '
+const socket = require("node:net").connect(process.argv.at(-1));
+process.stdin.pipe(socket, { end: false });
+socket.pipe(process.stdout);
+socket.on("close", () => process.exit());
+' -- "$@"
+`;

@@ -17,7 +17,7 @@ export function stories(title: string, tell: () => void): void {
   describe(title, () => {
     setDefaultTimeout(120_000);
     beforeAll(freshMachine);
-    afterAll(undoAll);
+    afterAll(endAll);
     tell();
   });
 }
@@ -44,7 +44,8 @@ export function atEnd(step: () => unknown): void {
   undo.push(step);
 }
 
-async function undoAll(): Promise<void> {
+/** Ends the chapter early, as for a test that must leave nothing behind. */
+export async function endAll(): Promise<void> {
   for (const step of undo.splice(0).reverse()) await step();
 }
 

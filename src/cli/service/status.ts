@@ -7,7 +7,8 @@ import { facts, type Paint } from "../say.ts";
 export default command({
   name: "service status",
   description:
-    "Whether the service is installed, runs, and starts with the machine; exit code 4 if it does not run",
+    "Whether the service is installed, runs, and starts with the machine; " +
+    "exit code 4 if it does not run",
   examples: ["ngrokd service status", "ngrokd service status --json"],
   async run(_args, { say }) {
     const state = await serviceState(thisManager());
