@@ -155,8 +155,8 @@ describe.skipIf(process.platform !== "linux")("the release", () => {
     expect(inScratch(check, prepare, "v0.0.1").status).not.toBe(0);
     const written = inScratch(notes, prepare, "v0.1.0");
     expect(written.status).toBe(0);
-    expect(written.text("notes.md")).toContain("The first version.");
-    expect(written.text("notes.md")).not.toMatch(/Unreleased|^\[/m);
+    expect(written.text("notes.txt")).toContain("The first version.");
+    expect(written.text("notes.txt")).not.toMatch(/Unreleased|^\[/m);
     expect(inScratch(notes, prepare, "v99.0.0").status).not.toBe(0);
   });
 });
