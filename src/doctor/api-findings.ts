@@ -14,7 +14,7 @@ export interface ApiFacts {
   /** The first answer that came, whatever it said; undefined where none did. */
   readonly answer: { readonly tookMs: number; readonly skewMs: number | undefined } | undefined;
   /** The key's trial, or without a key a request that does not show one. */
-  readonly asked: Attempt<unknown>;
+  readonly trial: Attempt<unknown>;
   /** Undefined where there is no key or no operator to ask for. */
   readonly operator: Attempt<Operator> | undefined;
   /**
@@ -58,7 +58,7 @@ export async function askApi({
     return response;
   };
   if (!key.ok) {
-    const asked = await attempt("Cannot reach ngrok's API", patienceMs, async (signal) => {
+    const trial = await attempt("Cannot reach ngrok's API", patienceMs, async (signal) => {
       const send = createExchange({
         fetch: watched,
         headers: { accept: "application/json", "ngrok-version": "2", "user-agent": userAgent() },
@@ -73,7 +73,7 @@ export async function askApi({
         signal,
       });
     });
-    return { url, answer, asked, operator: undefined, bound: undefined };
+    return { url, answer, trial, operator: undefined, bound: undefined };
   }
   const api = createApi({
     url,
@@ -82,7 +82,7 @@ export async function askApi({
     fetch: watched,
     timeoutMs: deadlineMs,
   });
-  const [asked, operator, bound] = await Promise.all([
+  const [trial, operator, bound] = await Promise.all([
     attempt("Cannot check the API key", patienceMs, (signal) => api.checkKey(signal)),
     operatorId &&
       attempt("Cannot look up the operator", patienceMs, (signal) =>
@@ -90,7 +90,7 @@ export async function askApi({
       ),
     operatorId && withBound && listBound(api, operatorId),
   ]);
-  return { url, answer, asked, operator: operator || undefined, bound: bound || undefined };
+  return { url, answer, trial, operator: operator || undefined, bound: bound || undefined };
 }
 
 /**
@@ -124,14 +124,14 @@ export function skewOf(
 /**
  * Pure: whether ngrok's API answers. A refusal of the key is an answer, too.
  */
-export function judgeApi({ url, answer, asked }: ApiFacts): Finding {
-  const refusedKey = !asked.ok && isNgrokdError(asked.error, "unauthorized");
-  if (answer !== undefined && (asked.ok || refusedKey)) {
+export function judgeApi({ url, answer, trial }: ApiFacts): Finding {
+  const refusedKey = !trial.ok && isNgrokdError(trial.error, "unauthorized");
+  if (answer !== undefined && (trial.ok || refusedKey)) {
     const ms = Math.ceil(answer.tookMs);
     return { ...ok("api", `"${url}" answered within ${ms} ms`), took_ms: ms };
   }
-  if (asked.ok) return ok("api", `"${url}" answered`);
-  return failure("api", reasonOf(asked.error), hintOf(asked.error) || reachFix(asked.error));
+  if (trial.ok) return ok("api", `"${url}" answered`);
+  return failure("api", reasonOf(trial.error), hintOf(trial.error) || reachFix(trial.error));
 }
 
 function reachFix(error: unknown): string {
@@ -174,7 +174,7 @@ export function judgeKey(
   key: Parsed<ApiKey>,
   present: boolean,
   elsewhere: boolean,
-  { asked }: Pick<ApiFacts, "asked">,
+  { trial }: Pick<ApiFacts, "trial">,
 ): Finding {
   if (!key.ok && present)
     return failure("key", key.reason, "set it anew with `sudo ngrokd set-api-key`");
@@ -185,16 +185,16 @@ export function judgeKey(
     );
   }
   if (!key.ok) return failure("key", "there is none", "run `sudo ngrokd set-api-key`");
-  if (asked.ok) return ok("key", "ngrok accepts it");
-  if (isNgrokdError(asked.error, "unauthorized"))
-    return failure("key", reasonOf(asked.error), hintOf(asked.error));
+  if (trial.ok) return ok("key", "ngrok accepts it");
+  if (isNgrokdError(trial.error, "unauthorized"))
+    return failure("key", reasonOf(trial.error), hintOf(trial.error));
   return notChecked("key", "ngrok's API cannot be asked");
 }
 
 /** Pure. */
 export function judgeOperator(
   operatorId: string | undefined,
-  { operator, asked }: Pick<ApiFacts, "operator" | "asked">,
+  { operator, trial }: Pick<ApiFacts, "operator" | "trial">,
 ): Finding {
   if (operatorId === undefined) return notChecked("operator", "this machine is not registered");
   if (operator === undefined) return notChecked("operator", "there is no API key to ask with");
@@ -213,6 +213,6 @@ export function judgeOperator(
       fix,
     );
   }
-  if (!asked.ok) return notChecked("operator", "ngrok's API does not answer as it should");
+  if (!trial.ok) return notChecked("operator", "ngrok's API does not answer as it should");
   return failure("operator", reasonOf(error), hintOf(error));
 }

@@ -22,7 +22,7 @@ import { lookAtProcess, type ProcessFacts } from "./daemon-process.ts";
 import { broken, brokenBy, type Finding, notChecked, ok, runWithSudo } from "./finding.ts";
 import { gather, type Local, type Place, statusOf, wayToIngress } from "./gather.ts";
 import {
-  judgeAsked,
+  judgeEndpointTrial,
   judgeIngress,
   judgeOurCertificate,
   type Target,
@@ -185,7 +185,7 @@ async function ingressFindings(
   const reached = [judgeIngress(facts), ours];
   if (targets === undefined)
     return [...reached, notChecked("endpoints", "neither a daemon nor ngrok's API lists them")];
-  if (!facts.dialed.ok)
+  if (!facts.dial.ok)
     return [
       ...reached,
       ...(targets.length === 0 ? [] : [notChecked("endpoints", "the ingress cannot be reached")]),
@@ -193,13 +193,13 @@ async function ingressFindings(
   // One cause is told once, and not for each endpoint.
   if (ours.level === "failure")
     return [...reached, notChecked("endpoints", "the ingress does not accept our certificate")];
-  const judged = facts.asked.map((one) => judgeAsked("endpoints", one));
+  const judged = facts.trials.map((one) => judgeEndpointTrial("endpoints", one));
   return [
     ...reached,
     ...endpointSummary(
       judged,
       targets.length,
-      facts.asked.map(({ answer }) => answer.tookMs),
+      facts.trials.map(({ answer }) => answer.tookMs),
       all,
     ),
   ];

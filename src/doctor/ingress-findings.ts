@@ -15,7 +15,7 @@ export interface Target {
 }
 
 /** What the ingress said to a request for one endpoint. */
-export interface Asked {
+export interface EndpointTrial {
   readonly target: Target;
   readonly answer: Attempt<
     { kind: "accepted" } | { kind: "refused"; code: string; message: string }
@@ -26,14 +26,14 @@ export interface IngressFacts {
   /** host:port */
   readonly address: string;
   readonly verified: boolean;
-  readonly dialed: Attempt<PeerCertificate | undefined>;
+  readonly dial: Attempt<PeerCertificate | undefined>;
   /**
    * What came to a first request, which shows whether our certificate is let
    * in; undefined where the dial failed.
    */
-  readonly first: Asked | undefined;
+  readonly first: EndpointTrial | undefined;
   /** For the endpoints that were asked for, in their order. */
-  readonly asked: readonly Asked[];
+  readonly trials: readonly EndpointTrial[];
 }
 
 /**
@@ -59,7 +59,7 @@ export async function tryIngress(
   const address = hostPortText({ host, port });
   const verified = !settings.insecureSkipVerify;
   let conn: Conn | undefined;
-  const dialed = await attempt(`Cannot connect to "${address}"`, dialMs, async (signal) => {
+  const dial = await attempt(`Cannot connect to "${address}"`, dialMs, async (signal) => {
     conn = await net
       .dial({ host, port }, { tls: { serverName: host, ...tls }, via, signal })
       .catch((error: unknown) => {
@@ -67,21 +67,21 @@ export async function tryIngress(
       });
     return conn.peer;
   });
-  if (conn === undefined || !dialed.ok)
-    return { address, verified, dialed, first: undefined, asked: [] };
+  if (conn === undefined || !dial.ok)
+    return { address, verified, dial, first: undefined, trials: [] };
   const ready = conn;
   const [target = nobody, ...others] = targets;
   const first = await ask(target, (signal) => upgrade(ready, target, signal));
   const ingress = createIngress(net, () => settings);
   const rest = await paced(others, pace, (one) => ask(one, (signal) => ingress.open(one, signal)));
   ingress.close();
-  return { address, verified, dialed, first, asked: targets.length === 0 ? [] : [first, ...rest] };
+  return { address, verified, dial, first, trials: targets.length === 0 ? [] : [first, ...rest] };
 }
 
 async function ask(
   target: Target,
   open: (signal: AbortSignal) => ReturnType<typeof upgrade>,
-): Promise<Asked> {
+): Promise<EndpointTrial> {
   const opened = await attempt(
     `Cannot open a connection to "${hostPortText(target)}"`,
     dialMs,
@@ -102,15 +102,15 @@ async function letGo(conn: Conn): Promise<void> {
 }
 
 /** Pure: whether the ingress can be reached, and who it proves to be. */
-export function judgeIngress({ address, verified, dialed }: IngressFacts): Finding {
-  if (!dialed.ok) {
+export function judgeIngress({ address, verified, dial }: IngressFacts): Finding {
+  if (!dial.ok) {
     const fix =
-      hintOf(dialed.error) || "does a firewall block it, or want a proxy (`forward.proxy_url`)?";
-    return failure("ingress", reasonOf(dialed.error), fix);
+      hintOf(dial.error) || "does a firewall block it, or want a proxy (`forward.proxy_url`)?";
+    return failure("ingress", reasonOf(dial.error), fix);
   }
   const issuer =
-    dialed.value === undefined ? "" : `, certificate issued by ${quote(dialed.value.issuer)}`;
-  const ms = Math.ceil(dialed.tookMs);
+    dial.value === undefined ? "" : `, certificate issued by ${quote(dial.value.issuer)}`;
+  const ms = Math.ceil(dial.tookMs);
   const text = `"${address}" answered within ${ms} ms${issuer}`;
   if (verified) return { ...ok("ingress", text), took_ms: ms };
   const fix =
@@ -122,10 +122,10 @@ export function judgeIngress({ address, verified, dialed }: IngressFacts): Findi
  * Pure: whether the ingress lets our certificate in. Any answer to a request, a
  * refusal too, shows that it does.
  */
-export function judgeOurCertificate({ first, asked }: IngressFacts): Finding {
+export function judgeOurCertificate({ first, trials }: IngressFacts): Finding {
   const check = "client-certificate";
   if (first === undefined) return notChecked(check, "the ingress cannot be reached");
-  if (first.answer.ok || asked.some(({ answer }) => answer.ok))
+  if (first.answer.ok || trials.some(({ answer }) => answer.ok))
     return ok(check, "the ingress accepts it");
   const { error } = first.answer;
   if (isNgrokdError(error, "tls") || isNgrokdError(error, "aborted")) {
@@ -138,7 +138,7 @@ export function judgeOurCertificate({ first, asked }: IngressFacts): Finding {
 }
 
 /** Pure: whether one endpoint can be reached through the ingress. */
-export function judgeAsked(check: Check, { target, answer }: Asked): Finding {
+export function judgeEndpointTrial(check: Check, { target, answer }: EndpointTrial): Finding {
   const about = hostPortText(target);
   if (!answer.ok) {
     const { error } = answer;

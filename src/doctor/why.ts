@@ -11,7 +11,7 @@ import { type ApiFacts, askApi } from "./api-findings.ts";
 import { attempt } from "./attempt.ts";
 import { broken, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
 import { gather, type Local, type Place, wayToIngress } from "./gather.ts";
-import { judgeAsked, judgeIngress, type Target, tryIngress } from "./ingress-findings.ts";
+import { judgeEndpointTrial, judgeIngress, type Target, tryIngress } from "./ingress-findings.ts";
 import { judgeDaemon, judgeListener } from "./judge.ts";
 import { judgeName, resolved } from "./name-findings.ts";
 import { holdersOf, socketsAt } from "./sockets.ts";
@@ -187,8 +187,11 @@ async function through(
     ];
   }
   const facts = await tryIngress(net, settings.value, [target], { atOnce: 1, budgetMs: 0 });
-  const [asked] = facts.asked;
-  return [judgeIngress(facts), ...(asked === undefined ? [] : [judgeAsked("upgrade", asked)])];
+  const [trial] = facts.trials;
+  return [
+    judgeIngress(facts),
+    ...(trial === undefined ? [] : [judgeEndpointTrial("upgrade", trial)]),
+  ];
 }
 
 /** Why the daemon's list has no such endpoint. */

@@ -137,7 +137,7 @@ async function readCsr(text: string): Promise<Parsed<x509.Pkcs10CertificateReque
   }
 }
 
-interface ToSign {
+interface SigningRequest {
   readonly subject: string;
   readonly publicKey: CryptoKey | x509.PublicKey;
   readonly issuer: Pick<Authority, "subject" | "keys">;
@@ -151,7 +151,7 @@ async function sign({
   issuer,
   lifetimeMs,
   extensions,
-}: ToSign): Promise<x509.X509Certificate> {
+}: SigningRequest): Promise<x509.X509Certificate> {
   const notBefore = new Date(Math.floor(Date.now() / 1000) * 1000);
   return await x509.X509CertificateGenerator.create({
     // The leading 01 keeps the number positive.

@@ -40,13 +40,13 @@ export function thisManager(platform: string = process.platform): Manager {
 }
 
 /** What lies where the service's file belongs. */
-export type Installed =
+export type UnitFile =
   | { readonly kind: "none" }
   | { readonly kind: "ours"; readonly text: string }
   /** Somebody else's, or masked: never touched. */
   | { readonly kind: "foreign"; readonly path: string; readonly what: string };
 
-export async function installed(manager: Manager): Promise<Installed> {
+export async function unitFile(manager: Manager): Promise<UnitFile> {
   const there = await lookAt(manager.path);
   if (there.kind !== "none" || manager.kind === "launchd") return there;
   for (const path of foreignUnits)
@@ -56,7 +56,7 @@ export async function installed(manager: Manager): Promise<Installed> {
 
 const notOurs = "it was not made by ngrokd";
 
-async function lookAt(path: string): Promise<Installed> {
+async function lookAt(path: string): Promise<UnitFile> {
   try {
     const info = await lstat(path);
     if (!info.isFile())
@@ -89,7 +89,7 @@ export function requireManager({ kind, path }: Manager): void {
   );
 }
 
-export interface Planned {
+export interface InstallPlan {
   readonly steps: readonly Step[];
   /** What was there before. */
   readonly before: "none" | "same" | "different";
@@ -103,8 +103,8 @@ export async function planInstall(
   manager: Manager,
   facts: ServiceFacts,
   choices: Omit<InstallChoices, "same">,
-): Promise<Planned> {
-  const there = await installed(manager);
+): Promise<InstallPlan> {
+  const there = await unitFile(manager);
   refuseForeign(there, "install the service");
   const same = there.kind === "ours" && there.text === manager.text(facts);
   const before = there.kind === "none" ? "none" : same ? "same" : "different";
@@ -116,7 +116,7 @@ export async function planInstall(
  * else's.
  */
 export async function planUninstall(manager: Manager): Promise<readonly Step[]> {
-  const there = await installed(manager);
+  const there = await unitFile(manager);
   refuseForeign(there, "remove the service");
   if (there.kind === "none")
     throw new NgrokdError("refused", "Cannot remove the service: it is not installed", {
@@ -130,7 +130,7 @@ export async function planUninstall(manager: Manager): Promise<readonly Step[]> 
  * somebody else made may be started and stopped.
  */
 export async function planVerb(manager: Manager, verb: Verb): Promise<readonly Step[]> {
-  if ((await installed(manager)).kind === "none") throw notInstalled(verb);
+  if ((await unitFile(manager)).kind === "none") throw notInstalled(verb);
   return verbSteps(manager, verb);
 }
 
@@ -139,7 +139,7 @@ export const notInstalled = (verb: string): NgrokdError =>
     hint: "`sudo ngrokd service install` installs it",
   });
 
-function refuseForeign(there: Installed, action: string): void {
+function refuseForeign(there: UnitFile, action: string): void {
   if (there.kind !== "foreign") return;
   throw new NgrokdError(
     "refused",

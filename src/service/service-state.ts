@@ -1,10 +1,10 @@
-import { type Installed, installed } from "./manage.ts";
+import { type UnitFile, unitFile } from "./manage.ts";
 import { run } from "./run-command.ts";
 import { type Manager, showCommand } from "./service-steps.ts";
 
 /** How the service fares, as systemd tells it. */
 export interface ServiceState {
-  readonly installed: Installed["kind"];
+  readonly installed: UnitFile["kind"];
   readonly path: string;
   /**
    * `active`, `inactive`, `failed`, `activating`…; `unknown` where systemd does
@@ -26,7 +26,7 @@ export interface ServiceState {
 }
 
 export async function serviceState(manager: Manager): Promise<ServiceState> {
-  const there = await installed(manager);
+  const there = await unitFile(manager);
   const { code, out } = await run(showCommand(manager));
   const path = there.kind === "foreign" ? there.path : manager.path;
   return {
@@ -36,10 +36,10 @@ export async function serviceState(manager: Manager): Promise<ServiceState> {
   };
 }
 
-type Shown = Omit<ServiceState, "installed" | "path">;
+type ManagerReport = Omit<ServiceState, "installed" | "path">;
 
 /** Pure: the answer of `systemctl show`. */
-export function readShown(code: number, out: string): Shown {
+export function readShown(code: number, out: string): ManagerReport {
   const values = new Map(
     out.split("\n").map((line) => line.split(/=(.*)/s, 2) as [string, string]),
   );
@@ -62,7 +62,7 @@ export function readShown(code: number, out: string): Shown {
  * Pure: the answer of `launchctl print`, whose text is not meant for programs:
  * only its plainest lines are read.
  */
-export function readPrinted(code: number, out: string): Shown {
+export function readPrinted(code: number, out: string): ManagerReport {
   const value = (name: string): string =>
     new RegExp(`^\\t${name} = (.*)$`, "m").exec(out)?.[1] ?? "";
   const pid = Number(value("pid"));
