@@ -8,13 +8,13 @@ import type { Conn, Net, PeerCertificate } from "../net/types.ts";
 import { type Attempt, attempt, type Pace, paced } from "./attempt.ts";
 import { type Check, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
 
-/** A host and port to ask the ingress for. */
+/** An endpoint in a request to the ingress. */
 export interface Target {
   readonly host: string;
   readonly port: number;
 }
 
-/** What the ingress said to a request for one endpoint. */
+/** The ingress's response to a request for one endpoint. */
 export interface EndpointTrial {
   readonly target: Target;
   readonly answer: Attempt<
@@ -28,26 +28,26 @@ export interface IngressFacts {
   readonly verified: boolean;
   readonly dial: Attempt<PeerCertificate | undefined>;
   /**
-   * What came to a first request, which shows whether our certificate is let
-   * in; undefined where the dial failed.
+   * The first request. It shows whether the ingress accepts our certificate.
+   * Undefined if the dial failed.
    */
   readonly first: EndpointTrial | undefined;
-  /** For the endpoints that were asked for, in their order. */
+  /** One for each target, in the order of the targets. */
   readonly trials: readonly EndpointTrial[];
 }
 
 /**
- * By RFC 6761 nobody's name: any answer at all shows that our certificate is
- * let in.
+ * No endpoint can have this name (RFC 6761). Any response to it shows that the
+ * ingress accepts our certificate.
  */
 const nobody: Target = { host: "doctor.ngrokd.invalid", port: 443 };
 const dialMs = 5000;
-/** How long a connection that was opened for the test may take to close. */
+/** The deadline for closing a trial connection. */
 const closeMs = 500;
 
 /**
- * Dials once, looks at who answers, and then opens and closes a connection to
- * each target without sending a byte. Never rejects.
+ * Dials the ingress, then opens and closes a connection to each target without
+ * sending a byte. Never rejects.
  */
 export async function tryIngress(
   net: Net,
@@ -101,7 +101,7 @@ async function letGo(conn: Conn): Promise<void> {
   clearTimeout(impatient);
 }
 
-/** Pure: whether the ingress can be reached, and who it proves to be. */
+/** Pure: whether the ingress responds, and its certificate's issuer. */
 export function judgeIngress({ address, verified, dial }: IngressFacts): Finding {
   if (!dial.ok) {
     const fix =
@@ -119,8 +119,8 @@ export function judgeIngress({ address, verified, dial }: IngressFacts): Finding
 }
 
 /**
- * Pure: whether the ingress lets our certificate in. Any answer to a request, a
- * refusal too, shows that it does.
+ * Pure: whether the ingress accepts our certificate. Any response to a request
+ * shows that it does, a refusal too.
  */
 export function judgeOurCertificate({ first, trials }: IngressFacts): Finding {
   const check = "client-certificate";
@@ -129,8 +129,8 @@ export function judgeOurCertificate({ first, trials }: IngressFacts): Finding {
     return ok(check, "the ingress accepts it");
   const { error } = first.answer;
   if (isNgrokdError(error, "tls") || isNgrokdError(error, "aborted")) {
-    // Nobody has seen what ngrok's ingress does with a name that no endpoint
-    // has, so its silence then proves little.
+    // How ngrok's ingress treats an unknown name is not documented, so an abort
+    // after such a request proves little.
     const judged = first.target === nobody ? warning : failure;
     return judged(check, reasonOf(error), hintOf(error));
   }
