@@ -2,26 +2,23 @@ import { type UnitFile, unitFile } from "./manage.ts";
 import { run } from "./run-command.ts";
 import { type Manager, showCommand } from "./service-steps.ts";
 
-/** How the service fares, as systemd tells it. */
+/** The state of the service, from its manager. */
 export interface ServiceState {
   readonly installed: UnitFile["kind"];
   readonly path: string;
-  /**
-   * `active`, `inactive`, `failed`, `activating`…; `unknown` where systemd does
-   * not answer.
-   */
+  /** `active`, `inactive`, `failed`, …; `unknown` if systemd is silent. */
   readonly state: string;
   readonly detail: string;
-  /** `enabled`: it starts with the machine. */
+  /** `enabled` means that it starts with the machine. */
   readonly at_boot: string;
   readonly pid: number | null;
-  /** The daemon's own line. */
+  /** The status line of the daemon itself. */
   readonly says: string;
   readonly since: string;
   readonly restarts: number;
-  /** Why it ended, where it failed. */
+  /** The reason of a failure; empty without one. */
   readonly result: string;
-  /** Its file was changed and not read again. */
+  /** systemd has not loaded the last change of the file. */
   readonly needs_reload: boolean;
 }
 
@@ -38,7 +35,7 @@ export async function serviceState(manager: Manager): Promise<ServiceState> {
 
 type ManagerReport = Omit<ServiceState, "installed" | "path">;
 
-/** Pure: the answer of `systemctl show`. */
+/** Pure: reads the output of `systemctl show`. */
 export function readShown(code: number, out: string): ManagerReport {
   const values = new Map(
     out.split("\n").map((line) => line.split(/=(.*)/s, 2) as [string, string]),
@@ -59,8 +56,8 @@ export function readShown(code: number, out: string): ManagerReport {
 }
 
 /**
- * Pure: the answer of `launchctl print`, whose text is not meant for programs:
- * only its plainest lines are read.
+ * Pure: reads the output of `launchctl print`. Its format is not stable, so
+ * only simple lines are used.
  */
 export function readPrinted(code: number, out: string): ManagerReport {
   const value = (name: string): string =>
