@@ -26,9 +26,6 @@ const functionsToSplit: readonly string[] = [
   "src/desk/settle.ts: settled",
   "src/ingress/ingress.ts: createIngress",
   "src/ingress/pool.ts: createPool",
-  "src/local-cloud/api.ts: ngrokApi",
-  "src/local-cloud/control.ts: controlApi",
-  "src/local-cloud/ingress.ts: startIngress",
   "src/machine/hosts/keeper.ts: createHostsKeeper",
   "src/relay/doors.ts: createListeners",
 ];
@@ -74,15 +71,12 @@ const foldersToExplain: readonly string[] = [
   "control",
   "daemon",
   "desk",
-  "doctor",
   "exposure",
   "ingress",
-  "local-cloud",
   "machine",
   "machine/hosts",
   "observe",
   "relay",
-  "service",
 ];
 
 interface Source {

@@ -232,7 +232,7 @@ const isThere = (path: string): boolean =>
     ? [...new Bun.Glob(path).scanSync({ cwd: root })].length > 0
     : existsSync(join(root, path));
 
-/** Runs a script as GitHub does, in a folder of its own that is then removed. */
+/** Runs a script as GitHub does, in a temporary folder. */
 function inScratch(script: string, prepare: (at: string) => void, tag = "v0.1.0") {
   const at = mkdtempSync(join(tmpdir(), "ngrokd-release-"));
   try {

@@ -1,5 +1,5 @@
-// The doctor: examines the configuration, the daemon, the machine and ngrok, and
-// gives advice. It reads only. doctor.ts examines all, why.ts follows one name.
+// The doctor examines the configuration, the daemon, the machine and ngrok, and
+// gives advice. It only reads. doctor.ts examines all, why.ts follows one name.
 import { dirname } from "node:path";
 import type { Loaded } from "../config/load.ts";
 import { defaultConfig } from "../config/schema.ts";
