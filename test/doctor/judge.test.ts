@@ -102,13 +102,20 @@ describe("judgeSocket", () => {
   test("minds what others may do, and nothing else", () => {
     const levels = (mode: number | undefined): string[] =>
       judgeSocket("/s", mode).map(({ level }) => level);
-    expect([undefined, 0o600, 0o660, 0o666, 0o662].map(levels)).toEqual([
-      [],
-      ["ok"],
-      ["ok"],
-      ["failure"],
-      ["failure"],
-    ]);
+    const judged = {
+      none: levels(undefined),
+      "0600": levels(0o600),
+      "0660": levels(0o660),
+      "0666": levels(0o666),
+      "0662": levels(0o662),
+    };
+    expect(judged).toEqual({
+      none: [],
+      "0600": ["ok"],
+      "0660": ["ok"],
+      "0666": ["failure"],
+      "0662": ["failure"],
+    });
   });
 });
 
@@ -240,7 +247,7 @@ describe("judgeState", () => {
     expect(levels({ folder: file(0o755) })).toEqual(["ok"]);
     expect(levels({ key: file(0o600, 1000) }, [1000, 0])).toEqual(["ok"]);
   });
-  test("minds a key or folder that is open to others, and a strange owner; not where a system has neither", () => {
+  test("minds a key or folder open to others, and a strange owner, if there are owners", () => {
     expect(levels({ key: file(0o640) })).toEqual(["failure"]);
     expect(levels({ key: file(0o600, 1000) })).toEqual(["failure"]);
     expect(levels({ folder: file(0o777), key: file(0o604, 7) })).toEqual([
@@ -341,7 +348,7 @@ describe("ngrok's API", () => {
     );
   });
 
-  test("a key is judged by what ngrok says, by itself where nobody can be asked, and may be the daemon's own", () => {
+  test("a key is judged by ngrok, else by itself, and may be the daemon's own", () => {
     expect(judgeKey(key, true, false, facts({})).level).toBe("ok");
     expect(judgeKey(key, true, false, facts({ trial: failed(refused) })).level).toBe("failure");
     expect(
