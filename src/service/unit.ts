@@ -94,40 +94,29 @@ WantedBy=multi-user.target
  * removes the mount.
  */
 const readOnlyBelow = [
-  ..."NetworkManager X11 acpi alternatives anacrontab apparmor.d apt bash.bashrc binfmt.d cron.d cron.daily cron.hourly".split(
-    " ",
-  ),
-  ..."cron.monthly cron.weekly cron.yearly crontab dbus-1 default dhcp dpkg environment environment.d fstab group grub.d gshadow".split(
-    " ",
-  ),
-  ..."init init.d initramfs-tools kernel ld.so.cache ld.so.conf ld.so.conf.d ld.so.preload logrotate.conf logrotate.d".split(
-    " ",
-  ),
-  ..."modprobe.d modules-load.d network networkd-dispatcher nsswitch.conf pam.conf pam.d passwd perl pki polkit-1 ppp".split(
-    " ",
-  ),
-  ..."profile profile.d python3 rc.local rc0.d rc1.d rc2.d rc3.d rc4.d rc5.d rc6.d rcS.d rsyslog.conf rsyslog.d".split(
-    " ",
-  ),
-  ..."security selinux shadow shells skel ssh ssl subgid subuid sudo.conf sudoers sudoers.d sysconfig sysctl.conf sysctl.d".split(
-    " ",
-  ),
-  ..."systemd tmpfiles.d udev update-motd.d xdg yum.repos.d zsh".split(" "),
+  "NetworkManager X11 acpi alternatives anacrontab apparmor.d apt bash.bashrc binfmt.d cron.d",
+  "cron.daily cron.hourly cron.monthly cron.weekly cron.yearly crontab dbus-1 default dhcp dpkg",
+  "environment environment.d fstab group grub.d gshadow init init.d initramfs-tools kernel",
+  "ld.so.cache ld.so.conf ld.so.conf.d ld.so.preload logrotate.conf logrotate.d modprobe.d",
+  "modules-load.d network networkd-dispatcher nsswitch.conf pam.conf pam.d passwd perl pki",
+  "polkit-1 ppp profile profile.d python3 rc.local rc0.d rc1.d rc2.d rc3.d rc4.d rc5.d rc6.d",
+  "rcS.d rsyslog.conf rsyslog.d security selinux shadow shells skel ssh ssl subgid subuid",
+  "sudo.conf sudoers sudoers.d sysconfig sysctl.conf sysctl.d systemd tmpfiles.d udev",
+  "update-motd.d xdg yum.repos.d zsh",
 ]
+  .flatMap((names) => names.split(" "))
   .map((name) => `/etc/${name}`)
   .concat(["/run/systemd", "/run/udev"]);
 
 /** Sockets of programs that act with root's rights. */
 const doors = [
-  ...[
-    "/run/dbus",
-    "/run/systemd/private",
-    "/run/docker.sock",
-    "/run/containerd",
-    "/run/podman",
-    "/run/libvirt",
-    "/run/snapd.socket",
-  ],
+  "/run/dbus",
+  "/run/systemd/private",
+  "/run/docker.sock",
+  "/run/containerd",
+  "/run/podman",
+  "/run/libvirt",
+  "/run/snapd.socket",
 ];
 
 /**
