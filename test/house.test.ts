@@ -50,11 +50,8 @@ const foldersToExplain: readonly string[] = [
   "cli/config",
   "cli/service",
   "cloud",
-  "doctor",
   "ingress",
-  "local-cloud",
   "machine/hosts",
-  "service",
 ];
 
 interface Source {
