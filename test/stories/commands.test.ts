@@ -123,7 +123,9 @@ stories("the command line without a daemon", () => {
       });
     },
   );
+});
 
+stories("the commands of the configuration", () => {
   test("config init writes a commented file for root alone, never over an existing one", async () => {
     expect((await ngrokd("config init")).out).toContain(`"${defaultConfig}"`);
     expect(statSync(defaultConfig).mode & 0o777).toBe(0o600);
@@ -215,16 +217,18 @@ stories("the command line without a daemon", () => {
   });
 });
 
-stories("the command line with a daemon", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
+let cloud: Cloud;
+let daemon: Daemon;
 
-  beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
-    await cloud.add("http://hello.demo", page("hello").address);
-    await cloud.add("https://*.wild.demo", "127.0.0.1:9");
-    await daemon.refresh();
-  });
+const begin = async () => {
+  ({ cloud, daemon } = await registered());
+  await cloud.add("http://hello.demo", page("hello").address);
+  await cloud.add("https://*.wild.demo", "127.0.0.1:9");
+  await daemon.refresh();
+};
+
+stories("the command line with a daemon", () => {
+  beforeAll(begin);
 
   test("status in text fits into 80 columns and says all that one asks", async () => {
     const { out, code } = await ngrokd("status");
@@ -278,6 +282,10 @@ stories("the command line with a daemon", () => {
     const { out, err } = await run(["sh", "-c", `${binary()} list | head -1`]);
     expect({ hasTable: out.startsWith("URL"), err }).toEqual({ hasTable: true, err: "" });
   });
+});
+
+stories("the command line on a terminal, with a daemon", () => {
+  beforeAll(begin);
 
   test("colour is for terminals, and not with NO_COLOR", async () => {
     const sequence = "\u001b[";

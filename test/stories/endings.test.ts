@@ -14,51 +14,53 @@ const hash = (bytes: Uint8Array | string): string =>
 const blob = (name: string, size: number): Buffer =>
   createHash("shake256", { outputLength: size }).update(name).digest();
 
+let cloud: Cloud;
+let daemon: Daemon;
+let echoes: Upstream;
+let before: Footprint;
+
+const publish = async (url: string, address: string): Promise<void> => {
+  await cloud.add(url, address);
+  await daemon.refresh();
+};
+/**
+ * A service of which the next connection is handed out; it ends nothing by
+ * itself.
+ */
+const service = async (
+  name: string,
+): Promise<{ next: () => Promise<Socket>; upstream: Upstream }> => {
+  let arrived = Promise.withResolvers<Socket>();
+  const open = await upstream((socket) => arrived.resolve(socket));
+  await publish(`tcp://${name}:7000`, open.address);
+  before = footprint(daemon.pid);
+  return {
+    upstream: open,
+    async next() {
+      const socket = await arrived.promise;
+      arrived = Promise.withResolvers();
+      return socket;
+    },
+  };
+};
+const echoed = async (text: string): Promise<void> => {
+  const client = await dial("echo.demo", 7000);
+  await client.write(text);
+  client.end();
+  expect(await client.rest()).toBe(text);
+};
+
+const begin = async () => {
+  // Without connections made in advance, descriptors can be counted.
+  ({ cloud, daemon } = await registered({ config: { forward: { pool: { min: 0, max: 0 } } } }));
+  echoes = await echo();
+  await publish("tcp://echo.demo:7000", echoes.address);
+  await echoed("first");
+  before = footprint(daemon.pid);
+};
+
 stories("how connections end", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
-  let echoes: Upstream;
-  let before: Footprint;
-
-  beforeAll(async () => {
-    // Without connections made in advance, descriptors can be counted.
-    ({ cloud, daemon } = await registered({ config: { forward: { pool: { min: 0, max: 0 } } } }));
-    echoes = await echo();
-    await publish("tcp://echo.demo:7000", echoes.address);
-    await echoed("first");
-    before = footprint(daemon.pid);
-  });
-
-  const publish = async (url: string, address: string): Promise<void> => {
-    await cloud.add(url, address);
-    await daemon.refresh();
-  };
-  /**
-   * A service of which the next connection is handed out; it ends nothing by
-   * itself.
-   */
-  const service = async (
-    name: string,
-  ): Promise<{ next: () => Promise<Socket>; upstream: Upstream }> => {
-    let arrived = Promise.withResolvers<Socket>();
-    const open = await upstream((socket) => arrived.resolve(socket));
-    await publish(`tcp://${name}:7000`, open.address);
-    before = footprint(daemon.pid);
-    return {
-      upstream: open,
-      async next() {
-        const socket = await arrived.promise;
-        arrived = Promise.withResolvers();
-        return socket;
-      },
-    };
-  };
-  const echoed = async (text: string): Promise<void> => {
-    const client = await dial("echo.demo", 7000);
-    await client.write(text);
-    client.end();
-    expect(await client.rest()).toBe(text);
-  };
+  beforeAll(begin);
 
   test("a client that closes: a waiting service sees the end, a talking one a reset", async () => {
     const { next, upstream } = await service("leaving.demo");
@@ -111,6 +113,10 @@ stories("how connections end", () => {
     await until("the service is let go", () => echoes.open.size === 0);
     await backTo(before, daemon);
   });
+});
+
+stories("connections that are reset or stand still", () => {
+  beforeAll(begin);
 
   test("a reset of either side in a transfer either way resets the other and frees all", async () => {
     const { next, upstream } = await service("abrupt.demo");
@@ -178,6 +184,10 @@ stories("how connections end", () => {
     await until("the service is let go", () => upstream.open.size === 0);
     await backTo(before, daemon);
   });
+});
+
+stories("what connections leave behind", () => {
+  beforeAll(begin);
 
   test("2,000 short connections leave no descriptor, no memory and no open count behind", async () => {
     const ip = (await daemon.endpoint("echo.demo"))?.ip ?? "";

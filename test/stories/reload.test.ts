@@ -38,19 +38,21 @@ const told = async (daemon: Daemon, text: string): Promise<void> => {
   await until(`the log says "${text}"`, () => reloads(daemon).includes(text));
 };
 
+let cloud: Cloud;
+let daemon: Daemon;
+let config: (more?: object) => string;
+
+const polling = (seconds: number): string =>
+  config({ bound_endpoints: { poll_interval: seconds } });
+
+const begin = async () => {
+  ({ cloud, daemon } = await registered());
+  config = (more = {}) =>
+    JSON.stringify(configFor(cloud, { server: { log_level: "info" }, ...more }));
+};
+
 stories("a configuration that changes while the daemon runs", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
-  let config: (more?: object) => string;
-
-  beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
-    config = (more = {}) =>
-      JSON.stringify(configFor(cloud, { server: { log_level: "info" }, ...more }));
-  });
-
-  const polling = (seconds: number): string =>
-    config({ bound_endpoints: { poll_interval: seconds } });
+  beforeAll(begin);
 
   test("is read when it is saved in place, renamed into place, or written as by vim", async () => {
     writeFileSync(defaultConfig, polling(101));
@@ -108,6 +110,10 @@ stories("a configuration that changes while the daemon runs", () => {
       warnings: [],
     });
   });
+});
+
+stories("a changed setting", () => {
+  beforeAll(begin);
 
   test("has a poll interval that counts at once, not after the one that was", async () => {
     const id = await cloud.add("http://soon.demo", page("soon").address);
@@ -153,6 +159,10 @@ stories("a configuration that changes while the daemon runs", () => {
     writeFileSync(defaultConfig, config());
     await ngrokd("reload");
   });
+});
+
+stories("a configuration that is wrong, gone or needs a restart", () => {
+  beforeAll(begin);
 
   test("changes nothing while it is wrong; log and status name the line", async () => {
     const verdicts = (): string[] =>

@@ -143,7 +143,9 @@ describe("updateHostsFile", () => {
     ).toEqual(done("replaced"));
     expect(asked).toBe(3);
   });
+});
 
+describe("updateHostsFile, on its original and odd files", () => {
   test("makes a missing file for the first entry, readable for all whatever the umask", async () => {
     await using hosts = await place();
     await unlink(hosts.path);
@@ -414,7 +416,7 @@ function capabilities(): bigint {
 }
 
 describe.skipIf(!mayMount)("updateHostsFile, on real mounts (Linux, root)", () => {
-  const child = join(import.meta.dir, "hosts-file.child.ts");
+  const child = join(import.meta.dir, "file.child.ts");
   const entries = JSON.stringify(Object.fromEntries(one));
 
   /**

@@ -90,7 +90,9 @@ describe("editHosts", () => {
     for (const above of ["", "\n", "# a\n\n", "# a\r\n# b\r\n"])
       expect(edited(above + section, none).text).toBe(above);
   });
+});
 
+describe("editHosts, on odd text", () => {
   test("keeps non-UTF-8 bytes, NULs, lone carriage returns and lines of a megabyte", () => {
     const text = `\x00\xff\xfe\xc3\n${"x".repeat(1_000_000)}\r# \xe9\r\n${" ".repeat(1_000_000)}x\n`;
     expect(edited(text).text).toBe(text + sectionOfTwo);
@@ -119,7 +121,9 @@ describe("editHosts", () => {
       repairs: [],
     });
   });
+});
 
+describe("editHosts, on a damaged section", () => {
   test("moves lines that others wrote into the section below it, with a report", () => {
     const ours = "127.0.0.9\told.demo\n";
     const theirs = [
@@ -200,7 +204,9 @@ describe("editHosts", () => {
     expect(edited(nested).text).toBe(`${sectionOfTwo}# b\n# c\n`);
     expect(edited(nested).repairs).toHaveLength(3);
   });
+});
 
+describe("editHosts, beside other entries", () => {
   test("names those entries to which a line outside gives another address", () => {
     const text = `127.0.0.1 x B.Demo # a.demo\n#127.0.0.1 a.demo\nnonsense a.demo\n127.0.0.3 a.demo\n${sectionOfTwo}`;
     expect(editHosts(text, two)).toEqual({ kind: "same", shadowed: [host("b.demo")] });
