@@ -26,8 +26,8 @@ import {
 } from "./support.ts";
 
 /**
- * install.sh against a release on loopback: the archive that `make dist` makes
- * where the program counts, and where it does not, an archive with a stand-in,
+ * install.sh against a release on loopback. Tests of the program use the
+ * archive that `make dist` makes. The others use an archive with a stand-in,
  * since the real one is 100 MB.
  */
 const longTest = 120_000;
@@ -92,7 +92,7 @@ describe("install.sh", () => {
       mode: before.mode,
       mtimeMs: before.mtimeMs,
     });
-    // Another file under the name: a daemon that runs the older one is not
+    // A new file under the name, so a daemon that runs the old one is not
     // disturbed.
     expect(statSync(machine.program).ino).not.toBe(older);
     expect(versionOf(machine)).toBe("ngrokd 1.0.0");
@@ -172,7 +172,7 @@ describe("install.sh on other machines", () => {
       "windows-x64",
     ];
     const glibc = { ldd: "echo 'ldd (GNU libc) 2.36'" };
-    // As musl's does: its name on stderr, and a failure.
+    // As musl's ldd does: its name on stderr, and a failure.
     const musl = { ldd: "echo 'musl libc (x86_64)' >&2; exit 1" };
     const uname = (system: string, cpu: string) => ({
       uname: `case $1 in -s) echo ${system} ;; -m) echo ${cpu} ;; esac`,
@@ -414,8 +414,8 @@ describe("install.sh --uninstall", () => {
 
 describe("install.sh --uninstall of a machine that is registered", () => {
   /**
-   * The installed program notes how it is called; `unregister` removes what
-   * the real one does, or fails.
+   * The installed program records its arguments. `unregister` removes the same
+   * files as the real one, or fails.
    */
   function registeredMachine(unregister = 0): () => string {
     const calls = join(machine.folder, "calls");
@@ -623,8 +623,8 @@ describe("install.sh --uninstall while a daemon or a service may run", () => {
 describe("install.sh --uninstall of a machine whose daemon has its files elsewhere", () => {
   const state = (): string => join(machine.folder, "var/ngrokd");
   /**
-   * As `config show --json` has it; the test of a real daemon below holds it
-   * to that.
+   * In the format of `config show --json`, which the test of a real daemon
+   * below confirms.
    */
   function apart(folder = state()): void {
     const settings = {
@@ -718,8 +718,8 @@ test("install.sh --help explains the options and every variable that it reads", 
 });
 
 /**
- * An installed machine, without the download: a program that says that no
- * daemon runs.
+ * An installed machine without the download. Its program says that no daemon
+ * runs.
  */
 function installed(status = "exit 4"): void {
   writeFileSync(machine.program, `#!/bin/sh\n${status}\n`, { mode: 0o755 });
@@ -754,10 +754,7 @@ function serveReal(): void {
   release.serve({ SHA256SUMS: archive.sums, [archive.name]: archive.bytes });
 }
 
-/**
- * Runs install.sh and sees that the program which the release holds is there
- * and runs.
- */
+/** Runs install.sh and checks that the release's program is there and runs. */
 async function works(options: Parameters<Machine["install"]>[1]): Promise<void> {
   const { code, stderr } = await machine.install([], options);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -765,8 +762,8 @@ async function works(options: Parameters<Machine["install"]>[1]): Promise<void> 
 }
 
 /**
- * Runs install.sh and holds it to its promise for failures: an error in one
- * line, a hint at most, exit code 1, nothing changed.
+ * Runs install.sh and checks the promise for failures: an error in one line, at
+ * most a hint, exit code 1, nothing changed.
  */
 async function refused(
   options: Parameters<Machine["install"]>[1],

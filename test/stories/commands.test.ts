@@ -300,8 +300,7 @@ stories("the command line on a terminal, with a daemon", () => {
   });
 
   test("list --watch draws in place until Ctrl-C, and gives the terminal back", async () => {
-    // At the picture's end: the terminal shows what is typed, and would show it
-    // in the middle.
+    // After the picture, since the terminal echoes the key in the middle of it.
     const { text, code } = await onTerminal([binary(), "list", "--watch"], {
       type: ["\u001b[J", "\u0003"],
     });
@@ -385,8 +384,8 @@ stories("the command line on a terminal, with a daemon", () => {
       /Unknown (?:command|flag)|Unexpected argument|needs a value|Missing <|is wrong|internal|bug in ngrokd/;
     await Promise.all(
       examples.map(async (example) => {
-        // Those that stay are ended; the shell's own complaints (127: not
-        // found) count as well.
+        // Commands that keep running are ended. The shell's own complaints
+        // (127: not found) count as well.
         const { err, code } = await run(["timeout", "--signal=INT", "3", "sh", "-c", example], {
           cwd: "/run/examples",
           env: { VISUAL: "true", DEMO_ONCE: "1" },

@@ -23,10 +23,7 @@ const publish = async (url: string, address: string): Promise<void> => {
   await cloud.add(url, address);
   await daemon.refresh();
 };
-/**
- * A service of which the next connection is handed out; it ends nothing by
- * itself.
- */
+/** A service that hands out its next connection and closes none by itself. */
 const service = async (
   name: string,
 ): Promise<{ next: () => Promise<Socket>; upstream: Upstream }> => {
@@ -51,7 +48,7 @@ const echoed = async (text: string): Promise<void> => {
 };
 
 const begin = async () => {
-  // Without connections made in advance, descriptors can be counted.
+  // Without ready connections, descriptors can be counted.
   ({ cloud, daemon } = await registered({ config: { forward: { pool: { min: 0, max: 0 } } } }));
   echoes = await echo();
   await publish("tcp://echo.demo:7000", echoes.address);
@@ -126,7 +123,7 @@ stories("connections that are reset or stand still", () => {
         const client = await dial("abrupt.demo", 7000);
         const far = peer(await next());
         const [from, to] = sender === "client" ? [client, far] : [far, client];
-        // Fails with the reset: that it does is told by `left`.
+        // Fails with the reset, which `left` reports.
         from.write(bytes).catch(() => undefined);
         const got = await to.read(1024 * 1024);
         expect(hash(got)).toBe(hash(bytes.subarray(0, 1024 * 1024)));
@@ -151,8 +148,8 @@ stories("connections that are reset or stand still", () => {
     const far = peer(await next());
     client.socket.pause();
     const { rss } = footprint(daemon.pid);
-    // What the system's buffers on the way take differs from machine to
-    // machine, by tens of MiB: the service sends until they are full.
+    // The system's buffers on the way differ by tens of MiB between machines.
+    // So the service sends until they are full.
     const most = 512 * 1024 * 1024;
     const sum = createHash("sha256");
     let sent = 0;
@@ -221,8 +218,8 @@ stories("what connections leave behind", () => {
     const warm = footprint(daemon.pid);
     await round(500, 1500);
     expect((await daemon.status()).connections.total).toBe(total + 2000);
-    // Memory comes back when the runtime gets round to it, some 10,000
-    // connections later: what is not allowed is more than that.
+    // The runtime frees memory some 10,000 connections later. More than that is
+    // a leak.
     await backTo({ files: before.files, rss: warm.rss }, daemon);
   });
 
@@ -233,8 +230,8 @@ stories("what connections leave behind", () => {
       if (well) socket.pipe(socket);
       else socket.resetAndDestroy();
     });
-    // A port that the system gives to no dial: nobody has taken it when the
-    // service comes back.
+    // A port outside the ephemeral range, so that it is free when the service
+    // comes back.
     const port = 7100;
     const listen = (): Promise<void> =>
       new Promise((listening) => server.listen(port, "127.0.0.1", listening));

@@ -22,7 +22,7 @@ import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo, resolve, upstream } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
-/** What the log says of reloads. */
+/** The log's messages about reloads. */
 const reloads = (daemon: Daemon): string[] =>
   daemon
     .lines()
@@ -31,8 +31,8 @@ const reloads = (daemon: Daemon): string[] =>
     );
 
 /**
- * Whoever read it first: the daemon, which looks at its file every 3.5 s, or
- * the command or signal that a story sends.
+ * Waits for the reload, by the daemon, which checks its file every 3.5 s, or by
+ * a story's command or signal.
  */
 const told = async (daemon: Daemon, text: string): Promise<void> => {
   await until(`the log says "${text}"`, () => reloads(daemon).includes(text));
@@ -92,8 +92,8 @@ stories("a configuration that changes while the daemon runs", () => {
   });
 
   test("is read again at SIGHUP and by `ngrokd reload`, which says what came of it", async () => {
-    // The daemon has just looked by itself, and does so again in 3.5 s: what is
-    // written now the command reads first.
+    // The daemon has just checked by itself, and does so again in 3.5 s. So the
+    // command is the first to read the next change.
     writeFileSync(defaultConfig, polling(107));
     const { code, out } = await ngrokd("reload");
     expect(code).toBe(0);
@@ -219,7 +219,7 @@ stories("a configuration that is wrong, gone or needs a restart", () => {
   });
 
   test("names what needs a restart in reply, log and status; the rest counts at once", async () => {
-    // As above: the daemon has just looked.
+    // As above: the daemon has just checked.
     writeFileSync(
       defaultConfig,
       config({ server: { socket_path: "/run/else.sock" }, forward: { open_timeout: 7 } }),
@@ -360,7 +360,7 @@ stories("a reload and the connections that are open", () => {
     const first = await dial("echo.demo", 7000);
     await first.write("x");
     expect(await first.read(1)).toBe("x");
-    // It may be reset before it has noticed that it was connected.
+    // It may be reset before it sees that it was open.
     const left = dial("echo.demo", 7000).then((second) => second.left);
     expect(await left.catch((error: NodeJS.ErrnoException) => error.code)).toMatch(
       /^(reset|ECONNRESET)$/,

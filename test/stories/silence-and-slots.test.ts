@@ -10,10 +10,7 @@ stories("silence, and places that are taken", () => {
   let daemon: Daemon;
   let echoes: Upstream;
 
-  /**
-   * The daemon, anew, with these settings and without connections made in
-   * advance.
-   */
+  /** Restarts the daemon with these settings and without ready connections. */
   const restarted = async (forward: object): Promise<void> => {
     await daemon.stop();
     writeConfig(
@@ -22,14 +19,11 @@ stories("silence, and places that are taken", () => {
     daemon = await serve();
     await daemon.becomes("echo.demo", "listening");
   };
-  /**
-   * A connection that has proved to carry bytes; undefined where it is reset
-   * instead.
-   */
+  /** A connection that has carried bytes; undefined if it is reset instead. */
   const talking = async (name = "echo.demo"): Promise<Peer | undefined> => {
     try {
       const client = await dial(name, 7000);
-      // What a reset meets is told by what is read.
+      // The read reports a reset.
       client.write("x").catch(() => undefined);
       expect(await client.read(1)).toBe("x");
       return client;
@@ -46,8 +40,8 @@ stories("silence, and places that are taken", () => {
   });
 
   test("forward.idle_timeout ends a silent connection, and keeps a slow one", async () => {
-    // Two looks of the daemon's: a machine that stands still for a second costs
-    // the busy one only one of them.
+    // Two of the daemon's checks. If the machine pauses for a second, the busy
+    // connection misses only one.
     await restarted({ idle_timeout: 2 });
     // Before the first byte: the silence begins after it.
     const started = performance.now();
@@ -87,8 +81,8 @@ stories("silence, and places that are taken", () => {
     const { ip } = await daemon.becomes("echo.demo", "listening");
     const came = echoes.accepted();
     const silent = await Promise.all(Array.from({ length: 300 }, () => dial(ip, 7000)));
-    // Counted as they come: on a slow machine the first ones have been silent
-    // for too long before the last one is through.
+    // Counted as they arrive. On a slow machine the first ones time out before
+    // the last one is through.
     await until("all of them are through to the service", () => echoes.accepted() === came + 300);
     for (let n = 0; n < 20; n += 1) {
       const client = await talking();

@@ -256,8 +256,7 @@ stories("an ingress that breaks the rules", () => {
   let daemon: Daemon;
 
   beforeAll(async () => {
-    // Without connections made in advance, each fault meets the connection that
-    // it is meant for.
+    // Without ready connections, each fault meets its connection.
     ({ cloud, daemon } = await registered({
       config: { forward: { pool: { min: 0, max: 0 }, open_timeout: 2 } },
     }));
@@ -296,7 +295,7 @@ stories("an ingress that breaks the rules", () => {
   );
 });
 
-/** The same bytes at every call, no block like another, never all in memory. */
+/** The same bytes at every call, each block different, never all in memory. */
 function blocks(size: number): ReadableStream<Uint8Array> {
   const length = 1024 * 1024;
   const base = createHash("shake256", { outputLength: length }).update("ngrokd").digest();

@@ -1,6 +1,6 @@
 /**
  * Runs a program on a terminal of 80 columns and returns all that it showed.
- * `type`: pairs of a text to wait for and the keys to type then.
+ * `type`: a text to wait for, and the keys to type then.
  */
 export async function onTerminal(
   command: readonly string[],
