@@ -300,7 +300,7 @@ stories("the command line on a terminal, with a daemon", () => {
   });
 
   test("list --watch draws in place until Ctrl-C, and gives the terminal back", async () => {
-    // After the picture, since the terminal echoes the key in the middle of it.
+    // Types at the picture's end, since the terminal echoes the key.
     const { text, code } = await onTerminal([binary(), "list", "--watch"], {
       type: ["\u001b[J", "\u0003"],
     });

@@ -77,8 +77,8 @@ function legsOf(pid: number): Leg[] {
 }
 
 /**
- * The target of a link; undefined if it has gone. The descriptors of a busy
- * process come and go.
+ * The target of a link; empty if it has gone. The descriptors of a busy process
+ * come and go.
  */
 function targetOf(link: string): string {
   try {
