@@ -63,53 +63,55 @@ async function strictIngress(tls: TlsOptions): Promise<Strict> {
   };
 }
 
-stories("who the ingress is, and who we are", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
-  let ca: Authority;
-  const name = "ingress.story";
+let cloud: Cloud;
+let daemon: Daemon;
+let ca: Authority;
+const name = "ingress.story";
 
-  /** Restarts the daemon with this ingress. */
-  const facing = async (ingressEndpoint: string, forward: object = {}): Promise<void> => {
-    await daemon.stop();
-    writeConfig(
-      configFor(cloud, {
-        ingressEndpoint,
-        server: { ingress_ca: "/run/tls-ca.crt" },
-        forward: { pool: { min: 0, max: 0 }, ...forward },
-      }),
-    );
-    daemon = await serve();
-    await daemon.becomes("hello.demo", "listening");
-  };
-  /**
-   * The result of a connection whose client speaks first: its echo, or the
-   * error.
-   */
-  const attempt = async (): Promise<{ echo?: string; error?: string }> => {
-    const errors = (await daemon.endpoint("hello.demo"))?.connections.errors ?? 0;
-    const client = await dial("hello.demo", 7000);
-    client.write("hello").catch(() => undefined);
-    client.end();
-    const echo = await client.rest().catch(() => undefined);
-    if (echo !== undefined) return { echo };
-    const item = await until("the failure is counted", async () => {
-      const now = await daemon.endpoint("hello.demo");
-      return now?.connections.errors === errors + 1 && now;
-    });
-    return { error: item.connections.last_error };
-  };
-
-  beforeAll(async () => {
-    ca = await rootCa("Story CA");
-    writeFileSync("/run/tls-ca.crt", ca.cert);
-    // While no daemon writes that file. Of two concurrent writers one loses.
-    appendFileSync("/etc/hosts", `\n127.0.0.1 ${name} other.story\n`);
-    ({ cloud, daemon } = await registered());
-    await cloud.add("tcp://hello.demo:7000", "127.0.0.1:9");
+/** Restarts the daemon with this ingress. */
+const facing = async (ingressEndpoint: string, forward: object = {}): Promise<void> => {
+  await daemon.stop();
+  writeConfig(
+    configFor(cloud, {
+      ingressEndpoint,
+      server: { ingress_ca: "/run/tls-ca.crt" },
+      forward: { pool: { min: 0, max: 0 }, ...forward },
+    }),
+  );
+  daemon = await serve();
+  await daemon.becomes("hello.demo", "listening");
+};
+/**
+ * The result of a connection whose client speaks first: its echo, or the
+ * error.
+ */
+const attempt = async (): Promise<{ echo?: string; error?: string }> => {
+  const errors = (await daemon.endpoint("hello.demo"))?.connections.errors ?? 0;
+  const client = await dial("hello.demo", 7000);
+  client.write("hello").catch(() => undefined);
+  client.end();
+  const echo = await client.rest().catch(() => undefined);
+  if (echo !== undefined) return { echo };
+  const item = await until("the failure is counted", async () => {
+    const now = await daemon.endpoint("hello.demo");
+    return now?.connections.errors === errors + 1 && now;
   });
+  return { error: item.connections.last_error };
+};
 
-  const forServers = { names: [name], usage: ["server"] } as const;
+const forServers = { names: [name], usage: ["server"] } as const;
+
+const begin = async () => {
+  ca = await rootCa("Story CA");
+  writeFileSync("/run/tls-ca.crt", ca.cert);
+  // While no daemon writes that file. Of two concurrent writers one loses.
+  appendFileSync("/etc/hosts", `\n127.0.0.1 ${name} other.story\n`);
+  ({ cloud, daemon } = await registered());
+  await cloud.add("tcp://hello.demo:7000", "127.0.0.1:9");
+};
+
+stories("the certificate and the name of the ingress", () => {
+  beforeAll(begin);
 
   test.each([
     [
@@ -161,6 +163,10 @@ stories("who the ingress is, and who we are", () => {
     expect((await attempt()).error).toContain("for another name");
     expect(ingress.clients).toHaveLength(1);
   });
+});
+
+stories("TLS versions, and our certificate", () => {
+  beforeAll(begin);
 
   test.each(["1.2", "1.3"])(
     "an ingress of TLS %s that refuses our certificate with an alert is told as such",
