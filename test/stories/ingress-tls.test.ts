@@ -141,7 +141,7 @@ stories("the certificate and the name of the ingress", () => {
       /not meant for servers/,
     ],
   ])(
-    "an ingress with a certificate %s is refused, and no byte of the client's reaches it",
+    "an ingress with a certificate %s is refused, and gets no byte of the client's",
     async (_, identity, reason) => {
       const ingress = await strictIngress(await identity());
       await facing(`${name}:${ingress.port}`);

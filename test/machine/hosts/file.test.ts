@@ -321,7 +321,7 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
   });
 
   test.each(["# written anew\n", foreign.slice(0, -5)])(
-    "leaves a file alone that was changed after the crash, and keeps the copy from before: %j",
+    "leaves a file alone that was changed after the crash, with the copy: %j",
     async (text) => {
       await using hosts = await place(text);
       await writeFile(join(hosts.stateFolder, "hosts.before"), foreign, "latin1");
