@@ -1,17 +1,19 @@
+import type { Api } from "../cloud/api.ts";
 import type { Loaded } from "../config/load.ts";
-import { NgrokdError } from "../model/error.ts";
+import { NgrokdError, reasonOf } from "../model/error.ts";
 import { type HostPort, parseHostPort } from "../model/host-port.ts";
+import { saveUnsaved } from "./files-on-disk.ts";
+import { ingressNamed } from "./identity-state.ts";
+import type { IdentityStore } from "./identity-store.ts";
 
 /**
- * Where the ingress is: at the configured address, unless the user left that at
- * its default and ngrok named one at registration. Throws NgrokdError `config`
- * for an address that is none.
+ * The ingress address: the configured one, or the one that ngrok named at
+ * registration if the user left the setting at its default. Throws NgrokdError
+ * `config` if it is no address.
  */
-export function ingressAddress({ config, origins }: Loaded, named: string | undefined): HostPort {
-  const text =
-    origins.ingressEndpoint === "default"
-      ? (named ?? config.ingressEndpoint)
-      : config.ingressEndpoint;
+export function ingressAddress(loaded: Loaded, named: string | undefined): HostPort {
+  const { ingressEndpoint } = loaded.config;
+  const text = isNamedByNgrok(loaded) ? (named ?? ingressEndpoint) : ingressEndpoint;
   const address = parseHostPort(text, 443);
   if (!address.ok)
     throw new NgrokdError(
@@ -20,3 +22,25 @@ export function ingressAddress({ config, origins }: Loaded, named: string | unde
     );
   return address.value;
 }
+
+/**
+ * Asks ngrok for the ingress of an operator whose files name none, as the Go
+ * program leaves them, until ngrok has answered once. The answer is used at
+ * once, and saved. Without an answer the default is dialled: rejects never.
+ */
+export async function askForIngress(store: IdentityStore, api: Api, signal: AbortSignal) {
+  const { held, loaded, log } = store;
+  if (held === undefined || held.hasNoIngress || held.identity.ingressEndpoint !== undefined)
+    return;
+  if (!isNamedByNgrok(loaded())) return;
+  const { operatorId } = held.identity;
+  try {
+    const { ingressEndpoint } = await api.getOperator(operatorId, signal);
+    store.enter({ state: ingressNamed(held, ingressEndpoint) });
+    await saveUnsaved(store);
+  } catch (error) {
+    log.debug(`Cannot ask ngrok for the ingress of ${operatorId}: ${reasonOf(error)}`);
+  }
+}
+
+const isNamedByNgrok = ({ origins }: Loaded): boolean => origins.ingressEndpoint === "default";

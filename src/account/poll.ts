@@ -4,13 +4,14 @@ import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import type { Identity } from "../cloud/registration.ts";
 import { isSuspiciouslyShort } from "../exposure/plan.ts";
 import { bindingsOf } from "../model/binding.ts";
-import { type ApiEndpoint, living } from "../model/endpoint.ts";
-import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
+import type { ApiEndpoint } from "../model/endpoint.ts";
+import { hintOf, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import type { PassResult, Reconciled } from "../model/pass.ts";
+import { createLister, type Lister } from "./lister.ts";
 import type { PassEnd } from "./loop.ts";
 
-/** What one pass needs; all effects, so that a test can stage any of them. */
+/** The effects of one pass, so that a test can stage any of them. */
 export interface PassDeps {
   /** ngrok's API with the key in effect; undefined while there is none. */
   readonly api: () => Api | undefined;
@@ -19,134 +20,208 @@ export interface PassDeps {
    * both.
    */
   readonly identity: (api: Api | undefined, signal: AbortSignal) => Promise<Identity | undefined>;
-  /**
-   * Another identity in the place of one whose operator ngrok does not know any
-   * more.
-   */
+  /** Another identity for one whose operator ngrok does not know any more. */
   readonly replace: (gone: Identity, api: Api, signal: AbortSignal) => Promise<Identity>;
   readonly reconcile: (listed: readonly ApiEndpoint[]) => Promise<Reconciled>;
-  /** What ngrok listed before this start, as far as it was kept. */
+  /** The list that was saved before this start. */
   readonly lastList: LastList | undefined;
-  readonly keepList: (list: LastList) => Promise<void>;
+  readonly saveList: (list: LastList) => Promise<void>;
   /** The keys of the bindings that are served now. */
   readonly serving: () => readonly string[];
   readonly log: Log;
 }
 
 /**
- * One pass (design.md): identity, the list, and this machine made to match it.
- * Never rejects. Where ngrok cannot be asked, what it listed last counts, also
- * before this start: what runs stays, and what could not be done here is tried
+ * One pass (design.md): the identity, the list, and this machine made to match
+ * it. Never rejects. If ngrok cannot be asked, its last list counts, also one
+ * of before this start: running endpoints stay, and failed ones are tried
  * again.
  */
 export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<PassResult> {
-  const { log } = deps;
-  // What is remembered, until it is seen again: a list that was too short to be
-  // believed, and the operator that ngrok did not know.
-  let doubted = false;
-  let missed = "";
-  const listEndpoints = createLister(log);
-  /** The last list that was made true. */
-  let made: readonly ApiEndpoint[] | undefined;
-  /** The last list that was kept for the next start. */
-  let kept: LastList | undefined;
+  const list = createLister(deps.log);
+  let memory: PassMemory = {
+    lastList: deps.lastList,
+    served: undefined,
+    saved: undefined,
+    unknownOperator: undefined,
+    sawShortList: false,
+  };
 
   return async (signal) => {
     try {
       const identity = await deps.identity(deps.api(), signal);
-      // Asked for now: another key may have come while the identity was waited
+      // Asked again: the key may have changed while the identity was waited
       // for.
       const api = deps.api();
       if (api === undefined || identity === undefined) return { kind: "idle" };
-      const seen = await lookUp(api, identity, signal);
-      if (seen.kind === "unknown") {
-        missed = identity.operatorId;
-        log.info(
-          `ngrok does not know the operator ${missed}; looking again before this machine is registered anew`,
-        );
-        return { kind: "gone", error: seen.error };
-      }
-      if (seen.kind === "unheard") {
-        const { error } = seen;
-        const last = made ?? listedBefore(identity);
-        if (last === undefined || signal.aborted) return { kind: "failed", error };
-        return {
-          kind: "failed",
-          error,
-          reconciled: await deps.reconcile(last),
-          resumed: made === undefined,
-        };
-      }
-      const { listed, operatorId } = seen;
-      missed = "";
-      signal.throwIfAborted();
-      if (listed !== made && !doubted) {
-        const serving = deps.serving();
-        if (
-          isSuspiciouslyShort(serving, new Set(bindingsOf(listed).bindings.map(({ key }) => key)))
-        ) {
-          doubted = true;
-          log.info(
-            `ngrok lists few of the ${serving.length} endpoints that are served; looking again before any is retired`,
-          );
-          return { kind: "confirm", reconciled: undefined };
-        }
-      }
-      doubted = false;
-      const reconciled = await deps.reconcile(listed);
-      made = listed;
-      return { kind: "ok", reconciled: await keep({ operatorId, endpoints: listed }, reconciled) };
+      const reply = await ask(list, api, identity, signal);
+      const verdict = remember(judge(memory, reply, deps.serving()));
+      if (verdict.kind !== "replace") return await follow(verdict, signal);
+      const { operatorId } = await deps.replace(identity, api, signal);
+      const endpoints = await list(api, operatorId, signal);
+      const replaced = remember(judgeList(memory, { operatorId, endpoints }, deps.serving()));
+      return await follow(replaced, signal);
     } catch (error) {
       return { kind: "failed", error };
     }
   };
 
-  function listedBefore({ operatorId }: Identity): readonly ApiEndpoint[] | undefined {
-    const { lastList } = deps;
-    return missed === "" && lastList?.operatorId === operatorId ? lastList.endpoints : undefined;
+  function remember<V extends Verdict>([next, verdict]: readonly [PassMemory, V]): V {
+    memory = next;
+    return verdict;
   }
 
-  /**
-   * Keeps a list for the next start; where it cannot be kept, that is a problem
-   * of the pass, and the next one tries again.
-   */
-  async function keep(list: LastList, reconciled: Reconciled): Promise<Reconciled> {
-    if (kept?.endpoints === list.endpoints && kept.operatorId === list.operatorId)
-      return reconciled;
-    try {
-      await deps.keepList(list);
-      kept = list;
-      return reconciled;
-    } catch (error) {
-      return {
-        ...reconciled,
-        problems: [...reconciled.problems, { reason: reasonOf(error), hint: hintOf(error) }],
-      };
+  async function follow(
+    verdict: Exclude<Verdict, { kind: "replace" }>,
+    signal: AbortSignal,
+  ): Promise<PassResult> {
+    switch (verdict.kind) {
+      case "listed":
+        signal.throwIfAborted();
+        return { kind: "ok", reconciled: await serve(verdict.list) };
+      case "short":
+        signal.throwIfAborted();
+        deps.log.info(
+          `ngrok lists few of the ${verdict.servedCount} endpoints that are served; looking again before any is retired`,
+        );
+        return { kind: "confirm", reconciled: undefined };
+      case "unknown":
+        deps.log.info(
+          `ngrok does not know the operator ${verdict.operatorId}; looking again before this machine is registered anew`,
+        );
+        return { kind: "gone", error: verdict.error };
+      case "unreachable": {
+        const { error, endpoints } = verdict;
+        if (endpoints === undefined || signal.aborted) return { kind: "failed", error };
+        const reconciled = await deps.reconcile(endpoints);
+        return { kind: "failed", error, reconciled, resumed: memory.served === undefined };
+      }
     }
   }
 
-  /**
-   * What is bound to our operator, or to the one that takes its place where
-   * ngrok does not know it for the second time.
-   */
-  async function lookUp(api: Api, identity: Identity, signal: AbortSignal) {
+  /** Makes a list true, then saves it for the next start. */
+  async function serve(list: LastList): Promise<Reconciled> {
+    const reconciled = await deps.reconcile(list.endpoints);
+    memory = { ...memory, served: list.endpoints };
+    if (isSameList(memory.saved, list)) return reconciled;
     try {
-      const { operatorId } = identity;
-      return {
-        kind: "listed" as const,
-        operatorId,
-        listed: await listEndpoints(api, operatorId, signal),
-      };
+      await deps.saveList(list);
+      memory = { ...memory, saved: list };
+      return reconciled;
     } catch (error) {
-      if (!isUnknownToNgrok(error)) return { kind: "unheard" as const, error };
-      if (missed !== identity.operatorId) return { kind: "unknown" as const, error };
+      // A problem of the pass; the next one tries again.
+      const problem = { reason: reasonOf(error), hint: hintOf(error) };
+      return { ...reconciled, problems: [...reconciled.problems, problem] };
     }
-    const { operatorId } = await deps.replace(identity, api, signal);
-    return {
-      kind: "listed" as const,
-      operatorId,
-      listed: await listEndpoints(api, operatorId, signal),
+  }
+}
+
+/** ngrok's reply to the question for our operator's endpoints. */
+export type Reply =
+  | ({ readonly kind: "listed" } & LastList)
+  | { readonly kind: "unknown" | "failed"; readonly operatorId: string; readonly error: unknown };
+
+/** What passes remember of each other. */
+export interface PassMemory {
+  /** The list that was saved before this start. */
+  readonly lastList: LastList | undefined;
+  /** The last list of this process that was reconciled. */
+  readonly served: readonly ApiEndpoint[] | undefined;
+  /** The list that is on disk, as far as this process has written it. */
+  readonly saved: LastList | undefined;
+  /** The operator that ngrok did not know at the last answer. */
+  readonly unknownOperator: string | undefined;
+  /** The last list was too short to be believed at once. */
+  readonly sawShortList: boolean;
+}
+
+type ListVerdict =
+  | { readonly kind: "listed"; readonly list: LastList }
+  /** A list that must be seen again before it is believed. */
+  | { readonly kind: "short"; readonly servedCount: number };
+
+export type Verdict =
+  | ListVerdict
+  /** An unknown operator that must be seen again before it is replaced. */
+  | { readonly kind: "unknown"; readonly operatorId: string; readonly error: unknown }
+  | { readonly kind: "replace"; readonly error: unknown }
+  /** ngrok cannot be asked; with the endpoints that count meanwhile. */
+  | {
+      readonly kind: "unreachable";
+      readonly error: unknown;
+      readonly endpoints: readonly ApiEndpoint[] | undefined;
     };
+
+/**
+ * Pure: the meaning of a reply. Two replies in a row are needed to retire most
+ * of the bindings in `serving` (keys), or to replace the operator. A failure in
+ * between is no reply.
+ */
+export function judge(
+  memory: PassMemory,
+  reply: Reply,
+  serving: readonly string[],
+): readonly [PassMemory, Verdict] {
+  if (reply.kind === "listed") return judgeList(memory, reply, serving);
+  const { operatorId, error } = reply;
+  if (reply.kind === "failed") {
+    const endpoints = endpointsBefore(memory, operatorId);
+    return [memory, { kind: "unreachable", error, endpoints }];
+  }
+  if (memory.unknownOperator === operatorId) return [memory, { kind: "replace", error }];
+  return [
+    { ...memory, unknownOperator: operatorId },
+    { kind: "unknown", operatorId, error },
+  ];
+}
+
+function judgeList(
+  before: PassMemory,
+  { operatorId, endpoints }: LastList,
+  serving: readonly string[],
+): readonly [PassMemory, ListVerdict] {
+  const memory = { ...before, unknownOperator: undefined };
+  const isNew = endpoints !== before.served && !before.sawShortList;
+  if (isNew && isShort(endpoints, serving))
+    return [
+      { ...memory, sawShortList: true },
+      { kind: "short", servedCount: serving.length },
+    ];
+  return [
+    { ...memory, sawShortList: false },
+    { kind: "listed", list: { operatorId, endpoints } },
+  ];
+}
+
+function endpointsBefore(
+  { served, lastList, unknownOperator }: PassMemory,
+  operatorId: string,
+): readonly ApiEndpoint[] | undefined {
+  if (served !== undefined) return served;
+  const counts = unknownOperator === undefined && lastList?.operatorId === operatorId;
+  return counts ? lastList.endpoints : undefined;
+}
+
+function isShort(endpoints: readonly ApiEndpoint[], serving: readonly string[]): boolean {
+  return isSuspiciouslyShort(
+    serving,
+    new Set(bindingsOf(endpoints).bindings.map(({ key }) => key)),
+  );
+}
+
+const isSameList = (a: LastList | undefined, b: LastList): boolean =>
+  a?.endpoints === b.endpoints && a.operatorId === b.operatorId;
+
+async function ask(
+  list: Lister,
+  api: Api,
+  { operatorId }: Identity,
+  signal: AbortSignal,
+): Promise<Reply> {
+  try {
+    return { kind: "listed", operatorId, endpoints: await list(api, operatorId, signal) };
+  } catch (error) {
+    return { kind: isUnknownToNgrok(error) ? "unknown" : "failed", operatorId, error };
   }
 }
 
@@ -154,61 +229,3 @@ export function passEnd(result: PassResult): PassEnd {
   if (result.kind === "failed") return result;
   return { kind: result.kind === "gone" ? "confirm" : result.kind };
 }
-
-/**
- * Lists what is bound to our operator, less what the account no longer has,
- * since bound_endpoints lags behind deletions (docs/protocol.md, "ngrok's
- * API"). The second list is best effort: where it fails, the first counts as it
- * is. Where both are what they were, so is the answer.
- *
- * The second list is as long as the first, and ngrok limits the rate of
- * requests: one of many pages is asked for when the first has changed, and
- * otherwise every ten seconds a page. `now`: milliseconds of a clock that does
- * not jump.
- */
-export function createLister(
-  log: Log,
-  now: () => number = () => performance.now(),
-): (api: Api, operatorId: string, signal: AbortSignal) => Promise<readonly ApiEndpoint[]> {
-  let last:
-    | {
-        readonly bound: unknown;
-        readonly all: readonly ApiEndpoint[];
-        readonly listed: readonly ApiEndpoint[];
-        readonly at: number;
-      }
-    | undefined;
-  return async (api, operatorId, signal) => {
-    const bound = await api.boundEndpoints(operatorId, signal);
-    if (bound.length === 0) return bound;
-    if (last?.bound === bound && now() - last.at < patienceWith(last.all)) return last.listed;
-    try {
-      const all = await api.endpoints(signal);
-      const same = last?.bound === bound && last.all === all;
-      const listed = same && last !== undefined ? last.listed : living(bound, all);
-      last = { bound, all, listed, at: now() };
-      return listed;
-    } catch (error) {
-      if (signal.aborted) throw error;
-      log.debug(`Cannot tell stale endpoints from live ones: ${reasonOf(error)}`);
-      return bound;
-    }
-  };
-}
-
-/**
- * Pure: for how long a list of the account is believed. A single page costs
- * nothing worth saving.
- */
-const patienceWith = (all: readonly ApiEndpoint[]): number =>
-  Math.floor(all.length / pageSize) * 10_000;
-/**
- * ngrok's own; where pages are of another size, this is only a measure of
- * length.
- */
-const pageSize = 100;
-
-export const noIdentity = (): NgrokdError =>
-  new NgrokdError("state", "This machine is not registered with ngrok yet", {
-    hint: "run `ngrokd set-api-key`",
-  });

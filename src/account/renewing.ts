@@ -15,7 +15,7 @@ const dayMs = 86_400_000;
  * Pure: what a look at the certificate says; `waiting`: it is due, and the next
  * attempt is not yet.
  */
-export function lookAt(
+export function renewalNeed(
   certificate: Validity,
   trouble: RenewalTrouble | undefined,
   now: Date,
@@ -28,7 +28,7 @@ export function lookAt(
  * Pure: milliseconds until the next look has something to do; 0 where it has
  * now.
  */
-export function untilNextLook(
+export function msUntilRenewal(
   certificate: Validity,
   trouble: RenewalTrouble | undefined,
   now: Date,

@@ -1,53 +1,46 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Loaded } from "../config/load.ts";
 import type { Problem } from "../config/problem.ts";
-import { lookOf } from "../files/look.ts";
+import { stampOf } from "../files/stamp.ts";
 import { loadTrust, type Trust } from "../ingress/trust.ts";
 import { keepTrustFile } from "../ingress/trust-file.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
+import { createSerial } from "../model/serial.ts";
 
 /**
- * Whom the ingress is believed: system roots, ngrok's folder, and the
- * configured CA, read again with every pass.
+ * The CAs that the ingress is verified against: the system's, those in ngrok's
+ * folder, and the configured one. They are read again at every pass.
  */
 export interface TrustKeeper {
   readonly ca: Trust["ca"];
   /** The same in a file; see {@link keepTrustFile}. */
   readonly caFile: string | undefined;
-  /** What is wrong with the files now. */
+  /** Why files among them cannot be used, a sentence each. */
   readonly warnings: readonly string[];
   /**
-   * Reads them again; where that fails they stay as they were, with a warning.
+   * Reads them again. If that fails, the CAs stay as they were, with a warning.
    * Never rejects.
    */
-  renew(): Promise<void>;
-  /**
-   * What is wrong with the CA that other settings name: without it, a daemon
-   * would not start.
-   */
-  check(next: Loaded): Promise<readonly Problem[]>;
+  reread(): Promise<void>;
 }
 
 export interface TrustDeps {
   readonly loaded: () => Loaded;
   readonly stateFolder: string;
-  /** What was verified against other CAs is not to be believed any more. */
-  readonly changed: () => void;
   readonly log: Log;
 }
 
-/** Rejects with NgrokdError where the configured CA cannot be read. */
+/** Rejects with NgrokdError if the configured CA cannot be read. */
 export async function createTrustKeeper({
   loaded,
   stateFolder,
-  changed,
   log,
 }: TrustDeps): Promise<TrustKeeper> {
   let trust = await read(loaded());
-  let kept: { readonly path: string; readonly look: string } | undefined;
+  let kept: { readonly path: string; readonly stamp: string } | undefined;
   let told: readonly string[] = [];
-  let turn: Promise<void> = Promise.resolve();
+  const inTurn = createSerial();
   tell();
 
   return {
@@ -60,30 +53,11 @@ export async function createTrustKeeper({
     get warnings() {
       return trust.warnings;
     },
-    renew() {
-      // One at a time: a pass's look that began before a reload must not have
-      // the last word.
-      turn = turn.then(renewNow);
-      return turn;
-    },
-    async check(next) {
-      const key = "server.ingress_ca";
-      if (next.config.server.ingress_ca === loaded().config.server.ingress_ca) return [];
-      return await read(next).then(
-        () => [],
-        (error: unknown) => [
-          {
-            kind: "wrong-value" as const,
-            source: next.path,
-            key,
-            message: `${key} cannot be used: ${reasonOf(error)}`,
-          },
-        ],
-      );
-    },
+    // In turn: a read that began before a reload must not end after it.
+    reread: () => inTurn(rereadNow),
   };
 
-  async function renewNow(): Promise<void> {
+  async function rereadNow(): Promise<void> {
     const next = await read(loaded()).catch((error: unknown) => ({
       ...trust,
       warnings: [`Keeping the trusted CAs as they were: ${reasonOf(error)}`],
@@ -93,20 +67,35 @@ export async function createTrustKeeper({
     if (!same) kept = undefined;
     trust = next;
     tell();
-    if (!same) changed();
     // A stat tells what reading and hashing the file would.
-    if (kept === undefined || (await lookOf(kept.path)) !== kept.look) await keep();
+    if (kept === undefined || (await stampOf(kept.path)) !== kept.stamp) await keep();
   }
 
   async function keep(): Promise<void> {
     const path = await keepTrustFile(stateFolder, trust.ca);
-    kept = path === undefined ? undefined : { path, look: await lookOf(path) };
+    kept = path === undefined ? undefined : { path, stamp: await stampOf(path) };
   }
 
   /** Every pass reads them; what is wrong with them is told once. */
   function tell(): void {
     for (const warning of trust.warnings) if (!told.includes(warning)) log.warn(warning);
     told = trust.warnings;
+  }
+}
+
+/**
+ * Why other settings cannot be used: the CA that they name cannot be read. A
+ * daemon would not start with them.
+ */
+export async function checkTrust(next: Loaded, current: Loaded): Promise<readonly Problem[]> {
+  const key = "server.ingress_ca";
+  if (next.config.server.ingress_ca === current.config.server.ingress_ca) return [];
+  try {
+    await read(next);
+    return [];
+  } catch (error) {
+    const message = `${key} cannot be used: ${reasonOf(error)}`;
+    return [{ kind: "wrong-value", source: next.path, key, message }];
   }
 }
 

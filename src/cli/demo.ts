@@ -8,7 +8,7 @@ import { listReply } from "../desk/replies.ts";
 import { type LocalCloud, startLocalCloud } from "../local-cloud/cloud.ts";
 import { type Samples, startSamples } from "../local-cloud/samples.ts";
 import { NgrokdError } from "../model/error.ts";
-import { createLog } from "../observe/log.ts";
+import { createLog } from "../observe/daemon-log.ts";
 import { aborted, command, type Io } from "./command.ts";
 import { listText } from "./list.ts";
 
@@ -133,8 +133,9 @@ function introduction(stage: Stage, { say, env }: Io): string {
     step(`${self} list --socket ${socketPath}`),
     step(`${self} status --socket ${socketPath}`),
     step(`${self} doctor --socket ${socketPath}`),
+    step(`${self} why hello.demo --socket ${socketPath}`),
     step(`curl ${daemon.healthUrl ?? ""}status`),
-    step(`cat ${hostsPath}   # with root it is /etc/hosts`),
+    step(`cat ${hostsPath}   # the demo's own; \`ngrokd serve\` keeps /etc/hosts`),
     "",
     bold("One endpoint more, for the list:"),
     step(`curl ${cloud.apiUrl}/_cloud/endpoints \\`),
@@ -146,8 +147,8 @@ function introduction(stage: Stage, { say, env }: Io): string {
 }
 
 /**
- * Does what the introduction proposes, and fails where an answer is not what it
- * has to be.
+ * Makes the requests that the introduction proposes. Rejects with NgrokdError
+ * `protocol` or `hosts` if an answer is wrong.
  */
 async function visit(stage: Stage, { net, say }: Io): Promise<void> {
   const hello = addressOf(stage, helloUrl);
@@ -203,7 +204,7 @@ function addressOf({ daemon }: Stage, url: string): { ip: string; port: number }
   });
 }
 
-/** How to call this very program from the folder in which it was called. */
+/** The command that starts this program from the current folder. */
 function ownCommand({ PATH = "" }: Io["env"]): string {
   const { execPath } = process;
   if (!basename(execPath).startsWith("ngrokd") || PATH.split(":").includes(dirname(execPath)))

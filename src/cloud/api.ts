@@ -1,18 +1,18 @@
 import type { ApiKey } from "../model/api-key.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
-import { NgrokdError, oneLine } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
-import { type Answer, createExchange, type Fetch, type Outgoing } from "./exchange.ts";
-import { bodyText, jsonOf, refusal } from "./refusal.ts";
+import { type Caller, createCaller } from "./caller.ts";
+import type { Fetch } from "./exchange.ts";
+import { type ListMemory, readList } from "./list.ts";
 import {
   endpointOf,
-  isOperatorId,
   type Operator,
   type OperatorPatch,
   type OperatorRequest,
   operatorOf,
-  pageOf,
 } from "./wire.ts";
+
+export type { ListMemory } from "./list.ts";
 
 /**
  * ngrok's REST API, as far as it is used (docs/protocol.md, "ngrok's API").
@@ -45,23 +45,6 @@ export interface Api {
   endpoints(signal?: AbortSignal): Promise<readonly ApiEndpoint[]>;
 }
 
-/**
- * The lists as they were last, by the URL of their first page. A page with the
- * same bytes is not read again, and a list of which every page is the same
- * comes back as the same array: that is how its reader sees that nothing has
- * changed.
- */
-export type ListMemory = Map<
-  string,
-  { readonly pages: readonly Page[]; readonly items: readonly unknown[] }
->;
-
-interface Page {
-  readonly bytes: Uint8Array;
-  readonly items: readonly unknown[];
-  readonly next: string;
-}
-
 export interface ApiOptions {
   /** `https://api.ngrok.com`, or a stand-in's; a path in it is kept. */
   readonly url: string;
@@ -77,37 +60,23 @@ export interface ApiOptions {
   readonly memory?: ListMemory;
 }
 
-/** Throws NgrokdError `config` where `url` is not an http(s) URL. */
+/** Throws NgrokdError `config` if `url` is not an http(s) URL. */
 export function createApi(options: ApiOptions): Api {
-  const {
-    url,
-    key,
-    userAgent,
-    fetch,
-    timeoutMs = 30_000,
-    maxBytes = 64 * 1024 * 1024,
-    memory = new Map() as ListMemory,
-  } = options;
-  const base = baseUrl(url);
-  // ngrok's own texts quote the credential that they refuse (ERR_NGROK_202,
-  // 203, 206, 207).
-  const safe = (text: string): string => short(text.replaceAll(key, "[API key]"));
-  const exchange = createExchange({
-    fetch: fetch ?? ((to, init) => globalThis.fetch(to, init)),
-    headers: {
-      accept: "application/json",
-      authorization: `Bearer ${key}`,
-      "ngrok-version": "2",
-      "user-agent": userAgent,
-    },
-    timeoutMs,
-    maxBytes,
-    safe,
-  });
+  const caller = createCaller(options);
+  const memory: ListMemory = options.memory ?? new Map();
+  return { ...operatorCalls(caller), ...listCalls(caller, memory) };
+}
 
+function operatorCalls({
+  at,
+  atOperator,
+  send,
+  json,
+  operator,
+}: Caller): Omit<Api, keyof ListCalls> {
   return {
     async checkKey(signal) {
-      await call({
+      await json({
         action: "Cannot check the API key",
         method: "GET",
         url: at("/kubernetes_operators?limit=1"),
@@ -145,180 +114,33 @@ export function createApi(options: ApiOptions): Api {
         signal,
       });
     },
+  };
+}
+
+type ListCalls = Pick<Api, "operators" | "boundEndpoints" | "endpoints">;
+
+function listCalls(caller: Caller, memory: ListMemory): ListCalls {
+  const { at, atOperator } = caller;
+  const endpointsAt = (action: string, url: URL, signal?: AbortSignal) =>
+    readList(caller, memory, { action, url, field: "endpoints", itemOf: endpointOf, signal });
+  return {
     async operators(signal) {
-      const found = await list(
-        "Cannot list the account's operators",
-        at("/kubernetes_operators"),
-        "operators",
-        operatorOf,
+      const operators = await readList(caller, memory, {
+        action: "Cannot list the account's operators",
+        url: at("/kubernetes_operators"),
+        field: "operators",
+        itemOf: operatorOf,
         signal,
-      );
-      return found.filter((item) => item !== undefined);
+      });
+      return operators.filter((item) => item !== undefined);
     },
     boundEndpoints: async (id, signal) =>
-      list(
+      endpointsAt(
         `Cannot list the endpoints bound to ${quote(id)}`,
         atOperator(id, "/bound_endpoints"),
-        "endpoints",
-        endpointOf,
         signal,
       ),
     endpoints: (signal) =>
-      list(
-        "Cannot list the account's endpoints",
-        at("/endpoints"),
-        "endpoints",
-        endpointOf,
-        signal,
-      ),
+      endpointsAt("Cannot list the account's endpoints", at("/endpoints"), signal),
   };
-
-  function at(path: string): URL {
-    return new URL(base + path);
-  }
-
-  /**
-   * An id that is none, such as "" or "..", would make another call out of this
-   * one.
-   */
-  function atOperator(id: string, rest = ""): URL {
-    if (isOperatorId(id)) return at(`/kubernetes_operators/${id}${rest}`);
-    throw new NgrokdError(
-      "state",
-      `Cannot ask for the operator ${quote(id)}: this is not an operator id`,
-    );
-  }
-
-  async function operator(outgoing: Outgoing): Promise<Operator> {
-    const found = operatorOf(await call(outgoing));
-    if (found === undefined)
-      throw new NgrokdError("api", `${outgoing.action}: ngrok's answer carries no operator id`);
-    return found;
-  }
-
-  async function call(outgoing: Outgoing): Promise<unknown> {
-    return parse(outgoing.action, await send(outgoing));
-  }
-
-  function parse(action: string, answer: Answer): object {
-    const json = jsonOf(answer.text);
-    if (typeof json === "object" && json !== null) return json;
-    throw new NgrokdError(
-      "api",
-      `${action}: ${quote(base)} answered ${answer.status} ${bodyText(answer)}`,
-      {
-        hint: "this does not look like ngrok's API: check `api.url` in the configuration, and proxies on the way",
-        details: { status: answer.status },
-      },
-    );
-  }
-
-  async function send(outgoing: Outgoing): Promise<Answer> {
-    const answer = await exchange(outgoing);
-    if (answer.status >= 200 && answer.status < 300) return answer;
-    if (answer.status >= 400) throw refusal(outgoing.action, answer, safe);
-    const to = answer.headers.get("location") ?? "";
-    throw new NgrokdError(
-      "protocol",
-      `${outgoing.action}: ${quote(base)} redirects to ${quote(safe(to))}, and the API key goes nowhere else`,
-      {
-        hint: "if that is the right address, set it as `api.url` in the configuration",
-        details: { status: answer.status },
-      },
-    );
-  }
-
-  /**
-   * Every item of every page. A part of a list would look like deletions, so
-   * one bad page fails the whole.
-   */
-  async function list<T>(
-    action: string,
-    first: URL,
-    field: "endpoints" | "operators",
-    itemOf: (item: unknown) => T,
-    signal: AbortSignal | undefined,
-  ): Promise<readonly T[]> {
-    const before = memory.get(first.href);
-    const pages: Page[] = [];
-    const seen = new Set<string>();
-    let count = 0;
-    for (let url: URL | undefined = first; url !== undefined; ) {
-      seen.add(url.href);
-      const answer = await send({ action, method: "GET", url, signal });
-      const known = before?.pages[pages.length];
-      const page =
-        known !== undefined && Buffer.compare(known.bytes, answer.bytes) === 0
-          ? known
-          : readPage(answer);
-      pages.push(page);
-      count += page.items.length;
-      url = page.next === "" ? undefined : nextPage(action, url, page.next);
-      if (url !== undefined && seen.has(url.href))
-        throw new NgrokdError("protocol", `${action}: the pages lead in a circle`);
-      if (url !== undefined && (seen.size === maxPages || count > maxItems)) {
-        throw new NgrokdError(
-          "protocol",
-          `${action}: the list does not end within ${maxPages} pages and ${maxItems} items`,
-        );
-      }
-    }
-    const same =
-      before?.pages.length === pages.length && pages.every((page, i) => page === before.pages[i]);
-    const items = same ? before.items : pages.flatMap((page) => page.items);
-    memory.set(first.href, { pages, items });
-    // What a URL answers is read in one way only.
-    return items as readonly T[];
-
-    function readPage(answer: Answer): Page {
-      const page = pageOf(parse(action, answer), field);
-      if (page === undefined)
-        throw new NgrokdError("api", `${action}: ngrok's answer has no list of ${field}`);
-      return { bytes: answer.bytes, items: page.items.map(itemOf), next: page.next };
-    }
-  }
-
-  /**
-   * `next_page_uri` is absolute or relative to the base URL; the key never
-   * follows it to another origin.
-   */
-  function nextPage(action: string, page: URL, next: string): URL {
-    // A path that leaves out the base's own, as a stand-in behind a prefix
-    // would write it.
-    const bare =
-      next.startsWith("/") &&
-      !next.startsWith("//") &&
-      !(page.origin + next).startsWith(`${base}/`);
-    const url = bare
-      ? URL.parse(base + next)
-      : URL.parse(next, next.startsWith("?") ? page.href : `${base}/`);
-    if (url?.origin === page.origin) return url;
-    throw new NgrokdError(
-      "protocol",
-      `${action}: the next page ${quote(safe(next))} is not at "${page.origin}", and the API key goes nowhere else`,
-    );
-  }
-}
-
-const maxPages = 1000;
-const maxItems = 100_000;
-
-/** Without a slash at the end. */
-function baseUrl(text: string): string {
-  const url = URL.parse(text);
-  if (url?.protocol === "http:" || url?.protocol === "https:")
-    return url.origin + url.pathname.replace(/\/+$/, "");
-  throw new NgrokdError(
-    "config",
-    `Cannot use ${quote(text)} as the address of ngrok's API: it is not an http or https URL`,
-    {
-      hint: "`api.url` in the configuration is https://api.ngrok.com unless you run your own stand-in",
-    },
-  );
-}
-
-/** At most 500 characters in one line. */
-function short(text: string): string {
-  const line = oneLine(text.slice(0, 2000));
-  return line.length > 500 ? `${line.slice(0, 497)}...` : line;
 }

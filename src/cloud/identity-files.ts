@@ -1,6 +1,6 @@
 import { unlink } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { fitsKey, inspectCertificate } from "./certificate.ts";
 import { ingressEndpointOf, isOperatorId } from "./wire.ts";
 
@@ -35,13 +35,8 @@ export function identityPaths(server: {
   readonly client_cert: string;
   readonly client_key: string;
 }): IdentityPaths {
-  const folder = dirname(server.client_cert);
-  return {
-    key: server.client_key,
-    cert: server.client_cert,
-    operatorId: join(folder, "operator_id"),
-    ingressEndpoint: join(folder, "ingress_endpoint"),
-  };
+  const { operatorId, ingressEndpoint } = stateFiles(stateFolderOf(server));
+  return { key: server.client_key, cert: server.client_cert, operatorId, ingressEndpoint };
 }
 
 export type LoadedIdentity =
@@ -204,6 +199,26 @@ export async function saveIngressEndpoint(
   // An empty file stands for none, so that forgetting is as atomic as
   // remembering.
   if ((present ?? "") !== wanted) await write(paths.ingressEndpoint, wanted, { mode: 0o644 });
+}
+
+/** The parts of an identity that change while it is in use. */
+export type Part = "certificate" | "ingress";
+
+/**
+ * Saves one part of the identity in use, and only that part's file, whole: key
+ * and certificate fit at every moment. If the key's file holds another key, an
+ * administrator is at work on the files. Then nothing is written, and the part
+ * is good until the next start. Rejects with NgrokdError `permission` or
+ * `state`; the old file is still there then.
+ */
+export async function savePart(
+  paths: IdentityPaths,
+  { certPem, keyPem, ingressEndpoint }: Identity,
+  part: Part,
+): Promise<void> {
+  if ((await readFileIfThere(paths.key)) !== keyPem) return;
+  if (part === "certificate") await writeFileAtomic(paths.cert, certPem, { mode: 0o644 });
+  else await saveIngressEndpoint(paths, ingressEndpoint);
 }
 
 /**

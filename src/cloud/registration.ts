@@ -23,8 +23,9 @@ export {
   identityPaths,
   type LoadedIdentity,
   loadIdentity,
+  type Part,
   savedOperatorId,
-  saveIngressEndpoint,
+  savePart,
 } from "./identity-files.ts";
 
 export interface RegistrationFacts {

@@ -1,9 +1,8 @@
-import { readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import type { Api } from "./api.ts";
 import { type CertificateFacts, createCsr, fitsKey, inspectCertificate } from "./certificate.ts";
-import { type Identity, type IdentityPaths, saveIngressEndpoint } from "./identity-files.ts";
+import type { Identity } from "./identity-files.ts";
 
 export interface Renewal {
   readonly api: Api;
@@ -14,10 +13,9 @@ export interface Renewal {
 }
 
 /**
- * Has the same key certified again for the same operator; saving it is
- * {@link saveRenewed}'s. Rejects with what {@link Api} rejects with, or `api`
- * for an answer that is not {@link acceptable}; the old certificate then stays
- * in use.
+ * Has the same key certified again for the same operator; `savePart` saves it.
+ * Rejects as {@link Api} does, or with `api` if the answer is not
+ * {@link acceptable}; the old certificate then stays in use.
  */
 export async function renewCertificate({
   api,
@@ -42,22 +40,6 @@ export async function renewCertificate({
     certPem: found.value,
     ingressEndpoint: answer.ingressEndpoint ?? identity.ingressEndpoint,
   };
-}
-
-/**
- * Replaces the certificate's file, and only that, whole, so that key and
- * certificate fit at every moment. Where the key's file does not hold our key
- * any more, an administrator is at work on it: then nothing is written, and the
- * new certificate is good until the next start. Rejects with NgrokdError
- * `permission` or `state`; the old certificate is still there then.
- */
-export async function saveRenewed(
-  paths: IdentityPaths,
-  { certPem, keyPem, ingressEndpoint }: Identity,
-): Promise<void> {
-  if ((await readFileIfThere(paths.key)) !== keyPem) return;
-  await writeFileAtomic(paths.cert, certPem, { mode: 0o644 });
-  await saveIngressEndpoint(paths, ingressEndpoint);
 }
 
 /**

@@ -1,5 +1,7 @@
 import { dirname } from "node:path";
 import type { Loaded } from "../config/load.ts";
+import { defaultConfig } from "../config/schema.ts";
+import { stateFolderOf } from "../files/state-folder.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
@@ -7,7 +9,16 @@ import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
 import { proxyFor, proxyText } from "../model/proxy.ts";
 import { createFetch } from "../net/fetch.ts";
-import { type ApiFacts, askApi, judgeApi, judgeClock, judgeKey, judgeOperator } from "./api.ts";
+import {
+  type ApiFacts,
+  askApi,
+  judgeApi,
+  judgeClock,
+  judgeKey,
+  judgeOperator,
+} from "./api-findings.ts";
+import { attempt, type Pace, paced } from "./attempt.ts";
+import { lookAtProcess, type ProcessFacts } from "./daemon-process.ts";
 import { broken, brokenBy, type Finding, notChecked, ok, runWithSudo } from "./finding.ts";
 import { gather, type Local, type Place, statusOf, wayToIngress } from "./gather.ts";
 import {
@@ -16,7 +27,7 @@ import {
   judgeOurCertificate,
   type Target,
   tryIngress,
-} from "./ingress.ts";
+} from "./ingress-findings.ts";
 import {
   judgeConfiguration,
   judgeDaemon,
@@ -27,11 +38,9 @@ import {
   judgeSocket,
   summed,
 } from "./judge.ts";
-import { judgeName, resolved } from "./names.ts";
-import { lookAtProcess, type ProcessFacts } from "./process.ts";
+import { judgeName, resolved, useAddress } from "./name-findings.ts";
 import { holdersOf, socketsAt } from "./sockets.ts";
 import { judgeCertificate, judgeLeftovers, judgeState, lookForLeftovers } from "./state-files.ts";
-import { type Pace, paced, tried } from "./tried.ts";
 
 export interface DoctorOptions extends Place {
   /**
@@ -161,7 +170,7 @@ async function ingressFindings(
   api: ApiFacts | undefined,
   all: boolean,
 ): Promise<Finding[]> {
-  const settings = await tried("Cannot find the way to the ingress", 4000, () =>
+  const settings = await attempt("Cannot find the way to the ingress", 4000, () =>
     wayToIngress(local.loaded, local.state),
   );
   if (!settings.ok) {
@@ -232,7 +241,8 @@ function endpointSummary(
   return summed("endpoints", judged, well, lines(all));
 }
 
-async function nameFindings({ daemon, hosts }: Local, all: boolean): Promise<Finding[]> {
+async function nameFindings(local: Local, all: boolean): Promise<Finding[]> {
+  const { daemon, hosts, hostsPath } = local;
   const unread = hosts.ok ? [] : [broken("hosts", hosts.error)];
   const expected = new Map<string, string>();
   if (daemon.ok) {
@@ -251,12 +261,24 @@ async function nameFindings({ daemon, hosts }: Local, all: boolean): Promise<Fin
     about: name,
   }));
   if (judged.length === 0) return [...unread, ok("names", "there are none to look up")];
+  if (all) return [...unread, ...judged];
   const untried = expected.size - judged.length;
   const note =
     untried === 0 ? "" : `; ${untried} more were not tried for lack of time (--all tries each)`;
   const well = (n: number): string => `${n} of ${judged.length} resolve to their addresses${note}`;
-  return [...unread, ...(all ? judged : summed("names", judged, well, lines(all)))];
+  const inOwnFile = judged.filter(({ fix }) => fix === useAddress);
+  const others = judged.filter(({ fix }) => fix !== useAddress);
+  return [
+    ...unread,
+    ...summed("names", others, well, lines(all)),
+    ...(inOwnFile.length === 0 ? [] : [namesInOwnFile(inOwnFile.length, judged.length, hostsPath)]),
+  ];
 }
+
+const namesInOwnFile = (count: number, total: number, path: string): Finding => ({
+  ...ok("names", `${count} of ${total} are in "${path}", which the daemon keeps`),
+  fix: useAddress,
+});
 
 async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promise<Finding[]> {
   if (!daemon.ok)
@@ -284,8 +306,7 @@ async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promi
 }
 
 async function leftoverFindings({ loaded, daemon, hosts, hostsPath }: Local): Promise<Finding[]> {
-  const stateFolder =
-    loaded === undefined ? "/etc/ngrokd" : dirname(loaded.config.server.client_cert);
+  const stateFolder = stateFolderOf((loaded?.config ?? defaultConfig).server);
   const folders = [
     stateFolder,
     ...(loaded === undefined

@@ -1,5 +1,5 @@
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
-import type { Tried } from "./tried.ts";
+import type { Attempt } from "./attempt.ts";
 
 /** Everything that is looked at, with the title that people see. */
 export const checks = {
@@ -81,8 +81,8 @@ export function broken(check: Check, error: unknown): Finding {
   return failure(check, reasonOf(error), hintOf(error));
 }
 
-export const brokenBy = <T>(check: Check, tried: Tried<T>): Finding[] =>
-  tried.ok ? [] : [broken(check, tried.error)];
+export const brokenBy = <T>(check: Check, attempt: Attempt<T>): Finding[] =>
+  attempt.ok ? [] : [broken(check, attempt.error)];
 
 export function worst(findings: readonly Finding[]): Level {
   const has = (level: Level): boolean => findings.some((finding) => finding.level === level);

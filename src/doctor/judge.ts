@@ -2,9 +2,11 @@
 import type { Inspection } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
-import type { ListItem, Status } from "../control/protocol.ts";
+import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
+import type { Attempt } from "./attempt.ts";
+import type { ProcessFacts } from "./daemon-process.ts";
 import {
   brokenBy,
   type Check,
@@ -14,9 +16,7 @@ import {
   runWithSudo,
   warning,
 } from "./finding.ts";
-import type { ProcessFacts } from "./process.ts";
 import { type ListeningSocket, socketsAt } from "./sockets.ts";
-import type { Tried } from "./tried.ts";
 
 /**
  * `uid`: ours, undefined where the system has none. `denied`: something could
@@ -32,7 +32,7 @@ export function judgePrivileges(uid: number | undefined, denied: boolean): Findi
 }
 
 export function judgeConfiguration(
-  inspection: Tried<Inspection>,
+  inspection: Attempt<Inspection>,
   status: Status | undefined,
 ): Finding[] {
   if (!inspection.ok) return brokenBy("configuration", inspection);
@@ -98,7 +98,7 @@ export function judgeProxy(
   return ok("proxy", both(ours));
 }
 
-export function judgeDaemon(daemon: Tried<{ status: Status }>): Finding[] {
+export function judgeDaemon(daemon: Attempt<{ status: Status }>): Finding[] {
   if (!daemon.ok) {
     const { error } = daemon;
     if (isNgrokdError(error, "permission")) {

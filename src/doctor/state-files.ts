@@ -1,10 +1,11 @@
 import { readdir, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import { type CertificateFacts, inspectCertificate, renewalDue } from "../cloud/certificate.ts";
-import { type IdentityPaths, type LoadedIdentity, loadIdentity } from "../cloud/registration.ts";
+import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/registration.ts";
 import { errnoOf, fileError, readFileIfThere } from "../files/atomic.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { absent } from "../files/sweep.ts";
-import { parseAssignment } from "../machine/assignment-file.ts";
+import { type AssignmentReading, readAssignment } from "../machine/assignment-file.ts";
 import type { Parsed } from "../model/parsed.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 
@@ -22,8 +23,8 @@ export interface StateFacts {
   readonly identity: LoadedIdentity;
   /** Undefined where there is no certificate. */
   readonly certificate: Parsed<CertificateFacts> | undefined;
-  /** ip_mappings.json; undefined where there is none. */
-  readonly assignment: ReturnType<typeof parseAssignment> | undefined;
+  /** Undefined if there is no file. */
+  readonly assignment: AssignmentReading;
   readonly assignmentPath: string;
 }
 
@@ -31,21 +32,26 @@ export interface StateFacts {
  * Rejects with NgrokdError `permission` or `state` where a file is there and
  * cannot be read.
  */
-export async function lookAtState(paths: IdentityPaths): Promise<StateFacts> {
-  const assignmentPath = join(dirname(paths.cert), "ip_mappings.json");
+export async function lookAtState(server: {
+  readonly client_cert: string;
+  readonly client_key: string;
+}): Promise<StateFacts> {
+  const paths = identityPaths(server);
+  const stateFolder = stateFolderOf(server);
+  const assignmentPath = stateFiles(stateFolder).assignment;
   const [folder, key, identity, certificate, assignment] = await Promise.all([
-    factsOf(dirname(paths.cert)),
+    factsOf(stateFolder),
     factsOf(paths.key),
     loadIdentity(paths),
     readFileIfThere(paths.cert),
-    readFileIfThere(assignmentPath),
+    readAssignment(assignmentPath),
   ]);
   return {
     folder,
     key,
     identity,
     certificate: certificate === undefined ? undefined : inspectCertificate(certificate),
-    assignment: assignment === undefined ? undefined : parseAssignment(assignment),
+    assignment,
     assignmentPath,
   };
 }
@@ -201,11 +207,14 @@ export async function lookForLeftovers(
   const temporary: string[] = [];
   const unread: string[] = [];
   let interrupted = false;
+  const { hostsBefore, hostsAfter } = stateFiles(stateFolder);
   for (const folder of new Set(folders)) {
     try {
       const names = await readdir(folder);
       interrupted ||=
-        folder === stateFolder && names.includes("hosts.before") && names.includes("hosts.after");
+        folder === stateFolder &&
+        names.includes(basename(hostsBefore)) &&
+        names.includes(basename(hostsAfter));
       for (const name of names.filter((one) => /^\.[0-9a-f]{12}\.ngrokd\.tmp$/.test(one))) {
         const path = join(folder, name);
         // Gone again between the two looks: it was none.

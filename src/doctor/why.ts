@@ -1,4 +1,4 @@
-import type { ListItem } from "../control/protocol.ts";
+import type { ListItem } from "../desk/reply-schemas.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
@@ -7,14 +7,14 @@ import { parseIp } from "../model/ip.ts";
 import { type Parsed, parsed, quote, readable, unparsed } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import { createFetch } from "../net/fetch.ts";
-import { type ApiFacts, askApi } from "./api.ts";
+import { type ApiFacts, askApi } from "./api-findings.ts";
+import { attempt } from "./attempt.ts";
 import { broken, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
 import { gather, type Local, type Place, wayToIngress } from "./gather.ts";
-import { judgeAsked, judgeIngress, type Target, tryIngress } from "./ingress.ts";
+import { judgeAsked, judgeIngress, type Target, tryIngress } from "./ingress-findings.ts";
 import { judgeDaemon, judgeListener } from "./judge.ts";
-import { judgeName, resolved } from "./names.ts";
+import { judgeName, resolved } from "./name-findings.ts";
 import { holdersOf, socketsAt } from "./sockets.ts";
-import { tried } from "./tried.ts";
 
 /**
  * What a person asks about: a name or an address of ours, and a port where one
@@ -175,7 +175,7 @@ async function through(
   { net }: Place,
   { loaded, state }: Local,
 ): Promise<Finding[]> {
-  const settings = await tried("Cannot find the way to the ingress", 4000, () =>
+  const settings = await attempt("Cannot find the way to the ingress", 4000, () =>
     wayToIngress(loaded, state),
   );
   if (!settings.ok) {

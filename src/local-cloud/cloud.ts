@@ -6,11 +6,11 @@ import { loopback, parseIp, subnetHas } from "../model/ip.ts";
 import { type Log, silentLog } from "../model/log.ts";
 import type { Parsed } from "../model/parsed.ts";
 import type { Net } from "../net/types.ts";
-import { ngrokApi } from "./api.ts";
 import { createCa } from "./ca.ts";
-import { controlApi } from "./control.ts";
+import { controlApi } from "./control-api.ts";
 import { createFaults, type Faults } from "./faults.ts";
-import { startIngress } from "./ingress.ts";
+import { startIngress } from "./local-ingress.ts";
+import { ngrokApi } from "./ngrok-api.ts";
 import { createStore, type Endpoint, type EndpointSpec, type Operator } from "./store.ts";
 
 export interface LocalCloudOptions {

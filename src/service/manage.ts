@@ -4,7 +4,8 @@ import { dirname } from "node:path";
 import { errnoOf, fileError, writeFileAtomic } from "../files/atomic.ts";
 import { forgetChange, recordFile } from "../journal/journal.ts";
 import { NgrokdError, oneLine } from "../model/error.ts";
-import { marker, type ServiceFacts } from "./facts.ts";
+import { run } from "./run-command.ts";
+import { marker, type ServiceFacts } from "./service-facts.ts";
 import {
   type Command,
   foreignUnits,
@@ -17,8 +18,7 @@ import {
   uninstallSteps,
   type Verb,
   verbSteps,
-} from "./plan.ts";
-import { run } from "./run.ts";
+} from "./service-steps.ts";
 
 const startOtherwise = "have `ngrokd serve` started by what starts services here";
 

@@ -1,4 +1,4 @@
-import { marker, type ServiceFacts, stopReserveMs } from "./facts.ts";
+import { marker, type ServiceFacts, stopReserveMs } from "./service-facts.ts";
 
 /** Where launchd writes what the daemon says; it has no journal of its own. */
 export const macLogPath = "/var/log/ngrokd.log";

@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import { marker, type ServiceFacts, stopReserveMs } from "./facts.ts";
+import { marker, type ServiceFacts, stopReserveMs } from "./service-facts.ts";
 
 /**
  * Pure: the systemd unit, with no more rights than the daemon needs.

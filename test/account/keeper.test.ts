@@ -84,7 +84,7 @@ async function pastRegistrations({
   keeper: IdentityKeeper;
   wait: (ms: number) => void;
 }): Promise<void> {
-  expect(keeper.untilNextLook()).toBe(30_000);
+  expect(keeper.msUntilDue()).toBe(30_000);
   wait(30_000);
   await look(keeper);
 }
@@ -165,15 +165,15 @@ describe("the keeper of the identity", () => {
     await look(keeper);
     await pastRegistrations({ keeper, wait });
     expect([calls("PATCH"), changed()]).toEqual([0, 1]);
-    expect(keeper.untilNextLook() / hours).toBeCloseTo(48, 1);
+    expect(keeper.msUntilDue() / hours).toBeCloseTo(48, 1);
     const before = published();
     wait(49 * hours);
     ngrok.hours = 300;
-    expect(keeper.untilNextLook()).toBe(0);
+    expect(keeper.msUntilDue()).toBe(0);
     await look(keeper);
     expect([calls("PATCH"), changed()]).toEqual([1, 2]);
     expect(published()).not.toEqual(before);
-    expect(keeper.untilNextLook()).toBeGreaterThan(49 * hours);
+    expect(keeper.msUntilDue()).toBeGreaterThan(49 * hours);
   });
 
   test("uses a renewed certificate that cannot be saved, says so once, asks for no other, and saves it as soon as that can be", async () => {
@@ -194,6 +194,68 @@ describe("the keeper of the identity", () => {
     await look(keeper);
     expect(readFileSync(file("tls.crt"), "utf8")).toBe(keeper.current?.certPem ?? "");
     expect([keeper.warnings(), calls("PATCH"), changed()]).toEqual([[], 1, 2]);
+  });
+
+  test("saves a renewed certificate later, also if ngrok names the ingress meanwhile", async () => {
+    ngrok.hours = 96;
+    await look((await staged()).keeper);
+    // As the Go program leaves it.
+    rmSync(file("ingress_endpoint"));
+    const { keeper, wait, log } = await staged();
+    const [operator] = ngrok.operators.values();
+    operator.binding.ingress_endpoint = undefined;
+    ngrok.intercept = ({ method }) => (method === "GET" ? { status: 503, text: "" } : undefined);
+    await look(keeper);
+    wait(49 * hours);
+    ngrok.hours = 300;
+    // A directory can be neither read nor replaced.
+    rmSync(file("tls.crt"));
+    mkdirSync(file("tls.crt"));
+    await look(keeper);
+    const renewed = keeper.current?.certPem ?? "";
+    const trouble = [expect.stringContaining("The renewed client certificate is in use, and")];
+    expect(keeper.warnings()).toEqual(trouble);
+
+    operator.binding.ingress_endpoint = "late.example.com";
+    ngrok.intercept = () => undefined;
+    for (let i = 0; i < 2; i += 1) await look(keeper);
+    expect(keeper.current?.ingressEndpoint).toBe("late.example.com:443");
+    expect(keeper.current?.certPem).toBe(renewed);
+    expect(keeper.warnings()).toEqual(trouble);
+    expect(log.lines.filter((line) => line.includes("cannot be saved"))).toHaveLength(1);
+
+    rmdirSync(file("tls.crt"));
+    await look(keeper);
+    expect(readFileSync(file("tls.crt"), "utf8")).toBe(renewed);
+    expect(readFileSync(file("ingress_endpoint"), "utf8")).toBe("late.example.com:443\n");
+    expect(keeper.warnings()).toEqual([]);
+    expect(calls("PATCH")).toBe(1);
+  });
+
+  test("blames the ingress address if only that of a renewal cannot be saved", async () => {
+    ngrok.hours = 96;
+    const { keeper, wait } = await staged();
+    await look(keeper);
+    const [operator] = ngrok.operators.values();
+    operator.binding.ingress_endpoint = "moved.example.com";
+    wait(49 * hours);
+    ngrok.hours = 300;
+    rmSync(file("ingress_endpoint"));
+    mkdirSync(file("ingress_endpoint"));
+    for (let i = 0; i < 2; i += 1) await look(keeper);
+    expect(readFileSync(file("tls.crt"), "utf8")).toBe(keeper.current?.certPem ?? "");
+    expect(keeper.current?.ingressEndpoint).toBe("moved.example.com:443");
+    // The folder in the file's place cannot be read, either.
+    expect(keeper.warnings()).toEqual([
+      expect.stringContaining("files of the identity have changed and cannot be used"),
+      expect.stringContaining(
+        "The ingress address that ngrok named is in use, and cannot be saved",
+      ),
+    ]);
+    rmdirSync(file("ingress_endpoint"));
+    await look(keeper);
+    expect(readFileSync(file("ingress_endpoint"), "utf8")).toBe("moved.example.com:443\n");
+    expect(keeper.warnings()).toEqual([]);
   });
 
   test("dials the ingress that ngrok names although it cannot be saved, says so once, asks once, and saves it as soon as that can be", async () => {
@@ -249,7 +311,7 @@ describe("the keeper of the identity", () => {
     expect(calls("PATCH")).toBe(1);
     expect(keeper.renewalTrouble).toMatchObject({ failures: 1 });
     await pastRegistrations({ keeper, wait });
-    expect(keeper.untilNextLook() / 1000).toBeCloseTo(61, 0);
+    expect(keeper.msUntilDue() / 1000).toBeCloseTo(61, 0);
     expect(keeper.warnings()).toEqual([
       expect.stringMatching(
         /^The client certificate expires in 9 h; renewing it has failed \(.*503/,
@@ -282,7 +344,7 @@ describe("the keeper of the identity", () => {
     await look(first.keeper);
     const { keeper } = await staged({ key: "" });
     expect((await look(keeper))?.operatorId).toBe("k8sop_1");
-    expect(keeper.untilNextLook()).toBe(Number.POSITIVE_INFINITY);
+    expect(keeper.msUntilDue()).toBe(Number.POSITIVE_INFINITY);
     await expect(keeper.refreshCertificate({ force: true })).rejects.toMatchObject({
       code: "state",
       hint: "run `ngrokd set-api-key`",

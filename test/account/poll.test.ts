@@ -1,5 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { createLister, createPass, type PassDeps, passEnd } from "../../src/account/poll.ts";
+import { createLister } from "../../src/account/lister.ts";
+import {
+  createPass,
+  judge,
+  type PassDeps,
+  type PassMemory,
+  passEnd,
+} from "../../src/account/poll.ts";
 import type { Api } from "../../src/cloud/api.ts";
 import type { Identity } from "../../src/cloud/registration.ts";
 import type { ApiEndpoint } from "../../src/model/endpoint.ts";
@@ -286,10 +293,10 @@ describe("the list that was kept before a start", () => {
   test("where it cannot be kept, what ngrok listed counts all the same; the pass says so, and the next one tries again", async () => {
     const list = names("a");
     let full = true;
-    const keepList = async (): Promise<void> => {
+    const saveList = async (): Promise<void> => {
       if (full) throw new NgrokdError("state", "no space left", { hint: "make room" });
     };
-    const { pass, reconciled } = staged({ bound: list, all: list }, { keepList });
+    const { pass, reconciled } = staged({ bound: list, all: list }, { saveList });
     const problems = [{ reason: "no space left", hint: "make room" }];
     expect(await pass()).toEqual({ kind: "ok", reconciled: { endpoints: [], problems } });
     expect(await pass()).toEqual({ kind: "ok", reconciled: { endpoints: [], problems } });
@@ -342,7 +349,7 @@ function staged(world: Staging, deps: Partial<PassDeps> = {}) {
       return { endpoints: [], problems: [] };
     },
     lastList: undefined,
-    async keepList({ operatorId, endpoints }) {
+    async saveList({ operatorId, endpoints }) {
       kept.push(`${operatorId}: ${endpoints.map(({ id }) => id).join(" ")}`);
     },
     serving: () => [],
@@ -357,3 +364,53 @@ function staged(world: Staging, deps: Partial<PassDeps> = {}) {
     pass: (signal = new AbortController().signal) => run(signal),
   };
 }
+
+describe("judge", () => {
+  const fresh: PassMemory = {
+    lastList: undefined,
+    served: undefined,
+    saved: undefined,
+    unknownOperator: undefined,
+    sawShortList: false,
+  };
+  const serving = ["a", "b", "c", "d"].map(key);
+  const error = new Error("503");
+  const operatorId = "k8sop_1";
+
+  test("believes a short list only the second time", () => {
+    const reply = { kind: "listed", operatorId, endpoints: names("a") } as const;
+    const [memory, first] = judge(fresh, reply, serving);
+    expect(first).toEqual({ kind: "short", servedCount: 4 });
+    const [after, second] = judge(memory, reply, serving);
+    expect(second).toEqual({ kind: "listed", list: { operatorId, endpoints: reply.endpoints } });
+    expect(after).toEqual(fresh);
+  });
+
+  test("replaces an operator only when it is unknown the second time", () => {
+    const reply = { kind: "unknown", operatorId, error } as const;
+    const [memory, first] = judge(fresh, reply, serving);
+    expect(first).toEqual({ kind: "unknown", operatorId, error });
+    const [afterFailure] = judge(memory, { kind: "failed", operatorId, error }, serving);
+    expect(judge(afterFailure, reply, serving)[1]).toEqual({ kind: "replace", error });
+    const [afterList] = judge(memory, { kind: "listed", operatorId, endpoints: [] }, []);
+    expect(judge(afterList, reply, serving)[1].kind).toBe("unknown");
+  });
+
+  test("falls back on the list of this process, then on the one before it", () => {
+    const failed = { kind: "failed", operatorId, error } as const;
+    const lastList = { operatorId, endpoints: names("a") };
+    const endpointsOf = (memory: PassMemory) => {
+      const [after, verdict] = judge(memory, failed, serving);
+      expect(after).toBe(memory);
+      return verdict.kind === "unreachable" ? verdict.endpoints : verdict.kind;
+    };
+    expect(endpointsOf(fresh)).toBeUndefined();
+    expect(endpointsOf({ ...fresh, lastList })).toBe(lastList.endpoints);
+    expect(endpointsOf({ ...fresh, lastList: { ...lastList, operatorId: "k8sop_0" } })).toBe(
+      undefined,
+    );
+    expect(endpointsOf({ ...fresh, lastList, unknownOperator: operatorId })).toBeUndefined();
+    const served = names("b");
+    expect(endpointsOf({ ...fresh, lastList, served })).toBe(served);
+  });
+});

@@ -3,9 +3,9 @@ import fc from "fast-check";
 import {
   certificateWarning,
   lifeText,
-  lookAt,
+  msUntilRenewal,
   type RenewalTrouble,
-  untilNextLook,
+  renewalNeed,
 } from "../../src/account/renewing.ts";
 
 const day = 86_400_000;
@@ -20,22 +20,22 @@ const trouble = (next: Date): RenewalTrouble => ({
 
 describe("a look at the certificate", () => {
   test("is due with the last third of its life, and after a failure when its time has come", () => {
-    expect(lookAt(certificate, undefined, at(59.9))).toBe("fine");
-    expect(lookAt(certificate, undefined, at(60))).toBe("due");
-    expect(lookAt(certificate, trouble(at(61)), at(60.99))).toBe("waiting");
-    expect(lookAt(certificate, trouble(at(61)), at(61))).toBe("due");
-    expect(lookAt(certificate, undefined, at(1000))).toBe("due");
+    expect(renewalNeed(certificate, undefined, at(59.9))).toBe("fine");
+    expect(renewalNeed(certificate, undefined, at(60))).toBe("due");
+    expect(renewalNeed(certificate, trouble(at(61)), at(60.99))).toBe("waiting");
+    expect(renewalNeed(certificate, trouble(at(61)), at(61))).toBe("due");
+    expect(renewalNeed(certificate, undefined, at(1000))).toBe("due");
   });
 
   test("does not wait for a moment that a wrong clock has set, years ahead of the right one", () => {
     const failed = trouble(at(3650));
     expect([
-      lookAt(certificate, failed, at(61)),
-      untilNextLook(certificate, failed, at(61)),
+      renewalNeed(certificate, failed, at(61)),
+      msUntilRenewal(certificate, failed, at(61)),
     ]).toEqual(["due", 0]);
     expect([
-      lookAt(certificate, failed, at(10)),
-      untilNextLook(certificate, failed, at(10)) / day,
+      renewalNeed(certificate, failed, at(10)),
+      msUntilRenewal(certificate, failed, at(10)) / day,
     ]).toEqual(["fine", 50]);
   });
 
@@ -43,11 +43,11 @@ describe("a look at the certificate", () => {
     fc.assert(
       fc.property(fc.nat(120), fc.option(fc.nat(120), { nil: undefined }), (now, next) => {
         const failed = next === undefined ? undefined : trouble(at(next));
-        const wait = untilNextLook(certificate, failed, at(now));
+        const wait = msUntilRenewal(certificate, failed, at(now));
         const then = new Date(at(now).getTime() + wait);
-        expect(lookAt(certificate, failed, then)).toBe("due");
+        expect(renewalNeed(certificate, failed, then)).toBe("due");
         if (wait > 0)
-          expect(lookAt(certificate, failed, new Date(then.getTime() - 1))).not.toBe("due");
+          expect(renewalNeed(certificate, failed, new Date(then.getTime() - 1))).not.toBe("due");
       }),
     );
   });

@@ -1,4 +1,4 @@
-import type { ListItem, ReloadReport, Status } from "../../src/control/protocol.ts";
+import type { ListItem, ReloadReport, Status } from "../../src/desk/reply-schemas.ts";
 import {
   askSocket,
   binary,

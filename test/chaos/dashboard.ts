@@ -1,4 +1,4 @@
-import type { ListItem } from "../../src/control/protocol.ts";
+import type { ListItem } from "../../src/desk/reply-schemas.ts";
 import type { LocalCloud } from "../../src/local-cloud/cloud.ts";
 import type { Alibis } from "./alibis.ts";
 

@@ -8,13 +8,13 @@ import { Pkcs10CertificateRequest, X509CertificateGenerator } from "@peculiar/x5
 import fc from "fast-check";
 import { type Api, createApi } from "../../src/cloud/api.ts";
 import { createCsr, createKey, fitsKey } from "../../src/cloud/certificate.ts";
+import { saveIngressEndpoint } from "../../src/cloud/identity-files.ts";
 import {
   type Identity,
   identityPaths,
   loadIdentity,
   operatorRequest,
   register,
-  saveIngressEndpoint,
 } from "../../src/cloud/registration.ts";
 import type { ApiKey } from "../../src/model/api-key.ts";
 import { NgrokdError } from "../../src/model/error.ts";

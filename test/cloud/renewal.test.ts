@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createApi } from "../../src/cloud/api.ts";
 import { createKey } from "../../src/cloud/certificate.ts";
-import { identityPaths, loadIdentity, register } from "../../src/cloud/registration.ts";
-import { acceptable, renewCertificate, saveRenewed } from "../../src/cloud/renewal.ts";
+import { identityPaths, loadIdentity, register, savePart } from "../../src/cloud/registration.ts";
+import { acceptable, renewCertificate } from "../../src/cloud/renewal.ts";
 import type { ApiKey } from "../../src/model/api-key.ts";
 import { fakeNgrok } from "../support/fake-api.ts";
 import { hours, issue, rootCa } from "../support/pki.ts";
@@ -31,7 +31,8 @@ async function setUp() {
     identity,
     async renew() {
       const renewed = await renewCertificate({ api, identity });
-      await saveRenewed(paths, renewed);
+      await savePart(paths, renewed, "certificate");
+      await savePart(paths, renewed, "ingress");
       return renewed;
     },
     async [Symbol.asyncDispose]() {

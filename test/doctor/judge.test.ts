@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Status } from "../../src/control/protocol.ts";
+import type { Status } from "../../src/desk/reply-schemas.ts";
 import {
   type ApiFacts,
   judgeApi,
@@ -8,7 +8,8 @@ import {
   judgeKey,
   judgeOperator,
   skewOf,
-} from "../../src/doctor/api.ts";
+} from "../../src/doctor/api-findings.ts";
+import { type Attempt, attempt, paced } from "../../src/doctor/attempt.ts";
 import { broken, type Finding, failure, ok, warning, worst } from "../../src/doctor/finding.ts";
 import {
   type Asked,
@@ -16,7 +17,7 @@ import {
   judgeAsked,
   judgeIngress,
   judgeOurCertificate,
-} from "../../src/doctor/ingress.ts";
+} from "../../src/doctor/ingress-findings.ts";
 import {
   judgeDaemon,
   judgeFiles,
@@ -32,13 +33,12 @@ import {
   judgeState,
   type StateFacts,
 } from "../../src/doctor/state-files.ts";
-import { paced, type Tried, tried } from "../../src/doctor/tried.ts";
 import { parseApiKey } from "../../src/model/api-key.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { item, status } from "../cli/support.ts";
 
-const done = <T>(value: T, tookMs = 5): Tried<T> => ({ ok: true, value, tookMs });
-const failed = (error: unknown): Tried<never> => ({ ok: false, error, tookMs: 5 });
+const done = <T>(value: T, tookMs = 5): Attempt<T> => ({ ok: true, value, tookMs });
+const failed = (error: unknown): Attempt<never> => ({ ok: false, error, tookMs: 5 });
 const said = ({ level, text, fix }: Finding): string =>
   `${level}: ${text}${fix === "" ? "" : ` → ${fix}`}`;
 const now = new Date("2026-01-02T04:00:00.000Z");
@@ -354,7 +354,7 @@ describe("ngrok's API", () => {
   });
 
   test("an operator is gone only where ngrok itself says so", () => {
-    const gone = (fromNgrok: boolean): Tried<never> =>
+    const gone = (fromNgrok: boolean): Attempt<never> =>
       failed(new NgrokdError("not-found", "404", { details: { fromNgrok } }));
     expect(said(judgeOperator("k8sop_1", facts({ operator: gone(true) })))).toStartWith(
       "failure: ngrok does not know k8sop_1",
@@ -453,10 +453,10 @@ describe("the ingress", () => {
   });
 });
 
-describe("tried", () => {
+describe("attempt", () => {
   test("turns an exception into a value, and gives up in time", async () => {
-    expect(await tried("x", 1000, async () => 7)).toMatchObject({ ok: true, value: 7 });
-    expect(await tried("x", 1000, () => Promise.reject(new Error("no")))).toMatchObject({
+    expect(await attempt("x", 1000, async () => 7)).toMatchObject({ ok: true, value: 7 });
+    expect(await attempt("x", 1000, () => Promise.reject(new Error("no")))).toMatchObject({
       ok: false,
       error: new Error("no"),
     });
@@ -467,7 +467,7 @@ describe("tried", () => {
           heard = signal.reason;
         });
       });
-    const late = await tried("Cannot wait", 20, hanging);
+    const late = await attempt("Cannot wait", 20, hanging);
     expect(late).toMatchObject({
       ok: false,
       error: { code: "timeout", message: "Cannot wait: no answer within 0.02 s" },

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import type { ListItem } from "../../src/control/protocol.ts";
-import type { ApiFacts } from "../../src/doctor/api.ts";
+import type { ListItem } from "../../src/desk/reply-schemas.ts";
+import type { ApiFacts } from "../../src/doctor/api-findings.ts";
 import type { Finding } from "../../src/doctor/finding.ts";
 import { judgeUnknown, meantBy, parseQuestion, type Question } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";

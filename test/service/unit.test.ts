@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ServiceFacts } from "../../src/service/facts.ts";
 import { plistText } from "../../src/service/plist.ts";
+import type { ServiceFacts } from "../../src/service/service-facts.ts";
 import { unitText } from "../../src/service/unit.ts";
 
 const usual: ServiceFacts = {

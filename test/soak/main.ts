@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { askDaemon } from "../../src/control/client.ts";
-import { type ListItem, listSchema, statusSchema } from "../../src/control/protocol.ts";
+import { type ListItem, listSchema, statusSchema } from "../../src/desk/reply-schemas.ts";
 import { startLocalCloud } from "../../src/local-cloud/cloud.ts";
 import { parseFault } from "../../src/local-cloud/faults.ts";
 import { bunNet } from "../../src/net/bun.ts";

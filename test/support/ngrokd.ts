@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { ListItem, ReloadReport, Status } from "../../src/control/protocol.ts";
+import type { ListItem, ReloadReport, Status } from "../../src/desk/reply-schemas.ts";
 import { atEnd, keepLog, until } from "./story.ts";
 
 /**

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { NgrokdError } from "../../model/error.ts";
 import { installed, notInstalled, thisManager } from "../../service/manage.ts";
-import { logsCommand } from "../../service/plan.ts";
-import { runHere } from "../../service/run.ts";
+import { runHere } from "../../service/run-command.ts";
+import { logsCommand } from "../../service/service-steps.ts";
 import { command } from "../command.ts";
 
 export default command({

@@ -1,0 +1,196 @@
+/**
+ * account/ is for one ngrok account: its identity, its selectors, and the poll
+ * of its endpoints. Accounts share no state, so several can run in one process.
+ */
+import type { Api } from "../cloud/api.ts";
+import type { Fetch } from "../cloud/exchange.ts";
+import { type LastList, loadLastList, saveLastList } from "../cloud/last-list.ts";
+import type { Identity } from "../cloud/registration.ts";
+import type { Loaded } from "../config/load.ts";
+import { stateFiles } from "../files/state-folder.ts";
+import type { ApiEndpoint } from "../model/endpoint.ts";
+import { hintOf, reasonOf } from "../model/error.ts";
+import type { Log } from "../model/log.ts";
+import type { PassResult, Reconciled } from "../model/pass.ts";
+import type { Registration } from "../model/state.ts";
+import { createIdentityKeeper, type IdentityKeeper } from "./keeper.ts";
+import { type Loop, type Schedule, startLoop } from "./loop.ts";
+import { createPass, passEnd } from "./poll.ts";
+import { createProgress, type Progress } from "./progress.ts";
+import { createSelectors, type Selectors } from "./selectors.ts";
+
+export interface Account {
+  readonly name: string;
+  readonly identity: IdentityKeeper;
+  readonly selectors: Pick<Selectors, "trouble">;
+  /** False if a poll hangs: only a restart of the process helps then. */
+  readonly live: Progress["live"];
+  readonly schedule: Schedule;
+  /** Loads the last list and begins to poll. Called once; never rejects. */
+  start(hooks: PassHooks): Promise<void>;
+  /** Asks for a pass soon; without effect before {@link start}. */
+  kick(): void;
+  /**
+   * Asks for a pass, waits for its end, and returns how it ended. Waits for
+   * {@link start}; undefined if the account stops first. Never rejects.
+   */
+  pass(): Promise<PassResult["kind"] | undefined>;
+  /** No further passes; settles when the running one has ended. */
+  stop(): Promise<void>;
+}
+
+export interface AccountDeps {
+  readonly name: string;
+  /** The folder of this account's last list; exists. */
+  readonly stateFolder: string;
+  /** The settings in effect. */
+  readonly loaded: () => Loaded;
+  readonly fetch: () => Fetch;
+  readonly log: Log;
+  /** Told of every secret that must not reach the log. */
+  readonly keepSecret: (secret: string) => void;
+  /** The keys of this account's bindings that are served now. */
+  readonly serving: () => readonly string[];
+  /** Makes this machine match the list. */
+  readonly serve: (listed: readonly ApiEndpoint[]) => Promise<Reconciled>;
+  readonly published: (registration: Registration) => void;
+  /** Another identity is in use; see `IdentityDeps.changed`. */
+  readonly changed: (identity: Identity) => void;
+}
+
+/** The work around each pass. */
+export interface PassHooks {
+  /** Must not reject. */
+  readonly before: () => Promise<void>;
+  readonly after: (pass: EndedPass) => void;
+}
+
+export interface EndedPass {
+  readonly result: PassResult;
+  readonly tookMs: number;
+  /** The account stopped meanwhile: the result says nothing about ngrok. */
+  readonly isStopping: boolean;
+}
+
+/** An account that does not poll yet; its identity can be used at once. */
+export function createAccount(deps: AccountDeps): Account {
+  const { name, loaded, log } = deps;
+  const progress = createProgress();
+  const identity: IdentityKeeper = createIdentityKeeper({
+    loaded,
+    fetch: () => withProgress(deps.fetch(), progress),
+    log,
+    keepSecret: deps.keepSecret,
+    publish: deps.published,
+    changed() {
+      if (identity.current !== undefined) deps.changed(identity.current);
+    },
+  });
+  const selectors = createSelectors({ loaded, log });
+  const lastListPath = stateFiles(deps.stateFolder).lastList;
+  const started = Promise.withResolvers<Loop>();
+  let loop: Loop | undefined;
+  let lastKind: PassResult["kind"] | undefined;
+
+  return {
+    name,
+    identity,
+    selectors,
+    live: progress.live,
+    get schedule() {
+      return loop?.schedule ?? { failures: 0, next: undefined };
+    },
+    async start(hooks) {
+      const lastList = await lastListIn(lastListPath, log);
+      const poll = createPass({
+        ...polling(identity, selectors),
+        lastList,
+        saveList: (list) => saveLastList(lastListPath, list),
+        serving: deps.serving,
+        reconcile: deps.serve,
+        log,
+      });
+      loop = startLoop({
+        intervalMs: () => intervalMs(loaded(), identity.msUntilDue()),
+        async pass(signal) {
+          const result = await onePass({ poll, progress, hooks, signal });
+          lastKind = result.kind;
+          return passEnd(result);
+        },
+      });
+      started.resolve(loop);
+    },
+    kick: () => void loop?.kick(),
+    async pass() {
+      await (await started.promise).kick();
+      return lastKind;
+    },
+    stop: async () => await loop?.stop(),
+  };
+}
+
+/** The part of a pass that asks ngrok. */
+function polling(identity: IdentityKeeper, selectors: Selectors) {
+  return {
+    api: identity.api,
+    async identity(api: Api | undefined, signal: AbortSignal) {
+      const known = await identity.ensure(api, signal);
+      if (api !== undefined && known !== undefined)
+        await selectors.ensure(api, known.operatorId, signal);
+      return known;
+    },
+    replace: identity.replace,
+  };
+}
+
+async function onePass({
+  poll,
+  progress,
+  hooks,
+  signal,
+}: {
+  readonly poll: (signal: AbortSignal) => Promise<PassResult>;
+  readonly progress: Progress;
+  readonly hooks: PassHooks;
+  readonly signal: AbortSignal;
+}): Promise<PassResult> {
+  const begin = performance.now();
+  progress.begin();
+  await hooks.before();
+  const result = await poll(signal);
+  progress.end();
+  const tookMs = Math.round(performance.now() - begin);
+  hooks.after({ result, tookMs, isStopping: signal.aborted });
+  return result;
+}
+
+/** It is only a copy: an unreadable one is logged, and replaced later. */
+async function lastListIn(path: string, log: Log): Promise<LastList | undefined> {
+  try {
+    return await loadLastList(path);
+  } catch (error) {
+    log.warn(reasonOf(error), { hint: hintOf(error) || undefined });
+    return undefined;
+  }
+}
+
+/** Every answer of ngrok's counts as progress, whatever it says. */
+function withProgress(fetch: Fetch, progress: Progress): Fetch {
+  return async (url, init) => {
+    const response = await fetch(url, init);
+    progress.answered();
+    return response;
+  };
+}
+
+/**
+ * Pure: milliseconds for which the loop may sleep: until the next poll, or
+ * until the identity has work, whichever is first.
+ */
+function intervalMs({ config }: Loaded, msUntilDue: number): number {
+  return Math.min(
+    config.bound_endpoints.poll_interval * 1000,
+    config.server.cert_refresh_interval * 1000,
+    Math.max(100, msUntilDue),
+  );
+}

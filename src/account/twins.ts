@@ -1,0 +1,52 @@
+import type { Api } from "../cloud/api.ts";
+import { isUnknownToNgrok } from "../cloud/refusal.ts";
+import { deleteTwins, type Identity } from "../cloud/registration.ts";
+import { reasonOf } from "../model/error.ts";
+import { twinsSearched } from "./identity-state.ts";
+import type { IdentityStore } from "./identity-store.ts";
+
+/**
+ * Deletes the operators of cut-off registrations if that is due. It is done
+ * right after a registration, and again when no request of an earlier process
+ * can still arrive. Never rejects; a failure makes it due again.
+ */
+export async function deleteLateTwins(store: IdentityStore, api: Api, signal: AbortSignal) {
+  const { held, now } = store;
+  if (held?.twinsDue === undefined || held.twinsDue > now()) return;
+  const isDone = await searchTwins(store, held.identity, api, signal);
+  store.enter({ state: twinsSearched(held, isDone, now()) });
+}
+
+/** Returns whether no twin is left; never rejects. */
+export async function searchTwins(
+  { log }: IdentityStore,
+  identity: Identity,
+  api: Api,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await deleteTwins(api, identity, log, signal);
+    return true;
+  } catch (error) {
+    log.debug(`Cannot look for operators that registrations have left: ${reasonOf(error)}`);
+    return false;
+  }
+}
+
+/**
+ * Deletes the operator that another one has replaced. ngrok said twice that it
+ * is gone; if ngrok erred, this leaves nothing of ours in the account. Never
+ * rejects.
+ */
+export async function deleteReplaced(
+  { log, held }: IdentityStore,
+  { operatorId }: Identity,
+  api: Api,
+  signal: AbortSignal,
+): Promise<void> {
+  if (operatorId === held?.identity.operatorId) return;
+  await api.deleteOperator(operatorId, signal).catch((error: unknown) => {
+    if (!isUnknownToNgrok(error))
+      log.debug(`Cannot delete the operator ${operatorId}: ${reasonOf(error)}`);
+  });
+}
