@@ -9,7 +9,7 @@ const two = mapping({ "b.demo": "127.0.0.2", "a.demo": "127.0.0.3" });
 const none: ReadonlyMap<Hostname, Ip> = new Map();
 const sectionOfTwo = `${beginLine}\n127.0.0.3\ta.demo\n127.0.0.2\tb.demo\n${endLine}\n`;
 
-/** The text after the edit, and what was repaired. */
+/** The text after the edit, and the repairs. */
 function edited(
   text: string,
   entries: ReadonlyMap<Hostname, Ip> = two,
@@ -357,7 +357,7 @@ const linesOf = (line: fc.Arbitrary<string>) =>
     .filter((text) => !/^(?:\xff\xfe|\xfe\xff)/.test(text));
 const foreignText = linesOf(foreignLine);
 /**
- * Everything that can happen to a file: markers anywhere, entries anywhere, the
+ * All damage that a file can have: markers anywhere, entries anywhere, and
  * foreign lines between them.
  */
 const brokenText = linesOf(
@@ -377,8 +377,8 @@ const brokenText = linesOf(
 );
 
 /**
- * What no edit may lose, judged a line at a time: all but markers, our note,
- * and lines in the format of our entries.
+ * The lines that no edit may lose: all but markers, our note, and lines in the
+ * format of our entries.
  */
 function foreignLines(text: string): string[] {
   const lines = text.replace(/^\xef\xbb\xbf/, "").split(/(?<=\n)/);
@@ -438,8 +438,8 @@ describe("editHosts, for any text", () => {
         const kept = foreignLines(text);
         const after = foreignLines(edited(text, entries).text);
         expect(after.slice(0, -1)).toEqual(kept.slice(0, -1));
-        // The last line may be given a line end, or lose one that a note in the
-        // section says was ours.
+        // An edit may give the last line a line end, or remove one that the
+        // section's note says was ours.
         const lastOf = (lines: string[]) => lines.at(-1)?.replace(/\r*\n?$/, "");
         expect(lastOf(after)).toBe(lastOf(kept));
         expect(after).toHaveLength(kept.length);
