@@ -8,7 +8,7 @@ import { dirname, join, normalize } from "node:path";
  * import `model` and `version`. A room that is missing here may not exist.
  */
 const arrows: Readonly<Record<string, readonly string[]>> = {
-  main: ["cli", "net"],
+  main: ["cli", "net", "terminal"],
   cli: [
     "account",
     "cloud",
@@ -25,6 +25,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "net",
     "observe",
     "service",
+    "terminal",
   ],
   daemon: [
     "account",
@@ -46,6 +47,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
   account: ["cloud", "config", "exposure", "files", "ingress"],
   machine: ["exposure", "files", "journal", "net"],
+  terminal: ["desk"],
   relay: ["exposure", "ingress", "net"],
   ingress: ["files", "net"],
   control: ["files", "net"],

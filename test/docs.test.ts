@@ -12,7 +12,10 @@ const pages = [
   "README.md",
   "SECURITY.md",
   "test/stories/README.md",
-  ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`),
+  ".github/CONTRIBUTING.md",
+  ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
 ];
 
 describe("the documentation", () => {

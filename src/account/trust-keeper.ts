@@ -38,8 +38,8 @@ export async function createTrustKeeper({
   log,
 }: TrustDeps): Promise<TrustKeeper> {
   let trust = await read(loaded());
-  let kept: { readonly path: string; readonly stamp: string } | undefined;
-  let told: readonly string[] = [];
+  let file: { readonly path: string; readonly stamp: string } | undefined;
+  let logged: readonly string[] = [];
   const inTurn = createSerial();
   tell();
 
@@ -48,7 +48,7 @@ export async function createTrustKeeper({
       return trust.ca;
     },
     get caFile() {
-      return kept?.path;
+      return file?.path;
     },
     get warnings() {
       return trust.warnings;
@@ -64,22 +64,22 @@ export async function createTrustKeeper({
     }));
     const same = isDeepStrictEqual(next.ca, trust.ca);
     // The list and its file change together.
-    if (!same) kept = undefined;
+    if (!same) file = undefined;
     trust = next;
     tell();
-    // A stat tells what reading and hashing the file would.
-    if (kept === undefined || (await stampOf(kept.path)) !== kept.stamp) await keep();
+    // A stat is cheaper than reading and hashing the file.
+    if (file === undefined || (await stampOf(file.path)) !== file.stamp) await saveFile();
   }
 
-  async function keep(): Promise<void> {
+  async function saveFile(): Promise<void> {
     const path = await keepTrustFile(stateFolder, trust.ca);
-    kept = path === undefined ? undefined : { path, stamp: await stampOf(path) };
+    file = path === undefined ? undefined : { path, stamp: await stampOf(path) };
   }
 
-  /** Every pass reads them; what is wrong with them is told once. */
+  /** Every pass reads them; what is wrong with them is logged once. */
   function tell(): void {
-    for (const warning of trust.warnings) if (!told.includes(warning)) log.warn(warning);
-    told = trust.warnings;
+    for (const warning of trust.warnings) if (!logged.includes(warning)) log.warn(warning);
+    logged = trust.warnings;
   }
 }
 

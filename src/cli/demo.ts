@@ -1,3 +1,4 @@
+/** The demo: local cloud, sample services and daemon in one process. */
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";

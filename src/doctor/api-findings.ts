@@ -11,15 +11,15 @@ import { type Finding, failure, notChecked, ok, warning } from "./finding.ts";
 
 export interface ApiFacts {
   readonly url: string;
-  /** The first answer that came, whatever it said; undefined where none did. */
+  /** The first response, with any status; undefined without one. */
   readonly answer: { readonly tookMs: number; readonly skewMs: number | undefined } | undefined;
-  /** The key's trial, or without a key a request that does not show one. */
-  readonly asked: Attempt<unknown>;
-  /** Undefined where there is no key or no operator to ask for. */
+  /** A request with the key, or without one if there is no key. */
+  readonly trial: Attempt<unknown>;
+  /** Undefined without a key or without an operator id. */
   readonly operator: Attempt<Operator> | undefined;
   /**
-   * What is bound to this operator; undefined likewise, and where nobody wanted
-   * it.
+   * The endpoints of this operator. Undefined without a key, without an
+   * operator id, or if they were not asked for.
    */
   readonly bound: Attempt<readonly ApiEndpoint[]> | undefined;
 }
@@ -33,13 +33,13 @@ export interface ApiQuestions {
 }
 
 /**
- * For each request; a moment later it is given up, should its own deadline have
- * failed.
+ * The deadline of one request. `patienceMs` is for the case that this deadline
+ * does not work.
  */
 const deadlineMs = 4000;
 const patienceMs = deadlineMs + 500;
 
-/** Asks everything at once. Never rejects. */
+/** Sends all requests at once. Never rejects. */
 export async function askApi({
   url,
   key,
@@ -58,7 +58,7 @@ export async function askApi({
     return response;
   };
   if (!key.ok) {
-    const asked = await attempt("Cannot reach ngrok's API", patienceMs, async (signal) => {
+    const trial = await attempt("Cannot reach ngrok's API", patienceMs, async (signal) => {
       const send = createExchange({
         fetch: watched,
         headers: { accept: "application/json", "ngrok-version": "2", "user-agent": userAgent() },
@@ -73,7 +73,7 @@ export async function askApi({
         signal,
       });
     });
-    return { url, answer, asked, operator: undefined, bound: undefined };
+    return { url, answer, trial, operator: undefined, bound: undefined };
   }
   const api = createApi({
     url,
@@ -82,7 +82,7 @@ export async function askApi({
     fetch: watched,
     timeoutMs: deadlineMs,
   });
-  const [asked, operator, bound] = await Promise.all([
+  const [trial, operator, bound] = await Promise.all([
     attempt("Cannot check the API key", patienceMs, (signal) => api.checkKey(signal)),
     operatorId &&
       attempt("Cannot look up the operator", patienceMs, (signal) =>
@@ -90,12 +90,12 @@ export async function askApi({
       ),
     operatorId && withBound && listBound(api, operatorId),
   ]);
-  return { url, answer, asked, operator: operator || undefined, bound: bound || undefined };
+  return { url, answer, trial, operator: operator || undefined, bound: bound || undefined };
 }
 
 /**
- * As the daemon has it: without the deleted ones, which the list keeps for a
- * while, as far as the account's list can be had.
+ * The bound endpoints as the daemon sees them. Deleted endpoints stay in that
+ * list for a while; the account's own list, if it loads, takes them out.
  */
 async function listBound(api: Api, operatorId: string): Promise<ApiFacts["bound"]> {
   const [bound, all] = await Promise.all([
@@ -109,8 +109,8 @@ async function listBound(api: Api, operatorId: string): Promise<ApiFacts["bound"
 }
 
 /**
- * How far the server's clock is ahead of ours, in ms; a Date header has whole
- * seconds, so half of one is added.
+ * Milliseconds by which the server's clock is ahead of ours. A Date header has
+ * whole seconds, so half a second is added. Undefined without a valid header.
  */
 export function skewOf(
   header: string | null,
@@ -121,17 +121,15 @@ export function skewOf(
   return Number.isNaN(at) ? undefined : at + 500 - (sentAt + receivedAt) / 2;
 }
 
-/**
- * Pure: whether ngrok's API answers. A refusal of the key is an answer, too.
- */
-export function judgeApi({ url, answer, asked }: ApiFacts): Finding {
-  const refusedKey = !asked.ok && isNgrokdError(asked.error, "unauthorized");
-  if (answer !== undefined && (asked.ok || refusedKey)) {
+/** Pure: whether ngrok's API responds. A refusal of the key is a response. */
+export function judgeApi({ url, answer, trial }: ApiFacts): Finding {
+  const refusedKey = !trial.ok && isNgrokdError(trial.error, "unauthorized");
+  if (answer !== undefined && (trial.ok || refusedKey)) {
     const ms = Math.ceil(answer.tookMs);
     return { ...ok("api", `"${url}" answered within ${ms} ms`), took_ms: ms };
   }
-  if (asked.ok) return ok("api", `"${url}" answered`);
-  return failure("api", reasonOf(asked.error), hintOf(asked.error) || reachFix(asked.error));
+  if (trial.ok) return ok("api", `"${url}" answered`);
+  return failure("api", reasonOf(trial.error), hintOf(trial.error) || reachFix(trial.error));
 }
 
 function reachFix(error: unknown): string {
@@ -140,17 +138,17 @@ function reachFix(error: unknown): string {
   return "see https://status.ngrok.com";
 }
 
-/** TLS and certificates tolerate seconds, and not minutes. */
+/** TLS and certificates tolerate seconds, not minutes. */
 const skewLimits = { warningMs: 30_000, failureMs: 300_000 } as const;
 
-/** Pure. */
+/** Pure: how far this machine's clock is from ngrok's. */
 export function judgeClock({ answer }: ApiFacts): Finding {
   if (answer === undefined)
     return notChecked("clock", "ngrok's API, whose clock it is compared with, did not answer");
   const { skewMs } = answer;
   if (skewMs === undefined) return notChecked("clock", "ngrok's API sent no time");
   const seconds = Math.round(Math.abs(skewMs) / 1000);
-  // The header has whole seconds: less than two may be nothing.
+  // The header has whole seconds, so less than two may be rounding.
   if (Math.abs(skewMs) < skewLimits.warningMs)
     return ok("clock", seconds < 2 ? "right" : `right to ${seconds} s`);
   const far =
@@ -167,14 +165,15 @@ export function judgeClock({ answer }: ApiFacts): Finding {
 }
 
 /**
- * Pure. `elsewhere`: a daemon runs and is registered, so its key must come from
- * its own environment.
+ * Pure: whether ngrok accepts the API key. `present`: the configuration has a
+ * key. `elsewhere`: a registered daemon runs, so its key must come from its own
+ * environment.
  */
 export function judgeKey(
   key: Parsed<ApiKey>,
   present: boolean,
   elsewhere: boolean,
-  { asked }: Pick<ApiFacts, "asked">,
+  { trial }: Pick<ApiFacts, "trial">,
 ): Finding {
   if (!key.ok && present)
     return failure("key", key.reason, "set it anew with `sudo ngrokd set-api-key`");
@@ -185,16 +184,16 @@ export function judgeKey(
     );
   }
   if (!key.ok) return failure("key", "there is none", "run `sudo ngrokd set-api-key`");
-  if (asked.ok) return ok("key", "ngrok accepts it");
-  if (isNgrokdError(asked.error, "unauthorized"))
-    return failure("key", reasonOf(asked.error), hintOf(asked.error));
+  if (trial.ok) return ok("key", "ngrok accepts it");
+  if (isNgrokdError(trial.error, "unauthorized"))
+    return failure("key", reasonOf(trial.error), hintOf(trial.error));
   return notChecked("key", "ngrok's API cannot be asked");
 }
 
-/** Pure. */
+/** Pure: whether ngrok knows the operator of this machine. */
 export function judgeOperator(
   operatorId: string | undefined,
-  { operator, asked }: Pick<ApiFacts, "operator" | "asked">,
+  { operator, trial }: Pick<ApiFacts, "operator" | "trial">,
 ): Finding {
   if (operatorId === undefined) return notChecked("operator", "this machine is not registered");
   if (operator === undefined) return notChecked("operator", "there is no API key to ask with");
@@ -213,6 +212,6 @@ export function judgeOperator(
       fix,
     );
   }
-  if (!asked.ok) return notChecked("operator", "ngrok's API does not answer as it should");
+  if (!trial.ok) return notChecked("operator", "ngrok's API does not answer as it should");
   return failure("operator", reasonOf(error), hintOf(error));
 }

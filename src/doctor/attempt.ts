@@ -1,16 +1,16 @@
 import { NgrokdError } from "../model/error.ts";
 
 /**
- * How an attempt went; a failure is a finding and no exception. `tookMs`:
- * milliseconds.
+ * The result of work that may fail, with its duration in milliseconds. A
+ * failure is a value here, since it becomes a finding.
  */
 export type Attempt<T> =
   | { readonly ok: true; readonly value: T; readonly tookMs: number }
   | { readonly ok: false; readonly error: unknown; readonly tookMs: number };
 
 /**
- * Runs `work` for at most `withinMs`; the signal aborts then, and work that
- * does not hear it is left alone. Never rejects.
+ * Runs `work` for at most `withinMs` milliseconds. Then the signal aborts, and
+ * work that ignores it is abandoned. Never rejects.
  */
 export async function attempt<T>(
   what: string,
@@ -36,18 +36,15 @@ export async function attempt<T>(
 }
 
 export interface Pace {
-  /** How many at once. */
+  /** The number of items at the same time. */
   readonly atOnce: number;
-  /**
-   * After this many milliseconds no further one is begun; Infinity for all of
-   * them.
-   */
+  /** After this many milliseconds no further item starts. */
   readonly budgetMs: number;
 }
 
 /**
- * Works through `items` in order, several at once, as far as the time allows:
- * what was done stands in the items' order.
+ * Runs `work` on the items in order, several at once, within the time. Returns
+ * the results in the order of the items.
  */
 export async function paced<T, R>(
   items: readonly T[],

@@ -1,15 +1,13 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 
-/**
- * What Linux tells of another process; undefined where it does not, or not to
- * us.
- */
+/** Facts of another process from /proc; undefined if they cannot be read. */
 export interface ProcessFacts {
   readonly uid: number | undefined;
   readonly fileLimit: number | undefined;
   readonly openFiles: number | undefined;
 }
 
+/** Never rejects; all facts are undefined outside Linux. */
 export async function lookAtProcess(pid: number): Promise<ProcessFacts> {
   const folder = `/proc/${pid}`;
   const orNone = async <T>(work: Promise<T>): Promise<T | undefined> =>
@@ -23,8 +21,8 @@ export async function lookAtProcess(pid: number): Promise<ProcessFacts> {
 }
 
 /**
- * The soft limit in a text of `/proc/PID/limits`; Infinity where it says
- * "unlimited".
+ * Pure: the soft limit of open files in the text of `/proc/PID/limits`.
+ * "unlimited" is Infinity.
  */
 export function fileLimitIn(text: string): number | undefined {
   const word = /^Max open files\s+(\d+|unlimited)/m.exec(text)?.[1];

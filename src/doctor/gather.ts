@@ -1,3 +1,4 @@
+/** The facts that doctor and why start from. */
 import { existsSync } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -17,7 +18,7 @@ import { type HostsFacts, lookAtHosts } from "./name-findings.ts";
 import { type ListeningSocket, listeningSockets } from "./sockets.ts";
 import { lookAtState, type StateFacts } from "./state-files.ts";
 
-/** Where to look: what `--config` and `--socket` say, and the environment. */
+/** `config` and `socket` are the values of the flags. */
 export interface Place {
   readonly net: Net;
   readonly env: Env;
@@ -25,30 +26,26 @@ export interface Place {
   readonly socket: string | undefined;
 }
 
-/** What can be seen without leaving this machine. */
+/** The facts that need no network. */
 export interface Local {
   readonly inspection: Attempt<Inspection>;
-  /**
-   * The configuration in effect; undefined where it is wrong or cannot be read.
-   */
+  /** Undefined if the configuration is wrong or cannot be read. */
   readonly loaded: Loaded | undefined;
   readonly socketPath: string;
-  /** Permission bits of the socket's file; undefined where there is none. */
+  /** Permission bits of the socket's file; undefined without a file. */
   readonly socketMode: number | undefined;
   readonly daemon: Attempt<{ status: Status; list: ListItem[] }>;
-  /**
-   * Undefined where the configuration, which says where they are, is missing.
-   */
+  /** Undefined without the configuration, which names the files. */
   readonly state: Attempt<StateFacts> | undefined;
   readonly hosts: Attempt<HostsFacts>;
   readonly hostsPath: string;
   readonly sockets: readonly ListeningSocket[] | undefined;
 }
 
-/** For each look at files, and for the daemon's answer. */
+/** The deadline for reading files, and for the daemon's reply. */
 const localMs = 4000;
 
-/** Never rejects, and changes nothing. */
+/** Collects the local facts. Changes nothing, never rejects. */
 export async function gather(place: Place): Promise<Local> {
   const { net, env, socket } = place;
   const config = await configOf(place);
@@ -75,10 +72,7 @@ export async function gather(place: Place): Promise<Local> {
   return { inspection, loaded, socketPath, socketMode, daemon, state, hosts, hostsPath, sockets };
 }
 
-/**
- * Who names a daemon by its socket alone means the configuration of that
- * daemon.
- */
+/** If only a socket is named, the configuration of its daemon is meant. */
 async function configOf({ net, env, config, socket }: Place): Promise<string | undefined> {
   const path = socket || env.NGROKD_SOCKET;
   if (config !== undefined || env.NGROKD_CONFIG || !path) return config;
@@ -115,9 +109,9 @@ async function modeOf(path: string): Promise<number | undefined> {
 }
 
 /**
- * The way to the ingress that a daemon with this configuration takes, or why
- * there is none: `refused`, as "the ingress was not tried, since …" says it.
- * Rejects with NgrokdError `config` where the configured CA cannot be used.
+ * The ingress settings of a daemon with this configuration. Rejects with
+ * NgrokdError `state` if there are none, and `config` if the address or the CA
+ * cannot be used. The text of `state` fits behind "not checked, since".
  */
 export async function wayToIngress(
   loaded: Loaded | undefined,

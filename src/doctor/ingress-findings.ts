@@ -8,14 +8,14 @@ import type { Conn, Net, PeerCertificate } from "../net/types.ts";
 import { type Attempt, attempt, type Pace, paced } from "./attempt.ts";
 import { type Check, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
 
-/** A host and port to ask the ingress for. */
+/** An endpoint in a request to the ingress. */
 export interface Target {
   readonly host: string;
   readonly port: number;
 }
 
-/** What the ingress said to a request for one endpoint. */
-export interface Asked {
+/** The ingress's response to a request for one endpoint. */
+export interface EndpointTrial {
   readonly target: Target;
   readonly answer: Attempt<
     { kind: "accepted" } | { kind: "refused"; code: string; message: string }
@@ -26,28 +26,28 @@ export interface IngressFacts {
   /** host:port */
   readonly address: string;
   readonly verified: boolean;
-  readonly dialed: Attempt<PeerCertificate | undefined>;
+  readonly dial: Attempt<PeerCertificate | undefined>;
   /**
-   * What came to a first request, which shows whether our certificate is let
-   * in; undefined where the dial failed.
+   * The first request. It shows whether the ingress accepts our certificate.
+   * Undefined if the dial failed.
    */
-  readonly first: Asked | undefined;
-  /** For the endpoints that were asked for, in their order. */
-  readonly asked: readonly Asked[];
+  readonly first: EndpointTrial | undefined;
+  /** One for each target, in the order of the targets. */
+  readonly trials: readonly EndpointTrial[];
 }
 
 /**
- * By RFC 6761 nobody's name: any answer at all shows that our certificate is
- * let in.
+ * No endpoint can have this name (RFC 6761). Any response to it shows that the
+ * ingress accepts our certificate.
  */
 const nobody: Target = { host: "doctor.ngrokd.invalid", port: 443 };
 const dialMs = 5000;
-/** How long a connection that was opened for the test may take to close. */
+/** The deadline for closing a trial connection. */
 const closeMs = 500;
 
 /**
- * Dials once, looks at who answers, and then opens and closes a connection to
- * each target without sending a byte. Never rejects.
+ * Dials the ingress, then opens and closes a connection to each target without
+ * sending a byte. Never rejects.
  */
 export async function tryIngress(
   net: Net,
@@ -59,7 +59,7 @@ export async function tryIngress(
   const address = hostPortText({ host, port });
   const verified = !settings.insecureSkipVerify;
   let conn: Conn | undefined;
-  const dialed = await attempt(`Cannot connect to "${address}"`, dialMs, async (signal) => {
+  const dial = await attempt(`Cannot connect to "${address}"`, dialMs, async (signal) => {
     conn = await net
       .dial({ host, port }, { tls: { serverName: host, ...tls }, via, signal })
       .catch((error: unknown) => {
@@ -67,21 +67,21 @@ export async function tryIngress(
       });
     return conn.peer;
   });
-  if (conn === undefined || !dialed.ok)
-    return { address, verified, dialed, first: undefined, asked: [] };
+  if (conn === undefined || !dial.ok)
+    return { address, verified, dial, first: undefined, trials: [] };
   const ready = conn;
   const [target = nobody, ...others] = targets;
   const first = await ask(target, (signal) => upgrade(ready, target, signal));
   const ingress = createIngress(net, () => settings);
   const rest = await paced(others, pace, (one) => ask(one, (signal) => ingress.open(one, signal)));
   ingress.close();
-  return { address, verified, dialed, first, asked: targets.length === 0 ? [] : [first, ...rest] };
+  return { address, verified, dial, first, trials: targets.length === 0 ? [] : [first, ...rest] };
 }
 
 async function ask(
   target: Target,
   open: (signal: AbortSignal) => ReturnType<typeof upgrade>,
-): Promise<Asked> {
+): Promise<EndpointTrial> {
   const opened = await attempt(
     `Cannot open a connection to "${hostPortText(target)}"`,
     dialMs,
@@ -101,16 +101,16 @@ async function letGo(conn: Conn): Promise<void> {
   clearTimeout(impatient);
 }
 
-/** Pure: whether the ingress can be reached, and who it proves to be. */
-export function judgeIngress({ address, verified, dialed }: IngressFacts): Finding {
-  if (!dialed.ok) {
+/** Pure: whether the ingress responds, and its certificate's issuer. */
+export function judgeIngress({ address, verified, dial }: IngressFacts): Finding {
+  if (!dial.ok) {
     const fix =
-      hintOf(dialed.error) || "does a firewall block it, or want a proxy (`forward.proxy_url`)?";
-    return failure("ingress", reasonOf(dialed.error), fix);
+      hintOf(dial.error) || "does a firewall block it, or want a proxy (`forward.proxy_url`)?";
+    return failure("ingress", reasonOf(dial.error), fix);
   }
   const issuer =
-    dialed.value === undefined ? "" : `, certificate issued by ${quote(dialed.value.issuer)}`;
-  const ms = Math.ceil(dialed.tookMs);
+    dial.value === undefined ? "" : `, certificate issued by ${quote(dial.value.issuer)}`;
+  const ms = Math.ceil(dial.tookMs);
   const text = `"${address}" answered within ${ms} ms${issuer}`;
   if (verified) return { ...ok("ingress", text), took_ms: ms };
   const fix =
@@ -119,18 +119,18 @@ export function judgeIngress({ address, verified, dialed }: IngressFacts): Findi
 }
 
 /**
- * Pure: whether the ingress lets our certificate in. Any answer to a request, a
- * refusal too, shows that it does.
+ * Pure: whether the ingress accepts our certificate. Any response to a request
+ * shows that it does, a refusal too.
  */
-export function judgeOurCertificate({ first, asked }: IngressFacts): Finding {
+export function judgeOurCertificate({ first, trials }: IngressFacts): Finding {
   const check = "client-certificate";
   if (first === undefined) return notChecked(check, "the ingress cannot be reached");
-  if (first.answer.ok || asked.some(({ answer }) => answer.ok))
+  if (first.answer.ok || trials.some(({ answer }) => answer.ok))
     return ok(check, "the ingress accepts it");
   const { error } = first.answer;
   if (isNgrokdError(error, "tls") || isNgrokdError(error, "aborted")) {
-    // Nobody has seen what ngrok's ingress does with a name that no endpoint
-    // has, so its silence then proves little.
+    // How ngrok's ingress treats an unknown name is not documented, so an abort
+    // after such a request proves little.
     const judged = first.target === nobody ? warning : failure;
     return judged(check, reasonOf(error), hintOf(error));
   }
@@ -138,7 +138,7 @@ export function judgeOurCertificate({ first, asked }: IngressFacts): Finding {
 }
 
 /** Pure: whether one endpoint can be reached through the ingress. */
-export function judgeAsked(check: Check, { target, answer }: Asked): Finding {
+export function judgeEndpointTrial(check: Check, { target, answer }: EndpointTrial): Finding {
   const about = hostPortText(target);
   if (!answer.ok) {
     const { error } = answer;

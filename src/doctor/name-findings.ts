@@ -1,3 +1,4 @@
+/** Names: what the hosts file says, and what the resolver returns. */
 import { lookup } from "node:dns/promises";
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
@@ -12,7 +13,7 @@ export interface HostsLine {
   /** Counts from 1. */
   readonly line: number;
   readonly address: string;
-  /** It stands in ngrokd's section. */
+  /** The line is in ngrokd's section. */
   readonly ours: boolean;
 }
 
@@ -20,16 +21,13 @@ export interface HostsFacts {
   readonly path: string;
   /** By name, in lower case. */
   readonly names: ReadonlyMap<string, readonly HostsLine[]>;
-  /**
-   * What `hosts:` in /etc/nsswitch.conf says; undefined where there is no such
-   * file or line.
-   */
+  /** The value of `hosts:` in /etc/nsswitch.conf; undefined without one. */
   readonly order: string | undefined;
 }
 
 /**
- * Rejects with NgrokdError `permission` or `state` where the hosts file cannot
- * be read.
+ * Reads a hosts file. Rejects with NgrokdError `permission` or `state` if it
+ * cannot be read.
  */
 export async function lookAtHosts(path: string): Promise<HostsFacts> {
   const text = await readFile(path, "latin1").catch((error: unknown) => {
@@ -43,7 +41,7 @@ export async function lookAtHosts(path: string): Promise<HostsFacts> {
   };
 }
 
-/** Pure: what a hosts file says of each name. */
+/** Pure: the lines of a hosts file, by name. */
 export function hostsLines(text: string): Map<string, HostsLine[]> {
   const found = new Map<string, HostsLine[]>();
   let ours = false;
@@ -62,8 +60,8 @@ export function hostsLines(text: string): Map<string, HostsLine[]> {
 }
 
 /**
- * What this machine's own resolver (getaddrinfo) answers to every program, in
- * its order.
+ * The addresses from this machine's resolver (getaddrinfo), in its order.
+ * Never rejects.
  */
 export async function resolved(name: string): Promise<Attempt<string[]>> {
   return await attempt(`Cannot look up "${name}"`, 3000, async () => {
@@ -74,13 +72,13 @@ export async function resolved(name: string): Promise<Attempt<string[]>> {
 
 export interface NameFacts {
   readonly name: string;
-  /** The address that ngrokd has given it. */
+  /** The address from ngrokd. */
   readonly ip: string;
   readonly resolved: Attempt<readonly string[]>;
   readonly hosts: Attempt<HostsFacts>;
 }
 
-/** Pure: whether programs get the right address for a name, and if not, why. */
+/** Pure: whether programs get the right address for a name. */
 export function judgeName(check: Check, facts: NameFacts): Finding {
   const { name, ip, resolved, hosts } = facts;
   const addresses = resolved.ok ? resolved.value : [];

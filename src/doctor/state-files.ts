@@ -1,3 +1,4 @@
+/** The files of the daemon's state folder: identity, addresses, leftovers. */
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type CertificateFacts, inspectCertificate, renewalDue } from "../cloud/certificate.ts";
@@ -16,12 +17,12 @@ export interface FileFacts {
   readonly uid: number;
 }
 
-/** What the daemon keeps beside its certificate. */
+/** The files beside the daemon's certificate. */
 export interface StateFacts {
   readonly folder: FileFacts | undefined;
   readonly key: FileFacts | undefined;
   readonly identity: LoadedIdentity;
-  /** Undefined where there is no certificate. */
+  /** Undefined without a certificate. */
   readonly certificate: Parsed<CertificateFacts> | undefined;
   /** Undefined if there is no file. */
   readonly assignment: AssignmentReading;
@@ -29,8 +30,8 @@ export interface StateFacts {
 }
 
 /**
- * Rejects with NgrokdError `permission` or `state` where a file is there and
- * cannot be read.
+ * Reads the state files. Rejects with NgrokdError `permission` or `state` if an
+ * existing file cannot be read.
  */
 export async function lookAtState(server: {
   readonly client_cert: string;
@@ -67,8 +68,8 @@ async function factsOf(path: string): Promise<FileFacts | undefined> {
 }
 
 /**
- * Pure. `owners`: the user IDs that may own the key, root's and the daemon's;
- * undefined where the system has none.
+ * Pure: modes, owners and contents of the state files. `owners`: the user ids
+ * that may own the key; undefined if the system has no user ids.
  */
 export function judgeState(facts: StateFacts, owners: readonly number[] | undefined): Finding[] {
   const { folder, key, identity, assignment, assignmentPath } = facts;
@@ -150,15 +151,15 @@ const modeText = (file: FileFacts | undefined): string =>
 const dayMs = 86_400_000;
 
 /**
- * Pure: how much of the certificate's life is left. `trouble`: why the daemon
- * could not renew it; empty where it did not have to.
+ * Pure: the rest of the certificate's lifetime. `trouble`: the reason of a
+ * failed renewal, or empty.
  */
 export function judgeCertificate(
   certificate: StateFacts["certificate"],
   now: Date,
   trouble: string,
 ): Finding[] {
-  if (!certificate?.ok) return []; // The state files' finding says so.
+  if (!certificate?.ok) return []; // The finding about the state files reports it.
   const { notBefore, notAfter } = certificate.value;
   const until = notAfter.toISOString().slice(0, 16).replace("T", " ");
   const byDaemon =
@@ -184,21 +185,18 @@ export function judgeCertificate(
 }
 
 export interface LeftoverFacts {
-  /** Temporary files that no running write can be at work on any more. */
+  /** Temporary files that are too old for a write in progress. */
   readonly temporary: readonly string[];
-  /** A write of the hosts file was cut off. */
+  /** A write of the hosts file was interrupted. */
   readonly interrupted: boolean;
   /** Folders that could not be read. */
   readonly unread: readonly string[];
 }
 
-/** How long a temporary file may be one that is being written. */
+/** A younger temporary file may belong to a write in progress. */
 const writingMs = 60_000;
 
-/**
- * Looks into folders for what a crash in the middle of a write leaves. Never
- * rejects.
- */
+/** Finds the traces of interrupted writes in folders. Never rejects. */
 export async function lookForLeftovers(
   folders: Iterable<string>,
   stateFolder: string,
@@ -217,7 +215,7 @@ export async function lookForLeftovers(
         names.includes(basename(hostsAfter));
       for (const name of names.filter((one) => /^\.[0-9a-f]{12}\.ngrokd\.tmp$/.test(one))) {
         const path = join(folder, name);
-        // Gone again between the two looks: it was none.
+        // A file that has vanished meanwhile is no leftover.
         const found = await stat(path).catch(absent);
         if (found !== undefined && now.getTime() - found.mtimeMs > writingMs) temporary.push(path);
       }
@@ -229,8 +227,8 @@ export async function lookForLeftovers(
 }
 
 /**
- * Pure. `stale`: names in ngrokd's section of the hosts file while no daemon
- * runs.
+ * Pure: leftovers of a crash. `stale`: the number of names in ngrokd's section
+ * of the hosts file while no daemon runs.
  */
 export function judgeLeftovers(
   { temporary, interrupted, unread }: LeftoverFacts,

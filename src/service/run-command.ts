@@ -2,15 +2,15 @@ import { spawn } from "node:child_process";
 import { reasonOf } from "../model/error.ts";
 import type { Command } from "./service-steps.ts";
 
-export interface Ran {
+export interface CommandResult {
   readonly code: number;
   readonly out: string;
   readonly err: string;
 }
 
-/** Runs a program to its end; code 127 where there is none. Never rejects. */
-export async function run([program, ...words]: Command): Promise<Ran> {
-  const { promise, resolve } = Promise.withResolvers<Ran>();
+/** Runs a program to its end. Code 127 if there is none. Never rejects. */
+export async function run([program, ...words]: Command): Promise<CommandResult> {
+  const { promise, resolve } = Promise.withResolvers<CommandResult>();
   const child = spawn(program, words, { stdio: ["ignore", "pipe", "pipe"] });
   let [out, err] = ["", ""];
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
@@ -25,8 +25,8 @@ export async function run([program, ...words]: Command): Promise<Ran> {
 }
 
 /**
- * Runs a program on this terminal, to its end or until `stop` aborts. Never
- * rejects; code 127 where there is none.
+ * Runs a program on this terminal, to its end or until `stop` aborts. Returns
+ * its exit code, or 127 if there is none. Never rejects.
  */
 export async function runHere([program, ...words]: Command, stop: AbortSignal): Promise<number> {
   const { promise, resolve } = Promise.withResolvers<number>();

@@ -1,30 +1,28 @@
 /**
- * What a service file has to know; all paths absolute, links followed for
- * `program` and `hostsPath`.
+ * The facts behind a service file. All paths are absolute; those of `program`
+ * and `hostsPath` have no links.
  */
 export interface ServiceFacts {
   readonly program: string;
-  /** Words behind `ngrokd serve`, for what is not at its default place. */
+  /** Arguments of `ngrokd serve`, for paths other than the defaults. */
   readonly serveArgs: readonly string[];
-  /** Environment variables of the daemon's own, such as NGROKD_HOSTS_PATH. */
+  /** The daemon's environment variables, such as NGROKD_HOSTS_PATH. */
   readonly environment: Readonly<Record<string, string>>;
   readonly hostsPath: string;
   readonly socketPath: string;
-  /** Folders in which the daemon writes: state, key, configuration. */
+  /** The folders of state, key and configuration, which the daemon writes. */
   readonly folders: readonly string[];
-  /**
-   * What it reads besides, and may lie in somebody's home: a CA, for example.
-   */
+  /** Other files that the daemon reads, such as a CA. May be in a home. */
   readonly reads: readonly string[];
-  /** Seconds that open connections may take at a stop. */
+  /** The drain timeout of a stop, in seconds. */
   readonly drainSeconds: number;
 }
 
-/** What a stop may take beside the draining. */
+/** The time of a stop beside the draining. */
 export const stopReserveMs = 30_000;
 
 /**
- * In the first line of every file that `ngrokd service install` writes, and in
- * no other: what has it may be replaced and removed.
+ * Stands in the first two lines of every file that `ngrokd service install`
+ * writes. Only files with this text are replaced or removed.
  */
 export const marker = "Made by `ngrokd service install`";

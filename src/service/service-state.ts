@@ -1,32 +1,29 @@
-import { type Installed, installed } from "./manage.ts";
+import { type UnitFile, unitFile } from "./manage.ts";
 import { run } from "./run-command.ts";
 import { type Manager, showCommand } from "./service-steps.ts";
 
-/** How the service fares, as systemd tells it. */
+/** The state of the service, from its manager. */
 export interface ServiceState {
-  readonly installed: Installed["kind"];
+  readonly installed: UnitFile["kind"];
   readonly path: string;
-  /**
-   * `active`, `inactive`, `failed`, `activating`…; `unknown` where systemd does
-   * not answer.
-   */
+  /** `active`, `inactive`, `failed`, …; `unknown` if systemd is silent. */
   readonly state: string;
   readonly detail: string;
-  /** `enabled`: it starts with the machine. */
+  /** `enabled` means that it starts with the machine. */
   readonly at_boot: string;
   readonly pid: number | null;
-  /** The daemon's own line. */
+  /** The status line of the daemon itself. */
   readonly says: string;
   readonly since: string;
   readonly restarts: number;
-  /** Why it ended, where it failed. */
+  /** The reason of a failure; empty without one. */
   readonly result: string;
-  /** Its file was changed and not read again. */
+  /** systemd has not loaded the last change of the file. */
   readonly needs_reload: boolean;
 }
 
 export async function serviceState(manager: Manager): Promise<ServiceState> {
-  const there = await installed(manager);
+  const there = await unitFile(manager);
   const { code, out } = await run(showCommand(manager));
   const path = there.kind === "foreign" ? there.path : manager.path;
   return {
@@ -36,10 +33,10 @@ export async function serviceState(manager: Manager): Promise<ServiceState> {
   };
 }
 
-type Shown = Omit<ServiceState, "installed" | "path">;
+type ManagerReport = Omit<ServiceState, "installed" | "path">;
 
-/** Pure: the answer of `systemctl show`. */
-export function readShown(code: number, out: string): Shown {
+/** Pure: reads the output of `systemctl show`. */
+export function readShown(code: number, out: string): ManagerReport {
   const values = new Map(
     out.split("\n").map((line) => line.split(/=(.*)/s, 2) as [string, string]),
   );
@@ -59,10 +56,10 @@ export function readShown(code: number, out: string): Shown {
 }
 
 /**
- * Pure: the answer of `launchctl print`, whose text is not meant for programs:
- * only its plainest lines are read.
+ * Pure: reads the output of `launchctl print`. Its format is not stable, so
+ * only simple lines are used.
  */
-export function readPrinted(code: number, out: string): Shown {
+export function readPrinted(code: number, out: string): ManagerReport {
   const value = (name: string): string =>
     new RegExp(`^\\t${name} = (.*)$`, "m").exec(out)?.[1] ?? "";
   const pid = Number(value("pid"));

@@ -3,21 +3,18 @@ import { macLabel, macLogPath, plistText } from "./plist.ts";
 import type { ServiceFacts } from "./service-facts.ts";
 import { unitText } from "./unit.ts";
 
-/**
- * What an action does, in order; `--dry-run` prints it, and nothing else is
- * ever done.
- */
+/** One step of an action. `--dry-run` prints the steps. */
 export type Step =
   | { readonly kind: "folder"; readonly path: string; readonly mode: number }
   | { readonly kind: "write"; readonly path: string; readonly text: string; readonly mode: number }
   | { readonly kind: "remove"; readonly path: string }
-  /** `mayFail`: that it had nothing to do counts as done. */
+  /** `mayFail`: a failure means that there was nothing to do. */
   | { readonly kind: "run"; readonly command: Command; readonly mayFail?: true };
 
-/** A program by its absolute path, and its words. */
+/** The absolute path of a program, and its arguments. */
 export type Command = readonly [program: string, ...words: string[]];
 
-/** Who runs services here. */
+/** A service manager. */
 export interface Manager {
   readonly kind: "systemd" | "launchd";
   /** The file that describes the service. */
@@ -28,7 +25,7 @@ export interface Manager {
 
 export const unitName = "ngrokd.service";
 
-/** `find` answers the first of these programs that is there. */
+/** `find` returns the first path that exists. */
 export function systemd(find: (paths: readonly string[]) => string): Manager {
   const programs = {
     control: find(["/usr/bin/systemctl", "/bin/systemctl"]),
@@ -45,14 +42,14 @@ export const launchd: Manager = {
 };
 
 export interface InstallChoices {
-  /** The file is already there with just this text. */
+  /** The file exists and has the wanted text. */
   readonly same: boolean;
   readonly start: boolean;
 }
 
 /**
- * Pure. Folders come first: systemd refuses a unit that may write into one that
- * is missing.
+ * Pure: the steps of an installation. Folders come first, since systemd refuses
+ * a unit that may write into a missing one.
  */
 export function installSteps(
   manager: Manager,
@@ -79,7 +76,7 @@ export function installSteps(
   return steps;
 }
 
-/** Pure. */
+/** Pure: the steps of a removal. */
 export function uninstallSteps({ kind, path, programs: { control } }: Manager): Step[] {
   if (kind === "launchd") {
     return [
@@ -97,7 +94,7 @@ export function uninstallSteps({ kind, path, programs: { control } }: Manager): 
 
 export type Verb = "start" | "stop" | "restart";
 
-/** Pure. */
+/** Pure: the step of a verb. */
 export function verbSteps({ kind, path, programs: { control } }: Manager, verb: Verb): Step[] {
   if (kind === "systemd") return [{ kind: "run", command: [control, verb, unitName] }];
   const commands: Readonly<Record<Verb, Command>> = {
@@ -149,10 +146,7 @@ export const shownProperties = [
 
 const macTarget = `system/${macLabel}`;
 
-/**
- * Folders where systemd looks for units, ours excepted: one of this name there
- * is somebody else's.
- */
+/** The unit's paths in systemd's other folders. A file there is foreign. */
 export const foreignUnits = [
   "/run/systemd/system",
   "/usr/local/lib/systemd/system",
@@ -160,5 +154,5 @@ export const foreignUnits = [
   "/lib/systemd/system",
 ].map((folder) => `${folder}/${unitName}`);
 
-/** Changes of the administrator's own, which stay. */
+/** The folder for changes of the administrator, which ngrokd never touches. */
 export const dropInFolder = (manager: Manager): string => `${dirname(manager.path)}/${unitName}.d`;

@@ -2,17 +2,17 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Io } from "../../src/cli/command.ts";
 import { watch } from "../../src/cli/list-watch.ts";
-import { createSay, type Output } from "../../src/cli/say.ts";
+import { startControlServer } from "../../src/control/server.ts";
+import type { ListItem } from "../../src/desk/reply-schemas.ts";
+import { silentLog } from "../../src/model/log.ts";
+import { createSay, type Output } from "../../src/terminal/say.ts";
 import {
   type Picture,
   type Rates,
   type WatchedEndpoint,
   watchText,
   withRates,
-} from "../../src/cli/watch-text.ts";
-import { startControlServer } from "../../src/control/server.ts";
-import type { ListItem } from "../../src/desk/reply-schemas.ts";
-import { silentLog } from "../../src/model/log.ts";
+} from "../../src/terminal/watch-text.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { later, net } from "../support/conns.ts";
 import { item, marked, plain, sink, status } from "./support.ts";

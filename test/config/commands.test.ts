@@ -22,9 +22,9 @@ import edit, {
 import init from "../../src/cli/config/init.ts";
 import path from "../../src/cli/config/path.ts";
 import show from "../../src/cli/config/show.ts";
-import { createSay } from "../../src/cli/say.ts";
 import { configTemplate } from "../../src/config/template.ts";
 import { isNgrokdError } from "../../src/model/error.ts";
+import { createSay } from "../../src/terminal/say.ts";
 import { fileOfTheGoProgram, ownFolder } from "./support.ts";
 
 const folder = ownFolder();

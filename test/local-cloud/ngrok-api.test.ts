@@ -3,12 +3,12 @@ import { X509Certificate } from "node:crypto";
 import { createCsr, createKey } from "../../src/cloud/certificate.ts";
 import { isNgrokdError } from "../../src/model/error.ts";
 import { bunNet } from "../../src/net/bun.ts";
-import { ask, misbehave, register, startCloud } from "./support.ts";
+import { ask, misbehave, register, startCloud, until } from "./support.ts";
 
 const upstream = "127.0.0.1:1";
 
 describe("every call", () => {
-  test("needs a key that is known and the API's version, and refuses in ngrok's shape", async () => {
+  test("needs a known key and the API's version, and refuses in ngrok's form", async () => {
     const cloud = await startCloud({ apiKeys: ["first-key", "second-key"] });
     const refusals: [Record<string, string>, number, string][] = [
       [{ authorization: "" }, 401, "ERR_NGROK_200"],
@@ -20,7 +20,12 @@ describe("every call", () => {
     for (const [headers, status, code] of refusals) {
       for (const path of ["/endpoints", "/kubernetes_operators", "/nothing/here"]) {
         const { json, status: seen } = await ask(cloud, "GET", path, { headers });
-        expect([seen, json.error_code, json.status_code]).toEqual([status, code, status]);
+        expect({ path, seen, ...json }).toMatchObject({
+          path,
+          seen: status,
+          error_code: code,
+          status_code: status,
+        });
         expect(json.msg.length).toBeGreaterThan(10);
         expect(json.details.operation_id).toMatch(/^op_\w+$/);
       }
@@ -54,10 +59,8 @@ describe("every call", () => {
           ...(type === "" ? {} : { "content-type": type }),
         },
       });
-      expect([
-        response.status,
-        ((await response.json()) as { error_code: string }).error_code,
-      ]).toEqual([400, code]);
+      const { error_code: seen } = (await response.json()) as { error_code: string };
+      expect({ body, status: response.status, code: seen }).toEqual({ body, status: 400, code });
     }
     expect(cloud.operators()).toEqual([]);
   });
@@ -117,7 +120,7 @@ describe("operators", () => {
       ["GET", "/bound_endpoints"],
     ] as const) {
       const gone = await ask(cloud, method, `/kubernetes_operators/${id}${path}`);
-      expect([gone.status, gone.json.status_code]).toEqual([404, 404]);
+      expect(gone).toMatchObject({ status: 404, json: { status_code: 404 } });
     }
     expect(
       (await ask(cloud, "PATCH", `/kubernetes_operators/${id}`, { body: { binding: { csr } } }))
@@ -126,7 +129,7 @@ describe("operators", () => {
     expect((await ask(cloud, "GET", "/kubernetes_operators")).json.operators).toEqual([]);
   });
 
-  test("get a fresh certificate for a new CSR, and keep their id and the old certificate's right", async () => {
+  test("get a certificate for a new CSR, and keep their id and the old certificate", async () => {
     const cloud = await startCloud({ certificateLifetimeMs: 30_000 });
     const { id, cert } = await register(cloud);
     const csr = await createCsr(await createKey());
@@ -141,7 +144,7 @@ describe("operators", () => {
     expect(cloud.operators()[0]?.binding?.certificates).toHaveLength(2);
   });
 
-  test("are refused where the CSR is no good or a text is too long, and leave nothing behind", async () => {
+  test("are refused for a bad CSR or too long a text, and leave nothing behind", async () => {
     const cloud = await startCloud();
     const csr = await createCsr(await createKey());
     const bodies: [object, string, string][] = [
@@ -153,7 +156,7 @@ describe("operators", () => {
     ];
     for (const [body, code, word] of bodies) {
       const { status, json } = await ask(cloud, "POST", "/kubernetes_operators", { body });
-      expect([status, json.error_code]).toEqual([400, code]);
+      expect({ body, status, code: json.error_code }).toEqual({ body, status: 400, code });
       expect(json.msg).toContain(word);
     }
     expect(
@@ -238,11 +241,12 @@ describe("lists", () => {
     const cloud = await startCloud();
     for (const limit of ["0", "101", "-1", "2.5", "many"]) {
       const { status, json } = await ask(cloud, "GET", `/endpoints?limit=${limit}`);
-      expect([status, json.error_code]).toEqual([400, "ERR_NGROK_244"]);
+      const { error_code: code } = json;
+      expect({ limit, status, code }).toEqual({ limit, status: 400, code: "ERR_NGROK_244" });
     }
   });
 
-  test("of bound endpoints leave out other bindings and lag behind deletions where told to", async () => {
+  test("of bound endpoints have no other bindings, and lag behind deletions if told to", async () => {
     const cloud = await startCloud();
     const { id } = await register(cloud);
     const bound = cloud.addEndpoint({
@@ -267,43 +271,44 @@ describe("the API's faults", () => {
     misbehave(cloud, "429=7*2");
     for (const times of [1, 2]) {
       const { status, headers, json } = await ask(cloud, "GET", "/endpoints");
-      expect([
+      expect({ times, status, retryAfter: headers.get("retry-after") }).toEqual({
         times,
-        status,
-        headers.get("retry-after"),
-        json.error_code,
-        json.status_code,
-      ]).toEqual([times, 429, "7", "ERR_NGROK_226", 429]);
+        status: 429,
+        retryAfter: "7",
+      });
+      expect(json).toMatchObject({ error_code: "ERR_NGROK_226", status_code: 429 });
     }
     expect((await ask(cloud, "GET", "/endpoints")).status).toBe(200);
     for (const status of [401, 500, 503]) {
       misbehave(cloud, `${status}*1`);
       const answer = await ask(cloud, "POST", "/kubernetes_operators", { body: {} });
-      expect([answer.status, answer.headers.get("retry-after"), answer.json.status_code]).toEqual([
-        status,
-        null,
-        status,
-      ]);
+      expect(answer).toMatchObject({ status, json: { status_code: status } });
+      expect(answer.headers.get("retry-after")).toBeNull();
     }
     expect(cloud.operators()).toEqual([]);
   });
 
-  test("answer late", async () => {
+  test("delay a response", async () => {
     const cloud = await startCloud();
-    misbehave(cloud, "latency=150*1");
-    const started = performance.now();
-    expect((await ask(cloud, "GET", "/endpoints")).status).toBe(200);
-    expect(performance.now() - started).toBeGreaterThanOrEqual(149);
+    misbehave(cloud, "latency=300*1");
+    const order: string[] = [];
+    const call = async (name: string): Promise<void> => {
+      expect((await ask(cloud, "GET", "/endpoints")).status).toBe(200);
+      order.push(name);
+    };
+    const late = call("late");
+    await until("the first call has the fault", () => cloud.faults.list().length === 0);
+    await call("next");
+    await late;
+    expect(order).toEqual(["next", "late"]);
   });
 
   test("answer a proxy's page, nothing, or far too much", async () => {
     const cloud = await startCloud();
     misbehave(cloud, "html*1");
     const html = await ask(cloud, "GET", "/endpoints");
-    expect([html.status, html.headers.get("content-type")]).toEqual([
-      502,
-      "text/html; charset=UTF-8",
-    ]);
+    expect(html.status).toBe(502);
+    expect(html.headers.get("content-type")).toBe("text/html; charset=UTF-8");
     expect(html.text).toStartWith("<html>");
     misbehave(cloud, "empty*1");
     expect(await ask(cloud, "GET", "/endpoints")).toMatchObject({ status: 200, text: "" });
@@ -313,7 +318,9 @@ describe("the API's faults", () => {
     expect(huge.json.endpoints).toEqual([]);
     expect((await ask(cloud, "GET", "/endpoints")).text.length).toBeLessThan(1000);
   });
+});
 
+describe("the API's faults in a body", () => {
   test("break the connection in the middle of a body", async () => {
     const cloud = await startCloud();
     misbehave(cloud, "drop*1");
@@ -325,23 +332,22 @@ describe("the API's faults", () => {
     expect((await ask(cloud, "GET", "/endpoints")).status).toBe(200);
   });
 
-  test("lose a list's second half, or send its reader elsewhere, and spare other calls", async () => {
+  test("lose half of a list, or send its reader elsewhere, and spare other calls", async () => {
     const cloud = await startCloud();
     const { id } = await register(cloud);
     for (let i = 0; i < 5; i += 1) cloud.addEndpoint({ url: `http://e${i}.demo`, upstream });
     misbehave(cloud, "short-page*1", "foreign-page=http://127.0.0.9:1/x*1");
     expect((await ask(cloud, "GET", `/kubernetes_operators/${id}`)).status).toBe(200);
     const short = await ask(cloud, "GET", "/endpoints");
-    expect([short.json.endpoints.length, short.json.next_page_uri]).toEqual([2, null]);
+    expect(short.json.endpoints).toHaveLength(2);
+    expect(short.json.next_page_uri).toBeNull();
     const foreign = await ask(cloud, "GET", "/endpoints");
-    expect([foreign.json.endpoints.length, foreign.json.next_page_uri]).toEqual([
-      5,
-      "http://127.0.0.9:1/x",
-    ]);
+    expect(foreign.json.endpoints).toHaveLength(5);
+    expect(foreign.json.next_page_uri).toBe("http://127.0.0.9:1/x");
     expect((await ask(cloud, "GET", "/endpoints")).json).toMatchObject({ next_page_uri: null });
   });
 
-  test("show no endpoint where there are some, for once, and spare the list of operators", async () => {
+  test("show no endpoint once although there are some, and spare the operators", async () => {
     const cloud = await startCloud();
     const { id } = await register(cloud);
     cloud.addEndpoint({ url: "http://e.demo", upstream });
@@ -356,7 +362,7 @@ describe("the API's faults", () => {
   });
 });
 
-describe("the control API", () => {
+describe("the control API's endpoints", () => {
   test("adds, moves, shows and removes endpoints without a key", async () => {
     const cloud = await startCloud();
     const call = (method: string, path: string, body?: unknown) =>
@@ -384,7 +390,7 @@ describe("the control API", () => {
     expect((await call("DELETE", at)).status).toBe(404);
   });
 
-  test("refuses what leads nowhere, unless it is to be shown to a client unchecked", async () => {
+  test("refuses URLs that lead nowhere, unless they are added unchecked", async () => {
     const cloud = await startCloud();
     const hostile = [
       `http://${"x".repeat(1_000_000)}.demo`,
@@ -394,7 +400,7 @@ describe("the control API", () => {
     ];
     for (const url of hostile) {
       const refused = await ask(cloud, "POST", "/_cloud/endpoints", { body: { url, upstream } });
-      expect([refused.status, refused.json.status_code]).toEqual([400, 400]);
+      expect(refused).toMatchObject({ status: 400, json: { status_code: 400 } });
       expect(
         (
           await ask(cloud, "POST", "/_cloud/endpoints", {
@@ -406,7 +412,9 @@ describe("the control API", () => {
     const { json } = await ask(cloud, "GET", "/endpoints");
     expect(json.endpoints.map((one: { url: string }) => one.url)).toEqual(hostile.reverse());
   });
+});
 
+describe("the control API", () => {
   test("sets, lists and clears faults, and explains them", async () => {
     const cloud = await startCloud();
     const call = (method: string, path: string, body?: unknown) =>

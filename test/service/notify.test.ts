@@ -91,7 +91,7 @@ describe("a notifier", () => {
     expect(otherwise).toEqual(["READY=1"]);
   });
 
-  test("tells that it lives three times in the time that systemd allows, and not while it does not live", async () => {
+  test("gives three signs of life per interval of systemd, and none while it hangs", async () => {
     jest.useFakeTimers();
     const { sent, notifier } = recorded({ ...env, WATCHDOG_USEC: "90000" });
     let live = true;
@@ -137,7 +137,7 @@ describe("a datagram", () => {
     }
   });
 
-  test("that nobody takes is answered with false, at once: no such socket, a path too long, no room", async () => {
+  test("without a receiver returns false at once: no socket, too long a path, no room", async () => {
     expect(await bunNet.datagram(join(folder(), "nobody"), "READY=1")).toBe(false);
     expect(await bunNet.datagram("", "READY=1")).toBe(false);
     expect(await bunNet.datagram(`/${"x".repeat(200)}`, "READY=1")).toBe(false);
@@ -187,7 +187,7 @@ describe("a datagram", () => {
     expect(() => libcIn(line("/usr/lib/libcrypt.so.1"))).toThrow();
   });
 
-  test("has an address as Linux wants it: a path with a zero byte behind it, an abstract name with one in front", () => {
+  test("has an address with a zero byte: behind a path, before an abstract name", () => {
     expect([...socketAddress("/a")].slice(2)).toEqual([47, 97, 0]);
     expect([...socketAddress("@a")].slice(2)).toEqual([0, 97]);
   });

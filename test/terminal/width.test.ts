@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { listText } from "../../src/cli/list.ts";
-import { table } from "../../src/cli/table.ts";
-import { watchText, withRates } from "../../src/cli/watch-text.ts";
-import { fitted, padded, widthOf, wrapped } from "../../src/cli/width.ts";
-import { item, plain, status } from "./support.ts";
+import { table } from "../../src/terminal/table.ts";
+import { watchText, withRates } from "../../src/terminal/watch-text.ts";
+import { fitted, padded, widthOf, wrapped } from "../../src/terminal/width.ts";
+import { item, plain, status } from "../cli/support.ts";
 
 /** A text and the columns that a terminal gives it. */
 const samples = [

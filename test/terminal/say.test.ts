@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { bytesText, createSay, durationText, facts } from "../../src/cli/say.ts";
-import { table } from "../../src/cli/table.ts";
 import { NgrokdError } from "../../src/model/error.ts";
-import { marked, plain, sink } from "./support.ts";
+import { bytesText, createSay, durationText, facts } from "../../src/terminal/say.ts";
+import { table } from "../../src/terminal/table.ts";
+import { marked, plain, sink } from "../cli/support.ts";
 
 describe("createSay", () => {
   test("sends results to stdout and everything else to stderr", () => {
