@@ -55,8 +55,8 @@ function key(text: string): ApiKey {
 }
 
 /**
- * What the daemon does at its start: the files' identity, or, with `again`, another
- * in its place.
+ * The daemon's start: the identity of the files, or, with `again`, another in
+ * its place.
  */
 async function registered({ again = false, with: text = cloud.apiKey } = {}): Promise<Identity> {
   const api = createApi({ url: cloud.apiUrl, key: key(text), userAgent: "test" });
@@ -147,8 +147,8 @@ describe("a move to another account", () => {
   });
 
   test("keeps the old identity if the new account does not answer for its own", async () => {
-    // A look at the key, one at the operator, one by id and one by key, and the
-    // new operator; then nothing works.
+    // One request for the key, one for the operator, one by id, one by key, and
+    // the new operator; then nothing works.
     const calls: string[] = [];
     const fetch: TryKeyOptions["fetch"] = async (url, init) => {
       calls.push(`${init.method} ${new URL(url).pathname}`);
@@ -216,7 +216,7 @@ describe("a move that is cut off", () => {
     await registered({ again: true, with: another });
     expect(accounts().sort()).toEqual(["another new", "main old"]);
     expect((await registered({ again: true })).operatorId).toBe(identity.operatorId);
-    // And the move, asked for again, finds what it had begun.
+    // A second call finds the operator of the first.
     const { moved } = await tryAndSaveApiKey(another, options);
     expect(accounts()).toEqual(["another new"]);
     expect(cloud.operators()[0]?.id).toBe(moved?.identity.operatorId ?? "");
