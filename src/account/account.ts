@@ -1,3 +1,5 @@
+// One ngrok account: its identity, its API key, and the poll of its endpoints.
+
 import { join } from "node:path";
 import type { Fetch } from "../cloud/exchange.ts";
 import { type LastList, loadLastList, saveLastList } from "../cloud/last-list.ts";
@@ -14,8 +16,8 @@ import { createProgress, type Progress } from "./progress.ts";
 import { createSelectors, type Selectors } from "./selectors.ts";
 
 /**
- * This room is for one ngrok account: its identity, its selectors, and the poll
- * of its endpoints. Accounts share no state, so several can run in one process.
+ * The parts of one account, joined. Accounts share no state, so several can run
+ * in one process.
  */
 export interface Account {
   readonly name: string;

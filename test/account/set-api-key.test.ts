@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hostFacts, type TryKeyOptions, tryAndSaveApiKey } from "../../src/account/set-api-key.ts";
+import { hostFacts } from "../../src/account/host-facts.ts";
+import { type TryKeyOptions, tryAndSaveApiKey } from "../../src/account/set-api-key.ts";
 import { createApi } from "../../src/cloud/api.ts";
 import {
   type Identity,
