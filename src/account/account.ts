@@ -95,7 +95,7 @@ export function createAccount(deps: AccountDeps): Account {
       return loop?.schedule ?? { failures: 0, next: undefined };
     },
     async start() {
-      const poll = pollWith(await lastList());
+      const poll = pollWith(await readLastList(lastListPath, log));
       loop = startLoop({
         intervalMs: () => intervalMs(loaded(), identity.msUntilDue()),
         pass: async (signal) => passEnd(await onePass(poll, signal)),
@@ -139,15 +139,15 @@ export function createAccount(deps: AccountDeps): Account {
       log,
     });
   }
+}
 
-  /** It is only a copy: an unreadable one is told, and replaced later. */
-  async function lastList(): Promise<LastList | undefined> {
-    try {
-      return await loadLastList(lastListPath);
-    } catch (error) {
-      log.warn(reasonOf(error), { hint: hintOf(error) || undefined });
-      return undefined;
-    }
+/** It is only a copy: an unreadable one is told, and replaced later. */
+async function readLastList(path: string, log: Log): Promise<LastList | undefined> {
+  try {
+    return await loadLastList(path);
+  } catch (error) {
+    log.warn(reasonOf(error), { hint: hintOf(error) || undefined });
+    return undefined;
   }
 }
 
