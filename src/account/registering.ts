@@ -1,9 +1,9 @@
 import type { Api } from "../cloud/api.ts";
 import { type Identity, register } from "../cloud/registration.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
+import { hostFacts } from "./host-facts.ts";
 import { adopted, filesWritten } from "./identity-state.ts";
 import type { IdentityStore } from "./identity-store.ts";
-import { hostFacts } from "./set-api-key.ts";
 import { deleteReplaced, searchTwins } from "./twins.ts";
 
 /**

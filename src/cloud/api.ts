@@ -1,3 +1,5 @@
+// ngrok's API, and the identity that it gives this machine.
+
 import type { ApiKey } from "../model/api-key.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { quote } from "../model/parsed.ts";
@@ -15,14 +17,13 @@ import {
 export type { ListMemory } from "./list.ts";
 
 /**
- * This room is for ngrok's API and the identity that it gives this machine.
- * This file has the calls of the REST API that are used (docs/protocol.md,
- * "ngrok's API"). Nothing is retried. Every call rejects with NgrokdError:
- * `network`, `timeout` (30 s a request, body included), `cancelled` or the
- * signal's own, `unauthorized`, `not-found`, `rate-limited`, `api` (any other
- * refusal, or nonsense), `protocol` (a redirect, paging that leads astray, a
- * body over 64 MiB), `state` (no operator id). The details of refusals are
- * those of `refusal`. No error has the key in it.
+ * ngrok's REST API, as far as it is used (docs/protocol.md, "ngrok's API").
+ * Nothing is retried. Every call rejects with NgrokdError: `network`, `timeout`
+ * (30 s a request, body included), `cancelled` or the signal's own,
+ * `unauthorized`, `not-found`, `rate-limited`, `api` (any other refusal, or
+ * nonsense), `protocol` (a redirect, paging that leads astray, a body over 64
+ * MiB), `state` (no operator id). The details of refusals are those of
+ * `refusal`. No error has the key in it.
  */
 export interface Api {
   /**

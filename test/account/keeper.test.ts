@@ -24,8 +24,8 @@ afterEach(async () => {
 });
 
 /**
- * A keeper on its own; `changed` counts how often the ingress had to be
- * renewed. The clock stands still until `wait` moves it.
+ * A keeper on its own; `changed` counts the identities that came into use. The
+ * clock stands still until `wait` moves it.
  */
 async function staged({ key = "a-good-api-key" } = {}) {
   const server = { client_cert: file("tls.crt"), client_key: file("tls.key") };
@@ -74,8 +74,8 @@ const operatorReads = (): number =>
 const hours = 3_600_000;
 
 /**
- * Half a minute later, when what an earlier registration had on its way has
- * arrived, and was looked for.
+ * Half a minute later. By then the requests of an earlier registration have
+ * arrived, and the twins are searched for.
  */
 async function pastRegistrations({
   keeper,

@@ -8,9 +8,9 @@ import { memoryLog } from "../support/memory-log.ts";
 const { signal } = new AbortController();
 
 /**
- * ngrok's side has one operator with these selectors; `wanted` is what the
- * configuration says, undefined where it says nothing. `refusal`: ngrok says no
- * to every question; `lost`: a change is made, and its answer does not arrive.
+ * ngrok has one operator with these selectors; `wanted` are the configured
+ * ones, undefined if there are none. `refusal`: ngrok refuses every request.
+ * `lost`: a change is made, and its answer is lost.
  */
 function staged(registered: readonly string[], wanted: readonly string[] | undefined) {
   const calls: string[] = [];

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hostFacts, type TryKeyOptions, tryAndSaveApiKey } from "../../src/account/set-api-key.ts";
+import { hostFacts } from "../../src/account/host-facts.ts";
+import { type TryKeyOptions, tryAndSaveApiKey } from "../../src/account/set-api-key.ts";
 import { createApi } from "../../src/cloud/api.ts";
 import {
   type Identity,
@@ -147,8 +148,8 @@ describe("a move to another account", () => {
   });
 
   test("keeps the old identity if the new account does not answer for its own", async () => {
-    // A look at the key, one at the operator, one by id and one by key, and the
-    // new operator; then nothing works.
+    // One request for the key, one for the operator, one by id, one by key, and
+    // the new operator; then nothing works.
     const calls: string[] = [];
     const fetch: TryKeyOptions["fetch"] = async (url, init) => {
       calls.push(`${init.method} ${new URL(url).pathname}`);
@@ -216,7 +217,7 @@ describe("a move that is cut off", () => {
     await registered({ again: true, with: another });
     expect(accounts().sort()).toEqual(["another new", "main old"]);
     expect((await registered({ again: true })).operatorId).toBe(identity.operatorId);
-    // And the move, asked for again, finds what it had begun.
+    // A second call finds the operator of the first.
     const { moved } = await tryAndSaveApiKey(another, options);
     expect(accounts()).toEqual(["another new"]);
     expect(cloud.operators()[0]?.id).toBe(moved?.identity.operatorId ?? "");

@@ -26,7 +26,7 @@ const apiAt = (
   more: { timeoutMs?: number; maxBytes?: number; fetch?: Fetch; memory?: ListMemory } = {},
 ) => createApi({ url, key, userAgent, ...more });
 
-/** An API whose fetch answers this, without a network. */
+/** An API whose fetch returns this, without a network. */
 const apiSaying = (
   answer: (url: string) => Response | Promise<Response>,
   more: { timeoutMs?: number; maxBytes?: number } = {},
@@ -111,7 +111,7 @@ describe("checkKey", () => {
     expect(server.requests.map(({ path }) => path)).toEqual(["/kubernetes_operators?limit=1"]);
   });
 
-  test("rejects where it does not", async () => {
+  test("rejects if it does not", async () => {
     await using server = await fakeServer(() => ({
       status: 401,
       json: { error_code: "ERR_NGROK_203", status_code: 401, msg: "invalid" },
@@ -123,7 +123,7 @@ describe("checkKey", () => {
 describe("an operator's answer", () => {
   const parse = (json: unknown) => apiSaying(() => Response.json(json)).getOperator("k8sop_1");
 
-  test("is read with what we use of it", async () => {
+  test("is read with the fields that are used", async () => {
     const json = {
       id: "k8sop_1",
       uri: "https://x",
@@ -362,7 +362,7 @@ describe("a list", () => {
     }
   });
 
-  test("of operators leaves out what has no id", async () => {
+  test("of operators leaves out items without id", async () => {
     const api = apiSaying(() =>
       Response.json({ operators: [{ id: "k8sop_1" }, {}, null, { id: "k8sop_2" }] }),
     );
@@ -749,7 +749,7 @@ describe("time and cancelling", () => {
     expect(server.requests.length).toBe(1);
   });
 
-  test("a reason of ours is what the caller gets", async () => {
+  test("the caller gets a reason of our own", async () => {
     const reason = new NgrokdError("timeout", "the pass took too long");
     expect(
       await failure(apiSaying(() => new Promise(() => {})).endpoints(AbortSignal.abort(reason))),

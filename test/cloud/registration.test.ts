@@ -192,7 +192,7 @@ describe("register, from nothing", () => {
     expect(set.ngrok.requests.length).toBe(1);
   });
 
-  test("asks nothing of ngrok where the folder cannot be written", async () => {
+  test("asks nothing of ngrok if the folder cannot be written", async () => {
     await using set = await setUp();
     await mkdir(join(set.folder, ".."), { recursive: true });
     await writeFile(set.folder, "a file where the folder should be");
@@ -225,7 +225,7 @@ describe("register, when something fails", () => {
     expect((await call(set)).keyPem).toBe(key);
   });
 
-  test("deletes the new operator again where it cannot be saved", async () => {
+  test("deletes the new operator again if it cannot be saved", async () => {
     await using set = await setUp();
     set.ngrok.intercept = ({ method }) => {
       // Between the check and the saving, a folder takes the certificate's
@@ -243,7 +243,7 @@ describe("register, when something fails", () => {
     expect(set.ngrok.operators.size).toBe(0);
   });
 
-  test("names the operator where even the deleting fails", async () => {
+  test("names the operator if even the deleting fails", async () => {
     await using set = await setUp();
     set.ngrok.intercept = ({ method }) => {
       if (method === "POST") Bun.spawnSync(["mkdir", "-p", join(set.paths.cert, "x")]);
@@ -273,7 +273,7 @@ describe("register, when something fails", () => {
     expect(await readdir(set.folder)).toEqual(["tls.key"]);
   });
 
-  test("deletes it also where the caller has given up meanwhile", async () => {
+  test("deletes it also if the caller has given up meanwhile", async () => {
     await using set = await setUp();
     const cancel = new AbortController();
     const api: Api = {
@@ -291,7 +291,7 @@ describe("register, when something fails", () => {
     ]);
   });
 
-  test("says nothing to ngrok for a caller who has given up before", async () => {
+  test("says nothing to ngrok for a caller that has given up before", async () => {
     await using set = await setUp();
     expect((await failure(call(set, { signal: AbortSignal.abort() }))).code).toBe("cancelled");
     expect(set.ngrok.requests).toEqual([]);
@@ -440,7 +440,7 @@ describe("loadIdentity", () => {
     return { key, cert };
   }
 
-  test("finds none where there is nothing, not even a folder", async () => {
+  test("finds none without any files, and without the folder", async () => {
     await using set = await setUp();
     expect(await load(set.paths)).toEqual({ kind: "none" });
   });
@@ -560,7 +560,7 @@ describe("saveIngressEndpoint", () => {
     expect(await endpoint()).toBeUndefined();
   });
 
-  test("writes nothing where nothing changed", async () => {
+  test("writes nothing if nothing changed", async () => {
     await using set = await setUp();
     await call(set);
     const before = await stat(set.paths.ingressEndpoint);
