@@ -66,7 +66,7 @@ test("docs/security.md names only tests that there are", () => {
   ).toEqual([]);
 });
 
-test("docs/protocol.md names everything that the control socket can be asked, with its arguments", () => {
+test("docs/protocol.md names every command of the control socket", () => {
   const [, asked = ""] = textOf("docs/protocol.md").split("## The control socket");
   const [page = ""] = asked.split("\n## ");
   const named = operationNames.map((name) => `{"command":"${name}"`);

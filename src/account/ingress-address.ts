@@ -26,9 +26,13 @@ export function ingressAddress(loaded: Loaded, named: string | undefined): HostP
 /**
  * Asks ngrok for the ingress of an operator whose files name none, as the Go
  * program leaves them, until ngrok has answered once. The answer is used at
- * once, and saved. Without an answer the default is dialled: rejects never.
+ * once, and saved. Without an answer the default is dialled. Never rejects.
  */
-export async function askForIngress(store: IdentityStore, api: Api, signal: AbortSignal) {
+export async function askForIngress(
+  store: IdentityStore,
+  api: Api,
+  signal: AbortSignal,
+): Promise<void> {
   const { held, loaded, log } = store;
   if (held === undefined || held.hasNoIngress || held.identity.ingressEndpoint !== undefined)
     return;
@@ -37,10 +41,10 @@ export async function askForIngress(store: IdentityStore, api: Api, signal: Abor
   try {
     const { ingressEndpoint } = await api.getOperator(operatorId, signal);
     store.enter({ state: ingressNamed(held, ingressEndpoint) });
-    await saveUnsaved(store);
   } catch (error) {
-    log.debug(`Cannot ask ngrok for the ingress of ${operatorId}: ${reasonOf(error)}`);
+    return log.debug(`Cannot ask ngrok for the ingress of ${operatorId}: ${reasonOf(error)}`);
   }
+  await saveUnsaved(store);
 }
 
 const isNamedByNgrok = ({ origins }: Loaded): boolean => origins.ingressEndpoint === "default";

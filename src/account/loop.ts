@@ -1,12 +1,12 @@
 import { retryDelay } from "../model/backoff.ts";
 
-/** How a pass ended, as far as the next one is concerned. */
+/** How a pass ended, for the time of the next one. */
 export type PassEnd =
   | { readonly kind: "ok" }
-  /** Look again soon: something was seen that must be confirmed. */
+  /** A pass soon: a reply of ngrok's has to be confirmed. */
   | { readonly kind: "confirm" }
   | { readonly kind: "failed"; readonly error: unknown }
-  /** Nothing to do until somebody kicks: there is no API key. */
+  /** No pass without a kick: there is no API key. */
   | { readonly kind: "idle" };
 
 export interface Loop {
@@ -20,25 +20,25 @@ export interface Loop {
   readonly schedule: Schedule;
 }
 
-/** When the loop comes back, and what keeps it away. */
+/** When the next pass begins, and how many have failed. */
 export interface Schedule {
-  /** Passes that have failed since the last one that did not. */
+  /** Passes in a row that have failed. */
   readonly failures: number;
-  /** Undefined while a pass runs, and where only a kick brings the next. */
+  /** Undefined while a pass runs, and if only a kick brings the next. */
   readonly next: Date | undefined;
 }
 
 export interface LoopOptions {
   /** One pass; must not reject. */
   readonly pass: (signal: AbortSignal) => Promise<PassEnd>;
-  /** Milliseconds between passes that succeed; asked anew every time. */
+  /** Milliseconds between passes that succeed; read before each wait. */
   readonly intervalMs: () => number;
   readonly random?: () => number;
 }
 
 /**
- * The one runner for "again, please": timer, signals and the socket all kick
- * it, and passes never overlap.
+ * Runs the passes, one at a time. Timer, signals and the control socket all
+ * kick this one loop.
  */
 export function startLoop(options: LoopOptions): Loop {
   const { pass, intervalMs, random = Math.random } = options;
@@ -99,8 +99,8 @@ export function startLoop(options: LoopOptions): Loop {
 const confirmMs = 2000;
 
 /**
- * Pure: milliseconds to the next pass, or undefined for "until kicked".
- * `random` is 0 to 1; what is made of it {@link retryDelay} says.
+ * Pure: milliseconds to the next pass; undefined: only a kick brings it.
+ * `random` is 0 to 1, as {@link retryDelay} takes it.
  */
 export function delayAfter(
   end: PassEnd,

@@ -1,23 +1,22 @@
 /**
- * A poll that gets no answer for so many milliseconds makes the daemon
- * unhealthy: every request has a deadline of its own, far shorter.
+ * A poll without an answer for so many milliseconds makes the daemon unhealthy.
+ * The deadline of every request is far shorter.
  */
 const stuckMs = 10 * 60_000;
 
 /**
- * Whether the poll that runs still comes further, however many pages it asks
- * for.
+ * Whether the running poll still makes progress, however many pages it reads.
  */
 export interface Progress {
   begin(): void;
-  /** ngrok's API has answered something. */
+  /** ngrok's API has answered a request, with whatever status. */
   answered(): void;
   end(): void;
-  /** False where a poll hangs: nothing but a new start helps then. */
+  /** False if a poll hangs: only a restart helps then. */
   live(): { readonly ok: boolean; readonly reason: string };
 }
 
-/** `now`: milliseconds of a clock that does not jump. */
+/** `now`: milliseconds of a monotonic clock. */
 export function createProgress(now: () => number = () => performance.now()): Progress {
   /** Undefined between polls. */
   let last: number | undefined;

@@ -6,7 +6,9 @@ import type { IdentityStore } from "./identity-store.ts";
 import { hostFacts } from "./set-api-key.ts";
 import { deleteReplaced, searchTwins } from "./twins.ts";
 
-/** Registers this machine, which has no identity. Rejects as `register` does. */
+/**
+ * Registers this machine, which has no identity. Rejects as `register` does.
+ */
 export async function registerFirst(
   store: IdentityStore,
   api: Api,
@@ -14,7 +16,7 @@ export async function registerFirst(
 ): Promise<Identity> {
   store.publish({ kind: "registering" });
   try {
-    return await registered(store, api, { anew: false, signal });
+    return await registered(store, api, { again: false, signal });
   } catch (error) {
     store.publish({ kind: "failed", reason: reasonOf(error), hint: hintOf(error) });
     throw error;
@@ -42,7 +44,7 @@ export async function replaceOperator(
     `ngrok does not know the operator ${gone.operatorId} any more; registering this machine anew`,
   );
   try {
-    const identity = await registered(store, api, { anew: true, signal });
+    const identity = await registered(store, api, { again: true, signal });
     await deleteReplaced(store, gone, api, signal);
     return identity;
   } finally {
@@ -53,7 +55,7 @@ export async function replaceOperator(
 async function registered(
   store: IdentityStore,
   api: Api,
-  how: { readonly anew: boolean; readonly signal: AbortSignal },
+  how: { readonly again: boolean; readonly signal: AbortSignal },
 ): Promise<Identity> {
   const { loaded, log, now } = store;
   const identity = await register({

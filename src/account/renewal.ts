@@ -28,7 +28,11 @@ export interface CertificateRefresh {
  * Renews the certificate if that is due. Rejects only if `signal` aborts: any
  * other failure is in the state, and the next attempt has its time there.
  */
-export async function renewIfDue(store: IdentityStore, api: Api, signal: AbortSignal) {
+export async function renewIfDue(
+  store: IdentityStore,
+  api: Api,
+  signal: AbortSignal,
+): Promise<void> {
   const { held, now } = store;
   if (held === undefined) return;
   if (renewalNeed(held.certificate, held.renewalTrouble, now()) !== "due") return;

@@ -1,7 +1,7 @@
 import { renewalTime, type Validity } from "../cloud/certificate.ts";
 import { longestDelayMs } from "../model/backoff.ts";
 
-/** A renewal that has failed, as often in a row as `failures` says. */
+/** A failed renewal, `failures` times in a row. */
 export interface RenewalTrouble {
   readonly failures: number;
   readonly next: Date;
@@ -12,8 +12,8 @@ export interface RenewalTrouble {
 const dayMs = 86_400_000;
 
 /**
- * Pure: what a look at the certificate says; `waiting`: it is due, and the next
- * attempt is not yet.
+ * Pure: whether to renew the certificate now. `waiting`: it is due, but the
+ * next attempt has its time.
  */
 export function renewalNeed(
   certificate: Validity,
@@ -24,10 +24,7 @@ export function renewalNeed(
   return now.getTime() >= nextTry(certificate, trouble, now) ? "due" : "waiting";
 }
 
-/**
- * Pure: milliseconds until the next look has something to do; 0 where it has
- * now.
- */
+/** Pure: milliseconds until the next renewal; 0 if it is due now. */
 export function msUntilRenewal(
   certificate: Validity,
   trouble: RenewalTrouble | undefined,
@@ -37,8 +34,8 @@ export function msUntilRenewal(
 }
 
 /**
- * A next attempt that is further ahead than any delay was reckoned by a clock
- * that has been set back since: it would never come.
+ * The time of the next attempt. One that is further ahead than any delay comes
+ * from a clock that was set back since; it would never be reached.
  */
 function nextTry(certificate: Validity, trouble: RenewalTrouble | undefined, now: Date): number {
   const due = renewalTime(certificate).getTime();
@@ -47,10 +44,9 @@ function nextTry(certificate: Validity, trouble: RenewalTrouble | undefined, now
 }
 
 /**
- * Pure: what a person should know of the certificate, in a sentence; undefined
- * while all is well. A certificate that has less than `warnDays` to live is
- * told of only once its renewal is due: one that lives for an hour is always
- * near its end, and fine.
+ * Pure: the warning about the certificate, a sentence; undefined if all is
+ * well. `warnDays` counts only when the renewal is due: a certificate that
+ * lives for an hour is always near its end.
  */
 export function certificateWarning(
   certificate: Validity,
@@ -70,7 +66,7 @@ export function certificateWarning(
   return `${state}; renewing it has failed (${trouble.reason}), and is tried again at ${trouble.next.toISOString()}${hint}`;
 }
 
-/** `89 days`, or `1 day 3 h`, or `50 s`: as long as it is, and no longer. */
+/** A duration as `89 days`, `1 day 3 h` or `50 s`. */
 export function lifeText(ms: number): string {
   const days = Math.floor(ms / dayMs);
   if (days >= 2) return `${days} days`;

@@ -5,19 +5,17 @@ import { reasonOf } from "../model/error.ts";
 import { sameFailure } from "../model/failure.ts";
 import type { Log } from "../model/log.ts";
 
-/** The selectors by which ngrok chooses our operator's endpoints. */
+/** The selectors by which ngrok chooses the endpoints of our operator. */
 export interface Selectors {
   /**
-   * A pass's look: has ngrok choose by those of the configuration where it goes
-   * by others. Costs a call once, and after each change, and none where the
-   * configuration has never said anything: then it is ngrok's dashboard that
-   * says it. A failure is told and tried again at the next pass; it does not
-   * fail this one, since ngrok then goes on with what it has.
+   * A pass's part: sets the configured selectors at ngrok if it uses others.
+   * Costs one call at the start, and one after each change. A configuration
+   * that never set them costs none: then the dashboard sets them. A failure is
+   * told and tried again at the next pass. It does not fail this one, since
+   * ngrok goes on with its selectors. Rejects only with the reason of `signal`.
    */
   ensure(api: Api, operatorId: string, signal: AbortSignal): Promise<void>;
-  /**
-   * Why ngrok does not go by those of the configuration; empty where it does.
-   */
+  /** Why ngrok does not use the configured selectors; "" if it does. */
   readonly trouble: string;
 }
 
@@ -29,26 +27,25 @@ export function createSelectors({
   readonly log: Log;
 }): Selectors {
   /**
-   * What ngrok goes by, as it said itself; undefined where that is not known.
+   * The operator and selectors that ngrok has confirmed; undefined: unknown.
    */
-  let settled: string | undefined;
+  let confirmed: string | undefined;
   /**
-   * Whether the configuration has said anything since the start: what was asked
-   * for is taken back where the setting goes.
+   * Whether the selectors were configured at any time since the start. If the
+   * setting is removed later, the default is set at ngrok.
    */
-  let said = false;
+  let wasConfigured = false;
   let trouble = "";
 
   return {
     async ensure(api, operatorId, signal) {
       const { config, origins } = loaded();
       const { selectors } = config.bound_endpoints;
-      said ||= origins["bound_endpoints.selectors"] !== "default";
+      wasConfigured ||= origins["bound_endpoints.selectors"] !== "default";
       const wanted = JSON.stringify([operatorId, selectors]);
-      if (!said || settled === wanted) return;
-      // A call that fails may have had its effect all the same, and only its
-      // answer was lost.
-      settled = undefined;
+      if (!wasConfigured || confirmed === wanted) return;
+      // A failed call may have had its effect: only its answer was lost.
+      confirmed = undefined;
       try {
         const operator = await api.getOperator(operatorId, signal);
         if (!isDeepStrictEqual(operator.selectors, selectors)) {
@@ -61,7 +58,7 @@ export function createSelectors({
             `ngrok chooses the endpoints by these selectors from now on: ${selectors.join(", ")}`,
           );
         }
-        settled = wanted;
+        confirmed = wanted;
         trouble = "";
       } catch (error) {
         if (signal.aborted) throw error;

@@ -8,7 +8,7 @@ import {
   restoreIdentityFiles,
 } from "../cloud/identity-files.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
-import { type HostFacts, register, takenBack } from "../cloud/registration.ts";
+import { type HostFacts, register, undoRegistration } from "../cloud/registration.ts";
 import { setConfigValue } from "../config/write.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
@@ -18,20 +18,20 @@ import { userAgent, version } from "../version.ts";
 export interface TryKeyOptions {
   readonly apiUrl: string;
   /**
-   * The operator that this machine is registered as, if it is, its certificate
-   * good or not: the key has to be of the same account.
+   * The operator of this machine, with a good certificate or not; undefined if
+   * it is not registered. The key must be of the same account.
    */
   readonly operatorId: string | undefined;
-  /** The file that keeps the key. */
+  /** The configuration file that holds the key. */
   readonly configPath: string;
   /**
-   * The key so far, if there is one: it tells whether the operator is another
-   * account's, and deletes it there.
+   * The key before, if there is one. It shows whether the operator belongs to
+   * another account, and deletes it there.
    */
   readonly oldKey?: ApiKey | undefined;
   /**
-   * Moves this machine to the key's account where that is another one; without
-   * it, such a key is refused.
+   * If the key is of another account, this machine moves there. Without it such
+   * a key is refused.
    */
   readonly switchAccount?: SwitchOptions | undefined;
   readonly fetch?: Fetch;
@@ -47,17 +47,17 @@ export interface SwitchOptions {
 export interface KeySaved {
   readonly key: ApiKey;
   /**
-   * The identity in the key's account, where this machine has moved there, and
-   * a sentence on what became of the old one.
+   * If this machine has moved to the key's account: the identity there, and a
+   * sentence about the old operator.
    */
   readonly moved: { readonly identity: Identity; readonly farewell: string } | undefined;
 }
 
 /**
- * Tries a key against ngrok's API and only then saves it: a wrong key, or an
- * API that cannot be asked, changes nothing. Rejects with NgrokdError `usage`
- * (it is no key), `unauthorized`, `refused` (another account's), or what the
- * API call met.
+ * Tries a key against ngrok's API, and saves it only then. A wrong key changes
+ * nothing, and neither does an API that cannot be asked. Rejects with
+ * NgrokdError `usage` (no key), `unauthorized`, `refused` (of another account),
+ * or the error of the API call.
  */
 export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Promise<KeySaved> {
   const { operatorId, configPath, switchAccount, signal } = options;
@@ -79,7 +79,7 @@ export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Pr
   return { key, moved: await attempt(unmoved, () => move(key, api, to, options)) };
 }
 
-/** Throws NgrokdError `usage` where the text is no API key. */
+/** Throws NgrokdError `usage` if the text is no API key. */
 export function readApiKey(text: string): ApiKey {
   const key = parseApiKey(text.trim());
   if (key.ok) return key.value;
@@ -89,8 +89,7 @@ export function readApiKey(text: string): ApiKey {
 }
 
 /**
- * Whether the operator is of this key's account; a proxy's 404 is no answer to
- * that.
+ * Whether the operator is in this key's account. A proxy's 404 is no answer.
  */
 async function knows(
   api: Api,
@@ -106,7 +105,7 @@ async function knows(
   }
 }
 
-/** What this machine tells ngrok of itself at registration. */
+/** The facts about this machine that ngrok gets at registration. */
 export const hostFacts = (): HostFacts => ({
   hostname: hostname(),
   os: process.platform,
@@ -115,13 +114,13 @@ export const hostFacts = (): HostFacts => ({
 });
 
 /**
- * Registers in the key's account, with the key pair that there is, and proves
- * that ngrok answers for the new operator before anything is saved; the
- * identity's files come before the configuration's key. A crash between the two
- * leaves the new operator with the old account's API key, to which it is
- * unknown: the daemon then registers with the old account again, finds its old
- * operator by the key pair, and all is as before. The other order would lose
- * the only key that can still delete the old operator.
+ * Registers in the key's account with the existing key pair. Before anything is
+ * saved, ngrok has to answer for the new operator. The identity's files are
+ * saved before the configuration's key. A crash in between leaves the new
+ * operator with the API key of the old account, which does not know it. The
+ * daemon then registers with the old account again, and finds its old operator
+ * by the key pair: all is as before. The other order would lose the only key
+ * that can still delete the old operator.
  */
 async function move(
   key: ApiKey,
@@ -140,7 +139,7 @@ async function move(
     paths,
     facts,
     host: hostFacts(),
-    anew: true,
+    again: true,
     leavesAccount: true,
     prove,
     log,
@@ -153,7 +152,7 @@ async function move(
     await restored.catch((failure: unknown) =>
       log.warn(`The identity of before could not be put back: ${reasonOf(failure)}`),
     );
-    throw await takenBack(api, identity.operatorId, error);
+    throw await undoRegistration(api, identity.operatorId, error);
   }
   return { identity, farewell: await farewell(from, options) };
 }
@@ -202,7 +201,10 @@ function apiWith(key: ApiKey, { apiUrl, fetch }: TryKeyOptions): Api {
   });
 }
 
-/** Says of a failure what it has prevented, and that all is as it was. */
+/**
+ * Runs `work`. Its error begins with `prevented`, and says that nothing was
+ * changed.
+ */
 async function attempt<T>(prevented: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

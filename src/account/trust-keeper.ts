@@ -9,45 +9,37 @@ import type { Log } from "../model/log.ts";
 import { createSerial } from "../model/serial.ts";
 
 /**
- * Whom the ingress is believed: system roots, ngrok's folder, and the
- * configured CA, read again with every pass.
+ * The CAs that the ingress is verified against: the system's, those in ngrok's
+ * folder, and the configured one. They are read again at every pass.
  */
 export interface TrustKeeper {
   readonly ca: Trust["ca"];
   /** The same in a file; see {@link keepTrustFile}. */
   readonly caFile: string | undefined;
-  /** What is wrong with the files now. */
+  /** Why files among them cannot be used, a sentence each. */
   readonly warnings: readonly string[];
   /**
-   * Reads them again; where that fails they stay as they were, with a warning.
+   * Reads them again. If that fails, the CAs stay as they were, with a warning.
    * Never rejects.
    */
-  renew(): Promise<void>;
-  /**
-   * What is wrong with the CA that other settings name: without it, a daemon
-   * would not start.
-   */
-  check(next: Loaded): Promise<readonly Problem[]>;
+  reread(): Promise<void>;
 }
 
 export interface TrustDeps {
   readonly loaded: () => Loaded;
   readonly stateFolder: string;
-  /** What was verified against other CAs is not to be believed any more. */
-  readonly changed: () => void;
   readonly log: Log;
 }
 
-/** Rejects with NgrokdError where the configured CA cannot be read. */
+/** Rejects with NgrokdError if the configured CA cannot be read. */
 export async function createTrustKeeper({
   loaded,
   stateFolder,
-  changed,
   log,
 }: TrustDeps): Promise<TrustKeeper> {
   let trust = await read(loaded());
-  let kept: { readonly path: string; readonly stamp: string } | undefined;
-  let told: readonly string[] = [];
+  let file: { readonly path: string; readonly stamp: string } | undefined;
+  let logged: readonly string[] = [];
   const inTurn = createSerial();
   tell();
 
@@ -56,55 +48,54 @@ export async function createTrustKeeper({
       return trust.ca;
     },
     get caFile() {
-      return kept?.path;
+      return file?.path;
     },
     get warnings() {
       return trust.warnings;
     },
-    // One at a time: a read that began before a reload must not have the last
-    // word.
-    renew: () => inTurn(renewNow),
-    async check(next) {
-      const key = "server.ingress_ca";
-      if (next.config.server.ingress_ca === loaded().config.server.ingress_ca) return [];
-      return await read(next).then(
-        () => [],
-        (error: unknown) => [
-          {
-            kind: "wrong-value" as const,
-            source: next.path,
-            key,
-            message: `${key} cannot be used: ${reasonOf(error)}`,
-          },
-        ],
-      );
-    },
+    // In turn: a read that began before a reload must not end after it.
+    reread: () => inTurn(rereadNow),
   };
 
-  async function renewNow(): Promise<void> {
+  async function rereadNow(): Promise<void> {
     const next = await read(loaded()).catch((error: unknown) => ({
       ...trust,
       warnings: [`Keeping the trusted CAs as they were: ${reasonOf(error)}`],
     }));
     const same = isDeepStrictEqual(next.ca, trust.ca);
     // The list and its file change together.
-    if (!same) kept = undefined;
+    if (!same) file = undefined;
     trust = next;
     tell();
-    if (!same) changed();
-    // A stat tells what reading and hashing the file would.
-    if (kept === undefined || (await stampOf(kept.path)) !== kept.stamp) await keep();
+    // A stat is cheaper than reading and hashing the file.
+    if (file === undefined || (await stampOf(file.path)) !== file.stamp) await saveFile();
   }
 
-  async function keep(): Promise<void> {
+  async function saveFile(): Promise<void> {
     const path = await keepTrustFile(stateFolder, trust.ca);
-    kept = path === undefined ? undefined : { path, stamp: await stampOf(path) };
+    file = path === undefined ? undefined : { path, stamp: await stampOf(path) };
   }
 
-  /** Every pass reads them; what is wrong with them is told once. */
+  /** Every pass reads them; what is wrong with them is logged once. */
   function tell(): void {
-    for (const warning of trust.warnings) if (!told.includes(warning)) log.warn(warning);
-    told = trust.warnings;
+    for (const warning of trust.warnings) if (!logged.includes(warning)) log.warn(warning);
+    logged = trust.warnings;
+  }
+}
+
+/**
+ * Why other settings cannot be used: the CA that they name cannot be read. A
+ * daemon would not start with them.
+ */
+export async function checkTrust(next: Loaded, current: Loaded): Promise<readonly Problem[]> {
+  const key = "server.ingress_ca";
+  if (next.config.server.ingress_ca === current.config.server.ingress_ca) return [];
+  try {
+    await read(next);
+    return [];
+  } catch (error) {
+    const message = `${key} cannot be used: ${reasonOf(error)}`;
+    return [{ kind: "wrong-value", source: next.path, key, message }];
   }
 }
 

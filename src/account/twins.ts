@@ -10,7 +10,11 @@ import type { IdentityStore } from "./identity-store.ts";
  * right after a registration, and again when no request of an earlier process
  * can still arrive. Never rejects; a failure makes it due again.
  */
-export async function deleteLateTwins(store: IdentityStore, api: Api, signal: AbortSignal) {
+export async function deleteLateTwins(
+  store: IdentityStore,
+  api: Api,
+  signal: AbortSignal,
+): Promise<void> {
   const { held, now } = store;
   if (held?.twinsDue === undefined || held.twinsDue > now()) return;
   const isDone = await searchTwins(store, held.identity, api, signal);

@@ -10,8 +10,8 @@ import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
+import { facts, type Say } from "../terminal/say.ts";
 import { aborted, command } from "./command.ts";
-import { facts, type Say } from "./say.ts";
 
 export default command({
   name: "cloud",

@@ -1,7 +1,7 @@
 import type { ArgsDef, CommandDef, ParsedArgs } from "citty";
 import { defineCommand } from "citty";
 import type { Net } from "../net/types.ts";
-import type { Say } from "./say.ts";
+import type { Say } from "../terminal/say.ts";
 
 /**
  * Everything outside the process that a command uses besides its arguments.

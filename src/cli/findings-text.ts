@@ -1,6 +1,6 @@
 import { checks, type Finding, type Level } from "../doctor/finding.ts";
-import type { Paint } from "./say.ts";
-import { wrapped } from "./width.ts";
+import type { Paint } from "../terminal/say.ts";
+import { wrapped } from "../terminal/width.ts";
 
 const titleWidth = Math.max(...Object.values(checks).map((title) => title.length));
 const levelWidth = "warning".length;

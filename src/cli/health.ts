@@ -1,7 +1,7 @@
 import { summaries } from "../desk/summaries.ts";
+import { facts } from "../terminal/say.ts";
 import { command } from "./command.ts";
 import { daemonAt } from "./daemon-socket.ts";
-import { facts } from "./say.ts";
 
 export default command({
   name: "health",

@@ -1,10 +1,10 @@
 import type { ArgDef, ArgsDef } from "citty";
+import type { Say } from "../terminal/say.ts";
+import { wrapped } from "../terminal/width.ts";
 import { version } from "../version.ts";
 import { type Command, globalArgs } from "./command.ts";
 import type { Tree } from "./commands.ts";
 import { aliasesOf } from "./flags.ts";
-import type { Say } from "./say.ts";
-import { wrapped } from "./width.ts";
 
 /** Pure: the help of a group of commands, or of all if `path` is empty. */
 export function groupHelp(tree: Tree, path: readonly string[], say: Say): string {

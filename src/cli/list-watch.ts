@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { reasonOf } from "../model/error.ts";
+import { type WatchedEndpoint, watchText, withRates } from "../terminal/watch-text.ts";
 import type { Io } from "./command.ts";
 import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
-import { type WatchedEndpoint, watchText, withRates } from "./watch-text.ts";
 
 /**
  * `ngrokd list --watch`: shows the daemon's endpoints every second until

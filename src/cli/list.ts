@@ -1,12 +1,12 @@
 import type { ListItem } from "../desk/reply-schemas.ts";
 import { summaries } from "../desk/summaries.ts";
 import { readable } from "../model/parsed.ts";
+import type { Paint } from "../terminal/say.ts";
+import { table } from "../terminal/table.ts";
+import { widthOf, wrapped } from "../terminal/width.ts";
 import { command } from "./command.ts";
 import { daemonAt } from "./daemon-socket.ts";
 import { watch } from "./list-watch.ts";
-import type { Paint } from "./say.ts";
-import { table } from "./table.ts";
-import { widthOf, wrapped } from "./width.ts";
 
 export default command({
   name: "list",

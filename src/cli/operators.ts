@@ -8,11 +8,11 @@ import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
 import { createFetch } from "../net/fetch.ts";
+import type { Paint } from "../terminal/say.ts";
+import { table } from "../terminal/table.ts";
 import { userAgent } from "../version.ts";
 import { command } from "./command.ts";
 import { confirm } from "./confirm.ts";
-import type { Paint } from "./say.ts";
-import { table } from "./table.ts";
 
 export default command({
   name: "operators",
@@ -40,7 +40,8 @@ export default command({
         {
           hint:
             "`ngrokd operators` lists them all; " +
-            "`ngrokd operators --prune --same-name` deletes those of the same name, after showing them",
+            "`ngrokd operators --prune --same-name` deletes those of the same name, " +
+            "after showing them",
         },
       );
     }

@@ -3,9 +3,9 @@ import { type IdentityPreview, type LookAhead, lookAhead } from "../daemon/look-
 import type { Listening, NameChange, Preview } from "../daemon/preview.ts";
 import { isNgrokdError } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
+import type { Paint } from "../terminal/say.ts";
 import { command, type Io } from "./command.ts";
 import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
-import type { Paint } from "./say.ts";
 
 export default command({
   name: "plan",

@@ -2,10 +2,10 @@ import { problemText } from "../config/problem.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { summaries } from "../desk/summaries.ts";
 import { NgrokdError } from "../model/error.ts";
+import type { Paint } from "../terminal/say.ts";
+import { table } from "../terminal/table.ts";
 import { command } from "./command.ts";
 import { daemonAt } from "./daemon-socket.ts";
-import type { Paint } from "./say.ts";
-import { table } from "./table.ts";
 
 export default command({
   name: "reload",

@@ -3,12 +3,12 @@
 import { type ArgsDef, runCommand } from "citty";
 import { NgrokdError } from "../model/error.ts";
 import { closest } from "../model/similar.ts";
+import type { Say } from "../terminal/say.ts";
 import { version } from "../version.ts";
 import { type Command, type ExitCode, globalArgs, type Io } from "./command.ts";
 import { commands, type Tree } from "./commands.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { checkFlags, usageError } from "./flags.ts";
-import type { Say } from "./say.ts";
 
 /**
  * Runs the command that the words name. Returns the exit code; never rejects,

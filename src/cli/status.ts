@@ -1,9 +1,9 @@
 import type { Status } from "../desk/reply-schemas.ts";
 import { summaries } from "../desk/summaries.ts";
+import { bytesText, durationText, facts, type Paint } from "../terminal/say.ts";
+import { wrapped } from "../terminal/width.ts";
 import { command } from "./command.ts";
 import { daemonAt } from "./daemon-socket.ts";
-import { bytesText, durationText, facts, type Paint } from "./say.ts";
-import { wrapped } from "./width.ts";
 
 export default command({
   name: "status",

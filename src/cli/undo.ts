@@ -5,9 +5,9 @@ import { defaultConfig } from "../config/schema.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { planUndo, removeFile, type Step, undo } from "../machine/undo.ts";
 import { reasonOf } from "../model/error.ts";
+import type { Paint } from "../terminal/say.ts";
 import { command, type Io } from "./command.ts";
 import { confirm } from "./confirm.ts";
-import type { Paint } from "./say.ts";
 import { withoutDaemon } from "./without-daemon.ts";
 
 export default command({

@@ -1,10 +1,10 @@
 import { checks } from "../doctor/finding.ts";
 import { explain, parseQuestion, type Way } from "../doctor/why.ts";
 import { NgrokdError } from "../model/error.ts";
+import type { Paint } from "../terminal/say.ts";
 import { command } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { findingsText } from "./findings-text.ts";
-import type { Paint } from "./say.ts";
 
 export default command({
   name: "why",

@@ -15,17 +15,18 @@ import {
 export type { ListMemory } from "./list.ts";
 
 /**
- * ngrok's REST API, as far as it is used (docs/protocol.md, "ngrok's API").
- * Nothing is retried. Every call rejects with NgrokdError: `network`, `timeout`
- * (30 s a request, body included), `cancelled` or the signal's own,
- * `unauthorized`, `not-found`, `rate-limited`, `api` (any other refusal or
- * nonsense), `protocol` (a redirect, paging that leads astray, a body over 64
- * MiB), `state` (an id that is none). The details of refusals are those of
- * `refusal`. The key is in none of them.
+ * This room is for ngrok's API and the identity that it gives this machine.
+ * This file has the calls of the REST API that are used (docs/protocol.md,
+ * "ngrok's API"). Nothing is retried. Every call rejects with NgrokdError:
+ * `network`, `timeout` (30 s a request, body included), `cancelled` or the
+ * signal's own, `unauthorized`, `not-found`, `rate-limited`, `api` (any other
+ * refusal, or nonsense), `protocol` (a redirect, paging that leads astray, a
+ * body over 64 MiB), `state` (no operator id). The details of refusals are
+ * those of `refusal`. No error has the key in it.
  */
 export interface Api {
   /**
-   * Asks for one operator and drops the answer: settles if ngrok accepts the
+   * Asks for one operator and drops the answer: resolves if ngrok accepts the
    * key.
    */
   checkKey(signal?: AbortSignal): Promise<void>;
@@ -37,8 +38,8 @@ export interface Api {
   /** All of the account's; items without a usable id are left out. */
   operators(signal?: AbortSignal): Promise<Operator[]>;
   /**
-   * What is bound to this operator; can lag behind deletions. Items that make
-   * no sense come as endpoints without id and URL.
+   * The endpoints bound to this operator; can lag behind deletions. Items that
+   * make no sense come as endpoints without id and URL.
    */
   boundEndpoints(operatorId: string, signal?: AbortSignal): Promise<readonly ApiEndpoint[]>;
   /** All endpoints of the account, bound or not. */
@@ -56,7 +57,7 @@ export interface ApiOptions {
   readonly timeoutMs?: number;
   /** Limit of one body; 64 MiB unless told. */
   readonly maxBytes?: number;
-  /** Outlives the api: an empty one at first. */
+  /** Empty at first. Lives longer than the api. */
   readonly memory?: ListMemory;
 }
 

@@ -3,36 +3,33 @@ import { inspectCertificate } from "./certificate.ts";
 import { jsonOf } from "./refusal.ts";
 import type { Operator } from "./wire.ts";
 
-/** An operator that this program has made, and what it is to this machine. */
+/** An operator that this program has made, as seen from this machine. */
 export interface OurOperator {
   readonly id: string;
-  /**
-   * The host that registered it, as it called itself; empty where it did not.
-   */
+  /** The hostname that it was registered with; "" if there is none. */
   readonly hostname: string;
   readonly version: string;
-  /** RFC 3339; empty where ngrok did not say. */
+  /** RFC 3339; "" if ngrok's answer has no time. */
   readonly createdAt: string;
   /**
-   * When its certificate ends; undefined where ngrok's answer has none that can
-   * be read.
+   * The end of its certificate; undefined if ngrok's answer has no readable
+   * one.
    */
   readonly notAfter: Date | undefined;
   /**
-   * `this machine`: the identity here. `expired`: its certificate has ended,
-   * and a daemon that lives has renewed its own long before; should one have
-   * slept for so long, it registers anew when it wakes. `same name`: it names
-   * this host, and is not the identity here. That may be what a reinstallation
-   * left, or another machine of the same name that lives: nothing in it tells
-   * them apart, so whoever deletes it has to mean it. `other`: another
-   * machine's.
+   * `this machine`: the identity here. `expired`: its certificate has ended. A
+   * running daemon renews long before; one that slept too long registers again
+   * when it wakes. `same name`: it names this host, but is not the identity
+   * here. A reinstallation may have left it, or another machine of this name is
+   * alive. Nothing in it tells the two apart, so it is deleted only on explicit
+   * request. `other`: another machine's.
    */
   readonly kind: "this machine" | "expired" | "same name" | "other";
 }
 
 /**
- * Pure: those of an account's operators that this program has made, the newest
- * first; the others are nobody's business here.
+ * Pure: the operators of an account that this program has made, the newest
+ * first. All others are left out.
  */
 export function census(
   operators: readonly Operator[],

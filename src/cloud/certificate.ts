@@ -10,9 +10,9 @@ import { distinguishedName } from "../model/distinguished-name.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 
-/** What counts of a certificate, proven to parse. */
+/** The facts of a certificate that was parsed. */
 export interface CertificateFacts {
-  /** As `CN=x, O=y`; empty where the certificate has none, as ngrok's may. */
+  /** As `CN=x, O=y`; "" if it has none, as ngrok's may. */
   readonly subject: string;
   readonly issuer: string;
   readonly notBefore: Date;
@@ -70,8 +70,8 @@ export async function createCsr(keyPem: string): Promise<string> {
 }
 
 /**
- * The first certificate of a PEM text. Here as below, the runtimes' own errors
- * name parts of OpenSSL, not what is wrong: they are left out.
+ * The first certificate of a PEM text. The runtimes' own errors, here and
+ * below, name parts of OpenSSL and not the fault, so they are left out.
  */
 export function inspectCertificate(pem: string): Parsed<CertificateFacts> {
   try {
@@ -90,8 +90,8 @@ export function inspectCertificate(pem: string): Parsed<CertificateFacts> {
 }
 
 /**
- * Whether the (first) certificate was made for this key. False also where
- * either cannot be read.
+ * Whether the (first) certificate was made for this key. False also if one of
+ * them cannot be read.
  */
 export function fitsKey(certPem: string, keyPem: string): boolean {
   const certificate = inspectCertificate(certPem);
@@ -107,11 +107,11 @@ export function checkKeyPem(keyPem: string): Parsed<"P-256" | "P-384"> {
   return key.ok ? parsed(curves[key.value.curve].namedCurve) : key;
 }
 
-/** How long a certificate is good for. */
+/** The time in which a certificate is valid. */
 export type Validity = Pick<CertificateFacts, "notBefore" | "notAfter">;
 
 /**
- * From when on less than a third of the certificate's life is left. Source:
+ * The time at which a third of the certificate's life is left. Source:
  * docs/protocol.md, "Identity".
  */
 export function renewalTime({ notBefore, notAfter }: Validity): Date {
@@ -152,8 +152,8 @@ const pkcs8Pem = (key: KeyObject): string =>
   key.export({ type: "pkcs8", format: "pem" }).toString();
 
 /**
- * On demand: it takes a tenth of a second, and a machine asks for a certificate
- * once a quarter.
+ * Loaded on demand: it takes a tenth of a second, and a certificate is
+ * requested once a quarter.
  */
 async function loadX509() {
   await import("reflect-metadata"); // must be there before @peculiar/x509

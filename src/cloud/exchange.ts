@@ -4,13 +4,12 @@ import { readLimited } from "../files/limited.ts";
 import { NgrokdError } from "../model/error.ts";
 
 /**
- * What a server answered, whatever its status: the body is complete and within
- * the limit.
+ * A server's answer, of any status: the body is complete and within the limit.
  */
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
-  /** The body; empty where there was none. */
+  /** The body; empty if there was none. */
   readonly bytes: Uint8Array;
   /** The body as UTF-8. */
   readonly text: string;
@@ -18,8 +17,8 @@ export interface Answer {
 
 export interface Outgoing {
   /**
-   * How a message about a failure begins, such as
-   * `Cannot register this machine`.
+   * The beginning of a message about a failure, such as `Cannot register this
+   * machine`.
    */
   readonly action: string;
   readonly method: "GET" | "POST" | "PATCH" | "DELETE";
@@ -28,29 +27,29 @@ export interface Outgoing {
   readonly signal?: AbortSignal;
 }
 
-/** The part of the web's fetch that is used; tests hand in their own. */
+/** The part of the web's fetch that is used; tests pass their own. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 export interface ExchangeOptions {
   readonly fetch: Fetch;
   readonly headers: Readonly<Record<string, string>>;
   /**
-   * For one request, from its start to the last byte of the body, in
-   * milliseconds.
+   * The deadline of one request, from its start to the last byte of the body.
+   * Milliseconds.
    */
   readonly timeoutMs: number;
   readonly maxBytes: number;
-  /** Makes a text that came from outside fit for a message. */
+  /** Makes a text from outside fit for a message. */
   readonly safe: (text: string) => string;
 }
 
 /**
- * One HTTP request with a deadline and a limit on the body. Redirects are
- * answers like others: following one could carry the headers to another server.
- * Nothing is retried. Rejects with NgrokdError `network` (`details.kind`:
- * "refused", "name", "tls", "cut" or "other"), `timeout`, `protocol` (body too
- * large), or what {@link Outgoing.signal} was aborted with (`cancelled` where
- * that is not ours).
+ * One HTTP request with a deadline and a limit on the body. Redirects come back
+ * as answers: following one could carry the headers to another server. Nothing
+ * is retried. Rejects with NgrokdError `network` (`details.kind`: "refused",
+ * "name", "tls", "cut" or "other"), `timeout`, `protocol` (body too large), or
+ * the reason of {@link Outgoing.signal} (`cancelled` if that is no
+ * NgrokdError).
  */
 export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) => Promise<Answer> {
   const send = createFetch({ fetch: options.fetch as typeof fetch });
@@ -61,8 +60,7 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
         : new NgrokdError("cancelled", `${action}: cancelled`);
     if (signal?.aborted) throw cancelled();
     const request = new AbortController();
-    // Raced as well as handed to fetch, so that no body, however stuck,
-    // outlives the deadline.
+    // Raced, and also passed to fetch: even a stuck body ends at the deadline.
     const stopped = Promise.withResolvers<never>();
     const stop = (error: NgrokdError): void => {
       stopped.reject(error);
@@ -124,15 +122,15 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
 }
 
 /**
- * For Bun's fetch, which NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment
- * would otherwise talk into sending the API key to anybody. Deno knows no such
- * switch and ignores the option.
+ * Bun's fetch would otherwise skip verification if the environment has
+ * NODE_TLS_REJECT_UNAUTHORIZED=0, and send the API key to any server. Deno has
+ * no such switch and ignores the option.
  */
 const alwaysVerified = { tls: { rejectUnauthorized: true } };
 
 /**
- * Without a `cause`: what the runtimes attach there can hold the request and
- * its headers, the API key among them.
+ * Without a `cause`: the runtimes' errors can hold the request with its
+ * headers, and so the API key.
  */
 function networkFailure(
   action: string,
@@ -170,7 +168,7 @@ interface Kind {
   readonly hint?: string;
 }
 
-/** Bun gives codes, Deno words. */
+/** Bun's errors have codes, Deno's have words. */
 const kinds: readonly Kind[] = [
   {
     kind: "tls",
@@ -198,8 +196,7 @@ const kinds: readonly Kind[] = [
 ];
 
 /**
- * The error and what caused it, outermost first; ofetch and Deno wrap what
- * happened.
+ * The error and its causes, outermost first; ofetch and Deno wrap the original.
  */
 function causes(error: unknown): { code: string; message: string; own: NgrokdError | undefined }[] {
   const chain: { code: string; message: string; own: NgrokdError | undefined }[] = [];

@@ -5,8 +5,8 @@ import { fitsKey, inspectCertificate } from "./certificate.ts";
 import { ingressEndpointOf, isOperatorId } from "./wire.ts";
 
 /**
- * What this machine is to ngrok: an operator, and the key and certificate that
- * its ingress lets in.
+ * This machine's identity with ngrok: an operator, and the key and certificate
+ * that the ingress accepts.
  */
 export interface Identity {
   readonly operatorId: string;
@@ -14,14 +14,14 @@ export interface Identity {
   readonly certPem: string;
   readonly keyPem: string;
   /**
-   * `host:port` that ngrok's last answer named; undefined where it named none,
-   * or where the Go program registered.
+   * `host:port` of ngrok's last answer; undefined if that named none, or if the
+   * Go program registered.
    */
   readonly ingressEndpoint: string | undefined;
 }
 
 /**
- * Where an identity lives. Layout and names are the Go program's,
+ * The files of an identity. Layout and names are the Go program's,
  * `ingress_endpoint` excepted.
  */
 export interface IdentityPaths {
@@ -43,21 +43,21 @@ export type LoadedIdentity =
   | { readonly kind: "identity"; readonly identity: Identity }
   | { readonly kind: "none" }
   /**
-   * Something is there that cannot serve; registering puts it right, and keeps
-   * what it replaces.
+   * Files that make no usable identity. Registering replaces them, and keeps
+   * copies of the old ones.
    */
   | { readonly kind: "unusable"; readonly reason: string };
 
 /**
- * What the files say. An existing identity is used as it is, whoever made it.
- * Rejects with NgrokdError `permission` or `state` where a file is there and
- * cannot be read: that is no reason to register anew.
+ * Reads the identity from its files; an existing one is used as it is. Rejects
+ * with NgrokdError `permission` or `state` if a file cannot be read: that is no
+ * reason to register again.
  */
 export async function loadIdentity(
   paths: IdentityPaths,
   now = new Date(),
 ): Promise<LoadedIdentity> {
-  return judge(await readIdentityFiles(paths), paths, now);
+  return identityIn(await readIdentityFiles(paths), paths, now);
 }
 
 /** The texts of the files; undefined for one that is not there. */
@@ -73,7 +73,7 @@ export async function readIdentityFiles(paths: IdentityPaths): Promise<IdentityF
 }
 
 /** Pure: whether these files make an identity. */
-export function judge(files: IdentityFiles, paths: IdentityPaths, now: Date): LoadedIdentity {
+export function identityIn(files: IdentityFiles, paths: IdentityPaths, now: Date): LoadedIdentity {
   const { key, cert } = files;
   if (key === undefined && cert === undefined && files.operatorId === undefined)
     return { kind: "none" };
@@ -109,14 +109,14 @@ export function judge(files: IdentityFiles, paths: IdentityPaths, now: Date): Lo
 }
 
 /**
- * The operator that this machine is registered as, by its files, also where
- * they make no identity that can serve; undefined where it is not.
+ * The operator that the files name, also if they make no usable identity;
+ * undefined if they name none.
  */
 export async function savedOperatorId(paths: IdentityPaths): Promise<string | undefined> {
   return operatorIdIn(await readIdentityFiles(paths));
 }
 
-/** The operator that the files name; undefined where they name none. */
+/** The operator that the files name; undefined if they name none. */
 export function operatorIdIn({
   operatorId,
 }: Pick<IdentityFiles, "operatorId">): string | undefined {
@@ -126,24 +126,22 @@ export function operatorIdIn({
 
 export interface SaveOptions {
   /**
-   * What the files held before: it stays beside them as `<name>.old-<time>`,
-   * for it may have been the only copy of something.
+   * The files' content before. It stays beside them as `<name>.old-<time>`: it
+   * may be the only copy of something.
    */
-  readonly left: IdentityFiles;
+  readonly previous: IdentityFiles;
   readonly now: Date;
   /**
-   * The operator of before lives on in another account, whose key is configured
-   * until this is saved.
+   * The old operator stays in another account, whose key is configured until
+   * this is saved.
    */
   readonly leavesAccount?: boolean | undefined;
-  /**
-   * Stands in for {@link writeFileAtomic}: for tests that end in the middle.
-   */
+  /** Replaces {@link writeFileAtomic} in tests that stop half way. */
   readonly write?: typeof writeFileAtomic | undefined;
 }
 
 /**
- * Saves a key (PEM, 0600), before ngrok hears of it. Rejects with NgrokdError
+ * Saves a key (PEM, 0600) before it is sent to ngrok. Rejects with NgrokdError
  * `permission` or `state`.
  */
 export async function saveKey(
@@ -151,42 +149,41 @@ export async function saveKey(
   keyPem: string,
   options: SaveOptions,
 ): Promise<void> {
-  await replace(paths.key, keyPem, 0o600, options.left.key, options);
+  await replace(paths.key, keyPem, 0o600, options.previous.key, options);
 }
 
 /**
- * Saves what ngrok answered, for a key that is saved by then. The operator id
- * comes last: a crash before it leaves the new certificate beside the id of
- * before (or none). Either that makes no identity, and the next registration
- * finds the operator that the certificate belongs to by the key; or it names an
- * operator that ngrok no longer knows, and looking for it leads to the same.
- * The other order would leave the new id with a certificate of the old
- * operator, which may look fine for a quarter of a year and opens nothing.
+ * Saves ngrok's answer for a key that is saved already. The operator id comes
+ * last: a crash before it leaves the new certificate beside the old id (or
+ * none). Either that makes no identity, and the next registration finds the
+ * certificate's operator by the key. Or it names an operator that ngrok no
+ * longer knows, and asking for it has the same end. The other order would leave
+ * the new id with a certificate of the old operator. That pair may look fine
+ * for a quarter of a year, and opens no connection.
  *
- * Where the old operator is still known to the key that is configured, it is
- * this order that would leave such a pair, and the other one that leaves an id
- * which that key does not know: the id comes first.
+ * If the configured key still knows the old operator, it is this order that
+ * would leave such a pair. The other one leaves an id that the key does not
+ * know, so then the id comes first.
  */
 export async function saveAnswer(
   paths: IdentityPaths,
   identity: Identity,
   options: SaveOptions,
 ): Promise<void> {
-  const { left, leavesAccount = false } = options;
+  const { previous, leavesAccount = false } = options;
   const saveCertificate = async (): Promise<void> => {
-    await replace(paths.cert, identity.certPem, 0o644, left.cert, options);
+    await replace(paths.cert, identity.certPem, 0o644, previous.cert, options);
     await saveIngressEndpoint(paths, identity.ingressEndpoint, options.write);
   };
   if (!leavesAccount) await saveCertificate();
-  // Without a line end: the Go program takes the file as it is.
-  await replace(paths.operatorId, identity.operatorId, 0o600, left.operatorId, options);
+  // Without a line end: the Go program does not trim the file.
+  await replace(paths.operatorId, identity.operatorId, 0o600, previous.operatorId, options);
   if (leavesAccount) await saveCertificate();
 }
 
 /**
- * Keeps what ngrok named as the ingress, so that a start without the API knows
- * where to dial; undefined forgets it. A caller that asked for the operator
- * again hands the answer here. Rejects with NgrokdError `permission` or
+ * Saves the ingress that ngrok named, so that a start without the API knows the
+ * address; undefined forgets it. Rejects with NgrokdError `permission` or
  * `state`.
  */
 export async function saveIngressEndpoint(
@@ -196,8 +193,7 @@ export async function saveIngressEndpoint(
 ): Promise<void> {
   const present = await readFileIfThere(paths.ingressEndpoint);
   const wanted = endpoint === undefined ? "" : `${endpoint}\n`;
-  // An empty file stands for none, so that forgetting is as atomic as
-  // remembering.
+  // An empty file means none, so that forgetting is as atomic as saving.
   if ((present ?? "") !== wanted) await write(paths.ingressEndpoint, wanted, { mode: 0o644 });
 }
 
@@ -222,9 +218,8 @@ export async function savePart(
 }
 
 /**
- * Takes back what {@link saveKey} and {@link saveAnswer} have written: every
- * file is what it was `before`, or is not there. Rejects with NgrokdError
- * `permission` or `state`.
+ * Undoes {@link saveKey} and {@link saveAnswer}: every file is as `before`, or
+ * gone. Rejects with NgrokdError `permission` or `state`.
  */
 export async function restoreIdentityFiles(
   paths: IdentityPaths,
@@ -243,9 +238,10 @@ export async function restoreIdentityFiles(
 }
 
 /**
- * Removes the identity from this machine; what {@link SaveOptions.left} has put
- * beside it stays. The operator id goes last, so that removing can be begun
- * again after a crash. Rejects with NgrokdError `permission` or `state`.
+ * Removes the identity from this machine; the copies of
+ * {@link SaveOptions.previous} stay. The operator id goes last, so that
+ * removing can be repeated after a crash. Rejects with NgrokdError `permission`
+ * or `state`.
  */
 export async function removeIdentity(paths: IdentityPaths): Promise<void> {
   for (const path of [paths.cert, paths.key, paths.ingressEndpoint, paths.operatorId])

@@ -6,8 +6,8 @@ import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import { endpointOf, isOperatorId } from "./wire.ts";
 
 /**
- * What ngrok listed last for an operator: `endpoints.json`, for a start while
- * its API cannot be asked.
+ * ngrok's last list for an operator: `endpoints.json`, for a start while its
+ * API cannot be asked.
  */
 export interface LastList {
   readonly operatorId: string;
@@ -15,10 +15,9 @@ export interface LastList {
 }
 
 /**
- * What the file says; undefined where there is none. Rejects with NgrokdError
- * `state` where it cannot be understood, and with `permission` or `state` where
- * it cannot be read. It is only a copy: the next list that ngrok sends replaces
- * it, whatever it is.
+ * Reads the file; undefined if there is none. Rejects with NgrokdError `state`
+ * if it cannot be understood, and with `permission` or `state` if it cannot be
+ * read. It is only a copy: ngrok's next list replaces it.
  */
 export async function loadLastList(path: string): Promise<LastList | undefined> {
   const text = await readFileIfThere(path);
@@ -38,15 +37,15 @@ export async function saveLastList(path: string, list: LastList): Promise<void> 
   if ((await readFileIfThere(path)) !== text) await writeFileAtomic(path, text, { mode: 0o600 });
 }
 
-/** Pure: an endpoint a line, so that a person can compare two of them. */
+/** Pure: one line for each endpoint, so that two lists are easy to compare. */
 export function lastListText({ operatorId, endpoints }: LastList): string {
   const lines = endpoints.map((endpoint) => `\n${JSON.stringify(endpoint)}`);
   return `{"version":${formatVersion},"operator_id":${JSON.stringify(operatorId)},"endpoints":[${lines.join(",")}]}\n`;
 }
 
 /**
- * Pure: the reverse of {@link lastListText}; every endpoint is read as if ngrok
- * had just sent it.
+ * Pure: the reverse of {@link lastListText}. Every endpoint is parsed as if
+ * ngrok had just sent it.
  */
 export function parseLastList(text: string): Parsed<LastList> {
   let json: unknown;

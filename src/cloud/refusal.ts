@@ -5,11 +5,11 @@ import type { Answer } from "./exchange.ts";
 /**
  * An answer with a status of 300 or more as the NgrokdError to throw:
  * `unauthorized`, `not-found`, `rate-limited` or `api`. `details`: `status`,
- * `errorCode` and `operationId` (empty where ngrok sent none), `fromNgrok` (the
- * body has ngrok's error shape; a 404 without it may come from a proxy or a
- * wrong URL) and `retryAfterMs` where the answer says when to come back. `safe`
- * makes texts from outside fit for a message. Source of shape and codes:
- * docs/protocol.md, "ngrok's API".
+ * `errorCode` and `operationId` ("" if ngrok sent none), `fromNgrok` (the body
+ * has ngrok's error shape; a 404 without it may come from a proxy or a wrong
+ * URL) and `retryAfterMs` if the answer names a time. `safe` makes texts from
+ * outside fit for a message. Source of shape and codes: docs/protocol.md,
+ * "ngrok's API".
  */
 export function refusal(
   action: string,
@@ -44,14 +44,12 @@ export function refusal(
   );
 }
 
-/**
- * ngrok itself, and not a proxy on the way, says that there is no such thing.
- */
+/** Whether ngrok itself, and not a proxy on the way, answers "not found". */
 export function isUnknownToNgrok(error: unknown): error is NgrokdError {
   return isNgrokdError(error, "not-found") && error.details.fromNgrok === true;
 }
 
-/** What a body is, without showing it. */
+/** Describes a body without showing it. */
 export function bodyText({ text }: Answer): string {
   if (text.trim() === "") return "with an empty body";
   return /^\s*</.test(text) ? "with an HTML page" : "with something that is not in ngrok's format";
@@ -61,12 +59,12 @@ const newKey =
   "make an API key (not an authtoken) at https://dashboard.ngrok.com/api-keys and set it with `ngrokd set-api-key`";
 
 /**
- * For codes that say more than their status. Source: ngrok's public error
+ * Hints for codes that say more than their status. Source: ngrok's public error
  * reference.
  */
 const advice: Readonly<Record<string, string>> = {
-  // Its text is "Failed to validate Kubernetes Operator! Reason: …"; the one
-  // reason that has been seen is an account without bindings.
+  // Its text is "Failed to validate Kubernetes Operator! Reason: …". The only
+  // reason seen so far is an account without bindings.
   ERR_NGROK_19002:
     "if bindings are not enabled for this account, ask ngrok's support to enable Kubernetes bindings; else see the reason it gave",
   ERR_NGROK_202: `this is no API key: ${newKey}`,
@@ -77,8 +75,8 @@ const advice: Readonly<Record<string, string>> = {
 };
 
 /**
- * 225: calls at once; 226, 734, 1214: calls in a time. 734 says that it resets
- * within a minute.
+ * 225: concurrent calls. 226, 734, 1214: calls in a time; 734 says that it
+ * resets within a minute.
  */
 const rateLimits: ReadonlySet<string> = new Set([
   "ERR_NGROK_225",
@@ -89,7 +87,7 @@ const rateLimits: ReadonlySet<string> = new Set([
 
 function codeOf(status: number, errorCode: string): ErrorCode {
   if (status === 429 || rateLimits.has(errorCode)) return "rate-limited";
-  // A registration that ngrok does not accept says nothing against the key.
+  // A refused registration says nothing about the key.
   if ((status === 401 || status === 403) && errorCode !== "ERR_NGROK_19002") return "unauthorized";
   return status === 404 ? "not-found" : "api";
 }
@@ -131,7 +129,7 @@ function readBody({ text, status }: Answer, safe: (text: string) => string) {
   };
 }
 
-/** The parsed text, or undefined, which no JSON is. */
+/** The parsed text; undefined if it is no JSON. */
 export function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -144,7 +142,7 @@ const dayMs = 24 * 3_600_000;
 
 /**
  * `Retry-After` (seconds or an HTTP date) in milliseconds from now, 0 to a day;
- * undefined where there is none that makes sense.
+ * undefined if there is none, or nonsense.
  */
 function retryAfter(header: string | null, now: number): number | undefined {
   if (header === null) return undefined;

@@ -7,7 +7,7 @@ import { checkKeyPem, createCsr, createKey, fitsKey } from "./certificate.ts";
 import {
   type Identity,
   type IdentityPaths,
-  judge,
+  identityIn,
   operatorIdIn,
   readIdentityFiles,
   type SaveOptions,
@@ -49,17 +49,17 @@ export interface Registration {
   readonly facts: RegistrationFacts;
   readonly host: HostFacts;
   /**
-   * Registers although the files make an identity, for ngrok does not know it
-   * (any more), or this is about another account.
+   * Registers also if the files make an identity: ngrok does not know it (any
+   * more), or this is for another account.
    */
-  readonly anew?: boolean;
+  readonly again?: boolean;
   /**
-   * `api` is another account's than that of the operator of before, which lives
-   * on there; see {@link SaveOptions.leavesAccount}.
+   * `api` is of another account than the old operator, which stays there; see
+   * {@link SaveOptions.leavesAccount}.
    */
   readonly leavesAccount?: boolean;
   /**
-   * Asked before anything of a new operator is saved; where it rejects, the
+   * Runs before anything of a new operator is saved; if it rejects, the
    * operator is deleted again.
    */
   readonly prove?: (operatorId: string) => Promise<unknown>;
@@ -70,20 +70,19 @@ export interface Registration {
 }
 
 /**
- * Makes this machine known to ngrok and saves what it answered; an identity
- * that can serve is only loaded, unless it is to be `anew`. One at a time is
- * the caller's concern. Nothing is asked of ngrok before the folder has proved
- * writable. An operator of ours that a crash, an expired or a lost certificate
- * left behind is certified again rather than doubled: by its id, or by the key
- * that its certificate fits. A new operator that cannot be saved is deleted
- * again. Rejects with what {@link Api} rejects with, or `permission` or `state`
- * for files; where a new operator could be neither saved nor deleted,
- * `details.operatorId` names it.
+ * Makes this machine known to ngrok, and saves the answer. A usable identity is
+ * only loaded, unless `again`. The caller runs one call at a time. Nothing is
+ * asked of ngrok before the folder has proved writable. An operator of ours
+ * that a crash, an expired or a lost certificate left behind is certified
+ * again, by its id or by the key that its certificate fits. A new operator that
+ * cannot be saved is deleted again. Rejects as {@link Api} does, or with
+ * `permission` or `state` for files. If a new operator could be neither saved
+ * nor deleted, `details.operatorId` names it.
  *
- * The key is saved before ngrok hears of it, so that whatever ngrok makes of it
- * can be found again; what it answered follows in the order that
- * {@link saveAnswer} explains. Every crash in between leaves files that the
- * next call, or the next look at the operator, completes.
+ * The key is saved before it is sent to ngrok, so that the operator made for it
+ * can be found again. The answer is saved in the order that {@link saveAnswer}
+ * explains. After a crash in between, the next call, or the next request for
+ * the operator, completes the files.
  */
 export async function register(registration: Registration): Promise<Identity> {
   const {
@@ -91,7 +90,7 @@ export async function register(registration: Registration): Promise<Identity> {
     paths,
     facts,
     host,
-    anew = false,
+    again = false,
     leavesAccount,
     prove,
     log = silentLog,
@@ -99,44 +98,44 @@ export async function register(registration: Registration): Promise<Identity> {
     write,
   } = registration;
   const now = (registration.now ?? (() => new Date()))();
-  const left = await readIdentityFiles(paths);
-  const found = judge(left, paths, now);
-  if (found.kind === "identity" && !anew) return found.identity;
+  const previous = await readIdentityFiles(paths);
+  const loaded = identityIn(previous, paths, now);
+  if (loaded.kind === "identity" && !again) return loaded.identity;
   for (const folder of new Set([dirname(paths.key), dirname(paths.cert)]))
     await ensureWritableFolder(folder);
 
-  const options = { left, now, leavesAccount, write };
-  const oldKey = left.key !== undefined && checkKeyPem(left.key).ok ? left.key : undefined;
+  const options = { previous, now, leavesAccount, write };
+  const oldKey =
+    previous.key !== undefined && checkKeyPem(previous.key).ok ? previous.key : undefined;
   const keyPem = oldKey ?? (await createKey());
   await saveKey(paths, keyPem, options);
   const request = operatorRequest(facts, host, await createCsr(keyPem));
 
-  const ours = await reclaim(api, request, operatorIdIn(left), oldKey, signal);
-  if (ours !== undefined) {
-    const identity = identityOf(ours, keyPem);
-    await prove?.(ours.id);
+  const reclaimed = await reclaim(api, request, operatorIdIn(previous), oldKey, signal);
+  if (reclaimed !== undefined) {
+    const identity = identityOf(reclaimed, keyPem);
+    await prove?.(reclaimed.id);
     await saveAnswer(paths, identity, options);
-    log.info(`ngrok certified the operator ${ours.id} again`, { operator_id: ours.id });
+    log.info(`ngrok certified the operator ${reclaimed.id} again`, { operator_id: reclaimed.id });
     return identity;
   }
-  const made = await api.createOperator(request, signal);
+  const operator = await api.createOperator(request, signal);
   try {
-    const identity = identityOf(made, keyPem);
-    await prove?.(made.id);
+    const identity = identityOf(operator, keyPem);
+    await prove?.(operator.id);
     await saveAnswer(paths, identity, options);
-    log.info(`Registered with ngrok as the operator ${made.id}`, { operator_id: made.id });
+    log.info(`Registered with ngrok as the operator ${operator.id}`, { operator_id: operator.id });
     return identity;
   } catch (error) {
-    throw await takenBack(api, made.id, error);
+    throw await undoRegistration(api, operator.id, error);
   }
 }
 
 /**
- * Deletes the operators beside `identity` that have its key. A registration
- * that a crash has cut off may still be on its way to ngrok when the next one
- * looks for what it made: then it makes a second operator, which nobody would
- * ever use. Nobody else has the key. Rejects with what {@link Api} rejects
- * with.
+ * Deletes the other operators with the key of `identity`. A registration that a
+ * crash has cut off may reach ngrok after the next one has searched for its
+ * operator. Then there is a second operator that is never used. No other
+ * machine has the key. Rejects as {@link Api} does.
  */
 export async function deleteTwins(
   api: Api,
@@ -160,10 +159,10 @@ export async function deleteTwins(
 }
 
 /**
- * The create body. It names this host, so that a person finds it in ngrok's
- * dashboard; without `deployment`, for ngrok refuses a second operator with the
- * deployment of a first. Description at most 255 bytes, metadata at most 4096,
- * whatever the facts.
+ * The create body. It names this host for the reader of ngrok's dashboard. It
+ * has no `deployment`: ngrok refuses a second operator with the deployment of a
+ * first. Description at most 255 bytes, metadata at most 4096, whatever the
+ * facts.
  */
 export function operatorRequest(
   { selectors, region = "global" }: RegistrationFacts,
@@ -188,9 +187,9 @@ export function operatorRequest(
 }
 
 /**
- * An operator that is ours already, with a fresh certificate: the one whose id
- * is on disk, or else the one whose certificate fits the key on disk, which is
- * what a registration leaves that was cut off before ngrok's answer was saved.
+ * An existing operator of ours, with a new certificate: the one whose id is on
+ * disk, or else the one whose certificate fits the key on disk. A registration
+ * that was cut off before ngrok's answer was saved leaves the second kind.
  */
 async function reclaim(
   api: Api,
@@ -207,8 +206,8 @@ async function reclaim(
 }
 
 /**
- * Undefined where ngrok itself says that the operator is gone; a proxy's 404 is
- * not that.
+ * Undefined if ngrok itself says that the operator is gone; a proxy's 404 does
+ * not count.
  */
 async function certifyAgain(
   api: Api,
@@ -243,12 +242,12 @@ function identityOf(
 }
 
 /**
- * Deletes a new operator that cannot be used for the reason that `error` is;
- * answers the error to throw, which names the operator where it could not be
- * deleted. The caller's signal does not count here: what was made has to go,
- * even while the daemon stops.
+ * Deletes a new operator that cannot be used because of `error`. Returns the
+ * error to throw; it names the operator if that could not be deleted. The
+ * caller's signal does not count: a new operator has to go, even while the
+ * daemon stops.
  */
-export async function takenBack(api: Api, id: string, error: unknown): Promise<unknown> {
+export async function undoRegistration(api: Api, id: string, error: unknown): Promise<unknown> {
   try {
     await api.deleteOperator(id);
     return error;
@@ -268,7 +267,7 @@ export async function takenBack(api: Api, id: string, error: unknown): Promise<u
 }
 
 /**
- * The longest start of a text within `max` bytes of UTF-8; never cuts a
+ * The longest beginning of a text within `max` bytes of UTF-8; never cuts a
  * character.
  */
 function clipBytes(text: string, max: number): string {

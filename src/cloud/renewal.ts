@@ -6,7 +6,7 @@ import type { Identity } from "./identity-files.ts";
 
 export interface Renewal {
   readonly api: Api;
-  /** What is in use. */
+  /** The identity in use. */
   readonly identity: Identity;
   readonly signal?: AbortSignal | undefined;
   readonly now?: () => Date;
@@ -43,14 +43,14 @@ export async function renewCertificate({
 }
 
 /**
- * How far a certificate's beginning may lie ahead of our clock: one that is
- * slow by more cannot be right about anything.
+ * How far a certificate's beginning may be ahead of our clock. A clock that is
+ * slower than that is not to be trusted.
  */
 const clockToleranceMs = 5 * 60_000;
 
 /**
- * Pure: a certificate that is better than the one in use: it parses, fits the
- * key, is valid now, and ends later.
+ * Pure: accepts a certificate that is better than the one in use: it parses,
+ * fits the key, is valid now, and ends later.
  */
 export function acceptable(
   certPem: string | undefined,

@@ -25,23 +25,23 @@ export type OperatorPatch = Partial<
   Omit<OperatorRequest, "binding"> & { readonly binding: Partial<OperatorRequest["binding"]> }
 >;
 
-/** What ngrok says of a "Kubernetes operator", as far as we use it. */
+/** A "Kubernetes operator" of ngrok's, as far as it is used. */
 export interface Operator {
   /** Passes {@link isOperatorId}. */
   readonly id: string;
-  /** RFC 3339; empty where ngrok did not say. */
+  /** RFC 3339; "" if ngrok's answer has no time. */
   readonly createdAt: string;
   readonly description: string;
   readonly metadata: string;
   readonly selectors: readonly string[];
   /**
-   * `host:port`, 443 where ngrok named no port; undefined where it named none
-   * that can be dialled.
+   * `host:port`, 443 if ngrok named no port; undefined if it named none that
+   * can be dialled.
    */
   readonly ingressEndpoint: string | undefined;
   /**
-   * Our certificate (or a chain, ours first), PEM; undefined where the answer
-   * has none.
+   * Our certificate (or a chain, ours first), PEM; undefined if the answer has
+   * none.
    */
   readonly certPem: string | undefined;
 }
@@ -53,8 +53,8 @@ export interface Operator {
 export const isOperatorId = (text: string): boolean => /^[A-Za-z0-9_-]{1,128}$/.test(text);
 
 /**
- * Undefined where the answer is no operator, which is to say: carries no usable
- * id. The rest is read leniently.
+ * Undefined if the answer is no operator, that is, has no usable id. The rest
+ * is read leniently.
  */
 export function operatorOf(json: unknown): Operator | undefined {
   const found = operatorShape.safeParse(json).data;
@@ -89,8 +89,7 @@ export function endpointOf(item: unknown): ApiEndpoint {
 }
 
 /**
- * One page of a list; undefined where it is none. `next` is empty on the last
- * page.
+ * One page of a list; undefined if it is none. `next` is "" on the last page.
  */
 export function pageOf(
   json: unknown,
@@ -104,8 +103,8 @@ export function pageOf(
 }
 
 /**
- * `host[:port]` as `host:port`, 443 where no port is named; undefined for what
- * cannot be dialled.
+ * `host[:port]` as `host:port`, 443 if no port is named; undefined if it cannot
+ * be dialled.
  */
 export function ingressEndpointOf(text: string): string | undefined {
   const address = parseHostPort(text.trim(), 443);
@@ -116,8 +115,8 @@ const text = z.string().catch("");
 const shortText = (max: number) => text.transform((value) => value.slice(0, max));
 
 /**
- * The URL's limit is above what a URL's parser takes, so that a cut URL is
- * still refused.
+ * The URL's limit is above that of a URL's parser, so that a cut URL is still
+ * refused.
  */
 const endpointShape = z.object({
   id: shortText(200),

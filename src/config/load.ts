@@ -1,5 +1,4 @@
-// The room config: reads, checks, shows and changes the configuration file.
-
+/** config/ reads, checks, shows and changes the configuration file. */
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";

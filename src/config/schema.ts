@@ -37,7 +37,8 @@ const shape = {
     }),
     key: setting(text(values.optional(values.apiKey)).default(""), {
       description:
-        "The API key of your ngrok account, from https://dashboard.ngrok.com/api-keys. `ngrokd set-api-key` tries a key and writes it here.",
+        "The API key of your ngrok account, from https://dashboard.ngrok.com/api-keys. " +
+        "`ngrokd set-api-key` tries a key and writes it here.",
       allowed: "8 to 512 characters, none of them a space",
       secret: true,
     }),
@@ -46,7 +47,8 @@ const shape = {
     text(values.ingress).default("kubernetes-binding-ingress.ngrok.io:443"),
     {
       description:
-        "The host that carries the connections. Where this is not set, the address that ngrok names at registration is used.",
+        "The host that carries the connections. Where this is not set, the address that ngrok " +
+        "names at registration is used.",
       allowed: "host or host:port; the port is 443 unless named",
     },
   ),
@@ -60,7 +62,8 @@ const shape = {
     ),
     log_format: setting(z.enum(["auto", "text", "json"]).default("auto"), {
       description:
-        "How log lines look: text for people, or one JSON object a line. With auto, text on a terminal and JSON elsewhere.",
+        "How log lines look: text for people, or one JSON object a line. With auto, text on a " +
+        "terminal and JSON elsewhere.",
       allowed: "auto, text or json",
     }),
     socket_path: setting(text(values.socketPath).default(defaultSocketPath), {
@@ -71,7 +74,8 @@ const shape = {
     }),
     client_cert: setting(text(values.path).default("/etc/ngrokd/tls.crt"), {
       description:
-        "The client certificate that ngrok signed (PEM). The daemon's state is kept in the same folder.",
+        "The client certificate that ngrok signed (PEM). The daemon's state is kept in the " +
+        "same folder.",
       allowed: "an absolute path",
       needsRestart: true,
     }),
@@ -82,12 +86,16 @@ const shape = {
     }),
     cert_refresh_interval: setting(z.int().min(1).max(604_800).default(3600), {
       description:
-        "The longest time in seconds between two looks at the client certificate. Every poll looks too, and the moment when it is due for renewal is never missed. With less than `bound_endpoints.poll_interval`, polls come as often.",
+        "The longest time in seconds between two looks at the client certificate. Every poll " +
+        "looks too, and the moment when it is due for renewal is never missed. With less than " +
+        "`bound_endpoints.poll_interval`, polls come as often.",
       allowed: "a whole number, 1 to 604800",
     }),
     cert_warn_days: setting(z.int().min(0).max(3650).default(14), {
       description:
-        "A client certificate that ends within so many days, although its renewal has been due, is warned of in `ngrokd status` and /readyz. 0 warns only once it has expired or could not be renewed.",
+        "A client certificate that ends within so many days, although its renewal has been " +
+        "due, is warned of in `ngrokd status` and /readyz. 0 warns only once it has expired " +
+        "or could not be renewed.",
       allowed: "a whole number, 0 to 3650",
     }),
     health_address: setting(text(values.listenHost).default("127.0.0.1"), {
@@ -106,7 +114,8 @@ const shape = {
     }),
     insecure_skip_verify: setting(z.boolean().default(false), {
       description:
-        "DANGEROUS: do not verify the ingress. Whoever is on the way can then read and change every connection.",
+        "DANGEROUS: do not verify the ingress. Whoever is on the way can then read and change " +
+        "every connection.",
       allowed: "true or false",
     }),
   }),
@@ -132,17 +141,21 @@ const shape = {
     }),
     half_close_timeout: setting(z.int().min(0).max(604_800).default(300), {
       description:
-        "After one side has finished sending, how long nothing may move. A very slow reader counts as silent while the system's buffer for it, some megabytes, is emptied. 0 means for ever.",
+        "After one side has finished sending, how long nothing may move. A very slow reader " +
+        "counts as silent while the system's buffer for it, some megabytes, is emptied. 0 " +
+        "means for ever.",
       allowed: "a whole number, 0 to 604800",
     }),
     drain_timeout: setting(z.int().min(0).max(3600).default(30), {
       description:
-        "How long open connections may go on when the daemon stops, or when their endpoint is gone; then they are reset.",
+        "How long open connections may go on when the daemon stops, or when their endpoint is " +
+        "gone; then they are reset.",
       allowed: "a whole number, 0 to 3600",
     }),
     max_connections: setting(z.int().min(0).max(1_000_000).default(0), {
       description:
-        "Connections at once, in all; more are reset at once. 0 means as many as the limit of open files allows.",
+        "Connections at once, in all; more are reset at once. 0 means as many as the limit of " +
+        "open files allows.",
       allowed: "a whole number, 0 to 1000000",
     }),
     max_connections_per_endpoint: setting(z.int().min(0).max(1_000_000).default(0), {
@@ -152,9 +165,12 @@ const shape = {
     }),
     proxy_url: setting(text(values.optional(values.proxyUrl)).default(""), {
       description:
-        "The proxy through which ngrok's API and ingress are reached, each in a tunnel that it cannot look into. Hosts that NO_PROXY names are reached directly. Without it HTTPS_PROXY or ALL_PROXY of the environment counts.",
+        "The proxy through which ngrok's API and ingress are reached, each in a tunnel that " +
+        "it cannot look into. Hosts that NO_PROXY names are reached directly. Without it " +
+        "HTTPS_PROXY or ALL_PROXY of the environment counts.",
       allowed:
-        "http://host:port or socks5://host:port, with user:password@ before the host where it asks for them",
+        "http://host:port or socks5://host:port, with user:password@ before the host where it " +
+        "asks for them",
       example: "http://proxy.example.com:3128",
       secret: values.withoutPassword,
     }),
@@ -164,7 +180,8 @@ const shape = {
       allowed: "true or false",
     }),
     pool: group(
-      "Connections to the ingress that are made ready in advance, so that a new local connection need not wait for one.",
+      "Connections to the ingress that are made ready in advance, so that a new local " +
+        "connection need not wait for one.",
       {
         min: setting(z.int().min(0).max(1000).default(1), {
           description: "Kept ready even when nobody has connected lately.",
@@ -172,12 +189,14 @@ const shape = {
         }),
         max: setting(z.int().min(0).max(1000).default(32), {
           description:
-            "Never more than this, however many connect; recent demand decides. 0 turns the pool off.",
+            "Never more than this, however many connect; recent demand decides. 0 turns the " +
+            "pool off.",
           allowed: "a whole number, 0 to 1000",
         }),
         idle_timeout: setting(z.int().min(2).max(3600).default(60), {
           description:
-            "How long one is kept ready. The daemon learns a shorter time by itself where the ingress closes them earlier.",
+            "How long one is kept ready. The daemon learns a shorter time by itself where the " +
+            "ingress closes them earlier.",
           allowed: "a whole number, 2 to 3600",
         }),
       },
@@ -186,7 +205,8 @@ const shape = {
   net: group("The addresses that endpoints get on this machine.", {
     subnet: setting(text(values.range).default("127.0.0.0/8"), {
       description:
-        "The addresses to choose from. This version serves loopback addresses only: for another subnet it says so, and uses 127.0.0.0/8.",
+        "The addresses to choose from. This version serves loopback addresses only: for " +
+        "another subnet it says so, and uses 127.0.0.0/8.",
       allowed: "an IPv4 subnet of /8 to /30, such as 127.0.0.0/8 or 127.7.0.0/16",
     }),
     interface_name: setting(text(values.interfaceName).default("ngrokd0"), {
@@ -196,7 +216,8 @@ const shape = {
     }),
     listen_interface: setting(text(values.listenInterface).default("virtual"), {
       description:
-        "With virtual, every host name has an address of its own; anything else shares one address and is reachable from other machines.",
+        "With virtual, every host name has an address of its own; anything else shares one " +
+        "address and is reachable from other machines.",
       allowed: "virtual, an IP address, or the name of an interface",
       notYet: true,
     }),

@@ -44,7 +44,8 @@ function explained(setting: Setting): string {
   const example =
     setting.example === undefined ? "" : `\n${indent}# Example: ${valueCode(setting.example)}`;
   const words = comment(description + later, indent);
-  return `${words}\n${comment(`Allowed: ${allowed}.`, indent)}${example}\n${indent}${secret === true ? "" : "# "}${line}`;
+  const mark = secret === true ? "" : "# ";
+  return `${words}\n${comment(`Allowed: ${allowed}.`, indent)}${example}\n${indent}${mark}${line}`;
 }
 
 /** A value as YAML on one line. */

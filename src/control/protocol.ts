@@ -1,4 +1,4 @@
-// The control socket: the daemon and its clients exchange JSON on a unix socket.
+// The control socket: daemon and clients exchange JSON on a unix socket.
 
 // The small zod: clients read one reply and end, and this one is ready in a
 // fraction of the time.

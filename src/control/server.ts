@@ -126,7 +126,9 @@ async function publish(
   return "published";
 }
 
-/** The field of a status that identifies the process; the Go program has none. */
+/**
+ * The field of a status that identifies the process; the Go program has none.
+ */
 const pidSchema = z.object({ pid: z.number() });
 
 async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {

@@ -96,7 +96,10 @@ async function exposeOnFreeAddresses(
   return result;
 }
 
-/** The places of these names, but those of our own doors: these can change hands. */
+/**
+ * The places of these names, but those of our own doors: these can change
+ * hands.
+ */
 function placesOf(
   names: readonly NameRecord[],
   { doors }: Exposure,

@@ -21,7 +21,9 @@ export interface ServingDeps {
   readonly log: Log;
 }
 
-/** Takes the latest list of an account, and serves the lists of all accounts. */
+/**
+ * Takes the latest list of an account, and serves the lists of all accounts.
+ */
 export type Serve = (account: string, listed: readonly ApiEndpoint[]) => Promise<Reconciled>;
 
 /** An account without a list yet serves nothing. Lists are served in order. */

@@ -1,7 +1,9 @@
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Reconciled } from "../model/pass.ts";
 
-/** Runs the work, or returns the result of the last time if that still holds. */
+/**
+ * Runs the work, or returns the result of the last time if that still holds.
+ */
 export type Steadily = (
   lists: readonly (readonly ApiEndpoint[])[],
   work: () => Promise<Reconciled>,

@@ -7,7 +7,10 @@ import { type Door, doorId, type Exposure, type Route, type Target } from "./exp
 
 /** All that an exposure depends on. */
 export interface ExposureInput {
-  /** The endpoints of each account; the first account to list a host name has it. */
+  /**
+   * The endpoints of each account; the first account to list a host name has
+   * it.
+   */
   readonly accounts: readonly AccountEndpoints[];
   /** The addresses that names had before. */
   readonly assignment: Assignment;

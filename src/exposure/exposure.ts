@@ -45,7 +45,9 @@ export interface NameRecord {
   readonly ip: Ip;
 }
 
-/** All that this machine should show. Lists are sorted, so equal ones are equal. */
+/**
+ * All that this machine should show. Lists are sorted, so equal ones are equal.
+ */
 export interface Exposure {
   readonly doors: readonly Door[];
   readonly routes: readonly Route[];

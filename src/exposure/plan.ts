@@ -55,7 +55,9 @@ export function isSuspiciouslyShort(
   return listed.size === 0 || (lost >= 3 && lost * 2 > served.length);
 }
 
-/** A client that resolved the old name must not reach the service of another. */
+/**
+ * A client that resolved the old name must not reach the service of another.
+ */
 function sameHosts({ routes: a }: Doorway, { routes: b }: Doorway): boolean {
   const [before, after] = [new Set(a.map(hostOf)), new Set(b.map(hostOf))];
   return before.size === after.size && [...after].every((host) => before.has(host));

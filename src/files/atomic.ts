@@ -1,6 +1,7 @@
-// The room files: safe reads and writes of files, and where the daemon's own
-// files are.
-
+/**
+ * files/ reads and writes files safely, and knows the paths of the daemon's own
+ * files.
+ */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import {

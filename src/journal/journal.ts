@@ -1,6 +1,7 @@
-// The room journal: the list of all changes that ngrokd made on this machine,
-// so that `ngrokd undo` can take them back.
-
+/**
+ * journal/ lists the changes that ngrokd made on this machine, so that
+ * `ngrokd undo` can take them back.
+ */
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, renameSync } from "node:fs";
 import { link, open, stat, unlink } from "node:fs/promises";
@@ -22,7 +23,7 @@ import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 export type Change =
   /** Our section is in this hosts file. */
   | { readonly kind: "hosts"; readonly path: string }
-  /** We made this file; `sha256` (hex) is that of what we wrote. */
+  /** ngrokd wrote this file; `sha256` (hex) is the digest of its content. */
   | { readonly kind: "file"; readonly path: string; readonly sha256: string };
 
 /**

@@ -6,18 +6,19 @@ import { type Hostname, parseHostname } from "../model/hostname.ts";
 import { type Ip, parseIp } from "../model/ip.ts";
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
 
-/** More than the longest file that saveAssignment can have written; 64 MiB. */
+/** 64 MiB: more than the longest file that saveAssignment can write. */
 const sizeLimit = 64 * 1024 * 1024;
 
 /**
- * Reads `ip_mappings.json`: `{"host": "127.0.0.2"}`, the Go program's format,
- * where the order of the names counts (see Assignment). A missing file is an
- * empty assignment. A file that cannot be understood, or that says
- * `"version": <number>` as no file of this format does, is moved aside to
- * `<path>.damaged-<time>` and counts as empty; single bad entries are left out,
- * and the file with them is kept under such a name too. `warning` says so in
- * one sentence. Rejects with NgrokdError `permission` or `state` where the file
- * cannot be read at all.
+ * Loads the assignment from its file. The format is that of the Go program,
+ * `{"host": "127.0.0.2"}`, and the order of the names counts (see Assignment).
+ * A missing file is an empty assignment.
+ *
+ * A file that cannot be understood is moved aside to `<path>.damaged-<time>`
+ * and counts as empty. So is a file with `"version": <number>`, which this
+ * format does not have. A single bad entry is left out, and a copy of the file
+ * is kept under such a name too. `warning` describes this in one sentence.
+ * Rejects with NgrokdError `permission` or `state` if the file cannot be read.
  */
 export async function loadAssignment(
   path: string,
@@ -30,10 +31,8 @@ export async function loadAssignment(
   const { assignment, skipped } = content.value;
   if (skipped.length === 0) return { assignment };
   const some = skipped.slice(0, 3).join("; ") + (skipped.length > 3 ? "; …" : "");
-  return {
-    assignment,
-    warning: `Left out ${skipped.length} of the entries of "${path}" (${await keepCopy(path, now)}): ${some}`,
-  };
+  const leftOut = `Left out ${skipped.length} of the entries of "${path}"`;
+  return { assignment, warning: `${leftOut} (${await keepCopy(path, now)}): ${some}` };
 }
 
 /**
@@ -54,9 +53,8 @@ export async function readAssignment(path: string): Promise<AssignmentReading> {
 }
 
 /**
- * Writes the assignment atomically (0644), unless the file says the same
- * already; answers whether it was written. Rejects with NgrokdError
- * `permission` or `state`.
+ * Writes the assignment atomically (0644) if the file differs. Returns whether
+ * it was written. Rejects with NgrokdError `permission` or `state`.
  */
 export async function saveAssignment(path: string, assignment: Assignment): Promise<boolean> {
   // An object keeps its keys in order unless one is a whole number, and no
@@ -120,8 +118,8 @@ async function setAside(path: string, reason: string, now: Date): Promise<string
 }
 
 /**
- * A second name keeps what the next save replaces; a file that has one was met
- * before.
+ * Gives the file a second name, so that the next save does not lose it. A file
+ * that has a second name already needs no other.
  */
 async function keepCopy(path: string, now: Date): Promise<string> {
   try {
@@ -135,8 +133,8 @@ async function keepCopy(path: string, now: Date): Promise<string> {
 }
 
 /**
- * rename() replaces silently, so the name has to be free; only one daemon works
- * in the folder.
+ * A free name for a copy. rename() would replace another file silently. Only
+ * one daemon works in the folder, so the name stays free.
  */
 async function unusedName(path: string, now: Date): Promise<string> {
   const wish = `${path}.damaged-${now.toISOString().replaceAll(/[-:]|\.\d+/g, "")}`;

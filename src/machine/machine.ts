@@ -17,7 +17,9 @@ import { loadAssignment, saveAssignment } from "./assignment-file.ts";
 import { createHostsKeeper } from "./hosts/keeper.ts";
 
 export interface Machine {
-  /** The addresses of all names; kept in memory if the file cannot be written. */
+  /**
+   * The addresses of all names; kept in memory if the file cannot be written.
+   */
   readonly assignment: Assignment;
   /** Why the hosts file does not say what it should; undefined if it does. */
   readonly trouble: string | undefined;

@@ -1,6 +1,7 @@
-// The room model: the nouns that every other room may use, such as bindings,
-// endpoints, host names, addresses and errors. It has no effects.
-
+/**
+ * model/ has the nouns that every other room may use, such as bindings,
+ * endpoints, host names, addresses and errors. It has no effects.
+ */
 import { type ApiEndpoint, parseEndpointUrl, type Target } from "./endpoint.ts";
 
 /**

@@ -61,7 +61,9 @@ export interface Lane {
   readonly waiting: (() => void)[];
 }
 
-/** A door that the system had closed; `reason` is undefined if it listens again. */
+/**
+ * A door that the system had closed; `reason` is undefined if it listens again.
+ */
 export interface MendedDoor {
   readonly doorway: Doorway;
   readonly reason: string | undefined;
@@ -144,7 +146,9 @@ async function openDoor(state: State, doorway: Doorway): Promise<string | undefi
   }
 }
 
-/** The hosts of the routes are the same (see `plan`), and so are their meters. */
+/**
+ * The hosts of the routes are the same (see `plan`), and so are their meters.
+ */
 function rerouteDoor({ present }: State, doorway: Doorway): void {
   const live = present.get(doorway.door.id);
   if (live === undefined) return;

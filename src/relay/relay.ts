@@ -32,16 +32,22 @@ export interface Relay extends Pick<Doors, "mend" | "probe"> {
    * differs, its ready connections and TLS sessions are discarded.
    */
   credentials(account: string, settings: IngressSettings): void;
-  /** The ingress host of an account. Throws `state` before it has credentials. */
+  /**
+   * The ingress host of an account. Throws `state` before it has credentials.
+   */
   ingress(account: string): string;
-  /** Limits and deadlines from now on; open connections keep their deadlines. */
+  /**
+   * Limits and deadlines from now on; open connections keep their deadlines.
+   */
   limits(limits: RelayLimits): void;
   /**
    * Discards ready connections and TLS sessions of all accounts, for example
    * after the network has changed.
    */
   discardReady(): void;
-  /** Makes connections ready, as many as the limits say. Called at every pass. */
+  /**
+   * Makes connections ready, as many as the limits say. Called at every pass.
+   */
   prepare(): void;
   stats(): RelayStats;
   /** Why new connections of an account fail; undefined if none is known to. */
@@ -196,7 +202,9 @@ function credentialsOf({ credentials }: Link): IngressSettings {
   return credentials;
 }
 
-/** `caFile` holds the same as `ca`, so that a change of it alone says nothing. */
+/**
+ * `caFile` holds the same as `ca`, so that a change of it alone says nothing.
+ */
 function setCredentials(link: Link, settings: IngressSettings): void {
   const { credentials: before } = link;
   link.credentials = settings;

@@ -45,7 +45,7 @@ describe("delayAfter", () => {
     expect(delayAfter({ kind: "confirm" }, 0, 1000, 0)).toBe(1000);
   });
 
-  test("takes anything up to the limit, a tenth of a second at least, and never comes back before ngrok's time", () => {
+  test("is 0.1 s to the limit, and never before the time that ngrok names", () => {
     fc.assert(
       fc.property(
         fc.nat(40),
@@ -68,14 +68,9 @@ describe("delayAfter", () => {
 });
 
 describe("startLoop", () => {
-  beforeEach(() => {
-    jest.useFakeTimers();
-  });
-  afterEach(() => {
-    jest.useRealTimers();
-  });
+  withFakeTimers();
 
-  test("begins at once, goes on at the interval, and asks for the interval anew", async () => {
+  test("begins at once, goes on at the interval, and reads the interval each time", async () => {
     let interval = 30_000;
     const { loop, passes, end, wait } = staged({ intervalMs: () => interval });
     expect(passes()).toBe(1);
@@ -125,7 +120,7 @@ describe("startLoop", () => {
     await loop.stop();
   });
 
-  test("sleeps until it is kicked where there is nothing to do", async () => {
+  test("sleeps until a kick if there is nothing to do", async () => {
     const { loop, passes, end, wait } = staged();
     await end({ kind: "idle" });
     await wait(86_400_000);
@@ -136,13 +131,18 @@ describe("startLoop", () => {
     await end(ok);
     await loop.stop();
   });
+});
+
+describe("a kick", () => {
+  withFakeTimers();
 
   test("a kick wakes it, and settles with the pass that it asked for", async () => {
     const { loop, passes, end, wait } = staged();
     await end(ok);
     const kicked = settled(loop.kick());
     await wait(0);
-    expect([passes(), kicked()]).toEqual([2, false]);
+    expect(passes()).toBe(2);
+    expect(kicked()).toBe(false);
     await end(failed());
     expect(kicked()).toBe(true);
     // The timer that the kick cut short does not come back.
@@ -154,31 +154,44 @@ describe("startLoop", () => {
     await loop.stop();
   });
 
-  test("any number of kicks during a pass mean one more, right behind it, and passes never overlap", async () => {
+  test("any number of kicks during a pass mean one more, and passes never overlap", async () => {
     const { loop, passes, end, wait, overlapped } = staged();
     const kicks = [loop.kick(), loop.kick(), loop.kick()].map(settled);
     await wait(0);
     expect(passes()).toBe(1);
     await end(failed());
     // What they asked for has begun, and has not ended.
-    expect([passes(), kicks.some((kick) => kick())]).toEqual([2, false]);
+    expect(passes()).toBe(2);
+    expect(kicks.some((kick) => kick())).toBe(false);
     const late = settled(loop.kick());
     await end(ok);
-    expect([passes(), kicks.every((kick) => kick()), late()]).toEqual([3, true, false]);
+    expect(passes()).toBe(3);
+    expect(kicks.every((kick) => kick())).toBe(true);
+    expect(late()).toBe(false);
     await end(ok);
-    expect([passes(), late(), overlapped()]).toEqual([3, true, false]);
+    expect(passes()).toBe(3);
+    expect(late()).toBe(true);
+    expect(overlapped()).toBe(false);
     await loop.stop();
   });
+});
 
-  test("stop() waits for the running pass, whose signal aborts, and lets no other begin", async () => {
+describe("the end of a loop", () => {
+  withFakeTimers();
+
+  test("stop() aborts the running pass, waits for it, and lets no other begin", async () => {
     const { loop, passes, end, wait, signal } = staged();
     const waiting = settled(loop.kick());
     expect(signal().aborted).toBe(false);
     const stopped = settled(loop.stop());
     await wait(60_000);
-    expect([signal().aborted, stopped(), waiting()]).toEqual([true, false, false]);
+    expect(signal().aborted).toBe(true);
+    expect(stopped()).toBe(false);
+    expect(waiting()).toBe(false);
     await end(ok);
-    expect([stopped(), waiting(), passes()]).toEqual([true, true, 1]);
+    expect(stopped()).toBe(true);
+    expect(waiting()).toBe(true);
+    expect(passes()).toBe(1);
     await loop.kick();
     await wait(600_000);
     expect(passes()).toBe(1);
@@ -191,9 +204,14 @@ describe("startLoop", () => {
       const { loop, end, passes } = staged();
       await end({ kind });
       await loop.stop();
-      expect([passes(), jest.getTimerCount()]).toEqual([1, 0]);
+      expect(passes()).toBe(1);
+      expect(jest.getTimerCount()).toBe(0);
     }
   });
+});
+
+describe("a kick, whatever happens", () => {
+  withFakeTimers();
 
   test("serves every kick with a pass that began after it, whatever happens when", async () => {
     const step = fc.constantFrom("kick", "ok", "failed", "idle", "confirm", "wait", "wait");
@@ -210,7 +228,8 @@ describe("startLoop", () => {
         }
         await wait(0);
         while (running()) await end({ kind: "idle" });
-        expect([open.every(({ done }) => done()), overlapped()]).toEqual([true, false]);
+        expect(open.every(({ done }) => done())).toBe(true);
+        expect(overlapped()).toBe(false);
         await loop.stop();
       }),
     );
@@ -269,4 +288,9 @@ function settled(promise: Promise<unknown>): () => boolean {
 /** Everything that only waits for promises happens. */
 async function turns(): Promise<void> {
   for (let i = 0; i < 10; i += 1) await Promise.resolve();
+}
+
+function withFakeTimers(): void {
+  beforeEach(() => void jest.useFakeTimers());
+  afterEach(() => void jest.useRealTimers());
 }

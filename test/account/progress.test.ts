@@ -4,7 +4,7 @@ import { createProgress } from "../../src/account/progress.ts";
 const minute = 60_000;
 const fine = { ok: true, reason: "" };
 
-test("a poll that gets no answer for ten minutes is stuck; one of many pages that come slowly is not, however long it takes", () => {
+test("a poll without an answer for ten minutes is stuck; a slow one is not", () => {
   let now = 1e9;
   const progress = createProgress(() => now);
   const later = (ms: number) => {

@@ -55,12 +55,12 @@ function key(text: string): ApiKey {
 }
 
 /**
- * What the daemon does at its start: the files' identity, or, `anew`, another
- * in its place.
+ * What the daemon does at its start: the files' identity, or, with `again`,
+ * another in its place.
  */
-async function registered({ anew = false, with: text = cloud.apiKey } = {}): Promise<Identity> {
+async function registered({ again = false, with: text = cloud.apiKey } = {}): Promise<Identity> {
   const api = createApi({ url: cloud.apiUrl, key: key(text), userAgent: "test" });
-  return await register({ api, paths: paths(), facts: { selectors }, host: hostFacts(), anew });
+  return await register({ api, paths: paths(), facts: { selectors }, host: hostFacts(), again });
 }
 
 const accounts = (): string[] =>
@@ -107,7 +107,7 @@ describe("tryAndSaveApiKey", () => {
     expect(await loadIdentity(paths())).toEqual({ kind: "identity", identity });
   });
 
-  test("tells a key that cannot be tried from one that ngrok accepts and that cannot be saved", async () => {
+  test("tells a key that cannot be tried from one that cannot be saved", async () => {
     const fetch: TryKeyOptions["fetch"] = async () => new Response("", { status: 503 });
     await expect(tryAndSaveApiKey(cloud.apiKey, { ...options, fetch })).rejects.toThrow(
       /^The key could not be tried, and nothing was changed: /,
@@ -122,8 +122,10 @@ describe("tryAndSaveApiKey", () => {
     });
     expect(readFileSync(config, "utf8")).toBe("api: [\n");
   });
+});
 
-  test("moves to another account: registers there, then saves, then deletes the old operator", async () => {
+describe("a move to another account", () => {
+  test("moves to another account: registers, saves, deletes the old operator", async () => {
     const { moved } = await tryAndSaveApiKey(another, options);
     expect(moved?.farewell).toBe(
       `The operator ${identity.operatorId} of the old account is deleted.`,
@@ -136,7 +138,7 @@ describe("tryAndSaveApiKey", () => {
     expect(readFileSync(config, "utf8")).toContain(another);
   });
 
-  test("says so where the old account cannot be tidied up", async () => {
+  test("says so if the old account cannot be tidied up", async () => {
     cloud.setKey(cloud.apiKey, undefined);
     const { moved } = await tryAndSaveApiKey(another, options);
     expect(moved?.farewell).toContain(`could not be tidied up`);
@@ -144,7 +146,7 @@ describe("tryAndSaveApiKey", () => {
     expect(accounts().sort()).toEqual(["another new", "main old"]);
   });
 
-  test("keeps the old identity where the new account does not answer for its operator", async () => {
+  test("keeps the old identity if the new account does not answer for its own", async () => {
     // A look at the key, one at the operator, one by id and one by key, and the
     // new operator; then nothing works.
     const calls: string[] = [];
@@ -162,7 +164,7 @@ describe("tryAndSaveApiKey", () => {
     expect(readFileSync(config, "utf8")).not.toContain(another);
   });
 
-  test("goes back where the key cannot be saved", async () => {
+  test("goes back if the key cannot be saved", async () => {
     rmSync(config);
     mkdirSync(config);
     await expect(tryAndSaveApiKey(another, options)).rejects.toThrow(
@@ -171,8 +173,10 @@ describe("tryAndSaveApiKey", () => {
     expect(accounts()).toEqual(["main old"]);
     expect(await loadIdentity(paths())).toEqual({ kind: "identity", identity });
   });
+});
 
-  test("killed before any of its writes, a start with the old account's key has an operator and a certificate that belong together", async () => {
+describe("a move that is cut off", () => {
+  test("killed before any write, a start has operator and certificate that match", async () => {
     const api = (text: string) =>
       createApi({ url: cloud.apiUrl, key: key(text), userAgent: "test" });
     const move = {
@@ -180,7 +184,7 @@ describe("tryAndSaveApiKey", () => {
       paths: paths(),
       facts: { selectors },
       host: hostFacts(),
-      anew: true,
+      again: true,
       leavesAccount: true,
     };
     for (let writes = 0, killed = true; killed; writes += 1) {
@@ -201,17 +205,17 @@ describe("tryAndSaveApiKey", () => {
           () => true,
           () => false,
         );
-      const healed = isKnown ? found : await registered({ anew: true });
+      const healed = isKnown ? found : await registered({ again: true });
       expect(healed.operatorId).toBe(identity.operatorId);
       const { certPem } = await api(cloud.apiKey).getOperator(identity.operatorId);
       expect(healed.certPem.trim()).toBe(certPem?.trim() ?? "");
     }
   });
 
-  test("killed before the key is saved, the old account's key finds its old operator again", async () => {
-    await registered({ anew: true, with: another });
+  test("killed before the key is saved, the old key finds its old operator again", async () => {
+    await registered({ again: true, with: another });
     expect(accounts().sort()).toEqual(["another new", "main old"]);
-    expect((await registered({ anew: true })).operatorId).toBe(identity.operatorId);
+    expect((await registered({ again: true })).operatorId).toBe(identity.operatorId);
     // And the move, asked for again, finds what it had begun.
     const { moved } = await tryAndSaveApiKey(another, options);
     expect(accounts()).toEqual(["another new"]);

@@ -2,17 +2,17 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Io } from "../../src/cli/command.ts";
 import { watch } from "../../src/cli/list-watch.ts";
-import { createSay, type Output } from "../../src/cli/say.ts";
+import { startControlServer } from "../../src/control/server.ts";
+import type { ListItem } from "../../src/desk/reply-schemas.ts";
+import { silentLog } from "../../src/model/log.ts";
+import { createSay, type Output } from "../../src/terminal/say.ts";
 import {
   type Picture,
   type Rates,
   type WatchedEndpoint,
   watchText,
   withRates,
-} from "../../src/cli/watch-text.ts";
-import { startControlServer } from "../../src/control/server.ts";
-import type { ListItem } from "../../src/desk/reply-schemas.ts";
-import { silentLog } from "../../src/model/log.ts";
+} from "../../src/terminal/watch-text.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { later, net } from "../support/conns.ts";
 import { item, marked, plain, sink, status } from "./support.ts";
@@ -73,7 +73,7 @@ describe("the rates", () => {
     ]);
   });
 
-  test("are unknown for what is new, what has moved, what began to count anew, and where no time has passed", () => {
+  test("are unknown for new, moved and reset endpoints, and without time in between", () => {
     const items = [
       item("c"),
       item("a", { ...counts({ total: 20 }), ip: "127.0.0.9" }),
@@ -146,8 +146,10 @@ http://off.demo        127.0.0.2:80             0     121         0         0
     );
     expect(Math.max(...lines.split("\n").map(({ length }) => length))).toBe(80);
   });
+});
 
-  test("cuts a URL that is too long, and shows one from outside harmlessly", () => {
+describe("the lines of the picture", () => {
+  test("have a long URL cut, and one from outside harmless", () => {
     const lines = text([
       watched("a", { url: `https://${"long.".repeat(20)}demo` }),
       watched("b", { url: "http://a\n\x1b[2J" }),
@@ -157,7 +159,7 @@ http://off.demo        127.0.0.2:80             0     121         0         0
     expect(lines.every((line) => line.length <= 80)).toBe(true);
   });
 
-  test("is told from the latest by its head line", () => {
+  test("begin with the state and the time", () => {
     const head = (more: Partial<Picture>): string =>
       text([], more, marked).split("\n")[0]?.replace(/ {2,}/g, " ") ?? "";
     expect(head({})).toBe("+serving: 2 listening + .03:04:05.");
@@ -181,7 +183,7 @@ http://off.demo        127.0.0.2:80             0     121         0         0
     );
   });
 
-  test("counts an endpoint once in the sum that is listed at two places", () => {
+  test("count an endpoint once in the sum if it is listed twice", () => {
     const rates = { connections: 2, bytes_up: 10 };
     const twice = [
       watched("a", counts({ active: 3 }), rates),
@@ -190,7 +192,7 @@ http://off.demo        127.0.0.2:80             0     121         0         0
     expect(text(twice).split("\n")[3]).toMatch(/^all +3 +2\.0 +10 B +0$/);
   });
 
-  test("shows what is busy or in trouble where not all have room, in their order, and never more lines than there are", () => {
+  test("are of busy and failing endpoints, in order, if not all have room", () => {
     const quiet = Array.from({ length: 50 }, (_, i) => watched(`quiet${i}`));
     const failing = watched("failing", counts({ last_error: "no" }), { failures: 1 });
     const items = [
@@ -220,14 +222,14 @@ http://off.demo        127.0.0.2:80             0     121         0         0
       );
   });
 
-  test("takes 10,000 endpoints", () => {
+  test("are as many as the rows, even of 10,000 endpoints", () => {
     const items = Array.from({ length: 10_000 }, (_, i) => watched(`e${i}`));
     expect(text(items, {}, plain, 24).split("\n").length).toBe(24);
   });
 });
 
 describe("watching", () => {
-  test("prints block after block where nobody looks at a terminal, until it is stopped", async () => {
+  test("prints block after block without a terminal, until it is stopped", async () => {
     await using daemon = await daemonThat(async () => [item("a")]);
     const { out, end } = watching(daemon.path);
     await until(() => out.text.split("serving: ").length > 3);
@@ -259,7 +261,7 @@ describe("watching", () => {
     expect(second[0].per_second.connections).toBeGreaterThan(0);
   });
 
-  test("draws over itself on a terminal, of whatever size it is by then, and leaves it as it was", async () => {
+  test("draws over itself on a terminal of changing size, and restores it", async () => {
     await using daemon = await daemonThat(async () =>
       Array.from({ length: 50 }, (_, i) => item(`e${i}`)),
     );
@@ -290,13 +292,13 @@ describe("watching", () => {
     ).toBe(true);
   });
 
-  test("fails where no daemon answers at first, and leaves no trace on the terminal", async () => {
+  test("fails if no daemon answers at first, and leaves no trace on the terminal", async () => {
     const { out, done } = watching("/nowhere/s", { terminal: { isTerminal: true } });
     expect(await done.catch((error) => error.code)).toBe("not-running");
     expect(out.text).toBe("");
   });
 
-  test("goes on with what it had where the daemon goes away meanwhile, on a terminal; elsewhere that is the end", async () => {
+  test("on a terminal keeps its picture when the daemon goes; elsewhere it ends", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "s");
     const gone = Promise.withResolvers<void>();
@@ -309,8 +311,9 @@ describe("watching", () => {
     const seen = watching(path, { terminal: { isTerminal: true } });
     const piped = watching(path);
     await until(() => seen.out.text.includes("a.demo") && piped.out.text.includes("a.demo"));
-    // It goes while both wait for an answer, which they get: a connection that
-    // nobody had accepted yet would break instead of being refused.
+    // The daemon goes while both clients wait for a reply, which they get. A
+    // connection that was not accepted yet would break instead of being
+    // refused.
     isLeaving = true;
     await until(() => waiting === 2);
     await first[Symbol.asyncDispose]();

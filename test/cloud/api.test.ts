@@ -44,7 +44,7 @@ async function failure(call: Promise<unknown>): Promise<NgrokdError> {
 }
 
 describe("a request", () => {
-  test("carries the headers of docs/protocol.md, and a body in snake case only where there is one", async () => {
+  test("carries the headers of docs/protocol.md, and a body only if there is one", async () => {
     await using server = await fakeServer(() => ({ json: { id: "k8sop_1" } }));
     const api = apiAt(`${server.url}/`);
     await api.createOperator(request);
@@ -103,7 +103,7 @@ describe("a request", () => {
 });
 
 describe("checkKey", () => {
-  test("settles where ngrok accepts the key, and asks for one item only", async () => {
+  test("resolves if ngrok accepts the key, and asks for one item only", async () => {
     await using server = await fakeServer(() => ({
       json: { operators: [], next_page_uri: "/kubernetes_operators?before_id=x" },
     }));
@@ -247,7 +247,7 @@ describe("a list", () => {
     );
   });
 
-  test("is the very same array while every page is the same, whoever asks, and another as soon as one is not", async () => {
+  test("is the same array while every page is the same, and then another", async () => {
     const pages: Parameters<typeof paged>[0] = {
       "/endpoints": { ids: ["a"], next: "?2" },
       "/endpoints?2": { ids: ["b"] },
@@ -338,14 +338,14 @@ describe("a list", () => {
     expect(asked).toBe(1000);
   });
 
-  test("fails as a whole where one page fails, so that nothing looks deleted", async () => {
+  test("fails as a whole if one page fails, so that nothing looks deleted", async () => {
     await using server = await fakeServer(
       paged({ "/endpoints": { ids: ["a"], next: "/endpoints?gone" } }),
     );
     expect((await failure(apiAt(server.url).endpoints())).code).toBe("api");
   });
 
-  test("that is null is empty, as Go writes it, and one that is missing or no list is an error", async () => {
+  test("that is null is empty, as Go writes it; one that is missing is an error", async () => {
     expect(await apiSaying(() => Response.json({ endpoints: null })).endpoints()).toEqual([]);
     for (const json of [
       {},
@@ -405,11 +405,9 @@ describe("an endpoint", () => {
         const endpoint = await parse(item);
         if (typeof item !== "object" || item === null || Array.isArray(item))
           expect(endpoint).toEqual({ id: "", url: "", proto: "" });
-        expect([typeof endpoint?.id, typeof endpoint?.url, typeof endpoint?.proto]).toEqual([
-          "string",
-          "string",
-          "string",
-        ]);
+        expect(typeof endpoint?.id).toBe("string");
+        expect(typeof endpoint?.url).toBe("string");
+        expect(typeof endpoint?.proto).toBe("string");
       }),
     );
   });
@@ -695,7 +693,7 @@ describe("a failure to reach the API", () => {
 });
 
 describe("TLS", () => {
-  test("is verified even where the environment says otherwise: the key is not sent to a stranger", async () => {
+  test("is verified whatever the environment says: no stranger gets the key", async () => {
     const { cert, key: serverKey } = await issue(await rootCa(), "stranger", {
       names: ["127.0.0.1"],
     });
@@ -739,7 +737,7 @@ describe("time and cancelling", () => {
     expect((await failure(api.endpoints())).code).toBe("timeout");
   });
 
-  test("the caller's signal ends a request in flight, and one not yet made is not made", async () => {
+  test("the caller's signal ends a request in flight, and prevents one to come", async () => {
     const cancel = new AbortController();
     await using server = await fakeServer(() => {
       cancel.abort();

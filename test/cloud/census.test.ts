@@ -32,7 +32,7 @@ const kinds = (
     ({ id, kind }) => `${id}: ${kind}`,
   );
 
-test("leaves out what this program has not made, whatever the metadata is", () => {
+test("leaves out operators of other programs, whatever the metadata is", () => {
   const foreign = [
     "",
     "null",
@@ -47,7 +47,7 @@ test("leaves out what this program has not made, whatever the metadata is", () =
   expect(kinds(foreign.map((metadata, i) => operator(`k8sop_${i}`, { metadata })))).toEqual([]);
 });
 
-test("tells this machine's, expired ones, those of the same name, and others apart, the newest first", () => {
+test("tells this machine's, expired, same-name and other operators apart", () => {
   const here = { "owned-by": "ngrokd", hostname: "here" };
   expect(
     kinds([
@@ -66,6 +66,6 @@ test("tells this machine's, expired ones, those of the same name, and others apa
   ]);
 });
 
-test("calls none of them this machine's where there is no identity here", () => {
+test("calls none this machine's without an identity here", () => {
   expect(kinds([operator("mine")], { operatorId: undefined })).toEqual(["mine: other"]);
 });

@@ -34,7 +34,7 @@ test.each([
 ])("a registration that is taken back leaves the files as they were: %s", async (_what, names) => {
   for (const name of names) writeFileSync(join(folder, name), `old ${name}`, { mode: 0o600 });
   const before = await readIdentityFiles(paths());
-  const options = { left: before, now: new Date(0) };
+  const options = { previous: before, now: new Date(0) };
   await saveKey(paths(), next.keyPem, options);
   await saveAnswer(paths(), next, options);
   await restoreIdentityFiles(paths(), before);

@@ -13,7 +13,7 @@ import { anyText } from "../support/texts.ts";
 
 const operatorId = "k8sop_1";
 
-test("a list that ngrok sent is read as it was kept, whatever its texts hold", () => {
+test("a list that ngrok sent is read as it was saved, whatever its texts hold", () => {
   const optional = fc.oneof(fc.constant(undefined), fc.string({ minLength: 1, maxLength: 30 }));
   const endpoint = fc.record({
     id: anyText,
@@ -32,7 +32,7 @@ test("a list that ngrok sent is read as it was kept, whatever its texts hold", (
   );
 });
 
-test("is kept for root alone, an endpoint a line, and written only where it says something else", async () => {
+test("is for root alone, one endpoint a line, and written only if it changes", async () => {
   await using folder = await temporaryFolder();
   const path = join(folder.path, "endpoints.json");
   expect(await loadLastList(path)).toBeUndefined();
@@ -84,7 +84,7 @@ test.each([
   },
 );
 
-test("what makes no sense in it is an endpoint without id and URL, as in an answer of ngrok's", () => {
+test("an item that makes no sense is an endpoint without id and URL", () => {
   const text = '{"version":1,"operator_id":"k8sop_1","endpoints":[7,{"url":["x"]}]}';
   const nothing = { id: "", url: "", proto: "" };
   expect(parseLastList(text)).toEqual({

@@ -121,7 +121,7 @@ describe("operatorRequest", () => {
     expect(operatorRequest({ ...facts, region: "eu" }, host, "CSR").region).toBe("eu");
   });
 
-  test("stays within ngrok's limits and whole characters, whatever the host is called", () => {
+  test("stays within ngrok's limits and whole characters, for any hostname", () => {
     const text = fc.oneof(
       fc.array(anyText, { maxLength: 100 }).map((parts) => parts.join("")),
       fc.string({ unit: "grapheme", minLength: 100, maxLength: 600 }),
@@ -147,7 +147,7 @@ describe("operatorRequest", () => {
 });
 
 describe("register, from nothing", () => {
-  test("makes a key, has it certified, and saves what makes an identity", async () => {
+  test("makes a key, has it certified, and saves the identity", async () => {
     await using set = await setUp();
     const identity = await call(set);
     expect(identity.operatorId).toBe("k8sop_1");
@@ -299,7 +299,7 @@ describe("register, when something fails", () => {
 });
 
 describe("register, after a crash", () => {
-  test("between ngrok's answer and its saving finds its operator by the key instead of making another", async () => {
+  test("between ngrok's answer and its saving finds its operator by the key", async () => {
     await using set = await setUp();
     const { keyPem } = await call(set);
     for (const path of [set.paths.cert, set.paths.operatorId, set.paths.ingressEndpoint])
@@ -337,7 +337,7 @@ describe("register, after a crash", () => {
 });
 
 describe("register, with an identity that cannot serve", () => {
-  test("has an expired certificate renewed, with the configured selectors, and keeps the old one", async () => {
+  test("renews an expired certificate, and keeps the old one", async () => {
     await using set = await setUp();
     set.ngrok.hours = -1;
     const { certPem } = await call(set);
@@ -360,7 +360,7 @@ describe("register, with an identity that cannot serve", () => {
     expect((await load(set.paths)).kind).toBe("identity");
   });
 
-  test("registers anew where ngrok says that the operator is gone", async () => {
+  test("registers again if ngrok says that the operator is gone", async () => {
     await using set = await setUp();
     await call(set);
     set.ngrok.operators.clear();
@@ -384,7 +384,7 @@ describe("register, with an identity that cannot serve", () => {
     expect(asked(set.ngrok).slice(1)).toEqual(["PATCH /kubernetes_operators/k8sop_1"]);
   });
 
-  test("replaces a damaged key, keeps it beside, readable by its owner alone, and has the operator certified for the new one", async () => {
+  test("replaces a damaged key, and keeps it, readable by its owner alone", async () => {
     await using set = await setUp();
     await call(set);
     await writeFile(set.paths.key, "damaged");

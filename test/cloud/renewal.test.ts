@@ -43,7 +43,7 @@ async function setUp() {
 }
 
 describe("renewCertificate", () => {
-  test("has the same key certified for the same operator, and replaces the certificate's file alone", async () => {
+  test("certifies the same key for the same operator, and replaces one file", async () => {
     await using set = await setUp();
     set.ngrok.hours = 90;
     const before = await readdir(set.folder);
@@ -63,7 +63,7 @@ describe("renewCertificate", () => {
     expect(await readdir(set.folder)).toEqual(before);
   });
 
-  test("changes nothing where ngrok refuses, or sends what is no better", async () => {
+  test("changes nothing if ngrok refuses, or sends a certificate that is no better", async () => {
     await using set = await setUp();
     set.ngrok.hours = 5;
     await expect(set.renew()).rejects.toMatchObject({
@@ -75,7 +75,7 @@ describe("renewCertificate", () => {
     expect(await loadIdentity(set.paths)).toEqual({ kind: "identity", identity: set.identity });
   });
 
-  test("writes nothing beside a key that somebody else is just replacing", async () => {
+  test("writes nothing beside a key that an administrator is replacing", async () => {
     await using set = await setUp();
     set.ngrok.hours = 90;
     const foreign = await createKey();
@@ -85,7 +85,7 @@ describe("renewCertificate", () => {
     expect(await readFile(set.paths.key, "utf8")).toBe(foreign);
   });
 
-  test("keeps the ingress where the answer names none, and takes another that it names", async () => {
+  test("keeps the ingress if the answer names none, and takes another one", async () => {
     await using set = await setUp();
     set.ngrok.hours = 90;
     set.ngrok.operators.get("k8sop_1").binding.ingress_endpoint = undefined;

@@ -15,7 +15,7 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-/** Lets time pass, and what waits for promises alone happen. */
+/** Lets the fake time pass, with a turn for promises in each millisecond. */
 async function pass(ms: number): Promise<void> {
   for (let left = ms; left > 0; left -= 1) {
     jest.advanceTimersByTime(1);
@@ -24,8 +24,8 @@ async function pass(ms: number): Promise<void> {
 }
 
 /**
- * A file of its own, absent unless it is prepared, and how often a watch that
- * looks every so often has told of a change.
+ * A new file, absent unless `prepare` writes it, and the number of changes that
+ * a watch reports when it checks every `everyMs`.
  */
 function watched(
   prepare: (path: string) => void = (path) => writeFileSync(path, "one"),
@@ -41,8 +41,8 @@ function watched(
   const watch = watchFile(path, count, { settleMs });
   const timer = setInterval(watch.check, everyMs);
   /**
-   * After a look, the time that the file has to lie still, and some looks more,
-   * in which one too many would show.
+   * Waits for a check, for the file to rest, and for some more checks, which
+   * would show a report too many.
    */
   const tells = async (times: number): Promise<void> => {
     await pass(everyMs + settleMs + 60);
@@ -61,7 +61,7 @@ function watched(
 }
 
 describe("a watch over a file", () => {
-  test("tells of the file once, and then of each change, whatever way it is saved in", async () => {
+  test("reports the file once, and then each change, however it is saved", async () => {
     using file = watched();
     const { path, tells } = file;
     await tells(1);
@@ -70,7 +70,7 @@ describe("a watch over a file", () => {
     writeFileSync(`${path}.new`, "renamed");
     renameSync(`${path}.new`, path);
     await tells(3);
-    // As vim does with a backup: the old one goes aside, and another is made.
+    // As vim does with a backup: it renames the old file and writes a new one.
     renameSync(path, `${path}~`);
     writeFileSync(path, "in its place");
     await tells(4);
@@ -80,7 +80,8 @@ describe("a watch over a file", () => {
     await tells(6);
   });
 
-  test("tells of a link that leads elsewhere, and of one on the way, as Kubernetes swaps them", async () => {
+  test("reports a link that is replaced, also one in the middle of the path", async () => {
+    // Kubernetes replaces a mounted file in this way.
     const at = join(folder, "mount");
     using file = watched((path) => {
       for (const [name, text] of [
@@ -103,7 +104,7 @@ describe("a watch over a file", () => {
     await file.tells(3);
   });
 
-  test("says nothing of a file that is not there until it is, and of one whose links go in circles", async () => {
+  test("reports a missing file once it exists, and a link to itself", async () => {
     using file = watched(() => {});
     await file.tells(1);
     writeFileSync(file.path, "made");
@@ -113,7 +114,7 @@ describe("a watch over a file", () => {
     await file.tells(3);
   });
 
-  test("waits until a file that is being written lies still", async () => {
+  test("waits until a file that is being written rests", async () => {
     using file = watched((path) => writeFileSync(path, ""), { everyMs: 1, settleMs: 80 });
     for (let i = 1; i <= 30; i += 1) {
       writeFileSync(file.path, "x".repeat(i));
@@ -123,12 +124,12 @@ describe("a watch over a file", () => {
     await file.tells(1);
   });
 
-  test("leaves a pipe alone, which can be read once", async () => {
+  test("ignores a pipe, which can be read only once", async () => {
     using file = watched((path) => execFileSync("mkfifo", [path]), { everyMs: 5, settleMs: 5 });
     await file.tells(0);
   });
 
-  test("is not there any more once it is closed, in the middle of a look too", async () => {
+  test("reports nothing after it is closed, even during a check", async () => {
     using file = watched();
     await pass(22);
     file.close();

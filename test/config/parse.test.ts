@@ -14,7 +14,7 @@ const said = (text: string): string[] => {
 };
 
 describe("parseConfig", () => {
-  test("takes empty files, comments and empty values for the defaults", () => {
+  test("reads empty files, comments and empty values as defaults", () => {
     for (const text of [
       "",
       "\n",
@@ -48,7 +48,8 @@ server: {log_level: WARNING}
 `;
     expect(said(text)).toEqual([]);
     const config = configSchema.parse(read(text).values);
-    expect([config.api.key, config.server.log_level]).toEqual(["12345678", "warn"]);
+    expect(config.api.key).toBe("12345678");
+    expect(config.server.log_level).toBe("warn");
     expect(config.bound_endpoints.selectors).toEqual(["true", "0x10"]);
     expect(config.dns).toMatchObject({ enabled: true, manage_resolv_conf: false });
   });
@@ -64,8 +65,10 @@ net: {<<: {start_port: 7}, interface_name: x}
       net: { start_port: 7, interface_name: "x" },
     });
   });
+});
 
-  test("says everything that is wrong at once, each with its place", () => {
+describe("parseConfig, of a wrong file,", () => {
+  test("lists all problems at once, each with its position", () => {
     const text = `api:
   url: http://user:hunter2@example.com
   kye: value-of-kye
@@ -82,16 +85,22 @@ log_level: info
 ingres_endpoint: foo
 `;
     expect(said(text)).toEqual([
-      'c.yml:2:8: api.url is "http://[redacted]@example.com"; allowed: an https URL; http for this machine alone (localhost, 127.0.0.1, [::1])',
-      "c.yml:4:8: api.key is a text of 9 characters (not shown); allowed: 8 to 512 characters, none of them a space",
+      'c.yml:2:8: api.url is "http://[redacted]@example.com"; allowed: an https URL; http for ' +
+        "this machine alone (localhost, 127.0.0.1, [::1])",
+      "c.yml:4:8: api.key is a text of 9 characters (not shown); allowed: 8 to 512 " +
+        "characters, none of them a space",
       'c.yml:6:14: server.log_level is "inof"; allowed: debug, info, warn or error',
       'c.yml:7:16: server.health_port is "8081"; allowed: a whole number, 0 to 65535',
       "c.yml:8:34: bound_endpoints.poll_interval is 0.5; allowed: a whole number, 1 to 86400",
-      'c.yml:8:57: bound_endpoints.selectors[2] is ""; allowed: a list of texts, none of them empty',
-      'c.yml:11:24: net.overrides["foo.bar"] is "eth 0"; allowed: host names, each with virtual, an IP address or the name of an interface',
-      "c.yml:12:6: dns is a list; allowed: settings, each as `name: value` on a line of its own below it",
+      'c.yml:8:57: bound_endpoints.selectors[2] is ""; allowed: a list of texts, none of them ' +
+        "empty",
+      'c.yml:11:24: net.overrides["foo.bar"] is "eth 0"; allowed: host names, each with ' +
+        "virtual, an IP address or the name of an interface",
+      "c.yml:12:6: dns is a list; allowed: settings, each as `name: value` on a line of its " +
+        "own below it",
       'c.yml:3:3: there is no setting "api.kye"; did you mean "api.key"?',
-      'c.yml:10:3: there is no setting "net.network_accessible"; did you mean "net.listen_interface"?',
+      'c.yml:10:3: there is no setting "net.network_accessible"; did you mean ' +
+        '"net.listen_interface"?',
       'c.yml:13:1: there is no setting "log_level"; did you mean "server.log_level"?',
       'c.yml:14:1: there is no setting "ingres_endpoint"; did you mean "ingressEndpoint"?',
     ]);
@@ -107,24 +116,29 @@ ingres_endpoint: foo
   test.each([
     [
       "- a list\n",
-      "c.yml:1:1: the file is a list; allowed: settings, each as `name: value` on a line of its own below it",
+      "c.yml:1:1: the file is a list; allowed: settings, each as `name: value` on a line of " +
+        "its own below it",
     ],
     [
       "a scalar\n",
-      "c.yml:1:1: the file is a single value; allowed: settings, each as `name: value` on a line of its own below it",
+      "c.yml:1:1: the file is a single value; allowed: settings, each as `name: value` on a " +
+        "line of its own below it",
     ],
     [
       "api: 2cVr-secret-secret\n",
-      "c.yml:1:6: api is a single value; allowed: settings, each as `name: value` on a line of its own below it",
+      "c.yml:1:6: api is a single value; allowed: settings, each as `name: value` on a line " +
+        "of its own below it",
     ],
     [
       "api: {key:2cVr-secret-secret}\n",
-      "c.yml:1:7: there is no such setting (its name is not shown); is a space missing after a colon?",
+      "c.yml:1:7: there is no such setting (its name is not shown); is a space missing after " +
+        "a colon?",
     ],
     ["api: {url: a}\napi: {url: b}\n", "c.yml:2:1: the key api is set a second time"],
     [
       "api: {url: *nowhere}\n",
-      "c.yml:1:12: an alias (*) stands before the anchor (&) that it names, or there is no such anchor",
+      "c.yml:1:12: an alias (*) stands before the anchor (&) that it names, or there is no " +
+        "such anchor",
     ],
     ["api: {}\n---\nserver: {}\n", "c.yml:2:1: a second document starts here; one is allowed"],
     ["api:\n\turl: x\n", "c.yml:2:1: Tabs are not allowed as indentation"],
@@ -134,7 +148,7 @@ ingres_endpoint: foo
     ],
     ["net: {<<: 1}\n", "c.yml:1:1: Merge sources must be maps or map aliases"],
     ["? [a]\n: 1\n", "c.yml:1:3: With stringKeys, all keys must be strings"],
-  ])("answers %j clearly", (text, answer) => {
+  ])("explains what is wrong with %j", (text, answer) => {
     expect(said(text)[0]).toBe(answer);
     expect(said(text).join()).not.toContain("secret");
   });
@@ -148,7 +162,9 @@ ingres_endpoint: foo
       ["syntax", "Excessive alias count indicates a resource exhaustion attack"],
     ]);
   });
+});
 
+describe("parseConfig, of anything,", () => {
   test("never throws, whatever the text", () => {
     const pieces = [
       "api",
@@ -192,7 +208,7 @@ ingres_endpoint: foo
     );
   });
 
-  test("never throws, whatever the values, and what it accepts the schema accepts", () => {
+  test("never throws for any values, and accepts only what the schema accepts", () => {
     const names = fc.constantFrom(
       "api",
       "key",
@@ -224,7 +240,7 @@ ingres_endpoint: foo
     );
   });
 
-  test("reads back every configuration that is written out", () => {
+  test("reads back every configuration that was written", () => {
     fc.assert(
       fc.property(rightConfig, (config) => {
         const { values, problems, warnings } = read(stringify(config));
@@ -235,7 +251,7 @@ ingres_endpoint: foo
     );
   });
 
-  test("never repeats a key that it does not accept", () => {
+  test("never quotes a key that it rejects", () => {
     const secret = fc
       .string({
         unit: fc.constantFrom(..."abcdefghijkmnpqrstuvwxyz234567"),

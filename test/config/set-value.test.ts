@@ -89,7 +89,7 @@ describe("setValueInText", () => {
     ["CRLF, no last line end", "server: {}", 'server: {}\napi:\n  key: "NEW"\n'],
     ["a byte order mark", "\ufeffapi:\n  url: x\n", '\ufeffapi:\n  key: "NEW"\n  url: x\n'],
     ["an alias as value", "k: &k old\napi: {key: *k}\n", 'k: &k old\napi: {key: "NEW"}\n'],
-    ["an anchor that nobody names", "api: {key: &k old}\n", 'api: {key: &k "NEW"}\n'],
+    ["an anchor without an alias", "api: {key: &k old}\n", 'api: {key: &k "NEW"}\n'],
     [
       "an alias as group",
       "b: &b {url: x}\napi: *b\n",
@@ -104,7 +104,9 @@ describe("setValueInText", () => {
   ])("changes %s", (_, before, after) => {
     expect(set(before)).toBe(after);
   });
+});
 
+describe("setValueInText, if in doubt,", () => {
   test.each([
     ["an anchor that others name", "api: {key: &k old}\nother: *k\n"],
     ["a group that others share", "api: &a {url: x}\nother: *a\n"],
@@ -113,18 +115,20 @@ describe("setValueInText", () => {
     ["a map as value", "api: {key: {a: 1}}\n"],
     ["a list as the whole", "- 1\n"],
     ["an explicit key", "? api\n: url: x\n"],
-  ])("refuses %s rather than change something else", (_, text) => {
+  ])("refuses %s, which would change another value", (_, text) => {
     expect(set(text)).toBe(
       "refused: it is written in a way that leaves no safe place for the change",
     );
   });
 
-  test("says the line of a text that is no YAML", () => {
+  test("names the line of a text that is not YAML", () => {
     expect(set("api:\n  url: x\napi: {}\n")).toBe(
       "refused: line 3: the key api is set a second time",
     );
   });
+});
 
+describe("setValueInText, of whole files,", () => {
   test("changes the Go program's file in one line", () => {
     expect(set(fileOfTheGoProgram)).toBe(fileOfTheGoProgram.replace('key: ""', 'key: "NEW"'));
     expect(set(fileOfTheGoProgram, 60, ["bound_endpoints", "poll_interval"])).toBe(
@@ -135,7 +139,7 @@ describe("setValueInText", () => {
     );
   });
 
-  test("changes that one value in any commented file, and leaves every other line as it is", () => {
+  test("changes one value in any commented file, and no other line", () => {
     fc.assert(
       fc.property(commentedFile, single, ({ lines, eol, last }, value) => {
         const text = lines.map(({ text }) => text).join(eol) + (last ? eol : "");
@@ -154,7 +158,7 @@ describe("setValueInText", () => {
     );
   });
 
-  test("changes that one value in whatever the yaml library writes", () => {
+  test("changes one value in any text that the yaml library writes", () => {
     fc.assert(
       fc.property(anyRoot, anyStyle, single, (root, style, value) => {
         const text = stringify(root, style);
@@ -171,14 +175,12 @@ describe("setConfigValue", () => {
   const folder = ownFolder();
   const key = "2cVr_a-key-for-tests";
 
-  test("makes a missing file from the template, for its owner alone", async () => {
+  test("creates a missing file from the template, for its owner only", async () => {
     const path = join(folder, "new", "deep", "config.yml");
     await setConfigValue(path, "api.key", key);
     expect(readFileSync(path, "utf8")).toBe(configTemplate().replace('key: ""', `key: "${key}"`));
-    expect([
-      statSync(path).mode & 0o777,
-      statSync(join(folder, "new", "deep")).mode & 0o777,
-    ]).toEqual([0o600, 0o700]);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(statSync(join(folder, "new", "deep")).mode & 0o777).toBe(0o700);
   });
 
   test("closes a file that was open to everybody, and leaves nothing beside it", async () => {
@@ -192,7 +194,7 @@ describe("setConfigValue", () => {
     expect(readdirSync(join(folder, "open"))).toEqual(["config.yml"]);
   });
 
-  test("writes to the file that a chain of links names, there or not", async () => {
+  test("writes to the file behind a chain of links, even a missing one", async () => {
     const real = join(folder, "real.yml");
     symlinkSync("real.yml", join(folder, "inner.yml"));
     symlinkSync(join(folder, "inner.yml"), join(folder, "outer.yml"));
@@ -200,13 +202,11 @@ describe("setConfigValue", () => {
       await setConfigValue(join(folder, "outer.yml"), "api.key", value);
       expect(parse(readFileSync(real, "utf8")).api.key).toBe(value);
     }
-    expect([lstatSync(real).isFile(), readlinkSync(join(folder, "inner.yml"))]).toEqual([
-      true,
-      "real.yml",
-    ]);
+    expect(lstatSync(real).isFile()).toBe(true);
+    expect(readlinkSync(join(folder, "inner.yml"))).toBe("real.yml");
   });
 
-  test("refuses a value that the schema refuses, without repeating a secret, and touches nothing", async () => {
+  test("refuses a wrong value without quoting a secret, and writes nothing", async () => {
     const path = join(folder, "untouched.yml");
     const refused = (key: SettingKey, value: Single) =>
       setConfigValue(path, key, value).catch((error: unknown) => error);
@@ -216,12 +216,13 @@ describe("setConfigValue", () => {
     });
     expect(await refused("bound_endpoints.poll_interval", 0)).toMatchObject({
       message:
-        "Cannot set bound_endpoints.poll_interval: bound_endpoints.poll_interval is 0; allowed: a whole number, 1 to 86400",
+        "Cannot set bound_endpoints.poll_interval: bound_endpoints.poll_interval is 0; " +
+        "allowed: a whole number, 1 to 86400",
     });
     expect(readdirSync(folder)).not.toContain("untouched.yml");
   });
 
-  test("leaves a file alone that it cannot change safely, and says what to do", async () => {
+  test("leaves a file unchanged that has no safe place, with a hint", async () => {
     const path = join(folder, "shared.yml");
     const text = "api: {key: &k old-old-old}\nother: *k\n";
     writeFileSync(path, text);
@@ -237,7 +238,7 @@ describe("setConfigValue", () => {
 describe("createConfig", () => {
   const folder = ownFolder();
 
-  test("writes the template once, and never over anything", async () => {
+  test("writes the template once, and never over another file", async () => {
     const path = join(folder, "a", "config.yml");
     expect(await createConfig(path)).toBe(true);
     expect(readFileSync(path, "utf8")).toBe(configTemplate());
@@ -249,7 +250,7 @@ describe("createConfig", () => {
     expect(await createConfig(join(folder, "dangling"))).toBe(false);
   });
 
-  test("says which folder cannot be written to", async () => {
+  test("names the folder that cannot be written to", async () => {
     writeFileSync(join(folder, "file"), "");
     expect(
       await createConfig(join(folder, "file", "config.yml")).catch((error: unknown) => error),
@@ -289,10 +290,7 @@ const single: fc.Arbitrary<Single> = fc.oneof(
   fc.boolean(),
 );
 
-/**
- * A line of a configuration file; `own` marks those that hold the value to be
- * changed.
- */
+/** A line of a configuration file; `own` if it has the value to change. */
 interface Line {
   readonly text: string;
   readonly own: boolean;
@@ -366,8 +364,8 @@ const commentedFile = ((): fc.Arbitrary<{ lines: Line[]; eol: string; last: bool
       const parts = others.map(kept);
       parts.splice(Math.min(at, parts.length), 0, api);
       const lines = parts.flatMap((part, i) => [...kept(gaps[i] ?? []), ...part]);
-      // A block scalar's own last line end is part of its value; one line
-      // without an end does not say which end lines have.
+      // The last line end of a block scalar is part of its value. A single line
+      // without an end does not tell which line ends the file uses.
       const ended = last || /^ {2,}/.test(lines.at(-1)?.text ?? "");
       return { lines, eol: ended || lines.length > 1 ? eol : "\n", last: ended };
     });

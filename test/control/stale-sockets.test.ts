@@ -6,8 +6,8 @@ import { temporaryFolder } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 
 /**
- * A socket on which nobody listens any more, as kill -9 leaves it: closing
- * removes the path, unless it has another name by then.
+ * A dead socket, as kill -9 leaves it. Closing a listener removes its path,
+ * unless the socket has another name by then.
  */
 async function deadSocket(path: string): Promise<void> {
   const listener = await net.listen({ path: `${path}.born` }, (conn) => conn.close());
@@ -18,7 +18,7 @@ async function deadSocket(path: string): Promise<void> {
 const soon = Date.now() + 60_000;
 
 describe("sweepSockets", () => {
-  test("removes the sockets and turns of daemons that were killed, and leaves what lives or is not ours", async () => {
+  test("removes the sockets and turns of killed daemons, and no other files", async () => {
     await using folder = await temporaryFolder();
     const at = (...names: string[]): string => join(folder.path, ...names);
     await deadSocket(at(".ngrokd-00000001"));
@@ -39,7 +39,7 @@ describe("sweepSockets", () => {
     alive.close();
   });
 
-  test("leaves what is young: a daemon may just be at its birth", async () => {
+  test("leaves a young socket: its daemon may be starting", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, ".ngrokd-00000001");
     await deadSocket(path);

@@ -112,7 +112,7 @@ describe("a request", () => {
     },
   );
 
-  test("that has arguments which its operation does not have is answered without them", async () => {
+  test("is answered as if arguments that its operation lacks were not there", async () => {
     const { dispatch } = deskWith();
     const reply = await dispatch({ command: "list", args: ["x", "--all"] });
     expect(reply).toEqual([]);

@@ -11,37 +11,43 @@ const source = {
   metrics: async () => [],
 };
 
-test("a health server whose port is taken is told once, tried again, and there once the port is free", async () => {
+test("a taken port is logged once, and tried again until it is free", async () => {
   const other = await net.listen({ host, port: 18088 }, (conn) => conn.close());
   const log = memoryLog();
   const health = createHealth(() => ({ host, port: 18088 }), source, log);
   await health.start();
   await health.start();
-  expect([health.url, health.trouble]).toEqual([
-    undefined,
-    expect.stringContaining("There is no health server: "),
-  ]);
+  expect({ url: health.url, trouble: health.trouble }).toEqual({
+    url: undefined,
+    trouble: expect.stringContaining("There is no health server: "),
+  });
   expect(log.lines).toEqual([
     expect.stringMatching(/^warn There is no health server: .*another program/),
   ]);
   other.close();
   await health.start();
   await health.start();
-  expect([health.url, health.trouble]).toEqual([`http://${host}:18088/`, ""]);
+  expect({ url: health.url, trouble: health.trouble }).toEqual({
+    url: `http://${host}:18088/`,
+    trouble: "",
+  });
   expect(log.lines.slice(1)).toEqual([`info The health server is at http://${host}:18088/ now`]);
   expect(await (await fetch(new URL("readyz", health.url))).text()).toBe("ready\n");
   await health.close();
   expect(health.url).toBeUndefined();
 });
 
-test("starts that overlap, and a move among them, end with one server, at the address that counts", async () => {
+test("starts and a move that overlap end with one server at the new address", async () => {
   let port = 18089;
   const log = memoryLog();
   const health = createHealth(() => ({ host, port }), source, log);
   const first = [health.start(), health.start()];
   port = 18090;
   await Promise.all([...first, health.move(), health.start()]);
-  expect([health.url, health.trouble]).toEqual([`http://${host}:18090/`, ""]);
+  expect({ url: health.url, trouble: health.trouble }).toEqual({
+    url: `http://${host}:18090/`,
+    trouble: "",
+  });
   await expect(fetch(`http://${host}:18089/readyz`)).rejects.toThrow();
   await health.close();
   await expect(fetch(`http://${host}:18090/readyz`)).rejects.toThrow();

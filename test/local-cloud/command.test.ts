@@ -5,8 +5,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCli } from "../../src/cli/run.ts";
-import { createSay } from "../../src/cli/say.ts";
 import { bunNet } from "../../src/net/bun.ts";
+import { createSay } from "../../src/terminal/say.ts";
 import { ask, echo, open, register, until } from "./support.ts";
 
 /** `ngrokd cloud WORDS…` in this process. */

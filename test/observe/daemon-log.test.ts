@@ -14,7 +14,7 @@ afterEach(() => {
 });
 
 describe("a line of the log", () => {
-  test("is one JSON object with time, level, message and fields where nobody looks on", () => {
+  test("is one JSON object with time, level, message and fields without a terminal", () => {
     const { log, lines } = written({ format: "auto", isTerminal: false });
     log.warn("The poll failed", {
       hint: "wait",
@@ -24,7 +24,8 @@ describe("a line of the log", () => {
       code: undefined,
     });
     expect(lines()).toEqual([
-      `{"time":"${noon.toISOString()}","level":"warn","message":"The poll failed","hint":"wait","endpoint":"a.demo:80","tries":2,"again":true}`,
+      `{"time":"${noon.toISOString()}","level":"warn","message":"The poll failed",` +
+        `"hint":"wait","endpoint":"a.demo:80","tries":2,"again":true}`,
     ]);
     log.info("");
     expect(JSON.parse(lines()[1] ?? "")).toEqual({
@@ -34,7 +35,7 @@ describe("a line of the log", () => {
     });
   });
 
-  test("is text with the hint below it on a terminal, or where it is asked for", () => {
+  test("is text with the hint below it on a terminal, or if asked for", () => {
     const { log, lines } = written({ format: "text", isTerminal: false });
     log.error("Cannot listen", { hint: "name another port", port: 80 });
     log.info("ngrokd is up");
@@ -120,7 +121,7 @@ describe("levels", () => {
 describe("repeats", () => {
   const messages = (lines: string[]): string[] => lines.map((line) => JSON.parse(line).message);
 
-  test("are counted for the window, told once at its end, and then the message is news again", () => {
+  test("are counted for the window, and their number is logged at its end", () => {
     const { log, lines } = written({ repeatWindowMs: 60_000 });
     for (let i = 0; i < 1000; i += 1) log.warn("no route", { hint: "check the cable" });
     jest.advanceTimersByTime(59_999);
@@ -134,7 +135,7 @@ describe("repeats", () => {
     expect(messages(lines()).slice(2)).toEqual(["no route", "no route (1 more time)"]);
   });
 
-  test("are not held back at info: what is told there is a change", () => {
+  test("are not held back at info, which reports changes", () => {
     const { log, lines } = written();
     log.info("The poll works again");
     log.info("The poll works again");
@@ -150,7 +151,7 @@ describe("repeats", () => {
     expect(messages(lines())).toEqual(["a", "a", "b"]);
   });
 
-  test("that are held back are told by flush()", () => {
+  test("that are held back are logged by flush()", () => {
     const { log, lines } = written();
     log.warn("a");
     log.warn("a");
@@ -197,7 +198,7 @@ describe("secrets", () => {
     ).toBe("[redacted]");
   });
 
-  test("are asked for anew for every line", () => {
+  test("are read again for every line", () => {
     const secrets: string[] = [];
     const { log, lines } = written({ secrets: () => secrets });
     log.info("before hunter22");
@@ -209,16 +210,13 @@ describe("secrets", () => {
     ]);
   });
 
-  test("that begin one another leave no rest, and one too short to be a secret changes nothing", () => {
+  test("that begin one another leave no rest, and a very short one changes nothing", () => {
     expect(redact("abcdefgh abcd", ["abcd", "abcdefgh"])).toBe("[redacted] [redacted]");
     expect(redact("a b c", ["", "a", "abc"])).toBe("a b c");
   });
 });
 
-/**
- * A log and what it wrote, line by line; at level debug and as JSON unless
- * told.
- */
+/** A log and its lines; level debug and format JSON by default. */
 function written(options: Partial<LogOptions> = {}, message?: string, fields?: { hint: string }) {
   let text = "";
   const write = (line: string): void => {

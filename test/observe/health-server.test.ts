@@ -22,7 +22,7 @@ describe("the health server", () => {
   ])("answers %s with %d", async (path, status, text) => {
     await using server = await started(fine);
     const response = await fetch(new URL(path, server.url));
-    expect([response.status, await response.text()]).toEqual([status, text]);
+    expect({ status: response.status, text: await response.text() }).toEqual({ status, text });
   });
 
   test("answers 503 with the reason, for liveness and readiness apart", async () => {
@@ -33,16 +33,16 @@ describe("the health server", () => {
     const [live, ready] = await Promise.all(
       ["healthz", "readyz"].map((path) => fetch(new URL(path, server.url))),
     );
-    expect([live?.status, ready?.status, await ready?.text()]).toEqual([
-      200,
-      503,
-      "waiting for an API key\n",
-    ]);
+    expect({ live: live?.status, ready: ready?.status, reason: await ready?.text() }).toEqual({
+      live: 200,
+      ready: 503,
+      reason: "waiting for an API key\n",
+    });
     await using dead = await started({ ...fine, live: () => ({ ok: false, reason: "stuck" }) });
     expect((await fetch(new URL("health", dead.url))).status).toBe(503);
   });
 
-  test("asks anew for every request, and gives the status as JSON", async () => {
+  test("asks again for every request, and gives the status as JSON", async () => {
     let asked = 0;
     await using server = await started({
       ...fine,
@@ -64,16 +64,13 @@ describe("the health server", () => {
     const response = await fetch(new URL("metrics", server.url));
     expect(response.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
     const lines = (await response.text()).split("\n");
-    expect([lines.length, lines[2], lines.at(-2), lines.at(-1)]).toEqual([
-      20_006,
-      "ngrokd_up 1",
-      'many{endpoint="host-19999"} 19999',
-      "",
-    ]);
+    expect({ count: lines.length, first: lines[2], last: lines.at(-2), end: lines.at(-1) }).toEqual(
+      { count: 20_006, first: "ngrokd_up 1", last: 'many{endpoint="host-19999"} 19999', end: "" },
+    );
     expect((await fetch(new URL("metrics", server.url), { method: "HEAD" })).status).toBe(200);
   });
 
-  test("writes metrics no faster than they are read, and not on for one who has left", async () => {
+  test("writes metrics no faster than they are read, and stops with the reader", async () => {
     let made = 0;
     const endless: Family = {
       name: "endless",
@@ -108,7 +105,7 @@ describe("the health server", () => {
     expect((await fetch(new URL("healthz", server.url), { method: "HEAD" })).status).toBe(200);
   });
 
-  test("says so where its port is taken, and leaves the port when it ends", async () => {
+  test("rejects if its port is taken, and frees the port when it ends", async () => {
     const first = await started(fine);
     const port = Number(new URL(first.url).port);
     const error: unknown = await startHealthServer({ host, port }, fine).catch(

@@ -1,8 +1,8 @@
 import { type Inspection, inspectConfig } from "../../config/load.ts";
 import { problemText } from "../../config/problem.ts";
 import { notYetInEffect } from "../../config/schema.ts";
+import type { Paint } from "../../terminal/say.ts";
 import { command } from "../command.ts";
-import type { Paint } from "../say.ts";
 
 export default command({
   name: "config check",

@@ -2,8 +2,8 @@ import { loadConfig } from "../../config/load.ts";
 import { problemText } from "../../config/problem.ts";
 import { redactedSettings } from "../../config/redact.ts";
 import { valueCode } from "../../config/template.ts";
+import { table } from "../../terminal/table.ts";
 import { command } from "../command.ts";
-import { table } from "../table.ts";
 
 export default command({
   name: "config show",

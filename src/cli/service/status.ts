@@ -1,8 +1,8 @@
 import { thisManager } from "../../service/manage.ts";
 import { type ServiceState, serviceState } from "../../service/service-state.ts";
+import { facts, type Paint } from "../../terminal/say.ts";
 import { command } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { facts, type Paint } from "../say.ts";
 
 export default command({
   name: "service status",

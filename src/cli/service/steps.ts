@@ -1,5 +1,5 @@
 import type { Step } from "../../service/service-steps.ts";
-import type { Say } from "../say.ts";
+import type { Say } from "../../terminal/say.ts";
 
 export const dryRunArg = {
   "dry-run": { type: "boolean", description: "Only print what would be written and run" },

@@ -1,3 +1,7 @@
+/**
+ * terminal/ puts text on a terminal: results, errors and hints, colour, tables
+ * of the right width, and the live view of `list --watch`.
+ */
 import { styleText } from "node:util";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 

@@ -18,7 +18,7 @@ export function fitted(text: string, width: number): string {
   if (widthOf(text) <= width) return text;
   let head = "";
   let room = width - ellipsis.length;
-  for (const { segment } of graphemes().segment(text)) {
+  for (const { segment } of graphemes.segment(text)) {
     room -= widthOf(segment);
     if (room < 0) break;
     head += segment;
@@ -26,13 +26,7 @@ export function fitted(text: string, width: number): string {
   return head + ellipsis;
 }
 const ellipsis = "...";
-
-let segmenter: Intl.Segmenter | undefined;
-/** Made at the first use: most commands cut nothing. */
-function graphemes(): Intl.Segmenter {
-  segmenter ??= new Intl.Segmenter();
-  return segmenter;
-}
+const graphemes = new Intl.Segmenter();
 
 /**
  * Lines of whole words, each shorter than `width` columns. A longer word has a

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { listText } from "../../src/cli/list.ts";
-import { table } from "../../src/cli/table.ts";
-import { watchText, withRates } from "../../src/cli/watch-text.ts";
-import { fitted, padded, widthOf, wrapped } from "../../src/cli/width.ts";
-import { item, plain, status } from "./support.ts";
+import { table } from "../../src/terminal/table.ts";
+import { watchText, withRates } from "../../src/terminal/watch-text.ts";
+import { fitted, padded, widthOf, wrapped } from "../../src/terminal/width.ts";
+import { item, plain, status } from "../cli/support.ts";
 
 /** A text and the columns that a terminal gives it. */
 const samples = [
@@ -59,7 +59,7 @@ describe("wrapped text", () => {
     expect(wrapped(" \n ", 10)).toEqual([]);
   });
 
-  test("loses no word, and begins a line only where the last one is full", () => {
+  test("loses no word, and begins a line only if the last one is full", () => {
     const words = fc.array(fc.stringMatching(/^[!-~]{1,12}$/), { maxLength: 40 });
     fc.assert(
       fc.property(words, fc.integer({ min: 14, max: 80 }), (words, width) => {

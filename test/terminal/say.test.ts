@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { bytesText, createSay, durationText, facts } from "../../src/cli/say.ts";
-import { table } from "../../src/cli/table.ts";
 import { NgrokdError } from "../../src/model/error.ts";
-import { marked, plain, sink } from "./support.ts";
+import { bytesText, createSay, durationText, facts } from "../../src/terminal/say.ts";
+import { table } from "../../src/terminal/table.ts";
+import { marked, plain, sink } from "../cli/support.ts";
 
 describe("createSay", () => {
   test("sends results to stdout and everything else to stderr", () => {
@@ -32,10 +32,10 @@ describe("createSay", () => {
     });
     out.text = "";
     say.error(new TypeError("x is\nundefined"));
-    expect([JSON.parse(out.text), err.text]).toEqual([
-      { error: { code: "internal", message: "x is undefined" } },
-      "",
-    ]);
+    expect({ out: JSON.parse(out.text), err: err.text }).toEqual({
+      out: { error: { code: "internal", message: "x is undefined" } },
+      err: "",
+    });
   });
 
   test("shows stacks and causes with --debug alone", () => {
@@ -78,10 +78,10 @@ describe("createSay", () => {
         { isTerminal: errIsTerminal },
       );
       say.warn("x");
-      expect([say.paint.good("x") !== "x", err.text.includes("\x1b")]).toEqual([
-        coloured,
-        errColoured,
-      ]);
+      expect({ out: say.paint.good("x") !== "x", err: err.text.includes("\x1b") }).toEqual({
+        out: coloured,
+        err: errColoured,
+      });
     },
   );
 
@@ -95,7 +95,7 @@ describe("createSay", () => {
 });
 
 describe("table", () => {
-  test("puts columns two spaces apart, each as wide as its widest cell, without a blank at a line's end", () => {
+  test("puts columns two spaces apart, as wide as their cells, with no trailing blank", () => {
     const rows = [
       ["http://a.demo", "127.0.0.2:80", ""],
       ["tcp://database.demo:5432", "-", "listening"],
