@@ -36,7 +36,7 @@ export function parseConfig(text: string, source: string): Reading {
   const { yaml } = parsed;
   const root = yaml.root ?? {};
   if (!isRecord(root)) {
-    const message = `the file is ${found(root)}; allowed: ${groupAllowed}`;
+    const message = `the file is ${describeValue(root)}; allowed: ${groupAllowed}`;
     return {
       values: {},
       warnings: [],
@@ -46,19 +46,19 @@ export function parseConfig(text: string, source: string): Reading {
   const oddities = yaml.warnings.map(
     (complaint): Problem => ({ kind: "syntax", source, ...complaint }),
   );
-  const strangers = unknownKeys(root).map(
+  const unknown = unknownKeys(root).map(
     (path): Problem => ({
       kind: "unknown-key",
       source,
       ...yaml.placeOfKey(path),
-      ...stranger(path),
+      ...unknownKey(path),
     }),
   );
   const values = knownValues(root, yaml);
   return {
     values,
     problems: wrongValues(values, (path) => ({ source, ...yaml.place(path) })),
-    warnings: [...oddities, ...strangers],
+    warnings: [...oddities, ...unknown],
   };
 }
 
@@ -76,7 +76,7 @@ export function wrongValues(
   return [...paths.values()].map((path) => {
     const setting = settingAt(path);
     const key = nameOf(path, setting);
-    const is = found(valueAt(values, path) ?? itemAt(values, path), setting);
+    const is = describeValue(valueAt(values, path) ?? itemAt(values, path), setting);
     return {
       kind: "wrong-value",
       ...blame(path),
@@ -154,14 +154,15 @@ function unknownKeys(
   });
 }
 
-function stranger(path: readonly string[]): Pick<Problem, "key" | "message"> {
+function unknownKey(path: readonly string[]): Pick<Problem, "key" | "message"> {
   const key = path.join(".");
-  // A text unlike a name may be a secret, as in `{key:2cVr…}` without a space.
-  const unlike =
+  // A text unlike a name may be a secret, as in `{key:2cVr…}` without the
+  // space.
+  const withoutName =
     "there is no such setting (its name is not shown); is a space missing after a colon?";
-  if (!/^[a-z][\w.-]{0,39}$/i.test(key)) return { message: unlike };
-  const meant = suggestion(path);
-  const question = meant === undefined ? "" : `; did you mean "${meant}"?`;
+  if (!/^[a-z][\w.-]{0,39}$/i.test(key)) return { message: withoutName };
+  const similar = suggestion(path);
+  const question = similar === undefined ? "" : `; did you mean "${similar}"?`;
   return { key, message: `there is no setting "${key}"${question}` };
 }
 
@@ -213,7 +214,7 @@ function itemAt(values: unknown, path: readonly string[]): unknown {
  * A value in words that fit after "is". The value itself is shown only if it
  * cannot be a secret.
  */
-function found(value: unknown, setting?: Setting): string {
+function describeValue(value: unknown, setting?: Setting): string {
   if (Array.isArray(value)) return "a list";
   if (isRecord(value)) return "a map";
   if (value === null || value === undefined) return "empty";

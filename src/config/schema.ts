@@ -391,8 +391,8 @@ function kindOf(usual: unknown): Setting["kind"] {
 
 function text(rule: values.Rule) {
   return z.string().transform((value, context) => {
-    const settled = rule(value);
-    if (settled !== undefined) return settled;
+    const canonical = rule(value);
+    if (canonical !== undefined) return canonical;
     context.addIssue("not allowed");
     return z.NEVER;
   });

@@ -9,17 +9,17 @@ import { groups, type Setting, settings } from "./schema.ts";
  */
 export function configTemplate(): string {
   const parts = [introduction];
-  const entered = new Set<string>();
+  const printed = new Set<string>();
   for (const setting of settings) {
     for (let depth = 1; depth < setting.path.length; depth += 1) {
       const group = setting.path.slice(0, depth);
       const name = group.join(".");
       const indent = "  ".repeat(depth - 1);
-      if (!entered.has(name))
+      if (!printed.has(name))
         parts.push(`${comment(groups[name] ?? "", indent)}\n${indent}${group.at(-1)}:`);
-      entered.add(name);
+      printed.add(name);
     }
-    parts.push(explained(setting));
+    parts.push(settingLines(setting));
   }
   return `${parts.join("\n\n").replaceAll(/:\n\n( +#)/g, ":\n$1")}\n`;
 }
@@ -32,7 +32,7 @@ const introduction = comment(
   "",
 );
 
-function explained(setting: Setting): string {
+function settingLines(setting: Setting): string {
   const { path, description, allowed, notYet = false, secret = false, needsRestart } = setting;
   const indent = "  ".repeat(path.length - 1);
   const later = notYet

@@ -1,4 +1,4 @@
-import { type Change, changesBetween, takenOver } from "../config/changes.ts";
+import { afterReload, type Change, changesBetween } from "../config/changes.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
 import { configError, type Problem, problemText } from "../config/problem.ts";
 import { type Config, withValueAt } from "../config/schema.ts";
@@ -99,7 +99,7 @@ async function reload(state: State, apply: Apply): Promise<ReloadReport> {
   noteOdd(state, warnings);
   const changes = next === undefined ? [] : changesBetween(before, next);
   if (next !== undefined) {
-    state.current = takenOver(before, next);
+    state.current = afterReload(before, next);
     noteWaiting(state, changes);
     await takeOver(changes, apply, log);
   }

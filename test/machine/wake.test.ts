@@ -83,8 +83,8 @@ describe("the watch", () => {
     const moved: Moved[] = [];
     const finished = Promise.withResolvers<void>();
     let looks = 0;
-    // Between two looks the clocks are read twice; the second reading is where
-    // the next look begins to count.
+    // Between two checks the clocks are read twice. The next check counts from
+    // the second reading.
     const step = () => steps[Math.min(looks, steps.length - 1)] ?? {};
     const watch = startWatch({
       moved: (what) => moved.push(what),
@@ -118,7 +118,7 @@ describe("the watch", () => {
     expect(moved).toEqual(["network"]);
   });
 
-  // The clocks are read at the start, then before and after each look.
+  // The clocks are read at the start, then before and after each check.
   test.each([
     ["between two looks", 4],
     ["in the middle of a look", 5],

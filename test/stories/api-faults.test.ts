@@ -28,8 +28,8 @@ stories("ngrok's API has a bad day", () => {
   ];
 
   /**
-   * Breaks the API, and looks at the daemon meanwhile; however many polls fail
-   * in that time.
+   * Breaks the API and checks the daemon meanwhile, for any number of failed
+   * polls.
    */
   const staysUp = async (fault: string, reason: RegExp): Promise<void> => {
     await cloud.break(fault);
@@ -141,11 +141,11 @@ stories("ngrok's API has a bad day", () => {
     });
     expect(status).toMatchObject({ registered: true, phase: "degraded", last_poll: { ok: false } });
     expect(status.reason).toContain("refused");
-    // What it served before, it serves again.
+    // It serves its former endpoints again.
     expect(await resolve("hello.demo")).toBeDefined();
 
-    // The stand-in forgets its operators with its end: this one answers that it
-    // does not know us, and is registered with anew.
+    // The stand-in forgets its operators at its end. The new one does not know
+    // us, so the daemon registers again.
     cloud = await startCloud({ apiPort });
     await until("the daemon serves again", async () => (await daemon.status()).phase === "serving");
     expect((await cloud.operators()).map(({ id }) => id)).toEqual([
@@ -162,8 +162,8 @@ stories("the API is down at boot, before the first registration", () => {
     writeConfig(configFor(first));
     const daemon = await serve();
     const status = await until("registration has failed", async () => {
-      // Registration has failed before the poll has, and a poll that has failed
-      // does not keep the next from registering.
+      // Registration failed before the poll did. A failed poll does not prevent
+      // the next registration.
       const now = await daemon.status();
       return now.registration === "failed" && now.last_poll !== null && now;
     });

@@ -9,7 +9,7 @@ import { dial, echo, type Peer, type Upstream } from "../support/tcp.ts";
 
 const file = "/run/story/ca.pem";
 
-/** At once: a poll that came while it is written would find half of it. */
+/** Replaces the file at once, since a poll could read half of it. */
 function replace(text: string): void {
   writeFileSync(`${file}.new`, text);
   renameSync(`${file}.new`, file);

@@ -123,7 +123,9 @@ stories("the command line without a daemon", () => {
       });
     },
   );
+});
 
+stories("the commands of the configuration", () => {
   test("config init writes a commented file for root alone, never over an existing one", async () => {
     expect((await ngrokd("config init")).out).toContain(`"${defaultConfig}"`);
     expect(statSync(defaultConfig).mode & 0o777).toBe(0o600);
@@ -215,16 +217,18 @@ stories("the command line without a daemon", () => {
   });
 });
 
-stories("the command line with a daemon", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
+let cloud: Cloud;
+let daemon: Daemon;
 
-  beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
-    await cloud.add("http://hello.demo", page("hello").address);
-    await cloud.add("https://*.wild.demo", "127.0.0.1:9");
-    await daemon.refresh();
-  });
+const begin = async () => {
+  ({ cloud, daemon } = await registered());
+  await cloud.add("http://hello.demo", page("hello").address);
+  await cloud.add("https://*.wild.demo", "127.0.0.1:9");
+  await daemon.refresh();
+};
+
+stories("the command line with a daemon", () => {
+  beforeAll(begin);
 
   test("status in text fits into 80 columns and says all that one asks", async () => {
     const { out, code } = await ngrokd("status");
@@ -278,6 +282,10 @@ stories("the command line with a daemon", () => {
     const { out, err } = await run(["sh", "-c", `${binary()} list | head -1`]);
     expect({ hasTable: out.startsWith("URL"), err }).toEqual({ hasTable: true, err: "" });
   });
+});
+
+stories("the command line on a terminal, with a daemon", () => {
+  beforeAll(begin);
 
   test("colour is for terminals, and not with NO_COLOR", async () => {
     const sequence = "\u001b[";
@@ -292,8 +300,7 @@ stories("the command line with a daemon", () => {
   });
 
   test("list --watch draws in place until Ctrl-C, and gives the terminal back", async () => {
-    // At the picture's end: the terminal shows what is typed, and would show it
-    // in the middle.
+    // Types at the picture's end, since the terminal echoes the key.
     const { text, code } = await onTerminal([binary(), "list", "--watch"], {
       type: ["\u001b[J", "\u0003"],
     });
@@ -377,8 +384,8 @@ stories("the command line with a daemon", () => {
       /Unknown (?:command|flag)|Unexpected argument|needs a value|Missing <|is wrong|internal|bug in ngrokd/;
     await Promise.all(
       examples.map(async (example) => {
-        // Those that stay are ended; the shell's own complaints (127: not
-        // found) count as well.
+        // Commands that keep running are ended. The shell's own complaints
+        // (127: not found) count as well.
         const { err, code } = await run(["timeout", "--signal=INT", "3", "sh", "-c", example], {
           cwd: "/run/examples",
           env: { VISUAL: "true", DEMO_ONCE: "1" },

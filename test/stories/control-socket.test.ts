@@ -15,18 +15,20 @@ import {
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
+let cloud: Cloud;
+let daemon: Daemon;
+
+const stillAnswers = async (): Promise<void> =>
+  expect(await askSocket(defaultSocket, { command: "status" })).toMatchObject({ success: true });
+
+const begin = async () => {
+  ({ cloud, daemon } = await registered());
+  await cloud.add("http://hello.demo", page("hello").address, { name: "hello" });
+  await daemon.becomes("hello.demo", "listening");
+};
+
 stories("the control socket, as clients of the Go program use it", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
-
-  beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
-    await cloud.add("http://hello.demo", page("hello").address, { name: "hello" });
-    await daemon.becomes("hello.demo", "listening");
-  });
-
-  const stillAnswers = async (): Promise<void> =>
-    expect(await askSocket(defaultSocket, { command: "status" })).toMatchObject({ success: true });
+  beforeAll(begin);
 
   test("status", async () => {
     const [operator] = await cloud.operators();
@@ -88,6 +90,10 @@ stories("the control socket, as clients of the Go program use it", () => {
     expect(error.length).toBeGreaterThan(10);
     await stillAnswers();
   });
+});
+
+stories("clients of the control socket that are rude or many", () => {
+  beforeAll(begin);
 
   test("a request of more than 64 KiB is refused", async () => {
     const { success, error } = await askSocket(

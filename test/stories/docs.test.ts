@@ -17,8 +17,8 @@ const blocksOf = (file: string): string[] =>
   [...textOf(file).matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
 
 /**
- * Runs commands as they stand there, ending at the first that fails; what is
- * root's own folder there is /run/docs here.
+ * Runs commands as the page shows them, up to the first failure. Root's own
+ * folder is /run/docs here.
  */
 const shell = (script: string) =>
   run(["sh", "-euc", script.replaceAll("/root/", "/run/docs/")], { cwd: "/run/docs" });
@@ -29,8 +29,8 @@ async function works(block: string): Promise<void> {
 }
 
 /**
- * What a block has started may still be at its first poll; whoever reads the
- * next one is slower than that.
+ * Waits for the first poll of a daemon that a block has started. A reader needs
+ * longer to reach the next block.
  */
 async function settled(): Promise<void> {
   await until("the daemon serves, where one runs", async () => {
@@ -39,7 +39,7 @@ async function settled(): Promise<void> {
   });
 }
 
-/** The endpoints that the pages name. */
+/** The endpoints of the pages' examples. */
 async function serveSamples(cloud: Cloud, daemon: Daemon): Promise<void> {
   await cloud.add("http://hello.demo", page("hello").address);
   await cloud.add("tcp://echo.demo:7000", (await echo()).address);
@@ -83,7 +83,7 @@ stories("the commands in docs/", () => {
       await works(block);
       await settled();
     }
-    // What runs by now is the restored backup: the same machine to ngrok.
+    // The restored backup runs now: the same machine to ngrok.
     const { registration, operator_id } = (await ngrokd("status --json")).json;
     expect({ registration, operators: (await cloud.operators()).map(({ id }) => id) }).toEqual({
       registration: "registered",

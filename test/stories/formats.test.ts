@@ -7,7 +7,7 @@ import { resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 const folder = "/etc/ngrokd";
-/** As a later ngrokd may write them. */
+/** Files in the format of a later ngrokd. */
 const later: Readonly<Record<string, string>> = {
   "ip_mappings.json": '{"version": 9, "names": [["hello.demo", "127.0.0.77"]]}',
   "journal.json": '{"version": 9, "did": [["hosts", "/etc/hosts"]]}',

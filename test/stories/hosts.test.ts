@@ -18,8 +18,8 @@ import { page } from "../support/web.ts";
 const hosts = (path = "/etc/hosts"): string => readFileSync(path, "latin1");
 const ownSection = /# BEGIN ngrokd managed section\n(?:[^\n]*\n)*# END ngrokd managed section\n?/;
 /**
- * As another program does it while the daemon runs: whoever reads the file
- * between truncating and writing it takes it for an empty one.
+ * Replaces the file as other programs do while the daemon runs. Between
+ * truncating and writing, a reader sees an empty file.
  */
 const replaceHosts = (text: string): void => {
   writeFileSync("/etc/hosts.new", text, "latin1");
@@ -34,8 +34,8 @@ stories("the hosts file is the user's", () => {
 
   beforeAll(async () => {
     cloud = await startCloud();
-    // Both before the first poll: addresses are given in the order in which
-    // names are seen.
+    // Both before the first poll, since addresses follow the order in which
+    // names appear.
     await cloud.add("http://hello.demo", page("hello").address);
     await cloud.add("http://api.demo", page("api").address);
     writeConfig(configFor(cloud));
@@ -63,7 +63,7 @@ stories("the hosts file is the user's", () => {
     await daemon.stop("SIGKILL");
     expect(hosts()).toBe(before);
 
-    // Without the list that it kept it serves nothing until ngrok answers.
+    // Without its saved list it serves nothing until ngrok replies.
     rmSync("/etc/ngrokd/endpoints.json");
     await cloud.break("500");
     daemon = await serve();

@@ -19,7 +19,7 @@ const fingerprint = async (): Promise<string | undefined> =>
   (await daemon.status()).certificate?.fingerprint;
 const warnings = async (): Promise<string> => (await daemon.status()).warnings.join("\n");
 
-/** A daemon on a new machine with a connection that is open. */
+/** A daemon on a new machine, with an open connection. */
 async function serving(options: CloudOptions = {}): Promise<void> {
   cloud = await startCloud(options);
   await cloud.add("tcp://echo.demo:7000", (await echo()).address);
@@ -29,7 +29,7 @@ async function serving(options: CloudOptions = {}): Promise<void> {
   open = await talking("echo.demo", 7000);
 }
 
-/** Puts a file in place as deployment tools do. */
+/** Replaces a file as deployment tools do. */
 function put(name: string, text: string): void {
   writeFileSync(`${folder}/${name}.new`, text, { mode: 0o600 });
   renameSync(`${folder}/${name}.new`, `${folder}/${name}`);
@@ -107,7 +107,7 @@ stories("a disk that is full when the certificate is renewed", () => {
     await serving();
     const [before, saved] = [await fingerprint(), file("tls.crt")];
     await run(["sh", "-c", `dd if=/dev/zero of=${folder}/filler bs=4096 2>/dev/null; true`]);
-    // X.509 counts in seconds: only a later one is a better one.
+    // X.509 counts in seconds, and the later certificate wins.
     await until("it is renewed", async () => (await ngrokd("refresh-cert --force")).code === 0);
     expect(await fingerprint()).not.toBe(before);
     expect(await warnings()).toContain(
@@ -153,7 +153,7 @@ stories("a key of another account that is given when the certificate has expired
     await cloud.key(another, "another");
   });
 
-  /** A daemon that cannot make it good. */
+  /** A daemon that cannot repair it. */
   const unregistered = async (): Promise<void> => {
     daemon = await serve();
     await until(

@@ -15,7 +15,7 @@ const ids = async (cloud: Cloud): Promise<string[]> =>
 const warned = async (daemon: Daemon, text: string): Promise<boolean> =>
   (await daemon.status()).warnings.some((one) => one.includes(text));
 
-/** A round trip on a connection that is open. */
+/** A round trip on an open connection. */
 async function echoes(peer: Peer, word: string): Promise<boolean> {
   await peer.write(word);
   return (await peer.read(word.length)) === word;
@@ -47,13 +47,13 @@ stories("the client certificate", () => {
     const { cloud, daemon, open } = await serving({ cloud: { args: "--cert-lifetime 6" } });
     const [key, [id]] = [file("tls.key"), await ids(cloud)];
     await cloud.certificateLife(86_400);
-    // Into one of the longer life: by now it may have been renewed for another
-    // six seconds.
+    // The certificate of the longer life. It may have been renewed for another
+    // six seconds by now.
     const { not_after } = await until("it is renewed", async () => {
       const { certificate } = await daemon.status();
       return certificate !== null && certificate.days_left > 0.9 && certificate;
     });
-    // It is in use before it is saved and told of.
+    // It is in use before it is saved and reported.
     const told = `Renewed the client certificate; it is valid until ${not_after}`;
     await until("the log tells of it", () =>
       daemon.lines().some(({ message }) => message === told),
@@ -69,8 +69,8 @@ stories("the client certificate", () => {
 
   test("that cannot be renewed is told of, tried again, and the polls go on", async () => {
     const { cloud, daemon, open } = await serving();
-    // Due at once, although nothing has expired: the next certificates are
-    // short, and one of them is asked for.
+    // A renewal is due at once, though nothing has expired: new certificates
+    // are short, and the story asks for one.
     await cloud.certificateLife(8_640_000);
     await daemon.refresh();
     await cloud.certificateLife(6);
@@ -116,7 +116,7 @@ stories("the client certificate", () => {
     open.reset();
     await daemon.stop();
     const [id] = await ids(cloud);
-    // In place of three months, one that lives for a second.
+    // A certificate for one second instead of three months.
     await cloud.certificateLife(1);
     const answer = await cloud.api("PATCH", `/kubernetes_operators/${id}`, {
       binding: { csr: await csr() },
@@ -408,7 +408,7 @@ stories("`ngrokd operators`", () => {
   });
 });
 
-/** What the API can do wrong, and what is said of it. */
+/** The API's failures, and the messages for them. */
 const faults: readonly [fault: string, reason: RegExp][] = [
   ["401", /answered 401: .*\(ERR_NGROK_203, operation op_\w+\)/],
   ["403", /answered 403/],
@@ -427,8 +427,8 @@ stories("whatever the API does wrong", () => {
   let open: Peer;
 
   /**
-   * All is as it should be again, with one operator and the connection that was
-   * open all the time.
+   * All is right again, with one operator and the connection that was open all
+   * the time.
    */
   async function whole(): Promise<void> {
     await cloud.mend();
@@ -442,8 +442,8 @@ stories("whatever the API does wrong", () => {
   }
 
   beforeAll(async () => {
-    // Polls come when they are asked for, so that none takes a fault, or mends
-    // what one has done, while a command is on its way.
+    // Polls come only on request. So none meets a fault, or repairs its effect,
+    // while a command runs.
     ({ cloud, daemon, open } = await serving({
       config: { bound_endpoints: { poll_interval: 3600 } },
     }));
@@ -492,9 +492,9 @@ stories("whatever the API does wrong", () => {
       await cloud.api("DELETE", `/kubernetes_operators/${old}`);
       const { code, err } = await ngrokd("refresh");
       expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(reason) });
-      // The old one stays in use until there is another. Where only the answer
-      // was lost there is, and the next attempt, which may come at any moment,
-      // finds it.
+      // The old operator stays in use until there is another. If only the
+      // answer was lost, there is one. The next attempt finds it and may come
+      // at any moment.
       const made = await ids(cloud);
       expect(made).toHaveLength(fault === "drop" ? 1 : 0);
       const { operator_id, phase } = await daemon.status();
@@ -526,7 +526,8 @@ stories("whatever the API does wrong", () => {
 });
 
 /**
- * A request for this machine's key, made by openssl as an administrator would.
+ * A certificate request for this machine's key, made by openssl as an
+ * administrator would.
  */
 async function csr(): Promise<string> {
   const child = Bun.spawn(
@@ -547,8 +548,8 @@ async function notAfter(): Promise<string> {
 }
 
 /**
- * As an editor or a deployment tool puts a file in place; over file systems
- * too.
+ * Replaces a file as an editor or a deployment tool does, also across file
+ * systems.
  */
 function renameOver(from: string, to: string): void {
   copyFileSync(from, `${to}.new`);

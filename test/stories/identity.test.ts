@@ -70,7 +70,7 @@ stories("an identity that the Go program made", () => {
     expect(await curl("http://hello.demo/")).toBe("hello");
     expect(await cloud.operators()).toHaveLength(1);
     expect(files()).toEqual(left);
-    // The Go program kept no ingress address; ngrok was asked for it.
+    // The Go program stored no ingress address, so ngrok was asked for it.
     expect(readFileSync(`${folder}/ingress_endpoint`, "utf8").trim()).toBe(cloud.ingress);
     expect(daemon.log()).toContain(
       'net.subnet is \\"10.107.0.0/16\\", and this version serves loopback addresses only',

@@ -25,8 +25,8 @@ stories("a daemon that is up before its network", () => {
     const [apiHost, apiCa] = ["api.story", "/run/api-ca.crt"];
     const apiPort = await httpsFront(cloud.apiUrl, apiHost, apiCa);
     const ingressPort = cloud.ingress.split(":")[1];
-    // A machine that knows nothing yet, not even itself: the stand-in's
-    // certificate is for localhost too.
+    // A machine without DNS, even for itself. The stand-in's certificate is for
+    // localhost, too.
     writeFileSync("/etc/hosts", "");
     writeConfig(
       configFor(cloud, {
@@ -48,8 +48,7 @@ stories("a daemon that is up before its network", () => {
       'Cannot look up "localhost"',
     );
     appendFileSync("/etc/hosts", "127.0.0.1 localhost\n");
-    // By itself; a connection of now could still share the answer to a question
-    // that was asked before.
+    // By itself. A new connection could share the answer of an earlier lookup.
     await until(
       "it has a connection to the ingress ready",
       async () => (await daemon.status()).pool.ready > 0,
@@ -78,10 +77,7 @@ stories("a daemon that is up before its network", () => {
   });
 });
 
-/**
- * The loopback interface of the stories' own machine; all there is of a
- * network.
- */
+/** The loopback interface of the stories' own machine, its only one. */
 async function link(state: "up" | "down"): Promise<void> {
   expect((await run(["ip", "link", "set", "lo", state])).code).toBe(0);
 }

@@ -5,7 +5,7 @@ import { type Daemon, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
 import { dial, echo, type Peer, upstream } from "../support/tcp.ts";
 
-/** A connection that has proved to carry bytes. */
+/** A connection that has carried bytes. */
 async function talking(name: string, port: number): Promise<Peer> {
   const peer = await dial(name, port);
   await peer.write("x");
@@ -14,8 +14,8 @@ async function talking(name: string, port: number): Promise<Peer> {
 }
 
 /**
- * Connects and says how that went: some of those that are reset at once never
- * notice that they were connected.
+ * Connects and returns the result. Some connections that are reset at once
+ * never see that they were open.
  */
 async function attempt(name: string, port: number): Promise<Peer | "reset"> {
   try {
@@ -35,8 +35,8 @@ stories("limits and deadlines", () => {
   let daemon: Daemon;
 
   /**
-   * The daemon, anew, with these settings, and no patience for the connections
-   * of the test before.
+   * Restarts the daemon with these settings, without waiting for the
+   * connections of the test before.
    */
   async function restarted(forward: object, files?: number): Promise<void> {
     await daemon.stop();
@@ -85,7 +85,7 @@ stories("limits and deadlines", () => {
     mute.end();
     alive.end();
     expect(await mute.left).toBe("reset");
-    // The reset is on its way before it is counted and told.
+    // The reset is sent before it is counted and logged.
     await until(
       "it is counted",
       async () => (await daemon.endpoint("mute.demo"))?.errors_by_kind.timeout === 1,
@@ -95,7 +95,7 @@ stories("limits and deadlines", () => {
     await until("the log tells of it", () =>
       daemon.lines().some(({ message }) => message === text),
     );
-    // What takes four seconds to arrive: twice the limit.
+    // These bytes take four seconds to arrive: twice the limit.
     expect((await alive.read(40)).length).toBe(40);
     alive.reset();
   });

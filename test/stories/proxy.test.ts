@@ -7,8 +7,8 @@ import { freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 
 /**
- * The API's name is known to the proxies alone, and where the ingress is said
- * to be nobody listens.
+ * Only the proxies know the API's name. No program listens at the address of
+ * the ingress.
  */
 const apiHost = "api.story";
 const ingressEndpoint = "localhost:4443";
@@ -23,7 +23,7 @@ stories("a machine whose only way out is a proxy", () => {
   beforeAll(async () => {
     cloud = await startCloud();
     await cloud.add("tcp://echo.demo:7000", (await echo()).address);
-    // The API by https under the name that only proxies know.
+    // The API by https, under the name that only proxies know.
     api = await httpsFront(cloud.apiUrl, apiHost, apiCa);
     names = { [`${apiHost}:443`]: `127.0.0.1:${api}`, [ingressEndpoint]: cloud.ingress };
   });
@@ -31,7 +31,7 @@ stories("a machine whose only way out is a proxy", () => {
   const proxy = async (kind: "http" | "socks5"): Promise<StartedProxy> =>
     await startProxy({ kind, names, login });
 
-  /** A daemon that was never here before; a poll a second. */
+  /** A daemon on a fresh machine, with a poll a second. */
   const begin = async (
     forward: object,
     env: ServeOptions["env"] = {},
@@ -54,7 +54,7 @@ stories("a machine whose only way out is a proxy", () => {
   };
 
   /**
-   * Its status once a poll has failed: before that, the reason is that none has
+   * Its status after a failed poll. Before that, the reason is that no poll has
    * finished.
    */
   const failed = (daemon: Daemon) =>

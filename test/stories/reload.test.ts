@@ -22,7 +22,7 @@ import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo, resolve, upstream } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
-/** What the log says of reloads. */
+/** The log's messages about reloads. */
 const reloads = (daemon: Daemon): string[] =>
   daemon
     .lines()
@@ -31,26 +31,28 @@ const reloads = (daemon: Daemon): string[] =>
     );
 
 /**
- * Whoever read it first: the daemon, which looks at its file every 3.5 s, or
- * the command or signal that a story sends.
+ * Waits for the reload, by the daemon, which checks its file every 3.5 s, or by
+ * a story's command or signal.
  */
 const told = async (daemon: Daemon, text: string): Promise<void> => {
   await until(`the log says "${text}"`, () => reloads(daemon).includes(text));
 };
 
+let cloud: Cloud;
+let daemon: Daemon;
+let config: (more?: object) => string;
+
+const polling = (seconds: number): string =>
+  config({ bound_endpoints: { poll_interval: seconds } });
+
+const begin = async () => {
+  ({ cloud, daemon } = await registered());
+  config = (more = {}) =>
+    JSON.stringify(configFor(cloud, { server: { log_level: "info" }, ...more }));
+};
+
 stories("a configuration that changes while the daemon runs", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
-  let config: (more?: object) => string;
-
-  beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
-    config = (more = {}) =>
-      JSON.stringify(configFor(cloud, { server: { log_level: "info" }, ...more }));
-  });
-
-  const polling = (seconds: number): string =>
-    config({ bound_endpoints: { poll_interval: seconds } });
+  beforeAll(begin);
 
   test("is read when it is saved in place, renamed into place, or written as by vim", async () => {
     writeFileSync(defaultConfig, polling(101));
@@ -90,8 +92,8 @@ stories("a configuration that changes while the daemon runs", () => {
   });
 
   test("is read again at SIGHUP and by `ngrokd reload`, which says what came of it", async () => {
-    // The daemon has just looked by itself, and does so again in 3.5 s: what is
-    // written now the command reads first.
+    // The daemon has just checked by itself, and does so again in 3.5 s. So the
+    // command is the first to read the next change.
     writeFileSync(defaultConfig, polling(107));
     const { code, out } = await ngrokd("reload");
     expect(code).toBe(0);
@@ -108,6 +110,10 @@ stories("a configuration that changes while the daemon runs", () => {
       warnings: [],
     });
   });
+});
+
+stories("a changed setting", () => {
+  beforeAll(begin);
 
   test("has a poll interval that counts at once, not after the one that was", async () => {
     const id = await cloud.add("http://soon.demo", page("soon").address);
@@ -153,6 +159,10 @@ stories("a configuration that changes while the daemon runs", () => {
     writeFileSync(defaultConfig, config());
     await ngrokd("reload");
   });
+});
+
+stories("a configuration that is wrong, gone or needs a restart", () => {
+  beforeAll(begin);
 
   test("changes nothing while it is wrong; log and status name the line", async () => {
     const verdicts = (): string[] =>
@@ -209,7 +219,7 @@ stories("a configuration that changes while the daemon runs", () => {
   });
 
   test("names what needs a restart in reply, log and status; the rest counts at once", async () => {
-    // As above: the daemon has just looked.
+    // As above: the daemon has just checked.
     writeFileSync(
       defaultConfig,
       config({ server: { socket_path: "/run/else.sock" }, forward: { open_timeout: 7 } }),
@@ -350,7 +360,7 @@ stories("a reload and the connections that are open", () => {
     const first = await dial("echo.demo", 7000);
     await first.write("x");
     expect(await first.read(1)).toBe("x");
-    // It may be reset before it has noticed that it was connected.
+    // It may be reset before it sees that it was open.
     const left = dial("echo.demo", 7000).then((second) => second.left);
     expect(await left.catch((error: NodeJS.ErrnoException) => error.code)).toMatch(
       /^(reset|ECONNRESET)$/,

@@ -11,10 +11,7 @@ const hasSection = (): boolean =>
   hosts().includes("127.0.0.2\thello.demo\n# END ngrokd managed section");
 const hello = async (): Promise<string> =>
   (await run(["curl", "-sS", "--max-time", "5", "http://hello.demo/"])).out;
-/**
- * So long that whatever is right again within seconds is not the next poll's
- * doing.
- */
+/** So long that a repair within seconds is not due to the next poll. */
 const slowPolls = { bound_endpoints: { poll_interval: 3600 } };
 
 async function serving(): Promise<{ cloud: Cloud; daemon: Daemon }> {
@@ -127,8 +124,8 @@ stories("a state folder that cannot be written", () => {
       "late.demo": "127.0.0.3",
     });
 
-    // Full: what is there stays whole, the new name works all the same, and is
-    // saved once there is room.
+    // On a full disk the saved file stays complete. The new name works all the
+    // same, and is saved when there is room.
     await run(["sh", "-c", "dd if=/dev/zero of=/etc/ngrokd/filler bs=4096 2>/dev/null; true"]);
     await cloud.add("http://third.demo", page("third").address);
     await daemon.becomes("third.demo", "listening");

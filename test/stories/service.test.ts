@@ -25,7 +25,7 @@ const unit = "/etc/systemd/system/ngrokd.service";
 
 const operations = join(import.meta.dirname, "../../docs/operations.md");
 
-/** What `ngrokd service install` would write here. */
+/** The unit that `ngrokd service install` would write here. */
 async function unitText(): Promise<string> {
   const { steps } = (await ngrokd("service install --dry-run --json")).json;
   return steps.find(({ kind }: { kind: string }) => kind === "write").text;
@@ -199,8 +199,8 @@ stories("the unit's sandbox", () => {
       "/root",
     ];
     const open = ["/etc", "/etc/ngrokd", "/etc/hosts", "/run"];
-    // Asked and not tried: where the sandbox had a hole, a story must not fall
-    // through it. All at once, since to make one takes a while.
+    // Checks the rights without using them. If the sandbox had a hole, a story
+    // must do no damage. One sandbox for all, since it takes a while to make.
     const ask = 'for path; do if test -w "$path"; then echo "$path"; fi; done';
     expect((await run([...enter, "sh", "-c", ask, "sh", ...closed, ...open])).out).toBe(
       `${open.join("\n")}\n`,
@@ -404,9 +404,9 @@ stories("ngrokd service", () => {
 });
 
 /**
- * Stand-ins for systemctl and journalctl, since systemd does not run on a
- * story's machine: they lie over /usr/bin in this machine's own mounts. Answers
- * the words of the calls since it was last asked.
+ * Stand-ins for systemctl and journalctl, since no systemd runs on the stories'
+ * machine. They lie over /usr/bin in this machine's own mounts. Returns the
+ * calls' words since its last call.
  */
 function standIns(): () => string[] {
   const folder = standInFolder;

@@ -5,49 +5,45 @@ import { type Daemon, serve, writeConfig } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
 import { dial, echo, type Peer, type Upstream, upstream } from "../support/tcp.ts";
 
-stories("silence, and places that are taken", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
-  let echoes: Upstream;
+let cloud: Cloud;
+let daemon: Daemon;
+let echoes: Upstream;
 
-  /**
-   * The daemon, anew, with these settings and without connections made in
-   * advance.
-   */
-  const restarted = async (forward: object): Promise<void> => {
-    await daemon.stop();
-    writeConfig(
-      configFor(cloud, { forward: { drain_timeout: 0, pool: { min: 0, max: 0 }, ...forward } }),
-    );
-    daemon = await serve();
-    await daemon.becomes("echo.demo", "listening");
-  };
-  /**
-   * A connection that has proved to carry bytes; undefined where it is reset
-   * instead.
-   */
-  const talking = async (name = "echo.demo"): Promise<Peer | undefined> => {
-    try {
-      const client = await dial(name, 7000);
-      // What a reset meets is told by what is read.
-      client.write("x").catch(() => undefined);
-      expect(await client.read(1)).toBe("x");
-      return client;
-    } catch (error) {
-      if (/reset/i.test(String(error))) return undefined;
-      throw error;
-    }
-  };
+/** Restarts the daemon with these settings and without ready connections. */
+const restarted = async (forward: object): Promise<void> => {
+  await daemon.stop();
+  writeConfig(
+    configFor(cloud, { forward: { drain_timeout: 0, pool: { min: 0, max: 0 }, ...forward } }),
+  );
+  daemon = await serve();
+  await daemon.becomes("echo.demo", "listening");
+};
+/** A connection that has carried bytes; undefined if it is reset instead. */
+const talking = async (name = "echo.demo"): Promise<Peer | undefined> => {
+  try {
+    const client = await dial(name, 7000);
+    // The read reports a reset.
+    client.write("x").catch(() => undefined);
+    expect(await client.read(1)).toBe("x");
+    return client;
+  } catch (error) {
+    if (/reset/i.test(String(error))) return undefined;
+    throw error;
+  }
+};
 
-  beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
-    echoes = await echo();
-    await cloud.add("tcp://echo.demo:7000", echoes.address);
-  });
+const begin = async () => {
+  ({ cloud, daemon } = await registered());
+  echoes = await echo();
+  await cloud.add("tcp://echo.demo:7000", echoes.address);
+};
+
+stories("connections on which nothing moves", () => {
+  beforeAll(begin);
 
   test("forward.idle_timeout ends a silent connection, and keeps a slow one", async () => {
-    // Two looks of the daemon's: a machine that stands still for a second costs
-    // the busy one only one of them.
+    // Two of the daemon's checks. If the machine pauses for a second, the busy
+    // connection misses only one.
     await restarted({ idle_timeout: 2 });
     // Before the first byte: the silence begins after it.
     const started = performance.now();
@@ -87,8 +83,8 @@ stories("silence, and places that are taken", () => {
     const { ip } = await daemon.becomes("echo.demo", "listening");
     const came = echoes.accepted();
     const silent = await Promise.all(Array.from({ length: 300 }, () => dial(ip, 7000)));
-    // Counted as they come: on a slow machine the first ones have been silent
-    // for too long before the last one is through.
+    // Counted as they arrive. On a slow machine the first ones time out before
+    // the last one is through.
     await until("all of them are through to the service", () => echoes.accepted() === came + 300);
     for (let n = 0; n < 20; n += 1) {
       const client = await talking();
@@ -100,6 +96,10 @@ stories("silence, and places that are taken", () => {
     await until("the service has none left", () => echoes.open.size === 0);
     await backTo(before, daemon);
   });
+});
+
+stories("places that are taken and given back", () => {
+  beforeAll(begin);
 
   test("every way in which a connection can end gives its place back", async () => {
     await restarted({ max_connections_per_endpoint: 2, open_timeout: 2, idle_timeout: 2 });

@@ -10,7 +10,7 @@ const keptPath = "/etc/ngrokd/endpoints.json";
 const get = async (host: string): Promise<string> =>
   (await run(["curl", "-sS", "--max-time", "5", `http://${host}/`])).out;
 
-/** Its status once a poll has failed. */
+/** Its status after a failed poll. */
 const failed = async (daemon: Daemon) =>
   until("the poll has failed", async () => {
     const status = await daemon.status();

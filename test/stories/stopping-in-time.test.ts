@@ -42,7 +42,7 @@ stories("stopping, and the time that it takes", () => {
     await until("newcomers are refused", async () => !(await carries(ip, 7000)));
     stopping = true;
     expect(new Set(await Promise.all(work))).toEqual(new Set([""]));
-    // A second signal would cut what the daemon has not put away yet.
+    // A second signal would cut the daemon's remaining connections.
     expect(await daemon.exited).toBe(0);
     await nothingIsLeft();
   });

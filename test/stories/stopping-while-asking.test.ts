@@ -21,7 +21,7 @@ stories("stopping while ngrok does not answer", () => {
     });
     expect(await daemon.stop()).toBe(0);
     expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
-    // The command got no reply: ngrok's was still to come.
+    // The command got no reply, since ngrok's was still to come.
     expect(await asked).toBeUndefined();
   });
 });

@@ -2,12 +2,12 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { atEnd } from "./story.ts";
 
-/** Where stand-ins may keep something; gone at the chapter's end. */
+/** A folder for the stand-ins' files; removed at the chapter's end. */
 export const standInFolder = "/run/stand-in";
 
 /**
- * Lays programs (shell scripts, by their names) over /usr/bin in this machine's
- * own mounts until the chapter ends: for what a story's machine has not, or
+ * Lays programs (shell scripts, by name) over /usr/bin in this machine's own
+ * mounts until the chapter ends. For tools that the stories' machine lacks or
  * must not use.
  */
 export function layOverUsrBin(programs: Readonly<Record<string, string>>): void {
@@ -29,7 +29,7 @@ export function layOverUsrBin(programs: Readonly<Record<string, string>>): void 
 }
 
 /**
- * A systemctl that knows one service, ours, without what its unit asks for: it
+ * A systemctl for our service alone, which ignores the unit's settings. It
  * starts and stops the daemon, and waits until that is done.
  */
 export const plainSystemctl = `pid=${standInFolder}/pid
@@ -52,7 +52,7 @@ case $1 in
 esac
 `;
 
-/** A netcat that knows `nc -U PATH` alone. It ends with the other side. */
+/** A netcat for `nc -U PATH` alone. It ends with the other side. */
 export const netcat = `exec ${process.execPath} -e '
 const socket = require("node:net").connect(process.argv.at(-1));
 process.stdin.pipe(socket, { end: false });

@@ -3,10 +3,10 @@ import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { onOwnMachine, whyNot } from "./machine.ts";
 
 /**
- * A chapter of stories about the compiled binary, told on a machine of their
- * own (machine.ts): before the first it is as if nobody had ever installed
- * ngrokd, after the last everything that was started is stopped. Skipped by
- * name where there is no such machine.
+ * A chapter of stories about the compiled binary, on a machine of their own
+ * (machine.ts). It begins as if ngrokd had never been installed. At its end all
+ * started processes are stopped. Without such a machine it is skipped, test by
+ * test.
  */
 export function stories(title: string, tell: () => void): void {
   if (!onOwnMachine) {
@@ -23,13 +23,13 @@ export function stories(title: string, tell: () => void): void {
 }
 
 /**
- * The hosts file of {@link freshMachine}, with what people's files have:
+ * The hosts file of {@link freshMachine}, with the oddities of real ones:
  * comments, odd spacing, no line end at the end.
  */
 export const foreignHosts =
   "127.0.0.1\tlocalhost\n::1  localhost ip6-localhost\n\n# mine, do not touch\n192.0.2.7   db.internal db  # office";
 
-/** As if nobody had ever installed ngrokd here. */
+/** Makes the machine one on which ngrokd has never been installed. */
 export function freshMachine(): void {
   const ours = ["/etc/ngrokd", "/etc/ssl/certs/ngrok", "/run/ngrokd.sock", "/run/story"];
   const temporary = readdirSync("/run/tmp").map((name) => `/run/tmp/${name}`);
@@ -39,7 +39,7 @@ export function freshMachine(): void {
 
 const undo: (() => unknown)[] = [];
 
-/** Runs when the chapter ends, the latest first. */
+/** Registers a step for the chapter's end. The latest step runs first. */
 export function atEnd(step: () => unknown): void {
   undo.push(step);
 }
@@ -51,19 +51,16 @@ export async function endAll(): Promise<void> {
 
 const logs = new Map<string, () => string>();
 
-/**
- * What a failed {@link until} shows: the log of every process that still
- * counts.
- */
+/** Adds a log to the error of a failed {@link until}. Returns the removal. */
 export function keepLog(name: string, log: () => string): () => void {
   logs.set(name, log);
   return () => logs.delete(name);
 }
 
 /**
- * Waits for `probe` to answer something that is neither false nor undefined,
- * and gives it back; an exception counts as "not yet". Milliseconds. Rejects
- * with what was last seen and the tails of the logs.
+ * Waits until `probe` returns a value other than false or undefined, and
+ * returns that. An exception counts as "not yet". `within` and `every` are
+ * milliseconds. Rejects with the last value and the tails of the logs.
  */
 export async function until<T>(
   what: string,

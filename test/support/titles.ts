@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /**
- * Whether a file below test/ has this title where titles stand: first in a
- * call, or as the name of a case, and not switched off.
+ * Whether a file below test/ has this title, as the first argument of a call or
+ * as the name of a case, and not skipped.
  */
 export function isTest(file: string, title: string): boolean {
   const path = join(import.meta.dirname, "..", file);

@@ -143,7 +143,9 @@ describe("updateHostsFile", () => {
     ).toEqual(done("replaced"));
     expect(asked).toBe(3);
   });
+});
 
+describe("updateHostsFile, on its original and odd files", () => {
   test("makes a missing file for the first entry, readable for all whatever the umask", async () => {
     await using hosts = await place();
     await unlink(hosts.path);
@@ -258,8 +260,7 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
         const found = statSync(join(hosts.stateFolder, name), { throwIfNoEntry: false });
         if (found !== undefined) seen.add(`${name} ${(found.mode & 0o7777).toString(8)}`);
       }
-      // Every step of the write waits for the system, and this comes in
-      // between.
+      // Each step of the write awaits the system, and this runs in between.
       if (!over) setImmediate(look);
     };
     look();
@@ -319,7 +320,7 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
   });
 
   test.each(["# written anew\n", foreign.slice(0, -5)])(
-    "leaves a file alone that was changed after the crash, and keeps the copy from before: %j",
+    "leaves a file alone that was changed after the crash, with the copy: %j",
     async (text) => {
       await using hosts = await place(text);
       await writeFile(join(hosts.stateFolder, "hosts.before"), foreign, "latin1");
@@ -341,7 +342,7 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
 
 describe("updateHostsFile, while another program writes the file", () => {
   /**
-   * Reads as the real one does, and lets `meddle` run right after the nth read
+   * Reads as the real one does, and runs `meddle` right after the nth read
    * (from 1 on).
    */
   const reading = (path: string, after: number[], meddle: () => Promise<void>) => {
@@ -418,8 +419,8 @@ describe.skipIf(!mayMount)("updateHostsFile, on real mounts (Linux, root)", () =
   const entries = JSON.stringify(Object.fromEntries(one));
 
   /**
-   * Runs the child after `mounts`, shell lines that see the folder as $D, in a
-   * mount namespace of its own.
+   * Runs the child in its own mount namespace after `mounts`, shell lines with
+   * the folder as $D.
    */
   function update(folder: string, mounts: string, inPlace = "auto", uid = "0") {
     const script = `set -e; D=$1; shift; ${mounts}\nexec "$@"`;
@@ -528,7 +529,7 @@ describe("a hosts file with an access control list", () => {
     expect(asked).toEqual([await realpath(hosts.path)]);
   });
 
-  // The list as the kernel keeps it: rwx for the owner, r-- for user 4321, and
+  // The list in the kernel's format: rwx for the owner, r-- for user 4321, and
   // a mask.
   const setAcl = `import os, struct, sys
 entries = [(1, 6, 2**32 - 1), (2, 4, 4321), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 4, 2**32 - 1)]

@@ -116,7 +116,9 @@ describe("the keeper of the hosts section", () => {
     await place.keeper.guard();
     expect(await place.text()).toBe(section);
   });
+});
 
+describe("the keeper, if another program or the disk resists", () => {
   test("gives way after the third time within a minute, says so once, and tries later", async () => {
     await using place = await kept();
     await place.keeper.advertise(entries);

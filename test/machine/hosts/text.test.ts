@@ -9,7 +9,7 @@ const two = mapping({ "b.demo": "127.0.0.2", "a.demo": "127.0.0.3" });
 const none: ReadonlyMap<Hostname, Ip> = new Map();
 const sectionOfTwo = `${beginLine}\n127.0.0.3\ta.demo\n127.0.0.2\tb.demo\n${endLine}\n`;
 
-/** The text after the edit, and what was repaired. */
+/** The text after the edit, and the repairs. */
 function edited(
   text: string,
   entries: ReadonlyMap<Hostname, Ip> = two,
@@ -90,7 +90,9 @@ describe("editHosts", () => {
     for (const above of ["", "\n", "# a\n\n", "# a\r\n# b\r\n"])
       expect(edited(above + section, none).text).toBe(above);
   });
+});
 
+describe("editHosts, on odd text", () => {
   test("keeps non-UTF-8 bytes, NULs, lone carriage returns and lines of a megabyte", () => {
     const text = `\x00\xff\xfe\xc3\n${"x".repeat(1_000_000)}\r# \xe9\r\n${" ".repeat(1_000_000)}x\n`;
     expect(edited(text).text).toBe(text + sectionOfTwo);
@@ -119,7 +121,9 @@ describe("editHosts", () => {
       repairs: [],
     });
   });
+});
 
+describe("editHosts, on a damaged section", () => {
   test("moves lines that others wrote into the section below it, with a report", () => {
     const ours = "127.0.0.9\told.demo\n";
     const theirs = [
@@ -200,7 +204,9 @@ describe("editHosts", () => {
     expect(edited(nested).text).toBe(`${sectionOfTwo}# b\n# c\n`);
     expect(edited(nested).repairs).toHaveLength(3);
   });
+});
 
+describe("editHosts, beside other entries", () => {
   test("names those entries to which a line outside gives another address", () => {
     const text = `127.0.0.1 x B.Demo # a.demo\n#127.0.0.1 a.demo\nnonsense a.demo\n127.0.0.3 a.demo\n${sectionOfTwo}`;
     expect(editHosts(text, two)).toEqual({ kind: "same", shadowed: [host("b.demo")] });
@@ -351,7 +357,7 @@ const linesOf = (line: fc.Arbitrary<string>) =>
     .filter((text) => !/^(?:\xff\xfe|\xfe\xff)/.test(text));
 const foreignText = linesOf(foreignLine);
 /**
- * Everything that can happen to a file: markers anywhere, entries anywhere, the
+ * All damage that a file can have: markers anywhere, entries anywhere, and
  * foreign lines between them.
  */
 const brokenText = linesOf(
@@ -371,8 +377,8 @@ const brokenText = linesOf(
 );
 
 /**
- * What no edit may lose, judged a line at a time: all but markers, our note,
- * and lines in the format of our entries.
+ * The lines that no edit may lose: all but markers, our note, and lines in the
+ * format of our entries.
  */
 function foreignLines(text: string): string[] {
   const lines = text.replace(/^\xef\xbb\xbf/, "").split(/(?<=\n)/);
@@ -432,8 +438,8 @@ describe("editHosts, for any text", () => {
         const kept = foreignLines(text);
         const after = foreignLines(edited(text, entries).text);
         expect(after.slice(0, -1)).toEqual(kept.slice(0, -1));
-        // The last line may be given a line end, or lose one that a note in the
-        // section says was ours.
+        // An edit may give the last line a line end, or remove one that the
+        // section's note says was ours.
         const lastOf = (lines: string[]) => lines.at(-1)?.replace(/\r*\n?$/, "");
         expect(lastOf(after)).toBe(lastOf(kept));
         expect(after).toHaveLength(kept.length);
