@@ -192,7 +192,11 @@ async function visit(stage: Stage, { net, say }: Io): Promise<void> {
       hosts,
     },
     () =>
-      `\n${say.paint.bold(helloUrl)} answered:\n${indent(page)}\n\n${say.paint.bold(echoUrl)} answered:\n${indent(heard)}\n\n${say.paint.bold("The hosts file:")}\n${indent(hosts)}`,
+      [
+        section(`${say.paint.bold(helloUrl)} answered:`, page),
+        section(`${say.paint.bold(echoUrl)} answered:`, heard),
+        section(say.paint.bold("The hosts file:"), hosts),
+      ].join("\n"),
   );
 }
 
@@ -215,5 +219,7 @@ function ownCommand({ PATH = "" }: Io["env"]): string {
   // A shell looks for a bare name in PATH and not here.
   return path.includes("/") ? path : `./${path}`;
 }
+
+const section = (title: string, text: string): string => `\n${title}\n${indent(text)}`;
 
 const indent = (text: string): string => text.trimEnd().replaceAll(/^/gm, "  ");

@@ -24,7 +24,7 @@ export interface StateFacts {
   readonly identity: LoadedIdentity;
   /** Undefined without a certificate. */
   readonly certificate: Parsed<CertificateFacts> | undefined;
-  /** Undefined if there is no file. */
+  /** The content of ip_mappings.json; undefined without the file. */
   readonly assignment: AssignmentReading;
   readonly assignmentPath: string;
 }

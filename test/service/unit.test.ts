@@ -65,7 +65,7 @@ describe("the systemd unit's paths", () => {
     expect(values(unit, "RuntimeDirectory")).toEqual(["ngrokd"]);
     expect(values(unit, "ReadWritePaths")).toEqual(["/etc"]);
     expect(values(unitOf(), "RuntimeDirectory")).toEqual([]);
-    // It would go with the service, and with it what others have there.
+    // systemd would remove the folder with the service, and files of others.
     const lodger = unitOf({ socketPath: "/run/lock/ngrokd.sock" });
     expect(values(lodger, "RuntimeDirectory")).toEqual([]);
     expect(values(lodger, "ReadWritePaths")).toEqual(["/etc", "/run/lock"]);
@@ -84,7 +84,7 @@ describe("the systemd unit", () => {
     expect(values(unitOf({ drainSeconds: 3600 }), "TimeoutStopSec")).toEqual(["3630"]);
   });
 
-  test("starts it again after the exit codes that docs/operations.md names, and no others", () => {
+  test("restarts after the exit codes that docs/operations.md names, and no others", () => {
     const page =
       readFileSync(join(import.meta.dir, "../../docs/operations.md"), "utf8")
         .split("## Exit codes")[1]
@@ -115,10 +115,7 @@ describe("the systemd unit", () => {
   });
 
   const analyze = "/usr/bin/systemd-analyze";
-  /**
-   * What docs/operations.md says, times ten: systemd's scale from 0, the best,
-   * to 100.
-   */
+  /** The limit in docs/operations.md times ten: systemd's scale ends at 100. */
   const bar = 25;
 
   describe.skipIf(!existsSync(analyze))("to systemd-analyze", () => {
@@ -143,7 +140,7 @@ describe("the systemd unit", () => {
     };
 
     test("has nothing that it does not understand", async () => {
-      // /bin/true stands for the program, which has to be there.
+      // The program must exist; /bin/true does.
       const program = "/bin/true";
       const odd = {
         program,
