@@ -11,7 +11,7 @@ import type { PassResult, Reconciled } from "../model/pass.ts";
 import type { Registration } from "../model/state.ts";
 import { createIdentityKeeper, type IdentityKeeper } from "./keeper.ts";
 import { type Loop, type Schedule, startLoop } from "./loop.ts";
-import { createPass, passEnd } from "./poll.ts";
+import { createPass, type Pass, passEnd } from "./poll.ts";
 import { createProgress, type Progress } from "./progress.ts";
 import { createSelectors, type Selectors } from "./selectors.ts";
 
@@ -110,7 +110,7 @@ export function createAccount(deps: AccountDeps): Account {
     stop: async () => await loop?.stop(),
   };
 
-  async function onePass(poll: ReturnType<typeof createPass>, signal: AbortSignal) {
+  async function onePass(poll: Pass, signal: AbortSignal): Promise<PassResult> {
     const begin = performance.now();
     progress.begin();
     await deps.beforePass();
@@ -122,7 +122,7 @@ export function createAccount(deps: AccountDeps): Account {
     return result;
   }
 
-  function pollWith(lastList: LastList | undefined): ReturnType<typeof createPass> {
+  function pollWith(lastList: LastList | undefined): Pass {
     return createPass({
       api: identity.api,
       async identity(api, signal) {
