@@ -1,17 +1,20 @@
-# Needs make, Node and npm: Bun, Deno, TypeScript and Biome come with `npm ci`, which the first target that needs them runs.
+# Needs make, Node and npm. Bun, Deno, TypeScript and Biome come with `npm ci`,
+# which runs before the first target that needs them.
 
 PREFIX ?= /usr/local
-# What `make dist` builds; `make dist TARGETS=linux-x64` builds one.
+# The targets of `make dist`. `make dist TARGETS=linux-x64` builds one.
 TARGETS ?= linux-x64 linux-x64-musl linux-arm64 linux-arm64-musl darwin-x64 darwin-arm64 windows-x64
 
 version := $(shell node -p 'require("./package.json").version')
 commit := $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
 archives := $(TARGETS:%=dist/ngrokd-$(version)-%.tar.gz)
-# npm writes this file at the end of an install: older than the lock means that the lock has changed since.
+# npm writes this file at the end of an install. If it is older than the lock,
+# the lock has changed since.
 modules := node_modules/.package-lock.json
-# Folders too: their times tell of files that are gone.
+# With folders, whose times change when a file is removed.
 sources := $(shell find src) package.json $(modules) Makefile
-# Named after the commit, which is compiled in: another commit is another file, made later than what was built before.
+# Named after the commit, which is compiled in. Another commit is another file,
+# newer than the last build.
 stamp := dist/.commit-$(commit)
 bun := node_modules/.bin/bun
 
@@ -65,9 +68,11 @@ $(modules): package-lock.json
 	@touch $@
 
 # --- The binary -------------------------------------------------------------------------------------------------------------------
-# The autoload settings keep it from reading a bunfig.toml or .env of the folder it is started in. It must never be stripped: that
-# leaves a bare bun. With a source map inside, stack traces name files and lines of src/; Bun also leaves maps beside the binary,
-# so it is built in a folder of its own and moved, which spares a running binary as well. Equal sources give equal bytes.
+# Without autoload, the binary ignores a bunfig.toml or .env in the folder where
+# it is started. It must never be stripped, since that leaves a bare bun. With a
+# source map inside, stack traces name files and lines of src/. Bun also writes
+# maps beside the binary, so it is built in a folder of its own and then moved.
+# The move also spares a running binary. Equal sources give equal bytes.
 compile = $(bun) build src/main.ts --compile --minify --bytecode --format=esm --sourcemap=linked --production \
 	--no-compile-autoload-bunfig --no-compile-autoload-dotenv --define 'NGROKD_COMMIT="$(commit)"'
 
@@ -80,9 +85,12 @@ $(stamp):
 	@mkdir -p dist && rm -f dist/.commit-* && touch $@
 
 # --- The release ------------------------------------------------------------------------------------------------------------------
-# For a foreign system Bun fetches its own runtime, same version, from the package registry and keeps it. tar.gz for Windows too:
-# its tar reads it. Times, owners and order are fixed, so that equal binaries give equal archives; both GNU tar and bsdtar can do it.
-# Bun 1.4.5 leaves the signature of its own bare runtime in darwin-x64 binaries, and macOS kills what is signed wrongly; unsigned is fine.
+# For a foreign system Bun fetches its runtime in the same version from the
+# package registry and keeps it. Windows gets a tar.gz as well, which its tar can
+# read. Times, owners and order are fixed, so that equal binaries give equal
+# archives. GNU tar and bsdtar can both do this. Bun 1.4.5 leaves the signature
+# of its bare runtime in darwin-x64 binaries. macOS kills binaries with a wrong
+# signature, but not unsigned ones.
 unsign := const fs = require("node:fs"), [file] = process.argv.slice(1), { buffer } = new Uint8Array(fs.readFileSync(file)); \
 	fs.writeFileSync(file, Buffer.from(require("macho-unsign").unsign(buffer) ?? buffer))
 exe = $(if $(findstring windows,$*),ngrokd.exe,ngrokd)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs ngrokd: curl -fsSL https://github.com/ngrokd/ngrokd/releases/latest/download/install.sh | sh
-# Everything is inside functions that the last line starts, so a download that was cut short does nothing.
+# All code is in functions, and the last line starts them. So an incomplete
+# download does nothing.
 
 usage() {
   cat <<'EOF'
@@ -72,10 +73,12 @@ install() {
   trap 'exit 143' HUP TERM
 
   fetch_archive
-  # Unpacked and tried where it will live: the temporary folder may be one that programs may not run from.
+  # The temporary folder may be mounted noexec, so the program is unpacked and
+  # tried in its final folder.
   [ -d "$program_dir" ] || new_folder=$program_dir
   mkdir -p "$program_dir"
-  # A name that nobody can guess: the folder may be one that others write to, as Homebrew's is.
+  # An unpredictable name, since other users may write to the folder, as with
+  # Homebrew's.
   staged=$(mktemp "$program_dir/.ngrokd.XXXXXX") || fail "Cannot write to \"$program_dir\""
   tar -xzOf "$temporary/archive" ngrokd 2>/dev/null >"$staged" ||
     fail "Cannot unpack $archive into \"$program_dir\"" "is the disk full? Otherwise the release is broken: please report it"
@@ -115,7 +118,8 @@ this_system() {
 }
 
 is_musl() {
-  # musl's ldd says its name and fails; a musl loader alone proves nothing, since glibc systems can have one beside theirs.
+  # musl's ldd prints its name and fails. The loader alone is no proof, since
+  # glibc systems can have one beside their own.
   if command -v ldd >/dev/null 2>&1; then
     case $(ldd --version 2>&1) in *musl*) return 0 ;; *) return 1 ;; esac
   fi
@@ -124,7 +128,8 @@ is_musl() {
 
 try_program() {
   "$staged" --version && return
-  # macOS may end a program whose signature was made elsewhere; signed on this machine, it runs.
+  # macOS may kill a program that was signed on another machine. It runs if it
+  # is signed here.
   case $target in
     darwin-*) codesign --force --sign - "$staged" && "$staged" --version ;;
     *) return 1 ;;
@@ -153,7 +158,7 @@ fetch_archive() {
   archive=
   while read -r sum name; do
     name=${name#\*}
-    # Unquoted on purpose: without a wanted version, any matches.
+    # Unquoted on purpose: without a wanted version, every version matches.
     # shellcheck disable=SC2254
     case $name in
       */*) ;;
@@ -193,7 +198,7 @@ sha256() {
   echo "${sum%% *}"
 }
 
-# $1: a folder, which may not be there yet.
+# $1: a folder, which may be missing.
 check_writable() {
   folder=$1
   while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
@@ -222,12 +227,12 @@ explain() {
     *:"$program_dir":*) ;;
     *) ngrokd=$program && say "\"$program_dir\" is not in your PATH" ;;
   esac
-  # The whole path, since sudo has a PATH of its own.
+  # The full path, since sudo has its own PATH.
   [ "$(id -u)" = 0 ] || ngrokd="sudo $program"
-  # Only this configuration is found without being named.
+  # Only this configuration is found without an option.
   named=
   [ "$config" = /etc/ngrokd/config.yml ] || named=" --config $config"
-  # As a service where there is systemd; never a program that somebody keeps at home.
+  # As a service if there is systemd, but never a program in a home folder.
   run=serve
   if [ "$(id -u)" = 0 ] && [ -d /run/systemd/system ]; then run="service install"; fi
   cat <<EOF
@@ -244,7 +249,8 @@ EOF
 # --- Uninstall ------------------------------------------------------------------------------------------------------------------------
 
 uninstall() {
-  # The daemon takes its names out of the hosts file when it stops, so it stops first.
+  # The daemon removes its names from the hosts file when it stops, so it must
+  # stop first.
   look_for_daemon
   case $running in
     yes) fail "ngrokd is running" "stop it first: it then takes its names out of the hosts file" ;;
@@ -298,7 +304,8 @@ uninstall() {
   fi
 }
 
-# The entry in the account goes only where somebody says so; piped into sh, the script is the standard input, and the terminal is not.
+# The operator in the account is deleted only after a yes. Piped into sh, the
+# script itself is the standard input, so there is no terminal to ask on.
 offer_unregister() {
   if [ ! -x "$program" ] || [ ! -t 1 ] || ! (: </dev/tty) 2>/dev/null; then return; fi
   printf 'Delete the operator %s of this machine in your ngrok account too? [y/N] ' "$operator"
@@ -317,8 +324,9 @@ check_removable() {
   [ -w "$(dirname "$1")" ] || fail "Cannot remove \"$1\": permission denied" "${2:-run it as root}"
 }
 
-# Sets $running to yes, no or unknown, and $reason. Only "nobody answers" is a no, and a program that cannot be started: the daemon may
-# be root's, hang, or be of another version.
+# Sets $running to yes, no or unknown, and $reason. It is a no only if no daemon
+# answers, or if the program cannot be started. The daemon may be root's, hang,
+# or be of another version.
 look_for_daemon() {
   running=no code=0
   [ -x "$program" ] || return 0
@@ -339,7 +347,8 @@ ask_program() {
   "$program" "$@"
 }
 
-# Where the daemon keeps its key, its registration and its addresses: beside its certificate, which need not be beside the configuration.
+# The folder of the daemon's key, registration and addresses. It is the folder
+# of its certificate, which may differ from the configuration's.
 state_folder() {
   certificate=
   if [ -x "$program" ]; then
@@ -351,12 +360,13 @@ state_folder() {
   esac
 }
 
-# Whether the daemon's files are elsewhere than the configuration, in a folder that is for them: of its name, and no other installation's.
+# Whether the daemon's files are in a folder of their own apart from the
+# configuration: one of its name, and not that of another installation.
 is_ours_alone() {
   [ "$state_dir" != "${config_dir%/}" ] && [ -e "$state_dir" ] && [ ! -e "$state_dir/config.yml" ] && [ "${state_dir##*/}" = ngrokd ]
 }
 
-# Whether the service on this machine is one that this program has installed, for itself.
+# Whether this program has installed the service on this machine for itself.
 is_service() {
   [ -x "$program" ] || return 1
   service=$("$program" service status --json 2>/dev/null | sed -n 's/^ *"path": "\(.*\)",*$/\1/p')
@@ -379,5 +389,5 @@ fail() {
   exit 1
 }
 
-# In braces: cut anywhere before the end, this line is no command.
+# In braces: if it is cut before its end, this line is no command.
 { main "$@"; }

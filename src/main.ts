@@ -2,8 +2,8 @@
 import { isatty } from "node:tty";
 import type { Io } from "./cli/command.ts";
 import { runCli } from "./cli/run.ts";
-import { createSay, type Output } from "./cli/say.ts";
 import type { Net } from "./net/types.ts";
+import { createSay, type Output } from "./terminal/say.ts";
 
 /**
  * The entry: picks this runtime's sockets, runs the CLI, and is the only place

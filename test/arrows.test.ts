@@ -3,13 +3,12 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 
 /**
- * The arrows of docs/design.md: which room of src/ may import which. A file
- * right in src/ is a room of its own. `model` and `version` are open to every
- * room but model; nothing else is implied, and a room that is missing here may
- * not exist.
+ * The arrows of docs/design.md: the rooms that each room of src may import. A
+ * file directly in src is a room of its own. Every room except model may also
+ * import `model` and `version`. A room that is missing here may not exist.
  */
 const arrows: Readonly<Record<string, readonly string[]>> = {
-  main: ["cli", "net"],
+  main: ["cli", "net", "terminal"],
   cli: [
     "account",
     "cloud",
@@ -26,6 +25,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "net",
     "observe",
     "service",
+    "terminal",
   ],
   daemon: [
     "account",
@@ -42,11 +42,12 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "observe",
     "relay",
   ],
-  desk: ["account", "config", "control", "daemon", "ingress", "observe"],
-  doctor: ["cloud", "config", "control", "files", "ingress", "machine", "net"],
+  desk: ["account", "config", "control", "ingress", "observe"],
+  doctor: ["cloud", "config", "control", "desk", "files", "ingress", "machine", "net"],
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
   account: ["cloud", "config", "exposure", "files", "ingress"],
-  machine: ["config", "control", "exposure", "files", "journal", "net", "relay"],
+  machine: ["exposure", "files", "journal", "net"],
+  terminal: ["desk"],
   relay: ["exposure", "ingress", "net"],
   ingress: ["files", "net"],
   control: ["files", "net"],
@@ -64,8 +65,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
 const openToAll = ["model", "version"];
 
 /**
- * Files that only these may import; types.ts is what everybody else sees of
- * net/.
+ * The only importers of these files. All other files import net/types.ts.
  */
 const importers: Readonly<Record<string, readonly string[]>> = {
   "net/bun.ts": ["main.ts"],
@@ -73,7 +73,7 @@ const importers: Readonly<Record<string, readonly string[]>> = {
   "net/bun-libc.ts": ["net/bun.ts"],
 };
 
-/** What model/ may use besides itself. */
+/** The packages that model may import. */
 const packagesOfModel = ["zod"];
 
 interface Import {
@@ -119,7 +119,7 @@ describe("the rooms of src/", () => {
     );
   });
 
-  test("have no import cycle between files, types included: files of a cycle cannot be understood one by one", () => {
+  test("have no import cycle between files, types included", () => {
     expect(cycles()).toEqual([]);
   });
 });
@@ -136,7 +136,7 @@ describe("the sources", () => {
     ).toEqual([]);
   });
 
-  test("use Bun's and Deno's own API in net/bun*.ts only, so that both runtimes run the rest", () => {
+  test("use the API of Bun and Deno in net/bun*.ts only", () => {
     const ofBun = ["net/bun.ts", "net/bun-libc.ts"];
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(
@@ -150,8 +150,8 @@ describe("the sources", () => {
 
   test("import by literal names that this test can read", () => {
     expect(linesWith(/\brequire\(|\bcreateRequire\b|\bimport\((?!\s*$|\s*")/, [])).toEqual([]);
-    // Bun's own parser leaves types out, so it sees fewer: those it sees must
-    // all be known.
+    // Bun's own parser skips types, so it finds fewer imports. Each of them
+    // must be known.
     const transpiler = new Bun.Transpiler({ loader: "ts" });
     const scanned = (file: string) =>
       transpiler.scanImports((texts.get(file) ?? "").replace(/^#!.*/, ""));
@@ -177,8 +177,8 @@ function roomOf(file: string): string {
 }
 
 /**
- * Every import, export from and import(), with types; relies on the formatter:
- * double quotes, one statement never shares a line.
+ * Every import, export from and import(), including types. Relies on the
+ * formatter: double quotes, and one statement on a line.
  */
 function importsOf(file: string, text: string): Import[] {
   const statement =
@@ -198,7 +198,7 @@ function importsOf(file: string, text: string): Import[] {
   });
 }
 
-/** Comment lines made blank, positions kept. */
+/** The text with blank comment lines, so that positions stay the same. */
 function withoutComments(text: string): string {
   return text.replaceAll(/^\s*(?:\/\/|\/?\*).*$/gm, (line) => " ".repeat(line.length));
 }
@@ -221,9 +221,7 @@ function linesWith(pattern: RegExp, exempt: readonly string[]): string[] {
     .map(({ line, at }) => `${at}: ${line.trim()}`);
 }
 
-/**
- * One line for each cycle found by walking in depth; empty when there is none.
- */
+/** A line for each import cycle, found by a search in depth. */
 function cycles(): string[] {
   const targets = new Map(
     files.map((file) => [

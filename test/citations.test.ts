@@ -22,7 +22,7 @@ const citations = files.flatMap((file) => {
   );
   return [...found].map(([, page = "", heading, number]) => ({ file, page, heading, number }));
 });
-/** A page by its path, or by its name alone where it is one of docs/. */
+/** The page of a path, or of a name in docs/. */
 const pathOf = (page: string): string | undefined =>
   [page, `docs/${page}`, `test/${page}`].find((path) => existsSync(join(root, path)));
 const hasHeading = (path: string, heading: string): boolean =>

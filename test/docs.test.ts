@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { commands, type Tree } from "../src/cli/commands.ts";
 import { settings } from "../src/config/schema.ts";
+import { isOperation, type Operation, operationNames, operations } from "../src/desk/operations.ts";
 import { isTest } from "./support/titles.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -11,7 +12,10 @@ const pages = [
   "README.md",
   "SECURITY.md",
   "test/stories/README.md",
-  ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`),
+  ".github/CONTRIBUTING.md",
+  ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
 ];
 
 describe("the documentation", () => {
@@ -62,14 +66,18 @@ test("docs/security.md names only tests that there are", () => {
   ).toEqual([]);
 });
 
-test("docs/protocol.md names everything that the control socket can be asked, with its arguments", () => {
+test("docs/protocol.md names every command of the control socket", () => {
   const [, asked = ""] = textOf("docs/protocol.md").split("## The control socket");
   const [page = ""] = asked.split("\n## ");
-  const code = textOf("src/desk/commands.ts");
-  const known = [...code.matchAll(/case "([a-z-]+)":/g)].map(([, word]) => `{"command":"${word}"`);
-  const flags = [...code.matchAll(/args\.includes\(("--[a-z-]+")\)/g)].map(([, flag = ""]) => flag);
-  expect([known.length, flags.length]).toEqual([7, 3]);
-  expect([...known, ...flags].filter((text) => !page.includes(text))).toEqual([]);
+  const named = operationNames.map((name) => `{"command":"${name}"`);
+  const flags = operationNames.flatMap((name) => {
+    const { input, word }: Operation = operations[name];
+    return Object.keys(input.shape).filter((argument) => argument !== word);
+  });
+  const texts = [...named, ...flags.map((flag) => `"--${flag}"`)];
+  expect(texts.filter((text) => !page.includes(text))).toEqual([]);
+  const shown = [...page.matchAll(/\{"command":"([^"]+)"/g)].map(([, name = ""]) => name);
+  expect(shown.filter((name) => !isOperation(name))).toEqual([]);
 });
 
 test("docs/usage.md says of every setting when a change of it counts", () => {

@@ -1,26 +1,27 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /**
- * What `make test` runs: the checks, the tests of every room on Bun, the seam's
- * contract on Deno, and the stories, which need dist/ngrokd. `make check` runs
- * the checks alone (`bun test/run.ts checks`). A check counts as one test. The
- * last line is `N passed, N failed`; the exit code is 1 if anything failed, or
- * if a stage ran no test at all.
+ * The runner of `make test`: the checks, the tests of every room on Bun, the
+ * seam's contract on Deno, and the stories, which need dist/ngrokd. `make
+ * check` runs the checks alone (`bun test/run.ts checks`). A check counts as
+ * one test. At the end stand the skipped tests with their reasons. The last
+ * line is `N passed, N failed`. The exit code is 1 if a test failed, or if a
+ * stage ran no test at all.
  */
 interface Stage {
   readonly name: string;
   readonly command: readonly [string, ...string[]];
   /**
-   * Tests, counted from the JUnit report that this option asks for; without it
-   * the stage is one check, told by its exit code.
+   * The option that asks for a JUnit report, from which the tests are counted.
+   * Without it the stage is one check, judged by its exit code.
    */
   readonly report?: (file: string) => string[];
   /**
-   * With CI set, a skipped test is a failure: there, everything that a story
-   * needs has to be.
+   * If CI is set, a skipped test is a failure: CI has everything that a story
+   * needs.
    */
   readonly whole?: boolean;
 }
@@ -28,8 +29,17 @@ interface Stage {
 interface Outcome {
   readonly passed: number;
   readonly failed: number;
-  readonly skipped: number;
+  /** A line for each skipped test: its name, and why it was skipped. */
+  readonly skipped: readonly string[];
 }
+
+const entities: Readonly<Record<string, string>> = {
+  "&quot;": '"',
+  "&apos;": "'",
+  "&lt;": "<",
+  "&gt;": ">",
+  "&amp;": "&",
+};
 
 const tool = (name: string): string => join("node_modules", ".bin", name);
 const bunReport = (file: string): string[] => ["--reporter=junit", `--reporter-outfile=${file}`];
@@ -47,11 +57,9 @@ const checks: readonly Stage[] = [
   },
 ];
 
-/**
- * Milliseconds for one test of a room, and for one story, which starts daemons.
- */
+/** Deadlines in ms: for a test of a room, and for a story, with its daemons. */
 const [patience, patienceForStories] = [20_000, 120_000];
-/** With the dot, Bun takes a path as a path and not as a part of one. */
+/** Bun takes a path without the leading dot as a filter. */
 const storyTests = (folder: string): [string, ...string[]] => [
   tool("bun"),
   "test",
@@ -91,13 +99,13 @@ const tests: readonly Stage[] = [
   },
   { name: "Stories", command: storyTests("./test/stories/"), report: bunReport, whole: true },
   { name: "The installer", command: storyTests("./test/install/"), report: bunReport },
-  // Half a minute, unless SOAK_MINUTES says otherwise.
+  // Half a minute, or SOAK_MINUTES.
   { name: "Soak", command: [tool("bun"), "test/soak/main.ts"] },
-  // One minute, unless CHAOS_MINUTES says otherwise.
+  // One minute, or CHAOS_MINUTES.
   { name: "Chaos", command: [tool("bun"), "test/chaos/main.ts"] },
 ];
 
-/** A stage that takes longer is ended, and has failed. */
+/** A stage that takes longer is ended and has failed. */
 const longestStageMs = 15 * 60_000;
 
 process.chdir(join(import.meta.dirname, ".."));
@@ -112,7 +120,8 @@ try {
 }
 
 async function runAll(stages: readonly Stage[]): Promise<number> {
-  const total = { passed: 0, failed: 0, skipped: 0 };
+  const total = { passed: 0, failed: 0 };
+  const skips: string[] = [];
   const lines: string[] = [];
   for (const [i, stage] of stages.entries()) {
     if (interrupted.signal.aborted) return 130;
@@ -121,11 +130,13 @@ async function runAll(stages: readonly Stage[]): Promise<number> {
     const { passed, failed, skipped } = await runStage(stage, join(reports, `${i}.xml`));
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     lines.push(
-      `${stage.name.padEnd(30)} ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""} (${seconds} s)`,
+      `${stage.name.padEnd(30)} ${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ""} (${seconds} s)`,
     );
     total.passed += passed;
     total.failed += failed;
+    skips.push(...skipped);
   }
+  if (skips.length > 0) console.log(`\n=== Skipped ===\n\n${skips.join("\n")}`);
   console.log(
     `\n=== Summary ===\n\n${lines.join("\n")}\n\n${total.passed} passed, ${total.failed} failed`,
   );
@@ -139,16 +150,16 @@ async function runStage(
   const [program, ...args] = command;
   const code = await run(program, report === undefined ? args : [...args, ...report(file)]);
   if (report === undefined)
-    return code === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
+    return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: [] };
   const counted = countReport(file);
   if (counted === undefined)
     console.log(`${name}: the runner ended without a report, exit code ${code}`);
-  const { passed, failed, skipped } = counted ?? { passed: 0, failed: 0, skipped: 0 };
-  // A file that does not load is in no report, only in the exit code.
+  const { passed, failed, skipped } = counted ?? { passed: 0, failed: 0, skipped: [] };
+  // A file that does not load shows in the exit code alone.
   if (code !== 0 && failed === 0) return { passed, failed: 1, skipped };
-  if (whole && skipped > 0 && process.env.CI) {
-    console.log(`${name}: ${skipped} tests were skipped, and here none may be`);
-    return { passed, failed: failed + skipped, skipped: 0 };
+  if (whole && skipped.length > 0 && process.env.CI) {
+    console.log(`${name}: ${skipped.length} tests were skipped, and here none may be`);
+    return { passed, failed: failed + skipped.length, skipped };
   }
   if (passed + failed > 0) return { passed, failed, skipped };
   console.log(`${name}: no test ran, and that is a failure`);
@@ -156,8 +167,8 @@ async function runStage(
 }
 
 /**
- * Settles with the exit code, -1 for a program that was killed or could not be
- * started. Its output goes where ours goes.
+ * Resolves to the exit code, or to -1 for a program that was killed or could
+ * not be started. It shares our output.
  */
 function run(program: string, args: readonly string[]): Promise<number> {
   return new Promise((resolve) => {
@@ -178,20 +189,46 @@ function run(program: string, args: readonly string[]): Promise<number> {
 }
 
 /**
- * Reads the totals from the root element, where Bun and Deno agree, and counts
- * skipped tests, where they do not.
+ * Reads the totals from the root element, on which Bun and Deno agree, and the
+ * skipped tests from their own elements. Undefined without a report.
  */
 function countReport(file: string): Outcome | undefined {
   let text: string;
   try {
     text = readFileSync(file, "utf8");
   } catch {
-    return undefined; // The runner ended before it wrote one.
+    return undefined;
   }
   const root = /<testsuites\b[^>]*>/.exec(text)?.[0] ?? "";
   const number = (name: string): number =>
     Number(new RegExp(`\\b${name}="(\\d+)"`).exec(root)?.[1] ?? 0);
-  const skipped = text.match(/<skipped\b/g)?.length ?? 0;
+  const skipped = [...text.matchAll(/<testcase\b([^>]*)>\s*<skipped\b/g)].map(([, test = ""]) =>
+    skippedLine(test),
+  );
   const failed = number("failures") + number("errors");
-  return { passed: number("tests") - failed - skipped, failed, skipped };
+  return { passed: number("tests") - failed - skipped.length, failed, skipped };
+}
+
+/**
+ * The line for a skipped test, from its attributes in the report. Its reason is
+ * the condition in its source, or in that of the block around it. A chapter of
+ * stories has the reason in its title.
+ */
+function skippedLine(test: string): string {
+  const attribute = (name: string): string =>
+    (new RegExp(`\\b${name}="([^"]*)"`).exec(test)?.[1] ?? "").replaceAll(
+      /&(?:quot|apos|lt|gt|amp);/g,
+      (entity) => entities[entity] ?? entity,
+    );
+  const [file, line] = [attribute("file"), attribute("line")];
+  const lines = existsSync(file) ? readFileSync(file, "utf8").split("\n") : [];
+  const above = lines.slice(0, Number(line)).toReversed();
+  const depth = (text = ""): number => text.search(/\S/);
+  const reason = above
+    .filter((text, i) => i === 0 || depth(text) < depth(above[0]))
+    .map((text) => /\.(skipIf|if)\((.*?)\)(?:\.each)?\(/.exec(text))
+    .find((match) => match !== null);
+  const why =
+    reason === undefined ? "" : `: ${reason[1] === "if" ? "unless" : "since"} ${reason[2]}`;
+  return `${attribute("classname")} > ${attribute("name")} (${file}:${line})${why}`;
 }

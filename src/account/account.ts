@@ -1,9 +1,13 @@
-// One ngrok account: its identity, its API key, and the poll of its endpoints.
-
-import { join } from "node:path";
+/**
+ * account/ is for one ngrok account: its identity, its selectors, and the poll
+ * of its endpoints. Accounts share no state, so several can run in one process.
+ */
+import type { Api } from "../cloud/api.ts";
 import type { Fetch } from "../cloud/exchange.ts";
 import { type LastList, loadLastList, saveLastList } from "../cloud/last-list.ts";
+import type { Identity } from "../cloud/registration.ts";
 import type { Loaded } from "../config/load.ts";
+import { stateFiles } from "../files/state-folder.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
@@ -15,10 +19,6 @@ import { createPass, type Pass, passEnd } from "./poll.ts";
 import { createProgress, type Progress } from "./progress.ts";
 import { createSelectors, type Selectors } from "./selectors.ts";
 
-/**
- * The parts of one account, joined. Accounts share no state, so several can run
- * in one process.
- */
 export interface Account {
   readonly name: string;
   readonly identity: IdentityKeeper;
@@ -27,7 +27,7 @@ export interface Account {
   readonly live: Progress["live"];
   readonly schedule: Schedule;
   /** Loads the last list and begins to poll. Called once; never rejects. */
-  start(): Promise<void>;
+  start(hooks: PassHooks): Promise<void>;
   /** Asks for a pass soon; without effect before {@link start}. */
   kick(): void;
   /**
@@ -53,12 +53,16 @@ export interface AccountDeps {
   readonly serving: () => readonly string[];
   /** Makes this machine match the list. */
   readonly serve: (listed: readonly ApiEndpoint[]) => Promise<Reconciled>;
-  /** Work before each pass; must not reject. */
-  readonly beforePass: () => Promise<void>;
-  readonly afterPass: (pass: EndedPass) => void;
   readonly published: (registration: Registration) => void;
   /** Another identity is in use; see `IdentityDeps.changed`. */
-  readonly changed: () => void;
+  readonly changed: (identity: Identity) => void;
+}
+
+/** The work around each pass. */
+export interface PassHooks {
+  /** Must not reject. */
+  readonly before: () => Promise<void>;
+  readonly after: (pass: EndedPass) => void;
 }
 
 export interface EndedPass {
@@ -72,16 +76,18 @@ export interface EndedPass {
 export function createAccount(deps: AccountDeps): Account {
   const { name, loaded, log } = deps;
   const progress = createProgress();
-  const identity = createIdentityKeeper({
+  const identity: IdentityKeeper = createIdentityKeeper({
     loaded,
     fetch: () => withProgress(deps.fetch(), progress),
     log,
     keepSecret: deps.keepSecret,
     publish: deps.published,
-    changed: deps.changed,
+    changed() {
+      if (identity.current !== undefined) deps.changed(identity.current);
+    },
   });
   const selectors = createSelectors({ loaded, log });
-  const lastListPath = join(deps.stateFolder, "endpoints.json");
+  const lastListPath = stateFiles(deps.stateFolder).lastList;
   const started = Promise.withResolvers<Loop>();
   let loop: Loop | undefined;
   let lastKind: PassResult["kind"] | undefined;
@@ -94,11 +100,23 @@ export function createAccount(deps: AccountDeps): Account {
     get schedule() {
       return loop?.schedule ?? { failures: 0, next: undefined };
     },
-    async start() {
-      const poll = pollWith(await readLastList(lastListPath, log));
+    async start(hooks) {
+      const lastList = await lastListIn(lastListPath, log);
+      const poll = createPass({
+        ...polling(identity, selectors),
+        lastList,
+        saveList: (list) => saveLastList(lastListPath, list),
+        serving: deps.serving,
+        reconcile: deps.serve,
+        log,
+      });
       loop = startLoop({
         intervalMs: () => intervalMs(loaded(), identity.msUntilDue()),
-        pass: async (signal) => passEnd(await onePass(poll, signal)),
+        async pass(signal) {
+          const result = await onePass({ poll, progress, hooks, signal });
+          lastKind = result.kind;
+          return passEnd(result);
+        },
       });
       started.resolve(loop);
     },
@@ -109,40 +127,45 @@ export function createAccount(deps: AccountDeps): Account {
     },
     stop: async () => await loop?.stop(),
   };
-
-  async function onePass(poll: Pass, signal: AbortSignal): Promise<PassResult> {
-    const begin = performance.now();
-    progress.begin();
-    await deps.beforePass();
-    const result = await poll(signal);
-    lastKind = result.kind;
-    progress.end();
-    const tookMs = Math.round(performance.now() - begin);
-    deps.afterPass({ result, tookMs, isStopping: signal.aborted });
-    return result;
-  }
-
-  function pollWith(lastList: LastList | undefined): Pass {
-    return createPass({
-      api: identity.api,
-      async identity(api, signal) {
-        const known = await identity.ensure(api, signal);
-        if (api !== undefined && known !== undefined)
-          await selectors.ensure(api, known.operatorId, signal);
-        return known;
-      },
-      replace: identity.replace,
-      lastList,
-      saveList: (list) => saveLastList(lastListPath, list),
-      serving: deps.serving,
-      reconcile: deps.serve,
-      log,
-    });
-  }
 }
 
-/** It is only a copy: an unreadable one is told, and replaced later. */
-async function readLastList(path: string, log: Log): Promise<LastList | undefined> {
+/** The part of a pass that asks ngrok. */
+function polling(identity: IdentityKeeper, selectors: Selectors) {
+  return {
+    api: identity.api,
+    async identity(api: Api | undefined, signal: AbortSignal) {
+      const known = await identity.ensure(api, signal);
+      if (api !== undefined && known !== undefined)
+        await selectors.ensure(api, known.operatorId, signal);
+      return known;
+    },
+    replace: identity.replace,
+  };
+}
+
+async function onePass({
+  poll,
+  progress,
+  hooks,
+  signal,
+}: {
+  readonly poll: Pass;
+  readonly progress: Progress;
+  readonly hooks: PassHooks;
+  readonly signal: AbortSignal;
+}): Promise<PassResult> {
+  const begin = performance.now();
+  progress.begin();
+  await hooks.before();
+  const result = await poll(signal);
+  progress.end();
+  const tookMs = Math.round(performance.now() - begin);
+  hooks.after({ result, tookMs, isStopping: signal.aborted });
+  return result;
+}
+
+/** It is only a copy: an unreadable one is logged, and replaced later. */
+async function lastListIn(path: string, log: Log): Promise<LastList | undefined> {
   try {
     return await loadLastList(path);
   } catch (error) {
@@ -161,8 +184,8 @@ function withProgress(fetch: Fetch, progress: Progress): Fetch {
 }
 
 /**
- * Pure: milliseconds for which the loop may sleep: until the next poll, or until
- * the identity has work, whichever is first.
+ * Pure: milliseconds for which the loop may sleep: until the next poll, or
+ * until the identity has work, whichever is first.
  */
 function intervalMs({ config }: Loaded, msUntilDue: number): number {
   return Math.min(

@@ -1,5 +1,5 @@
 import { type IdentityPaths, loadIdentity, savePart } from "../cloud/registration.ts";
-import { lookOf } from "../files/look.ts";
+import { stampOf } from "../files/stamp.ts";
 import { reasonOf } from "../model/error.ts";
 import { filesRead, filesUnusable, partSaved, partUnsaved } from "./identity-state.ts";
 import type { IdentityStore } from "./identity-store.ts";
@@ -15,7 +15,7 @@ export async function syncFiles(store: IdentityStore): Promise<void> {
   // The file still has the old certificate, which must not be adopted.
   if (held?.unsaved.certificate !== undefined) return;
   const paths = store.paths();
-  const stamp = await stampOf(paths);
+  const stamp = await stampOfAll(paths);
   if (held !== undefined && stamp === held.stamp) return;
   try {
     const found = await loadIdentity(paths, now());
@@ -45,6 +45,6 @@ export async function saveUnsaved(store: IdentityStore): Promise<void> {
 }
 
 /** A text that changes if one of the files is replaced or written to. */
-async function stampOf({ key, cert, operatorId }: IdentityPaths): Promise<string> {
-  return (await Promise.all([key, cert, operatorId].map(lookOf))).join("; ");
+async function stampOfAll({ key, cert, operatorId }: IdentityPaths): Promise<string> {
+  return (await Promise.all([key, cert, operatorId].map(stampOf))).join("; ");
 }

@@ -22,9 +22,9 @@ interface Listing {
 }
 
 /**
- * The bound endpoints less those that the account no longer has: bound_endpoints
- * lags behind deletions (docs/protocol.md, "ngrok's API"). The account's list is
- * best effort: without it, the bound list counts as it is.
+ * The bound endpoints less those that the account no longer has:
+ * bound_endpoints lags behind deletions (docs/protocol.md, "ngrok's API"). The
+ * account's list is best effort: without it, the bound list counts as it is.
  *
  * The account's list is as long as the bound one, and ngrok limits the rate of
  * requests. A list of many pages is asked for if the bound one has changed, and

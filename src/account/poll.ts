@@ -53,7 +53,8 @@ export function createPass(deps: PassDeps): Pass {
   return async (signal) => {
     try {
       const identity = await deps.identity(deps.api(), signal);
-      // Asked again: the key may have changed while the identity was waited for.
+      // Asked again: the key may have changed while the identity was waited
+      // for.
       const api = deps.api();
       if (api === undefined || identity === undefined) return { kind: "idle" };
       const reply = await ask(list, api, identity, signal);

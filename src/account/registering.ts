@@ -6,7 +6,9 @@ import { adopted, filesWritten } from "./identity-state.ts";
 import type { IdentityStore } from "./identity-store.ts";
 import { deleteReplaced, searchTwins } from "./twins.ts";
 
-/** Registers this machine, which has no identity. Rejects as `register` does. */
+/**
+ * Registers this machine, which has no identity. Rejects as `register` does.
+ */
 export async function registerFirst(
   store: IdentityStore,
   api: Api,

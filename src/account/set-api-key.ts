@@ -8,7 +8,7 @@ import {
 } from "../cloud/identity-files.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import { register, undoRegistration } from "../cloud/registration.ts";
-import { setConfigValue } from "../config/edit.ts";
+import { setConfigValue } from "../config/write.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";

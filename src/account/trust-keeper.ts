@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Loaded } from "../config/load.ts";
 import type { Problem } from "../config/problem.ts";
-import { lookOf } from "../files/look.ts";
+import { stampOf } from "../files/stamp.ts";
 import { loadTrust, type Trust } from "../ingress/trust.ts";
 import { keepTrustFile } from "../ingress/trust-file.ts";
 import { reasonOf } from "../model/error.ts";
@@ -9,34 +9,25 @@ import type { Log } from "../model/log.ts";
 import { createSerial } from "../model/serial.ts";
 
 /**
- * The CAs that the ingress is verified against: system roots, ngrok's folder,
- * and the configured CA. They are read again with every pass.
+ * The CAs that the ingress is verified against: the system's, those in ngrok's
+ * folder, and the configured one. They are read again at every pass.
  */
 export interface TrustKeeper {
   readonly ca: Trust["ca"];
-  /** The same as a file; see {@link keepTrustFile}. */
+  /** The same in a file; see {@link keepTrustFile}. */
   readonly caFile: string | undefined;
-  /** The faults of the files at the last read, each a sentence. */
+  /** Why files among them cannot be used, a sentence each. */
   readonly warnings: readonly string[];
   /**
-   * Reads the files again; if that fails the CAs stay, with a warning. Never
-   * rejects.
+   * Reads them again. If that fails, the CAs stay as they were, with a warning.
+   * Never rejects.
    */
-  refresh(): Promise<void>;
-  /**
-   * The faults of the CA in other settings. With one, a daemon would not start.
-   */
-  check(next: Loaded): Promise<readonly Problem[]>;
+  reread(): Promise<void>;
 }
 
 export interface TrustDeps {
   readonly loaded: () => Loaded;
   readonly stateFolder: string;
-  /**
-   * Called when the CAs change: connections that were verified against the old
-   * ones must not be used any more.
-   */
-  readonly changed: () => void;
   readonly log: Log;
 }
 
@@ -44,7 +35,6 @@ export interface TrustDeps {
 export async function createTrustKeeper({
   loaded,
   stateFolder,
-  changed,
   log,
 }: TrustDeps): Promise<TrustKeeper> {
   let trust = await read(loaded());
@@ -63,27 +53,11 @@ export async function createTrustKeeper({
     get warnings() {
       return trust.warnings;
     },
-    // One at a time: a read that began before a reload must not have the last
-    // word.
-    refresh: () => inTurn(readAgain),
-    async check(next) {
-      const key = "server.ingress_ca";
-      if (next.config.server.ingress_ca === loaded().config.server.ingress_ca) return [];
-      return await read(next).then(
-        () => [],
-        (error: unknown) => [
-          {
-            kind: "wrong-value" as const,
-            source: next.path,
-            key,
-            message: `${key} cannot be used: ${reasonOf(error)}`,
-          },
-        ],
-      );
-    },
+    // In turn: a read that began before a reload must not end after it.
+    reread: () => inTurn(rereadNow),
   };
 
-  async function readAgain(): Promise<void> {
+  async function rereadNow(): Promise<void> {
     const next = await read(loaded()).catch((error: unknown) => ({
       ...trust,
       warnings: [`Keeping the trusted CAs as they were: ${reasonOf(error)}`],
@@ -93,20 +67,35 @@ export async function createTrustKeeper({
     if (!same) file = undefined;
     trust = next;
     tell();
-    if (!same) changed();
     // A stat is cheaper than reading and hashing the file.
-    if (file === undefined || (await lookOf(file.path)) !== file.stamp) await saveFile();
+    if (file === undefined || (await stampOf(file.path)) !== file.stamp) await saveFile();
   }
 
   async function saveFile(): Promise<void> {
     const path = await keepTrustFile(stateFolder, trust.ca);
-    file = path === undefined ? undefined : { path, stamp: await lookOf(path) };
+    file = path === undefined ? undefined : { path, stamp: await stampOf(path) };
   }
 
-  /** Every pass reads the files; a fault is logged once. */
+  /** Every pass reads them; what is wrong with them is logged once. */
   function tell(): void {
     for (const warning of trust.warnings) if (!logged.includes(warning)) log.warn(warning);
     logged = trust.warnings;
+  }
+}
+
+/**
+ * Why other settings cannot be used: the CA that they name cannot be read. A
+ * daemon would not start with them.
+ */
+export async function checkTrust(next: Loaded, current: Loaded): Promise<readonly Problem[]> {
+  const key = "server.ingress_ca";
+  if (next.config.server.ingress_ca === current.config.server.ingress_ca) return [];
+  try {
+    await read(next);
+    return [];
+  } catch (error) {
+    const message = `${key} cannot be used: ${reasonOf(error)}`;
+    return [{ kind: "wrong-value", source: next.path, key, message }];
   }
 }
 

@@ -10,8 +10,8 @@ import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
+import { facts, type Say } from "../terminal/say.ts";
 import { aborted, command } from "./command.ts";
-import { facts, type Say } from "./say.ts";
 
 export default command({
   name: "cloud",
@@ -59,7 +59,8 @@ export default command({
     },
   },
   examples: [
-    "ngrokd cloud --endpoint http://hello.demo=127.0.0.1:3000 --endpoint tcp://db.demo:5432=127.0.0.1:5432",
+    "ngrokd cloud --endpoint http://hello.demo=127.0.0.1:3000 " +
+      "--endpoint tcp://db.demo:5432=127.0.0.1:5432",
     "ngrokd cloud --json --api-port 0 --ingress-port 0 --ca-file ./ca.crt",
     "ngrokd cloud --cert-lifetime 60 --fault '429=2*3' --fault latency=200",
   ],
@@ -90,7 +91,8 @@ export default command({
       const cloud = await startLocalCloud(options);
       try {
         for (const { fault, times } of faults) cloud.faults.set(fault, times);
-        // The intermediate, since that is what ngrok publishes of its own.
+        // The intermediate certificate, since that is the one that ngrok
+        // publishes.
         await writeFileAtomic(caFile, cloud.intermediatePem, { mode: 0o644 });
         const ready = {
           apiUrl: cloud.apiUrl,
@@ -147,8 +149,8 @@ function introduction(cloud: LocalCloud, caFile: string, { paint }: Say): string
 }
 
 /**
- * Every value of a flag, in order; citty keeps the last one only. The flags
- * were checked before.
+ * Every value of a flag, in order, since citty keeps the last one only. The
+ * flags have been checked before.
  */
 function repeated(rawArgs: readonly string[], flag: string): string[] {
   return rawArgs.flatMap((word, i) => {
@@ -157,7 +159,7 @@ function repeated(rawArgs: readonly string[], flag: string): string[] {
   });
 }
 
-/** `url=host:port`; the last `=` counts. */
+/** Parses `url=host:port`; the last `=` separates the parts. */
 function parseEndpointFlag(text: string): Parsed<EndpointSpec> {
   const at = text.lastIndexOf("=");
   if (at < 1) return unparsed(`${quote(text)} is not url=host:port`);

@@ -1,34 +1,34 @@
 import type { ArgsDef, CommandDef, ParsedArgs } from "citty";
 import { defineCommand } from "citty";
 import type { Net } from "../net/types.ts";
-import type { Say } from "./say.ts";
+import type { Say } from "../terminal/say.ts";
 
 /**
- * What a command gets besides its arguments: everything that touches the
- * outside, so that tests can hand in their own.
+ * Everything outside the process that a command uses besides its arguments.
+ * Tests pass their own.
  */
 export interface Io {
   readonly net: Net;
   readonly say: Say;
   readonly env: Readonly<Record<string, string | undefined>>;
   /**
-   * Aborts at the first SIGINT, SIGTERM or SIGHUP; a command that stays (serve,
-   * cloud, demo) ends by it. The first look at it installs the handlers: a
-   * command that never looks is ended by the signal itself, as any program is.
+   * Aborts at the first SIGINT, SIGTERM or SIGHUP. It ends the commands that
+   * stay (serve, cloud, demo). The handlers are installed when a command first
+   * reads it; other commands end by the signal itself, as any program does.
    */
   readonly stop: AbortSignal;
-  /** Aborts at the second signal: no more patience. */
+  /** Aborts at the second signal: open connections are cut. */
   readonly hurry: AbortSignal;
   /**
-   * From now on SIGHUP calls this instead, unless it comes because the terminal
-   * has gone.
+   * From now on SIGHUP calls this, unless it comes because the terminal was
+   * closed.
    */
   readonly onHangUp: (listener: () => void) => void;
 }
 
 /**
- * Settles when the signal aborts. Take `io.stop` before the work begins: what a
- * signal finds half done is then taken back in order.
+ * Resolves when the signal aborts. Read `io.stop` before the work begins, so
+ * that a signal in the middle of it is handled and the work is undone in order.
  */
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
@@ -64,13 +64,13 @@ export interface CommandSpec<T extends ArgsDef> {
   readonly description: string;
   readonly args?: T;
   /**
-   * Lines that work when typed; shown at the end of --help and run by the
-   * tests.
+   * Command lines that work as they are. --help shows them, and the tests run
+   * them.
    */
   readonly examples: readonly string[];
   /**
-   * `rawArgs` are the words behind the command's name, for flags that may be
-   * repeated: `args` has the last one only.
+   * `rawArgs` are the words behind the command's name. They have all values of
+   * a repeated flag; `args` has the last one only.
    */
   readonly run: (
     args: Args<T>,
@@ -79,7 +79,7 @@ export interface CommandSpec<T extends ArgsDef> {
   ) => Promise<ExitCode | undefined>;
 }
 
-/** A leaf command: one file of cli/ exports one as default. */
+/** A command that can be run. Each file of cli/ exports one as its default. */
 export type Command = CommandDef<ArgsDef> & {
   readonly description: string;
   readonly examples: readonly string[];
@@ -92,7 +92,7 @@ export function command<const T extends ArgsDef = Record<never, never>>(
   const definition = defineCommand({
     meta: { name, description },
     args: { ...args, ...globalArgs } as ArgsDef,
-    // run.ts passes the Io as citty's `data`; citty types it as any.
+    // run.ts passes the Io as citty's `data`, which has the type any.
     run: ({ args: parsedArgs, data, rawArgs }) =>
       run(parsedArgs as unknown as Args<T>, data as Io, rawArgs),
   });

@@ -1,8 +1,9 @@
+import { summaries } from "../desk/summaries.ts";
 import type { Command } from "./command.ts";
 
 /**
- * A command, loaded when it is run (so that `ngrokd list` starts without the
- * daemon's code), or a group of commands.
+ * A command or a group of commands. A command is loaded when it is run, so that
+ * `ngrokd list` starts without the daemon's code.
  */
 export interface Entry {
   readonly description: string;
@@ -16,15 +17,15 @@ const from = (load: () => Promise<{ default: Command }>) => async (): Promise<Co
 export const commands: Tree = {
   serve: { description: "Run the daemon in the foreground", of: from(() => import("./serve.ts")) },
   status: {
-    description: "How the daemon is: registration, certificate, last poll",
+    description: summaries.status,
     of: from(() => import("./status.ts")),
   },
   list: {
-    description: "The endpoints with their addresses and states",
+    description: summaries.list,
     of: from(() => import("./list.ts")),
   },
   health: {
-    description: "Whether the daemon is healthy and ready, as an exit code too",
+    description: summaries.health,
     of: from(() => import("./health.ts")),
   },
   doctor: {
@@ -36,11 +37,11 @@ export const commands: Tree = {
     of: from(() => import("./why.ts")),
   },
   "set-api-key": {
-    description: "Try an ngrok API key and keep it",
+    description: summaries["set-api-key"],
     of: from(() => import("./set-api-key.ts")),
   },
   "refresh-cert": {
-    description: "Renew the client certificate where that is due",
+    description: summaries["refresh-cert"],
     of: from(() => import("./refresh-cert.ts")),
   },
   operators: {
@@ -52,11 +53,11 @@ export const commands: Tree = {
     of: from(() => import("./unregister.ts")),
   },
   refresh: {
-    description: "Poll ngrok now, and wait for the result",
+    description: summaries.refresh,
     of: from(() => import("./refresh.ts")),
   },
   reload: {
-    description: "Read the configuration again, and take over what has changed",
+    description: summaries.reload,
     of: from(() => import("./reload.ts")),
   },
   config: {

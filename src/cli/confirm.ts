@@ -2,9 +2,9 @@ import { NgrokdError } from "../model/error.ts";
 import type { Io } from "./command.ts";
 
 /**
- * Asks on the terminal before something that cannot be taken back; `how` is the
- * command line that does it without asking. Rejects with `cancelled` for any
- * answer but yes, and with `usage` where there is no terminal to ask on.
+ * Asks on the terminal before a change that cannot be undone. `how` is the
+ * command line that does it without a question. Rejects with `cancelled` for
+ * any answer but yes, and with `usage` if there is no terminal.
  */
 export async function confirm(question: string, how: string, { say }: Io): Promise<void> {
   if (say.json || process.stdin.isTTY !== true || process.stderr.isTTY !== true) {

@@ -1,3 +1,4 @@
+/** The demo: local cloud, sample services and daemon in one process. */
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
@@ -8,7 +9,7 @@ import { listReply } from "../desk/replies.ts";
 import { type LocalCloud, startLocalCloud } from "../local-cloud/cloud.ts";
 import { type Samples, startSamples } from "../local-cloud/samples.ts";
 import { NgrokdError } from "../model/error.ts";
-import { createLog } from "../observe/log.ts";
+import { createLog } from "../observe/daemon-log.ts";
 import { aborted, command, type Io } from "./command.ts";
 import { listText } from "./list.ts";
 
@@ -133,8 +134,9 @@ function introduction(stage: Stage, { say, env }: Io): string {
     step(`${self} list --socket ${socketPath}`),
     step(`${self} status --socket ${socketPath}`),
     step(`${self} doctor --socket ${socketPath}`),
+    step(`${self} why hello.demo --socket ${socketPath}`),
     step(`curl ${daemon.healthUrl ?? ""}status`),
-    step(`cat ${hostsPath}   # with root it is /etc/hosts`),
+    step(`cat ${hostsPath}   # the demo's own; \`ngrokd serve\` keeps /etc/hosts`),
     "",
     bold("One endpoint more, for the list:"),
     step(`curl ${cloud.apiUrl}/_cloud/endpoints \\`),
@@ -146,8 +148,8 @@ function introduction(stage: Stage, { say, env }: Io): string {
 }
 
 /**
- * Does what the introduction proposes, and fails where an answer is not what it
- * has to be.
+ * Makes the requests that the introduction proposes. Rejects with NgrokdError
+ * `protocol` or `hosts` if an answer is wrong.
  */
 async function visit(stage: Stage, { net, say }: Io): Promise<void> {
   const hello = addressOf(stage, helloUrl);
@@ -190,7 +192,11 @@ async function visit(stage: Stage, { net, say }: Io): Promise<void> {
       hosts,
     },
     () =>
-      `\n${say.paint.bold(helloUrl)} answered:\n${indent(page)}\n\n${say.paint.bold(echoUrl)} answered:\n${indent(heard)}\n\n${say.paint.bold("The hosts file:")}\n${indent(hosts)}`,
+      [
+        section(`${say.paint.bold(helloUrl)} answered:`, page),
+        section(`${say.paint.bold(echoUrl)} answered:`, heard),
+        section(say.paint.bold("The hosts file:"), hosts),
+      ].join("\n"),
   );
 }
 
@@ -203,7 +209,7 @@ function addressOf({ daemon }: Stage, url: string): { ip: string; port: number }
   });
 }
 
-/** How to call this very program from the folder in which it was called. */
+/** The command that starts this program from the current folder. */
 function ownCommand({ PATH = "" }: Io["env"]): string {
   const { execPath } = process;
   if (!basename(execPath).startsWith("ngrokd") || PATH.split(":").includes(dirname(execPath)))
@@ -213,5 +219,7 @@ function ownCommand({ PATH = "" }: Io["env"]): string {
   // A shell looks for a bare name in PATH and not here.
   return path.includes("/") ? path : `./${path}`;
 }
+
+const section = (title: string, text: string): string => `\n${title}\n${indent(text)}`;
 
 const indent = (text: string): string => text.trimEnd().replaceAll(/^/gm, "  ");

@@ -1,9 +1,9 @@
 import { examine } from "../doctor/doctor.ts";
 import { type Finding, type Level, worst } from "../doctor/finding.ts";
+import type { Paint } from "../terminal/say.ts";
 import { command } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { findingsText } from "./findings-text.ts";
-import type { Paint } from "./say.ts";
 
 export default command({
   name: "doctor",

@@ -1,6 +1,6 @@
 import type { ErrorCode } from "../model/error.ts";
+import { errorValue } from "../terminal/say.ts";
 import type { ExitCode } from "./command.ts";
-import { errorValue } from "./say.ts";
 
 /** docs/usage.md, "Exit codes". */
 export const exitCodes = {

@@ -1,14 +1,15 @@
 import { checks, type Finding, type Level } from "../doctor/finding.ts";
-import { type Paint, wrapped } from "./say.ts";
+import type { Paint } from "../terminal/say.ts";
+import { wrapped } from "../terminal/width.ts";
 
 const titleWidth = Math.max(...Object.values(checks).map((title) => title.length));
 const levelWidth = "warning".length;
-/** Where the texts begin. */
+/** The column of the texts. */
 const indent = levelWidth + titleWidth + 4;
 
 /**
- * Pure: a line for each finding, wrapped to `width` columns, and below it what
- * to do.
+ * Pure: a line for each finding, wrapped to `width` columns, with the advice
+ * below it.
  */
 export function findingsText(findings: readonly Finding[], paint: Paint, width: number): string {
   return findings.flatMap((finding) => findingLines(finding, paint, width)).join("\n");

@@ -1,15 +1,15 @@
-import { healthSchema } from "../control/protocol.ts";
+import { summaries } from "../desk/summaries.ts";
+import { facts } from "../terminal/say.ts";
 import { command } from "./command.ts";
-import { askFor } from "./daemon-socket.ts";
-import { facts } from "./say.ts";
+import { daemonAt } from "./daemon-socket.ts";
 
 export default command({
   name: "health",
-  description: "Whether the daemon is healthy and ready, as an exit code too",
+  description: summaries.health,
   examples: ["ngrokd health", "ngrokd health --json"],
   async run(args, io) {
     const { say } = io;
-    const health = await askFor(healthSchema, args, io, { command: "health" });
+    const health = await daemonAt(args, io)("health");
     const word = (good: boolean): string => (good ? say.paint.good("yes") : say.paint.bad("no"));
     say.result(health, () =>
       facts(

@@ -1,14 +1,16 @@
-import { stripVTControlCharacters } from "node:util";
-import { type ListItem, listSchema, statusSchema } from "../control/protocol.ts";
+import type { ListItem } from "../desk/reply-schemas.ts";
+import { summaries } from "../desk/summaries.ts";
 import { readable } from "../model/parsed.ts";
+import type { Paint } from "../terminal/say.ts";
+import { table } from "../terminal/table.ts";
+import { widthOf, wrapped } from "../terminal/width.ts";
 import { command } from "./command.ts";
-import { askFor } from "./daemon-socket.ts";
-import { type Paint, table, wrapped } from "./say.ts";
-import { watch } from "./watch.ts";
+import { daemonAt } from "./daemon-socket.ts";
+import { watch } from "./list-watch.ts";
 
 export default command({
   name: "list",
-  description: "The endpoints with their addresses and states",
+  description: summaries.list,
   args: {
     watch: {
       type: "boolean",
@@ -23,13 +25,12 @@ export default command({
       await watch(args, io);
       return undefined;
     }
-    const [items, status] = await Promise.all([
-      askFor(listSchema, args, io, { command: "list" }),
-      askFor(statusSchema, args, io, { command: "status" }),
-    ]);
+    const callDaemon = daemonAt(args, io);
+    const [items, status] = await Promise.all([callDaemon("list"), callDaemon("status")]);
     if (status.insecure_skip_verify) {
       say.warn(
-        "the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic",
+        "the ingress's certificate is NOT verified (server.insecure_skip_verify): " +
+          "anybody on the way can read and change the traffic",
       );
     }
     say.result(items, () =>
@@ -42,9 +43,9 @@ export default command({
 });
 
 /**
- * Pure: the text of `ngrokd list`: a line for each endpoint, and below it what
- * there is to say about it. A URL that would make the table wider than `width`
- * has a line of its own, so that one of them does not spread all.
+ * Pure: the text of `ngrokd list`: a line for each endpoint, and remarks below
+ * it. A URL that would make the table wider than `width` has a line of its own,
+ * so that the other lines stay short.
  */
 export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
   const rows = items.map((item) => [
@@ -54,14 +55,12 @@ export function listText(items: readonly ListItem[], paint: Paint, width: number
     connectionsText(item),
   ]);
   const headings = ["URL", "ADDRESS", "STATE", "CONNECTIONS"];
-  const others = [headings, ...rows].map(([, ...cells]) => cells.map(stripVTControlCharacters));
+  const others = [headings, ...rows].map(([, ...cells]) => cells.map(widthOf));
   const taken = headings
     .slice(1)
-    .map(
-      (_, i) => 2 + others.reduce((columns, cells) => Math.max(columns, cells[i]?.length ?? 0), 0),
-    );
+    .map((_, i) => 2 + others.reduce((columns, widths) => Math.max(columns, widths[i] ?? 0), 0));
   const room = taken.reduce((left, columns) => left - columns, width);
-  const isLong = (url = ""): boolean => url.length > Math.max(30, room);
+  const isLong = (url = ""): boolean => widthOf(url) > Math.max(30, room);
   const short = rows.map(([url = "", ...cells]) => [isLong(url) ? "" : url, ...cells]);
   const [head = "", ...lines] = table(headings, short, paint).split("\n");
   const ownLine = ([url = ""]: readonly string[] = []): string[] => (isLong(url) ? [url] : []);
@@ -94,14 +93,16 @@ function remarkLines({ reason, warning, connections }: ListItem, width: number):
 function connectionsText({ connections, ip }: ListItem): string {
   if (ip === "") return "-";
   const { active, total, errors, refused } = connections;
-  return `${active} open, ${total} total${errors + refused > 0 ? `, ${errors + refused} failed` : ""}`;
+  const failed = errors + refused > 0 ? `, ${errors + refused} failed` : "";
+  return `${active} open, ${total} total${failed}`;
 }
 
 function emptyText(reason: string, hint: string): string {
-  if (reason !== "")
-    return `No endpoints. The daemon is not serving: ${reason}${hint === "" ? "" : `\nhint: ${hint}`}`;
+  const advice = hint === "" ? "" : `\nhint: ${hint}`;
+  if (reason !== "") return `No endpoints. The daemon is not serving: ${reason}${advice}`;
   return [
     "No endpoints. The account has no endpoint with a Kubernetes binding.",
-    "Make one in ngrok's dashboard, or with `ngrok http 8080 --url http://hello.example --binding kubernetes`.",
+    "Make one in ngrok's dashboard, or with " +
+      "`ngrok http 8080 --url http://hello.example --binding kubernetes`.",
   ].join("\n");
 }

@@ -8,10 +8,11 @@ import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
 import { createFetch } from "../net/fetch.ts";
+import type { Paint } from "../terminal/say.ts";
+import { table } from "../terminal/table.ts";
 import { userAgent } from "../version.ts";
 import { command } from "./command.ts";
 import { confirm } from "./confirm.ts";
-import { type Paint, table } from "./say.ts";
 
 export default command({
   name: "operators",
@@ -37,7 +38,10 @@ export default command({
         "usage",
         "--same-name says what --prune deletes, and does nothing without it",
         {
-          hint: "`ngrokd operators` lists them all; `ngrokd operators --prune --same-name` deletes those of the same name, after showing them",
+          hint:
+            "`ngrokd operators` lists them all; " +
+            "`ngrokd operators --prune --same-name` deletes those of the same name, " +
+            "after showing them",
         },
       );
     }
@@ -62,9 +66,12 @@ export default command({
     if (sameName && operatorId === undefined) {
       throw new NgrokdError(
         "usage",
-        "--same-name needs a machine that is registered: without an identity, none of them can be told to be another's",
+        "--same-name needs a machine that is registered: " +
+          "without an identity, none of them can be told to be another's",
         {
-          hint: "an identity that is lost comes back with the next start of the daemon, if its key is still there",
+          hint:
+            "an identity that is lost comes back with the next start of the daemon, " +
+            "if its key is still there",
         },
       );
     }
@@ -98,8 +105,8 @@ export default command({
 });
 
 /**
- * One after the other: deleting is rare, and ngrok limits the rate. Answers
- * those that could not be deleted, with the reason.
+ * Deletes one after the other: deleting is rare, and ngrok limits the rate.
+ * Returns the ids that could not be deleted, with the reason.
  */
 async function prune(api: Api, stale: readonly OurOperator[]): Promise<Map<string, string>> {
   const failures = new Map<string, string>();
@@ -111,9 +118,7 @@ async function prune(api: Api, stale: readonly OurOperator[]): Promise<Map<strin
   return failures;
 }
 
-/**
- * Pure: the table of `ngrokd operators`, and what can be done about stale ones.
- */
+/** Pure: the table of `ngrokd operators`, with advice for stale ones. */
 export function operatorsText(operators: readonly OurOperator[], paint: Paint): string {
   if (operators.length === 0) return "ngrokd has made no operators in this account.";
   const rows = operators.map(({ id, hostname, createdAt, notAfter, kind }) => [
@@ -128,7 +133,9 @@ export function operatorsText(operators: readonly OurOperator[], paint: Paint): 
       ? "`ngrokd operators --prune` deletes the expired ones."
       : "",
     operators.some(({ kind }) => kind === "same name")
-      ? "Those of the same name may be left over from an earlier installation here, or another machine that is called the same;\nif there is none, `ngrokd operators --prune --same-name` deletes them too."
+      ? "Those of the same name may be left over from an earlier installation here, " +
+        "or another machine that is called the same;\n" +
+        "if there is none, `ngrokd operators --prune --same-name` deletes them too."
       : "",
   ].filter((text) => text !== "");
   return [

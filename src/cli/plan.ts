@@ -1,12 +1,11 @@
 import { loadConfig } from "../config/load.ts";
-import { listSchema, statusSchema } from "../control/protocol.ts";
 import { type IdentityPreview, type LookAhead, lookAhead } from "../daemon/look-ahead.ts";
 import type { Listening, NameChange, Preview } from "../daemon/preview.ts";
 import { isNgrokdError } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
+import type { Paint } from "../terminal/say.ts";
 import { command, type Io } from "./command.ts";
-import { askFor } from "./daemon-socket.ts";
-import type { Paint } from "./say.ts";
+import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
 
 export default command({
   name: "plan",
@@ -29,17 +28,18 @@ export default command({
 });
 
 /**
- * What the running daemon serves, and the hosts file that it keeps; undefined
- * where none runs.
+ * The endpoints that the running daemon serves, and its hosts file; undefined
+ * if none runs.
  */
 async function served(
-  args: Parameters<typeof askFor>[1],
+  args: DaemonArgs,
   io: Io,
 ): Promise<{ listening: Listening[]; hostsPath: string } | undefined> {
+  const callDaemon = daemonAt(args, io);
   try {
     const [items, { hosts_path: hostsPath }] = await Promise.all([
-      askFor(listSchema, args, io, { command: "list" }),
-      askFor(statusSchema, args, io, { command: "status" }),
+      callDaemon("list"),
+      callDaemon("status"),
     ]);
     const present = items.filter(({ state }) => state === "listening");
     return {
@@ -123,5 +123,7 @@ function changeLines(
 const section = (title: string, lines: readonly string[]): string[] =>
   lines.length === 0 ? [] : [title, ...lines];
 
-/** Lines of the hosts file are somebody's text: fit for a terminal. */
+/**
+ * A line of the hosts file without control characters: others have written it.
+ */
 const shown = (line: string): string => readable(line.trimEnd().replaceAll("\t", "  "));

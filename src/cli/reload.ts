@@ -1,16 +1,18 @@
 import { problemText } from "../config/problem.ts";
-import { type ReloadReport, reloadSchema } from "../control/protocol.ts";
+import type { ReloadReport } from "../desk/reply-schemas.ts";
+import { summaries } from "../desk/summaries.ts";
 import { NgrokdError } from "../model/error.ts";
+import type { Paint } from "../terminal/say.ts";
+import { table } from "../terminal/table.ts";
 import { command } from "./command.ts";
-import { askFor } from "./daemon-socket.ts";
-import { type Paint, table } from "./say.ts";
+import { daemonAt } from "./daemon-socket.ts";
 
 export default command({
   name: "reload",
-  description: "Read the configuration again, and take over what has changed",
+  description: summaries.reload,
   examples: ["ngrokd reload", "ngrokd reload --json"],
   async run(args, io) {
-    const report = await askFor(reloadSchema, args, io, { command: "reload" });
+    const report = await daemonAt(args, io)("reload");
     if (!io.say.json) for (const warning of report.warnings) io.say.warn(problemText(warning));
     if (!io.say.json && !report.ok) throw refusal(report);
     io.say.result(report, () => reloadText(report, io.say.paint));
@@ -20,7 +22,7 @@ export default command({
 
 type Change = ReloadReport["changes"][number];
 
-/** Pure: the text of `ngrokd reload` where the configuration was right. */
+/** Pure: the text of `ngrokd reload` after a reload without problems. */
 export function reloadText({ config_path, changes }: ReloadReport, paint: Paint): string {
   if (changes.length === 0) return `Nothing has changed in "${config_path}".`;
   const rows = changes.map(({ key, counts, from, to }) => [
@@ -49,11 +51,16 @@ function refusal({ config_path, problems }: ReloadReport): NgrokdError {
     "refused",
     `The configuration "${config_path}" was not taken over, and nothing has changed:${lines}`,
     {
-      hint: "correct it, with `ngrokd config edit` for instance: the daemon then takes it over by itself",
+      hint:
+        "correct it, with `ngrokd config edit` for instance: " +
+        "the daemon then takes it over by itself",
     },
   );
 }
 
-/** One line, as JSON, which YAML reads; a text that is one word as it is. */
+/**
+ * The value as one line of JSON, which is YAML too; a single word has no
+ * quotes.
+ */
 const valueText = (value: unknown): string =>
   typeof value === "string" && /^\S+$/.test(value) ? value : JSON.stringify(value);

@@ -3,9 +3,10 @@ import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
-import { createLog } from "../observe/log.ts";
-import { stopReserveMs } from "../service/facts.ts";
+import { createLog } from "../observe/daemon-log.ts";
+
 import { createNotifier } from "../service/notify.ts";
+import { stopReserveMs } from "../service/service-facts.ts";
 import { aborted, command } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
 
@@ -27,8 +28,8 @@ export default command({
     const loaded = await loadConfig(source);
     const { config } = loaded;
     const secrets = new Set<string>([config.api.key]);
-    // A terminal that is closed, or a pipe that nobody reads any more: the log
-    // is lost from here on, and the connections must not be.
+    // If the terminal is closed, or the reader of a pipe ends, the log is lost.
+    // The connections must go on.
     process.stderr.on("error", () => undefined);
     const log = createLog({
       level: config.server.log_level,
@@ -38,7 +39,7 @@ export default command({
       secrets: () => [...secrets],
     });
     for (const problem of loaded.warnings) log.warn(problemText(problem));
-    // What becomes of net.subnet the daemon says itself.
+    // The daemon itself logs the effect of net.subnet.
     for (const key of notYetInEffect(config).filter((name) => name !== "net.subnet"))
       log.warn(`${key} is set, and has no effect in this version`);
     let daemon: Daemon | undefined;
@@ -57,8 +58,8 @@ export default command({
       },
       onState: (state) => notifier.status(stateLine(state)),
     });
-    // Up is who answers on the control socket: ngrok may be out of reach for
-    // hours, and a new start would not change that.
+    // The service is up when its control socket answers. ngrok may be out of
+    // reach for hours, and a restart would not help.
     notifier.ready();
     notifier.watch(() => daemon.live().ok);
     await aborted(stop);

@@ -1,17 +1,20 @@
 import { readApiKey, tryAndSaveApiKey } from "../account/set-api-key.ts";
 import { identityPaths, savedOperatorId } from "../cloud/registration.ts";
 import { type Loaded, loadConfig } from "../config/load.ts";
+import { operations } from "../desk/operations.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { silentLog } from "../model/log.ts";
 import { createFetch } from "../net/fetch.ts";
 import { command, type Io } from "./command.ts";
-import { ask } from "./daemon-socket.ts";
+import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
 import { withoutDaemon } from "./without-daemon.ts";
+
+const { summary, help } = operations["set-api-key"];
 
 export default command({
   name: "set-api-key",
-  description: "Try an ngrok API key and keep it",
+  description: summary,
   args: {
     key: {
       type: "positional",
@@ -20,7 +23,7 @@ export default command({
     },
     "switch-account": {
       type: "boolean",
-      description: "Move this machine to the key's account, where that is another one",
+      description: help["switch-account"],
     },
   },
   examples: [
@@ -36,21 +39,22 @@ export default command({
   },
 });
 
-type Where = Parameters<typeof ask>[0] & { readonly "switch-account"?: boolean | undefined };
+interface Where extends DaemonArgs {
+  readonly "switch-account"?: boolean | undefined;
+}
 
 async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
   const switching = args["switch-account"] === true;
   try {
-    // A switch is some calls of the API, each with a deadline of its own.
-    const words = switching ? [key, "--switch-account"] : [key];
-    return String(
-      await ask(args, io, { command: "set-api-key", args: words }, switching ? 150_000 : 60_000),
-    );
+    // A switch is several calls of the API, each with its own deadline.
+    const options = switching ? { patienceMs: 150_000 } : {};
+    const input = { key, "switch-account": switching };
+    return await daemonAt(args, io)("set-api-key", input, options);
   } catch (error) {
     if (!isNgrokdError(error, "not-running")) throw error;
   }
-  // Nobody runs yet: try and save it here, so that the order of the first steps
-  // does not matter.
+  // No daemon runs yet: the key is tried and saved here, so that the order of
+  // the first steps does not matter.
   const loaded = await loadConfig({
     file: args.config,
     env: io.env,
@@ -85,20 +89,24 @@ async function save(
     moved === undefined
       ? ""
       : ` This machine is registered in the key's account now. ${moved.farewell}`;
-  return `ngrok accepted the key; it is saved in ${path}.${now} No daemon is running yet: \`sudo ngrokd service install\` or \`sudo ngrokd serve\` starts one.`;
+  const next = "`sudo ngrokd service install` or `sudo ngrokd serve` starts one.";
+  return `ngrok accepted the key; it is saved in ${path}.${now} No daemon is running yet: ${next}`;
 }
 
 async function keyFrom(argument: string | undefined, { say }: Io): Promise<string> {
   if (argument === "-") return await readStdin();
   if (argument !== undefined && argument !== "") {
     say.warn(
-      "a key on the command line is seen by other users and kept by the shell's history; better: `ngrokd set-api-key -` or no argument",
+      "a key on the command line is seen by other users and kept by the shell's history; " +
+        "better: `ngrokd set-api-key -` or no argument",
     );
     return argument;
   }
   if (!process.stdin.isTTY) {
     throw new NgrokdError("usage", "No API key was given", {
-      hint: "run `ngrokd set-api-key` on a terminal to be asked, or `ngrokd set-api-key - < key-file`",
+      hint:
+        "run `ngrokd set-api-key` on a terminal to be asked, " +
+        "or `ngrokd set-api-key - < key-file`",
     });
   }
   const { default: password } = await import("@inquirer/password");
@@ -110,7 +118,7 @@ async function keyFrom(argument: string | undefined, { say }: Io): Promise<strin
   });
 }
 
-/** A key fits on a line; more than this is a mistake. */
+/** Characters. A key is one line; a longer input is a mistake. */
 const stdinLimit = 64 * 1024;
 
 async function readStdin(): Promise<string> {

@@ -1,22 +1,24 @@
-import { type Status, statusSchema } from "../control/protocol.ts";
+import type { Status } from "../desk/reply-schemas.ts";
+import { summaries } from "../desk/summaries.ts";
+import { bytesText, durationText, facts, type Paint } from "../terminal/say.ts";
+import { wrapped } from "../terminal/width.ts";
 import { command } from "./command.ts";
-import { askFor } from "./daemon-socket.ts";
-import { bytesText, durationText, facts, type Paint, wrapped } from "./say.ts";
+import { daemonAt } from "./daemon-socket.ts";
 
 export default command({
   name: "status",
-  description: "How the daemon is: registration, certificate, last poll",
+  description: summaries.status,
   examples: ["ngrokd status", "ngrokd status --json"],
   async run(args, io) {
-    const status = await askFor(statusSchema, args, io, { command: "status" });
+    const status = await daemonAt(args, io)("status");
     io.say.result(status, () => statusText(status, io.say.paint, new Date(), io.say.width));
     return undefined;
   },
 });
 
 /**
- * Pure: the text of `ngrokd status`; what is said below the facts is wrapped to
- * `width` columns.
+ * Pure: the text of `ngrokd status`. Warnings and hint below the table are
+ * wrapped to `width` columns.
  */
 export function statusText(status: Status, paint: Paint, now: Date, width = 80): string {
   const rows: [string, string][] = [
@@ -35,10 +37,7 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
     ...failureRows(status),
     ["Traffic", `${bytesText(status.bytes.up)} up, ${bytesText(status.bytes.down)} down`],
     ["Pool", poolText(status)],
-    [
-      "Daemon",
-      `ngrokd ${status.version}, pid ${status.pid}, up ${durationText(status.uptime_seconds * 1000)}`,
-    ],
+    ["Daemon", daemonText(status)],
     ["Configuration", status.config_path],
     ["Hosts file", status.hosts_path],
   ];
@@ -54,6 +53,10 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
     ...warnings,
     ...hint,
   ].join("\n");
+}
+
+function daemonText({ version, pid, uptime_seconds }: Status): string {
+  return `ngrokd ${version}, pid ${pid}, up ${durationText(uptime_seconds * 1000)}`;
 }
 
 function proxyRows({ proxy: { api, ingress } }: Status): [string, string][] {
@@ -87,9 +90,12 @@ function registrationText({ registration, operator_id }: Status, paint: Paint): 
 function certificateText({ certificate }: Status, paint: Paint): string {
   if (certificate === null) return "none yet";
   const { days_left, not_after, renewal_trouble } = certificate;
-  const until = `until ${not_after.slice(0, 10)}${renewal_trouble === null ? "" : `; ${paint.bad("could not be renewed")}`}`;
-  if (days_left < 0) return paint.bad(`expired on ${not_after.slice(0, 10)}`);
-  return `valid for ${days_left < 2 ? durationText(days_left * 86_400_000) : `${Math.floor(days_left)} days`}, ${until}`;
+  const end = not_after.slice(0, 10);
+  if (days_left < 0) return paint.bad(`expired on ${end}`);
+  const trouble = renewal_trouble === null ? "" : `; ${paint.bad("could not be renewed")}`;
+  const left =
+    days_left < 2 ? durationText(days_left * 86_400_000) : `${Math.floor(days_left)} days`;
+  return `valid for ${left}, until ${end}${trouble}`;
 }
 
 function pollText(status: Status, paint: Paint, now: Date): string {
@@ -100,7 +106,7 @@ function pollText(status: Status, paint: Paint, now: Date): string {
   return `${paint.bad("failed")} ${ago}: ${last_poll.reason}${nextText(status, now)}`;
 }
 
-/** How often in a row it has failed, and when it is tried again. */
+/** How often it has failed in a row, and the time of the next attempt. */
 function nextText({ failed_polls, next_poll }: Status, now: Date): string {
   const times = failed_polls > 1 ? `${failed_polls} times in a row` : "";
   const next =
@@ -120,9 +126,10 @@ function endpointsText({ endpoints }: Status, paint: Paint): string {
   return parts.join(", ");
 }
 
-/** The limit is told once it is near. */
+/** The limit is shown if more than half of it is used. */
 function connectionsText({ connections: { active, total, limit } }: Status): string {
-  return `${active} open${limit !== null && active * 2 > limit ? ` of at most ${limit}` : ""}, ${total} in all`;
+  const most = limit !== null && active * 2 > limit ? ` of at most ${limit}` : "";
+  return `${active} open${most}, ${total} in all`;
 }
 
 function failureRows({ connections: { refused }, errors_by_kind }: Status): [string, string][] {

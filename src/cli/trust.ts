@@ -1,6 +1,7 @@
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 import { loadConfig } from "../config/load.ts";
 import { ensureWritableFolder } from "../files/atomic.ts";
+import { stateFolderOf } from "../files/state-folder.ts";
 import { type InstalledCa, installTrust, ngrokCa, trustFolder } from "../ingress/trust.ts";
 import { recordFile } from "../journal/journal.ts";
 import { reasonOf } from "../model/error.ts";
@@ -43,8 +44,8 @@ export default command({
 });
 
 /**
- * For `ngrokd undo`. A file that cannot be noted is installed all the same: it
- * was asked for by name, and is easily found again.
+ * Notes the file for `ngrokd undo`. The CA is installed even if that fails: the
+ * user has named the file, and can find it again.
  */
 async function note(
   path: string,
@@ -54,7 +55,7 @@ async function note(
 ): Promise<void> {
   try {
     const { config } = await loadConfig({ file, env });
-    const stateFolder = dirname(config.server.client_cert);
+    const stateFolder = stateFolderOf(config.server);
     await ensureWritableFolder(stateFolder);
     await recordFile(stateFolder, resolve(path), content);
   } catch (error) {
@@ -67,5 +68,6 @@ function installedText({ path, subject, fingerprint256, published, changed }: In
     ? `ngrok's ingress CA (${subject}); its SHA-256 is the published one`
     : `${subject}, which is NOT the CA that ngrok has published; SHA-256 ${fingerprint256}`;
   if (!changed) return `Was trusted already: ${what}. It is in ${path}.`;
-  return `Trusted from now on: ${what}. It is in ${path}; a running daemon uses it from its next poll on.`;
+  const use = "a running daemon uses it from its next poll on";
+  return `Trusted from now on: ${what}. It is in ${path}; ${use}.`;
 }

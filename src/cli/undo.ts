@@ -1,12 +1,13 @@
-import { dirname, join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { inspectConfig } from "../config/load.ts";
-import { defaultHostsPath } from "../config/paths.ts";
+import { hostsPathIn } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { planUndo, removeFile, type Step, undo } from "../machine/undo.ts";
 import { reasonOf } from "../model/error.ts";
+import type { Paint } from "../terminal/say.ts";
 import { command, type Io } from "./command.ts";
 import { confirm } from "./confirm.ts";
-import type { Paint } from "./say.ts";
 import { withoutDaemon } from "./without-daemon.ts";
 
 export default command({
@@ -23,7 +24,7 @@ export default command({
     const show = (steps: readonly Step[], done: boolean): void =>
       say.result(
         { done, steps: steps.map(({ change, ...rest }) => ({ ...change, ...rest })) },
-        () => undoText(steps, done, join(stateFolder, "hosts.original"), say.paint),
+        () => undoText(steps, done, stateFiles(stateFolder).hostsOriginal, say.paint),
       );
     if (args["dry-run"] === true) {
       show(await planUndo(stateFolder, hostsPath), false);
@@ -49,8 +50,8 @@ export default command({
 });
 
 /**
- * What was changed has to be taken back also where the configuration is wrong
- * by now: then from where it is by default.
+ * The places of the state, the socket and the hosts file. If the configuration
+ * has become wrong, undo must still work, and uses the default places.
  */
 async function places(
   { config: file, socket: flag }: { config?: string | undefined; socket?: string | undefined },
@@ -65,13 +66,13 @@ async function places(
     say.warn(`"${path}" has mistakes (\`ngrokd config check\`): looking at the default places`);
   const { server } = loaded?.config ?? defaultConfig;
   return {
-    stateFolder: dirname(server.client_cert),
+    stateFolder: stateFolderOf(server),
     socket: loaded === undefined && flag ? resolve(flag) : server.socket_path,
-    hostsPath: loaded?.hostsPath ?? resolve(env.NGROKD_HOSTS_PATH || defaultHostsPath),
+    hostsPath: loaded?.hostsPath ?? hostsPathIn(env),
   };
 }
 
-/** Pure: what there is to take back, or what was. */
+/** Pure: the changes that can be taken back, or have been. */
 export function undoText(
   steps: readonly Step[],
   done: boolean,
@@ -109,8 +110,8 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
 }
 
 /**
- * The service's file goes with what the system has made of it; where that
- * cannot be asked, alone.
+ * Removes a file. If it is the service's, the whole service is removed by its
+ * manager; if the manager fails, the file alone.
  */
 async function removed(path: string, stateFolder: string, { say }: Io): Promise<void> {
   const { carryOut, planUninstall, thisManager } = await import("../service/manage.ts");

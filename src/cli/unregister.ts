@@ -68,15 +68,19 @@ async function unregister(
       `ngrokd unregister${localOnly ? " --local-only" : ""} --yes`,
       io,
     );
-  // ngrok first: an operator without an identity would be an orphan, an
-  // identity without an operator is removed by a second try.
+  // The operator first: without its identity it would stay at ngrok for ever.
+  // If only the operator is deleted, a second try removes the identity.
   const remote =
     operatorId === undefined || localOnly ? "kept" : await deleteOperator(operatorId, loaded, io);
   await removeIdentity(paths);
+  const rest =
+    operatorId === undefined ? "" : ` The operator ${operatorId} is still in the account.`;
   const told = {
     deleted: `Deleted the operator ${operatorId}, and this machine's key and certificate.`,
-    gone: `The operator ${operatorId} was gone already; deleted this machine's key and certificate.`,
-    kept: `Deleted this machine's key and certificate.${operatorId === undefined ? "" : ` The operator ${operatorId} is still in the account.`}`,
+    gone:
+      `The operator ${operatorId} was gone already; ` +
+      "deleted this machine's key and certificate.",
+    kept: `Deleted this machine's key and certificate.${rest}`,
   }[remote];
   io.say.result(
     { unregistered: true, operator_id: operatorId ?? null, operator: remote },
@@ -90,12 +94,14 @@ async function deleteOperator(
   { net }: Io,
 ): Promise<"deleted" | "gone"> {
   const alone =
-    "`ngrokd unregister --local-only` removes what is on this machine, and leaves the operator in the account";
+    "`ngrokd unregister --local-only` removes what is on this machine, " +
+    "and leaves the operator in the account";
   const key = parseApiKey(config.api.key);
   if (!key.ok) {
     throw new NgrokdError(
       "state",
-      `Cannot delete the operator ${operatorId}: there is no API key in "${path}", and nothing was changed`,
+      `Cannot delete the operator ${operatorId}: there is no API key in "${path}", ` +
+        "and nothing was changed",
       {
         hint: alone,
       },

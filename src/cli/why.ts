@@ -1,10 +1,10 @@
 import { checks } from "../doctor/finding.ts";
 import { explain, parseQuestion, type Way } from "../doctor/why.ts";
 import { NgrokdError } from "../model/error.ts";
+import type { Paint } from "../terminal/say.ts";
 import { command } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { findingsText } from "./findings-text.ts";
-import type { Paint } from "./say.ts";
 
 export default command({
   name: "why",
@@ -39,7 +39,7 @@ export default command({
 
 const breakOf = ({ steps }: Way) => steps.find(({ level }) => level === "failure");
 
-/** Pure: the steps of one endpoint's way, and what they come to. */
+/** Pure: the checks of one endpoint's way, and the conclusion. */
 export function wayText(way: Way, paint: Paint, width: number): string {
   return [findingsText(way.steps, paint, width), "", conclusion(way, paint)].join("\n");
 }
@@ -51,6 +51,9 @@ function conclusion(way: Way, paint: Paint): string {
     return `${subject} ${paint.bad("does not work")}: it breaks at "${checks[broken.check]}".`;
   const unsure = steps.filter(({ level }) => level === "warning").length;
   if (unsure > 0)
-    return `${subject}: ${paint.careful("nothing that could be checked is broken")}; see the warnings.`;
+    return (
+      `${subject}: ${paint.careful("nothing that could be checked is broken")}; ` +
+      "see the warnings."
+    );
   return `${subject} ${paint.good("works")}, from its name to the service behind ngrok.`;
 }

@@ -4,11 +4,10 @@ import { silentLog } from "../model/log.ts";
 import type { Net } from "../net/types.ts";
 
 /**
- * Does work that no daemon may run beside, and lets none start meanwhile: the
- * control socket, which makes a daemon the only one, is held until the work has
- * ended. `hint` is for who has a daemon that runs. Rejects with
- * `already-running` where one does, or with what {@link startControlServer} or
- * the work rejects with.
+ * Runs work during which no daemon may run. It holds the control socket, which
+ * is the daemons' lock, until the work has ended. `hint` is the advice if a
+ * daemon runs. Rejects with `already-running` then, or with what {@link
+ * startControlServer} or the work rejects with.
  */
 export async function withoutDaemon<T>(
   net: Net,
@@ -45,7 +44,8 @@ export async function withoutDaemon<T>(
 function busy(): never {
   throw new NgrokdError(
     "refused",
-    "No daemon is running: another command is at work on this machine's registration or on what ngrokd has changed",
+    "No daemon is running: another command is at work on this machine's registration " +
+      "or on what ngrokd has changed",
     {
       hint: "it takes a moment; try again",
     },

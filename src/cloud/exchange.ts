@@ -1,3 +1,4 @@
+// ofetch: one client for Bun and Deno that works over a fetch of our own.
 import { createFetch } from "ofetch";
 import { readLimited } from "../files/limited.ts";
 import { NgrokdError } from "../model/error.ts";

@@ -1,6 +1,6 @@
 import { unlink } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { fitsKey, inspectCertificate } from "./certificate.ts";
 import { ingressEndpointOf, isOperatorId } from "./wire.ts";
 
@@ -35,13 +35,8 @@ export function identityPaths(server: {
   readonly client_cert: string;
   readonly client_key: string;
 }): IdentityPaths {
-  const folder = dirname(server.client_cert);
-  return {
-    key: server.client_key,
-    cert: server.client_cert,
-    operatorId: join(folder, "operator_id"),
-    ingressEndpoint: join(folder, "ingress_endpoint"),
-  };
+  const { operatorId, ingressEndpoint } = stateFiles(stateFolderOf(server));
+  return { key: server.client_key, cert: server.client_cert, operatorId, ingressEndpoint };
 }
 
 export type LoadedIdentity =
@@ -243,9 +238,10 @@ export async function restoreIdentityFiles(
 }
 
 /**
- * Removes the identity from this machine; the copies of {@link
- * SaveOptions.previous} stay. The operator id goes last, so that removing can be
- * repeated after a crash. Rejects with NgrokdError `permission` or `state`.
+ * Removes the identity from this machine; the copies of
+ * {@link SaveOptions.previous} stay. The operator id goes last, so that
+ * removing can be repeated after a crash. Rejects with NgrokdError `permission`
+ * or `state`.
  */
 export async function removeIdentity(paths: IdentityPaths): Promise<void> {
   for (const path of [paths.cert, paths.key, paths.ingressEndpoint, paths.operatorId])

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Loaded } from "./load.ts";
+import { redactedValue } from "./redact.ts";
 import {
   type Config,
   type Setting,
@@ -8,41 +9,38 @@ import {
   valueAt,
   withValueAt,
 } from "./schema.ts";
-import { shownValue } from "./show.ts";
 
 /**
- * When a change counts for a daemon that runs; `never`: the setting is without
- * effect in this version.
+ * When a running daemon applies a change. `never`: the setting has no effect in
+ * this version.
  */
 export type Counts = "now" | "restart" | "never";
 
 export interface Change {
   readonly key: SettingKey;
   readonly counts: Counts;
-  /** Both fit to be shown: secrets are replaced by words about them. */
+  /** `from` and `to` are without secrets (see redactedValue). */
   readonly from: unknown;
   readonly to: unknown;
 }
 
-/**
- * Pure: the settings that differ, in the order in which they are documented.
- */
+/** Pure: the settings that differ, in the order of the documentation. */
 export function changesBetween(before: Loaded, after: Loaded): Change[] {
   return settings
     .filter((setting) => differs(setting, before, after))
     .map((setting) => ({
       key: setting.key,
       counts: setting.notYet ? "never" : setting.needsRestart ? "restart" : "now",
-      from: shownValue(setting, before.config),
-      to: shownValue(setting, after.config),
+      from: redactedValue(setting, before.config),
+      to: redactedValue(setting, after.config),
     }));
 }
 
 /**
- * Pure: `after`, except for what cannot change while the daemon runs: that
- * stays as `before` has it.
+ * Pure: `after`, but with the values of `before` for all settings that need a
+ * restart.
  */
-export function takenOver(before: Loaded, after: Loaded): Loaded {
+export function afterReload(before: Loaded, after: Loaded): Loaded {
   const staying = settings.filter(({ needsRestart }) => needsRestart);
   const config = staying.reduce<unknown>(
     (config, { path }) => withValueAt(config, path, valueAt(before.config, path)),
@@ -53,8 +51,8 @@ export function takenOver(before: Loaded, after: Loaded): Loaded {
 
 function differs({ key, path }: Setting, before: Loaded, after: Loaded): boolean {
   if (!isDeepStrictEqual(valueAt(before.config, path), valueAt(after.config, path))) return true;
-  // Its default stands back behind the address that ngrok names; the same text
-  // in the file does not.
+  // The address that ngrok names takes precedence over the default, but not
+  // over the same text in the file.
   return (
     key === "ingressEndpoint" &&
     (before.origins[key] === "default") !== (after.origins[key] === "default")

@@ -1,12 +1,13 @@
+/** config/ reads, checks, shows and changes the configuration file. */
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { errnoOf, fileError } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type ProxyRules, parseProxyUrl } from "../model/proxy.ts";
-import { configPath, defaultHostsPath, type Env, missingConfig } from "./paths.ts";
+import { parseConfig, type Reading, wrongValues } from "./parse.ts";
+import { configPath, type Env, hostsPathIn, missingConfig } from "./paths.ts";
 import { configError, needsRoot, type Problem } from "./problem.ts";
-import { type Reading, readConfigText, wrongValues } from "./read.ts";
 import {
   type Config,
   configSchema,
@@ -20,7 +21,7 @@ export interface LoadOptions {
   /** The value of `--config`. */
   readonly file?: string | undefined;
   readonly env: Env;
-  /** Settings named on the command line; undefined means not named. */
+  /** Settings given on the command line; undefined means not given. */
   readonly flags?: Readonly<Partial<Record<SettingKey, string | number | boolean | undefined>>>;
 }
 
@@ -28,28 +29,25 @@ export type Origin = "flag" | `environment ${string}` | "file" | "default";
 
 export interface Loaded {
   readonly config: Config;
-  /** Where each value comes from. */
+  /** The origin of each value. */
   readonly origins: Readonly<Record<SettingKey, Origin>>;
-  /** Of the configuration file, absolute. */
+  /** The absolute path of the configuration file. */
   readonly path: string;
-  /** Whether there is such a file. */
+  /** Whether that file exists. */
   readonly exists: boolean;
-  /** Of the hosts file: NGROKD_HOSTS_PATH or /etc/hosts. */
+  /** The absolute path of the hosts file. */
   readonly hostsPath: string;
-  /**
-   * The way out: `forward.proxy_url`, or the environment's proxy, with
-   * NO_PROXY.
-   */
+  /** From `forward.proxy_url`, or else from the environment; with NO_PROXY. */
   readonly proxy: ProxyRules;
-  /** Unknown keys and the like: to be said, and no reason to stop. */
+  /** Problems that do not stop the daemon, such as unknown keys. */
   readonly warnings: readonly Problem[];
 }
 
 /**
  * The configuration in effect: flags over environment over file over defaults.
- * Without a file everything is at its default, unless somebody named that file.
- * Rejects with NgrokdError `config`, which lists every problem, `permission`,
- * or `state`.
+ * If the default file is missing, all defaults apply; a file that was named
+ * must exist. Rejects with NgrokdError `config`, which lists every problem,
+ * `permission` or `state`.
  */
 export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   const { problems, loaded } = await inspectConfig(options);
@@ -60,28 +58,26 @@ export async function loadConfig(options: LoadOptions): Promise<Loaded> {
 export interface Inspection {
   readonly path: string;
   readonly exists: boolean;
-  /**
-   * Whether the file is there, and has nothing in it: right, but seldom meant.
-   */
+  /** Whether the file exists and is empty: valid, but seldom intended. */
   readonly blank: boolean;
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
-  /** Undefined where there are problems. */
+  /** Undefined if there are problems. */
   readonly loaded: Loaded | undefined;
 }
 
 /**
- * As {@link loadConfig}, but problems are the answer. Rejects only where a file
+ * As {@link loadConfig}, but returns the problems. Rejects only if the file
  * cannot be read at all.
  */
 export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Promise<Inspection> {
   const { path, origin } = configPath(file, env);
   const source = await readConfigFile(path);
   if (source === undefined && origin !== "default") throw missingConfig(path);
-  const reading = readConfigText(source?.text ?? "", path);
+  const reading = parseConfig(source?.text ?? "", path);
   const exists = source !== undefined;
   const blank = source?.text.trim() === "";
-  const warnings = [...reading.warnings, ...openMode(path, source?.mode, reading)];
+  const warnings = [...reading.warnings, ...openModeProblems(path, source?.mode, reading)];
   const overrides = overridesOf(env, flags, reading);
   const problems = [...reading.problems, ...wrongOverrides(overrides)];
   if (problems.length > 0) return { path, exists, blank, problems, warnings, loaded: undefined };
@@ -89,7 +85,7 @@ export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Pro
     (values, { path, value }) => withValueAt(values, path, value),
     reading.values,
   );
-  const hostsPath = resolve(env.NGROKD_HOSTS_PATH || defaultHostsPath);
+  const hostsPath = hostsPathIn(env);
   const config = configSchema.parse(values);
   const origins = originsOf(reading, overrides);
   const proxy = proxyRules(config, origins, env);
@@ -97,12 +93,12 @@ export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Pro
   return { path, exists, blank, problems, warnings, loaded };
 }
 
-/** A hundred times what a commented file with many overrides takes. */
+/** A hundred times the size of a commented file with many overrides. */
 const maxBytes = 1024 * 1024;
 
 /**
- * The file's text and mode, or undefined where there is none. Rejects with
- * NgrokdError `config`, `permission` or `state`.
+ * The file's text and mode (permission bits), or undefined if there is no file.
+ * Rejects with NgrokdError `config`, `permission` or `state`.
  */
 export async function readConfigFile(
   path: string,
@@ -127,7 +123,7 @@ export async function readConfigFile(
   }
 }
 
-function openMode(path: string, mode: number | undefined, { values }: Reading): Problem[] {
+function openModeProblems(path: string, mode: number | undefined, { values }: Reading): Problem[] {
   const key = valueAt(values, ["api", "key"]) !== undefined;
   const password = String(valueAt(values, ["forward", "proxy_url"]) ?? "").includes("@");
   if (
@@ -137,13 +133,9 @@ function openMode(path: string, mode: number | undefined, { values }: Reading): 
     process.platform === "win32"
   )
     return [];
-  return [
-    {
-      kind: "open-mode",
-      source: path,
-      message: `every user of this machine can read the ${key ? "API key" : "proxy's password"} in it; run \`chmod 600 ${path}\``,
-    },
-  ];
+  const secret = key ? "API key" : "proxy's password";
+  const message = `every user of this machine can read the ${secret} in it; run \`chmod 600 ${path}\``;
+  return [{ kind: "open-mode", source: path, message }];
 }
 
 interface Override {
@@ -154,12 +146,12 @@ interface Override {
 }
 
 /**
- * Paths may be relative here: to the folder that the command is typed in. Empty
- * variables count as absent.
+ * The values from flags and environment. A path may be relative to the current
+ * folder. An empty variable counts as absent.
  */
 function overridesOf(env: Env, flags: LoadOptions["flags"] = {}, { values }: Reading): Override[] {
   return settings.flatMap(({ key, path }): Override[] => {
-    const given = (origin: Origin, value: unknown): Override[] => [
+    const override = (origin: Origin, value: unknown): Override[] => [
       {
         key,
         path,
@@ -167,24 +159,22 @@ function overridesOf(env: Env, flags: LoadOptions["flags"] = {}, { values }: Rea
         value: key === "server.socket_path" && typeof value === "string" ? resolve(value) : value,
       },
     ];
-    if (flags[key] !== undefined) return given("flag", flags[key]);
+    if (flags[key] !== undefined) return override("flag", flags[key]);
     if (key === "api.key" && env.NGROK_API_KEY)
-      return given("environment NGROK_API_KEY", env.NGROK_API_KEY);
+      return override("environment NGROK_API_KEY", env.NGROK_API_KEY);
     if (key === "server.socket_path" && env.NGROKD_SOCKET)
-      return given("environment NGROKD_SOCKET", env.NGROKD_SOCKET);
-    // Meant for all programs, and so behind what the file says to this one.
+      return override("environment NGROKD_SOCKET", env.NGROKD_SOCKET);
+    // These variables concern all programs, so the file comes first.
     const proxy =
       key === "forward.proxy_url" &&
       valueAt(values, path) === undefined &&
       proxyVariables.find((name) => env[name]);
-    if (proxy) return given(`environment ${proxy}`, env[proxy]);
+    if (proxy) return override(`environment ${proxy}`, env[proxy]);
     return [];
   });
 }
 
-/**
- * In Go's order. HTTP_PROXY is not among them: what is asked goes over https.
- */
+/** In Go's order. HTTP_PROXY is left out: all requests use https. */
 const proxyVariables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] as const;
 
 function proxyRules({ forward }: Config, origins: Loaded["origins"], env: Env): ProxyRules {

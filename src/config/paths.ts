@@ -2,11 +2,10 @@ import { isAbsolute, resolve } from "node:path";
 import { readFileIfThere } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 
+// The places that a command must know before it reads the configuration. This
+// file does not import zod, so that the clients of the daemon start fast.
+
 export const defaultConfigPath = "/etc/ngrokd/config.yml";
-/**
- * Here and not in schema.ts, since clients need it and nothing else of the
- * configuration: they start without zod.
- */
 export const defaultSocketPath = "/var/run/ngrokd.sock";
 export const defaultHostsPath = "/etc/hosts";
 
@@ -16,29 +15,33 @@ export interface ConfigPath {
   /** Absolute. */
   readonly path: string;
   /**
-   * Who named it: `--config`, NGROKD_CONFIG, or nobody. A file that somebody
-   * named must be there.
+   * What named it: `--config`, NGROKD_CONFIG, or neither. A file that was named
+   * must exist.
    */
   readonly origin: "flag" | "environment NGROKD_CONFIG" | "default";
 }
 
 /**
- * Where the configuration is. Empty variables count as absent, as in Docker's
- * env files.
+ * The path of the configuration file. An empty variable counts as absent, as in
+ * Docker's env files.
  */
 export function configPath(flag: string | undefined, env: Env): ConfigPath {
   if (flag !== undefined && flag !== "") return { path: resolve(flag), origin: "flag" };
-  const named = env.NGROKD_CONFIG ?? "";
-  return named === ""
+  const variable = env.NGROKD_CONFIG ?? "";
+  return variable === ""
     ? { path: defaultConfigPath, origin: "default" }
-    : { path: resolve(named), origin: "environment NGROKD_CONFIG" };
+    : { path: resolve(variable), origin: "environment NGROKD_CONFIG" };
 }
 
+/** The absolute path of the hosts file: NGROKD_HOSTS_PATH or the default. */
+export const hostsPathIn = (env: Env): string => resolve(env.NGROKD_HOSTS_PATH || defaultHostsPath);
+
 /**
- * The daemon's socket, for its clients: flag, NGROKD_SOCKET, the file, the
- * default. A client may be a user who must not read the file, or may be asking
- * why the file is wrong, so what cannot be had from a file that nobody named
- * gives the default. Rejects only for a file that was named and cannot be read.
+ * The path of the daemon's socket, for its clients. It comes from the flag,
+ * NGROKD_SOCKET, the file or the default, in this order. A client may not be
+ * allowed to read the file, or may ask why the file is wrong. If the default
+ * file cannot be read, the default socket is used. Rejects only if a file was
+ * named and cannot be read.
  */
 export async function findSocketPath(options: {
   flag?: string | undefined;

@@ -1,22 +1,21 @@
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { defaultConfigPath } from "./paths.ts";
 
-/**
- * Something wrong with the configuration, in words that never hold a secret.
- */
+/** A fault in the configuration. Its message never contains a secret. */
 export interface Problem {
   /**
-   * `syntax`, `wrong-value`: nothing can start with it. `unknown-key`: the
-   * daemon warns and goes on (the key may be a newer version's), but a check
-   * fails. `open-mode`: others may read the key.
+   * `syntax`, `wrong-value`: no command can use the configuration.
+   * `unknown-key`: the daemon warns and goes on, since a newer version may know
+   * the key, but `config check` fails. `open-mode`: other users can read a
+   * secret.
    */
   readonly kind: "syntax" | "wrong-value" | "unknown-key" | "open-mode";
   /** The file's path, `environment NGROK_API_KEY` or `flag`. */
   readonly source: string;
-  /** Both count from 1; only for files. */
+  /** Line and column count from 1; set only for files. */
   readonly line?: number;
   readonly column?: number;
-  /** The setting's dotted name, where it is about one. */
+  /** The dotted name of the setting, if the problem concerns one. */
   readonly key?: string;
   readonly message: string;
 }
@@ -36,7 +35,7 @@ export function problemText({
   return `${source}${line === undefined ? "" : `:${line}:${column}`}: ${message}`;
 }
 
-/** All problems as one error; `details.problems` has them for programs. */
+/** All problems as one error, for programs also in `details.problems`. */
 export function configError(path: string, problems: readonly Problem[]): NgrokdError {
   const shown = problems.slice(0, 20).map((problem) => `\n  ${problemText(problem)}`);
   const rest =
@@ -51,19 +50,13 @@ export function configError(path: string, problems: readonly Problem[]): NgrokdE
   );
 }
 
-/**
- * Throws `error` again; where rights are missing, with the hint of what would
- * help.
- */
+/** Throws `error` again, with a hint if it is a `permission` error. */
 export function needsRoot(error: unknown): never {
   const hint = "run this as root (sudo), or name a file of your own with --config";
   throw isNgrokdError(error, "permission") ? withHint(error, hint) : error;
 }
 
-/**
- * The same error with one more hint; anything but a NgrokdError comes back as
- * it is.
- */
+/** The same NgrokdError with one more hint; other values are unchanged. */
 export function withHint(error: unknown, hint: string): unknown {
   if (!isNgrokdError(error)) return error;
   const { code, message, cause, details, hint: first } = error;

@@ -3,8 +3,8 @@ import { groups, type Setting, settings } from "./schema.ts";
 import { configTemplate, valueCode } from "./template.ts";
 
 /**
- * docs/configuration.md. Printed by `npx bun src/config/reference.ts`; a test
- * compares the file with it.
+ * The text of docs/configuration.md. `npx bun src/config/reference.ts` prints
+ * it, and a test compares the file with it.
  */
 export function referencePage(): string {
   const top = settings.filter(({ path }) => path.length === 1);
@@ -15,63 +15,72 @@ export function referencePage(): string {
       settings.filter(({ path }) => path.slice(0, -1).join(".") === group),
     ),
   );
-  return `${[introduction, section("Top level", "Settings that are in no group.", top), ...sections, compatibility, template()].join("\n\n")}\n`;
+  const first = section("Top level", "Settings that are in no group.", top);
+  return `${[introduction, first, ...sections, compatibility, template()].join("\n\n")}\n`;
 }
 
-const introduction = `<!-- Made from src/config/schema.ts by \`bun src/config/reference.ts > docs/configuration.md\`; do not edit. -->
+const proxies = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+  .map((name) => `\`${name}\``)
+  .join(", ");
+const command = "bun src/config/reference.ts > docs/configuration.md";
+const introduction = `<!-- Made from src/config/schema.ts by \`${command}\`; do not edit. -->
 
 # Configuration
 
-ngrokd reads one YAML file, \`${defaultConfigPath}\`. It needs none: every setting has a default, and the API key can come from the
-environment. While the daemon runs it takes over what changes in the file, apart from settings marked *needs a restart*;
-[usage.md](usage.md#reloading) tells how.
+ngrokd reads one YAML file, \`${defaultConfigPath}\`. The file is optional: every setting has a
+default, and the API key can come from the environment. While the daemon runs, it applies changes
+of the file, except for settings marked *needs a restart*. See [usage.md](usage.md#reloading).
 
-    sudo ngrokd config init     write the file, every setting explained
-    sudo ngrokd config edit     change it; only a right file is put in place
-    ngrokd config check         say everything that is wrong with it, with line and column (exit code 2)
-    ngrokd config show          the values in effect, and where each comes from
-    ngrokd config path          where the file is
+    sudo ngrokd config init     write the file, with every setting explained
+    sudo ngrokd config edit     edit the file; only a valid file is saved
+    ngrokd config check         list all problems, with line and column (exit code 2)
+    ngrokd config show          show the values in effect and their origins
+    ngrokd config path          show the path of the file
 
-The file belongs to root with mode 0600, since it may hold the API key, and so a user who is not root cannot read it: the
-\`config\` commands then say that they need \`sudo\`. There is no second file in a home directory; \`--config FILE\` names another one at
-any time.
+The file belongs to root and has mode 0600, since it may contain the API key. Other users cannot
+read it, so the \`config\` commands then tell them to use \`sudo\`. There is no second file in a home
+directory. \`--config FILE\` names another file at any time.
 
-What is set in several places is taken from the first of:
+If a value is set in several places, the first of these counts:
 
-1. flags: \`--socket PATH\`; of \`ngrokd serve\` also \`--debug\` (\`server.log_level\`) and \`--json\` (\`server.log_format\`)
-2. the environment, but for a proxy, which it names for all programs and the file for this one
+1. flags: \`--socket PATH\`; for \`ngrokd serve\` also \`--debug\` (\`server.log_level\`) and \`--json\`
+   (\`server.log_format\`)
+2. the environment, except for a proxy: its variables concern all programs, so the file comes first
 3. the file
 4. the default
 
 | Variable | Meaning |
 | --- | --- |
-| \`NGROK_API_KEY\` | goes before \`api.key\` |
-| \`NGROKD_SOCKET\` | goes before \`server.socket_path\`; commands that talk to the daemon use it too |
-| \`HTTPS_PROXY\`, \`https_proxy\`, \`ALL_PROXY\`, \`all_proxy\` | the first that is set counts where \`forward.proxy_url\` does not stand in the file |
-| \`NO_PROXY\`, \`no_proxy\` | the hosts to which no proxy leads |
+| \`NGROK_API_KEY\` | replaces \`api.key\` |
+| \`NGROKD_SOCKET\` | replaces \`server.socket_path\`, also for commands that talk to the daemon |
+| ${proxies} | the first that is set counts if the file has no \`forward.proxy_url\` |
+| \`NO_PROXY\`, \`no_proxy\` | hosts that are reached without the proxy |
 | \`NGROKD_CONFIG\` | the configuration file, unless \`--config\` names one |
-| \`NGROKD_HOSTS_PATH\` | the hosts file to keep, \`${defaultHostsPath}\` unless set |
+| \`NGROKD_HOSTS_PATH\` | the hosts file to edit; \`${defaultHostsPath}\` by default |
 
-An empty variable counts as absent, and a setting whose value is empty (\`key:\`, \`""\`, \`[]\`) has its default. Paths in the file are
-absolute; in flags and variables they may be relative to the folder that the command is typed in.
+An empty variable counts as absent. A setting with an empty value (\`key:\`, \`""\`, \`[]\`) has its
+default. Paths in the file are absolute. Paths in flags and variables may be relative to the
+current folder.
 
-A value that is not allowed is an error: the daemon does not start, and \`config check\` fails. A key that does not exist is most
-likely a slip, or a setting of a newer version: \`config check\` fails, with a suggestion, while the daemon warns and goes on, so that it
-still starts after a downgrade. A file that somebody named must be there; the default one need not.
+A value that is not allowed is an error: the daemon does not start, and \`config check\` fails. An
+unknown key is probably a typing error, or a setting of a newer version. \`config check\` then fails
+with a suggestion. The daemon warns and goes on, so that it still starts after a downgrade. A file
+that was named must exist; the default file need not.
 
-\`ngrokd set-api-key\` changes the one value \`api.key\` and leaves every other character of the file as it is. A key in the environment
-goes before it.`;
+\`ngrokd set-api-key\` changes only the value of \`api.key\` and keeps every other character of the
+file. A key in the environment takes precedence.`;
 
 const compatibility = `## Files of the Go program
 
-The file of the Go program of the same name loads unchanged: its keys, \`yes\` and \`on\` for true, \`selectors: [true]\` and other texts
-without quotes, empty values, merge keys (\`<<\`), and the log levels \`trace\` (as debug) and \`warning\` in any spelling. Settings marked
-*not in effect* are accepted and have no effect in this version; the daemon and \`config check\` name those that are set to something
-else than their default.`;
+The file of the Go program of the same name loads unchanged. This includes its keys, \`yes\` and
+\`on\` for true, \`selectors: [true]\` and other texts without quotes, empty values, and merge keys
+(\`<<\`). It also includes the log levels \`trace\` (as debug) and \`warning\` in any spelling. Settings
+marked *not in effect* are accepted and have no effect in this version. The daemon and
+\`config check\` name those that differ from their default.`;
 
 const template = (): string => `## The whole file
 
-As \`ngrokd config init\` writes it:
+\`ngrokd config init\` writes this file:
 
 \`\`\`yaml
 ${configTemplate().trimEnd()}

@@ -6,32 +6,27 @@ import * as values from "./values.ts";
 
 interface About {
   readonly description: string;
-  /** What a value may be, in words that fit after "allowed:". */
+  /** The allowed values, in words that fit after "allowed:". */
   readonly allowed: string;
-  /** What to show in the documentation where the default is empty. */
+  /** For the documentation, if the default is empty. */
   readonly example?: unknown;
-  /**
-   * Never to be shown; or, where only a part must not be, how to show the rest.
-   */
+  /** True: never shown. A function returns the part that may be shown. */
   readonly secret?: true | ((value: string) => string);
   /** Accepted, but without effect in this version. */
   readonly notYet?: true;
-  /**
-   * A running daemon cannot take over a change: it counts from its next start
-   * on.
-   */
+  /** A running daemon cannot apply a change; its next start does. */
   readonly needsRestart?: true;
 }
 const abouts = z.registry<About>();
-/** What a group of settings may be. */
+/** The allowed form of a group of settings. */
 export const groupAllowed = "settings, each as `name: value` on a line of its own below it";
 
 /**
- * The one description of the configuration file: names, defaults, what is
- * allowed, what it means. The template of `config init`, docs/configuration.md
- * and every complaint are made from it. Keys are those of the Go program and a
- * few of our own; {@link Config} keeps their spelling, so that file, code and
- * messages share one vocabulary.
+ * The only description of the configuration file: names, defaults, allowed
+ * values and meanings. It makes the template of `config init`,
+ * docs/configuration.md and the error messages. The keys are those of the Go
+ * program and a few new ones. {@link Config} keeps their spelling, so that
+ * file, code and messages use the same names.
  */
 const shape = {
   api: group("How to reach ngrok's API.", {
@@ -42,7 +37,8 @@ const shape = {
     }),
     key: setting(text(values.optional(values.apiKey)).default(""), {
       description:
-        "The API key of your ngrok account, from https://dashboard.ngrok.com/api-keys. `ngrokd set-api-key` tries a key and writes it here.",
+        "The API key of your ngrok account, from https://dashboard.ngrok.com/api-keys. " +
+        "`ngrokd set-api-key` tries a key and writes it here.",
       allowed: "8 to 512 characters, none of them a space",
       secret: true,
     }),
@@ -51,7 +47,8 @@ const shape = {
     text(values.ingress).default("kubernetes-binding-ingress.ngrok.io:443"),
     {
       description:
-        "The host that carries the connections. Where this is not set, the address that ngrok names at registration is used.",
+        "The host that carries the connections. Where this is not set, the address that ngrok " +
+        "names at registration is used.",
       allowed: "host or host:port; the port is 443 unless named",
     },
   ),
@@ -65,7 +62,8 @@ const shape = {
     ),
     log_format: setting(z.enum(["auto", "text", "json"]).default("auto"), {
       description:
-        "How log lines look: text for people, or one JSON object a line. With auto, text on a terminal and JSON elsewhere.",
+        "How log lines look: text for people, or one JSON object a line. With auto, text on a " +
+        "terminal and JSON elsewhere.",
       allowed: "auto, text or json",
     }),
     socket_path: setting(text(values.socketPath).default(defaultSocketPath), {
@@ -76,7 +74,8 @@ const shape = {
     }),
     client_cert: setting(text(values.path).default("/etc/ngrokd/tls.crt"), {
       description:
-        "The client certificate that ngrok signed (PEM). The daemon's state is kept in the same folder.",
+        "The client certificate that ngrok signed (PEM). The daemon's state is kept in the " +
+        "same folder.",
       allowed: "an absolute path",
       needsRestart: true,
     }),
@@ -87,12 +86,16 @@ const shape = {
     }),
     cert_refresh_interval: setting(z.int().min(1).max(604_800).default(3600), {
       description:
-        "The longest time in seconds between two looks at the client certificate. Every poll looks too, and the moment when it is due for renewal is never missed. With less than `bound_endpoints.poll_interval`, polls come as often.",
+        "The longest time in seconds between two looks at the client certificate. Every poll " +
+        "looks too, and the moment when it is due for renewal is never missed. With less than " +
+        "`bound_endpoints.poll_interval`, polls come as often.",
       allowed: "a whole number, 1 to 604800",
     }),
     cert_warn_days: setting(z.int().min(0).max(3650).default(14), {
       description:
-        "A client certificate that ends within so many days, although its renewal has been due, is warned of in `ngrokd status` and /readyz. 0 warns only once it has expired or could not be renewed.",
+        "A client certificate that ends within so many days, although its renewal has been " +
+        "due, is warned of in `ngrokd status` and /readyz. 0 warns only once it has expired " +
+        "or could not be renewed.",
       allowed: "a whole number, 0 to 3650",
     }),
     health_address: setting(text(values.listenHost).default("127.0.0.1"), {
@@ -111,7 +114,8 @@ const shape = {
     }),
     insecure_skip_verify: setting(z.boolean().default(false), {
       description:
-        "DANGEROUS: do not verify the ingress. Whoever is on the way can then read and change every connection.",
+        "DANGEROUS: do not verify the ingress. Whoever is on the way can then read and change " +
+        "every connection.",
       allowed: "true or false",
     }),
   }),
@@ -137,17 +141,21 @@ const shape = {
     }),
     half_close_timeout: setting(z.int().min(0).max(604_800).default(300), {
       description:
-        "After one side has finished sending, how long nothing may move. A very slow reader counts as silent while the system's buffer for it, some megabytes, is emptied. 0 means for ever.",
+        "After one side has finished sending, how long nothing may move. A very slow reader " +
+        "counts as silent while the system's buffer for it, some megabytes, is emptied. 0 " +
+        "means for ever.",
       allowed: "a whole number, 0 to 604800",
     }),
     drain_timeout: setting(z.int().min(0).max(3600).default(30), {
       description:
-        "How long open connections may go on when the daemon stops, or when their endpoint is gone; then they are reset.",
+        "How long open connections may go on when the daemon stops, or when their endpoint is " +
+        "gone; then they are reset.",
       allowed: "a whole number, 0 to 3600",
     }),
     max_connections: setting(z.int().min(0).max(1_000_000).default(0), {
       description:
-        "Connections at once, in all; more are reset at once. 0 means as many as the limit of open files allows.",
+        "Connections at once, in all; more are reset at once. 0 means as many as the limit of " +
+        "open files allows.",
       allowed: "a whole number, 0 to 1000000",
     }),
     max_connections_per_endpoint: setting(z.int().min(0).max(1_000_000).default(0), {
@@ -157,9 +165,12 @@ const shape = {
     }),
     proxy_url: setting(text(values.optional(values.proxyUrl)).default(""), {
       description:
-        "The proxy through which ngrok's API and ingress are reached, each in a tunnel that it cannot look into. Hosts that NO_PROXY names are reached directly. Without it HTTPS_PROXY or ALL_PROXY of the environment counts.",
+        "The proxy through which ngrok's API and ingress are reached, each in a tunnel that " +
+        "it cannot look into. Hosts that NO_PROXY names are reached directly. Without it " +
+        "HTTPS_PROXY or ALL_PROXY of the environment counts.",
       allowed:
-        "http://host:port or socks5://host:port, with user:password@ before the host where it asks for them",
+        "http://host:port or socks5://host:port, with user:password@ before the host where it " +
+        "asks for them",
       example: "http://proxy.example.com:3128",
       secret: values.withoutPassword,
     }),
@@ -169,7 +180,8 @@ const shape = {
       allowed: "true or false",
     }),
     pool: group(
-      "Connections to the ingress that are made ready in advance, so that a new local connection need not wait for one.",
+      "Connections to the ingress that are made ready in advance, so that a new local " +
+        "connection need not wait for one.",
       {
         min: setting(z.int().min(0).max(1000).default(1), {
           description: "Kept ready even when nobody has connected lately.",
@@ -177,12 +189,14 @@ const shape = {
         }),
         max: setting(z.int().min(0).max(1000).default(32), {
           description:
-            "Never more than this, however many connect; recent demand decides. 0 turns the pool off.",
+            "Never more than this, however many connect; recent demand decides. 0 turns the " +
+            "pool off.",
           allowed: "a whole number, 0 to 1000",
         }),
         idle_timeout: setting(z.int().min(2).max(3600).default(60), {
           description:
-            "How long one is kept ready. The daemon learns a shorter time by itself where the ingress closes them earlier.",
+            "How long one is kept ready. The daemon learns a shorter time by itself where the " +
+            "ingress closes them earlier.",
           allowed: "a whole number, 2 to 3600",
         }),
       },
@@ -191,7 +205,8 @@ const shape = {
   net: group("The addresses that endpoints get on this machine.", {
     subnet: setting(text(values.range).default("127.0.0.0/8"), {
       description:
-        "The addresses to choose from. This version serves loopback addresses only: for another subnet it says so, and uses 127.0.0.0/8.",
+        "The addresses to choose from. This version serves loopback addresses only: for " +
+        "another subnet it says so, and uses 127.0.0.0/8.",
       allowed: "an IPv4 subnet of /8 to /30, such as 127.0.0.0/8 or 127.7.0.0/16",
     }),
     interface_name: setting(text(values.interfaceName).default("ngrokd0"), {
@@ -201,7 +216,8 @@ const shape = {
     }),
     listen_interface: setting(text(values.listenInterface).default("virtual"), {
       description:
-        "With virtual, every host name has an address of its own; anything else shares one address and is reachable from other machines.",
+        "With virtual, every host name has an address of its own; anything else shares one " +
+        "address and is reachable from other machines.",
       allowed: "virtual, an IP address, or the name of an interface",
       notYet: true,
     }),
@@ -253,10 +269,7 @@ export type SettingKey = KeysOf<Config>;
 type KeysOf<C> = {
   [K in keyof C & string]: IsValue<C[K]> extends true ? K : `${K}.${KeysOf<C[K]>}`;
 }[keyof C & string];
-/**
- * A map of the user's own names is a value, unlike a group, whose names are
- * ours.
- */
+/** A map with names chosen by the user is a value and not a group. */
 type IsValue<T> = T extends string | number | boolean | readonly unknown[]
   ? true
   : string extends keyof T
@@ -268,19 +281,19 @@ export const defaultConfig: Config = configSchema.parse({});
 
 export interface Setting extends About {
   readonly key: SettingKey;
-  /** `["server", "log_level"]`: the way to it in the file. */
+  /** The names from the root of the file, as `["server", "log_level"]`. */
   readonly path: readonly string[];
   readonly kind: "text" | "number" | "boolean" | "list" | "map";
   readonly default: unknown;
 }
 
-/** All settings in the order in which they are documented. */
+/** All settings in the order of the documentation. */
 export const settings: readonly Setting[] = settingsIn([], shape);
 
-/** What each group of settings is for, by its dotted name. */
+/** The description of each group of settings, by its dotted name. */
 export const groups: Readonly<Record<string, string>> = Object.fromEntries(groupsIn([], shape));
 
-/** The value of one setting. */
+/** The value of one setting; undefined if it is missing. */
 export function valueAt(config: unknown, path: readonly string[]): unknown {
   return path.reduce<unknown>(
     (value, name) => (isRecord(value) && Object.hasOwn(value, name) ? value[name] : undefined),
@@ -289,8 +302,8 @@ export function valueAt(config: unknown, path: readonly string[]): unknown {
 }
 
 /**
- * A copy of `root` in which the value at `path` is `value`; what is no map on
- * the way is replaced by one.
+ * A copy of `root` with `value` at `path`. Anything along the path that is not
+ * a map is replaced by a map.
  */
 export function withValueAt(root: unknown, path: readonly string[], value: unknown): unknown {
   const [name, ...rest] = path;
@@ -306,9 +319,9 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 }
 
 /**
- * The settings that have been changed and that this version accepts (a file of
- * the Go program must load) but does not act on yet. `config check` and the
- * daemon's start name them.
+ * The changed settings that have no effect in this version. They are accepted,
+ * since a file of the Go program must load. `config check` and the daemon's
+ * start name them.
  */
 export function notYetInEffect(config: Config): SettingKey[] {
   const subnet = parseSubnet(config.net.subnet);
@@ -327,8 +340,7 @@ function setting<T extends z.ZodType>(schema: T, about: About): T {
 }
 
 function group<F extends z.ZodRawShape>(description: string, fields: F) {
-  // prefault, not default: a group that is absent is made from its settings'
-  // defaults.
+  // prefault, not default: an absent group gets the defaults of its settings.
   const schema = z
     .object(fields)
     .readonly()
@@ -379,8 +391,8 @@ function kindOf(usual: unknown): Setting["kind"] {
 
 function text(rule: values.Rule) {
   return z.string().transform((value, context) => {
-    const settled = rule(value);
-    if (settled !== undefined) return settled;
+    const canonical = rule(value);
+    if (canonical !== undefined) return canonical;
     context.addIssue("not allowed");
     return z.NEVER;
   });

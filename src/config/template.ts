@@ -2,36 +2,37 @@ import { stringify } from "yaml";
 import { groups, type Setting, settings } from "./schema.ts";
 
 /**
- * A configuration file with every setting explained and at its default: what
- * `config init` writes. Group names and the API key stand there for real,
- * everything else is behind "# ", so that a setting is changed by changing its
- * line alone.
+ * The text of a new configuration file, for `config init`: every setting with
+ * its explanation and default. Group names and the API key are active. All
+ * other lines begin with "# ", so a user changes a setting by changing its line
+ * alone.
  */
 export function configTemplate(): string {
   const parts = [introduction];
-  const entered = new Set<string>();
+  const printed = new Set<string>();
   for (const setting of settings) {
     for (let depth = 1; depth < setting.path.length; depth += 1) {
       const group = setting.path.slice(0, depth);
       const name = group.join(".");
       const indent = "  ".repeat(depth - 1);
-      if (!entered.has(name))
+      if (!printed.has(name))
         parts.push(`${comment(groups[name] ?? "", indent)}\n${indent}${group.at(-1)}:`);
-      entered.add(name);
+      printed.add(name);
     }
-    parts.push(explained(setting));
+    parts.push(settingLines(setting));
   }
   return `${parts.join("\n\n").replaceAll(/:\n\n( +#)/g, ":\n$1")}\n`;
 }
 
 const introduction = comment(
-  'The configuration of ngrokd. Every setting stands here with its default: take away the "# " before its name to change it. Check the ' +
-    "file with `ngrokd config check`; a daemon that runs takes over what is changed here. An empty value means the default. The variables " +
-    "NGROK_API_KEY and NGROKD_SOCKET go before this file.",
+  "The configuration of ngrokd. Every setting stands here with its default: take away the " +
+    '"# " before its name to change it. Check the file with `ngrokd config check`; a daemon ' +
+    "that runs takes over what is changed here. An empty value means the default. The " +
+    "variables NGROK_API_KEY and NGROKD_SOCKET go before this file.",
   "",
 );
 
-function explained(setting: Setting): string {
+function settingLines(setting: Setting): string {
   const { path, description, allowed, notYet = false, secret = false, needsRestart } = setting;
   const indent = "  ".repeat(path.length - 1);
   const later = notYet
@@ -42,11 +43,12 @@ function explained(setting: Setting): string {
   const line = `${path.at(-1)}: ${valueCode(setting.default)}`;
   const example =
     setting.example === undefined ? "" : `\n${indent}# Example: ${valueCode(setting.example)}`;
-  const words = `${comment(description + later, indent)}\n${comment(`Allowed: ${allowed}.`, indent)}`;
-  return `${words}${example}\n${indent}${secret === true ? "" : "# "}${line}`;
+  const words = comment(description + later, indent);
+  const mark = secret === true ? "" : "# ";
+  return `${words}\n${comment(`Allowed: ${allowed}.`, indent)}${example}\n${indent}${mark}${line}`;
 }
 
-/** A value on one line, as the file has it. */
+/** A value as YAML on one line. */
 export function valueCode(value: unknown): string {
   return stringify(value, {
     collectionStyle: "flow",
@@ -55,7 +57,7 @@ export function valueCode(value: unknown): string {
   }).trimEnd();
 }
 
-/** Lines of at most 100 characters behind "# ". */
+/** The text as comment lines of at most 100 characters. */
 function comment(text: string, indent: string): string {
   const words = text.split(" ");
   const lines: string[] = [];

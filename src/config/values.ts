@@ -5,13 +5,13 @@ import { parseHostname } from "../model/hostname.ts";
 import { parseIp, parseSubnet, subnetText } from "../model/ip.ts";
 import { parseProxyUrl, proxyText, proxyUrl as proxyUrlText } from "../model/proxy.ts";
 
-// The rules for the texts of the configuration. Each answers the text in the
-// one spelling that the program uses, or undefined where it is not allowed; the
-// words for what is allowed stand beside the setting in schema.ts.
+// The rules for texts in the configuration. A rule returns the text in the
+// program's own spelling, or undefined if the text is not allowed. The words
+// for allowed values are beside each setting in schema.ts.
 
 export type Rule = (text: string) => string | undefined;
 
-/** The same rule, but empty is allowed too. */
+/** The same rule, but an empty text is allowed too. */
 export const optional =
   (rule: Rule): Rule =>
   (text) =>
@@ -43,7 +43,7 @@ export const proxyUrl: Rule = (text) => {
   return proxy.ok ? proxyUrlText(proxy.value) : undefined;
 };
 
-/** A proxy's URL, fit to be shown. */
+/** The URL of a proxy, without its password. */
 export const withoutPassword = (url: string): string => {
   const proxy = parseProxyUrl(url);
   return proxy.ok ? proxyText(proxy.value) : url;
@@ -53,8 +53,8 @@ export const path: Rule = (text) =>
   isAbsolute(text) && !/[\x00-\x1f\x7f]/.test(text) ? text : undefined;
 
 /**
- * sun_path is 108 bytes long on Linux and 104 on macOS and the BSDs, a zero at
- * the end included.
+ * sun_path has 108 bytes on Linux and 104 on macOS and the BSDs, including the
+ * zero at the end.
  */
 export const socketPath: Rule = (text) =>
   new TextEncoder().encode(text).length <= (process.platform === "linux" ? 107 : 103)
@@ -63,7 +63,7 @@ export const socketPath: Rule = (text) =>
 
 export const listenHost: Rule = (text) => (text === "localhost" || isIp(text) ? text : undefined);
 
-/** Host bits are cleared, as the rest of the program sees it. */
+/** An IPv4 subnet of /8 to /30, with its host bits cleared. */
 export const range: Rule = (text) => {
   const subnet = parseSubnet(text);
   return subnet.ok && subnet.value.bits >= 8 && subnet.value.bits <= 30
@@ -71,9 +71,7 @@ export const range: Rule = (text) => {
     : undefined;
 };
 
-/**
- * Linux's own rule (dev_valid_name), with its length of IFNAMSIZ less the zero.
- */
+/** As dev_valid_name of Linux; 15 bytes are IFNAMSIZ without the zero. */
 export const interfaceName: Rule = (text) =>
   /^(?!\.{1,2}$)[^\s/:]{1,15}$/.test(text) ? text : undefined;
 
@@ -91,10 +89,7 @@ export const dnsAddress: Rule = (text) => {
   return address.ok && isIp(address.value.host) ? hostPortText(address.value) : undefined;
 };
 
-/**
- * Level names of other loggers, which the Go program accepted without reading
- * them.
- */
+/** Also maps the level names of other loggers that the Go program accepts. */
 export function logLevel(value: unknown): unknown {
   if (typeof value !== "string") return value;
   const level = value.toLowerCase();

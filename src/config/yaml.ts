@@ -10,7 +10,7 @@ import {
   visit,
 } from "yaml";
 
-/** Where something stands in a file; both count from 1. */
+/** A position in a file; line and column count from 1. */
 export interface Place {
   readonly line: number;
   readonly column: number;
@@ -20,23 +20,20 @@ export interface Complaint extends Place {
   readonly message: string;
 }
 
-/**
- * A YAML text as plain values, with the way back to the places where they are
- * written.
- */
+/** A YAML text as plain values, with the position of each value. */
 export interface Yaml {
   readonly root: unknown;
   readonly document: Document.Parsed;
-  /** What is odd, but leaves no doubt, such as an unknown tag. */
+  /** Oddities with a clear meaning, such as an unknown tag. */
   readonly warnings: readonly Complaint[];
   /**
-   * Of the value at `path`, or of the nearest thing around it; list items are
-   * named by their number.
+   * The position of the value at `path`, or of the nearest node around it. A
+   * list item is named by its number.
    */
   place(path: readonly string[]): Place;
-  /** Of the last key in `path`. */
+  /** The position of the last key in `path`. */
   placeOfKey(path: readonly string[]): Place;
-  /** A plain (unquoted, untagged) scalar as it is written. */
+  /** The source text of a plain (unquoted, untagged) scalar. */
   plain(path: readonly string[]): string | undefined;
 }
 
@@ -45,10 +42,10 @@ export type ParsedYaml =
   | { readonly ok: false; readonly complaints: readonly Complaint[] };
 
 /**
- * Reads one YAML 1.2 document, with merge keys (`<<`) as the Go program has
- * them. Keys set twice, second documents, keys that are no texts and values
- * that multiply through aliases are complaints. Never throws. Complaints do not
- * repeat the text: it may hold a key.
+ * Parses one YAML 1.2 document, with merge keys (`<<`) as in the Go program.
+ * Duplicate keys, a second document, keys that are not texts, and values that
+ * multiply through aliases are complaints. Never throws. A complaint does not
+ * quote the text, since it may contain the API key.
  */
 export function parseYaml(text: string): ParsedYaml {
   const lines = new LineCounter();
@@ -91,7 +88,7 @@ export function parseYaml(text: string): ParsedYaml {
     };
     return { ok: true, yaml };
   } catch (error) {
-    // toJS: too many aliases, or a merge key whose value is no map.
+    // From toJS: too many aliases, or a merge key whose value is not a map.
     return {
       ok: false,
       complaints: [{ message: error instanceof Error ? error.message : String(error), ...at(0) }],
@@ -105,8 +102,8 @@ export interface Step {
 }
 
 /**
- * The nodes on the way from the root (the first step) along `path`, aliases
- * followed; as far as it goes.
+ * The nodes from the root (the first step) along `path`, through aliases. The
+ * list ends at the last node that exists.
  */
 export function stepsTo(document: Document.Parsed, path: readonly string[]): readonly Step[] {
   const steps: Step[] = [{ key: undefined, value: document.contents ?? undefined }];
@@ -145,13 +142,16 @@ function wording(
 ): string {
   switch (code) {
     case "DUPLICATE_KEY":
-      return `the key ${/^["']?([\w.-]*)/.exec(text.slice(pos[0]))?.[1] ?? ""} is set a second time`;
+      return `the key ${keyAt(text, pos[0])} is set a second time`;
     case "MULTIPLE_DOCS":
       return "a second document starts here; one is allowed";
     case "UNEXPECTED_TOKEN":
-      // "…: ", and then a piece of the text, which may be a secret.
+      // After "…: " comes a part of the text, which may be a secret.
       return message.replace(/: .*$/s, "");
     default:
       return message;
   }
 }
+
+const keyAt = (text: string, offset: number): string =>
+  /^["']?([\w.-]*)/.exec(text.slice(offset))?.[1] ?? "";

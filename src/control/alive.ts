@@ -2,8 +2,8 @@ import { isNgrokdError } from "../model/error.ts";
 import type { Net } from "../net/types.ts";
 
 /**
- * Whether anything listens on this socket, also where it takes no connection
- * because more of them wait already than fit (EAGAIN).
+ * Whether a process listens on this socket. It counts as alive also if its
+ * queue of connections is full (EAGAIN).
  */
 export async function isAlive(net: Net, path: string): Promise<boolean> {
   try {
@@ -11,7 +11,7 @@ export async function isAlive(net: Net, path: string): Promise<boolean> {
     conn.close();
     return true;
   } catch (error) {
-    // Only a refusal, or a path that is gone, proves that nobody is there.
+    // Only a refusal or a missing path proves that no process listens.
     return !(
       isNgrokdError(error, "network") &&
       ["ECONNREFUSED", "ENOENT"].includes(String(error.details.errno))

@@ -3,14 +3,15 @@ import type { Conn, Net } from "../net/types.ts";
 import { type Request, replySchema } from "./protocol.ts";
 
 export interface AskOptions {
-  /** Milliseconds for the whole exchange; 30 s where not given. */
+  /** Milliseconds for the whole exchange; default 30 s. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
 
 /**
- * One request to a running daemon. Answers the reply's `data`; rejects with
- * `not-running`, `permission`, `timeout`, or what the daemon said.
+ * Sends one request to a running daemon. Returns the reply's `data`; rejects
+ * with `not-running`, `permission`, `timeout`, `protocol`, or the daemon's own
+ * error.
  */
 export async function askDaemon(
   net: Net,
@@ -62,13 +63,17 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
         `The daemon on "${path}" takes no connection: more of them wait already than fit`,
         {
           cause: error,
-          hint: "it is stopped or hangs: see its log, and end it if it stays so; `ss -xlp` names its process",
+          hint:
+            "it is stopped or hangs: see its log, and end it if it stays so; " +
+            "`ss -xlp` names its process",
         },
       );
     }
     throw new NgrokdError("not-running", `No daemon answers on the control socket "${path}"`, {
       cause: error,
-      hint: "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",
+      hint:
+        "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, " +
+        "or name its socket with --socket or NGROKD_SOCKET",
     });
   }
 }
@@ -123,8 +128,7 @@ function readReply(text: string, path: string): unknown {
     );
   if (reply.data.success) return reply.data.data;
   const { error, code: sent, hint } = reply.data;
-  // The Go program sends no code, and a later ngrokd may send one that this one
-  // does not know.
+  // The Go program sends no code, and a later ngrokd may send a new one.
   const code = errorCodes.find((known) => known === sent) ?? "refused";
   throw new NgrokdError(code, error, hint === undefined ? {} : { hint });
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import * as z from "zod/mini";
 import { errnoOf, fileError } from "../files/atomic.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
@@ -10,7 +11,6 @@ import { isAlive } from "./alive.ts";
 import { askDaemon } from "./client.ts";
 import {
   deadlinesMs,
-  pidSchema,
   type Reply,
   type Request,
   requestLimitBytes,
@@ -22,22 +22,22 @@ export interface ControlOptions {
   readonly net: Net;
   readonly path: string;
   /**
-   * The group that may use the socket beside root; ignored where the machine
-   * has no such group.
+   * The group that may use the socket, as root may. Ignored if the machine has
+   * no such group.
    */
   readonly group: string;
   readonly log: Log;
-  /** Answers one request; what it throws becomes the error reply. */
+  /** Returns the reply's `data`. Its error becomes the error reply. */
   readonly handle: (request: Request) => Promise<unknown>;
-  /** How long a client may take; the protocol's unless told. */
+  /** Deadlines for clients; default: the protocol's. */
   readonly deadlinesMs?: { readonly request: number; readonly reply: number };
 }
 
 /**
- * Opens the control socket, which is also what makes this daemon the only one:
- * it appears under its name whole, with its final mode and group, by link(2),
- * which fails where another one is. Rejects with `already-running`,
- * `permission`, `state` or `address-in-use`.
+ * Opens the control socket. It is also the lock that prevents a second daemon:
+ * the socket is made under another name, and link(2) gives it its own once mode
+ * and group are final. That fails if another daemon has the name. Rejects with
+ * `already-running`, `permission`, `state` or `address-in-use`.
  */
 export async function startControlServer(
   options: ControlOptions,
@@ -97,8 +97,8 @@ async function listen(
 }
 
 /**
- * Links the finished socket to its name; a socket that nobody answers on is
- * taken over, a living one never is.
+ * Links the finished socket to its name. A dead socket there is replaced, one
+ * with a living listener never.
  */
 async function publish(
   { net, path, log }: ControlOptions,
@@ -125,6 +125,11 @@ async function publish(
   await unlink(birthplace);
   return "published";
 }
+
+/**
+ * The field of a status that identifies the process; the Go program has none.
+ */
+const pidSchema = z.object({ pid: z.number() });
 
 async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {
   const { pid, silent } = await askDaemon(
@@ -167,8 +172,8 @@ async function serve(conn: Conn, options: ControlOptions): Promise<void> {
 }
 
 /**
- * Lets a client take its time for one step, but no more: then `step` rejects,
- * since the connection is gone.
+ * Runs one step of the exchange. After `ms` milliseconds the connection is
+ * aborted, and the step rejects.
  */
 async function within<T>(ms: number, conn: Conn, step: () => Promise<T> | T): Promise<T> {
   const timer = setTimeout(() => conn.abort(), ms);
@@ -215,9 +220,9 @@ function parseRequest(text: string): Parsed<Request> {
 }
 
 /**
- * Reads until the text is one whole JSON value, a line end, or the end: the Go
- * client sends no newline and keeps its half open. Undefined where a client
- * said nothing.
+ * Reads until the text is one whole JSON value, a line ends, or the connection
+ * ends: the Go client sends no newline and does not close its half. Returns
+ * undefined if the client sent nothing.
  */
 async function readRequest(conn: Conn): Promise<Parsed<string> | undefined> {
   const decoder = new TextDecoder();
@@ -246,9 +251,7 @@ function isWholeJson(text: string): boolean {
   }
 }
 
-/**
- * The group's number from /etc/group; there is no call for it in the runtimes.
- */
+/** The group's number from /etc/group: neither runtime has a call for it. */
 async function groupId(name: string): Promise<number | undefined> {
   const text = await readFile("/etc/group", "utf8").catch(() => "");
   const line = text.split("\n").find((entry) => entry.startsWith(`${name}:`));

@@ -7,30 +7,31 @@ import { NgrokdError } from "../model/error.ts";
 import type { Net } from "../net/types.ts";
 import { isAlive } from "./alive.ts";
 
-/** How long another daemon's turn is waited for. */
+/** How long to wait for another daemon's turn to end. */
 const patienceMs = 10_000;
 
 export interface TurnOptions {
   readonly net: Net;
-  /** What is worked at: only one daemon at a time has its turn. */
+  /** The path of the control socket. */
   readonly path: string;
   /**
-   * Our own listening socket, in the same folder as `path`, and a name that
-   * nobody else has: together they tell that we live.
+   * Our own listening socket, in the folder of `path`, and a name that no other
+   * daemon has. Together they prove that we are alive.
    */
   readonly socket: string;
   readonly name: string;
 }
 
 /**
- * Runs `work` while no other daemon does so for the same path, so that what it
- * has looked at is still there when it replaces it. There is no lock that the
- * system would take from a dead process, so the turn is a folder,
- * `<path>.turn`, with a second name of our socket in it: rename(2) puts it in
- * place only where there is none or an empty one, and it answers for as long as
- * we live. One that a crash has left is emptied by that one name, which is
- * never another's. Rejects with `already-running` where the turn does not come
- * within 10 s.
+ * Runs `work` while no other daemon does so for the same path, so that a socket
+ * which it found dead is still dead when it replaces it.
+ *
+ * No lock would be released by the death of its process, so the turn is a
+ * folder, `<path>.turn`, which has a second name of our socket in it. rename(2)
+ * puts the folder in place only if there is none or an empty one. The socket in
+ * it answers as long as its process lives. After a crash the next daemon
+ * empties the folder by that one name, which no other socket ever has. Rejects
+ * with `already-running` if the turn does not come within 10 s.
  */
 export async function inTurn<T>(
   { net, path, socket, name }: TurnOptions,
@@ -38,8 +39,8 @@ export async function inTurn<T>(
 ): Promise<T> {
   const turn = `${path}.turn`;
   const ours = `${socket}.turn`;
-  // At once and not in a thread: the umask is the whole process's, and a unix
-  // listener that opens meanwhile narrows it for a moment.
+  // Synchronous, since the umask belongs to the whole process: a unix listener
+  // that opens meanwhile changes it for a moment.
   mkdirSync(ours, { mode: 0o700 });
   try {
     await link(socket, join(ours, name));
@@ -62,7 +63,7 @@ export async function inTurn<T>(
     return await work();
   } finally {
     await unlink(join(turn, name));
-    // The next one may have taken the empty folder's place by now.
+    // The next daemon may have put its own folder here by now.
     await rmdir(turn).catch(unless("ENOENT", "ENOTEMPTY", "EEXIST"));
   }
 }

@@ -1,4 +1,4 @@
-import { dirname, join } from "node:path";
+import { defaultAccount } from "../account/account-name.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { createLister } from "../account/lister.ts";
 import { createApi } from "../cloud/api.ts";
@@ -6,16 +6,17 @@ import { inspectCertificate, renewalDue } from "../cloud/certificate.ts";
 import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/identity-files.ts";
 import type { Loaded } from "../config/load.ts";
 import { addressRange } from "../exposure/range.ts";
-import { readFileIfThere } from "../files/atomic.ts";
-import { parseAssignment } from "../machine/assignment-file.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
+import { readAssignment } from "../machine/assignment-file.ts";
 import { inspectHostsFile } from "../machine/hosts/file.ts";
-import { forbiddenNow } from "../machine/own-names.ts";
+import { policyNow } from "../machine/own-names.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
 import { silentLog } from "../model/log.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { userAgent } from "../version.ts";
+import { ownHosts } from "./own-hosts.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
 
 /** What a pass would do first, before it knows of any endpoint. */
@@ -70,15 +71,17 @@ export async function lookAhead(
   const { operatorId, ingressEndpoint } = found.identity;
   const [listed, saved, hosts] = await Promise.all([
     createLister(silentLog)(api, operatorId, signal ?? AbortSignal.timeout(60_000)),
-    readFileIfThere(join(dirname(config.server.client_cert), "ip_mappings.json")),
+    readAssignment(stateFiles(stateFolderOf(config.server)).assignment),
     inspectHostsFile(loaded.hostsPath, new Map()),
   ]);
-  const assignment = parseAssignment(saved ?? "{}");
   const changes = preview({
+    account: defaultAccount,
     listed,
-    saved: assignment.ok ? assignment.value.assignment : new Map(),
+    saved: saved?.ok === true ? saved.value.assignment : new Map(),
     range: addressRange(config.net.subnet).range,
-    forbidden: await forbiddenNow(loaded, ingressAddress(loaded, ingressEndpoint)),
+    policy: await policyNow(loaded.hostsPath, [
+      ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host),
+    ]),
     listening,
     hosts: hosts.before,
   });

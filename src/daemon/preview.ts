@@ -1,19 +1,22 @@
-import { type Assignment, allocate } from "../exposure/allocate.ts";
-import { type Placed, placeOf, plan } from "../exposure/plan.ts";
+import type { Assignment } from "../exposure/allocate.ts";
+import { expose, type Policy } from "../exposure/expose.ts";
+import { type Doorway, doorId, type Exposure } from "../exposure/exposure.ts";
+import { plan } from "../exposure/plan.ts";
 import { editHosts } from "../machine/hosts/text.ts";
+import { type Binding, bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { Ip, Subnet } from "../model/ip.ts";
-import { admit } from "./reconcile.ts";
+import { type Ip, parseIp, type Subnet } from "../model/ip.ts";
 
 export interface PreviewFacts {
-  /** What ngrok lists for this machine. */
+  readonly account: string;
+  /** The endpoints that ngrok lists for this machine. */
   readonly listed: readonly ApiEndpoint[];
   /** The addresses as they are saved. */
   readonly saved: Assignment;
   readonly range: Subnet;
-  readonly forbidden: (host: Hostname) => string | undefined;
-  /** What listens now; nothing where no daemon runs. */
+  readonly policy: Policy;
+  /** What listens now; empty if no daemon runs. */
   readonly listening: readonly Listening[];
   /** The hosts file, as editHosts takes it. */
   readonly hosts: string;
@@ -41,7 +44,7 @@ export interface Preview {
   readonly retire: readonly Listening[];
   /**
    * Whole lines of the hosts file, the marker lines too. `refused`: why it must
-   * not be edited; empty where it may be.
+   * not be edited; empty if it may be.
    */
   readonly hosts: {
     readonly add: readonly string[];
@@ -52,51 +55,67 @@ export interface Preview {
   readonly unserved: readonly { readonly url: string; readonly reason: string }[];
   /** How many endpoints would be served. */
   readonly served: number;
+  /** All that would be served. */
+  readonly exposure: Exposure;
 }
 
 /**
  * Pure: what a pass would do with these facts. A new name's address is the
- * first that is free; where another program listens there, a pass takes the
- * next, which only trying can tell.
+ * first free one. If another program listens there, a pass takes the next,
+ * which only a trial can tell.
  */
-export function preview({
-  listed,
-  saved,
-  range,
-  forbidden,
-  listening,
-  hosts,
-}: PreviewFacts): Preview {
-  const { bindings, bad } = admit(listed, forbidden);
-  const { assignment, failed } = allocate({
-    wanted: bindings.map(({ host }) => host),
-    saved,
-    range,
-    avoid: new Set(),
+export function preview(facts: PreviewFacts): Preview {
+  const { account, listed, saved, policy, range, listening, hosts } = facts;
+  const { exposure, unserved } = expose({
+    accounts: [{ account, listed }],
+    assignment: saved,
+    policy,
+    machine: { range, taken: new Set() },
   });
-  const wanted = bindings.flatMap((binding): Placed[] => {
-    const ip = assignment.get(binding.host);
-    return ip === undefined ? [] : [{ binding, ip }];
-  });
-  const present = new Map(listening.map((one) => [`${one.ip}:${one.port} ${one.host}`, one]));
-  const { raise, retire } = plan(wanted, new Set(present.keys()));
-  const entries = new Map(wanted.map(({ binding, ip }) => [binding.host, ip]));
-  const homeless = bindings.flatMap(({ url, host }) =>
-    failed.has(host) ? [{ url, reason: failed.get(host) ?? "" }] : [],
+  const present = new Map(listening.map((one) => [presentId(one), one]));
+  const doorways = new Map(
+    listening.flatMap((one) => doorwaysAt(one, account).map((it) => [it.door.id, it])),
   );
+  const { open, reopen, close } = plan(exposure, doorways);
+  const entries = new Map(exposure.names.map(({ host, ip }) => [host, ip]));
   return {
     names: nameChanges(entries, saved, listening),
-    raise: raise.map(({ binding, ip }) => ({
-      url: binding.url,
-      host: binding.host,
-      ip,
-      port: binding.port,
-    })),
-    retire: retire.flatMap((place) => present.get(place) ?? []),
+    raise: [...open, ...reopen].flatMap(listeningOf),
+    retire: close.flatMap((id) => present.get(id) ?? []),
     hosts: hostsChanges(hosts, entries),
-    unserved: [...bad.map(({ url, reason }) => ({ url, reason })), ...homeless],
-    served: new Set(wanted.map(placeOf)).size,
+    unserved: unserved.map((one) =>
+      one.kind === "homeless"
+        ? { url: one.binding.url, reason: one.reason }
+        : { url: one.url, reason: one.reason },
+    ),
+    served: exposure.doors.length,
+    exposure,
   };
+}
+
+const presentId = ({ ip, port }: Listening): string => `${ip}:${port}`;
+
+/** The door of a listening endpoint, as far as a daemon tells of it. */
+function doorwaysAt({ url, ip: text, port }: Listening, account: string): Doorway[] {
+  const ip = parseIp(text);
+  if (!ip.ok) return [];
+  const id = doorId(ip.value, port);
+  const { bindings } = bindingsOf([{ id: "", url, proto: "" }]);
+  const routes = bindings.map((binding: Binding) => ({
+    door: id,
+    match: { kind: "any" } as const,
+    target: { account, binding },
+  }));
+  return [{ door: { id, at: { ip: ip.value, port }, greet: "fixed" }, routes }];
+}
+
+function listeningOf({ door, routes }: Doorway): Listening[] {
+  return routes.map(({ target: { binding } }) => ({
+    url: binding.url,
+    host: binding.host,
+    ip: door.at.ip,
+    port: door.at.port,
+  }));
 }
 
 function nameChanges(

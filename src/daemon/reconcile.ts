@@ -1,49 +1,45 @@
-import { type Allocation, type Assignment, allocate } from "../exposure/allocate.ts";
-import { type Placed, placeOf, plan } from "../exposure/plan.ts";
-import { type BadEndpoint, type Binding, bindingsOf } from "../model/binding.ts";
-import type { ApiEndpoint } from "../model/endpoint.ts";
+import type { Assignment } from "../exposure/allocate.ts";
+import {
+  type AccountEndpoints,
+  type ExposureResult,
+  expose,
+  type Policy,
+} from "../exposure/expose.ts";
+import type { DoorId, Doorway, Exposure, NameRecord } from "../exposure/exposure.ts";
+import { plan } from "../exposure/plan.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Ip, Subnet } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
-import { createMeter } from "../model/meter.ts";
 import type { Reconciled } from "../model/pass.ts";
-import type { EndpointState } from "../model/state.ts";
-import { answeringNames, type Listeners, type Raised } from "../relay/doors.ts";
+import type { Relay } from "../relay/relay.ts";
+import { endpointStates } from "./endpoint-states.ts";
 
-/**
- * The effects of a pass, handed in; each answers or throws for itself alone.
- */
+/** The effects of a pass; each returns or throws for itself alone. */
 export interface World {
-  readonly listeners: Listeners;
-  /** The assignment as it was last saved, or kept where saving failed. */
-  readonly assignment: () => Assignment;
-  readonly saveAssignment: (assignment: Assignment) => Promise<void>;
-  /**
-   * Makes the hosts section say this; answers names that a line of the user's
-   * own overrides.
-   */
-  readonly advertise: (entries: ReadonlyMap<Hostname, Ip>) => Promise<readonly Hostname[]>;
-  /**
-   * Why a name may never be written into the hosts file; undefined where it
-   * may.
-   */
-  readonly forbidden: (host: Hostname) => string | undefined;
+  readonly relay: Pick<Relay, "present" | "apply" | "probe">;
+  readonly machine: {
+    /** As it was last saved, or kept in memory if saving failed. */
+    readonly assignment: Assignment;
+    saveAssignment(assignment: Assignment): Promise<void>;
+    /** Returns the names to which the user's own lines give another address. */
+    apply(exposure: Pick<Exposure, "addresses" | "names">): Promise<readonly Hostname[]>;
+  };
+  readonly policy: Policy;
   readonly range: Subnet;
-  /**
-   * How long the connections of a retired endpoint may go on, in milliseconds.
-   */
-  readonly drainMs: number;
   readonly log: Log;
 }
 
 /**
- * Makes this machine serve `listed`, and nothing else. The order is the safety:
- * the assignment is saved before an address is used, names are written once
- * they answer, and go before their listener does (design.md, "One pass").
+ * Makes this machine serve these endpoints, and no others. The order is the
+ * safety: the assignment is saved before an address is used, names are written
+ * once they answer, and go before their door closes (design.md, "One pass").
  */
-export async function reconcile(listed: readonly ApiEndpoint[], world: World): Promise<Reconciled> {
-  const { listeners, log } = world;
+export async function reconcile(
+  accounts: readonly AccountEndpoints[],
+  world: World,
+): Promise<Reconciled> {
+  const { relay, machine } = world;
   const problems: Reconciled["problems"][number][] = [];
   const attempt = async <T>(work: () => Promise<T>, otherwise: T): Promise<T> => {
     try {
@@ -54,174 +50,89 @@ export async function reconcile(listed: readonly ApiEndpoint[], world: World): P
     }
   };
 
-  const { bindings, bad } = admit(listed, world.forbidden);
-  const { assignment, failed } = await place(bindings, world);
-  await attempt(() => world.saveAssignment(assignment), undefined);
-
-  const wanted = bindings.flatMap((binding): Placed[] => {
-    const ip = assignment.get(binding.host);
-    return ip === undefined ? [] : [{ binding, ip }];
-  });
-  const { raise, retire } = plan(wanted, new Set(listeners.present.keys()));
-  const reasons = new Map<string, string>();
-  for (const placed of raise) {
-    const reason = await listeners.raise(placed);
-    if (reason === undefined)
-      log.debug(`${placed.binding.url} listens on ${placed.ip}:${placed.binding.port}`);
-    else reasons.set(placeOf(placed), reason);
+  const { exposure, assignment, unserved } = await exposeOnFreeAddresses(accounts, world);
+  await attempt(() => machine.saveAssignment(assignment), undefined);
+  const { open, reroute, close, reopen } = plan(exposure, relay.present);
+  const failures = new Map(await openDoors({ open, reroute }, world));
+  const advertise = (without: readonly DoorId[]): Promise<readonly Hostname[]> =>
+    attempt(() => machine.apply(answering(exposure, relay.present, without)), []);
+  let overridden = await advertise(close);
+  await relay.apply({ close });
+  if (reopen.length > 0) {
+    for (const [id, reason] of await openDoors({ open: reopen }, world)) failures.set(id, reason);
+    overridden = await advertise([]);
   }
-  // The endpoints behind a place may have changed without the place.
-  for (const placed of wanted) {
-    const raised = listeners.present.get(placeOf(placed));
-    if (raised !== undefined) raised.placed = placed;
-  }
-
-  const going = new Set(retire);
-  const staying = new Map([...listeners.present].filter(([place]) => !going.has(place)));
-  const shadowed = new Set(await attempt(() => world.advertise(answeringNames(staying)), []));
-  for (const place of retire) listeners.retire(place, world.drainMs);
-
-  return {
-    endpoints: states({ wanted, reasons, failed, bindings, bad, shadowed, listeners }),
-    problems,
-  };
+  const facts = { exposure, unserved, present: relay.present, failures, overridden };
+  return { endpoints: endpointStates(facts), problems };
 }
 
 /**
- * The states of all endpoints, sorted by URL; those that drain come from
- * `listeners` alone.
- */
-export function drainingStates(listeners: Listeners): EndpointState[] {
-  return [...listeners.draining].map((raised) =>
-    stateOf(raised.placed.binding, {
-      ip: raised.placed.ip,
-      state: "draining",
-      reason: "waits for its open connections",
-      raised,
-    }),
-  );
-}
-
-/** Pure: what can be served, and what cannot, each with the reason. */
-export function admit(
-  listed: readonly ApiEndpoint[],
-  forbidden: World["forbidden"],
-): { bindings: Binding[]; bad: BadEndpoint[] } {
-  const { bindings, bad } = bindingsOf(listed);
-  const admitted: Binding[] = [];
-  for (const binding of bindings) {
-    const reason = forbidden(binding.host);
-    if (reason === undefined) admitted.push(binding);
-    else bad.push(...binding.ids.map((id) => ({ id, url: binding.url, reason })));
-  }
-  return { bindings: admitted, bad };
-}
-
-/**
- * How many addresses are tried for a new name before the port itself is taken
- * to be in use on all of them; another daemon may hold many.
+ * How many addresses are tried for a new name before its port counts as taken
+ * on all of them. Another daemon may hold many.
  */
 const probes = 64;
 
-/**
- * Gives every name an address; a name that is new gets one where nothing else
- * listens on its ports.
- */
-async function place(bindings: readonly Binding[], world: World): Promise<Allocation> {
-  const { listeners, range } = world;
-  const saved = world.assignment();
-  const wanted = bindings.map(({ host }) => host);
-  const avoid = new Set<Ip>();
-  let allocation = allocate({ wanted, saved, range, avoid });
-  // Not every saved address counts (allocate).
-  const { assignment } = allocation;
-  let unproven = bindings.filter(({ host }) => assignment.get(host) !== saved.get(host));
+/** An exposure in which each new name has an address with free ports. */
+async function exposeOnFreeAddresses(
+  accounts: readonly AccountEndpoints[],
+  { relay, machine, policy, range }: World,
+): Promise<ExposureResult> {
+  const taken = new Set<Ip>();
+  const saved = machine.assignment;
+  const exposeWith = (assignment: Assignment): ExposureResult =>
+    expose({ accounts, assignment, policy, machine: { range, taken } });
+  let result = exposeWith(saved);
+  // The allocation does not use every saved address.
+  let unproven = result.exposure.names.filter(({ host, ip }) => saved.get(host) !== ip);
   for (let attempt = 0; attempt < probes && unproven.length > 0; attempt += 1) {
-    const places = unproven.flatMap(({ host, port }) => {
-      const ip = allocation.assignment.get(host);
-      return ip === undefined ? [] : [{ ip, port }];
-    });
-    const taken = await listeners.probe(places);
-    if (taken.size === 0) break;
-    for (const ip of taken) avoid.add(ip);
-    const current = allocation;
-    unproven = unproven.filter(({ host }) => taken.has(current.assignment.get(host) ?? ("" as Ip)));
-    // Names whose address proved free keep it: they count as saved from here
-    // on.
-    const proven = new Map([...current.assignment].filter(([, ip]) => !taken.has(ip)));
-    allocation = allocate({ wanted, saved: proven, range, avoid });
+    const found = await relay.probe(placesOf(unproven, result.exposure, relay.present));
+    if (found.size === 0) break;
+    for (const ip of found) taken.add(ip);
+    const again = new Set(unproven.filter(({ ip }) => found.has(ip)).map(({ host }) => host));
+    // A name whose address proved free keeps it, as if it had been saved.
+    result = exposeWith(new Map([...result.assignment].filter(([, ip]) => !found.has(ip))));
+    unproven = result.exposure.names.filter(({ host }) => again.has(host));
   }
-  return allocation;
+  return result;
 }
 
-function states(facts: {
-  wanted: readonly Placed[];
-  reasons: ReadonlyMap<string, string>;
-  failed: ReadonlyMap<Hostname, string>;
-  bindings: readonly Binding[];
-  bad: readonly BadEndpoint[];
-  shadowed: ReadonlySet<Hostname>;
-  listeners: Listeners;
-}): EndpointState[] {
-  const { wanted, reasons, failed, bindings, bad, shadowed, listeners } = facts;
-  const placed = wanted.map((one): EndpointState => {
-    const raised = listeners.present.get(placeOf(one));
-    const { host } = one.binding;
-    const warning = shadowed.has(host)
-      ? `another line of the hosts file gives "${host}" an address of its own, which may win`
-      : "";
-    if (raised !== undefined)
-      return stateOf(one.binding, { ip: one.ip, state: "listening", warning, raised });
-    return stateOf(one.binding, {
-      ip: one.ip,
-      state: "failed",
-      reason: reasons.get(placeOf(one)) ?? "it is not listening",
-    });
-  });
-  const homeless = bindings.flatMap((binding) => {
-    const reason = failed.get(binding.host);
-    return reason === undefined ? [] : [stateOf(binding, { ip: "", state: "failed", reason })];
-  });
-  const unusable = bad.map(
-    ({ id, url, reason }): EndpointState => ({
-      ids: [id],
-      url,
-      proto: "",
-      host: "",
-      port: 0,
-      ip: "",
-      state: "unsupported",
-      reason,
-      warning: "",
-      meter: createMeter(),
-    }),
-  );
-  return [...placed, ...homeless, ...unusable].sort((a, b) =>
-    a.url < b.url ? -1 : a.url > b.url ? 1 : 0,
-  );
+/**
+ * The places of these names, but those of our own doors: these can change
+ * hands.
+ */
+function placesOf(
+  names: readonly NameRecord[],
+  { doors }: Exposure,
+  present: ReadonlyMap<DoorId, unknown>,
+): Doorway["door"]["at"][] {
+  const ips = new Set(names.map(({ ip }) => ip));
+  return doors.filter(({ id, at }) => ips.has(at.ip) && !present.has(id)).map(({ at }) => at);
 }
 
-function stateOf(
-  { ids, url, proto, host, port }: Binding,
-  rest: {
-    ip: Ip | "";
-    state: EndpointState["state"];
-    reason?: string;
-    warning?: string;
-    raised?: Raised;
-  },
-): EndpointState {
-  const { ip, state, reason = "", warning = "", raised } = rest;
-  return {
-    ids,
-    url,
-    proto,
-    host,
-    port,
-    ip,
-    state,
-    reason,
-    warning,
-    meter: raised?.meter ?? createMeter(),
-  };
+async function openDoors(
+  steps: { readonly open: readonly Doorway[]; readonly reroute?: readonly Doorway[] },
+  { relay, log }: World,
+): Promise<ReadonlyMap<DoorId, string>> {
+  const failures = await relay.apply(steps);
+  for (const { door, routes } of steps.open) {
+    if (failures.has(door.id)) continue;
+    for (const { target } of routes) log.debug(`${target.binding.url} listens on ${door.id}`);
+  }
+  return failures;
+}
+
+/** The names that answer on at least one port, and their addresses. */
+function answering(
+  { routes, names }: Exposure,
+  present: ReadonlyMap<DoorId, unknown>,
+  without: readonly DoorId[],
+): Pick<Exposure, "addresses" | "names"> {
+  const closing = new Set(without);
+  const hosts = new Set(
+    routes
+      .filter(({ door }) => present.has(door) && !closing.has(door))
+      .map(({ target }) => target.binding.host),
+  );
+  const served = names.filter(({ host }) => hosts.has(host));
+  return { names: served, addresses: served.map(({ ip }) => ip) };
 }

@@ -1,34 +1,34 @@
-import { type Change, changesBetween, takenOver } from "../config/changes.ts";
+import { afterReload, type Change, changesBetween } from "../config/changes.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
 import { configError, type Problem, problemText } from "../config/problem.ts";
-import { type Config, type SettingKey, withValueAt } from "../config/schema.ts";
+import { type Config, withValueAt } from "../config/schema.ts";
 import { valueCode } from "../config/template.ts";
-import type { ReloadReport } from "../control/protocol.ts";
+import type { ReloadReport } from "../desk/reply-schemas.ts";
 import type { ApiKey } from "../model/api-key.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { createSerial } from "../model/serial.ts";
+import { type Job, jobsOf } from "./jobs.ts";
 
-/**
- * The settings in effect: the one place that replaces them while the daemon
- * runs.
- */
+/** The settings in effect. Nothing else replaces them while the daemon runs. */
 export interface Settings {
   readonly current: Loaded;
   /**
-   * What a person should look at: a configuration that could not be taken over,
-   * and what waits for the next start.
+   * Sentences for a person: why the configuration in the file cannot be used,
+   * and which changes wait for the next start.
    */
   readonly warnings: readonly string[];
   /**
-   * Reads the configuration again and takes over what has changed, and only
-   * that; one that is wrong changes nothing. One at a time: a call while
-   * another is at work reads once more after it. Never rejects.
+   * Reads the configuration again and takes over the settings that differ. A
+   * wrong configuration changes nothing. Reloads run one after the other, and
+   * wait for {@link follow}. Never rejects.
    */
   reload(): Promise<ReloadReport>;
+  /** Registers what does the jobs of a change. */
+  follow(apply: Apply): void;
   /**
-   * This key stands in the file by our own hand: when it is read again, nothing
-   * has changed.
+   * Notes a key that ngrokd itself wrote into the file, so that the next reload
+   * finds no change.
    */
   savedKey(key: ApiKey): void;
 }
@@ -36,168 +36,141 @@ export interface Settings {
 export interface SettingsDeps {
   readonly loaded: Loaded;
   /**
-   * Reads the configuration as the daemon's start did; may reject where the
+   * Reads the configuration as the start of the daemon did. May reject if the
    * file cannot be read at all.
    */
   readonly read: () => Promise<Inspection>;
   /**
-   * What the machine has against these settings, such as a CA that is not
-   * there; it is asked before anything changes.
+   * Why this machine cannot use these settings, for example a missing CA file.
+   * Asked before anything changes.
    */
-  readonly check: (next: Loaded) => Promise<readonly Problem[]>;
-  /**
-   * Does what the changes ask for; {@link Settings.current} has them already.
-   * Must not reject.
-   */
-  readonly apply: (jobs: ReadonlySet<Job>) => Promise<void>;
+  readonly check: (next: Loaded, current: Loaded) => Promise<readonly Problem[]>;
   readonly log: Log;
 }
 
-export function createSettings({ loaded, read, check, apply, log }: SettingsDeps): Settings {
-  let current = loaded;
-  let refused: readonly Problem[] = [];
-  let waiting: readonly string[] = [];
-  let odd = loaded.warnings.map(problemText);
-  const inTurn = createSerial();
+/** Does the jobs of a change; {@link Settings.current} is already new. */
+export type Apply = (jobs: ReadonlySet<Job>) => Promise<void>;
 
+export function createSettings(deps: SettingsDeps): Settings {
+  const follower = Promise.withResolvers<Apply>();
+  const state: State = {
+    ...deps,
+    current: deps.loaded,
+    refused: [],
+    waiting: [],
+    odd: deps.loaded.warnings.map(problemText),
+  };
+  const inTurn = createSerial();
   return {
     get current() {
-      return current;
+      return state.current;
     },
     get warnings() {
-      return [refusalText(refused), ...waiting].filter((text) => text !== "");
+      return [refusalText(state.refused), ...state.waiting].filter((text) => text !== "");
     },
-    reload: () => inTurn(reloadNow),
+    follow: follower.resolve,
+    reload: () => inTurn(async () => await reload(state, await follower.promise)),
     savedKey(key) {
-      if (current.origins["api.key"].startsWith("environment")) return;
-      const config = withValueAt(current.config, ["api", "key"], key) as Config;
-      current = { ...current, config, origins: { ...current.origins, "api.key": "file" } };
+      const { config, origins } = state.current;
+      if (origins["api.key"].startsWith("environment")) return;
+      state.current = {
+        ...state.current,
+        config: withValueAt(config, ["api", "key"], key) as Config,
+        origins: { ...origins, "api.key": "file" },
+      };
     },
   };
+}
 
-  async function reloadNow(): Promise<ReloadReport> {
-    const before = current;
-    const { loaded: next, problems, warnings } = await inspect();
-    tellRefused(problems);
-    tellOdd(warnings);
-    const changes = next === undefined ? [] : changesBetween(before, next);
-    if (next !== undefined) {
-      current = takenOver(before, next);
-      tellWaiting(changes);
-      await takeOver(changes);
-    }
+interface State extends Pick<SettingsDeps, "read" | "check" | "log"> {
+  current: Loaded;
+  /** Why the configuration as it is in the file cannot be used. */
+  refused: readonly Problem[];
+  /** Changes that need a restart, a sentence each. */
+  waiting: readonly string[];
+  /** Unknown keys and the like, a sentence each. */
+  odd: readonly string[];
+}
+
+async function reload(state: State, apply: Apply): Promise<ReloadReport> {
+  const { current: before, log } = state;
+  const { loaded: next, problems, warnings } = await inspect(state);
+  noteRefused(state, problems);
+  noteOdd(state, warnings);
+  const changes = next === undefined ? [] : changesBetween(before, next);
+  if (next !== undefined) {
+    state.current = afterReload(before, next);
+    noteWaiting(state, changes);
+    await takeOver(changes, apply, log);
+  }
+  return {
+    ok: next !== undefined,
+    config_path: before.path,
+    changes,
+    problems: [...problems],
+    warnings: [...warnings],
+  };
+}
+
+async function inspect({
+  read,
+  check,
+  current,
+}: State): Promise<Pick<Inspection, "loaded" | "problems" | "warnings">> {
+  try {
+    const inspection = await read();
+    const { loaded: next } = inspection;
+    if (next === undefined) return inspection;
+    const problems = [...lossOf(inspection, current, next), ...(await check(next, current))];
+    return problems.length === 0 ? inspection : { ...inspection, problems, loaded: undefined };
+  } catch (error) {
+    const message = reasonOf(error).replace(
+      `Cannot read the configuration "${current.path}"`,
+      "it cannot be read",
+    );
     return {
-      ok: next !== undefined,
-      config_path: before.path,
-      changes,
-      problems: [...problems],
-      warnings: [...warnings],
+      loaded: undefined,
+      warnings: [],
+      problems: [{ kind: "wrong-value", source: current.path, message }],
     };
-  }
-
-  async function inspect(): Promise<Pick<Inspection, "loaded" | "problems" | "warnings">> {
-    try {
-      const found = await read();
-      const { loaded: next } = found;
-      if (next === undefined) return found;
-      const problems = [...lost(found, current, next), ...(await check(next))];
-      return problems.length === 0 ? found : { ...found, problems, loaded: undefined };
-    } catch (error) {
-      const message = reasonOf(error).replace(
-        `Cannot read the configuration "${current.path}"`,
-        "it cannot be read",
-      );
-      return {
-        loaded: undefined,
-        warnings: [],
-        problems: [{ kind: "wrong-value", source: current.path, message }],
-      };
-    }
-  }
-
-  async function takeOver(changes: readonly Change[]): Promise<void> {
-    const inert = changes.filter(({ counts }) => counts === "never");
-    for (const { key } of inert) log.warn(`${key} has changed, and has no effect in this version`);
-    const taken = changes.filter(({ counts }) => counts === "now");
-    if (taken.length === 0) return;
-    await apply(jobsOf(taken));
-    log.info(`Reloaded the configuration: ${taken.map(changeText).join("; ")}`);
-  }
-
-  function tellRefused(problems: readonly Problem[]): void {
-    const [before, now] = [refusalText(refused), refusalText(problems)];
-    refused = problems;
-    if (now === before) return;
-    if (now === "") log.info(`The configuration "${current.path}" is right again`);
-    else log.warn(now, { hint: configError(current.path, problems).hint });
-  }
-
-  function tellWaiting(changes: readonly Change[]): void {
-    const before = waiting;
-    waiting = changes.filter(({ counts }) => counts === "restart").map(waitingText);
-    for (const text of waiting) if (!before.includes(text)) log.warn(text);
-  }
-
-  function tellOdd(warnings: readonly Problem[]): void {
-    const before = odd;
-    odd = warnings.map(problemText);
-    for (const text of odd) if (!before.includes(text)) log.warn(text);
   }
 }
 
-/**
- * What has to be done about a change beside reading the new value wherever it
- * is used.
- */
-export type Job =
-  /** How and what the log tells. */
-  | "log"
-  | "health"
-  | "key"
-  /** How the outside is reached. */
-  | "proxy"
-  | "trust"
-  | "verification"
-  /** What is ready, or could be resumed, was made for other settings. */
-  | "ingress"
-  | "range"
-  /** There is something to find out, or to be done by a pass. */
-  | "poll";
+async function takeOver(changes: readonly Change[], apply: Apply, log: Log): Promise<void> {
+  const inert = changes.filter(({ counts }) => counts === "never");
+  for (const { key } of inert) log.warn(`${key} has changed, and has no effect in this version`);
+  const effective = changes.filter(({ counts }) => counts === "now");
+  if (effective.length === 0) return;
+  await apply(jobsOf(effective));
+  log.info(`Reloaded the configuration: ${effective.map(changeText).join("; ")}`);
+}
 
-const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
-  "api.url": ["poll"],
-  "api.key": ["key", "poll"],
-  ingressEndpoint: ["ingress", "poll"],
-  "server.log_level": ["log"],
-  "server.log_format": ["log"],
-  "server.cert_refresh_interval": ["poll"],
-  "server.health_address": ["health"],
-  "server.health_port": ["health"],
-  "server.ingress_ca": ["trust"],
-  "server.insecure_skip_verify": ["ingress", "verification"],
-  "bound_endpoints.poll_interval": ["poll"],
-  "bound_endpoints.selectors": ["poll"],
-  "forward.proxy_url": ["proxy", "ingress", "poll"],
-  "forward.session_resumption": ["ingress"],
-  "forward.pool.min": ["ingress"],
-  "forward.pool.max": ["ingress"],
-  "forward.pool.idle_timeout": ["ingress"],
-  "net.subnet": ["range", "poll"],
-};
+function noteRefused(state: State, problems: readonly Problem[]): void {
+  const { current, log } = state;
+  const [before, now] = [refusalText(state.refused), refusalText(problems)];
+  state.refused = problems;
+  if (now === before) return;
+  if (now === "") log.info(`The configuration "${current.path}" is right again`);
+  else log.warn(now, { hint: configError(current.path, problems).hint });
+}
 
-/**
- * Pure: what these changes ask for. Limits and deadlines are not among it: the
- * next connection finds them.
- */
-export function jobsOf(changes: readonly Change[]): ReadonlySet<Job> {
-  return new Set(changes.flatMap(({ key }) => jobs[key] ?? []));
+function noteWaiting(state: State, changes: readonly Change[]): void {
+  const before = state.waiting;
+  state.waiting = changes.filter(({ counts }) => counts === "restart").map(waitingText);
+  for (const text of state.waiting) if (!before.includes(text)) state.log.warn(text);
+}
+
+function noteOdd(state: State, warnings: readonly Problem[]): void {
+  const before = state.odd;
+  state.odd = warnings.map(problemText);
+  for (const text of state.odd) if (!before.includes(text)) state.log.warn(text);
 }
 
 /**
  * A file that is gone or empty would put every setting at its default, the API
  * key included. That is a slip, or an editor that has failed; nobody means it.
  */
-function lost({ exists, blank }: Inspection, before: Loaded, next: Loaded): Problem[] {
+function lossOf({ exists, blank }: Inspection, before: Loaded, next: Loaded): Problem[] {
   if ((exists && !blank) || changesBetween(before, next).length === 0) return [];
   const what = exists ? "it is empty now" : "there is no such file any more";
   return [

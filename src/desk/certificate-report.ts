@@ -1,6 +1,6 @@
 import type { CertificateRefresh } from "../account/renewal.ts";
 import { lifeText } from "../account/renewing.ts";
-import type { CertificateReport } from "../control/protocol.ts";
+import type { CertificateReport } from "./reply-schemas.ts";
 
 /** Pure: the reply to `refresh-cert`. */
 export function certificateReport({

@@ -1,31 +1,14 @@
 import type { IngressStats } from "../ingress/ingress.ts";
 import { bucketBounds, type Histogram } from "../model/histogram.ts";
 import { errorKinds, type Meter } from "../model/meter.ts";
-import { type EndpointState, readiness, type State } from "../model/state.ts";
+import { type EndpointState, readiness } from "../model/state.ts";
 import { counter, type Family, gauge, type Sample } from "../observe/exposition.ts";
 import { version } from "../version.ts";
-import type { Liveness } from "./replies.ts";
-
-export interface MetricFacts {
-  readonly state: State;
-  readonly live: Liveness;
-  readonly runtime: string;
-  readonly ingress: IngressStats;
-  /**
-   * How many connections there may be at once; Infinity where there is no
-   * limit.
-   */
-  readonly limit: number;
-  /**
-   * Accepted sockets that were closed at once, since the limit of open files
-   * was near.
-   */
-  readonly turnedAway: number;
-}
+import type { MetricFacts } from "./daemon-facts.ts";
 
 /**
- * Pure: what /metrics says. Endpoints' own counters are read when their lines
- * are written.
+ * Pure: the metrics of /metrics. The counters of an endpoint are read only when
+ * its lines are written.
  */
 export function metricFamilies(facts: MetricFacts): Family[] {
   return [...daemonFamilies(facts), ...trafficFamilies(facts), ...poolFamilies(facts.ingress)];
@@ -74,8 +57,8 @@ function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
 }
 
 /**
- * Thousands of endpoints of which few are used are the rule: one that nobody
- * has connected to has two lines and no more.
+ * Often there are thousands of endpoints, of which few are used. So an endpoint
+ * without any connection has two lines only.
  */
 function trafficFamilies({ state, limit, turnedAway }: MetricFacts): Family[] {
   const all = metered(state.endpoints);
@@ -128,7 +111,9 @@ function trafficFamilies({ state, limit, turnedAway }: MetricFacts): Family[] {
     {
       name: "ngrokd_first_byte_seconds",
       type: "histogram",
-      help: "From the ingress's yes, or the client's first byte after it, to the endpoint's first byte.",
+      help:
+        "From the ingress's yes, or the client's first byte after it, " +
+        "to the endpoint's first byte.",
       samples: each(used, ({ firstByte }) => buckets(firstByte)),
     },
     counter(
@@ -163,8 +148,8 @@ function poolFamilies({ hits, misses, retries, dials, ready, patienceMs }: Ingre
 }
 
 /**
- * An endpoint's part of a metric: what it counts, with the labels that tell
- * such samples of one endpoint apart.
+ * One sample of an endpoint: the value, and labels that distinguish it from the
+ * endpoint's other samples.
  */
 type Part = Omit<Sample, "labels"> & Partial<Sample>;
 
@@ -185,8 +170,9 @@ const buckets = ({ counts, sum }: Histogram): Part[] =>
   counts.length === 0 ? [] : [{ value: { bounds: bucketBounds, counts, sum } }];
 
 /**
- * Those that have a meter of their own: what drains and has come back since
- * counts in one, and equal series would spoil the scrape.
+ * The endpoints that have a meter of their own. An endpoint that drains at its
+ * old address and listens at a new one has one meter for both. Two equal series
+ * would make the scrape fail.
  */
 function metered(endpoints: readonly EndpointState[]): EndpointState[] {
   const listening = endpoints.filter(({ state }) => state === "listening");

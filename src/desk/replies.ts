@@ -1,8 +1,4 @@
-import type { Schedule } from "../account/loop.ts";
-import type { RenewalTrouble } from "../account/renewing.ts";
 import type { Loaded } from "../config/load.ts";
-import type { HealthReport, Latency, ListItem, Status } from "../control/protocol.ts";
-import type { IngressStats } from "../ingress/ingress.ts";
 import { countOf, type Histogram, quantile } from "../model/histogram.ts";
 import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { errorKinds, type Meter } from "../model/meter.ts";
@@ -15,28 +11,10 @@ import {
   type State,
 } from "../model/state.ts";
 import { version } from "../version.ts";
-
-/** Whether the process can make progress, and why not. */
-export interface Liveness {
-  readonly ok: boolean;
-  readonly reason: string;
-}
+import type { Liveness, StatusFacts } from "./daemon-facts.ts";
+import type { HealthReport, Latency, ListItem, Status } from "./reply-schemas.ts";
 
 const dayMs = 86_400_000;
-
-export interface StatusFacts {
-  readonly loaded: Loaded;
-  readonly runtime: string;
-  readonly ingress: IngressStats;
-  /**
-   * How many connections there may be at once; Infinity where there is no
-   * limit.
-   */
-  readonly limit: number;
-  readonly schedule: Schedule;
-  readonly renewalTrouble: RenewalTrouble | undefined;
-  readonly now?: Date;
-}
 
 /** Pure: the reply to `status`. */
 export function statusReply(state: State, facts: StatusFacts): Status {
@@ -44,7 +22,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
   const { registration, lastPass, endpoints } = state;
   const count = (name: EndpointState["state"]): number =>
     endpoints.filter((endpoint) => endpoint.state === name).length;
-  // What drains and what has come back since count in one meter.
+  // An endpoint that drains and listens again has one meter for both.
   const meters = [...new Set(endpoints.map(({ meter }) => meter))];
   const sum = (pick: (meter: Meter) => number): number =>
     meters.reduce((total, meter) => total + pick(meter), 0);
@@ -114,7 +92,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
 }
 
 /**
- * Pure: the reply to `list`; the first eight fields are the Go program's
+ * Pure: the reply to `list`. The first eight fields are the Go program's
  * (docs/protocol.md, "The control socket").
  */
 export function listReply(state: State): ListItem[] {
@@ -158,7 +136,7 @@ export function healthReply(state: State, live: Liveness, url: string | undefine
 }
 
 /**
- * Pure: the body of /status (docs/protocol.md, "The health server"); the first
+ * Pure: the body of /status (docs/protocol.md, "The health server"). The first
  * eight fields of an endpoint are the Go program's.
  */
 export function healthStatus(state: State, live: Liveness, now = new Date()): unknown {
@@ -173,7 +151,8 @@ export function healthStatus(state: State, live: Liveness, now = new Date()): un
     phase: state.phase,
     uptime: seconds(now.getTime() - state.startedAt.getTime()),
     start_time: state.startedAt.toISOString(),
-    // The first of an id wins: what listens comes before what still drains.
+    // Reversed, so the first entry of an id is kept: the listening endpoint
+    // comes before the draining one.
     endpoints: Object.fromEntries(entries.reverse()),
   };
 }
@@ -194,7 +173,7 @@ function endpointHealth({ url, host, ip, port, state, reason, meter }: EndpointS
   };
 }
 
-/** What `list` and /status tell of an endpoint in the same words. */
+/** The fields that `list` and /status have in common. */
 function measured({
   errorsBy,
   refusedBy,
@@ -202,7 +181,7 @@ function measured({
   bytesDown,
   upgrade,
   firstByte,
-}: Meter): Pick<ListItem, Measured> {
+}: Meter): Pick<ListItem, Measurements> {
   return {
     errors_by_kind: { ...errorsBy },
     refused_by_code: { ...refusedBy },
@@ -210,7 +189,7 @@ function measured({
     latency_ms: { upgrade: latency(upgrade), first_byte: latency(firstByte) },
   };
 }
-type Measured = "errors_by_kind" | "refused_by_code" | "bytes" | "latency_ms";
+type Measurements = "errors_by_kind" | "refused_by_code" | "bytes" | "latency_ms";
 
 function latency(histogram: Histogram): Latency {
   const ms = (q: number): number => Math.round((quantile(histogram, q) ?? 0) * 10_000) / 10;
@@ -220,7 +199,7 @@ function latency(histogram: Histogram): Latency {
 
 function certificateReply(
   { notAfter, fingerprint256 }: CertificateFacts,
-  trouble: RenewalTrouble | undefined,
+  trouble: StatusFacts["renewalTrouble"],
   now: Date,
 ): Status["certificate"] {
   const days = (notAfter.getTime() - now.getTime()) / dayMs;
@@ -239,9 +218,7 @@ function certificateReply(
   };
 }
 
-/**
- * Plain http, which is for this machine alone, goes directly whatever is set.
- */
+/** Plain http is only for servers on this machine, and uses no proxy. */
 function apiPlace(text: string): Parsed<HostPort> {
   const { protocol, host } = new URL(text);
   return protocol === "https:" ? parseHostPort(host, 443) : unparsed("it goes directly");

@@ -4,97 +4,114 @@ import type { PassResult, Reconciled } from "../model/pass.ts";
 import type { State } from "../model/state.ts";
 import { changeLines, type Line } from "./tell.ts";
 
+/** The change of the published state after a pass, and its log lines. */
+interface Outcome {
+  readonly change: Partial<State>;
+  readonly lines: Line[];
+}
+
+/** When the pass ended, and how long it took in milliseconds. */
+interface Timing {
+  readonly at: Date;
+  readonly tookMs: number;
+}
+
 /**
- * Pure: what a pass makes of the state that everybody reads, and what the log
- * says of it: what has changed, once.
+ * Pure: the new state after a pass, and log lines for the differences. A
+ * failure that goes on is logged once.
  */
-export function settled(
-  state: State,
-  result: PassResult,
-  { at, tookMs }: { at: Date; tookMs: number },
-): { change: Partial<State>; lines: Line[] } {
+export function settled(state: State, result: PassResult, timing: Timing): Outcome {
   switch (result.kind) {
-    case "idle": {
-      const [reason, hint] = [noKey, "run `ngrokd set-api-key`"];
-      const lines: Line[] = [
-        { level: "warn", text: "There is no API key, so endpoints cannot be listed", hint },
-      ];
-      const change: Partial<State> = {
-        phase: "degraded",
-        reason,
-        hint,
-        lastPass: { at, ok: false, tookMs, reason, hint },
-      };
-      return { change, lines: state.reason === reason ? [] : lines };
-    }
+    case "idle":
+      return withoutKey(state, timing);
     case "failed":
-    case "gone": {
-      const { reconciled, resumed } =
-        result.kind === "failed" ? result : { reconciled: undefined, resumed: false };
-      const { endpoints, problems } = reconciled ?? { endpoints: state.endpoints, problems: [] };
-      const reason = [reasonOf(result.error), ...problems.map((problem) => problem.reason)].join(
-        "; ",
-      );
-      const hint = hintOf(result.error) || hintIn(problems);
-      const warnings = reconciled === undefined ? state.warnings : resumed ? [resumedWarning] : [];
-      // What has to be seen again was told as such.
-      const known = result.kind === "gone" || sameFailure(state.lastPass?.reason ?? "", reason);
-      const failed: Line[] = known
-        ? []
-        : [{ level: "warn", text: `The poll failed: ${reason}`, hint }];
-      const told = warnings
-        .filter((warning) => !state.warnings.includes(warning))
-        .map((text): Line => ({ level: "warn", text }));
-      return {
-        change: {
-          phase: "degraded",
-          reason,
-          hint,
-          lastPass: { at, ok: false, tookMs, reason, hint },
-          endpoints,
-          warnings,
-        },
-        lines: [...failed, ...told, ...changeLines(state.endpoints, endpoints)],
-      };
-    }
+      return failed(state, result, timing);
+    case "gone":
+      return failed(state, { error: result.error, isKnown: true }, timing);
     case "ok":
-    case "confirm": {
-      const { endpoints, problems } = result.reconciled ?? {
-        endpoints: state.endpoints,
-        problems: [],
-      };
-      // A list that has to be seen again leaves what was resumed as it is.
-      const warnings = result.reconciled === undefined ? state.warnings : [];
-      const reason = problems.map((problem) => problem.reason).join("; ");
-      const hint = hintIn(problems);
-      const ok = reason === "";
-      const troubles = problems.map(
-        (problem): Line => ({ level: "warn", text: problem.reason, hint: problem.hint }),
-      );
-      const failedBefore = state.lastPass?.ok === false && state.lastPass.reason !== noKey;
-      const again: Line[] =
-        ok && failedBefore ? [{ level: "info", text: "The poll works again" }] : [];
-      return {
-        change: {
-          phase: ok ? "serving" : "degraded",
-          reason,
-          hint,
-          lastPass: { at, ok, tookMs, reason, hint },
-          endpoints,
-          warnings,
-        },
-        lines: [
-          ...again,
-          ...changeLines(state.endpoints, endpoints),
-          ...(state.reason === reason ? [] : troubles),
-        ],
-      };
-    }
+    case "confirm":
+      return listed(state, result.reconciled, timing);
   }
+}
+
+function withoutKey(state: State, timing: Timing): Outcome {
+  const [reason, hint] = [noKey, "run `ngrokd set-api-key`"];
+  const text = "There is no API key, so endpoints cannot be listed";
+  return {
+    change: {
+      phase: "degraded",
+      reason,
+      hint,
+      lastPass: { ...timing, ok: false, reason, hint },
+    },
+    lines: state.reason === reason ? [] : [{ level: "warn", text, hint }],
+  };
+}
+
+interface Failure {
+  readonly error: unknown;
+  readonly reconciled?: Reconciled;
+  readonly resumed?: boolean;
+  /** The pass itself has logged it. */
+  readonly isKnown?: boolean;
+}
+
+function failed(state: State, failure: Failure, timing: Timing): Outcome {
+  const { error, reconciled, resumed = false } = failure;
+  const { endpoints, problems } = reconciled ?? unchanged(state);
+  const reason = [reasonOf(error), ...problems.map((problem) => problem.reason)].join("; ");
+  const hint = hintOf(error) || hintIn(problems);
+  const warnings = reconciled === undefined ? state.warnings : resumed ? [resumedWarning] : [];
+  const isKnown = failure.isKnown ?? sameFailure(state.lastPass?.reason ?? "", reason);
+  const news: Line[] = isKnown ? [] : [{ level: "warn", text: `The poll failed: ${reason}`, hint }];
+  const newWarnings = warnings
+    .filter((warning) => !state.warnings.includes(warning))
+    .map((text): Line => ({ level: "warn", text }));
+  return {
+    change: {
+      phase: "degraded",
+      reason,
+      hint,
+      lastPass: { ...timing, ok: false, reason, hint },
+      endpoints,
+      warnings,
+    },
+    lines: [...news, ...newWarnings, ...changeLines(state.endpoints, endpoints)],
+  };
+}
+
+/** `reconciled` is undefined for a list that counts only when seen again. */
+function listed(state: State, reconciled: Reconciled | undefined, timing: Timing): Outcome {
+  const { endpoints, problems } = reconciled ?? unchanged(state);
+  const reason = problems.map((problem) => problem.reason).join("; ");
+  const hint = hintIn(problems);
+  const ok = reason === "";
+  const hadFailed = state.lastPass?.ok === false && state.lastPass.reason !== noKey;
+  const recovery: Line[] = ok && hadFailed ? [{ level: "info", text: "The poll works again" }] : [];
+  const troubles = problems.map(
+    (problem): Line => ({ level: "warn", text: problem.reason, hint: problem.hint }),
+  );
+  return {
+    change: {
+      phase: ok ? "serving" : "degraded",
+      reason,
+      hint,
+      lastPass: { ...timing, ok, reason, hint },
+      endpoints,
+      warnings: reconciled === undefined ? state.warnings : [],
+    },
+    lines: [
+      ...recovery,
+      ...changeLines(state.endpoints, endpoints),
+      ...(state.reason === reason ? [] : troubles),
+    ],
+  };
 }
 
 const noKey = "there is no API key";
 const resumedWarning = "Endpoints are those from before this start: ngrok's API cannot be asked";
+
+const unchanged = ({ endpoints }: State): Reconciled => ({ endpoints, problems: [] });
 
 const hintIn = (problems: Reconciled["problems"]): string =>
   problems.find(({ hint }) => hint !== "")?.hint ?? "";

@@ -1,20 +1,18 @@
 import { readable } from "../model/parsed.ts";
 import type { EndpointState } from "../model/state.ts";
-import type { LogLevel } from "../observe/log.ts";
+import type { LogLevel } from "../observe/daemon-log.ts";
 
 export interface Line {
   readonly level: LogLevel;
   readonly text: string;
-  /** What to do; empty where there is nothing. */
+  /** Advice; empty if there is none. */
   readonly hint?: string;
 }
 
-/** More changes than this in one pass are told as numbers. */
+/** If a pass has more changes than this, the log has their numbers only. */
 const mostLines = 20;
 
-/**
- * Pure: what the log says of a pass: what changed, and nothing of what stayed.
- */
+/** Pure: the log lines of a pass. Only changes are logged. */
 export function changeLines(
   before: readonly EndpointState[],
   after: readonly EndpointState[],
@@ -27,12 +25,8 @@ export function changeLines(
   if (changed.length + gone.length > mostLines) {
     const failed = changed.filter(({ state }) => state !== "listening").length;
     const some = failed === 0 ? "" : ` (${failed} of them not served)`;
-    return [
-      {
-        level: "info",
-        text: `${changed.length} endpoints new or changed${some}, ${gone.length} gone; \`ngrokd list\` shows them`,
-      },
-    ];
+    const counts = `${changed.length} endpoints new or changed${some}, ${gone.length} gone`;
+    return [{ level: "info", text: `${counts}; \`ngrokd list\` shows them` }];
   }
   return [
     ...changed.flatMap(linesOf),

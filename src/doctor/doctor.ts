@@ -1,5 +1,9 @@
+// The doctor examines the configuration, the daemon, the machine and ngrok, and
+// gives advice. It only reads. doctor.ts examines all, why.ts follows one name.
 import { dirname } from "node:path";
 import type { Loaded } from "../config/load.ts";
+import { defaultConfig } from "../config/schema.ts";
+import { stateFolderOf } from "../files/state-folder.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
@@ -7,16 +11,25 @@ import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
 import { proxyFor, proxyText } from "../model/proxy.ts";
 import { createFetch } from "../net/fetch.ts";
-import { type ApiFacts, askApi, judgeApi, judgeClock, judgeKey, judgeOperator } from "./api.ts";
+import {
+  type ApiFacts,
+  askApi,
+  judgeApi,
+  judgeClock,
+  judgeKey,
+  judgeOperator,
+} from "./api-findings.ts";
+import { attempt, type Pace, paced } from "./attempt.ts";
+import { lookAtProcess, type ProcessFacts } from "./daemon-process.ts";
 import { broken, brokenBy, type Finding, notChecked, ok, runWithSudo } from "./finding.ts";
 import { gather, type Local, type Place, statusOf, wayToIngress } from "./gather.ts";
 import {
-  judgeAsked,
+  judgeEndpointTrial,
   judgeIngress,
   judgeOurCertificate,
   type Target,
   tryIngress,
-} from "./ingress.ts";
+} from "./ingress-findings.ts";
 import {
   judgeConfiguration,
   judgeDaemon,
@@ -27,23 +40,21 @@ import {
   judgeSocket,
   summed,
 } from "./judge.ts";
-import { judgeName, resolved } from "./names.ts";
-import { lookAtProcess, type ProcessFacts } from "./process.ts";
+import { judgeName, resolved, useAddress } from "./name-findings.ts";
 import { holdersOf, socketsAt } from "./sockets.ts";
 import { judgeCertificate, judgeLeftovers, judgeState, lookForLeftovers } from "./state-files.ts";
-import { type Pace, paced, tried } from "./tried.ts";
 
 export interface DoctorOptions extends Place {
   /**
-   * Every name and endpoint, however long it takes, each with a line; else as
-   * many as fit into a few seconds, and lines for bad ones.
+   * True: every name and endpoint, one line each, without a time limit. False:
+   * some seconds of them, with lines for the bad ones.
    */
   readonly all: boolean;
 }
 
 /**
- * Looks at everything that has to be right, in the order in which one would
- * mend it. Changes nothing, tells no secret, never rejects.
+ * Examines everything. The findings are in the order of repair. Changes
+ * nothing, shows no secret, never rejects.
  */
 export async function examine({ all, ...place }: DoctorOptions): Promise<Finding[]> {
   const local = await gather(place);
@@ -89,18 +100,15 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
 const unusable = "the configuration cannot be used";
 const unanswered = "no daemon answers";
 
-/**
- * How fast names are looked up and endpoints tried: some seconds in all, unless
- * each is wanted.
- */
+/** The pace of lookups and of trial connections. */
 const pace = (all: boolean): Pace => ({
   atOnce: 8,
   budgetMs: all ? Number.POSITIVE_INFINITY : 5000,
 });
-/** How many lines one kind of trouble takes. */
+/** The most lines for one kind of trouble. */
 const lines = (all: boolean): number => (all ? Number.POSITIVE_INFINITY : 10);
 
-/** Root, whoever we are, or whoever the daemon runs as. */
+/** Root, and the user of the daemon or else of this process. */
 function ownersOf(daemon: ProcessFacts | undefined): number[] | undefined {
   const ours = process.getuid?.();
   return ours === undefined ? undefined : [...new Set([daemon?.uid ?? ours, 0])];
@@ -137,10 +145,7 @@ function apiFindings(api: ApiFacts | undefined, local: Local): Finding[] {
   ];
 }
 
-/**
- * Through which proxies this command goes, as the daemon's status tells of
- * itself.
- */
+/** The proxies of this command, in the form of the daemon's status. */
 function waysOf(loaded: Loaded, local: Local): { api: string; ingress: string } {
   const { protocol, host } = new URL(loaded.config.api.url);
   const api = protocol === "https:" ? parseHostPort(host, 443) : undefined;
@@ -161,7 +166,7 @@ async function ingressFindings(
   api: ApiFacts | undefined,
   all: boolean,
 ): Promise<Finding[]> {
-  const settings = await tried("Cannot find the way to the ingress", 4000, () =>
+  const settings = await attempt("Cannot find the way to the ingress", 4000, () =>
     wayToIngress(local.loaded, local.state),
   );
   if (!settings.ok) {
@@ -176,29 +181,29 @@ async function ingressFindings(
   const reached = [judgeIngress(facts), ours];
   if (targets === undefined)
     return [...reached, notChecked("endpoints", "neither a daemon nor ngrok's API lists them")];
-  if (!facts.dialed.ok)
+  if (!facts.dial.ok)
     return [
       ...reached,
       ...(targets.length === 0 ? [] : [notChecked("endpoints", "the ingress cannot be reached")]),
     ];
-  // One cause is told once, and not for each endpoint.
+  // One cause gives one finding, not one for each endpoint.
   if (ours.level === "failure")
     return [...reached, notChecked("endpoints", "the ingress does not accept our certificate")];
-  const judged = facts.asked.map((one) => judgeAsked("endpoints", one));
+  const judged = facts.trials.map((one) => judgeEndpointTrial("endpoints", one));
   return [
     ...reached,
     ...endpointSummary(
       judged,
       targets.length,
-      facts.asked.map(({ answer }) => answer.tookMs),
+      facts.trials.map(({ answer }) => answer.tookMs),
       all,
     ),
   ];
 }
 
 /**
- * Endpoints in trouble come first, in case the time is not enough for all of
- * them.
+ * Endpoints with an error come first, since time may not suffice for all.
+ * Undefined if neither the daemon nor ngrok's API lists them.
  */
 function targetsOf({ daemon }: Local, api: ApiFacts | undefined): Target[] | undefined {
   if (daemon.ok) {
@@ -232,7 +237,8 @@ function endpointSummary(
   return summed("endpoints", judged, well, lines(all));
 }
 
-async function nameFindings({ daemon, hosts }: Local, all: boolean): Promise<Finding[]> {
+async function nameFindings(local: Local, all: boolean): Promise<Finding[]> {
+  const { daemon, hosts, hostsPath } = local;
   const unread = hosts.ok ? [] : [broken("hosts", hosts.error)];
   const expected = new Map<string, string>();
   if (daemon.ok) {
@@ -241,8 +247,7 @@ async function nameFindings({ daemon, hosts }: Local, all: boolean): Promise<Fin
   } else {
     if (isNgrokdError(daemon.error, "not-running"))
       return [...unread, notChecked("names", unanswered)];
-    // There is a daemon that tells us nothing, but its section is there to
-    // read.
+    // The daemon does not answer us, but its section can be read.
     for (const [name, found] of hosts.ok ? hosts.value.names : [])
       for (const { address, ours } of found) if (ours) expected.set(name, address);
   }
@@ -251,12 +256,24 @@ async function nameFindings({ daemon, hosts }: Local, all: boolean): Promise<Fin
     about: name,
   }));
   if (judged.length === 0) return [...unread, ok("names", "there are none to look up")];
+  if (all) return [...unread, ...judged];
   const untried = expected.size - judged.length;
   const note =
     untried === 0 ? "" : `; ${untried} more were not tried for lack of time (--all tries each)`;
   const well = (n: number): string => `${n} of ${judged.length} resolve to their addresses${note}`;
-  return [...unread, ...(all ? judged : summed("names", judged, well, lines(all)))];
+  const inOwnFile = judged.filter(({ fix }) => fix === useAddress);
+  const others = judged.filter(({ fix }) => fix !== useAddress);
+  return [
+    ...unread,
+    ...summed("names", others, well, lines(all)),
+    ...(inOwnFile.length === 0 ? [] : [namesInOwnFile(inOwnFile.length, judged.length, hostsPath)]),
+  ];
 }
+
+const namesInOwnFile = (count: number, total: number, path: string): Finding => ({
+  ...ok("names", `${count} of ${total} are in "${path}", which the daemon keeps`),
+  fix: useAddress,
+});
 
 async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promise<Finding[]> {
   if (!daemon.ok)
@@ -266,7 +283,7 @@ async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promi
         isNgrokdError(daemon.error, "permission") ? "the daemon must not be asked" : unanswered,
       ),
     ];
-  // What drains has no listener any more, and needs none.
+  // A draining endpoint has no listener and needs none.
   const list = daemon.value.list.filter(({ state }) => state !== "draining");
   if (list.length === 0) return [];
   const failed = list.filter(({ state }) => state === "failed");
@@ -284,8 +301,7 @@ async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promi
 }
 
 async function leftoverFindings({ loaded, daemon, hosts, hostsPath }: Local): Promise<Finding[]> {
-  const stateFolder =
-    loaded === undefined ? "/etc/ngrokd" : dirname(loaded.config.server.client_cert);
+  const stateFolder = stateFolderOf((loaded?.config ?? defaultConfig).server);
   const folders = [
     stateFolder,
     ...(loaded === undefined

@@ -1,7 +1,8 @@
+/** Findings: the results of checks, with their levels and titles. */
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
-import type { Tried } from "./tried.ts";
+import type { Attempt } from "./attempt.ts";
 
-/** Everything that is looked at, with the title that people see. */
+/** All checks, with their titles in the output. */
 export const checks = {
   privileges: "Privileges",
   configuration: "Configuration",
@@ -31,21 +32,17 @@ export type Check = keyof typeof checks;
 
 export type Level = "ok" | "warning" | "failure";
 
-/**
- * One thing that was looked at: how it is, in a sentence without a full stop,
- * and what to do about it (empty where nothing).
- */
+/** The result of one check. */
 export interface Finding {
   readonly check: Check;
   readonly level: Level;
+  /** A sentence without a full stop. */
   readonly text: string;
+  /** What to do; may be empty. */
   readonly fix: string;
-  /**
-   * What it is about, where a check looks at many: a name, or the host:port of
-   * an endpoint.
-   */
+  /** A host name or `host:port`, if the check has many subjects. */
   readonly about?: string;
-  /** How long the other side took to answer, where one did; milliseconds. */
+  /** The response time of the other side in milliseconds. */
   readonly took_ms?: number;
 }
 
@@ -64,16 +61,13 @@ export const failure = (check: Check, text: string, fix = ""): Finding => ({
 });
 
 export const runWithSudo = "run this command with sudo";
-/**
- * For what could not be looked at since another check has failed, or since
- * nobody can be asked.
- */
+/** For a check that needs something which failed or is not there. */
 export const notChecked = (check: Check, why: string): Finding =>
   warning(check, `not checked, since ${why}`);
 
 /**
- * What an exception means: missing rights of ours say nothing against the thing
- * itself.
+ * The finding for an exception. A lack of rights is a warning: it says nothing
+ * about the subject itself.
  */
 export function broken(check: Check, error: unknown): Finding {
   if (isNgrokdError(error, "permission"))
@@ -81,8 +75,8 @@ export function broken(check: Check, error: unknown): Finding {
   return failure(check, reasonOf(error), hintOf(error));
 }
 
-export const brokenBy = <T>(check: Check, tried: Tried<T>): Finding[] =>
-  tried.ok ? [] : [broken(check, tried.error)];
+export const brokenBy = <T>(check: Check, attempt: Attempt<T>): Finding[] =>
+  attempt.ok ? [] : [broken(check, attempt.error)];
 
 export function worst(findings: readonly Finding[]): Level {
   const has = (level: Level): boolean => findings.some((finding) => finding.level === level);

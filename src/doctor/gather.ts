@@ -1,11 +1,11 @@
+/** The facts that doctor and why start from. */
 import { existsSync } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { identityPaths } from "../cloud/registration.ts";
 import { type Inspection, inspectConfig, type Loaded } from "../config/load.ts";
 import { defaultHostsPath, type Env, findSocketPath } from "../config/paths.ts";
 import { askDaemon } from "../control/client.ts";
-import { type ListItem, listSchema, type Status, statusSchema } from "../control/protocol.ts";
+import { type ListItem, listSchema, type Status, statusSchema } from "../desk/reply-schemas.ts";
 import { errnoOf } from "../files/atomic.ts";
 import type { IngressSettings } from "../ingress/ingress.ts";
 import { loadTrust } from "../ingress/trust.ts";
@@ -13,12 +13,12 @@ import { NgrokdError } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
 import { proxyFor } from "../model/proxy.ts";
 import type { Net } from "../net/types.ts";
-import { type HostsFacts, lookAtHosts } from "./names.ts";
+import { type Attempt, attempt } from "./attempt.ts";
+import { type HostsFacts, lookAtHosts } from "./name-findings.ts";
 import { type ListeningSocket, listeningSockets } from "./sockets.ts";
 import { lookAtState, type StateFacts } from "./state-files.ts";
-import { type Tried, tried } from "./tried.ts";
 
-/** Where to look: what `--config` and `--socket` say, and the environment. */
+/** `config` and `socket` are the values of the flags. */
 export interface Place {
   readonly net: Net;
   readonly env: Env;
@@ -26,34 +26,30 @@ export interface Place {
   readonly socket: string | undefined;
 }
 
-/** What can be seen without leaving this machine. */
+/** The facts that need no network. */
 export interface Local {
-  readonly inspection: Tried<Inspection>;
-  /**
-   * The configuration in effect; undefined where it is wrong or cannot be read.
-   */
+  readonly inspection: Attempt<Inspection>;
+  /** Undefined if the configuration is wrong or cannot be read. */
   readonly loaded: Loaded | undefined;
   readonly socketPath: string;
-  /** Permission bits of the socket's file; undefined where there is none. */
+  /** Permission bits of the socket's file; undefined without a file. */
   readonly socketMode: number | undefined;
-  readonly daemon: Tried<{ status: Status; list: ListItem[] }>;
-  /**
-   * Undefined where the configuration, which says where they are, is missing.
-   */
-  readonly state: Tried<StateFacts> | undefined;
-  readonly hosts: Tried<HostsFacts>;
+  readonly daemon: Attempt<{ status: Status; list: ListItem[] }>;
+  /** Undefined without the configuration, which names the files. */
+  readonly state: Attempt<StateFacts> | undefined;
+  readonly hosts: Attempt<HostsFacts>;
   readonly hostsPath: string;
   readonly sockets: readonly ListeningSocket[] | undefined;
 }
 
-/** For each look at files, and for the daemon's answer. */
+/** The deadline for reading files, and for the daemon's reply. */
 const localMs = 4000;
 
-/** Never rejects, and changes nothing. */
+/** Collects the local facts. Changes nothing, never rejects. */
 export async function gather(place: Place): Promise<Local> {
   const { net, env, socket } = place;
   const config = await configOf(place);
-  const inspection = await tried("Cannot read the configuration", localMs, () =>
+  const inspection = await attempt("Cannot read the configuration", localMs, () =>
     inspectConfig({ file: config, env, flags: { "server.socket_path": socket } }),
   );
   const loaded = inspection.ok ? inspection.value.loaded : undefined;
@@ -61,31 +57,26 @@ export async function gather(place: Place): Promise<Local> {
     loaded?.config.server.socket_path ??
     (await findSocketPath({ env, flag: socket, config }).catch(() => findSocketPath({ env: {} })));
   const [daemon, socketMode, state, sockets] = await Promise.all([
-    tried(`Cannot ask the daemon on "${socketPath}"`, localMs + 500, (signal) =>
+    attempt(`Cannot ask the daemon on "${socketPath}"`, localMs + 500, (signal) =>
       askBoth(net, socketPath, signal),
     ),
     modeOf(socketPath),
     loaded &&
-      tried("Cannot read the state files", localMs, () =>
-        lookAtState(identityPaths(loaded.config.server)),
-      ),
+      attempt("Cannot read the state files", localMs, () => lookAtState(loaded.config.server)),
     listeningSockets(),
   ]);
   const hostsPath = daemon.ok
     ? daemon.value.status.hosts_path
     : (loaded?.hostsPath ?? defaultHostsPath);
-  const hosts = await tried(`Cannot read "${hostsPath}"`, localMs, () => lookAtHosts(hostsPath));
+  const hosts = await attempt(`Cannot read "${hostsPath}"`, localMs, () => lookAtHosts(hostsPath));
   return { inspection, loaded, socketPath, socketMode, daemon, state, hosts, hostsPath, sockets };
 }
 
-/**
- * Who names a daemon by its socket alone means the configuration of that
- * daemon.
- */
+/** If only a socket is named, the configuration of its daemon is meant. */
 async function configOf({ net, env, config, socket }: Place): Promise<string | undefined> {
   const path = socket || env.NGROKD_SOCKET;
   if (config !== undefined || env.NGROKD_CONFIG || !path) return config;
-  const answer = await tried("Cannot ask the daemon", localMs / 4, (signal) =>
+  const answer = await attempt("Cannot ask the daemon", localMs / 4, (signal) =>
     askDaemon(net, resolve(path), { command: "status" }, { signal }),
   );
   const file = answer.ok ? statusSchema.safeParse(answer.value).data?.config_path : undefined;
@@ -118,9 +109,9 @@ async function modeOf(path: string): Promise<number | undefined> {
 }
 
 /**
- * The way to the ingress that a daemon with this configuration takes, or why
- * there is none: `refused`, as "the ingress was not tried, since …" says it.
- * Rejects with NgrokdError `config` where the configured CA cannot be used.
+ * The ingress settings of a daemon with this configuration. Rejects with
+ * NgrokdError `state` if there are none, and `config` if the address or the CA
+ * cannot be used. The text of `state` fits behind "not checked, since".
  */
 export async function wayToIngress(
   loaded: Loaded | undefined,

@@ -1,10 +1,12 @@
-/** Pure: what the facts of this machine mean. */
+/** Pure: findings from the facts of this machine. */
 import type { Inspection } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
-import type { ListItem, Status } from "../control/protocol.ts";
+import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
+import type { Attempt } from "./attempt.ts";
+import type { ProcessFacts } from "./daemon-process.ts";
 import {
   brokenBy,
   type Check,
@@ -14,13 +16,11 @@ import {
   runWithSudo,
   warning,
 } from "./finding.ts";
-import type { ProcessFacts } from "./process.ts";
 import { type ListeningSocket, socketsAt } from "./sockets.ts";
-import type { Tried } from "./tried.ts";
 
 /**
- * `uid`: ours, undefined where the system has none. `denied`: something could
- * not be read for lack of rights.
+ * `uid`: of this process, undefined if the system has none. `denied`: some file
+ * could not be read for lack of rights.
  */
 export function judgePrivileges(uid: number | undefined, denied: boolean): Finding[] {
   if (uid === undefined) return [];
@@ -32,7 +32,7 @@ export function judgePrivileges(uid: number | undefined, denied: boolean): Findi
 }
 
 export function judgeConfiguration(
-  inspection: Tried<Inspection>,
+  inspection: Attempt<Inspection>,
   status: Status | undefined,
 ): Finding[] {
   if (!inspection.ok) return brokenBy("configuration", inspection);
@@ -71,8 +71,8 @@ export function judgeConfiguration(
 }
 
 /**
- * `api` and `ingress`: the proxies that this command goes through, as texts
- * without passwords; empty: directly.
+ * `api` and `ingress`: the proxies of this command as texts without passwords;
+ * empty without a proxy.
  */
 export function judgeProxy(
   ours: { api: string; ingress: string },
@@ -98,7 +98,7 @@ export function judgeProxy(
   return ok("proxy", both(ours));
 }
 
-export function judgeDaemon(daemon: Tried<{ status: Status }>): Finding[] {
+export function judgeDaemon(daemon: Attempt<{ status: Status }>): Finding[] {
   if (!daemon.ok) {
     const { error } = daemon;
     if (isNgrokdError(error, "permission")) {
@@ -125,8 +125,8 @@ export function judgeDaemon(daemon: Tried<{ status: Status }>): Finding[] {
 }
 
 /**
- * `mode`: of the socket's file, undefined where there is none; then the
- * daemon's finding says it.
+ * `mode`: of the socket's file. Undefined without a file: the daemon's finding
+ * reports that.
  */
 export function judgeSocket(path: string, mode: number | undefined): Finding[] {
   if (mode === undefined) return [];
@@ -141,7 +141,7 @@ export function judgeSocket(path: string, mode: number | undefined): Finding[] {
   ];
 }
 
-/** A limit below this serves few connections: each takes two descriptors. */
+/** Each connection takes two descriptors, so a lower limit serves few. */
 const fewFiles = 4096;
 
 export function judgeFiles(
@@ -168,8 +168,8 @@ export function judgeFiles(
 }
 
 /**
- * How one endpoint of the daemon's list listens; `sockets` as the kernel has
- * them.
+ * Whether an endpoint of the daemon's list listens. `sockets`: the kernel's
+ * list. `holders`: programs by the inodes of their sockets.
  */
 export function judgeListener(
   check: Check,
@@ -208,8 +208,8 @@ export function judgeListener(
 }
 
 /**
- * Many findings of one kind as a line for those that are well, and a line for
- * each that is not, up to `shown`.
+ * Summarizes findings of one check: one line for all good ones, and one for
+ * each bad one, at most `shown`. `well` makes the text from the number.
  */
 export function summed(
   check: Check,

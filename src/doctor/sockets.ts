@@ -1,21 +1,22 @@
+/** The listening sockets of this machine, and the programs that hold them. */
 import { readdir, readFile, readlink } from "node:fs/promises";
 
-/** A TCP socket that listens on this machine. */
+/** A listening TCP socket. */
 export interface ListeningSocket {
   /**
-   * The IPv4 address in decimals; `*` for one on all addresses. IPv6 addresses
-   * stay as the kernel writes them.
+   * The dotted IPv4 address; `*` means all addresses. IPv6 addresses stay in
+   * the kernel's notation.
    */
   readonly host: string;
   readonly port: number;
-  /** Which socket it is, for {@link holdersOf}. */
+  /** The key for {@link holdersOf}. */
   readonly inode: string;
 }
 
 /**
- * All of them, as the kernel lists them: asking it costs no connection, unlike
- * trying one, which the daemon would carry to ngrok and count. Undefined where
- * the system keeps no such list (it is Linux's).
+ * All listening sockets from the kernel's list. A trial connection would be no
+ * substitute: the daemon would carry it to ngrok and count it. Undefined if the
+ * system has no such list; only Linux has one.
  */
 export async function listeningSockets(): Promise<ListeningSocket[] | undefined> {
   const read = async (path: string): Promise<string | undefined> =>
@@ -26,9 +27,7 @@ export async function listeningSockets(): Promise<ListeningSocket[] | undefined>
 
 const listenState = "0A";
 
-/**
- * Pure: the listening ones of a table such as /proc/net/tcp (Linux, proc(5)).
- */
+/** Pure: the listening sockets in a table such as /proc/net/tcp (proc(5)). */
 export function parseSocketTable(text: string): ListeningSocket[] {
   return text.split("\n").flatMap((line) => {
     const [, local = "", , state, , , , , , inode = ""] = line.trim().split(/\s+/);
@@ -40,8 +39,8 @@ export function parseSocketTable(text: string): ListeningSocket[] {
 }
 
 /**
- * The kernel writes each 32-bit word in this machine's byte order, which is
- * little-endian wherever ngrokd runs.
+ * The kernel writes 32-bit words in the byte order of the machine. All
+ * platforms of ngrokd are little-endian.
  */
 function hostIn(hex: string): string {
   if (/^0+$/.test(hex)) return "*";
@@ -49,7 +48,7 @@ function hostIn(hex: string): string {
   return [6, 4, 2, 0].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)).join(".");
 }
 
-/** Those that a connection to this address and port may meet. */
+/** The sockets that can accept a connection to this address and port. */
 export const socketsAt = (
   sockets: readonly ListeningSocket[],
   ip: string,
@@ -58,8 +57,8 @@ export const socketsAt = (
   sockets.filter((socket) => socket.port === port && (socket.host === ip || socket.host === "*"));
 
 /**
- * The programs that hold these sockets, by inode, as `nginx (pid 42)`; those of
- * other users are seen by root alone.
+ * The programs that hold these sockets, by inode, in the form `nginx (pid 42)`.
+ * Only root sees programs of other users.
  */
 export async function holdersOf(inodes: ReadonlySet<string>): Promise<ReadonlyMap<string, string>> {
   const holders = new Map<string, string>();
@@ -68,8 +67,8 @@ export async function holdersOf(inodes: ReadonlySet<string>): Promise<ReadonlyMa
     /^\d+$/.test(name),
   );
   for (const pid of pids) {
-    // Processes end, and those of others are closed to us: what cannot be read
-    // holds nothing that we could name.
+    // Processes end, and those of other users cannot be read. Neither can be
+    // named as a holder.
     for (const fd of await readdir(`/proc/${pid}/fd`).catch((): string[] => [])) {
       const target = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => "");
       const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];

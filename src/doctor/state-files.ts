@@ -1,10 +1,12 @@
+/** The files of the daemon's state folder: identity, addresses, leftovers. */
 import { readdir, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import { type CertificateFacts, inspectCertificate, renewalDue } from "../cloud/certificate.ts";
-import { type IdentityPaths, type LoadedIdentity, loadIdentity } from "../cloud/registration.ts";
+import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/registration.ts";
 import { errnoOf, fileError, readFileIfThere } from "../files/atomic.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { absent } from "../files/sweep.ts";
-import { parseAssignment } from "../machine/assignment-file.ts";
+import { type AssignmentReading, readAssignment } from "../machine/assignment-file.ts";
 import type { Parsed } from "../model/parsed.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 
@@ -15,37 +17,42 @@ export interface FileFacts {
   readonly uid: number;
 }
 
-/** What the daemon keeps beside its certificate. */
+/** The files beside the daemon's certificate. */
 export interface StateFacts {
   readonly folder: FileFacts | undefined;
   readonly key: FileFacts | undefined;
   readonly identity: LoadedIdentity;
-  /** Undefined where there is no certificate. */
+  /** Undefined without a certificate. */
   readonly certificate: Parsed<CertificateFacts> | undefined;
-  /** ip_mappings.json; undefined where there is none. */
-  readonly assignment: ReturnType<typeof parseAssignment> | undefined;
+  /** The content of ip_mappings.json; undefined without the file. */
+  readonly assignment: AssignmentReading;
   readonly assignmentPath: string;
 }
 
 /**
- * Rejects with NgrokdError `permission` or `state` where a file is there and
- * cannot be read.
+ * Reads the state files. Rejects with NgrokdError `permission` or `state` if an
+ * existing file cannot be read.
  */
-export async function lookAtState(paths: IdentityPaths): Promise<StateFacts> {
-  const assignmentPath = join(dirname(paths.cert), "ip_mappings.json");
+export async function lookAtState(server: {
+  readonly client_cert: string;
+  readonly client_key: string;
+}): Promise<StateFacts> {
+  const paths = identityPaths(server);
+  const stateFolder = stateFolderOf(server);
+  const assignmentPath = stateFiles(stateFolder).assignment;
   const [folder, key, identity, certificate, assignment] = await Promise.all([
-    factsOf(dirname(paths.cert)),
+    factsOf(stateFolder),
     factsOf(paths.key),
     loadIdentity(paths),
     readFileIfThere(paths.cert),
-    readFileIfThere(assignmentPath),
+    readAssignment(assignmentPath),
   ]);
   return {
     folder,
     key,
     identity,
     certificate: certificate === undefined ? undefined : inspectCertificate(certificate),
-    assignment: assignment === undefined ? undefined : parseAssignment(assignment),
+    assignment,
     assignmentPath,
   };
 }
@@ -61,8 +68,8 @@ async function factsOf(path: string): Promise<FileFacts | undefined> {
 }
 
 /**
- * Pure. `owners`: the user IDs that may own the key, root's and the daemon's;
- * undefined where the system has none.
+ * Pure: modes, owners and contents of the state files. `owners`: the user ids
+ * that may own the key; undefined if the system has no user ids.
  */
 export function judgeState(facts: StateFacts, owners: readonly number[] | undefined): Finding[] {
   const { folder, key, identity, assignment, assignmentPath } = facts;
@@ -144,15 +151,15 @@ const modeText = (file: FileFacts | undefined): string =>
 const dayMs = 86_400_000;
 
 /**
- * Pure: how much of the certificate's life is left. `trouble`: why the daemon
- * could not renew it; empty where it did not have to.
+ * Pure: the rest of the certificate's lifetime. `trouble`: the reason of a
+ * failed renewal, or empty.
  */
 export function judgeCertificate(
   certificate: StateFacts["certificate"],
   now: Date,
   trouble: string,
 ): Finding[] {
-  if (!certificate?.ok) return []; // The state files' finding says so.
+  if (!certificate?.ok) return []; // The finding about the state files reports it.
   const { notBefore, notAfter } = certificate.value;
   const until = notAfter.toISOString().slice(0, 16).replace("T", " ");
   const byDaemon =
@@ -178,21 +185,18 @@ export function judgeCertificate(
 }
 
 export interface LeftoverFacts {
-  /** Temporary files that no running write can be at work on any more. */
+  /** Temporary files that are too old for a write in progress. */
   readonly temporary: readonly string[];
-  /** A write of the hosts file was cut off. */
+  /** A write of the hosts file was interrupted. */
   readonly interrupted: boolean;
   /** Folders that could not be read. */
   readonly unread: readonly string[];
 }
 
-/** How long a temporary file may be one that is being written. */
+/** A younger temporary file may belong to a write in progress. */
 const writingMs = 60_000;
 
-/**
- * Looks into folders for what a crash in the middle of a write leaves. Never
- * rejects.
- */
+/** Finds the traces of interrupted writes in folders. Never rejects. */
 export async function lookForLeftovers(
   folders: Iterable<string>,
   stateFolder: string,
@@ -201,14 +205,17 @@ export async function lookForLeftovers(
   const temporary: string[] = [];
   const unread: string[] = [];
   let interrupted = false;
+  const { hostsBefore, hostsAfter } = stateFiles(stateFolder);
   for (const folder of new Set(folders)) {
     try {
       const names = await readdir(folder);
       interrupted ||=
-        folder === stateFolder && names.includes("hosts.before") && names.includes("hosts.after");
+        folder === stateFolder &&
+        names.includes(basename(hostsBefore)) &&
+        names.includes(basename(hostsAfter));
       for (const name of names.filter((one) => /^\.[0-9a-f]{12}\.ngrokd\.tmp$/.test(one))) {
         const path = join(folder, name);
-        // Gone again between the two looks: it was none.
+        // A file that has vanished meanwhile is no leftover.
         const found = await stat(path).catch(absent);
         if (found !== undefined && now.getTime() - found.mtimeMs > writingMs) temporary.push(path);
       }
@@ -220,8 +227,8 @@ export async function lookForLeftovers(
 }
 
 /**
- * Pure. `stale`: names in ngrokd's section of the hosts file while no daemon
- * runs.
+ * Pure: leftovers of a crash. `stale`: the number of names in ngrokd's section
+ * of the hosts file while no daemon runs.
  */
 export function judgeLeftovers(
   { temporary, interrupted, unread }: LeftoverFacts,

@@ -1,4 +1,5 @@
-import type { ListItem } from "../control/protocol.ts";
+/** `ngrokd why`: follows one name to the service behind ngrok, step by step. */
+import type { ListItem } from "../desk/reply-schemas.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
@@ -7,27 +8,26 @@ import { parseIp } from "../model/ip.ts";
 import { type Parsed, parsed, quote, readable, unparsed } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import { createFetch } from "../net/fetch.ts";
-import { type ApiFacts, askApi } from "./api.ts";
+import { type ApiFacts, askApi } from "./api-findings.ts";
+import { attempt } from "./attempt.ts";
 import { broken, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
 import { gather, type Local, type Place, wayToIngress } from "./gather.ts";
-import { judgeAsked, judgeIngress, type Target, tryIngress } from "./ingress.ts";
+import { judgeEndpointTrial, judgeIngress, type Target, tryIngress } from "./ingress-findings.ts";
 import { judgeDaemon, judgeListener } from "./judge.ts";
-import { judgeName, resolved } from "./names.ts";
+import { judgeName, resolved } from "./name-findings.ts";
 import { holdersOf, socketsAt } from "./sockets.ts";
-import { tried } from "./tried.ts";
 
-/**
- * What a person asks about: a name or an address of ours, and a port where one
- * was named.
- */
+/** The subject of `ngrokd why`. */
 export interface Question {
+  /** A host name, or an address from ngrokd. */
   readonly host: string;
+  /** Undefined if the text names none. */
   readonly port: number | undefined;
 }
 
-/** The way of one endpoint, from its name to ngrok's answer, step by step. */
+/** The steps of one endpoint, from its name to ngrok's response. */
 export interface Way {
-  /** host:port, or the name as it was asked for where no endpoint has it. */
+  /** `host:port`, or the question itself if no endpoint fits. */
   readonly subject: string;
   readonly steps: readonly Finding[];
 }
@@ -35,8 +35,8 @@ export interface Way {
 const defaultPorts: Readonly<Record<string, number>> = { http: 80, https: 443, tls: 443 };
 
 /**
- * Reads `host`, `host:port` or a URL, whatever its path; upper case and a dot
- * at the end are fine.
+ * Reads `host`, `host:port` or a URL with any path. Upper case and a trailing
+ * dot are allowed.
  */
 export function parseQuestion(text: string): Parsed<Question> {
   const parts = partsOf(text);
@@ -50,9 +50,7 @@ export function parseQuestion(text: string): Parsed<Question> {
   return host.ok ? parsed({ host: host.value, port }) : host;
 }
 
-/**
- * The name and the port that a text has the place for, be they right or not.
- */
+/** The name and the port in a text, both unchecked. */
 function partsOf(text: string): { name: string; port: number | undefined } | undefined {
   const match =
     /^(?:([a-z][a-z0-9+.-]*):\/\/)?(?:[^/?#@]*@)?([^/?#:@]*)(?::(\d{1,5}))?(?:[/?#].*)?$/is.exec(
@@ -64,8 +62,8 @@ function partsOf(text: string): { name: string; port: number | undefined } | und
 }
 
 /**
- * Follows every endpoint that the question means. Changes nothing, tells no
- * secret, never rejects; at least one way.
+ * Follows every endpoint that the question means. Returns at least one way.
+ * Changes nothing, shows no secret, never rejects.
  */
 export async function explain(question: Question, place: Place): Promise<Way[]> {
   const local = await gather(place);
@@ -77,15 +75,15 @@ export async function explain(question: Question, place: Place): Promise<Way[]> 
     return [
       { subject: subjectOf(question), steps: [running, await unknown(question, place, local)] },
     ];
-  // A daemon in trouble may serve this endpoint all the same.
+  // A degraded daemon may still serve this endpoint.
   const first = running.level === "failure" ? { ...running, level: "warning" as const } : running;
   return await Promise.all(items.map((item) => followed(item, first, place, local)));
 }
 
 /**
- * Pure: what of the daemon's list is to be followed. An endpoint that cannot be
- * served has nothing but its URL; where that is a wildcard, it is meant by the
- * names that no other endpoint has.
+ * Pure: the items of the daemon's list that the question means. An unsupported
+ * endpoint has only a URL. If that is a wildcard, it matches names below it
+ * that no other endpoint has.
  */
 export function meantBy(question: Question, list: readonly ListItem[]): ListItem[] {
   const there = list.filter(({ state }) => state !== "draining");
@@ -102,8 +100,8 @@ const isAt = ({ hostname, ip, port }: ListItem, question: Question): boolean =>
   (hostname === question.host || ip === question.host) && (question.port ?? port) === port;
 
 /**
- * Whether a URL, which may be wrong in any way, has this name, and this port as
- * far as both name one.
+ * Whether a URL, which may be invalid, has this name, and this port if both
+ * have one.
  */
 function isNamed(url: string, question: Question): boolean {
   const { name, port } = partsOf(url) ?? { name: "", port: undefined };
@@ -113,7 +111,7 @@ function isNamed(url: string, question: Question): boolean {
   );
 }
 
-/** The same for a name below a wildcard's. */
+/** The same for a wildcard URL and a name below it. */
 function isCovered(url: string, question: Question): boolean {
   const below = question.host.indexOf(".");
   return below > 0 && isNamed(url.replace("*", question.host.slice(0, below)), question);
@@ -156,8 +154,8 @@ async function followed(
 }
 
 /**
- * A failure that our own connection does not meet, such as a limit of the
- * daemon's; the list forgets it at the next success.
+ * The last failure of a program, if our own connection works. A limit of the
+ * daemon can cause it. The list drops it at the next success.
  */
 function pastFailure({ connections }: ListItem, beyond: readonly Finding[]): Finding[] {
   if (connections.last_error === "" || beyond.some(({ level }) => level !== "ok")) return [];
@@ -169,13 +167,13 @@ function pastFailure({ connections }: ListItem, beyond: readonly Finding[]): Fin
   ];
 }
 
-/** The two steps beyond this machine. */
+/** The two steps outside this machine. */
 async function through(
   target: Target,
   { net }: Place,
   { loaded, state }: Local,
 ): Promise<Finding[]> {
-  const settings = await tried("Cannot find the way to the ingress", 4000, () =>
+  const settings = await attempt("Cannot find the way to the ingress", 4000, () =>
     wayToIngress(loaded, state),
   );
   if (!settings.ok) {
@@ -187,8 +185,11 @@ async function through(
     ];
   }
   const facts = await tryIngress(net, settings.value, [target], { atOnce: 1, budgetMs: 0 });
-  const [asked] = facts.asked;
-  return [judgeIngress(facts), ...(asked === undefined ? [] : [judgeAsked("upgrade", asked)])];
+  const [trial] = facts.trials;
+  return [
+    judgeIngress(facts),
+    ...(trial === undefined ? [] : [judgeEndpointTrial("upgrade", trial)]),
+  ];
 }
 
 /** Why the daemon's list has no such endpoint. */
@@ -198,8 +199,8 @@ async function unknown(question: Question, place: Place, local: Local): Promise<
 }
 
 /**
- * Pure: why `list`, the daemon's, has nothing to follow; `bound`: what ngrok's
- * API says by now, undefined where it could not be asked.
+ * Pure: the reason why the daemon's `list` has no such endpoint. `bound`: the
+ * current endpoints from ngrok's API, undefined if it was not asked.
  */
 export function judgeUnknown(
   question: Question,
@@ -236,10 +237,7 @@ export function judgeUnknown(
   return unheardOf(question, known, bound !== undefined && !bound.ok);
 }
 
-/**
- * What only drains: its endpoint is gone, or has moved from the address that
- * was asked for.
- */
+/** For a draining endpoint: it is gone, or has another address now. */
 function judgeEnding({ hostname, ip, port }: ListItem, there: readonly ListItem[]): Finding {
   const subject = `${hostname}:${port}`;
   const moved = there.find((item) => item.hostname === hostname && item.port === port);
@@ -282,10 +280,7 @@ async function listed({ net }: Place, { loaded, state }: Local): Promise<ApiFact
   });
 }
 
-/**
- * What can be told when the daemon cannot be asked: because it does not run, or
- * because we may not.
- */
+/** The steps that are known without a daemon, or without rights to ask it. */
 async function withoutDaemon(question: Question, place: Place, local: Local): Promise<Way> {
   const steps = judgeDaemon(local.daemon).slice(0, 1);
   const api = await listed(place, local);

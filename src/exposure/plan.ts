@@ -1,45 +1,84 @@
-import type { Binding } from "../model/binding.ts";
-import type { Ip } from "../model/ip.ts";
+import { type DoorId, type Doorway, doorwaysOf, type Exposure, type Route } from "./exposure.ts";
 
-/** A binding and the address that its host name has. */
-export interface Placed {
-  readonly binding: Binding;
-  readonly ip: Ip;
+/**
+ * What leads from the present doors to the wanted ones. The order is the
+ * safety: doors open and change their routes before names are written, and
+ * close after names are taken out.
+ */
+export interface Steps {
+  readonly open: readonly Doorway[];
+  /** Doors that stay and get other routes; live connections go on. */
+  readonly reroute: readonly Doorway[];
+  readonly close: readonly DoorId[];
+  /**
+   * Doors that close and open again, since their address belongs to another
+   * host name now. They open after the old name is taken out.
+   */
+  readonly reopen: readonly Doorway[];
+}
+
+/** Pure: the steps from the present doors to the wanted exposure. */
+export function plan(
+  wanted: Pick<Exposure, "doors" | "routes">,
+  present: ReadonlyMap<DoorId, Doorway>,
+): Steps {
+  const open: Doorway[] = [];
+  const reroute: Doorway[] = [];
+  const reopen: Doorway[] = [];
+  const unwanted = new Set(present.keys());
+  for (const doorway of doorwaysOf(wanted)) {
+    const { id } = doorway.door;
+    const known = present.get(id);
+    if (known === undefined) open.push(doorway);
+    else if (!sameHosts(known, doorway)) reopen.push(doorway);
+    else {
+      unwanted.delete(id);
+      if (!sameRoutes(known.routes, doorway.routes)) reroute.push(doorway);
+    }
+  }
+  return { open, reroute, close: [...unwanted], reopen };
 }
 
 /**
- * What a pass has to do. A moved binding is in both lists: the new place is
- * raised before the old one is retired.
+ * Pure: whether a list lacks so much of what is served that it must be seen
+ * twice before any endpoint is retired: one glitch of the API must not cut
+ * every service. True for a list that is suddenly empty, and for one that lacks
+ * at least three bindings and more than half of them. Both by the key of the
+ * binding.
  */
-export interface Plan {
-  readonly raise: readonly Placed[];
-  /** Places (see {@link placeOf}) whose listener goes. */
-  readonly retire: readonly string[];
-}
-
-/** `ip:port`, what one listener occupies, and the host name it stands for. */
-export const placeOf = ({ binding, ip }: Placed): string => `${ip}:${binding.port} ${binding.host}`;
-
-/**
- * Pure: what is wanted against what listens now. Empty lists mean that nothing
- * has to be done.
- */
-export function plan(wanted: readonly Placed[], present: ReadonlySet<string>): Plan {
-  const places = new Set(wanted.map(placeOf));
-  return {
-    raise: wanted.filter((placed) => !present.has(placeOf(placed))),
-    retire: [...present].filter((place) => !places.has(place)),
-  };
+export function isSuspiciouslyShort(
+  served: readonly string[],
+  listed: ReadonlySet<string>,
+): boolean {
+  if (served.length === 0) return false;
+  const lost = served.filter((key) => !listed.has(key)).length;
+  return listed.size === 0 || (lost >= 3 && lost * 2 > served.length);
 }
 
 /**
- * Whether a list lacks so much of what runs that it must be seen twice before
- * anything is retired: one glitch of the API must not cut every service. True
- * for a list that is suddenly empty, and for one that lacks at least three and
- * more than half of them. Both by {@link Binding.key}.
+ * A client that resolved the old name must not reach the service of another.
  */
-export function isSuspiciouslyShort(runs: readonly string[], listed: ReadonlySet<string>): boolean {
-  if (runs.length === 0) return false;
-  const lost = runs.filter((key) => !listed.has(key)).length;
-  return listed.size === 0 || (lost >= 3 && lost * 2 > runs.length);
+function sameHosts({ routes: a }: Doorway, { routes: b }: Doorway): boolean {
+  const [before, after] = [new Set(a.map(hostOf)), new Set(b.map(hostOf))];
+  return before.size === after.size && [...after].every((host) => before.has(host));
 }
+
+function sameRoutes(a: readonly Route[], b: readonly Route[]): boolean {
+  return a.length === b.length && a.every((route, i) => sameTarget(route, b[i]));
+}
+
+function sameTarget({ target: a }: Route, other: Route | undefined): boolean {
+  const b = other?.target;
+  if (b === undefined || a.account !== b.account) return false;
+  if (a.binding === b.binding) return true;
+  const { key, url, proto, ids } = a.binding;
+  return (
+    key === b.binding.key &&
+    url === b.binding.url &&
+    proto === b.binding.proto &&
+    ids.length === b.binding.ids.length &&
+    ids.every((id, i) => id === b.binding.ids[i])
+  );
+}
+
+const hostOf = ({ target }: Route): string => target.binding.host;

@@ -1,3 +1,7 @@
+/**
+ * files/ reads and writes files safely, and knows the paths of the daemon's own
+ * files.
+ */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import {
@@ -14,13 +18,14 @@ import { dirname, join } from "node:path";
 import { NgrokdError } from "../model/error.ts";
 
 /**
- * Replaces a whole file or leaves it as it was, whatever happens in between:
- * temporary file in the same folder (so that rename stays on one file system),
- * fsync, rename, fsync of the folder. The new file has `mode` from its first
- * moment on, whatever the umask, and the owner of the file it replaces. Rejects
- * with the NgrokdError `state` or `permission`, the cause attached. `rename`
- * stands in for the system's: for a caller that must look once more before it,
- * and for tests; after a rejection of it the old file is still there.
+ * Replaces a whole file or leaves it unchanged, also after a crash. It writes a
+ * temporary file in the same folder, so that the rename stays on one file
+ * system, and then does fsync, rename and fsync of the folder. The new file has
+ * `mode` from the start, whatever the umask, and the owner of the old file.
+ *
+ * `rename` replaces the system's rename. A caller uses it for a last check, and
+ * tests use it too. If it rejects, the old file is unchanged. Rejects with
+ * NgrokdError `state` or `permission`, with the cause.
  */
 export async function writeFileAtomic(
   path: string,
@@ -54,8 +59,8 @@ export async function writeFileAtomic(
 }
 
 /**
- * The text of a file, or undefined where there is none. Rejects with
- * NgrokdError `state` or `permission` for everything else.
+ * The text of a file (UTF-8), or undefined if there is no file. Rejects with
+ * NgrokdError `state` or `permission` for all other errors.
  */
 export async function readFileIfThere(path: string): Promise<string | undefined> {
   try {
@@ -67,15 +72,16 @@ export async function readFileIfThere(path: string): Promise<string | undefined>
 }
 
 /**
- * Makes a folder (and those above it) with `mode` where it is missing, and
- * proves that files can be made in it.
+ * Creates a folder, and those above it, with `mode` if it is missing. Then
+ * proves that a file can be written in it. Rejects with NgrokdError `state` or
+ * `permission`.
  */
 export async function ensureWritableFolder(path: string, mode = 0o700): Promise<void> {
   try {
     await mkdir(path, { recursive: true, mode });
     await access(path, constants.W_OK | constants.X_OK);
-    // access() knows nothing of a full disk or a read-only mount met by root:
-    // write for real.
+    // access() does not detect a full disk, or a read-only mount as root. So
+    // write a real file.
     const probe = join(path, `.${randomBytes(6).toString("hex")}.ngrokd.tmp`);
     const file = await open(probe, "wx", 0o600);
     try {
@@ -91,9 +97,9 @@ export async function ensureWritableFolder(path: string, mode = 0o700): Promise<
 }
 
 /**
- * Whether files can be made in a folder, as far as can be told without making
- * one: its mode and a read-only mount, but not a full disk. Rejects as
- * {@link ensureWritableFolder} where they cannot.
+ * Rejects as {@link ensureWritableFolder} if no file can be created in a
+ * folder. It checks the mode and a read-only mount without writing, so it does
+ * not detect a full disk.
  */
 export async function checkWritableFolder(path: string): Promise<void> {
   await access(path, constants.W_OK | constants.X_OK).catch((error: unknown) => {
@@ -116,7 +122,7 @@ export function fileError(action: string, cause: unknown): NgrokdError {
   });
 }
 
-/** `ENOENT`, `EACCES`, …, where the value is a file system error. */
+/** `ENOENT`, `EACCES`, … of a file system error; undefined for others. */
 export function errnoOf(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string"
     ? error.code
@@ -145,7 +151,7 @@ async function syncFolder(path: string): Promise<void> {
   try {
     await folder.sync();
   } catch (error) {
-    // Some file systems cannot sync a folder; the file itself is safe by then.
+    // Some file systems cannot sync a folder. The file itself is already safe.
     if (errnoOf(error) !== "EINVAL" && errnoOf(error) !== "ENOTSUP") throw error;
   } finally {
     await folder.close();

@@ -1,6 +1,6 @@
 /**
- * Everything that a stream carries, or undefined (and the stream cancelled)
- * once it is more than `limit` bytes.
+ * All bytes of a stream. Cancels the stream and returns undefined once there
+ * are more than `limit` bytes.
  */
 export async function readLimited(
   stream: ReadableStream<Uint8Array>,
@@ -14,8 +14,7 @@ export async function readLimited(
     if (done) return Buffer.concat(chunks, size);
     size += value.length;
     if (size > limit) {
-      // Its rejection would only repeat that the stream is gone, which is what
-      // we want.
+      // A rejection only says that the stream is gone, which is the aim.
       reader.cancel().catch(() => undefined);
       return undefined;
     }

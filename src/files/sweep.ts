@@ -4,13 +4,14 @@ import process from "node:process";
 import { errnoOf } from "./atomic.ts";
 
 /**
- * Removes what a crash in the middle of writeFileAtomic has left in a folder,
- * and answers how many files that were: plain files of our own user with the
- * name of a temporary file that nobody has written to for `idleMs`. A write
- * takes milliseconds; should another program's write of ours still be under way
- * after that long, it fails, and its file is as it was. A folder that is not
- * there, or that we may not read, has nothing for us. Rejects with the system's
- * error where a leftover cannot be removed.
+ * Removes the temporary files that a crash during writeFileAtomic left in a
+ * folder. Returns the number of removed files. Only regular files of our own
+ * user count, with the name of a temporary file and without a write for
+ * `idleMs` milliseconds. A write takes milliseconds. If another ngrokd process
+ * is slower than `idleMs`, its write fails and its target stays unchanged.
+ *
+ * A missing or unreadable folder contains no such files. Rejects with the
+ * system's error if a file cannot be removed.
  */
 export async function sweepTemporaries(
   folder: string,
@@ -29,7 +30,7 @@ export async function sweepTemporaries(
   return removed;
 }
 
-/** The names in a folder; none where it is not there or may not be read. */
+/** The names in a folder; none if it is missing or not readable. */
 export async function namesIn(folder: string): Promise<string[]> {
   return await readdir(folder).catch((error: unknown) => {
     if (["ENOENT", "ENOTDIR", "EACCES", "EPERM"].includes(errnoOf(error) ?? "")) return [];
@@ -37,7 +38,7 @@ export async function namesIn(folder: string): Promise<string[]> {
   });
 }
 
-/** For `catch`: a file that is gone is no error. */
+/** For `catch`: a missing file is not an error. */
 export function absent(error: unknown): undefined {
   if (errnoOf(error) !== "ENOENT") throw error;
 }

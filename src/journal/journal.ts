@@ -1,49 +1,53 @@
+/**
+ * journal/ lists the changes that ngrokd made on this machine, so that
+ * `ngrokd undo` can take them back.
+ */
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, renameSync } from "node:fs";
 import { link, open, stat, unlink } from "node:fs/promises";
-import { isAbsolute, join } from "node:path";
+import { isAbsolute } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import { stateFiles } from "../files/state-folder.ts";
 import { absent } from "../files/sweep.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type Log, silentLog } from "../model/log.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 
 /**
- * What ngrokd has changed on this machine and not yet taken back, in
- * `<state folder>/journal.json`. A change is recorded before it is made and
- * forgotten after it was taken back: a crash in between leaves an entry too
- * many and never one too few, and {@link undo} looks at the machine before it
- * does anything.
+ * A change of this machine that is not taken back yet. It is recorded before it
+ * is made and forgotten after it is taken back. So a crash can leave an extra
+ * entry but never lose one, and {@link undo} checks the machine first.
  */
 export type Change =
   /** Our section is in this hosts file. */
   | { readonly kind: "hosts"; readonly path: string }
-  /** We made this file; `sha256` (hex) is that of what we wrote. */
+  /** ngrokd wrote this file; `sha256` (hex) is the digest of its content. */
   | { readonly kind: "file"; readonly path: string; readonly sha256: string };
 
-export const journalPath = (stateFolder: string): string => join(stateFolder, "journal.json");
-
 /**
- * The outstanding changes, the oldest first. Rejects with NgrokdError `state`
- * where the journal is of a later version or cannot be understood (it then
- * stays as it is), and with `permission` or `state` where it cannot be read.
+ * The changes in the journal of a state folder, the oldest first. Rejects with
+ * NgrokdError `state` if the journal has a later version or cannot be
+ * understood, and leaves it unchanged. Rejects with `permission` or `state` if
+ * it cannot be read.
  */
 export async function readJournal(stateFolder: string): Promise<readonly Change[]> {
-  const path = journalPath(stateFolder);
+  const path = stateFiles(stateFolder).journal;
   const changes = knownIn(await readFileIfThere(path));
   if (changes.ok) return changes.value;
   throw new NgrokdError("state", `Cannot understand the journal "${path}": ${changes.reason}`, {
-    hint: "it lists what ngrokd has changed on this machine; the version of ngrokd that wrote it can read it",
+    hint:
+      "it lists what ngrokd has changed on this machine; " +
+      "the version of ngrokd that wrote it can read it",
   });
 }
 
 /**
- * Notes a change that is about to be made; of one kind and path there is one
- * entry, the latest. A journal that cannot be understood is kept beside a new
- * one, and `log` told. Rejects with NgrokdError `permission` or `state`: the
- * change must not be made then.
+ * Records a change before it is made. The journal keeps one entry for each kind
+ * and path, the latest. A journal that cannot be understood is kept beside a
+ * new one, with a warning in `log`. Rejects with NgrokdError `permission` or
+ * `state`; then the change must not be made.
  */
 export async function recordChange(
   stateFolder: string,
@@ -53,27 +57,25 @@ export async function recordChange(
   const known = (other: Change): boolean => isDeepStrictEqual(other, change);
   await rewrite(
     stateFolder,
-    (all) => (all.some(known) ? all : [...all.filter((other) => !same(other, change)), change]),
+    (all) =>
+      all.some(known) ? all : [...all.filter((other) => !sameTarget(other, change)), change],
     log,
   );
 }
 
 /**
- * Notes that a change has been taken back; one that is not in the journal is no
- * error. Rejects with NgrokdError `permission` or `state`.
+ * Removes a change that was taken back. It is not an error if the change is not
+ * in the journal. Rejects with NgrokdError `permission` or `state`.
  */
 export async function forgetChange(
   stateFolder: string,
   change: Pick<Change, "kind" | "path">,
   log: Log = silentLog,
 ): Promise<void> {
-  await rewrite(stateFolder, (all) => all.filter((other) => !same(other, change)), log);
+  await rewrite(stateFolder, (all) => all.filter((other) => !sameTarget(other, change)), log);
 }
 
-/**
- * {@link recordChange} for a file that is about to be written with this
- * content.
- */
+/** {@link recordChange} for a file, before it is written with `content`. */
 export async function recordFile(
   stateFolder: string,
   path: string,
@@ -83,23 +85,23 @@ export async function recordFile(
   await recordChange(stateFolder, { kind: "file", path, sha256: sha256(content) }, log);
 }
 
-/** Hex. */
+/** The SHA-256 digest in hex. */
 export const sha256 = (content: string | Uint8Array): string =>
   createHash("sha256").update(content).digest("hex");
 
 const formatVersion = 1;
 
-const same = (a: Pick<Change, "kind" | "path">, b: Pick<Change, "kind" | "path">): boolean =>
+const sameTarget = (a: Pick<Change, "kind" | "path">, b: Pick<Change, "kind" | "path">): boolean =>
   a.kind === b.kind && a.path === b.path;
 
 type Next = (changes: readonly Change[]) => readonly Change[];
 
 async function rewrite(stateFolder: string, next: Next, log: Log): Promise<void> {
-  const path = journalPath(stateFolder);
-  // Before the lock: where nothing is to be noted, a folder that is read-only
-  // or not there is no obstacle.
+  const path = stateFiles(stateFolder).journal;
+  // Before the lock, so that a missing or read-only folder is no error if there
+  // is nothing to record.
   if (unchanged(knownIn(await readFileIfThere(path)), next)) return;
-  await locked(path, () => rewriteLocked(path, next, log));
+  await withLock(path, () => rewriteLocked(path, next, log));
 }
 
 async function rewriteLocked(path: string, next: Next, log: Log): Promise<void> {
@@ -109,8 +111,9 @@ async function rewriteLocked(path: string, next: Next, log: Log): Promise<void> 
   const changes = next(known.ok ? known.value : []);
   if (!known.ok) log.warn(await setAside(path, known.reason));
   let overtaken = false;
-  // At once and not in a thread. Who waits for a lock that a crash has left may
-  // take it away twice, and a new one with it.
+  // Synchronous, so that no other work runs between the check and the rename.
+  // The lock is not enough: a process that waits for a stale lock may also
+  // remove the new lock of another process.
   const ifUnchanged = async (from: string, to: string): Promise<void> => {
     overtaken = (existsSync(path) ? readFileSync(path, "utf8") : undefined) !== before;
     if (overtaken) throw new NgrokdError("state", `"${path}" was changed by another command`);
@@ -130,16 +133,16 @@ const knownIn = (text: string | undefined): Parsed<readonly Change[]> =>
 const unchanged = (known: Parsed<readonly Change[]>, next: Next): boolean =>
   known.ok && isDeepStrictEqual(next(known.value), known.value);
 
-/** A write takes milliseconds: a lock that is older was left by a crash. */
+/** A write takes milliseconds, so an older lock was left by a crash. */
 const staleMs = 2000;
 
 /**
- * The daemon and a command may write at the same time: one waits for the other.
- * Rejects with NgrokdError `permission` or `state`.
+ * Runs `work` under a lock file, since the daemon and a command may write at
+ * the same time. Rejects with NgrokdError `permission` or `state`.
  */
-async function locked(path: string, work: () => Promise<void>): Promise<void> {
+async function withLock(path: string, work: () => Promise<void>): Promise<void> {
   const lock = `${path}.lock`;
-  while (!(await taken(lock))) {
+  while (!(await acquire(lock))) {
     const held = await stat(lock).catch(absent);
     if (held !== undefined && Math.abs(Date.now() - held.mtimeMs) > staleMs)
       await unlink(lock).catch(absent);
@@ -152,7 +155,7 @@ async function locked(path: string, work: () => Promise<void>): Promise<void> {
   }
 }
 
-async function taken(lock: string): Promise<boolean> {
+async function acquire(lock: string): Promise<boolean> {
   try {
     await (await open(lock, "wx", 0o600)).close();
     return true;
@@ -163,13 +166,14 @@ async function taken(lock: string): Promise<boolean> {
 }
 
 /**
- * A downgrade must not stop a machine, and what a later version knows must not
- * be lost.
+ * Keeps a journal under a second name and returns the warning. A downgrade must
+ * not stop the daemon, and must not lose the entries of a later version.
  */
 async function setAside(path: string, reason: string): Promise<string> {
   const aside = `${path}.old-${new Date().toISOString().replaceAll(/[-:.]/g, "")}`;
   await link(path, aside);
-  return `The journal "${path}" cannot be understood, since ${reason}; it is kept as "${aside}", and another one was begun`;
+  const found = `The journal "${path}" cannot be understood, since ${reason}`;
+  return `${found}; it is kept as "${aside}", and another one was begun`;
 }
 
 const journalText = (changes: readonly Change[]): string =>

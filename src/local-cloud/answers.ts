@@ -1,13 +1,14 @@
+/** Parts of all responses: refusals in ngrok's form, and request bodies. */
 import type { Context } from "hono";
 import type { z } from "zod";
 import { newId } from "./store.ts";
 
-/** Where ngrok's own number for a refusal is not known. */
+/** For refusals whose code from ngrok is unknown. */
 export const noNumber = "ERR_NGROK_0";
 
 /**
- * A refusal in ngrok's shape. Source: docs/protocol.md, "ngrok's API"; the
- * codes are those of ngrok's public error reference.
+ * An error response in ngrok's form (docs/protocol.md, "ngrok's API"). The
+ * codes are from ngrok's public error reference.
  */
 export function refusal(
   status: number,
@@ -25,8 +26,8 @@ export function refusal(
 }
 
 /**
- * The body that `schema` describes, or the refusal to answer with: as strict as
- * ngrok, which takes no field that it does not know.
+ * Returns the parsed body, or a refusal. Unknown fields are refused, as ngrok
+ * does.
  */
 export async function readBody<T extends z.ZodType>(
   c: Context,

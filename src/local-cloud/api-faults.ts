@@ -5,8 +5,8 @@ import { noNumber, refusal } from "./answers.ts";
 import type { Faults } from "./faults.ts";
 
 /**
- * The API's switches, before and instead of the real answer; those of lists are
- * the lists' own. Tried before the API key is looked at.
+ * Middleware for the faults of the API, which act before the check of the key.
+ * The faults of lists are in api-views.ts.
  */
 export function misbehaving(faults: Faults, stop: AbortSignal): MiddlewareHandler {
   return async (c, next) => {
@@ -39,9 +39,7 @@ function proxyPage(status: number): Response {
   return new Response(page, { status, headers: { "content-type": "text/html; charset=UTF-8" } });
 }
 
-/**
- * Codes of ngrok's public error reference: an invalid key, and a rate limit.
- */
+/** From ngrok's public error reference: an invalid key, and a rate limit. */
 const codes: Readonly<Record<number, string>> = {
   401: "ERR_NGROK_203",
   403: "ERR_NGROK_203",
@@ -59,15 +57,15 @@ function refusedWith(status: number, retryAfterSeconds: number | undefined): Res
   );
 }
 
-/** The first half of the body, then the end of the connection. */
+/** Sends the first half of the body, then breaks the connection. */
 async function brokenOff(response: Response): Promise<Response> {
   const whole = new Uint8Array(await response.arrayBuffer());
   let sent = false;
   const body = new ReadableStream({
     async pull(controller) {
       if (!sent) controller.enqueue(whole.subarray(0, Math.ceil(whole.length / 2)));
-      // The first half has to leave first. Without an error to show, Bun does
-      // not show one.
+      // After a pause, so that the first half is sent. The error is undefined,
+      // since Bun would print any other.
       else await delay(10).then(() => controller.error());
       sent = true;
     },

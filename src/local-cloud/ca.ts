@@ -6,23 +6,22 @@ import { reasonOf } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 
 /**
- * The stand-in's own certificate authority, new at every start: a root, and an
- * intermediate that signs everything, because the certificate that ngrok
- * publishes for its ingress is an intermediate too (docs/protocol.md, "The
- * ingress").
+ * The certificate authority of the local cloud, new at every start. It has a
+ * root and an intermediate that signs everything, since ngrok also publishes an
+ * intermediate for its ingress (docs/protocol.md, "The ingress").
  */
 export interface Ca {
-  /** PEM texts of one certificate each. */
+  /** PEM, one certificate each. */
   readonly rootPem: string;
   readonly intermediatePem: string;
   /**
-   * A server certificate for these host names and IPs, the intermediate behind
-   * it, and its key; PEM.
+   * A server certificate for these host names and IPs, followed by the
+   * intermediate, and its key. All PEM.
    */
   issueServer(names: readonly string[]): Promise<{ cert: string; key: string }>;
   /**
-   * Signs a client's CSR (PEM) under a subject of our own, or says what is
-   * wrong with it.
+   * Signs a client's CSR (PEM). The subject is `commonName`, not the CSR's.
+   * Returns the reason if the CSR is invalid.
    */
   signClient(csr: string, commonName: string): Promise<Parsed<ClientCertificate>>;
 }
@@ -36,8 +35,8 @@ export interface ClientCertificate {
 }
 
 /**
- * `clientLifetimeMs` is how long client certificates are valid, looked at for
- * each; X.509 counts in whole seconds.
+ * `clientLifetimeMs`: the lifetime of client certificates, read for each one.
+ * X.509 has whole seconds.
  */
 export async function createCa(options: { clientLifetimeMs: number }): Promise<Ca> {
   const root = await authority("Root CA", undefined);
@@ -101,7 +100,7 @@ interface Authority {
 const caLifetimeMs = 10 * 365 * 24 * 3_600_000;
 const organization = "ngrokd local cloud";
 
-/** Self-signed where there is no `parent`. */
+/** Self-signed without a `parent`. */
 async function authority(name: string, parent: Authority | undefined): Promise<Authority> {
   const keys = await newKeys();
   const subject = `CN=${organization} ${name}, O=${organization}`;
@@ -122,8 +121,8 @@ async function authority(name: string, parent: Authority | undefined): Promise<A
 }
 
 /**
- * What ngrok checks of a CSR: that its key signed it, and that it claims no
- * name. Source: docs/protocol.md, "Identity".
+ * Checks a CSR as ngrok does: signed by its own key, and without a name
+ * (docs/protocol.md, "Identity").
  */
 async function readCsr(text: string): Promise<Parsed<x509.Pkcs10CertificateRequest>> {
   try {
@@ -137,7 +136,7 @@ async function readCsr(text: string): Promise<Parsed<x509.Pkcs10CertificateReque
   }
 }
 
-interface ToSign {
+interface SigningRequest {
   readonly subject: string;
   readonly publicKey: CryptoKey | x509.PublicKey;
   readonly issuer: Pick<Authority, "subject" | "keys">;
@@ -151,10 +150,10 @@ async function sign({
   issuer,
   lifetimeMs,
   extensions,
-}: ToSign): Promise<x509.X509Certificate> {
+}: SigningRequest): Promise<x509.X509Certificate> {
   const notBefore = new Date(Math.floor(Date.now() / 1000) * 1000);
   return await x509.X509CertificateGenerator.create({
-    // The leading 01 keeps the number positive.
+    // A leading 01 makes the number positive.
     serialNumber: `01${Buffer.from(crypto.getRandomValues(new Uint8Array(15))).toString("hex")}`,
     subject,
     issuer: issuer.subject,

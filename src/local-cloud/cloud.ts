@@ -1,3 +1,5 @@
+// The local cloud: a substitute for ngrok on this machine, for the demo, for
+// tests and for CI. It has ngrok's API, the ingress, and faults on demand.
 import { serve } from "srvx";
 import { errnoOf } from "../files/atomic.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
@@ -6,68 +8,60 @@ import { loopback, parseIp, subnetHas } from "../model/ip.ts";
 import { type Log, silentLog } from "../model/log.ts";
 import type { Parsed } from "../model/parsed.ts";
 import type { Net } from "../net/types.ts";
-import { ngrokApi } from "./api.ts";
 import { createCa } from "./ca.ts";
-import { controlApi } from "./control.ts";
+import { controlApi } from "./control-api.ts";
 import { createFaults, type Faults } from "./faults.ts";
-import { startIngress } from "./ingress.ts";
+import { startIngress } from "./local-ingress.ts";
+import { ngrokApi } from "./ngrok-api.ts";
 import { createStore, type Endpoint, type EndpointSpec, type Operator } from "./store.ts";
 
 export interface LocalCloudOptions {
   readonly net: Net;
-  /** Loopback addresses; port 0 is any free one. */
+  /** Loopback addresses. Port 0 means any free port. */
   readonly api: HostPort;
   readonly ingress: HostPort;
-  /** The keys that the API accepts; `local-cloud-key` unless told. */
+  /** The accepted API keys; by default `local-cloud-key`. */
   readonly apiKeys?: readonly string[];
   readonly endpoints?: readonly EndpointSpec[];
   /**
-   * How long client certificates are valid, in whole seconds worth of
-   * milliseconds; 90 days unless told.
+   * The lifetime of client certificates in milliseconds, a multiple of 1000; by
+   * default 90 days.
    */
   readonly certificateLifetimeMs?: number;
-  /** The longest page of the API's lists; 100 unless told. */
+  /** The longest page of the API's lists; by default 100. */
   readonly pageSize?: number;
   readonly log?: Log;
 }
 
-/** A running stand-in for ngrok. All that it knows is gone when it ends. */
+/** A running local cloud. Its state is in memory only. */
 export interface LocalCloud {
   /**
-   * `http://127.0.0.1:4050`, without a slash at the end; its own control API is
-   * below `/_cloud`.
+   * Such as `http://127.0.0.1:4050`, without a trailing slash. The control API
+   * is below `/_cloud`.
    */
   readonly apiUrl: string;
   /** `host:port` */
   readonly ingressAddress: string;
   /** The first of the accepted keys. */
   readonly apiKey: string;
-  /**
-   * The root, and the intermediate that signs; a client may trust the one or
-   * the other.
-   */
+  /** The root, and the intermediate that signs. Clients may trust either. */
   readonly caPem: string;
   readonly intermediatePem: string;
   readonly faults: Faults;
   /**
-   * Throw NgrokdError `usage` for a URL or an upstream that is none,
-   * `not-found` for an id that is none.
+   * Throw NgrokdError `usage` for an invalid URL or upstream, and `not-found`
+   * for an unknown id.
    */
   addEndpoint(endpoint: EndpointSpec): Endpoint;
   moveEndpoint(id: string, changes: Partial<EndpointSpec>): Endpoint;
   /**
-   * With `lingers` it stays in the list of bound endpoints, as ngrok's lags
-   * behind deletions.
+   * With `lingers` the endpoint stays in the list of bound endpoints, as at
+   * ngrok, where this list lags behind deletions.
    */
   removeEndpoint(id: string, options?: { lingers?: boolean }): void;
-  /**
-   * Whose operators a key sees; undefined: nobody's any more, it is refused.
-   */
+  /** Assigns a key to an account. Undefined revokes the key. */
   setKey(key: string, account: string | undefined): void;
-  /**
-   * For certificates that are signed from now on, in whole seconds worth of
-   * milliseconds.
-   */
+  /** Milliseconds, a multiple of 1000. For certificates signed from now on. */
   setCertificateLifetime(ms: number): void;
   endpoints(): readonly Endpoint[];
   operators(): readonly Operator[];
@@ -78,7 +72,8 @@ export interface LocalCloud {
 export const defaultApiKey = "local-cloud-key";
 
 /**
- * Rejects with NgrokdError `usage`, or what {@link Net.listen} rejects with.
+ * Rejects with NgrokdError `usage` for an address that is not loopback, and
+ * otherwise as {@link Net.listen} does.
  */
 export async function startLocalCloud(options: LocalCloudOptions): Promise<LocalCloud> {
   const { net, apiKeys = [defaultApiKey], pageSize = 100, log = silentLog } = options;
@@ -153,8 +148,8 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
 }
 
 /**
- * The control API has no key, and the ingress's certificates are worth nothing:
- * neither may be reachable from elsewhere.
+ * The control API has no key, and the ingress's certificates prove nothing. So
+ * other machines must not reach them.
  */
 function checkLoopback(host: string): void {
   const ip = parseIp(host);
@@ -183,12 +178,12 @@ async function serveApi(
       silent: true,
       gracefulShutdown: false,
       maxRequestBodySize: 16 * 1024 * 1024,
-      // What fails in an answer is logged by then, or was asked for; Deno would
-      // show it again.
+      // The failure is already logged, or a fault has caused it. Deno would
+      // print it again.
       error: () => new Response(null, { status: 500 }),
-      // Bun would cut off answers that are late on purpose.
+      // Bun would cut delayed responses.
       bun: { idleTimeout: 0 },
-      // Deno's way to end requests under way; elsewhere close(true) does it.
+      // Ends open requests on Deno; elsewhere close(true) does.
       deno: { signal: stop },
     });
     await server.ready();

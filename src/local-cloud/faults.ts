@@ -1,20 +1,19 @@
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
 
 /**
- * The switches that make the stand-in misbehave, each for the next N requests
- * (or connections) or until it is cleared. Written as `name`, `name=value`,
- * `name*3` or `name=value*3`; a bare status code such as `429` or `503` is a
- * name too, its value the Retry-After in seconds. Several different ones can be
- * set at once.
+ * Faults on demand, each for the next N requests or connections, or until it is
+ * cleared. The notation is `name`, `name=value`, `name*3` or `name=value*3`. A
+ * status code such as `429` is also a name; its value is the Retry-After in
+ * seconds. Different faults can be set at the same time.
  */
 export interface Faults {
-  /** Replaces the switch of the same name. */
+  /** Replaces a fault of the same name. `times`: undefined is no limit. */
   set(fault: Fault, times?: number): void;
-  /** One switch, or all of them. */
+  /** Clears one fault, or all. */
   clear(name?: FaultName): void;
   list(): readonly SetFault[];
   /**
-   * The one of these that was set first, counted down; undefined where none is
+   * Returns the oldest of these faults and counts it down. Undefined if none is
    * set.
    */
   take<N extends FaultName>(...names: N[]): Extract<Fault, { name: N }> | undefined;
@@ -22,14 +21,11 @@ export interface Faults {
 
 export interface SetFault {
   readonly fault: Fault;
-  /** Undefined: until cleared. */
+  /** Undefined: until it is cleared. */
   readonly left: number | undefined;
 }
 
-/**
- * What the names mean, and the value that counts where none is given:
- * milliseconds, megabytes or text.
- */
+/** The faults, with their default values: milliseconds, megabytes or text. */
 export const faultTable = {
   only: { value: "POST", says: "API: the other faults are for calls of this method alone" },
   latency: { value: 1000, says: "API: every answer comes this many milliseconds late" },
@@ -91,10 +87,7 @@ export const faultTable = {
 
 export type FaultName = keyof typeof faultTable;
 
-/**
- * `status` has its Retry-After beside it; the others have a value of their
- * kind.
- */
+/** Only `status` has a Retry-After. */
 export type Fault = {
   [N in FaultName]: {
     readonly name: N;
@@ -187,7 +180,7 @@ function parseNamed(name: string, argument: string | undefined): Parsed<Fault> {
     );
   if (name === "html" && !/^[45]\d\d$/.test(String(value)))
     return unparsed(`the status ${quote(argument ?? "")} is not 400 to 599`);
-  // The name decides the value's type in the table, which was just followed.
+  // The table gives each name a type, and the value was made for it.
   return parsed({ name, value } as Fault);
 }
 

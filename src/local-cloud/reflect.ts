@@ -1,8 +1,7 @@
 /**
- * For the bundler, which runs the CommonJS packages that a file imports only
- * after all its ES modules: @peculiar/x509 is one of those there, and needs
- * this before itself. Run from source it is CommonJS too, and Bun runs what a
- * nested file imports in no fixed order, so that ca.ts imports the package
- * directly besides.
+ * Loads reflect-metadata before @peculiar/x509, which needs it. In the bundle,
+ * CommonJS packages of a file run after all its ES modules, so this import is a
+ * module of its own. From source, Bun runs the imports of a nested file in no
+ * fixed order, so ca.ts imports the package directly as well.
  */
 import "reflect-metadata";

@@ -2,17 +2,11 @@ import { Hono } from "hono";
 import { serve } from "srvx";
 import type { Conn, Net } from "../net/types.ts";
 
-/**
- * Two small services to put behind endpoints: for the demo, and for whoever
- * wants to see something answer.
- */
+/** Two small services behind endpoints, for the demo and for first trials. */
 export interface Samples {
-  /** `host:port` of a web server that shows what it was asked. */
+  /** `host:port` of a web server that shows the request. */
   readonly http: string;
-  /**
-   * `host:port` of a TCP server that speaks first, and then sends back what it
-   * gets.
-   */
+  /** `host:port` of a TCP server that sends a greeting, then echoes. */
   readonly tcp: string;
   readonly close: () => Promise<void>;
 }

@@ -4,35 +4,32 @@ import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
 import type { ClientCertificate } from "./ca.ts";
 
-/** The account of the keys that the stand-in starts with. */
+/** The account of the first keys. */
 export const mainAccount = "main";
 
-/**
- * What the stand-in knows, in memory only: the account's endpoints and
- * operators, oldest first.
- */
+/** The state of the local cloud, in memory only. Maps have the oldest first. */
 export interface Store {
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   readonly operators: Map<string, Operator>;
   /**
-   * The API keys that are accepted, and whose they are: an account's operators
-   * are nobody else's. Endpoints are shown to all.
+   * The accepted API keys, each with its account. Only an account itself sees
+   * its operators; all accounts see the same endpoints.
    */
   readonly keys: Map<string, string>;
   addEndpoint(spec: EndpointSpec): Parsed<Endpoint>;
-  /** Undefined where there is no such endpoint. */
+  /** Undefined for an unknown id. */
   changeEndpoint(id: string, changes: Partial<EndpointSpec>): Parsed<Endpoint> | undefined;
   /**
-   * With `lingers` it stays in the list of bound endpoints and nowhere else, as
-   * ngrok's list lags behind deletions.
+   * With `lingers` the endpoint stays in the list of bound endpoints only, as
+   * ngrok's list lags behind deletions. Returns false for an unknown id.
    */
   removeEndpoint(id: string, lingers?: boolean): boolean;
   /**
-   * Where a connection for this host and port goes: the exact name before
-   * wildcards, several endpoints of one URL in turn.
+   * The endpoint for a connection to this host and port. An exact name goes
+   * before wildcards; several endpoints of one URL take turns.
    */
   route(host: string, port: number): Endpoint | undefined;
-  /** The operator that this certificate was issued to. */
+  /** The operator with this certificate. */
   operatorOf(fingerprint256: string): Operator | undefined;
 }
 
@@ -41,15 +38,12 @@ export interface EndpointSpec {
   readonly url: string;
   /** `host:port` of a plain TCP service. */
   readonly upstream: string;
-  /** `kubernetes` unless told. */
+  /** By default `kubernetes`. */
   readonly bindings?: readonly BindingKind[] | undefined;
   readonly name?: string | undefined;
   readonly description?: string | undefined;
   readonly metadata?: string | undefined;
-  /**
-   * Takes a URL that ngrok would never list and that leads nowhere, to show it
-   * to a client.
-   */
+  /** Allows a URL that ngrok would never list. It leads nowhere. */
   readonly unchecked?: boolean | undefined;
 }
 
@@ -60,10 +54,10 @@ export interface Endpoint extends EndpointSpec {
   readonly createdAt: string;
   readonly updatedAt: string;
   readonly bindings: readonly BindingKind[];
-  /** What the URL says; undefined for an unchecked one that says nothing. */
+  /** From the URL; undefined if it is unchecked and invalid. */
   readonly target: CloudTarget | undefined;
   readonly upstreamAddress: HostPort;
-  /** Deleted, and still in the list of bound endpoints. */
+  /** Deleted, but still in the list of bound endpoints. */
   readonly lingers: boolean;
 }
 
@@ -90,9 +84,9 @@ export interface Operator {
 
 export interface OperatorBinding {
   readonly endpointSelectors: readonly string[];
-  /** As the client set it; undefined: the stand-in's own. */
+  /** From the client; undefined means the local cloud's own. */
   readonly ingressEndpoint: string | undefined;
-  /** The newest last; the older ones go on being valid until they expire. */
+  /** The newest last. Older ones stay valid until they expire. */
   readonly certificates: readonly ClientCertificate[];
 }
 
@@ -155,7 +149,7 @@ export function createStore(apiKeys: readonly string[] = []): Store {
   };
 }
 
-/** `ep_…`: like ngrok's, later ids sort after earlier ones. */
+/** Such as `ep_…`. Later ids sort after earlier ones, as at ngrok. */
 export function newId(prefix: string): string {
   lastTime = Math.max(Date.now(), lastTime + 1);
   return `${prefix}_${lastTime.toString(36).padStart(9, "0")}${randomBytes(9).toString("hex")}`;
@@ -189,9 +183,6 @@ function parseCloudUrl(url: string): Parsed<CloudTarget> {
 const covers = ({ host, wildcard }: CloudTarget, asked: string): boolean =>
   wildcard ? asked.endsWith(`.${host}`) : asked === host;
 
-/**
- * An exact name is closer than any wildcard, a longer wildcard closer than a
- * shorter one.
- */
+/** Exact names beat wildcards, and longer wildcards beat shorter ones. */
 const closeness = (target: CloudTarget | undefined): number =>
   target?.wildcard === false ? 254 : (target?.host.length ?? 0);

@@ -6,41 +6,55 @@ import { type Hostname, parseHostname } from "../model/hostname.ts";
 import { type Ip, parseIp } from "../model/ip.ts";
 import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
 
-/** More than the longest file that saveAssignment can have written; 64 MiB. */
+/** 64 MiB: more than the longest file that saveAssignment can write. */
 const sizeLimit = 64 * 1024 * 1024;
 
 /**
- * Reads `ip_mappings.json`: `{"host": "127.0.0.2"}`, the Go program's format,
- * where the order of the names counts (see Assignment). A missing file is an
- * empty assignment. A file that cannot be understood, or that says
- * `"version": <number>` as no file of this format does, is moved aside to
- * `<path>.damaged-<time>` and counts as empty; single bad entries are left out,
- * and the file with them is kept under such a name too. `warning` says so in
- * one sentence. Rejects with NgrokdError `permission` or `state` where the file
- * cannot be read at all.
+ * Loads the assignment from its file. The format is that of the Go program,
+ * `{"host": "127.0.0.2"}`, and the order of the names counts (see Assignment).
+ * A missing file is an empty assignment.
+ *
+ * A file that cannot be understood is moved aside to `<path>.damaged-<time>`
+ * and counts as empty. So is a file with `"version": <number>`, which this
+ * format does not have. A single bad entry is left out, and a copy of the file
+ * is kept under such a name too. `warning` describes this in one sentence.
+ * Rejects with NgrokdError `permission` or `state` if the file cannot be read.
  */
 export async function loadAssignment(
   path: string,
   now = new Date(),
 ): Promise<{ assignment: Assignment; warning?: string }> {
-  const text = await readText(path);
-  if (text === undefined) return { assignment: new Map() };
-  const content = text.ok ? parseAssignment(text.value) : text;
+  const content = await readAssignment(path);
+  if (content === undefined) return { assignment: new Map() };
   if (!content.ok)
     return { assignment: new Map(), warning: await setAside(path, content.reason, now) };
   const { assignment, skipped } = content.value;
   if (skipped.length === 0) return { assignment };
   const some = skipped.slice(0, 3).join("; ") + (skipped.length > 3 ? "; …" : "");
-  return {
-    assignment,
-    warning: `Left out ${skipped.length} of the entries of "${path}" (${await keepCopy(path, now)}): ${some}`,
-  };
+  const leftOut = `Left out ${skipped.length} of the entries of "${path}"`;
+  return { assignment, warning: `${leftOut} (${await keepCopy(path, now)}): ${some}` };
 }
 
 /**
- * Writes the assignment atomically (0644), unless the file says the same
- * already; answers whether it was written. Rejects with NgrokdError
- * `permission` or `state`.
+ * The content of such a file, with a sentence for each entry that is left out.
+ * Undefined if there is no file.
+ */
+export type AssignmentReading =
+  | Parsed<{ readonly assignment: Assignment; readonly skipped: readonly string[] }>
+  | undefined;
+
+/**
+ * Reads the file and leaves it as it is. Rejects with NgrokdError `permission`
+ * or `state` if it cannot be read.
+ */
+export async function readAssignment(path: string): Promise<AssignmentReading> {
+  const text = await readText(path);
+  return text?.ok === true ? parseAssignment(text.value) : text;
+}
+
+/**
+ * Writes the assignment atomically (0644) if the file differs. Returns whether
+ * it was written. Rejects with NgrokdError `permission` or `state`.
  */
 export async function saveAssignment(path: string, assignment: Assignment): Promise<boolean> {
   // An object keeps its keys in order unless one is a whole number, and no
@@ -63,12 +77,7 @@ async function readText(path: string): Promise<Parsed<string> | undefined> {
   }
 }
 
-/**
- * Pure: what such a file says, with a sentence for each entry that is left out.
- */
-export function parseAssignment(
-  text: string,
-): Parsed<{ assignment: Assignment; skipped: string[] }> {
+function parseAssignment(text: string): NonNullable<AssignmentReading> {
   let content: unknown;
   try {
     content = JSON.parse(text);
@@ -109,8 +118,8 @@ async function setAside(path: string, reason: string, now: Date): Promise<string
 }
 
 /**
- * A second name keeps what the next save replaces; a file that has one was met
- * before.
+ * Gives the file a second name, so that the next save does not lose it. A file
+ * that has a second name already needs no other.
  */
 async function keepCopy(path: string, now: Date): Promise<string> {
   try {
@@ -124,8 +133,8 @@ async function keepCopy(path: string, now: Date): Promise<string> {
 }
 
 /**
- * rename() replaces silently, so the name has to be free; only one daemon works
- * in the folder.
+ * A free name for a copy. rename() would replace another file silently. Only
+ * one daemon works in the folder, so the name stays free.
  */
 async function unusedName(path: string, now: Date): Promise<string> {
   const wish = `${path}.damaged-${now.toISOString().replaceAll(/[-:]|\.\d+/g, "")}`;

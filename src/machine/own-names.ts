@@ -1,35 +1,30 @@
 import { hostname } from "node:os";
-import type { Loaded } from "../config/load.ts";
+import type { Policy } from "../exposure/expose.ts";
 import { forbiddenName } from "../exposure/forbidden.ts";
-import type { HostPort } from "../model/host-port.ts";
-import type { Hostname } from "../model/hostname.ts";
 import { machineNamesIn } from "./hosts/file.ts";
 
-/**
- * The names that no endpoint may take, those of the hosts file's lines
- * excepted: an endpoint of such a name would lead us to ourselves.
- */
-export function namesInUse(
-  loaded: Loaded,
-  ingress: HostPort,
-): { readonly hostnames: readonly string[]; readonly hosts: readonly string[] } {
-  const { proxy } = loaded.proxy;
-  const hosts = [
-    new URL(loaded.config.api.url).hostname,
-    ingress.host,
-    ...(proxy === undefined ? [] : [proxy.host]),
-  ];
-  return { hostnames: [hostname()], hosts };
+/** The hosts that the daemon itself must reach for one account. */
+export interface OwnHosts {
+  readonly api: string;
+  readonly ingress: string;
+  /** Undefined if the way out needs no proxy. */
+  readonly proxy: string | undefined;
 }
 
 /**
- * What may not be written into the hosts file; the machine is asked now and not
- * at every name.
+ * The names that no endpoint may take, apart from those in the hosts file: an
+ * endpoint of such a name would lead the daemon to itself.
  */
-export async function forbiddenNow(
-  loaded: Loaded,
-  ingress: HostPort,
-): Promise<(host: Hostname) => string | undefined> {
-  const own = { ...namesInUse(loaded, ingress), listed: await machineNamesIn(loaded.hostsPath) };
-  return (host) => forbiddenName(host, own);
+export function namesInUse(own: readonly OwnHosts[]): {
+  readonly hostnames: readonly string[];
+  readonly hosts: readonly string[];
+} {
+  const hosts = own.flatMap(({ api, ingress, proxy }) => [api, ingress, proxy ?? []].flat());
+  return { hostnames: [hostname()], hosts };
+}
+
+/** What may be served on this machine, by its names as they are now. */
+export async function policyNow(hostsPath: string, own: readonly OwnHosts[]): Promise<Policy> {
+  const names = { ...namesInUse(own), listed: await machineNamesIn(hostsPath) };
+  return { forbidden: (host) => forbiddenName(host, names) };
 }

@@ -1,100 +1,98 @@
 import process from "node:process";
-import type { FileWatch } from "../config/watch.ts";
+import type { Doorway } from "../exposure/exposure.ts";
 import type { Log } from "../model/log.ts";
 import { listeningPlaces } from "../net/proc-net.ts";
-import type { Listeners } from "../relay/doors.ts";
-import type { HostsKeeper } from "./hosts/keeper.ts";
 import { type Moved, startWatch } from "./wake.ts";
 
 export interface RepairDeps {
-  readonly hosts: Pick<HostsKeeper, "guard">;
-  readonly listeners: Pick<Listeners, "present" | "mend">;
-  /** The file of the configuration. */
-  readonly file: Pick<FileWatch, "look">;
+  readonly names: { guard(): Promise<void> };
+  readonly doors: DoorsToMend;
+  /** Reads the configuration again if its file has changed. */
+  readonly checkConfig: () => void;
   /**
-   * Removes what a crash has left; called once, when nothing that it finds can
-   * still be another program's work in progress.
+   * Removes what a crash has left. Called once, when such a file can no longer
+   * be one that another program is still writing.
    */
   readonly sweep: () => Promise<void>;
-  /** Forgets what was opened before the machine or its network moved. */
-  readonly renew: () => void;
+  /** Discards the connections from before the machine or its network moved. */
+  readonly discard: () => void;
   /** Asks for a pass. */
   readonly kick: () => void;
   readonly log: Log;
-  /** Stand-ins for tests. */
+  /** Replaced in tests. */
   readonly listening?: typeof listeningPlaces;
   readonly watch?: typeof startWatch;
 }
 
+export interface DoorsToMend {
+  readonly present: { readonly size: number };
+  /** Opens doors again that the system has closed, and returns them. */
+  mend(
+    listening: typeof listeningPlaces,
+  ): Promise<{ readonly doorway: Doorway; readonly reason: string | undefined }[]>;
+}
+
 /**
- * How often the listeners are looked at, in milliseconds, and at most which
- * share of a core that may cost, with 10,000 of them too. Bun spins on a
- * listening socket that the system has closed: a process that is busy looks
- * sooner.
+ * The time between two looks at the doors, in milliseconds, and the share of a
+ * core that they may cost at most, also with 10,000 doors. Bun spins on a
+ * listening socket that the system has closed, so a busy process looks sooner.
  */
 const pace = { idle: { atLeastMs: 60_000, share: 0.001 }, busy: { atLeastMs: 0, share: 0.01 } };
 /**
- * The share of one core from which on the process counts as busy: one that
- * spins gets no more of a machine on which all are at work.
+ * The share of one core from which on the process counts as busy. It is low
+ * because a process that spins gets only its part of a busy machine.
  */
 const busyShare = 0.1;
 const sweepAfterMs = 10_000;
 
-/**
- * Sees to it that what the daemon has set up stays so, whatever happens around
- * it.
- */
+/** Repairs, until it is stopped, what other programs undo on this machine. */
 export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
-  const { hosts, listeners, file, log, listening = listeningPlaces, watch = startWatch } = deps;
+  const { names, doors, checkConfig, log, listening = listeningPlaces, watch = startWatch } = deps;
   const started = performance.now();
   let swept = false;
-  let looked = { at: started, cpuMs: cpuMs() };
-  let mended = { at: Number.NEGATIVE_INFINITY, tookMs: 0 };
+  let lastLook = { at: started, cpuMs: cpuMs() };
+  let lastMend = neverMended;
 
   return watch({ moved, look });
 
   function moved(what: Moved): void {
     log.info(`${movedTexts[what]}: ready connections are made anew, and ngrok is asked at once`);
-    mended = { at: Number.NEGATIVE_INFINITY, tookMs: 0 };
-    deps.renew();
+    lastMend = neverMended;
+    deps.discard();
     deps.kick();
   }
 
   async function look(): Promise<void> {
-    file.look();
-    await hosts.guard();
-    await mendListeners();
+    checkConfig();
+    await names.guard();
+    await mendDoors();
     if (swept || performance.now() - started < sweepAfterMs) return;
     swept = true;
     await deps.sweep();
   }
 
-  async function mendListeners(): Promise<void> {
+  async function mendDoors(): Promise<void> {
     const now = { at: performance.now(), cpuMs: cpuMs() };
-    const { atLeastMs, share } =
-      now.cpuMs - looked.cpuMs > busyShare * (now.at - looked.at) ? pace.busy : pace.idle;
-    looked = now;
-    if (
-      listeners.present.size === 0 ||
-      now.at - mended.at < Math.max(atLeastMs, mended.tookMs / share)
-    )
-      return;
-    const found = await listeners.mend(listening);
+    const isBusy = now.cpuMs - lastLook.cpuMs > busyShare * (now.at - lastLook.at);
+    const { atLeastMs, share } = isBusy ? pace.busy : pace.idle;
+    lastLook = now;
+    const restMs = Math.max(atLeastMs, lastMend.tookMs / share);
+    if (doors.present.size === 0 || now.at - lastMend.at < restMs) return;
+    const mended = await doors.mend(listening);
     const at = performance.now();
-    mended = { at, tookMs: at - now.at };
-    for (const { placed, reason } of found) {
-      const where = `${placed.ip}:${placed.binding.port}`;
-      if (reason === undefined)
-        log.warn(
-          `The system had closed the listener of ${placed.binding.url} on ${where}; it listens again`,
-        );
-      else
-        log.warn(
-          `The system has closed the listener of ${placed.binding.url}, and it cannot be raised: ${reason}`,
-        );
-    }
-    if (found.some(({ reason }) => reason !== undefined)) deps.kick();
+    lastMend = { at, tookMs: at - now.at };
+    for (const { doorway, reason } of mended) log.warn(mendText(doorway, reason));
+    if (mended.some(({ reason }) => reason !== undefined)) deps.kick();
   }
+}
+
+const neverMended = { at: Number.NEGATIVE_INFINITY, tookMs: 0 };
+
+function mendText({ door, routes }: Doorway, reason: string | undefined): string {
+  const urls = routes.map(({ target }) => target.binding.url).join(", ");
+  return reason === undefined
+    ? `The system had closed the listener of ${urls} on ${door.id}; it listens again`
+    : `The system has closed the listener of ${urls}, and it cannot be raised: ${reason}`;
 }
 
 function cpuMs(): number {

@@ -3,15 +3,15 @@ import { type Parsed, parsed, unparsed } from "./parsed.ts";
 declare const brand: unique symbol;
 /**
  * An ngrok API key that fits an HTTP header: 8 to 512 printable ASCII
- * characters, no spaces (ngrok's own have about 50). Whether ngrok accepts it
- * is for ngrok to say. A secret: never in a message, a log or a command line.
- * Made only by {@link parseApiKey}.
+ * characters without spaces (real keys have about 50). Only ngrok knows whether
+ * it is valid. It is a secret, so it never appears in a message, a log or a
+ * command line. Only {@link parseApiKey} makes one.
  */
 export type ApiKey = string & { readonly [brand]: "ApiKey" };
 
 /**
- * Reads a key as people paste it: white space around it is dropped. The reason
- * never quotes the text.
+ * Parses a key. White space around it is dropped, since users paste it. The
+ * reason never quotes the text.
  */
 export function parseApiKey(text: string): Parsed<ApiKey> {
   const key = text.trim();

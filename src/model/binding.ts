@@ -1,19 +1,23 @@
+/**
+ * model/ has the nouns that every other room may use, such as bindings,
+ * endpoints, host names, addresses and errors. It has no effects.
+ */
 import { type ApiEndpoint, parseEndpointUrl, type Target } from "./endpoint.ts";
 
 /**
- * One host and port to listen on, and the endpoints behind it: several
- * endpoints with one URL (pooling) are one binding.
+ * One host and port to listen on, with its endpoints. Several endpoints with
+ * the same URL (pooling) are one binding.
  */
 export interface Binding extends Target {
-  /** `host:port`, what makes two bindings the same one. */
+  /** `host:port`, the identity of a binding. */
   readonly key: string;
-  /** The URL as ngrok wrote it (the first of them). */
+  /** The URL as ngrok wrote it, of the first endpoint. */
   readonly url: string;
   /** Endpoint ids, sorted; at least one. */
   readonly ids: readonly string[];
 }
 
-/** An endpoint that cannot be served, and why. */
+/** An endpoint that cannot be served, with the reason. */
 export interface BadEndpoint {
   readonly id: string;
   readonly url: string;
@@ -21,9 +25,9 @@ export interface BadEndpoint {
 }
 
 /**
- * Groups what the API listed by host and port; an endpoint that cannot be
- * served is set apart with its reason and harms no other. The result is sorted
- * by key, so equal replies in any order give equal results.
+ * Pure: groups the endpoints of the API by host and port. An endpoint that
+ * cannot be served is in `bad` and does not affect the others. The bindings are
+ * sorted by key, so the order of the endpoints does not matter.
  */
 export function bindingsOf(endpoints: readonly ApiEndpoint[]): {
   bindings: Binding[];

@@ -1,6 +1,6 @@
 /**
- * A certificate's name as one line, `CN=x, O=y`, from what the runtime has a
- * line for each part of; empty where there is none.
+ * The name of a certificate on one line, `CN=x, O=y`. The runtime has one line
+ * for each part. Empty if there is no name.
  */
 export const distinguishedName = (lines: string | undefined): string =>
   (lines ?? "").trim().split("\n").join(", ");

@@ -4,24 +4,24 @@ import { type Parsed, parsed, quote, unparsed } from "./parsed.ts";
 export type Proto = "http" | "https" | "tls" | "tcp";
 
 /**
- * What ngrok's API says of one endpoint, read leniently: unknown fields come
- * and go. Source: docs/protocol.md, "ngrok's API".
+ * One endpoint as ngrok's API describes it. Unknown fields are ignored. Source:
+ * docs/protocol.md, "ngrok's API".
  */
 export interface ApiEndpoint {
-  /** `ep_…`; empty where the API sent none. */
+  /** `ep_…`; empty if the API sent none. */
   readonly id: string;
-  /** `url`, or the older `public_url`; empty where the API sent neither. */
+  /** `url`, or the older `public_url`; empty if the API sent neither. */
   readonly url: string;
-  /** `proto` or `scheme`; empty where unknown. */
+  /** `proto` or `scheme`; empty if unknown. */
   readonly proto: string;
   readonly name?: string;
   readonly description?: string;
 }
 
 /**
- * Pure: what of ngrok's bound endpoints is still among `all` of the account,
- * since the list of the bound ones lags behind deletions (docs/protocol.md,
- * "ngrok's API"). What has no id to tell by stays.
+ * Pure: the bound endpoints that are still among `all` endpoints of the
+ * account. The list of bound endpoints still contains deleted ones for a while
+ * (docs/protocol.md, "ngrok's API"). An endpoint without an id stays.
  */
 export function living(
   bound: readonly ApiEndpoint[],
@@ -31,7 +31,7 @@ export function living(
   return bound.filter(({ id }) => id === "" || alive.has(id));
 }
 
-/** Where an endpoint is to be reached: what its URL says, proven. */
+/** The parsed URL of an endpoint. */
 export interface Target {
   readonly proto: Proto;
   readonly host: Hostname;
@@ -47,10 +47,10 @@ const defaultPorts: Readonly<Record<Proto, number | undefined>> = {
 };
 
 /**
- * Reads `[scheme://]host[:port]` (docs/protocol.md, "ngrok's API"). Without a
- * scheme, the endpoint's own `proto` counts, then tcp. A path, a user or a
- * query is refused, and so is a wildcard host: it has no single name to give an
- * address to.
+ * Parses `[scheme://]host[:port]` (docs/protocol.md, "ngrok's API"). Without a
+ * scheme, `fallbackProto` counts, and then tcp. A path, a user or a query is
+ * refused. A wildcard host is refused too, since it has no single name that
+ * could get an address.
  */
 export function parseEndpointUrl(url: string, fallbackProto = ""): Parsed<Target> {
   if (url === "") return unparsed("the endpoint has no URL");

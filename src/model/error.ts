@@ -1,8 +1,8 @@
 /**
- * The one error class. `code` is what callers branch on and what the CLI turns
- * into an exit code; `message` says the action, the quoted value and what
- * happened; `hint` says what to do next. Expected outcomes (a name that does
- * not parse, an ingress that refuses) are values, not exceptions.
+ * The only error class. Callers branch on `code`, and the CLI maps it to an
+ * exit code. `message` has the action, the quoted value and the event. `hint`
+ * has the next step for the user. Expected outcomes, such as a name that does
+ * not parse or a refusal by the ingress, are values and not exceptions.
  */
 export class NgrokdError extends Error {
   readonly code: ErrorCode;
@@ -33,31 +33,31 @@ export const errorCodes = [
   "permission", // the operating system refused for lack of rights
   "unauthorized", // ngrok refused the API key
   "not-found", // ngrok does not know the thing asked for
-  "rate-limited", // ngrok asks to slow down; details.retryAfterMs where it said for how long
+  "rate-limited", // ngrok asks to slow down; details.retryAfterMs if it named a time
   "api", // any other refusal or nonsense from ngrok's API
   "network", // refused, unreachable, name not found
   "timeout", // a deadline passed
   "aborted", // the peer reset the connection
   "cancelled", // the caller gave up through its AbortSignal
   "tls", // verification or handshake failed
-  "protocol", // the other side said something that the protocol does not allow
+  "protocol", // the other side broke the protocol
   "address-in-use",
   "address-unavailable", // no such address on this machine
-  "state", // a file of ours cannot be read, written or understood
+  "state", // a file of the daemon cannot be read, written or understood
   "hosts", // the hosts file cannot be edited safely
-  "refused", // the daemon understood and said no
+  "refused", // the daemon understood the request and refused it
 ] as const;
 export type ErrorCode = (typeof errorCodes)[number];
 
-/** True for a NgrokdError, of this code where one is given. */
+/** True for a NgrokdError; if `code` is given, only for one of that code. */
 export function isNgrokdError(error: unknown, code?: ErrorCode): error is NgrokdError {
   return error instanceof NgrokdError && (code === undefined || error.code === code);
 }
 
 /**
- * One line of text for any thrown value, for logs and reasons. A NgrokdError's
- * message says it all; of other errors it follows `cause` one level where it
- * adds something.
+ * One line of text for any thrown value, for logs and reasons. The message of a
+ * NgrokdError is complete. Other errors get the message of their `cause`
+ * appended, unless it is in their own message.
  */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return oneLine(String(error));
@@ -68,7 +68,7 @@ export function reasonOf(error: unknown): string {
   );
 }
 
-/** What to do next about any thrown value; empty where nobody said. */
+/** The hint of any thrown value; empty if there is none. */
 export const hintOf = (error: unknown): string =>
   error instanceof NgrokdError ? (error.hint ?? "") : "";
 

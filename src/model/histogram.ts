@@ -1,22 +1,19 @@
 /**
- * The upper bounds of the buckets, in seconds; above the last one there is one
- * more.
+ * The upper bounds of the buckets, in seconds. One more bucket has no upper
+ * bound.
  */
 export const bucketBounds: readonly number[] = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ];
 
 /**
- * Durations, counted by size. Thousands of endpoints have one that stays empty,
- * and costs next to nothing.
+ * Counts of durations by size. Thousands of endpoints have an empty histogram,
+ * so an empty one has no array.
  */
 export interface Histogram {
-  /**
-   * How many fell between a bound and the one before it; empty until there is
-   * one.
-   */
+  /** The count of each bucket; empty until the first duration. */
   counts: number[];
-  /** Of all durations, in seconds. */
+  /** The sum of all durations, in seconds. */
   sum: number;
 }
 
@@ -35,9 +32,9 @@ export const countOf = ({ counts }: Histogram): number =>
   counts.reduce((sum, count) => sum + count, 0);
 
 /**
- * The duration, in seconds, that a part `q` (0 to 1) of all stayed below;
- * undefined without any. Within a bucket they are taken to be spread evenly;
- * beyond the last bound, that bound is the answer.
+ * Pure: the quantile `q` (0 to 1), in seconds; undefined for an empty
+ * histogram. Durations count as evenly spread inside a bucket. Beyond the last
+ * bound, the result is that bound.
  */
 export function quantile(histogram: Histogram, q: number): number | undefined {
   const count = countOf(histogram);

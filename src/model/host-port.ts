@@ -12,8 +12,8 @@ export interface HostPort {
 }
 
 /**
- * Reads `host`, `host:port`, `[v6]` or `[v6]:port`; without `defaultPort` the
- * port must be there. Host names come out in lower case.
+ * Parses `host`, `host:port`, `[v6]` or `[v6]:port`. Without `defaultPort` the
+ * port is required. Host names become lower case.
  */
 export function parseHostPort(text: string, defaultPort?: number): Parsed<HostPort> {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text.length > 300 ? "" : text);
@@ -33,13 +33,13 @@ export function parseHostPort(text: string, defaultPort?: number): Parsed<HostPo
 }
 
 /**
- * `host:port`, an IPv6 address in brackets; the inverse of
+ * `host:port`, with an IPv6 address in brackets; the inverse of
  * {@link parseHostPort}.
  */
 export const hostPortText = ({ host, port }: HostPort): string =>
   host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 
-/** RFC 4291 section 2.2, all three forms; without a zone. */
+/** True for all three forms of RFC 4291 section 2.2, without a zone. */
 export function isIpv6(text: string): boolean {
   const halves = text.split("::");
   const groups = halves.flatMap((half) => (half === "" ? [] : half.split(":")));
@@ -51,8 +51,8 @@ export function isIpv6(text: string): boolean {
 }
 
 /**
- * The eight 16-bit groups of an address for which {@link isIpv6} holds. Bun
- * 1.4.5's URL refuses some spellings of it.
+ * The eight 16-bit groups of an address; {@link isIpv6} must hold for it. The
+ * URL class of Bun 1.4.5 refuses some spellings.
  */
 export function ipv6Groups(address: string): number[] {
   const [before = [], after = []] = address.split("::").map((half) =>
@@ -64,7 +64,7 @@ export function ipv6Groups(address: string): number[] {
   return [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after];
 }
 
-/** One group, or the two of an IPv4 tail. */
+/** One group, or two groups of an IPv4 tail. */
 function groupsIn(text: string): number[] {
   const ip = parseIp(text);
   return ip.ok

@@ -4,8 +4,8 @@ declare const brand: unique symbol;
 /**
  * A DNS host name that is safe in a hosts file: lower case, no trailing dot, 1
  * to 253 characters, labels of 1 to 63 letters, digits, hyphens and underscores
- * that neither start nor end with a hyphen. Never an IP address. Made only by
- * {@link parseHostname}.
+ * that neither start nor end with a hyphen. It is never an IP address. Only
+ * {@link parseHostname} makes one.
  */
 export type Hostname = string & { readonly [brand]: "Hostname" };
 
@@ -25,8 +25,8 @@ export function parseHostname(text: string): Parsed<Hostname> {
       );
     }
   }
-  // A resolver reads a last label of digits (or 0x…) as a number and the name
-  // as an address.
+  // If the last label is a number (digits or 0x…), a resolver takes the name
+  // for an address.
   if (/^(?:\d+|0x[0-9a-f]*)$/i.test(labels.at(-1) ?? ""))
     return unparsed(`the host name ${quote(text)} reads as an IP address`);
   return parsed(name.toLowerCase() as Hostname);

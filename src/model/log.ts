@@ -1,6 +1,6 @@
 /**
- * Where a room reports what people should know: changes, not polls. Fields are
- * for machines and must never hold a secret.
+ * The log of a room. It reports changes to people and is silent about polls
+ * without a change. Fields are for machines and never contain a secret.
  */
 export interface Log {
   debug(message: string, fields?: LogFields): void;

@@ -1,45 +1,45 @@
 import { createHistogram, type Histogram } from "./histogram.ts";
 
 /**
- * What kept a connection from ending well: `dial`, no connection to the
- * ingress; `tls`, no trust between it and us; `header`, no sense in its answer;
- * `timeout`, a deadline of ours; `reset`, one of the two ends broke it off;
- * `limit`, there were too many.
+ * The kind of failure of a connection. `dial`: no connection to the ingress.
+ * `tls`: the TLS handshake with it failed. `header`: its answer is not valid.
+ * `timeout`: a deadline of the daemon passed. `reset`: one of the two ends
+ * reset the connection. `limit`: there were too many connections.
  */
 export const errorKinds = ["dial", "tls", "header", "timeout", "reset", "limit"] as const;
 export type ErrorKind = (typeof errorKinds)[number];
 
 /**
- * What one binding has carried since it was raised. Counters only grow,
- * `active` goes back to zero.
+ * The traffic of one binding since its listener was opened. Counters only grow;
+ * `active` returns to zero.
  */
 export interface Meter {
   active: number;
-  /** Every connection that came, those that were reset at once included. */
+  /** All connections, including those that were reset at once. */
   total: number;
   /** Client to endpoint, bytes. */
   bytesUp: number;
   /** Endpoint to client, bytes. */
   bytesDown: number;
-  /** Connections that the ingress said no to. */
+  /** Connections that the ingress refused. */
   refused: number;
-  /** The same by ngrok's error code; what is no such code counts as `other`. */
+  /** The same by ngrok's error code; any other text counts as `other`. */
   readonly refusedBy: Record<string, number>;
-  /** Connections that ended by a failure. */
+  /** Connections that ended with a failure. */
   errors: number;
   readonly errorsBy: Record<ErrorKind, number>;
-  /** From accept to the ingress's yes. */
+  /** From accept to the upgrade by the ingress. */
   readonly upgrade: Histogram;
   /**
-   * From the yes, or the client's first byte where that came before any of the
-   * endpoint's, to the endpoint's first byte.
+   * Until the first byte of the endpoint. It begins at the upgrade, or at the
+   * client's first byte if that came before any byte of the endpoint.
    */
   readonly firstByte: Histogram;
   /** Milliseconds since the epoch, 0 before the first connection. */
   lastActivity: number;
   /**
-   * The latest refusal or failure before a byte was carried; empty once a later
-   * connection works.
+   * The latest refusal, or failure before the first byte. Empty again once a
+   * later connection works.
    */
   lastError: string;
 }
@@ -65,8 +65,8 @@ export function countError(meter: Meter, kind: ErrorKind): void {
 }
 
 /**
- * `code` comes from outside: only what looks like one of ngrok's gets a counter
- * of its own.
+ * Counts a refusal. `code` comes from outside, so only a code in the form of
+ * ngrok's codes gets its own counter.
  */
 export function countRefusal(meter: Meter, code: string): void {
   const name = /^ERR_NGROK_\d{1,5}$/.test(code) ? code : "other";

@@ -1,26 +1,20 @@
-/**
- * What a parser at the border answers: a value that proves itself, or the
- * reason why there is none.
- */
+/** The result of a parser: a valid value, or the reason for its rejection. */
 export type Parsed<T> = { ok: true; value: T } | { ok: false; reason: string };
 
 export const parsed = <T>(value: T): Parsed<T> => ({ ok: true, value });
 export const unparsed = (reason: string): Parsed<never> => ({ ok: false, reason });
 
 /**
- * A value from outside made fit for one line of a message: quoted, at most 80
- * of its characters, and everything escaped that breaks a line, moves a
- * terminal's cursor or turns the direction of writing.
+ * A value from outside for one line of a message: quoted, and cut to 80
+ * characters. Characters that break a line, move the cursor of a terminal or
+ * change the direction of writing are escaped.
  */
 export function quote(text: string): string {
   const short = text.length > 80 ? `${text.slice(0, 77)}...` : text;
   return JSON.stringify(short).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, escaped);
 }
 
-/**
- * A value from outside as it is where that is harmless and short enough to
- * read, quoted otherwise.
- */
+/** A value from outside, quoted unless it is short printable ASCII. */
 export const readable = (text: string): string =>
   /^[\x20-\x7e]{1,200}$/.test(text) ? text : quote(text);
 

@@ -3,8 +3,8 @@ import { ipToNumber, parseIp, parseSubnet, subnetHas } from "./ip.ts";
 import { type Parsed, parsed, unparsed } from "./parsed.ts";
 
 /**
- * A proxy that carries TCP connections: by HTTP CONNECT (RFC 9110, section
- * 9.3.6) or SOCKS5 (RFC 1928). Names are resolved by it.
+ * A proxy for TCP connections, with HTTP CONNECT (RFC 9110, section 9.3.6) or
+ * SOCKS5 (RFC 1928). It resolves the names.
  */
 export interface ProxyServer extends HostPort {
   readonly kind: "http" | "socks5";
@@ -14,24 +14,21 @@ export interface ProxyServer extends HostPort {
 /** Which connections go through which proxy. */
 export interface ProxyRules {
   readonly proxy: ProxyServer | undefined;
-  /**
-   * The proxy comes from a variable that is meant for all programs, and not
-   * from our own configuration.
-   */
+  /** The proxy comes from a variable for all programs, not from our file. */
   readonly fromEnvironment: boolean;
-  /** The variable NO_PROXY, as {@link exempt} reads it. */
+  /** The variable NO_PROXY, for {@link exempt}. */
   readonly noProxy: string;
   /**
-   * HTTP_PROXY is set. It does not count for us, but the runtimes' own fetch
-   * would send plain http through it, headers and all.
+   * HTTP_PROXY is set. ngrokd ignores it, but the fetch of the runtime would
+   * send plain http through it, with all headers.
    */
   readonly httpProxy?: boolean;
 }
 
 /**
- * Reads `http://proxy:3128`, `socks5://user:pass%40word@proxy` (or socks5h,
- * which is the same here), or `proxy:3128` as HTTP. Ports default to 80 and
- * 1080. The reason never quotes the text, since a password may be in it.
+ * Parses `http://proxy:3128`, `socks5://user:pass%40word@proxy` (socks5h means
+ * the same), or `proxy:3128` as HTTP. The default ports are 80 and 1080. The
+ * reason never quotes the text, since it may contain a password.
  */
 export function parseProxyUrl(text: string): Parsed<ProxyServer> {
   const url = URL.parse(text.includes("://") ? text.trim() : `http://${text.trim()}`);
@@ -62,16 +59,13 @@ export function parseProxyUrl(text: string): Parsed<ProxyServer> {
   });
 }
 
-/**
- * `http://proxy:3128`, for people and logs: what stands before an `@` is
- * hidden.
- */
+/** `http://proxy:3128`, for people and logs, without credentials. */
 export const proxyText = (proxy: ProxyServer): string =>
   `${proxy.kind}://${proxy.credentials === undefined ? "" : "[redacted]@"}${hostPortText(proxy)}`;
 
 /**
- * The URL with everything in it; the inverse of {@link parseProxyUrl}. A secret
- * where there is a password.
+ * The complete URL, the inverse of {@link parseProxyUrl}. It is a secret if
+ * there is a password.
  */
 export function proxyUrl(proxy: ProxyServer): string {
   const { username = "", password = "" } = proxy.credentials ?? {};
@@ -82,9 +76,7 @@ export function proxyUrl(proxy: ProxyServer): string {
   return `${proxy.kind}://${user}${hostPortText(proxy)}`;
 }
 
-/**
- * What must not reach a log: the password, in each spelling that it goes by.
- */
+/** The password in each of its encodings; none of them may reach a log. */
 export function proxySecrets({ credentials }: ProxyServer): string[] {
   if (credentials === undefined || credentials.password === "") return [];
   return [
@@ -94,7 +86,7 @@ export function proxySecrets({ credentials }: ProxyServer): string[] {
   ];
 }
 
-/** The credentials of HTTP's Basic scheme (RFC 7617), in UTF-8. */
+/** The credentials of the HTTP Basic scheme (RFC 7617), in UTF-8. */
 export function basicCredentials({
   username,
   password,
@@ -103,9 +95,9 @@ export function basicCredentials({
 }
 
 /**
- * The proxy for connections to `target`, undefined where they go directly. One
- * from the environment is for the outside alone: this machine's own addresses
- * are never reached through it, as in Go.
+ * Pure: the proxy for connections to `target`; undefined if they are direct. As
+ * in Go, loopback addresses are never reached through a proxy from the
+ * environment.
  */
 export function proxyFor(
   target: HostPort,
@@ -121,12 +113,12 @@ export function proxyFor(
 }
 
 /**
- * Whether NO_PROXY names `target`, by Go's rules
- * (golang.org/x/net/http/httpproxy): entries parted by commas or spaces, each
- * `*` for everything, an IP address, a CIDR range, a domain (`example.com`:
- * with its subdomains; `.example.com` or `*.example.com`: these alone), and any
- * but a range with `:port` to mean that port alone. What cannot be read names
- * nothing.
+ * Pure: whether NO_PROXY names `target`, by the rules of Go
+ * (golang.org/x/net/http/httpproxy). Commas or spaces separate the entries. An
+ * entry is `*` for everything, an IP address, a CIDR range or a domain.
+ * `example.com` includes its subdomains; `.example.com` and `*.example.com` are
+ * the subdomains only. Each entry except a range may have a `:port`, and then
+ * names that port only. An entry that cannot be parsed names nothing.
  */
 export function exempt({ host, port }: HostPort, noProxy: string): boolean {
   const name = host.toLowerCase().replace(/\.$/, "");

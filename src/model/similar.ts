@@ -1,7 +1,7 @@
 /**
- * The candidate that `word` most likely is a slip of, or undefined where none
- * is near: one slip for every three characters, at least one. Upper and lower
- * case count as equal, and so do `_` and `-`.
+ * Pure: the candidate that is nearest to `word`, or undefined if none is near.
+ * Near means at most one slip for every three characters, or one slip in a
+ * shorter word. Upper and lower case are equal, and so are `_` and `-`.
  */
 export function closest(word: string, candidates: readonly string[]): string | undefined {
   if (word.length > 64) return undefined;
@@ -16,8 +16,8 @@ export function closest(word: string, candidates: readonly string[]): string | u
 const plain = (text: string): string => text.toLowerCase().replaceAll("-", "_");
 
 /**
- * How many letters were added, left out, changed or swapped with their
- * neighbour (optimal string alignment).
+ * Pure: the number of slips from `a` to `b`: letters that were added, left out,
+ * changed or swapped with their neighbour (optimal string alignment).
  */
 export function slips(a: string, b: string): number {
   let before: number[] = [];

@@ -1,12 +1,12 @@
 /**
- * One metric with all its time series. Names, types and units follow
- * Prometheus's conventions.
+ * One metric with all its time series. Names, types and units follow the
+ * conventions of Prometheus.
  */
 export interface Family {
   readonly name: string;
   readonly help: string;
   readonly type: "counter" | "gauge" | "histogram";
-  /** Asked when its turn to be written has come. */
+  /** Called when the metric is written. */
   readonly samples: () => Iterable<Sample>;
 }
 
@@ -18,11 +18,11 @@ export interface Sample {
 export type Labels = Readonly<Record<string, string>>;
 
 export interface Buckets {
-  /** Upper bounds, rising. */
+  /** Upper bounds, in ascending order. */
   readonly bounds: readonly number[];
   /**
-   * How many fell between a bound and the one before it, and in the end those
-   * above the last bound.
+   * Counts between each bound and the previous one, and last the count above
+   * all bounds.
    */
   readonly counts: readonly number[];
   readonly sum: number;
@@ -44,13 +44,13 @@ function single(
   return { name, type, help, samples: () => [{ labels, value }] };
 }
 
-/** Of the text format that {@link exposition} writes. */
+/** The content type of {@link exposition}. */
 export const contentType = "text/plain; version=0.0.4; charset=utf-8";
 
 /**
- * Prometheus's text format, in pieces of about `pieceLength` characters: with
- * thousands of endpoints the whole of it takes tens of milliseconds to write,
- * and connections must not wait for that. Source:
+ * Writes Prometheus's text format in pieces of about `pieceLength` characters.
+ * With thousands of endpoints the whole text takes tens of milliseconds, and
+ * connections must not wait for that. Source:
  * https://prometheus.io/docs/instrumenting/exposition_formats/
  */
 export function* exposition(

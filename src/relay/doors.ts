@@ -1,282 +1,357 @@
-import { type Placed, placeOf } from "../exposure/plan.ts";
+import type { DoorId, Doorway, Route } from "../exposure/exposure.ts";
+import type { Steps } from "../exposure/plan.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
-import type { Hostname } from "../model/hostname.ts";
 import type { Ip } from "../model/ip.ts";
 import { countError, createMeter, type Meter } from "../model/meter.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { type ForwardDeps, forward } from "./forward.ts";
-import { type Excess, excess, type Limits, unlimited } from "./limits.ts";
+import { type Excess, excess, type Limits } from "./limits.ts";
 
-/** A binding that listens, or that listened and still carries connections. */
-export interface Raised {
-  placed: Placed;
-  /** The binding that it was raised for: whose meter this is. */
-  readonly key: string;
-  readonly meter: Meter;
-  listener: Listener;
-  readonly conns: Set<Conn>;
-  /** Who waits for the last connection's end. */
-  readonly waiting: (() => void)[];
-}
-
-type Carrying = Omit<Raised, "listener">;
-
-export interface Listeners {
-  /** Connections that are open now, in all. */
+/** The doors that listen, and all that their connections need. */
+export interface Doors {
+  /** Open connections, in all. */
   readonly open: number;
-  /** What listens now, by place ({@link placeOf}). */
-  readonly present: ReadonlyMap<string, Raised>;
-  /** What was retired and still carries connections. */
-  readonly draining: ReadonlySet<Raised>;
-  /** Listens; answers the reason where that fails. */
-  raise(placed: Placed): Promise<string | undefined>;
+  /** The doors that listen now. */
+  readonly present: ReadonlyMap<DoorId, LiveDoor>;
+  /** Lanes of closed doors that still carry connections. */
+  readonly draining: ReadonlySet<Lane>;
   /**
-   * Listens no more; running connections go on until they end or `drainMs` have
-   * passed, and are then reset.
+   * Opens, reroutes and closes doors, in this order; live connections go on.
+   * Those of a closed door are reset after `drainMs` milliseconds. Returns the
+   * reason for each door that could not be opened.
    */
-  retire(place: string, drainMs: number): void;
+  apply(
+    steps: Partial<Omit<Steps, "reopen">>,
+    drainMs: number,
+  ): Promise<ReadonlyMap<DoorId, string>>;
   /**
-   * Retires everything; settles when all connections have ended, with the
-   * number of those that were cut.
+   * Closes all doors and settles after the last connection has ended. Resets
+   * what is open after `drainMs` milliseconds, or when `hurry` aborts, and
+   * returns how many connections that were.
    */
-  retireAll(drainMs: number, hurry: AbortSignal): Promise<{ cut: number }>;
+  drain(drainMs: number, hurry: AbortSignal): Promise<{ cut: number }>;
   /**
-   * Listens again where `listening` (listeningPlaces) does not know a listener
-   * of ours; open connections go on. Answers whom it found dead, with the
-   * reason where it could not be raised: it is in `present` no more then, and
-   * the next pass tries again.
+   * Opens doors again that the system has closed. `listening` reads the
+   * sockets that listen (`listeningPlaces`). A door that cannot be opened again
+   * leaves `present`, so that the next pass tries.
    */
-  mend(
-    listening: () => Promise<ReadonlySet<string> | undefined>,
-  ): Promise<{ placed: Placed; reason: string | undefined }[]>;
+  mend(listening: () => Promise<ReadonlySet<string> | undefined>): Promise<MendedDoor[]>;
   /**
-   * Which of these addresses cannot be listened on at these ports because
-   * something else does. Binds and lets go.
+   * The addresses on which another program listens at one of these ports.
+   * Binds each place for a moment.
    */
   probe(places: readonly { ip: Ip; port: number }[]): Promise<ReadonlySet<Ip>>;
 }
 
-/**
- * Listeners of which none exists yet; `limits` is asked at every connection.
- */
-export function createListeners(
-  net: Net,
-  deps: ForwardDeps,
-  limits: () => Limits = () => unlimited,
-): Listeners {
-  const present = new Map<string, Raised>();
-  const draining = new Set<Raised>();
-  // A binding keeps its counters when its address or its endpoints change:
-  // those who raised it, and still drain, share one meter.
-  const meters = new Map<string, { readonly meter: Meter; users: number }>();
-  let open = 0;
-  // Sandboxes have files of that name which say nothing: silence only means
-  // something where a listener, of whatever program, has been seen.
-  let systemTells = false;
+/** A door that listens. */
+export interface LiveDoor extends Doorway {
+  readonly lanes: readonly Lane[];
+  readonly listener: Listener;
+}
 
+/** One route of a door, with the connections on it. */
+export interface Lane {
+  readonly doorway: Doorway;
+  route: Route;
+  /** Shared by all lanes of one binding. */
+  readonly meter: Meter;
+  readonly conns: Set<Conn>;
+  /** Called after the last connection has ended. */
+  readonly waiting: (() => void)[];
+}
+
+/**
+ * A door that the system had closed; `reason` is undefined if it listens again.
+ */
+export interface MendedDoor {
+  readonly doorway: Doorway;
+  readonly reason: string | undefined;
+}
+
+export interface DoorOptions {
+  readonly net: Net;
+  /** How the connections of an account reach its endpoints. */
+  readonly forwarding: (account: string) => ForwardDeps;
+  /** Read for every connection. */
+  readonly limits: () => Limits;
+}
+
+/** No door is open yet. */
+export function createDoors(options: DoorOptions): Doors {
+  const state: State = {
+    ...options,
+    present: new Map(),
+    draining: new Set(),
+    meters: new Map(),
+    open: 0,
+    systemTells: false,
+  };
   return {
     get open() {
-      return open;
+      return state.open;
     },
-    present,
-    draining,
-
-    async raise(placed) {
-      const shared = meters.get(placed.binding.key) ?? { meter: createMeter(), users: 0 };
-      const raised: Carrying = {
-        placed,
-        key: placed.binding.key,
-        meter: shared.meter,
-        conns: new Set(),
-        waiting: [],
-      };
-      try {
-        const listener = await net.listen(
-          { host: placed.ip, port: placed.binding.port },
-          serving(raised),
-        );
-        present.set(placeOf(placed), Object.assign(raised, { listener }));
-        meters.set(placed.binding.key, shared);
-        shared.users += 1;
-        return undefined;
-      } catch (error) {
-        return listenReason(error, placed);
-      }
-    },
-
-    retire(place, drainMs) {
-      const raised = withdraw(place);
-      if (raised === undefined) return;
-      const timer = setTimeout(() => {
-        for (const conn of [...raised.conns]) conn.abort();
-      }, drainMs);
-      timer.unref?.();
-      void drained(raised).then(() => clearTimeout(timer));
-    },
-
-    async retireAll(drainMs, hurry) {
-      for (const place of [...present.keys()]) withdraw(place);
-      const all = [...draining];
-      const cut = new Set<Conn>();
-      const cutNow = (): void => {
-        for (const { conns } of all) {
-          for (const conn of [...conns]) {
-            cut.add(conn);
-            conn.abort();
-          }
-        }
-      };
-      // One limit for all: what was retired earlier does not get more time than
-      // the daemon has.
-      const timer = setTimeout(cutNow, drainMs);
-      hurry.addEventListener("abort", cutNow, { once: true });
-      if (hurry.aborted) cutNow();
-      await Promise.all(all.map(drained));
-      clearTimeout(timer);
-      hurry.removeEventListener("abort", cutNow);
-      return { cut: cut.size };
-    },
-
-    async mend(listening) {
-      // What is raised while the system is asked may not be in its answer.
-      const asked = [...present];
-      const alive = await listening();
-      if (alive === undefined) return [];
-      systemTells ||= alive.size > 0;
-      const missing = unlisted(asked, alive);
-      if (missing.length === 0 || !systemTells) return [];
-      const found: { placed: Placed; reason: string | undefined }[] = [];
-      // Twice: the kernel lists them in pieces, and can leave out one that
-      // lives where another goes in between.
-      const still = await listening();
-      for (const [place, raised] of still === undefined ? [] : unlisted(missing, still)) {
-        if (present.get(place) !== raised) continue;
-        const { placed } = raised;
-        raised.listener.close();
-        try {
-          const listener = await net.listen(
-            { host: placed.ip, port: placed.binding.port },
-            serving(raised),
-          );
-          if (present.get(place) === raised) raised.listener = listener;
-          else listener.close();
-          found.push({ placed, reason: undefined });
-        } catch (error) {
-          if (present.get(place) === raised) withdraw(place);
-          found.push({ placed, reason: listenReason(error, placed) });
-        }
-      }
-      return found;
-    },
-
-    async probe(places) {
-      const taken = new Set<Ip>();
-      for (const { ip, port } of places) {
-        try {
-          (await net.listen({ host: ip, port }, (conn) => conn.abort())).close();
-        } catch (error) {
-          if (isNgrokdError(error, "address-in-use")) taken.add(ip);
-        }
-      }
-      return taken;
-    },
+    present: state.present,
+    draining: state.draining,
+    apply: (steps, drainMs) => apply(state, steps, drainMs),
+    drain: (drainMs, hurry) => drain(state, drainMs, hurry),
+    mend: (listening) => mend(state, listening),
+    probe: (places) => probe(state.net, places),
   };
+}
 
-  /** What a listener does with its connections. */
-  function serving(raised: Carrying): (conn: Conn) => void {
-    const { meter, conns, waiting } = raised;
-    const ended = (conn: Conn): void => {
-      open -= 1;
-      conns.delete(conn);
-      if (conns.size === 0) for (const tell of waiting.splice(0)) tell();
-    };
-    return (conn) => {
-      const { binding } = raised.placed;
-      const over = excess(open, meter.active, limits());
-      if (over !== undefined) return turnAway(conn, binding.key, meter, over);
-      open += 1;
-      conns.add(conn);
-      forward(conn, binding, meter, deps, ended);
-    };
+interface State extends DoorOptions {
+  readonly present: Map<DoorId, LiveDoor>;
+  readonly draining: Set<Lane>;
+  /**
+   * A binding keeps its counters when its address or its endpoints change: all
+   * its lanes share one meter, the draining ones too.
+   */
+  readonly meters: Map<string, { readonly meter: Meter; lanes: number }>;
+  open: number;
+  /**
+   * Whether the system has ever listed a listening socket. Some sandboxes have
+   * an empty list: there, a missing socket proves nothing.
+   */
+  systemTells: boolean;
+}
+
+async function apply(
+  state: State,
+  { open = [], reroute = [], close = [] }: Parameters<Doors["apply"]>[0],
+  drainMs: number,
+): Promise<ReadonlyMap<DoorId, string>> {
+  const reasons = new Map<DoorId, string>();
+  for (const doorway of open) {
+    const reason = await openDoor(state, doorway);
+    if (reason !== undefined) reasons.set(doorway.door.id, reason);
   }
+  for (const doorway of reroute) rerouteDoor(state, doorway);
+  for (const id of close) closeAndDrain(state, id, drainMs);
+  return reasons;
+}
 
-  /** The log says it once a minute, however many come. */
-  function turnAway(conn: Conn, key: string, meter: Meter, { reason, hint, local }: Excess): void {
-    conn.abort();
-    meter.total += 1;
-    countError(meter, "limit");
-    meter.lastError = `reset at once: ${reason}`;
-    deps.log.warn(`${local ? `${key}: new` : "New"} connections are reset at once: ${reason}`, {
-      ...(local && { endpoint: key }),
-      hint,
+/** Returns the reason if the door cannot listen. */
+async function openDoor(state: State, doorway: Doorway): Promise<string | undefined> {
+  const { door } = doorway;
+  // The lanes count as users of their meters only once the door listens.
+  const lanes = doorway.routes.map((route) => createLane(state, doorway, route));
+  try {
+    const listener = await listen(state, doorway, lanes);
+    for (const lane of lanes) holdMeter(state, lane);
+    state.present.set(door.id, { ...doorway, lanes, listener });
+    return undefined;
+  } catch (error) {
+    return listenReason(error, doorway);
+  }
+}
+
+/**
+ * The hosts of the routes are the same (see `plan`), and so are their meters.
+ */
+function rerouteDoor({ present }: State, doorway: Doorway): void {
+  const live = present.get(doorway.door.id);
+  if (live === undefined) return;
+  const routes = new Map(doorway.routes.map((route) => [route.target.binding.key, route]));
+  for (const lane of live.lanes) lane.route = routes.get(bindingKey(lane)) ?? lane.route;
+  present.set(doorway.door.id, { ...live, routes: doorway.routes });
+}
+
+function closeAndDrain(state: State, id: DoorId, drainMs: number): void {
+  for (const lane of closeDoor(state, id)) {
+    const timer = setTimeout(() => {
+      for (const conn of [...lane.conns]) conn.abort();
+    }, drainMs);
+    timer.unref?.();
+    void drained(lane).then(() => clearTimeout(timer));
+  }
+}
+
+async function drain(state: State, drainMs: number, hurry: AbortSignal): Promise<{ cut: number }> {
+  for (const id of [...state.present.keys()]) closeDoor(state, id);
+  const lanes = [...state.draining];
+  const cut = new Set<Conn>();
+  const cutNow = (): void => {
+    for (const conn of lanes.flatMap(({ conns }) => [...conns])) {
+      cut.add(conn);
+      conn.abort();
+    }
+  };
+  // One limit for all: a door that closed earlier gets no more time.
+  const timer = setTimeout(cutNow, drainMs);
+  hurry.addEventListener("abort", cutNow, { once: true });
+  if (hurry.aborted) cutNow();
+  await Promise.all(lanes.map(drained));
+  clearTimeout(timer);
+  hurry.removeEventListener("abort", cutNow);
+  return { cut: cut.size };
+}
+
+async function mend(
+  state: State,
+  listening: () => Promise<ReadonlySet<string> | undefined>,
+): Promise<MendedDoor[]> {
+  const { present } = state;
+  // A door that opens while the system is asked may not be in its answer.
+  const asked = [...present];
+  const alive = await listening();
+  if (alive === undefined) return [];
+  state.systemTells ||= alive.size > 0;
+  const missing = unlisted(asked, alive);
+  if (missing.length === 0 || !state.systemTells) return [];
+  // Asked twice: the kernel lists the sockets in pieces, and can leave one out
+  // if another one closes meanwhile.
+  const still = await listening();
+  const mended: MendedDoor[] = [];
+  for (const [id, door] of still === undefined ? [] : unlisted(missing, still)) {
+    if (present.get(id) === door) mended.push(await mendDoor(state, door));
+  }
+  return mended;
+}
+
+async function mendDoor(state: State, live: LiveDoor): Promise<MendedDoor> {
+  const { present } = state;
+  const { door, routes, lanes } = live;
+  const doorway = { door, routes };
+  live.listener.close();
+  try {
+    const listener = await listen(state, doorway, lanes);
+    if (present.get(door.id) === live) present.set(door.id, { ...live, listener });
+    else listener.close();
+    return { doorway, reason: undefined };
+  } catch (error) {
+    if (present.get(door.id) === live) closeDoor(state, door.id);
+    return { doorway, reason: listenReason(error, doorway) };
+  }
+}
+
+/** The doors that the system does not list. */
+function unlisted(
+  doors: readonly [DoorId, LiveDoor][],
+  alive: ReadonlySet<string>,
+): [DoorId, LiveDoor][] {
+  return doors.filter(([, { door }]) => !alive.has(listeningKey(door.at.ip, door.at.port)));
+}
+
+async function probe(
+  net: Net,
+  places: readonly { ip: Ip; port: number }[],
+): Promise<ReadonlySet<Ip>> {
+  const taken = new Set<Ip>();
+  for (const { ip, port } of places) {
+    try {
+      (await net.listen({ host: ip, port }, (conn) => conn.abort())).close();
+    } catch (error) {
+      if (isNgrokdError(error, "address-in-use")) taken.add(ip);
+    }
+  }
+  return taken;
+}
+
+function listen(state: State, { door }: Doorway, lanes: readonly Lane[]): Promise<Listener> {
+  // A fixed door has one route.
+  const [carry = (conn: Conn): void => conn.abort()] = lanes.map((lane) => carrier(state, lane));
+  return state.net.listen({ host: door.at.ip, port: door.at.port }, carry);
+}
+
+/** What a lane does with a connection. Thousands share its one `ended`. */
+function carrier(state: State, lane: Lane): (conn: Conn) => void {
+  const { conns, meter, waiting } = lane;
+  const ended = (conn: Conn): void => {
+    state.open -= 1;
+    conns.delete(conn);
+    if (conns.size === 0) for (const tell of waiting.splice(0)) tell();
+  };
+  return (conn) => {
+    const { account, binding } = lane.route.target;
+    const deps = state.forwarding(account);
+    const over = excess(state.open, meter.active, state.limits());
+    if (over !== undefined) return turnAway(conn, binding.key, meter, over, deps);
+    state.open += 1;
+    conns.add(conn);
+    forward(conn, binding, meter, deps, ended);
+  };
+}
+
+/** The log holds back repeats of this line. */
+function turnAway(
+  conn: Conn,
+  key: string,
+  meter: Meter,
+  { reason, hint, local }: Excess,
+  { log }: ForwardDeps,
+): void {
+  conn.abort();
+  meter.total += 1;
+  countError(meter, "limit");
+  meter.lastError = `reset at once: ${reason}`;
+  const newcomers = local ? `${key}: new` : "New";
+  log.warn(`${newcomers} connections are reset at once: ${reason}`, {
+    ...(local && { endpoint: key }),
+    hint,
+  });
+}
+
+/** Stops listening, and returns the lanes that still carry connections. */
+function closeDoor(state: State, id: DoorId): readonly Lane[] {
+  const live = state.present.get(id);
+  if (live === undefined) return [];
+  state.present.delete(id);
+  live.listener.close();
+  const busy = live.lanes.filter(({ conns }) => conns.size > 0);
+  for (const lane of live.lanes) if (!busy.includes(lane)) dropMeter(state, lane);
+  for (const lane of busy) {
+    state.draining.add(lane);
+    void drained(lane).then(() => {
+      state.draining.delete(lane);
+      dropMeter(state, lane);
     });
   }
-
-  /** Listens no more; answers what still carries connections. */
-  function withdraw(place: string): Raised | undefined {
-    const raised = present.get(place);
-    if (raised === undefined) return undefined;
-    present.delete(place);
-    raised.listener.close();
-    if (raised.conns.size > 0) {
-      draining.add(raised);
-      void drained(raised).then(() => {
-        draining.delete(raised);
-        forget(raised);
-      });
-      return raised;
-    }
-    forget(raised);
-    return undefined;
-  }
-
-  function forget({ key }: Raised): void {
-    const shared = meters.get(key);
-    if (shared === undefined) return;
-    shared.users -= 1;
-    if (shared.users === 0) meters.delete(key);
-  }
+  return busy;
 }
 
-/** Those of `asked` that the system does not list. */
-function unlisted(
-  asked: readonly [string, Raised][],
-  alive: ReadonlySet<string>,
-): [string, Raised][] {
-  return asked.filter(([, { placed }]) => !alive.has(listeningKey(placed.ip, placed.binding.port)));
+function createLane({ meters }: State, doorway: Doorway, route: Route): Lane {
+  const meter = meters.get(route.target.binding.key)?.meter ?? createMeter();
+  return { doorway, route, meter, conns: new Set(), waiting: [] };
 }
+
+function holdMeter({ meters }: State, lane: Lane): void {
+  const shared = meters.get(bindingKey(lane)) ?? { meter: lane.meter, lanes: 0 };
+  shared.lanes += 1;
+  meters.set(bindingKey(lane), shared);
+}
+
+function dropMeter({ meters }: State, lane: Lane): void {
+  const shared = meters.get(bindingKey(lane));
+  if (shared === undefined) return;
+  shared.lanes -= 1;
+  if (shared.lanes === 0) meters.delete(bindingKey(lane));
+}
+
+const bindingKey = ({ route }: Lane): string => route.target.binding.key;
 
 /** Settles when the last connection has ended. */
-function drained({ conns, waiting }: Raised): Promise<void> {
+function drained({ conns, waiting }: Lane): Promise<void> {
   return new Promise((resolve) => {
     if (conns.size === 0) resolve();
     else waiting.push(resolve);
   });
 }
 
-/** Why an endpoint does not listen, for people. */
-function listenReason(error: unknown, { binding, ip }: Placed): string {
-  const where = `${ip}:${binding.port}`;
+/** Why a door does not listen, for people. */
+function listenReason(error: unknown, { door }: Doorway): string {
+  const { ip, port } = door.at;
   const code: ErrorCode | undefined = isNgrokdError(error) ? error.code : undefined;
   switch (code) {
     case "address-in-use":
-      return `another program listens on ${where} (or on port ${binding.port} of all addresses)`;
+      return `another program listens on ${ip}:${port} (or on port ${port} of all addresses)`;
     case "permission":
-      return `ports below 1024 need root or CAP_NET_BIND_SERVICE, and ${where} is one`;
+      return `ports below 1024 need root or CAP_NET_BIND_SERVICE, and ${ip}:${port} is one`;
     case "address-unavailable":
       return process.platform === "darwin"
         ? `${ip} is not an address of this machine; add it with \`sudo ifconfig lo0 alias ${ip}\``
         : `${ip} is not an address of this machine`;
     default:
-      return `cannot listen on ${where}: ${reasonOf(error)}`;
+      return `cannot listen on ${ip}:${port}: ${reasonOf(error)}`;
   }
-}
-
-/**
- * Host names that answer on at least one port: the only ones that belong into
- * the hosts file.
- */
-export function answeringNames(present: ReadonlyMap<string, Raised>): Map<Hostname, Ip> {
-  return new Map([...present.values()].map(({ placed }) => [placed.binding.host, placed.ip]));
 }

@@ -1,10 +1,13 @@
+// The service: ngrokd under systemd and launchd. unit.ts and plist.ts write the
+// files as texts, service-steps.ts decides, manage.ts acts, notify.ts reports.
 import { existsSync } from "node:fs";
 import { lstat, mkdir, readFile, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { errnoOf, fileError, writeFileAtomic } from "../files/atomic.ts";
 import { forgetChange, recordFile } from "../journal/journal.ts";
 import { NgrokdError, oneLine } from "../model/error.ts";
-import { marker, type ServiceFacts } from "./facts.ts";
+import { run } from "./run-command.ts";
+import { marker, type ServiceFacts } from "./service-facts.ts";
 import {
   type Command,
   foreignUnits,
@@ -17,14 +20,13 @@ import {
   uninstallSteps,
   type Verb,
   verbSteps,
-} from "./plan.ts";
-import { run } from "./run.ts";
+} from "./service-steps.ts";
 
 const startOtherwise = "have `ngrokd serve` started by what starts services here";
 
 /**
- * Who runs services on this system. Rejects with `refused` where neither
- * systemd nor launchd is known.
+ * The service manager of this system. Throws `refused` on systems without
+ * systemd and launchd.
  */
 export function thisManager(platform: string = process.platform): Manager {
   if (platform === "darwin") return launchd;
@@ -39,14 +41,15 @@ export function thisManager(platform: string = process.platform): Manager {
   );
 }
 
-/** What lies where the service's file belongs. */
-export type Installed =
+/** The file at the path of the service's file. */
+export type UnitFile =
   | { readonly kind: "none" }
   | { readonly kind: "ours"; readonly text: string }
-  /** Somebody else's, or masked: never touched. */
+  /** Not made by ngrokd, or masked. Never touched. */
   | { readonly kind: "foreign"; readonly path: string; readonly what: string };
 
-export async function installed(manager: Manager): Promise<Installed> {
+/** Rejects with `permission` or `state` if the file cannot be read. */
+export async function unitFile(manager: Manager): Promise<UnitFile> {
   const there = await lookAt(manager.path);
   if (there.kind !== "none" || manager.kind === "launchd") return there;
   for (const path of foreignUnits)
@@ -56,7 +59,7 @@ export async function installed(manager: Manager): Promise<Installed> {
 
 const notOurs = "it was not made by ngrokd";
 
-async function lookAt(path: string): Promise<Installed> {
+async function lookAt(path: string): Promise<UnitFile> {
   try {
     const info = await lstat(path);
     if (!info.isFile())
@@ -75,8 +78,8 @@ async function lookAt(path: string): Promise<Installed> {
 }
 
 /**
- * Rejects with `refused` where the manager does not run on this machine; of
- * systemd that is told as sd_booted(3) does.
+ * Throws `refused` if the manager does not run on this machine. For systemd
+ * this is the test of sd_booted(3).
  */
 export function requireManager({ kind, path }: Manager): void {
   if (existsSync(kind === "systemd" ? "/run/systemd/system" : dirname(path))) return;
@@ -89,22 +92,22 @@ export function requireManager({ kind, path }: Manager): void {
   );
 }
 
-export interface Planned {
+export interface InstallPlan {
   readonly steps: readonly Step[];
-  /** What was there before. */
+  /** The unit before the installation. */
   readonly before: "none" | "same" | "different";
 }
 
 /**
- * What installing takes. Rejects with `refused` where somebody else's service
- * has the name.
+ * The steps of an installation. Rejects with `refused` if a foreign service has
+ * the name.
  */
 export async function planInstall(
   manager: Manager,
   facts: ServiceFacts,
   choices: Omit<InstallChoices, "same">,
-): Promise<Planned> {
-  const there = await installed(manager);
+): Promise<InstallPlan> {
+  const there = await unitFile(manager);
   refuseForeign(there, "install the service");
   const same = there.kind === "ours" && there.text === manager.text(facts);
   const before = there.kind === "none" ? "none" : same ? "same" : "different";
@@ -112,11 +115,11 @@ export async function planInstall(
 }
 
 /**
- * What removing takes. Rejects with `refused` where there is none, or somebody
- * else's.
+ * The steps of a removal. Rejects with `refused` if there is no service, or a
+ * foreign one.
  */
 export async function planUninstall(manager: Manager): Promise<readonly Step[]> {
-  const there = await installed(manager);
+  const there = await unitFile(manager);
   refuseForeign(there, "remove the service");
   if (there.kind === "none")
     throw new NgrokdError("refused", "Cannot remove the service: it is not installed", {
@@ -126,11 +129,11 @@ export async function planUninstall(manager: Manager): Promise<readonly Step[]> 
 }
 
 /**
- * Rejects with `refused` where no service of this name is installed; one that
- * somebody else made may be started and stopped.
+ * The steps of a verb. Foreign services may be started and stopped. Rejects
+ * with `refused` if no service of this name is installed.
  */
 export async function planVerb(manager: Manager, verb: Verb): Promise<readonly Step[]> {
-  if ((await installed(manager)).kind === "none") throw notInstalled(verb);
+  if ((await unitFile(manager)).kind === "none") throw notInstalled(verb);
   return verbSteps(manager, verb);
 }
 
@@ -139,7 +142,7 @@ export const notInstalled = (verb: string): NgrokdError =>
     hint: "`sudo ngrokd service install` installs it",
   });
 
-function refuseForeign(there: Installed, action: string): void {
+function refuseForeign(there: UnitFile, action: string): void {
   if (there.kind !== "foreign") return;
   throw new NgrokdError(
     "refused",
@@ -152,10 +155,9 @@ function refuseForeign(there: Installed, action: string): void {
 }
 
 /**
- * Does the steps, one after another; files that come and go are noted in the
- * journal of `stateFolder` (needed for them alone), from which `ngrokd undo`
- * knows them. Rejects with `permission`, `state` or `refused` at the first step
- * that fails.
+ * Runs the steps in order. Files are recorded in the journal of `stateFolder`,
+ * for `ngrokd undo`; steps without files need no folder. Rejects with
+ * `permission`, `state` or `refused` at the first step that fails.
  */
 export async function carryOut(steps: readonly Step[], stateFolder = ""): Promise<void> {
   try {
@@ -174,7 +176,7 @@ async function carryOutOne(step: Step, stateFolder: string): Promise<void> {
       return await writeFileAtomic(step.path, step.text, { mode: step.mode });
     case "remove":
       await removeFile(step.path);
-      // Without its folder there is no journal either.
+      // Without the folder there is no journal.
       if (existsSync(stateFolder))
         await forgetChange(stateFolder, { kind: "file", path: step.path });
       return;
@@ -201,7 +203,7 @@ async function removeFile(path: string): Promise<void> {
   }
 }
 
-/** systemctl's own reason, with what to look at next. */
+/** The reason of systemctl itself, with advice. */
 function commandFailed([program, ...words]: Command, code: number, err: string): NgrokdError {
   const reason = err.trim() === "" ? `it ended with exit code ${code}` : oneLine(err);
   const denied = /access denied|permission denied|interactive authentication|not permitted/i.test(

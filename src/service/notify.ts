@@ -4,30 +4,29 @@ import { oneLine } from "../model/error.ts";
 import type { Net } from "../net/types.ts";
 
 /**
- * What the daemon tells systemd of itself (sd_notify(3)), so that
- * `systemctl start` returns when it is up, a reload and a stop are seen as
- * such, and a daemon that hangs is restarted. Every call returns at once and
- * none can fail: without systemd nothing is sent, and what cannot be delivered
- * is lost.
+ * Reports the daemon's state to systemd (sd_notify(3)). `systemctl start` then
+ * returns when the daemon is up, reloads and stops are visible, and a daemon
+ * that hangs is restarted. Calls return at once and never fail. Without systemd
+ * nothing is sent; undeliverable messages are lost.
  */
 export interface Notifier {
-  /** It is up, or it has finished reloading. */
+  /** The daemon is up, or has finished a reload. */
   ready(): void;
-  /** It reads its configuration again; {@link ready} follows. */
+  /** A reload has started; {@link ready} follows. */
   reloading(): void;
   /**
-   * It takes back what it did, and needs `withinMs` at most, however short the
-   * unit's own limit is.
+   * The daemon stops within `withinMs` milliseconds. This extends the limit of
+   * the unit.
    */
   stopping(withinMs: number): void;
-  /** One line for `systemctl status`; told only when it is another one. */
+  /** A line for `systemctl status`; sent only if it has changed. */
   status(text: string): void;
   /**
-   * Tells from now on that the daemon is alive, three times in the time that
-   * the unit allows, unless `live` says that it is not.
+   * Sends a sign of life three times per watchdog interval of the unit, as long
+   * as `live` returns true.
    */
   watch(live: () => boolean): void;
-  /** Settles when everything has been sent. Nothing is sent after it. */
+  /** Stops the signs of life, and waits for pending messages. */
   close(): Promise<void>;
 }
 
@@ -35,7 +34,7 @@ export interface NotifierOptions {
   readonly net: Pick<Net, "datagram">;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly pid?: number;
-  /** Where the runtime has no such sockets: sends by other means. */
+  /** Sends a message if the runtime has no datagram sockets. */
   readonly otherwise?: (text: string, socket: string) => Promise<void>;
 }
 
@@ -53,7 +52,7 @@ export function createNotifier({
 
   const send = (text: string): void => {
     if (!isSocket(socket)) return;
-    // One after another: systemd takes the last status for the true one.
+    // In order, since systemd shows the status that arrives last.
     sending = sending.then(async () => {
       if (!(await net.datagram(socket, text))) await otherwise(text, socket).catch(() => undefined);
     });
@@ -83,15 +82,12 @@ export function createNotifier({
 }
 
 /**
- * A path, or a name of Linux's abstract namespace; systemd's `vsock:` is for
- * virtual machines.
+ * A path, or a name in Linux's abstract namespace. systemd's `vsock:` is for
+ * virtual machines and not supported.
  */
 const isSocket = (text: string): boolean => text.startsWith("/") || text.startsWith("@");
 
-/**
- * Milliseconds in which systemd wants to hear of this process; undefined where
- * it does not.
- */
+/** The watchdog interval of this process in milliseconds, if it has one. */
 export function watchdogIn(env: NotifierOptions["env"], pid: number): number | undefined {
   const ms = Number(env.WATCHDOG_USEC) / 1000;
   const forUs = (env.WATCHDOG_PID ?? "") === "" || Number(env.WATCHDOG_PID) === pid;
@@ -101,7 +97,7 @@ export function watchdogIn(env: NotifierOptions["env"], pid: number): number | u
 const programs = ["/usr/bin/systemd-notify", "/bin/systemd-notify"];
 const patienceMs = 5000;
 
-/** systemd's own program does it too, for the unit says `NotifyAccess=all`. */
+/** By systemd's own program, which the unit allows with NotifyAccess=all. */
 function bySystemdNotify(text: string, socket: string): Promise<void> {
   const program = programs.find((path) => existsSync(path));
   if (program === undefined) return Promise.resolve();

@@ -1,11 +1,11 @@
-import { marker, type ServiceFacts, stopReserveMs } from "./facts.ts";
+import { marker, type ServiceFacts, stopReserveMs } from "./service-facts.ts";
 
-/** Where launchd writes what the daemon says; it has no journal of its own. */
+/** The daemon's log; launchd has no journal. */
 export const macLogPath = "/var/log/ngrokd.log";
 export const macLabel = "com.ngrok.ngrokd";
 
 /**
- * Pure: launchd's description of the service (launchd.plist(5)). Untested on
+ * Pure: the property list of the service (launchd.plist(5)). Untested on
  * hardware.
  */
 export function plistText(facts: ServiceFacts): string {
@@ -20,7 +20,7 @@ export function plistText(facts: ServiceFacts): string {
     ExitTimeOut: drainSeconds + stopReserveMs / 1000,
     SoftResourceLimits: { NumberOfFiles: 65_536 },
     HardResourceLimits: { NumberOfFiles: 65_536 },
-    // As text: the parser of property lists reads a number in decimal.
+    // A string, since property lists have decimal numbers only.
     Umask: "077",
     ProcessType: "Interactive",
     StandardOutPath: macLogPath,

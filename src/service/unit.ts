@@ -1,11 +1,10 @@
 import { dirname } from "node:path";
-import { marker, type ServiceFacts, stopReserveMs } from "./facts.ts";
+import { marker, type ServiceFacts, stopReserveMs } from "./service-facts.ts";
 
 /**
- * Pure: the systemd unit, with no more rights than the daemon needs.
- * docs/operations.md says what they are for; every line of it is proved by a
- * daemon that runs under it (test/stories/service.test.ts). For systemd 247 and
- * newer.
+ * Pure: the systemd unit, for systemd 247 and newer. It has only the rights
+ * that the daemon needs (docs/operations.md, "What it may do"). Stories run a
+ * daemon under it (test/stories/service.test.ts).
  */
 export function unitText(facts: ServiceFacts): string {
   const wanted = [dirname(facts.hostsPath), ...socketFolder(facts), ...facts.folders].map(
@@ -15,7 +14,7 @@ export function unitText(facts: ServiceFacts): string {
   const readOnly = readOnlyBelow.filter(
     (path) => outer.some((folder) => isIn(path, folder)) && !wanted.includes(path),
   );
-  // Of two that hold each other, the inner one counts.
+  // An inner path overrides an outer one.
   const writes = [
     ...new Set([
       ...outer,
@@ -89,52 +88,41 @@ WantedBy=multi-user.target
 }
 
 /**
- * Below a folder that must be writable: what gives rights to whoever can change
- * it, on every system. Missing ones are passed over. A folder stays read-only;
- * a single file does until another program replaces it by rename, which takes
- * the mount over it away.
+ * Paths below writable folders that stay read-only, since write access to them
+ * gives further rights. systemd skips missing ones. A folder stays read-only
+ * for good; a file only until another program replaces it by rename, which
+ * removes the mount.
  */
 const readOnlyBelow = [
-  ..."NetworkManager X11 acpi alternatives anacrontab apparmor.d apt bash.bashrc binfmt.d cron.d cron.daily cron.hourly".split(
-    " ",
-  ),
-  ..."cron.monthly cron.weekly cron.yearly crontab dbus-1 default dhcp dpkg environment environment.d fstab group grub.d gshadow".split(
-    " ",
-  ),
-  ..."init init.d initramfs-tools kernel ld.so.cache ld.so.conf ld.so.conf.d ld.so.preload logrotate.conf logrotate.d".split(
-    " ",
-  ),
-  ..."modprobe.d modules-load.d network networkd-dispatcher nsswitch.conf pam.conf pam.d passwd perl pki polkit-1 ppp".split(
-    " ",
-  ),
-  ..."profile profile.d python3 rc.local rc0.d rc1.d rc2.d rc3.d rc4.d rc5.d rc6.d rcS.d rsyslog.conf rsyslog.d".split(
-    " ",
-  ),
-  ..."security selinux shadow shells skel ssh ssl subgid subuid sudo.conf sudoers sudoers.d sysconfig sysctl.conf sysctl.d".split(
-    " ",
-  ),
-  ..."systemd tmpfiles.d udev update-motd.d xdg yum.repos.d zsh".split(" "),
+  "NetworkManager X11 acpi alternatives anacrontab apparmor.d apt bash.bashrc binfmt.d cron.d",
+  "cron.daily cron.hourly cron.monthly cron.weekly cron.yearly crontab dbus-1 default dhcp dpkg",
+  "environment environment.d fstab group grub.d gshadow init init.d initramfs-tools kernel",
+  "ld.so.cache ld.so.conf ld.so.conf.d ld.so.preload logrotate.conf logrotate.d modprobe.d",
+  "modules-load.d network networkd-dispatcher nsswitch.conf pam.conf pam.d passwd perl pki",
+  "polkit-1 ppp profile profile.d python3 rc.local rc0.d rc1.d rc2.d rc3.d rc4.d rc5.d rc6.d",
+  "rcS.d rsyslog.conf rsyslog.d security selinux shadow shells skel ssh ssl subgid subuid",
+  "sudo.conf sudoers sudoers.d sysconfig sysctl.conf sysctl.d systemd tmpfiles.d udev",
+  "update-motd.d xdg yum.repos.d zsh",
 ]
+  .flatMap((names) => names.split(" "))
   .map((name) => `/etc/${name}`)
   .concat(["/run/systemd", "/run/udev"]);
 
-/** Sockets of programs that do as root what root asks them. */
+/** Sockets of programs that act with root's rights. */
 const doors = [
-  ...[
-    "/run/dbus",
-    "/run/systemd/private",
-    "/run/docker.sock",
-    "/run/containerd",
-    "/run/podman",
-    "/run/libvirt",
-    "/run/snapd.socket",
-  ],
+  "/run/dbus",
+  "/run/systemd/private",
+  "/run/docker.sock",
+  "/run/containerd",
+  "/run/podman",
+  "/run/libvirt",
+  "/run/snapd.socket",
 ];
 
 /**
- * `/run/ngrokd…` is made anew by systemd at every start, for it is gone after a
- * boot. Only where it is ours by its name: systemd makes all that is in such a
- * folder the service's, and removes it when the service stops.
+ * systemd creates `/run/ngrokd…` at every start, since it is gone after a boot.
+ * Only for folders with this name: systemd gives all files in such a folder to
+ * the service, and removes it when the service stops.
  */
 const runtimeName = ({ socketPath }: ServiceFacts): string | undefined =>
   /^\/run\/(ngrokd[\w.-]*)$/.exec(dirname(withoutVarRun(socketPath)))?.[1];
@@ -145,14 +133,14 @@ const runtimeDirectory = (facts: ServiceFacts): string => {
 const socketFolder = (facts: ServiceFacts): string[] =>
   runtimeName(facts) === undefined ? [dirname(facts.socketPath)] : [];
 
-/** As on every system with systemd, /var/run is a link to /run. */
+/** Systems with systemd have /var/run as a link to /run. */
 const withoutVarRun = (path: string): string => path.replace(/^\/var\/run(?=\/|$)/, "/run");
 
 const homes = ["/home", "/root", "/run/user"];
 const protectHome = (seen: readonly string[]): string =>
   seen.some((path) => homes.some((home) => isIn(path, home))) ? "read-only" : "yes";
 
-/** Each folder once, and none that is in another. */
+/** The folders without duplicates, and without those inside others. */
 function outermost(folders: readonly string[]): string[] {
   const once = [...new Set(folders)];
   return once
@@ -163,10 +151,7 @@ function outermost(folders: readonly string[]): string[] {
 const isIn = (path: string, folder: string): boolean =>
   path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
 
-/**
- * A setting with a list of words, wrapped into lines that can be read; systemd
- * adds them up.
- */
+/** A setting with a list of words, wrapped. systemd joins the lines. */
 function lines(setting: string, words: readonly string[]): string {
   const rows: string[] = [];
   for (const word of words) {
@@ -182,10 +167,7 @@ const environmentWords = ({ environment }: ServiceFacts): string[] =>
 
 const optional = (path: string): string => `-${path}`;
 
-/**
- * systemd.syntax(7) and systemd.unit(5): quoted where it has to be, `%`
- * doubled.
- */
+/** Quoted if necessary, `%` doubled: systemd.syntax(7), systemd.unit(5). */
 const pathWord = (text: string): string => {
   const plain = text.replaceAll("%", "%%");
   return /^[\w@:,./+=%-]+$/.test(plain)
@@ -193,5 +175,5 @@ const pathWord = (text: string): string => {
     : `"${plain.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 };
 
-/** In a command line `$` means a variable too. */
+/** In a command line, `$` starts a variable. */
 const commandWord = (text: string): string => pathWord(text).replaceAll("$", "$$$$");

@@ -22,6 +22,7 @@ afterEach(async () => {
 
 interface Staged {
   readonly account: Account;
+  readonly start: () => Promise<void>;
   readonly cloud: LocalCloud;
   readonly folder: string;
   readonly log: ReturnType<typeof memoryLog>;
@@ -68,16 +69,20 @@ async function staged(name: string, { key }: { key?: string } = {}): Promise<Sta
       served.push(listed.map(({ url }) => url));
       return { endpoints: [], problems: [] };
     },
-    beforePass: async () => undefined,
-    afterPass: (pass) => void passes.push(pass),
     published: ({ kind }) => void registrations.push(kind),
     changed: () => {
       identities += 1;
     },
   });
   closings.push(account.stop);
+  const start = (): Promise<void> =>
+    account.start({
+      before: async () => undefined,
+      after: (pass) => void passes.push(pass),
+    });
   return {
     account,
+    start,
     cloud,
     folder: own,
     log,
@@ -90,9 +95,10 @@ async function staged(name: string, { key }: { key?: string } = {}): Promise<Sta
 
 describe("an account", () => {
   test("registers, serves what ngrok lists, and saves the list", async () => {
-    const { account, folder, served, passes, registrations, identities } = await staged("one");
+    const { account, start, folder, served, passes, registrations, identities } =
+      await staged("one");
     const pass = account.pass();
-    await account.start();
+    await start();
     expect(await pass).toBe("ok");
     expect(served[0]).toEqual(["http://one.demo"]);
     expect(registrations).toEqual(["registering", "registered"]);
@@ -104,8 +110,8 @@ describe("an account", () => {
   });
 
   test("waits for a key, and polls when it gets one", async () => {
-    const { account, cloud, served, registrations } = await staged("one", { key: "" });
-    await account.start();
+    const { account, start, cloud, served, registrations } = await staged("one", { key: "" });
+    await start();
     expect(await account.pass()).toBe("idle");
     expect(registrations.at(-1)).toBe("waiting-for-key");
     expect(account.schedule.next).toBeUndefined();
@@ -115,17 +121,17 @@ describe("an account", () => {
   });
 
   test("starts with a warning if its last list cannot be read", async () => {
-    const { account, folder, log } = await staged("one");
+    const { account, start, folder, log } = await staged("one");
     writeFileSync(join(folder, "endpoints.json"), "nonsense");
-    await account.start();
+    await start();
     expect(await account.pass()).toBe("ok");
     expect(log.lines).toContainEqual(expect.stringContaining("warn Cannot understand"));
     expect(readFileSync(join(folder, "endpoints.json"), "utf8")).toContain("one.demo");
   });
 
   test("runs no pass after its stop", async () => {
-    const { account, passes } = await staged("one");
-    await account.start();
+    const { account, start, passes } = await staged("one");
+    await start();
     await account.pass();
     await account.stop();
     const before = passes.length;
@@ -138,7 +144,7 @@ describe("an account", () => {
 describe("two accounts in one process", () => {
   test("have an identity, a list and a state folder each", async () => {
     const [one, two] = [await staged("one"), await staged("two")];
-    await Promise.all([one.account.start(), two.account.start()]);
+    await Promise.all([one.start(), two.start()]);
     const ends = await Promise.all([one.account.pass(), two.account.pass()]);
     expect(ends).toEqual(["ok", "ok"]);
     for (const { account, cloud, folder, served, identities } of [one, two]) {
@@ -154,7 +160,7 @@ describe("two accounts in one process", () => {
 
   test("fail and stop each for itself", async () => {
     const [one, two] = [await staged("one"), await staged("two")];
-    await Promise.all([one.account.start(), two.account.start()]);
+    await Promise.all([one.start(), two.start()]);
     await Promise.all([one.account.pass(), two.account.pass()]);
     await one.cloud.close();
     expect(await one.account.pass()).toBe("failed");

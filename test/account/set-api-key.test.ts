@@ -56,8 +56,8 @@ function key(text: string): ApiKey {
 }
 
 /**
- * The daemon's start: the identity of the files, or, with `again`, another in
- * its place.
+ * What the daemon does at its start: the files' identity, or, with `again`,
+ * another in its place.
  */
 async function registered({ again = false, with: text = cloud.apiKey } = {}): Promise<Identity> {
   const api = createApi({ url: cloud.apiUrl, key: key(text), userAgent: "test" });

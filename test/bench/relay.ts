@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { askDaemon } from "../../src/control/client.ts";
-import { listSchema, type Status, statusSchema } from "../../src/control/protocol.ts";
+import { listSchema, type Status, statusSchema } from "../../src/desk/reply-schemas.ts";
 import { isNgrokdError } from "../../src/model/error.ts";
 import { bunNet } from "../../src/net/bun.ts";
 import { apiKey } from "./cloud.ts";

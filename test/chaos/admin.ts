@@ -7,8 +7,8 @@ export interface Admin {
   /** The configuration to begin with. */
   readonly config: object;
   /**
-   * A setting or two become others, and the daemon learns of it in one of three
-   * ways; now and then the file is wrong for a moment.
+   * Changes one or two settings. The daemon learns of it in one of three ways.
+   * Sometimes the file is wrong for a moment.
    */
   reconfigure(random: () => number): Promise<void>;
 }
@@ -18,13 +18,12 @@ export interface Places {
   readonly apiKey: string;
   /** `host:port` */
   readonly ingress: string;
-  /** Files that trust the same ingress and are not the same. */
+  /** Files that trust the same ingress but differ. */
   readonly cas: readonly string[];
 }
 
 /**
- * Of what an administrator does to the daemon that runs, nothing may cost a
- * connection.
+ * The administrator's changes to a running daemon. None may cost a connection.
  */
 export function createAdmin(
   { apiUrl, apiKey, ingress, cas }: Places,

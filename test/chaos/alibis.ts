@@ -1,20 +1,20 @@
 /**
- * What was done on purpose, for a time, and may end connections or refuse them.
+ * Deliberate events that may end or refuse connections, with their time spans.
  */
 export type Deed =
   /**
-   * From kill -9 until everything listens again: whatever falls into it may end
+   * From kill -9 until all listen again. Every connection in this span may end
    * in any way.
    */
   | { readonly kind: "killed" }
   /**
    * ngrok does not offer this place (`host:port`), or the daemon may not have
-   * seen yet that it does again.
+   * noticed that it is back.
    */
   | { readonly kind: "removed"; readonly place: string }
   /**
-   * The operator was deleted, or its certificate has expired since the API
-   * would not renew it: connections cannot be opened.
+   * The operator was deleted, or its certificate has expired while the API
+   * refused to renew it. No connection can be opened.
    */
   | { readonly kind: "unknown" };
 
@@ -25,13 +25,11 @@ export interface Suspect {
   readonly place: string;
   readonly from: number;
   readonly to: number;
-  /**
-   * Bytes that came down: a connection that has received something was open.
-   */
+  /** The bytes that came down. If there are any, the connection was open. */
   readonly received: number;
   /**
-   * It ended cleanly before its last byte, which only the end of the daemon
-   * itself explains.
+   * It ended cleanly before its last byte. Only the end of the daemon explains
+   * this.
    */
   readonly short: boolean;
   readonly reason: string;
@@ -41,7 +39,7 @@ export type Why = Deed["kind"] | "cut";
 
 export interface Alibis {
   readonly spans: readonly Span[];
-  /** A span that begins now, or began at `from`; answers what ends it. */
+  /** Begins a span now, or at `from`. Returns the function that ends it. */
   begin(deed: Deed, from?: number): () => void;
 }
 
@@ -60,9 +58,9 @@ export function createAlibis(): Alibis {
 }
 
 /**
- * Pure: what explains each of these; undefined where nothing does, which is
- * what a run looks for. `cuts` are the moments at which single connections were
- * cut on the way to the ingress; each explains one that was open then.
+ * Pure: the explanation of each failure, or undefined. A run looks for failures
+ * without one. `cuts` are the times at which single connections to the ingress
+ * were cut. Each explains one failure of a connection that was open then.
  */
 export function explain(
   suspects: readonly Suspect[],
@@ -71,8 +69,8 @@ export function explain(
 ): Map<Suspect, Why | undefined> {
   const why = new Map<Suspect, Why | undefined>();
   const left = [...cuts];
-  // By their ends, each takes the earliest cut that fits: no other way explains
-  // more.
+  // In the order of their ends, each takes the earliest cut that fits. This
+  // explains the most failures.
   for (const suspect of [...suspects].sort((a, b) => a.to - b.to)) {
     const span = spans.find((one) => overlap(one, suspect) && explains(one, suspect));
     const cut =

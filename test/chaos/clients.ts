@@ -9,33 +9,29 @@ export interface Target {
   readonly place: string;
 }
 
-/**
- * Clients and the service that they talk to, with every byte checked on both
- * sides.
- */
+/** The clients and their service. Both sides check every byte. */
 export interface Clients {
   /** The service: `host:port`. */
   readonly upstream: string;
   readonly complete: number;
   readonly bytes: number;
   readonly endedEarly: number;
-  /** Connections that the service has open. */
+  /** The service's open connections. */
   readonly open: number;
-  /** Where new connections go from now on; nowhere at first. */
+  /** Sets the places for new connections; none at first. */
   aim(targets: readonly Target[]): void;
   /**
-   * Connections that ended early, by what explains them, and those that nothing
-   * does, in words.
+   * Counts of early ends by explanation, and descriptions of those without one.
    */
   judge(
     spans: readonly Span[],
     cuts: readonly number[],
   ): { explained: Readonly<Record<Why, number>>; unexplained: string[] };
-  /** Settles when the last connection has ended. */
+  /** Resolves when the last connection has ended. */
   stop(): Promise<void>;
 }
 
-/** Those that come and go, and those that stay for long. */
+/** The short and the long connections. */
 const [brisk, patient] = [10, 4];
 
 export async function startClients(seed: number, wrong: (text: string) => void): Promise<Clients> {
@@ -44,11 +40,11 @@ export async function startClients(seed: number, wrong: (text: string) => void):
   let number = 0;
   let [complete, bytes] = [0, 0];
   const suspects: Suspect[] = [];
-  /** When each connection began. */
+  /** The start of each connection. */
   const began = new Map<number, number>();
   /**
-   * What the service saw end cleanly before its last byte; where it had not
-   * heard the connection's number by then, without it.
+   * Connections that the service saw end cleanly before their last byte;
+   * without a number if it had not arrived.
    */
   const cutShort: { reason: string; n: number | undefined; at: number }[] = [];
   const service = await startService((reason, n) => {
@@ -108,7 +104,7 @@ export async function startClients(seed: number, wrong: (text: string) => void):
       const by = (cause: Why): number => why.filter(([, found]) => found === cause).length;
       const kills = spans.filter(({ kind }) => kind === "killed");
       const isKilled = (n: number | undefined, at: number): boolean => {
-        // Who had not said its number had only begun.
+        // A connection without a number had only begun.
         const from = (n === undefined ? undefined : began.get(n)) ?? at - 5000;
         return kills.some((span) => overlap(span, { from, to: at }));
       };
@@ -135,8 +131,8 @@ export async function startClients(seed: number, wrong: (text: string) => void):
 }
 
 /**
- * Without an error, and too soon. Whatever else is wrong is wrong bytes, which
- * nothing explains.
+ * A clean end that came too soon. Any other mismatch is wrong bytes, for which
+ * there is no explanation.
  */
 const isShort = (reason: string): boolean => reason.includes("ended cleanly after");
 
@@ -144,8 +140,8 @@ const toldWith = ({ reason, from, to }: Suspect): string =>
   `${reason}, and nothing that was done explains it (${Math.round(from)} to ${Math.round(to)} ms)`;
 
 /**
- * One that lives through renewals and reloads: a byte there and back every 20
- * ms, for up to 20 s.
+ * A connection that lives through renewals and reloads: a byte there and back
+ * every 20 ms, for up to 20 s.
  */
 function longPlan(n: number, random: () => number): Plan {
   const bytes = 100 + Math.floor(random() * 900);

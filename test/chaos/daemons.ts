@@ -1,4 +1,4 @@
-import type { ListItem, ReloadReport, Status } from "../../src/control/protocol.ts";
+import type { ListItem, ReloadReport, Status } from "../../src/desk/reply-schemas.ts";
 import {
   askSocket,
   binary,
@@ -8,37 +8,36 @@ import {
   start,
 } from "../support/ngrokd.ts";
 
-/** The lives of the daemon: one after the other, and never two that serve. */
+/** The daemon's lives: one after the other, and never two that serve. */
 export interface Daemons {
   /** The one that should be serving. */
   readonly current: Running;
   readonly kills: number;
   readonly starts: number;
   /**
-   * Those that were started beside one that lives, or at the same time, and
-   * ended at once as they should.
+   * Daemons that were started beside another one, and that ended at once as
+   * they should.
    */
   readonly refused: number;
   start(): void;
   /**
-   * Starts two at the same moment, waits until one has given way, and keeps the
-   * other.
+   * Starts two at the same moment, waits until one has given way, and continues
+   * with the other.
    */
   startTwo(): Promise<void>;
   kill(): Promise<void>;
-  /** Starts a second one beside the first, which has to refuse. */
+  /** Starts a second daemon beside the first. It must refuse. */
   startSecond(): Promise<void>;
-  /** Asks it to end, and answers the exit code. */
+  /** Stops it and returns the exit code. */
   stop(): Promise<number>;
-  /** How often a text stands in the logs of all lives. */
+  /** The number of occurrences of a text in the logs of all lives. */
   logged(text: string): number;
   /** All of it. */
   logs(): string;
 }
 
 /**
- * `wrong` is told of what must not be: a daemon that ends by itself, or two
- * that serve.
+ * `wrong` is called for a daemon that ends by itself, or for two that serve.
  */
 export function createDaemons(wrong: (text: string) => void): Daemons {
   const lives: Running[] = [];
@@ -93,7 +92,7 @@ export function createDaemons(wrong: (text: string) => void): Daemons {
           `of two daemons started at the same moment, one ended with ${first.code}: ${first.life.log()}`,
         );
       else refused += 1;
-      // Had both given way before this, nobody would have told.
+      // If both had given way before this, the run would not notice.
       if (ended.has(current))
         wrong(`of two daemons started at the same moment, both have ended: ${current.log()}`);
     },
@@ -122,15 +121,15 @@ export function createDaemons(wrong: (text: string) => void): Daemons {
 /** docs/usage.md, "Exit codes". */
 const alreadyRunning = 6;
 
-/** What a daemon says of itself. */
+/** A daemon's own report. */
 export interface Report {
   readonly status: Status;
   readonly list: readonly ListItem[];
-  /** When its latest poll that succeeded began, by the wall's clock; ms. */
+  /** The start of its latest successful poll, by the wall clock; ms. */
   readonly polledAt: number;
 }
 
-/** Rejects where no daemon answers. */
+/** Rejects if no daemon replies. */
 export async function report(): Promise<Report> {
   const [status, list] = await Promise.all([
     request("status") as Promise<Status>,

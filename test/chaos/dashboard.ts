@@ -1,28 +1,29 @@
-import type { ListItem } from "../../src/control/protocol.ts";
+import type { ListItem } from "../../src/desk/reply-schemas.ts";
 import type { LocalCloud } from "../../src/local-cloud/cloud.ts";
 import type { Alibis } from "./alibis.ts";
 
 /**
- * What people do in ngrok's dashboard: endpoints come, go and move, and an
- * operator is deleted. A place is `host:port`.
+ * Changes in ngrok's dashboard: endpoints come, go and move, and an operator is
+ * deleted. A place is `host:port`.
  */
 export interface Dashboard {
   readonly changes: number;
   readonly deleted: number;
-  /** The places that are offered now. */
+  /** The places on offer now. */
   places(): Set<string>;
   change(random: () => number): void;
   deleteOperator(): Promise<void>;
   /**
-   * Told of what the daemon lists: a place that came back counts again once a
-   * poll that began after that has it listen.
+   * Takes the daemon's list. A place that came back counts again after a later
+   * poll has made it listen.
    */
   seen(list: readonly ListItem[], polledAt: number): void;
 }
 
 const pooled = "tcp://pool.chaos:7000";
 /**
- * Endpoints that never go; of the last there are two at times, and one always.
+ * Endpoints that stay. Of the last one there are two at times, and always at
+ * least one.
  */
 export const lasting: readonly string[] = [
   "tcp://one.chaos:7000",
@@ -46,8 +47,8 @@ export function createDashboard(cloud: LocalCloud, upstream: string, alibis: Ali
   const ids = new Map<number, string>();
   let second: string | undefined;
   /**
-   * Places that are gone, or not yet back as far as the daemon knows; with what
-   * ends that.
+   * Places that are gone, or not yet back for the daemon; with the end of their
+   * span.
    */
   const gone = new Map<string, () => void>();
   const returning = new Map<string, number>();
@@ -111,8 +112,7 @@ export function createDashboard(cloud: LocalCloud, upstream: string, alibis: Ali
       const [operator] = cloud.operators();
       if (operator === undefined) return;
       const headers = { authorization: `Bearer ${cloud.apiKey}`, "ngrok-version": "2" };
-      // The API's faults are for everybody, and what an answer says is not
-      // asked.
+      // The API's faults hit this client, too, so its answers are ignored.
       while (cloud.operators().some(({ id }) => id === operator.id)) {
         const call = fetch(`${cloud.apiUrl}/kubernetes_operators/${operator.id}`, {
           method: "DELETE",

@@ -20,15 +20,14 @@ import { createOtherPrograms } from "./other-programs.ts";
 import { hostsPath, leftovers, stateFolder, surroundings, whatIsNotRight } from "./remains.ts";
 
 /**
- * `make chaos`: for CHAOS_MINUTES (1) everything at once happens to the
+ * `make chaos`: for CHAOS_MINUTES (1) everything happens at once to the
  * compiled binary, on a machine of its own: kill -9, starts of two at a time,
- * reloads, API faults, connections that are cut, certificates that live for 20
- * s, operators deleted in the dashboard, endpoints that come, go and move,
- * other programs at the hosts file; and clients' traffic all the time, every
- * byte of it checked. Rounds of chaos are followed by a moment of calm in which
- * everything has to be right again. CHAOS_SEED repeats a run's choices, as far
- * as a machine's timing lets it; NGROKD_BINARY names another binary than
- * dist/ngrokd.
+ * reloads, API faults, cut connections, certificates that live for 20 s,
+ * deleted operators, endpoints that come, go and move, and other programs at
+ * the hosts file. Clients' traffic runs all the time, and every byte of it is
+ * checked. After each round of chaos comes a calm in which everything must be
+ * right again. CHAOS_SEED repeats a run's choices, as far as the machine's
+ * timing permits. NGROKD_BINARY names another binary than dist/ngrokd.
  */
 const minutes = Number(process.env.CHAOS_MINUTES ?? 1);
 const seed = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000);
@@ -41,13 +40,13 @@ if (!onOwnMachine) {
 const roundMs = 12_000;
 const certificateLifeMs = 20_000;
 /**
- * Within which everything has to be right again: in a round's calm, where
- * somebody refreshes, and at the end, where nobody helps.
+ * The deadlines for everything to be right again: in a round's calm, with a
+ * refresh, and at the end, without help.
  */
 const bounds = { round: 45_000, end: 60_000 };
 /**
- * A hosts section that is hurt three times in a minute is left alone, as it
- * should be; here a daemon sees it twice at most.
+ * The daemon leaves a hosts section alone after three damages in a minute, as
+ * it should. Here a daemon sees two at most.
  */
 const [damagesInTime, damageTimeMs] = [2, 62_000];
 
@@ -78,7 +77,7 @@ const cloud = await startLocalCloud({
   ingress: { host: "127.0.0.1", port: 0 },
   endpoints: lasting.map((url) => ({ url, upstream: clients.upstream })),
   certificateLifetimeMs: certificateLifeMs,
-  // Lists of several pages, so that one can fail in the middle.
+  // Lists have several pages, so that one can fail in the middle.
   pageSize: 5,
 });
 const proxy = await startFaultProxy({
@@ -108,7 +107,7 @@ const programs = createOtherPrograms(hostsPath, (line) =>
 writeConfig(admin.config);
 const before = surroundings();
 let apiFaults = 0;
-/** When the present daemon's section was hurt. */
+/** The times at which the current daemon's section was damaged. */
 let damages: number[] = [];
 let turn: Promise<unknown> = Promise.resolve();
 
@@ -146,9 +145,7 @@ await Promise.all([clients.stop(), observer.stop()]);
 if (problems.length === 0) await takeBack();
 verdict();
 
-/**
- * Acts now and then, from `least` to `most` milliseconds apart, until `end`.
- */
+/** Acts again and again until `end`, `least` to `most` milliseconds apart. */
 async function again(
   end: number,
   least: number,
@@ -168,8 +165,8 @@ function wrongly(error: unknown): void {
 }
 
 /**
- * Begins with a kill, so that no run is without. Kills are left out in every
- * third round, so that connections and certificates grow old.
+ * Begins with a kill, so that every run has one. Every third round has none, so
+ * that connections and certificates grow old.
  */
 async function administer(): Promise<void> {
   const what = random.admin();
@@ -179,8 +176,8 @@ async function administer(): Promise<void> {
 }
 
 /**
- * For what needs a daemon that is up: one that was started a moment ago takes
- * no reload yet, and may come second to a second one.
+ * For acts that need a serving daemon. One that has just started takes no
+ * reload yet, and may lose to a second one.
  */
 async function onceUp(work: () => Promise<void>): Promise<void> {
   await until(
@@ -190,7 +187,7 @@ async function onceUp(work: () => Promise<void>): Promise<void> {
   await work();
 }
 
-/** What is done to a daemon that must not die meanwhile, and its death. */
+/** Acts on a daemon that must survive them, and its death. */
 function inTurn(work: () => Promise<void>): Promise<void> {
   const result = turn.then(work);
   turn = result.catch(() => undefined);
@@ -203,7 +200,7 @@ function killAndStart(): Promise<void> {
 
 async function killAndStartNow(): Promise<void> {
   await daemons.kill();
-  // Now and then a life ends before it has begun to serve.
+  // Sometimes a life ends before it has begun to serve.
   for (; random.admin() < 0.3; await daemons.kill()) {
     daemons.start();
     await Bun.sleep(random.admin() * 400);
@@ -241,9 +238,9 @@ async function editHosts(): Promise<void> {
 }
 
 /**
- * An empty list, since a second one soon after would be believed; and in most
- * rounds an operator is deleted. The next one is registered, and its daemon
- * dies at that moment, or the answer does.
+ * One empty list, since a second one soon after would be believed. In most
+ * rounds an operator is deleted. Then the next one is registered, and at that
+ * moment its daemon dies or the answer is lost.
  */
 async function oncePerRound(end: number): Promise<void> {
   await Bun.sleep(random.api() * (end - performance.now()) * 0.7);
@@ -258,7 +255,7 @@ async function oncePerRound(end: number): Promise<void> {
   if (cloud.operators().length > 0) await killAndStart();
 }
 
-/** Nobody does anything: soon everything is right. */
+/** Nothing happens: soon everything is right. */
 async function calm(which: keyof typeof bounds, help: () => Promise<void>): Promise<void> {
   if (problems.length > 0) return;
   const since = Date.now();
@@ -300,10 +297,7 @@ async function carriesOn(): Promise<void> {
   );
 }
 
-/**
- * A last look at the daemon, and at what is left of it once it was asked to
- * end.
- */
+/** The last check of the daemon, and of its remains after a stop. */
 async function takeBack(): Promise<void> {
   await patiently(
     () => "all connections have ended",
@@ -324,7 +318,7 @@ async function takeBack(): Promise<void> {
     20_000,
     () => leftovers().length === 0,
   );
-  // A short run may have registered anew each time before a renewal was due.
+  // A short run may have registered again each time before a renewal was due.
   await patiently(
     () => "a certificate has been renewed",
     certificateLifeMs,

@@ -9,34 +9,33 @@ export interface ObserverDeps {
   readonly daemons: Daemons;
   readonly dashboard: Dashboard;
   readonly alibis: Alibis;
-  /** What is wrong with the hosts file; empty if nothing is. */
+  /** The errors of the hosts file; empty if it is right. */
   readonly loss: () => string;
-  /** Told where clients can go. */
+  /** Called with the places for clients. */
   readonly aim: (targets: readonly Target[]) => void;
   readonly wrong: (text: string) => void;
 }
 
 /**
- * How long there may be a second operator, in milliseconds: a request to
- * register that the API has held while its daemon was killed makes one behind
- * the next daemon's back, which registers within 30 s and looks for it then,
- * and once more 30 s later.
+ * The longest life of a second operator, in milliseconds. The API may have held
+ * a request to register while its daemon was killed. Then it makes an operator
+ * unknown to the next daemon, which registers within 30 s, looks for it then,
+ * and again 30 s later.
  */
 const twinsForMs = 60_000;
 
 /**
- * Looks at the daemon several times a second: what must hold at every moment
- * does, and alibis end when their reason has.
+ * Checks the daemon several times a second: invariants hold at every moment,
+ * and alibis end with their reason.
  */
 export interface Observer {
   /**
-   * Whether it has seen the daemon serve, and be known, after all that was
-   * done.
+   * Whether it has seen the daemon serve, with a known operator, after all
+   * acts.
    */
   readonly isContent: boolean;
   /**
-   * The daemon is about to be killed; whatever `act` does until another one is
-   * started is part of it.
+   * Announces a kill. All that `act` does until the next start belongs to it.
    */
   during(act: () => Promise<void>): Promise<void>;
   stop(): Promise<void>;
@@ -56,8 +55,8 @@ export function startObserver({
   let endOfKill: (() => void) | undefined = alibis.begin({ kind: "killed" });
   let endOfUnknown: (() => void) | undefined;
   /**
-   * When the daemon was last seen to be known to ngrok, and when the present
-   * one was started: what was asked before says nothing of it.
+   * The time at which ngrok last knew the daemon, and the start of the current
+   * one. Earlier replies do not count.
    */
   let [knownAt, startedAt] = [0, performance.now()];
   let identity = { operator: "", end: 0 };
@@ -104,8 +103,8 @@ export function startObserver({
     dashboard.seen(list, polledAt);
     const isKnown = cloud.operators().some(({ id }) => id === status.operator_id);
     const end = Date.parse(status.certificate?.not_after ?? "");
-    // Another identity may have taken the place of one that ngrok did not know
-    // any more between two looks.
+    // Between two checks another identity may have replaced one that ngrok had
+    // forgotten.
     const wasKnown = status.operator_id === identity.operator && identity.end > Date.now();
     if (!isKnown || end <= Date.now() || !wasKnown)
       endOfUnknown ??= alibis.begin({ kind: "unknown" }, knownAt);
@@ -123,7 +122,7 @@ export function startObserver({
     async during(act) {
       endOfKill ??= alibis.begin({ kind: "killed" });
       startedAt = Number.POSITIVE_INFINITY;
-      // Clients go on knocking where it will be again.
+      // Clients keep trying the places where the daemon will be again.
       if (lasting.length > 0) aim(lasting);
       await act();
       startedAt = performance.now();

@@ -11,32 +11,31 @@ import { beginLine, endLine } from "../../src/machine/hosts/text.ts";
 
 /**
  * The other programs that write a hosts file: scripts that append, editors that
- * save, configuration management that puts a whole new file in its place, and
- * those that do not know what a section is. They know their own lines, and look
- * for them every time.
+ * save, configuration management that replaces the whole file, and programs
+ * that know nothing of sections. They check their own lines every time.
  */
 export interface OtherPrograms {
   readonly edits: number;
-  /** Of them, those that hurt ngrokd's section. */
+  /** The edits that damaged ngrokd's section. */
   readonly damages: number;
   /** The file as it would be without ngrokd. */
   readonly text: string;
   /**
-   * One edit; with `hurt`, of ngrokd's section if it is there and whole.
-   * Answers whether the section was hurt; rejects where a line of theirs is not
-   * as they left it.
+   * Makes one edit. With `hurt` it damages ngrokd's section if that is there
+   * and complete. Returns whether it did. Rejects if one of the programs' lines
+   * has changed.
    */
   edit(random: () => number, hurt: boolean): Promise<boolean>;
   /**
-   * What has become of their lines; empty while all are there, in order, to the
-   * byte.
+   * The changes in the programs' lines; empty if all are there, in order, to
+   * the byte.
    */
   loss(): string;
 }
 
 /**
- * `isEntry`: whether a line is one of ngrokd's entries, which no other program
- * writes here. The file ends with a line end.
+ * `isEntry`: whether a line is one of ngrokd's entries. No other program writes
+ * those here. The file ends with a line end.
  */
 export function createOtherPrograms(
   path: string,
@@ -68,16 +67,16 @@ export function createOtherPrograms(
     },
     loss,
     async edit(random, hurt) {
-      // Two that write a file at once lose what one of them wrote, and no way
-      // of writing helps: the daemon compares once more before it renames, and
-      // here nobody writes between the two. Nothing below waits, so that
-      // nothing of the daemon's comes between either.
+      // Of two programs that write at once, one loses its change, and no way of
+      // writing prevents that. The daemon compares again before it renames, and
+      // here no program writes in between. Nothing below awaits, so the daemon
+      // cannot act in between either.
       while (isBeingWritten(path)) await Bun.sleep(1);
       const lost = loss();
       if (lost !== "") throw new Error(lost);
       const lines = read();
-      // One hurt at a time: entries that are cut off from both markers are
-      // nobody's, by design.
+      // One damage at a time: entries cut off from both markers are foreign
+      // lines, by design.
       const [begin, end] = [lines.indexOf(beginLine), lines.lastIndexOf(endLine)];
       const markers = lines.filter((line) => line === beginLine || line === endLine).length;
       const whole = markers === 2 && begin < end && lines.slice(begin, end).every(isOurs);
@@ -93,7 +92,7 @@ export function createOtherPrograms(
   };
 }
 
-/** A line more, a line less, or another one; never inside the section. */
+/** Adds, removes or changes a line, never inside the section. */
 function edited(
   lines: readonly string[],
   line: string,
@@ -125,8 +124,8 @@ function damaged(lines: readonly string[], line: string, random: () => number): 
 }
 
 /**
- * As `>>` does where that is enough; else in place, which cuts the file first,
- * or by rename.
+ * Appends as `>>` does if that is enough. Else it writes in place, which
+ * truncates the file first, or by rename.
  */
 function save(
   path: string,
@@ -146,8 +145,8 @@ function save(
 }
 
 /**
- * Whether the daemon is about to rename a file over this one. What a killed one
- * has left is older soon.
+ * Whether the daemon is about to rename a file over this one. The file of a
+ * killed daemon soon looks older.
  */
 function isBeingWritten(path: string): boolean {
   return readdirSync(dirname(path)).some((name) => {

@@ -6,22 +6,20 @@ import { placeIn } from "./dashboard.ts";
 export const hostsPath = "/etc/hosts";
 export const stateFolder = "/etc/ngrokd";
 
-/** What has to be, besides that nothing else is. */
+/** The expected state. Nothing else may remain. */
 export interface Wanted {
   readonly pid: number;
   /** `host:port` of every endpoint. */
   readonly places: ReadonlySet<string>;
-  /** The operators in the account. */
+  /** The account's operators. */
   readonly operators: readonly string[];
-  /**
-   * When the daemon must have polled at the earliest, by the wall's clock; ms.
-   */
+  /** The earliest time of the expected poll, by the wall clock; ms. */
   readonly since: number;
 }
 
 /**
- * Whether the daemon and what it keeps on this machine are as they should be;
- * empty, or what is not.
+ * Compares the daemon and its files with the expected state. Returns the
+ * differences; empty if there are none.
  */
 export function whatIsNotRight(
   { status, list, polledAt }: Report,
@@ -61,7 +59,7 @@ function sectionTrouble(addresses: ReadonlyMap<string, string>): string {
     : `the section of the hosts file is not right:\n${hosts}`;
 }
 
-/** What only a crash leaves, and not for long. */
+/** Files that only a crash leaves, and only for a while. */
 export function leftovers(): { path: string; ageMs: number }[] {
   return ["/etc", stateFolder, "/run", "/etc/ssl/certs"].flatMap((folder) =>
     readdirSync(folder)
@@ -75,8 +73,8 @@ export function leftovers(): { path: string; ageMs: number }[] {
 }
 
 /**
- * All of /etc and /run but what belongs to the run, with modes; the hosts file
- * and the state folder are looked at by themselves.
+ * All of /etc and /run except for the run's own files, with modes. The hosts
+ * file and the state folder have checks of their own.
  */
 export function surroundings(): string[] {
   const apart = /^\/etc\/(?:hosts$|ngrokd(?:\/|$))|^\/run\/(?:etc|tmp|bin|story)$/;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { reloadText } from "../../src/cli/reload.ts";
-import type { ReloadReport } from "../../src/control/protocol.ts";
+import type { ReloadReport } from "../../src/desk/reply-schemas.ts";
 import { marked, plain } from "./support.ts";
 
 const report = (changes: ReloadReport["changes"]): ReloadReport => ({

@@ -5,13 +5,13 @@ import type { Io } from "../../src/cli/command.ts";
 import { commands, type Tree } from "../../src/cli/commands.ts";
 import { exitCodeOf } from "../../src/cli/exit-codes.ts";
 import { runCli } from "../../src/cli/run.ts";
-import { createSay } from "../../src/cli/say.ts";
 import { createApi } from "../../src/cloud/api.ts";
 import { identityPaths, register } from "../../src/cloud/registration.ts";
 import { startControlServer } from "../../src/control/server.ts";
 import type { ApiKey } from "../../src/model/api-key.ts";
 import { errorCodes, NgrokdError } from "../../src/model/error.ts";
 import { silentLog } from "../../src/model/log.ts";
+import { createSay } from "../../src/terminal/say.ts";
 import { version } from "../../src/version.ts";
 import { temporaryFolder } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
@@ -30,7 +30,7 @@ describe("finding the command", () => {
     "version --json --debug",
   ])("ngrokd %s", async (line) => {
     const { code, out, err } = await run(line);
-    expect([code, JSON.parse(out).version, err]).toEqual([0, version, ""]);
+    expect({ code, version: JSON.parse(out).version, err }).toEqual({ code: 0, version, err: "" });
   });
 
   test.each([
@@ -97,13 +97,17 @@ describe("finding the command", () => {
     ],
   ])("ngrokd %s is answered with what is wrong and what was meant", async (line, message, hint) => {
     const { code, out, err } = await run(line);
-    if (message === "") return expect([code, err]).toEqual([0, ""]);
-    expect([code, out, err]).toEqual([2, "", `error: ${message}\nhint:  ${hint}\n`]);
+    if (message === "") return expect({ code, err }).toEqual({ code: 0, err: "" });
+    expect({ code, out, err }).toEqual({
+      code: 2,
+      out: "",
+      err: `error: ${message}\nhint:  ${hint}\n`,
+    });
   });
 
   test("an error is one JSON value on stdout with --json, and nothing else is", async () => {
     const { code, out, err } = await run("--json stauts");
-    expect([code, err]).toEqual([2, ""]);
+    expect({ code, err }).toEqual({ code: 2, err: "" });
     expect(JSON.parse(out)).toEqual({
       error: {
         code: "usage",
@@ -115,18 +119,18 @@ describe("finding the command", () => {
 });
 
 describe("help", () => {
-  test("ngrokd without a word, with --help and with -h shows every command and fits 80 columns", async () => {
+  test("ngrokd alone, with --help or -h shows every command within 80 columns", async () => {
     const [bare, long, short] = await Promise.all(["", "--help", "-h"].map((line) => run(line)));
-    expect([bare?.code, long, short]).toEqual([0, bare, bare]);
+    expect({ code: bare?.code, long, short }).toEqual({ code: 0, long: bare, short: bare });
     for (const word of Object.keys(commands)) expect(bare?.out).toContain(`\n  ${word} `);
     expect(widest(bare?.out ?? "")).toBeLessThanOrEqual(80);
   });
 
   test.each(leaves(commands))(
-    "ngrokd %s --help shows usage, flags and examples, whatever else is there, without colour",
+    "ngrokd %s --help shows usage, flags and examples, without colour",
     async (line) => {
       const { code, out, err } = await run(`${line} --frobnicate -h`);
-      expect([code, err]).toEqual([0, ""]);
+      expect({ code, err }).toEqual({ code: 0, err: "" });
       expect(out).toMatch(new RegExp(`\nUsage  ngrokd ${line}(?: [<[]\\w+[>\\]])* \\[flags\\]\n`));
       for (const part of [
         "\nFlags of every command\n",
@@ -170,45 +174,20 @@ test("every error code has an exit code of its kind, faults of ours too", () => 
 });
 
 describe("a client of the daemon", () => {
-  test("is told where none runs, as text and as JSON, with an exit code of its own", async () => {
+  test("says that none runs, as text and as JSON, with its own exit code", async () => {
     for (const line of ["status", "list", "health", "refresh", "reload"]) {
       expect(await run(`${line} --socket /nowhere/s`)).toEqual({
         code: 4,
         out: "",
-        err: 'error: No daemon answers on the control socket "/nowhere/s"\nhint:  start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET\n',
+        err:
+          'error: No daemon answers on the control socket "/nowhere/s"\n' +
+          "hint:  start it with `sudo ngrokd service start` or `sudo ngrokd serve`, " +
+          "or name its socket with --socket or NGROKD_SOCKET\n",
       });
     }
     expect(JSON.parse((await run("status --json --socket /nowhere/s")).out)).toMatchObject({
       error: { code: "not-running" },
     });
-  });
-
-  test("tells what is wrong with a configuration that was not taken over, each problem on a line of its own", async () => {
-    const problem = {
-      kind: "wrong-value",
-      source: "/c.yml",
-      line: 3,
-      column: 8,
-      key: "server.log_level",
-      message: "it is loud",
-    };
-    const reload = {
-      ok: false,
-      config_path: "/c.yml",
-      changes: [],
-      problems: [problem],
-      warnings: [{ ...problem, message: "it is odd" }],
-    };
-    await using daemon = await daemonThat({ reload });
-    expect(await run(`reload --socket ${daemon.path}`)).toEqual({
-      code: 1,
-      out: "",
-      err:
-        'warning: /c.yml:3:8: it is odd\nerror: The configuration "/c.yml" was not taken over, and nothing has changed:\n  /c.yml:3:8: it is loud\n' +
-        "hint:  correct it, with `ngrokd config edit` for instance: the daemon then takes it over by itself\n",
-    });
-    const { code, out, err } = await run(`reload --json --socket ${daemon.path}`);
-    expect([code, JSON.parse(out), err]).toEqual([1, reload, ""]);
   });
 
   test("finds the socket by flag, and by NGROKD_SOCKET", async () => {
@@ -234,7 +213,7 @@ describe("a client of the daemon", () => {
   ])("health is an exit code too: %j", async (report, text) => {
     await using daemon = await daemonThat({ health: { ...report, address: "not listening" } });
     const { code, out } = await run(`health --socket ${daemon.path}`);
-    expect([code, out]).toEqual([1, `${text}Health server:  not listening\n`]);
+    expect({ code, out }).toEqual({ code: 1, out: `${text}Health server:  not listening\n` });
     expect(await run(`health --json --socket ${daemon.path}`)).toMatchObject({ code: 1, err: "" });
   });
 
@@ -244,7 +223,7 @@ describe("a client of the daemon", () => {
     expect(JSON.parse((await run(`list --json --socket ${daemon.path}`)).out)).toEqual([item("a")]);
   });
 
-  test("list says why it is empty, and warns on stderr where the ingress is not verified", async () => {
+  test("list says why it is empty, and warns on stderr of an unverified ingress", async () => {
     await using daemon = await daemonThat({
       status: status({ reason: "no key", hint: "set one", insecure_skip_verify: true }),
       list: [],
@@ -252,8 +231,63 @@ describe("a client of the daemon", () => {
     expect(await run(`list --socket ${daemon.path}`)).toEqual({
       code: 0,
       out: "No endpoints. The daemon is not serving: no key\nhint: set one\n",
-      err: "warning: the ingress's certificate is NOT verified (server.insecure_skip_verify): anybody on the way can read and change the traffic\n",
+      err:
+        "warning: the ingress's certificate is NOT verified (server.insecure_skip_verify): " +
+        "anybody on the way can read and change the traffic\n",
     });
+  });
+
+  test("passes on the daemon's error, with code and hint", async () => {
+    await using daemon = await daemonThat({});
+    expect(await run(`status --socket ${daemon.path}`)).toEqual({
+      code: 5,
+      out: "",
+      err: "error: not for you\nhint:  ask root\n",
+    });
+  });
+
+  test("does not understand the Go program's status, and shows why with --debug", async () => {
+    await using daemon = await daemonThat({ status: { registered: true, operator_id: 7 } });
+    const { code, out, err } = await run(`status --debug --socket ${daemon.path}`);
+    expect({ code, out }).toEqual({ code: 1, out: "" });
+    expect(err).toStartWith(
+      'error: Cannot understand the daemon\'s answer to "status"\n' +
+        "hint:  it seems to be of another version",
+    );
+    expect(err).toContain("operator_id");
+  });
+});
+
+describe("a client that changes the daemon", () => {
+  test("shows each problem of a configuration that was refused on its own line", async () => {
+    const problem = {
+      kind: "wrong-value",
+      source: "/c.yml",
+      line: 3,
+      column: 8,
+      key: "server.log_level",
+      message: "it is loud",
+    };
+    const reload = {
+      ok: false,
+      config_path: "/c.yml",
+      changes: [],
+      problems: [problem],
+      warnings: [{ ...problem, message: "it is odd" }],
+    };
+    await using daemon = await daemonThat({ reload });
+    expect(await run(`reload --socket ${daemon.path}`)).toEqual({
+      code: 1,
+      out: "",
+      err:
+        "warning: /c.yml:3:8: it is odd\n" +
+        'error: The configuration "/c.yml" was not taken over, and nothing has changed:\n' +
+        "  /c.yml:3:8: it is loud\n" +
+        "hint:  correct it, with `ngrokd config edit` for instance: " +
+        "the daemon then takes it over by itself\n",
+    });
+    const { code, out, err } = await run(`reload --json --socket ${daemon.path}`);
+    expect({ code, out: JSON.parse(out), err }).toEqual({ code: 1, out: reload, err: "" });
   });
 
   test("refresh tells the result, and fails as the poll did", async () => {
@@ -272,31 +306,12 @@ describe("a client of the daemon", () => {
       err: "error: The poll failed: no route\nhint:  wait\n",
     });
     const json = await run(`refresh --json --socket ${unlucky.path}`);
-    expect([json.code, JSON.parse(json.out)]).toEqual([1, bad]);
-  });
-
-  test("passes on what the daemon says, with code and hint", async () => {
-    await using daemon = await daemonThat({});
-    expect(await run(`status --socket ${daemon.path}`)).toEqual({
-      code: 5,
-      out: "",
-      err: "error: not for you\nhint:  ask root\n",
-    });
-  });
-
-  test("does not understand the Go program's status, and shows why with --debug", async () => {
-    await using daemon = await daemonThat({ status: { registered: true, operator_id: 7 } });
-    const { code, out, err } = await run(`status --debug --socket ${daemon.path}`);
-    expect([code, out]).toEqual([1, ""]);
-    expect(err).toStartWith(
-      'error: Cannot understand the daemon\'s answer to "status"\nhint:  it seems to be of another version',
-    );
-    expect(err).toContain("operator_id");
+    expect({ code: json.code, out: JSON.parse(json.out) }).toEqual({ code: 1, out: bad });
   });
 });
 
 describe("set-api-key without a daemon", () => {
-  test("keeps a key of the account that this machine is registered with, and refuses one of another", async () => {
+  test("keeps a key of this machine's account, and refuses one of another", async () => {
     await using ngrok = await fakeNgrok();
     await using folder = await temporaryFolder();
     const file = join(folder.path, "config.yml");
@@ -315,15 +330,15 @@ describe("set-api-key without a daemon", () => {
     expect(text).toContain("a-good-api-key");
     ngrok.operators.clear();
     const { code, err } = await run(`set-api-key a-key-of-another-account --config ${file}`);
-    expect([code, err]).toEqual([
-      1,
-      expect.stringContaining('error: This key does not know the operator "k8sop_1"'),
-    ]);
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: expect.stringContaining('error: This key does not know the operator "k8sop_1"'),
+    });
     expect(await readFile(file, "utf8")).toBe(text);
   });
 });
 
-/** Runs a command line, its words split at spaces; what a pipe would see. */
+/** Runs a command line, split at spaces, as in a pipe. */
 async function run(line: string, env: Io["env"] = {}) {
   const argv = line.split(" ").filter((word) => word !== "");
   const out = sink();

@@ -1,13 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { listText } from "../../src/cli/list.ts";
 import { statusText } from "../../src/cli/status.ts";
-import type { ListItem, Status } from "../../src/control/protocol.ts";
+import type { ListItem, Status } from "../../src/desk/reply-schemas.ts";
 import { item, marked, plain, status } from "./support.ts";
 
 const now = new Date("2026-01-02T04:00:00.000Z");
 
 describe("the text of ngrokd status", () => {
-  test("is twelve lines that fit into 80 columns where all is well", () => {
+  test("is twelve lines that fit into 80 columns if all is well", () => {
     expect(statusText(status(), plain, now)).toBe(
       `
 State:          serving
@@ -55,7 +55,7 @@ Hosts file:     /etc/hosts`.slice(1),
     expect(below.filter((line) => !/^(?:warning: | {9}| {6}|hint: )\S/.test(line))).toEqual([]);
   });
 
-  test("names the proxy where one is in use, and for what", () => {
+  test("names the proxy if one is in use, and for what", () => {
     const row = (api: string, ingress: string) =>
       /^Proxy: +(.*)$/m.exec(statusText(status({ proxy: { api, ingress } }), plain, now))?.[1];
     expect(row("", "")).toBeUndefined();

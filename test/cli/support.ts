@@ -1,5 +1,5 @@
-import type { Output, Paint } from "../../src/cli/say.ts";
-import type { ListItem, Status } from "../../src/control/protocol.ts";
+import type { ListItem, Status } from "../../src/desk/reply-schemas.ts";
+import type { Output, Paint } from "../../src/terminal/say.ts";
 
 /** Paint that can be read in a test. */
 export const marked: Paint = {

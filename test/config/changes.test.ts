@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { changesBetween, takenOver } from "../../src/config/changes.ts";
+import { afterReload, changesBetween } from "../../src/config/changes.ts";
 import { type Loaded, loadConfig } from "../../src/config/load.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { ownFolder } from "./support.ts";
@@ -14,7 +14,7 @@ const of = async (config: object, env: Record<string, string> = {}): Promise<Loa
 };
 
 describe("the changes between two configurations", () => {
-  test("are none where values are the same, wherever they come from", async () => {
+  test("are none if the values are the same, whatever their origin", async () => {
     const before = await of({});
     expect(
       changesBetween(
@@ -30,7 +30,7 @@ describe("the changes between two configurations", () => {
     ).toEqual([]);
   });
 
-  test("say of each setting when it counts, in the order of the documentation", async () => {
+  test("say when each setting counts, in the order of the documentation", async () => {
     const after = await of({
       net: { start_port: 1000 },
       bound_endpoints: { selectors: ["false"], poll_interval: 5 },
@@ -61,7 +61,7 @@ describe("the changes between two configurations", () => {
     expect(text).toContain("forward.proxy_url");
   });
 
-  test("know that the default ingress, once it stands in the file, goes before the one that ngrok names", async () => {
+  test("include the default ingress if it is newly written in the file", async () => {
     const { ingressEndpoint } = defaultConfig;
     expect(
       changesBetween(await of({}), await of({ ingressEndpoint })).map(({ key }) => key),
@@ -74,12 +74,12 @@ describe("the changes between two configurations", () => {
   test("are taken over, apart from those that need a restart", async () => {
     const before = await of({ server: { client_cert: "/a/tls.crt" } });
     const after = await of({ server: { client_cert: "/b/tls.crt", log_level: "debug" } });
-    const taken = takenOver(before, after);
-    expect(taken.config.server).toMatchObject({ client_cert: "/a/tls.crt", log_level: "debug" });
-    expect(taken.origins["server.log_level"]).toBe("file");
-    // So a change that is taken back needs no restart any more, and one that
-    // stays is told again.
-    expect(changesBetween(taken, before).map(({ key }) => key)).toEqual(["server.log_level"]);
-    expect(changesBetween(taken, after).map(({ key }) => key)).toEqual(["server.client_cert"]);
+    const reloaded = afterReload(before, after);
+    expect(reloaded.config.server).toMatchObject({ client_cert: "/a/tls.crt", log_level: "debug" });
+    expect(reloaded.origins["server.log_level"]).toBe("file");
+    // A change that is reverted needs no restart. One that stays is reported
+    // again.
+    expect(changesBetween(reloaded, before).map(({ key }) => key)).toEqual(["server.log_level"]);
+    expect(changesBetween(reloaded, after).map(({ key }) => key)).toEqual(["server.client_cert"]);
   });
 });

@@ -22,12 +22,14 @@ import edit, {
 import init from "../../src/cli/config/init.ts";
 import path from "../../src/cli/config/path.ts";
 import show from "../../src/cli/config/show.ts";
-import { createSay } from "../../src/cli/say.ts";
 import { configTemplate } from "../../src/config/template.ts";
 import { isNgrokdError } from "../../src/model/error.ts";
+import { createSay } from "../../src/terminal/say.ts";
 import { fileOfTheGoProgram, ownFolder } from "./support.ts";
 
 const folder = ownFolder();
+/** Before the first editor, which adds a handler and removes it later. */
+const handlersAtRest = process.listenerCount("SIGINT");
 
 interface Ran {
   readonly code: number;
@@ -36,8 +38,8 @@ interface Ran {
 }
 
 /**
- * Runs a command as run.ts does: an error is said, and its code stands in for
- * the exit code's place.
+ * Runs a command as run.ts does. An error is printed, and its exit code is 99
+ * here.
  */
 async function run(
   command: Command,
@@ -70,7 +72,20 @@ async function run(
   }
 }
 
+const modeOf = (file: string): number => statSync(file).mode & 0o777;
+
+/** The names of the drafts beside a file. */
+const drafts = (file: string): string[] =>
+  readdirSync(join(file, "..")).filter((name) => name !== "config.yml");
+
 let files = 0;
+/** An editor that does with the draft, "$1", what the shell script says. */
+function editor(script: string): Record<string, string> {
+  const file = join(folder, `editor ${++files}.sh`);
+  writeFileSync(file, script);
+  return { EDITOR: `sh '${file}'` };
+}
+
 function fileWith(text: string, mode = 0o600): string {
   const file = join(folder, `file-${++files}`, "config.yml");
   mkdirSync(join(file, ".."));
@@ -80,25 +95,23 @@ function fileWith(text: string, mode = 0o600): string {
 }
 
 describe("config check", () => {
-  test("is content with a right file, and names what has no effect yet", async () => {
+  test("accepts a right file, and names settings without effect", async () => {
     const file = fileWith(fileOfTheGoProgram);
     const { code, out } = await run(check, ["--config", file]);
-    expect([code, out]).toEqual([
-      0,
-      `note: without effect in this version: net.subnet\n"${file}" is right\n`,
-    ]);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: `note: without effect in this version: net.subnet\n"${file}" is right\n`,
+    });
     const json = await run(check, [file, "--json"]);
-    expect([json.code, JSON.parse(json.out)]).toEqual([
-      0,
-      {
-        path: file,
-        exists: true,
-        ok: true,
-        problems: [],
-        warnings: [],
-        not_in_effect: ["net.subnet"],
-      },
-    ]);
+    expect(json.code).toBe(0);
+    expect(JSON.parse(json.out)).toEqual({
+      path: file,
+      exists: true,
+      ok: true,
+      problems: [],
+      warnings: [],
+      not_in_effect: ["net.subnet"],
+    });
   });
 
   test("fails with code 2 for wrong values and for unknown keys, and prints all", async () => {
@@ -112,13 +125,15 @@ wrong: ${file}:2:1: there is no setting "sever"; did you mean "server"?
 "${file}" is not right
 `);
     const unknown = await run(check, [fileWith("sever: {}\n"), "--json"]);
-    expect([unknown.code, JSON.parse(unknown.out)]).toMatchObject([
-      2,
-      { ok: false, problems: [], warnings: [{ key: "sever", line: 1, column: 1 }] },
-    ]);
+    expect(unknown.code).toBe(2);
+    expect(JSON.parse(unknown.out)).toMatchObject({
+      ok: false,
+      problems: [],
+      warnings: [{ key: "sever", line: 1, column: 1 }],
+    });
   });
 
-  test("looks at the environment with the file in use, and not with a file that is named", async () => {
+  test("includes the environment, unless a file is named as argument", async () => {
     const file = fileWith("");
     const env = { NGROK_API_KEY: "two words" };
     expect(await run(check, ["--config", file], env)).toMatchObject({
@@ -128,7 +143,7 @@ wrong: ${file}:2:1: there is no setting "sever"; did you mean "server"?
     expect(await run(check, [file], env)).toMatchObject({ code: 0 });
   });
 
-  test("warns of an open file, which is no mistake in it", async () => {
+  test("warns of an open file, and does not fail for it", async () => {
     const file = fileWith("api: {key: a-key-for-tests}\n", 0o644);
     expect(await run(check, [file])).toMatchObject({
       code: 0,
@@ -196,10 +211,8 @@ describe("config init", () => {
       out: `wrote "${file}"\n`,
       err: "",
     });
-    expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777]).toEqual([
-      configTemplate(),
-      0o600,
-    ]);
+    expect(readFileSync(file, "utf8")).toBe(configTemplate());
+    expect(modeOf(file)).toBe(0o600);
     writeFileSync(file, "mine");
     expect(await run(init, ["--config", file])).toMatchObject({
       code: 99,
@@ -210,15 +223,6 @@ describe("config init", () => {
 });
 
 describe("config edit", () => {
-  /** An editor that does with the draft, "$1", what the shell script says. */
-  function editor(script: string): Record<string, string> {
-    const file = join(folder, `editor ${++files}.sh`);
-    writeFileSync(file, script);
-    return { EDITOR: `sh '${file}'` };
-  }
-  const drafts = (file: string): string[] =>
-    readdirSync(join(file, "..")).filter((name) => name !== "config.yml");
-
   test("puts a right draft in place, closed to others, and says when it counts", async () => {
     const file = fileWith("# mine\n", 0o644);
     const ran = await run(
@@ -231,14 +235,12 @@ describe("config edit", () => {
       out: `saved "${file}"; a daemon that runs takes it over now (\`ngrokd reload\` says what came of it)\n`,
       err: "",
     });
-    expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777, drafts(file)]).toEqual([
-      "# mine\nnet: {start_port: 7}\n",
-      0o640,
-      [],
-    ]);
+    expect(readFileSync(file, "utf8")).toBe("# mine\nnet: {start_port: 7}\n");
+    expect(modeOf(file)).toBe(0o640);
+    expect(drafts(file)).toEqual([]);
   });
 
-  test("keeps the file and the draft where the draft is wrong and nobody can be asked", async () => {
+  test("keeps the file and a wrong draft without a terminal", async () => {
     const file = fileWith("# mine\n");
     const ran = await run(
       edit,
@@ -253,11 +255,9 @@ describe("config edit", () => {
     expect(ran.err).toContain(
       `hint:  "${file}" is as it was; your draft is in "${join(file, "..", draft)}"\n`,
     );
-    expect([readFileSync(file, "utf8"), readFileSync(join(file, "..", draft), "utf8")]).toEqual([
-      "# mine\n",
-      "net: {start_port: 0}\n",
-    ]);
-    expect(statSync(join(file, "..", draft)).mode & 0o777).toBe(0o600);
+    expect(readFileSync(file, "utf8")).toBe("# mine\n");
+    expect(readFileSync(join(file, "..", draft), "utf8")).toBe("net: {start_port: 0}\n");
+    expect(modeOf(join(file, "..", draft))).toBe(0o600);
   });
 
   test("saves unknown keys with a warning", async () => {
@@ -267,15 +267,15 @@ describe("config edit", () => {
       ["--config", file, "--json"],
       editor(`printf 'sever: {}\\n' > "$1"`),
     );
-    expect([ran.code, JSON.parse(ran.out), readFileSync(file, "utf8")]).toEqual([
-      0,
-      { path: file, changed: true },
-      "sever: {}\n",
-    ]);
+    expect(ran.code).toBe(0);
+    expect(JSON.parse(ran.out)).toEqual({ path: file, changed: true });
+    expect(readFileSync(file, "utf8")).toBe("sever: {}\n");
     expect(ran.err).toContain('there is no setting "sever"');
   });
+});
 
-  test("changes nothing where the editor changed nothing, ended badly or took the draft away", async () => {
+describe("config edit, beside the usual case,", () => {
+  test("changes nothing if the editor changes nothing, fails or removes the draft", async () => {
     const file = fileWith("# mine\n");
     expect(await run(edit, ["--config", file], editor("true"))).toEqual({
       code: 0,
@@ -292,22 +292,23 @@ describe("config edit", () => {
     });
     expect(await run(edit, ["--config", file], { EDITOR: "/no/such/editor -x" })).toMatchObject({
       code: 99,
-      err: 'error: Cannot start the editor "/no/such/editor": there is no such program\nhint:  name another one in EDITOR\n',
+      err:
+        'error: Cannot start the editor "/no/such/editor": there is no such program\nhint:  ' +
+        "name another one in EDITOR\n",
     });
-    expect([readFileSync(file, "utf8"), drafts(file)]).toEqual(["# mine\n", []]);
+    expect(readFileSync(file, "utf8")).toBe("# mine\n");
+    expect(drafts(file)).toEqual([]);
   });
 
-  test("keeps a changed draft when the editor ends badly", async () => {
+  test("keeps a changed draft if the editor fails", async () => {
     const file = fileWith("# mine\n");
     const ran = await run(edit, ["--config", file], editor(`echo '# more' >> "$1"; kill -9 $$`));
     expect(ran.err).toContain('The editor "sh" ended with SIGKILL');
-    expect([readFileSync(file, "utf8"), drafts(file)]).toEqual([
-      "# mine\n",
-      [expect.stringMatching(/^config\.yml\..*\.draft\.yml$/)],
-    ]);
+    expect(readFileSync(file, "utf8")).toBe("# mine\n");
+    expect(drafts(file)).toEqual([expect.stringMatching(/^config\.yml\..*\.draft\.yml$/)]);
   });
 
-  test("starts from the template where there is no file, and makes none unless something is changed", async () => {
+  test("starts from the template, and creates a file only after a change", async () => {
     const file = join(folder, "unborn", "config.yml");
     expect(await run(edit, ["--config", file], editor("true"))).toMatchObject({ code: 0 });
     expect(existsSync(file)).toBe(false);
@@ -318,24 +319,21 @@ describe("config edit", () => {
         editor(`sed 's/key: ""/key: key-for-tests/' "$1" > "$1.x" && mv "$1.x" "$1"`),
       ),
     ).toMatchObject({ code: 0 });
-    expect([readFileSync(file, "utf8"), statSync(file).mode & 0o777]).toEqual([
-      configTemplate().replace('key: ""', "key: key-for-tests"),
-      0o600,
-    ]);
+    const expected = configTemplate().replace('key: ""', "key: key-for-tests");
+    expect(readFileSync(file, "utf8")).toBe(expected);
+    expect(modeOf(file)).toBe(0o600);
   });
 
   test("leaves Ctrl-C to the editor", async () => {
     const file = fileWith("# mine\n");
-    // Those of earlier editors go 100 ms after them, so before this timer.
-    await Bun.sleep(110);
-    const atRest = process.listenerCount("SIGINT");
     expect(
       await run(edit, ["--config", file], editor(`kill -INT $PPID; echo '# more' >> "$1"`)),
     ).toMatchObject({ code: 0 });
     expect(readFileSync(file, "utf8")).toBe("# mine\n# more\n");
     const deadline = Date.now() + 5000;
-    while (process.listenerCount("SIGINT") > atRest && Date.now() < deadline) await Bun.sleep(10);
-    expect(process.listenerCount("SIGINT")).toBe(atRest);
+    while (process.listenerCount("SIGINT") > handlersAtRest && Date.now() < deadline)
+      await Bun.sleep(10);
+    expect(process.listenerCount("SIGINT")).toBe(handlersAtRest);
   });
 
   test("edits the file that a link names", async () => {
@@ -343,14 +341,12 @@ describe("config edit", () => {
     const link = join(folder, "link.yml");
     symlinkSync(file, link);
     await run(edit, ["--config", link], editor(`echo '# more' >> "$1"`));
-    expect([readFileSync(file, "utf8"), readFileSync(link, "utf8"), drafts(file)]).toEqual([
-      "# mine\n# more\n",
-      "# mine\n# more\n",
-      [],
-    ]);
+    expect(readFileSync(file, "utf8")).toBe("# mine\n# more\n");
+    expect(readFileSync(link, "utf8")).toBe("# mine\n# more\n");
+    expect(drafts(file)).toEqual([]);
   });
 
-  test("does not write over what came in meanwhile", async () => {
+  test("does not overwrite a change by another program", async () => {
     const file = fileWith("# mine\n");
     const ran = await run(
       edit,
@@ -358,16 +354,13 @@ describe("config edit", () => {
       editor(`echo '# draft' >> "$1"; echo '# theirs' > '${file}'`),
     );
     expect(ran.err).toContain(`Cannot save "${file}": it was changed meanwhile`);
-    expect([readFileSync(file, "utf8"), drafts(file)]).toEqual([
-      "# theirs\n",
-      [expect.any(String)],
-    ]);
+    expect(readFileSync(file, "utf8")).toBe("# theirs\n");
+    expect(drafts(file)).toHaveLength(1);
   });
+});
 
-  /**
-   * Edits with one text after the other; the answers are given to the questions
-   * in their order.
-   */
+describe("config edit, on a terminal,", () => {
+  /** Edits with one text after the other, and answers questions in order. */
   async function converse(texts: string[], answers: (Choice | undefined)[]) {
     const file = fileWith("# mine\n");
     const asked: (readonly Choice[])[] = [];
@@ -390,7 +383,7 @@ describe("config edit", () => {
     };
   }
 
-  test("on a terminal, lets people correct what is wrong until it is right", async () => {
+  test("lets the user correct a wrong draft until it is right", async () => {
     expect(
       await converse(["net: 1\n", "sever: {}\n", "net: {}\n"], ["edit again", "edit again"]),
     ).toEqual({
@@ -407,7 +400,7 @@ describe("config edit", () => {
   });
 
   test.each([["keep the draft"], [undefined]] as const)(
-    "on a terminal, keeps a wrong draft for the answer %p",
+    "keeps a wrong draft for the answer %p",
     async (answer) => {
       expect(await converse(["net: 1\n"], [answer])).toMatchObject({
         saved: {
@@ -422,7 +415,7 @@ describe("config edit", () => {
     },
   );
 
-  test("on a terminal, saves unknown keys when told so, and not without an answer", async () => {
+  test("saves unknown keys for that answer, and not without an answer", async () => {
     expect(await converse(["sever: {}\n"], [undefined])).toMatchObject({
       saved: { code: "config" },
       text: "# mine\n",

@@ -4,8 +4,8 @@ import { join, resolve } from "node:path";
 import { inspectConfig, type LoadOptions, loadConfig } from "../../src/config/load.ts";
 import { configPath, findSocketPath } from "../../src/config/paths.ts";
 import { needsRoot } from "../../src/config/problem.ts";
+import { redactedSettings, secretInWords } from "../../src/config/redact.ts";
 import { defaultConfig, settings } from "../../src/config/schema.ts";
-import { secretInWords, showConfig } from "../../src/config/show.ts";
 import { fileError } from "../../src/files/atomic.ts";
 import type { NgrokdError } from "../../src/model/error.ts";
 import { fileOfTheGoProgram, ownFolder } from "./support.ts";
@@ -41,19 +41,75 @@ describe("loadConfig", () => {
       ingressEndpoint: "default",
     });
     const noFlag = await loadConfig({ file, env });
-    expect([noFlag.config.server.socket_path, noFlag.origins["server.socket_path"]]).toEqual([
-      "/environment.sock",
-      "environment NGROKD_SOCKET",
-    ]);
+    expect(noFlag.config.server.socket_path).toBe("/environment.sock");
+    expect(noFlag.origins["server.socket_path"]).toBe("environment NGROKD_SOCKET");
     const alone = await loadConfig({ file, env: { NGROK_API_KEY: "", NGROKD_SOCKET: "" } });
-    expect([
-      alone.config.api.key,
-      alone.config.server.socket_path,
-      alone.origins["api.key"],
-    ]).toEqual(["key-of-the-file", "/file.sock", "file"]);
+    expect(alone.config.api.key).toBe("key-of-the-file");
+    expect(alone.config.server.socket_path).toBe("/file.sock");
+    expect(alone.origins["api.key"]).toBe("file");
   });
 
-  test("takes the proxy from flags, then the file, then the environment, which is for all programs", async () => {
+  test("finds its file and the hosts file by flag and environment", async () => {
+    const [one, two] = [fileWith("net: {start_port: 1}\n"), fileWith("net: {start_port: 2}\n")];
+    const env = { NGROKD_CONFIG: two, NGROKD_HOSTS_PATH: "some/hosts" };
+    const flag = await loadConfig({ file: one, env });
+    const named = await loadConfig({ env });
+    expect(flag).toMatchObject({ path: one, exists: true, hostsPath: resolve("some/hosts") });
+    expect(flag.config.net.start_port).toBe(1);
+    expect(named.path).toBe(two);
+    expect(named.config.net.start_port).toBe(2);
+    expect((await loadConfig({ file: one, env: { NGROKD_HOSTS_PATH: "" } })).hostsPath).toBe(
+      "/etc/hosts",
+    );
+  });
+
+  test("resolves a socket on the command line from the current folder", async () => {
+    const { config } = await loadConfig({
+      file: fileWith(""),
+      env: {},
+      flags: { "server.socket_path": "./n.sock" },
+    });
+    expect(config.server.socket_path).toBe(resolve("n.sock"));
+  });
+
+  test("loads the Go program's file without a warning", async () => {
+    const { config, origins, warnings } = await loadConfig({
+      file: fileWith(fileOfTheGoProgram, 0o644),
+      env: {},
+    });
+    expect(config.net.subnet).toBe("10.107.0.0/16");
+    expect(origins).toMatchObject({ "net.subnet": "file", "api.key": "default" });
+    expect(warnings).toEqual([]);
+  });
+
+  test("starts with unknown keys, and warns", async () => {
+    const { warnings } = await loadConfig({
+      file: fileWith("server: {log_levle: info}\n"),
+      env: {},
+    });
+    expect(warnings).toMatchObject([
+      { kind: "unknown-key", line: 1, column: 10, key: "server.log_levle" },
+    ]);
+  });
+
+  test("warns of a file with a key that all users can read", async () => {
+    const text = "api: {key: key-of-the-file}\n";
+    const open = fileWith(text, 0o644);
+    const warning = {
+      kind: "open-mode",
+      source: open,
+      message: `every user of this machine can read the API key in it; run \`chmod 600 ${open}\``,
+    };
+    expect((await loadConfig({ file: open, env: {} })).warnings as unknown).toEqual([warning]);
+    expect((await loadConfig({ file: fileWith(text, 0o640), env: {} })).warnings).toEqual([]);
+    expect(
+      (await loadConfig({ file: fileWith("api: {key: }\n", 0o644), env: {} })).warnings,
+    ).toEqual([]);
+  });
+});
+
+describe("the proxy", () => {
+  test("takes the proxy from flags, then the file, then the environment", async () => {
     const env = {
       HTTPS_PROXY: "http://env:1",
       https_proxy: "http://lower:2",
@@ -63,45 +119,50 @@ describe("loadConfig", () => {
     const file = fileWith("forward: { proxy_url: 'socks5://me:pw@file' }");
     const way = async (options: Parameters<typeof loadConfig>[0]) => {
       const { proxy, origins } = await loadConfig(options);
-      return [
-        proxy.proxy?.host,
-        proxy.fromEnvironment,
-        proxy.noProxy,
-        origins["forward.proxy_url"],
-      ];
+      return {
+        host: proxy.proxy?.host,
+        fromEnvironment: proxy.fromEnvironment,
+        noProxy: proxy.noProxy,
+        origin: origins["forward.proxy_url"],
+      };
     };
-    expect(await way({ file, env, flags: { "forward.proxy_url": "flag:9" } })).toEqual([
-      "flag",
-      false,
-      "a.test",
-      "flag",
-    ]);
-    expect(await way({ file, env })).toEqual(["file", false, "a.test", "file"]);
+    expect(await way({ file, env, flags: { "forward.proxy_url": "flag:9" } })).toEqual({
+      host: "flag",
+      fromEnvironment: false,
+      noProxy: "a.test",
+      origin: "flag",
+    });
+    expect(await way({ file, env })).toEqual({
+      host: "file",
+      fromEnvironment: false,
+      noProxy: "a.test",
+      origin: "file",
+    });
     const empty = fileWith("forward: { proxy_url: '' }");
-    expect(await way({ file: empty, env: { ...env, NO_PROXY: "b.test" } })).toEqual([
-      "env",
-      true,
-      "b.test",
-      "environment HTTPS_PROXY",
-    ]);
-    expect(await way({ file: empty, env: { ...env, HTTPS_PROXY: "" } })).toEqual([
-      "lower",
-      true,
-      "a.test",
-      "environment https_proxy",
-    ]);
-    expect(await way({ file: empty, env: { ALL_PROXY: "socks5://all" } })).toEqual([
-      "all",
-      true,
-      "",
-      "environment ALL_PROXY",
-    ]);
-    expect(await way({ file: empty, env: { HTTP_PROXY: "http://plain" } })).toEqual([
-      undefined,
-      false,
-      "",
-      "default",
-    ]);
+    expect(await way({ file: empty, env: { ...env, NO_PROXY: "b.test" } })).toEqual({
+      host: "env",
+      fromEnvironment: true,
+      noProxy: "b.test",
+      origin: "environment HTTPS_PROXY",
+    });
+    expect(await way({ file: empty, env: { ...env, HTTPS_PROXY: "" } })).toEqual({
+      host: "lower",
+      fromEnvironment: true,
+      noProxy: "a.test",
+      origin: "environment https_proxy",
+    });
+    expect(await way({ file: empty, env: { ALL_PROXY: "socks5://all" } })).toEqual({
+      host: "all",
+      fromEnvironment: true,
+      noProxy: "",
+      origin: "environment ALL_PROXY",
+    });
+    expect(await way({ file: empty, env: { HTTP_PROXY: "http://plain" } })).toEqual({
+      host: undefined,
+      fromEnvironment: false,
+      noProxy: "",
+      origin: "default",
+    });
   });
 
   test("refuses a proxy that cannot be used without showing what may be its password", async () => {
@@ -116,7 +177,7 @@ describe("loadConfig", () => {
   });
 
   test("shows a proxy without its password", async () => {
-    const shown = showConfig(
+    const shown = redactedSettings(
       await loadConfig({
         file: fileWith("forward: { proxy_url: 'http://me:s3cret@proxy' }"),
         env: {},
@@ -128,46 +189,9 @@ describe("loadConfig", () => {
       origin: "file",
     });
   });
+});
 
-  test("has a file from --config, or from NGROKD_CONFIG, and the hosts file from NGROKD_HOSTS_PATH", async () => {
-    const [one, two] = [fileWith("net: {start_port: 1}\n"), fileWith("net: {start_port: 2}\n")];
-    const env = { NGROKD_CONFIG: two, NGROKD_HOSTS_PATH: "some/hosts" };
-    const flag = await loadConfig({ file: one, env });
-    const named = await loadConfig({ env });
-    expect([flag.path, flag.config.net.start_port, flag.exists, flag.hostsPath]).toEqual([
-      one,
-      1,
-      true,
-      resolve("some/hosts"),
-    ]);
-    expect([named.path, named.config.net.start_port]).toEqual([two, 2]);
-    expect((await loadConfig({ file: one, env: { NGROKD_HOSTS_PATH: "" } })).hostsPath).toBe(
-      "/etc/hosts",
-    );
-  });
-
-  test("takes sockets named on the command line relative to the folder it is typed in", async () => {
-    const { config } = await loadConfig({
-      file: fileWith(""),
-      env: {},
-      flags: { "server.socket_path": "./n.sock" },
-    });
-    expect(config.server.socket_path).toBe(resolve("n.sock"));
-  });
-
-  test("loads the Go program's file with a warning about nothing", async () => {
-    const { config, origins, warnings } = await loadConfig({
-      file: fileWith(fileOfTheGoProgram, 0o644),
-      env: {},
-    });
-    expect([config.net.subnet, origins["net.subnet"], origins["api.key"], warnings]).toEqual([
-      "10.107.0.0/16",
-      "file",
-      "default",
-      [],
-    ]);
-  });
-
+describe("a configuration that cannot be used", () => {
   test("lists every problem of file, environment and flags in one error", async () => {
     const file = fileWith("server: {health_port: -1}\nnet:\n  subnet: here\nnonsense: 1\n");
     const error = await failure({
@@ -177,12 +201,18 @@ describe("loadConfig", () => {
     });
     expect(error).toMatchObject({
       code: "config",
-      message: `Cannot use the configuration "${file}":
-  ${file}:1:23: server.health_port is -1; allowed: a whole number, 0 to 65535
-  ${file}:3:11: net.subnet is "here"; allowed: an IPv4 subnet of /8 to /30, such as 127.0.0.0/8 or 127.7.0.0/16
-  environment NGROK_API_KEY: api.key is a text of 9 characters (not shown); allowed: 8 to 512 characters, none of them a space
-  flag: server.log_level is "loud"; allowed: debug, info, warn or error`,
-      hint: `correct it with \`ngrokd config edit --config ${file}\`, then run \`ngrokd config check --config ${file}\``,
+      message: [
+        `Cannot use the configuration "${file}":`,
+        `  ${file}:1:23: server.health_port is -1; allowed: a whole number, 0 to 65535`,
+        `  ${file}:3:11: net.subnet is "here"; allowed: an IPv4 subnet of /8 to /30, ` +
+          "such as 127.0.0.0/8 or 127.7.0.0/16",
+        "  environment NGROK_API_KEY: api.key is a text of 9 characters (not shown); " +
+          "allowed: 8 to 512 characters, none of them a space",
+        '  flag: server.log_level is "loud"; allowed: debug, info, warn or error',
+      ].join("\n"),
+      hint:
+        `correct it with \`ngrokd config edit --config ${file}\`, ` +
+        `then run \`ngrokd config check --config ${file}\``,
     });
     expect((error as { details: { problems: unknown[] } }).details.problems[0]).toEqual({
       kind: "wrong-value",
@@ -194,7 +224,7 @@ describe("loadConfig", () => {
     });
   });
 
-  test("does not send people to the file where the environment is wrong", async () => {
+  test("does not blame the file if the environment is wrong", async () => {
     expect(
       await failure({ file: fileWith(""), env: { NGROKD_SOCKET: `/${"s".repeat(200)}` } }),
     ).toMatchObject({
@@ -210,32 +240,7 @@ describe("loadConfig", () => {
     });
   });
 
-  test("starts with unknown keys, and warns", async () => {
-    const { warnings } = await loadConfig({
-      file: fileWith("server: {log_levle: info}\n"),
-      env: {},
-    });
-    expect(warnings).toMatchObject([
-      { kind: "unknown-key", line: 1, column: 10, key: "server.log_levle" },
-    ]);
-  });
-
-  test("warns of a file that holds a key and is open to everybody", async () => {
-    const text = "api: {key: key-of-the-file}\n";
-    const open = fileWith(text, 0o644);
-    const warning = {
-      kind: "open-mode",
-      source: open,
-      message: `every user of this machine can read the API key in it; run \`chmod 600 ${open}\``,
-    };
-    expect((await loadConfig({ file: open, env: {} })).warnings as unknown).toEqual([warning]);
-    expect((await loadConfig({ file: fileWith(text, 0o640), env: {} })).warnings).toEqual([]);
-    expect(
-      (await loadConfig({ file: fileWith("api: {key: }\n", 0o644), env: {} })).warnings,
-    ).toEqual([]);
-  });
-
-  test("wants a file that somebody named to be there", async () => {
+  test("refuses a named file that is missing", async () => {
     const missing = join(folder, "missing.yml");
     for (const options of [{ file: missing, env: {} }, { env: { NGROKD_CONFIG: missing } }]) {
       expect(await failure(options)).toMatchObject({
@@ -246,7 +251,7 @@ describe("loadConfig", () => {
     }
   });
 
-  test("refuses what is no text file", async () => {
+  test("refuses anything but a text file of at most 1 MiB", async () => {
     const tooLarge = fileWith(`# ${"x".repeat(1024 * 1024)}`);
     const largest = fileWith(`# ${"x".repeat(1024 * 1024 - 2)}`);
     const latin1 = fileWith(new Uint8Array([0x23, 0x20, 0xfc, 0x0a]));
@@ -266,7 +271,7 @@ describe("loadConfig", () => {
     });
   });
 
-  test("says that root can read what this user cannot", () => {
+  test("hints at sudo if this user may not read the file", () => {
     const denied = fileError(
       "Cannot read it",
       Object.assign(new Error("EACCES"), { code: "EACCES" }),
@@ -284,7 +289,7 @@ describe("loadConfig", () => {
 });
 
 describe("inspectConfig", () => {
-  test("answers problems instead of throwing them", async () => {
+  test("returns problems and does not throw them", async () => {
     const file = fileWith("server: {health_port: -1, x: 1}\n");
     expect(await inspectConfig({ file, env: {} })).toMatchObject({
       path: file,
@@ -330,7 +335,7 @@ describe("findSocketPath", () => {
     expect(await find("server: {log_level: info}\n")).toBe("/var/run/ngrokd.sock");
   });
 
-  test("goes on with the default where the file says nothing that can be used", async () => {
+  test("uses the default if the file has no usable path", async () => {
     for (const text of [
       "",
       "server: {socket_path: relative}",
@@ -344,7 +349,7 @@ describe("findSocketPath", () => {
     }
   });
 
-  test("finds what the daemon finds", async () => {
+  test("finds the same socket as the daemon", async () => {
     for (const text of [
       fileOfTheGoProgram,
       "b: &b {socket_path: /merged.sock}\nserver: {<<: *b}\n",
@@ -357,20 +362,20 @@ describe("findSocketPath", () => {
     }
   });
 
-  test("wants a file that was named to be there", async () => {
+  test("refuses a named file that is missing", async () => {
     const missing = findSocketPath({ config: join(folder, "missing.yml"), env: {} });
     expect(await missing.catch((error: unknown) => error)).toMatchObject({ code: "config" });
   });
 });
 
-describe("showConfig", () => {
-  test("shows every value and where it is from, and no secret", async () => {
+describe("redactedSettings", () => {
+  test("shows every value with its origin, and no secret", async () => {
     const key = "2cVr-0123456789-abcdefgh-tail";
     const loaded = await loadConfig({
       file: fileWith(`api: {key: ${key}}\nnet: {start_port: 7}\n`),
       env: {},
     });
-    const shown = showConfig(loaded);
+    const shown = redactedSettings(loaded);
     expect(shown).toHaveLength(settings.length);
     expect(shown).toContainEqual({ key: "api.key", value: "set (ends in …tail)", origin: "file" });
     expect(shown).toContainEqual({ key: "net.start_port", value: 7, origin: "file" });
@@ -387,7 +392,7 @@ describe("showConfig", () => {
     ["short-key", "set"],
     ["x".repeat(20), "set"],
     [`${"x".repeat(17)}tail`, "set (ends in …tail)"],
-  ])("says of the secret %j: %s", (secret, words) => {
+  ])("describes the secret %j as: %s", (secret, words) => {
     expect(secretInWords(secret)).toBe(words);
   });
 });

@@ -14,6 +14,122 @@ const accepts = (key: string, value: unknown): boolean =>
 const settled = (key: string, value: unknown): unknown =>
   valueAt(configSchema.parse(withValueAt({}, key.split("."), value)), key.split("."));
 
+/** For each setting, values that it accepts and values that it rejects. */
+const cases: readonly [key: string, right: readonly unknown[], wrong: readonly unknown[]][] = [
+  ["forward.open_timeout", [1, 300], [0, 301, 1.5, "10"]],
+  ["forward.idle_timeout", [0, 604800], [-1, 604801, 0.5]],
+  ["forward.half_close_timeout", [0, 604800], [-1, 604801, true]],
+  ["forward.drain_timeout", [0, 3600], [-1, 3601, "30 s"]],
+  ["forward.max_connections", [0, 1000000], [-1, 1000001]],
+  ["forward.max_connections_per_endpoint", [0, 1000000], [-1, 1000001]],
+  [
+    "forward.proxy_url",
+    ["", "http://proxy:3128", "socks5h://u:p%40@[::1]", "proxy:3128"],
+    ["https://proxy", "socks4://proxy", "http://", "http://a b", "http://p:1/x", 3128],
+  ],
+  ["forward.session_resumption", [true, false], [1, "maybe"]],
+  ["forward.pool.min", [0, 1000], [-1, 1001]],
+  ["forward.pool.max", [0, 1000], [-1, 1001]],
+  ["forward.pool.idle_timeout", [2, 3600], [1, 0, 3601]],
+  [
+    "api.url",
+    [
+      "https://api.ngrok.com",
+      "https://x.example:8443/v2",
+      "http://127.0.0.1:4040",
+      "http://localhost:1",
+      "http://[::1]:1",
+    ],
+    [
+      "",
+      "api.ngrok.com",
+      "http://api.ngrok.com",
+      "http://127.0.0.1.example.com",
+      "http://localhost.example.com",
+      "ftp://localhost",
+      "https://user:pw@api.ngrok.com",
+      "https://api.ngrok.com?a=b",
+      "https://api.ngrok.com#x",
+      1,
+      null,
+    ],
+  ],
+  [
+    "api.key",
+    ["", "2cVr_abcdefgh", " 2cVr_abcdefgh\n", "x".repeat(512)],
+    ["short", "two words", "line\nbreak-here", "ümlaut-key", "x".repeat(513), 12345678],
+  ],
+  [
+    "ingressEndpoint",
+    ["ingress.example", "Ingress.Example:8443", "127.0.0.1:1", "[::1]:443", "localhost"],
+    [
+      "",
+      ":443",
+      "a b",
+      "host:0",
+      "host:65536",
+      "host:https",
+      "::1",
+      "https://host",
+      "-host",
+      "host:443/",
+    ],
+  ],
+  [
+    "server.log_level",
+    ["debug", "INFO", "Warning", "trace", "error"],
+    ["", "loud", "constructor", 1, true],
+  ],
+  ["server.log_format", ["auto", "text", "json"], ["JSON", "", "logfmt"]],
+  [
+    "server.socket_path",
+    ["/run/ngrokd.sock", `/${"s".repeat(102)}`],
+    ["", "ngrokd.sock", "./x", `/${"s".repeat(107)}`, `/${"ü".repeat(54)}`, "/run/\0x", "/run/\nx"],
+  ],
+  ["server.client_cert", ["/etc/ngrokd/client.crt"], ["", "client.crt", "/a\u007fb"]],
+  [
+    "server.cert_refresh_interval",
+    [1, 604_800],
+    [0, -1, 1.5, 604_801, "3600", Number.NaN, Number.POSITIVE_INFINITY],
+  ],
+  [
+    "server.health_address",
+    ["0.0.0.0", "::", "::1", "localhost"],
+    ["", "127.0.0.1:8081", "[::1]", "example.com", "127.1", "256.0.0.1"],
+  ],
+  ["server.health_port", [0, 1, 65_535], [-1, 65_536, 80.5, "8081", true]],
+  ["server.ingress_ca", ["", "/etc/ssl/my-ca.pem"], ["my-ca.pem"]],
+  ["server.cert_warn_days", [0, 3650], [-1, 3651, 1.5, "14"]],
+  ["server.insecure_skip_verify", [true, false], ["true", 1, "yes"]],
+  ["bound_endpoints.poll_interval", [1, 86_400], [0, -30, 86_401, "30s", 0.5]],
+  [
+    "bound_endpoints.selectors",
+    [["true"], ["endpoint.metadata.name == 'x'", "false"]],
+    ["true", [""], ["  "], [1], {}],
+  ],
+  [
+    "net.subnet",
+    ["127.0.0.0/8", "127.7.0.0/16", "10.107.0.0/16", "192.168.0.0/30"],
+    ["", "10.107.0.0", "10.107.0.0/33", "10.0.0.0/7", "10.0.0.0/31", "fd00::/64", "010.0.0.0/8"],
+  ],
+  ["net.interface_name", ["ngrokd0", "utun3"], ["", "a b", "a/b", "..", "sixteen-letters-"]],
+  ["net.listen_interface", ["virtual", "0.0.0.0", "::", "eth0"], ["", "eth 0", "192.168.0.0/24"]],
+  ["net.start_port", [1, 65_535], [0, 65_536]],
+  [
+    "net.overrides",
+    [{}, { "api.example.com": "0.0.0.0", "*.example.com": "eth0" }],
+    [{ "a b": "0.0.0.0" }, { "*": "eth0" }, { "a.b": "eth 0" }, { "a.b": "" }, [], "a.b"],
+  ],
+  ["dns.enabled", [true, false], ["on"]],
+  [
+    "dns.listen",
+    ["127.0.0.1:53", "127.0.0.1", "::1", "[::1]:5353"],
+    ["", ":53", "localhost:53", "127.0.0.1:99999"],
+  ],
+  ["dns.manage_resolv_conf", [true], [1]],
+  ["dns.upstream", [[], ["1.1.1.1", "[2606:4700::1111]:53"]], ["1.1.1.1", ["dns.google"], [""]]],
+];
+
 describe("the schema", () => {
   test("has the defaults of the Go program, but for the loopback range", () => {
     expect(defaultConfig).toEqual({
@@ -64,7 +180,7 @@ describe("the schema", () => {
     ).toEqual([]);
   });
 
-  test("gives out a configuration that cannot be changed", () => {
+  test("returns a frozen configuration", () => {
     for (const { api, bound_endpoints, forward, net, dns, ...rest } of [
       defaultConfig,
       configSchema.parse({ net: { overrides: { "a.b": "virtual" } } }),
@@ -86,7 +202,7 @@ describe("the schema", () => {
     expect(Object.isFrozen(defaultConfig)).toBe(true);
   });
 
-  test("explains every setting and every group in sentences", () => {
+  test("explains every setting and group in sentences", () => {
     for (const description of [
       ...settings.map(({ description }) => description),
       ...Object.values(groups),
@@ -105,135 +221,12 @@ describe("the schema", () => {
     ]);
   });
 
-  const cases: readonly [key: string, right: readonly unknown[], wrong: readonly unknown[]][] = [
-    ["forward.open_timeout", [1, 300], [0, 301, 1.5, "10"]],
-    ["forward.idle_timeout", [0, 604800], [-1, 604801, 0.5]],
-    ["forward.half_close_timeout", [0, 604800], [-1, 604801, true]],
-    ["forward.drain_timeout", [0, 3600], [-1, 3601, "30 s"]],
-    ["forward.max_connections", [0, 1000000], [-1, 1000001]],
-    ["forward.max_connections_per_endpoint", [0, 1000000], [-1, 1000001]],
-    [
-      "forward.proxy_url",
-      ["", "http://proxy:3128", "socks5h://u:p%40@[::1]", "proxy:3128"],
-      ["https://proxy", "socks4://proxy", "http://", "http://a b", "http://p:1/x", 3128],
-    ],
-    ["forward.session_resumption", [true, false], [1, "maybe"]],
-    ["forward.pool.min", [0, 1000], [-1, 1001]],
-    ["forward.pool.max", [0, 1000], [-1, 1001]],
-    ["forward.pool.idle_timeout", [2, 3600], [1, 0, 3601]],
-    [
-      "api.url",
-      [
-        "https://api.ngrok.com",
-        "https://x.example:8443/v2",
-        "http://127.0.0.1:4040",
-        "http://localhost:1",
-        "http://[::1]:1",
-      ],
-      [
-        "",
-        "api.ngrok.com",
-        "http://api.ngrok.com",
-        "http://127.0.0.1.example.com",
-        "http://localhost.example.com",
-        "ftp://localhost",
-        "https://user:pw@api.ngrok.com",
-        "https://api.ngrok.com?a=b",
-        "https://api.ngrok.com#x",
-        1,
-        null,
-      ],
-    ],
-    [
-      "api.key",
-      ["", "2cVr_abcdefgh", " 2cVr_abcdefgh\n", "x".repeat(512)],
-      ["short", "two words", "line\nbreak-here", "ümlaut-key", "x".repeat(513), 12345678],
-    ],
-    [
-      "ingressEndpoint",
-      ["ingress.example", "Ingress.Example:8443", "127.0.0.1:1", "[::1]:443", "localhost"],
-      [
-        "",
-        ":443",
-        "a b",
-        "host:0",
-        "host:65536",
-        "host:https",
-        "::1",
-        "https://host",
-        "-host",
-        "host:443/",
-      ],
-    ],
-    [
-      "server.log_level",
-      ["debug", "INFO", "Warning", "trace", "error"],
-      ["", "loud", "constructor", 1, true],
-    ],
-    ["server.log_format", ["auto", "text", "json"], ["JSON", "", "logfmt"]],
-    [
-      "server.socket_path",
-      ["/run/ngrokd.sock", `/${"s".repeat(102)}`],
-      [
-        "",
-        "ngrokd.sock",
-        "./x",
-        `/${"s".repeat(107)}`,
-        `/${"ü".repeat(54)}`,
-        "/run/\0x",
-        "/run/\nx",
-      ],
-    ],
-    ["server.client_cert", ["/etc/ngrokd/client.crt"], ["", "client.crt", "/a\u007fb"]],
-    [
-      "server.cert_refresh_interval",
-      [1, 604_800],
-      [0, -1, 1.5, 604_801, "3600", Number.NaN, Number.POSITIVE_INFINITY],
-    ],
-    [
-      "server.health_address",
-      ["0.0.0.0", "::", "::1", "localhost"],
-      ["", "127.0.0.1:8081", "[::1]", "example.com", "127.1", "256.0.0.1"],
-    ],
-    ["server.health_port", [0, 1, 65_535], [-1, 65_536, 80.5, "8081", true]],
-    ["server.ingress_ca", ["", "/etc/ssl/my-ca.pem"], ["my-ca.pem"]],
-    ["server.cert_warn_days", [0, 3650], [-1, 3651, 1.5, "14"]],
-    ["server.insecure_skip_verify", [true, false], ["true", 1, "yes"]],
-    ["bound_endpoints.poll_interval", [1, 86_400], [0, -30, 86_401, "30s", 0.5]],
-    [
-      "bound_endpoints.selectors",
-      [["true"], ["endpoint.metadata.name == 'x'", "false"]],
-      ["true", [""], ["  "], [1], {}],
-    ],
-    [
-      "net.subnet",
-      ["127.0.0.0/8", "127.7.0.0/16", "10.107.0.0/16", "192.168.0.0/30"],
-      ["", "10.107.0.0", "10.107.0.0/33", "10.0.0.0/7", "10.0.0.0/31", "fd00::/64", "010.0.0.0/8"],
-    ],
-    ["net.interface_name", ["ngrokd0", "utun3"], ["", "a b", "a/b", "..", "sixteen-letters-"]],
-    ["net.listen_interface", ["virtual", "0.0.0.0", "::", "eth0"], ["", "eth 0", "192.168.0.0/24"]],
-    ["net.start_port", [1, 65_535], [0, 65_536]],
-    [
-      "net.overrides",
-      [{}, { "api.example.com": "0.0.0.0", "*.example.com": "eth0" }],
-      [{ "a b": "0.0.0.0" }, { "*": "eth0" }, { "a.b": "eth 0" }, { "a.b": "" }, [], "a.b"],
-    ],
-    ["dns.enabled", [true, false], ["on"]],
-    [
-      "dns.listen",
-      ["127.0.0.1:53", "127.0.0.1", "::1", "[::1]:5353"],
-      ["", ":53", "localhost:53", "127.0.0.1:99999"],
-    ],
-    ["dns.manage_resolv_conf", [true], [1]],
-    ["dns.upstream", [[], ["1.1.1.1", "[2606:4700::1111]:53"]], ["1.1.1.1", ["dns.google"], [""]]],
-  ];
-
-  test.each(cases)("%s takes what it should, and nothing else", (key, right, wrong) => {
+  test.each(cases)("%s accepts right values and rejects wrong ones", (key, right, wrong) => {
     expect(right.filter((value) => !accepts(key, value))).toEqual([]);
     expect(wrong.filter((value) => accepts(key, value))).toEqual([]);
   });
 
-  test("is put to the test for every setting that can be wrong", () => {
+  test("has a case above for every setting but one path", () => {
     const tested = new Set(cases.map(([key]) => key));
     expect(settings.map(({ key }) => key).filter((key) => !tested.has(key))).toEqual([
       "server.client_key",
@@ -253,13 +246,13 @@ describe("the schema", () => {
     ["dns.listen", "::1", "[::1]:53"],
     ["dns.upstream", ["1.1.1.1"], ["1.1.1.1:53"]],
     ["net.overrides", { "*.Example.com": "virtual" }, { "*.example.com": "virtual" }],
-  ])("puts %s %j into one spelling", (key, value, spelling) => {
+  ])("normalizes %s %j", (key, value, spelling) => {
     expect(settled(key, value)).toEqual(spelling);
   });
 });
 
 describe("notYetInEffect", () => {
-  test("names nothing at the defaults, nor inside the loopback range", () => {
+  test("is empty for the defaults, and for a loopback range", () => {
     expect(notYetInEffect(defaultConfig)).toEqual([]);
     expect(
       notYetInEffect(
@@ -268,7 +261,7 @@ describe("notYetInEffect", () => {
     ).toEqual([]);
   });
 
-  test("names every changed setting that this version only accepts", () => {
+  test("lists every changed setting without effect in this version", () => {
     const config = configSchema.parse({
       server: { cert_refresh_interval: 60 },
       net: {

@@ -3,17 +3,14 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/**
- * A folder of this test file's own, gone after its last test; call it once at
- * the top.
- */
+/** A new folder, removed after the last test. Call it once in a test file. */
 export function ownFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "ngrokd-config-"));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 
-/** As the Go program's installer writes it. */
+/** The file that the installer of the Go program writes. */
 export const fileOfTheGoProgram = `api:
   url: https://api.ngrok.com
   key: ""  # Set via: ngrokctl set-api-key YOUR_KEY

@@ -1,26 +1,26 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { readConfigText } from "../../src/config/read.ts";
+import { parseConfig } from "../../src/config/parse.ts";
 import { referencePage } from "../../src/config/reference.ts";
 import { configSchema, defaultConfig, settings, valueAt } from "../../src/config/schema.ts";
 import { configTemplate } from "../../src/config/template.ts";
 
 const configOf = (text: string) => {
-  const { values, problems, warnings } = readConfigText(text, "template");
+  const { values, problems, warnings } = parseConfig(text, "template");
   expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
   return configSchema.parse(values);
 };
-/** A group may hold a name that another has too, deeper or less deep. */
+/** By its depth too, since groups may contain the same name. */
 const settingLine = (path: readonly string[]): RegExp =>
   new RegExp(`^( {${2 * path.length - 2}})# (${path.at(-1)}: .*)$`, "m");
 
 describe("configTemplate", () => {
-  test("is a right configuration with everything at its default", () => {
+  test("is a right configuration with all defaults", () => {
     expect(configOf(configTemplate())).toEqual(defaultConfig);
   });
 
-  test("still is when every setting is taken out of its comment", () => {
+  test("is the same with every setting uncommented", () => {
     const all = settings.reduce(
       (text, { path }) => text.replace(settingLine(path), "$1$2"),
       configTemplate(),
@@ -30,7 +30,7 @@ describe("configTemplate", () => {
   });
 
   test.each(settings.filter(({ secret }) => secret !== true).map(({ key }) => [key]))(
-    "lets %s alone be taken out of its comment, and changed",
+    "has a line to uncomment and change %s alone",
     (key) => {
       const setting = settings.find((setting) => setting.key === key);
       const other = {
@@ -74,7 +74,8 @@ const otherTexts: Readonly<Record<string, string>> = {
 };
 
 describe("docs/configuration.md", () => {
-  test("is what the schema says now; if not, run `npx bun src/config/reference.ts > docs/configuration.md`", () => {
+  test("is up to date with the schema", () => {
+    // If not, run `npx bun src/config/reference.ts > docs/configuration.md`.
     expect(readFileSync(join(import.meta.dir, "../../docs/configuration.md"), "utf8")).toBe(
       referencePage(),
     );
@@ -83,7 +84,7 @@ describe("docs/configuration.md", () => {
   test("has a row for every setting, with four cells", () => {
     const rows = referencePage()
       .split("\n")
-      .filter((line) => /^\| `[a-z]/.test(line)); // those of variables are in capitals
+      .filter((line) => /^\| `[a-z]/.test(line)); // rows of variables are in capitals
     expect(rows).toHaveLength(settings.length);
     for (const row of rows) expect(row.split(" | ")).toHaveLength(4);
   });

@@ -52,7 +52,7 @@ describe("a request on the control socket", () => {
     expect(await read(conn)).toBe('{"success":true,"data":{"said":"status"}}\n');
   });
 
-  test("is answered where the client ends its half behind it, as `nc -N` does", async () => {
+  test("is answered if the client then closes its half, as `nc -N` does", async () => {
     await using server = await started();
     expect(await server.say('{"command":"status"}')).toBe(
       '{"success":true,"data":{"said":"status"}}\n',
@@ -66,7 +66,9 @@ describe("a request on the control socket", () => {
       await askDaemon(net, server.path, { command: "set-api-key", args: ["a", "ü\n"] }),
     ).toEqual(["set-api-key", ["a", "ü\n"]]);
   });
+});
 
+describe("a bad request on the control socket", () => {
   const notJson = 'The request is not JSON; send one object such as {"command":"status"}';
   const notARequest = 'The request is not {"command": "…", "args": ["…"]}';
   test.each([
@@ -107,10 +109,13 @@ describe("a request on the control socket", () => {
 
   test("that is empty is closed without an answer", async () => {
     await using server = await started();
-    expect([await server.say(""), await server.say(" \n")]).toEqual(["", ""]);
+    expect({ empty: await server.say(""), blank: await server.say(" \n") }).toEqual({
+      empty: "",
+      blank: "",
+    });
   });
 
-  test("that is random bytes gets one line of JSON or nothing, and the next request is answered", async () => {
+  test("that is random bytes gets one line of JSON or nothing, and harms no other", async () => {
     await using server = await started();
     const garbage = fc.oneof(
       fc.uint8Array({ maxLength: 300 }),
@@ -127,7 +132,7 @@ describe("a request on the control socket", () => {
     expect(await askDaemon(net, server.path, { command: "status" })).toEqual({ said: "status" });
   });
 
-  test("that fails is answered with the error's code and hint, a fault of ours as internal", async () => {
+  test("that fails gets the error's code and hint; our own fault is internal", async () => {
     const handle: ControlOptions["handle"] = async ({ command }) => {
       throw command === "ours"
         ? new TypeError("x is\nundefined")
@@ -146,33 +151,30 @@ describe("a request on the control socket", () => {
       code: "internal",
     });
     const error = await failure(askDaemon(net, server.path, { command: "theirs" }));
-    expect([error.code, error.message, error.hint]).toEqual([
-      "unauthorized",
-      "ngrok refused",
-      "make another",
-    ]);
+    expect({ code: error.code, message: error.message, hint: error.hint }).toEqual({
+      code: "unauthorized",
+      message: "ngrok refused",
+      hint: "make another",
+    });
     expect((await failure(askDaemon(net, server.path, { command: "ours" }))).code).toBe("refused");
   });
 });
 
 describe("a client of the control socket", () => {
-  test("that sends too slowly is let go, and that alone", async () => {
-    await using server = await started({ deadlinesMs: { request: 60, reply: 5000 } });
-    const began = Date.now();
+  test("that sends too slowly is dropped, and no other", async () => {
+    await using server = await started({ deadlinesMs: { request: 60, reply: 600_000 } });
     const slow = await server.dial();
     await slow.write(bytes('{"command":'));
     const silent = await server.dial();
-    // A unix socket knows no RST; what counts is that it ends, without an
-    // answer.
+    // A unix socket has no RST: the test is that it ends without an answer.
     expect(await Promise.all([slow, silent].map((conn) => read(conn).catch(() => "")))).toEqual([
       "",
       "",
     ]);
-    expect(Date.now() - began).toBeWithin(59, 2000);
     expect(await askDaemon(net, server.path, { command: "status" })).toEqual({ said: "status" });
   });
 
-  test("that does not take its reply is let go", async () => {
+  test("that does not take its reply is dropped", async () => {
     await using server = await started({
       deadlinesMs: { request: 5000, reply: 60 },
       handle: async () => "x".repeat(8 * 1024 * 1024),
@@ -193,7 +195,7 @@ describe("a client of the control socket", () => {
     expect((await read(conn)).length).toBe(4 * 1024 * 1024 + '{"success":true,"data":""}\n'.length);
   });
 
-  test("that leaves before its answer harms nobody", async () => {
+  test("that leaves before its answer harms no other", async () => {
     const release = Promise.withResolvers<void>();
     const asked = Promise.withResolvers<void>();
     const handle: ControlOptions["handle"] = async ({ command }) => {
@@ -215,28 +217,34 @@ describe("a client of the control socket", () => {
 });
 
 describe("startControlServer", () => {
-  test("leaves one file in its folder, a socket of mode 0660, and takes it away at the end", async () => {
+  test("leaves one socket of mode 0660 in its folder, and removes it at the end", async () => {
     await using folder = await temporaryFolder();
     const server = await started({ path: join(folder.path, "ngrokd.sock") });
     expect(await readdir(folder.path)).toEqual(["ngrokd.sock"]);
     const info = await stat(server.path);
-    expect([info.isSocket(), (info.mode & 0o7777).toString(8)]).toEqual([true, "660"]);
+    expect({ isSocket: info.isSocket(), mode: (info.mode & 0o7777).toString(8) }).toEqual({
+      isSocket: true,
+      mode: "660",
+    });
     await server.stop();
     expect(await readdir(folder.path)).toEqual([]);
   });
 
   test.skipIf(process.getuid?.() !== 0)(
-    "gives it to the group, where there is one of this name",
+    "gives it to the group, if there is one of this name",
     async () => {
       const [, gid = ""] = /^daemon:[^:]*:(\d+):/m.exec(await readFile("/etc/group", "utf8")) ?? [];
       await using ours = await started({ group: "daemon" });
       expect(String((await stat(ours.path)).gid)).toBe(gid);
       await using none = await started({ group: "no-such-group" });
-      expect([(await stat(none.path)).gid, none.log.lines]).toEqual([process.getgid?.() ?? 0, []]);
+      expect({ gid: (await stat(none.path)).gid, lines: none.log.lines }).toEqual({
+        gid: process.getgid?.() ?? 0,
+        lines: [],
+      });
     },
   );
 
-  test("takes over the socket of a daemon that is gone, and says so", async () => {
+  test("takes over the socket of a dead daemon, and logs that", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "s");
     await cutShort(path);
@@ -248,11 +256,16 @@ describe("startControlServer", () => {
     expect(await readdir(folder.path)).toEqual(["s"]);
     await server.stop();
   });
+});
 
+describe("startControlServer on a path that is in use", () => {
   test("refuses where another daemon lives, tells its pid, and leaves it alone", async () => {
     await using first = await started({ handle: async () => ({ pid: 4711, registered: true }) });
     const error = await failure(started({ path: first.path }));
-    expect([error.code, error.details]).toEqual(["already-running", { pid: 4711 }]);
+    expect({ code: error.code, details: error.details }).toEqual({
+      code: "already-running",
+      details: { pid: 4711 },
+    });
     expect(error.message).toBe(
       `Another daemon (pid 4711) is already running on the control socket "${first.path}"`,
     );
@@ -260,7 +273,7 @@ describe("startControlServer", () => {
     expect(await readdir(join(first.path, ".."))).toEqual(["ngrokd.sock"]);
   });
 
-  test("refuses where one of the Go program lives, which has no pid to tell", async () => {
+  test("refuses if the Go program's daemon runs, which does not tell its pid", async () => {
     await using first = await started({ handle: async () => ({ registered: true }) });
     expect((await failure(started({ path: first.path }))).message).toBe(
       `Another daemon is already running on the control socket "${first.path}"`,
@@ -275,10 +288,12 @@ describe("startControlServer", () => {
     await symlink(at("nowhere"), at("dangling"));
     for (const name of ["file", "folder", "dangling"]) {
       const error = await failure(started({ path: at(name) }));
-      expect([error.code, error.message]).toEqual([
-        "address-in-use",
-        `Cannot open the control socket "${at(name)}": something that is not a socket has this name`,
-      ]);
+      expect({ code: error.code, message: error.message }).toEqual({
+        code: "address-in-use",
+        message:
+          `Cannot open the control socket "${at(name)}": ` +
+          "something that is not a socket has this name",
+      });
     }
     expect((await readdir(folder.path)).sort()).toEqual(["dangling", "file", "folder"]);
     expect(await readFile(at("file"), "utf8")).toBe("mine");
@@ -287,10 +302,10 @@ describe("startControlServer", () => {
   test("says what is wrong with a path that cannot be", async () => {
     await using folder = await temporaryFolder();
     const missing = await failure(started({ path: join(folder.path, "no/such/s") }));
-    expect([missing.code, missing.hint]).toEqual([
-      "state",
-      "does its folder exist? `server.socket_path` or --socket names another path",
-    ]);
+    expect({ code: missing.code, hint: missing.hint }).toEqual({
+      code: "state",
+      hint: "does its folder exist? `server.socket_path` or --socket names another path",
+    });
     expect(
       (await failure(started({ path: join(folder.path, "x".repeat(100), "s") }))).message,
     ).toMatch(/the path is too long/);
@@ -316,7 +331,10 @@ describe("startControlServer", () => {
       const reasons = results.flatMap((result) =>
         result.status === "rejected" ? [result.reason.code] : [],
       );
-      expect([winners.length, ...new Set(reasons)]).toEqual([1, "already-running"]);
+      expect({ winners: winners.length, reasons: [...new Set(reasons)] }).toEqual({
+        winners: 1,
+        reasons: ["already-running"],
+      });
       const [winner] = winners;
       expect(await askDaemon(net, path, { command: "status" })).toEqual({ pid: winner?.i });
       expect(await readdir(folder.path)).toEqual(["s"]);
@@ -325,11 +343,11 @@ describe("startControlServer", () => {
     }
   });
 
-  test("takes nobody else's socket away when it ends", async () => {
+  test("does not remove another daemon's socket when it ends", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "s");
     const first = await started({ path });
-    // As the Go program does it: it unlinks whatever is there.
+    // The Go program unlinks any file at its path.
     await unlink(path);
     const second = await started({ path });
     await first.stop();
@@ -341,7 +359,7 @@ describe("startControlServer", () => {
 describe.if(process.platform === "linux")(
   "a daemon that is stopped, and more clients wait for it than fit",
   () => {
-    test("lives by every name of its socket: it is neither taken over nor told to be gone, until it is", async () => {
+    test("is alive by every name of its socket, and is not taken over, until it dies", async () => {
       await using folder = await temporaryFolder();
       const path = join(folder.path, "s");
       await using daemon = await stoppedDaemon(path);
@@ -349,27 +367,29 @@ describe.if(process.platform === "linux")(
       const turn = join(folder.path, "t.turn");
       await mkdir(turn);
       await link(path, join(turn, "0badcafe"));
-      expect([await isAlive(net, path), await isAlive(net, join(turn, "0badcafe"))]).toEqual([
-        true,
-        true,
-      ]);
+      expect({
+        socket: await isAlive(net, path),
+        turn: await isAlive(net, join(turn, "0badcafe")),
+      }).toEqual({ socket: true, turn: true });
       const error = await failure(askDaemon(net, path, { command: "status" }));
-      expect([error.code, error.message]).toEqual([
-        "timeout",
-        `The daemon on "${path}" takes no connection: more of them wait already than fit`,
-      ]);
+      expect({ code: error.code, message: error.message }).toEqual({
+        code: "timeout",
+        message: `The daemon on "${path}" takes no connection: more of them wait already than fit`,
+      });
       const refused = await failure(started({ path }));
-      expect([refused.code, refused.message]).toEqual([
-        "already-running",
-        `Another daemon is already running on the control socket "${path}", and does not answer`,
-      ]);
+      expect({ code: refused.code, message: refused.message }).toEqual({
+        code: "already-running",
+        message:
+          `Another daemon is already running on the control socket "${path}", ` +
+          "and does not answer",
+      });
       expect((await readdir(folder.path)).sort()).toEqual(["s", "t.turn"]);
 
       await daemon.kill();
-      expect([await isAlive(net, path), await isAlive(net, join(turn, "0badcafe"))]).toEqual([
-        false,
-        false,
-      ]);
+      expect({
+        socket: await isAlive(net, path),
+        turn: await isAlive(net, join(turn, "0badcafe")),
+      }).toEqual({ socket: false, turn: false });
       expect((await failure(askDaemon(net, path, { command: "status" }))).code).toBe("not-running");
       const server = await started({ path });
       expect(server.log.lines).toEqual([
@@ -382,18 +402,19 @@ describe.if(process.platform === "linux")(
 
 describe("askDaemon", () => {
   test.each(["missing", "stale"])(
-    "says that no daemon runs where the socket is %s, and how to start one",
+    "says that no daemon runs if the socket is %s, and how to start one",
     async (name) => {
       await using folder = await temporaryFolder();
       const path = join(folder.path, "stale");
       await stale(path);
       const error = await failure(askDaemon(net, join(folder.path, name), { command: "status" }));
-      expect([error.code, error.message]).toEqual([
-        "not-running",
-        `No daemon answers on the control socket "${join(folder.path, name)}"`,
-      ]);
+      expect({ code: error.code, message: error.message }).toEqual({
+        code: "not-running",
+        message: `No daemon answers on the control socket "${join(folder.path, name)}"`,
+      });
       expect(error.hint).toBe(
-        "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, or name its socket with --socket or NGROKD_SOCKET",
+        "start it with `sudo ngrokd service start` or `sudo ngrokd serve`, " +
+          "or name its socket with --socket or NGROKD_SOCKET",
       );
       expect(await isAlive(net, join(folder.path, name))).toBe(false);
     },
@@ -422,7 +443,7 @@ describe("askDaemon", () => {
     expect(error.message).toMatch(message);
   });
 
-  test("takes a success without data, as the Go program may send it, for one without data", async () => {
+  test("accepts a success without data, as the Go program may send it", async () => {
     await using daemon = await impostor(async (conn) => {
       await conn.read();
       await conn.write(bytes('{"success":true}\n'));
@@ -431,42 +452,44 @@ describe("askDaemon", () => {
     expect(await askDaemon(net, daemon.path, { command: "status" })).toBeUndefined();
   });
 
-  test("gives up at its deadline, and where its caller does", async () => {
+  test("gives up at its deadline, and when its caller does", async () => {
     const seen: Promise<string>[] = [];
     await using daemon = await impostor((conn) => void seen.push(ending(conn)));
     const late = await failure(
       askDaemon(net, daemon.path, { command: "status" }, { timeoutMs: 40 }),
     );
-    expect([late.code, late.message]).toEqual([
-      "timeout",
-      `No answer from the daemon on "${daemon.path}" within 0.04 s`,
-    ]);
+    expect({ code: late.code, message: late.message }).toEqual({
+      code: "timeout",
+      message: `No answer from the daemon on "${daemon.path}" within 0.04 s`,
+    });
     const signal = AbortSignal.timeout(20);
     expect(
       (await failure(askDaemon(net, daemon.path, { command: "status" }, { signal }))).name,
     ).toBe("TimeoutError");
-    // It hung up both times, once the listener had heard of it at all.
+    // Both connections were closed, as soon as the listener had them.
     while (seen.length < 2) await later(5);
     expect((await Promise.all(seen)).length).toBe(2);
   });
 
-  test.skipIf(process.getuid?.() === 0)(
-    "names the group where the socket may not be used",
-    async () => {
-      await using daemon = await impostor(() => undefined);
-      await chmod(daemon.path, 0);
-      const error = await failure(askDaemon(net, daemon.path, { command: "status" }));
-      expect([error.code, error.hint]).toEqual([
-        "permission",
-        'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
-      ]);
-    },
-  );
+  test("names the group if the socket may not be used", async () => {
+    await using daemon = await impostor(() => undefined);
+    await chmod(daemon.path, 0);
+    // Root may use every socket, so it is another user meanwhile.
+    const user = process.geteuid?.() ?? 0;
+    if (user === 0) process.seteuid?.(65534);
+    const error = await failure(askDaemon(net, daemon.path, { command: "status" })).finally(() =>
+      process.seteuid?.(user),
+    );
+    expect({ code: error.code, hint: error.hint }).toEqual({
+      code: "permission",
+      hint: 'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
+    });
+  });
 });
 
 /**
- * A control server that says what it was asked, on a path of its own unless
- * told.
+ * A control server that replies with the request, on a path of its own by
+ * default.
  */
 async function started(options: Partial<ControlOptions> = {}) {
   const folder = options.path === undefined ? await temporaryFolder() : undefined;
@@ -490,7 +513,7 @@ async function started(options: Partial<ControlOptions> = {}) {
     log,
     dial,
     stop,
-    /** One request with the end of our half behind it, and the whole answer. */
+    /** Sends one request and closes our half; returns the whole answer. */
     async say(request: string | Uint8Array): Promise<string> {
       const conn = await dial();
       await conn.write(typeof request === "string" ? bytes(request) : request);
@@ -536,8 +559,7 @@ async function stoppedDaemon(path: string) {
 }
 
 /**
- * Dials until there is no more room; those who have hung up keep their places
- * in the queue.
+ * Dials until the queue is full. Closed connections keep their places in it.
  */
 async function crowd(path: string): Promise<void> {
   for (let i = 0; i < 10_000; i += 1) {
@@ -548,7 +570,7 @@ async function crowd(path: string): Promise<void> {
   throw new Error("there is always room");
 }
 
-/** A socket that its daemon left behind: nobody listens on it. */
+/** A dead socket: no process listens on it. */
 async function stale(path: string): Promise<void> {
   const listener = await net.listen({ path: `${path}.live` }, () => undefined);
   await link(`${path}.live`, path);

@@ -1,6 +1,6 @@
 /**
- * A control server for control.test.ts, in a process that can be stopped: says
- * when it listens on the path that it is given.
+ * A control server for control.test.ts, in a process that can be stopped. It
+ * prints a line when it listens on the given path.
  */
 import { startControlServer } from "../../src/control/server.ts";
 import { net } from "../support/conns.ts";

@@ -8,10 +8,11 @@ import { mapping, subnet } from "../machine/support.ts";
 import { endpoint } from "./support.ts";
 
 const facts = (changes: Partial<PreviewFacts> = {}): PreviewFacts => ({
+  account: "default",
   listed: [endpoint("ep_1", "http://a.demo")],
   saved: mapping({ "a.demo": "127.0.0.2" }),
   range: loopback,
-  forbidden: () => undefined,
+  policy: { forbidden: () => undefined },
   listening: [{ url: "http://a.demo", host: "a.demo", ip: "127.0.0.2", port: 80 }],
   hosts:
     "127.0.0.1 localhost\n# BEGIN ngrokd managed section\n127.0.0.2\ta.demo\n# END ngrokd managed section\n",
@@ -25,13 +26,44 @@ const nothing = {
   unserved: [],
 };
 
+/** What changes, without all that would be served. */
+const changesOf = (given: PreviewFacts) => {
+  const { exposure: _, ...changes } = preview(given);
+  return changes;
+};
+
 describe("preview", () => {
+  test("tells all that would be served as plain data", () => {
+    expect(JSON.parse(JSON.stringify(preview(facts()).exposure))).toEqual({
+      doors: [{ id: "127.0.0.2:80", at: { ip: "127.0.0.2", port: 80 }, greet: "fixed" }],
+      routes: [
+        {
+          door: "127.0.0.2:80",
+          match: { kind: "any" },
+          target: {
+            account: "default",
+            binding: {
+              proto: "http",
+              host: "a.demo",
+              port: 80,
+              key: "a.demo:80",
+              url: "http://a.demo",
+              ids: ["ep_1"],
+            },
+          },
+        },
+      ],
+      addresses: ["127.0.0.2"],
+      names: [{ host: "a.demo", ip: "127.0.0.2" }],
+    });
+  });
+
   test("is empty where all is as ngrok lists it", () => {
-    expect(preview(facts())).toEqual({ ...nothing, served: 1 });
+    expect(changesOf(facts())).toEqual({ ...nothing, served: 1 });
   });
 
   test("moves a name whose address is outside the range: the new place is raised and the old one retired", () => {
-    expect(preview(facts({ range: subnet("127.9.0.0/16") }))).toEqual({
+    expect(changesOf(facts({ range: subnet("127.9.0.0/16") }))).toEqual({
       names: [{ host: "a.demo", change: "moved", from: "127.0.0.2", to: "127.9.0.1" }],
       raise: [{ url: "http://a.demo", host: "a.demo", ip: "127.9.0.1", port: 80 }],
       retire: [{ url: "http://a.demo", host: "a.demo", ip: "127.0.0.2", port: 80 }],
@@ -59,7 +91,11 @@ describe("preview", () => {
   test("says that a hosts file must not be edited, where nothing else would change, too", () => {
     const changes = preview(facts({ hosts: "\xff\xfe1\x002\x007\x00" }));
     const refused = "it is UTF-16 text, which resolvers do not read; save it as plain text (UTF-8)";
-    expect(changes).toEqual({ ...nothing, hosts: { add: [], remove: [], refused }, served: 1 });
+    expect(changes).toMatchObject({
+      ...nothing,
+      hosts: { add: [], remove: [], refused },
+      served: 1,
+    });
     const text = planText(
       { identity: identityPreview({ kind: "none" }, new Date()), changes },
       true,
@@ -76,7 +112,10 @@ describe("preview", () => {
       endpoint("ep_3", "http://c.demo"),
     ];
     const { unserved, served } = preview(
-      facts({ listed, forbidden: (host) => (host === "c.demo" ? "not that" : undefined) }),
+      facts({
+        listed,
+        policy: { forbidden: (host) => (host === "c.demo" ? "not that" : undefined) },
+      }),
     );
     expect(unserved).toMatchObject([
       { url: "udp://b.demo:1" },

@@ -1,13 +1,14 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { drainingStates, reconcile, type World } from "../../src/daemon/reconcile.ts";
+import { drainingStates } from "../../src/daemon/endpoint-states.ts";
+import { reconcile, type World } from "../../src/daemon/reconcile.ts";
 import type { Assignment } from "../../src/exposure/allocate.ts";
 import { forbiddenName } from "../../src/exposure/forbidden.ts";
-import { placeOf } from "../../src/exposure/plan.ts";
+import type { ApiEndpoint } from "../../src/model/endpoint.ts";
 import { NgrokdError } from "../../src/model/error.ts";
-import { createMeter } from "../../src/model/meter.ts";
+import type { Hostname } from "../../src/model/hostname.ts";
 import type { Reconciled } from "../../src/model/pass.ts";
-import type { Listener } from "../../src/net/types.ts";
-import { createListeners, type Listeners, type Raised } from "../../src/relay/doors.ts";
+import { createDoors, type Doors } from "../../src/relay/doors.ts";
+import { unlimited } from "../../src/relay/limits.ts";
 import { mapping, subnet } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
 import { echoing, endpoint, occupy } from "./support.ts";
@@ -19,9 +20,9 @@ const a = endpoint("ep_a", "tcp://a.demo:18101");
 const b = endpoint("ep_b", "tcp://b.demo:18102");
 const c = endpoint("ep_c", "tcp://c.demo:18103");
 
-let machines: { readonly listeners: Listeners }[] = [];
+let machines: { readonly doors: Doors }[] = [];
 afterEach(async () => {
-  for (const { listeners } of machines) await listeners.retireAll(0, AbortSignal.abort());
+  for (const { doors } of machines) await doors.drain(0, AbortSignal.abort());
   machines = [];
 });
 
@@ -46,16 +47,16 @@ describe("reconcile", () => {
     await pass([a, b]);
     expect(events.splice(0)).toEqual([
       "save a.demo=127.82.0.1 b.demo=127.82.0.2",
-      "raise 127.82.0.1:18101",
-      "raise 127.82.0.2:18102",
+      "open 127.82.0.1:18101",
+      "open 127.82.0.2:18102",
       "advertise a.demo=127.82.0.1 b.demo=127.82.0.2",
     ]);
     await pass([b, c]);
     expect(events.splice(0)).toEqual([
       "save a.demo=127.82.0.1 b.demo=127.82.0.2 c.demo=127.82.0.3",
-      "raise 127.82.0.3:18103",
+      "open 127.82.0.3:18103",
       "advertise b.demo=127.82.0.2 c.demo=127.82.0.3",
-      "retire 127.82.0.1:18101 a.demo",
+      "close 127.82.0.1:18101",
     ]);
     await pass([c, b]);
     expect(events.splice(0)).toEqual([
@@ -65,8 +66,8 @@ describe("reconcile", () => {
     await pass([]);
     expect(events.splice(0).slice(1)).toEqual([
       "advertise",
-      "retire 127.82.0.2:18102 b.demo",
-      "retire 127.82.0.3:18103 c.demo",
+      "close 127.82.0.2:18102",
+      "close 127.82.0.3:18103",
     ]);
   });
 
@@ -88,21 +89,19 @@ describe("reconcile", () => {
     await talk("127.82.0.1", 18101);
     events.length = 0;
     const [state] = (await pass([endpoint("ep_z", a.url), endpoint("ep_y", a.url)])).endpoints;
-    expect([
-      state?.ids,
-      state?.meter.total,
-      events.filter((event) => /^(?:raise|retire)/.test(event)),
-    ]).toEqual([["ep_y", "ep_z"], 1, []]);
+    expect(state?.ids).toEqual(["ep_y", "ep_z"]);
+    expect(state?.meter.total).toBe(1);
+    expect(events.filter((event) => /^(?:open|close)/.test(event))).toEqual([]);
   });
 
   test("lets the connections of an endpoint that is gone end in their own time, and shows them", async () => {
-    const { pass, listeners } = machine();
+    const { pass, doors } = machine();
     await pass([a]);
     const conn = await net.dial({ host: "127.82.0.1", port: 18101 });
     await conn.write(bytes("hi"));
     await read(conn, 2);
     await pass([]);
-    expect(told({ endpoints: drainingStates(listeners), problems: [] })).toEqual([
+    expect(told({ endpoints: drainingStates(doors.draining), problems: [] })).toEqual([
       "tcp://a.demo:18101 draining 127.82.0.1:18101: waits for its open connections",
     ]);
     await conn.write(bytes("still"));
@@ -110,8 +109,8 @@ describe("reconcile", () => {
     conn.closeWrite();
     expect(await ending(conn)).toBe("FIN");
     conn.close();
-    for (let i = 0; listeners.draining.size > 0 && i < 1000; i += 1) await later(5);
-    expect(drainingStates(listeners)).toEqual([]);
+    for (let i = 0; doors.draining.size > 0 && i < 1000; i += 1) await later(5);
+    expect(drainingStates(doors.draining)).toEqual([]);
   });
 
   test("resets the connections of an endpoint that is gone once their time is over", async () => {
@@ -123,37 +122,6 @@ describe("reconcile", () => {
     await pass([]);
     expect(await ending(conn)).toBe("aborted");
   });
-});
-
-describe("reconcile, with many endpoints", () => {
-  test("takes half of them out at about the cost of leaving them all as they are", async () => {
-    const { pass, listeners } = machine({
-      listeners: withoutSockets(),
-      range: subnet("127.80.0.0/12"),
-      advertise: async () => [],
-    });
-    const all = Array.from({ length: 12_000 }, (_, i) =>
-      endpoint(`ep_${i}`, `tcp://service-${i}.demo:18101`),
-    );
-    const costOf = async (listed: typeof all): Promise<number> => {
-      const before = process.cpuUsage();
-      await pass(listed);
-      const { user, system } = process.cpuUsage(before);
-      return (user + system) / 1000;
-    };
-    const [unchanged, halved]: [number[], number[]] = [[], []];
-    // Of three rounds the cheapest counts: a collection of garbage in the midst
-    // of one costs as much as a pass.
-    for (let round = 0; round < 3; round += 1) {
-      await pass(all);
-      unchanged.push(await costOf(all));
-      halved.push(await costOf(all.slice(6000)));
-      expect(listeners.present.size).toBe(6000);
-    }
-    // Half of it; where every place is compared with all that go, twice as
-    // much.
-    expect(Math.min(...halved)).toBeLessThan(1.2 * Math.min(...unchanged));
-  }, 60_000);
 });
 
 describe("one bad thing stays one bad thing", () => {
@@ -200,7 +168,7 @@ describe("one bad thing stays one bad thing", () => {
       { "b.demo": "127.83.0.7" },
     ];
     for (const damaged of useless) {
-      const { pass, saved, listeners } = machine(
+      const { pass, saved, doors } = machine(
         {},
         mapping({ "c.demo": "127.82.0.3", "x.demo": "127.82.0.1", ...damaged }),
       );
@@ -209,7 +177,7 @@ describe("one bad thing stays one bad thing", () => {
         "tcp://c.demo:18103 listening 127.82.0.3:18103",
       ]);
       expect(saved()).toMatchObject({ "b.demo": "127.82.0.4", "c.demo": "127.82.0.3" });
-      await listeners.retireAll(0, AbortSignal.abort());
+      await doors.drain(0, AbortSignal.abort());
     }
     other.close();
   });
@@ -278,11 +246,10 @@ describe("one bad thing stays one bad thing", () => {
     ]);
   });
 
-  test("an address that changes hands at one port is served by the next pass", async () => {
+  test("an address that changes hands at one port is served in the same pass", async () => {
     const { pass, hosts } = machine({ range: subnet("127.82.0.8/32") });
     const heir = endpoint("ep_h", "tcp://heir.demo:18101");
     await pass([a]);
-    await pass([heir]);
     expect(told(await pass([heir]))).toEqual(["tcp://heir.demo:18101 listening 127.82.0.8:18101"]);
     expect(hosts()).toEqual({ "heir.demo": "127.82.0.8" });
   });
@@ -319,53 +286,61 @@ describe("one bad thing stays one bad thing", () => {
   });
 });
 
+interface Stage {
+  readonly drainMs?: number;
+  readonly range?: World["range"];
+  readonly advertise?: (names: ReadonlyMap<Hostname, string>) => Promise<readonly Hostname[]>;
+}
+
 /**
- * A machine of its own: the real listeners, and everything else kept in memory.
- * What was done is in `events`.
+ * A machine of its own: the real doors, and everything else kept in memory.
+ * `events` has what was done.
  */
-function machine(overrides: Partial<World> = {}, saved: Assignment = new Map(), saveFails?: Error) {
+function machine(stage: Stage = {}, saved: Assignment = new Map(), saveFails?: Error) {
   const events: string[] = [];
   const text = (entries: ReadonlyMap<string, string>): string =>
     [...entries].map(([name, at]) => ` ${name}=${at}`).join("");
-  const real = createListeners(net, echoing());
-  const listeners: Listeners = overrides.listeners ?? {
-    ...real,
-    async raise(placed) {
-      events.push(`raise ${placed.ip}:${placed.binding.port}`);
-      return await real.raise(placed);
-    },
-    retire(place, drainMs) {
-      events.push(`retire ${place}`);
-      real.retire(place, drainMs);
-    },
-  };
+  const deps = echoing();
+  const real = createDoors({ net, forwarding: () => deps, limits: () => unlimited });
   let assignment = saved;
-  let hosts: ReadonlyMap<string, string> = new Map();
+  let hosts: ReadonlyMap<Hostname, string> = new Map();
   const world: World = {
-    listeners,
-    assignment: () => assignment,
-    async saveAssignment(next) {
-      assignment = next;
-      events.push(`save${text(next)}`);
-      if (saveFails !== undefined) throw saveFails;
+    relay: {
+      present: real.present,
+      probe: real.probe,
+      async apply(steps) {
+        for (const { door } of steps.open ?? []) events.push(`open ${door.id}`);
+        for (const id of steps.close ?? []) events.push(`close ${id}`);
+        return await real.apply(steps, stage.drainMs ?? 10_000);
+      },
     },
-    async advertise(entries) {
-      hosts = entries;
-      events.push(`advertise${text(entries)}`);
-      return [];
+    machine: {
+      get assignment() {
+        return assignment;
+      },
+      async saveAssignment(next) {
+        assignment = next;
+        events.push(`save${text(next)}`);
+        if (saveFails !== undefined) throw saveFails;
+      },
+      async apply({ names }) {
+        hosts = new Map(names.map(({ host, ip }) => [host, ip]));
+        events.push(`advertise${text(hosts)}`);
+        return (await stage.advertise?.(hosts)) ?? [];
+      },
     },
-    forbidden: (host) => forbiddenName(host, { hostnames: [], hosts: ["api.ngrok.test"] }),
-    range,
-    drainMs: 10_000,
-    log: echoing().log,
-    ...overrides,
+    policy: {
+      forbidden: (host) => forbiddenName(host, { hostnames: [], hosts: ["api.ngrok.test"] }),
+    },
+    range: stage.range ?? range,
+    log: deps.log,
   };
-  const made = {
+  const staged = {
     events,
-    listeners,
+    doors: real,
     hosts: () => Object.fromEntries(hosts),
     saved: () => Object.fromEntries(assignment) as Record<string, string>,
-    pass: (listed: Parameters<typeof reconcile>[0]) => reconcile(listed, world),
+    pass: (listed: readonly ApiEndpoint[]) => reconcile([{ account: "default", listed }], world),
     /** What an endpoint sends back. */
     async talk(host: string, port: number): Promise<string> {
       const conn = await net.dial({ host, port });
@@ -376,35 +351,8 @@ function machine(overrides: Partial<World> = {}, saved: Assignment = new Map(), 
       return answer;
     },
   };
-  machines.push(made);
-  return made;
-}
-
-/** Listeners that only know where they would listen. */
-function withoutSockets(): Listeners {
-  const real = createListeners(net, echoing());
-  const present = new Map<string, Raised>();
-  return {
-    ...real,
-    present,
-    async raise(placed) {
-      const listener: Listener = {
-        address: { host: placed.ip, port: placed.binding.port },
-        close() {},
-      };
-      present.set(placeOf(placed), {
-        placed,
-        key: placed.binding.key,
-        meter: createMeter(),
-        listener,
-        conns: new Set(),
-        waiting: [],
-      });
-      return undefined;
-    },
-    retire: (place) => void present.delete(place),
-    probe: async () => new Set(),
-  };
+  machines.push(staged);
+  return staged;
 }
 
 /** `URL state address: reason` */

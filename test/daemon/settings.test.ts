@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { inspectConfig, loadConfig } from "../../src/config/load.ts";
 import type { Problem } from "../../src/config/problem.ts";
 import { settings as all } from "../../src/config/schema.ts";
-import { createSettings, type Job, jobsOf } from "../../src/daemon/settings.ts";
+import { type Job, jobsOf } from "../../src/daemon/jobs.ts";
+import { createSettings } from "../../src/daemon/settings.ts";
 import { parseApiKey } from "../../src/model/api-key.ts";
 import { memoryLog } from "../support/memory-log.ts";
 
@@ -23,9 +24,9 @@ async function started(text: string, { env = {}, check = [] as Problem[] } = {})
     loaded: await loadConfig({ file, env }),
     read: () => inspectConfig({ file, env }),
     check: async () => check,
-    apply: async (jobs) => void applied.push([...jobs]),
     log,
   });
+  settings.follow(async (jobs) => void applied.push([...jobs]));
   const reload = async (text: string) => {
     write(text);
     return await settings.reload();
@@ -37,7 +38,7 @@ const keys = (changes: readonly { readonly key: string }[]): string[] =>
   changes.map(({ key }) => key);
 
 describe("a reload", () => {
-  test("takes over what has changed, does what that asks for, and tells it in one line", async () => {
+  test("applies the changes with their jobs, and logs them in one line", async () => {
     const { settings, log, applied, reload } = await started("server: { log_level: info }\n");
     const report = await reload("server: { log_level: warn }\nforward: { open_timeout: 3 }\n");
     expect(report).toMatchObject({ ok: true, problems: [], warnings: [] });
@@ -49,15 +50,15 @@ describe("a reload", () => {
     ]);
   });
 
-  test("says and does nothing where nothing has changed", async () => {
+  test("logs and does nothing without a change", async () => {
     const { settings, log, applied, reload } = await started("server: { log_level: info }\n");
     const before = settings.current.config;
     expect((await reload("# a comment\nserver:\n  log_level: info\n")).changes).toEqual([]);
     expect(settings.current.config).toEqual(before);
-    expect([log.lines, applied]).toEqual([[], []]);
+    expect({ log: log.lines, applied }).toEqual({ log: [], applied: [] });
   });
 
-  test("changes nothing where the file is wrong, tells it once with its lines, and that it is right again", async () => {
+  test("changes nothing if the file is wrong, and reports that once", async () => {
     const { file, settings, log, applied, reload } = await started("server: { log_level: info }\n");
     const before = settings.current;
     const wrong = "server:\n  log_level: loud\nforward: { open_timeout: 3 }\n";
@@ -69,30 +70,34 @@ describe("a reload", () => {
     });
     await reload(wrong);
     expect(settings.current).toBe(before);
-    const told = `The configuration cannot be used, and the daemon goes on with the one that it has: ${file}:2:14: server.log_level is "loud"; allowed: debug, info, warn or error`;
+    const told =
+      "The configuration cannot be used, and the daemon goes on with the one that it has: " +
+      `${file}:2:14: server.log_level is "loud"; allowed: debug, info, warn or error`;
     expect(settings.warnings).toEqual([told]);
     expect(log.lines).toEqual([
-      `warn ${told} (hint: correct it with \`ngrokd config edit --config ${file}\`, then run \`ngrokd config check --config ${file}\`)`,
+      `warn ${told} (hint: correct it with \`ngrokd config edit --config ${file}\`, ` +
+        `then run \`ngrokd config check --config ${file}\`)`,
     ]);
     await reload("server: { log_level: info }\n");
     expect(log.lines.slice(1)).toEqual([`info The configuration "${file}" is right again`]);
-    expect([settings.warnings, applied]).toEqual([[], []]);
+    expect({ warnings: settings.warnings, applied }).toEqual({ warnings: [], applied: [] });
   });
 
-  test("tells another fault anew, and no more than five at a time", async () => {
+  test("reports each new fault, and at most five problems of it", async () => {
     const { settings, log, reload } = await started("");
     await reload("server: [\n");
     await reload(
-      `${["a", "b", "c", "d", "e", "f", "g"].map((key) => `${key}: 1`).join("\n")}\nforward: 3\nforward: 4\n`,
+      `${[..."abcdefg"].map((key) => `${key}: 1`).join("\n")}\nforward: 3\nforward: 4\n`,
     );
     await reload(
-      "server: { log_level: 1, log_format: 2, health_port: x, client_key: x, client_cert: x, socket_path: x, health_address: x }\n",
+      "server: { log_level: 1, log_format: 2, health_port: x, client_key: x, client_cert: x, " +
+        "socket_path: x, health_address: x }\n",
     );
     expect(log.lines.filter((line) => line.includes("cannot be used"))).toHaveLength(3);
     expect(settings.warnings[0]).toEndWith("; and 2 more");
   });
 
-  test("keeps what needs a restart, tells it once, and warns until the change is taken back", async () => {
+  test("keeps a setting that needs a restart, and warns until it is reverted", async () => {
     const { settings, log, applied, reload } = await started(
       "server: { client_key: /a/tls.key }\n",
     );
@@ -102,23 +107,26 @@ describe("a reload", () => {
     ]);
     expect((await reload(change)).changes).toHaveLength(1);
     const told =
-      "server.client_key has changed to /b/tls.key, which needs a restart of the daemon; until then it is /a/tls.key";
+      "server.client_key has changed to /b/tls.key, which needs a restart of the daemon; " +
+      "until then it is /a/tls.key";
     expect(settings.warnings).toEqual([told]);
     expect(log.lines).toEqual([`warn ${told}`]);
     expect(settings.current.config.server.client_key).toBe("/a/tls.key");
     await reload("server: { client_key: /a/tls.key }\n");
-    expect([settings.warnings, applied]).toEqual([[], []]);
+    expect({ warnings: settings.warnings, applied }).toEqual({ warnings: [], applied: [] });
   });
 
-  test("tells an unknown key once, and never those that the start told", async () => {
+  test("logs an unknown key once, and never one from the start", async () => {
     const { log, reload } = await started("old: 1\n");
     expect((await reload("old: 1\nnew: 2\n")).warnings).toHaveLength(2);
     await reload("old: 1\nnew: 2\n");
     expect(log.lines).toHaveLength(1);
     expect(log.lines[0]).toContain('there is no setting "new"');
   });
+});
 
-  test("takes no file that is gone or empty for one that puts all at its default", async () => {
+describe("a reload of an empty or rejected file", () => {
+  test("does not read a missing or empty file as all defaults", async () => {
     const { file, settings, reload } = await started("api: { key: a-key-of-somebody }\n");
     expect((await reload("  \n")).problems[0]?.message).toBe(
       "it is empty now; where that is meant, restart the daemon",
@@ -131,40 +139,43 @@ describe("a reload", () => {
     expect(settings.current.config.api.key).toBe("");
   });
 
-  test("has no quarrel with a file that was empty from the start", async () => {
+  test("accepts an empty file that was empty at the start", async () => {
     const { log, reload } = await started("");
     expect((await reload("\n")).ok).toBe(true);
     expect(log.lines).toEqual([]);
   });
 
-  test("changes nothing where the machine has something against it", async () => {
+  test("changes nothing if the check of the machine fails", async () => {
     const check: Problem[] = [
       { kind: "wrong-value", source: "file", message: "server.ingress_ca cannot be used" },
     ];
     const { settings, applied, reload } = await started("", { check });
     expect((await reload("server: { log_level: debug }\n")).problems).toEqual(check);
-    expect([settings.current.config.server.log_level, applied]).toEqual(["info", []]);
+    expect(settings.current.config.server.log_level).toBe("info");
+    expect(applied).toEqual([]);
   });
+});
 
-  test("leaves the environment before the file", async () => {
+describe("a reload and other sources of values", () => {
+  test("takes the environment before the file", async () => {
     const { reload } = await started("", { env: { NGROK_API_KEY: "the-key-of-the-environment" } });
     expect((await reload("api: { key: the-key-of-the-file }\n")).changes).toEqual([]);
   });
 
-  test("finds nothing new in a key that the daemon itself has saved", async () => {
+  test("does not report a key that the daemon itself has saved", async () => {
     const { settings, applied, log, reload } = await started("api: { key: the-first-key }\n");
     const key = parseApiKey("the-second-key");
     if (key.ok) settings.savedKey(key.value);
     expect((await reload("api: { key: the-second-key }\n")).changes).toEqual([]);
-    expect([applied, log.lines]).toEqual([[], []]);
-    // The one in use is not the environment's, so a later reload must not take
-    // it for a change either.
+    expect({ log: log.lines, applied }).toEqual({ log: [], applied: [] });
+    // The key in use is not the one of the environment. A later reload must not
+    // report that as a change either.
     const other = await started("", { env: { NGROK_API_KEY: "the-key-of-the-environment" } });
     if (key.ok) other.settings.savedKey(key.value);
     expect((await other.reload("api: { key: the-second-key }\n")).changes).toEqual([]);
   });
 
-  test("reads once more for a call that comes while another is at work", async () => {
+  test("reads the file again for a call during another reload", async () => {
     const { settings, log, reload } = await started("");
     const [first, second] = await Promise.all([
       reload("server: { log_level: warn }\n"),
@@ -183,8 +194,7 @@ test("jobs are named for settings that there are, and that a reload can take ove
   expect(
     withJobs.filter(({ needsRestart, notYet }) => needsRestart || notYet).map(({ key }) => key),
   ).toEqual([]);
-  // What is not here is read where it is used: limits, deadlines, and what is
-  // told of them.
+  // The other settings have no job, since they are read at each use.
   expect(
     all
       .filter((setting) => !withJobs.includes(setting) && !setting.notYet && !setting.needsRestart)

@@ -13,7 +13,7 @@ test("a reconcile is left out while list and basis are the same, and the last on
   let works = 0;
   const steadily = createSteady(async () => basis);
   const run = (list: readonly ReturnType<typeof endpoint>[], result = done) =>
-    steadily(list, async () => {
+    steadily([list], async () => {
       works += 1;
       return result;
     });
@@ -44,7 +44,7 @@ test("what a reconcile writes itself counts as known, and one that rejects as ne
   const steadily = createSteady(async () => String(written));
   const list = [endpoint("ep_1", "http://a")];
   const run = (fail = false) =>
-    steadily(list, async () => {
+    steadily([list], async () => {
       works += 1;
       written += 1;
       if (fail) throw new Error("no");

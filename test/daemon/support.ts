@@ -1,4 +1,4 @@
-import { type Placed, placeOf } from "../../src/exposure/plan.ts";
+import { type Doorway, doorId } from "../../src/exposure/exposure.ts";
 import { bindingsOf } from "../../src/model/binding.ts";
 import type { ApiEndpoint } from "../../src/model/endpoint.ts";
 import type { Conn, Listener } from "../../src/net/types.ts";
@@ -9,13 +9,16 @@ import { memoryLog } from "../support/memory-log.ts";
 
 export const endpoint = (id: string, url: string): ApiEndpoint => ({ id, url, proto: "" });
 
-export function placed(url: string, at: string): Placed {
-  const [binding] = bindingsOf([endpoint("ep_1", url)]).bindings;
+/** The door of an endpoint at an address, with its route. */
+export function doorway(url: string, at: string, id = "ep_1"): Doorway {
+  const [binding] = bindingsOf([endpoint(id, url)]).bindings;
   if (binding === undefined) throw new Error(`${url} is no endpoint`);
-  return { binding, ip: ip(at) };
+  const door = doorId(ip(at), binding.port);
+  return {
+    door: { id: door, at: { ip: ip(at), port: binding.port }, greet: "fixed" },
+    routes: [{ door, match: { kind: "any" }, target: { account: "default", binding } }],
+  };
 }
-
-export const place = (url: string, at: string): string => placeOf(placed(url, at));
 
 /** An ingress behind which every endpoint sends back what it gets. */
 export function echoing(): ForwardDeps {

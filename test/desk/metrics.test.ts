@@ -1,13 +1,15 @@
 import { describe, expect, test } from "bun:test";
-import { type MetricFacts, metricFamilies } from "../../src/desk/metrics.ts";
+import type { MetricFacts } from "../../src/desk/daemon-facts.ts";
+import { metricFamilies } from "../../src/desk/metrics.ts";
 import { record } from "../../src/model/histogram.ts";
 import { countError, countRefusal, createMeter, type Meter } from "../../src/model/meter.ts";
-import type { EndpointState, State } from "../../src/model/state.ts";
+import type { State } from "../../src/model/state.ts";
 import { exposition } from "../../src/observe/exposition.ts";
 import { version } from "../../src/version.ts";
-import { host, ip } from "../machine/support.ts";
+import { ip } from "../machine/support.ts";
+import { endpoint } from "./support.ts";
 
-describe("the metrics", () => {
+describe("the metrics of the daemon", () => {
   test("tell of the daemon what is known, and nothing of what is not", () => {
     const lines = text({
       state: state({ registration: { kind: "registering" }, lastPass: undefined }),
@@ -38,7 +40,9 @@ describe("the metrics", () => {
       'ngrokd_endpoints{state="draining"} 0',
     ]);
   });
+});
 
+describe("the metrics of endpoints", () => {
   test("tell all that an endpoint's meter has", () => {
     const meter = createMeter();
     Object.assign(meter, { active: 2, total: 9, bytesUp: 10, bytesDown: 20 });
@@ -82,7 +86,7 @@ describe("the metrics", () => {
     expect(of("first_byte_seconds")).toEqual([]);
   });
 
-  test("have two lines for an endpoint that nobody has connected to, and none for one that does not listen", () => {
+  test("have two lines for an unused endpoint, and none for one that does not listen", () => {
     const endpoints = [
       endpoint("idle"),
       endpoint("bad", { state: "failed", ip: "" }),
@@ -96,7 +100,7 @@ describe("the metrics", () => {
     ]);
   });
 
-  test("have no series twice where an endpoint drains at its old place and has come back, and count what only drains", () => {
+  test("have no series twice for an endpoint that drains and listens again", () => {
     const meter: Meter = { ...createMeter(), total: 3 };
     const moving = [
       endpoint("a", { meter }),
@@ -110,8 +114,10 @@ describe("the metrics", () => {
     expect(series).toEqual([...new Set(series)]);
     expect(lines).toContain('ngrokd_connections_total{endpoint="b.demo:80"} 5');
   });
+});
 
-  test("tell of the pool, of the limits and of those who were turned away", () => {
+describe("the metrics of the process", () => {
+  test("tell of the pool, of the limits and of the sockets turned away", () => {
     const lines = text({ limit: Number.POSITIVE_INFINITY, turnedAway: 4 }).filter((line) =>
       /^ngrokd_(pool|conn|sock)/.test(line),
     );
@@ -151,19 +157,6 @@ function state(more: Partial<State> = {}): State {
     lastPass: { at, ok: true, tookMs: 12, reason: "", hint: "" },
     endpoints: [],
     warnings: [],
-    ...more,
-  };
-}
-
-function endpoint(name: string, more: Partial<EndpointState> = {}): EndpointState {
-  const usual = { proto: "http", port: 80, state: "listening", reason: "", warning: "" } as const;
-  const place = { host: host(`${name}.demo`), ip: ip("127.0.0.2") };
-  return {
-    ids: [`ep_${name}`],
-    url: `http://${name}.demo`,
-    ...place,
-    ...usual,
-    meter: createMeter(),
     ...more,
   };
 }

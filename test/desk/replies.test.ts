@@ -1,19 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import type { Loaded } from "../../src/config/load.ts";
 import { configSchema } from "../../src/config/schema.ts";
-import { healthSchema, listSchema, statusSchema } from "../../src/control/protocol.ts";
 import { healthReply, healthStatus, listReply, statusReply } from "../../src/desk/replies.ts";
-import { changeLines } from "../../src/desk/tell.ts";
-import { sameFailure } from "../../src/model/failure.ts";
-import { createMeter, type Meter } from "../../src/model/meter.ts";
-import {
-  type EndpointState,
-  type Registration,
-  readiness,
-  type State,
-} from "../../src/model/state.ts";
+import { healthSchema, listSchema, statusSchema } from "../../src/desk/reply-schemas.ts";
+import { createMeter } from "../../src/model/meter.ts";
+import { type Registration, readiness, type State } from "../../src/model/state.ts";
 import { version } from "../../src/version.ts";
-import { host, ip } from "../machine/support.ts";
+import { endpoint, meter, unusable } from "./support.ts";
 
 const started = new Date("2026-01-02T03:04:05Z");
 const now = new Date("2026-01-02T04:04:05.678Z");
@@ -42,38 +35,6 @@ const registered: Registration = {
 };
 const ok = { at: now, ok: true, tookMs: 12, reason: "", hint: "" };
 const failed = { ...ok, ok: false, reason: "no route", hint: "wait" };
-
-function meter(counts: Partial<Meter>): Meter {
-  return { ...createMeter(), ...counts };
-}
-
-function endpoint(name: string, more: Partial<EndpointState> = {}): EndpointState {
-  const usual = {
-    proto: "http",
-    port: 80,
-    state: "listening",
-    reason: "",
-    warning: "",
-    meter: meter({}),
-  } as const;
-  return {
-    ids: [`ep_${name}`],
-    url: `http://${name}.demo`,
-    host: host(`${name}.demo`),
-    ip: ip("127.0.0.2"),
-    ...usual,
-    ...more,
-  };
-}
-const unusable = endpoint("w", {
-  url: "https://*.demo",
-  proto: "",
-  host: "",
-  ip: "",
-  port: 0,
-  state: "unsupported",
-  reason: "wildcard",
-});
 
 function state(more: Partial<State> = {}): State {
   const nothing = { reason: "", hint: "", endpoints: [], warnings: [] };
@@ -196,7 +157,10 @@ describe("the reply to status", () => {
       certificate: { notAfter: new Date("2026-01-01T04:04:05.678Z"), fingerprint256: "" },
     };
     const reply = statusReply(state({ registration: expired, lastPass: failed }), facts);
-    expect([reply.certificate?.days_left, reply.last_poll?.reason]).toEqual([-1, "no route"]);
+    expect({ daysLeft: reply.certificate?.days_left, reason: reply.last_poll?.reason }).toEqual({
+      daysLeft: -1,
+      reason: "no route",
+    });
   });
 
   test("counts the connections of an endpoint once that drains and has come back since", () => {
@@ -274,7 +238,7 @@ describe("the reply to list", () => {
   });
 });
 
-describe("health", () => {
+describe("the reply to health", () => {
   const live = { ok: true, reason: "" };
 
   test.each([
@@ -307,7 +271,7 @@ describe("health", () => {
     },
   );
 
-  test("is unhealthy with its own reason where the process cannot make progress", () => {
+  test("is unhealthy with its own reason if the process makes no progress", () => {
     const stuck = { ok: false, reason: "the last poll began 600 s ago" };
     expect(healthReply(state(), stuck, undefined)).toMatchObject({
       healthy: false,
@@ -325,6 +289,10 @@ describe("health", () => {
       "http://127.0.0.1:8081/",
     );
   });
+});
+
+describe("the body of /status", () => {
+  const live = { ok: true, reason: "" };
 
   test("shows each endpoint by its id, with the Go program's fields", () => {
     const counts = meter({
@@ -392,7 +360,7 @@ describe("health", () => {
     });
   });
 
-  test("shows what listens, where the same endpoint still drains at its old place, and calls the nameless by their URL", () => {
+  test("prefers the listening endpoint of an id, and names one without id by its URL", () => {
     const { endpoints } = healthStatus(
       state({
         endpoints: [
@@ -410,78 +378,4 @@ describe("health", () => {
         .sort(),
     ).toEqual(["ep_a listening", "http://n.demo listening"]);
   });
-});
-
-describe("changeLines", () => {
-  const a = endpoint("a");
-  const texts = (before: EndpointState[], after: EndpointState[]): string[] =>
-    changeLines(before, after).map(({ level, text }) => `${level} ${text}`);
-
-  test.each([
-    [
-      "nothing, where nothing changed, counters apart",
-      [a, unusable],
-      [endpoint("a", { meter: meter({ total: 9 }) }), unusable],
-      [],
-    ],
-    [
-      "what is new",
-      [],
-      [a, unusable],
-      ["info http://a.demo listens on 127.0.0.2:80", "warn https://*.demo is not served: wildcard"],
-    ],
-    ["what is gone", [a], [], ["info http://a.demo is gone"]],
-    [
-      "what fails now",
-      [a],
-      [endpoint("a", { state: "failed", reason: "taken" })],
-      ["warn http://a.demo is not served: taken"],
-    ],
-    [
-      "what works again",
-      [endpoint("a", { state: "failed", reason: "taken" })],
-      [a],
-      ["info http://a.demo listens on 127.0.0.2:80"],
-    ],
-    [
-      "what moved",
-      [a],
-      [endpoint("a", { ip: ip("127.0.0.9") })],
-      ["info http://a.demo listens on 127.0.0.9:80"],
-    ],
-    [
-      "a warning",
-      [a],
-      [endpoint("a", { warning: "mind" })],
-      ["info http://a.demo listens on 127.0.0.2:80", "warn http://a.demo: mind"],
-    ],
-    [
-      "a URL that is none, harmlessly",
-      [],
-      [endpoint("a", { url: "x\ny", state: "unsupported", reason: "no" })],
-      ['warn "x\\ny" is not served: no'],
-    ],
-    ["no URL at all", [endpoint("a", { url: "" })], [], ["info an endpoint without a URL is gone"]],
-  ] as [string, EndpointState[], EndpointState[], string[]][])(
-    "tells %s",
-    (_name, before, after, lines) => {
-      expect(texts(before, after)).toEqual(lines);
-    },
-  );
-
-  test("tells many changes as numbers", () => {
-    const many = Array.from({ length: 21 }, (_, i) => endpoint(`n${i}`));
-    expect(texts([], many.slice(1)).length).toBe(20);
-    expect(texts([], many)).toEqual([
-      "info 21 endpoints new or changed, 0 gone; `ngrokd list` shows them",
-    ]);
-    expect(texts(many, [unusable])).toEqual([
-      "info 1 endpoints new or changed (1 of them not served), 21 gone; `ngrokd list` shows them",
-    ]);
-  });
-});
-
-test("sameFailure looks past ngrok's operation ids", () => {
-  expect(sameFailure("no (operation op_1)", "no (operation op_2)")).toBe(true);
-  expect(sameFailure("no (operation op_1)", "yes (operation op_1)")).toBe(false);
 });

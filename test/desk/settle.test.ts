@@ -42,7 +42,7 @@ const troubled: Reconciled = {
   problems: [{ reason: "disk full", hint: "make room" }],
 };
 
-test("without an API key the daemon is not ready, whatever it serves, and says so once", () => {
+test("without an API key the daemon is not ready, and logs that once", () => {
   const { state, told } = after([{ kind: "idle" }, { kind: "idle" }]);
   expect(state).toMatchObject({
     phase: "degraded",
@@ -54,14 +54,14 @@ test("without an API key the daemon is not ready, whatever it serves, and says s
     reason: "the last poll failed: there is no API key",
   });
   expect(told).toEqual([["warn There is no API key, so endpoints cannot be listed"], []]);
-  // A key is no repair.
+  // A new key is no recovery of a failed poll.
   expect(after([{ kind: "ok", reconciled: nothing }], state)).toMatchObject({
     state: { phase: "serving" },
     told: [[]],
   });
 });
 
-test("what could not be done here is told beside what ngrok's API did, and goes with it", () => {
+test("a problem on this machine is logged with the poll's failure, and ends with it", () => {
   const failed: PassResult = { kind: "failed", error: down, reconciled: troubled, resumed: false };
   const { state, told } = after([
     failed,
@@ -87,7 +87,7 @@ test("what could not be done here is told beside what ngrok's API did, and goes 
   });
 });
 
-test("that endpoints are those from before the start is told once, and warned of until ngrok's own list counts", () => {
+test("endpoints from before the start are a warning until ngrok's list comes", () => {
   const warning = "Endpoints are those from before this start: ngrok's API cannot be asked";
   const resumed: PassResult = { kind: "failed", error: down, reconciled: nothing, resumed: true };
   const { state, told } = after([
@@ -106,7 +106,11 @@ test("that endpoints are those from before the start is told once, and warned of
   expect(after([{ kind: "ok", reconciled: nothing }], state).state.warnings).toEqual([]);
 });
 
-test("an operator that ngrok does not know was told as such, and makes the state degraded", () => {
+test("an operator that ngrok does not know makes the state degraded", () => {
   const { state, told } = after([{ kind: "gone", error: down }]);
-  expect([state.phase, state.reason, told]).toEqual(["degraded", "no route", [[]]]);
+  expect({ phase: state.phase, reason: state.reason, told }).toEqual({
+    phase: "degraded",
+    reason: "no route",
+    told: [[]],
+  });
 });

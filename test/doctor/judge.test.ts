@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Status } from "../../src/control/protocol.ts";
+import type { Status } from "../../src/desk/reply-schemas.ts";
 import {
   type ApiFacts,
   judgeApi,
@@ -8,15 +8,16 @@ import {
   judgeKey,
   judgeOperator,
   skewOf,
-} from "../../src/doctor/api.ts";
+} from "../../src/doctor/api-findings.ts";
+import { type Attempt, attempt, paced } from "../../src/doctor/attempt.ts";
 import { broken, type Finding, failure, ok, warning, worst } from "../../src/doctor/finding.ts";
 import {
-  type Asked,
+  type EndpointTrial,
   type IngressFacts,
-  judgeAsked,
+  judgeEndpointTrial,
   judgeIngress,
   judgeOurCertificate,
-} from "../../src/doctor/ingress.ts";
+} from "../../src/doctor/ingress-findings.ts";
 import {
   judgeDaemon,
   judgeFiles,
@@ -32,13 +33,12 @@ import {
   judgeState,
   type StateFacts,
 } from "../../src/doctor/state-files.ts";
-import { paced, type Tried, tried } from "../../src/doctor/tried.ts";
 import { parseApiKey } from "../../src/model/api-key.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { item, status } from "../cli/support.ts";
 
-const done = <T>(value: T, tookMs = 5): Tried<T> => ({ ok: true, value, tookMs });
-const failed = (error: unknown): Tried<never> => ({ ok: false, error, tookMs: 5 });
+const done = <T>(value: T, tookMs = 5): Attempt<T> => ({ ok: true, value, tookMs });
+const failed = (error: unknown): Attempt<never> => ({ ok: false, error, tookMs: 5 });
 const said = ({ level, text, fix }: Finding): string =>
   `${level}: ${text}${fix === "" ? "" : ` → ${fix}`}`;
 const now = new Date("2026-01-02T04:00:00.000Z");
@@ -102,13 +102,20 @@ describe("judgeSocket", () => {
   test("minds what others may do, and nothing else", () => {
     const levels = (mode: number | undefined): string[] =>
       judgeSocket("/s", mode).map(({ level }) => level);
-    expect([undefined, 0o600, 0o660, 0o666, 0o662].map(levels)).toEqual([
-      [],
-      ["ok"],
-      ["ok"],
-      ["failure"],
-      ["failure"],
-    ]);
+    const judged = {
+      none: levels(undefined),
+      "0600": levels(0o600),
+      "0660": levels(0o660),
+      "0666": levels(0o666),
+      "0662": levels(0o662),
+    };
+    expect(judged).toEqual({
+      none: [],
+      "0600": ["ok"],
+      "0660": ["ok"],
+      "0666": ["failure"],
+      "0662": ["failure"],
+    });
   });
 });
 
@@ -240,7 +247,7 @@ describe("judgeState", () => {
     expect(levels({ folder: file(0o755) })).toEqual(["ok"]);
     expect(levels({ key: file(0o600, 1000) }, [1000, 0])).toEqual(["ok"]);
   });
-  test("minds a key or folder that is open to others, and a strange owner; not where a system has neither", () => {
+  test("minds a key or folder open to others, and a strange owner, if there are owners", () => {
     expect(levels({ key: file(0o640) })).toEqual(["failure"]);
     expect(levels({ key: file(0o600, 1000) })).toEqual(["failure"]);
     expect(levels({ folder: file(0o777), key: file(0o604, 7) })).toEqual([
@@ -318,7 +325,7 @@ describe("ngrok's API", () => {
   const facts = (more: Partial<ApiFacts>): ApiFacts => ({
     url: "https://api.test",
     answer: { tookMs: 11.2, skewMs: 300 },
-    asked: done(undefined),
+    trial: done(undefined),
     operator: undefined,
     bound: undefined,
     ...more,
@@ -328,24 +335,24 @@ describe("ngrok's API", () => {
 
   test("answers, also where it refuses the key", () => {
     expect(said(judgeApi(facts({})))).toBe('ok: "https://api.test" answered within 12 ms');
-    expect(judgeApi(facts({ asked: failed(refused) })).level).toBe("ok");
+    expect(judgeApi(facts({ trial: failed(refused) })).level).toBe("ok");
     expect(
       said(
         judgeApi(
-          facts({ answer: undefined, asked: failed(new NgrokdError("network", "no route")) }),
+          facts({ answer: undefined, trial: failed(new NgrokdError("network", "no route")) }),
         ),
       ),
     ).toStartWith("failure: no route → ");
-    expect(judgeApi(facts({ asked: failed(new NgrokdError("api", "answered 500")) })).level).toBe(
+    expect(judgeApi(facts({ trial: failed(new NgrokdError("api", "answered 500")) })).level).toBe(
       "failure",
     );
   });
 
-  test("a key is judged by what ngrok says, by itself where nobody can be asked, and may be the daemon's own", () => {
+  test("a key is judged by ngrok, else by itself, and may be the daemon's own", () => {
     expect(judgeKey(key, true, false, facts({})).level).toBe("ok");
-    expect(judgeKey(key, true, false, facts({ asked: failed(refused) })).level).toBe("failure");
+    expect(judgeKey(key, true, false, facts({ trial: failed(refused) })).level).toBe("failure");
     expect(
-      judgeKey(key, true, false, facts({ asked: failed(new NgrokdError("timeout", "late")) }))
+      judgeKey(key, true, false, facts({ trial: failed(new NgrokdError("timeout", "late")) }))
         .level,
     ).toBe("warning");
     expect(judgeKey(noKey, false, false, facts({})).level).toBe("failure");
@@ -354,14 +361,14 @@ describe("ngrok's API", () => {
   });
 
   test("an operator is gone only where ngrok itself says so", () => {
-    const gone = (fromNgrok: boolean): Tried<never> =>
+    const gone = (fromNgrok: boolean): Attempt<never> =>
       failed(new NgrokdError("not-found", "404", { details: { fromNgrok } }));
     expect(said(judgeOperator("k8sop_1", facts({ operator: gone(true) })))).toStartWith(
       "failure: ngrok does not know k8sop_1",
     );
     expect(said(judgeOperator("k8sop_1", facts({ operator: gone(false) })))).toBe("failure: 404");
     expect(
-      judgeOperator("k8sop_1", facts({ operator: gone(false), asked: gone(false) })).level,
+      judgeOperator("k8sop_1", facts({ operator: gone(false), trial: gone(false) })).level,
     ).toBe("warning");
     expect(judgeOperator("k8sop_1", facts({})).level).toBe("warning");
     expect(judgeOperator(undefined, facts({})).level).toBe("warning");
@@ -394,13 +401,13 @@ describe("ngrok's API", () => {
 
 describe("the ingress", () => {
   const target = { host: "a.demo", port: 80 };
-  const asked = (answer: Asked["answer"]): Asked => ({ target, answer });
+  const trial = (answer: EndpointTrial["answer"]): EndpointTrial => ({ target, answer });
   const facts = (more: Partial<IngressFacts>): IngressFacts => ({
     address: "ingress.test:443",
     verified: true,
-    dialed: done({ subject: "CN=x", issuer: "CN=ngrok", fingerprint256: "AB" }, 12.3),
-    first: asked(done({ kind: "accepted" })),
-    asked: [],
+    dial: done({ subject: "CN=x", issuer: "CN=ngrok", fingerprint256: "AB" }, 12.3),
+    first: trial(done({ kind: "accepted" })),
+    trials: [],
     ...more,
   });
 
@@ -411,7 +418,7 @@ describe("the ingress", () => {
     expect(said(judgeIngress(facts({ verified: false })))).toContain(
       "which is NOT verified → remove",
     );
-    expect(judgeIngress(facts({ dialed: failed(new NgrokdError("network", "no")) })).level).toBe(
+    expect(judgeIngress(facts({ dial: failed(new NgrokdError("network", "no")) })).level).toBe(
       "failure",
     );
   });
@@ -420,43 +427,43 @@ describe("the ingress", () => {
     expect(judgeOurCertificate(facts({})).level).toBe("ok");
     expect(
       judgeOurCertificate(
-        facts({ first: asked(done({ kind: "refused", code: "ERR_NGROK_3200", message: "" })) }),
+        facts({ first: trial(done({ kind: "refused", code: "ERR_NGROK_3200", message: "" })) }),
       ).level,
     ).toBe("ok");
     expect(
-      judgeOurCertificate(facts({ first: asked(failed(new NgrokdError("tls", "closed"))) })).level,
+      judgeOurCertificate(facts({ first: trial(failed(new NgrokdError("tls", "closed"))) })).level,
     ).toBe("failure");
     expect(
-      judgeOurCertificate(facts({ first: asked(failed(new NgrokdError("timeout", "late"))) }))
+      judgeOurCertificate(facts({ first: trial(failed(new NgrokdError("timeout", "late"))) }))
         .level,
     ).toBe("warning");
     expect(judgeOurCertificate(facts({ first: undefined })).level).toBe("warning");
-    const other = asked(done({ kind: "accepted" }));
+    const other = trial(done({ kind: "accepted" }));
     expect(
       judgeOurCertificate(
-        facts({ first: asked(failed(new NgrokdError("aborted", "reset"))), asked: [other] }),
+        facts({ first: trial(failed(new NgrokdError("aborted", "reset"))), trials: [other] }),
       ).level,
     ).toBe("ok");
   });
 
   test("explains a refusal", () => {
-    const refusal = asked(done({ kind: "refused", code: "ERR_NGROK_8012", message: "it is down" }));
-    expect(said(judgeAsked("upgrade", refusal))).toBe(
+    const refusal = trial(done({ kind: "refused", code: "ERR_NGROK_8012", message: "it is down" }));
+    expect(said(judgeEndpointTrial("upgrade", refusal))).toBe(
       'failure: a.demo:80: ngrok refuses it with "it is down" (ERR_NGROK_8012) → ngrok\'s agent cannot reach the service behind the endpoint: is the service running?',
     );
     expect(
-      said(judgeAsked("upgrade", asked(done({ kind: "refused", code: "", message: "" })))),
+      said(judgeEndpointTrial("upgrade", trial(done({ kind: "refused", code: "", message: "" })))),
     ).toBe("failure: a.demo:80: ngrok refuses it without a reason");
-    expect(said(judgeAsked("upgrade", asked(done({ kind: "accepted" }, 4.2))))).toBe(
+    expect(said(judgeEndpointTrial("upgrade", trial(done({ kind: "accepted" }, 4.2))))).toBe(
       "ok: a.demo:80 was opened through ngrok within 5 ms",
     );
   });
 });
 
-describe("tried", () => {
+describe("attempt", () => {
   test("turns an exception into a value, and gives up in time", async () => {
-    expect(await tried("x", 1000, async () => 7)).toMatchObject({ ok: true, value: 7 });
-    expect(await tried("x", 1000, () => Promise.reject(new Error("no")))).toMatchObject({
+    expect(await attempt("x", 1000, async () => 7)).toMatchObject({ ok: true, value: 7 });
+    expect(await attempt("x", 1000, () => Promise.reject(new Error("no")))).toMatchObject({
       ok: false,
       error: new Error("no"),
     });
@@ -467,7 +474,7 @@ describe("tried", () => {
           heard = signal.reason;
         });
       });
-    const late = await tried("Cannot wait", 20, hanging);
+    const late = await attempt("Cannot wait", 20, hanging);
     expect(late).toMatchObject({
       ok: false,
       error: { code: "timeout", message: "Cannot wait: no answer within 0.02 s" },

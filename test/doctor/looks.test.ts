@@ -2,22 +2,27 @@ import { describe, expect, test } from "bun:test";
 import { createServer } from "node:net";
 import fc from "fast-check";
 import { findingsText } from "../../src/cli/findings-text.ts";
+import type { Attempt } from "../../src/doctor/attempt.ts";
+import { fileLimitIn, lookAtProcess } from "../../src/doctor/daemon-process.ts";
 import { type Finding, ok, warning } from "../../src/doctor/finding.ts";
-import { type HostsFacts, hostsLines, judgeName, resolved } from "../../src/doctor/names.ts";
-import { fileLimitIn, lookAtProcess } from "../../src/doctor/process.ts";
+import {
+  type HostsFacts,
+  hostsLines,
+  judgeName,
+  resolved,
+} from "../../src/doctor/name-findings.ts";
 import {
   holdersOf,
   listeningSockets,
   parseSocketTable,
   socketsAt,
 } from "../../src/doctor/sockets.ts";
-import type { Tried } from "../../src/doctor/tried.ts";
 import { parseQuestion } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { marked, plain } from "../cli/support.ts";
 
-const done = <T>(value: T): Tried<T> => ({ ok: true, value, tookMs: 1 });
-const failed: Tried<never> = { ok: false, error: new NgrokdError("network", "no"), tookMs: 1 };
+const done = <T>(value: T): Attempt<T> => ({ ok: true, value, tookMs: 1 });
+const failed: Attempt<never> = { ok: false, error: new NgrokdError("network", "no"), tookMs: 1 };
 
 const section = "# BEGIN ngrokd managed section\n127.0.0.2\ta.demo\n# END ngrokd managed section\n";
 
@@ -43,8 +48,8 @@ describe("judgeName", () => {
     text: string,
     order: string | undefined = "files dns",
     path = "/etc/hosts",
-  ): Tried<HostsFacts> => done({ path, names: hostsLines(text), order });
-  const judged = (addresses: string[] | undefined, facts: Tried<HostsFacts>): string => {
+  ): Attempt<HostsFacts> => done({ path, names: hostsLines(text), order });
+  const judged = (addresses: string[] | undefined, facts: Attempt<HostsFacts>): string => {
     const answer = addresses === undefined ? failed : done(addresses);
     const { level, text, fix } = judgeName("name", {
       name: "a.demo",
@@ -67,14 +72,29 @@ describe("judgeName", () => {
       'warning: "a.demo" leads to 127.0.0.2, and to 10.0.0.1 for some programs',
     );
   });
-  test("sees that our line is missing, or that the file is not the resolver's", () => {
+  test("sees that our line is missing", () => {
     expect(judged(undefined, hosts(""))).toStartWith(
       'failure: "a.demo" does not resolve, and "/etc/hosts" does not name it → `ngrokd refresh`',
     );
-    expect(judged(undefined, hosts(section, "files", "/tmp/h"))).toMatch(
+    expect(judged(undefined, failed)).toStartWith('failure: "a.demo" does not resolve → ');
+  });
+  test("takes a hosts file that the resolver does not read for a choice, and no fault", () => {
+    const own = hosts(section, "files", "/tmp/h");
+    expect(judged(undefined, own)).toBe(
+      'ok: "/tmp/h", which the daemon keeps, gives "a.demo" 127.0.0.2 → this machine\'s resolver reads "/etc/hosts": use the address here',
+    );
+    expect(judged(["127.0.0.2"], own)).toBe('ok: "a.demo" leads to 127.0.0.2');
+  });
+  test("still warns if such a name leads elsewhere, or its own file does not have it", () => {
+    expect(judged(["9.9.9.9"], hosts(section, "files", "/tmp/h"))).toMatch(
       /^warning: .* and not what NGROKD_HOSTS_PATH names/,
     );
-    expect(judged(undefined, failed)).toStartWith('failure: "a.demo" does not resolve → ');
+    expect(judged(undefined, hosts("", "files", "/tmp/h"))).toStartWith(
+      'failure: "a.demo" does not resolve, and "/tmp/h" does not name it → `ngrokd refresh`',
+    );
+    expect(judged(undefined, hosts(`10.0.0.1 a.demo\n${section}`, "files", "/tmp/h"))).toStartWith(
+      'failure: "a.demo" does not resolve → remove line 1 (10.0.0.1) from "/tmp/h"',
+    );
   });
   test("blames the resolver's order where it is to blame", () => {
     expect(judged(undefined, hosts(section, "dns"))).toContain('lacks "files"');

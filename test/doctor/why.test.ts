@@ -1,13 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import type { ListItem } from "../../src/control/protocol.ts";
-import type { ApiFacts } from "../../src/doctor/api.ts";
+import type { ListItem } from "../../src/desk/reply-schemas.ts";
+import type { ApiFacts } from "../../src/doctor/api-findings.ts";
 import type { Finding } from "../../src/doctor/finding.ts";
 import { judgeUnknown, meantBy, parseQuestion, type Question } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { item } from "../cli/support.ts";
 import { endpoint } from "../daemon/support.ts";
 
-/** As reconcile makes them: nothing is known of them but the URL. */
+/** Unsupported endpoints, as reconcile makes them: only the URL is known. */
 const unusable = (url: string): ListItem =>
   item("x", { url, hostname: "", ip: "", port: 0, state: "unsupported", reason: "it is odd" });
 
@@ -49,8 +49,7 @@ describe("meantBy", () => {
     ["a.wild.demo", ["https://*.wild.demo"]],
     ["http://a.wild.demo", []],
     ["a.b.wild.demo", []],
-    // A name of its own comes before a wildcard, and what only drains is not
-    // followed.
+    // An exact name goes before a wildcard, and draining items are skipped.
     ["gone.demo", ["http://*.demo"]],
     ["nobody.example", []],
   ])("%s", (text, urls) => {

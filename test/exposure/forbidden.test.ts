@@ -58,7 +58,7 @@ describe("forbiddenName", () => {
     expect(reason(name)).toBeUndefined();
   });
 
-  test("refuses what the hosts file calls this machine", () => {
+  test("refuses a name of this machine in its hosts file", () => {
     const listed = new Set(["build7.corp"]);
     expect(forbiddenName(host("build7.corp"), { ...own, listed })).toBe(
       '"build7.corp" is one of this machine\'s own names in its hosts file',
@@ -66,7 +66,7 @@ describe("forbiddenName", () => {
     expect(forbiddenName(host("build8.corp"), { ...own, listed })).toBeUndefined();
   });
 
-  test("does not take an empty host name of the machine for a name", () => {
+  test("ignores an empty host name of the machine", () => {
     expect(forbiddenName(host("a.demo"), { hostnames: [""], hosts: [""] })).toBeUndefined();
   });
 });

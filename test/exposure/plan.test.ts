@@ -1,75 +1,112 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { isSuspiciouslyShort, type Placed, placeOf, plan } from "../../src/exposure/plan.ts";
-import { bindingsOf } from "../../src/model/binding.ts";
-import { ip } from "../machine/support.ts";
+import type { Doorway } from "../../src/exposure/exposure.ts";
+import { isSuspiciouslyShort, plan } from "../../src/exposure/plan.ts";
+import { doorway } from "../daemon/support.ts";
 
-const placed = (url: string, at: string): Placed => {
-  const [binding] = bindingsOf([{ id: "ep_1", url, proto: "" }]).bindings;
-  if (binding === undefined) throw new Error(url);
-  return { binding, ip: ip(at) };
-};
-const a80 = placed("http://a.demo", "127.0.0.2");
-const a443 = placed("https://a.demo", "127.0.0.2");
-const b80 = placed("http://b.demo", "127.0.0.3");
+const a80 = doorway("http://a.demo", "127.0.0.2");
+const a443 = doorway("https://a.demo", "127.0.0.2");
+const b80 = doorway("http://b.demo", "127.0.0.3");
+const nothing = { open: [], reroute: [], close: [], reopen: [] };
 
 describe("plan", () => {
-  test("names a place by address, port and host", () => {
-    expect([a80, a443, b80].map(placeOf)).toEqual([
-      "127.0.0.2:80 a.demo",
-      "127.0.0.2:443 a.demo",
-      "127.0.0.3:80 b.demo",
-    ]);
+  test("has no steps if nothing is wanted and nothing is there", () => {
+    expect(steps([], [])).toEqual(nothing);
   });
 
-  test.each([
-    ["nothing wanted, nothing there", [], [], [], []],
-    ["what is missing is raised", [a80, b80], [a80], [b80], []],
-    ["what is not wanted is retired", [a80], [a80, a443], [], [a443]],
-    [
-      "a moved binding is raised at its new place and retired at the old",
-      [placed("http://a.demo", "127.0.0.9")],
-      [a80],
-      [placed("http://a.demo", "127.0.0.9")],
-      [a80],
-    ],
-    [
-      "an address that changes its name changes hands",
-      [placed("http://c.demo", "127.0.0.2")],
-      [a80],
-      [placed("http://c.demo", "127.0.0.2")],
-      [a80],
-    ],
-    ["what is right is left alone", [a80, a443, b80], [b80, a443, a80], [], []],
-  ] as const)("%s", (_name, wanted, present, raise, retire) => {
-    expect(plan(wanted, new Set(present.map(placeOf)))).toEqual({
-      raise,
-      retire: retire.map(placeOf),
-    } as never);
+  test("opens what is missing", () => {
+    expect(steps([a80, b80], [a80])).toEqual({ ...nothing, open: [b80] });
   });
 
-  test("carried out, leads to what is wanted, touches nothing else, and leaves nothing to do", () => {
+  test("closes what is not wanted", () => {
+    expect(steps([a80], [a80, a443])).toEqual({ ...nothing, close: ["127.0.0.2:443"] });
+  });
+
+  test("opens a moved binding at its new place and closes the old one", () => {
+    const moved = doorway("http://a.demo", "127.0.0.9");
+    expect(steps([moved], [a80])).toEqual({ ...nothing, open: [moved], close: ["127.0.0.2:80"] });
+  });
+
+  test("closes a door and opens it again if its address has another name", () => {
+    const heir = doorway("http://c.demo", "127.0.0.2");
+    expect(steps([heir], [a80])).toEqual({ ...nothing, close: ["127.0.0.2:80"], reopen: [heir] });
+  });
+
+  test("changes the route of a door if the endpoints behind it have changed", () => {
+    const changed = doorway("http://a.demo", "127.0.0.2", "ep_9");
+    expect(steps([changed, b80], [a80, b80])).toEqual({ ...nothing, reroute: [changed] });
+  });
+
+  test("changes the route of a door if the account has changed", () => {
+    const [route] = a80.routes;
+    if (route === undefined) throw new Error("there is no route");
+    const changed: Doorway = {
+      ...a80,
+      routes: [{ ...route, target: { ...route.target, account: "other" } }],
+    };
+    expect(steps([changed], [a80])).toEqual({ ...nothing, reroute: [changed] });
+  });
+
+  test("leaves alone what is right", () => {
+    const equal = doorway("http://a.demo", "127.0.0.2");
+    expect(steps([equal, a443, b80], [b80, a443, a80])).toEqual(nothing);
+  });
+
+  test("looks each door up once, however many there are", () => {
+    const wanted = Array.from({ length: 2000 }, (_, i) =>
+      doorway(`tcp://service-${i}.demo:80`, `127.0.${i >> 7}.${(i & 127) + 1}`),
+    );
+    const present = new CountingMap(wanted.map((one) => [one.door.id, one] as const));
+    const { close } = plan(exposureOf(wanted.slice(1000)), present);
+    expect(close).toHaveLength(1000);
+    expect(present.lookUps).toBe(1000);
+  });
+
+  test("leads to what is wanted, and then has no steps left", () => {
     const anywhere = fc
       .record({
         host: fc.constantFrom("a", "b", "c"),
         port: fc.constantFrom(80, 443),
         last: fc.integer({ min: 2, max: 4 }),
       })
-      .map(({ host, port, last }) => placed(`tcp://${host}.demo:${port}`, `127.0.0.${last}`));
-    const several = fc.uniqueArray(anywhere, { selector: placeOf, maxLength: 12 });
+      .map(({ host, port, last }) => doorway(`tcp://${host}.demo:${port}`, `127.0.0.${last}`));
+    const several = fc.uniqueArray(anywhere, { selector: ({ door }) => door.id, maxLength: 12 });
     fc.assert(
       fc.property(several, several, (wanted, before) => {
-        const present = new Set(before.map(placeOf));
-        const { raise, retire } = plan(wanted, present);
-        const after = new Set(present);
-        for (const one of raise) expect(after.size).toBe(after.add(placeOf(one)).size - 1);
-        for (const place of retire) expect(after.delete(place)).toBe(true);
-        expect([...after].sort()).toEqual(wanted.map(placeOf).sort());
-        expect(plan(wanted, after)).toEqual({ raise: [], retire: [] });
+        const present = new Map(before.map((one) => [one.door.id, one]));
+        const { open, reroute, close, reopen } = plan(exposureOf(wanted), present);
+        for (const { door } of open) expect(present.has(door.id)).toBe(false);
+        for (const { door } of reroute) expect(present.has(door.id)).toBe(true);
+        for (const one of [...open, ...reroute]) present.set(one.door.id, one);
+        for (const id of close) expect(present.delete(id)).toBe(true);
+        for (const { door } of reopen) expect(present.has(door.id)).toBe(false);
+        for (const one of reopen) present.set(one.door.id, one);
+        expect(new Map(present)).toEqual(new Map(wanted.map((one) => [one.door.id, one])));
+        expect(plan(exposureOf(wanted), present)).toEqual(nothing);
       }),
     );
   });
 });
+
+class CountingMap<K, V> extends Map<K, V> {
+  lookUps = 0;
+  override get(key: K): V | undefined {
+    this.lookUps += 1;
+    return super.get(key);
+  }
+  override has(key: K): boolean {
+    this.lookUps += 1;
+    return super.has(key);
+  }
+}
+
+const exposureOf = (doorways: readonly Doorway[]) => ({
+  doors: doorways.map(({ door }) => door),
+  routes: doorways.flatMap(({ routes }) => routes),
+});
+
+const steps = (wanted: readonly Doorway[], present: readonly Doorway[]) =>
+  plan(exposureOf(wanted), new Map(present.map((one) => [one.door.id, one])));
 
 describe("isSuspiciouslyShort", () => {
   const keys = (from: number, to: number): string[] =>

@@ -7,7 +7,7 @@ import { temporaryFolder } from "../machine/support.ts";
 const old = new Date(Date.now() - 60_000);
 
 describe("sweepTemporaries", () => {
-  test("removes old temporary files of ours, and nothing that differs in name, kind or age", async () => {
+  test("removes only old temporary files of this user", async () => {
     await using folder = await temporaryFolder();
     const file = async (name: string, time = old): Promise<void> => {
       await writeFile(join(folder.path, name), "x");
@@ -32,7 +32,7 @@ describe("sweepTemporaries", () => {
     );
   });
 
-  test("has nothing to do in a folder that is not there", async () => {
+  test("does nothing in a missing folder", async () => {
     expect(await sweepTemporaries("/nowhere/at/all", 0)).toBe(0);
   });
 });

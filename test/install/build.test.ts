@@ -14,8 +14,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /**
- * The Makefile and .ci/run, in a folder of their own, where a stand-in for Bun
- * "compiles" a binary that is the commit it was given.
+ * The Makefile and .ci/run in a folder of their own. A stand-in for Bun
+ * "compiles" a binary that is its commit.
  */
 const root = join(import.meta.dir, "..", "..");
 const compiler = `#!/bin/sh
@@ -49,8 +49,8 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 /**
- * Runs a program to its end in the folder, without what a make or a git around
- * these tests says of itself, and gives what it printed.
+ * Runs a program to its end in the folder and returns its output. The variables
+ * of a make or git around these tests are left out.
  */
 function run(
   program: string,
@@ -98,7 +98,7 @@ describe.skipIf(Bun.which("make") === null || Bun.which("git") === null)("make",
     expect(second).not.toBe(first);
     make("build");
     expect(built()).toBe(`NGROKD_COMMIT="${second}"`);
-    // A commit that there was before, as after a checkout.
+    // An earlier commit, as after a checkout.
     git("reset", "-q", "--hard", first);
     make("build");
     expect(built()).toBe(`NGROKD_COMMIT="${first}"`);
@@ -133,10 +133,10 @@ describe.skipIf(Bun.which("bash") === null)(".ci/run", () => {
     ["leaves it to whoever has said it", { CI: "" }, ""],
   ] as const)("%s", (_what, env, said) => {
     copyFileSync(join(root, ".ci/run"), at(".ci/run"));
-    // Every tool is there already, and make has nothing to do.
-    const [, tools = ""] = /^tools=\((.*)\)$/m.exec(readFileSync(at(".ci/run"), "utf8")) ?? [];
+    // Every tool is there, and make has nothing to do.
+    const [, tools = ""] = /^tools=\(([^)]*)\)$/m.exec(readFileSync(at(".ci/run"), "utf8")) ?? [];
     mkdirSync(at("fakes"));
-    for (const tool of tools.split(" "))
+    for (const tool of tools.trim().split(/\s+/))
       writeFileSync(at(`fakes/${tool.split(":")[0]}`), "#!/bin/sh\n", { mode: 0o755 });
     writeFileSync(at("node_modules/.bin/bun"), '#!/bin/sh\nprintf "%s" "$* CI=$CI"\n', {
       mode: 0o755,

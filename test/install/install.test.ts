@@ -26,8 +26,8 @@ import {
 } from "./support.ts";
 
 /**
- * install.sh against a release on loopback: the archive that `make dist` makes
- * where the program counts, and where it does not, an archive with a stand-in,
+ * install.sh against a release on loopback. Tests of the program use the
+ * archive that `make dist` makes. The others use an archive with a stand-in,
  * since the real one is 100 MB.
  */
 const longTest = 120_000;
@@ -92,7 +92,7 @@ describe("install.sh", () => {
       mode: before.mode,
       mtimeMs: before.mtimeMs,
     });
-    // Another file under the name: a daemon that runs the older one is not
+    // A new file under the name, so a daemon that runs the old one is not
     // disturbed.
     expect(statSync(machine.program).ino).not.toBe(older);
     expect(versionOf(machine)).toBe("ngrokd 1.0.0");
@@ -103,8 +103,9 @@ describe("install.sh", () => {
   });
 
   for (const shell of [["dash"], ["bash", "--posix"], ["busybox", "sh"]] as const) {
-    const there = spawnSync("sh", ["-c", `command -v ${shell[0]}`]).status === 0;
-    test.if(there)(`works in ${shell.join(" ")}`, () => works({ shell: [...shell] }));
+    test.skipIf(Bun.which(shell[0]) === null)(`works in ${shell.join(" ")}`, () =>
+      works({ shell: [...shell] }),
+    );
   }
 
   test(
@@ -116,13 +117,18 @@ describe("install.sh", () => {
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
       const program = join(machine.home, ".local/bin/ngrokd");
       const config = join(machine.home, ".config/ngrokd/config.yml");
-      expect([modeOf(program), modeOf(config)]).toEqual(["755", "600"]);
+      expect({ programMode: modeOf(program), configMode: modeOf(config) }).toEqual({
+        programMode: "755",
+        configMode: "600",
+      });
       expect(stdout).toContain(`"${join(machine.home, ".local/bin")}" is not in your PATH`);
       expect(stdout).toContain(`  sudo ${program} serve --config ${config}\n`);
     },
     longTest,
   );
+});
 
+describe("install.sh on other machines", () => {
   test("uses wget and shasum where curl and sha256sum are missing", async () => {
     await works({ env: { PATH: pathOf(machine, [...tools, "wget", "shasum", "perl"]) } });
   });
@@ -166,7 +172,7 @@ describe("install.sh", () => {
       "windows-x64",
     ];
     const glibc = { ldd: "echo 'ldd (GNU libc) 2.36'" };
-    // As musl's does: its name on stderr, and a failure.
+    // As musl's ldd does: its name on stderr, and a failure.
     const musl = { ldd: "echo 'musl libc (x86_64)' >&2; exit 1" };
     const uname = (system: string, cpu: string) => ({
       uname: `case $1 in -s) echo ${system} ;; -m) echo ${cpu} ;; esac`,
@@ -203,7 +209,7 @@ describe("install.sh changes nothing and says why", () => {
     expect(stderr).toContain("hint:");
   });
 
-  test("when SHA256SUMS has no archive for this system, or only a path that leads elsewhere", async () => {
+  test("if SHA256SUMS has no archive for this system, or only a path elsewhere", async () => {
     release.serve({
       SHA256SUMS: sumLine("ngrokd-1.0.0-plan9-mips.tar.gz", "x"),
       [small.name]: small.bytes,
@@ -258,7 +264,9 @@ describe("install.sh changes nothing and says why", () => {
     );
     expect(release.asked).toEqual([]);
   });
+});
 
+describe("install.sh changes nothing on a machine that lacks something", () => {
   test("when a folder cannot be written, before any download", async () => {
     if (!asRoot) for (const name of ["bin", "etc"]) chmodSync(join(machine.folder, name), 0o555);
     await refused({ unprivileged: true }, /Cannot write to "\S+\/bin": permission denied/);
@@ -353,17 +361,6 @@ describe("install.sh changes nothing and says why", () => {
 });
 
 describe("install.sh --uninstall", () => {
-  /**
-   * An installed machine, without the download: a program that says that no
-   * daemon runs.
-   */
-  function installed(status = "exit 4"): void {
-    writeFileSync(machine.program, `#!/bin/sh\n${status}\n`, { mode: 0o755 });
-    mkdirSync(machine.configs, { recursive: true });
-    for (const name of ["config.yml", "tls.key", "ip_mappings.json"])
-      writeFileSync(join(machine.configs, name), "mine");
-  }
-
   test("takes the program away and keeps what the user and the daemon wrote", async () => {
     installed();
     const { code, stdout, stderr } = await machine.install(["--uninstall"]);
@@ -382,7 +379,10 @@ describe("install.sh --uninstall", () => {
     installed();
     const { code, stderr } = await machine.install(["--uninstall", "--purge"], { piped: true });
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect([existsSync(machine.program), existsSync(machine.configs)]).toEqual([false, false]);
+    expect({ program: existsSync(machine.program), configs: existsSync(machine.configs) }).toEqual({
+      program: false,
+      configs: false,
+    });
     expect(existsSync(join(machine.folder, "etc"))).toBe(true);
   });
 
@@ -410,71 +410,82 @@ describe("install.sh --uninstall", () => {
       "--uninstall",
     ]);
   });
+});
 
-  describe("of a machine that is registered", () => {
-    /**
-     * The installed program notes how it is called; `unregister` removes what
-     * the real one does, or fails.
-     */
-    function registeredMachine(unregister = 0): () => string {
-      const calls = join(machine.folder, "calls");
-      const remove =
-        unregister === 0
-          ? `rm -f ${machine.configs}/operator_id ${machine.configs}/tls.key`
-          : `exit ${unregister}`;
-      installed(
-        `echo "$@" >> ${calls}\ncase $1 in status | service | config) exit 4 ;; esac\n${remove}`,
-      );
-      writeFileSync(join(machine.configs, "operator_id"), "k8sop_1");
-      return () => readFileSync(calls, "utf8");
-    }
-    const onTty = async (options: string, answer: string) =>
-      await onTerminal(["sh", installer, ...options.split(" ")], {
-        env: machine.env,
-        type: ["[y/N]", `${answer}\r`],
-      });
-
-    test("asks nothing where nobody can answer; --purge says what stays in the account", async () => {
-      const calls = registeredMachine();
-      const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
-      expect([code, stdout]).toEqual([
-        0,
-        expect.stringContaining("The operator k8sop_1 is still in your ngrok account"),
-      ]);
-      expect(calls()).not.toContain("unregister");
+describe("install.sh --uninstall of a machine that is registered", () => {
+  /**
+   * The installed program records its arguments. `unregister` removes the same
+   * files as the real one, or fails.
+   */
+  function registeredMachine(unregister = 0): () => string {
+    const calls = join(machine.folder, "calls");
+    const remove =
+      unregister === 0
+        ? `rm -f ${machine.configs}/operator_id ${machine.configs}/tls.key`
+        : `exit ${unregister}`;
+    installed(
+      `echo "$@" >> ${calls}\ncase $1 in status | service | config) exit 4 ;; esac\n${remove}`,
+    );
+    writeFileSync(join(machine.configs, "operator_id"), "k8sop_1");
+    return () => readFileSync(calls, "utf8");
+  }
+  const onTty = async (options: string, answer: string) =>
+    await onTerminal(["sh", installer, ...options.split(" ")], {
+      env: machine.env,
+      type: ["[y/N]", `${answer}\r`],
     });
 
-    test("offers on a terminal to unregister, and does so only for a yes", async () => {
-      const calls = registeredMachine();
-      const { code, text } = await onTty("--uninstall --purge", "y");
-      expect([code, text]).toEqual([0, expect.stringContaining("Delete the operator k8sop_1")]);
-      expect(calls()).toContain(`unregister --yes --config ${machine.config}`);
-      expect(text).not.toContain("is still in your ngrok account");
-      expect([existsSync(machine.program), existsSync(machine.configs)]).toEqual([false, false]);
+  test("asks nothing where nobody can answer; --purge says what stays in the account", async () => {
+    const calls = registeredMachine();
+    const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: expect.stringContaining("The operator k8sop_1 is still in your ngrok account"),
     });
-
-    test("leaves the operator for any other answer", async () => {
-      const calls = registeredMachine();
-      const { code } = await onTty("--uninstall", "");
-      expect([code, calls().includes("unregister"), existsSync(machine.program)]).toEqual([
-        0,
-        false,
-        false,
-      ]);
-      expect(readFileSync(join(machine.configs, "operator_id"), "utf8")).toBe("k8sop_1");
-    });
-
-    test("removes nothing where unregistering fails", async () => {
-      registeredMachine(1);
-      const { code, text } = await onTty("--uninstall --purge", "yes");
-      expect([code, text]).toEqual([1, expect.stringContaining("nothing was removed")]);
-      expect([existsSync(machine.program), existsSync(join(machine.configs, "tls.key"))]).toEqual([
-        true,
-        true,
-      ]);
-    });
+    expect(calls()).not.toContain("unregister");
   });
 
+  test("offers on a terminal to unregister, and does so only for a yes", async () => {
+    const calls = registeredMachine();
+    const { code, text } = await onTty("--uninstall --purge", "y");
+    expect({ code, text }).toEqual({
+      code: 0,
+      text: expect.stringContaining("Delete the operator k8sop_1"),
+    });
+    expect(calls()).toContain(`unregister --yes --config ${machine.config}`);
+    expect(text).not.toContain("is still in your ngrok account");
+    expect({
+      program: existsSync(machine.program),
+      configs: existsSync(machine.configs),
+    }).toEqual({ program: false, configs: false });
+  });
+
+  test("leaves the operator for any other answer", async () => {
+    const calls = registeredMachine();
+    const { code } = await onTty("--uninstall", "");
+    expect({
+      code,
+      unregistered: calls().includes("unregister"),
+      program: existsSync(machine.program),
+    }).toEqual({ code: 0, unregistered: false, program: false });
+    expect(readFileSync(join(machine.configs, "operator_id"), "utf8")).toBe("k8sop_1");
+  });
+
+  test("removes nothing where unregistering fails", async () => {
+    registeredMachine(1);
+    const { code, text } = await onTty("--uninstall --purge", "yes");
+    expect({ code, text }).toEqual({
+      code: 1,
+      text: expect.stringContaining("nothing was removed"),
+    });
+    expect({
+      program: existsSync(machine.program),
+      tlsKey: existsSync(join(machine.configs, "tls.key")),
+    }).toEqual({ program: true, tlsKey: true });
+  });
+});
+
+describe("install.sh --uninstall while a daemon or a service may run", () => {
   test("refuses while a service would start what is gone, and minds no other program's", async () => {
     const unit = join(machine.folder, "ngrokd.service");
     const status = JSON.stringify({ installed: "ours", path: unit, state: "inactive" }, null, 2);
@@ -521,7 +532,7 @@ describe("install.sh --uninstall", () => {
   );
 
   test.if(asRoot)(
-    "refuses another user while root's daemon runs, whose socket is closed to that user",
+    "refuses another user while root's daemon runs, whose socket is closed to them",
     async () => {
       serveReal();
       const env = { NGROKD_INSTALL_DIR: "", NGROKD_CONFIG_DIR: "" };
@@ -558,93 +569,6 @@ describe("install.sh --uninstall", () => {
     },
     longTest,
   );
-
-  describe("of a machine whose daemon has its files elsewhere", () => {
-    const state = (): string => join(machine.folder, "var/ngrokd");
-    /**
-     * As `config show --json` has it; the test of a real daemon below holds it
-     * to that.
-     */
-    function apart(folder = state()): void {
-      const settings = {
-        "server.client_cert": { value: join(folder, "tls.crt"), origin: "default" },
-      };
-      const shown = JSON.stringify({ path: machine.config, settings }, null, 2);
-      installed(
-        `echo "$@" >> ${machine.folder}/calls\n[ "$1" = config ] && printf '%s\\n' '${shown}' && exit\nexit 4`,
-      );
-      mkdirSync(folder, { recursive: true });
-      for (const name of ["tls.crt", "tls.key"]) writeFileSync(join(folder, name), "mine");
-      writeFileSync(join(folder, "operator_id"), "k8sop_1");
-    }
-
-    test("purges these too, and says what stays in the account", async () => {
-      apart();
-      const { code, stdout, stderr } = await machine.install(["--uninstall", "--purge"]);
-      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-      expect([
-        existsSync(machine.program),
-        existsSync(machine.configs),
-        existsSync(state()),
-      ]).toEqual([false, false, false]);
-      expect(stdout).toContain(
-        `Removed ${state()}\nRemoved ${machine.configs}\nThe operator k8sop_1 is still in your ngrok account`,
-      );
-      expect(readFileSync(join(machine.folder, "calls"), "utf8")).toContain(
-        `config show --json --config ${machine.config}\n`,
-      );
-    });
-
-    test("offers to unregister", async () => {
-      apart();
-      const { text } = await onTerminal(["sh", installer, "--uninstall"], {
-        env: machine.env,
-        type: ["[y/N]", "\r"],
-      });
-      expect(text).toContain("Delete the operator k8sop_1");
-    });
-
-    test("names them where it keeps them", async () => {
-      apart();
-      expect((await machine.install(["--uninstall"])).stdout).toContain(
-        `Kept ${state()}, where the daemon has its key`,
-      );
-      expect(readdirSync(state()).sort()).toEqual(["operator_id", "tls.crt", "tls.key"]);
-    });
-
-    test.each([
-      ["in a folder that is not its own", "var/keys", []],
-      ["beside another configuration", "var/ngrokd", ["config.yml"]],
-    ] as const)("leaves them %s, and says so", async (_where, folder, others) => {
-      apart(join(machine.folder, folder));
-      for (const name of others) writeFileSync(join(machine.folder, folder, name), "another's");
-      const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
-      expect({ code, stdout }).toMatchObject({
-        code: 0,
-        stdout: expect.stringContaining(`Kept ${join(machine.folder, folder)}, where`),
-      });
-      expect(readdirSync(join(machine.folder, folder)).sort()).toEqual(
-        [...others, "operator_id", "tls.crt", "tls.key"].sort(),
-      );
-    });
-
-    test("needs the rights for them before it begins", async () => {
-      apart();
-      if (asRoot)
-        for (const path of [machine.programs, join(machine.folder, "etc"), machine.configs])
-          chmodSync(path, 0o777);
-      else chmodSync(join(machine.folder, "var"), 0o555);
-      const purge = ["--uninstall", "--purge"];
-      const { stderr } = await refused(
-        { unprivileged: true },
-        /Cannot remove "\S+\/var\/ngrokd": permission denied/,
-        purge,
-      );
-      expect(stderr).toContain(
-        `with NGROKD_INSTALL_DIR=${machine.programs} NGROKD_CONFIG_DIR=${machine.configs}`,
-      );
-    });
-  });
 
   test("warns of a section that a killed daemon left in the hosts file", async () => {
     installed();
@@ -686,34 +610,101 @@ describe("install.sh --uninstall", () => {
       expect((await ended).code).toBe(0);
       expect(existsSync(state)).toBe(true);
       expect((await machine.install(["--uninstall", "--purge"])).code).toBe(0);
-      expect([existsSync(machine.program), existsSync(machine.configs), existsSync(state)]).toEqual(
-        [false, false, false],
-      );
+      expect({
+        program: existsSync(machine.program),
+        configs: existsSync(machine.configs),
+        state: existsSync(state),
+      }).toEqual({ program: false, configs: false, state: false });
     },
     longTest,
   );
+});
 
-  const at = (name: string): string => join(machine.configs, name);
-
-  async function untilUp(
-    ended: Promise<{ code: number; stderr: string }>,
-    program: string,
-  ): Promise<void> {
-    let early: { code: number; stderr: string } | undefined;
-    ended.then((outcome) => {
-      early = outcome;
-    });
-    for (
-      const deadline = Date.now() + 10_000;
-      Date.now() < deadline;
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    ) {
-      if (early !== undefined)
-        throw new Error(`The daemon ended with ${early.code}: ${early.stderr}`);
-      if (spawnSync(program, ["status"], { env: machine.env }).status === 0) return;
-    }
-    throw new Error("The daemon did not come up within 10 s");
+describe("install.sh --uninstall of a machine whose daemon has its files elsewhere", () => {
+  const state = (): string => join(machine.folder, "var/ngrokd");
+  /**
+   * In the format of `config show --json`, which the test of a real daemon
+   * below confirms.
+   */
+  function apart(folder = state()): void {
+    const settings = {
+      "server.client_cert": { value: join(folder, "tls.crt"), origin: "default" },
+    };
+    const shown = JSON.stringify({ path: machine.config, settings }, null, 2);
+    installed(
+      `echo "$@" >> ${machine.folder}/calls\n[ "$1" = config ] && printf '%s\\n' '${shown}' && exit\nexit 4`,
+    );
+    mkdirSync(folder, { recursive: true });
+    for (const name of ["tls.crt", "tls.key"]) writeFileSync(join(folder, name), "mine");
+    writeFileSync(join(folder, "operator_id"), "k8sop_1");
   }
+
+  test("purges these too, and says what stays in the account", async () => {
+    apart();
+    const { code, stdout, stderr } = await machine.install(["--uninstall", "--purge"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect({
+      program: existsSync(machine.program),
+      configs: existsSync(machine.configs),
+      state: existsSync(state()),
+    }).toEqual({ program: false, configs: false, state: false });
+    expect(stdout).toContain(
+      `Removed ${state()}\nRemoved ${machine.configs}\nThe operator k8sop_1 is still in your ngrok account`,
+    );
+    expect(readFileSync(join(machine.folder, "calls"), "utf8")).toContain(
+      `config show --json --config ${machine.config}\n`,
+    );
+  });
+
+  test("offers to unregister", async () => {
+    apart();
+    const { text } = await onTerminal(["sh", installer, "--uninstall"], {
+      env: machine.env,
+      type: ["[y/N]", "\r"],
+    });
+    expect(text).toContain("Delete the operator k8sop_1");
+  });
+
+  test("names them where it keeps them", async () => {
+    apart();
+    expect((await machine.install(["--uninstall"])).stdout).toContain(
+      `Kept ${state()}, where the daemon has its key`,
+    );
+    expect(readdirSync(state()).sort()).toEqual(["operator_id", "tls.crt", "tls.key"]);
+  });
+
+  test.each([
+    ["in a folder that is not its own", "var/keys", []],
+    ["beside another configuration", "var/ngrokd", ["config.yml"]],
+  ] as const)("leaves them %s, and says so", async (_where, folder, others) => {
+    apart(join(machine.folder, folder));
+    for (const name of others) writeFileSync(join(machine.folder, folder, name), "another's");
+    const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining(`Kept ${join(machine.folder, folder)}, where`),
+    });
+    expect(readdirSync(join(machine.folder, folder)).sort()).toEqual(
+      [...others, "operator_id", "tls.crt", "tls.key"].sort(),
+    );
+  });
+
+  test("needs the rights for them before it begins", async () => {
+    apart();
+    if (asRoot)
+      for (const path of [machine.programs, join(machine.folder, "etc"), machine.configs])
+        chmodSync(path, 0o777);
+    else chmodSync(join(machine.folder, "var"), 0o555);
+    const purge = ["--uninstall", "--purge"];
+    const { stderr } = await refused(
+      { unprivileged: true },
+      /Cannot remove "\S+\/var\/ngrokd": permission denied/,
+      purge,
+    );
+    expect(stderr).toContain(
+      `with NGROKD_INSTALL_DIR=${machine.programs} NGROKD_CONFIG_DIR=${machine.configs}`,
+    );
+  });
 });
 
 test("install.sh --help explains the options and every variable that it reads", async () => {
@@ -726,14 +717,44 @@ test("install.sh --help explains the options and every variable that it reads", 
   expect(release.asked).toEqual([]);
 });
 
+/**
+ * An installed machine without the download. Its program says that no daemon
+ * runs.
+ */
+function installed(status = "exit 4"): void {
+  writeFileSync(machine.program, `#!/bin/sh\n${status}\n`, { mode: 0o755 });
+  mkdirSync(machine.configs, { recursive: true });
+  for (const name of ["config.yml", "tls.key", "ip_mappings.json"])
+    writeFileSync(join(machine.configs, name), "mine");
+}
+
+const at = (name: string): string => join(machine.configs, name);
+
+async function untilUp(
+  ended: Promise<{ code: number; stderr: string }>,
+  program: string,
+): Promise<void> {
+  let early: { code: number; stderr: string } | undefined;
+  ended.then((outcome) => {
+    early = outcome;
+  });
+  for (
+    const deadline = Date.now() + 10_000;
+    Date.now() < deadline;
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  ) {
+    if (early !== undefined)
+      throw new Error(`The daemon ended with ${early.code}: ${early.stderr}`);
+    if (spawnSync(program, ["status"], { env: machine.env }).status === 0) return;
+  }
+  throw new Error("The daemon did not come up within 10 s");
+}
+
 function serveReal(): void {
   release.serve({ SHA256SUMS: archive.sums, [archive.name]: archive.bytes });
 }
 
-/**
- * Runs install.sh and sees that the program which the release holds is there
- * and runs.
- */
+/** Runs install.sh and checks that the release's program is there and runs. */
 async function works(options: Parameters<Machine["install"]>[1]): Promise<void> {
   const { code, stderr } = await machine.install([], options);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -741,8 +762,8 @@ async function works(options: Parameters<Machine["install"]>[1]): Promise<void> 
 }
 
 /**
- * Runs install.sh and holds it to its promise for failures: an error in one
- * line, a hint at most, exit code 1, nothing changed.
+ * Runs install.sh and checks the promise for failures: an error in one line, at
+ * most a hint, exit code 1, nothing changed.
  */
 async function refused(
   options: Parameters<Machine["install"]>[1],

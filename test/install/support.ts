@@ -20,12 +20,12 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..", "..");
 export const asRoot = process.getuid?.() === 0;
-/** The user that owns nothing, on Debian and nearly everywhere. */
+/** The user nobody, on Debian and nearly everywhere. */
 const nobody = 65534;
 
 /**
- * The archive that `make dist` makes for this machine; what is up to date is
- * not made again.
+ * The archive that `make dist` makes for this machine. An up-to-date one is not
+ * made again.
  */
 export function hostArchive(): {
   name: string;
@@ -36,7 +36,7 @@ export function hostArchive(): {
 } {
   const target = `${process.platform}-${process.arch}`;
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  // Not a part of the make that may have started these tests.
+  // Independent of the make that may have started these tests.
   const { MAKEFLAGS: _flags, MAKELEVEL: _level, ...env } = process.env;
   const made = spawnSync("make", ["dist", `TARGETS=${target}`], {
     cwd: root,
@@ -69,14 +69,14 @@ type Answer = Uint8Array | string | ((response: ServerResponse) => void);
 
 export interface Release {
   readonly url: string;
-  /** The paths asked for, in order, without the leading slash. */
+  /** The requested paths, in order, without the leading slash. */
   readonly asked: string[];
-  /** What each path answers; 404 for all others. */
+  /** The content of each path; 404 for all others. */
   serve(files: Readonly<Record<string, Answer>>): void;
   close(): void;
 }
 
-/** An HTTP server on loopback in the place of the release page. */
+/** An HTTP server on loopback in place of the release page. */
 export async function startRelease(): Promise<Release> {
   const asked: string[] = [];
   let files: Readonly<Record<string, Answer>> = {};
@@ -118,20 +118,20 @@ export interface RunOptions {
   /** Another text than install.sh's own. */
   readonly script?: string;
   /**
-   * As a user without rights, where the tests run as root; otherwise as who we
-   * are.
+   * Runs as an ordinary user if the tests run as root, else as the current
+   * user.
    */
   readonly unprivileged?: boolean;
   /**
-   * Aborting it is Ctrl-C at a terminal: SIGINT to the script and all that it
-   * started.
+   * An abort is Ctrl-C at a terminal: SIGINT to the script and to all its
+   * children.
    */
   readonly interrupt?: AbortSignal;
 }
 
 /**
- * A machine's folders in a temporary one: the program's, the configuration's,
- * home, the temporary folder, the hosts file.
+ * A machine's folders inside a temporary one: the program's, the
+ * configuration's, home, the temporary folder, the hosts file.
  */
 export interface Machine {
   readonly folder: string;
@@ -146,13 +146,13 @@ export interface Machine {
   /** Runs install.sh here. */
   install(args?: readonly string[], options?: RunOptions): Promise<Outcome>;
   /**
-   * Every path with type, mode, size and time: equal before and after what must
-   * change nothing.
+   * Every path with type, mode, size and time. It is equal before and after a
+   * run that must change nothing.
    */
   snapshot(): string[];
   /**
-   * A folder of programs that go before those in PATH, each with the text of a
-   * shell script.
+   * A folder of programs before those in PATH, each with the text of a shell
+   * script.
    */
   fakes(scripts: Readonly<Record<string, string>>): string;
   remove(): void;
@@ -208,8 +208,8 @@ export function createMachine(releaseUrl: string): Machine {
           ? ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups", ...command]
           : command;
       const [program = "", ...rest] = lowered;
-      // Detached: a process group of its own, which a signal can reach as a
-      // whole.
+      // Detached: a process group of its own, so that a signal reaches all of
+      // it.
       const child = spawn(program, rest, {
         env: { ...env, ...options.env },
         cwd: folder,

@@ -5,8 +5,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCli } from "../../src/cli/run.ts";
-import { createSay } from "../../src/cli/say.ts";
 import { bunNet } from "../../src/net/bun.ts";
+import { createSay } from "../../src/terminal/say.ts";
 import { ask, echo, open, register, until } from "./support.ts";
 
 /** `ngrokd cloud WORDS…` in this process. */
@@ -47,7 +47,7 @@ function cloudCommand(...words: string[]) {
 
 const anyPorts = ["--api-port", "0", "--ingress-port", "0"];
 
-describe("ngrokd cloud", () => {
+describe("ngrokd cloud, for programs", () => {
   test("tells programs in one JSON object how to reach it, serves, and ends with 0", async () => {
     const folder = await mkdtemp(join(tmpdir(), "ngrokd-test-"));
     try {
@@ -103,8 +103,10 @@ describe("ngrokd cloud", () => {
       await rm(folder, { recursive: true, force: true });
     }
   });
+});
 
-  test("tells people what to put into a configuration and what to try, and leaves no file behind", async () => {
+describe("ngrokd cloud, for people", () => {
+  test("shows people a configuration and what to try, and leaves no file behind", async () => {
     const command = cloudCommand(...anyPorts, "--endpoint", "http://hello.demo=localhost:3000");
     await until("it is ready", () => command.out() !== "");
     const text = command.out();
@@ -131,7 +133,7 @@ describe("ngrokd cloud", () => {
     };
     for (const [words, message] of Object.entries(wrong)) {
       const command = cloudCommand(...words.split(" "));
-      expect([words, await command.exit]).toEqual([words, 2]);
+      expect({ words, exit: await command.exit }).toEqual({ words, exit: 2 });
       expect(command.err()).toContain(message);
       expect(command.out()).toBe("");
     }

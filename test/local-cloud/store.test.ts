@@ -38,7 +38,7 @@ describe("route", () => {
     expect(store.route("a.demo", 443)?.id).toBe(wide);
   });
 
-  test("leaves out what is not bound to Kubernetes, what was deleted, and what is not checked", () => {
+  test("leaves out endpoints with other bindings, deleted ones and unchecked ones", () => {
     const store = createStore();
     store.addEndpoint({ url: "http://public.demo", upstream, bindings: ["public", "internal"] });
     const gone = value(store.addEndpoint({ url: "http://gone.demo", upstream }));
@@ -66,7 +66,7 @@ describe("endpoints", () => {
     expect(store.addEndpoint({ url: "http://a.demo", upstream: "127.0.0.1" }).ok).toBe(false);
   });
 
-  test("keep their id and birthday when they move, and stay as they were when the move is refused", () => {
+  test("keep their id and birthday when they move, and all if the move is refused", () => {
     const store = createStore();
     const old = value(store.addEndpoint({ url: "http://a.demo", upstream, name: "a" }));
     const moved = store.changeEndpoint(old.id, { url: "http://b.demo:81" });

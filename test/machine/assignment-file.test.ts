@@ -33,7 +33,7 @@ describe("saveAssignment and loadAssignment", () => {
     );
   });
 
-  test("write the Go program's format, indented, readable for all, and only when something changed", async () => {
+  test("write the Go program's format for all users, and only a change", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");
     expect(
@@ -53,7 +53,7 @@ describe("saveAssignment and loadAssignment", () => {
     ).toBe(true); // the order counts
   });
 
-  test("say where a file cannot be written", async () => {
+  test("reject if a file cannot be written", async () => {
     await using folder = await temporaryFolder();
     const saving = saveAssignment(join(folder.path, "missing", "ip_mappings.json"), new Map());
     await expect(saving).rejects.toMatchObject({
@@ -64,7 +64,7 @@ describe("saveAssignment and loadAssignment", () => {
 });
 
 describe("loadAssignment", () => {
-  test("takes a missing file for an empty assignment", async () => {
+  test("reads a missing file as an empty assignment", async () => {
     await using folder = await temporaryFolder();
     expect(await loadAssignment(join(folder.path, "ip_mappings.json"))).toEqual({
       assignment: new Map(),
@@ -86,11 +86,11 @@ describe("loadAssignment", () => {
     ["null", "null"],
     ["a list", '["127.0.0.2"]'],
     ["a string", '"a.demo"'],
-    ["zeros, as a crash leaves them", new Uint8Array(4096)],
+    ["zeros after a crash", new Uint8Array(4096)],
     ["brackets without end", "[".repeat(2_000_000)],
-    ["a megabyte that is no JSON", `x${"y".repeat(1_000_000)}`],
+    ["a megabyte that is not JSON", `x${"y".repeat(1_000_000)}`],
   ];
-  test.each(damaged)("sets %s aside with a warning", async (_, content) => {
+  test.each(damaged)("moves %s aside with a warning", async (_, content) => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");
     await writeFile(path, content);
@@ -105,7 +105,7 @@ describe("loadAssignment", () => {
     ).toBe(0);
   });
 
-  test("sets a file that is too large, and a folder aside as well, and never over an earlier one", async () => {
+  test("moves a large file and a folder aside, and never over an earlier one", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");
     await writeFile(path, "");
@@ -122,7 +122,9 @@ describe("loadAssignment", () => {
     );
     expect(await readFile(`${path}.damaged-20260801T101112Z-3`, "utf8")).toBe("third");
   });
+});
 
+describe("loadAssignment, of unusual content,", () => {
   test("leaves single bad entries out and keeps the others", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");
@@ -152,7 +154,7 @@ describe("loadAssignment", () => {
     expect(warning).not.toContain("\n");
   });
 
-  test("keeps a file of which it left something out, once, so that the next save loses nothing", async () => {
+  test("keeps a copy of a file with bad entries, once", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");
     const text = JSON.stringify({ "a.demo": "127.0.0.2", "*.demo": "127.0.0.5" });
@@ -183,7 +185,7 @@ describe("loadAssignment", () => {
     );
   });
 
-  test("does not crash on any JSON", async () => {
+  test("never throws for any JSON", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");
     const text = fc.oneof(
@@ -204,7 +206,7 @@ describe("loadAssignment", () => {
     );
   });
 
-  test("says so where a link leads in circles", async () => {
+  test("rejects for a link to itself", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");
     await symlink(path, path);

@@ -1,31 +1,27 @@
 import { describe, expect, test } from "bun:test";
 import { type RepairDeps, startRepair } from "../../src/machine/repair.ts";
 import type { WatchDeps } from "../../src/machine/wake.ts";
-import { placed } from "../daemon/support.ts";
+import { doorway } from "../daemon/support.ts";
 import { memoryLog } from "../support/memory-log.ts";
 
-const one = placed("http://a.demo", "127.0.0.2");
+const one = doorway("http://a.demo", "127.0.0.2");
 
-function repaired(mended: { placed: typeof one; reason: string | undefined }[] = []) {
+function repaired(mended: { doorway: typeof one; reason: string | undefined }[] = []) {
   const done: string[] = [];
   const log = memoryLog();
   let watch: WatchDeps | undefined;
   const deps: RepairDeps = {
-    file: {
-      look() {
-        done.push("file");
-      },
-    },
-    hosts: { guard: async () => void done.push("hosts") },
-    listeners: {
-      present: new Map([["127.0.0.2:80 a.demo", {} as never]]),
+    checkConfig: () => void done.push("file"),
+    names: { guard: async () => void done.push("hosts") },
+    doors: {
+      present: new Map([["127.0.0.2:80", {} as never]]),
       async mend() {
-        done.push("listeners");
+        done.push("doors");
         return mended;
       },
     },
     sweep: async () => void done.push("sweep"),
-    renew: () => void done.push("renew"),
+    discard: () => void done.push("discard"),
     kick: () => void done.push("kick"),
     log,
     watch(given) {
@@ -42,7 +38,7 @@ describe("repair", () => {
   test("looks after the configuration file, the hosts section and the listeners", async () => {
     const { done, watch, log } = repaired();
     await watch.look();
-    expect(done).toEqual(["file", "hosts", "listeners"]);
+    expect(done).toEqual(["file", "hosts", "doors"]);
     expect(log.lines).toEqual([]);
   });
 
@@ -52,25 +48,25 @@ describe("repair", () => {
   ] as const)("makes ready connections anew and polls when it is another %s", (what, text) => {
     const { done, watch, log } = repaired();
     watch.moved(what);
-    expect(done).toEqual(["renew", "kick"]);
+    expect(done).toEqual(["discard", "kick"]);
     expect(log.lines).toEqual([
       `info ${text}: ready connections are made anew, and ngrok is asked at once`,
     ]);
   });
 
   test("tells of a listener that was raised again", async () => {
-    const { done, watch, log } = repaired([{ placed: one, reason: undefined }]);
+    const { done, watch, log } = repaired([{ doorway: one, reason: undefined }]);
     await watch.look();
-    expect(done).toEqual(["file", "hosts", "listeners"]);
+    expect(done).toEqual(["file", "hosts", "doors"]);
     expect(log.lines).toEqual([
       "warn The system had closed the listener of http://a.demo on 127.0.0.2:80; it listens again",
     ]);
   });
 
   test("leaves one that cannot be raised to the next poll, which it asks for", async () => {
-    const { done, watch, log } = repaired([{ placed: one, reason: "another program listens" }]);
+    const { done, watch, log } = repaired([{ doorway: one, reason: "another program listens" }]);
     await watch.look();
-    expect(done).toEqual(["file", "hosts", "listeners", "kick"]);
+    expect(done).toEqual(["file", "hosts", "doors", "kick"]);
     expect(log.lines).toEqual([
       "warn The system has closed the listener of http://a.demo, and it cannot be raised: another program listens",
     ]);

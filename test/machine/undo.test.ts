@@ -24,7 +24,7 @@ describe("undo", () => {
     expect(await planUndo(place.state, place.hosts)).toEqual([]);
   });
 
-  test("takes back the latest change first: files as we wrote them, and the hosts section", async () => {
+  test("takes back the latest change first: files as we wrote them, the hosts section", async () => {
     await using place = await machine();
     await recordChange(place.state, { kind: "hosts", path: place.hosts });
     await updateHostsFile(place.hosts, section, { stateFolder: place.state });
@@ -70,7 +70,7 @@ describe("undo", () => {
     expect(await readJournal(place.state)).toHaveLength(1);
   });
 
-  test("forgets what is gone already, as after a crash between the record and the change", async () => {
+  test("forgets what is already gone, as after a crash between record and change", async () => {
     await using place = await machine();
     await recordFile(place.state, place.unit, "[Unit]\n");
     await recordChange(place.state, { kind: "hosts", path: place.hosts });
@@ -80,7 +80,7 @@ describe("undo", () => {
     expect(await readJournal(place.state)).toEqual([]);
   });
 
-  test("finds a section that no journal knows of, even where the state folder was removed", async () => {
+  test("finds a section without a journal, even if the state folder was removed", async () => {
     await using place = await machine();
     await updateHostsFile(place.hosts, section, { stateFolder: place.state });
     await rm(place.state, { recursive: true });

@@ -83,8 +83,8 @@ describe("the watch", () => {
     const moved: Moved[] = [];
     const finished = Promise.withResolvers<void>();
     let looks = 0;
-    // Between two looks the clocks are read twice; the second reading is where
-    // the next look begins to count.
+    // Between two checks the clocks are read twice. The next check counts from
+    // the second reading.
     const step = () => steps[Math.min(looks, steps.length - 1)] ?? {};
     const watch = startWatch({
       moved: (what) => moved.push(what),
@@ -101,14 +101,14 @@ describe("the watch", () => {
     return { moved, looks: () => looks };
   }
 
-  test("says nothing while nothing moves, looks each time, and looks no more once stopped", async () => {
+  test("reports nothing while nothing moves, checks each time, and stops when stopped", async () => {
     const seen = await watched([{}, {}, {}]);
     expect(seen.moved).toEqual([]);
     await later(5);
     expect(seen.looks()).toBe(3);
   });
 
-  test("tells a change of the network once, and takes a question that has no answer for no change", async () => {
+  test("reports a change of the network once; a failed question is no change", async () => {
     const { moved } = await watched([
       {},
       { network: undefined },
@@ -118,7 +118,7 @@ describe("the watch", () => {
     expect(moved).toEqual(["network"]);
   });
 
-  // The clocks are read at the start, then before and after each look.
+  // The clocks are read at the start, then before and after each check.
   test.each([
     ["between two looks", 4],
     ["in the middle of a look", 5],

@@ -40,7 +40,8 @@ describe("parseEndpointUrl", () => {
     ],
     [
       "constructor://hello.demo:1",
-      'the URL "constructor://hello.demo:1" has the scheme "constructor"; http, https, tls and tcp are supported',
+      'the URL "constructor://hello.demo:1" has the scheme "constructor"; http, https, tls ' +
+        "and tcp are supported",
     ],
     ["https://*.example.com", "wildcard endpoints are not supported yet"],
     ["https://", "the host name is empty"],
@@ -54,15 +55,18 @@ describe("parseEndpointUrl", () => {
     ],
     [
       "http://a.demo\n",
-      'the host name "a.demo\\n" has a character that names do not have, or a hyphen at a label\'s end',
+      'the host name "a.demo\\n" has a character that names do not have, or a hyphen at a ' +
+        "label's end",
     ],
     [
       "http://a\0.demo",
-      'the host name "a\\u0000.demo" has a character that names do not have, or a hyphen at a label\'s end',
+      'the host name "a\\u0000.demo" has a character that names do not have, or a hyphen at a ' +
+        "label's end",
     ],
     [
       "http://bücher.demo",
-      'the host name "bücher.demo" has a character that names do not have, or a hyphen at a label\'s end',
+      'the host name "bücher.demo" has a character that names do not have, or a hyphen at a ' +
+        "label's end",
     ],
   ])("refuses %j, saying why", (url, reason) => {
     expect(parseEndpointUrl(url)).toEqual({ ok: false, reason });
@@ -74,14 +78,14 @@ describe("parseEndpointUrl", () => {
     `http://a:${"1".repeat(1e6)}`,
     "/".repeat(1e6),
     ":".repeat(1e6),
-  ])("refuses a megabyte at once, with a short reason", (url) => {
+  ])("refuses a megabyte with a short reason", (url) => {
     const target = parseEndpointUrl(url);
     expect(target.ok ? "" : target.reason).toMatch(
       /^the URL ".{80}" is not \[scheme:\/\/\]host\[:port\]$/,
     );
   });
 
-  test("answers for every text, and never with a host or port that is none", () => {
+  test("returns a valid host and port, or a reason, for every text", () => {
     const almost = fc.array(
       fc.constantFrom(
         "http",
@@ -119,7 +123,7 @@ describe("parseEndpointUrl", () => {
 });
 
 describe("bindingsOf", () => {
-  test("makes one binding of endpoints that share host and port, however they spell them", () => {
+  test("makes one binding of all endpoints with the same host and port", () => {
     const { bindings, bad } = bindingsOf([
       endpoint("ep_2", "http://hello.demo"),
       endpoint("ep_1", "http://hello.demo"),
@@ -146,7 +150,7 @@ describe("bindingsOf", () => {
     expect(bindings.map(({ key }) => key)).toEqual(["a.demo:9", "b.demo:2", "b.demo:80"]);
   });
 
-  test("sets apart what cannot be served, each with its reason, and serves the rest", () => {
+  test("returns each bad endpoint with its reason, and binds the others", () => {
     const { bindings, bad } = bindingsOf([
       endpoint("ep_1", "http://good.demo"),
       endpoint("ep_2", "https://*.demo"),
@@ -166,7 +170,7 @@ describe("bindingsOf", () => {
     ]);
   });
 
-  test("gives equal results for equal replies in any order, and loses no endpoint", () => {
+  test("does not depend on the order, and loses no endpoint", () => {
     const url = fc.constantFrom(
       "http://a.demo",
       "tcp://a.demo:80",

@@ -60,7 +60,7 @@ describe("parseProxyUrl", () => {
     expect(proxy.ok ? "" : proxy.reason).toMatch(reason);
   });
 
-  test("never quotes what may be a password, and reads back what proxyUrl writes", () => {
+  test("never quotes a password, and reads back the text of proxyUrl", () => {
     const word = fc
       .string({ unit: "grapheme", minLength: 6, maxLength: 20 })
       .filter((text) => text.isWellFormed());
@@ -145,7 +145,7 @@ describe("proxyFor", () => {
   const proxy = read("http://proxy:3128");
   const rules = { proxy, fromEnvironment: true, noProxy: "direct.test" };
 
-  test("spares what NO_PROXY names, and there is none where none is set", () => {
+  test("is undefined for hosts in NO_PROXY, and without a proxy", () => {
     expect(proxyFor({ host: "api.test", port: 443 }, rules)).toBe(proxy);
     expect(proxyFor({ host: "direct.test", port: 443 }, rules)).toBeUndefined();
     expect(
@@ -157,7 +157,7 @@ describe("proxyFor", () => {
   });
 
   test.each(["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1", "0:0:0:0:0:0:0:1"])(
-    "reaches %s directly unless the proxy is of our own configuration",
+    "reaches %s directly unless our own configuration has the proxy",
     (host) => {
       expect(proxyFor({ host, port: 443 }, rules)).toBeUndefined();
       expect(proxyFor({ host, port: 443 }, { ...rules, fromEnvironment: false })).toBe(proxy);

@@ -14,7 +14,7 @@ describe("closest", () => {
     expect(closest(word, ["serve", "status", "list", "set-api-key", "log_level"])).toBe(meant);
   });
 
-  test("takes the nearest of several, and nothing that is far away", () => {
+  test("takes the nearest of several, and none that is far away", () => {
     expect(closest("lost", ["list", "lot", "last", "lost"])).toBe("lost");
     expect(closest("frobnicate", ["status", "list"])).toBeUndefined();
     expect(closest("x", ["ab"])).toBeUndefined();
@@ -36,7 +36,7 @@ describe("slips", () => {
     expect(slips(a, b)).toBe(n);
   });
 
-  test("is a measure: equal means none, both ways alike, one slip counts one", () => {
+  test("is 0 for equal words, the same both ways, and 1 for one slip", () => {
     const word = fc.string({ unit: fc.constantFrom(..."abc"), maxLength: 8 });
     fc.assert(
       fc.property(word, word, fc.nat(8), (a, b, at) => {

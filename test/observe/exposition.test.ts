@@ -84,7 +84,7 @@ wait_seconds_count 0
     );
   });
 
-  test("is the same in pieces of any size, each of whole lines, and is made as it is asked for", () => {
+  test("is the same in pieces of any size, each of whole lines, and is made lazily", () => {
     let asked = 0;
     const labelled = (endpoint: string): { labels: Labels; value: number } => ({
       labels: { endpoint },

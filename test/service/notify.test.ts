@@ -14,10 +14,7 @@ afterEach(() => {
   for (const step of undo.splice(0)) step();
 });
 
-/**
- * A notifier whose datagrams end up in a list, and that never has to do
- * otherwise.
- */
+/** A notifier that puts its datagrams into a list and needs no fallback. */
 function recorded(env: Record<string, string>, taken = true) {
   const sent: string[] = [];
   const otherwise: string[] = [];
@@ -91,7 +88,7 @@ describe("a notifier", () => {
     expect(otherwise).toEqual(["READY=1"]);
   });
 
-  test("tells that it lives three times in the time that systemd allows, and not while it does not live", async () => {
+  test("gives three signs of life per interval of systemd, and none while it hangs", async () => {
     jest.useFakeTimers();
     const { sent, notifier } = recorded({ ...env, WATCHDOG_USEC: "90000" });
     let live = true;
@@ -137,7 +134,7 @@ describe("a datagram", () => {
     }
   });
 
-  test("that nobody takes is answered with false, at once: no such socket, a path too long, no room", async () => {
+  test("without a receiver returns false at once: no socket, too long a path, no room", async () => {
     expect(await bunNet.datagram(join(folder(), "nobody"), "READY=1")).toBe(false);
     expect(await bunNet.datagram("", "READY=1")).toBe(false);
     expect(await bunNet.datagram(`/${"x".repeat(200)}`, "READY=1")).toBe(false);
@@ -156,7 +153,7 @@ describe("a datagram", () => {
       const notifier = createNotifier({ net: nodeNet, env: { NOTIFY_SOCKET: path } });
       notifier.ready();
       notifier.stopping(1000);
-      // It waits until what it has sent was read.
+      // The sender waits until its datagrams are read.
       const reading = setInterval(texts, 10);
       await notifier.close();
       clearInterval(reading);
@@ -187,7 +184,7 @@ describe("a datagram", () => {
     expect(() => libcIn(line("/usr/lib/libcrypt.so.1"))).toThrow();
   });
 
-  test("has an address as Linux wants it: a path with a zero byte behind it, an abstract name with one in front", () => {
+  test("has an address with a zero byte: behind a path, before an abstract name", () => {
     expect([...socketAddress("/a")].slice(2)).toEqual([47, 97, 0]);
     expect([...socketAddress("@a")].slice(2)).toEqual([0, 97]);
   });

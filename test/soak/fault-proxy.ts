@@ -1,21 +1,20 @@
 import { connect, createServer, type Socket } from "node:net";
 
 /**
- * A TCP proxy in front of the ingress that hurts connections at any stage of
- * their lives: before TLS, in the handshake, in the header, in the stream. What
- * it did is on record, since a failure that no fault explains is what a soak
- * looks for.
+ * A TCP proxy before the ingress that harms connections at any stage: before
+ * TLS, in the handshake, in the header, in the stream. It records what it did,
+ * since a soak looks for failures without a fault.
  */
 export interface FaultProxy {
   readonly port: number;
   /** Connections that were broken on purpose. */
   readonly broken: number;
-  /** When each of them was, in order; ms of performance.now(). */
+  /** The time of each, in order; ms of performance.now(). */
   readonly cuts: readonly number[];
   /** Connections that were delayed on purpose. */
   readonly delayed: number;
   /**
-   * Whether anything was delayed in this span of time (ms of
+   * Whether a connection was delayed in this span of time (ms of
    * performance.now()).
    */
   delayedDuring(from: number, to: number): boolean;

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { askDaemon } from "../../src/control/client.ts";
-import { type ListItem, listSchema, statusSchema } from "../../src/control/protocol.ts";
+import { type ListItem, listSchema, statusSchema } from "../../src/desk/reply-schemas.ts";
 import { startLocalCloud } from "../../src/local-cloud/cloud.ts";
 import { parseFault } from "../../src/local-cloud/faults.ts";
 import { bunNet } from "../../src/net/bun.ts";
@@ -13,11 +13,11 @@ import { choosePlan, play, type Result, startService } from "./traffic.ts";
 
 /**
  * `make soak`: mixed traffic through the daemon for SOAK_MINUTES (0.5), with
- * random faults on the way to the ingress and in the API. Fails on a byte that
- * is lost, doubled, reordered or crossed, on a connection that breaks without a
- * fault, on a stall over a second that no fault explains, and on descriptors,
- * connections or memory that do not come back. SOAK_SEED repeats a run's
- * choices, SOAK_RUNTIME=deno runs the daemon from source under Deno,
+ * random faults on the way to the ingress and in the API. It fails on a byte
+ * that is lost, doubled, reordered or crossed, on a connection that breaks
+ * without a fault, on a stall over a second without a fault, and on
+ * descriptors, connections or memory that do not come back. SOAK_SEED repeats a
+ * run's choices, SOAK_RUNTIME=deno runs the daemon from source under Deno,
  * NGROKD_BINARY names another binary than dist/ngrokd.
  */
 const minutes = Number(process.env.SOAK_MINUTES ?? 0.5);
@@ -26,10 +26,10 @@ const underDeno = process.env.SOAK_RUNTIME === "deno";
 const binary = process.env.NGROKD_BINARY ?? "dist/ngrokd";
 const parallel = 24;
 /**
- * Milliseconds that a connection may wait without a fault to blame. Deno parses
- * the whole list of CAs anew for every dial (30 ms with the system's roots),
- * and the first burst finds none ready: there, the figure is reported and the
- * bound is for what has hung.
+ * The longest wait in milliseconds without a fault. Deno parses the whole list
+ * of CAs again for every dial (30 ms with the system's roots), and the first
+ * burst finds no ready connection. So under Deno the figure is only reported,
+ * and the bound is for hangs.
  */
 const longestWaitMs = underDeno ? 10_000 : 1000;
 const root = join(import.meta.dirname, "../..");
@@ -78,8 +78,8 @@ const targets = await until("the daemon serves all endpoints", 30_000, async () 
   end(1);
 });
 
-// This process carries clients, proxy, ingress and service: when it is held up
-// itself, so is everything that it measures.
+// This process runs clients, proxy, ingress and service. A delay of its own
+// shows in all that it measures.
 const heldUp: { from: number; to: number }[] = [];
 let lastTick = performance.now();
 const ticker = setInterval(() => {
@@ -109,7 +109,7 @@ const reporter = setInterval(() => {
   console.log(
     `${passed} s: ${results.complete} complete, ${results.broken} broken by ${proxy.broken} faults, ${Math.round(bytes / 1e6)} MB, RSS ${Math.round(rss() / 1024)} MiB, ${fds()} descriptors`,
   );
-  // A fifth of the time is for the daemon to reach its working size.
+  // The daemon has a fifth of the time to reach its working size.
   if (settled === undefined && passed > minutes * 12) settled = { fds: fds(), rss: rss() };
 }, 10_000);
 
@@ -146,7 +146,7 @@ function judge({ plan, ending, silence }: Result): void {
 }
 
 /**
- * What else happens to a daemon: an API in trouble, endpoints that come and go.
+ * The other events in a daemon's life: API faults, endpoints that come and go.
  */
 async function bother(): Promise<void> {
   const faults = ["500*2", "429=1*1", "latency=300*3", "html*1", "drop*1", "empty*1"];
@@ -169,8 +169,8 @@ async function verdict(): Promise<void> {
     problems.push(
       `the daemon ended by itself with code ${stopped}: ${readFileSync(join(folder, "log"), "utf8").slice(-2000)}`,
     );
-  // Each broken connection of ours used up a broken one of the proxy's; ready
-  // ones that were broken cost nobody anything.
+  // Each broken connection of ours used up a broken one of the proxy's. Broken
+  // ready connections harm no client.
   if (results.broken > proxy.broken)
     problems.push(
       `${results.broken} connections broke, and only ${proxy.broken} were broken on purpose`,
@@ -185,8 +185,8 @@ async function verdict(): Promise<void> {
         ? true
         : undefined;
     }).catch((error: Error) => problems.push(error.message));
-    // What is left may be ready connections (32 at most), the listeners, and
-    // the control socket.
+    // Ready connections (32 at most), the listeners and the control socket may
+    // remain.
     const now = { fds: fds(), rss: rss() };
     const { connections } = statusSchema.parse(await ask("status"));
     console.log(

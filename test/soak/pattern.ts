@@ -1,13 +1,13 @@
 /**
- * Bytes that tell where they belong: every stream has a number, and the byte at
- * a position of a stream follows from both. A lost, doubled, reordered or
- * crossed byte is seen at once, without keeping anything.
+ * Bytes that show their place: a byte follows from its stream's number and its
+ * position. So a lost, doubled, reordered or crossed byte is seen at once,
+ * without storing anything.
  */
 const size = 65_521; // a prime, so that no chunk length divides it
 const block = new Uint8Array(2 * size);
 
 /**
- * A small generator with a seed that can be printed and given again
+ * A small random generator with a seed that can be printed and given again
  * (mulberry32).
  */
 export function randomFrom(seed: number): () => number {

@@ -2,8 +2,8 @@ import { connect, createServer, type Socket } from "node:net";
 import { bytesAt, checker } from "./pattern.ts";
 
 /**
- * What one connection does. Every number of bytes is checked on both sides, and
- * so is every byte.
+ * The plan of one connection. Both sides check every number of bytes and every
+ * byte.
  */
 export interface Plan {
   /** Numbers both of its streams: 2n goes up, 2n + 1 comes down. */
@@ -19,17 +19,17 @@ export type Ending =
   | { readonly kind: "complete" }
   /** The connection was reset, or could not be made. */
   | { readonly kind: "broken"; readonly reason: string }
-  /** Bytes were wrong, or missing at a clean end: what must never be. */
+  /** Bytes were wrong, or missing at a clean end. This must never happen. */
   | { readonly kind: "wrong"; readonly reason: string };
 
 export interface Result {
   readonly plan: Plan;
   readonly ending: Ending;
-  /** How many bytes came down. */
+  /** The number of bytes that came down. */
   readonly received: number;
   /**
-   * The longest silence in which something had to come; milliseconds, with when
-   * it began and ended by performance.now().
+   * The longest silence while bytes were due: milliseconds, with its start and
+   * end by performance.now().
    */
   readonly silence: { readonly ms: number; readonly from: number; readonly to: number };
 }
@@ -53,13 +53,10 @@ export function choosePlan(n: number, random: () => number): Plan {
 
 /**
  * The service behind the endpoint. It reads the plan from the connection's
- * first bytes, checks what comes and sends its part.
+ * first bytes, checks the rest and sends its part.
  */
 export async function startService(
-  /**
-   * `n` is the plan's number; undefined where the connection ended before it
-   * had said it.
-   */
+  /** `n` is the plan's number; undefined if the connection ended before it. */
   onWrong: (reason: string, n: number | undefined) => void,
 ): Promise<{ port: number; readonly open: number; close(): Promise<void> }> {
   const open = new Set<Socket>();
@@ -72,8 +69,7 @@ export async function startService(
       n = plan.n;
     };
     serve(socket, knowing).catch((error: unknown) => {
-      // A connection that breaks is the client's to judge; a wrong byte never
-      // is a matter of opinion.
+      // The client judges broken connections. A wrong byte is always an error.
       if (error instanceof Error && error.message.startsWith("stream ")) onWrong(error.message, n);
       socket.destroy();
     });
@@ -108,7 +104,7 @@ async function serve(socket: Socket, knowing: (plan: Plan) => void): Promise<voi
   }
   const sending =
     plan.kind === "up" ? undefined : sendStream(socket, 2 * plan.n + 1, plan.down, plan.chunk);
-  // Awaited below; a failure meanwhile shows in what is read as well.
+  // Awaited below. Until then a failure shows in the reads as well.
   sending?.catch(() => undefined);
   for (;;) {
     const bytes = await reader.next();
@@ -127,7 +123,7 @@ async function serve(socket: Socket, knowing: (plan: Plan) => void): Promise<voi
 /** One client connection from start to end; never rejects. */
 export async function play(address: { host: string; port: number }, plan: Plan): Promise<Result> {
   const socket = connect({ ...address, allowHalfOpen: true, noDelay: true });
-  // Told by whatever waits on the socket at that moment.
+  // Reported by the operation that waits on the socket then.
   socket.on("error", () => undefined);
   const down = checker(2 * plan.n + 1);
   const silence = { ms: 0, from: 0, to: 0 };
@@ -226,9 +222,7 @@ async function sendStream(
   }
 }
 
-/**
- * Settles when the bytes have been taken; rejects when the connection is gone.
- */
+/** Resolves when the bytes are written; rejects when the connection is gone. */
 function send(socket: Socket, bytes: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     if (socket.destroyed) return reject(socket.errored ?? new Error("the connection is gone"));
@@ -236,7 +230,7 @@ function send(socket: Socket, bytes: Uint8Array): Promise<void> {
   });
 }
 
-/** Reading as questions: the next chunk, or exactly so many bytes. */
+/** Reads on request: the next chunk, or an exact number of bytes. */
 function readerOf(socket: Socket): {
   next(): Promise<Uint8Array | null>;
   exactly(n: number): Promise<Uint8Array>;

@@ -28,8 +28,8 @@ stories("ngrok's API has a bad day", () => {
   ];
 
   /**
-   * Breaks the API, and looks at the daemon meanwhile; however many polls fail
-   * in that time.
+   * Breaks the API and checks the daemon meanwhile, for any number of failed
+   * polls.
    */
   const staysUp = async (fault: string, reason: RegExp): Promise<void> => {
     await cloud.break(fault);
@@ -55,14 +55,14 @@ stories("ngrok's API has a bad day", () => {
   };
 
   test.each(bad)(
-    "%s: the daemon is degraded and says why, what runs goes on, and it recovers by itself",
+    "%s: the daemon is degraded with a reason, goes on serving, and recovers",
     async (fault, reason) => {
       await staysUp(fault, reason);
       await servesAgain();
     },
   );
 
-  test("401: the same, but a key that was refused twice is tried again minutes later, or when somebody asks for it", async () => {
+  test("401: the same, but a key refused twice is tried minutes later or on request", async () => {
     await staysUp(
       "401",
       /API answered 401: The local cloud was told to answer 401 \(ERR_NGROK_203, operation op_\w+\)/,
@@ -126,7 +126,7 @@ stories("ngrok's API has a bad day", () => {
     await daemon.becomes("hello.demo", "listening");
   });
 
-  test("an API that is gone leaves everything running, one that starts meanwhile waits for it, and it is found again when it is back", async () => {
+  test("an API that is gone stops nothing, and is found again when it is back", async () => {
     const apiPort = Number(new URL(cloud.apiUrl).port);
     await cloud.stop("SIGKILL");
     await until("the daemon has noticed", async () => (await daemon.status()).phase === "degraded");
@@ -141,11 +141,11 @@ stories("ngrok's API has a bad day", () => {
     });
     expect(status).toMatchObject({ registered: true, phase: "degraded", last_poll: { ok: false } });
     expect(status.reason).toContain("refused");
-    // What it served before, it serves again.
+    // It serves its former endpoints again.
     expect(await resolve("hello.demo")).toBeDefined();
 
-    // The stand-in forgets its operators with its end: this one answers that it
-    // does not know us, and is registered with anew.
+    // The stand-in forgets its operators at its end. The new one does not know
+    // us, so the daemon registers again.
     cloud = await startCloud({ apiPort });
     await until("the daemon serves again", async () => (await daemon.status()).phase === "serving");
     expect((await cloud.operators()).map(({ id }) => id)).toEqual([
@@ -162,8 +162,8 @@ stories("the API is down at boot, before the first registration", () => {
     writeConfig(configFor(first));
     const daemon = await serve();
     const status = await until("registration has failed", async () => {
-      // Registration has failed before the poll has, and a poll that has failed
-      // does not keep the next from registering.
+      // Registration failed before the poll did. A failed poll does not prevent
+      // the next registration.
       const now = await daemon.status();
       return now.registration === "failed" && now.last_poll !== null && now;
     });

@@ -8,15 +8,16 @@ stories("an API that does not want to be asked", () => {
   let daemon: Daemon;
 
   beforeAll(async () => {
-    // No poll but those that are asked for, and those that follow a failure.
+    // Only requested polls, and those after a failure.
     ({ cloud, daemon } = await registered({
       config: { bound_endpoints: { poll_interval: 3600 } },
     }));
   });
 
   /**
-   * After a poll that has failed: how often in a row by now, and the wait for
-   * the next: at least what is left of it, at most from the poll's end.
+   * The state after a failed poll: the failures in a row, and bounds of the
+   * wait for the next poll. The lower bound is the rest of it, the upper one
+   * counts from the poll's end.
    */
   const failed = async (): Promise<{ failures: number; atLeast: number; atMost: number }> => {
     await daemon.refresh();
@@ -60,7 +61,7 @@ stories("an API that does not want to be asked", () => {
   test("that refuses the key once is asked again within seconds, by itself", async () => {
     await cloud.break("401*1");
     const { code, err } = await ngrokd("refresh");
-    expect([code, err]).toEqual([1, expect.stringContaining("ERR_NGROK_203")]);
+    expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining("ERR_NGROK_203") });
     await until("the daemon serves again", async () => (await daemon.status()).phase === "serving");
   });
 
@@ -78,7 +79,7 @@ stories("an API that does not want to be asked", () => {
     const seen = [];
     for (let i = 0; i < 8; i += 1) seen.push(await failed());
     for (const { failures, atLeast } of seen) expect(atLeast).toBeLessThan(2 ** (failures - 1));
-    // With equal waits, or such that double, all of these would be the same.
+    // With equal or doubling waits all of these would be the same.
     const shares = seen
       .slice(3)
       .map(({ failures, atMost }) => (atMost / 2 ** (failures - 1)).toFixed(2));

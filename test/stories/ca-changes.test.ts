@@ -9,7 +9,7 @@ import { dial, echo, type Peer, type Upstream } from "../support/tcp.ts";
 
 const file = "/run/story/ca.pem";
 
-/** At once: a poll that came while it is written would find half of it. */
+/** Replaces the file at once, since a poll could read half of it. */
 function replace(text: string): void {
   writeFileSync(`${file}.new`, text);
   renameSync(`${file}.new`, file);
@@ -38,7 +38,7 @@ stories("a file of trusted CAs that changes while the daemon runs", () => {
     open = await talking("echo.demo", 7000);
   });
 
-  test("a file that is broken changes nothing, and what is wrong is told once, and in status until it is right", async () => {
+  test("a broken file changes nothing; the error is logged once and stays in status", async () => {
     const warned = async () =>
       (await daemon.status()).warnings.filter((text) => text.includes(file));
     const told = () =>
@@ -55,13 +55,16 @@ stories("a file of trusted CAs that changes while the daemon runs", () => {
     expect(await warned()).toEqual([
       expect.stringContaining("Keeping the trusted CAs as they were: "),
     ]);
-    expect([await echoes(open, "still"), await carries("echo.demo", 7000)]).toEqual([true, true]);
+    expect({
+      openEchoes: await echoes(open, "still"),
+      newCarries: await carries("echo.demo", 7000),
+    }).toEqual({ openEchoes: true, newCarries: true });
     replace(readFileSync(cloud.caFile, "utf8"));
     await daemon.refresh();
-    expect([told().length, await warned()]).toEqual([1, []]);
+    expect({ told: told().length, warned: await warned() }).toEqual({ told: 1, warned: [] });
   });
 
-  test("one that is taken out is believed no more: no byte reaches the service, and what is open goes on", async () => {
+  test("a removed CA is no longer trusted: no byte reaches the service; open ones go on", async () => {
     replace((await rootCa("Another")).cert);
     await daemon.refresh();
     const accepted = service.accepted();

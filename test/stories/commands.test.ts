@@ -46,7 +46,7 @@ stories("the command line without a daemon", () => {
     "`ngrokd %s --help` explains itself within 80 columns, with examples",
     async (command) => {
       const { out, err, code } = await ngrokd(`${command} --help`);
-      expect([code, err]).toEqual([0, ""]);
+      expect({ code, err }).toEqual({ code: 0, err: "" });
       expect(out).toContain(`Usage  ngrokd ${command}`);
       expect(out).toContain(`\nExamples\n  $ `);
       // A line to be typed stays whole.
@@ -95,7 +95,7 @@ stories("the command line without a daemon", () => {
     "`ngrokd %s` is told what is wrong and what to do, with exit code 2",
     async (words, error, hint) => {
       const { code, out, err } = await ngrokd(words);
-      expect([code, out]).toEqual([2, ""]);
+      expect({ code, out }).toEqual({ code: 2, out: "" });
       expect(err).toStartWith(`error: ${error}`);
       expect(err).toContain(`\nhint:  `);
       expect(err).toContain(hint);
@@ -106,7 +106,7 @@ stories("the command line without a daemon", () => {
     "`ngrokd %s` says that no daemon runs, with exit code 4, in text and in JSON",
     async (command) => {
       const text = await ngrokd(command);
-      expect([text.code, text.out]).toEqual([4, ""]);
+      expect({ code: text.code, out: text.out }).toEqual({ code: 4, out: "" });
       expect(text.err).toBe(
         [
           'error: No daemon answers on the control socket "/var/run/ngrokd.sock"',
@@ -115,7 +115,7 @@ stories("the command line without a daemon", () => {
         ].join("\n"),
       );
       const json = await ngrokd(`${command} --json`);
-      expect([json.code, json.err]).toEqual([4, ""]);
+      expect({ code: json.code, err: json.err }).toEqual({ code: 4, err: "" });
       expect(json.json.error).toMatchObject({
         code: "not-running",
         hint: expect.any(String),
@@ -123,7 +123,9 @@ stories("the command line without a daemon", () => {
       });
     },
   );
+});
 
+stories("the commands of the configuration", () => {
   test("config init writes a commented file for root alone, never over an existing one", async () => {
     expect((await ngrokd("config init")).out).toContain(`"${defaultConfig}"`);
     expect(statSync(defaultConfig).mode & 0o777).toBe(0o600);
@@ -131,7 +133,7 @@ stories("the command line without a daemon", () => {
     for (const key of ["poll_interval", "ingress_ca", "listen_interface", "health_port"])
       expect(text).toContain(key);
     const again = await ngrokd("config init");
-    expect([again.code, again.out]).toEqual([2, ""]);
+    expect({ code: again.code, out: again.out }).toEqual({ code: 2, out: "" });
     expect(readFileSync(defaultConfig, "utf8")).toBe(text);
     expect(await ngrokd("config check")).toMatchObject({ code: 0, err: "" });
   });
@@ -183,7 +185,7 @@ stories("the command line without a daemon", () => {
     writeFileSync("/run/story/bunfig.toml", 'preload = ["./preload.js"]\n');
     writeFileSync("/run/story/preload.js", 'throw new Error("read")\n');
     const { code, err, json } = await ngrokd("config show --json", { cwd: "/run/story" });
-    expect([code, err]).toEqual([0, ""]);
+    expect({ code, err }).toEqual({ code: 0, err: "" });
     expect(json.settings["api.key"]).toEqual({ value: "not set", origin: "default" });
   });
 
@@ -215,16 +217,18 @@ stories("the command line without a daemon", () => {
   });
 });
 
-stories("the command line with a daemon", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
+let cloud: Cloud;
+let daemon: Daemon;
 
-  beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
-    await cloud.add("http://hello.demo", page("hello").address);
-    await cloud.add("https://*.wild.demo", "127.0.0.1:9");
-    await daemon.refresh();
-  });
+const begin = async () => {
+  ({ cloud, daemon } = await registered());
+  await cloud.add("http://hello.demo", page("hello").address);
+  await cloud.add("https://*.wild.demo", "127.0.0.1:9");
+  await daemon.refresh();
+};
+
+stories("the command line with a daemon", () => {
+  beforeAll(begin);
 
   test("status in text fits into 80 columns and says all that one asks", async () => {
     const { out, code } = await ngrokd("status");
@@ -276,8 +280,12 @@ stories("the command line with a daemon", () => {
 
   test("a reader that closes the pipe early is no error", async () => {
     const { out, err } = await run(["sh", "-c", `${binary()} list | head -1`]);
-    expect([out.startsWith("URL"), err]).toEqual([true, ""]);
+    expect({ hasTable: out.startsWith("URL"), err }).toEqual({ hasTable: true, err: "" });
   });
+});
+
+stories("the command line on a terminal, with a daemon", () => {
+  beforeAll(begin);
 
   test("colour is for terminals, and not with NO_COLOR", async () => {
     const sequence = "\u001b[";
@@ -292,14 +300,13 @@ stories("the command line with a daemon", () => {
   });
 
   test("list --watch draws in place until Ctrl-C, and gives the terminal back", async () => {
-    // At the picture's end: the terminal shows what is typed, and would show it
-    // in the middle.
+    // Types at the picture's end, since the terminal echoes the key.
     const { text, code } = await onTerminal([binary(), "list", "--watch"], {
       type: ["\u001b[J", "\u0003"],
     });
     expect(code).toBe(0);
     const [before, picture = "", after] = text.split(/\u001b\[\?1049[hl]/);
-    expect([before, after]).toEqual(["", ""]);
+    expect({ before, after }).toEqual({ before: "", after: "" });
     const lines = picture.split("\n").map((line) => stripVTControlCharacters(line).trimEnd());
     expect(lines[0]).toMatch(/^serving: 1 listening, 1 unsupported +\d\d:\d\d:\d\d$/);
     expect(lines[2]).toMatch(/^URL +ADDRESS +OPEN +NEW\/S +UP\/S +DOWN\/S$/);
@@ -313,7 +320,11 @@ stories("the command line with a daemon", () => {
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line));
-    expect([code, first[0].per_second, second[0].per_second.connections]).toEqual([0, null, 0]);
+    expect({
+      code,
+      firstRates: first[0].per_second,
+      secondConnections: second[0].per_second.connections,
+    }).toEqual({ code: 0, firstRates: null, secondConnections: 0 });
   });
 
   test("a key that is typed on a terminal is not shown, and is kept", async () => {
@@ -373,17 +384,17 @@ stories("the command line with a daemon", () => {
       /Unknown (?:command|flag)|Unexpected argument|needs a value|Missing <|is wrong|internal|bug in ngrokd/;
     await Promise.all(
       examples.map(async (example) => {
-        // Those that stay are ended; the shell's own complaints (127: not
-        // found) count as well.
+        // Commands that keep running are ended. The shell's own complaints
+        // (127: not found) count as well.
         const { err, code } = await run(["timeout", "--signal=INT", "3", "sh", "-c", example], {
           cwd: "/run/examples",
           env: { VISUAL: "true", DEMO_ONCE: "1" },
         });
-        expect([example, misread.exec(err)?.[0], code === 127]).toEqual([
+        expect({ example, misread: misread.exec(err)?.[0], notFound: code === 127 }).toEqual({
           example,
-          undefined,
-          false,
-        ]);
+          misread: undefined,
+          notFound: false,
+        });
       }),
     );
   });

@@ -15,18 +15,20 @@ import {
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
+let cloud: Cloud;
+let daemon: Daemon;
+
+const stillAnswers = async (): Promise<void> =>
+  expect(await askSocket(defaultSocket, { command: "status" })).toMatchObject({ success: true });
+
+const begin = async () => {
+  ({ cloud, daemon } = await registered());
+  await cloud.add("http://hello.demo", page("hello").address, { name: "hello" });
+  await daemon.becomes("hello.demo", "listening");
+};
+
 stories("the control socket, as clients of the Go program use it", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
-
-  beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
-    await cloud.add("http://hello.demo", page("hello").address, { name: "hello" });
-    await daemon.becomes("hello.demo", "listening");
-  });
-
-  const stillAnswers = async (): Promise<void> =>
-    expect(await askSocket(defaultSocket, { command: "status" })).toMatchObject({ success: true });
+  beforeAll(begin);
 
   test("status", async () => {
     const [operator] = await cloud.operators();
@@ -60,7 +62,7 @@ stories("the control socket, as clients of the Go program use it", () => {
   test("set-api-key with a wrong key and with none", async () => {
     for (const args of [["wrong"], [""], [], null]) {
       const { success, error } = await askSocket(defaultSocket, { command: "set-api-key", args });
-      expect([success, typeof error]).toEqual([false, "string"]);
+      expect({ success, errorType: typeof error }).toEqual({ success: false, errorType: "string" });
     }
     expect((await daemon.status()).registered).toBe(true);
   });
@@ -70,7 +72,7 @@ stories("the control socket, as clients of the Go program use it", () => {
       command: "set-api-key",
       args: [cloud.apiKey],
     });
-    expect([success, typeof data]).toEqual([true, "string"]);
+    expect({ success, dataType: typeof data }).toEqual({ success: true, dataType: "string" });
   });
 
   test.each([
@@ -88,22 +90,30 @@ stories("the control socket, as clients of the Go program use it", () => {
     expect(error.length).toBeGreaterThan(10);
     await stillAnswers();
   });
+});
+
+stories("clients of the control socket that are rude or many", () => {
+  beforeAll(begin);
 
   test("a request of more than 64 KiB is refused", async () => {
     const { success, error } = await askSocket(
       defaultSocket,
       `{"command":"${"x".repeat(70_000)}"}`,
     );
-    expect([success, error]).toEqual([false, "The request is larger than 64 KiB"]);
+    expect({ success, error }).toEqual({
+      success: false,
+      error: "The request is larger than 64 KiB",
+    });
     await stillAnswers();
   });
 
-  test("a client that never finishes its request is let go after 5 s, and holds up nobody", async () => {
+  test("a client that never finishes its request is cut after 5 s, and delays no other", async () => {
     const started = performance.now();
     const slow = tellSocket(defaultSocket, '{"command":').catch(() => "");
     await stillAnswers();
     expect(await slow).toBe("");
-    expect(performance.now() - started).toBeWithin(4500, 20_000);
+    // Not before its time. A busy machine may well be late.
+    expect(performance.now() - started).toBeGreaterThan(4500);
   });
 
   test("clients that leave before the answer do no harm", async () => {
@@ -122,7 +132,7 @@ stories("the control socket, as clients of the Go program use it", () => {
 
   test("the socket is for its owner and group alone", async () => {
     const { mode, uid } = statSync(defaultSocket);
-    expect([(mode & 0o777).toString(8), uid]).toEqual(["660", 0]);
+    expect({ mode: (mode & 0o777).toString(8), uid }).toEqual({ mode: "660", uid: 0 });
     const { code, err } = await ngrokd("status", { as: "nobody" });
     expect(code).toBe(5);
     expect(err).toBe(
@@ -134,7 +144,7 @@ stories("the control socket, as clients of the Go program use it", () => {
     );
   });
 
-  test("a second daemon refuses with the first one's pid, exit code 6, and touches nothing", async () => {
+  test("a second daemon refuses with the first one's pid and exit code 6", async () => {
     const hosts = readFileSync("/etc/hosts", "utf8");
     const second = await ngrokd("serve");
     expect(second.code).toBe(6);

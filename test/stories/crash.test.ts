@@ -8,18 +8,18 @@ import { atEnd, foreignHosts, freshMachine, stories, until } from "../support/st
 import { page } from "../support/web.ts";
 
 /**
- * Hundreds of lives, each ended by kill -9 at a random moment while endpoints
- * come and go, other programs edit the hosts file and clients connect; what is
- * on the disk is looked at after every one. CRASH_SEED repeats a run, as far as
- * a machine's timing lets it; CRASH_LIVES makes it longer.
+ * Hundreds of lives, each ended by kill -9 at a random moment. Meanwhile
+ * endpoints come and go, other programs edit the hosts file and clients
+ * connect. After each life the files on disk are checked. CRASH_SEED repeats a
+ * run, as far as the machine's timing permits. CRASH_LIVES makes it longer.
  */
 const seed = Number(process.env.CRASH_SEED ?? Date.now() % 1_000_000);
 const lives = Number(process.env.CRASH_LIVES ?? 160);
-/** Milliseconds: from before the first file is read to well into serving. */
+/** Milliseconds: from before the first file read to well into serving. */
 const longestLife = 420;
 /**
- * After so many lives the machine is a new one, so that registrations are
- * killed as often as polls.
+ * After so many lives the machine is a new one, so that a kill hits
+ * registrations as often as polls.
  */
 const generation = 12;
 
@@ -29,7 +29,7 @@ const names = ["a.demo", "b.demo", "c.demo", "d.demo", "e.demo", "f.demo"];
 stories(`kill -9 at any moment (CRASH_SEED=${seed} CRASH_LIVES=${lives})`, () => {
   for (const inPlace of [false, true]) {
     test(
-      `leaves nothing that the next start does not put right; the hosts file is ${inPlace ? "a bind mount" : "a plain file"}`,
+      `is repaired by the next start; hosts: ${inPlace ? "bind mount" : "plain file"}`,
       async () => {
         freshMachine();
         if (inPlace) {
@@ -76,8 +76,8 @@ async function crashAndCrash(count: number, random: () => number): Promise<void>
 }
 
 /**
- * What must be true of the disk after every crash, and what the clouds and
- * other programs do meanwhile.
+ * The invariants of the disk after every crash, and the acts of the clouds and
+ * other programs.
  */
 async function createWorld(cloud: Cloud, random: () => number) {
   const upstream = page("hello").address;
@@ -96,10 +96,7 @@ async function createWorld(cloud: Cloud, random: () => number) {
     if (id !== undefined) ids.delete(name);
   }
 
-  /**
-   * One endpoint more or less, and now and then a line that another program
-   * appends.
-   */
+  /** Adds or removes an endpoint. Sometimes another program appends a line. */
   async function churn(): Promise<void> {
     await Bun.sleep(random() * longestLife * 0.4);
     await toggle(names[Math.floor(random() * names.length)] ?? "");
@@ -112,15 +109,18 @@ async function createWorld(cloud: Cloud, random: () => number) {
       existsSync(`${state}/${name}`) ? readFileSync(`${state}/${name}`, "utf8") : undefined;
     const saved = JSON.parse(file("ip_mappings.json") ?? "{}");
     for (const [name, address] of Object.entries(addresses))
-      expect([name, saved[name]]).toEqual([name, address]);
+      expect({ name, address: saved[name] }).toEqual({ name, address });
     addresses = saved;
     const [key, cert, operator] = [file("tls.key"), file("tls.crt"), file("operator_id")];
     if (key !== undefined) expect(statSync(`${state}/tls.key`).mode & 0o777).toBe(0o600);
-    // The key is saved before ngrok hears of it, then the certificate, then the
-    // id: whatever is there, all that comes before it is too.
+    // The order of saving is key, certificate, ID. So each file implies those
+    // before it.
     if (cert !== undefined) expect(fitsKey(cert, key ?? "")).toBe(true);
     if (operator !== undefined)
-      expect([cert !== undefined, operator]).toEqual([true, expect.stringMatching(/^k8sop_\w+$/)]);
+      expect({ hasCertificate: cert !== undefined, operator }).toEqual({
+        hasCertificate: true,
+        operator: expect.stringMatching(/^k8sop_\w+$/),
+      });
     if (file("journal.json") !== undefined)
       expect(JSON.parse(file("journal.json") ?? "").version).toBe(1);
   }
@@ -130,16 +130,14 @@ async function createWorld(cloud: Cloud, random: () => number) {
       .split("\n")
       .filter((line) => line !== "");
     expect(lines.filter((line) => foreign.includes(line))).toEqual(foreign);
-    // An entry is whole or not there; the rest is ours.
+    // An entry is complete or missing. The rest is ours.
     const others = lines.filter(
       (line) => !foreign.includes(line) && !/^# |^127\.0\.0\.\d+\t[a-f]\.demo$/.test(line),
     );
     expect(others).toEqual([]);
   }
 
-  /**
-   * The next start has everything right, without a trace of what was before.
-   */
+  /** After the next start everything is right, without a trace of the crash. */
   async function recovers(last: boolean): Promise<void> {
     if (!isCutOff()) appendLine();
     const daemon = await serve();
@@ -149,7 +147,7 @@ async function createWorld(cloud: Cloud, random: () => number) {
       [...ids.keys()].sort().map((name) => [name, "listening"]),
     );
     for (const { hostname, ip } of list)
-      expect([hostname, addresses[hostname] ?? ip]).toEqual([hostname, ip]);
+      expect({ hostname, address: addresses[hostname] ?? ip }).toEqual({ hostname, address: ip });
     const operators = await cloud.operators();
     expect(operators.map(({ id }) => id)).toEqual([
       readFileSync(`${state}/operator_id`, "utf8").trim(),
@@ -178,7 +176,7 @@ async function createWorld(cloud: Cloud, random: () => number) {
     foreign = [...foreign, line];
   }
 
-  /** Another machine, for ngrok; names keep their addresses. */
+  /** Another machine to ngrok; names keep their addresses. */
   async function beginAnew(operators: readonly { id: string }[]): Promise<void> {
     for (const name of ["tls.key", "tls.crt", "operator_id", "ingress_endpoint"])
       rmSync(`${state}/${name}`, { force: true });
@@ -189,8 +187,8 @@ async function createWorld(cloud: Cloud, random: () => number) {
 }
 
 /**
- * Both copies mean that a write in place was cut off: the next start finishes
- * it, and only then the file counts.
+ * If both copies are there, a write in place was interrupted. The next start
+ * finishes it, and only then the file counts.
  */
 const isCutOff = (): boolean =>
   existsSync(`${state}/hosts.before`) && existsSync(`${state}/hosts.after`);
@@ -202,7 +200,7 @@ const leftovers = (): string[] =>
     ),
   );
 
-/** Clients for as long as a life lasts, whatever becomes of them. */
+/** Clients for the whole life. Their results do not matter. */
 async function visit(end: number): Promise<void> {
   while (performance.now() < end) {
     await fetch("http://127.0.0.2/", { signal: AbortSignal.timeout(100) }).then(

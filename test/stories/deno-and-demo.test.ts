@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
+import type { Finding } from "../../src/doctor/finding.ts";
+import type { Way } from "../../src/doctor/why.ts";
 import { registered } from "../support/cloud.ts";
 import { binary, ngrokd, run, start } from "../support/ngrokd.ts";
 import { foreignHosts, stories, until } from "../support/story.ts";
@@ -7,7 +9,7 @@ import { dial, echo, upstream } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 stories("the same daemon under Deno", () => {
-  test("registers, lists, carries HTTP by name, TCP and a first word of the server's, and leaves nothing behind", async () => {
+  test("registers, lists, carries HTTP and TCP both ways, and leaves nothing behind", async () => {
     const { cloud, daemon } = await registered({ deno: true });
     expect((await daemon.status()).runtime).toBe("deno");
     await cloud.add("http://hello.demo", page("hello").address);
@@ -45,7 +47,8 @@ stories("the demo", () => {
 
   test("`DEMO_ONCE=1 ngrokd demo` shows it all and exits 0, without root", async () => {
     const { out, err, code } = await ngrokd("demo", { env: { DEMO_ONCE: "1" }, as: "nobody" });
-    expect([code, err]).toEqual([0, expect.stringContaining("The demo has ended")]);
+    expect(code).toBe(0);
+    expect(err).toContain("The demo has ended");
     for (const part of [
       "http://hello.demo:8080 answered:",
       "tcp://echo.demo:7000 answered:",
@@ -67,12 +70,38 @@ stories("the demo", () => {
     const commands = lines.flatMap(
       (line) => /^ {2}\$ ((?!nc ).*?)(?: {3,}#.*)?$/.exec(line)?.[1] ?? [],
     );
-    expect(commands).toHaveLength(7);
+    expect(commands).toHaveLength(8);
     for (const command of commands) {
       const { code, out } = await run(["sh", "-c", command]);
-      expect([command, code]).toEqual([command, 0]);
-      expect(out).not.toBe("");
+      expect({ command, code, silent: out === "" }).toEqual({ command, code: 0, silent: false });
     }
+    expect(await demo.stop("SIGINT")).toBe(0);
+    nothingLeft();
+  });
+
+  test("what it proposes to look with, doctor and why, finds nothing to warn of", async () => {
+    const demo = start("the demo", [binary(), "demo"]);
+    const text = await until(
+      "it is ready",
+      () => demo.log().includes("Ctrl-C ends it.") && demo.log(),
+    );
+    const [doctor = "", why = ""] = ["doctor", "why"].map((word) =>
+      text
+        .split("\n")
+        .find((line) => line.includes(` ${word} `))
+        ?.replace("  $ ", ""),
+    );
+    const looked = await run(["sh", "-c", `${doctor} --json`]);
+    const { findings }: { findings: Finding[] } = looked.json;
+    expect(findings.filter(({ level }) => level !== "ok")).toEqual([]);
+    expect(findings.filter(({ check }) => check === "names").map(({ text }) => text)).toEqual([
+      expect.stringMatching(/^2 of 2 are in ".*\/hosts", which the daemon keeps$/),
+    ]);
+
+    const followed = await run(["sh", "-c", `${why} --json`]);
+    const { ways }: { ways: Way[] } = followed.json;
+    expect(ways.map(({ subject }) => subject)).toEqual(["hello.demo:8080"]);
+    expect(ways.flatMap(({ steps }) => steps).filter(({ level }) => level !== "ok")).toEqual([]);
     expect(await demo.stop("SIGINT")).toBe(0);
     nothingLeft();
   });

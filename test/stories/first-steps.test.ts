@@ -51,22 +51,29 @@ stories("from nothing to a working connection", () => {
       "No endpoints. The daemon is not serving: there is no API key\nhint: run `ngrokd set-api-key`",
     );
     expect(health.out).toContain(`Ready:          no: ${noKey}`);
-    expect([status.code, list.code, health.code]).toEqual([0, 0, 1]);
+    expect({ status: status.code, list: list.code, health: health.code }).toEqual({
+      status: 0,
+      list: 0,
+      health: 1,
+    });
   });
 
   test("`ngrokd refresh` says the same, and fails", async () => {
     const { code, err } = await ngrokd("refresh");
-    expect([code, err]).toEqual([
-      1,
-      "error: The poll failed: there is no API key\nhint:  run `ngrokd set-api-key`\n",
-    ]);
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: "error: The poll failed: there is no API key\nhint:  run `ngrokd set-api-key`\n",
+    });
   });
 
   test("the health server says alive and not ready", async () => {
     const live = await fetch("http://127.0.0.1:8081/healthz");
     const ready = await fetch("http://127.0.0.1:8081/readyz");
-    expect([live.status, await live.text()]).toEqual([200, "ok\n"]);
-    expect([ready.status, await ready.text()]).toEqual([503, `${noKey}\n`]);
+    expect({ status: live.status, text: await live.text() }).toEqual({ status: 200, text: "ok\n" });
+    expect({ status: ready.status, text: await ready.text() }).toEqual({
+      status: 503,
+      text: `${noKey}\n`,
+    });
   });
 
   test("a wrong key is refused with ngrok's words and changes nothing", async () => {
@@ -103,11 +110,12 @@ stories("from nothing to a working connection", () => {
 
   test("key, certificate and configuration are kept with the right modes", () => {
     const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
-    expect(
-      ["/etc/ngrokd/tls.key", "/etc/ngrokd/tls.crt", "/etc/ngrokd/operator_id", defaultConfig].map(
-        mode,
-      ),
-    ).toEqual(["600", "644", "600", "600"]);
+    expect({
+      key: mode("/etc/ngrokd/tls.key"),
+      certificate: mode("/etc/ngrokd/tls.crt"),
+      operator: mode("/etc/ngrokd/operator_id"),
+      config: mode(defaultConfig),
+    }).toEqual({ key: "600", certificate: "644", operator: "600", config: "600" });
     expect(readFileSync(defaultConfig, "utf8")).toContain(cloud.apiKey);
   });
 
@@ -128,7 +136,7 @@ stories("from nothing to a working connection", () => {
   test("`curl http://hello.demo/` works by name, through the hosts file", async () => {
     expect(await resolve("hello.demo")).toBe("127.0.0.3");
     const { out, code } = await run(["curl", "-sS", "http://hello.demo/"]);
-    expect([out, code]).toEqual(["hello from behind ngrok\n", 0]);
+    expect({ out, code }).toEqual({ out: "hello from behind ngrok\n", code: 0 });
   });
 
   test("a TCP connection is carried to its end, and counted", async () => {
@@ -158,10 +166,10 @@ stories("from nothing to a working connection", () => {
 
   test("health is green in every way", async () => {
     const { out, code } = await ngrokd("health");
-    expect([out, code]).toEqual([
-      "Healthy:        yes\nReady:          yes\nHealth server:  http://127.0.0.1:8081/\n",
-      0,
-    ]);
+    expect({ out, code }).toEqual({
+      out: "Healthy:        yes\nReady:          yes\nHealth server:  http://127.0.0.1:8081/\n",
+      code: 0,
+    });
     expect((await fetch("http://127.0.0.1:8081/readyz")).status).toBe(200);
   });
 
@@ -169,7 +177,7 @@ stories("from nothing to a working connection", () => {
     expect(daemon.log()).not.toContain(cloud.apiKey);
   });
 
-  test("SIGTERM takes everything back: exit code 0, hosts file byte for byte as it was, socket and listeners gone", async () => {
+  test("SIGTERM takes all back: exit code 0, same hosts file, no socket, no listeners", async () => {
     expect(await daemon.stop()).toBe(0);
     expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
     expect(existsSync(defaultSocket)).toBe(false);
@@ -186,7 +194,7 @@ stories("from nothing to a working connection", () => {
 });
 
 stories("other ways to begin", () => {
-  test("with nothing at all: defaults, and a key that cannot be tried for want of a network is not kept", async () => {
+  test("with nothing at all: defaults; a key that cannot be tried is not saved", async () => {
     const daemon = await serve();
     await until("it has looked around", async () => (await daemon.status()).phase === "degraded");
     expect(await daemon.status()).toMatchObject({
@@ -206,10 +214,10 @@ stories("other ways to begin", () => {
     const cloud = await startCloud();
     writeConfig(configFor(cloud, { api: { key: "" } }));
     const { out, code } = await ngrokd("set-api-key -", { stdin: cloud.apiKey });
-    expect([out, code]).toEqual([
-      `ngrok accepted the key; it is saved in ${defaultConfig}. No daemon is running yet: \`sudo ngrokd service install\` or \`sudo ngrokd serve\` starts one.\n`,
-      0,
-    ]);
+    expect({ out, code }).toEqual({
+      out: `ngrok accepted the key; it is saved in ${defaultConfig}. No daemon is running yet: \`sudo ngrokd service install\` or \`sudo ngrokd serve\` starts one.\n`,
+      code: 0,
+    });
     const daemon = await serve();
     await until("it has registered", async () => (await daemon.status()).registered);
     await daemon.stop();
@@ -228,7 +236,7 @@ stories("other ways to begin", () => {
     await daemon.stop();
   });
 
-  test("with a wrong key in the file: registration has failed, with ngrok's words, until a right one is set", async () => {
+  test("with a wrong key in the file: registration fails until a right one is set", async () => {
     freshMachine();
     const cloud = await startCloud();
     writeConfig(configFor(cloud, { api: { key: "a-wrong-key" } }));

@@ -7,21 +7,21 @@ import { resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 const folder = "/etc/ngrokd";
-/** As a later ngrokd may write them. */
+/** Files in the format of a later ngrokd. */
 const later: Readonly<Record<string, string>> = {
   "ip_mappings.json": '{"version": 9, "names": [["hello.demo", "127.0.0.77"]]}',
   "journal.json": '{"version": 9, "did": [["hosts", "/etc/hosts"]]}',
 };
 
 stories("a downgrade: files of a later version", () => {
-  test("are no obstacle to the daemon, and stay beside those that it makes; undo says that it cannot read them", async () => {
+  test("do not stop the daemon, and stay beside its own; undo says so", async () => {
     mkdirSync(folder, { recursive: true });
     for (const [name, text] of Object.entries(later)) writeFileSync(`${folder}/${name}`, text);
     const { code, err } = await ngrokd("undo --yes");
-    expect([code, err]).toEqual([
-      1,
-      expect.stringContaining(`Cannot understand the journal "${folder}/journal.json"`),
-    ]);
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: expect.stringContaining(`Cannot understand the journal "${folder}/journal.json"`),
+    });
     expect(err).toContain("the version of ngrokd that wrote it can read it");
 
     const cloud = await startCloud();

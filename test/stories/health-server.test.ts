@@ -84,8 +84,8 @@ stories("the health server", () => {
     expect(await get("/healthz")).toEqual([200, "ok\n"]);
     const { reason, ...report } = (await ngrokd("health --json")).json;
     expect(report).toMatchObject({ healthy: true, ready: false });
-    // Another poll may have failed meanwhile, and each answer of ngrok's has an
-    // operation of its own.
+    // Another poll may have failed meanwhile, and each of ngrok's answers has
+    // its own operation ID.
     const plain = (words: string): string => words.trim().replace(/operation \w+/, "operation");
     expect(plain(reason)).toBe(plain(text));
     await cloud.mend();

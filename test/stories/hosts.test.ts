@@ -18,8 +18,8 @@ import { page } from "../support/web.ts";
 const hosts = (path = "/etc/hosts"): string => readFileSync(path, "latin1");
 const ownSection = /# BEGIN ngrokd managed section\n(?:[^\n]*\n)*# END ngrokd managed section\n?/;
 /**
- * As another program does it while the daemon runs: whoever reads the file
- * between truncating and writing it takes it for an empty one.
+ * Replaces the file as other programs do while the daemon runs. Between
+ * truncating and writing, a reader sees an empty file.
  */
 const replaceHosts = (text: string): void => {
   writeFileSync("/etc/hosts.new", text, "latin1");
@@ -34,8 +34,8 @@ stories("the hosts file is the user's", () => {
 
   beforeAll(async () => {
     cloud = await startCloud();
-    // Both before the first poll: addresses are given in the order in which
-    // names are seen.
+    // Both before the first poll, since addresses follow the order in which
+    // names appear.
     await cloud.add("http://hello.demo", page("hello").address);
     await cloud.add("http://api.demo", page("api").address);
     writeConfig(configFor(cloud));
@@ -44,7 +44,7 @@ stories("the hosts file is the user's", () => {
     await daemon.becomes("api.demo", "listening");
   });
 
-  test("the names stand in a section of their own, sorted, behind everything that was there", () => {
+  test("the names stand in a sorted section of their own at the end of the file", () => {
     const [section = ""] = ownSection.exec(hosts()) ?? [];
     expect(section.split("\n").filter((line) => line !== "" && !line.startsWith("#"))).toEqual([
       "127.0.0.2\tapi.demo",
@@ -57,13 +57,13 @@ stories("the hosts file is the user's", () => {
     expect(hosts("/etc/ngrokd/hosts.original")).toBe(foreignHosts);
   });
 
-  test("kill -9 leaves the names behind; the next start cleans them up before it has heard from ngrok, and then has them right again", async () => {
+  test("kill -9 leaves names behind; the next start removes them before its first poll", async () => {
     const before = hosts();
     const operators = await cloud.operators();
     await daemon.stop("SIGKILL");
     expect(hosts()).toBe(before);
 
-    // Without the list that it kept it serves nothing until ngrok answers.
+    // Without its saved list it serves nothing until ngrok replies.
     rmSync("/etc/ngrokd/endpoints.json");
     await cloud.break("500");
     daemon = await serve();
@@ -80,7 +80,7 @@ stories("the hosts file is the user's", () => {
     expect(await cloud.operators()).toEqual(operators);
   });
 
-  test("what other programs write while the daemon runs is kept, and a section that they damage is repaired", async () => {
+  test("other programs' lines are kept, and a section that they damage is repaired", async () => {
     replaceHosts(`${foreignHosts}\n192.0.2.9 added.example\n`);
     await until("the section is back", () => ownSection.test(hosts()));
     expect(hosts()).toContain("192.0.2.9 added.example\n");
@@ -90,7 +90,7 @@ stories("the hosts file is the user's", () => {
     expect(hosts()).toContain("192.0.2.10 behind.example\n");
   });
 
-  test("a line of the user's own that names the same host is left alone, and pointed out", async () => {
+  test("a line of the user's for the same host is left alone and pointed out", async () => {
     replaceHosts(`198.51.100.1 hello.demo\n${hosts()}`);
     const item = await until("the list warns", async () => {
       const found = await daemon.endpoint("hello.demo");
@@ -113,7 +113,7 @@ stories("the hosts file is the user's", () => {
     expect(hosts()).toBe(foreignHosts);
   });
 
-  test("CRLF, a mode of its own and a missing last line end survive a whole life of the daemon", async () => {
+  test("CRLF, the file's mode and a missing last line end survive the daemon's life", async () => {
     const text = "127.0.0.1 localhost\r\n# Windows was here\r\n192.0.2.1 pc";
     await run(["chmod", "640", "/etc/hosts"]);
     writeFileSync("/etc/hosts", text);
@@ -156,7 +156,7 @@ stories("another hosts file, and no right to write one", () => {
     expect(hosts("/run/story/hosts")).toBe("127.0.0.1 localhost\n");
   });
 
-  test("a hosts file that cannot be written degrades the daemon and says why, while addresses work", async () => {
+  test("an unwritable hosts file degrades the daemon with a reason; addresses work", async () => {
     freshMachine();
     const cloud = await startCloud();
     await cloud.add("http://hello.demo", page("hello").address);

@@ -6,7 +6,7 @@ import { atEnd, stories } from "../support/story.ts";
 import { dial } from "../support/tcp.ts";
 
 stories("an upload over HTTP", () => {
-  test("whose client waits for 100 Continue gets that before the body is sent, and then the answer", async () => {
+  test("waits for 100 Continue, gets it before the body, and then the answer", async () => {
     const server = createServer();
     server.on("checkContinue", (request, response) => {
       response.writeContinue();

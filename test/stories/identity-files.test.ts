@@ -19,7 +19,7 @@ const fingerprint = async (): Promise<string | undefined> =>
   (await daemon.status()).certificate?.fingerprint;
 const warnings = async (): Promise<string> => (await daemon.status()).warnings.join("\n");
 
-/** A daemon on a new machine with a connection that is open. */
+/** A daemon on a new machine, with an open connection. */
 async function serving(options: CloudOptions = {}): Promise<void> {
   cloud = await startCloud(options);
   await cloud.add("tcp://echo.demo:7000", (await echo()).address);
@@ -29,7 +29,7 @@ async function serving(options: CloudOptions = {}): Promise<void> {
   open = await talking("echo.demo", 7000);
 }
 
-/** Puts a file in place as deployment tools do. */
+/** Replaces a file as deployment tools do. */
 function put(name: string, text: string): void {
   writeFileSync(`${folder}/${name}.new`, text, { mode: 0o600 });
   renameSync(`${folder}/${name}.new`, `${folder}/${name}`);
@@ -44,43 +44,39 @@ stories("the files of the identity", () => {
   test.each([
     ["key", "certificate"],
     ["certificate", "key"],
-  ])(
-    "are never used as a pair that does not fit: a new %s, and some time later its %s",
-    async (first) => {
-      const before = await fingerprint();
-      const key = (await run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"]))
-        .out;
-      writeFileSync("/run/tmp/next.key", key);
-      const csr = (
-        await run(["openssl", "req", "-new", "-key", "/run/tmp/next.key", "-subj", "/", "-batch"])
-      ).out;
-      const answer = await cloud.api("PATCH", `/kubernetes_operators/${file("operator_id")}`, {
-        binding: { csr },
-      });
-      const steps = [() => put("tls.key", key), () => put("tls.crt", answer.binding.cert.cert)];
-      if (first === "certificate") steps.reverse();
+  ])("are never used as a pair that does not match: a new %s, later its %s", async (first) => {
+    const before = await fingerprint();
+    const key = (await run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"])).out;
+    writeFileSync("/run/tmp/next.key", key);
+    const csr = (
+      await run(["openssl", "req", "-new", "-key", "/run/tmp/next.key", "-subj", "/", "-batch"])
+    ).out;
+    const answer = await cloud.api("PATCH", `/kubernetes_operators/${file("operator_id")}`, {
+      binding: { csr },
+    });
+    const steps = [() => put("tls.key", key), () => put("tls.crt", answer.binding.cert.cert)];
+    if (first === "certificate") steps.reverse();
 
-      steps[0]?.();
-      await until("it is told of", async () => (await warnings()).includes("does not fit the key"));
-      expect([await fingerprint(), await works(), await echoes(open, "still")]).toEqual([
-        before,
-        true,
-        true,
-      ]);
-      steps[1]?.();
-      await until("both are in use", async () => (await fingerprint()) !== before);
-      expect([await warnings(), await works(), await echoes(open, "still")]).toEqual([
-        "",
-        true,
-        true,
-      ]);
-      open.reset();
-      expect(await daemon.stop()).toBe(0);
-    },
-  );
+    steps[0]?.();
+    await until("it is told of", async () => (await warnings()).includes("does not fit the key"));
+    expect({
+      fingerprint: await fingerprint(),
+      works: await works(),
+      openEchoes: await echoes(open, "still"),
+    }).toEqual({ fingerprint: before, works: true, openEchoes: true });
+    steps[1]?.();
+    await until("both are in use", async () => (await fingerprint()) !== before);
+    expect({
+      warnings: await warnings(),
+      works: await works(),
+      openEchoes: await echoes(open, "still"),
+    }).toEqual({ warnings: "", works: true, openEchoes: true });
+    open.reset();
+    expect(await daemon.stop()).toBe(0);
+  });
 
   test.each(["tls.crt", "tls.key"])(
-    "%s that is broken at the start is made good by ngrok, for the same operator, and kept aside",
+    "%s that is broken at the start is replaced for the same operator, and set aside",
     async (name) => {
       const before = await ids();
       open.reset();
@@ -88,11 +84,11 @@ stories("the files of the identity", () => {
       writeFileSync(`${folder}/${name}`, "broken");
       daemon = await serve();
       await daemon.becomes("echo.demo", "listening");
-      expect([await works(), await ids(), fitsKey(file("tls.crt"), file("tls.key"))]).toEqual([
-        true,
-        before,
-        true,
-      ]);
+      expect({
+        works: await works(),
+        ids: await ids(),
+        pairFits: fitsKey(file("tls.crt"), file("tls.key")),
+      }).toEqual({ works: true, ids: before, pairFits: true });
       await until("the log tells why", () =>
         daemon.log().includes("The saved identity cannot be used"),
       );
@@ -104,21 +100,27 @@ stories("the files of the identity", () => {
 });
 
 stories("a disk that is full when the certificate is renewed", () => {
-  test("costs nothing: the new one is in use, what is saved stays whole, and is replaced once there is room", async () => {
+  test("uses the new one, keeps the saved one whole, and replaces it once there is room", async () => {
     await run(["mkdir", "-p", folder]);
     await run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", folder]);
     atEnd(() => run(["umount", "-l", folder]));
     await serving();
     const [before, saved] = [await fingerprint(), file("tls.crt")];
     await run(["sh", "-c", `dd if=/dev/zero of=${folder}/filler bs=4096 2>/dev/null; true`]);
-    // X.509 counts in seconds: only a later one is a better one.
+    // X.509 counts in seconds, and the later certificate wins.
     await until("it is renewed", async () => (await ngrokd("refresh-cert --force")).code === 0);
     expect(await fingerprint()).not.toBe(before);
     expect(await warnings()).toContain(
       `cannot be saved: Cannot write "${folder}/tls.crt": no space left on the device`,
     );
-    expect([file("tls.crt"), fitsKey(file("tls.crt"), file("tls.key"))]).toEqual([saved, true]);
-    expect([await works(), await echoes(open, "still")]).toEqual([true, true]);
+    expect({
+      certificate: file("tls.crt"),
+      pairFits: fitsKey(file("tls.crt"), file("tls.key")),
+    }).toEqual({ certificate: saved, pairFits: true });
+    expect({ works: await works(), openEchoes: await echoes(open, "still") }).toEqual({
+      works: true,
+      openEchoes: true,
+    });
 
     rmSync(`${folder}/filler`);
     await until("it is saved", async () => file("tls.crt") !== saved && (await warnings()) === "");
@@ -127,7 +129,10 @@ stories("a disk that is full when the certificate is renewed", () => {
     expect(await daemon.stop()).toBe(0);
     daemon = await serve();
     await daemon.becomes("echo.demo", "listening");
-    expect([await fingerprint(), await works()]).toEqual([inUse, true]);
+    expect({ fingerprint: await fingerprint(), works: await works() }).toEqual({
+      fingerprint: inUse,
+      works: true,
+    });
     expect(await daemon.stop()).toBe(0);
   });
 });
@@ -148,7 +153,7 @@ stories("a key of another account that is given when the certificate has expired
     await cloud.key(another, "another");
   });
 
-  /** A daemon that cannot make it good. */
+  /** A daemon that cannot repair it. */
   const unregistered = async (): Promise<void> => {
     daemon = await serve();
     await until(
@@ -157,19 +162,19 @@ stories("a key of another account that is given when the certificate has expired
     );
   };
 
-  test("is refused, with a daemon and without, and the operator is certified again once ngrok answers", async () => {
+  test("is refused, with and without a daemon, until ngrok answers", async () => {
     const refused = async (): Promise<void> => {
       const { code, err } = await ngrokd("set-api-key -", { stdin: another });
-      expect([code, err]).toEqual([
-        1,
-        expect.stringContaining(`does not know the operator "${old}"`),
-      ]);
+      expect({ code, err }).toEqual({
+        code: 1,
+        err: expect.stringContaining(`does not know the operator "${old}"`),
+      });
       expect(err).toContain("--switch-account");
-      expect([await ids(), file("operator_id"), file("config.yml").includes(another)]).toEqual([
-        [old],
-        old,
-        false,
-      ]);
+      expect({
+        ids: await ids(),
+        operatorFile: file("operator_id"),
+        configHasNewKey: file("config.yml").includes(another),
+      }).toEqual({ ids: [old], operatorFile: old, configHasNewKey: false });
     };
     await refused();
     await cloud.break("only=PATCH");
@@ -178,35 +183,38 @@ stories("a key of another account that is given when the certificate has expired
     await refused();
     await cloud.mend();
     await daemon.becomes("echo.demo", "listening");
-    expect([await works(), await ids()]).toEqual([true, [old]]);
+    expect({ works: await works(), ids: await ids() }).toEqual({ works: true, ids: [old] });
     expect(await daemon.stop()).toBe(0);
   });
 
   test("moves this machine where that is asked for, without a daemon", async () => {
     const { code, out } = await ngrokd("set-api-key - --switch-account", { stdin: another });
-    expect([code, out]).toEqual([
-      0,
-      expect.stringContaining(`The operator ${old} of the old account is deleted.`),
-    ]);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: expect.stringContaining(`The operator ${old} of the old account is deleted.`),
+    });
     daemon = await serve();
     await daemon.becomes("echo.demo", "listening");
-    expect([await works(), await ids()]).toEqual([true, [file("operator_id")]]);
+    expect({ works: await works(), ids: await ids() }).toEqual({
+      works: true,
+      ids: [file("operator_id")],
+    });
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("moves it with a daemon too, and says what stays in an account whose key is revoked", async () => {
+  test("moves it with a daemon too, and names the operator that a revoked key leaves", async () => {
     await cloud.key(cloud.apiKey, undefined);
     await unregistered();
     const { code, out } = await ngrokd("set-api-key - --switch-account", { stdin: another });
-    expect([code, out]).toEqual([
-      0,
-      expect.stringContaining(`delete the operator ${old} in the dashboard of the account`),
-    ]);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: expect.stringContaining(`delete the operator ${old} in the dashboard of the account`),
+    });
     await daemon.becomes("echo.demo", "listening");
-    expect([await works(), (await ids()).sort()]).toEqual([
-      true,
-      [old, file("operator_id")].sort(),
-    ]);
+    expect({ works: await works(), ids: (await ids()).sort() }).toEqual({
+      works: true,
+      ids: [old, file("operator_id")].sort(),
+    });
     expect(await daemon.stop()).toBe(0);
   });
 });

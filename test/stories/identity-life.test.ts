@@ -15,7 +15,7 @@ const ids = async (cloud: Cloud): Promise<string[]> =>
 const warned = async (daemon: Daemon, text: string): Promise<boolean> =>
   (await daemon.status()).warnings.some((one) => one.includes(text));
 
-/** A round trip on a connection that is open. */
+/** A round trip on an open connection. */
 async function echoes(peer: Peer, word: string): Promise<boolean> {
   await peer.write(word);
   return (await peer.read(word.length)) === word;
@@ -47,13 +47,13 @@ stories("the client certificate", () => {
     const { cloud, daemon, open } = await serving({ cloud: { args: "--cert-lifetime 6" } });
     const [key, [id]] = [file("tls.key"), await ids(cloud)];
     await cloud.certificateLife(86_400);
-    // Into one of the longer life: by now it may have been renewed for another
-    // six seconds.
+    // The certificate of the longer life. It may have been renewed for another
+    // six seconds by now.
     const { not_after } = await until("it is renewed", async () => {
       const { certificate } = await daemon.status();
       return certificate !== null && certificate.days_left > 0.9 && certificate;
     });
-    // It is in use before it is saved and told of.
+    // It is in use before it is saved and reported.
     const told = `Renewed the client certificate; it is valid until ${not_after}`;
     await until("the log tells of it", () =>
       daemon.lines().some(({ message }) => message === told),
@@ -69,8 +69,8 @@ stories("the client certificate", () => {
 
   test("that cannot be renewed is told of, tried again, and the polls go on", async () => {
     const { cloud, daemon, open } = await serving();
-    // Due at once, although nothing has expired: the next certificates are
-    // short, and one of them is asked for.
+    // A renewal is due at once, though nothing has expired: new certificates
+    // are short, and the story asks for one.
     await cloud.certificateLife(8_640_000);
     await daemon.refresh();
     await cloud.certificateLife(6);
@@ -91,13 +91,13 @@ stories("the client certificate", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("`refresh-cert` says that nothing is due, and for how long; the Go client's request gets a sentence", async () => {
+  test("`refresh-cert` says for how long nothing is due, to the Go client as well", async () => {
     const { daemon, open } = await serving();
     const { code, out } = await ngrokd("refresh-cert");
-    expect([code, out]).toEqual([
-      0,
-      expect.stringMatching(/^Not renewed: the certificate is valid for another 89 days\./),
-    ]);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: expect.stringMatching(/^Not renewed: the certificate is valid for another 89 days\./),
+    });
     expect((await ngrokd("refresh-cert --json")).json).toMatchObject({
       renewed: false,
       days_left: expect.any(Number),
@@ -105,7 +105,10 @@ stories("the client certificate", () => {
     open.reset();
     expect(await daemon.stop()).toBe(0);
     const { code: dead, err } = await ngrokd("refresh-cert");
-    expect([dead, err]).toEqual([4, expect.stringContaining("No daemon answers")]);
+    expect({ code: dead, err }).toEqual({
+      code: 4,
+      err: expect.stringContaining("No daemon answers"),
+    });
   });
 
   test("that expired while the daemon was off is renewed before anything is dialled", async () => {
@@ -113,7 +116,7 @@ stories("the client certificate", () => {
     open.reset();
     await daemon.stop();
     const [id] = await ids(cloud);
-    // In place of three months, one that lives for a second.
+    // A certificate for one second instead of three months.
     await cloud.certificateLife(1);
     const answer = await cloud.api("PATCH", `/kubernetes_operators/${id}`, {
       binding: { csr: await csr() },
@@ -154,7 +157,7 @@ stories("the client certificate", () => {
 });
 
 stories("an operator that is deleted in the dashboard", () => {
-  test("is replaced by a new one; addresses and listeners stay, and a connection that is open goes on", async () => {
+  test("is replaced by a new one; addresses, listeners and open connections stay", async () => {
     const { cloud, daemon, open } = await serving();
     const [old = ""] = await ids(cloud);
     const { ip } = (await daemon.endpoint("echo.demo")) ?? {};
@@ -203,7 +206,7 @@ stories("API keys", () => {
     await daemon.becomes("echo.demo", "listening");
   });
 
-  test("one that is revoked degrades the daemon with advice; what runs goes on, and a new key mends it", async () => {
+  test("a revoked one degrades the daemon with advice, until there is a new key", async () => {
     await cloud.key("the-new-key-9", "main");
     await cloud.key(cloud.apiKey, undefined);
     const { hint } = await until("the daemon has noticed", async () => {
@@ -218,12 +221,15 @@ stories("API keys", () => {
     expect(failed_polls).toBeGreaterThan(1);
     expect(Date.parse(next_poll) - Date.now()).toBeGreaterThan(200_000);
     const { code, out } = await ngrokd("set-api-key -", { stdin: "the-new-key-9" });
-    expect([code, out]).toEqual([0, expect.stringContaining("ngrok accepted the key")]);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: expect.stringContaining("ngrok accepted the key"),
+    });
     expect((await daemon.status()).phase).toBe("serving");
     await daemon.stop();
   });
 
-  test("one of another account is explained, and moves this machine only where that is asked for", async () => {
+  test("one of another account is explained, and moves this machine only if asked to", async () => {
     await cloud.key("another-key-9", "another");
     const [old = ""] = await ids(cloud);
     const open = await dial("echo.demo", 7000);
@@ -233,16 +239,16 @@ stories("API keys", () => {
     expect(refused.err).toContain(`does not know the operator "${old}"`);
     expect(refused.err).toContain("it is a key of another account");
     expect(refused.err).toContain("--switch-account");
-    expect([await ids(cloud), file("config.yml").includes("another-key-9")]).toEqual([
-      [old],
-      false,
-    ]);
+    expect({
+      ids: await ids(cloud),
+      configHasNewKey: file("config.yml").includes("another-key-9"),
+    }).toEqual({ ids: [old], configHasNewKey: false });
 
     const moved = await ngrokd("set-api-key - --switch-account", { stdin: "another-key-9" });
-    expect([moved.code, moved.out]).toEqual([
-      0,
-      expect.stringContaining(`The operator ${old} of the old account is deleted.`),
-    ]);
+    expect({ code: moved.code, out: moved.out }).toEqual({
+      code: 0,
+      out: expect.stringContaining(`The operator ${old} of the old account is deleted.`),
+    });
     expect(file("config.yml")).toContain("another-key-9");
     const now = await ids(cloud);
     expect(now).toEqual([file("operator_id")]);
@@ -253,7 +259,7 @@ stories("API keys", () => {
     await daemon.stop();
   });
 
-  test("one of another account that was written into the configuration does not cost the operator", async () => {
+  test("one of another account in the configuration does not cost the operator", async () => {
     await cloud.key("another-key-9", "another");
     const before = await ids(cloud);
     writeConfig(configFor(cloud, { api: { key: "another-key-9" } }));
@@ -272,10 +278,10 @@ stories("API keys", () => {
     await cloud.key("another-key-9", "another");
     const [old = ""] = await ids(cloud);
     const moved = await ngrokd("set-api-key - --switch-account", { stdin: "another-key-9" });
-    expect([moved.code, moved.out]).toEqual([
-      0,
-      expect.stringContaining(`The operator ${old} of the old account is deleted.`),
-    ]);
+    expect({ code: moved.code, out: moved.out }).toEqual({
+      code: 0,
+      out: expect.stringContaining(`The operator ${old} of the old account is deleted.`),
+    });
     expect(await ids(cloud)).toEqual([file("operator_id")]);
     daemon = await serve();
     await daemon.becomes("echo.demo", "listening");
@@ -289,25 +295,28 @@ stories("`ngrokd unregister`", () => {
     const { cloud, daemon, open } = await serving();
     open.reset();
     const beside = await ngrokd("unregister --yes");
-    expect([beside.code, beside.err]).toEqual([
-      6,
-      expect.stringContaining("it would register this machine again"),
-    ]);
+    expect({ code: beside.code, err: beside.err }).toEqual({
+      code: 6,
+      err: expect.stringContaining("it would register this machine again"),
+    });
     await daemon.stop();
     const [id = ""] = await ids(cloud);
     const unasked = await ngrokd("unregister");
-    expect([unasked.code, unasked.err]).toEqual([
-      2,
-      expect.stringContaining("`ngrokd unregister --yes`"),
-    ]);
+    expect({ code: unasked.code, err: unasked.err }).toEqual({
+      code: 2,
+      err: expect.stringContaining("`ngrokd unregister --yes`"),
+    });
     const no = await onTerminal([binary(), "unregister"], { type: ["Delete the operator", "n"] });
-    expect([no.code, await ids(cloud)]).toEqual([1, [id]]);
+    expect({ code: no.code, ids: await ids(cloud) }).toEqual({ code: 1, ids: [id] });
 
     await cloud.break("500*1");
     expect((await ngrokd("unregister --yes")).err).toContain("nothing was changed");
     expect(existsSync(`${folder}/tls.key`)).toBe(true);
     const { code, out } = await ngrokd("unregister --yes");
-    expect([code, out]).toEqual([0, expect.stringContaining(`Deleted the operator ${id}`)]);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: expect.stringContaining(`Deleted the operator ${id}`),
+    });
     expect(await ids(cloud)).toEqual([]);
     for (const name of ["tls.key", "tls.crt", "operator_id", "ingress_endpoint"])
       expect(existsSync(`${folder}/${name}`)).toBe(false);
@@ -324,7 +333,10 @@ stories("`ngrokd unregister`", () => {
     await cloud.key(cloud.apiKey, undefined);
     expect((await ngrokd("unregister --yes")).err).toContain("--local-only");
     const { code, out } = await ngrokd("unregister --yes --local-only");
-    expect([code, out]).toEqual([0, expect.stringContaining("is still in the account")]);
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: expect.stringContaining("is still in the account"),
+    });
     expect(existsSync(`${folder}/tls.key`)).toBe(false);
     expect(await cloud.operators()).toHaveLength(1);
   });
@@ -377,14 +389,17 @@ stories("`ngrokd operators`", () => {
     );
   });
 
-  test("--prune deletes the expired, and those of the same name only where that is asked for; never this machine's or a stranger's", async () => {
+  test("--prune deletes expired ones, those of the same name only if asked, no others", async () => {
     expect((await ngrokd("operators --prune")).code).toBe(2);
     expect((await ngrokd("operators --prune --yes")).out).toBe("Deleted 1 of 1 operator.\n");
     expect(await kinds()).toEqual(["other", "same name", "this machine"]);
     const shown = await onTerminal([binary(), "operators", "--prune", "--same-name"], {
       type: ["Delete 1 operator?", "y"],
     });
-    expect([shown.code, shown.text]).toEqual([0, expect.stringContaining("same name")]);
+    expect({ code: shown.code, text: shown.text }).toEqual({
+      code: 0,
+      text: expect.stringContaining("same name"),
+    });
     expect(await kinds()).toEqual(["other", "this machine"]);
     expect((await ngrokd("operators --prune --same-name --yes")).out).toBe(
       "There is nothing to delete.\n",
@@ -393,7 +408,7 @@ stories("`ngrokd operators`", () => {
   });
 });
 
-/** What the API can do wrong, and what is said of it. */
+/** The API's failures, and the messages for them. */
 const faults: readonly [fault: string, reason: RegExp][] = [
   ["401", /answered 401: .*\(ERR_NGROK_203, operation op_\w+\)/],
   ["403", /answered 403/],
@@ -412,8 +427,8 @@ stories("whatever the API does wrong", () => {
   let open: Peer;
 
   /**
-   * All is as it should be again, with one operator and the connection that was
-   * open all the time.
+   * All is right again, with one operator and the connection that was open all
+   * the time.
    */
   async function whole(): Promise<void> {
     await cloud.mend();
@@ -427,8 +442,8 @@ stories("whatever the API does wrong", () => {
   }
 
   beforeAll(async () => {
-    // Polls come when they are asked for, so that none takes a fault, or mends
-    // what one has done, while a command is on its way.
+    // Polls come only on request. So none meets a fault, or repairs its effect,
+    // while a command runs.
     ({ cloud, daemon, open } = await serving({
       config: { bound_endpoints: { poll_interval: 3600 } },
     }));
@@ -439,7 +454,7 @@ stories("whatever the API does wrong", () => {
     async (fault, reason) => {
       await cloud.break(fault);
       const { code, err } = await ngrokd("refresh");
-      expect([code, err]).toEqual([1, expect.stringMatching(reason)]);
+      expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(reason) });
       expect((await daemon.status()).phase).toBe("degraded");
       expect(await carries()).toBe(true);
       expect(await echoes(open, "still")).toBe(true);
@@ -448,18 +463,18 @@ stories("whatever the API does wrong", () => {
   );
 
   test.each(faults)(
-    "%s while the certificate is renewed: the old one stays, the reason is told, and the next attempt succeeds",
+    "%s while the certificate is renewed: the old one stays until one succeeds",
     async (fault, reason) => {
       const before = await serial(daemon);
       await cloud.break(fault);
       const { code, err } = await ngrokd("refresh-cert --force");
-      expect([code, err]).toEqual([1, expect.stringMatching(reason)]);
+      expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(reason) });
       expect(await warned(daemon, "renewing it has failed")).toBe(true);
-      expect([await serial(daemon), await carries(), await echoes(open, "still")]).toEqual([
-        before,
-        true,
-        true,
-      ]);
+      expect({
+        serial: await serial(daemon),
+        carries: await carries(),
+        openEchoes: await echoes(open, "still"),
+      }).toEqual({ serial: before, carries: true, openEchoes: true });
       await cloud.mend();
       // X.509 counts in seconds: only a later one is a better one.
       await until("it is renewed", async () => (await ngrokd("refresh-cert --force")).code === 0);
@@ -469,17 +484,17 @@ stories("whatever the API does wrong", () => {
   );
 
   test.each(faults)(
-    "%s while the operator is registered anew: no second one, and what is open goes on",
+    "%s while the operator is registered again: no second one; open ones go on",
     async (fault, reason) => {
       const [old = ""] = await ids(cloud);
       await cloud.break("only=POST");
       await cloud.break(fault);
       await cloud.api("DELETE", `/kubernetes_operators/${old}`);
       const { code, err } = await ngrokd("refresh");
-      expect([code, err]).toEqual([1, expect.stringMatching(reason)]);
-      // The old one stays in use until there is another. Where only the answer
-      // was lost there is, and the next attempt, which may come at any moment,
-      // finds it.
+      expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(reason) });
+      // The old operator stays in use until there is another. If only the
+      // answer was lost, there is one. The next attempt finds it and may come
+      // at any moment.
       const made = await ids(cloud);
       expect(made).toHaveLength(fault === "drop" ? 1 : 0);
       const { operator_id, phase } = await daemon.status();
@@ -511,7 +526,8 @@ stories("whatever the API does wrong", () => {
 });
 
 /**
- * A request for this machine's key, made by openssl as an administrator would.
+ * A certificate request for this machine's key, made by openssl as an
+ * administrator would.
  */
 async function csr(): Promise<string> {
   const child = Bun.spawn(
@@ -532,8 +548,8 @@ async function notAfter(): Promise<string> {
 }
 
 /**
- * As an editor or a deployment tool puts a file in place; over file systems
- * too.
+ * Replaces a file as an editor or a deployment tool does, also across file
+ * systems.
  */
 function renameOver(from: string, to: string): void {
   copyFileSync(from, `${to}.new`);

@@ -70,7 +70,7 @@ stories("an identity that the Go program made", () => {
     expect(await curl("http://hello.demo/")).toBe("hello");
     expect(await cloud.operators()).toHaveLength(1);
     expect(files()).toEqual(left);
-    // The Go program kept no ingress address; ngrok was asked for it.
+    // The Go program stored no ingress address, so ngrok was asked for it.
     expect(readFileSync(`${folder}/ingress_endpoint`, "utf8").trim()).toBe(cloud.ingress);
     expect(daemon.log()).toContain(
       'net.subnet is \\"10.107.0.0/16\\", and this version serves loopback addresses only',
@@ -100,7 +100,7 @@ stories("an identity that the Go program made", () => {
 });
 
 stories("a state folder that cannot be written", () => {
-  test("is told of before ngrok hears of this machine; once it can be, the daemon registers by itself", async () => {
+  test("is reported before ngrok hears of this machine; later the daemon registers", async () => {
     freshMachine();
     const cloud = await startCloud();
     mkdirSync("/run/frozen", { recursive: true });

@@ -13,21 +13,18 @@ import { dial, peer } from "../support/tcp.ts";
 interface Strict {
   readonly port: number;
   /**
-   * What the TLS server's clients said after their handshake, apart from
-   * requests that were answered.
+   * The bytes of the TLS server's clients after their handshake, except for
+   * answered requests.
    */
   readonly heard: () => string;
   /**
-   * Each client's certificate by common name or organisation, with SNI and TLS
+   * Each client: its certificate's common name or organisation, SNI and TLS
    * version.
    */
   readonly clients: { readonly who: string; readonly sni: string; readonly version: string }[];
 }
 
-/**
- * An ingress whose TLS is as `tls` has it, that says yes and sends back what it
- * gets.
- */
+/** An ingress with the TLS options `tls`, which accepts and echoes. */
 async function strictIngress(tls: TlsOptions): Promise<Strict> {
   let heard = "";
   const clients: Strict["clients"] = [];
@@ -52,7 +49,7 @@ async function strictIngress(tls: TlsOptions): Promise<Strict> {
   const server = createServer(
     { allowHalfOpen: true, requestCert: true, rejectUnauthorized: false, ...tls },
     (socket) => {
-      // Clients that turn away, as most of these have to.
+      // Clients that hang up, as most of these must.
       serve(socket as TLSSocket).catch(() => socket.destroy());
     },
   );
@@ -66,54 +63,55 @@ async function strictIngress(tls: TlsOptions): Promise<Strict> {
   };
 }
 
-stories("who the ingress is, and who we are", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
-  let ca: Authority;
-  const name = "ingress.story";
+let cloud: Cloud;
+let daemon: Daemon;
+let ca: Authority;
+const name = "ingress.story";
 
-  /** The daemon, anew, with this ingress. */
-  const facing = async (ingressEndpoint: string, forward: object = {}): Promise<void> => {
-    await daemon.stop();
-    writeConfig(
-      configFor(cloud, {
-        ingressEndpoint,
-        server: { ingress_ca: "/run/tls-ca.crt" },
-        forward: { pool: { min: 0, max: 0 }, ...forward },
-      }),
-    );
-    daemon = await serve();
-    await daemon.becomes("hello.demo", "listening");
-  };
-  /**
-   * What a connection whose client speaks at once comes to: its echo, or why
-   * there is none.
-   */
-  const attempt = async (): Promise<{ echo?: string; error?: string }> => {
-    const errors = (await daemon.endpoint("hello.demo"))?.connections.errors ?? 0;
-    const client = await dial("hello.demo", 7000);
-    client.write("hello").catch(() => undefined);
-    client.end();
-    const echo = await client.rest().catch(() => undefined);
-    if (echo !== undefined) return { echo };
-    const item = await until("the failure is counted", async () => {
-      const now = await daemon.endpoint("hello.demo");
-      return now?.connections.errors === errors + 1 && now;
-    });
-    return { error: item.connections.last_error };
-  };
-
-  beforeAll(async () => {
-    ca = await rootCa("Story CA");
-    writeFileSync("/run/tls-ca.crt", ca.cert);
-    // While no daemon is at work on that file: what two write at once, one of
-    // them loses.
-    appendFileSync("/etc/hosts", `\n127.0.0.1 ${name} other.story\n`);
-    ({ cloud, daemon } = await registered());
-    await cloud.add("tcp://hello.demo:7000", "127.0.0.1:9");
+/** Restarts the daemon with this ingress. */
+const facing = async (ingressEndpoint: string, forward: object = {}): Promise<void> => {
+  await daemon.stop();
+  writeConfig(
+    configFor(cloud, {
+      ingressEndpoint,
+      server: { ingress_ca: "/run/tls-ca.crt" },
+      forward: { pool: { min: 0, max: 0 }, ...forward },
+    }),
+  );
+  daemon = await serve();
+  await daemon.becomes("hello.demo", "listening");
+};
+/**
+ * The result of a connection whose client speaks first: its echo, or the
+ * error.
+ */
+const attempt = async (): Promise<{ echo?: string; error?: string }> => {
+  const errors = (await daemon.endpoint("hello.demo"))?.connections.errors ?? 0;
+  const client = await dial("hello.demo", 7000);
+  client.write("hello").catch(() => undefined);
+  client.end();
+  const echo = await client.rest().catch(() => undefined);
+  if (echo !== undefined) return { echo };
+  const item = await until("the failure is counted", async () => {
+    const now = await daemon.endpoint("hello.demo");
+    return now?.connections.errors === errors + 1 && now;
   });
+  return { error: item.connections.last_error };
+};
 
-  const forServers = { names: [name], usage: ["server"] } as const;
+const forServers = { names: [name], usage: ["server"] } as const;
+
+const begin = async () => {
+  ca = await rootCa("Story CA");
+  writeFileSync("/run/tls-ca.crt", ca.cert);
+  // While no daemon writes that file. Of two concurrent writers one loses.
+  appendFileSync("/etc/hosts", `\n127.0.0.1 ${name} other.story\n`);
+  ({ cloud, daemon } = await registered());
+  await cloud.add("tcp://hello.demo:7000", "127.0.0.1:9");
+};
+
+stories("the certificate and the name of the ingress", () => {
+  beforeAll(begin);
 
   test.each([
     [
@@ -143,7 +141,7 @@ stories("who the ingress is, and who we are", () => {
       /not meant for servers/,
     ],
   ])(
-    "an ingress with a certificate %s is refused, and no byte of the client's reaches it",
+    "an ingress with a certificate %s is refused, and gets no byte of the client's",
     async (_, identity, reason) => {
       const ingress = await strictIngress(await identity());
       await facing(`${name}:${ingress.port}`);
@@ -154,16 +152,21 @@ stories("who the ingress is, and who we are", () => {
     },
   );
 
-  test("the name that is verified and sent as SNI is the one of `ingressEndpoint`, whatever address it has", async () => {
+  test("the name that is verified and sent as SNI is the one of `ingressEndpoint`", async () => {
     const ingress = await strictIngress(await issue(ca, "x", forServers));
     await facing(`${name}:${ingress.port}`);
     expect(await attempt()).toEqual({ echo: "hello" });
     expect(ingress.clients.map(({ sni }) => sni)).toEqual([name]);
-    // The same server by another name of the same address is somebody else.
+    // The same server under another name of its address counts as another
+    // server.
     await facing(`other.story:${ingress.port}`);
     expect((await attempt()).error).toContain("for another name");
     expect(ingress.clients).toHaveLength(1);
   });
+});
+
+stories("TLS versions, and our certificate", () => {
+  beforeAll(begin);
 
   test.each(["1.2", "1.3"])(
     "an ingress of TLS %s that refuses our certificate with an alert is told as such",
@@ -171,7 +174,8 @@ stories("who the ingress is, and who we are", () => {
       const { cert, key } = await issue(ca, "x", forServers);
       writeFileSync("/run/server.pem", `${cert}${key}`);
       writeFileSync("/run/other-ca.crt", (await rootCa("Other clients")).cert);
-      // OpenSSL's own server: those of Bun and Node hang up without the alert.
+      // OpenSSL's own server, since those of Bun and Node hang up without the
+      // alert.
       const options = `-tls${version.replace(".", "_")} -cert /run/server.pem -CAfile /run/other-ca.crt -Verify 1 -verify_return_error -www`;
       const server = start("openssl s_server", [
         "openssl",
@@ -197,7 +201,10 @@ stories("who the ingress is, and who we are", () => {
         maxVersion: version,
       });
       await facing(`${name}:${ingress.port}`);
-      expect([await attempt(), await attempt()]).toEqual([{ echo: "hello" }, { echo: "hello" }]);
+      expect({ first: await attempt(), second: await attempt() }).toEqual({
+        first: { echo: "hello" },
+        second: { echo: "hello" },
+      });
       expect(ingress.clients.map((client) => client.version)).toEqual([version, version]);
     },
   );

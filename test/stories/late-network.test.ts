@@ -20,13 +20,13 @@ stories("a daemon that is up before its network", () => {
     expect(await client.rest()).toBe("there and back");
   };
 
-  test("while no name is known it runs and says which; it finds API and ingress by itself once they are", async () => {
+  test("without DNS it runs and says which name is missing; it recovers by itself", async () => {
     const cloud = await cloudWithEcho();
     const [apiHost, apiCa] = ["api.story", "/run/api-ca.crt"];
     const apiPort = await httpsFront(cloud.apiUrl, apiHost, apiCa);
     const ingressPort = cloud.ingress.split(":")[1];
-    // A machine that knows nothing yet, not even itself: the stand-in's
-    // certificate is for localhost too.
+    // A machine without DNS, even for itself. The stand-in's certificate is for
+    // localhost, too.
     writeFileSync("/etc/hosts", "");
     writeConfig(
       configFor(cloud, {
@@ -48,8 +48,7 @@ stories("a daemon that is up before its network", () => {
       'Cannot look up "localhost"',
     );
     appendFileSync("/etc/hosts", "127.0.0.1 localhost\n");
-    // By itself; a connection of now could still share the answer to a question
-    // that was asked before.
+    // By itself. A new connection could share the answer of an earlier lookup.
     await until(
       "it has a connection to the ingress ready",
       async () => (await daemon.status()).pool.ready > 0,
@@ -59,14 +58,14 @@ stories("a daemon that is up before its network", () => {
     await cloud.stop();
   });
 
-  test("with its interface down, where nothing is refused and nothing answers, it runs; it serves within seconds of its coming up", async () => {
+  test("with its interface down it runs; it serves once the interface is up", async () => {
     const cloud = await cloudWithEcho();
     writeConfig(configFor(cloud));
     await link("down");
     try {
       const daemon = await serve();
       const { code, out } = await ngrokd("status");
-      expect([code, out]).toEqual([0, expect.stringContaining("Endpoints")]);
+      expect({ code, out }).toEqual({ code: 0, out: expect.stringContaining("Endpoints") });
       expect((await daemon.status()).registered).toBe(false);
       await link("up");
       await daemon.becomes("echo.demo", "listening");
@@ -78,10 +77,7 @@ stories("a daemon that is up before its network", () => {
   });
 });
 
-/**
- * The loopback interface of the stories' own machine; all there is of a
- * network.
- */
+/** The loopback interface of the stories' own machine, its only one. */
 async function link(state: "up" | "down"): Promise<void> {
   expect((await run(["ip", "link", "set", "lo", state])).code).toBe(0);
 }

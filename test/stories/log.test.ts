@@ -6,7 +6,7 @@ import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { onTerminal } from "../support/terminal.ts";
 
 stories("the log", () => {
-  test("is one JSON object a line where nobody watches, without the key even at debug level", async () => {
+  test("is one JSON object a line without a terminal, and never holds the key", async () => {
     const cloud = await startCloud();
     writeConfig(configFor(cloud));
     const daemon = await serve({ args: "--debug" });
@@ -24,7 +24,7 @@ stories("the log", () => {
     expect(lines.join()).not.toContain(cloud.apiKey);
   });
 
-  test("is text with `server.log_format: text`, and says nothing of polls that change nothing", async () => {
+  test("is text with `server.log_format: text`, and silent about polls without change", async () => {
     freshMachine();
     const cloud = await startCloud();
     writeConfig(configFor(cloud, { server: { log_format: "text" } }));

@@ -6,9 +6,7 @@ import { httpsFront } from "../support/https-front.ts";
 import { binary, type Daemon, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, stories, until } from "../support/story.ts";
 
-/**
- * The link between this network, where ngrok's API is, and the daemon's own.
- */
+/** The link between this network, with ngrok's API, and the daemon's own. */
 const [apiName, apiIp, apiCa] = ["api.story", "10.9.0.2", "/run/api-ca.crt"];
 const [before, after] = ["10.9.0.1/24", "10.9.0.3/24"];
 
@@ -30,8 +28,7 @@ stories("a machine whose address changes while it keeps a connection with ngrok'
     const cloud = await startCloud();
     appendFileSync("/etc/hosts", `\n${apiIp} ${apiName}\n`);
     const url = `https://${apiName}:${await relay(await httpsFront(cloud.apiUrl, apiName, apiCa))}`;
-    // An hour between polls: what is asked after the change is asked for its
-    // sake.
+    // An hour between polls, so any request after the change is due to it.
     config = (level) =>
       configFor(cloud, {
         api: { url },
@@ -46,9 +43,9 @@ stories("a machine whose address changes while it keeps a connection with ngrok'
     await until("the daemon serves", async () => (await daemon.status()).phase === "serving");
   });
 
-  test("ngrok is asked at once over a connection of now, and nothing says that it cannot be reached", async () => {
-    // Who has seen the configuration change has looked at the network before: a
-    // change of it is one from then on.
+  test("ngrok is asked at once over a new connection, without a word of trouble", async () => {
+    // The daemon checks the network before the configuration. So from here on
+    // it notices any change of the network.
     writeConfig(config("debug"));
     await until("the daemon has looked around", () => told("Reloaded the configuration") > 0);
     await ip(`-n moving addr del ${before} dev eth0`);
@@ -57,8 +54,8 @@ stories("a machine whose address changes while it keeps a connection with ngrok'
     const since = String(
       daemon.lines().find(({ message }) => message.startsWith("The network has changed"))?.time,
     );
-    // Over the connection of before it would take the API's deadline of 30 s,
-    // and be in vain.
+    // Over the old connection the poll would take the API's deadline of 30 s,
+    // and fail.
     const poll = await until(
       "it has polled",
       async () => {
@@ -67,7 +64,10 @@ stories("a machine whose address changes while it keeps a connection with ngrok'
       },
       { within: 15_000 },
     );
-    expect([poll?.ok, (await daemon.status()).phase]).toEqual([true, "serving"]);
+    expect({ ok: poll?.ok, phase: (await daemon.status()).phase }).toEqual({
+      ok: true,
+      phase: "serving",
+    });
   });
 });
 
@@ -75,7 +75,10 @@ async function ip(words: string): Promise<void> {
   expect(await run(["ip", ...words.split(" ")])).toMatchObject({ code: 0 });
 }
 
-/** Leads from the daemon's network to a port of loopback; answers its own. */
+/**
+ * Forwards from the daemon's network to a port of loopback. Returns its own
+ * port.
+ */
 async function relay(port: number): Promise<number> {
   const server = createServer((near) => {
     const far = connect(port, "127.0.0.1");

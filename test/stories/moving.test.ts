@@ -7,14 +7,13 @@ import { foreignHosts, stories, until } from "../support/story.ts";
 import { echo, type Peer, resolve } from "../support/tcp.ts";
 
 /**
- * An hour between polls: whatever is right again within seconds is not the next
- * poll's doing.
+ * An hour between polls: a repair within seconds is not due to the next poll.
  */
 const unhurried = { bound_endpoints: { poll_interval: 3600 } };
 
 /**
- * Seconds: two thirds of it, after which a renewal is due, pass while the
- * machine sleeps.
+ * Seconds: two thirds of it pass while the machine sleeps. Then a renewal is
+ * due.
  */
 const certificateLife = 15;
 
@@ -38,18 +37,18 @@ stories("a machine that sleeps, and moves to another network", () => {
     open = await talking("echo.demo", 7000);
   });
 
-  test("awake again it asks ngrok, renews what came due, dials anew and looks at the names; what is open goes on", async () => {
+  test("after a sleep it polls, renews, dials again and checks names; open ones go on", async () => {
     const before = await daemon.status();
     await cloud.certificateLife(86_400);
-    // Right after one of the looks by which it would notice: what a look itself
-    // takes is no sleep, were it frozen in the middle of one.
+    // Right after one of the daemon's checks. If it were frozen during one,
+    // that time would not count as sleep.
     writeConfig(configFor(cloud, { ...unhurried, forward: { open_timeout: 11 } }));
     await until("it has just looked", () => told("Reloaded the configuration") === 1);
     daemon.kill("SIGSTOP");
     await cloud.add("tcp://meanwhile.demo:7000", service);
     writeFileSync("/etc/hosts", foreignHosts);
     const due = Date.parse(before.certificate?.not_after ?? "") - (certificateLife * 1000) / 3;
-    // More than a busy machine explains: a look every 3.5 s may be 5 s late.
+    // Longer than a busy machine explains: a check every 3.5 s may be 5 s late.
     await Bun.sleep(Math.max(10_000, due - Date.now()));
     daemon.kill("SIGCONT");
     await daemon.becomes("meanwhile.demo", "listening");
@@ -67,7 +66,10 @@ stories("a machine that sleeps, and moves to another network", () => {
       "connections are made anew",
       async () => (await daemon.status()).pool.dials > before.pool.dials,
     );
-    expect([await echoes(open, "still"), await carries("echo.demo", 7000)]).toEqual([true, true]);
+    expect({
+      openEchoes: await echoes(open, "still"),
+      newCarries: await carries("echo.demo", 7000),
+    }).toEqual({ openEchoes: true, newCarries: true });
     expect((await daemon.status()).phase).toBe("serving");
   });
 
@@ -75,7 +77,7 @@ stories("a machine that sleeps, and moves to another network", () => {
     ["comes", "add"],
     ["goes", "del"],
   ])(
-    "a default route that %s is another network: ngrok is asked at once, connections are made anew, open ones go on",
+    "a default route that %s: it polls at once and dials again; open ones go on",
     async (_what, change) => {
       const { pool } = await daemon.status();
       const before = told("The network has changed");
@@ -85,7 +87,7 @@ stories("a machine that sleeps, and moves to another network", () => {
         daemon.lines().findLast(({ message }) => message.startsWith("The network has changed"))
           ?.time,
       );
-      // A poll that what came before had asked for may have ended just now.
+      // A poll that an earlier event requested may have ended just now.
       await until(
         "it has polled",
         async () => ((await daemon.status()).last_poll?.time ?? "") >= since,
@@ -95,7 +97,10 @@ stories("a machine that sleeps, and moves to another network", () => {
         "connections are made anew",
         async () => (await daemon.status()).pool.dials > pool.dials,
       );
-      expect([await echoes(open, "still"), await carries("echo.demo", 7000)]).toEqual([true, true]);
+      expect({
+        openEchoes: await echoes(open, "still"),
+        newCarries: await carries("echo.demo", 7000),
+      }).toEqual({ openEchoes: true, newCarries: true });
     },
   );
 });

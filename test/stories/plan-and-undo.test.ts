@@ -38,14 +38,14 @@ stories("plan shows what a poll would change", () => {
     expect((await ngrokd("plan")).out).toBe("Nothing would change; endpoints served: 1.\n");
   });
 
-  test("what is new, what goes, and what cannot be served, line by line, and a poll then does just that", async () => {
+  test("lists what is new, what goes and what cannot be served, as a poll then does it", async () => {
     const old = await cloud.add("http://old.demo", page("old").address);
     await daemon.refresh();
     await cloud.remove(old);
     await cloud.add("http://new.demo", page("new").address);
     await cloud.add("tcp://new.demo:7000", page("tcp").address);
     await cloud.add("http://localhost", page("never").address);
-    const before = [hosts(), await daemon.list()];
+    const before = { hosts: hosts(), list: await daemon.list() };
     const { code, out } = await ngrokd("plan");
     expect(out.split("\n")).toEqual([
       "Names:",
@@ -63,7 +63,7 @@ stories("plan shows what a poll would change", () => {
       "",
     ]);
     expect(code).toBe(0);
-    expect([hosts(), await daemon.list()]).toEqual(before);
+    expect({ hosts: hosts(), list: await daemon.list() }).toEqual(before);
     const { changes } = (await ngrokd("plan --json")).json;
     await daemon.refresh();
     const list = await daemon.list();
@@ -109,7 +109,7 @@ stories("undo takes back what ngrokd has changed", () => {
     expect(state()).toEqual(["config.yml"]);
   });
 
-  test("refuses beside a running daemon, which takes its section out itself when it ends", async () => {
+  test("refuses beside a running daemon, which removes its own section when it ends", async () => {
     const daemon = await serve();
     await daemon.becomes("hello.demo", "listening");
     expect(journal()).toEqual([{ kind: "hosts", path: "/etc/hosts" }]);
@@ -121,7 +121,7 @@ stories("undo takes back what ngrokd has changed", () => {
     expect(journal()).toEqual([]);
   });
 
-  test("with the daemon dead: shows, asks, and takes back the section and the files that are as they were written", async () => {
+  test("with the daemon dead: shows, asks, and takes back section and unchanged files", async () => {
     const daemon = await serve();
     await daemon.becomes("hello.demo", "listening");
     await daemon.stop("SIGKILL");
@@ -147,7 +147,10 @@ stories("undo takes back what ngrokd has changed", () => {
     const asked = await ngrokd("undo");
     expect(asked.code).toBe(2);
     expect(asked.err).toContain("`ngrokd undo --yes` does it without asking");
-    expect([hosts(), existsSync("/etc/unit.service")]).toEqual([before, true]);
+    expect({ hosts: hosts(), unitExists: existsSync("/etc/unit.service") }).toEqual({
+      hosts: before,
+      unitExists: true,
+    });
 
     const done = await ngrokd("undo --yes --json");
     expect(done.json.done).toBe(true);

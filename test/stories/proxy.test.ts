@@ -7,8 +7,8 @@ import { freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 
 /**
- * The API's name is known to the proxies alone, and where the ingress is said
- * to be nobody listens.
+ * Only the proxies know the API's name. No program listens at the address of
+ * the ingress.
  */
 const apiHost = "api.story";
 const ingressEndpoint = "localhost:4443";
@@ -23,7 +23,7 @@ stories("a machine whose only way out is a proxy", () => {
   beforeAll(async () => {
     cloud = await startCloud();
     await cloud.add("tcp://echo.demo:7000", (await echo()).address);
-    // The API by https under the name that only proxies know.
+    // The API by https, under the name that only proxies know.
     api = await httpsFront(cloud.apiUrl, apiHost, apiCa);
     names = { [`${apiHost}:443`]: `127.0.0.1:${api}`, [ingressEndpoint]: cloud.ingress };
   });
@@ -31,7 +31,7 @@ stories("a machine whose only way out is a proxy", () => {
   const proxy = async (kind: "http" | "socks5"): Promise<StartedProxy> =>
     await startProxy({ kind, names, login });
 
-  /** A daemon that was never here before; a poll a second. */
+  /** A daemon on a fresh machine, with a poll a second. */
   const begin = async (
     forward: object,
     env: ServeOptions["env"] = {},
@@ -54,7 +54,7 @@ stories("a machine whose only way out is a proxy", () => {
   };
 
   /**
-   * Its status once a poll has failed: before that, the reason is that none has
+   * Its status after a failed poll. Before that, the reason is that no poll has
    * finished.
    */
   const failed = (daemon: Daemon) =>
@@ -64,7 +64,7 @@ stories("a machine whose only way out is a proxy", () => {
     });
 
   test.each(["http", "socks5"] as const)(
-    "registers and carries through a %s proxy of the configuration, whose password nobody sees",
+    "registers and carries through a %s proxy, and never shows its password",
     async (kind) => {
       const { port, asked } = await proxy(kind);
       const daemon = await begin({ proxy_url: `${kind}://alice:s3cret%40word@127.0.0.1:${port}` });
@@ -100,7 +100,7 @@ stories("a machine whose only way out is a proxy", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("takes the environment's proxy for the API, and reaches what NO_PROXY names directly", async () => {
+  test("uses the environment's proxy for the API, but not for names in NO_PROXY", async () => {
     const { port, asked } = await proxy("http");
     const env = {
       https_proxy: `http://alice:s3cret%40word@127.0.0.1:${port}`,
@@ -128,7 +128,10 @@ stories("a machine whose only way out is a proxy", () => {
     expect(status.reason).toContain("it answered 407");
     expect(status.hint).toContain("are the user name and the password in the proxy's URL right?");
     const key = await ngrokd("set-api-key -", { stdin: cloud.apiKey });
-    expect([key.code, key.err]).toEqual([1, expect.stringContaining("407")]);
+    expect({ code: key.code, err: key.err }).toEqual({
+      code: 1,
+      err: expect.stringContaining("407"),
+    });
     expect(`${key.err}${daemon.log()}`).not.toContain("wrong-one");
     expect(await daemon.stop()).toBe(0);
   });
@@ -144,7 +147,7 @@ stories("a machine whose only way out is a proxy", () => {
       stdin: cloud.apiKey,
       env: { NODE_EXTRA_CA_CERTS: apiCa },
     });
-    expect([code, err]).toEqual([0, ""]);
+    expect({ code, err }).toEqual({ code: 0, err: "" });
     expect(asked.map(({ target }) => target)).toEqual([`${apiHost}:443`]);
   });
 });

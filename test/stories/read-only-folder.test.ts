@@ -21,8 +21,7 @@ stories("a state folder that is read-only, beside a hosts file that is not", () 
     await run(["mkdir", "-p", folder]);
     await run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", folder]);
     atEnd(() => run(["umount", "-l", folder]));
-    // So long that whatever is right again within seconds is not the next
-    // poll's doing.
+    // So long that a repair within seconds is not due to the next poll.
     ({ cloud, daemon } = await registered({
       config: { bound_endpoints: { poll_interval: 3600 } },
     }));
@@ -46,10 +45,13 @@ stories("a state folder that is read-only, beside a hosts file that is not", () 
     expect(hosts()).toContain("127.0.0.3\tlate.demo\n");
     await cloud.remove(id);
     await daemon.refresh();
-    expect([hosts().includes("late.demo"), await hello()]).toEqual([false, "hello"]);
+    expect({ hasLateName: hosts().includes("late.demo"), hello: await hello() }).toEqual({
+      hasLateName: false,
+      hello: "hello",
+    });
   });
 
-  test("lets the ingress be dialled that ngrok names, for an identity of the Go program, and has it saved once that can be", async () => {
+  test("uses ngrok's ingress for a Go program's identity, and saves it when it can", async () => {
     expect(await daemon.stop()).toBe(0);
     await remount("rw");
     rmSync(`${folder}/ingress_endpoint`);
@@ -61,8 +63,8 @@ stories("a state folder that is read-only, beside a hosts file that is not", () 
     expect(warnings.join("\n")).toContain(
       "The ingress address that ngrok named is in use, and cannot be saved",
     );
-    // By name: the journal knows of the section still, since its end could not
-    // be noted either.
+    // By name: the journal still has the section, since its removal could not
+    // be recorded either.
     expect(await hello()).toBe("hello");
 
     await remount("rw");

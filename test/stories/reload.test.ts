@@ -22,7 +22,7 @@ import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo, resolve, upstream } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
-/** What the log says of reloads. */
+/** The log's messages about reloads. */
 const reloads = (daemon: Daemon): string[] =>
   daemon
     .lines()
@@ -31,28 +31,30 @@ const reloads = (daemon: Daemon): string[] =>
     );
 
 /**
- * Whoever read it first: the daemon, which looks at its file every 3.5 s, or
- * the command or signal that a story sends.
+ * Waits for the reload, by the daemon, which checks its file every 3.5 s, or by
+ * a story's command or signal.
  */
 const told = async (daemon: Daemon, text: string): Promise<void> => {
   await until(`the log says "${text}"`, () => reloads(daemon).includes(text));
 };
 
+let cloud: Cloud;
+let daemon: Daemon;
+let config: (more?: object) => string;
+
+const polling = (seconds: number): string =>
+  config({ bound_endpoints: { poll_interval: seconds } });
+
+const begin = async () => {
+  ({ cloud, daemon } = await registered());
+  config = (more = {}) =>
+    JSON.stringify(configFor(cloud, { server: { log_level: "info" }, ...more }));
+};
+
 stories("a configuration that changes while the daemon runs", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
-  let config: (more?: object) => string;
+  beforeAll(begin);
 
-  beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
-    config = (more = {}) =>
-      JSON.stringify(configFor(cloud, { server: { log_level: "info" }, ...more }));
-  });
-
-  const polling = (seconds: number): string =>
-    config({ bound_endpoints: { poll_interval: seconds } });
-
-  test("is taken over when it is saved in place, renamed into place, or written as vim does with a backup", async () => {
+  test("is read when it is saved in place, renamed into place, or written as by vim", async () => {
     writeFileSync(defaultConfig, polling(101));
     await told(daemon, "bound_endpoints.poll_interval is 101");
 
@@ -90,8 +92,8 @@ stories("a configuration that changes while the daemon runs", () => {
   });
 
   test("is read again at SIGHUP and by `ngrokd reload`, which says what came of it", async () => {
-    // The daemon has just looked by itself, and does so again in 3.5 s: what is
-    // written now the command reads first.
+    // The daemon has just checked by itself, and does so again in 3.5 s. So the
+    // command is the first to read the next change.
     writeFileSync(defaultConfig, polling(107));
     const { code, out } = await ngrokd("reload");
     expect(code).toBe(0);
@@ -108,6 +110,10 @@ stories("a configuration that changes while the daemon runs", () => {
       warnings: [],
     });
   });
+});
+
+stories("a changed setting", () => {
+  beforeAll(begin);
 
   test("has a poll interval that counts at once, not after the one that was", async () => {
     const id = await cloud.add("http://soon.demo", page("soon").address);
@@ -153,8 +159,12 @@ stories("a configuration that changes while the daemon runs", () => {
     writeFileSync(defaultConfig, config());
     await ngrokd("reload");
   });
+});
 
-  test("changes nothing while it is wrong: told once with its line in log and status, until it is right", async () => {
+stories("a configuration that is wrong, gone or needs a restart", () => {
+  beforeAll(begin);
+
+  test("changes nothing while it is wrong; log and status name the line", async () => {
     const verdicts = (): string[] =>
       daemon
         .lines()
@@ -208,8 +218,8 @@ stories("a configuration that changes while the daemon runs", () => {
     await until("status warns no more", async () => (await daemon.status()).warnings.length === 0);
   });
 
-  test("says what needs a restart, in the answer, the log and status, and nothing else waits for it", async () => {
-    // As above: the daemon has just looked.
+  test("names what needs a restart in reply, log and status; the rest counts at once", async () => {
+    // As above: the daemon has just checked.
     writeFileSync(
       defaultConfig,
       config({ server: { socket_path: "/run/else.sock" }, forward: { open_timeout: 7 } }),
@@ -238,7 +248,10 @@ stories("a configuration that changes while the daemon runs", () => {
     expect(await health(8081)).toBe(200);
     writeFileSync(defaultConfig, config({ server: { health_port: 18_081 } }));
     await ngrokd("reload");
-    expect([await health(8081), await health(18_081)]).toEqual([0, 200]);
+    expect({ oldPort: await health(8081), newPort: await health(18_081) }).toEqual({
+      oldPort: 0,
+      newPort: 200,
+    });
     const taken = await echo();
     writeFileSync(
       defaultConfig,
@@ -275,7 +288,7 @@ stories("a reload and the connections that are open", () => {
     await daemon.becomes("echo.demo", "listening");
   });
 
-  test("another ingress carries new connections, the old one goes on carrying those that it has", async () => {
+  test("another ingress carries new connections, and the old one keeps its own", async () => {
     const open = await dial("echo.demo", 7000);
     await open.write("one");
     expect(await open.read(3)).toBe("one");
@@ -301,13 +314,13 @@ stories("a reload and the connections that are open", () => {
     await open.write("three");
     expect(await open.read(5)).toBe("three");
     for (const one of [open, next]) one.end();
-    expect([await open.left, await next.left]).toEqual(["end", "end"]);
+    expect({ open: await open.left, next: await next.left }).toEqual({ open: "end", next: "end" });
     write({});
     await ngrokd("reload");
     expect((await daemon.status()).ingress_endpoint).toBe(cloud.ingress);
   });
 
-  test("another address range moves the names; connections to the old addresses go on until they end", async () => {
+  test("another address range moves the names, and open connections go on", async () => {
     const open = await dial("echo.demo", 7000);
     await open.write("one");
     expect(await open.read(3)).toBe("one");
@@ -334,7 +347,7 @@ stories("a reload and the connections that are open", () => {
     await ngrokd("reload");
   });
 
-  test("a limit counts for the next connection, and a CA that is not there changes nothing", async () => {
+  test("a limit counts for the next connection, and a missing CA changes nothing", async () => {
     const { ingress_ca } = (configFor(cloud) as { server: { ingress_ca: string } }).server;
     write({ forward: { max_connections: 1 }, server: { ingress_ca: "/run/no-such-ca.pem" } });
     const refused = await ngrokd("reload");
@@ -347,7 +360,7 @@ stories("a reload and the connections that are open", () => {
     const first = await dial("echo.demo", 7000);
     await first.write("x");
     expect(await first.read(1)).toBe("x");
-    // It may be reset before it has noticed that it was connected.
+    // It may be reset before it sees that it was open.
     const left = dial("echo.demo", 7000).then((second) => second.left);
     expect(await left.catch((error: NodeJS.ErrnoException) => error.code)).toMatch(
       /^(reset|ECONNRESET)$/,
@@ -482,7 +495,10 @@ stories("where the configuration comes from", () => {
     await told(daemon, "bound_endpoints.poll_interval is 3");
     writeFileSync(defaultConfig, "server: [\n");
     const { code, err } = await ngrokd("reload");
-    expect([code, err.includes(`${defaultConfig}:`)]).toEqual([1, true]);
+    expect({ code, namesFile: err.includes(`${defaultConfig}:`) }).toEqual({
+      code: 1,
+      namesFile: true,
+    });
     expect(await daemon.stop()).toBe(0);
   });
 

@@ -25,7 +25,7 @@ const unit = "/etc/systemd/system/ngrokd.service";
 
 const operations = join(import.meta.dirname, "../../docs/operations.md");
 
-/** What `ngrokd service install` would write here. */
+/** The unit that `ngrokd service install` would write here. */
 async function unitText(): Promise<string> {
   const { steps } = (await ngrokd("service install --dry-run --json")).json;
   return steps.find(({ kind }: { kind: string }) => kind === "write").text;
@@ -44,7 +44,7 @@ stories("a daemon under a service manager", () => {
     writeConfig(configFor(cloud));
   });
 
-  test("is ready when it answers on its socket, though ngrok is out of reach, and says how it is", async () => {
+  test("is ready when its socket answers, even if ngrok cannot be reached", async () => {
     await cloud.break("500");
     daemon = await serve({ env: { NOTIFY_SOCKET: socket, WATCHDOG_USEC: "600000" } });
     await until("it is ready", () => told.texts().includes("READY=1"));
@@ -123,7 +123,7 @@ stories("the unit's sandbox", () => {
     text = await unitText();
   });
 
-  test("leaves the daemon all that it needs: registration, ports below 1024, names, the socket's group", async () => {
+  test("leaves the daemon its rights: registration, low ports, names, socket group", async () => {
     const daemon = await serveInside();
     await daemon.becomes("hello.demo", "listening");
     expect(await get()).toBe("hello");
@@ -138,7 +138,7 @@ stories("the unit's sandbox", () => {
     expect(existsSync(defaultSocket)).toBe(false);
   });
 
-  test("lets it write the hosts file also after another program has replaced it, as editors do", async () => {
+  test("lets it write the hosts file after another program has replaced it", async () => {
     const daemon = await serveInside();
     await daemon.becomes("hello.demo", "listening");
     writeFileSync("/etc/hosts.new", `${foreignHosts}\n192.0.2.9 added.example\n`);
@@ -152,7 +152,7 @@ stories("the unit's sandbox", () => {
     writeFileSync("/etc/hosts", foreignHosts);
   });
 
-  test("shows it its own sockets, though of /proc only processes: a listener that the system closes listens again", async () => {
+  test("shows it its own sockets: a listener that the system closes listens again", async () => {
     const daemon = await serveInside();
     await daemon.becomes("hello.demo", "listening");
     const ip = (await resolve("hello.demo")) ?? "";
@@ -168,7 +168,7 @@ stories("the unit's sandbox", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("may be narrower, as the documentation shows: the hosts file is then written in place", async () => {
+  test("may be narrower, as documented: the hosts file is then written in place", async () => {
     const { ino } = statSync("/etc/hosts");
     const [, lines = ""] =
       /^```ini\n\[Service\]\nReadWritePaths=\n(ReadWritePaths=.*)\n```$/m.exec(
@@ -199,8 +199,8 @@ stories("the unit's sandbox", () => {
       "/root",
     ];
     const open = ["/etc", "/etc/ngrokd", "/etc/hosts", "/run"];
-    // Asked and not tried: where the sandbox had a hole, a story must not fall
-    // through it. All at once, since to make one takes a while.
+    // Checks the rights without using them. If the sandbox had a hole, a story
+    // must do no damage. One sandbox for all, since it takes a while to make.
     const ask = 'for path; do if test -w "$path"; then echo "$path"; fi; done';
     expect((await run([...enter, "sh", "-c", ask, "sh", ...closed, ...open])).out).toBe(
       `${open.join("\n")}\n`,
@@ -262,10 +262,13 @@ stories("ngrokd service", () => {
     expect(err).toStartWith(
       "error: Cannot install the service: systemd does not run here, and nothing was changed\nhint:  have `ngrokd serve`",
     );
-    expect([existsSync(unit), calls()]).toEqual([false, []]);
+    expect({ unitExists: existsSync(unit), calls: calls() }).toEqual({
+      unitExists: false,
+      calls: [],
+    });
   });
 
-  test("install writes the unit, has it read, enabled and started; once more changes nothing", async () => {
+  test("install writes, enables and starts the unit; a second install changes nothing", async () => {
     calls();
     const first = await ngrokd("service install --json");
     expect(first.json).toEqual({ path: unit, installed: true, changed: true, started: true });
@@ -283,7 +286,7 @@ stories("ngrokd service", () => {
     expect(readFileSync("/etc/ngrokd/journal.json", "utf8")).toContain(unit);
   });
 
-  test("a changed configuration changes the unit, and a running service is not disturbed", async () => {
+  test("a changed configuration changes the unit; a running service is not disturbed", async () => {
     writeConfig({ server: { health_port: 0 }, forward: { drain_timeout: 5 } });
     const { out } = await ngrokd("service install --no-start");
     expect(out).toBe(
@@ -401,9 +404,9 @@ stories("ngrokd service", () => {
 });
 
 /**
- * Stand-ins for systemctl and journalctl, since systemd does not run on a
- * story's machine: they lie over /usr/bin in this machine's own mounts. Answers
- * the words of the calls since it was last asked.
+ * Stand-ins for systemctl and journalctl, since no systemd runs on the stories'
+ * machine. They lie over /usr/bin in this machine's own mounts. Returns the
+ * calls' words since its last call.
  */
 function standIns(): () => string[] {
   const folder = standInFolder;

@@ -6,7 +6,7 @@ import { freshMachine, stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 
 /**
- * Numbers of Linux: syscall(2), the same on every architecture since 5.6;
+ * Linux's constants: syscall(2), the same on every architecture since 5.6;
  * tcp(7); socket(7).
  */
 const [pidfdOpen, pidfdGetfd] = [434, 438];
@@ -14,8 +14,7 @@ const [ipprotoTcp, tcpNoDelay, tcpKeepIdle, tcpKeepInterval, tcpKeepCount] = [6,
 const [solSocket, soKeepAlive] = [1, 9];
 
 /**
- * One of another process's descriptors, borrowed: its options are the socket's
- * own, whoever asks.
+ * Borrows a descriptor of another process, with the same socket and options.
  */
 interface Borrowed extends Disposable {
   option(level: number, name: number): number;
@@ -78,8 +77,8 @@ function legsOf(pid: number): Leg[] {
 }
 
 /**
- * What a link leads to; nothing where it has gone meanwhile, as the descriptors
- * of a process that works come and go.
+ * The target of a link; empty if it has gone. The descriptors of a busy process
+ * come and go.
  */
 function targetOf(link: string): string {
   try {
@@ -99,11 +98,11 @@ function text(hex: string): string {
 stories("the sockets of a connection, as the kernel knows them", () => {
   test.each([
     { runtime: "the binary", deno: false, withinSeconds: 120 },
-    // Deno lets a program say when the questions begin, and leaves their
-    // interval to the kernel: 9 of them, one every 75 s.
+    // Deno lets a program set the start of the keepalive probes. The kernel
+    // sets their interval: 9 probes, one every 75 s.
     { runtime: "Deno", deno: true, withinSeconds: 15 * 60 },
   ])(
-    "under $runtime small writes never wait on either leg, and a peer that has vanished is noticed within $withinSeconds s",
+    "under $runtime: no delay for small writes; a vanished peer is noticed",
     async ({ deno, withinSeconds }) => {
       freshMachine();
       const { cloud, daemon } = await registered({ deno });
@@ -112,8 +111,8 @@ stories("the sockets of a connection, as the kernel knows them", () => {
       const client = await dial("echo.demo", 7000);
       await client.write("x");
       await client.read(1);
-      // The client's and those that are ready: one that is being made may be
-      // the kernel's already, and not yet the daemon's to set up.
+      // The client's connections and the ready ones. A new one may be in the
+      // kernel before the daemon has set it up.
       const { near, far } = await until("no connection is being made", async () => {
         const { ready } = (await daemon.status()).pool;
         const legs = legsOf(daemon.pid);

@@ -10,7 +10,7 @@ const keptPath = "/etc/ngrokd/endpoints.json";
 const get = async (host: string): Promise<string> =>
   (await run(["curl", "-sS", "--max-time", "5", `http://${host}/`])).out;
 
-/** Its status once a poll has failed. */
+/** Its status after a failed poll. */
 const failed = async (daemon: Daemon) =>
   until("the poll has failed", async () => {
     const status = await daemon.status();
@@ -19,7 +19,7 @@ const failed = async (daemon: Daemon) =>
 
 stories("a start while ngrok's API cannot be asked", () => {
   test.each(["kill -9", "a stop"])(
-    "after %s, what was served is served again, and says so; ngrok's next answer takes its place",
+    "after %s, the last endpoints are served again until ngrok's next answer",
     async (how) => {
       freshMachine();
       const before = await registered();
@@ -28,7 +28,10 @@ stories("a start while ngrok's API cannot be asked", () => {
       const goes = await cloud.add("http://goes.demo", page("goes").address);
       await before.daemon.becomes("stays.demo", "listening");
       await before.daemon.becomes("goes.demo", "listening");
-      const addresses = [await resolve("stays.demo"), await resolve("goes.demo")];
+      const addresses = {
+        stays: await resolve("stays.demo"),
+        goes: await resolve("goes.demo"),
+      };
       expect(statSync(keptPath).mode & 0o777).toBe(0o600);
       await before.daemon.stop(how === "kill -9" ? "SIGKILL" : "SIGTERM");
 
@@ -36,8 +39,14 @@ stories("a start while ngrok's API cannot be asked", () => {
       const daemon = await serve();
       await daemon.becomes("stays.demo", "listening");
       await daemon.becomes("goes.demo", "listening");
-      expect([await resolve("stays.demo"), await resolve("goes.demo")]).toEqual(addresses);
-      expect([await get("stays.demo"), await get("goes.demo")]).toEqual(["stays", "goes"]);
+      expect({
+        stays: await resolve("stays.demo"),
+        goes: await resolve("goes.demo"),
+      }).toEqual(addresses);
+      expect({
+        "stays.demo": await get("stays.demo"),
+        "goes.demo": await get("goes.demo"),
+      }).toEqual({ "stays.demo": "stays", "goes.demo": "goes" });
       const status = await failed(daemon);
       expect(status).toMatchObject({ registered: true, phase: "degraded", endpoint_count: 2 });
       expect(status.reason).toContain("503");
@@ -52,7 +61,10 @@ stories("a start while ngrok's API cannot be asked", () => {
         within: 20_000,
       });
       expect(await daemon.status()).toMatchObject({ phase: "serving", warnings: [] });
-      expect([await get("stays.demo"), await resolve("goes.demo")]).toEqual(["stays", undefined]);
+      expect({
+        staysAnswers: await get("stays.demo"),
+        goesAddress: await resolve("goes.demo"),
+      }).toEqual({ staysAnswers: "stays", goesAddress: undefined });
       expect(readFileSync(keptPath, "utf8")).not.toContain("goes.demo");
       await cloud.remove(stays);
       expect(await daemon.stop()).toBe(0);
@@ -60,7 +72,7 @@ stories("a start while ngrok's API cannot be asked", () => {
     },
   );
 
-  test("a list that is damaged, or another operator's, is left out with a word, and nothing else suffers", async () => {
+  test("a damaged list, or another operator's, is ignored with a warning", async () => {
     freshMachine();
     const before = await registered();
     const { cloud } = before;

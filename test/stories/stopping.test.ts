@@ -8,7 +8,7 @@ stories("stopping with open connections", () => {
   let cloud: Cloud;
   let daemon: Daemon;
 
-  /** A connection that has carried something and stays open. */
+  /** A connection that has carried bytes and stays open. */
   const talk = async (): Promise<Peer> => {
     const client = await dial("echo.demo", 7000);
     await client.write("hello");
@@ -17,8 +17,8 @@ stories("stopping with open connections", () => {
   };
 
   /**
-   * Whether nobody listens; what listens all the same sees a connection that
-   * sends nothing.
+   * Whether the port is closed. A listener would see a connection without
+   * bytes.
    */
   const isClosed = async (ip: string, port: number): Promise<boolean> => {
     const client = await dial(ip, port).catch(() => undefined);
@@ -26,22 +26,22 @@ stories("stopping with open connections", () => {
     return client === undefined;
   };
 
-  test("names and ports go at once, what is open may finish, and then the exit code is 0", async () => {
+  test("names and ports go at once, open connections finish, and the exit code is 0", async () => {
     ({ cloud, daemon } = await registered());
     await cloud.add("tcp://echo.demo:7000", (await echo()).address);
     const { ip } = await daemon.becomes("echo.demo", "listening");
     const client = await talk();
     daemon.kill("SIGTERM");
     await until("the name is gone", async () => (await resolve("echo.demo")) === undefined);
-    // The name goes before the listener does, so for a moment the address still
-    // answers.
+    // The name goes before the listener, so for a moment the address still
+    // accepts.
     await until("the port is closed", () => isClosed(ip, 7000));
     expect((await daemon.status()).phase).toBe("stopping");
     expect((await ngrokd("health")).out).toContain("no: the daemon is stopping");
     await client.write(" and goodbye");
     client.end();
     expect(await client.rest()).toBe(" and goodbye");
-    // A second signal would cut what the daemon has not put away yet.
+    // A second signal would cut the daemon's remaining connections.
     expect(await daemon.exited).toBe(0);
     expect(daemon.log()).toContain("1 open connection");
   });

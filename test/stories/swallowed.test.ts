@@ -5,9 +5,9 @@ import { stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 
 stories("an ingress whose answers never arrive, as where a firewall swallows them", () => {
-  test("is told of by status and log, with what may be wrong, until it can be reached again, though nobody connects then", async () => {
-    // Nothing is kept ready: what is known of the ingress comes from those who
-    // connect, and from nobody once it is well.
+  test("is in status and log, with a likely cause, until it can be reached again", async () => {
+    // No ready connections. So only clients reveal the state of the ingress,
+    // and here none connects after the outage.
     const forward = { open_timeout: 1, pool: { min: 0, max: 0 } };
     const { cloud, daemon } = await registered({
       config: { forward, bound_endpoints: { poll_interval: 3600 } },

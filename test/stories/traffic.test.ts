@@ -6,27 +6,29 @@ import { stories, until } from "../support/story.ts";
 import { dial, echo, resolve, type Upstream, upstream } from "../support/tcp.ts";
 import { sha256, web } from "../support/web.ts";
 
-stories("what connections are owed", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
-  let echoes: Upstream;
+let cloud: Cloud;
+let daemon: Daemon;
+let echoes: Upstream;
 
-  beforeAll(async () => {
-    ({ cloud, daemon } = await registered());
-    echoes = await echo();
-    await publish("tcp://echo.demo:7000", echoes.address);
+const publish = async (url: string, address: string): Promise<string> => {
+  const id = await cloud.add(url, address);
+  await daemon.refresh();
+  return id;
+};
+const settled = async (hostname: string) =>
+  await until(`no connection of ${hostname} is open`, async () => {
+    const item = await daemon.endpoint(hostname);
+    return item?.connections.active === 0 && item;
   });
 
-  const publish = async (url: string, address: string): Promise<string> => {
-    const id = await cloud.add(url, address);
-    await daemon.refresh();
-    return id;
-  };
-  const settled = async (hostname: string) =>
-    await until(`no connection of ${hostname} is open`, async () => {
-      const item = await daemon.endpoint(hostname);
-      return item?.connections.active === 0 && item;
-    });
+const begin = async () => {
+  ({ cloud, daemon } = await registered());
+  echoes = await echo();
+  await publish("tcp://echo.demo:7000", echoes.address);
+};
+
+stories("the first and the last bytes of a connection", () => {
+  beforeAll(begin);
 
   test("a server that speaks first is heard before the client has said a word", async () => {
     await publish(
@@ -87,6 +89,10 @@ stories("what connections are owed", () => {
       () => heard === "my turn" && listener.open.size === 0,
     );
   });
+});
+
+stories("what connections carry", () => {
+  beforeAll(begin);
 
   test("single bytes go to and fro without waiting for more", async () => {
     const client = await dial("echo.demo", 7000);
@@ -121,7 +127,7 @@ stories("what connections are owed", () => {
       "-c",
       "curl -sS http://store.demo/ | curl -sS -T - http://store.demo/",
     ]);
-    expect([up.out, up.err]).toEqual(["stored", ""]);
+    expect({ out: up.out, err: up.err }).toEqual({ out: "stored", err: "" });
     expect(received).toBe(expected);
     const { bytes } = await settled("store.demo");
     expect(bytes.up).toBeGreaterThan(size);
@@ -162,6 +168,10 @@ stories("what connections are owed", () => {
     });
     await until("every service connection is closed", () => echoes.open.size === 0);
   });
+});
+
+stories("what a client sees of trouble", () => {
+  beforeAll(begin);
 
   test("a client that resets the connection frees the service, and the counters return", async () => {
     const before = (await settled("echo.demo")).connections;
@@ -178,7 +188,7 @@ stories("what connections are owed", () => {
     });
   });
 
-  test("a connection that the far side resets reaches the client as a reset, not as an end", async () => {
+  test("a reset by the far side reaches the client as a reset, not as an end", async () => {
     const rude = await upstream((socket) => socket.once("data", () => socket.resetAndDestroy()));
     await publish("tcp://rude.demo:7003", rude.address);
     const client = await dial("rude.demo", 7003);
@@ -205,7 +215,7 @@ stories("what connections are owed", () => {
     await settled("chat.demo");
   });
 
-  test("a refusal of the ingress resets the client, and its code and advice are in the list and in the log", async () => {
+  test("a refusal of the ingress resets the client; list and log have code and advice", async () => {
     await cloud.break("refuse=ERR_NGROK_3200 The endpoint is offline.*1");
     const client = await dial("echo.demo", 7000);
     expect(await client.left).toBe("reset");
@@ -215,7 +225,7 @@ stories("what connections are owed", () => {
     await until("the log says so", () => daemon.log().includes(told));
   });
 
-  test("a service that is down is told as such, and the next connection works once it is back", async () => {
+  test("a service that is down is reported as such; a connection works once it is back", async () => {
     const id = await publish("tcp://flapping.demo:7004", "127.0.0.1:9");
     expect(await (await dial("flapping.demo", 7004)).left).toBe("reset");
     expect((await settled("flapping.demo")).connections.last_error).toContain("ERR_NGROK_8012");
@@ -231,7 +241,7 @@ stories("what connections are owed", () => {
     });
   });
 
-  test("a connection to the ingress that has died while it waited to be used costs nobody anything", async () => {
+  test("a ready connection to the ingress that has died in the pool harms no client", async () => {
     await until("one waits to be used", async () => (await daemon.status()).pool.ready > 0);
     await cloud.break("header-close*1");
     const client = await dial("echo.demo", 7000);
@@ -246,8 +256,7 @@ stories("an ingress that breaks the rules", () => {
   let daemon: Daemon;
 
   beforeAll(async () => {
-    // Without connections made in advance, each fault meets the connection that
-    // it is meant for.
+    // Without ready connections, each fault meets its connection.
     ({ cloud, daemon } = await registered({
       config: { forward: { pool: { min: 0, max: 0 }, open_timeout: 2 } },
     }));
@@ -286,7 +295,7 @@ stories("an ingress that breaks the rules", () => {
   );
 });
 
-/** The same bytes at every call, no block like another, never all in memory. */
+/** The same bytes at every call, each block different, never all in memory. */
 function blocks(size: number): ReadableStream<Uint8Array> {
   const length = 1024 * 1024;
   const base = createHash("shake256", { outputLength: length }).update("ngrokd").digest();

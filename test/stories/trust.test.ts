@@ -24,7 +24,7 @@ stories("an ingress whose CA is not trusted", () => {
     await daemon.becomes("hello.demo", "listening");
   });
 
-  test("status warns before anybody has connected, and says what to do; so does the log, once", async () => {
+  test("status warns before the first connection and says what to do; the log once", async () => {
     await until("the warning is there", async () =>
       (await daemon.status()).warnings.some((text) => text.startsWith(failing)),
     );
@@ -79,7 +79,7 @@ stories("an ingress whose CA is not trusted", () => {
     expect(existsSync("/etc/ssl/certs/ngrok")).toBe(false);
   });
 
-  test("`ngrokd trust --force FILE` installs it, and the running daemon's next connection works", async () => {
+  test("`ngrokd trust --force FILE` installs it, and the next connection works", async () => {
     const { code, out } = await ngrokd(`trust --force ${cloud.caFile}`);
     expect(code).toBe(0);
     expect(out).toContain(ca.fingerprint256);
@@ -93,7 +93,7 @@ stories("an ingress whose CA is not trusted", () => {
     ]);
   });
 
-  test("server.ingress_ca does the same for one daemon; a file that is missing stops the start with a hint", async () => {
+  test("server.ingress_ca does the same; a missing file stops the start with a hint", async () => {
     await daemon.stop();
     writeConfig(configFor(cloud, { server: { ingress_ca: "/nowhere/ca.crt" } }));
     const { code, err } = await ngrokd("serve");

@@ -1,6 +1,6 @@
 /**
- * What test/cloud/deno.test.ts runs under Deno: the cloud room and trust
- * against servers that the test keeps, the outcome as JSON. Arguments: a
+ * The program that test/cloud/deno.test.ts runs under Deno: the cloud room and
+ * trust against the test's servers. It prints the outcome as JSON. Arguments: a
  * folder, a fake ngrok's URL, a CA file, and `name=URL` of servers that
  * misbehave.
  */
@@ -17,8 +17,8 @@ const [folder = "", url = "", caFile = "", ...misbehaving] = process.argv.slice(
 const key = parseApiKey("a-good-api-key");
 if (!key.ok) throw new Error(key.reason);
 /**
- * Only who never answers is given up soon: the runtime's first TLS alone takes
- * a busy machine longer than that.
+ * A short deadline for the silent server only. The runtime's first TLS alone
+ * takes a busy machine longer.
  */
 const apiAt = (url: string, key: ApiKey, timeoutMs = 20_000) =>
   createApi({ url, key, userAgent: "ngrokd/test (deno)", timeoutMs, maxBytes: 1 << 20 });

@@ -17,24 +17,24 @@ export interface Cloud extends Running {
   readonly apiKey: string;
   /** PEM. */
   readonly caFile: string;
-  /** Answers the endpoint's id. */
+  /** Returns the endpoint's id. */
   add(url: string, upstream: string, more?: object): Promise<string>;
   change(id: string, changes: { url?: string; upstream?: string }): Promise<void>;
   /**
-   * With `lingers` the list of bound endpoints still has it, as ngrok's lags
-   * behind deletions.
+   * With `lingers` the endpoint stays in the list of bound endpoints. ngrok's
+   * list lags behind deletions in the same way.
    */
   remove(id: string, how?: "lingers"): Promise<void>;
   /** Sets a fault, written as `ngrokd cloud --fault` takes it: `429=2*3`. */
   break(fault: string): Promise<void>;
   /** Clears one fault, or all. */
   mend(name?: string): Promise<void>;
-  /** Those that are set now, in the same spelling. */
+  /** The current faults, in the same spelling. */
   faults(): Promise<string[]>;
   operators(): Promise<{ id: string }[]>;
-  /** Seconds that client certificates live which are signed from now on. */
+  /** The lifetime in seconds of client certificates signed from now on. */
   certificateLife(seconds: number): Promise<void>;
-  /** An API key of this account; undefined revokes it. */
+  /** The account's API key; undefined revokes it. */
   key(key: string, account: string | undefined): Promise<void>;
   /** A call of ngrok's own API, with the key. */
   // biome-ignore lint/suspicious/noExplicitAny: whatever the API answers, which the story then looks at
@@ -45,8 +45,8 @@ export interface CloudOptions {
   /** Words after `ngrokd cloud --json`. */
   readonly args?: string;
   /**
-   * The API's port, where it has to come back at the same place; any free one
-   * without.
+   * The API's port, for a cloud that comes back at the same place. Default: any
+   * free port.
    */
   readonly apiPort?: number;
 }
@@ -96,9 +96,7 @@ export async function startCloud({ args = "", apiPort = 0 }: CloudOptions = {}):
   };
 }
 
-/**
- * A configuration that finds this cloud, polls every second, and has its key.
- */
+/** A configuration with this cloud's addresses and key, and a poll a second. */
 export function configFor(
   cloud: Cloud,
   changes: { server?: object; api?: object; [group: string]: unknown } = {},
@@ -112,7 +110,7 @@ export function configFor(
   };
 }
 
-/** A cloud, and a daemon at the usual places that has registered there. */
+/** A cloud, and a daemon at the default paths that has registered there. */
 export async function registered(
   options: ServeOptions & { cloud?: CloudOptions; config?: Parameters<typeof configFor>[1] } = {},
 ): Promise<{ cloud: Cloud; daemon: Daemon }> {

@@ -1,6 +1,4 @@
-/**
- * Connections for tests: real pairs over loopback, and one that is all script.
- */
+/** Connections for tests: real pairs over loopback, and scripted ones. */
 import { bunNet } from "../../src/net/bun.ts";
 import type { Conn } from "../../src/net/types.ts";
 import { waitingVerbs } from "../../src/net/waiting.ts";
@@ -23,8 +21,8 @@ export async function pair(): Promise<readonly [near: Conn, far: Conn]> {
 }
 
 /**
- * What arrives until at least `length` bytes are there or the peer has
- * finished; rejects where it is reset.
+ * The bytes that arrive until there are at least `length` of them, or until the
+ * peer has finished. Rejects on a reset.
  */
 export async function read(conn: Conn, length = Number.POSITIVE_INFINITY): Promise<string> {
   const chunks: Uint8Array[] = [];
@@ -37,10 +35,7 @@ export async function read(conn: Conn, length = Number.POSITIVE_INFINITY): Promi
   return Buffer.concat(chunks).toString();
 }
 
-/**
- * How a connection ends for one who reads it to its end: `FIN`, or the code of
- * the error.
- */
+/** How a connection ends for a reader: `FIN`, or the error's code. */
 export async function ending(conn: Conn): Promise<string> {
   try {
     while ((await conn.read()) !== null);
@@ -51,8 +46,7 @@ export async function ending(conn: Conn): Promise<string> {
 }
 
 /**
- * A Conn without a socket: it delivers `chunks` and then ends, or stays silent
- * for good.
+ * A Conn without a socket: it delivers `chunks` and then ends, or stays silent.
  */
 export function scripted(chunks: readonly Uint8Array[], last: "FIN" | "silence", promises = false) {
   const left = [...chunks];
@@ -82,6 +76,6 @@ export function scripted(chunks: readonly Uint8Array[], last: "FIN" | "silence",
     gone.resolve(undefined);
     cut.reject(new Error("the connection was given up"));
   };
-  // With the object itself, so that a test can put other verbs into it.
+  // Returns the object itself, so that a test can replace its methods.
   return Object.assign(conn, waitingVerbs(conn)) satisfies Conn;
 }

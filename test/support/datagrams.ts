@@ -3,8 +3,8 @@ import { readFileSync, rmSync } from "node:fs";
 import { libcIn, socketAddress } from "../../src/net/bun-libc.ts";
 
 /**
- * What systemd is to a service that notifies it: a unix datagram socket.
- * `texts` are all that came so far, one a datagram.
+ * The receiver of a service's notifications, in place of systemd: a unix
+ * datagram socket. `texts` returns all datagrams so far.
  */
 export interface Receiver {
   readonly texts: () => readonly string[];
@@ -33,8 +33,8 @@ export function receive(path: string): Receiver {
       received.push(new TextDecoder().decode(buffer.subarray(0, size)));
     }
   };
-  // Also while nobody asks, as systemd does: the kernel keeps ten of them, and
-  // the sender loses what comes then.
+  // Reads all the time, as systemd does. The kernel keeps ten datagrams, and
+  // the sender loses the rest.
   const timer = setInterval(texts, 20);
   timer.unref();
   return {

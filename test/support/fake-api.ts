@@ -1,6 +1,6 @@
 /**
- * A server in the place of ngrok's API, for tests that say what it answers, and
- * a small ngrok on top of it that signs certificates.
+ * A server in place of ngrok's API with scripted answers, and a small ngrok on
+ * top of it that signs certificates.
  */
 import "reflect-metadata"; // @peculiar/x509 needs it before itself
 import { createServer, type IncomingMessage, type Server } from "node:http";
@@ -89,9 +89,12 @@ export interface FakeNgrok extends FakeServer {
   /** Id to operator, as the API would show it. */
   // biome-ignore lint/suspicious/noExplicitAny: the wire's shape, which tests bend
   readonly operators: Map<string, any>;
-  /** Called before each request is served; an answer replaces the usual one. */
+  /**
+   * Called before each request is served; a returned answer replaces the usual
+   * one.
+   */
   intercept: (request: Request) => Reply | undefined;
-  /** How long certificates are good for, from now, in hours. */
+  /** The lifetime of new certificates, in hours from now. */
   hours: number;
   ingressEndpoint: string | undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * ngrok's ingress as a script: real TLS with client certificates, the header
- * read, and what follows is up to the test.
+ * A scripted ingress of ngrok's: real TLS with client certificates. It reads
+ * the header; the test does the rest.
  */
 import {
   type ConnRequest,
@@ -15,13 +15,13 @@ import { issue, rootCa } from "./pki.ts";
 
 export interface FakeIngress extends AsyncDisposable {
   readonly settings: IngressSettings;
-  /** What was asked for, in order. */
+  /** The requests, in order. */
   readonly requests: readonly ConnRequest[];
 }
 
 /**
- * Gets each connection once its request is there, with what came behind it
- * (which has to be nothing).
+ * Called for each connection after its request, with the bytes behind the
+ * request. There must be none.
  */
 export type Script = (conn: Conn, request: ConnRequest, behind: Uint8Array) => Promise<void> | void;
 

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import type { Daemon } from "./ngrokd.ts";
 import { until } from "./story.ts";
 
-/** What a process takes from the machine. */
+/** A process's use of the machine. */
 export interface Footprint {
   /** Open descriptors. */
   readonly files: number;
@@ -15,20 +15,25 @@ export function footprint(pid: number): Footprint {
   return { files: readdirSync(`/proc/${pid}/fd`).length, rss: Number(rss) };
 }
 
-/** User and system time of a process, in seconds, as the kernel counts them. */
-export function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-    .replace(/^.*\) /, "")
-    .split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / 100;
+/**
+ * Waits until a process rests: its main thread sleeps in ten samples in a row.
+ * A thread that spins is runnable in every sample, also on a busy machine where
+ * it gets no CPU. So this needs no clock.
+ */
+export async function untilItRests(pid: number): Promise<void> {
+  const sleeps = (): boolean => / \(.*\) S /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  let samples = 0;
+  await until("the process rests", () => {
+    samples = sleeps() ? samples + 1 : 0;
+    return samples === 10;
+  });
 }
 
 /**
- * Waits until no connection is open, the daemon has no more descriptors than
- * `before`, and its memory has grown by `growth` KiB at most: a runtime keeps
- * what it once had, and gives back the rest when it next collects garbage.
- * Measure `before` when the first connection has come and gone, since some
- * things are made only then.
+ * Waits until three things hold: no connection is open, the daemon has at most
+ * the descriptors of `before`, and its memory has grown by at most `growth`
+ * KiB. A runtime frees memory only when it next collects garbage. Take `before`
+ * after the first connection, since a runtime creates some things only then.
  */
 export async function backTo(before: Footprint, daemon: Daemon, growth = 32 * 1024): Promise<void> {
   await until("no connection is open, and descriptors and memory are back", async () => {

@@ -5,8 +5,8 @@ import { issue, rootCa } from "./pki.ts";
 import { atEnd } from "./story.ts";
 
 /**
- * Puts https before a server that speaks http, for the name `host`; answers its
- * port. Who trusts the CA in `caFile` believes it.
+ * Puts an https server for the name `host` before an http server, and returns
+ * its port. Its certificate is signed by the CA in `caFile`.
  */
 export async function httpsFront(url: string, host: string, caFile: string): Promise<number> {
   const ca = await rootCa("Story API CA");

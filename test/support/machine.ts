@@ -3,30 +3,30 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /**
- * Loaded before the tests (bunfig.toml). Stories change what a user's machine
- * has one of: /etc/hosts, /etc/ngrokd, /run, port 80. So a run that has stories
- * among its tests is moved, before its first test, to a machine of its own:
- * Linux namespaces for network, mounts and processes, with a copy of /etc and
- * an empty /run. It ends with the run, daemons that a failed story left behind
- * included, and the real machine is never touched. Where that cannot be (no
- * root, no Linux), the run stays and its stories are skipped.
+ * Loaded before the tests (bunfig.toml). Stories change things that a machine
+ * has once: /etc/hosts, /etc/ngrokd, /run, port 80. So a run with stories moves
+ * to a machine of its own before its first test: Linux namespaces for network,
+ * mounts and processes, a copy of /etc and an empty /run. The machine ends with
+ * the run, and so do all daemons that a failed story has left. The real machine
+ * is never touched. Without root or Linux the run stays, and its stories are
+ * skipped.
  */
 const marker = "NGROKD_STORY_MACHINE";
 
 /**
- * Whether this process may change everything. The folder is of our making: a
- * variable alone, set by mistake, must not cost a machine.
+ * Whether this process may change everything. A variable alone could be set by
+ * mistake, so the folder must exist, too.
  */
 export const onOwnMachine = process.env[marker] === "yes" && existsSync("/run/etc/hosts");
 
-/** Why this run cannot be on a machine of its own; empty where it can. */
+/** Why this run cannot have a machine of its own; empty if it can. */
 export function whyNot(): string {
   return hasStories() ? obstacle() : "name them: `bun test test/stories`";
 }
 
 /**
- * Bun tells a preloaded file nothing of the other arguments; a run without any
- * runs all tests. The chaos run counts as a story.
+ * Bun gives a preloaded file no other arguments. A run without any runs all
+ * tests. The chaos run counts as a story.
  */
 function hasStories(): boolean {
   if (process.platform !== "linux") return true;
@@ -73,12 +73,11 @@ function ownArguments(): string[] {
 
 const namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
-// unshare itself does not end at a signal; ended by force, it takes everything
-// in the namespaces with it.
+// unshare ignores signals. SIGKILL ends it and all in its namespaces.
 const supervise = `"$0" "$@" & trap "kill -KILL $!" INT TERM HUP; wait $!`;
 
 // The binary is mounted where every user may run it. The shell stays as the
-// first process, to reap what daemons leave to it.
+// first process and reaps orphaned daemons.
 const setUp = `set -e
 ip link set lo up
 mount -t tmpfs -o mode=0755 tmpfs /run
@@ -100,6 +99,6 @@ PATH="/run/bin:$PATH"
 export PATH
 "$@"`;
 
-// At the end, since it is run while the file loads and all of the above has to
-// be there.
+// The last statement, since it runs while the file loads and needs all of the
+// above.
 if (!onOwnMachine && whyNot() === "") move();

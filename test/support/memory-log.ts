@@ -1,8 +1,6 @@
 import type { Log, LogFields } from "../../src/model/log.ts";
 
-/**
- * A Log that keeps its lines: `warn something happened`, the hint behind it.
- */
+/** A Log that stores its lines: `warn something happened`, then the hint. */
 export function memoryLog(): Log & { readonly lines: string[] } {
   const lines: string[] = [];
   const say =

@@ -1,11 +1,11 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { ListItem, ReloadReport, Status } from "../../src/control/protocol.ts";
+import type { ListItem, ReloadReport, Status } from "../../src/desk/reply-schemas.ts";
 import { atEnd, keepLog, until } from "./story.ts";
 
 /**
- * The binary, where the machine of the stories (machine.ts) has it for every
- * user.
+ * The path of the binary on the stories' machine (machine.ts), readable for
+ * every user.
  */
 export function binary(): string {
   const path = "/run/bin/ngrokd";
@@ -22,8 +22,6 @@ export interface Ran {
   readonly code: number;
   readonly out: string;
   readonly err: string;
-  /** Milliseconds. */
-  readonly took: number;
   // biome-ignore lint/suspicious/noExplicitAny: whatever the command printed, which the story then looks at
   readonly json: any;
 }
@@ -37,8 +35,8 @@ export interface RunOptions {
 }
 
 /**
- * Runs `ngrokd WORDS…` to its end, as a shell would: words are parted by
- * spaces, nothing of the tests' own environment counts.
+ * Runs `ngrokd WORDS…` to its end, as a shell would. Spaces separate words. The
+ * tests' own environment does not count.
  */
 export async function ngrokd(words: string, options: RunOptions = {}): Promise<Ran> {
   return await run([binary(), ...words.split(" ").filter((word) => word !== "")], options);
@@ -49,7 +47,6 @@ export async function run(
   command: readonly string[],
   { stdin = "", env = {}, as, cwd = "/" }: RunOptions = {},
 ): Promise<Ran> {
-  const started = performance.now();
   const child = Bun.spawn({
     cmd: [
       ...(as === undefined ? [] : ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]),
@@ -66,7 +63,7 @@ export async function run(
     child.stderr.text(),
     child.exited,
   ]);
-  return { code, out, err, took: performance.now() - started, get json() { return JSON.parse(out); } }; // biome-ignore format: one line
+  return { code, out, err, get json() { return JSON.parse(out); } }; // biome-ignore format: one line
 }
 
 const plainEnv = (): Record<string, string> => ({
@@ -76,13 +73,13 @@ const plainEnv = (): Record<string, string> => ({
   TMPDIR: "/run/tmp",
 });
 
-/** A process that stays: the daemon, the local cloud, the demo. */
+/** A process that keeps running: the daemon, the local cloud, the demo. */
 export interface Running {
   readonly pid: number;
   readonly out: () => string;
-  /** What it wrote to stderr. */
+  /** Its output on stderr so far. */
   readonly log: () => string;
-  /** The log's JSON lines, those that are whole. */
+  /** The complete JSON lines of the log. */
   readonly lines: () => {
     level: string;
     message: string;
@@ -90,20 +87,19 @@ export interface Running {
     [field: string]: unknown;
   }[];
   /**
-   * Settles with the exit code once it has ended and all that it wrote is here.
+   * Resolves to the exit code when the process has ended and all its output is
+   * here.
    */
   readonly exited: Promise<number>;
   kill(signal: NodeJS.Signals): void;
   /**
-   * SIGTERM unless told, then waits as `exited` does; answers the exit code,
-   * 128 after a signal.
+   * Sends SIGTERM or `signal`, then waits as `exited` does. Resolves to the
+   * exit code, or 128 after a signal.
    */
   stop(signal?: NodeJS.Signals): Promise<number>;
 }
 
-/**
- * Starts a program that stays; it is killed at the chapter's end at the latest.
- */
+/** Starts a program that keeps running. The end of the chapter kills it. */
 export function start(
   name: string,
   command: readonly string[],
@@ -121,7 +117,7 @@ export function start(
   const log = collect(child.stderr);
   const forget = keepLog(`${name} (pid ${child.pid})`, log.text);
   let ended = false;
-  // What it wrote last may arrive after the news that it has ended.
+  // The last output may arrive after the exit event.
   const exited = Promise.all([child.exited, out.whole, log.whole]).then(([code]) => {
     ended = true;
     return code;
@@ -153,7 +149,7 @@ export function start(
   };
 }
 
-/** What came so far, and when nothing more will come. */
+/** The text so far, and a promise of its end. */
 function collect(stream: ReadableStream<Uint8Array>): { text: () => string; whole: Promise<void> } {
   let text = "";
   const read = async (): Promise<void> => {
@@ -169,11 +165,11 @@ export interface ServeOptions extends RunOptions {
   readonly socket?: string;
   /** Runs the source under Deno instead of the binary. */
   readonly deno?: boolean;
-  /** The limit of open files; the machine's without. */
+  /** The limit of open files; the machine's by default. */
   readonly files?: number;
   /**
    * A command that runs the binary with the words behind it, such as one that
-   * takes rights away first.
+   * drops rights first.
    */
   readonly inside?: readonly string[];
 }
@@ -186,7 +182,7 @@ export interface Daemon extends Running {
   refresh(): Promise<void>;
   /** Reads the configuration again, instead of within two seconds. */
   reload(): Promise<ReloadReport>;
-  /** The endpoint of this host name; undefined while there is none. */
+  /** The endpoint of this host name; undefined if there is none. */
   endpoint(hostname: string): Promise<ListItem | undefined>;
   /** Waits until this host name's endpoint is in this state. */
   becomes(hostname: string, state: ListItem["state"] | "gone"): Promise<ListItem>;
@@ -220,8 +216,7 @@ export async function serve({
   const list = async () => (await request("list")) as ListItem[];
   const endpoint = async (hostname: string) =>
     (await list()).find((item) => item.hostname === hostname);
-  // Deno reads hundreds of source files first, which takes a busy machine half
-  // a minute.
+  // Deno first reads hundreds of source files: half a minute on a busy machine.
   const within = deno ? 90_000 : 30_000;
   await until("the daemon answers on its socket", async () => ended || (await request("status")), {
     within,
@@ -264,8 +259,8 @@ export async function askSocket(path: string, request: object | string): Promise
 }
 
 /**
- * Sends any text to a unix socket and answers all that came back until the
- * other side closed.
+ * Sends any text to a unix socket. Resolves to the reply when the other side
+ * has closed.
  */
 export function tellSocket(path: string, text: string): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
@@ -281,7 +276,7 @@ export function tellSocket(path: string, text: string): Promise<string> {
       data: (_socket, bytes) => {
         reply.push(Uint8Array.from(bytes));
       },
-      // A character's bytes can come in two pieces.
+      // A character's bytes can arrive in two pieces.
       close: () => resolve(Buffer.concat(reply).toString("utf8")),
       error: (_socket, error) => reject(error),
       connectError: (_socket, error) => reject(error),

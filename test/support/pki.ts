@@ -1,6 +1,6 @@
 /**
- * Throw-away certificates for tests: P-256 throughout, PEM texts, made in a
- * millisecond or two each.
+ * Throw-away certificates for tests: P-256, PEM texts, made in a millisecond or
+ * two each.
  */
 import "reflect-metadata"; // @peculiar/x509 needs it before itself
 import { isIP } from "node:net";
@@ -13,8 +13,8 @@ export interface Identity {
 }
 
 /**
- * A CA: its own PEM texts, and what {@link issue} and {@link intermediateCa}
- * sign with.
+ * A CA: its PEM texts, and the keys with which {@link issue} and {@link
+ * intermediateCa} sign.
  */
 export interface Authority extends Identity {
   readonly certificate: x509.X509Certificate;
@@ -142,7 +142,7 @@ function newKeys(): Promise<CryptoKeyPair> {
 
 async function identity(certificate: x509.X509Certificate, keys: CryptoKeyPair): Promise<Identity> {
   const pkcs8 = await crypto.subtle.exportKey("pkcs8", keys.privateKey);
-  // With a last newline each, so that a chain is a plain concatenation.
+  // Each ends with a newline, so that a chain is a plain concatenation.
   return {
     cert: `${certificate.toString("pem")}\n`,
     key: `${x509.PemConverter.encode(pkcs8, "PRIVATE KEY")}\n`,

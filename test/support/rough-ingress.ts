@@ -12,18 +12,17 @@ import type { Identity } from "./pki.ts";
 import { atEnd } from "./story.ts";
 
 /**
- * What is done to a connection, on the wire and without TLS knowing: a `cut`
- * ends it as a crash of the far side does, a FIN in the midst of TLS and a RST
- * for what comes later; a `reset` is a RST; `half-close` ends only what comes
- * from the ingress, the rest is still taken; a `stall` and `slow` pass, and
- * nothing is lost by them.
+ * The harm to a connection, on the wire and below TLS. A `cut` is a crash of
+ * the far side: a FIN in the middle of TLS, and a RST for later bytes. A
+ * `reset` is a RST. A `half-close` ends only the ingress's direction. A `stall`
+ * and `slow` pass without loss.
  */
 export const harms = ["cut", "reset", "half-close", "stall", "slow"] as const;
 export type Harm = (typeof harms)[number];
 
 /**
  * The moments of a connection's life, in order. The first two are the wire's,
- * the others the ingress's, which has done exactly this much.
+ * the others the ingress's.
  */
 export const stages = [
   "before TLS",
@@ -37,10 +36,7 @@ export const stages = [
 ] as const;
 export type Stage = (typeof stages)[number];
 
-/**
- * When it is done: at a stage, or once so many bytes have passed in one
- * direction, whatever they are.
- */
+/** The moment of the harm: a stage, or a number of bytes in one direction. */
 export type Moment = Stage | { readonly direction: "up" | "down"; readonly bytes: number };
 
 export interface Plan {
@@ -49,56 +45,56 @@ export interface Plan {
 }
 
 /**
- * What the ingress, which serves every endpoint itself, saw of one connection.
+ * A connection as the ingress saw it. The ingress serves every endpoint itself.
  */
 export interface Seen {
-  /** What the client said. */
+  /** The client's bytes. */
   readonly up: Buffer;
-  /** Whether it came to the client's FIN. */
+  /** Whether the client's FIN arrived. */
   readonly whole: boolean;
 }
 
 export interface RoughIngress {
   /**
-   * `127.0.0.1:PORT`, the same at every time: it is for a machine of one's own.
+   * `127.0.0.1:PORT`. The port is fixed, so this needs a machine of one's own.
    */
   readonly endpoint: string;
-  /** The next connection has this done to it; the harm is done once. */
+  /** Plans harm for the next connection, once. */
   plan(plan: Plan): void;
   /**
-   * Settles with the latest connection that came to a stream, once the ingress
-   * is done with it.
+   * Resolves to the latest connection with a stream, when the ingress has
+   * finished with it.
    */
   seen(): Promise<Seen>;
-  /** The wires that are open now. */
+  /** The number of open wires. */
   readonly open: number;
-  /** How many plans have been carried out. */
+  /** The number of plans carried out. */
   readonly harmed: number;
-  /** Nobody listens any more, and what is open is reset. */
+  /** Stops listening and resets all open connections. */
   close(): Promise<void>;
   /** Listens again, at the same port. */
   reopen(): Promise<void>;
 }
 
-/** Of a stall, and of a time in which everything trickles; milliseconds. */
+/** The duration of a stall and of a slow phase; milliseconds. */
 const [stallMs, slowMs] = [150, 150];
-/** What a slow wire passes every few milliseconds. */
+/** The bytes that a slow wire passes every few milliseconds. */
 const trickle = 400;
 /**
- * Below those that connections get, so that nobody has taken it when the
- * ingress comes back.
+ * Below the ephemeral ports, so that the port is free when the ingress comes
+ * back.
  */
 const port = 7443;
 /**
- * So far into the ingress's first flight, a connection is in the middle of its
- * handshake.
+ * After so many bytes of the ingress's first flight, a connection is in the
+ * middle of its handshake.
  */
 const midHandshake = 200;
 
 /**
- * An ingress that answers every request with yes, says `down` and listens to
- * what the client says until its FIN, behind a wire that can be hurt at any
- * moment. Real TLS: what stands in the wire's way is bytes, as on any network.
+ * An ingress that accepts every request, sends `down`, and reads the client's
+ * bytes until its FIN. The wire before it can do harm at any moment. TLS is
+ * real, so the wire sees bytes, as on any network.
  */
 export async function roughIngress(identity: Identity, down: Buffer): Promise<RoughIngress> {
   const wires = new Map<number, Wire>();
@@ -138,8 +134,7 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
   async function serve(conn: Conn): Promise<void> {
     const wire = wires.get("port" in conn.remote ? conn.remote.port : 0);
     if (wire === undefined) return conn.abort();
-    // Of the plan that counts now, not of one that is made while this
-    // connection ends.
+    // The current plan, not one that is made while this connection ends.
     const { resolve: report } = latest;
     const behind = await readRequest(conn);
     if (behind === undefined) return conn.close();
@@ -157,8 +152,8 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
     await wire.passed("after the answer");
     wire.reached("after the answer");
 
-    // What came before the answer must not have been sent: it would show as
-    // bytes too many.
+    // Bytes before the answer must not have been sent. They would show as bytes
+    // too many.
     const up = [Buffer.from(behind)];
     let [size, whole] = [0, false];
     const listening = async (): Promise<void> => {
@@ -203,8 +198,8 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
 }
 
 /**
- * What came behind the request; undefined where the client left before it was
- * whole.
+ * The bytes behind the request; undefined if the client left before the request
+ * was complete.
  */
 async function readRequest(conn: Conn): Promise<Uint8Array | undefined> {
   const feed = createFrameReader();
@@ -228,8 +223,8 @@ interface Wire {
   harm(harm: Harm): void;
   reached(stage: Stage): void;
   /**
-   * Settles when what the ingress has written by now is on its way to the
-   * daemon, or never will be; for sure where a plan is for `next`.
+   * Resolves when the ingress's bytes so far are on their way to the daemon, or
+   * never will be. This is certain only with a plan for `next`.
    */
   passed(next: Stage): Promise<void>;
 }
@@ -262,8 +257,8 @@ function createWire(near: Socket, far: Socket, plan: Plan | undefined, onHarm: (
     onHarm();
   };
   /**
-   * How many bytes of this direction still pass before the planned harm;
-   * infinite where none is planned for it.
+   * The bytes of this direction that pass before the planned harm; infinite
+   * without one.
    */
   const before = (direction: "up" | "down"): number => {
     if (pending === undefined) return Number.POSITIVE_INFINITY;
@@ -299,8 +294,7 @@ function createWire(near: Socket, far: Socket, plan: Plan | undefined, onHarm: (
       await hold;
       if (!gone[direction]) to.end();
     } catch {
-      // The other end of a connection that broke has to learn it, unless it is
-      // what we broke.
+      // The other end must learn of a broken connection, unless we broke it.
       if (!gone[direction]) to.resetAndDestroy();
     } finally {
       if (direction === "down") idle = true;
@@ -319,22 +313,20 @@ function createWire(near: Socket, far: Socket, plan: Plan | undefined, onHarm: (
       if (pending?.at === stage) now();
     },
     async passed(next) {
-      // The kernel acknowledges late, so that the question is only asked where
-      // it counts.
+      // The kernel acknowledges late, so this asks only if the answer matters.
       const isPlanned = pending?.at === next;
       const isQuiet = (): boolean =>
         idle && far.readableLength === 0 && !(isPlanned && isUnderWay(far));
-      // Twice, since a write that did not fit into the kernel goes on in its
-      // own time.
+      // Twice, since a write that did not fit into the kernel goes on later.
       for (let quiet = 0; quiet < 2; quiet = isQuiet() ? quiet + 1 : 0) await delay(2);
     },
   };
 }
 
 /**
- * Whether something that was sent to this socket has not been read from it yet,
- * as the kernel knows it: it waits in the sender's queue until it is
- * acknowledged, and in the receiver's until it is read. proc(5), net/tcp.
+ * Whether bytes sent to this socket are still unread. The kernel keeps them in
+ * the sender's queue until they are acknowledged, and in the receiver's until
+ * they are read. proc(5), net/tcp.
  */
 function isUnderWay({ localPort = 0, remotePort = 0 }: Socket): boolean {
   const [here, there] = [localPort, remotePort].map(

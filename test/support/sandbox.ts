@@ -1,10 +1,10 @@
 import { binary } from "./ngrokd.ts";
 
 /**
- * What a unit's text asks of systemd, done without systemd, as far as a mount
- * namespace and setpriv can: the file system, the capabilities, no new
- * privileges, and a /proc of processes alone. Everything happens in mounts of
- * the daemon's own. What the kernel filters by system call is not in it.
+ * The sandbox of a systemd unit, without systemd. A mount namespace and setpriv
+ * provide the file system, the capabilities, no new privileges, and a /proc of
+ * processes alone. All mounts are the daemon's own. The filter of system calls
+ * is missing.
  */
 export function sandboxed(unit: string): string[] {
   const all = (setting: string): string[] =>
@@ -27,8 +27,8 @@ export function sandboxed(unit: string): string[] {
 }
 
 /**
- * The order is systemd's: writable mounts first, then all others are made
- * read-only, then the exceptions from the exceptions.
+ * The order is systemd's: first writable mounts, then all others read-only,
+ * then the exceptions from these.
  */
 const enter = `set -e
 writable=$1 readonly=$2 inaccessible=$3

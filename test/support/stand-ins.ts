@@ -1,21 +1,21 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { atEnd } from "./story.ts";
 
-/** Where stand-ins may keep something; gone at the chapter's end. */
+/** A folder for the stand-ins' files; removed at the chapter's end. */
 export const standInFolder = "/run/stand-in";
 
 /**
- * Lays programs (shell scripts, by their names) over /usr/bin in this machine's
- * own mounts until the chapter ends: for what a story's machine has not, or
+ * Lays programs (shell scripts, by name) over /usr/bin in this machine's own
+ * mounts until the chapter ends. For tools that the stories' machine lacks or
  * must not use.
  */
 export function layOverUsrBin(programs: Readonly<Record<string, string>>): void {
-  const [upper, work] = ["upper", "work"].map((name) => join(standInFolder, name)) as [
-    string,
-    string,
-  ];
-  for (const folder of [upper, work]) mkdirSync(folder, { recursive: true });
+  mkdirSync(standInFolder, { recursive: true });
+  // New folders each time: a detached mount may still use those of before.
+  const upper = mkdtempSync(join(standInFolder, "upper-"));
+  const work = mkdtempSync(join(standInFolder, "work-"));
+  chmodSync(upper, 0o755);
   for (const [name, script] of Object.entries(programs))
     writeFileSync(join(upper, name), `#!/bin/sh\n${script}`, { mode: 0o755 });
   const layers = `lowerdir=/usr/bin,upperdir=${upper},workdir=${work}`;
@@ -23,13 +23,16 @@ export function layOverUsrBin(programs: Readonly<Record<string, string>>): void 
   if (mounted.exitCode !== 0)
     throw new Error(`cannot lay stand-ins over /usr/bin: ${mounted.stderr}`);
   atEnd(() => {
-    Bun.spawnSync(["umount", "/usr/bin"]);
-    rmSync(standInFolder, { recursive: true });
+    // Detached, since a program of /usr/bin may still run.
+    const unmounted = Bun.spawnSync(["umount", "-l", "/usr/bin"]);
+    rmSync(standInFolder, { recursive: true, force: true });
+    if (unmounted.exitCode !== 0)
+      throw new Error(`cannot take the stand-ins off /usr/bin: ${unmounted.stderr}`);
   });
 }
 
 /**
- * A systemctl that knows one service, ours, without what its unit asks for: it
+ * A systemctl for our service alone, which ignores the unit's settings. It
  * starts and stops the daemon, and waits until that is done.
  */
 export const plainSystemctl = `pid=${standInFolder}/pid
@@ -50,4 +53,13 @@ case $1 in
   restart) "$0" stop && "$0" start ;;
   show) echo ActiveState=active ;;
 esac
+`;
+
+/** A netcat for `nc -U PATH` alone. It ends with the other side. */
+export const netcat = `exec ${process.execPath} -e '
+const socket = require("node:net").connect(process.argv.at(-1));
+process.stdin.pipe(socket, { end: false });
+socket.pipe(process.stdout);
+socket.on("close", () => process.exit());
+' -- "$@"
 `;

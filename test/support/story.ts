@@ -3,33 +3,32 @@ import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { onOwnMachine, whyNot } from "./machine.ts";
 
 /**
- * A chapter of stories about the compiled binary, told on a machine of their
- * own (machine.ts): before the first it is as if nobody had ever installed
- * ngrokd, after the last everything that was started is stopped. Skipped by
- * name where there is no such machine.
+ * A chapter of stories about the compiled binary, on a machine of their own
+ * (machine.ts). It begins as if ngrokd had never been installed. At its end all
+ * started processes are stopped. Without such a machine it is skipped, with the
+ * reason in its title.
  */
 export function stories(title: string, tell: () => void): void {
   if (!onOwnMachine) {
-    sayOnce(`Stories are skipped: ${whyNot()}`);
-    describe.skip(title, tell);
+    describe.skip(`${title} (skipped: ${whyNot()})`, tell);
     return;
   }
   describe(title, () => {
     setDefaultTimeout(120_000);
     beforeAll(freshMachine);
-    afterAll(undoAll);
+    afterAll(endAll);
     tell();
   });
 }
 
 /**
- * The hosts file of {@link freshMachine}, with what people's files have:
+ * The hosts file of {@link freshMachine}, with the oddities of real ones:
  * comments, odd spacing, no line end at the end.
  */
 export const foreignHosts =
   "127.0.0.1\tlocalhost\n::1  localhost ip6-localhost\n\n# mine, do not touch\n192.0.2.7   db.internal db  # office";
 
-/** As if nobody had ever installed ngrokd here. */
+/** Makes the machine one on which ngrokd has never been installed. */
 export function freshMachine(): void {
   const ours = ["/etc/ngrokd", "/etc/ssl/certs/ngrok", "/run/ngrokd.sock", "/run/story"];
   const temporary = readdirSync("/run/tmp").map((name) => `/run/tmp/${name}`);
@@ -39,30 +38,28 @@ export function freshMachine(): void {
 
 const undo: (() => unknown)[] = [];
 
-/** Runs when the chapter ends, the latest first. */
+/** Registers a step for the chapter's end. The latest step runs first. */
 export function atEnd(step: () => unknown): void {
   undo.push(step);
 }
 
-async function undoAll(): Promise<void> {
+/** Ends the chapter early, as for a test that must leave nothing behind. */
+export async function endAll(): Promise<void> {
   for (const step of undo.splice(0).reverse()) await step();
 }
 
 const logs = new Map<string, () => string>();
 
-/**
- * What a failed {@link until} shows: the log of every process that still
- * counts.
- */
+/** Adds a log to the error of a failed {@link until}. Returns the removal. */
 export function keepLog(name: string, log: () => string): () => void {
   logs.set(name, log);
   return () => logs.delete(name);
 }
 
 /**
- * Waits for `probe` to answer something that is neither false nor undefined,
- * and gives it back; an exception counts as "not yet". Milliseconds. Rejects
- * with what was last seen and the tails of the logs.
+ * Waits until `probe` returns a value other than false or undefined, and
+ * returns that. An exception counts as "not yet". `within` and `every` are
+ * milliseconds. Rejects with the last value and the tails of the logs.
  */
 export async function until<T>(
   what: string,
@@ -88,10 +85,4 @@ export async function until<T>(
       "\n",
     ),
   );
-}
-
-let said = false;
-function sayOnce(text: string): void {
-  if (!said) console.warn(text);
-  said = true;
 }

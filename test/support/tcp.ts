@@ -2,8 +2,8 @@ import { connect, createServer, type Socket } from "node:net";
 import { atEnd } from "./story.ts";
 
 /**
- * The address that this machine's resolver has for a name, from /etc/hosts;
- * undefined where it knows none. Nothing is cached.
+ * The address of a name by this machine's resolver, which reads /etc/hosts;
+ * undefined if it knows none. Nothing is cached.
  */
 export async function resolve(name: string): Promise<string | undefined> {
   const child = Bun.spawn(["getent", "hosts", name], { stdout: "pipe", stderr: "ignore" });
@@ -11,27 +11,27 @@ export async function resolve(name: string): Promise<string | undefined> {
   return text === "" ? undefined : text.split(/\s/)[0];
 }
 
-/** One end of a connection, to be told what to do. */
+/** One end of a connection, for a test to control. */
 export interface Peer {
   readonly socket: Socket;
-  /** Settles when there is room for more. */
+  /** Resolves when there is room for more. */
   write(data: string | Uint8Array): Promise<void>;
-  /** Our half is finished. */
+  /** Finishes our half. */
   end(): void;
-  /** RST. */
+  /** Sends a RST. */
   reset(): void;
-  /** The next bytes up to this length; fewer only at the end. */
+  /** Resolves to the next `length` bytes, or fewer at the end. */
   read(length: number): Promise<string>;
-  /** Everything up to the other side's end. Rejects where it is reset. */
+  /** Resolves to all bytes up to the other side's end. Rejects on a reset. */
   rest(): Promise<string>;
-  /** How the other side left: its half finished, or a reset. */
+  /** How the other side left: by finishing its half, or by a reset. */
   readonly left: Promise<"end" | "reset">;
 }
 
 /**
- * Connects by name as any program would, or to an IP address. A reset can be
- * faster than the sight of the connection that it ends: that is a connection as
- * well, which has been reset. Rejects where there was none.
+ * Connects by name as any program would, or to an IP address. A reset can
+ * arrive before the connect event. That counts as a connection, too, which was
+ * reset. Rejects if there was none.
  */
 export async function dial(name: string, port: number): Promise<Peer> {
   const host = /^[\d.]+$/.test(name) ? name : await resolve(name);
@@ -50,14 +50,14 @@ export async function dial(name: string, port: number): Promise<Peer> {
 export interface Upstream {
   /** `127.0.0.1:PORT` */
   readonly address: string;
-  /** The connections that are open now. */
+  /** The open connections. */
   readonly open: ReadonlySet<Socket>;
-  /** How many connections there were. */
+  /** The number of connections so far. */
   readonly accepted: () => number;
 }
 
 /**
- * A service behind an endpoint; `serve` gets each connection and has to end it.
+ * A service behind an endpoint. `serve` gets each connection and must end it.
  */
 export async function upstream(serve: (socket: Socket) => unknown): Promise<Upstream> {
   const open = new Set<Socket>();
@@ -65,7 +65,7 @@ export async function upstream(serve: (socket: Socket) => unknown): Promise<Upst
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     accepted += 1;
     open.add(socket);
-    // A reset shows as an error first; for an upstream both mean that the
+    // A reset shows as an error first. For an upstream both mean that the
     // client is gone.
     socket.on("error", () => socket.destroy());
     socket.on("close", () => open.delete(socket));
@@ -82,10 +82,10 @@ export async function upstream(serve: (socket: Socket) => unknown): Promise<Upst
   return { address: `127.0.0.1:${address.port}`, open, accepted: () => accepted };
 }
 
-/** Sends back what it gets, and ends when the client has ended. */
+/** A service that echoes, and ends when the client has ended. */
 export const echo = (): Promise<Upstream> => upstream((socket) => socket.pipe(socket));
 
-/** `gone`: how the other side has left already. */
+/** `gone`: how the other side has already left. */
 export function peer(socket: Socket, gone?: "end" | "reset"): Peer {
   const waiting: Buffer[] = [];
   let size = 0;
@@ -122,7 +122,7 @@ export function peer(socket: Socket, gone?: "end" | "reset"): Peer {
         wake = resolve;
       });
     }
-    // What came before a reset came.
+    // The bytes before a reset have arrived.
     if (size < length && end === "reset")
       throw new Error(`the connection was reset after ${size} unread bytes`);
   };

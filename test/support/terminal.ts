@@ -1,6 +1,6 @@
 /**
- * Runs a program on a terminal of 80 columns; `type` is what to wait for and
- * what to type then. Answers all that was shown.
+ * Runs a program on a terminal of 80 columns and returns all that it showed.
+ * `type`: a text to wait for, and the keys to type then.
  */
 export async function onTerminal(
   command: readonly string[],
@@ -12,7 +12,7 @@ export async function onTerminal(
   const decoder = new TextDecoder();
   let text = "";
   let typed = false;
-  // What a program says last can arrive after it has ended.
+  // A program's last output can arrive after its end.
   const { promise: wholeText, resolve: end } = Promise.withResolvers<void>();
   const child = Bun.spawn({
     cmd: [...command],

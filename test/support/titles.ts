@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /**
- * Whether a file below test/ has this title where titles stand: first in a
- * call, or as the name of a case, and not switched off.
+ * Whether a file below test/ has this title, as the first argument of a call or
+ * as the name of a case, and not skipped.
  */
 export function isTest(file: string, title: string): boolean {
   const path = join(import.meta.dirname, "..", file);
@@ -18,3 +18,18 @@ export function isTest(file: string, title: string): boolean {
     );
   });
 }
+
+/**
+ * The titles in a test's source, with the names of cases, as they are written:
+ * `${…}` and `%s` stand as they are.
+ */
+export function titlesIn(source: string): string[] {
+  return [...source.matchAll(titles)].map(([, , title = ""]) => title);
+}
+
+/**
+ * A string that stands first in a call of a test function or of what `.each`
+ * and `.skipIf` return, or that is the name of a case.
+ */
+const titles =
+  /(?:^[ \t]*(?:test|describe|stories|it)\b[^"'`\n]*\(\s*|\)\(\s*|^\s*name: )(["'`])((?:\\.|(?!\1)[^\\])*)\1/gm;

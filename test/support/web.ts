@@ -6,7 +6,7 @@ export interface WebUpstream {
   readonly address: string;
 }
 
-/** An HTTP service behind an endpoint, with WebSockets where asked for. */
+/** An HTTP service behind an endpoint, with WebSockets on request. */
 export function web(handler: {
   fetch(request: Request, server: Bun.Server<undefined>): Response | Promise<Response> | undefined;
   websocket?: Bun.WebSocketHandler<undefined>;
@@ -27,7 +27,7 @@ export function web(handler: {
 /** An HTTP service with one page. */
 export const page = (text: string): WebUpstream => web({ fetch: () => new Response(text) });
 
-/** Of a stream that is too large for the memory; hexadecimal. */
+/** The SHA-256 of a stream that is too large for the memory; hexadecimal. */
 export async function sha256(stream: ReadableStream<Uint8Array> | null): Promise<string> {
   const hash = createHash("sha256");
   if (stream !== null) for await (const chunk of stream) hash.update(chunk);

@@ -1,8 +1,8 @@
 import { type Inspection, inspectConfig } from "../../config/load.ts";
 import { problemText } from "../../config/problem.ts";
 import { notYetInEffect } from "../../config/schema.ts";
+import type { Paint } from "../../terminal/say.ts";
 import { command } from "../command.ts";
-import type { Paint } from "../say.ts";
 
 export default command({
   name: "config check",
@@ -35,8 +35,8 @@ function report(
   inert: readonly string[],
   paint: Paint,
 ): string {
-  // As one goes through the file; what is not about the file has no line and
-  // comes first.
+  // In the order of the file. Problems outside the file have no line and come
+  // first.
   const inOrder = [...problems, ...warnings].sort(
     (a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
   );

@@ -3,12 +3,12 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { targetOf } from "../../config/edit.ts";
 import { readConfigFile } from "../../config/load.ts";
+import { parseConfig } from "../../config/parse.ts";
 import { configPath, type Env } from "../../config/paths.ts";
 import { needsRoot, type Problem, problemText, withHint } from "../../config/problem.ts";
-import { readConfigText } from "../../config/read.ts";
 import { configTemplate } from "../../config/template.ts";
+import { targetOf } from "../../config/write.ts";
 import {
   ensureWritableFolder,
   errnoOf,
@@ -37,7 +37,8 @@ export default command({
     say.result(
       { path, changed },
       changed
-        ? `saved "${path}"; a daemon that runs takes it over now (\`ngrokd reload\` says what came of it)`
+        ? `saved "${path}"; a daemon that runs takes it over now ` +
+            "(`ngrokd reload` says what came of it)"
         : `"${path}" is as it was`,
     );
     return 0;
@@ -48,14 +49,14 @@ export type Choice = "edit again" | "keep the draft" | "save as it is";
 
 export interface EditOptions {
   /**
-   * Lets the person change the file, and settles when they are done; rejects
-   * where that failed.
+   * Opens the draft in an editor, and resolves when it has ended. Rejects if
+   * the editor fails.
    */
   readonly edit: (draft: string) => Promise<void>;
   readonly tell: (problem: Problem) => void;
   /**
-   * Undefined where there is nobody to ask: then the last choice is taken. No
-   * answer keeps the draft.
+   * Undefined if there is no terminal; the last choice is taken then. No answer
+   * keeps the draft.
    */
   readonly ask:
     | ((question: string, choices: readonly Choice[]) => Promise<Choice | undefined>)
@@ -63,10 +64,10 @@ export interface EditOptions {
 }
 
 /**
- * Edits a copy beside the file, and puts it in place once it is right: true, or
- * false where nothing was changed. Unknown keys are told, and are no reason to
- * refuse. Whatever fails, the file stays as it was and a changed draft is kept:
- * the error says where.
+ * Edits a copy beside the file, and replaces the file once the copy is right.
+ * Returns whether the file has changed. Unknown keys are shown, and prevent
+ * nothing. If anything fails, the file stays as it was, and the error says
+ * where the draft is.
  */
 export async function editConfig(path: string, options: EditOptions): Promise<boolean> {
   const target = await targetOf(path);
@@ -103,7 +104,7 @@ async function editUntilRight(
     await edit(draft);
     const text = (await readConfigFile(draft))?.text ?? start;
     if (text === start) return text;
-    const { problems, warnings } = readConfigText(text, draft);
+    const { problems, warnings } = parseConfig(text, draft);
     const all = [...problems, ...warnings];
     if (all.length === 0) return text;
     for (const problem of all) tell(problem);
@@ -122,15 +123,15 @@ async function editUntilRight(
 }
 
 /**
- * Runs the editor on this terminal. Rejects with NgrokdError `usage` where it
- * cannot be started, and `cancelled` where it fails.
+ * Runs the editor on this terminal. Rejects with NgrokdError `usage` if it
+ * cannot be started, and `cancelled` if it fails.
  */
 export async function runEditor(
   [name = "vi", ...args]: readonly string[],
   file: string,
 ): Promise<void> {
-  // Ctrl-C in the editor goes to every program on the terminal, and is for the
-  // editor alone. Before it runs: it may come at once.
+  // Ctrl-C reaches every program on the terminal, but is meant for the editor.
+  // Ignored from before its start, since it may come at once.
   process.on("SIGINT", ignore);
   const editor = spawn(name, [...args, file], { stdio: "inherit" });
   const [code, signal] = await once(editor, "exit")
@@ -141,7 +142,7 @@ export async function runEditor(
         hint: "name another one in EDITOR",
       });
     })
-    // A Ctrl-C that ended the editor may be heard after its end.
+    // A Ctrl-C that ended the editor may arrive after its end.
     .finally(() => setTimeout(() => process.off("SIGINT", ignore), 100));
   if (code !== 0)
     throw new NgrokdError(
@@ -153,8 +154,8 @@ export async function runEditor(
 const ignore = (): void => {};
 
 /**
- * The words of VISUAL, EDITOR or `vi`, parted as a shell does it, quotes
- * included; nothing else of a shell's is done with them.
+ * The words of VISUAL, EDITOR or `vi`, separated as by a shell, with quotes.
+ * Other syntax of a shell is not interpreted.
  */
 export function editorWords(env: Env): string[] {
   const words = (env.VISUAL || env.EDITOR || "").match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? ["vi"];

@@ -1,5 +1,5 @@
-import { createConfig } from "../../config/edit.ts";
 import { configPath } from "../../config/paths.ts";
+import { createConfig } from "../../config/write.ts";
 import { NgrokdError } from "../../model/error.ts";
 import { command } from "../command.ts";
 

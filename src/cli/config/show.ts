@@ -1,9 +1,9 @@
 import { loadConfig } from "../../config/load.ts";
 import { problemText } from "../../config/problem.ts";
-import { showConfig } from "../../config/show.ts";
+import { redactedSettings } from "../../config/redact.ts";
 import { valueCode } from "../../config/template.ts";
+import { table } from "../../terminal/table.ts";
 import { command } from "../command.ts";
-import { table } from "../say.ts";
 
 export default command({
   name: "config show",
@@ -12,7 +12,7 @@ export default command({
   async run({ config: file, socket }, { env, say }) {
     const loaded = await loadConfig({ file, env, flags: { "server.socket_path": socket } });
     for (const warning of loaded.warnings) say.warn(problemText(warning));
-    const shown = showConfig(loaded);
+    const shown = redactedSettings(loaded);
     const value = {
       path: loaded.path,
       exists: loaded.exists,
@@ -26,7 +26,8 @@ export default command({
         return [key, origin === "default" ? paint.dim(from) : paint.name(from), inText(value)];
       });
       const settings = table(["Setting", "From", "Value"], rows, paint);
-      return `${settings}\n\nFile: ${loaded.path}${loaded.exists ? "" : " (there is none)"}\nHosts file: ${loaded.hostsPath}`;
+      const missing = loaded.exists ? "" : " (there is none)";
+      return `${settings}\n\nFile: ${loaded.path}${missing}\nHosts file: ${loaded.hostsPath}`;
     });
     return 0;
   },

@@ -1,6 +1,6 @@
 import { carryOut, planInstall, requireManager, thisManager } from "../../service/manage.ts";
 import { command } from "../command.ts";
-import { serviceFacts } from "./facts.ts";
+import { serviceFacts } from "./service-facts.ts";
 import { dryRunArg, sayPlanned } from "./steps.ts";
 
 export default command({
@@ -35,7 +35,7 @@ export default command({
     const next = args.start
       ? "`ngrokd service status` tells how it is"
       : "`sudo ngrokd service start` starts it";
-    // One that runs already is not disturbed by a new file.
+    // A running service keeps its old file until it is restarted.
     const again = before === "different" ? "; `sudo ngrokd service restart` makes it count" : "";
     say.result(
       { path: manager.path, installed: true, changed: before !== "same", started: args.start },

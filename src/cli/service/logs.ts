@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { NgrokdError } from "../../model/error.ts";
-import { installed, notInstalled, thisManager } from "../../service/manage.ts";
-import { logsCommand } from "../../service/plan.ts";
-import { runHere } from "../../service/run.ts";
+import { notInstalled, thisManager, unitFile } from "../../service/manage.ts";
+import { runHere } from "../../service/run-command.ts";
+import { logsCommand } from "../../service/service-steps.ts";
 import { command } from "../command.ts";
 
 export default command({
@@ -26,7 +26,7 @@ export default command({
         hint: "such as --lines 20",
       });
     const manager = thisManager();
-    if ((await installed(manager)).kind === "none") throw notInstalled("show the logs of");
+    if ((await unitFile(manager)).kind === "none") throw notInstalled("show the logs of");
     const shown = logsCommand(manager, { lines, follow: args.follow === true });
     if (!existsSync(shown[0]))
       throw new NgrokdError("refused", `Cannot show logs: there is no "${shown[0]}" here`);

@@ -1,13 +1,14 @@
 import { thisManager } from "../../service/manage.ts";
-import { type ServiceState, serviceState } from "../../service/show.ts";
+import { type ServiceState, serviceState } from "../../service/service-state.ts";
+import { facts, type Paint } from "../../terminal/say.ts";
 import { command } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { facts, type Paint } from "../say.ts";
 
 export default command({
   name: "service status",
   description:
-    "Whether the service is installed, runs, and starts with the machine; exit code 4 if it does not run",
+    "Whether the service is installed, runs, and starts with the machine; " +
+    "exit code 4 if it does not run",
   examples: ["ngrokd service status", "ngrokd service status --json"],
   async run(_args, { say }) {
     const state = await serviceState(thisManager());

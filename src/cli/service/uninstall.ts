@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { carryOut, planUninstall, thisManager } from "../../service/manage.ts";
-import { dropInFolder } from "../../service/plan.ts";
+import { dropInFolder } from "../../service/service-steps.ts";
 import { command } from "../command.ts";
-import { stateFolderOf } from "./facts.ts";
+import { stateFolderToUndo } from "./service-facts.ts";
 import { dryRunArg, sayPlanned } from "./steps.ts";
 
 export default command({
@@ -17,7 +17,7 @@ export default command({
       sayPlanned(say, steps);
       return 0;
     }
-    await carryOut(steps, await stateFolderOf(args.config, env));
+    await carryOut(steps, await stateFolderToUndo(args.config, env));
     const changes = dropInFolder(manager);
     if (manager.kind === "systemd" && existsSync(changes))
       say.warn(`your own changes to the service stay in "${changes}"`);

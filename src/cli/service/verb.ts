@@ -1,5 +1,5 @@
 import { carryOut, planVerb, thisManager } from "../../service/manage.ts";
-import type { Verb } from "../../service/plan.ts";
+import type { Verb } from "../../service/service-steps.ts";
 import { type Command, command } from "../command.ts";
 import { dryRunArg, sayPlanned } from "./steps.ts";
 

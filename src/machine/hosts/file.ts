@@ -6,6 +6,7 @@ import { networkInterfaces } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { errnoOf, fileError, writeFileAtomic } from "../../files/atomic.ts";
+import { stateFiles } from "../../files/state-folder.ts";
 import { isNgrokdError, NgrokdError } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Ip, Subnet } from "../../model/ip.ts";
@@ -145,11 +146,10 @@ export async function machineNamesIn(path: string): Promise<ReadonlySet<string>>
 }
 
 type Copies = ReturnType<typeof copiesIn>;
-const copiesIn = (folder: string) => ({
-  original: join(folder, "hosts.original"),
-  before: join(folder, "hosts.before"),
-  after: join(folder, "hosts.after"),
-});
+function copiesIn(stateFolder: string) {
+  const { hostsOriginal, hostsBefore, hostsAfter } = stateFiles(stateFolder);
+  return { original: hostsOriginal, before: hostsBefore, after: hostsAfter };
+}
 
 /**
  * 64 MiB: more than the largest block lists, and little enough to hold in

@@ -1,35 +1,32 @@
-import { lookOf } from "../../files/look.ts";
+import { stampOf } from "../../files/stamp.ts";
 import { reasonOf } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Ip } from "../../model/ip.ts";
 import type { Log } from "../../model/log.ts";
 import { createSerial } from "../../model/serial.ts";
-import { afterRepair, mayRepair, noContest } from "./contest.ts";
+import { afterRepair, type Contest, mayRepair, noContest } from "./contest.ts";
 import { type HostsOptions, updateHostsFile } from "./file.ts";
 
-/**
- * Our section of the hosts file over the daemon's life: what it shall say, and
- * that it goes on saying it.
- */
+/** Keeps our section of the hosts file right over the life of the daemon. */
 export interface HostsKeeper {
   /**
-   * Makes the section hold exactly these; answers the names that a line of the
-   * user's own overrides. Rejects as updateHostsFile does.
+   * Makes the section have exactly these names. Returns the names to which a
+   * line of the user's own gives another address. Rejects as updateHostsFile.
    */
   advertise(entries: ReadonlyMap<Hostname, Ip>): Promise<readonly Hostname[]>;
   /**
-   * Looks whether the section is still what it shall be, and puts it back where
-   * it is not. One stat while nobody changes the file; never rejects.
+   * Puts the section back if another program has changed it. Costs one stat as
+   * long as the file is unchanged. Never rejects.
    */
   guard(): Promise<void>;
   /**
-   * Takes the section out; answers whether there was one. Rejects as
-   * updateHostsFile does.
+   * Takes the section out, and returns whether there was one. Rejects as
+   * updateHostsFile.
    */
   clear(): Promise<boolean>;
   /**
-   * Why the section does not say what it shall, where another program is the
-   * cause or it cannot be put back.
+   * Why the section is not right: another program changes it, or it cannot be
+   * written. Undefined if it is right.
    */
   readonly trouble: string | undefined;
 }
@@ -38,8 +35,8 @@ export interface HostsKeeperOptions extends Omit<HostsOptions, "before"> {
   readonly path: string;
   readonly log: Log;
   /**
-   * Told before the section is first written, which is not done where this
-   * rejects, and after it was taken out.
+   * `record` is called before the section is written; if it rejects, nothing is
+   * written. `forget` is called after the section was taken out.
    */
   readonly journal: { record(): Promise<void>; forget(): Promise<void> };
   /** Milliseconds of a monotonic clock; for tests. */
@@ -47,105 +44,120 @@ export interface HostsKeeperOptions extends Omit<HostsOptions, "before"> {
 }
 
 /**
- * A keeper that has nothing to say yet. Its calls wait for each other: passes
- * and guards may come at any time.
+ * A keeper without names. Its calls wait for each other, so passes and guards
+ * may come at any time.
  */
 export function createHostsKeeper(options: HostsKeeperOptions): HostsKeeper {
-  const { path, log, journal, now = () => performance.now() } = options;
-  let entries: ReadonlyMap<Hostname, Ip> = new Map();
-  let contest = noContest;
-  let trouble: string | undefined;
-  /**
-   * Whether the file has said what it shall since that was last changed: only
-   * then is a difference another program's doing.
-   */
-  let settled = false;
-  /** Whether a repair is due that the contest forbids for now. */
-  let held = false;
-  /** How the file looked when the section was last found right. */
-  let seen: string | undefined;
+  const { now = () => performance.now() } = options;
+  const state: State = {
+    ...options,
+    now,
+    entries: new Map(),
+    contest: noContest,
+    trouble: undefined,
+    settled: false,
+    seen: undefined,
+  };
   const inTurn = createSerial();
-
   return {
     get trouble() {
-      const minutes = Math.max(1, Math.ceil((contest.until - now()) / 60_000));
-      return held
-        ? `${trouble}; the next try is in ${minutes} min; find out which program writes that file`
-        : trouble;
+      return troubleText(state);
     },
     advertise: (next) =>
       inTurn(async () => {
-        settled &&= sameEntries(entries, next);
-        entries = next;
-        return await settle();
+        state.settled &&= sameEntries(state.entries, next);
+        state.entries = next;
+        return await settle(state);
       }),
-    guard: () =>
-      inTurn(async () => {
-        try {
-          const look = await lookOf(path);
-          const due = held && mayRepair(contest, now());
-          if ((look === seen && !due) || entries.size === 0) return;
-          await settle();
-          seen = look;
-        } catch (error) {
-          seen = undefined;
-          tell(`The hosts file "${path}" cannot be checked: ${reasonOf(error)}`);
-        }
-      }),
+    guard: () => inTurn(() => guard(state)),
     clear: () =>
       inTurn(async () => {
-        entries = new Map();
-        const { change } = await updateHostsFile(path, entries, options);
-        allIsWell();
-        await journal.forget();
+        state.entries = new Map();
+        const { change } = await updateHostsFile(options.path, state.entries, options);
+        allIsWell(state);
+        await options.journal.forget();
         return change !== "none";
       }),
   };
+}
 
-  async function settle(): Promise<readonly Hostname[]> {
-    const repair = settled && entries.size > 0;
-    const before = async (): Promise<boolean> => {
-      if (repair && !mayRepair(contest, now())) return false;
-      if (entries.size > 0) await journal.record();
-      return true;
-    };
-    const { change, repairs, shadowed } = await updateHostsFile(path, entries, {
-      ...options,
-      before,
+interface State extends HostsKeeperOptions {
+  readonly now: () => number;
+  /** The names that the section should have. */
+  entries: ReadonlyMap<Hostname, Ip>;
+  contest: Contest;
+  /** `held`: a repair is due, and the contest forbids it for now. */
+  trouble: { readonly text: string; readonly held: boolean } | undefined;
+  /**
+   * Whether the file has had these names since they last changed. Only then is
+   * a difference the work of another program.
+   */
+  settled: boolean;
+  /** The stamp of the file when the section was last found right. */
+  seen: string | undefined;
+}
+
+/** Writes the section if it is not right. Returns the overridden names. */
+async function settle(state: State): Promise<readonly Hostname[]> {
+  const { path, entries, log, journal, now } = state;
+  const isRepair = state.settled && entries.size > 0;
+  const before = async (): Promise<boolean> => {
+    if (isRepair && !mayRepair(state.contest, now())) return false;
+    if (entries.size > 0) await journal.record();
+    return true;
+  };
+  const update = await updateHostsFile(path, entries, { ...state, before });
+  for (const sentence of update.repairs) log.warn(`Repaired the hosts file "${path}": ${sentence}`);
+  if (update.change === "withheld") {
+    noteTrouble(state, {
+      text: `Another program keeps taking ngrokd's section out of "${path}", or changing it; it is left alone for now, and names may not resolve`,
+      held: true,
     });
-    for (const sentence of repairs) log.warn(`Repaired the hosts file "${path}": ${sentence}`);
-    if (change === "withheld") {
-      tell(
-        `Another program keeps taking ngrokd's section out of "${path}", or changing it; it is left alone for now, and names may not resolve`,
+    return update.shadowed;
+  }
+  if (update.change !== "none") {
+    if (entries.size === 0) await journal.forget();
+    if (isRepair) {
+      state.contest = afterRepair(state.contest, now());
+      log.info(
+        `Put ngrokd's section of "${path}" back: another program had taken it out or changed it`,
       );
-      held = true;
-      return shadowed;
-    }
-    if (change !== "none") {
-      if (entries.size === 0) await journal.forget();
-      if (repair) {
-        contest = afterRepair(contest, now());
-        log.info(
-          `Put ngrokd's section of "${path}" back: another program had taken it out or changed it`,
-        );
-      } else log.debug(`Wrote ${entries.size} names into "${path}"`);
-    }
-    allIsWell();
-    return shadowed;
+    } else log.debug(`Wrote ${entries.size} names into "${path}"`);
   }
+  allIsWell(state);
+  return update.shadowed;
+}
 
-  function allIsWell(): void {
-    settled = true;
-    trouble = undefined;
-    held = false;
+async function guard(state: State): Promise<void> {
+  const { path, now } = state;
+  try {
+    const stamp = await stampOf(path);
+    const isDue = state.trouble?.held === true && mayRepair(state.contest, now());
+    if ((stamp === state.seen && !isDue) || state.entries.size === 0) return;
+    await settle(state);
+    state.seen = stamp;
+  } catch (error) {
+    state.seen = undefined;
+    const text = `The hosts file "${path}" cannot be checked: ${reasonOf(error)}`;
+    noteTrouble(state, { text, held: false });
   }
+}
 
-  /** The log hears of a trouble once. */
-  function tell(text: string): void {
-    if (trouble === undefined) log.warn(text);
-    trouble = text;
-    held = false;
-  }
+function allIsWell(state: State): void {
+  state.settled = true;
+  state.trouble = undefined;
+}
+
+/** The log gets a trouble once. */
+function noteTrouble(state: State, trouble: NonNullable<State["trouble"]>): void {
+  if (state.trouble === undefined) state.log.warn(trouble.text);
+  state.trouble = trouble;
+}
+
+function troubleText({ trouble, contest, now }: State): string | undefined {
+  if (trouble?.held !== true) return trouble?.text;
+  const minutes = Math.max(1, Math.ceil((contest.until - now()) / 60_000));
+  return `${trouble.text}; the next try is in ${minutes} min; find out which program writes that file`;
 }
 
 function sameEntries(a: ReadonlyMap<Hostname, Ip>, b: ReadonlyMap<Hostname, Ip>): boolean {

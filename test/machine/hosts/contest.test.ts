@@ -24,7 +24,7 @@ describe("putting the section back", () => {
     expect(mayRepair(fought, 10_000 + minute)).toBe(true);
   });
 
-  test("stops for twice as long where the next repair did not last either, up to an hour", () => {
+  test("stops for twice as long if the next repair fails as well, up to an hour", () => {
     let contest = after(0, 1000, 2000);
     const waits: number[] = [];
     for (let n = 0; n < 9; n++) {

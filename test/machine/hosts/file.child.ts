@@ -1,6 +1,6 @@
 /**
  * Runs updateHostsFile in a process of its own (a mount namespace, another
- * user) and prints what came of it as one line of JSON.
+ * user). Prints the result as one line of JSON.
  */
 import { readFile } from "node:fs/promises";
 import { updateHostsFile } from "../../../src/machine/hosts/file.ts";

@@ -77,11 +77,11 @@ describe("updateHostsFile", () => {
     for (const inPlace of [false, true])
       expect(await hosts.update(one, { inPlace })).toEqual(done("none"));
     const after = await stat(hosts.path, { bigint: true });
-    expect([after.ino, after.mtimeNs, after.ctimeNs]).toEqual([
-      before.ino,
-      before.mtimeNs,
-      before.ctimeNs,
-    ]);
+    expect({ ino: after.ino, mtimeNs: after.mtimeNs, ctimeNs: after.ctimeNs }).toEqual({
+      ino: before.ino,
+      mtimeNs: before.mtimeNs,
+      ctimeNs: before.ctimeNs,
+    });
   });
 
   test.each([false, true])(
@@ -99,14 +99,18 @@ describe("updateHostsFile", () => {
         done(inPlace ? "overwritten" : "replaced"),
       );
       const after = await stat(hosts.path);
-      expect([after.mode, after.uid, after.gid]).toEqual([before.mode, before.uid, before.gid]);
+      expect({ mode: after.mode, uid: after.uid, gid: after.gid }).toEqual({
+        mode: before.mode,
+        uid: before.uid,
+        gid: before.gid,
+      });
       expect(after.ino === before.ino).toBe(inPlace);
       expect((await lstat(path)).isSymbolicLink()).toBe(true);
       expect(await hosts.text()).toBe(foreign + sectionOfOne);
     },
   );
 
-  test("asks before it writes, where there is something to write, and writes nothing where the answer is no or a rejection", async () => {
+  test("asks before each write, and writes nothing if the answer is no or a rejection", async () => {
     await using hosts = await place();
     let asked = 0;
     const answering = (answer: () => boolean) => ({ before: async () => ++asked > 0 && answer() });
@@ -127,7 +131,10 @@ describe("updateHostsFile", () => {
       throw errno("ENOSPC");
     });
     await expect(hosts.update(one, refusing)).rejects.toThrow(/^ENOSPC: made up$/);
-    expect([await hosts.text(), await readdir(hosts.stateFolder)]).toEqual([foreign, []]);
+    expect({ text: await hosts.text(), stateFiles: await readdir(hosts.stateFolder) }).toEqual({
+      text: foreign,
+      stateFiles: [],
+    });
     expect(
       await hosts.update(
         one,
@@ -136,7 +143,9 @@ describe("updateHostsFile", () => {
     ).toEqual(done("replaced"));
     expect(asked).toBe(3);
   });
+});
 
+describe("updateHostsFile, on its original and odd files", () => {
   test("makes a missing file for the first entry, readable for all whatever the umask", async () => {
     await using hosts = await place();
     await unlink(hosts.path);
@@ -185,7 +194,7 @@ describe("updateHostsFile", () => {
     expect(await hosts.text()).toBe(`127.0.0.1 a.demo\n${sectionOfOne}# mine\n`);
   });
 
-  test("refuses what is no hosts file: a folder, a pipe, UTF-16, a link to nothing, 65 MiB", async () => {
+  test("refuses what is no hosts file: folder, pipe, UTF-16, dead link, 65 MiB", async () => {
     await using hosts = await place();
     const make: [string, (path: string) => unknown, string][] = [
       ["folder", (path) => mkdir(path), "it is not a regular file"],
@@ -251,8 +260,7 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
         const found = statSync(join(hosts.stateFolder, name), { throwIfNoEntry: false });
         if (found !== undefined) seen.add(`${name} ${(found.mode & 0o7777).toString(8)}`);
       }
-      // Every step of the write waits for the system, and this comes in
-      // between.
+      // Each step of the write awaits the system, and this runs in between.
       if (!over) setImmediate(look);
     };
     look();
@@ -261,7 +269,7 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
     expect([...seen].sort()).toEqual(["hosts.after 640", "hosts.before 640"]);
   });
 
-  test("does not write in place after an error of another kind, nor a file that is missing", async () => {
+  test("does not write in place after another error, nor a missing file", async () => {
     await using hosts = await place();
     await expect(hosts.update(one, renameFails("EIO"))).rejects.toMatchObject({
       code: "hosts",
@@ -276,7 +284,7 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
     expect(await readdir(hosts.etc)).toEqual([]);
   });
 
-  test("finishes a write in place that a crash interrupted, whichever of its bytes reached the disk", async () => {
+  test("finishes an interrupted write in place, whichever bytes reached the disk", async () => {
     const text = fc.string({ unit: fc.constantFrom("a", "b", "\n", "\xe9", "#"), maxLength: 12 });
     const cut = fc.infiniteStream(fc.boolean());
     await fc.assert(
@@ -312,7 +320,7 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
   });
 
   test.each(["# written anew\n", foreign.slice(0, -5)])(
-    "leaves a file alone that was changed after the crash, and keeps the copy from before: %j",
+    "leaves a file alone that was changed after the crash, with the copy: %j",
     async (text) => {
       await using hosts = await place(text);
       await writeFile(join(hosts.stateFolder, "hosts.before"), foreign, "latin1");
@@ -334,7 +342,7 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
 
 describe("updateHostsFile, while another program writes the file", () => {
   /**
-   * Reads as the real one does, and lets `meddle` run right after the nth read
+   * Reads as the real one does, and runs `meddle` right after the nth read
    * (from 1 on).
    */
   const reading = (path: string, after: number[], meddle: () => Promise<void>) => {
@@ -407,12 +415,12 @@ function capabilities(): bigint {
 }
 
 describe.skipIf(!mayMount)("updateHostsFile, on real mounts (Linux, root)", () => {
-  const child = join(import.meta.dir, "hosts-file.child.ts");
+  const child = join(import.meta.dir, "file.child.ts");
   const entries = JSON.stringify(Object.fromEntries(one));
 
   /**
-   * Runs the child after `mounts`, shell lines that see the folder as $D, in a
-   * mount namespace of its own.
+   * Runs the child in its own mount namespace after `mounts`, shell lines with
+   * the folder as $D.
    */
   function update(folder: string, mounts: string, inPlace = "auto", uid = "0") {
     const script = `set -e; D=$1; shift; ${mounts}\nexec "$@"`;
@@ -490,7 +498,7 @@ describe.skipIf(!mayMount)("updateHostsFile, on real mounts (Linux, root)", () =
     expect(await readdir(hosts.stateFolder)).toEqual(["hosts.original"]);
   });
 
-  test("as an ordinary user: writes a file that it may write, and says so about one that it may not", async () => {
+  test("as an ordinary user: writes a file if it may, and says so if it may not", async () => {
     await using hosts = await place();
     await chmod(hosts.folder, 0o755);
     await chown(hosts.stateFolder, 65534, 65534);
@@ -521,7 +529,7 @@ describe("a hosts file with an access control list", () => {
     expect(asked).toEqual([await realpath(hosts.path)]);
   });
 
-  // The list as the kernel keeps it: rwx for the owner, r-- for user 4321, and
+  // The list in the kernel's format: rwx for the owner, r-- for user 4321, and
   // a mask.
   const setAcl = `import os, struct, sys
 entries = [(1, 6, 2**32 - 1), (2, 4, 4321), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 4, 2**32 - 1)]
@@ -529,7 +537,7 @@ os.setxattr(sys.argv[1], "system.posix_acl_access", struct.pack("<I", 2) + b"".j
   const withAcl = (path: string): boolean =>
     spawnSync("python3", ["-c", setAcl, path]).status === 0;
 
-  test("is known by the plus that ls shows; without Python there is no list to be seen here", async () => {
+  test("is detected by the plus that ls shows; the list itself needs Python", async () => {
     await using hosts = await place();
     const options = { stateFolder: hosts.stateFolder };
     const acl = withAcl(hosts.path);

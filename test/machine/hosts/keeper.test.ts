@@ -88,12 +88,12 @@ describe("the keeper of the hosts section", () => {
     };
     const keeper = createHostsKeeper(options);
     await keeper.advertise(entries);
-    expect([await place.text(), reads]).toEqual([foreign + section, 2]);
+    expect({ text: await place.text(), reads }).toEqual({ text: foreign + section, reads: 2 });
     await keeper.advertise(entries);
     expect(reads).toBe(3);
   });
 
-  test("puts the section back at the next look, keeps what others wrote, and touches nothing while all is well", async () => {
+  test("puts the section back at the next check, and writes nothing while it is there", async () => {
     await using place = await kept();
     await place.keeper.advertise(entries);
     await place.keeper.guard();
@@ -116,8 +116,10 @@ describe("the keeper of the hosts section", () => {
     await place.keeper.guard();
     expect(await place.text()).toBe(section);
   });
+});
 
-  test("gives way after the third time within a minute, says so once, and tries again later", async () => {
+describe("the keeper, if another program or the disk resists", () => {
+  test("gives way after the third time within a minute, says so once, and tries later", async () => {
     await using place = await kept();
     await place.keeper.advertise(entries);
     for (let n = 0; n < 3; n++) {
@@ -164,7 +166,7 @@ describe("the keeper of the hosts section", () => {
     expect(await place.text()).toBe(`${foreign}# mine\n`);
   });
 
-  test("says what is wrong with a file that cannot be read, and takes it back when it can", async () => {
+  test("warns of a file that cannot be read, and withdraws the warning when it can", async () => {
     await using place = await kept();
     await place.keeper.advertise(entries);
     await writeFile(place.path, "\xff\xfe", "latin1");

@@ -1,0 +1,2 @@
+/** The account of a configuration that names no others. */
+export const defaultAccount = "default";

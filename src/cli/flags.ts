@@ -1,0 +1,59 @@
+import type { ArgDef, ArgsDef } from "citty";
+import { NgrokdError } from "../model/error.ts";
+import { closest } from "../model/similar.ts";
+
+/**
+ * Checks the words behind a command's name, since citty accepts unknown flags.
+ * Throws NgrokdError `usage` for the first mistake.
+ */
+export function checkFlags(
+  rest: readonly string[],
+  defined: ArgsDef,
+  path: readonly string[],
+): void {
+  const names = new Map<string, string>();
+  for (const [name, arg] of Object.entries(defined)) {
+    const { type = "string" } = arg;
+    if (type === "positional") continue;
+    names.set(`--${name}`, type);
+    for (const short of aliasesOf(arg)) names.set(`-${short}`, type);
+    if (type === "boolean") names.set(`--no-${name}`, type);
+  }
+  const positionals = Object.entries(defined).filter(([, { type }]) => type === "positional");
+  let given = 0;
+  for (let i = 0; i < rest.length; i += 1) {
+    const word = rest[i] ?? "";
+    if (word === "--") return;
+    if (!word.startsWith("-") || word === "-") {
+      given += 1;
+      if (given > positionals.length) throw usageError(`Unexpected argument "${word}"`, path);
+      continue;
+    }
+    const [flag = "", value] = word.split(/=(.*)/s);
+    const type = names.get(flag);
+    if (type === undefined)
+      throw usageError(`Unknown flag "${flag}"`, path, closest(flag, [...names.keys()]));
+    if (type === "boolean" && value !== undefined)
+      throw usageError(`The flag "${flag}" takes no value`, path);
+    if (type === "boolean" || value !== undefined) continue;
+    i += 1;
+    if (rest[i] === undefined) throw usageError(`The flag "${flag}" needs a value`, path);
+  }
+  const [name, { required, description = "" }] = positionals[given] ?? ["", { required: false }];
+  if (required !== false) throw usageError(`Missing <${name}>: ${description}`, path);
+}
+
+/**
+ * The error for a mistake on the command line; `near` is the word that was
+ * probably meant.
+ */
+export function usageError(message: string, path: readonly string[], near?: string): NgrokdError {
+  const help = `\`${["ngrokd", ...path, "--help"].join(" ")}\` lists what is possible`;
+  return new NgrokdError("usage", message, {
+    hint: near === undefined ? help : `did you mean ${near}? ${help}`,
+  });
+}
+
+/** The letters that stand for a flag. */
+export const aliasesOf = (arg: ArgDef): string[] =>
+  ["alias" in arg ? (arg.alias ?? []) : []].flat();

@@ -1,0 +1,46 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ListItem, Status } from "../desk/reply-schemas.ts";
+import { reasonOf } from "../model/error.ts";
+import { type WatchedEndpoint, watchText, withRates } from "../terminal/watch-text.ts";
+import type { Io } from "./command.ts";
+import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
+
+/**
+ * `ngrokd list --watch`: shows the daemon's endpoints every second until
+ * `io.stop` aborts. On a terminal it waits for a daemon that stops answering.
+ * Elsewhere it rejects with what {@link daemonAt} does.
+ */
+export async function watch(args: DaemonArgs, io: Io, everyMs = 1000): Promise<void> {
+  const { say, stop } = io;
+  const live = say.live();
+  const stopped = new Promise<undefined>((resolve) =>
+    stop.addEventListener("abort", () => resolve(undefined), { once: true }),
+  );
+  let last: { at: Date; status: Status; items: readonly WatchedEndpoint[] } | undefined;
+  try {
+    while (!stop.aborted) {
+      try {
+        const answer = await Promise.race([look(args, io), stopped]);
+        if (answer === undefined) return;
+        const at = new Date();
+        const items = withRates(answer.items, at, last);
+        const picture = { at, status: answer.status, items };
+        live.show(items, (size) => watchText(picture, say.paint, size));
+        last = picture;
+      } catch (error) {
+        if (last === undefined || !live.inPlace) throw error;
+        const stale = { ...last, at: new Date(), trouble: reasonOf(error) };
+        live.show(stale.items, (size) => watchText(stale, say.paint, size));
+      }
+      await Promise.race([sleep(everyMs), stopped]);
+    }
+  } finally {
+    live.end();
+  }
+}
+
+async function look(args: DaemonArgs, io: Io): Promise<{ items: ListItem[]; status: Status }> {
+  const callDaemon = daemonAt(args, io);
+  const items = await callDaemon("list");
+  return { items, status: await callDaemon("status") };
+}

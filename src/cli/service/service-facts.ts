@@ -1,0 +1,146 @@
+import { lstat, realpath } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { inspectConfig, type Loaded, loadConfig } from "../../config/load.ts";
+import { defaultConfigPath, defaultHostsPath, type Env } from "../../config/paths.ts";
+import { defaultConfig } from "../../config/schema.ts";
+import { stateFolderOf } from "../../files/state-folder.ts";
+import { NgrokdError } from "../../model/error.ts";
+import type { ServiceFacts } from "../../service/service-facts.ts";
+
+/**
+ * The facts for the service file, from this machine and the configuration in
+ * effect. `remarks` are warnings for the user.
+ */
+export async function serviceFacts(args: {
+  config?: string | undefined;
+  socket?: string | undefined;
+  env: Env;
+}): Promise<{ facts: ServiceFacts; stateFolder: string; remarks: readonly string[] }> {
+  const loaded = await loadConfig({
+    file: args.config,
+    env: args.env,
+    flags: { "server.socket_path": args.socket },
+  });
+  const { server, forward } = loaded.config;
+  const program = await ownProgram();
+  const stateFolder = stateFolderOf(server);
+  const facts: ServiceFacts = {
+    program,
+    serveArgs: [
+      ...wordFor("--config", loaded.path, loaded.path !== defaultConfigPath),
+      ...wordFor("--socket", server.socket_path, !inFile(loaded)),
+    ],
+    environment:
+      loaded.hostsPath === defaultHostsPath ? {} : { NGROKD_HOSTS_PATH: loaded.hostsPath },
+    hostsPath: await realpath(loaded.hostsPath).catch(() => loaded.hostsPath),
+    socketPath: server.socket_path,
+    folders: [stateFolder, dirname(server.client_key), dirname(loaded.path)],
+    reads: server.ingress_ca === "" ? [] : [server.ingress_ca],
+    drainSeconds: forward.drain_timeout,
+  };
+  const odd = [facts.program, ...facts.serveArgs, facts.hostsPath, ...facts.folders].find((path) =>
+    /\p{Cc}/u.test(path),
+  );
+  if (odd !== undefined)
+    throw new NgrokdError(
+      "usage",
+      `Cannot make a service of ${JSON.stringify(odd)}: it has a control character in it`,
+    );
+  return {
+    facts,
+    stateFolder,
+    remarks: [...environmentRemarks(loaded), ...(await ownerRemarks(loaded))],
+  };
+}
+
+/**
+ * The state folder, with the default one if the configuration is wrong: a
+ * service must be removable even then.
+ */
+export async function stateFolderToUndo(file: string | undefined, env: Env): Promise<string> {
+  const { loaded } = await inspectConfig({ file, env });
+  return stateFolderOf((loaded?.config ?? defaultConfig).server);
+}
+
+const wordFor = (flag: string, value: string, isNeeded: boolean): string[] =>
+  isNeeded ? [flag, value] : [];
+const inFile = ({ origins }: Loaded): boolean =>
+  ["file", "default"].includes(origins["server.socket_path"]);
+
+/** The service does not have the environment of this shell. */
+function environmentRemarks({ origins }: Loaded): string[] {
+  const from = (key: "api.key" | "forward.proxy_url"): string | undefined =>
+    origins[key].startsWith("environment ") ? origins[key].slice("environment ".length) : undefined;
+  const remarks: string[] = [];
+  const key = from("api.key");
+  if (key !== undefined)
+    remarks.push(
+      `the service will not see ${key}; \`sudo ngrokd set-api-key\` keeps the key where it does`,
+    );
+  const proxy = from("forward.proxy_url");
+  if (proxy !== undefined)
+    remarks.push(
+      `the service will not see ${proxy}; ` +
+        "set `forward.proxy_url` with `sudo ngrokd config edit`",
+    );
+  return remarks;
+}
+
+/**
+ * The service runs as root, but without root's right to the files of other
+ * users.
+ */
+async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string[]> {
+  const { client_cert, client_key, ingress_ca } = config.server;
+  const remarks: string[] = [];
+  for (const file of new Set([
+    path,
+    hostsPath,
+    client_cert,
+    client_key,
+    stateFolderOf(config.server),
+    ...(ingress_ca === "" ? [] : [ingress_ca]),
+  ])) {
+    const info = await lstat(file).catch(() => undefined);
+    if (info === undefined || info.uid === 0) continue;
+    remarks.push(
+      `"${file}" does not belong to root, and the service may have no right to it: ` +
+        `\`sudo chown root ${file}\``,
+    );
+  }
+  return remarks;
+}
+
+/**
+ * The path of the binary that runs now. Rejects with `refused` if it is no
+ * ngrokd binary, or if another user than root can replace it: that user would
+ * be root at the next start.
+ */
+async function ownProgram(): Promise<string> {
+  const program = await realpath(process.execPath);
+  if (!isCompiled()) {
+    throw new NgrokdError(
+      "refused",
+      `Cannot make a service of "${program}": it is not ngrokd's own program`,
+      {
+        hint: "install a release, or run `make build && sudo make install`, and use that program",
+      },
+    );
+  }
+  for (let path = program; ; path = dirname(path)) {
+    const { uid, mode } = await lstat(path);
+    const othersWrite = (mode & 0o022) !== 0 && (mode & 0o1000) === 0;
+    if (uid !== 0 || othersWrite) {
+      const why = uid === 0 ? "others than root may write to" : "somebody else than root owns";
+      throw new NgrokdError("refused", `Cannot make a service of "${program}": ${why} "${path}"`, {
+        hint:
+          `\`sudo install -m 0755 ${program} /usr/local/bin/ngrokd\`, ` +
+          `and then \`sudo ${join("/usr/local/bin", "ngrokd")} service install\``,
+      });
+    }
+    if (path === dirname(path)) return program;
+  }
+}
+
+/** Bun shows the files of a compiled program below this folder. */
+const isCompiled = (): boolean => process.argv[1]?.startsWith("/$bunfs/") ?? false;

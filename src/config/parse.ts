@@ -1,0 +1,228 @@
+import { quote } from "../model/parsed.ts";
+import { closest } from "../model/similar.ts";
+import type { Problem } from "./problem.ts";
+import {
+  configSchema,
+  groupAllowed,
+  groups,
+  isRecord,
+  type Setting,
+  settings,
+  valueAt,
+  withValueAt,
+} from "./schema.ts";
+import { parseYaml, type Yaml } from "./yaml.ts";
+
+export interface Reading {
+  /** Only the settings in the text. They are valid if `problems` is empty. */
+  readonly values: unknown;
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+}
+
+/**
+ * Pure: the values in the text of a configuration file, and all its problems.
+ * `source` is the name of the file in messages.
+ */
+export function parseConfig(text: string, source: string): Reading {
+  const parsed = parseYaml(text);
+  if (!parsed.ok) {
+    return {
+      values: {},
+      warnings: [],
+      problems: parsed.complaints.map((complaint) => ({ kind: "syntax", source, ...complaint })),
+    };
+  }
+  const { yaml } = parsed;
+  const root = yaml.root ?? {};
+  if (!isRecord(root)) {
+    const message = `the file is ${describeValue(root)}; allowed: ${groupAllowed}`;
+    return {
+      values: {},
+      warnings: [],
+      problems: [{ kind: "wrong-value", source, ...yaml.place([]), message }],
+    };
+  }
+  const oddities = yaml.warnings.map(
+    (complaint): Problem => ({ kind: "syntax", source, ...complaint }),
+  );
+  const unknown = unknownKeys(root).map(
+    (path): Problem => ({
+      kind: "unknown-key",
+      source,
+      ...yaml.placeOfKey(path),
+      ...unknownKey(path),
+    }),
+  );
+  const values = knownValues(root, yaml);
+  return {
+    values,
+    problems: wrongValues(values, (path) => ({ source, ...yaml.place(path) })),
+    warnings: [...oddities, ...unknown],
+  };
+}
+
+/**
+ * Pure: a problem for each value that the schema rejects. `blame` returns the
+ * source of a value.
+ */
+export function wrongValues(
+  values: unknown,
+  blame: (path: readonly string[]) => Pick<Problem, "source" | "line" | "column">,
+): Problem[] {
+  const result = configSchema.safeParse(values);
+  if (result.success) return [];
+  const paths = new Map(result.error.issues.map(({ path }) => [path.join("\0"), path.map(String)]));
+  return [...paths.values()].map((path) => {
+    const setting = settingAt(path);
+    const key = nameOf(path, setting);
+    const is = describeValue(valueAt(values, path) ?? itemAt(values, path), setting);
+    return {
+      kind: "wrong-value",
+      ...blame(path),
+      key,
+      message: `${key} is ${is}; allowed: ${setting?.allowed ?? groupAllowed}`,
+    };
+  });
+}
+
+/**
+ * The known settings, without empty values (`key:`, `""`, `[]`). Empty means
+ * the default, as in the Go program.
+ */
+function knownValues(root: Readonly<Record<string, unknown>>, yaml: Yaml): unknown {
+  const wrongGroups = groupPaths.filter(
+    (path) => !isEmpty(valueAt(root, path)) && !isRecord(valueAt(root, path)),
+  );
+  const start = wrongGroups.reduce<unknown>(
+    (values, path) => withValueAt(values, path, valueAt(root, path)),
+    {},
+  );
+  return settings.reduce<unknown>((values, { path, kind }) => {
+    const value = valueAt(root, path);
+    return isEmpty(value) ? values : withValueAt(values, path, asKind(kind, value, path, yaml));
+  }, start);
+}
+
+const isEmpty = (value: unknown): boolean =>
+  value === undefined ||
+  value === null ||
+  value === "" ||
+  (Array.isArray(value) && value.length === 0);
+
+/**
+ * The value as yaml.v3, the YAML reader of the Go program, decodes it: in
+ * `selectors: [true]` the item is the text "true", and `yes` is a boolean.
+ * Files of the Go program must load unchanged.
+ */
+function asKind(
+  kind: Setting["kind"],
+  value: unknown,
+  path: readonly string[],
+  yaml: Yaml,
+): unknown {
+  if (kind === "text" && ["number", "boolean"].includes(typeof value))
+    return yaml.plain(path) ?? String(value);
+  if (kind === "list" && Array.isArray(value))
+    return value.map((item, i) => asKind("text", item, [...path, String(i)], yaml));
+  if (kind === "map" && isRecord(value)) {
+    return Object.fromEntries(
+      Object.entries(value).map(([name, item]) => [
+        name,
+        asKind("text", item, [...path, name], yaml),
+      ]),
+    );
+  }
+  if (kind === "boolean" && typeof value === "string") {
+    const word = yaml.plain(path)?.toLowerCase() ?? "";
+    if (["y", "yes", "on"].includes(word)) return true;
+    if (["n", "no", "off"].includes(word)) return false;
+  }
+  return value;
+}
+
+const groupPaths = Object.keys(groups).map((name) => name.split("."));
+
+function unknownKeys(
+  values: Readonly<Record<string, unknown>>,
+  group: readonly string[] = [],
+): string[][] {
+  return Object.entries(values).flatMap(([name, value]) => {
+    const path = [...group, name];
+    if (!Object.hasOwn(groups, path.join("."))) return namesIn(group).includes(name) ? [] : [path];
+    return isRecord(value) ? unknownKeys(value, path) : [];
+  });
+}
+
+function unknownKey(path: readonly string[]): Pick<Problem, "key" | "message"> {
+  const key = path.join(".");
+  // A text unlike a name may be a secret, as in `{key:2cVr…}` without the
+  // space.
+  const withoutName =
+    "there is no such setting (its name is not shown); is a space missing after a colon?";
+  if (!/^[a-z][\w.-]{0,39}$/i.test(key)) return { message: withoutName };
+  const similar = suggestion(path);
+  const question = similar === undefined ? "" : `; did you mean "${similar}"?`;
+  return { key, message: `there is no setting "${key}"${question}` };
+}
+
+/**
+ * The setting that was probably meant. A typing error in the name is likelier
+ * than the wrong group, and the wrong group is likelier than both.
+ */
+function suggestion(path: readonly string[]): string | undefined {
+  const name = path.at(-1) ?? "";
+  const group = path.slice(0, -1);
+  // The earlier name in the Go program.
+  if (path.join(".") === "net.network_accessible") return "net.listen_interface";
+  const near = closest(name, namesIn(group));
+  if (near !== undefined) return [...group, near].join(".");
+  const lastNames = settings.map(({ path }) => path.at(-1) ?? "");
+  const elsewhere = closest(name, lastNames);
+  return elsewhere === undefined ? undefined : settings[lastNames.indexOf(elsewhere)]?.key;
+}
+
+/** The names of the settings and groups directly in a group. */
+function namesIn(group: readonly string[]): string[] {
+  const inside = [...settings.map(({ path }) => path), ...groupPaths].filter(
+    (path) => path.length === group.length + 1,
+  );
+  return inside
+    .filter((path) => group.every((name, i) => path[i] === name))
+    .map((path) => path.at(-1) ?? "");
+}
+
+const settingAt = (path: readonly string[]): Setting | undefined =>
+  settings.find((setting) => setting.path.every((name, i) => path[i] === name));
+
+/**
+ * The name of a value in messages: `bound_endpoints.selectors[2]`, counted from
+ * 1, or `net.overrides["api.example.com"]`.
+ */
+function nameOf(path: readonly string[], setting: Setting | undefined): string {
+  const item = setting === undefined ? undefined : path[setting.path.length];
+  if (setting === undefined || item === undefined) return path.join(".");
+  return `${setting.key}[${setting.kind === "list" ? Number(item) + 1 : quote(item)}]`;
+}
+
+function itemAt(values: unknown, path: readonly string[]): unknown {
+  const list = valueAt(values, path.slice(0, -1));
+  return Array.isArray(list) ? list[Number(path.at(-1))] : undefined;
+}
+
+/**
+ * A value in words that fit after "is". The value itself is shown only if it
+ * cannot be a secret.
+ */
+function describeValue(value: unknown, setting?: Setting): string {
+  if (Array.isArray(value)) return "a list";
+  if (isRecord(value)) return "a map";
+  if (value === null || value === undefined) return "empty";
+  if (setting === undefined) return "a single value";
+  if (setting.secret !== undefined)
+    return `a text of ${String(value).length} characters (not shown)`;
+  // A URL may contain a password.
+  return typeof value === "string"
+    ? quote(value.replace(/\/\/[^/@]*@/, "//[redacted]@"))
+    : String(value);
+}

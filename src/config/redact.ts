@@ -1,0 +1,35 @@
+import type { Loaded, Origin } from "./load.ts";
+import { type Config, type Setting, type SettingKey, settings, valueAt } from "./schema.ts";
+
+export interface RedactedSetting {
+  readonly key: SettingKey;
+  /** The value in effect; a secret part is replaced by a description. */
+  readonly value: unknown;
+  readonly origin: Origin;
+}
+
+/** The configuration in effect, without secrets. */
+export function redactedSettings({ config, origins }: Loaded): RedactedSetting[] {
+  return settings.map((setting) => ({
+    key: setting.key,
+    value: redactedValue(setting, config),
+    origin: origins[setting.key],
+  }));
+}
+
+/** The value of one setting, without secrets. */
+export function redactedValue({ path, secret }: Setting, config: Config): unknown {
+  const value = valueAt(config, path);
+  const shown = secret === true ? secretInWords : secret;
+  return shown === undefined ? value : shown(String(value));
+}
+
+/**
+ * A description of a secret. Its last four characters are enough to tell two
+ * keys apart. A short secret does not show them, since they would help to guess
+ * the rest.
+ */
+export function secretInWords(secret: string): string {
+  if (secret === "") return "not set";
+  return secret.length > 20 ? `set (ends in …${secret.slice(-4)})` : "set";
+}

@@ -1,0 +1,70 @@
+import { lstat, open, readlink, realpath } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { ensureWritableFolder, errnoOf, fileError, writeFileAtomic } from "../files/atomic.ts";
+import { NgrokdError } from "../model/error.ts";
+import { readConfigFile } from "./load.ts";
+import { wrongValues } from "./parse.ts";
+import { needsRoot } from "./problem.ts";
+import { configSchema, type SettingKey, valueAt, withValueAt } from "./schema.ts";
+import { type Single, setValueInText } from "./set-in-text.ts";
+import { configTemplate } from "./template.ts";
+
+/**
+ * Changes one setting in the configuration file and keeps every other character
+ * of it. The file is replaced atomically, through symbolic links, and gets mode
+ * 0600. If there is no file, it is created from the template (its folder with
+ * mode 0700). Rejects with NgrokdError `config` (the value is not allowed, or
+ * the file has no safe place for it), `permission` or `state`.
+ */
+export async function setConfigValue(path: string, key: SettingKey, value: Single): Promise<void> {
+  const keyPath = key.split(".");
+  const wanted = withValueAt({}, keyPath, value);
+  const [wrong] = wrongValues(wanted, () => ({ source: path }));
+  if (wrong !== undefined) throw new NgrokdError("config", `Cannot set ${key}: ${wrong.message}`);
+  const canonical = valueAt(configSchema.parse(wanted), keyPath) as Single;
+  const target = await targetOf(path);
+  const old = await readConfigFile(target);
+  const newText = setValueInText(old?.text ?? configTemplate(), keyPath, canonical);
+  if (!newText.ok) {
+    const hint = "set it by hand, with `ngrokd config edit`";
+    throw new NgrokdError("config", `Cannot set ${key} in "${path}": ${newText.reason}`, { hint });
+  }
+  await ensureWritableFolder(dirname(target), 0o700).catch(needsRoot);
+  await writeFileAtomic(target, newText.value, { mode: 0o600 });
+}
+
+/**
+ * Writes the template with mode 0600 (its folder 0700). Returns false and
+ * writes nothing if `path` exists. Rejects with NgrokdError `permission` or
+ * `state`.
+ */
+export async function createConfig(path: string): Promise<boolean> {
+  await ensureWritableFolder(dirname(path), 0o700).catch(needsRoot);
+  const file = await open(path, "wx", 0o600).catch((error: unknown) => {
+    if (errnoOf(error) === "EEXIST") return undefined;
+    throw fileError(`Cannot write "${path}"`, error);
+  });
+  if (file === undefined) return false;
+  await file.close();
+  // The empty file reserves the path. After a crash it stays empty, which is a
+  // valid configuration.
+  await writeFileAtomic(path, configTemplate(), { mode: 0o600 });
+  return true;
+}
+
+/**
+ * The path at the end of a chain of symbolic links; there may be no file.
+ * Rejects with NgrokdError `state` or `permission`.
+ */
+export async function targetOf(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT")
+      return needsRoot(fileError(`Cannot find the configuration "${path}"`, error));
+    const link = await lstat(path).catch(() => undefined);
+    return link?.isSymbolicLink()
+      ? await targetOf(resolve(dirname(path), await readlink(path)))
+      : path;
+  }
+}

@@ -1,0 +1,87 @@
+import type { Unserved } from "../exposure/expose.ts";
+import type { DoorId, Exposure } from "../exposure/exposure.ts";
+import type { Binding } from "../model/binding.ts";
+import type { Hostname } from "../model/hostname.ts";
+import type { Ip } from "../model/ip.ts";
+import { createMeter, type Meter } from "../model/meter.ts";
+import type { EndpointState } from "../model/state.ts";
+import type { Lane, LiveDoor } from "../relay/doors.ts";
+
+/** What a pass has found and done, as far as the endpoints are concerned. */
+export interface EndpointFacts {
+  readonly exposure: Exposure;
+  readonly unserved: readonly Unserved[];
+  readonly present: ReadonlyMap<DoorId, Pick<LiveDoor, "lanes">>;
+  /** Why doors could not be opened. */
+  readonly failures: ReadonlyMap<DoorId, string>;
+  /** Names to which the user's own lines give another address. */
+  readonly overridden: readonly Hostname[];
+}
+
+/** Pure: the states of all endpoints but the draining ones, sorted by URL. */
+export function endpointStates(facts: EndpointFacts): EndpointState[] {
+  const { exposure, unserved } = facts;
+  const ips = new Map(exposure.doors.map(({ id, at }) => [id, at.ip]));
+  const overridden = new Set(facts.overridden);
+  const exposed = exposure.routes.map(({ door, target }): EndpointState => {
+    const { binding } = target;
+    const ip = ips.get(door) ?? "";
+    const lanes = facts.present.get(door)?.lanes ?? [];
+    const lane = lanes.find(({ route }) => route.target.binding.key === binding.key);
+    if (lane === undefined) {
+      const reason = facts.failures.get(door) ?? "it is not listening";
+      return stateOf(binding, { ip, state: "failed", reason });
+    }
+    const warning = overridden.has(binding.host)
+      ? `another line of the hosts file gives "${binding.host}" an address of its own, which may win`
+      : "";
+    return stateOf(binding, { ip, state: "listening", warning, meter: lane.meter });
+  });
+  return [...exposed, ...unserved.map(unservedState)].sort((a, b) =>
+    a.url < b.url ? -1 : a.url > b.url ? 1 : 0,
+  );
+}
+
+/** Pure: the states of the endpoints that still have connections only. */
+export function drainingStates(draining: Iterable<Lane>): EndpointState[] {
+  return [...draining].map(({ doorway, route, meter }) =>
+    stateOf(route.target.binding, {
+      ip: doorway.door.at.ip,
+      state: "draining",
+      reason: "waits for its open connections",
+      meter,
+    }),
+  );
+}
+
+function unservedState(one: Unserved): EndpointState {
+  const { reason } = one;
+  if (one.kind === "homeless") return stateOf(one.binding, { ip: "", state: "failed", reason });
+  const { id, url } = one;
+  return {
+    ids: [id],
+    url,
+    proto: "",
+    host: "",
+    port: 0,
+    ip: "",
+    state: "unsupported",
+    reason,
+    warning: "",
+    meter: createMeter(),
+  };
+}
+
+function stateOf(
+  { ids, url, proto, host, port }: Binding,
+  rest: {
+    ip: Ip | "";
+    state: EndpointState["state"];
+    reason?: string;
+    warning?: string;
+    meter?: Meter;
+  },
+): EndpointState {
+  const { ip, state, reason = "", warning = "", meter = createMeter() } = rest;
+  return { ids, url, proto, host, port, ip, state, reason, warning, meter };
+}

@@ -1,0 +1,96 @@
+import { type Account, createAccount } from "../account/account.ts";
+import { defaultAccount } from "../account/account-name.ts";
+import { ingressAddress } from "../account/ingress-address.ts";
+import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
+import type { Inspection, Loaded } from "../config/load.ts";
+import type { ReloadReport } from "../desk/reply-schemas.ts";
+import { stateFolderOf } from "../files/state-folder.ts";
+import { createMachine, type Machine } from "../machine/machine.ts";
+import { hostPortText } from "../model/host-port.ts";
+import type { State } from "../model/state.ts";
+import { connectionRoom } from "../net/descriptors.ts";
+import type { Net } from "../net/types.ts";
+import type { DaemonLog } from "../observe/daemon-log.ts";
+import { createRelay, type Relay } from "../relay/relay.ts";
+import { type Board, createBoard, firstState } from "./board.ts";
+import { ingressSettings, relayLimits } from "./relay-settings.ts";
+import { createServing } from "./serving.ts";
+import { createSettings, type Settings } from "./settings.ts";
+import { createWayOut, type WayOut } from "./way-out.ts";
+
+export interface DaemonOptions {
+  readonly net: Net;
+  readonly loaded: Loaded;
+  /** Reads the configuration again, in the same way as `loaded` was. */
+  readonly read: () => Promise<Inspection>;
+  readonly log: DaemonLog;
+  /** Is given every secret that must not reach the log. */
+  readonly keepSecret: (secret: string) => void;
+  /** Called when a requested reload begins, with its end. */
+  readonly onReload?: (end: Promise<ReloadReport>) => void;
+  /** Called with every published state but the first. */
+  readonly onState?: (state: State) => void;
+}
+
+/** The parts of a daemon, in the order in which they are made. */
+export interface Parts {
+  readonly options: DaemonOptions;
+  readonly settings: Settings;
+  readonly board: Board;
+  readonly way: WayOut;
+  readonly trust: TrustKeeper;
+  readonly relay: Relay;
+  readonly machine: Machine;
+  readonly account: Account;
+}
+
+/**
+ * Makes the parts; none of them changes anything outside yet. Rejects with
+ * NgrokdError if the configured CA cannot be read.
+ */
+export async function createParts(options: DaemonOptions): Promise<Parts> {
+  const { net, log, loaded, keepSecret } = options;
+  const { config, hostsPath } = loaded;
+  const stateFolder = stateFolderOf(config.server);
+  const settings = createSettings({ loaded, read: options.read, check: checkTrust, log });
+  const current = (): Loaded => settings.current;
+  const board = createBoard(firstState(config, new Date()), options.onState);
+  const way = createWayOut({ net, rules: loaded.proxy, log, keepSecret });
+  const trust = await createTrustKeeper({ loaded: current, stateFolder, log });
+  const limits = relayLimits(config);
+  const accounts = [defaultAccount];
+  const relay = createRelay({ net, log, accounts, limits, room: connectionRoom });
+  const machine = createMachine({ hostsPath, stateFolder, log });
+  const serve = createServing({ accounts, loaded: current, relay, machine, log });
+  const account: Account = createAccount({
+    name: defaultAccount,
+    stateFolder,
+    loaded: current,
+    fetch: way.fetch,
+    log,
+    keepSecret,
+    serving: () => servedBindings(relay),
+    serve: (listed) => serve(defaultAccount, listed),
+    published: (registration) => board.publish({ registration }),
+    changed: () => tellRelay({ settings, trust, relay, board, account }),
+  });
+  return { options, settings, board, way, trust, relay, machine, account };
+}
+
+/**
+ * Tells the relay how its account reaches the ingress now, and publishes where.
+ */
+export function tellRelay(
+  parts: Pick<Parts, "settings" | "trust" | "relay" | "board" | "account">,
+): void {
+  const { trust, relay, board, account } = parts;
+  const loaded = parts.settings.current;
+  const identity = account.identity.current;
+  if (identity !== undefined)
+    relay.credentials(account.name, ingressSettings(loaded, identity, trust));
+  const ingress = hostPortText(ingressAddress(loaded, identity?.ingressEndpoint));
+  if (ingress !== board.state.ingress) board.publish({ ingress });
+}
+
+const servedBindings = ({ present }: Relay): string[] =>
+  [...present.values()].flatMap(({ routes }) => routes.map(({ target }) => target.binding.key));

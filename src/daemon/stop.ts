@@ -1,0 +1,51 @@
+import type { FileWatch } from "../config/file-watch.ts";
+import type { Health } from "../desk/health-life.ts";
+import type { Parts } from "./parts.ts";
+import { relayLimits } from "./relay-settings.ts";
+
+/** Milliseconds that open connections have at a stop. */
+export const drainMs = ({ settings }: Parts): number =>
+  relayLimits(settings.current.config).drainMs;
+
+/** The activities that a daemon has started. */
+export interface Running {
+  readonly watch: FileWatch;
+  readonly repair: { stop(): Promise<void> };
+  readonly control: { close(): Promise<void> };
+}
+
+/**
+ * Takes everything back, and returns how many connections had to be cut: after
+ * their time, or when `hurry` aborted.
+ */
+export async function stop(
+  parts: Parts & { readonly health: Health },
+  { watch, repair, control }: Running,
+  hurry: AbortSignal,
+): Promise<{ cut: number }> {
+  const { options, board, relay, machine, account, health } = parts;
+  const { log } = options;
+  board.publish({ phase: "stopping", reason: "", hint: "" });
+  watch.close();
+  const { open } = relay.stats();
+  log.info(
+    open === 0
+      ? "Stopping"
+      : `Stopping; ${counted(open, "open connection")} may take ${drainMs(parts) / 1000} s ` +
+          "to finish (a second signal cuts them off)",
+  );
+  // First: a pass that ends while the last look is waited for must not publish
+  // another phase.
+  const passed = account.stop();
+  await repair.stop();
+  await passed;
+  // As in a pass: a name goes before its door closes.
+  await machine.clear();
+  const { cut } = await relay.drain(hurry);
+  await health.close();
+  await control.close();
+  log.info(cut === 0 ? "Stopped" : `Stopped; ${counted(cut, "connection")} had to be cut`);
+  return { cut };
+}
+
+const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;

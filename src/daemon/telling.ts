@@ -1,0 +1,101 @@
+import type { PassHooks } from "../account/account.ts";
+import type { DaemonFacts } from "../desk/daemon-facts.ts";
+import type { Health } from "../desk/health-life.ts";
+import { metricFamilies } from "../desk/metrics.ts";
+import { healthStatus } from "../desk/replies.ts";
+import { settled } from "../desk/settle.ts";
+import type { Line } from "../desk/tell.ts";
+import { type IngressTrouble, ingressLines, ingressTrouble, warningsOf } from "../desk/warnings.ts";
+import type { Log } from "../model/log.ts";
+import { readiness, type State } from "../model/state.ts";
+import { descriptorLimit, turnedAway } from "../net/descriptors.ts";
+import type { HealthSource } from "../observe/health-server.ts";
+import { processFamilies } from "../observe/process-metrics.ts";
+import { drainingStates } from "./endpoint-states.ts";
+import { type Parts, tellRelay } from "./parts.ts";
+
+type PartsWithHealth = Parts & { readonly health: Health };
+
+/** The published state, with the endpoints that drain now and all warnings. */
+export function currentState(parts: PartsWithHealth): State {
+  const { settings, health, machine, account, trust, board } = parts;
+  const warnings = warningsOf({
+    insecure: settings.current.config.server.insecure_skip_verify,
+    settings: settings.warnings,
+    health: health.trouble,
+    hosts: machine.trouble,
+    identity: account.identity.warnings(),
+    trust: trust.warnings,
+    selectors: account.selectors.trouble,
+    state: board.state.warnings,
+    ingress: troubleOf(parts),
+  });
+  return { ...withDraining(parts), warnings };
+}
+
+/** The data of the health server. */
+export function healthSource(parts: Parts): HealthSource {
+  const { board, account } = parts;
+  return {
+    live: account.live,
+    ready() {
+      const { ready, reason } = readiness(board.state);
+      // A daemon whose certificate ends soon is ready, with a warning.
+      return { ok: ready, reason: ready ? account.identity.warnings().join("; ") : reason };
+    },
+    status: () => healthStatus(withDraining(parts), account.live()),
+    metrics: async () => [
+      ...metricFamilies({ ...factsOf(parts), state: withDraining(parts), live: account.live() }),
+      ...(await processFamilies(descriptorLimit())),
+    ],
+  };
+}
+
+/** The facts of status and metrics that are not in the state. */
+export function factsOf({ options, relay, account }: Parts): DaemonFacts {
+  const { limit, ingress } = relay.stats();
+  return {
+    runtime: options.net.runtime,
+    ingress,
+    limit,
+    turnedAway: turnedAway(),
+    schedule: account.schedule,
+    renewalTrouble: account.identity.renewalTrouble,
+  };
+}
+
+/** The work around each pass: fresh inputs before, and the new state after. */
+export function passHooks(parts: PartsWithHealth): PassHooks {
+  const { options, health, trust, relay, board } = parts;
+  const { log } = options;
+  let trouble: IngressTrouble | undefined;
+  return {
+    async before() {
+      await health.start();
+      await trust.reread();
+      tellRelay(parts);
+    },
+    after({ result, tookMs, isStopping }) {
+      relay.prepare();
+      const now = troubleOf(parts);
+      writeLines(log, ingressLines(trouble, now));
+      trouble = now;
+      if (isStopping) return;
+      const { change, lines } = settled(board.state, result, { at: new Date(), tookMs });
+      writeLines(log, lines);
+      board.publish(change);
+    },
+  };
+}
+
+function withDraining({ board, relay }: Parts): State {
+  const { state } = board;
+  return { ...state, endpoints: [...state.endpoints, ...drainingStates(relay.draining)] };
+}
+
+const troubleOf = ({ relay, account }: Parts): IngressTrouble | undefined =>
+  ingressTrouble(relay.trouble(account.name));
+
+function writeLines(log: Log, lines: readonly Line[]): void {
+  for (const { level, text, hint } of lines) log[level](text, { hint: hint || undefined });
+}

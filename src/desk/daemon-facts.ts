@@ -1,0 +1,44 @@
+import type { Loaded } from "../config/load.ts";
+import type { IngressStats } from "../ingress/ingress.ts";
+import type { State } from "../model/state.ts";
+
+/** Whether the process makes progress, and why not. */
+export interface Liveness {
+  readonly ok: boolean;
+  readonly reason: string;
+}
+
+/** Facts for status and metrics that are not in the published state. */
+export interface DaemonFacts {
+  readonly runtime: string;
+  readonly ingress: IngressStats;
+  /** The most connections at the same time; Infinity if there is no limit. */
+  readonly limit: number;
+  /**
+   * Accepted sockets that were closed at once because the limit of open files
+   * was near.
+   */
+  readonly turnedAway: number;
+  readonly schedule: {
+    /** Failed polls since the last one that succeeded. */
+    readonly failures: number;
+    /** Undefined during a poll, and if only a kick brings the next. */
+    readonly next: Date | undefined;
+  };
+  /** Undefined if the last renewal of the certificate succeeded. */
+  readonly renewalTrouble:
+    | { readonly failures: number; readonly next: Date; readonly reason: string }
+    | undefined;
+}
+
+/** For the reply to `status`. */
+export interface StatusFacts extends Omit<DaemonFacts, "turnedAway"> {
+  readonly loaded: Loaded;
+  readonly now?: Date;
+}
+
+/** For /metrics. */
+export interface MetricFacts extends Omit<DaemonFacts, "schedule" | "renewalTrouble"> {
+  readonly state: State;
+  readonly live: Liveness;
+}

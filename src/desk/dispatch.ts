@@ -1,0 +1,48 @@
+import type { Request } from "../control/protocol.ts";
+import { NgrokdError } from "../model/error.ts";
+import { type Desk, handlers } from "./handlers.ts";
+import {
+  type Input,
+  isOperation,
+  type OperationName,
+  operationNames,
+  operations,
+  type ReplyTo,
+} from "./operations.ts";
+import { inputOf } from "./words.ts";
+
+/**
+ * The control socket's handler: runs the operation that a request names.
+ * Rejects with NgrokdError `usage` if there is no such operation, or with the
+ * operation's own error.
+ */
+export function createDispatch(desk: Desk): (request: Request) => Promise<unknown> {
+  return async ({ command, args }) => {
+    if (!isOperation(command)) throw unknownOperation(command);
+    return await runOperation(desk, command, inputOf(operations[command], args ?? []));
+  };
+}
+
+/**
+ * Validates the input and runs one operation. Rejects with NgrokdError `usage`
+ * if the input is not the operation's, or with the operation's own error.
+ */
+export async function runOperation<N extends OperationName>(
+  desk: Desk,
+  name: N,
+  given: unknown,
+): Promise<ReplyTo<N>> {
+  const input = operations[name].input.safeParse(given);
+  if (!input.success)
+    throw new NgrokdError("usage", `The arguments of "${name}" are wrong`, { cause: input.error });
+  return await handlers[name](desk, input.data as Input<N>);
+}
+
+function unknownOperation(command: string): NgrokdError {
+  const [last, ...others] = [...operationNames].reverse();
+  return new NgrokdError(
+    "usage",
+    `This daemon does not know the command ${JSON.stringify(command)}`,
+    { hint: `it knows ${others.reverse().join(", ")} and ${last}` },
+  );
+}

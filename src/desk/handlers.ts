@@ -1,0 +1,117 @@
+import type { CertificateRefresh } from "../account/renewal.ts";
+import type { Loaded } from "../config/load.ts";
+import type { ApiKey } from "../model/api-key.ts";
+import { NgrokdError } from "../model/error.ts";
+import type { Log } from "../model/log.ts";
+import type { PassResult } from "../model/pass.ts";
+import type { State } from "../model/state.ts";
+import { certificateReport } from "./certificate-report.ts";
+import type { DaemonFacts, Liveness } from "./daemon-facts.ts";
+import type { Input, OperationName, ReplyTo } from "./operations.ts";
+import { healthReply, listReply, statusReply } from "./replies.ts";
+import type { CertificateReport, RefreshReport, ReloadReport } from "./reply-schemas.ts";
+
+/** The parts of the daemon that the operations use. */
+export interface Desk {
+  readonly state: () => State;
+  readonly facts: () => DaemonFacts;
+  readonly live: () => Liveness;
+  /** Undefined if there is no health server. */
+  readonly healthUrl: () => string | undefined;
+  readonly settings: {
+    readonly current: Loaded;
+    /** The daemon itself has written this key to the configuration. */
+    savedKey(key: ApiKey): void;
+  };
+  readonly identity: {
+    setApiKey(text: string, how: { switchAccount: boolean }): Promise<KeyChange>;
+    refreshCertificate(how: { force: boolean }): Promise<CertificateRefresh>;
+  };
+  /** Runs a pass; returns how it ended, undefined if there was none. */
+  readonly pass: () => Promise<PassResult["kind"] | undefined>;
+  /** Returns undefined if the daemon is stopping. */
+  readonly reload: () => Promise<ReloadReport | undefined>;
+  readonly log: Log;
+}
+
+interface KeyChange {
+  readonly key: ApiKey;
+  /**
+   * If the machine has moved to the key's account: a sentence about the old
+   * operator.
+   */
+  readonly moved: { readonly farewell: string } | undefined;
+}
+
+type Handlers = {
+  readonly [N in OperationName]: (desk: Desk, input: Input<N>) => ReplyTo<N> | Promise<ReplyTo<N>>;
+};
+
+/** The function of each operation. Its error becomes the error reply. */
+export const handlers: Handlers = {
+  status: ({ state, settings, facts }) =>
+    statusReply(state(), { loaded: settings.current, ...facts() }),
+  list: ({ state }) => listReply(state()),
+  health: ({ state, live, healthUrl }) => healthReply(state(), live(), healthUrl()),
+  refresh,
+  reload,
+  "refresh-cert": refreshCertificate,
+  "set-api-key": setApiKey,
+};
+
+async function refresh({ pass, state }: Desk): Promise<RefreshReport> {
+  const end = await pass();
+  // Some lists count only when ngrok sends them twice; see account/poll.ts.
+  if (end === "confirm" || end === "gone") await pass();
+  const { lastPass, registration, reason: why, hint: help, endpoints } = state();
+  if (lastPass === undefined)
+    return { ok: false, reason: why, hint: help, took_ms: 0, endpoint_count: 0 };
+  const { ok, reason, hint, tookMs } = lastPass;
+  const served = endpoints.filter((endpoint) => endpoint.state !== "draining").length;
+  return {
+    ok: ok && registration.kind === "registered",
+    reason,
+    hint,
+    took_ms: tookMs,
+    endpoint_count: served,
+  };
+}
+
+async function reload(desk: Desk): Promise<ReloadReport> {
+  const report = await desk.reload();
+  if (report === undefined)
+    throw new NgrokdError("refused", "The daemon is stopping, and reads no configuration any more");
+  return report;
+}
+
+async function refreshCertificate(
+  { identity }: Desk,
+  { json = false, force = false }: Input<"refresh-cert">,
+): Promise<CertificateReport | string> {
+  const report = certificateReport(await identity.refreshCertificate({ force }));
+  return json ? report : report.message;
+}
+
+async function setApiKey(
+  { identity, settings, pass, state, log }: Desk,
+  { key: text, "switch-account": switchAccount = false }: Input<"set-api-key">,
+): Promise<string> {
+  const { key, moved } = await identity.setApiKey(text, { switchAccount });
+  settings.savedKey(key);
+  log.info("A new API key was set over the control socket");
+  if (moved !== undefined)
+    log.info(`This machine has moved to the key's account. ${moved.farewell}`);
+  await pass();
+  const override = settings.current.origins["api.key"].startsWith("environment")
+    ? " At the next start NGROK_API_KEY of the environment comes before it."
+    : "";
+  const saved = `ngrok accepted the key; it is saved in ${settings.current.path}.${override}`;
+  const { registration } = state();
+  if (registration.kind === "registered") {
+    const [where, farewell] =
+      moved === undefined ? ["", ""] : [" in the key's account now", ` ${moved.farewell}`];
+    return `${saved} This machine is registered as ${registration.operatorId}${where}.${farewell}`;
+  }
+  const why = registration.kind === "failed" ? `: ${registration.reason}` : "";
+  return `${saved} Registration has not succeeded yet${why}; the daemon goes on trying.`;
+}

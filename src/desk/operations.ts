@@ -1,0 +1,114 @@
+/**
+ * The desk: status, metrics, log lines and operations of a running daemon. This
+ * table has every operation. The control socket, the CLI and the docs check
+ * read it; handlers.ts has the function of each row.
+ */
+import * as z from "zod/mini";
+import {
+  certificateReportSchema,
+  healthSchema,
+  listSchema,
+  refreshSchema,
+  reloadSchema,
+  statusSchema,
+} from "./reply-schemas.ts";
+import { summaries } from "./summaries.ts";
+
+export interface Operation {
+  /** One line for people. */
+  readonly summary: string;
+  /** Whether it only reads, or changes the daemon or the machine. */
+  readonly kind: "read" | "change";
+  /** The arguments, by name; each is a flag but for {@link word}. */
+  readonly input: z.ZodMiniObject;
+  /** The argument that is a word on a command line. */
+  readonly word?: string;
+  /** What each argument does. */
+  readonly help: Readonly<Record<string, string>>;
+  readonly reply: z.ZodMiniType;
+  /** How long a client waits for the reply. Milliseconds. */
+  readonly patienceMs: number;
+}
+
+const flag = z.optional(z.boolean());
+const none = z.object({});
+/** For the daemon's own memory and files. */
+const short = 30_000;
+/** For several calls of ngrok's API; the daemon bounds each of them. */
+const long = 150_000;
+
+export const operations = {
+  status: {
+    summary: summaries.status,
+    kind: "read",
+    input: none,
+    help: {},
+    reply: statusSchema,
+    patienceMs: short,
+  },
+  list: {
+    summary: summaries.list,
+    kind: "read",
+    input: none,
+    help: {},
+    reply: listSchema,
+    patienceMs: short,
+  },
+  health: {
+    summary: summaries.health,
+    kind: "read",
+    input: none,
+    help: {},
+    reply: healthSchema,
+    patienceMs: short,
+  },
+  refresh: {
+    summary: summaries.refresh,
+    kind: "change",
+    input: none,
+    help: {},
+    reply: refreshSchema,
+    patienceMs: long,
+  },
+  reload: {
+    summary: summaries.reload,
+    kind: "change",
+    input: none,
+    help: {},
+    reply: reloadSchema,
+    patienceMs: short,
+  },
+  "refresh-cert": {
+    summary: summaries["refresh-cert"],
+    kind: "change",
+    input: z.object({ json: flag, force: flag }),
+    help: {
+      json: "Reply with a report instead of a sentence",
+      force: "Renew it also where it is not due yet",
+    },
+    // A sentence without `json`, as the Go program replies.
+    reply: z.union([certificateReportSchema, z.string()]),
+    patienceMs: long,
+  },
+  "set-api-key": {
+    summary: summaries["set-api-key"],
+    kind: "change",
+    input: z.object({ key: z.string(), "switch-account": flag }),
+    word: "key",
+    help: {
+      key: "The key",
+      "switch-account": "Move this machine to the key's account, where that is another one",
+    },
+    reply: z.string(),
+    patienceMs: 60_000,
+  },
+} as const satisfies { readonly [name in keyof typeof summaries]: Operation };
+
+export type OperationName = keyof typeof operations;
+export type Input<N extends OperationName> = z.infer<(typeof operations)[N]["input"]>;
+export type ReplyTo<N extends OperationName> = z.infer<(typeof operations)[N]["reply"]>;
+
+/** In the table's order. */
+export const operationNames = Object.keys(operations) as OperationName[];
+
+export const isOperation = (name: string): name is OperationName => Object.hasOwn(operations, name);

@@ -1,0 +1,195 @@
+// The small zod: clients read one reply and end, and this one is ready in a
+// fraction of the time.
+import * as z from "zod/mini";
+
+/*
+ * The shapes of the replies on the control socket. The first fields of a status
+ * and of a list item are the Go program's and keep their meaning. Our own
+ * fields follow.
+ */
+
+const endpointState = z.enum(["listening", "failed", "unsupported", "draining"]);
+
+/**
+ * Milliseconds, estimated from a histogram's buckets; null before the first
+ * measurement.
+ */
+const latencySchema = z.nullable(
+  z.object({ count: z.number(), p50: z.number(), p90: z.number(), p99: z.number() }),
+);
+export type Latency = z.infer<typeof latencySchema>;
+
+const bytesSchema = z.object({ up: z.number(), down: z.number() });
+const countsSchema = z.record(z.string(), z.number());
+
+const listItemSchema = z.object({
+  id: z.string(),
+  hostname: z.string(),
+  ip: z.string(),
+  port: z.number(),
+  url: z.string(),
+  local_listener: z.boolean(),
+  network_port: z.number(),
+  listen_interface: z.string(),
+  // Ours from here on.
+  proto: z.string(),
+  ids: z.array(z.string()),
+  state: endpointState,
+  /** Why it does not listen; empty otherwise. */
+  reason: z.string(),
+  /**
+   * A problem of an endpoint that works, such as an earlier line for its name
+   * in the hosts file; empty otherwise.
+   */
+  warning: z.string(),
+  connections: z.object({
+    active: z.number(),
+    total: z.number(),
+    errors: z.number(),
+    refused: z.number(),
+    last_error: z.string(),
+  }),
+  /** By kind: dial, tls, header, timeout, reset, limit (src/model/meter.ts). */
+  errors_by_kind: countsSchema,
+  /** By ngrok's error code. */
+  refused_by_code: countsSchema,
+  bytes: bytesSchema,
+  /**
+   * `upgrade`: from accept until the ingress has accepted. `first_byte`: from
+   * then, or from the client's first byte if it is later, to the endpoint's
+   * first byte.
+   */
+  latency_ms: z.object({ upgrade: latencySchema, first_byte: latencySchema }),
+  /** RFC 3339, or empty. */
+  last_activity: z.string(),
+});
+export type ListItem = z.infer<typeof listItemSchema>;
+export const listSchema = z.array(listItemSchema);
+
+export const statusSchema = z.object({
+  registered: z.boolean(),
+  operator_id: z.string(),
+  endpoint_count: z.number(),
+  ingress_endpoint: z.string(),
+  // Ours from here on.
+  version: z.string(),
+  pid: z.number(),
+  runtime: z.string(),
+  /** starting, serving, degraded or stopping. */
+  phase: z.string(),
+  /** Why the phase is not serving; empty otherwise. */
+  reason: z.string(),
+  hint: z.string(),
+  registration: z.enum(["waiting-for-key", "registering", "registered", "failed"]),
+  start_time: z.string(),
+  uptime_seconds: z.number(),
+  certificate: z.nullable(
+    z.object({
+      not_after: z.string(),
+      days_left: z.number(),
+      fingerprint: z.string(),
+      /** Failed renewals in a row; null if the last one succeeded. */
+      renewal_trouble: z.nullable(
+        z.object({ failures: z.number(), next_attempt: z.string(), reason: z.string() }),
+      ),
+    }),
+  ),
+  last_poll: z.nullable(
+    z.object({ time: z.string(), ok: z.boolean(), took_ms: z.number(), reason: z.string() }),
+  ),
+  /** RFC 3339; empty during a poll, and if none is scheduled. */
+  next_poll: z.string(),
+  /** Failed polls since the last one that succeeded. */
+  failed_polls: z.number(),
+  endpoints: z.object({
+    listening: z.number(),
+    failed: z.number(),
+    unsupported: z.number(),
+    draining: z.number(),
+  }),
+  connections: z.object({
+    active: z.number(),
+    total: z.number(),
+    errors: z.number(),
+    refused: z.number(),
+    /** The most connections at the same time; null if there is no limit. */
+    limit: z.nullable(z.number()),
+  }),
+  errors_by_kind: countsSchema,
+  bytes: bytesSchema,
+  /** The ready connections to the ingress. */
+  pool: z.object({
+    ready: z.number(),
+    hits: z.number(),
+    misses: z.number(),
+    retries: z.number(),
+    dials: z.number(),
+    idle_limit_seconds: z.number(),
+  }),
+  config_path: z.string(),
+  hosts_path: z.string(),
+  /** The proxies' URLs without passwords; empty for a direct connection. */
+  proxy: z.object({ api: z.string(), ingress: z.string() }),
+  insecure_skip_verify: z.boolean(),
+  warnings: z.array(z.string()),
+});
+export type Status = z.infer<typeof statusSchema>;
+
+export const healthSchema = z.object({
+  healthy: z.boolean(),
+  ready: z.boolean(),
+  /** Why it is not ready; empty otherwise. */
+  reason: z.string(),
+  /** The health server's URL, or `not listening`. */
+  address: z.string(),
+});
+export type HealthReport = z.infer<typeof healthSchema>;
+
+export const refreshSchema = z.object({
+  ok: z.boolean(),
+  reason: z.string(),
+  hint: z.string(),
+  took_ms: z.number(),
+  endpoint_count: z.number(),
+});
+export type RefreshReport = z.infer<typeof refreshSchema>;
+
+/** A setting that was changed in the file; secrets are redacted. */
+const changeSchema = z.object({
+  key: z.string(),
+  /**
+   * `now`: already in effect. `restart`: from the daemon's next start on.
+   * `never`: without effect in this version.
+   */
+  counts: z.enum(["now", "restart", "never"]),
+  from: z.unknown(),
+  to: z.unknown(),
+});
+
+const problemSchema = z.object({
+  kind: z.string(),
+  source: z.string(),
+  line: z.optional(z.number()),
+  column: z.optional(z.number()),
+  key: z.optional(z.string()),
+  message: z.string(),
+});
+
+export const reloadSchema = z.object({
+  /** False: there are problems, and the old settings stay in effect. */
+  ok: z.boolean(),
+  config_path: z.string(),
+  changes: z.array(changeSchema),
+  problems: z.array(problemSchema),
+  /** Problems such as unknown keys, which do not prevent the reload. */
+  warnings: z.array(problemSchema),
+});
+export type ReloadReport = z.infer<typeof reloadSchema>;
+
+export const certificateReportSchema = z.object({
+  renewed: z.boolean(),
+  not_after: z.string(),
+  days_left: z.number(),
+  message: z.string(),
+});
+export type CertificateReport = z.infer<typeof certificateReportSchema>;

@@ -1,0 +1,34 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+
+/** Facts of another process from /proc; undefined if they cannot be read. */
+export interface ProcessFacts {
+  readonly uid: number | undefined;
+  readonly fileLimit: number | undefined;
+  readonly openFiles: number | undefined;
+}
+
+/** Never rejects; all facts are undefined outside Linux. */
+export async function lookAtProcess(pid: number): Promise<ProcessFacts> {
+  const folder = `/proc/${pid}`;
+  const orNone = async <T>(work: Promise<T>): Promise<T | undefined> =>
+    await work.catch(() => undefined);
+  const [uid, fileLimit, openFiles] = await Promise.all([
+    orNone(stat(folder).then((info) => info.uid)),
+    orNone(readFile(`${folder}/limits`, "latin1").then(fileLimitIn)),
+    orNone(readdir(`${folder}/fd`).then(({ length }) => length)),
+  ]);
+  return { uid, fileLimit, openFiles };
+}
+
+/**
+ * Pure: the soft limit of open files in the text of `/proc/PID/limits`.
+ * "unlimited" is Infinity.
+ */
+export function fileLimitIn(text: string): number | undefined {
+  const word = /^Max open files\s+(\d+|unlimited)/m.exec(text)?.[1];
+  return word === "unlimited"
+    ? Number.POSITIVE_INFINITY
+    : word === undefined
+      ? undefined
+      : Number(word);
+}

@@ -1,0 +1,143 @@
+/** Names: what the hosts file says, and what the resolver returns. */
+import { lookup } from "node:dns/promises";
+import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
+import { defaultHostsPath } from "../config/paths.ts";
+import { fileError } from "../files/atomic.ts";
+import { beginLine, endLine } from "../machine/hosts/text.ts";
+import { type Attempt, attempt } from "./attempt.ts";
+import { type Check, type Finding, failure, ok, warning } from "./finding.ts";
+
+/** One name on one line of a hosts file. */
+export interface HostsLine {
+  /** Counts from 1. */
+  readonly line: number;
+  readonly address: string;
+  /** The line is in ngrokd's section. */
+  readonly ours: boolean;
+}
+
+export interface HostsFacts {
+  readonly path: string;
+  /** By name, in lower case. */
+  readonly names: ReadonlyMap<string, readonly HostsLine[]>;
+  /** The value of `hosts:` in /etc/nsswitch.conf; undefined without one. */
+  readonly order: string | undefined;
+}
+
+/**
+ * Reads a hosts file. Rejects with NgrokdError `permission` or `state` if it
+ * cannot be read.
+ */
+export async function lookAtHosts(path: string): Promise<HostsFacts> {
+  const text = await readFile(path, "latin1").catch((error: unknown) => {
+    throw fileError(`Cannot read "${path}"`, error);
+  });
+  const nsswitch = await readFile("/etc/nsswitch.conf", "latin1").catch(() => "");
+  return {
+    path,
+    names: hostsLines(text),
+    order: /^\s*hosts:\s*([^#\n]*)/m.exec(nsswitch)?.[1]?.trim(),
+  };
+}
+
+/** Pure: the lines of a hosts file, by name. */
+export function hostsLines(text: string): Map<string, HostsLine[]> {
+  const found = new Map<string, HostsLine[]>();
+  let ours = false;
+  for (const [i, line] of text.split("\n").entries()) {
+    if (line.trimEnd() === beginLine) ours = true;
+    if (line.trimEnd() === endLine) ours = false;
+    const [address = "", ...names] = (line.split("#", 1)[0] ?? "").trim().split(/\s+/);
+    if (isIP(address) === 0) continue;
+    for (const name of names.map((word) => word.toLowerCase())) {
+      const lines = found.get(name);
+      if (lines === undefined) found.set(name, [{ line: i + 1, address, ours }]);
+      else lines.push({ line: i + 1, address, ours });
+    }
+  }
+  return found;
+}
+
+/**
+ * The addresses from this machine's resolver (getaddrinfo), in its order.
+ * Never rejects.
+ */
+export async function resolved(name: string): Promise<Attempt<string[]>> {
+  return await attempt(`Cannot look up "${name}"`, 3000, async () => {
+    const found = await lookup(name, { all: true });
+    return [...new Set(found.map(({ address }) => address))];
+  });
+}
+
+export interface NameFacts {
+  readonly name: string;
+  /** The address from ngrokd. */
+  readonly ip: string;
+  readonly resolved: Attempt<readonly string[]>;
+  readonly hosts: Attempt<HostsFacts>;
+}
+
+/** Pure: whether programs get the right address for a name. */
+export function judgeName(check: Check, facts: NameFacts): Finding {
+  const { name, ip, resolved, hosts } = facts;
+  const addresses = resolved.ok ? resolved.value : [];
+  if (addresses.length > 0 && addresses.every((address) => address === ip))
+    return ok(check, `"${name}" leads to ${ip}`);
+  if (hosts.ok && isOnlyInOwnFile(facts)) {
+    const text = `"${hosts.value.path}", which the daemon keeps, gives "${name}" ${ip}`;
+    return { ...ok(check, text), fix: useAddress };
+  }
+  const partly = addresses[0] === ip;
+  const leads = partly
+    ? `"${name}" leads to ${ip}, and to ${addresses.slice(1).join(", ")} for some programs`
+    : addresses.length > 0
+      ? `"${name}" leads to ${addresses.join(", ")} and not to ${ip}`
+      : `"${name}" does not resolve`;
+  const judged = partly ? warning : failure;
+  if (!hosts.ok) return judged(check, leads, writeAgain);
+  const { path, names } = hosts.value;
+  const lines = names.get(name) ?? [];
+  const strangers = lines.filter(({ ours, address }) => !ours && address !== ip);
+  if (strangers.length > 0) {
+    const where = strangers.map(({ line, address }) => `line ${line} (${address})`).join(", ");
+    return judged(check, leads, `remove ${where} from "${path}", or leave it if you mean it`);
+  }
+  if (!lines.some(({ address }) => address === ip))
+    return judged(check, `${leads}, and "${path}" does not name it`, writeAgain);
+  const text = partly ? leads : `${leads}, although "${path}" says so`;
+  if (path === defaultHostsPath) return judged(check, text, orderFix(hosts.value));
+  return warning(
+    check,
+    text,
+    `this machine's resolver reads "${defaultHostsPath}", and not what NGROKD_HOSTS_PATH names; use the address`,
+  );
+}
+
+/**
+ * Pure: the daemon keeps another hosts file than this machine's resolver reads,
+ * the name is right there, and nothing else resolves it. This is no fault: the
+ * demo does it, and a container that writes its host's file.
+ */
+function isOnlyInOwnFile({ name, ip, resolved, hosts }: NameFacts): boolean {
+  if (!hosts.ok || hosts.value.path === defaultHostsPath) return false;
+  const lines = hosts.value.names.get(name) ?? [];
+  const isRight = lines.length > 0 && lines.every(({ address }) => address === ip);
+  return isRight && (!resolved.ok || resolved.value.length === 0);
+}
+
+/** The advice of {@link judgeName} for a name that is only in such a file. */
+export const useAddress = `this machine's resolver reads "${defaultHostsPath}": use the address here`;
+
+const writeAgain = "`ngrokd refresh` writes it again; did another program change the file?";
+
+function orderFix({ order }: HostsFacts): string {
+  if (order === undefined)
+    return "does this system's resolver read the hosts file? use the address instead of the name";
+  const services = order.replaceAll(/\[[^\]]*\]/g, "").split(/\s+/);
+  if (!services.includes("files"))
+    return `"hosts: ${order}" in /etc/nsswitch.conf lacks "files": put it first`;
+  if (services[0] !== "files")
+    return `"hosts: ${order}" in /etc/nsswitch.conf asks others before "files": put it first`;
+  return "something else answers for this name: is a cache such as nscd running? restart it";
+}

@@ -1,0 +1,71 @@
+/**
+ * exposure/ decides what this machine shows of all accounts' endpoints. An
+ * Exposure is plain data: it can be printed, compared, sent to another process,
+ * and written by hand in a test. Everything in this room is pure.
+ */
+import type { Binding } from "../model/binding.ts";
+import type { Hostname } from "../model/hostname.ts";
+import type { Ip } from "../model/ip.ts";
+
+/** `ip:port`, for example `127.0.0.2:80`. No two doors share one. */
+export type DoorId = string;
+
+/** A local address that listens. */
+export interface Door {
+  readonly id: DoorId;
+  readonly at: { readonly ip: Ip; readonly port: number };
+  readonly greet: Greeting;
+}
+
+/**
+ * How a door finds out the destination of a connection. `fixed`: the door has
+ * one route, and reads nothing of the connection.
+ */
+export type Greeting = "fixed";
+
+/** Leads the connections of a door that match to one target. */
+export interface Route {
+  readonly door: DoorId;
+  readonly match: Match;
+  readonly target: Target;
+}
+
+/** The connections that a route takes. `any`: all of them. */
+export type Match = { readonly kind: "any" };
+
+/** A binding, and the account whose identity reaches it. */
+export interface Target {
+  readonly account: string;
+  readonly binding: Binding;
+}
+
+/** A host name and its address on this machine. */
+export interface NameRecord {
+  readonly host: Hostname;
+  readonly ip: Ip;
+}
+
+/**
+ * All that this machine should show. Lists are sorted, so equal ones are equal.
+ */
+export interface Exposure {
+  readonly doors: readonly Door[];
+  readonly routes: readonly Route[];
+  /** The addresses of all doors. */
+  readonly addresses: readonly Ip[];
+  readonly names: readonly NameRecord[];
+}
+
+/** A door with its routes. */
+export interface Doorway {
+  readonly door: Door;
+  readonly routes: readonly Route[];
+}
+
+export const doorId = (ip: Ip, port: number): DoorId => `${ip}:${port}`;
+
+/** The doors of an exposure with their routes, in the order of the doors. */
+export function doorwaysOf({ doors, routes }: Pick<Exposure, "doors" | "routes">): Doorway[] {
+  const byDoor = Map.groupBy(routes, ({ door }) => door);
+  return doors.map((door) => ({ door, routes: byDoor.get(door.id) ?? [] }));
+}

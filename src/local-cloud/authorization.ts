@@ -1,0 +1,61 @@
+/** The API's check of keys and versions, with ngrok's own refusals. */
+import type { Context, MiddlewareHandler } from "hono";
+import { quote } from "../model/parsed.ts";
+import { refusal } from "./answers.ts";
+
+/** `keys`: the accepted keys, each with its account. */
+export function authorized(keys: ReadonlyMap<string, string>): MiddlewareHandler {
+  return async (c, next) => {
+    const refused = keyRefusal(c, keys) ?? versionRefusal(c);
+    if (refused === undefined) await next();
+    return refused;
+  };
+}
+
+/** The account of the request's key; undefined if the key is not accepted. */
+export const accountOf = (c: Context, keys: ReadonlyMap<string, string>): string | undefined =>
+  keys.get(keyIn(c) ?? "");
+
+/** Undefined if the header has no key. */
+const keyIn = (c: Context): string | undefined =>
+  /^Bearer (\S+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
+
+function keyRefusal(c: Context, keys: ReadonlyMap<string, string>): Response | undefined {
+  if (c.req.header("authorization") === undefined)
+    return refusal(
+      401,
+      "ERR_NGROK_200",
+      "The ngrok API requires that you set the Authorization header.",
+    );
+  const key = keyIn(c);
+  if (key === undefined)
+    return refusal(
+      401,
+      "ERR_NGROK_201",
+      "The Authorization header is not of the form 'Bearer <api key>'.",
+    );
+  return keys.has(key)
+    ? undefined
+    : refusal(
+        401,
+        "ERR_NGROK_203",
+        "The API authentication you specified is properly formed, but it is invalid.",
+      );
+}
+
+function versionRefusal(c: Context): Response | undefined {
+  const version = c.req.header("ngrok-version");
+  if (version === undefined)
+    return refusal(
+      400,
+      "ERR_NGROK_218",
+      "Your request has not specified an API version: set Ngrok-Version to 2.",
+    );
+  return version === "2"
+    ? undefined
+    : refusal(
+        400,
+        "ERR_NGROK_217",
+        `The provided API version ${quote(version)} is not supported; 2 is.`,
+      );
+}

@@ -1,0 +1,35 @@
+/**
+ * The REST API of ngrok, as far as the daemon uses it (docs/protocol.md,
+ * "ngrok's API").
+ */
+import { Hono } from "hono";
+import { noNumber, refusal } from "./answers.ts";
+import { misbehaving } from "./api-faults.ts";
+import { endpointView, listPage } from "./api-views.ts";
+import { authorized } from "./authorization.ts";
+import { addOperatorRoutes, type OperatorOptions } from "./operator-routes.ts";
+
+export interface ApiOptions extends OperatorOptions {
+  /** Ends delays that a fault has caused. */
+  readonly stop: AbortSignal;
+}
+
+/** The API over the content of `store`. */
+export function ngrokApi(options: ApiOptions): Hono {
+  const { store, faults, log, stop } = options;
+  const app = new Hono();
+  app.use(misbehaving(faults, stop), authorized(store.keys));
+  addOperatorRoutes(app, options);
+  app.get("/endpoints", (c) => {
+    const living = [...store.endpoints.values()].filter(({ lingers }) => !lingers);
+    return listPage(c, options, "endpoints", living, (one) => endpointView(c, one));
+  });
+  app.notFound((c) =>
+    refusal(404, noNumber, `The local cloud has nothing at ${c.req.method} ${c.req.path}.`),
+  );
+  app.onError((error) => {
+    if (!stop.aborted) log.error(`The local cloud's API failed: ${error.message}`);
+    return refusal(500, noNumber, error.message);
+  });
+  return app;
+}

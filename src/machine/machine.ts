@@ -1,0 +1,121 @@
+/**
+ * machine/ makes true on this machine what an exposure says: addresses, and the
+ * names in the hosts file. It keeps the assignment of addresses, and repairs
+ * what other programs undo.
+ */
+import { existsSync } from "node:fs";
+import type { Assignment } from "../exposure/allocate.ts";
+import type { Exposure } from "../exposure/exposure.ts";
+import { checkWritableFolder, ensureWritableFolder } from "../files/atomic.ts";
+import { stampOf } from "../files/stamp.ts";
+import { stateFiles } from "../files/state-folder.ts";
+import { forgetChange, recordChange } from "../journal/journal.ts";
+import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
+import type { Hostname } from "../model/hostname.ts";
+import type { Log } from "../model/log.ts";
+import { loadAssignment, saveAssignment } from "./assignment-file.ts";
+import { createHostsKeeper } from "./hosts/keeper.ts";
+
+export interface Machine {
+  /**
+   * The addresses of all names; kept in memory if the file cannot be written.
+   */
+  readonly assignment: Assignment;
+  /** Why the hosts file does not say what it should; undefined if it does. */
+  readonly trouble: string | undefined;
+  /**
+   * Makes the state folder, reads the assignment, and takes the section of an
+   * earlier run out of the hosts file: a crash leaves names that answer
+   * nowhere. Rejects if the state folder can never be used.
+   */
+  prepare(): Promise<void>;
+  /** Rejects with NgrokdError `permission` or `state`. */
+  saveAssignment(next: Assignment): Promise<void>;
+  /**
+   * Makes the hosts file say exactly these names. Returns the names to which a
+   * line of the user's own gives another address. Rejects as updateHostsFile.
+   */
+  apply(exposure: Pick<Exposure, "addresses" | "names">): Promise<readonly Hostname[]>;
+  /** Puts the names back if another program took them out. Never rejects. */
+  guard(): Promise<void>;
+  /** Takes all names back; returns whether there were any. Never rejects. */
+  clear(): Promise<boolean>;
+  /**
+   * The state of all files that a reconcile reads or writes: an equal text
+   * means that none has changed.
+   */
+  stamp(): Promise<string>;
+}
+
+export interface MachineOptions {
+  readonly hostsPath: string;
+  readonly stateFolder: string;
+  readonly log: Log;
+}
+
+export function createMachine(options: MachineOptions): Machine {
+  const { hostsPath, stateFolder, log } = options;
+  const assignmentPath = stateFiles(stateFolder).assignment;
+  const change = { kind: "hosts", path: hostsPath } as const;
+  const hosts = createHostsKeeper({
+    path: hostsPath,
+    stateFolder,
+    log,
+    journal: {
+      record: () => recordChange(stateFolder, change, log),
+      forget: () => forgetChange(stateFolder, change, log),
+    },
+  });
+  let assignment: Assignment = new Map();
+
+  return {
+    get assignment() {
+      return assignment;
+    },
+    get trouble() {
+      return hosts.trouble;
+    },
+    async prepare() {
+      await ensureWritableFolder(stateFolder).catch((error: unknown) => waitOut(error, log));
+      const saved = await loadAssignment(assignmentPath);
+      assignment = saved.assignment;
+      if (saved.warning !== undefined) log.warn(saved.warning);
+    },
+    async saveAssignment(next) {
+      assignment = next;
+      // If the folder was removed, memory has the only copy.
+      if (!existsSync(stateFolder)) await ensureWritableFolder(stateFolder);
+      const written = await saveAssignment(assignmentPath, next);
+      // An unchanged file shows nothing: a folder that became read-only would
+      // be noticed only with the next new name.
+      if (!written) await checkWritableFolder(stateFolder);
+    },
+    apply: ({ names }) => hosts.advertise(new Map(names.map(({ host, ip }) => [host, ip]))),
+    guard: hosts.guard,
+    async clear() {
+      try {
+        return await hosts.clear();
+      } catch (error) {
+        log.warn(reasonOf(error), { hint: hintOf(error) || undefined });
+        return false;
+      }
+    },
+    async stamp() {
+      const files = await Promise.all([hostsPath, assignmentPath].map(stampOf));
+      const writable = await checkWritableFolder(stateFolder).then(() => "writable", reasonOf);
+      return [...files, writable].join("\n");
+    },
+  };
+}
+
+/**
+ * A disk that is full or read-only may become writable again, and the files on
+ * it are still good. Missing rights stay missing.
+ */
+function waitOut(error: unknown, log: Log): void {
+  const errno = error instanceof NgrokdError ? String(error.details.errno) : "";
+  if (!["EROFS", "ENOSPC", "EDQUOT", "EIO"].includes(errno)) throw error;
+  log.warn(reasonOf(error), {
+    hint: "the daemon goes on without, and tries again with every poll",
+  });
+}

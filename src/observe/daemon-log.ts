@@ -1,0 +1,158 @@
+// What an administrator sees of a daemon: the log, health checks and metrics.
+
+import { styleText } from "node:util";
+import { createConsola, type LogObject, type LogType } from "consola";
+import { oneLine } from "../model/error.ts";
+import type { Log, LogFields } from "../model/log.ts";
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+export interface LogOptions {
+  readonly level: LogLevel;
+  /** `auto`: text on a terminal, one JSON object a line otherwise. */
+  readonly format: "auto" | "text" | "json";
+  readonly isTerminal: boolean;
+  readonly write: (line: string) => void;
+  /**
+   * Strings that must never be written, such as the API key. Called for every
+   * line.
+   */
+  readonly secrets: () => readonly string[];
+  /**
+   * An equal message within this time is only counted, and the count is logged
+   * at the end. Milliseconds; default 60 s.
+   */
+  readonly repeatWindowMs?: number;
+}
+
+export interface DaemonLog extends Log {
+  setLevel(level: LogLevel): void;
+  setFormat(format: LogOptions["format"]): void;
+  /**
+   * Logs the counts of repeats that are still held back. Call it before the
+   * process ends.
+   */
+  flush(): void;
+}
+
+export function createLog(options: LogOptions): DaemonLog {
+  const { isTerminal, write, secrets } = options;
+  const textual = textLine(isTerminal && (process.env.NO_COLOR ?? "") === "");
+  const printFor = (format: LogOptions["format"]) =>
+    format === "json" || (format === "auto" && !isTerminal) ? jsonLine : textual;
+  let print = printFor(options.format);
+  const consola = createConsola({
+    level: consolaLevel[options.level],
+    throttle: 0,
+    reporters: [{ log: (entry) => write(`${redact(print(entry), secrets())}\n`) }],
+  });
+  const repeats = collapseRepeats(options.repeatWindowMs ?? 60_000);
+  const say =
+    (type: LogLevel) =>
+    (message: string, fields: LogFields = {}) => {
+      if (consolaLevel[type] > consola.level) return;
+      const emit = (text: string): void => consola[type]({ args: [text, fields] });
+      // An info line reports a change, and the second change is as true as the
+      // first. Only trouble repeats.
+      if (type === "info" || type === "debug") return emit(message);
+      repeats.pass(`${type} ${message}`, (n) =>
+        emit(n === 0 ? message : `${message} (${n} more ${n === 1 ? "time" : "times"})`),
+      );
+    };
+  return {
+    debug: say("debug"),
+    info: say("info"),
+    warn: say("warn"),
+    error: say("error"),
+    setLevel: (level) => {
+      consola.level = consolaLevel[level];
+    },
+    setFormat(format) {
+      print = printFor(format);
+    },
+    flush: repeats.flush,
+  };
+}
+
+/** Replaces every secret of 4 characters or more, also in its JSON spelling. */
+export function redact(text: string, secrets: readonly string[]): string {
+  const spellings = secrets
+    .filter((secret) => secret.length >= 4)
+    .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
+  // The longest first: a secret may begin with another one, and its rest must
+  // not stay.
+  return spellings
+    .sort((a, b) => b.length - a.length)
+    .reduce((clean, spelling) => clean.replaceAll(spelling, "[redacted]"), text);
+}
+
+/**
+ * Writes the first of several equal lines at once, counts the others within the
+ * window, and writes the count at its end. A failing endpoint under load thus
+ * costs two lines a minute instead of thousands.
+ */
+function collapseRepeats(windowMs: number) {
+  interface Repeats {
+    count: number;
+    readonly emit: (repeats: number) => void;
+    readonly timer: ReturnType<typeof setTimeout>;
+  }
+  const held = new Map<string, Repeats>();
+  const release = (key: string): void => {
+    const entry = held.get(key);
+    if (entry === undefined) return;
+    clearTimeout(entry.timer);
+    held.delete(key);
+    if (entry.count > 0) entry.emit(entry.count);
+  };
+  return {
+    pass(key: string, emit: (repeats: number) => void): void {
+      const entry = held.get(key);
+      if (entry !== undefined) {
+        entry.count += 1;
+        return;
+      }
+      if (held.size >= 1000) release(held.keys().next().value ?? "");
+      const timer = setTimeout(() => release(key), windowMs);
+      timer.unref?.();
+      held.set(key, { count: 0, emit, timer });
+      emit(0);
+    },
+    flush(): void {
+      for (const key of [...held.keys()]) release(key);
+    },
+  };
+}
+
+const consolaLevel: Readonly<Record<LogLevel, number>> = { error: 0, warn: 1, info: 3, debug: 4 };
+
+function partsOf(entry: LogObject): { message: string; fields: LogFields } {
+  const [message, fields] = entry.args as [string, LogFields];
+  return { message, fields };
+}
+
+function jsonLine(entry: LogObject): string {
+  const { message, fields } = partsOf(entry);
+  return JSON.stringify({ time: entry.date.toISOString(), level: entry.type, message, ...fields });
+}
+
+const tints: { readonly [type in LogType]?: "red" | "yellow" | "gray" } = {
+  error: "red",
+  warn: "yellow",
+  debug: "gray",
+};
+
+function textLine(colourful: boolean): (entry: LogObject) => string {
+  const tint = (type: LogType, text: string): string =>
+    colourful ? styleText(tints[type] ?? "cyan", text, { validateStream: false }) : text;
+  return (entry) => {
+    const { message, fields } = partsOf(entry);
+    const time = entry.date.toTimeString().slice(0, 8);
+    // Text from outside must not begin a new line of the log.
+    const hint =
+      fields.hint === undefined
+        ? ""
+        : `\n         ${tint("info", "hint:")} ${oneLine(String(fields.hint))}`;
+    return `${time} ${tint(entry.type, entry.type.padEnd(5))} ${oneLine(message)}${hint}`;
+  };
+}

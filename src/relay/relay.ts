@@ -1,0 +1,232 @@
+/**
+ * relay/ carries connections: doors accept them, and the ingress of their
+ * account takes them. It is told whole values (steps, credentials, limits) and
+ * decides nothing about endpoints.
+ */
+
+import { isDeepStrictEqual } from "node:util";
+import type { DoorId } from "../exposure/exposure.ts";
+import {
+  createIngress,
+  type Ingress,
+  type IngressSettings,
+  type IngressStats,
+} from "../ingress/ingress.ts";
+import type { PoolLimits } from "../ingress/pool.ts";
+import type { NgrokdError } from "../model/error.ts";
+import { notRegistered } from "../model/failure.ts";
+import type { Log } from "../model/log.ts";
+import type { Net } from "../net/types.ts";
+import { createDoors, type Doors, type Lane, type LiveDoor } from "./doors.ts";
+import type { ForwardDeps } from "./forward.ts";
+import type { Limits } from "./limits.ts";
+import { createQuietWatch, type QuietWatch } from "./quiet.ts";
+
+export interface Relay extends Pick<Doors, "mend" | "probe"> {
+  readonly present: ReadonlyMap<DoorId, LiveDoor>;
+  readonly draining: ReadonlySet<Lane>;
+  /** See {@link Doors.apply}; the drain time is that of the limits. */
+  apply(steps: Parameters<Doors["apply"]>[0]): ReturnType<Doors["apply"]>;
+  /**
+   * How an account reaches its ingress from now on. If anything but `caFile`
+   * differs, its ready connections and TLS sessions are discarded.
+   */
+  credentials(account: string, settings: IngressSettings): void;
+  /**
+   * The ingress host of an account. Throws `state` before it has credentials.
+   */
+  ingress(account: string): string;
+  /**
+   * Limits and deadlines from now on; open connections keep their deadlines.
+   */
+  limits(limits: RelayLimits): void;
+  /**
+   * Discards ready connections and TLS sessions of all accounts, for example
+   * after the network has changed.
+   */
+  discardReady(): void;
+  /**
+   * Makes connections ready, as many as the limits say. Called at every pass.
+   */
+  prepare(): void;
+  stats(): RelayStats;
+  /** Why new connections of an account fail; undefined if none is known to. */
+  trouble(account: string): NgrokdError | undefined;
+  /**
+   * Closes all doors, waits for open connections (see {@link Doors.drain}), and
+   * closes the ready ones.
+   */
+  drain(hurry: AbortSignal): Promise<{ cut: number }>;
+}
+
+/** Times in milliseconds; 0 means no limit for `idleMs` and `halfClosedMs`. */
+export interface RelayLimits {
+  /** For dial, TLS and upgrade of one connection together. */
+  readonly openTimeoutMs: number;
+  readonly idleMs: number;
+  readonly halfClosedMs: number;
+  /** For the open connections of a closed door. */
+  readonly drainMs: number;
+  /** Open connections; Infinity means no limit. */
+  readonly connections: Pick<Limits, "inAll" | "perEndpoint">;
+  /** For each account. */
+  readonly pool: PoolLimits;
+}
+
+export interface RelayStats {
+  /** Open connections. */
+  readonly open: number;
+  /** The most connections that may be open; Infinity means no limit. */
+  readonly limit: number;
+  /** All accounts together. */
+  readonly ingress: IngressStats;
+}
+
+export interface RelayOptions {
+  readonly net: Net;
+  readonly log: Log;
+  readonly accounts: readonly string[];
+  readonly limits: RelayLimits;
+  /**
+   * How many connections the limit of open files has room for, beside a pool of
+   * this size.
+   */
+  readonly room: (poolSize: number) => number;
+}
+
+/** A relay without doors and without credentials. */
+export function createRelay(options: RelayOptions): Relay {
+  const { net, log, accounts, room } = options;
+  let { limits } = options;
+  const quiet = createQuietWatch({
+    get idleMs() {
+      return limits.idleMs;
+    },
+    get halfClosedMs() {
+      return limits.halfClosedMs;
+    },
+  });
+  const connections = (): Limits => ({
+    ...limits.connections,
+    byDescriptors: room(limits.pool.max),
+  });
+  const doors = createDoors({
+    net,
+    forwarding: (account) => linkOf(account).forwarding,
+    limits: connections,
+  });
+  const links = new Map(
+    accounts.map((account) => [
+      account,
+      createLink({ net, log, quiet, limits: () => limits, poolLimits }),
+    ]),
+  );
+
+  return {
+    present: doors.present,
+    draining: doors.draining,
+    mend: doors.mend,
+    probe: doors.probe,
+    apply: (steps) => doors.apply(steps, limits.drainMs),
+    credentials: (account, settings) => setCredentials(linkOf(account), settings),
+    ingress: (account) => credentialsOf(linkOf(account)).host,
+    limits(next) {
+      limits = next;
+    },
+    discardReady() {
+      for (const { ingress } of links.values()) ingress.renew();
+    },
+    prepare() {
+      for (const { ingress } of links.values()) ingress.prepare();
+    },
+    stats() {
+      const { inAll, byDescriptors } = connections();
+      const stats = [...links.values()].map(({ ingress }) => ingress.stats);
+      return {
+        open: doors.open,
+        limit: Math.min(inAll, byDescriptors),
+        ingress: stats.reduce(sumOf, noStats),
+      };
+    },
+    trouble: (account) => linkOf(account).ingress.trouble,
+    async drain(hurry) {
+      const end = await doors.drain(limits.drainMs, hurry);
+      for (const { ingress } of links.values()) ingress.close();
+      return end;
+    },
+  };
+
+  function linkOf(account: string): Link {
+    const link = links.get(account);
+    if (link === undefined) throw new Error(`The relay knows no account "${account}"`);
+    return link;
+  }
+
+  /** Without doors no connection is kept ready. */
+  function poolLimits(): PoolLimits {
+    return doors.present.size === 0 ? { ...limits.pool, min: 0 } : limits.pool;
+  }
+}
+
+/** The way of one account to its ingress. */
+interface Link {
+  credentials: IngressSettings | undefined;
+  readonly ingress: Ingress;
+  readonly forwarding: ForwardDeps;
+}
+
+interface LinkOptions {
+  readonly net: Net;
+  readonly log: Log;
+  readonly quiet: QuietWatch;
+  readonly limits: () => RelayLimits;
+  readonly poolLimits: () => PoolLimits;
+}
+
+function createLink({ net, log, quiet, limits, poolLimits }: LinkOptions): Link {
+  const ingress = createIngress(net, () => credentialsOf(link), poolLimits);
+  const forwarding: ForwardDeps = {
+    ingress,
+    log,
+    quiet,
+    get openTimeoutMs() {
+      return limits().openTimeoutMs;
+    },
+  };
+  const link: Link = { credentials: undefined, ingress, forwarding };
+  return link;
+}
+
+function credentialsOf({ credentials }: Link): IngressSettings {
+  if (credentials === undefined) throw notRegistered();
+  return credentials;
+}
+
+/**
+ * `caFile` holds the same as `ca`, so that a change of it alone says nothing.
+ */
+function setCredentials(link: Link, settings: IngressSettings): void {
+  const { credentials: before } = link;
+  link.credentials = settings;
+  const same = isDeepStrictEqual({ ...before, caFile: "" }, { ...settings, caFile: "" });
+  if (before !== undefined && !same) link.ingress.renew();
+}
+
+const noStats: IngressStats = {
+  hits: 0,
+  misses: 0,
+  retries: 0,
+  dials: 0,
+  ready: 0,
+  patienceMs: Number.POSITIVE_INFINITY,
+};
+
+/** The shortest patience is the one that a person should know of. */
+const sumOf = (a: IngressStats, b: IngressStats): IngressStats => ({
+  hits: a.hits + b.hits,
+  misses: a.misses + b.misses,
+  retries: a.retries + b.retries,
+  dials: a.dials + b.dials,
+  ready: a.ready + b.ready,
+  patienceMs: Math.min(a.patienceMs, b.patienceMs),
+});

@@ -1,0 +1,231 @@
+import { describe, expect, test } from "bun:test";
+import type { Loaded } from "../../src/config/load.ts";
+import { configSchema } from "../../src/config/schema.ts";
+import { certificateReport } from "../../src/desk/certificate-report.ts";
+import { createDispatch, runOperation } from "../../src/desk/dispatch.ts";
+import type { Desk } from "../../src/desk/handlers.ts";
+import { operationNames, operations } from "../../src/desk/operations.ts";
+import type { ApiKey } from "../../src/model/api-key.ts";
+import { NgrokdError } from "../../src/model/error.ts";
+import type { PassResult } from "../../src/model/pass.ts";
+import type { State } from "../../src/model/state.ts";
+import { memoryLog } from "../support/memory-log.ts";
+
+const at = new Date("2026-01-02T03:04:05Z");
+const state: State = {
+  phase: "serving",
+  reason: "",
+  hint: "",
+  startedAt: at,
+  registration: {
+    kind: "registered",
+    operatorId: "k8sop_1",
+    certificate: { notAfter: at, fingerprint256: "AB" },
+  },
+  ingress: "ingress.test:443",
+  lastPass: { at, ok: true, tookMs: 12, reason: "", hint: "" },
+  endpoints: [],
+  warnings: [],
+};
+const loaded = {
+  config: configSchema.parse({}),
+  origins: { "api.key": "file" },
+  path: "/c.yml",
+  hostsPath: "/etc/hosts",
+  proxy: { noProxy: "" },
+} as unknown as Loaded;
+/** A certificate that ends 36 hours after `at`. */
+const refresh = {
+  renewed: true,
+  at,
+  notAfter: new Date(at.getTime() + 36 * 3_600_000),
+  due: at,
+};
+const report = certificateReport(refresh);
+
+/** A desk with these parts, and a list of what was asked of it. */
+function deskWith(parts: Partial<Desk> = {}) {
+  const asked: string[] = [];
+  const log = memoryLog();
+  const desk: Desk = {
+    state: () => state,
+    facts: () => ({
+      runtime: "bun",
+      ingress: { hits: 0, misses: 0, retries: 0, dials: 0, ready: 0, patienceMs: 0 },
+      limit: 500,
+      turnedAway: 0,
+      schedule: { failures: 0, next: undefined },
+      renewalTrouble: undefined,
+    }),
+    live: () => ({ ok: true, reason: "" }),
+    healthUrl: () => "http://127.0.0.1:8081/",
+    settings: { current: loaded, savedKey: (key) => void asked.push(`saved ${key}`) },
+    identity: {
+      async setApiKey(text, { switchAccount }) {
+        asked.push(`key ${text}${switchAccount ? ", switching" : ""}`);
+        return { key: text as ApiKey, moved: switchAccount ? { farewell: "Bye." } : undefined };
+      },
+      async refreshCertificate({ force }) {
+        asked.push(force ? "renew" : "renew if due");
+        return refresh;
+      },
+    },
+    async pass() {
+      asked.push("pass");
+      return "ok";
+    },
+    reload: async () => ({
+      ok: true,
+      config_path: "/c.yml",
+      changes: [],
+      problems: [],
+      warnings: [],
+    }),
+    log,
+    ...parts,
+  };
+  return { desk, asked, log, dispatch: createDispatch(desk) };
+}
+
+const failure = async (promise: Promise<unknown>): Promise<NgrokdError> => {
+  const error: unknown = await promise.catch((error: unknown) => error);
+  if (error instanceof NgrokdError) return error;
+  throw new Error("it did not fail with an NgrokdError");
+};
+
+describe("a request", () => {
+  test.each(operationNames)("for %s gets a reply of the table's shape", async (command) => {
+    const { dispatch } = deskWith();
+    const reply = await dispatch({ command, args: null });
+    expect(operations[command].reply.parse(reply)).toEqual(reply as never);
+  });
+
+  test.each(["frobnicate", "constructor", "", "Status"])(
+    "for the unknown command %j is refused with the list of those there are",
+    async (command) => {
+      const { code, message, hint } = await failure(deskWith().dispatch({ command }));
+      expect({ code, message, hint }).toEqual({
+        code: "usage",
+        message: `This daemon does not know the command ${JSON.stringify(command)}`,
+        hint: "it knows status, list, health, refresh, reload, refresh-cert and set-api-key",
+      });
+    },
+  );
+
+  test("is answered as if arguments that its operation lacks were not there", async () => {
+    const { dispatch } = deskWith();
+    const reply = await dispatch({ command: "list", args: ["x", "--all"] });
+    expect(reply).toEqual([]);
+  });
+
+  test("with an input that is not the operation's is refused", async () => {
+    const { desk, asked } = deskWith();
+    const { code, message } = await failure(runOperation(desk, "refresh-cert", { force: "yes" }));
+    expect({ code, message }).toEqual({
+      code: "usage",
+      message: 'The arguments of "refresh-cert" are wrong',
+    });
+    expect(asked).toEqual([]);
+  });
+});
+
+describe("refresh", () => {
+  const refresh = async (ends: PassResult["kind"][], changes: Partial<State> = {}) => {
+    let passes = 0;
+    const { dispatch } = deskWith({
+      pass: async () => ends[passes++],
+      state: () => ({ ...state, ...changes }),
+    });
+    return { reply: await dispatch({ command: "refresh" }), passes };
+  };
+
+  test.each([
+    ["ok", 1],
+    ["failed", 1],
+    ["idle", 1],
+    ["confirm", 2],
+    ["gone", 2],
+  ] as const)("replies to a pass that ends %s after %d", async (end, count) => {
+    expect((await refresh([end, "ok"])).passes).toBe(count);
+  });
+
+  test("tells how the pass went, and is not ok without a registration", async () => {
+    const { reply } = await refresh(["ok"]);
+    expect(reply).toEqual({ ok: true, reason: "", hint: "", took_ms: 12, endpoint_count: 0 });
+    const registering = await refresh(["ok"], { registration: { kind: "registering" } });
+    expect(registering.reply).toMatchObject({ ok: false });
+  });
+
+  test("tells why the daemon waits if there was no pass", async () => {
+    const { reply } = await refresh([], { lastPass: undefined, reason: "stopping", hint: "wait" });
+    expect(reply).toEqual({
+      ok: false,
+      reason: "stopping",
+      hint: "wait",
+      took_ms: 0,
+      endpoint_count: 0,
+    });
+  });
+});
+
+test("reload is refused while the daemon stops", async () => {
+  const { dispatch } = deskWith({ reload: async () => undefined });
+  const { code, message } = await failure(dispatch({ command: "reload" }));
+  expect({ code, message }).toEqual({
+    code: "refused",
+    message: "The daemon is stopping, and reads no configuration any more",
+  });
+});
+
+describe("refresh-cert", () => {
+  test.each([
+    [[], "renew if due", report.message],
+    [["--force"], "renew", report.message],
+    [["--json"], "renew if due", report],
+    [["--json", "--force"], "renew", report],
+  ] as const)("with the arguments %j asks to %s", async (args, wish, expected) => {
+    const { dispatch, asked } = deskWith();
+    const reply = await dispatch({ command: "refresh-cert", args: [...args] });
+    expect(reply).toEqual(expected);
+    expect(asked).toEqual([wish]);
+  });
+});
+
+describe("set-api-key", () => {
+  const saved = "ngrok accepted the key; it is saved in /c.yml.";
+
+  test("saves the key before a pass, and names the operator", async () => {
+    const { dispatch, asked, log } = deskWith();
+    const reply = await dispatch({ command: "set-api-key", args: ["K"] });
+    expect(reply).toBe(`${saved} This machine is registered as k8sop_1.`);
+    expect(asked).toEqual(["key K", "saved K", "pass"]);
+    expect(log.lines).toEqual(["info A new API key was set over the control socket"]);
+  });
+
+  test("tells where the machine has moved, and what became of the old operator", async () => {
+    const { dispatch, asked, log } = deskWith();
+    const reply = await dispatch({ command: "set-api-key", args: ["K", "--switch-account"] });
+    expect(reply).toBe(
+      `${saved} This machine is registered as k8sop_1 in the key's account now. Bye.`,
+    );
+    expect(asked[0]).toBe("key K, switching");
+    expect(log.lines.at(-1)).toBe("info This machine has moved to the key's account. Bye.");
+  });
+
+  test("tells why there is no registration yet", async () => {
+    const registration = { kind: "failed", reason: "no route" } as State["registration"];
+    const { dispatch } = deskWith({ state: () => ({ ...state, registration }) });
+    expect(await dispatch({ command: "set-api-key", args: ["K"] })).toBe(
+      `${saved} Registration has not succeeded yet: no route; the daemon goes on trying.`,
+    );
+  });
+
+  test("warns of a key in the environment, which comes first", async () => {
+    const origins = { ...loaded.origins, "api.key": "environment NGROK_API_KEY" } as const;
+    const settings = { current: { ...loaded, origins } as Loaded, savedKey: () => {} };
+    const { dispatch } = deskWith({ settings });
+    expect(await dispatch({ command: "set-api-key", args: ["K"] })).toStartWith(
+      `${saved} At the next start NGROK_API_KEY of the environment comes before it. This`,
+    );
+  });
+});

@@ -1,0 +1,54 @@
+import { describe, expect, test } from "bun:test";
+import { commands } from "../../src/cli/commands.ts";
+import { type Operation, operationNames, operations } from "../../src/desk/operations.ts";
+import { inputOf, wordsOf } from "../../src/desk/words.ts";
+
+describe("the table of operations", () => {
+  test.each(operationNames)("explains every argument of %s, and no other", (name) => {
+    const { input, help, word }: Operation = operations[name];
+    expect(Object.keys(help)).toEqual(Object.keys(input.shape));
+    if (word !== undefined) expect(Object.keys(help)).toContain(word);
+  });
+
+  test.each(operationNames)("has a command of the CLI for %s, with its summary", async (name) => {
+    const entry = commands[name];
+    if (typeof entry?.of !== "function") throw new Error(`no command ${name}`);
+    expect(entry.description).toBe(operations[name].summary);
+    expect((await entry.of()).description).toBe(operations[name].summary);
+  });
+
+  test("knows what only reads", () => {
+    const reads = operationNames.filter((name) => operations[name].kind === "read");
+    expect(reads).toEqual(["status", "list", "health"]);
+  });
+});
+
+describe("an input as words", () => {
+  const setKey: Operation = operations["set-api-key"];
+  const refreshCert: Operation = operations["refresh-cert"];
+
+  test("is the word and the flags that are on, in the input's order", () => {
+    expect(wordsOf({ key: "K", "switch-account": true })).toEqual(["K", "--switch-account"]);
+    expect(wordsOf({ json: true, force: undefined })).toEqual(["--json"]);
+    expect(wordsOf({ json: false, force: true })).toEqual(["--force"]);
+    expect(wordsOf({})).toEqual([]);
+  });
+
+  test("is read back, wherever the flags are", () => {
+    const moving = { key: "K", "switch-account": true };
+    expect(inputOf(setKey, ["K", "--switch-account"])).toEqual(moving);
+    expect(inputOf(setKey, ["--switch-account", "K"])).toEqual(moving);
+    expect(inputOf(refreshCert, ["--json", "--force"])).toEqual({ json: true, force: true });
+  });
+
+  test("has an empty text for a missing word, and only the first of several", () => {
+    expect(inputOf(setKey, [])).toEqual({ key: "" });
+    expect(inputOf(setKey, ["one", "two"])).toEqual({ key: "one" });
+    expect(inputOf(refreshCert, ["one"])).toEqual({});
+  });
+
+  test("loses flags that the operation does not have, whatever their names", () => {
+    const odd = inputOf(refreshCert, ["--force", "--loud", "--__proto__", "--"]);
+    expect(refreshCert.input.parse(odd)).toEqual({ force: true });
+  });
+});

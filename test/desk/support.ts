@@ -1,0 +1,38 @@
+import { createMeter, type Meter } from "../../src/model/meter.ts";
+import type { EndpointState } from "../../src/model/state.ts";
+import { host, ip } from "../machine/support.ts";
+
+export function meter(counts: Partial<Meter>): Meter {
+  return { ...createMeter(), ...counts };
+}
+
+/** An endpoint `http://<name>.demo` that listens on 127.0.0.2:80. */
+export function endpoint(name: string, more: Partial<EndpointState> = {}): EndpointState {
+  const usual = {
+    proto: "http",
+    port: 80,
+    state: "listening",
+    reason: "",
+    warning: "",
+    meter: meter({}),
+  } as const;
+  return {
+    ids: [`ep_${name}`],
+    url: `http://${name}.demo`,
+    host: host(`${name}.demo`),
+    ip: ip("127.0.0.2"),
+    ...usual,
+    ...more,
+  };
+}
+
+/** An endpoint of a kind that ngrokd does not serve. */
+export const unusable = endpoint("w", {
+  url: "https://*.demo",
+  proto: "",
+  host: "",
+  ip: "",
+  port: 0,
+  state: "unsupported",
+  reason: "wildcard",
+});

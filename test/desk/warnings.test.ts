@@ -1,0 +1,91 @@
+import { describe, expect, test } from "bun:test";
+import {
+  ingressLines,
+  ingressTrouble,
+  insecureWarning,
+  type WarningSources,
+  warningsOf,
+} from "../../src/desk/warnings.ts";
+import { NgrokdError } from "../../src/model/error.ts";
+
+const none: WarningSources = {
+  insecure: false,
+  settings: [],
+  health: "",
+  hosts: undefined,
+  identity: [],
+  trust: [],
+  selectors: "",
+  state: [],
+  ingress: undefined,
+};
+
+describe("the warnings of a status", () => {
+  test("are none if all is well", () => {
+    expect(warningsOf(none)).toEqual([]);
+  });
+
+  test("are in one order, whatever there is", () => {
+    const all: WarningSources = {
+      insecure: true,
+      settings: ["setting 1", "setting 2"],
+      health: "health",
+      hosts: "hosts",
+      identity: ["identity"],
+      trust: ["trust"],
+      selectors: "selectors",
+      state: ["state"],
+      ingress: { text: "ingress", hint: "look" },
+    };
+    expect(warningsOf(all)).toEqual([
+      insecureWarning,
+      "setting 1",
+      "setting 2",
+      "health",
+      "hosts",
+      "identity",
+      "trust",
+      "selectors",
+      "state",
+      "ingress; look",
+    ]);
+    expect(warningsOf({ ...none, trust: ["trust"], hosts: "hosts" })).toEqual(["hosts", "trust"]);
+  });
+
+  test("say what an insecure ingress means", () => {
+    expect(warningsOf({ ...none, insecure: true })).toEqual([
+      "server.insecure_skip_verify is on: the ingress is NOT verified, " +
+        "and whoever is on the way can read and change every connection",
+    ]);
+  });
+
+  test("have the ingress's hint only if there is one", () => {
+    const ingress = { text: "New connections fail: no route", hint: "" };
+    expect(warningsOf({ ...none, ingress })).toEqual(["New connections fail: no route"]);
+  });
+});
+
+describe("trouble of the ingress", () => {
+  const noRoute = ingressTrouble(new NgrokdError("network", "no route", { hint: "look" }));
+  const untrusted = ingressTrouble(new NgrokdError("network", "not trusted"));
+
+  test("has the error's message and hint", () => {
+    expect(noRoute).toEqual({ text: "New connections fail: no route", hint: "look" });
+    expect(untrusted).toEqual({ text: "New connections fail: not trusted", hint: "" });
+    expect(ingressTrouble(undefined)).toBeUndefined();
+  });
+
+  test("is logged when it comes, changes and goes, and not in between", () => {
+    expect(ingressLines(undefined, noRoute)).toEqual([
+      { level: "warn", text: "New connections fail: no route", hint: "look" },
+    ]);
+    expect(ingressLines(noRoute, noRoute)).toEqual([]);
+    expect(ingressLines(noRoute, untrusted)).toEqual([
+      { level: "warn", text: "New connections fail: not trusted", hint: "" },
+    ]);
+    expect(ingressLines(untrusted, undefined)).toEqual([
+      { level: "info", text: "The ingress can be reached again" },
+    ]);
+    expect(ingressLines(undefined, undefined)).toEqual([]);
+  });
+});

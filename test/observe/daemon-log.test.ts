@@ -1,0 +1,235 @@
+import { afterEach, beforeEach, describe, expect, jest, test } from "bun:test";
+import fc from "fast-check";
+import { createLog, type LogOptions, redact } from "../../src/observe/daemon-log.ts";
+import { anyText } from "../support/texts.ts";
+
+const noon = new Date(2026, 0, 2, 12, 0, 0);
+
+beforeEach(() => {
+  jest.useFakeTimers();
+  jest.setSystemTime(noon);
+});
+afterEach(() => {
+  jest.useRealTimers();
+});
+
+describe("a line of the log", () => {
+  test("is one JSON object with time, level, message and fields without a terminal", () => {
+    const { log, lines } = written({ format: "auto", isTerminal: false });
+    log.warn("The poll failed", {
+      hint: "wait",
+      endpoint: "a.demo:80",
+      tries: 2,
+      again: true,
+      code: undefined,
+    });
+    expect(lines()).toEqual([
+      `{"time":"${noon.toISOString()}","level":"warn","message":"The poll failed",` +
+        `"hint":"wait","endpoint":"a.demo:80","tries":2,"again":true}`,
+    ]);
+    log.info("");
+    expect(JSON.parse(lines()[1] ?? "")).toEqual({
+      time: noon.toISOString(),
+      level: "info",
+      message: "",
+    });
+  });
+
+  test("is text with the hint below it on a terminal, or if asked for", () => {
+    const { log, lines } = written({ format: "text", isTerminal: false });
+    log.error("Cannot listen", { hint: "name another port", port: 80 });
+    log.info("ngrokd is up");
+    expect(lines()).toEqual([
+      "12:00:00 error Cannot listen",
+      "         hint: name another port",
+      "12:00:00 info  ngrokd is up",
+    ]);
+    const shown = written({ format: "auto", isTerminal: true });
+    shown.log.debug("x");
+    expect(Bun.stripANSI(shown.lines().join())).toBe("12:00:00 debug x");
+    expect(written({ format: "json", isTerminal: true }, "x").lines().join()).toStartWith("{");
+  });
+
+  test("is coloured on a terminal alone, and never with NO_COLOR", () => {
+    const before = process.env.NO_COLOR;
+    delete process.env.NO_COLOR;
+    try {
+      expect(written({ format: "text", isTerminal: false }, "x").lines().join()).not.toContain(
+        "\x1b",
+      );
+      expect(written({ format: "text", isTerminal: true }, "x").lines().join()).toBe(
+        "12:00:00 \x1b[36minfo \x1b[39m x",
+      );
+      process.env.NO_COLOR = "yes";
+      expect(written({ format: "text", isTerminal: true }, "x").lines().join()).not.toContain(
+        "\x1b",
+      );
+    } finally {
+      if (before === undefined) delete process.env.NO_COLOR;
+      else process.env.NO_COLOR = before;
+    }
+  });
+
+  test("stays one line whatever came from outside, and moves no cursor", () => {
+    fc.assert(
+      fc.property(anyText, anyText, (message, hint) => {
+        const text = written({ format: "text" }, `a${message}z`, { hint: `a${hint}z` }).lines();
+        expect(text.length).toBe(2);
+        expect(text.join("")).not.toMatch(/[\p{Cc}\u2028\u2029]/u);
+        const [json = "", ...more] = written({ format: "json" }, message, { hint }).lines();
+        expect(more).toEqual([]);
+        expect(JSON.parse(json)).toMatchObject({ message, hint });
+      }),
+    );
+    expect(written({ format: "text" }, "two\r\nlines\x1b[2J\x9b2J\u2028.").lines()).toEqual([
+      "12:00:00 info  two lines [2J 2J .",
+    ]);
+  });
+});
+
+test("the format may be set later, from one line to the next", () => {
+  const { log, lines } = written({ format: "json" });
+  log.info("one");
+  log.setFormat("text");
+  log.info("two");
+  log.setFormat("auto");
+  log.info("three");
+  expect(lines().map((line) => line.startsWith("{"))).toEqual([true, false, true]);
+});
+
+describe("levels", () => {
+  test.each([
+    ["debug", "debug info warn error"],
+    ["info", "info warn error"],
+    ["warn", "warn error"],
+    ["error", "error"],
+  ] as const)("%s lets %s through, also when it is set later", (level, through) => {
+    const first = written({ level });
+    const second = written({ level: level === "debug" ? "error" : "debug" });
+    second.log.setLevel(level);
+    for (const { log, lines } of [first, second]) {
+      for (const one of ["debug", "info", "warn", "error"] as const) log[one](one);
+      expect(
+        lines()
+          .map((line) => JSON.parse(line).level)
+          .join(" "),
+      ).toBe(through);
+    }
+  });
+});
+
+describe("repeats", () => {
+  const messages = (lines: string[]): string[] => lines.map((line) => JSON.parse(line).message);
+
+  test("are counted for the window, and their number is logged at its end", () => {
+    const { log, lines } = written({ repeatWindowMs: 60_000 });
+    for (let i = 0; i < 1000; i += 1) log.warn("no route", { hint: "check the cable" });
+    jest.advanceTimersByTime(59_999);
+    expect(messages(lines())).toEqual(["no route"]);
+    jest.advanceTimersByTime(1);
+    expect(messages(lines())).toEqual(["no route", "no route (999 more times)"]);
+    expect(JSON.parse(lines()[1] ?? "")).toMatchObject({ level: "warn", hint: "check the cable" });
+    log.warn("no route");
+    log.warn("no route");
+    jest.advanceTimersByTime(60_000);
+    expect(messages(lines()).slice(2)).toEqual(["no route", "no route (1 more time)"]);
+  });
+
+  test("are not held back at info, which reports changes", () => {
+    const { log, lines } = written();
+    log.info("The poll works again");
+    log.info("The poll works again");
+    expect(messages(lines())).toEqual(["The poll works again", "The poll works again"]);
+  });
+
+  test("are told apart by message and level, and a single message is told once", () => {
+    const { log, lines } = written();
+    log.warn("a");
+    log.error("a");
+    log.warn("b");
+    jest.advanceTimersByTime(600_000);
+    expect(messages(lines())).toEqual(["a", "a", "b"]);
+  });
+
+  test("that are held back are logged by flush()", () => {
+    const { log, lines } = written();
+    log.warn("a");
+    log.warn("a");
+    log.flush();
+    expect(messages(lines())).toEqual(["a", "a (1 more time)"]);
+    jest.advanceTimersByTime(600_000);
+    expect(lines().length).toBe(2);
+  });
+
+  test("of messages below the level leave nothing to tell", () => {
+    const { log, lines } = written({ level: "error" });
+    for (let i = 0; i < 3; i += 1) log.warn("a");
+    log.flush();
+    expect(lines()).toEqual([]);
+  });
+
+  test("are kept for the latest 1000 messages, so that ever new ones cost no memory", () => {
+    const { log, lines } = written();
+    for (let i = 0; i < 3000; i += 1) log.warn(`message ${i}`);
+    expect(jest.getTimerCount()).toBe(1000);
+    log.warn("message 2999");
+    expect(lines().length).toBe(3000);
+    log.warn("message 0");
+    expect(lines().length).toBe(3001);
+  });
+});
+
+describe("secrets", () => {
+  const key = '2abc"def\\ghi';
+
+  test("reach no line, in no spelling", () => {
+    for (const format of ["json", "text"] as const) {
+      const { log, lines } = written({ format, secrets: () => [key] });
+      log.info(`the key ${key} and ${key}`, { hint: `not ${key}`, field: key });
+      expect(lines().join("\n")).not.toContain("def");
+      expect(lines().join("\n").split("[redacted]").length).toBeGreaterThan(3);
+    }
+    expect(
+      JSON.parse(
+        written({ secrets: () => [key] }, key)
+          .lines()
+          .join(),
+      ).message,
+    ).toBe("[redacted]");
+  });
+
+  test("are read again for every line", () => {
+    const secrets: string[] = [];
+    const { log, lines } = written({ secrets: () => secrets });
+    log.info("before hunter22");
+    secrets.push("hunter22");
+    log.info("after hunter22");
+    expect(lines().map((line) => JSON.parse(line).message)).toEqual([
+      "before hunter22",
+      "after [redacted]",
+    ]);
+  });
+
+  test("that begin one another leave no rest, and a very short one changes nothing", () => {
+    expect(redact("abcdefgh abcd", ["abcd", "abcdefgh"])).toBe("[redacted] [redacted]");
+    expect(redact("a b c", ["", "a", "abc"])).toBe("a b c");
+  });
+});
+
+/** A log and its lines; level debug and format JSON by default. */
+function written(options: Partial<LogOptions> = {}, message?: string, fields?: { hint: string }) {
+  let text = "";
+  const write = (line: string): void => {
+    text += line;
+  };
+  const log = createLog({
+    level: "debug",
+    format: "json",
+    isTerminal: false,
+    write,
+    secrets: () => [],
+    ...options,
+  });
+  if (message !== undefined) log.info(message, fields);
+  return { log, lines: () => text.split("\n").slice(0, -1) };
+}

@@ -1,0 +1,127 @@
+import { describe, expect, test } from "bun:test";
+import { isNgrokdError } from "../../src/model/error.ts";
+import { type Family, gauge } from "../../src/observe/exposition.ts";
+import { type HealthSource, startHealthServer } from "../../src/observe/health-server.ts";
+
+const fine: HealthSource = {
+  live: () => ({ ok: true, reason: "" }),
+  ready: () => ({ ok: true, reason: "" }),
+  status: () => ({ healthy: true }),
+  metrics: async () => [],
+};
+const host = "127.88.0.1";
+
+describe("the health server", () => {
+  test.each([
+    ["/health", 200, "ok\n"],
+    ["/healthz", 200, "ok\n"],
+    ["/ready", 200, "ready\n"],
+    ["/readyz", 200, "ready\n"],
+    ["/", 404, "not found; try /healthz, /readyz, /status or /metrics\n"],
+    ["/healthz/../../etc/passwd", 404, "not found; try /healthz, /readyz, /status or /metrics\n"],
+  ])("answers %s with %d", async (path, status, text) => {
+    await using server = await started(fine);
+    const response = await fetch(new URL(path, server.url));
+    expect({ status: response.status, text: await response.text() }).toEqual({ status, text });
+  });
+
+  test("answers 503 with the reason, for liveness and readiness apart", async () => {
+    await using server = await started({
+      ...fine,
+      ready: () => ({ ok: false, reason: "waiting for an API key" }),
+    });
+    const [live, ready] = await Promise.all(
+      ["healthz", "readyz"].map((path) => fetch(new URL(path, server.url))),
+    );
+    expect({ live: live?.status, ready: ready?.status, reason: await ready?.text() }).toEqual({
+      live: 200,
+      ready: 503,
+      reason: "waiting for an API key\n",
+    });
+    await using dead = await started({ ...fine, live: () => ({ ok: false, reason: "stuck" }) });
+    expect((await fetch(new URL("health", dead.url))).status).toBe(503);
+  });
+
+  test("asks again for every request, and gives the status as JSON", async () => {
+    let asked = 0;
+    await using server = await started({
+      ...fine,
+      status: () => ({ asked: ++asked, endpoints: {} }),
+    });
+    const status = async (): Promise<Response> => await fetch(new URL("status", server.url));
+    expect((await status()).headers.get("content-type")).toStartWith("application/json");
+    expect(await (await status()).json()).toEqual({ asked: 2, endpoints: {} });
+  });
+
+  test("gives the metrics in Prometheus's format, whole however many there are", async () => {
+    const samples = () =>
+      Array.from({ length: 20_000 }, (_, i) => ({ labels: { endpoint: `host-${i}` }, value: i }));
+    const many: Family = { name: "many", type: "gauge", help: "Many.", samples };
+    await using server = await started({
+      ...fine,
+      metrics: async () => [gauge("ngrokd_up", "Up.", 1), many],
+    });
+    const response = await fetch(new URL("metrics", server.url));
+    expect(response.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    const lines = (await response.text()).split("\n");
+    expect({ count: lines.length, first: lines[2], last: lines.at(-2), end: lines.at(-1) }).toEqual(
+      { count: 20_006, first: "ngrokd_up 1", last: 'many{endpoint="host-19999"} 19999', end: "" },
+    );
+    expect((await fetch(new URL("metrics", server.url), { method: "HEAD" })).status).toBe(200);
+  });
+
+  test("writes metrics no faster than they are read, and stops with the reader", async () => {
+    let made = 0;
+    const endless: Family = {
+      name: "endless",
+      type: "gauge",
+      help: "Without end.",
+      *samples() {
+        for (;;) yield { labels: { n: String(made++) }, value: 1 };
+      },
+    };
+    await using server = await started({ ...fine, metrics: async () => [endless] });
+    const gone = new AbortController();
+    const response = await fetch(new URL("metrics", server.url), { signal: gone.signal });
+    const reader = response.body?.getReader();
+    await reader?.read();
+    gone.abort();
+    let before = -1;
+    for (let i = 0; i < 200 && made !== before; i += 1) {
+      before = made;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    expect(made).toBe(before);
+  });
+
+  test("only reads: other methods find nothing", async () => {
+    await using server = await started(fine);
+    const statuses = await Promise.all(
+      ["POST", "PUT", "DELETE"].map(
+        async (method) => (await fetch(new URL("status", server.url), { method })).status,
+      ),
+    );
+    expect(statuses).toEqual([404, 404, 404]);
+    expect((await fetch(new URL("healthz", server.url), { method: "HEAD" })).status).toBe(200);
+  });
+
+  test("rejects if its port is taken, and frees the port when it ends", async () => {
+    const first = await started(fine);
+    const port = Number(new URL(first.url).port);
+    const error: unknown = await startHealthServer({ host, port }, fine).catch(
+      (error: unknown) => error,
+    );
+    expect(isNgrokdError(error) && error.message).toStartWith(
+      `Cannot listen on "${host}:${port}" for health checks: `,
+    );
+    await first.close();
+    const second = await startHealthServer({ host, port }, fine);
+    expect(await (await fetch(new URL("healthz", second.url))).text()).toBe("ok\n");
+    await second.close();
+  });
+});
+
+async function started(source: HealthSource) {
+  const server = await startHealthServer({ host, port: 0 }, source);
+  return { ...server, [Symbol.asyncDispose]: () => server.close() };
+}
