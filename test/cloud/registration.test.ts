@@ -484,7 +484,7 @@ describe("loadIdentity", () => {
       async (folder: string) => writeFile(join(folder, "tls.key"), ""),
     ],
   ])(
-    "says why an identity with %s cannot serve; register puts it right and loses nothing",
+    "tells why an identity with %s cannot be used; register repairs it",
     async (_, said, damage) => {
       await using set = await setUp();
       await goIdentity(set.folder);
