@@ -15,7 +15,7 @@ import type { PassResult, Reconciled } from "../model/pass.ts";
 import type { Registration } from "../model/state.ts";
 import { createIdentityKeeper, type IdentityKeeper } from "./keeper.ts";
 import { type Loop, type Schedule, startLoop } from "./loop.ts";
-import { createPass, passEnd } from "./poll.ts";
+import { createPass, type Pass, passEnd } from "./poll.ts";
 import { createProgress, type Progress } from "./progress.ts";
 import { createSelectors, type Selectors } from "./selectors.ts";
 
@@ -149,7 +149,7 @@ async function onePass({
   hooks,
   signal,
 }: {
-  readonly poll: (signal: AbortSignal) => Promise<PassResult>;
+  readonly poll: Pass;
   readonly progress: Progress;
   readonly hooks: PassHooks;
   readonly signal: AbortSignal;

@@ -11,6 +11,9 @@ import type { PassResult, Reconciled } from "../model/pass.ts";
 import { createLister, type Lister } from "./lister.ts";
 import type { PassEnd } from "./loop.ts";
 
+/** One pass; `signal` aborts it. Never rejects. */
+export type Pass = (signal: AbortSignal) => Promise<PassResult>;
+
 /** The effects of one pass, so that a test can stage any of them. */
 export interface PassDeps {
   /** ngrok's API with the key in effect; undefined while there is none. */
@@ -37,7 +40,7 @@ export interface PassDeps {
  * of before this start: running endpoints stay, and failed ones are tried
  * again.
  */
-export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<PassResult> {
+export function createPass(deps: PassDeps): Pass {
   const list = createLister(deps.log);
   let memory: PassMemory = {
     lastList: deps.lastList,

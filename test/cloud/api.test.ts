@@ -205,22 +205,6 @@ describe("an operator's answer", () => {
 });
 
 describe("a list", () => {
-  /** Pages by path; `next` is written as given. */
-  const paged =
-    (pages: Record<string, { ids: string[]; next?: unknown }>) =>
-    (incoming: Request): Reply => {
-      const page = pages[incoming.path];
-      return page === undefined
-        ? { status: 500, text: "no such page" }
-        : {
-            json: {
-              endpoints: page.ids.map((id) => ({ id, url: `http://${id}` })),
-              uri: "x",
-              next_page_uri: page.next,
-            },
-          };
-    };
-
   test.each([null, "", undefined])("ends at a page whose next one is %p", async (next) => {
     await using server = await fakeServer(paged({ "/endpoints": { ids: ["a", "b"], next } }));
     expect((await apiAt(server.url).endpoints()).map(({ id }) => id)).toEqual(["a", "b"]);
@@ -287,7 +271,9 @@ describe("a list", () => {
       "c",
     ]);
   });
+});
 
+describe("a list that leads astray", () => {
   test("never takes the key to another origin", async () => {
     await using thief = await fakeServer(() => ({ json: { endpoints: [], next_page_uri: null } }));
     const host = new URL(thief.url).host;
@@ -438,20 +424,6 @@ describe("an endpoint", () => {
 });
 
 describe("a refusal", () => {
-  const refused = (status: number, body: unknown, headers: Record<string, string> = {}) =>
-    failure(
-      apiSaying(
-        () =>
-          new Response(typeof body === "string" ? body : JSON.stringify(body), { status, headers }),
-      ).getOperator("k8sop_1"),
-    );
-  const ngroks = (status: number, error_code: string, msg = "Something.") => ({
-    error_code,
-    status_code: status,
-    msg,
-    details: { operation_id: "op_2abc" },
-  });
-
   test("says the action, ngrok's words, its code and its operation id", async () => {
     const error = await refused(400, ngroks(400, "ERR_NGROK_1234", "The thing is wrong."));
     expect(error.message).toBe(
@@ -515,7 +487,9 @@ describe("a refusal", () => {
     const { message } = await refused(502, body);
     expect(message).toBe(`Cannot look up the operator "k8sop_1": ngrok's API ${said}`);
   });
+});
 
+describe("the text of a refusal", () => {
   test("that is long or has control characters becomes one line of sane length", async () => {
     const { message } = await refused(
       400,
@@ -767,3 +741,25 @@ describe("time and cancelling", () => {
     );
   });
 });
+
+/** Pages by path; `next` is written as given. */
+function paged(pages: Record<string, { ids: string[]; next?: unknown }>) {
+  return (incoming: Request): Reply => {
+    const page = pages[incoming.path];
+    if (page === undefined) return { status: 500, text: "no such page" };
+    const endpoints = page.ids.map((id) => ({ id, url: `http://${id}` }));
+    return { json: { endpoints, uri: "x", next_page_uri: page.next } };
+  };
+}
+
+/** The error of a call that gets this answer. */
+function refused(status: number, body: unknown, headers: Record<string, string> = {}) {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  const api = apiSaying(() => new Response(text, { status, headers }));
+  return failure(api.getOperator("k8sop_1"));
+}
+
+/** A body in ngrok's error shape. */
+function ngroks(status: number, error_code: string, msg = "Something.") {
+  return { error_code, status_code: status, msg, details: { operation_id: "op_2abc" } };
+}

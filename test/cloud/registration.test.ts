@@ -408,38 +408,6 @@ describe("register, with an identity that cannot serve", () => {
 });
 
 describe("loadIdentity", () => {
-  /**
-   * What the Go program leaves: a P-384 key in SEC 1, a certificate with an
-   * organization, an id, and nothing else.
-   */
-  async function goIdentity(
-    folder: string,
-    validity: { notAfter?: Date } = {},
-  ): Promise<{ key: string; cert: string }> {
-    await mkdir(folder, { recursive: true });
-    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-384" });
-    const csr = await createCsr(privateKey.export({ type: "sec1", format: "pem" }).toString());
-    const ca = await rootCa();
-    const certificate = await X509CertificateGenerator.create({
-      serialNumber: "01",
-      subject: "O=ngrok-forward-proxy",
-      issuer: ca.certificate.subject,
-      notBefore: hours(-100),
-      notAfter: validity.notAfter ?? hours(100),
-      signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
-      publicKey: new Pkcs10CertificateRequest(csr).publicKey,
-      signingKey: ca.keys.privateKey,
-    });
-    const [key, cert] = [
-      privateKey.export({ type: "sec1", format: "pem" }).toString(),
-      certificate.toString("pem"),
-    ];
-    await writeFile(join(folder, "tls.key"), key, { mode: 0o600 });
-    await writeFile(join(folder, "tls.crt"), cert);
-    await writeFile(join(folder, "operator_id"), "k8sop_go");
-    return { key, cert };
-  }
-
   test("finds none without any files, and without the folder", async () => {
     await using set = await setUp();
     expect(await load(set.paths)).toEqual({ kind: "none" });
@@ -516,7 +484,7 @@ describe("loadIdentity", () => {
       async (folder: string) => writeFile(join(folder, "tls.key"), ""),
     ],
   ])(
-    "says why an identity with %s cannot serve; register puts it right and loses nothing",
+    "tells why an identity with %s cannot be used; register repairs it",
     async (_, said, damage) => {
       await using set = await setUp();
       await goIdentity(set.folder);
@@ -568,3 +536,35 @@ describe("saveIngressEndpoint", () => {
     expect((await stat(set.paths.ingressEndpoint)).ino).toBe(before.ino);
   });
 });
+
+/**
+ * The files of the Go program: a P-384 key in SEC 1, a certificate with an
+ * organization, an id, and nothing else.
+ */
+async function goIdentity(
+  folder: string,
+  validity: { notAfter?: Date } = {},
+): Promise<{ key: string; cert: string }> {
+  await mkdir(folder, { recursive: true });
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-384" });
+  const csr = await createCsr(privateKey.export({ type: "sec1", format: "pem" }).toString());
+  const ca = await rootCa();
+  const certificate = await X509CertificateGenerator.create({
+    serialNumber: "01",
+    subject: "O=ngrok-forward-proxy",
+    issuer: ca.certificate.subject,
+    notBefore: hours(-100),
+    notAfter: validity.notAfter ?? hours(100),
+    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
+    publicKey: new Pkcs10CertificateRequest(csr).publicKey,
+    signingKey: ca.keys.privateKey,
+  });
+  const [key, cert] = [
+    privateKey.export({ type: "sec1", format: "pem" }).toString(),
+    certificate.toString("pem"),
+  ];
+  await writeFile(join(folder, "tls.key"), key, { mode: 0o600 });
+  await writeFile(join(folder, "tls.crt"), cert);
+  await writeFile(join(folder, "operator_id"), "k8sop_go");
+  return { key, cert };
+}
