@@ -45,7 +45,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   desk: ["account", "config", "control", "ingress", "observe"],
   doctor: ["cloud", "config", "control", "desk", "files", "ingress", "machine", "net"],
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
-  account: ["cloud", "config", "exposure", "files", "ingress"],
+  account: ["cloud", "config", "files", "ingress"],
   machine: ["exposure", "files", "journal", "net"],
   terminal: ["desk"],
   relay: ["exposure", "ingress", "net"],
