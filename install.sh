@@ -223,8 +223,9 @@ explain() {
     unknown) say "Whether a daemon is running cannot be told ($reason); one that is stays the old version until it is restarted" ;;
   esac
   ngrokd=ngrokd
+  # PATH may name it with slashes at its end.
   case :${PATH:-}: in
-    *:"$program_dir":*) ;;
+    *:"$program_dir":* | *:"$program_dir"/:* | *:"$program_dir"//:*) ;;
     *) ngrokd=$program && say "\"$program_dir\" is not in your PATH" ;;
   esac
   # The full path, since sudo has its own PATH.

@@ -1,7 +1,7 @@
 import { unlink } from "node:fs/promises";
 import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
-import { fitsKey, inspectCertificate } from "./certificate.ts";
+import { fitsKey, inspectCertificate, privateKeyFault } from "./certificate.ts";
 import { ingressEndpointOf, isOperatorId } from "./wire.ts";
 
 /**
@@ -94,6 +94,8 @@ export function identityIn(files: IdentityFiles, paths: IdentityPaths, now: Date
   if (operatorId === undefined) return unusable(`"${paths.operatorId}" holds no operator id`);
   const certificate = inspectCertificate(cert);
   if (!certificate.ok) return unusable(`"${paths.cert}" cannot be read: ${certificate.reason}`);
+  const fault = privateKeyFault(key);
+  if (fault !== "") return unusable(`the key "${paths.key}" cannot be used: ${fault}`);
   if (!fitsKey(cert, key))
     return unusable(`the certificate "${paths.cert}" does not fit the key "${paths.key}"`);
   if (certificate.value.notAfter <= now)

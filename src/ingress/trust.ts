@@ -308,15 +308,8 @@ async function readSource({
       throw error instanceof NgrokdError ? error : fileError(`Cannot read ${quote(source)}`, error);
     });
   }
-  refuseOpenHttp(url, force);
   try {
-    const response = await fetch(url.href, {
-      signal: AbortSignal.timeout(30_000),
-      ...alwaysVerified,
-    });
-    // A redirect must not lead to where the address itself would have been
-    // refused.
-    if (response.url !== "") refuseOpenHttp(new URL(response.url), force);
+    const response = await follow(url, source, force, fetch);
     if (!response.ok)
       throw new NgrokdError(
         "network",
@@ -339,6 +332,42 @@ async function readSource({
         });
   }
 }
+
+/**
+ * Follows redirects, and refuses each place that the address itself could not
+ * be: what one hop carries decides about the next.
+ */
+async function follow(
+  first: URL,
+  source: string,
+  force: boolean,
+  fetch: NonNullable<InstallOptions["fetch"]>,
+): Promise<Response> {
+  const signal = AbortSignal.timeout(30_000);
+  let url = first;
+  for (let hop = 0; hop <= hopLimit; hop++) {
+    refuseOpenHttp(url, force);
+    const response = await fetch(url.href, { signal, redirect: "manual", ...alwaysVerified });
+    if (response.url !== "") refuseOpenHttp(new URL(response.url), force);
+    const location = response.headers.get("location");
+    if (response.status < 300 || response.status > 399 || location === null) return response;
+    await response.body?.cancel();
+    const next = URL.parse(location, url.href);
+    if (next === null || !/^https?:$/.test(next.protocol)) {
+      throw new NgrokdError(
+        "network",
+        `Cannot fetch ${quote(source)}: it redirects to ${quote(location)}, which is no http or https URL`,
+      );
+    }
+    url = next;
+  }
+  throw new NgrokdError(
+    "network",
+    `Cannot fetch ${quote(source)}: it redirects more than ${hopLimit} times`,
+  );
+}
+
+const hopLimit = 5;
 
 /**
  * For Bun's fetch, which NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment
