@@ -64,7 +64,8 @@ export interface TrustOptions {
 /**
  * The system's roots, ngrok's folder and the configured CA. Nothing missing
  * ever turns verification off: less trust means that less verifies. Rejects
- * with NgrokdError `config` where `extra` cannot be used.
+ * with NgrokdError `config` where `extra` cannot be used (`details.isGone`: it
+ * is not there).
  */
 export async function loadTrust({
   extra,
@@ -210,6 +211,7 @@ async function configured(path: string, warnings: string[]): Promise<string[]> {
   const refuse = (why: string, cause?: unknown): NgrokdError =>
     new NgrokdError("config", `Cannot use ${quote(path)} as \`server.ingress_ca\`: ${why}`, {
       cause,
+      details: { isGone: errnoOf(cause) === "ENOENT" },
       hint: "it has to be a PEM file, or a folder of PEM files",
     });
   let pems: string[];
