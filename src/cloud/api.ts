@@ -22,8 +22,8 @@ export type { ListMemory } from "./list.ts";
  * (30 s a request, body included), `cancelled` or the signal's own,
  * `unauthorized`, `not-found`, `rate-limited`, `api` (any other refusal, or
  * nonsense), `protocol` (a redirect, paging that leads astray, an answer over a
- * limit: docs/protocol.md), `state` (no operator id). The details of refusals are those of
- * `refusal`. No error has the key in it.
+ * limit: docs/protocol.md), `state` (no operator id). The details of refusals
+ * are those of `refusal`. No error has the key in it.
  */
 export interface Api {
   /**

@@ -3,6 +3,7 @@ import { type HostPort, hostPortText } from "../model/host-port.ts";
 import { type ProxyServer, proxyText } from "../model/proxy.ts";
 import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
 import { createFrameReader, decodeConnResponse, encodeConnRequest } from "./frame.ts";
+import { createDialer } from "./last-address.ts";
 import { createLimiter } from "./limiter.ts";
 import { createPool, type PoolLimits } from "./pool.ts";
 import { createSessions } from "./sessions.ts";
@@ -129,6 +130,7 @@ export function createIngress(
   limits: () => PoolLimits = () => noPool,
 ): Ingress {
   const dials = createLimiter(dialsAtOnce);
+  const dialHost = createDialer(net);
   const count = { hits: 0, misses: 0, retries: 0, dials: 0 };
   const pool = createPool({ dial, limits });
   let sessions = createSessions();
@@ -208,7 +210,7 @@ export function createIngress(
       const { host, port, resume, via, ...tls } = settings();
       const began = performance.now();
       try {
-        const conn = await net.dial(
+        const conn = await dialHost(
           { host, port },
           {
             tls: { serverName: host, ...tls, sessions: resume ? sessions : undefined },

@@ -2,9 +2,11 @@ import { type IncomingMessage, request } from "node:http";
 import { type Duplex, pipeline, Readable, type Transform } from "node:stream";
 import * as tls from "node:tls";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
+import type { HostPort } from "../model/host-port.ts";
 import { type ProxyRules, proxyFor } from "../model/proxy.ts";
 import { pooledAtMost } from "./limits.ts";
 import { streamOver } from "./node-tls.ts";
+import { watchingResolver } from "./resolver.ts";
 import type { Net } from "./types.ts";
 
 /** The web's fetch, as far as ngrokd needs it. */
@@ -38,7 +40,11 @@ export function createFetch(
   const unanswered = new Set<AbortController>();
   let pooledFrom = Number.NEGATIVE_INFINITY;
 
-  const send = (url: string, init: RequestInit): Promise<Response> => {
+  const send = (url: string, init: RequestInit): Promise<Response> =>
+    watchingResolver(lookedUp(new URL(url), rules), init.signal ?? undefined, patience, (signal) =>
+      sendNow(url, { ...init, signal }),
+    );
+  const sendNow = (url: string, init: RequestInit): Promise<Response> => {
     if (direct && now() >= pooledFrom) return globalThis.fetch(url, init);
     // Bun then neither takes a connection from its pool nor leaves one there.
     // Deno knows no such switch.
@@ -69,6 +75,21 @@ export function createFetch(
   });
 }
 
+/** A resolver may try a second server after 5 s, and a third after 10. */
+const patience = { askAfterMs: 2000, silenceMs: 12_000 };
+
+/** The host that has to be looked up here: the URL's, or the proxy's. */
+export function lookedUp(url: URL, rules: ProxyRules): string {
+  const target = targetOf(url);
+  const via = url.protocol === "https:" ? proxyFor(target, rules) : undefined;
+  return (via ?? target).host;
+}
+
+const targetOf = (url: URL): HostPort => ({
+  host: url.hostname.replaceAll(/^\[|\]$/g, ""),
+  port: Number(url.port || (url.protocol === "https:" ? 443 : 80)),
+});
+
 /**
  * A connection of its own for each request, through the proxy where `rules` say
  * so.
@@ -77,10 +98,7 @@ function dialling(net: Net, rules: ProxyRules) {
   return async (text: string, init: RequestInit): Promise<Response> => {
     const url = new URL(text);
     const secure = url.protocol === "https:";
-    const target = {
-      host: url.hostname.replaceAll(/^\[|\]$/g, ""),
-      port: Number(url.port || (secure ? 443 : 80)),
-    };
+    const target = targetOf(url);
     const signal = init.signal ?? undefined;
     const conn = await net.dial(target, {
       ...(signal === undefined ? {} : { signal }),
