@@ -5,6 +5,8 @@ import { type Request, replySchema } from "./protocol.ts";
 export interface AskOptions {
   /** Milliseconds for the whole exchange; default 30 s. */
   readonly timeoutMs?: number;
+  /** The limit of the reply; 256 MiB unless told. */
+  readonly maxBytes?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -19,7 +21,7 @@ export async function askDaemon(
   request: Request,
   options: AskOptions = {},
 ): Promise<unknown> {
-  const { timeoutMs = 30_000 } = options;
+  const { timeoutMs = 30_000, maxBytes = 256 * 1024 * 1024 } = options;
   const deadline = new AbortController();
   const late = new NgrokdError(
     "timeout",
@@ -35,7 +37,7 @@ export async function askDaemon(
       : AbortSignal.any([deadline.signal, options.signal]);
   try {
     const conn = await dial(net, path, signal);
-    const text = await exchange(conn, JSON.stringify(request), signal);
+    const text = await exchange(conn, JSON.stringify(request), signal, maxBytes);
     return readReply(text, path);
   } finally {
     clearTimeout(timer);
@@ -78,16 +80,24 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
   }
 }
 
-async function exchange(conn: Conn, request: string, signal: AbortSignal): Promise<string> {
+async function exchange(
+  conn: Conn,
+  request: string,
+  signal: AbortSignal,
+  maxBytes: number,
+): Promise<string> {
   const giveUp = (): void => conn.abort();
   signal.addEventListener("abort", giveUp, { once: true });
   try {
     await conn.write(new TextEncoder().encode(`${request}\n`));
     const decoder = new TextDecoder();
     let text = "";
+    let size = 0;
     for (;;) {
       const bytes = await conn.read();
       if (bytes === null) return text;
+      size += bytes.length;
+      if (size > maxBytes) throw endless(maxBytes);
       text += decoder.decode(bytes, { stream: true });
     }
   } catch (error) {
@@ -98,6 +108,13 @@ async function exchange(conn: Conn, request: string, signal: AbortSignal): Promi
     conn.close();
   }
 }
+
+const endless = (maxBytes: number): NgrokdError =>
+  new NgrokdError(
+    "protocol",
+    `The program on the control socket answered with more than ${maxBytes} bytes`,
+    { hint: "is it ngrokd? see `server.socket_path`" },
+  );
 
 function readReply(text: string, path: string): unknown {
   if (text === "") {
