@@ -1,14 +1,17 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { inspectConfig, type LoadOptions, loadConfig } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
 import { createLog } from "../observe/daemon-log.ts";
-
 import { createNotifier } from "../service/notify.ts";
 import { stopReserveMs } from "../service/service-facts.ts";
 import { aborted, command } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
+
+/** How long the readiness of the service waits for names. */
+const namesPatienceMs = 5000;
 
 export default command({
   name: "serve",
@@ -58,8 +61,9 @@ export default command({
       },
       onState: (state) => notifier.status(stateLine(state)),
     });
-    // The service is up when its control socket answers. ngrok may be out of
-    // reach for hours, and a restart would not help.
+    // A unit that starts after this one finds the names. But ngrok may be out of
+    // reach for hours, and a restart would not help: the service is up then too.
+    await Promise.race([daemon.firstNames, sleep(namesPatienceMs, undefined, { ref: false })]);
     notifier.ready();
     notifier.watch(() => daemon.live().ok);
     await aborted(stop);

@@ -23,6 +23,11 @@ export interface Daemon {
   readonly state: () => State;
   /** False if a poll hangs: only a restart helps then. */
   readonly live: Account["live"];
+  /**
+   * Settles when the first names are served: those of the last list of an
+   * earlier run, or those of the first pass.
+   */
+  readonly firstNames: Promise<void>;
   /** Asks for a pass and waits for it. */
   readonly refresh: () => Promise<void>;
   /**
@@ -97,7 +102,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     throw error;
   }
   await health.start();
-  await account.start(passHooks(parts));
+  const firstNames = Promise.withResolvers<void>();
+  await account.start(passHooks(parts, firstNames.resolve));
   settings.follow((jobs) => apply(parts, jobs));
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair({
@@ -118,6 +124,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   return {
     state,
     live: account.live,
+    firstNames: firstNames.promise,
     drainMs: () => drainMs(core),
     refresh: async () => void (await account.pass()),
     reload,

@@ -64,8 +64,11 @@ export function factsOf({ options, relay, account }: Parts): DaemonFacts {
   };
 }
 
-/** The work around each pass: fresh inputs before, and the new state after. */
-export function passHooks(parts: PartsWithHealth): PassHooks {
+/**
+ * The work around each pass: fresh inputs before, and the new state after.
+ * `onEnd` is called after each.
+ */
+export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks {
   const { options, health, trust, relay, board } = parts;
   const { log } = options;
   let trouble: IngressTrouble | undefined;
@@ -84,6 +87,7 @@ export function passHooks(parts: PartsWithHealth): PassHooks {
       const { change, lines } = settled(board.state, result, { at: new Date(), tookMs });
       writeLines(log, lines);
       board.publish(change);
+      onEnd();
     },
   };
 }
