@@ -45,14 +45,6 @@ const mainFiles: Readonly<Record<string, string>> = {
   service: "manage.ts",
   terminal: "say.ts",
 };
-/** Folders whose main file has no purpose in its first line yet. */
-const foldersToExplain: readonly string[] = [
-  "cli/config",
-  "cli/service",
-  "cloud",
-  "ingress",
-  "machine/hosts",
-];
 
 interface Source {
   /** Below the root of the repository. */
@@ -153,7 +145,7 @@ describe("rooms", () => {
       .sort();
     expect(folders.filter((folder) => !existsSync(mainFileOf(folder)))).toEqual([]);
     const silent = folders.filter((folder) => !/^\/[/*]/.test(textOf(mainFileOf(folder))));
-    expect(silent).toEqual([...foldersToExplain].sort());
+    expect(silent).toEqual([]);
   });
 });
 

@@ -1,3 +1,7 @@
+/**
+ * cloud/ calls ngrok's API: it registers this machine as an operator, keeps
+ * the identity in files, renews its certificate and lists the endpoints.
+ */
 import { dirname } from "node:path";
 import { ensureWritableFolder } from "../files/atomic.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";

@@ -1,3 +1,7 @@
+/**
+ * ingress/ opens a TLS connection to ngrok's ingress for each connection of a
+ * client, and names the endpoint on it. A pool keeps connections ready.
+ */
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { type HostPort, hostPortText } from "../model/host-port.ts";
 import { type ProxyServer, proxyText } from "../model/proxy.ts";

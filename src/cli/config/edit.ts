@@ -1,3 +1,4 @@
+// cli/config/ has the commands of `ngrokd config`, one a file.
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";

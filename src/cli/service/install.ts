@@ -1,3 +1,4 @@
+// cli/service/ has the commands of `ngrokd service`, one a file.
 import { carryOut, planInstall, requireManager, thisManager } from "../../service/manage.ts";
 import { command } from "../command.ts";
 import { serviceFacts } from "./service-facts.ts";

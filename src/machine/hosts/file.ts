@@ -1,3 +1,7 @@
+/**
+ * machine/hosts/ keeps the daemon's entries in /etc/hosts: text.ts edits the
+ * text, this file reads and writes it, keeper.ts decides when.
+ */
 import { Buffer } from "node:buffer";
 import { execFile } from "node:child_process";
 import { constants, existsSync } from "node:fs";
