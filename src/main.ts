@@ -33,7 +33,7 @@ process.exit(code);
  * all there is to it.
  */
 function startClean(): void {
-  const isCompiled = "Bun" in globalThis && Bun.main.startsWith("/$bunfs/");
+  const isCompiled = process.argv[1]?.startsWith("/$bunfs/") === true;
   const env = isCompiled ? cleanEnvironment(process.env) : undefined;
   if (env !== undefined)
     process.execve?.(process.execPath, [process.argv0, ...process.argv.slice(2)], env);

@@ -34,8 +34,7 @@ Type=notify
 NotifyAccess=all
 ExecStart=${[facts.program, "serve", ...facts.serveArgs].map(commandWord).join(" ")}
 ExecReload=/bin/kill -HUP $MAINPID
-${lines("Environment", environmentWords(facts))}# Read by the runtime or the linker before ngrokd begins.
-${lines("UnsetEnvironment", unset)}Restart=on-failure
+${environment(facts)}Restart=on-failure
 RestartSec=5
 # 3: connections were cut at a stop. Starting again would not mend: 2, the configuration is wrong; 5, a right is missing; 6, another
 # daemon is running.
@@ -182,8 +181,11 @@ function lines(setting: string, words: readonly string[]): string {
   return rows.map((row) => `${row}\n`).join("");
 }
 
-const environmentWords = ({ environment }: ServiceFacts): string[] =>
-  Object.entries(environment).map(([name, value]) => pathWord(`${name}=${value}`));
+const environment = ({ environment: variables }: ServiceFacts): string =>
+  lines(
+    "Environment",
+    Object.entries(variables).map(([name, value]) => pathWord(`${name}=${value}`)),
+  ) + lines("UnsetEnvironment", unset);
 
 const optional = (path: string): string => `-${path}`;
 
