@@ -2,6 +2,7 @@
 import { isatty } from "node:tty";
 import type { Io } from "./cli/command.ts";
 import { runCli } from "./cli/run.ts";
+import { cleanEnvironment } from "./model/environment.ts";
 import type { Net } from "./net/types.ts";
 import { createSay, type Output } from "./terminal/say.ts";
 
@@ -9,6 +10,7 @@ import { createSay, type Output } from "./terminal/say.ts";
  * The entry: picks this runtime's sockets, runs the CLI, and is the only place
  * that ends the process.
  */
+startClean();
 const argv = process.argv.slice(2);
 const debug = argv.includes("--debug");
 const say = createSay({
@@ -24,6 +26,18 @@ process.on("unhandledRejection", (error) => fail(error));
 
 const code = await runCli(argv, createIo(await runtimeNet()));
 process.exit(code);
+
+/**
+ * The runtime has read its variables when this runs, so the process begins
+ * again without them. Only the compiled program can: its path and its words are
+ * all there is to it.
+ */
+function startClean(): void {
+  const isCompiled = process.argv[1]?.startsWith("/$bunfs/") === true;
+  const env = isCompiled ? cleanEnvironment(process.env) : undefined;
+  if (env !== undefined)
+    process.execve?.(process.execPath, [process.argv0, ...process.argv.slice(2)], env);
+}
 
 async function runtimeNet(): Promise<Net> {
   return "Bun" in globalThis

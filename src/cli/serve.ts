@@ -4,6 +4,7 @@ import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
+import { leftOutIn } from "../model/environment.ts";
 import { createLog } from "../observe/daemon-log.ts";
 import { createNotifier } from "../service/notify.ts";
 import { stopReserveMs } from "../service/service-facts.ts";
@@ -41,6 +42,11 @@ export default command({
       write: (line) => void process.stderr.write(line),
       secrets: () => [...secrets],
     });
+    const leftOut = leftOutIn(io.env);
+    if (leftOut.length > 0)
+      log.warn(`These variables of the environment do not count: ${leftOut.join(", ")}`, {
+        hint: "they are for the runtime that ngrokd is built with; remove them",
+      });
     for (const problem of loaded.warnings) log.warn(problemText(problem));
     // The daemon itself logs the effect of net.subnet.
     for (const key of notYetInEffect(config).filter((name) => name !== "net.subnet"))

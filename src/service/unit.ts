@@ -34,7 +34,7 @@ Type=notify
 NotifyAccess=all
 ExecStart=${[facts.program, "serve", ...facts.serveArgs].map(commandWord).join(" ")}
 ExecReload=/bin/kill -HUP $MAINPID
-${lines("Environment", environmentWords(facts))}Restart=on-failure
+${environment(facts)}Restart=on-failure
 RestartSec=5
 # 3: connections were cut at a stop. Starting again would not mend: 2, the configuration is wrong; 5, a right is missing; 6, another
 # daemon is running.
@@ -86,6 +86,25 @@ SystemCallErrorNumber=EPERM
 WantedBy=multi-user.target
 `;
 }
+
+/**
+ * ngrokd leaves the runtime's variables out itself, but for those that it comes
+ * too late for. A drop-in cannot set these.
+ */
+const unset = [
+  "BUN_OPTIONS",
+  "BUN_BE_BUN",
+  "BUN_INSPECT",
+  "BUN_INSPECT_PRELOAD",
+  "BUN_INSPECT_CONNECT_TO",
+  "BUN_INSPECT_NOTIFY",
+  "BUN_CONFIG_VERBOSE_FETCH",
+  "SSL_CERT_FILE",
+  "SSL_CERT_DIR",
+  "LD_PRELOAD",
+  "LD_LIBRARY_PATH",
+  "LD_AUDIT",
+];
 
 /**
  * Paths below writable folders that stay read-only, since write access to them
@@ -162,8 +181,11 @@ function lines(setting: string, words: readonly string[]): string {
   return rows.map((row) => `${row}\n`).join("");
 }
 
-const environmentWords = ({ environment }: ServiceFacts): string[] =>
-  Object.entries(environment).map(([name, value]) => pathWord(`${name}=${value}`));
+const environment = ({ environment: variables }: ServiceFacts): string =>
+  lines(
+    "Environment",
+    Object.entries(variables).map(([name, value]) => pathWord(`${name}=${value}`)),
+  ) + lines("UnsetEnvironment", unset);
 
 const optional = (path: string): string => `-${path}`;
 

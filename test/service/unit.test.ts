@@ -103,6 +103,13 @@ describe("the systemd unit", () => {
     ).toEqual(never);
   });
 
+  test("hands the runtime no variable of its own, whatever the manager has", () => {
+    const unset = values(unitOf(), "UnsetEnvironment");
+    for (const name of ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT", "SSL_CERT_FILE", "LD_PRELOAD"])
+      expect(unset).toContain(name);
+    expect(unset).not.toContain("NODE_EXTRA_CA_CERTS");
+  });
+
   test("spells what systemd would read as something else", () => {
     const unit = unitOf({
       serveArgs: ["--config", '/etc/my $HOME/50% "x".yml'],
