@@ -67,8 +67,9 @@ export default command({
       },
       onState: (state) => notifier.status(stateLine(state)),
     });
-    // A unit that starts after this one finds the names. But ngrok may be out of
-    // reach for hours, and a restart would not help: the service is up then too.
+    // A unit that starts after this one finds the names. But ngrok may be out
+    // of reach for hours, and a restart would not help: the service is up then
+    // too.
     await Promise.race([daemon.firstNames, sleep(namesPatienceMs, undefined, { ref: false })]);
     notifier.ready();
     notifier.watch(() => daemon.live().ok);
