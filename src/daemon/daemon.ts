@@ -14,7 +14,7 @@ import { trustFolder } from "../ingress/trust.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { startRepair } from "../machine/repair.ts";
 import type { State } from "../model/state.ts";
-import { apply, warnOfRange, warnOfVerification } from "./apply.ts";
+import { apply, reloadUnlessStopping, warnOfRange, warnOfVerification } from "./apply.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import { currentState, factsOf, healthSource, passHooks } from "./telling.ts";
@@ -133,14 +133,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
   };
-}
-
-async function reloadUnlessStopping(parts: Parts): Promise<ReloadReport | undefined> {
-  const { board, settings, options } = parts;
-  if (board.state.phase === "stopping") return undefined;
-  const end = settings.reload();
-  options.onReload?.(end);
-  return await end;
 }
 
 async function sweepFor({ options, settings }: Parts, socketPath: string): Promise<void> {
