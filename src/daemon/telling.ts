@@ -40,7 +40,7 @@ export function healthSource(parts: Parts): HealthSource {
     live: account.live,
     ready() {
       const { ready, reason } = readiness(board.state);
-      // A daemon whose certificate ends soon is ready, with a warning.
+      // A daemon whose certificate expires soon is ready, with a warning.
       return { ok: ready, reason: ready ? account.identity.warnings().join("; ") : reason };
     },
     status: () => healthStatus(withDraining(parts), account.live()),
@@ -64,7 +64,7 @@ export function factsOf({ options, relay, account }: Parts): DaemonFacts {
   };
 }
 
-/** The work around each pass: fresh inputs before, and the new state after. */
+/** The work before and after each pass: fresh inputs, then the new state. */
 export function passHooks(parts: PartsWithHealth): PassHooks {
   const { options, health, trust, relay, board } = parts;
   const { log } = options;

@@ -6,7 +6,7 @@ import type { Net } from "../net/types.ts";
 /** The way to ngrok's API: directly, or through a proxy. */
 export interface WayOut {
   readonly fetch: () => ReturnType<typeof createFetch>;
-  /** Takes these rules from now on. */
+  /** Uses these rules from now on. */
   take(rules: ProxyRules): void;
   /** Logs the proxy, if there is one. */
   tell(): void;
