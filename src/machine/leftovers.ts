@@ -33,6 +33,6 @@ export async function sweepLeftovers({ files, sweepSockets }: Leftovers, log: Lo
     const what = removed === 1 ? "a temporary file" : `${removed} temporary files`;
     log.info(`Removed ${what} that an interrupted run had left`);
   } catch (error) {
-    log.warn(`Cannot remove what an interrupted run has left: ${reasonOf(error)}`);
+    log.warn(`Cannot remove the leftovers of an interrupted run: ${reasonOf(error)}`);
   }
 }

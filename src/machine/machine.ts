@@ -117,6 +117,6 @@ function waitOut(error: unknown, log: Log): void {
   const errno = error instanceof NgrokdError ? String(error.details.errno) : "";
   if (!["EROFS", "ENOSPC", "EDQUOT", "EIO"].includes(errno)) throw error;
   log.warn(reasonOf(error), {
-    hint: "the daemon goes on without, and tries again with every poll",
+    hint: "the daemon continues without it, and every poll tries again",
   });
 }

@@ -59,7 +59,7 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
   return watch({ moved, look });
 
   function moved(what: Moved): void {
-    log.info(`${movedTexts[what]}: ready connections are made anew, and ngrok is asked at once`);
+    log.info(`${movedTexts[what]}: ready connections are replaced, and ngrok is polled at once`);
     lastMend = neverMended;
     deps.discard();
     deps.kick();
@@ -95,7 +95,7 @@ function mendText({ door, routes }: Doorway, reason: string | undefined): string
   const urls = routes.map(({ target }) => target.binding.url).join(", ");
   return reason === undefined
     ? `The system had closed the listener of ${urls} on ${door.id}; it listens again`
-    : `The system has closed the listener of ${urls}, and it cannot be raised: ${reason}`;
+    : `The system has closed the listener of ${urls}, and it cannot listen again: ${reason}`;
 }
 
 function cpuMs(): number {

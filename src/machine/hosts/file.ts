@@ -309,7 +309,7 @@ async function keepCopy(copy: string, bytes: Buffer, mode: number): Promise<void
     const { code, message } = fileError(`Cannot write "${copy}"`, error);
     throw new NgrokdError(code, message, {
       cause: error,
-      hint: "the hosts file is changed only where a copy of it can be kept",
+      hint: "the hosts file is changed only if a copy of it can be kept",
     });
   }
 }
