@@ -91,7 +91,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await sweep();
     // A crash may have left our section, with names that nothing serves now.
     if (await machine.clear())
-      log.info(`Cleaned up what an earlier run left in "${options.loaded.hostsPath}"`);
+      log.info(`Removed the leftovers of an earlier run from "${options.loaded.hostsPath}"`);
   } catch (error) {
     await control.close();
     throw error;

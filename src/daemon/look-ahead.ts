@@ -60,7 +60,7 @@ export async function lookAhead(
   if (found.kind !== "identity")
     return { identity: key.ok ? identity : withoutKey(identity), changes: undefined };
   if (!key.ok)
-    throw new NgrokdError("config", "Without an API key ngrok cannot be asked", {
+    throw new NgrokdError("config", "Cannot ask ngrok without an API key", {
       hint: "run `ngrokd set-api-key`",
     });
   const api = createApi({
@@ -91,7 +91,7 @@ export async function lookAhead(
 
 const withoutKey = (identity: IdentityPreview): IdentityPreview => ({
   ...identity,
-  reason: `${identity.reason}; it takes an API key, and there is none (\`sudo ngrokd set-api-key\`)`,
+  reason: `${identity.reason}; this needs an API key, and there is none (\`sudo ngrokd set-api-key\`)`,
 });
 
 /** Pure: the effect of a pass on the identity. */

@@ -177,7 +177,7 @@ function lossOf({ exists, blank }: Inspection, before: Loaded, next: Loaded): Pr
     {
       kind: "wrong-value",
       source: before.path,
-      message: `${what}; where that is meant, restart the daemon`,
+      message: `${what}; if this is intended, restart the daemon`,
     },
   ];
 }
@@ -190,7 +190,7 @@ function refusalText(problems: readonly Problem[]): string {
   if (problems.length === 0) return "";
   const rest = problems.length > shown ? `; and ${problems.length - shown} more` : "";
   const texts = problems.slice(0, shown).map(problemText).join("; ");
-  return `The configuration cannot be used, and the daemon goes on with the one that it has: ${texts}${rest}`;
+  return `The configuration cannot be used, and the daemon keeps the one in effect: ${texts}${rest}`;
 }
 
 const changeText = ({ key, to }: Change): string => `${key} is ${valueCode(to)}`;

@@ -35,7 +35,7 @@ export function createWayOut({ net, rules: first, log, keepSecret }: WayOutOptio
     },
     tell() {
       if (rules.proxy !== undefined)
-        log.info(`The way out is the proxy "${proxyText(rules.proxy)}"`);
+        log.info(`Connections to ngrok go through the proxy "${proxyText(rules.proxy)}"`);
     },
     discard: () => fetch.renew(),
   };
