@@ -195,7 +195,7 @@ const shape = {
         }),
         idle_timeout: setting(z.int().min(2).max(3600).default(60), {
           description:
-            "How long one is kept ready. The daemon learns a shorter time by itself where the " +
+            "How long a ready connection is kept. The daemon learns a shorter time by itself where the " +
             "ingress closes them earlier.",
           allowed: "a whole number, 2 to 3600",
         }),

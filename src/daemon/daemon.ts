@@ -1,7 +1,7 @@
 /**
- * daemon/ wires the rooms below it: an account lists endpoints, the exposure
- * says what this machine should show, relay and machine make it true, and the
- * desk tells of it.
+ * daemon/ wires the rooms below it. An account lists endpoints, the exposure
+ * decides what this machine shows, relay and machine apply it, and the desk
+ * reports it.
  */
 import type { Account } from "../account/account.ts";
 import { watchFile } from "../config/file-watch.ts";
@@ -40,8 +40,8 @@ export interface Daemon {
   /** How long {@link stop} may wait for open connections. Milliseconds. */
   readonly drainMs: () => number;
   /**
-   * Takes everything back and waits for open connections. Returns how many of
-   * them were cut, after the drain time or when `hurry` aborted.
+   * Undoes the daemon's changes and waits for open connections. Returns how
+   * many of them were cut, after the drain time or when `hurry` aborted.
    */
   readonly stop: (hurry: AbortSignal) => Promise<{ cut: number }>;
 }
@@ -50,10 +50,10 @@ export interface Daemon {
 const socketGroup = "ngrokd";
 
 /**
- * Starts everything, in the order in which it can fail without harm. The
- * control socket is first, since it makes this daemon the only one. Then the
- * leftovers of an earlier run are removed, and then the polls begin. Rejects if
- * the daemon cannot run at all, and waits for everything that may get better.
+ * Starts everything; the steps that may fail come before those with effects.
+ * The control socket is first, since it makes this daemon the only one. Then
+ * the leftovers of an earlier run are removed, and then the polls begin.
+ * Rejects if the daemon cannot run at all, and retries all else.
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { net, log } = options;
@@ -94,9 +94,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   try {
     await machine.prepare();
     await sweep();
-    // A crash may have left our section, with names that now answer nowhere.
+    // A crash may have left our section, with names that nothing serves now.
     if (await machine.clear())
-      log.info(`Cleaned up what an earlier run left in "${options.loaded.hostsPath}"`);
+      log.info(`Removed the leftovers of an earlier run from "${options.loaded.hostsPath}"`);
   } catch (error) {
     await control.close();
     throw error;

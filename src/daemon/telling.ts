@@ -40,7 +40,7 @@ export function healthSource(parts: Parts): HealthSource {
     live: account.live,
     ready() {
       const { ready, reason } = readiness(board.state);
-      // A daemon whose certificate ends soon is ready, with a warning.
+      // A daemon whose certificate expires soon is ready, with a warning.
       return { ok: ready, reason: ready ? account.identity.warnings().join("; ") : reason };
     },
     status: () => healthStatus(withDraining(parts), account.live()),

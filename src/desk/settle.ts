@@ -122,7 +122,7 @@ function listed(state: State, reconciled: Reconciled | undefined, timing: Timing
 }
 
 const noKey = "there is no API key";
-const resumedWarning = "Endpoints are those from before this start: ngrok's API cannot be asked";
+const resumedWarning = "The endpoints are from before this start, since ngrok's API cannot be used";
 
 const unchanged = ({ endpoints }: State): Reconciled => ({ endpoints, problems: [] });
 

@@ -3,26 +3,26 @@ import { quote } from "../model/parsed.ts";
 
 export interface OwnNames {
   /**
-   * What this machine calls itself (host name, FQDN), in any case; the short
-   * form and its `.local` name follow from these.
+   * The host name and the FQDN of this machine, in any case. The short form and
+   * the `.local` name are derived from them.
    */
   readonly hostnames: readonly string[];
   /**
-   * What the hosts file calls it beside that (hosts-text.ts, namesOfMachine);
+   * The other names of this machine in the hosts file (namesOfMachine), in
    * lower case.
    */
   readonly listed?: ReadonlySet<string>;
   /**
-   * Hosts that the daemon itself must reach, the API's and the ingress's,
+   * Hosts that the daemon itself must reach, such as the API and the ingress,
    * without ports.
    */
   readonly hosts: readonly string[];
 }
 
 /**
- * Why a name may never be written into the hosts file, or undefined where it
- * may. Names come from a remote API: one that took `localhost`, the machine's
- * own name or ngrok's own hosts would cut off the machine or the daemon. Single
+ * Why a name may never be written into the hosts file; undefined if it may.
+ * Names come from a remote API. A name such as `localhost`, the machine's own
+ * name or one of ngrok's hosts would cut off the machine or the daemon. Single
  * labels are allowed.
  */
 export function forbiddenName(name: Hostname, own: OwnNames): string | undefined {
@@ -37,8 +37,8 @@ export function forbiddenName(name: Hostname, own: OwnNames): string | undefined
 }
 
 /**
- * `localhost` (RFC 6761: and all below it) and the names beside it in the hosts
- * files that Linux, macOS and the BSDs ship.
+ * `localhost` and all names below it (RFC 6761), and the other names in the
+ * hosts files of Linux, macOS and the BSDs.
  */
 export function isLocalhostKin(name: Hostname): boolean {
   return /^localhost[46]$|(?:^|\.)localhost$|(?:^|\.)localdomain[46]?$|^ipv?6-[^.]+$|^broadcasthost$|^loopback$/.test(

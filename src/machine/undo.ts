@@ -5,20 +5,19 @@ import { NgrokdError } from "../model/error.ts";
 import { inspectHostsFile, updateHostsFile } from "./hosts/file.ts";
 
 /**
- * What becomes of one change: taken back, already gone, or left to a person,
- * with the reason.
+ * The result for one change: taken back, already gone, or kept with a reason.
  */
 export interface Step {
   readonly change: Change;
   readonly action: "take back" | "nothing to do" | "keep";
-  /** Empty unless it is kept. */
+  /** Empty unless the change is kept. */
   readonly reason: string;
 }
 
 /**
- * What there is to take back, as the machine is now: the journal's changes, the
- * latest first, and the section of `hostsPath` even if no journal knows of it
- * (an earlier version kept none). Changes nothing. Rejects as readJournal and
+ * The changes that can be taken back now: those of the journal, the latest
+ * first, and the section of `hostsPath`, even if it is not in the journal (an
+ * earlier version kept none). Changes nothing. Rejects as readJournal and
  * updateHostsFile do.
  */
 export async function planUndo(stateFolder: string, hostsPath: string): Promise<readonly Step[]> {
@@ -35,9 +34,9 @@ export async function planUndo(stateFolder: string, hostsPath: string): Promise<
 }
 
 /**
- * Does what {@link planUndo} said, in its order, and forgets what is taken
- * back. Rejects with the first failure; what came before it is done. `remove`
- * takes a file away that may have to be known of elsewhere, too.
+ * Does the steps of {@link planUndo} in their order, and removes each from the
+ * journal. Rejects with the first failure; the steps before it are done.
+ * `remove` can do more than delete the file, such as tell systemd.
  */
 export async function undo(
   stateFolder: string,
@@ -52,8 +51,8 @@ export async function undo(
 }
 
 /**
- * One that is gone already is as good. Rejects with NgrokdError `permission` or
- * `state`.
+ * Removes a file; a missing file is a success. Rejects with NgrokdError
+ * `permission` or `state`.
  */
 export async function removeFile(path: string): Promise<void> {
   await unlink(path).catch((error: unknown) => {
@@ -80,13 +79,12 @@ async function takeBack(
   change: Change,
   remove: typeof removeFile,
 ): Promise<void> {
-  // Looked at once more: a person may have thought for long before saying yes.
+  // Checked again: the user may have waited long before the confirmation.
   const { action, reason } = await stepFor(change);
   if (action === "keep")
     throw new NgrokdError("refused", `Cannot take back "${change.path}": ${reason}`);
   if (change.kind === "hosts") {
-    // The copy of the original is kept there, also where somebody has removed
-    // the folder.
+    // The folder has the copy of the original file. It may have been removed.
     await ensureWritableFolder(stateFolder);
     await updateHostsFile(change.path, new Map(), { stateFolder });
     return;

@@ -71,7 +71,7 @@ describe("a reload", () => {
     await reload(wrong);
     expect(settings.current).toBe(before);
     const told =
-      "The configuration cannot be used, and the daemon goes on with the one that it has: " +
+      "The configuration cannot be used, and the daemon keeps the one in effect: " +
       `${file}:2:14: server.log_level is "loud"; allowed: debug, info, warn or error`;
     expect(settings.warnings).toEqual([told]);
     expect(log.lines).toEqual([
@@ -129,7 +129,7 @@ describe("a reload of an empty or rejected file", () => {
   test("does not read a missing or empty file as all defaults", async () => {
     const { file, settings, reload } = await started("api: { key: a-key-of-somebody }\n");
     expect((await reload("  \n")).problems[0]?.message).toBe(
-      "it is empty now; where that is meant, restart the daemon",
+      "it is empty now; if this is intended, restart the daemon",
     );
     rmSync(file);
     const gone = await settings.reload();

@@ -88,7 +88,7 @@ test("a problem on this machine is logged with the poll's failure, and ends with
 });
 
 test("endpoints from before the start are a warning until ngrok's list comes", () => {
-  const warning = "Endpoints are those from before this start: ngrok's API cannot be asked";
+  const warning = "The endpoints are from before this start, since ngrok's API cannot be used";
   const resumed: PassResult = { kind: "failed", error: down, reconciled: nothing, resumed: true };
   const { state, told } = after([
     resumed,

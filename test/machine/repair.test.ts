@@ -50,7 +50,7 @@ describe("repair", () => {
     watch.moved(what);
     expect(done).toEqual(["discard", "kick"]);
     expect(log.lines).toEqual([
-      `info ${text}: ready connections are made anew, and ngrok is asked at once`,
+      `info ${text}: ready connections are replaced, and ngrok is polled at once`,
     ]);
   });
 
@@ -68,7 +68,7 @@ describe("repair", () => {
     await watch.look();
     expect(done).toEqual(["file", "hosts", "doors", "kick"]);
     expect(log.lines).toEqual([
-      "warn The system has closed the listener of http://a.demo, and it cannot be raised: another program listens",
+      "warn The system has closed the listener of http://a.demo, and it cannot listen again: another program listens",
     ]);
   });
 });

@@ -70,7 +70,7 @@ stories("the hosts file is the user's", () => {
     await until("the poll has failed", async () => (await daemon.status()).phase === "degraded");
     expect(hosts()).toBe(foreignHosts);
     await until("the log tells of it", () =>
-      daemon.log().includes('Cleaned up what an earlier run left in \\"/etc/hosts\\"'),
+      daemon.log().includes('Removed the leftovers of an earlier run from \\"/etc/hosts\\"'),
     );
 
     await cloud.mend();

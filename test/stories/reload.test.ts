@@ -176,7 +176,7 @@ stories("a configuration that is wrong, gone or needs a restart", () => {
     const place = `${defaultConfig}:4:14: server.log_level is "loud"; allowed: debug, info, warn or error`;
     const warning = await until("status warns", async () => (await daemon.status()).warnings[0]);
     expect(warning).toBe(
-      `The configuration cannot be used, and the daemon goes on with the one that it has: ${place}`,
+      `The configuration cannot be used, and the daemon keeps the one in effect: ${place}`,
     );
     const { code, err } = await ngrokd("reload");
     expect(code).toBe(1);

@@ -50,7 +50,7 @@ stories("a start while ngrok's API cannot be asked", () => {
       const status = await failed(daemon);
       expect(status).toMatchObject({ registered: true, phase: "degraded", endpoint_count: 2 });
       expect(status.reason).toContain("503");
-      const warning = "Endpoints are those from before this start: ngrok's API cannot be asked";
+      const warning = "The endpoints are from before this start, since ngrok's API cannot be used";
       expect(status.warnings).toEqual([warning]);
       expect((await ngrokd("status")).out.replaceAll(/\s+/g, " ")).toContain(`warning: ${warning}`);
       expect((await ngrokd("health")).code).toBe(1);

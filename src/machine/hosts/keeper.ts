@@ -110,7 +110,7 @@ async function settle(state: State): Promise<readonly Hostname[]> {
   for (const sentence of update.repairs) log.warn(`Repaired the hosts file "${path}": ${sentence}`);
   if (update.change === "withheld") {
     noteTrouble(state, {
-      text: `Another program keeps taking ngrokd's section out of "${path}", or changing it; it is left alone for now, and names may not resolve`,
+      text: `Another program keeps removing or changing ngrokd's section of "${path}"; it is not repaired for now, and names may not resolve`,
       held: true,
     });
     return update.shadowed;
@@ -119,9 +119,7 @@ async function settle(state: State): Promise<readonly Hostname[]> {
     if (entries.size === 0) await journal.forget();
     if (isRepair) {
       state.contest = afterRepair(state.contest, now());
-      log.info(
-        `Put ngrokd's section of "${path}" back: another program had taken it out or changed it`,
-      );
+      log.info(`Restored ngrokd's section of "${path}": another program had removed or changed it`);
     } else log.debug(`Wrote ${entries.size} names into "${path}"`);
   }
   allIsWell(state);

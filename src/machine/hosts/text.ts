@@ -7,15 +7,14 @@ import { type Ip, loopback, parseIp, type Subnet, subnetHas } from "../../model/
 import { quote } from "../../model/parsed.ts";
 
 /**
- * The lines around our section, those of the Go program; they count as whole
- * lines only, white space after them tolerated.
+ * The lines around our section, the same as in the Go program. Each must be a
+ * whole line; white space may follow.
  */
 export const beginLine = "# BEGIN ngrokd managed section";
 export const endLine = "# END ngrokd managed section";
 
 /**
- * Ranges that entries of ours come from: loopback, and what the Go program
- * hands out by default.
+ * The ranges of our entries: loopback, and the default range of the Go program.
  */
 export const entryRanges: readonly Subnet[] = [loopback, { first: 0x0a6b0000, bits: 16 }];
 
@@ -24,33 +23,30 @@ export type HostsEdit =
   | {
       readonly kind: "changed";
       readonly text: string;
-      /**
-       * What was wrong with the section and has been put right, a sentence
-       * each.
-       */
+      /** The repairs of the section, one sentence each. */
       readonly repairs: readonly string[];
       /**
-       * Names that a line outside the section gives another address, so that
-       * ours may not count; sorted.
+       * Sorted names to which a line outside the section gives another address.
+       * Programs may then use that address.
        */
       readonly shadowed: readonly Hostname[];
     }
   | { readonly kind: "refused"; readonly reason: string };
 
 /**
- * Makes the section of a hosts file hold exactly `entries`, sorted by name,
- * `IP<TAB>name` a line; without entries there is no section. A new section goes
- * to the end, an existing one stays where it is.
+ * Makes the section of a hosts file hold exactly `entries`, one line each
+ * (`IP<TAB>name`), sorted by name. Without entries there is no section. A new
+ * section goes to the end; an existing one keeps its place.
  *
- * `text` is the file's bytes read as latin1, a character a byte, and so is the
- * answer: whatever stands outside the section comes back byte for byte and in
- * order. Nothing is dropped but the marker lines and the entries between them.
- * What someone else wrote between them moves below the section; without its
- * other marker, a marker owns only the lines next to it that are in our format
- * and order. Taking the section out again restores the text from before it was
- * put in. The result is a fixed point. `ranges`: where entries, also those of
- * earlier runs, come from: a line counts as ours only if its address is in one
- * of them and not reserved.
+ * `text` is the file read as latin1, one character for each byte, and so is the
+ * result: the text outside the section is kept byte for byte. Only the marker
+ * lines and the entries between them are removed. Other lines between them move
+ * below the section. A marker without its partner owns only the adjacent lines
+ * that are in our format and order.
+ *
+ * Removing the section restores the text from before it was added. Editing the
+ * result again changes nothing. A line counts as ours only if its address is in
+ * one of `ranges`, and is not reserved.
  */
 export function editHosts(
   text: string,
@@ -73,15 +69,15 @@ export function editHosts(
 }
 
 /**
- * Pure: the names that a hosts file gives to this machine itself: those of
- * 127.0.1.1, where Debian and its kin write them, and of the machine's own
- * `addresses`. Lower case, without final dots. `text`: as editHosts takes it;
- * our own section does not count.
+ * Pure: the names that a hosts file gives to this machine: those of 127.0.1.1,
+ * which Debian uses for this, and of the machine's own `addresses`. Lower case,
+ * without a final dot. `text` is as for editHosts; our own section does not
+ * count.
  */
 export function namesOfMachine(text: string, addresses: readonly string[]): Set<string> {
   const own = new Set(["127.0.1.1", ...addresses.map((address) => address.toLowerCase())]);
-  // A block list has a hundred thousand lines: none but those that begin so are
-  // looked at closely.
+  // A block list has 100,000 lines. Only the lines that begin with one of these
+  // addresses are parsed.
   const begins = new RegExp(
     `^\\s*(?:${[...own].map((address) => address.replaceAll(".", "\\.")).join("|")})\\s`,
     "i",
@@ -101,17 +97,17 @@ export function namesOfMachine(text: string, addresses: readonly string[]): Set<
 }
 
 interface Parts {
-  /** Foreign text before and after the place of the section. */
+  /** The text of others, before and after the section. */
   readonly before: string;
   readonly after: string;
-  /** The line end for our lines: the one that most foreign lines have. */
+  /** The line end for our lines: the one that most other lines have. */
   readonly eol: string;
   readonly repairs: readonly string[];
 }
 
 /**
- * Stands first in the section where we had to end the line above it, so that
- * taking the section out can undo that.
+ * The first line of the section, if the line above had no line end and we added
+ * one. Removing the section then removes that line end too.
  */
 const joint = "# (before this section, the line above had no line end)";
 
@@ -143,30 +139,27 @@ function takeApart(text: string, ours: (line: string) => boolean): Parts {
 const firstMarker = new RegExp(`(?:^|\\n)(?:(${beginLine})|${endLine})[ \\t\\r]*(?=\\n|$)`);
 
 /**
- * Where the first line that may be ours begins. Above a section's begin none
- * is, and there may stand a block list of many megabytes.
+ * The index of the first line that may be ours. The text above a section's
+ * first marker is not scanned: it may be a large block list.
  */
 function firstOfOurs(text: string): number {
   const marker = firstMarker.exec(text);
   if (marker === null) return text.length;
-  // An end without a begin may have entries of ours above it.
+  // An end marker without a begin marker may have our entries above it.
   if (marker[1] === undefined) return 0;
   return marker[0].startsWith("\n") ? marker.index + 1 : marker.index;
 }
 
-/**
- * Undoes the line end that goes with the joint, if this is one that we would
- * have given.
- */
+/** Removes the line end that came with the joint, if it is one that we add. */
 function withoutLineEnd(text: string, style: string): string {
   const rest = text.endsWith(style) ? text.slice(0, -style.length) : "";
   return rest === "" || rest.endsWith("\n") || (commonEol(rest) ?? style) !== style ? text : rest;
 }
 
 /**
- * Which lines are ours and go, and the index of the line where the section
- * belongs: the first marker's, or the end. `skipped`: how many lines of the
- * file stand above these.
+ * The indexes of our lines, which are removed, and the index where the section
+ * belongs: at the first marker, or at the end. `skipped` is the number of lines
+ * above `lines` in the file.
  */
 function findOurs(lines: readonly string[], ours: (line: string) => boolean, skipped: number) {
   const dropped = new Set<number>();
@@ -214,15 +207,15 @@ const isLine = (line: string, text: string): boolean =>
   line.startsWith(text) && /^[ \t\r\n]*$/.test(line.slice(text.length));
 
 /**
- * True where the second entry can follow the first in a section of ours; true
- * where either is no entry (it stops the run by itself).
+ * True if the second entry may follow the first in our section. True also if
+ * either is no entry, which ends the run by itself.
  */
 function inOrder(first = "", second = ""): boolean {
   const [a, b] = [entryOf(first), entryOf(second)];
   return a === undefined || b === undefined || a.name < b.name;
 }
 
-/** True for a line that an earlier run wrote, as far as a line can tell. */
+/** True for a line that looks like one of an earlier run. */
 function isOurs(
   line: string,
   entries: ReadonlyMap<Hostname, Ip>,
@@ -275,8 +268,8 @@ function shadowedNames(foreign: string, entries: ReadonlyMap<Hostname, Ip>): Hos
   if (entries.size === 0) return [];
   const addresses: ReadonlyMap<string, Ip> = entries;
   const shadowed = new Set<string>();
-  // Of the words of a block list few begin as a name of ours does (with a
-  // letter, a digit or an underscore): the rest is passed over.
+  // Few words of a block list begin with the same character as one of our
+  // names, which is a letter, a digit or an underscore. The others are skipped.
   const initials = [...new Set([...entries.keys()].map((name) => name.charAt(0)))].join("");
   const words = new RegExp(`(?<=\\s)[${initials}][^\\s#]*`, "gi");
   for (let word = words.exec(foreign); word !== null; word = words.exec(foreign)) {

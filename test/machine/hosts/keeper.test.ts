@@ -105,7 +105,7 @@ describe("the keeper of the hosts section", () => {
     expect(await place.text()).toBe(`${foreign}192.0.2.9 added\n${section}`);
     expect(place.keeper.trouble).toBeUndefined();
     expect(
-      place.log.lines.filter((line) => line.startsWith("info Put ngrokd's section")),
+      place.log.lines.filter((line) => line.startsWith("info Restored ngrokd's section")),
     ).toHaveLength(1);
   });
 
@@ -133,7 +133,9 @@ describe("the keeper, if another program or the disk resists", () => {
     await place.keeper.guard();
     expect(await place.keeper.advertise(entries)).toEqual([]);
     expect(await place.text()).toBe(foreign);
-    expect(place.keeper.trouble).toContain("Another program keeps taking ngrokd's section out of");
+    expect(place.keeper.trouble).toContain(
+      "Another program keeps removing or changing ngrokd's section of",
+    );
     expect(place.keeper.trouble).toContain("the next try is in 1 min");
     expect(
       place.log.lines.filter((line) => line.startsWith("warn Another program keeps")),
