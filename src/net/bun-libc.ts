@@ -1,9 +1,9 @@
 /**
  * What Bun 1.4.5 does not have: datagrams of unix sockets, connect(2)'s own
- * answer, and Landlock. It takes a few calls of the C library that this process runs on
- * anyway. That is found where the kernel has mapped it, which is right for
- * glibc and musl, and by its absolute path: a bare name would also be looked
- * for in the working folder.
+ * answer, and Landlock. It takes a few calls of the C library that this process
+ * runs on anyway. That is found where the kernel has mapped it, which is right
+ * for glibc and musl, and by its absolute path: a bare name would also be
+ * looked for in the working folder.
  */
 import type { Pointer } from "bun:ffi";
 import { closeSync, constants, openSync, readFileSync } from "node:fs";
