@@ -4,7 +4,7 @@ import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
-import { leftOutIn } from "../model/environment.ts";
+import { isUnconfined, leftOutIn } from "../model/environment.ts";
 import { createLog } from "../observe/daemon-log.ts";
 import { createNotifier } from "../service/notify.ts";
 import { stopReserveMs } from "../service/service-facts.ts";
@@ -46,6 +46,10 @@ export default command({
     if (leftOut.length > 0)
       log.warn(`These variables of the environment do not count: ${leftOut.join(", ")}`, {
         hint: "they are for the runtime that ngrokd is built with; remove them",
+      });
+    if (isUnconfined(io.env))
+      log.warn("This kernel cannot keep the daemon from making files (Landlock, Linux 5.19)", {
+        hint: 'docs/operations.md, "What it may do"',
       });
     for (const problem of loaded.warnings) log.warn(problemText(problem));
     // The daemon itself logs the effect of net.subnet.

@@ -10,6 +10,9 @@ const ofTheRuntime = /^(?:(?:BUN|JSC|NODE|MIMALLOC)_\w+|SSL_CERT_FILE|SSL_CERT_D
 const kept = new Set(["NODE_EXTRA_CA_CERTS", "NODE_ENV", "BUN_INSTALL"]);
 
 const note = "NGROKD_LEFT_OUT";
+/** From the unit: the only folders to make and remove files in. */
+export const createIn = "NGROKD_CREATE_IN";
+const confined = "NGROKD_CONFINED";
 
 /**
  * The environment without the runtime's variables, with a note of their names.
@@ -40,3 +43,16 @@ export const trustedVariables = (env: Env): string[] =>
     "DYLD_LIBRARY_PATH",
     "NODE_EXTRA_CA_CERTS",
   ].filter((name) => (env[name] ?? "") !== "");
+
+/** The folders that the unit names; undefined if it names none. */
+export const foldersToCreateIn = (env: Env): string[] | undefined =>
+  env[createIn]?.split(":").filter((path) => path.startsWith("/"));
+
+/** The environment of a process that was confined, or could not be. */
+export function confinedEnvironment(env: Env, done: boolean): Record<string, string | undefined> {
+  const { [createIn]: _folders, ...rest } = env;
+  return { ...rest, [confined]: done ? "yes" : "no" };
+}
+
+/** Whether files can be made elsewhere although the unit forbids it. */
+export const isUnconfined = (env: Env): boolean => env[confined] === "no";

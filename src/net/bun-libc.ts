@@ -1,12 +1,12 @@
 /**
- * What Bun 1.4.5 does not have of unix sockets: datagrams, and connect(2)'s own
- * answer. It takes a few calls of the C library that this process runs on
- * anyway. That is found where the kernel has mapped it, which is right for
- * glibc and musl, and by its absolute path: a bare name would also be looked
- * for in the working folder.
+ * What Bun 1.4.5 does not have: datagrams of unix sockets, connect(2)'s own
+ * answer, and Landlock. It takes a few calls of the C library that this process
+ * runs on anyway. That is found where the kernel has mapped it, which is right
+ * for glibc and musl, and by its absolute path: a bare name would also be
+ * looked for in the working folder.
  */
 import type { Pointer } from "bun:ffi";
-import { readFileSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync } from "node:fs";
 
 /** {@link Net.datagram}. */
 export async function sendDatagram(path: string, text: string): Promise<boolean> {
@@ -35,6 +35,55 @@ export async function isFull(path: string): Promise<boolean> {
   }
 }
 
+/**
+ * From now on this thread, and the programs that it becomes, make and remove
+ * files below these folders alone: landlock(7). It gives up new privileges for
+ * that. The other threads stay as they are. False where the kernel cannot.
+ */
+export async function makeFilesOnlyIn(folders: readonly string[]): Promise<boolean> {
+  if (process.platform !== "linux") return false;
+  const descriptors: number[] = [];
+  try {
+    const { ptr } = await import("bun:ffi");
+    libc ??= await openLibc();
+    const { syscall } = libc;
+    const call = (number: number, ...args: number[]): number =>
+      Number(syscall(number, args[0] ?? 0, args[1] ?? 0, args[2] ?? 0, args[3] ?? 0));
+    const handled = new BigUint64Array([landlock.handled]);
+    const ruleset = call(landlock.create, ptr(handled), handled.byteLength, 0);
+    if (ruleset < 0) return false;
+    descriptors.push(ruleset);
+    for (const path of folders) {
+      const folder = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+      descriptors.push(folder);
+      const rule = new Uint8Array(12);
+      new DataView(rule.buffer).setBigUint64(0, landlock.allowed, true);
+      new DataView(rule.buffer).setInt32(8, folder, true);
+      if (call(landlock.addRule, ruleset, landlock.pathBeneath, ptr(rule)) !== 0) return false;
+    }
+    return (
+      libc.prctl(noNewPrivileges, 1, 0, 0, 0) === 0 && call(landlock.restrict, ruleset, 0) === 0
+    );
+  } catch {
+    return false;
+  } finally {
+    for (const descriptor of descriptors) closeSync(descriptor);
+  }
+}
+
+/** Numbers of linux/landlock.h and of the calls, equal on all processors. */
+const landlock = {
+  create: 444,
+  addRule: 445,
+  restrict: 446,
+  pathBeneath: 1,
+  /** Removing, making anything of any type, and a second name elsewhere. */
+  handled: 0b11_1111_1111_0000n,
+  /** The same of files, folders and sockets. */
+  allowed: 0b10_0011_1011_0000n,
+} as const;
+const noNewPrivileges = 38;
+
 let libc: Libc | undefined;
 type Libc = Awaited<ReturnType<typeof openLibc>>;
 
@@ -45,6 +94,8 @@ async function openLibc() {
     sendto: { args: ["i32", "ptr", "usize", "i32", "ptr", "u32"], returns: "i64" },
     connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
+    syscall: { args: ["i64", "i64", "i64", "i64", "i64"], returns: "i64" },
+    prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
     __errno_location: { args: [], returns: "ptr" },
   }).symbols;
 }

@@ -8,7 +8,7 @@
 import { existsSync } from "node:fs";
 import { clearTimeout, setTimeout } from "node:timers";
 import { checkListenable, ipAddress, peerCertificate } from "./addresses.ts";
-import { isFull, sendDatagram } from "./bun-libc.ts";
+import { isFull, makeFilesOnlyIn, sendDatagram } from "./bun-libc.ts";
 import { countedListener, giveDescriptor, takeDescriptor } from "./descriptors.ts";
 import { type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, listenFailed, tlsFailed } from "./errors.ts";
@@ -24,6 +24,8 @@ import type {
   TlsSessions,
 } from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
+
+export { makeFilesOnlyIn };
 
 export const bunNet: Net = {
   runtime: "bun",
