@@ -1,3 +1,4 @@
+import { onAbort } from "../model/abort.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { type HostPort, hostPortText } from "../model/host-port.ts";
 import { type ProxyServer, proxyText } from "../model/proxy.ts";
@@ -247,8 +248,7 @@ export async function upgrade(
   signal: AbortSignal,
   first?: Promise<Uint8Array | null>,
 ): Promise<Opened> {
-  const giveUp = (): void => conn.abort();
-  signal.addEventListener("abort", giveUp, { once: true });
+  const unhook = onAbort(signal, () => conn.abort());
   try {
     signal.throwIfAborted();
     await conn.write(encodeConnRequest(target));
@@ -267,7 +267,7 @@ export async function upgrade(
     if (signal.aborted) throw signal.reason;
     throw explained(error);
   } finally {
-    signal.removeEventListener("abort", giveUp);
+    unhook();
   }
 }
 

@@ -1,6 +1,7 @@
 import { type IncomingMessage, request } from "node:http";
 import { type Duplex, Readable } from "node:stream";
 import * as tls from "node:tls";
+import { onAbort } from "../model/abort.ts";
 import { type ProxyRules, proxyFor } from "../model/proxy.ts";
 import { pooledAtMost } from "./limits.ts";
 import { streamOver } from "./node-tls.ts";
@@ -104,10 +105,9 @@ function exchange(
     headers: { ...Object.fromEntries(new Headers(headers)), host: url.host, connection: "close" },
     createConnection: () => connection,
   });
-  const stop = (): void => void outgoing.destroy(signal?.reason);
-  signal?.addEventListener("abort", stop, { once: true });
+  const unhook = onAbort(signal ?? undefined, () => outgoing.destroy(signal?.reason));
   const settled = (): void => {
-    signal?.removeEventListener("abort", stop);
+    unhook();
     connection.destroy();
   };
   // "broken" tells with an NgrokdError what "error" would say in the runtime's
