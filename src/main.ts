@@ -27,8 +27,8 @@ process.exit(code);
 
 async function runtimeNet(): Promise<Net> {
   return "Bun" in globalThis
-    ? (await import("./net/bun.ts")).bunNet
-    : (await import("./net/node.ts")).nodeNet;
+    ? (await import("./net/bun.ts")).createBunNet()
+    : (await import("./net/node.ts")).createNodeNet();
 }
 
 function createIo(net: Net): Io {

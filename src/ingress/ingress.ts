@@ -35,12 +35,8 @@ export interface IngressSettings {
 export type Opened =
   | {
       readonly kind: "accepted";
+      /** Its next bytes are the first of the endpoint's. */
       readonly conn: Conn;
-      /**
-       * Bytes of the stream that came with the answer; they go to the client
-       * first. May be empty.
-       */
-      readonly first: Uint8Array;
       readonly endpointId: string;
       readonly proto: string;
       readonly notices: readonly string[];
@@ -259,7 +255,10 @@ export async function upgrade(
         "protocol",
         `The ingress answered nonsense for "${target.host}": ${reply.reason}`,
       );
-    if (reply.value.kind === "accepted") return { ...reply.value, conn, first: rest };
+    if (reply.value.kind === "accepted") {
+      conn.unread(rest);
+      return { ...reply.value, conn };
+    }
     conn.close();
     return reply.value;
   } catch (error) {

@@ -100,7 +100,7 @@ class Forwarding implements SpliceUser, Watcher {
     client.watch(this);
   }
 
-  private carry({ conn, first, notices }: Accepted): void {
+  private carry({ conn, notices }: Accepted): void {
     const { meter, deps, turn = 0 } = this;
     const { key } = this.binding;
     const now = performance.now();
@@ -111,7 +111,7 @@ class Forwarding implements SpliceUser, Watcher {
     // counted and not told.
     for (const notice of notices)
       deps.log.warn(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
-    startSplice(this.client, conn, this, first, deps.quiet);
+    startSplice(this.client, conn, this, deps.quiet);
   }
 
   carried(direction: Direction, bytes: number): void {

@@ -3,9 +3,11 @@ import { createServer } from "node:http";
 import { createExchange } from "../../src/cloud/exchange.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { ProxyRules } from "../../src/model/proxy.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { createFetch } from "../../src/net/fetch.ts";
 import type { DialOptions, Net } from "../../src/net/types.ts";
+
+const bunNet = createBunNet();
 
 const rules: ProxyRules = {
   proxy: { kind: "http", host: "127.0.0.1", port: 1 },

@@ -30,6 +30,7 @@ const verbs: SocketVerbs<FakeSocket> = {
   terminate: (socket) => void socket.told.push("terminate"),
   release: (socket) => void socket.told.push("release"),
   peer: () => undefined,
+  local: () => ({ host: "127.0.0.1", port: 2 }),
 };
 
 function fake(room = Number.POSITIVE_INFINITY) {
