@@ -14,10 +14,7 @@ const longestFunction = 80;
 const parsersAndTables: readonly string[] = [];
 
 /** Functions that are still to be split. */
-const functionsToSplit: readonly string[] = [
-  "src/ingress/ingress.ts: createIngress",
-  "src/ingress/pool.ts: createPool",
-];
+const functionsToSplit: readonly string[] = ["src/ingress/ingress.ts: createIngress"];
 
 const widestCode = 100;
 const widestComment = 80;

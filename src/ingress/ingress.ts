@@ -164,7 +164,7 @@ export function createIngress(
     renew() {
       sessions = createSessions();
       answered = false;
-      pool.renew();
+      pool.discard();
     },
     prepare() {
       pool.prepare();

@@ -307,7 +307,7 @@ describe("createPool", () => {
     const pool = poolOf();
     pool.prepare();
     await pass(5);
-    pool.renew();
+    pool.discard();
     await pass(5);
     expect([open(), pool.idle]).toEqual([[2, 3], 2]);
     pool.close();
@@ -319,7 +319,7 @@ describe("createPool", () => {
     const pool = poolOf(usual, () => (dials.shift() ?? (async () => fake()))());
     pool.prepare();
     await pass(5);
-    pool.renew();
+    pool.discard();
     const old = fake();
     gate.resolve(old);
     await pass(10);
