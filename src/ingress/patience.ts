@@ -20,7 +20,7 @@ export interface Patience {
 
 export const unlimited: Patience = { learnedMs: Number.POSITIVE_INFINITY, learnedAt: 0 };
 
-/** Pure: how long a connection is kept ready, if `idleTimeoutMs` is configured. */
+/** Pure: how long a connection is kept ready; `idleTimeoutMs` at most. */
 export const keptMs = ({ learnedMs }: Patience, idleTimeoutMs: number): number =>
   Math.max(leastPatienceMs, Math.min(idleTimeoutMs, learnedMs));
 

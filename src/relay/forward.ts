@@ -1,6 +1,7 @@
 import { refusalAdvice } from "../ingress/advice.ts";
-import type { Ingress, Opened } from "../ingress/ingress.ts";
+import type { Ingress } from "../ingress/ingress.ts";
 import { describeTlsFailure } from "../ingress/trust.ts";
+import type { Opened } from "../ingress/upgrade.ts";
 import type { Binding } from "../model/binding.ts";
 import { type ErrorCode, isNgrokdError, NgrokdError, oneLine, reasonOf } from "../model/error.ts";
 import { record } from "../model/histogram.ts";

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { createIngress, upgrade } from "../../src/ingress/ingress.ts";
+import { createIngress } from "../../src/ingress/ingress.ts";
+import { upgrade } from "../../src/ingress/upgrade.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Conn, DialOptions } from "../../src/net/types.ts";
 import { bytes, ending, later, net, read, scripted } from "../support/conns.ts";
