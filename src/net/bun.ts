@@ -15,8 +15,8 @@ import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.t
 import { type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, listenFailed, notAdopted, tlsFailed } from "./errors.ts";
 import { handOver } from "./hand-over.ts";
-import { handshakeLimit, keepAliveIdle } from "./limits.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
+import { handshakeLimit, keepAliveIdle } from "./timeouts.ts";
 import type {
   Address,
   Listener,

@@ -10,8 +10,8 @@ import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 import { gaveUp, lookupFailed } from "./errors.ts";
-import { dialStagger } from "./limits.ts";
 import type { PullConn } from "./pull.ts";
+import { dialStagger } from "./timeouts.ts";
 import { openTunnel, tunnelFailed } from "./tunnel.ts";
 import {
   type Address,

@@ -22,7 +22,6 @@ import {
   tlsFailed,
 } from "./errors.ts";
 import { handOver } from "./hand-over.ts";
-import { handshakeLimit, keepAliveIdle, lookLimit } from "./limits.ts";
 import {
   clientIdentity,
   outOfDate,
@@ -32,6 +31,7 @@ import {
 } from "./node-tls.ts";
 import { nodeUdp } from "./node-udp.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
+import { handshakeLimit, keepAliveIdle, lookLimit } from "./timeouts.ts";
 import type {
   Address,
   Listener,

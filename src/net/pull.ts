@@ -1,7 +1,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { NgrokdError } from "../model/error.ts";
 import { coded, lost } from "./errors.ts";
-import { lingerStep, lingerSteps } from "./limits.ts";
+import { lingerStep, lingerSteps } from "./timeouts.ts";
 import {
   type Address,
   addressText,

@@ -6,8 +6,8 @@ import type { Ip } from "../model/ip.ts";
 import { countError, createMeter, type Meter } from "../model/meter.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
+import { type Excess, excess, type Limits } from "./connection-limits.ts";
 import { type ForwardDeps, forward } from "./forward.ts";
-import { type Excess, excess, type Limits } from "./limits.ts";
 
 /** The doors that listen, and all that their connections need. */
 export interface Doors {

@@ -13,9 +13,9 @@ import type { NgrokdError } from "../model/error.ts";
 import { notRegistered } from "../model/failure.ts";
 import type { Log } from "../model/log.ts";
 import type { Net } from "../net/types.ts";
+import type { Limits } from "./connection-limits.ts";
 import { createDoors, type Doors, type Lane, type LiveDoor } from "./doors.ts";
 import type { ForwardDeps } from "./forward.ts";
-import type { Limits } from "./limits.ts";
 import { createQuietWatch, type QuietWatch } from "./quiet.ts";
 
 export interface Relay extends Pick<Doors, "mend" | "probe"> {
