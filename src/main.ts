@@ -50,8 +50,8 @@ async function startAgain(): Promise<void> {
 
 async function runtimeNet(): Promise<Net> {
   return "Bun" in globalThis
-    ? (await import("./net/bun.ts")).bunNet
-    : (await import("./net/node.ts")).nodeNet;
+    ? (await import("./net/bun.ts")).createBunNet()
+    : (await import("./net/node.ts")).createNodeNet();
 }
 
 function createIo(net: Net): Io {

@@ -8,7 +8,6 @@ import type { Line } from "../desk/tell.ts";
 import { type IngressTrouble, ingressLines, ingressTrouble, warningsOf } from "../desk/warnings.ts";
 import type { Log } from "../model/log.ts";
 import { readiness, type State } from "../model/state.ts";
-import { descriptorLimit, turnedAway } from "../net/descriptors.ts";
 import type { HealthSource } from "../observe/health-server.ts";
 import { processFamilies } from "../observe/process-metrics.ts";
 import { drainingStates } from "./endpoint-states.ts";
@@ -46,7 +45,7 @@ export function healthSource(parts: Parts): HealthSource {
     status: () => healthStatus(withDraining(parts), account.live()),
     metrics: async () => [
       ...metricFamilies({ ...factsOf(parts), state: withDraining(parts), live: account.live() }),
-      ...(await processFamilies(descriptorLimit())),
+      ...(await processFamilies(parts.options.net.descriptors.limit)),
     ],
   };
 }
@@ -58,7 +57,7 @@ export function factsOf({ options, relay, account }: Parts): DaemonFacts {
     runtime: options.net.runtime,
     ingress,
     limit,
-    turnedAway: turnedAway(),
+    turnedAway: options.net.descriptors.turnedAway,
     schedule: account.schedule,
     renewalTrouble: account.identity.renewalTrouble,
   };
