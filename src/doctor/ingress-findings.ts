@@ -114,7 +114,7 @@ export function judgeIngress({ address, verified, dial }: IngressFacts): Finding
   const text = `"${address}" answered within ${ms} ms${issuer}`;
   if (verified) return { ...ok("ingress", text), took_ms: ms };
   const fix =
-    "remove `server.insecure_skip_verify`: anybody on the way can read and change the traffic";
+    "remove `server.insecure_skip_verify`: anyone on the network path can read and change the traffic";
   return warning("ingress", `${text}, which is NOT verified`, fix);
 }
 

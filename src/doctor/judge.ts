@@ -63,9 +63,7 @@ export function judgeConfiguration(
   return [
     ok(
       "configuration",
-      exists
-        ? `"${path}" is right${note}`
-        : `there is no "${path}": every setting is at its default`,
+      exists ? `"${path}" is valid${note}` : `there is no "${path}": every setting has its default`,
     ),
   ];
 }

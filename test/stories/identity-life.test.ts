@@ -384,9 +384,7 @@ stories("`ngrokd operators`", () => {
   test("--same-name without --prune is a mistake, and no list of all", async () => {
     const { code, out, err } = await ngrokd("operators --same-name");
     expect({ code, out }).toEqual({ code: 2, out: "" });
-    expect(err).toStartWith(
-      "error: --same-name says what --prune deletes, and does nothing without it\n",
-    );
+    expect(err).toStartWith("error: --same-name has no effect without --prune\n");
   });
 
   test("--prune deletes expired ones, those of the same name only if asked, no others", async () => {

@@ -397,7 +397,7 @@ stories("ngrokd service", () => {
     const { code, err } = await run(["/run/open/ngrokd", "service", "install", "--dry-run"]);
     expect(code).toBe(1);
     expect(err).toContain(
-      'Cannot make a service of "/run/open/ngrokd": others than root may write to "/run/open"',
+      'Cannot make a service of "/run/open/ngrokd": users other than root may write to "/run/open"',
     );
     rmSync("/run/open", { recursive: true });
   });
