@@ -247,7 +247,7 @@ stories("doctor about ngrok and its ingress", () => {
     await cloud.break("date=600");
     const { code, of } = await doctor();
     expect(of("clock")).toEqual([
-      "clock failure: this machine's clock is 10 minutes behind ngrok's → set it, for example with `timedatectl set-ntp true`; certificates count on it",
+      "clock failure: this machine's clock is 10 minutes behind ngrok's → set it, for example with `timedatectl set-ntp true`; certificates depend on it",
     ]);
     expect(code).toBe(1);
     await cloud.mend();
@@ -269,7 +269,7 @@ stories("doctor about the machine", () => {
     replaceHosts(`127.0.0.1 hello.demo # mine\n${before}`);
     const { of } = await doctor();
     expect(of("names").join("\n")).toContain(
-      'remove line 1 (127.0.0.1) from "/etc/hosts", or leave it if you mean it',
+      'remove line 1 (127.0.0.1) from "/etc/hosts", or keep it if it is intended',
     );
     expect(of("names")[0]).toBe("names ok: 1 of 2 resolve to their addresses");
     const { ways } = await why("hello.demo");

@@ -142,7 +142,7 @@ stories("the client certificate", () => {
     writeFileSync(`${folder}/tls.crt`, "no certificate");
     await until(
       "it is told of",
-      async () => await warned(daemon, "cannot be used, so the ones before stay in use"),
+      async () => await warned(daemon, "cannot be used, so the previous ones stay in use"),
     );
     expect(await carries()).toBe(true);
     writeFileSync("/run/tmp/next.crt", answer.binding.cert.cert);

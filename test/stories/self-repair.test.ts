@@ -73,7 +73,7 @@ stories("what other programs do to the machine is repaired without a poll", () =
     );
     await until("the log says so", () => told("The network has changed"));
     await until(
-      "connections are made anew",
+      "connections are replaced",
       async () => (await daemon.status()).pool.dials > dials,
     );
     expect(await hello()).toBe("hello");
