@@ -156,7 +156,7 @@ export async function deleteTwins(
       if (!isUnknownToNgrok(error)) throw error;
     });
     log.info(
-      `Deleted the operator ${id}, which a registration that was cut off had made with this machine's key`,
+      `Deleted the operator ${id}, which an interrupted registration had made with this machine's key`,
       { operator_id: id },
     );
   }

@@ -68,8 +68,7 @@ export function withHint(error: unknown, hint: string): unknown {
 }
 
 function hintFor(path: string, problems: readonly Problem[]): string {
-  if (!problems.some(({ source }) => source === path))
-    return "correct what is named above, or leave it out";
+  if (!problems.some(({ source }) => source === path)) return "correct or remove the values above";
   const flag = path === defaultConfigPath ? "" : ` --config ${path}`;
   return `correct it with \`ngrokd config edit${flag}\`, then run \`ngrokd config check${flag}\``;
 }

@@ -150,7 +150,7 @@ function noteRefused(state: State, problems: readonly Problem[]): void {
   const [before, now] = [refusalText(state.refused), refusalText(problems)];
   state.refused = problems;
   if (now === before) return;
-  if (now === "") log.info(`The configuration "${current.path}" is right again`);
+  if (now === "") log.info(`The configuration "${current.path}" is valid again`);
   else log.warn(now, { hint: configError(current.path, problems).hint });
 }
 

@@ -284,7 +284,7 @@ async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promi
     return [
       notChecked(
         "listeners",
-        isNgrokdError(daemon.error, "permission") ? "the daemon must not be asked" : unanswered,
+        isNgrokdError(daemon.error, "permission") ? "this user may not ask the daemon" : unanswered,
       ),
     ];
   // A draining endpoint has no listener and needs none.

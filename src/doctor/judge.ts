@@ -101,9 +101,7 @@ export function judgeConfiguration(
   return [
     ok(
       "configuration",
-      exists
-        ? `"${path}" is right${note}`
-        : `there is no "${path}": every setting is at its default`,
+      exists ? `"${path}" is valid${note}` : `there is no "${path}": every setting has its default`,
     ),
   ];
 }
@@ -126,10 +124,10 @@ export function judgeProxy(
     (status.proxy.api !== ours.api || status.proxy.ingress !== ours.ingress)
   ) {
     const fix =
-      "an environment of its own? set `forward.proxy_url` in the configuration, which counts everywhere";
+      "the daemon may have another environment: set `forward.proxy_url` in the configuration, for both";
     return warning(
       "proxy",
-      `the daemon goes another way than this command: for it, ${both(status.proxy)}`,
+      `the daemon and this command reach ngrok in different ways; for the daemon, ${both(status.proxy)}`,
       fix,
     );
   }
@@ -239,7 +237,7 @@ export function judgeListener(
       if (sockets === undefined || there.length > 0) return ok(check, `${url} listens on ${place}`);
       return failure(
         check,
-        `${url}: the daemon says that it listens on ${place}, and nobody does`,
+        `${url}: the daemon says that it listens on ${place}, but no program does`,
         "is the daemon in a container? then run this there; else restart it",
       );
   }

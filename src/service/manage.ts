@@ -22,7 +22,7 @@ import {
   verbSteps,
 } from "./service-steps.ts";
 
-const startOtherwise = "have `ngrokd serve` started by what starts services here";
+const startOtherwise = "start `ngrokd serve` with the service manager of this system";
 
 /**
  * The service manager of this system. Throws `refused` on systems without
@@ -148,7 +148,7 @@ function refuseForeign(there: UnitFile, action: string): void {
     "refused",
     `Cannot ${action}: "${there.path}" is there, and ${there.what}`,
     {
-      hint: "nothing was changed; if it is of no use any more, stop its service and move it away first",
+      hint: "nothing was changed; if it is no longer needed, stop its service and rename the file first",
       details: { path: there.path },
     },
   );
@@ -214,7 +214,7 @@ function commandFailed([program, ...words]: Command, code: number, err: string):
     ? runAsRoot
     : absent
       ? `systemd does not run here: ${startOtherwise}`
-      : "`sudo ngrokd service logs` shows what the daemon said";
+      : "`sudo ngrokd service logs` shows the daemon's log";
   return new NgrokdError(
     denied ? "permission" : "refused",
     `"${[program, ...words].join(" ")}" failed: ${reason}`,

@@ -229,7 +229,7 @@ describe("a configuration that cannot be used", () => {
       await failure({ file: fileWith(""), env: { NGROKD_SOCKET: `/${"s".repeat(200)}` } }),
     ).toMatchObject({
       code: "config",
-      hint: "correct what is named above, or leave it out",
+      hint: "correct or remove the values above",
     });
   });
 

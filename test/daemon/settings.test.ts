@@ -79,7 +79,7 @@ describe("a reload", () => {
         `then run \`ngrokd config check --config ${file}\`)`,
     ]);
     await reload("server: { log_level: info }\n");
-    expect(log.lines.slice(1)).toEqual([`info The configuration "${file}" is right again`]);
+    expect(log.lines.slice(1)).toEqual([`info The configuration "${file}" is valid again`]);
     expect({ warnings: settings.warnings, applied }).toEqual({ warnings: [], applied: [] });
   });
 

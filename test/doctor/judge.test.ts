@@ -177,7 +177,7 @@ describe("judgeProxy", () => {
     const there = status({ proxy: { api: "http://p:1", ingress: "http://p:1" } });
     expect(judgeProxy({ api: "http://p:1", ingress: "http://p:1" }, there).level).toBe("ok");
     expect(said(judgeProxy({ api: "", ingress: "" }, there))).toContain(
-      "for it, API and ingress are reached through http://p:1",
+      "for the daemon, API and ingress are reached through http://p:1",
     );
   });
 });
@@ -192,7 +192,7 @@ describe("judgeListener", () => {
     expect(
       said(judgeListener("listeners", item("a"), [at("127.0.0.3", 80), at("127.0.0.2", 81)], none)),
     ).toContain(
-      "failure: http://a.demo: the daemon says that it listens on 127.0.0.2:80, and nobody does",
+      "failure: http://a.demo: the daemon says that it listens on 127.0.0.2:80, but no program does",
     );
   });
   test("names the program that is in the way", () => {

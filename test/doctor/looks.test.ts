@@ -66,7 +66,7 @@ describe("judgeName", () => {
   test("names the line of the user's own that is in the way", () => {
     const text = `10.0.0.1 a.demo\n${section}`;
     expect(judged(["10.0.0.1", "127.0.0.2"], hosts(text))).toBe(
-      'failure: "a.demo" leads to 10.0.0.1, 127.0.0.2 and not to 127.0.0.2 → remove line 1 (10.0.0.1) from "/etc/hosts", or leave it if you mean it',
+      'failure: "a.demo" leads to 10.0.0.1, 127.0.0.2 and not to 127.0.0.2 → remove line 1 (10.0.0.1) from "/etc/hosts", or keep it if it is intended',
     );
     expect(judged(["127.0.0.2", "10.0.0.1"], hosts(text))).toStartWith(
       'warning: "a.demo" leads to 127.0.0.2, and to 10.0.0.1 for some programs',

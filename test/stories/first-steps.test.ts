@@ -204,7 +204,7 @@ stories("other ways to begin", () => {
     });
     const { code, err } = await ngrokd("set-api-key -", { stdin: "a-key-that-looks-right" });
     expect(code).toBe(1);
-    expect(err).toStartWith("error: The key could not be tried, and nothing was changed: ");
+    expect(err).toStartWith("error: The key could not be checked, and nothing was changed: ");
     expect(existsSync(defaultConfig)).toBe(false);
     expect(await daemon.stop()).toBe(0);
     expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);

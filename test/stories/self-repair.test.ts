@@ -72,10 +72,7 @@ stories("what other programs do to the machine is repaired without a poll", () =
       { within: 6000 },
     );
     await until("the log says so", () => told("The network has changed"));
-    await until(
-      "connections are made anew",
-      async () => (await daemon.status()).pool.dials > dials,
-    );
+    await until("connections are replaced", async () => (await daemon.status()).pool.dials > dials);
     expect(await hello()).toBe("hello");
   });
 

@@ -304,7 +304,7 @@ stories("ngrokd service", () => {
     writeConfig({ server: { health_port: 0 }, forward: { drain_timeout: 5 } });
     const { out } = await ngrokd("service install --no-start");
     expect(out).toBe(
-      `Updated ${unit}; \`sudo ngrokd service restart\` makes it count\n\`sudo ngrokd service start\` starts it\n`,
+      `Updated ${unit}; \`sudo ngrokd service restart\` applies it\n\`sudo ngrokd service start\` starts it\n`,
     );
     expect(readFileSync(unit, "utf8")).toContain("TimeoutStopSec=35\n");
     expect(calls()).toEqual(["daemon-reload", "enable --quiet ngrokd.service"]);
@@ -411,7 +411,7 @@ stories("ngrokd service", () => {
     const { code, err } = await run(["/run/open/ngrokd", "service", "install", "--dry-run"]);
     expect(code).toBe(1);
     expect(err).toContain(
-      'Cannot make a service of "/run/open/ngrokd": others than root may write to "/run/open"',
+      'Cannot make a service of "/run/open/ngrokd": users other than root may write to "/run/open"',
     );
     rmSync("/run/open", { recursive: true });
   });

@@ -7,7 +7,7 @@ import { dryRunArg, sayPlanned } from "./steps.ts";
 export default command({
   name: "service install",
   description:
-    "Have ngrokd started with the machine, with no more rights than it needs, and start it now",
+    "Install ngrokd as a service with as few rights as possible; it starts now and at every boot",
   args: {
     ...dryRunArg,
     start: {
@@ -34,10 +34,10 @@ export default command({
     await carryOut(steps, stateFolder);
     const did = { none: "Installed", different: "Updated", same: "Nothing to change in" }[before];
     const next = args.start
-      ? "`ngrokd service status` tells how it is"
+      ? "`ngrokd service status` shows its state"
       : "`sudo ngrokd service start` starts it";
     // A running service keeps its old file until it is restarted.
-    const again = before === "different" ? "; `sudo ngrokd service restart` makes it count" : "";
+    const again = before === "different" ? "; `sudo ngrokd service restart` applies it" : "";
     say.result(
       { path: manager.path, installed: true, changed: before !== "same", started: args.start },
       `${did} ${manager.path}${again}\n${next}`,

@@ -7,7 +7,7 @@ import { exitCodes } from "../exit-codes.ts";
 export default command({
   name: "service status",
   description:
-    "Whether the service is installed, runs, and starts with the machine; " +
+    "Show whether the service is installed, runs, and starts at boot; " +
     "exit code 4 if it does not run",
   examples: ["ngrokd service status", "ngrokd service status --json"],
   async run(_args, { say }) {
