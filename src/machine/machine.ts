@@ -36,8 +36,11 @@ export interface Machine {
    * line of the user's own gives another address. Rejects as updateHostsFile.
    */
   apply(exposure: Pick<Exposure, "addresses" | "names">): Promise<readonly Hostname[]>;
-  /** Puts the names back if another program took them out. Never rejects. */
-  guard(): Promise<void>;
+  /**
+   * Puts the names back if another program took them out. Returns whether other
+   * names than before are left to the user's own lines. Never rejects.
+   */
+  guard(): Promise<boolean>;
   /** Takes all names back; returns whether there were any. Never rejects. */
   clear(): Promise<boolean>;
   /**
@@ -65,6 +68,7 @@ export function createMachine(options: MachineOptions): Machine {
       record: () => recordChange(stateFolder, change, log),
       forget: () => forgetChange(stateFolder, change, log),
     },
+    written: () => assignment,
   });
   let assignment: Assignment = new Map();
 

@@ -281,7 +281,7 @@ describe("one bad thing stays one bad thing", () => {
     });
     expect((await pass([a, b])).endpoints.map(({ warning }) => warning)).toEqual([
       "",
-      'another line of the hosts file gives "b.demo" an address of its own, which may win',
+      'another line of the hosts file gives "b.demo" an address of its own, and that line counts',
     ]);
   });
 });
