@@ -282,7 +282,7 @@ describe("one bad thing stays one bad thing", () => {
     });
     expect((await pass([a, b])).endpoints.map(({ warning }) => warning)).toEqual([
       "",
-      'another line of the hosts file gives "b.demo" another address, which programs may use',
+      'another line of the hosts file gives "b.demo" an address of its own, and that line counts',
     ]);
   });
 });
