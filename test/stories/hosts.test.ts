@@ -97,7 +97,7 @@ stories("the hosts file is the user's", () => {
       return found?.warning !== "" && found;
     });
     expect(item.warning).toContain(
-      'another line of the hosts file gives "hello.demo" an address of its own',
+      'another line of the hosts file gives "hello.demo" another address',
     );
     expect(hosts().startsWith("198.51.100.1 hello.demo\n")).toBe(true);
     replaceHosts(foreignHosts);
