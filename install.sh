@@ -53,6 +53,7 @@ choose_folders() {
     program_dir=${NGROKD_INSTALL_DIR:-${HOME:?}/.local/bin}
     config_dir=${NGROKD_CONFIG_DIR:-${HOME:?}/.config/ngrokd}
   fi
+  program_dir=${program_dir%/}
   program=$program_dir/ngrokd
   config=$config_dir/config.yml
 }
@@ -80,11 +81,18 @@ install() {
   # An unpredictable name, since other users may write to the folder, as with
   # Homebrew's.
   staged=$(mktemp "$program_dir/.ngrokd.XXXXXX") || fail "Cannot write to \"$program_dir\""
-  tar -xzOf "$temporary/archive" ngrokd 2>/dev/null >"$staged" ||
+  # A member that is no regular file gives no bytes, and a shell runs an empty
+  # program with success.
+  if ! tar -xzOf "$temporary/archive" ngrokd 2>/dev/null >"$staged" || [ ! -s "$staged" ]; then
     fail "Cannot unpack $archive into \"$program_dir\"" "is the disk full? Otherwise the release is broken: please report it"
+  fi
   chmod 755 "$staged"
   version=$(try_program 2>/dev/null) ||
     fail "The program in $archive does not run on this machine" "$(needs_of_program)"
+  case $version in
+    "ngrokd "*) ;;
+    *) fail "The program in $archive says that it is \"$version\", and not ngrokd" "the release is broken: please report it" ;;
+  esac
   write_config
   mv -f "$staged" "$program"
   staged='' new_folder='' new_config=''
@@ -155,14 +163,16 @@ fetch_archive() {
 
   say "Fetching ngrokd ${wanted:-(newest)} for $target from $url"
   download "$url/SHA256SUMS" "$temporary/SHA256SUMS"
-  archive=
-  while read -r sum name; do
+  archive='' carriage_return=$(printf '\r')
+  # The last line may have no end.
+  while read -r sum name || [ -n "$name" ]; do
     name=${name#\*}
+    name=${name%"$carriage_return"}
     # Unquoted on purpose: without a wanted version, every version matches.
     # shellcheck disable=SC2254
     case $name in
       */*) ;;
-      ngrokd-${wanted:-*}-$target.tar.gz) archive=$name expected=$sum && break ;;
+      ngrokd-${wanted:-*}-$target.tar.gz) archive=$name expected=$(printf %s "$sum" | tr A-F a-f) && break ;;
     esac
   done <"$temporary/SHA256SUMS"
   [ -n "$archive" ] ||
@@ -223,10 +233,14 @@ explain() {
     unknown) say "Whether a daemon is running cannot be told ($reason); one that is stays the old version until it is restarted" ;;
   esac
   ngrokd=ngrokd
-  case :${PATH:-}: in
-    *:"$program_dir":*) ;;
-    *) ngrokd=$program && say "\"$program_dir\" is not in your PATH" ;;
-  esac
+  found=$(command -v ngrokd) || found=
+  # -ef sees through links and slashes.
+  # shellcheck disable=SC3013
+  if [ -z "$found" ]; then
+    ngrokd=$program && say "\"$program_dir\" is not in your PATH"
+  elif [ ! "$found" -ef "$program" ]; then
+    ngrokd=$program && say "\"$found\" is another program, and comes first in your PATH"
+  fi
   # The full path, since sudo has its own PATH.
   [ "$(id -u)" = 0 ] || ngrokd="sudo $program"
   # Only this configuration is found without an option.

@@ -2,6 +2,7 @@
 import { isatty } from "node:tty";
 import type { Io } from "./cli/command.ts";
 import { runCli } from "./cli/run.ts";
+import { cleanEnvironment, confinedEnvironment, foldersToCreateIn } from "./model/environment.ts";
 import type { Net } from "./net/types.ts";
 import { createSay, type Output } from "./terminal/say.ts";
 
@@ -9,6 +10,7 @@ import { createSay, type Output } from "./terminal/say.ts";
  * The entry: picks this runtime's sockets, runs the CLI, and is the only place
  * that ends the process.
  */
+await startAgain();
 const argv = process.argv.slice(2);
 const debug = argv.includes("--debug");
 const say = createSay({
@@ -25,10 +27,31 @@ process.on("unhandledRejection", (error) => fail(error));
 const code = await runCli(argv, createIo(await runtimeNet()));
 process.exit(code);
 
+/**
+ * The runtime has read its variables when this runs, and its threads are there
+ * already. So where variables are left out, or rights given up, the process
+ * begins again. Only the compiled program can: its path and its words are all
+ * there is to it.
+ */
+async function startAgain(): Promise<void> {
+  if (process.argv[1]?.startsWith("/$bunfs/") !== true) return;
+  const folders = foldersToCreateIn(process.env);
+  const wanted =
+    folders === undefined
+      ? process.env
+      : confinedEnvironment(
+          process.env,
+          await (await import("./net/bun.ts")).makeFilesOnlyIn(folders),
+        );
+  const env = cleanEnvironment(wanted) ?? (folders === undefined ? undefined : wanted);
+  if (env !== undefined)
+    process.execve?.(process.execPath, [process.argv0, ...process.argv.slice(2)], env);
+}
+
 async function runtimeNet(): Promise<Net> {
   return "Bun" in globalThis
-    ? (await import("./net/bun.ts")).bunNet
-    : (await import("./net/node.ts")).nodeNet;
+    ? (await import("./net/bun.ts")).createBunNet()
+    : (await import("./net/node.ts")).createNodeNet();
 }
 
 function createIo(net: Net): Io {

@@ -45,7 +45,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   desk: ["account", "config", "control", "ingress", "observe"],
   doctor: ["cloud", "config", "control", "desk", "files", "ingress", "machine", "net"],
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
-  account: ["cloud", "config", "exposure", "files", "ingress"],
+  account: ["cloud", "config", "files", "ingress"],
   machine: ["exposure", "files", "journal", "net"],
   terminal: ["desk"],
   relay: ["exposure", "ingress", "net"],
@@ -71,6 +71,8 @@ const importers: Readonly<Record<string, readonly string[]>> = {
   "net/bun.ts": ["main.ts"],
   "net/node.ts": ["main.ts"],
   "net/bun-libc.ts": ["net/bun.ts"],
+  "net/bun-udp.ts": ["net/bun.ts"],
+  "net/node-udp.ts": ["net/node.ts"],
 };
 
 /** The packages that model may import. */
@@ -137,7 +139,7 @@ describe("the sources", () => {
   });
 
   test("use the API of Bun and Deno in net/bun*.ts only", () => {
-    const ofBun = ["net/bun.ts", "net/bun-libc.ts"];
+    const ofBun = ["net/bun.ts", "net/bun-libc.ts", "net/bun-udp.ts"];
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(
       show(

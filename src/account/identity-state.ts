@@ -260,11 +260,6 @@ export function msUntilDue(state: IdentityState, now: Date): number {
   return Math.min(msUntilRenewal(certificate, renewalTrouble, now), untilTwins);
 }
 
-export const noIdentity = (): NgrokdError =>
-  new NgrokdError("state", "This machine is not registered with ngrok yet", {
-    hint: "run `ngrokd set-api-key`",
-  });
-
 /**
  * A request has a deadline of 30 s. After it, nothing that a process before us
  * has sent can reach ngrok any more.

@@ -2,7 +2,6 @@ import type { Api } from "../cloud/api.ts";
 import type { LastList } from "../cloud/last-list.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import type { Identity } from "../cloud/registration.ts";
-import { isSuspiciouslyShort } from "../exposure/plan.ts";
 import { bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
@@ -10,6 +9,7 @@ import type { Log } from "../model/log.ts";
 import type { PassResult, Reconciled } from "../model/pass.ts";
 import { createLister, type Lister } from "./lister.ts";
 import type { PassEnd } from "./loop.ts";
+import { isSuspiciouslyShort } from "./short-list.ts";
 
 /** One pass; `signal` aborts it. Never rejects. */
 export type Pass = (signal: AbortSignal) => Promise<PassResult>;

@@ -116,8 +116,11 @@ const errorBody = z.object({
   details: z.object({ operation_id: word(/^[\w-]{1,64}$/) }).catch({ operation_id: "" }),
 });
 
+/** ngrok's are some hundred bytes. */
+const maxErrorText = 256 * 1024;
+
 function readBody({ text, status }: Answer, safe: (text: string) => string) {
-  const body = errorBody.safeParse(jsonOf(text)).data;
+  const body = errorBody.safeParse(text.length > maxErrorText ? undefined : jsonOf(text)).data;
   const fromNgrok =
     body !== undefined &&
     (body.error_code !== "" || (body.msg !== "" && body.status_code === status));

@@ -1,3 +1,4 @@
+import { onAbort } from "../model/abort.ts";
 import { errorCodes, isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Conn, Net } from "../net/types.ts";
 import { type Request, replySchema } from "./protocol.ts";
@@ -79,8 +80,7 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
 }
 
 async function exchange(conn: Conn, request: string, signal: AbortSignal): Promise<string> {
-  const giveUp = (): void => conn.abort();
-  signal.addEventListener("abort", giveUp, { once: true });
+  const unhook = onAbort(signal, () => conn.abort());
   try {
     await conn.write(new TextEncoder().encode(`${request}\n`));
     const decoder = new TextDecoder();
@@ -94,7 +94,7 @@ async function exchange(conn: Conn, request: string, signal: AbortSignal): Promi
     if (signal.aborted) throw signal.reason;
     throw error;
   } finally {
-    signal.removeEventListener("abort", giveUp);
+    unhook();
     conn.close();
   }
 }

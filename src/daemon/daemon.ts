@@ -14,7 +14,7 @@ import { trustFolder } from "../ingress/trust.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { startRepair } from "../machine/repair.ts";
 import type { State } from "../model/state.ts";
-import { apply, warnOfRange, warnOfVerification } from "./apply.ts";
+import { apply, reloadUnlessStopping, warnOfRange, warnOfVerification } from "./apply.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import { currentState, factsOf, healthSource, passHooks } from "./telling.ts";
@@ -23,6 +23,11 @@ export interface Daemon {
   readonly state: () => State;
   /** False if a poll hangs: only a restart helps then. */
   readonly live: Account["live"];
+  /**
+   * Settles when the first names are served: those of the last list of an
+   * earlier run, or those of the first pass.
+   */
+  readonly firstNames: Promise<void>;
   /** Asks for a pass and waits for it. */
   readonly refresh: () => Promise<void>;
   /**
@@ -97,7 +102,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     throw error;
   }
   await health.start();
-  await account.start(passHooks(parts));
+  const firstNames = Promise.withResolvers<void>();
+  await account.start(passHooks(parts, firstNames.resolve));
   settings.follow((jobs) => apply(parts, jobs));
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair({
@@ -118,6 +124,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   return {
     state,
     live: account.live,
+    firstNames: firstNames.promise,
     drainMs: () => drainMs(core),
     refresh: async () => void (await account.pass()),
     reload,
@@ -126,14 +133,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
   };
-}
-
-async function reloadUnlessStopping(parts: Parts): Promise<ReloadReport | undefined> {
-  const { board, settings, options } = parts;
-  if (board.state.phase === "stopping") return undefined;
-  const end = settings.reload();
-  options.onReload?.(end);
-  return await end;
 }
 
 async function sweepFor({ options, settings }: Parts, socketPath: string): Promise<void> {

@@ -33,7 +33,7 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
       return stateOf(binding, { ip, state: "failed", reason });
     }
     const warning = overridden.has(binding.host)
-      ? `another line of the hosts file gives "${binding.host}" another address, which programs may use`
+      ? `another line of the hosts file gives "${binding.host}" an address of its own, and that line counts`
       : "";
     return stateOf(binding, { ip, state: "listening", warning, meter: lane.meter });
   });

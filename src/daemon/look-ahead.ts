@@ -75,14 +75,18 @@ export async function lookAhead(
     readAssignment(stateFiles(stateFolderOf(config.server)).assignment),
     inspectHostsFile(loaded.hostsPath, new Map()),
   ]);
+  const assignment = saved?.ok === true ? saved.value.assignment : new Map();
   const changes = preview({
     account: defaultAccount,
     listed,
-    saved: saved?.ok === true ? saved.value.assignment : new Map(),
+    saved: assignment,
     range: addressRange(config.net.subnet).range,
-    policy: await policyNow(loaded.hostsPath, [
-      ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host),
-    ]),
+    policy: await policyNow({
+      hostsPath: loaded.hostsPath,
+      own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
+      accounts: [{ account: defaultAccount, listed }],
+      assignment,
+    }),
     listening,
     hosts: hosts.before,
   });

@@ -8,7 +8,6 @@ import { stateFolderOf } from "../files/state-folder.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
 import { hostPortText } from "../model/host-port.ts";
 import type { State } from "../model/state.ts";
-import { connectionRoom } from "../net/descriptors.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
@@ -59,7 +58,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const trust = await createTrustKeeper({ loaded: current, stateFolder, log });
   const limits = relayLimits(config);
   const accounts = [defaultAccount];
-  const relay = createRelay({ net, log, accounts, limits, room: connectionRoom });
+  const relay = createRelay({ net, log, accounts, limits, room: net.descriptors.room });
   const machine = createMachine({ hostsPath, stateFolder, log });
   const serve = createServing({ accounts, loaded: current, relay, machine, log });
   const account: Account = createAccount({

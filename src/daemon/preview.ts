@@ -82,7 +82,7 @@ export function preview(facts: PreviewFacts): Preview {
     names: nameChanges(entries, saved, listening),
     raise: [...open, ...reopen].flatMap(listeningOf),
     retire: close.flatMap((id) => present.get(id) ?? []),
-    hosts: hostsChanges(hosts, entries),
+    hosts: hostsChanges(hosts, entries, saved),
     unserved: unserved.map((one) =>
       one.kind === "homeless"
         ? { url: one.binding.url, reason: one.reason }
@@ -134,8 +134,12 @@ function nameChanges(
   return [...changes.values()].sort((a, b) => (a.host < b.host ? -1 : 1));
 }
 
-function hostsChanges(text: string, entries: ReadonlyMap<Hostname, Ip>): Preview["hosts"] {
-  const edit = editHosts(text, entries);
+function hostsChanges(
+  text: string,
+  entries: ReadonlyMap<Hostname, Ip>,
+  saved: Assignment,
+): Preview["hosts"] {
+  const edit = editHosts(text, entries, undefined, saved);
   if (edit.kind === "refused") return { add: [], remove: [], refused: edit.reason };
   if (edit.kind === "same") return { add: [], remove: [], refused: "" };
   return { add: linesBeyond(edit.text, text), remove: linesBeyond(text, edit.text), refused: "" };

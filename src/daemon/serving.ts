@@ -53,7 +53,12 @@ export function createServing(deps: ServingDeps): Serve {
           await reconcile(all, {
             relay,
             machine,
-            policy: await policyNow(loaded().hostsPath, own()),
+            policy: await policyNow({
+              hostsPath: loaded().hostsPath,
+              own: own(),
+              accounts: all,
+              assignment: machine.assignment,
+            }),
             range: addressRange(loaded().config.net.subnet).range,
             log,
           }),

@@ -8,7 +8,6 @@ import type { Line } from "../desk/tell.ts";
 import { type IngressTrouble, ingressLines, ingressTrouble, warningsOf } from "../desk/warnings.ts";
 import type { Log } from "../model/log.ts";
 import { readiness, type State } from "../model/state.ts";
-import { descriptorLimit, turnedAway } from "../net/descriptors.ts";
 import type { HealthSource } from "../observe/health-server.ts";
 import { processFamilies } from "../observe/process-metrics.ts";
 import { drainingStates } from "./endpoint-states.ts";
@@ -46,7 +45,7 @@ export function healthSource(parts: Parts): HealthSource {
     status: () => healthStatus(withDraining(parts), account.live()),
     metrics: async () => [
       ...metricFamilies({ ...factsOf(parts), state: withDraining(parts), live: account.live() }),
-      ...(await processFamilies(descriptorLimit())),
+      ...(await processFamilies(parts.options.net.descriptors.limit)),
     ],
   };
 }
@@ -58,14 +57,17 @@ export function factsOf({ options, relay, account }: Parts): DaemonFacts {
     runtime: options.net.runtime,
     ingress,
     limit,
-    turnedAway: turnedAway(),
+    turnedAway: options.net.descriptors.turnedAway,
     schedule: account.schedule,
     renewalTrouble: account.identity.renewalTrouble,
   };
 }
 
-/** The work before and after each pass: fresh inputs, then the new state. */
-export function passHooks(parts: PartsWithHealth): PassHooks {
+/**
+ * The work around each pass: fresh inputs before, and the new state after.
+ * `onEnd` is called after each.
+ */
+export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks {
   const { options, health, trust, relay, board } = parts;
   const { log } = options;
   let trouble: IngressTrouble | undefined;
@@ -84,6 +86,7 @@ export function passHooks(parts: PartsWithHealth): PassHooks {
       const { change, lines } = settled(board.state, result, { at: new Date(), tookMs });
       writeLines(log, lines);
       board.publish(change);
+      onEnd();
     },
   };
 }

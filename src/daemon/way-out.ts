@@ -37,7 +37,7 @@ export function createWayOut({ net, rules: first, log, keepSecret }: WayOutOptio
       if (rules.proxy !== undefined)
         log.info(`Connections to ngrok go through the proxy "${proxyText(rules.proxy)}"`);
     },
-    discard: () => fetch.renew(),
+    discard: () => fetch.discard(),
   };
 
   function keepSecrets(): void {

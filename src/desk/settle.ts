@@ -1,6 +1,6 @@
 import { hintOf, reasonOf } from "../model/error.ts";
 import { sameFailure } from "../model/failure.ts";
-import type { PassResult, Reconciled } from "../model/pass.ts";
+import type { PassResult, Reconciled, Resumption } from "../model/pass.ts";
 import type { State } from "../model/state.ts";
 import { changeLines, type Line } from "./tell.ts";
 
@@ -20,8 +20,10 @@ interface Timing {
  * Pure: the new state after a pass, and log lines for the differences. A
  * failure that goes on is logged once.
  */
-export function settled(state: State, result: PassResult, timing: Timing): Outcome {
+export function settled(state: State, result: PassResult | Resumption, timing: Timing): Outcome {
   switch (result.kind) {
+    case "resumed":
+      return resumed(state, result.reconciled);
     case "idle":
       return withoutKey(state, timing);
     case "failed":
@@ -32,6 +34,17 @@ export function settled(state: State, result: PassResult, timing: Timing): Outco
     case "confirm":
       return listed(state, result.reconciled, timing);
   }
+}
+
+/** ngrok was not asked yet: the phase stays, and no pass has ended. */
+function resumed(state: State, { endpoints, problems }: Reconciled): Outcome {
+  const troubles = problems.map(
+    (problem): Line => ({ level: "warn", text: problem.reason, hint: problem.hint }),
+  );
+  return {
+    change: { endpoints },
+    lines: [...changeLines(state.endpoints, endpoints), ...troubles],
+  };
 }
 
 function withoutKey(state: State, timing: Timing): Outcome {

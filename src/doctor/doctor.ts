@@ -33,6 +33,7 @@ import {
 import {
   judgeConfiguration,
   judgeDaemon,
+  judgeEnvironment,
   judgeFiles,
   judgeListener,
   judgePrivileges,
@@ -68,6 +69,9 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
     leftoverFindings(local),
   ]);
   const findings = [
+    ...(daemon?.env === undefined
+      ? judgeEnvironment(place.env, "command")
+      : judgeEnvironment(daemon.env, "daemon")),
     ...judgeConfiguration(local.inspection, status),
     ...judgeDaemon(local.daemon),
     ...judgeSocket(local.socketPath, local.socketMode),

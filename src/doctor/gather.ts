@@ -7,7 +7,7 @@ import { defaultHostsPath, type Env, findSocketPath } from "../config/paths.ts";
 import { askDaemon } from "../control/client.ts";
 import { type ListItem, listSchema, type Status, statusSchema } from "../desk/reply-schemas.ts";
 import { errnoOf } from "../files/atomic.ts";
-import type { IngressSettings } from "../ingress/ingress.ts";
+import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import { loadTrust } from "../ingress/trust.ts";
 import { NgrokdError } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";

@@ -1,6 +1,8 @@
 import { refusalAdvice } from "../ingress/advice.ts";
-import { createIngress, type IngressSettings, upgrade } from "../ingress/ingress.ts";
+import { createIngress } from "../ingress/ingress.ts";
+import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import { describeTlsFailure } from "../ingress/trust.ts";
+import { upgrade } from "../ingress/upgrade.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { quote } from "../model/parsed.ts";

@@ -3,6 +3,7 @@ import type { Inspection } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import type { ListItem, Status } from "../desk/reply-schemas.ts";
+import { type Env, leftOutIn, trustedVariables } from "../model/environment.ts";
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
 import type { Attempt } from "./attempt.ts";
@@ -28,6 +29,43 @@ export function judgePrivileges(uid: number | undefined, denied: boolean): Findi
   if (!denied) return [ok("privileges", `user ID ${uid}, which may read all that was checked`)];
   return [
     warning("privileges", "you are not root, and some of this cannot be checked", runWithSudo),
+  ];
+}
+
+/**
+ * `env` is of the daemon, or of this command if no daemon can be looked at.
+ * Nothing to tell gives no finding.
+ */
+export function judgeEnvironment(env: Env, of: "daemon" | "command"): Finding[] {
+  const whose = of === "daemon" ? "the daemon's" : "this command's";
+  const leftOut = leftOutIn(env).sort();
+  const counting = trustedVariables(env);
+  const code = counting.filter((name) => name !== "NODE_EXTRA_CA_CERTS");
+  return [
+    ...(leftOut.length === 0
+      ? []
+      : [
+          warning(
+            "environment",
+            `the ${of} was started with ${leftOut.join(", ")}, without effect`,
+            "remove them: the runtime reads them before ngrokd begins, and BUN_OPTIONS runs code then",
+          ),
+        ]),
+    ...code.map((name) =>
+      warning(
+        "environment",
+        `${name} of ${whose} environment counts: it changes which code runs`,
+        "remove it unless it is meant",
+      ),
+    ),
+    ...(code.length === counting.length
+      ? []
+      : [
+          ok(
+            "environment",
+            `NODE_EXTRA_CA_CERTS of ${whose} environment counts: its CAs are trusted for the API`,
+          ),
+        ]),
   ];
 }
 

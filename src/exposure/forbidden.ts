@@ -7,11 +7,12 @@ export interface OwnNames {
    * the `.local` name are derived from them.
    */
   readonly hostnames: readonly string[];
-  /**
-   * The other names of this machine in the hosts file (namesOfMachine), in
-   * lower case.
-   */
-  readonly listed?: ReadonlySet<string>;
+  /** The resolver's search list: it makes FQDNs of the short form. */
+  readonly searched?: readonly string[];
+  /** The addresses that lines of the hosts file outside our section give. */
+  readonly pinned?: ReadonlyMap<string, readonly string[]>;
+  /** The addresses of this machine's interfaces. */
+  readonly addresses?: readonly string[];
   /**
    * Hosts that the daemon itself must reach, such as the API and the ingress,
    * without ports.
@@ -20,17 +21,22 @@ export interface OwnNames {
 }
 
 /**
- * Why a name may never be written into the hosts file; undefined if it may.
- * Names come from a remote API. A name such as `localhost`, the machine's own
- * name or one of ngrok's hosts would cut off the machine or the daemon. Single
+ * Why a name may never be written into the hosts file, or undefined where it
+ * may. Names come from a remote API: one that took `localhost`, the machine's
+ * own name or ngrok's own hosts would cut off the machine or the daemon, and
+ * one that an administrator's line carries would overrule that line. Single
  * labels are allowed.
  */
 export function forbiddenName(name: Hostname, own: OwnNames): string | undefined {
   if (isLocalhostKin(name)) return `${quote(name)} always means the local machine or network`;
-  if (own.hostnames.some((hostname) => formsOf(hostname).includes(name)))
+  if (own.hostnames.some((hostname) => formsOf(hostname, own.searched ?? []).includes(name)))
     return `${quote(name)} is this machine's own name`;
-  if (own.listed?.has(name))
+  const pins = own.pinned?.get(name) ?? [];
+  const ownAddresses = new Set((own.addresses ?? []).map(canonicalAddress));
+  if (pins.some((pin) => isLoopbackAddress(pin) || ownAddresses.has(canonicalAddress(pin))))
     return `${quote(name)} is one of this machine's own names in its hosts file`;
+  if (pins.length > 0)
+    return `another line of the hosts file gives ${quote(name)} an address of its own, ${pins.join(", ")}, and that line counts`;
   if (own.hosts.some((host) => plain(host) === name))
     return `${quote(name)} is a host that ngrokd itself has to reach`;
   return undefined;
@@ -46,10 +52,24 @@ export function isLocalhostKin(name: Hostname): boolean {
   );
 }
 
-function formsOf(hostname: string): string[] {
+function formsOf(hostname: string, searched: readonly string[]): string[] {
   const full = plain(hostname);
   const short = full.split(".")[0] ?? full;
-  return [full, short, `${short}.local`];
+  return [
+    full,
+    ...["", ".local", ...searched.map((domain) => `.${plain(domain)}`)].map((end) => short + end),
+  ];
+}
+
+/** 127.0.0.1, 127.0.1.1 and ::1, which hosts files give to the machine. */
+const isLoopbackAddress = (text: string): boolean =>
+  ["127.0.0.1", "127.0.1.1", "::1", "::ffff:7f00:1"].includes(canonicalAddress(text));
+
+/** An IPv6 address has many spellings, and a URL one. */
+function canonicalAddress(text: string): string {
+  const [address = ""] = text.toLowerCase().split("%");
+  const url = address.includes(":") ? URL.parse(`http://[${address}]`) : null;
+  return url === null ? address : url.hostname.slice(1, -1);
 }
 
 const plain = (host: string): string => host.toLowerCase().replace(/\.$/, "");

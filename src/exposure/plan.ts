@@ -40,22 +40,8 @@ export function plan(
 }
 
 /**
- * Pure: whether a list lacks so many served bindings that it must be seen twice
- * before an endpoint is removed: one error of the API must not cut every
- * service. True for a list that is suddenly empty, and for one that lacks at
- * least three bindings and more than half of them. Both arguments are keys of
- * bindings.
+ * A client that resolved the old name must not reach another service.
  */
-export function isSuspiciouslyShort(
-  served: readonly string[],
-  listed: ReadonlySet<string>,
-): boolean {
-  if (served.length === 0) return false;
-  const lost = served.filter((key) => !listed.has(key)).length;
-  return listed.size === 0 || (lost >= 3 && lost * 2 > served.length);
-}
-
-/** A client that resolved the old name must not reach another service. */
 function sameHosts({ routes: a }: Doorway, { routes: b }: Doorway): boolean {
   const [before, after] = [new Set(a.map(hostOf)), new Set(b.map(hostOf))];
   return before.size === after.size && [...after].every((host) => before.has(host));

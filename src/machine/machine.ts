@@ -37,8 +37,11 @@ export interface Machine {
    * updateHostsFile.
    */
   apply(exposure: Pick<Exposure, "addresses" | "names">): Promise<readonly Hostname[]>;
-  /** Puts the names back if another program took them out. Never rejects. */
-  guard(): Promise<void>;
+  /**
+   * Puts the names back if another program took them out. Returns whether other
+   * names than before are left to the user's own lines. Never rejects.
+   */
+  guard(): Promise<boolean>;
   /** Takes all names back; returns whether there were any. Never rejects. */
   clear(): Promise<boolean>;
   /**
@@ -66,6 +69,7 @@ export function createMachine(options: MachineOptions): Machine {
       record: () => recordChange(stateFolder, change, log),
       forget: () => forgetChange(stateFolder, change, log),
     },
+    written: () => assignment,
   });
   let assignment: Assignment = new Map();
 

@@ -5,7 +5,8 @@ import { listeningPlaces } from "../net/proc-net.ts";
 import { type Moved, startWatch } from "./wake.ts";
 
 export interface RepairDeps {
-  readonly names: { guard(): Promise<void> };
+  /** `guard` returns whether a pass has to follow. */
+  readonly names: { guard(): Promise<boolean> };
   readonly doors: DoorsToMend;
   /** Reads the configuration again if its file has changed. */
   readonly checkConfig: () => void;
@@ -67,7 +68,7 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
 
   async function look(): Promise<void> {
     checkConfig();
-    await names.guard();
+    if (await names.guard()) deps.kick();
     await mendDoors();
     if (swept || performance.now() - started < sweepAfterMs) return;
     swept = true;

@@ -1,7 +1,10 @@
 import { readFile, unlink } from "node:fs/promises";
+import type { Assignment } from "../exposure/allocate.ts";
 import { ensureWritableFolder, errnoOf, fileError } from "../files/atomic.ts";
+import { stateFiles } from "../files/state-folder.ts";
 import { type Change, forgetChange, readJournal, sha256 } from "../journal/journal.ts";
 import { NgrokdError } from "../model/error.ts";
+import { readAssignment } from "./assignment-file.ts";
 import { inspectHostsFile, updateHostsFile } from "./hosts/file.ts";
 
 /**
@@ -27,7 +30,8 @@ export async function planUndo(stateFolder: string, hostsPath: string): Promise<
     ...recorded,
     ...(known ? [] : [{ kind: "hosts", path: hostsPath } as const]),
   ].reverse();
-  const steps = await Promise.all(changes.map(stepFor));
+  const written = await writtenIn(stateFolder);
+  const steps = await Promise.all(changes.map((change) => stepFor(change, written)));
   return steps.filter(
     ({ change, action }) => action !== "nothing to do" || recorded.includes(change),
   );
@@ -60,9 +64,19 @@ export async function removeFile(path: string): Promise<void> {
   });
 }
 
-async function stepFor(change: Change): Promise<Step> {
+/**
+ * The addresses that names were given. A damaged file tells of none: the
+ * section is taken out then, and no more.
+ */
+async function writtenIn(stateFolder: string): Promise<() => Assignment> {
+  const saved = await readAssignment(stateFiles(stateFolder).assignment);
+  const written: Assignment = saved?.ok === true ? saved.value.assignment : new Map();
+  return () => written;
+}
+
+async function stepFor(change: Change, written: () => Assignment): Promise<Step> {
   if (change.kind === "hosts") {
-    const edit = await inspectHostsFile(change.path, new Map());
+    const edit = await inspectHostsFile(change.path, new Map(), { written });
     if (edit.kind === "refused") return { change, action: "keep", reason: edit.reason };
     return { change, action: edit.kind === "same" ? "nothing to do" : "take back", reason: "" };
   }
@@ -79,14 +93,15 @@ async function takeBack(
   change: Change,
   remove: typeof removeFile,
 ): Promise<void> {
-  // Checked again: the user may have waited long before the confirmation.
-  const { action, reason } = await stepFor(change);
+  // Looked at once more: a person may have thought for long before saying yes.
+  const written = await writtenIn(stateFolder);
+  const { action, reason } = await stepFor(change, written);
   if (action === "keep")
     throw new NgrokdError("refused", `Cannot take back "${change.path}": ${reason}`);
   if (change.kind === "hosts") {
     // The folder has the copy of the original file. It may have been removed.
     await ensureWritableFolder(stateFolder);
-    await updateHostsFile(change.path, new Map(), { stateFolder });
+    await updateHostsFile(change.path, new Map(), { stateFolder, written });
     return;
   }
   await remove(change.path);

@@ -27,3 +27,9 @@ export type PassResult =
       readonly reconciled?: Reconciled;
       readonly resumed?: boolean;
     };
+
+/** The endpoints of before this start, served before ngrok was asked. */
+export interface Resumption {
+  readonly kind: "resumed";
+  readonly reconciled: Reconciled;
+}

@@ -4,14 +4,38 @@
  */
 import { isIP } from "node:net";
 import { NgrokdError } from "../model/error.ts";
+import type { HostPort } from "../model/host-port.ts";
 import { type Address, addressText, type PeerCertificate, type TlsServerOptions } from "./types.ts";
 
 /**
  * An IP and port as a socket reports them; IPv4 in its own spelling, also where
  * a dual-stack listener took it.
  */
-export function ipAddress(host: string | undefined, port: number | undefined): Address {
+export function ipAddress(host: string | undefined, port: number | undefined): HostPort {
   return { host: (host ?? "").replace(/^::ffff:(?=\d+\.)/i, ""), port: port ?? 0 };
+}
+
+/**
+ * The IP address as a socket on `local` has to spell it: a dual-stack one sends
+ * to IPv4 under a mapped name. Undefined for a host name.
+ */
+export function ipFor(local: string, host: string): string | undefined {
+  const family = isIP(host);
+  if (family === 0) return undefined;
+  return family === 4 && local.includes(":") ? `::ffff:${host}` : host;
+}
+
+/** The local address of a dialed unix socket. */
+export const unnamed: Address = { path: "" };
+
+/**
+ * The local address of all connections of a listener; undefined if it listens
+ * on every address of the machine, and each connection has its own.
+ */
+export function sharedLocal(listening: Address): Address | undefined {
+  if ("path" in listening) return listening;
+  const { host, port } = ipAddress(listening.host, listening.port);
+  return /^[0:.]+$/.test(host) ? undefined : { host, port };
 }
 
 /**

@@ -5,12 +5,13 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
+import { onAbort } from "../model/abort.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 import { gaveUp, lookupFailed } from "./errors.ts";
-import { dialStagger } from "./limits.ts";
 import type { PullConn } from "./pull.ts";
+import { dialStagger } from "./timeouts.ts";
 import { openTunnel, tunnelFailed } from "./tunnel.ts";
 import {
   type Address,
@@ -235,13 +236,11 @@ export function underSignal<T>(
 ): Promise<T> {
   if (signal === undefined) return work;
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const onAbort = () => {
+  const unhook = onAbort(signal, () => {
     reject(gaveUp(address, signal.reason));
     stop();
-  };
-  if (signal.aborted) onAbort();
-  else signal.addEventListener("abort", onAbort, { once: true });
-  void work.then(resolve, reject).then(() => signal.removeEventListener("abort", onAbort));
+  });
+  void work.then(resolve, reject).then(unhook);
   return promise;
 }
 

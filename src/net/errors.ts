@@ -17,6 +17,13 @@ export function listenFailed(address: Address, cause: unknown): NgrokdError {
   );
 }
 
+/** A descriptor that cannot be adopted as a listener. */
+export function notAdopted(descriptor: number, why: string, cause?: unknown): NgrokdError {
+  return new NgrokdError("network", `Cannot listen on the descriptor ${descriptor}: ${why}`, {
+    cause,
+  });
+}
+
 /** A dial that failed before TLS: `permission` or `network`. */
 export function dialFailed(address: Address, cause: unknown): NgrokdError {
   const errno = errnoOf(cause);

@@ -9,12 +9,19 @@ import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
 import * as tls from "node:tls";
 import { isNgrokdError } from "../model/error.ts";
-import { checkListenable, ipAddress, peerCertificate } from "./addresses.ts";
-import { countedListener, giveDescriptor, takeDescriptor } from "./descriptors.ts";
+import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
+import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
 import { type Again, type Dialer, dialAny, underSignal } from "./dial.ts";
-import { coded, dialFailed, isVerdict, listenFailed, lost, tlsFailed } from "./errors.ts";
-import { handOver, type OnConn } from "./hand-over.ts";
-import { handshakeLimit, keepAliveIdle, lookLimit } from "./limits.ts";
+import {
+  coded,
+  dialFailed,
+  isVerdict,
+  listenFailed,
+  lost,
+  notAdopted,
+  tlsFailed,
+} from "./errors.ts";
+import { handOver } from "./hand-over.ts";
 import {
   clientIdentity,
   outOfDate,
@@ -22,59 +29,77 @@ import {
   streamOver,
   verification,
 } from "./node-tls.ts";
+import { nodeUdp } from "./node-udp.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
+import { handshakeLimit, keepAliveIdle, lookLimit } from "./timeouts.ts";
 import type {
   Address,
   Listener,
   Net,
+  OnConn,
   PeerCertificate,
   TlsClientOptions,
   TlsServerOptions,
 } from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
 
-export const nodeNet: Net = {
-  runtime: process.versions.deno === undefined ? "node" : "deno",
-  listen: (address, onConn, options = {}) =>
-    countedListener(address, () => listen(address, onConn, options.tls)),
-  dial: (address, options = {}) => dialAny(address, options, dialer),
-  datagram: () => Promise.resolve(false),
-};
+/** A net with an account of its own. */
+export function createNodeNet(): Net {
+  const descriptors = createDescriptorAccount();
+  const dialer = createDialer(descriptors);
+  return {
+    runtime: process.versions.deno === undefined ? "node" : "deno",
+    descriptors,
+    listen: (address, onConn, options = {}) =>
+      descriptors.counted(address, () => listen(descriptors, address, onConn, options.tls)),
+    // node:net has no way to take a listening descriptor that Deno knows too.
+    adopt: (fd) => Promise.reject(notAdopted(fd, "this runtime cannot adopt a listener")),
+    udp: (address, onDatagram) => descriptors.counted(address, () => nodeUdp(address, onDatagram)),
+    dial: (address, options = {}) => dialAny(address, options, dialer),
+    datagram: () => Promise.resolve(false),
+  };
+}
 
 async function listen(
+  descriptors: DescriptorAccount,
   address: Address,
   onConn: OnConn,
   options: TlsServerOptions | undefined,
 ): Promise<Listener> {
   checkListenable(address, options);
+  let local: Address | undefined;
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
-    const admitted = takeDescriptor("accept");
-    socket.once("close", giveDescriptor);
-    const plain = connected(socket, address);
+    const admitted = descriptors.take("accept");
+    socket.once("close", descriptors.give);
+    const plain = connected(socket, address, local);
     if (!admitted) plain.abort();
     else if (options === undefined) handOver(plain, onConn);
     else acceptTls(plain, options, onConn);
   });
-  const listening = Promise.withResolvers<void>();
-  server.once("listening", listening.resolve).once("error", listening.reject);
+  const started = Promise.withResolvers<void>();
+  server.once("listening", started.resolve).once("error", started.reject);
   try {
     if ("host" in address) server.listen(address.port, address.host);
     else privately(() => server.listen(address.path));
-    await listening.promise;
+    await started.promise;
   } catch (error) {
     throw listenFailed(address, error);
   }
   // A failed accept concerns the one connection that is not to be had.
   server.on("error", () => undefined);
   if ("path" in address) {
+    local = address;
     const ours = fileAt(address.path);
     return {
       address,
+      fd: undefined,
       close: () => server.listening && stopAt(address.path, ours, () => server.close()),
     };
   }
   const { port } = server.address() as net.AddressInfo;
-  return { address: { host: address.host, port }, close: () => server.listening && server.close() };
+  const listening = { host: address.host, port };
+  local = sharedLocal(listening);
+  return { address: listening, fd: undefined, close: () => server.listening && server.close() };
 }
 
 /**
@@ -103,54 +128,65 @@ function acceptTls(plain: Plain, { cert, key, clientCa }: TlsServerOptions, onCo
   server.emit("connection", stream.below);
 }
 
-const dialer: Dialer<Handle> = {
+const createDialer = (descriptors: DescriptorAccount): Dialer<Handle> => ({
   async dial(target, options, signal, up) {
-    if (options === undefined) return await dialPlain(target, signal, up);
+    if (options === undefined) return await dialPlain(descriptors, target, signal, up);
     // Before anything is sent: a certificate of our own that does not fit its
     // key.
     clientIdentity(target, options);
-    const plain = await dialPlain(target, signal, up);
-    return await dialer.secure(target, plain, options, signal, (stop) => dialPlain(target, stop));
+    const plain = await dialPlain(descriptors, target, signal, up);
+    return await secure(target, plain, options, signal, (stop) =>
+      dialPlain(descriptors, target, stop),
+    );
   },
-  async secure(target, plain, options, signal, again) {
-    const identity = ownIdentity(target, plain, options);
-    const stream = streamOver(plain);
-    try {
-      const secured = await handshake(
-        target,
-        plain,
-        { ...verification(options), ...identity, socket: stream.below },
-        signal,
-      );
-      return overTls(secured, plain, stream);
-    } catch (error) {
-      plain.close();
-      if (isNgrokdError(error))
-        throw error.code === "aborted" ? tlsFailed(target, coded("ECONNRESET")) : error;
-      if (!isVerdict(error)) throw tlsFailed(target, error);
-      const seen = await look(target, options, signal, again);
-      throw tlsFailed(target, outOfDate(seen) ?? error, peerCertificate(seen));
-    }
-  },
-};
+  secure,
+});
+
+async function secure(
+  target: Address,
+  plain: Plain,
+  options: TlsClientOptions,
+  signal: AbortSignal | undefined,
+  again: Again<Handle>,
+): Promise<Plain> {
+  const identity = ownIdentity(target, plain, options);
+  const stream = streamOver(plain);
+  try {
+    const secured = await handshake(
+      target,
+      plain,
+      { ...verification(options), ...identity, socket: stream.below },
+      signal,
+    );
+    return overTls(secured, plain, stream);
+  } catch (error) {
+    plain.close();
+    if (isNgrokdError(error))
+      throw error.code === "aborted" ? tlsFailed(target, coded("ECONNRESET")) : error;
+    if (!isVerdict(error)) throw tlsFailed(target, error);
+    const seen = await look(target, options, signal, again);
+    throw tlsFailed(target, outOfDate(seen) ?? error, peerCertificate(seen));
+  }
+}
 
 function dialPlain(
+  descriptors: DescriptorAccount,
   target: Address,
   signal: AbortSignal | undefined,
   up?: () => void,
 ): Promise<Plain> {
-  if (!takeDescriptor("dial")) {
-    giveDescriptor();
+  if (!descriptors.take("dial")) {
+    descriptors.give();
     return Promise.reject(dialFailed(target, coded("EMFILE")));
   }
   const { promise, resolve, reject } = Promise.withResolvers<Plain>();
   const socket = net.connect({ ...target, allowHalfOpen: true });
   socket.once("connect", () => {
     up?.();
-    resolve(connected(socket, target));
+    resolve(connected(socket, target, "path" in target ? unnamed : undefined));
   });
   socket.once("error", (error) => reject(dialFailed(target, error)));
-  socket.once("close", giveDescriptor);
+  socket.once("close", descriptors.give);
   return underSignal(target, signal, promise, () => socket.destroy());
 }
 
@@ -221,7 +257,8 @@ interface Handle {
   pause(): void;
   resume(): void;
   reset(): void;
-  /** Only where there is TLS. */
+  local(): Address;
+  /** Only with TLS. */
   peer?(): PeerCertificate | undefined;
   /** Set once there is a PullConn. */
   drained(): void;
@@ -229,17 +266,19 @@ interface Handle {
 
 type Plain = PullConn<Handle>;
 
-function connected(socket: net.Socket, address: Address): Plain {
+/** `local` is the local address if it is known and shared. */
+function connected(socket: net.Socket, address: Address, local?: Address): Plain {
   const handle = {
     socket,
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     // A unix socket has no RST: its peer sees an end.
     reset: () => ("path" in address ? socket.destroy() : socket.resetAndDestroy()),
+    local: () => ipAddress(socket.localAddress, socket.localPort),
   };
   const remote = "path" in address ? address : ipAddress(socket.remoteAddress, socket.remotePort);
   if ("host" in address) socket.setNoDelay(true).setKeepAlive(true, keepAliveIdle);
-  const conn = pulling(handle, remote);
+  const conn = pulling(handle, remote, local);
   socket.on("error", (error) => conn.fail(lost(conn.remote, error)));
   socket.on("close", () => conn.gone());
   return conn;
@@ -254,6 +293,7 @@ function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plai
     pause: stream.pause,
     resume: stream.resume,
     reset: () => plain.abort(),
+    local: () => plain.local,
     peer: () => peer,
   };
   const conn = pulling(handle, plain.remote);
@@ -270,9 +310,9 @@ function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plai
   return conn;
 }
 
-function pulling(parts: Omit<Handle, "drained">, remote: Address): Plain {
+function pulling(parts: Omit<Handle, "drained">, remote: Address, local?: Address): Plain {
   const handle: Handle = { ...parts, drained: () => conn.drained() };
-  const conn: Plain = new PullConn(handle, verbs, remote);
+  const conn: Plain = new PullConn(handle, verbs, remote, local);
   handle.socket.on("data", (bytes) => conn.received(bytes as Uint8Array)); // strings would need setEncoding()
   handle.socket.on("end", () => conn.theyFinished());
   return conn;
@@ -290,6 +330,7 @@ const verbs: SocketVerbs<Handle> = {
   shutdown: ({ socket }) => socket.end(),
   terminate: (handle) => handle.reset(),
   release: ({ socket }) => socket.destroy(),
+  local: (handle) => handle.local(),
   peer: (handle) => handle.peer?.(),
 };
 

@@ -1,7 +1,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { NgrokdError } from "../model/error.ts";
 import { coded, lost } from "./errors.ts";
-import { lingerStep, lingerSteps } from "./limits.ts";
+import { lingerStep, lingerSteps } from "./timeouts.ts";
 import {
   type Address,
   addressText,
@@ -38,6 +38,8 @@ export interface SocketVerbs<S> {
    * sending what it has.
    */
   release(socket: S): void;
+  /** The local address; asked only if it is not that of a listener. */
+  local(socket: S): Address;
   /**
    * What TLS proved; asked only by who wants to know, since it costs as much as
    * a tenth of a handshake.
@@ -55,6 +57,7 @@ export class PullConn<S> implements Conn {
   readonly remote: Address;
   readonly socket: S;
   private readonly verbs: SocketVerbs<S>;
+  private known: Address | undefined;
 
   /**
    * What arrived while nobody was reading: one chunk, or the few that a runtime
@@ -80,10 +83,17 @@ export class PullConn<S> implements Conn {
   private linger: ReturnType<typeof setTimeout> | undefined;
   private moved = false;
 
-  constructor(socket: S, verbs: SocketVerbs<S>, remote: Address) {
+  /** `local` is the local address if it is known already; it is shared. */
+  constructor(socket: S, verbs: SocketVerbs<S>, remote: Address, local?: Address) {
     this.socket = socket;
     this.verbs = verbs;
     this.remote = remote;
+    this.known = local;
+  }
+
+  get local(): Address {
+    this.known ??= this.verbs.local(this.socket);
+    return this.known;
   }
 
   get peer(): PeerCertificate | undefined {
@@ -104,9 +114,11 @@ export class PullConn<S> implements Conn {
     return now;
   }
 
-  /** Puts back what a read took too much of; not while a read waits. */
   unread(bytes: Uint8Array): void {
-    if (bytes.length > 0) this.inbox = [bytes, ...(this.inbox ?? [])];
+    if (this.reader !== undefined) throw this.waitingRead();
+    // Only our own abort() fails a connection as `cancelled`.
+    if (bytes.length === 0 || this.closing || this.failure?.code === "cancelled") return;
+    this.inbox = [bytes, ...(this.inbox ?? [])];
   }
 
   write(bytes: Uint8Array): Promise<void> | void {
@@ -263,9 +275,12 @@ export class PullConn<S> implements Conn {
     }
     if (this.failure !== undefined) throw this.failure;
     if (this.ended) return null;
-    if (this.reader !== undefined)
-      throw new Error(`Cannot read from "${addressText(this.remote)}": a read is already waiting`);
+    if (this.reader !== undefined) throw this.waitingRead();
     return undefined;
+  }
+
+  private waitingRead(): Error {
+    return new Error(`Cannot read from "${addressText(this.remote)}": a read is already waiting`);
   }
 
   private await(reader: Waiter): void {

@@ -5,6 +5,7 @@
  * events: not reading is backpressure.
  */
 import type { NgrokdError } from "../model/error.ts";
+import type { HostPort } from "../model/host-port.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 
 /**
@@ -42,6 +43,13 @@ export interface Conn {
   /** The other end of the socket; through a proxy, the proxy's. */
   readonly remote: Address;
   /**
+   * This end of the socket; for an accepted connection the address that the
+   * client connected to. The runtime forgets it with the connection: a first
+   * question after the end may return an empty host. A dialed unix socket has
+   * an empty path.
+   */
+  readonly local: Address;
+  /**
    * What TLS proved about the peer; undefined for plain connections, for peers
    * without a certificate, and once the connection is gone.
    */
@@ -62,6 +70,12 @@ export interface Conn {
    * when the connection is gone, and with `cancelled` after closeWrite().
    */
   write(bytes: Uint8Array): Promise<void> | void;
+  /**
+   * Puts `bytes` back in front of what the next read returns; the last call
+   * comes first. Not while a read waits, which throws. The array must not
+   * change after that. Dropped after our own close() or abort().
+   */
+  unread(bytes: Uint8Array): void;
   /** {@link read} without a promise: undefined where `waiter` is told later. */
   readFor(waiter: Waiter): Uint8Array | null | undefined;
   /**
@@ -108,13 +122,60 @@ export interface PeerCertificate {
 }
 
 export interface Listener {
-  /** With the real port where 0 was asked for. */
+  /** With the real port if 0 was asked for. */
   readonly address: Address;
   /**
+   * The listening descriptor, for another process to adopt; undefined if this
+   * runtime does not tell. It stays the listener's, and is free after close().
+   */
+  readonly fd: number | undefined;
+  /**
    * No new connections from now on; those accepted live on. A unix socket's
-   * path is removed if it is still ours. Idempotent.
+   * path is removed if it is still ours; the path of an adopted one never is.
+   * Idempotent.
    */
   close(): void;
+}
+
+/**
+ * A bound UDP socket. Nothing waits for room: a datagram that cannot be sent is
+ * dropped and counted, as the network may drop it too.
+ */
+export interface UdpSocket {
+  /** With the real port if 0 was asked for. */
+  readonly address: HostPort;
+  /**
+   * Sends one datagram; `to.host` is an IP address of the socket's family. From
+   * a socket on all addresses the system chooses the sender's address. Returns
+   * false if it was dropped: it is too long, there is no room or no route, or
+   * the socket is closed. Some runtimes learn that later and only count it.
+   */
+  send(bytes: Uint8Array, to: HostPort): boolean;
+  /**
+   * How many datagrams were lost here: not sent, refused by their receiver, or
+   * received and failed in {@link OnDatagram}.
+   */
+  readonly dropped: number;
+  /** Idempotent. */
+  close(): void;
+}
+
+export type OnConn = (conn: Conn) => void | Promise<void>;
+
+/** `bytes` is the receiver's to keep; it is empty for an empty datagram. */
+export type OnDatagram = (bytes: Uint8Array, from: HostPort) => void | Promise<void>;
+
+/** The open files of this process, as far as a net counts them. */
+export interface Descriptors {
+  /** How many this process may have open; Infinity if that is unknown. */
+  readonly limit: number;
+  /** How many accepted sockets were closed at once, as they were too many. */
+  readonly turnedAway: number;
+  /**
+   * How many connections of two sockets each have room at once, beside the
+   * listeners, `others` sockets and reserves. Infinity without a known limit.
+   */
+  room(others: number): number;
 }
 
 export interface TlsClientOptions {
@@ -186,6 +247,7 @@ export interface ListenOptions {
 
 export interface Net {
   readonly runtime: "bun" | "node" | "deno";
+  readonly descriptors: Descriptors;
   /**
    * Listens on an IP and port (0: any free one) or a unix socket path (which
    * must not exist; created with mode 0600 from the first moment on, whatever
@@ -194,11 +256,21 @@ export interface Net {
    * connection and nothing else. Rejects with NgrokdError `address-in-use`,
    * `address-unavailable`, `permission` or `network`.
    */
-  listen(
-    address: Address,
-    onConn: (conn: Conn) => void | Promise<void>,
-    options?: ListenOptions,
-  ): Promise<Listener>;
+  listen(address: Address, onConn: OnConn, options?: ListenOptions): Promise<Listener>;
+  /**
+   * Goes on with a listening TCP or unix socket that another process has
+   * opened, such as systemd; clients that wait there already are accepted. From
+   * then on the descriptor is the listener's, and no child process inherits it.
+   * Rejects with NgrokdError `network` if it is none, or if this runtime cannot
+   * adopt; it then remains the caller's.
+   */
+  adopt(fd: number, onConn: OnConn, options?: ListenOptions): Promise<Listener>;
+  /**
+   * Binds a UDP socket to an IP address and port (0: any free one). An
+   * exception or rejection of `onDatagram` drops that datagram and nothing
+   * else. Rejects as {@link listen} does.
+   */
+  udp(address: HostPort, onDatagram: OnDatagram): Promise<UdpSocket>;
   /**
    * A connected (and with TLS: verified) connection, TCP_NODELAY and keepalive
    * on. Rejects with NgrokdError `network` (refused, unreachable, name or path

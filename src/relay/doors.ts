@@ -1,12 +1,13 @@
 import type { DoorId, Doorway, Route } from "../exposure/exposure.ts";
 import type { Steps } from "../exposure/plan.ts";
+import { onAbort } from "../model/abort.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
 import type { Ip } from "../model/ip.ts";
 import { countError, createMeter, type Meter } from "../model/meter.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
+import { type Excess, excess, type Limits } from "./connection-limits.ts";
 import { type ForwardDeps, forward } from "./forward.ts";
-import { type Excess, excess, type Limits } from "./limits.ts";
 
 /** The doors that listen, and their connections. */
 export interface Doors {
@@ -179,11 +180,10 @@ async function drain(state: State, drainMs: number, hurry: AbortSignal): Promise
   };
   // One limit for all: a door that closed earlier gets no more time.
   const timer = setTimeout(cutNow, drainMs);
-  hurry.addEventListener("abort", cutNow, { once: true });
-  if (hurry.aborted) cutNow();
+  const unhook = onAbort(hurry, cutNow);
   await Promise.all(lanes.map(drained));
   clearTimeout(timer);
-  hurry.removeEventListener("abort", cutNow);
+  unhook();
   return { cut: cut.size };
 }
 

@@ -1,6 +1,7 @@
 import { refusalAdvice } from "../ingress/advice.ts";
-import type { Ingress, Opened } from "../ingress/ingress.ts";
+import type { Ingress } from "../ingress/ingress.ts";
 import { describeTlsFailure } from "../ingress/trust.ts";
+import type { Opened } from "../ingress/upgrade.ts";
 import type { Binding } from "../model/binding.ts";
 import { type ErrorCode, isNgrokdError, NgrokdError, oneLine, reasonOf } from "../model/error.ts";
 import { record } from "../model/histogram.ts";
@@ -100,7 +101,7 @@ class Forwarding implements SpliceUser, Watcher {
     client.watch(this);
   }
 
-  private carry({ conn, first, notices }: Accepted): void {
+  private carry({ conn, notices }: Accepted): void {
     const { meter, deps, turn = 0 } = this;
     const { key } = this.binding;
     const now = performance.now();
@@ -111,7 +112,7 @@ class Forwarding implements SpliceUser, Watcher {
     // counted and not told.
     for (const notice of notices)
       deps.log.warn(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
-    startSplice(this.client, conn, this, first, deps.quiet);
+    startSplice(this.client, conn, this, deps.quiet);
   }
 
   carried(direction: Direction, bytes: number): void {

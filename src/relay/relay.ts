@@ -6,20 +6,16 @@
 
 import { isDeepStrictEqual } from "node:util";
 import type { DoorId } from "../exposure/exposure.ts";
-import {
-  createIngress,
-  type Ingress,
-  type IngressSettings,
-  type IngressStats,
-} from "../ingress/ingress.ts";
+import { createIngress, type Ingress, type IngressStats } from "../ingress/ingress.ts";
+import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
 import type { NgrokdError } from "../model/error.ts";
 import { notRegistered } from "../model/failure.ts";
 import type { Log } from "../model/log.ts";
 import type { Net } from "../net/types.ts";
+import type { Limits } from "./connection-limits.ts";
 import { createDoors, type Doors, type Lane, type LiveDoor } from "./doors.ts";
 import type { ForwardDeps } from "./forward.ts";
-import type { Limits } from "./limits.ts";
 import { createQuietWatch, type QuietWatch } from "./quiet.ts";
 
 export interface Relay extends Pick<Doors, "mend" | "probe"> {
@@ -133,7 +129,7 @@ export function createRelay(options: RelayOptions): Relay {
       limits = next;
     },
     discardReady() {
-      for (const { ingress } of links.values()) ingress.renew();
+      for (const { ingress } of links.values()) ingress.discard();
     },
     prepare() {
       for (const { ingress } of links.values()) ingress.prepare();
@@ -209,7 +205,7 @@ function setCredentials(link: Link, settings: IngressSettings): void {
   const { credentials: before } = link;
   link.credentials = settings;
   const same = isDeepStrictEqual({ ...before, caFile: "" }, { ...settings, caFile: "" });
-  if (before !== undefined && !same) link.ingress.renew();
+  if (before !== undefined && !same) link.ingress.discard();
 }
 
 const noStats: IngressStats = {

@@ -27,21 +27,15 @@ export interface SpliceUser {
 
 /**
  * Carries both directions between two connections until both have finished,
- * then gives both back. FIN passes through as FIN while the other direction
- * goes on; a failure of one side reaches the other as RST. Nothing is read
- * while the other side has no room, so a slow reader slows its sender. `first`
- * is what has been read of `b` already and `a` has not got yet; `quiet` ends
- * the pair where nothing moves. Thousands of these wait at a time, so one is
- * three objects and no promise.
+ * then closes both. A FIN passes as a FIN while the other direction goes on. A
+ * failure of one side reaches the other as a RST. Nothing is read while the
+ * other side has no room, so a slow reader slows its sender. Bytes that were
+ * read before have to be put back ({@link Conn.unread}), and count like the
+ * others. `quiet` ends the pair if nothing moves. Thousands of pairs wait at a
+ * time, so a pair is three objects and no promise.
  */
-export function startSplice(
-  a: Conn,
-  b: Conn,
-  user: SpliceUser,
-  first: Uint8Array = nothing,
-  quiet: QuietWatch = patient,
-): void {
-  new Splice(a, b, user, quiet).start(first);
+export function startSplice(a: Conn, b: Conn, user: SpliceUser, quiet: QuietWatch = patient): void {
+  new Splice(a, b, user, quiet).start();
 }
 
 /** {@link startSplice} for one who only waits for the end. Never rejects. */
@@ -69,13 +63,13 @@ class Splice implements Pulse {
     this.down = new Pump(b, a, "b->a", this);
   }
 
-  start(first: Uint8Array): void {
+  start(): void {
     const { up, down } = this;
     this.quiet.begin(this);
     up.from.watch(up);
     down.from.watch(down);
     up.carry(nothing);
-    down.carry(first);
+    down.carry(nothing);
   }
 
   carried(direction: Direction, bytes: number): void {

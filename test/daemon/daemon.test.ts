@@ -28,7 +28,7 @@ describe("a daemon", () => {
           if ("host" in address) closing.push(hosts().includes("one.demo") ? "named" : "nameless");
           listener.close();
         };
-        return { address: listener.address, close };
+        return { ...listener, close };
       },
     };
     const { daemon } = await start(watching);

@@ -7,8 +7,8 @@ import type { ApiEndpoint } from "../../src/model/endpoint.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Hostname } from "../../src/model/hostname.ts";
 import type { Reconciled } from "../../src/model/pass.ts";
+import { unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
-import { unlimited } from "../../src/relay/limits.ts";
 import { mapping, subnet } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
 import { echoing, endpoint, occupy } from "./support.ts";
@@ -282,7 +282,7 @@ describe("one bad thing stays one bad thing", () => {
     });
     expect((await pass([a, b])).endpoints.map(({ warning }) => warning)).toEqual([
       "",
-      'another line of the hosts file gives "b.demo" another address, which programs may use',
+      'another line of the hosts file gives "b.demo" an address of its own, and that line counts',
     ]);
   });
 });

@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import fc from "fast-check";
 import { findingsText } from "../../src/cli/findings-text.ts";
 import type { Attempt } from "../../src/doctor/attempt.ts";
-import { fileLimitIn, lookAtProcess } from "../../src/doctor/daemon-process.ts";
+import { environmentIn, fileLimitIn, lookAtProcess } from "../../src/doctor/daemon-process.ts";
 import { type Finding, ok, warning } from "../../src/doctor/finding.ts";
 import {
   type HostsFacts,
@@ -158,7 +158,11 @@ describe("another process", () => {
       uid: undefined,
       fileLimit: undefined,
       openFiles: undefined,
+      env: undefined,
     });
+  });
+  test("its variables are read from Linux's own text", () => {
+    expect(environmentIn("A=b\0C=d=e\0nothing\0F=\0")).toEqual({ A: "b", C: "d=e", F: "" });
   });
 });
 

@@ -22,10 +22,12 @@ function fake(): Fake {
     reading,
     fate: "open",
     remote: address,
+    local: address,
     peer: undefined,
     closed: Promise.resolve(undefined),
     read: () => reading.promise,
     readFor: () => undefined,
+    unread: () => undefined,
     write: () => undefined,
     writeFor: () => true,
     watch: () => undefined,
@@ -305,7 +307,7 @@ describe("createPool", () => {
     const pool = poolOf();
     pool.prepare();
     await pass(5);
-    pool.renew();
+    pool.discard();
     await pass(5);
     expect([open(), pool.idle]).toEqual([[2, 3], 2]);
     pool.close();
@@ -317,7 +319,7 @@ describe("createPool", () => {
     const pool = poolOf(usual, () => (dials.shift() ?? (async () => fake()))());
     pool.prepare();
     await pass(5);
-    pool.renew();
+    pool.discard();
     const old = fake();
     gate.resolve(old);
     await pass(10);

@@ -3,7 +3,8 @@
  * must never save.
  */
 import { describe, expect, test } from "bun:test";
-import { createIngress, type Ingress, type IngressSettings } from "../../src/ingress/ingress.ts";
+import { createIngress, type Ingress } from "../../src/ingress/ingress.ts";
+import type { IngressSettings } from "../../src/ingress/ingress-dialer.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Conn, Net, TlsSessions } from "../../src/net/types.ts";
 import { net, scripted } from "../support/conns.ts";
@@ -79,7 +80,7 @@ describe("ready connections", () => {
       hint: expect.stringContaining("ngrokd trust"),
     });
     ca = [...right];
-    ingress.renew();
+    ingress.discard();
     await until("one is ready", () => ingress.stats.ready > 0);
     expect(ingress.trouble).toBeUndefined();
     ingress.close();
@@ -101,7 +102,7 @@ describe("ready connections", () => {
       /closes every new connection at once|refused our client certificate/,
     );
     own = {};
-    ingress.renew();
+    ingress.discard();
     await until("one is ready", () => ingress.stats.ready > 0);
     expect(ingress.trouble).toBeUndefined();
     ingress.close();
@@ -190,7 +191,7 @@ describe("ready connections", () => {
     ingress.prepare();
     await until("one is ready", () => ingress.stats.ready === 1);
     ca = [(await rootCa("Another")).cert];
-    ingress.renew();
+    ingress.discard();
     await expect(use(ingress)).rejects.toBeInstanceOf(NgrokdError);
     ingress.close();
   });
@@ -257,7 +258,7 @@ describe("TLS sessions", () => {
     const ingress = createIngress(net, () => ({ ...server.settings, ca }));
     for (let i = 0; i < 2; i += 1) (await use(ingress)).abort();
     ca = [(await rootCa("Another")).cert];
-    ingress.renew();
+    ingress.discard();
     const error = await use(ingress).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: "tls", details: { reason: "SELF_SIGNED_CERT_IN_CHAIN" } });
   });
@@ -272,7 +273,7 @@ describe("TLS sessions", () => {
     const ingress = createIngress(net, () => ({ ...server.settings, ...own }));
     for (let i = 0; i < 2; i += 1) (await use(ingress)).abort();
     own = await issue(await rootCa("Another"), "operator", { usage: ["client"] });
-    ingress.renew();
+    ingress.discard();
     // The fake ingress does not know this CA: that it says no shows that it saw
     // the new certificate.
     await expect(use(ingress)).rejects.toBeInstanceOf(NgrokdError);

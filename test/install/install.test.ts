@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -96,6 +97,49 @@ describe("install.sh", () => {
     // disturbed.
     expect(statSync(machine.program).ino).not.toBe(older);
     expect(versionOf(machine)).toBe("ngrokd 1.0.0");
+  });
+
+  test.each([
+    ["no line end", (line: string) => line.trimEnd()],
+    ["CRLF", (line: string) => line.replace("\n", "\r\n")],
+    ["an upper-case sum", (line: string) => line.slice(0, 64).toUpperCase() + line.slice(64)],
+    ["an empty line first", (line: string) => `\n${line}`],
+  ])("reads a SHA256SUMS whose last line has %s", async (_what, change) => {
+    release.serve({ SHA256SUMS: change(small.sums), [small.name]: small.bytes });
+    const { code, stderr } = await machine.install();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  });
+
+  test.each([
+    ["with a slash at its end", (folder: string) => `/bin:${folder}/:/usr/bin`],
+    ["with slashes doubled", (folder: string) => `/bin:/usr/bin:/${folder}//`],
+    ["through a link", (_folder: string) => `/bin:/usr/bin:${machine.folder}/link`],
+  ])("finds its folder in PATH %s", async (_how, path) => {
+    symlinkSync(machine.programs, join(machine.folder, "link"));
+    const { code, stdout } = await machine.install([], {
+      env: { PATH: `${path(machine.programs)}:${process.env.PATH}` },
+    });
+    expect(code).toBe(0);
+    expect(stdout).not.toContain("PATH");
+  });
+
+  test("takes a slash at the end of NGROKD_INSTALL_DIR for none", async () => {
+    const { code, stdout } = await machine.install([], {
+      env: {
+        NGROKD_INSTALL_DIR: `${machine.programs}/`,
+        PATH: `${machine.programs}:${process.env.PATH}`,
+      },
+    });
+    expect(code).toBe(0);
+    expect(stdout).toContain(`as ${machine.program};`);
+    expect(stdout).not.toContain("PATH");
+  });
+
+  test("names another ngrokd that PATH finds first", async () => {
+    const other = machine.fakes({ ngrokd: "exit 0" });
+    const { stdout } = await machine.install([], { env: { PATH: other } });
+    const [folder] = other.split(":");
+    expect(stdout).toContain(`"${folder}/ngrokd" is another program, and comes first in your PATH`);
   });
 
   test("works when it is piped into sh", async () => {
@@ -321,6 +365,19 @@ describe("install.sh changes nothing on a machine that lacks something", () => {
     const empty = archiveOf({ readme: "nothing" });
     release.serve({ SHA256SUMS: sumLine(name, empty), [name]: empty });
     await refused({}, /Cannot unpack ngrokd-\S+ into/);
+  });
+
+  test.each([
+    ["is empty", ""],
+    ["is a link", "-> /bin/true"],
+    ["is a folder", "/"],
+    ["is another program", "#!/bin/sh\necho hello 1.0.0\n"],
+    ["says nothing", "#!/bin/sh\nexit 0\n"],
+  ])("when the archive's program %s", async (_what, content) => {
+    const { name } = small;
+    const bytes = archiveOf({ ngrokd: content });
+    release.serve({ SHA256SUMS: sumLine(name, bytes), [name]: bytes });
+    await refused({}, /(?:Cannot unpack ngrokd-\S+ into|The program in ngrokd-\S+ )/);
   });
 
   test("when the configuration cannot be written", async () => {

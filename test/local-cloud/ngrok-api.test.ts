@@ -2,8 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { X509Certificate } from "node:crypto";
 import { createCsr, createKey } from "../../src/cloud/certificate.ts";
 import { isNgrokdError } from "../../src/model/error.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { ask, misbehave, register, startCloud, until } from "./support.ts";
+
+const bunNet = createBunNet();
 
 const upstream = "127.0.0.1:1";
 

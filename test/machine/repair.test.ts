@@ -6,13 +6,16 @@ import { memoryLog } from "../support/memory-log.ts";
 
 const one = doorway("http://a.demo", "127.0.0.2");
 
-function repaired(mended: { doorway: typeof one; reason: string | undefined }[] = []) {
+function repaired(
+  mended: { doorway: typeof one; reason: string | undefined }[] = [],
+  otherPins = false,
+) {
   const done: string[] = [];
   const log = memoryLog();
   let watch: WatchDeps | undefined;
   const deps: RepairDeps = {
     checkConfig: () => void done.push("file"),
-    names: { guard: async () => void done.push("hosts") },
+    names: { guard: async () => done.push("hosts") > 0 && otherPins },
     doors: {
       present: new Map([["127.0.0.2:80", {} as never]]),
       async mend() {
@@ -40,6 +43,12 @@ describe("repair", () => {
     await watch.look();
     expect(done).toEqual(["file", "hosts", "doors"]);
     expect(log.lines).toEqual([]);
+  });
+
+  test("asks for a pass where the user's own lines have taken a name or left one", async () => {
+    const { done, watch } = repaired([], true);
+    await watch.look();
+    expect(done).toEqual(["file", "hosts", "kick", "doors"]);
   });
 
   test.each([

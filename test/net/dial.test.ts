@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { NgrokdError } from "../../src/model/error.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { type Attempt, dialEach, interleaved, type Surroundings } from "../../src/net/dial.ts";
+
+const bunNet = createBunNet();
 
 const address = { host: "ingress.test", port: 443 };
 const refused = (): NgrokdError => new NgrokdError("network", "connection refused");

@@ -3,9 +3,11 @@ import { createServer } from "node:http";
 import { createExchange } from "../../src/cloud/exchange.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { ProxyRules } from "../../src/model/proxy.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { createFetch } from "../../src/net/fetch.ts";
 import type { DialOptions, Net } from "../../src/net/types.ts";
+
+const bunNet = createBunNet();
 
 const rules: ProxyRules = {
   proxy: { kind: "http", host: "127.0.0.1", port: 1 },
@@ -163,7 +165,7 @@ describe("a fetch after renew()", () => {
     await ask();
     const kept = await ask();
     expect(kept).toBeLessThanOrEqual(1);
-    fetch.renew();
+    fetch.discard();
     expect([await ask(), await ask()]).toEqual([kept + 1, kept + 2]);
     // Bun gives up what has been idle for 5 minutes, and the last request of
     // before may have had 30 s.
@@ -194,7 +196,7 @@ describe("a fetch after renew()", () => {
       const changing = fetch(there, { method: "DELETE", signal: stop.signal });
       const asking = fetch(there, { signal: stop.signal });
       while (asked.length < 2) await new Promise((moment) => setTimeout(moment, 2));
-      fetch.renew();
+      fetch.discard();
       expect(await (await asking).text()).toBe("answered");
       stop.abort(new NgrokdError("timeout", "too late"));
       await expect(changing).rejects.toThrow("too late");
@@ -209,7 +211,7 @@ describe("a fetch after renew()", () => {
     const fetch = createFetch(bunNet, direct);
     const asking = fetch(`${url}/silent`, { signal: stop.signal });
     stop.abort(new NgrokdError("cancelled", "never mind"));
-    fetch.renew();
+    fetch.discard();
     await expect(asking).rejects.toThrow("never mind");
   });
 
@@ -217,7 +219,7 @@ describe("a fetch after renew()", () => {
     const { net, dials } = watched();
     const fetch = createFetch({ ...net, runtime: "deno" }, direct);
     expect((await fetch(`${url}/nothing`, {})).status).toBe(204);
-    fetch.renew();
+    fetch.discard();
     await expect(fetch("https://api.test/x", {})).rejects.toThrow("not here");
     expect(dials).toMatchObject([
       { host: "api.test 443", options: { tls: { serverName: "api.test" }, via: undefined } },

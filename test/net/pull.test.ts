@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, jest, test } from "bun:test";
 import fc from "fast-check";
 import { NgrokdError } from "../../src/model/error.ts";
-import { lingerStep, lingerSteps } from "../../src/net/limits.ts";
 import { PullConn, type SocketVerbs } from "../../src/net/pull.ts";
+import { lingerStep, lingerSteps } from "../../src/net/timeouts.ts";
 
 /**
  * A socket that takes as many bytes as it is allowed to, and writes down what
@@ -30,6 +30,7 @@ const verbs: SocketVerbs<FakeSocket> = {
   terminate: (socket) => void socket.told.push("terminate"),
   release: (socket) => void socket.told.push("release"),
   peer: () => undefined,
+  local: () => ({ host: "127.0.0.1", port: 2 }),
 };
 
 function fake(room = Number.POSITIVE_INFINITY) {

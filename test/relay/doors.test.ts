@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { listeningKey } from "../../src/net/proc-net.ts";
 import { addressText, type Conn } from "../../src/net/types.ts";
+import { type Limits, unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
-import { type Limits, unlimited } from "../../src/relay/limits.ts";
 import { doorway, echoing, occupy } from "../daemon/support.ts";
 import { ip } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";

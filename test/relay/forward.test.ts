@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { createHash, randomBytes } from "node:crypto";
-import { createIngress, type IngressSettings } from "../../src/ingress/ingress.ts";
+import { createIngress } from "../../src/ingress/ingress.ts";
+import type { IngressSettings } from "../../src/ingress/ingress-dialer.ts";
 import { bindingsOf } from "../../src/model/binding.ts";
 import { countOf, quantile } from "../../src/model/histogram.ts";
 import { createMeter, type Meter } from "../../src/model/meter.ts";

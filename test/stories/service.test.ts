@@ -152,6 +152,20 @@ stories("the unit's sandbox", () => {
     writeFileSync("/etc/hosts", foreignHosts);
   });
 
+  test("lets it make no file in /etc, even one that is not there yet", async () => {
+    expect(existsSync("/etc/ld.so.preload")).toBe(false);
+    const { ino } = statSync("/etc/hosts");
+    const daemon = await serveInside();
+    await daemon.becomes("hello.demo", "listening");
+    // By rename it would be another inode: the daemon tries that first.
+    expect(statSync("/etc/hosts").ino).toBe(ino);
+    expect(readFileSync("/etc/hosts", "latin1")).toContain("\thello.demo\n");
+    expect(daemon.log()).not.toContain("Landlock");
+    expect((await daemon.status()).phase).toBe("serving");
+    expect(await daemon.stop()).toBe(0);
+    expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
+  });
+
   test("shows it its own sockets: a listener that the system closes listens again", async () => {
     const daemon = await serveInside();
     await daemon.becomes("hello.demo", "listening");

@@ -72,6 +72,25 @@ stories("a start while ngrok's API cannot be asked", () => {
     },
   );
 
+  test("a slow API delays no name that was there before", async () => {
+    freshMachine();
+    const before = await registered();
+    const { cloud } = before;
+    await cloud.add("http://early.demo", page("early").address);
+    await before.daemon.becomes("early.demo", "listening");
+    expect(await before.daemon.stop()).toBe(0);
+
+    await cloud.break("latency=20000");
+    const daemon = await serve();
+    await daemon.becomes("early.demo", "listening");
+    expect(await get("early.demo")).toBe("early");
+    // ngrok has not answered yet, so it is not ready.
+    expect(await daemon.status()).toMatchObject({ phase: "starting", last_poll: null });
+    expect((await ngrokd("health")).code).toBe(1);
+    await cloud.mend();
+    expect(await daemon.stop()).toBe(0);
+  });
+
   test("a damaged list, or another operator's, is ignored with a warning", async () => {
     freshMachine();
     const before = await registered();

@@ -6,7 +6,6 @@ import { Buffer } from "node:buffer";
 import { execFile } from "node:child_process";
 import { constants, existsSync } from "node:fs";
 import { type FileHandle, lstat, open, readFile, realpath, rename, unlink } from "node:fs/promises";
-import { networkInterfaces } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { errnoOf, fileError, writeFileAtomic } from "../../files/atomic.ts";
@@ -14,7 +13,7 @@ import { stateFiles } from "../../files/state-folder.ts";
 import { isNgrokdError, NgrokdError } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Ip, Subnet } from "../../model/ip.ts";
-import { editHosts, type HostsEdit, namesOfMachine } from "./text.ts";
+import { editHosts, type HostsEdit, pinsIn, type Written } from "./text.ts";
 
 export interface HostsOptions {
   /**
@@ -25,6 +24,8 @@ export interface HostsOptions {
   readonly stateFolder: string;
   /** Ranges that entries of earlier runs come from, see editHosts. */
   readonly ranges?: readonly Subnet[];
+  /** The addresses that names were given; lines that say so are ours. */
+  readonly written?: () => Written;
   /**
    * Write in place from the start. The default is a rename, except if that is
    * impossible or would lose the file's SELinux label or access control list.
@@ -47,7 +48,10 @@ export interface HostsUpdate {
   readonly change: "none" | "replaced" | "overwritten" | "withheld";
   /** The repairs of the section, one sentence each. */
   readonly repairs: readonly string[];
-  /** Names to which the user's own lines give another address; sorted. */
+  /**
+   * Names to which the user's own lines give another address. They are not
+   * written; sorted.
+   */
   readonly shadowed: readonly Hostname[];
 }
 
@@ -91,7 +95,7 @@ export async function updateHostsFile(
   entries: ReadonlyMap<Hostname, Ip>,
   options: HostsOptions,
 ): Promise<HostsUpdate> {
-  const { ranges, before = async () => true } = options;
+  const { ranges, written, before = async () => true } = options;
   const fs: HostsFs = { read: readHosts, rename, hasAcl, ...options.fs };
   const copies = copiesIn(options.stateFolder);
   const { file, rescued } = await told(path, async () => {
@@ -100,7 +104,7 @@ export async function updateHostsFile(
   });
   for (let attempt = 1; attempt <= 5; attempt++) {
     const old = await told(path, () => fs.read(file));
-    const edit = editHosts(old?.bytes.toString("latin1") ?? "", entries, ranges);
+    const edit = editHosts(old?.bytes.toString("latin1") ?? "", entries, ranges, written?.());
     if (edit.kind === "refused")
       throw new NgrokdError("hosts", `Cannot edit "${path}": ${edit.reason}`, {
         hint: chooseAnother,
@@ -128,26 +132,26 @@ export async function updateHostsFile(
 export async function inspectHostsFile(
   path: string,
   entries: ReadonlyMap<Hostname, Ip>,
-  { ranges, fs }: Pick<HostsOptions, "ranges" | "fs"> = {},
+  { ranges, written, fs }: Pick<HostsOptions, "ranges" | "written" | "fs"> = {},
 ): Promise<HostsEdit & { readonly before: string }> {
   const old = await told(path, async () => await (fs?.read ?? readHosts)(await realFile(path)));
   const before = old?.bytes.toString("latin1") ?? "";
-  return { ...editHosts(before, entries, ranges), before };
+  return { ...editHosts(before, entries, ranges, written?.()), before };
 }
 
 /**
- * The names that the hosts file gives this machine (see namesOfMachine). Empty
- * if the file cannot be read; the next edit reports that error.
+ * Which of these names the user's own lines carry, with their addresses (see
+ * pinsIn). None if the file cannot be read, which its next edit reports.
  */
-export async function machineNamesIn(path: string): Promise<ReadonlySet<string>> {
-  const text = await realFile(path)
+export async function pinsInFile(
+  path: string,
+  names: ReadonlySet<Hostname>,
+  written: Written,
+): Promise<ReadonlyMap<Hostname, readonly string[]>> {
+  const content = await realFile(path)
     .then(readHosts)
     .catch(() => undefined);
-  const addresses = Object.values(networkInterfaces()).flatMap((list = []) =>
-    list.map(({ address }) => address),
-  );
-  const outside = addresses.filter((address) => !/^127\.|^::1$/.test(address));
-  return namesOfMachine(text?.bytes.toString("latin1") ?? "", outside);
+  return pinsIn(content?.bytes.toString("latin1") ?? "", names, written);
 }
 
 type Copies = ReturnType<typeof copiesIn>;

@@ -26,32 +26,35 @@ export type HostsEdit =
       /** The repairs of the section, one sentence each. */
       readonly repairs: readonly string[];
       /**
-       * Sorted names to which a line outside the section gives another address.
-       * Programs may then use that address.
+       * Names that a line outside the section gives another address. They are
+       * not written; sorted.
        */
       readonly shadowed: readonly Hostname[];
     }
   | { readonly kind: "refused"; readonly reason: string };
 
 /**
- * Makes the section of a hosts file hold exactly `entries`, one line each
- * (`IP<TAB>name`), sorted by name. Without entries there is no section. A new
- * section goes to the end; an existing one keeps its place.
+ * Makes the section of a hosts file hold exactly `entries`, sorted by name,
+ * `IP<TAB>name` a line; without entries there is no section. A name that a line
+ * outside gives another address is left out: the user's line counts, wherever
+ * it stands. A new section goes to the end, an existing one stays where it is.
  *
- * `text` is the file read as latin1, one character for each byte, and so is the
- * result: the text outside the section is kept byte for byte. Only the marker
- * lines and the entries between them are removed. Other lines between them move
- * below the section. A marker without its partner owns only the adjacent lines
- * that are in our format and order.
- *
- * Removing the section restores the text from before it was added. Editing the
- * result again changes nothing. A line counts as ours only if its address is in
- * one of `ranges`, and is not reserved.
+ * `text` is the file's bytes read as latin1, a character a byte, and so is the
+ * answer: whatever stands outside the section comes back byte for byte and in
+ * order. Nothing is dropped but the marker lines, the entries between them, and
+ * lines anywhere that say what `written` does, whatever their spacing: another
+ * tool may have reformatted the file. What someone else wrote between the
+ * markers moves below the section; without its other marker, a marker owns only
+ * the lines next to it that are in our format and order. Taking the section out
+ * again restores the text from before it was put in. The result is a fixed
+ * point. `ranges`: where entries, also those of earlier runs, come from: a line
+ * counts as ours only if its address is in one of them and not reserved.
  */
 export function editHosts(
   text: string,
   entries: ReadonlyMap<Hostname, Ip>,
   ranges = entryRanges,
+  written: Written = new Map(),
 ): HostsEdit {
   if (text.startsWith("\xff\xfe") || text.startsWith("\xfe\xff")) {
     return {
@@ -60,40 +63,35 @@ export function editHosts(
     };
   }
   const bom = text.startsWith("\xef\xbb\xbf") ? text.slice(0, 3) : "";
-  const parts = takeApart(text.slice(bom.length), (line) => isOurs(line, entries, ranges));
-  const next = bom + parts.before + sectionOf(parts, entries) + parts.after;
-  const shadowed = shadowedNames(parts.before + parts.after, entries);
+  const parts = takeApart(text.slice(bom.length), ownershipOf(entries, ranges, written));
+  const foreign = parts.before + parts.after;
+  const addresses = foreignAddresses(foreign, entries);
+  const shadowed = [...addresses.keys()]
+    .filter((name) => addresses.get(name)?.some((one) => one !== entries.get(name)))
+    .sort();
+  const served = new Map(entries);
+  for (const name of shadowed) served.delete(name);
+  const next = bom + parts.before + sectionOf(parts, served) + parts.after;
   return next === text
     ? { kind: "same", shadowed }
     : { kind: "changed", text: next, repairs: parts.repairs, shadowed };
 }
 
+/** The names and addresses that this daemon, or an earlier run, has given. */
+export type Written = ReadonlyMap<Hostname, Ip>;
+
 /**
- * Pure: the names that a hosts file gives to this machine: those of 127.0.1.1,
- * which Debian uses for this, and of the machine's own `addresses`. Lower case,
- * without a final dot. `text` is as for editHosts; our own section does not
- * count.
+ * Pure: those of `names` that a line outside our section carries, with the
+ * addresses that such lines give. `text` and `written`: as editHosts takes
+ * them.
  */
-export function namesOfMachine(text: string, addresses: readonly string[]): Set<string> {
-  const own = new Set(["127.0.1.1", ...addresses.map((address) => address.toLowerCase())]);
-  // A block list has 100,000 lines. Only the lines that begin with one of these
-  // addresses are parsed.
-  const begins = new RegExp(
-    `^\\s*(?:${[...own].map((address) => address.replaceAll(".", "\\.")).join("|")})\\s`,
-    "i",
-  );
-  const found = new Set<string>();
-  let inOurs = false;
-  for (const line of text.split("\n")) {
-    if (isBegin(line) || isEnd(line)) inOurs = isBegin(line);
-    if (inOurs || !begins.test(line)) continue;
-    const [address = "", ...names] = (line.split("#", 1)[0] ?? "")
-      .trim()
-      .toLowerCase()
-      .split(/\s+/);
-    if (own.has(address)) for (const name of names) found.add(name.replace(/\.$/, ""));
-  }
-  return found;
+export function pinsIn(
+  text: string,
+  names: ReadonlySet<Hostname>,
+  written: Written,
+): ReadonlyMap<Hostname, readonly string[]> {
+  const { before, after } = takeApart(text, ownershipOf(new Map(), entryRanges, written));
+  return foreignAddresses(before + after, names);
 }
 
 interface Parts {
@@ -121,11 +119,11 @@ function sectionOf({ before, eol }: Parts, entries: ReadonlyMap<Hostname, Ip>): 
   return joined ? eol + section : section;
 }
 
-function takeApart(text: string, ours: (line: string) => boolean): Parts {
-  const start = firstOfOurs(text);
+function takeApart(text: string, own: Ownership): Parts {
+  const start = Math.min(firstOfOurs(text), own.firstWritten(text));
   const untouched = text.slice(0, start);
   const lines = text.slice(start).match(/[^\n]*\n|[^\n]+/g) ?? [];
-  const { place, dropped, repairs } = findOurs(lines, ours, count(untouched, "\n"));
+  const { place, dropped, repairs } = findOurs(lines, own, count(untouched, "\n"));
   const kept = (from: number, to: number) =>
     lines.slice(from, to).filter((_, i) => !dropped.has(from + i));
   const above = untouched + kept(0, place).join("");
@@ -161,7 +159,7 @@ function withoutLineEnd(text: string, style: string): string {
  * belongs: at the first marker, or at the end. `skipped` is the number of lines
  * above `lines` in the file.
  */
-function findOurs(lines: readonly string[], ours: (line: string) => boolean, skipped: number) {
+function findOurs(lines: readonly string[], own: Ownership, skipped: number) {
   const dropped = new Set<number>();
   const repairs: string[] = [];
   const strangers: string[] = [];
@@ -180,7 +178,7 @@ function findOurs(lines: readonly string[], ours: (line: string) => boolean, ski
     if (isEnd(lines[here])) {
       repairs.push(`line ${number} ended a section that no line began`);
       let i = here - 1;
-      while (dropIf(i, ours) && inOrder(lines[i - 1], lines[i])) i--;
+      while (dropIf(i, own.alone) && inOrder(lines[i - 1], lines[i])) i--;
       dropIf(i, isJoint);
       continue;
     }
@@ -189,13 +187,17 @@ function findOurs(lines: readonly string[], ours: (line: string) => boolean, ski
       dropped.add(next);
       m++;
       for (let i = here + 1; i < next; i++)
-        if (!dropIf(i, (line) => ours(line) || isJoint(line))) strangers.push(lines[i] ?? "");
+        if (!dropIf(i, (line) => own.between(line) || isJoint(line)))
+          strangers.push(lines[i] ?? "");
     } else {
       repairs.push(`line ${number} began a section that no line ended`);
       let i = dropIf(here + 1, isJoint) ? here + 2 : here + 1;
-      while (dropIf(i, ours) && inOrder(lines[i], lines[i + 1])) i++;
+      while (dropIf(i, own.alone) && inOrder(lines[i], lines[i + 1])) i++;
     }
   }
+  const stray = own.hasWritten ? lines.keys().filter((i) => !dropped.has(i)) : [];
+  const found = [...stray].filter((i) => dropIf(i, own.isWritten));
+  if (found.length > 0) repairs.push(straySentence(found.length));
   if (strangers.length > 0) repairs.push(strangersSentence(strangers));
   return { place: markers[0] ?? lines.length, dropped, repairs };
 }
@@ -215,28 +217,93 @@ function inOrder(first = "", second = ""): boolean {
   return a === undefined || b === undefined || a.name < b.name;
 }
 
-/** True for a line that looks like one of an earlier run. */
-function isOurs(
-  line: string,
-  entries: ReadonlyMap<Hostname, Ip>,
-  ranges: readonly Subnet[],
-): boolean {
-  const entry = entryOf(line);
-  if (entry === undefined) return false;
-  const { name, ip } = entry;
-  if (entries.get(name) === ip) return true;
-  return !isLocalhostKin(name) && !isReserved(ip) && ranges.some((range) => subnetHas(range, ip));
+/** Which lines are ours, as far as a line can tell. */
+interface Ownership {
+  /**
+   * Between both markers: any spacing and case, and what Go's program wrote.
+   */
+  readonly between: (line: string) => boolean;
+  /** Next to a marker without its other one: our own format only. */
+  readonly alone: (line: string) => boolean;
+  /** Anywhere: a name and an address that were written, however formatted. */
+  readonly isWritten: (line: string) => boolean;
+  readonly hasWritten: boolean;
+  /** Where the first written line begins; the end of the text without one. */
+  readonly firstWritten: (text: string) => number;
 }
 
-function entryOf(line: string): { name: Hostname; ip: Ip } | undefined {
+function ownershipOf(
+  entries: ReadonlyMap<Hostname, Ip>,
+  ranges: readonly Subnet[],
+  written: Written,
+): Ownership {
+  const isOurs = (entry: Entry | undefined): boolean => {
+    if (entry === undefined) return false;
+    const { name, ip } = entry;
+    if (entries.get(name) === ip) return true;
+    return !isLocalhostKin(name) && !isReserved(ip) && ranges.some((range) => subnetHas(range, ip));
+  };
+  const isWritten = (line: string): boolean => {
+    const entry = looseEntryOf(line.split("#", 1)[0] ?? "");
+    return entry !== undefined && written.get(entry.name) === entry.ip && !isReserved(entry.ip);
+  };
+  return {
+    between: (line) => isWritten(line) || isOurs(looseEntryOf(line)),
+    alone: (line) => isOurs(entryOf(line)),
+    isWritten,
+    hasWritten: written.size > 0,
+    firstWritten: (text) => firstLineThat(isWritten, text, written),
+  };
+}
+
+/**
+ * Where the first line begins that has an address of the kind of these and
+ * passes the test. A block list with other addresses costs no look at its
+ * words.
+ */
+function firstLineThat(test: (line: string) => boolean, text: string, written: Written): number {
+  if (written.size === 0) return text.length;
+  const nets = new Set([...written.values()].map((ip) => ip.slice(0, ip.indexOf(".") + 1)));
+  const starts = [...nets].map((net) => net.replace(".", "\\.")).join("|");
+  const lines = new RegExp(`^[ \\t]*(?:${starts})(?!0\\.0\\.1[ \\t])[^\\n]*`, "gm");
+  for (let line = lines.exec(text); line !== null; line = lines.exec(text))
+    if (test(line[0])) return line.index;
+  return text.length;
+}
+
+interface Entry {
+  readonly name: Hostname;
+  readonly ip: Ip;
+}
+
+/** An entry in exactly our format. */
+function entryOf(line: string): Entry | undefined {
   const [, ipText = "", nameText = ""] =
     /^([\d.]{7,15})\t([a-z0-9._-]{1,253})\r?\n?$/.exec(line) ?? [];
+  const entry = parseEntry(ipText, nameText);
+  return entry?.name === nameText ? entry : undefined;
+}
+
+/**
+ * An address and one name, whatever the spacing and the case. The Go program
+ * wrote a wildcard as it is.
+ */
+function looseEntryOf(line: string): Entry | undefined {
+  const [, ipText = "", nameText = ""] =
+    /^\s*([\d.]{7,15})[ \t]+(?:\*\.)?([a-z0-9._-]{1,254})\s*$/i.exec(line) ?? [];
+  return parseEntry(ipText, nameText);
+}
+
+function parseEntry(ipText: string, nameText: string): Entry | undefined {
   const ip = parseIp(ipText);
   const name = parseHostname(nameText);
-  return ip.ok && name.ok && name.value === nameText
-    ? { name: name.value, ip: ip.value }
-    : undefined;
+  return ip.ok && name.ok ? { name: name.value, ip: ip.value } : undefined;
 }
+
+const straySentence = (lines: number): string =>
+  lines === 1
+    ? "1 line that ngrokd had written stood outside its section"
+    : `${lines} lines that ngrokd had written stood outside its section`;
 
 function strangersSentence(lines: readonly string[]): string {
   const shown = lines
@@ -264,24 +331,33 @@ function count(text: string, part: string): number {
   return found;
 }
 
-function shadowedNames(foreign: string, entries: ReadonlyMap<Hostname, Ip>): Hostname[] {
-  if (entries.size === 0) return [];
-  const addresses: ReadonlyMap<string, Ip> = entries;
-  const shadowed = new Set<string>();
-  // Few words of a block list begin with the same character as one of our
-  // names, which is a letter, a digit or an underscore. The others are skipped.
-  const initials = [...new Set([...entries.keys()].map((name) => name.charAt(0)))].join("");
+/** Which of these names foreign lines carry, and the addresses they give. */
+function foreignAddresses(
+  foreign: string,
+  names: { keys(): Iterable<Hostname>; readonly size: number },
+): Map<Hostname, string[]> {
+  const found = new Map<Hostname, string[]>();
+  if (names.size === 0) return found;
+  const known = new Map<string, Hostname>();
+  for (const name of names.keys()) known.set(name, name);
+  // Of the words of a block list few begin as a name of ours does (with a
+  // letter, a digit or an underscore): the rest is passed over.
+  const initials = [...new Set([...names.keys()].map((name) => name.charAt(0)))].join("");
   const words = new RegExp(`(?<=\\s)[${initials}][^\\s#]*`, "gi");
   for (let word = words.exec(foreign); word !== null; word = words.exec(foreign)) {
-    if (!addresses.has(word[0].toLowerCase())) continue;
+    if (!known.has(nameIn(word[0]))) continue;
     const end = foreign.indexOf("\n", word.index);
     words.lastIndex = end === -1 ? foreign.length : end;
     const line = foreign.slice(foreign.lastIndexOf("\n", word.index) + 1, words.lastIndex);
-    const [address = "", ...names] = (line.split("#", 1)[0] ?? "").trim().split(/\s+/);
+    const [address = "", ...listed] = (line.split("#", 1)[0] ?? "").trim().split(/\s+/);
     if (isIP(address) === 0) continue;
-    for (const name of names.map((text) => text.toLowerCase())) {
-      if ((addresses.get(name) ?? address) !== address) shadowed.add(name);
+    for (const name of new Set(listed.map((text) => known.get(nameIn(text))))) {
+      if (name !== undefined) found.set(name, [...(found.get(name) ?? []), address]);
     }
   }
-  return [...entries.keys()].filter((name) => shadowed.has(name)).sort();
+  return found;
 }
+
+/** Resolvers take no notice of case and of a final dot. */
+const nameIn = (word: string): string =>
+  (word.endsWith(".") ? word.slice(0, -1) : word).toLowerCase();

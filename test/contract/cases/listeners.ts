@@ -63,6 +63,24 @@ export const listeners: Case[] = [
     },
   },
   {
+    name: "both ends know their own address, also behind a listener on all addresses",
+    async run(world) {
+      for (const host of ["127.9.8.7", "0.0.0.0", "::"]) {
+        const { listener, next } = await listening(world, { host, port: 0 });
+        const port = portOf(listener);
+        const ours = await world.net.dial({ host: "127.9.8.7", port });
+        const theirs = await next();
+        assert.deepEqual(theirs.local, { host: "127.9.8.7", port });
+        assert.deepEqual(ours.local, theirs.remote);
+        ours.close();
+        theirs.close();
+        await soon(Promise.all([ours.closed, theirs.closed]), "closed");
+        assert.deepEqual(theirs.local, { host: "127.9.8.7", port }, "still known after the end");
+        listener.close();
+      }
+    },
+  },
+  {
     name: "every address of 127.0.0.0/8 can be listened on, each with the same port",
     async run(world) {
       const one = await listening(world, { host: "127.9.8.7", port: 0 });
@@ -179,6 +197,7 @@ export const listeners: Case[] = [
       const socket = await world.peer.connect({ path });
       const conn = await next();
       assert.deepEqual(conn.remote, { path });
+      assert.deepEqual(conn.local, { path });
       await world.peer.send(socket, { text: "hello" });
       await world.peer.finish(socket);
       assert.equal(textOf(await readAll(conn)), "hello");
@@ -189,6 +208,7 @@ export const listeners: Case[] = [
       await soon(conn.closed, "closed");
       const ours = await world.net.dial({ path });
       const theirs = await next();
+      assert.deepEqual(ours.local, { path: "" });
       ours.close();
       assert.equal(await theirs.read(), null);
       theirs.close();

@@ -54,6 +54,19 @@ describe("the keeper of the hosts section", () => {
     expect(place.events).toEqual(["recorded before", "forgotten after"]);
   });
 
+  test("gives a name up as soon as a line of the user's own carries it", async () => {
+    await using place = await kept();
+    await place.keeper.advertise(entries);
+    const pin = "10.5.5.5 a.demo\n";
+    await writeFile(place.path, foreign + section + pin);
+    expect(await place.keeper.guard()).toBe(true);
+    expect(await place.text()).toBe(foreign + pin);
+    expect(await place.keeper.guard()).toBe(false);
+    await writeFile(place.path, foreign);
+    expect(await place.keeper.guard()).toBe(true);
+    expect(await place.text()).toBe(foreign + section);
+  });
+
   test("writes nothing where the change cannot be recorded", async () => {
     await using place = await kept();
     const journal = {
