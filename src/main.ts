@@ -4,6 +4,8 @@ import type { Io } from "./cli/command.ts";
 import { runCli } from "./cli/run.ts";
 import { cleanEnvironment, confinedEnvironment, foldersToCreateIn } from "./model/environment.ts";
 import type { Net } from "./net/types.ts";
+import { isNgrokctl, runNgrokctl } from "./predecessor/ngrokctl.ts";
+import { translated } from "./predecessor/predecessor.ts";
 import { createSay, type Output } from "./terminal/say.ts";
 
 /**
@@ -11,7 +13,7 @@ import { createSay, type Output } from "./terminal/say.ts";
  * that ends the process.
  */
 await startAgain();
-const argv = process.argv.slice(2);
+const { argv, advice } = translated(process.argv.slice(2));
 const debug = argv.includes("--debug");
 const say = createSay({
   json: argv.includes("--json"),
@@ -24,8 +26,17 @@ const say = createSay({
 process.on("uncaughtException", (error) => fail(error));
 process.on("unhandledRejection", (error) => fail(error));
 
-const code = await runCli(argv, createIo(await runtimeNet()));
-process.exit(code);
+if (advice !== "") say.note(advice);
+process.exit(await run(createIo(await runtimeNet())));
+
+async function run(io: Io): Promise<number> {
+  const { net, env, say } = io;
+  const print = (text: string): void => say.result(text, text);
+  const asNgrokctl = isNgrokctl(process.argv0)
+    ? await runNgrokctl(argv, { net, env, print })
+    : undefined;
+  return asNgrokctl ?? (await runCli(argv, io));
+}
 
 /**
  * Starts the process again if variables must be left out, or rights given up:

@@ -1,7 +1,7 @@
 import { hintOf, reasonOf } from "../model/error.ts";
 import { sameFailure } from "../model/failure.ts";
 import type { PassResult, Reconciled, Resumption } from "../model/pass.ts";
-import type { State } from "../model/state.ts";
+import type { Phase, State } from "../model/state.ts";
 import { changeLines, type Line } from "./tell.ts";
 
 /** The change of the published state after a pass, and its log lines. */
@@ -106,7 +106,7 @@ function listed(state: State, reconciled: Reconciled | undefined, timing: Timing
   );
   return {
     change: {
-      phase: ok ? "serving" : "degraded",
+      phase: phaseAfter(state, reconciled, ok),
       reason,
       hint,
       lastPass: { ...timing, ok, reason, hint },
@@ -119,6 +119,12 @@ function listed(state: State, reconciled: Reconciled | undefined, timing: Timing
       ...(state.reason === reason ? [] : troubles),
     ],
   };
+}
+
+/** With the list of before this start in doubt, the start has not ended. */
+function phaseAfter({ phase }: State, reconciled: Reconciled | undefined, ok: boolean): Phase {
+  if (reconciled === undefined && phase === "starting") return phase;
+  return ok ? "serving" : "degraded";
 }
 
 const noKey = "there is no API key";
