@@ -33,13 +33,13 @@ main() {
       --uninstall) action=uninstall ;;
       --purge) purge=yes ;;
       --help | -h) action=help ;;
-      *) fail "Unknown option \"$option\"" "\`sh install.sh --help\` lists what there is" ;;
+      *) fail "Unknown option \"$option\"" "\`sh install.sh --help\` lists the options" ;;
     esac
   done
   choose_folders
   case $action-$purge in
     help-*) usage ;;
-    install-yes) fail "--purge is only for --uninstall" "add --uninstall to remove ngrokd with all that it keeps" ;;
+    install-yes) fail "--purge is only for --uninstall" "add --uninstall to remove ngrokd and all its data" ;;
     install-no) install ;;
     uninstall-*) uninstall ;;
   esac
@@ -168,7 +168,7 @@ needs_of_program() {
 fetch_archive() {
   wanted=${NGROKD_VERSION:-}
   wanted=${wanted#v}
-  case $wanted in *[!0-9A-Za-z.+-]*) fail "NGROKD_VERSION is \"$wanted\", which is no version" "it looks like 0.1.0" ;; esac
+  case $wanted in *[!0-9A-Za-z.+-]*) fail "NGROKD_VERSION is \"$wanted\", which is not a version" "it looks like 0.1.0" ;; esac
   url=https://github.com/ngrokd/ngrokd/releases
   if [ -n "$wanted" ]; then url=$url/download/v$wanted; else url=$url/latest/download; fi
   url=${NGROKD_RELEASE_URL:-$url}
@@ -189,7 +189,7 @@ fetch_archive() {
     esac
   done <"$temporary/SHA256SUMS"
   [ -n "$archive" ] ||
-    fail "The SHA256SUMS of $url names no archive of ngrokd${wanted:+ $wanted} for $target" "see $url for what there is"
+    fail "The SHA256SUMS of $url names no archive of ngrokd${wanted:+ $wanted} for $target" "see $url for the archives"
 
   download "$url/$archive" "$temporary/archive"
   actual=$(sha256 "$temporary/archive")
@@ -242,8 +242,8 @@ explain() {
   say "Installed $version as $program; its configuration is $config"
   look_for_daemon
   case $running in
-    yes) say "The daemon that is running stays the old version until it is restarted" ;;
-    unknown) say "Whether a daemon is running cannot be told ($reason); one that is stays the old version until it is restarted" ;;
+    yes) say "The running daemon is of the old version until it is restarted" ;;
+    unknown) say "Cannot tell whether a daemon is running ($reason); a running one is of the old version until it is restarted" ;;
   esac
   ngrokd=ngrokd
   found=$(command -v ngrokd) || found=
@@ -287,7 +287,7 @@ uninstall() {
       ;;
   esac
   if is_service; then
-    fail "ngrokd is installed as a service, which would go on being started in vain" "remove that first: $program service uninstall"
+    fail "ngrokd is installed as a service, and the system would keep trying to start it" "remove that first: $program service uninstall"
   fi
   state_dir=$(state_folder)
   if [ "$purge" = yes ]; then
@@ -327,7 +327,7 @@ uninstall() {
     say "Kept $config_dir: configuration, registration and addresses (--purge removes them)"
   fi
   if [ "$state_dir" != "${config_dir%/}" ] && [ -e "$state_dir" ]; then
-    say "Kept $state_dir, where the daemon has its key, its registration and its addresses"
+    say "Kept $state_dir, with the daemon's key, its registration and its addresses"
   fi
   hosts=${NGROKD_HOSTS_PATH:-/etc/hosts}
   if grep -q '^# BEGIN ngrokd managed section' "$hosts" 2>/dev/null; then

@@ -39,10 +39,9 @@ async function run(io: Io): Promise<number> {
 }
 
 /**
- * The runtime has read its variables when this runs, and its threads are there
- * already. So where variables are left out, or rights given up, the process
- * begins again. Only the compiled program can: its path and its words are all
- * there is to it.
+ * Starts the process again if variables must be left out, or rights given up:
+ * the runtime has read its variables by now, and has threads. Only the compiled
+ * program can do this, since its path and its arguments are all it needs.
  */
 async function startAgain(): Promise<void> {
   if (process.argv[1]?.startsWith("/$bunfs/") !== true) return;
@@ -143,8 +142,8 @@ function outputOf(name: "stdout" | "stderr"): Output {
 }
 
 /**
- * A fault of ours that nothing caught: said whole, since somebody has to mend
- * it, and the process ends.
+ * An error that nothing caught is a bug. It is printed in full, and the process
+ * ends.
  */
 function fail(error: unknown): void {
   say.error(error);

@@ -64,8 +64,8 @@ export function factsOf({ options, relay, account }: Parts): DaemonFacts {
 }
 
 /**
- * The work around each pass: fresh inputs before, and the new state after.
- * `onEnd` is called after each.
+ * The work before and after each pass: fresh inputs, then the new state.
+ * `onEnd` is called after each pass.
  */
 export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks {
   const { options, health, trust, relay, board } = parts;

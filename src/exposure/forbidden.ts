@@ -7,7 +7,7 @@ export interface OwnNames {
    * the `.local` name are derived from them.
    */
   readonly hostnames: readonly string[];
-  /** The resolver's search list: it makes FQDNs of the short form. */
+  /** The search list of the resolver, which completes short names. */
   readonly searched?: readonly string[];
   /** The addresses that lines of the hosts file outside our section give. */
   readonly pinned?: ReadonlyMap<string, readonly string[]>;
@@ -21,11 +21,11 @@ export interface OwnNames {
 }
 
 /**
- * Why a name may never be written into the hosts file, or undefined where it
- * may. Names come from a remote API: one that took `localhost`, the machine's
- * own name or ngrok's own hosts would cut off the machine or the daemon, and
- * one that an administrator's line carries would overrule that line. Single
- * labels are allowed.
+ * Why a name may never be written into the hosts file; undefined if it may.
+ * Names come from a remote API. A name such as `localhost`, the machine's own
+ * name or one of ngrok's hosts would cut off the machine or the daemon. A name
+ * in a line of the administrator would overrule that line. Single labels are
+ * allowed.
  */
 export function forbiddenName(name: Hostname, own: OwnNames): string | undefined {
   if (isLocalhostKin(name)) return `${quote(name)} always means the local machine or network`;

@@ -31,14 +31,13 @@ export interface PolicyFacts {
   readonly hostsPath: string;
   readonly own: readonly OwnHosts[];
   readonly accounts: readonly AccountEndpoints[];
-  /** The addresses that names were given; a line that says so is no pin. */
+  /**
+   * The addresses of the names. A line with such an address is not the user's.
+   */
   readonly assignment: Assignment;
 }
 
-/**
- * What may be served on this machine, by its names and its hosts file as they
- * are now.
- */
+/** The policy of this machine, from its names and its hosts file. */
 export async function policyNow(facts: PolicyFacts): Promise<Policy> {
   const { hostsPath, own, accounts, assignment } = facts;
   const wanted = accounts.flatMap(({ listed }) => bindingsOf(listed).bindings);

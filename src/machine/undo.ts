@@ -65,8 +65,8 @@ export async function removeFile(path: string): Promise<void> {
 }
 
 /**
- * The addresses that names were given. A damaged file tells of none: the
- * section is taken out then, and no more.
+ * The addresses in the assignment file. A damaged file has none; then only the
+ * section is removed.
  */
 async function writtenIn(stateFolder: string): Promise<() => Assignment> {
   const saved = await readAssignment(stateFiles(stateFolder).assignment);

@@ -332,7 +332,9 @@ describe("set-api-key without a daemon", () => {
     const { code, err } = await run(`set-api-key a-key-of-another-account --config ${file}`);
     expect({ code, err }).toEqual({
       code: 1,
-      err: expect.stringContaining('error: This key does not know the operator "k8sop_1"'),
+      err: expect.stringContaining(
+        'error: This key does not know this machine\'s operator "k8sop_1"',
+      ),
     });
     expect(await readFile(file, "utf8")).toBe(text);
   });

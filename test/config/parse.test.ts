@@ -155,12 +155,12 @@ ingres_endpoint: foo
       'c.yml:2:8: api.url is "http://[redacted]@example.com"; allowed: an https URL; http for ' +
         "this machine alone (localhost, 127.0.0.1, [::1])",
       "c.yml:4:8: api.key is a text of 9 characters (not shown); allowed: 8 to 512 " +
-        "characters, none of them a space",
+        "characters, without spaces",
       'c.yml:6:14: server.log_level is "inof"; allowed: debug, info, warn or error',
       'c.yml:7:16: server.health_port is "8081"; allowed: a whole number, 0 to 65535',
       "c.yml:8:34: bound_endpoints.poll_interval is 0.5; allowed: a whole number, 1 to 86400",
-      'c.yml:8:57: bound_endpoints.selectors[2] is ""; allowed: a list of texts, none of them ' +
-        "empty",
+      'c.yml:8:57: bound_endpoints.selectors[2] is ""; allowed: a list of texts that ' +
+        "are not empty",
       'c.yml:11:24: net.overrides["foo.bar"] is "eth 0"; allowed: host names, each with ' +
         "virtual, an IP address or the name of an interface",
       "c.yml:12:6: dns is a list; allowed: settings, each as `name: value` on a line of its " +

@@ -659,7 +659,7 @@ describe("install.sh --uninstall while a daemon or a service may run", () => {
         );
         const again = await machine.install([], { env, unprivileged: true });
         expect(again.stdout).toMatch(
-          /Whether a daemon is running cannot be told \(.*permission denied\)/,
+          /Cannot tell whether a daemon is running \(.*permission denied\)/,
         );
       } finally {
         daemon.kill("SIGTERM");
@@ -767,7 +767,7 @@ describe("install.sh --uninstall of a machine whose daemon has its files elsewhe
   test("names them where it keeps them", async () => {
     apart();
     expect((await machine.install(["--uninstall"])).stdout).toContain(
-      `Kept ${state()}, where the daemon has its key`,
+      `Kept ${state()}, with the daemon's key`,
     );
     expect(readdirSync(state()).sort()).toEqual(["operator_id", "tls.crt", "tls.key"]);
   });
@@ -781,7 +781,7 @@ describe("install.sh --uninstall of a machine whose daemon has its files elsewhe
     const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
     expect({ code, stdout }).toMatchObject({
       code: 0,
-      stdout: expect.stringContaining(`Kept ${join(machine.folder, folder)}, where`),
+      stdout: expect.stringContaining(`Kept ${join(machine.folder, folder)}, with`),
     });
     expect(readdirSync(join(machine.folder, folder)).sort()).toEqual(
       [...others, "operator_id", "tls.crt", "tls.key"].sort(),

@@ -231,7 +231,7 @@ stories("other ways to begin", () => {
     await until("it has registered", async () => (await daemon.status()).registered);
     expect(readFileSync(defaultConfig, "utf8")).not.toContain(cloud.apiKey);
     expect((await ngrokd("set-api-key -", { stdin: cloud.apiKey })).out).toContain(
-      "NGROK_API_KEY of the environment comes before it",
+      "NGROK_API_KEY in the environment overrides it",
     );
     await daemon.stop();
   });

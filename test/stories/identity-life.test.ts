@@ -236,7 +236,7 @@ stories("API keys", () => {
     expect(await echoes(open, "first")).toBe(true);
     const refused = await ngrokd("set-api-key -", { stdin: "another-key-9" });
     expect(refused.code).toBe(1);
-    expect(refused.err).toContain(`does not know the operator "${old}"`);
+    expect(refused.err).toContain(`does not know this machine's operator "${old}"`);
     expect(refused.err).toContain("it is a key of another account");
     expect(refused.err).toContain("--switch-account");
     expect({

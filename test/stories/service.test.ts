@@ -274,7 +274,7 @@ stories("ngrokd service", () => {
     renameSync("/run/systemd/away", "/run/systemd/system");
     expect(code).toBe(1);
     expect(err).toStartWith(
-      "error: Cannot install the service: systemd does not run here, and nothing was changed\nhint:  have `ngrokd serve`",
+      "error: Cannot install the service: systemd does not run here, and nothing was changed\nhint:  start `ngrokd serve`",
     );
     expect({ unitExists: existsSync(unit), calls: calls() }).toEqual({
       unitExists: false,

@@ -26,29 +26,31 @@ export type HostsEdit =
       /** The repairs of the section, one sentence each. */
       readonly repairs: readonly string[];
       /**
-       * Names that a line outside the section gives another address. They are
-       * not written; sorted.
+       * Sorted names to which a line outside the section gives another address.
+       * They are not written.
        */
       readonly shadowed: readonly Hostname[];
     }
   | { readonly kind: "refused"; readonly reason: string };
 
 /**
- * Makes the section of a hosts file hold exactly `entries`, sorted by name,
- * `IP<TAB>name` a line; without entries there is no section. A name that a line
- * outside gives another address is left out: the user's line counts, wherever
- * it stands. A new section goes to the end, an existing one stays where it is.
+ * Makes the section of a hosts file hold exactly `entries`, one line each
+ * (`IP<TAB>name`), sorted by name. Without entries there is no section. A name
+ * to which a line outside gives another address is left out: the user's line
+ * counts, above and below the section. A new section goes to the end; an
+ * existing one keeps its place.
  *
- * `text` is the file's bytes read as latin1, a character a byte, and so is the
- * answer: whatever stands outside the section comes back byte for byte and in
- * order. Nothing is dropped but the marker lines, the entries between them, and
- * lines anywhere that say what `written` does, whatever their spacing: another
- * tool may have reformatted the file. What someone else wrote between the
- * markers moves below the section; without its other marker, a marker owns only
- * the lines next to it that are in our format and order. Taking the section out
- * again restores the text from before it was put in. The result is a fixed
- * point. `ranges`: where entries, also those of earlier runs, come from: a line
- * counts as ours only if its address is in one of them and not reserved.
+ * `text` is the file read as latin1, one character for each byte, and so is the
+ * result: the text outside the section is kept byte for byte. Only the marker
+ * lines and the entries between them are removed, and all lines with a name and
+ * an address of `written`, in any spacing: another tool may have reformatted
+ * the file. Other lines between the markers move below the section. A marker
+ * without its partner owns only the adjacent lines that are in our format and
+ * order.
+ *
+ * Removing the section restores the text from before it was added. Editing the
+ * result again changes nothing. A line counts as ours only if its address is in
+ * one of `ranges`, and is not reserved.
  */
 export function editHosts(
   text: string,
@@ -77,13 +79,12 @@ export function editHosts(
     : { kind: "changed", text: next, repairs: parts.repairs, shadowed };
 }
 
-/** The names and addresses that this daemon, or an earlier run, has given. */
+/** The names and addresses that this daemon or an earlier run has written. */
 export type Written = ReadonlyMap<Hostname, Ip>;
 
 /**
- * Pure: those of `names` that a line outside our section carries, with the
- * addresses that such lines give. `text` and `written`: as editHosts takes
- * them.
+ * Pure: the addresses that lines outside our section give to `names`. `text`
+ * and `written` are as for editHosts.
  */
 export function pinsIn(
   text: string,
@@ -217,18 +218,18 @@ function inOrder(first = "", second = ""): boolean {
   return a === undefined || b === undefined || a.name < b.name;
 }
 
-/** Which lines are ours, as far as a line can tell. */
+/** Recognizes our lines by their text. */
 interface Ownership {
   /**
-   * Between both markers: any spacing and case, and what Go's program wrote.
+   * Between both markers: any spacing and case, and lines of the Go program.
    */
   readonly between: (line: string) => boolean;
-  /** Next to a marker without its other one: our own format only. */
+  /** Next to a marker without its partner: only our own format. */
   readonly alone: (line: string) => boolean;
-  /** Anywhere: a name and an address that were written, however formatted. */
+  /** Anywhere: a name and an address that ngrokd has written, in any format. */
   readonly isWritten: (line: string) => boolean;
   readonly hasWritten: boolean;
-  /** Where the first written line begins; the end of the text without one. */
+  /** The index of the first written line; the end of the text without one. */
   readonly firstWritten: (text: string) => number;
 }
 
@@ -257,9 +258,8 @@ function ownershipOf(
 }
 
 /**
- * Where the first line begins that has an address of the kind of these and
- * passes the test. A block list with other addresses costs no look at its
- * words.
+ * The index of the first line that passes the test and begins like one of these
+ * addresses. The other lines, such as those of a block list, are not parsed.
  */
 function firstLineThat(test: (line: string) => boolean, text: string, written: Written): number {
   if (written.size === 0) return text.length;
@@ -285,8 +285,8 @@ function entryOf(line: string): Entry | undefined {
 }
 
 /**
- * An address and one name, whatever the spacing and the case. The Go program
- * wrote a wildcard as it is.
+ * An address and one name, in any spacing and case. The Go program wrote
+ * wildcards too.
  */
 function looseEntryOf(line: string): Entry | undefined {
   const [, ipText = "", nameText = ""] =
