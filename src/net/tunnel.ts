@@ -4,9 +4,9 @@
  * password as in RFC 1929). The target's name goes to the proxy as it is, to be
  * resolved there.
  */
-import { isIP, isIPv4 } from "node:net";
 import { NgrokdError, reasonOf } from "../model/error.ts";
-import { type HostPort, hostPortText, ipv6Groups } from "../model/host-port.ts";
+import { type HostPort, hostPortText } from "../model/host-port.ts";
+import { ipv6Bytes, isIpv6, parseIp } from "../model/ip.ts";
 import { quote } from "../model/parsed.ts";
 import { basicCredentials, type ProxyServer, proxyText } from "../model/proxy.ts";
 import type { Conn } from "./types.ts";
@@ -130,9 +130,8 @@ async function logIn(
 
 /** Kind, and address or name (RFC 1928, section 5). */
 function addressBytes(host: string): number[] {
-  if (isIPv4(host)) return [1, ...host.split(".").map(Number)];
-  if (isIP(host) === 6)
-    return [4, ...ipv6Groups(host).flatMap((group) => [group >> 8, group & 255])];
+  if (parseIp(host).ok) return [1, ...host.split(".").map(Number)];
+  if (isIpv6(host)) return [4, ...ipv6Bytes(host)];
   const name = new TextEncoder().encode(host);
   return [3, name.length, ...name];
 }
