@@ -113,6 +113,36 @@ export function proxyFor(
 }
 
 /**
+ * Pure: the proxy for requests to a URL. Plain http is only for servers on this
+ * machine, and uses no proxy.
+ */
+export function proxyForUrl(
+  { protocol, hostname, port }: URL,
+  rules: ProxyRules,
+): ProxyServer | undefined {
+  if (protocol !== "https:") return undefined;
+  const host = hostname.replaceAll(/^\[|\]$/g, "");
+  return proxyFor({ host, port: Number(port || 443) }, rules);
+}
+
+/** The proxies as {@link proxyText}; empty for a direct connection. */
+export interface ProxyWays {
+  readonly api: string;
+  readonly ingress: string;
+}
+
+/** Pure: the proxies for the API's URL and for `host:port` of the ingress. */
+export function proxyWays(apiUrl: string, ingress: string, rules: ProxyRules): ProxyWays {
+  const text = (proxy: ProxyServer | undefined): string =>
+    proxy === undefined ? "" : proxyText(proxy);
+  const place = parseHostPort(ingress, 443);
+  return {
+    api: text(proxyForUrl(new URL(apiUrl), rules)),
+    ingress: text(place.ok ? proxyFor(place.value, rules) : undefined),
+  };
+}
+
+/**
  * Pure: whether NO_PROXY names `target`, by the rules of Go
  * (golang.org/x/net/http/httpproxy). Commas or spaces separate the entries. An
  * entry is `*` for everything, an IP address, a CIDR range or a domain.

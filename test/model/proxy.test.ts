@@ -7,9 +7,11 @@ import {
   type ProxyServer,
   parseProxyUrl,
   proxyFor,
+  proxyForUrl,
   proxySecrets,
   proxyText,
   proxyUrl,
+  proxyWays,
 } from "../../src/model/proxy.ts";
 
 const read = (text: string): ProxyServer => {
@@ -163,4 +165,32 @@ describe("proxyFor", () => {
       expect(proxyFor({ host, port: 443 }, { ...rules, fromEnvironment: false })).toBe(proxy);
     },
   );
+});
+
+describe("proxyForUrl and proxyWays", () => {
+  const proxy = read("http://proxy:3128");
+  const rules = { proxy, fromEnvironment: false, noProxy: "direct.test [fd00::1]:8443" };
+
+  test.each([
+    ["https://api.test", true],
+    ["https://[fd00::2]:8443/path", true],
+    ["http://api.test", false],
+    ["https://direct.test:9443", false],
+    ["https://[fd00::1]:8443", false],
+    ["https://[fd00::1]", true],
+  ])("the way to %s has a proxy: %j", (url, hasProxy) => {
+    expect(proxyForUrl(new URL(url), rules)).toBe(hasProxy ? proxy : undefined);
+  });
+
+  test("are told as texts, which are empty for direct connections", () => {
+    expect(proxyWays("https://api.test", "direct.test", rules)).toEqual({
+      api: "http://proxy:3128",
+      ingress: "",
+    });
+    expect(proxyWays("http://api.test", "ingress.test:443", rules)).toEqual({
+      api: "",
+      ingress: "http://proxy:3128",
+    });
+    expect(proxyWays("https://direct.test", "no place:", rules)).toEqual({ api: "", ingress: "" });
+  });
 });
