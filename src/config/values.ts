@@ -1,8 +1,8 @@
 import { isAbsolute } from "node:path";
 import { parseApiKey } from "../model/api-key.ts";
-import { hostPortText, isIpv6, parseHostPort } from "../model/host-port.ts";
+import { hostPortText, parseHostPort } from "../model/host-port.ts";
 import { parseHostname } from "../model/hostname.ts";
-import { parseIp, parseSubnet, subnetText } from "../model/ip.ts";
+import { isIpv6, parseIp, parseSubnet, subnetText } from "../model/ip.ts";
 import { parseProxyUrl, proxyText, proxyUrl as proxyUrlText } from "../model/proxy.ts";
 
 // The rules for texts in the configuration. A rule returns the text in the
