@@ -67,6 +67,10 @@ const advice: Readonly<Record<string, string>> = {
   // reason seen so far is an account without bindings.
   ERR_NGROK_19002:
     "if bindings are not enabled for this account, ask ngrok's support to enable Kubernetes bindings; else see the reason it gave",
+  ERR_NGROK_19001:
+    "ngrok refused the certificate request: move tls.key away, and ngrokd registers again with a new key",
+  ERR_NGROK_19003:
+    "`bound_endpoints.selectors` has an expression that is no CEL; `true` takes all endpoints",
   ERR_NGROK_202: `this is not an API key: ${newKey}`,
   ERR_NGROK_205:
     "the account is suspended: write to support@ngrok.com; endpoints come back by themselves once it is not",

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
-import { isIpv6, parseHostPort } from "../model/host-port.ts";
-import { parseIp } from "../model/ip.ts";
+import { parseHostPort } from "../model/host-port.ts";
+import { isIpv6, parseIp } from "../model/ip.ts";
 import { defaultConfig, type SettingKey } from "./schema.ts";
 import { dnsAddress } from "./values.ts";
 

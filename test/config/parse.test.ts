@@ -108,7 +108,7 @@ describe("parseConfig, of values that the Go program starts with,", () => {
   test("names no key, though it cannot be one", () => {
     expect(said("api: {key: geheim7}")).toEqual([
       "c.yml:1:12: api.key is a text of 7 characters (not shown); " +
-        "allowed: 8 to 512 characters, none of them a space; none is used instead",
+        "allowed: 8 to 512 characters, without spaces; none is used instead",
     ]);
   });
 
