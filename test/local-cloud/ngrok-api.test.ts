@@ -3,6 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { createCsr, createKey } from "../../src/cloud/certificate.ts";
 import { isNgrokdError } from "../../src/model/error.ts";
 import { createBunNet } from "../../src/net/bun.ts";
+import { bytes, read } from "../support/conns.ts";
 import { ask, misbehave, register, startCloud, until } from "./support.ts";
 
 const bunNet = createBunNet();
@@ -549,6 +550,24 @@ describe("startLocalCloud", () => {
     expect(cloud.endpoints().map(({ url }) => url)).toEqual(["http://a.demo"]);
     expect(() => cloud.moveEndpoint("ep_none", {})).toThrow("ep_none");
     expect(() => cloud.removeEndpoint("ep_none")).toThrow("ep_none");
+  });
+
+  test("answers HTTP/1.0 without Host, on both of its APIs", async () => {
+    const cloud = await startCloud();
+    const said = async (path: string): Promise<string> => {
+      const conn = await bunNet.dial({
+        host: "127.0.0.1",
+        port: Number(new URL(cloud.apiUrl).port),
+      });
+      await conn.write(bytes(`GET ${path} HTTP/1.0\r\n\r\n`));
+      const [head = ""] = (await read(conn)).split("\r\n");
+      conn.close();
+      return head;
+    };
+    expect({ control: await said("/_cloud"), ngrok: await said("/endpoints") }).toEqual({
+      control: "HTTP/1.1 200 OK",
+      ngrok: "HTTP/1.1 401 Unauthorized",
+    });
   });
 
   test("close ends what is late on purpose", async () => {
