@@ -41,7 +41,7 @@ function fake(): Fake {
       reading.reject(new NgrokdError("cancelled", "aborted"));
     },
   };
-  // A real connection's read rejects only if somebody reads.
+  // A real connection rejects only a pending read.
   reading.promise.catch(() => undefined);
   made.push(conn);
   return conn;

@@ -88,7 +88,7 @@ describe("the flow and the ends of a spliced pair", () => {
       full =
         (await Promise.race([room.then(() => "room"), later(100).then(() => "full")])) === "full";
       // Four kernel buffers and a chunk or two are in between; without an end
-      // to it, somebody keeps everything.
+      // to it, something keeps all bytes.
       expect(sent).toBeLessThan(64 * 1024 * 1024);
       if (full) void room.then(() => client.closeWrite());
     }
