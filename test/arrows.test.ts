@@ -8,7 +8,7 @@ import { dirname, join, normalize } from "node:path";
  * import `model` and `version`. A room that is missing here may not exist.
  */
 const arrows: Readonly<Record<string, readonly string[]>> = {
-  main: ["cli", "net", "terminal"],
+  main: ["cli", "net", "predecessor", "terminal"],
   cli: [
     "account",
     "cloud",
@@ -44,8 +44,9 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   ],
   desk: ["account", "config", "control", "ingress", "observe"],
   doctor: ["cloud", "config", "control", "desk", "files", "ingress", "machine", "net"],
+  predecessor: ["config", "control", "desk", "net"],
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
-  account: ["cloud", "config", "exposure", "files", "ingress"],
+  account: ["cloud", "config", "files", "ingress"],
   machine: ["exposure", "files", "journal", "net"],
   terminal: ["desk"],
   relay: ["exposure", "ingress", "net"],

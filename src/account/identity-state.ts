@@ -92,7 +92,7 @@ export function filesRead(
   if (isSameIdentity(identity, before.identity)) return { state: { ...state, fileTrouble: "" } };
   const { ingress } = identity.operatorId === before.identity.operatorId ? before.unsaved : {};
   const unsaved = ingress === undefined ? {} : { ingress };
-  const text = `The files of the identity have changed: the operator ${identity.operatorId} is in use from now on`;
+  const text = `The files of the identity have changed: now using the operator ${identity.operatorId}`;
   return {
     state: { ...adopted(before, identity, now), stamp, unsaved },
     lines: [{ level: "info", text }],
@@ -124,7 +124,7 @@ export function filesUnusable(
   // Our own files with an expired certificate are no change: renewing tells
   // about that.
   if (state.certificate.notAfter <= now) return { state };
-  const text = `The files of the identity have changed and cannot be used, so the ones before stay in use: ${reason}`;
+  const text = `The files of the identity have changed and cannot be used, so the previous ones stay in use: ${reason}`;
   const lines: Line[] = text === state.fileTrouble ? [] : [{ level: "warn", text }];
   return { state: { ...state, fileTrouble: text }, lines };
 }
@@ -210,7 +210,7 @@ export function partUnsaved(
   reason: string,
 ): Transition<HeldIdentity> {
   const { what, hint } = savings[part];
-  const text = `${what} is in use, and cannot be saved: ${reason}`;
+  const text = `${what} is in use, but cannot be saved: ${reason}`;
   const lines: Line[] = text === state.unsaved[part] ? [] : [{ level: "warn", text, hint }];
   return {
     state: { ...afterWriting(state, part), unsaved: { ...state.unsaved, [part]: text } },
@@ -225,11 +225,11 @@ const afterWriting = (state: HeldIdentity, part: Part): HeldIdentity =>
 const savings = {
   certificate: {
     what: "The renewed client certificate",
-    hint: "it is tried again with every poll; until then a restart begins with the old one",
+    hint: "every poll tries again; until then a restart uses the old one",
   },
   ingress: {
-    what: "The ingress address that ngrok named",
-    hint: "it is tried again with every poll; after a restart ngrok is asked anew",
+    what: "The ingress address from ngrok",
+    hint: "every poll tries again; after a restart ngrok is asked again",
   },
 };
 
@@ -259,11 +259,6 @@ export function msUntilDue(state: IdentityState, now: Date): number {
     twinsDue === undefined ? Number.POSITIVE_INFINITY : twinsDue.getTime() - now.getTime();
   return Math.min(msUntilRenewal(certificate, renewalTrouble, now), untilTwins);
 }
-
-export const noIdentity = (): NgrokdError =>
-  new NgrokdError("state", "This machine is not registered with ngrok yet", {
-    hint: "run `ngrokd set-api-key`",
-  });
 
 /**
  * A request has a deadline of 30 s. After it, nothing that a process before us

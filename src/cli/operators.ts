@@ -16,16 +16,15 @@ import { confirm } from "./confirm.ts";
 
 export default command({
   name: "operators",
-  description: "The operators that ngrokd has made in your account, and stale ones among them",
+  description: "List the operators that ngrokd has made in your account, and mark stale ones",
   args: {
     prune: {
       type: "boolean",
-      description: "Delete those whose certificate has expired, after showing them",
+      description: "Show the operators with an expired certificate, and delete them",
     },
     "same-name": {
       type: "boolean",
-      description:
-        "With --prune: also those that name this host and are not this machine's identity",
+      description: "With --prune: also the others that have this machine's host name",
     },
     yes: { type: "boolean", alias: "y", description: "Delete without asking" },
   },
@@ -34,16 +33,12 @@ export default command({
     const { say } = io;
     const sameName = args["same-name"] === true;
     if (sameName && args.prune !== true) {
-      throw new NgrokdError(
-        "usage",
-        "--same-name says what --prune deletes, and does nothing without it",
-        {
-          hint:
-            "`ngrokd operators` lists them all; " +
-            "`ngrokd operators --prune --same-name` deletes those of the same name, " +
-            "after showing them",
-        },
-      );
+      throw new NgrokdError("usage", "--same-name has no effect without --prune", {
+        hint:
+          "`ngrokd operators` lists all operators; " +
+          "`ngrokd operators --prune --same-name` shows those with this host name " +
+          "and deletes them",
+      });
     }
     const { config, path, proxy } = await loadConfig({ file: args.config, env: io.env });
     const key = parseApiKey(config.api.key);
@@ -66,12 +61,11 @@ export default command({
     if (sameName && operatorId === undefined) {
       throw new NgrokdError(
         "usage",
-        "--same-name needs a machine that is registered: " +
-          "without an identity, none of them can be told to be another's",
+        "--same-name needs a registered machine: " +
+          "without an identity, its own operator cannot be told from the others",
         {
           hint:
-            "an identity that is lost comes back with the next start of the daemon, " +
-            "if its key is still there",
+            "the daemon restores a lost identity at its next start, " + "if the key still exists",
         },
       );
     }
@@ -133,9 +127,9 @@ export function operatorsText(operators: readonly OurOperator[], paint: Paint): 
       ? "`ngrokd operators --prune` deletes the expired ones."
       : "",
     operators.some(({ kind }) => kind === "same name")
-      ? "Those of the same name may be left over from an earlier installation here, " +
-        "or another machine that is called the same;\n" +
-        "if there is none, `ngrokd operators --prune --same-name` deletes them too."
+      ? "Operators of the same name may be of an earlier installation here, " +
+        "or of another machine with this host name.\n" +
+        "If there is no such machine, `ngrokd operators --prune --same-name` deletes them too."
       : "",
   ].filter((text) => text !== "");
   return [

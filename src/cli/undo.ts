@@ -12,7 +12,7 @@ import { withoutDaemon } from "./without-daemon.ts";
 
 export default command({
   name: "undo",
-  description: "Take back what ngrokd has changed on this machine",
+  description: "Undo ngrokd's changes on this machine",
   args: {
     yes: { type: "boolean", alias: "y", description: "Do it without asking" },
     "dry-run": { type: "boolean", alias: "n", description: "Only show what would be taken back" },
@@ -30,7 +30,7 @@ export default command({
       show(await planUndo(stateFolder, hostsPath), false);
       return 0;
     }
-    const hint = "stop it first: it takes its hosts section out itself when it ends";
+    const hint = "stop it first: it then removes its hosts section by itself";
     return await withoutDaemon(net, socket, hint, async () => {
       const steps = await planUndo(stateFolder, hostsPath);
       const count = steps.filter(({ action }) => action === "take back").length;
@@ -63,7 +63,7 @@ async function places(
     flags: { "server.socket_path": flag },
   });
   if (loaded === undefined)
-    say.warn(`"${path}" has mistakes (\`ngrokd config check\`): looking at the default places`);
+    say.warn(`"${path}" has mistakes (\`ngrokd config check\`): using the default paths`);
   const { server } = loaded?.config ?? defaultConfig;
   return {
     stateFolder: stateFolderOf(server),
@@ -82,16 +82,14 @@ export function undoText(
   const lines = steps.map((step) => `  ${stepText(step, done, paint)}`);
   const head =
     lines.length === 0
-      ? "ngrokd has changed nothing on this machine that is still there."
+      ? "No change of ngrokd is left on this machine."
       : done
         ? "Taken back:"
-        : "ngrokd has changed this on this machine:";
+        : "Changes of ngrokd on this machine:";
   const hosts = steps.some(
     ({ change, action }) => change.kind === "hosts" && action !== "nothing to do",
   );
-  const copy = hosts
-    ? [`The hosts file as it was before ngrokd first changed it is in ${original}.`]
-    : [];
+  const copy = hosts ? [`The hosts file from before ngrokd's first change is in ${original}.`] : [];
   return [head, ...lines, ...copy].join("\n");
 }
 

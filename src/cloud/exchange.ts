@@ -26,6 +26,8 @@ export interface Outgoing {
   readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   readonly url: URL;
   readonly body?: object;
+  /** Another limit for this answer. */
+  readonly maxBytes?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -40,6 +42,7 @@ export interface ExchangeOptions {
    * Milliseconds.
    */
   readonly timeoutMs: number;
+  /** Of a body, unless a request has its own. */
   readonly maxBytes: number;
   /** Makes a text from outside fit for a message. */
   readonly safe: (text: string) => string;
@@ -55,7 +58,7 @@ export interface ExchangeOptions {
  */
 export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) => Promise<Answer> {
   const send = createFetch({ fetch: options.fetch as typeof fetch });
-  return async ({ action, method, url, body, signal }) => {
+  return async ({ action, method, url, body, signal, maxBytes = options.maxBytes }) => {
     const cancelled = (): NgrokdError =>
       signal?.reason instanceof NgrokdError
         ? signal.reason
@@ -99,14 +102,12 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
         ...alwaysVerified,
       });
       const bytes =
-        response.body === null
-          ? new Uint8Array(0)
-          : await readLimited(response.body, options.maxBytes);
+        response.body === null ? new Uint8Array(0) : await readLimited(response.body, maxBytes);
       if (bytes === undefined) {
         request.abort();
         throw new NgrokdError(
           "protocol",
-          `${action}: "${url.origin}" answered with more than ${options.maxBytes} bytes`,
+          `${action}: "${url.origin}" answered with more than ${maxBytes} bytes`,
         );
       }
       const { status, headers } = response;

@@ -63,10 +63,13 @@ export async function loadIdentity(
 /** The texts of the files; undefined for one that is not there. */
 export type IdentityFiles = { readonly [name in keyof IdentityPaths]: string | undefined };
 
+/** Each has some KB. */
+const fileLimit = 1024 * 1024;
+
 export async function readIdentityFiles(paths: IdentityPaths): Promise<IdentityFiles> {
   const [key, cert, operatorId, ingressEndpoint] = await Promise.all(
     [paths.key, paths.cert, paths.operatorId, paths.ingressEndpoint].map((path) =>
-      readFileIfThere(path),
+      readFileIfThere(path, fileLimit),
     ),
   );
   return { key, cert, operatorId, ingressEndpoint };
@@ -81,7 +84,7 @@ export function identityIn(files: IdentityFiles, paths: IdentityPaths, now: Date
   if (key === undefined) return unusable(`there is no key "${paths.key}"`);
   if (cert === undefined)
     return unusable(
-      `there is a key but no certificate "${paths.cert}"; a registration may have been cut off`,
+      `there is a key but no certificate "${paths.cert}"; a registration may have been interrupted`,
     );
   if (files.operatorId === undefined)
     return unusable(

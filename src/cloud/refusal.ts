@@ -67,7 +67,7 @@ const advice: Readonly<Record<string, string>> = {
   // reason seen so far is an account without bindings.
   ERR_NGROK_19002:
     "if bindings are not enabled for this account, ask ngrok's support to enable Kubernetes bindings; else see the reason it gave",
-  ERR_NGROK_202: `this is no API key: ${newKey}`,
+  ERR_NGROK_202: `this is not an API key: ${newKey}`,
   ERR_NGROK_205:
     "the account is suspended: write to support@ngrok.com; endpoints come back by themselves once it is not",
   ERR_NGROK_206: `this is an authtoken: ${newKey}`,
@@ -116,8 +116,11 @@ const errorBody = z.object({
   details: z.object({ operation_id: word(/^[\w-]{1,64}$/) }).catch({ operation_id: "" }),
 });
 
+/** ngrok's are some hundred bytes. */
+const maxErrorText = 256 * 1024;
+
 function readBody({ text, status }: Answer, safe: (text: string) => string) {
-  const body = errorBody.safeParse(jsonOf(text)).data;
+  const body = errorBody.safeParse(text.length > maxErrorText ? undefined : jsonOf(text)).data;
   const fromNgrok =
     body !== undefined &&
     (body.error_code !== "" || (body.msg !== "" && body.status_code === status));

@@ -93,8 +93,15 @@ export const dnsAddress: Rule = (text) => {
 export function logLevel(value: unknown): unknown {
   if (typeof value !== "string") return value;
   const level = value.toLowerCase();
-  if (level === "trace") return "debug";
-  return level === "warning" ? "warn" : level;
+  return otherLevels.get(level) ?? level;
 }
+
+const otherLevels: ReadonlyMap<string, string> = new Map([
+  ["trace", "debug"],
+  ["verbose", "debug"],
+  ["warning", "warn"],
+  ["fatal", "error"],
+  ["panic", "error"],
+]);
 
 const isIp = (text: string): boolean => parseIp(text).ok || isIpv6(text);

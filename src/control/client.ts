@@ -61,11 +61,11 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
     if (error.details.errno === "EAGAIN") {
       throw new NgrokdError(
         "timeout",
-        `The daemon on "${path}" takes no connection: more of them wait already than fit`,
+        `The daemon on "${path}" accepts no connection: its queue is full`,
         {
           cause: error,
           hint:
-            "it is stopped or hangs: see its log, and end it if it stays so; " +
+            "it is stopped or hangs: see its log, and end it if this continues; " +
             "`ss -xlp` names its process",
         },
       );
@@ -123,7 +123,7 @@ function readReply(text: string, path: string): unknown {
   if (!reply.success)
     throw new NgrokdError(
       "protocol",
-      `The daemon on "${path}" answered with something that is no reply`,
+      `The daemon on "${path}" answered with something that is not a reply`,
       { cause: reply.error },
     );
   if (reply.data.success) return reply.data.data;

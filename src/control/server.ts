@@ -103,7 +103,7 @@ async function listen(
 async function publish(
   { net, path, log }: ControlOptions,
   birthplace: string,
-): Promise<"published" | "somebody lives there"> {
+): Promise<"published" | "in use"> {
   const there = await lstat(path).catch((error: unknown) => {
     if (errnoOf(error) !== "ENOENT") throw error;
   });
@@ -117,9 +117,9 @@ async function publish(
         },
       );
     }
-    if (await isAlive(net, path)) return "somebody lives there";
+    if (await isAlive(net, path)) return "in use";
     await unlink(path);
-    log.info(`Took over the control socket "${path}" of a daemon that is gone`);
+    log.info(`Took over the control socket "${path}" of a daemon that has ended`);
   }
   await link(birthplace, path);
   await unlink(birthplace);

@@ -25,7 +25,7 @@ export interface DaemonOptions {
   readonly log: DaemonLog;
   /** Is given every secret that must not reach the log. */
   readonly keepSecret: (secret: string) => void;
-  /** Called when a requested reload begins, with its end. */
+  /** Called when a requested reload begins, with a promise of its result. */
   readonly onReload?: (end: Promise<ReloadReport>) => void;
   /** Called with every published state but the first. */
   readonly onState?: (state: State) => void;
@@ -77,7 +77,8 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
 }
 
 /**
- * Tells the relay how its account reaches the ingress now, and publishes where.
+ * Gives the relay the present credentials of its account, and publishes the
+ * ingress address.
  */
 export function tellRelay(
   parts: Pick<Parts, "settings" | "trust" | "relay" | "board" | "account">,

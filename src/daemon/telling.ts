@@ -39,7 +39,7 @@ export function healthSource(parts: Parts): HealthSource {
     live: account.live,
     ready() {
       const { ready, reason } = readiness(board.state);
-      // A daemon whose certificate ends soon is ready, with a warning.
+      // A daemon whose certificate expires soon is ready, with a warning.
       return { ok: ready, reason: ready ? account.identity.warnings().join("; ") : reason };
     },
     status: () => healthStatus(withDraining(parts), account.live()),
@@ -63,8 +63,11 @@ export function factsOf({ options, relay, account }: Parts): DaemonFacts {
   };
 }
 
-/** The work around each pass: fresh inputs before, and the new state after. */
-export function passHooks(parts: PartsWithHealth): PassHooks {
+/**
+ * The work before and after each pass: fresh inputs, then the new state.
+ * `onEnd` is called after each pass.
+ */
+export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks {
   const { options, health, trust, relay, board } = parts;
   const { log } = options;
   let trouble: IngressTrouble | undefined;
@@ -83,6 +86,7 @@ export function passHooks(parts: PartsWithHealth): PassHooks {
       const { change, lines } = settled(board.state, result, { at: new Date(), tookMs });
       writeLines(log, lines);
       board.publish(change);
+      onEnd();
     },
   };
 }

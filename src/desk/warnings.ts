@@ -23,7 +23,7 @@ export interface IngressTrouble {
 
 export const insecureWarning =
   "server.insecure_skip_verify is on: the ingress is NOT verified, " +
-  "and whoever is on the way can read and change every connection";
+  "and anyone on the network path can read and change every connection";
 
 /** Pure: the warnings of `ngrokd status`, each a sentence, in their order. */
 export function warningsOf(sources: WarningSources): string[] {

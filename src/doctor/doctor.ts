@@ -32,6 +32,7 @@ import {
 import {
   judgeConfiguration,
   judgeDaemon,
+  judgeEnvironment,
   judgeFiles,
   judgeListener,
   judgePrivileges,
@@ -67,6 +68,9 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
     leftoverFindings(local),
   ]);
   const findings = [
+    ...(daemon?.env === undefined
+      ? judgeEnvironment(place.env, "command")
+      : judgeEnvironment(daemon.env, "daemon")),
     ...judgeConfiguration(local.inspection, status),
     ...judgeDaemon(local.daemon),
     ...judgeSocket(local.socketPath, local.socketMode),
@@ -270,7 +274,7 @@ async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promi
     return [
       notChecked(
         "listeners",
-        isNgrokdError(daemon.error, "permission") ? "the daemon must not be asked" : unanswered,
+        isNgrokdError(daemon.error, "permission") ? "this user may not ask the daemon" : unanswered,
       ),
     ];
   // A draining endpoint has no listener and needs none.

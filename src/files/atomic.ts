@@ -58,12 +58,25 @@ export async function writeFileAtomic(
   }
 }
 
+/** Of one file; the last list of endpoints is by far the largest. */
+const readLimit = 128 * 1024 * 1024;
+
 /**
- * The text of a file (UTF-8), or undefined if there is no file. Rejects with
- * NgrokdError `state` or `permission` for all other errors.
+ * The text of a file (UTF-8), or undefined if there is no file. A device or a
+ * pipe, which would not end, is not read, nor is a file over `limit`. Rejects
+ * with NgrokdError `state` or `permission` for these and all other errors.
  */
-export async function readFileIfThere(path: string): Promise<string | undefined> {
+export async function readFileIfThere(
+  path: string,
+  limit = readLimit,
+): Promise<string | undefined> {
+  const refuse = (why: string): NgrokdError =>
+    new NgrokdError("state", `Cannot read "${path}": ${why}`);
   try {
+    const info = await stat(path);
+    if (!info.isFile() && !info.isDirectory()) throw refuse("it is not a file");
+    if (info.size > limit)
+      throw refuse(`it has ${info.size} bytes, and no more than ${limit} are read`);
     return await readFile(path, "utf8");
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;

@@ -1,4 +1,7 @@
-/** The client side of the binding protocol: connections to endpoints. */
+/**
+ * ingress/ opens a TLS connection to ngrok's ingress for each connection of a
+ * client, and names the endpoint on it. A pool keeps connections ready.
+ */
 import { isNgrokdError, type NgrokdError } from "../model/error.ts";
 import type { Net } from "../net/types.ts";
 import { createIngressDialer, type IngressSettings } from "./ingress-dialer.ts";

@@ -1,7 +1,7 @@
 /**
- * machine/ makes true on this machine what an exposure says: addresses, and the
- * names in the hosts file. It keeps the assignment of addresses, and repairs
- * what other programs undo.
+ * machine/ applies an exposure to this machine: its addresses, and its names in
+ * the hosts file. It keeps the assignment of addresses, and repairs the changes
+ * of other programs.
  */
 import { existsSync } from "node:fs";
 import type { Assignment } from "../exposure/allocate.ts";
@@ -21,7 +21,7 @@ export interface Machine {
    * The addresses of all names; kept in memory if the file cannot be written.
    */
   readonly assignment: Assignment;
-  /** Why the hosts file does not say what it should; undefined if it does. */
+  /** Why the hosts file lacks names or is wrong; undefined if it is right. */
   readonly trouble: string | undefined;
   /**
    * Makes the state folder, reads the assignment, and takes the section of an
@@ -32,12 +32,16 @@ export interface Machine {
   /** Rejects with NgrokdError `permission` or `state`. */
   saveAssignment(next: Assignment): Promise<void>;
   /**
-   * Makes the hosts file say exactly these names. Returns the names to which a
-   * line of the user's own gives another address. Rejects as updateHostsFile.
+   * Makes the hosts file have exactly these names of ours. Returns the names to
+   * which a line of the user's own gives another address. Rejects as
+   * updateHostsFile.
    */
   apply(exposure: Pick<Exposure, "addresses" | "names">): Promise<readonly Hostname[]>;
-  /** Puts the names back if another program took them out. Never rejects. */
-  guard(): Promise<void>;
+  /**
+   * Puts the names back if another program took them out. Returns whether other
+   * names than before are left to the user's own lines. Never rejects.
+   */
+  guard(): Promise<boolean>;
   /** Takes all names back; returns whether there were any. Never rejects. */
   clear(): Promise<boolean>;
   /**
@@ -65,6 +69,7 @@ export function createMachine(options: MachineOptions): Machine {
       record: () => recordChange(stateFolder, change, log),
       forget: () => forgetChange(stateFolder, change, log),
     },
+    written: () => assignment,
   });
   let assignment: Assignment = new Map();
 
@@ -116,6 +121,6 @@ function waitOut(error: unknown, log: Log): void {
   const errno = error instanceof NgrokdError ? String(error.details.errno) : "";
   if (!["EROFS", "ENOSPC", "EDQUOT", "EIO"].includes(errno)) throw error;
   log.warn(reasonOf(error), {
-    hint: "the daemon goes on without, and tries again with every poll",
+    hint: "the daemon continues without it, and every poll tries again",
   });
 }

@@ -9,8 +9,10 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
     listener();
     return nothingToUndo;
   }
-  signal.addEventListener("abort", listener, { once: true });
-  return () => signal.removeEventListener("abort", listener);
+  // Without the event: a listener such as `resolve` would take it as its value.
+  const hook = (): void => listener();
+  signal.addEventListener("abort", hook, { once: true });
+  return () => signal.removeEventListener("abort", hook);
 }
 
 /**

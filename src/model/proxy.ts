@@ -44,7 +44,7 @@ export function parseProxyUrl(text: string): Parsed<ProxyServer> {
       `a proxy of the kind "${scheme.slice(0, 20)}" is not supported, only http and socks5`,
     );
   if (!/^\/?$/.test(url.pathname) || `${url.search}${url.hash}` !== "")
-    return unparsed("there is something behind its host and port");
+    return unparsed("there is text after its host and port");
   const place = parseHostPort(
     url.port === "" ? url.hostname : url.host,
     kind === "http" ? 80 : 1080,
@@ -188,7 +188,9 @@ function credentialsOf(url: URL, kind: ProxyServer["kind"]): Parsed<ProxyServer[
       password: decodeURIComponent(url.password),
     };
   } catch {
-    return unparsed("its user name or password has a % that begins no character; write it as %25");
+    return unparsed(
+      "its user name or password has a % without a valid code after it; write it as %25",
+    );
   }
   const { username, password } = credentials;
   // RFC 7617, section 2.

@@ -47,8 +47,8 @@ export interface LastPass {
 }
 
 /**
- * All that status, list, health and metrics read. Published whole by the
- * daemon; nobody else writes it.
+ * The data of status, list, health and metrics. The daemon alone publishes it,
+ * as a whole.
  */
 export interface State {
   readonly phase: Phase;

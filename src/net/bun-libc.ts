@@ -1,12 +1,12 @@
 /**
  * What Bun 1.4.5 does not have: unix datagrams, the errno of connect(2) on a
- * unix socket, and the address of an adopted listener. A few calls of the C
- * library give it, which this process runs on anyway. The kernel tells where
- * the library is mapped, which is right for glibc and musl. Its path is
+ * unix socket, the address of an adopted listener, and Landlock. A few calls of
+ * the C library give it, which this process runs on anyway. The kernel tells
+ * where the library is mapped, which is right for glibc and musl. Its path is
  * absolute: a bare name would be looked for in the working folder too.
  */
 import type { Pointer } from "bun:ffi";
-import { readFileSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync } from "node:fs";
 import { ipv6Text } from "../model/ip.ts";
 import { notAdopted } from "./errors.ts";
 import type { Address } from "./types.ts";
@@ -39,6 +39,55 @@ export async function isFull(path: string): Promise<boolean> {
 }
 
 /**
+ * From now on this thread, and the programs that it becomes, make and remove
+ * files below these folders alone: landlock(7). It gives up new privileges for
+ * that. The other threads stay as they are. False where the kernel cannot.
+ */
+export async function makeFilesOnlyIn(folders: readonly string[]): Promise<boolean> {
+  if (process.platform !== "linux") return false;
+  const descriptors: number[] = [];
+  try {
+    const { ptr } = await import("bun:ffi");
+    libc ??= await openLibc();
+    const { syscall } = libc;
+    const call = (number: number, ...args: number[]): number =>
+      Number(syscall(number, args[0] ?? 0, args[1] ?? 0, args[2] ?? 0, args[3] ?? 0));
+    const handled = new BigUint64Array([landlock.handled]);
+    const ruleset = call(landlock.create, ptr(handled), handled.byteLength, 0);
+    if (ruleset < 0) return false;
+    descriptors.push(ruleset);
+    for (const path of folders) {
+      const folder = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+      descriptors.push(folder);
+      const rule = new Uint8Array(12);
+      new DataView(rule.buffer).setBigUint64(0, landlock.allowed, true);
+      new DataView(rule.buffer).setInt32(8, folder, true);
+      if (call(landlock.addRule, ruleset, landlock.pathBeneath, ptr(rule)) !== 0) return false;
+    }
+    return (
+      libc.prctl(noNewPrivileges, 1, 0, 0, 0) === 0 && call(landlock.restrict, ruleset, 0) === 0
+    );
+  } catch {
+    return false;
+  } finally {
+    for (const descriptor of descriptors) closeSync(descriptor);
+  }
+}
+
+/** Numbers of linux/landlock.h and of the calls, equal on all processors. */
+const landlock = {
+  create: 444,
+  addRule: 445,
+  restrict: 446,
+  pathBeneath: 1,
+  /** Removing, making anything of any type, and a second name elsewhere. */
+  handled: 0b11_1111_1111_0000n,
+  /** The same of files, folders and sockets. */
+  allowed: 0b10_0011_1011_0000n,
+} as const;
+const noNewPrivileges = 38;
+
+/**
  * The address of an inherited listening socket. From then on no child process
  * inherits it. Rejects with NgrokdError `network` if it is no listening TCP or
  * unix socket, or if the system cannot be asked.
@@ -66,6 +115,8 @@ async function openLibc() {
     sendto: { args: ["i32", "ptr", "usize", "i32", "ptr", "u32"], returns: "i64" },
     connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
+    syscall: { args: ["i64", "i64", "i64", "i64", "i64"], returns: "i64" },
+    prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
     getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
     getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
     fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },

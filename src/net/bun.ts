@@ -9,7 +9,7 @@ import { existsSync } from "node:fs";
 import { clearTimeout, setTimeout } from "node:timers";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
-import { adoptedAddress, isFull, sendDatagram } from "./bun-libc.ts";
+import { adoptedAddress, isFull, makeFilesOnlyIn, sendDatagram } from "./bun-libc.ts";
 import { bunUdp } from "./bun-udp.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
 import { type Dialer, dialAny, underSignal } from "./dial.ts";
@@ -27,6 +27,8 @@ import type {
   TlsSessions,
 } from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
+
+export { makeFilesOnlyIn };
 
 /** A net with an account of its own. */
 export function createBunNet(): Net {

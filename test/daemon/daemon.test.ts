@@ -45,7 +45,7 @@ describe("a daemon", () => {
     await expect(answer()).rejects.toMatchObject({ code: "network" });
   });
 
-  test("tells what is wrong with the CAs once, not at every poll, and what is new at the next one", async () => {
+  test("logs each unusable CA file once, not at every poll", async () => {
     const { folder, start } = await machine();
     const spoil = (name: string): void =>
       writeFileSync(join(folder, "cas", name), "no certificate\n");
@@ -95,7 +95,7 @@ describe("a daemon", () => {
     expect(await answer()).toBe("hello");
   });
 
-  test("asks for the ingress of an identity that came without one until ngrok has answered", async () => {
+  test("asks for the ingress address of an identity without one until ngrok answers", async () => {
     const { cloud, state, start } = await machine();
     const first = await start();
     await first.daemon.refresh();
@@ -112,7 +112,7 @@ describe("a daemon", () => {
     expect(await answer()).toBe("hello");
   });
 
-  test("answers a refresh that comes before there is a loop with the first poll, not with none", async () => {
+  test("answers a refresh that comes before the loop runs with the first poll", async () => {
     const { folder, start } = await machine();
     const starting = start();
     const ask = async (): Promise<unknown> =>
@@ -129,7 +129,7 @@ describe("a daemon", () => {
     await starting;
   });
 
-  test("keeps a key out of the log as it will be used, and blots out no word that is none", async () => {
+  test("redacts an API key as it will be used, and no word that cannot be a key", async () => {
     const { folder, start } = await machine();
     const { secrets } = await start();
     const set = (key: string): Promise<unknown> =>

@@ -228,12 +228,10 @@ describe("the reply to list", () => {
       }),
     );
     expect(listSchema.parse(reply)).toEqual(reply);
-    expect(
-      reply.map(({ id, local_listener, last_activity }) => [id, local_listener, last_activity]),
-    ).toEqual([
-      ["", true, ""],
-      ["ep_b", false, ""],
-      ["ep_w", false, ""],
+    expect(reply).toMatchObject([
+      { id: "", local_listener: true, last_activity: "" },
+      { id: "ep_b", local_listener: false, last_activity: "" },
+      { id: "ep_w", local_listener: false, last_activity: "" },
     ]);
   });
 });

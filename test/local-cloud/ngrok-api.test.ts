@@ -51,7 +51,7 @@ describe("every call", () => {
       ['{"region": 1}', "application/json", "ERR_NGROK_215"],
     ];
     for (const [body, type, code] of bodies) {
-      // fetch() names a type of its own for text; bytes have none.
+      // fetch() adds a content type for a string, but not for bytes.
       const response = await fetch(`${cloud.apiUrl}/kubernetes_operators`, {
         method: "POST",
         body: new TextEncoder().encode(body),
@@ -558,7 +558,7 @@ describe("startLocalCloud", () => {
       ({ status }) => status,
       () => "broken off",
     );
-    // The fault is used up once the request waits.
+    // A request that waits has used up the fault.
     while (cloud.faults.list().length > 0) await Bun.sleep(1);
     await cloud.close();
     expect(["broken off", 500]).toContain(await waiting);

@@ -31,9 +31,9 @@ describe("undo", () => {
     await recordFile(place.state, place.unit, "[Unit]\n");
     await writeFile(place.unit, "[Unit]\n");
     const steps = await planUndo(place.state, place.hosts);
-    expect(steps.map(({ change, action }) => [change.path, action])).toEqual([
-      [place.unit, "take back"],
-      [place.hosts, "take back"],
+    expect(steps).toMatchObject([
+      { change: { path: place.unit }, action: "take back" },
+      { change: { path: place.hosts }, action: "take back" },
     ]);
     expect(existsSync(place.unit)).toBe(true);
     await undo(place.state, steps);

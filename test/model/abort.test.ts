@@ -19,6 +19,14 @@ describe("onAbort", () => {
     unhook();
   });
 
+  test("passes no event to the listener, which may be a promise's resolve", () => {
+    const listener = mock();
+    const abort = new AbortController();
+    onAbort(abort.signal, listener);
+    abort.abort();
+    expect(listener.mock.calls).toEqual([[]]);
+  });
+
   test("calls no listener that was taken away, or that has no signal", () => {
     const listener = mock();
     const abort = new AbortController();

@@ -18,10 +18,7 @@ afterEach(() => {
   for (const step of undo.splice(0)) step();
 });
 
-/**
- * A notifier whose datagrams end up in a list, and that never has to do
- * otherwise.
- */
+/** A notifier that puts its datagrams into a list and needs no fallback. */
 function recorded(env: Record<string, string>, taken = true) {
   const sent: string[] = [];
   const otherwise: string[] = [];
@@ -160,7 +157,7 @@ describe("a datagram", () => {
       const notifier = createNotifier({ net: nodeNet, env: { NOTIFY_SOCKET: path } });
       notifier.ready();
       notifier.stopping(1000);
-      // It waits until what it has sent was read.
+      // The sender waits until its datagrams are read.
       const reading = setInterval(texts, 10);
       await notifier.close();
       clearInterval(reading);

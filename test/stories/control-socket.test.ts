@@ -190,7 +190,7 @@ stories("the control socket's life", () => {
     expect(existsSync(leave)).toBe(true);
     expect((await ngrokd("status")).code).toBe(4);
     const next = await serve();
-    await until("the log tells of it", () => next.log().includes("of a daemon that is gone"));
+    await until("the log tells of it", () => next.log().includes("of a daemon that has ended"));
     expect(await next.stop()).toBe(0);
   });
 

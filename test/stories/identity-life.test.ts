@@ -142,7 +142,7 @@ stories("the client certificate", () => {
     writeFileSync(`${folder}/tls.crt`, "no certificate");
     await until(
       "it is told of",
-      async () => await warned(daemon, "cannot be used, so the ones before stay in use"),
+      async () => await warned(daemon, "cannot be used, so the previous ones stay in use"),
     );
     expect(await carries()).toBe(true);
     writeFileSync("/run/tmp/next.crt", answer.binding.cert.cert);
@@ -236,7 +236,7 @@ stories("API keys", () => {
     expect(await echoes(open, "first")).toBe(true);
     const refused = await ngrokd("set-api-key -", { stdin: "another-key-9" });
     expect(refused.code).toBe(1);
-    expect(refused.err).toContain(`does not know the operator "${old}"`);
+    expect(refused.err).toContain(`does not know this machine's operator "${old}"`);
     expect(refused.err).toContain("it is a key of another account");
     expect(refused.err).toContain("--switch-account");
     expect({
@@ -384,9 +384,7 @@ stories("`ngrokd operators`", () => {
   test("--same-name without --prune is a mistake, and no list of all", async () => {
     const { code, out, err } = await ngrokd("operators --same-name");
     expect({ code, out }).toEqual({ code: 2, out: "" });
-    expect(err).toStartWith(
-      "error: --same-name says what --prune deletes, and does nothing without it\n",
-    );
+    expect(err).toStartWith("error: --same-name has no effect without --prune\n");
   });
 
   test("--prune deletes expired ones, those of the same name only if asked, no others", async () => {

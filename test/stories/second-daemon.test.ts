@@ -32,7 +32,7 @@ stories("a daemon with a configuration, a socket and a hosts file of its own", (
       const doctor = (await ngrokd(`doctor --json ${words}`, { env })).json;
       const textOf = (check: string): string =>
         doctor.findings.find((finding: { check: string }) => finding.check === check).text;
-      expect(textOf("configuration")).toBe(`"${config}" is right`);
+      expect(textOf("configuration")).toBe(`"${config}" is valid`);
       const [operator] = await cloud.operators();
       expect(textOf("operator")).toContain(operator?.id ?? "an operator");
       const why = await ngrokd(`why hello.demo ${words}`, { env });

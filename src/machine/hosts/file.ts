@@ -1,8 +1,11 @@
+/**
+ * machine/hosts/ keeps the daemon's entries in /etc/hosts: text.ts edits the
+ * text, this file reads and writes it, keeper.ts decides when.
+ */
 import { Buffer } from "node:buffer";
 import { execFile } from "node:child_process";
 import { constants, existsSync } from "node:fs";
 import { type FileHandle, lstat, open, readFile, realpath, rename, unlink } from "node:fs/promises";
-import { networkInterfaces } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { errnoOf, fileError, writeFileAtomic } from "../../files/atomic.ts";
@@ -10,25 +13,27 @@ import { stateFiles } from "../../files/state-folder.ts";
 import { isNgrokdError, NgrokdError } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Ip, Subnet } from "../../model/ip.ts";
-import { editHosts, type HostsEdit, namesOfMachine } from "./text.ts";
+import { editHosts, type HostsEdit, pinsIn, type Written } from "./text.ts";
 
 export interface HostsOptions {
   /**
-   * An existing folder of the daemon's own for the copies: `hosts.original`,
-   * made once before the first change and never written again, and while the
-   * file is written in place `hosts.before` and `hosts.after`.
+   * The daemon's own folder, which exists, for the copies. `hosts.original` is
+   * made once, before the first change. `hosts.before` and `hosts.after` exist
+   * while the file is written in place.
    */
   readonly stateFolder: string;
   /** Ranges that entries of earlier runs come from, see editHosts. */
   readonly ranges?: readonly Subnet[];
+  /** The addresses that names were given; lines that say so are ours. */
+  readonly written?: () => Written;
   /**
-   * Write in place from the start. By default only where a rename cannot be, or
-   * would lose the file's SELinux label or access control list.
+   * Write in place from the start. The default is a rename, except if that is
+   * impossible or would lose the file's SELinux label or access control list.
    */
   readonly inPlace?: boolean;
   /**
-   * Asked once there is something to write; where it answers false, that is not
-   * done. What it rejects with is passed on as it is.
+   * Called when there is something to write; if it returns false, nothing is
+   * written. Its rejection is passed on unchanged.
    */
   readonly before?: () => Promise<boolean>;
   /** Stand-ins for tests. */
@@ -41,52 +46,56 @@ export interface HostsUpdate {
    * `overwritten`: in place. `withheld`: `before` said no.
    */
   readonly change: "none" | "replaced" | "overwritten" | "withheld";
-  /** What was found wrong and put right, a sentence each. */
+  /** The repairs of the section, one sentence each. */
   readonly repairs: readonly string[];
-  /** Names to which the user's own lines give another address; sorted. */
+  /**
+   * Names to which the user's own lines give another address. They are not
+   * written; sorted.
+   */
   readonly shadowed: readonly Hostname[];
 }
 
-/** What is read of a hosts file. */
+/** The content of a hosts file. */
 export interface HostsContent {
   readonly bytes: Buffer;
   readonly mode: number;
 }
 
 export interface HostsFs {
-  /** Undefined where there is no such file. */
+  /** Undefined if the file does not exist. */
   read(path: string): Promise<HostsContent | undefined>;
   rename(from: string, to: string): Promise<void>;
   /**
-   * Whether the file has rules beside its mode, which a new file would not
-   * have.
+   * Whether the file has an access control list, which a new file would lack.
    */
   hasAcl(path: string): Promise<boolean>;
 }
 
 /**
  * Makes our section of the hosts file hold exactly `entries` (see editHosts),
- * and writes only if that changes a byte. Mode, owner and symbolic links stay;
- * a missing file is made (0644) once there is an entry. The file is read here
- * and compared once more right before it is written: if another program was
- * quicker, its version is read and edited instead. Where the file cannot be
- * replaced (a bind mount, as in containers; a folder that we may not write) it
- * is written in place, with copies kept until that is finished, and a later
- * call repairs what a crash in between left behind. One call at a time.
+ * and writes only if a byte differs. Mode, owner and symbolic links stay. A
+ * missing file is made (0644) if there is an entry. The file is compared again
+ * right before the write: if another program has changed it, the new text is
+ * edited instead.
  *
- * Symbolic links are followed once, to the real file, and not after that; what
- * is not a regular file is never written. The path and the folders above it are
- * trusted: they come from the administrator.
+ * A file that cannot be replaced is written in place: a bind mount, as in
+ * containers, or a file in a folder without write permission. Copies are kept
+ * until the write is finished, and the next call repairs an interrupted write.
+ * One call at a time.
  *
- * Rejects with NgrokdError `permission` or `hosts` (`state` where a copy cannot
- * be kept), the hint set; the file is then as it was.
+ * Symbolic links are followed once, to the real file. Only a regular file is
+ * written. The path and the folders above it are trusted: they come from the
+ * administrator.
+ *
+ * Rejects with NgrokdError `permission` or `hosts`, or with `state` if a copy
+ * cannot be kept. Each has a hint, and the file is then unchanged.
  */
 export async function updateHostsFile(
   path: string,
   entries: ReadonlyMap<Hostname, Ip>,
   options: HostsOptions,
 ): Promise<HostsUpdate> {
-  const { ranges, before = async () => true } = options;
+  const { ranges, written, before = async () => true } = options;
   const fs: HostsFs = { read: readHosts, rename, hasAcl, ...options.fs };
   const copies = copiesIn(options.stateFolder);
   const { file, rescued } = await told(path, async () => {
@@ -95,7 +104,7 @@ export async function updateHostsFile(
   });
   for (let attempt = 1; attempt <= 5; attempt++) {
     const old = await told(path, () => fs.read(file));
-    const edit = editHosts(old?.bytes.toString("latin1") ?? "", entries, ranges);
+    const edit = editHosts(old?.bytes.toString("latin1") ?? "", entries, ranges, written?.());
     if (edit.kind === "refused")
       throw new NgrokdError("hosts", `Cannot edit "${path}": ${edit.reason}`, {
         hint: chooseAnother,
@@ -116,33 +125,33 @@ export async function updateHostsFile(
 }
 
 /**
- * What {@link updateHostsFile} would do, without doing it. Rejects as it does
- * for a file that cannot be read; one that must not be edited is an answer
- * here.
+ * The change that {@link updateHostsFile} would make; writes nothing. Rejects
+ * in the same way if the file cannot be read. A file that must not be edited is
+ * a result here.
  */
 export async function inspectHostsFile(
   path: string,
   entries: ReadonlyMap<Hostname, Ip>,
-  { ranges, fs }: Pick<HostsOptions, "ranges" | "fs"> = {},
+  { ranges, written, fs }: Pick<HostsOptions, "ranges" | "written" | "fs"> = {},
 ): Promise<HostsEdit & { readonly before: string }> {
   const old = await told(path, async () => await (fs?.read ?? readHosts)(await realFile(path)));
   const before = old?.bytes.toString("latin1") ?? "";
-  return { ...editHosts(before, entries, ranges), before };
+  return { ...editHosts(before, entries, ranges, written?.()), before };
 }
 
 /**
- * What the hosts file calls this machine (see namesOfMachine); nothing where it
- * cannot be read, which whoever edits it will say.
+ * Which of these names the user's own lines carry, with their addresses (see
+ * pinsIn). None if the file cannot be read, which its next edit reports.
  */
-export async function machineNamesIn(path: string): Promise<ReadonlySet<string>> {
-  const text = await realFile(path)
+export async function pinsInFile(
+  path: string,
+  names: ReadonlySet<Hostname>,
+  written: Written,
+): Promise<ReadonlyMap<Hostname, readonly string[]>> {
+  const content = await realFile(path)
     .then(readHosts)
     .catch(() => undefined);
-  const addresses = Object.values(networkInterfaces()).flatMap((list = []) =>
-    list.map(({ address }) => address),
-  );
-  const outside = addresses.filter((address) => !/^127\.|^::1$/.test(address));
-  return namesOfMachine(text?.bytes.toString("latin1") ?? "", outside);
+  return pinsIn(content?.bytes.toString("latin1") ?? "", names, written);
 }
 
 type Copies = ReturnType<typeof copiesIn>;
@@ -151,19 +160,16 @@ function copiesIn(stateFolder: string) {
   return { original: hostsOriginal, before: hostsBefore, after: hostsAfter };
 }
 
-/**
- * 64 MiB: more than the largest block lists, and little enough to hold in
- * memory.
- */
+/** 64 MiB: more than the largest block lists, and it still fits in memory. */
 const sizeLimit = 64 * 1024 * 1024;
 
 /**
- * Why a file next to the hosts file cannot be made or renamed over it, while
- * the hosts file itself may still be written.
+ * Errors of a new file next to the hosts file, or of the rename over it. The
+ * hosts file itself may still be writable.
  */
 const irreplaceable = new Set(["EBUSY", "EXDEV", "EACCES", "EPERM", "EROFS", "ETXTBSY"]);
 
-/** "overtaken": the file is no longer what was read, and was not touched. */
+/** "overtaken": another program changed the file first; it was not written. */
 async function write(
   file: string,
   old: HostsContent | undefined,
@@ -199,10 +205,9 @@ function sameContent(a: HostsContent | undefined, b: HostsContent | undefined): 
 }
 
 /**
- * Writes from the first byte that differs, and cuts the file only after that.
- * If this fails half way, the old bytes are put back; if the process or the
- * machine stops half way, finishInterrupted() finds both copies at the next
- * call.
+ * Writes from the first byte that differs, and then cuts the file. If the write
+ * fails, the old bytes are put back. If the process or the machine stops,
+ * finishInterrupted() finds both copies at the next call.
  */
 async function overwrite(
   path: string,
@@ -212,7 +217,7 @@ async function overwrite(
 ): Promise<"overwritten" | "overtaken"> {
   const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
-    // Who may not read the file may not read its copies either.
+    // The copies have the mode of the file, so they are no easier to read.
     await keepCopy(copies.before, old.bytes, old.mode);
     await keepCopy(copies.after, bytes, old.mode);
     const overtaken = !(await file.readFile()).equals(old.bytes);
@@ -242,7 +247,7 @@ async function putFrom(file: FileHandle, bytes: Buffer, from: number): Promise<v
   await file.sync();
 }
 
-/** In this order: only both copies together mean that a write was under way. */
+/** In this order: an interrupted write is known by both copies together. */
 async function dropCopies(copies: Copies): Promise<void> {
   await unlink(copies.after);
   await unlink(copies.before);
@@ -257,8 +262,8 @@ function firstDifference(a: Buffer, b: Buffer): number {
 
 /**
  * Finishes an overwrite() that a crash interrupted. Disks may store the blocks
- * of a write in any order, so every byte may be old or new; a file with any
- * other byte was changed since, and is left alone.
+ * of a write in any order, so each byte may be old or new. A file with any
+ * other byte was changed since then, and is left alone.
  */
 async function finishInterrupted(path: string, fs: HostsFs, copies: Copies): Promise<string[]> {
   const before = await readIfThere(copies.before);
@@ -308,7 +313,7 @@ async function keepCopy(copy: string, bytes: Buffer, mode: number): Promise<void
     const { code, message } = fileError(`Cannot write "${copy}"`, error);
     throw new NgrokdError(code, message, {
       cause: error,
-      hint: "the hosts file is changed only where a copy of it can be kept",
+      hint: "the hosts file is changed only if a copy of it can be kept",
     });
   }
 }
@@ -322,7 +327,7 @@ async function readIfThere(path: string): Promise<Buffer | undefined> {
   }
 }
 
-/** Where the symbolic links lead, or the path itself where no file is yet. */
+/** The file behind the symbolic links, or the path itself if no file exists. */
 async function realFile(path: string): Promise<string> {
   try {
     return await realpath(path);
@@ -366,16 +371,15 @@ async function readHosts(path: string): Promise<HostsContent | undefined> {
 }
 
 /**
- * A new file gets the folder's SELinux label, not the old file's, and node: has
- * no call to carry it over.
+ * A new file gets the SELinux label of the folder. The runtime has no call to
+ * copy the label of the old file.
  */
 const hasSelinux = (): boolean => existsSync("/sys/fs/selinux/enforce");
 
 /**
- * Access control lists cannot be read through node: either, but `ls` marks them
- * with a plus behind the mode (POSIX; GNU and macOS do so, and an `ls` that
- * does not, as busybox's, is on systems that hardly know them). Asked only when
- * the file is about to be written.
+ * The runtime cannot read access control lists, but `ls` marks them with a plus
+ * after the mode (POSIX; GNU and macOS do). The `ls` of busybox does not; its
+ * systems rarely have such lists. Called only before a write.
  */
 async function hasAcl(path: string): Promise<boolean> {
   const env = { LC_ALL: "C" };
@@ -389,8 +393,8 @@ async function hasAcl(path: string): Promise<boolean> {
 const chooseAnother = "set NGROKD_HOSTS_PATH to the hosts file that this system reads";
 
 /**
- * Does something to the hosts file, and says of a failure what it means for
- * that.
+ * Runs work on the hosts file. Its error then says that the hosts file cannot
+ * be edited, with a hint.
  */
 async function told<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
