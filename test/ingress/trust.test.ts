@@ -208,7 +208,9 @@ describe("installTrust", () => {
       certificates: 1,
     });
   });
+});
 
+describe("installTrust with a certificate that is there or another's", () => {
   test("says that nothing changed the second time", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert });
     const install = () =>
@@ -304,7 +306,9 @@ describe("installTrust", () => {
     );
     expect(error.message).toContain(join(folder.path, "file", "t"));
   });
+});
 
+describe("installTrust from a URL", () => {
   test("fetches a URL, over plain http too, for the fingerprint proves it", async () => {
     await using server = await fakeServer(({ path }) =>
       path === "/moved" ? { status: 302, headers: { location: "/ca" } } : { text: ours.cert },
