@@ -1,11 +1,17 @@
 /** The API's check of keys and versions, with ngrok's own refusals. */
 import type { Context, MiddlewareHandler } from "hono";
+import { matchedRoutes } from "hono/route";
 import { quote } from "../model/parsed.ts";
-import { refusal } from "./answers.ts";
+import { noRoute, refusal } from "./answers.ts";
 
-/** `keys`: the accepted keys, each with its account. */
+/**
+ * `keys`: the accepted keys, each with its account. As at ngrok, a request that
+ * no route is for is refused before its key is looked at.
+ */
 export function authorized(keys: ReadonlyMap<string, string>): MiddlewareHandler {
   return async (c, next) => {
+    const hasRoute = matchedRoutes(c).some(({ method }) => method !== "ALL");
+    if (!hasRoute) return noRoute(c.req.path);
     const refused = keyRefusal(c, keys) ?? versionRefusal(c);
     if (refused === undefined) await next();
     return refused;
@@ -16,9 +22,16 @@ export function authorized(keys: ReadonlyMap<string, string>): MiddlewareHandler
 export const accountOf = (c: Context, keys: ReadonlyMap<string, string>): string | undefined =>
   keys.get(keyIn(c) ?? "");
 
-/** Undefined if the header has no key. */
-const keyIn = (c: Context): string | undefined =>
-  /^Bearer (\S+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
+/**
+ * The token of Bearer, or the password of Basic authentication; undefined if
+ * the header has neither.
+ */
+function keyIn(c: Context): string | undefined {
+  const [, scheme, value = ""] =
+    /^(Bearer|Basic) (\S+)$/i.exec(c.req.header("authorization") ?? "") ?? [];
+  if (scheme?.toLowerCase() !== "basic") return scheme === undefined ? undefined : value;
+  return /^[^:]*:(.+)$/.exec(Buffer.from(value, "base64").toString())?.[1];
+}
 
 function keyRefusal(c: Context, keys: ReadonlyMap<string, string>): Response | undefined {
   if (c.req.header("authorization") === undefined)
@@ -32,7 +45,7 @@ function keyRefusal(c: Context, keys: ReadonlyMap<string, string>): Response | u
     return refusal(
       401,
       "ERR_NGROK_201",
-      "The Authorization header is not of the form 'Bearer <api key>'.",
+      "The ngrok API requires Basic or Bearer authentication in the Authorization header.",
     );
   return keys.has(key)
     ? undefined

@@ -12,13 +12,14 @@ describe("every call", () => {
     const cloud = await startCloud({ apiKeys: ["first-key", "second-key"] });
     const refusals: [Record<string, string>, number, string][] = [
       [{ authorization: "" }, 401, "ERR_NGROK_200"],
-      [{ authorization: "Basic Zm9vOmJhcg==" }, 401, "ERR_NGROK_201"],
+      [{ authorization: "Digest Zm9vOmJhcg==" }, 401, "ERR_NGROK_201"],
+      [{ authorization: "Basic Zm9vOmJhcg==" }, 401, "ERR_NGROK_203"],
       [{ authorization: "Bearer first-ke" }, 401, "ERR_NGROK_203"],
       [{ "ngrok-version": "" }, 400, "ERR_NGROK_218"],
       [{ "ngrok-version": "1" }, 400, "ERR_NGROK_217"],
     ];
     for (const [headers, status, code] of refusals) {
-      for (const path of ["/endpoints", "/kubernetes_operators", "/nothing/here"]) {
+      for (const path of ["/endpoints", "/kubernetes_operators", "/endpoints/ep_none"]) {
         const { json, status: seen } = await ask(cloud, "GET", path, { headers });
         expect({ path, seen, ...json }).toMatchObject({
           path,
@@ -149,7 +150,7 @@ describe("operators", () => {
     const csr = await createCsr(await createKey());
     const bodies: [object, string, string][] = [
       [{ enabled_features: ["bindings"] }, "ERR_NGROK_19002", "needs a binding with a CSR"],
-      [{ binding: { csr: "-----BEGIN NONSENSE-----" } }, "ERR_NGROK_19002", "PKCS #10"],
+      [{ binding: { csr: "-----BEGIN NONSENSE-----" } }, "ERR_NGROK_19001", "PKCS #10"],
       [{ description: "é".repeat(128), binding: { csr } }, "ERR_NGROK_215", "description"],
       [{ metadata: "x".repeat(4097), binding: { csr } }, "ERR_NGROK_215", "metadata"],
       [{ enabled_features: ["flying"], binding: { csr } }, "ERR_NGROK_215", "enabled_features.0"],
