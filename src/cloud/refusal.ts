@@ -7,9 +7,10 @@ import type { Answer } from "./exchange.ts";
  * `unauthorized`, `not-found`, `rate-limited` or `api`. `details`: `status`,
  * `errorCode` and `operationId` ("" if ngrok sent none), `fromNgrok` (the body
  * has ngrok's error shape; a 404 without it may come from a proxy or a wrong
- * URL, and so does ngrok's own for a path that it does not have) and `retryAfterMs` if the answer names a time. `safe` makes texts from
- * outside fit for a message. Source of shape and codes: docs/protocol.md,
- * "ngrok's API".
+ * URL, and ngrok's own for a path that it does not have counts as one) and
+ * `retryAfterMs` if the answer names a time. `safe` makes texts from outside
+ * fit for a message. Source of shape and codes: docs/protocol.md, "ngrok's
+ * API".
  */
 export function refusal(
   action: string,
