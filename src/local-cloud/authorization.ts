@@ -33,26 +33,27 @@ function keyIn(c: Context): string | undefined {
   return /^[^:]*:(.+)$/.exec(Buffer.from(value, "base64").toString())?.[1];
 }
 
+/** ngrok answers 403, also without a key, and quotes a key that it refuses. */
 function keyRefusal(c: Context, keys: ReadonlyMap<string, string>): Response | undefined {
   if (c.req.header("authorization") === undefined)
     return refusal(
-      401,
+      403,
       "ERR_NGROK_200",
       "The ngrok API requires that you set the Authorization header.",
     );
   const key = keyIn(c);
   if (key === undefined)
     return refusal(
-      401,
+      403,
       "ERR_NGROK_201",
       "The ngrok API requires Basic or Bearer authentication in the Authorization header.",
     );
   return keys.has(key)
     ? undefined
     : refusal(
-        401,
+        403,
         "ERR_NGROK_203",
-        "The API authentication you specified is properly formed, but it is invalid.",
+        `The API authentication you specified is properly formed, but it is invalid. Your credential: '${key}'.`,
       );
 }
 

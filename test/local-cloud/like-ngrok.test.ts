@@ -198,10 +198,10 @@ describe("a request", () => {
     const cases: [string, number, string | undefined][] = [
       [basic(":first:key"), 200, undefined],
       [basic("anybody:first:key"), 200, undefined],
-      [basic(":first:kex"), 401, "ERR_NGROK_203"],
-      [basic("first"), 401, "ERR_NGROK_201"],
-      ["Basic ???", 401, "ERR_NGROK_201"],
-      ["Digest x", 401, "ERR_NGROK_201"],
+      [basic(":first:kex"), 403, "ERR_NGROK_203"],
+      [basic("first"), 403, "ERR_NGROK_201"],
+      ["Basic ???", 403, "ERR_NGROK_201"],
+      ["Digest x", 403, "ERR_NGROK_201"],
     ];
     for (const [authorization, status, code] of cases) {
       const answer = await ask(cloud, "GET", "/endpoints", { headers: { authorization } });
@@ -211,6 +211,10 @@ describe("a request", () => {
         code,
       });
     }
+    const { json } = await ask(cloud, "GET", "/endpoints", {
+      headers: { authorization: basic(":first:kex") },
+    });
+    expect(json.msg).toContain("'first:kex'");
     const headers = { authorization: basic(":first:key") };
     const made = await ask(cloud, "POST", operators, { body: {}, headers });
     const own = await ask(cloud, "GET", `${operators}/${made.json.id}`, { headers });

@@ -11,10 +11,10 @@ describe("every call", () => {
   test("needs a known key and the API's version, and refuses in ngrok's form", async () => {
     const cloud = await startCloud({ apiKeys: ["first-key", "second-key"] });
     const refusals: [Record<string, string>, number, string][] = [
-      [{ authorization: "" }, 401, "ERR_NGROK_200"],
-      [{ authorization: "Digest Zm9vOmJhcg==" }, 401, "ERR_NGROK_201"],
-      [{ authorization: "Basic Zm9vOmJhcg==" }, 401, "ERR_NGROK_203"],
-      [{ authorization: "Bearer first-ke" }, 401, "ERR_NGROK_203"],
+      [{ authorization: "" }, 403, "ERR_NGROK_200"],
+      [{ authorization: "Digest Zm9vOmJhcg==" }, 403, "ERR_NGROK_201"],
+      [{ authorization: "Basic Zm9vOmJhcg==" }, 403, "ERR_NGROK_203"],
+      [{ authorization: "Bearer first-ke" }, 403, "ERR_NGROK_203"],
       [{ "ngrok-version": "" }, 400, "ERR_NGROK_218"],
       [{ "ngrok-version": "1" }, 400, "ERR_NGROK_217"],
     ];
@@ -453,7 +453,7 @@ describe("the control API", () => {
   test("gives keys to accounts, which see their own operators only, and revokes them", async () => {
     const cloud = await startCloud();
     const other = { headers: { authorization: "Bearer another-key-9" } };
-    expect((await ask(cloud, "GET", "/kubernetes_operators", other)).status).toBe(401);
+    expect((await ask(cloud, "GET", "/kubernetes_operators", other)).status).toBe(403);
     await ask(cloud, "PUT", "/_cloud/keys/another-key-9", { body: { account: "another" } });
     const { id } = (await ask(cloud, "POST", "/kubernetes_operators", { body: {} })).json;
     for (const [method, rest, body] of [
@@ -471,7 +471,7 @@ describe("the control API", () => {
     expect((await ask(cloud, "GET", "/kubernetes_operators")).json.operators).toHaveLength(1);
     expect((await ask(cloud, "DELETE", "/_cloud/keys/another-key-9")).status).toBe(204);
     expect((await ask(cloud, "DELETE", "/_cloud/keys/another-key-9")).status).toBe(404);
-    expect((await ask(cloud, "GET", "/kubernetes_operators", other)).status).toBe(401);
+    expect((await ask(cloud, "GET", "/kubernetes_operators", other)).status).toBe(403);
   });
 
   test("sets how long the certificates are valid that are signed from then on", async () => {
