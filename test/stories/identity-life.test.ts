@@ -420,6 +420,38 @@ stories("`ngrokd operators`", () => {
   });
 });
 
+stories("`ngrokd operators` after the Go program", () => {
+  test("lists the adopted one and orphans of the Go program and its SDK", async () => {
+    const { cloud, daemon, open } = await serving();
+    open.reset();
+    await daemon.stop();
+    const mine = file("operator_id");
+    const go = { description: "ngrokd daemon", metadata: '{"type":"forward-proxy"}' };
+    await cloud.api("PATCH", `/kubernetes_operators/${mine}`, go);
+    const add = async (facts: object): Promise<string> => {
+      const binding = { endpoint_selectors: ["true"], csr: await csr() };
+      return (await cloud.api("POST", "/kubernetes_operators", { ...facts, binding })).id;
+    };
+    const alive = await add(go);
+    await add({ description: "a cluster", metadata: '{"type":"sdk"}' });
+    await cloud.certificateLife(1);
+    const sdk = await add({ description: "ngrokd-sdk", metadata: '{"type":"sdk"}' });
+    const listed = async (): Promise<string[]> =>
+      (await ngrokd("operators --json")).json.map(
+        (one: { id: string; kind: string; made_by: string }) =>
+          `${one.id} ${one.kind} ${one.made_by}`,
+      );
+    const living = [`${alive} other the Go program`, `${mine} this machine the Go program`];
+    await until("one has expired", async () => (await listed()).join().includes("expired"));
+    expect(await listed()).toEqual([`${sdk} expired the Go SDK`, ...living]);
+    const { out } = await ngrokd("operators");
+    expect(out).toMatch(new RegExp(`${mine} +the Go program .*this machine`));
+    expect((await ngrokd("operators --prune --yes")).out).toBe("Deleted 1 of 1 operator.\n");
+    expect(await listed()).toEqual(living);
+    expect(await cloud.operators()).toHaveLength(3);
+  });
+});
+
 /** The API's failures, and the messages for them. */
 const faults: readonly [fault: string, reason: RegExp][] = [
   ["401", /answered 401: .*\(ERR_NGROK_203, operation op_\w+\)/],
