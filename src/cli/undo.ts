@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { inspectConfig } from "../config/load.ts";
 import { hostsPathIn } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
+import { isAlive } from "../control/alive.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { planUndo, removeFile, type Step, undo } from "../machine/undo.ts";
 import { reasonOf } from "../model/error.ts";
@@ -21,18 +22,19 @@ export default command({
   async run(args, io) {
     const { say, net } = io;
     const { stateFolder, socket, hostsPath } = await places(args, io);
+    const owners = { isAlive: (path: string) => isAlive(net, path) };
     const show = (steps: readonly Step[], done: boolean): void =>
       say.result(
         { done, steps: steps.map(({ change, ...rest }) => ({ ...change, ...rest })) },
         () => undoText(steps, done, stateFiles(stateFolder).hostsOriginal, say.paint),
       );
     if (args["dry-run"] === true) {
-      show(await planUndo(stateFolder, hostsPath), false);
+      show(await planUndo(stateFolder, hostsPath, owners), false);
       return 0;
     }
     const hint = "stop it first: it takes its hosts section out itself when it ends";
     return await withoutDaemon(net, socket, hint, async () => {
-      const steps = await planUndo(stateFolder, hostsPath);
+      const steps = await planUndo(stateFolder, hostsPath, owners);
       const count = steps.filter(({ action }) => action === "take back").length;
       if (count > 0 && args.yes !== true) {
         for (const step of steps) say.note(stepText(step, false, say.paint));
@@ -42,7 +44,8 @@ export default command({
           io,
         );
       }
-      await undo(stateFolder, steps, (path) => removed(path, stateFolder, io));
+      const remove = (path: string): Promise<void> => removed(path, stateFolder, io);
+      await undo(stateFolder, steps, { owners, remove });
       show(steps, true);
       return steps.some(({ action }) => action === "keep") ? 1 : 0;
     });

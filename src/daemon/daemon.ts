@@ -98,6 +98,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     if (await machine.clear())
       log.info(`Cleaned up what an earlier run left in "${options.loaded.hostsPath}"`);
   } catch (error) {
+    await machine.release();
     await control.close();
     throw error;
   }

@@ -3,6 +3,7 @@ import { defaultAccount } from "../account/account-name.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
+import { isAlive } from "../control/alive.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
@@ -60,7 +61,13 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const limits = relayLimits(config);
   const accounts = [defaultAccount];
   const relay = createRelay({ net, log, accounts, limits, room: connectionRoom });
-  const machine = createMachine({ hostsPath, stateFolder, log });
+  const machine = createMachine({
+    hostsPath,
+    stateFolder,
+    socketPath: config.server.socket_path,
+    owners: { isAlive: (path) => isAlive(net, path) },
+    log,
+  });
   const serve = createServing({ accounts, loaded: current, relay, machine, log });
   const account: Account = createAccount({
     name: defaultAccount,

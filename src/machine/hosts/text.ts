@@ -226,7 +226,7 @@ function inOrder(first = "", second = ""): boolean {
 
 /** Which lines are ours, as far as a line can tell. */
 interface Ownership {
-  /** Between both markers: any spacing and case, and what Go's program wrote. */
+  /** Between both markers: any spacing and case, also the Go program's. */
   readonly between: (line: string) => boolean;
   /** Next to a marker without its other one: our own format only. */
   readonly alone: (line: string) => boolean;
