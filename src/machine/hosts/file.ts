@@ -4,7 +4,7 @@ import { constants, existsSync } from "node:fs";
 import { type FileHandle, lstat, open, readFile, realpath, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { errnoOf, fileError, writeFileAtomic } from "../../files/atomic.ts";
+import { errnoOf, fileError, rootHint, writeFileAtomic } from "../../files/atomic.ts";
 import { stateFiles } from "../../files/state-folder.ts";
 import { isNgrokdError, NgrokdError } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
@@ -409,7 +409,9 @@ function hostsError(path: string, error: unknown): NgrokdError {
   if (known.hint !== undefined) return known;
   const denied = known.code === "permission";
   const hint = denied
-    ? "run the daemon as root, or set NGROKD_HOSTS_PATH to a file it may write"
+    ? process.getuid?.() === 0
+      ? rootHint(path, String(known.details.errno))
+      : "run the daemon as root, or set NGROKD_HOSTS_PATH to a file it may write"
     : "the next pass tries again; NGROKD_HOSTS_PATH can name another file";
   return new NgrokdError(denied ? "permission" : "hosts", known.message, {
     cause: error,
