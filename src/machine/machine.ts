@@ -108,7 +108,12 @@ export function createMachine(options: MachineOptions): Machine {
       try {
         return await hosts.clear();
       } catch (error) {
-        log.warn(reasonOf(error), { hint: hintOf(error) || undefined });
+        // No pass follows a stop.
+        const isLater = hintOf(error).startsWith("the next pass");
+        const hint = isLater
+          ? "the next start, or `ngrokd undo`, takes its names out"
+          : hintOf(error);
+        log.warn(reasonOf(error), { hint: hint || undefined });
         return false;
       }
     },
