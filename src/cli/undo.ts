@@ -1,9 +1,11 @@
-import { resolve } from "node:path";
+import { rmdir } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { inspectConfig } from "../config/load.ts";
 import { hostsPathIn } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
 import { isAlive } from "../control/alive.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
+import { trustFolder } from "../ingress/trust.ts";
 import { planUndo, removeFile, type Step, undo } from "../machine/undo.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Paint } from "../terminal/say.ts";
@@ -119,7 +121,12 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
 async function removed(path: string, stateFolder: string, { say }: Io): Promise<void> {
   const { carryOut, planUninstall, thisManager } = await import("../service/manage.ts");
   const isService = ["darwin", "linux"].includes(process.platform) && thisManager().path === path;
-  if (!isService) return await removeFile(path);
+  if (!isService) {
+    await removeFile(path);
+    // `ngrokd trust` made it; one with another file in it stays.
+    if (dirname(path) === trustFolder) await rmdir(trustFolder).catch(() => undefined);
+    return;
+  }
   try {
     await carryOut(await planUninstall(thisManager()), stateFolder);
   } catch (error) {
