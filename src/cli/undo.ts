@@ -1,8 +1,11 @@
-import { resolve } from "node:path";
+import { rmdir } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { inspectConfig } from "../config/load.ts";
 import { hostsPathIn } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
+import { isAlive } from "../control/alive.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
+import { trustFolder } from "../ingress/trust.ts";
 import { planUndo, removeFile, type Step, undo } from "../machine/undo.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Paint } from "../terminal/say.ts";
@@ -21,18 +24,19 @@ export default command({
   async run(args, io) {
     const { say, net } = io;
     const { stateFolder, socket, hostsPath } = await places(args, io);
+    const owners = { isAlive: (path: string) => isAlive(net, path) };
     const show = (steps: readonly Step[], done: boolean): void =>
       say.result(
         { done, steps: steps.map(({ change, ...rest }) => ({ ...change, ...rest })) },
         () => undoText(steps, done, stateFiles(stateFolder).hostsOriginal, say.paint),
       );
     if (args["dry-run"] === true) {
-      show(await planUndo(stateFolder, hostsPath), false);
+      show(await planUndo(stateFolder, hostsPath, owners), false);
       return 0;
     }
     const hint = "stop it first: it then removes its hosts section by itself";
     return await withoutDaemon(net, socket, hint, async () => {
-      const steps = await planUndo(stateFolder, hostsPath);
+      const steps = await planUndo(stateFolder, hostsPath, owners);
       const count = steps.filter(({ action }) => action === "take back").length;
       if (count > 0 && args.yes !== true) {
         for (const step of steps) say.note(stepText(step, false, say.paint));
@@ -42,7 +46,8 @@ export default command({
           io,
         );
       }
-      await undo(stateFolder, steps, (path) => removed(path, stateFolder, io));
+      const remove = (path: string): Promise<void> => removed(path, stateFolder, io);
+      await undo(stateFolder, steps, { owners, remove });
       show(steps, true);
       return steps.some(({ action }) => action === "keep") ? 1 : 0;
     });
@@ -114,7 +119,12 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
 async function removed(path: string, stateFolder: string, { say }: Io): Promise<void> {
   const { carryOut, planUninstall, thisManager } = await import("../service/manage.ts");
   const isService = ["darwin", "linux"].includes(process.platform) && thisManager().path === path;
-  if (!isService) return await removeFile(path);
+  if (!isService) {
+    await removeFile(path);
+    // `ngrokd trust` made it; one with another file in it stays.
+    if (dirname(path) === trustFolder) await rmdir(trustFolder).catch(() => undefined);
+    return;
+  }
   try {
     await carryOut(await planUninstall(thisManager()), stateFolder);
   } catch (error) {

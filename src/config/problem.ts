@@ -51,10 +51,13 @@ export function configError(path: string, problems: readonly Problem[]): NgrokdE
   );
 }
 
-/** Throws `error` again, with a hint if it is a `permission` error. */
+/**
+ * Throws `error` again, with a hint if it is a `permission` error without one.
+ */
 export function needsRoot(error: unknown): never {
   const hint = "run this as root (sudo), or name a file of your own with --config";
-  throw isNgrokdError(error, "permission") ? withHint(error, hint) : error;
+  const isBare = isNgrokdError(error, "permission") && error.hint === undefined;
+  throw isBare ? withHint(error, hint) : error;
 }
 
 /** The same NgrokdError with one more hint; other values are unchanged. */

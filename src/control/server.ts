@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as z from "zod/mini";
-import { errnoOf, fileError } from "../files/atomic.ts";
+import { errnoOf, fileError, rootHint } from "../files/atomic.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
@@ -92,7 +92,9 @@ async function listen(
       cause: error,
       hint:
         code === "permission"
-          ? "run the daemon as root, or name another path with --socket or `server.socket_path`"
+          ? process.getuid?.() === 0
+            ? rootHint(dirname(path))
+            : "run the daemon as root, or name another path with --socket or `server.socket_path`"
           : "does its folder exist? `server.socket_path` or --socket names another path",
     });
   }

@@ -98,6 +98,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     if (await machine.clear())
       log.info(`Removed the leftovers of an earlier run from "${options.loaded.hostsPath}"`);
   } catch (error) {
+    await machine.release();
     await control.close();
     throw error;
   }

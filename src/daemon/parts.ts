@@ -3,6 +3,7 @@ import { defaultAccount } from "../account/account-name.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
+import { isAlive } from "../control/alive.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
@@ -62,7 +63,13 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const limits = relayLimits(config);
   const accounts = [defaultAccount];
   const relay = createRelay({ net, log, accounts, limits, room: net.descriptors.room });
-  const machine = createMachine({ hostsPath, stateFolder, log });
+  const machine = createMachine({
+    hostsPath,
+    stateFolder,
+    socketPath: config.server.socket_path,
+    owners: { isAlive: (path) => isAlive(net, path) },
+    log,
+  });
   const serve = createServing({ accounts, loaded: current, relay, machine, log });
   const account: Account = createAccount({
     name: defaultAccount,

@@ -41,6 +41,7 @@ export async function stop(
   await passed;
   // As in a pass, a name is removed before its door closes.
   await machine.clear();
+  await machine.release();
   const { cut } = await relay.drain(hurry);
   await health.close();
   await control.close();

@@ -3,7 +3,8 @@
 import { dirname } from "node:path";
 import type { Loaded } from "../config/load.ts";
 import { defaultConfig } from "../config/schema.ts";
-import { stateFolderOf } from "../files/state-folder.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
+import { readAssignment } from "../machine/assignment-file.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
@@ -304,7 +305,12 @@ async function leftoverFindings({ loaded, daemon, hosts, hostsPath }: Local): Pr
   ];
   const facts = await lookForLeftovers([...folders, dirname(hostsPath)], stateFolder, new Date());
   const dead = !daemon.ok && isNgrokdError(daemon.error, "not-running");
-  const names = hosts.ok ? [...hosts.value.names.values()] : [];
-  const stale = dead ? names.filter((found) => found.some(({ ours }) => ours)).length : 0;
+  const names = hosts.ok ? [...hosts.value.names] : [];
+  const saved = await readAssignment(stateFiles(stateFolder).assignment).catch(() => undefined);
+  const written: ReadonlyMap<string, string> = saved?.ok ? saved.value.assignment : new Map();
+  // Another tool may have moved our lines out of the section.
+  const isOurs = ([name, found]: (typeof names)[number]): boolean =>
+    found.some(({ ours, address }) => ours || written.get(name) === address);
+  const stale = dead ? names.filter(isOurs).length : 0;
   return judgeLeftovers(facts, stale, hostsPath);
 }

@@ -15,6 +15,7 @@ import type { Hostname } from "../model/hostname.ts";
 import type { Log } from "../model/log.ts";
 import { loadAssignment, saveAssignment } from "./assignment-file.ts";
 import { createHostsKeeper } from "./hosts/keeper.ts";
+import { claimHosts, type OwnerDeps } from "./hosts/owner.ts";
 
 export interface Machine {
   /**
@@ -24,9 +25,9 @@ export interface Machine {
   /** Why the hosts file lacks names or is wrong; undefined if it is right. */
   readonly trouble: string | undefined;
   /**
-   * Makes the state folder, reads the assignment, and takes the section of an
-   * earlier run out of the hosts file: a crash leaves names that answer
-   * nowhere. Rejects if the state folder can never be used.
+   * Becomes the owner of the hosts file, makes the state folder, and reads the
+   * assignment. Rejects with `already-running` if another daemon keeps its
+   * names there, and if the state folder can never be used.
    */
   prepare(): Promise<void>;
   /** Rejects with NgrokdError `permission` or `state`. */
@@ -44,6 +45,8 @@ export interface Machine {
   guard(): Promise<boolean>;
   /** Takes all names back; returns whether there were any. Never rejects. */
   clear(): Promise<boolean>;
+  /** Leaves the hosts file to other daemons. Never rejects. */
+  release(): Promise<void>;
   /**
    * The state of all files that a reconcile reads or writes: an equal text
    * means that none has changed.
@@ -54,6 +57,9 @@ export interface Machine {
 export interface MachineOptions {
   readonly hostsPath: string;
   readonly stateFolder: string;
+  /** This daemon's control socket, by which others know the owner. */
+  readonly socketPath: string;
+  readonly owners: OwnerDeps;
   readonly log: Log;
 }
 
@@ -72,6 +78,7 @@ export function createMachine(options: MachineOptions): Machine {
     written: () => assignment,
   });
   let assignment: Assignment = new Map();
+  let release: () => Promise<void> = async () => undefined;
 
   return {
     get assignment() {
@@ -81,6 +88,7 @@ export function createMachine(options: MachineOptions): Machine {
       return hosts.trouble;
     },
     async prepare() {
+      release = await claimHosts(hostsPath, options.socketPath, options.owners);
       await ensureWritableFolder(stateFolder).catch((error: unknown) => waitOut(error, log));
       const saved = await loadAssignment(assignmentPath);
       assignment = saved.assignment;
@@ -101,10 +109,16 @@ export function createMachine(options: MachineOptions): Machine {
       try {
         return await hosts.clear();
       } catch (error) {
-        log.warn(reasonOf(error), { hint: hintOf(error) || undefined });
+        // No pass follows a stop.
+        const isLater = hintOf(error).startsWith("the next pass");
+        const hint = isLater
+          ? "the next start, or `ngrokd undo`, takes its names out"
+          : hintOf(error);
+        log.warn(reasonOf(error), { hint: hint || undefined });
         return false;
       }
     },
+    release: () => release().catch(() => undefined),
     async stamp() {
       const files = await Promise.all([hostsPath, assignmentPath].map(stampOf));
       const writable = await checkWritableFolder(stateFolder).then(() => "writable", reasonOf);

@@ -6,6 +6,7 @@ import { type Change, forgetChange, readJournal, sha256 } from "../journal/journ
 import { NgrokdError } from "../model/error.ts";
 import { readAssignment } from "./assignment-file.ts";
 import { inspectHostsFile, updateHostsFile } from "./hosts/file.ts";
+import { forgetDeadOwner, livingOwner, type OwnerDeps, ownerText } from "./hosts/owner.ts";
 
 /**
  * The result for one change: taken back, already gone, or kept with a reason.
@@ -23,7 +24,11 @@ export interface Step {
  * earlier version kept none). Changes nothing. Rejects as readJournal and
  * updateHostsFile do.
  */
-export async function planUndo(stateFolder: string, hostsPath: string): Promise<readonly Step[]> {
+export async function planUndo(
+  stateFolder: string,
+  hostsPath: string,
+  owners: OwnerDeps,
+): Promise<readonly Step[]> {
   const recorded = await readJournal(stateFolder);
   const known = recorded.some(({ kind, path }) => kind === "hosts" && path === hostsPath);
   const changes: Change[] = [
@@ -31,7 +36,7 @@ export async function planUndo(stateFolder: string, hostsPath: string): Promise<
     ...(known ? [] : [{ kind: "hosts", path: hostsPath } as const]),
   ].reverse();
   const written = await writtenIn(stateFolder);
-  const steps = await Promise.all(changes.map((change) => stepFor(change, written)));
+  const steps = await Promise.all(changes.map((change) => stepFor(change, { written, owners })));
   return steps.filter(
     ({ change, action }) => action !== "nothing to do" || recorded.includes(change),
   );
@@ -40,16 +45,17 @@ export async function planUndo(stateFolder: string, hostsPath: string): Promise<
 /**
  * Does the steps of {@link planUndo} in their order, and removes each from the
  * journal. Rejects with the first failure; the steps before it are done.
- * `remove` can do more than delete the file, such as tell systemd.
+ * `remove` can do more than delete the file, such as tell systemd. A section
+ * that a living daemon owns is kept.
  */
 export async function undo(
   stateFolder: string,
   steps: readonly Step[],
-  remove = removeFile,
+  { owners, remove = removeFile }: { owners: OwnerDeps; remove?: typeof removeFile },
 ): Promise<void> {
   for (const { change, action } of steps) {
     if (action === "keep") continue;
-    if (action === "take back") await takeBack(stateFolder, change, remove);
+    if (action === "take back") await takeBack(stateFolder, change, { owners, remove });
     await forgetChange(stateFolder, change);
   }
 }
@@ -74,8 +80,16 @@ async function writtenIn(stateFolder: string): Promise<() => Assignment> {
   return () => written;
 }
 
-async function stepFor(change: Change, written: () => Assignment): Promise<Step> {
+async function stepFor(
+  change: Change,
+  { written, owners }: { written: () => Assignment; owners: OwnerDeps },
+): Promise<Step> {
   if (change.kind === "hosts") {
+    const owner = await livingOwner(change.path, owners).catch(() => undefined);
+    if (owner !== undefined) {
+      const reason = `a running daemon keeps its names there, ${ownerText(owner)}`;
+      return { change, action: "keep", reason };
+    }
     const edit = await inspectHostsFile(change.path, new Map(), { written });
     if (edit.kind === "refused") return { change, action: "keep", reason: edit.reason };
     return { change, action: edit.kind === "same" ? "nothing to do" : "take back", reason: "" };
@@ -91,17 +105,18 @@ async function stepFor(change: Change, written: () => Assignment): Promise<Step>
 async function takeBack(
   stateFolder: string,
   change: Change,
-  remove: typeof removeFile,
+  { owners, remove }: { owners: OwnerDeps; remove: typeof removeFile },
 ): Promise<void> {
   // Looked at once more: a person may have thought for long before saying yes.
   const written = await writtenIn(stateFolder);
-  const { action, reason } = await stepFor(change, written);
+  const { action, reason } = await stepFor(change, { written, owners });
   if (action === "keep")
     throw new NgrokdError("refused", `Cannot take back "${change.path}": ${reason}`);
   if (change.kind === "hosts") {
     // The folder has the copy of the original file. It may have been removed.
     await ensureWritableFolder(stateFolder);
     await updateHostsFile(change.path, new Map(), { stateFolder, written });
+    await forgetDeadOwner(change.path, owners);
     return;
   }
   await remove(change.path);

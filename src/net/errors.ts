@@ -1,4 +1,6 @@
 /** Turns the errors of the runtimes' sockets into NgrokdError. Pure. */
+
+import { errnoSentence } from "../model/errno.ts";
 import { type ErrorCode, NgrokdError } from "../model/error.ts";
 import { type Address, addressText, type PeerCertificate } from "./types.ts";
 
@@ -107,7 +109,7 @@ function failed(
   const details = errno === undefined ? {} : { errno };
   return new NgrokdError(
     code,
-    `${what}: ${words[errno ?? ""] ?? sentences[errno ?? ""] ?? textOf(cause)}`,
+    `${what}: ${words[errno ?? ""] ?? sentences[errno ?? ""] ?? errnoSentence(errno ?? "") ?? textOf(cause)}`,
     { cause, details },
   );
 }

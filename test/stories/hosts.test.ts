@@ -140,6 +140,7 @@ stories("the hosts file is the user's", () => {
     await daemon.becomes("hello.demo", "listening");
     await daemon.stop("SIGKILL");
     writeFileSync("/etc/hosts", touch(hosts()), "latin1");
+    expect((await ngrokd("doctor")).out).toContain("names that lead nowhere");
     expect((await ngrokd("undo --yes")).code).toBe(0);
     expect(hosts()).not.toContain(".demo");
     writeFileSync("/etc/hosts", foreignHosts);

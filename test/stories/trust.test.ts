@@ -116,6 +116,12 @@ stories("an ingress whose CA is not trusted", () => {
     expect(err).toContain('"/nowhere/ca.crt"');
     expect(err).toContain("hint:  it has to be a PEM file, or a folder of PEM files");
   });
+
+  test("undo takes the installed CA and its empty folder away", async () => {
+    expect((await ngrokd("undo --yes")).code).toBe(0);
+    expect(existsSync("/etc/ssl/certs/ngrok")).toBe(false);
+    expect(existsSync("/etc/ssl/certs")).toBe(true);
+  });
 });
 
 stories("server.insecure_skip_verify", () => {

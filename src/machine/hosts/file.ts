@@ -4,15 +4,26 @@
  */
 import { Buffer } from "node:buffer";
 import { execFile } from "node:child_process";
-import { constants, existsSync } from "node:fs";
+import {
+  constants,
+  existsSync,
+  ftruncateSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { type FileHandle, lstat, open, readFile, realpath, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { errnoOf, fileError, writeFileAtomic } from "../../files/atomic.ts";
+import { errnoOf, fileError, rootHint, writeFileAtomic } from "../../files/atomic.ts";
+import { stampIn } from "../../files/stamp.ts";
 import { stateFiles } from "../../files/state-folder.ts";
+import { absent } from "../../files/sweep.ts";
 import { isNgrokdError, NgrokdError } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Ip, Subnet } from "../../model/ip.ts";
+import { carryTail, tailOf } from "./tail.ts";
 import { editHosts, type HostsEdit, pinsIn, type Written } from "./text.ts";
 
 export interface HostsOptions {
@@ -59,12 +70,20 @@ export interface HostsUpdate {
 export interface HostsContent {
   readonly bytes: Buffer;
   readonly mode: number;
+  /** As stampOf: of the file that was read. */
+  readonly stamp?: string;
+  /** How many names the file has. */
+  readonly links?: number;
 }
 
 export interface HostsFs {
   /** Undefined if the file does not exist. */
   read(path: string): Promise<HostsContent | undefined>;
-  rename(from: string, to: string): Promise<void>;
+  /**
+   * `stamp`: of the file that is replaced. With another one it rejects as
+   * overtaken().
+   */
+  rename(from: string, to: string, stamp?: string): Promise<void>;
   /**
    * Whether the file has an access control list, which a new file would lack.
    */
@@ -96,7 +115,7 @@ export async function updateHostsFile(
   options: HostsOptions,
 ): Promise<HostsUpdate> {
   const { ranges, written, before = async () => true } = options;
-  const fs: HostsFs = { read: readHosts, rename, hasAcl, ...options.fs };
+  const fs: HostsFs = { read: readHosts, rename: renameUnchanged, hasAcl, ...options.fs };
   const copies = copiesIn(options.stateFolder);
   const { file, rescued } = await told(path, async () => {
     const file = await realFile(path);
@@ -114,7 +133,8 @@ export async function updateHostsFile(
     if (!(await before())) return { change: "withheld", repairs: rescued, shadowed };
     const change = await told(path, async () => {
       if (old !== undefined) await keepOriginal(copies.original, old);
-      const inPlace = options.inPlace ?? (hasSelinux() || (await fs.hasAcl(file)));
+      const isLinked = (old?.links ?? 1) > 1;
+      const inPlace = options.inPlace ?? (isLinked || hasSelinux() || (await fs.hasAcl(file)));
       return await write(file, old, Buffer.from(edit.text, "latin1"), { fs, copies, inPlace });
     });
     if (change !== "overtaken") return { change, repairs: [...rescued, ...edit.repairs], shadowed };
@@ -177,25 +197,57 @@ async function write(
   { fs, copies, inPlace }: { fs: HostsFs; copies: Copies; inPlace: boolean },
 ): Promise<"replaced" | "overwritten" | "overtaken"> {
   if (old !== undefined && inPlace) return await overwrite(file, old, bytes, copies);
-  let overtaken = false;
   const renameIfUnchanged = async (from: string, to: string) => {
-    overtaken = !sameContent(await fs.read(file), old);
-    if (overtaken) throw new NgrokdError("hosts", `"${file}" was changed by another program`);
-    await fs.rename(from, to);
+    await copyAttributes(to, from);
+    const now = await fs.read(file);
+    if (!sameContent(now, old)) throw overtaken(file);
+    await fs.rename(from, to, now?.stamp);
   };
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const replaced = await open(file, flags).catch(() => undefined);
   try {
     await writeFileAtomic(file, bytes, { mode: old?.mode ?? 0o644, rename: renameIfUnchanged });
+    if (replaced !== undefined && old !== undefined)
+      await carryTail(replaced, old.bytes.length, file);
     return "replaced";
   } catch (error) {
-    if (overtaken) return "overtaken";
-    if (
-      old === undefined ||
-      !isNgrokdError(error) ||
-      !irreplaceable.has(String(error.details.errno))
-    )
-      throw error;
+    if (isOvertaken(error)) return "overtaken";
+    if (old === undefined || !isNgrokdError(error)) throw error;
+    const errno = String(error.details.errno);
+    const isRoomy = bytes.length <= old.bytes.length && noRoom.has(errno);
+    if (!irreplaceable.has(errno) && !isRoomy) throw error;
     return await overwrite(file, old, bytes, copies);
+  } finally {
+    await replaced?.close();
   }
+}
+
+/** A full disk: there is no room for a new file, and none is needed to cut. */
+const noRoom = new Set(["ENOSPC", "EDQUOT"]);
+
+const overtaken = (path: string): NgrokdError =>
+  new NgrokdError("hosts", `"${path}" was changed by another program`, {
+    details: { overtaken: true },
+  });
+const isOvertaken = (error: unknown): boolean =>
+  isNgrokdError(error) && error.details.overtaken === true;
+
+/** In one go, so that no program comes in between the look and the rename. */
+async function renameUnchanged(from: string, to: string, stamp?: string): Promise<void> {
+  const now = statSync(to, { bigint: true, throwIfNoEntry: false });
+  if (stamp !== undefined && (now === undefined || stampIn(now) !== stamp)) throw overtaken(to);
+  renameSync(from, to);
+}
+
+/**
+ * Gives the new file the extended attributes that users gave the old one. node:
+ * has no call for them, and a `cp` that cannot copy them is on systems that
+ * hardly know them.
+ */
+async function copyAttributes(from: string, to: string): Promise<void> {
+  if (process.platform !== "linux" || !existsSync(from)) return;
+  const words = ["--attributes-only", "--preserve=xattr", "--", from, to];
+  await promisify(execFile)("/bin/cp", words, { timeout: 5000 }).catch(() => undefined);
 }
 
 function sameContent(a: HostsContent | undefined, b: HostsContent | undefined): boolean {
@@ -217,40 +269,64 @@ async function overwrite(
 ): Promise<"overwritten" | "overtaken"> {
   const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
-    // The copies have the mode of the file, so they are no easier to read.
-    await keepCopy(copies.before, old.bytes, old.mode);
-    await keepCopy(copies.after, bytes, old.mode);
-    const overtaken = !(await file.readFile()).equals(old.bytes);
-    if (!overtaken) {
-      const from = firstDifference(old.bytes, bytes);
-      try {
-        await putFrom(file, bytes, from);
-      } catch (error) {
-        await putFrom(file, old.bytes, from);
-        await dropCopies(copies);
+    // Who may not read the file may not read its copies either. A full disk has
+    // no room for them, and does not keep us from making the file shorter.
+    const isShorter = bytes.length <= old.bytes.length;
+    await keepCopies(copies, old, bytes).catch(async (error: unknown) => {
+      if (!isShorter || !isNgrokdError(error) || !noRoom.has(String(error.details.errno)))
         throw error;
-      }
-    }
-    await dropCopies(copies);
-    return overtaken ? "overtaken" : "overwritten";
+      await dropCopies(copies);
+    });
+    const isDone = await putUnchanged(file, old.bytes, bytes).finally(() => dropCopies(copies));
+    return isDone ? "overwritten" : "overtaken";
   } finally {
     await file.close();
   }
 }
 
-async function putFrom(file: FileHandle, bytes: Buffer, from: number): Promise<void> {
-  for (let at = from; at < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, at, bytes.length - at, at);
-    at += bytesWritten;
+async function keepCopies(copies: Copies, old: HostsContent, bytes: Buffer): Promise<void> {
+  await keepCopy(copies.before, old.bytes, old.mode);
+  await keepCopy(copies.after, bytes, old.mode);
+}
+
+/**
+ * Puts `bytes` in place of `old`, and returns false if the file has another
+ * text by now. Without a wait in between, so that there is hardly a moment in
+ * which another program's line could be lost.
+ */
+async function putUnchanged(file: FileHandle, old: Buffer, bytes: Buffer): Promise<boolean> {
+  const { fd } = file;
+  if (!readFileSync(fd).equals(old)) return false;
+  const from = firstDifference(old, bytes);
+  try {
+    writeAllSync(fd, bytes, from);
+    // Others may have appended behind what was read.
+    const tail = tailOf(fd, Math.max(old.length, bytes.length));
+    writeAllSync(fd, Buffer.concat([bytes, tail]), bytes.length);
+    ftruncateSync(fd, bytes.length + tail.length);
+  } catch (error) {
+    writeAllSync(fd, old, from);
+    ftruncateSync(fd, old.length);
+    throw error;
   }
-  await file.truncate(bytes.length);
+  await file.sync();
+  return true;
+}
+
+function writeAllSync(fd: number, bytes: Buffer, from: number): void {
+  for (let at = from; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, at);
+}
+
+async function putFrom(file: FileHandle, bytes: Buffer, from: number): Promise<void> {
+  writeAllSync(file.fd, bytes, from);
+  ftruncateSync(file.fd, bytes.length);
   await file.sync();
 }
 
 /** In this order: an interrupted write is known by both copies together. */
 async function dropCopies(copies: Copies): Promise<void> {
-  await unlink(copies.after);
-  await unlink(copies.before);
+  await unlink(copies.after).catch(absent);
+  await unlink(copies.before).catch(absent);
 }
 
 function firstDifference(a: Buffer, b: Buffer): number {
@@ -310,9 +386,10 @@ async function keepCopy(copy: string, bytes: Buffer, mode: number): Promise<void
   try {
     await writeFileAtomic(copy, bytes, { mode });
   } catch (error) {
-    const { code, message } = fileError(`Cannot write "${copy}"`, error);
+    const { code, message, details } = fileError(`Cannot write "${copy}"`, error);
     throw new NgrokdError(code, message, {
       cause: error,
+      details: { ...details },
       hint: "the hosts file is changed only if a copy of it can be kept",
     });
   }
@@ -356,7 +433,7 @@ async function readHosts(path: string): Promise<HostsContent | undefined> {
   });
   if (file === undefined) return undefined;
   try {
-    const info = await file.stat();
+    const info = await file.stat({ bigint: true });
     const wrong = !info.isFile()
       ? "it is not a regular file"
       : info.size > sizeLimit
@@ -364,7 +441,9 @@ async function readHosts(path: string): Promise<HostsContent | undefined> {
         : undefined;
     if (wrong !== undefined)
       throw new NgrokdError("hosts", `Cannot edit "${path}": ${wrong}`, { hint: chooseAnother });
-    return { bytes: await file.readFile(), mode: info.mode & 0o7777 };
+    const { mode, nlink } = info;
+    const known = { mode: Number(mode) & 0o7777, stamp: stampIn(info), links: Number(nlink) };
+    return { bytes: await file.readFile(), ...known };
   } finally {
     await file.close();
   }
@@ -409,7 +488,9 @@ function hostsError(path: string, error: unknown): NgrokdError {
   if (known.hint !== undefined) return known;
   const denied = known.code === "permission";
   const hint = denied
-    ? "run the daemon as root, or set NGROKD_HOSTS_PATH to a file it may write"
+    ? process.getuid?.() === 0
+      ? rootHint(path, String(known.details.errno))
+      : "run the daemon as root, or set NGROKD_HOSTS_PATH to a file it may write"
     : "the next pass tries again; NGROKD_HOSTS_PATH can name another file";
   return new NgrokdError(denied ? "permission" : "hosts", known.message, {
     cause: error,

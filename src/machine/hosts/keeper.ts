@@ -79,7 +79,10 @@ export function createHostsKeeper(options: HostsKeeperOptions): HostsKeeper {
         state.entries = new Map();
         const { change } = await updateHostsFile(options.path, state.entries, options);
         allIsWell(state);
-        await options.journal.forget();
+        // An entry too many does no harm: undo looks at the file first.
+        await options.journal.forget().catch((error: unknown) => {
+          options.log.warn(reasonOf(error));
+        });
         return change !== "none";
       }),
   };

@@ -220,9 +220,7 @@ function inOrder(first = "", second = ""): boolean {
 
 /** Recognizes our lines by their text. */
 interface Ownership {
-  /**
-   * Between both markers: any spacing and case, and lines of the Go program.
-   */
+  /** Between both markers: any spacing and case, also the Go program's. */
   readonly between: (line: string) => boolean;
   /** Next to a marker without its partner: only our own format. */
   readonly alone: (line: string) => boolean;
