@@ -185,7 +185,7 @@ async function visit(stage: Stage, { net, say }: Io): Promise<void> {
   const hosts = await readFile(stage.hostsPath, "utf8");
   if (!hosts.includes(`${hello.ip}\thello.demo`))
     throw new NgrokdError("hosts", "The hosts file does not have the name hello.demo");
-  say.result(
+  say.ready(
     {
       http: { address: `${hello.ip}:${hello.port}`, answer: page },
       tcp: { address: `${echo.ip}:${echo.port}`, answer: heard },
