@@ -86,7 +86,7 @@ async function setUp(
       socket_path: socketPath,
       client_cert: join(folder, "tls.crt"),
       client_key: join(folder, "tls.key"),
-      health_port: 0,
+      health_port: "any",
       ingress_ca: caPath,
     },
     bound_endpoints: { poll_interval: 2 },
