@@ -19,6 +19,8 @@ export interface Say {
   readonly paint: Paint;
   /** Prints the command's result: `value` for programs, `text` for people. */
   result(value: unknown, text: string | (() => string)): void;
+  /** The same for a command that goes on: `value` is on one line. */
+  ready(value: unknown, text: string | (() => string)): void;
   /** For a command that prints its result again and again. */
   live(): Live;
   /** Prints a line for people on stderr. */
@@ -77,15 +79,17 @@ export function createSay(options: {
   const colourful = (env.NO_COLOR ?? "") === "" && env.TERM !== "dumb";
   const paint = colourful && out.isTerminal ? painted : plain;
   const paintErr = colourful && err.isTerminal ? painted : plain;
+  const print = (value: unknown, text: string | (() => string), indent: number): void => {
+    if (json) out.write(`${JSON.stringify(value, null, indent)}\n`);
+    else out.write(`${typeof text === "string" ? text : text()}\n`);
+  };
   return {
     json,
     debug,
     width: columnsOf(out),
     paint,
-    result(value, text) {
-      if (json) out.write(`${JSON.stringify(value, null, 2)}\n`);
-      else out.write(`${typeof text === "string" ? text : text()}\n`);
-    },
+    result: (value, text) => print(value, text, 2),
+    ready: (value, text) => print(value, text, 0),
     live: () => liveOn(out, json, out.isTerminal && env.TERM !== "dumb"),
     note: (text) => err.write(`${text}\n`),
     warn: (text) => err.write(`${paintErr.careful("warning:")} ${text}\n`),
