@@ -210,7 +210,7 @@ async function configured(path: string, warnings: string[]): Promise<string[]> {
   const refuse = (why: string, cause?: unknown): NgrokdError =>
     new NgrokdError("config", `Cannot use ${quote(path)} as \`server.ingress_ca\`: ${why}`, {
       cause,
-      hint: "it has to be a PEM file, or a folder of PEM files",
+      hint: "it must be a PEM file, or a folder of PEM files",
     });
   let pems: string[];
   try {
@@ -335,7 +335,7 @@ async function readSource({
       ? error
       : new NgrokdError("network", `Cannot fetch ${quote(source)}: ${reasonOf(error)}`, {
           cause: error,
-          hint: "a file does as well, however it was downloaded: `ngrokd trust FILE`",
+          hint: "or download it in another way, and run `ngrokd trust FILE`",
         });
   }
 }
@@ -351,9 +351,9 @@ function refuseOpenHttp(url: URL, force: boolean): void {
   if (!force || url.protocol === "https:" || loopback) return;
   throw new NgrokdError(
     "usage",
-    `Cannot trust ${quote(url.href)} with --force: anybody on the way can change what plain http carries`,
+    `Cannot trust ${quote(url.href)} with --force: anyone on the network path can change the data of plain http`,
     {
-      hint: "use an https URL, or download the file, look at it and name it instead",
+      hint: "use an https URL, or download the file, check it and use its path",
     },
   );
 }

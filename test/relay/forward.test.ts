@@ -241,8 +241,8 @@ describe("forward", () => {
     expect(await ending(half.client)).toBe("aborted");
     await half.done;
     expect([idle.log.lines, half.log.lines]).toEqual([
-      ["warn hello.demo:80: a connection on which nothing moved for 0.03 s was reset"],
-      ["warn hello.demo:80: a half-closed connection on which nothing moved for 0.02 s was reset"],
+      ["warn hello.demo:80: a connection without traffic for 0.03 s was reset"],
+      ["warn hello.demo:80: a half-closed connection without traffic for 0.02 s was reset"],
     ]);
     expect([idle.meter.errorsBy.timeout, idle.meter.lastError]).toEqual([1, ""]);
   });
