@@ -94,9 +94,22 @@ install() {
     *) fail "The program in $archive says that it is \"$version\", and not ngrokd" "the release is broken: please report it" ;;
   esac
   write_config
+  keep_go_program "$program" || :
   mv -f "$staged" "$program"
   staged='' new_folder='' new_config=''
+  if keep_go_program "$program_dir/ngrokctl"; then
+    # The program answers as that client if it is called by its name.
+    rm -f "$program_dir/ngrokctl" && ln -s ngrokd "$program_dir/ngrokctl"
+  fi
   explain
+}
+
+# $1: a program. If it is of the Go program of the same name, a copy of it stays
+# beside it. Go writes this mark into each program.
+keep_go_program() {
+  [ -f "$1" ] && [ ! -L "$1" ] && grep -q 'Go buildinf' "$1" 2>/dev/null || return 1
+  cp -p "$1" "$1.go-program" || fail "Cannot keep \"$1\" as \"$1.go-program\""
+  say "$1 was the Go program of that name, and is kept as $1.go-program"
 }
 
 clean_up() {
@@ -299,6 +312,10 @@ uninstall() {
   else
     say "There is no $program"
   fi
+  if [ -L "$program_dir/ngrokctl" ] && [ ! -e "$program_dir/ngrokctl" ]; then rm -f "$program_dir/ngrokctl"; fi
+  for kept in "$program.go-program" "$program_dir/ngrokctl.go-program"; do
+    [ ! -e "$kept" ] || say "Kept $kept, the Go program of that name"
+  done
   if [ "$purge" = yes ]; then
     ! is_ours_alone || { rm -rf "$state_dir" && say "Removed $state_dir"; }
     rm -rf "$config_dir"

@@ -6,10 +6,11 @@ export interface Problem {
   /**
    * `syntax`, `wrong-value`: no command can use the configuration.
    * `unknown-key`: the daemon warns and goes on, since a newer version may know
-   * the key, but `config check` fails. `open-mode`: other users can read a
-   * secret.
+   * the key, but `config check` fails. `other-value`: likewise, since the Go
+   * program starts with this value; another one is used. `open-mode`: other
+   * users can read a secret.
    */
-  readonly kind: "syntax" | "wrong-value" | "unknown-key" | "open-mode";
+  readonly kind: "syntax" | "wrong-value" | "unknown-key" | "other-value" | "open-mode";
   /** The file's path, `environment NGROK_API_KEY` or `flag`. */
   readonly source: string;
   /** Line and column count from 1; set only for files. */

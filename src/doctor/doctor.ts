@@ -7,9 +7,8 @@ import { stateFolderOf } from "../files/state-folder.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
-import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
-import { proxyFor, proxyText } from "../model/proxy.ts";
+import { type ProxyWays, proxyWays } from "../model/proxy.ts";
 import { createFetch } from "../net/fetch.ts";
 import {
   type ApiFacts,
@@ -150,18 +149,9 @@ function apiFindings(api: ApiFacts | undefined, local: Local): Finding[] {
 }
 
 /** The proxies of this command, in the form of the daemon's status. */
-function waysOf(loaded: Loaded, local: Local): { api: string; ingress: string } {
-  const { protocol, host } = new URL(loaded.config.api.url);
-  const api = protocol === "https:" ? parseHostPort(host, 443) : undefined;
-  const ingress = parseHostPort(
-    statusOf(local)?.ingress_endpoint ?? loaded.config.ingressEndpoint,
-    443,
-  );
-  const way = (place: HostPort): string => {
-    const proxy = proxyFor(place, loaded.proxy);
-    return proxy === undefined ? "" : proxyText(proxy);
-  };
-  return { api: api?.ok ? way(api.value) : "", ingress: ingress.ok ? way(ingress.value) : "" };
+function waysOf({ config, proxy }: Loaded, local: Local): ProxyWays {
+  const ingress = statusOf(local)?.ingress_endpoint ?? config.ingressEndpoint;
+  return proxyWays(config.api.url, ingress, proxy);
 }
 
 async function ingressFindings(

@@ -6,6 +6,7 @@ import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { type Env, leftOutIn, trustedVariables } from "../model/environment.ts";
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
+import type { ListeningSocket } from "../net/proc-net.ts";
 import type { Attempt } from "./attempt.ts";
 import type { ProcessFacts } from "./daemon-process.ts";
 import {
@@ -17,7 +18,7 @@ import {
   runWithSudo,
   warning,
 } from "./finding.ts";
-import { type ListeningSocket, socketsAt } from "./sockets.ts";
+import { socketsAt } from "./sockets.ts";
 
 /**
  * `uid`: of this process, undefined if the system has none. `denied`: some file

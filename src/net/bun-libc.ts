@@ -7,6 +7,7 @@
  */
 import type { Pointer } from "bun:ffi";
 import { closeSync, constants, openSync, readFileSync } from "node:fs";
+import { ipv6Text } from "../model/ip.ts";
 import { notAdopted } from "./errors.ts";
 import type { Address } from "./types.ts";
 
@@ -170,11 +171,8 @@ export function addressIn(name: Uint8Array): Address | undefined {
   }
   if (family === ipv4Family && bytes.length >= 8)
     return { host: bytes.subarray(4, 8).join("."), port: bytes.readUInt16BE(2) };
-  if (family === ipv6Family && bytes.length >= 24) {
-    const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(8 + 2 * i).toString(16));
-    const host = new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
-    return { host, port: bytes.readUInt16BE(2) };
-  }
+  if (family === ipv6Family && bytes.length >= 24)
+    return { host: ipv6Text([...bytes.subarray(8, 24)]), port: bytes.readUInt16BE(2) };
   return undefined;
 }
 

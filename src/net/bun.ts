@@ -1,9 +1,9 @@
 /**
- * The seam on Bun's native sockets. Seen on Bun 1.4.5 and built upon here:
- * end() and close() lose bytes that write() has accepted, so that only
- * shutdown() ends a half; a TLS socket may be used from `handshake` on, not
- * from `open`; a dial cannot be cancelled, only its late winner be terminated;
- * `drain` comes uncalled; TCP_NODELAY is on from the start.
+ * The seam on Bun's native sockets. It relies on these facts of Bun 1.4.5:
+ * end() and close() lose bytes that write() has accepted, so only shutdown()
+ * ends a half. A TLS socket may be used from `handshake` on, not from `open`. A
+ * dial cannot be cancelled; a late connection can only be terminated. `drain`
+ * is also called without need. TCP_NODELAY is on from the start.
  */
 import { existsSync } from "node:fs";
 import { clearTimeout, setTimeout } from "node:timers";
@@ -82,15 +82,12 @@ function createShared(descriptors: DescriptorAccount): Shared {
 type Socket = Bun.Socket<Stage>;
 
 /**
- * Who hears what a socket has to say: first the code that opens it, then its
+ * Receives the events of a socket: first the code that opens it, then its
  * PullConn.
  */
 interface Stage {
   opened?(socket: Socket): void;
-  /**
-   * `error` says what is wrong with the certificate, or what broke the
-   * handshake.
-   */
+  /** `error` is the problem of the certificate or of the handshake. */
   handshaken?(socket: Socket, ok: boolean, error: Error | null): void;
   received(bytes: Uint8Array): void;
   drained(): void;
@@ -192,8 +189,8 @@ function acceptTls(socket: Socket, tls: TlsServerOptions, accept: (socket: Socke
     ...deaf,
     handshaken(_, ok, error) {
       clearTimeout(deadline);
-      // A failed handshake is ended by Bun itself, behind the alert that says
-      // why. Without clientCa an error only says that there is no client
+      // Bun itself ends a failed handshake, after the alert with the reason.
+      // Without clientCa an error only means that there is no client
       // certificate.
       if (!ok) return;
       if (tls.clientCa !== undefined && (error || !socket.authorized)) socket.terminate();
@@ -291,13 +288,13 @@ function secure(
       socket: shared.handlers,
     });
   } catch (error) {
-    // Such as a certificate of our own that does not fit its key.
+    // For example, our certificate does not fit its key.
     plain.abort();
     return Promise.reject(tlsFailed(target, error));
   }
   const [raw, secured] = both;
-  // Without this, all of the ciphertext would be handed to the plain
-  // connection too. The TLS socket gives the descriptor back.
+  // Otherwise the plain connection would get all of the ciphertext too. The TLS
+  // socket frees the descriptor.
   raw.reload({ socket: { open: ignore, drain: ignore, close: ignore } });
   return underSignal(target, signal, dialing.promise, () => {
     dialing.stopped = true;
@@ -330,7 +327,7 @@ function tlsStage(shared: Shared, target: Address, tls: TlsClientOptions, dialin
   return {
     ...deaf,
     opened(socket) {
-      // Only here: in `handshake` it would be ignored.
+      // Only here: `handshake` would ignore it.
       const session = sessions?.get();
       if (session !== undefined) socket.setSession(session);
     },
@@ -346,13 +343,13 @@ function tlsStage(shared: Shared, target: Address, tls: TlsClientOptions, dialin
       reject(
         tlsFailed(target, error ?? new Error("the server's certificate was not verified"), shown),
       );
-      // Where the handshake failed, Bun hangs up by itself behind the alert
-      // that says why.
+      // After a failed handshake Bun closes the connection itself, after the
+      // alert with the reason.
       if (ok) socket.terminate();
     },
     gone(error) {
-      // Only meant for a handshake that the server cut off; otherwise the
-      // promise is settled by now.
+      // Only for a handshake that the server cut off; otherwise the promise is
+      // settled by now.
       reject(tlsFailed(target, error ?? coded("ECONNRESET")));
     },
   };
@@ -408,8 +405,8 @@ function createBurstCollector(): () => void {
 }
 
 /**
- * Stands before a connection until its first bytes: a session can be resumed
- * from then on, for the tickets come before them.
+ * Is in front of a connection until its first bytes. From then on a session can
+ * be resumed, since the tickets come before them.
  */
 function takingSession(socket: Socket, conn: PullConn<Socket>, sessions: TlsSessions): Stage {
   return {
@@ -463,14 +460,14 @@ const createHandlers = ({ give }: DescriptorAccount, closed: () => void) =>
 
 const ignore = (): void => undefined;
 /**
- * Before a socket is a connection, nothing that it says counts but how its
- * opening ends; `broke` is always followed by `gone`.
+ * Before a socket is a connection, only the end of its opening counts. `gone`
+ * always follows `broke`.
  */
 const deaf = { received: ignore, drained: ignore, theyFinished: ignore, broke: ignore };
 
 /**
- * `rejectUnauthorized` is spelled out since NODE_TLS_REJECT_UNAUTHORIZED would
- * decide otherwise; `allowPartialTrustChain` lets an intermediate CA be an
+ * `rejectUnauthorized` is explicit since NODE_TLS_REJECT_UNAUTHORIZED would
+ * decide otherwise. `allowPartialTrustChain` lets an intermediate CA be an
  * anchor.
  */
 function clientTls(
@@ -501,12 +498,12 @@ function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
   };
 }
 
-/** Bun honours it, though its types do not know it. */
+/** Bun honours it, though its types lack it. */
 const partialChain = { allowPartialTrustChain: true };
 
 /**
- * A file of CAs that is gone: the list itself is still there. To look before
- * every dial would cost a twentieth of it.
+ * The file of CAs is gone; the list itself is still there. A check before every
+ * dial would cost a twentieth of it.
  */
 const isMissingFile = (error: unknown): boolean =>
   error instanceof TypeError && "code" in error && error.code === "ERR_INVALID_ARG_TYPE";

@@ -2,7 +2,7 @@ import { type IncomingMessage, request } from "node:http";
 import { type Duplex, Readable } from "node:stream";
 import * as tls from "node:tls";
 import { onAbort } from "../model/abort.ts";
-import { type ProxyRules, proxyFor } from "../model/proxy.ts";
+import { type ProxyRules, proxyForUrl } from "../model/proxy.ts";
 import { streamOver } from "./node-tls.ts";
 import { pooledAtMost } from "./timeouts.ts";
 import type { Net } from "./types.ts";
@@ -82,7 +82,7 @@ function dialling(net: Net, rules: ProxyRules) {
     const conn = await net.dial(target, {
       ...(signal === undefined ? {} : { signal }),
       ...(secure
-        ? { tls: { serverName: target.host, ca: roots() }, via: proxyFor(target, rules) }
+        ? { tls: { serverName: target.host, ca: roots() }, via: proxyForUrl(url, rules) }
         : {}),
     });
     return await exchange(streamOver(conn).below, url, init);

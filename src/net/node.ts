@@ -1,7 +1,7 @@
 /**
  * The seam on node:net and node:tls, for Deno. TLS runs over a stream of our
- * own and not over the socket itself: only the plain socket can send a RST, and
- * only it tells a RST from a FIN (Deno 2.9.6 reports both as the end of a TLS
+ * own and not over the socket: only the plain socket can send a RST, and only
+ * it tells a RST from a FIN (Deno 2.9.6 reports both as the end of a TLS
  * stream).
  */
 import * as net from "node:net";
@@ -85,7 +85,7 @@ async function listen(
   } catch (error) {
     throw listenFailed(address, error);
   }
-  // A failed accept concerns the one connection that is not to be had.
+  // A failed accept concerns only the connection that is lost.
   server.on("error", () => undefined);
   if ("path" in address) {
     local = address;
@@ -103,8 +103,8 @@ async function listen(
 }
 
 /**
- * A TLS server for each connection, so that it is known which plain connection
- * a secured stream runs on.
+ * A TLS server for each connection, so the plain connection of a secured stream
+ * is known.
  */
 function acceptTls(plain: Plain, { cert, key, clientCa }: TlsServerOptions, onConn: OnConn): void {
   const deadline = setTimeout(() => plain.abort(), handshakeLimit);
@@ -131,8 +131,7 @@ function acceptTls(plain: Plain, { cert, key, clientCa }: TlsServerOptions, onCo
 const createDialer = (descriptors: DescriptorAccount): Dialer<Handle> => ({
   async dial(target, options, signal, up) {
     if (options === undefined) return await dialPlain(descriptors, target, signal, up);
-    // Before anything is sent: a certificate of our own that does not fit its
-    // key.
+    // Checked before the first byte: our certificate may not fit its key.
     clientIdentity(target, options);
     const plain = await dialPlain(descriptors, target, signal, up);
     return await secure(target, plain, options, signal, (stop) =>
@@ -190,7 +189,7 @@ function dialPlain(
   return underSignal(target, signal, promise, () => socket.destroy());
 }
 
-/** Who we are; where that cannot be, `plain` is of no use. */
+/** Our certificate and key. If they do not fit, `plain` is aborted. */
 function ownIdentity(
   target: Address,
   plain: Plain,
@@ -205,8 +204,8 @@ function ownIdentity(
 }
 
 /**
- * Rejects with what the runtime says; whatever happens, the plain connection is
- * the caller's to close.
+ * Rejects with the runtime's error. The plain connection is the caller's to
+ * close in every case.
  */
 function handshake(
   target: Address,
@@ -223,8 +222,8 @@ function handshake(
 }
 
 /**
- * node:tls answers a failed verification without the certificate: a second
- * connection, on which nothing is said, looks at it.
+ * After a failed verification node:tls does not tell the certificate. A second
+ * connection, without any data, looks at it.
  */
 async function look(
   target: Address,
@@ -243,13 +242,13 @@ async function look(
     const secured = handshake(target, plain, insecurely, within);
     return await secured.then((socket) => socket.getPeerCertificate()).finally(() => plain.abort());
   } catch {
-    // The failure that this was to explain is told without it.
+    // The caller tells the failure without the certificate.
     return undefined;
   }
 }
 
 /**
- * What a PullConn drives here: a plain socket, or a TLS socket with what lies
+ * The handle of a PullConn: a plain socket, or a TLS socket with the parts
  * below it.
  */
 interface Handle {
@@ -285,8 +284,9 @@ function connected(socket: net.Socket, address: Address, local?: Address): Plain
 }
 
 function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plain {
-  // A paused TLS socket of Deno's goes on taking from the stream below it: that
-  // is where to stop. Asked now, for Deno forgets it with the connection's end.
+  // A paused TLS socket of Deno goes on taking from the stream below it, so the
+  // stream is paused. The certificate is read now, since Deno forgets it with
+  // the connection's end.
   const peer = peerCertificate(secured.getPeerCertificate());
   const handle = {
     socket: secured,
@@ -320,8 +320,8 @@ function pulling(parts: Omit<Handle, "drained">, remote: Address, local?: Addres
 
 const verbs: SocketVerbs<Handle> = {
   write({ socket, drained }, bytes) {
-    // Waits for the callback also where there is room, since until then the
-    // stream goes on using the array.
+    // Waits for the callback even if there is room, since the stream uses the
+    // array until then.
     socket.write(bytes, (error) => error ?? drained());
     return taken;
   },

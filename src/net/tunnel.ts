@@ -1,21 +1,20 @@
 /**
- * What a client says to a proxy before a connection is the target's: HTTP
- * CONNECT (RFC 9110, section 9.3.6) and SOCKS5 (RFC 1928, with user name and
- * password as in RFC 1929). The target's name goes to the proxy as it is, to be
- * resolved there.
+ * The client side of proxies: HTTP CONNECT (RFC 9110, section 9.3.6) and SOCKS5
+ * (RFC 1928, with user name and password as in RFC 1929). The proxy gets the
+ * target's name and resolves it.
  */
-import { isIP, isIPv4 } from "node:net";
 import { NgrokdError, reasonOf } from "../model/error.ts";
-import { type HostPort, hostPortText, ipv6Groups } from "../model/host-port.ts";
+import { type HostPort, hostPortText } from "../model/host-port.ts";
+import { ipv6Bytes, isIpv6, parseIp } from "../model/ip.ts";
 import { quote } from "../model/parsed.ts";
 import { basicCredentials, type ProxyServer, proxyText } from "../model/proxy.ts";
 import type { Conn } from "./types.ts";
 
 /**
- * Asks the proxy at the other end of `conn` for `target`. Answers what has
- * arrived of the target's own bytes, mostly none; from then on the connection
- * is the target's. Rejects with NgrokdError `network`, which names the proxy;
- * the connection is the caller's to abort.
+ * Asks the proxy at the other end of `conn` for `target`. From then on the
+ * connection is the target's. Returns the bytes of the target that have arrived
+ * already, mostly none. Rejects with NgrokdError `network`, which names the
+ * proxy; the connection is the caller's to abort.
  */
 export async function openTunnel(
   conn: Conn,
@@ -107,7 +106,7 @@ async function socks(
       `it answered "${replies[reply] ?? `error ${reply}`}"`,
       reply === 2 ? "the proxy must allow connections to this host and port" : undefined,
     );
-  // The address on the proxy's far side, which is of no use here.
+  // The address on the proxy's far side is of no use here.
   const length = { 1: 4, 3: 1, 4: 16 }[type];
   if (length === undefined) throw nonsense("an address of an unknown kind");
   const [named = 0] = await reader.take(length);
@@ -130,9 +129,8 @@ async function logIn(
 
 /** Kind, and address or name (RFC 1928, section 5). */
 function addressBytes(host: string): number[] {
-  if (isIPv4(host)) return [1, ...host.split(".").map(Number)];
-  if (isIP(host) === 6)
-    return [4, ...ipv6Groups(host).flatMap((group) => [group >> 8, group & 255])];
+  if (parseIp(host).ok) return [1, ...host.split(".").map(Number)];
+  if (isIpv6(host)) return [4, ...ipv6Bytes(host)];
   const name = new TextEncoder().encode(host);
   return [3, name.length, ...name];
 }
@@ -165,7 +163,7 @@ const refused = (
 ): NgrokdError =>
   new NgrokdError("network", what, { details, ...(hint === undefined ? {} : { hint }) });
 
-/** Far more than any proxy's answer takes. */
+/** In bytes; far more than any proxy sends. */
 const headLimit = 16 * 1024;
 
 interface Reader {
@@ -173,7 +171,7 @@ interface Reader {
   take(size: number): Promise<Uint8Array>;
   /** Everything up to and with the first empty line. */
   head(): Promise<string>;
-  /** What has arrived beyond that. */
+  /** The bytes after that. */
   rest(): Uint8Array;
 }
 

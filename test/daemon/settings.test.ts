@@ -90,8 +90,8 @@ describe("a reload", () => {
       `${[..."abcdefg"].map((key) => `${key}: 1`).join("\n")}\nforward: 3\nforward: 4\n`,
     );
     await reload(
-      "server: { log_level: 1, log_format: 2, health_port: x, client_key: x, client_cert: x, " +
-        "socket_path: x, health_address: x }\n",
+      "server: { log_level: 1, log_format: 2, health_port: x, client_key: [x], client_cert: [x], " +
+        "socket_path: [x], health_address: x }\n",
     );
     expect(log.lines.filter((line) => line.includes("cannot be used"))).toHaveLength(3);
     expect(settings.warnings[0]).toEndWith("; and 2 more");

@@ -11,14 +11,10 @@ import {
   judgeName,
   resolved,
 } from "../../src/doctor/name-findings.ts";
-import {
-  holdersOf,
-  listeningSockets,
-  parseSocketTable,
-  socketsAt,
-} from "../../src/doctor/sockets.ts";
+import { holdersOf, socketsAt } from "../../src/doctor/sockets.ts";
 import { parseQuestion } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
+import { listeningSockets, parseSocketTable } from "../../src/net/proc-net.ts";
 import { marked, plain } from "../cli/support.ts";
 
 const done = <T>(value: T): Attempt<T> => ({ ok: true, value, tookMs: 1 });

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -133,6 +134,47 @@ describe("install.sh", () => {
     expect(code).toBe(0);
     expect(stdout).toContain(`as ${machine.program};`);
     expect(stdout).not.toContain("PATH");
+  });
+
+  describe("over the Go program", () => {
+    const goProgram = "\x7fELF\xff Go buildinf:\x08";
+    const put = (name: string): void =>
+      writeFileSync(join(machine.programs, name), goProgram, { mode: 0o755 });
+
+    test("keeps it and its client beside, says so, and answers by the client's name", async () => {
+      for (const name of ["ngrokd", "ngrokctl"]) put(name);
+      const { code, stdout } = await machine.install();
+      expect(code).toBe(0);
+      for (const name of ["ngrokd", "ngrokctl"]) {
+        const kept = join(machine.programs, `${name}.go-program`);
+        expect(readFileSync(kept, "latin1")).toBe(Buffer.from(goProgram).toString("latin1"));
+        expect(stdout).toContain(`was the Go program of that name, and is kept as ${kept}`);
+      }
+      expect(readlinkSync(join(machine.programs, "ngrokctl"))).toBe("ngrokd");
+      expect(versionOf(machine)).toBe("ngrokd 1.0.0");
+      expect((await machine.install()).stdout).not.toContain("Go program");
+    });
+
+    test("makes no client where there was none, and leaves one of others alone", async () => {
+      put("ngrokd");
+      await machine.install();
+      expect(existsSync(join(machine.programs, "ngrokctl"))).toBe(false);
+      writeFileSync(join(machine.programs, "ngrokctl"), "#!/bin/sh\n");
+      await machine.install();
+      expect(readFileSync(join(machine.programs, "ngrokctl"), "utf8")).toBe("#!/bin/sh\n");
+    });
+
+    test("takes the client's name away with --uninstall, and names what it kept", async () => {
+      for (const name of ["ngrokd", "ngrokctl"]) put(name);
+      await machine.install();
+      const { code, stdout } = await machine.install(["--uninstall"]);
+      expect(code).toBe(0);
+      expect(readdirSync(machine.programs).sort()).toEqual([
+        "ngrokctl.go-program",
+        "ngrokd.go-program",
+      ]);
+      expect(stdout).toContain(`Kept ${machine.program}.go-program`);
+    });
   });
 
   test("names another ngrokd that PATH finds first", async () => {

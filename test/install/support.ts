@@ -170,7 +170,7 @@ export interface Machine {
  * program.
  */
 export const tools =
-  "cat chmod cp dirname gzip grep head id ldd ls mkdir mktemp mv rm rmdir sh sysctl tail tar tr uname".split(
+  "cat chmod cp dirname gzip grep head id ldd ln ls mkdir mktemp mv rm rmdir sh sysctl tail tar tr uname".split(
     " ",
   );
 

@@ -54,7 +54,7 @@ describe("an account of descriptors", () => {
 });
 
 describe.skipIf(process.platform !== "linux")("descriptors", () => {
-  test("leave room for connections of two sockets, besides listeners and what else there is", async () => {
+  test("leave room for connections of two sockets, beside listeners and reserves", async () => {
     const net = createBunNet();
     const { limit, room } = net.descriptors;
     const atFirst = room(0);
@@ -71,7 +71,7 @@ describe.skipIf(process.platform !== "linux")("descriptors", () => {
     expect(room(0)).toBe(atFirst);
   });
 
-  test("are never used up: listeners get three fifths of them, newcomers are closed at once near the limit, and it is over when they are gone", async () => {
+  test("are never used up by listeners and new connections, and are free again", async () => {
     const script = `ulimit -n 200 && exec "${process.execPath}" "${join(import.meta.dirname, "descriptors.child.ts")}"`;
     const child = Bun.spawn(["sh", "-c", script], { stdout: "pipe", stderr: "inherit" });
     const seen = JSON.parse(await child.stdout.text());

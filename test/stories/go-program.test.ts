@@ -9,6 +9,7 @@ import {
   ngrokd,
   type Ran,
   run,
+  serve,
   start,
   writeConfig,
 } from "../support/ngrokd.ts";
@@ -50,6 +51,32 @@ stories("command lines of the Go program", () => {
 
   test("`ngrokd install` is `ngrokd service install`", async () => {
     expect((await ngrokd("install --dry-run")).out).toContain("ExecStart=");
+  });
+});
+
+stories("a configuration with which the Go program starts", () => {
+  test("starts the daemon, with warnings; config check refuses it", async () => {
+    const cloud = await startCloud();
+    const odd = {
+      bound_endpoints: { poll_interval: 0 },
+      net: { subnet: "10.107.0.0", start_port: 0 },
+      dns: { listen: ":53", upstream: ["dns.example"] },
+    };
+    writeConfig({ ...configFor(cloud), ...odd });
+    const daemon = await serve();
+    await until("it serves", async () => (await daemon.status()).phase === "serving");
+    for (const key of [
+      "bound_endpoints.poll_interval",
+      "net.subnet",
+      "net.start_port",
+      "dns.listen",
+    ])
+      expect(daemon.log()).toContain(`${key} is `);
+    expect(daemon.log()).toContain("30 is used instead");
+    const { code, out } = await ngrokd("config check");
+    expect(code).toBe(2);
+    expect(out).toContain("bound_endpoints.poll_interval is 0");
+    expect(await daemon.stop()).toBe(0);
   });
 });
 

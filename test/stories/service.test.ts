@@ -404,6 +404,39 @@ stories("ngrokd service", () => {
       });
   });
 
+  test("names the Go program's service, and takes it over if it is told to", async () => {
+    const theirs =
+      "[Unit]\nDescription=ngrok Forward Proxy Daemon\n[Service]\nType=simple\n" +
+      "ExecStart=/usr/local/bin/ngrokd --config=/etc/ngrokd/config.yml\nRestart=always\n";
+    writeFileSync(unit, theirs);
+    calls();
+    for (const words of ["service install", "install", "service uninstall"]) {
+      const { code, err } = await ngrokd(words);
+      expect({ words, code }).toEqual({ words, code: 1 });
+      expect(err).toContain(`"${unit}" is the service of the Go program named ngrokd\nhint:`);
+      expect(err).toContain("service install --take-over");
+    }
+    expect(readFileSync(unit, "utf8")).toBe(theirs);
+    expect(calls()).toEqual([]);
+    const { code, out } = await ngrokd("service install --take-over");
+    expect(code).toBe(0);
+    expect(out).toContain(
+      `Kept the Go program's unit as ${unit}.go-program, and installed ${unit}`,
+    );
+    expect(readFileSync(`${unit}.go-program`, "utf8")).toBe(theirs);
+    expect(readFileSync(unit, "utf8")).toStartWith("# Made by `ngrokd service install`");
+    expect(calls()).toEqual([
+      "stop ngrokd.service",
+      "daemon-reload",
+      "enable --quiet ngrokd.service",
+      "start ngrokd.service",
+    ]);
+    expect((await ngrokd("service install --take-over --json")).json.changed).toBe(false);
+    await ngrokd("service uninstall");
+    rmSync(`${unit}.go-program`);
+    calls();
+  });
+
   test("a program that others may replace is not made a service", async () => {
     mkdirSync("/run/open", { mode: 0o777 });
     chmodSync("/run/open", 0o777);

@@ -103,7 +103,7 @@ async function editUntilRight(
     await edit(draft);
     const text = (await readConfigFile(draft))?.text ?? start;
     if (text === start) return text;
-    const { problems, warnings } = parseConfig(text, draft);
+    const { problems, warnings } = parseConfig(text, draft, { strict: true });
     const all = [...problems, ...warnings];
     if (all.length === 0) return text;
     for (const problem of all) tell(problem);

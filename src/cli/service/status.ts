@@ -36,7 +36,7 @@ export function stateText(state: ServiceState, paint: Paint): string {
     "File",
     state.installed === "ours"
       ? state.path
-      : `${state.path}, ${paint.careful("not made by ngrokd")}`,
+      : `${state.path}, ${paint.careful(state.installed === "predecessor" ? "of the Go program" : "not made by ngrokd")}`,
   ]);
   const hint = state.needs_reload
     ? [`${paint.name("hint:")} its file was changed: \`sudo systemctl daemon-reload\``]

@@ -49,7 +49,7 @@ export const adoption: Case[] = [
     },
   },
   {
-    name: "a unix listener goes on in a process that adopts it, which leaves its path alone",
+    name: "a unix listener goes on in a process that adopts it and keeps its path",
     async run(world) {
       if (!canAdopt(world.net)) return;
       const path = join(world.folder, "adopted.sock");

@@ -26,7 +26,7 @@ const loopback = { host: "127.0.0.1", port: 0 };
 
 export const listeners: Case[] = [
   {
-    name: "port 0 becomes a real port, and both ends know each other's addresses, after the end too",
+    name: "port 0 becomes a real port, and both ends know each other's address",
     async run(world) {
       const { listener, next } = await listening(world, loopback);
       assert(portOf(listener) > 0);
@@ -93,7 +93,7 @@ export const listeners: Case[] = [
     },
   },
   {
-    name: "an address in use, one that is not here and a name are refused, each as what it is",
+    name: "an address in use, one that is not here and a name are refused",
     async run(world) {
       const { listener } = await listening(world, loopback);
       const inUse = await rejects("address-in-use", () => listening(world, listener.address));
@@ -235,7 +235,7 @@ export const listeners: Case[] = [
     },
   },
   {
-    name: "a unix path that exists is in use, be it a file or a socket, and stays what it was",
+    name: "a unix path that exists is in use and unchanged, file or socket",
     async run(world) {
       const path = join(world.folder, "taken.sock");
       const { listener } = await listening(world, { path });
