@@ -69,7 +69,7 @@ const advice: Readonly<Record<string, string>> = {
     "if bindings are not enabled for this account, ask ngrok's support to enable Kubernetes bindings; else see the reason it gave",
   ERR_NGROK_202: `this is not an API key: ${newKey}`,
   ERR_NGROK_205:
-    "the account is suspended: write to support@ngrok.com; endpoints come back by themselves once it is not",
+    "the account is suspended: write to support@ngrok.com; endpoints come back by themselves when it is active again",
   ERR_NGROK_206: `this is an authtoken: ${newKey}`,
   ERR_NGROK_207: `this is an authtoken: ${newKey}`,
 };

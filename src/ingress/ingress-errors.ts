@@ -27,7 +27,7 @@ export function noAnswer(
 /** The ingress closes ready connections at once. */
 export function hangsUp(cause: NgrokdError | undefined): NgrokdError {
   return new NgrokdError("aborted", "The ingress closes every new connection at once", {
-    hint: "it may not know this client certificate, or be restarting; `ngrokd doctor` tells more",
+    hint: "it may not know this client certificate, or be restarting; see `ngrokd doctor`",
     cause,
   });
 }

@@ -186,7 +186,7 @@ function hintOf(reason: string, shown: PeerCertificate | undefined): string | un
 
 /** Advice for an ingress that refuses our client certificate. */
 export const refusedCertificate =
-  "our client certificate may have expired, or belong to a deleted operator: `ngrokd doctor` tells, and `ngrokd refresh-cert --force` renews it";
+  "our client certificate may have expired, or belong to a deleted operator: see `ngrokd doctor`, and renew it with `ngrokd refresh-cert --force`";
 
 let roots: readonly string[] | undefined;
 
