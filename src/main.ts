@@ -1,12 +1,14 @@
 #!/usr/bin/env -S deno run -A
 import { isatty } from "node:tty";
 import type { Io } from "./cli/command.ts";
+import { exitCodes } from "./cli/exit-codes.ts";
 import { runCli } from "./cli/run.ts";
 import { cleanEnvironment, confinedEnvironment, foldersToCreateIn } from "./model/environment.ts";
 import type { Net } from "./net/types.ts";
 import { isNgrokctl, runNgrokctl } from "./predecessor/ngrokctl.ts";
 import { translated } from "./predecessor/predecessor.ts";
 import { createSay, type Output } from "./terminal/say.ts";
+import { unwritten, writeAll } from "./terminal/write-all.ts";
 
 /**
  * The entry: picks this runtime's sockets, runs the CLI, and is the only place
@@ -109,24 +111,30 @@ function listenForSignals(): Signals {
 }
 
 /**
- * Whole lines go through the console, which writes at once and leaves nothing
- * to flush at the end; making the stream alone would take a third of a
+ * Texts go straight to the descriptor, which leaves nothing to flush at the end
+ * and tells of a failure; making the stream alone would take a third of a
  * command's time.
  */
 function outputOf(name: "stdout" | "stderr"): Output {
-  const isTerminal = isatty(name === "stdout" ? 1 : 2);
-  const line = name === "stdout" ? console.log : console.error;
+  const fd = name === "stdout" ? 1 : 2;
+  const isTerminal = isatty(fd);
   let fed = false;
   return {
     write: (text) => {
-      if (text.endsWith("\n")) line(text.slice(0, -1));
-      else process[name].write(text);
+      try {
+        writeAll(fd, text);
+      } catch (error) {
+        // Nobody is left to whom a failure of stderr could be told.
+        if (name === "stdout") throw error;
+      }
     },
     feed: (text) => {
       if (!fed)
-        process[name].on("error", ({ code }: NodeJS.ErrnoException) =>
-          process.exit(code === "EPIPE" ? 0 : 1),
-        );
+        process[name].on("error", (error: NodeJS.ErrnoException) => {
+          if (error.code === "EPIPE") process.exit(0);
+          say.error(unwritten(error));
+          process.exit(exitCodes.output);
+        });
       fed = true;
       process[name].write(text);
     },

@@ -164,14 +164,17 @@ export function renewalEnded(
   return renewalFailed(state, new NgrokdError("api", dueAgain), now, random);
 }
 
-/** The next attempt waits. `random`: 0 to 1, as {@link retryDelay} takes it. */
+/**
+ * The next attempt waits. One that was forced before it was due leaves nothing
+ * to wait for. `random`: 0 to 1, as {@link retryDelay} takes it.
+ */
 export function renewalFailed(
   state: HeldIdentity,
   error: unknown,
   now: Date,
   random: number,
 ): Transition<HeldIdentity> {
-  const before = state.renewalTrouble;
+  const before = renewalTroubleAt(state, now);
   const failures = (before?.failures ?? 0) + 1;
   const [reason, hint] = [reasonOf(error), hintOf(error)];
   const next = new Date(now.getTime() + retryDelay(error, failures, random));
@@ -181,11 +184,19 @@ export function renewalFailed(
     ...(hint === "" ? {} : { hint }),
   };
   const isTold = before !== undefined && sameFailure(before.reason, reason);
-  return {
-    state: { ...state, renewalTrouble: { failures, next, reason, hint } },
-    lines: isTold ? [] : [line],
-  };
+  const isDue = renewalDue(state.certificate, now);
+  const renewalTrouble = isDue ? { failures, next, reason, hint } : undefined;
+  return { state: { ...state, renewalTrouble }, lines: isTold ? [] : [line] };
 }
+
+/**
+ * Why renewing has failed, as far as that matters now: a clock that was ahead
+ * may have come back to a time when no renewal is due.
+ */
+export const renewalTroubleAt = (
+  { certificate, renewalTrouble }: HeldIdentity,
+  now: Date,
+): RenewalTrouble | undefined => (renewalDue(certificate, now) ? renewalTrouble : undefined);
 
 /** ngrok's answer for an operator whose files name no ingress. */
 export function ingressNamed(state: HeldIdentity, endpoint: string | undefined): HeldIdentity {
@@ -241,9 +252,9 @@ export function twinsSearched(state: HeldIdentity, isDone: boolean, now: Date): 
 /** The warnings for the user, each a sentence. */
 export function warningsOf(state: IdentityState, warnDays: number, now: Date): string[] {
   if (state.kind === "none") return [];
-  const { certificate, renewalTrouble, unsaved, fileTrouble } = state;
+  const { certificate, unsaved, fileTrouble } = state;
   const texts = [
-    certificateWarning(certificate, renewalTrouble, warnDays, now),
+    certificateWarning(certificate, renewalTroubleAt(state, now), warnDays, now),
     unsaved.certificate,
     fileTrouble,
     unsaved.ingress,

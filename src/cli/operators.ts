@@ -16,7 +16,8 @@ import { confirm } from "./confirm.ts";
 
 export default command({
   name: "operators",
-  description: "List the operators that ngrokd has made in your account, and mark stale ones",
+  description:
+    "List the operators of ngrokd and the Go program in your account, and mark stale ones",
   args: {
     prune: {
       type: "boolean",
@@ -114,9 +115,11 @@ async function prune(api: Api, stale: readonly OurOperator[]): Promise<Map<strin
 
 /** Pure: the table of `ngrokd operators`, with advice for stale ones. */
 export function operatorsText(operators: readonly OurOperator[], paint: Paint): string {
-  if (operators.length === 0) return "ngrokd has made no operators in this account.";
-  const rows = operators.map(({ id, hostname, createdAt, notAfter, kind }) => [
+  if (operators.length === 0)
+    return "Neither ngrokd nor the Go program has made operators in this account.";
+  const rows = operators.map(({ id, madeBy, hostname, createdAt, notAfter, kind }) => [
     id,
+    madeBy,
     hostname === "" ? "-" : readable(hostname),
     createdAt.slice(0, 10),
     notAfter === undefined ? "none" : notAfter.toISOString().slice(0, 10),
@@ -133,7 +136,7 @@ export function operatorsText(operators: readonly OurOperator[], paint: Paint): 
       : "",
   ].filter((text) => text !== "");
   return [
-    table(["OPERATOR", "HOST", "MADE", "VALID UNTIL", ""], rows, paint),
+    table(["OPERATOR", "MADE BY", "HOST", "MADE", "VALID UNTIL", ""], rows, paint),
     ...(hints.length === 0 ? [] : ["", ...hints]),
   ].join("\n");
 }
@@ -143,10 +146,12 @@ function kindText(kind: OurOperator["kind"], paint: Paint): string {
   return kind === "expired" ? paint.bad(kind) : kind === "same name" ? paint.careful(kind) : "";
 }
 
-function operatorJson({ id, hostname, version, createdAt, notAfter, kind }: OurOperator): object {
+function operatorJson(operator: OurOperator): object {
+  const { id, madeBy, hostname, version, createdAt, notAfter, kind } = operator;
   const not_after = notAfter?.toISOString() ?? null;
   return {
     id,
+    made_by: madeBy,
     hostname,
     version,
     created_at: createdAt,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspectConfig, type LoadOptions, loadConfig } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
-import { notYetInEffect } from "../config/schema.ts";
+import { inertText, notYetInEffect } from "../config/schema.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
 import { isUnconfined, leftOutIn } from "../model/environment.ts";
@@ -54,7 +54,7 @@ export default command({
     for (const problem of loaded.warnings) log.warn(problemText(problem));
     // The daemon itself logs the effect of net.subnet.
     for (const key of notYetInEffect(config).filter((name) => name !== "net.subnet"))
-      log.warn(`${key} is set, and has no effect in this version`);
+      log.warn(inertText(key));
     let daemon: Daemon | undefined;
     io.onHangUp(() => void daemon?.reload());
     const read = () => inspectConfig(source);

@@ -106,9 +106,14 @@ function accepted(
   const to = answer.headers.get("location") ?? "";
   throw new NgrokdError(
     "protocol",
-    `${action}: ${quote(base)} redirects to ${quote(safe(to))}, and the API key goes nowhere else`,
+    to === ""
+      ? `${action}: ${quote(base)} answered ${answer.status}, which is no answer to this request`
+      : `${action}: ${quote(base)} redirects to ${quote(safe(to))}, and the API key goes nowhere else`,
     {
-      hint: "if that is the right address, set it as `api.url` in the configuration",
+      hint:
+        to === ""
+          ? "this is not how ngrok's API answers: check `api.url` in the configuration, and proxies on the way"
+          : "if that is the right address, set it as `api.url` in the configuration",
       details: { status: answer.status },
     },
   );

@@ -3,7 +3,7 @@
 import { createFetch } from "ofetch";
 import { readLimited } from "../files/limited.ts";
 import { onAbort } from "../model/abort.ts";
-import { NgrokdError } from "../model/error.ts";
+import { NgrokdError, withoutAdvice } from "../model/error.ts";
 
 /**
  * A server's answer, of any status: the body is complete and within the limit.
@@ -152,7 +152,7 @@ function networkFailure(
   const reason =
     plain && ours === undefined
       ? ""
-      : `: ${safe((ours ?? chain.at(-1))?.message ?? String(error))}`;
+      : `: ${safe(ours?.message ?? withoutAdvice(chain.at(-1)?.message ?? String(error)))}`;
   return new NgrokdError(
     "network",
     `${action}: cannot reach "${url.origin}", ${kind.said}${reason}`,

@@ -1,7 +1,8 @@
 import { unlink } from "node:fs/promises";
 import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import { linkedFile } from "../files/link.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
-import { fitsKey, inspectCertificate } from "./certificate.ts";
+import { fitsKey, inspectCertificate, privateKeyFault } from "./certificate.ts";
 import { ingressEndpointOf, isOperatorId } from "./wire.ts";
 
 /**
@@ -94,6 +95,8 @@ export function identityIn(files: IdentityFiles, paths: IdentityPaths, now: Date
   if (operatorId === undefined) return unusable(`"${paths.operatorId}" holds no operator id`);
   const certificate = inspectCertificate(cert);
   if (!certificate.ok) return unusable(`"${paths.cert}" cannot be read: ${certificate.reason}`);
+  const fault = privateKeyFault(key);
+  if (fault !== "") return unusable(`the key "${paths.key}" cannot be used: ${fault}`);
   if (!fitsKey(cert, key))
     return unusable(`the certificate "${paths.cert}" does not fit the key "${paths.key}"`);
   if (certificate.value.notAfter <= now)
@@ -197,7 +200,8 @@ export async function saveIngressEndpoint(
   const present = await readFileIfThere(paths.ingressEndpoint);
   const wanted = endpoint === undefined ? "" : `${endpoint}\n`;
   // An empty file means none, so that forgetting is as atomic as saving.
-  if ((present ?? "") !== wanted) await write(paths.ingressEndpoint, wanted, { mode: 0o644 });
+  if ((present ?? "") !== wanted)
+    await write(await linkedFile(paths.ingressEndpoint), wanted, { mode: 0o644 });
 }
 
 /** The parts of an identity that change while it is in use. */
@@ -216,7 +220,8 @@ export async function savePart(
   part: Part,
 ): Promise<void> {
   if ((await readFileIfThere(paths.key)) !== keyPem) return;
-  if (part === "certificate") await writeFileAtomic(paths.cert, certPem, { mode: 0o644 });
+  if (part === "certificate")
+    await writeFileAtomic(await linkedFile(paths.cert), certPem, { mode: 0o644 });
   else await saveIngressEndpoint(paths, ingressEndpoint);
 }
 
@@ -234,7 +239,7 @@ export async function restoreIdentityFiles(
     if (text === now[name]) continue;
     if (text === undefined) await removeFile(paths[name]);
     else
-      await writeFileAtomic(paths[name], text, {
+      await writeFileAtomic(await linkedFile(paths[name]), text, {
         mode: name === "key" || name === "operatorId" ? 0o600 : 0o644,
       });
   }
@@ -270,5 +275,5 @@ async function replace(
     const time = now.toISOString().replaceAll(/[-:.]/g, "");
     await write(`${path}.old-${time}`, old, { mode: 0o600 });
   }
-  await write(path, content, { mode });
+  await write(await linkedFile(path), content, { mode });
 }

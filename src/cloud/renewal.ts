@@ -50,7 +50,8 @@ const clockToleranceMs = 5 * 60_000;
 
 /**
  * Pure: accepts a certificate that is better than the one in use: it parses,
- * fits the key, is valid now, and ends later.
+ * fits the key, is valid now, and ends later. One that is not valid yet is no
+ * better than any that is.
  */
 export function acceptable(
   certPem: string | undefined,
@@ -69,14 +70,16 @@ export function acceptable(
     return unparsed(
       `the certificate that ngrok sent is valid from ${notBefore.toISOString()} on, which is in the future by this machine's clock`,
     );
-  if (notAfter <= endOf(inUse.certPem))
+  if (notAfter <= usefulEnd(inUse.certPem, now))
     return unparsed(
       `the certificate that ngrok sent ends on ${notAfter.toISOString()}, no later than the one in use`,
     );
   return parsed(certPem);
 }
 
-function endOf(certPem: string): CertificateFacts["notAfter"] {
+function usefulEnd(certPem: string, now: Date): CertificateFacts["notAfter"] {
   const certificate = inspectCertificate(certPem);
-  return certificate.ok ? certificate.value.notAfter : new Date(0);
+  return certificate.ok && certificate.value.notBefore <= now
+    ? certificate.value.notAfter
+    : new Date(0);
 }

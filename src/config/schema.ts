@@ -337,6 +337,10 @@ export function notYetInEffect(config: Config): SettingKey[] {
     .map(({ key }) => key);
 }
 
+/** Pure: the warning about a setting of {@link notYetInEffect}. */
+export const inertText = (key: SettingKey): string =>
+  `${key} is set, and has no effect in this version`;
+
 function setting<T extends z.ZodType>(schema: T, about: About): T {
   abouts.add(schema, about);
   return schema;

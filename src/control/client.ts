@@ -2,6 +2,7 @@ import { onAbort } from "../model/abort.ts";
 import { errorCodes, isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Conn, Net } from "../net/types.ts";
 import { type Request, replySchema } from "./protocol.ts";
+import { checkSocket } from "./safe-place.ts";
 
 export interface AskOptions {
   /** Milliseconds for the whole exchange; default 30 s. */
@@ -21,6 +22,7 @@ export async function askDaemon(
   options: AskOptions = {},
 ): Promise<unknown> {
   const { timeoutMs = 30_000 } = options;
+  await checkSocket(path);
   const deadline = new AbortController();
   const late = new NgrokdError(
     "timeout",

@@ -16,6 +16,7 @@ import {
   requestLimitBytes,
   requestSchema,
 } from "./protocol.ts";
+import { checkPlace } from "./safe-place.ts";
 import { inTurn } from "./turn.ts";
 
 export interface ControlOptions {
@@ -43,6 +44,7 @@ export async function startControlServer(
   options: ControlOptions,
 ): Promise<{ close(): Promise<void> }> {
   const { net, path, log } = options;
+  await checkPlace(path);
   const name = randomBytes(4).toString("hex");
   const birthplace = join(dirname(path), `.ngrokd-${name}`);
   const listener = await listen(net, birthplace, path, (conn) => serve(conn, options));

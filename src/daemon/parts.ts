@@ -4,6 +4,7 @@ import { ingressAddress } from "../account/ingress-address.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
+import { carrying, ingressTrouble } from "../desk/warnings.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
 import { hostPortText } from "../model/host-port.ts";
@@ -53,7 +54,9 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const stateFolder = stateFolderOf(config.server);
   const settings = createSettings({ loaded, read: options.read, check: checkTrust, log });
   const current = (): Loaded => settings.current;
-  const board = createBoard(firstState(config, new Date()), options.onState);
+  const board = createBoard(firstState(config, new Date()), (state) =>
+    options.onState?.(carrying(state, ingressTrouble(relay.trouble(defaultAccount)))),
+  );
   const way = createWayOut({ net, rules: loaded.proxy, log, keepSecret });
   const trust = await createTrustKeeper({ loaded: current, stateFolder, log });
   const limits = relayLimits(config);

@@ -1,7 +1,7 @@
 import { afterReload, type Change, changesBetween } from "../config/changes.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
 import { configError, type Problem, problemText } from "../config/problem.ts";
-import { type Config, withValueAt } from "../config/schema.ts";
+import { type Config, inertText, notYetInEffect, withValueAt } from "../config/schema.ts";
 import { valueCode } from "../config/template.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import type { ApiKey } from "../model/api-key.ts";
@@ -15,7 +15,7 @@ export interface Settings {
   readonly current: Loaded;
   /**
    * Sentences for the user: why the configuration in the file cannot be used,
-   * and which changes wait for a restart.
+   * which changes wait for a restart, and which settings have no effect.
    */
   readonly warnings: readonly string[];
   /**
@@ -66,7 +66,8 @@ export function createSettings(deps: SettingsDeps): Settings {
       return state.current;
     },
     get warnings() {
-      return [refusalText(state.refused), ...state.waiting].filter((text) => text !== "");
+      const inert = notYetInEffect(state.current.config).map(inertText);
+      return [refusalText(state.refused), ...state.waiting, ...inert].filter((text) => text !== "");
     },
     follow: follower.resolve,
     reload: () => inTurn(async () => await reload(state, await follower.promise)),

@@ -22,7 +22,7 @@ function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
     gauge("ngrokd_up", "Whether the daemon can make progress.", Number(live.ok)),
     gauge(
       "ngrokd_ready",
-      "Whether it is registered and the last poll succeeded.",
+      "Whether it is registered, the last poll succeeded and the ingress can be reached.",
       Number(readiness(state).ready),
     ),
     gauge("ngrokd_build_info", "The version and the runtime; always 1.", 1, { version, runtime }),

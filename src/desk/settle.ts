@@ -95,7 +95,8 @@ function failed(state: State, failure: Failure, timing: Timing): Outcome {
 
 /** `reconciled` is undefined for a list that counts only when seen again. */
 function listed(state: State, reconciled: Reconciled | undefined, timing: Timing): Outcome {
-  const { endpoints, problems } = reconciled ?? unchanged(state);
+  const { endpoints, problems: found } = reconciled ?? unchanged(state);
+  const problems = [...found, ...mostlyFailed(endpoints)];
   const reason = problems.map((problem) => problem.reason).join("; ");
   const hint = hintIn(problems);
   const ok = reason === "";
@@ -125,6 +126,19 @@ function listed(state: State, reconciled: Reconciled | undefined, timing: Timing
 function phaseAfter({ phase }: State, reconciled: Reconciled | undefined, ok: boolean): Phase {
   if (reconciled === undefined && phase === "starting") return phase;
   return ok ? "serving" : "degraded";
+}
+
+/**
+ * A few endpoints that fail are their own trouble. If at least three and most
+ * of them do, the daemon does not do what it is there for.
+ */
+function mostlyFailed(endpoints: State["endpoints"]): Reconciled["problems"] {
+  const wanted = endpoints.filter(({ state }) => state === "listening" || state === "failed");
+  const failed = wanted.filter(({ state }) => state === "failed").length;
+  if (failed < 3 || failed * 2 <= wanted.length) return [];
+  return [
+    { reason: "most endpoints cannot be served", hint: "`ngrokd list` says why, for each of them" },
+  ];
 }
 
 const noKey = "there is no API key";

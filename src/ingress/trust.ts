@@ -62,7 +62,8 @@ export interface TrustOptions {
 /**
  * The system's roots, ngrok's folder and the configured CA. Missing CAs never
  * turn verification off: less trust means that less verifies. Rejects with
- * NgrokdError `config` if `extra` cannot be used.
+ * NgrokdError `config` if `extra` cannot be used (`details.isGone`: it is not
+ * there).
  */
 export async function loadTrust({
   extra,
@@ -207,6 +208,7 @@ async function configured(path: string, warnings: string[]): Promise<string[]> {
   const refuse = (why: string, cause?: unknown): NgrokdError =>
     new NgrokdError("config", `Cannot use ${quote(path)} as \`server.ingress_ca\`: ${why}`, {
       cause,
+      details: { isGone: errnoOf(cause) === "ENOENT" },
       hint: "it must be a PEM file, or a folder of PEM files",
     });
   let pems: string[];
@@ -302,14 +304,8 @@ async function readSource({
       throw error instanceof NgrokdError ? error : fileError(`Cannot read ${quote(source)}`, error);
     });
   }
-  refuseOpenHttp(url, force);
   try {
-    const response = await fetch(url.href, {
-      signal: AbortSignal.timeout(30_000),
-      ...alwaysVerified,
-    });
-    // A redirect must not lead to an address that would be refused itself.
-    if (response.url !== "") refuseOpenHttp(new URL(response.url), force);
+    const response = await follow(url, source, force, fetch);
     if (!response.ok)
       throw new NgrokdError(
         "network",
@@ -332,6 +328,42 @@ async function readSource({
         });
   }
 }
+
+/**
+ * Follows redirects, and refuses each place that the address itself could not
+ * be: what one hop carries decides about the next.
+ */
+async function follow(
+  first: URL,
+  source: string,
+  force: boolean,
+  fetch: NonNullable<InstallOptions["fetch"]>,
+): Promise<Response> {
+  const signal = AbortSignal.timeout(30_000);
+  let url = first;
+  for (let hop = 0; hop <= hopLimit; hop++) {
+    refuseOpenHttp(url, force);
+    const response = await fetch(url.href, { signal, redirect: "manual", ...alwaysVerified });
+    if (response.url !== "") refuseOpenHttp(new URL(response.url), force);
+    const location = response.headers.get("location");
+    if (response.status < 300 || response.status > 399 || location === null) return response;
+    await response.body?.cancel();
+    const next = URL.parse(location, url.href);
+    if (next === null || !/^https?:$/.test(next.protocol)) {
+      throw new NgrokdError(
+        "network",
+        `Cannot fetch ${quote(source)}: it redirects to ${quote(location)}, which is no http or https URL`,
+      );
+    }
+    url = next;
+  }
+  throw new NgrokdError(
+    "network",
+    `Cannot fetch ${quote(source)}: it redirects more than ${hopLimit} times`,
+  );
+}
+
+const hopLimit = 5;
 
 /**
  * For Bun's fetch: with NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment it

@@ -1,6 +1,7 @@
 import { type IncomingMessage, request } from "node:http";
-import { type Duplex, Readable } from "node:stream";
+import { type Duplex, pipeline, Readable, type Transform } from "node:stream";
 import * as tls from "node:tls";
+import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { onAbort } from "../model/abort.ts";
 import { type ProxyRules, proxyForUrl } from "../model/proxy.ts";
 import { streamOver } from "./node-tls.ts";
@@ -127,14 +128,37 @@ function responseOf(message: IncomingMessage): Response {
   for (const [name, values = []] of Object.entries(message.headersDistinct))
     for (const value of values) headers.append(name, value);
   const status = message.statusCode ?? 0;
-  if (![204, 205, 304].includes(status))
-    return new Response(Readable.toWeb(message) as unknown as ReadableStream<Uint8Array>, {
-      status,
-      headers,
-    });
+  if (![204, 205, 304].includes(status)) {
+    const body = Readable.toWeb(decoded(message, headers));
+    return new Response(body as unknown as ReadableStream<Uint8Array>, { status, headers });
+  }
   message.resume();
   return new Response(null, { status, headers });
 }
+
+/**
+ * The body without its `content-encoding`, as the runtime's fetch has it. Some
+ * proxies and servers compress though nobody asked for it.
+ */
+function decoded(message: IncomingMessage, headers: Headers): Readable {
+  const codings = (headers.get("content-encoding") ?? "").toLowerCase().split(",");
+  const transforms = codings.map((coding) => decoders[coding.trim()]);
+  if (!transforms.every((decoder) => decoder !== undefined)) return message;
+  headers.delete("content-encoding");
+  headers.delete("content-length");
+  // A failure reaches the reader by the stream that it ends.
+  return transforms.reduceRight<Readable>(
+    (body, decoder) => pipeline(body, decoder(), () => undefined),
+    message,
+  );
+}
+
+const decoders: Readonly<Record<string, () => Transform>> = {
+  gzip: createGunzip,
+  "x-gzip": createGunzip,
+  deflate: createInflate,
+  br: createBrotliDecompress,
+};
 
 /** PEM texts; there are hundreds of them. */
 const trustedRoots = (): readonly string[] => [

@@ -64,9 +64,7 @@ async function connect(
   await conn.write(
     new TextEncoder().encode(`CONNECT ${place} HTTP/1.1\r\nHost: ${place}\r\n${login}\r\n`),
   );
-  const [, status = "", reason = ""] =
-    /^HTTP\/1\.[01] (\d{3})(?: ([^\r\n]*))?\r?\n/.exec(await reader.head()) ?? [];
-  if (status === "") throw nonsense("something that is not HTTP");
+  const { status, reason } = await finalAnswer(reader);
   if (status.startsWith("2")) return;
   const said = `it answered ${`${status} ${reason === "" ? "" : quote(reason)}`.trim()}`;
   if (status === "407")
@@ -78,6 +76,17 @@ async function connect(
       ? "the proxy must allow CONNECT to this host and port"
       : "the proxy cannot reach the host; its log may say why";
   throw refused(said, hint, { status: Number(status) });
+}
+
+/** Answers such as 100 Continue may come first (RFC 9110, section 15.2). */
+async function finalAnswer(reader: Reader): Promise<{ status: string; reason: string }> {
+  for (let interim = 0; interim < interimLimit; interim++) {
+    const [, status = "", reason = ""] =
+      /^HTTP\/1\.[01] (\d{3})(?: ([^\r\n]*))?\r?\n/.exec(await reader.head()) ?? [];
+    if (status === "") throw nonsense("something that is not HTTP");
+    if (!status.startsWith("1") || status === "101") return { status, reason };
+  }
+  throw nonsense("one 1xx answer after the other");
 }
 
 async function socks(
@@ -165,6 +174,8 @@ const refused = (
 
 /** In bytes; far more than any proxy sends. */
 const headLimit = 16 * 1024;
+
+const interimLimit = 16;
 
 interface Reader {
   /** Exactly this many bytes. */

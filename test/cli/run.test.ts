@@ -169,6 +169,7 @@ test("every error code has an exit code of its kind, faults of ours too", () => 
     "not-running": 4,
     permission: 5,
     "already-running": 6,
+    output: 7,
   });
   expect(exitCodeOf(new TypeError("x"))).toBe(1);
 });

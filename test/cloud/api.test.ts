@@ -445,6 +445,8 @@ describe("a refusal", () => {
     [403, "ERR_NGROK_206", "unauthorized", "this is an authtoken"],
     [403, "ERR_NGROK_19002", "api", "enable Kubernetes bindings"],
     [400, "ERR_NGROK_19002", "api", "enable Kubernetes bindings"],
+    [400, "ERR_NGROK_19001", "api", "certificate request"],
+    [400, "ERR_NGROK_19003", "api", "bound_endpoints.selectors"],
     [404, "ERR_NGROK_5", "not-found", "dashboard"],
     [429, "ERR_NGROK_1", "rate-limited", "wait"],
     [400, "ERR_NGROK_225", "rate-limited", "wait"],
@@ -469,6 +471,8 @@ describe("a refusal", () => {
       { message: "no route" },
       { msg: "x", status_code: 500 },
       { error_code: "E404", msg: "" },
+      // ngrok's own, for a path that it does not have: the wrong `api.url`.
+      { status_code: 404, msg: "Not Found", details: { path: "/api/kubernetes_operators" } },
     ]) {
       const error = await refused(404, body);
       expect(error.code).toBe("not-found");
@@ -581,6 +585,20 @@ describe("a redirect", () => {
   });
 });
 
+test.each([300, 304, 307, 308])(
+  "an answer of %p without a place is no redirect",
+  async (status) => {
+    const error = await failure(
+      apiSaying(() => new Response(null, { status })).getOperator("k8sop_1"),
+    );
+    expect(error).toMatchObject({
+      code: "protocol",
+      message: `Cannot look up the operator "k8sop_1": "https://api.test" answered ${status}, which is no answer to this request`,
+      hint: expect.stringContaining("proxies on the way"),
+    });
+  },
+);
+
 describe("a body", () => {
   test("over the limit is refused before it is all there", async () => {
     await using server = await fakeServer(() => "endless-body");
@@ -630,6 +648,17 @@ describe("a failure to reach the API", () => {
       code: "network",
       details: { kind: "cut" },
     });
+  });
+
+  test.each([
+    "The socket connection was closed unexpectedly. For more information, pass `verbose: true` in the second argument to fetch()",
+    "Unable to connect. Is the computer able to access the url?",
+    "getaddrinfo ENOTFOUND api.test: Was there a typo in the url or port?",
+    "Something new. For more information, pass `verbose: true` in the second argument to fetch()",
+  ])("is told without the runtime's advice to programmers: %s", async (text) => {
+    const error = await failure(apiSaying(() => Promise.reject(new TypeError(text))).endpoints());
+    expect(error.message).toStartWith("Cannot list the account's endpoints: cannot reach");
+    expect(error.message).not.toMatch(/fetch\(\)|verbose|the computer|typo/);
   });
 
   test.each([

@@ -388,7 +388,7 @@ describe("register, with an identity that cannot serve", () => {
     await using set = await setUp();
     await call(set);
     await writeFile(set.paths.key, "damaged");
-    expect(await reasonIn(set.paths)).toContain("does not fit the key");
+    expect(await reasonIn(set.paths)).toContain("it is not a private key in PEM format");
     const identity = await call(set);
     expect(identity.operatorId).toBe("k8sop_1");
     expect(fitsKey(identity.certPem, identity.keyPem)).toBe(true);
@@ -480,7 +480,7 @@ describe("loadIdentity", () => {
     ],
     [
       "an empty key",
-      "does not fit the key",
+      "it is not a private key in PEM format",
       async (folder: string) => writeFile(join(folder, "tls.key"), ""),
     ],
   ])(

@@ -64,15 +64,19 @@ describe("a daemon", () => {
     expect(told()).toEqual(["a.pem", "b.pem"]);
   });
 
-  test("keeps the CAs that it had where they cannot be read any more, and says so once", async () => {
+  test("keeps a configured CA that is gone for one more poll, and no longer", async () => {
     const { folder, start } = await machine();
     const { daemon, log } = await start();
     await daemon.refresh();
     rmSync(join(folder, "cas"), { recursive: true });
+    const told = (text: string): number => log.lines.filter((line) => line.includes(text)).length;
     await daemon.refresh();
-    await daemon.refresh();
-    expect(log.lines.filter((line) => line.includes("Keeping the trusted CAs"))).toHaveLength(1);
+    expect(told("Keeping the trusted CAs")).toBe(1);
     expect(await answer()).toBe("hello");
+    await daemon.refresh();
+    await daemon.refresh();
+    expect(told("The configured CA is no longer trusted, since it is gone")).toBe(1);
+    await expect(answer()).rejects.toThrow();
   });
 
   test("tells all that a pass could not do, each once", async () => {

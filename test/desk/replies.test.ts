@@ -255,6 +255,11 @@ describe("the reply to health", () => {
     ],
     ["no poll yet", { lastPass: undefined }, "the first poll has not finished"],
     ["the last poll failed", { lastPass: failed }, "the last poll failed: no route"],
+    [
+      "the ingress cannot be reached",
+      { phase: "degraded", reason: "New connections fail: not trusted" },
+      "New connections fail: not trusted",
+    ],
   ] as [string, Partial<State>, string][])(
     "is ready or says why not: %s",
     (_name, more, reason) => {

@@ -123,3 +123,26 @@ test("an operator that ngrok does not know makes the state degraded", () => {
     told: [[]],
   });
 });
+
+test.each([
+  [2, 0, "serving"],
+  [3, 0, "degraded"],
+  [3, 2, "degraded"],
+  [3, 3, "serving"],
+  [88_002, 11_999, "degraded"],
+  [40, 60, "serving"],
+] as const)("with %p endpoints failed and %p listening it is %p", (failed, listening, phase) => {
+  const endpoint = (state: string) => ({ state, reason: "" });
+  const endpoints = [
+    ...Array(failed).fill(endpoint("failed")),
+    ...Array(listening).fill(endpoint("listening")),
+    ...Array(50).fill(endpoint("unsupported")),
+  ];
+  const { change } = settled(
+    { ...fine, endpoints },
+    { kind: "ok", reconciled: { endpoints, problems: [] } },
+    { at, tookMs: 7 },
+  );
+  expect(change.phase).toBe(phase);
+  expect(change.reason).toBe(phase === "serving" ? "" : "most endpoints cannot be served");
+});

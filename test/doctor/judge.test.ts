@@ -306,7 +306,8 @@ describe("judgeCertificate", () => {
   };
   test("knows each part of its life", () => {
     expect(lasting(-1, 89)).toEqual(["ok: valid for 89 days, until 2026-04-01 04:00 UTC"]);
-    expect(lasting(-1, 1)).toEqual(["ok: valid for 24 hours, until 2026-01-03 04:00 UTC"]);
+    expect(lasting(-1, 1)).toEqual(["ok: valid for 1 day, until 2026-01-03 04:00 UTC"]);
+    expect(lasting(-1 / 86_400, 59 / 86_400)[0]).toStartWith("ok: valid for 59 s, until");
     expect(lasting(-61, 29)[0]).toStartWith("warning: valid for 29 days");
     expect(lasting(-90, -1)[0]).toStartWith("failure: it expired on 2026-01-01 04:00 UTC");
     expect(lasting(1, 90)[0]).toStartWith("failure: it is not valid before 2026-01-03 04:00 UTC");

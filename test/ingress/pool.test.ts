@@ -41,7 +41,7 @@ function fake(): Fake {
       reading.reject(new NgrokdError("cancelled", "aborted"));
     },
   };
-  // A real connection's read rejects only if somebody reads.
+  // A real connection rejects only a pending read.
   reading.promise.catch(() => undefined);
   made.push(conn);
   return conn;
@@ -152,7 +152,9 @@ describe("createPool", () => {
     expect(made.length).toBeGreaterThan(8);
     pool.close();
   });
+});
 
+describe("the patience of a pool", () => {
   test("replaces what has been ready for too long", async () => {
     const pool = poolOf();
     pool.prepare();
@@ -220,7 +222,9 @@ describe("createPool", () => {
     expect(Math.round(pool.patienceMs / 1000)).toBe(16);
     pool.close();
   });
+});
 
+describe("the setbacks of a pool", () => {
   test("tries less and less often while dials fail, and recovers", async () => {
     failing = true;
     let tries = 0;
@@ -307,7 +311,9 @@ describe("createPool", () => {
     expect(made.length).toBeWithin(2, 30);
     pool.close();
   });
+});
 
+describe("a pool whose settings change", () => {
   test("starts anew when it is told that everything is another now", async () => {
     const pool = poolOf();
     pool.prepare();

@@ -208,7 +208,9 @@ describe("installTrust", () => {
       certificates: 1,
     });
   });
+});
 
+describe("installTrust with a certificate that is there or another's", () => {
   test("says that nothing changed the second time", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert });
     const install = () =>
@@ -304,7 +306,9 @@ describe("installTrust", () => {
     );
     expect(error.message).toContain(join(folder.path, "file", "t"));
   });
+});
 
+describe("installTrust from a URL", () => {
   test("fetches a URL, over plain http too, for the fingerprint proves it", async () => {
     await using server = await fakeServer(({ path }) =>
       path === "/moved" ? { status: 302, headers: { location: "/ca" } } : { text: ours.cert },
@@ -324,6 +328,46 @@ describe("installTrust", () => {
         fetch,
       }),
     ).toMatchObject([{ changed: false }]);
+  });
+
+  test("with force checks every hop of a redirect, not the last one alone", async () => {
+    await using folder = await tempFolder();
+    const asked: string[] = [];
+    const hops: Record<string, string> = {
+      "https://example.com/ca": "http://example.com/open",
+      "http://example.com/open": "https://example.com/end",
+    };
+    const fetch = async (url: string) => {
+      asked.push(url);
+      const location = hops[url];
+      return location === undefined
+        ? new Response(other.cert)
+        : new Response(null, { status: 302, headers: { location } });
+    };
+    const options = { source: "https://example.com/ca", folder: folder.path, published, fetch };
+    expect(await failure(installTrust({ ...options, force: true }))).toMatchObject({
+      code: "usage",
+      message: expect.stringContaining('"http://example.com/open"'),
+    });
+    expect(asked).toEqual(["https://example.com/ca"]);
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
+  test.each([
+    ["file:///etc/ssl/ca.pem", "which is no http or https URL"],
+    ["data:text/plain,x", "which is no http or https URL"],
+    ["/ca", "redirects more than 5 times"],
+  ])("does not follow a redirect to %s for ever, or anywhere", async (location, said) => {
+    await using folder = await tempFolder();
+    let asked = 0;
+    const fetch = async () => {
+      asked += 1;
+      return new Response(null, { status: 302, headers: { location } });
+    };
+    const source = "https://example.com/ca";
+    const error = await failure(installTrust({ source, folder: folder.path, published, fetch }));
+    expect(error.message).toContain(said);
+    expect(asked).toBeLessThan(7);
   });
 
   test("with force takes plain http from loopback alone, a redirect to it included", async () => {

@@ -63,7 +63,9 @@ describe("ready connections", () => {
     expect(ingress.stats).toMatchObject({ hits: 0, misses: 1, retries: 1 });
     ingress.close();
   });
+});
 
+describe("ready connections in trouble", () => {
   test("that cannot be made say why, until one can", async () => {
     await using server = await fakeIngress((conn) => conn.write(accepted()));
     const right = server.settings.ca;

@@ -194,6 +194,19 @@ describe("install.sh", () => {
     );
   }
 
+  test.each(["/", "//"])(
+    "knows its folder in PATH with %p at the end",
+    async (end) => {
+      serveReal();
+      const path = `${join(machine.home, ".local/bin")}${end}:${process.env.PATH}`;
+      const env = { NGROKD_INSTALL_DIR: "", NGROKD_CONFIG_DIR: "", PATH: path };
+      const { code, stdout } = await machine.install([], { env, unprivileged: true });
+      expect(code).toBe(0);
+      expect(stdout).not.toContain("is not in your PATH");
+    },
+    longTest,
+  );
+
   test(
     "goes to the home folder without root, and then names commands that sudo finds",
     async () => {

@@ -1,6 +1,8 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { createServer } from "node:http";
+import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import { createExchange } from "../../src/cloud/exchange.ts";
+import { readLimited } from "../../src/files/limited.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { ProxyRules } from "../../src/model/proxy.ts";
 import { createBunNet } from "../../src/net/bun.ts";
@@ -14,6 +16,18 @@ const rules: ProxyRules = {
   fromEnvironment: false,
   noProxy: "",
 };
+const text = "hello ".repeat(1000);
+const codedBodies: Readonly<Record<string, { coding: string; body: string | Uint8Array }>> = {
+  "/gzip": { coding: "gzip", body: gzipSync(text) },
+  "/x-gzip": { coding: "X-GZIP", body: gzipSync(text) },
+  "/deflate": { coding: "deflate", body: deflateSync(text) },
+  "/br": { coding: "br", body: brotliCompressSync(text) },
+  "/two": { coding: "gzip, br", body: brotliCompressSync(gzipSync(text)) },
+  "/other": { coding: "rot13", body: "uryyb" },
+  "/gzip-cut": { coding: "gzip", body: gzipSync(text).subarray(0, 30) },
+  "/gzip-lie": { coding: "gzip", body: "hello" },
+  "/bomb": { coding: "gzip", body: gzipSync(Buffer.alloc(64 * 1024 * 1024)) },
+};
 const server = createServer((request, response) => {
   if (request.url === "/nothing") return void response.writeHead(204).end();
   if (request.url === "/cut")
@@ -21,6 +35,9 @@ const server = createServer((request, response) => {
       .writeHead(200, { "content-length": "100" })
       .write("some", () => request.socket.destroy());
   if (request.url === "/silent") return;
+  const coded = codedBodies[request.url ?? ""];
+  if (coded !== undefined)
+    return void response.writeHead(200, { "content-encoding": coded.coding }).end(coded.body);
   let body = "";
   request.on("data", (bytes) => {
     body += String(bytes);
@@ -83,6 +100,32 @@ describe("a fetch where a proxy is set", () => {
     const response = await fetch(`${url}/nothing`, { method: "DELETE" });
     expect(response.status).toBe(204);
     expect(response.body).toBeNull();
+  });
+
+  test.each(["/gzip", "/x-gzip", "/deflate", "/br", "/two"])(
+    "decodes a body as the runtime's fetch does: %s",
+    async (path) => {
+      const response = await fetch(url + path, {});
+      expect(await response.text()).toBe(text);
+      expect(response.headers.get("content-encoding")).toBeNull();
+    },
+  );
+
+  test("leaves a coding alone that it does not know", async () => {
+    const response = await fetch(`${url}/other`, {});
+    expect([response.headers.get("content-encoding"), await response.text()]).toEqual([
+      "rot13",
+      "uryyb",
+    ]);
+  });
+
+  test.each(["/gzip-cut", "/gzip-lie"])("fails where a coded body is broken: %s", async (path) => {
+    await expect((await fetch(url + path, {})).text()).rejects.toThrow();
+  });
+
+  test("decodes no more than its reader takes", async () => {
+    const { body } = await fetch(`${url}/bomb`, {});
+    expect(await readLimited(body as ReadableStream<Uint8Array>, 1024 * 1024)).toBeUndefined();
   });
 
   test("fails where the body is cut off, and where its signal says so", async () => {

@@ -130,7 +130,9 @@ describe("PullConn", () => {
     expect(conn.read()).toBeInstanceOf(Promise);
     expect(socket.told).toEqual(["pause", "resume"]);
   });
+});
 
+describe("PullConn without promises", () => {
   test("tells a waiter of bytes, movement, room, the end and a failure", () => {
     const { conn, socket } = fake(1);
     const told: unknown[] = [];
@@ -179,7 +181,9 @@ describe("PullConn", () => {
     conn.watch(undefined);
     expect(told).toEqual(["last: cancelled", "late: cancelled"]);
   });
+});
 
+describe("the end of a PullConn", () => {
   test("takes a refused write for a reset, and the end after it for none", async () => {
     const { conn, socket } = fake();
     const reading = codeOf(() => conn.read());
@@ -237,7 +241,9 @@ describe("PullConn", () => {
     expect(socket.told).toEqual(["terminate"]);
     expect(await codeOf(() => conn.read())).toBe("aborted");
   });
+});
 
+describe("close() of a PullConn", () => {
   test("close() gives up on a peer that never finishes after one step without movement", () => {
     jest.useFakeTimers();
     const { conn, socket } = fake();

@@ -116,7 +116,9 @@ describe("forward", () => {
       `0 of 1 open, ${data.length} up, ${data.length} down, 0 refused, 0 errors`,
     );
   });
+});
 
+describe("a forward that fails", () => {
   test("resets the client after a refusal, and tells it once, in one line", async () => {
     await using ingress = await fakeIngress(async (conn) => {
       await conn.write(refused("ERR_NGROK_3200", `offline\n${"x".repeat(9999)}`));

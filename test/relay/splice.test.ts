@@ -9,6 +9,14 @@ import { bytes, ending, later, pair, read, scripted } from "../support/conns.ts"
 const spliceWith = (a: Conn, b: Conn, quiet?: QuietWatch): Promise<SpliceEnd> =>
   new Promise((ended) => startSplice(a, b, { carried: () => undefined, ended }, quiet));
 
+const broken = new NgrokdError("aborted", "gone");
+const breaks = { read: () => Promise.reject(broken) };
+const refuses = {
+  write: () => {
+    throw broken;
+  },
+};
+
 describe("splice", () => {
   test("hands on every byte of both directions in order, however they were cut", async () => {
     const chunks = fc.array(fc.uint8Array({ minLength: 1, maxLength: 20 }), { maxLength: 8 });
@@ -43,13 +51,6 @@ describe("splice", () => {
     );
   });
 
-  const broken = new NgrokdError("aborted", "gone");
-  const breaks = { read: () => Promise.reject(broken) };
-  const refuses = {
-    write: () => {
-      throw broken;
-    },
-  };
   test.each([
     ["a's read fails", breaks, {}, "a"],
     ["b's read fails", {}, breaks, "b"],
@@ -72,7 +73,9 @@ describe("splice", () => {
     });
     expect(b.fate).toBe("aborted");
   });
+});
 
+describe("the flow and the ends of a spliced pair", () => {
   test("slows a sender down to its reader, and loses nothing of what waited", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
     const done = splice(a, b);
@@ -85,7 +88,7 @@ describe("splice", () => {
       full =
         (await Promise.race([room.then(() => "room"), later(100).then(() => "full")])) === "full";
       // Four kernel buffers and a chunk or two are in between; without an end
-      // to it, somebody keeps everything.
+      // to it, something keeps all bytes.
       expect(sent).toBeLessThan(64 * 1024 * 1024);
       if (full) void room.then(() => client.closeWrite());
     }
@@ -142,7 +145,9 @@ describe("splice", () => {
     server.close();
     expect(await done).toEqual({ kind: "finished" });
   });
+});
 
+describe("the silence of a spliced pair", () => {
   test("resets both ends if nothing moves in either direction for too long", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
     const done = spliceWith(a, b, createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }));

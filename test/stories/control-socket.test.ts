@@ -1,5 +1,15 @@
 import { beforeAll, expect, test } from "bun:test";
-import { appendFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createConnection } from "node:net";
 import { type Cloud, registered } from "../support/cloud.ts";
 import {
@@ -178,6 +188,25 @@ stories("clients of the control socket that are rude or many", () => {
       (await ngrokd("list --json", { env: { NGROKD_SOCKET: "/run/second.sock" } })).json[0].ip,
     ).toBe(ip);
     expect(await second.stop()).toBe(0);
+  });
+});
+
+stories("the control socket's place", () => {
+  test("in a folder that others may write there is none, and no command asks one", async () => {
+    await registered();
+    mkdirSync("/run/shared");
+    chmodSync("/run/shared", 0o1777);
+    for (const words of ["serve", "status", "set-api-key key-of-mine"]) {
+      const { code, err } = await ngrokd(`${words} --socket /run/shared/s`);
+      expect({ words, code, err }).toEqual({
+        words,
+        code: 5,
+        err: expect.stringContaining(
+          'every user may write in the folder "/run/shared" (mode 1777)',
+        ),
+      });
+    }
+    expect(readdirSync("/run/shared")).toEqual([]);
   });
 });
 

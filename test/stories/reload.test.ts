@@ -141,6 +141,19 @@ stories("a changed setting", () => {
     await until("ngrok knows", async () => (await selectors()).length === 1);
   });
 
+  test("has selectors that choose what is served", async () => {
+    await cloud.add("http://chosen.demo", page("chosen").address);
+    await cloud.add("tcp://other.demo:7000", page("other").address);
+    writeFileSync(defaultConfig, polling(1));
+    await daemon.becomes("other.demo", "listening");
+    const bound_endpoints = { selectors: ["endpoint.proto == 'http'"], poll_interval: 1 };
+    writeFileSync(defaultConfig, config({ bound_endpoints }));
+    await daemon.becomes("other.demo", "gone");
+    await daemon.becomes("chosen.demo", "listening");
+    writeFileSync(defaultConfig, polling(1));
+    await daemon.becomes("other.demo", "listening");
+  });
+
   test("has a log level and format that count at once", async () => {
     const debug = (): boolean =>
       daemon.log().includes("DEBUG") || daemon.lines().some(({ level }) => level === "debug");

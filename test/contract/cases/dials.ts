@@ -64,7 +64,7 @@ export const dials: Case[] = [
   {
     name: "a host name is looked up, and all of its addresses are tried",
     async run(world) {
-      // "localhost" may be ::1 first, where nobody listens.
+      // "localhost" may be ::1 first, which has no listener.
       const { listener, next } = await listening(world, { host: "127.0.0.1", port: 0 });
       const conn = await world.net.dial({ host: "localhost", port: portOf(listener) });
       await (await next()).write(bytesOf("found"));

@@ -119,7 +119,7 @@ export const proxies: Case[] = [
       const slow = await net.dial({ host, port }, { via: drip.via });
       assert.equal(textOf(await readExactly(slow, 1)), "!");
       slow.abort();
-      if (kind === "socks5") return; // its other answers would be joined, too
+      if (kind === "socks5") return; // its other replies would be joined, too
       const joined = await start(world, { kind, names, mode: "joined", extra: "early " });
       const conn = await net.dial({ host, port }, { via: joined.via });
       assert.equal(textOf(await readExactly(conn, 7)), "early !");
