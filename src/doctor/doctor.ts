@@ -70,7 +70,7 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
   const findings = [
     ...judgeConfiguration(local.inspection, status),
     ...judgeDaemon(local.daemon),
-    ...judgeSocket(local.socketPath, local.socketMode),
+    ...(local.socketPath === undefined ? [] : judgeSocket(local.socketPath, local.socketMode)),
     ...(status === undefined || daemon === undefined ? [] : judgeFiles(daemon, status)),
     ...(state === undefined ? [notChecked("state", unusable)] : brokenBy("state", state)),
     ...(state?.ok ? judgeState(state.value, ownersOf(daemon)) : []),
