@@ -4,6 +4,7 @@ import { styleText } from "node:util";
 import { createConsola, type LogObject, type LogType } from "consola";
 import { oneLine } from "../model/error.ts";
 import type { Log, LogFields } from "../model/log.ts";
+import { leftToRight } from "../model/parsed.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -44,7 +45,7 @@ export function createLog(options: LogOptions): DaemonLog {
   const consola = createConsola({
     level: consolaLevel[options.level],
     throttle: 0,
-    reporters: [{ log: (entry) => write(`${redact(print(entry), secrets())}\n`) }],
+    reporters: [{ log: (entry) => write(`${leftToRight(redact(print(entry), secrets()))}\n`) }],
   });
   const repeats = collapseRepeats(options.repeatWindowMs ?? 60_000);
   const say =

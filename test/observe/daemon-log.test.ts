@@ -87,6 +87,14 @@ describe("a line of the log", () => {
   });
 });
 
+test.each(["json", "text"] as const)("no text turns the direction of writing: %s", (format) => {
+  const { log, lines } = written({ format, isTerminal: false });
+  log.warn("refused: a\u202eb\u2066c", { hint: "\u200fd" });
+  expect(lines().join()).toContain("a\\u202eb\\u2066c");
+  expect(lines().join()).toContain("\\u200fd");
+  expect(lines().join()).not.toMatch(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/);
+});
+
 test("the format may be set later, from one line to the next", () => {
   const { log, lines } = written({ format: "json" });
   log.info("one");
