@@ -4,6 +4,7 @@
  */
 import { styleText } from "node:util";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
+import { leftToRight } from "../model/parsed.ts";
 
 /**
  * The output of all commands. Results go to stdout and everything else to
@@ -75,7 +76,8 @@ export function createSay(options: {
   err: Output;
   env: Readonly<Record<string, string | undefined>>;
 }): Say {
-  const { json, debug, out, err, env } = options;
+  const { json, debug, env } = options;
+  const [out, err] = [plainly(options.out), plainly(options.err)];
   const colourful = (env.NO_COLOR ?? "") === "" && env.TERM !== "dumb";
   const paint = colourful && out.isTerminal ? painted : plain;
   const paintErr = colourful && err.isTerminal ? painted : plain;
@@ -103,6 +105,22 @@ export function createSay(options: {
       )
         err.write(errorText(error, paintErr));
       if (debug && error instanceof Error) err.write(`${stackOf(error)}\n`);
+    },
+  };
+}
+
+/** Whatever a text holds, it cannot turn the direction of writing. */
+function plainly(output: Output): Output {
+  const { feed } = output;
+  return {
+    write: (text) => output.write(leftToRight(text)),
+    ...(feed && { feed: (text: string) => feed(leftToRight(text)) }),
+    isTerminal: output.isTerminal,
+    get columns() {
+      return output.columns;
+    },
+    get rows() {
+      return output.rows;
     },
   };
 }
