@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { fstatSync } from "node:fs";
 import { isJournal } from "../../src/service/journal-stream.ts";
 
-test("stderr is the journal if JOURNAL_STREAM names it, and not for a child with another", () => {
+test("stderr is the journal only if JOURNAL_STREAM names it", () => {
   const { dev, ino } = fstatSync(2);
   expect({
     named: isJournal(`${dev}:${ino}`, 2),
