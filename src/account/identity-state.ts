@@ -92,7 +92,7 @@ export function filesRead(
   if (isSameIdentity(identity, before.identity)) return { state: { ...state, fileTrouble: "" } };
   const { ingress } = identity.operatorId === before.identity.operatorId ? before.unsaved : {};
   const unsaved = ingress === undefined ? {} : { ingress };
-  const text = `The files of the identity have changed: the operator ${identity.operatorId} is in use from now on`;
+  const text = `The files of the identity have changed: now using the operator ${identity.operatorId}`;
   return {
     state: { ...adopted(before, identity, now), stamp, unsaved },
     lines: [{ level: "info", text }],
@@ -124,7 +124,7 @@ export function filesUnusable(
   // Our own files with an expired certificate are no change: renewing tells
   // about that.
   if (state.certificate.notAfter <= now) return { state };
-  const text = `The files of the identity have changed and cannot be used, so the ones before stay in use: ${reason}`;
+  const text = `The files of the identity have changed and cannot be used, so the previous ones stay in use: ${reason}`;
   const lines: Line[] = text === state.fileTrouble ? [] : [{ level: "warn", text }];
   return { state: { ...state, fileTrouble: text }, lines };
 }
@@ -221,7 +221,7 @@ export function partUnsaved(
   reason: string,
 ): Transition<HeldIdentity> {
   const { what, hint } = savings[part];
-  const text = `${what} is in use, and cannot be saved: ${reason}`;
+  const text = `${what} is in use, but cannot be saved: ${reason}`;
   const lines: Line[] = text === state.unsaved[part] ? [] : [{ level: "warn", text, hint }];
   return {
     state: { ...afterWriting(state, part), unsaved: { ...state.unsaved, [part]: text } },
@@ -236,11 +236,11 @@ const afterWriting = (state: HeldIdentity, part: Part): HeldIdentity =>
 const savings = {
   certificate: {
     what: "The renewed client certificate",
-    hint: "it is tried again with every poll; until then a restart begins with the old one",
+    hint: "every poll tries again; until then a restart uses the old one",
   },
   ingress: {
-    what: "The ingress address that ngrok named",
-    hint: "it is tried again with every poll; after a restart ngrok is asked anew",
+    what: "The ingress address from ngrok",
+    hint: "every poll tries again; after a restart ngrok is asked again",
   },
 };
 

@@ -100,7 +100,7 @@ export async function knowsOperator(
 const anotherAccount = (operatorId: string): NgrokdError =>
   new NgrokdError(
     "refused",
-    `The API key is of another account than the operator ${operatorId} that this machine is registered as`,
+    `The API key is of another account than this machine's operator ${operatorId}`,
     {
       hint: "put the old key back, or move this machine to the other account: `ngrokd set-api-key --switch-account`",
     },

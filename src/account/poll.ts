@@ -85,12 +85,12 @@ export function createPass(deps: PassDeps): Pass {
       case "short":
         signal.throwIfAborted();
         deps.log.info(
-          `ngrok lists few of the ${verdict.servedCount} endpoints that are served; looking again before any is retired`,
+          `ngrok lists few of the ${verdict.servedCount} endpoints that are served; polling again before any is removed`,
         );
         return { kind: "confirm", reconciled: undefined };
       case "unknown":
         deps.log.info(
-          `ngrok does not know the operator ${verdict.operatorId}; looking again before this machine is registered anew`,
+          `ngrok does not know the operator ${verdict.operatorId}; polling again before this machine is registered again`,
         );
         return { kind: "gone", error: verdict.error };
       case "unreachable": {

@@ -64,7 +64,7 @@ export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Pr
   const { operatorId, configPath, switchAccount, signal } = options;
   const key = readApiKey(text);
   const api = apiWith(key, options);
-  const isOurs = await attempt("The key could not be tried", async () => {
+  const isOurs = await attempt("The key could not be checked", async () => {
     await api.checkKey(signal);
     return operatorId === undefined || (await knowsOperator(api, operatorId, signal));
   });
@@ -126,7 +126,7 @@ async function move(
   } catch (error) {
     const restored = restoreIdentityFiles(paths, before);
     await restored.catch((failure: unknown) =>
-      log.warn(`The identity of before could not be put back: ${reasonOf(failure)}`),
+      log.warn(`The previous identity could not be restored: ${reasonOf(failure)}`),
     );
     throw await undoRegistration(api, identity.operatorId, error);
   }
@@ -143,7 +143,7 @@ async function farewell(operatorId: string, options: TryKeyOptions): Promise<str
   } catch (error) {
     if (isUnknownToNgrok(error))
       return `The operator ${operatorId} of the old account was gone already.`;
-    return `The old account could not be tidied up: ${reasonOf(error)}; ${stays}.`;
+    return `The old account could not be cleaned up: ${reasonOf(error)}; ${stays}.`;
   }
 }
 
@@ -158,13 +158,13 @@ async function anotherAccountError(
       : await knowsOperator(apiWith(oldKey, options), operatorId, signal).catch(() => undefined);
   const why =
     known === true
-      ? "it is a key of another account, for the key so far still knows the operator"
+      ? "it is a key of another account, since the present key still knows the operator"
       : known === false
         ? "the operator was deleted in ngrok's dashboard: the daemon makes another by itself"
         : "it is most likely a key of another account, or the operator was deleted in ngrok's dashboard";
   return new NgrokdError(
     "refused",
-    `This key does not know the operator "${operatorId}" that this machine is registered as, and nothing was changed`,
+    `This key does not know this machine's operator "${operatorId}", and nothing was changed`,
     {
       hint: `${why}\nto move this machine to the key's account: \`ngrokd set-api-key --switch-account\``,
     },

@@ -1,6 +1,8 @@
 // ofetch: one client for Bun and Deno that works over a fetch of our own.
+
 import { createFetch } from "ofetch";
 import { readLimited } from "../files/limited.ts";
+import { onAbort } from "../model/abort.ts";
 import { NgrokdError, withoutAdvice } from "../model/error.ts";
 
 /**
@@ -69,7 +71,6 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
       stopped.reject(error);
       request.abort(error);
     };
-    const cancel = (): void => stop(cancelled());
     const late = (): void =>
       stop(
         new NgrokdError(
@@ -78,14 +79,14 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
         ),
       );
     const timer = setTimeout(late, options.timeoutMs);
-    signal?.addEventListener("abort", cancel, { once: true });
+    const unhook = onAbort(signal, () => stop(cancelled()));
     try {
       return await Promise.race([answerOf(), stopped.promise]);
     } catch (error) {
       throw error instanceof NgrokdError ? error : networkFailure(action, url, error, options.safe);
     } finally {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", cancel);
+      unhook();
     }
 
     async function answerOf(): Promise<Answer> {

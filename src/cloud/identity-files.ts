@@ -85,7 +85,7 @@ export function identityIn(files: IdentityFiles, paths: IdentityPaths, now: Date
   if (key === undefined) return unusable(`there is no key "${paths.key}"`);
   if (cert === undefined)
     return unusable(
-      `there is a key but no certificate "${paths.cert}"; a registration may have been cut off`,
+      `there is a key but no certificate "${paths.cert}"; a registration may have been interrupted`,
     );
   if (files.operatorId === undefined)
     return unusable(

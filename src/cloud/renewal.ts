@@ -60,7 +60,7 @@ export function acceptable(
 ): Parsed<string> {
   if (certPem === undefined) return unparsed("ngrok's answer has no certificate");
   const fresh = inspectCertificate(certPem);
-  if (!fresh.ok) return unparsed(`what ngrok sent cannot be used: ${fresh.reason}`);
+  if (!fresh.ok) return unparsed(`ngrok's certificate cannot be used: ${fresh.reason}`);
   const { notBefore, notAfter } = fresh.value;
   if (!fitsKey(certPem, inUse.keyPem))
     return unparsed("the certificate that ngrok sent does not fit our key");
@@ -68,7 +68,7 @@ export function acceptable(
     return unparsed(`the certificate that ngrok sent expired on ${notAfter.toISOString()}`);
   if (notBefore.getTime() > now.getTime() + clockToleranceMs)
     return unparsed(
-      `the certificate that ngrok sent is valid from ${notBefore.toISOString()} on, and by this machine's clock that is to come`,
+      `the certificate that ngrok sent is valid from ${notBefore.toISOString()} on, which is in the future by this machine's clock`,
     );
   if (notAfter <= usefulEnd(inUse.certPem, now))
     return unparsed(

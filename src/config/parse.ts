@@ -1,5 +1,6 @@
 import { quote } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
+import { insteads } from "./instead.ts";
 import type { Problem } from "./problem.ts";
 import {
   configSchema,
@@ -22,9 +23,14 @@ export interface Reading {
 
 /**
  * Pure: the values in the text of a configuration file, and all its problems.
- * `source` is the name of the file in messages.
+ * `source` is the name of the file in messages. Strict: values of the Go
+ * program that ngrokd cannot use are problems, not warnings.
  */
-export function parseConfig(text: string, source: string): Reading {
+export function parseConfig(
+  text: string,
+  source: string,
+  { strict = false }: { strict?: boolean } = {},
+): Reading {
   const parsed = parseYaml(text);
   if (!parsed.ok) {
     return {
@@ -54,22 +60,46 @@ export function parseConfig(text: string, source: string): Reading {
       ...unknownKey(path),
     }),
   );
-  const values = knownValues(root, yaml);
+  const blame = (path: readonly string[]) => ({ source, ...yaml.place(path) });
+  const known = knownValues(root, yaml);
+  const { values, warnings } = strict
+    ? { values: known, warnings: [] }
+    : withInsteads(known, blame);
   return {
     values,
-    problems: wrongValues(values, (path) => ({ source, ...yaml.place(path) })),
-    warnings: [...oddities, ...unknown],
+    problems: wrongValues(values, blame),
+    warnings: [...oddities, ...unknown, ...warnings],
   };
+}
+
+type Blame = (path: readonly string[]) => Pick<Problem, "source" | "line" | "column">;
+
+/** The values with those of {@link insteads}, and a warning for each. */
+function withInsteads(
+  values: unknown,
+  blame: Blame,
+): { readonly values: unknown; readonly warnings: readonly Problem[] } {
+  const warnings: Problem[] = [];
+  let usable = values;
+  for (const { key, path, secret } of settings) {
+    const wrong = (value: unknown): Problem[] => wrongValues(withValueAt({}, path, value), blame);
+    const value = valueAt(values, path);
+    const [problem] = value === undefined ? [] : wrong(value);
+    const instead = problem === undefined ? undefined : insteads[key]?.(value);
+    if (problem === undefined || instead === undefined || wrong(instead).length > 0) continue;
+    usable = withValueAt(usable, path, instead);
+    const shown = isEmpty(instead) || secret !== undefined ? "none" : JSON.stringify(instead);
+    const message = `${problem.message}; ${shown} is used instead`;
+    warnings.push({ ...problem, kind: "other-value", key, message });
+  }
+  return { values: usable, warnings };
 }
 
 /**
  * Pure: a problem for each value that the schema rejects. `blame` returns the
  * source of a value.
  */
-export function wrongValues(
-  values: unknown,
-  blame: (path: readonly string[]) => Pick<Problem, "source" | "line" | "column">,
-): Problem[] {
+export function wrongValues(values: unknown, blame: Blame): Problem[] {
   const result = configSchema.safeParse(values);
   if (result.success) return [];
   const paths = new Map(result.error.issues.map(({ path }) => [path.join("\0"), path.map(String)]));

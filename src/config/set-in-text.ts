@@ -27,7 +27,7 @@ export function setValueInText(
     if (after.ok && isDeepStrictEqual(after.yaml.root, withValueAt(before.yaml.root, path, value)))
       return parsed(result);
   }
-  return unparsed("it is written in a way that leaves no safe place for the change");
+  return unparsed("its layout leaves no safe place for the change");
 }
 
 /** `insert` replaces the characters from `start` to `end` (offsets). */

@@ -25,10 +25,10 @@ export function configTemplate(): string {
 }
 
 const introduction = comment(
-  "The configuration of ngrokd. Every setting stands here with its default: take away the " +
-    '"# " before its name to change it. Check the file with `ngrokd config check`; a daemon ' +
-    "that runs takes over what is changed here. An empty value means the default. The " +
-    "variables NGROK_API_KEY and NGROKD_SOCKET go before this file.",
+  "The configuration of ngrokd. Every setting has its default here: remove the " +
+    '"# " before its name to change it. Check the file with `ngrokd config check`. A running ' +
+    "daemon applies changes of this file. An empty value means the default. The variables " +
+    "NGROK_API_KEY and NGROKD_SOCKET take precedence over this file.",
   "",
 );
 

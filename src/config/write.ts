@@ -29,8 +29,9 @@ export async function setConfigValue(path: string, key: SettingKey, value: Singl
     const hint = "set it by hand, with `ngrokd config edit`";
     throw new NgrokdError("config", `Cannot set ${key} in "${path}": ${newText.reason}`, { hint });
   }
-  await ensureWritableFolder(dirname(target), 0o700).catch(needsRoot);
-  await writeFileAtomic(target, newText.value, { mode: 0o600 });
+  // The file may be a mount of its own in a folder that is read-only.
+  if (old === undefined) await ensureWritableFolder(dirname(target), 0o700).catch(needsRoot);
+  await writeFileAtomic(target, newText.value, { mode: 0o600 }).catch(needsRoot);
 }
 
 /**

@@ -1,11 +1,13 @@
+import { onAbort } from "../model/abort.ts";
 import { errorCodes, isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Conn, Net } from "../net/types.ts";
 import { type Request, replySchema } from "./protocol.ts";
+import { checkSocket } from "./safe-place.ts";
 
 export interface AskOptions {
   /** Milliseconds for the whole exchange; default 30 s. */
   readonly timeoutMs?: number;
-  /** The limit of the reply; 256 MiB unless told. */
+  /** The limit of the reply; default 256 MiB. */
   readonly maxBytes?: number;
   readonly signal?: AbortSignal;
 }
@@ -22,12 +24,13 @@ export async function askDaemon(
   options: AskOptions = {},
 ): Promise<unknown> {
   const { timeoutMs = 30_000, maxBytes = 256 * 1024 * 1024 } = options;
+  await checkSocket(path);
   const deadline = new AbortController();
   const late = new NgrokdError(
     "timeout",
     `No answer from the daemon on "${path}" within ${timeoutMs / 1000} s`,
     {
-      hint: "see its log; `ngrokd health` tells whether it makes progress",
+      hint: "see its log; `ngrokd health` shows whether it makes progress",
     },
   );
   const timer = setTimeout(() => deadline.abort(late), timeoutMs);
@@ -62,11 +65,11 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
     if (error.details.errno === "EAGAIN") {
       throw new NgrokdError(
         "timeout",
-        `The daemon on "${path}" takes no connection: more of them wait already than fit`,
+        `The daemon on "${path}" accepts no connection: its queue is full`,
         {
           cause: error,
           hint:
-            "it is stopped or hangs: see its log, and end it if it stays so; " +
+            "it is stopped or hangs: see its log, and end it if this continues; " +
             "`ss -xlp` names its process",
         },
       );
@@ -86,8 +89,7 @@ async function exchange(
   signal: AbortSignal,
   maxBytes: number,
 ): Promise<string> {
-  const giveUp = (): void => conn.abort();
-  signal.addEventListener("abort", giveUp, { once: true });
+  const unhook = onAbort(signal, () => conn.abort());
   try {
     await conn.write(new TextEncoder().encode(`${request}\n`));
     const decoder = new TextDecoder();
@@ -104,7 +106,7 @@ async function exchange(
     if (signal.aborted) throw signal.reason;
     throw error;
   } finally {
-    signal.removeEventListener("abort", giveUp);
+    unhook();
     conn.close();
   }
 }
@@ -122,7 +124,7 @@ function readReply(text: string, path: string): unknown {
       "aborted",
       `The daemon on "${path}" closed the connection without an answer`,
       {
-        hint: "it may just be stopping; its log tells",
+        hint: "it may be stopping; see its log",
       },
     );
   }
@@ -140,7 +142,7 @@ function readReply(text: string, path: string): unknown {
   if (!reply.success)
     throw new NgrokdError(
       "protocol",
-      `The daemon on "${path}" answered with something that is no reply`,
+      `The daemon on "${path}" answered with something that is not a reply`,
       { cause: reply.error },
     );
   if (reply.data.success) return reply.data.data;

@@ -236,11 +236,11 @@ export function judgeLeftovers(
   const findings: Finding[] = [];
   if (stale > 0) {
     const what = stale === 1 ? "a name that leads" : `${stale} names that lead`;
-    const fix = "start the daemon, which cleans up first, or take them out with `sudo ngrokd undo`";
+    const fix = "start the daemon, which cleans up first, or remove them with `sudo ngrokd undo`";
     findings.push(
       warning(
         "leftovers",
-        `"${hostsPath}" has ${what} nowhere, left by a daemon that did not stop in order`,
+        `"${hostsPath}" has ${what} nowhere, left by a daemon that did not stop properly`,
         fix,
       ),
     );
@@ -260,7 +260,7 @@ export function judgeLeftovers(
       warning(
         "leftovers",
         `unfinished files of a write that was cut off: ${shown}`,
-        "the daemon removes them when it starts; nobody needs them",
+        "the daemon removes them when it starts; they are not needed",
       ),
     );
   }

@@ -63,11 +63,13 @@ function partsOf(text: string): { name: string; port: number | undefined } | und
 
 /**
  * Follows every endpoint that the question means. Returns at least one way.
- * Changes nothing, shows no secret, never rejects.
+ * Changes nothing, shows no secret. Rejects if a configuration was named and
+ * cannot be read: no daemon is meant then.
  */
 export async function explain(question: Question, place: Place): Promise<Way[]> {
   const local = await gather(place);
-  const { daemon } = local;
+  const { daemon, socketPath } = local;
+  if (!daemon.ok && socketPath === undefined) throw daemon.error;
   if (!daemon.ok) return [await withoutDaemon(question, place, local)];
   const [running = failure("daemon", "it does not answer")] = judgeDaemon(daemon);
   const items = meantBy(question, daemon.value.list);
@@ -249,7 +251,7 @@ function judgeEnding({ hostname, ip, port }: ListItem, there: readonly ListItem[
       "connect by the name",
     );
   }
-  const fix = "if it is wanted, make it again, or give it back its binding `kubernetes`";
+  const fix = "if it is needed, create it again, or restore its binding `kubernetes`";
   return failure(
     "endpoint",
     `${subject} is gone from ngrok's list, and its last connections are ending`,
@@ -263,8 +265,7 @@ function unheardOf({ host }: Question, known: readonly string[], unasked: boolea
     [...new Set(known)].filter((name) => name !== ""),
   );
   const what = `no endpoint that is bound to this machine has the name "${host}"${unasked ? " (ngrok's API could not be asked)" : ""}`;
-  const bind =
-    "does it exist, and has it the binding `kubernetes`? `ngrokd list` shows those that do";
+  const bind = "does it exist, with the binding `kubernetes`? `ngrokd list` shows those that do";
   return failure("endpoint", what, near === undefined ? bind : `did you mean "${near}"?`);
 }
 
@@ -325,8 +326,8 @@ async function withoutDaemon(question: Question, place: Place, local: Local): Pr
       const text = `${ours.address}:${at}`;
       steps.push(
         listens
-          ? ok("listener", `somebody listens on ${text}`)
-          : failure("listener", `nobody listens on ${text}`, "start the daemon"),
+          ? ok("listener", `a program listens on ${text}`)
+          : failure("listener", `no program listens on ${text}`, "start the daemon"),
       );
     }
   } else if (parseHostname(question.host).ok) {

@@ -6,7 +6,7 @@ import type { Address, Conn, DialOptions, Net } from "../net/types.ts";
 const impatience: Patience = { askAfterMs: 500, silenceMs: 1000 };
 /** Without one, the dial's own deadline ends it. */
 const patience: Patience = { askAfterMs: 500, silenceMs: 24 * 3_600_000 };
-/** For so long after a silence the name servers are not waited for. */
+/** How long after a silence no dial waits for the name servers. */
 const distrustMs = 30_000;
 
 /**

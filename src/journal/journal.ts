@@ -38,7 +38,7 @@ export async function readJournal(stateFolder: string): Promise<readonly Change[
   if (changes.ok) return changes.value;
   throw new NgrokdError("state", `Cannot understand the journal "${path}": ${changes.reason}`, {
     hint:
-      "it lists what ngrokd has changed on this machine; " +
+      "it lists ngrokd's changes on this machine; " +
       "the version of ngrokd that wrote it can read it",
   });
 }
@@ -197,7 +197,7 @@ export function parseJournal(text: string): Parsed<readonly Change[]> {
   const bad = changes.indexOf(undefined);
   return bad === -1
     ? parsed(changes.filter((change) => change !== undefined))
-    : unparsed(`its change ${bad + 1} is of no known kind`);
+    : unparsed(`its change ${bad + 1} has an unknown kind`);
 }
 
 function parseChange(value: unknown): Change | undefined {

@@ -45,6 +45,7 @@ export const errorCodes = [
   "address-unavailable", // no such address on this machine
   "state", // a file of the daemon cannot be read, written or understood
   "hosts", // the hosts file cannot be edited safely
+  "output", // the result cannot be written to stdout
   "refused", // the daemon understood the request and refused it
 ] as const;
 export type ErrorCode = (typeof errorCodes)[number];

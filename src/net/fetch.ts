@@ -2,33 +2,33 @@ import { type IncomingMessage, request } from "node:http";
 import { type Duplex, pipeline, Readable, type Transform } from "node:stream";
 import * as tls from "node:tls";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
+import { onAbort } from "../model/abort.ts";
 import type { HostPort } from "../model/host-port.ts";
-import { type ProxyRules, proxyFor } from "../model/proxy.ts";
-import { pooledAtMost } from "./limits.ts";
+import { type ProxyRules, proxyForUrl } from "../model/proxy.ts";
 import { streamOver } from "./node-tls.ts";
 import { watchingResolver } from "./resolver.ts";
+import { pooledAtMost } from "./timeouts.ts";
 import type { Net } from "./types.ts";
 
 /** The web's fetch, as far as ngrokd needs it. */
 export interface Fetch {
   (url: string, init: RequestInit): Promise<Response>;
   /**
-   * Requests go over no connection from before this: call it when the machine
-   * or its network has moved. What was asked and is not yet answered is asked
-   * again; what would change something is not, since it may have arrived.
+   * Later requests use no connection from before. Call it when the machine or
+   * its network has moved. Pending requests with GET are sent again; others are
+   * not, since they may have arrived.
    */
-  renew(): void;
+  discard(): void;
 }
 
 /**
- * The web's fetch where no variable or setting speaks of a proxy; otherwise one
- * that goes by `rules` and by nothing else, since Bun and Deno read the proxy
- * variables by rules of their own, and Bun knows no SOCKS5. Only https goes
- * through a proxy, in a tunnel, so that the proxy never sees what is asked or
- * any key; http goes directly. It follows no redirects, takes texts as bodies,
- * and verifies against the runtime's and the system's roots
- * (NODE_EXTRA_CA_CERTS included). Rejects with NgrokdError where the connection
- * fails.
+ * The web's fetch if no variable or setting names a proxy. Otherwise a fetch
+ * that follows `rules` only, since Bun and Deno read the proxy variables by
+ * rules of their own, and Bun knows no SOCKS5. Only https goes through a proxy,
+ * in a tunnel, so the proxy sees no request and no key; http goes directly. It
+ * follows no redirects, takes texts as bodies, and verifies against the roots
+ * of the runtime and the system (NODE_EXTRA_CA_CERTS included). Rejects with
+ * NgrokdError if the connection fails.
  */
 export function createFetch(
   net: Net,
@@ -46,8 +46,8 @@ export function createFetch(
     );
   const sendNow = (url: string, init: RequestInit): Promise<Response> => {
     if (direct && now() >= pooledFrom) return globalThis.fetch(url, init);
-    // Bun then neither takes a connection from its pool nor leaves one there.
-    // Deno knows no such switch.
+    // Without keepalive Bun neither takes a connection from its pool nor leaves
+    // one there. Deno has no such option.
     return direct && net.runtime === "bun"
       ? globalThis.fetch(url, { ...init, keepalive: false })
       : alone(url, init);
@@ -68,7 +68,7 @@ export function createFetch(
   const fetch = (url: string, init: RequestInit): Promise<Response> =>
     ((init.method ?? "GET") === "GET" ? ask : send)(url, init);
   return Object.assign(fetch, {
-    renew() {
+    discard() {
       pooledFrom = now() + pooledAtMost;
       for (const again of unanswered) again.abort();
     },
@@ -78,23 +78,18 @@ export function createFetch(
 /** A resolver may try a second server after 5 s, and a third after 10. */
 const patience = { askAfterMs: 2000, silenceMs: 12_000 };
 
-/** The host that has to be looked up here: the URL's, or the proxy's. */
-export function lookedUp(url: URL, rules: ProxyRules): string {
-  const target = targetOf(url);
-  const via = url.protocol === "https:" ? proxyFor(target, rules) : undefined;
-  return (via ?? target).host;
-}
+/** The host that is looked up for a URL: its own, or the proxy's. */
+export const lookedUp = (url: URL, rules: ProxyRules): string =>
+  (proxyForUrl(url, rules) ?? targetOf(url)).host;
 
 const targetOf = (url: URL): HostPort => ({
   host: url.hostname.replaceAll(/^\[|\]$/g, ""),
   port: Number(url.port || (url.protocol === "https:" ? 443 : 80)),
 });
 
-/**
- * A connection of its own for each request, through the proxy where `rules` say
- * so.
- */
+/** A new connection for each request, through a proxy if `rules` say so. */
 function dialling(net: Net, rules: ProxyRules) {
+  const roots = once(trustedRoots);
   return async (text: string, init: RequestInit): Promise<Response> => {
     const url = new URL(text);
     const secure = url.protocol === "https:";
@@ -103,14 +98,14 @@ function dialling(net: Net, rules: ProxyRules) {
     const conn = await net.dial(target, {
       ...(signal === undefined ? {} : { signal }),
       ...(secure
-        ? { tls: { serverName: target.host, ca: roots() }, via: proxyFor(target, rules) }
+        ? { tls: { serverName: target.host, ca: roots() }, via: proxyForUrl(url, rules) }
         : {}),
     });
     return await exchange(streamOver(conn).below, url, init);
   };
 }
 
-/** One request and its answer; the connection serves no other. */
+/** One request and its response; the connection serves no other. */
 function exchange(
   connection: Duplex,
   url: URL,
@@ -123,13 +118,12 @@ function exchange(
     headers: { ...Object.fromEntries(new Headers(headers)), host: url.host, connection: "close" },
     createConnection: () => connection,
   });
-  const stop = (): void => void outgoing.destroy(signal?.reason);
-  signal?.addEventListener("abort", stop, { once: true });
+  const unhook = onAbort(signal ?? undefined, () => outgoing.destroy(signal?.reason));
   const settled = (): void => {
-    signal?.removeEventListener("abort", stop);
+    unhook();
     connection.destroy();
   };
-  // "broken" tells with an NgrokdError what "error" would say in the runtime's
+  // "broken" carries a NgrokdError; "error" comes later, with the runtime's own
   // words.
   connection.once("broken", reject);
   outgoing.once("error", (error) => {
@@ -181,9 +175,15 @@ const decoders: Readonly<Record<string, () => Transform>> = {
   br: createBrotliDecompress,
 };
 
-/** Read once: they are hundreds, and the API is asked twice a minute. */
-let known: readonly string[] | undefined;
-function roots(): readonly string[] {
-  known ??= [...new Set([...tls.getCACertificates("default"), ...tls.getCACertificates("system")])];
-  return known;
+/** PEM texts; there are hundreds of them. */
+const trustedRoots = (): readonly string[] => [
+  ...new Set([...tls.getCACertificates("default"), ...tls.getCACertificates("system")]),
+];
+
+function once<T>(read: () => T): () => T {
+  let known: { readonly value: T } | undefined;
+  return () => {
+    known ??= { value: read() };
+    return known.value;
+  };
 }

@@ -1,6 +1,6 @@
 /**
  * Whether the name servers answer. A lookup and a dial share one deadline in
- * the system's calls, so a question beside them tells who is silent.
+ * the system's calls, so a question beside them shows who is silent.
  */
 import { getServers } from "node:dns";
 import { lookup } from "node:dns/promises";
@@ -31,7 +31,7 @@ export function askResolver(host: string, look: Look = (name) => lookup(name)): 
   };
 }
 
-/** The error for a host that nobody looks up. */
+/** The error for a host whose lookup no name server answers. */
 export function resolverSilent(host: string, servers = getServers()): NgrokdError {
   const [first, ...others] = [...new Set(servers)].slice(0, 3).map((server) => quote(server));
   const who =
@@ -51,7 +51,7 @@ export const isLookupFailure = (error: unknown): boolean =>
   error instanceof NgrokdError && error.message.startsWith("Cannot look up ");
 
 export interface Patience {
-  /** Work that takes longer than this makes us ask. */
+  /** If the work takes longer than this, the name servers are asked. */
   readonly askAfterMs: number;
   /** The name servers' time for an answer. */
   readonly silenceMs: number;

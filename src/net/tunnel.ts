@@ -1,21 +1,20 @@
 /**
- * What a client says to a proxy before a connection is the target's: HTTP
- * CONNECT (RFC 9110, section 9.3.6) and SOCKS5 (RFC 1928, with user name and
- * password as in RFC 1929). The target's name goes to the proxy as it is, to be
- * resolved there.
+ * The client side of proxies: HTTP CONNECT (RFC 9110, section 9.3.6) and SOCKS5
+ * (RFC 1928, with user name and password as in RFC 1929). The proxy gets the
+ * target's name and resolves it.
  */
-import { isIP, isIPv4 } from "node:net";
 import { NgrokdError, reasonOf } from "../model/error.ts";
-import { type HostPort, hostPortText, ipv6Groups } from "../model/host-port.ts";
+import { type HostPort, hostPortText } from "../model/host-port.ts";
+import { ipv6Bytes, isIpv6, parseIp } from "../model/ip.ts";
 import { quote } from "../model/parsed.ts";
 import { basicCredentials, type ProxyServer, proxyText } from "../model/proxy.ts";
 import type { Conn } from "./types.ts";
 
 /**
- * Asks the proxy at the other end of `conn` for `target`. Answers what has
- * arrived of the target's own bytes, mostly none; from then on the connection
- * is the target's. Rejects with NgrokdError `network`, which names the proxy;
- * the connection is the caller's to abort.
+ * Asks the proxy at the other end of `conn` for `target`. From then on the
+ * connection is the target's. Returns the bytes of the target that have arrived
+ * already, mostly none. Rejects with NgrokdError `network`, which names the
+ * proxy; the connection is the caller's to abort.
  */
 export async function openTunnel(
   conn: Conn,
@@ -74,7 +73,7 @@ async function connect(
     });
   const hint =
     status === "403" || status === "405"
-      ? "the proxy has to allow CONNECT to this host and port"
+      ? "the proxy must allow CONNECT to this host and port"
       : "the proxy cannot reach the host; its log may say why";
   throw refused(said, hint, { status: Number(status) });
 }
@@ -84,7 +83,7 @@ async function finalAnswer(reader: Reader): Promise<{ status: string; reason: st
   for (let interim = 0; interim < interimLimit; interim++) {
     const [, status = "", reason = ""] =
       /^HTTP\/1\.[01] (\d{3})(?: ([^\r\n]*))?\r?\n/.exec(await reader.head()) ?? [];
-    if (status === "") throw nonsense("what is no HTTP");
+    if (status === "") throw nonsense("something that is not HTTP");
     if (!status.startsWith("1") || status === "101") return { status, reason };
   }
   throw nonsense("one 1xx answer after the other");
@@ -98,27 +97,27 @@ async function socks(
 ): Promise<void> {
   await conn.write(credentials === undefined ? Uint8Array.of(5, 1, 0) : Uint8Array.of(5, 2, 0, 2));
   const [version, method] = await reader.take(2);
-  if (version !== 5) throw nonsense("what is no SOCKS5");
+  if (version !== 5) throw nonsense("something that is not SOCKS5");
   if (method === 2 && credentials !== undefined) await logIn(conn, reader, credentials);
   else if (method === 255)
     throw refused(
-      "it accepts no connection without other credentials",
+      "it requires other credentials",
       credentials === undefined ? nameCredentials : checkCredentials,
     );
-  else if (method !== 0) throw nonsense("a way to log in that was not offered");
+  else if (method !== 0) throw nonsense("a login method that was not offered");
   await conn.write(
     Uint8Array.of(5, 1, 0, ...addressBytes(target.host), target.port >> 8, target.port & 255),
   );
   const [replied, reply = 0, , type = 0] = await reader.take(4);
-  if (replied !== 5) throw nonsense("what is no SOCKS5");
+  if (replied !== 5) throw nonsense("something that is not SOCKS5");
   if (reply !== 0)
     throw refused(
       `it answered "${replies[reply] ?? `error ${reply}`}"`,
-      reply === 2 ? "the proxy has to allow connections to this host and port" : undefined,
+      reply === 2 ? "the proxy must allow connections to this host and port" : undefined,
     );
-  // The address on the proxy's far side, which is of no use here.
+  // The address on the proxy's far side is of no use here.
   const length = { 1: 4, 3: 1, 4: 16 }[type];
-  if (length === undefined) throw nonsense("an address of no known kind");
+  if (length === undefined) throw nonsense("an address of an unknown kind");
   const [named = 0] = await reader.take(length);
   await reader.take((type === 3 ? named : 0) + 2);
 }
@@ -139,9 +138,8 @@ async function logIn(
 
 /** Kind, and address or name (RFC 1928, section 5). */
 function addressBytes(host: string): number[] {
-  if (isIPv4(host)) return [1, ...host.split(".").map(Number)];
-  if (isIP(host) === 6)
-    return [4, ...ipv6Groups(host).flatMap((group) => [group >> 8, group & 255])];
+  if (parseIp(host).ok) return [1, ...host.split(".").map(Number)];
+  if (isIpv6(host)) return [4, ...ipv6Bytes(host)];
   const name = new TextEncoder().encode(host);
   return [3, name.length, ...name];
 }
@@ -158,12 +156,12 @@ const replies: Readonly<Record<number, string>> = {
 };
 
 const nameCredentials =
-  "put a user name and password into the proxy's URL, as http://user:password@host:port";
+  "add a user name and a password to the proxy's URL, as in http://user:password@host:port";
 const checkCredentials =
   "are the user name and the password in the proxy's URL right? Characters such as @ and : are written as %40 and %3A";
 
 const nonsense = (what: string): NgrokdError =>
-  new NgrokdError("protocol", `it answered ${what}`, {
+  new NgrokdError("protocol", `it answered with ${what}`, {
     hint: "is this the right port, and the right kind of proxy (http or socks5)?",
   });
 
@@ -174,7 +172,7 @@ const refused = (
 ): NgrokdError =>
   new NgrokdError("network", what, { details, ...(hint === undefined ? {} : { hint }) });
 
-/** Far more than any proxy's answer takes. */
+/** In bytes; far more than any proxy sends. */
 const headLimit = 16 * 1024;
 
 const interimLimit = 16;
@@ -184,7 +182,7 @@ interface Reader {
   take(size: number): Promise<Uint8Array>;
   /** Everything up to and with the first empty line. */
   head(): Promise<string>;
-  /** What has arrived beyond that. */
+  /** The bytes after that. */
   rest(): Uint8Array;
 }
 
@@ -193,7 +191,7 @@ function createReader(conn: Conn): Reader {
   const more = async (): Promise<void> => {
     const bytes = await conn.read();
     if (bytes === null)
-      throw new NgrokdError("network", "it closed the connection before it had answered");
+      throw new NgrokdError("network", "it closed the connection before its answer");
     waiting = Buffer.concat([waiting, bytes]);
   };
   const cut = (size: number): Buffer => {

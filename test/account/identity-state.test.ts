@@ -70,7 +70,7 @@ describe("the files of an identity", () => {
     expect(state).toMatchObject({ identity: other, unsaved: {}, hasNoIngress: false });
     expect(state).toHaveProperty("twinsDue", new Date(now.getTime() + 30_000));
     expect(lines?.map(({ text }) => text)).toEqual([
-      "The files of the identity have changed: the operator k8sop_2 is in use from now on",
+      "The files of the identity have changed: now using the operator k8sop_2",
     ]);
   });
 

@@ -100,7 +100,7 @@ describe("a short list", () => {
       expect(await pass()).toEqual({ kind: "confirm", reconciled: undefined });
       expect(reconciled).toEqual([]);
       expect(log.lines).toEqual([
-        "info ngrok lists few of the 4 endpoints that are served; looking again before any is retired",
+        "info ngrok lists few of the 4 endpoints that are served; polling again before any is removed",
       ]);
       expect((await pass()).kind).toBe("ok");
       expect(reconciled).toEqual([short.map(({ id }) => id)]);

@@ -69,9 +69,7 @@ describe("the operator's selectors", () => {
     const { stage, log, look } = staged(["true"], ["a"]);
     await look();
     expect(stage.registered).toEqual(["a"]);
-    expect(log.lines).toEqual([
-      "info ngrok chooses the endpoints by these selectors from now on: a",
-    ]);
+    expect(log.lines).toEqual(["info ngrok now selects the endpoints by these selectors: a"]);
     stage.wanted = undefined;
     await look();
     expect(stage.registered).toEqual(["true"]);
@@ -99,7 +97,7 @@ describe("the operator's selectors", () => {
     stage.refusal = new NgrokdError("api", "ngrok says no (operation op_2)");
     await look();
     expect(log.lines).toEqual([
-      "warn ngrok was not told of bound_endpoints.selectors: ngrok says no (operation op_1)",
+      "warn Cannot set bound_endpoints.selectors at ngrok: ngrok says no (operation op_1)",
     ]);
     expect(selectors.trouble).toContain("ngrok says no");
     stage.refusal = undefined;

@@ -84,7 +84,7 @@ describe("tryAndSaveApiKey", () => {
     [
       "of an account whose old key works",
       () => undefined,
-      "it is a key of another account, for the key so far still knows",
+      "it is a key of another account, since the present key still knows",
     ],
     [
       "of an account that has deleted the operator",
@@ -111,7 +111,7 @@ describe("tryAndSaveApiKey", () => {
   test("tells a key that cannot be tried from one that cannot be saved", async () => {
     const fetch: TryKeyOptions["fetch"] = async () => new Response("", { status: 503 });
     await expect(tryAndSaveApiKey(cloud.apiKey, { ...options, fetch })).rejects.toThrow(
-      /^The key could not be tried, and nothing was changed: /,
+      /^The key could not be checked, and nothing was changed: /,
     );
     writeFileSync(config, "api: [\n");
     await expect(tryAndSaveApiKey(cloud.apiKey, options)).rejects.toMatchObject({
@@ -139,10 +139,10 @@ describe("a move to another account", () => {
     expect(readFileSync(config, "utf8")).toContain(another);
   });
 
-  test("says so if the old account cannot be tidied up", async () => {
+  test("says so if the old account cannot be cleaned up", async () => {
     cloud.setKey(cloud.apiKey, undefined);
     const { moved } = await tryAndSaveApiKey(another, options);
-    expect(moved?.farewell).toContain(`could not be tidied up`);
+    expect(moved?.farewell).toContain(`could not be cleaned up`);
     expect(moved?.farewell).toContain(identity.operatorId);
     expect(accounts().sort()).toEqual(["another new", "main old"]);
   });

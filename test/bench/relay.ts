@@ -3,9 +3,11 @@ import { join } from "node:path";
 import { askDaemon } from "../../src/control/client.ts";
 import { listSchema, type Status, statusSchema } from "../../src/desk/reply-schemas.ts";
 import { isNgrokdError } from "../../src/model/error.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { apiKey } from "./cloud.ts";
 import { start, until } from "./processes.ts";
+
+const bunNet = createBunNet();
 
 export interface RelayOptions {
   /** Of the API. */
@@ -59,7 +61,7 @@ export async function startRelay(
       socket_path: socket,
       client_cert: join(home, "tls.crt"),
       client_key: join(home, "tls.key"),
-      health_port: 0,
+      health_port: "any",
       ingress_ca: join(folder, "ca.pem"),
       log_level: "warn",
     },

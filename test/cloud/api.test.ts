@@ -471,6 +471,8 @@ describe("a refusal", () => {
       { message: "no route" },
       { msg: "x", status_code: 500 },
       { error_code: "E404", msg: "" },
+      // ngrok's own, for a path that it does not have: the wrong `api.url`.
+      { status_code: 404, msg: "Not Found", details: { path: "/api/kubernetes_operators" } },
     ]) {
       const error = await refused(404, body);
       expect(error.code).toBe("not-found");

@@ -90,7 +90,13 @@ async function staged() {
   const ingress = await fakeIngress((conn) => conn.write(accepted()));
   endings.push(async () => await ingress[Symbol.asyncDispose]());
   for (const account of accounts) relay.credentials(account, ingress.settings);
-  const machine = createMachine({ hostsPath, stateFolder: join(folder, "state"), log });
+  const machine = createMachine({
+    hostsPath,
+    stateFolder: join(folder, "state"),
+    socketPath: join(folder, "ngrokd.sock"),
+    owners: { isAlive: async () => false },
+    log,
+  });
   await machine.prepare();
   return {
     hostsPath,

@@ -228,12 +228,10 @@ describe("the reply to list", () => {
       }),
     );
     expect(listSchema.parse(reply)).toEqual(reply);
-    expect(
-      reply.map(({ id, local_listener, last_activity }) => [id, local_listener, last_activity]),
-    ).toEqual([
-      ["", true, ""],
-      ["ep_b", false, ""],
-      ["ep_w", false, ""],
+    expect(reply).toMatchObject([
+      { id: "", local_listener: true, last_activity: "" },
+      { id: "ep_b", local_listener: false, last_activity: "" },
+      { id: "ep_w", local_listener: false, last_activity: "" },
     ]);
   });
 });
@@ -257,6 +255,11 @@ describe("the reply to health", () => {
     ],
     ["no poll yet", { lastPass: undefined }, "the first poll has not finished"],
     ["the last poll failed", { lastPass: failed }, "the last poll failed: no route"],
+    [
+      "the ingress cannot be reached",
+      { phase: "degraded", reason: "New connections fail: not trusted" },
+      "New connections fail: not trusted",
+    ],
   ] as [string, Partial<State>, string][])(
     "is ready or says why not: %s",
     (_name, more, reason) => {
@@ -321,14 +324,15 @@ describe("the body of /status", () => {
       ready: true,
       reason: "",
       phase: "serving",
-      uptime: 3600.7,
+      uptime: "1h0m0s",
+      uptime_seconds: 3600.7,
       start_time: "2026-01-02T03:04:05.000Z",
       endpoints: {
         ...Object.fromEntries(
           ["ep_1", "ep_2"].map((id) => [
             id,
             {
-              name: "a.demo",
+              name: id,
               local_address: "127.0.0.2:80",
               target_uri: "http://a.demo",
               active: true,
@@ -344,13 +348,12 @@ describe("the body of /status", () => {
           ]),
         ),
         ep_w: {
-          name: "https://*.demo",
+          name: "ep_w",
           local_address: "",
           target_uri: "https://*.demo",
           active: false,
           connections: 0,
           total_connections: 0,
-          last_activity: "",
           errors: 0,
           state: "unsupported",
           reason: "wildcard",

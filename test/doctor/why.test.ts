@@ -73,7 +73,7 @@ describe("judgeUnknown", () => {
     said(judgeUnknown(asked(text), list, api));
   const draining = item("one", { state: "draining", port: 18901 });
   const gone =
-    "failure: one.demo:18901 is gone from ngrok's list, and its last connections are ending → if it is wanted,";
+    "failure: one.demo:18901 is gone from ngrok's list, and its last connections are ending → if it is needed,";
 
   test("says of what only drains that it is gone, whatever else has the name", () => {
     expect(judged("one.demo", [draining])).toStartWith(gone);
@@ -107,7 +107,7 @@ describe("judgeUnknown", () => {
 
   test("guesses at what was meant among what is there", () => {
     expect(judged("oen.demo", [item("one")])).toEndWith('→ did you mean "one.demo"?');
-    expect(judged("oen.demo", [draining])).toContain("has it the binding `kubernetes`?");
+    expect(judged("oen.demo", [draining])).toContain("with the binding `kubernetes`?");
     expect(judged("oen.demo", [], unasked)).toContain("(ngrok's API could not be asked)");
   });
 });

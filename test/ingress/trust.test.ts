@@ -65,7 +65,7 @@ describe("loadTrust", () => {
     expect(trust.sources).toEqual([{ name: "system", certificates: expect.any(Number) }]);
   });
 
-  test("adds every certificate of every file in the folder, several in a file, text around them, and a file without a suffix", async () => {
+  test("adds every certificate of every file in the folder", async () => {
     await using folder = await tempFolder({
       "a.crt": `Subject: whatever\n${ours.cert}${ours.key}${root.cert}`,
       plain: other.cert.replaceAll("\n", "\r\n"),
@@ -77,7 +77,7 @@ describe("loadTrust", () => {
     });
   });
 
-  test("follows links, and passes over hidden files and folders, as Kubernetes lays out a mounted one", async () => {
+  test("follows links, and skips hidden files and folders, as in Kubernetes", async () => {
     await using folder = await tempFolder();
     await mkdir(join(folder.path, "..data"));
     await writeFile(join(folder.path, "..data", "ca.crt"), ours.cert);
@@ -221,7 +221,9 @@ describe("installTrust", () => {
       certificates: 1,
     });
   });
+});
 
+describe("installTrust with a certificate that is there or another's", () => {
   test("says that nothing changed the second time", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert });
     const install = () =>
@@ -259,7 +261,7 @@ describe("installTrust", () => {
     expect(ngrokCa.fingerprint256).toMatch(/^(?:[0-9A-F]{2}:){31}[0-9A-F]{2}$/);
   });
 
-  test("with force installs other CAs beside ngrok's, one file each, and only certificates", async () => {
+  test("with force installs other CAs too, one file each, and only certificates", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert + other.cert + other.key });
     const target = join(folder.path, "t");
     const installed = await installTrust({
@@ -317,7 +319,9 @@ describe("installTrust", () => {
     );
     expect(error.message).toContain(join(folder.path, "file", "t"));
   });
+});
 
+describe("installTrust from a URL", () => {
   test("fetches a URL, over plain http too, for the fingerprint proves it", async () => {
     await using server = await fakeServer(({ path }) =>
       path === "/moved" ? { status: 302, headers: { location: "/ca" } } : { text: ours.cert },

@@ -5,9 +5,11 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCli } from "../../src/cli/run.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { createSay } from "../../src/terminal/say.ts";
 import { ask, echo, open, register, until } from "./support.ts";
+
+const bunNet = createBunNet();
 
 /** `ngrokd cloud WORDS…` in this process. */
 function cloudCommand(...words: string[]) {
@@ -71,6 +73,8 @@ describe("ngrokd cloud, for programs", () => {
       ];
       const command = cloudCommand("--json", ...anyPorts, ...words, ...more);
       await until("it is ready", () => command.out() !== "");
+      // A line, so that a program need not wait for the end of the object.
+      expect(command.out().match(/\n/g)).toHaveLength(1);
       const { apiUrl, ingress, apiKey, ...rest } = JSON.parse(command.out());
       expect({ apiKey, ...rest }).toEqual({ apiKey: "my-own-key", caFile });
       expect(apiUrl).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);

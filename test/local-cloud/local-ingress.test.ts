@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { connect } from "node:net";
 import { encodeConnRequest } from "../../src/ingress/frame.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { issue, rootCa } from "../support/pki.ts";
 import {
   ask,
@@ -15,6 +15,8 @@ import {
   until,
   upstream,
 } from "./support.ts";
+
+const bunNet = createBunNet();
 
 describe("a connection through the ingress", () => {
   test("carries a registered client's bytes to the service, and its replies back", async () => {

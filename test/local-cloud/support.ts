@@ -15,7 +15,9 @@ import {
 } from "../../src/local-cloud/cloud.ts";
 import { type Fault, parseFault } from "../../src/local-cloud/faults.ts";
 import type { Parsed } from "../../src/model/parsed.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
+
+const bunNet = createBunNet();
 
 const undo: (() => unknown)[] = [];
 afterEach(async () => {

@@ -14,7 +14,7 @@ import { type Address, addressText, type Conn, type Net } from "../../src/net/ty
 const never = (): Promise<never> => new Promise(() => undefined);
 const at = { host: "ingress.test", port: 443 };
 
-/** Work that ends with its signal alone. */
+/** Work that ends only with its signal. */
 const untilAborted = (signal: AbortSignal): Promise<never> =>
   new Promise((_, reject) =>
     signal.addEventListener("abort", () => reject(signal.reason), { once: true }),
@@ -49,14 +49,14 @@ describe("a question to the resolver", () => {
 describe("work that begins with a lookup", () => {
   const patience = { askAfterMs: 5, silenceMs: 10 };
 
-  test("is given up where the name servers are silent", async () => {
+  test("is given up if the name servers are silent", async () => {
     const error = await failure(
       watchingResolver("a.test", undefined, patience, untilAborted, never),
     );
     expect(error.message).toStartWith('Cannot look up "a.test": ');
   });
 
-  test("goes on where they answer, and then has its own deadline", async () => {
+  test("goes on if they answer, and then has its own deadline", async () => {
     const late = new NgrokdError("timeout", "no answer in time");
     const stop = new AbortController();
     setTimeout(() => stop.abort(late), 60);
@@ -66,7 +66,7 @@ describe("work that begins with a lookup", () => {
     ).toBe(late);
   });
 
-  test("that meets a deadline while they are silent tells of them", async () => {
+  test("that meets a deadline while they are silent names them", async () => {
     const stop = new AbortController();
     setTimeout(() => stop.abort(new NgrokdError("timeout", "no answer in time")), 40);
     const long = { askAfterMs: 5, silenceMs: 10_000 };

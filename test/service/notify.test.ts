@@ -2,11 +2,15 @@ import { afterEach, describe, expect, jest, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { libcIn, socketAddress } from "../../src/net/bun-libc.ts";
-import { nodeNet } from "../../src/net/node.ts";
+import { createNodeNet } from "../../src/net/node.ts";
 import { createNotifier, watchdogIn } from "../../src/service/notify.ts";
 import { type Receiver, receive } from "../support/datagrams.ts";
+
+const nodeNet = createNodeNet();
+
+const bunNet = createBunNet();
 
 const undo: (() => void)[] = [];
 afterEach(() => {

@@ -53,6 +53,19 @@ describe("the systemd unit's paths", () => {
     expect(values(unitOf(elsewhere), "ReadOnlyPaths")).toEqual([]);
   });
 
+  test("has folders below /run that give rights before it may make any there", () => {
+    expect(unitOf()).toContain("\nExecStartPre=+/bin/mkdir -p /run/NetworkManager ");
+    const apart = unitOf({ socketPath: "/srv/ngrokd.sock", folders: ["/srv"] });
+    expect(values(apart, "ExecStartPre")).toEqual([]);
+  });
+
+  test("lets it make files only in the folders of its state and its socket", () => {
+    expect(values(unitOf(), "Environment")).toEqual(["NGROKD_CREATE_IN=/etc/ngrokd:/run"]);
+    expect(
+      values(unitOf({ folders: ["/srv/a"], socketPath: "/run/ngrokd/x.sock" }), "Environment"),
+    ).toEqual(["NGROKD_CREATE_IN=/srv/a:/run/ngrokd"]);
+  });
+
   test("may write to the folders of its own files, also below read-only ones", () => {
     const inside = unitOf({ folders: ["/etc/ssl/ngrokd"] });
     expect(values(inside, "ReadWritePaths")).toEqual(["/etc", "/run", "/etc/ssl/ngrokd"]);
@@ -103,6 +116,13 @@ describe("the systemd unit", () => {
     ).toEqual(never);
   });
 
+  test("hands the runtime no variable of its own, whatever the manager has", () => {
+    const unset = values(unitOf(), "UnsetEnvironment");
+    for (const name of ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT", "SSL_CERT_FILE", "LD_PRELOAD"])
+      expect(unset).toContain(name);
+    expect(unset).not.toContain("NODE_EXTRA_CA_CERTS");
+  });
+
   test("spells what systemd would read as something else", () => {
     const unit = unitOf({
       serveArgs: ["--config", '/etc/my $HOME/50% "x".yml'],
@@ -111,7 +131,7 @@ describe("the systemd unit", () => {
     expect(unit).toContain(
       'ExecStart=/usr/local/bin/ngrokd serve --config "/etc/my $$HOME/50%% \\"x\\".yml"\n',
     );
-    expect(unit).toContain('Environment="NGROKD_HOSTS_PATH=/srv/a b/hosts"\n');
+    expect(unit).toContain('\nEnvironment="NGROKD_HOSTS_PATH=/srv/a b/hosts" ');
   });
 
   const analyze = "/usr/bin/systemd-analyze";
@@ -211,4 +231,8 @@ describe("launchd's property list", () => {
       Umask: "077",
     });
   });
+});
+
+test("the watchdog kills without a report of the runtime's", () => {
+  expect(unitOf()).toContain("\nWatchdogSignal=SIGKILL\n");
 });

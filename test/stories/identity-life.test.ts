@@ -156,7 +156,7 @@ stories("the client certificate", () => {
     writeFileSync(`${folder}/tls.crt`, "no certificate");
     await until(
       "it is told of",
-      async () => await warned(daemon, "cannot be used, so the ones before stay in use"),
+      async () => await warned(daemon, "cannot be used, so the previous ones stay in use"),
     );
     expect(await carries()).toBe(true);
     writeFileSync("/run/tmp/next.crt", answer.binding.cert.cert);
@@ -201,6 +201,26 @@ stories("an operator that is deleted in the dashboard", () => {
     for (let i = 0; i < 5; i += 1) await daemon.refresh();
     expect(await ids(cloud)).toEqual(before);
     expect((await daemon.status()).phase).toBe("serving");
+    expect(await carries()).toBe(true);
+    open.reset();
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test("a wrong path in `api.url`, where ngrok answers 404, does nothing", async () => {
+    const { cloud, daemon, open } = await serving();
+    const before = await ids(cloud);
+    const url = `${cloud.apiUrl}/wrong`;
+    writeConfig(configFor(cloud, { api: { url, key: "local-cloud-key" } }));
+    await daemon.reload();
+    await until("the daemon has noticed", async () =>
+      (await daemon.status()).reason.includes("404"),
+    );
+    for (let i = 0; i < 3; i += 1) await daemon.refresh();
+    expect(await ids(cloud)).toEqual(before);
+    expect(file("operator_id")).toBe(before[0] ?? "");
+    // The poll alone has failed: nothing is registered.
+    expect((await daemon.status()).reason).toContain("Cannot list the endpoints bound to");
+    expect((await ngrokd("doctor")).out).toContain("api.url");
     expect(await carries()).toBe(true);
     open.reset();
     expect(await daemon.stop()).toBe(0);
@@ -250,7 +270,7 @@ stories("API keys", () => {
     expect(await echoes(open, "first")).toBe(true);
     const refused = await ngrokd("set-api-key -", { stdin: "another-key-9" });
     expect(refused.code).toBe(1);
-    expect(refused.err).toContain(`does not know the operator "${old}"`);
+    expect(refused.err).toContain(`does not know this machine's operator "${old}"`);
     expect(refused.err).toContain("it is a key of another account");
     expect(refused.err).toContain("--switch-account");
     expect({
@@ -398,9 +418,7 @@ stories("`ngrokd operators`", () => {
   test("--same-name without --prune is a mistake, and no list of all", async () => {
     const { code, out, err } = await ngrokd("operators --same-name");
     expect({ code, out }).toEqual({ code: 2, out: "" });
-    expect(err).toStartWith(
-      "error: --same-name says what --prune deletes, and does nothing without it\n",
-    );
+    expect(err).toStartWith("error: --same-name has no effect without --prune\n");
   });
 
   test("--prune deletes expired ones, those of the same name only if asked, no others", async () => {
@@ -418,6 +436,38 @@ stories("`ngrokd operators`", () => {
     expect((await ngrokd("operators --prune --same-name --yes")).out).toBe(
       "There is nothing to delete.\n",
     );
+    expect(await cloud.operators()).toHaveLength(3);
+  });
+});
+
+stories("`ngrokd operators` after the Go program", () => {
+  test("lists the adopted one and orphans of the Go program and its SDK", async () => {
+    const { cloud, daemon, open } = await serving();
+    open.reset();
+    await daemon.stop();
+    const mine = file("operator_id");
+    const go = { description: "ngrokd daemon", metadata: '{"type":"forward-proxy"}' };
+    await cloud.api("PATCH", `/kubernetes_operators/${mine}`, go);
+    const add = async (facts: object): Promise<string> => {
+      const binding = { endpoint_selectors: ["true"], csr: await csr() };
+      return (await cloud.api("POST", "/kubernetes_operators", { ...facts, binding })).id;
+    };
+    const alive = await add(go);
+    await add({ description: "a cluster", metadata: '{"type":"sdk"}' });
+    await cloud.certificateLife(1);
+    const sdk = await add({ description: "ngrokd-sdk", metadata: '{"type":"sdk"}' });
+    const listed = async (): Promise<string[]> =>
+      (await ngrokd("operators --json")).json.map(
+        (one: { id: string; kind: string; made_by: string }) =>
+          `${one.id} ${one.kind} ${one.made_by}`,
+      );
+    const living = [`${alive} other the Go program`, `${mine} this machine the Go program`];
+    await until("one has expired", async () => (await listed()).join().includes("expired"));
+    expect(await listed()).toEqual([`${sdk} expired the Go SDK`, ...living]);
+    const { out } = await ngrokd("operators");
+    expect(out).toMatch(new RegExp(`${mine} +the Go program .*this machine`));
+    expect((await ngrokd("operators --prune --yes")).out).toBe("Deleted 1 of 1 operator.\n");
+    expect(await listed()).toEqual(living);
     expect(await cloud.operators()).toHaveLength(3);
   });
 });

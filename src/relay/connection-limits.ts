@@ -1,10 +1,8 @@
-/**
- * How many connections may be open at once; Infinity where there is no limit.
- */
+/** How many connections may be open at once; Infinity without a limit. */
 export interface Limits {
   readonly inAll: number;
   readonly perEndpoint: number;
-  /** How many the limit of open files has room for. */
+  /** The number for which the limit of open files has room. */
   readonly byDescriptors: number;
 }
 
@@ -15,7 +13,7 @@ export const unlimited: Limits = {
 };
 
 export interface Excess {
-  /** Which limit it is, in words that do not change while it lasts. */
+  /** Names the limit, in words that do not change while it lasts. */
   readonly reason: string;
   readonly hint: string;
   /** Whether it is the limit of one endpoint alone. */
@@ -23,13 +21,13 @@ export interface Excess {
 }
 
 /**
- * Pure: why one more connection is too many, where `inAll` are open and `here`
- * of them to its endpoint; undefined where it may come.
+ * Pure: why one more connection is too many if `inAll` are open, `here` of them
+ * to its endpoint; undefined if it is allowed.
  */
 export function excess(inAll: number, here: number, limits: Limits): Excess | undefined {
   if (inAll >= limits.byDescriptors) {
     return {
-      reason: "as many connections are open as the limit of open files has room for",
+      reason: "the limit of open files allows no more open connections",
       hint: "raise that limit: `LimitNOFILE=` in the systemd unit, or `ulimit -n`",
       local: false,
     };
@@ -37,7 +35,7 @@ export function excess(inAll: number, here: number, limits: Limits): Excess | un
   if (inAll >= limits.inAll) {
     return {
       reason: `${limits.inAll} connections are open, and forward.max_connections allows no more`,
-      hint: "raise `forward.max_connections`, or see with `ngrokd list --watch` where they go to",
+      hint: "raise `forward.max_connections`, or see with `ngrokd list --watch` which endpoint has them",
       local: false,
     };
   }
