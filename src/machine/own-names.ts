@@ -33,6 +33,7 @@ export interface PolicyFacts {
   readonly accounts: readonly AccountEndpoints[];
   /** The addresses that names were given; a line that says so is no pin. */
   readonly assignment: Assignment;
+  readonly reservedPorts: readonly number[];
 }
 
 /**
@@ -40,14 +41,14 @@ export interface PolicyFacts {
  * are now.
  */
 export async function policyNow(facts: PolicyFacts): Promise<Policy> {
-  const { hostsPath, own, accounts, assignment } = facts;
+  const { hostsPath, own, accounts, assignment, reservedPorts } = facts;
   const wanted = accounts.flatMap(({ listed }) => bindingsOf(listed).bindings);
   const pinned = await pinsInFile(hostsPath, new Set(wanted.map(({ host }) => host)), assignment);
   const addresses = Object.values(networkInterfaces()).flatMap((list = []) =>
     list.map(({ address }) => address),
   );
   const names = { ...namesInUse(own), pinned, addresses };
-  return { forbidden: (host) => forbiddenName(host, names) };
+  return { forbidden: (host) => forbiddenName(host, names), reservedPorts };
 }
 
 /** Pure: the search list in the text of resolv.conf; its last line counts. */
