@@ -33,13 +33,13 @@ main() {
       --uninstall) action=uninstall ;;
       --purge) purge=yes ;;
       --help | -h) action=help ;;
-      *) fail "Unknown option \"$option\"" "\`sh install.sh --help\` lists what there is" ;;
+      *) fail "Unknown option \"$option\"" "\`sh install.sh --help\` lists the options" ;;
     esac
   done
   choose_folders
   case $action-$purge in
     help-*) usage ;;
-    install-yes) fail "--purge is only for --uninstall" "add --uninstall to remove ngrokd with all that it keeps" ;;
+    install-yes) fail "--purge is only for --uninstall" "add --uninstall to remove ngrokd and all its data" ;;
     install-no) install ;;
     uninstall-*) uninstall ;;
   esac
@@ -53,6 +53,7 @@ choose_folders() {
     program_dir=${NGROKD_INSTALL_DIR:-${HOME:?}/.local/bin}
     config_dir=${NGROKD_CONFIG_DIR:-${HOME:?}/.config/ngrokd}
   fi
+  program_dir=${program_dir%/}
   program=$program_dir/ngrokd
   config=$config_dir/config.yml
 }
@@ -80,15 +81,35 @@ install() {
   # An unpredictable name, since other users may write to the folder, as with
   # Homebrew's.
   staged=$(mktemp "$program_dir/.ngrokd.XXXXXX") || fail "Cannot write to \"$program_dir\""
-  tar -xzOf "$temporary/archive" ngrokd 2>/dev/null >"$staged" ||
+  # A member that is no regular file gives no bytes, and a shell runs an empty
+  # program with success.
+  if ! tar -xzOf "$temporary/archive" ngrokd 2>/dev/null >"$staged" || [ ! -s "$staged" ]; then
     fail "Cannot unpack $archive into \"$program_dir\"" "is the disk full? Otherwise the release is broken: please report it"
+  fi
   chmod 755 "$staged"
   version=$(try_program 2>/dev/null) ||
     fail "The program in $archive does not run on this machine" "$(needs_of_program)"
+  case $version in
+    "ngrokd "*) ;;
+    *) fail "The program in $archive says that it is \"$version\", and not ngrokd" "the release is broken: please report it" ;;
+  esac
   write_config
+  keep_go_program "$program" || :
   mv -f "$staged" "$program"
   staged='' new_folder='' new_config=''
+  if keep_go_program "$program_dir/ngrokctl"; then
+    # The program answers as that client if it is called by its name.
+    rm -f "$program_dir/ngrokctl" && ln -s ngrokd "$program_dir/ngrokctl"
+  fi
   explain
+}
+
+# $1: a program. If it is of the Go program of the same name, a copy of it stays
+# beside it. Go writes this mark into each program.
+keep_go_program() {
+  [ -f "$1" ] && [ ! -L "$1" ] && grep -q 'Go buildinf' "$1" 2>/dev/null || return 1
+  cp -p "$1" "$1.go-program" || fail "Cannot keep \"$1\" as \"$1.go-program\""
+  say "$1 was the Go program of that name, and is kept as $1.go-program"
 }
 
 clean_up() {
@@ -147,7 +168,7 @@ needs_of_program() {
 fetch_archive() {
   wanted=${NGROKD_VERSION:-}
   wanted=${wanted#v}
-  case $wanted in *[!0-9A-Za-z.+-]*) fail "NGROKD_VERSION is \"$wanted\", which is no version" "it looks like 0.1.0" ;; esac
+  case $wanted in *[!0-9A-Za-z.+-]*) fail "NGROKD_VERSION is \"$wanted\", which is not a version" "it looks like 0.1.0" ;; esac
   url=https://github.com/ngrokd/ngrokd/releases
   if [ -n "$wanted" ]; then url=$url/download/v$wanted; else url=$url/latest/download; fi
   url=${NGROKD_RELEASE_URL:-$url}
@@ -155,18 +176,20 @@ fetch_archive() {
 
   say "Fetching ngrokd ${wanted:-(newest)} for $target from $url"
   download "$url/SHA256SUMS" "$temporary/SHA256SUMS"
-  archive=
-  while read -r sum name; do
+  archive='' carriage_return=$(printf '\r')
+  # The last line may have no end.
+  while read -r sum name || [ -n "$name" ]; do
     name=${name#\*}
+    name=${name%"$carriage_return"}
     # Unquoted on purpose: without a wanted version, every version matches.
     # shellcheck disable=SC2254
     case $name in
       */*) ;;
-      ngrokd-${wanted:-*}-$target.tar.gz) archive=$name expected=$sum && break ;;
+      ngrokd-${wanted:-*}-$target.tar.gz) archive=$name expected=$(printf %s "$sum" | tr A-F a-f) && break ;;
     esac
   done <"$temporary/SHA256SUMS"
   [ -n "$archive" ] ||
-    fail "The SHA256SUMS of $url names no archive of ngrokd${wanted:+ $wanted} for $target" "see $url for what there is"
+    fail "The SHA256SUMS of $url names no archive of ngrokd${wanted:+ $wanted} for $target" "see $url for the archives"
 
   download "$url/$archive" "$temporary/archive"
   actual=$(sha256 "$temporary/archive")
@@ -219,14 +242,18 @@ explain() {
   say "Installed $version as $program; its configuration is $config"
   look_for_daemon
   case $running in
-    yes) say "The daemon that is running stays the old version until it is restarted" ;;
-    unknown) say "Whether a daemon is running cannot be told ($reason); one that is stays the old version until it is restarted" ;;
+    yes) say "The running daemon is of the old version until it is restarted" ;;
+    unknown) say "Cannot tell whether a daemon is running ($reason); a running one is of the old version until it is restarted" ;;
   esac
   ngrokd=ngrokd
-  case :${PATH:-}: in
-    *:"$program_dir":*) ;;
-    *) ngrokd=$program && say "\"$program_dir\" is not in your PATH" ;;
-  esac
+  found=$(command -v ngrokd) || found=
+  # -ef sees through links and slashes.
+  # shellcheck disable=SC3013
+  if [ -z "$found" ]; then
+    ngrokd=$program && say "\"$program_dir\" is not in your PATH"
+  elif [ ! "$found" -ef "$program" ]; then
+    ngrokd=$program && say "\"$found\" is another program, and comes first in your PATH"
+  fi
   # The full path, since sudo has its own PATH.
   [ "$(id -u)" = 0 ] || ngrokd="sudo $program"
   # Only this configuration is found without an option.
@@ -260,7 +287,7 @@ uninstall() {
       ;;
   esac
   if is_service; then
-    fail "ngrokd is installed as a service, which would go on being started in vain" "remove that first: $program service uninstall"
+    fail "ngrokd is installed as a service, and the system would keep trying to start it" "remove that first: $program service uninstall"
   fi
   state_dir=$(state_folder)
   if [ "$purge" = yes ]; then
@@ -285,6 +312,10 @@ uninstall() {
   else
     say "There is no $program"
   fi
+  if [ -L "$program_dir/ngrokctl" ] && [ ! -e "$program_dir/ngrokctl" ]; then rm -f "$program_dir/ngrokctl"; fi
+  for kept in "$program.go-program" "$program_dir/ngrokctl.go-program"; do
+    [ ! -e "$kept" ] || say "Kept $kept, the Go program of that name"
+  done
   if [ "$purge" = yes ]; then
     ! is_ours_alone || { rm -rf "$state_dir" && say "Removed $state_dir"; }
     rm -rf "$config_dir"
@@ -296,7 +327,7 @@ uninstall() {
     say "Kept $config_dir: configuration, registration and addresses (--purge removes them)"
   fi
   if [ "$state_dir" != "${config_dir%/}" ] && [ -e "$state_dir" ]; then
-    say "Kept $state_dir, where the daemon has its key, its registration and its addresses"
+    say "Kept $state_dir, with the daemon's key, its registration and its addresses"
   fi
   hosts=${NGROKD_HOSTS_PATH:-/etc/hosts}
   if grep -q '^# BEGIN ngrokd managed section' "$hosts" 2>/dev/null; then

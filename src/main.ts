@@ -1,15 +1,21 @@
 #!/usr/bin/env -S deno run -A
 import { isatty } from "node:tty";
 import type { Io } from "./cli/command.ts";
+import { exitCodes } from "./cli/exit-codes.ts";
 import { runCli } from "./cli/run.ts";
+import { cleanEnvironment, confinedEnvironment, foldersToCreateIn } from "./model/environment.ts";
 import type { Net } from "./net/types.ts";
+import { isNgrokctl, runNgrokctl } from "./predecessor/ngrokctl.ts";
+import { translated } from "./predecessor/predecessor.ts";
 import { createSay, type Output } from "./terminal/say.ts";
+import { unwritten, writeAll } from "./terminal/write-all.ts";
 
 /**
  * The entry: picks this runtime's sockets, runs the CLI, and is the only place
  * that ends the process.
  */
-const argv = process.argv.slice(2);
+await startAgain();
+const { argv, advice } = translated(process.argv.slice(2));
 const debug = argv.includes("--debug");
 const say = createSay({
   json: argv.includes("--json"),
@@ -22,13 +28,42 @@ const say = createSay({
 process.on("uncaughtException", (error) => fail(error));
 process.on("unhandledRejection", (error) => fail(error));
 
-const code = await runCli(argv, createIo(await runtimeNet()));
-process.exit(code);
+if (advice !== "") say.note(advice);
+process.exit(await run(createIo(await runtimeNet())));
+
+async function run(io: Io): Promise<number> {
+  const { net, env, say } = io;
+  const print = (text: string): void => say.result(text, text);
+  const asNgrokctl = isNgrokctl(process.argv0)
+    ? await runNgrokctl(argv, { net, env, print })
+    : undefined;
+  return asNgrokctl ?? (await runCli(argv, io));
+}
+
+/**
+ * Starts the process again if variables must be left out, or rights given up:
+ * the runtime has read its variables by now, and has threads. Only the compiled
+ * program can do this, since its path and its arguments are all it needs.
+ */
+async function startAgain(): Promise<void> {
+  if (process.argv[1]?.startsWith("/$bunfs/") !== true) return;
+  const folders = foldersToCreateIn(process.env);
+  const wanted =
+    folders === undefined
+      ? process.env
+      : confinedEnvironment(
+          process.env,
+          await (await import("./net/bun.ts")).makeFilesOnlyIn(folders),
+        );
+  const env = cleanEnvironment(wanted) ?? (folders === undefined ? undefined : wanted);
+  if (env !== undefined)
+    process.execve?.(process.execPath, [process.argv0, ...process.argv.slice(2)], env);
+}
 
 async function runtimeNet(): Promise<Net> {
   return "Bun" in globalThis
-    ? (await import("./net/bun.ts")).bunNet
-    : (await import("./net/node.ts")).nodeNet;
+    ? (await import("./net/bun.ts")).createBunNet()
+    : (await import("./net/node.ts")).createNodeNet();
 }
 
 function createIo(net: Net): Io {
@@ -76,24 +111,30 @@ function listenForSignals(): Signals {
 }
 
 /**
- * Whole lines go through the console, which writes at once and leaves nothing
- * to flush at the end; making the stream alone would take a third of a
+ * Texts go straight to the descriptor, which leaves nothing to flush at the end
+ * and tells of a failure; making the stream alone would take a third of a
  * command's time.
  */
 function outputOf(name: "stdout" | "stderr"): Output {
-  const isTerminal = isatty(name === "stdout" ? 1 : 2);
-  const line = name === "stdout" ? console.log : console.error;
+  const fd = name === "stdout" ? 1 : 2;
+  const isTerminal = isatty(fd);
   let fed = false;
   return {
     write: (text) => {
-      if (text.endsWith("\n")) line(text.slice(0, -1));
-      else process[name].write(text);
+      try {
+        writeAll(fd, text);
+      } catch (error) {
+        // Nobody is left to whom a failure of stderr could be told.
+        if (name === "stdout") throw error;
+      }
     },
     feed: (text) => {
       if (!fed)
-        process[name].on("error", ({ code }: NodeJS.ErrnoException) =>
-          process.exit(code === "EPIPE" ? 0 : 1),
-        );
+        process[name].on("error", (error: NodeJS.ErrnoException) => {
+          if (error.code === "EPIPE") process.exit(0);
+          say.error(unwritten(error));
+          process.exit(exitCodes.output);
+        });
       fed = true;
       process[name].write(text);
     },
@@ -109,8 +150,8 @@ function outputOf(name: "stdout" | "stderr"): Output {
 }
 
 /**
- * A fault of ours that nothing caught: said whole, since somebody has to mend
- * it, and the process ends.
+ * An error that nothing caught is a bug. It is printed in full, and the process
+ * ends.
  */
 function fail(error: unknown): void {
   say.error(error);

@@ -211,7 +211,8 @@ function countReport(file: string): Outcome | undefined {
 
 /**
  * The line for a skipped test, from its attributes in the report. Its reason is
- * the condition in its source, or in that of the block around it.
+ * the condition in its source, or in that of the block around it. A chapter of
+ * stories has the reason in its title.
  */
 function skippedLine(test: string): string {
   const attribute = (name: string): string =>
@@ -228,8 +229,6 @@ function skippedLine(test: string): string {
     .map((text) => /\.(skipIf|if)\((.*?)\)(?:\.each)?\(/.exec(text))
     .find((match) => match !== null);
   const why =
-    reason === undefined
-      ? "see the warning of its stage"
-      : `${reason[1] === "if" ? "unless" : "since"} ${reason[2]}`;
-  return `${attribute("classname")} > ${attribute("name")} (${file}:${line}): ${why}`;
+    reason === undefined ? "" : `: ${reason[1] === "if" ? "unless" : "since"} ${reason[2]}`;
+  return `${attribute("classname")} > ${attribute("name")} (${file}:${line})${why}`;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { isTest } from "./support/titles.ts";
+import { isTest, titlesIn } from "./support/titles.ts";
 
 /**
  * A row of a table in test/stories/README.md. One without a `head` says more of
@@ -48,6 +48,23 @@ describe("the map of stories", () => {
       [],
     );
   });
+});
+
+/** Rooms with titles that are still to be shortened. */
+const longTitles: readonly string[] = ["contract", "ingress", "net", "relay"];
+
+test("every title of a test is shorter than 80 characters", () => {
+  const files = readdirSync(import.meta.dirname, { recursive: true, encoding: "utf8" }).filter(
+    (file) => file.endsWith(".ts") && !longTitles.includes(file.split("/")[0] ?? ""),
+  );
+  const titles = files.flatMap((file) =>
+    titlesIn(readFileSync(join(import.meta.dirname, file), "utf8")).map((title) => ({
+      file,
+      title,
+    })),
+  );
+  expect(titles.length).toBeGreaterThan(1000);
+  expect(titles.filter(({ title }) => title.length >= 80)).toEqual([]);
 });
 
 /** The cells of the rows of the table below a heading. */

@@ -11,11 +11,11 @@ import { stateFiles } from "../files/state-folder.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
-import type { PassResult, Reconciled } from "../model/pass.ts";
+import type { PassResult, Reconciled, Resumption } from "../model/pass.ts";
 import type { Registration } from "../model/state.ts";
 import { createIdentityKeeper, type IdentityKeeper } from "./keeper.ts";
 import { type Loop, type Schedule, startLoop } from "./loop.ts";
-import { createPass, passEnd } from "./poll.ts";
+import { createPass, type Pass, passEnd } from "./poll.ts";
 import { createProgress, type Progress } from "./progress.ts";
 import { createSelectors, type Selectors } from "./selectors.ts";
 
@@ -26,7 +26,10 @@ export interface Account {
   /** False if a poll hangs: only a restart of the process helps then. */
   readonly live: Progress["live"];
   readonly schedule: Schedule;
-  /** Loads the last list and begins to poll. Called once; never rejects. */
+  /**
+   * Serves the last list of an earlier run, then begins to poll. Called once;
+   * never rejects.
+   */
   start(hooks: PassHooks): Promise<void>;
   /** Asks for a pass soon; without effect before {@link start}. */
   kick(): void;
@@ -66,7 +69,8 @@ export interface PassHooks {
 }
 
 export interface EndedPass {
-  readonly result: PassResult;
+  /** A resumption comes before the first pass, and only there. */
+  readonly result: PassResult | Resumption;
   readonly tookMs: number;
   /** The account stopped meanwhile: the result says nothing about ngrok. */
   readonly isStopping: boolean;
@@ -102,6 +106,7 @@ export function createAccount(deps: AccountDeps): Account {
     },
     async start(hooks) {
       const lastList = await lastListIn(lastListPath, log);
+      await resume(lastList, { identity, hooks, serve: deps.serve, log });
       const poll = createPass({
         ...polling(identity, selectors),
         lastList,
@@ -149,7 +154,7 @@ async function onePass({
   hooks,
   signal,
 }: {
-  readonly poll: (signal: AbortSignal) => Promise<PassResult>;
+  readonly poll: Pass;
   readonly progress: Progress;
   readonly hooks: PassHooks;
   readonly signal: AbortSignal;
@@ -162,6 +167,37 @@ async function onePass({
   const tookMs = Math.round(performance.now() - begin);
   hooks.after({ result, tookMs, isStopping: signal.aborted });
   return result;
+}
+
+/**
+ * Serves the endpoints of before this start at once: ngrok's answer may take
+ * long. They must be those of the operator that this machine is now. Never
+ * rejects: the first pass tells of the same fault.
+ */
+async function resume(
+  lastList: LastList | undefined,
+  {
+    identity,
+    hooks,
+    serve,
+    log,
+  }: Pick<AccountDeps, "serve" | "log"> & {
+    readonly identity: IdentityKeeper;
+    readonly hooks: PassHooks;
+  },
+): Promise<void> {
+  if (lastList === undefined) return;
+  const begin = performance.now();
+  try {
+    const known = await identity.ensure(undefined, new AbortController().signal);
+    if (known?.operatorId !== lastList.operatorId) return;
+    await hooks.before();
+    const reconciled = await serve(lastList.endpoints);
+    const tookMs = Math.round(performance.now() - begin);
+    hooks.after({ result: { kind: "resumed", reconciled }, tookMs, isStopping: false });
+  } catch (error) {
+    log.debug(`Cannot serve the endpoints of before this start: ${reasonOf(error)}`);
+  }
 }
 
 /** It is only a copy: an unreadable one is logged, and replaced later. */

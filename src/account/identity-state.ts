@@ -92,7 +92,7 @@ export function filesRead(
   if (isSameIdentity(identity, before.identity)) return { state: { ...state, fileTrouble: "" } };
   const { ingress } = identity.operatorId === before.identity.operatorId ? before.unsaved : {};
   const unsaved = ingress === undefined ? {} : { ingress };
-  const text = `The files of the identity have changed: the operator ${identity.operatorId} is in use from now on`;
+  const text = `The files of the identity have changed: now using the operator ${identity.operatorId}`;
   return {
     state: { ...adopted(before, identity, now), stamp, unsaved },
     lines: [{ level: "info", text }],
@@ -124,7 +124,7 @@ export function filesUnusable(
   // Our own files with an expired certificate are no change: renewing tells
   // about that.
   if (state.certificate.notAfter <= now) return { state };
-  const text = `The files of the identity have changed and cannot be used, so the ones before stay in use: ${reason}`;
+  const text = `The files of the identity have changed and cannot be used, so the previous ones stay in use: ${reason}`;
   const lines: Line[] = text === state.fileTrouble ? [] : [{ level: "warn", text }];
   return { state: { ...state, fileTrouble: text }, lines };
 }
@@ -164,14 +164,17 @@ export function renewalEnded(
   return renewalFailed(state, new NgrokdError("api", dueAgain), now, random);
 }
 
-/** The next attempt waits. `random`: 0 to 1, as {@link retryDelay} takes it. */
+/**
+ * The next attempt waits. One that was forced before it was due leaves nothing
+ * to wait for. `random`: 0 to 1, as {@link retryDelay} takes it.
+ */
 export function renewalFailed(
   state: HeldIdentity,
   error: unknown,
   now: Date,
   random: number,
 ): Transition<HeldIdentity> {
-  const before = state.renewalTrouble;
+  const before = renewalTroubleAt(state, now);
   const failures = (before?.failures ?? 0) + 1;
   const [reason, hint] = [reasonOf(error), hintOf(error)];
   const next = new Date(now.getTime() + retryDelay(error, failures, random));
@@ -181,11 +184,19 @@ export function renewalFailed(
     ...(hint === "" ? {} : { hint }),
   };
   const isTold = before !== undefined && sameFailure(before.reason, reason);
-  return {
-    state: { ...state, renewalTrouble: { failures, next, reason, hint } },
-    lines: isTold ? [] : [line],
-  };
+  const isDue = renewalDue(state.certificate, now);
+  const renewalTrouble = isDue ? { failures, next, reason, hint } : undefined;
+  return { state: { ...state, renewalTrouble }, lines: isTold ? [] : [line] };
 }
+
+/**
+ * Why renewing has failed, as far as that matters now: a clock that was ahead
+ * may have come back to a time when no renewal is due.
+ */
+export const renewalTroubleAt = (
+  { certificate, renewalTrouble }: HeldIdentity,
+  now: Date,
+): RenewalTrouble | undefined => (renewalDue(certificate, now) ? renewalTrouble : undefined);
 
 /** ngrok's answer for an operator whose files name no ingress. */
 export function ingressNamed(state: HeldIdentity, endpoint: string | undefined): HeldIdentity {
@@ -210,7 +221,7 @@ export function partUnsaved(
   reason: string,
 ): Transition<HeldIdentity> {
   const { what, hint } = savings[part];
-  const text = `${what} is in use, and cannot be saved: ${reason}`;
+  const text = `${what} is in use, but cannot be saved: ${reason}`;
   const lines: Line[] = text === state.unsaved[part] ? [] : [{ level: "warn", text, hint }];
   return {
     state: { ...afterWriting(state, part), unsaved: { ...state.unsaved, [part]: text } },
@@ -225,11 +236,11 @@ const afterWriting = (state: HeldIdentity, part: Part): HeldIdentity =>
 const savings = {
   certificate: {
     what: "The renewed client certificate",
-    hint: "it is tried again with every poll; until then a restart begins with the old one",
+    hint: "every poll tries again; until then a restart uses the old one",
   },
   ingress: {
-    what: "The ingress address that ngrok named",
-    hint: "it is tried again with every poll; after a restart ngrok is asked anew",
+    what: "The ingress address from ngrok",
+    hint: "every poll tries again; after a restart ngrok is asked again",
   },
 };
 
@@ -241,9 +252,9 @@ export function twinsSearched(state: HeldIdentity, isDone: boolean, now: Date): 
 /** The warnings for the user, each a sentence. */
 export function warningsOf(state: IdentityState, warnDays: number, now: Date): string[] {
   if (state.kind === "none") return [];
-  const { certificate, renewalTrouble, unsaved, fileTrouble } = state;
+  const { certificate, unsaved, fileTrouble } = state;
   const texts = [
-    certificateWarning(certificate, renewalTrouble, warnDays, now),
+    certificateWarning(certificate, renewalTroubleAt(state, now), warnDays, now),
     unsaved.certificate,
     fileTrouble,
     unsaved.ingress,
@@ -259,11 +270,6 @@ export function msUntilDue(state: IdentityState, now: Date): number {
     twinsDue === undefined ? Number.POSITIVE_INFINITY : twinsDue.getTime() - now.getTime();
   return Math.min(msUntilRenewal(certificate, renewalTrouble, now), untilTwins);
 }
-
-export const noIdentity = (): NgrokdError =>
-  new NgrokdError("state", "This machine is not registered with ngrok yet", {
-    hint: "run `ngrokd set-api-key`",
-  });
 
 /**
  * A request has a deadline of 30 s. After it, nothing that a process before us

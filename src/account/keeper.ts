@@ -2,7 +2,13 @@ import type { Api } from "../cloud/api.ts";
 import { type Identity, savedOperatorId } from "../cloud/registration.ts";
 import { createSerial } from "../model/serial.ts";
 import { syncFiles } from "./files-on-disk.ts";
-import { adopted, filesWritten, msUntilDue, warningsOf } from "./identity-state.ts";
+import {
+  adopted,
+  filesWritten,
+  msUntilDue,
+  renewalTroubleAt,
+  warningsOf,
+} from "./identity-state.ts";
 import { createIdentityStore, type IdentityDeps, type IdentityStore } from "./identity-store.ts";
 import { askForIngress } from "./ingress-address.ts";
 import { registerFirst, replaceOperator } from "./registering.ts";
@@ -18,7 +24,10 @@ import { deleteLateTwins } from "./twins.ts";
 export interface IdentityKeeper {
   /** The identity in use; undefined while there is none. */
   readonly current: Identity | undefined;
-  /** Why renewing the certificate has failed, until it succeeds. */
+  /**
+   * Why renewing the certificate has failed, while it is due and until it
+   * succeeds.
+   */
   readonly renewalTrouble: RenewalTrouble | undefined;
   /** ngrok's API with the key in effect; undefined while there is none. */
   api(): Api | undefined;
@@ -70,7 +79,7 @@ export function createIdentityKeeper(deps: IdentityDeps): IdentityKeeper {
       return store.held?.identity;
     },
     get renewalTrouble() {
-      return store.held?.renewalTrouble;
+      return store.held && renewalTroubleAt(store.held, now());
     },
     api: keys.api,
     useKey: keys.use,

@@ -59,7 +59,7 @@ export function createApiKeys({
     },
     async refuseAnotherAccount(operatorId, signal) {
       const answers = await Promise.all(
-        [...former].map((key) => knowsOperator(apiWith(key), operatorId, signal)),
+        [...former].map((key) => isOperatorOf(apiWith(key), operatorId, signal)),
       );
       if (answers.includes(true)) throw anotherAccount(operatorId);
     },
@@ -71,16 +71,28 @@ function keyIn(text: string): ApiKey | undefined {
   return key.ok ? key.value : undefined;
 }
 
+/** A refused key counts like one of an account without the operator. */
+async function isOperatorOf(api: Api, operatorId: string, signal: AbortSignal): Promise<boolean> {
+  return await knowsOperator(api, operatorId, signal).catch((error: unknown) => {
+    if (isNgrokdError(error, "unauthorized")) return false;
+    throw error;
+  });
+}
+
 /**
- * A refused key counts like one of an account without the operator. Any other
- * failure is no answer, and rejects.
+ * Whether the operator is in the account of the API's key. A proxy's 404 is no
+ * answer: rejects as {@link Api} does.
  */
-async function knowsOperator(api: Api, operatorId: string, signal: AbortSignal): Promise<boolean> {
+export async function knowsOperator(
+  api: Api,
+  operatorId: string,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
   try {
     await api.getOperator(operatorId, signal);
     return true;
   } catch (error) {
-    if (isUnknownToNgrok(error) || isNgrokdError(error, "unauthorized")) return false;
+    if (isUnknownToNgrok(error)) return false;
     throw error;
   }
 }
@@ -88,7 +100,7 @@ async function knowsOperator(api: Api, operatorId: string, signal: AbortSignal):
 const anotherAccount = (operatorId: string): NgrokdError =>
   new NgrokdError(
     "refused",
-    `The API key is of another account than the operator ${operatorId} that this machine is registered as`,
+    `The API key is of another account than this machine's operator ${operatorId}`,
     {
       hint: "put the old key back, or move this machine to the other account: `ngrokd set-api-key --switch-account`",
     },

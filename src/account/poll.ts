@@ -2,7 +2,6 @@ import type { Api } from "../cloud/api.ts";
 import type { LastList } from "../cloud/last-list.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import type { Identity } from "../cloud/registration.ts";
-import { isSuspiciouslyShort } from "../exposure/plan.ts";
 import { bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
@@ -10,6 +9,10 @@ import type { Log } from "../model/log.ts";
 import type { PassResult, Reconciled } from "../model/pass.ts";
 import { createLister, type Lister } from "./lister.ts";
 import type { PassEnd } from "./loop.ts";
+import { isSuspiciouslyShort } from "./short-list.ts";
+
+/** One pass; `signal` aborts it. Never rejects. */
+export type Pass = (signal: AbortSignal) => Promise<PassResult>;
 
 /** The effects of one pass, so that a test can stage any of them. */
 export interface PassDeps {
@@ -37,7 +40,7 @@ export interface PassDeps {
  * of before this start: running endpoints stay, and failed ones are tried
  * again.
  */
-export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<PassResult> {
+export function createPass(deps: PassDeps): Pass {
   const list = createLister(deps.log);
   let memory: PassMemory = {
     lastList: deps.lastList,
@@ -82,12 +85,12 @@ export function createPass(deps: PassDeps): (signal: AbortSignal) => Promise<Pas
       case "short":
         signal.throwIfAborted();
         deps.log.info(
-          `ngrok lists few of the ${verdict.servedCount} endpoints that are served; looking again before any is retired`,
+          `ngrok lists few of the ${verdict.servedCount} endpoints that are served; polling again before any is removed`,
         );
         return { kind: "confirm", reconciled: undefined };
       case "unknown":
         deps.log.info(
-          `ngrok does not know the operator ${verdict.operatorId}; looking again before this machine is registered anew`,
+          `ngrok does not know the operator ${verdict.operatorId}; polling again before this machine is registered again`,
         );
         return { kind: "gone", error: verdict.error };
       case "unreachable": {

@@ -1,9 +1,9 @@
 import type { Api } from "../cloud/api.ts";
 import { type Identity, register } from "../cloud/registration.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
+import { hostFacts } from "./host-facts.ts";
 import { adopted, filesWritten } from "./identity-state.ts";
 import type { IdentityStore } from "./identity-store.ts";
-import { hostFacts } from "./set-api-key.ts";
 import { deleteReplaced, searchTwins } from "./twins.ts";
 
 /**
@@ -40,9 +40,7 @@ export async function replaceOperator(
   // A key that was written into the configuration by hand may be of an account
   // that never had the operator.
   await keys.refuseAnotherAccount(gone.operatorId, signal);
-  log.warn(
-    `ngrok does not know the operator ${gone.operatorId} any more; registering this machine anew`,
-  );
+  log.warn(`ngrok no longer knows the operator ${gone.operatorId}; registering this machine again`);
   try {
     const identity = await registered(store, api, { again: true, signal });
     await deleteReplaced(store, gone, api, signal);

@@ -2,11 +2,11 @@ import type { Api } from "../cloud/api.ts";
 import { type CertificateFacts, renewalTime } from "../cloud/certificate.ts";
 import { renewCertificate } from "../cloud/renewal.ts";
 import { NgrokdError } from "../model/error.ts";
+import { notRegistered } from "../model/failure.ts";
 import { saveUnsaved } from "./files-on-disk.ts";
 import {
   filesWritten,
   type HeldIdentity,
-  noIdentity,
   renewalEnded,
   renewalFailed,
   renewed,
@@ -53,7 +53,7 @@ export async function refreshCertificate(
   { force }: { readonly force: boolean },
 ): Promise<CertificateRefresh> {
   const { held, keys, now } = store;
-  if (held === undefined) throw noIdentity();
+  if (held === undefined) throw notRegistered();
   const api = keys.api();
   if (api === undefined) {
     throw new NgrokdError("state", "Cannot renew the certificate: there is no API key", {

@@ -1,5 +1,6 @@
 import { renewalTime, type Validity } from "../cloud/certificate.ts";
 import { longestDelayMs } from "../model/backoff.ts";
+import { lifeText } from "../model/life.ts";
 
 /** A failed renewal, `failures` times in a row. */
 export interface RenewalTrouble {
@@ -64,16 +65,4 @@ export function certificateWarning(
   if (trouble === undefined) return due ? `${state}; it is being renewed` : state;
   const hint = trouble.hint === "" ? "" : `; ${trouble.hint}`;
   return `${state}; renewing it has failed (${trouble.reason}), and is tried again at ${trouble.next.toISOString()}${hint}`;
-}
-
-/** A duration as `89 days`, `1 day 3 h` or `50 s`. */
-export function lifeText(ms: number): string {
-  const days = Math.floor(ms / dayMs);
-  if (days >= 2) return `${days} days`;
-  const hours = Math.floor((ms % dayMs) / 3_600_000);
-  if (days === 1) return hours === 0 ? "1 day" : `1 day ${hours} h`;
-  if (ms >= 3_600_000) return `${hours} h`;
-  return ms >= 60_000
-    ? `${Math.floor(ms / 60_000)} min`
-    : `${Math.max(0, Math.floor(ms / 1000))} s`;
 }

@@ -54,16 +54,14 @@ export function createSelectors({
             { binding: { endpoint_selectors: selectors } },
             signal,
           );
-          log.info(
-            `ngrok chooses the endpoints by these selectors from now on: ${selectors.join(", ")}`,
-          );
+          log.info(`ngrok now selects the endpoints by these selectors: ${selectors.join(", ")}`);
         }
         confirmed = wanted;
         trouble = "";
       } catch (error) {
         if (signal.aborted) throw error;
         const before = trouble;
-        trouble = `ngrok was not told of bound_endpoints.selectors: ${reasonOf(error)}`;
+        trouble = `Cannot set bound_endpoints.selectors at ngrok: ${reasonOf(error)}`;
         if (!sameFailure(trouble, before)) log.warn(trouble);
       }
     },

@@ -1,4 +1,3 @@
-import { hostname } from "node:os";
 import { type Api, createApi } from "../cloud/api.ts";
 import type { Fetch } from "../cloud/exchange.ts";
 import {
@@ -8,12 +7,14 @@ import {
   restoreIdentityFiles,
 } from "../cloud/identity-files.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
-import { type HostFacts, register, undoRegistration } from "../cloud/registration.ts";
+import { register, undoRegistration } from "../cloud/registration.ts";
 import { setConfigValue } from "../config/write.ts";
 import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
-import { userAgent, version } from "../version.ts";
+import { userAgent } from "../version.ts";
+import { hostFacts } from "./host-facts.ts";
+import { knowsOperator } from "./keys.ts";
 
 export interface TryKeyOptions {
   readonly apiUrl: string;
@@ -63,9 +64,9 @@ export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Pr
   const { operatorId, configPath, switchAccount, signal } = options;
   const key = readApiKey(text);
   const api = apiWith(key, options);
-  const isOurs = await attempt("The key could not be tried", async () => {
+  const isOurs = await attempt("The key could not be checked", async () => {
     await api.checkKey(signal);
-    return operatorId === undefined || (await knows(api, operatorId, signal));
+    return operatorId === undefined || (await knowsOperator(api, operatorId, signal));
   });
   if (operatorId === undefined || isOurs) {
     await attempt("ngrok accepts the key, but it could not be saved", () =>
@@ -73,7 +74,7 @@ export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Pr
     );
     return { key, moved: undefined };
   }
-  if (switchAccount === undefined) throw await anotherAccounts(operatorId, options);
+  if (switchAccount === undefined) throw await anotherAccountError(operatorId, options);
   const to = { ...switchAccount, from: operatorId };
   const unmoved = "ngrok accepts the key, but this machine could not be moved to its account";
   return { key, moved: await attempt(unmoved, () => move(key, api, to, options)) };
@@ -87,31 +88,6 @@ export function readApiKey(text: string): ApiKey {
     hint: "copy it whole from https://dashboard.ngrok.com/api-keys",
   });
 }
-
-/**
- * Whether the operator is in this key's account. A proxy's 404 is no answer.
- */
-async function knows(
-  api: Api,
-  operatorId: string,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  try {
-    await api.getOperator(operatorId, signal);
-    return true;
-  } catch (error) {
-    if (isUnknownToNgrok(error)) return false;
-    throw error;
-  }
-}
-
-/** The facts about this machine that ngrok gets at registration. */
-export const hostFacts = (): HostFacts => ({
-  hostname: hostname(),
-  os: process.platform,
-  arch: process.arch,
-  version,
-});
 
 /**
  * Registers in the key's account with the existing key pair. Before anything is
@@ -150,7 +126,7 @@ async function move(
   } catch (error) {
     const restored = restoreIdentityFiles(paths, before);
     await restored.catch((failure: unknown) =>
-      log.warn(`The identity of before could not be put back: ${reasonOf(failure)}`),
+      log.warn(`The previous identity could not be restored: ${reasonOf(failure)}`),
     );
     throw await undoRegistration(api, identity.operatorId, error);
   }
@@ -167,25 +143,28 @@ async function farewell(operatorId: string, options: TryKeyOptions): Promise<str
   } catch (error) {
     if (isUnknownToNgrok(error))
       return `The operator ${operatorId} of the old account was gone already.`;
-    return `The old account could not be tidied up: ${reasonOf(error)}; ${stays}.`;
+    return `The old account could not be cleaned up: ${reasonOf(error)}; ${stays}.`;
   }
 }
 
-async function anotherAccounts(operatorId: string, options: TryKeyOptions): Promise<NgrokdError> {
+async function anotherAccountError(
+  operatorId: string,
+  options: TryKeyOptions,
+): Promise<NgrokdError> {
   const { oldKey, signal } = options;
   const known =
     oldKey === undefined
       ? undefined
-      : await knows(apiWith(oldKey, options), operatorId, signal).catch(() => undefined);
+      : await knowsOperator(apiWith(oldKey, options), operatorId, signal).catch(() => undefined);
   const why =
     known === true
-      ? "it is a key of another account, for the key so far still knows the operator"
+      ? "it is a key of another account, since the present key still knows the operator"
       : known === false
         ? "the operator was deleted in ngrok's dashboard: the daemon makes another by itself"
         : "it is most likely a key of another account, or the operator was deleted in ngrok's dashboard";
   return new NgrokdError(
     "refused",
-    `This key does not know the operator "${operatorId}" that this machine is registered as, and nothing was changed`,
+    `This key does not know this machine's operator "${operatorId}", and nothing was changed`,
     {
       hint: `${why}\nto move this machine to the key's account: \`ngrokd set-api-key --switch-account\``,
     },

@@ -4,7 +4,7 @@ import type { Problem } from "../config/problem.ts";
 import { stampOf } from "../files/stamp.ts";
 import { loadTrust, type Trust } from "../ingress/trust.ts";
 import { keepTrustFile } from "../ingress/trust-file.ts";
-import { reasonOf } from "../model/error.ts";
+import { isNgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { createSerial } from "../model/serial.ts";
 
@@ -19,8 +19,9 @@ export interface TrustKeeper {
   /** Why files among them cannot be used, a sentence each. */
   readonly warnings: readonly string[];
   /**
-   * Reads them again. If that fails, the CAs stay as they were, with a warning.
-   * Never rejects.
+   * Reads them again. If that fails, the CAs stay as they were, with a warning;
+   * a configured CA that is gone twice in a row is no longer trusted. Never
+   * rejects.
    */
   reread(): Promise<void>;
 }
@@ -40,6 +41,7 @@ export async function createTrustKeeper({
   let trust = await read(loaded());
   let file: { readonly path: string; readonly stamp: string } | undefined;
   let logged: readonly string[] = [];
+  let wasGone = false;
   const inTurn = createSerial();
   tell();
 
@@ -58,10 +60,7 @@ export async function createTrustKeeper({
   };
 
   async function rereadNow(): Promise<void> {
-    const next = await read(loaded()).catch((error: unknown) => ({
-      ...trust,
-      warnings: [`Keeping the trusted CAs as they were: ${reasonOf(error)}`],
-    }));
+    const next = await read(loaded()).then(found, withoutThem);
     const same = isDeepStrictEqual(next.ca, trust.ca);
     // The list and its file change together.
     if (!same) file = undefined;
@@ -69,6 +68,27 @@ export async function createTrustKeeper({
     tell();
     // A stat is cheaper than reading and hashing the file.
     if (file === undefined || (await stampOf(file.path)) !== file.stamp) await saveFile();
+  }
+
+  function found(next: Trust): Trust {
+    wasGone = false;
+    return next;
+  }
+
+  /**
+   * A CA that was deleted is not believed for longer than it may take to put
+   * another one in its place.
+   */
+  async function withoutThem(error: unknown): Promise<Trust> {
+    const isGone = isNgrokdError(error) && error.details.isGone === true;
+    const isDeleted = isGone && wasGone;
+    wasGone = isGone;
+    if (isDeleted) {
+      const { ca, sources, warnings } = await loadTrust();
+      const warning = `The configured CA is no longer trusted, since it is gone: ${reasonOf(error)}`;
+      return { ca, sources, warnings: [warning, ...leftOut(warnings)] };
+    }
+    return { ...trust, warnings: [`Keeping the trusted CAs as they were: ${reasonOf(error)}`] };
   }
 
   async function saveFile(): Promise<void> {
@@ -102,8 +122,8 @@ export async function checkTrust(next: Loaded, current: Loaded): Promise<readonl
 async function read({ config }: Loaded): Promise<Trust> {
   const { ingress_ca: extra } = config.server;
   const found = await loadTrust(extra === "" ? {} : { extra });
-  return {
-    ...found,
-    warnings: found.warnings.map((warning) => `A CA file is left out: ${warning}`),
-  };
+  return { ...found, warnings: leftOut(found.warnings) };
 }
+
+const leftOut = (warnings: readonly string[]): string[] =>
+  warnings.map((warning) => `A CA file is left out: ${warning}`);

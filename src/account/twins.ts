@@ -32,7 +32,7 @@ export async function searchTwins(
     await deleteTwins(api, identity, log, signal);
     return true;
   } catch (error) {
-    log.debug(`Cannot look for operators that registrations have left: ${reasonOf(error)}`);
+    log.debug(`Cannot look for leftover operators of registrations: ${reasonOf(error)}`);
     return false;
   }
 }

@@ -55,7 +55,7 @@ export default command({
       type: "string",
       valueHint: "fault",
       description:
-        "Misbehave, as in 429=2*3 or latency=200; may be repeated; /_cloud/faults lists all",
+        "A fault, such as 429=2*3 or latency=200; may be repeated; /_cloud/faults lists all",
     },
   },
   examples: [
@@ -124,7 +124,7 @@ function introduction(cloud: LocalCloud, caFile: string, { paint }: Say): string
     step(`curl ${cloud.apiUrl}/_cloud/${path} -H 'content-type: application/json' -d '${json}'`);
   const endpoints = cloud.endpoints().map(({ url, upstream }) => `  ${url} -> ${upstream}`);
   return [
-    bold("A stand-in for ngrok runs on this machine. What it knows is gone when it ends (Ctrl-C)."),
+    bold("A stand-in for ngrok runs on this machine. Its data is lost when it ends (Ctrl-C)."),
     facts(
       [
         ["API", cloud.apiUrl],
@@ -136,14 +136,14 @@ function introduction(cloud: LocalCloud, caFile: string, { paint }: Say): string
     ),
     ...(endpoints.length === 0 ? [] : ["", bold("Endpoints"), ...endpoints]),
     "",
-    bold("A daemon finds it with this configuration:"),
+    bold("A daemon uses it with this configuration:"),
     stringify(config).trimEnd().replaceAll(/^/gm, "  "),
     "",
-    bold("Endpoints come, and trouble too:"),
+    bold("To add an endpoint, or a fault:"),
     control("endpoints", '{"url": "http://more.demo", "upstream": "127.0.0.1:3000"}'),
     control("faults", '{"fault": "429=2*3"}'),
     step(
-      `curl ${cloud.apiUrl}/_cloud/faults   ${dim("# those that are set, and all that there are")}`,
+      `curl ${cloud.apiUrl}/_cloud/faults   ${dim("# the faults that are set, and all faults")}`,
     ),
   ].join("\n");
 }

@@ -1,5 +1,6 @@
 import type { ArgsDef, CommandDef, ParsedArgs } from "citty";
 import { defineCommand } from "citty";
+import { onAbort } from "../model/abort.ts";
 import type { Net } from "../net/types.ts";
 import type { Say } from "../terminal/say.ts";
 
@@ -31,10 +32,7 @@ export interface Io {
  * that a signal in the middle of it is handled and the work is undone in order.
  */
 export function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) =>
-    signal.addEventListener("abort", () => resolve(), { once: true }),
-  );
+  return new Promise((resolve) => onAbort(signal, resolve));
 }
 
 /** The exit code: 0 is success; docs/usage.md lists them all. */

@@ -29,11 +29,11 @@ export const commands: Tree = {
     of: from(() => import("./health.ts")),
   },
   doctor: {
-    description: "Check everything, and say what to do about what is wrong",
+    description: "Check everything, and show how to fix each problem",
     of: from(() => import("./doctor.ts")),
   },
   why: {
-    description: "Follow one name to ngrok, and say where the way breaks",
+    description: "Follow one name to ngrok, and show which step fails",
     of: from(() => import("./why.ts")),
   },
   "set-api-key": {
@@ -45,7 +45,7 @@ export const commands: Tree = {
     of: from(() => import("./refresh-cert.ts")),
   },
   operators: {
-    description: "The operators that ngrokd has made in your account",
+    description: "List the operators that ngrokd has made in your account",
     of: from(() => import("./operators.ts")),
   },
   unregister: {
@@ -68,14 +68,17 @@ export const commands: Tree = {
         of: from(() => import("./config/check.ts")),
       },
       show: {
-        description: "The values in effect, and where each comes from",
+        description: "Show the values in effect and their origins",
         of: from(() => import("./config/show.ts")),
       },
       edit: {
-        description: "Edit the file; only a right one is put in place",
+        description: "Edit the file; only a valid file is saved",
         of: from(() => import("./config/edit.ts")),
       },
-      path: { description: "Where the file is", of: from(() => import("./config/path.ts")) },
+      path: {
+        description: "Print the path of the file",
+        of: from(() => import("./config/path.ts")),
+      },
       init: {
         description: "Write a file with every setting explained",
         of: from(() => import("./config/init.ts")),
@@ -90,32 +93,35 @@ export const commands: Tree = {
     description: "Run ngrokd as a service of this system (systemd, launchd)",
     of: {
       install: {
-        description: "Start it with the machine, and now",
+        description: "Start ngrokd now and at every boot",
         of: from(() => import("./service/install.ts")),
       },
       uninstall: {
-        description: "Stop it, and remove it",
+        description: "Stop and remove the service",
         of: from(() => import("./service/uninstall.ts")),
       },
-      start: { description: "Start it", of: from(() => import("./service/start.ts")) },
-      stop: { description: "Stop it", of: from(() => import("./service/stop.ts")) },
+      start: { description: "Start the service", of: from(() => import("./service/start.ts")) },
+      stop: { description: "Stop the service", of: from(() => import("./service/stop.ts")) },
       restart: {
-        description: "Stop it and start it again",
+        description: "Restart the service",
         of: from(() => import("./service/restart.ts")),
       },
       status: {
-        description: "Whether it runs, and starts with the machine",
+        description: "Show whether the service runs, and whether it starts at boot",
         of: from(() => import("./service/status.ts")),
       },
-      logs: { description: "What it has logged", of: from(() => import("./service/logs.ts")) },
+      logs: {
+        description: "Show the log of the service",
+        of: from(() => import("./service/logs.ts")),
+      },
     },
   },
   plan: {
-    description: "What the next poll would change; changes nothing",
+    description: "Show the changes of the next poll, without making them",
     of: from(() => import("./plan.ts")),
   },
   undo: {
-    description: "Take back what ngrokd has changed on this machine",
+    description: "Undo ngrokd's changes on this machine",
     of: from(() => import("./undo.ts")),
   },
   cloud: {
@@ -123,7 +129,7 @@ export const commands: Tree = {
     of: from(() => import("./cloud.ts")),
   },
   demo: {
-    description: "See it all work: no account, no root, nothing left behind",
+    description: "Try ngrokd: no account, no root, nothing left behind",
     of: from(() => import("./demo.ts")),
   },
   version: { description: "Show the version", of: from(() => import("./version.ts")) },

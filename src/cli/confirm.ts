@@ -10,9 +10,9 @@ export async function confirm(question: string, how: string, { say }: Io): Promi
   if (say.json || process.stdin.isTTY !== true || process.stderr.isTTY !== true) {
     throw new NgrokdError(
       "usage",
-      "Nothing was done: this asks first, and there is no terminal to ask on",
+      "Nothing was done: this needs a confirmation, and there is no terminal to ask on",
       {
-        hint: `\`${how}\` does it without asking`,
+        hint: `\`${how}\` does it without a confirmation`,
       },
     );
   }

@@ -48,7 +48,7 @@ export function daemonAt(args: DaemonArgs, io: Io): Call {
     if (answer.success) return answer.data as ReplyTo<typeof name>;
     throw new NgrokdError("protocol", `Cannot understand the daemon's answer to "${name}"`, {
       cause: answer.error,
-      hint: "it seems to be of another version than this client; `ngrokd version` shows this one's",
+      hint: "it seems to be of another version than this client; `ngrokd version` shows the client's version",
     });
   };
 }

@@ -15,7 +15,7 @@ import { listText } from "./list.ts";
 
 export default command({
   name: "demo",
-  description: "See it all work: no account, no root, nothing left behind",
+  description: "Try ngrokd: no account, no root, nothing left behind",
   args: {
     once: {
       type: "boolean",
@@ -36,7 +36,7 @@ export default command({
     } finally {
       for (const step of undo.reverse()) await step();
     }
-    io.say.note(`\nThe demo has ended; "${folder}" is gone, and nothing else was touched.`);
+    io.say.note(`\nThe demo has ended; "${folder}" is removed, and nothing else was changed.`);
     return undefined;
   },
 });
@@ -138,7 +138,7 @@ function introduction(stage: Stage, { say, env }: Io): string {
     step(`curl ${daemon.healthUrl ?? ""}status`),
     step(`cat ${hostsPath}   # the demo's own; \`ngrokd serve\` keeps /etc/hosts`),
     "",
-    bold("One endpoint more, for the list:"),
+    bold("To add an endpoint:"),
     step(`curl ${cloud.apiUrl}/_cloud/endpoints \\`),
     "      -H 'content-type: application/json' \\",
     `      -d '{"url": "http://more.demo:8080", "upstream": "${samples.http}"}'`,
@@ -161,7 +161,7 @@ async function visit(stage: Stage, { net, say }: Io): Promise<void> {
   if (!page.includes("hello"))
     throw new NgrokdError(
       "protocol",
-      `The sample page is not what it should be: ${JSON.stringify(page.slice(0, 200))}`,
+      `The sample page is wrong: ${JSON.stringify(page.slice(0, 200))}`,
     );
 
   const echo = addressOf(stage, echoUrl);
@@ -177,10 +177,7 @@ async function visit(stage: Stage, { net, say }: Io): Promise<void> {
     heard += decoder.decode(bytes, { stream: true });
   conn.close();
   if (!heard.endsWith("one, two, three\n"))
-    throw new NgrokdError(
-      "protocol",
-      `The echo is not what it should be: ${JSON.stringify(heard.slice(0, 200))}`,
-    );
+    throw new NgrokdError("protocol", `The echo is wrong: ${JSON.stringify(heard.slice(0, 200))}`);
 
   const hosts = await readFile(stage.hostsPath, "utf8");
   if (!hosts.includes(`${hello.ip}\thello.demo`))
@@ -192,7 +189,11 @@ async function visit(stage: Stage, { net, say }: Io): Promise<void> {
       hosts,
     },
     () =>
-      `\n${say.paint.bold(helloUrl)} answered:\n${indent(page)}\n\n${say.paint.bold(echoUrl)} answered:\n${indent(heard)}\n\n${say.paint.bold("The hosts file:")}\n${indent(hosts)}`,
+      [
+        section(`${say.paint.bold(helloUrl)} answered:`, page),
+        section(`${say.paint.bold(echoUrl)} answered:`, heard),
+        section(say.paint.bold("The hosts file:"), hosts),
+      ].join("\n"),
   );
 }
 
@@ -215,5 +216,7 @@ function ownCommand({ PATH = "" }: Io["env"]): string {
   // A shell looks for a bare name in PATH and not here.
   return path.includes("/") ? path : `./${path}`;
 }
+
+const section = (title: string, text: string): string => `\n${title}\n${indent(text)}`;
 
 const indent = (text: string): string => text.trimEnd().replaceAll(/^/gm, "  ");

@@ -7,11 +7,11 @@ import { findingsText } from "./findings-text.ts";
 
 export default command({
   name: "doctor",
-  description: "Check everything, and say what to do about what is wrong",
+  description: "Check everything, and show how to fix each problem",
   args: {
     all: {
       type: "boolean",
-      description: "Try every name and endpoint, however long it takes, and show each",
+      description: "Try every name and endpoint without a time limit, and show each",
     },
   },
   examples: ["ngrokd doctor", "ngrokd doctor --all", "ngrokd doctor --json"],
@@ -42,5 +42,5 @@ export function verdict(findings: readonly Finding[], paint: Paint): string {
     ...(warning > 0 ? [paint.careful(warning === 1 ? "1 warning" : `${warning} warnings`)] : []),
     `${ok} ok`,
   ];
-  return `${parts.join(", ")}. Begin at the top: the rest may follow from it.`;
+  return `${parts.join(", ")}. Begin at the top: the first problem may cause the others.`;
 }

@@ -11,6 +11,7 @@ export const exitCodes = {
   notRunning: 4,
   permission: 5,
   alreadyRunning: 6,
+  output: 7,
 } as const;
 
 export function exitCodeOf(error: unknown): ExitCode {
@@ -25,6 +26,8 @@ export function exitCodeOf(error: unknown): ExitCode {
       return exitCodes.permission;
     case "already-running":
       return exitCodes.alreadyRunning;
+    case "output":
+      return exitCodes.output;
     default:
       return exitCodes.failure;
   }

@@ -27,12 +27,12 @@ export function groupHelp(tree: Tree, path: readonly string[], say: Say): string
   const first = [
     "",
     bold("First steps"),
-    `  ${dim("$")} ngrokd demo                  ${dim("see it work: no account, no root")}`,
+    `  ${dim("$")} ngrokd demo                  ${dim("try it: no account, no root")}`,
     `  ${dim("$")} sudo ngrokd set-api-key      ` +
       dim("your key, from dashboard.ngrok.com/api-keys"),
     `  ${dim("$")} sudo ngrokd trust …          ${dim("ngrok's CA; see `ngrokd trust --help`")}`,
-    `  ${dim("$")} sudo ngrokd service install  ${dim("run it from now on (`serve`: just here)")}`,
-    `  ${dim("$")} sudo ngrokd doctor           ${dim("see that all is well, or what to do")}`,
+    `  ${dim("$")} sudo ngrokd service install  ${dim("run it as a service (`serve`: in this terminal)")}`,
+    `  ${dim("$")} sudo ngrokd doctor           ${dim("check everything, with advice")}`,
   ];
   return [
     ...head,

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ListItem, Status } from "../desk/reply-schemas.ts";
 import { reasonOf } from "../model/error.ts";
 import { type WatchedEndpoint, watchText, withRates } from "../terminal/watch-text.ts";
-import type { Io } from "./command.ts";
+import { aborted, type Io } from "./command.ts";
 import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
 
 /**
@@ -13,9 +13,7 @@ import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
 export async function watch(args: DaemonArgs, io: Io, everyMs = 1000): Promise<void> {
   const { say, stop } = io;
   const live = say.live();
-  const stopped = new Promise<undefined>((resolve) =>
-    stop.addEventListener("abort", () => resolve(undefined), { once: true }),
-  );
+  const stopped = aborted(stop);
   let last: { at: Date; status: Status; items: readonly WatchedEndpoint[] } | undefined;
   try {
     while (!stop.aborted) {

@@ -15,7 +15,7 @@ export default command({
     watch: {
       type: "boolean",
       alias: "w",
-      description: "Go on, with rates, every second until Ctrl-C",
+      description: "Show the list and its rates every second, until Ctrl-C",
     },
   },
   examples: ["ngrokd list", "ngrokd list --watch", "ngrokd list --json"],
@@ -30,7 +30,7 @@ export default command({
     if (status.insecure_skip_verify) {
       say.warn(
         "the ingress's certificate is NOT verified (server.insecure_skip_verify): " +
-          "anybody on the way can read and change the traffic",
+          "anyone on the network path can read and change the traffic",
       );
     }
     say.result(items, () =>

@@ -16,16 +16,16 @@ import { confirm } from "./confirm.ts";
 
 export default command({
   name: "operators",
-  description: "The operators that ngrokd has made in your account, and stale ones among them",
+  description:
+    "List the operators of ngrokd and the Go program in your account, and mark stale ones",
   args: {
     prune: {
       type: "boolean",
-      description: "Delete those whose certificate has expired, after showing them",
+      description: "Show the operators with an expired certificate, and delete them",
     },
     "same-name": {
       type: "boolean",
-      description:
-        "With --prune: also those that name this host and are not this machine's identity",
+      description: "With --prune: also the others that have this machine's host name",
     },
     yes: { type: "boolean", alias: "y", description: "Delete without asking" },
   },
@@ -34,16 +34,12 @@ export default command({
     const { say } = io;
     const sameName = args["same-name"] === true;
     if (sameName && args.prune !== true) {
-      throw new NgrokdError(
-        "usage",
-        "--same-name says what --prune deletes, and does nothing without it",
-        {
-          hint:
-            "`ngrokd operators` lists them all; " +
-            "`ngrokd operators --prune --same-name` deletes those of the same name, " +
-            "after showing them",
-        },
-      );
+      throw new NgrokdError("usage", "--same-name has no effect without --prune", {
+        hint:
+          "`ngrokd operators` lists all operators; " +
+          "`ngrokd operators --prune --same-name` shows those with this host name " +
+          "and deletes them",
+      });
     }
     const { config, path, proxy } = await loadConfig({ file: args.config, env: io.env });
     const key = parseApiKey(config.api.key);
@@ -66,12 +62,11 @@ export default command({
     if (sameName && operatorId === undefined) {
       throw new NgrokdError(
         "usage",
-        "--same-name needs a machine that is registered: " +
-          "without an identity, none of them can be told to be another's",
+        "--same-name needs a registered machine: " +
+          "without an identity, its own operator cannot be told from the others",
         {
           hint:
-            "an identity that is lost comes back with the next start of the daemon, " +
-            "if its key is still there",
+            "the daemon restores a lost identity at its next start, " + "if the key still exists",
         },
       );
     }
@@ -120,9 +115,11 @@ async function prune(api: Api, stale: readonly OurOperator[]): Promise<Map<strin
 
 /** Pure: the table of `ngrokd operators`, with advice for stale ones. */
 export function operatorsText(operators: readonly OurOperator[], paint: Paint): string {
-  if (operators.length === 0) return "ngrokd has made no operators in this account.";
-  const rows = operators.map(({ id, hostname, createdAt, notAfter, kind }) => [
+  if (operators.length === 0)
+    return "Neither ngrokd nor the Go program has made operators in this account.";
+  const rows = operators.map(({ id, madeBy, hostname, createdAt, notAfter, kind }) => [
     id,
+    madeBy,
     hostname === "" ? "-" : readable(hostname),
     createdAt.slice(0, 10),
     notAfter === undefined ? "none" : notAfter.toISOString().slice(0, 10),
@@ -133,13 +130,13 @@ export function operatorsText(operators: readonly OurOperator[], paint: Paint): 
       ? "`ngrokd operators --prune` deletes the expired ones."
       : "",
     operators.some(({ kind }) => kind === "same name")
-      ? "Those of the same name may be left over from an earlier installation here, " +
-        "or another machine that is called the same;\n" +
-        "if there is none, `ngrokd operators --prune --same-name` deletes them too."
+      ? "Operators of the same name may be of an earlier installation here, " +
+        "or of another machine with this host name.\n" +
+        "If there is no such machine, `ngrokd operators --prune --same-name` deletes them too."
       : "",
   ].filter((text) => text !== "");
   return [
-    table(["OPERATOR", "HOST", "MADE", "VALID UNTIL", ""], rows, paint),
+    table(["OPERATOR", "MADE BY", "HOST", "MADE", "VALID UNTIL", ""], rows, paint),
     ...(hints.length === 0 ? [] : ["", ...hints]),
   ].join("\n");
 }
@@ -149,10 +146,12 @@ function kindText(kind: OurOperator["kind"], paint: Paint): string {
   return kind === "expired" ? paint.bad(kind) : kind === "same name" ? paint.careful(kind) : "";
 }
 
-function operatorJson({ id, hostname, version, createdAt, notAfter, kind }: OurOperator): object {
+function operatorJson(operator: OurOperator): object {
+  const { id, madeBy, hostname, version, createdAt, notAfter, kind } = operator;
   const not_after = notAfter?.toISOString() ?? null;
   return {
     id,
+    made_by: madeBy,
     hostname,
     version,
     created_at: createdAt,

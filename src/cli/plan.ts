@@ -9,7 +9,7 @@ import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
 
 export default command({
   name: "plan",
-  description: "What the next poll would change; changes nothing",
+  description: "Show the changes of the next poll, without making them",
   examples: ["sudo ngrokd plan", "sudo ngrokd plan --json"],
   async run(args, io) {
     const loaded = await loadConfig({
@@ -72,11 +72,11 @@ export function planText(
   const refused = changes?.hosts.refused ?? "";
   const unwritten =
     refused === "" ? [] : [`${paint.bad("!")} Cannot edit "${hostsPath}": ${refused}`];
-  const dead = daemon ? [] : ["No daemon is running: this is what one would do after its start."];
+  const dead = daemon ? [] : ["No daemon is running: a daemon would do this after its start."];
   return [...parts, ...nothing, ...unwritten, ...bad, ...dead].join("\n");
 }
 
-const unknown = "Which endpoints are this machine's is known once it is registered.";
+const unknown = "ngrok lists this machine's endpoints only after its registration.";
 
 function identityLines(
   { registration, certificate, reason }: IdentityPreview,
@@ -85,7 +85,9 @@ function identityLines(
   if (registration === "new")
     return [`${paint.good("+")} register this machine with ngrok: ${reason}`];
   if (registration === "again")
-    return [`${paint.careful("~")} have this machine certified again, or register it: ${reason}`];
+    return [
+      `${paint.careful("~")} get a new certificate for this machine, or register it: ${reason}`,
+    ];
   return certificate === "renew" ? [`${paint.careful("~")} renew the certificate: ${reason}`] : [];
 }
 
@@ -104,7 +106,7 @@ function changeLines(
     if (kind === "new") return `  ${add} ${host}  ${to}`;
     return kind === "moved"
       ? `  ${change} ${host}  ${from} -> ${to}`
-      : `  ${remove} ${host}  (${from} is kept for its return)`;
+      : `  ${remove} ${host}  (${from} stays reserved for it)`;
   };
   const listener = ({ url, ip, port }: Listening): string => `${readable(url)}  ${ip}:${port}`;
   return [

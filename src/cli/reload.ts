@@ -49,11 +49,11 @@ function refusal({ config_path, problems }: ReloadReport): NgrokdError {
   const lines = problems.map((problem) => `\n  ${problemText(problem)}`).join("");
   return new NgrokdError(
     "refused",
-    `The configuration "${config_path}" was not taken over, and nothing has changed:${lines}`,
+    `The configuration "${config_path}" was not applied, and nothing has changed:${lines}`,
     {
       hint:
-        "correct it, with `ngrokd config edit` for instance: " +
-        "the daemon then takes it over by itself",
+        "correct it, for example with `ngrokd config edit`: " +
+        "the daemon then applies it by itself",
     },
   );
 }

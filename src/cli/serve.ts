@@ -1,14 +1,18 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { inspectConfig, type LoadOptions, loadConfig } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
-import { notYetInEffect } from "../config/schema.ts";
+import { inertText, notYetInEffect } from "../config/schema.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
+import { isUnconfined, leftOutIn } from "../model/environment.ts";
 import { createLog } from "../observe/daemon-log.ts";
-
 import { createNotifier } from "../service/notify.ts";
 import { stopReserveMs } from "../service/service-facts.ts";
 import { aborted, command } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
+
+/** How long the readiness of the service waits for names. */
+const namesPatienceMs = 5000;
 
 export default command({
   name: "serve",
@@ -38,10 +42,19 @@ export default command({
       write: (line) => void process.stderr.write(line),
       secrets: () => [...secrets],
     });
+    const leftOut = leftOutIn(io.env);
+    if (leftOut.length > 0)
+      log.warn(`These variables of the environment do not count: ${leftOut.join(", ")}`, {
+        hint: "they are for the runtime that ngrokd is built with; remove them",
+      });
+    if (isUnconfined(io.env))
+      log.warn("This kernel cannot keep the daemon from making files (Landlock, Linux 5.19)", {
+        hint: 'docs/operations.md, "What it may do"',
+      });
     for (const problem of loaded.warnings) log.warn(problemText(problem));
     // The daemon itself logs the effect of net.subnet.
     for (const key of notYetInEffect(config).filter((name) => name !== "net.subnet"))
-      log.warn(`${key} is set, and has no effect in this version`);
+      log.warn(inertText(key));
     let daemon: Daemon | undefined;
     io.onHangUp(() => void daemon?.reload());
     const read = () => inspectConfig(source);
@@ -58,8 +71,10 @@ export default command({
       },
       onState: (state) => notifier.status(stateLine(state)),
     });
-    // The service is up when its control socket answers. ngrok may be out of
-    // reach for hours, and a restart would not help.
+    // A unit that starts after this one finds the names. But ngrok may be out
+    // of reach for hours, and a restart would not help: the service is up then
+    // too.
+    await Promise.race([daemon.firstNames, sleep(namesPatienceMs, undefined, { ref: false })]);
     notifier.ready();
     notifier.watch(() => daemon.live().ok);
     await aborted(stop);

@@ -24,7 +24,7 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
   const rows: [string, string][] = [
     ["State", phaseText(status, paint)],
     ["Registration", registrationText(status, paint)],
-    ["Certificate", certificateText(status, paint)],
+    ["Certificate", certificateText(status, paint, now)],
     [
       "Ingress",
       status.ingress_endpoint +
@@ -87,14 +87,18 @@ function registrationText({ registration, operator_id }: Status, paint: Paint): 
   }
 }
 
-function certificateText({ certificate }: Status, paint: Paint): string {
+function certificateText({ certificate }: Status, paint: Paint, now: Date): string {
   if (certificate === null) return "none yet";
-  const { days_left, not_after, renewal_trouble } = certificate;
+  const { not_after, renewal_trouble } = certificate;
   const end = not_after.slice(0, 10);
-  if (days_left < 0) return paint.bad(`expired on ${end}`);
+  // `days_left` is rounded, and 0 for the last seven minutes.
+  const leftMs = Date.parse(not_after) - now.getTime();
+  if (leftMs <= 0) return paint.bad(`expired on ${end}`);
   const trouble = renewal_trouble === null ? "" : `; ${paint.bad("could not be renewed")}`;
   const left =
-    days_left < 2 ? durationText(days_left * 86_400_000) : `${Math.floor(days_left)} days`;
+    leftMs < 2 * 86_400_000
+      ? durationText(Math.max(1000, leftMs))
+      : `${Math.floor(leftMs / 86_400_000)} days`;
   return `valid for ${left}, until ${end}${trouble}`;
 }
 

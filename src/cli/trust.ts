@@ -21,11 +21,11 @@ export default command({
       type: "string",
       valueHint: "folder",
       default: trustFolder,
-      description: "Where trusted CAs are kept",
+      description: "The folder of the trusted CAs",
     },
     force: {
       type: "boolean",
-      description: "Trust it although it is not the CA that ngrok has published",
+      description: "Trust it even if it is not the CA that ngrok has published",
     },
   },
   examples: [`sudo ngrokd trust ${ngrokCa.url}`, "sudo ngrokd trust ngrok-ca.crt"],
@@ -59,7 +59,7 @@ async function note(
     await ensureWritableFolder(stateFolder);
     await recordFile(stateFolder, resolve(path), content);
   } catch (error) {
-    say.warn(`\`ngrokd undo\` will not know of "${path}": ${reasonOf(error)}`);
+    say.warn(`\`ngrokd undo\` cannot remove "${path}": ${reasonOf(error)}`);
   }
 }
 
@@ -67,7 +67,7 @@ function installedText({ path, subject, fingerprint256, published, changed }: In
   const what = published
     ? `ngrok's ingress CA (${subject}); its SHA-256 is the published one`
     : `${subject}, which is NOT the CA that ngrok has published; SHA-256 ${fingerprint256}`;
-  if (!changed) return `Was trusted already: ${what}. It is in ${path}.`;
+  if (!changed) return `Already trusted: ${what}. It is in ${path}.`;
   const use = "a running daemon uses it from its next poll on";
-  return `Trusted from now on: ${what}. It is in ${path}; ${use}.`;
+  return `Now trusted: ${what}. It is in ${path}; ${use}.`;
 }

@@ -1,8 +1,11 @@
-import { resolve } from "node:path";
+import { rmdir } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { inspectConfig } from "../config/load.ts";
 import { hostsPathIn } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
+import { isAlive } from "../control/alive.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
+import { trustFolder } from "../ingress/trust.ts";
 import { planUndo, removeFile, type Step, undo } from "../machine/undo.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Paint } from "../terminal/say.ts";
@@ -12,7 +15,7 @@ import { withoutDaemon } from "./without-daemon.ts";
 
 export default command({
   name: "undo",
-  description: "Take back what ngrokd has changed on this machine",
+  description: "Undo ngrokd's changes on this machine",
   args: {
     yes: { type: "boolean", alias: "y", description: "Do it without asking" },
     "dry-run": { type: "boolean", alias: "n", description: "Only show what would be taken back" },
@@ -21,18 +24,19 @@ export default command({
   async run(args, io) {
     const { say, net } = io;
     const { stateFolder, socket, hostsPath } = await places(args, io);
+    const owners = { isAlive: (path: string) => isAlive(net, path) };
     const show = (steps: readonly Step[], done: boolean): void =>
       say.result(
         { done, steps: steps.map(({ change, ...rest }) => ({ ...change, ...rest })) },
         () => undoText(steps, done, stateFiles(stateFolder).hostsOriginal, say.paint),
       );
     if (args["dry-run"] === true) {
-      show(await planUndo(stateFolder, hostsPath), false);
+      show(await planUndo(stateFolder, hostsPath, owners), false);
       return 0;
     }
-    const hint = "stop it first: it takes its hosts section out itself when it ends";
+    const hint = "stop it first: it then removes its hosts section by itself";
     return await withoutDaemon(net, socket, hint, async () => {
-      const steps = await planUndo(stateFolder, hostsPath);
+      const steps = await planUndo(stateFolder, hostsPath, owners);
       const count = steps.filter(({ action }) => action === "take back").length;
       if (count > 0 && args.yes !== true) {
         for (const step of steps) say.note(stepText(step, false, say.paint));
@@ -42,7 +46,8 @@ export default command({
           io,
         );
       }
-      await undo(stateFolder, steps, (path) => removed(path, stateFolder, io));
+      const remove = (path: string): Promise<void> => removed(path, stateFolder, io);
+      await undo(stateFolder, steps, { owners, remove });
       show(steps, true);
       return steps.some(({ action }) => action === "keep") ? 1 : 0;
     });
@@ -63,7 +68,7 @@ async function places(
     flags: { "server.socket_path": flag },
   });
   if (loaded === undefined)
-    say.warn(`"${path}" has mistakes (\`ngrokd config check\`): looking at the default places`);
+    say.warn(`"${path}" has mistakes (\`ngrokd config check\`): using the default paths`);
   const { server } = loaded?.config ?? defaultConfig;
   return {
     stateFolder: stateFolderOf(server),
@@ -82,16 +87,14 @@ export function undoText(
   const lines = steps.map((step) => `  ${stepText(step, done, paint)}`);
   const head =
     lines.length === 0
-      ? "ngrokd has changed nothing on this machine that is still there."
+      ? "No change of ngrokd is left on this machine."
       : done
         ? "Taken back:"
-        : "ngrokd has changed this on this machine:";
+        : "Changes of ngrokd on this machine:";
   const hosts = steps.some(
     ({ change, action }) => change.kind === "hosts" && action !== "nothing to do",
   );
-  const copy = hosts
-    ? [`The hosts file as it was before ngrokd first changed it is in ${original}.`]
-    : [];
+  const copy = hosts ? [`The hosts file from before ngrokd's first change is in ${original}.`] : [];
   return [head, ...lines, ...copy].join("\n");
 }
 
@@ -116,7 +119,12 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
 async function removed(path: string, stateFolder: string, { say }: Io): Promise<void> {
   const { carryOut, planUninstall, thisManager } = await import("../service/manage.ts");
   const isService = ["darwin", "linux"].includes(process.platform) && thisManager().path === path;
-  if (!isService) return await removeFile(path);
+  if (!isService) {
+    await removeFile(path);
+    // `ngrokd trust` made it; one with another file in it stays.
+    if (dirname(path) === trustFolder) await rmdir(trustFolder).catch(() => undefined);
+    return;
+  }
   try {
     await carryOut(await planUninstall(thisManager()), stateFolder);
   } catch (error) {

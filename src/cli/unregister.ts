@@ -22,8 +22,7 @@ export default command({
     yes: { type: "boolean", alias: "y", description: "Do it without asking" },
     "local-only": {
       type: "boolean",
-      description:
-        "Leave the operator in the account, such as when there is no key for it any more",
+      description: "Leave the operator in the account, for example if its API key is lost",
     },
   },
   examples: ["sudo ngrokd unregister", "sudo ngrokd unregister --yes"],
@@ -84,7 +83,7 @@ async function unregister(
   }[remote];
   io.say.result(
     { unregistered: true, operator_id: operatorId ?? null, operator: remote },
-    `${told} \`ngrokd serve\` would register this machine anew.`,
+    `${told} \`ngrokd serve\` would register this machine again.`,
   );
 }
 

@@ -8,7 +8,7 @@ import { findingsText } from "./findings-text.ts";
 
 export default command({
   name: "why",
-  description: "Follow one name to ngrok, and say where the way breaks",
+  description: "Follow one name to ngrok, and show which step fails",
   args: {
     name: { type: "positional", required: true, description: "A host name, host:port or URL" },
   },
@@ -48,12 +48,8 @@ function conclusion(way: Way, paint: Paint): string {
   const { subject, steps } = way;
   const broken = breakOf(way);
   if (broken !== undefined)
-    return `${subject} ${paint.bad("does not work")}: it breaks at "${checks[broken.check]}".`;
+    return `${subject} ${paint.bad("does not work")}: it fails at "${checks[broken.check]}".`;
   const unsure = steps.filter(({ level }) => level === "warning").length;
-  if (unsure > 0)
-    return (
-      `${subject}: ${paint.careful("nothing that could be checked is broken")}; ` +
-      "see the warnings."
-    );
+  if (unsure > 0) return `${subject}: ${paint.careful("no check has failed")}; see the warnings.`;
   return `${subject} ${paint.good("works")}, from its name to the service behind ngrok.`;
 }

@@ -44,10 +44,10 @@ export async function withoutDaemon<T>(
 function busy(): never {
   throw new NgrokdError(
     "refused",
-    "No daemon is running: another command is at work on this machine's registration " +
-      "or on what ngrokd has changed",
+    "No daemon is running: another command is changing this machine's registration " +
+      "or ngrokd's changes",
     {
-      hint: "it takes a moment; try again",
+      hint: "try again in a moment",
     },
   );
 }

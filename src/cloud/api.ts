@@ -1,3 +1,5 @@
+// ngrok's API, and the identity that it gives this machine.
+
 import type { ApiKey } from "../model/api-key.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { quote } from "../model/parsed.ts";
@@ -15,14 +17,13 @@ import {
 export type { ListMemory } from "./list.ts";
 
 /**
- * This room is for ngrok's API and the identity that it gives this machine.
- * This file has the calls of the REST API that are used (docs/protocol.md,
- * "ngrok's API"). Nothing is retried. Every call rejects with NgrokdError:
- * `network`, `timeout` (30 s a request, body included), `cancelled` or the
- * signal's own, `unauthorized`, `not-found`, `rate-limited`, `api` (any other
- * refusal, or nonsense), `protocol` (a redirect, paging that leads astray, a
- * body over 64 MiB), `state` (no operator id). The details of refusals are
- * those of `refusal`. No error has the key in it.
+ * ngrok's REST API, as far as it is used (docs/protocol.md, "ngrok's API").
+ * Nothing is retried. Every call rejects with NgrokdError: `network`, `timeout`
+ * (30 s a request, body included), `cancelled` or the signal's own,
+ * `unauthorized`, `not-found`, `rate-limited`, `api` (any other refusal, or
+ * nonsense), `protocol` (a redirect, paging that leads astray, an answer over a
+ * limit: docs/protocol.md), `state` (no operator id). The details of refusals
+ * are those of `refusal`. No error has the key in it.
  */
 export interface Api {
   /**
@@ -55,8 +56,10 @@ export interface ApiOptions {
   readonly fetch?: Fetch;
   /** Deadline of one request with its body; 30,000 ms unless told. */
   readonly timeoutMs?: number;
-  /** Limit of one body; 64 MiB unless told. */
+  /** 8 MiB for a page of a list, and 1 MiB for the rest, unless told. */
   readonly maxBytes?: number;
+  /** For all pages of a list; 5 min unless told. */
+  readonly listTimeoutMs?: number;
   /** Empty at first. Lives longer than the api. */
   readonly memory?: ListMemory;
 }

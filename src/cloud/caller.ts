@@ -16,8 +16,11 @@ export interface Caller {
   atOperator(id: string, rest?: string): URL;
   /** Resolves with answers of a status from 200 to 299 only. */
   send(outgoing: Outgoing): Promise<Answer>;
-  /** Throws NgrokdError `api` if the body is no JSON object or array. */
-  parse(action: string, answer: Answer): object;
+  /** The error for an answer that is no JSON object or array. */
+  nonsense(action: string, answer: Answer): NgrokdError;
+  /** Limits of {@link CallerOptions}. */
+  readonly maxPageBytes: number;
+  readonly listTimeoutMs: number;
   json(outgoing: Outgoing): Promise<object>;
   operator(outgoing: Outgoing): Promise<Operator>;
 }
@@ -29,8 +32,12 @@ export interface CallerOptions {
   readonly fetch?: Fetch;
   /** 30,000 ms unless told. */
   readonly timeoutMs?: number;
-  /** 64 MiB unless told. */
+  /** 8 MiB for a page of a list, and 1 MiB for the rest, unless told. */
   readonly maxBytes?: number;
+  /**
+   * For all pages of a list, looked at between two of them; 5 min unless told.
+   */
+  readonly listTimeoutMs?: number;
 }
 
 /** Throws NgrokdError `config` if `url` is not an http(s) URL. */
@@ -49,15 +56,19 @@ export function createCaller(options: CallerOptions): Caller {
       "user-agent": userAgent,
     },
     timeoutMs: options.timeoutMs ?? 30_000,
-    maxBytes: options.maxBytes ?? 64 * 1024 * 1024,
+    maxBytes: options.maxBytes ?? mib,
     safe,
   });
   const at = (path: string): URL => new URL(base + path);
   const send = async (outgoing: Outgoing): Promise<Answer> =>
     accepted(outgoing.action, await exchange(outgoing), { base, safe });
-  const parse = (action: string, answer: Answer): object => parsedBody(action, answer, base);
-  const json = async (outgoing: Outgoing): Promise<object> =>
-    parse(outgoing.action, await send(outgoing));
+  const nonsense = (action: string, answer: Answer): NgrokdError => notNgrok(action, answer, base);
+  const json = async (outgoing: Outgoing): Promise<object> => {
+    const answer = await send(outgoing);
+    const found = jsonOf(answer.text);
+    if (typeof found === "object" && found !== null) return found;
+    throw nonsense(outgoing.action, answer);
+  };
 
   return {
     base,
@@ -72,7 +83,9 @@ export function createCaller(options: CallerOptions): Caller {
       );
     },
     send,
-    parse,
+    nonsense,
+    maxPageBytes: options.maxBytes ?? 8 * mib,
+    listTimeoutMs: options.listTimeoutMs ?? 5 * 60_000,
     json,
     async operator(outgoing) {
       const operator = operatorOf(await json(outgoing));
@@ -93,18 +106,23 @@ function accepted(
   const to = answer.headers.get("location") ?? "";
   throw new NgrokdError(
     "protocol",
-    `${action}: ${quote(base)} redirects to ${quote(safe(to))}, and the API key goes nowhere else`,
+    to === ""
+      ? `${action}: ${quote(base)} answered ${answer.status}, which is no answer to this request`
+      : `${action}: ${quote(base)} redirects to ${quote(safe(to))}, and the API key goes nowhere else`,
     {
-      hint: "if that is the right address, set it as `api.url` in the configuration",
+      hint:
+        to === ""
+          ? "this is not how ngrok's API answers: check `api.url` in the configuration, and proxies on the way"
+          : "if that is the right address, set it as `api.url` in the configuration",
       details: { status: answer.status },
     },
   );
 }
 
-function parsedBody(action: string, answer: Answer, base: string): object {
-  const json = jsonOf(answer.text);
-  if (typeof json === "object" && json !== null) return json;
-  throw new NgrokdError(
+const mib = 1024 * 1024;
+
+function notNgrok(action: string, answer: Answer, base: string): NgrokdError {
+  return new NgrokdError(
     "api",
     `${action}: ${quote(base)} answered ${answer.status} ${bodyText(answer)}`,
     {

@@ -3,9 +3,14 @@ import { inspectCertificate } from "./certificate.ts";
 import { jsonOf } from "./refusal.ts";
 import type { Operator } from "./wire.ts";
 
-/** An operator that this program has made, as seen from this machine. */
+/**
+ * An operator that this program has made, or another one for the same job, as
+ * seen from this machine.
+ */
 export interface OurOperator {
   readonly id: string;
+  /** `another program`: of unknown make, and adopted by this machine. */
+  readonly madeBy: "ngrokd" | "the Go program" | "the Go SDK" | "another program";
   /** The hostname that it was registered with; "" if there is none. */
   readonly hostname: string;
   readonly version: string;
@@ -28,8 +33,9 @@ export interface OurOperator {
 }
 
 /**
- * Pure: the operators of an account that this program has made, the newest
- * first. All others are left out.
+ * Pure: this machine's operator, and those of an account that this program, the
+ * Go program named ngrokd or its SDK has made, the newest first. All others are
+ * left out.
  */
 export function census(
   operators: readonly Operator[],
@@ -37,8 +43,10 @@ export function census(
   now: Date,
 ): OurOperator[] {
   const ours = operators.flatMap((operator) => {
-    const facts = metadataShape.safeParse(jsonOf(operator.metadata)).data;
-    if (facts?.["owned-by"] !== "ngrokd") return [];
+    const facts = metadataShape.parse(jsonOf(operator.metadata));
+    const isHere = operator.id === here.operatorId;
+    const madeBy = makerOf(facts, operator.description) ?? (isHere ? "another program" : undefined);
+    if (madeBy === undefined) return [];
     const certificate =
       operator.certPem === undefined ? undefined : inspectCertificate(operator.certPem);
     const notAfter = certificate?.ok === true ? certificate.value.notAfter : undefined;
@@ -47,6 +55,7 @@ export function census(
     return [
       {
         id,
+        madeBy,
         hostname,
         version,
         createdAt,
@@ -56,6 +65,18 @@ export function census(
     ];
   });
   return ours.sort((a, b) => b.createdAt.localeCompare(a.createdAt));
+}
+
+/**
+ * The Go program and its SDK write no name of a host, and a type that others
+ * may use. So their descriptions have to fit as well.
+ */
+function makerOf(facts: Facts, description: string): OurOperator["madeBy"] | undefined {
+  if (facts["owned-by"] === "ngrokd") return "ngrokd";
+  const goDescriptions = ["ngrokd daemon", "ngrok forward proxy agent"];
+  if (facts.type === "forward-proxy" && goDescriptions.includes(description))
+    return "the Go program";
+  return facts.type === "sdk" && description === "ngrokd-sdk" ? "the Go SDK" : undefined;
 }
 
 function kindOf(
@@ -69,4 +90,8 @@ function kindOf(
 }
 
 const word = z.string().catch("");
-const metadataShape = z.object({ "owned-by": word, hostname: word, version: word });
+const none = { "owned-by": "", type: "", hostname: "", version: "" };
+const metadataShape = z
+  .object({ "owned-by": word, type: word, hostname: word, version: word })
+  .catch(none);
+type Facts = z.output<typeof metadataShape>;

@@ -139,11 +139,19 @@ function readKey(pem: string): Parsed<{ object: KeyObject; curve: keyof typeof c
 }
 
 function readPrivateKey(pem: string): Parsed<KeyObject> {
+  if (/^-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED/m.test(pem))
+    return unparsed("it is encrypted, and ngrokd needs a key without a passphrase");
   try {
     return parsed(createPrivateKey(pem));
   } catch {
-    return unparsed("it is not a private key in PEM format, or it is encrypted");
+    return unparsed("it is not a private key in PEM format");
   }
+}
+
+/** Why a PEM text is no private key that can be used; "" for one that is. */
+export function privateKeyFault(pem: string): string {
+  const key = readPrivateKey(pem);
+  return key.ok ? "" : key.reason;
 }
 
 const publicKeyOf = (key: KeyObject): Buffer =>

@@ -1,7 +1,9 @@
 // ofetch: one client for Bun and Deno that works over a fetch of our own.
+
 import { createFetch } from "ofetch";
 import { readLimited } from "../files/limited.ts";
-import { NgrokdError } from "../model/error.ts";
+import { onAbort } from "../model/abort.ts";
+import { NgrokdError, withoutAdvice } from "../model/error.ts";
 
 /**
  * A server's answer, of any status: the body is complete and within the limit.
@@ -24,6 +26,8 @@ export interface Outgoing {
   readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   readonly url: URL;
   readonly body?: object;
+  /** Another limit for this answer. */
+  readonly maxBytes?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -38,6 +42,7 @@ export interface ExchangeOptions {
    * Milliseconds.
    */
   readonly timeoutMs: number;
+  /** Of a body, unless a request has its own. */
   readonly maxBytes: number;
   /** Makes a text from outside fit for a message. */
   readonly safe: (text: string) => string;
@@ -53,7 +58,7 @@ export interface ExchangeOptions {
  */
 export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) => Promise<Answer> {
   const send = createFetch({ fetch: options.fetch as typeof fetch });
-  return async ({ action, method, url, body, signal }) => {
+  return async ({ action, method, url, body, signal, maxBytes = options.maxBytes }) => {
     const cancelled = (): NgrokdError =>
       signal?.reason instanceof NgrokdError
         ? signal.reason
@@ -66,7 +71,6 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
       stopped.reject(error);
       request.abort(error);
     };
-    const cancel = (): void => stop(cancelled());
     const late = (): void =>
       stop(
         new NgrokdError(
@@ -75,14 +79,14 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
         ),
       );
     const timer = setTimeout(late, options.timeoutMs);
-    signal?.addEventListener("abort", cancel, { once: true });
+    const unhook = onAbort(signal, () => stop(cancelled()));
     try {
       return await Promise.race([answerOf(), stopped.promise]);
     } catch (error) {
       throw error instanceof NgrokdError ? error : networkFailure(action, url, error, options.safe);
     } finally {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", cancel);
+      unhook();
     }
 
     async function answerOf(): Promise<Answer> {
@@ -98,14 +102,12 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
         ...alwaysVerified,
       });
       const bytes =
-        response.body === null
-          ? new Uint8Array(0)
-          : await readLimited(response.body, options.maxBytes);
+        response.body === null ? new Uint8Array(0) : await readLimited(response.body, maxBytes);
       if (bytes === undefined) {
         request.abort();
         throw new NgrokdError(
           "protocol",
-          `${action}: "${url.origin}" answered with more than ${options.maxBytes} bytes`,
+          `${action}: "${url.origin}" answered with more than ${maxBytes} bytes`,
         );
       }
       const { status, headers } = response;
@@ -150,7 +152,7 @@ function networkFailure(
   const reason =
     plain && ours === undefined
       ? ""
-      : `: ${safe((ours ?? chain.at(-1))?.message ?? String(error))}`;
+      : `: ${safe(ours?.message ?? withoutAdvice(chain.at(-1)?.message ?? String(error)))}`;
   return new NgrokdError(
     "network",
     `${action}: cannot reach "${url.origin}", ${kind.said}${reason}`,

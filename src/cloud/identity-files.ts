@@ -1,7 +1,8 @@
 import { unlink } from "node:fs/promises";
 import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
+import { linkedFile } from "../files/link.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
-import { fitsKey, inspectCertificate } from "./certificate.ts";
+import { fitsKey, inspectCertificate, privateKeyFault } from "./certificate.ts";
 import { ingressEndpointOf, isOperatorId } from "./wire.ts";
 
 /**
@@ -63,10 +64,13 @@ export async function loadIdentity(
 /** The texts of the files; undefined for one that is not there. */
 export type IdentityFiles = { readonly [name in keyof IdentityPaths]: string | undefined };
 
+/** Each has some KB. */
+const fileLimit = 1024 * 1024;
+
 export async function readIdentityFiles(paths: IdentityPaths): Promise<IdentityFiles> {
   const [key, cert, operatorId, ingressEndpoint] = await Promise.all(
     [paths.key, paths.cert, paths.operatorId, paths.ingressEndpoint].map((path) =>
-      readFileIfThere(path),
+      readFileIfThere(path, fileLimit),
     ),
   );
   return { key, cert, operatorId, ingressEndpoint };
@@ -81,7 +85,7 @@ export function identityIn(files: IdentityFiles, paths: IdentityPaths, now: Date
   if (key === undefined) return unusable(`there is no key "${paths.key}"`);
   if (cert === undefined)
     return unusable(
-      `there is a key but no certificate "${paths.cert}"; a registration may have been cut off`,
+      `there is a key but no certificate "${paths.cert}"; a registration may have been interrupted`,
     );
   if (files.operatorId === undefined)
     return unusable(
@@ -91,6 +95,8 @@ export function identityIn(files: IdentityFiles, paths: IdentityPaths, now: Date
   if (operatorId === undefined) return unusable(`"${paths.operatorId}" holds no operator id`);
   const certificate = inspectCertificate(cert);
   if (!certificate.ok) return unusable(`"${paths.cert}" cannot be read: ${certificate.reason}`);
+  const fault = privateKeyFault(key);
+  if (fault !== "") return unusable(`the key "${paths.key}" cannot be used: ${fault}`);
   if (!fitsKey(cert, key))
     return unusable(`the certificate "${paths.cert}" does not fit the key "${paths.key}"`);
   if (certificate.value.notAfter <= now)
@@ -194,7 +200,8 @@ export async function saveIngressEndpoint(
   const present = await readFileIfThere(paths.ingressEndpoint);
   const wanted = endpoint === undefined ? "" : `${endpoint}\n`;
   // An empty file means none, so that forgetting is as atomic as saving.
-  if ((present ?? "") !== wanted) await write(paths.ingressEndpoint, wanted, { mode: 0o644 });
+  if ((present ?? "") !== wanted)
+    await write(await linkedFile(paths.ingressEndpoint), wanted, { mode: 0o644 });
 }
 
 /** The parts of an identity that change while it is in use. */
@@ -213,7 +220,8 @@ export async function savePart(
   part: Part,
 ): Promise<void> {
   if ((await readFileIfThere(paths.key)) !== keyPem) return;
-  if (part === "certificate") await writeFileAtomic(paths.cert, certPem, { mode: 0o644 });
+  if (part === "certificate")
+    await writeFileAtomic(await linkedFile(paths.cert), certPem, { mode: 0o644 });
   else await saveIngressEndpoint(paths, ingressEndpoint);
 }
 
@@ -231,7 +239,7 @@ export async function restoreIdentityFiles(
     if (text === now[name]) continue;
     if (text === undefined) await removeFile(paths[name]);
     else
-      await writeFileAtomic(paths[name], text, {
+      await writeFileAtomic(await linkedFile(paths[name]), text, {
         mode: name === "key" || name === "operatorId" ? 0o600 : 0o644,
       });
   }
@@ -267,5 +275,5 @@ async function replace(
     const time = now.toISOString().replaceAll(/[-:.]/g, "");
     await write(`${path}.old-${time}`, old, { mode: 0o600 });
   }
-  await write(path, content, { mode });
+  await write(await linkedFile(path), content, { mode });
 }

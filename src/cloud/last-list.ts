@@ -24,7 +24,7 @@ export async function loadLastList(path: string): Promise<LastList | undefined> 
   const list = text === undefined ? parsed(undefined) : parseLastList(text);
   if (list.ok) return list.value;
   throw new NgrokdError("state", `Cannot understand "${path}", since ${list.reason}`, {
-    hint: "it is written anew as soon as ngrok's API has been asked",
+    hint: "it is written again after the next successful poll",
   });
 }
 
@@ -55,7 +55,7 @@ export function parseLastList(text: string): Parsed<LastList> {
     return unparsed(`it is not JSON: ${reasonOf(error)}`);
   }
   const found = listShape.safeParse(json).data;
-  if (found === undefined) return unparsed(`it is no list of version ${formatVersion}`);
+  if (found === undefined) return unparsed(`it is not a list of version ${formatVersion}`);
   return parsed({ operatorId: found.operator_id, endpoints: found.endpoints.map(endpointOf) });
 }
 

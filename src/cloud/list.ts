@@ -1,8 +1,9 @@
+import { createHash } from "node:crypto";
 import { NgrokdError } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
 import type { Caller } from "./caller.ts";
 import type { Answer } from "./exchange.ts";
-import { pageOf } from "./wire.ts";
+import { readPage } from "./page.ts";
 
 /**
  * The last lists, by the URL of their first page. A page with the same bytes is
@@ -15,7 +16,8 @@ export type ListMemory = Map<
 >;
 
 interface Page {
-  readonly bytes: Uint8Array;
+  /** Of the bytes, which are not kept. */
+  readonly digest: string;
   readonly items: readonly unknown[];
   readonly next: string;
 }
@@ -33,7 +35,8 @@ export interface ListRequest<T> {
 
 /**
  * Every item of every page. A part of a list would look like deletions, so one
- * bad page fails the whole. Rejects as `Api` says.
+ * bad page fails the whole, and so does a list over a limit. Rejects as `Api`
+ * says.
  */
 export async function readList<T>(
   caller: Caller,
@@ -42,17 +45,28 @@ export async function readList<T>(
 ): Promise<readonly T[]> {
   const { action, url: first, signal } = request;
   const before = memory.get(first.href);
+  const began = performance.now();
   const pages: Page[] = [];
   const seen = new Set<string>();
+  let bytes = 0;
   let count = 0;
   for (let url: URL | undefined = first; url !== undefined; ) {
     seen.add(url.href);
-    const answer = await caller.send({ action, method: "GET", url, signal });
-    const page = pageIn(caller, request, answer, before?.pages[pages.length]);
+    const answer = await caller.send({
+      action,
+      method: "GET",
+      url,
+      signal,
+      maxBytes: caller.maxPageBytes,
+    });
+    bytes += answer.bytes.length;
+    if (bytes > maxBytes) throw tooLong(action, `${maxBytes / 1024 / 1024} MiB`);
+    const page = await pageIn(caller, request, answer, before?.pages[pages.length], count);
     pages.push(page);
     count += page.items.length;
+    if (count > maxItems) throw tooLong(action, `${maxItems} items`);
     url = page.next === "" ? undefined : nextPage(caller, action, url, page.next);
-    if (url !== undefined) checkPaging(action, url, seen, count);
+    if (url !== undefined) checkPaging(caller, action, url, seen, performance.now() - began);
   }
   const isSame =
     before?.pages.length === pages.length && pages.every((page, i) => page === before.pages[i]);
@@ -62,26 +76,49 @@ export async function readList<T>(
 }
 
 /** The page of before if it has the same bytes. */
-function pageIn<T>(
-  { parse }: Caller,
+async function pageIn<T>(
+  caller: Caller,
   { action, field, itemOf }: ListRequest<T>,
   answer: Answer,
   before: Page | undefined,
-): Page {
-  if (before !== undefined && Buffer.compare(before.bytes, answer.bytes) === 0) return before;
-  const page = pageOf(parse(action, answer), field);
-  if (page === undefined)
-    throw new NgrokdError("api", `${action}: ngrok's answer has no list of ${field}`);
-  return { bytes: answer.bytes, items: page.items.map(itemOf), next: page.next };
+  count: number,
+): Promise<Page> {
+  const digest = createHash("sha256").update(answer.bytes).digest("base64");
+  if (before?.digest === digest) return before;
+  const page = await readPage(answer.bytes, field, itemOf, maxItems - count);
+  switch (page.kind) {
+    case "page":
+      return { digest, items: page.items, next: page.next };
+    case "too-long":
+      throw tooLong(action, `${maxItems} items`);
+    case "no-list":
+      throw new NgrokdError("api", `${action}: ngrok's answer has no list of ${field}`);
+    case "no-json":
+      throw caller.nonsense(action, answer);
+  }
 }
 
-function checkPaging(action: string, next: URL, seen: ReadonlySet<string>, count: number): void {
+function tooLong(action: string, limit: string): NgrokdError {
+  return new NgrokdError("protocol", `${action}: the list has more than ${limit}`, {
+    hint: "`bound_endpoints.selectors` makes the list of endpoints shorter; what is served stays as it is",
+  });
+}
+
+function checkPaging(
+  { listTimeoutMs }: Caller,
+  action: string,
+  next: URL,
+  seen: ReadonlySet<string>,
+  tookMs: number,
+): void {
   if (seen.has(next.href))
     throw new NgrokdError("protocol", `${action}: the pages lead in a circle`);
-  if (seen.size === maxPages || count > maxItems) {
+  if (seen.size === maxPages)
+    throw new NgrokdError("protocol", `${action}: the list does not end within ${maxPages} pages`);
+  if (tookMs > listTimeoutMs) {
     throw new NgrokdError(
-      "protocol",
-      `${action}: the list does not end within ${maxPages} pages and ${maxItems} items`,
+      "timeout",
+      `${action}: "${next.origin}" has not sent all pages within ${listTimeoutMs / 1000} s`,
     );
   }
 }
@@ -105,5 +142,7 @@ function nextPage({ base, safe }: Caller, action: string, page: URL, next: strin
   );
 }
 
+/** Of one list, over all its pages. */
 const maxPages = 1000;
-const maxItems = 100_000;
+const maxItems = 50_000;
+const maxBytes = 64 * 1024 * 1024;

@@ -7,9 +7,10 @@ import type { Answer } from "./exchange.ts";
  * `unauthorized`, `not-found`, `rate-limited` or `api`. `details`: `status`,
  * `errorCode` and `operationId` ("" if ngrok sent none), `fromNgrok` (the body
  * has ngrok's error shape; a 404 without it may come from a proxy or a wrong
- * URL) and `retryAfterMs` if the answer names a time. `safe` makes texts from
- * outside fit for a message. Source of shape and codes: docs/protocol.md,
- * "ngrok's API".
+ * URL, and ngrok's own for a path that it does not have counts as one) and
+ * `retryAfterMs` if the answer names a time. `safe` makes texts from outside
+ * fit for a message. Source of shape and codes: docs/protocol.md, "ngrok's
+ * API".
  */
 export function refusal(
   action: string,
@@ -67,7 +68,11 @@ const advice: Readonly<Record<string, string>> = {
   // reason seen so far is an account without bindings.
   ERR_NGROK_19002:
     "if bindings are not enabled for this account, ask ngrok's support to enable Kubernetes bindings; else see the reason it gave",
-  ERR_NGROK_202: `this is no API key: ${newKey}`,
+  ERR_NGROK_19001:
+    "ngrok refused the certificate request: move tls.key away, and ngrokd registers again with a new key",
+  ERR_NGROK_19003:
+    "`bound_endpoints.selectors` has an expression that is no CEL; `true` takes all endpoints",
+  ERR_NGROK_202: `this is not an API key: ${newKey}`,
   ERR_NGROK_205:
     "the account is suspended: write to support@ngrok.com; endpoints come back by themselves once it is not",
   ERR_NGROK_206: `this is an authtoken: ${newKey}`,
@@ -109,18 +114,25 @@ function hintOf(
 }
 
 const word = (pattern: RegExp) => z.string().regex(pattern).catch("");
+/** `details.path`: that of a request for which ngrok has no route. */
 const errorBody = z.object({
   error_code: word(/^ERR_NGROK_\d{1,6}$/),
   status_code: z.unknown(),
   msg: z.string().catch(""),
-  details: z.object({ operation_id: word(/^[\w-]{1,64}$/) }).catch({ operation_id: "" }),
+  details: z
+    .object({ operation_id: word(/^[\w-]{1,64}$/), path: z.unknown().optional() })
+    .catch({ operation_id: "", path: undefined }),
 });
 
+/** ngrok's are some hundred bytes. */
+const maxErrorText = 256 * 1024;
+
 function readBody({ text, status }: Answer, safe: (text: string) => string) {
-  const body = errorBody.safeParse(jsonOf(text)).data;
+  const body = errorBody.safeParse(text.length > maxErrorText ? undefined : jsonOf(text)).data;
   const fromNgrok =
     body !== undefined &&
-    (body.error_code !== "" || (body.msg !== "" && body.status_code === status));
+    (body.error_code !== "" ||
+      (body.msg !== "" && body.status_code === status && body.details.path === undefined));
   return {
     fromNgrok,
     msg: safe(body?.msg ?? ""),

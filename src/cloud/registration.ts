@@ -1,3 +1,7 @@
+/**
+ * cloud/ calls ngrok's API: it registers this machine as an operator, keeps
+ * the identity in files, renews its certificate and lists the endpoints.
+ */
 import { dirname } from "node:path";
 import { ensureWritableFolder } from "../files/atomic.ts";
 import { NgrokdError, reasonOf } from "../model/error.ts";
@@ -152,7 +156,7 @@ export async function deleteTwins(
       if (!isUnknownToNgrok(error)) throw error;
     });
     log.info(
-      `Deleted the operator ${id}, which a registration that was cut off had made with this machine's key`,
+      `Deleted the operator ${id}, which an interrupted registration had made with this machine's key`,
       { operator_id: id },
     );
   }

@@ -50,7 +50,8 @@ const clockToleranceMs = 5 * 60_000;
 
 /**
  * Pure: accepts a certificate that is better than the one in use: it parses,
- * fits the key, is valid now, and ends later.
+ * fits the key, is valid now, and ends later. One that is not valid yet is no
+ * better than any that is.
  */
 export function acceptable(
   certPem: string | undefined,
@@ -59,7 +60,7 @@ export function acceptable(
 ): Parsed<string> {
   if (certPem === undefined) return unparsed("ngrok's answer has no certificate");
   const fresh = inspectCertificate(certPem);
-  if (!fresh.ok) return unparsed(`what ngrok sent cannot be used: ${fresh.reason}`);
+  if (!fresh.ok) return unparsed(`ngrok's certificate cannot be used: ${fresh.reason}`);
   const { notBefore, notAfter } = fresh.value;
   if (!fitsKey(certPem, inUse.keyPem))
     return unparsed("the certificate that ngrok sent does not fit our key");
@@ -67,16 +68,18 @@ export function acceptable(
     return unparsed(`the certificate that ngrok sent expired on ${notAfter.toISOString()}`);
   if (notBefore.getTime() > now.getTime() + clockToleranceMs)
     return unparsed(
-      `the certificate that ngrok sent is valid from ${notBefore.toISOString()} on, and by this machine's clock that is to come`,
+      `the certificate that ngrok sent is valid from ${notBefore.toISOString()} on, which is in the future by this machine's clock`,
     );
-  if (notAfter <= endOf(inUse.certPem))
+  if (notAfter <= usefulEnd(inUse.certPem, now))
     return unparsed(
       `the certificate that ngrok sent ends on ${notAfter.toISOString()}, no later than the one in use`,
     );
   return parsed(certPem);
 }
 
-function endOf(certPem: string): CertificateFacts["notAfter"] {
+function usefulEnd(certPem: string, now: Date): CertificateFacts["notAfter"] {
   const certificate = inspectCertificate(certPem);
-  return certificate.ok ? certificate.value.notAfter : new Date(0);
+  return certificate.ok && certificate.value.notBefore <= now
+    ? certificate.value.notAfter
+    : new Date(0);
 }

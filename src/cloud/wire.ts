@@ -89,20 +89,6 @@ export function endpointOf(item: unknown): ApiEndpoint {
 }
 
 /**
- * One page of a list; undefined if it is none. `next` is "" on the last page.
- */
-export function pageOf(
-  json: unknown,
-  field: "endpoints" | "operators",
-): { items: readonly unknown[]; next: string } | undefined {
-  const page = pageShape.safeParse(json).data;
-  const items = itemsShape.safeParse(page?.[field]).data;
-  return page === undefined || items === undefined
-    ? undefined
-    : { items: items ?? [], next: page.next_page_uri ?? "" };
-}
-
-/**
  * `host[:port]` as `host:port`, 443 if no port is named; undefined if it cannot
  * be dialled.
  */
@@ -142,7 +128,3 @@ const operatorShape = z.object({
     })
     .catch(noBinding),
 });
-
-const pageShape = z.looseObject({ next_page_uri: z.string().nullish() });
-/** Go writes an empty list as null. */
-const itemsShape = z.array(z.unknown()).nullable();

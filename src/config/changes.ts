@@ -40,7 +40,7 @@ export function changesBetween(before: Loaded, after: Loaded): Change[] {
  * Pure: `after`, but with the values of `before` for all settings that need a
  * restart.
  */
-export function takenOver(before: Loaded, after: Loaded): Loaded {
+export function afterReload(before: Loaded, after: Loaded): Loaded {
   const staying = settings.filter(({ needsRestart }) => needsRestart);
   const config = staying.reduce<unknown>(
     (config, { path }) => withValueAt(config, path, valueAt(before.config, path)),

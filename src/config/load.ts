@@ -77,7 +77,7 @@ export async function inspectConfig({ file, env, flags = {} }: LoadOptions): Pro
   const reading = parseConfig(source?.text ?? "", path);
   const exists = source !== undefined;
   const blank = source?.text.trim() === "";
-  const warnings = [...reading.warnings, ...openMode(path, source?.mode, reading)];
+  const warnings = [...reading.warnings, ...openModeProblems(path, source?.mode, reading)];
   const overrides = overridesOf(env, flags, reading);
   const problems = [...reading.problems, ...wrongOverrides(overrides)];
   if (problems.length > 0) return { path, exists, blank, problems, warnings, loaded: undefined };
@@ -123,7 +123,7 @@ export async function readConfigFile(
   }
 }
 
-function openMode(path: string, mode: number | undefined, { values }: Reading): Problem[] {
+function openModeProblems(path: string, mode: number | undefined, { values }: Reading): Problem[] {
   const key = valueAt(values, ["api", "key"]) !== undefined;
   const password = String(valueAt(values, ["forward", "proxy_url"]) ?? "").includes("@");
   if (
@@ -151,7 +151,7 @@ interface Override {
  */
 function overridesOf(env: Env, flags: LoadOptions["flags"] = {}, { values }: Reading): Override[] {
   return settings.flatMap(({ key, path }): Override[] => {
-    const given = (origin: Origin, value: unknown): Override[] => [
+    const override = (origin: Origin, value: unknown): Override[] => [
       {
         key,
         path,
@@ -159,17 +159,17 @@ function overridesOf(env: Env, flags: LoadOptions["flags"] = {}, { values }: Rea
         value: key === "server.socket_path" && typeof value === "string" ? resolve(value) : value,
       },
     ];
-    if (flags[key] !== undefined) return given("flag", flags[key]);
+    if (flags[key] !== undefined) return override("flag", flags[key]);
     if (key === "api.key" && env.NGROK_API_KEY)
-      return given("environment NGROK_API_KEY", env.NGROK_API_KEY);
+      return override("environment NGROK_API_KEY", env.NGROK_API_KEY);
     if (key === "server.socket_path" && env.NGROKD_SOCKET)
-      return given("environment NGROKD_SOCKET", env.NGROKD_SOCKET);
+      return override("environment NGROKD_SOCKET", env.NGROKD_SOCKET);
     // These variables concern all programs, so the file comes first.
     const proxy =
       key === "forward.proxy_url" &&
       valueAt(values, path) === undefined &&
       proxyVariables.find((name) => env[name]);
-    if (proxy) return given(`environment ${proxy}`, env[proxy]);
+    if (proxy) return override(`environment ${proxy}`, env[proxy]);
     return [];
   });
 }

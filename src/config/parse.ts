@@ -1,5 +1,6 @@
 import { quote } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
+import { insteads } from "./instead.ts";
 import type { Problem } from "./problem.ts";
 import {
   configSchema,
@@ -22,9 +23,14 @@ export interface Reading {
 
 /**
  * Pure: the values in the text of a configuration file, and all its problems.
- * `source` is the name of the file in messages.
+ * `source` is the name of the file in messages. Strict: values of the Go
+ * program that ngrokd cannot use are problems, not warnings.
  */
-export function parseConfig(text: string, source: string): Reading {
+export function parseConfig(
+  text: string,
+  source: string,
+  { strict = false }: { strict?: boolean } = {},
+): Reading {
   const parsed = parseYaml(text);
   if (!parsed.ok) {
     return {
@@ -36,7 +42,7 @@ export function parseConfig(text: string, source: string): Reading {
   const { yaml } = parsed;
   const root = yaml.root ?? {};
   if (!isRecord(root)) {
-    const message = `the file is ${found(root)}; allowed: ${groupAllowed}`;
+    const message = `the file is ${describeValue(root)}; allowed: ${groupAllowed}`;
     return {
       values: {},
       warnings: [],
@@ -46,37 +52,61 @@ export function parseConfig(text: string, source: string): Reading {
   const oddities = yaml.warnings.map(
     (complaint): Problem => ({ kind: "syntax", source, ...complaint }),
   );
-  const strangers = unknownKeys(root).map(
+  const unknown = unknownKeys(root).map(
     (path): Problem => ({
       kind: "unknown-key",
       source,
       ...yaml.placeOfKey(path),
-      ...stranger(path),
+      ...unknownKey(path),
     }),
   );
-  const values = knownValues(root, yaml);
+  const blame = (path: readonly string[]) => ({ source, ...yaml.place(path) });
+  const known = knownValues(root, yaml);
+  const { values, warnings } = strict
+    ? { values: known, warnings: [] }
+    : withInsteads(known, blame);
   return {
     values,
-    problems: wrongValues(values, (path) => ({ source, ...yaml.place(path) })),
-    warnings: [...oddities, ...strangers],
+    problems: wrongValues(values, blame),
+    warnings: [...oddities, ...unknown, ...warnings],
   };
+}
+
+type Blame = (path: readonly string[]) => Pick<Problem, "source" | "line" | "column">;
+
+/** The values with those of {@link insteads}, and a warning for each. */
+function withInsteads(
+  values: unknown,
+  blame: Blame,
+): { readonly values: unknown; readonly warnings: readonly Problem[] } {
+  const warnings: Problem[] = [];
+  let usable = values;
+  for (const { key, path, secret } of settings) {
+    const wrong = (value: unknown): Problem[] => wrongValues(withValueAt({}, path, value), blame);
+    const value = valueAt(values, path);
+    const [problem] = value === undefined ? [] : wrong(value);
+    const instead = problem === undefined ? undefined : insteads[key]?.(value);
+    if (problem === undefined || instead === undefined || wrong(instead).length > 0) continue;
+    usable = withValueAt(usable, path, instead);
+    const shown = isEmpty(instead) || secret !== undefined ? "none" : JSON.stringify(instead);
+    const message = `${problem.message}; ${shown} is used instead`;
+    warnings.push({ ...problem, kind: "other-value", key, message });
+  }
+  return { values: usable, warnings };
 }
 
 /**
  * Pure: a problem for each value that the schema rejects. `blame` returns the
  * source of a value.
  */
-export function wrongValues(
-  values: unknown,
-  blame: (path: readonly string[]) => Pick<Problem, "source" | "line" | "column">,
-): Problem[] {
+export function wrongValues(values: unknown, blame: Blame): Problem[] {
   const result = configSchema.safeParse(values);
   if (result.success) return [];
   const paths = new Map(result.error.issues.map(({ path }) => [path.join("\0"), path.map(String)]));
   return [...paths.values()].map((path) => {
     const setting = settingAt(path);
     const key = nameOf(path, setting);
-    const is = found(valueAt(values, path) ?? itemAt(values, path), setting);
+    const is = describeValue(valueAt(values, path) ?? itemAt(values, path), setting);
     return {
       kind: "wrong-value",
       ...blame(path),
@@ -154,14 +184,15 @@ function unknownKeys(
   });
 }
 
-function stranger(path: readonly string[]): Pick<Problem, "key" | "message"> {
+function unknownKey(path: readonly string[]): Pick<Problem, "key" | "message"> {
   const key = path.join(".");
-  // A text unlike a name may be a secret, as in `{key:2cVr…}` without a space.
-  const unlike =
+  // A text unlike a name may be a secret, as in `{key:2cVr…}` without the
+  // space.
+  const withoutName =
     "there is no such setting (its name is not shown); is a space missing after a colon?";
-  if (!/^[a-z][\w.-]{0,39}$/i.test(key)) return { message: unlike };
-  const meant = suggestion(path);
-  const question = meant === undefined ? "" : `; did you mean "${meant}"?`;
+  if (!/^[a-z][\w.-]{0,39}$/i.test(key)) return { message: withoutName };
+  const similar = suggestion(path);
+  const question = similar === undefined ? "" : `; did you mean "${similar}"?`;
   return { key, message: `there is no setting "${key}"${question}` };
 }
 
@@ -213,7 +244,7 @@ function itemAt(values: unknown, path: readonly string[]): unknown {
  * A value in words that fit after "is". The value itself is shown only if it
  * cannot be a secret.
  */
-function found(value: unknown, setting?: Setting): string {
+function describeValue(value: unknown, setting?: Setting): string {
   if (Array.isArray(value)) return "a list";
   if (isRecord(value)) return "a map";
   if (value === null || value === undefined) return "empty";

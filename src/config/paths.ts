@@ -27,10 +27,10 @@ export interface ConfigPath {
  */
 export function configPath(flag: string | undefined, env: Env): ConfigPath {
   if (flag !== undefined && flag !== "") return { path: resolve(flag), origin: "flag" };
-  const named = env.NGROKD_CONFIG ?? "";
-  return named === ""
+  const variable = env.NGROKD_CONFIG ?? "";
+  return variable === ""
     ? { path: defaultConfigPath, origin: "default" }
-    : { path: resolve(named), origin: "environment NGROKD_CONFIG" };
+    : { path: resolve(variable), origin: "environment NGROKD_CONFIG" };
 }
 
 /** The absolute path of the hosts file: NGROKD_HOSTS_PATH or the default. */

@@ -6,10 +6,11 @@ export interface Problem {
   /**
    * `syntax`, `wrong-value`: no command can use the configuration.
    * `unknown-key`: the daemon warns and goes on, since a newer version may know
-   * the key, but `config check` fails. `open-mode`: other users can read a
-   * secret.
+   * the key, but `config check` fails. `other-value`: likewise, since the Go
+   * program starts with this value; another one is used. `open-mode`: other
+   * users can read a secret.
    */
-  readonly kind: "syntax" | "wrong-value" | "unknown-key" | "open-mode";
+  readonly kind: "syntax" | "wrong-value" | "unknown-key" | "other-value" | "open-mode";
   /** The file's path, `environment NGROK_API_KEY` or `flag`. */
   readonly source: string;
   /** Line and column count from 1; set only for files. */
@@ -50,10 +51,13 @@ export function configError(path: string, problems: readonly Problem[]): NgrokdE
   );
 }
 
-/** Throws `error` again, with a hint if it is a `permission` error. */
+/**
+ * Throws `error` again, with a hint if it is a `permission` error without one.
+ */
 export function needsRoot(error: unknown): never {
   const hint = "run this as root (sudo), or name a file of your own with --config";
-  throw isNgrokdError(error, "permission") ? withHint(error, hint) : error;
+  const isBare = isNgrokdError(error, "permission") && error.hint === undefined;
+  throw isBare ? withHint(error, hint) : error;
 }
 
 /** The same NgrokdError with one more hint; other values are unchanged. */
@@ -68,8 +72,7 @@ export function withHint(error: unknown, hint: string): unknown {
 }
 
 function hintFor(path: string, problems: readonly Problem[]): string {
-  if (!problems.some(({ source }) => source === path))
-    return "correct what is named above, or leave it out";
+  if (!problems.some(({ source }) => source === path)) return "correct or remove the values above";
   const flag = path === defaultConfigPath ? "" : ` --config ${path}`;
   return `correct it with \`ngrokd config edit${flag}\`, then run \`ngrokd config check${flag}\``;
 }

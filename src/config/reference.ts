@@ -74,9 +74,17 @@ const compatibility = `## Files of the Go program
 
 The file of the Go program of the same name loads unchanged. This includes its keys, \`yes\` and
 \`on\` for true, \`selectors: [true]\` and other texts without quotes, empty values, and merge keys
-(\`<<\`). It also includes the log levels \`trace\` (as debug) and \`warning\` in any spelling. Settings
-marked *not in effect* are accepted and have no effect in this version. The daemon and
-\`config check\` name those that differ from their default.`;
+(\`<<\`). It also includes log levels of other loggers in any spelling: \`trace\` and \`verbose\` (as
+debug), \`warning\`, \`fatal\` and \`panic\` (as error). Settings marked *not in effect* are accepted
+and have no effect in this version. The daemon and \`config check\` name those that differ from
+their default.
+
+That program starts with some values that ngrokd cannot use: 0 for \`poll_interval\`,
+\`cert_refresh_interval\` or \`start_port\`, a subnet without a mask, of IPv6 or with a mask out of
+range, long names of interfaces, \`:53\` or host names below \`dns\`, relative paths, and an API key
+that is too short. The daemon starts with them, too, and warns with the value that it uses
+instead. A relative path counts from the working folder. \`config check\` and \`config edit\` refuse
+such a file.`;
 
 const template = (): string => `## The whole file
 

@@ -29,17 +29,18 @@ export const groupAllowed = "settings, each as `name: value` on a line of its ow
  * file, code and messages use the same names.
  */
 const shape = {
-  api: group("How to reach ngrok's API.", {
+  api: group("The address of ngrok's API, and the key for it.", {
     url: setting(text(values.apiUrl).default("https://api.ngrok.com"), {
       description:
-        "Where ngrok's API is. Another address is of use for tests, such as `ngrokd cloud`.",
+        "The URL of ngrok's API. Another address is for tests, for example with `ngrokd " +
+        "cloud`.",
       allowed: "an https URL; http for this machine alone (localhost, 127.0.0.1, [::1])",
     }),
     key: setting(text(values.optional(values.apiKey)).default(""), {
       description:
         "The API key of your ngrok account, from https://dashboard.ngrok.com/api-keys. " +
-        "`ngrokd set-api-key` tries a key and writes it here.",
-      allowed: "8 to 512 characters, none of them a space",
+        "`ngrokd set-api-key` checks a key and writes it here.",
+      allowed: "8 to 512 characters, without spaces",
       secret: true,
     }),
   }),
@@ -47,8 +48,8 @@ const shape = {
     text(values.ingress).default("kubernetes-binding-ingress.ngrok.io:443"),
     {
       description:
-        "The host that carries the connections. Where this is not set, the address that ngrok " +
-        "names at registration is used.",
+        "The ingress, which carries the connections. If this is not set, the address that " +
+        "ngrok returns at the registration is used.",
       allowed: "host or host:port; the port is 443 unless named",
     },
   ),
@@ -56,19 +57,18 @@ const shape = {
     log_level: setting(
       z.preprocess(values.logLevel, z.enum(["debug", "info", "warn", "error"])).default("info"),
       {
-        description: "The least important kind of message to log.",
+        description: "The lowest level of messages in the log.",
         allowed: "debug, info, warn or error",
       },
     ),
     log_format: setting(z.enum(["auto", "text", "json"]).default("auto"), {
       description:
-        "How log lines look: text for people, or one JSON object a line. With auto, text on a " +
-        "terminal and JSON elsewhere.",
+        "The format of log lines: text, or one JSON object per line. `auto` means text on " +
+        "a terminal, and JSON elsewhere.",
       allowed: "auto, text or json",
     }),
     socket_path: setting(text(values.socketPath).default(defaultSocketPath), {
-      description:
-        "The unix socket through which commands such as `ngrokd status` reach the daemon.",
+      description: "The unix socket on which commands such as `ngrokd status` reach the daemon.",
       allowed: "an absolute path of at most 107 bytes (103 on macOS)",
       needsRestart: true,
     }),
@@ -86,16 +86,16 @@ const shape = {
     }),
     cert_refresh_interval: setting(z.int().min(1).max(604_800).default(3600), {
       description:
-        "The longest time in seconds between two looks at the client certificate. Every poll " +
-        "looks too, and the moment when it is due for renewal is never missed. With less than " +
-        "`bound_endpoints.poll_interval`, polls come as often.",
+        "The longest time in seconds between two checks of the client certificate. Every " +
+        "poll checks it too, and a renewal is never late. A value below " +
+        "`bound_endpoints.poll_interval` makes polls as frequent.",
       allowed: "a whole number, 1 to 604800",
     }),
     cert_warn_days: setting(z.int().min(0).max(3650).default(14), {
       description:
-        "A client certificate that ends within so many days, although its renewal has been " +
-        "due, is warned of in `ngrokd status` and /readyz. 0 warns only once it has expired " +
-        "or could not be renewed.",
+        "Warn in `ngrokd status` and /readyz if the client certificate ends within this " +
+        "number of days and its renewal is due. 0 means to warn only if it has " +
+        "expired or its renewal has failed.",
       allowed: "a whole number, 0 to 3650",
     }),
     health_address: setting(text(values.listenHost).default("127.0.0.1"), {
@@ -104,99 +104,102 @@ const shape = {
       allowed: "an IP address, or localhost",
     }),
     health_port: setting(z.int().min(0).max(65_535).default(8081), {
-      description: "The health server's port. 0 takes any free one, which the log then names.",
+      description: "The port of the health server. 0 means any free port, which the log shows.",
       allowed: "a whole number, 0 to 65535",
     }),
     ingress_ca: setting(text(values.optional(values.path)).default(""), {
       description:
-        "One more certificate authority to trust for the ingress: a PEM file, or a folder of them.",
+        "An additional certificate authority to trust for the ingress: a PEM file, or a " +
+        "folder of PEM files.",
       allowed: "an absolute path",
     }),
     insecure_skip_verify: setting(z.boolean().default(false), {
       description:
-        "DANGEROUS: do not verify the ingress. Whoever is on the way can then read and change " +
-        "every connection.",
+        "DANGEROUS: do not verify the ingress. Anyone on the network path can then read " +
+        "and change every connection.",
       allowed: "true or false",
     }),
   }),
-  bound_endpoints: group("Which endpoints are served, and how soon a change is seen.", {
+  bound_endpoints: group("The endpoints to serve, and how soon a change is noticed.", {
     poll_interval: setting(z.int().min(1).max(86_400).default(30), {
-      description: "Seconds between two looks at ngrok's list of endpoints.",
+      description: "The time in seconds between two polls of ngrok's list of endpoints.",
       allowed: "a whole number, 1 to 86400",
     }),
     selectors: setting(z.array(z.string().trim().min(1)).default(["true"]).readonly(), {
-      description: "CEL expressions that choose the endpoints of your account; 'true' chooses all.",
-      allowed: "a list of texts, none of them empty",
+      description: "CEL expressions that select the endpoints of your account; 'true' selects all.",
+      allowed: "a list of texts that are not empty",
     }),
   }),
-  forward: group("How connections are carried. Times are in seconds.", {
+  forward: group("Limits and times of connections. Times are in seconds.", {
     open_timeout: setting(z.int().min(1).max(300).default(10), {
       description:
-        "How long a new connection may wait for ngrok's ingress: dial, TLS and answer together.",
+        "The longest time for a new connection to open: dial, TLS and the ingress's " +
+        "answer together.",
       allowed: "a whole number, 1 to 300",
     }),
     idle_timeout: setting(z.int().min(0).max(604_800).default(0), {
-      description: "A connection on which nothing moves for this long is ended. 0 means never.",
+      description: "A connection without traffic for this long is ended. 0 means never.",
       allowed: "a whole number, 0 to 604800",
     }),
     half_close_timeout: setting(z.int().min(0).max(604_800).default(300), {
       description:
-        "After one side has finished sending, how long nothing may move. A very slow reader " +
-        "counts as silent while the system's buffer for it, some megabytes, is emptied. 0 " +
-        "means for ever.",
+        "The longest time without traffic after one side has finished sending. A very " +
+        "slow reader counts as idle while it empties the system's buffer, some megabytes. " +
+        "0 means no limit.",
       allowed: "a whole number, 0 to 604800",
     }),
     drain_timeout: setting(z.int().min(0).max(3600).default(30), {
       description:
-        "How long open connections may go on when the daemon stops, or when their endpoint is " +
-        "gone; then they are reset.",
+        "How long open connections may continue after the daemon stops or their endpoint " +
+        "is removed; then they are reset.",
       allowed: "a whole number, 0 to 3600",
     }),
     max_connections: setting(z.int().min(0).max(1_000_000).default(0), {
       description:
-        "Connections at once, in all; more are reset at once. 0 means as many as the limit of " +
-        "open files allows.",
+        "The most open connections in total; others are reset at once. 0 means as many as " +
+        "the limit of open files allows.",
       allowed: "a whole number, 0 to 1000000",
     }),
     max_connections_per_endpoint: setting(z.int().min(0).max(1_000_000).default(0), {
       description:
-        "Connections at once to one endpoint; more are reset at once. 0 means no limit of its own.",
+        "The most open connections of one endpoint; others are reset at once. 0 means no " +
+        "such limit.",
       allowed: "a whole number, 0 to 1000000",
     }),
     proxy_url: setting(text(values.optional(values.proxyUrl)).default(""), {
       description:
-        "The proxy through which ngrok's API and ingress are reached, each in a tunnel that " +
-        "it cannot look into. Hosts that NO_PROXY names are reached directly. Without it " +
+        "The proxy for connections to ngrok's API and ingress, each in a tunnel that the " +
+        "proxy cannot read. Hosts in NO_PROXY are reached directly. If this is not set, " +
         "HTTPS_PROXY or ALL_PROXY of the environment counts.",
       allowed:
-        "http://host:port or socks5://host:port, with user:password@ before the host where it " +
-        "asks for them",
+        "http://host:port or socks5://host:port, with user:password@ before the host if " +
+        "the proxy needs them",
       example: "http://proxy.example.com:3128",
       secret: values.withoutPassword,
     }),
     session_resumption: setting(z.boolean().default(true), {
       description:
-        "Whether TLS handshakes with the ingress may be shortened by resuming an earlier session.",
+        "Whether TLS handshakes with the ingress may resume an earlier session, which is " +
+        "faster.",
       allowed: "true or false",
     }),
     pool: group(
-      "Connections to the ingress that are made ready in advance, so that a new local " +
-        "connection need not wait for one.",
+      "Connections to the ingress that are ready in advance, so that a new local " +
+        "connection does not wait for one.",
       {
         min: setting(z.int().min(0).max(1000).default(1), {
-          description: "Kept ready even when nobody has connected lately.",
+          description: "The fewest ready connections, even without recent demand.",
           allowed: "a whole number, 0 to 1000",
         }),
         max: setting(z.int().min(0).max(1000).default(32), {
           description:
-            "Never more than this, however many connect; recent demand decides. 0 turns the " +
-            "pool off.",
+            "The most ready connections; recent demand decides the number. 0 turns the pool off.",
           allowed: "a whole number, 0 to 1000",
         }),
         idle_timeout: setting(z.int().min(2).max(3600).default(60), {
           description:
-            "How long one is kept ready. The daemon learns a shorter time by itself where the " +
-            "ingress closes them earlier.",
+            "How long a connection is kept ready. The daemon learns a shorter time if the " +
+            "ingress closes connections earlier.",
           allowed: "a whole number, 2 to 3600",
         }),
       },
@@ -205,12 +208,12 @@ const shape = {
   net: group("The addresses that endpoints get on this machine.", {
     subnet: setting(text(values.range).default("127.0.0.0/8"), {
       description:
-        "The addresses to choose from. This version serves loopback addresses only: for " +
-        "another subnet it says so, and uses 127.0.0.0/8.",
+        "The range of the addresses. This version serves loopback addresses only: for " +
+        "another subnet it warns, and uses 127.0.0.0/8.",
       allowed: "an IPv4 subnet of /8 to /30, such as 127.0.0.0/8 or 127.7.0.0/16",
     }),
     interface_name: setting(text(values.interfaceName).default("ngrokd0"), {
-      description: "The network interface that is to carry a subnet that is not loopback.",
+      description: "The network interface for a subnet that is not loopback.",
       allowed: "the name of an interface, at most 15 characters",
       notYet: true,
     }),
@@ -222,14 +225,14 @@ const shape = {
       notYet: true,
     }),
     start_port: setting(z.int().min(1).max(65_535).default(9080), {
-      description: "The first port to hand out where several endpoints share one address.",
+      description: "The first port to use if several endpoints share one address.",
       allowed: "a whole number, 1 to 65535",
       notYet: true,
     }),
     overrides: setting(
       z.record(text(values.hostPattern), text(values.listenInterface)).default({}).readonly(),
       {
-        description: "Another listen_interface for single host names.",
+        description: "A different listen_interface for single host names.",
         allowed: "host names, each with virtual, an IP address or the name of an interface",
         example: { "api.example.com": "0.0.0.0" },
         notYet: true,
@@ -238,22 +241,22 @@ const shape = {
   }),
   dns: group("A DNS server of the daemon's own, for wildcard endpoints.", {
     enabled: setting(z.boolean().default(false), {
-      description: "Whether to run it.",
+      description: "Whether the DNS server runs.",
       allowed: "true or false",
       notYet: true,
     }),
     listen: setting(text(values.dnsAddress).default("127.0.0.1:53"), {
-      description: "Where it listens.",
+      description: "The address of the DNS server.",
       allowed: "an IP address, or address:port; the port is 53 unless named",
       notYet: true,
     }),
     manage_resolv_conf: setting(z.boolean().default(false), {
-      description: "Whether to make this machine ask it.",
+      description: "Whether this machine uses the DNS server.",
       allowed: "true or false",
       notYet: true,
     }),
     upstream: setting(z.array(text(values.dnsAddress)).default([]).readonly(), {
-      description: "DNS servers to pass other questions on to.",
+      description: "DNS servers for all other questions.",
       allowed: "a list of IP addresses, or address:port",
       example: ["1.1.1.1:53"],
       notYet: true,
@@ -334,6 +337,10 @@ export function notYetInEffect(config: Config): SettingKey[] {
     .map(({ key }) => key);
 }
 
+/** Pure: the warning about a setting of {@link notYetInEffect}. */
+export const inertText = (key: SettingKey): string =>
+  `${key} is set, and has no effect in this version`;
+
 function setting<T extends z.ZodType>(schema: T, about: About): T {
   abouts.add(schema, about);
   return schema;
@@ -391,8 +398,8 @@ function kindOf(usual: unknown): Setting["kind"] {
 
 function text(rule: values.Rule) {
   return z.string().transform((value, context) => {
-    const settled = rule(value);
-    if (settled !== undefined) return settled;
+    const canonical = rule(value);
+    if (canonical !== undefined) return canonical;
     context.addIssue("not allowed");
     return z.NEVER;
   });

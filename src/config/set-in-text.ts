@@ -22,12 +22,12 @@ export function setValueInText(
     return unparsed(`line ${before.complaints[0]?.line ?? 1}: ${before.complaints[0]?.message}`);
   const change = changeFor(before.yaml.document, text, path, value);
   if (change !== undefined) {
-    const changed = text.slice(0, change.start) + change.insert + text.slice(change.end);
-    const after = parseYaml(changed);
+    const result = text.slice(0, change.start) + change.insert + text.slice(change.end);
+    const after = parseYaml(result);
     if (after.ok && isDeepStrictEqual(after.yaml.root, withValueAt(before.yaml.root, path, value)))
-      return parsed(changed);
+      return parsed(result);
   }
-  return unparsed("it is written in a way that leaves no safe place for the change");
+  return unparsed("its layout leaves no safe place for the change");
 }
 
 /** `insert` replaces the characters from `start` to `end` (offsets). */

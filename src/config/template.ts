@@ -9,30 +9,30 @@ import { groups, type Setting, settings } from "./schema.ts";
  */
 export function configTemplate(): string {
   const parts = [introduction];
-  const entered = new Set<string>();
+  const printed = new Set<string>();
   for (const setting of settings) {
     for (let depth = 1; depth < setting.path.length; depth += 1) {
       const group = setting.path.slice(0, depth);
       const name = group.join(".");
       const indent = "  ".repeat(depth - 1);
-      if (!entered.has(name))
+      if (!printed.has(name))
         parts.push(`${comment(groups[name] ?? "", indent)}\n${indent}${group.at(-1)}:`);
-      entered.add(name);
+      printed.add(name);
     }
-    parts.push(explained(setting));
+    parts.push(settingLines(setting));
   }
   return `${parts.join("\n\n").replaceAll(/:\n\n( +#)/g, ":\n$1")}\n`;
 }
 
 const introduction = comment(
-  "The configuration of ngrokd. Every setting stands here with its default: take away the " +
-    '"# " before its name to change it. Check the file with `ngrokd config check`; a daemon ' +
-    "that runs takes over what is changed here. An empty value means the default. The " +
-    "variables NGROK_API_KEY and NGROKD_SOCKET go before this file.",
+  "The configuration of ngrokd. Every setting has its default here: remove the " +
+    '"# " before its name to change it. Check the file with `ngrokd config check`. A running ' +
+    "daemon applies changes of this file. An empty value means the default. The variables " +
+    "NGROK_API_KEY and NGROKD_SOCKET take precedence over this file.",
   "",
 );
 
-function explained(setting: Setting): string {
+function settingLines(setting: Setting): string {
   const { path, description, allowed, notYet = false, secret = false, needsRestart } = setting;
   const indent = "  ".repeat(path.length - 1);
   const later = notYet

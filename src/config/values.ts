@@ -1,8 +1,8 @@
 import { isAbsolute } from "node:path";
 import { parseApiKey } from "../model/api-key.ts";
-import { hostPortText, isIpv6, parseHostPort } from "../model/host-port.ts";
+import { hostPortText, parseHostPort } from "../model/host-port.ts";
 import { parseHostname } from "../model/hostname.ts";
-import { parseIp, parseSubnet, subnetText } from "../model/ip.ts";
+import { isIpv6, parseIp, parseSubnet, subnetText } from "../model/ip.ts";
 import { parseProxyUrl, proxyText, proxyUrl as proxyUrlText } from "../model/proxy.ts";
 
 // The rules for texts in the configuration. A rule returns the text in the
@@ -93,8 +93,15 @@ export const dnsAddress: Rule = (text) => {
 export function logLevel(value: unknown): unknown {
   if (typeof value !== "string") return value;
   const level = value.toLowerCase();
-  if (level === "trace") return "debug";
-  return level === "warning" ? "warn" : level;
+  return otherLevels.get(level) ?? level;
 }
+
+const otherLevels: ReadonlyMap<string, string> = new Map([
+  ["trace", "debug"],
+  ["verbose", "debug"],
+  ["warning", "warn"],
+  ["fatal", "error"],
+  ["panic", "error"],
+]);
 
 const isIp = (text: string): boolean => parseIp(text).ok || isIpv6(text);

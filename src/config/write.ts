@@ -17,20 +17,21 @@ import { configTemplate } from "./template.ts";
  * the file has no safe place for it), `permission` or `state`.
  */
 export async function setConfigValue(path: string, key: SettingKey, value: Single): Promise<void> {
-  const way = key.split(".");
-  const wanted = withValueAt({}, way, value);
+  const keyPath = key.split(".");
+  const wanted = withValueAt({}, keyPath, value);
   const [wrong] = wrongValues(wanted, () => ({ source: path }));
   if (wrong !== undefined) throw new NgrokdError("config", `Cannot set ${key}: ${wrong.message}`);
-  const settled = valueAt(configSchema.parse(wanted), way) as Single;
+  const canonical = valueAt(configSchema.parse(wanted), keyPath) as Single;
   const target = await targetOf(path);
   const old = await readConfigFile(target);
-  const changed = setValueInText(old?.text ?? configTemplate(), way, settled);
-  if (!changed.ok) {
+  const newText = setValueInText(old?.text ?? configTemplate(), keyPath, canonical);
+  if (!newText.ok) {
     const hint = "set it by hand, with `ngrokd config edit`";
-    throw new NgrokdError("config", `Cannot set ${key} in "${path}": ${changed.reason}`, { hint });
+    throw new NgrokdError("config", `Cannot set ${key} in "${path}": ${newText.reason}`, { hint });
   }
-  await ensureWritableFolder(dirname(target), 0o700).catch(needsRoot);
-  await writeFileAtomic(target, changed.value, { mode: 0o600 });
+  // The file may be a mount of its own in a folder that is read-only.
+  if (old === undefined) await ensureWritableFolder(dirname(target), 0o700).catch(needsRoot);
+  await writeFileAtomic(target, newText.value, { mode: 0o600 }).catch(needsRoot);
 }
 
 /**

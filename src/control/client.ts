@@ -1,6 +1,8 @@
+import { onAbort } from "../model/abort.ts";
 import { errorCodes, isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Conn, Net } from "../net/types.ts";
 import { type Request, replySchema } from "./protocol.ts";
+import { checkSocket } from "./safe-place.ts";
 
 export interface AskOptions {
   /** Milliseconds for the whole exchange; default 30 s. */
@@ -20,6 +22,7 @@ export async function askDaemon(
   options: AskOptions = {},
 ): Promise<unknown> {
   const { timeoutMs = 30_000 } = options;
+  await checkSocket(path);
   const deadline = new AbortController();
   const late = new NgrokdError(
     "timeout",
@@ -60,11 +63,11 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
     if (error.details.errno === "EAGAIN") {
       throw new NgrokdError(
         "timeout",
-        `The daemon on "${path}" takes no connection: more of them wait already than fit`,
+        `The daemon on "${path}" accepts no connection: its queue is full`,
         {
           cause: error,
           hint:
-            "it is stopped or hangs: see its log, and end it if it stays so; " +
+            "it is stopped or hangs: see its log, and end it if this continues; " +
             "`ss -xlp` names its process",
         },
       );
@@ -79,8 +82,7 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
 }
 
 async function exchange(conn: Conn, request: string, signal: AbortSignal): Promise<string> {
-  const giveUp = (): void => conn.abort();
-  signal.addEventListener("abort", giveUp, { once: true });
+  const unhook = onAbort(signal, () => conn.abort());
   try {
     await conn.write(new TextEncoder().encode(`${request}\n`));
     const decoder = new TextDecoder();
@@ -94,7 +96,7 @@ async function exchange(conn: Conn, request: string, signal: AbortSignal): Promi
     if (signal.aborted) throw signal.reason;
     throw error;
   } finally {
-    signal.removeEventListener("abort", giveUp);
+    unhook();
     conn.close();
   }
 }
@@ -123,7 +125,7 @@ function readReply(text: string, path: string): unknown {
   if (!reply.success)
     throw new NgrokdError(
       "protocol",
-      `The daemon on "${path}" answered with something that is no reply`,
+      `The daemon on "${path}" answered with something that is not a reply`,
       { cause: reply.error },
     );
   if (reply.data.success) return reply.data.data;

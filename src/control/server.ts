@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as z from "zod/mini";
-import { errnoOf, fileError } from "../files/atomic.ts";
+import { errnoOf, fileError, rootHint } from "../files/atomic.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
@@ -16,6 +16,7 @@ import {
   requestLimitBytes,
   requestSchema,
 } from "./protocol.ts";
+import { checkPlace } from "./safe-place.ts";
 import { inTurn } from "./turn.ts";
 
 export interface ControlOptions {
@@ -43,6 +44,7 @@ export async function startControlServer(
   options: ControlOptions,
 ): Promise<{ close(): Promise<void> }> {
   const { net, path, log } = options;
+  await checkPlace(path);
   const name = randomBytes(4).toString("hex");
   const birthplace = join(dirname(path), `.ngrokd-${name}`);
   const listener = await listen(net, birthplace, path, (conn) => serve(conn, options));
@@ -90,7 +92,9 @@ async function listen(
       cause: error,
       hint:
         code === "permission"
-          ? "run the daemon as root, or name another path with --socket or `server.socket_path`"
+          ? process.getuid?.() === 0
+            ? rootHint(dirname(path))
+            : "run the daemon as root, or name another path with --socket or `server.socket_path`"
           : "does its folder exist? `server.socket_path` or --socket names another path",
     });
   }
@@ -103,7 +107,7 @@ async function listen(
 async function publish(
   { net, path, log }: ControlOptions,
   birthplace: string,
-): Promise<"published" | "somebody lives there"> {
+): Promise<"published" | "in use"> {
   const there = await lstat(path).catch((error: unknown) => {
     if (errnoOf(error) !== "ENOENT") throw error;
   });
@@ -117,9 +121,9 @@ async function publish(
         },
       );
     }
-    if (await isAlive(net, path)) return "somebody lives there";
+    if (await isAlive(net, path)) return "in use";
     await unlink(path);
-    log.info(`Took over the control socket "${path}" of a daemon that is gone`);
+    log.info(`Took over the control socket "${path}" of a daemon that has ended`);
   }
   await link(birthplace, path);
   await unlink(birthplace);

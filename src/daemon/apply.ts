@@ -1,9 +1,19 @@
 import type { Health } from "../desk/health-life.ts";
+import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { insecureWarning } from "../desk/warnings.ts";
 import { addressRange } from "../exposure/range.ts";
 import type { Job } from "./jobs.ts";
 import { type Parts, tellRelay } from "./parts.ts";
 import { relayLimits } from "./relay-settings.ts";
+
+/** Reads the configuration again; undefined if the daemon is stopping. */
+export async function reloadUnlessStopping(parts: Parts): Promise<ReloadReport | undefined> {
+  const { board, settings, options } = parts;
+  if (board.state.phase === "stopping") return undefined;
+  const end = settings.reload();
+  options.onReload?.(end);
+  return await end;
+}
 
 /** Does the jobs of a changed configuration. Never rejects. */
 export async function apply(

@@ -1,7 +1,7 @@
 /**
- * daemon/ wires the rooms below it: an account lists endpoints, the exposure
- * says what this machine should show, relay and machine make it true, and the
- * desk tells of it.
+ * daemon/ wires the rooms below it. An account lists endpoints, the exposure
+ * decides what this machine shows, relay and machine apply it, and the desk
+ * reports it.
  */
 import type { Account } from "../account/account.ts";
 import { watchFile } from "../config/file-watch.ts";
@@ -14,7 +14,7 @@ import { trustFolder } from "../ingress/trust.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { startRepair } from "../machine/repair.ts";
 import type { State } from "../model/state.ts";
-import { apply, warnOfRange, warnOfVerification } from "./apply.ts";
+import { apply, reloadUnlessStopping, warnOfRange, warnOfVerification } from "./apply.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import { currentState, factsOf, healthSource, passHooks } from "./telling.ts";
@@ -23,6 +23,11 @@ export interface Daemon {
   readonly state: () => State;
   /** False if a poll hangs: only a restart helps then. */
   readonly live: Account["live"];
+  /**
+   * Settles when the first names are served: those of the last list of an
+   * earlier run, or those of the first pass.
+   */
+  readonly firstNames: Promise<void>;
   /** Asks for a pass and waits for it. */
   readonly refresh: () => Promise<void>;
   /**
@@ -35,8 +40,8 @@ export interface Daemon {
   /** How long {@link stop} may wait for open connections. Milliseconds. */
   readonly drainMs: () => number;
   /**
-   * Takes everything back and waits for open connections. Returns how many of
-   * them were cut, after the drain time or when `hurry` aborted.
+   * Undoes the daemon's changes and waits for open connections. Returns how
+   * many of them were cut, after the drain time or when `hurry` aborted.
    */
   readonly stop: (hurry: AbortSignal) => Promise<{ cut: number }>;
 }
@@ -45,10 +50,10 @@ export interface Daemon {
 const socketGroup = "ngrokd";
 
 /**
- * Starts everything, in the order in which it can fail without harm. The
- * control socket is first, since it makes this daemon the only one. Then the
- * leftovers of an earlier run are removed, and then the polls begin. Rejects if
- * the daemon cannot run at all, and waits for everything that may get better.
+ * Starts everything; the steps that may fail come before those with effects.
+ * The control socket is first, since it makes this daemon the only one. Then
+ * the leftovers of an earlier run are removed, and then the polls begin.
+ * Rejects if the daemon cannot run at all, and retries all else.
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { net, log } = options;
@@ -89,15 +94,17 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   try {
     await machine.prepare();
     await sweep();
-    // A crash may have left our section, with names that now answer nowhere.
+    // A crash may have left our section, with names that nothing serves now.
     if (await machine.clear())
-      log.info(`Cleaned up what an earlier run left in "${options.loaded.hostsPath}"`);
+      log.info(`Removed the leftovers of an earlier run from "${options.loaded.hostsPath}"`);
   } catch (error) {
+    await machine.release();
     await control.close();
     throw error;
   }
   await health.start();
-  await account.start(passHooks(parts));
+  const firstNames = Promise.withResolvers<void>();
+  await account.start(passHooks(parts, firstNames.resolve));
   settings.follow((jobs) => apply(parts, jobs));
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair({
@@ -118,6 +125,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   return {
     state,
     live: account.live,
+    firstNames: firstNames.promise,
     drainMs: () => drainMs(core),
     refresh: async () => void (await account.pass()),
     reload,
@@ -126,14 +134,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
   };
-}
-
-async function reloadUnlessStopping(parts: Parts): Promise<ReloadReport | undefined> {
-  const { board, settings, options } = parts;
-  if (board.state.phase === "stopping") return undefined;
-  const end = settings.reload();
-  options.onReload?.(end);
-  return await end;
 }
 
 async function sweepFor({ options, settings }: Parts, socketPath: string): Promise<void> {

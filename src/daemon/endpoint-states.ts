@@ -7,7 +7,7 @@ import { createMeter, type Meter } from "../model/meter.ts";
 import type { EndpointState } from "../model/state.ts";
 import type { Lane, LiveDoor } from "../relay/doors.ts";
 
-/** What a pass has found and done, as far as the endpoints are concerned. */
+/** The results of a pass for the endpoints. */
 export interface EndpointFacts {
   readonly exposure: Exposure;
   readonly unserved: readonly Unserved[];
@@ -33,7 +33,7 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
       return stateOf(binding, { ip, state: "failed", reason });
     }
     const warning = overridden.has(binding.host)
-      ? `another line of the hosts file gives "${binding.host}" an address of its own, which may win`
+      ? `another line of the hosts file gives "${binding.host}" an address of its own, and that line counts`
       : "";
     return stateOf(binding, { ip, state: "listening", warning, meter: lane.meter });
   });
@@ -42,7 +42,7 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
   );
 }
 
-/** Pure: the states of the endpoints that still have connections only. */
+/** Pure: the states of removed endpoints that still have open connections. */
 export function drainingStates(draining: Iterable<Lane>): EndpointState[] {
   return [...draining].map(({ doorway, route, meter }) =>
     stateOf(route.target.binding, {

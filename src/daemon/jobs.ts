@@ -2,22 +2,22 @@ import type { Change } from "../config/changes.ts";
 import type { SettingKey } from "../config/schema.ts";
 
 /**
- * What has to be done about a change beside reading the new value wherever it
+ * The work that a change needs, beside that the new value is read wherever it
  * is used.
  */
 export type Job =
-  /** How and what the log tells. */
+  /** The level and the format of the log. */
   | "log"
   | "health"
   | "key"
-  /** How the outside is reached. */
+  /** The proxy for connections to ngrok. */
   | "proxy"
   | "trust"
   | "verification"
-  /** What is ready, or could be resumed, was made for other settings. */
+  /** Discard ready connections and TLS sessions: they have the old settings. */
   | "ingress"
   | "range"
-  /** There is something to find out, or to be done by a pass. */
+  /** Ask for a pass. */
   | "poll";
 
 const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
@@ -42,8 +42,8 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
 };
 
 /**
- * Pure: what these changes ask for. Limits and deadlines are not among it: the
- * next connection finds them.
+ * Pure: the jobs of these changes. Limits and deadlines need none: the next
+ * connection uses them.
  */
 export function jobsOf(changes: readonly Change[]): ReadonlySet<Job> {
   return new Set(changes.flatMap(({ key }) => jobs[key] ?? []));

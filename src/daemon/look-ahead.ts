@@ -19,32 +19,33 @@ import { userAgent } from "../version.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
 
-/** What a pass would do first, before it knows of any endpoint. */
+/** The effect of a pass on the identity, which is before any endpoint. */
 export interface IdentityPreview {
   /**
-   * `again`: the operator on file, or the one that the key on file fits, gets a
-   * new certificate; a new operator where there is none.
+   * `new`: a new operator. `again`: the operator in the files, or the one of
+   * the key in the files, gets a new certificate. A new operator if there is
+   * none.
    */
   readonly registration: "none" | "new" | "again";
   readonly certificate: "none" | "renew";
-  /** Why; empty where nothing happens. */
+  /** The reason; empty if nothing changes. */
   readonly reason: string;
 }
 
 export interface LookAhead {
   readonly identity: IdentityPreview;
   /**
-   * Undefined before a registration: which endpoints are this machine's is then
-   * not known.
+   * Undefined before a registration: ngrok then lists no endpoints for this
+   * machine.
    */
   readonly changes: Preview | undefined;
 }
 
 /**
- * Looks what the next pass would change: reads files and asks ngrok's API, and
- * does nothing else. `listening`: what a running daemon serves. Rejects with
- * NgrokdError `config` without an API key, with what the files or the API
- * reject with.
+ * Finds the changes of the next pass: reads files and calls ngrok's API, and
+ * changes nothing. `listening` is what a running daemon serves. Rejects with
+ * NgrokdError `config` without an API key, and with the errors of the files and
+ * the API.
  */
 export async function lookAhead(
   net: Net,
@@ -59,7 +60,7 @@ export async function lookAhead(
   if (found.kind !== "identity")
     return { identity: key.ok ? identity : withoutKey(identity), changes: undefined };
   if (!key.ok)
-    throw new NgrokdError("config", "Without an API key ngrok cannot be asked", {
+    throw new NgrokdError("config", "Cannot ask ngrok without an API key", {
       hint: "run `ngrokd set-api-key`",
     });
   const api = createApi({
@@ -74,14 +75,18 @@ export async function lookAhead(
     readAssignment(stateFiles(stateFolderOf(config.server)).assignment),
     inspectHostsFile(loaded.hostsPath, new Map()),
   ]);
+  const assignment = saved?.ok === true ? saved.value.assignment : new Map();
   const changes = preview({
     account: defaultAccount,
     listed,
-    saved: saved?.ok === true ? saved.value.assignment : new Map(),
+    saved: assignment,
     range: addressRange(config.net.subnet).range,
-    policy: await policyNow(loaded.hostsPath, [
-      ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host),
-    ]),
+    policy: await policyNow({
+      hostsPath: loaded.hostsPath,
+      own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
+      accounts: [{ account: defaultAccount, listed }],
+      assignment,
+    }),
     listening,
     hosts: hosts.before,
   });
@@ -90,10 +95,10 @@ export async function lookAhead(
 
 const withoutKey = (identity: IdentityPreview): IdentityPreview => ({
   ...identity,
-  reason: `${identity.reason}; it takes an API key, and there is none (\`sudo ngrokd set-api-key\`)`,
+  reason: `${identity.reason}; this needs an API key, and there is none (\`sudo ngrokd set-api-key\`)`,
 });
 
-/** Pure: what becomes of the identity. */
+/** Pure: the effect of a pass on the identity. */
 export function identityPreview(found: LoadedIdentity, now: Date): IdentityPreview {
   if (found.kind === "none")
     return {

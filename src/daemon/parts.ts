@@ -3,12 +3,13 @@ import { defaultAccount } from "../account/account-name.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
+import { isAlive } from "../control/alive.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
+import { carrying, ingressTrouble } from "../desk/warnings.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
 import { hostPortText } from "../model/host-port.ts";
 import type { State } from "../model/state.ts";
-import { connectionRoom } from "../net/descriptors.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
@@ -26,7 +27,7 @@ export interface DaemonOptions {
   readonly log: DaemonLog;
   /** Is given every secret that must not reach the log. */
   readonly keepSecret: (secret: string) => void;
-  /** Called when a requested reload begins, with its end. */
+  /** Called when a requested reload begins, with a promise of its result. */
   readonly onReload?: (end: Promise<ReloadReport>) => void;
   /** Called with every published state but the first. */
   readonly onState?: (state: State) => void;
@@ -54,13 +55,21 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const stateFolder = stateFolderOf(config.server);
   const settings = createSettings({ loaded, read: options.read, check: checkTrust, log });
   const current = (): Loaded => settings.current;
-  const board = createBoard(firstState(config, new Date()), options.onState);
+  const board = createBoard(firstState(config, new Date()), (state) =>
+    options.onState?.(carrying(state, ingressTrouble(relay.trouble(defaultAccount)))),
+  );
   const way = createWayOut({ net, rules: loaded.proxy, log, keepSecret });
   const trust = await createTrustKeeper({ loaded: current, stateFolder, log });
   const limits = relayLimits(config);
   const accounts = [defaultAccount];
-  const relay = createRelay({ net, log, accounts, limits, room: connectionRoom });
-  const machine = createMachine({ hostsPath, stateFolder, log });
+  const relay = createRelay({ net, log, accounts, limits, room: net.descriptors.room });
+  const machine = createMachine({
+    hostsPath,
+    stateFolder,
+    socketPath: config.server.socket_path,
+    owners: { isAlive: (path) => isAlive(net, path) },
+    log,
+  });
   const serve = createServing({ accounts, loaded: current, relay, machine, log });
   const account: Account = createAccount({
     name: defaultAccount,
@@ -78,7 +87,8 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
 }
 
 /**
- * Tells the relay how its account reaches the ingress now, and publishes where.
+ * Gives the relay the present credentials of its account, and publishes the
+ * ingress address.
  */
 export function tellRelay(
   parts: Pick<Parts, "settings" | "trust" | "relay" | "board" | "account">,

@@ -12,7 +12,7 @@ export interface PreviewFacts {
   readonly account: string;
   /** The endpoints that ngrok lists for this machine. */
   readonly listed: readonly ApiEndpoint[];
-  /** The addresses as they are saved. */
+  /** The saved addresses. */
   readonly saved: Assignment;
   readonly range: Subnet;
   readonly policy: Policy;
@@ -32,12 +32,12 @@ export interface Listening {
 export interface NameChange {
   readonly host: string;
   readonly change: "new" | "moved" | "gone";
-  /** Empty for a new name, and `to` for one that goes. */
+  /** `from` is empty for a new name, and `to` for one that is removed. */
   readonly from: string;
   readonly to: string;
 }
 
-/** What a pass would change. Empty lists: nothing. */
+/** The changes of a pass; empty lists mean none. */
 export interface Preview {
   readonly names: readonly NameChange[];
   readonly raise: readonly Listening[];
@@ -60,9 +60,9 @@ export interface Preview {
 }
 
 /**
- * Pure: what a pass would do with these facts. A new name's address is the
- * first free one. If another program listens there, a pass takes the next,
- * which only a trial can tell.
+ * Pure: the changes of a pass with these facts. A new name gets the first free
+ * address here. A pass takes the next one if another program listens there,
+ * which only a pass can find out.
  */
 export function preview(facts: PreviewFacts): Preview {
   const { account, listed, saved, policy, range, listening, hosts } = facts;
@@ -82,7 +82,7 @@ export function preview(facts: PreviewFacts): Preview {
     names: nameChanges(entries, saved, listening),
     raise: [...open, ...reopen].flatMap(listeningOf),
     retire: close.flatMap((id) => present.get(id) ?? []),
-    hosts: hostsChanges(hosts, entries),
+    hosts: hostsChanges(hosts, entries, saved),
     unserved: unserved.map((one) =>
       one.kind === "homeless"
         ? { url: one.binding.url, reason: one.reason }
@@ -95,7 +95,7 @@ export function preview(facts: PreviewFacts): Preview {
 
 const presentId = ({ ip, port }: Listening): string => `${ip}:${port}`;
 
-/** The door of a listening endpoint, as far as a daemon tells of it. */
+/** The door of a listening endpoint, made from the daemon's list. */
 function doorwaysAt({ url, ip: text, port }: Listening, account: string): Doorway[] {
   const ip = parseIp(text);
   if (!ip.ok) return [];
@@ -134,14 +134,18 @@ function nameChanges(
   return [...changes.values()].sort((a, b) => (a.host < b.host ? -1 : 1));
 }
 
-function hostsChanges(text: string, entries: ReadonlyMap<Hostname, Ip>): Preview["hosts"] {
-  const edit = editHosts(text, entries);
+function hostsChanges(
+  text: string,
+  entries: ReadonlyMap<Hostname, Ip>,
+  saved: Assignment,
+): Preview["hosts"] {
+  const edit = editHosts(text, entries, undefined, saved);
   if (edit.kind === "refused") return { add: [], remove: [], refused: edit.reason };
   if (edit.kind === "same") return { add: [], remove: [], refused: "" };
   return { add: linesBeyond(edit.text, text), remove: linesBeyond(text, edit.text), refused: "" };
 }
 
-/** The lines of one text (latin1) that the other has not, or not as often. */
+/** The lines of one text (latin1) that the other lacks, or has less often. */
 function linesBeyond(text: string, other: string): string[] {
   const there = new Map<string, number>();
   for (const line of other.split("\n")) there.set(line, (there.get(line) ?? 0) + 1);

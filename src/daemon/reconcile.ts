@@ -15,11 +15,11 @@ import type { Reconciled } from "../model/pass.ts";
 import type { Relay } from "../relay/relay.ts";
 import { endpointStates } from "./endpoint-states.ts";
 
-/** The effects of a pass; each returns or throws for itself alone. */
+/** The effects of a pass; one that fails does not stop the others. */
 export interface World {
   readonly relay: Pick<Relay, "present" | "apply" | "probe">;
   readonly machine: {
-    /** As it was last saved, or kept in memory if saving failed. */
+    /** The last saved one, or the one in memory if saving failed. */
     readonly assignment: Assignment;
     saveAssignment(assignment: Assignment): Promise<void>;
     /** Returns the names to which the user's own lines give another address. */
@@ -31,9 +31,10 @@ export interface World {
 }
 
 /**
- * Makes this machine serve these endpoints, and no others. The order is the
- * safety: the assignment is saved before an address is used, names are written
- * once they answer, and go before their door closes (design.md, "One pass").
+ * Makes this machine serve these endpoints and no others. The order keeps
+ * clients safe. The assignment is saved before an address is used. A name is
+ * written after its door opens, and removed before its door closes (design.md,
+ * "One pass").
  */
 export async function reconcile(
   accounts: readonly AccountEndpoints[],
@@ -68,7 +69,7 @@ export async function reconcile(
 
 /**
  * How many addresses are tried for a new name before its port counts as taken
- * on all of them. Another daemon may hold many.
+ * on all of them. Another daemon may use many addresses.
  */
 const probes = 64;
 
@@ -82,14 +83,14 @@ async function exposeOnFreeAddresses(
   const exposeWith = (assignment: Assignment): ExposureResult =>
     expose({ accounts, assignment, policy, machine: { range, taken } });
   let result = exposeWith(saved);
-  // The allocation does not use every saved address.
+  // Addresses are compared, since the allocation may replace a saved one.
   let unproven = result.exposure.names.filter(({ host, ip }) => saved.get(host) !== ip);
   for (let attempt = 0; attempt < probes && unproven.length > 0; attempt += 1) {
     const found = await relay.probe(placesOf(unproven, result.exposure, relay.present));
     if (found.size === 0) break;
     for (const ip of found) taken.add(ip);
     const again = new Set(unproven.filter(({ ip }) => found.has(ip)).map(({ host }) => host));
-    // A name whose address proved free keeps it, as if it had been saved.
+    // A name whose address is free keeps it, as if it had been saved.
     result = exposeWith(new Map([...result.assignment].filter(([, ip]) => !found.has(ip))));
     unproven = result.exposure.names.filter(({ host }) => again.has(host));
   }
@@ -97,8 +98,8 @@ async function exposeOnFreeAddresses(
 }
 
 /**
- * The places of these names, but those of our own doors: these can change
- * hands.
+ * The places of these names, without those of our own doors: such an address
+ * may go to another name.
  */
 function placesOf(
   names: readonly NameRecord[],

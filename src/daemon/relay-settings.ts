@@ -3,7 +3,7 @@ import type { TrustKeeper } from "../account/trust-keeper.ts";
 import type { Identity } from "../cloud/registration.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import type { IngressSettings } from "../ingress/ingress.ts";
+import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import { proxyFor } from "../model/proxy.ts";
 import type { RelayLimits } from "../relay/relay.ts";
 

@@ -26,7 +26,7 @@ export interface ServingDeps {
  */
 export type Serve = (account: string, listed: readonly ApiEndpoint[]) => Promise<Reconciled>;
 
-/** An account without a list yet serves nothing. Lists are served in order. */
+/** An account without a list yet serves nothing. Lists are served in turn. */
 export function createServing(deps: ServingDeps): Serve {
   const { accounts, relay, machine, loaded, log } = deps;
   const lists = new Map<string, readonly ApiEndpoint[]>();
@@ -53,7 +53,12 @@ export function createServing(deps: ServingDeps): Serve {
           await reconcile(all, {
             relay,
             machine,
-            policy: await policyNow(loaded().hostsPath, own()),
+            policy: await policyNow({
+              hostsPath: loaded().hostsPath,
+              own: own(),
+              accounts: all,
+              assignment: machine.assignment,
+            }),
             range: addressRange(loaded().config.net.subnet).range,
             log,
           }),

@@ -1,7 +1,7 @@
-import { type Change, changesBetween, takenOver } from "../config/changes.ts";
+import { afterReload, type Change, changesBetween } from "../config/changes.ts";
 import type { Inspection, Loaded } from "../config/load.ts";
 import { configError, type Problem, problemText } from "../config/problem.ts";
-import { type Config, withValueAt } from "../config/schema.ts";
+import { type Config, inertText, notYetInEffect, withValueAt } from "../config/schema.ts";
 import { valueCode } from "../config/template.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import type { ApiKey } from "../model/api-key.ts";
@@ -14,8 +14,8 @@ import { type Job, jobsOf } from "./jobs.ts";
 export interface Settings {
   readonly current: Loaded;
   /**
-   * Sentences for a person: why the configuration in the file cannot be used,
-   * and which changes wait for the next start.
+   * Sentences for the user: why the configuration in the file cannot be used,
+   * which changes wait for a restart, and which settings have no effect.
    */
   readonly warnings: readonly string[];
   /**
@@ -24,7 +24,7 @@ export interface Settings {
    * wait for {@link follow}. Never rejects.
    */
   reload(): Promise<ReloadReport>;
-  /** Registers what does the jobs of a change. */
+  /** Registers the function that does the jobs of a change. */
   follow(apply: Apply): void;
   /**
    * Notes a key that ngrokd itself wrote into the file, so that the next reload
@@ -41,8 +41,8 @@ export interface SettingsDeps {
    */
   readonly read: () => Promise<Inspection>;
   /**
-   * Why this machine cannot use these settings, for example a missing CA file.
-   * Asked before anything changes.
+   * Finds reasons why this machine cannot use these settings, for example a
+   * missing CA file. Called before anything changes.
    */
   readonly check: (next: Loaded, current: Loaded) => Promise<readonly Problem[]>;
   readonly log: Log;
@@ -66,7 +66,8 @@ export function createSettings(deps: SettingsDeps): Settings {
       return state.current;
     },
     get warnings() {
-      return [refusalText(state.refused), ...state.waiting].filter((text) => text !== "");
+      const inert = notYetInEffect(state.current.config).map(inertText);
+      return [refusalText(state.refused), ...state.waiting, ...inert].filter((text) => text !== "");
     },
     follow: follower.resolve,
     reload: () => inTurn(async () => await reload(state, await follower.promise)),
@@ -84,7 +85,7 @@ export function createSettings(deps: SettingsDeps): Settings {
 
 interface State extends Pick<SettingsDeps, "read" | "check" | "log"> {
   current: Loaded;
-  /** Why the configuration as it is in the file cannot be used. */
+  /** Why the configuration in the file cannot be used. */
   refused: readonly Problem[];
   /** Changes that need a restart, a sentence each. */
   waiting: readonly string[];
@@ -99,7 +100,7 @@ async function reload(state: State, apply: Apply): Promise<ReloadReport> {
   noteOdd(state, warnings);
   const changes = next === undefined ? [] : changesBetween(before, next);
   if (next !== undefined) {
-    state.current = takenOver(before, next);
+    state.current = afterReload(before, next);
     noteWaiting(state, changes);
     await takeOver(changes, apply, log);
   }
@@ -150,7 +151,7 @@ function noteRefused(state: State, problems: readonly Problem[]): void {
   const [before, now] = [refusalText(state.refused), refusalText(problems)];
   state.refused = problems;
   if (now === before) return;
-  if (now === "") log.info(`The configuration "${current.path}" is right again`);
+  if (now === "") log.info(`The configuration "${current.path}" is valid again`);
   else log.warn(now, { hint: configError(current.path, problems).hint });
 }
 
@@ -167,8 +168,8 @@ function noteOdd(state: State, warnings: readonly Problem[]): void {
 }
 
 /**
- * A file that is gone or empty would put every setting at its default, the API
- * key included. That is a slip, or an editor that has failed; nobody means it.
+ * A file that is missing or empty would set every setting to its default, and
+ * delete the API key. That is a mistake of a person or an editor.
  */
 function lossOf({ exists, blank }: Inspection, before: Loaded, next: Loaded): Problem[] {
   if ((exists && !blank) || changesBetween(before, next).length === 0) return [];
@@ -177,20 +178,20 @@ function lossOf({ exists, blank }: Inspection, before: Loaded, next: Loaded): Pr
     {
       kind: "wrong-value",
       source: before.path,
-      message: `${what}; where that is meant, restart the daemon`,
+      message: `${what}; if this is intended, restart the daemon`,
     },
   ];
 }
 
-/** More problems than this are counted: `config check` shows all. */
+/** At most this many problems are shown; `config check` shows all. */
 const shown = 5;
 
-/** Empty where there are none. */
+/** Empty if there are no problems. */
 function refusalText(problems: readonly Problem[]): string {
   if (problems.length === 0) return "";
   const rest = problems.length > shown ? `; and ${problems.length - shown} more` : "";
   const texts = problems.slice(0, shown).map(problemText).join("; ");
-  return `The configuration cannot be used, and the daemon goes on with the one that it has: ${texts}${rest}`;
+  return `The configuration cannot be used, and the daemon keeps the one in effect: ${texts}${rest}`;
 }
 
 const changeText = ({ key, to }: Change): string => `${key} is ${valueCode(to)}`;

@@ -10,10 +10,10 @@ export type Steadily = (
 ) => Promise<Reconciled>;
 
 /**
- * Leaves out a reconcile that would find nothing to do. The lists are the very
- * ones of the last time, which left nothing undone, and `basis` is unchanged: a
- * text of everything else that a reconcile depends on. With 10,000 endpoints a
- * reconcile is most of the cost of a pass.
+ * Leaves out a reconcile that would change nothing: the last one did
+ * everything, the lists are the same objects, and `basis` is unchanged. `basis`
+ * is a text of everything else that a reconcile depends on. With 10,000
+ * endpoints a reconcile is most of the cost of a pass.
  */
 export function createSteady(basis: () => Promise<string>): Steadily {
   let last:

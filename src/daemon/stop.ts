@@ -3,7 +3,7 @@ import type { Health } from "../desk/health-life.ts";
 import type { Parts } from "./parts.ts";
 import { relayLimits } from "./relay-settings.ts";
 
-/** Milliseconds that open connections have at a stop. */
+/** How long open connections may take at a stop, in milliseconds. */
 export const drainMs = ({ settings }: Parts): number =>
   relayLimits(settings.current.config).drainMs;
 
@@ -15,8 +15,8 @@ export interface Running {
 }
 
 /**
- * Takes everything back, and returns how many connections had to be cut: after
- * their time, or when `hurry` aborted.
+ * Undoes the daemon's changes, and returns how many connections were cut: after
+ * the drain time, or when `hurry` aborted.
  */
 export async function stop(
   parts: Parts & { readonly health: Health },
@@ -34,13 +34,14 @@ export async function stop(
       : `Stopping; ${counted(open, "open connection")} may take ${drainMs(parts) / 1000} s ` +
           "to finish (a second signal cuts them off)",
   );
-  // First: a pass that ends while the last look is waited for must not publish
-  // another phase.
+  // The account stops first: a pass that ends during the last look must not
+  // publish another phase.
   const passed = account.stop();
   await repair.stop();
   await passed;
-  // As in a pass: a name goes before its door closes.
+  // As in a pass, a name is removed before its door closes.
   await machine.clear();
+  await machine.release();
   const { cut } = await relay.drain(hurry);
   await health.close();
   await control.close();

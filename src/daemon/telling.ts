@@ -5,10 +5,15 @@ import { metricFamilies } from "../desk/metrics.ts";
 import { healthStatus } from "../desk/replies.ts";
 import { settled } from "../desk/settle.ts";
 import type { Line } from "../desk/tell.ts";
-import { type IngressTrouble, ingressLines, ingressTrouble, warningsOf } from "../desk/warnings.ts";
+import {
+  carrying,
+  type IngressTrouble,
+  ingressLines,
+  ingressTrouble,
+  warningsOf,
+} from "../desk/warnings.ts";
 import type { Log } from "../model/log.ts";
 import { readiness, type State } from "../model/state.ts";
-import { descriptorLimit, turnedAway } from "../net/descriptors.ts";
 import type { HealthSource } from "../observe/health-server.ts";
 import { processFamilies } from "../observe/process-metrics.ts";
 import { drainingStates } from "./endpoint-states.ts";
@@ -30,7 +35,7 @@ export function currentState(parts: PartsWithHealth): State {
     state: board.state.warnings,
     ingress: troubleOf(parts),
   });
-  return { ...withDraining(parts), warnings };
+  return { ...presentState(parts), warnings };
 }
 
 /** The data of the health server. */
@@ -39,14 +44,14 @@ export function healthSource(parts: Parts): HealthSource {
   return {
     live: account.live,
     ready() {
-      const { ready, reason } = readiness(board.state);
-      // A daemon whose certificate ends soon is ready, with a warning.
+      const { ready, reason } = readiness(carrying(board.state, troubleOf(parts)));
+      // A daemon whose certificate expires soon is ready, with a warning.
       return { ok: ready, reason: ready ? account.identity.warnings().join("; ") : reason };
     },
-    status: () => healthStatus(withDraining(parts), account.live()),
+    status: () => healthStatus(presentState(parts), account.live()),
     metrics: async () => [
-      ...metricFamilies({ ...factsOf(parts), state: withDraining(parts), live: account.live() }),
-      ...(await processFamilies(descriptorLimit())),
+      ...metricFamilies({ ...factsOf(parts), state: presentState(parts), live: account.live() }),
+      ...(await processFamilies(parts.options.net.descriptors.limit)),
     ],
   };
 }
@@ -58,14 +63,17 @@ export function factsOf({ options, relay, account }: Parts): DaemonFacts {
     runtime: options.net.runtime,
     ingress,
     limit,
-    turnedAway: turnedAway(),
+    turnedAway: options.net.descriptors.turnedAway,
     schedule: account.schedule,
     renewalTrouble: account.identity.renewalTrouble,
   };
 }
 
-/** The work around each pass: fresh inputs before, and the new state after. */
-export function passHooks(parts: PartsWithHealth): PassHooks {
+/**
+ * The work before and after each pass: fresh inputs, then the new state.
+ * `onEnd` is called after each pass.
+ */
+export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks {
   const { options, health, trust, relay, board } = parts;
   const { log } = options;
   let trouble: IngressTrouble | undefined;
@@ -84,16 +92,22 @@ export function passHooks(parts: PartsWithHealth): PassHooks {
       const { change, lines } = settled(board.state, result, { at: new Date(), tookMs });
       writeLines(log, lines);
       board.publish(change);
+      onEnd();
     },
   };
 }
 
-function withDraining({ board, relay }: Parts): State {
-  const { state } = board;
+/** The published state, and what has changed since the last pass. */
+function presentState(parts: Parts): State {
+  const { board, relay } = parts;
+  const state = carrying(board.state, troubleOf(parts));
   return { ...state, endpoints: [...state.endpoints, ...drainingStates(relay.draining)] };
 }
 
-const troubleOf = ({ relay, account }: Parts): IngressTrouble | undefined =>
+const troubleOf = ({
+  relay,
+  account,
+}: Pick<Parts, "relay" | "account">): IngressTrouble | undefined =>
   ingressTrouble(relay.trouble(account.name));
 
 function writeLines(log: Log, lines: readonly Line[]): void {

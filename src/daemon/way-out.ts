@@ -6,7 +6,7 @@ import type { Net } from "../net/types.ts";
 /** The way to ngrok's API: directly, or through a proxy. */
 export interface WayOut {
   readonly fetch: () => ReturnType<typeof createFetch>;
-  /** Takes these rules from now on. */
+  /** Uses these rules from now on. */
   take(rules: ProxyRules): void;
   /** Logs the proxy, if there is one. */
   tell(): void;
@@ -35,9 +35,9 @@ export function createWayOut({ net, rules: first, log, keepSecret }: WayOutOptio
     },
     tell() {
       if (rules.proxy !== undefined)
-        log.info(`The way out is the proxy "${proxyText(rules.proxy)}"`);
+        log.info(`Connections to ngrok go through the proxy "${proxyText(rules.proxy)}"`);
     },
-    discard: () => fetch.renew(),
+    discard: () => fetch.discard(),
   };
 
   function keepSecrets(): void {

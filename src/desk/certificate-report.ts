@@ -1,5 +1,5 @@
 import type { CertificateRefresh } from "../account/renewal.ts";
-import { lifeText } from "../account/renewing.ts";
+import { lifeText } from "../model/life.ts";
 import type { CertificateReport } from "./reply-schemas.ts";
 
 /** Pure: the reply to `refresh-cert`. */

@@ -80,7 +80,10 @@ async function refresh({ pass, state }: Desk): Promise<RefreshReport> {
 async function reload(desk: Desk): Promise<ReloadReport> {
   const report = await desk.reload();
   if (report === undefined)
-    throw new NgrokdError("refused", "The daemon is stopping, and reads no configuration any more");
+    throw new NgrokdError(
+      "refused",
+      "The daemon is stopping, so it does not read the configuration",
+    );
   return report;
 }
 
@@ -103,7 +106,7 @@ async function setApiKey(
     log.info(`This machine has moved to the key's account. ${moved.farewell}`);
   await pass();
   const override = settings.current.origins["api.key"].startsWith("environment")
-    ? " At the next start NGROK_API_KEY of the environment comes before it."
+    ? " At the next start NGROK_API_KEY in the environment overrides it."
     : "";
   const saved = `ngrok accepted the key; it is saved in ${settings.current.path}.${override}`;
   const { registration } = state();
@@ -113,5 +116,5 @@ async function setApiKey(
     return `${saved} This machine is registered as ${registration.operatorId}${where}.${farewell}`;
   }
   const why = registration.kind === "failed" ? `: ${registration.reason}` : "";
-  return `${saved} Registration has not succeeded yet${why}; the daemon goes on trying.`;
+  return `${saved} Registration has not succeeded yet${why}; the daemon keeps trying.`;
 }

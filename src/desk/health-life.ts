@@ -66,7 +66,9 @@ export function createHealth(address: () => HostPort, source: HealthSource, log:
       const before = trouble;
       trouble = `There is no health server: ${reasonOf(error)}`;
       if (trouble !== before)
-        log.warn(trouble, { hint: "`server.health_port` in the configuration names another port" });
+        log.warn(trouble, {
+          hint: "set another port as `server.health_port` in the configuration",
+        });
     }
   }
 }

@@ -22,17 +22,17 @@ function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
     gauge("ngrokd_up", "Whether the daemon can make progress.", Number(live.ok)),
     gauge(
       "ngrokd_ready",
-      "Whether it is registered and the last poll succeeded.",
+      "Whether it is registered, the last poll succeeded and the ingress can be reached.",
       Number(readiness(state).ready),
     ),
-    gauge("ngrokd_build_info", "What runs here; always 1.", 1, { version, runtime }),
+    gauge("ngrokd_build_info", "The version and the runtime; always 1.", 1, { version, runtime }),
   ];
   if (registration.kind === "registered") {
     const seconds = registration.certificate.notAfter.getTime() / 1000;
     families.push(
       gauge(
         "ngrokd_certificate_expiry_timestamp_seconds",
-        "When the client certificate expires.",
+        "The time when the client certificate expires.",
         seconds,
       ),
     );
@@ -41,11 +41,15 @@ function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
     families.push(
       gauge(
         "ngrokd_last_poll_timestamp_seconds",
-        "When the last poll of ngrok's API ended.",
+        "The time when the last poll of ngrok's API ended.",
         lastPass.at.getTime() / 1000,
       ),
-      gauge("ngrokd_last_poll_success", "Whether it succeeded.", Number(lastPass.ok)),
-      gauge("ngrokd_last_poll_duration_seconds", "How long it took.", lastPass.tookMs / 1000),
+      gauge("ngrokd_last_poll_success", "Whether the last poll succeeded.", Number(lastPass.ok)),
+      gauge(
+        "ngrokd_last_poll_duration_seconds",
+        "The duration of the last poll.",
+        lastPass.tookMs / 1000,
+      ),
     );
   }
   const samples = (): Sample[] =>
@@ -64,23 +68,23 @@ function trafficFamilies({ state, limit, turnedAway }: MetricFacts): Family[] {
   const all = metered(state.endpoints);
   const used = all.filter(({ meter }) => meter.total > 0);
   return [
-    gauge("ngrokd_connections_limit", "Connections that there may be at once.", limit),
+    gauge("ngrokd_connections_limit", "The most connections that may be open.", limit),
     {
       name: "ngrokd_connections_active",
       type: "gauge",
-      help: "Connections that are open.",
+      help: "Open connections.",
       samples: each(all, ({ active }) => [{ value: active }]),
     },
     {
       name: "ngrokd_connections_total",
       type: "counter",
-      help: "Connections that came.",
+      help: "Accepted connections.",
       samples: each(all, ({ total }) => [{ value: total }]),
     },
     {
       name: "ngrokd_connections_refused_total",
       type: "counter",
-      help: "Connections that the ingress refused, by ngrok's error code.",
+      help: "Connections refused by the ingress, by ngrok's error code.",
       samples: each(used, ({ refusedBy }) =>
         Object.entries(refusedBy).map(([code, value]) => ({ labels: { code }, value })),
       ),
@@ -88,7 +92,7 @@ function trafficFamilies({ state, limit, turnedAway }: MetricFacts): Family[] {
     {
       name: "ngrokd_connection_errors_total",
       type: "counter",
-      help: "Connections that ended by a failure, by its kind.",
+      help: "Failed connections, by kind of failure.",
       samples: each(used, ({ errorsBy }) =>
         errorKinds.map((kind) => ({ labels: { kind }, value: errorsBy[kind] })),
       ),
@@ -105,14 +109,14 @@ function trafficFamilies({ state, limit, turnedAway }: MetricFacts): Family[] {
     {
       name: "ngrokd_upgrade_seconds",
       type: "histogram",
-      help: "From accept to the ingress's yes.",
+      help: "Time from a connection's accept to the ingress's acceptance.",
       samples: each(used, ({ upgrade }) => buckets(upgrade)),
     },
     {
       name: "ngrokd_first_byte_seconds",
       type: "histogram",
       help:
-        "From the ingress's yes, or the client's first byte after it, " +
+        "Time from the ingress's acceptance, or the client's first byte after it, " +
         "to the endpoint's first byte.",
       samples: each(used, ({ firstByte }) => buckets(firstByte)),
     },
@@ -128,13 +132,13 @@ function poolFamilies({ hits, misses, retries, dials, ready, patienceMs }: Ingre
   return [
     counter(
       "ngrokd_pool_hits_total",
-      "Connections that found a ready connection to the ingress.",
+      "Connections that used a ready connection to the ingress.",
       hits,
     ),
     counter("ngrokd_pool_misses_total", "Connections that had to wait for a dial.", misses),
     counter(
       "ngrokd_pool_retries_total",
-      "Ready connections that proved dead, and were made good by a dial.",
+      "Ready connections that were dead, and were replaced by a dial.",
       retries,
     ),
     counter(
@@ -143,7 +147,11 @@ function poolFamilies({ hits, misses, retries, dials, ready, patienceMs }: Ingre
       dials,
     ),
     gauge("ngrokd_pool_ready", "Connections to the ingress that are ready now.", ready),
-    gauge("ngrokd_pool_idle_limit_seconds", "How long one is kept ready.", patienceMs / 1000),
+    gauge(
+      "ngrokd_pool_idle_limit_seconds",
+      "How long a ready connection is kept.",
+      patienceMs / 1000,
+    ),
   ];
 }
 

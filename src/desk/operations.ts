@@ -84,7 +84,7 @@ export const operations = {
     input: z.object({ json: flag, force: flag }),
     help: {
       json: "Reply with a report instead of a sentence",
-      force: "Renew it also where it is not due yet",
+      force: "Renew it even if it is not due yet",
     },
     // A sentence without `json`, as the Go program replies.
     reply: z.union([certificateReportSchema, z.string()]),
@@ -97,7 +97,7 @@ export const operations = {
     word: "key",
     help: {
       key: "The key",
-      "switch-account": "Move this machine to the key's account, where that is another one",
+      "switch-account": "Move this machine to the key's account, if that is another one",
     },
     reply: z.string(),
     patienceMs: 60_000,

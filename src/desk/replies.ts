@@ -1,9 +1,6 @@
-import type { Loaded } from "../config/load.ts";
 import { countOf, type Histogram, quantile } from "../model/histogram.ts";
-import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { errorKinds, type Meter } from "../model/meter.ts";
-import { type Parsed, unparsed } from "../model/parsed.ts";
-import { proxyFor, proxyText } from "../model/proxy.ts";
+import { proxyWays } from "../model/proxy.ts";
 import {
   type CertificateFacts,
   type EndpointState,
@@ -82,10 +79,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     },
     config_path: loaded.path,
     hosts_path: loaded.hostsPath,
-    proxy: {
-      api: proxyTo(apiPlace(loaded.config.api.url), loaded),
-      ingress: proxyTo(parseHostPort(state.ingress, 443), loaded),
-    },
+    proxy: proxyWays(loaded.config.api.url, state.ingress, loaded.proxy),
     insecure_skip_verify: loaded.config.server.insecure_skip_verify,
     warnings: [...state.warnings],
   };
@@ -216,17 +210,6 @@ function certificateReply(
             reason: trouble.reason,
           },
   };
-}
-
-/** Plain http is only for servers on this machine, and uses no proxy. */
-function apiPlace(text: string): Parsed<HostPort> {
-  const { protocol, host } = new URL(text);
-  return protocol === "https:" ? parseHostPort(host, 443) : unparsed("it goes directly");
-}
-
-function proxyTo(place: Parsed<HostPort>, { proxy: rules }: Loaded): string {
-  const proxy = place.ok ? proxyFor(place.value, rules) : undefined;
-  return proxy === undefined ? "" : proxyText(proxy);
 }
 
 const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);

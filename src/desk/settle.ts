@@ -1,7 +1,7 @@
 import { hintOf, reasonOf } from "../model/error.ts";
 import { sameFailure } from "../model/failure.ts";
-import type { PassResult, Reconciled } from "../model/pass.ts";
-import type { State } from "../model/state.ts";
+import type { PassResult, Reconciled, Resumption } from "../model/pass.ts";
+import type { Phase, State } from "../model/state.ts";
 import { changeLines, type Line } from "./tell.ts";
 
 /** The change of the published state after a pass, and its log lines. */
@@ -20,8 +20,10 @@ interface Timing {
  * Pure: the new state after a pass, and log lines for the differences. A
  * failure that goes on is logged once.
  */
-export function settled(state: State, result: PassResult, timing: Timing): Outcome {
+export function settled(state: State, result: PassResult | Resumption, timing: Timing): Outcome {
   switch (result.kind) {
+    case "resumed":
+      return resumed(state, result.reconciled);
     case "idle":
       return withoutKey(state, timing);
     case "failed":
@@ -32,6 +34,17 @@ export function settled(state: State, result: PassResult, timing: Timing): Outco
     case "confirm":
       return listed(state, result.reconciled, timing);
   }
+}
+
+/** ngrok was not asked yet: the phase stays, and no pass has ended. */
+function resumed(state: State, { endpoints, problems }: Reconciled): Outcome {
+  const troubles = problems.map(
+    (problem): Line => ({ level: "warn", text: problem.reason, hint: problem.hint }),
+  );
+  return {
+    change: { endpoints },
+    lines: [...changeLines(state.endpoints, endpoints), ...troubles],
+  };
 }
 
 function withoutKey(state: State, timing: Timing): Outcome {
@@ -82,7 +95,8 @@ function failed(state: State, failure: Failure, timing: Timing): Outcome {
 
 /** `reconciled` is undefined for a list that counts only when seen again. */
 function listed(state: State, reconciled: Reconciled | undefined, timing: Timing): Outcome {
-  const { endpoints, problems } = reconciled ?? unchanged(state);
+  const { endpoints, problems: found } = reconciled ?? unchanged(state);
+  const problems = [...found, ...mostlyFailed(endpoints)];
   const reason = problems.map((problem) => problem.reason).join("; ");
   const hint = hintIn(problems);
   const ok = reason === "";
@@ -93,7 +107,7 @@ function listed(state: State, reconciled: Reconciled | undefined, timing: Timing
   );
   return {
     change: {
-      phase: ok ? "serving" : "degraded",
+      phase: phaseAfter(state, reconciled, ok),
       reason,
       hint,
       lastPass: { ...timing, ok, reason, hint },
@@ -108,8 +122,27 @@ function listed(state: State, reconciled: Reconciled | undefined, timing: Timing
   };
 }
 
+/** With the list of before this start in doubt, the start has not ended. */
+function phaseAfter({ phase }: State, reconciled: Reconciled | undefined, ok: boolean): Phase {
+  if (reconciled === undefined && phase === "starting") return phase;
+  return ok ? "serving" : "degraded";
+}
+
+/**
+ * A few endpoints that fail are their own trouble. If at least three and most
+ * of them do, the daemon does not do what it is there for.
+ */
+function mostlyFailed(endpoints: State["endpoints"]): Reconciled["problems"] {
+  const wanted = endpoints.filter(({ state }) => state === "listening" || state === "failed");
+  const failed = wanted.filter(({ state }) => state === "failed").length;
+  if (failed < 3 || failed * 2 <= wanted.length) return [];
+  return [
+    { reason: "most endpoints cannot be served", hint: "`ngrokd list` says why, for each of them" },
+  ];
+}
+
 const noKey = "there is no API key";
-const resumedWarning = "Endpoints are those from before this start: ngrok's API cannot be asked";
+const resumedWarning = "The endpoints are from before this start, since ngrok's API cannot be used";
 
 const unchanged = ({ endpoints }: State): Reconciled => ({ endpoints, problems: [] });
 

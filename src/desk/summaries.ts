@@ -3,11 +3,11 @@
  * `ngrokd --help` shows them and must not load the schemas.
  */
 export const summaries = {
-  status: "How the daemon is: registration, certificate, last poll",
-  list: "The endpoints with their addresses and states",
-  health: "Whether the daemon is healthy and ready, as an exit code too",
+  status: "Show the daemon's state: registration, certificate, last poll",
+  list: "List the endpoints with their addresses and states",
+  health: "Show whether the daemon is healthy and ready; also as exit code",
   refresh: "Poll ngrok now, and wait for the result",
-  reload: "Read the configuration again, and take over what has changed",
-  "refresh-cert": "Renew the client certificate where that is due",
-  "set-api-key": "Try an ngrok API key and keep it",
+  reload: "Read the configuration again, and apply the changes",
+  "refresh-cert": "Renew the client certificate if it is due",
+  "set-api-key": "Check an ngrok API key and save it",
 } as const;

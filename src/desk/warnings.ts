@@ -1,3 +1,4 @@
+import type { State } from "../model/state.ts";
 import type { Line } from "./tell.ts";
 
 /** The sources of warnings. An empty text or list is no warning. */
@@ -23,7 +24,7 @@ export interface IngressTrouble {
 
 export const insecureWarning =
   "server.insecure_skip_verify is on: the ingress is NOT verified, " +
-  "and whoever is on the way can read and change every connection";
+  "and anyone on the network path can read and change every connection";
 
 /** Pure: the warnings of `ngrokd status`, each a sentence, in their order. */
 export function warningsOf(sources: WarningSources): string[] {
@@ -50,6 +51,15 @@ export function ingressTrouble(
 ): IngressTrouble | undefined {
   if (error === undefined) return undefined;
   return { text: `New connections fail: ${error.message}`, hint: error.hint ?? "" };
+}
+
+/**
+ * Pure: a daemon that cannot reach the ingress carries nothing, so it does not
+ * serve. The advice is in the warning.
+ */
+export function carrying(state: State, trouble: IngressTrouble | undefined): State {
+  if (trouble === undefined || state.phase !== "serving") return state;
+  return { ...state, phase: "degraded", reason: trouble.text, hint: "" };
 }
 
 /**

@@ -134,7 +134,7 @@ export function judgeApi({ url, answer, trial }: ApiFacts): Finding {
 
 function reachFix(error: unknown): string {
   if (isNgrokdError(error, "timeout") || isNgrokdError(error, "network"))
-    return "does a firewall want a proxy? name it in `forward.proxy_url`";
+    return "does a firewall require a proxy? set it as `forward.proxy_url`";
   return "see https://status.ngrok.com";
 }
 
@@ -158,7 +158,7 @@ export function judgeClock({ answer }: ApiFacts): Finding {
         ? `${Math.round(seconds / 60)} minutes`
         : `${Math.round(seconds / 3600)} hours`;
   const text = `this machine's clock is ${far} ${skewMs > 0 ? "behind" : "ahead of"} ngrok's`;
-  const fix = "set it, for example with `timedatectl set-ntp true`; certificates count on it";
+  const fix = "set it, for example with `timedatectl set-ntp true`; certificates depend on it";
   return Math.abs(skewMs) < skewLimits.failureMs
     ? warning("clock", text, fix)
     : failure("clock", text, fix);
@@ -180,7 +180,7 @@ export function judgeKey(
   if (!key.ok && elsewhere) {
     return warning(
       "key",
-      "the configuration has none; the daemon has one from its own environment, which cannot be tried from here",
+      "the configuration has none; the daemon has one from its own environment, which cannot be checked from here",
     );
   }
   if (!key.ok) return failure("key", "there is none", "run `sudo ngrokd set-api-key`");
@@ -205,7 +205,7 @@ export function judgeOperator(
     error.details.fromNgrok === true
   ) {
     const fix =
-      "it was deleted in the dashboard, or the key is of another account; the daemon's log says what it does about it";
+      "it was deleted in the dashboard, or the key is of another account; the daemon's log tells how it goes on";
     return failure(
       "operator",
       `ngrok does not know ${operatorId}, as which this machine is registered`,

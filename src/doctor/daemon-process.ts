@@ -5,6 +5,7 @@ export interface ProcessFacts {
   readonly uid: number | undefined;
   readonly fileLimit: number | undefined;
   readonly openFiles: number | undefined;
+  readonly env: Readonly<Record<string, string>> | undefined;
 }
 
 /** Never rejects; all facts are undefined outside Linux. */
@@ -12,12 +13,13 @@ export async function lookAtProcess(pid: number): Promise<ProcessFacts> {
   const folder = `/proc/${pid}`;
   const orNone = async <T>(work: Promise<T>): Promise<T | undefined> =>
     await work.catch(() => undefined);
-  const [uid, fileLimit, openFiles] = await Promise.all([
+  const [uid, fileLimit, openFiles, env] = await Promise.all([
     orNone(stat(folder).then((info) => info.uid)),
     orNone(readFile(`${folder}/limits`, "latin1").then(fileLimitIn)),
     orNone(readdir(`${folder}/fd`).then(({ length }) => length)),
+    orNone(readFile(`${folder}/environ`, "utf8").then(environmentIn)),
   ]);
-  return { uid, fileLimit, openFiles };
+  return { uid, fileLimit, openFiles, env };
 }
 
 /**
@@ -31,4 +33,10 @@ export function fileLimitIn(text: string): number | undefined {
     : word === undefined
       ? undefined
       : Number(word);
+}
+
+/** Pure: the variables in the text of `/proc/PID/environ`. */
+export function environmentIn(text: string): Record<string, string> {
+  const entries = text.split("\0").filter((entry) => entry.includes("="));
+  return Object.fromEntries(entries.map((entry) => entry.split(/=(.*)/s, 2)));
 }

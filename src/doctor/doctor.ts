@@ -3,13 +3,13 @@
 import { dirname } from "node:path";
 import type { Loaded } from "../config/load.ts";
 import { defaultConfig } from "../config/schema.ts";
-import { stateFolderOf } from "../files/state-folder.ts";
+import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
+import { readAssignment } from "../machine/assignment-file.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
-import { type HostPort, parseHostPort } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
-import { proxyFor, proxyText } from "../model/proxy.ts";
+import { type ProxyWays, proxyWays } from "../model/proxy.ts";
 import { createFetch } from "../net/fetch.ts";
 import {
   type ApiFacts,
@@ -33,6 +33,7 @@ import {
 import {
   judgeConfiguration,
   judgeDaemon,
+  judgeEnvironment,
   judgeFiles,
   judgeListener,
   judgePrivileges,
@@ -68,6 +69,9 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
     leftoverFindings(local),
   ]);
   const findings = [
+    ...(daemon?.env === undefined
+      ? judgeEnvironment(place.env, "command")
+      : judgeEnvironment(daemon.env, "daemon")),
     ...judgeConfiguration(local.inspection, status),
     ...judgeDaemon(local.daemon),
     ...judgeSocket(local.socketPath, local.socketMode),
@@ -146,18 +150,9 @@ function apiFindings(api: ApiFacts | undefined, local: Local): Finding[] {
 }
 
 /** The proxies of this command, in the form of the daemon's status. */
-function waysOf(loaded: Loaded, local: Local): { api: string; ingress: string } {
-  const { protocol, host } = new URL(loaded.config.api.url);
-  const api = protocol === "https:" ? parseHostPort(host, 443) : undefined;
-  const ingress = parseHostPort(
-    statusOf(local)?.ingress_endpoint ?? loaded.config.ingressEndpoint,
-    443,
-  );
-  const way = (place: HostPort): string => {
-    const proxy = proxyFor(place, loaded.proxy);
-    return proxy === undefined ? "" : proxyText(proxy);
-  };
-  return { api: api?.ok ? way(api.value) : "", ingress: ingress.ok ? way(ingress.value) : "" };
+function waysOf({ config, proxy }: Loaded, local: Local): ProxyWays {
+  const ingress = statusOf(local)?.ingress_endpoint ?? config.ingressEndpoint;
+  return proxyWays(config.api.url, ingress, proxy);
 }
 
 async function ingressFindings(
@@ -280,7 +275,7 @@ async function listenerFindings({ daemon, sockets }: Local, all: boolean): Promi
     return [
       notChecked(
         "listeners",
-        isNgrokdError(daemon.error, "permission") ? "the daemon must not be asked" : unanswered,
+        isNgrokdError(daemon.error, "permission") ? "this user may not ask the daemon" : unanswered,
       ),
     ];
   // A draining endpoint has no listener and needs none.
@@ -310,7 +305,12 @@ async function leftoverFindings({ loaded, daemon, hosts, hostsPath }: Local): Pr
   ];
   const facts = await lookForLeftovers([...folders, dirname(hostsPath)], stateFolder, new Date());
   const dead = !daemon.ok && isNgrokdError(daemon.error, "not-running");
-  const names = hosts.ok ? [...hosts.value.names.values()] : [];
-  const stale = dead ? names.filter((found) => found.some(({ ours }) => ours)).length : 0;
+  const names = hosts.ok ? [...hosts.value.names] : [];
+  const saved = await readAssignment(stateFiles(stateFolder).assignment).catch(() => undefined);
+  const written: ReadonlyMap<string, string> = saved?.ok ? saved.value.assignment : new Map();
+  // Another tool may have moved our lines out of the section.
+  const isOurs = ([name, found]: (typeof names)[number]): boolean =>
+    found.some(({ ours, address }) => ours || written.get(name) === address);
+  const stale = dead ? names.filter(isOurs).length : 0;
   return judgeLeftovers(facts, stale, hostsPath);
 }

@@ -5,6 +5,7 @@ import type { Attempt } from "./attempt.ts";
 /** All checks, with their titles in the output. */
 export const checks = {
   privileges: "Privileges",
+  environment: "Environment",
   configuration: "Configuration",
   proxy: "Proxy",
   daemon: "Daemon",

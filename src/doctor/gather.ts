@@ -7,15 +7,15 @@ import { defaultHostsPath, type Env, findSocketPath } from "../config/paths.ts";
 import { askDaemon } from "../control/client.ts";
 import { type ListItem, listSchema, type Status, statusSchema } from "../desk/reply-schemas.ts";
 import { errnoOf } from "../files/atomic.ts";
-import type { IngressSettings } from "../ingress/ingress.ts";
+import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import { loadTrust } from "../ingress/trust.ts";
 import { NgrokdError } from "../model/error.ts";
 import { parseHostPort } from "../model/host-port.ts";
 import { proxyFor } from "../model/proxy.ts";
+import { type ListeningSocket, listeningSockets } from "../net/proc-net.ts";
 import type { Net } from "../net/types.ts";
 import { type Attempt, attempt } from "./attempt.ts";
 import { type HostsFacts, lookAtHosts } from "./name-findings.ts";
-import { type ListeningSocket, listeningSockets } from "./sockets.ts";
 import { lookAtState, type StateFacts } from "./state-files.ts";
 
 /** `config` and `socket` are the values of the flags. */

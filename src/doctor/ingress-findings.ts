@@ -1,6 +1,8 @@
 import { refusalAdvice } from "../ingress/advice.ts";
-import { createIngress, type IngressSettings, upgrade } from "../ingress/ingress.ts";
+import { createIngress } from "../ingress/ingress.ts";
+import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import { describeTlsFailure } from "../ingress/trust.ts";
+import { upgrade } from "../ingress/upgrade.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { quote } from "../model/parsed.ts";
@@ -105,7 +107,7 @@ async function letGo(conn: Conn): Promise<void> {
 export function judgeIngress({ address, verified, dial }: IngressFacts): Finding {
   if (!dial.ok) {
     const fix =
-      hintOf(dial.error) || "does a firewall block it, or want a proxy (`forward.proxy_url`)?";
+      hintOf(dial.error) || "does a firewall block it, or require a proxy (`forward.proxy_url`)?";
     return failure("ingress", reasonOf(dial.error), fix);
   }
   const issuer =
@@ -114,7 +116,7 @@ export function judgeIngress({ address, verified, dial }: IngressFacts): Finding
   const text = `"${address}" answered within ${ms} ms${issuer}`;
   if (verified) return { ...ok("ingress", text), took_ms: ms };
   const fix =
-    "remove `server.insecure_skip_verify`: anybody on the way can read and change the traffic";
+    "remove `server.insecure_skip_verify`: anyone on the network path can read and change the traffic";
   return warning("ingress", `${text}, which is NOT verified`, fix);
 }
 
@@ -134,7 +136,7 @@ export function judgeOurCertificate({ first, trials }: IngressFacts): Finding {
     const judged = first.target === nobody ? warning : failure;
     return judged(check, reasonOf(error), hintOf(error));
   }
-  return notChecked(check, `the ingress gave no sensible answer: ${reasonOf(error)}`);
+  return notChecked(check, `the ingress gave an invalid answer: ${reasonOf(error)}`);
 }
 
 /** Pure: whether one endpoint can be reached through the ingress. */

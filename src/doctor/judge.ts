@@ -3,8 +3,10 @@ import type { Inspection } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import type { ListItem, Status } from "../desk/reply-schemas.ts";
+import { type Env, leftOutIn, trustedVariables } from "../model/environment.ts";
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
+import type { ListeningSocket } from "../net/proc-net.ts";
 import type { Attempt } from "./attempt.ts";
 import type { ProcessFacts } from "./daemon-process.ts";
 import {
@@ -16,7 +18,7 @@ import {
   runWithSudo,
   warning,
 } from "./finding.ts";
-import { type ListeningSocket, socketsAt } from "./sockets.ts";
+import { socketsAt } from "./sockets.ts";
 
 /**
  * `uid`: of this process, undefined if the system has none. `denied`: some file
@@ -28,6 +30,43 @@ export function judgePrivileges(uid: number | undefined, denied: boolean): Findi
   if (!denied) return [ok("privileges", `user ID ${uid}, which may read all that was checked`)];
   return [
     warning("privileges", "you are not root, and some of this cannot be checked", runWithSudo),
+  ];
+}
+
+/**
+ * `env` is of the daemon, or of this command if no daemon can be looked at.
+ * Nothing to tell gives no finding.
+ */
+export function judgeEnvironment(env: Env, of: "daemon" | "command"): Finding[] {
+  const whose = of === "daemon" ? "the daemon's" : "this command's";
+  const leftOut = leftOutIn(env).sort();
+  const counting = trustedVariables(env);
+  const code = counting.filter((name) => name !== "NODE_EXTRA_CA_CERTS");
+  return [
+    ...(leftOut.length === 0
+      ? []
+      : [
+          warning(
+            "environment",
+            `the ${of} was started with ${leftOut.join(", ")}, without effect`,
+            "remove them: the runtime reads them before ngrokd begins, and BUN_OPTIONS runs code then",
+          ),
+        ]),
+    ...code.map((name) =>
+      warning(
+        "environment",
+        `${name} of ${whose} environment counts: it changes which code runs`,
+        "remove it unless it is meant",
+      ),
+    ),
+    ...(code.length === counting.length
+      ? []
+      : [
+          ok(
+            "environment",
+            `NODE_EXTRA_CA_CERTS of ${whose} environment counts: its CAs are trusted for the API`,
+          ),
+        ]),
   ];
 }
 
@@ -63,9 +102,7 @@ export function judgeConfiguration(
   return [
     ok(
       "configuration",
-      exists
-        ? `"${path}" is right${note}`
-        : `there is no "${path}": every setting is at its default`,
+      exists ? `"${path}" is valid${note}` : `there is no "${path}": every setting has its default`,
     ),
   ];
 }
@@ -88,10 +125,10 @@ export function judgeProxy(
     (status.proxy.api !== ours.api || status.proxy.ingress !== ours.ingress)
   ) {
     const fix =
-      "an environment of its own? set `forward.proxy_url` in the configuration, which counts everywhere";
+      "the daemon may have another environment: set `forward.proxy_url` in the configuration, for both";
     return warning(
       "proxy",
-      `the daemon goes another way than this command: for it, ${both(status.proxy)}`,
+      `the daemon and this command reach ngrok in different ways; for the daemon, ${both(status.proxy)}`,
       fix,
     );
   }
@@ -201,7 +238,7 @@ export function judgeListener(
       if (sockets === undefined || there.length > 0) return ok(check, `${url} listens on ${place}`);
       return failure(
         check,
-        `${url}: the daemon says that it listens on ${place}, and nobody does`,
+        `${url}: the daemon says that it listens on ${place}, but no program does`,
         "is the daemon in a container? then run this there; else restart it",
       );
   }

@@ -101,7 +101,7 @@ export function judgeName(check: Check, facts: NameFacts): Finding {
   const strangers = lines.filter(({ ours, address }) => !ours && address !== ip);
   if (strangers.length > 0) {
     const where = strangers.map(({ line, address }) => `line ${line} (${address})`).join(", ");
-    return judged(check, leads, `remove ${where} from "${path}", or leave it if you mean it`);
+    return judged(check, leads, `remove ${where} from "${path}", or keep it if it is intended`);
   }
   if (!lines.some(({ address }) => address === ip))
     return judged(check, `${leads}, and "${path}" does not name it`, writeAgain);

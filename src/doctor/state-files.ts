@@ -7,6 +7,7 @@ import { errnoOf, fileError, readFileIfThere } from "../files/atomic.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { absent } from "../files/sweep.ts";
 import { type AssignmentReading, readAssignment } from "../machine/assignment-file.ts";
+import { lifeText } from "../model/life.ts";
 import type { Parsed } from "../model/parsed.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 
@@ -24,7 +25,7 @@ export interface StateFacts {
   readonly identity: LoadedIdentity;
   /** Undefined without a certificate. */
   readonly certificate: Parsed<CertificateFacts> | undefined;
-  /** Undefined if there is no file. */
+  /** The content of ip_mappings.json; undefined without the file. */
   readonly assignment: AssignmentReading;
   readonly assignmentPath: string;
 }
@@ -148,8 +149,6 @@ export function judgeState(facts: StateFacts, owners: readonly number[] | undefi
 const modeText = (file: FileFacts | undefined): string =>
   (file?.mode ?? 0).toString(8).padStart(4, "0");
 
-const dayMs = 86_400_000;
-
 /**
  * Pure: the rest of the certificate's lifetime. `trouble`: the reason of a
  * failed renewal, or empty.
@@ -177,8 +176,7 @@ export function judgeCertificate(
       ),
     ];
   }
-  const left = (notAfter.getTime() - now.getTime()) / dayMs;
-  const text = `valid for ${left < 2 ? `${Math.floor(left * 24)} hours` : `${Math.floor(left)} days`}, until ${until} UTC`;
+  const text = `valid for ${lifeText(notAfter.getTime() - now.getTime())}, until ${until} UTC`;
   return renewalDue(certificate.value, now)
     ? [warning("certificate", `${text}; less than a third of its life`, byDaemon)]
     : [ok("certificate", text)];
@@ -238,11 +236,11 @@ export function judgeLeftovers(
   const findings: Finding[] = [];
   if (stale > 0) {
     const what = stale === 1 ? "a name that leads" : `${stale} names that lead`;
-    const fix = "start the daemon, which cleans up first, or take them out with `sudo ngrokd undo`";
+    const fix = "start the daemon, which cleans up first, or remove them with `sudo ngrokd undo`";
     findings.push(
       warning(
         "leftovers",
-        `"${hostsPath}" has ${what} nowhere, left by a daemon that did not stop in order`,
+        `"${hostsPath}" has ${what} nowhere, left by a daemon that did not stop properly`,
         fix,
       ),
     );
@@ -262,7 +260,7 @@ export function judgeLeftovers(
       warning(
         "leftovers",
         `unfinished files of a write that was cut off: ${shown}`,
-        "the daemon removes them when it starts; nobody needs them",
+        "the daemon removes them when it starts; they are not needed",
       ),
     );
   }

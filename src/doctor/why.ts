@@ -249,7 +249,7 @@ function judgeEnding({ hostname, ip, port }: ListItem, there: readonly ListItem[
       "connect by the name",
     );
   }
-  const fix = "if it is wanted, make it again, or give it back its binding `kubernetes`";
+  const fix = "if it is needed, create it again, or restore its binding `kubernetes`";
   return failure(
     "endpoint",
     `${subject} is gone from ngrok's list, and its last connections are ending`,
@@ -263,8 +263,7 @@ function unheardOf({ host }: Question, known: readonly string[], unasked: boolea
     [...new Set(known)].filter((name) => name !== ""),
   );
   const what = `no endpoint that is bound to this machine has the name "${host}"${unasked ? " (ngrok's API could not be asked)" : ""}`;
-  const bind =
-    "does it exist, and has it the binding `kubernetes`? `ngrokd list` shows those that do";
+  const bind = "does it exist, with the binding `kubernetes`? `ngrokd list` shows those that do";
   return failure("endpoint", what, near === undefined ? bind : `did you mean "${near}"?`);
 }
 
@@ -324,8 +323,8 @@ async function withoutDaemon(question: Question, place: Place, local: Local): Pr
       const text = `${ours.address}:${at}`;
       steps.push(
         listens
-          ? ok("listener", `somebody listens on ${text}`)
-          : failure("listener", `nobody listens on ${text}`, "start the daemon"),
+          ? ok("listener", `a program listens on ${text}`)
+          : failure("listener", `no program listens on ${text}`, "start the daemon"),
       );
     }
   } else if (parseHostname(question.host).ok) {

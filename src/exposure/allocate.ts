@@ -9,17 +9,17 @@ import {
 } from "../model/ip.ts";
 
 /**
- * Which name has which address. No two names share one. The order carries
- * recency: names that are gone come first, the longest gone foremost, then
- * those present, sorted; so the file needs no times, and an unchanged pass
+ * The address of each name; no two names share one. The order shows how recent
+ * a name is: absent names come first, the longest absent at the top, then the
+ * present names, sorted. So the file needs no times, and an unchanged pass
  * gives an equal map.
  */
 export type Assignment = ReadonlyMap<Hostname, Ip>;
 
 export interface Allocation {
   /**
-   * Every wanted name but the failed ones, and the names that are gone and keep
-   * their address.
+   * All wanted names but the failed ones, and the absent names that keep their
+   * address.
    */
   readonly assignment: Assignment;
   /** Wanted names for which no address is left, with the reason. */
@@ -27,19 +27,21 @@ export interface Allocation {
 }
 
 /**
- * How many names that are gone keep their address; beyond that the longest gone
- * are forgotten, so the file cannot grow without end.
+ * How many absent names keep their address. Beyond it the longest absent names
+ * are forgotten, so the file stays small.
  */
 export const remembered = 100_000;
 
 /**
- * Gives every wanted name one address of `range`. A name keeps the address it
- * had, also through its absence: the address of a name that is gone goes to
- * another only once the range is used up, the longest gone first. A saved
- * address outside `range`, reserved, or held by an earlier name too (the Go
- * program wrote such files) counts as none. `avoid`, addresses where something
- * else listens, only concerns names that have no address yet. The order of
- * `wanted` does not matter. Linear in names, apart from sorting them.
+ * Gives every wanted name one address of `range`. A name keeps its saved
+ * address, even through an absence. The address of an absent name is given away
+ * only if the range is used up, the longest absent name first.
+ *
+ * A saved address does not count if it is outside `range`, reserved, or of an
+ * earlier name too (the Go program wrote such files). `avoid` has addresses on
+ * which another program listens; it concerns only names without an address. The
+ * order of `wanted` does not matter. Linear in the names, apart from the
+ * sorting.
  */
 export function allocate(input: {
   wanted: readonly Hostname[];
@@ -65,8 +67,8 @@ export function allocate(input: {
 }
 
 /**
- * True for addresses that never belong to a name: network and broadcast ends,
- * and those of 127.0.0.0/8 that others count on.
+ * True for addresses that no name may have: network and broadcast addresses,
+ * and those of 127.0.0.0/8 that other programs use.
  */
 export function isReserved(ip: Ip): boolean {
   return others.has(ip) || ip.endsWith(".0") || ip.endsWith(".255");
@@ -92,8 +94,8 @@ function firstHolders(saved: Assignment, range: Subnet): Map<Hostname, Ip> {
 }
 
 /**
- * What may be given to a new name: first what no name holds, upwards, then what
- * belonged to names that are gone, in their order.
+ * The addresses for new names: first those of no name, upwards, then those of
+ * absent names, in their order.
  */
 function* freeAddresses(
   range: Subnet,

@@ -30,7 +30,7 @@ export interface Policy {
 }
 
 export interface MachineFacts {
-  /** The range that new addresses come from. */
+  /** The range of new addresses. */
   readonly range: Subnet;
   /** Addresses on which another program listens at a wanted port. */
   readonly taken: ReadonlySet<Ip>;
@@ -51,8 +51,8 @@ export type Unserved =
   | { readonly kind: "homeless"; readonly binding: Binding; readonly reason: string };
 
 /**
- * Pure: what this machine should show for these endpoints. Each host name gets
- * an address of its own, and each binding a door with one route.
+ * Pure: the exposure of these endpoints. Each host name gets an address, and
+ * each binding a door with one route.
  */
 export function expose({ accounts, assignment, policy, machine }: ExposureInput): ExposureResult {
   const { targets, refused } = admit(accounts, policy);

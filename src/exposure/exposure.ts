@@ -1,5 +1,5 @@
 /**
- * exposure/ decides what this machine shows of all accounts' endpoints. An
+ * exposure/ decides which endpoints of all accounts this machine shows. An
  * Exposure is plain data: it can be printed, compared, sent to another process,
  * and written by hand in a test. Everything in this room is pure.
  */
@@ -18,12 +18,12 @@ export interface Door {
 }
 
 /**
- * How a door finds out the destination of a connection. `fixed`: the door has
- * one route, and reads nothing of the connection.
+ * How a door finds the destination of a connection. `fixed`: the door has one
+ * route, and reads nothing from the connection.
  */
 export type Greeting = "fixed";
 
-/** Leads the connections of a door that match to one target. */
+/** Leads the matching connections of a door to one target. */
 export interface Route {
   readonly door: DoorId;
   readonly match: Match;
@@ -46,7 +46,8 @@ export interface NameRecord {
 }
 
 /**
- * All that this machine should show. Lists are sorted, so equal ones are equal.
+ * Everything that this machine should show. Lists are sorted, so two exposures
+ * can be compared.
  */
 export interface Exposure {
   readonly doors: readonly Door[];

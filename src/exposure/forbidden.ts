@@ -3,42 +3,48 @@ import { quote } from "../model/parsed.ts";
 
 export interface OwnNames {
   /**
-   * What this machine calls itself (host name, FQDN), in any case; the short
-   * form and its `.local` name follow from these.
+   * The host name and the FQDN of this machine, in any case. The short form and
+   * the `.local` name are derived from them.
    */
   readonly hostnames: readonly string[];
+  /** The search list of the resolver, which completes short names. */
+  readonly searched?: readonly string[];
+  /** The addresses that lines of the hosts file outside our section give. */
+  readonly pinned?: ReadonlyMap<string, readonly string[]>;
+  /** The addresses of this machine's interfaces. */
+  readonly addresses?: readonly string[];
   /**
-   * What the hosts file calls it beside that (hosts-text.ts, namesOfMachine);
-   * lower case.
-   */
-  readonly listed?: ReadonlySet<string>;
-  /**
-   * Hosts that the daemon itself must reach, the API's and the ingress's,
+   * Hosts that the daemon itself must reach, such as the API and the ingress,
    * without ports.
    */
   readonly hosts: readonly string[];
 }
 
 /**
- * Why a name may never be written into the hosts file, or undefined where it
- * may. Names come from a remote API: one that took `localhost`, the machine's
- * own name or ngrok's own hosts would cut off the machine or the daemon. Single
- * labels are allowed.
+ * Why a name may never be written into the hosts file; undefined if it may.
+ * Names come from a remote API. A name such as `localhost`, the machine's own
+ * name or one of ngrok's hosts would cut off the machine or the daemon. A name
+ * in a line of the administrator would overrule that line. Single labels are
+ * allowed.
  */
 export function forbiddenName(name: Hostname, own: OwnNames): string | undefined {
   if (isLocalhostKin(name)) return `${quote(name)} always means the local machine or network`;
-  if (own.hostnames.some((hostname) => formsOf(hostname).includes(name)))
+  if (own.hostnames.some((hostname) => formsOf(hostname, own.searched ?? []).includes(name)))
     return `${quote(name)} is this machine's own name`;
-  if (own.listed?.has(name))
+  const pins = own.pinned?.get(name) ?? [];
+  const ownAddresses = new Set((own.addresses ?? []).map(canonicalAddress));
+  if (pins.some((pin) => isLoopbackAddress(pin) || ownAddresses.has(canonicalAddress(pin))))
     return `${quote(name)} is one of this machine's own names in its hosts file`;
+  if (pins.length > 0)
+    return `another line of the hosts file gives ${quote(name)} an address of its own, ${pins.join(", ")}, and that line counts`;
   if (own.hosts.some((host) => plain(host) === name))
     return `${quote(name)} is a host that ngrokd itself has to reach`;
   return undefined;
 }
 
 /**
- * `localhost` (RFC 6761: and all below it) and the names beside it in the hosts
- * files that Linux, macOS and the BSDs ship.
+ * `localhost` and all names below it (RFC 6761), and the other names in the
+ * hosts files of Linux, macOS and the BSDs.
  */
 export function isLocalhostKin(name: Hostname): boolean {
   return /^localhost[46]$|(?:^|\.)localhost$|(?:^|\.)localdomain[46]?$|^ipv?6-[^.]+$|^broadcasthost$|^loopback$/.test(
@@ -46,10 +52,24 @@ export function isLocalhostKin(name: Hostname): boolean {
   );
 }
 
-function formsOf(hostname: string): string[] {
+function formsOf(hostname: string, searched: readonly string[]): string[] {
   const full = plain(hostname);
   const short = full.split(".")[0] ?? full;
-  return [full, short, `${short}.local`];
+  return [
+    full,
+    ...["", ".local", ...searched.map((domain) => `.${plain(domain)}`)].map((end) => short + end),
+  ];
+}
+
+/** 127.0.0.1, 127.0.1.1 and ::1, which hosts files give to the machine. */
+const isLoopbackAddress = (text: string): boolean =>
+  ["127.0.0.1", "127.0.1.1", "::1", "::ffff:7f00:1"].includes(canonicalAddress(text));
+
+/** An IPv6 address has many spellings, and a URL one. */
+function canonicalAddress(text: string): string {
+  const [address = ""] = text.toLowerCase().split("%");
+  const url = address.includes(":") ? URL.parse(`http://[${address}]`) : null;
+  return url === null ? address : url.hostname.slice(1, -1);
 }
 
 const plain = (host: string): string => host.toLowerCase().replace(/\.$/, "");

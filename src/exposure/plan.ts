@@ -1,9 +1,9 @@
 import { type DoorId, type Doorway, doorwaysOf, type Exposure, type Route } from "./exposure.ts";
 
 /**
- * What leads from the present doors to the wanted ones. The order is the
- * safety: doors open and change their routes before names are written, and
- * close after names are taken out.
+ * The steps from the present doors to the wanted ones. The order keeps clients
+ * safe: doors open and change their routes before names are written, and close
+ * after names are removed.
  */
 export interface Steps {
   readonly open: readonly Doorway[];
@@ -11,8 +11,8 @@ export interface Steps {
   readonly reroute: readonly Doorway[];
   readonly close: readonly DoorId[];
   /**
-   * Doors that close and open again, since their address belongs to another
-   * host name now. They open after the old name is taken out.
+   * Doors that close and open again, since their address now belongs to another
+   * host name. They open after the old name is removed.
    */
   readonly reopen: readonly Doorway[];
 }
@@ -40,23 +40,7 @@ export function plan(
 }
 
 /**
- * Pure: whether a list lacks so much of what is served that it must be seen
- * twice before any endpoint is retired: one glitch of the API must not cut
- * every service. True for a list that is suddenly empty, and for one that lacks
- * at least three bindings and more than half of them. Both by the key of the
- * binding.
- */
-export function isSuspiciouslyShort(
-  served: readonly string[],
-  listed: ReadonlySet<string>,
-): boolean {
-  if (served.length === 0) return false;
-  const lost = served.filter((key) => !listed.has(key)).length;
-  return listed.size === 0 || (lost >= 3 && lost * 2 > served.length);
-}
-
-/**
- * A client that resolved the old name must not reach the service of another.
+ * A client that resolved the old name must not reach another service.
  */
 function sameHosts({ routes: a }: Doorway, { routes: b }: Doorway): boolean {
   const [before, after] = [new Set(a.map(hostOf)), new Set(b.map(hostOf))];

@@ -1,8 +1,8 @@
 import { isLoopbackSubnet, loopback, parseSubnet, type Subnet } from "../model/ip.ts";
 
 /**
- * The range that addresses come from; in this version loopback, whatever the
- * configuration says: then with a warning.
+ * The range of the addresses. This version uses loopback only: for another
+ * configured range it returns loopback and a warning.
  */
 export function addressRange(text: string): { readonly range: Subnet; readonly warning?: string } {
   const subnet = parseSubnet(text);

@@ -3,7 +3,7 @@
  * files.
  */
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
+import { constants, statSync } from "node:fs";
 import {
   access,
   type FileHandle,
@@ -15,13 +15,18 @@ import {
   unlink,
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { NgrokdError } from "../model/error.ts";
+import process from "node:process";
+import { errnoSentence } from "../model/errno.ts";
+import { NgrokdError, reasonOf } from "../model/error.ts";
 
 /**
  * Replaces a whole file or leaves it unchanged, also after a crash. It writes a
  * temporary file in the same folder, so that the rename stays on one file
  * system, and then does fsync, rename and fsync of the folder. The new file has
  * `mode` from the start, whatever the umask, and the owner of the old file.
+ *
+ * A file that is a mount of its own, as in a container, cannot be replaced. It
+ * is written in place, and gets its old text back if that fails half way.
  *
  * `rename` replaces the system's rename. A caller uses it for a last check, and
  * tests use it too. If it rejects, the old file is unchanged. Rejects with
@@ -44,8 +49,10 @@ export async function writeFileAtomic(
     made = true;
     try {
       await file.writeFile(content);
-      if (old !== undefined) await takeOwner(file, old);
       await file.chmod(options.mode);
+      // Last: a file that is another user's takes no more changes from a root
+      // without all rights, as a service unit's is.
+      if (old !== undefined) await takeOwner(file, old);
       await file.sync();
     } finally {
       await file.close();
@@ -53,17 +60,72 @@ export async function writeFileAtomic(
     await (options.rename ?? rename)(temporary, path);
     await syncFolder(dirname(path));
   } catch (error) {
-    if (made) await unlink(temporary).catch(() => undefined);
-    throw fileError(`Cannot write "${path}"`, error);
+    const isMount = options.rename === undefined && isMountError(error, made);
+    try {
+      if (!isMount) throw error;
+      await writeInPlace(path, Buffer.from(content), options.mode);
+    } catch (failure) {
+      throw fileError(`Cannot write "${path}"`, made && isMount ? failure : error);
+    } finally {
+      if (made) await unlink(temporary).catch(() => undefined);
+    }
   }
 }
 
+/** Of one file; the last list of endpoints is by far the largest. */
+const readLimit = 128 * 1024 * 1024;
+
 /**
- * The text of a file (UTF-8), or undefined if there is no file. Rejects with
- * NgrokdError `state` or `permission` for all other errors.
+ * The file is a mount, or it is one in a folder that is read-only and has to be
+ * tried in place.
  */
-export async function readFileIfThere(path: string): Promise<string | undefined> {
+const isMountError = (error: unknown, made: boolean): boolean =>
+  errnoOf(error) === (made ? "EBUSY" : "EROFS");
+
+async function writeInPlace(path: string, content: Buffer, mode: number): Promise<void> {
+  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
+    const info = await file.stat();
+    if (!info.isFile()) throw new Error("it is not a regular file");
+    // Never wider than it was while it is written.
+    if ((info.mode & 0o7777 & ~mode) !== 0) await file.chmod(info.mode & mode & 0o7777);
+    const old = await file.readFile();
+    try {
+      await put(file, content);
+    } catch (error) {
+      await put(file, old);
+      throw error;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function put(file: FileHandle, content: Buffer): Promise<void> {
+  for (let at = 0; at < content.length; ) {
+    const { bytesWritten } = await file.write(content, at, content.length - at, at);
+    at += bytesWritten;
+  }
+  await file.truncate(content.length);
+  await file.sync();
+}
+
+/**
+ * The text of a file (UTF-8), or undefined if there is no file. A device or a
+ * pipe, which would not end, is not read, nor is a file over `limit`. Rejects
+ * with NgrokdError `state` or `permission` for these and all other errors.
+ */
+export async function readFileIfThere(
+  path: string,
+  limit = readLimit,
+): Promise<string | undefined> {
+  const refuse = (why: string): NgrokdError =>
+    new NgrokdError("state", `Cannot read "${path}": ${why}`);
+  try {
+    const info = await stat(path);
+    if (!info.isFile() && !info.isDirectory()) throw refuse("it is not a file");
+    if (info.size > limit)
+      throw refuse(`it has ${info.size} bytes, and no more than ${limit} are read`);
     return await readFile(path, "utf8");
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;
@@ -109,17 +171,45 @@ export async function checkWritableFolder(path: string): Promise<void> {
 
 /**
  * A file system error as NgrokdError: `permission` for EACCES, EPERM and EROFS,
- * `state` for the rest.
+ * `state` for the rest. The text has no temporary name, so it is the same each
+ * time.
  */
 export function fileError(action: string, cause: unknown): NgrokdError {
   if (cause instanceof NgrokdError) return cause;
   const errno = errnoOf(cause) ?? "";
-  const what = sentences[errno] ?? (cause instanceof Error ? cause.message : String(cause));
+  const what = errnoSentence(errno) ?? reasonOf(cause);
   const denied = errno === "EACCES" || errno === "EPERM" || errno === "EROFS";
   return new NgrokdError(denied ? "permission" : "state", `${action}: ${what}`, {
     cause,
     details: { errno },
+    ...hintFor(errno, cause),
   });
+}
+
+function hintFor(errno: string, cause: unknown): { hint?: string } {
+  if (errno === "EBUSY" || errno === "EROFS")
+    return { hint: "if it is mounted, as in a container, mount its folder instead, and writable" };
+  if (process.getuid?.() !== 0 || (errno !== "EACCES" && errno !== "EPERM")) return {};
+  const path = cause instanceof Error && "path" in cause ? String(cause.path) : "";
+  return path === "" ? {} : { hint: rootHint(path, errno) };
+}
+
+/**
+ * What to do if root may not do something: it is root already. Under a service
+ * unit it may not pass over the owner and the mode of a file.
+ */
+export function rootHint(path: string, errno = "EACCES"): string {
+  const immutable = errno === "EPERM" ? "is it immutable (`lsattr`)? if not, " : "";
+  return `${immutable}root has not all rights here, as in a service: ${ownerOf(path)} give it to root (chown), or widen its mode`;
+}
+
+function ownerOf(path: string): string {
+  try {
+    const { uid, mode } = statSync(path);
+    return `"${path}" belongs to the user ${uid}, with the mode ${(mode & 0o7777).toString(8)};`;
+  } catch {
+    return "the file or its folder belongs to another user;";
+  }
 }
 
 /** `ENOENT`, `EACCES`, … of a file system error; undefined for others. */
@@ -128,18 +218,6 @@ export function errnoOf(error: unknown): string | undefined {
     ? error.code
     : undefined;
 }
-
-const sentences: Readonly<Record<string, string>> = {
-  EACCES: "permission denied",
-  EPERM: "not permitted",
-  EROFS: "the file system is read-only",
-  ENOSPC: "no space left on the device",
-  ENOENT: "no such file or folder",
-  ENOTDIR: "a part of the path is not a folder",
-  EISDIR: "it is a folder",
-  EDQUOT: "the disk quota is used up",
-  ELOOP: "too many symbolic links",
-};
 
 async function takeOwner(file: FileHandle, old: { uid: number; gid: number }): Promise<void> {
   const mine = await file.stat();

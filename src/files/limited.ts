@@ -7,17 +7,23 @@ export async function readLimited(
   limit: number,
 ): Promise<Uint8Array | undefined> {
   const reader = stream.getReader();
-  const chunks: Uint8Array[] = [];
+  // Not a list of chunks: a million of one byte each would take 100 MB.
+  let bytes = Buffer.alloc(0);
   let size = 0;
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) return Buffer.concat(chunks, size);
-    size += value.length;
-    if (size > limit) {
+    if (done) return bytes.subarray(0, size);
+    if (size + value.length > limit) {
       // A rejection only says that the stream is gone, which is the aim.
       reader.cancel().catch(() => undefined);
       return undefined;
     }
-    chunks.push(value);
+    if (size + value.length > bytes.length) {
+      const larger = Buffer.alloc(Math.max(size + value.length, 2 * bytes.length));
+      larger.set(bytes.subarray(0, size));
+      bytes = larger;
+    }
+    bytes.set(value, size);
+    size += value.length;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * One sentence of advice for the refusals of ngrok's ingress that users meet;
- * undefined where the ingress's own message says it all. Source: ngrok's public
+ * One sentence of advice for the frequent refusals of ngrok's ingress;
+ * undefined if the ingress's own message is enough. Source: ngrok's public
  * error reference.
  */
 export function refusalAdvice(code: string): string | undefined {

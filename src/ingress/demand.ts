@@ -1,6 +1,6 @@
 /**
- * Milliseconds that one count covers, and how many counts are kept: demand is
- * what was asked for in the last ten seconds.
+ * Milliseconds of one count, and the number of counts. Demand is the number of
+ * requests in the last ten seconds.
  */
 const stepMs = 100;
 const steps = 100;
@@ -10,8 +10,8 @@ export interface Demand {
   note(now: number): void;
   /**
    * How many ready connections this demand is worth, between `min` and `max`:
-   * what arrives while twice a dial's time passes, and at least the largest
-   * burst of 200 ms. `dialMs` is what a dial takes. Without demand it is `min`.
+   * the arrivals during two dials, and at least the largest burst of 200 ms.
+   * `dialMs` is the time of a dial. Without demand it is `min`.
    */
   target(now: number, options: { dialMs: number; min: number; max: number }): number;
 }

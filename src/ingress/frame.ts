@@ -9,11 +9,11 @@ import { NgrokdError, reasonOf } from "../model/error.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import { ConnRequestSchema, ConnResponseSchema, PodIdentitySchema } from "./conn_header_pb.ts";
 
-/** What the client asks for. Source: docs/protocol.md, "The ingress". */
+/** The client's request. Source: docs/protocol.md, "The ingress". */
 export interface ConnRequest {
   /**
-   * The endpoint's host name without port; for a wildcard endpoint the name
-   * that the client really asked for.
+   * The endpoint's host name without port; for a wildcard endpoint the
+   * requested name.
    */
   readonly host: string;
   /** 1 to 65535. */
@@ -28,10 +28,7 @@ export interface PodIdentity {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
-/**
- * What the ingress answers. Texts are as they came: quote them before they
- * reach a log.
- */
+/** The response of the ingress. Its texts are unchanged: quote them in logs. */
 export type Reply =
   | {
       readonly kind: "accepted";
@@ -47,8 +44,8 @@ export type Reply =
     };
 
 /**
- * `payload` is one protobuf message; `rest` is what followed it, the first
- * bytes of the stream. Both may be empty and share memory with the input.
+ * `payload` is one protobuf message; `rest` has the first bytes of the stream.
+ * Both may be empty and share memory with the input.
  */
 export type Split =
   | { readonly kind: "need-more" }
@@ -58,9 +55,9 @@ export type Split =
 export const maxPayload = 0xffff;
 
 /**
- * Takes the frame off the front of bytes that come in pieces: feed them in
- * order until the answer is a frame; then it starts over. Any two bytes are a
- * valid length, so this cannot fail.
+ * Takes the frame from the front of bytes in pieces. Feed them in order until
+ * the result is a frame; then it starts over. Any two bytes are a valid length,
+ * so this cannot fail.
  */
 export function createFrameReader(): (bytes: Uint8Array) => Split {
   let pieces: Uint8Array[] = [];
@@ -70,8 +67,7 @@ export function createFrameReader(): (bytes: Uint8Array) => Split {
     total += bytes.length;
     const size = frameSize(pieces);
     if (size === undefined || total < size) return { kind: "need-more" };
-    // The frame ends in this last piece, so what follows is a view of it and
-    // never a copy.
+    // The frame ends in this last piece, so the rest is a view and no copy.
     const end = bytes.length - (total - size);
     const frame =
       pieces.length === 1
@@ -85,7 +81,7 @@ export function createFrameReader(): (bytes: Uint8Array) => Split {
 
 /**
  * The request with its length in front, ready to send. Throws NgrokdError
- * `protocol` where it is longer than {@link maxPayload}.
+ * `protocol` if it is longer than {@link maxPayload}.
  */
 export function encodeConnRequest({ host, port, podIdentity }: ConnRequest): Uint8Array {
   const identity =
@@ -112,8 +108,8 @@ export function decodeConnRequest(payload: Uint8Array): Parsed<ConnRequest> {
 }
 
 /**
- * The answer with its length in front, ready to send. Throws NgrokdError
- * `protocol` where it is longer than {@link maxPayload}.
+ * The response with its length in front, ready to send. Throws NgrokdError
+ * `protocol` if it is longer than {@link maxPayload}.
  */
 export function encodeConnResponse(reply: Reply): Uint8Array {
   const notices = reply.notices.map((Message) => ({ Message }));
@@ -125,9 +121,8 @@ export function encodeConnResponse(reply: Reply): Uint8Array {
 }
 
 /**
- * An error code or an error message makes it a refusal. An answer that says
- * nothing at all is not taken for a yes: a stream must not start on two zero
- * bytes.
+ * An error code or an error message makes it a refusal. An empty response is
+ * not accepted: a stream must not start on two zero bytes.
  */
 export function decodeConnResponse(payload: Uint8Array): Parsed<Reply> {
   const message = decode(ConnResponseSchema, payload);

@@ -1,3 +1,5 @@
+import { onAbort } from "../model/abort.ts";
+
 /**
  * Lets at most `limit` pieces of work run at once; the others wait in the order
  * in which they came.
@@ -22,15 +24,14 @@ export function createLimiter(limit: number): Limiter {
     }
     return new Promise((resolve, reject) => {
       const start = (): void => {
-        signal?.removeEventListener("abort", leave);
+        unhook();
         resolve();
       };
-      const leave = (): void => {
+      queue.add(start);
+      const unhook = onAbort(signal, () => {
         queue.delete(start);
         reject(signal?.reason);
-      };
-      queue.add(start);
-      signal?.addEventListener("abort", leave, { once: true });
+      });
     });
   };
 

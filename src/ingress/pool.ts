@@ -1,6 +1,15 @@
 import { isNgrokdError, type NgrokdError } from "../model/error.ts";
 import type { Conn } from "../net/types.ts";
-import { createDemand } from "./demand.ts";
+import { createDemand, type Demand } from "./demand.ts";
+import {
+  afterHangUp,
+  afterPatience,
+  keptMs,
+  leastPatienceMs,
+  type Patience,
+  unlimited,
+} from "./patience.ts";
+import { afterFailedDial, afterHangUpAtOnce, noSetbacks, type Setbacks } from "./setbacks.ts";
 
 export interface PoolLimits {
   /** Kept ready even without demand. */
@@ -12,8 +21,8 @@ export interface PoolLimits {
 }
 
 /**
- * A handshaken connection that nobody has used, with the read that has watched
- * over it: the first bytes come from there.
+ * A handshaken connection that is unused, with its pending read, which watches
+ * over it. The first bytes come from there.
  */
 export interface Ready {
   readonly conn: Conn;
@@ -23,40 +32,35 @@ export interface Ready {
 }
 
 export interface Pool {
-  /**
-   * The newest ready connection, or undefined; either way it counts as demand.
-   */
+  /** The newest ready connection, or undefined. Both count as demand. */
   take(): Ready | undefined;
   /**
-   * A taken connection proved dead before the ingress had answered: the ingress
-   * closes idle ones sooner than thought.
+   * A taken connection proved dead before a response of the ingress: it closes
+   * idle connections sooner than thought.
    */
   provedDead(ready: Ready): void;
-  /**
-   * Somebody else's dial has succeeded: no reason to wait after those that
-   * failed.
-   */
+  /** Another dial has succeeded: no reason to rest after failed ones. */
   reached(): void;
   /**
-   * Drops what is ready and what is being dialled: the identity, the trust, the
-   * ingress or the network is another now.
+   * Drops all ready connections and dials, since the identity, the trust, the
+   * ingress or the network has changed.
    */
-  renew(): void;
+  discard(): void;
   /** The limits have changed: makes ready what they ask for. */
   prepare(): void;
   /** Drops everything, for good. */
   close(): void;
   readonly idle: number;
-  /** Whether any are to be ready now. */
+  /** Whether any connections are to be ready now. */
   readonly wanting: boolean;
   /**
-   * Ready ones in a row that the ingress hung up on at once, and how the latest
-   * broke, unless it was closed.
+   * The ready connections in a row that the ingress closed at once. `error` is
+   * how the latest broke; undefined if it was closed.
    */
   readonly hungUp: { readonly times: number; readonly error: NgrokdError | undefined };
   /**
-   * How long a connection is kept ready now: the configured time, or less where
-   * this ingress has proved less patient. Milliseconds.
+   * How long a connection is kept ready now, in milliseconds: the configured
+   * time, or less if this ingress has proved less patient.
    */
   readonly patienceMs: number;
 }
@@ -67,235 +71,242 @@ export interface PoolOptions {
    * aborts.
    */
   readonly dial: (signal: AbortSignal) => Promise<Conn>;
-  /** Asked anew at every decision. */
+  /** Asked again at every decision. */
   readonly limits: () => PoolLimits;
   /** Milliseconds of a clock that does not jump. */
   readonly now?: () => number;
+  /** 0 to 1. */
   readonly random?: () => number;
 }
 
 /**
- * Refilling waits for a pause in the demand, since a handshake costs more than
- * a connection: it would delay the very burst it is for.
+ * A refill waits for a pause in the demand, since a handshake costs more than a
+ * connection: it would delay the burst that it is for. Milliseconds.
  */
 const refillDelayMs = 25;
-/** But not for longer than this. */
+/** A refill is not postponed beyond this. */
 const refillAtLastMs = 150;
-/**
- * Dials for the pool at once; connections that somebody waits for have the rest
- * of the dialling to themselves.
- */
+/** Dials of the pool at once; the other places are for waiting clients. */
 const refillsAtOnce = 2;
-/** A black hole must not keep the places of those that somebody waits for. */
+/** An ingress that does not respond must not keep the places of clients. */
 const dialLimitMs = 10_000;
-/** Patience learned from an ingress is never less. */
-const leastPatienceMs = 2000;
-/**
- * An ingress that restarts, or a way that breaks, looks like an ingress without
- * patience: whenever a connection has been ready for all of the time that was
- * learned, the next may be for so much longer.
- */
-const relaxing = 1.25;
-const [firstRestMs, longestRestMs] = [500, 30_000];
 
 /**
  * Connections to the ingress made ready in advance, so that a new local
  * connection pays one round trip instead of four. Any of them fits any
- * endpoint: the host is only named in the header. Sized by recent demand,
- * newest first out, each watched while it waits.
+ * endpoint, since the host is only in the header. Their number follows recent
+ * demand, the newest is taken first, and each is watched while it waits.
  */
 export function createPool(options: PoolOptions): Pool {
-  const { dial, limits, now = () => performance.now(), random = Math.random } = options;
-  const demand = createDemand();
-  const ready: Ready[] = [];
-  let dialling = 0;
-  let dialMs = 50;
-  let learnedMs = Number.POSITIVE_INFINITY;
-  let learnedAt = 0;
-  /**
-   * Dials in a row that failed, and ready ones in a row that the ingress hung
-   * up on at once.
-   */
-  let [failures, hangUps] = [0, 0];
-  let hungUpBy: NgrokdError | undefined;
-  let restUntil = 0;
-  let era = new AbortController();
-  let refillTimer: ReturnType<typeof setTimeout> | undefined;
-  let refillDue = 0;
-  let expiryTimer: ReturnType<typeof setTimeout> | undefined;
-  let closed = false;
-
-  const patience = (): number =>
-    Math.max(leastPatienceMs, Math.min(limits().idleTimeoutMs, learnedMs));
-  const target = (): number => demand.target(now(), { dialMs, ...limits() });
-
+  const state: State = {
+    options: { now: () => performance.now(), random: Math.random, ...options },
+    demand: createDemand(),
+    ready: [],
+    dialling: 0,
+    dialMs: 50,
+    patience: unlimited,
+    setbacks: noSetbacks,
+    era: new AbortController(),
+    refillTimer: undefined,
+    refillDue: 0,
+    expiryTimer: undefined,
+    isClosed: false,
+  };
+  const { ready, demand } = state;
+  const { now, limits } = state.options;
   return {
     take() {
-      if (closed || limits().max === 0) return undefined;
+      if (state.isClosed || limits().max === 0) return undefined;
       demand.note(now());
       const taken = ready.pop();
-      // At the low-water mark waiting for a pause would leave the next ones
-      // without.
-      scheduleRefill(ready.length * 4 < target() ? 0 : refillDelayMs);
+      // At the low-water mark a pause would leave the next ones without.
+      scheduleRefill(state, ready.length * 4 < targetOf(state) ? 0 : refillDelayMs);
       return taken;
     },
     provedDead(dead) {
-      learn(now() - dead.since);
-      // Those that are older are no better.
-      for (const one of ready.filter(({ since }) => since <= dead.since)) discard(one);
+      learn(state, now() - dead.since);
+      // Older ones are no better.
+      for (const one of ready.filter(({ since }) => since <= dead.since)) drop(state, one);
     },
     reached() {
-      if (failures === 0) return;
-      failures = 0;
-      restUntil = 0;
-      scheduleRefill(refillDelayMs);
+      if (state.setbacks.failures === 0) return;
+      state.setbacks = { ...state.setbacks, failures: 0, restUntil: 0 };
+      scheduleRefill(state, refillDelayMs);
     },
-    renew() {
-      era.abort();
-      era = new AbortController();
-      for (const one of [...ready]) discard(one);
-      learnedMs = Number.POSITIVE_INFINITY;
-      [failures, hangUps, restUntil] = [0, 0, 0];
-      scheduleRefill(0);
+    discard() {
+      state.era.abort();
+      state.era = new AbortController();
+      for (const one of [...ready]) drop(state, one);
+      state.patience = { ...state.patience, learnedMs: unlimited.learnedMs };
+      state.setbacks = noSetbacks;
+      scheduleRefill(state, 0);
     },
-    prepare: () => scheduleRefill(0),
+    prepare: () => scheduleRefill(state, 0),
     close() {
-      closed = true;
-      era.abort();
-      clearTimeout(refillTimer);
-      clearTimeout(expiryTimer);
-      for (const one of [...ready]) discard(one);
+      state.isClosed = true;
+      state.era.abort();
+      clearTimeout(state.refillTimer);
+      clearTimeout(state.expiryTimer);
+      for (const one of [...ready]) drop(state, one);
     },
     get idle() {
       return ready.length;
     },
     get wanting() {
-      return !closed && target() > 0;
+      return !state.isClosed && targetOf(state) > 0;
     },
     get hungUp() {
+      const { hangUps, hungUpBy } = state.setbacks;
       return { times: hangUps, error: hangUps === 0 ? undefined : hungUpBy };
     },
     get patienceMs() {
-      return patience();
+      return patienceOf(state);
     },
   };
+}
 
-  /**
-   * Plans the next refill: a later call postpones it, but never beyond
-   * `refillAtLastMs` from the first.
-   */
-  function scheduleRefill(delayMs: number): void {
-    if (closed) return;
-    const at = now();
-    if (refillTimer === undefined) refillDue = at + Math.max(delayMs, refillAtLastMs);
-    else clearTimeout(refillTimer);
-    const wait = Math.min(delayMs, Math.max(0, refillDue - at));
-    refillTimer = setTimeout(() => {
-      refillTimer = undefined;
-      refill();
-    }, wait);
-    refillTimer.unref?.();
-  }
+interface State {
+  readonly options: Required<PoolOptions>;
+  readonly demand: Demand;
+  /** The oldest first. */
+  readonly ready: Ready[];
+  /** How many dials are under way. */
+  dialling: number;
+  /** What a dial takes, as a moving average. */
+  dialMs: number;
+  patience: Patience;
+  setbacks: Setbacks;
+  /** Aborts all dials when they are discarded. */
+  era: AbortController;
+  refillTimer: ReturnType<typeof setTimeout> | undefined;
+  /** The latest time for the planned refill. */
+  refillDue: number;
+  expiryTimer: ReturnType<typeof setTimeout> | undefined;
+  isClosed: boolean;
+}
 
-  function refill(): void {
-    // Where nobody dials nobody finds out that it has come to an end.
-    if (target() === 0) hangUps = 0;
-    const rest = restUntil - now();
-    if (rest > 0) {
-      scheduleRefill(rest);
-      return;
-    }
-    while (!closed && dialling < refillsAtOnce && ready.length + dialling < target())
-      void dialOne();
-  }
+const patienceOf = ({ patience, options }: State): number =>
+  keptMs(patience, options.limits().idleTimeoutMs);
 
-  async function dialOne(): Promise<void> {
-    const { signal } = era;
-    const started = now();
-    dialling += 1;
-    try {
-      const conn = await dial(AbortSignal.any([signal, AbortSignal.timeout(dialLimitMs)]));
-      if (signal.aborted) return void conn.abort();
-      dialMs = dialMs * 0.8 + (now() - started) * 0.2;
-      failures = 0;
-      keep(conn);
-    } catch {
-      // Whoever needs a connection meets the same failure and tells it; here it
-      // only slows the next attempt down.
-      if (!signal.aborted) takeRest(++failures);
-    } finally {
-      dialling -= 1;
-      refill();
-    }
-  }
+/** How many connections are to be ready now. */
+const targetOf = ({ demand, dialMs, options }: State): number =>
+  demand.target(options.now(), { dialMs, ...options.limits() });
 
-  function takeRest(setbacks: number): void {
-    const ms = Math.min(longestRestMs, firstRestMs * 2 ** Math.min(setbacks - 1, 10));
-    restUntil = now() + ms * (1 - random() / 2);
-  }
+/**
+ * Plans the next refill. A later call postpones it, but never beyond
+ * `refillAtLastMs` from the first.
+ */
+function scheduleRefill(state: State, delayMs: number): void {
+  if (state.isClosed) return;
+  const at = state.options.now();
+  if (state.refillTimer === undefined) state.refillDue = at + Math.max(delayMs, refillAtLastMs);
+  else clearTimeout(state.refillTimer);
+  const wait = Math.min(delayMs, Math.max(0, state.refillDue - at));
+  state.refillTimer = setTimeout(() => {
+    state.refillTimer = undefined;
+    refill(state);
+  }, wait);
+  state.refillTimer.unref?.();
+}
 
-  function keep(conn: Conn): void {
-    const first = Promise.resolve(conn.read());
-    const one: Ready = { conn, first, since: now() };
-    ready.push(one);
-    first.then(
-      (bytes) => left(one, bytes === null),
-      (error: unknown) => left(one, true, isNgrokdError(error) ? error : undefined),
-    );
-    scheduleExpiry();
+function refill(state: State): void {
+  // Without dials no success would end the row of hang-ups.
+  if (targetOf(state) === 0) forgetHangUps(state);
+  const rest = state.setbacks.restUntil - state.options.now();
+  if (rest > 0) {
+    scheduleRefill(state, rest);
+    return;
   }
+  while (
+    !state.isClosed &&
+    state.dialling < refillsAtOnce &&
+    state.ready.length + state.dialling < targetOf(state)
+  )
+    void dialOne(state);
+}
 
-  /**
-   * A ready connection has said something, which no healthy one does before it
-   * was asked.
-   */
-  function left(one: Ready, ended: boolean, error?: NgrokdError): void {
-    if (!ready.includes(one)) return;
-    const age = now() - one.since;
-    discard(one);
-    if (!ended) return;
-    learn(age);
-    // An ingress that hangs up at once is as good as one that cannot be
-    // dialled.
-    hangUps = age < leastPatienceMs ? hangUps + 1 : 0;
-    hungUpBy = error;
-    if (hangUps > 0) takeRest(hangUps);
-    scheduleRefill(refillDelayMs);
+async function dialOne(state: State): Promise<void> {
+  const { dial, now, random } = state.options;
+  const { signal } = state.era;
+  const started = now();
+  state.dialling += 1;
+  try {
+    const conn = await dial(AbortSignal.any([signal, AbortSignal.timeout(dialLimitMs)]));
+    if (signal.aborted) return void conn.abort();
+    state.dialMs = state.dialMs * 0.8 + (now() - started) * 0.2;
+    state.setbacks = { ...state.setbacks, failures: 0 };
+    keep(state, conn);
+  } catch {
+    // A client that needs a connection meets the same failure and tells it.
+    // Here it only slows the next dial down.
+    if (!signal.aborted) state.setbacks = afterFailedDial(state.setbacks, now(), random());
+  } finally {
+    state.dialling -= 1;
+    refill(state);
   }
+}
 
-  function learn(age: number): void {
-    learnedMs = Math.min(learnedMs, Math.max(leastPatienceMs, age * 0.8));
-    learnedAt = now();
-    scheduleExpiry();
-  }
+function keep(state: State, conn: Conn): void {
+  const first = Promise.resolve(conn.read());
+  const one: Ready = { conn, first, since: state.options.now() };
+  state.ready.push(one);
+  first.then(
+    (bytes) => spoke(state, one, bytes === null),
+    (error: unknown) => spoke(state, one, true, isNgrokdError(error) ? error : undefined),
+  );
+  scheduleExpiry(state);
+}
 
-  function relax(): void {
-    learnedMs = Math.max(leastPatienceMs, learnedMs) * relaxing;
-    learnedAt = now();
-  }
+/**
+ * A ready connection has delivered bytes or its end. A healthy one does neither
+ * before a request.
+ */
+function spoke(state: State, one: Ready, isOver: boolean, error?: NgrokdError): void {
+  if (!state.ready.includes(one)) return;
+  const { now, random } = state.options;
+  const age = now() - one.since;
+  drop(state, one);
+  if (!isOver) return;
+  learn(state, age);
+  if (age < leastPatienceMs)
+    state.setbacks = afterHangUpAtOnce(state.setbacks, error, now(), random());
+  else forgetHangUps(state);
+  scheduleRefill(state, refillDelayMs);
+}
 
-  function discard(one: Ready): void {
-    const at = ready.indexOf(one);
-    if (at >= 0) ready.splice(at, 1);
-    one.first.catch(() => undefined);
-    one.conn.close();
-  }
+function forgetHangUps(state: State): void {
+  if (state.setbacks.hangUps > 0) state.setbacks = { ...state.setbacks, hangUps: 0 };
+}
 
-  function scheduleExpiry(): void {
-    clearTimeout(expiryTimer);
-    const [oldest] = ready;
-    if (oldest === undefined || closed) return;
-    expiryTimer = setTimeout(expire, Math.max(0, oldest.since + patience() - now()));
-    expiryTimer.unref?.();
-  }
+function learn(state: State, age: number): void {
+  state.patience = afterHangUp(state.patience, age, state.options.now());
+  scheduleExpiry(state);
+}
 
-  function expire(): void {
-    hangUps = 0;
-    const limit = now() - patience();
-    const over = ready.filter(({ since }) => since <= limit);
-    if (over.some(({ since }) => since >= learnedAt)) relax();
-    for (const one of over) discard(one);
-    scheduleExpiry();
-    scheduleRefill(0);
-  }
+function drop({ ready }: State, one: Ready): void {
+  const at = ready.indexOf(one);
+  if (at >= 0) ready.splice(at, 1);
+  one.first.catch(() => undefined);
+  one.conn.close();
+}
+
+function scheduleExpiry(state: State): void {
+  clearTimeout(state.expiryTimer);
+  const [oldest] = state.ready;
+  if (oldest === undefined || state.isClosed) return;
+  const left = oldest.since + patienceOf(state) - state.options.now();
+  state.expiryTimer = setTimeout(() => expire(state), Math.max(0, left));
+  state.expiryTimer.unref?.();
+}
+
+function expire(state: State): void {
+  const now = state.options.now();
+  forgetHangUps(state);
+  const limit = now - patienceOf(state);
+  const over = state.ready.filter(({ since }) => since <= limit);
+  if (over.some(({ since }) => since >= state.patience.learnedAt))
+    state.patience = afterPatience(state.patience, now);
+  for (const one of over) drop(state, one);
+  scheduleExpiry(state);
+  scheduleRefill(state, 0);
 }

@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { writeFileAtomic } from "../files/atomic.ts";
 
 /**
- * Keeps what is trusted in one file of `folder`, which must be the daemon's
+ * Keeps the trusted CAs in one file of `folder`, which must be the daemon's
  * alone, for dials that would otherwise parse hundreds of roots each. Its name
- * tells its content, since a runtime may remember by name what it has read;
- * files of earlier content are removed. Answers the path; undefined where the
- * file cannot be kept, which only costs time.
+ * depends on its content, since a runtime may cache the file by name. Files of
+ * earlier content are removed. Returns the path, or undefined if the file
+ * cannot be kept, which only costs time.
  */
 export async function keepTrustFile(
   folder: string,
@@ -19,7 +19,7 @@ export async function keepTrustFile(
   const name = `trusted-${createHash("sha256").update(text).digest("hex")}.pem`;
   const path = join(folder, name);
   try {
-    // Written to by somebody, it would be believed.
+    // A changed file would be trusted.
     const found = await readFile(path, "utf8").catch(() => undefined);
     if (found !== text) await writeFileAtomic(path, text, { mode: 0o644 });
     const others = (await readdir(folder)).filter((other) => pattern.test(other) && other !== name);

@@ -16,8 +16,8 @@ import { quote } from "../model/parsed.ts";
 import type { PeerCertificate } from "../net/types.ts";
 
 /**
- * Where ngrok's operator and the Go ngrokd keep ngrok's CA; every PEM file in
- * it is trusted. Source: docs/protocol.md, "The ingress".
+ * The folder in which ngrok's operator and the Go ngrokd keep ngrok's CA; every
+ * PEM file in it is trusted. Source: docs/protocol.md, "The ingress".
  */
 export const trustFolder = "/etc/ssl/certs/ngrok";
 
@@ -31,9 +31,7 @@ export const ngrokCa = {
   url: "https://raw.githubusercontent.com/ngrok/ngrok-operator/main/certs/ngrok-ca.crt",
 } as const;
 
-/**
- * What the ingress's certificate is verified against, and where it comes from.
- */
+/** The CAs for the ingress's certificate, and their origin. */
 export interface Trust {
   /** PEM, one certificate each, no two alike. */
   readonly ca: readonly string[];
@@ -62,9 +60,10 @@ export interface TrustOptions {
 }
 
 /**
- * The system's roots, ngrok's folder and the configured CA. Nothing missing
- * ever turns verification off: less trust means that less verifies. Rejects
- * with NgrokdError `config` where `extra` cannot be used.
+ * The system's roots, ngrok's folder and the configured CA. Missing CAs never
+ * turn verification off: less trust means that less verifies. Rejects with
+ * NgrokdError `config` if `extra` cannot be used (`details.isGone`: it is not
+ * there).
  */
 export async function loadTrust({
   extra,
@@ -92,16 +91,16 @@ export interface InstallOptions {
   /** A PEM file, or the URL of one. */
   readonly source: string;
   readonly folder?: string;
-  /** Takes other CAs than ngrok's, too. */
+  /** Accepts other CAs than ngrok's, too. */
   readonly force?: boolean;
   readonly fetch?: (url: string, init: RequestInit) => Promise<Response>;
   /** Whose SHA-256 counts as ngrok's. */
   readonly published?: string;
-  /** Told of each file right before it is written. */
+  /** Called for each file right before it is written. */
   readonly before?: (path: string, content: string) => Promise<void>;
 }
 
-/** What {@link installTrust} did with one certificate. */
+/** The result of {@link installTrust} for one certificate. */
 export interface InstalledCa {
   readonly path: string;
   readonly subject: string;
@@ -110,18 +109,17 @@ export interface InstalledCa {
   readonly notAfter: Date;
   /** It is the CA that ngrok published. */
   readonly published: boolean;
-  /** False where the file was there already, just so. */
+  /** False if the same file was there already. */
   readonly changed: boolean;
 }
 
 /**
- * Puts each certificate of a PEM text into the trust folder (0644): ngrok's as
- * `ngrok-ca.crt`, known by its published SHA-256; others, with `force` alone,
- * as `ca-<start of its SHA-256>.crt`. One that is refused means that none is
- * installed. The fingerprint makes plain http safe for ngrok's CA; with `force`
- * nothing does, so http is then for loopback only. Rejects with NgrokdError
- * `usage` (no certificate in it), `tls` (not ngrok's), `network`, `permission`
- * or `state`.
+ * Puts each certificate of a PEM text into the trust folder (0644). ngrok's CA
+ * becomes `ngrok-ca.crt`, by its published SHA-256. Others, only with `force`,
+ * become `ca-<start of its SHA-256>.crt`. If one is refused, none is installed.
+ * The fingerprint makes plain http safe for ngrok's CA. With `force` nothing
+ * does, so http is then for loopback only. Rejects with NgrokdError `usage` (no
+ * certificate in it), `tls` (not ngrok's), `network`, `permission` or `state`.
  */
 export async function installTrust(options: InstallOptions): Promise<InstalledCa[]> {
   const {
@@ -149,9 +147,9 @@ export async function installTrust(options: InstallOptions): Promise<InstalledCa
 }
 
 /**
- * A `tls` error of {@link Net.dial} as a person needs it: with the subject,
- * issuer and SHA-256 of the certificate that was shown, and what to do about
- * it. An error without a certificate keeps its message.
+ * A `tls` error of {@link Net.dial} for users: with the subject, issuer and
+ * SHA-256 of the peer's certificate, and advice. An error without a certificate
+ * keeps its message.
  */
 export function describeTlsFailure(error: NgrokdError): NgrokdError {
   const shown = error.details.certificate as PeerCertificate | undefined;
@@ -179,24 +177,24 @@ function hintOf(reason: string, shown: PeerCertificate | undefined): string | un
   }
   if (reason === "CERT_HAS_EXPIRED" || reason === "CERT_NOT_YET_VALID")
     return "is the clock of this machine right?";
-  // With TLS 1.2 the alert comes in the handshake; with 1.3 only after it,
-  // where `upgrade` sees it.
+  // With TLS 1.2 the alert comes in the handshake; with 1.3 only after it, in
+  // `upgrade`.
   if (/ALERT_(?:UNKNOWN_CA|\w*CERTIFICATE\w*)$/.test(reason)) return refusedCertificate;
   if (reason === "ERR_TLS_CERT_ALTNAME_INVALID")
     return "the certificate is for another name: is `ingressEndpoint` right?";
   return undefined;
 }
 
-/** What to do where the ingress does not take our client certificate. */
+/** Advice for an ingress that refuses our client certificate. */
 export const refusedCertificate =
   "our client certificate may have expired, or belong to a deleted operator: `ngrokd doctor` tells, and `ngrokd refresh-cert --force` renews it";
 
 let roots: readonly string[] | undefined;
 
 /**
- * An image without a trust store still gets the roots that came with the
- * runtime. Read once: it takes a tenth of a second, and every pass asks; a
- * changed system store counts from the next start on.
+ * An image without a trust store gets the roots of the runtime. They are read
+ * once: it takes a tenth of a second, and every pass asks. A changed system
+ * store counts from the next start on.
  */
 function systemRoots(): readonly string[] {
   if (roots === undefined) {
@@ -210,6 +208,7 @@ async function configured(path: string, warnings: string[]): Promise<string[]> {
   const refuse = (why: string, cause?: unknown): NgrokdError =>
     new NgrokdError("config", `Cannot use ${quote(path)} as \`server.ingress_ca\`: ${why}`, {
       cause,
+      details: { isGone: errnoOf(cause) === "ENOENT" },
       hint: "it has to be a PEM file, or a folder of PEM files",
     });
   let pems: string[];
@@ -229,7 +228,7 @@ const sizeLimit = 4 * 1024 * 1024;
 
 /**
  * The certificates of a file or of a folder's files. Rejects with the file
- * system's error for `path` itself, warns for what is in it.
+ * system's error for `path` itself; problems inside a folder are warnings.
  */
 async function certificatesAt(path: string, warnings: string[]): Promise<string[]> {
   if (!(await stat(path)).isDirectory()) return certificatesIn(path, warnings);
@@ -270,10 +269,7 @@ async function readSmallFile(path: string): Promise<string> {
   return readFile(path, "utf8");
 }
 
-/**
- * Every certificate between PEM marks; what stands around them (names, keys) is
- * passed over.
- */
+/** Every certificate between PEM marks; other text (names, keys) is skipped. */
 function readCertificates(text: string): { certificates: X509Certificate[]; broken: number } {
   const certificates: X509Certificate[] = [];
   let broken = 0;
@@ -308,15 +304,8 @@ async function readSource({
       throw error instanceof NgrokdError ? error : fileError(`Cannot read ${quote(source)}`, error);
     });
   }
-  refuseOpenHttp(url, force);
   try {
-    const response = await fetch(url.href, {
-      signal: AbortSignal.timeout(30_000),
-      ...alwaysVerified,
-    });
-    // A redirect must not lead to where the address itself would have been
-    // refused.
-    if (response.url !== "") refuseOpenHttp(new URL(response.url), force);
+    const response = await follow(url, source, force, fetch);
     if (!response.ok)
       throw new NgrokdError(
         "network",
@@ -341,8 +330,44 @@ async function readSource({
 }
 
 /**
- * For Bun's fetch, which NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment
- * would otherwise talk out of verifying.
+ * Follows redirects, and refuses each place that the address itself could not
+ * be: what one hop carries decides about the next.
+ */
+async function follow(
+  first: URL,
+  source: string,
+  force: boolean,
+  fetch: NonNullable<InstallOptions["fetch"]>,
+): Promise<Response> {
+  const signal = AbortSignal.timeout(30_000);
+  let url = first;
+  for (let hop = 0; hop <= hopLimit; hop++) {
+    refuseOpenHttp(url, force);
+    const response = await fetch(url.href, { signal, redirect: "manual", ...alwaysVerified });
+    if (response.url !== "") refuseOpenHttp(new URL(response.url), force);
+    const location = response.headers.get("location");
+    if (response.status < 300 || response.status > 399 || location === null) return response;
+    await response.body?.cancel();
+    const next = URL.parse(location, url.href);
+    if (next === null || !/^https?:$/.test(next.protocol)) {
+      throw new NgrokdError(
+        "network",
+        `Cannot fetch ${quote(source)}: it redirects to ${quote(location)}, which is no http or https URL`,
+      );
+    }
+    url = next;
+  }
+  throw new NgrokdError(
+    "network",
+    `Cannot fetch ${quote(source)}: it redirects more than ${hopLimit} times`,
+  );
+}
+
+const hopLimit = 5;
+
+/**
+ * For Bun's fetch: with NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment it
+ * would not verify.
  */
 const alwaysVerified = { tls: { rejectUnauthorized: true } };
 
@@ -400,7 +425,6 @@ async function install(
 }
 
 /**
- * Names run longer than what {@link quote} keeps, and what tells them apart may
- * stand at the end.
+ * Names are longer than {@link quote} keeps, and may differ at their end only.
  */
 const quoteName = (name: string): string => JSON.stringify(name.slice(0, 300));

@@ -38,7 +38,7 @@ export async function readJournal(stateFolder: string): Promise<readonly Change[
   if (changes.ok) return changes.value;
   throw new NgrokdError("state", `Cannot understand the journal "${path}": ${changes.reason}`, {
     hint:
-      "it lists what ngrokd has changed on this machine; " +
+      "it lists ngrokd's changes on this machine; " +
       "the version of ngrokd that wrote it can read it",
   });
 }
@@ -57,7 +57,8 @@ export async function recordChange(
   const known = (other: Change): boolean => isDeepStrictEqual(other, change);
   await rewrite(
     stateFolder,
-    (all) => (all.some(known) ? all : [...all.filter((other) => !same(other, change)), change]),
+    (all) =>
+      all.some(known) ? all : [...all.filter((other) => !sameTarget(other, change)), change],
     log,
   );
 }
@@ -71,7 +72,7 @@ export async function forgetChange(
   change: Pick<Change, "kind" | "path">,
   log: Log = silentLog,
 ): Promise<void> {
-  await rewrite(stateFolder, (all) => all.filter((other) => !same(other, change)), log);
+  await rewrite(stateFolder, (all) => all.filter((other) => !sameTarget(other, change)), log);
 }
 
 /** {@link recordChange} for a file, before it is written with `content`. */
@@ -90,7 +91,7 @@ export const sha256 = (content: string | Uint8Array): string =>
 
 const formatVersion = 1;
 
-const same = (a: Pick<Change, "kind" | "path">, b: Pick<Change, "kind" | "path">): boolean =>
+const sameTarget = (a: Pick<Change, "kind" | "path">, b: Pick<Change, "kind" | "path">): boolean =>
   a.kind === b.kind && a.path === b.path;
 
 type Next = (changes: readonly Change[]) => readonly Change[];
@@ -100,7 +101,7 @@ async function rewrite(stateFolder: string, next: Next, log: Log): Promise<void>
   // Before the lock, so that a missing or read-only folder is no error if there
   // is nothing to record.
   if (unchanged(knownIn(await readFileIfThere(path)), next)) return;
-  await locked(path, () => rewriteLocked(path, next, log));
+  await withLock(path, () => rewriteLocked(path, next, log));
 }
 
 async function rewriteLocked(path: string, next: Next, log: Log): Promise<void> {
@@ -139,9 +140,9 @@ const staleMs = 2000;
  * Runs `work` under a lock file, since the daemon and a command may write at
  * the same time. Rejects with NgrokdError `permission` or `state`.
  */
-async function locked(path: string, work: () => Promise<void>): Promise<void> {
+async function withLock(path: string, work: () => Promise<void>): Promise<void> {
   const lock = `${path}.lock`;
-  while (!(await taken(lock))) {
+  while (!(await acquire(lock))) {
     const held = await stat(lock).catch(absent);
     if (held !== undefined && Math.abs(Date.now() - held.mtimeMs) > staleMs)
       await unlink(lock).catch(absent);
@@ -154,7 +155,7 @@ async function locked(path: string, work: () => Promise<void>): Promise<void> {
   }
 }
 
-async function taken(lock: string): Promise<boolean> {
+async function acquire(lock: string): Promise<boolean> {
   try {
     await (await open(lock, "wx", 0o600)).close();
     return true;
@@ -196,7 +197,7 @@ export function parseJournal(text: string): Parsed<readonly Change[]> {
   const bad = changes.indexOf(undefined);
   return bad === -1
     ? parsed(changes.filter((change) => change !== undefined))
-    : unparsed(`its change ${bad + 1} is of no known kind`);
+    : unparsed(`its change ${bad + 1} has an unknown kind`);
 }
 
 function parseChange(value: unknown): Change | undefined {

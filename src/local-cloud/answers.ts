@@ -26,8 +26,21 @@ export function refusal(
 }
 
 /**
- * Returns the parsed body, or a refusal. Unknown fields are refused, as ngrok
- * does.
+ * For a path or a method that the API does not have. ngrok answers so before it
+ * looks at the key, with no code and no operation.
+ */
+export const noRoute = (path: string): Response =>
+  Response.json({ status_code: 404, msg: "Not Found", details: { path } }, { status: 404 });
+
+/** For an id that there is not, or that is another account's. */
+export function noResource(): Response {
+  const details = { operation_id: newId("op") };
+  return Response.json({ status_code: 404, msg: "Resource not found", details }, { status: 404 });
+}
+
+/**
+ * Returns the parsed body, or a refusal. Unknown fields are refused, and nulls
+ * count as absent, as at ngrok.
  */
 export async function readBody<T extends z.ZodType>(
   c: Context,
@@ -41,7 +54,7 @@ export async function readBody<T extends z.ZodType>(
   const json: unknown = await c.req.json().catch(() => undefined);
   if (json === undefined)
     return refusal(400, "ERR_NGROK_213", `The ${type} request body could not be parsed.`);
-  const body = schema.safeParse(json);
+  const body = schema.safeParse(withoutNulls(json));
   if (body.success) return body.data;
   const [issue] = body.error.issues;
   const field = (issue?.path ?? []).join(".");
@@ -57,5 +70,15 @@ export async function readBody<T extends z.ZodType>(
     400,
     "ERR_NGROK_215",
     `The value provided for the request parameter '${field}' is invalid: ${issue?.message}`,
+  );
+}
+
+/** Fields that are null are left out, at every depth; items of lists stay. */
+function withoutNulls(json: unknown): unknown {
+  if (typeof json !== "object" || json === null || Array.isArray(json)) return json;
+  return Object.fromEntries(
+    Object.entries(json)
+      .filter(([, value]) => value !== null)
+      .map(([field, value]) => [field, withoutNulls(value)]),
   );
 }

@@ -1,6 +1,8 @@
 /** Endpoints, operators and lists as ngrok's API shows them. */
 import type { Context } from "hono";
+import { jsonOf } from "../cloud/refusal.ts";
 import { refusal } from "./answers.ts";
+import { parseCondition } from "./cel.ts";
 import type { Faults } from "./faults.ts";
 import type { Endpoint, Operator } from "./store.ts";
 
@@ -34,7 +36,25 @@ export function endpointView(
   };
 }
 
-/** `ingressEndpoint`: `host:port`, for an operator that has set none. */
+/**
+ * An endpoint as selectors see it: with the fields of the API, and with
+ * metadata that is a JSON object as a map.
+ */
+export function selectedView(c: Context, endpoint: Endpoint): object {
+  const map = objectIn(endpoint.metadata ?? "");
+  return { ...endpointView(c, endpoint), ...(map === undefined ? {} : { metadata: map }) };
+}
+
+/** The JSON object of a text; undefined if it is none. */
+function objectIn(text: string): object | undefined {
+  const json = jsonOf(text);
+  return typeof json === "object" && json !== null && !Array.isArray(json) ? json : undefined;
+}
+
+/**
+ * An operator. `ingressEndpoint`: `host:port`, for one that has set none. The
+ * binding of one without bindings is empty.
+ */
 export function operatorView(c: Context, operator: Operator, ingressEndpoint: string): object {
   const { id, description, metadata, region, deployment, binding } = operator;
   const certificate = binding?.certificates.at(-1);
@@ -49,13 +69,13 @@ export function operatorView(c: Context, operator: Operator, ingressEndpoint: st
     enabled_features: operator.enabledFeatures,
     region,
     deployment,
-    binding: binding && {
-      endpoint_selectors: binding.endpointSelectors,
-      ingress_endpoint: binding.ingressEndpoint ?? ingressEndpoint,
-      cert: certificate && {
-        cert: certificate.pem,
-        not_before: certificate.notBefore.toISOString(),
-        not_after: certificate.notAfter.toISOString(),
+    binding: {
+      endpoint_selectors: binding?.endpointSelectors ?? [],
+      ingress_endpoint: binding === undefined ? "" : (binding.ingressEndpoint ?? ingressEndpoint),
+      cert: {
+        cert: certificate?.pem ?? "",
+        not_before: certificate?.notBefore.toISOString() ?? "",
+        not_after: certificate?.notAfter.toISOString() ?? "",
       },
     },
   };
@@ -69,8 +89,8 @@ export interface ListOptions {
 
 /**
  * One page of a list, newest items first as ngrok sorts them. `before_id` in
- * the request is the last item of the previous page. `field` names the list in
- * the JSON body.
+ * the request is the last item of the previous page, and `filter` a condition
+ * on each item, `obj`. `field` names the list in the JSON body.
  */
 export function listPage<T extends { id: string }>(
   c: Context,
@@ -87,9 +107,12 @@ export function listPage<T extends { id: string }>(
       `The page size limit must be a number between 1 and ${pageSize}.`,
     );
   }
+  const filter = c.req.query("filter") ?? "";
+  const chosen = parseCondition(filter === "" ? "true" : filter, "obj");
+  if (!chosen.ok) return refusal(400, "ERR_NGROK_230", `The filter is invalid: ${chosen.reason}`);
   const before = c.req.query("before_id");
   const older = items
-    .filter(({ id }) => before === undefined || id < before)
+    .filter((item) => (before === undefined || item.id < before) && chosen.value(() => view(item)))
     .sort((a, b) => (a.id < b.id ? 1 : -1));
   const fault = faults.take(
     "short-page",
@@ -103,8 +126,10 @@ export function listPage<T extends { id: string }>(
   };
   const shown = older.slice(0, fault === undefined ? limit : cut[fault.name]);
   const uri = uriOf(c, c.req.path);
-  const next =
-    older.length > shown.length ? `${uri}?before_id=${shown.at(-1)?.id}&limit=${limit}` : null;
+  const query = new URL(c.req.url).searchParams;
+  query.set("before_id", shown.at(-1)?.id ?? "");
+  query.set("limit", String(limit));
+  const next = older.length > shown.length ? `${uri}?${query}` : null;
   const nextPageUri = fault === undefined ? next : (fault.value ?? null);
   return c.json({ [field]: shown.map(view), uri, next_page_uri: nextPageUri });
 }

@@ -1,11 +1,17 @@
 /** The API's check of keys and versions, with ngrok's own refusals. */
 import type { Context, MiddlewareHandler } from "hono";
+import { matchedRoutes } from "hono/route";
 import { quote } from "../model/parsed.ts";
-import { refusal } from "./answers.ts";
+import { noRoute, refusal } from "./answers.ts";
 
-/** `keys`: the accepted keys, each with its account. */
+/**
+ * `keys`: the accepted keys, each with its account. As at ngrok, a request that
+ * no route is for is refused before its key is looked at.
+ */
 export function authorized(keys: ReadonlyMap<string, string>): MiddlewareHandler {
   return async (c, next) => {
+    const hasRoute = matchedRoutes(c).some(({ method }) => method !== "ALL");
+    if (!hasRoute) return noRoute(c.req.path);
     const refused = keyRefusal(c, keys) ?? versionRefusal(c);
     if (refused === undefined) await next();
     return refused;
@@ -16,30 +22,38 @@ export function authorized(keys: ReadonlyMap<string, string>): MiddlewareHandler
 export const accountOf = (c: Context, keys: ReadonlyMap<string, string>): string | undefined =>
   keys.get(keyIn(c) ?? "");
 
-/** Undefined if the header has no key. */
-const keyIn = (c: Context): string | undefined =>
-  /^Bearer (\S+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
+/**
+ * The token of Bearer, or the password of Basic authentication; undefined if
+ * the header has neither.
+ */
+function keyIn(c: Context): string | undefined {
+  const [, scheme, value = ""] =
+    /^(Bearer|Basic) (\S+)$/i.exec(c.req.header("authorization") ?? "") ?? [];
+  if (scheme?.toLowerCase() !== "basic") return scheme === undefined ? undefined : value;
+  return /^[^:]*:(.+)$/.exec(Buffer.from(value, "base64").toString())?.[1];
+}
 
+/** ngrok answers 403, also without a key, and quotes a key that it refuses. */
 function keyRefusal(c: Context, keys: ReadonlyMap<string, string>): Response | undefined {
   if (c.req.header("authorization") === undefined)
     return refusal(
-      401,
+      403,
       "ERR_NGROK_200",
       "The ngrok API requires that you set the Authorization header.",
     );
   const key = keyIn(c);
   if (key === undefined)
     return refusal(
-      401,
+      403,
       "ERR_NGROK_201",
-      "The Authorization header is not of the form 'Bearer <api key>'.",
+      "The ngrok API requires Basic or Bearer authentication in the Authorization header.",
     );
   return keys.has(key)
     ? undefined
     : refusal(
-        401,
+        403,
         "ERR_NGROK_203",
-        "The API authentication you specified is properly formed, but it is invalid.",
+        `The API authentication you specified is properly formed, but it is invalid. Your credential: '${key}'.`,
       );
 }
 

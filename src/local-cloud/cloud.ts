@@ -8,6 +8,7 @@ import { loopback, parseIp, subnetHas } from "../model/ip.ts";
 import { type Log, silentLog } from "../model/log.ts";
 import type { Parsed } from "../model/parsed.ts";
 import type { Net } from "../net/types.ts";
+import { wholeRequest } from "../observe/whole-request.ts";
 import { createCa } from "./ca.ts";
 import { controlApi } from "./control-api.ts";
 import { createFaults, type Faults } from "./faults.ts";
@@ -172,7 +173,7 @@ async function serveApi(
 ) {
   try {
     const server = serve({
-      fetch: answer,
+      fetch: (request) => answer(wholeRequest(request)),
       hostname: host,
       port,
       silent: true,

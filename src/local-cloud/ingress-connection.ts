@@ -199,6 +199,8 @@ function withFirstRead(conn: Conn, first: Promise<Uint8Array | null>): Conn {
     ...verbs,
     ...waitingVerbs(verbs),
     remote: conn.remote,
+    local: conn.local,
+    unread: (bytes) => conn.unread(bytes),
     peer: conn.peer,
     closeWrite: () => conn.closeWrite(),
     close: () => conn.close(),

@@ -3,7 +3,7 @@
  * "ngrok's API").
  */
 import { Hono } from "hono";
-import { noNumber, refusal } from "./answers.ts";
+import { noNumber, noResource, noRoute, refusal } from "./answers.ts";
 import { misbehaving } from "./api-faults.ts";
 import { endpointView, listPage } from "./api-views.ts";
 import { authorized } from "./authorization.ts";
@@ -21,12 +21,20 @@ export function ngrokApi(options: ApiOptions): Hono {
   app.use(misbehaving(faults, stop), authorized(store.keys));
   addOperatorRoutes(app, options);
   app.get("/endpoints", (c) => {
-    const living = [...store.endpoints.values()].filter(({ lingers }) => !lingers);
-    return listPage(c, options, "endpoints", living, (one) => endpointView(c, one));
+    const ids = c.req.queries("id");
+    const urls = c.req.queries("url");
+    const found = [...store.endpoints.values()].filter(
+      ({ id, url, lingers }) =>
+        !lingers && (ids?.includes(id) ?? true) && (urls?.includes(url) ?? true),
+    );
+    return listPage(c, options, "endpoints", found, (one) => endpointView(c, one));
   });
-  app.notFound((c) =>
-    refusal(404, noNumber, `The local cloud has nothing at ${c.req.method} ${c.req.path}.`),
-  );
+  app.get("/endpoints/:id", (c) => {
+    const endpoint = store.endpoints.get(c.req.param("id"));
+    const isThere = endpoint !== undefined && !endpoint.lingers;
+    return isThere ? c.json(endpointView(c, endpoint)) : noResource();
+  });
+  app.notFound((c) => noRoute(c.req.path));
   app.onError((error) => {
     if (!stop.aborted) log.error(`The local cloud's API failed: ${error.message}`);
     return refusal(500, noNumber, error.message);

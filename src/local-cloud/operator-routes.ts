@@ -2,11 +2,17 @@
 import type { Context, Hono } from "hono";
 import { z } from "zod";
 import type { Log } from "../model/log.ts";
-import { quote } from "../model/parsed.ts";
-import { noNumber, readBody, refusal } from "./answers.ts";
-import { endpointView, type ListOptions, listPage, operatorView } from "./api-views.ts";
+import { noResource, readBody, refusal } from "./answers.ts";
+import {
+  endpointView,
+  type ListOptions,
+  listPage,
+  operatorView,
+  selectedView,
+} from "./api-views.ts";
 import { accountOf } from "./authorization.ts";
 import type { Ca, ClientCertificate } from "./ca.ts";
+import { parseSelectors } from "./cel.ts";
 import { newId, type Operator, type OperatorBinding, type Store } from "./store.ts";
 
 export interface OperatorOptions extends ListOptions {
@@ -36,14 +42,14 @@ export function addOperatorRoutes(app: Hono, options: OperatorOptions): void {
   app.get(`${path}/:id`, (c) => {
     const id = c.req.param("id");
     const operator = ownOperator(c, store, id);
-    return operator === undefined ? noOperator(id) : shown(c, options, operator);
+    return operator === undefined ? noResource() : shown(c, options, operator);
   });
 
   app.patch(`${path}/:id`, (c) => change(c, options, c.req.param("id")));
 
   app.delete(`${path}/:id`, (c) => {
     const id = c.req.param("id");
-    if (ownOperator(c, store, id) === undefined) return noOperator(id);
+    if (ownOperator(c, store, id) === undefined) return noResource();
     operators.delete(id);
     log.info(`The operator ${id} is deleted`, { operator: id });
     return c.body(null, 204);
@@ -51,10 +57,13 @@ export function addOperatorRoutes(app: Hono, options: OperatorOptions): void {
 
   app.get(`${path}/:id/bound_endpoints`, (c) => {
     const id = c.req.param("id");
-    if (ownOperator(c, store, id) === undefined) return noOperator(id);
-    // Selectors are stored and shown, but the local cloud does not evaluate
-    // CEL. So every operator sees all endpoints.
-    const bound = [...endpoints.values()].filter(({ bindings }) => bindings.includes("kubernetes"));
+    const operator = ownOperator(c, store, id);
+    if (operator === undefined) return noResource();
+    const chosen = parseSelectors(operator.binding?.endpointSelectors ?? []);
+    if (!chosen.ok) return notSelecting(chosen.reason);
+    const bound = [...endpoints.values()].filter(
+      (one) => one.bindings.includes("kubernetes") && chosen.value(() => selectedView(c, one)),
+    );
     return listPage(c, options, "endpoints", bound, (one) => endpointView(c, one));
   });
 }
@@ -73,7 +82,7 @@ async function register(c: Context, options: OperatorOptions): Promise<Response>
   } = body;
   if (enabledFeatures.includes("bindings") && body.binding?.csr === undefined)
     return notValid("the bindings feature needs a binding with a CSR");
-  const certificate = await certify(options.ca, id, body.binding?.csr);
+  const certificate = await certify(options.ca, id, body.binding);
   if (certificate instanceof Response) return certificate;
   const createdAt = new Date().toISOString();
   const operator: Operator = {
@@ -90,14 +99,6 @@ async function register(c: Context, options: OperatorOptions): Promise<Response>
   };
   store.operators.set(id, operator);
   log.info(`The operator ${id} has registered`, { operator: id });
-  if (operator.binding?.endpointSelectors.some((selector) => selector !== "true")) {
-    log.warn(
-      `The operator ${id} selects endpoints by an expression, which the local cloud does not evaluate: it is shown all of them`,
-      {
-        operator: id,
-      },
-    );
-  }
   return shown(c, options, operator, 201);
 }
 
@@ -105,15 +106,21 @@ async function change(c: Context, options: OperatorOptions, id: string): Promise
   const { store, log } = options;
   const body = await readBody(c, operatorBody);
   if (body instanceof Response) return body;
-  const certificate = await certify(options.ca, id, body.binding?.csr);
+  const certificate = await certify(options.ca, id, body.binding);
   if (certificate instanceof Response) return certificate;
   const old = ownOperator(c, store, id);
-  if (old === undefined) return noOperator(id);
-  const { enabled_features: enabledFeatures = old.enabledFeatures, binding, ...rest } = body;
+  if (old === undefined) return noResource();
+  const {
+    enabled_features: enabledFeatures = old.enabledFeatures,
+    binding,
+    deployment,
+    ...rest
+  } = body;
   const operator: Operator = {
     ...old,
     ...rest,
     enabledFeatures,
+    deployment: { ...old.deployment, ...deployment },
     binding: changedBinding(old.binding, binding, certificate),
     updatedAt: new Date().toISOString(),
   };
@@ -129,15 +136,20 @@ function ownOperator(c: Context, store: Store, id: string): Operator | undefined
   return operator?.account === accountOf(c, store.keys) ? operator : undefined;
 }
 
-/** Signs a CSR; undefined without one, a refusal if it cannot be signed. */
+/**
+ * Checks the selectors of a binding, and signs its CSR; undefined without a
+ * CSR.
+ */
 async function certify(
   ca: Ca,
   id: string,
-  csr: string | undefined,
+  binding: BindingBody,
 ): Promise<ClientCertificate | Response | undefined> {
-  if (csr === undefined) return undefined;
-  const certificate = await ca.signClient(csr, id);
-  return certificate.ok ? certificate.value : notValid(certificate.reason);
+  const selectors = parseSelectors(binding?.endpoint_selectors ?? []);
+  if (!selectors.ok) return notSelecting(selectors.reason);
+  if (binding?.csr === undefined) return undefined;
+  const certificate = await ca.signClient(binding.csr, id);
+  return certificate.ok ? certificate.value : notSigned(certificate.reason);
 }
 
 const shown = (
@@ -202,5 +214,8 @@ function changedBinding(
 const notValid = (reason: string): Response =>
   refusal(400, "ERR_NGROK_19002", `Failed to validate Kubernetes Operator! Reason: ${reason}`);
 
-const noOperator = (id: string): Response =>
-  refusal(404, noNumber, `The Kubernetes Operator ${quote(id)} could not be found.`);
+const notSigned = (reason: string): Response =>
+  refusal(400, "ERR_NGROK_19001", `Certificate Signing Requests Failed! Reason: ${reason}`);
+
+const notSelecting = (reason: string): Response =>
+  refusal(400, "ERR_NGROK_19003", `Failed to validate endpoint selectors! Reason: ${reason}`);

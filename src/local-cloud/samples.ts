@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { serve } from "srvx";
 import type { Conn, Net } from "../net/types.ts";
+import { wholeRequest } from "../observe/whole-request.ts";
 
 /** Two small services behind endpoints, for the demo and for first trials. */
 export interface Samples {
@@ -12,8 +13,9 @@ export interface Samples {
 }
 
 export async function startSamples(net: Net): Promise<Samples> {
+  const app = page();
   const web = serve({
-    fetch: page().fetch,
+    fetch: (request) => app.fetch(wholeRequest(request)),
     hostname: "127.0.0.1",
     port: 0,
     silent: true,

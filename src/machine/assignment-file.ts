@@ -93,6 +93,8 @@ function parseAssignment(text: string): NonNullable<AssignmentReading> {
   const assignment = new Map<Hostname, Ip>();
   const skipped: string[] = [];
   for (const [key, value] of Object.entries(content)) {
+    // The Go program's; this version serves no wildcards.
+    if (key.startsWith("wildcard:")) continue;
     const name = parseHostname(key);
     const ip =
       typeof value === "string"

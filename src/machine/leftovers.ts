@@ -10,20 +10,20 @@ export interface Leftovers {
    * temporary files beside them.
    */
   readonly files: readonly string[];
-  /** Removes dead sockets, and returns how many that were. */
+  /** Removes dead sockets, and returns their number. */
   readonly sweepSockets: () => Promise<number>;
 }
 
-/** A file that another process is still writing is younger. */
+/** A younger file may still be in use by another process. */
 const idleMs = 5000;
 
 /**
- * Removes what a killed run has left: temporary files, and sockets on which no
- * program listens. Logs how many; never rejects.
+ * Removes the leftovers of a killed run: temporary files, and sockets on which
+ * no program listens. Logs how many; never rejects.
  */
 export async function sweepLeftovers({ files, sweepSockets }: Leftovers, log: Log): Promise<void> {
   try {
-    // A write that keeps a symbolic link goes beside the real file.
+    // The temporary file is beside the real file, not beside a symbolic link.
     const folders = await Promise.all(
       files.map(async (file) => dirname(await realpath(file).catch(() => file))),
     );
@@ -33,6 +33,6 @@ export async function sweepLeftovers({ files, sweepSockets }: Leftovers, log: Lo
     const what = removed === 1 ? "a temporary file" : `${removed} temporary files`;
     log.info(`Removed ${what} that an interrupted run had left`);
   } catch (error) {
-    log.warn(`Cannot remove what an interrupted run has left: ${reasonOf(error)}`);
+    log.warn(`Cannot remove the leftovers of an interrupted run: ${reasonOf(error)}`);
   }
 }

@@ -1,7 +1,7 @@
 /**
- * machine/ makes true on this machine what an exposure says: addresses, and the
- * names in the hosts file. It keeps the assignment of addresses, and repairs
- * what other programs undo.
+ * machine/ applies an exposure to this machine: its addresses, and its names in
+ * the hosts file. It keeps the assignment of addresses, and repairs the changes
+ * of other programs.
  */
 import { existsSync } from "node:fs";
 import type { Assignment } from "../exposure/allocate.ts";
@@ -15,31 +15,38 @@ import type { Hostname } from "../model/hostname.ts";
 import type { Log } from "../model/log.ts";
 import { loadAssignment, saveAssignment } from "./assignment-file.ts";
 import { createHostsKeeper } from "./hosts/keeper.ts";
+import { claimHosts, type OwnerDeps } from "./hosts/owner.ts";
 
 export interface Machine {
   /**
    * The addresses of all names; kept in memory if the file cannot be written.
    */
   readonly assignment: Assignment;
-  /** Why the hosts file does not say what it should; undefined if it does. */
+  /** Why the hosts file lacks names or is wrong; undefined if it is right. */
   readonly trouble: string | undefined;
   /**
-   * Makes the state folder, reads the assignment, and takes the section of an
-   * earlier run out of the hosts file: a crash leaves names that answer
-   * nowhere. Rejects if the state folder can never be used.
+   * Becomes the owner of the hosts file, makes the state folder, and reads the
+   * assignment. Rejects with `already-running` if another daemon keeps its
+   * names there, and if the state folder can never be used.
    */
   prepare(): Promise<void>;
   /** Rejects with NgrokdError `permission` or `state`. */
   saveAssignment(next: Assignment): Promise<void>;
   /**
-   * Makes the hosts file say exactly these names. Returns the names to which a
-   * line of the user's own gives another address. Rejects as updateHostsFile.
+   * Makes the hosts file have exactly these names of ours. Returns the names to
+   * which a line of the user's own gives another address. Rejects as
+   * updateHostsFile.
    */
   apply(exposure: Pick<Exposure, "addresses" | "names">): Promise<readonly Hostname[]>;
-  /** Puts the names back if another program took them out. Never rejects. */
-  guard(): Promise<void>;
+  /**
+   * Puts the names back if another program took them out. Returns whether other
+   * names than before are left to the user's own lines. Never rejects.
+   */
+  guard(): Promise<boolean>;
   /** Takes all names back; returns whether there were any. Never rejects. */
   clear(): Promise<boolean>;
+  /** Leaves the hosts file to other daemons. Never rejects. */
+  release(): Promise<void>;
   /**
    * The state of all files that a reconcile reads or writes: an equal text
    * means that none has changed.
@@ -50,6 +57,9 @@ export interface Machine {
 export interface MachineOptions {
   readonly hostsPath: string;
   readonly stateFolder: string;
+  /** This daemon's control socket, by which others know the owner. */
+  readonly socketPath: string;
+  readonly owners: OwnerDeps;
   readonly log: Log;
 }
 
@@ -65,8 +75,10 @@ export function createMachine(options: MachineOptions): Machine {
       record: () => recordChange(stateFolder, change, log),
       forget: () => forgetChange(stateFolder, change, log),
     },
+    written: () => assignment,
   });
   let assignment: Assignment = new Map();
+  let release: () => Promise<void> = async () => undefined;
 
   return {
     get assignment() {
@@ -76,6 +88,7 @@ export function createMachine(options: MachineOptions): Machine {
       return hosts.trouble;
     },
     async prepare() {
+      release = await claimHosts(hostsPath, options.socketPath, options.owners);
       await ensureWritableFolder(stateFolder).catch((error: unknown) => waitOut(error, log));
       const saved = await loadAssignment(assignmentPath);
       assignment = saved.assignment;
@@ -96,10 +109,16 @@ export function createMachine(options: MachineOptions): Machine {
       try {
         return await hosts.clear();
       } catch (error) {
-        log.warn(reasonOf(error), { hint: hintOf(error) || undefined });
+        // No pass follows a stop.
+        const isLater = hintOf(error).startsWith("the next pass");
+        const hint = isLater
+          ? "the next start, or `ngrokd undo`, takes its names out"
+          : hintOf(error);
+        log.warn(reasonOf(error), { hint: hint || undefined });
         return false;
       }
     },
+    release: () => release().catch(() => undefined),
     async stamp() {
       const files = await Promise.all([hostsPath, assignmentPath].map(stampOf));
       const writable = await checkWritableFolder(stateFolder).then(() => "writable", reasonOf);
@@ -116,6 +135,6 @@ function waitOut(error: unknown, log: Log): void {
   const errno = error instanceof NgrokdError ? String(error.details.errno) : "";
   if (!["EROFS", "ENOSPC", "EDQUOT", "EIO"].includes(errno)) throw error;
   log.warn(reasonOf(error), {
-    hint: "the daemon goes on without, and tries again with every poll",
+    hint: "the daemon continues without it, and every poll tries again",
   });
 }

@@ -1,7 +1,10 @@
-import { hostname } from "node:os";
-import type { Policy } from "../exposure/expose.ts";
+import { readFileSync } from "node:fs";
+import { hostname, networkInterfaces } from "node:os";
+import type { Assignment } from "../exposure/allocate.ts";
+import type { AccountEndpoints, Policy } from "../exposure/expose.ts";
 import { forbiddenName } from "../exposure/forbidden.ts";
-import { machineNamesIn } from "./hosts/file.ts";
+import { bindingsOf } from "../model/binding.ts";
+import { pinsInFile } from "./hosts/file.ts";
 
 /** The hosts that the daemon itself must reach for one account. */
 export interface OwnHosts {
@@ -17,14 +20,46 @@ export interface OwnHosts {
  */
 export function namesInUse(own: readonly OwnHosts[]): {
   readonly hostnames: readonly string[];
+  readonly searched: readonly string[];
   readonly hosts: readonly string[];
 } {
   const hosts = own.flatMap(({ api, ingress, proxy }) => [api, ingress, proxy ?? []].flat());
-  return { hostnames: [hostname()], hosts };
+  return { hostnames: [hostname()], searched: searchList(resolvConf()), hosts };
 }
 
-/** What may be served on this machine, by its names as they are now. */
-export async function policyNow(hostsPath: string, own: readonly OwnHosts[]): Promise<Policy> {
-  const names = { ...namesInUse(own), listed: await machineNamesIn(hostsPath) };
+export interface PolicyFacts {
+  readonly hostsPath: string;
+  readonly own: readonly OwnHosts[];
+  readonly accounts: readonly AccountEndpoints[];
+  /**
+   * The addresses of the names. A line with such an address is not the user's.
+   */
+  readonly assignment: Assignment;
+}
+
+/** The policy of this machine, from its names and its hosts file. */
+export async function policyNow(facts: PolicyFacts): Promise<Policy> {
+  const { hostsPath, own, accounts, assignment } = facts;
+  const wanted = accounts.flatMap(({ listed }) => bindingsOf(listed).bindings);
+  const pinned = await pinsInFile(hostsPath, new Set(wanted.map(({ host }) => host)), assignment);
+  const addresses = Object.values(networkInterfaces()).flatMap((list = []) =>
+    list.map(({ address }) => address),
+  );
+  const names = { ...namesInUse(own), pinned, addresses };
   return { forbidden: (host) => forbiddenName(host, names) };
+}
+
+/** Pure: the search list in the text of resolv.conf; its last line counts. */
+export function searchList(text: string): string[] {
+  const lines = text.match(/^[ \t]*(?:search|domain)[ \t][^\n]*/gm) ?? [];
+  const [, ...domains] = (lines.at(-1) ?? "").trim().split(/\s+/);
+  return domains.filter((domain) => domain !== "." && !/^[#;]/.test(domain));
+}
+
+function resolvConf(): string {
+  try {
+    return readFileSync("/etc/resolv.conf", "latin1");
+  } catch {
+    return ""; // Without it there is no search list.
+  }
 }

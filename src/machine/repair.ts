@@ -5,7 +5,8 @@ import { listeningPlaces } from "../net/proc-net.ts";
 import { type Moved, startWatch } from "./wake.ts";
 
 export interface RepairDeps {
-  readonly names: { guard(): Promise<void> };
+  /** `guard` returns whether a pass has to follow. */
+  readonly names: { guard(): Promise<boolean> };
   readonly doors: DoorsToMend;
   /** Reads the configuration again if its file has changed. */
   readonly checkConfig: () => void;
@@ -33,19 +34,22 @@ export interface DoorsToMend {
 }
 
 /**
- * The time between two looks at the doors, in milliseconds, and the share of a
- * core that they may cost at most, also with 10,000 doors. Bun spins on a
- * listening socket that the system has closed, so a busy process looks sooner.
+ * The least time between two checks of the doors, in milliseconds, and the most
+ * that the checks may cost, as a share of one core, also with 10,000 doors. Bun
+ * spins on a listening socket that the system has closed, so a busy process
+ * checks sooner.
  */
 const pace = { idle: { atLeastMs: 60_000, share: 0.001 }, busy: { atLeastMs: 0, share: 0.01 } };
 /**
- * The share of one core from which on the process counts as busy. It is low
- * because a process that spins gets only its part of a busy machine.
+ * The share of one core above which the process counts as busy. It is low
+ * because a process that spins gets only a part of a busy machine.
  */
 const busyShare = 0.1;
 const sweepAfterMs = 10_000;
 
-/** Repairs, until it is stopped, what other programs undo on this machine. */
+/**
+ * Repairs the changes of other programs on this machine, until it is stopped.
+ */
 export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
   const { names, doors, checkConfig, log, listening = listeningPlaces, watch = startWatch } = deps;
   const started = performance.now();
@@ -56,7 +60,7 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
   return watch({ moved, look });
 
   function moved(what: Moved): void {
-    log.info(`${movedTexts[what]}: ready connections are made anew, and ngrok is asked at once`);
+    log.info(`${movedTexts[what]}: ready connections are replaced, and ngrok is polled at once`);
     lastMend = neverMended;
     deps.discard();
     deps.kick();
@@ -64,7 +68,7 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
 
   async function look(): Promise<void> {
     checkConfig();
-    await names.guard();
+    if (await names.guard()) deps.kick();
     await mendDoors();
     if (swept || performance.now() - started < sweepAfterMs) return;
     swept = true;
@@ -92,7 +96,7 @@ function mendText({ door, routes }: Doorway, reason: string | undefined): string
   const urls = routes.map(({ target }) => target.binding.url).join(", ");
   return reason === undefined
     ? `The system had closed the listener of ${urls} on ${door.id}; it listens again`
-    : `The system has closed the listener of ${urls}, and it cannot be raised: ${reason}`;
+    : `The system has closed the listener of ${urls}, and it cannot listen again: ${reason}`;
 }
 
 function cpuMs(): number {

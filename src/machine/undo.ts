@@ -1,59 +1,68 @@
 import { readFile, unlink } from "node:fs/promises";
+import type { Assignment } from "../exposure/allocate.ts";
 import { ensureWritableFolder, errnoOf, fileError } from "../files/atomic.ts";
+import { stateFiles } from "../files/state-folder.ts";
 import { type Change, forgetChange, readJournal, sha256 } from "../journal/journal.ts";
 import { NgrokdError } from "../model/error.ts";
+import { readAssignment } from "./assignment-file.ts";
 import { inspectHostsFile, updateHostsFile } from "./hosts/file.ts";
+import { forgetDeadOwner, livingOwner, type OwnerDeps, ownerText } from "./hosts/owner.ts";
 
 /**
- * What becomes of one change: taken back, already gone, or left to a person,
- * with the reason.
+ * The result for one change: taken back, already gone, or kept with a reason.
  */
 export interface Step {
   readonly change: Change;
   readonly action: "take back" | "nothing to do" | "keep";
-  /** Empty unless it is kept. */
+  /** Empty unless the change is kept. */
   readonly reason: string;
 }
 
 /**
- * What there is to take back, as the machine is now: the journal's changes, the
- * latest first, and the section of `hostsPath` even if no journal knows of it
- * (an earlier version kept none). Changes nothing. Rejects as readJournal and
+ * The changes that can be taken back now: those of the journal, the latest
+ * first, and the section of `hostsPath`, even if it is not in the journal (an
+ * earlier version kept none). Changes nothing. Rejects as readJournal and
  * updateHostsFile do.
  */
-export async function planUndo(stateFolder: string, hostsPath: string): Promise<readonly Step[]> {
+export async function planUndo(
+  stateFolder: string,
+  hostsPath: string,
+  owners: OwnerDeps,
+): Promise<readonly Step[]> {
   const recorded = await readJournal(stateFolder);
   const known = recorded.some(({ kind, path }) => kind === "hosts" && path === hostsPath);
   const changes: Change[] = [
     ...recorded,
     ...(known ? [] : [{ kind: "hosts", path: hostsPath } as const]),
   ].reverse();
-  const steps = await Promise.all(changes.map(stepFor));
+  const written = await writtenIn(stateFolder);
+  const steps = await Promise.all(changes.map((change) => stepFor(change, { written, owners })));
   return steps.filter(
     ({ change, action }) => action !== "nothing to do" || recorded.includes(change),
   );
 }
 
 /**
- * Does what {@link planUndo} said, in its order, and forgets what is taken
- * back. Rejects with the first failure; what came before it is done. `remove`
- * takes a file away that may have to be known of elsewhere, too.
+ * Does the steps of {@link planUndo} in their order, and removes each from the
+ * journal. Rejects with the first failure; the steps before it are done.
+ * `remove` can do more than delete the file, such as tell systemd. A section
+ * that a living daemon owns is kept.
  */
 export async function undo(
   stateFolder: string,
   steps: readonly Step[],
-  remove = removeFile,
+  { owners, remove = removeFile }: { owners: OwnerDeps; remove?: typeof removeFile },
 ): Promise<void> {
   for (const { change, action } of steps) {
     if (action === "keep") continue;
-    if (action === "take back") await takeBack(stateFolder, change, remove);
+    if (action === "take back") await takeBack(stateFolder, change, { owners, remove });
     await forgetChange(stateFolder, change);
   }
 }
 
 /**
- * One that is gone already is as good. Rejects with NgrokdError `permission` or
- * `state`.
+ * Removes a file; a missing file is a success. Rejects with NgrokdError
+ * `permission` or `state`.
  */
 export async function removeFile(path: string): Promise<void> {
   await unlink(path).catch((error: unknown) => {
@@ -61,9 +70,27 @@ export async function removeFile(path: string): Promise<void> {
   });
 }
 
-async function stepFor(change: Change): Promise<Step> {
+/**
+ * The addresses in the assignment file. A damaged file has none; then only the
+ * section is removed.
+ */
+async function writtenIn(stateFolder: string): Promise<() => Assignment> {
+  const saved = await readAssignment(stateFiles(stateFolder).assignment);
+  const written: Assignment = saved?.ok === true ? saved.value.assignment : new Map();
+  return () => written;
+}
+
+async function stepFor(
+  change: Change,
+  { written, owners }: { written: () => Assignment; owners: OwnerDeps },
+): Promise<Step> {
   if (change.kind === "hosts") {
-    const edit = await inspectHostsFile(change.path, new Map());
+    const owner = await livingOwner(change.path, owners).catch(() => undefined);
+    if (owner !== undefined) {
+      const reason = `a running daemon keeps its names there, ${ownerText(owner)}`;
+      return { change, action: "keep", reason };
+    }
+    const edit = await inspectHostsFile(change.path, new Map(), { written });
     if (edit.kind === "refused") return { change, action: "keep", reason: edit.reason };
     return { change, action: edit.kind === "same" ? "nothing to do" : "take back", reason: "" };
   }
@@ -78,17 +105,18 @@ async function stepFor(change: Change): Promise<Step> {
 async function takeBack(
   stateFolder: string,
   change: Change,
-  remove: typeof removeFile,
+  { owners, remove }: { owners: OwnerDeps; remove: typeof removeFile },
 ): Promise<void> {
   // Looked at once more: a person may have thought for long before saying yes.
-  const { action, reason } = await stepFor(change);
+  const written = await writtenIn(stateFolder);
+  const { action, reason } = await stepFor(change, { written, owners });
   if (action === "keep")
     throw new NgrokdError("refused", `Cannot take back "${change.path}": ${reason}`);
   if (change.kind === "hosts") {
-    // The copy of the original is kept there, also where somebody has removed
-    // the folder.
+    // The folder has the copy of the original file. It may have been removed.
     await ensureWritableFolder(stateFolder);
-    await updateHostsFile(change.path, new Map(), { stateFolder });
+    await updateHostsFile(change.path, new Map(), { stateFolder, written });
+    await forgetDeadOwner(change.path, owners);
     return;
   }
   await remove(change.path);

@@ -1,16 +1,16 @@
 import { existsSync, readFileSync } from "node:fs";
 import { type NetworkInterfaceInfo, networkInterfaces } from "node:os";
 
-/** What the watch does about what it sees. */
+/** The reactions to what the watch finds. */
 export interface WatchDeps {
   /**
-   * The machine slept, its clock was set, or its network is another one: what
-   * was open may be dead, what was timed may be due.
+   * The machine slept, its clock was set, or its network changed: open
+   * connections may be dead, and timers may be due.
    */
   readonly moved: (what: Moved) => void;
   /**
-   * At every look, for what has to be seen to by itself; the next look waits
-   * for it. Must not reject.
+   * Called at every look, for all other checks. The next look waits for it.
+   * Must not reject.
    */
   readonly look: () => Promise<void>;
   readonly intervalMs?: number;
@@ -21,21 +21,21 @@ export interface WatchDeps {
 
 export type Moved = "time" | "network";
 
-/** Milliseconds of the wall's clock and of one that only goes forward. */
+/** Milliseconds of the wall clock and of a monotonic clock. */
 export interface Clocks {
   readonly wall: number;
   readonly steady: number;
 }
 
 /**
- * A hosts section that another program removed has to be back within five
- * seconds; every look costs a wake-up of the whole process.
+ * A hosts section that another program removed must be back within five
+ * seconds. Every look costs a wake-up of the whole process.
  */
 const defaultIntervalMs = 3500;
 
 /**
- * The one timer for everything that nobody tells a daemon of. It costs some
- * file stats and two small files of /proc a look.
+ * The one timer for all changes that arrive without an event. A look costs some
+ * file stats and two small files of /proc.
  */
 export function startWatch(deps: WatchDeps): { stop(): Promise<void> } {
   const { intervalMs = defaultIntervalMs, clocks = readClocks, network = networkText } = deps;
@@ -69,24 +69,24 @@ export function startWatch(deps: WatchDeps): { stop(): Promise<void> } {
     if (jumped) deps.moved("time");
     else if (elsewhere) deps.moved("network");
     await deps.look();
-    // What the look itself took is no sleep, unless it took longer than any
-    // look does.
+    // The duration of the look is not sleep, unless it is longer than a look
+    // can take.
     before = clocks();
     if (timeJumped(now, before, 0)) deps.moved("time");
   }
 }
 
 /**
- * More than a busy event loop or a slow disk explains, and less than what
- * connections outlive.
+ * More than the delay of a busy event loop or a slow disk, and less than the
+ * time in which connections die.
  */
 const jumpMs = 5000;
 
 /**
- * Pure: whether between two looks, `intervalMs` apart by a timer, the machine
- * slept or its clock was set. A timer that is late by seconds means sleep (or a
- * process that was frozen, which is the same to its peers); where the steady
- * clock stands still in sleep, the wall's has gone ahead of it.
+ * Pure: whether the machine slept or its clock was set between two looks, which
+ * a timer set `intervalMs` apart. A timer that is late by seconds means sleep,
+ * or a frozen process, which is the same to its peers. On systems whose
+ * monotonic clock stops during sleep, the wall clock is ahead of it afterwards.
  */
 export function timeJumped(before: Clocks, now: Clocks, intervalMs: number): boolean {
   const steady = now.steady - before.steady;
@@ -97,30 +97,31 @@ export function timeJumped(before: Clocks, now: Clocks, intervalMs: number): boo
 const readClocks = (): Clocks => ({ wall: Date.now(), steady: performance.now() });
 
 /**
- * The network as far as connections depend on it: equal texts mean that nothing
- * has changed. Undefined where it cannot be told.
+ * The facts of the network on which connections depend: equal texts mean no
+ * change. Undefined if they cannot be read.
  */
 function networkText(): string | undefined {
   try {
-    // At once: waking a thread would cost more than reading what is in memory.
+    // Synchronous: a thread would cost more than reading from memory.
     const routes = existsSync(routesPath) ? readFileSync(routesPath, "latin1") : "";
     return networkKey(networkInterfaces(), routes);
   } catch {
-    return undefined; // The question itself needs a descriptor, and all may be in use.
+    return undefined; // All file descriptors may be in use.
   }
 }
 
 /**
- * Linux only; elsewhere the addresses have to do. Of this process, since a
- * service may see nothing else of /proc (`ProcSubset=pid`).
+ * Linux only; on other systems the addresses must be enough. The path is of
+ * this process, since a service may not see the rest of /proc
+ * (`ProcSubset=pid`).
  */
 const routesPath = "/proc/self/net/route";
 
 /**
- * Pure: the addresses of this machine, and of the routes (/proc/net/route)
- * those that lead everywhere: a default, or its two halves, as VPNs set them.
- * Loopback and link-local addresses are left out: containers make and remove
- * interfaces with such all day long.
+ * Pure: the addresses of this machine, and its default routes
+ * (/proc/net/route). A VPN may set a default route in two halves. Loopback and
+ * link-local addresses are left out, since containers often add and remove
+ * interfaces with such addresses.
  */
 export function networkKey(
   interfaces: NodeJS.Dict<readonly NetworkInterfaceInfo[]>,

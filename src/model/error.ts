@@ -45,6 +45,7 @@ export const errorCodes = [
   "address-unavailable", // no such address on this machine
   "state", // a file of the daemon cannot be read, written or understood
   "hosts", // the hosts file cannot be edited safely
+  "output", // the result cannot be written to stdout
   "refused", // the daemon understood the request and refused it
 ] as const;
 export type ErrorCode = (typeof errorCodes)[number];
@@ -61,12 +62,28 @@ export function isNgrokdError(error: unknown, code?: ErrorCode): error is Ngrokd
  */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return oneLine(String(error));
-  const cause =
-    error.cause instanceof Error && !(error instanceof NgrokdError) ? error.cause.message : "";
-  return oneLine(
-    cause === "" || error.message.includes(cause) ? error.message : `${error.message}: ${cause}`,
-  );
+  if (error instanceof NgrokdError) return oneLine(error.message);
+  const cause = error.cause instanceof Error ? error.cause.message : "";
+  const isComplete = cause === "" || error.message.includes(cause);
+  return oneLine(withoutAdvice(isComplete ? error.message : `${error.message}: ${cause}`));
 }
+
+/**
+ * A runtime's message without its advice, which is for programmers and leads
+ * users astray.
+ */
+export function withoutAdvice(text: string): string {
+  const short = advice.reduce((rest, pattern) => rest.replaceAll(pattern, ""), text).trim();
+  return short === "" ? "it failed" : short.replace(/[.:\s]+$/, "");
+}
+
+/** Of Bun 1.4.5. */
+const advice = [
+  /[.:]?\s*For more information, pass `verbose: true`[^.:]*/g,
+  /[.:]?\s*Is the computer able to access the url\?/g,
+  /[.:]?\s*Was there a typo in the url or port\?/g,
+  /[.:]?\s*(?:Internal error: [^.]*\. )?This is a bug in Bun\.?(?: Please report it\.?)?/g,
+];
 
 /** The hint of any thrown value; empty if there is none. */
 export const hintOf = (error: unknown): string =>

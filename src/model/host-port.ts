@@ -1,5 +1,5 @@
 import { parseHostname } from "./hostname.ts";
-import { ipToNumber, parseIp } from "./ip.ts";
+import { isIpv6, parseIp } from "./ip.ts";
 import { type Parsed, parsed, quote, unparsed } from "./parsed.ts";
 
 /**
@@ -38,36 +38,3 @@ export function parseHostPort(text: string, defaultPort?: number): Parsed<HostPo
  */
 export const hostPortText = ({ host, port }: HostPort): string =>
   host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-
-/** True for all three forms of RFC 4291 section 2.2, without a zone. */
-export function isIpv6(text: string): boolean {
-  const halves = text.split("::");
-  const groups = halves.flatMap((half) => (half === "" ? [] : half.split(":")));
-  const v4 = parseIp(groups.at(-1) ?? "").ok && !text.endsWith("::");
-  const hex = v4 ? groups.slice(0, -1) : groups;
-  if (!text.includes(":") || !hex.every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return false;
-  const count = hex.length + (v4 ? 2 : 0);
-  return halves.length === 1 ? count === 8 : halves.length === 2 && count < 8;
-}
-
-/**
- * The eight 16-bit groups of an address; {@link isIpv6} must hold for it. The
- * URL class of Bun 1.4.5 refuses some spellings.
- */
-export function ipv6Groups(address: string): number[] {
-  const [before = [], after = []] = address.split("::").map((half) =>
-    half
-      .split(":")
-      .filter((group) => group !== "")
-      .flatMap(groupsIn),
-  );
-  return [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after];
-}
-
-/** One group, or two groups of an IPv4 tail. */
-function groupsIn(text: string): number[] {
-  const ip = parseIp(text);
-  return ip.ok
-    ? [Math.floor(ipToNumber(ip.value) / 65536), ipToNumber(ip.value) % 65536]
-    : [Number.parseInt(text, 16)];
-}

@@ -1,3 +1,4 @@
+import ipaddr from "ipaddr.js";
 import { type Parsed, parsed, quote, unparsed } from "./parsed.ts";
 
 declare const brand: unique symbol;
@@ -59,3 +60,46 @@ export const subnetText = (subnet: Subnet): string =>
 export const loopback: Subnet = { first: 0x7f000000, bits: 8 };
 export const isLoopbackSubnet = (subnet: Subnet): boolean =>
   subnet.bits >= 8 && subnet.first >>> 24 === 127;
+
+/**
+ * Whether a text is an IPv6 address in one of the three forms of RFC 4291,
+ * section 2.2, without a zone. ipaddr.js alone would also take groups of five
+ * digits and hexadecimal IPv4 parts.
+ */
+export function isIpv6(text: string): boolean {
+  const groups = text.split(":");
+  const strict = groups.every(
+    (group, i) => /^[0-9a-f]{0,4}$/i.test(group) || (i === groups.length - 1 && parseIp(group).ok),
+  );
+  return strict && groups.length > 2 && ipaddr.IPv6.isValid(text);
+}
+
+/** The 16 bytes of an address; {@link isIpv6} must hold for it. */
+export const ipv6Bytes = (address: string): number[] => ipaddr.IPv6.parse(address).toByteArray();
+
+/**
+ * The canonical text of an address (RFC 5952); the inverse of
+ * {@link ipv6Bytes}.
+ */
+export const ipv6Text = (bytes: readonly number[]): string =>
+  new ipaddr.IPv6([...bytes]).toRFC5952String();
+
+/**
+ * Whether `text` is a range such as `10.0.0.0/8` or `fd00::/8` that contains
+ * the address `ip`. False for a range or an address that does not parse.
+ */
+export function rangeHas(text: string, ip: string): boolean {
+  const v4 = parseIp(ip);
+  if (v4.ok) {
+    const subnet = parseSubnet(text);
+    return subnet.ok && subnetHas(subnet.value, v4.value);
+  }
+  const [first = "", bits = "", ...rest] = text.split("/");
+  if (!isIpv6(ip) || !isIpv6(first) || rest.length > 0) return false;
+  if (!/^\d{1,3}$/.test(bits) || Number(bits) > 128) return false;
+  return ipaddr.IPv6.parse(ip).match(ipaddr.IPv6.parse(first), Number(bits));
+}
+
+/** Whether two texts are the same IPv6 address, each in any spelling. */
+export const isSameIpv6 = (one: string, other: string): boolean =>
+  isIpv6(one) && isIpv6(other) && ipv6Text(ipv6Bytes(one)) === ipv6Text(ipv6Bytes(other));

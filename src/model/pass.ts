@@ -15,11 +15,11 @@ export interface Reconciled {
 export type PassResult =
   | { readonly kind: "idle" }
   | { readonly kind: "ok" | "confirm"; readonly reconciled: Reconciled | undefined }
-  /** ngrok does not know our operator; believed when it is seen again. */
+  /** ngrok does not know our operator; this counts when it is seen again. */
   | { readonly kind: "gone"; readonly error: unknown }
   /**
-   * `reconciled` where ngrok could not be asked: what it had listed was made
-   * true; where `resumed`, what it had listed before this start.
+   * `reconciled` if ngrok could not be asked and its last list was applied.
+   * `resumed` if that list is from before this start.
    */
   | {
       readonly kind: "failed";
@@ -27,3 +27,9 @@ export type PassResult =
       readonly reconciled?: Reconciled;
       readonly resumed?: boolean;
     };
+
+/** The endpoints of before this start, served before ngrok was asked. */
+export interface Resumption {
+  readonly kind: "resumed";
+  readonly reconciled: Reconciled;
+}

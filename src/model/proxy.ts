@@ -1,5 +1,5 @@
-import { type HostPort, hostPortText, ipv6Groups, isIpv6, parseHostPort } from "./host-port.ts";
-import { ipToNumber, parseIp, parseSubnet, subnetHas } from "./ip.ts";
+import { type HostPort, hostPortText, parseHostPort } from "./host-port.ts";
+import { ipToNumber, isIpv6, isSameIpv6, parseIp, rangeHas } from "./ip.ts";
 import { type Parsed, parsed, unparsed } from "./parsed.ts";
 
 /**
@@ -44,7 +44,7 @@ export function parseProxyUrl(text: string): Parsed<ProxyServer> {
       `a proxy of the kind "${scheme.slice(0, 20)}" is not supported, only http and socks5`,
     );
   if (!/^\/?$/.test(url.pathname) || `${url.search}${url.hash}` !== "")
-    return unparsed("there is something behind its host and port");
+    return unparsed("there is text after its host and port");
   const place = parseHostPort(
     url.port === "" ? url.hostname : url.host,
     kind === "http" ? 80 : 1080,
@@ -113,6 +113,36 @@ export function proxyFor(
 }
 
 /**
+ * Pure: the proxy for requests to a URL. Plain http is only for servers on this
+ * machine, and uses no proxy.
+ */
+export function proxyForUrl(
+  { protocol, hostname, port }: URL,
+  rules: ProxyRules,
+): ProxyServer | undefined {
+  if (protocol !== "https:") return undefined;
+  const host = hostname.replaceAll(/^\[|\]$/g, "");
+  return proxyFor({ host, port: Number(port || 443) }, rules);
+}
+
+/** The proxies as {@link proxyText}; empty for a direct connection. */
+export interface ProxyWays {
+  readonly api: string;
+  readonly ingress: string;
+}
+
+/** Pure: the proxies for the API's URL and for `host:port` of the ingress. */
+export function proxyWays(apiUrl: string, ingress: string, rules: ProxyRules): ProxyWays {
+  const text = (proxy: ProxyServer | undefined): string =>
+    proxy === undefined ? "" : proxyText(proxy);
+  const place = parseHostPort(ingress, 443);
+  return {
+    api: text(proxyForUrl(new URL(apiUrl), rules)),
+    ingress: text(place.ok ? proxyFor(place.value, rules) : undefined),
+  };
+}
+
+/**
  * Pure: whether NO_PROXY names `target`, by the rules of Go
  * (golang.org/x/net/http/httpproxy). Commas or spaces separate the entries. An
  * entry is `*` for everything, an IP address, a CIDR range or a domain.
@@ -127,7 +157,7 @@ export function exempt({ host, port }: HostPort, noProxy: string): boolean {
     .some(
       (entry) =>
         entry !== "" &&
-        (entry === "*" || inRange(name, entry) || isNamed(name, port, entry.toLowerCase())),
+        (entry === "*" || rangeHas(entry, name) || isNamed(name, port, entry.toLowerCase())),
     );
 }
 
@@ -135,7 +165,7 @@ function isNamed(host: string, port: number, entry: string): boolean {
   const [, v6, name = "", portText] =
     /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(isIpv6(entry) ? `[${entry}]` : entry) ?? [];
   if (portText !== undefined && Number(portText) !== port) return false;
-  if (v6 !== undefined) return isIpv6(v6) && isIpv6(host) && bitsOf(v6) === bitsOf(host);
+  if (v6 !== undefined) return isSameIpv6(v6, host);
   const domain = name.replace(/^\*(?=\.)/, "").replace(/\.$/, "");
   if (domain === "" || parseIp(host).ok || isIpv6(host)) return domain === host;
   return domain.startsWith(".")
@@ -143,27 +173,11 @@ function isNamed(host: string, port: number, entry: string): boolean {
     : host === domain || host.endsWith(`.${domain}`);
 }
 
-function inRange(host: string, entry: string): boolean {
-  const ip = parseIp(host);
-  const subnet = parseSubnet(entry);
-  if (ip.ok) return subnet.ok && subnetHas(subnet.value, ip.value);
-  const [first = "", length = ""] = entry.split("/");
-  if (!isIpv6(host) || !isIpv6(first) || !/^\d{1,3}$/.test(length) || Number(length) > 128)
-    return false;
-  return bitsOf(host).slice(0, Number(length)) === bitsOf(first).slice(0, Number(length));
-}
-
 export function isLoopback(host: string): boolean {
   const ip = parseIp(host);
   if (ip.ok) return ipToNumber(ip.value) >>> 24 === 127;
-  return isIpv6(host) ? bitsOf(host) === bitsOf("::1") : /^(?:.+\.)?localhost\.?$/i.test(host);
+  return isSameIpv6(host, "::1") || /^(?:.+\.)?localhost\.?$/i.test(host);
 }
-
-/** An IPv6 address as 128 ones and zeros. */
-const bitsOf = (address: string): string =>
-  ipv6Groups(address)
-    .map((group) => group.toString(2).padStart(16, "0"))
-    .join("");
 
 function credentialsOf(url: URL, kind: ProxyServer["kind"]): Parsed<ProxyServer["credentials"]> {
   if (url.username === "" && url.password === "") return parsed(undefined);
@@ -174,7 +188,9 @@ function credentialsOf(url: URL, kind: ProxyServer["kind"]): Parsed<ProxyServer[
       password: decodeURIComponent(url.password),
     };
   } catch {
-    return unparsed("its user name or password has a % that begins no character; write it as %25");
+    return unparsed(
+      "its user name or password has a % without a valid code after it; write it as %25",
+    );
   }
   const { username, password } = credentials;
   // RFC 7617, section 2.

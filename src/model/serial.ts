@@ -1,3 +1,5 @@
+import { unlessAborted } from "./abort.ts";
+
 /**
  * Runs one piece of work at a time, in the order of the calls. The result or
  * the failure of the work is the caller's alone. `signal` ends the wait for a
@@ -20,14 +22,4 @@ export function createSerial(): Serial {
     last = Promise.allSettled([last, result]).then(() => undefined);
     return result;
   };
-}
-
-/** Settles as `turn` does; an abort rejects it at once. */
-function unlessAborted(turn: Promise<unknown>, signal: AbortSignal): Promise<unknown> {
-  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-  const stop = (): void => reject(signal.reason);
-  if (signal.aborted) stop();
-  signal.addEventListener("abort", stop, { once: true });
-  void turn.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  return promise;
 }

@@ -47,8 +47,8 @@ export interface LastPass {
 }
 
 /**
- * All that status, list, health and metrics read. Published whole by the
- * daemon; nobody else writes it.
+ * The data of status, list, health and metrics. The daemon alone publishes it,
+ * as a whole.
  */
 export interface State {
   readonly phase: Phase;
@@ -65,8 +65,8 @@ export interface State {
 }
 
 /**
- * What a load balancer may conclude: registered, and the last pass succeeded.
- * Zero endpoints are fine.
+ * What a load balancer may conclude: registered, the last pass succeeded, and
+ * nothing else is in the way of connections. Zero endpoints are fine.
  */
 export function readiness(state: State): { ready: boolean; reason: string } {
   if (state.phase === "stopping") return { ready: false, reason: "the daemon is stopping" };
@@ -78,7 +78,8 @@ export function readiness(state: State): { ready: boolean; reason: string } {
   if (registration.kind === "registering")
     return { ready: false, reason: "registering with ngrok" };
   if (lastPass === undefined) return { ready: false, reason: "the first poll has not finished" };
-  return lastPass.ok
-    ? { ready: true, reason: "" }
-    : { ready: false, reason: `the last poll failed: ${lastPass.reason}` };
+  if (!lastPass.ok) return { ready: false, reason: `the last poll failed: ${lastPass.reason}` };
+  return state.phase === "degraded"
+    ? { ready: false, reason: state.reason }
+    : { ready: true, reason: "" };
 }

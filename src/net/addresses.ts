@@ -1,22 +1,45 @@
 /**
- * Addresses and certificates as runtimes describe them, in the words of the
- * seam. Pure.
+ * Addresses and certificates of the runtimes in the terms of the seam. Pure.
  */
 import { isIP } from "node:net";
 import { NgrokdError } from "../model/error.ts";
+import type { HostPort } from "../model/host-port.ts";
 import { type Address, addressText, type PeerCertificate, type TlsServerOptions } from "./types.ts";
 
 /**
- * An IP and port as a socket reports them; IPv4 in its own spelling, also where
- * a dual-stack listener took it.
+ * An IP and port as a socket reports them. IPv4 has its own spelling, even from
+ * a dual-stack listener.
  */
-export function ipAddress(host: string | undefined, port: number | undefined): Address {
+export function ipAddress(host: string | undefined, port: number | undefined): HostPort {
   return { host: (host ?? "").replace(/^::ffff:(?=\d+\.)/i, ""), port: port ?? 0 };
 }
 
 /**
- * Throws `address-unavailable` for a host name (which of its addresses are
- * meant is not for the seam to guess), and `tls` for an empty list of client
+ * The IP address as a socket on `local` has to spell it: a dual-stack one sends
+ * to IPv4 under a mapped name. Undefined for a host name.
+ */
+export function ipFor(local: string, host: string): string | undefined {
+  const family = isIP(host);
+  if (family === 0) return undefined;
+  return family === 4 && local.includes(":") ? `::ffff:${host}` : host;
+}
+
+/** The local address of a dialed unix socket. */
+export const unnamed: Address = { path: "" };
+
+/**
+ * The local address of all connections of a listener; undefined if it listens
+ * on every address of the machine, and each connection has its own.
+ */
+export function sharedLocal(listening: Address): Address | undefined {
+  if ("path" in listening) return listening;
+  const { host, port } = ipAddress(listening.host, listening.port);
+  return /^[0:.]+$/.test(host) ? undefined : { host, port };
+}
+
+/**
+ * Throws `address-unavailable` for a host name, since the seam does not guess
+ * which of its addresses is meant. Throws `tls` for an empty list of client
  * CAs, which Bun 1.4.5 would take for the system's roots.
  */
 export function checkListenable(address: Address, tls: TlsServerOptions | undefined): void {
@@ -29,8 +52,8 @@ export function checkListenable(address: Address, tls: TlsServerOptions | undefi
 }
 
 /**
- * What getPeerCertificate() answers, as far as the runtimes agree; empty or
- * null where the peer showed none.
+ * The result of getPeerCertificate(), as far as the runtimes agree; empty or
+ * null if the peer showed none.
  */
 export interface RawCertificate {
   readonly subject?: object;
@@ -50,9 +73,9 @@ export function peerCertificate(
 }
 
 /**
- * `CN=x, O=y`, in one order whatever the runtime makes of the certificate's
- * own. A stranger chose these texts: control characters and excess are cut, so
- * that they fit into one line of a log.
+ * `CN=x, O=y`, in the same order on every runtime. A stranger chose these
+ * texts: control characters and excess are cut, so that they fit into one line
+ * of a log.
  */
 function nameText(name: object = {}): string {
   const rank = (key: string) =>

@@ -1,12 +1,15 @@
 /**
- * What Bun 1.4.5 does not have of unix sockets: datagrams, and connect(2)'s own
- * answer. It takes a few calls of the C library that this process runs on
- * anyway. That is found where the kernel has mapped it, which is right for
- * glibc and musl, and by its absolute path: a bare name would also be looked
- * for in the working folder.
+ * What Bun 1.4.5 does not have: unix datagrams, the errno of connect(2) on a
+ * unix socket, the address of an adopted listener, and Landlock. A few calls of
+ * the C library give it, which this process runs on anyway. The kernel tells
+ * where the library is mapped, which is right for glibc and musl. Its path is
+ * absolute: a bare name would be looked for in the working folder too.
  */
 import type { Pointer } from "bun:ffi";
-import { readFileSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync } from "node:fs";
+import { ipv6Text } from "../model/ip.ts";
+import { notAdopted } from "./errors.ts";
+import type { Address } from "./types.ts";
 
 /** {@link Net.datagram}. */
 export async function sendDatagram(path: string, text: string): Promise<boolean> {
@@ -20,9 +23,9 @@ export async function sendDatagram(path: string, text: string): Promise<boolean>
 }
 
 /**
- * Whether somebody listens on a unix socket of which Bun says ECONNREFUSED: it
- * does so, too, for EAGAIN, more connections wait than fit. False where
- * connect(2) cannot be asked.
+ * Whether a unix socket has a listener although Bun says ECONNREFUSED: Bun says
+ * so for EAGAIN too, which means that the queue is full. False if connect(2)
+ * cannot be asked.
  */
 export async function isFull(path: string): Promise<boolean> {
   if (process.platform !== "linux") return false;
@@ -35,6 +38,73 @@ export async function isFull(path: string): Promise<boolean> {
   }
 }
 
+/**
+ * From now on this thread, and the programs that it becomes, make and remove
+ * files below these folders alone: landlock(7). It gives up new privileges for
+ * that. The other threads stay as they are. False where the kernel cannot.
+ */
+export async function makeFilesOnlyIn(folders: readonly string[]): Promise<boolean> {
+  if (process.platform !== "linux") return false;
+  const descriptors: number[] = [];
+  try {
+    const { ptr } = await import("bun:ffi");
+    libc ??= await openLibc();
+    const { syscall } = libc;
+    const call = (number: number, ...args: number[]): number =>
+      Number(syscall(number, args[0] ?? 0, args[1] ?? 0, args[2] ?? 0, args[3] ?? 0));
+    const handled = new BigUint64Array([landlock.handled]);
+    const ruleset = call(landlock.create, ptr(handled), handled.byteLength, 0);
+    if (ruleset < 0) return false;
+    descriptors.push(ruleset);
+    for (const path of folders) {
+      const folder = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+      descriptors.push(folder);
+      const rule = new Uint8Array(12);
+      new DataView(rule.buffer).setBigUint64(0, landlock.allowed, true);
+      new DataView(rule.buffer).setInt32(8, folder, true);
+      if (call(landlock.addRule, ruleset, landlock.pathBeneath, ptr(rule)) !== 0) return false;
+    }
+    return (
+      libc.prctl(noNewPrivileges, 1, 0, 0, 0) === 0 && call(landlock.restrict, ruleset, 0) === 0
+    );
+  } catch {
+    return false;
+  } finally {
+    for (const descriptor of descriptors) closeSync(descriptor);
+  }
+}
+
+/** Numbers of linux/landlock.h and of the calls, equal on all processors. */
+const landlock = {
+  create: 444,
+  addRule: 445,
+  restrict: 446,
+  pathBeneath: 1,
+  /** Removing, making anything of any type, and a second name elsewhere. */
+  handled: 0b11_1111_1111_0000n,
+  /** The same of files, folders and sockets. */
+  allowed: 0b10_0011_1011_0000n,
+} as const;
+const noNewPrivileges = 38;
+
+/**
+ * The address of an inherited listening socket. From then on no child process
+ * inherits it. Rejects with NgrokdError `network` if it is no listening TCP or
+ * unix socket, or if the system cannot be asked.
+ */
+export async function adoptedAddress(descriptor: number): Promise<Address> {
+  if (process.platform !== "linux") throw notAdopted(descriptor, "only Linux tells its address");
+  try {
+    libc ??= await openLibc();
+  } catch (error) {
+    throw notAdopted(descriptor, "no C library tells its address", error);
+  }
+  const address = listensOn(libc, descriptor);
+  if (address === undefined) throw notAdopted(descriptor, "it is no listening TCP or unix socket");
+  libc.fcntl(descriptor, setFlags, closeOnExec);
+  return address;
+}
+
 let libc: Libc | undefined;
 type Libc = Awaited<ReturnType<typeof openLibc>>;
 
@@ -45,13 +115,18 @@ async function openLibc() {
     sendto: { args: ["i32", "ptr", "usize", "i32", "ptr", "u32"], returns: "i64" },
     connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
+    syscall: { args: ["i64", "i64", "i64", "i64", "i64"], returns: "i64" },
+    prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
+    getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+    getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
+    fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
     __errno_location: { args: [], returns: "ptr" },
   }).symbols;
 }
 
 /**
- * Pure: the C library among the files that /proc/self/maps lists; throws where
- * none is.
+ * Pure: the C library among the files that /proc/self/maps lists. Throws if
+ * there is none.
  */
 export function libcIn(maps: string): string {
   const path =
@@ -74,15 +149,35 @@ export function socketAddress(path: string): Uint8Array {
   // A path ends with a zero byte; an abstract name begins with one, and all
   // bytes count.
   const address = new Uint8Array(2 + name.length + (isAbstract ? 0 : 1));
-  new Uint16Array(address.buffer, 0, 1)[0] = 1;
+  new Uint16Array(address.buffer, 0, 1)[0] = unixFamily;
   address.set(name, 2);
   if (isAbstract) address[2] = 0;
   return address;
 }
 
-// From Linux's headers, the same for all processors that Bun runs on: AF_UNIX;
-// SOCK_DGRAM | SOCK_CLOEXEC; MSG_DONTWAIT | MSG_NOSIGNAL.
-const family = 1;
+/**
+ * Pure: the address in a struct sockaddr of Linux; undefined for a family that
+ * is not TCP's or unix. The inverse of {@link socketAddress} for unix sockets.
+ */
+export function addressIn(name: Uint8Array): Address | undefined {
+  const bytes = Buffer.from(name);
+  if (bytes.length < 2) return undefined;
+  const family = new Uint16Array(Uint8Array.from(bytes.subarray(0, 2)).buffer)[0];
+  if (family === unixFamily) {
+    const isAbstract = bytes.length > 2 && bytes[2] === 0;
+    const path = bytes.toString("utf8", isAbstract ? 3 : 2);
+    return { path: isAbstract ? `@${path}` : path.replace(/\0.*$/s, "") };
+  }
+  if (family === ipv4Family && bytes.length >= 8)
+    return { host: bytes.subarray(4, 8).join("."), port: bytes.readUInt16BE(2) };
+  if (family === ipv6Family && bytes.length >= 24)
+    return { host: ipv6Text([...bytes.subarray(8, 24)]), port: bytes.readUInt16BE(2) };
+  return undefined;
+}
+
+// From Linux's headers, the same for all processors that Bun runs on: AF_UNIX,
+// AF_INET, AF_INET6; SOCK_DGRAM | SOCK_CLOEXEC; MSG_DONTWAIT | MSG_NOSIGNAL.
+const [unixFamily, ipv4Family, ipv6Family] = [1, 2, 10];
 const type = 2 | 0o2000000;
 const flags = 0x40 | 0x4000;
 
@@ -90,12 +185,17 @@ const flags = 0x40 | 0x4000;
 const again = 11;
 const stream = 1 | 0o2000000 | 0o4000;
 
+/** SOL_SOCKET; SO_TYPE and SOCK_STREAM; SO_ACCEPTCONN; F_SETFD, FD_CLOEXEC. */
+const socketLevel = 1;
+const [socketType, streamType, acceptsConnections] = [3, 1, 30];
+const [setFlags, closeOnExec] = [2, 1];
+
 function isFullTo(
   { socket, connect, close, __errno_location: errnoAt }: Libc,
   address: Uint8Array,
   read: (at: Pointer) => number,
 ): boolean {
-  const descriptor = socket(family, stream, 0);
+  const descriptor = socket(unixFamily, stream, 0);
   if (descriptor < 0) return false;
   try {
     // There may be room by now.
@@ -108,7 +208,7 @@ function isFullTo(
 }
 
 function send({ socket, sendto, close }: Libc, address: Uint8Array, bytes: Uint8Array): boolean {
-  const descriptor = socket(family, type, 0);
+  const descriptor = socket(unixFamily, type, 0);
   if (descriptor < 0) return false;
   try {
     return (
@@ -118,4 +218,17 @@ function send({ socket, sendto, close }: Libc, address: Uint8Array, bytes: Uint8
   } finally {
     close(descriptor);
   }
+}
+
+/** Undefined for everything that is no listening stream socket. */
+function listensOn({ getsockname, getsockopt }: Libc, descriptor: number): Address | undefined {
+  const option = (name: number): number | undefined => {
+    const [value, length] = [new Int32Array(1), Uint32Array.of(4)];
+    return getsockopt(descriptor, socketLevel, name, value, length) === 0 ? value[0] : undefined;
+  };
+  if (option(socketType) !== streamType || option(acceptsConnections) !== 1) return undefined;
+  const name = new Uint8Array(128);
+  const length = Uint32Array.of(name.length);
+  if (getsockname(descriptor, name, length) !== 0) return undefined;
+  return addressIn(name.subarray(0, length[0]));
 }

@@ -1,50 +1,93 @@
 /**
- * The seam on Bun's native sockets. Seen on Bun 1.4.5 and built upon here:
- * end() and close() lose bytes that write() has accepted, so that only
- * shutdown() ends a half; a TLS socket may be used from `handshake` on, not
- * from `open`; a dial cannot be cancelled, only its late winner be terminated;
- * `drain` comes uncalled; TCP_NODELAY is on from the start.
+ * The seam on Bun's native sockets. It relies on these facts of Bun 1.4.5:
+ * end() and close() lose bytes that write() has accepted, so only shutdown()
+ * ends a half. A TLS socket may be used from `handshake` on, not from `open`. A
+ * dial cannot be cancelled; a late connection can only be terminated. `drain`
+ * is also called without need. TCP_NODELAY is on from the start.
  */
 import { existsSync } from "node:fs";
 import { clearTimeout, setTimeout } from "node:timers";
-import { checkListenable, ipAddress, peerCertificate } from "./addresses.ts";
-import { isFull, sendDatagram } from "./bun-libc.ts";
-import { countedListener, giveDescriptor, takeDescriptor } from "./descriptors.ts";
+import { type NgrokdError, reasonOf } from "../model/error.ts";
+import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
+import { adoptedAddress, isFull, makeFilesOnlyIn, sendDatagram } from "./bun-libc.ts";
+import { bunUdp } from "./bun-udp.ts";
+import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
 import { type Dialer, dialAny, underSignal } from "./dial.ts";
-import { coded, dialFailed, listenFailed, tlsFailed } from "./errors.ts";
-import { handOver, type OnConn } from "./hand-over.ts";
-import { handshakeLimit, keepAliveIdle } from "./limits.ts";
+import { coded, dialFailed, listenFailed, notAdopted, tlsFailed } from "./errors.ts";
+import { handOver } from "./hand-over.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
+import { handshakeLimit, keepAliveIdle } from "./timeouts.ts";
 import type {
   Address,
   Listener,
   Net,
+  OnConn,
   TlsClientOptions,
   TlsServerOptions,
   TlsSessions,
 } from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
 
-export const bunNet: Net = {
-  runtime: "bun",
-  listen: (address, onConn, options = {}) =>
-    countedListener(address, () => listen(address, onConn, options.tls)),
-  dial: (address, options = {}) => dialAny(address, options, dialer),
-  datagram: sendDatagram,
-};
+export { makeFilesOnlyIn };
+
+/** A net with an account of its own. */
+export function createBunNet(): Net {
+  const descriptors = createDescriptorAccount();
+  const shared = createShared(descriptors);
+  const dialer: Dialer<Socket> = {
+    dial: (...target) => dialOne(shared, ...target),
+    secure: (...plain) => secure(shared, ...plain),
+  };
+  return {
+    runtime: "bun",
+    descriptors,
+    listen: (address, onConn, options = {}) =>
+      descriptors.counted(address, () => listen(shared, address, onConn, options.tls)),
+    async adopt(fd, onConn, options = {}) {
+      const address = await adoptedAddress(fd);
+      return await descriptors.counted(address, () =>
+        adopt(shared, { fd, address }, onConn, options.tls),
+      );
+    },
+    udp: (address, onDatagram) => descriptors.counted(address, () => bunUdp(address, onDatagram)),
+    dial: (address, options = {}) => dialAny(address, options, dialer),
+    datagram: sendDatagram,
+  };
+}
+
+/** What all sockets of one net have in common. */
+interface Shared {
+  readonly descriptors: DescriptorAccount;
+  readonly handlers: Handlers;
+  /** A connection was opened. */
+  opened(): void;
+  /** One copy of a host: most peers have the same address. */
+  host(host: string | undefined): string | undefined;
+}
+
+function createShared(descriptors: DescriptorAccount): Shared {
+  const openedOrClosed = createBurstCollector();
+  let last: string | undefined;
+  return {
+    descriptors,
+    handlers: createHandlers(descriptors, openedOrClosed),
+    opened: openedOrClosed,
+    host(host) {
+      if (host !== last) last = host;
+      return last;
+    },
+  };
+}
 
 type Socket = Bun.Socket<Stage>;
 
 /**
- * Who hears what a socket has to say: first the code that opens it, then its
+ * Receives the events of a socket: first the code that opens it, then its
  * PullConn.
  */
 interface Stage {
   opened?(socket: Socket): void;
-  /**
-   * `error` says what is wrong with the certificate, or what broke the
-   * handshake.
-   */
+  /** `error` is the problem of the certificate or of the handshake. */
   handshaken?(socket: Socket, ok: boolean, error: Error | null): void;
   received(bytes: Uint8Array): void;
   drained(): void;
@@ -53,43 +96,105 @@ interface Stage {
   gone(error?: Error): void;
 }
 
-function listen(address: Address, onConn: OnConn, tls: TlsServerOptions | undefined): Listener {
+function listen(
+  shared: Shared,
+  address: Address,
+  onConn: OnConn,
+  tls: TlsServerOptions | undefined,
+): Listener {
   checkListenable(address, tls);
-  const open = (socket: Socket) => {
-    if (!takeDescriptor("accept")) turnAway(socket);
-    else if (tls === undefined) handOver(connected(socket, address), onConn);
-    else acceptTls(socket, address, tls, onConn);
-  };
-  const options = {
-    allowHalfOpen: true,
-    socket: { ...handlers, open },
-    ...(tls === undefined ? {} : { tls: serverTls(tls) }),
-  };
+  const accepting = createAccepting(shared, address, onConn, tls);
+  const { options } = accepting;
   try {
     if ("path" in address) {
       const server = privately(() => Bun.listen<Stage>({ ...options, unix: address.path }));
       const ours = fileAt(address.path);
-      return { address, close: () => stopAt(address.path, ours, () => server.stop()) };
+      accepting.local = address;
+      const close = (): void => stopAt(address.path, ours, () => server.stop());
+      return { address, fd: descriptorOf(server), close };
     }
     const server = Bun.listen<Stage>({ ...options, hostname: address.host, port: address.port });
-    return { address: { host: address.host, port: server.port }, close: () => server.stop() };
+    const listening = { host: address.host, port: server.port };
+    accepting.local = sharedLocal(listening);
+    return { address: listening, fd: descriptorOf(server), close: () => server.stop() };
   } catch (error) {
     throw listenFailed(address, error);
   }
 }
 
-function acceptTls(socket: Socket, address: Address, tls: TlsServerOptions, onConn: OnConn): void {
+/** Bun 1.4.5 does not unlink the path of an adopted unix socket in stop(). */
+function adopt(
+  shared: Shared,
+  { fd, address }: { fd: number; address: Address },
+  onConn: OnConn,
+  tls: TlsServerOptions | undefined,
+): Listener {
+  checkListenable(address, tls);
+  const accepting = createAccepting(shared, address, onConn, tls);
+  accepting.local = sharedLocal(address);
+  // Bun knows the option, though its types do not.
+  const options = { ...accepting.options, fd } as unknown as Bun.UnixSocketOptions<Stage>;
+  try {
+    const server = Bun.listen<Stage>(options);
+    return { address, fd, close: () => server.stop() };
+  } catch (error) {
+    throw notAdopted(fd, reasonOf(error), error);
+  }
+}
+
+/** The descriptor, which Bun has though its types do not know it. */
+function descriptorOf(server: object): number | undefined {
+  return "fd" in server && typeof server.fd === "number" ? server.fd : undefined;
+}
+
+interface Accepting {
+  /** For Bun.listen(). */
+  readonly options: {
+    readonly allowHalfOpen: true;
+    readonly socket: Handlers;
+    readonly tls?: Bun.TLSOptions;
+  };
+  /** The local address of all connections; set once it is known. */
+  local: Address | undefined;
+}
+
+function createAccepting(
+  shared: Shared,
+  address: Address,
+  onConn: OnConn,
+  tls: TlsServerOptions | undefined,
+): Accepting {
+  const accept = (socket: Socket): void =>
+    handOver(connected(shared, socket, address, accepting.local), onConn);
+  const open = (socket: Socket): void => {
+    if (!shared.descriptors.take("accept")) turnAway(socket);
+    else if (tls === undefined) accept(socket);
+    else acceptTls(socket, tls, accept);
+  };
+  const accepting: Accepting = {
+    options: {
+      allowHalfOpen: true,
+      socket: { ...shared.handlers, open },
+      ...(tls === undefined ? {} : { tls: serverTls(tls) }),
+    },
+    local: undefined,
+  };
+  return accepting;
+}
+
+/** `accept` is called for a handshaken and verified socket. */
+function acceptTls(socket: Socket, tls: TlsServerOptions, accept: (socket: Socket) => void): void {
   const deadline = setTimeout(() => socket.terminate(), handshakeLimit);
   socket.data = {
     ...deaf,
     handshaken(_, ok, error) {
       clearTimeout(deadline);
-      // A failed handshake is ended by Bun itself, behind the alert that says
-      // why. Without clientCa an error only says that there is no client
+      // Bun itself ends a failed handshake, after the alert with the reason.
+      // Without clientCa an error only means that there is no client
       // certificate.
       if (!ok) return;
       if (tls.clientCa !== undefined && (error || !socket.authorized)) socket.terminate();
-      else handOver(connected(socket, address), onConn);
+      else accept(socket);
     },
     gone() {
       clearTimeout(deadline);
@@ -102,85 +207,100 @@ function turnAway(socket: Socket): void {
   socket.terminate();
 }
 
-const dialer: Dialer<Socket> = {
-  dial(target, tls, signal, up) {
-    if (!takeDescriptor("dial")) {
-      giveDescriptor();
-      return Promise.reject(dialFailed(target, coded("EMFILE")));
-    }
-    const dialing = newDialing();
-    let dialed: Socket | undefined;
-    const stage = tls === undefined ? plainStage(target, dialing) : tlsStage(target, tls, dialing);
-    const data: Stage = {
-      ...stage,
-      opened(socket) {
-        dialed = socket;
-        if (dialing.stopped) return void socket.terminate();
-        up();
-        stage.opened?.(socket);
-      },
-    };
-    const connecting = async (tls?: TlsClientOptions) => {
-      const options = {
-        allowHalfOpen: true,
-        data,
-        socket: handlers,
-        ...(tls === undefined ? {} : { tls: clientTls(tls, target) }),
-      };
-      return "path" in target
-        ? await Bun.connect<Stage>({ ...options, unix: target.path })
-        : await Bun.connect<Stage>({ ...options, hostname: target.host, port: target.port });
-    };
-    const listed = (error: unknown) => {
-      if (tls?.caFile === undefined || !isMissingFile(error)) throw error;
-      return connecting({ ...tls, caFile: undefined });
-    };
-    connecting(tls)
-      .catch(listed)
-      .catch(async (said) => {
-        giveDescriptor();
-        const error =
-          "path" in target && said.code === "ECONNREFUSED" && (await isFull(target.path))
-            ? coded("EAGAIN")
-            : said;
-        dialing.reject(
-          /^ERR_(BORING|OS)SL/.test(error.code)
-            ? tlsFailed(target, error)
-            : dialFailed(target, error),
-        );
-      });
-    return underSignal(target, signal, dialing.promise, () => {
-      dialing.stopped = true;
-      dialed?.terminate();
-    });
-  },
+function dialOne(
+  shared: Shared,
+  ...[target, tls, signal, up]: Parameters<Dialer<Socket>["dial"]>
+): Promise<PullConn<Socket>> {
+  const { descriptors } = shared;
+  if (!descriptors.take("dial")) {
+    descriptors.give();
+    return Promise.reject(dialFailed(target, coded("EMFILE")));
+  }
+  const dialing = newDialing();
+  let dialed: Socket | undefined;
+  const stage =
+    tls === undefined
+      ? plainStage(shared, target, dialing)
+      : tlsStage(shared, target, tls, dialing);
+  const data: Stage = {
+    ...stage,
+    opened(socket) {
+      dialed = socket;
+      if (dialing.stopped) return void socket.terminate();
+      up();
+      stage.opened?.(socket);
+    },
+  };
+  connect(shared, data, target, tls).catch(async (error) => {
+    descriptors.give();
+    dialing.reject(await connectFailed(target, error));
+  });
+  return underSignal(target, signal, dialing.promise, () => {
+    dialing.stopped = true;
+    dialed?.terminate();
+  });
+}
 
-  secure(target, plain, tls, signal) {
-    const dialing = newDialing();
-    const trusting =
-      tls.caFile !== undefined && existsSync(tls.caFile) ? tls : { ...tls, caFile: undefined };
-    let both: [raw: Socket, secured: Socket];
-    try {
-      both = plain.socket.upgradeTLS<Stage>({
-        data: tlsStage(target, tls, dialing),
-        tls: clientTls(trusting),
-        socket: handlers,
-      });
-    } catch (error) {
-      // Such as a certificate of our own that does not fit its key.
-      plain.abort();
-      return Promise.reject(tlsFailed(target, error));
-    }
-    const [raw, secured] = both;
-    // Without this, all of the ciphertext would be handed to the plain
-    // connection too. The TLS socket gives the descriptor back.
-    raw.reload({ socket: { open: ignore, drain: ignore, close: ignore } });
-    return underSignal(target, signal, dialing.promise, () => {
-      dialing.stopped = true;
-      secured.terminate();
+async function connect(
+  { handlers }: Shared,
+  data: Stage,
+  target: Address,
+  tls: TlsClientOptions | undefined,
+): Promise<Socket> {
+  const attempt = async (tls?: TlsClientOptions): Promise<Socket> => {
+    const options = {
+      allowHalfOpen: true,
+      data,
+      socket: handlers,
+      ...(tls === undefined ? {} : { tls: clientTls(tls, target) }),
+    };
+    return "path" in target
+      ? await Bun.connect<Stage>({ ...options, unix: target.path })
+      : await Bun.connect<Stage>({ ...options, hostname: target.host, port: target.port });
+  };
+  try {
+    return await attempt(tls);
+  } catch (error) {
+    if (tls?.caFile === undefined || !isMissingFile(error)) throw error;
+    return await attempt({ ...tls, caFile: undefined });
+  }
+}
+
+async function connectFailed(target: Address, said: { code?: unknown }): Promise<NgrokdError> {
+  const code = String(said.code);
+  if (/^ERR_(BORING|OS)SL/.test(code)) return tlsFailed(target, said);
+  const full = "path" in target && code === "ECONNREFUSED" && (await isFull(target.path));
+  return dialFailed(target, full ? coded("EAGAIN") : said);
+}
+
+function secure(
+  shared: Shared,
+  ...[target, plain, tls, signal]: Parameters<Dialer<Socket>["secure"]>
+): Promise<PullConn<Socket>> {
+  const dialing = newDialing();
+  const trusting =
+    tls.caFile !== undefined && existsSync(tls.caFile) ? tls : { ...tls, caFile: undefined };
+  let both: [raw: Socket, secured: Socket];
+  try {
+    both = plain.socket.upgradeTLS<Stage>({
+      data: tlsStage(shared, target, tls, dialing),
+      tls: clientTls(trusting),
+      socket: shared.handlers,
     });
-  },
-};
+  } catch (error) {
+    // For example, our certificate does not fit its key.
+    plain.abort();
+    return Promise.reject(tlsFailed(target, error));
+  }
+  const [raw, secured] = both;
+  // Otherwise the plain connection would get all of the ciphertext too. The TLS
+  // socket frees the descriptor.
+  raw.reload({ socket: { open: ignore, drain: ignore, close: ignore } });
+  return underSignal(target, signal, dialing.promise, () => {
+    dialing.stopped = true;
+    secured.terminate();
+  });
+}
 
 interface Dialing {
   readonly promise: Promise<PullConn<Socket>>;
@@ -194,19 +314,20 @@ const newDialing = (): Dialing => ({
   stopped: false,
 });
 
-const plainStage = (target: Address, { resolve }: Dialing): Stage => ({
+const plainStage = (shared: Shared, target: Address, { resolve }: Dialing): Stage => ({
   ...deaf,
-  opened: (socket) => resolve(connected(socket, target)),
+  opened: (socket) =>
+    resolve(connected(shared, socket, target, "path" in target ? unnamed : undefined)),
   gone: ignore,
 });
 
-function tlsStage(target: Address, tls: TlsClientOptions, dialing: Dialing): Stage {
+function tlsStage(shared: Shared, target: Address, tls: TlsClientOptions, dialing: Dialing): Stage {
   const { resolve, reject } = dialing;
   const sessions = tls.insecureSkipVerify === true ? undefined : tls.sessions;
   return {
     ...deaf,
     opened(socket) {
-      // Only here: in `handshake` it would be ignored.
+      // Only here: `handshake` would ignore it.
       const session = sessions?.get();
       if (session !== undefined) socket.setSession(session);
     },
@@ -215,70 +336,77 @@ function tlsStage(target: Address, tls: TlsClientOptions, dialing: Dialing): Sta
       const accepted =
         verified || (tls.insecureSkipVerify === true && (ok || isNameMismatch(error)));
       if (accepted && !dialing.stopped)
-        return resolve(connected(socket, target, verified ? sessions : undefined));
+        return resolve(
+          connected(shared, socket, target, undefined, verified ? sessions : undefined),
+        );
       const shown = peerCertificate(socket.getPeerCertificate());
       reject(
         tlsFailed(target, error ?? new Error("the server's certificate was not verified"), shown),
       );
-      // Where the handshake failed, Bun hangs up by itself behind the alert
-      // that says why.
+      // After a failed handshake Bun closes the connection itself, after the
+      // alert with the reason.
       if (ok) socket.terminate();
     },
     gone(error) {
-      // Only meant for a handshake that the server cut off; otherwise the
-      // promise is settled by now.
+      // Only for a handshake that the server cut off; otherwise the promise is
+      // settled by now.
       reject(tlsFailed(target, error ?? coded("ECONNRESET")));
     },
   };
 }
 
-/** Where a socket becomes a connection. */
-function connected(socket: Socket, address: Address, sessions?: TlsSessions): PullConn<Socket> {
+/**
+ * Makes a connection of a socket. `local` is its local address if that is known
+ * and shared.
+ */
+function connected(
+  shared: Shared,
+  socket: Socket,
+  address: Address,
+  local: Address | undefined,
+  sessions?: TlsSessions,
+): PullConn<Socket> {
   const remote =
-    "path" in address ? address : ipAddress(shared(socket.remoteAddress), socket.remotePort);
+    "path" in address ? address : ipAddress(shared.host(socket.remoteAddress), socket.remotePort);
   if (!("path" in address)) socket.setKeepAlive(true, keepAliveIdle);
-  const conn = new PullConn(socket, verbs, remote);
+  const conn = new PullConn(socket, verbs, remote, local);
   socket.data = sessions?.wanted() ? takingSession(socket, conn, sessions) : conn;
-  collectAfterBurst();
+  shared.opened();
   return conn;
 }
 
-let lastHost: string | undefined;
-/** Most peers have one address, of which one copy is enough. */
-const shared = (host: string | undefined): string | undefined => {
-  if (host !== lastHost) lastHost = host;
-  return lastHost;
-};
-
 /**
- * Bun collects garbage while the heap grows; what a burst of sockets leaves
- * behind, 2 KiB each, would stay for as long as nothing else happens. So it is
- * collected in the first pause behind many that were opened or closed. That
- * stops everything for some 30 ms where thousands are open (a collection in the
- * background leaves half of it), so never soon again.
+ * Bun collects garbage while the heap grows. A burst of sockets leaves 2 KiB
+ * each, which would stay as long as nothing else happens. So it is collected in
+ * the first pause after many were opened or closed. With thousands of open
+ * connections that stops everything for some 30 ms, so it is rare. (A
+ * collection in the background leaves half of the garbage.)
  */
 const [burst, pauseMs, apartMs] = [1000, 250, 5000];
-let openedOrClosed = 0;
-let collected = 0;
 
-function collectAfterBurst(): void {
-  openedOrClosed += 1;
-  if (openedOrClosed === burst) collectInPause(openedOrClosed);
-}
-
-function collectInPause(seen: number): void {
-  setTimeout(() => {
-    const now = performance.now();
-    if (openedOrClosed !== seen || now - collected < apartMs) return collectInPause(openedOrClosed);
-    openedOrClosed = 0;
-    collected = now;
-    Bun.gc(true);
-  }, pauseMs).unref();
+/** The function is to be called for every socket that is opened or closed. */
+function createBurstCollector(): () => void {
+  let openedOrClosed = 0;
+  let collected = 0;
+  const collectInPause = (seen: number): void => {
+    setTimeout(() => {
+      const now = performance.now();
+      if (openedOrClosed !== seen || now - collected < apartMs)
+        return collectInPause(openedOrClosed);
+      openedOrClosed = 0;
+      collected = now;
+      Bun.gc(true);
+    }, pauseMs).unref();
+  };
+  return () => {
+    openedOrClosed += 1;
+    if (openedOrClosed === burst) collectInPause(openedOrClosed);
+  };
 }
 
 /**
- * Stands before a connection until its first bytes: a session can be resumed
- * from then on, for the tickets come before them.
+ * Is in front of a connection until its first bytes. From then on a session can
+ * be resumed, since the tickets come before them.
  */
 function takingSession(socket: Socket, conn: PullConn<Socket>, sessions: TlsSessions): Stage {
   return {
@@ -296,6 +424,7 @@ function takingSession(socket: Socket, conn: PullConn<Socket>, sessions: TlsSess
 }
 
 const verbs: SocketVerbs<Socket> = {
+  local: (socket) => ipAddress(socket.localAddress, socket.localPort),
   peer: (socket) => peerCertificate(socket.getPeerCertificate()),
   write(socket, bytes) {
     const taken = socket.write(bytes);
@@ -309,32 +438,36 @@ const verbs: SocketVerbs<Socket> = {
   release: (socket) => socket.close(),
 };
 
-const handlers = {
-  binaryType: "uint8array",
-  open: (socket: Socket) => socket.data.opened?.(socket),
-  handshake: (socket: Socket, ok: boolean, error: Error | null) =>
-    socket.data.handshaken?.(socket, ok, error),
-  data: (socket: Socket, bytes: Uint8Array) => socket.data.received(bytes),
-  drain: (socket: Socket) => socket.data.drained(),
-  end: (socket: Socket) => socket.data.theyFinished(),
-  error: (socket: Socket, error: Error) => socket.data.broke(error),
-  close: (socket: Socket, error?: Error) => {
-    giveDescriptor();
-    collectAfterBurst();
-    socket.data.gone(error);
-  },
-} as const;
+type Handlers = ReturnType<typeof createHandlers>;
+
+/** What Bun calls; one object for all sockets of a net. */
+const createHandlers = ({ give }: DescriptorAccount, closed: () => void) =>
+  ({
+    binaryType: "uint8array",
+    open: (socket: Socket) => socket.data.opened?.(socket),
+    handshake: (socket: Socket, ok: boolean, error: Error | null) =>
+      socket.data.handshaken?.(socket, ok, error),
+    data: (socket: Socket, bytes: Uint8Array) => socket.data.received(bytes),
+    drain: (socket: Socket) => socket.data.drained(),
+    end: (socket: Socket) => socket.data.theyFinished(),
+    error: (socket: Socket, error: Error) => socket.data.broke(error),
+    close: (socket: Socket, error?: Error) => {
+      give();
+      closed();
+      socket.data.gone(error);
+    },
+  }) as const;
 
 const ignore = (): void => undefined;
 /**
- * Before a socket is a connection, nothing that it says counts but how its
- * opening ends; `broke` is always followed by `gone`.
+ * Before a socket is a connection, only the end of its opening counts. `gone`
+ * always follows `broke`.
  */
 const deaf = { received: ignore, drained: ignore, theyFinished: ignore, broke: ignore };
 
 /**
- * `rejectUnauthorized` is spelled out since NODE_TLS_REJECT_UNAUTHORIZED would
- * decide otherwise; `allowPartialTrustChain` lets an intermediate CA be an
+ * `rejectUnauthorized` is explicit since NODE_TLS_REJECT_UNAUTHORIZED would
+ * decide otherwise. `allowPartialTrustChain` lets an intermediate CA be an
  * anchor.
  */
 function clientTls(
@@ -365,12 +498,12 @@ function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
   };
 }
 
-/** Bun honours it, though its types do not know it. */
+/** Bun honours it, though its types lack it. */
 const partialChain = { allowPartialTrustChain: true };
 
 /**
- * A file of CAs that is gone: the list itself is still there. To look before
- * every dial would cost a twentieth of it.
+ * The file of CAs is gone; the list itself is still there. A check before every
+ * dial would cost a twentieth of it.
  */
 const isMissingFile = (error: unknown): boolean =>
   error instanceof TypeError && "code" in error && error.code === "ERR_INVALID_ARG_TYPE";

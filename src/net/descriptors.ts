@@ -1,97 +1,94 @@
-/**
- * Counts the sockets of this process. A listener that runs out of descriptors
- * cannot take a waiting connection off the kernel and spins on it with a whole
- * CPU (Bun 1.4.5: oven-sh/bun#32705), and a dial then fails with a misleading
- * ECONNREFUSED. So newcomers are turned away while there are still some left:
- * first those that arrive, then those that we dial.
- */
 import { readFileSync } from "node:fs";
 import { coded, listenFailed } from "./errors.ts";
-import type { Address, Listener } from "./types.ts";
+import type { Address, Descriptors } from "./types.ts";
 
 /**
- * A reserve, of which three are kept: the last for files, HTTP servers and
- * everything else that does not come by here; one for the dials of what was
- * accepted; and one for the clients of the control socket, who must get in
- * however many connections are carried.
+ * Counts the sockets of one net. A listener without a free descriptor cannot
+ * accept a waiting connection, and its event loop spins with a whole CPU (Bun
+ * 1.4.5: oven-sh/bun#32705). A dial then fails with a misleading ECONNREFUSED.
+ * So new sockets are refused while some descriptors are left: accepted ones
+ * first, then dialed ones.
+ */
+export interface DescriptorAccount extends Descriptors {
+  /**
+   * Counts one more socket. Returns false if that is too many: it must be
+   * closed at once. In both cases {@link give} follows.
+   */
+  take(use: "accept" | "dial"): boolean;
+  give(): void;
+  /**
+   * Opens a listener or a UDP socket, and counts it until it is closed. Its
+   * close() becomes idempotent. Rejects as `open` does, or if listeners have
+   * too many descriptors.
+   */
+  counted<T extends { close(): void }>(address: Address, open: () => T | Promise<T>): Promise<T>;
+}
+
+/**
+ * The size of one reserve; three are kept. The last is for files, HTTP servers
+ * and everything else that is not counted here. One is for the dials of
+ * accepted connections, and one for the clients of the control socket, which
+ * must get in with any number of carried connections.
  */
 const reserve = 64;
 
-let limit: number | undefined;
-let taken = 0;
-let listeners = 0;
-let refused = 0;
-
 /**
- * Counts one more, and says whether that is within bounds; if not, it must be
- * closed at once. In any case {@link giveDescriptor} follows.
- */
-export function takeDescriptor(use: "accept" | "dial"): boolean {
-  taken++;
-  const fits = taken <= descriptorLimit() - (use === "accept" ? 2 : 1) * spare();
-  if (!fits && use === "accept") refused++;
-  return fits;
-}
-
-export function giveDescriptor(): void {
-  taken--;
-}
-
-/**
- * What listeners may take of all descriptors, so that some are left to accept
- * with: 10,000 endpoints fit into a limit of 20,000.
+ * The share of the descriptors for listeners; the rest is for connections:
+ * 10,000 endpoints fit into a limit of 20,000.
  */
 const listenersShare = 0.6;
 
-/** Opens a listener and counts it until it is closed. */
-export async function countedListener(
-  address: Address,
-  open: () => Listener | Promise<Listener>,
-): Promise<Listener> {
-  if (listeners >= descriptorLimit() * listenersShare) throw listenFailed(address, coded("EMFILE"));
-  listeners++;
-  taken++;
-  const give = (): void => {
-    listeners--;
-    taken--;
+/** An empty account. The limit is read once, when it is needed. */
+export function createDescriptorAccount(readLimit = softLimit): DescriptorAccount {
+  let known: number | undefined;
+  let [taken, listeners, turnedAway] = [0, 0, 0];
+
+  const limit = (): number => {
+    known ??= readLimit();
+    return known;
   };
-  try {
-    const listener = await open();
-    return {
-      address: listener.address,
-      close: once(() => {
-        listener.close();
+  const spare = (): number => Math.min(reserve, limit() / 8);
+
+  return {
+    get limit() {
+      return limit();
+    },
+    get turnedAway() {
+      return turnedAway;
+    },
+    room: (others) => Math.max(0, Math.floor((limit() - 3 * spare() - listeners - others) / 2)),
+    take(use) {
+      taken += 1;
+      const fits = taken <= limit() - (use === "accept" ? 2 : 1) * spare();
+      if (!fits && use === "accept") turnedAway += 1;
+      return fits;
+    },
+    give() {
+      taken -= 1;
+    },
+    async counted(address, open) {
+      if (listeners >= limit() * listenersShare) throw listenFailed(address, coded("EMFILE"));
+      listeners += 1;
+      taken += 1;
+      const give = (): void => {
+        listeners -= 1;
+        taken -= 1;
+      };
+      try {
+        const opened = await open();
+        const close = opened.close.bind(opened);
+        opened.close = once(() => {
+          close();
+          give();
+        });
+        return opened;
+      } catch (error) {
         give();
-      }),
-    };
-  } catch (error) {
-    give();
-    throw error;
-  }
+        throw error;
+      }
+    },
+  };
 }
-
-/**
- * How many connections of two sockets each have room at once, beside listeners,
- * `others` sockets and reserves; Infinity without a known limit.
- */
-export function connectionRoom(others: number): number {
-  return Math.max(0, Math.floor((descriptorLimit() - 3 * spare() - listeners - others) / 2));
-}
-
-/** How many accepted sockets were closed at once since there were too many. */
-export function turnedAway(): number {
-  return refused;
-}
-
-/**
- * How many files this process may have open; Infinity where that is unknown.
- */
-export function descriptorLimit(): number {
-  limit ??= softLimit();
-  return limit;
-}
-
-const spare = (): number => Math.min(reserve, descriptorLimit() / 8);
 
 function once(work: () => void): () => void {
   let done = false;
@@ -102,8 +99,8 @@ function once(work: () => void): () => void {
 }
 
 /**
- * Linux only: elsewhere a process has no cheap way to ask, and the limit counts
- * as unknown.
+ * Linux only. Other systems have no cheap way to ask, and the limit counts as
+ * unknown.
  */
 function softLimit(): number {
   try {

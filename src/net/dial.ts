@@ -1,16 +1,17 @@
 /**
- * The part of a dial that is the same on every runtime: names to addresses, a
- * race between them, and the way through a proxy.
+ * The part of a dial that all runtimes share: the lookup of names, a race
+ * between addresses, and the way through a proxy.
  */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
+import { onAbort } from "../model/abort.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 import { gaveUp, lookupFailed } from "./errors.ts";
-import { dialStagger } from "./limits.ts";
 import type { PullConn } from "./pull.ts";
+import { dialStagger } from "./timeouts.ts";
 import { openTunnel, tunnelFailed } from "./tunnel.ts";
 import {
   type Address,
@@ -30,9 +31,9 @@ export type Attempt<C> = (
   connected: () => void,
 ) => Promise<C>;
 
-/** What a runtime does for a dial. */
+/** The part of a dial that each runtime has for itself. */
 export interface Dialer<S> {
-  /** One address, with TLS where it is asked for. */
+  /** Dials one address, with TLS if `tls` is given. */
   dial(
     target: Address,
     tls: TlsClientOptions | undefined,
@@ -40,8 +41,8 @@ export interface Dialer<S> {
     connected: () => void,
   ): Promise<PullConn<S>>;
   /**
-   * TLS with `target` over a plain connection on which nobody reads; `again`
-   * makes another one like it.
+   * Starts TLS with `target` over a plain connection without a pending read.
+   * `again` makes another one like it.
    */
   secure(
     target: Address,
@@ -53,7 +54,7 @@ export interface Dialer<S> {
 }
 export type Again<S> = (signal: AbortSignal | undefined) => Promise<PullConn<S>>;
 
-/** What {@link Net.dial} promises. */
+/** {@link Net.dial} for every runtime. */
 export async function dialAny<S>(
   address: Address,
   { tls, via, signal }: DialOptions,
@@ -81,8 +82,8 @@ export async function dialAny<S>(
 }
 
 /**
- * By a failed handshake's reason: what the proxy may have done, or the target.
- * The rest, such as a verdict on a certificate, is the target's.
+ * By the reason of a failed handshake: the proxy's fault or the target's. Other
+ * reasons, such as a verdict on a certificate, are the target's alone.
  */
 const ofTheWay: Readonly<Record<string, string>> = {
   ECONNRESET: "the connection was closed during the TLS handshake",
@@ -97,8 +98,8 @@ function behindIt(said: string, cause: unknown): NgrokdError {
 }
 
 /**
- * A plain connection with `target` that `via` has made. With `silent`, as for
- * TLS, it is an error that the target speaks first.
+ * A plain connection with `target` through `via`. With `silent`, as for TLS, it
+ * is an error if the target speaks first.
  */
 async function dialThrough<S>(
   target: HostPort,
@@ -133,10 +134,10 @@ async function dialThrough<S>(
   }
 }
 
-/** Where names are asked for and how time passes; tests hand in their own. */
+/** The lookup of names and the passing of time; tests replace them. */
 export interface Surroundings {
   lookup(host: string): Promise<readonly { address: string }[]>;
-  /** Calls back after `ms`, unless the answer is called before. */
+  /** Calls back after `ms`, unless the returned function is called before. */
   later(ms: number, call: () => void): () => void;
 }
 
@@ -149,11 +150,11 @@ const real: Surroundings = {
 };
 
 /**
- * Dials the addresses that a name has in the manner of happy eyeballs (RFC
- * 8305): both families in turn, each a moment after the one before or once that
- * has failed, until one is connected; the others are given up. Only `network`
- * failures before that let the rest go on; what it rejects with is then the
- * last one's. An IP or a path is dialed as it is.
+ * Dials the addresses of a name in the manner of happy eyeballs (RFC 8305).
+ * Both families take turns. Each attempt starts a moment after the one before,
+ * or once that has failed, until one is connected; the others are given up.
+ * Only `network` failures let the rest go on. It rejects with the last failure.
+ * An IP or a path is dialed as it is.
  */
 export async function dialEach<C>(
   address: Address,
@@ -235,13 +236,11 @@ export function underSignal<T>(
 ): Promise<T> {
   if (signal === undefined) return work;
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const onAbort = () => {
+  const unhook = onAbort(signal, () => {
     reject(gaveUp(address, signal.reason));
     stop();
-  };
-  if (signal.aborted) onAbort();
-  else signal.addEventListener("abort", onAbort, { once: true });
-  void work.then(resolve, reject).then(() => signal.removeEventListener("abort", onAbort));
+  });
+  void work.then(resolve, reject).then(unhook);
   return promise;
 }
 
@@ -263,7 +262,7 @@ async function targets(
 }
 
 /**
- * Both families in turn, the resolver's first choice first, its order kept
+ * Both families in turn, with the resolver's first choice first, in its order
  * within each (RFC 8305, section 4).
  */
 export function interleaved(ips: readonly string[]): string[] {

@@ -1,4 +1,6 @@
-/** What runtimes say of sockets, turned into NgrokdError. Pure. */
+/** Turns the errors of the runtimes' sockets into NgrokdError. Pure. */
+
+import { errnoSentence } from "../model/errno.ts";
 import { type ErrorCode, NgrokdError } from "../model/error.ts";
 import { type Address, addressText, type PeerCertificate } from "./types.ts";
 
@@ -17,6 +19,13 @@ export function listenFailed(address: Address, cause: unknown): NgrokdError {
   );
 }
 
+/** A descriptor that cannot be adopted as a listener. */
+export function notAdopted(descriptor: number, why: string, cause?: unknown): NgrokdError {
+  return new NgrokdError("network", `Cannot listen on the descriptor ${descriptor}: ${why}`, {
+    cause,
+  });
+}
+
 /** A dial that failed before TLS: `permission` or `network`. */
 export function dialFailed(address: Address, cause: unknown): NgrokdError {
   const errno = errnoOf(cause);
@@ -30,14 +39,12 @@ export function dialFailed(address: Address, cause: unknown): NgrokdError {
   );
 }
 
-/** A name that has no address, or that nobody could be asked for. */
+/** A name without an address, or a failed lookup. */
 export function lookupFailed(host: string, cause: unknown): NgrokdError {
   return failed("network", `Cannot look up "${host}"`, errnoOf(cause), cause);
 }
 
-/**
- * A handshake that failed, or a certificate that does not prove what it should.
- */
+/** A handshake that failed, or a certificate that was not verified. */
 export function tlsFailed(
   address: Address,
   cause: unknown,
@@ -52,14 +59,14 @@ export function tlsFailed(
   });
 }
 
-/** True where TLS works and the certificate is what is wrong. */
+/** True if TLS works and the certificate is the problem. */
 export function isVerdict(cause: unknown): boolean {
   return (errnoOf(cause) ?? "") in verdicts;
 }
 
 /**
- * What ended a connection that was up: `tls` for an alert, `aborted` for a peer
- * that went away.
+ * The end of an open connection: `tls` for an alert, `aborted` for a peer that
+ * went away.
  */
 export function lost(remote: Address, cause?: unknown): NgrokdError {
   const reason = tlsReason(cause);
@@ -73,7 +80,7 @@ export function lost(remote: Address, cause?: unknown): NgrokdError {
 }
 
 /**
- * What an aborted signal says: its own NgrokdError, `timeout` for
+ * The error of an aborted signal: its own NgrokdError, `timeout` for
  * AbortSignal.timeout(), else `cancelled`.
  */
 export function gaveUp(address: Address, reason: unknown): NgrokdError {
@@ -87,9 +94,7 @@ export function gaveUp(address: Address, reason: unknown): NgrokdError {
   );
 }
 
-/**
- * An error such as a runtime would have made, for what we find out ourselves.
- */
+/** An error like a runtime's, for a failure that we find ourselves. */
 export function coded(code: string): Error {
   return Object.assign(new Error(code), { code });
 }
@@ -104,7 +109,7 @@ function failed(
   const details = errno === undefined ? {} : { errno };
   return new NgrokdError(
     code,
-    `${what}: ${words[errno ?? ""] ?? sentences[errno ?? ""] ?? textOf(cause)}`,
+    `${what}: ${words[errno ?? ""] ?? sentences[errno ?? ""] ?? errnoSentence(errno ?? "") ?? textOf(cause)}`,
     { cause, details },
   );
 }
@@ -144,7 +149,7 @@ const dialSentences: Readonly<Record<string, string>> = {
   EAGAIN: "more connections wait there than fit",
 };
 
-/** What can be wrong with a certificate, by the runtimes' codes. */
+/** The problems of a certificate, by the runtimes' codes. */
 const verdicts: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT: "the certificate's CA is not trusted",
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "the certificate's CA is not trusted",
@@ -157,7 +162,7 @@ const verdicts: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: "the certificate is for another name",
 };
 
-/** What else can go wrong with a handshake. */
+/** The other problems of a handshake. */
 const mishaps: Readonly<Record<string, string>> = {
   WRONG_VERSION_NUMBER: "the server does not speak TLS",
   ECONNRESET: "the server closed the connection during the handshake",
@@ -165,10 +170,10 @@ const mishaps: Readonly<Record<string, string>> = {
 };
 
 /**
- * OpenSSL's short name for what went wrong, undefined where TLS had no part in
- * it. Verification failures come with it as their code; failures of the
- * protocol carry it in `ERR_SSL_…` (Node.js, Deno) or at the end of
- * `error:…:SSL routines:…:` (Bun, with the code EPROTO).
+ * OpenSSL's short name for the failure; undefined if it is none of TLS. A
+ * failed verification has it as its code. A failure of the protocol has it in
+ * `ERR_SSL_…` (Node.js, Deno) or at the end of `error:…:SSL routines:…:` (Bun,
+ * with the code EPROTO).
  */
 function tlsReason(cause: unknown): string | undefined {
   const errno = errnoOf(cause) ?? "";

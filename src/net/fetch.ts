@@ -1,31 +1,32 @@
 import { type IncomingMessage, request } from "node:http";
-import { type Duplex, Readable } from "node:stream";
+import { type Duplex, pipeline, Readable, type Transform } from "node:stream";
 import * as tls from "node:tls";
-import { type ProxyRules, proxyFor } from "../model/proxy.ts";
-import { pooledAtMost } from "./limits.ts";
+import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
+import { onAbort } from "../model/abort.ts";
+import { type ProxyRules, proxyForUrl } from "../model/proxy.ts";
 import { streamOver } from "./node-tls.ts";
+import { pooledAtMost } from "./timeouts.ts";
 import type { Net } from "./types.ts";
 
 /** The web's fetch, as far as ngrokd needs it. */
 export interface Fetch {
   (url: string, init: RequestInit): Promise<Response>;
   /**
-   * Requests go over no connection from before this: call it when the machine
-   * or its network has moved. What was asked and is not yet answered is asked
-   * again; what would change something is not, since it may have arrived.
+   * Later requests use no connection from before. Call it when the machine or
+   * its network has moved. Pending requests with GET are sent again; others are
+   * not, since they may have arrived.
    */
-  renew(): void;
+  discard(): void;
 }
 
 /**
- * The web's fetch where no variable or setting speaks of a proxy; otherwise one
- * that goes by `rules` and by nothing else, since Bun and Deno read the proxy
- * variables by rules of their own, and Bun knows no SOCKS5. Only https goes
- * through a proxy, in a tunnel, so that the proxy never sees what is asked or
- * any key; http goes directly. It follows no redirects, takes texts as bodies,
- * and verifies against the runtime's and the system's roots
- * (NODE_EXTRA_CA_CERTS included). Rejects with NgrokdError where the connection
- * fails.
+ * The web's fetch if no variable or setting names a proxy. Otherwise a fetch
+ * that follows `rules` only, since Bun and Deno read the proxy variables by
+ * rules of their own, and Bun knows no SOCKS5. Only https goes through a proxy,
+ * in a tunnel, so the proxy sees no request and no key; http goes directly. It
+ * follows no redirects, takes texts as bodies, and verifies against the roots
+ * of the runtime and the system (NODE_EXTRA_CA_CERTS included). Rejects with
+ * NgrokdError if the connection fails.
  */
 export function createFetch(
   net: Net,
@@ -39,8 +40,8 @@ export function createFetch(
 
   const send = (url: string, init: RequestInit): Promise<Response> => {
     if (direct && now() >= pooledFrom) return globalThis.fetch(url, init);
-    // Bun then neither takes a connection from its pool nor leaves one there.
-    // Deno knows no such switch.
+    // Without keepalive Bun neither takes a connection from its pool nor leaves
+    // one there. Deno has no such option.
     return direct && net.runtime === "bun"
       ? globalThis.fetch(url, { ...init, keepalive: false })
       : alone(url, init);
@@ -61,18 +62,16 @@ export function createFetch(
   const fetch = (url: string, init: RequestInit): Promise<Response> =>
     ((init.method ?? "GET") === "GET" ? ask : send)(url, init);
   return Object.assign(fetch, {
-    renew() {
+    discard() {
       pooledFrom = now() + pooledAtMost;
       for (const again of unanswered) again.abort();
     },
   });
 }
 
-/**
- * A connection of its own for each request, through the proxy where `rules` say
- * so.
- */
+/** A new connection for each request, through a proxy if `rules` say so. */
 function dialling(net: Net, rules: ProxyRules) {
+  const roots = once(trustedRoots);
   return async (text: string, init: RequestInit): Promise<Response> => {
     const url = new URL(text);
     const secure = url.protocol === "https:";
@@ -84,14 +83,14 @@ function dialling(net: Net, rules: ProxyRules) {
     const conn = await net.dial(target, {
       ...(signal === undefined ? {} : { signal }),
       ...(secure
-        ? { tls: { serverName: target.host, ca: roots() }, via: proxyFor(target, rules) }
+        ? { tls: { serverName: target.host, ca: roots() }, via: proxyForUrl(url, rules) }
         : {}),
     });
     return await exchange(streamOver(conn).below, url, init);
   };
 }
 
-/** One request and its answer; the connection serves no other. */
+/** One request and its response; the connection serves no other. */
 function exchange(
   connection: Duplex,
   url: URL,
@@ -104,13 +103,12 @@ function exchange(
     headers: { ...Object.fromEntries(new Headers(headers)), host: url.host, connection: "close" },
     createConnection: () => connection,
   });
-  const stop = (): void => void outgoing.destroy(signal?.reason);
-  signal?.addEventListener("abort", stop, { once: true });
+  const unhook = onAbort(signal ?? undefined, () => outgoing.destroy(signal?.reason));
   const settled = (): void => {
-    signal?.removeEventListener("abort", stop);
+    unhook();
     connection.destroy();
   };
-  // "broken" tells with an NgrokdError what "error" would say in the runtime's
+  // "broken" carries a NgrokdError; "error" comes later, with the runtime's own
   // words.
   connection.once("broken", reject);
   outgoing.once("error", (error) => {
@@ -130,18 +128,47 @@ function responseOf(message: IncomingMessage): Response {
   for (const [name, values = []] of Object.entries(message.headersDistinct))
     for (const value of values) headers.append(name, value);
   const status = message.statusCode ?? 0;
-  if (![204, 205, 304].includes(status))
-    return new Response(Readable.toWeb(message) as unknown as ReadableStream<Uint8Array>, {
-      status,
-      headers,
-    });
+  if (![204, 205, 304].includes(status)) {
+    const body = Readable.toWeb(decoded(message, headers));
+    return new Response(body as unknown as ReadableStream<Uint8Array>, { status, headers });
+  }
   message.resume();
   return new Response(null, { status, headers });
 }
 
-/** Read once: they are hundreds, and the API is asked twice a minute. */
-let known: readonly string[] | undefined;
-function roots(): readonly string[] {
-  known ??= [...new Set([...tls.getCACertificates("default"), ...tls.getCACertificates("system")])];
-  return known;
+/**
+ * The body without its `content-encoding`, as the runtime's fetch has it. Some
+ * proxies and servers compress though nobody asked for it.
+ */
+function decoded(message: IncomingMessage, headers: Headers): Readable {
+  const codings = (headers.get("content-encoding") ?? "").toLowerCase().split(",");
+  const transforms = codings.map((coding) => decoders[coding.trim()]);
+  if (!transforms.every((decoder) => decoder !== undefined)) return message;
+  headers.delete("content-encoding");
+  headers.delete("content-length");
+  // A failure reaches the reader by the stream that it ends.
+  return transforms.reduceRight<Readable>(
+    (body, decoder) => pipeline(body, decoder(), () => undefined),
+    message,
+  );
+}
+
+const decoders: Readonly<Record<string, () => Transform>> = {
+  gzip: createGunzip,
+  "x-gzip": createGunzip,
+  deflate: createInflate,
+  br: createBrotliDecompress,
+};
+
+/** PEM texts; there are hundreds of them. */
+const trustedRoots = (): readonly string[] => [
+  ...new Set([...tls.getCACertificates("default"), ...tls.getCACertificates("system")]),
+];
+
+function once<T>(read: () => T): () => T {
+  let known: { readonly value: T } | undefined;
+  return () => {
+    known ??= { value: read() };
+    return known.value;
+  };
 }

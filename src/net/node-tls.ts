@@ -1,4 +1,4 @@
-/** What node.ts needs to run node:tls on top of a connection of the seam. */
+/** The parts of node.ts that run node:tls on a connection of the seam. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { Duplex } from "node:stream";
@@ -53,7 +53,7 @@ export function streamOver(conn: Conn): StreamOver {
       done(error);
     },
   });
-  // Told by "broken" already.
+  // "broken" has told it already.
   below.on("error", () => undefined);
   return {
     below,
@@ -70,17 +70,17 @@ export function streamOver(conn: Conn): StreamOver {
 }
 
 /**
- * Whom to believe. `rejectUnauthorized` is spelled out since
- * NODE_TLS_REJECT_UNAUTHORIZED would decide otherwise, and
- * `allowPartialTrustChain` lets an intermediate CA be an anchor.
+ * The trust of a handshake. `rejectUnauthorized` is explicit since
+ * NODE_TLS_REJECT_UNAUTHORIZED would decide otherwise. `allowPartialTrustChain`
+ * lets an intermediate CA be an anchor.
  */
 export function verification({
   serverName,
   ca,
   insecureSkipVerify,
 }: TlsClientOptions): ConnectionOptions {
-  // An IP is no server name on the wire (RFC 6066, section 3), but as `host` it
-  // is what the certificate is checked against.
+  // An IP is no server name on the wire (RFC 6066, section 3), but the
+  // certificate is checked against it as `host`.
   const name =
     isIP(serverName) === 0 ? { servername: serverName } : { servername: "", host: serverName };
   return {
@@ -92,8 +92,8 @@ export function verification({
 }
 
 /**
- * Who we are. Checked here, since Deno 2.9.6 goes without a certificate that it
- * cannot read, and says nothing.
+ * Our certificate and key. Checked here, since Deno 2.9.6 silently leaves out a
+ * certificate that it cannot read.
  */
 export function clientIdentity(
   target: Address,
@@ -111,8 +111,8 @@ export function clientIdentity(
 }
 
 /**
- * Deno 2.9.6 has one reason for most of what can be wrong with a certificate;
- * of its dates we can tell ourselves.
+ * Deno 2.9.6 has one reason for most bad certificates. The dates are checked
+ * here.
  */
 export function outOfDate(seen: PeerCertificate | undefined): Error | undefined {
   if (seen === undefined) return undefined;

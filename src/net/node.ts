@@ -1,7 +1,7 @@
 /**
  * The seam on node:net and node:tls, for Deno. TLS runs over a stream of our
- * own and not over the socket itself: only the plain socket can send a RST, and
- * only it tells a RST from a FIN (Deno 2.9.6 reports both as the end of a TLS
+ * own and not over the socket: only the plain socket can send a RST, and only
+ * it tells a RST from a FIN (Deno 2.9.6 reports both as the end of a TLS
  * stream).
  */
 import * as net from "node:net";
@@ -9,12 +9,19 @@ import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
 import * as tls from "node:tls";
 import { isNgrokdError } from "../model/error.ts";
-import { checkListenable, ipAddress, peerCertificate } from "./addresses.ts";
-import { countedListener, giveDescriptor, takeDescriptor } from "./descriptors.ts";
+import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
+import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
 import { type Again, type Dialer, dialAny, underSignal } from "./dial.ts";
-import { coded, dialFailed, isVerdict, listenFailed, lost, tlsFailed } from "./errors.ts";
-import { handOver, type OnConn } from "./hand-over.ts";
-import { handshakeLimit, keepAliveIdle, lookLimit } from "./limits.ts";
+import {
+  coded,
+  dialFailed,
+  isVerdict,
+  listenFailed,
+  lost,
+  notAdopted,
+  tlsFailed,
+} from "./errors.ts";
+import { handOver } from "./hand-over.ts";
 import {
   clientIdentity,
   outOfDate,
@@ -22,64 +29,82 @@ import {
   streamOver,
   verification,
 } from "./node-tls.ts";
+import { nodeUdp } from "./node-udp.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
+import { handshakeLimit, keepAliveIdle, lookLimit } from "./timeouts.ts";
 import type {
   Address,
   Listener,
   Net,
+  OnConn,
   PeerCertificate,
   TlsClientOptions,
   TlsServerOptions,
 } from "./types.ts";
 import { fileAt, privately, stopAt } from "./unix.ts";
 
-export const nodeNet: Net = {
-  runtime: process.versions.deno === undefined ? "node" : "deno",
-  listen: (address, onConn, options = {}) =>
-    countedListener(address, () => listen(address, onConn, options.tls)),
-  dial: (address, options = {}) => dialAny(address, options, dialer),
-  datagram: () => Promise.resolve(false),
-};
+/** A net with an account of its own. */
+export function createNodeNet(): Net {
+  const descriptors = createDescriptorAccount();
+  const dialer = createDialer(descriptors);
+  return {
+    runtime: process.versions.deno === undefined ? "node" : "deno",
+    descriptors,
+    listen: (address, onConn, options = {}) =>
+      descriptors.counted(address, () => listen(descriptors, address, onConn, options.tls)),
+    // node:net has no way to take a listening descriptor that Deno knows too.
+    adopt: (fd) => Promise.reject(notAdopted(fd, "this runtime cannot adopt a listener")),
+    udp: (address, onDatagram) => descriptors.counted(address, () => nodeUdp(address, onDatagram)),
+    dial: (address, options = {}) => dialAny(address, options, dialer),
+    datagram: () => Promise.resolve(false),
+  };
+}
 
 async function listen(
+  descriptors: DescriptorAccount,
   address: Address,
   onConn: OnConn,
   options: TlsServerOptions | undefined,
 ): Promise<Listener> {
   checkListenable(address, options);
+  let local: Address | undefined;
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
-    const admitted = takeDescriptor("accept");
-    socket.once("close", giveDescriptor);
-    const plain = connected(socket, address);
+    const admitted = descriptors.take("accept");
+    socket.once("close", descriptors.give);
+    const plain = connected(socket, address, local);
     if (!admitted) plain.abort();
     else if (options === undefined) handOver(plain, onConn);
     else acceptTls(plain, options, onConn);
   });
-  const listening = Promise.withResolvers<void>();
-  server.once("listening", listening.resolve).once("error", listening.reject);
+  const started = Promise.withResolvers<void>();
+  server.once("listening", started.resolve).once("error", started.reject);
   try {
     if ("host" in address) server.listen(address.port, address.host);
     else privately(() => server.listen(address.path));
-    await listening.promise;
+    await started.promise;
   } catch (error) {
     throw listenFailed(address, error);
   }
-  // A failed accept concerns the one connection that is not to be had.
+  // A failed accept concerns only the connection that is lost.
   server.on("error", () => undefined);
   if ("path" in address) {
+    local = address;
     const ours = fileAt(address.path);
     return {
       address,
+      fd: undefined,
       close: () => server.listening && stopAt(address.path, ours, () => server.close()),
     };
   }
   const { port } = server.address() as net.AddressInfo;
-  return { address: { host: address.host, port }, close: () => server.listening && server.close() };
+  const listening = { host: address.host, port };
+  local = sharedLocal(listening);
+  return { address: listening, fd: undefined, close: () => server.listening && server.close() };
 }
 
 /**
- * A TLS server for each connection, so that it is known which plain connection
- * a secured stream runs on.
+ * A TLS server for each connection, so the plain connection of a secured stream
+ * is known.
  */
 function acceptTls(plain: Plain, { cert, key, clientCa }: TlsServerOptions, onConn: OnConn): void {
   const deadline = setTimeout(() => plain.abort(), handshakeLimit);
@@ -103,58 +128,68 @@ function acceptTls(plain: Plain, { cert, key, clientCa }: TlsServerOptions, onCo
   server.emit("connection", stream.below);
 }
 
-const dialer: Dialer<Handle> = {
+const createDialer = (descriptors: DescriptorAccount): Dialer<Handle> => ({
   async dial(target, options, signal, up) {
-    if (options === undefined) return await dialPlain(target, signal, up);
-    // Before anything is sent: a certificate of our own that does not fit its
-    // key.
+    if (options === undefined) return await dialPlain(descriptors, target, signal, up);
+    // Checked before the first byte: our certificate may not fit its key.
     clientIdentity(target, options);
-    const plain = await dialPlain(target, signal, up);
-    return await dialer.secure(target, plain, options, signal, (stop) => dialPlain(target, stop));
+    const plain = await dialPlain(descriptors, target, signal, up);
+    return await secure(target, plain, options, signal, (stop) =>
+      dialPlain(descriptors, target, stop),
+    );
   },
-  async secure(target, plain, options, signal, again) {
-    const identity = ownIdentity(target, plain, options);
-    const stream = streamOver(plain);
-    try {
-      const secured = await handshake(
-        target,
-        plain,
-        { ...verification(options), ...identity, socket: stream.below },
-        signal,
-      );
-      return overTls(secured, plain, stream);
-    } catch (error) {
-      plain.close();
-      if (isNgrokdError(error))
-        throw error.code === "aborted" ? tlsFailed(target, coded("ECONNRESET")) : error;
-      if (!isVerdict(error)) throw tlsFailed(target, error);
-      const seen = await look(target, options, signal, again);
-      throw tlsFailed(target, outOfDate(seen) ?? error, peerCertificate(seen));
-    }
-  },
-};
+  secure,
+});
+
+async function secure(
+  target: Address,
+  plain: Plain,
+  options: TlsClientOptions,
+  signal: AbortSignal | undefined,
+  again: Again<Handle>,
+): Promise<Plain> {
+  const identity = ownIdentity(target, plain, options);
+  const stream = streamOver(plain);
+  try {
+    const secured = await handshake(
+      target,
+      plain,
+      { ...verification(options), ...identity, socket: stream.below },
+      signal,
+    );
+    return overTls(secured, plain, stream);
+  } catch (error) {
+    plain.close();
+    if (isNgrokdError(error))
+      throw error.code === "aborted" ? tlsFailed(target, coded("ECONNRESET")) : error;
+    if (!isVerdict(error)) throw tlsFailed(target, error);
+    const seen = await look(target, options, signal, again);
+    throw tlsFailed(target, outOfDate(seen) ?? error, peerCertificate(seen));
+  }
+}
 
 function dialPlain(
+  descriptors: DescriptorAccount,
   target: Address,
   signal: AbortSignal | undefined,
   up?: () => void,
 ): Promise<Plain> {
-  if (!takeDescriptor("dial")) {
-    giveDescriptor();
+  if (!descriptors.take("dial")) {
+    descriptors.give();
     return Promise.reject(dialFailed(target, coded("EMFILE")));
   }
   const { promise, resolve, reject } = Promise.withResolvers<Plain>();
   const socket = net.connect({ ...target, allowHalfOpen: true });
   socket.once("connect", () => {
     up?.();
-    resolve(connected(socket, target));
+    resolve(connected(socket, target, "path" in target ? unnamed : undefined));
   });
   socket.once("error", (error) => reject(dialFailed(target, error)));
-  socket.once("close", giveDescriptor);
+  socket.once("close", descriptors.give);
   return underSignal(target, signal, promise, () => socket.destroy());
 }
 
-/** Who we are; where that cannot be, `plain` is of no use. */
+/** Our certificate and key. If they do not fit, `plain` is aborted. */
 function ownIdentity(
   target: Address,
   plain: Plain,
@@ -169,8 +204,8 @@ function ownIdentity(
 }
 
 /**
- * Rejects with what the runtime says; whatever happens, the plain connection is
- * the caller's to close.
+ * Rejects with the runtime's error. The plain connection is the caller's to
+ * close in every case.
  */
 function handshake(
   target: Address,
@@ -187,8 +222,8 @@ function handshake(
 }
 
 /**
- * node:tls answers a failed verification without the certificate: a second
- * connection, on which nothing is said, looks at it.
+ * After a failed verification node:tls does not tell the certificate. A second
+ * connection, without any data, looks at it.
  */
 async function look(
   target: Address,
@@ -207,13 +242,13 @@ async function look(
     const secured = handshake(target, plain, insecurely, within);
     return await secured.then((socket) => socket.getPeerCertificate()).finally(() => plain.abort());
   } catch {
-    // The failure that this was to explain is told without it.
+    // The caller tells the failure without the certificate.
     return undefined;
   }
 }
 
 /**
- * What a PullConn drives here: a plain socket, or a TLS socket with what lies
+ * The handle of a PullConn: a plain socket, or a TLS socket with the parts
  * below it.
  */
 interface Handle {
@@ -221,7 +256,8 @@ interface Handle {
   pause(): void;
   resume(): void;
   reset(): void;
-  /** Only where there is TLS. */
+  local(): Address;
+  /** Only with TLS. */
   peer?(): PeerCertificate | undefined;
   /** Set once there is a PullConn. */
   drained(): void;
@@ -229,31 +265,35 @@ interface Handle {
 
 type Plain = PullConn<Handle>;
 
-function connected(socket: net.Socket, address: Address): Plain {
+/** `local` is the local address if it is known and shared. */
+function connected(socket: net.Socket, address: Address, local?: Address): Plain {
   const handle = {
     socket,
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     // A unix socket has no RST: its peer sees an end.
     reset: () => ("path" in address ? socket.destroy() : socket.resetAndDestroy()),
+    local: () => ipAddress(socket.localAddress, socket.localPort),
   };
   const remote = "path" in address ? address : ipAddress(socket.remoteAddress, socket.remotePort);
   if ("host" in address) socket.setNoDelay(true).setKeepAlive(true, keepAliveIdle);
-  const conn = pulling(handle, remote);
+  const conn = pulling(handle, remote, local);
   socket.on("error", (error) => conn.fail(lost(conn.remote, error)));
   socket.on("close", () => conn.gone());
   return conn;
 }
 
 function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plain {
-  // A paused TLS socket of Deno's goes on taking from the stream below it: that
-  // is where to stop. Asked now, for Deno forgets it with the connection's end.
+  // A paused TLS socket of Deno goes on taking from the stream below it, so the
+  // stream is paused. The certificate is read now, since Deno forgets it with
+  // the connection's end.
   const peer = peerCertificate(secured.getPeerCertificate());
   const handle = {
     socket: secured,
     pause: stream.pause,
     resume: stream.resume,
     reset: () => plain.abort(),
+    local: () => plain.local,
     peer: () => peer,
   };
   const conn = pulling(handle, plain.remote);
@@ -270,9 +310,9 @@ function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plai
   return conn;
 }
 
-function pulling(parts: Omit<Handle, "drained">, remote: Address): Plain {
+function pulling(parts: Omit<Handle, "drained">, remote: Address, local?: Address): Plain {
   const handle: Handle = { ...parts, drained: () => conn.drained() };
-  const conn: Plain = new PullConn(handle, verbs, remote);
+  const conn: Plain = new PullConn(handle, verbs, remote, local);
   handle.socket.on("data", (bytes) => conn.received(bytes as Uint8Array)); // strings would need setEncoding()
   handle.socket.on("end", () => conn.theyFinished());
   return conn;
@@ -280,8 +320,8 @@ function pulling(parts: Omit<Handle, "drained">, remote: Address): Plain {
 
 const verbs: SocketVerbs<Handle> = {
   write({ socket, drained }, bytes) {
-    // Waits for the callback also where there is room, since until then the
-    // stream goes on using the array.
+    // Waits for the callback even if there is room, since the stream uses the
+    // array until then.
     socket.write(bytes, (error) => error ?? drained());
     return taken;
   },
@@ -290,6 +330,7 @@ const verbs: SocketVerbs<Handle> = {
   shutdown: ({ socket }) => socket.end(),
   terminate: (handle) => handle.reset(),
   release: ({ socket }) => socket.destroy(),
+  local: (handle) => handle.local(),
   peer: (handle) => handle.peer?.(),
 };
 

@@ -1,13 +1,45 @@
-import { open } from "node:fs/promises";
+/** The kernel's tables of TCP sockets (proc(5), /proc/net/tcp). Linux only. */
+import { open, readFile } from "node:fs/promises";
+
+/** A listening TCP socket. */
+export interface ListeningSocket {
+  /**
+   * The dotted IPv4 address; `*` means all addresses. IPv6 addresses stay in
+   * the kernel's notation.
+   */
+  readonly host: string;
+  readonly port: number;
+  /** The number of the socket, as /proc/<pid>/fd names it. */
+  readonly inode: string;
+}
 
 /**
- * The IPv4 sockets of this machine that listen, as {@link listeningKey} names
- * them, or undefined where the system does not tell (not Linux). A listening
- * socket can be taken from a program without a word (`ss -K`, Android's netd):
- * it then accepts nothing, and Bun's event loop spins on it with a whole core.
- * The kernel lists those that listen first, so that reading stops where the
- * connections begin. The list is asked of this process, since a service may see
- * nothing else of /proc (`ProcSubset=pid`).
+ * All listening sockets of this machine. A trial connection would be no
+ * substitute: the daemon would carry it to ngrok and count it. Undefined if the
+ * system has no such table.
+ */
+export async function listeningSockets(): Promise<ListeningSocket[] | undefined> {
+  const read = async (path: string): Promise<string | undefined> =>
+    await readFile(path, "latin1").catch(() => undefined);
+  const [v4, v6] = await Promise.all([read("/proc/self/net/tcp"), read("/proc/self/net/tcp6")]);
+  return v4 === undefined ? undefined : [...parseSocketTable(v4), ...parseSocketTable(v6 ?? "")];
+}
+
+/** Pure: the listening sockets in a whole table. */
+export function parseSocketTable(text: string): ListeningSocket[] {
+  return [...rowsIn(text)].flatMap(({ key, state, inode }) =>
+    state === listenState ? [{ ...placeIn(key), inode }] : [],
+  );
+}
+
+/**
+ * The IPv4 sockets of this machine that listen, by {@link listeningKey};
+ * undefined if the system has no such table. A program can lose a listening
+ * socket without notice (`ss -K`, Android's netd). The socket then accepts
+ * nothing, and Bun's event loop spins on it with a whole core. The kernel lists
+ * listening sockets first, so reading stops at the first connection. The table
+ * is that of this process, since a service may see nothing else of /proc
+ * (`ProcSubset=pid`).
  */
 export async function listeningPlaces(
   path = "/proc/self/net/tcp",
@@ -28,35 +60,62 @@ export async function listeningPlaces(
       rest = text.slice(end);
     }
   } catch {
-    return undefined; // Memory that the kernel lacks for a moment is no reason to end.
+    // The kernel may lack memory for a moment: then the table is unknown.
+    return undefined;
   } finally {
     await file.close();
   }
 }
 
 /**
- * Pure: the listening sockets in whole lines of /proc/net/tcp; `done` once a
- * line is of another kind.
+ * Pure: the listening sockets in whole lines of a table. `done` is true after a
+ * socket of another state.
  */
 export function listeningKeys(lines: string): { keys: string[]; done: boolean } {
   const keys: string[] = [];
-  for (const [, key = "", state] of lines.matchAll(
-    /^ *\d+: ([0-9A-F]{8}:[0-9A-F]{4}) [0-9A-F]{8}:[0-9A-F]{4} ([0-9A-F]{2})/gm,
-  )) {
-    if (state !== "0A") return { keys, done: true };
+  for (const { key, state } of rowsIn(lines)) {
+    if (state !== listenState) return { keys, done: true };
     keys.push(key);
   }
   return { keys, done: false };
 }
 
 /**
- * As the kernel writes it: the address as a number of this machine's byte
- * order, so that 127.0.0.2:80 is `0200007F:0050` on small ends.
+ * As the kernel writes it: the address is a number in the byte order of this
+ * machine, so 127.0.0.2:80 is `0200007F:0050` on little-endian ones.
  */
 export function listeningKey(ip: string, port: number): string {
-  const bytes = ip.split(".").map((part) => Number(part).toString(16).padStart(2, "0"));
-  const address = littleEndian ? bytes.reverse() : bytes;
-  return `${address.join("")}:${port.toString(16).padStart(4, "0")}`.toUpperCase();
+  const bytes = inHostOrder(ip.split(".").map((part) => hex(Number(part), 2)));
+  return `${bytes.join("")}:${hex(port, 4)}`;
 }
+
+/** The inverse of {@link listeningKey}. */
+function placeIn(key: string): { host: string; port: number } {
+  const [address = "", port = ""] = key.split(":");
+  return { host: hostIn(address), port: Number.parseInt(port, 16) };
+}
+
+function hostIn(address: string): string {
+  if (/^0+$/.test(address)) return "*";
+  if (address.length !== 8) return address;
+  const bytes = inHostOrder(address.match(/../g) ?? []);
+  return bytes.map((byte) => Number.parseInt(byte, 16)).join(".");
+}
+
+function* rowsIn(text: string): Generator<{ key: string; state: string; inode: string }> {
+  for (const [, key = "", state = "", inode = ""] of text.matchAll(row))
+    yield { key, state, inode };
+}
+
+/** Number, local address, remote address, state; the inode is the tenth. */
+const row =
+  /^ *\d+: ([0-9A-F]+:[0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]{2})(?: +\S+){5} +(\d+)/gm;
+const listenState = "0A";
+
+const hex = (n: number, digits: number): string =>
+  n.toString(16).padStart(digits, "0").toUpperCase();
+
+const inHostOrder = (bytes: readonly string[]): string[] =>
+  littleEndian ? bytes.toReversed() : [...bytes];
 
 const littleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;

@@ -1,7 +1,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { NgrokdError } from "../model/error.ts";
 import { coded, lost } from "./errors.ts";
-import { lingerStep, lingerSteps } from "./limits.ts";
+import { lingerStep, lingerSteps } from "./timeouts.ts";
 import {
   type Address,
   addressText,
@@ -12,15 +12,15 @@ import {
 } from "./types.ts";
 
 /**
- * What a runtime's socket has to do for {@link PullConn}; one object serves all
- * sockets of a kind.
+ * The operations of a runtime's socket for {@link PullConn}; one object serves
+ * all sockets of a kind.
  */
 export interface SocketVerbs<S> {
   /**
-   * Offers bytes, never while an earlier answer is open. Answers what is to be
-   * offered again after the next `drained` (an empty array: everything is
-   * taken, but there is no room for more yet), undefined where all is taken and
-   * there is room, null where the peer is gone.
+   * Offers bytes, never before an earlier rest is sent. Returns the rest to
+   * offer again after the next `drained` (empty if all is taken, but there is
+   * no room for more), undefined if all is taken and there is room, null if the
+   * peer is gone.
    */
   write(socket: S, bytes: Uint8Array): Uint8Array | undefined | null;
   /** A few more bytes may arrive after pause(). */
@@ -29,36 +29,38 @@ export interface SocketVerbs<S> {
   /** FIN behind everything that was written; reading goes on. */
   shutdown(socket: S): void;
   /**
-   * RST where the kind of socket knows it; the descriptor is given back at
-   * once.
+   * Sends a RST if the kind of socket has one. The descriptor is free at once.
    */
   terminate(socket: S): void;
   /**
-   * Gives the descriptor back without a RST of our own; the kernel goes on
-   * sending what it has.
+   * Frees the descriptor without a RST of our own; the kernel goes on sending
+   * its buffer.
    */
   release(socket: S): void;
+  /** The local address; asked only if it is not that of a listener. */
+  local(socket: S): Address;
   /**
-   * What TLS proved; asked only by who wants to know, since it costs as much as
-   * a tenth of a handshake.
+   * The verified certificate of the peer. It costs a tenth of a handshake, so
+   * it is read on demand only.
    */
   peer(socket: S): PeerCertificate | undefined;
 }
 
 /**
- * Turns a socket that calls back into one that is asked. A class, since a relay
- * holds thousands: methods shared, no closures, and nothing is made before it
- * is needed. The runtime tells it what happens (received, drained, ended,
- * failed, gone); what a user sees is {@link Conn}.
+ * Turns a socket with callbacks into one to pull from. A class, since a relay
+ * holds thousands: its methods are shared, it has no closures, and its fields
+ * are made when they are needed. The runtime calls the methods for its events
+ * (received, drained, theyFinished, fail, gone); users see {@link Conn}.
  */
 export class PullConn<S> implements Conn {
   readonly remote: Address;
   readonly socket: S;
   private readonly verbs: SocketVerbs<S>;
+  private known: Address | undefined;
 
   /**
-   * What arrived while nobody was reading: one chunk, or the few that a runtime
-   * still delivers after pause().
+   * Unread bytes: one chunk, or the few that a runtime still delivers after
+   * pause().
    */
   private inbox: Uint8Array[] | undefined;
   private reader: Waiter | undefined;
@@ -67,7 +69,7 @@ export class PullConn<S> implements Conn {
   private ended = false;
 
   private writer: Waiter | undefined;
-  /** What of the writer's bytes the socket has not taken yet. */
+  /** The bytes of the writer that the socket has not taken yet. */
   private rest: Uint8Array = nothing;
   /** We have finished sending: closeWrite() or close() was called. */
   private finished = false;
@@ -80,10 +82,17 @@ export class PullConn<S> implements Conn {
   private linger: ReturnType<typeof setTimeout> | undefined;
   private moved = false;
 
-  constructor(socket: S, verbs: SocketVerbs<S>, remote: Address) {
+  /** `local` is the local address if it is known already; it is shared. */
+  constructor(socket: S, verbs: SocketVerbs<S>, remote: Address, local?: Address) {
     this.socket = socket;
     this.verbs = verbs;
     this.remote = remote;
+    this.known = local;
+  }
+
+  get local(): Address {
+    this.known ??= this.verbs.local(this.socket);
+    return this.known;
   }
 
   get peer(): PeerCertificate | undefined {
@@ -104,9 +113,11 @@ export class PullConn<S> implements Conn {
     return now;
   }
 
-  /** Puts back what a read took too much of; not while a read waits. */
   unread(bytes: Uint8Array): void {
-    if (bytes.length > 0) this.inbox = [bytes, ...(this.inbox ?? [])];
+    if (this.reader !== undefined) throw this.waitingRead();
+    // Only our own abort() fails a connection as `cancelled`.
+    if (bytes.length === 0 || this.closing || this.failure?.code === "cancelled") return;
+    this.inbox = [bytes, ...(this.inbox ?? [])];
   }
 
   write(bytes: Uint8Array): Promise<void> | void {
@@ -140,8 +151,8 @@ export class PullConn<S> implements Conn {
     this.linger = setTimeout(() => this.lingered(1), lingerStep);
     this.closeWrite();
     if (this.paused && !this.isGone) {
-      // What still arrives has to be taken off the kernel: unread bytes at the
-      // end would turn our FIN into a RST, and hide the peer's FIN.
+      // Later bytes have to be taken from the kernel: unread bytes at the end
+      // would turn our FIN into a RST, and hide the peer's FIN.
       this.paused = false;
       this.verbs.resume(this.socket);
     }
@@ -182,9 +193,7 @@ export class PullConn<S> implements Conn {
     this.verbs.pause(this.socket);
   }
 
-  /**
-   * The socket has room again; runtimes say so for reasons of their own too.
-   */
+  /** The socket has room again. Runtimes call it for other reasons too. */
   drained(): void {
     this.moved = true;
     const writer = this.writer;
@@ -225,8 +234,8 @@ export class PullConn<S> implements Conn {
   }
 
   /**
-   * The runtime reported an error that does not close the socket by itself
-   * everywhere.
+   * The runtime reported an error, which does not close the socket on every
+   * runtime.
    */
   broke(cause: Error): void {
     const error = lost(this.remote, cause);
@@ -236,14 +245,11 @@ export class PullConn<S> implements Conn {
     if (error.code !== "tls") this.verbs.terminate(this.socket);
   }
 
-  /**
-   * The descriptor has been given back, `error` being what the runtime said of
-   * it. Called once.
-   */
+  /** The descriptor is free; `error` is the runtime's. Called once. */
   gone(error?: Error): void {
     if (this.isGone) return;
-    // Without our FIN a socket with both halves open only closes where
-    // something broke.
+    // Without our FIN a socket with both halves open only closes after a
+    // failure.
     const broken = error !== undefined || this.writer !== undefined || !this.finished;
     if (broken) this.fail(lost(this.remote, error));
     else this.theyFinished();
@@ -253,7 +259,9 @@ export class PullConn<S> implements Conn {
     this.watcher?.gone(this.failure);
   }
 
-  /** What a read answers at once; undefined where it has to wait. */
+  /**
+   * The result of a read if it is there already; undefined if it has to wait.
+   */
   private take(): Uint8Array | null | undefined {
     if (this.closing) throw this.cancelled("read from");
     if (this.inbox !== undefined) {
@@ -263,9 +271,12 @@ export class PullConn<S> implements Conn {
     }
     if (this.failure !== undefined) throw this.failure;
     if (this.ended) return null;
-    if (this.reader !== undefined)
-      throw new Error(`Cannot read from "${addressText(this.remote)}": a read is already waiting`);
+    if (this.reader !== undefined) throw this.waitingRead();
     return undefined;
+  }
+
+  private waitingRead(): Error {
+    return new Error(`Cannot read from "${addressText(this.remote)}": a read is already waiting`);
   }
 
   private await(reader: Waiter): void {
@@ -276,7 +287,7 @@ export class PullConn<S> implements Conn {
   }
 
   /**
-   * Whether there is room for more; where not, the rest is kept for the writer
+   * Whether there is room for more. If not, the rest is kept for the writer
    * that the caller now sets.
    */
   private offer(bytes: Uint8Array): boolean {
@@ -292,9 +303,7 @@ export class PullConn<S> implements Conn {
     return false;
   }
 
-  /**
-   * The write that the socket refused was the first to meet the peer's reset.
-   */
+  /** The refused write was the first to meet the peer's reset. */
   private gaveUp(): NgrokdError {
     const error = lost(this.remote);
     this.fail(error);

@@ -1,21 +1,20 @@
 /**
- * What a client says to a proxy before a connection is the target's: HTTP
- * CONNECT (RFC 9110, section 9.3.6) and SOCKS5 (RFC 1928, with user name and
- * password as in RFC 1929). The target's name goes to the proxy as it is, to be
- * resolved there.
+ * The client side of proxies: HTTP CONNECT (RFC 9110, section 9.3.6) and SOCKS5
+ * (RFC 1928, with user name and password as in RFC 1929). The proxy gets the
+ * target's name and resolves it.
  */
-import { isIP, isIPv4 } from "node:net";
 import { NgrokdError, reasonOf } from "../model/error.ts";
-import { type HostPort, hostPortText, ipv6Groups } from "../model/host-port.ts";
+import { type HostPort, hostPortText } from "../model/host-port.ts";
+import { ipv6Bytes, isIpv6, parseIp } from "../model/ip.ts";
 import { quote } from "../model/parsed.ts";
 import { basicCredentials, type ProxyServer, proxyText } from "../model/proxy.ts";
 import type { Conn } from "./types.ts";
 
 /**
- * Asks the proxy at the other end of `conn` for `target`. Answers what has
- * arrived of the target's own bytes, mostly none; from then on the connection
- * is the target's. Rejects with NgrokdError `network`, which names the proxy;
- * the connection is the caller's to abort.
+ * Asks the proxy at the other end of `conn` for `target`. From then on the
+ * connection is the target's. Returns the bytes of the target that have arrived
+ * already, mostly none. Rejects with NgrokdError `network`, which names the
+ * proxy; the connection is the caller's to abort.
  */
 export async function openTunnel(
   conn: Conn,
@@ -65,9 +64,7 @@ async function connect(
   await conn.write(
     new TextEncoder().encode(`CONNECT ${place} HTTP/1.1\r\nHost: ${place}\r\n${login}\r\n`),
   );
-  const [, status = "", reason = ""] =
-    /^HTTP\/1\.[01] (\d{3})(?: ([^\r\n]*))?\r?\n/.exec(await reader.head()) ?? [];
-  if (status === "") throw nonsense("what is no HTTP");
+  const { status, reason } = await finalAnswer(reader);
   if (status.startsWith("2")) return;
   const said = `it answered ${`${status} ${reason === "" ? "" : quote(reason)}`.trim()}`;
   if (status === "407")
@@ -79,6 +76,17 @@ async function connect(
       ? "the proxy has to allow CONNECT to this host and port"
       : "the proxy cannot reach the host; its log may say why";
   throw refused(said, hint, { status: Number(status) });
+}
+
+/** Answers such as 100 Continue may come first (RFC 9110, section 15.2). */
+async function finalAnswer(reader: Reader): Promise<{ status: string; reason: string }> {
+  for (let interim = 0; interim < interimLimit; interim++) {
+    const [, status = "", reason = ""] =
+      /^HTTP\/1\.[01] (\d{3})(?: ([^\r\n]*))?\r?\n/.exec(await reader.head()) ?? [];
+    if (status === "") throw nonsense("what is no HTTP");
+    if (!status.startsWith("1") || status === "101") return { status, reason };
+  }
+  throw nonsense("one 1xx answer after the other");
 }
 
 async function socks(
@@ -107,7 +115,7 @@ async function socks(
       `it answered "${replies[reply] ?? `error ${reply}`}"`,
       reply === 2 ? "the proxy has to allow connections to this host and port" : undefined,
     );
-  // The address on the proxy's far side, which is of no use here.
+  // The address on the proxy's far side is of no use here.
   const length = { 1: 4, 3: 1, 4: 16 }[type];
   if (length === undefined) throw nonsense("an address of no known kind");
   const [named = 0] = await reader.take(length);
@@ -130,9 +138,8 @@ async function logIn(
 
 /** Kind, and address or name (RFC 1928, section 5). */
 function addressBytes(host: string): number[] {
-  if (isIPv4(host)) return [1, ...host.split(".").map(Number)];
-  if (isIP(host) === 6)
-    return [4, ...ipv6Groups(host).flatMap((group) => [group >> 8, group & 255])];
+  if (parseIp(host).ok) return [1, ...host.split(".").map(Number)];
+  if (isIpv6(host)) return [4, ...ipv6Bytes(host)];
   const name = new TextEncoder().encode(host);
   return [3, name.length, ...name];
 }
@@ -165,15 +172,17 @@ const refused = (
 ): NgrokdError =>
   new NgrokdError("network", what, { details, ...(hint === undefined ? {} : { hint }) });
 
-/** Far more than any proxy's answer takes. */
+/** In bytes; far more than any proxy sends. */
 const headLimit = 16 * 1024;
+
+const interimLimit = 16;
 
 interface Reader {
   /** Exactly this many bytes. */
   take(size: number): Promise<Uint8Array>;
   /** Everything up to and with the first empty line. */
   head(): Promise<string>;
-  /** What has arrived beyond that. */
+  /** The bytes after that. */
   rest(): Uint8Array;
 }
 

@@ -1,22 +1,23 @@
 /**
- * The runtime seam: the few verbs that ngrokd needs of sockets. `bun.ts`
+ * The runtime seam: the few operations that ngrokd needs of sockets. `bun.ts`
  * implements them on Bun's native sockets, `node.ts` on node:net and node:tls
- * (Deno); one contract suite holds both to what is written here. Pull, not
- * events: not reading is backpressure.
+ * (Deno). One contract suite tests both against this file. Users pull instead
+ * of getting events: not reading is backpressure.
  */
 import type { NgrokdError } from "../model/error.ts";
+import type { HostPort } from "../model/host-port.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 
 /**
- * Where a socket listens or connects: an IP (or, for dialling, a host name) and
- * a port, or a path of a unix socket.
+ * The place where a socket listens or connects: an IP address (for a dial also
+ * a host name) and a port, or the path of a unix socket.
  */
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
 /**
- * One who waits without promises: what the `…For` verbs of a connection left
- * open is told here, once. The same object can wait again and again, so a relay
- * of thousands makes no garbage and keeps none. The methods must not throw.
+ * Waits without promises: it is told once how a read or write of the `…For`
+ * methods of a connection ended. The same object can wait again and again, so a
+ * relay of thousands makes no garbage. The methods must not throw.
  */
 export interface Waiter {
   /** The read is over: bytes, or null once the peer has finished sending. */
@@ -29,10 +30,7 @@ export interface Waiter {
   failed(error: NgrokdError): void;
 }
 
-/**
- * One who wants to know when a connection's descriptor has been given back.
- * Must not throw.
- */
+/** Is told when a connection's descriptor is free. Must not throw. */
 export interface Watcher {
   /** See {@link Conn.closed}. */
   gone(error: NgrokdError | undefined): void;
@@ -42,59 +40,71 @@ export interface Conn {
   /** The other end of the socket; through a proxy, the proxy's. */
   readonly remote: Address;
   /**
-   * What TLS proved about the peer; undefined for plain connections, for peers
+   * This end of the socket; for an accepted connection the address that the
+   * client connected to. The runtime forgets it with the connection: a first
+   * question after the end may return an empty host. A dialed unix socket has
+   * an empty path.
+   */
+  readonly local: Address;
+  /**
+   * The peer as TLS has verified it. Undefined for plain connections, for peers
    * without a certificate, and once the connection is gone.
    */
   readonly peer: PeerCertificate | undefined;
   /**
    * The next bytes (never empty), or null once the peer has finished sending.
-   * Answers at once, without a promise, where bytes already wait. One read at a
-   * time. Rejects (or throws) with NgrokdError `aborted` after a reset (behind
-   * what had arrived before it), `tls` after a TLS alert, `cancelled` after our
-   * own close() or abort(). The array is the caller's to keep. Over TLS a FIN
-   * without close_notify counts as an end too: no runtime tells the two apart.
+   * Returns them without a promise if bytes wait already. One read at a time.
+   * Rejects (or throws) with NgrokdError `aborted` after a reset (earlier bytes
+   * come first), `tls` after a TLS alert, `cancelled` after our own close() or
+   * abort(). The array is the caller's to keep. Over TLS a FIN without
+   * close_notify is an end too, since no runtime tells the two apart.
    */
   read(): Promise<Uint8Array | null> | Uint8Array | null;
   /**
-   * Takes all of `bytes`, in order; answers a promise that settles when there
-   * is room for more, or nothing where there is room now. The array must not
+   * Takes all of `bytes`, in order. Returns a promise that settles when there
+   * is room for more, or nothing if there is room now. The array must not
    * change before that. One write at a time. Rejects (or throws) as read() does
    * when the connection is gone, and with `cancelled` after closeWrite().
    */
   write(bytes: Uint8Array): Promise<void> | void;
-  /** {@link read} without a promise: undefined where `waiter` is told later. */
+  /**
+   * Puts `bytes` back: the next read returns them first, and those of the last
+   * call before others. It throws while a read waits. The array must not change
+   * after that. Dropped after our own close() or abort().
+   */
+  unread(bytes: Uint8Array): void;
+  /** {@link read} without a promise: undefined if `waiter` is told later. */
   readFor(waiter: Waiter): Uint8Array | null | undefined;
   /**
-   * {@link write} without a promise: whether there is room now; where there is
-   * none, `waiter` is told later.
+   * {@link write} without a promise: true if there is room now; otherwise
+   * `waiter` is told later.
    */
   writeFor(bytes: Uint8Array, waiter: Waiter): boolean;
   /**
-   * Our half is finished once what was written has left (FIN; with TLS also
-   * close_notify); reading goes on. Idempotent.
+   * Finishes our half once all written bytes have left (FIN; with TLS also
+   * close_notify). Reading goes on. Idempotent.
    */
   closeWrite(): void;
   /**
-   * Ends both halves: what was written still leaves, what arrives from now on
-   * is dropped. Idempotent; safe after everything.
+   * Ends both halves: written bytes still leave, later bytes of the peer are
+   * dropped. Idempotent, and allowed at any time.
    */
   close(): void;
   /**
-   * RST at once: the other side failed and this peer must learn it. What was
-   * not yet sent is dropped. Idempotent. A unix socket knows no RST: its peer
+   * Sends a RST at once: the other side failed and this peer must learn it.
+   * Unsent bytes are dropped. Idempotent. A unix socket has no RST: its peer
    * sees an end.
    */
   abort(): void;
   /**
-   * Settles (never rejects) when the socket's descriptor has been given back:
-   * with what broke the connection (`cancelled`: our own abort()), or undefined
-   * where it ended as it should. What had arrived before may still wait to be
-   * read.
+   * Settles (never rejects) when the socket's descriptor is free: with the
+   * error that broke the connection (`cancelled`: our own abort()), or
+   * undefined after a normal end. Earlier bytes may still wait to be read.
    */
   readonly closed: Promise<NgrokdError | undefined>;
   /**
-   * {@link closed} without a promise; at once where it has settled. One watcher
-   * at a time, undefined for nobody any more.
+   * {@link closed} without a promise; called at once if it has settled. One
+   * watcher at a time; undefined removes it.
    */
   watch(watcher: Watcher | undefined): void;
 }
@@ -108,27 +118,73 @@ export interface PeerCertificate {
 }
 
 export interface Listener {
-  /** With the real port where 0 was asked for. */
+  /** With the real port if 0 was asked for. */
   readonly address: Address;
   /**
+   * The listening descriptor, for another process to adopt; undefined if this
+   * runtime does not tell. It stays the listener's, and is free after close().
+   */
+  readonly fd: number | undefined;
+  /**
    * No new connections from now on; those accepted live on. A unix socket's
-   * path is removed if it is still ours. Idempotent.
+   * path is removed if it is still ours; the path of an adopted one never is.
+   * Idempotent.
    */
   close(): void;
+}
+
+/**
+ * A bound UDP socket. Nothing waits for room: a datagram that cannot be sent is
+ * dropped and counted, as the network may drop it too.
+ */
+export interface UdpSocket {
+  /** With the real port if 0 was asked for. */
+  readonly address: HostPort;
+  /**
+   * Sends one datagram; `to.host` is an IP address of the socket's family. From
+   * a socket on all addresses the system chooses the sender's address. Returns
+   * false if it was dropped: it is too long, there is no room or no route, or
+   * the socket is closed. Some runtimes learn that later and only count it.
+   */
+  send(bytes: Uint8Array, to: HostPort): boolean;
+  /**
+   * How many datagrams were lost here: not sent, refused by their receiver, or
+   * received and failed in {@link OnDatagram}.
+   */
+  readonly dropped: number;
+  /** Idempotent. */
+  close(): void;
+}
+
+export type OnConn = (conn: Conn) => void | Promise<void>;
+
+/** `bytes` is the receiver's to keep; it is empty for an empty datagram. */
+export type OnDatagram = (bytes: Uint8Array, from: HostPort) => void | Promise<void>;
+
+/** The open files of this process, as far as a net counts them. */
+export interface Descriptors {
+  /** How many this process may have open; Infinity if that is unknown. */
+  readonly limit: number;
+  /** How many accepted sockets were closed at once, as they were too many. */
+  readonly turnedAway: number;
+  /**
+   * How many connections of two sockets each have room at once, beside the
+   * listeners, `others` sockets and reserves. Infinity without a known limit.
+   */
+  room(others: number): number;
 }
 
 export interface TlsClientOptions {
   /** SNI, and the name that the certificate must carry. */
   readonly serverName: string;
   /**
-   * PEM texts, each with one certificate or more; exclusive: nothing else is
-   * trusted, and an empty list trusts nobody. An intermediate counts as an
-   * anchor.
+   * PEM texts, each with one certificate or more. Nothing else is trusted, and
+   * an empty list trusts no server. An intermediate counts as an anchor.
    */
   readonly ca: readonly string[];
   /**
-   * The same in a file that nobody but us can write to and whose name changes
-   * with its content: saves parsing hundreds of roots for each dial.
+   * The same list in a file that only we can write, and whose name changes with
+   * its content. It saves parsing hundreds of roots for each dial.
    */
   readonly caFile?: string | undefined;
   /** Our own certificate (chain) and key, PEM. */
@@ -138,21 +194,20 @@ export interface TlsClientOptions {
    * Only `server.insecure_skip_verify` sets this; sessions are then left alone.
    */
   readonly insecureSkipVerify?: boolean;
-  /** Resumes where the server agrees; a full handshake otherwise. */
+  /** Resumes a session if the server agrees; otherwise a full handshake. */
   readonly sessions?: TlsSessions | undefined;
 }
 
 /**
- * Where a dial finds a TLS session to resume and leaves one for the next.
- * Resuming skips the verification of the chain and keeps the old client
- * certificate, so a store must only be shared by dials with equal address,
- * name, CA and certificate.
+ * The store of a TLS session for the next dial. A resumed session skips the
+ * verification of the chain and keeps the old client certificate. So only dials
+ * with equal address, name, CA and certificate may share a store.
  */
 export interface TlsSessions {
   get(): Uint8Array | undefined;
-  /** Whether a new one is of use; asked once a connection is verified. */
+  /** Whether a new session is needed; asked once a connection is verified. */
   wanted(): boolean;
-  /** A session of a connection whose peer was verified, never of another. */
+  /** A session of a verified connection, never of another one. */
   put(session: Uint8Array): void;
 }
 
@@ -160,7 +215,7 @@ export interface TlsServerOptions {
   readonly cert: string;
   readonly key: string;
   /**
-   * Where given, a client must show a certificate that one of these signed;
+   * If given, a client must show a certificate that one of these signed;
    * without one the handshake fails.
    */
   readonly clientCa?: readonly string[];
@@ -169,8 +224,8 @@ export interface TlsServerOptions {
 export interface DialOptions {
   readonly tls?: TlsClientOptions;
   /**
-   * Makes the connection, which resolves the name too; TLS is with the target
-   * all the same. Not for unix sockets.
+   * Makes the connection, and resolves the name. TLS is still with the target.
+   * Not for unix sockets.
    */
   readonly via?: ProxyServer | undefined;
   /**
@@ -186,34 +241,45 @@ export interface ListenOptions {
 
 export interface Net {
   readonly runtime: "bun" | "node" | "deno";
+  readonly descriptors: Descriptors;
   /**
-   * Listens on an IP and port (0: any free one) or a unix socket path (which
-   * must not exist; created with mode 0600 from the first moment on, whatever
-   * the umask). With TLS, `onConn` sees only verified, handshaken connections;
+   * Listens on an IP and port (0: any free one) or a unix socket path. The path
+   * must not exist, and has mode 0600 from the first moment on, whatever the
+   * umask. With TLS, `onConn` gets verified, handshaken connections only;
    * failed ones are dropped. An exception or rejection of `onConn` aborts that
    * connection and nothing else. Rejects with NgrokdError `address-in-use`,
    * `address-unavailable`, `permission` or `network`.
    */
-  listen(
-    address: Address,
-    onConn: (conn: Conn) => void | Promise<void>,
-    options?: ListenOptions,
-  ): Promise<Listener>;
+  listen(address: Address, onConn: OnConn, options?: ListenOptions): Promise<Listener>;
   /**
-   * A connected (and with TLS: verified) connection, TCP_NODELAY and keepalive
-   * on. Rejects with NgrokdError `network` (refused, unreachable, name or path
-   * not found; `details.errno` where it is known), `timeout`/`cancelled` (the
-   * signal), `permission`, or `tls`: then `details` carries `reason` (OpenSSL's
-   * code, such as "UNABLE_TO_GET_ISSUER_CERT_LOCALLY") and, where the peer
-   * showed one, `certificate` (PeerCertificate). What goes wrong with a proxy
-   * is `network` too; `details.proxy` then names it.
+   * Goes on with a listening TCP or unix socket that another process has
+   * opened, such as systemd; clients that wait there already are accepted. From
+   * then on the descriptor is the listener's, and no child process inherits it.
+   * Rejects with NgrokdError `network` if it is none, or if this runtime cannot
+   * adopt; it then remains the caller's.
+   */
+  adopt(fd: number, onConn: OnConn, options?: ListenOptions): Promise<Listener>;
+  /**
+   * Binds a UDP socket to an IP address and port (0: any free one). An
+   * exception or rejection of `onDatagram` drops that datagram and nothing
+   * else. Rejects as {@link listen} does.
+   */
+  udp(address: HostPort, onDatagram: OnDatagram): Promise<UdpSocket>;
+  /**
+   * A connected (and with TLS: verified) connection, with TCP_NODELAY and
+   * keepalive. Rejects with NgrokdError `network` (refused, unreachable, name
+   * or path not found; `details.errno` if it is known), `timeout`/`cancelled`
+   * (the signal), `permission`, or `tls`. Then `details` has `reason`
+   * (OpenSSL's code, such as "UNABLE_TO_GET_ISSUER_CERT_LOCALLY") and, if the
+   * peer showed one, `certificate` (PeerCertificate). A failure of a proxy is
+   * `network` too, and `details.proxy` names it.
    */
   dial(address: Address, options?: DialOptions): Promise<Conn>;
   /**
-   * Sends one datagram to a unix datagram socket; `@name` is one of Linux's
-   * abstract namespace. True where it was taken; false where it was not, and
-   * where this runtime has no such sockets (node.ts). Does not wait for room,
-   * and never rejects.
+   * Sends one datagram to a unix datagram socket; `@name` is in Linux's
+   * abstract namespace. Returns true if it was taken; false if it was not, or
+   * if this runtime has no such sockets (node.ts). Does not wait for room, and
+   * never rejects.
    */
   datagram(path: string, text: string): Promise<boolean>;
 }

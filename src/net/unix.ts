@@ -1,13 +1,13 @@
 /**
- * What a unix socket's path needs beyond the socket: a mode from the first
- * moment on, and a removal that takes nobody else's file.
+ * The path of a unix socket: its mode is right from the first moment on, and
+ * its removal takes no other file.
  */
 import { lstatSync, renameSync, unlinkSync } from "node:fs";
 import process from "node:process";
 
 /**
- * Runs `listen`, which must bind before it returns (umask is the whole
- * process's): the socket's file has mode 0600 at once.
+ * Runs `listen`, which must bind before it returns, since umask is that of the
+ * whole process. The socket's file has mode 0600 at once.
  */
 export function privately<T>(listen: () => T): T {
   const before = process.umask(0o177);
@@ -19,8 +19,8 @@ export function privately<T>(listen: () => T): T {
 }
 
 /**
- * Which file a path names (device and inode), undefined where there is none. A
- * bound socket keeps its inode from being used again.
+ * The file at a path (device and inode); undefined if there is none. A bound
+ * socket keeps its inode from being used again.
  */
 export function fileAt(path: string): string | undefined {
   const stat = lstatSync(path, { throwIfNoEntry: false, bigint: true });
@@ -28,10 +28,10 @@ export function fileAt(path: string): string | undefined {
 }
 
 /**
- * Runs `stop`, after which the path is free if it was still `ours` and
- * untouched if another file has taken its place meanwhile. Bun and Node.js
- * unlink the path in their stop(), whatever lies there by then: a foreign file
- * steps aside for that long.
+ * Runs `stop`. After that the path is free if it was still `ours`, and
+ * untouched if another file has taken its place. Bun and Node.js unlink the
+ * path in their stop() in both cases, so the other file is moved aside for that
+ * long.
  */
 export function stopAt(path: string, ours: string | undefined, stop: () => void): void {
   const there = fileAt(path);

@@ -1,8 +1,8 @@
 import type { Conn } from "./types.ts";
 
 /**
- * The verbs without promises for a Conn that has only those with: one around
- * another, or one that is made up.
+ * The methods without promises for a Conn that has only those with promises: a
+ * wrapper, or a fake.
  */
 export function waitingVerbs(
   conn: Pick<Conn, "read" | "write" | "closed">,

@@ -4,6 +4,7 @@ import { serve } from "srvx";
 import { errnoOf, fileError } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 import { contentType, exposition, type Family } from "./exposition.ts";
+import { wholeRequest } from "./whole-request.ts";
 
 /** The data of the health server. Each function is called for every request. */
 export interface HealthSource {
@@ -29,8 +30,9 @@ export async function startHealthServer(
   address: { host: string; port: number },
   source: HealthSource,
 ): Promise<{ url: string; close(): Promise<void> }> {
+  const app = healthApp(source);
   const server = serve({
-    fetch: healthApp(source).fetch,
+    fetch: (request) => app.fetch(wholeRequest(request)),
     hostname: address.host,
     port: address.port,
     silent: true,

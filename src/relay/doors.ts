@@ -1,14 +1,15 @@
 import type { DoorId, Doorway, Route } from "../exposure/exposure.ts";
 import type { Steps } from "../exposure/plan.ts";
+import { onAbort } from "../model/abort.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
 import type { Ip } from "../model/ip.ts";
 import { countError, createMeter, type Meter } from "../model/meter.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
+import { type Excess, excess, type Limits } from "./connection-limits.ts";
 import { type ForwardDeps, forward } from "./forward.ts";
-import { type Excess, excess, type Limits } from "./limits.ts";
 
-/** The doors that listen, and all that their connections need. */
+/** The doors that listen, and their connections. */
 export interface Doors {
   /** Open connections, in all. */
   readonly open: number;
@@ -17,8 +18,8 @@ export interface Doors {
   /** Lanes of closed doors that still carry connections. */
   readonly draining: ReadonlySet<Lane>;
   /**
-   * Opens, reroutes and closes doors, in this order; live connections go on.
-   * Those of a closed door are reset after `drainMs` milliseconds. Returns the
+   * Opens, reroutes and closes doors, in this order. Live connections go on;
+   * those of a closed door are reset after `drainMs` milliseconds. Returns the
    * reason for each door that could not be opened.
    */
   apply(
@@ -27,19 +28,19 @@ export interface Doors {
   ): Promise<ReadonlyMap<DoorId, string>>;
   /**
    * Closes all doors and settles after the last connection has ended. Resets
-   * what is open after `drainMs` milliseconds, or when `hurry` aborts, and
-   * returns how many connections that were.
+   * open connections after `drainMs` milliseconds, or when `hurry` aborts, and
+   * returns their number.
    */
   drain(drainMs: number, hurry: AbortSignal): Promise<{ cut: number }>;
   /**
-   * Opens doors again that the system has closed. `listening` reads the
-   * sockets that listen (`listeningPlaces`). A door that cannot be opened again
-   * leaves `present`, so that the next pass tries.
+   * Opens doors again that the system has closed. `listening` reads the sockets
+   * that listen (`listeningPlaces`). A door that cannot be opened leaves
+   * `present`, so the next pass tries again.
    */
   mend(listening: () => Promise<ReadonlySet<string> | undefined>): Promise<MendedDoor[]>;
   /**
-   * The addresses on which another program listens at one of these ports.
-   * Binds each place for a moment.
+   * The addresses on which another program listens at one of these ports. Binds
+   * each place briefly.
    */
   probe(places: readonly { ip: Ip; port: number }[]): Promise<ReadonlySet<Ip>>;
 }
@@ -111,7 +112,7 @@ interface State extends DoorOptions {
   open: number;
   /**
    * Whether the system has ever listed a listening socket. Some sandboxes have
-   * an empty list: there, a missing socket proves nothing.
+   * an empty list; a missing socket means nothing there.
    */
   systemTells: boolean;
 }
@@ -147,7 +148,7 @@ async function openDoor(state: State, doorway: Doorway): Promise<string | undefi
 }
 
 /**
- * The hosts of the routes are the same (see `plan`), and so are their meters.
+ * The hosts of the routes are unchanged (see `plan`), and so are their meters.
  */
 function rerouteDoor({ present }: State, doorway: Doorway): void {
   const live = present.get(doorway.door.id);
@@ -179,11 +180,10 @@ async function drain(state: State, drainMs: number, hurry: AbortSignal): Promise
   };
   // One limit for all: a door that closed earlier gets no more time.
   const timer = setTimeout(cutNow, drainMs);
-  hurry.addEventListener("abort", cutNow, { once: true });
-  if (hurry.aborted) cutNow();
+  const unhook = onAbort(hurry, cutNow);
   await Promise.all(lanes.map(drained));
   clearTimeout(timer);
-  hurry.removeEventListener("abort", cutNow);
+  unhook();
   return { cut: cut.size };
 }
 
@@ -200,7 +200,7 @@ async function mend(
   const missing = unlisted(asked, alive);
   if (missing.length === 0 || !state.systemTells) return [];
   // Asked twice: the kernel lists the sockets in pieces, and can leave one out
-  // if another one closes meanwhile.
+  // if another one closes during it.
   const still = await listening();
   const mended: MendedDoor[] = [];
   for (const [id, door] of still === undefined ? [] : unlisted(missing, still)) {
@@ -254,7 +254,10 @@ function listen(state: State, { door }: Doorway, lanes: readonly Lane[]): Promis
   return state.net.listen({ host: door.at.ip, port: door.at.port }, carry);
 }
 
-/** What a lane does with a connection. Thousands share its one `ended`. */
+/**
+ * Returns the handler for connections of a lane. Thousands of connections share
+ * its one `ended`.
+ */
 function carrier(state: State, lane: Lane): (conn: Conn) => void {
   const { conns, meter, waiting } = lane;
   const ended = (conn: Conn): void => {
@@ -273,7 +276,7 @@ function carrier(state: State, lane: Lane): (conn: Conn) => void {
   };
 }
 
-/** The log holds back repeats of this line. */
+/** The log suppresses repeats of this line. */
 function turnAway(
   conn: Conn,
   key: string,
@@ -338,7 +341,7 @@ function drained({ conns, waiting }: Lane): Promise<void> {
   });
 }
 
-/** Why a door does not listen, for people. */
+/** Why a door does not listen, as a text for the user. */
 function listenReason(error: unknown, { door }: Doorway): string {
   const { ip, port } = door.at;
   const code: ErrorCode | undefined = isNgrokdError(error) ? error.code : undefined;

@@ -1,6 +1,7 @@
 import { refusalAdvice } from "../ingress/advice.ts";
-import type { Ingress, Opened } from "../ingress/ingress.ts";
+import type { Ingress } from "../ingress/ingress.ts";
 import { describeTlsFailure } from "../ingress/trust.ts";
+import type { Opened } from "../ingress/upgrade.ts";
 import type { Binding } from "../model/binding.ts";
 import { type ErrorCode, isNgrokdError, NgrokdError, oneLine, reasonOf } from "../model/error.ts";
 import { record } from "../model/histogram.ts";
@@ -15,17 +16,14 @@ export interface ForwardDeps {
   readonly log: Log;
   /** One deadline for dial, TLS and header, in milliseconds. */
   readonly openTimeoutMs: number;
-  /**
-   * Ends connections on which nothing moves; without it they may be silent for
-   * ever.
-   */
+  /** Ends silent connections; without it they may be silent for ever. */
   readonly quiet?: QuietWatch;
 }
 
 /**
- * One local connection from accept to close (design.md, "One connection"). What
- * goes wrong ends this connection with a reset, is counted in `meter` and told
- * once in the log. `ended` is called when the client's descriptor is free.
+ * One local connection from accept to close (design.md, "One connection"). A
+ * failure ends this connection with a reset, is counted in `meter`, and is
+ * logged once. `ended` is called when the client's descriptor is free.
  */
 export function forward(
   client: Conn,
@@ -38,7 +36,7 @@ export function forward(
 }
 
 /**
- * A class for the reason that PullConn is one: thousands wait at a time, and
+ * A class for the same reason as PullConn: thousands wait at a time, and
  * nothing of the opening may stay, nor a promise.
  */
 class Forwarding implements SpliceUser, Watcher {
@@ -48,8 +46,8 @@ class Forwarding implements SpliceUser, Watcher {
   private readonly deps: ForwardDeps;
   private readonly whenGone: (client: Conn) => void;
   /**
-   * When the turn began that is now taken, by performance.now(): the ingress's
-   * to answer, then the endpoint's; undefined once it has spoken.
+   * The start of the current turn, by performance.now(): first the ingress's,
+   * then the endpoint's. Undefined after the endpoint's first byte.
    */
   private turn: number | undefined = performance.now();
   private asked = false;
@@ -100,18 +98,18 @@ class Forwarding implements SpliceUser, Watcher {
     client.watch(this);
   }
 
-  private carry({ conn, first, notices }: Accepted): void {
+  private carry({ conn, notices }: Accepted): void {
     const { meter, deps, turn = 0 } = this;
     const { key } = this.binding;
     const now = performance.now();
     record(meter.upgrade, (now - turn) / 1000);
     this.turn = now;
     meter.lastError = "";
-    // Every connection may bring the same one: at this level repeats are
-    // counted and not told.
+    // Every connection may bring the same notice: at this log level repeats are
+    // counted and not logged.
     for (const notice of notices)
       deps.log.warn(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
-    startSplice(this.client, conn, this, first, deps.quiet);
+    startSplice(this.client, conn, this, deps.quiet);
   }
 
   carried(direction: Direction, bytes: number): void {
@@ -130,7 +128,7 @@ class Forwarding implements SpliceUser, Watcher {
   }
 
   /**
-   * Counts how a connection that worked has ended. No fault of the endpoint's,
+   * Counts the end of a connection that worked. It is no fault of the endpoint,
    * so it is no last error.
    */
   ended(end: SpliceEnd): void {
@@ -161,10 +159,7 @@ class Forwarding implements SpliceUser, Watcher {
 type Accepted = Extract<Opened, { kind: "accepted" }>;
 type Refused = Extract<Opened, { kind: "refused" }>;
 
-/**
- * `left`: the client was gone before there was an answer, so nobody waits for
- * one.
- */
+/** `left`: the client was gone before a response. */
 async function open(
   client: Conn,
   binding: Binding,
@@ -194,8 +189,7 @@ function tellEnd(end: SpliceEnd, client: Conn, key: string, log: Log): void {
     case "finished":
       return;
     case "aborted": {
-      // A reset by one of the two ends is their business; it is passed on, and
-      // no cause for alarm.
+      // A reset by one of the two ends is passed on, and no cause for alarm.
       const by = `reset by ${end.side === "a" ? "the client" : "the ingress"}`;
       const how = isNgrokdError(end.error, "cancelled")
         ? "cut, since its time to end was over"
@@ -220,8 +214,8 @@ const kinds: Readonly<Partial<Record<ErrorCode, ErrorKind>>> = {
 };
 
 /**
- * Where opening a connection failed: what is wrong before TLS, on this machine
- * or on the way, is the dial's.
+ * The kind of a failed opening. Failures before TLS, on this machine or on the
+ * way, are the dial's.
  */
 const kindOf = (error: unknown): ErrorKind =>
   (isNgrokdError(error) ? kinds[error.code] : undefined) ?? "dial";
@@ -232,7 +226,7 @@ function refusalText(refused: Refused): string {
   return advice === undefined ? text : `${text} (${advice})`;
 }
 
-/** What the ingress says can be 64 KB long, and of any characters. */
+/** A message of the ingress can have 64 KB of any characters. */
 const short = (text: string): string => oneLine(text.slice(0, 500));
 
 const hintOf = (error: unknown): { hint?: string } =>

@@ -4,18 +4,18 @@ import { clearInterval, setInterval } from "node:timers";
 export interface Silence {
   /** Whether one side had finished sending. */
   readonly halfClosed: boolean;
-  /** What was allowed; it lasted for up to a tick more. Milliseconds. */
+  /** The limit in milliseconds; the silence lasted up to a tick more. */
   readonly limitMs: number;
 }
 
 /**
- * What a connection shows to the one who looks after it: the connection's own
- * object, so that thousands need no second one.
+ * The view of a connection for the watch. It is the connection's own object, so
+ * that thousands need no second one.
  */
 export interface Pulse {
-  /** To be set with every chunk: cheaper than a look at a clock. */
+  /** Set it with every chunk: that is cheaper than reading a clock. */
   moved: boolean;
-  /** The watch's from here on. */
+  /** The fields from here on are the watch's. */
   halfClosed: boolean;
   limitMs: number;
   quietMs: number;
@@ -24,37 +24,33 @@ export interface Pulse {
 }
 
 export interface QuietWatch {
-  /** From now on `pulse` is looked at. */
+  /** Watches `pulse` from now on. */
   begin(pulse: Pulse): void;
-  /** One side has finished sending: the limit for that counts too. */
+  /** One side has finished sending: that limit counts too. */
   halfClosed(pulse: Pulse): void;
   end(pulse: Pulse): void;
 }
 
 /**
- * The limits are looked at when they begin to count for a connection, so they
- * may change: those that count already go on.
+ * The limits are read when they begin to count for a connection. A later change
+ * leaves those that count already.
  */
 export interface QuietOptions {
   /**
-   * How long nothing may move in either direction, in milliseconds; 0: for
-   * ever.
+   * How long nothing may move in either direction, in milliseconds; 0: no
+   * limit.
    */
   readonly idleMs: number;
   /** The same once one side has finished sending. */
   readonly halfClosedMs: number;
-  /**
-   * The time between two looks at the connections, in milliseconds; it is also
-   * the precision.
-   */
+  /** The time between two checks, in milliseconds; it is also the precision. */
   readonly tickMs?: number;
 }
 
 /**
- * Finds connections on which nothing moves. One timer looks at all of them, and
- * runs only while a limit applies to any: a chunk costs nothing but the mark it
- * leaves. Time is counted in looks, so that a machine that slept does not end
- * every connection as it wakes.
+ * Ends connections on which nothing moves. One timer checks all of them, and
+ * runs only while a limit applies: a chunk costs only a mark. Time is counted
+ * in ticks, so a machine that wakes from sleep does not end every connection.
  */
 export function createQuietWatch(options: QuietOptions): QuietWatch {
   const { tickMs = 1000 } = options;
@@ -108,5 +104,5 @@ export function createQuietWatch(options: QuietOptions): QuietWatch {
 
 const orNever = (ms: number): number => (ms === 0 ? Number.POSITIVE_INFINITY : ms);
 
-/** Lets every silence last. */
+/** Ends no connection. */
 export const patient: QuietWatch = createQuietWatch({ idleMs: 0, halfClosedMs: 0 });

@@ -1,25 +1,21 @@
 /**
  * relay/ carries connections: doors accept them, and the ingress of their
- * account takes them. It is told whole values (steps, credentials, limits) and
- * decides nothing about endpoints.
+ * account takes them. Its inputs are whole values (steps, credentials, limits),
+ * and it decides nothing about endpoints.
  */
 
 import { isDeepStrictEqual } from "node:util";
 import type { DoorId } from "../exposure/exposure.ts";
-import {
-  createIngress,
-  type Ingress,
-  type IngressSettings,
-  type IngressStats,
-} from "../ingress/ingress.ts";
+import { createIngress, type Ingress, type IngressStats } from "../ingress/ingress.ts";
+import type { IngressSettings } from "../ingress/ingress-dialer.ts";
 import type { PoolLimits } from "../ingress/pool.ts";
 import type { NgrokdError } from "../model/error.ts";
 import { notRegistered } from "../model/failure.ts";
 import type { Log } from "../model/log.ts";
 import type { Net } from "../net/types.ts";
+import type { Limits } from "./connection-limits.ts";
 import { createDoors, type Doors, type Lane, type LiveDoor } from "./doors.ts";
 import type { ForwardDeps } from "./forward.ts";
-import type { Limits } from "./limits.ts";
 import { createQuietWatch, type QuietWatch } from "./quiet.ts";
 
 export interface Relay extends Pick<Doors, "mend" | "probe"> {
@@ -28,29 +24,28 @@ export interface Relay extends Pick<Doors, "mend" | "probe"> {
   /** See {@link Doors.apply}; the drain time is that of the limits. */
   apply(steps: Parameters<Doors["apply"]>[0]): ReturnType<Doors["apply"]>;
   /**
-   * How an account reaches its ingress from now on. If anything but `caFile`
-   * differs, its ready connections and TLS sessions are discarded.
+   * Sets the ingress address and the credentials of an account. If anything but
+   * `caFile` differs, ready connections and TLS sessions are discarded.
    */
   credentials(account: string, settings: IngressSettings): void;
   /**
    * The ingress host of an account. Throws `state` before it has credentials.
    */
   ingress(account: string): string;
-  /**
-   * Limits and deadlines from now on; open connections keep their deadlines.
-   */
+  /** Sets limits and deadlines; open connections keep their deadlines. */
   limits(limits: RelayLimits): void;
   /**
    * Discards ready connections and TLS sessions of all accounts, for example
    * after the network has changed.
    */
   discardReady(): void;
-  /**
-   * Makes connections ready, as many as the limits say. Called at every pass.
-   */
+  /** Prepares as many connections as the limits say. Called at every pass. */
   prepare(): void;
   stats(): RelayStats;
-  /** Why new connections of an account fail; undefined if none is known to. */
+  /**
+   * Why new connections of an account fail; undefined if there is no known
+   * reason.
+   */
   trouble(account: string): NgrokdError | undefined;
   /**
    * Closes all doors, waits for open connections (see {@link Doors.drain}), and
@@ -88,8 +83,8 @@ export interface RelayOptions {
   readonly accounts: readonly string[];
   readonly limits: RelayLimits;
   /**
-   * How many connections the limit of open files has room for, beside a pool of
-   * this size.
+   * The number of connections for which the limit of open files has room,
+   * beside a pool of this size.
    */
   readonly room: (poolSize: number) => number;
 }
@@ -134,7 +129,7 @@ export function createRelay(options: RelayOptions): Relay {
       limits = next;
     },
     discardReady() {
-      for (const { ingress } of links.values()) ingress.renew();
+      for (const { ingress } of links.values()) ingress.discard();
     },
     prepare() {
       for (const { ingress } of links.values()) ingress.prepare();
@@ -203,13 +198,14 @@ function credentialsOf({ credentials }: Link): IngressSettings {
 }
 
 /**
- * `caFile` holds the same as `ca`, so that a change of it alone says nothing.
+ * `caFile` has the same content as `ca`, so a change of it alone does not
+ * count.
  */
 function setCredentials(link: Link, settings: IngressSettings): void {
   const { credentials: before } = link;
   link.credentials = settings;
   const same = isDeepStrictEqual({ ...before, caFile: "" }, { ...settings, caFile: "" });
-  if (before !== undefined && !same) link.ingress.renew();
+  if (before !== undefined && !same) link.ingress.discard();
 }
 
 const noStats: IngressStats = {
@@ -221,7 +217,7 @@ const noStats: IngressStats = {
   patienceMs: Number.POSITIVE_INFINITY,
 };
 
-/** The shortest patience is the one that a person should know of. */
+/** The shortest patience is the one to report. */
 const sumOf = (a: IngressStats, b: IngressStats): IngressStats => ({
   hits: a.hits + b.hits,
   misses: a.misses + b.misses,

@@ -3,9 +3,9 @@ import type { Conn, Waiter, Watcher } from "../net/types.ts";
 import { type Pulse, patient, type QuietWatch, type Silence } from "./quiet.ts";
 
 /**
- * How a spliced pair ended: both directions to their last byte; one side failed
- * and the other was told by a reset; or nothing moved for too long and both
- * were reset.
+ * The end of a spliced pair: both directions to their last byte; one side
+ * failed and the other got a reset; or nothing moved for too long and both got
+ * a reset.
  */
 export type SpliceEnd =
   | { readonly kind: "finished" }
@@ -15,11 +15,11 @@ export type SpliceEnd =
 export type Direction = "a->b" | "b->a";
 
 /**
- * Who hears what a spliced pair does; the methods must be cheap and must not
- * throw.
+ * Is told of the traffic and the end of a spliced pair. The methods must be
+ * cheap and must not throw.
  */
 export interface SpliceUser {
-  /** For every chunk as it is handed on. */
+  /** Called for every chunk that is handed on. */
   carried(direction: Direction, bytes: number): void;
   /** Once, when both descriptors are free. */
   ended(end: SpliceEnd): void;
@@ -27,29 +27,23 @@ export interface SpliceUser {
 
 /**
  * Carries both directions between two connections until both have finished,
- * then gives both back. FIN passes through as FIN while the other direction
- * goes on; a failure of one side reaches the other as RST. Nothing is read
- * while the other side has no room, so a slow reader slows its sender. `first`
- * is what has been read of `b` already and `a` has not got yet; `quiet` ends
- * the pair where nothing moves. Thousands of these wait at a time, so one is
- * three objects and no promise.
+ * then closes both. A FIN passes as a FIN while the other direction goes on. A
+ * failure of one side reaches the other as a RST. Nothing is read while the
+ * other side has no room, so a slow reader slows its sender. Bytes that were
+ * read before have to be put back ({@link Conn.unread}), and count like the
+ * others. `quiet` ends the pair if nothing moves. Thousands of pairs wait at a
+ * time, so a pair is three objects and no promise.
  */
-export function startSplice(
-  a: Conn,
-  b: Conn,
-  user: SpliceUser,
-  first: Uint8Array = nothing,
-  quiet: QuietWatch = patient,
-): void {
-  new Splice(a, b, user, quiet).start(first);
+export function startSplice(a: Conn, b: Conn, user: SpliceUser, quiet: QuietWatch = patient): void {
+  new Splice(a, b, user, quiet).start();
 }
 
-/** {@link startSplice} for one who only waits for the end. Never rejects. */
+/** {@link startSplice} with a promise of the end. Never rejects. */
 export function splice(a: Conn, b: Conn): Promise<SpliceEnd> {
   return new Promise((ended) => startSplice(a, b, { carried: ignore, ended }));
 }
 
-/** Both directions, and what they share: how it ends. */
+/** Both directions, and their common end. */
 class Splice implements Pulse {
   moved = true;
   halfClosed = false;
@@ -69,13 +63,13 @@ class Splice implements Pulse {
     this.down = new Pump(b, a, "b->a", this);
   }
 
-  start(first: Uint8Array): void {
+  start(): void {
     const { up, down } = this;
     this.quiet.begin(this);
     up.from.watch(up);
     down.from.watch(down);
     up.carry(nothing);
-    down.carry(first);
+    down.carry(nothing);
   }
 
   carried(direction: Direction, bytes: number): void {
@@ -93,8 +87,8 @@ class Splice implements Pulse {
   }
 
   /**
-   * The side that failed is known by the connection that did. The first failure
-   * counts; it reaches both pumps.
+   * The failed connection tells the failed side. The first failure counts; it
+   * reaches both pumps.
    */
   broke(conn: Conn, error: unknown): void {
     this.giveUp({
@@ -143,8 +137,8 @@ class Pump implements Waiter, Watcher {
   }
 
   /**
-   * Hands on `bytes`, and whatever waits behind them: bytes that are there, and
-   * room that is there, cost no turn of the event loop.
+   * Hands on `bytes`, and all bytes that wait behind them. Bytes that are
+   * there, and room that is there, cost no turn of the event loop.
    */
   carry(bytes: Uint8Array | null): void {
     const { from, to, pair } = this;
@@ -188,10 +182,9 @@ class Pump implements Waiter, Watcher {
   }
 
   /**
-   * A failure shows where somebody reads or writes. Where nobody does, because
-   * this direction has ended, or because it was our own abort (a drain that is
-   * over) while all wait for the other side, this tells it. What arrived before
-   * a peer's reset is still handed on.
+   * A failure shows in a read or a write. If there is none, because this
+   * direction has ended, or because of our own abort (a drain that is over),
+   * this method tells it. Bytes from before a peer's reset are still handed on.
    */
   gone(error: NgrokdError | undefined): void {
     this.fromGone = true;

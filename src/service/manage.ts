@@ -13,16 +13,18 @@ import {
   foreignUnits,
   type InstallChoices,
   installSteps,
+  isOfTheGoProgram,
   launchd,
   type Manager,
   type Step,
   systemd,
+  takeOverSteps,
   uninstallSteps,
   type Verb,
   verbSteps,
 } from "./service-steps.ts";
 
-const startOtherwise = "have `ngrokd serve` started by what starts services here";
+const startOtherwise = "start `ngrokd serve` with the service manager of this system";
 
 /**
  * The service manager of this system. Throws `refused` on systems without
@@ -45,6 +47,8 @@ export function thisManager(platform: string = process.platform): Manager {
 export type UnitFile =
   | { readonly kind: "none" }
   | { readonly kind: "ours"; readonly text: string }
+  /** Of the Go program of the same name. */
+  | { readonly kind: "predecessor"; readonly path: string; readonly text: string }
   /** Not made by ngrokd, or masked. Never touched. */
   | { readonly kind: "foreign"; readonly path: string; readonly what: string };
 
@@ -69,8 +73,10 @@ async function lookAt(path: string): Promise<UnitFile> {
         what: info.isSymbolicLink() ? "it is a link, as of a masked unit" : "it is not a file",
       };
     const text = await readFile(path, "utf8");
-    const isOurs = text.split("\n", 2).some((line) => line.includes(marker));
-    return isOurs ? { kind: "ours", text } : { kind: "foreign", path, what: notOurs };
+    if (text.split("\n", 2).some((line) => line.includes(marker))) return { kind: "ours", text };
+    return isOfTheGoProgram(text)
+      ? { kind: "predecessor", path, text }
+      : { kind: "foreign", path, what: notOurs };
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return { kind: "none" };
     throw fileError(`Cannot read "${path}"`, error);
@@ -95,19 +101,23 @@ export function requireManager({ kind, path }: Manager): void {
 export interface InstallPlan {
   readonly steps: readonly Step[];
   /** The unit before the installation. */
-  readonly before: "none" | "same" | "different";
+  readonly before: "none" | "same" | "different" | "predecessor";
 }
 
 /**
  * The steps of an installation. Rejects with `refused` if a foreign service has
- * the name.
+ * the name, or the Go program's that must not be taken over.
  */
 export async function planInstall(
   manager: Manager,
   facts: ServiceFacts,
-  choices: Omit<InstallChoices, "same">,
+  { takeOver, ...choices }: Omit<InstallChoices, "same"> & { readonly takeOver: boolean },
 ): Promise<InstallPlan> {
   const there = await unitFile(manager);
+  if (there.kind === "predecessor" && takeOver) {
+    const steps = installSteps(manager, facts, { ...choices, same: false });
+    return { steps: [...takeOverSteps(manager, there.text), ...steps], before: there.kind };
+  }
   refuseForeign(there, "install the service");
   const same = there.kind === "ours" && there.text === manager.text(facts);
   const before = there.kind === "none" ? "none" : same ? "same" : "different";
@@ -143,12 +153,23 @@ export const notInstalled = (verb: string): NgrokdError =>
   });
 
 function refuseForeign(there: UnitFile, action: string): void {
+  if (there.kind === "predecessor")
+    throw new NgrokdError(
+      "refused",
+      `Cannot ${action}: "${there.path}" is the service of the Go program named ngrokd`,
+      {
+        hint:
+          "`sudo ngrokd service install --take-over` stops it, keeps its unit beside, and goes " +
+          "on with its configuration, key and certificate",
+        details: { path: there.path },
+      },
+    );
   if (there.kind !== "foreign") return;
   throw new NgrokdError(
     "refused",
     `Cannot ${action}: "${there.path}" is there, and ${there.what}`,
     {
-      hint: "nothing was changed; if it is of no use any more, stop its service and move it away first",
+      hint: "nothing was changed; if it is no longer needed, stop its service and rename the file first",
       details: { path: there.path },
     },
   );
@@ -214,7 +235,7 @@ function commandFailed([program, ...words]: Command, code: number, err: string):
     ? runAsRoot
     : absent
       ? `systemd does not run here: ${startOtherwise}`
-      : "`sudo ngrokd service logs` shows what the daemon said";
+      : "`sudo ngrokd service logs` shows the daemon's log";
   return new NgrokdError(
     denied ? "permission" : "refused",
     `"${[program, ...words].join(" ")}" failed: ${reason}`,

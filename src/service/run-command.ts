@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { onAbort } from "../model/abort.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Command } from "./service-steps.ts";
 
@@ -31,7 +32,7 @@ export async function run([program, ...words]: Command): Promise<CommandResult> 
 export async function runHere([program, ...words]: Command, stop: AbortSignal): Promise<number> {
   const { promise, resolve } = Promise.withResolvers<number>();
   const child = spawn(program, words, { stdio: "inherit" });
-  stop.addEventListener("abort", () => child.kill("SIGTERM"), { once: true });
+  onAbort(stop, () => child.kill("SIGTERM"));
   child.once("error", () => resolve(127));
   child.once("exit", (code) => resolve(stop.aborted ? 0 : (code ?? 1)));
   return await promise;

@@ -76,6 +76,18 @@ export function installSteps(
   return steps;
 }
 
+/** Pure: whether a systemd unit was written by the Go program's installer. */
+export const isOfTheGoProgram = (unit: string): boolean =>
+  /^ExecStart=(?:"?\/[^\s"]*)?\/ngrokd"?(?: run)?(?: --?config[= ]\S+)?(?: -v)?\s*$/m.test(unit);
+
+/** Pure: its daemon stops, and its unit stays beside the new one. */
+export function takeOverSteps({ path, programs: { control } }: Manager, unit: string): Step[] {
+  return [
+    { kind: "run", command: [control, "stop", unitName] },
+    { kind: "write", path: `${path}.go-program`, text: unit, mode: 0o644 },
+  ];
+}
+
 /** Pure: the steps of a removal. */
 export function uninstallSteps({ kind, path, programs: { control } }: Manager): Step[] {
   if (kind === "launchd") {

@@ -1,4 +1,5 @@
 import { dirname } from "node:path";
+import { createIn } from "../model/environment.ts";
 import { marker, type ServiceFacts, stopReserveMs } from "./service-facts.ts";
 
 /**
@@ -11,7 +12,7 @@ export function unitText(facts: ServiceFacts): string {
     withoutVarRun,
   );
   const outer = outermost(wanted);
-  const readOnly = readOnlyBelow.filter(
+  const readOnly = [...readOnlyBelow, ...readOnlyBelowRun].filter(
     (path) => outer.some((folder) => isIn(path, folder)) && !wanted.includes(path),
   );
   // An inner path overrides an outer one.
@@ -32,9 +33,9 @@ After=network.target nss-lookup.target
 Type=notify
 # systemd-notify speaks for the daemon where it cannot do so itself.
 NotifyAccess=all
-ExecStart=${[facts.program, "serve", ...facts.serveArgs].map(commandWord).join(" ")}
+${folderMaking(readOnly)}ExecStart=${[facts.program, "serve", ...facts.serveArgs].map(commandWord).join(" ")}
 ExecReload=/bin/kill -HUP $MAINPID
-${lines("Environment", environmentWords(facts))}Restart=on-failure
+${environment(facts)}Restart=on-failure
 RestartSec=5
 # 3: connections were cut at a stop. Starting again would not mend: 2, the configuration is wrong; 5, a right is missing; 6, another
 # daemon is running.
@@ -48,8 +49,8 @@ KillMode=mixed
 LimitNOFILE=524288
 LimitCORE=0
 
-# Files. The hosts file is replaced by rename, which needs its folder: were the file alone writable, it would be so no longer once
-# another program had replaced it. What makes others run code as root stays read-only all the same.
+# Files. Other programs replace the hosts file by rename, so its folder is writable: a mount of the file alone would be gone then. What
+# makes others run code as root stays read-only all the same, and NGROKD_CREATE_IN keeps new files out of it (Landlock).
 ProtectSystem=strict
 ${lines("ReadWritePaths", writes.map(pathWord))}${lines("ReadOnlyPaths", readOnly.map(optional))}${lines("InaccessiblePaths", doors.map(optional))}${runtimeDirectory(facts)}ProtectHome=${protectHome(seen)}
 PrivateTmp=${seen.some((path) => isIn(path, "/tmp") || isIn(path, "/var/tmp")) ? "no" : "yes"}
@@ -79,13 +80,32 @@ KeyringMode=private
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-SystemCallFilter=@chown
+SystemCallFilter=@chown landlock_create_ruleset landlock_add_rule landlock_restrict_self
 SystemCallErrorNumber=EPERM
 
 [Install]
 WantedBy=multi-user.target
 `;
 }
+
+/**
+ * ngrokd leaves the runtime's variables out itself, but for those that it comes
+ * too late for. A drop-in cannot set these.
+ */
+const unset = [
+  "BUN_OPTIONS",
+  "BUN_BE_BUN",
+  "BUN_INSPECT",
+  "BUN_INSPECT_PRELOAD",
+  "BUN_INSPECT_CONNECT_TO",
+  "BUN_INSPECT_NOTIFY",
+  "BUN_CONFIG_VERBOSE_FETCH",
+  "SSL_CERT_FILE",
+  "SSL_CERT_DIR",
+  "LD_PRELOAD",
+  "LD_LIBRARY_PATH",
+  "LD_AUDIT",
+];
 
 /**
  * Paths below writable folders that stay read-only, since write access to them
@@ -107,6 +127,19 @@ const readOnlyBelow = [
   .flatMap((names) => names.split(" "))
   .map((name) => `/etc/${name}`)
   .concat(["/run/systemd", "/run/udev"]);
+
+/**
+ * The same below /run, where the daemon may make folders for its socket. They
+ * are made before it starts, since mounts protect what is there.
+ */
+const readOnlyBelowRun =
+  "NetworkManager binfmt.d modprobe.d modules-load.d polkit-1 sysctl.d sysusers.d tmpfiles.d"
+    .split(" ")
+    .map((name) => `/run/${name}`);
+function folderMaking(readOnly: readonly string[]): string {
+  const missing = readOnlyBelowRun.filter((path) => readOnly.includes(path));
+  return missing.length === 0 ? "" : `ExecStartPre=+/bin/mkdir -p ${missing.join(" ")}\n`;
+}
 
 /** Sockets of programs that act with root's rights. */
 const doors = [
@@ -162,8 +195,23 @@ function lines(setting: string, words: readonly string[]): string {
   return rows.map((row) => `${row}\n`).join("");
 }
 
-const environmentWords = ({ environment }: ServiceFacts): string[] =>
-  Object.entries(environment).map(([name, value]) => pathWord(`${name}=${value}`));
+const environment = (facts: ServiceFacts): string =>
+  lines(
+    "Environment",
+    Object.entries({ ...facts.environment, ...confinement(facts) }).map(([name, value]) =>
+      pathWord(`${name}=${value}`),
+    ),
+  ) + lines("UnsetEnvironment", unset);
+
+/**
+ * Mounts cannot protect a file that is not there yet. So the daemon may make
+ * files only in the folders of its state and its socket, and writes the hosts
+ * file in place.
+ */
+function confinement({ folders, socketPath }: ServiceFacts): Record<string, string> {
+  const paths = [...new Set([...folders, dirname(socketPath)].map(withoutVarRun))];
+  return paths.some((path) => path.includes(":")) ? {} : { [createIn]: paths.join(":") };
+}
 
 const optional = (path: string): string => `-${path}`;
 

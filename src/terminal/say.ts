@@ -3,7 +3,7 @@
  * of the right width, and the live view of `list --watch`.
  */
 import { styleText } from "node:util";
-import { NgrokdError, reasonOf } from "../model/error.ts";
+import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 
 /**
  * The output of all commands. Results go to stdout and everything else to
@@ -90,11 +90,26 @@ export function createSay(options: {
     note: (text) => err.write(`${text}\n`),
     warn: (text) => err.write(`${paintErr.careful("warning:")} ${text}\n`),
     error(error) {
-      if (json) out.write(`${JSON.stringify({ error: errorValue(error) }, null, 2)}\n`);
-      else err.write(errorText(error, paintErr));
+      // Where results cannot be written, errors cannot either.
+      const full = isNgrokdError(error, "output");
+      if (
+        !json ||
+        full ||
+        !wrote(out, `${JSON.stringify({ error: errorValue(error) }, null, 2)}\n`)
+      )
+        err.write(errorText(error, paintErr));
       if (debug && error instanceof Error) err.write(`${stackOf(error)}\n`);
     },
   };
+}
+
+function wrote(out: Output, text: string): boolean {
+  try {
+    out.write(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function liveOn(out: Output, json: boolean, terminal: boolean): Live {

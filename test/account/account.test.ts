@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Account, createAccount, type EndedPass } from "../../src/account/account.ts";
+import type { Fetch } from "../../src/cloud/exchange.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { type LocalCloud, startLocalCloud } from "../../src/local-cloud/cloud.ts";
 import type { Registration } from "../../src/model/state.ts";
@@ -34,8 +35,23 @@ interface Staged {
   readonly identities: () => number;
 }
 
+/** Ends only by the signal of its request. */
+const silentFetch: Fetch = (_url, { signal }) =>
+  new Promise((_resolve, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+
+interface Stage {
+  readonly key?: string;
+  /** The folder of an earlier account. */
+  readonly earlier?: string;
+  /** ngrok's API takes requests, and never answers. */
+  readonly isSilent?: boolean;
+}
+
 /** An account of this name with a local cloud and a folder of its own. */
-async function staged(name: string, { key }: { key?: string } = {}): Promise<Staged> {
+async function staged(
+  name: string,
+  { key, earlier, isSilent = false }: Stage = {},
+): Promise<Staged> {
   const any = { host: "127.0.0.1", port: 0 };
   const cloud = await startLocalCloud({
     net,
@@ -44,8 +60,8 @@ async function staged(name: string, { key }: { key?: string } = {}): Promise<Sta
     endpoints: [{ url: `http://${name}.demo`, upstream: "127.0.0.1:1" }],
   });
   closings.push(cloud.close);
-  const own = join(folder, name);
-  mkdirSync(own);
+  const own = earlier ?? join(folder, name);
+  mkdirSync(own, { recursive: true });
   const config = {
     api: { url: cloud.apiUrl, key: key ?? cloud.apiKey },
     server: { client_cert: join(own, "tls.crt"), client_key: join(own, "tls.key") },
@@ -61,7 +77,7 @@ async function staged(name: string, { key }: { key?: string } = {}): Promise<Sta
     name,
     stateFolder: own,
     loaded: () => loaded,
-    fetch: () => globalThis.fetch,
+    fetch: () => (isSilent ? silentFetch : globalThis.fetch),
     log,
     keepSecret: () => undefined,
     serving: () => [],
@@ -118,6 +134,29 @@ describe("an account", () => {
     await account.identity.setApiKey(cloud.apiKey, { switchAccount: false });
     expect(await account.pass()).toBe("ok");
     expect(served).toEqual([["http://one.demo"]]);
+  });
+
+  test("serves its last list at once, although ngrok never answers", async () => {
+    const before = await staged("one");
+    await before.start();
+    await before.account.pass();
+    await before.account.stop();
+    const silent = await staged("one", { earlier: before.folder, isSilent: true });
+    await silent.start();
+    expect(silent.served).toEqual([["http://one.demo"]]);
+    expect(silent.passes.map(({ result }) => result.kind)).toEqual(["resumed"]);
+  });
+
+  test("serves no last list of another operator", async () => {
+    const before = await staged("one");
+    await before.start();
+    await before.account.pass();
+    await before.account.stop();
+    const path = join(before.folder, "endpoints.json");
+    writeFileSync(path, readFileSync(path, "utf8").replace(/k8sop_\w+/, "k8sop_other"));
+    const silent = await staged("one", { earlier: before.folder, isSilent: true });
+    await silent.start();
+    expect(silent.served).toEqual([]);
   });
 
   test("starts with a warning if its last list cannot be read", async () => {

@@ -11,6 +11,7 @@ import {
   partUnsaved,
   renewalEnded,
   renewalFailed,
+  renewalTroubleAt,
   renewed,
   twinsSearched,
   warningsOf,
@@ -22,6 +23,9 @@ const ca = await rootCa("Some CA");
 const now = new Date();
 const first = await issue(ca, "first", { notBefore: hours(-90), notAfter: hours(60) });
 const next = await issue(ca, "next", { notBefore: hours(-1), notAfter: hours(300) });
+
+/** Less than a third of the first one's life is left. */
+const whenDue = hours(20);
 
 const identity: Identity = {
   operatorId: "k8sop_1",
@@ -66,7 +70,7 @@ describe("the files of an identity", () => {
     expect(state).toMatchObject({ identity: other, unsaved: {}, hasNoIngress: false });
     expect(state).toHaveProperty("twinsDue", new Date(now.getTime() + 30_000));
     expect(lines?.map(({ text }) => text)).toEqual([
-      "The files of the identity have changed: the operator k8sop_2 is in use from now on",
+      "The files of the identity have changed: now using the operator k8sop_2",
     ]);
   });
 
@@ -125,18 +129,33 @@ describe("an unsaved part", () => {
 describe("a renewal", () => {
   test("that fails waits for longer each time, and is told once", () => {
     const error = new Error("no route");
-    const once = renewalFailed(held(), error, now, 1);
+    const once = renewalFailed(held(), error, whenDue, 1);
     expect(once.lines).toHaveLength(1);
     expect(once.state.renewalTrouble).toMatchObject({ failures: 1, reason: "no route" });
-    const twice = renewalFailed(once.state, error, now, 1);
+    const twice = renewalFailed(once.state, error, whenDue, 1);
     expect(twice.lines).toEqual([]);
     expect(twice.state.renewalTrouble?.failures).toBe(2);
     const waits = [once, twice].map(({ state }) => state.renewalTrouble?.next.getTime() ?? 0);
     expect(waits[1]).toBeGreaterThan(waits[0] ?? 0);
   });
 
+  test("that fails before it is due is told, and leaves no trouble", () => {
+    const { state, lines } = renewalFailed(held(), new Error("no route"), now, 1);
+    expect(lines).toHaveLength(1);
+    expect(state.renewalTrouble).toBeUndefined();
+    expect(warnings(state)).toEqual([]);
+  });
+
+  test("that failed by a clock that has come back since is no trouble", () => {
+    const { state } = renewalFailed(held(), new Error("no route"), whenDue, 1);
+    expect(warningsOf(state, 14, whenDue)).toHaveLength(1);
+    expect(warnings(state)).toEqual([]);
+    expect(renewalTroubleAt(state, whenDue)).toEqual(state.renewalTrouble);
+    expect(renewalTroubleAt(state, now)).toBeUndefined();
+  });
+
   test("ends its trouble, unless the new certificate is due again", () => {
-    const { state } = renewalFailed(held(), new Error("no route"), now, 1);
+    const { state } = renewalFailed(held(), new Error("no route"), whenDue, 1);
     expect(renewalEnded(renewed(state, fresh), now, 1).state.renewalTrouble).toBeUndefined();
     const due = renewalEnded(renewed(state, fresh), hours(290), 1);
     expect(due.state.renewalTrouble).toMatchObject({ failures: 2 });

@@ -24,8 +24,8 @@ afterEach(async () => {
 });
 
 /**
- * A keeper on its own; `changed` counts how often the ingress had to be
- * renewed. The clock stands still until `wait` moves it.
+ * A keeper on its own; `changed` counts the identities that came into use. The
+ * clock stands still until `wait` moves it.
  */
 async function staged({ key = "a-good-api-key" } = {}) {
   const server = { client_cert: file("tls.crt"), client_key: file("tls.key") };
@@ -74,8 +74,8 @@ const operatorReads = (): number =>
 const hours = 3_600_000;
 
 /**
- * Half a minute later, when what an earlier registration had on its way has
- * arrived, and was looked for.
+ * Half a minute later. By then the requests of an earlier registration have
+ * arrived, and the twins are searched for.
  */
 async function pastRegistrations({
   keeper,
@@ -141,7 +141,7 @@ describe("the keeper of the identity", () => {
     expect(log.lines.filter((line) => line.startsWith("info Deleted the operator "))).toEqual(
       [early, late].map(
         (id) =>
-          `info Deleted the operator ${id}, which a registration that was cut off had made with this machine's key`,
+          `info Deleted the operator ${id}, which an interrupted registration had made with this machine's key`,
       ),
     );
     const asked = ngrok.requests.length;
@@ -275,7 +275,7 @@ describe("the keeper of the identity's files", () => {
     expect(calls("PATCH")).toBe(1);
     expect(changed()).toBe(2);
     expect(keeper.current?.certPem === old).toBe(false);
-    expect(keeper.warnings()).toEqual([expect.stringContaining("is in use, and cannot be saved")]);
+    expect(keeper.warnings()).toEqual([expect.stringContaining("is in use, but cannot be saved")]);
     expect(log.lines.filter((line) => line.includes("cannot be saved"))).toHaveLength(1);
     rmdirSync(file("tls.crt"));
     await ensure(keeper);
@@ -302,7 +302,7 @@ describe("the keeper of the identity's files", () => {
     mkdirSync(file("tls.crt"));
     await ensure(keeper);
     const renewed = keeper.current?.certPem ?? "";
-    const trouble = [expect.stringContaining("The renewed client certificate is in use, and")];
+    const trouble = [expect.stringContaining("The renewed client certificate is in use, but")];
     expect(keeper.warnings()).toEqual(trouble);
 
     operator.binding.ingress_endpoint = "late.example.com";
@@ -337,9 +337,7 @@ describe("the keeper of the identity's files", () => {
     // The folder in the file's place cannot be read, either.
     expect(keeper.warnings()).toEqual([
       expect.stringContaining("files of the identity have changed and cannot be used"),
-      expect.stringContaining(
-        "The ingress address that ngrok named is in use, and cannot be saved",
-      ),
+      expect.stringContaining("The ingress address from ngrok is in use, but cannot be saved"),
     ]);
     rmdirSync(file("ingress_endpoint"));
     await ensure(keeper);
@@ -359,9 +357,7 @@ describe("the keeper of the identity's files", () => {
     expect(operatorReads()).toBe(1);
     expect(changed()).toBe(2);
     expect(keeper.warnings()).toEqual([
-      expect.stringContaining(
-        "The ingress address that ngrok named is in use, and cannot be saved",
-      ),
+      expect.stringContaining("The ingress address from ngrok is in use, but cannot be saved"),
     ]);
     expect(log.lines.filter((line) => line.includes("cannot be saved"))).toHaveLength(1);
     // Files that were written again and name no ingress are no other identity.
@@ -404,7 +400,7 @@ describe("the keeper of the identity's files", () => {
       damage();
       expect(await ensure(keeper)).toEqual(identity);
       expect(keeper.warnings()).toEqual([
-        expect.stringContaining("so the ones before stay in use"),
+        expect.stringContaining("so the previous ones stay in use"),
       ]);
     }
     await ensure(keeper);

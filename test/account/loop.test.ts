@@ -238,7 +238,7 @@ describe("a kick, whatever happens", () => {
 
 /**
  * A loop whose passes end when the test says so; after failures it always waits
- * for as long as it may.
+ * for the longest time.
  */
 function staged({ intervalMs = () => 30_000 }: { intervalMs?: () => number } = {}) {
   let count = 0;

@@ -27,7 +27,7 @@ const unknown = (fromNgrok: boolean) =>
 const key = (id: string): string => `${id}.demo:80`;
 
 describe("a pass", () => {
-  test("asks for what is bound to our operator, and reconciles with it", async () => {
+  test("asks for the endpoints bound to our operator, and reconciles", async () => {
     const { pass, asked, reconciled } = staged({ bound: names("a", "b") });
     expect((await pass()).kind).toBe("ok");
     expect(asked).toEqual(["bound k8sop_1", "endpoints"]);
@@ -100,14 +100,14 @@ describe("a short list", () => {
       expect(await pass()).toEqual({ kind: "confirm", reconciled: undefined });
       expect(reconciled).toEqual([]);
       expect(log.lines).toEqual([
-        "info ngrok lists few of the 4 endpoints that are served; looking again before any is retired",
+        "info ngrok lists few of the 4 endpoints that are served; polling again before any is removed",
       ]);
       expect((await pass()).kind).toBe("ok");
       expect(reconciled).toEqual([short.map(({ id }) => id)]);
     }
   });
 
-  test("counts what can be served: a list of nothing but wildcards is an empty one", async () => {
+  test("counts endpoints that can be served: a list of wildcards is an empty one", async () => {
     const bound = ["a", "b", "c"].map((id) => ({
       id,
       url: `https://*.${id}.demo`,
@@ -157,7 +157,7 @@ describe("an operator that ngrok does not know", () => {
       kinds.push((await pass()).kind);
       if (asked.some((call) => call.startsWith("replace"))) break;
     }
-    // A failure in between is no answer: what was seen before it counts.
+    // A failure in between is no answer: the one before it counts.
     expect(kinds).toEqual(["gone", "ok", "gone", "failed", "ok"]);
   });
 
@@ -235,7 +235,7 @@ describe("the list that was saved before a start", () => {
 
   test("is served while ngrok's API cannot be asked, until its first answer", async () => {
     const world: Staging = { bound: down };
-    const { pass, reconciled, kept } = staged(world, { lastList: before });
+    const { pass, reconciled, saved } = staged(world, { lastList: before });
     const resumed = {
       kind: "failed" as const,
       error: down,
@@ -245,12 +245,12 @@ describe("the list that was saved before a start", () => {
     expect(await pass()).toEqual(resumed);
     expect(await pass()).toEqual(resumed);
     expect(reconciled).toEqual(Array(2).fill(["a", "b"]));
-    expect(kept).toEqual([]);
+    expect(saved).toEqual([]);
     world.bound = names("b", "c");
     expect((await pass()).kind).toBe("ok");
     expect(reconciled.at(-1)).toEqual(["b", "c"]);
-    expect(kept).toEqual(["k8sop_1: b c"]);
-    // What could not be done for it here is tried again, too.
+    expect(saved).toEqual(["k8sop_1: b c"]);
+    // Endpoints that failed are tried again, too.
     world.bound = down;
     expect(await pass()).toEqual({ ...resumed, resumed: false });
     expect(reconciled.at(-1)).toEqual(["b", "c"]);
@@ -294,14 +294,14 @@ describe("the list that was saved before a start", () => {
   test("is saved when ngrok lists something else, and not at every pass", async () => {
     const list = names("a");
     const world: Staging = { bound: list, all: list };
-    const { pass, kept } = staged(world);
+    const { pass, saved } = staged(world);
     await pass();
     await pass();
-    expect(kept).toEqual(["k8sop_1: a"]);
+    expect(saved).toEqual(["k8sop_1: a"]);
     world.bound = unknown(true);
     await pass();
     await pass();
-    expect(kept).toEqual(["k8sop_1: a", "k8sop_2: a"]);
+    expect(saved).toEqual(["k8sop_1: a", "k8sop_2: a"]);
   });
 
   test("counts also if it cannot be saved; the pass says so, and the next one tries", async () => {
@@ -327,14 +327,13 @@ interface Staging {
 }
 
 /**
- * A pass over an API that answers what `world` says at that time; `serving`
- * nothing, unless told.
+ * A pass over an API with the state of `world`; nothing is served, unless told.
  */
 function staged(world: Staging, deps: Partial<PassDeps> = {}) {
   const log = memoryLog();
   const asked: string[] = [];
   const reconciled: string[][] = [];
-  const kept: string[] = [];
+  const saved: string[] = [];
   const answer = (list: ApiEndpoint[] | Error): ApiEndpoint[] => {
     if (list instanceof Error) throw list;
     return list;
@@ -364,7 +363,7 @@ function staged(world: Staging, deps: Partial<PassDeps> = {}) {
     },
     lastList: undefined,
     async saveList({ operatorId, endpoints }) {
-      kept.push(`${operatorId}: ${endpoints.map(({ id }) => id).join(" ")}`);
+      saved.push(`${operatorId}: ${endpoints.map(({ id }) => id).join(" ")}`);
     },
     serving: () => [],
     log,
@@ -374,7 +373,7 @@ function staged(world: Staging, deps: Partial<PassDeps> = {}) {
     log,
     asked,
     reconciled,
-    kept,
+    saved,
     pass: (signal = new AbortController().signal) => run(signal),
   };
 }

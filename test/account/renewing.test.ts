@@ -2,11 +2,11 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import {
   certificateWarning,
-  lifeText,
   msUntilRenewal,
   type RenewalTrouble,
   renewalNeed,
 } from "../../src/account/renewing.ts";
+import { lifeText } from "../../src/model/life.ts";
 
 const day = 86_400_000;
 const at = (days: number): Date => new Date(days * day);
@@ -94,6 +94,7 @@ test.each([
   [3_600_000 * 5.5, "5 h"],
   [90_000, "1 min"],
   [59_000, "59 s"],
+  [200, "less than a second"],
   [-5, "0 s"],
 ])("%p ms are %p", (ms, text) => {
   expect(lifeText(ms)).toBe(text);

@@ -8,9 +8,9 @@ import { memoryLog } from "../support/memory-log.ts";
 const { signal } = new AbortController();
 
 /**
- * ngrok's side has one operator with these selectors; `wanted` is what the
- * configuration says, undefined where it says nothing. `refusal`: ngrok says no
- * to every question; `lost`: a change is made, and its answer does not arrive.
+ * ngrok has one operator with these selectors; `wanted` are the configured
+ * ones, undefined if there are none. `refusal`: ngrok refuses every request.
+ * `lost`: a change is made, and its answer is lost.
  */
 function staged(registered: readonly string[], wanted: readonly string[] | undefined) {
   const calls: string[] = [];
@@ -69,9 +69,7 @@ describe("the operator's selectors", () => {
     const { stage, log, look } = staged(["true"], ["a"]);
     await look();
     expect(stage.registered).toEqual(["a"]);
-    expect(log.lines).toEqual([
-      "info ngrok chooses the endpoints by these selectors from now on: a",
-    ]);
+    expect(log.lines).toEqual(["info ngrok now selects the endpoints by these selectors: a"]);
     stage.wanted = undefined;
     await look();
     expect(stage.registered).toEqual(["true"]);
@@ -99,7 +97,7 @@ describe("the operator's selectors", () => {
     stage.refusal = new NgrokdError("api", "ngrok says no (operation op_2)");
     await look();
     expect(log.lines).toEqual([
-      "warn ngrok was not told of bound_endpoints.selectors: ngrok says no (operation op_1)",
+      "warn Cannot set bound_endpoints.selectors at ngrok: ngrok says no (operation op_1)",
     ]);
     expect(selectors.trouble).toContain("ngrok says no");
     stage.refusal = undefined;

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hostFacts, type TryKeyOptions, tryAndSaveApiKey } from "../../src/account/set-api-key.ts";
+import { hostFacts } from "../../src/account/host-facts.ts";
+import { type TryKeyOptions, tryAndSaveApiKey } from "../../src/account/set-api-key.ts";
 import { createApi } from "../../src/cloud/api.ts";
 import {
   type Identity,
@@ -83,7 +84,7 @@ describe("tryAndSaveApiKey", () => {
     [
       "of an account whose old key works",
       () => undefined,
-      "it is a key of another account, for the key so far still knows",
+      "it is a key of another account, since the present key still knows",
     ],
     [
       "of an account that has deleted the operator",
@@ -110,7 +111,7 @@ describe("tryAndSaveApiKey", () => {
   test("tells a key that cannot be tried from one that cannot be saved", async () => {
     const fetch: TryKeyOptions["fetch"] = async () => new Response("", { status: 503 });
     await expect(tryAndSaveApiKey(cloud.apiKey, { ...options, fetch })).rejects.toThrow(
-      /^The key could not be tried, and nothing was changed: /,
+      /^The key could not be checked, and nothing was changed: /,
     );
     writeFileSync(config, "api: [\n");
     await expect(tryAndSaveApiKey(cloud.apiKey, options)).rejects.toMatchObject({
@@ -138,17 +139,17 @@ describe("a move to another account", () => {
     expect(readFileSync(config, "utf8")).toContain(another);
   });
 
-  test("says so if the old account cannot be tidied up", async () => {
+  test("says so if the old account cannot be cleaned up", async () => {
     cloud.setKey(cloud.apiKey, undefined);
     const { moved } = await tryAndSaveApiKey(another, options);
-    expect(moved?.farewell).toContain(`could not be tidied up`);
+    expect(moved?.farewell).toContain(`could not be cleaned up`);
     expect(moved?.farewell).toContain(identity.operatorId);
     expect(accounts().sort()).toEqual(["another new", "main old"]);
   });
 
   test("keeps the old identity if the new account does not answer for its own", async () => {
-    // A look at the key, one at the operator, one by id and one by key, and the
-    // new operator; then nothing works.
+    // One request for the key, one for the operator, one by id, one by key, and
+    // the new operator; then nothing works.
     const calls: string[] = [];
     const fetch: TryKeyOptions["fetch"] = async (url, init) => {
       calls.push(`${init.method} ${new URL(url).pathname}`);
@@ -216,7 +217,7 @@ describe("a move that is cut off", () => {
     await registered({ again: true, with: another });
     expect(accounts().sort()).toEqual(["another new", "main old"]);
     expect((await registered({ again: true })).operatorId).toBe(identity.operatorId);
-    // And the move, asked for again, finds what it had begun.
+    // A second call finds the operator of the first.
     const { moved } = await tryAndSaveApiKey(another, options);
     expect(accounts()).toEqual(["another new"]);
     expect(cloud.operators()[0]?.id).toBe(moved?.identity.operatorId ?? "");

@@ -3,9 +3,11 @@ import { join } from "node:path";
 import { askDaemon } from "../../src/control/client.ts";
 import { listSchema, type Status, statusSchema } from "../../src/desk/reply-schemas.ts";
 import { isNgrokdError } from "../../src/model/error.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { apiKey } from "./cloud.ts";
 import { start, until } from "./processes.ts";
+
+const bunNet = createBunNet();
 
 export interface RelayOptions {
   /** Of the API. */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startLocalCloud } from "../../src/local-cloud/cloud.ts";
 import { parseFault } from "../../src/local-cloud/faults.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { startFaultProxy } from "../soak/fault-proxy.ts";
 import { randomFrom } from "../soak/pattern.ts";
 import { onOwnMachine, whyNot } from "../support/machine.ts";
@@ -18,6 +18,8 @@ import { createDashboard, lasting } from "./dashboard.ts";
 import { startObserver } from "./observer.ts";
 import { createOtherPrograms } from "./other-programs.ts";
 import { hostsPath, leftovers, stateFolder, surroundings, whatIsNotRight } from "./remains.ts";
+
+const bunNet = createBunNet();
 
 /**
  * `make chaos`: for CHAOS_MINUTES (1) everything happens at once to the

@@ -169,6 +169,7 @@ test("every error code has an exit code of its kind, faults of ours too", () => 
     "not-running": 4,
     permission: 5,
     "already-running": 6,
+    output: 7,
   });
   expect(exitCodeOf(new TypeError("x"))).toBe(1);
 });
@@ -233,7 +234,7 @@ describe("a client of the daemon", () => {
       out: "No endpoints. The daemon is not serving: no key\nhint: set one\n",
       err:
         "warning: the ingress's certificate is NOT verified (server.insecure_skip_verify): " +
-        "anybody on the way can read and change the traffic\n",
+        "anyone on the network path can read and change the traffic\n",
     });
   });
 
@@ -281,10 +282,10 @@ describe("a client that changes the daemon", () => {
       out: "",
       err:
         "warning: /c.yml:3:8: it is odd\n" +
-        'error: The configuration "/c.yml" was not taken over, and nothing has changed:\n' +
+        'error: The configuration "/c.yml" was not applied, and nothing has changed:\n' +
         "  /c.yml:3:8: it is loud\n" +
-        "hint:  correct it, with `ngrokd config edit` for instance: " +
-        "the daemon then takes it over by itself\n",
+        "hint:  correct it, for example with `ngrokd config edit`: " +
+        "the daemon then applies it by itself\n",
     });
     const { code, out, err } = await run(`reload --json --socket ${daemon.path}`);
     expect({ code, out: JSON.parse(out), err }).toEqual({ code: 1, out: reload, err: "" });
@@ -332,7 +333,9 @@ describe("set-api-key without a daemon", () => {
     const { code, err } = await run(`set-api-key a-key-of-another-account --config ${file}`);
     expect({ code, err }).toEqual({
       code: 1,
-      err: expect.stringContaining('error: This key does not know the operator "k8sop_1"'),
+      err: expect.stringContaining(
+        'error: This key does not know this machine\'s operator "k8sop_1"',
+      ),
     });
     expect(await readFile(file, "utf8")).toBe(text);
   });

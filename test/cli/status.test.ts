@@ -73,10 +73,12 @@ Hosts file:     /etc/hosts`.slice(1),
     ["Registration", { registration: "registering" }, "registering with ngrok"],
     ["Registration", { registration: "failed" }, "!failed!"],
     ["Certificate", { certificate: null }, "none yet"],
-    ["Certificate", certificate(1.5), "valid for 1 d 12 h, until 2026-03-04"],
-    ["Certificate", certificate(2), "valid for 2 days, until 2026-03-04"],
-    ["Certificate", certificate(0), "valid for 0 ms, until 2026-03-04"],
-    ["Certificate", certificate(-0.01), "!expired on 2026-03-04!"],
+    ["Certificate", certificate(1.5), "valid for 1 d 12 h, until 2026-01-03"],
+    ["Certificate", certificate(2), "valid for 2 days, until 2026-01-04"],
+    ["Certificate", certificate(30 / 86_400), "valid for 30 s, until 2026-01-02"],
+    ["Certificate", certificate(0.2 / 86_400), "valid for 1 s, until 2026-01-02"],
+    ["Certificate", certificate(0), "!expired on 2026-01-02!"],
+    ["Certificate", certificate(-0.01), "!expired on 2026-01-02!"],
     ["Ingress", { insecure_skip_verify: true }, "ingress.test:443  !NOT VERIFIED!"],
     ["Last poll", { last_poll: null }, "none yet"],
     [
@@ -205,11 +207,11 @@ ${url}
   });
 });
 
-function certificate(days_left: number): Partial<Status> {
+function certificate(days: number): Partial<Status> {
   return {
     certificate: {
-      not_after: "2026-03-04T05:06:07.000Z",
-      days_left,
+      not_after: new Date(now.getTime() + days * 86_400_000).toISOString(),
+      days_left: Math.floor(days * 100) / 100,
       fingerprint: "",
       renewal_trouble: null,
     },

@@ -35,7 +35,7 @@ describe("parseApiKey", () => {
     );
   });
 
-  test("what it accepts can be sent in a header", () => {
+  test("an accepted key can be sent in a header", () => {
     fc.assert(
       fc.property(
         fc.oneof(anyText, fc.string({ unit: "grapheme-ascii", minLength: 8, maxLength: 20 })),

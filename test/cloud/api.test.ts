@@ -26,7 +26,7 @@ const apiAt = (
   more: { timeoutMs?: number; maxBytes?: number; fetch?: Fetch; memory?: ListMemory } = {},
 ) => createApi({ url, key, userAgent, ...more });
 
-/** An API whose fetch answers this, without a network. */
+/** An API whose fetch returns this, without a network. */
 const apiSaying = (
   answer: (url: string) => Response | Promise<Response>,
   more: { timeoutMs?: number; maxBytes?: number } = {},
@@ -111,7 +111,7 @@ describe("checkKey", () => {
     expect(server.requests.map(({ path }) => path)).toEqual(["/kubernetes_operators?limit=1"]);
   });
 
-  test("rejects where it does not", async () => {
+  test("rejects if it does not", async () => {
     await using server = await fakeServer(() => ({
       status: 401,
       json: { error_code: "ERR_NGROK_203", status_code: 401, msg: "invalid" },
@@ -123,7 +123,7 @@ describe("checkKey", () => {
 describe("an operator's answer", () => {
   const parse = (json: unknown) => apiSaying(() => Response.json(json)).getOperator("k8sop_1");
 
-  test("is read with what we use of it", async () => {
+  test("is read with the fields that are used", async () => {
     const json = {
       id: "k8sop_1",
       uri: "https://x",
@@ -205,22 +205,6 @@ describe("an operator's answer", () => {
 });
 
 describe("a list", () => {
-  /** Pages by path; `next` is written as given. */
-  const paged =
-    (pages: Record<string, { ids: string[]; next?: unknown }>) =>
-    (incoming: Request): Reply => {
-      const page = pages[incoming.path];
-      return page === undefined
-        ? { status: 500, text: "no such page" }
-        : {
-            json: {
-              endpoints: page.ids.map((id) => ({ id, url: `http://${id}` })),
-              uri: "x",
-              next_page_uri: page.next,
-            },
-          };
-    };
-
   test.each([null, "", undefined])("ends at a page whose next one is %p", async (next) => {
     await using server = await fakeServer(paged({ "/endpoints": { ids: ["a", "b"], next } }));
     expect((await apiAt(server.url).endpoints()).map(({ id }) => id)).toEqual(["a", "b"]);
@@ -287,7 +271,9 @@ describe("a list", () => {
       "c",
     ]);
   });
+});
 
+describe("a list that leads astray", () => {
   test("never takes the key to another origin", async () => {
     await using thief = await fakeServer(() => ({ json: { endpoints: [], next_page_uri: null } }));
     const host = new URL(thief.url).host;
@@ -362,7 +348,7 @@ describe("a list", () => {
     }
   });
 
-  test("of operators leaves out what has no id", async () => {
+  test("of operators leaves out items without id", async () => {
     const api = apiSaying(() =>
       Response.json({ operators: [{ id: "k8sop_1" }, {}, null, { id: "k8sop_2" }] }),
     );
@@ -432,26 +418,12 @@ describe("an endpoint", () => {
   });
 
   test("with a megabyte of host name is kept short, and still too long to be a URL", async () => {
-    const endpoint = await parse({ id: "ep_1", url: `http://${"a".repeat(1 << 20)}.demo` });
+    const endpoint = await parse({ id: "ep_1", url: `http://${"a".repeat(1_000_000)}.demo` });
     expect(endpoint?.url.length).toBe(2100);
   });
 });
 
 describe("a refusal", () => {
-  const refused = (status: number, body: unknown, headers: Record<string, string> = {}) =>
-    failure(
-      apiSaying(
-        () =>
-          new Response(typeof body === "string" ? body : JSON.stringify(body), { status, headers }),
-      ).getOperator("k8sop_1"),
-    );
-  const ngroks = (status: number, error_code: string, msg = "Something.") => ({
-    error_code,
-    status_code: status,
-    msg,
-    details: { operation_id: "op_2abc" },
-  });
-
   test("says the action, ngrok's words, its code and its operation id", async () => {
     const error = await refused(400, ngroks(400, "ERR_NGROK_1234", "The thing is wrong."));
     expect(error.message).toBe(
@@ -473,6 +445,8 @@ describe("a refusal", () => {
     [403, "ERR_NGROK_206", "unauthorized", "this is an authtoken"],
     [403, "ERR_NGROK_19002", "api", "enable Kubernetes bindings"],
     [400, "ERR_NGROK_19002", "api", "enable Kubernetes bindings"],
+    [400, "ERR_NGROK_19001", "api", "certificate request"],
+    [400, "ERR_NGROK_19003", "api", "bound_endpoints.selectors"],
     [404, "ERR_NGROK_5", "not-found", "dashboard"],
     [429, "ERR_NGROK_1", "rate-limited", "wait"],
     [400, "ERR_NGROK_225", "rate-limited", "wait"],
@@ -497,6 +471,8 @@ describe("a refusal", () => {
       { message: "no route" },
       { msg: "x", status_code: 500 },
       { error_code: "E404", msg: "" },
+      // ngrok's own, for a path that it does not have: the wrong `api.url`.
+      { status_code: 404, msg: "Not Found", details: { path: "/api/kubernetes_operators" } },
     ]) {
       const error = await refused(404, body);
       expect(error.code).toBe("not-found");
@@ -515,7 +491,9 @@ describe("a refusal", () => {
     const { message } = await refused(502, body);
     expect(message).toBe(`Cannot look up the operator "k8sop_1": ngrok's API ${said}`);
   });
+});
 
+describe("the text of a refusal", () => {
   test("that is long or has control characters becomes one line of sane length", async () => {
     const { message } = await refused(
       400,
@@ -607,6 +585,20 @@ describe("a redirect", () => {
   });
 });
 
+test.each([300, 304, 307, 308])(
+  "an answer of %p without a place is no redirect",
+  async (status) => {
+    const error = await failure(
+      apiSaying(() => new Response(null, { status })).getOperator("k8sop_1"),
+    );
+    expect(error).toMatchObject({
+      code: "protocol",
+      message: `Cannot look up the operator "k8sop_1": "https://api.test" answered ${status}, which is no answer to this request`,
+      hint: expect.stringContaining("proxies on the way"),
+    });
+  },
+);
+
 describe("a body", () => {
   test("over the limit is refused before it is all there", async () => {
     await using server = await fakeServer(() => "endless-body");
@@ -617,11 +609,11 @@ describe("a body", () => {
     });
   });
 
-  test("of 10 MB with 10,000 endpoints is read", async () => {
+  test("of 7 MB with 10,000 endpoints is read", async () => {
     const endpoints = Array.from({ length: 10_000 }, (_, i) => ({
       id: `ep_${i}`,
       url: `http://svc-${i}.demo`,
-      metadata: "m".repeat(1000),
+      metadata: "m".repeat(600),
     }));
     await using server = await fakeServer(() => ({ json: { endpoints, next_page_uri: null } }));
     expect((await apiAt(server.url).endpoints()).length).toBe(10_000);
@@ -656,6 +648,17 @@ describe("a failure to reach the API", () => {
       code: "network",
       details: { kind: "cut" },
     });
+  });
+
+  test.each([
+    "The socket connection was closed unexpectedly. For more information, pass `verbose: true` in the second argument to fetch()",
+    "Unable to connect. Is the computer able to access the url?",
+    "getaddrinfo ENOTFOUND api.test: Was there a typo in the url or port?",
+    "Something new. For more information, pass `verbose: true` in the second argument to fetch()",
+  ])("is told without the runtime's advice to programmers: %s", async (text) => {
+    const error = await failure(apiSaying(() => Promise.reject(new TypeError(text))).endpoints());
+    expect(error.message).toStartWith("Cannot list the account's endpoints: cannot reach");
+    expect(error.message).not.toMatch(/fetch\(\)|verbose|the computer|typo/);
   });
 
   test.each([
@@ -749,7 +752,7 @@ describe("time and cancelling", () => {
     expect(server.requests.length).toBe(1);
   });
 
-  test("a reason of ours is what the caller gets", async () => {
+  test("the caller gets a reason of our own", async () => {
     const reason = new NgrokdError("timeout", "the pass took too long");
     expect(
       await failure(apiSaying(() => new Promise(() => {})).endpoints(AbortSignal.abort(reason))),
@@ -767,3 +770,25 @@ describe("time and cancelling", () => {
     );
   });
 });
+
+/** Pages by path; `next` is written as given. */
+function paged(pages: Record<string, { ids: string[]; next?: unknown }>) {
+  return (incoming: Request): Reply => {
+    const page = pages[incoming.path];
+    if (page === undefined) return { status: 500, text: "no such page" };
+    const endpoints = page.ids.map((id) => ({ id, url: `http://${id}` }));
+    return { json: { endpoints, uri: "x", next_page_uri: page.next } };
+  };
+}
+
+/** The error of a call that gets this answer. */
+function refused(status: number, body: unknown, headers: Record<string, string> = {}) {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  const api = apiSaying(() => new Response(text, { status, headers }));
+  return failure(api.getOperator("k8sop_1"));
+}
+
+/** A body in ngrok's error shape. */
+function ngroks(status: number, error_code: string, msg = "Something.") {
+  return { error_code, status_code: status, msg, details: { operation_id: "op_2abc" } };
+}

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { census } from "../../src/cloud/census.ts";
 import { operatorOf } from "../../src/cloud/wire.ts";
 import { hours, issue, rootCa } from "../support/pki.ts";
@@ -9,11 +9,17 @@ const expired = (await issue(ca, "b", { notBefore: hours(-9), notAfter: hours(-2
 
 function operator(
   id: string,
-  { metadata, cert = fresh, day = "01" }: { metadata?: unknown; cert?: string; day?: string } = {},
+  {
+    metadata,
+    description = "",
+    cert = fresh,
+    day = "01",
+  }: { metadata?: unknown; description?: string; cert?: string; day?: string } = {},
 ) {
   const found = operatorOf({
     id,
     created_at: `2026-01-${day}T00:00:00Z`,
+    description,
     metadata:
       typeof metadata === "string"
         ? metadata
@@ -43,6 +49,8 @@ test("leaves out operators of other programs, whatever the metadata is", () => {
     { "owned-by": "a cluster" },
     { "owned-by": 5 },
     { hostname: "here" },
+    { type: "sdk" },
+    { type: "forward-proxy" },
   ];
   expect(kinds(foreign.map((metadata, i) => operator(`k8sop_${i}`, { metadata })))).toEqual([]);
 });
@@ -68,4 +76,45 @@ test("tells this machine's, expired, same-name and other operators apart", () =>
 
 test("calls none this machine's without an identity here", () => {
   expect(kinds([operator("mine")], { operatorId: undefined })).toEqual(["mine: other"]);
+});
+
+describe("operators of other programs for the same job", () => {
+  const go = { metadata: { type: "forward-proxy" }, description: "ngrokd daemon" };
+  const older = { metadata: { type: "forward-proxy" }, description: "ngrok forward proxy agent" };
+  const sdk = { metadata: { type: "sdk" }, description: "ngrokd-sdk" };
+  const seen = (operators: Parameters<typeof census>[0], operatorId: string | undefined) =>
+    census(operators, { hostname: "here", operatorId }, new Date()).map(
+      ({ id, kind, madeBy }) => `${id}: ${kind}, by ${madeBy}`,
+    );
+
+  test("are listed, and the expired ones told apart", () => {
+    expect(
+      seen(
+        [
+          operator("ours", { day: "01" }),
+          operator("go", { ...go, day: "02" }),
+          operator("go-old", { ...older, cert: expired, day: "03" }),
+          operator("sdk", { ...sdk, cert: expired, day: "04" }),
+        ],
+        undefined,
+      ),
+    ).toEqual([
+      "sdk: expired, by the Go SDK",
+      "go-old: expired, by the Go program",
+      "go: other, by the Go program",
+      "ours: other, by ngrokd",
+    ]);
+  });
+
+  test("are this machine's if it has adopted them, whoever has made them", () => {
+    expect(
+      seen([operator("mine", go), operator("other", { metadata: "by hand" })], "mine"),
+    ).toEqual(["mine: this machine, by the Go program"]);
+    expect(seen([operator("mine", { metadata: "by hand" })], "mine")).toEqual([
+      "mine: this machine, by another program",
+    ]);
+    expect(seen([operator("mine", { ...go, cert: expired })], "mine")).toEqual([
+      "mine: this machine, by the Go program",
+    ]);
+  });
 });

@@ -1,15 +1,18 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   identityPaths,
+  loadIdentity,
   readIdentityFiles,
   restoreIdentityFiles,
   saveAnswer,
   savedOperatorId,
   saveKey,
 } from "../../src/cloud/identity-files.ts";
+import { hours, issue, rootCa } from "../support/pki.ts";
 
 let folder: string;
 const paths = () =>
@@ -43,6 +46,27 @@ test.each([
   expect(there.sort()).toEqual([...names].sort());
   for (const name of there.filter((one) => one === "tls.key"))
     expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600);
+});
+
+test.each([
+  ["PKCS #8", "pkcs8"],
+  ["of OpenSSL's old form", "sec1"],
+] as const)("a key that is encrypted is told as that: %s", async (_form, type) => {
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const secret = { cipher: "aes-256-cbc", passphrase: "secret", format: "pem" } as const;
+  const pem = String(privateKey.export({ type, ...secret }));
+  const { cert } = await issue(await rootCa("Some CA"), "a", { notAfter: hours(2) });
+  writeFileSync(paths().key, pem);
+  writeFileSync(paths().cert, cert);
+  writeFileSync(paths().operatorId, "k8sop_1");
+  expect(await loadIdentity(paths())).toEqual({
+    kind: "unusable",
+    reason: `the key "${paths().key}" cannot be used: it is encrypted, and ngrokd needs a key without a passphrase`,
+  });
+  writeFileSync(paths().key, cert);
+  expect(await loadIdentity(paths())).toMatchObject({
+    reason: `the key "${paths().key}" cannot be used: it is not a private key in PEM format`,
+  });
 });
 
 test("the operator is known by its file, whatever the certificate is worth", async () => {

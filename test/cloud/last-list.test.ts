@@ -59,14 +59,14 @@ test.each([
   [
     "a later version",
     '{"version":2,"operator_id":"k8sop_1","endpoints":[]}',
-    /^it is no list of version 1$/,
+    /^it is not a list of version 1$/,
   ],
   [
     "an id that is none",
     '{"version":1,"operator_id":"../x","endpoints":[]}',
-    /^it is no list of version 1$/,
+    /^it is not a list of version 1$/,
   ],
-  ["another kind of file", "[1]", /^it is no list of version 1$/],
+  ["another kind of file", "[1]", /^it is not a list of version 1$/],
 ])(
   "a file with %s is refused with the reason, and replaced by the next list",
   async (_what, text, reason) => {

@@ -83,8 +83,8 @@ async function setUp() {
 }
 
 /**
- * What the daemon does after a start: the files' identity, or a new one where
- * ngrok does not know its operator.
+ * The daemon's work after a start: the identity of the files, or a new one if
+ * ngrok does not know it.
  */
 async function start({ api, paths, call }: Awaited<ReturnType<typeof setUp>>): Promise<Identity> {
   const identity = await call();
@@ -141,7 +141,7 @@ async function killedEverywhere(
       },
     );
     await expectWhole(set, await start(set));
-    // And again: what has healed stays as it is.
+    // A second time: a healed identity stays as it is.
     await expectWhole(set, await start(set));
     if (!killed) return steps();
   }

@@ -192,7 +192,7 @@ describe("register, from nothing", () => {
     expect(set.ngrok.requests.length).toBe(1);
   });
 
-  test("asks nothing of ngrok where the folder cannot be written", async () => {
+  test("asks nothing of ngrok if the folder cannot be written", async () => {
     await using set = await setUp();
     await mkdir(join(set.folder, ".."), { recursive: true });
     await writeFile(set.folder, "a file where the folder should be");
@@ -225,7 +225,7 @@ describe("register, when something fails", () => {
     expect((await call(set)).keyPem).toBe(key);
   });
 
-  test("deletes the new operator again where it cannot be saved", async () => {
+  test("deletes the new operator again if it cannot be saved", async () => {
     await using set = await setUp();
     set.ngrok.intercept = ({ method }) => {
       // Between the check and the saving, a folder takes the certificate's
@@ -243,7 +243,7 @@ describe("register, when something fails", () => {
     expect(set.ngrok.operators.size).toBe(0);
   });
 
-  test("names the operator where even the deleting fails", async () => {
+  test("names the operator if even the deleting fails", async () => {
     await using set = await setUp();
     set.ngrok.intercept = ({ method }) => {
       if (method === "POST") Bun.spawnSync(["mkdir", "-p", join(set.paths.cert, "x")]);
@@ -273,7 +273,7 @@ describe("register, when something fails", () => {
     expect(await readdir(set.folder)).toEqual(["tls.key"]);
   });
 
-  test("deletes it also where the caller has given up meanwhile", async () => {
+  test("deletes it also if the caller has given up meanwhile", async () => {
     await using set = await setUp();
     const cancel = new AbortController();
     const api: Api = {
@@ -291,7 +291,7 @@ describe("register, when something fails", () => {
     ]);
   });
 
-  test("says nothing to ngrok for a caller who has given up before", async () => {
+  test("says nothing to ngrok for a caller that has given up before", async () => {
     await using set = await setUp();
     expect((await failure(call(set, { signal: AbortSignal.abort() }))).code).toBe("cancelled");
     expect(set.ngrok.requests).toEqual([]);
@@ -388,7 +388,7 @@ describe("register, with an identity that cannot serve", () => {
     await using set = await setUp();
     await call(set);
     await writeFile(set.paths.key, "damaged");
-    expect(await reasonIn(set.paths)).toContain("does not fit the key");
+    expect(await reasonIn(set.paths)).toContain("it is not a private key in PEM format");
     const identity = await call(set);
     expect(identity.operatorId).toBe("k8sop_1");
     expect(fitsKey(identity.certPem, identity.keyPem)).toBe(true);
@@ -408,39 +408,7 @@ describe("register, with an identity that cannot serve", () => {
 });
 
 describe("loadIdentity", () => {
-  /**
-   * What the Go program leaves: a P-384 key in SEC 1, a certificate with an
-   * organization, an id, and nothing else.
-   */
-  async function goIdentity(
-    folder: string,
-    validity: { notAfter?: Date } = {},
-  ): Promise<{ key: string; cert: string }> {
-    await mkdir(folder, { recursive: true });
-    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-384" });
-    const csr = await createCsr(privateKey.export({ type: "sec1", format: "pem" }).toString());
-    const ca = await rootCa();
-    const certificate = await X509CertificateGenerator.create({
-      serialNumber: "01",
-      subject: "O=ngrok-forward-proxy",
-      issuer: ca.certificate.subject,
-      notBefore: hours(-100),
-      notAfter: validity.notAfter ?? hours(100),
-      signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
-      publicKey: new Pkcs10CertificateRequest(csr).publicKey,
-      signingKey: ca.keys.privateKey,
-    });
-    const [key, cert] = [
-      privateKey.export({ type: "sec1", format: "pem" }).toString(),
-      certificate.toString("pem"),
-    ];
-    await writeFile(join(folder, "tls.key"), key, { mode: 0o600 });
-    await writeFile(join(folder, "tls.crt"), cert);
-    await writeFile(join(folder, "operator_id"), "k8sop_go");
-    return { key, cert };
-  }
-
-  test("finds none where there is nothing, not even a folder", async () => {
+  test("finds none without any files, and without the folder", async () => {
     await using set = await setUp();
     expect(await load(set.paths)).toEqual({ kind: "none" });
   });
@@ -512,11 +480,11 @@ describe("loadIdentity", () => {
     ],
     [
       "an empty key",
-      "does not fit the key",
+      "it is not a private key in PEM format",
       async (folder: string) => writeFile(join(folder, "tls.key"), ""),
     ],
   ])(
-    "says why an identity with %s cannot serve; register puts it right and loses nothing",
+    "tells why an identity with %s cannot be used; register repairs it",
     async (_, said, damage) => {
       await using set = await setUp();
       await goIdentity(set.folder);
@@ -560,7 +528,7 @@ describe("saveIngressEndpoint", () => {
     expect(await endpoint()).toBeUndefined();
   });
 
-  test("writes nothing where nothing changed", async () => {
+  test("writes nothing if nothing changed", async () => {
     await using set = await setUp();
     await call(set);
     const before = await stat(set.paths.ingressEndpoint);
@@ -568,3 +536,35 @@ describe("saveIngressEndpoint", () => {
     expect((await stat(set.paths.ingressEndpoint)).ino).toBe(before.ino);
   });
 });
+
+/**
+ * The files of the Go program: a P-384 key in SEC 1, a certificate with an
+ * organization, an id, and nothing else.
+ */
+async function goIdentity(
+  folder: string,
+  validity: { notAfter?: Date } = {},
+): Promise<{ key: string; cert: string }> {
+  await mkdir(folder, { recursive: true });
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-384" });
+  const csr = await createCsr(privateKey.export({ type: "sec1", format: "pem" }).toString());
+  const ca = await rootCa();
+  const certificate = await X509CertificateGenerator.create({
+    serialNumber: "01",
+    subject: "O=ngrok-forward-proxy",
+    issuer: ca.certificate.subject,
+    notBefore: hours(-100),
+    notAfter: validity.notAfter ?? hours(100),
+    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
+    publicKey: new Pkcs10CertificateRequest(csr).publicKey,
+    signingKey: ca.keys.privateKey,
+  });
+  const [key, cert] = [
+    privateKey.export({ type: "sec1", format: "pem" }).toString(),
+    certificate.toString("pem"),
+  ];
+  await writeFile(join(folder, "tls.key"), key, { mode: 0o600 });
+  await writeFile(join(folder, "tls.crt"), cert);
+  await writeFile(join(folder, "operator_id"), "k8sop_go");
+  return { key, cert };
+}

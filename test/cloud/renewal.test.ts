@@ -115,11 +115,19 @@ describe("acceptable", () => {
     expect(await refused(stranger.cert)).toContain("does not fit our key");
     expect(await refused(certPem)).toContain("no later than the one in use");
     expect(await refused(certPem, hours(3))).toContain("expired on");
-    expect(await refused(certPem, hours(-3))).toContain("by this machine's clock that is to come");
+    expect(await refused(certPem, hours(-3))).toContain("in the future by this machine's clock");
     const older = { certPem: "unreadable", keyPem };
     expect(acceptable(certPem, older, now)).toEqual({ ok: true, value: certPem });
     // A clock that is slow by minutes is no reason to let the certificate
     // expire.
     expect(acceptable(certPem, older, new Date(hours(-2).getTime() - 4 * 60_000)).ok).toBe(true);
+  });
+
+  test("is any that is valid, where the one in use is not valid yet or has expired", async () => {
+    const { cert: certPem, key: keyPem } = await issue(ca, "a", { notAfter: hours(2) });
+    const early = await issue(ca, "b", { notBefore: hours(48), notAfter: hours(500) });
+    const over = await issue(ca, "c", { notBefore: hours(-9), notAfter: hours(-1) });
+    for (const inUse of [early.cert, over.cert])
+      expect(acceptable(certPem, { certPem: inUse, keyPem }, new Date()).ok).toBe(true);
   });
 });

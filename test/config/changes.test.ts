@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { changesBetween, takenOver } from "../../src/config/changes.ts";
+import { afterReload, changesBetween } from "../../src/config/changes.ts";
 import { type Loaded, loadConfig } from "../../src/config/load.ts";
 import { defaultConfig } from "../../src/config/schema.ts";
 import { ownFolder } from "./support.ts";
@@ -74,12 +74,12 @@ describe("the changes between two configurations", () => {
   test("are taken over, apart from those that need a restart", async () => {
     const before = await of({ server: { client_cert: "/a/tls.crt" } });
     const after = await of({ server: { client_cert: "/b/tls.crt", log_level: "debug" } });
-    const taken = takenOver(before, after);
-    expect(taken.config.server).toMatchObject({ client_cert: "/a/tls.crt", log_level: "debug" });
-    expect(taken.origins["server.log_level"]).toBe("file");
+    const reloaded = afterReload(before, after);
+    expect(reloaded.config.server).toMatchObject({ client_cert: "/a/tls.crt", log_level: "debug" });
+    expect(reloaded.origins["server.log_level"]).toBe("file");
     // A change that is reverted needs no restart. One that stays is reported
     // again.
-    expect(changesBetween(taken, before).map(({ key }) => key)).toEqual(["server.log_level"]);
-    expect(changesBetween(taken, after).map(({ key }) => key)).toEqual(["server.client_cert"]);
+    expect(changesBetween(reloaded, before).map(({ key }) => key)).toEqual(["server.log_level"]);
+    expect(changesBetween(reloaded, after).map(({ key }) => key)).toEqual(["server.client_cert"]);
   });
 });

@@ -100,7 +100,7 @@ describe("config check", () => {
     const { code, out } = await run(check, ["--config", file]);
     expect({ code, out }).toEqual({
       code: 0,
-      out: `note: without effect in this version: net.subnet\n"${file}" is right\n`,
+      out: `note: without effect in this version: net.subnet\n"${file}" is valid\n`,
     });
     const json = await run(check, [file, "--json"]);
     expect(json.code).toBe(0);
@@ -122,7 +122,7 @@ describe("config check", () => {
       out,
     ).toBe(`wrong: ${file}:1:23: server.health_port is -1; allowed: a whole number, 0 to 65535
 wrong: ${file}:2:1: there is no setting "sever"; did you mean "server"?
-"${file}" is not right
+"${file}" is not valid
 `);
     const unknown = await run(check, [fileWith("sever: {}\n"), "--json"]);
     expect(unknown.code).toBe(2);
@@ -232,7 +232,7 @@ describe("config edit", () => {
     );
     expect(ran).toEqual({
       code: 0,
-      out: `saved "${file}"; a daemon that runs takes it over now (\`ngrokd reload\` says what came of it)\n`,
+      out: `saved "${file}"; a running daemon applies it now (\`ngrokd reload\` shows the result)\n`,
       err: "",
     });
     expect(readFileSync(file, "utf8")).toBe("# mine\nnet: {start_port: 7}\n");
@@ -253,7 +253,7 @@ describe("config edit", () => {
       `${draft}:1:19: net.start_port is 0; allowed: a whole number, 1 to 65535\n`,
     );
     expect(ran.err).toContain(
-      `hint:  "${file}" is as it was; your draft is in "${join(file, "..", draft)}"\n`,
+      `hint:  "${file}" is unchanged; your draft is in "${join(file, "..", draft)}"\n`,
     );
     expect(readFileSync(file, "utf8")).toBe("# mine\n");
     expect(readFileSync(join(file, "..", draft), "utf8")).toBe("net: {start_port: 0}\n");
@@ -279,12 +279,12 @@ describe("config edit, beside the usual case,", () => {
     const file = fileWith("# mine\n");
     expect(await run(edit, ["--config", file], editor("true"))).toEqual({
       code: 0,
-      out: `"${file}" is as it was\n`,
+      out: `"${file}" is unchanged\n`,
       err: "",
     });
     expect(await run(edit, ["--config", file], editor('rm "$1"'))).toMatchObject({
       code: 0,
-      out: `"${file}" is as it was\n`,
+      out: `"${file}" is unchanged\n`,
     });
     expect(await run(edit, ["--config", file], editor("exit 3"))).toMatchObject({
       code: 99,
@@ -294,7 +294,7 @@ describe("config edit, beside the usual case,", () => {
       code: 99,
       err:
         'error: Cannot start the editor "/no/such/editor": there is no such program\nhint:  ' +
-        "name another one in EDITOR\n",
+        "set another editor in EDITOR\n",
     });
     expect(readFileSync(file, "utf8")).toBe("# mine\n");
     expect(drafts(file)).toEqual([]);
@@ -405,7 +405,7 @@ describe("config edit, on a terminal,", () => {
       expect(await converse(["net: 1\n"], [answer])).toMatchObject({
         saved: {
           code: "config",
-          message: "Cannot save a configuration that is not right",
+          message: "Cannot save an invalid configuration",
           details: { problems: [{ key: "net" }] },
         },
         text: "# mine\n",

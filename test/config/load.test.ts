@@ -207,7 +207,7 @@ describe("a configuration that cannot be used", () => {
         `  ${file}:3:11: net.subnet is "here"; allowed: an IPv4 subnet of /8 to /30, ` +
           "such as 127.0.0.0/8 or 127.7.0.0/16",
         "  environment NGROK_API_KEY: api.key is a text of 9 characters (not shown); " +
-          "allowed: 8 to 512 characters, none of them a space",
+          "allowed: 8 to 512 characters, without spaces",
         '  flag: server.log_level is "loud"; allowed: debug, info, warn or error',
       ].join("\n"),
       hint:
@@ -229,7 +229,7 @@ describe("a configuration that cannot be used", () => {
       await failure({ file: fileWith(""), env: { NGROKD_SOCKET: `/${"s".repeat(200)}` } }),
     ).toMatchObject({
       code: "config",
-      hint: "correct what is named above, or leave it out",
+      hint: "correct or remove the values above",
     });
   });
 

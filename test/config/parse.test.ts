@@ -1,9 +1,10 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import fc from "fast-check";
 import { stringify } from "yaml";
 import { parseConfig, type Reading } from "../../src/config/parse.ts";
 import { problemText } from "../../src/config/problem.ts";
-import { configSchema, defaultConfig } from "../../src/config/schema.ts";
+import { configSchema, defaultConfig, valueAt } from "../../src/config/schema.ts";
 import { anyText } from "../support/texts.ts";
 import { fileOfTheGoProgram } from "./support.ts";
 
@@ -67,6 +68,72 @@ net: {<<: {start_port: 7}, interface_name: x}
   });
 });
 
+describe("parseConfig, of values that the Go program starts with,", () => {
+  test.each([
+    ["bound_endpoints.poll_interval", "0", 30],
+    ["bound_endpoints.poll_interval", "-5", 30],
+    ["bound_endpoints.poll_interval", "100000", 86_400],
+    ["server.cert_refresh_interval", "0", 3600],
+    ["server.cert_refresh_interval", "99999999", 604_800],
+    ["net.start_port", "0", 9080],
+    ["net.start_port", "70000", 9080],
+    ["net.subnet", "10.107.0.0", "127.0.0.0/8"],
+    ["net.subnet", "10.107.0.0/31", "127.0.0.0/8"],
+    ["net.subnet", "10.0.0.0/4", "127.0.0.0/8"],
+    ["net.subnet", "fd00::/8", "127.0.0.0/8"],
+    ["net.interface_name", "a-very-long-interface", "ngrokd0"],
+    ["net.listen_interface", "a-very-long-interface", "virtual"],
+    ["dns.listen", '":53"', "127.0.0.1:53"],
+    ["dns.listen", "localhost:53", "127.0.0.1:53"],
+    ["dns.upstream", "[dns.example, 1.1.1.1]", ["1.1.1.1:53"]],
+    ["server.client_cert", "certs/tls.crt", join(process.cwd(), "certs/tls.crt")],
+    ["server.client_key", "./tls.key", join(process.cwd(), "tls.key")],
+    ["server.socket_path", "ngrokd.sock", join(process.cwd(), "ngrokd.sock")],
+    ["api.key", "short", ""],
+  ])("takes %s: %s for what it can use, with a warning", (key, value, used) => {
+    const [group = "", name = ""] = key.split(".");
+    const { values, problems, warnings } = read(`${group}:\n  ${name}: ${value}\n`);
+    expect(problems).toEqual([]);
+    expect(warnings).toMatchObject([{ kind: "other-value", key, line: 2 }]);
+    expect(warnings[0]?.message).toMatch(/; allowed: .*; .* is used instead$/);
+    expect(valueAt(configSchema.parse(values), key.split("."))).toEqual(used);
+  });
+
+  test("refuses them when it is strict, as for `config edit`", () => {
+    const { problems, warnings } = parseConfig("net: {start_port: 0}", "c.yml", { strict: true });
+    expect(warnings).toEqual([]);
+    expect(problems.map(({ kind }) => kind)).toEqual(["wrong-value"]);
+  });
+
+  test("names no key, though it cannot be one", () => {
+    expect(said("api: {key: geheim7}")).toEqual([
+      "c.yml:1:12: api.key is a text of 7 characters (not shown); " +
+        "allowed: 8 to 512 characters, without spaces; none is used instead",
+    ]);
+  });
+
+  test.each([
+    ["verbose", "debug"],
+    ["trace", "debug"],
+    ["FATAL", "error"],
+    ["panic", "error"],
+  ])("takes the log level %s for %s", (level, ours) => {
+    expect(said(`server: {log_level: ${level}}`)).toEqual([]);
+    const { values } = read(`server: {log_level: ${level}}`);
+    expect(configSchema.parse(values).server.log_level).toBe(ours as never);
+  });
+
+  test.each([
+    "bound_endpoints: {poll_interval: soon}",
+    "bound_endpoints: {poll_interval: 0.5}",
+    "net: {subnet: home}",
+    "net: {interface_name: a/b}",
+    "server: {log_level: inof}",
+    'server: {client_cert: "a\\nb"}',
+    'api: {key: "a b"}',
+  ])("still refuses %s", (text) => expect(read(text).problems).toHaveLength(1));
+});
+
 describe("parseConfig, of a wrong file,", () => {
   test("lists all problems at once, each with its position", () => {
     const text = `api:
@@ -88,12 +155,12 @@ ingres_endpoint: foo
       'c.yml:2:8: api.url is "http://[redacted]@example.com"; allowed: an https URL; http for ' +
         "this machine alone (localhost, 127.0.0.1, [::1])",
       "c.yml:4:8: api.key is a text of 9 characters (not shown); allowed: 8 to 512 " +
-        "characters, none of them a space",
+        "characters, without spaces",
       'c.yml:6:14: server.log_level is "inof"; allowed: debug, info, warn or error',
       'c.yml:7:16: server.health_port is "8081"; allowed: a whole number, 0 to 65535',
       "c.yml:8:34: bound_endpoints.poll_interval is 0.5; allowed: a whole number, 1 to 86400",
-      'c.yml:8:57: bound_endpoints.selectors[2] is ""; allowed: a list of texts, none of them ' +
-        "empty",
+      'c.yml:8:57: bound_endpoints.selectors[2] is ""; allowed: a list of texts that ' +
+        "are not empty",
       'c.yml:11:24: net.overrides["foo.bar"] is "eth 0"; allowed: host names, each with ' +
         "virtual, an IP address or the name of an interface",
       "c.yml:12:6: dns is a list; allowed: settings, each as `name: value` on a line of its " +

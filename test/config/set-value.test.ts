@@ -116,9 +116,7 @@ describe("setValueInText, if in doubt,", () => {
     ["a list as the whole", "- 1\n"],
     ["an explicit key", "? api\n: url: x\n"],
   ])("refuses %s, which would change another value", (_, text) => {
-    expect(set(text)).toBe(
-      "refused: it is written in a way that leaves no safe place for the change",
-    );
+    expect(set(text)).toBe("refused: its layout leaves no safe place for the change");
   });
 
   test("names the line of a text that is not YAML", () => {

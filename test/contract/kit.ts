@@ -311,7 +311,7 @@ export async function digest(conn: Conn): Promise<{ length: number; sha256: stri
 
 /**
  * Writes `size` bytes of which no two blocks are equal, in blocks of odd sizes;
- * answers their SHA-256.
+ * returns their SHA-256.
  */
 export async function pour(conn: Conn, size: number): Promise<string> {
   const hash: Hash = createHash("sha256");
@@ -331,7 +331,7 @@ export const textOf = (bytes: Uint8Array | null): string =>
 
 /**
  * Asserts that something fails as a NgrokdError with this code, also where it
- * throws at once; answers the error.
+ * throws at once; returns the error.
  */
 export async function rejects(code: ErrorCode, work: () => unknown): Promise<NgrokdError> {
   try {

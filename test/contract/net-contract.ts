@@ -2,12 +2,15 @@
  * What every implementation of the seam (src/net/types.ts) must do, as data:
  * each runtime's own test runner runs it.
  */
+
 import { aborts } from "./cases/aborts.ts";
+import { adoption } from "./cases/adoption.ts";
 import { dials } from "./cases/dials.ts";
 import { listeners } from "./cases/listeners.ts";
 import { proxies } from "./cases/proxies.ts";
 import { streams } from "./cases/streams.ts";
 import { tls } from "./cases/tls.ts";
+import { udp } from "./cases/udp.ts";
 import type { Case } from "./kit.ts";
 
 export { type Case, createWorld, type World } from "./kit.ts";
@@ -17,6 +20,8 @@ export const netContract: readonly Case[] = [
   ...aborts,
   ...dials,
   ...listeners,
+  ...adoption,
   ...tls,
   ...proxies,
+  ...udp,
 ];

@@ -1,6 +1,8 @@
 import { afterAll, describe, test } from "bun:test";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { createWorld, netContract } from "./net-contract.ts";
+
+const bunNet = createBunNet();
 
 console.log(`the seam's contract over bunNet on ${bunNet.runtime} ${Bun.version}`);
 const world = await createWorld(bunNet);

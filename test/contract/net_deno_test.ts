@@ -6,8 +6,10 @@
  */
 import process from "node:process";
 import { after, test } from "node:test";
-import { nodeNet } from "../../src/net/node.ts";
+import { createNodeNet } from "../../src/net/node.ts";
 import { createWorld, netContract } from "./net-contract.ts";
+
+const nodeNet = createNodeNet();
 
 if (nodeNet.runtime !== "deno")
   throw new Error("this suite is Deno's; on Bun the seam is net.bun.test.ts");

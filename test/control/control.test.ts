@@ -250,7 +250,7 @@ describe("startControlServer", () => {
     await cutShort(path);
     const server = await started({ path });
     expect(server.log.lines).toEqual([
-      `info Took over the control socket "${path}" of a daemon that is gone`,
+      `info Took over the control socket "${path}" of a daemon that has ended`,
     ]);
     expect(await askDaemon(net, path, { command: "status" })).toEqual({ said: "status" });
     expect(await readdir(folder.path)).toEqual(["s"]);
@@ -374,7 +374,7 @@ describe.if(process.platform === "linux")(
       const error = await failure(askDaemon(net, path, { command: "status" }));
       expect({ code: error.code, message: error.message }).toEqual({
         code: "timeout",
-        message: `The daemon on "${path}" takes no connection: more of them wait already than fit`,
+        message: `The daemon on "${path}" accepts no connection: its queue is full`,
       });
       const refused = await failure(started({ path }));
       expect({ code: refused.code, message: refused.message }).toEqual({
@@ -393,7 +393,7 @@ describe.if(process.platform === "linux")(
       expect((await failure(askDaemon(net, path, { command: "status" }))).code).toBe("not-running");
       const server = await started({ path });
       expect(server.log.lines).toEqual([
-        `info Took over the control socket "${path}" of a daemon that is gone`,
+        `info Took over the control socket "${path}" of a daemon that has ended`,
       ]);
       await server.stop();
     }, 60_000);
@@ -424,7 +424,7 @@ describe("askDaemon", () => {
     ["nothing", "", "aborted", /closed the connection without an answer/],
     ["no JSON", "hello\n", "protocol", /is not JSON/],
     ["half a reply", '{"success":tr', "protocol", /is not JSON/],
-    ["no reply", '{"ok":true}\n', "protocol", /is no reply/],
+    ["no reply", '{"ok":true}\n', "protocol", /is not a reply/],
     ["a Go program's error", '{"success":false,"error":"no key"}\n', "refused", /^no key$/],
     [
       "a code that we do not know",

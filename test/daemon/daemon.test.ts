@@ -28,7 +28,7 @@ describe("a daemon", () => {
           if ("host" in address) closing.push(hosts().includes("one.demo") ? "named" : "nameless");
           listener.close();
         };
-        return { address: listener.address, close };
+        return { ...listener, close };
       },
     };
     const { daemon } = await start(watching);
@@ -45,7 +45,7 @@ describe("a daemon", () => {
     await expect(answer()).rejects.toMatchObject({ code: "network" });
   });
 
-  test("tells what is wrong with the CAs once, not at every poll, and what is new at the next one", async () => {
+  test("logs each unusable CA file once, not at every poll", async () => {
     const { folder, start } = await machine();
     const spoil = (name: string): void =>
       writeFileSync(join(folder, "cas", name), "no certificate\n");
@@ -64,15 +64,19 @@ describe("a daemon", () => {
     expect(told()).toEqual(["a.pem", "b.pem"]);
   });
 
-  test("keeps the CAs that it had where they cannot be read any more, and says so once", async () => {
+  test("keeps a configured CA that is gone for one more poll, and no longer", async () => {
     const { folder, start } = await machine();
     const { daemon, log } = await start();
     await daemon.refresh();
     rmSync(join(folder, "cas"), { recursive: true });
+    const told = (text: string): number => log.lines.filter((line) => line.includes(text)).length;
     await daemon.refresh();
-    await daemon.refresh();
-    expect(log.lines.filter((line) => line.includes("Keeping the trusted CAs"))).toHaveLength(1);
+    expect(told("Keeping the trusted CAs")).toBe(1);
     expect(await answer()).toBe("hello");
+    await daemon.refresh();
+    await daemon.refresh();
+    expect(told("The configured CA is no longer trusted, since it is gone")).toBe(1);
+    await expect(answer()).rejects.toThrow();
   });
 
   test("tells all that a pass could not do, each once", async () => {
@@ -95,7 +99,7 @@ describe("a daemon", () => {
     expect(await answer()).toBe("hello");
   });
 
-  test("asks for the ingress of an identity that came without one until ngrok has answered", async () => {
+  test("asks for the ingress address of an identity without one until ngrok answers", async () => {
     const { cloud, state, start } = await machine();
     const first = await start();
     await first.daemon.refresh();
@@ -112,7 +116,7 @@ describe("a daemon", () => {
     expect(await answer()).toBe("hello");
   });
 
-  test("answers a refresh that comes before there is a loop with the first poll, not with none", async () => {
+  test("answers a refresh that comes before the loop runs with the first poll", async () => {
     const { folder, start } = await machine();
     const starting = start();
     const ask = async (): Promise<unknown> =>
@@ -129,7 +133,7 @@ describe("a daemon", () => {
     await starting;
   });
 
-  test("keeps a key out of the log as it will be used, and blots out no word that is none", async () => {
+  test("redacts an API key as it will be used, and no word that cannot be a key", async () => {
     const { folder, start } = await machine();
     const { secrets } = await start();
     const set = (key: string): Promise<unknown> =>

@@ -62,7 +62,7 @@ describe("preview", () => {
     expect(changesOf(facts())).toEqual({ ...nothing, served: 1 });
   });
 
-  test("moves a name whose address is outside the range: the new place is raised and the old one retired", () => {
+  test("moves a name whose address is outside the range from the old to a new one", () => {
     expect(changesOf(facts({ range: subnet("127.9.0.0/16") }))).toEqual({
       names: [{ host: "a.demo", change: "moved", from: "127.0.0.2", to: "127.9.0.1" }],
       raise: [{ url: "http://a.demo", host: "a.demo", ip: "127.9.0.1", port: 80 }],
@@ -73,7 +73,7 @@ describe("preview", () => {
     });
   });
 
-  test("takes everything down where ngrok lists nothing, and leaves foreign lines out of it", () => {
+  test("takes everything down if ngrok lists nothing, and ignores the user's lines", () => {
     const { names, retire, hosts } = preview(facts({ listed: [] }));
     expect(names).toEqual([{ host: "a.demo", change: "gone", from: "127.0.0.2", to: "" }]);
     expect(retire).toHaveLength(1);

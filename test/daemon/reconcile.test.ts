@@ -7,8 +7,8 @@ import type { ApiEndpoint } from "../../src/model/endpoint.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Hostname } from "../../src/model/hostname.ts";
 import type { Reconciled } from "../../src/model/pass.ts";
+import { unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
-import { unlimited } from "../../src/relay/limits.ts";
 import { mapping, subnet } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
 import { echoing, endpoint, occupy } from "./support.ts";
@@ -27,7 +27,7 @@ afterEach(async () => {
 });
 
 describe("reconcile", () => {
-  test("serves what is listed: an address each, listening, in the hosts file, sorted by URL", async () => {
+  test("gives each listed endpoint an address, a listener and a line in the hosts file", async () => {
     const { pass, hosts, talk } = machine();
     expect(told(await pass([c, a, b]))).toEqual([
       "tcp://a.demo:18101 listening 127.82.0.1:18101",
@@ -42,7 +42,7 @@ describe("reconcile", () => {
     expect(await talk("127.82.0.2", 18102)).toBe("hi");
   });
 
-  test("does things in the order that is safe: saved before raised, written once it answers, unwritten before it goes", async () => {
+  test("saves an address, then listens, then writes the name; takes down in reverse", async () => {
     const { pass, events } = machine();
     await pass([a, b]);
     expect(events.splice(0)).toEqual([
@@ -83,7 +83,7 @@ describe("reconcile", () => {
     ]);
   });
 
-  test("takes a change of the endpoints behind a place without touching its listener or its counters", async () => {
+  test("keeps listener and counters if the endpoints behind an address change", async () => {
     const { pass, events, talk } = machine();
     await pass([a]);
     await talk("127.82.0.1", 18101);
@@ -94,7 +94,7 @@ describe("reconcile", () => {
     expect(events.filter((event) => /^(?:open|close)/.test(event))).toEqual([]);
   });
 
-  test("lets the connections of an endpoint that is gone end in their own time, and shows them", async () => {
+  test("lets the connections of a removed endpoint end by themselves, and shows them", async () => {
     const { pass, doors } = machine();
     await pass([a]);
     const conn = await net.dial({ host: "127.82.0.1", port: 18101 });
@@ -160,7 +160,7 @@ describe("one bad thing stays one bad thing", () => {
     ]);
   });
 
-  test("a name whose saved address does not count is new in this: another has it, it is reserved, it is out of the range", async () => {
+  test("a saved address that is taken, reserved or out of the range is replaced", async () => {
     const other = await occupy("127.82.0.2", 18102);
     const useless: Record<string, string>[] = [
       { "b.demo": "127.82.0.3" },
@@ -191,14 +191,15 @@ describe("one bad thing stays one bad thing", () => {
     for (const other of others) other.close();
   });
 
-  test("a port that is taken on all addresses costs that endpoint alone, with the reason, until it is free", async () => {
+  test("a port that is taken on all addresses fails one endpoint, until it is free", async () => {
     const { pass, hosts, saved } = machine();
     const other = await occupy("0.0.0.0", 18102);
     const [first, second] = (await pass([a, b])).endpoints;
-    expect([first?.state, second?.state]).toEqual(["listening", "failed"]);
-    expect(second?.reason).toBe(
-      `another program listens on ${second?.ip}:18102 (or on port 18102 of all addresses)`,
-    );
+    expect(first).toMatchObject({ state: "listening" });
+    expect(second).toMatchObject({
+      state: "failed",
+      reason: `another program listens on ${second?.ip}:18102 (or on port 18102 of all addresses)`,
+    });
     expect(hosts()).toEqual({ "a.demo": "127.82.0.1" });
     const address = saved()["b.demo"];
     // It has an address now, and keeps it: nobody probes for another one at
@@ -214,7 +215,7 @@ describe("one bad thing stays one bad thing", () => {
     expect(hosts()).toEqual({ "a.demo": "127.82.0.1", "b.demo": String(address) });
   });
 
-  test("a name keeps its saved address although something else listens there, and says so", async () => {
+  test("a name keeps its saved address if another program listens there, with a reason", async () => {
     const { pass } = machine({}, mapping({ "a.demo": "127.82.0.9" }));
     const other = await occupy("127.82.0.9", 18101);
     expect(told(await pass([a]))).toEqual([
@@ -233,7 +234,7 @@ describe("one bad thing stays one bad thing", () => {
     other.close();
   });
 
-  test("names beyond the range fail with what makes room, and get the first address that comes free, one pass later", async () => {
+  test("names beyond the range fail with advice, and get the next address that is free", async () => {
     const { pass } = machine({ range: subnet("127.82.0.8/31") });
     expect(told(await pass([a, b, c]))).toEqual([
       "tcp://a.demo:18101 listening 127.82.0.8:18101",
@@ -254,7 +255,7 @@ describe("one bad thing stays one bad thing", () => {
     expect(hosts()).toEqual({ "heir.demo": "127.82.0.8" });
   });
 
-  test("a state folder or a hosts file that cannot be written is a problem of the pass, and everything is served all the same", async () => {
+  test("everything is served if the state folder or the hosts file cannot be written", async () => {
     const full = new NgrokdError(
       "state",
       'Cannot write "ip_mappings.json": no space left on the device',
@@ -281,7 +282,7 @@ describe("one bad thing stays one bad thing", () => {
     });
     expect((await pass([a, b])).endpoints.map(({ warning }) => warning)).toEqual([
       "",
-      'another line of the hosts file gives "b.demo" an address of its own, which may win',
+      'another line of the hosts file gives "b.demo" an address of its own, and that line counts',
     ]);
   });
 });

@@ -71,7 +71,7 @@ describe("a reload", () => {
     await reload(wrong);
     expect(settings.current).toBe(before);
     const told =
-      "The configuration cannot be used, and the daemon goes on with the one that it has: " +
+      "The configuration cannot be used, and the daemon keeps the one in effect: " +
       `${file}:2:14: server.log_level is "loud"; allowed: debug, info, warn or error`;
     expect(settings.warnings).toEqual([told]);
     expect(log.lines).toEqual([
@@ -79,7 +79,7 @@ describe("a reload", () => {
         `then run \`ngrokd config check --config ${file}\`)`,
     ]);
     await reload("server: { log_level: info }\n");
-    expect(log.lines.slice(1)).toEqual([`info The configuration "${file}" is right again`]);
+    expect(log.lines.slice(1)).toEqual([`info The configuration "${file}" is valid again`]);
     expect({ warnings: settings.warnings, applied }).toEqual({ warnings: [], applied: [] });
   });
 
@@ -90,8 +90,8 @@ describe("a reload", () => {
       `${[..."abcdefg"].map((key) => `${key}: 1`).join("\n")}\nforward: 3\nforward: 4\n`,
     );
     await reload(
-      "server: { log_level: 1, log_format: 2, health_port: x, client_key: x, client_cert: x, " +
-        "socket_path: x, health_address: x }\n",
+      "server: { log_level: 1, log_format: 2, health_port: x, client_key: [x], client_cert: [x], " +
+        "socket_path: [x], health_address: x }\n",
     );
     expect(log.lines.filter((line) => line.includes("cannot be used"))).toHaveLength(3);
     expect(settings.warnings[0]).toEndWith("; and 2 more");
@@ -129,7 +129,7 @@ describe("a reload of an empty or rejected file", () => {
   test("does not read a missing or empty file as all defaults", async () => {
     const { file, settings, reload } = await started("api: { key: a-key-of-somebody }\n");
     expect((await reload("  \n")).problems[0]?.message).toBe(
-      "it is empty now; where that is meant, restart the daemon",
+      "it is empty now; if this is intended, restart the daemon",
     );
     rmSync(file);
     const gone = await settings.reload();
@@ -208,4 +208,12 @@ test("jobs are named for settings that there are, and that a reload can take ove
     "forward.max_connections",
     "forward.max_connections_per_endpoint",
   ]);
+});
+
+test("a setting without effect is a warning as long as it is set", async () => {
+  const { settings, reload } = await started("net: { listen_interface: 0.0.0.0 }\n");
+  const told = "net.listen_interface is set, and has no effect in this version";
+  expect(settings.warnings).toEqual([told]);
+  await reload("net: {}\n");
+  expect(settings.warnings).not.toContain(told);
 });

@@ -8,7 +8,7 @@ const done: Reconciled = { endpoints: [], problems: [] };
 const failing: Reconciled = { endpoints: [{ state: "failed" } as EndpointState], problems: [] };
 const troubled: Reconciled = { endpoints: [], problems: [{ reason: "disk full", hint: "" }] };
 
-test("a reconcile is left out while list and basis are the same, and the last one left nothing undone", async () => {
+test("a reconcile is left out if nothing changed and the last one did everything", async () => {
   let basis = "one";
   let works = 0;
   const steadily = createSteady(async () => basis);
@@ -38,7 +38,7 @@ test("a reconcile is left out while list and basis are the same, and the last on
   expect(counts).toEqual([1, 1, 2, 2, 3, 3, 4, 5, 6, 6]);
 });
 
-test("what a reconcile writes itself counts as known, and one that rejects as never done", async () => {
+test("a reconcile's own writes are no change, and one that rejects runs again", async () => {
   let written = 0;
   let works = 0;
   const steadily = createSteady(async () => String(written));

@@ -173,7 +173,7 @@ test("reload is refused while the daemon stops", async () => {
   const { code, message } = await failure(dispatch({ command: "reload" }));
   expect({ code, message }).toEqual({
     code: "refused",
-    message: "The daemon is stopping, and reads no configuration any more",
+    message: "The daemon is stopping, so it does not read the configuration",
   });
 });
 
@@ -216,7 +216,7 @@ describe("set-api-key", () => {
     const registration = { kind: "failed", reason: "no route" } as State["registration"];
     const { dispatch } = deskWith({ state: () => ({ ...state, registration }) });
     expect(await dispatch({ command: "set-api-key", args: ["K"] })).toBe(
-      `${saved} Registration has not succeeded yet: no route; the daemon goes on trying.`,
+      `${saved} Registration has not succeeded yet: no route; the daemon keeps trying.`,
     );
   });
 
@@ -225,7 +225,7 @@ describe("set-api-key", () => {
     const settings = { current: { ...loaded, origins } as Loaded, savedKey: () => {} };
     const { dispatch } = deskWith({ settings });
     expect(await dispatch({ command: "set-api-key", args: ["K"] })).toStartWith(
-      `${saved} At the next start NGROK_API_KEY of the environment comes before it. This`,
+      `${saved} At the next start NGROK_API_KEY in the environment overrides it. This`,
     );
   });
 });

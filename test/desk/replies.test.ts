@@ -228,12 +228,10 @@ describe("the reply to list", () => {
       }),
     );
     expect(listSchema.parse(reply)).toEqual(reply);
-    expect(
-      reply.map(({ id, local_listener, last_activity }) => [id, local_listener, last_activity]),
-    ).toEqual([
-      ["", true, ""],
-      ["ep_b", false, ""],
-      ["ep_w", false, ""],
+    expect(reply).toMatchObject([
+      { id: "", local_listener: true, last_activity: "" },
+      { id: "ep_b", local_listener: false, last_activity: "" },
+      { id: "ep_w", local_listener: false, last_activity: "" },
     ]);
   });
 });
@@ -257,6 +255,11 @@ describe("the reply to health", () => {
     ],
     ["no poll yet", { lastPass: undefined }, "the first poll has not finished"],
     ["the last poll failed", { lastPass: failed }, "the last poll failed: no route"],
+    [
+      "the ingress cannot be reached",
+      { phase: "degraded", reason: "New connections fail: not trusted" },
+      "New connections fail: not trusted",
+    ],
   ] as [string, Partial<State>, string][])(
     "is ready or says why not: %s",
     (_name, more, reason) => {

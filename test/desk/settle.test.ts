@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { settled } from "../../src/desk/settle.ts";
 import { NgrokdError } from "../../src/model/error.ts";
-import type { PassResult, Reconciled } from "../../src/model/pass.ts";
+import type { PassResult, Reconciled, Resumption } from "../../src/model/pass.ts";
 import { readiness, type State } from "../../src/model/state.ts";
 
 const at = new Date("2026-08-01T10:11:12Z");
@@ -23,7 +23,7 @@ const fine: State = {
 
 /** A state after these passes, and what the log said of each. */
 function after(
-  results: readonly PassResult[],
+  results: readonly (PassResult | Resumption)[],
   from: State = fine,
 ): { state: State; told: string[][] } {
   let state = from;
@@ -88,7 +88,7 @@ test("a problem on this machine is logged with the poll's failure, and ends with
 });
 
 test("endpoints from before the start are a warning until ngrok's list comes", () => {
-  const warning = "Endpoints are those from before this start: ngrok's API cannot be asked";
+  const warning = "The endpoints are from before this start, since ngrok's API cannot be used";
   const resumed: PassResult = { kind: "failed", error: down, reconciled: nothing, resumed: true };
   const { state, told } = after([
     resumed,
@@ -106,6 +106,15 @@ test("endpoints from before the start are a warning until ngrok's list comes", (
   expect(after([{ kind: "ok", reconciled: nothing }], state).state.warnings).toEqual([]);
 });
 
+test("the start goes on until a list of ngrok counts", () => {
+  const starting: State = { ...fine, phase: "starting", lastPass: undefined };
+  const resumed = after([{ kind: "resumed", reconciled: nothing }], starting);
+  expect(resumed.state).toMatchObject({ phase: "starting", lastPass: undefined });
+  const doubted = after([{ kind: "confirm", reconciled: undefined }], resumed.state);
+  expect(doubted.state.phase).toBe("starting");
+  expect(after([{ kind: "ok", reconciled: nothing }], doubted.state).state.phase).toBe("serving");
+});
+
 test("an operator that ngrok does not know makes the state degraded", () => {
   const { state, told } = after([{ kind: "gone", error: down }]);
   expect({ phase: state.phase, reason: state.reason, told }).toEqual({
@@ -113,4 +122,27 @@ test("an operator that ngrok does not know makes the state degraded", () => {
     reason: "no route",
     told: [[]],
   });
+});
+
+test.each([
+  [2, 0, "serving"],
+  [3, 0, "degraded"],
+  [3, 2, "degraded"],
+  [3, 3, "serving"],
+  [88_002, 11_999, "degraded"],
+  [40, 60, "serving"],
+] as const)("with %p endpoints failed and %p listening it is %p", (failed, listening, phase) => {
+  const endpoint = (state: string) => ({ state, reason: "" });
+  const endpoints = [
+    ...Array(failed).fill(endpoint("failed")),
+    ...Array(listening).fill(endpoint("listening")),
+    ...Array(50).fill(endpoint("unsupported")),
+  ];
+  const { change } = settled(
+    { ...fine, endpoints },
+    { kind: "ok", reconciled: { endpoints, problems: [] } },
+    { at, tookMs: 7 },
+  );
+  expect(change.phase).toBe(phase);
+  expect(change.reason).toBe(phase === "serving" ? "" : "most endpoints cannot be served");
 });

@@ -55,7 +55,7 @@ describe("the warnings of a status", () => {
   test("say what an insecure ingress means", () => {
     expect(warningsOf({ ...none, insecure: true })).toEqual([
       "server.insecure_skip_verify is on: the ingress is NOT verified, " +
-        "and whoever is on the way can read and change every connection",
+        "and anyone on the network path can read and change every connection",
     ]);
   });
 

@@ -20,6 +20,7 @@ import {
 } from "../../src/doctor/ingress-findings.ts";
 import {
   judgeDaemon,
+  judgeEnvironment,
   judgeFiles,
   judgeListener,
   judgePrivileges,
@@ -61,6 +62,23 @@ describe("broken", () => {
       said(broken("state", new NgrokdError("state", "Cannot read x", { hint: "mend it" }))),
     ).toBe("failure: Cannot read x → mend it");
     expect(said(broken("state", new Error("odd")))).toBe("failure: odd");
+  });
+});
+
+describe("judgeEnvironment", () => {
+  test("has nothing to say of usual variables", () => {
+    expect(judgeEnvironment({ PATH: "/bin", HTTPS_PROXY: "http://x" }, "daemon")).toEqual([]);
+  });
+  test("warns of what was left out, and of what runs code; CAs of the API are ok", () => {
+    const env = { NGROKD_LEFT_OUT: "BUN_OPTIONS", LD_PRELOAD: "/x", NODE_EXTRA_CA_CERTS: "/ca" };
+    expect(judgeEnvironment(env, "command").map(({ level, text }) => [level, text])).toEqual([
+      ["warning", "the command was started with BUN_OPTIONS, without effect"],
+      ["warning", "LD_PRELOAD of this command's environment counts: it changes which code runs"],
+      [
+        "ok",
+        "NODE_EXTRA_CA_CERTS of this command's environment counts: its CAs are trusted for the API",
+      ],
+    ]);
   });
 });
 
@@ -131,7 +149,7 @@ describe("judgeFiles", () => {
       connections: { ...connections, active, limit },
       endpoints: { ...endpoints, listening },
     });
-    return judgeFiles({ uid: 0, fileLimit, openFiles: undefined }, facts)[0]?.level;
+    return judgeFiles({ uid: 0, fileLimit, openFiles: undefined, env: undefined }, facts)[0]?.level;
   };
   test.each([
     [undefined, 0, null, undefined],
@@ -159,7 +177,7 @@ describe("judgeProxy", () => {
     const there = status({ proxy: { api: "http://p:1", ingress: "http://p:1" } });
     expect(judgeProxy({ api: "http://p:1", ingress: "http://p:1" }, there).level).toBe("ok");
     expect(said(judgeProxy({ api: "", ingress: "" }, there))).toContain(
-      "for it, API and ingress are reached through http://p:1",
+      "for the daemon, API and ingress are reached through http://p:1",
     );
   });
 });
@@ -174,7 +192,7 @@ describe("judgeListener", () => {
     expect(
       said(judgeListener("listeners", item("a"), [at("127.0.0.3", 80), at("127.0.0.2", 81)], none)),
     ).toContain(
-      "failure: http://a.demo: the daemon says that it listens on 127.0.0.2:80, and nobody does",
+      "failure: http://a.demo: the daemon says that it listens on 127.0.0.2:80, but no program does",
     );
   });
   test("names the program that is in the way", () => {
@@ -288,7 +306,8 @@ describe("judgeCertificate", () => {
   };
   test("knows each part of its life", () => {
     expect(lasting(-1, 89)).toEqual(["ok: valid for 89 days, until 2026-04-01 04:00 UTC"]);
-    expect(lasting(-1, 1)).toEqual(["ok: valid for 24 hours, until 2026-01-03 04:00 UTC"]);
+    expect(lasting(-1, 1)).toEqual(["ok: valid for 1 day, until 2026-01-03 04:00 UTC"]);
+    expect(lasting(-1 / 86_400, 59 / 86_400)[0]).toStartWith("ok: valid for 59 s, until");
     expect(lasting(-61, 29)[0]).toStartWith("warning: valid for 29 days");
     expect(lasting(-90, -1)[0]).toStartWith("failure: it expired on 2026-01-01 04:00 UTC");
     expect(lasting(1, 90)[0]).toStartWith("failure: it is not valid before 2026-01-03 04:00 UTC");

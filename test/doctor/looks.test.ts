@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import fc from "fast-check";
 import { findingsText } from "../../src/cli/findings-text.ts";
 import type { Attempt } from "../../src/doctor/attempt.ts";
-import { fileLimitIn, lookAtProcess } from "../../src/doctor/daemon-process.ts";
+import { environmentIn, fileLimitIn, lookAtProcess } from "../../src/doctor/daemon-process.ts";
 import { type Finding, ok, warning } from "../../src/doctor/finding.ts";
 import {
   type HostsFacts,
@@ -11,14 +11,10 @@ import {
   judgeName,
   resolved,
 } from "../../src/doctor/name-findings.ts";
-import {
-  holdersOf,
-  listeningSockets,
-  parseSocketTable,
-  socketsAt,
-} from "../../src/doctor/sockets.ts";
+import { holdersOf, socketsAt } from "../../src/doctor/sockets.ts";
 import { parseQuestion } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
+import { listeningSockets, parseSocketTable } from "../../src/net/proc-net.ts";
 import { marked, plain } from "../cli/support.ts";
 
 const done = <T>(value: T): Attempt<T> => ({ ok: true, value, tookMs: 1 });
@@ -66,7 +62,7 @@ describe("judgeName", () => {
   test("names the line of the user's own that is in the way", () => {
     const text = `10.0.0.1 a.demo\n${section}`;
     expect(judged(["10.0.0.1", "127.0.0.2"], hosts(text))).toBe(
-      'failure: "a.demo" leads to 10.0.0.1, 127.0.0.2 and not to 127.0.0.2 → remove line 1 (10.0.0.1) from "/etc/hosts", or leave it if you mean it',
+      'failure: "a.demo" leads to 10.0.0.1, 127.0.0.2 and not to 127.0.0.2 → remove line 1 (10.0.0.1) from "/etc/hosts", or keep it if it is intended',
     );
     expect(judged(["127.0.0.2", "10.0.0.1"], hosts(text))).toStartWith(
       'warning: "a.demo" leads to 127.0.0.2, and to 10.0.0.1 for some programs',
@@ -158,7 +154,11 @@ describe("another process", () => {
       uid: undefined,
       fileLimit: undefined,
       openFiles: undefined,
+      env: undefined,
     });
+  });
+  test("its variables are read from Linux's own text", () => {
+    expect(environmentIn("A=b\0C=d=e\0nothing\0F=\0")).toEqual({ A: "b", C: "d=e", F: "" });
   });
 });
 

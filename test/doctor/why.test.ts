@@ -7,7 +7,7 @@ import { NgrokdError } from "../../src/model/error.ts";
 import { item } from "../cli/support.ts";
 import { endpoint } from "../daemon/support.ts";
 
-/** As reconcile makes them: nothing is known of them but the URL. */
+/** Unsupported endpoints, as reconcile makes them: only the URL is known. */
 const unusable = (url: string): ListItem =>
   item("x", { url, hostname: "", ip: "", port: 0, state: "unsupported", reason: "it is odd" });
 
@@ -49,8 +49,7 @@ describe("meantBy", () => {
     ["a.wild.demo", ["https://*.wild.demo"]],
     ["http://a.wild.demo", []],
     ["a.b.wild.demo", []],
-    // A name of its own comes before a wildcard, and what only drains is not
-    // followed.
+    // An exact name goes before a wildcard, and draining items are skipped.
     ["gone.demo", ["http://*.demo"]],
     ["nobody.example", []],
   ])("%s", (text, urls) => {
@@ -74,7 +73,7 @@ describe("judgeUnknown", () => {
     said(judgeUnknown(asked(text), list, api));
   const draining = item("one", { state: "draining", port: 18901 });
   const gone =
-    "failure: one.demo:18901 is gone from ngrok's list, and its last connections are ending → if it is wanted,";
+    "failure: one.demo:18901 is gone from ngrok's list, and its last connections are ending → if it is needed,";
 
   test("says of what only drains that it is gone, whatever else has the name", () => {
     expect(judged("one.demo", [draining])).toStartWith(gone);
@@ -108,7 +107,7 @@ describe("judgeUnknown", () => {
 
   test("guesses at what was meant among what is there", () => {
     expect(judged("oen.demo", [item("one")])).toEndWith('→ did you mean "one.demo"?');
-    expect(judged("oen.demo", [draining])).toContain("has it the binding `kubernetes`?");
+    expect(judged("oen.demo", [draining])).toContain("with the binding `kubernetes`?");
     expect(judged("oen.demo", [], unasked)).toContain("(ngrok's API could not be asked)");
   });
 });

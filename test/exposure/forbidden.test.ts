@@ -58,12 +58,31 @@ describe("forbiddenName", () => {
     expect(reason(name)).toBeUndefined();
   });
 
-  test("refuses a name of this machine in its hosts file", () => {
-    const listed = new Set(["build7.corp"]);
-    expect(forbiddenName(host("build7.corp"), { ...own, listed })).toBe(
-      '"build7.corp" is one of this machine\'s own names in its hosts file',
+  test.each(["127.0.0.1", "127.0.1.1", "::1", "0:0::0:1", "192.0.2.7", "FE80:0::1%eth0"])(
+    "refuses a name that the hosts file gives to this machine, at %s",
+    (address) => {
+      const pinned = new Map([["build7.corp", [address]]]);
+      const addresses = ["192.0.2.7", "fe80::1"];
+      expect(forbiddenName(host("build7.corp"), { ...own, pinned, addresses })).toBe(
+        '"build7.corp" is one of this machine\'s own names in its hosts file',
+      );
+      expect(forbiddenName(host("build8.corp"), { ...own, pinned, addresses })).toBeUndefined();
+    },
+  );
+
+  test("leaves a name to a line of the hosts file that pins it", () => {
+    const pinned = new Map([["bank.example", ["10.5.5.5"]]]);
+    expect(forbiddenName(host("bank.example"), { ...own, pinned })).toBe(
+      'another line of the hosts file gives "bank.example" an address of its own, 10.5.5.5, ' +
+        "and that line counts",
     );
-    expect(forbiddenName(host("build8.corp"), { ...own, listed })).toBeUndefined();
+  });
+
+  test("refuses the FQDNs that the search list makes of the host name", () => {
+    const searched = ["corp.example", "LAB.example."];
+    for (const name of ["johns-mac.corp.example", "johns-mac.lab.example"])
+      expect(forbiddenName(host(name), { ...own, searched }), name).toContain("own name");
+    expect(forbiddenName(host("db.corp.example"), { ...own, searched })).toBeUndefined();
   });
 
   test("ignores an empty host name of the machine", () => {

@@ -22,10 +22,12 @@ function fake(): Fake {
     reading,
     fate: "open",
     remote: address,
+    local: address,
     peer: undefined,
     closed: Promise.resolve(undefined),
     read: () => reading.promise,
     readFor: () => undefined,
+    unread: () => undefined,
     write: () => undefined,
     writeFor: () => true,
     watch: () => undefined,
@@ -39,7 +41,7 @@ function fake(): Fake {
       reading.reject(new NgrokdError("cancelled", "aborted"));
     },
   };
-  // A real connection's read rejects only if somebody reads.
+  // A real connection rejects only a pending read.
   reading.promise.catch(() => undefined);
   made.push(conn);
   return conn;
@@ -80,7 +82,7 @@ describe("createPool", () => {
     const pool = poolOf();
     pool.prepare();
     await pass(5);
-    expect([pool.idle, made.length]).toEqual([2, 2]);
+    expect({ idle: pool.idle, made: made.length }).toEqual({ idle: 2, made: 2 });
     expect(pool.take()?.conn).toBe(made[1]);
     expect(pool.idle).toBe(1);
     pool.close();
@@ -94,7 +96,7 @@ describe("createPool", () => {
     expect(made).toEqual([]);
   });
 
-  test("grows with a burst, never beyond the maximum, and shrinks to the minimum once nobody asks", async () => {
+  test("grows with a burst up to the maximum, and shrinks without demand", async () => {
     const pool = poolOf();
     pool.prepare();
     await pass(5);
@@ -150,13 +152,15 @@ describe("createPool", () => {
     expect(made.length).toBeGreaterThan(8);
     pool.close();
   });
+});
 
+describe("the patience of a pool", () => {
   test("replaces what has been ready for too long", async () => {
     const pool = poolOf();
     pool.prepare();
     await pass(5);
     await pass(60_100);
-    expect([open(), pool.idle]).toEqual([[2, 3], 2]);
+    expect({ open: open(), idle: pool.idle }).toEqual({ open: [2, 3], idle: 2 });
     pool.close();
   });
 
@@ -166,7 +170,8 @@ describe("createPool", () => {
     await pass(10_000);
     made[0]?.reading.resolve(null);
     await pass(100);
-    expect([pool.patienceMs > 7000 && pool.patienceMs < 9000, made.length]).toEqual([true, 4]);
+    expect(pool.patienceMs).toBeWithin(7001, 9000);
+    expect(made.length).toBe(4);
     pool.close();
   });
 
@@ -184,7 +189,7 @@ describe("createPool", () => {
     pool.close();
   });
 
-  test("grows no more patient for what was dialled before it learned, however many are ready", async () => {
+  test("grows no more patient for connections from before it learned", async () => {
     const pool = poolOf({ ...usual, min: 8 });
     pool.prepare();
     await pass(1000);
@@ -201,7 +206,8 @@ describe("createPool", () => {
     await pass(5);
     made[1]?.reading.resolve(Uint8Array.of(1));
     await pass(5);
-    expect([made[1]?.fate, pool.patienceMs]).toEqual(["closed", 60_000]);
+    expect(made[1]?.fate).toBe("closed");
+    expect(pool.patienceMs).toBe(60_000);
     pool.close();
   });
 
@@ -212,10 +218,13 @@ describe("createPool", () => {
     const dead = pool.take();
     if (dead === undefined) throw new Error("nothing ready");
     pool.provedDead(dead);
-    expect([pool.idle, Math.round(pool.patienceMs / 1000)]).toEqual([0, 16]);
+    expect(pool.idle).toBe(0);
+    expect(Math.round(pool.patienceMs / 1000)).toBe(16);
     pool.close();
   });
+});
 
+describe("the setbacks of a pool", () => {
   test("tries less and less often while dials fail, and recovers", async () => {
     failing = true;
     let tries = 0;
@@ -240,7 +249,7 @@ describe("createPool", () => {
     failing = false;
     const tried = made.length;
     await pass(100);
-    expect([tried, pool.idle]).toEqual([0, 0]);
+    expect({ tried, idle: pool.idle }).toEqual({ tried: 0, idle: 0 });
     pool.reached();
     await pass(100);
     expect(pool.idle).toBe(2);
@@ -281,11 +290,13 @@ describe("createPool", () => {
     });
     pool.prepare();
     await pass(3000);
-    expect([pool.wanting, pool.hungUp.times > 2]).toEqual([true, true]);
+    expect(pool.wanting).toBe(true);
+    expect(pool.hungUp.times).toBeGreaterThan(2);
     Object.assign(limits, { min: 0 });
     pool.prepare();
     await pass(10);
-    expect([pool.wanting, pool.hungUp.times]).toEqual([false, 0]);
+    expect(pool.wanting).toBe(false);
+    expect(pool.hungUp.times).toBe(0);
     pool.close();
   });
 
@@ -300,14 +311,16 @@ describe("createPool", () => {
     expect(made.length).toBeWithin(2, 30);
     pool.close();
   });
+});
 
+describe("a pool whose settings change", () => {
   test("starts anew when it is told that everything is another now", async () => {
     const pool = poolOf();
     pool.prepare();
     await pass(5);
-    pool.renew();
+    pool.discard();
     await pass(5);
-    expect([open(), pool.idle]).toEqual([[2, 3], 2]);
+    expect({ open: open(), idle: pool.idle }).toEqual({ open: [2, 3], idle: 2 });
     pool.close();
   });
 
@@ -317,7 +330,7 @@ describe("createPool", () => {
     const pool = poolOf(usual, () => (dials.shift() ?? (async () => fake()))());
     pool.prepare();
     await pass(5);
-    pool.renew();
+    pool.discard();
     const old = fake();
     gate.resolve(old);
     await pass(10);
@@ -332,6 +345,7 @@ describe("createPool", () => {
     await pass(5);
     pool.close();
     await pass(60_000);
-    expect([open(), pool.take()]).toEqual([[], undefined]);
+    expect(open()).toEqual([]);
+    expect(pool.take()).toBeUndefined();
   });
 });

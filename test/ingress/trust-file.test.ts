@@ -7,7 +7,7 @@ import { keepTrustFile } from "../../src/ingress/trust-file.ts";
 const folder = mkdtempSync(join(tmpdir(), "ngrokd-trust-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-test("what is trusted has one file, whose name changes with it, and what others write into it is undone", async () => {
+test("the trusted CAs have one file, named by its content, and repaired", async () => {
   writeFileSync(join(folder, "tls.crt"), "not ours to remove");
   const one = await keepTrustFile(folder, ["one\n", "two"]);
   expect(readFileSync(one ?? "", "utf8")).toBe("one\ntwo\n");
@@ -18,14 +18,12 @@ test("what is trusted has one file, whose name changes with it, and what others 
   expect(readFileSync(one ?? "", "utf8")).toBe("one\ntwo\n");
   const three = await keepTrustFile(folder, ["one"]);
   expect(three).not.toBe(one);
-  expect([existsSync(one ?? ""), existsSync(three ?? ""), readdirSync(folder).length]).toEqual([
-    false,
-    true,
-    2,
-  ]);
+  expect(existsSync(one ?? "")).toBe(false);
+  expect(existsSync(three ?? "")).toBe(true);
+  expect(readdirSync(folder)).toHaveLength(2);
 });
 
-test("there is none for an empty list, which trusts nobody, nor where the folder is missing", async () => {
+test("there is no file for an empty list, or without its folder", async () => {
   expect(await keepTrustFile(folder, [])).toBeUndefined();
   expect(await keepTrustFile(join(folder, "missing"), ["one"])).toBeUndefined();
 });

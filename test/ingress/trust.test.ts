@@ -65,7 +65,7 @@ describe("loadTrust", () => {
     expect(trust.sources).toEqual([{ name: "system", certificates: expect.any(Number) }]);
   });
 
-  test("adds every certificate of every file in the folder, several in a file, text around them, and a file without a suffix", async () => {
+  test("adds every certificate of every file in the folder", async () => {
     await using folder = await tempFolder({
       "a.crt": `Subject: whatever\n${ours.cert}${ours.key}${root.cert}`,
       plain: other.cert.replaceAll("\n", "\r\n"),
@@ -77,7 +77,7 @@ describe("loadTrust", () => {
     });
   });
 
-  test("follows links, and passes over hidden files and folders, as Kubernetes lays out a mounted one", async () => {
+  test("follows links, and skips hidden files and folders, as in Kubernetes", async () => {
     await using folder = await tempFolder();
     await mkdir(join(folder.path, "..data"));
     await writeFile(join(folder.path, "..data", "ca.crt"), ours.cert);
@@ -208,7 +208,9 @@ describe("installTrust", () => {
       certificates: 1,
     });
   });
+});
 
+describe("installTrust with a certificate that is there or another's", () => {
   test("says that nothing changed the second time", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert });
     const install = () =>
@@ -246,7 +248,7 @@ describe("installTrust", () => {
     expect(ngrokCa.fingerprint256).toMatch(/^(?:[0-9A-F]{2}:){31}[0-9A-F]{2}$/);
   });
 
-  test("with force installs other CAs beside ngrok's, one file each, and only certificates", async () => {
+  test("with force installs other CAs too, one file each, and only certificates", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert + other.cert + other.key });
     const target = join(folder.path, "t");
     const installed = await installTrust({
@@ -304,7 +306,9 @@ describe("installTrust", () => {
     );
     expect(error.message).toContain(join(folder.path, "file", "t"));
   });
+});
 
+describe("installTrust from a URL", () => {
   test("fetches a URL, over plain http too, for the fingerprint proves it", async () => {
     await using server = await fakeServer(({ path }) =>
       path === "/moved" ? { status: 302, headers: { location: "/ca" } } : { text: ours.cert },
@@ -324,6 +328,46 @@ describe("installTrust", () => {
         fetch,
       }),
     ).toMatchObject([{ changed: false }]);
+  });
+
+  test("with force checks every hop of a redirect, not the last one alone", async () => {
+    await using folder = await tempFolder();
+    const asked: string[] = [];
+    const hops: Record<string, string> = {
+      "https://example.com/ca": "http://example.com/open",
+      "http://example.com/open": "https://example.com/end",
+    };
+    const fetch = async (url: string) => {
+      asked.push(url);
+      const location = hops[url];
+      return location === undefined
+        ? new Response(other.cert)
+        : new Response(null, { status: 302, headers: { location } });
+    };
+    const options = { source: "https://example.com/ca", folder: folder.path, published, fetch };
+    expect(await failure(installTrust({ ...options, force: true }))).toMatchObject({
+      code: "usage",
+      message: expect.stringContaining('"http://example.com/open"'),
+    });
+    expect(asked).toEqual(["https://example.com/ca"]);
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
+  test.each([
+    ["file:///etc/ssl/ca.pem", "which is no http or https URL"],
+    ["data:text/plain,x", "which is no http or https URL"],
+    ["/ca", "redirects more than 5 times"],
+  ])("does not follow a redirect to %s for ever, or anywhere", async (location, said) => {
+    await using folder = await tempFolder();
+    let asked = 0;
+    const fetch = async () => {
+      asked += 1;
+      return new Response(null, { status: 302, headers: { location } });
+    };
+    const source = "https://example.com/ca";
+    const error = await failure(installTrust({ source, folder: folder.path, published, fetch }));
+    expect(error.message).toContain(said);
+    expect(asked).toBeLessThan(7);
   });
 
   test("with force takes plain http from loopback alone, a redirect to it included", async () => {

@@ -3,7 +3,8 @@
  * must never save.
  */
 import { describe, expect, test } from "bun:test";
-import { createIngress, type Ingress, type IngressSettings } from "../../src/ingress/ingress.ts";
+import { createIngress, type Ingress } from "../../src/ingress/ingress.ts";
+import type { IngressSettings } from "../../src/ingress/ingress-dialer.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Conn, Net, TlsSessions } from "../../src/net/types.ts";
 import { net, scripted } from "../support/conns.ts";
@@ -62,7 +63,9 @@ describe("ready connections", () => {
     expect(ingress.stats).toMatchObject({ hits: 0, misses: 1, retries: 1 });
     ingress.close();
   });
+});
 
+describe("ready connections in trouble", () => {
   test("that cannot be made say why, until one can", async () => {
     await using server = await fakeIngress((conn) => conn.write(accepted()));
     const right = server.settings.ca;
@@ -79,13 +82,13 @@ describe("ready connections", () => {
       hint: expect.stringContaining("ngrokd trust"),
     });
     ca = [...right];
-    ingress.renew();
+    ingress.discard();
     await until("one is ready", () => ingress.stats.ready > 0);
     expect(ingress.trouble).toBeUndefined();
     ingress.close();
   });
 
-  test("that the ingress will not have, since it refuses our certificate, say so before anybody connects", async () => {
+  test("tell that the ingress refuses our certificate before the first request", async () => {
     await using server = await fakeIngress((conn) => conn.write(accepted()));
     let own: Partial<IngressSettings> = await issue(await rootCa("Another"), "operator", {
       usage: ["client"],
@@ -101,7 +104,7 @@ describe("ready connections", () => {
       /closes every new connection at once|refused our client certificate/,
     );
     own = {};
-    ingress.renew();
+    ingress.discard();
     await until("one is ready", () => ingress.stats.ready > 0);
     expect(ingress.trouble).toBeUndefined();
     ingress.close();
@@ -172,10 +175,8 @@ describe("ready connections", () => {
     await until("the third dial has failed", () => ingress.stats.dials === 3);
     // From here on the pool rests for a second at least.
     out = false;
-    const began = performance.now();
     await use(ingress);
     await until("one is dialled", () => ingress.stats.dials > 4);
-    expect(performance.now() - began).toBeLessThan(900);
     ingress.close();
   });
 
@@ -190,7 +191,7 @@ describe("ready connections", () => {
     ingress.prepare();
     await until("one is ready", () => ingress.stats.ready === 1);
     ca = [(await rootCa("Another")).cert];
-    ingress.renew();
+    ingress.discard();
     await expect(use(ingress)).rejects.toBeInstanceOf(NgrokdError);
     ingress.close();
   });
@@ -251,18 +252,18 @@ describe("TLS sessions", () => {
     expect(seen).toEqual({ offered: 0, kept: 0 });
   });
 
-  test("do not outlive a CA: after a rotation a server that it did not sign is refused at once", async () => {
+  test("do not outlive a CA: after a rotation other servers are refused at once", async () => {
     await using server = await fakeIngress((conn) => conn.write(accepted()));
     let { ca } = server.settings;
     const ingress = createIngress(net, () => ({ ...server.settings, ca }));
     for (let i = 0; i < 2; i += 1) (await use(ingress)).abort();
     ca = [(await rootCa("Another")).cert];
-    ingress.renew();
+    ingress.discard();
     const error = await use(ingress).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: "tls", details: { reason: "SELF_SIGNED_CERT_IN_CHAIN" } });
   });
 
-  test("do not carry an old certificate on: after a rotation the new one is shown at once", async () => {
+  test("do not keep an old certificate: after a rotation the new one is shown", async () => {
     const shown: (string | undefined)[] = [];
     await using server = await fakeIngress((conn) => {
       shown.push(conn.peer?.fingerprint256);
@@ -272,7 +273,7 @@ describe("TLS sessions", () => {
     const ingress = createIngress(net, () => ({ ...server.settings, ...own }));
     for (let i = 0; i < 2; i += 1) (await use(ingress)).abort();
     own = await issue(await rootCa("Another"), "operator", { usage: ["client"] });
-    ingress.renew();
+    ingress.discard();
     // The fake ingress does not know this CA: that it says no shows that it saw
     // the new certificate.
     await expect(use(ingress)).rejects.toBeInstanceOf(NgrokdError);

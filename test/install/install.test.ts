@@ -6,7 +6,9 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -98,6 +100,90 @@ describe("install.sh", () => {
     expect(versionOf(machine)).toBe("ngrokd 1.0.0");
   });
 
+  test.each([
+    ["no line end", (line: string) => line.trimEnd()],
+    ["CRLF", (line: string) => line.replace("\n", "\r\n")],
+    ["an upper-case sum", (line: string) => line.slice(0, 64).toUpperCase() + line.slice(64)],
+    ["an empty line first", (line: string) => `\n${line}`],
+  ])("reads a SHA256SUMS whose last line has %s", async (_what, change) => {
+    release.serve({ SHA256SUMS: change(small.sums), [small.name]: small.bytes });
+    const { code, stderr } = await machine.install();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  });
+
+  test.each([
+    ["with a slash at its end", (folder: string) => `/bin:${folder}/:/usr/bin`],
+    ["with slashes doubled", (folder: string) => `/bin:/usr/bin:/${folder}//`],
+    ["through a link", (_folder: string) => `/bin:/usr/bin:${machine.folder}/link`],
+  ])("finds its folder in PATH %s", async (_how, path) => {
+    symlinkSync(machine.programs, join(machine.folder, "link"));
+    const { code, stdout } = await machine.install([], {
+      env: { PATH: `${path(machine.programs)}:${process.env.PATH}` },
+    });
+    expect(code).toBe(0);
+    expect(stdout).not.toContain("PATH");
+  });
+
+  test("takes a slash at the end of NGROKD_INSTALL_DIR for none", async () => {
+    const { code, stdout } = await machine.install([], {
+      env: {
+        NGROKD_INSTALL_DIR: `${machine.programs}/`,
+        PATH: `${machine.programs}:${process.env.PATH}`,
+      },
+    });
+    expect(code).toBe(0);
+    expect(stdout).toContain(`as ${machine.program};`);
+    expect(stdout).not.toContain("PATH");
+  });
+
+  describe("over the Go program", () => {
+    const goProgram = "\x7fELF\xff Go buildinf:\x08";
+    const put = (name: string): void =>
+      writeFileSync(join(machine.programs, name), goProgram, { mode: 0o755 });
+
+    test("keeps it and its client beside, says so, and answers by the client's name", async () => {
+      for (const name of ["ngrokd", "ngrokctl"]) put(name);
+      const { code, stdout } = await machine.install();
+      expect(code).toBe(0);
+      for (const name of ["ngrokd", "ngrokctl"]) {
+        const kept = join(machine.programs, `${name}.go-program`);
+        expect(readFileSync(kept, "latin1")).toBe(Buffer.from(goProgram).toString("latin1"));
+        expect(stdout).toContain(`was the Go program of that name, and is kept as ${kept}`);
+      }
+      expect(readlinkSync(join(machine.programs, "ngrokctl"))).toBe("ngrokd");
+      expect(versionOf(machine)).toBe("ngrokd 1.0.0");
+      expect((await machine.install()).stdout).not.toContain("Go program");
+    });
+
+    test("makes no client where there was none, and leaves one of others alone", async () => {
+      put("ngrokd");
+      await machine.install();
+      expect(existsSync(join(machine.programs, "ngrokctl"))).toBe(false);
+      writeFileSync(join(machine.programs, "ngrokctl"), "#!/bin/sh\n");
+      await machine.install();
+      expect(readFileSync(join(machine.programs, "ngrokctl"), "utf8")).toBe("#!/bin/sh\n");
+    });
+
+    test("takes the client's name away with --uninstall, and names what it kept", async () => {
+      for (const name of ["ngrokd", "ngrokctl"]) put(name);
+      await machine.install();
+      const { code, stdout } = await machine.install(["--uninstall"]);
+      expect(code).toBe(0);
+      expect(readdirSync(machine.programs).sort()).toEqual([
+        "ngrokctl.go-program",
+        "ngrokd.go-program",
+      ]);
+      expect(stdout).toContain(`Kept ${machine.program}.go-program`);
+    });
+  });
+
+  test("names another ngrokd that PATH finds first", async () => {
+    const other = machine.fakes({ ngrokd: "exit 0" });
+    const { stdout } = await machine.install([], { env: { PATH: other } });
+    const [folder] = other.split(":");
+    expect(stdout).toContain(`"${folder}/ngrokd" is another program, and comes first in your PATH`);
+  });
+
   test("works when it is piped into sh", async () => {
     await works({ piped: true });
   });
@@ -107,6 +193,19 @@ describe("install.sh", () => {
       works({ shell: [...shell] }),
     );
   }
+
+  test.each(["/", "//"])(
+    "knows its folder in PATH with %p at the end",
+    async (end) => {
+      serveReal();
+      const path = `${join(machine.home, ".local/bin")}${end}:${process.env.PATH}`;
+      const env = { NGROKD_INSTALL_DIR: "", NGROKD_CONFIG_DIR: "", PATH: path };
+      const { code, stdout } = await machine.install([], { env, unprivileged: true });
+      expect(code).toBe(0);
+      expect(stdout).not.toContain("is not in your PATH");
+    },
+    longTest,
+  );
 
   test(
     "goes to the home folder without root, and then names commands that sudo finds",
@@ -321,6 +420,19 @@ describe("install.sh changes nothing on a machine that lacks something", () => {
     const empty = archiveOf({ readme: "nothing" });
     release.serve({ SHA256SUMS: sumLine(name, empty), [name]: empty });
     await refused({}, /Cannot unpack ngrokd-\S+ into/);
+  });
+
+  test.each([
+    ["is empty", ""],
+    ["is a link", "-> /bin/true"],
+    ["is a folder", "/"],
+    ["is another program", "#!/bin/sh\necho hello 1.0.0\n"],
+    ["says nothing", "#!/bin/sh\nexit 0\n"],
+  ])("when the archive's program %s", async (_what, content) => {
+    const { name } = small;
+    const bytes = archiveOf({ ngrokd: content });
+    release.serve({ SHA256SUMS: sumLine(name, bytes), [name]: bytes });
+    await refused({}, /(?:Cannot unpack ngrokd-\S+ into|The program in ngrokd-\S+ )/);
   });
 
   test("when the configuration cannot be written", async () => {
@@ -560,7 +672,7 @@ describe("install.sh --uninstall while a daemon or a service may run", () => {
         );
         const again = await machine.install([], { env, unprivileged: true });
         expect(again.stdout).toMatch(
-          /Whether a daemon is running cannot be told \(.*permission denied\)/,
+          /Cannot tell whether a daemon is running \(.*permission denied\)/,
         );
       } finally {
         daemon.kill("SIGTERM");
@@ -668,7 +780,7 @@ describe("install.sh --uninstall of a machine whose daemon has its files elsewhe
   test("names them where it keeps them", async () => {
     apart();
     expect((await machine.install(["--uninstall"])).stdout).toContain(
-      `Kept ${state()}, where the daemon has its key`,
+      `Kept ${state()}, with the daemon's key`,
     );
     expect(readdirSync(state()).sort()).toEqual(["operator_id", "tls.crt", "tls.key"]);
   });
@@ -682,7 +794,7 @@ describe("install.sh --uninstall of a machine whose daemon has its files elsewhe
     const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
     expect({ code, stdout }).toMatchObject({
       code: 0,
-      stdout: expect.stringContaining(`Kept ${join(machine.folder, folder)}, where`),
+      stdout: expect.stringContaining(`Kept ${join(machine.folder, folder)}, with`),
     });
     expect(readdirSync(join(machine.folder, folder)).sort()).toEqual(
       [...others, "operator_id", "tls.crt", "tls.key"].sort(),

@@ -49,11 +49,18 @@ export function hostArchive(): {
   return { name, target, version, bytes: readFileSync(join(root, "dist", name)), sums };
 }
 
-/** A tar.gz with these files, mode 0755. */
+/**
+ * A tar.gz with these files, mode 0755. The content of a link is `-> target`,
+ * and of a folder `/`.
+ */
 export function archiveOf(files: Readonly<Record<string, string>>): Buffer {
   const folder = mkdtempSync(join(tmpdir(), "ngrokd-archive-"));
-  for (const [name, text] of Object.entries(files))
-    writeFileSync(join(folder, name), text, { mode: 0o755 });
+  for (const [name, text] of Object.entries(files)) {
+    const path = join(folder, name);
+    if (text === "/") mkdirSync(path);
+    else if (text.startsWith("-> ")) symlinkSync(text.slice(3), path);
+    else writeFileSync(path, text, { mode: 0o755 });
+  }
   const made = spawnSync("tar", ["-czf", "-", "-C", folder, ...Object.keys(files)], {
     maxBuffer: 1 << 20,
   });
@@ -163,7 +170,7 @@ export interface Machine {
  * program.
  */
 export const tools =
-  "cat chmod cp dirname gzip grep head id ldd ls mkdir mktemp mv rm rmdir sh sysctl tail tar uname".split(
+  "cat chmod cp dirname gzip grep head id ldd ln ls mkdir mktemp mv rm rmdir sh sysctl tail tar tr uname".split(
     " ",
   );
 

@@ -103,12 +103,12 @@ describe("the journal", () => {
     [
       "an unknown kind",
       '{"version": 1, "changes": [{"kind": "dns", "path": "/x"}]}',
-      "its change 1 is of no known kind",
+      "its change 1 has an unknown kind",
     ],
     [
       "a relative path",
       '{"version": 1, "changes": [{"kind": "hosts", "path": "x"}]}',
-      "its change 1 is of no known kind",
+      "its change 1 has an unknown kind",
     ],
   ])("with %s is refused by a reader, and kept by a writer", async (_, text, reason) => {
     await using folder = await temporaryFolder();

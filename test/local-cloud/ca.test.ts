@@ -93,8 +93,7 @@ describe("signClient", () => {
     await fc.assert(
       fc.asyncProperty(fc.oneof(fc.string(), damaged), async (text) => {
         const signed = await ca.signClient(text, "a");
-        // What is damaged outside the Base64 text, or not at all, is still the
-        // CSR.
+        // Damage outside the Base64 text leaves the CSR intact.
         if (!signed.ok) expect(signed.reason).toMatch(/^the CSR/);
         else expect(text).toContain("BEGIN CERTIFICATE REQUEST");
       }),

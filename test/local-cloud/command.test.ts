@@ -5,9 +5,11 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCli } from "../../src/cli/run.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { createSay } from "../../src/terminal/say.ts";
 import { ask, echo, open, register, until } from "./support.ts";
+
+const bunNet = createBunNet();
 
 /** `ngrokd cloud WORDS…` in this process. */
 function cloudCommand(...words: string[]) {

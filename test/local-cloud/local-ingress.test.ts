@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { connect } from "node:net";
 import { encodeConnRequest } from "../../src/ingress/frame.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { issue, rootCa } from "../support/pki.ts";
 import {
   ask,
@@ -15,6 +15,8 @@ import {
   until,
   upstream,
 } from "./support.ts";
+
+const bunNet = createBunNet();
 
 describe("a connection through the ingress", () => {
   test("carries a registered client's bytes to the service, and its replies back", async () => {
@@ -75,7 +77,7 @@ describe("a connection through the ingress", () => {
     first.write("reset yourself");
     await expect(first.rest()).rejects.toThrow();
 
-    // node:tls has no way to send a RST, the seam has.
+    // The seam can send a RST, node:tls cannot.
     const { hostname, port } = new URL(`tcp://${cloud.ingressAddress}`);
     const tls = {
       serverName: hostname,
@@ -204,7 +206,7 @@ describe("clients", () => {
     const cloud = await startCloud();
     const stranger = await issue(await rootCa(), "k8sop_stranger");
     for (const identity of [undefined, stranger]) {
-      // With TLS 1.3 the client's handshake is over before the server judges.
+      // With TLS 1.3 the client finishes before the server verifies it.
       const outcome = dialIngress(cloud, identity).then((client) => client.rest());
       await expect(outcome).rejects.toThrow();
     }
@@ -243,7 +245,7 @@ describe("clients", () => {
   });
 
   test("lose it when the certificate expires", async () => {
-    // Expired a second before it was issued: nothing to wait for.
+    // It expired before it was issued, so there is nothing to wait for.
     const cloud = await startCloud({ certificateLifetimeMs: -1000 });
     const identity = await register(cloud);
     await expect(dialIngress(cloud, identity).then((client) => client.rest())).rejects.toThrow();

@@ -2,8 +2,11 @@ import { describe, expect, test } from "bun:test";
 import { X509Certificate } from "node:crypto";
 import { createCsr, createKey } from "../../src/cloud/certificate.ts";
 import { isNgrokdError } from "../../src/model/error.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
+import { bytes, read } from "../support/conns.ts";
 import { ask, misbehave, register, startCloud, until } from "./support.ts";
+
+const bunNet = createBunNet();
 
 const upstream = "127.0.0.1:1";
 
@@ -11,14 +14,15 @@ describe("every call", () => {
   test("needs a known key and the API's version, and refuses in ngrok's form", async () => {
     const cloud = await startCloud({ apiKeys: ["first-key", "second-key"] });
     const refusals: [Record<string, string>, number, string][] = [
-      [{ authorization: "" }, 401, "ERR_NGROK_200"],
-      [{ authorization: "Basic Zm9vOmJhcg==" }, 401, "ERR_NGROK_201"],
-      [{ authorization: "Bearer first-ke" }, 401, "ERR_NGROK_203"],
+      [{ authorization: "" }, 403, "ERR_NGROK_200"],
+      [{ authorization: "Digest Zm9vOmJhcg==" }, 403, "ERR_NGROK_201"],
+      [{ authorization: "Basic Zm9vOmJhcg==" }, 403, "ERR_NGROK_203"],
+      [{ authorization: "Bearer first-ke" }, 403, "ERR_NGROK_203"],
       [{ "ngrok-version": "" }, 400, "ERR_NGROK_218"],
       [{ "ngrok-version": "1" }, 400, "ERR_NGROK_217"],
     ];
     for (const [headers, status, code] of refusals) {
-      for (const path of ["/endpoints", "/kubernetes_operators", "/nothing/here"]) {
+      for (const path of ["/endpoints", "/kubernetes_operators", "/endpoints/ep_none"]) {
         const { json, status: seen } = await ask(cloud, "GET", path, { headers });
         expect({ path, seen, ...json }).toMatchObject({
           path,
@@ -49,7 +53,7 @@ describe("every call", () => {
       ['{"region": 1}', "application/json", "ERR_NGROK_215"],
     ];
     for (const [body, type, code] of bodies) {
-      // fetch() names a type of its own for text; bytes have none.
+      // fetch() adds a content type for a string, but not for bytes.
       const response = await fetch(`${cloud.apiUrl}/kubernetes_operators`, {
         method: "POST",
         body: new TextEncoder().encode(body),
@@ -149,7 +153,7 @@ describe("operators", () => {
     const csr = await createCsr(await createKey());
     const bodies: [object, string, string][] = [
       [{ enabled_features: ["bindings"] }, "ERR_NGROK_19002", "needs a binding with a CSR"],
-      [{ binding: { csr: "-----BEGIN NONSENSE-----" } }, "ERR_NGROK_19002", "PKCS #10"],
+      [{ binding: { csr: "-----BEGIN NONSENSE-----" } }, "ERR_NGROK_19001", "PKCS #10"],
       [{ description: "é".repeat(128), binding: { csr } }, "ERR_NGROK_215", "description"],
       [{ metadata: "x".repeat(4097), binding: { csr } }, "ERR_NGROK_215", "metadata"],
       [{ enabled_features: ["flying"], binding: { csr } }, "ERR_NGROK_215", "enabled_features.0"],
@@ -452,7 +456,7 @@ describe("the control API", () => {
   test("gives keys to accounts, which see their own operators only, and revokes them", async () => {
     const cloud = await startCloud();
     const other = { headers: { authorization: "Bearer another-key-9" } };
-    expect((await ask(cloud, "GET", "/kubernetes_operators", other)).status).toBe(401);
+    expect((await ask(cloud, "GET", "/kubernetes_operators", other)).status).toBe(403);
     await ask(cloud, "PUT", "/_cloud/keys/another-key-9", { body: { account: "another" } });
     const { id } = (await ask(cloud, "POST", "/kubernetes_operators", { body: {} })).json;
     for (const [method, rest, body] of [
@@ -470,7 +474,7 @@ describe("the control API", () => {
     expect((await ask(cloud, "GET", "/kubernetes_operators")).json.operators).toHaveLength(1);
     expect((await ask(cloud, "DELETE", "/_cloud/keys/another-key-9")).status).toBe(204);
     expect((await ask(cloud, "DELETE", "/_cloud/keys/another-key-9")).status).toBe(404);
-    expect((await ask(cloud, "GET", "/kubernetes_operators", other)).status).toBe(401);
+    expect((await ask(cloud, "GET", "/kubernetes_operators", other)).status).toBe(403);
   });
 
   test("sets how long the certificates are valid that are signed from then on", async () => {
@@ -549,6 +553,24 @@ describe("startLocalCloud", () => {
     expect(() => cloud.removeEndpoint("ep_none")).toThrow("ep_none");
   });
 
+  test("answers HTTP/1.0 without Host, on both of its APIs", async () => {
+    const cloud = await startCloud();
+    const said = async (path: string): Promise<string> => {
+      const conn = await bunNet.dial({
+        host: "127.0.0.1",
+        port: Number(new URL(cloud.apiUrl).port),
+      });
+      await conn.write(bytes(`GET ${path} HTTP/1.0\r\n\r\n`));
+      const [head = ""] = (await read(conn)).split("\r\n");
+      conn.close();
+      return head;
+    };
+    expect({ control: await said("/_cloud"), ngrok: await said("/endpoints") }).toEqual({
+      control: "HTTP/1.1 200 OK",
+      ngrok: "HTTP/1.1 403 Forbidden",
+    });
+  });
+
   test("close ends what is late on purpose", async () => {
     const cloud = await startCloud();
     misbehave(cloud, "latency=600000*1");
@@ -556,7 +578,7 @@ describe("startLocalCloud", () => {
       ({ status }) => status,
       () => "broken off",
     );
-    // The fault is used up once the request waits.
+    // A request that waits has used up the fault.
     while (cloud.faults.list().length > 0) await Bun.sleep(1);
     await cloud.close();
     expect(["broken off", 500]).toContain(await waiting);

@@ -15,7 +15,9 @@ import {
 } from "../../src/local-cloud/cloud.ts";
 import { type Fault, parseFault } from "../../src/local-cloud/faults.ts";
 import type { Parsed } from "../../src/model/parsed.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
+
+const bunNet = createBunNet();
 
 const undo: (() => unknown)[] = [];
 afterEach(async () => {
@@ -35,7 +37,7 @@ export async function startCloud(options: Partial<LocalCloudOptions> = {}): Prom
   return cloud;
 }
 
-/** What a client has to know of a cloud, wherever it runs. */
+/** The facts that a client needs of a local cloud in any process. */
 export type Reachable = Pick<
   LocalCloud,
   "apiUrl" | "apiKey" | "ingressAddress" | "intermediatePem"
@@ -62,8 +64,8 @@ export interface Answer {
 }
 
 /**
- * A request as a good client makes it; headers set to "" are left out. `path`
- * may be a whole URL.
+ * A valid request, but for the given changes. A header set to "" is left out.
+ * `path` may be a whole URL.
  */
 export async function ask(
   cloud: Reachable,
@@ -109,15 +111,15 @@ export async function register(cloud: Reachable): Promise<Identity> {
   return { id: json.id, cert: json.binding.cert.cert, key };
 }
 
-/** A raw client of the ingress on node:tls, which knows nothing of the seam. */
+/** A raw client of the ingress on node:tls, independent of the seam. */
 export interface RawClient {
   readonly socket: TLSSocket;
   write(bytes: Uint8Array | string): void;
   /** Our half is finished. */
   end(): void;
   /**
-   * The next bytes, as they come from the socket; undefined at the end. Rejects
-   * where the connection breaks.
+   * The next bytes from the socket; undefined at the end. Rejects if the
+   * connection breaks.
    */
   read(): Promise<Buffer | undefined>;
   /** Everything up to the end. */
@@ -125,8 +127,8 @@ export interface RawClient {
 }
 
 /**
- * Trusts the intermediate alone, as clients trust what ngrok publishes. Rejects
- * where the handshake fails.
+ * Trusts only the intermediate, as clients trust ngrok's published certificate.
+ * Rejects if the handshake fails.
  */
 export function dialIngress(
   cloud: Reachable,
@@ -136,8 +138,7 @@ export function dialIngress(
 ): Promise<RawClient> {
   const { hostname: host, port } = new URL(`tcp://${cloud.ingressAddress}`);
   const own = identity === undefined ? {} : { cert: identity.cert, key: identity.key };
-  // Named apart, since the types of node:tls leave out that the socket below
-  // can be half open.
+  // A constant of its own: the types of node:tls lack `allowHalfOpen`.
   const options = {
     host,
     port: Number(port),
@@ -196,14 +197,14 @@ function rawClient(socket: TLSSocket): RawClient {
 
 export interface Asked extends RawClient {
   readonly reply: Parsed<Reply>;
-  /** What came in the same read as the end of the answer. */
+  /** The bytes behind the response in the same read. */
   readonly first: string;
-  /** The reads that the answer took. */
+  /** The number of reads of the response. */
   readonly reads: number;
 }
 
 /**
- * Dials, asks for an endpoint and reads the answer; `early` is sent in one
+ * Dials, requests an endpoint and reads the response. `early` is sent in one
  * write with the request.
  */
 export async function open(
@@ -231,10 +232,7 @@ export async function open(
   }
 }
 
-/**
- * A service on loopback that `serve` gets each connection of; answers
- * `host:port`.
- */
+/** A service on loopback; `serve` gets each connection. Returns `host:port`. */
 export async function upstream(serve: (socket: Socket) => unknown): Promise<string> {
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -252,7 +250,7 @@ export async function upstream(serve: (socket: Socket) => unknown): Promise<stri
 
 export const echo = (): Promise<string> => upstream((socket) => socket.pipe(socket));
 
-/** Waits for something that happens by itself soon. */
+/** Waits up to 5 s for a condition. */
 export async function until(what: string, probe: () => boolean): Promise<void> {
   const deadline = performance.now() + 5000;
   while (!probe()) {

@@ -9,6 +9,18 @@ import { host, mapping, temporaryFolder } from "./support.ts";
 const now = new Date("2026-08-01T10:11:12.345Z");
 
 describe("saveAssignment and loadAssignment", () => {
+  test("passes over the wildcards of the Go program without a word", async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, "ip_mappings.json");
+    const saved = { "a.demo": "127.0.0.2", "wildcard:b.demo": "127.0.0.3" };
+    await writeFile(path, JSON.stringify(saved));
+    const { assignment, warning } = await loadAssignment(path);
+    expect({ names: [...assignment.keys()], warning }).toEqual({
+      names: [host("a.demo")],
+      warning: undefined,
+    });
+  });
+
   test("bring back any assignment in its order", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");

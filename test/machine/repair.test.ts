@@ -6,13 +6,16 @@ import { memoryLog } from "../support/memory-log.ts";
 
 const one = doorway("http://a.demo", "127.0.0.2");
 
-function repaired(mended: { doorway: typeof one; reason: string | undefined }[] = []) {
+function repaired(
+  mended: { doorway: typeof one; reason: string | undefined }[] = [],
+  otherPins = false,
+) {
   const done: string[] = [];
   const log = memoryLog();
   let watch: WatchDeps | undefined;
   const deps: RepairDeps = {
     checkConfig: () => void done.push("file"),
-    names: { guard: async () => void done.push("hosts") },
+    names: { guard: async () => done.push("hosts") > 0 && otherPins },
     doors: {
       present: new Map([["127.0.0.2:80", {} as never]]),
       async mend() {
@@ -42,6 +45,12 @@ describe("repair", () => {
     expect(log.lines).toEqual([]);
   });
 
+  test("asks for a pass where the user's own lines have taken a name or left one", async () => {
+    const { done, watch } = repaired([], true);
+    await watch.look();
+    expect(done).toEqual(["file", "hosts", "kick", "doors"]);
+  });
+
   test.each([
     ["time", "The machine slept, or its clock was set"],
     ["network", "The network has changed"],
@@ -50,7 +59,7 @@ describe("repair", () => {
     watch.moved(what);
     expect(done).toEqual(["discard", "kick"]);
     expect(log.lines).toEqual([
-      `info ${text}: ready connections are made anew, and ngrok is asked at once`,
+      `info ${text}: ready connections are replaced, and ngrok is polled at once`,
     ]);
   });
 
@@ -68,7 +77,7 @@ describe("repair", () => {
     await watch.look();
     expect(done).toEqual(["file", "hosts", "doors", "kick"]);
     expect(log.lines).toEqual([
-      "warn The system has closed the listener of http://a.demo, and it cannot be raised: another program listens",
+      "warn The system has closed the listener of http://a.demo, and it cannot listen again: another program listens",
     ]);
   });
 });

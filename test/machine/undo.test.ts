@@ -4,6 +4,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readJournal, recordChange, recordFile } from "../../src/journal/journal.ts";
 import { updateHostsFile } from "../../src/machine/hosts/file.ts";
+import { claimHosts } from "../../src/machine/hosts/owner.ts";
 import { planUndo, undo } from "../../src/machine/undo.ts";
 import { mapping, temporaryFolder } from "./support.ts";
 
@@ -16,12 +17,26 @@ async function machine() {
   return { state, hosts, unit, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
 }
 
+const owners = { isAlive: async () => false };
 const section = mapping({ "a.demo": "127.0.0.2" });
 
 describe("undo", () => {
+  test("keeps the section of a daemon that lives, and names the daemon", async () => {
+    await using place = await machine();
+    await updateHostsFile(place.hosts, section, { stateFolder: place.state });
+    const release = await claimHosts(place.hosts, "/run/other.sock", owners);
+    const steps = await planUndo(place.state, place.hosts, owners);
+    expect(steps).toMatchObject([{ action: "keep" }]);
+    expect(steps[0]?.reason).toContain('on the control socket "/run/other.sock"');
+    await release();
+    expect(await planUndo(place.state, place.hosts, owners)).toMatchObject([
+      { action: "take back" },
+    ]);
+  });
+
   test("finds nothing on a machine that nothing has changed", async () => {
     await using place = await machine();
-    expect(await planUndo(place.state, place.hosts)).toEqual([]);
+    expect(await planUndo(place.state, place.hosts, owners)).toEqual([]);
   });
 
   test("takes back the latest change first: files as we wrote them, the hosts section", async () => {
@@ -30,28 +45,28 @@ describe("undo", () => {
     await updateHostsFile(place.hosts, section, { stateFolder: place.state });
     await recordFile(place.state, place.unit, "[Unit]\n");
     await writeFile(place.unit, "[Unit]\n");
-    const steps = await planUndo(place.state, place.hosts);
-    expect(steps.map(({ change, action }) => [change.path, action])).toEqual([
-      [place.unit, "take back"],
-      [place.hosts, "take back"],
+    const steps = await planUndo(place.state, place.hosts, owners);
+    expect(steps).toMatchObject([
+      { change: { path: place.unit }, action: "take back" },
+      { change: { path: place.hosts }, action: "take back" },
     ]);
     expect(existsSync(place.unit)).toBe(true);
-    await undo(place.state, steps);
+    await undo(place.state, steps, { owners });
     expect(existsSync(place.unit)).toBe(false);
     expect(await readFile(place.hosts, "utf8")).toBe("127.0.0.1 localhost\n");
     expect(await readJournal(place.state)).toEqual([]);
-    expect(await planUndo(place.state, place.hosts)).toEqual([]);
+    expect(await planUndo(place.state, place.hosts, owners)).toEqual([]);
   });
 
   test("keeps a file that was changed since, says so, and goes on knowing it", async () => {
     await using place = await machine();
     await recordFile(place.state, place.unit, "[Unit]\n");
     await writeFile(place.unit, "[Unit]\n# mine\n");
-    const steps = await planUndo(place.state, place.hosts);
+    const steps = await planUndo(place.state, place.hosts, owners);
     expect(steps).toMatchObject([
       { action: "keep", reason: "it was changed since ngrokd wrote it" },
     ]);
-    await undo(place.state, steps);
+    await undo(place.state, steps, { owners });
     expect(await readFile(place.unit, "utf8")).toBe("[Unit]\n# mine\n");
     expect(await readJournal(place.state)).toHaveLength(1);
   });
@@ -60,9 +75,9 @@ describe("undo", () => {
     await using place = await machine();
     await recordFile(place.state, place.unit, "[Unit]\n");
     await writeFile(place.unit, "[Unit]\n");
-    const steps = await planUndo(place.state, place.hosts);
+    const steps = await planUndo(place.state, place.hosts, owners);
     await writeFile(place.unit, "[Unit]\n# mine\n");
-    await expect(undo(place.state, steps)).rejects.toMatchObject({
+    await expect(undo(place.state, steps, { owners })).rejects.toMatchObject({
       code: "refused",
       message: expect.stringContaining(place.unit),
     });
@@ -74,9 +89,9 @@ describe("undo", () => {
     await using place = await machine();
     await recordFile(place.state, place.unit, "[Unit]\n");
     await recordChange(place.state, { kind: "hosts", path: place.hosts });
-    const steps = await planUndo(place.state, place.hosts);
+    const steps = await planUndo(place.state, place.hosts, owners);
     expect(steps.map(({ action }) => action)).toEqual(["nothing to do", "nothing to do"]);
-    await undo(place.state, steps);
+    await undo(place.state, steps, { owners });
     expect(await readJournal(place.state)).toEqual([]);
   });
 
@@ -84,11 +99,11 @@ describe("undo", () => {
     await using place = await machine();
     await updateHostsFile(place.hosts, section, { stateFolder: place.state });
     await rm(place.state, { recursive: true });
-    const steps = await planUndo(place.state, place.hosts);
+    const steps = await planUndo(place.state, place.hosts, owners);
     expect(steps).toMatchObject([
       { change: { kind: "hosts", path: place.hosts }, action: "take back" },
     ]);
-    await undo(place.state, steps);
+    await undo(place.state, steps, { owners });
     expect(await readFile(place.hosts, "utf8")).toBe("127.0.0.1 localhost\n");
   });
 });

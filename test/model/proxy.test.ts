@@ -1,15 +1,17 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { ipv6Groups } from "../../src/model/host-port.ts";
+import { ipv6Bytes } from "../../src/model/ip.ts";
 import {
   basicCredentials,
   exempt,
   type ProxyServer,
   parseProxyUrl,
   proxyFor,
+  proxyForUrl,
   proxySecrets,
   proxyText,
   proxyUrl,
+  proxyWays,
 } from "../../src/model/proxy.ts";
 
 const read = (text: string): ProxyServer => {
@@ -46,12 +48,12 @@ describe("parseProxyUrl", () => {
     ["", /not a URL/],
     ["https://proxy:443", /https proxies/],
     ["socks4://proxy:1", /kind "socks4" is not supported/],
-    ["http://proxy:1/path", /behind its host/],
-    ["http://proxy:1?x", /behind its host/],
+    ["http://proxy:1/path", /after its host/],
+    ["http://proxy:1?x", /after its host/],
     ["http://proxy:0", /host or port/],
     ["http://proxy:65536", /not a URL/],
     ["socks5://pro xy", /./],
-    ["http://u%:p@proxy:1", /% that begins no character/],
+    ["http://u%:p@proxy:1", /% without a valid code/],
     ["http://a%3Ab:p@proxy:1", /colon/],
     [`socks5://u:${"x".repeat(256)}@proxy`, /255 bytes/],
     ["socks5://:p@proxy", /needs a user name/],
@@ -131,9 +133,9 @@ describe("exempt", () => {
       fc.property(fc.string(), fc.ipV6(), (noise, host) => {
         exempt({ host, port: 1 }, noise);
         exempt({ host: "example.com", port: 1 }, noise);
-        const full = ipv6Groups(host)
-          .map((group) => group.toString(16))
-          .join(":");
+        const full = Buffer.from(ipv6Bytes(host))
+          .toString("hex")
+          .replaceAll(/(.{4})(?=.)/g, "$1:");
         expect(exempt({ host, port: 1 }, full)).toBe(true);
         expect(exempt({ host, port: 1 }, `${full}/128`)).toBe(true);
       }),
@@ -163,4 +165,32 @@ describe("proxyFor", () => {
       expect(proxyFor({ host, port: 443 }, { ...rules, fromEnvironment: false })).toBe(proxy);
     },
   );
+});
+
+describe("proxyForUrl and proxyWays", () => {
+  const proxy = read("http://proxy:3128");
+  const rules = { proxy, fromEnvironment: false, noProxy: "direct.test [fd00::1]:8443" };
+
+  test.each([
+    ["https://api.test", true],
+    ["https://[fd00::2]:8443/path", true],
+    ["http://api.test", false],
+    ["https://direct.test:9443", false],
+    ["https://[fd00::1]:8443", false],
+    ["https://[fd00::1]", true],
+  ])("the way to %s has a proxy: %j", (url, hasProxy) => {
+    expect(proxyForUrl(new URL(url), rules)).toBe(hasProxy ? proxy : undefined);
+  });
+
+  test("are told as texts, which are empty for direct connections", () => {
+    expect(proxyWays("https://api.test", "direct.test", rules)).toEqual({
+      api: "http://proxy:3128",
+      ingress: "",
+    });
+    expect(proxyWays("http://api.test", "ingress.test:443", rules)).toEqual({
+      api: "",
+      ingress: "http://proxy:3128",
+    });
+    expect(proxyWays("https://direct.test", "no place:", rules)).toEqual({ api: "", ingress: "" });
+  });
 });

@@ -2,14 +2,15 @@
  * Run with few descriptors: opens all the listeners that it can have, then more
  * connections than it can, and tells how many those were.
  */
-import { bunNet as net } from "../../src/net/bun.ts";
-import { connectionRoom, descriptorLimit, turnedAway } from "../../src/net/descriptors.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import type { Conn, Listener } from "../../src/net/types.ts";
+
+const net = createBunNet();
 
 const listeners: Listener[] = [];
 const accepted: Conn[] = [];
 let onAccept: (conn: Conn) => void = (conn) => void accepted.push(conn);
-const roomAtFirst = connectionRoom(0);
+const roomAtFirst = net.descriptors.room(0);
 let refusal = "";
 while (refusal === "") {
   try {
@@ -19,15 +20,15 @@ while (refusal === "") {
   }
 }
 const most = listeners.length;
-const roomAmongListeners = connectionRoom(0);
+const roomAmongListeners = net.descriptors.room(0);
 for (const listener of listeners.splice(1)) listener.close();
-const roomAgain = connectionRoom(0);
+const roomAgain = net.descriptors.room(0);
 
 const [listener] = listeners;
 if (listener === undefined) throw new Error("no listener");
 const dialed: Conn[] = [];
 for (let i = 0; i < 120; i += 1) dialed.push(await net.dial(listener.address));
-const [together, away] = [accepted.length, turnedAway()];
+const [together, away] = [accepted.length, net.descriptors.turnedAway];
 const all = [...dialed, ...accepted];
 for (const conn of all) conn.abort();
 await Promise.all(all.map(({ closed }) => closed));
@@ -40,7 +41,7 @@ await last.write(new Uint8Array(1));
 const heard = await (await taken.promise).read();
 console.log(
   JSON.stringify({
-    limit: descriptorLimit(),
+    limit: net.descriptors.limit,
     roomAtFirst,
     most,
     refusal,
@@ -49,7 +50,7 @@ console.log(
     together,
     away,
     heard: heard?.length,
-    awayAfter: turnedAway() - away,
+    awayAfter: net.descriptors.turnedAway - away,
   }),
 );
 process.exit(0);

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { NgrokdError } from "../../src/model/error.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { type Attempt, dialEach, interleaved, type Surroundings } from "../../src/net/dial.ts";
+
+const bunNet = createBunNet();
 
 const address = { host: "ingress.test", port: 443 };
 const refused = (): NgrokdError => new NgrokdError("network", "connection refused");
@@ -22,7 +24,7 @@ describe("interleaved", () => {
 });
 
 describe("a dial to a name with several addresses", () => {
-  test("starts with one, and with the next after each 250 ms in which nobody is connected", async () => {
+  test("starts with one, and with the next after each 250 ms without a connection", async () => {
     const world = scene(["::1", "::2", "1.1.1.1"]);
     await world.moment();
     expect(world.log).toEqual(["0 dial ::1"]);
@@ -50,7 +52,7 @@ describe("a dial to a name with several addresses", () => {
     expect(await world.dialing).toBe("there");
   });
 
-  test("gives up the others once one is connected, though its TLS takes longer, and stays with it", async () => {
+  test("stays with the first one connected, even if its TLS takes longer", async () => {
     const world = scene(["::1", "1.1.1.1"]);
     await world.pass(250);
     world.attempts.get("::1")?.connected();
@@ -85,7 +87,8 @@ describe("a dial to a name with several addresses", () => {
     await other.moment();
     other.attempts.get("::1")?.reject(denied);
     expect(await failure(other.dialing)).toBe(denied);
-    expect([other.log, other.timers()]).toEqual([["0 dial ::1"], 0]);
+    expect(other.log).toEqual(["0 dial ::1"]);
+    expect(other.timers()).toBe(0);
   });
 
   test("is ended by its signal, with all attempts and with the signal's reason", async () => {
@@ -95,13 +98,11 @@ describe("a dial to a name with several addresses", () => {
     const reason = new NgrokdError("timeout", "too late");
     stop.abort(reason);
     expect(await failure(world.dialing)).toBe(reason);
-    expect([world.log.slice(2), world.timers()]).toEqual([
-      ["250 give up ::1", "250 give up 1.1.1.1"],
-      0,
-    ]);
+    expect(world.log.slice(2)).toEqual(["250 give up ::1", "250 give up 1.1.1.1"]);
+    expect(world.timers()).toBe(0);
   });
 
-  test("asks no name server for an IP address, takes an address once, and says so where a name has none", async () => {
+  test("looks up no IP address, dials an address once, and needs one", async () => {
     const world = scene(["1.1.1.1", "1.1.1.1"]);
     await world.pass(1000);
     expect(world.log).toEqual(["0 dial 1.1.1.1"]);
@@ -118,7 +119,7 @@ describe("a dial to a name with several addresses", () => {
     });
   });
 
-  test("reaches a listener on 127.0.0.1 alone by the name localhost, whichever family comes first", async () => {
+  test("reaches a listener on 127.0.0.1 by localhost in either order of families", async () => {
     for (const host of ["127.0.0.1", "::1"]) {
       const listener = await bunNet.listen({ host, port: 0 }, (conn) => conn.close());
       const { port } = listener.address as { port: number };

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, jest, test } from "bun:test";
 import fc from "fast-check";
 import { NgrokdError } from "../../src/model/error.ts";
-import { lingerStep, lingerSteps } from "../../src/net/limits.ts";
 import { PullConn, type SocketVerbs } from "../../src/net/pull.ts";
+import { lingerStep, lingerSteps } from "../../src/net/timeouts.ts";
 
 /**
  * A socket that takes as many bytes as it is allowed to, and writes down what
@@ -30,6 +30,7 @@ const verbs: SocketVerbs<FakeSocket> = {
   terminate: (socket) => void socket.told.push("terminate"),
   release: (socket) => void socket.told.push("release"),
   peer: () => undefined,
+  local: () => ({ host: "127.0.0.1", port: 2 }),
 };
 
 function fake(room = Number.POSITIVE_INFINITY) {
@@ -52,7 +53,7 @@ afterEach(() => {
 });
 
 describe("PullConn", () => {
-  test("hands out what arrives in order, however reads and arrivals interleave, and then the end", async () => {
+  test("returns all bytes in order and then the end, however reads interleave", async () => {
     const steps = fc.array(
       fc.oneof(fc.constant("read" as const), fc.uint8Array({ minLength: 1, maxLength: 5 })),
       { maxLength: 30 },
@@ -79,7 +80,7 @@ describe("PullConn", () => {
     );
   });
 
-  test("sends what was written in order, shuts down once and only behind it, whatever room there is and however often it is told of", async () => {
+  test("sends all bytes in order, and shuts down once after them", async () => {
     const blocks = fc.array(fc.uint8Array({ maxLength: 9 }), { maxLength: 8 });
     const rooms = fc.array(fc.nat(6), { maxLength: 40 });
     await fc.assert(
@@ -105,7 +106,7 @@ describe("PullConn", () => {
     );
   });
 
-  test("shuts down only behind a write that was still waiting at close(), which then settles", async () => {
+  test("shuts down after a write that waited at close(), which then settles", async () => {
     const { conn, socket } = fake(2);
     const writing = conn.write(Uint8Array.of(1, 2, 3));
     conn.close();
@@ -118,18 +119,21 @@ describe("PullConn", () => {
     await conn.closed;
   });
 
-  test("stops the socket with one chunk in hand, and starts it again for the read that finds nothing", () => {
+  test("pauses the socket with one unread chunk, and resumes it for a waiting read", () => {
     const { conn, socket } = fake();
     conn.received(Uint8Array.of(1));
     conn.received(Uint8Array.of(2));
     expect(socket.told).toEqual(["pause"]);
-    expect([conn.read(), conn.read()]).toEqual([Uint8Array.of(1), Uint8Array.of(2)]);
+    expect(conn.read()).toEqual(Uint8Array.of(1));
+    expect(conn.read()).toEqual(Uint8Array.of(2));
     expect(socket.told).toEqual(["pause"]);
     expect(conn.read()).toBeInstanceOf(Promise);
     expect(socket.told).toEqual(["pause", "resume"]);
   });
+});
 
-  test("tells one waiter, without a promise, of bytes, of movement, of room, of the end and of a failure", () => {
+describe("PullConn without promises", () => {
+  test("tells a waiter of bytes, movement, room, the end and a failure", () => {
     const { conn, socket } = fake(1);
     const told: unknown[] = [];
     const waiter = {
@@ -160,7 +164,7 @@ describe("PullConn", () => {
     expect(() => conn.writeFor(Uint8Array.of(12), waiter)).toThrow("broke");
   });
 
-  test("tells its watcher that the socket is gone, once, a late one at once, and a replaced one never", () => {
+  test("tells a watcher once that the socket is gone, and no replaced one", () => {
     const { conn } = fake();
     const told: string[] = [];
     const watcher = (name: string) => ({
@@ -177,8 +181,10 @@ describe("PullConn", () => {
     conn.watch(undefined);
     expect(told).toEqual(["last: cancelled", "late: cancelled"]);
   });
+});
 
-  test("takes a write that the socket refuses for the peer's reset, and the clean end that follows for none", async () => {
+describe("the end of a PullConn", () => {
+  test("takes a refused write for a reset, and the end after it for none", async () => {
     const { conn, socket } = fake();
     const reading = codeOf(() => conn.read());
     socket.gone = true;
@@ -199,7 +205,7 @@ describe("PullConn", () => {
     expect(socket.told).toEqual(["terminate"]);
   });
 
-  test("a socket that goes without an error is an end behind our shutdown, and a failure before it", async () => {
+  test("a socket gone without an error is an end only after our shutdown", async () => {
     const ended = fake();
     ended.conn.closeWrite();
     ended.conn.gone();
@@ -235,7 +241,9 @@ describe("PullConn", () => {
     expect(socket.told).toEqual(["terminate"]);
     expect(await codeOf(() => conn.read())).toBe("aborted");
   });
+});
 
+describe("close() of a PullConn", () => {
   test("close() gives up on a peer that never finishes after one step without movement", () => {
     jest.useFakeTimers();
     const { conn, socket } = fake();
@@ -260,7 +268,7 @@ describe("PullConn", () => {
     conn.gone();
   });
 
-  test("close() resets a peer that does not even take what was written, and says so to the writer", async () => {
+  test("close() resets a peer that takes no written bytes, and fails the writer", async () => {
     jest.useFakeTimers();
     const { conn, socket } = fake(0);
     const writing = codeOf(() => conn.write(Uint8Array.of(1)));

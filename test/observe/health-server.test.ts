@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { isNgrokdError } from "../../src/model/error.ts";
 import { type Family, gauge } from "../../src/observe/exposition.ts";
 import { type HealthSource, startHealthServer } from "../../src/observe/health-server.ts";
+import { bytes, net, read } from "../support/conns.ts";
 
 const fine: HealthSource = {
   live: () => ({ ok: true, reason: "" }),
@@ -23,6 +24,21 @@ describe("the health server", () => {
     await using server = await started(fine);
     const response = await fetch(new URL(path, server.url));
     expect({ status: response.status, text: await response.text() }).toEqual({ status, text });
+  });
+
+  test.each([
+    ["HTTP/1.0, as haproxy's httpchk sends it", "GET /healthz HTTP/1.0\r\n\r\n"],
+    ["an empty Host", "GET /healthz HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n"],
+    ["a Host that is none", "GET /healthz HTTP/1.0\r\nHost: a b\r\n\r\n"],
+    ["a query", "GET /healthz?x=/y HTTP/1.0\r\n\r\n"],
+    ["a whole URL", "GET http://any/healthz HTTP/1.0\r\n\r\n"],
+  ])("answers a request without a usable host: %s", async (_name, request) => {
+    await using server = await started(fine);
+    const answer = await spoken(new URL(server.url).port, request);
+    expect({ status: answer.split("\r\n")[0], body: answer.split("\r\n\r\n")[1] }).toEqual({
+      status: "HTTP/1.1 200 OK",
+      body: "ok\n",
+    });
   });
 
   test("answers 503 with the reason, for liveness and readiness apart", async () => {
@@ -120,6 +136,15 @@ describe("the health server", () => {
     await second.close();
   });
 });
+
+/** What the server says to these bytes, until it closes the connection. */
+async function spoken(port: string, request: string): Promise<string> {
+  const conn = await net.dial({ host, port: Number(port) });
+  await conn.write(bytes(request));
+  const answer = await read(conn);
+  conn.close();
+  return answer;
+}
 
 async function started(source: HealthSource) {
   const server = await startHealthServer({ host, port: 0 }, source);

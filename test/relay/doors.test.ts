@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { listeningKey } from "../../src/net/proc-net.ts";
 import { addressText, type Conn } from "../../src/net/types.ts";
+import { type Limits, unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
-import { type Limits, unlimited } from "../../src/relay/limits.ts";
 import { doorway, echoing, occupy } from "../daemon/support.ts";
 import { ip } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
@@ -54,7 +54,7 @@ describe("open", () => {
 describe("mend", () => {
   const key = listeningKey(home, 18001);
 
-  test("listens again where the first look already misses it: whatever else is listed shows that the system tells", async () => {
+  test("listens again at the first look if the system lists another listener", async () => {
     const doors = fresh();
     await open(doors, url);
     const others = new Set([listeningKey("127.0.0.1", 8081)]);
@@ -64,7 +64,7 @@ describe("mend", () => {
     expect(await refused(home, 18001)).toBe("accepted");
   });
 
-  test("leaves what the system lists, and believes no list that was never anything but empty", async () => {
+  test("keeps a door that the system lists, and trusts no list that is always empty", async () => {
     const doors = fresh();
     await open(doors, url);
     expect(await doors.mend(async () => undefined)).toEqual([]);
@@ -136,7 +136,7 @@ describe("mend", () => {
 });
 
 describe("close", () => {
-  test("refuses newcomers at once, lets running connections end in their own time, and frees the place", async () => {
+  test("refuses new connections, lets open ones end, and frees the address at once", async () => {
     const doors = fresh();
     await open(doors, url);
     const conn = await talking(home, 18001);
@@ -167,7 +167,7 @@ describe("close", () => {
     expect(meter?.errorsBy).toMatchObject({ timeout: 1, reset: 0 });
   });
 
-  test("has nothing to drain without connections, and does nothing for a place that is not there", async () => {
+  test("drains nothing without connections, and ignores an unknown door", async () => {
     const doors = fresh();
     await open(doors, url);
     await close(doors, home, 10_000);
@@ -223,7 +223,7 @@ describe("drain", () => {
     expect(await done).toEqual({ cut: 0 });
   });
 
-  test("cuts what is open after the time, what drained before included, and counts each once", async () => {
+  test("cuts all that is open after the time, draining ones too, and counts each once", async () => {
     const doors = fresh();
     await open(doors, url);
     await open(doors, "tcp://b.demo:18001", "127.81.0.3");
@@ -281,7 +281,7 @@ describe("drain", () => {
 describe("limits", () => {
   const only = (limits: Partial<Limits>) => ({ ...unlimited, ...limits });
 
-  test("resets one connection too many at once, counts it, says it, and lets the next come when there is room", async () => {
+  test("resets, counts and logs a connection over the limit, and takes one later", async () => {
     const deps = echoing();
     const doors = fresh(deps, () => only({ perEndpoint: 2 }));
     await open(doors, url);
@@ -304,7 +304,7 @@ describe("limits", () => {
     conns[0]?.close();
     await until(() => doors.open === 2);
     conns.push(await talking(home, 18001));
-    expect([meter?.active, meter?.lastError]).toEqual([2, ""]);
+    expect(meter).toMatchObject({ active: 2, lastError: "" });
     for (const conn of conns) conn.close();
     await until(() => doors.open === 0);
   });
@@ -317,7 +317,7 @@ describe("limits", () => {
       "as many connections are open as the limit of open files has room for",
     ],
   ])(
-    "counts the connections of all endpoints %s, those that drain included, and tells it once for all",
+    "counts the connections of all endpoints %s, and logs the limit once for all",
     async (_name, limits, reason) => {
       const deps = echoing();
       const doors = fresh(deps, () => only(limits));
@@ -392,7 +392,8 @@ function fresh(deps = echoing(), limits: () => Limits = () => unlimited): Doors 
 async function talking(host: string, port: number): Promise<Conn> {
   const conn = await net.dial({ host, port });
   await conn.write(bytes("hi"));
-  expect([await read(conn, 2), addressText(conn.remote)]).toEqual(["hi", `${host}:${port}`]);
+  expect(await read(conn, 2)).toBe("hi");
+  expect(addressText(conn.remote)).toBe(`${host}:${port}`);
   return conn;
 }
 

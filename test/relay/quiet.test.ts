@@ -75,15 +75,14 @@ describe("the watch for quiet connections", () => {
       watch.end(pulse);
       return told;
     };
-    expect([ends(1000, 30), ends(30, 1000), ends(30, 0), ends(0, 0)]).toEqual([
-      { halfClosed: true, limitMs: 30 },
-      { halfClosed: true, limitMs: 30 },
-      { halfClosed: true, limitMs: 30 },
-      undefined,
-    ]);
+    const silence = { halfClosed: true, limitMs: 30 };
+    expect(ends(1000, 30)).toEqual(silence);
+    expect(ends(30, 1000)).toEqual(silence);
+    expect(ends(30, 0)).toEqual(silence);
+    expect(ends(0, 0)).toBeUndefined();
   });
 
-  test("forgets a connection that has ended, and watches those that come after a pause of its own", () => {
+  test("forgets an ended connection, and watches later ones after a pause", () => {
     const told: string[] = [];
     const watch = createQuietWatch({ idleMs: 20, halfClosedMs: 20, tickMs });
     const ended = pulseOf(() => told.push("ended"));

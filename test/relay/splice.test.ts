@@ -6,52 +6,51 @@ import { createQuietWatch, type QuietWatch } from "../../src/relay/quiet.ts";
 import { type SpliceEnd, splice, startSplice } from "../../src/relay/splice.ts";
 import { bytes, ending, later, pair, read, scripted } from "../support/conns.ts";
 
-const spliceWith = (
-  a: Conn,
-  b: Conn,
-  { first, quiet }: { first?: Uint8Array; quiet?: QuietWatch },
-): Promise<SpliceEnd> =>
-  new Promise((ended) => startSplice(a, b, { carried: () => undefined, ended }, first, quiet));
+const spliceWith = (a: Conn, b: Conn, quiet?: QuietWatch): Promise<SpliceEnd> =>
+  new Promise((ended) => startSplice(a, b, { carried: () => undefined, ended }, quiet));
+
+const broken = new NgrokdError("aborted", "gone");
+const breaks = { read: () => Promise.reject(broken) };
+const refuses = {
+  write: () => {
+    throw broken;
+  },
+};
 
 describe("splice", () => {
-  test("hands on every byte of both directions, in order, however they were cut and whether they waited or not", async () => {
+  test("hands on every byte of both directions in order, however they were cut", async () => {
     const chunks = fc.array(fc.uint8Array({ minLength: 1, maxLength: 20 }), { maxLength: 8 });
     await fc.assert(
       fc.asyncProperty(
         chunks,
         chunks,
-        fc.uint8Array({ maxLength: 9 }),
+        fc.record({ up: fc.uint8Array({ maxLength: 9 }), down: fc.uint8Array({ maxLength: 9 }) }),
         fc.boolean(),
         async (up, down, first, promises) => {
           const a = scripted(up, "FIN", promises);
           const b = scripted(down, "FIN", !promises);
+          a.unread(first.up);
+          b.unread(first.down);
           const seen = { "a->b": 0, "b->a": 0 };
           const carried = (direction: keyof typeof seen, length: number): void => {
             seen[direction] += length;
           };
-          const end = await new Promise((ended) => startSplice(a, b, { carried, ended }, first));
+          const end = await new Promise((ended) => startSplice(a, b, { carried, ended }));
           expect(end).toEqual({ kind: "finished" });
-          expect([Buffer.concat(b.written), Buffer.concat(a.written)]).toEqual([
-            Buffer.concat(up),
-            Buffer.concat([first, ...down]),
-          ]);
-          expect([seen["a->b"], seen["b->a"]]).toEqual([
-            Buffer.concat(up).length,
-            first.length + Buffer.concat(down).length,
-          ]);
-          expect([a.fate, b.fate]).toEqual(["closed", "closed"]);
+          const sent = {
+            "a->b": Buffer.concat([first.up, ...up]),
+            "b->a": Buffer.concat([first.down, ...down]),
+          };
+          expect({ "a->b": Buffer.concat(b.written), "b->a": Buffer.concat(a.written) }).toEqual(
+            sent,
+          );
+          expect(seen).toEqual({ "a->b": sent["a->b"].length, "b->a": sent["b->a"].length });
+          expect({ a: a.fate, b: b.fate }).toEqual({ a: "closed", b: "closed" });
         },
       ),
     );
   });
 
-  const broken = new NgrokdError("aborted", "gone");
-  const breaks = { read: () => Promise.reject(broken) };
-  const refuses = {
-    write: () => {
-      throw broken;
-    },
-  };
   test.each([
     ["a's read fails", breaks, {}, "a"],
     ["b's read fails", {}, breaks, "b"],
@@ -61,19 +60,22 @@ describe("splice", () => {
     const a = Object.assign(scripted([], "silence"), ofA);
     const b = Object.assign(scripted([], "silence"), ofB);
     expect(await splice(a, b)).toEqual({ kind: "aborted", side, error: broken });
-    expect([a.fate, b.fate]).toEqual(["aborted", "aborted"]);
+    expect({ a: a.fate, b: b.fate }).toEqual({ a: "aborted", b: "aborted" });
   });
 
   test("names the client where it does not take the first bytes", async () => {
     const a = Object.assign(scripted([], "silence"), refuses);
     const b = scripted([], "silence");
-    expect(await spliceWith(a, b, { first: bytes("hello") })).toMatchObject({
+    b.unread(bytes("hello"));
+    expect(await splice(a, b)).toMatchObject({
       kind: "aborted",
       side: "a",
     });
     expect(b.fate).toBe("aborted");
   });
+});
 
+describe("the flow and the ends of a spliced pair", () => {
   test("slows a sender down to its reader, and loses nothing of what waited", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
     const done = splice(a, b);
@@ -86,7 +88,7 @@ describe("splice", () => {
       full =
         (await Promise.race([room.then(() => "room"), later(100).then(() => "full")])) === "full";
       // Four kernel buffers and a chunk or two are in between; without an end
-      // to it, somebody keeps everything.
+      // to it, something keeps all bytes.
       expect(sent).toBeLessThan(64 * 1024 * 1024);
       if (full) void room.then(() => client.closeWrite());
     }
@@ -96,7 +98,7 @@ describe("splice", () => {
     expect(await done).toEqual({ kind: "finished" });
   });
 
-  test("passes a reset on also from a side that has finished sending, though nobody reads from it any more", async () => {
+  test("passes on a reset from a side that has finished sending", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
     const done = splice(a, b);
     await client.write(bytes("question"));
@@ -108,7 +110,7 @@ describe("splice", () => {
     expect((await server.closed)?.code).toBe("aborted");
   });
 
-  test("ends when one of the two is aborted from outside, even if everything waits for the other", async () => {
+  test("ends when one side is aborted from outside while all wait for the other", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
     const done = splice(a, b);
     client.closeWrite();
@@ -143,12 +145,12 @@ describe("splice", () => {
     server.close();
     expect(await done).toEqual({ kind: "finished" });
   });
+});
 
-  test("resets both ends where nothing moves in either direction for too long, and not while one of them does", async () => {
+describe("the silence of a spliced pair", () => {
+  test("resets both ends if nothing moves in either direction for too long", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
-    const done = spliceWith(a, b, {
-      quiet: createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }),
-    });
+    const done = spliceWith(a, b, createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }));
     for (let i = 0; i < 6; i += 1) {
       await later(20);
       await server.write(bytes("x"));
@@ -159,7 +161,7 @@ describe("splice", () => {
     expect(await endings).toEqual(["aborted", "aborted"]);
   });
 
-  test("does not take one large chunk for silence, which a slow reader takes in small pieces", async () => {
+  test("does not take a large chunk for a slow reader for silence", async () => {
     const a = scripted([bytes("all of it")], "silence");
     const b = scripted([], "silence");
     let reader: Waiter | undefined;
@@ -172,22 +174,18 @@ describe("splice", () => {
       abort();
       reader?.failed(broken);
     };
-    const done = spliceWith(a, b, {
-      quiet: createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }),
-    });
+    const done = spliceWith(a, b, createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs: 10 }));
     for (let i = 0; i < 10; i += 1) {
       await later(20);
       reader?.moved();
     }
-    expect([a.fate, b.fate]).toEqual(["open", "open"]);
+    expect({ a: a.fate, b: b.fate }).toEqual({ a: "open", b: "open" });
     expect(await done).toEqual({ kind: "silent", halfClosed: false, limitMs: 60 });
   });
 
   test("bounds the silence of a half-closed pair by its own limit, from the FIN on", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
-    const done = spliceWith(a, b, {
-      quiet: createQuietWatch({ idleMs: 0, halfClosedMs: 60, tickMs: 10 }),
-    });
+    const done = spliceWith(a, b, createQuietWatch({ idleMs: 0, halfClosedMs: 60, tickMs: 10 }));
     await later(100);
     client.closeWrite();
     expect(await ending(server)).toBe("FIN");

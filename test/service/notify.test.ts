@@ -2,11 +2,15 @@ import { afterEach, describe, expect, jest, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { libcIn, socketAddress } from "../../src/net/bun-libc.ts";
-import { nodeNet } from "../../src/net/node.ts";
+import { createNodeNet } from "../../src/net/node.ts";
 import { createNotifier, watchdogIn } from "../../src/service/notify.ts";
 import { type Receiver, receive } from "../support/datagrams.ts";
+
+const nodeNet = createNodeNet();
+
+const bunNet = createBunNet();
 
 const undo: (() => void)[] = [];
 afterEach(() => {
@@ -14,10 +18,7 @@ afterEach(() => {
   for (const step of undo.splice(0)) step();
 });
 
-/**
- * A notifier whose datagrams end up in a list, and that never has to do
- * otherwise.
- */
+/** A notifier that puts its datagrams into a list and needs no fallback. */
 function recorded(env: Record<string, string>, taken = true) {
   const sent: string[] = [];
   const otherwise: string[] = [];
@@ -156,7 +157,7 @@ describe("a datagram", () => {
       const notifier = createNotifier({ net: nodeNet, env: { NOTIFY_SOCKET: path } });
       notifier.ready();
       notifier.stopping(1000);
-      // It waits until what it has sent was read.
+      // The sender waits until its datagrams are read.
       const reading = setInterval(texts, 10);
       await notifier.close();
       clearInterval(reading);

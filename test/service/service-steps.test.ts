@@ -26,7 +26,7 @@ const facts: ServiceFacts = {
   drainSeconds: 30,
 };
 
-/** Steps in short: the texts have tests of their own. */
+/** Short forms of steps; other tests check the texts. */
 const told = (steps: readonly Step[]): string[] =>
   steps.map((step) =>
     step.kind === "run"

@@ -53,6 +53,19 @@ describe("the systemd unit's paths", () => {
     expect(values(unitOf(elsewhere), "ReadOnlyPaths")).toEqual([]);
   });
 
+  test("has folders below /run that give rights before it may make any there", () => {
+    expect(unitOf()).toContain("\nExecStartPre=+/bin/mkdir -p /run/NetworkManager ");
+    const apart = unitOf({ socketPath: "/srv/ngrokd.sock", folders: ["/srv"] });
+    expect(values(apart, "ExecStartPre")).toEqual([]);
+  });
+
+  test("lets it make files only in the folders of its state and its socket", () => {
+    expect(values(unitOf(), "Environment")).toEqual(["NGROKD_CREATE_IN=/etc/ngrokd:/run"]);
+    expect(
+      values(unitOf({ folders: ["/srv/a"], socketPath: "/run/ngrokd/x.sock" }), "Environment"),
+    ).toEqual(["NGROKD_CREATE_IN=/srv/a:/run/ngrokd"]);
+  });
+
   test("may write to the folders of its own files, also below read-only ones", () => {
     const inside = unitOf({ folders: ["/etc/ssl/ngrokd"] });
     expect(values(inside, "ReadWritePaths")).toEqual(["/etc", "/run", "/etc/ssl/ngrokd"]);
@@ -65,7 +78,7 @@ describe("the systemd unit's paths", () => {
     expect(values(unit, "RuntimeDirectory")).toEqual(["ngrokd"]);
     expect(values(unit, "ReadWritePaths")).toEqual(["/etc"]);
     expect(values(unitOf(), "RuntimeDirectory")).toEqual([]);
-    // It would go with the service, and with it what others have there.
+    // systemd would remove the folder with the service, and files of others.
     const lodger = unitOf({ socketPath: "/run/lock/ngrokd.sock" });
     expect(values(lodger, "RuntimeDirectory")).toEqual([]);
     expect(values(lodger, "ReadWritePaths")).toEqual(["/etc", "/run/lock"]);
@@ -84,7 +97,7 @@ describe("the systemd unit", () => {
     expect(values(unitOf({ drainSeconds: 3600 }), "TimeoutStopSec")).toEqual(["3630"]);
   });
 
-  test("starts it again after the exit codes that docs/operations.md names, and no others", () => {
+  test("restarts after the exit codes that docs/operations.md names, and no others", () => {
     const page =
       readFileSync(join(import.meta.dir, "../../docs/operations.md"), "utf8")
         .split("## Exit codes")[1]
@@ -103,6 +116,13 @@ describe("the systemd unit", () => {
     ).toEqual(never);
   });
 
+  test("hands the runtime no variable of its own, whatever the manager has", () => {
+    const unset = values(unitOf(), "UnsetEnvironment");
+    for (const name of ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT", "SSL_CERT_FILE", "LD_PRELOAD"])
+      expect(unset).toContain(name);
+    expect(unset).not.toContain("NODE_EXTRA_CA_CERTS");
+  });
+
   test("spells what systemd would read as something else", () => {
     const unit = unitOf({
       serveArgs: ["--config", '/etc/my $HOME/50% "x".yml'],
@@ -111,14 +131,11 @@ describe("the systemd unit", () => {
     expect(unit).toContain(
       'ExecStart=/usr/local/bin/ngrokd serve --config "/etc/my $$HOME/50%% \\"x\\".yml"\n',
     );
-    expect(unit).toContain('Environment="NGROKD_HOSTS_PATH=/srv/a b/hosts"\n');
+    expect(unit).toContain('\nEnvironment="NGROKD_HOSTS_PATH=/srv/a b/hosts" ');
   });
 
   const analyze = "/usr/bin/systemd-analyze";
-  /**
-   * What docs/operations.md says, times ten: systemd's scale from 0, the best,
-   * to 100.
-   */
+  /** The limit in docs/operations.md times ten: systemd's scale ends at 100. */
   const bar = 25;
 
   describe.skipIf(!existsSync(analyze))("to systemd-analyze", () => {
@@ -143,7 +160,7 @@ describe("the systemd unit", () => {
     };
 
     test("has nothing that it does not understand", async () => {
-      // /bin/true stands for the program, which has to be there.
+      // The program must exist; /bin/true does.
       const program = "/bin/true";
       const odd = {
         program,

@@ -6,10 +6,12 @@ import { askDaemon } from "../../src/control/client.ts";
 import { type ListItem, listSchema, statusSchema } from "../../src/desk/reply-schemas.ts";
 import { startLocalCloud } from "../../src/local-cloud/cloud.ts";
 import { parseFault } from "../../src/local-cloud/faults.ts";
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import { startFaultProxy } from "./fault-proxy.ts";
 import { randomFrom } from "./pattern.ts";
 import { choosePlan, play, type Result, startService } from "./traffic.ts";
+
+const bunNet = createBunNet();
 
 /**
  * `make soak`: mixed traffic through the daemon for SOAK_MINUTES (0.5), with

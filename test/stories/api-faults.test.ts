@@ -116,7 +116,7 @@ stories("ngrok's API has a bad day", () => {
     expect(out).toContain("1 endpoint.");
     expect(await works()).toBe(true);
     await until("the log tells of it", () =>
-      daemon.log().includes("looking again before any is retired"),
+      daemon.log().includes("polling again before any is removed"),
     );
 
     await cloud.break("short-page");

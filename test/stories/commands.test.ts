@@ -408,3 +408,30 @@ stories("the command line on a terminal, with a daemon", () => {
     expect(pid).toBe(daemon.pid);
   });
 });
+
+stories("a standard output that takes nothing", () => {
+  test("is told in one line on stderr, with an exit code of its own", async () => {
+    for (const words of ["version", "config show --json", "--help"]) {
+      const full = await run(["sh", "-c", `${binary()} ${words} >/dev/full`]);
+      expect({ words, code: full.code, err: full.err }).toEqual({
+        words,
+        code: 7,
+        err: "error: Cannot write the result to the standard output: no space left on device\n",
+      });
+    }
+  });
+
+  test("leaves an error to stderr, and its exit code", async () => {
+    const { code, err } = await run(["sh", "-c", `${binary()} status --json >/dev/full`]);
+    expect({ code, err }).toEqual({ code: 4, err: expect.stringContaining("No daemon answers") });
+  });
+
+  test("but a reader that has gone is no failure", async () => {
+    const gone = await run([
+      "bash",
+      "-c",
+      `${binary()} config show | true; echo "\${PIPESTATUS[0]}"`,
+    ]);
+    expect({ out: gone.out, err: gone.err }).toEqual({ out: "0\n", err: "" });
+  });
+});

@@ -1,5 +1,15 @@
 import { beforeAll, expect, test } from "bun:test";
-import { appendFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createConnection } from "node:net";
 import { type Cloud, registered } from "../support/cloud.ts";
 import {
@@ -181,6 +191,25 @@ stories("clients of the control socket that are rude or many", () => {
   });
 });
 
+stories("the control socket's place", () => {
+  test("in a folder that others may write there is none, and no command asks one", async () => {
+    await registered();
+    mkdirSync("/run/shared");
+    chmodSync("/run/shared", 0o1777);
+    for (const words of ["serve", "status", "set-api-key key-of-mine"]) {
+      const { code, err } = await ngrokd(`${words} --socket /run/shared/s`);
+      expect({ words, code, err }).toEqual({
+        words,
+        code: 5,
+        err: expect.stringContaining(
+          'every user may write in the folder "/run/shared" (mode 1777)',
+        ),
+      });
+    }
+    expect(readdirSync("/run/shared")).toEqual([]);
+  });
+});
+
 stories("the control socket's life", () => {
   const leave = "/run/ngrokd.sock";
 
@@ -190,7 +219,7 @@ stories("the control socket's life", () => {
     expect(existsSync(leave)).toBe(true);
     expect((await ngrokd("status")).code).toBe(4);
     const next = await serve();
-    await until("the log tells of it", () => next.log().includes("of a daemon that is gone"));
+    await until("the log tells of it", () => next.log().includes("of a daemon that has ended"));
     expect(await next.stop()).toBe(0);
   });
 

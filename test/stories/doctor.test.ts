@@ -220,7 +220,7 @@ stories("doctor about ngrok and its ingress", () => {
     expect(of("client-certificate")).toEqual(["client-certificate ok: the ingress accepts it"]);
     const { ways, out } = await why("hello.demo");
     expect(ways[0]?.breaks_at).toBe("upgrade");
-    expect(out).toContain('hello.demo:80 does not work: it breaks at "Connection".');
+    expect(out).toContain('hello.demo:80 does not work: it fails at "Connection".');
     await cloud.mend();
   });
 
@@ -247,7 +247,7 @@ stories("doctor about ngrok and its ingress", () => {
     await cloud.break("date=600");
     const { code, of } = await doctor();
     expect(of("clock")).toEqual([
-      "clock failure: this machine's clock is 10 minutes behind ngrok's → set it, for example with `timedatectl set-ntp true`; certificates count on it",
+      "clock failure: this machine's clock is 10 minutes behind ngrok's → set it, for example with `timedatectl set-ntp true`; certificates depend on it",
     ]);
     expect(code).toBe(1);
     await cloud.mend();
@@ -269,7 +269,7 @@ stories("doctor about the machine", () => {
     replaceHosts(`127.0.0.1 hello.demo # mine\n${before}`);
     const { of } = await doctor();
     expect(of("names").join("\n")).toContain(
-      'remove line 1 (127.0.0.1) from "/etc/hosts", or leave it if you mean it',
+      'remove line 1 (127.0.0.1) from "/etc/hosts", or keep it if it is intended',
     );
     expect(of("names")[0]).toBe("names ok: 1 of 2 resolve to their addresses");
     const { ways } = await why("hello.demo");
@@ -317,7 +317,7 @@ stories("doctor about the machine", () => {
     expect(of("names")).toEqual(["names ok: 3 of 3 resolve to their addresses"]);
     expect({ code, worst }).toEqual({ code: 0, worst: "warning" });
     const { out, code: whyCode } = await why("hello.demo", { as: "nobody" });
-    expect(out).toContain("nothing that could be checked is broken");
+    expect(out).toContain("no check has failed");
     expect(whyCode).toBe(0);
   });
 
@@ -445,7 +445,7 @@ stories("doctor and why on a machine without", () => {
     const { code, of } = await doctor();
     expect(code).toBe(1);
     expect(of("configuration")).toEqual([
-      'configuration ok: there is no "/etc/ngrokd/config.yml": every setting is at its default',
+      'configuration ok: there is no "/etc/ngrokd/config.yml": every setting has its default',
     ]);
     expect(of("key")).toEqual(["key failure: there is none → run `sudo ngrokd set-api-key`"]);
     expect(of("state")[0]).toContain("this machine is not registered yet");
@@ -487,7 +487,7 @@ stories("doctor and why on a machine without", () => {
     const { code, ways, out } = await why("app.localhost");
     expect({ code, breaks_at: ways[0]?.breaks_at }).toEqual({ code: 1, breaks_at: "listener" });
     expect(ways[0]?.steps.at(-1)?.text).toStartWith("it cannot be served: ");
-    expect(out).toContain('http://app.localhost does not work: it breaks at "Listener".');
+    expect(out).toContain('http://app.localhost does not work: it fails at "Listener".');
     const client = await dial("long.demo", 7005);
     await client.write("here");
     expect(await client.read(4)).toBe("here");

@@ -204,7 +204,7 @@ stories("other ways to begin", () => {
     });
     const { code, err } = await ngrokd("set-api-key -", { stdin: "a-key-that-looks-right" });
     expect(code).toBe(1);
-    expect(err).toStartWith("error: The key could not be tried, and nothing was changed: ");
+    expect(err).toStartWith("error: The key could not be checked, and nothing was changed: ");
     expect(existsSync(defaultConfig)).toBe(false);
     expect(await daemon.stop()).toBe(0);
     expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
@@ -231,7 +231,7 @@ stories("other ways to begin", () => {
     await until("it has registered", async () => (await daemon.status()).registered);
     expect(readFileSync(defaultConfig, "utf8")).not.toContain(cloud.apiKey);
     expect((await ngrokd("set-api-key -", { stdin: cloud.apiKey })).out).toContain(
-      "NGROK_API_KEY of the environment comes before it",
+      "NGROK_API_KEY in the environment overrides it",
     );
     await daemon.stop();
   });

@@ -5,9 +5,9 @@ import { type Daemon, ngrokd, serve } from "../support/ngrokd.ts";
 import { atEnd, stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 
-const get = async (path: string): Promise<[number, string]> => {
+const get = async (path: string): Promise<{ status: number; body: string }> => {
   const response = await fetch(`http://127.0.0.1:8081${path}`);
-  return [response.status, await response.text()];
+  return { status: response.status, body: await response.text() };
 };
 
 stories("the health server", () => {
@@ -19,8 +19,10 @@ stories("the health server", () => {
   });
 
   test("a daemon without endpoints is healthy and ready", async () => {
-    for (const path of ["/health", "/healthz"]) expect(await get(path)).toEqual([200, "ok\n"]);
-    for (const path of ["/ready", "/readyz"]) expect(await get(path)).toEqual([200, "ready\n"]);
+    for (const path of ["/health", "/healthz"])
+      expect(await get(path)).toEqual({ status: 200, body: "ok\n" });
+    for (const path of ["/ready", "/readyz"])
+      expect(await get(path)).toEqual({ status: 200, body: "ready\n" });
   });
 
   test("/status counts each endpoint's connections, in the Go program's words", async () => {
@@ -29,7 +31,7 @@ stories("the health server", () => {
     const client = await dial("echo.demo", 7000);
     await client.write("x");
     await client.read(1);
-    const status = JSON.parse((await get("/status"))[1]);
+    const status = JSON.parse((await get("/status")).body);
     expect(status).toMatchObject({ healthy: true, ready: true });
     expect(new Date(status.start_time).getTime()).toBeLessThan(Date.now());
     expect(status.endpoints[id]).toMatchObject({
@@ -44,7 +46,7 @@ stories("the health server", () => {
     client.end();
     await until(
       "it is counted as closed",
-      async () => JSON.parse((await get("/status"))[1]).endpoints[id].connections === 0,
+      async () => JSON.parse((await get("/status")).body).endpoints[id].connections === 0,
     );
   });
 
@@ -76,12 +78,12 @@ stories("the health server", () => {
 
   test("a failed poll makes it alive and not ready, with the reason", async () => {
     await cloud.break("500");
-    const [, text] = await until("it is not ready", async () => {
+    const { body: text } = await until("it is not ready", async () => {
       const answer = await get("/readyz");
-      return answer[0] === 503 && answer;
+      return answer.status === 503 && answer;
     });
     expect(text).toStartWith("the last poll failed: ");
-    expect(await get("/healthz")).toEqual([200, "ok\n"]);
+    expect(await get("/healthz")).toEqual({ status: 200, body: "ok\n" });
     const { reason, ...report } = (await ngrokd("health --json")).json;
     expect(report).toMatchObject({ healthy: true, ready: false });
     // Another poll may have failed meanwhile, and each of ngrok's answers has
@@ -89,14 +91,14 @@ stories("the health server", () => {
     const plain = (words: string): string => words.trim().replace(/operation \w+/, "operation");
     expect(plain(reason)).toBe(plain(text));
     await cloud.mend();
-    await until("it is ready again", async () => (await get("/readyz"))[0] === 200);
+    await until("it is ready again", async () => (await get("/readyz")).status === 200);
   });
 
   test("what it does not have is a 404 that says what there is", async () => {
-    expect(await get("/metrics-of-my-dreams")).toEqual([
-      404,
-      "not found; try /healthz, /readyz, /status or /metrics\n",
-    ]);
+    expect(await get("/metrics-of-my-dreams")).toEqual({
+      status: 404,
+      body: "not found; try /healthz, /readyz, /status or /metrics\n",
+    });
   });
 
   test("a port that is in use is reported, and the daemon serves all the same", async () => {

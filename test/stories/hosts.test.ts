@@ -70,7 +70,7 @@ stories("the hosts file is the user's", () => {
     await until("the poll has failed", async () => (await daemon.status()).phase === "degraded");
     expect(hosts()).toBe(foreignHosts);
     await until("the log tells of it", () =>
-      daemon.log().includes('Cleaned up what an earlier run left in \\"/etc/hosts\\"'),
+      daemon.log().includes('Removed the leftovers of an earlier run from \\"/etc/hosts\\"'),
     );
 
     await cloud.mend();
@@ -90,21 +90,62 @@ stories("the hosts file is the user's", () => {
     expect(hosts()).toContain("192.0.2.10 behind.example\n");
   });
 
-  test("a line of the user's for the same host is left alone and pointed out", async () => {
-    replaceHosts(`198.51.100.1 hello.demo\n${hosts()}`);
-    const item = await until("the list warns", async () => {
-      const found = await daemon.endpoint("hello.demo");
-      return found?.warning !== "" && found;
-    });
-    expect(item.warning).toContain(
-      'another line of the hosts file gives "hello.demo" an address of its own',
+  test.each([
+    ["above the section", (text: string, pin: string) => `${pin}${text}`],
+    ["below the section", (text: string, pin: string) => `${text}${pin}`],
+  ])("a line of the user's for the same host, %s, counts, and is pointed out", async (_, put) => {
+    await until("the section is there", () => ownSection.test(hosts()));
+    const pin = "198.51.100.1 Hello.Demo\n";
+    replaceHosts(put(hosts(), pin));
+    const item = await until("the list gives the reason", async () =>
+      (await daemon.list()).find(
+        ({ url, state }) => url === "http://hello.demo" && state === "unsupported",
+      ),
     );
-    expect(hosts().startsWith("198.51.100.1 hello.demo\n")).toBe(true);
+    expect(item.reason).toContain(
+      'another line of the hosts file gives "hello.demo" an address of its own, 198.51.100.1',
+    );
+    expect(
+      hosts()
+        .split("\n")
+        .filter((line) => /hello\.demo/i.test(line)),
+    ).toEqual([pin.trim()]);
+    expect(hosts()).toContain("\tapi.demo\n");
+    expect(await resolve("hello.demo")).toBe("198.51.100.1");
+    const why = (await ngrokd("why hello.demo")).out;
+    expect(why).toContain("another line of the hosts file");
+    expect(why).not.toContain("remove");
     replaceHosts(foreignHosts);
-    await until(
-      "the warning has gone",
-      async () => (await daemon.endpoint("hello.demo"))?.warning === "",
-    );
+    await ngrokd("refresh");
+    await daemon.becomes("hello.demo", "listening");
+  });
+
+  test.each([
+    ["spaces for tabs", (text: string) => text.replaceAll("\t", "   ")],
+    ["no comment lines", (text: string) => text.replaceAll(/^#.*\n/gm, "")],
+    ["neither", (text: string) => text.replaceAll("\t", "   ").replaceAll(/^#.*\n/gm, "")],
+  ])("lines that another tool reformats (%s) stay ngrokd's, and go with it", async (_, touch) => {
+    daemon = (await daemon.status().catch(() => undefined)) === undefined ? await serve() : daemon;
+    await daemon.becomes("hello.demo", "listening");
+    const kept = foreignHosts.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+    // In place, as `cat new >hosts` does.
+    writeFileSync("/etc/hosts", touch(hosts()), "latin1");
+    await until("the section is right again", () => ownSection.test(hosts()));
+    expect(hosts().match(/hello\.demo/g)).toHaveLength(1);
+    expect(await daemon.stop("SIGTERM")).toBe(0);
+    expect(hosts()).not.toContain(".demo");
+    for (const line of kept) expect(hosts()).toContain(line.split(/\s+/).at(-1) ?? line);
+    // After a kill, `undo` knows them, too.
+    daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+    await daemon.stop("SIGKILL");
+    writeFileSync("/etc/hosts", touch(hosts()), "latin1");
+    expect((await ngrokd("doctor")).out).toContain("names that lead nowhere");
+    expect((await ngrokd("undo --yes")).code).toBe(0);
+    expect(hosts()).not.toContain(".demo");
+    writeFileSync("/etc/hosts", foreignHosts);
+    daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
   });
 
   test("after a stop no byte of it is different", async () => {

@@ -167,7 +167,7 @@ stories("a key of another account that is given when the certificate has expired
       const { code, err } = await ngrokd("set-api-key -", { stdin: another });
       expect({ code, err }).toEqual({
         code: 1,
-        err: expect.stringContaining(`does not know the operator "${old}"`),
+        err: expect.stringContaining(`does not know this machine's operator "${old}"`),
       });
       expect(err).toContain("--switch-account");
       expect({

@@ -67,15 +67,13 @@ stories("the client certificate", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("that cannot be renewed is told of, tried again, and the polls go on", async () => {
-    const { cloud, daemon, open } = await serving();
-    // A renewal is due at once, though nothing has expired: new certificates
-    // are short, and the story asks for one.
-    await cloud.certificateLife(8_640_000);
-    await daemon.refresh();
-    await cloud.certificateLife(6);
-    expect((await ngrokd("refresh-cert --force")).err).toContain("no later than the one in use");
-    expect(await warned(daemon, "renewing it has failed")).toBe(true);
+  test("that is due and cannot be renewed is told of, tried again, and the polls go on", async () => {
+    const { cloud, daemon, open } = await serving({ cloud: { args: "--cert-lifetime 24" } });
+    // One that ends earlier is no renewal.
+    await cloud.certificateLife(1);
+    await until("a renewal has failed", () => warned(daemon, "renewing it has failed"), {
+      within: 60_000,
+    });
     expect((await daemon.status()).certificate?.renewal_trouble).toMatchObject({ failures: 1 });
     expect((await ngrokd("status")).out).toContain("could not be renewed");
     expect((await daemon.status()).phase).toBe("serving");
@@ -87,6 +85,22 @@ stories("the client certificate", () => {
       /^Renewed: the certificate is valid for \d+ days/,
     );
     expect((await daemon.status()).certificate?.renewal_trouble).toBeNull();
+    open.reset();
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test("that is not due is no worry if a forced renewal fails", async () => {
+    const { cloud, daemon, open } = await serving();
+    await cloud.certificateLife(6);
+    expect((await ngrokd("refresh-cert --force")).err).toContain("no later than the one in use");
+    await daemon.refresh();
+    const { certificate, warnings } = await daemon.status();
+    expect({ trouble: certificate?.renewal_trouble, warnings }).toEqual({
+      trouble: null,
+      warnings: [],
+    });
+    expect(await (await fetch("http://127.0.0.1:8081/readyz")).text()).toBe("ready\n");
+    expect(daemon.log()).toContain("could not be renewed");
     open.reset();
     expect(await daemon.stop()).toBe(0);
   });
@@ -142,7 +156,7 @@ stories("the client certificate", () => {
     writeFileSync(`${folder}/tls.crt`, "no certificate");
     await until(
       "it is told of",
-      async () => await warned(daemon, "cannot be used, so the ones before stay in use"),
+      async () => await warned(daemon, "cannot be used, so the previous ones stay in use"),
     );
     expect(await carries()).toBe(true);
     writeFileSync("/run/tmp/next.crt", answer.binding.cert.cert);
@@ -236,7 +250,7 @@ stories("API keys", () => {
     expect(await echoes(open, "first")).toBe(true);
     const refused = await ngrokd("set-api-key -", { stdin: "another-key-9" });
     expect(refused.code).toBe(1);
-    expect(refused.err).toContain(`does not know the operator "${old}"`);
+    expect(refused.err).toContain(`does not know this machine's operator "${old}"`);
     expect(refused.err).toContain("it is a key of another account");
     expect(refused.err).toContain("--switch-account");
     expect({
@@ -384,9 +398,7 @@ stories("`ngrokd operators`", () => {
   test("--same-name without --prune is a mistake, and no list of all", async () => {
     const { code, out, err } = await ngrokd("operators --same-name");
     expect({ code, out }).toEqual({ code: 2, out: "" });
-    expect(err).toStartWith(
-      "error: --same-name says what --prune deletes, and does nothing without it\n",
-    );
+    expect(err).toStartWith("error: --same-name has no effect without --prune\n");
   });
 
   test("--prune deletes expired ones, those of the same name only if asked, no others", async () => {
@@ -404,6 +416,38 @@ stories("`ngrokd operators`", () => {
     expect((await ngrokd("operators --prune --same-name --yes")).out).toBe(
       "There is nothing to delete.\n",
     );
+    expect(await cloud.operators()).toHaveLength(3);
+  });
+});
+
+stories("`ngrokd operators` after the Go program", () => {
+  test("lists the adopted one and orphans of the Go program and its SDK", async () => {
+    const { cloud, daemon, open } = await serving();
+    open.reset();
+    await daemon.stop();
+    const mine = file("operator_id");
+    const go = { description: "ngrokd daemon", metadata: '{"type":"forward-proxy"}' };
+    await cloud.api("PATCH", `/kubernetes_operators/${mine}`, go);
+    const add = async (facts: object): Promise<string> => {
+      const binding = { endpoint_selectors: ["true"], csr: await csr() };
+      return (await cloud.api("POST", "/kubernetes_operators", { ...facts, binding })).id;
+    };
+    const alive = await add(go);
+    await add({ description: "a cluster", metadata: '{"type":"sdk"}' });
+    await cloud.certificateLife(1);
+    const sdk = await add({ description: "ngrokd-sdk", metadata: '{"type":"sdk"}' });
+    const listed = async (): Promise<string[]> =>
+      (await ngrokd("operators --json")).json.map(
+        (one: { id: string; kind: string; made_by: string }) =>
+          `${one.id} ${one.kind} ${one.made_by}`,
+      );
+    const living = [`${alive} other the Go program`, `${mine} this machine the Go program`];
+    await until("one has expired", async () => (await listed()).join().includes("expired"));
+    expect(await listed()).toEqual([`${sdk} expired the Go SDK`, ...living]);
+    const { out } = await ngrokd("operators");
+    expect(out).toMatch(new RegExp(`${mine} +the Go program .*this machine`));
+    expect((await ngrokd("operators --prune --yes")).out).toBe("Deleted 1 of 1 operator.\n");
+    expect(await listed()).toEqual(living);
     expect(await cloud.operators()).toHaveLength(3);
   });
 });

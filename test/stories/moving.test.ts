@@ -63,7 +63,7 @@ stories("a machine that sleeps, and moves to another network", () => {
         (await daemon.status()).certificate?.fingerprint !== before.certificate?.fingerprint,
     );
     await until(
-      "connections are made anew",
+      "connections are replaced",
       async () => (await daemon.status()).pool.dials > before.pool.dials,
     );
     expect({
@@ -94,7 +94,7 @@ stories("a machine that sleeps, and moves to another network", () => {
       );
       expect(told("The network has changed")).toBe(before + 1);
       await until(
-        "connections are made anew",
+        "connections are replaced",
         async () => (await daemon.status()).pool.dials > pool.dials,
       );
       expect({

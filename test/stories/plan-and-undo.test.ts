@@ -50,7 +50,7 @@ stories("plan shows what a poll would change", () => {
     expect(out.split("\n")).toEqual([
       "Names:",
       "  + new.demo  127.0.0.4",
-      "  - old.demo  (127.0.0.3 is kept for its return)",
+      "  - old.demo  (127.0.0.3 stays reserved for it)",
       "Listeners:",
       "  + tcp://new.demo:7000  127.0.0.4:7000",
       "  + http://new.demo  127.0.0.4:80",
@@ -104,7 +104,7 @@ stories("undo takes back what ngrokd has changed", () => {
 
   test("finds nothing on a machine where ngrokd never ran", async () => {
     const { code, out } = await ngrokd("undo");
-    expect(out).toBe("ngrokd has changed nothing on this machine that is still there.\n");
+    expect(out).toBe("No change of ngrokd is left on this machine.\n");
     expect(code).toBe(0);
     expect(state()).toEqual(["config.yml"]);
   });
@@ -136,17 +136,17 @@ stories("undo takes back what ngrokd has changed", () => {
     const shown = await ngrokd("undo --dry-run");
     expect(shown.out).toBe(
       [
-        "ngrokd has changed this on this machine:",
+        "Changes of ngrokd on this machine:",
         "  kept  /etc/changed.service: it was changed since ngrokd wrote it",
         "  would be removed  /etc/unit.service",
         "  would be removed  ngrokd's section of /etc/hosts",
-        "The hosts file as it was before ngrokd first changed it is in /etc/ngrokd/hosts.original.",
+        "The hosts file from before ngrokd's first change is in /etc/ngrokd/hosts.original.",
         "",
       ].join("\n"),
     );
     const asked = await ngrokd("undo");
     expect(asked.code).toBe(2);
-    expect(asked.err).toContain("`ngrokd undo --yes` does it without asking");
+    expect(asked.err).toContain("`ngrokd undo --yes` does it without a confirmation");
     expect({ hosts: hosts(), unitExists: existsSync("/etc/unit.service") }).toEqual({
       hosts: before,
       unitExists: true,

@@ -61,7 +61,7 @@ stories("a state folder that is read-only, beside a hosts file that is not", () 
     const { ingress_endpoint, warnings } = await daemon.status();
     expect(ingress_endpoint).toBe(cloud.ingress);
     expect(warnings.join("\n")).toContain(
-      "The ingress address that ngrok named is in use, and cannot be saved",
+      "The ingress address from ngrok is in use, but cannot be saved",
     );
     // By name: the journal still has the section, since its removal could not
     // be recorded either.

@@ -141,6 +141,19 @@ stories("a changed setting", () => {
     await until("ngrok knows", async () => (await selectors()).length === 1);
   });
 
+  test("has selectors that choose what is served", async () => {
+    await cloud.add("http://chosen.demo", page("chosen").address);
+    await cloud.add("tcp://other.demo:7000", page("other").address);
+    writeFileSync(defaultConfig, polling(1));
+    await daemon.becomes("other.demo", "listening");
+    const bound_endpoints = { selectors: ["endpoint.proto == 'http'"], poll_interval: 1 };
+    writeFileSync(defaultConfig, config({ bound_endpoints }));
+    await daemon.becomes("other.demo", "gone");
+    await daemon.becomes("chosen.demo", "listening");
+    writeFileSync(defaultConfig, polling(1));
+    await daemon.becomes("other.demo", "listening");
+  });
+
   test("has a log level and format that count at once", async () => {
     const debug = (): boolean =>
       daemon.log().includes("DEBUG") || daemon.lines().some(({ level }) => level === "debug");
@@ -168,7 +181,7 @@ stories("a configuration that is wrong, gone or needs a restart", () => {
     const verdicts = (): string[] =>
       daemon
         .lines()
-        .flatMap(({ message }) => (/cannot be used|is right again/.test(message) ? [message] : []));
+        .flatMap(({ message }) => (/cannot be used|is valid again/.test(message) ? [message] : []));
     const before = verdicts().length;
     const wrong =
       "bound_endpoints:\n  poll_interval: 1\nserver:\n  log_level: loud\nforward: { open_timeout: 3 }\n";
@@ -176,11 +189,11 @@ stories("a configuration that is wrong, gone or needs a restart", () => {
     const place = `${defaultConfig}:4:14: server.log_level is "loud"; allowed: debug, info, warn or error`;
     const warning = await until("status warns", async () => (await daemon.status()).warnings[0]);
     expect(warning).toBe(
-      `The configuration cannot be used, and the daemon goes on with the one that it has: ${place}`,
+      `The configuration cannot be used, and the daemon keeps the one in effect: ${place}`,
     );
     const { code, err } = await ngrokd("reload");
     expect(code).toBe(1);
-    expect(err).toContain(`was not taken over, and nothing has changed:\n  ${place}\n`);
+    expect(err).toContain(`was not applied, and nothing has changed:\n  ${place}\n`);
     appendFileSync(defaultConfig, "# saved again\n");
     const again = await ngrokd("reload --json");
     expect(again.code).toBe(1);
@@ -197,7 +210,7 @@ stories("a configuration that is wrong, gone or needs a restart", () => {
     await until("the log tells of it", () => verdicts().length > before + 1);
     expect(verdicts().slice(before)).toEqual([
       warning,
-      `The configuration "${defaultConfig}" is right again`,
+      `The configuration "${defaultConfig}" is valid again`,
     ]);
   });
 

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
 import { type Daemon, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
 import { stories } from "../support/story.ts";
@@ -32,7 +32,7 @@ stories("a daemon with a configuration, a socket and a hosts file of its own", (
       const doctor = (await ngrokd(`doctor --json ${words}`, { env })).json;
       const textOf = (check: string): string =>
         doctor.findings.find((finding: { check: string }) => finding.check === check).text;
-      expect(textOf("configuration")).toBe(`"${config}" is right`);
+      expect(textOf("configuration")).toBe(`"${config}" is valid`);
       const [operator] = await cloud.operators();
       expect(textOf("operator")).toContain(operator?.id ?? "an operator");
       const why = await ngrokd(`why hello.demo ${words}`, { env });
@@ -54,5 +54,48 @@ stories("a daemon with a configuration, a socket and a hosts file of its own", (
     expect(readFileSync("/etc/hosts", "latin1")).not.toContain("demo");
     expect(await daemon.stop()).toBe(0);
     expect(readFileSync(hosts, "latin1")).toBe("127.0.0.1 localhost\n");
+  });
+});
+
+stories("a second daemon with a socket of its own and the same hosts file", () => {
+  const [config, socket, hosts] = ["/run/own/config.yml", "/run/own/ngrokd.sock", "/etc/hosts"];
+  const own = `--config ${config} --socket ${socket}`;
+  let daemon: Daemon;
+
+  beforeAll(async () => {
+    const cloud = await startCloud();
+    await cloud.add("http://hello.demo", page("hello").address);
+    writeConfig(configFor(cloud));
+    const server = { client_cert: "/run/own/tls.crt", client_key: "/run/own/tls.key" };
+    writeConfig(configFor(cloud, { server }), config);
+    daemon = await serve();
+    await daemon.becomes("hello.demo", "listening");
+  });
+
+  test("is refused by name while the first lives, whose names stay", async () => {
+    const before = readFileSync(hosts, "latin1");
+    const { pid } = await daemon.status();
+    const second = await ngrokd(`serve ${own}`);
+    expect(second.code).toBe(6);
+    expect(second.err).toContain(`pid ${pid} on the control socket`);
+    expect(second.err).toContain("NGROKD_HOSTS_PATH");
+    expect(readFileSync(hosts, "latin1")).toBe(before);
+  });
+
+  test("cannot take the first one's names out by undo either", async () => {
+    const before = readFileSync(hosts, "latin1");
+    const undone = await ngrokd(`undo --yes ${own}`);
+    expect(undone.code).toBe(1);
+    expect(undone.out).toContain("a running daemon keeps its names there");
+    expect(readFileSync(hosts, "latin1")).toBe(before);
+  });
+
+  test("takes the file over from a first that was killed, and leaves nothing behind", async () => {
+    await daemon.stop("SIGKILL");
+    const second = await serve({ args: own, socket });
+    await second.becomes("hello.demo", "listening");
+    expect(await second.stop()).toBe(0);
+    expect(readdirSync("/etc").filter((name) => name.startsWith(".hosts"))).toEqual([]);
+    expect(readFileSync(hosts, "latin1")).not.toContain("demo");
   });
 });

@@ -152,6 +152,20 @@ stories("the unit's sandbox", () => {
     writeFileSync("/etc/hosts", foreignHosts);
   });
 
+  test("lets it make no file in /etc, even one that is not there yet", async () => {
+    expect(existsSync("/etc/ld.so.preload")).toBe(false);
+    const { ino } = statSync("/etc/hosts");
+    const daemon = await serveInside();
+    await daemon.becomes("hello.demo", "listening");
+    // By rename it would be another inode: the daemon tries that first.
+    expect(statSync("/etc/hosts").ino).toBe(ino);
+    expect(readFileSync("/etc/hosts", "latin1")).toContain("\thello.demo\n");
+    expect(daemon.log()).not.toContain("Landlock");
+    expect((await daemon.status()).phase).toBe("serving");
+    expect(await daemon.stop()).toBe(0);
+    expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
+  });
+
   test("shows it its own sockets: a listener that the system closes listens again", async () => {
     const daemon = await serveInside();
     await daemon.becomes("hello.demo", "listening");
@@ -260,7 +274,7 @@ stories("ngrokd service", () => {
     renameSync("/run/systemd/away", "/run/systemd/system");
     expect(code).toBe(1);
     expect(err).toStartWith(
-      "error: Cannot install the service: systemd does not run here, and nothing was changed\nhint:  have `ngrokd serve`",
+      "error: Cannot install the service: systemd does not run here, and nothing was changed\nhint:  start `ngrokd serve`",
     );
     expect({ unitExists: existsSync(unit), calls: calls() }).toEqual({
       unitExists: false,
@@ -290,7 +304,7 @@ stories("ngrokd service", () => {
     writeConfig({ server: { health_port: 0 }, forward: { drain_timeout: 5 } });
     const { out } = await ngrokd("service install --no-start");
     expect(out).toBe(
-      `Updated ${unit}; \`sudo ngrokd service restart\` makes it count\n\`sudo ngrokd service start\` starts it\n`,
+      `Updated ${unit}; \`sudo ngrokd service restart\` applies it\n\`sudo ngrokd service start\` starts it\n`,
     );
     expect(readFileSync(unit, "utf8")).toContain("TimeoutStopSec=35\n");
     expect(calls()).toEqual(["daemon-reload", "enable --quiet ngrokd.service"]);
@@ -390,6 +404,39 @@ stories("ngrokd service", () => {
       });
   });
 
+  test("names the Go program's service, and takes it over if it is told to", async () => {
+    const theirs =
+      "[Unit]\nDescription=ngrok Forward Proxy Daemon\n[Service]\nType=simple\n" +
+      "ExecStart=/usr/local/bin/ngrokd --config=/etc/ngrokd/config.yml\nRestart=always\n";
+    writeFileSync(unit, theirs);
+    calls();
+    for (const words of ["service install", "install", "service uninstall"]) {
+      const { code, err } = await ngrokd(words);
+      expect({ words, code }).toEqual({ words, code: 1 });
+      expect(err).toContain(`"${unit}" is the service of the Go program named ngrokd\nhint:`);
+      expect(err).toContain("service install --take-over");
+    }
+    expect(readFileSync(unit, "utf8")).toBe(theirs);
+    expect(calls()).toEqual([]);
+    const { code, out } = await ngrokd("service install --take-over");
+    expect(code).toBe(0);
+    expect(out).toContain(
+      `Kept the Go program's unit as ${unit}.go-program, and installed ${unit}`,
+    );
+    expect(readFileSync(`${unit}.go-program`, "utf8")).toBe(theirs);
+    expect(readFileSync(unit, "utf8")).toStartWith("# Made by `ngrokd service install`");
+    expect(calls()).toEqual([
+      "stop ngrokd.service",
+      "daemon-reload",
+      "enable --quiet ngrokd.service",
+      "start ngrokd.service",
+    ]);
+    expect((await ngrokd("service install --take-over --json")).json.changed).toBe(false);
+    await ngrokd("service uninstall");
+    rmSync(`${unit}.go-program`);
+    calls();
+  });
+
   test("a program that others may replace is not made a service", async () => {
     mkdirSync("/run/open", { mode: 0o777 });
     chmodSync("/run/open", 0o777);
@@ -397,7 +444,7 @@ stories("ngrokd service", () => {
     const { code, err } = await run(["/run/open/ngrokd", "service", "install", "--dry-run"]);
     expect(code).toBe(1);
     expect(err).toContain(
-      'Cannot make a service of "/run/open/ngrokd": others than root may write to "/run/open"',
+      'Cannot make a service of "/run/open/ngrokd": users other than root may write to "/run/open"',
     );
     rmSync("/run/open", { recursive: true });
   });

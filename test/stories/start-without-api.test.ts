@@ -50,7 +50,7 @@ stories("a start while ngrok's API cannot be asked", () => {
       const status = await failed(daemon);
       expect(status).toMatchObject({ registered: true, phase: "degraded", endpoint_count: 2 });
       expect(status.reason).toContain("503");
-      const warning = "Endpoints are those from before this start: ngrok's API cannot be asked";
+      const warning = "The endpoints are from before this start, since ngrok's API cannot be used";
       expect(status.warnings).toEqual([warning]);
       expect((await ngrokd("status")).out.replaceAll(/\s+/g, " ")).toContain(`warning: ${warning}`);
       expect((await ngrokd("health")).code).toBe(1);
@@ -71,6 +71,25 @@ stories("a start while ngrok's API cannot be asked", () => {
       expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
     },
   );
+
+  test("a slow API delays no name that was there before", async () => {
+    freshMachine();
+    const before = await registered();
+    const { cloud } = before;
+    await cloud.add("http://early.demo", page("early").address);
+    await before.daemon.becomes("early.demo", "listening");
+    expect(await before.daemon.stop()).toBe(0);
+
+    await cloud.break("latency=20000");
+    const daemon = await serve();
+    await daemon.becomes("early.demo", "listening");
+    expect(await get("early.demo")).toBe("early");
+    // ngrok has not answered yet, so it is not ready.
+    expect(await daemon.status()).toMatchObject({ phase: "starting", last_poll: null });
+    expect((await ngrokd("health")).code).toBe(1);
+    await cloud.mend();
+    expect(await daemon.stop()).toBe(0);
+  });
 
   test("a damaged list, or another operator's, is ignored with a warning", async () => {
     freshMachine();

@@ -38,6 +38,21 @@ stories("an ingress whose CA is not trusted", () => {
     expect(told()).toHaveLength(1);
   });
 
+  test("until then it is degraded and not ready, for people and for programs", async () => {
+    const { phase, reason } = await daemon.status();
+    expect({ phase, reason }).toEqual({
+      phase: "degraded",
+      reason: expect.stringContaining(failing),
+    });
+    expect((await ngrokd("status")).out).toMatch(/^State: +degraded: New connections fail:/);
+    expect((await ngrokd("health")).code).toBe(1);
+    const readyz = await fetch("http://127.0.0.1:8081/readyz");
+    expect({ status: readyz.status, text: await readyz.text() }).toEqual({
+      status: 503,
+      text: expect.stringContaining(failing),
+    });
+  });
+
   test("no byte is carried, and the list says who was met and what to do", async () => {
     expect((await curl()).code).not.toBe(0);
     const failed = await until("the failure is counted", async () => {
@@ -100,6 +115,12 @@ stories("an ingress whose CA is not trusted", () => {
     expect(code).toBe(2);
     expect(err).toContain('"/nowhere/ca.crt"');
     expect(err).toContain("hint:  it has to be a PEM file, or a folder of PEM files");
+  });
+
+  test("undo takes the installed CA and its empty folder away", async () => {
+    expect((await ngrokd("undo --yes")).code).toBe(0);
+    expect(existsSync("/etc/ssl/certs/ngrok")).toBe(false);
+    expect(existsSync("/etc/ssl/certs")).toBe(true);
   });
 });
 

@@ -1,9 +1,9 @@
 /** Connections for tests: real pairs over loopback, and scripted ones. */
-import { bunNet } from "../../src/net/bun.ts";
+import { createBunNet } from "../../src/net/bun.ts";
 import type { Conn } from "../../src/net/types.ts";
 import { waitingVerbs } from "../../src/net/waiting.ts";
 
-export const net = bunNet;
+export const net = createBunNet();
 
 export const bytes = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 
@@ -57,12 +57,16 @@ export function scripted(chunks: readonly Uint8Array[], last: "FIN" | "silence",
     written: [] as Uint8Array[],
     fate: "open" as "open" | "closed" | "aborted",
     remote: { host: "127.0.0.1", port: 1 },
+    local: { host: "127.0.0.1", port: 2 },
     peer: undefined,
     closed: gone.promise,
     read() {
       const next = left.shift() ?? (last === "FIN" ? null : undefined);
       if (next === undefined) return cut.promise;
       return promises ? Promise.resolve(next) : next;
+    },
+    unread(chunk: Uint8Array) {
+      if (chunk.length > 0) left.unshift(chunk);
     },
     write(chunk: Uint8Array) {
       conn.written.push(chunk);

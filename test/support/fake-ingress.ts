@@ -8,7 +8,7 @@ import {
   decodeConnRequest,
   encodeConnResponse,
 } from "../../src/ingress/frame.ts";
-import type { IngressSettings } from "../../src/ingress/ingress.ts";
+import type { IngressSettings } from "../../src/ingress/ingress-dialer.ts";
 import type { Conn } from "../../src/net/types.ts";
 import { net } from "./conns.ts";
 import { issue, rootCa } from "./pki.ts";

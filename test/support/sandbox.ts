@@ -18,6 +18,8 @@ export function sandboxed(unit: string): string[] {
     (paths) => paths.join(" "),
   );
   const rights = [
+    "env",
+    ...all("Environment"),
     "setpriv",
     `--bounding-set=-all,${capabilities.join(",")}`,
     "--inh-caps=-all",

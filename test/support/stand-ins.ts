@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { atEnd } from "./story.ts";
 
@@ -11,11 +11,11 @@ export const standInFolder = "/run/stand-in";
  * must not use.
  */
 export function layOverUsrBin(programs: Readonly<Record<string, string>>): void {
-  const [upper, work] = ["upper", "work"].map((name) => join(standInFolder, name)) as [
-    string,
-    string,
-  ];
-  for (const folder of [upper, work]) mkdirSync(folder, { recursive: true });
+  mkdirSync(standInFolder, { recursive: true });
+  // New folders each time: a detached mount may still use those of before.
+  const upper = mkdtempSync(join(standInFolder, "upper-"));
+  const work = mkdtempSync(join(standInFolder, "work-"));
+  chmodSync(upper, 0o755);
   for (const [name, script] of Object.entries(programs))
     writeFileSync(join(upper, name), `#!/bin/sh\n${script}`, { mode: 0o755 });
   const layers = `lowerdir=/usr/bin,upperdir=${upper},workdir=${work}`;
@@ -23,8 +23,11 @@ export function layOverUsrBin(programs: Readonly<Record<string, string>>): void 
   if (mounted.exitCode !== 0)
     throw new Error(`cannot lay stand-ins over /usr/bin: ${mounted.stderr}`);
   atEnd(() => {
-    Bun.spawnSync(["umount", "/usr/bin"]);
-    rmSync(standInFolder, { recursive: true });
+    // Detached, since a program of /usr/bin may still run.
+    const unmounted = Bun.spawnSync(["umount", "-l", "/usr/bin"]);
+    rmSync(standInFolder, { recursive: true, force: true });
+    if (unmounted.exitCode !== 0)
+      throw new Error(`cannot take the stand-ins off /usr/bin: ${unmounted.stderr}`);
   });
 }
 

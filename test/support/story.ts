@@ -5,13 +5,12 @@ import { onOwnMachine, whyNot } from "./machine.ts";
 /**
  * A chapter of stories about the compiled binary, on a machine of their own
  * (machine.ts). It begins as if ngrokd had never been installed. At its end all
- * started processes are stopped. Without such a machine it is skipped, test by
- * test.
+ * started processes are stopped. Without such a machine it is skipped, with the
+ * reason in its title.
  */
 export function stories(title: string, tell: () => void): void {
   if (!onOwnMachine) {
-    sayOnce(`Stories are skipped: ${whyNot()}`);
-    describe.skip(title, tell);
+    describe.skip(`${title} (skipped: ${whyNot()})`, tell);
     return;
   }
   describe(title, () => {
@@ -86,10 +85,4 @@ export async function until<T>(
       "\n",
     ),
   );
-}
-
-let said = false;
-function sayOnce(text: string): void {
-  if (!said) console.warn(text);
-  said = true;
 }

@@ -6,12 +6,12 @@ import { command } from "../command.ts";
 
 export default command({
   name: "config check",
-  description: "Check the configuration: everything that is wrong with it, with line and column",
+  description: "List all problems of the configuration, with line and column",
   args: {
     file: {
       type: "positional",
       required: false,
-      description: "Check this file alone (default: the one in use, and the environment)",
+      description: "Check only this file (default: the file in use and the environment)",
     },
   },
   examples: ["ngrokd config check", "ngrokd config check --json"],
@@ -43,9 +43,9 @@ function report(
   const lines = inOrder.map((problem) => `${mark(problem.kind, paint)} ${problemText(problem)}`);
   if (inert.length > 0)
     lines.push(`${paint.dim("note:")} without effect in this version: ${inert.join(", ")}`);
-  if (!ok) lines.push(`"${path}" is ${paint.bad("not right")}`);
-  else if (exists) lines.push(`"${path}" is ${paint.good("right")}`);
-  else lines.push(`there is no "${path}": every setting is at its default`);
+  if (!ok) lines.push(`"${path}" is ${paint.bad("not valid")}`);
+  else if (exists) lines.push(`"${path}" is ${paint.good("valid")}`);
+  else lines.push(`there is no "${path}": every setting has its default`);
   return lines.join("\n");
 }
 

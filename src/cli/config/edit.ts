@@ -1,3 +1,4 @@
+// cli/config/ has the commands of `ngrokd config`, one a file.
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -20,8 +21,7 @@ import { command } from "../command.ts";
 
 export default command({
   name: "config edit",
-  description:
-    "Edit the configuration with $VISUAL, $EDITOR or vi; only a right file is put in place",
+  description: "Edit the configuration with $VISUAL, $EDITOR or vi; only a valid file is saved",
   examples: [
     "sudo ngrokd config edit",
     "EDITOR='code --wait' ngrokd config edit --config ./config.yml",
@@ -37,9 +37,8 @@ export default command({
     say.result(
       { path, changed },
       changed
-        ? `saved "${path}"; a daemon that runs takes it over now ` +
-            "(`ngrokd reload` says what came of it)"
-        : `"${path}" is as it was`,
+        ? `saved "${path}"; a running daemon applies it now (\`ngrokd reload\` shows the result)`
+        : `"${path}" is unchanged`,
     );
     return 0;
   },
@@ -89,7 +88,7 @@ export async function editConfig(path: string, options: EditOptions): Promise<bo
   } catch (error) {
     const text = await readFileIfThere(draft);
     if (text !== undefined && text !== start)
-      throw withHint(error, `"${path}" is as it was; your draft is in "${draft}"`);
+      throw withHint(error, `"${path}" is unchanged; your draft is in "${draft}"`);
     await rm(draft, { force: true });
     throw error;
   }
@@ -104,7 +103,7 @@ async function editUntilRight(
     await edit(draft);
     const text = (await readConfigFile(draft))?.text ?? start;
     if (text === start) return text;
-    const { problems, warnings } = parseConfig(text, draft);
+    const { problems, warnings } = parseConfig(text, draft, { strict: true });
     const all = [...problems, ...warnings];
     if (all.length === 0) return text;
     for (const problem of all) tell(problem);
@@ -116,7 +115,7 @@ async function editUntilRight(
         : ((await ask(question, ["edit again", otherwise])) ?? "keep the draft");
     if (choice === "save as it is") return text;
     if (choice === "edit again") continue;
-    throw new NgrokdError("config", "Cannot save a configuration that is not right", {
+    throw new NgrokdError("config", "Cannot save an invalid configuration", {
       details: { problems: all },
     });
   }
@@ -139,7 +138,7 @@ export async function runEditor(
       const what = errnoOf(error) === "ENOENT" ? "there is no such program" : reasonOf(error);
       throw new NgrokdError("usage", `Cannot start the editor "${name}": ${what}`, {
         cause: error,
-        hint: "name another one in EDITOR",
+        hint: "set another editor in EDITOR",
       });
     })
     // A Ctrl-C that ended the editor may arrive after its end.

@@ -11,7 +11,7 @@ export default command({
   async run({ config: file }, { env, say }) {
     const { path } = configPath(file, env);
     if (!(await createConfig(path))) {
-      const hint = "`ngrokd config edit` changes it; to start anew, move it away first";
+      const hint = "`ngrokd config edit` changes it; to write a new one, rename this file first";
       throw new NgrokdError("config", `Cannot write a new configuration to "${path}": it exists`, {
         hint,
       });

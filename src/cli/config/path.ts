@@ -3,7 +3,7 @@ import { command } from "../command.ts";
 
 export default command({
   name: "config path",
-  description: "Print where the configuration file is, or would be",
+  description: "Print the path of the configuration file, even if there is no file",
   examples: ["ngrokd config path"],
   async run({ config: file }, { env, say }) {
     const { path, origin } = configPath(file, env);

@@ -7,7 +7,7 @@ import { command } from "../command.ts";
 
 export default command({
   name: "config show",
-  description: "Show the values in effect and where each comes from; secrets are not shown",
+  description: "Show the values in effect and their origins; secrets are not shown",
   examples: ["ngrokd config show", "ngrokd config show --json"],
   async run({ config: file, socket }, { env, say }) {
     const loaded = await loadConfig({ file, env, flags: { "server.socket_path": socket } });

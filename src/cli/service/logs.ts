@@ -7,7 +7,7 @@ import { command } from "../command.ts";
 
 export default command({
   name: "service logs",
-  description: "What the service has logged; --follow shows what comes, too",
+  description: "Show the log of the service; --follow shows new lines, too",
   args: {
     follow: { type: "boolean", alias: "f", description: "Go on until Ctrl-C" },
     lines: {
@@ -15,14 +15,14 @@ export default command({
       alias: "n",
       valueHint: "number",
       default: "100",
-      description: "How many of the last lines",
+      description: "The number of lines from the end",
     },
   },
   examples: ["sudo ngrokd service logs", "sudo ngrokd service logs --follow --lines 20"],
   async run(args, { stop }) {
     const lines = Number(args.lines);
     if (!/^\d{1,7}$/.test(args.lines))
-      throw new NgrokdError("usage", `"${args.lines}" is no number of lines`, {
+      throw new NgrokdError("usage", `"${args.lines}" is not a number of lines`, {
         hint: "such as --lines 20",
       });
     const manager = thisManager();

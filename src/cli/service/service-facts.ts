@@ -75,12 +75,12 @@ function environmentRemarks({ origins }: Loaded): string[] {
   const key = from("api.key");
   if (key !== undefined)
     remarks.push(
-      `the service will not see ${key}; \`sudo ngrokd set-api-key\` keeps the key where it does`,
+      `the service does not get ${key} of this shell; \`sudo ngrokd set-api-key\` saves the key for it`,
     );
   const proxy = from("forward.proxy_url");
   if (proxy !== undefined)
     remarks.push(
-      `the service will not see ${proxy}; ` +
+      `the service does not get ${proxy} of this shell; ` +
         "set `forward.proxy_url` with `sudo ngrokd config edit`",
     );
   return remarks;
@@ -104,7 +104,7 @@ async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string
     const info = await lstat(file).catch(() => undefined);
     if (info === undefined || info.uid === 0) continue;
     remarks.push(
-      `"${file}" does not belong to root, and the service may have no right to it: ` +
+      `"${file}" does not belong to root, and the service may not be able to read it: ` +
         `\`sudo chown root ${file}\``,
     );
   }
@@ -131,7 +131,7 @@ async function ownProgram(): Promise<string> {
     const { uid, mode } = await lstat(path);
     const othersWrite = (mode & 0o022) !== 0 && (mode & 0o1000) === 0;
     if (uid !== 0 || othersWrite) {
-      const why = uid === 0 ? "others than root may write to" : "somebody else than root owns";
+      const why = uid === 0 ? "users other than root may write to" : "another user than root owns";
       throw new NgrokdError("refused", `Cannot make a service of "${program}": ${why} "${path}"`, {
         hint:
           `\`sudo install -m 0755 ${program} /usr/local/bin/ngrokd\`, ` +

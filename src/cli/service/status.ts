@@ -7,7 +7,7 @@ import { exitCodes } from "../exit-codes.ts";
 export default command({
   name: "service status",
   description:
-    "Whether the service is installed, runs, and starts with the machine; " +
+    "Show whether the service is installed, runs, and starts at boot; " +
     "exit code 4 if it does not run",
   examples: ["ngrokd service status", "ngrokd service status --json"],
   async run(_args, { say }) {
@@ -36,7 +36,7 @@ export function stateText(state: ServiceState, paint: Paint): string {
     "File",
     state.installed === "ours"
       ? state.path
-      : `${state.path}, ${paint.careful("not made by ngrokd")}`,
+      : `${state.path}, ${paint.careful(state.installed === "predecessor" ? "of the Go program" : "not made by ngrokd")}`,
   ]);
   const hint = state.needs_reload
     ? [`${paint.name("hint:")} its file was changed: \`sudo systemctl daemon-reload\``]

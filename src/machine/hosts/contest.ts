@@ -1,18 +1,17 @@
 /**
- * How often the hosts section has lately been put back after another program
- * took it out or changed it. Two programs that correct each other for ever wear
- * out a disk and help nobody, so the one that knows of it gives way, for longer
- * each time.
+ * The recent repairs of the hosts section after another program removed or
+ * changed it. Two programs that keep correcting each other only wear out the
+ * disk, so ngrokd waits, longer each time.
  */
 export interface Contest {
   /**
-   * When the section was put back within the last minute, in milliseconds of a
+   * The times of the repairs within the last minute, in milliseconds of a
    * monotonic clock.
    */
   readonly repairs: readonly number[];
-  /** How long the present wait is; 0 where there is none. */
+  /** The length of the present wait; 0 if there is none. */
   readonly waitMs: number;
-  /** The section is left as it is until then. */
+  /** No repair before this time. */
   readonly until: number;
 }
 
@@ -20,17 +19,17 @@ export const noContest: Contest = { repairs: [], waitMs: 0, until: Number.NEGATI
 
 const minuteMs = 60_000;
 const longestWaitMs = 60 * minuteMs;
-/** The third repair within a minute is the last for now. */
+/** The third repair within a minute starts a wait. */
 const enough = 3;
 
 /**
- * Pure: after the section has been put back once more. The third time in a
- * minute, and every time right after a wait, it waits (twice as long).
+ * Pure: the contest after one more repair. The third repair within a minute
+ * starts a wait. A repair soon after a wait starts one of twice the length.
  */
 export function afterRepair({ repairs, waitMs, until }: Contest, now: number): Contest {
   const recent = [...repairs, now].filter((at) => at > now - minuteMs);
-  // Whoever undid the repair that followed a wait has not given up; a peace as
-  // long as the wait forgives.
+  // The other program undid the repair after a wait, so it has not stopped. If
+  // it was quiet for as long as the wait, the contest starts over.
   const goesOn = waitMs > 0 && now - until < Math.max(waitMs, minuteMs);
   if (!goesOn && recent.length < enough)
     return { repairs: recent, waitMs: 0, until: noContest.until };

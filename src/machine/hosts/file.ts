@@ -1,34 +1,50 @@
+/**
+ * machine/hosts/ keeps the daemon's entries in /etc/hosts: text.ts edits the
+ * text, this file reads and writes it, keeper.ts decides when.
+ */
 import { Buffer } from "node:buffer";
 import { execFile } from "node:child_process";
-import { constants, existsSync } from "node:fs";
+import {
+  constants,
+  existsSync,
+  ftruncateSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { type FileHandle, lstat, open, readFile, realpath, rename, unlink } from "node:fs/promises";
-import { networkInterfaces } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { errnoOf, fileError, writeFileAtomic } from "../../files/atomic.ts";
+import { errnoOf, fileError, rootHint, writeFileAtomic } from "../../files/atomic.ts";
+import { stampIn } from "../../files/stamp.ts";
 import { stateFiles } from "../../files/state-folder.ts";
+import { absent } from "../../files/sweep.ts";
 import { isNgrokdError, NgrokdError } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Ip, Subnet } from "../../model/ip.ts";
-import { editHosts, type HostsEdit, namesOfMachine } from "./text.ts";
+import { carryTail, tailOf } from "./tail.ts";
+import { editHosts, type HostsEdit, pinsIn, type Written } from "./text.ts";
 
 export interface HostsOptions {
   /**
-   * An existing folder of the daemon's own for the copies: `hosts.original`,
-   * made once before the first change and never written again, and while the
-   * file is written in place `hosts.before` and `hosts.after`.
+   * The daemon's own folder, which exists, for the copies. `hosts.original` is
+   * made once, before the first change. `hosts.before` and `hosts.after` exist
+   * while the file is written in place.
    */
   readonly stateFolder: string;
   /** Ranges that entries of earlier runs come from, see editHosts. */
   readonly ranges?: readonly Subnet[];
+  /** The addresses that names were given; lines that say so are ours. */
+  readonly written?: () => Written;
   /**
-   * Write in place from the start. By default only where a rename cannot be, or
-   * would lose the file's SELinux label or access control list.
+   * Write in place from the start. The default is a rename, except if that is
+   * impossible or would lose the file's SELinux label or access control list.
    */
   readonly inPlace?: boolean;
   /**
-   * Asked once there is something to write; where it answers false, that is not
-   * done. What it rejects with is passed on as it is.
+   * Called when there is something to write; if it returns false, nothing is
+   * written. Its rejection is passed on unchanged.
    */
   readonly before?: () => Promise<boolean>;
   /** Stand-ins for tests. */
@@ -41,53 +57,65 @@ export interface HostsUpdate {
    * `overwritten`: in place. `withheld`: `before` said no.
    */
   readonly change: "none" | "replaced" | "overwritten" | "withheld";
-  /** What was found wrong and put right, a sentence each. */
+  /** The repairs of the section, one sentence each. */
   readonly repairs: readonly string[];
-  /** Names to which the user's own lines give another address; sorted. */
+  /**
+   * Names to which the user's own lines give another address. They are not
+   * written; sorted.
+   */
   readonly shadowed: readonly Hostname[];
 }
 
-/** What is read of a hosts file. */
+/** The content of a hosts file. */
 export interface HostsContent {
   readonly bytes: Buffer;
   readonly mode: number;
+  /** As stampOf: of the file that was read. */
+  readonly stamp?: string;
+  /** How many names the file has. */
+  readonly links?: number;
 }
 
 export interface HostsFs {
-  /** Undefined where there is no such file. */
+  /** Undefined if the file does not exist. */
   read(path: string): Promise<HostsContent | undefined>;
-  rename(from: string, to: string): Promise<void>;
   /**
-   * Whether the file has rules beside its mode, which a new file would not
-   * have.
+   * `stamp`: of the file that is replaced. With another one it rejects as
+   * overtaken().
+   */
+  rename(from: string, to: string, stamp?: string): Promise<void>;
+  /**
+   * Whether the file has an access control list, which a new file would lack.
    */
   hasAcl(path: string): Promise<boolean>;
 }
 
 /**
  * Makes our section of the hosts file hold exactly `entries` (see editHosts),
- * and writes only if that changes a byte. Mode, owner and symbolic links stay;
- * a missing file is made (0644) once there is an entry. The file is read here
- * and compared once more right before it is written: if another program was
- * quicker, its version is read and edited instead. Where the file cannot be
- * replaced (a bind mount, as in containers; a folder that we may not write) it
- * is written in place, with copies kept until that is finished, and a later
- * call repairs what a crash in between left behind. One call at a time.
+ * and writes only if a byte differs. Mode, owner and symbolic links stay. A
+ * missing file is made (0644) if there is an entry. The file is compared again
+ * right before the write: if another program has changed it, the new text is
+ * edited instead.
  *
- * Symbolic links are followed once, to the real file, and not after that; what
- * is not a regular file is never written. The path and the folders above it are
- * trusted: they come from the administrator.
+ * A file that cannot be replaced is written in place: a bind mount, as in
+ * containers, or a file in a folder without write permission. Copies are kept
+ * until the write is finished, and the next call repairs an interrupted write.
+ * One call at a time.
  *
- * Rejects with NgrokdError `permission` or `hosts` (`state` where a copy cannot
- * be kept), the hint set; the file is then as it was.
+ * Symbolic links are followed once, to the real file. Only a regular file is
+ * written. The path and the folders above it are trusted: they come from the
+ * administrator.
+ *
+ * Rejects with NgrokdError `permission` or `hosts`, or with `state` if a copy
+ * cannot be kept. Each has a hint, and the file is then unchanged.
  */
 export async function updateHostsFile(
   path: string,
   entries: ReadonlyMap<Hostname, Ip>,
   options: HostsOptions,
 ): Promise<HostsUpdate> {
-  const { ranges, before = async () => true } = options;
-  const fs: HostsFs = { read: readHosts, rename, hasAcl, ...options.fs };
+  const { ranges, written, before = async () => true } = options;
+  const fs: HostsFs = { read: readHosts, rename: renameUnchanged, hasAcl, ...options.fs };
   const copies = copiesIn(options.stateFolder);
   const { file, rescued } = await told(path, async () => {
     const file = await realFile(path);
@@ -95,7 +123,7 @@ export async function updateHostsFile(
   });
   for (let attempt = 1; attempt <= 5; attempt++) {
     const old = await told(path, () => fs.read(file));
-    const edit = editHosts(old?.bytes.toString("latin1") ?? "", entries, ranges);
+    const edit = editHosts(old?.bytes.toString("latin1") ?? "", entries, ranges, written?.());
     if (edit.kind === "refused")
       throw new NgrokdError("hosts", `Cannot edit "${path}": ${edit.reason}`, {
         hint: chooseAnother,
@@ -105,7 +133,8 @@ export async function updateHostsFile(
     if (!(await before())) return { change: "withheld", repairs: rescued, shadowed };
     const change = await told(path, async () => {
       if (old !== undefined) await keepOriginal(copies.original, old);
-      const inPlace = options.inPlace ?? (hasSelinux() || (await fs.hasAcl(file)));
+      const isLinked = (old?.links ?? 1) > 1;
+      const inPlace = options.inPlace ?? (isLinked || hasSelinux() || (await fs.hasAcl(file)));
       return await write(file, old, Buffer.from(edit.text, "latin1"), { fs, copies, inPlace });
     });
     if (change !== "overtaken") return { change, repairs: [...rescued, ...edit.repairs], shadowed };
@@ -116,33 +145,33 @@ export async function updateHostsFile(
 }
 
 /**
- * What {@link updateHostsFile} would do, without doing it. Rejects as it does
- * for a file that cannot be read; one that must not be edited is an answer
- * here.
+ * The change that {@link updateHostsFile} would make; writes nothing. Rejects
+ * in the same way if the file cannot be read. A file that must not be edited is
+ * a result here.
  */
 export async function inspectHostsFile(
   path: string,
   entries: ReadonlyMap<Hostname, Ip>,
-  { ranges, fs }: Pick<HostsOptions, "ranges" | "fs"> = {},
+  { ranges, written, fs }: Pick<HostsOptions, "ranges" | "written" | "fs"> = {},
 ): Promise<HostsEdit & { readonly before: string }> {
   const old = await told(path, async () => await (fs?.read ?? readHosts)(await realFile(path)));
   const before = old?.bytes.toString("latin1") ?? "";
-  return { ...editHosts(before, entries, ranges), before };
+  return { ...editHosts(before, entries, ranges, written?.()), before };
 }
 
 /**
- * What the hosts file calls this machine (see namesOfMachine); nothing where it
- * cannot be read, which whoever edits it will say.
+ * Which of these names the user's own lines carry, with their addresses (see
+ * pinsIn). None if the file cannot be read, which its next edit reports.
  */
-export async function machineNamesIn(path: string): Promise<ReadonlySet<string>> {
-  const text = await realFile(path)
+export async function pinsInFile(
+  path: string,
+  names: ReadonlySet<Hostname>,
+  written: Written,
+): Promise<ReadonlyMap<Hostname, readonly string[]>> {
+  const content = await realFile(path)
     .then(readHosts)
     .catch(() => undefined);
-  const addresses = Object.values(networkInterfaces()).flatMap((list = []) =>
-    list.map(({ address }) => address),
-  );
-  const outside = addresses.filter((address) => !/^127\.|^::1$/.test(address));
-  return namesOfMachine(text?.bytes.toString("latin1") ?? "", outside);
+  return pinsIn(content?.bytes.toString("latin1") ?? "", names, written);
 }
 
 type Copies = ReturnType<typeof copiesIn>;
@@ -151,19 +180,16 @@ function copiesIn(stateFolder: string) {
   return { original: hostsOriginal, before: hostsBefore, after: hostsAfter };
 }
 
-/**
- * 64 MiB: more than the largest block lists, and little enough to hold in
- * memory.
- */
+/** 64 MiB: more than the largest block lists, and it still fits in memory. */
 const sizeLimit = 64 * 1024 * 1024;
 
 /**
- * Why a file next to the hosts file cannot be made or renamed over it, while
- * the hosts file itself may still be written.
+ * Errors of a new file next to the hosts file, or of the rename over it. The
+ * hosts file itself may still be writable.
  */
 const irreplaceable = new Set(["EBUSY", "EXDEV", "EACCES", "EPERM", "EROFS", "ETXTBSY"]);
 
-/** "overtaken": the file is no longer what was read, and was not touched. */
+/** "overtaken": another program changed the file first; it was not written. */
 async function write(
   file: string,
   old: HostsContent | undefined,
@@ -171,25 +197,57 @@ async function write(
   { fs, copies, inPlace }: { fs: HostsFs; copies: Copies; inPlace: boolean },
 ): Promise<"replaced" | "overwritten" | "overtaken"> {
   if (old !== undefined && inPlace) return await overwrite(file, old, bytes, copies);
-  let overtaken = false;
   const renameIfUnchanged = async (from: string, to: string) => {
-    overtaken = !sameContent(await fs.read(file), old);
-    if (overtaken) throw new NgrokdError("hosts", `"${file}" was changed by another program`);
-    await fs.rename(from, to);
+    await copyAttributes(to, from);
+    const now = await fs.read(file);
+    if (!sameContent(now, old)) throw overtaken(file);
+    await fs.rename(from, to, now?.stamp);
   };
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const replaced = await open(file, flags).catch(() => undefined);
   try {
     await writeFileAtomic(file, bytes, { mode: old?.mode ?? 0o644, rename: renameIfUnchanged });
+    if (replaced !== undefined && old !== undefined)
+      await carryTail(replaced, old.bytes.length, file);
     return "replaced";
   } catch (error) {
-    if (overtaken) return "overtaken";
-    if (
-      old === undefined ||
-      !isNgrokdError(error) ||
-      !irreplaceable.has(String(error.details.errno))
-    )
-      throw error;
+    if (isOvertaken(error)) return "overtaken";
+    if (old === undefined || !isNgrokdError(error)) throw error;
+    const errno = String(error.details.errno);
+    const isRoomy = bytes.length <= old.bytes.length && noRoom.has(errno);
+    if (!irreplaceable.has(errno) && !isRoomy) throw error;
     return await overwrite(file, old, bytes, copies);
+  } finally {
+    await replaced?.close();
   }
+}
+
+/** A full disk: there is no room for a new file, and none is needed to cut. */
+const noRoom = new Set(["ENOSPC", "EDQUOT"]);
+
+const overtaken = (path: string): NgrokdError =>
+  new NgrokdError("hosts", `"${path}" was changed by another program`, {
+    details: { overtaken: true },
+  });
+const isOvertaken = (error: unknown): boolean =>
+  isNgrokdError(error) && error.details.overtaken === true;
+
+/** In one go, so that no program comes in between the look and the rename. */
+async function renameUnchanged(from: string, to: string, stamp?: string): Promise<void> {
+  const now = statSync(to, { bigint: true, throwIfNoEntry: false });
+  if (stamp !== undefined && (now === undefined || stampIn(now) !== stamp)) throw overtaken(to);
+  renameSync(from, to);
+}
+
+/**
+ * Gives the new file the extended attributes that users gave the old one. node:
+ * has no call for them, and a `cp` that cannot copy them is on systems that
+ * hardly know them.
+ */
+async function copyAttributes(from: string, to: string): Promise<void> {
+  if (process.platform !== "linux" || !existsSync(from)) return;
+  const words = ["--attributes-only", "--preserve=xattr", "--", from, to];
+  await promisify(execFile)("/bin/cp", words, { timeout: 5000 }).catch(() => undefined);
 }
 
 function sameContent(a: HostsContent | undefined, b: HostsContent | undefined): boolean {
@@ -199,10 +257,9 @@ function sameContent(a: HostsContent | undefined, b: HostsContent | undefined): 
 }
 
 /**
- * Writes from the first byte that differs, and cuts the file only after that.
- * If this fails half way, the old bytes are put back; if the process or the
- * machine stops half way, finishInterrupted() finds both copies at the next
- * call.
+ * Writes from the first byte that differs, and then cuts the file. If the write
+ * fails, the old bytes are put back. If the process or the machine stops,
+ * finishInterrupted() finds both copies at the next call.
  */
 async function overwrite(
   path: string,
@@ -212,40 +269,64 @@ async function overwrite(
 ): Promise<"overwritten" | "overtaken"> {
   const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
-    // Who may not read the file may not read its copies either.
-    await keepCopy(copies.before, old.bytes, old.mode);
-    await keepCopy(copies.after, bytes, old.mode);
-    const overtaken = !(await file.readFile()).equals(old.bytes);
-    if (!overtaken) {
-      const from = firstDifference(old.bytes, bytes);
-      try {
-        await putFrom(file, bytes, from);
-      } catch (error) {
-        await putFrom(file, old.bytes, from);
-        await dropCopies(copies);
+    // Who may not read the file may not read its copies either. A full disk has
+    // no room for them, and does not keep us from making the file shorter.
+    const isShorter = bytes.length <= old.bytes.length;
+    await keepCopies(copies, old, bytes).catch(async (error: unknown) => {
+      if (!isShorter || !isNgrokdError(error) || !noRoom.has(String(error.details.errno)))
         throw error;
-      }
-    }
-    await dropCopies(copies);
-    return overtaken ? "overtaken" : "overwritten";
+      await dropCopies(copies);
+    });
+    const isDone = await putUnchanged(file, old.bytes, bytes).finally(() => dropCopies(copies));
+    return isDone ? "overwritten" : "overtaken";
   } finally {
     await file.close();
   }
 }
 
-async function putFrom(file: FileHandle, bytes: Buffer, from: number): Promise<void> {
-  for (let at = from; at < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, at, bytes.length - at, at);
-    at += bytesWritten;
+async function keepCopies(copies: Copies, old: HostsContent, bytes: Buffer): Promise<void> {
+  await keepCopy(copies.before, old.bytes, old.mode);
+  await keepCopy(copies.after, bytes, old.mode);
+}
+
+/**
+ * Puts `bytes` in place of `old`, and returns false if the file has another
+ * text by now. Without a wait in between, so that there is hardly a moment in
+ * which another program's line could be lost.
+ */
+async function putUnchanged(file: FileHandle, old: Buffer, bytes: Buffer): Promise<boolean> {
+  const { fd } = file;
+  if (!readFileSync(fd).equals(old)) return false;
+  const from = firstDifference(old, bytes);
+  try {
+    writeAllSync(fd, bytes, from);
+    // Others may have appended behind what was read.
+    const tail = tailOf(fd, Math.max(old.length, bytes.length));
+    writeAllSync(fd, Buffer.concat([bytes, tail]), bytes.length);
+    ftruncateSync(fd, bytes.length + tail.length);
+  } catch (error) {
+    writeAllSync(fd, old, from);
+    ftruncateSync(fd, old.length);
+    throw error;
   }
-  await file.truncate(bytes.length);
+  await file.sync();
+  return true;
+}
+
+function writeAllSync(fd: number, bytes: Buffer, from: number): void {
+  for (let at = from; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, at);
+}
+
+async function putFrom(file: FileHandle, bytes: Buffer, from: number): Promise<void> {
+  writeAllSync(file.fd, bytes, from);
+  ftruncateSync(file.fd, bytes.length);
   await file.sync();
 }
 
-/** In this order: only both copies together mean that a write was under way. */
+/** In this order: an interrupted write is known by both copies together. */
 async function dropCopies(copies: Copies): Promise<void> {
-  await unlink(copies.after);
-  await unlink(copies.before);
+  await unlink(copies.after).catch(absent);
+  await unlink(copies.before).catch(absent);
 }
 
 function firstDifference(a: Buffer, b: Buffer): number {
@@ -257,8 +338,8 @@ function firstDifference(a: Buffer, b: Buffer): number {
 
 /**
  * Finishes an overwrite() that a crash interrupted. Disks may store the blocks
- * of a write in any order, so every byte may be old or new; a file with any
- * other byte was changed since, and is left alone.
+ * of a write in any order, so each byte may be old or new. A file with any
+ * other byte was changed since then, and is left alone.
  */
 async function finishInterrupted(path: string, fs: HostsFs, copies: Copies): Promise<string[]> {
   const before = await readIfThere(copies.before);
@@ -305,10 +386,11 @@ async function keepCopy(copy: string, bytes: Buffer, mode: number): Promise<void
   try {
     await writeFileAtomic(copy, bytes, { mode });
   } catch (error) {
-    const { code, message } = fileError(`Cannot write "${copy}"`, error);
+    const { code, message, details } = fileError(`Cannot write "${copy}"`, error);
     throw new NgrokdError(code, message, {
       cause: error,
-      hint: "the hosts file is changed only where a copy of it can be kept",
+      details: { ...details },
+      hint: "the hosts file is changed only if a copy of it can be kept",
     });
   }
 }
@@ -322,7 +404,7 @@ async function readIfThere(path: string): Promise<Buffer | undefined> {
   }
 }
 
-/** Where the symbolic links lead, or the path itself where no file is yet. */
+/** The file behind the symbolic links, or the path itself if no file exists. */
 async function realFile(path: string): Promise<string> {
   try {
     return await realpath(path);
@@ -351,7 +433,7 @@ async function readHosts(path: string): Promise<HostsContent | undefined> {
   });
   if (file === undefined) return undefined;
   try {
-    const info = await file.stat();
+    const info = await file.stat({ bigint: true });
     const wrong = !info.isFile()
       ? "it is not a regular file"
       : info.size > sizeLimit
@@ -359,23 +441,24 @@ async function readHosts(path: string): Promise<HostsContent | undefined> {
         : undefined;
     if (wrong !== undefined)
       throw new NgrokdError("hosts", `Cannot edit "${path}": ${wrong}`, { hint: chooseAnother });
-    return { bytes: await file.readFile(), mode: info.mode & 0o7777 };
+    const { mode, nlink } = info;
+    const known = { mode: Number(mode) & 0o7777, stamp: stampIn(info), links: Number(nlink) };
+    return { bytes: await file.readFile(), ...known };
   } finally {
     await file.close();
   }
 }
 
 /**
- * A new file gets the folder's SELinux label, not the old file's, and node: has
- * no call to carry it over.
+ * A new file gets the SELinux label of the folder. The runtime has no call to
+ * copy the label of the old file.
  */
 const hasSelinux = (): boolean => existsSync("/sys/fs/selinux/enforce");
 
 /**
- * Access control lists cannot be read through node: either, but `ls` marks them
- * with a plus behind the mode (POSIX; GNU and macOS do so, and an `ls` that
- * does not, as busybox's, is on systems that hardly know them). Asked only when
- * the file is about to be written.
+ * The runtime cannot read access control lists, but `ls` marks them with a plus
+ * after the mode (POSIX; GNU and macOS do). The `ls` of busybox does not; its
+ * systems rarely have such lists. Called only before a write.
  */
 async function hasAcl(path: string): Promise<boolean> {
   const env = { LC_ALL: "C" };
@@ -389,8 +472,8 @@ async function hasAcl(path: string): Promise<boolean> {
 const chooseAnother = "set NGROKD_HOSTS_PATH to the hosts file that this system reads";
 
 /**
- * Does something to the hosts file, and says of a failure what it means for
- * that.
+ * Runs work on the hosts file. Its error then says that the hosts file cannot
+ * be edited, with a hint.
  */
 async function told<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
@@ -405,7 +488,9 @@ function hostsError(path: string, error: unknown): NgrokdError {
   if (known.hint !== undefined) return known;
   const denied = known.code === "permission";
   const hint = denied
-    ? "run the daemon as root, or set NGROKD_HOSTS_PATH to a file it may write"
+    ? process.getuid?.() === 0
+      ? rootHint(path, String(known.details.errno))
+      : "run the daemon as root, or set NGROKD_HOSTS_PATH to a file it may write"
     : "the next pass tries again; NGROKD_HOSTS_PATH can name another file";
   return new NgrokdError(denied ? "permission" : "hosts", known.message, {
     cause: error,

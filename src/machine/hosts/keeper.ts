@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { stampOf } from "../../files/stamp.ts";
 import { reasonOf } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
@@ -16,9 +17,10 @@ export interface HostsKeeper {
   advertise(entries: ReadonlyMap<Hostname, Ip>): Promise<readonly Hostname[]>;
   /**
    * Puts the section back if another program has changed it. Costs one stat as
-   * long as the file is unchanged. Never rejects.
+   * long as the file is unchanged. Returns whether other names than before are
+   * left to the user's own lines. Never rejects.
    */
-  guard(): Promise<void>;
+  guard(): Promise<boolean>;
   /**
    * Takes the section out, and returns whether there was one. Rejects as
    * updateHostsFile.
@@ -57,6 +59,7 @@ export function createHostsKeeper(options: HostsKeeperOptions): HostsKeeper {
     trouble: undefined,
     settled: false,
     seen: undefined,
+    pinned: [],
   };
   const inTurn = createSerial();
   return {
@@ -67,7 +70,8 @@ export function createHostsKeeper(options: HostsKeeperOptions): HostsKeeper {
       inTurn(async () => {
         state.settled &&= sameEntries(state.entries, next);
         state.entries = next;
-        return await settle(state);
+        state.pinned = await settle(state);
+        return state.pinned;
       }),
     guard: () => inTurn(() => guard(state)),
     clear: () =>
@@ -75,7 +79,10 @@ export function createHostsKeeper(options: HostsKeeperOptions): HostsKeeper {
         state.entries = new Map();
         const { change } = await updateHostsFile(options.path, state.entries, options);
         allIsWell(state);
-        await options.journal.forget();
+        // An entry too many does no harm: undo looks at the file first.
+        await options.journal.forget().catch((error: unknown) => {
+          options.log.warn(reasonOf(error));
+        });
         return change !== "none";
       }),
   };
@@ -95,6 +102,8 @@ interface State extends HostsKeeperOptions {
   settled: boolean;
   /** The stamp of the file when the section was last found right. */
   seen: string | undefined;
+  /** The names that are left to the user's own lines. */
+  pinned: readonly Hostname[];
 }
 
 /** Writes the section if it is not right. Returns the overridden names. */
@@ -110,7 +119,7 @@ async function settle(state: State): Promise<readonly Hostname[]> {
   for (const sentence of update.repairs) log.warn(`Repaired the hosts file "${path}": ${sentence}`);
   if (update.change === "withheld") {
     noteTrouble(state, {
-      text: `Another program keeps taking ngrokd's section out of "${path}", or changing it; it is left alone for now, and names may not resolve`,
+      text: `Another program keeps removing or changing ngrokd's section of "${path}"; it is not repaired for now, and names may not resolve`,
       held: true,
     });
     return update.shadowed;
@@ -119,27 +128,27 @@ async function settle(state: State): Promise<readonly Hostname[]> {
     if (entries.size === 0) await journal.forget();
     if (isRepair) {
       state.contest = afterRepair(state.contest, now());
-      log.info(
-        `Put ngrokd's section of "${path}" back: another program had taken it out or changed it`,
-      );
+      log.info(`Restored ngrokd's section of "${path}": another program had removed or changed it`);
     } else log.debug(`Wrote ${entries.size} names into "${path}"`);
   }
   allIsWell(state);
   return update.shadowed;
 }
 
-async function guard(state: State): Promise<void> {
-  const { path, now } = state;
+async function guard(state: State): Promise<boolean> {
+  const { path, now, pinned } = state;
   try {
     const stamp = await stampOf(path);
     const isDue = state.trouble?.held === true && mayRepair(state.contest, now());
-    if ((stamp === state.seen && !isDue) || state.entries.size === 0) return;
-    await settle(state);
+    if ((stamp === state.seen && !isDue) || state.entries.size === 0) return false;
+    state.pinned = await settle(state);
     state.seen = stamp;
+    return !isDeepStrictEqual(pinned, state.pinned);
   } catch (error) {
     state.seen = undefined;
     const text = `The hosts file "${path}" cannot be checked: ${reasonOf(error)}`;
     noteTrouble(state, { text, held: false });
+    return false;
   }
 }
 

@@ -7,15 +7,14 @@ import { type Ip, loopback, parseIp, type Subnet, subnetHas } from "../../model/
 import { quote } from "../../model/parsed.ts";
 
 /**
- * The lines around our section, those of the Go program; they count as whole
- * lines only, white space after them tolerated.
+ * The lines around our section, the same as in the Go program. Each must be a
+ * whole line; white space may follow.
  */
 export const beginLine = "# BEGIN ngrokd managed section";
 export const endLine = "# END ngrokd managed section";
 
 /**
- * Ranges that entries of ours come from: loopback, and what the Go program
- * hands out by default.
+ * The ranges of our entries: loopback, and the default range of the Go program.
  */
 export const entryRanges: readonly Subnet[] = [loopback, { first: 0x0a6b0000, bits: 16 }];
 
@@ -24,38 +23,40 @@ export type HostsEdit =
   | {
       readonly kind: "changed";
       readonly text: string;
-      /**
-       * What was wrong with the section and has been put right, a sentence
-       * each.
-       */
+      /** The repairs of the section, one sentence each. */
       readonly repairs: readonly string[];
       /**
-       * Names that a line outside the section gives another address, so that
-       * ours may not count; sorted.
+       * Sorted names to which a line outside the section gives another address.
+       * They are not written.
        */
       readonly shadowed: readonly Hostname[];
     }
   | { readonly kind: "refused"; readonly reason: string };
 
 /**
- * Makes the section of a hosts file hold exactly `entries`, sorted by name,
- * `IP<TAB>name` a line; without entries there is no section. A new section goes
- * to the end, an existing one stays where it is.
+ * Makes the section of a hosts file hold exactly `entries`, one line each
+ * (`IP<TAB>name`), sorted by name. Without entries there is no section. A name
+ * to which a line outside gives another address is left out: the user's line
+ * counts, above and below the section. A new section goes to the end; an
+ * existing one keeps its place.
  *
- * `text` is the file's bytes read as latin1, a character a byte, and so is the
- * answer: whatever stands outside the section comes back byte for byte and in
- * order. Nothing is dropped but the marker lines and the entries between them.
- * What someone else wrote between them moves below the section; without its
- * other marker, a marker owns only the lines next to it that are in our format
- * and order. Taking the section out again restores the text from before it was
- * put in. The result is a fixed point. `ranges`: where entries, also those of
- * earlier runs, come from: a line counts as ours only if its address is in one
- * of them and not reserved.
+ * `text` is the file read as latin1, one character for each byte, and so is the
+ * result: the text outside the section is kept byte for byte. Only the marker
+ * lines and the entries between them are removed, and all lines with a name and
+ * an address of `written`, in any spacing: another tool may have reformatted
+ * the file. Other lines between the markers move below the section. A marker
+ * without its partner owns only the adjacent lines that are in our format and
+ * order.
+ *
+ * Removing the section restores the text from before it was added. Editing the
+ * result again changes nothing. A line counts as ours only if its address is in
+ * one of `ranges`, and is not reserved.
  */
 export function editHosts(
   text: string,
   entries: ReadonlyMap<Hostname, Ip>,
   ranges = entryRanges,
+  written: Written = new Map(),
 ): HostsEdit {
   if (text.startsWith("\xff\xfe") || text.startsWith("\xfe\xff")) {
     return {
@@ -64,54 +65,48 @@ export function editHosts(
     };
   }
   const bom = text.startsWith("\xef\xbb\xbf") ? text.slice(0, 3) : "";
-  const parts = takeApart(text.slice(bom.length), (line) => isOurs(line, entries, ranges));
-  const next = bom + parts.before + sectionOf(parts, entries) + parts.after;
-  const shadowed = shadowedNames(parts.before + parts.after, entries);
+  const parts = takeApart(text.slice(bom.length), ownershipOf(entries, ranges, written));
+  const foreign = parts.before + parts.after;
+  const addresses = foreignAddresses(foreign, entries);
+  const shadowed = [...addresses.keys()]
+    .filter((name) => addresses.get(name)?.some((one) => one !== entries.get(name)))
+    .sort();
+  const served = new Map(entries);
+  for (const name of shadowed) served.delete(name);
+  const next = bom + parts.before + sectionOf(parts, served) + parts.after;
   return next === text
     ? { kind: "same", shadowed }
     : { kind: "changed", text: next, repairs: parts.repairs, shadowed };
 }
 
+/** The names and addresses that this daemon or an earlier run has written. */
+export type Written = ReadonlyMap<Hostname, Ip>;
+
 /**
- * Pure: the names that a hosts file gives to this machine itself: those of
- * 127.0.1.1, where Debian and its kin write them, and of the machine's own
- * `addresses`. Lower case, without final dots. `text`: as editHosts takes it;
- * our own section does not count.
+ * Pure: the addresses that lines outside our section give to `names`. `text`
+ * and `written` are as for editHosts.
  */
-export function namesOfMachine(text: string, addresses: readonly string[]): Set<string> {
-  const own = new Set(["127.0.1.1", ...addresses.map((address) => address.toLowerCase())]);
-  // A block list has a hundred thousand lines: none but those that begin so are
-  // looked at closely.
-  const begins = new RegExp(
-    `^\\s*(?:${[...own].map((address) => address.replaceAll(".", "\\.")).join("|")})\\s`,
-    "i",
-  );
-  const found = new Set<string>();
-  let inOurs = false;
-  for (const line of text.split("\n")) {
-    if (isBegin(line) || isEnd(line)) inOurs = isBegin(line);
-    if (inOurs || !begins.test(line)) continue;
-    const [address = "", ...names] = (line.split("#", 1)[0] ?? "")
-      .trim()
-      .toLowerCase()
-      .split(/\s+/);
-    if (own.has(address)) for (const name of names) found.add(name.replace(/\.$/, ""));
-  }
-  return found;
+export function pinsIn(
+  text: string,
+  names: ReadonlySet<Hostname>,
+  written: Written,
+): ReadonlyMap<Hostname, readonly string[]> {
+  const { before, after } = takeApart(text, ownershipOf(new Map(), entryRanges, written));
+  return foreignAddresses(before + after, names);
 }
 
 interface Parts {
-  /** Foreign text before and after the place of the section. */
+  /** The text of others, before and after the section. */
   readonly before: string;
   readonly after: string;
-  /** The line end for our lines: the one that most foreign lines have. */
+  /** The line end for our lines: the one that most other lines have. */
   readonly eol: string;
   readonly repairs: readonly string[];
 }
 
 /**
- * Stands first in the section where we had to end the line above it, so that
- * taking the section out can undo that.
+ * The first line of the section, if the line above had no line end and we added
+ * one. Removing the section then removes that line end too.
  */
 const joint = "# (before this section, the line above had no line end)";
 
@@ -125,11 +120,11 @@ function sectionOf({ before, eol }: Parts, entries: ReadonlyMap<Hostname, Ip>): 
   return joined ? eol + section : section;
 }
 
-function takeApart(text: string, ours: (line: string) => boolean): Parts {
-  const start = firstOfOurs(text);
+function takeApart(text: string, own: Ownership): Parts {
+  const start = Math.min(firstOfOurs(text), own.firstWritten(text));
   const untouched = text.slice(0, start);
   const lines = text.slice(start).match(/[^\n]*\n|[^\n]+/g) ?? [];
-  const { place, dropped, repairs } = findOurs(lines, ours, count(untouched, "\n"));
+  const { place, dropped, repairs } = findOurs(lines, own, count(untouched, "\n"));
   const kept = (from: number, to: number) =>
     lines.slice(from, to).filter((_, i) => !dropped.has(from + i));
   const above = untouched + kept(0, place).join("");
@@ -143,32 +138,29 @@ function takeApart(text: string, ours: (line: string) => boolean): Parts {
 const firstMarker = new RegExp(`(?:^|\\n)(?:(${beginLine})|${endLine})[ \\t\\r]*(?=\\n|$)`);
 
 /**
- * Where the first line that may be ours begins. Above a section's begin none
- * is, and there may stand a block list of many megabytes.
+ * The index of the first line that may be ours. The text above a section's
+ * first marker is not scanned: it may be a large block list.
  */
 function firstOfOurs(text: string): number {
   const marker = firstMarker.exec(text);
   if (marker === null) return text.length;
-  // An end without a begin may have entries of ours above it.
+  // An end marker without a begin marker may have our entries above it.
   if (marker[1] === undefined) return 0;
   return marker[0].startsWith("\n") ? marker.index + 1 : marker.index;
 }
 
-/**
- * Undoes the line end that goes with the joint, if this is one that we would
- * have given.
- */
+/** Removes the line end that came with the joint, if it is one that we add. */
 function withoutLineEnd(text: string, style: string): string {
   const rest = text.endsWith(style) ? text.slice(0, -style.length) : "";
   return rest === "" || rest.endsWith("\n") || (commonEol(rest) ?? style) !== style ? text : rest;
 }
 
 /**
- * Which lines are ours and go, and the index of the line where the section
- * belongs: the first marker's, or the end. `skipped`: how many lines of the
- * file stand above these.
+ * The indexes of our lines, which are removed, and the index where the section
+ * belongs: at the first marker, or at the end. `skipped` is the number of lines
+ * above `lines` in the file.
  */
-function findOurs(lines: readonly string[], ours: (line: string) => boolean, skipped: number) {
+function findOurs(lines: readonly string[], own: Ownership, skipped: number) {
   const dropped = new Set<number>();
   const repairs: string[] = [];
   const strangers: string[] = [];
@@ -187,7 +179,7 @@ function findOurs(lines: readonly string[], ours: (line: string) => boolean, ski
     if (isEnd(lines[here])) {
       repairs.push(`line ${number} ended a section that no line began`);
       let i = here - 1;
-      while (dropIf(i, ours) && inOrder(lines[i - 1], lines[i])) i--;
+      while (dropIf(i, own.alone) && inOrder(lines[i - 1], lines[i])) i--;
       dropIf(i, isJoint);
       continue;
     }
@@ -196,13 +188,17 @@ function findOurs(lines: readonly string[], ours: (line: string) => boolean, ski
       dropped.add(next);
       m++;
       for (let i = here + 1; i < next; i++)
-        if (!dropIf(i, (line) => ours(line) || isJoint(line))) strangers.push(lines[i] ?? "");
+        if (!dropIf(i, (line) => own.between(line) || isJoint(line)))
+          strangers.push(lines[i] ?? "");
     } else {
       repairs.push(`line ${number} began a section that no line ended`);
       let i = dropIf(here + 1, isJoint) ? here + 2 : here + 1;
-      while (dropIf(i, ours) && inOrder(lines[i], lines[i + 1])) i++;
+      while (dropIf(i, own.alone) && inOrder(lines[i], lines[i + 1])) i++;
     }
   }
+  const stray = own.hasWritten ? lines.keys().filter((i) => !dropped.has(i)) : [];
+  const found = [...stray].filter((i) => dropIf(i, own.isWritten));
+  if (found.length > 0) repairs.push(straySentence(found.length));
   if (strangers.length > 0) repairs.push(strangersSentence(strangers));
   return { place: markers[0] ?? lines.length, dropped, repairs };
 }
@@ -214,36 +210,98 @@ const isLine = (line: string, text: string): boolean =>
   line.startsWith(text) && /^[ \t\r\n]*$/.test(line.slice(text.length));
 
 /**
- * True where the second entry can follow the first in a section of ours; true
- * where either is no entry (it stops the run by itself).
+ * True if the second entry may follow the first in our section. True also if
+ * either is no entry, which ends the run by itself.
  */
 function inOrder(first = "", second = ""): boolean {
   const [a, b] = [entryOf(first), entryOf(second)];
   return a === undefined || b === undefined || a.name < b.name;
 }
 
-/** True for a line that an earlier run wrote, as far as a line can tell. */
-function isOurs(
-  line: string,
-  entries: ReadonlyMap<Hostname, Ip>,
-  ranges: readonly Subnet[],
-): boolean {
-  const entry = entryOf(line);
-  if (entry === undefined) return false;
-  const { name, ip } = entry;
-  if (entries.get(name) === ip) return true;
-  return !isLocalhostKin(name) && !isReserved(ip) && ranges.some((range) => subnetHas(range, ip));
+/** Recognizes our lines by their text. */
+interface Ownership {
+  /** Between both markers: any spacing and case, also the Go program's. */
+  readonly between: (line: string) => boolean;
+  /** Next to a marker without its partner: only our own format. */
+  readonly alone: (line: string) => boolean;
+  /** Anywhere: a name and an address that ngrokd has written, in any format. */
+  readonly isWritten: (line: string) => boolean;
+  readonly hasWritten: boolean;
+  /** The index of the first written line; the end of the text without one. */
+  readonly firstWritten: (text: string) => number;
 }
 
-function entryOf(line: string): { name: Hostname; ip: Ip } | undefined {
+function ownershipOf(
+  entries: ReadonlyMap<Hostname, Ip>,
+  ranges: readonly Subnet[],
+  written: Written,
+): Ownership {
+  const isOurs = (entry: Entry | undefined): boolean => {
+    if (entry === undefined) return false;
+    const { name, ip } = entry;
+    if (entries.get(name) === ip) return true;
+    return !isLocalhostKin(name) && !isReserved(ip) && ranges.some((range) => subnetHas(range, ip));
+  };
+  const isWritten = (line: string): boolean => {
+    const entry = looseEntryOf(line.split("#", 1)[0] ?? "");
+    return entry !== undefined && written.get(entry.name) === entry.ip && !isReserved(entry.ip);
+  };
+  return {
+    between: (line) => isWritten(line) || isOurs(looseEntryOf(line)),
+    alone: (line) => isOurs(entryOf(line)),
+    isWritten,
+    hasWritten: written.size > 0,
+    firstWritten: (text) => firstLineThat(isWritten, text, written),
+  };
+}
+
+/**
+ * The index of the first line that passes the test and begins like one of these
+ * addresses. The other lines, such as those of a block list, are not parsed.
+ */
+function firstLineThat(test: (line: string) => boolean, text: string, written: Written): number {
+  if (written.size === 0) return text.length;
+  const nets = new Set([...written.values()].map((ip) => ip.slice(0, ip.indexOf(".") + 1)));
+  const starts = [...nets].map((net) => net.replace(".", "\\.")).join("|");
+  const lines = new RegExp(`^[ \\t]*(?:${starts})(?!0\\.0\\.1[ \\t])[^\\n]*`, "gm");
+  for (let line = lines.exec(text); line !== null; line = lines.exec(text))
+    if (test(line[0])) return line.index;
+  return text.length;
+}
+
+interface Entry {
+  readonly name: Hostname;
+  readonly ip: Ip;
+}
+
+/** An entry in exactly our format. */
+function entryOf(line: string): Entry | undefined {
   const [, ipText = "", nameText = ""] =
     /^([\d.]{7,15})\t([a-z0-9._-]{1,253})\r?\n?$/.exec(line) ?? [];
+  const entry = parseEntry(ipText, nameText);
+  return entry?.name === nameText ? entry : undefined;
+}
+
+/**
+ * An address and one name, in any spacing and case. The Go program wrote
+ * wildcards too.
+ */
+function looseEntryOf(line: string): Entry | undefined {
+  const [, ipText = "", nameText = ""] =
+    /^\s*([\d.]{7,15})[ \t]+(?:\*\.)?([a-z0-9._-]{1,254})\s*$/i.exec(line) ?? [];
+  return parseEntry(ipText, nameText);
+}
+
+function parseEntry(ipText: string, nameText: string): Entry | undefined {
   const ip = parseIp(ipText);
   const name = parseHostname(nameText);
-  return ip.ok && name.ok && name.value === nameText
-    ? { name: name.value, ip: ip.value }
-    : undefined;
+  return ip.ok && name.ok ? { name: name.value, ip: ip.value } : undefined;
 }
+
+const straySentence = (lines: number): string =>
+  lines === 1
+    ? "1 line that ngrokd had written stood outside its section"
+    : `${lines} lines that ngrokd had written stood outside its section`;
 
 function strangersSentence(lines: readonly string[]): string {
   const shown = lines
@@ -271,24 +329,33 @@ function count(text: string, part: string): number {
   return found;
 }
 
-function shadowedNames(foreign: string, entries: ReadonlyMap<Hostname, Ip>): Hostname[] {
-  if (entries.size === 0) return [];
-  const addresses: ReadonlyMap<string, Ip> = entries;
-  const shadowed = new Set<string>();
+/** Which of these names foreign lines carry, and the addresses they give. */
+function foreignAddresses(
+  foreign: string,
+  names: { keys(): Iterable<Hostname>; readonly size: number },
+): Map<Hostname, string[]> {
+  const found = new Map<Hostname, string[]>();
+  if (names.size === 0) return found;
+  const known = new Map<string, Hostname>();
+  for (const name of names.keys()) known.set(name, name);
   // Of the words of a block list few begin as a name of ours does (with a
   // letter, a digit or an underscore): the rest is passed over.
-  const initials = [...new Set([...entries.keys()].map((name) => name.charAt(0)))].join("");
+  const initials = [...new Set([...names.keys()].map((name) => name.charAt(0)))].join("");
   const words = new RegExp(`(?<=\\s)[${initials}][^\\s#]*`, "gi");
   for (let word = words.exec(foreign); word !== null; word = words.exec(foreign)) {
-    if (!addresses.has(word[0].toLowerCase())) continue;
+    if (!known.has(nameIn(word[0]))) continue;
     const end = foreign.indexOf("\n", word.index);
     words.lastIndex = end === -1 ? foreign.length : end;
     const line = foreign.slice(foreign.lastIndexOf("\n", word.index) + 1, words.lastIndex);
-    const [address = "", ...names] = (line.split("#", 1)[0] ?? "").trim().split(/\s+/);
+    const [address = "", ...listed] = (line.split("#", 1)[0] ?? "").trim().split(/\s+/);
     if (isIP(address) === 0) continue;
-    for (const name of names.map((text) => text.toLowerCase())) {
-      if ((addresses.get(name) ?? address) !== address) shadowed.add(name);
+    for (const name of new Set(listed.map((text) => known.get(nameIn(text))))) {
+      if (name !== undefined) found.set(name, [...(found.get(name) ?? []), address]);
     }
   }
-  return [...entries.keys()].filter((name) => shadowed.has(name)).sort();
+  return found;
 }
+
+/** Resolvers take no notice of case and of a final dot. */
+const nameIn = (word: string): string =>
+  (word.endsWith(".") ? word.slice(0, -1) : word).toLowerCase();

@@ -26,7 +26,7 @@ const loopback = { host: "127.0.0.1", port: 0 };
 
 export const listeners: Case[] = [
   {
-    name: "port 0 becomes a real port, and both ends know each other's addresses, after the end too",
+    name: "port 0 becomes a real port, and both ends know each other's address",
     async run(world) {
       const { listener, next } = await listening(world, loopback);
       assert(portOf(listener) > 0);
@@ -63,6 +63,24 @@ export const listeners: Case[] = [
     },
   },
   {
+    name: "both ends know their own address, also behind a listener on all addresses",
+    async run(world) {
+      for (const host of ["127.9.8.7", "0.0.0.0", "::"]) {
+        const { listener, next } = await listening(world, { host, port: 0 });
+        const port = portOf(listener);
+        const ours = await world.net.dial({ host: "127.9.8.7", port });
+        const theirs = await next();
+        assert.deepEqual(theirs.local, { host: "127.9.8.7", port });
+        assert.deepEqual(ours.local, theirs.remote);
+        ours.close();
+        theirs.close();
+        await soon(Promise.all([ours.closed, theirs.closed]), "closed");
+        assert.deepEqual(theirs.local, { host: "127.9.8.7", port }, "still known after the end");
+        listener.close();
+      }
+    },
+  },
+  {
     name: "every address of 127.0.0.0/8 can be listened on, each with the same port",
     async run(world) {
       const one = await listening(world, { host: "127.9.8.7", port: 0 });
@@ -75,7 +93,7 @@ export const listeners: Case[] = [
     },
   },
   {
-    name: "an address in use, one that is not here and a name are refused, each as what it is",
+    name: "an address in use, one that is not here and a name are refused",
     async run(world) {
       const { listener } = await listening(world, loopback);
       const inUse = await rejects("address-in-use", () => listening(world, listener.address));
@@ -179,6 +197,7 @@ export const listeners: Case[] = [
       const socket = await world.peer.connect({ path });
       const conn = await next();
       assert.deepEqual(conn.remote, { path });
+      assert.deepEqual(conn.local, { path });
       await world.peer.send(socket, { text: "hello" });
       await world.peer.finish(socket);
       assert.equal(textOf(await readAll(conn)), "hello");
@@ -189,6 +208,7 @@ export const listeners: Case[] = [
       await soon(conn.closed, "closed");
       const ours = await world.net.dial({ path });
       const theirs = await next();
+      assert.deepEqual(ours.local, { path: "" });
       ours.close();
       assert.equal(await theirs.read(), null);
       theirs.close();
@@ -215,7 +235,7 @@ export const listeners: Case[] = [
     },
   },
   {
-    name: "a unix path that exists is in use, be it a file or a socket, and stays what it was",
+    name: "a unix path that exists is in use and unchanged, file or socket",
     async run(world) {
       const path = join(world.folder, "taken.sock");
       const { listener } = await listening(world, { path });

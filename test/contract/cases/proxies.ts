@@ -35,26 +35,23 @@ const each = (
 ): Case[] => kinds.map((kind) => ({ name: `${name} (${kind})`, run: (world) => run(world, kind) }));
 
 export const proxies: Case[] = [
+  ...each("a proxy resolves the name; the server may speak first", async (world, kind) => {
+    const { net, peer } = world;
+    const { server, port } = await peer.listen({ greeting: "220 ready\r\n" });
+    const { via, proxy } = await start(world, { kind, names });
+    const conn = await net.dial({ host, port }, { via });
+    assert.equal(textOf(await readExactly(conn, 11)), "220 ready\r\n");
+    await conn.write(bytesOf("hello"));
+    conn.closeWrite();
+    const socket = await peer.accept(server);
+    assert.deepEqual(pick(await peer.receive(socket)), { text: "hello", ended: "fin" });
+    await peer.send(socket, { text: "late reply" });
+    await peer.finish(socket);
+    assert.equal(textOf(await readAll(conn)), "late reply");
+    assert.deepEqual(await peer.asked(proxy), [{ target: `${host}:${port}`, login: null }]);
+  }),
   ...each(
-    "a proxy that resolves the name carries a plain connection, whose server may speak first",
-    async (world, kind) => {
-      const { net, peer } = world;
-      const { server, port } = await peer.listen({ greeting: "220 ready\r\n" });
-      const { via, proxy } = await start(world, { kind, names });
-      const conn = await net.dial({ host, port }, { via });
-      assert.equal(textOf(await readExactly(conn, 11)), "220 ready\r\n");
-      await conn.write(bytesOf("hello"));
-      conn.closeWrite();
-      const socket = await peer.accept(server);
-      assert.deepEqual(pick(await peer.receive(socket)), { text: "hello", ended: "fin" });
-      await peer.send(socket, { text: "late reply" });
-      await peer.finish(socket);
-      assert.equal(textOf(await readAll(conn)), "late reply");
-      assert.deepEqual(await peer.asked(proxy), [{ target: `${host}:${port}`, login: null }]);
-    },
-  ),
-  ...each(
-    "TLS goes through it to the target, client certificate, session and half-close included",
+    "TLS reaches the target, with client certificate, session, half-close",
     async (world, kind) => {
       const { net, peer, pki } = world;
       const { server, port } = await peer.listen({
@@ -114,7 +111,7 @@ export const proxies: Case[] = [
     }
   }),
   ...each(
-    "an answer in single bytes is understood, and so is one in one piece with what follows",
+    "a proxy's reply may come in single bytes, or joined with the stream",
     async (world, kind) => {
       const { net, peer } = world;
       const { port } = await peer.listen({ greeting: "!" });
@@ -122,7 +119,7 @@ export const proxies: Case[] = [
       const slow = await net.dial({ host, port }, { via: drip.via });
       assert.equal(textOf(await readExactly(slow, 1)), "!");
       slow.abort();
-      if (kind === "socks5") return; // its other answers would be joined, too
+      if (kind === "socks5") return; // its other replies would be joined, too
       const joined = await start(world, { kind, names, mode: "joined", extra: "early " });
       const conn = await net.dial({ host, port }, { via: joined.via });
       assert.equal(textOf(await readExactly(conn, 7)), "early !");
@@ -145,7 +142,7 @@ export const proxies: Case[] = [
     );
   }),
   ...each(
-    "a certificate that does not fit is refused through it as it is without, and no byte is sent",
+    "a wrong certificate behind a proxy is refused without a byte sent",
     async (world, kind) => {
       const { net, peer, pki } = world;
       const { server, port } = await peer.listen({ tls: pki.server });
@@ -172,7 +169,7 @@ export const proxies: Case[] = [
     },
   ),
   ...each(
-    "what cuts the handshake off behind it is told with its name, and so is what is no TLS",
+    "a cut handshake and a plain server behind it are told with its name",
     async (world, kind) => {
       const { net, peer } = world;
       const dial = (port: number, via: ProxyServer) =>
@@ -211,7 +208,7 @@ export const proxies: Case[] = [
     },
   ),
   ...each(
-    "a certificate of our own that does not fit its key is refused as it is without, and nothing stays open",
+    "our certificate that does not fit its key is refused, nothing stays open",
     async (world, kind) => {
       const { net, peer, pki } = world;
       const { port } = await peer.listen({ tls: pki.server });
@@ -246,51 +243,48 @@ export const proxies: Case[] = [
       assert.match(String(error.details.proxy), /127\.0\.0\.1/);
     }
   }),
+  ...each("a proxy that fails is told with its name, and let go", async (world, kind) => {
+    const { net, peer } = world;
+    const { port } = await peer.listen();
+    const cases = [
+      [
+        "503",
+        kind === "http"
+          ? /it answered 503 "Service Unavailable"$/
+          : /it answered "host unreachable"$/,
+      ],
+      ["close", /it closed the connection before it had answered$/],
+      ["flood", /it answered /],
+    ] as const;
+    for (const [mode, message] of cases) {
+      const { via, proxy } = await start(world, { kind, names, mode });
+      const error = await soon(
+        rejects("network", () => net.dial({ host, port }, { via })),
+        mode,
+      );
+      assert.match(error.message, message);
+      await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
+    }
+    const other = await start(world, { kind: kind === "http" ? "socks5" : "http", names });
+    const wrongKind = { ...other.via, kind } satisfies ProxyServer;
+    await soon(
+      rejects("network", () => net.dial({ host, port }, { via: wrongKind })),
+      "the wrong kind of proxy",
+    );
+    const gone = await rejects("network", () =>
+      net.dial({ host, port }, { via: { kind, host: "127.0.0.1", port: 1 } }),
+    );
+    assert.match(
+      gone.message,
+      /through the proxy "\w+:\/\/127\.0\.0\.1:1": Cannot connect to "127\.0\.0\.1:1": connection refused/,
+    );
+    const unknown = await rejects("network", () =>
+      net.dial({ host, port }, { via: { kind, host: "no-such-proxy.invalid", port: 1 } }),
+    );
+    assert.match(unknown.message, /Cannot look up "no-such-proxy\.invalid"/);
+  }),
   ...each(
-    "a proxy that refuses, closes, talks nonsense or is not there is told with its name, and let go",
-    async (world, kind) => {
-      const { net, peer } = world;
-      const { port } = await peer.listen();
-      const cases = [
-        [
-          "503",
-          kind === "http"
-            ? /it answered 503 "Service Unavailable"$/
-            : /it answered "host unreachable"$/,
-        ],
-        ["close", /it closed the connection before it had answered$/],
-        ["flood", /it answered /],
-      ] as const;
-      for (const [mode, message] of cases) {
-        const { via, proxy } = await start(world, { kind, names, mode });
-        const error = await soon(
-          rejects("network", () => net.dial({ host, port }, { via })),
-          mode,
-        );
-        assert.match(error.message, message);
-        await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
-      }
-      const other = await start(world, { kind: kind === "http" ? "socks5" : "http", names });
-      const wrongKind = { ...other.via, kind } satisfies ProxyServer;
-      await soon(
-        rejects("network", () => net.dial({ host, port }, { via: wrongKind })),
-        "the wrong kind of proxy",
-      );
-      const gone = await rejects("network", () =>
-        net.dial({ host, port }, { via: { kind, host: "127.0.0.1", port: 1 } }),
-      );
-      assert.match(
-        gone.message,
-        /through the proxy "\w+:\/\/127\.0\.0\.1:1": Cannot connect to "127\.0\.0\.1:1": connection refused/,
-      );
-      const unknown = await rejects("network", () =>
-        net.dial({ host, port }, { via: { kind, host: "no-such-proxy.invalid", port: 1 } }),
-      );
-      assert.match(unknown.message, /Cannot look up "no-such-proxy\.invalid"/);
-    },
-  ),
-  ...each(
-    "a proxy that hangs is given up with the signal's reason, and so is TLS behind one",
+    "a hanging proxy, or TLS behind one, ends with the signal's reason",
     async (world, kind) => {
       const { net, peer } = world;
       const { server, port } = await peer.listen();

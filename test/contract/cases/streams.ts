@@ -71,6 +71,41 @@ export const streams: Case[] = [
   ),
 
   ...overEach(
+    "bytes that are put back come before everything that follows",
+    async ({ conn, socket }, { peer }) => {
+      await peer.send(socket, { text: "0123456789" });
+      const head = await readExactly(conn, 10);
+      await peer.send(socket, { text: " and the rest" });
+      await peer.finish(socket);
+      await sleep(50);
+      conn.unread(head.subarray(4));
+      conn.unread(head.subarray(0, 4));
+      conn.unread(new Uint8Array(0));
+      assert.equal(textOf(await readAll(conn)), "0123456789 and the rest");
+      conn.unread(bytesOf("once more"));
+      assert.equal(textOf(await readAll(conn)), "once more");
+      conn.unread(bytesOf("dropped"));
+      conn.close();
+      conn.unread(bytesOf("dropped too"));
+      await rejects("cancelled", () => conn.read());
+      await soon(conn.closed, "closed");
+    },
+  ),
+
+  ...overEach(
+    "nothing can be put back while a read waits, and none after an abort",
+    async ({ conn, socket }, { peer }) => {
+      const reading = conn.read();
+      assert.throws(() => conn.unread(bytesOf("x")), /a read is already waiting/);
+      await peer.send(socket, { text: "y" });
+      assert.equal(textOf(await reading), "y");
+      conn.abort();
+      conn.unread(bytesOf("z"));
+      await rejects("cancelled", () => conn.read());
+    },
+  ),
+
+  ...overEach(
     "bytes and end that arrive before the first read are kept",
     async ({ conn, socket }, { peer }) => {
       await peer.send(socket, { text: "early" });

@@ -78,7 +78,7 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "the list in a file trusts whom the list trusts and nobody else, an intermediate included, also once the file is gone",
+    name: "a CA file trusts the same as its list, also once it is gone",
     async run(world) {
       const { root, intermediate, leafOnly, stranger, server } = world.pki;
       const filed = (name: string, ca: readonly string[]): TlsClientOptions => {
@@ -103,7 +103,7 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "an untrusted CA is refused with the certificate's subject, issuer and fingerprint, and no byte is sent",
+    name: "an untrusted CA is refused with the certificate's names, no byte is sent",
     async run(world) {
       const { stranger, server } = world.pki;
       const error = await refused(
@@ -133,7 +133,7 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "an IP address as the server's name is checked against the certificate's addresses",
+    name: "an IP as the server's name is checked against the certificate's IPs",
     async run(world) {
       const { conn } = await dial(
         world,
@@ -214,7 +214,7 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "insecureSkipVerify accepts a stranger and a wrong name, still shows who it is, and still needs TLS",
+    name: "insecureSkipVerify accepts any certificate, shows it, and needs TLS",
     async run(world) {
       const { net, peer, pki } = world;
       for (const options of [
@@ -352,7 +352,7 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "our TLS listener sees who a client is, where it asks, and drops who has no certificate of its CA",
+    name: "our TLS listener verifies clients by its CA if it asks for them",
     async run(world) {
       const { peer, pki } = world;
       const { listener, next } = await listening(
@@ -381,7 +381,7 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "our TLS listener takes clients without a certificate where it does not ask, and survives garbage",
+    name: "our TLS listener without client CAs takes all clients, survives garbage",
     async run(world) {
       const { peer, pki } = world;
       const { listener, next } = await listening(

@@ -8,8 +8,8 @@ import type { Net } from "../../../src/net/types.ts";
 const [runtime, port, ca] = process.argv.slice(2);
 const net: Net =
   runtime === "bun"
-    ? (await import("../../../src/net/bun.ts")).bunNet
-    : (await import("../../../src/net/node.ts")).nodeNet;
+    ? (await import("../../../src/net/bun.ts")).createBunNet()
+    : (await import("../../../src/net/node.ts")).createNodeNet();
 const outcome = await net
   .dial(
     { host: "127.0.0.1", port: Number(port) },

@@ -5,6 +5,7 @@ import {
   appendFile,
   chmod,
   chown,
+  link,
   lstat,
   mkdir,
   readdir,
@@ -191,7 +192,7 @@ describe("updateHostsFile, on its original and odd files", () => {
       repairs: ["line 2 began a section that no line ended"],
       shadowed: [...one.keys()],
     });
-    expect(await hosts.text()).toBe(`127.0.0.1 a.demo\n${sectionOfOne}# mine\n`);
+    expect(await hosts.text()).toBe("127.0.0.1 a.demo\n# mine\n");
   });
 
   test("refuses what is no hosts file: folder, pipe, UTF-16, dead link, 65 MiB", async () => {
@@ -273,13 +274,13 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
     await using hosts = await place();
     await expect(hosts.update(one, renameFails("EIO"))).rejects.toMatchObject({
       code: "hosts",
-      message: expect.stringContaining("EIO"),
+      message: expect.stringContaining("the disk reports an error"),
     });
     expect(await hosts.text()).toBe(foreign);
     await unlink(hosts.path);
     await expect(hosts.update(one, renameFails("EACCES"))).rejects.toMatchObject({
       code: "permission",
-      hint: expect.stringContaining("as root"),
+      hint: expect.stringMatching(/as root|give it to root/),
     });
     expect(await readdir(hosts.etc)).toEqual([]);
   });
@@ -478,7 +479,7 @@ describe.skipIf(!mayMount)("updateHostsFile, on real mounts (Linux, root)", () =
     expect(outcome).toEqual({
       code: "permission",
       message: `Cannot edit "${hosts.path}": the file system is read-only`,
-      hint: "run the daemon as root, or set NGROKD_HOSTS_PATH to a file it may write",
+      hint: "if it is mounted, as in a container, mount its folder instead, and writable",
     });
     expect(text).toBe(foreign);
   });
@@ -545,4 +546,77 @@ os.setxattr(sys.argv[1], "system.posix_acl_access", struct.pack("<I", 2) + b"".j
       done(acl ? "overwritten" : "replaced"),
     );
   });
+});
+
+describe("updateHostsFile, beside programs that append", () => {
+  test("loses no line of theirs", async () => {
+    await using hosts = await place();
+    const lines = Array.from({ length: 600 }, (_, i) => `10.0.0.1 line-${i}.example`);
+    // As `echo … >>hosts` does, with a moment between opening and writing.
+    const code = `
+        const fs = require("node:fs");
+        const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+        for (let i = 0; i < ${lines.length}; i++) {
+          const fd = fs.openSync(${JSON.stringify(hosts.path)}, "a");
+          sleep(i % 4);
+          fs.writeSync(fd, "10.0.0.1 line-" + i + ".example\\n");
+          fs.closeSync(fd);
+          sleep(2);
+        }`;
+    const writer = Bun.spawn([process.execPath, "-e", code]);
+    let ended = false;
+    void writer.exited.then(() => {
+      ended = true;
+    });
+    for (let i = 0; !ended; i++) {
+      await hosts.update(i % 2 === 0 ? one : none, { inPlace: false }).catch((error) => {
+        if (!String(error).includes("keeps changing it")) throw error;
+      });
+      await Bun.sleep(20);
+    }
+    const kept = new Set((await hosts.text()).split("\n"));
+    expect(lines.filter((line) => !kept.has(line))).toEqual([]);
+  }, 60_000);
+});
+
+describe("updateHostsFile, on what a new file would not have", () => {
+  test("writes in place where the file has a second name", async () => {
+    await using hosts = await place();
+    await link(hosts.path, join(hosts.folder, "second"));
+    const update = () => updateHostsFile(hosts.path, one, { stateFolder: hosts.stateFolder });
+    expect((await update()).change).toBe("overwritten");
+    expect(await readFile(join(hosts.folder, "second"), "latin1")).toBe(foreign + sectionOfOne);
+  });
+
+  test("keeps the attributes that users gave the file", async () => {
+    await using hosts = await place();
+    const attribute = (code: string) =>
+      spawnSync("python3", ["-c", `import os,sys; ${code}`, hosts.path], { encoding: "utf8" });
+    if (attribute('os.setxattr(sys.argv[1], "user.mine", b"kept")').status !== 0) return;
+    expect(await hosts.update(one)).toEqual(done("replaced"));
+    const said = attribute('print(os.getxattr(sys.argv[1], "user.mine").decode())');
+    expect(said.stdout).toBe("kept\n");
+  });
+
+  test.skipIf(process.platform !== "linux" || process.getuid?.() !== 0)(
+    "takes the section out of a file on a full disk",
+    async () => {
+      await using hosts = await place();
+      const mount = (...words: string[]) => execFileSync("mount", words);
+      mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", hosts.etc);
+      mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", hosts.stateFolder);
+      try {
+        await writeFile(hosts.path, foreign, "latin1");
+        expect((await hosts.update(one)).change).toBe("replaced");
+        for (const folder of [hosts.etc, hosts.stateFolder])
+          await writeFile(join(folder, "filler"), Buffer.alloc(100_000)).catch(() => undefined);
+        expect((await hosts.update(none)).change).toBe("overwritten");
+        expect(await hosts.text()).toBe(foreign);
+        expect(await readdir(hosts.stateFolder)).not.toContain("hosts.before");
+      } finally {
+        execFileSync("umount", [hosts.etc]);
+        execFileSync("umount", [hosts.stateFolder]);
+      }
+    },
+  );
 });

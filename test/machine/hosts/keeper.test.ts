@@ -54,6 +54,19 @@ describe("the keeper of the hosts section", () => {
     expect(place.events).toEqual(["recorded before", "forgotten after"]);
   });
 
+  test("gives a name up as soon as a line of the user's own carries it", async () => {
+    await using place = await kept();
+    await place.keeper.advertise(entries);
+    const pin = "10.5.5.5 a.demo\n";
+    await writeFile(place.path, foreign + section + pin);
+    expect(await place.keeper.guard()).toBe(true);
+    expect(await place.text()).toBe(foreign + pin);
+    expect(await place.keeper.guard()).toBe(false);
+    await writeFile(place.path, foreign);
+    expect(await place.keeper.guard()).toBe(true);
+    expect(await place.text()).toBe(foreign + section);
+  });
+
   test("writes nothing where the change cannot be recorded", async () => {
     await using place = await kept();
     const journal = {
@@ -105,7 +118,7 @@ describe("the keeper of the hosts section", () => {
     expect(await place.text()).toBe(`${foreign}192.0.2.9 added\n${section}`);
     expect(place.keeper.trouble).toBeUndefined();
     expect(
-      place.log.lines.filter((line) => line.startsWith("info Put ngrokd's section")),
+      place.log.lines.filter((line) => line.startsWith("info Restored ngrokd's section")),
     ).toHaveLength(1);
   });
 
@@ -133,7 +146,9 @@ describe("the keeper, if another program or the disk resists", () => {
     await place.keeper.guard();
     expect(await place.keeper.advertise(entries)).toEqual([]);
     expect(await place.text()).toBe(foreign);
-    expect(place.keeper.trouble).toContain("Another program keeps taking ngrokd's section out of");
+    expect(place.keeper.trouble).toContain(
+      "Another program keeps removing or changing ngrokd's section of",
+    );
     expect(place.keeper.trouble).toContain("the next try is in 1 min");
     expect(
       place.log.lines.filter((line) => line.startsWith("warn Another program keeps")),

@@ -1,6 +1,6 @@
 import { describe, expect, spyOn, test } from "bun:test";
 import fc from "fast-check";
-import { beginLine, editHosts, endLine, namesOfMachine } from "../../../src/machine/hosts/text.ts";
+import { beginLine, editHosts, endLine, pinsIn } from "../../../src/machine/hosts/text.ts";
 import type { Hostname } from "../../../src/model/hostname.ts";
 import { type Ip, ipFromNumber } from "../../../src/model/ip.ts";
 import { host, mapping, subnet } from "../support.ts";
@@ -132,10 +132,7 @@ describe("editHosts, on a damaged section", () => {
       "127.0.0.8\tlocalhost\n",
       "127.0.1.1\tmymachine\n",
       "192.168.1.4\tnas.home\n",
-      "127.0.0.5 spaced.demo\n",
       "127.0.0.6\tone.demo two.demo\n",
-      "127.0.0.7\tcase.DEMO\n",
-      "127.0.0.7\tdot.demo.\n",
       "::1\tsix.demo\n",
       "\n",
     ];
@@ -143,7 +140,7 @@ describe("editHosts, on a damaged section", () => {
     expect(text).toBe(`# a\n${sectionOfTwo}${theirs.join("")}# z\n`);
     const shown = '"# café", "127.0.0.1\\tlocalhost", "127.0.0.8\\tlocalhost", …';
     expect(repairs).toEqual([
-      `11 lines that ngrokd did not write were moved from inside the section to below it: ${shown}`,
+      `8 lines that ngrokd did not write were moved from inside the section to below it: ${shown}`,
     ]);
   });
 
@@ -207,17 +204,21 @@ describe("editHosts, on a damaged section", () => {
 });
 
 describe("editHosts, beside other entries", () => {
-  test("names those entries to which a line outside gives another address", () => {
-    const text = `127.0.0.1 x B.Demo # a.demo\n#127.0.0.1 a.demo\nnonsense a.demo\n127.0.0.3 a.demo\n${sectionOfTwo}`;
-    expect(editHosts(text, two)).toEqual({ kind: "same", shadowed: [host("b.demo")] });
-    expect(editHosts(`${sectionOfTwo}::1\ta.demo\tb.demo\n`, two)).toEqual({
-      kind: "same",
-      shadowed: [host("a.demo"), host("b.demo")],
-    });
-    expect(editHosts("127.0.0.1 b.demo", two)).toMatchObject({
+  test("leaves a name to the line outside that gives it another address", () => {
+    const text = `127.0.0.1 x B.Demo # a.demo\n#127.0.0.1 a.demo\nnonsense a.demo\n127.0.0.3 a.demo\n`;
+    const sectionOfA = `${beginLine}\n127.0.0.3\ta.demo\n${endLine}\n`;
+    expect(editHosts(text + sectionOfTwo, two)).toEqual({
       kind: "changed",
+      text: text + sectionOfA,
+      repairs: [],
       shadowed: [host("b.demo")],
     });
+    expect(editHosts(text + sectionOfA, two)).toEqual({ kind: "same", shadowed: [host("b.demo")] });
+    const both = [host("a.demo"), host("b.demo")];
+    for (const pin of ["::1\ta.demo\tb.demo\n", "10.5.5.5 b.demo.\n10.5.5.5 A.DEMO"])
+      for (const pinned of [sectionOfTwo + pin, pin])
+        expect(editHosts(pinned, two), pinned).toMatchObject({ shadowed: both });
+    expect(edited(`${sectionOfTwo}::1\ta.demo\tb.demo\n`).text).toBe("::1\ta.demo\tb.demo\n");
     expect(editHosts("127.0.0.1 b.demo", none)).toEqual({ kind: "same", shadowed: [] });
   });
 
@@ -258,15 +259,14 @@ describe("a block list of 150,000 lines", () => {
     expect(calls).toBeWithin(1, 100);
   });
 
-  test("costs the machine's own names one test of each line", () => {
-    const text = `${withSection}127.0.1.1 build7\n`;
-    let found = new Set<string>();
+  test("costs the search for pins and for written lines no look at its words", () => {
+    const written = mapping({ "c.demo": "127.0.0.3", "b.demo": "127.0.0.2" });
+    let found: ReadonlyMap<Hostname, readonly string[]> = new Map();
     const calls = stringCalls(() => {
-      found = namesOfMachine(text, ["192.0.2.7", "fe80::1"]);
+      found = pinsIn(`${withSection}10.5.5.5 b.demo\n`, new Set(written.keys()), written);
     });
-    expect(found).toEqual(new Set(["build7"]));
-    // One for each line, and some for the few lines that pass.
-    expect(calls).toBeWithin(150_000, 150_100);
+    expect(found).toEqual(new Map([[host("b.demo"), ["10.5.5.5"]]]));
+    expect(calls).toBeWithin(1, 100);
   });
 });
 
@@ -383,9 +383,16 @@ const brokenText = linesOf(
 function foreignLines(text: string): string[] {
   const lines = text.replace(/^\xef\xbb\xbf/, "").split(/(?<=\n)/);
   const ours =
-    /^(?:# (?:BEGIN|END) ngrokd managed section[ \t\r]*|# \(before this section, [^\n]*|127\.0\.0\.(?!1\t)\d+\t(?!localhost)[a-z0-9._-]+\r?)\n?$/;
+    /^(?:# (?:BEGIN|END) ngrokd managed section[ \t\r]*|# \(before this section, [^\n]*|127\.0\.0\.(?!1[\t ])\d+[\t ](?!localhost)[a-z0-9._-]+\r?)\n?$/;
   return lines.filter((line) => line !== "" && !ours.test(line));
 }
+
+/** The entries that no other line of a text pins. */
+const servedOf = (text: string, entries: ReadonlyMap<Hostname, Ip>) => {
+  const edit = editHosts(text, entries);
+  const shadowed = new Set(edit.kind === "refused" ? [] : edit.shadowed);
+  return [...entries].filter(([name]) => !shadowed.has(name));
+};
 
 describe("editHosts, for any text", () => {
   test("gives the text back byte for byte when the section is taken out again", () => {
@@ -406,7 +413,8 @@ describe("editHosts, for any text", () => {
     fc.assert(
       fc.property(foreignText, arbitraryEntries, (text, entries) => {
         const after = edited(text, entries).text;
-        if (entries.size === 0) return expect(after).toBe(text);
+        const served = servedOf(text, entries);
+        if (served.length === 0) return expect(after).toBe(text);
         expect(after).toStartWith(text);
         const [, inside] =
           /^(?:\r?\n)?# BEGIN ngrokd managed section\r?\n(?:# \(before [^\n]*\n)?((?:[\d.]+\t[^\n]*\n)*)# END ngrokd managed section\r?\n$/.exec(
@@ -414,7 +422,7 @@ describe("editHosts, for any text", () => {
           ) ?? [];
         const written = (inside ?? "").trimEnd().split(/\r?\n/);
         expect(written).toEqual(
-          [...entries]
+          served
             .map(([name, address]) => `${address}\t${name}`)
             .sort((a, b) => (a.slice(a.indexOf("\t")) < b.slice(b.indexOf("\t")) ? -1 : 1)),
         );
@@ -458,7 +466,7 @@ describe("editHosts, for any text", () => {
     fc.assert(
       fc.property(brokenText, arbitraryEntries, (text, entries) => {
         const after = edited(text, entries);
-        const wanted = entries.size === 0 ? 0 : 1;
+        const wanted = servedOf(text, entries).length === 0 ? 0 : 1;
         expect({ begins: count(after.text, beginLine), ends: count(after.text, endLine) }).toEqual({
           begins: wanted,
           ends: wanted,
@@ -472,28 +480,80 @@ describe("editHosts, for any text", () => {
   });
 });
 
-describe("namesOfMachine", () => {
+describe("pinsIn", () => {
+  const names = new Set(["a.demo", "b.demo", "c.demo", "d.demo"].map(host));
   const text = [
-    "127.0.0.1 localhost dev.mine",
-    "127.0.1.1\tBuild7.corp.  build7 # its own name",
-    "192.0.2.7 office.corp",
-    "192.0.2.8 somebody.else",
-    "FE80::1 six",
-    "# 127.0.1.1 commented",
+    "127.0.0.1 localhost a.demo",
+    "10.5.5.5\tB.Demo.  b # pinned",
+    "# 10.5.5.6 c.demo",
     beginLine,
-    "127.0.1.1 inside.ours",
+    "127.0.0.9\tc.demo",
     endLine,
-    "127.0.1.1 below\r",
+    "FE80::1 a.demo\r",
+    "  127.0.0.7   D.demo",
   ].join("\n");
 
-  test("finds names of 127.0.1.1 and of the machine's addresses, outside our section", () => {
-    expect([...namesOfMachine(text, ["192.0.2.7", "fe80::1"])].sort()).toEqual([
-      "below",
-      "build7",
-      "build7.corp",
-      "office.corp",
-      "six",
-    ]);
-    expect([...namesOfMachine("", [])]).toEqual([]);
+  test("finds names outside our section, with the addresses of their lines", () => {
+    expect(pinsIn(text, names, none)).toEqual(
+      new Map([
+        [host("a.demo"), ["127.0.0.1", "FE80::1"]],
+        [host("b.demo"), ["10.5.5.5"]],
+        [host("d.demo"), ["127.0.0.7"]],
+      ]),
+    );
+  });
+
+  test("takes a line that we wrote for no pin, whatever its spacing", () => {
+    const written = mapping({ "d.demo": "127.0.0.7", "b.demo": "127.0.0.8" });
+    expect([...pinsIn(text, names, written).keys()]).toEqual([host("a.demo"), host("b.demo")]);
+  });
+});
+
+describe("editHosts, after another tool has touched the form of our lines", () => {
+  const foreign = "127.0.0.1 localhost\n10.1.1.1 theirs\n";
+  const forms: readonly (readonly [string, (section: string) => string])[] = [
+    ["spaces instead of tabs", (text) => text.replaceAll("\t", "   ")],
+    ["comment lines deleted", (text) => text.replaceAll(/^#.*\n/gm, "")],
+    [
+      "spaces, and no comment lines",
+      (text) => text.replaceAll("\t", "  ").replaceAll(/^#.*\n/gm, ""),
+    ],
+    ["indented", (text) => text.replaceAll(/^(?=\d)/gm, " \t")],
+    ["white space at the line ends", (text) => text.replaceAll("\n", "  \n")],
+    [
+      "upper case and final dots",
+      (text) => text.replaceAll(/[a-z]\.demo/g, (it) => `${it.toUpperCase()}.`),
+    ],
+    ["a comment on each line", (text) => text.replaceAll(/(\.demo)\n/g, "$1 # managed\n")],
+    ["sorted as a whole", (text) => `${text.split("\n").sort().join("\n").trimStart()}\n`],
+    [
+      "only the begin deleted, and spaces",
+      (text) => text.replace(`${beginLine}\n`, "").replaceAll("\t", " "),
+    ],
+    [
+      "only the end deleted, and spaces",
+      (text) => text.replace(`${endLine}\n`, "").replaceAll("\t", " "),
+    ],
+  ];
+  test.each(forms)("%s: they stay ours, and go", (_, touch) => {
+    const text = foreign + touch(sectionOfTwo);
+    const put = editHosts(text, two, undefined, two);
+    expect(put.kind === "changed" ? put.text : text).toBe(foreign + sectionOfTwo);
+    const taken = editHosts(text, none, undefined, two);
+    expect(taken).toMatchObject({ kind: "changed", text: foreign });
+    expect(taken.kind === "changed" && taken.repairs.join()).not.toContain("did not write");
+  });
+
+  test("a line of the user's with another address or another name beside it stays", () => {
+    const theirs = "10.0.0.9 a.demo\n127.0.0.2 b.demo theirs.demo\n127.0.0.4 c.demo\n";
+    expect(editHosts(theirs, none, undefined, two).kind).toBe("same");
+  });
+
+  test("lines of the Go program that ours would not write go with its section", () => {
+    const go = "10.107.0.2 *.wild.demo\n10.107.0.3\tUpper.Demo\n10.107.0.4    spaced.demo\n";
+    expect(edited(`${foreign}${beginLine}\n${go}${endLine}\n`, none)).toEqual({
+      text: foreign,
+      repairs: [],
+    });
   });
 });

@@ -1,10 +1,8 @@
-/**
- * How many connections may be open at once; Infinity where there is no limit.
- */
+/** How many connections may be open at once; Infinity without a limit. */
 export interface Limits {
   readonly inAll: number;
   readonly perEndpoint: number;
-  /** How many the limit of open files has room for. */
+  /** The number for which the limit of open files has room. */
   readonly byDescriptors: number;
 }
 
@@ -15,7 +13,7 @@ export const unlimited: Limits = {
 };
 
 export interface Excess {
-  /** Which limit it is, in words that do not change while it lasts. */
+  /** Names the limit, in words that do not change while it lasts. */
   readonly reason: string;
   readonly hint: string;
   /** Whether it is the limit of one endpoint alone. */
@@ -23,8 +21,8 @@ export interface Excess {
 }
 
 /**
- * Pure: why one more connection is too many, where `inAll` are open and `here`
- * of them to its endpoint; undefined where it may come.
+ * Pure: why one more connection is too many if `inAll` are open, `here` of them
+ * to its endpoint; undefined if it is allowed.
  */
 export function excess(inAll: number, here: number, limits: Limits): Excess | undefined {
   if (inAll >= limits.byDescriptors) {

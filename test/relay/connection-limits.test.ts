@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { excess, unlimited } from "../../src/relay/limits.ts";
+import { excess, unlimited } from "../../src/relay/connection-limits.ts";
 
 describe("excess", () => {
   test("lets any number come where there is no limit", () => {

@@ -1,0 +1,106 @@
+import type { Stats } from "node:fs";
+import { lstat, readlink, realpath, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import process from "node:process";
+import { NgrokdError } from "../model/error.ts";
+
+/** A file or folder on the way to the socket. */
+export interface Waypoint {
+  readonly path: string;
+  readonly kind: "folder" | "link";
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  /** Whether it holds the socket itself. */
+  readonly isLast: boolean;
+}
+
+/** The user and the group of this process. */
+export interface Self {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** root and daemon: macOS gives /var/run to the second. */
+const systemGroups: readonly number[] = [0, 1];
+
+/**
+ * Pure: who else can put another file in the socket's place, and how; undefined
+ * if nobody can. In a sticky folder nobody renames what is not his own, so
+ * folders above may be like /tmp. The last folder may not: there others could
+ * create files under the names that the daemon uses.
+ */
+export function strangersIn(waypoints: readonly Waypoint[], self: Self): string | undefined {
+  for (const { path, kind, uid, gid, mode, isLast } of waypoints) {
+    const what = `the ${kind} "${path}"`;
+    if (uid !== 0 && uid !== self.uid) return `${what} belongs to another user (uid ${uid})`;
+    if (kind === "link" || ((mode & 0o1000) !== 0 && !isLast)) continue;
+    const bits = (mode & 0o7777).toString(8);
+    if ((mode & 0o002) !== 0) return `every user may write in ${what} (mode ${bits})`;
+    const groupIsOurs = gid === self.gid || systemGroups.includes(gid);
+    if ((mode & 0o020) !== 0 && !groupIsOurs)
+      return `the group ${gid} may write in ${what} (mode ${bits})`;
+  }
+  return undefined;
+}
+
+/**
+ * Rejects with `permission` if another user can put a file in the place of the
+ * control socket, or make root follow a link there. Missing folders are no
+ * concern of this check.
+ */
+export async function checkPlace(socket: string): Promise<void> {
+  const strangers = strangersIn(await wayTo(socket), self());
+  if (strangers === undefined) return;
+  throw new NgrokdError("permission", `Cannot use the control socket "${socket}": ${strangers}`, {
+    hint:
+      "choose a folder that root alone may write, such as /run/ngrokd, " +
+      "with `server.socket_path` or --socket",
+  });
+}
+
+/**
+ * Rejects with `permission` if the socket or its place belongs to another user
+ * than root and this one: a request may carry the API key.
+ */
+export async function checkSocket(socket: string): Promise<void> {
+  await checkPlace(socket);
+  const owner = (await stat(socket).catch(() => undefined))?.uid;
+  if (owner === undefined || owner === 0 || owner === self().uid) return;
+  throw new NgrokdError(
+    "permission",
+    `Cannot use the control socket "${socket}": it belongs to another user (uid ${owner})`,
+    { hint: `if that daemon is yours, run this command as its user: sudo -u '#${owner}' ngrokd …` },
+  );
+}
+
+const self = (): Self => ({ uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 });
+
+/** All folders and links on the way, by the path as given and as resolved. */
+async function wayTo(socket: string): Promise<Waypoint[]> {
+  const folder = dirname(resolve(socket));
+  const real = await realpath(folder).catch(() => folder);
+  const target = await readlink(socket).catch(() => undefined);
+  const linked = target === undefined ? [] : [dirname(resolve(folder, target))];
+  const found = await Promise.all(
+    [...new Set([folder, real, ...linked])].flatMap((last) =>
+      upwards(last).map(async (path) => waypoint(path, await lstat(path).catch(absent), last)),
+    ),
+  );
+  return found.filter((one) => one !== undefined);
+}
+
+const absent = (): undefined => undefined;
+
+function waypoint(path: string, info: Stats | undefined, last: string): Waypoint | undefined {
+  if (info === undefined) return undefined;
+  const { uid, gid, mode } = info;
+  const kind = info.isSymbolicLink() ? "link" : "folder";
+  return { path, kind, uid, gid, mode, isLast: path === last };
+}
+
+/** The folder and all above it. */
+function upwards(folder: string): string[] {
+  const above = dirname(folder);
+  return above === folder ? [folder] : [folder, ...upwards(above)];
+}

@@ -1,0 +1,84 @@
+import { onAbort } from "../model/abort.ts";
+import { NgrokdError } from "../model/error.ts";
+import type { Conn } from "../net/types.ts";
+import { createFrameReader, decodeConnResponse, encodeConnRequest } from "./frame.ts";
+import { explained, unknownCertificate } from "./ingress-errors.ts";
+
+/**
+ * The response of the ingress to one request. A refusal is a value, not an
+ * exception.
+ */
+export type Opened =
+  | {
+      readonly kind: "accepted";
+      /** Its next bytes are the first of the endpoint's. */
+      readonly conn: Conn;
+      readonly endpointId: string;
+      readonly proto: string;
+      readonly notices: readonly string[];
+    }
+  | {
+      readonly kind: "refused";
+      readonly code: string;
+      readonly message: string;
+      readonly notices: readonly string[];
+    };
+
+/**
+ * Asks for one endpoint on a handshaken connection that is unused. The
+ * connection is aborted unless the response is "accepted". `first` is the read
+ * that waits on it already, if there is one. Rejects with NgrokdError
+ * `protocol` for a response that is none, with one that says why the connection
+ * broke, or with the signal's reason.
+ */
+export async function upgrade(
+  conn: Conn,
+  target: { host: string; port: number },
+  signal: AbortSignal,
+  first?: Promise<Uint8Array | null>,
+): Promise<Opened> {
+  const unhook = onAbort(signal, () => conn.abort());
+  try {
+    signal.throwIfAborted();
+    await conn.write(encodeConnRequest(target));
+    const { payload, rest } = await readFrame(conn, first);
+    const reply = decodeConnResponse(payload);
+    if (!reply.ok)
+      throw new NgrokdError(
+        "protocol",
+        `The ingress answered nonsense for "${target.host}": ${reply.reason}`,
+      );
+    if (reply.value.kind === "accepted") {
+      conn.unread(rest);
+      return { ...reply.value, conn };
+    }
+    conn.close();
+    return reply.value;
+  } catch (error) {
+    conn.abort();
+    if (signal.aborted) throw signal.reason;
+    throw explained(error);
+  } finally {
+    unhook();
+  }
+}
+
+async function readFrame(
+  conn: Conn,
+  first: Promise<Uint8Array | null> | undefined,
+): Promise<{ payload: Uint8Array; rest: Uint8Array }> {
+  const feed = createFrameReader();
+  let seen = 0;
+  let waiting = first;
+  for (;;) {
+    const bytes = await (waiting ?? conn.read());
+    waiting = undefined;
+    if (bytes === null)
+      throw seen < 2
+        ? unknownCertificate()
+        : new NgrokdError("protocol", "The ingress closed in the middle of its answer");
+    seen += bytes.length;
+    const split = feed(bytes);
+    if (split.kind === "frame") return split;
+  }
+}

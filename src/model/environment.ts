@@ -1,0 +1,58 @@
+export type Env = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Variables that the runtime and OpenSSL read. They run code, open a debugger,
+ * print requests with their keys, write files, or name CAs. None is a setting
+ * of ngrokd's.
+ */
+const ofTheRuntime = /^(?:(?:BUN|JSC|NODE|MIMALLOC)_\w+|SSL_CERT_FILE|SSL_CERT_DIR|SSLKEYLOGFILE)$/;
+/** A documented setting, and two without effect that are common. */
+const kept = new Set(["NODE_EXTRA_CA_CERTS", "NODE_ENV", "BUN_INSTALL"]);
+
+const note = "NGROKD_LEFT_OUT";
+/** From the unit: the only folders to make and remove files in. */
+export const createIn = "NGROKD_CREATE_IN";
+const confined = "NGROKD_CONFINED";
+
+/**
+ * The environment without the runtime's variables, with a note of their names.
+ * Undefined if there are none. The runtime has read them before any code of
+ * ours runs, so only another process is free of them.
+ */
+export function cleanEnvironment(env: Env): Record<string, string> | undefined {
+  const set = Object.entries(env).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined,
+  );
+  const isOut = (name: string): boolean => ofTheRuntime.test(name) && !kept.has(name);
+  const out = set.map(([name]) => name).filter(isOut);
+  if (out.length === 0) return undefined;
+  return { ...Object.fromEntries(set.filter(([name]) => !isOut(name))), [note]: out.join(" ") };
+}
+
+/** The names that {@link cleanEnvironment} noted. */
+export const leftOutIn = (env: Env): string[] =>
+  (env[note] ?? "").split(" ").filter((name) => ofTheRuntime.test(name));
+
+/** Variables that count, and change what runs or who is believed. */
+export const trustedVariables = (env: Env): string[] =>
+  [
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "LD_AUDIT",
+    "DYLD_INSERT_LIBRARIES",
+    "DYLD_LIBRARY_PATH",
+    "NODE_EXTRA_CA_CERTS",
+  ].filter((name) => (env[name] ?? "") !== "");
+
+/** The folders that the unit names; undefined if it names none. */
+export const foldersToCreateIn = (env: Env): string[] | undefined =>
+  env[createIn]?.split(":").filter((path) => path.startsWith("/"));
+
+/** The environment of a process that was confined, or could not be. */
+export function confinedEnvironment(env: Env, done: boolean): Record<string, string | undefined> {
+  const { [createIn]: _folders, ...rest } = env;
+  return { ...rest, [confined]: done ? "yes" : "no" };
+}
+
+/** Whether files can be made elsewhere although the unit forbids it. */
+export const isUnconfined = (env: Env): boolean => env[confined] === "no";

@@ -1,0 +1,92 @@
+/** Listening sockets that another process has opened and passed on. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { closeSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { type Address, addressText, type Net } from "../../../src/net/types.ts";
+import { type Case, listening, readAll, rejects, soon, textOf, type World } from "../kit.ts";
+
+const canAdopt = (net: Net): boolean => net.runtime === "bun" && process.platform === "linux";
+
+/**
+ * Passes a listener on to peers/adopt.ts, closes it here, and asks at `door`.
+ * Returns the reply, once that process has ended.
+ */
+async function passOn(
+  world: World,
+  address: Address,
+  door: (listening: Address) => Address,
+): Promise<{ reply: unknown; exit: unknown; listening: Address }> {
+  const { listener } = await listening(world, address);
+  assert(listener.fd !== undefined);
+  const script = fileURLToPath(new URL("../peers/adopt.ts", import.meta.url).href);
+  const stdio = ["ignore", "ignore", "inherit", listener.fd] as const;
+  const child = spawn(process.execPath, [script], { stdio: [...stdio] });
+  const exit = new Promise((resolve) => child.once("close", resolve));
+  const at = door(listener.address);
+  listener.close();
+  // It waits in the listener's queue until the child accepts it.
+  const conn = await world.net.dial(at);
+  const reply = JSON.parse(await soon(readAll(conn), "the reply", 20_000).then(textOf));
+  conn.close();
+  return { reply, exit: await soon(exit, "the end of the child", 20_000), listening: at };
+}
+
+export const adoption: Case[] = [
+  {
+    name: "a TCP listener goes on in a process that adopts it",
+    async run(world) {
+      if (!canAdopt(world.net)) return;
+      for (const host of ["127.9.8.7", "::1"]) {
+        const passed = await passOn(world, { host, port: 0 }, (listening) => listening);
+        const text = addressText(passed.listening);
+        assert.deepEqual(passed.reply, { listener: text, conn: text });
+        assert.equal(passed.exit, 0);
+        await rejects("network", () => world.net.dial(passed.listening));
+      }
+    },
+  },
+  {
+    name: "a unix listener goes on in a process that adopts it and keeps its path",
+    async run(world) {
+      if (!canAdopt(world.net)) return;
+      const path = join(world.folder, "adopted.sock");
+      const moved = join(world.folder, "adopted-and-moved.sock");
+      const passed = await passOn(world, { path }, () => {
+        renameSync(path, moved);
+        writeFileSync(path, "somebody else's");
+        return { path: moved };
+      });
+      assert.deepEqual(passed.reply, { listener: path, conn: path });
+      assert.equal(passed.exit, 0);
+      assert.equal(readFileSync(path, "utf8"), "somebody else's");
+    },
+  },
+  {
+    name: "a descriptor that is no listener, or a runtime that cannot adopt, is refused",
+    async run({ net, folder }) {
+      const file = openSync(join(folder, "plain file"), "w");
+      for (const fd of [file, 9999, -1]) {
+        const error = await rejects("network", () => net.adopt(fd, (conn) => conn.abort()));
+        assert.match(error.message, new RegExp(`^Cannot listen on the descriptor ${fd}: `));
+      }
+      // Still the caller's.
+      closeSync(file);
+    },
+  },
+  {
+    name: "an open listener has a descriptor if its runtime tells it",
+    async run(world) {
+      for (const address of [
+        { host: "127.0.0.1", port: 0 },
+        { path: join(world.folder, "described.sock") },
+      ]) {
+        const { listener } = await listening(world, address);
+        assert.equal(typeof listener.fd, world.net.runtime === "bun" ? "number" : "undefined");
+        listener.close();
+      }
+    },
+  },
+];

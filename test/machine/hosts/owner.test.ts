@@ -1,0 +1,108 @@
+import { describe, expect, test } from "bun:test";
+import { readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import {
+  claimHosts,
+  livingOwner,
+  type OwnerDeps,
+  ownerPath,
+} from "../../../src/machine/hosts/owner.ts";
+import { temporaryFolder } from "../support.ts";
+
+const mine = "/run/mine.sock";
+const theirs = "/run/theirs.sock";
+const nobody: OwnerDeps = { isAlive: async () => false };
+/** Of a system that does not tell when a process began. */
+const untold = (isAlive: boolean): OwnerDeps => ({
+  isAlive: async () => isAlive,
+  startOf: async () => "",
+});
+
+async function place() {
+  const folder = await temporaryFolder();
+  const hosts = join(folder.path, "hosts");
+  await writeFile(hosts, "127.0.0.1 localhost\n");
+  return {
+    hosts,
+    files: async () => (await readdir(folder.path)).sort(),
+    owner: await ownerPath(hosts),
+    folder: folder.path,
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+  };
+}
+
+describe("the owner of a hosts file", () => {
+  test("is refused to a second daemon while the first lives, also through a link", async () => {
+    await using at = await place();
+    const release = await claimHosts(at.hosts, theirs, nobody);
+    const link = join(at.folder, "link");
+    await symlink("hosts", link);
+    for (const path of [at.hosts, link])
+      await expect(claimHosts(path, mine, nobody)).rejects.toMatchObject({
+        code: "already-running",
+        message: expect.stringContaining(`pid ${process.pid} on the control socket "${theirs}"`),
+        hint: expect.stringContaining("NGROKD_HOSTS_PATH"),
+      });
+    expect(await livingOwner(at.hosts, nobody)).toMatchObject({ socket: theirs });
+    await release();
+    await (await claimHosts(at.hosts, mine, nobody))();
+    expect(await at.files()).toEqual(["hosts", "link"]);
+  });
+
+  test("is replaced where its process has ended, or another process has its pid", async () => {
+    for (const owner of [
+      { pid: 2 ** 30, started: "5", socket: theirs },
+      { pid: process.ppid, started: "5", socket: theirs },
+    ]) {
+      await using at = await place();
+      await writeFile(at.owner, JSON.stringify(owner));
+      expect(await livingOwner(at.hosts, nobody), `${owner.pid}`).toBeUndefined();
+      await claimHosts(at.hosts, mine, nobody);
+      expect(JSON.parse(await readFile(at.owner, "utf8"))).toMatchObject({ socket: mine });
+      expect(await at.files()).toEqual([".hosts.ngrokd-owner", "hosts"]);
+    }
+  });
+
+  test("is proved by its socket where the system tells no start", async () => {
+    await using at = await place();
+    const text = JSON.stringify({ pid: process.ppid, started: "", socket: theirs });
+    await writeFile(at.owner, text);
+    await expect(claimHosts(at.hosts, mine, untold(true))).rejects.toMatchObject({
+      code: "already-running",
+    });
+    expect(await readFile(at.owner, "utf8")).toBe(text);
+    await claimHosts(at.hosts, mine, untold(false));
+    expect(await livingOwner(at.hosts, untold(true))).toMatchObject({ socket: mine });
+  });
+
+  test("is one of many that start at the same time", async () => {
+    await using at = await place();
+    await writeFile(at.owner, JSON.stringify({ pid: 2 ** 30, started: "5", socket: theirs }));
+    const ends = await Promise.allSettled(
+      Array.from({ length: 8 }, (_, i) => claimHosts(at.hosts, `/run/${i}.sock`, nobody)),
+    );
+    expect(ends.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    expect(await at.files()).toEqual([".hosts.ngrokd-owner", "hosts"]);
+  });
+
+  test("may not be a link, and damage is replaced", async () => {
+    await using at = await place();
+    const target = join(at.folder, "target");
+    await writeFile(target, "untouched");
+    await symlink("target", at.owner);
+    await claimHosts(at.hosts, mine, nobody);
+    expect(await readFile(target, "utf8")).toBe("untouched");
+
+    await using damaged = await place();
+    await writeFile(damaged.owner, "no JSON");
+    await claimHosts(damaged.hosts, mine, nobody);
+    expect(await livingOwner(damaged.hosts, nobody)).toMatchObject({ socket: mine });
+    expect((await stat(damaged.owner)).mode & 0o777).toBe(0o644);
+  });
+
+  test("is nobody where no file can be made beside the hosts file", async () => {
+    const release = await claimHosts("/proc/version", mine, nobody);
+    expect(await release()).toBeUndefined();
+  });
+});
