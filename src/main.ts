@@ -5,8 +5,7 @@ import { exitCodes } from "./cli/exit-codes.ts";
 import { runCli } from "./cli/run.ts";
 import { cleanEnvironment, confinedEnvironment, foldersToCreateIn } from "./model/environment.ts";
 import type { Net } from "./net/types.ts";
-import { isNgrokctl, runNgrokctl } from "./predecessor/ngrokctl.ts";
-import { translated } from "./predecessor/predecessor.ts";
+import { isNgrokctl, translated } from "./predecessor/predecessor.ts";
 import { createSay, type Output } from "./terminal/say.ts";
 import { unwritten, writeAll } from "./terminal/write-all.ts";
 
@@ -34,10 +33,9 @@ process.exit(await run(createIo(await runtimeNet())));
 async function run(io: Io): Promise<number> {
   const { net, env, say } = io;
   const print = (text: string): void => say.result(text, text);
-  const asNgrokctl = isNgrokctl(process.argv0)
-    ? await runNgrokctl(argv, { net, env, print })
-    : undefined;
-  return asNgrokctl ?? (await runCli(argv, io));
+  if (!isNgrokctl(process.argv0)) return await runCli(argv, io);
+  const { runNgrokctl } = await import("./predecessor/ngrokctl.ts");
+  return (await runNgrokctl(argv, { net, env, print })) ?? (await runCli(argv, io));
 }
 
 /**

@@ -100,7 +100,7 @@ export default command({
           apiKey: cloud.apiKey,
           caFile,
         };
-        io.say.result(ready, () => introduction(cloud, caFile, io.say));
+        io.say.ready(ready, () => introduction(cloud, caFile, io.say));
         await aborted(stop);
       } finally {
         await cloud.close();

@@ -86,7 +86,7 @@ async function setUp(
       socket_path: socketPath,
       client_cert: join(folder, "tls.crt"),
       client_key: join(folder, "tls.key"),
-      health_port: 0,
+      health_port: "any",
       ingress_ca: caPath,
     },
     bound_endpoints: { poll_interval: 2 },
@@ -182,7 +182,7 @@ async function visit(stage: Stage, { net, say }: Io): Promise<void> {
   const hosts = await readFile(stage.hostsPath, "utf8");
   if (!hosts.includes(`${hello.ip}\thello.demo`))
     throw new NgrokdError("hosts", "The hosts file does not have the name hello.demo");
-  say.result(
+  say.ready(
     {
       http: { address: `${hello.ip}:${hello.port}`, answer: page },
       tcp: { address: `${echo.ip}:${echo.port}`, answer: heard },

@@ -6,6 +6,7 @@ import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
 import { isUnconfined, leftOutIn } from "../model/environment.ts";
 import { createLog } from "../observe/daemon-log.ts";
+import { isJournal } from "../service/journal-stream.ts";
 import { createNotifier } from "../service/notify.ts";
 import { stopReserveMs } from "../service/service-facts.ts";
 import { aborted, command } from "./command.ts";
@@ -40,6 +41,7 @@ export default command({
       format: config.server.log_format,
       isTerminal: process.stderr.isTTY === true,
       write: (line) => void process.stderr.write(line),
+      toJournal: isJournal(io.env.JOURNAL_STREAM, 2),
       secrets: () => [...secrets],
     });
     const leftOut = leftOutIn(io.env);
@@ -80,6 +82,7 @@ export default command({
     await aborted(stop);
     notifier.stopping(daemon.drainMs() + stopReserveMs);
     const { cut } = await daemon.stop(hurry);
+    notifier.status(cut === 0 ? "Stopped" : "Stopped; open connections were cut");
     await notifier.close();
     log.flush();
     return cut === 0 ? exitCodes.ok : exitCodes.cut;

@@ -74,7 +74,7 @@ const advice: Readonly<Record<string, string>> = {
     "`bound_endpoints.selectors` has an expression that is no CEL; `true` takes all endpoints",
   ERR_NGROK_202: `this is not an API key: ${newKey}`,
   ERR_NGROK_205:
-    "the account is suspended: write to support@ngrok.com; endpoints come back by themselves once it is not",
+    "the account is suspended: write to support@ngrok.com; endpoints come back by themselves when it is active again",
   ERR_NGROK_206: `this is an authtoken: ${newKey}`,
   ERR_NGROK_207: `this is an authtoken: ${newKey}`,
 };

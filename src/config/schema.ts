@@ -17,6 +17,7 @@ interface About {
   /** A running daemon cannot apply a change; its next start does. */
   readonly needsRestart?: true;
 }
+const healthPort = z.union([z.literal("any"), z.int().min(1).max(65_535)]);
 const abouts = z.registry<About>();
 /** The allowed form of a group of settings. */
 export const groupAllowed = "settings, each as `name: value` on a line of its own below it";
@@ -103,9 +104,10 @@ const shape = {
         "The address on which the health server (/healthz, /readyz, /status, /metrics) listens.",
       allowed: "an IP address, or localhost",
     }),
-    health_port: setting(z.int().min(0).max(65_535).default(8081), {
-      description: "The port of the health server. 0 means any free port, which the log shows.",
-      allowed: "a whole number, 0 to 65535",
+    health_port: setting(z.preprocess(values.healthPort, healthPort).default(8081), {
+      description:
+        "The port of the health server. The word any means a free port, which the log shows.",
+      allowed: "a whole number, 1 to 65535, or any",
     }),
     ingress_ca: setting(text(values.optional(values.path)).default(""), {
       description:

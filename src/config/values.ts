@@ -96,6 +96,9 @@ export function logLevel(value: unknown): unknown {
   return otherLevels.get(level) ?? level;
 }
 
+/** 0 is the default, as in the Go program. */
+export const healthPort = (value: unknown): unknown => (value === 0 ? 8081 : value);
+
 const otherLevels: ReadonlyMap<string, string> = new Map([
   ["trace", "debug"],
   ["verbose", "debug"],

@@ -28,7 +28,7 @@ export async function askDaemon(
     "timeout",
     `No answer from the daemon on "${path}" within ${timeoutMs / 1000} s`,
     {
-      hint: "see its log; `ngrokd health` tells whether it makes progress",
+      hint: "see its log; `ngrokd health` shows whether it makes progress",
     },
   );
   const timer = setTimeout(() => deadline.abort(late), timeoutMs);
@@ -107,7 +107,7 @@ function readReply(text: string, path: string): unknown {
       "aborted",
       `The daemon on "${path}" closed the connection without an answer`,
       {
-        hint: "it may just be stopping; its log tells",
+        hint: "it may be stopping; see its log",
       },
     );
   }

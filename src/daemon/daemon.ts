@@ -65,7 +65,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const health = createHealth(
     () => {
       const { health_address: host, health_port: port } = settings.current.config.server;
-      return { host, port };
+      return { host, port: port === "any" ? 0 : port };
     },
     healthSource(core),
     log,

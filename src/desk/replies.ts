@@ -136,14 +136,18 @@ export function healthReply(state: State, live: Liveness, url: string | undefine
 export function healthStatus(state: State, live: Liveness, now = new Date()): unknown {
   const { ready, reason } = readiness(state);
   const entries = state.endpoints.flatMap((endpoint) =>
-    endpoint.ids.map((id) => [id === "" ? endpoint.url : id, endpointHealth(endpoint)] as const),
+    endpoint.ids.map((id) => {
+      const name = id === "" ? endpoint.url : id;
+      return [name, endpointHealth(name, endpoint)] as const;
+    }),
   );
   return {
     healthy: live.ok,
     ready,
     reason: live.ok ? reason : live.reason,
     phase: state.phase,
-    uptime: seconds(now.getTime() - state.startedAt.getTime()),
+    uptime: goDuration(now.getTime() - state.startedAt.getTime()),
+    uptime_seconds: seconds(now.getTime() - state.startedAt.getTime()),
     start_time: state.startedAt.toISOString(),
     // Reversed, so the first entry of an id is kept: the listening endpoint
     // comes before the draining one.
@@ -151,15 +155,19 @@ export function healthStatus(state: State, live: Liveness, now = new Date()): un
   };
 }
 
-function endpointHealth({ url, host, ip, port, state, reason, meter }: EndpointState): unknown {
+function endpointHealth(
+  name: string,
+  { url, ip, port, state, reason, meter }: EndpointState,
+): unknown {
   return {
-    name: host === "" ? url : host,
+    name,
     local_address: ip === "" ? "" : `${ip}:${port}`,
     target_uri: url,
     active: state === "listening",
     connections: meter.active,
     total_connections: meter.total,
-    last_activity: time(meter.lastActivity),
+    // Go's clients read a time here, or nothing.
+    ...(meter.lastActivity !== 0 && { last_activity: time(meter.lastActivity) }),
     errors: meter.errors + meter.refused,
     state,
     reason: reason === "" ? meter.lastError : reason,
@@ -210,6 +218,13 @@ function certificateReply(
             reason: trouble.reason,
           },
   };
+}
+
+/** As Go writes a duration of whole seconds: `2h15m30s`. */
+function goDuration(ms: number): string {
+  const all = Math.max(0, Math.floor(ms / 1000));
+  const [h, m, s] = [Math.floor(all / 3600), Math.floor(all / 60) % 60, all % 60];
+  return h > 0 ? `${h}h${m}m${s}s` : m > 0 ? `${m}m${s}s` : `${s}s`;
 }
 
 const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);

@@ -205,7 +205,7 @@ export function judgeOperator(
     error.details.fromNgrok === true
   ) {
     const fix =
-      "it was deleted in the dashboard, or the key is of another account; the daemon's log tells how it goes on";
+      "it was deleted in the dashboard, or the key is of another account; see the log of the daemon";
     return failure(
       "operator",
       `ngrok does not know ${operatorId}, as which this machine is registered`,

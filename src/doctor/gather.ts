@@ -31,7 +31,11 @@ export interface Local {
   readonly inspection: Attempt<Inspection>;
   /** Undefined if the configuration is wrong or cannot be read. */
   readonly loaded: Loaded | undefined;
-  readonly socketPath: string;
+  /**
+   * Undefined if a configuration was named and cannot be read: then no daemon
+   * is meant, not the one on the default socket.
+   */
+  readonly socketPath: string | undefined;
   /** Permission bits of the socket's file; undefined without a file. */
   readonly socketMode: number | undefined;
   readonly daemon: Attempt<{ status: Status; list: ListItem[] }>;
@@ -53,14 +57,19 @@ export async function gather(place: Place): Promise<Local> {
     inspectConfig({ file: config, env, flags: { "server.socket_path": socket } }),
   );
   const loaded = inspection.ok ? inspection.value.loaded : undefined;
-  const socketPath =
-    loaded?.config.server.socket_path ??
-    (await findSocketPath({ env, flag: socket, config }).catch(() => findSocketPath({ env: {} })));
+  const named = await attempt("Cannot read the configuration", localMs, async () =>
+    loaded === undefined
+      ? await findSocketPath({ env, flag: socket, config })
+      : loaded.config.server.socket_path,
+  );
+  const socketPath = named.ok ? named.value : undefined;
   const [daemon, socketMode, state, sockets] = await Promise.all([
-    attempt(`Cannot ask the daemon on "${socketPath}"`, localMs + 500, (signal) =>
-      askBoth(net, socketPath, signal),
-    ),
-    modeOf(socketPath),
+    named.ok
+      ? attempt(`Cannot ask the daemon on "${named.value}"`, localMs + 500, (signal) =>
+          askBoth(net, named.value, signal),
+        )
+      : named,
+    named.ok ? modeOf(named.value) : undefined,
     loaded &&
       attempt("Cannot read the state files", localMs, () => lookAtState(loaded.config.server)),
     listeningSockets(),

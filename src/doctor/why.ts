@@ -63,11 +63,13 @@ function partsOf(text: string): { name: string; port: number | undefined } | und
 
 /**
  * Follows every endpoint that the question means. Returns at least one way.
- * Changes nothing, shows no secret, never rejects.
+ * Changes nothing, shows no secret. Rejects if a configuration was named and
+ * cannot be read: no daemon is meant then.
  */
 export async function explain(question: Question, place: Place): Promise<Way[]> {
   const local = await gather(place);
-  const { daemon } = local;
+  const { daemon, socketPath } = local;
+  if (!daemon.ok && socketPath === undefined) throw daemon.error;
   if (!daemon.ok) return [await withoutDaemon(question, place, local)];
   const [running = failure("daemon", "it does not answer")] = judgeDaemon(daemon);
   const items = meantBy(question, daemon.value.list);

@@ -38,7 +38,7 @@ export function forbiddenName(name: Hostname, own: OwnNames): string | undefined
   if (pins.length > 0)
     return `another line of the hosts file gives ${quote(name)} an address of its own, ${pins.join(", ")}, and that line counts`;
   if (own.hosts.some((host) => plain(host) === name))
-    return `${quote(name)} is a host that ngrokd itself has to reach`;
+    return `${quote(name)} is a host that ngrokd itself must reach`;
   return undefined;
 }
 

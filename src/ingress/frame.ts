@@ -164,7 +164,7 @@ function joined(pieces: readonly Uint8Array[], size: number): Uint8Array {
 function framed<S extends DescMessage>(schema: S, message: MessageShape<S>): Uint8Array {
   const payload = toBinary(schema, message);
   if (payload.length > maxPayload) {
-    const what = `it is ${payload.length} bytes long, and its two length bytes reach to ${maxPayload}`;
+    const what = `it is ${payload.length} bytes long, and the two bytes of its length allow ${maxPayload}`;
     throw new NgrokdError("protocol", `Cannot encode "${schema.typeName}": ${what}`);
   }
   const frame = new Uint8Array(lengthBytes + payload.length);

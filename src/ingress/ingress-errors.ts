@@ -18,7 +18,7 @@ export function noAnswer(
     "timeout",
     `Cannot connect to "${hostPortText(ingress)}"${way}: no answer in time`,
     {
-      hint: "does a firewall drop what goes to this host and port?",
+      hint: "does a firewall block this host and port?",
       cause,
     },
   );
@@ -27,7 +27,7 @@ export function noAnswer(
 /** The ingress closes ready connections at once. */
 export function hangsUp(cause: NgrokdError | undefined): NgrokdError {
   return new NgrokdError("aborted", "The ingress closes every new connection at once", {
-    hint: "it may not know this client certificate, or be restarting; `ngrokd doctor` tells more",
+    hint: "it may not know this client certificate, or be restarting; see `ngrokd doctor`",
     cause,
   });
 }
@@ -54,7 +54,7 @@ export function explained(error: unknown): unknown {
   if (isNgrokdError(error, "tls") && error.hint === undefined) return refusedUs(error);
   if (isNgrokdError(error, "aborted")) {
     return new NgrokdError("aborted", "The ingress reset the connection before it had answered", {
-      hint: "if it goes on, it may not know this client certificate; see `ngrokd status`",
+      hint: "if this continues, it may not know this client certificate; see `ngrokd status`",
       cause: error,
       details: { ...error.details },
     });

@@ -187,7 +187,7 @@ function hintOf(reason: string, shown: PeerCertificate | undefined): string | un
 
 /** Advice for an ingress that refuses our client certificate. */
 export const refusedCertificate =
-  "our client certificate may have expired, or belong to a deleted operator: `ngrokd doctor` tells, and `ngrokd refresh-cert --force` renews it";
+  "our client certificate may have expired, or belong to a deleted operator: see `ngrokd doctor`, and renew it with `ngrokd refresh-cert --force`";
 
 let roots: readonly string[] | undefined;
 
@@ -209,7 +209,7 @@ async function configured(path: string, warnings: string[]): Promise<string[]> {
     new NgrokdError("config", `Cannot use ${quote(path)} as \`server.ingress_ca\`: ${why}`, {
       cause,
       details: { isGone: errnoOf(cause) === "ENOENT" },
-      hint: "it has to be a PEM file, or a folder of PEM files",
+      hint: "it must be a PEM file, or a folder of PEM files",
     });
   let pems: string[];
   try {
@@ -324,7 +324,7 @@ async function readSource({
       ? error
       : new NgrokdError("network", `Cannot fetch ${quote(source)}: ${reasonOf(error)}`, {
           cause: error,
-          hint: "a file does as well, however it was downloaded: `ngrokd trust FILE`",
+          hint: "or download it in another way, and run `ngrokd trust FILE`",
         });
   }
 }
@@ -376,9 +376,9 @@ function refuseOpenHttp(url: URL, force: boolean): void {
   if (!force || url.protocol === "https:" || loopback) return;
   throw new NgrokdError(
     "usage",
-    `Cannot trust ${quote(url.href)} with --force: anybody on the way can change what plain http carries`,
+    `Cannot trust ${quote(url.href)} with --force: anyone on the network path can change the data of plain http`,
     {
-      hint: "use an https URL, or download the file, look at it and name it instead",
+      hint: "use an https URL, or download the file, check it and use its path",
     },
   );
 }

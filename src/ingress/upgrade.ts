@@ -46,7 +46,7 @@ export async function upgrade(
     if (!reply.ok)
       throw new NgrokdError(
         "protocol",
-        `The ingress answered nonsense for "${target.host}": ${reply.reason}`,
+        `The ingress sent an invalid answer for "${target.host}": ${reply.reason}`,
       );
     if (reply.value.kind === "accepted") {
       conn.unread(rest);
@@ -76,7 +76,10 @@ async function readFrame(
     if (bytes === null)
       throw seen < 2
         ? unknownCertificate()
-        : new NgrokdError("protocol", "The ingress closed in the middle of its answer");
+        : new NgrokdError(
+            "protocol",
+            "The ingress closed the connection in the middle of its answer",
+          );
     seen += bytes.length;
     const split = feed(bytes);
     if (split.kind === "frame") return split;

@@ -40,7 +40,7 @@ export const faultTable = {
   html: { value: 502, says: "API: answers a proxy's HTML page with this status (400 to 599)" },
   empty: { value: undefined, says: "API: answers 200 with an empty body" },
   drop: { value: undefined, says: "API: the connection breaks in the middle of the body" },
-  huge: { value: 10, says: "API: the answer carries this many megabytes that nobody asked for" },
+  huge: { value: 10, says: "API: the answer carries this many megabytes of extra data" },
   "short-page": {
     value: undefined,
     says: "API: a list ends after its first page, as if there were no more",
@@ -62,7 +62,7 @@ export const faultTable = {
   "header-silence": { value: undefined, says: "ingress: takes the request and never answers" },
   "header-garbage": {
     value: undefined,
-    says: "ingress: the answer's frame holds what is no protobuf",
+    says: "ingress: the answer's frame is not valid protobuf",
   },
   "header-cut": { value: undefined, says: "ingress: closes in the middle of the answer" },
   "header-latency": { value: 1000, says: "ingress: the answer comes this many milliseconds late" },

@@ -23,3 +23,10 @@ const escaped = (character: string): string =>
     .split("")
     .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
     .join("");
+
+/**
+ * The text with each character that changes the direction of writing as its
+ * escape. Inside JSON it is the same value.
+ */
+export const leftToRight = (text: string): string =>
+  text.replaceAll(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, escaped);

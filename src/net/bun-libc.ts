@@ -100,7 +100,8 @@ export async function adoptedAddress(descriptor: number): Promise<Address> {
     throw notAdopted(descriptor, "no C library tells its address", error);
   }
   const address = listensOn(libc, descriptor);
-  if (address === undefined) throw notAdopted(descriptor, "it is no listening TCP or unix socket");
+  if (address === undefined)
+    throw notAdopted(descriptor, "it is not a listening TCP or unix socket");
   libc.fcntl(descriptor, setFlags, closeOnExec);
   return address;
 }

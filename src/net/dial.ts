@@ -87,13 +87,13 @@ export async function dialAny<S>(
  */
 const ofTheWay: Readonly<Record<string, string>> = {
   ECONNRESET: "the connection was closed during the TLS handshake",
-  WRONG_VERSION_NUMBER: "what came then is no TLS",
+  WRONG_VERSION_NUMBER: "the data after that is not TLS",
 };
 
 function behindIt(said: string, cause: unknown): NgrokdError {
-  return new NgrokdError("network", `it said that the way is open, and ${said}`, {
+  return new NgrokdError("network", `it accepted the tunnel, but ${said}`, {
     cause,
-    hint: "the proxy may not let this host or TLS of this kind through, though it says so; its log may say why",
+    hint: "the proxy may block this host or this kind of TLS after it accepts the tunnel; see its log",
   });
 }
 
@@ -124,7 +124,7 @@ async function dialThrough<S>(
       throw tunnelFailed(
         via,
         target,
-        new NgrokdError("protocol", "the other side spoke before TLS had begun"),
+        new NgrokdError("protocol", "the other side sent data before TLS began"),
       );
     conn.unread(rest);
     return conn;

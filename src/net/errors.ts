@@ -144,9 +144,9 @@ const sentences: Readonly<Record<string, string>> = {
 const dialSentences: Readonly<Record<string, string>> = {
   // Bun 1.4.5 says ECONNREFUSED for whatever keeps a TCP connection from being
   // made (oven-sh/bun#37093).
-  ECONNREFUSED: "connection refused, or nobody there",
+  ECONNREFUSED: "connection refused, or no program listens there",
   ENOENT: "the path does not exist",
-  EAGAIN: "more connections wait there than fit",
+  EAGAIN: "its queue of waiting connections is full",
 };
 
 /** The problems of a certificate, by the runtimes' codes. */

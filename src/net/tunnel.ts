@@ -73,7 +73,7 @@ async function connect(
     });
   const hint =
     status === "403" || status === "405"
-      ? "the proxy has to allow CONNECT to this host and port"
+      ? "the proxy must allow CONNECT to this host and port"
       : "the proxy cannot reach the host; its log may say why";
   throw refused(said, hint, { status: Number(status) });
 }
@@ -83,7 +83,7 @@ async function finalAnswer(reader: Reader): Promise<{ status: string; reason: st
   for (let interim = 0; interim < interimLimit; interim++) {
     const [, status = "", reason = ""] =
       /^HTTP\/1\.[01] (\d{3})(?: ([^\r\n]*))?\r?\n/.exec(await reader.head()) ?? [];
-    if (status === "") throw nonsense("what is no HTTP");
+    if (status === "") throw nonsense("something that is not HTTP");
     if (!status.startsWith("1") || status === "101") return { status, reason };
   }
   throw nonsense("one 1xx answer after the other");
@@ -97,27 +97,27 @@ async function socks(
 ): Promise<void> {
   await conn.write(credentials === undefined ? Uint8Array.of(5, 1, 0) : Uint8Array.of(5, 2, 0, 2));
   const [version, method] = await reader.take(2);
-  if (version !== 5) throw nonsense("what is no SOCKS5");
+  if (version !== 5) throw nonsense("something that is not SOCKS5");
   if (method === 2 && credentials !== undefined) await logIn(conn, reader, credentials);
   else if (method === 255)
     throw refused(
-      "it accepts no connection without other credentials",
+      "it requires other credentials",
       credentials === undefined ? nameCredentials : checkCredentials,
     );
-  else if (method !== 0) throw nonsense("a way to log in that was not offered");
+  else if (method !== 0) throw nonsense("a login method that was not offered");
   await conn.write(
     Uint8Array.of(5, 1, 0, ...addressBytes(target.host), target.port >> 8, target.port & 255),
   );
   const [replied, reply = 0, , type = 0] = await reader.take(4);
-  if (replied !== 5) throw nonsense("what is no SOCKS5");
+  if (replied !== 5) throw nonsense("something that is not SOCKS5");
   if (reply !== 0)
     throw refused(
       `it answered "${replies[reply] ?? `error ${reply}`}"`,
-      reply === 2 ? "the proxy has to allow connections to this host and port" : undefined,
+      reply === 2 ? "the proxy must allow connections to this host and port" : undefined,
     );
   // The address on the proxy's far side is of no use here.
   const length = { 1: 4, 3: 1, 4: 16 }[type];
-  if (length === undefined) throw nonsense("an address of no known kind");
+  if (length === undefined) throw nonsense("an address of an unknown kind");
   const [named = 0] = await reader.take(length);
   await reader.take((type === 3 ? named : 0) + 2);
 }
@@ -156,12 +156,12 @@ const replies: Readonly<Record<number, string>> = {
 };
 
 const nameCredentials =
-  "put a user name and password into the proxy's URL, as http://user:password@host:port";
+  "add a user name and a password to the proxy's URL, as in http://user:password@host:port";
 const checkCredentials =
   "are the user name and the password in the proxy's URL right? Characters such as @ and : are written as %40 and %3A";
 
 const nonsense = (what: string): NgrokdError =>
-  new NgrokdError("protocol", `it answered ${what}`, {
+  new NgrokdError("protocol", `it answered with ${what}`, {
     hint: "is this the right port, and the right kind of proxy (http or socks5)?",
   });
 
@@ -191,7 +191,7 @@ function createReader(conn: Conn): Reader {
   const more = async (): Promise<void> => {
     const bytes = await conn.read();
     if (bytes === null)
-      throw new NgrokdError("network", "it closed the connection before it had answered");
+      throw new NgrokdError("network", "it closed the connection before its answer");
     waiting = Buffer.concat([waiting, bytes]);
   };
   const cut = (size: number): Buffer => {

@@ -4,6 +4,7 @@ import { styleText } from "node:util";
 import { createConsola, type LogObject, type LogType } from "consola";
 import { oneLine } from "../model/error.ts";
 import type { Log, LogFields } from "../model/log.ts";
+import { leftToRight } from "../model/parsed.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -13,6 +14,8 @@ export interface LogOptions {
   readonly format: "auto" | "text" | "json";
   readonly isTerminal: boolean;
   readonly write: (line: string) => void;
+  /** Lines begin with their priority, as systemd's journal reads it. */
+  readonly toJournal?: boolean;
   /**
    * Strings that must never be written, such as the API key. Called for every
    * line.
@@ -44,7 +47,15 @@ export function createLog(options: LogOptions): DaemonLog {
   const consola = createConsola({
     level: consolaLevel[options.level],
     throttle: 0,
-    reporters: [{ log: (entry) => write(`${redact(print(entry), secrets())}\n`) }],
+    reporters: [
+      {
+        log: (entry) => {
+          const text = leftToRight(redact(print(entry), secrets()));
+          const mark = options.toJournal === true ? (priorities[entry.type] ?? "") : "";
+          write(`${text.replaceAll(/^/gm, mark)}\n`);
+        },
+      },
+    ],
   });
   const repeats = collapseRepeats(options.repeatWindowMs ?? 60_000);
   const say =
@@ -135,6 +146,14 @@ function jsonLine(entry: LogObject): string {
   const { message, fields } = partsOf(entry);
   return JSON.stringify({ time: entry.date.toISOString(), level: entry.type, message, ...fields });
 }
+
+/** sd-daemon(3) */
+const priorities: { readonly [type in LogType]?: string } = {
+  error: "<3>",
+  warn: "<4>",
+  info: "<6>",
+  debug: "<7>",
+};
 
 const tints: { readonly [type in LogType]?: "red" | "yellow" | "gray" } = {
   error: "red",

@@ -45,7 +45,9 @@ export async function startHealthServer(
   } catch (error) {
     const action = `Cannot listen on "${address.host}:${address.port}" for health checks`;
     if (errnoOf(error) !== "EADDRINUSE") throw fileError(action, error);
-    throw new NgrokdError("address-in-use", `${action}: another program does`, { cause: error });
+    throw new NgrokdError("address-in-use", `${action}: another program listens there`, {
+      cause: error,
+    });
   }
   return {
     url: server.url ?? `http://${address.host}:${address.port}/`,

@@ -1,4 +1,3 @@
-import { basename } from "node:path";
 import * as z from "zod/mini";
 import { findSocketPath } from "../config/paths.ts";
 import { askDaemon } from "../control/client.ts";
@@ -6,9 +5,6 @@ import { healthSchema, type ListItem, listSchema, statusSchema } from "../desk/r
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
 import type { Net } from "../net/types.ts";
-
-/** Whether the program was called by the name of the Go program's client. */
-export const isNgrokctl = (argv0: string): boolean => basename(argv0) === "ngrokctl";
 
 export interface NgrokctlIo {
   readonly net: Net;

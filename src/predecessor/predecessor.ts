@@ -1,6 +1,11 @@
 // The predecessor: the Go program of the same name. Its command lines are
 // understood (predecessor.ts), and its client's texts are spoken (ngrokctl.ts).
 
+import { basename } from "node:path";
+
+/** Whether the program was called by the name of the Go program's client. */
+export const isNgrokctl = (argv0: string): boolean => basename(argv0) === "ngrokctl";
+
 export interface Translation {
   readonly argv: readonly string[];
   /** The way to say it today; empty if it is said so. */

@@ -27,7 +27,7 @@ export interface Excess {
 export function excess(inAll: number, here: number, limits: Limits): Excess | undefined {
   if (inAll >= limits.byDescriptors) {
     return {
-      reason: "as many connections are open as the limit of open files has room for",
+      reason: "the limit of open files allows no more open connections",
       hint: "raise that limit: `LimitNOFILE=` in the systemd unit, or `ulimit -n`",
       local: false,
     };
@@ -35,7 +35,7 @@ export function excess(inAll: number, here: number, limits: Limits): Excess | un
   if (inAll >= limits.inAll) {
     return {
       reason: `${limits.inAll} connections are open, and forward.max_connections allows no more`,
-      hint: "raise `forward.max_connections`, or see with `ngrokd list --watch` where they go to",
+      hint: "raise `forward.max_connections`, or see with `ngrokd list --watch` which endpoint has them",
       local: false,
     };
   }

@@ -191,15 +191,13 @@ function tellEnd(end: SpliceEnd, client: Conn, key: string, log: Log): void {
     case "aborted": {
       // A reset by one of the two ends is passed on, and no cause for alarm.
       const by = `reset by ${end.side === "a" ? "the client" : "the ingress"}`;
-      const how = isNgrokdError(end.error, "cancelled")
-        ? "cut, since its time to end was over"
-        : by;
+      const how = isNgrokdError(end.error, "cancelled") ? "cut at the end of the drain time" : by;
       log.debug(`${key}: connection from ${addressText(client.remote)} ${how}`);
       return;
     }
     case "silent": {
       const what = end.halfClosed ? "a half-closed connection" : "a connection";
-      log.warn(`${key}: ${what} on which nothing moved for ${end.limitMs / 1000} s was reset`, {
+      log.warn(`${key}: ${what} without traffic for ${end.limitMs / 1000} s was reset`, {
         endpoint: key,
       });
     }

@@ -2,6 +2,9 @@ import { dirname } from "node:path";
 import { createIn } from "../model/environment.ts";
 import { marker, type ServiceFacts, stopReserveMs } from "./service-facts.ts";
 
+/** With the usual SIGABRT the runtime writes a report of a crash. */
+const watchdog = "WatchdogSec=60\nWatchdogSignal=SIGKILL";
+
 /**
  * Pure: the systemd unit, for systemd 247 and newer. It has only the rights
  * that the daemon needs (docs/operations.md, "What it may do"). Stories run a
@@ -43,7 +46,7 @@ SuccessExitStatus=3
 RestartPreventExitStatus=2 5 6
 TimeoutStartSec=60
 TimeoutStopSec=${facts.drainSeconds + stopReserveMs / 1000}
-WatchdogSec=60
+${watchdog}
 KillMode=mixed
 # A connection takes two, an endpoint one.
 LimitNOFILE=524288

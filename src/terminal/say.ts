@@ -4,6 +4,7 @@
  */
 import { styleText } from "node:util";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
+import { leftToRight } from "../model/parsed.ts";
 
 /**
  * The output of all commands. Results go to stdout and everything else to
@@ -19,6 +20,8 @@ export interface Say {
   readonly paint: Paint;
   /** Prints the command's result: `value` for programs, `text` for people. */
   result(value: unknown, text: string | (() => string)): void;
+  /** The same for a command that goes on: `value` is on one line. */
+  ready(value: unknown, text: string | (() => string)): void;
   /** For a command that prints its result again and again. */
   live(): Live;
   /** Prints a line for people on stderr. */
@@ -73,19 +76,22 @@ export function createSay(options: {
   err: Output;
   env: Readonly<Record<string, string | undefined>>;
 }): Say {
-  const { json, debug, out, err, env } = options;
+  const { json, debug, env } = options;
+  const [out, err] = [plainly(options.out), plainly(options.err)];
   const colourful = (env.NO_COLOR ?? "") === "" && env.TERM !== "dumb";
   const paint = colourful && out.isTerminal ? painted : plain;
   const paintErr = colourful && err.isTerminal ? painted : plain;
+  const print = (value: unknown, text: string | (() => string), indent: number): void => {
+    if (json) out.write(`${JSON.stringify(value, null, indent)}\n`);
+    else out.write(`${typeof text === "string" ? text : text()}\n`);
+  };
   return {
     json,
     debug,
     width: columnsOf(out),
     paint,
-    result(value, text) {
-      if (json) out.write(`${JSON.stringify(value, null, 2)}\n`);
-      else out.write(`${typeof text === "string" ? text : text()}\n`);
-    },
+    result: (value, text) => print(value, text, 2),
+    ready: (value, text) => print(value, text, 0),
     live: () => liveOn(out, json, out.isTerminal && env.TERM !== "dumb"),
     note: (text) => err.write(`${text}\n`),
     warn: (text) => err.write(`${paintErr.careful("warning:")} ${text}\n`),
@@ -99,6 +105,22 @@ export function createSay(options: {
       )
         err.write(errorText(error, paintErr));
       if (debug && error instanceof Error) err.write(`${stackOf(error)}\n`);
+    },
+  };
+}
+
+/** Whatever a text holds, it cannot turn the direction of writing. */
+function plainly(output: Output): Output {
+  const { feed } = output;
+  return {
+    write: (text) => output.write(leftToRight(text)),
+    ...(feed && { feed: (text: string) => feed(leftToRight(text)) }),
+    isTerminal: output.isTerminal,
+    get columns() {
+      return output.columns;
+    },
+    get rows() {
+      return output.rows;
     },
   };
 }

@@ -76,7 +76,7 @@ export function watchText(picture: Picture, paint: Paint, { columns, rows }: Siz
   const entries = items.map((item) => entryLines(item, layout, paint));
   const shown = choose(items, entries, rows - head.length);
   const hidden = items.length - shown.length;
-  const rest = hidden === 0 ? [] : [paint.dim(`... and ${hidden} more, which are quieter`)];
+  const rest = hidden === 0 ? [] : [paint.dim(`... and ${hidden} more, with less traffic`)];
   return [...head, ...shown.flatMap((i) => entries[i] ?? []), ...rest].join("\n");
 }
 

@@ -61,7 +61,7 @@ export async function startRelay(
       socket_path: socket,
       client_cert: join(home, "tls.crt"),
       client_key: join(home, "tls.key"),
-      health_port: 0,
+      health_port: "any",
       ingress_ca: join(folder, "ca.pem"),
       log_level: "warn",
     },

@@ -16,7 +16,7 @@ const server = {
   socket_path: join(folder, "sock"),
   client_cert: join(folder, "tls.crt"),
   client_key: join(folder, "tls.key"),
-  health_port: 0,
+  health_port: "any",
 };
 writeFileSync(config, JSON.stringify({ server }), { mode: 0o600 });
 writeFileSync(join(folder, "hosts"), "");

@@ -214,7 +214,7 @@ describe("the lines of the picture", () => {
       "http://open.demo",
       "...",
     ]);
-    expect(lines.at(-1)).toBe("... and 47 more, which are quieter");
+    expect(lines.at(-1)).toBe("... and 47 more, with less traffic");
     expect(text(quiet, {}, plain, 54).split("\n").length).toBe(54);
     for (const rows of [1, 4, 5])
       expect(text(items, {}, plain, rows).split("\n").length).toBeLessThanOrEqual(

@@ -120,7 +120,7 @@ describe("config check", () => {
     expect(code).toBe(2);
     expect(
       out,
-    ).toBe(`wrong: ${file}:1:23: server.health_port is -1; allowed: a whole number, 0 to 65535
+    ).toBe(`wrong: ${file}:1:23: server.health_port is -1; allowed: a whole number, 1 to 65535, or any
 wrong: ${file}:2:1: there is no setting "sever"; did you mean "server"?
 "${file}" is not valid
 `);

@@ -203,7 +203,7 @@ describe("a configuration that cannot be used", () => {
       code: "config",
       message: [
         `Cannot use the configuration "${file}":`,
-        `  ${file}:1:23: server.health_port is -1; allowed: a whole number, 0 to 65535`,
+        `  ${file}:1:23: server.health_port is -1; allowed: a whole number, 1 to 65535, or any`,
         `  ${file}:3:11: net.subnet is "here"; allowed: an IPv4 subnet of /8 to /30, ` +
           "such as 127.0.0.0/8 or 127.7.0.0/16",
         "  environment NGROK_API_KEY: api.key is a text of 9 characters (not shown); " +
@@ -220,7 +220,7 @@ describe("a configuration that cannot be used", () => {
       line: 1,
       column: 23,
       key: "server.health_port",
-      message: "server.health_port is -1; allowed: a whole number, 0 to 65535",
+      message: "server.health_port is -1; allowed: a whole number, 1 to 65535, or any",
     });
   });
 

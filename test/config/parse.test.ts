@@ -112,6 +112,14 @@ describe("parseConfig, of values that the Go program starts with,", () => {
     ]);
   });
 
+  test("takes 0 for the default health_port, and any for a free one", () => {
+    const portOf = (text: string): unknown =>
+      configSchema.parse(read(`server: {health_port: ${text}}`).values).server.health_port;
+    expect(said("server: {health_port: 0}")).toEqual([]);
+    expect(portOf("0")).toBe(8081);
+    expect(portOf("any")).toBe("any");
+  });
+
   test.each([
     ["verbose", "debug"],
     ["trace", "debug"],
@@ -157,7 +165,7 @@ ingres_endpoint: foo
       "c.yml:4:8: api.key is a text of 9 characters (not shown); allowed: 8 to 512 " +
         "characters, without spaces",
       'c.yml:6:14: server.log_level is "inof"; allowed: debug, info, warn or error',
-      'c.yml:7:16: server.health_port is "8081"; allowed: a whole number, 0 to 65535',
+      'c.yml:7:16: server.health_port is "8081"; allowed: a whole number, 1 to 65535, or any',
       "c.yml:8:34: bound_endpoints.poll_interval is 0.5; allowed: a whole number, 1 to 86400",
       'c.yml:8:57: bound_endpoints.selectors[2] is ""; allowed: a list of texts that ' +
         "are not empty",

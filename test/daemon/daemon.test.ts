@@ -188,7 +188,7 @@ async function machine() {
       socket_path: join(folder, "sock"),
       client_cert: join(state, "tls.crt"),
       client_key: join(state, "tls.key"),
-      health_port: 0,
+      health_port: "any",
       ingress_ca: join(folder, "cas"),
     },
     net: { subnet: "127.83.0.0/24" },

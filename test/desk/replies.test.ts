@@ -324,14 +324,15 @@ describe("the body of /status", () => {
       ready: true,
       reason: "",
       phase: "serving",
-      uptime: 3600.7,
+      uptime: "1h0m0s",
+      uptime_seconds: 3600.7,
       start_time: "2026-01-02T03:04:05.000Z",
       endpoints: {
         ...Object.fromEntries(
           ["ep_1", "ep_2"].map((id) => [
             id,
             {
-              name: "a.demo",
+              name: id,
               local_address: "127.0.0.2:80",
               target_uri: "http://a.demo",
               active: true,
@@ -347,13 +348,12 @@ describe("the body of /status", () => {
           ]),
         ),
         ep_w: {
-          name: "https://*.demo",
+          name: "ep_w",
           local_address: "",
           target_uri: "https://*.demo",
           active: false,
           connections: 0,
           total_connections: 0,
-          last_activity: "",
           errors: 0,
           state: "unsupported",
           reason: "wildcard",

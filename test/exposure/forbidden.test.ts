@@ -39,7 +39,7 @@ describe("forbiddenName", () => {
   test.each(["api.ngrok.com", "kubernetes-binding-ingress.ngrok.io"])(
     "refuses %s, which the daemon must reach",
     (name) => {
-      expect(reason(name)).toContain("ngrokd itself has to reach");
+      expect(reason(name)).toContain("ngrokd itself must reach");
     },
   );
 

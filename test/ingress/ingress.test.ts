@@ -73,18 +73,23 @@ describe("upgrade", () => {
       /closed the connection without an answer; it usually means that it does not know this client certificate/,
     ],
     ["half a length", [Buffer.of(9)], "tls", /closed the connection without an answer/],
-    ["half an answer", [Buffer.of(9, 0, 1)], "protocol", /closed in the middle of its answer/],
+    [
+      "half an answer",
+      [Buffer.of(9, 0, 1)],
+      "protocol",
+      /closed the connection in the middle of its answer/,
+    ],
     [
       "an answer that says neither",
       [Buffer.of(0, 0)],
       "protocol",
-      /answered nonsense for "hello.demo": the answer neither accepts nor refuses/,
+      /sent an invalid answer for "hello.demo": the answer neither accepts nor refuses/,
     ],
     [
       "an answer that is no protobuf",
       [Buffer.of(2, 0, 0xff, 0xff)],
       "protocol",
-      /answered nonsense for "hello.demo": its 2 bytes/,
+      /sent an invalid answer for "hello.demo": its 2 bytes/,
     ],
   ] as const)(
     "rejects where the ingress sends %s and closes",

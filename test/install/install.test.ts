@@ -654,7 +654,7 @@ describe("install.sh --uninstall while a daemon or a service may run", () => {
       writeFileSync(
         config,
         JSON.stringify({
-          server: { client_cert: at("tls.crt"), client_key: at("tls.key"), health_port: 0 },
+          server: { client_cert: at("tls.crt"), client_key: at("tls.key"), health_port: "any" },
         }),
       );
       const daemon = spawn(program, ["serve", "--config", config], {
@@ -705,7 +705,7 @@ describe("install.sh --uninstall while a daemon or a service may run", () => {
         socket_path: machine.env.NGROKD_SOCKET,
         client_cert: `${state}/tls.crt`,
         client_key: `${state}/tls.key`,
-        health_port: 0,
+        health_port: "any",
       };
       writeFileSync(machine.config, JSON.stringify({ server: settings }));
       const daemon = spawn(machine.program, ["serve", "--config", machine.config], {

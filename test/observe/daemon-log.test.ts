@@ -87,6 +87,30 @@ describe("a line of the log", () => {
   });
 });
 
+test.each(["json", "text"] as const)("no text turns the direction of writing: %s", (format) => {
+  const { log, lines } = written({ format, isTerminal: false });
+  log.warn("refused: a\u202eb\u2066c", { hint: "\u200fd" });
+  expect(lines().join()).toContain("a\\u202eb\\u2066c");
+  expect(lines().join()).toContain("\\u200fd");
+  expect(lines().join()).not.toMatch(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/);
+});
+
+test("each line tells the journal its priority", () => {
+  const { log, lines } = written({ format: "text", toJournal: true });
+  log.error("a", { hint: "h" });
+  log.warn("b");
+  log.info("c");
+  log.debug("d");
+  expect(lines()).toEqual([
+    "<3>12:00:00 error a",
+    "<3>         hint: h",
+    "<4>12:00:00 warn  b",
+    "<6>12:00:00 info  c",
+    "<7>12:00:00 debug d",
+  ]);
+  expect(written({ toJournal: true }, "x").lines()[0]).toStartWith('<6>{"time"');
+});
+
 test("the format may be set later, from one line to the next", () => {
   const { log, lines } = written({ format: "json" });
   log.info("one");

@@ -314,7 +314,7 @@ describe("limits", () => {
     [
       "by descriptors",
       { byDescriptors: 2 },
-      "as many connections are open as the limit of open files has room for",
+      "the limit of open files allows no more open connections",
     ],
   ])(
     "counts the connections of all endpoints %s, and logs the limit once for all",

@@ -237,10 +237,10 @@ describe("a forward that fails", () => {
     expect(await ending(half.client)).toBe("aborted");
     await half.done;
     expect(idle.log.lines).toEqual([
-      "warn hello.demo:80: a connection on which nothing moved for 0.03 s was reset",
+      "warn hello.demo:80: a connection without traffic for 0.03 s was reset",
     ]);
     expect(half.log.lines).toEqual([
-      "warn hello.demo:80: a half-closed connection on which nothing moved for 0.02 s was reset",
+      "warn hello.demo:80: a half-closed connection without traffic for 0.02 s was reset",
     ]);
     expect(idle.meter.errorsBy.timeout).toBe(1);
     expect(idle.meter.lastError).toBe("");

@@ -232,3 +232,7 @@ describe("launchd's property list", () => {
     });
   });
 });
+
+test("the watchdog kills without a report of the runtime's", () => {
+  expect(unitOf()).toContain("\nWatchdogSignal=SIGKILL\n");
+});

@@ -231,7 +231,7 @@ function startDaemon() {
       client_cert: join(folder, "tls.crt"),
       client_key: join(folder, "tls.key"),
       ingress_ca: join(folder, "ca.crt"),
-      health_port: 0,
+      health_port: "any",
     },
     bound_endpoints: { poll_interval: 1 },
     net: { subnet: "127.77.0.0/16" },

@@ -149,7 +149,7 @@ stories("the commands of the configuration", () => {
     for (const part of [
       "/run/wrong.yml:2:8",
       "/run/wrong.yml:5:16",
-      "allowed: a whole number, 0 to 65535",
+      "allowed: a whole number, 1 to 65535, or any",
       'did you mean "api.key"?',
     ]) {
       expect(said).toContain(part);

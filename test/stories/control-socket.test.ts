@@ -172,7 +172,7 @@ stories("clients of the control socket that are rude or many", () => {
       ...config.server,
       client_cert: "/run/story/tls.crt",
       client_key: "/run/story/tls.key",
-      health_port: 0,
+      health_port: "any",
     };
     writeFileSync("/run/second.yml", JSON.stringify(config));
     writeFileSync("/run/second-hosts", "");

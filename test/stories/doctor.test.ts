@@ -191,6 +191,23 @@ stories("doctor and why if all is well", () => {
     expect((await why(ip)).ways[0]?.subject).toBe("db.demo:5432");
   });
 
+  test("a named configuration that cannot be read: no other daemon is judged", async () => {
+    const missing = 'Cannot read the configuration "/no/such.yml": there is no such file';
+    const why = await ngrokd("why hello.demo --config /no/such.yml");
+    expect({ code: why.code, out: why.out, err: why.err }).toEqual({
+      code: 2,
+      out: "",
+      err: expect.stringContaining(missing),
+    });
+    const { code, json } = await ngrokd("doctor --json --config /no/such.yml");
+    const about = json.findings.find(({ check }: { check: string }) => check === "daemon");
+    expect({ code, level: about.level, text: JSON.stringify(about) }).toEqual({
+      code: 1,
+      level: "failure",
+      text: expect.stringContaining("/no/such.yml"),
+    });
+  });
+
   test("an unknown name, another port or no name at all: explained, with the likely one", async () => {
     const unknown = await why("helo.demo");
     expect(unknown.code).toBe(1);

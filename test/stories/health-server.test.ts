@@ -35,7 +35,7 @@ stories("the health server", () => {
     expect(status).toMatchObject({ healthy: true, ready: true });
     expect(new Date(status.start_time).getTime()).toBeLessThan(Date.now());
     expect(status.endpoints[id]).toMatchObject({
-      name: "echo.demo",
+      name: id,
       local_address: `${ip}:7000`,
       target_uri: "tcp://echo.demo:7000",
       active: true,

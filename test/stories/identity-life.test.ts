@@ -205,6 +205,26 @@ stories("an operator that is deleted in the dashboard", () => {
     open.reset();
     expect(await daemon.stop()).toBe(0);
   });
+
+  test("a wrong path in `api.url`, where ngrok answers 404, does nothing", async () => {
+    const { cloud, daemon, open } = await serving();
+    const before = await ids(cloud);
+    const url = `${cloud.apiUrl}/wrong`;
+    writeConfig(configFor(cloud, { api: { url, key: "local-cloud-key" } }));
+    await daemon.reload();
+    await until("the daemon has noticed", async () =>
+      (await daemon.status()).reason.includes("404"),
+    );
+    for (let i = 0; i < 3; i += 1) await daemon.refresh();
+    expect(await ids(cloud)).toEqual(before);
+    expect(file("operator_id")).toBe(before[0] ?? "");
+    // The poll alone has failed: nothing is registered.
+    expect((await daemon.status()).reason).toContain("Cannot list the endpoints bound to");
+    expect((await ngrokd("doctor")).out).toContain("api.url");
+    expect(await carries()).toBe(true);
+    open.reset();
+    expect(await daemon.stop()).toBe(0);
+  });
 });
 
 stories("API keys", () => {

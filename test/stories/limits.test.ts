@@ -90,8 +90,7 @@ stories("limits and deadlines", () => {
       "it is counted",
       async () => (await daemon.endpoint("mute.demo"))?.errors_by_kind.timeout === 1,
     );
-    const text =
-      "mute.demo:7000: a half-closed connection on which nothing moved for 2 s was reset";
+    const text = "mute.demo:7000: a half-closed connection without traffic for 2 s was reset";
     await until("the log tells of it", () =>
       daemon.lines().some(({ message }) => message === text),
     );
@@ -110,7 +109,7 @@ stories("limits and deadlines", () => {
     expect(open.length).toBe(limit as number);
     await until("the log tells of it", () => complaints(daemon).length > 0);
     expect(complaints(daemon)).toEqual([
-      "New connections are reset at once: as many connections are open as the limit of open files has room for",
+      "New connections are reset at once: the limit of open files allows no more open connections",
     ]);
     await untilItRests(daemon.pid);
     expect((await ngrokd("status")).out).toMatch(

@@ -154,6 +154,19 @@ stories("a changed setting", () => {
     await daemon.becomes("other.demo", "listening");
   });
 
+  test("has selectors that ngrok refuses: the old ones count, and status says why", async () => {
+    const bound_endpoints = { selectors: ["not cel ("], poll_interval: 1 };
+    writeFileSync(defaultConfig, config({ bound_endpoints }));
+    await daemon.reload();
+    const warned = async (): Promise<boolean> =>
+      (await daemon.status()).warnings.join("\n").includes("ERR_NGROK_19003");
+    await until("status says why", warned);
+    await daemon.becomes("chosen.demo", "listening");
+    writeFileSync(defaultConfig, polling(1));
+    await daemon.reload();
+    await until("status forgets it", async () => !(await warned()));
+  });
+
   test("has a log level and format that count at once", async () => {
     const debug = (): boolean =>
       daemon.log().includes("DEBUG") || daemon.lines().some(({ level }) => level === "debug");

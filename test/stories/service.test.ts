@@ -230,7 +230,7 @@ stories("ngrokd service", () => {
     calls = standIns();
     mkdirSync("/etc/systemd/system", { recursive: true });
     mkdirSync("/run/systemd/system", { recursive: true });
-    writeConfig({ server: { health_port: 0 }, forward: { drain_timeout: 45 } });
+    writeConfig({ server: { health_port: "any" }, forward: { drain_timeout: 45 } });
   });
 
   test("explains each of its commands within 120 columns, with examples", async () => {
@@ -301,7 +301,7 @@ stories("ngrokd service", () => {
   });
 
   test("a changed configuration changes the unit; a running service is not disturbed", async () => {
-    writeConfig({ server: { health_port: 0 }, forward: { drain_timeout: 5 } });
+    writeConfig({ server: { health_port: "any" }, forward: { drain_timeout: 5 } });
     const { out } = await ngrokd("service install --no-start");
     expect(out).toBe(
       `Updated ${unit}; \`sudo ngrokd service restart\` applies it\n\`sudo ngrokd service start\` starts it\n`,

@@ -69,9 +69,7 @@ stories("connections on which nothing moves", () => {
       reset: 0,
     });
     expect(
-      daemon
-        .lines()
-        .filter(({ message }) => message.includes("on which nothing moved for 2 s was reset")),
+      daemon.lines().filter(({ message }) => message.includes("without traffic for 2 s was reset")),
     ).toHaveLength(1);
   });
 

@@ -23,7 +23,7 @@ stories("an ingress whose answers never arrive, as where a firewall swallows the
     const { warnings, pool } = await daemon.status();
     expect(warnings).toEqual([expect.stringContaining(said)]);
     expect((await ngrokd("status")).out.replaceAll(/\s+/g, " ")).toContain(
-      "does a firewall drop what goes to this host and port?",
+      "does a firewall block this host and port?",
     );
     await cloud.mend();
     await daemon.refresh();

@@ -269,7 +269,7 @@ stories("an ingress that breaks the rules", () => {
     ["tls-stall", /^No answer from the ingress within \d+ s$/],
     ["header-close", /does not know this client certificate/],
     ["header-silence", /^No answer from the ingress within \d+ s$/],
-    ["header-garbage", /nonsense/],
+    ["header-garbage", /sent an invalid answer/],
     ["header-cut", /in the middle of its answer/],
   ])(
     "%s: the client is reset, the reason is told, and the next connection works",

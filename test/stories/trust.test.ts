@@ -114,7 +114,7 @@ stories("an ingress whose CA is not trusted", () => {
     const { code, err } = await ngrokd("serve");
     expect(code).toBe(2);
     expect(err).toContain('"/nowhere/ca.crt"');
-    expect(err).toContain("hint:  it has to be a PEM file, or a folder of PEM files");
+    expect(err).toContain("hint:  it must be a PEM file, or a folder of PEM files");
   });
 
   test("undo takes the installed CA and its empty folder away", async () => {

@@ -19,6 +19,16 @@ describe("createSay", () => {
     );
   });
 
+  test.each([false, true])("lets no text turn the direction of writing; json: %p", (json) => {
+    const { say, out, err } = speaker({ json });
+    say.result("a\u202eb", "a\u202eb");
+    say.note("\u2066c");
+    say.error(new NgrokdError("api", "\u200fd"));
+    const all = out.text + err.text;
+    expect(all).toContain("a\\u202eb");
+    expect(all).not.toMatch(/[\u200f\u202e\u2066]/);
+  });
+
   test("prints one JSON value on stdout with --json, errors included, and makes no text", () => {
     const { say, out, err } = speaker({ json: true });
     say.result({ a: [1] }, () => {

@@ -127,7 +127,7 @@ export const proxies: Case[] = [
       const early = await rejects("network", () =>
         net.dial({ host, port }, { via: joined.via, tls: trusting(world) }),
       );
-      assert.match(early.message, /spoke before TLS had begun/);
+      assert.match(early.message, /sent data before TLS began/);
     },
   ),
   ...each("IPv4 and IPv6 targets are named as such", async (world, kind) => {
@@ -178,7 +178,7 @@ export const proxies: Case[] = [
         assert.match(error.message, message);
         assert.match(
           error.message,
-          /^Cannot connect to "ingress\.test:\d+" through the proxy "\w+:\/\/127\.0\.0\.1:\d+": it said that the way is open/,
+          /^Cannot connect to "ingress\.test:\d+" through the proxy "\w+:\/\/127\.0\.0\.1:\d+": it accepted the tunnel, but/,
         );
         assert.match(String(error.details.proxy), /127\.0\.0\.1/);
       };
@@ -202,7 +202,7 @@ export const proxies: Case[] = [
       const socket = await peer.accept(server);
       await peer.receive(socket, { size: 1 });
       await peer.send(socket, { text: "220 this is not TLS\r\n" });
-      told(await soon(dialing, "the rejection"), /no TLS$/);
+      told(await soon(dialing, "the rejection"), /not TLS$/);
       await peer.destroy(socket);
       await until("the proxy's client has gone", async () => (await peer.clients(proxy)) === 0);
     },
@@ -233,7 +233,7 @@ export const proxies: Case[] = [
       assert.match(
         error.hint ?? "",
         given === undefined
-          ? /^put a user name and password into the proxy's URL/
+          ? /^add a user name and a password to the proxy's URL/
           : /^are the user name and the password/,
       );
       assert.doesNotMatch(
@@ -253,7 +253,7 @@ export const proxies: Case[] = [
           ? /it answered 503 "Service Unavailable"$/
           : /it answered "host unreachable"$/,
       ],
-      ["close", /it closed the connection before it had answered$/],
+      ["close", /it closed the connection before its answer$/],
       ["flood", /it answered /],
     ] as const;
     for (const [mode, message] of cases) {
