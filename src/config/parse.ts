@@ -130,7 +130,9 @@ function knownValues(root: Readonly<Record<string, unknown>>, yaml: Yaml): unkno
   );
   return settings.reduce<unknown>((values, { path, kind }) => {
     const value = valueAt(root, path);
-    return isEmpty(value) ? values : withValueAt(values, path, asKind(kind, value, path, yaml));
+    // Of numbers, an empty list is a choice.
+    const isMissing = isEmpty(value) && !(kind === "numbers" && Array.isArray(value));
+    return isMissing ? values : withValueAt(values, path, asKind(kind, value, path, yaml));
   }, start);
 }
 
@@ -232,7 +234,7 @@ const settingAt = (path: readonly string[]): Setting | undefined =>
 function nameOf(path: readonly string[], setting: Setting | undefined): string {
   const item = setting === undefined ? undefined : path[setting.path.length];
   if (setting === undefined || item === undefined) return path.join(".");
-  return `${setting.key}[${setting.kind === "list" ? Number(item) + 1 : quote(item)}]`;
+  return `${setting.key}[${setting.kind === "map" ? quote(item) : Number(item) + 1}]`;
 }
 
 function itemAt(values: unknown, path: readonly string[]): unknown {

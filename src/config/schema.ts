@@ -156,6 +156,12 @@ const shape = {
         "is removed; then they are reset.",
       allowed: "a whole number, 0 to 3600",
     }),
+    reserved_ports: setting(z.array(z.int().min(1).max(65_535)).default([22]).readonly(), {
+      description:
+        "Ports that no endpoint gets: while one is served, a program such as sshd cannot be " +
+        "started on this port of all addresses. An empty list allows every port.",
+      allowed: "a list of whole numbers, 1 to 65535",
+    }),
     max_connections: setting(z.int().min(0).max(1_000_000).default(0), {
       description:
         "The most open connections in total; others are reset at once. 0 means as many as " +
@@ -288,7 +294,7 @@ export interface Setting extends About {
   readonly key: SettingKey;
   /** The names from the root of the file, as `["server", "log_level"]`. */
   readonly path: readonly string[];
-  readonly kind: "text" | "number" | "boolean" | "list" | "map";
+  readonly kind: "text" | "number" | "boolean" | "list" | "numbers" | "map";
   readonly default: unknown;
 }
 
@@ -395,7 +401,8 @@ function kindOf(usual: unknown): Setting["kind"] {
   if (typeof usual === "number") return "number";
   if (typeof usual === "boolean") return "boolean";
   if (typeof usual === "string") return "text";
-  return Array.isArray(usual) ? "list" : "map";
+  if (!Array.isArray(usual)) return "map";
+  return typeof usual[0] === "number" ? "numbers" : "list";
 }
 
 function text(rule: values.Rule) {

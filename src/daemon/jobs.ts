@@ -33,6 +33,7 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "server.insecure_skip_verify": ["ingress", "verification"],
   "bound_endpoints.poll_interval": ["poll"],
   "bound_endpoints.selectors": ["poll"],
+  "forward.reserved_ports": ["poll"],
   "forward.proxy_url": ["proxy", "ingress", "poll"],
   "forward.session_resumption": ["ingress"],
   "forward.pool.min": ["ingress"],

@@ -86,6 +86,7 @@ export async function lookAhead(
       own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
       accounts: [{ account: defaultAccount, listed }],
       assignment,
+      reservedPorts: config.forward.reserved_ports,
     }),
     listening,
     hosts: hosts.before,

@@ -37,6 +37,7 @@ export function createServing(deps: ServingDeps): Serve {
       await machine.stamp(),
       namesInUse(own()),
       loaded().config.net.subnet,
+      loaded().config.forward.reserved_ports,
       relay.present.size,
     ]),
   );
@@ -58,6 +59,7 @@ export function createServing(deps: ServingDeps): Serve {
               own: own(),
               accounts: all,
               assignment: machine.assignment,
+              reservedPorts: loaded().config.forward.reserved_ports,
             }),
             range: addressRange(loaded().config.net.subnet).range,
             log,

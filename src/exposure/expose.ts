@@ -27,6 +27,8 @@ export interface AccountEndpoints {
 export interface Policy {
   /** Why a name may never be served; undefined if it may. */
   readonly forbidden: (host: Hostname) => string | undefined;
+  /** Ports that other programs of this machine must be able to have. */
+  readonly reservedPorts?: readonly number[];
 }
 
 export interface MachineFacts {
@@ -76,7 +78,7 @@ export function expose({ accounts, assignment, policy, machine }: ExposureInput)
 /** Pure: the endpoints that may be served, and the others with the reason. */
 function admit(
   accounts: readonly AccountEndpoints[],
-  { forbidden }: Policy,
+  { forbidden, reservedPorts = [] }: Policy,
 ): { targets: Target[]; refused: Unserved[] } {
   const owners = new Map<Hostname, string>();
   const targets: Target[] = [];
@@ -88,6 +90,7 @@ function admit(
       const owner = owners.get(binding.host) ?? account;
       const reason =
         forbidden(binding.host) ??
+        (reservedPorts.includes(binding.port) ? reservedText(binding.port) : undefined) ??
         (owner === account ? undefined : `the account "${owner}" serves a host of this name`);
       if (reason === undefined) {
         owners.set(binding.host, account);
@@ -100,6 +103,10 @@ function admit(
   }
   return { targets, refused };
 }
+
+const reservedText = (port: number): string =>
+  `the port ${port} is kept free for this machine's own programs; ` +
+  "forward.reserved_ports without it allows the endpoint";
 
 function exposureOf(targets: readonly Target[], assignment: Assignment): Exposure {
   const doors: Door[] = [];

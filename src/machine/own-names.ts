@@ -35,18 +35,19 @@ export interface PolicyFacts {
    * The addresses of the names. A line with such an address is not the user's.
    */
   readonly assignment: Assignment;
+  readonly reservedPorts: readonly number[];
 }
 
 /** The policy of this machine, from its names and its hosts file. */
 export async function policyNow(facts: PolicyFacts): Promise<Policy> {
-  const { hostsPath, own, accounts, assignment } = facts;
+  const { hostsPath, own, accounts, assignment, reservedPorts } = facts;
   const wanted = accounts.flatMap(({ listed }) => bindingsOf(listed).bindings);
   const pinned = await pinsInFile(hostsPath, new Set(wanted.map(({ host }) => host)), assignment);
   const addresses = Object.values(networkInterfaces()).flatMap((list = []) =>
     list.map(({ address }) => address),
   );
   const names = { ...namesInUse(own), pinned, addresses };
-  return { forbidden: (host) => forbiddenName(host, names) };
+  return { forbidden: (host) => forbiddenName(host, names), reservedPorts };
 }
 
 /** Pure: the search list in the text of resolv.conf; its last line counts. */

@@ -20,6 +20,7 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
   ["forward.idle_timeout", [0, 604800], [-1, 604801, 0.5]],
   ["forward.half_close_timeout", [0, 604800], [-1, 604801, true]],
   ["forward.drain_timeout", [0, 3600], [-1, 3601, "30 s"]],
+  ["forward.reserved_ports", [[], [22], [22, 3389]], [22, "22", [0], [65_536], ["22"]]],
   ["forward.max_connections", [0, 1000000], [-1, 1000001]],
   ["forward.max_connections_per_endpoint", [0, 1000000], [-1, 1000001]],
   [
@@ -154,6 +155,7 @@ describe("the schema", () => {
         idle_timeout: 0,
         half_close_timeout: 300,
         drain_timeout: 30,
+        reserved_ports: [22],
         max_connections: 0,
         max_connections_per_endpoint: 0,
         proxy_url: "",
@@ -209,7 +211,7 @@ describe("the schema", () => {
     ])
       expect(description).toMatch(/^[A-Z].*\.$/);
     for (const { allowed } of settings) expect(allowed).toMatch(/[^.]$/);
-    expect(settings).toHaveLength(36);
+    expect(settings).toHaveLength(37);
     expect(Object.keys(groups)).toEqual([
       "api",
       "server",

@@ -37,6 +37,7 @@ describe("configTemplate", () => {
         number: "7",
         boolean: `${setting?.default !== true}`,
         list: "['1.1.1.1:53']",
+        numbers: "[]",
         map: "{a.b: virtual}",
         text: otherTexts[key] ?? "/other",
       }[setting?.kind ?? "text"];

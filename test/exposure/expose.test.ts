@@ -38,6 +38,15 @@ describe("expose", () => {
     expect(namesOf(expose(input([http], { machine })).exposure)).toEqual({ "a.demo": "127.0.0.3" });
   });
 
+  test("leaves out endpoints on reserved ports, with the reason", () => {
+    const policy = { forbidden: () => undefined, reservedPorts: [5432] };
+    const { exposure, unserved } = expose(input([http, other], { policy }));
+    expect(Object.keys(doorsOf(exposure))).toEqual(["127.0.0.2:80"]);
+    expect(unserved).toMatchObject([
+      { kind: "unsupported", id: "ep_3", reason: expect.stringContaining("reserved_ports") },
+    ]);
+  });
+
   test("leaves out what is forbidden or cannot be served, with the reason", () => {
     const policy = {
       forbidden: (host: string) => (host === "b.demo" ? "it is ours" : undefined),

@@ -1,8 +1,8 @@
 import { beforeAll, expect, test } from "bun:test";
 import { readFileSync, statSync } from "node:fs";
 import { createServer } from "node:net";
-import { type Cloud, registered } from "../support/cloud.ts";
-import { type Daemon, ngrokd, run, serve } from "../support/ngrokd.ts";
+import { type Cloud, configFor, registered } from "../support/cloud.ts";
+import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { foreignHosts, stories } from "../support/story.ts";
 import { dial, echo, resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
@@ -130,13 +130,14 @@ stories("endpoints come, move and go while the daemon runs", () => {
     expect((await daemon.becomes("comet.demo", "listening")).ip).toBe(ip);
   });
 
-  test("what was removed while the daemon was off is not there after its start", async () => {
+  test("what was removed while the daemon was off goes with its first poll", async () => {
     const { id } = await daemon.becomes("comet.demo", "listening");
     await daemon.stop("SIGKILL");
     await cloud.remove(id);
     daemon = await serve();
+    // The last list is served first, and corrected by the first poll.
     await daemon.becomes("newcomer.demo", "listening");
-    expect(await daemon.endpoint("comet.demo")).toBeUndefined();
+    await daemon.becomes("comet.demo", "gone");
     expect(await resolve("comet.demo")).toBeUndefined();
   });
 });
@@ -251,3 +252,21 @@ const timesOf = (path: string): object => {
   const { ino, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
   return { ino, mtimeNs, ctimeNs };
 };
+
+stories("an endpoint on a reserved port", () => {
+  test("is listed and not served, so that sshd can start, until the user consents", async () => {
+    const { cloud, daemon } = await registered();
+    await cloud.add("tcp://ssh.inner:22", page("hello").address);
+    await cloud.add("http://hello.demo", page("hello").address);
+    await daemon.becomes("hello.demo", "listening");
+    const [item] = (await daemon.list()).filter(({ url }) => url === "tcp://ssh.inner:22");
+    expect(item).toMatchObject({ state: "unsupported" });
+    expect(item?.reason).toContain("forward.reserved_ports");
+    Bun.listen({ hostname: "0.0.0.0", port: 22, socket: { data() {} } }).stop(true);
+
+    writeConfig(configFor(cloud, { forward: { reserved_ports: [] } }));
+    await daemon.reload();
+    await daemon.becomes("ssh.inner", "listening");
+    expect(await daemon.stop()).toBe(0);
+  });
+});
