@@ -21,8 +21,8 @@ export function verdictTable(results: readonly Result[]): string {
 }
 
 /**
- * One case in full: a row a contender, a column a metric, each as the median
- * and the range of the rounds.
+ * One case in full: a row for each contender, a column for each metric. A cell
+ * has the median and the range of the rounds.
  */
 export function figureTable({ figures }: Result): string {
   const { contenders, metrics } = figures;
@@ -30,7 +30,7 @@ export function figureTable({ figures }: Result): string {
     contender,
     ...metrics.map((metric) => spread(figures.values(contender, metric))),
   ]);
-  // Many metrics of one contender read better from top to bottom.
+  // Many metrics of one contender are easier to read from top to bottom.
   if (contenders.length === 1)
     return table(
       ["", contenders[0] ?? ""],
@@ -47,11 +47,14 @@ export function page(results: readonly Result[], facts: readonly [string, string
   const all = results.flatMap(({ verdicts }) => verdicts).length;
   return `# Benchmarks
 
-Made by \`make bench\` (test/bench/), and not to be edited by hand. ngrokd is the compiled binary, registered at a stand-in for ngrok's API, with its
-usual settings unless a row says otherwise. The peers are Debian's, with one thread each (haproxy nbthread 1, nginx worker_processes 1, stunnel
-held to one core); they do plain TCP to mutual TLS, and send no upgrade header. "no relay" is the load speaking TLS to the ingress itself: what
-ingress and load can do with nothing in between. Everything runs on one machine, over loopback, and takes turns in each round: compare rows, and
-do not take the figures for absolute ones. Each is the median of the rounds with their range in brackets; ratios are those of medians.
+\`make bench\` (test/bench/) makes this page. Do not edit it by hand. ngrokd is the compiled binary,
+registered at a stand-in for ngrok's API. It has its usual settings unless a row says otherwise.
+The peers are Debian's, with one thread each (haproxy nbthread 1, nginx worker_processes 1, stunnel
+held to one core). They relay plain TCP to mutual TLS, and send no upgrade header. "no relay" means
+that the load speaks TLS to the ingress itself. It shows the capacity of ingress and load without a
+relay. Everything runs on one machine, over loopback. The contenders take turns in each round.
+Compare rows, and do not take the figures as absolute. Each figure is the median of the rounds, with
+their range in brackets. Ratios are those of medians.
 
 ${reached} of ${all} bars reached.
 
@@ -76,7 +79,7 @@ function spread(values: readonly number[]): string {
   return low === high ? `${median}` : `${median} (${low} to ${high})`;
 }
 
-/** Markdown that reads well as plain text too. */
+/** A Markdown table, aligned so that it is also readable as plain text. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, i) =>
     Math.max(3, title.length, ...rows.map((row) => row[i]?.length ?? 0)),

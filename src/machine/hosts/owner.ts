@@ -53,7 +53,8 @@ export async function claimHosts(
   const path = await ownerPath(hostsPath);
   const { pid } = process;
   const own = JSON.stringify({ pid, started: await (deps.startOf ?? startOf)(pid), socket });
-  const draft = `${path}-${randomBytes(6).toString("hex")}`;
+  // Named like every temporary file of ours, so that one of a crash is swept.
+  const draft = join(dirname(path), `.${randomBytes(6).toString("hex")}.ngrokd.tmp`);
   try {
     const file = await open(draft, "wx", 0o644);
     await file.writeFile(`${own}\n`).finally(() => file.close());
