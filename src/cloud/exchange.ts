@@ -187,7 +187,7 @@ const kinds: readonly Kind[] = [
   {
     kind: "name",
     said: "its name cannot be resolved",
-    pattern: /ENOTFOUND|EAI_AGAIN|dns error|getaddrinfo/,
+    pattern: /ENOTFOUND|EAI_AGAIN|dns error|getaddrinfo|Cannot look up/,
     hint: "is this machine online, and does its DNS work?",
   },
   {

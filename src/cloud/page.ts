@@ -55,7 +55,7 @@ const itemsAtOnce = 250;
 /** A piece ends at the first comma behind so many bytes. */
 const pieceBytes = 32 * 1024;
 /** Of one item, and of everything beside the lists; ngrok sends far less. */
-const itemLimit = 1024 * 1024;
+const itemLimit = 4 * 1024 * 1024;
 const frameLimit = 64 * 1024;
 const depthLimit = 100;
 

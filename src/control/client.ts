@@ -7,6 +7,8 @@ import { checkSocket } from "./safe-place.ts";
 export interface AskOptions {
   /** Milliseconds for the whole exchange; default 30 s. */
   readonly timeoutMs?: number;
+  /** The limit of the reply; default 256 MiB. */
+  readonly maxBytes?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -21,7 +23,7 @@ export async function askDaemon(
   request: Request,
   options: AskOptions = {},
 ): Promise<unknown> {
-  const { timeoutMs = 30_000 } = options;
+  const { timeoutMs = 30_000, maxBytes = 256 * 1024 * 1024 } = options;
   await checkSocket(path);
   const deadline = new AbortController();
   const late = new NgrokdError(
@@ -38,7 +40,7 @@ export async function askDaemon(
       : AbortSignal.any([deadline.signal, options.signal]);
   try {
     const conn = await dial(net, path, signal);
-    const text = await exchange(conn, JSON.stringify(request), signal);
+    const text = await exchange(conn, JSON.stringify(request), signal, maxBytes);
     return readReply(text, path);
   } finally {
     clearTimeout(timer);
@@ -81,15 +83,23 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
   }
 }
 
-async function exchange(conn: Conn, request: string, signal: AbortSignal): Promise<string> {
+async function exchange(
+  conn: Conn,
+  request: string,
+  signal: AbortSignal,
+  maxBytes: number,
+): Promise<string> {
   const unhook = onAbort(signal, () => conn.abort());
   try {
     await conn.write(new TextEncoder().encode(`${request}\n`));
     const decoder = new TextDecoder();
     let text = "";
+    let size = 0;
     for (;;) {
       const bytes = await conn.read();
       if (bytes === null) return text;
+      size += bytes.length;
+      if (size > maxBytes) throw endless(maxBytes);
       text += decoder.decode(bytes, { stream: true });
     }
   } catch (error) {
@@ -100,6 +110,13 @@ async function exchange(conn: Conn, request: string, signal: AbortSignal): Promi
     conn.close();
   }
 }
+
+const endless = (maxBytes: number): NgrokdError =>
+  new NgrokdError(
+    "protocol",
+    `The program on the control socket answered with more than ${maxBytes} bytes`,
+    { hint: "is it ngrokd? see `server.socket_path`" },
+  );
 
 function readReply(text: string, path: string): unknown {
   if (text === "") {

@@ -5,6 +5,7 @@ import type { ApiKey } from "../model/api-key.ts";
 import { type ApiEndpoint, living } from "../model/endpoint.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Parsed } from "../model/parsed.ts";
+import { askResolver, resolverSilent } from "../net/resolver.ts";
 import { userAgent } from "../version.ts";
 import { type Attempt, attempt } from "./attempt.ts";
 import { type Finding, failure, notChecked, ok, warning } from "./finding.ts";
@@ -29,6 +30,8 @@ export interface ApiQuestions {
   readonly key: Parsed<ApiKey>;
   readonly operatorId: string | undefined;
   readonly fetch: Fetch;
+  /** The host that has to be looked up for it: the API's, or the proxy's. */
+  readonly lookedUp: string;
   readonly withBound: boolean;
 }
 
@@ -40,7 +43,14 @@ const deadlineMs = 4000;
 const patienceMs = deadlineMs + 500;
 
 /** Sends all requests at once. Never rejects. */
-export async function askApi({
+export async function askApi(questions: ApiQuestions): Promise<ApiFacts> {
+  const question = askResolver(questions.lookedUp);
+  const facts = await sendAll(questions);
+  if (facts.trial.ok || facts.answer !== undefined || !question.pending) return facts;
+  return { ...facts, trial: { ...facts.trial, error: resolverSilent(questions.lookedUp) } };
+}
+
+async function sendAll({
   url,
   key,
   operatorId,

@@ -6,6 +6,7 @@ import { upgrade } from "../ingress/upgrade.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { quote } from "../model/parsed.ts";
+import { askResolver, resolverSilent } from "../net/resolver.ts";
 import type { Conn, Net, PeerCertificate } from "../net/types.ts";
 import { type Attempt, attempt, type Pace, paced } from "./attempt.ts";
 import { type Check, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
@@ -61,7 +62,9 @@ export async function tryIngress(
   const address = hostPortText({ host, port });
   const verified = !settings.insecureSkipVerify;
   let conn: Conn | undefined;
-  const dial = await attempt(`Cannot connect to "${address}"`, dialMs, async (signal) => {
+  const looked = via?.host ?? host;
+  const question = askResolver(looked);
+  const tried = await attempt(`Cannot connect to "${address}"`, dialMs, async (signal) => {
     conn = await net
       .dial({ host, port }, { tls: { serverName: host, ...tls }, via, signal })
       .catch((error: unknown) => {
@@ -69,6 +72,7 @@ export async function tryIngress(
       });
     return conn.peer;
   });
+  const dial = tried.ok || !question.pending ? tried : { ...tried, error: resolverSilent(looked) };
   if (conn === undefined || !dial.ok)
     return { address, verified, dial, first: undefined, trials: [] };
   const ready = conn;

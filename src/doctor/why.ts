@@ -7,7 +7,7 @@ import { parseHostname } from "../model/hostname.ts";
 import { parseIp } from "../model/ip.ts";
 import { type Parsed, parsed, quote, readable, unparsed } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
-import { createFetch } from "../net/fetch.ts";
+import { createFetch, lookedUp } from "../net/fetch.ts";
 import { type ApiFacts, askApi } from "./api-findings.ts";
 import { attempt } from "./attempt.ts";
 import { broken, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
@@ -277,6 +277,7 @@ async function listed({ net }: Place, { loaded, state }: Local): Promise<ApiFact
     key: parseApiKey(loaded.config.api.key),
     operatorId: found.identity.operatorId,
     fetch: createFetch(net, loaded.proxy),
+    lookedUp: lookedUp(new URL(loaded.config.api.url), loaded.proxy),
     withBound: true,
   });
 }

@@ -2,6 +2,7 @@ import { isNgrokdError, type NgrokdError } from "../model/error.ts";
 import type { ProxyServer } from "../model/proxy.ts";
 import type { Conn, Net, TlsClientOptions } from "../net/types.ts";
 import { noAnswer } from "./ingress-errors.ts";
+import { createDialer } from "./last-address.ts";
 import { createLimiter } from "./limiter.ts";
 import { createSessions } from "./sessions.ts";
 import { describeTlsFailure } from "./trust.ts";
@@ -53,6 +54,7 @@ const leastDialMs = 500;
 
 export function createIngressDialer(net: Net, settings: () => IngressSettings): IngressDialer {
   const limiter = createLimiter(dialsAtOnce);
+  const dialHost = createDialer(net);
   let sessions = createSessions();
   let dials = 0;
   let trouble: NgrokdError | undefined;
@@ -63,7 +65,7 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
     const began = performance.now();
     try {
       const own = { serverName: host, ...tls, sessions: resume ? sessions : undefined };
-      const conn = await net.dial({ host, port }, { tls: own, via, signal });
+      const conn = await dialHost({ host, port }, { tls: own, via, signal });
       trouble = undefined;
       return conn;
     } catch (error) {

@@ -225,6 +225,8 @@ async function configured(path: string, warnings: string[]): Promise<string[]> {
 
 /** A CA file has a few KB, a whole system's store some 300. */
 const sizeLimit = 4 * 1024 * 1024;
+/** Of all files of a folder; every pass reads them. */
+const folderLimit = 16 * 1024 * 1024;
 
 /**
  * The certificates of a file or of a folder's files. Rejects with the file
@@ -233,12 +235,21 @@ const sizeLimit = 4 * 1024 * 1024;
 async function certificatesAt(path: string, warnings: string[]): Promise<string[]> {
   if (!(await stat(path)).isDirectory()) return certificatesIn(path, warnings);
   const pems: string[] = [];
+  let size = 0;
   for (const name of (await readdir(path)).sort()) {
     // Kubernetes keeps the real files of a mounted folder in hidden ones.
     if (name.startsWith(".")) continue;
     const file = join(path, name);
     try {
-      if ((await stat(file)).isDirectory()) continue;
+      const info = await stat(file);
+      if (info.isDirectory()) continue;
+      size += info.size;
+      if (size > folderLimit) {
+        warnings.push(
+          `"${path}" has more than ${folderLimit} bytes, and the rest from "${file}" on is not read`,
+        );
+        break;
+      }
       const found = await certificatesIn(file, warnings);
       if (found.length === 0 && /\.(?:pem|crt|cer)$/i.test(name))
         warnings.push(`"${file}" holds no certificate that can be read`);

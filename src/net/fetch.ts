@@ -3,8 +3,10 @@ import { type Duplex, pipeline, Readable, type Transform } from "node:stream";
 import * as tls from "node:tls";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { onAbort } from "../model/abort.ts";
+import type { HostPort } from "../model/host-port.ts";
 import { type ProxyRules, proxyForUrl } from "../model/proxy.ts";
 import { streamOver } from "./node-tls.ts";
+import { watchingResolver } from "./resolver.ts";
 import { pooledAtMost } from "./timeouts.ts";
 import type { Net } from "./types.ts";
 
@@ -38,7 +40,11 @@ export function createFetch(
   const unanswered = new Set<AbortController>();
   let pooledFrom = Number.NEGATIVE_INFINITY;
 
-  const send = (url: string, init: RequestInit): Promise<Response> => {
+  const send = (url: string, init: RequestInit): Promise<Response> =>
+    watchingResolver(lookedUp(new URL(url), rules), init.signal ?? undefined, patience, (signal) =>
+      sendNow(url, { ...init, signal }),
+    );
+  const sendNow = (url: string, init: RequestInit): Promise<Response> => {
     if (direct && now() >= pooledFrom) return globalThis.fetch(url, init);
     // Without keepalive Bun neither takes a connection from its pool nor leaves
     // one there. Deno has no such option.
@@ -69,16 +75,25 @@ export function createFetch(
   });
 }
 
+/** A resolver may try a second server after 5 s, and a third after 10. */
+const patience = { askAfterMs: 2000, silenceMs: 12_000 };
+
+/** The host that is looked up for a URL: its own, or the proxy's. */
+export const lookedUp = (url: URL, rules: ProxyRules): string =>
+  (proxyForUrl(url, rules) ?? targetOf(url)).host;
+
+const targetOf = (url: URL): HostPort => ({
+  host: url.hostname.replaceAll(/^\[|\]$/g, ""),
+  port: Number(url.port || (url.protocol === "https:" ? 443 : 80)),
+});
+
 /** A new connection for each request, through a proxy if `rules` say so. */
 function dialling(net: Net, rules: ProxyRules) {
   const roots = once(trustedRoots);
   return async (text: string, init: RequestInit): Promise<Response> => {
     const url = new URL(text);
     const secure = url.protocol === "https:";
-    const target = {
-      host: url.hostname.replaceAll(/^\[|\]$/g, ""),
-      port: Number(url.port || (secure ? 443 : 80)),
-    };
+    const target = targetOf(url);
     const signal = init.signal ?? undefined;
     const conn = await net.dial(target, {
       ...(signal === undefined ? {} : { signal }),

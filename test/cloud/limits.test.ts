@@ -84,7 +84,7 @@ describe("a page of a list", () => {
   test.each([
     ["nested a million times", `{"endpoints":[${"[".repeat(mib)}`],
     ["of a million keys", `{${times('"k":1', mib)}}`],
-    ["with one item of more than 1 MiB", listOf(`{"id":"${"x".repeat(mib)}"}`)],
+    ["with one item of more than 4 MiB", listOf(`{"id":"${"x".repeat(4 * mib)}"}`)],
     ["of many lists", `{${times('"a":[]', mib)}}`],
   ])("%s is no list of endpoints", async (_, body) => {
     expect(await failure(apiSaying(() => body).api.endpoints())).toMatchObject({

@@ -68,6 +68,16 @@ describe("a request on the control socket", () => {
   });
 });
 
+test("a reply is read up to a limit, since another program may be there", async () => {
+  await using server = await started({ handle: async () => ({ said: "x".repeat(100_000) }) });
+  const ask = (maxBytes: number) => askDaemon(net, server.path, { command: "list" }, { maxBytes });
+  expect(await ask(200_000)).toMatchObject({ said: expect.any(String) });
+  expect(await failure(ask(100_000))).toMatchObject({
+    code: "protocol",
+    message: "The program on the control socket answered with more than 100000 bytes",
+  });
+});
+
 describe("a bad request on the control socket", () => {
   const notJson = 'The request is not JSON; send one object such as {"command":"status"}';
   const notARequest = 'The request is not {"command": "…", "args": ["…"]}';

@@ -180,6 +180,19 @@ describe("loadTrust", () => {
   });
 });
 
+test("a folder of CAs is read up to 16 MiB, and one file up to 4 MiB", async () => {
+  await using folder = await tempFolder({ "a.pem": ours.cert, "z.pem": other.cert });
+  const fill = "x".repeat(4 * 1024 * 1024 - 100);
+  for (const name of ["b", "c", "d", "e"]) await writeFile(join(folder.path, name), fill);
+  const { ca, warnings } = await loadTrust({ folder: folder.path });
+  const fingerprints = ca.map(fingerprintOf);
+  expect(fingerprints).toContain(fingerprintOf(ours.cert));
+  expect(fingerprints).not.toContain(fingerprintOf(other.cert));
+  expect(warnings).toEqual([expect.stringContaining(`and the rest from "${folder.path}/e" on`)]);
+  await writeFile(join(folder.path, "b"), `${fill}${fill}`);
+  expect((await loadTrust({ folder: folder.path })).warnings[0]).toContain("no more than 4194304");
+});
+
 describe("installTrust", () => {
   test("installs ngrok's CA from a file, for all to read, under its own name", async () => {
     await using folder = await tempFolder({ "download.pem": `some text\n${ours.cert}` });

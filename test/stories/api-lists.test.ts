@@ -1,7 +1,10 @@
 import { expect, test } from "bun:test";
-import { registered } from "../support/cloud.ts";
-import { ngrokd, run } from "../support/ngrokd.ts";
-import { stories, until } from "../support/story.ts";
+import { readFileSync } from "node:fs";
+import { configFor, registered, startCloud } from "../support/cloud.ts";
+import { ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { carries, echoes, talking } from "../support/round-trip.ts";
+import { atEnd, freshMachine, stories, until } from "../support/story.ts";
+import { echo } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 stories("lists of ngrok's API", () => {
@@ -23,6 +26,61 @@ stories("lists of ngrok's API", () => {
     await cloud.mend();
     await until("it serves again", async () => (await daemon.status()).phase === "serving");
     expect(await daemon.endpoint("hello.demo")).toMatchObject({ state: "listening" });
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test("that are huge, or nothing but brackets, fail the poll alone, within bounds", async () => {
+    freshMachine();
+    const cloud = await startCloud();
+    const flood: { body: string | undefined } = { body: undefined };
+    const front = Bun.serve({
+      port: 0,
+      hostname: "127.0.0.1",
+      async fetch(request) {
+        const { pathname, search } = new URL(request.url);
+        if (flood.body !== undefined && pathname.endsWith("/bound_endpoints"))
+          return new Response(flood.body);
+        const init = { method: request.method, headers: request.headers };
+        const body = request.method === "GET" ? {} : { body: await request.arrayBuffer() };
+        return await fetch(cloud.apiUrl + pathname + search, { ...init, ...body });
+      },
+    });
+    atEnd(() => front.stop(true));
+    const url = `http://127.0.0.1:${front.port}`;
+    writeConfig({
+      ...configFor(cloud, { api: { url } }),
+      bound_endpoints: { poll_interval: 3600 },
+    });
+    const daemon = await serve();
+    await cloud.add("tcp://echo.demo:7000", (await echo()).address);
+    await daemon.refresh();
+    await daemon.becomes("echo.demo", "listening");
+    const open = await talking("echo.demo", 7000);
+    const page = (item: string, bytes: number): string =>
+      `{"endpoints":[${Array(Math.floor(bytes / (item.length + 1)))
+        .fill(item)
+        .join(",")}]}`;
+    const mib = 1024 * 1024;
+    for (const [body, reason] of [
+      [page("{}", 60 * mib), "answered with more than 8388608 bytes"],
+      [page("{}", 8 * mib - 100), "the list has more than 50000 items"],
+      [page("7", 8 * mib - 100), "the list has more than 50000 items"],
+      [`{"endpoints":[${"[".repeat(7 * mib)}`, "no list of endpoints"],
+    ] as const) {
+      flood.body = body;
+      expect((await ngrokd("refresh")).err).toContain(reason);
+      expect(await echoes(open, "still")).toBe(true);
+      expect(await carries("echo.demo", 7000)).toBe(true);
+    }
+    expect((await daemon.status()).phase).toBe("degraded");
+    const { pid } = await daemon.status();
+    const [, peak] = /VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+    expect(Number(peak) / 1024).toBeLessThan(600);
+    flood.body = undefined;
+    await daemon.refresh();
+    expect((await daemon.status()).phase).toBe("serving");
+    expect(await daemon.endpoint("echo.demo")).toMatchObject({ state: "listening" });
+    open.reset();
     expect(await daemon.stop()).toBe(0);
   });
 });

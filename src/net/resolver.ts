@@ -1,0 +1,90 @@
+/**
+ * Whether the name servers answer. A lookup and a dial share one deadline in
+ * the system's calls, so a question beside them shows who is silent.
+ */
+import { getServers } from "node:dns";
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import { clearTimeout, setTimeout } from "node:timers";
+import { isNgrokdError, NgrokdError } from "../model/error.ts";
+import { quote } from "../model/parsed.ts";
+
+export type Look = (host: string) => Promise<unknown>;
+
+/** A question to the name servers. */
+export interface Question {
+  /** They have said nothing yet, not even that there is no such name. */
+  readonly pending: boolean;
+}
+
+/** Asks for a host's addresses; an IP address needs no answer. */
+export function askResolver(host: string, look: Look = (name) => lookup(name)): Question {
+  let pending = isIP(host) === 0;
+  const answered = (): void => {
+    pending = false;
+  };
+  if (pending) look(host).then(answered, answered);
+  return {
+    get pending() {
+      return pending;
+    },
+  };
+}
+
+/** The error for a host whose lookup no name server answers. */
+export function resolverSilent(host: string, servers = getServers()): NgrokdError {
+  const [first, ...others] = [...new Set(servers)].slice(0, 3).map((server) => quote(server));
+  const who =
+    first === undefined
+      ? "no name server answers"
+      : others.length === 0
+        ? `the name server ${first} does not answer`
+        : `the name servers ${[first, ...others].join(" and ")} do not answer`;
+  return new NgrokdError("network", `Cannot look up "${host}": ${who}`, {
+    hint: "is the name server of /etc/resolv.conf right, and does a firewall let questions to it through?",
+    details: { errno: "EAI_AGAIN", resolver: "silent" },
+  });
+}
+
+/** Whether an error says that a name could not be looked up. */
+export const isLookupFailure = (error: unknown): boolean =>
+  error instanceof NgrokdError && error.message.startsWith("Cannot look up ");
+
+export interface Patience {
+  /** If the work takes longer than this, the name servers are asked. */
+  readonly askAfterMs: number;
+  /** The name servers' time for an answer. */
+  readonly silenceMs: number;
+}
+
+/**
+ * Runs work that begins with looking up `host`. Rejects with
+ * {@link resolverSilent}, and aborts the work, if the name servers are silent
+ * for too long, or were when a deadline passed.
+ */
+export async function watchingResolver<T>(
+  host: string,
+  signal: AbortSignal | undefined,
+  { askAfterMs, silenceMs }: Patience,
+  work: (signal: AbortSignal) => Promise<T>,
+  look?: Look,
+): Promise<T> {
+  const stop = new AbortController();
+  let question: Question | undefined;
+  let timer = setTimeout(() => {
+    const asked = askResolver(host, look);
+    question = asked;
+    timer = setTimeout(() => {
+      if (asked.pending) stop.abort(resolverSilent(host));
+    }, silenceMs);
+  }, askAfterMs);
+  try {
+    const signals = signal === undefined ? [stop.signal] : [signal, stop.signal];
+    return await work(AbortSignal.any(signals));
+  } catch (error) {
+    if (stop.signal.aborted) throw stop.signal.reason;
+    throw isNgrokdError(error, "timeout") && question?.pending ? resolverSilent(host) : error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
