@@ -11,6 +11,7 @@ import { createDispatch } from "../desk/dispatch.ts";
 import { createHealth } from "../desk/health-life.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { trustFolder } from "../ingress/trust.ts";
+import { ownerPath } from "../machine/hosts/owner.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { startRepair } from "../machine/repair.ts";
 import type { State } from "../model/state.ts";
@@ -139,7 +140,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 async function sweepFor({ options, settings }: Parts, socketPath: string): Promise<void> {
   const { path, config, hostsPath } = settings.current;
   const { client_cert: cert, client_key: key } = config.server;
-  const files = [cert, key, path, hostsPath, `${trustFolder}/ca`];
+  const owner = await ownerPath(hostsPath);
+  const files = [cert, key, path, hostsPath, owner, `${trustFolder}/ca`];
   const sweepDead = (): Promise<number> => sweepSockets(options.net, socketPath);
   await sweepLeftovers({ files, sweepSockets: sweepDead }, options.log);
 }

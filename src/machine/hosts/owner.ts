@@ -33,17 +33,27 @@ export interface OwnerDeps {
   readonly startOf?: (pid: number) => Promise<string>;
 }
 
-/** The file that names the owner, beside the hosts file itself. */
+/**
+ * The file that names the owner of a hosts file. It is beside the hosts file.
+ * But the service may make no file in the system's folder, so the owner of the
+ * system's hosts file is in the folder for files of running programs.
+ */
 export async function ownerPath(hostsPath: string): Promise<string> {
   const real = await realpath(hostsPath).catch(() => hostsPath);
-  return join(dirname(real), `.${basename(real)}.ngrokd-owner`);
+  const folder = dirname(real);
+  return join(runtimeFolders[folder] ?? folder, `.${basename(real)}.ngrokd-owner`);
 }
+
+const runtimeFolders: Readonly<Record<string, string>> = {
+  "/etc": "/run",
+  "/private/etc": "/private/var/run",
+};
 
 /**
  * Makes the daemon of `socket` the owner of a hosts file, and returns the
  * function that gives it up. A dead owner is replaced. Rejects with
  * `already-running` if another one lives. Without the right or the room to
- * write beside the hosts file there is no owner, and no rejection.
+ * write the file there is no owner, and no rejection.
  */
 export async function claimHosts(
   hostsPath: string,
