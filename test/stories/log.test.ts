@@ -52,6 +52,12 @@ stories("the log", () => {
     // A variable of the test runner's own would be the first line.
     const env = { PATH: "/usr/bin:/bin" };
     const child = Bun.spawn(["sh", "-c", pipeline], { cwd: "/", env });
+    // Whatever fails below, no later story finds this daemon.
+    atEnd(async () => {
+      if (child.exitCode !== null) return;
+      const { json } = await ngrokd("status --json");
+      if (typeof json?.pid === "number") process.kill(json.pid, "SIGKILL");
+    });
     await until("the first line is read", () =>
       readFileSync("/run/tmp/head", "utf8").includes("ngrokd is up"),
     );
@@ -59,7 +65,6 @@ stories("the log", () => {
       const { json } = await ngrokd("status --json");
       return json.phase === "serving" && json;
     });
-    atEnd(() => child.exitCode ?? process.kill(pid, "SIGKILL"));
     for (let i = 0; i < 3; i += 1)
       expect((await ngrokd("set-api-key -", { stdin: cloud.apiKey })).code).toBe(0);
     process.kill(pid, "SIGTERM");
