@@ -63,7 +63,7 @@ export interface AccountDeps {
 
 /** The work around each pass. */
 export interface PassHooks {
-  /** Must not reject. */
+  /** If it rejects, the pass has failed without a poll. */
   readonly before: () => Promise<void>;
   readonly after: (pass: EndedPass) => void;
 }
@@ -161,8 +161,11 @@ async function onePass({
 }): Promise<PassResult> {
   const begin = performance.now();
   progress.begin();
-  await hooks.before();
-  const result = await poll(signal);
+  // A failure before the poll costs this pass, and not the loop.
+  const result = await hooks.before().then(
+    () => poll(signal),
+    (error: unknown): PassResult => ({ kind: "failed", error }),
+  );
   progress.end();
   const tookMs = Math.round(performance.now() - begin);
   hooks.after({ result, tookMs, isStopping: signal.aborted });

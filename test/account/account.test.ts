@@ -168,6 +168,19 @@ describe("an account", () => {
     expect(readFileSync(join(folder, "endpoints.json"), "utf8")).toContain("one.demo");
   });
 
+  test("fails a pass whose preparation fails, and polls again at the next", async () => {
+    const { account, passes } = await staged("one");
+    let failures = 1;
+    await account.start({
+      async before() {
+        if (failures-- > 0) throw new Error("no such CA");
+      },
+      after: (pass) => void passes.push(pass),
+    });
+    expect(await account.pass()).toBe("ok");
+    expect(passes.map(({ result }) => result.kind)).toEqual(["failed", "ok"]);
+  });
+
   test("runs no pass after its stop", async () => {
     const { account, start, passes } = await staged("one");
     await start();
