@@ -76,7 +76,11 @@ export default command({
     // A unit that starts after this one finds the names. But ngrok may be out
     // of reach for hours, and a restart would not help: the service is up then
     // too.
-    await Promise.race([daemon.firstNames, sleep(namesPatienceMs, undefined, { ref: false })]);
+    await Promise.race([
+      daemon.firstNames,
+      sleep(namesPatienceMs, undefined, { ref: false }),
+      aborted(stop),
+    ]);
     notifier.ready();
     notifier.watch(() => daemon.live().ok);
     await aborted(stop);
