@@ -71,7 +71,9 @@ export async function claimHosts(
     for (let turns = 0; !(await linked(draft, path)); turns++) {
       const found = await readOwner(path);
       const other = found?.owner;
-      const isOther = other !== undefined && (other.pid !== pid || other.socket !== socket);
+      // We hold our socket, so an owner with the same one is dead: its socket
+      // would seem alive, since it is ours.
+      const isOther = other !== undefined && !(await isSamePath(other.socket, socket));
       if (isOther && (await lives(other, deps))) throw alreadyOwned(hostsPath, other);
       if (turns > 200) throw new Error("the owner keeps changing");
       if (found !== undefined) await inherit(path, found.text, draft, deps);
@@ -104,6 +106,13 @@ export async function forgetDeadOwner(hostsPath: string, deps: OwnerDeps): Promi
 /** `pid 12 on the control socket "…"`. */
 export const ownerText = ({ pid, socket }: Owner): string =>
   `pid ${pid} on the control socket "${socket}"`;
+
+/** `/var/run` is a link to `/run` on most machines. */
+async function isSamePath(one: string, other: string): Promise<boolean> {
+  const real = async (path: string): Promise<string> =>
+    join(await realpath(dirname(path)).catch(() => dirname(path)), basename(path));
+  return (await real(one)) === (await real(other));
+}
 
 async function linked(draft: string, path: string): Promise<boolean> {
   try {

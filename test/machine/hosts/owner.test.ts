@@ -76,6 +76,14 @@ describe("the owner of a hosts file", () => {
     expect(await livingOwner(at.hosts, untold(true))).toMatchObject({ socket: mine });
   });
 
+  test("is dead if the newcomer has its socket, though that seems alive", async () => {
+    await using at = await place();
+    const text = JSON.stringify({ pid: process.ppid, started: "", socket: mine });
+    await writeFile(at.owner, text);
+    await claimHosts(at.hosts, mine, untold(true));
+    expect(JSON.parse(await readFile(at.owner, "utf8"))).toMatchObject({ pid: process.pid });
+  });
+
   test("is one of many that start at the same time", async () => {
     await using at = await place();
     await writeFile(at.owner, JSON.stringify({ pid: 2 ** 30, started: "5", socket: theirs }));
