@@ -7,8 +7,9 @@ import { join } from "node:path";
  * The runner of `make test`: the checks, the tests of every room on Bun, the
  * seam's contract on Deno, and the stories, which need dist/ngrokd. `make
  * check` runs the checks alone (`bun test/run.ts checks`). A check counts as
- * one test. At the end stand the skipped tests with their reasons. The last
- * line is `N passed, N failed`. The exit code is 1 if a test failed, or if a
+ * one test. At the end stand the skipped tests with their reasons, and the
+ * failed ones with their errors, for a log of which only the end is kept. The
+ * last line is `N passed, N failed`. The exit code is 1 if a test failed, or if a
  * stage ran no test at all.
  */
 interface Stage {
@@ -31,6 +32,8 @@ interface Outcome {
   readonly failed: number;
   /** A line for each skipped test: its name, and why it was skipped. */
   readonly skipped: readonly string[];
+  /** A text for each failed test: its name, its place and its error. */
+  readonly errors: readonly string[];
 }
 
 const entities: Readonly<Record<string, string>> = {
@@ -122,12 +125,13 @@ try {
 async function runAll(stages: readonly Stage[]): Promise<number> {
   const total = { passed: 0, failed: 0 };
   const skips: string[] = [];
+  const failures: string[] = [];
   const lines: string[] = [];
   for (const [i, stage] of stages.entries()) {
     if (interrupted.signal.aborted) return 130;
     console.log(`\n=== ${stage.name} ===\n`);
     const start = performance.now();
-    const { passed, failed, skipped } = await runStage(stage, join(reports, `${i}.xml`));
+    const { passed, failed, skipped, errors } = await runStage(stage, join(reports, `${i}.xml`));
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     lines.push(
       `${stage.name.padEnd(30)} ${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ""} (${seconds} s)`,
@@ -135,8 +139,10 @@ async function runAll(stages: readonly Stage[]): Promise<number> {
     total.passed += passed;
     total.failed += failed;
     skips.push(...skipped);
+    failures.push(...errors);
   }
   if (skips.length > 0) console.log(`\n=== Skipped ===\n\n${skips.join("\n")}`);
+  if (failures.length > 0) console.log(`\n=== Failed ===\n\n${failures.join("\n\n")}`);
   console.log(
     `\n=== Summary ===\n\n${lines.join("\n")}\n\n${total.passed} passed, ${total.failed} failed`,
   );
@@ -150,20 +156,38 @@ async function runStage(
   const [program, ...args] = command;
   const code = await run(program, report === undefined ? args : [...args, ...report(file)]);
   if (report === undefined)
-    return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: [] };
+    return code === 0
+      ? { passed: 1, failed: 0, skipped: [], errors: [] }
+      : {
+          passed: 0,
+          failed: 1,
+          skipped: [],
+          errors: [`${name}: \`${command.join(" ")}\` ended with exit code ${code}`],
+        };
   const counted = countReport(file);
-  if (counted === undefined)
-    console.log(`${name}: the runner ended without a report, exit code ${code}`);
-  const { passed, failed, skipped } = counted ?? { passed: 0, failed: 0, skipped: [] };
+  const without = `${name}: the runner ended without a report, exit code ${code}`;
+  const { passed, failed, skipped, errors } = counted ?? {
+    passed: 0,
+    failed: 1,
+    skipped: [],
+    errors: [without],
+  };
+  const more = (count: number, error: string): Outcome => ({
+    passed,
+    failed: failed + count,
+    skipped,
+    errors: [...errors, error],
+  });
   // A file that does not load shows in the exit code alone.
-  if (code !== 0 && failed === 0) return { passed, failed: 1, skipped };
-  if (whole && skipped.length > 0 && process.env.CI) {
-    console.log(`${name}: ${skipped.length} tests were skipped, and here none may be`);
-    return { passed, failed: failed + skipped.length, skipped };
-  }
-  if (passed + failed > 0) return { passed, failed, skipped };
-  console.log(`${name}: no test ran, and that is a failure`);
-  return { passed, failed: 1, skipped };
+  if (code !== 0 && failed === 0)
+    return more(1, `${name}: no test failed, but the exit code is ${code}`);
+  if (whole && skipped.length > 0 && process.env.CI)
+    return more(
+      skipped.length,
+      `${name}: ${skipped.length} tests were skipped, and here none may be`,
+    );
+  if (passed + failed === 0) return more(1, `${name}: no test ran, and that is a failure`);
+  return { passed, failed, skipped, errors };
 }
 
 /**
@@ -205,8 +229,36 @@ function countReport(file: string): Outcome | undefined {
   const skipped = [...text.matchAll(/<testcase\b([^>]*)>\s*<skipped\b/g)].map(([, test = ""]) =>
     skippedLine(test),
   );
+  const errors = [
+    ...text.matchAll(/<testcase\b([^>]*)>\s*<(?:failure|error)\b([^>]*)>([^<]*)</g),
+  ].map(([, test = "", attributes = "", body = ""]) => failureText(test, attributes, body));
   const failed = number("failures") + number("errors");
-  return { passed: number("tests") - failed - skipped.length, failed, skipped };
+  return { passed: number("tests") - failed - skipped.length, failed, skipped, errors };
+}
+
+/**
+ * The text for a failed test, from its attributes in the report, and from the
+ * attributes and the body of its failure. At most 40 lines.
+ */
+function failureText(test: string, failure: string, body: string): string {
+  const error = plain(body).trim() || attributeOf(failure, "message");
+  const lines = error.split("\n").slice(0, 40);
+  return `${nameOf(test)}\n${lines.map((line) => `    ${line}`).join("\n")}`;
+}
+
+function plain(text: string): string {
+  return text
+    .replaceAll(/&#(\d+);/g, (_, code) => String.fromCodePoint(Number(code)))
+    .replaceAll(/&(?:quot|apos|lt|gt|amp);/g, (entity) => entities[entity] ?? entity);
+}
+
+function attributeOf(attributes: string, name: string): string {
+  return plain(new RegExp(`\\b${name}="([^"]*)"`).exec(attributes)?.[1] ?? "");
+}
+
+function nameOf(test: string): string {
+  const [file, line] = [attributeOf(test, "file"), attributeOf(test, "line")];
+  return `${attributeOf(test, "classname")} > ${attributeOf(test, "name")} (${file}:${line})`;
 }
 
 /**
@@ -215,12 +267,7 @@ function countReport(file: string): Outcome | undefined {
  * stories has the reason in its title.
  */
 function skippedLine(test: string): string {
-  const attribute = (name: string): string =>
-    (new RegExp(`\\b${name}="([^"]*)"`).exec(test)?.[1] ?? "").replaceAll(
-      /&(?:quot|apos|lt|gt|amp);/g,
-      (entity) => entities[entity] ?? entity,
-    );
-  const [file, line] = [attribute("file"), attribute("line")];
+  const [file, line] = [attributeOf(test, "file"), attributeOf(test, "line")];
   const lines = existsSync(file) ? readFileSync(file, "utf8").split("\n") : [];
   const above = lines.slice(0, Number(line)).toReversed();
   const depth = (text = ""): number => text.search(/\S/);
@@ -230,5 +277,5 @@ function skippedLine(test: string): string {
     .find((match) => match !== null);
   const why =
     reason === undefined ? "" : `: ${reason[1] === "if" ? "unless" : "since"} ${reason[2]}`;
-  return `${attribute("classname")} > ${attribute("name")} (${file}:${line})${why}`;
+  return `${nameOf(test)}${why}`;
 }
