@@ -57,6 +57,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   service: ["files", "journal", "net"],
   config: ["files"],
   observe: ["files"],
+  dns: ["net"],
   exposure: [],
   files: [],
   net: [],
