@@ -122,8 +122,9 @@ function nextText({ failed_polls, next_poll }: Status, now: Date): string {
 }
 
 function endpointsText({ endpoints }: Status, paint: Paint): string {
-  const { listening, failed, unsupported, draining } = endpoints;
+  const { listening, wildcard = 0, failed, unsupported, draining } = endpoints;
   const parts = [`${listening} listening`];
+  if (wildcard > 0) parts.push(wildcard === 1 ? "1 wildcard" : `${wildcard} wildcards`);
   if (failed > 0) parts.push(paint.bad(`${failed} failed`));
   if (unsupported > 0) parts.push(paint.careful(`${unsupported} not supported`));
   if (draining > 0) parts.push(`${draining} draining`);

@@ -1,5 +1,5 @@
 import { rmdir } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { inspectConfig } from "../config/load.ts";
 import { hostsPathIn } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
@@ -99,7 +99,7 @@ export function undoText(
 }
 
 function stepText({ change, action, reason }: Step, done: boolean, paint: Paint): string {
-  const what = change.kind === "hosts" ? `ngrokd's section of ${change.path}` : change.path;
+  const what = changeText(change);
   switch (action) {
     case "take back":
       return done
@@ -109,6 +109,18 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
       return `${paint.dim("gone already")}  ${what}`;
     case "keep":
       return `${paint.bad("kept")}  ${what}: ${reason}`;
+  }
+}
+
+function changeText({ kind, path }: Step["change"]): string {
+  switch (kind) {
+    case "hosts":
+    case "resolv-conf":
+      return `ngrokd's section of ${path}`;
+    case "resolved":
+      return `ngrokd's settings of ${basename(path)} in systemd-resolved`;
+    case "file":
+      return path;
   }
 }
 

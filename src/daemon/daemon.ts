@@ -109,14 +109,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   settings.follow((jobs) => apply(parts, jobs));
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
   const repair = startRepair({
-    names: machine,
+    names: { guard: () => guardNames(core) },
     doors: relay,
     checkConfig: watch.check,
     sweep,
-    discard() {
-      way.discard();
-      relay.discardReady();
-    },
+    discard: () => discardAll(core),
     kick: account.kick,
     log,
   });
@@ -135,6 +132,19 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
   };
+}
+
+/** After a change of the network, nothing that was ready is trusted. */
+function discardAll({ way, relay, naming }: Parts): void {
+  way.discard();
+  relay.discardReady();
+  naming.moved();
+}
+
+/** Names in the hosts file, and those that the resolver asks us for. */
+async function guardNames({ machine, naming }: Parts): Promise<boolean> {
+  await naming.guard();
+  return await machine.guard();
 }
 
 async function sweepFor({ options, settings }: Parts, socketPath: string): Promise<void> {

@@ -1,6 +1,6 @@
-import type { Unserved } from "../exposure/expose.ts";
+import type { AccountWildcard, Unserved } from "../exposure/expose.ts";
 import type { DoorId, Exposure } from "../exposure/exposure.ts";
-import type { Binding } from "../model/binding.ts";
+import type { Binding, Wildcard } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Ip } from "../model/ip.ts";
 import { createMeter, type Meter } from "../model/meter.ts";
@@ -11,6 +11,7 @@ import type { Lane, LiveDoor } from "../relay/doors.ts";
 export interface EndpointFacts {
   readonly exposure: Exposure;
   readonly unserved: readonly Unserved[];
+  readonly wildcards: readonly AccountWildcard[];
   readonly present: ReadonlyMap<DoorId, Pick<LiveDoor, "lanes">>;
   /** Why doors could not be opened. */
   readonly failures: ReadonlyMap<DoorId, string>;
@@ -37,9 +38,10 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
       : "";
     return stateOf(binding, { ip, state: "listening", warning, meter: lane.meter });
   });
-  return [...exposed, ...unserved.map(unservedState)].sort((a, b) =>
-    a.url < b.url ? -1 : a.url > b.url ? 1 : 0,
-  );
+  const wild = facts.wildcards.map(({ wildcard }) => wildcardState(wildcard));
+  const all = [...exposed, ...wild, ...unserved.map(unservedState)];
+  const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  return all.sort((a, b) => order(a.url, b.url) || order(a.host, b.host));
 }
 
 /** Pure: the states of removed endpoints that still have open connections. */
@@ -53,6 +55,40 @@ export function drainingStates(draining: Iterable<Lane>): EndpointState[] {
     }),
   );
 }
+
+/**
+ * Pure: the states of names below wildcards that have been asked for since the
+ * last pass: their doors are not among the `known` states.
+ */
+export function freshStates(
+  present: EndpointFacts["present"],
+  known: readonly EndpointState[],
+): EndpointState[] {
+  const there = new Set(known.map(({ host, port }) => `${host}:${port}`));
+  return [...present.values()].flatMap(({ lanes }) =>
+    lanes.flatMap(({ doorway, route, meter }) => {
+      const { binding } = route.target;
+      const isFresh = binding.wildcard !== undefined && !there.has(binding.key);
+      return isFresh
+        ? [stateOf(binding, { ip: doorway.door.at.ip, state: "listening", meter })]
+        : [];
+    }),
+  );
+}
+
+/** The wildcard itself has no address; its names have. */
+const wildcardState = ({ ids, url, proto, port }: Wildcard): EndpointState => ({
+  ids,
+  url,
+  proto,
+  host: "",
+  port,
+  ip: "",
+  state: "wildcard",
+  reason: "",
+  warning: "",
+  meter: createMeter(),
+});
 
 function unservedState(one: Unserved): EndpointState {
   const { reason } = one;

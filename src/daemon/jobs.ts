@@ -17,6 +17,8 @@ export type Job =
   /** Discard ready connections and TLS sessions: they have the old settings. */
   | "ingress"
   | "range"
+  /** The DNS server, and what this machine asks of it. */
+  | "dns"
   /** Ask for a pass. */
   | "poll";
 
@@ -40,6 +42,10 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "forward.pool.max": ["ingress"],
   "forward.pool.idle_timeout": ["ingress"],
   "net.subnet": ["range", "poll"],
+  "names.expand": ["poll"],
+  "dns.enabled": ["dns", "poll"],
+  "dns.listen": ["dns"],
+  "dns.manage_resolv_conf": ["dns"],
 };
 
 /**

@@ -12,12 +12,14 @@ import { inspectHostsFile } from "../machine/hosts/file.ts";
 import { policyNow } from "../machine/own-names.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
+import type { Hostname } from "../model/hostname.ts";
 import { silentLog } from "../model/log.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { userAgent } from "../version.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
+import { namesBelow } from "./serving.ts";
 
 /** The effect of a pass on the identity, which is before any endpoint. */
 export interface IdentityPreview {
@@ -76,15 +78,19 @@ export async function lookAhead(
     inspectHostsFile(loaded.hostsPath, new Map()),
   ]);
   const assignment = saved?.ok === true ? saved.value.assignment : new Map();
+  const asked: ReadonlySet<Hostname> = saved?.ok === true ? saved.value.asked : new Set();
+  const below = namesBelow(config, asked);
   const changes = preview({
     account: defaultAccount,
     listed,
     saved: assignment,
+    below,
     range: addressRange(config.net.subnet).range,
     policy: await policyNow({
       hostsPath: loaded.hostsPath,
       own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
       accounts: [{ account: defaultAccount, listed }],
+      below: [...below.asked, ...below.expanded],
       assignment,
       reservedPorts: config.forward.reserved_ports,
     }),

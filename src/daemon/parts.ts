@@ -8,12 +8,15 @@ import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
+import { createCanary } from "../machine/resolver/canary.ts";
+import { createResolver } from "../machine/resolver/resolver.ts";
 import { hostPortText } from "../model/host-port.ts";
 import type { State } from "../model/state.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
 import { type Board, createBoard, firstState } from "./board.ts";
+import { createNaming, type Naming } from "./naming.ts";
 import { ingressSettings, relayLimits } from "./relay-settings.ts";
 import { createServing } from "./serving.ts";
 import { createSettings, type Settings } from "./settings.ts";
@@ -42,6 +45,7 @@ export interface Parts {
   readonly trust: TrustKeeper;
   readonly relay: Relay;
   readonly machine: Machine;
+  readonly naming: Naming;
   readonly account: Account;
 }
 
@@ -70,7 +74,26 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     owners: { isAlive: (path) => isAlive(net, path) },
     log,
   });
-  const serve = createServing({ accounts, loaded: current, relay, machine, log });
+  const resolver = createResolver({
+    stateFolder,
+    settings: () => ({
+      link: current().config.net.interface_name,
+      mayEdit: current().config.dns.manage_resolv_conf,
+    }),
+    log,
+  });
+  const naming: Naming = createNaming({
+    net,
+    config: () => current().config,
+    resolver,
+    canary: createCanary(resolver),
+    fresh: (host) => serving.open(host),
+    touch: (name) => machine.asked.touch(name),
+    log,
+  });
+  const fileLimit = (): number => net.descriptors.limit;
+  const deps = { accounts, loaded: current, relay, machine, names: naming, fileLimit, log };
+  const serving = createServing(deps);
   const account: Account = createAccount({
     name: defaultAccount,
     stateFolder,
@@ -79,11 +102,11 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     log,
     keepSecret,
     serving: () => servedBindings(relay),
-    serve: (listed) => serve(defaultAccount, listed),
+    serve: (listed) => serving.serve(defaultAccount, listed),
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return { options, settings, board, way, trust, relay, machine, account };
+  return { options, settings, board, way, trust, relay, machine, naming, account };
 }
 
 /**

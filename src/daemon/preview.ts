@@ -1,11 +1,11 @@
 import type { Assignment } from "../exposure/allocate.ts";
-import { expose, type Policy } from "../exposure/expose.ts";
-import { type Doorway, doorId, type Exposure } from "../exposure/exposure.ts";
+import { expose, type NamesBelow, type Policy } from "../exposure/expose.ts";
+import { type Doorway, doorId, type Exposure, type NameRecord } from "../exposure/exposure.ts";
 import { plan } from "../exposure/plan.ts";
 import { editHosts } from "../machine/hosts/text.ts";
-import { type Binding, bindingsOf } from "../model/binding.ts";
+import { type Binding, bindingBelow, bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
-import type { Hostname } from "../model/hostname.ts";
+import { type Hostname, parseHostname } from "../model/hostname.ts";
 import { type Ip, parseIp, type Subnet } from "../model/ip.ts";
 
 export interface PreviewFacts {
@@ -16,6 +16,7 @@ export interface PreviewFacts {
   readonly saved: Assignment;
   readonly range: Subnet;
   readonly policy: Policy;
+  readonly below?: NamesBelow;
   /** What listens now; empty if no daemon runs. */
   readonly listening: readonly Listening[];
   /** The hosts file, as editHosts takes it. */
@@ -65,21 +66,23 @@ export interface Preview {
  * which only a pass can find out.
  */
 export function preview(facts: PreviewFacts): Preview {
-  const { account, listed, saved, policy, range, listening, hosts } = facts;
+  const { account, listed, saved, policy, range, below, listening, hosts } = facts;
   const { exposure, unserved } = expose({
     accounts: [{ account, listed }],
     assignment: saved,
     policy,
     machine: { range, taken: new Set() },
+    ...(below !== undefined && { below }),
   });
   const present = new Map(listening.map((one) => [presentId(one), one]));
   const doorways = new Map(
     listening.flatMap((one) => doorwaysAt(one, account).map((it) => [it.door.id, it])),
   );
   const { open, reopen, close } = plan(exposure, doorways);
-  const entries = new Map(exposure.names.map(({ host, ip }) => [host, ip]));
+  const entries = entriesOf(exposure.names);
+  const asked = entriesOf(exposure.asked);
   return {
-    names: nameChanges(entries, saved, listening),
+    names: nameChanges(new Map([...entries, ...asked]), saved, listening),
     raise: [...open, ...reopen].flatMap(listeningOf),
     retire: close.flatMap((id) => present.get(id) ?? []),
     hosts: hostsChanges(hosts, entries, saved),
@@ -93,15 +96,20 @@ export function preview(facts: PreviewFacts): Preview {
   };
 }
 
+const entriesOf = (records: readonly NameRecord[]): Map<Hostname, Ip> =>
+  new Map(records.map(({ host, ip }) => [host, ip]));
+
 const presentId = ({ ip, port }: Listening): string => `${ip}:${port}`;
 
 /** The door of a listening endpoint, made from the daemon's list. */
-function doorwaysAt({ url, ip: text, port }: Listening, account: string): Doorway[] {
+function doorwaysAt({ url, host: name, ip: text, port }: Listening, account: string): Doorway[] {
   const ip = parseIp(text);
-  if (!ip.ok) return [];
+  const host = parseHostname(name);
+  if (!ip.ok || !host.ok) return [];
   const id = doorId(ip.value, port);
-  const { bindings } = bindingsOf([{ id: "", url, proto: "" }]);
-  const routes = bindings.map((binding: Binding) => ({
+  const { bindings, wildcards } = bindingsOf([{ id: "", url, proto: "" }]);
+  const below = wildcards.map((wildcard) => bindingBelow(wildcard, host.value));
+  const routes = [...bindings, ...below].map((binding: Binding) => ({
     door: id,
     match: { kind: "any" } as const,
     target: { account, binding },

@@ -3,6 +3,7 @@ import {
   type AccountEndpoints,
   type ExposureResult,
   expose,
+  type NamesBelow,
   type Policy,
 } from "../exposure/expose.ts";
 import type { DoorId, Doorway, Exposure, NameRecord } from "../exposure/exposure.ts";
@@ -23,12 +24,18 @@ export interface World {
     readonly assignment: Assignment;
     saveAssignment(assignment: Assignment): Promise<void>;
     /** Returns the names to which the user's own lines give another address. */
-    apply(exposure: Pick<Exposure, "addresses" | "names">): Promise<readonly Hostname[]>;
+    apply(shown: Shown): Promise<readonly Hostname[]>;
   };
+  readonly below?: NamesBelow;
+  /** Is told what was decided, before anything of it is done. */
+  readonly decided?: (result: ExposureResult) => void;
   readonly policy: Policy;
   readonly range: Subnet;
   readonly log: Log;
 }
+
+/** The names that answer, and the zones below which others may be asked. */
+export type Shown = Pick<Exposure, "addresses" | "names" | "asked" | "zones">;
 
 /**
  * Makes this machine serve these endpoints and no others. The order keeps
@@ -51,7 +58,9 @@ export async function reconcile(
     }
   };
 
-  const { exposure, assignment, unserved } = await exposeOnFreeAddresses(accounts, world);
+  const decided = await exposeOnFreeAddresses(accounts, world);
+  const { exposure, assignment, unserved, wildcards } = decided;
+  world.decided?.(decided);
   await attempt(() => machine.saveAssignment(assignment), undefined);
   const { open, reroute, close, reopen } = plan(exposure, relay.present);
   const failures = new Map(await openDoors({ open, reroute }, world));
@@ -63,7 +72,8 @@ export async function reconcile(
     for (const [id, reason] of await openDoors({ open: reopen }, world)) failures.set(id, reason);
     overridden = await advertise([]);
   }
-  const facts = { exposure, unserved, present: relay.present, failures, overridden };
+  const { present } = relay;
+  const facts = { exposure, unserved, wildcards, present, failures, overridden };
   return { endpoints: endpointStates(facts), problems };
 }
 
@@ -76,15 +86,22 @@ const probes = 64;
 /** An exposure in which each new name has an address with free ports. */
 async function exposeOnFreeAddresses(
   accounts: readonly AccountEndpoints[],
-  { relay, machine, policy, range }: World,
+  { relay, machine, policy, range, below }: World,
 ): Promise<ExposureResult> {
   const taken = new Set<Ip>();
   const saved = machine.assignment;
   const exposeWith = (assignment: Assignment): ExposureResult =>
-    expose({ accounts, assignment, policy, machine: { range, taken } });
+    expose({
+      accounts,
+      assignment,
+      policy,
+      machine: { range, taken },
+      ...(below !== undefined && { below }),
+    });
   let result = exposeWith(saved);
+  const named = (): readonly NameRecord[] => [...result.exposure.names, ...result.exposure.asked];
   // Addresses are compared, since the allocation may replace a saved one.
-  let unproven = result.exposure.names.filter(({ host, ip }) => saved.get(host) !== ip);
+  let unproven = named().filter(({ host, ip }) => saved.get(host) !== ip);
   for (let attempt = 0; attempt < probes && unproven.length > 0; attempt += 1) {
     const found = await relay.probe(placesOf(unproven, result.exposure, relay.present));
     if (found.size === 0) break;
@@ -92,7 +109,7 @@ async function exposeOnFreeAddresses(
     const again = new Set(unproven.filter(({ ip }) => found.has(ip)).map(({ host }) => host));
     // A name whose address is free keeps it, as if it had been saved.
     result = exposeWith(new Map([...result.assignment].filter(([, ip]) => !found.has(ip))));
-    unproven = result.exposure.names.filter(({ host }) => again.has(host));
+    unproven = named().filter(({ host }) => again.has(host));
   }
   return result;
 }
@@ -124,16 +141,18 @@ async function openDoors(
 
 /** The names that answer on at least one port, and their addresses. */
 function answering(
-  { routes, names }: Exposure,
+  { routes, names, asked, zones }: Exposure,
   present: ReadonlyMap<DoorId, unknown>,
   without: readonly DoorId[],
-): Pick<Exposure, "addresses" | "names"> {
+): Shown {
   const closing = new Set(without);
   const hosts = new Set(
     routes
       .filter(({ door }) => present.has(door) && !closing.has(door))
       .map(({ target }) => target.binding.host),
   );
-  const served = names.filter(({ host }) => hosts.has(host));
-  return { names: served, addresses: served.map(({ ip }) => ip) };
+  const answers = ({ host }: NameRecord): boolean => hosts.has(host);
+  const served = { names: names.filter(answers), asked: asked.filter(answers) };
+  const addresses = [...served.names, ...served.asked].map(({ ip }) => ip);
+  return { ...served, addresses, zones };
 }

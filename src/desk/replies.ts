@@ -54,6 +54,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     failed_polls: schedule.failures,
     endpoints: {
       listening: count("listening"),
+      wildcard: count("wildcard"),
       failed: count("failed"),
       unsupported: count("unsupported"),
       draining: count("draining"),

@@ -8,7 +8,7 @@ import * as z from "zod/mini";
  * fields follow.
  */
 
-const endpointState = z.enum(["listening", "failed", "unsupported", "draining"]);
+const endpointState = z.enum(["listening", "wildcard", "failed", "unsupported", "draining"]);
 
 /**
  * Milliseconds, estimated from a histogram's buckets; null before the first
@@ -103,6 +103,7 @@ export const statusSchema = z.object({
   failed_polls: z.number(),
   endpoints: z.object({
     listening: z.number(),
+    wildcard: z.optional(z.number()),
     failed: z.number(),
     unsupported: z.number(),
     draining: z.number(),

@@ -11,6 +11,7 @@ import { isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
 import { type ProxyWays, proxyWays } from "../model/proxy.ts";
 import { createFetch, lookedUp } from "../net/fetch.ts";
+import { holdersOf } from "../net/socket-holders.ts";
 import {
   type ApiFacts,
   askApi,
@@ -42,7 +43,7 @@ import {
   summed,
 } from "./judge.ts";
 import { judgeName, resolved, useAddress } from "./name-findings.ts";
-import { holdersOf, socketsAt } from "./sockets.ts";
+import { socketsAt } from "./sockets.ts";
 import { judgeCertificate, judgeLeftovers, judgeState, lookForLeftovers } from "./state-files.ts";
 
 export interface DoctorOptions extends Place {

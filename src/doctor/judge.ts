@@ -221,6 +221,8 @@ export function judgeListener(
   switch (item.state) {
     case "unsupported":
       return warning(check, `${url} cannot be served: ${item.reason}`);
+    case "wildcard":
+      return ok(check, `${url} stands for the names below it`);
     case "draining":
       return ok(check, `${url} is gone, its last connections are ending`);
     case "failed": {

@@ -8,6 +8,7 @@ import { parseIp } from "../model/ip.ts";
 import { type Parsed, parsed, quote, readable, unparsed } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import { createFetch, lookedUp } from "../net/fetch.ts";
+import { holdersOf } from "../net/socket-holders.ts";
 import { type ApiFacts, askApi } from "./api-findings.ts";
 import { attempt } from "./attempt.ts";
 import { broken, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
@@ -15,7 +16,7 @@ import { gather, type Local, type Place, wayToIngress } from "./gather.ts";
 import { judgeEndpointTrial, judgeIngress, type Target, tryIngress } from "./ingress-findings.ts";
 import { judgeDaemon, judgeListener } from "./judge.ts";
 import { judgeName, resolved } from "./name-findings.ts";
-import { holdersOf, socketsAt } from "./sockets.ts";
+import { socketsAt } from "./sockets.ts";
 
 /** The subject of `ngrokd why`. */
 export interface Question {

@@ -56,11 +56,11 @@ export interface Exposure {
   readonly addresses: readonly Ip[];
   readonly names: readonly NameRecord[];
   /**
-   * Names below wildcards that were asked for: the name server has them, and
-   * not the hosts file.
+   * Names below wildcards that were asked for. The daemon's name server has
+   * them, the hosts file has not.
    */
   readonly asked: readonly NameRecord[];
-  /** `team.internal` for `*.team.internal`: every name below it may be asked. */
+  /** `team.internal` for `*.team.internal`; any name below may be asked. */
   readonly zones: readonly Hostname[];
 }
 

@@ -24,7 +24,11 @@ export type Change =
   /** Our section is in this hosts file. */
   | { readonly kind: "hosts"; readonly path: string }
   /** ngrokd wrote this file; `sha256` (hex) is the digest of its content. */
-  | { readonly kind: "file"; readonly path: string; readonly sha256: string };
+  | { readonly kind: "file"; readonly path: string; readonly sha256: string }
+  /** Our section is in this resolv.conf. */
+  | { readonly kind: "resolv-conf"; readonly path: string }
+  /** systemd-resolved has our settings for `/sys/class/net/<link>`. */
+  | { readonly kind: "resolved"; readonly path: string };
 
 /**
  * The changes in the journal of a state folder, the oldest first. Rejects with
@@ -203,7 +207,7 @@ export function parseJournal(text: string): Parsed<readonly Change[]> {
 function parseChange(value: unknown): Change | undefined {
   const { kind, path, sha256 } = (value ?? {}) as Record<string, unknown>;
   if (typeof path !== "string" || !isAbsolute(path)) return undefined;
-  if (kind === "hosts") return { kind, path };
+  if (kind === "hosts" || kind === "resolv-conf" || kind === "resolved") return { kind, path };
   return kind === "file" && typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256)
     ? { kind, path, sha256 }
     : undefined;

@@ -7,6 +7,7 @@ import { NgrokdError } from "../model/error.ts";
 import { readAssignment } from "./assignment-file.ts";
 import { inspectHostsFile, updateHostsFile } from "./hosts/file.ts";
 import { forgetDeadOwner, livingOwner, type OwnerDeps, ownerText } from "./hosts/owner.ts";
+import { afterRemoval, resolverStep, takeResolverBack } from "./resolver/undo.ts";
 
 /**
  * The result for one change: taken back, already gone, or kept with a reason.
@@ -94,6 +95,11 @@ async function stepFor(
     if (edit.kind === "refused") return { change, action: "keep", reason: edit.reason };
     return { change, action: edit.kind === "same" ? "nothing to do" : "take back", reason: "" };
   }
+  if (change.kind === "resolv-conf" || change.kind === "resolved") {
+    const { isThere, refusal } = await resolverStep(change);
+    if (refusal !== "") return { change, action: "keep", reason: refusal };
+    return { change, action: isThere ? "take back" : "nothing to do", reason: "" };
+  }
   const content = await contentOf(change.path);
   if (content === undefined) return { change, action: "nothing to do", reason: "" };
   const ours = sha256(content) === change.sha256;
@@ -119,7 +125,10 @@ async function takeBack(
     await forgetDeadOwner(change.path, owners);
     return;
   }
+  if (change.kind === "resolv-conf" || change.kind === "resolved")
+    return await takeResolverBack(change);
   await remove(change.path);
+  await afterRemoval(change.path);
 }
 
 async function contentOf(path: string): Promise<Uint8Array | undefined> {

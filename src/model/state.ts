@@ -32,7 +32,8 @@ export interface EndpointState {
   readonly host: Hostname | "";
   readonly port: number;
   readonly ip: Ip | "";
-  readonly state: "listening" | "failed" | "unsupported" | "draining";
+  /** `wildcard`: each name below it has an address and a state of its own. */
+  readonly state: "listening" | "wildcard" | "failed" | "unsupported" | "draining";
   readonly reason: string;
   readonly warning: string;
   readonly meter: Meter;

@@ -98,9 +98,18 @@ async function staged() {
     log,
   });
   await machine.prepare();
+  const { serve } = createServing({
+    accounts,
+    loaded: () => loaded,
+    relay,
+    machine,
+    names: { show: () => undefined, forget: () => undefined },
+    fileLimit: () => 10_000,
+    log,
+  });
   return {
     hostsPath,
-    serve: createServing({ accounts, loaded: () => loaded, relay, machine, log }),
+    serve,
     names: () =>
       [...readFileSync(hostsPath, "utf8").matchAll(/^127\.85\S+\t(\S+)$/gm)]
         .map(([, name]) => name ?? "")

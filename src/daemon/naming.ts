@@ -1,0 +1,246 @@
+import { networkInterfaces } from "node:os";
+import type { Config } from "../config/schema.ts";
+import type { Zones } from "../dns/answer.ts";
+import { type DnsOptions, type DnsServer, startDns } from "../dns/dns.ts";
+import type { NameRecord } from "../exposure/exposure.ts";
+import { addressRange } from "../exposure/range.ts";
+import type { Canary } from "../machine/resolver/canary.ts";
+import type { Resolver } from "../machine/resolver/resolver.ts";
+import { isNgrokdError, reasonOf } from "../model/error.ts";
+import { type HostPort, hostPortText, parseHostPort } from "../model/host-port.ts";
+import type { Hostname } from "../model/hostname.ts";
+import { isLoopbackSubnet, rangeHas } from "../model/ip.ts";
+import type { Log } from "../model/log.ts";
+import { createSerial } from "../model/serial.ts";
+import { holdersOfPort } from "../net/socket-holders.ts";
+import type { Net } from "../net/types.ts";
+import type { Shown } from "./reconcile.ts";
+
+/** The names by DNS: the server, and the resolver that asks it. */
+export interface Naming {
+  /** These names answer from now on. */
+  show(shown: Shown): void;
+  /** A name loses its address soon. */
+  forget(host: Hostname): void;
+  /**
+   * Makes server and resolver as the configuration and the names say. Called at
+   * every pass and after a change of the configuration. Never rejects.
+   */
+  settle(): Promise<void>;
+  /** Puts the resolver's settings back if they are gone. Never rejects. */
+  guard(): Promise<void>;
+  /** The network has changed, and the way of a question with it. */
+  moved(): void;
+  /** Takes the resolver's settings back, and then ends the server. */
+  stop(): Promise<void>;
+  readonly report: NamingReport;
+}
+
+export interface NamingReport {
+  /** `host:port`; empty if the server does not run. */
+  readonly listening: string;
+  /** How this machine's resolver finds the server. */
+  readonly way: string;
+  readonly zones: readonly string[];
+  /** Sentences for the user. */
+  readonly warnings: readonly string[];
+}
+
+export interface NamingDeps {
+  readonly net: Net;
+  readonly config: () => Config;
+  readonly resolver: Resolver;
+  readonly canary: Canary;
+  readonly fresh: DnsOptions["fresh"];
+  readonly touch: (name: string) => void;
+  readonly log: Log;
+}
+
+export function createNaming(deps: NamingDeps): Naming {
+  const state: State = { ...deps, zones: noZones, server: undefined, trouble: "", stopped: false };
+  const inTurn = createSerial();
+  const settle = (): Promise<void> => inTurn(() => settleNow(state));
+  return {
+    show(shown) {
+      state.zones = zonesOf(shown, state);
+    },
+    forget(host) {
+      state.zones.names.delete(host);
+    },
+    settle,
+    guard: () =>
+      inTurn(async () => {
+        if (state.server !== undefined && (await state.resolver.guard())) await check(state);
+      }),
+    moved() {
+      void inTurn(() => check(state));
+    },
+    stop: () =>
+      inTurn(async () => {
+        state.stopped = true;
+        await state.resolver.want(undefined);
+        closeServer(state);
+      }),
+    get report() {
+      return reportOf(state);
+    },
+  };
+}
+
+interface State extends NamingDeps {
+  zones: OpenZones;
+  server: { readonly at: string; readonly dns: DnsServer } | undefined;
+  /** Why the server does not listen; empty if it does. */
+  trouble: string;
+  stopped: boolean;
+}
+
+/** A fresh name is added without making all of it again. */
+interface OpenZones extends Zones {
+  readonly names: Map<string, readonly string[]>;
+  readonly pointers: Map<string, string>;
+}
+
+const noZones: OpenZones = {
+  names: new Map(),
+  wildcards: [],
+  pointers: new Map(),
+  ranges: [],
+  ipv6: false,
+};
+
+function zonesOf({ names, asked, zones }: Shown, { config }: NamingDeps): OpenZones {
+  const records: readonly NameRecord[] = [...names, ...asked];
+  const { range } = addressRange(config().net.subnet);
+  return {
+    names: new Map(records.map(({ host, ip }) => [host, [ip]])),
+    wildcards: zones,
+    pointers: new Map(records.map(({ host, ip }) => [ip, host])),
+    // The rest of 127.0.0.0/8 belongs to others.
+    ranges: isLoopbackSubnet(range) ? [] : [range],
+    ipv6: false,
+  };
+}
+
+async function settleNow(state: State): Promise<void> {
+  const { resolver, zones, config } = state;
+  const { enabled } = config().dns;
+  if (state.stopped) return;
+  if (!enabled) {
+    await resolver.want(undefined);
+    closeServer(state);
+    state.trouble = "";
+    return;
+  }
+  await listen(state);
+  const { server } = state;
+  const changed = await resolver.want(
+    server === undefined || zones.wildcards.length === 0
+      ? undefined
+      : { server: server.dns.address, zones: zones.wildcards as readonly Hostname[] },
+  );
+  if (changed) await check(state);
+}
+
+/** A port that is taken never ends the daemon: the next pass tries again. */
+async function listen(state: State): Promise<void> {
+  const { config, log } = state;
+  const { listen: at } = config().dns;
+  if (state.server?.at === at) return;
+  closeServer(state);
+  const address = parseHostPort(at, 53);
+  if (!address.ok) return;
+  try {
+    const dns = await startDns(address.value, optionsOf(state));
+    state.server = { at, dns };
+    if (state.trouble !== "") log.info(`The DNS server listens on ${at} again`);
+    else log.info(`The DNS server listens on ${at}`);
+    state.trouble = "";
+  } catch (error) {
+    const trouble = await listenTrouble(address.value, error);
+    if (trouble !== state.trouble) log.warn(trouble);
+    state.trouble = trouble;
+  }
+}
+
+function closeServer(state: State): void {
+  state.server?.dns.close();
+  state.server = undefined;
+}
+
+async function listenTrouble(at: HostPort, error: unknown): Promise<string> {
+  const place = hostPortText(at);
+  if (!isNgrokdError(error, "address-in-use"))
+    return `The DNS server cannot listen on ${place}: ${reasonOf(error)}`;
+  const holders = await holdersOfPort(at);
+  const who = holders.length === 0 ? "another program" : holders.join(", ");
+  return `The DNS server cannot listen on ${place}: ${who} has this port; another address in dns.listen, such as 127.0.0.55:53, avoids it`;
+}
+
+function optionsOf(state: State): DnsOptions {
+  const { net, config, canary } = state;
+  const isOwn = ownAddresses();
+  return {
+    net,
+    zones: () => state.zones,
+    canary: canary.answer,
+    async fresh(host) {
+      const given = await state.fresh(host);
+      if (typeof given !== "string") {
+        state.zones.names.set(host, given);
+        for (const ip of given) state.zones.pointers.set(ip, host);
+      }
+      return given;
+    },
+    touch: state.touch,
+    upstream: () => serversOf(config().dns.upstream, config().dns.listen),
+    isOwn,
+    mayAsk: (ip) => isOwn(ip) || config().dns.clients.some((network) => rangeHas(network, ip)),
+  };
+}
+
+/** The server itself would ask itself for ever. */
+const serversOf = (texts: readonly string[], self: string): HostPort[] =>
+  texts.flatMap((text) => {
+    const server = parseHostPort(text, 53);
+    return server.ok && text !== self ? [server.value] : [];
+  });
+
+/** Interfaces come and go; asking for them at every question would cost. */
+const knownForMs = 5000;
+
+/** Whether an address is this machine's. */
+function ownAddresses(): (ip: string) => boolean {
+  let known = new Set<string>();
+  let at = Number.NEGATIVE_INFINITY;
+  return (ip) => {
+    if (/^127\./.test(ip) || ip === "::1" || known.has(ip)) return true;
+    const now = performance.now();
+    if (now - at < knownForMs) return false;
+    at = now;
+    const all = Object.values(networkInterfaces()).flatMap((list = []) => list);
+    known = new Set(all.map(({ address }) => address));
+    return known.has(ip);
+  };
+}
+
+/** Asks the machine's own resolver for a name that only we know. */
+async function check({ server, zones, canary, resolver, log, stopped }: State): Promise<void> {
+  const [zone] = zones.wildcards;
+  if (server === undefined || zone === undefined || stopped) return canary.rest();
+  const before = canary.trouble;
+  await canary.check(zone as Hostname, { way: resolver.way, server: server.dns.address });
+  if (canary.trouble === before) return;
+  if (canary.trouble === "") log.info("This machine's resolver finds the names below wildcards");
+  else log.warn(canary.trouble);
+}
+
+function reportOf({ server, zones, resolver, canary, trouble, config }: State): NamingReport {
+  if (!config().dns.enabled) return { listening: "", way: "", zones: [], warnings: [] };
+  return {
+    listening: server === undefined ? "" : hostPortText(server.dns.address),
+    way: resolver.way.text,
+    zones: zones.wildcards,
+    warnings: [trouble, resolver.trouble, canary.trouble].filter((text) => text !== ""),
+  };
+}
