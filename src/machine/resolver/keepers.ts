@@ -1,10 +1,10 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
-import { mkdir, readdir, readFile, realpath, rename, stat, unlink } from "node:fs/promises";
+import { constants, existsSync, readFileSync, statSync } from "node:fs";
+import { mkdir, open, readdir, readFile, realpath, rename, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { readFileIfThere, writeFileAtomic } from "../../files/atomic.ts";
 import { forgetChange, recordChange, recordFile } from "../../journal/journal.ts";
-import { NgrokdError } from "../../model/error.ts";
+import { isNgrokdError, NgrokdError } from "../../model/error.ts";
 import { afterRepair, mayRepair, noContest } from "../hosts/contest.ts";
 import { withoutServer, withServer } from "./resolv-conf.ts";
 import {
@@ -197,14 +197,36 @@ export async function editResolvConf(
     await before();
     const same = (): boolean => textNow(path, "latin1") === text;
     try {
-      await writeFileAtomic(path, Buffer.from(edited.value, "latin1"), {
-        mode: await modeOf(path),
-        ...(isMount(path) ? {} : { rename: renameIf(same) }),
-      });
+      await replace(path, Buffer.from(edited.value, "latin1"), same);
       return true;
     } catch (error) {
       if (attempt === 2 || same()) throw error;
     }
+  }
+}
+
+async function replace(path: string, content: Buffer, same: () => boolean): Promise<void> {
+  const rename = isMount(path) ? {} : { rename: renameIf(same) };
+  try {
+    await writeFileAtomic(path, content, { mode: await modeOf(path), ...rename });
+  } catch (error) {
+    // The service may not make files in /etc, and may write those there are.
+    if (!isNgrokdError(error, "permission") || !same()) throw error;
+    await overwrite(path, content).catch(() => {
+      throw error;
+    });
+  }
+}
+
+/** In one write, so that a reader sees the old text or the new one. */
+async function overwrite(path: string, content: Buffer): Promise<void> {
+  const file = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW);
+  try {
+    await file.write(content, 0, content.length, 0);
+    await file.truncate(content.length);
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 
