@@ -57,7 +57,14 @@ export interface NamingDeps {
 }
 
 export function createNaming(deps: NamingDeps): Naming {
-  const state: State = { ...deps, zones: noZones, server: undefined, trouble: "", stopped: false };
+  const state: State = {
+    ...deps,
+    zones: noZones,
+    server: undefined,
+    trouble: "",
+    checked: "",
+    stopped: false,
+  };
   const inTurn = createSerial();
   const settle = (): Promise<void> => inTurn(() => settleNow(state));
   return {
@@ -92,6 +99,8 @@ interface State extends NamingDeps {
   server: { readonly at: string; readonly dns: DnsServer } | undefined;
   /** Why the server does not listen; empty if it does. */
   trouble: string;
+  /** What the way to the server was when the canary was last sent. */
+  checked: string;
   stopped: boolean;
 }
 
@@ -139,7 +148,10 @@ async function settleNow(state: State): Promise<void> {
       ? undefined
       : { server: server.dns.address, zones: zones.wildcards as readonly Hostname[] },
   );
-  if (changed) await check(state);
+  const basis = [server?.at, zones.wildcards.join(" "), resolver.way.kind].join("\n");
+  // A trouble may be over, for example if a person has removed its cause.
+  if (changed || basis !== state.checked || state.canary.trouble !== "") await check(state);
+  state.checked = basis;
 }
 
 /** A port that is taken never ends the daemon: the next pass tries again. */

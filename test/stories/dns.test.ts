@@ -1,8 +1,8 @@
-import { beforeAll, expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { afterEach, beforeAll, expect, test } from "bun:test";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
-import { type Daemon, run, serve, writeConfig } from "../support/ngrokd.ts";
-import { atEnd, stories, until } from "../support/story.ts";
+import { type Daemon, ngrokd, run, serve, start, writeConfig } from "../support/ngrokd.ts";
+import { atEnd, endAll, foreignHosts, freshMachine, stories, until } from "../support/story.ts";
 import { page } from "../support/web.ts";
 
 /** Another name server, which knows no name. */
@@ -15,8 +15,17 @@ async function getent(name: string): Promise<string> {
   return /^\S+/.exec(out)?.[0] ?? "";
 }
 
-async function begin(config: object): Promise<{ cloud: Cloud; daemon: Daemon }> {
-  writeFileSync("/etc/resolv.conf", foreign);
+async function begin(
+  config: object,
+  before = foreign,
+  copyOfGo = false,
+): Promise<{ cloud: Cloud; daemon: Daemon }> {
+  freshMachine();
+  writeFileSync("/etc/resolv.conf", before);
+  if (copyOfGo) {
+    mkdirSync("/etc/ngrokd", { recursive: true });
+    writeFileSync("/etc/ngrokd/resolv.conf.bak", foreign);
+  }
   atEnd(() => writeFileSync("/etc/resolv.conf", "nameserver 127.0.0.1\n"));
   // Programs ask for IPv4 addresses only if the machine has one besides 127.
   await run(["ip", "address", "replace", "192.0.2.50/32", "dev", "lo"]);
@@ -33,8 +42,8 @@ stories("names below a wildcard, by DNS", () => {
   let cloud: Cloud;
   let daemon: Daemon;
   beforeAll(async () => {
-    await buildAskers();
     ({ cloud, daemon } = await begin({ dns: { enabled: true, manage_resolv_conf: true } }));
+    await buildAskers();
   });
   const text = async (url: string): Promise<string> => (await run(["curl", "-sS", url])).out;
 
@@ -159,4 +168,123 @@ func main() {
 	if err != nil { fmt.Println(err); os.Exit(1) }
 	fmt.Println(found[0])
 }
+`;
+
+stories("the DNS server beside other programs", () => {
+  afterEach(endAll);
+
+  test("a port that is taken ends nothing, and the program that has it is named", async () => {
+    const other = start("another name server", ["python3", "-c", otherServer]);
+    await until("it listens", () => other.out().includes("ready"));
+    const { daemon } = await begin({ dns: { enabled: true, manage_resolv_conf: true } });
+    const [warning = ""] = await until("status tells it", async () => {
+      const { warnings } = await daemon.status();
+      return warnings.length > 0 && warnings;
+    });
+    expect(warning).toMatch(
+      /^The DNS server cannot listen on 127\.0\.0\.1:53: python3\S* \(pid \d+\) has this port/,
+    );
+    expect((await daemon.status()).phase).toBe("serving");
+    expect(resolvConf()).toBe(foreign);
+    await other.stop("SIGKILL");
+    await daemon.refresh();
+    await until("the server listens now", () => resolvConf().includes("127.0.0.1"));
+    await until("all is well", async () => (await daemon.status()).warnings.length === 0);
+    expect(await daemon.stop()).toBe(0);
+    expect(resolvConf()).toBe(foreign);
+  });
+
+  test("a reload turns it on and off while a connection runs", async () => {
+    const { cloud, daemon } = await begin({});
+    const [wild] = (await daemon.list()).filter(({ url }) => url.includes("*"));
+    expect(wild).toMatchObject({
+      state: "unsupported",
+      reason: "a wildcard needs dns.enabled: true, or its names in names.expand",
+    });
+    const on = { dns: { enabled: true, manage_resolv_conf: true } };
+    writeConfig(configFor(cloud, on));
+    await daemon.reload();
+    const address = await until(
+      "a name resolves",
+      async () => (await getent("a.team.internal")) || false,
+    );
+    const [slow] = [
+      run([
+        "sh",
+        "-c",
+        `(printf 'GET / HTTP/1.0\\r\\n'; sleep 2; printf '\\r\\n') | nc ${address} 80`,
+      ]),
+    ];
+    await until("it is connected", async () =>
+      (await daemon.list()).some(
+        ({ hostname, connections }) => hostname === "a.team.internal" && connections.active === 1,
+      ),
+    );
+    writeConfig(configFor(cloud));
+    await daemon.reload();
+    await until("resolv.conf is as before", () => resolvConf() === foreign);
+    expect(await getent("a.team.internal")).toBe("");
+    expect((await slow).out).toContain("wild");
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test("names in names.expand are in the hosts file, without any DNS", async () => {
+    const { daemon } = await begin({ names: { expand: { "*.team.internal": ["a", "b.c"] } } });
+    await daemon.becomes("b.c.team.internal", "listening");
+    expect(await getent("a.team.internal")).toMatch(/^127\./);
+    expect((await run(["curl", "-sS", "http://b.c.team.internal/"])).out).toBe("wild");
+    expect(
+      readFileSync("/etc/hosts", "utf8")
+        .match(/\S+\.team\.internal/g)
+        ?.sort(),
+    ).toEqual(["a.team.internal", "b.c.team.internal", "exact.team.internal"]);
+    expect(await daemon.stop()).toBe(0);
+    expect(readFileSync("/etc/hosts", "utf8")).toBe(foreignHosts);
+  });
+
+  test("`undo` takes resolv.conf back after a kill, and no newer lines", async () => {
+    const { daemon } = await begin({ dns: { enabled: true, manage_resolv_conf: true } });
+    await until("the section is there", () => resolvConf().includes("127.0.0.1"));
+    await daemon.stop("SIGKILL");
+    appendFileSync("/etc/resolv.conf", "# newer\n");
+    const dry = (await ngrokd("undo --dry-run")).out;
+    expect(dry).toContain("ngrokd's section of /etc/resolv.conf");
+    expect((await ngrokd("undo --yes")).code).toBe(0);
+    expect(resolvConf()).toBe(`${foreign}# newer\n`);
+  });
+
+  test("a copy that the Go program left is given back at the next start", async () => {
+    const { daemon } = await begin(
+      {},
+      `# ngrokd managed - do not edit this line\nnameserver 127.0.0.1\n${foreign}`,
+      true,
+    );
+    await until("the file is as it was", () => resolvConf() === foreign);
+    expect(existsSync("/etc/ngrokd/resolv.conf.bak")).toBe(false);
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test("a resolver that does not ask ngrokd is told, with the reason", async () => {
+    const { daemon } = await begin({ dns: { enabled: true } });
+    const text = await until("status tells it", async () => {
+      const { warnings } = await daemon.status();
+      return warnings.find((one) => one.startsWith("Programs do not find")) ?? false;
+    });
+    expect(text).toContain("the machine's resolver did not ask 127.0.0.1:53");
+    expect(text).toContain('ut "nameserver 127.0.0.1" first into /etc/resolv.conf');
+    expect(resolvConf()).toBe(foreign);
+    // Done by hand, it is right.
+    writeFileSync("/etc/resolv.conf", `nameserver 127.0.0.1\n${foreign}`);
+    await daemon.refresh();
+    await until("the warning is gone", async () => (await daemon.status()).warnings.length === 0);
+    expect(await daemon.stop()).toBe(0);
+  });
+});
+
+const otherServer = `
+import socket, time
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("127.0.0.1", 53))
+print("ready", flush=True)
+time.sleep(600)
 `;
