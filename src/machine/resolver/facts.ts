@@ -9,7 +9,8 @@ export interface ResolverPlaces {
   readonly resolvConf: string;
   readonly nsswitch: string;
   readonly networkManager: string;
-  readonly interfaces: string;
+  /** The kernel's table of this network namespace's links. */
+  readonly links: string;
   /** The first that is there. */
   readonly resolvectl: readonly string[];
   readonly platform: string;
@@ -19,7 +20,7 @@ export const usualPlaces: ResolverPlaces = {
   resolvConf: resolvConfPath,
   nsswitch: "/etc/nsswitch.conf",
   networkManager: "/etc/NetworkManager",
-  interfaces: "/sys/class/net",
+  links: "/proc/self/net/dev",
   resolvectl: ["/usr/bin/resolvectl", "/bin/resolvectl"],
   platform: process.platform,
 };
@@ -40,12 +41,19 @@ export async function resolverFacts(
     resolvConf,
     order: /^\s*hosts:\s*([^#\n]*)/m.exec(nsswitch)?.[1]?.trim() ?? "",
     resolvectl: places.resolvectl.find((path) => existsSync(path)),
-    link: existsSync(join(places.interfaces, linkName)),
+    link: hasLink(await textOf(places.links), linkName),
     linkName,
     dnsmasqFolder,
     mayEdit,
   };
 }
+
+/**
+ * Pure: whether the table has a link of this name. /sys/class/net could be that
+ * of another namespace.
+ */
+export const hasLink = (table: string, name: string): boolean =>
+  table.split("\n").some((line) => line.trimStart().startsWith(`${name}:`));
 
 async function dnsmasqFolderIn(folder: string): Promise<string | undefined> {
   const found = join(folder, "dnsmasq.d");

@@ -1,4 +1,4 @@
-import { constants, existsSync, readFileSync, statSync } from "node:fs";
+import { constants, readFileSync, statSync } from "node:fs";
 import { mkdir, open, readdir, readFile, realpath, rename, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -6,6 +6,7 @@ import { readFileIfThere, writeFileAtomic } from "../../files/atomic.ts";
 import { forgetChange, recordChange, recordFile } from "../../journal/journal.ts";
 import { isNgrokdError, NgrokdError } from "../../model/error.ts";
 import { afterRepair, mayRepair, noContest } from "../hosts/contest.ts";
+import { hasLink, usualPlaces } from "./facts.ts";
 import { withoutServer, withServer } from "./resolv-conf.ts";
 import {
   resolvedCommands,
@@ -30,12 +31,21 @@ export interface Keeper {
   stamp(): string;
 }
 
+interface ResolvedOptions {
+  readonly run: Run;
+  /** The path of resolvectl. */
+  readonly program: string;
+  readonly stateFolder: string;
+  readonly links?: string;
+}
+
 /** systemd-resolved, by resolvectl. The settings are those of one link. */
 export function resolvedKeeper(
   link: string,
-  { run, program, stateFolder }: { run: Run; program: string; stateFolder: string },
+  { run, program, stateFolder, links = usualPlaces.links }: ResolvedOptions,
 ): Keeper {
   const change = { kind: "resolved", path: join("/sys/class/net", link) } as const;
+  let index = "";
   const call = async (words: Words): Promise<string> => {
     const { ok, out, error } = await run(program, words);
     if (ok) return out;
@@ -50,6 +60,7 @@ export function resolvedKeeper(
   return {
     async put(wanted) {
       const [dns, domain] = [await call(["dns", link]), await call(["domain", link])];
+      index = /^Link (\d+) /m.exec(dns)?.[1] ?? "";
       if (saysWanted(dns, domain, wanted)) return false;
       await recordChange(stateFolder, change);
       for (const words of resolvedCommands(link, wanted)) await call(words);
@@ -57,17 +68,14 @@ export function resolvedKeeper(
     },
     async take() {
       // The settings of a link that is gone are gone with it.
-      const { ok } = existsSync(change.path)
-        ? await run(program, revertCommand(link))
-        : { ok: true };
+      const isThere = hasLink(textNow(links), link);
+      const { ok } = isThere ? await run(program, revertCommand(link)) : { ok: true };
       if (ok) await forgetChange(stateFolder, change);
       return ok;
     },
     // systemd-resolved keeps the settings of a link in a file of this name.
-    stamp() {
-      const index = textNow(join(change.path, "ifindex")).trim();
-      return [index, textNow(`/run/systemd/resolve/netif/${index}`)].join("\n");
-    },
+    stamp: () =>
+      [hasLink(textNow(links), link), textNow(`/run/systemd/resolve/netif/${index}`)].join("\n"),
   };
 }
 

@@ -153,7 +153,7 @@ function keeperFor(
     case "resolved":
       return resolvectl === undefined
         ? undefined
-        : resolvedKeeper(linkName, { run, program: resolvectl, stateFolder });
+        : resolvedKeeper(linkName, { run, program: resolvectl, stateFolder, links: places.links });
     case "dnsmasq":
       return dnsmasqKeeper(way.folder, stateFolder, run);
     case "folder":

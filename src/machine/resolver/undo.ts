@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { Change } from "../../journal/journal.ts";
 import { NgrokdError } from "../../model/error.ts";
-import { usualPlaces } from "./facts.ts";
+import { hasLink, usualPlaces } from "./facts.ts";
 import { editResolvConf } from "./keepers.ts";
 import { withoutServer } from "./resolv-conf.ts";
 import { revertCommand } from "./resolved.ts";
@@ -17,7 +17,10 @@ export async function resolverStep({
   kind,
   path,
 }: ResolverChange): Promise<{ readonly isThere: boolean; readonly refusal: string }> {
-  if (kind === "resolved") return { isThere: existsSync(path), refusal: "" };
+  if (kind === "resolved") {
+    const links = await readFile(usualPlaces.links, "latin1").catch(() => "");
+    return { isThere: hasLink(links, basename(path)), refusal: "" };
+  }
   const text = await readFile(path, "latin1").catch(() => "");
   const rest = withoutServer(text);
   return rest.ok

@@ -37,8 +37,8 @@ export function wayFor(facts: ResolverFacts, server: string): Way {
   if (resolvectl !== undefined && asksResolved(facts)) {
     if (link) return { kind: "resolved", text: `systemd-resolved, on ${linkName}` };
     const text =
-      `systemd-resolved takes a name server for an interface only, and there is no ` +
-      `${quote(linkName)}: set net.subnet to 10.107.0.0/16`;
+      `there is no interface ${quote(linkName)}, for which systemd-resolved could take a name ` +
+      "server: set net.subnet to 10.107.0.0/16";
     return { kind: "by-hand", text };
   }
   if (dnsmasqFolder !== undefined)

@@ -36,7 +36,7 @@ interface Stage {
 async function staged(stage: Stage = {}) {
   const folder = await temporaryFolder();
   const at = (name: string): string => join(folder.path, name);
-  for (const name of ["state", "net", "net/ngrokd0", "nm"]) mkdirSync(at(name), { mode: 0o755 });
+  for (const name of ["state", "nm"]) mkdirSync(at(name), { mode: 0o755 });
   chmodSync(folder.path, 0o755);
   writeFileSync(at("resolv.conf"), stage.resolvConf ?? before);
   writeFileSync(at("nsswitch.conf"), stage.nsswitch ?? "hosts: files dns\n");
@@ -45,6 +45,7 @@ async function staged(stage: Stage = {}) {
     writeFileSync(at("nm/NetworkManager.conf"), "[main]\ndns=dnsmasq\n");
   }
   writeFileSync(at("resolvectl"), "");
+  writeFileSync(at("links"), "    lo: 0 0\nngrokd0: 0 0\n");
   const log = memoryLog();
   let now = 0;
   const make = () =>
@@ -56,7 +57,7 @@ async function staged(stage: Stage = {}) {
         resolvConf: at("resolv.conf"),
         nsswitch: at("nsswitch.conf"),
         networkManager: at("nm"),
-        interfaces: at("net"),
+        links: at("links"),
         resolvectl: stage.resolvectl === true ? [at("resolvectl")] : [],
         platform: stage.platform ?? "linux",
       },
