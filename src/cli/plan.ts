@@ -1,5 +1,10 @@
 import { loadConfig } from "../config/load.ts";
-import { type IdentityPreview, type LookAhead, lookAhead } from "../daemon/look-ahead.ts";
+import {
+  type IdentityPreview,
+  type LookAhead,
+  lookAhead,
+  type Served,
+} from "../daemon/look-ahead.ts";
 import type { Listening, NameChange, Preview } from "../daemon/preview.ts";
 import { isNgrokdError } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
@@ -17,9 +22,10 @@ export default command({
       env: io.env,
       flags: { "server.socket_path": args.socket },
     });
-    const running = await served(args, io);
+    const running = await servedNow(args, io);
     const hostsPath = running?.hostsPath ?? loaded.hostsPath;
-    const ahead = await lookAhead(io.net, { ...loaded, hostsPath }, running?.listening ?? []);
+    const served = running ?? { listening: [], zones: [] };
+    const ahead = await lookAhead(io.net, { ...loaded, hostsPath }, served);
     io.say.result({ daemon: running !== undefined, ...ahead }, () =>
       planText(ahead, running !== undefined, hostsPath, io.say.paint),
     );
@@ -31,19 +37,20 @@ export default command({
  * The endpoints that the running daemon serves, and its hosts file; undefined
  * if none runs.
  */
-async function served(
+async function servedNow(
   args: DaemonArgs,
   io: Io,
-): Promise<{ listening: Listening[]; hostsPath: string } | undefined> {
+): Promise<(Served & { hostsPath: string }) | undefined> {
   const callDaemon = daemonAt(args, io);
   try {
-    const [items, { hosts_path: hostsPath }] = await Promise.all([
+    const [items, { hosts_path: hostsPath, dns }] = await Promise.all([
       callDaemon("list"),
       callDaemon("status"),
     ]);
     const present = items.filter(({ state }) => state === "listening");
     return {
       listening: present.map(({ url, hostname: host, ip, port }) => ({ url, host, ip, port })),
+      zones: dns?.zones ?? [],
       hostsPath,
     };
   } catch (error) {
@@ -54,7 +61,7 @@ async function served(
 
 /** Pure: the text of `ngrokd plan`. */
 export function planText(
-  { identity, changes }: LookAhead,
+  { identity, changes, resolver }: LookAhead,
   daemon: boolean,
   hostsPath: string,
   paint: Paint,
@@ -62,6 +69,7 @@ export function planText(
   const parts = [
     ...identityLines(identity, paint),
     ...(changes === undefined ? [unknown] : changeLines(changes, hostsPath, paint)),
+    ...(changes === undefined ? [] : zoneLines(changes.zones, resolver, paint)),
   ];
   const nothing =
     parts.length === 0 ? [`Nothing would change; endpoints served: ${changes?.served ?? 0}.`] : [];
@@ -120,6 +128,13 @@ function changeLines(
       ...hosts.remove.map((line) => `  ${remove} ${shown(line)}`),
     ]),
   ];
+}
+
+function zoneLines({ add, remove }: Preview["zones"], resolver: string, paint: Paint): string[] {
+  return section(`Resolver (${resolver}):`, [
+    ...add.map((zone) => `  ${paint.good("+")} *.${zone}`),
+    ...remove.map((zone) => `  ${paint.bad("-")} *.${zone}`),
+  ]);
 }
 
 const section = (title: string, lines: readonly string[]): string[] =>

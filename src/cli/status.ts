@@ -40,6 +40,7 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
     ["Daemon", daemonText(status)],
     ["Configuration", status.config_path],
     ["Hosts file", status.hosts_path],
+    ...dnsRows(status),
   ];
   const marked = (mark: string, tint: (text: string) => string, text: string): string[] =>
     wrapped(text, width - mark.length - 1).map(
@@ -62,6 +63,14 @@ function daemonText({ version, pid, uptime_seconds }: Status): string {
 function proxyRows({ proxy: { api, ingress } }: Status): [string, string][] {
   if (api === ingress) return api === "" ? [] : [["Proxy", api]];
   return [["Proxy", api === "" ? `${ingress}, for the ingress only` : `${api}, for the API only`]];
+}
+
+function dnsRows({ dns }: Status): [string, string][] {
+  if (dns === undefined) return [];
+  if (dns.listening === "") return [["DNS server", "not listening"]];
+  const zones = dns.zones.map((zone) => `*.${zone}`).join(", ");
+  const whole = zones === "" ? dns.listening : `${dns.listening}, for ${zones}`;
+  return [["DNS server", whole]];
 }
 
 function phaseText({ phase, reason }: Status, paint: Paint): string {

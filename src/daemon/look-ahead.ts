@@ -10,6 +10,8 @@ import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { readAssignment } from "../machine/assignment-file.ts";
 import { inspectHostsFile } from "../machine/hosts/file.ts";
 import { policyNow } from "../machine/own-names.ts";
+import { resolverFacts } from "../machine/resolver/facts.ts";
+import { wayFor } from "../machine/resolver/way.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
@@ -41,18 +43,26 @@ export interface LookAhead {
    * machine.
    */
   readonly changes: Preview | undefined;
+  /** How this machine's resolver would be told about zones, in words. */
+  readonly resolver: string;
+}
+
+/** What a running daemon serves. */
+export interface Served {
+  readonly listening: readonly Listening[];
+  readonly zones: readonly string[];
 }
 
 /**
  * Finds the changes of the next pass: reads files and calls ngrok's API, and
- * changes nothing. `listening` is what a running daemon serves. Rejects with
+ * changes nothing. `served` is what a running daemon serves. Rejects with
  * NgrokdError `config` without an API key, and with the errors of the files and
  * the API.
  */
 export async function lookAhead(
   net: Net,
   loaded: Loaded,
-  listening: readonly Listening[],
+  { listening, zones }: Served,
   signal?: AbortSignal,
 ): Promise<LookAhead> {
   const { config } = loaded;
@@ -60,7 +70,11 @@ export async function lookAhead(
   const identity = identityPreview(found, new Date());
   const key = parseApiKey(config.api.key);
   if (found.kind !== "identity")
-    return { identity: key.ok ? identity : withoutKey(identity), changes: undefined };
+    return {
+      identity: key.ok ? identity : withoutKey(identity),
+      changes: undefined,
+      resolver: "",
+    };
   if (!key.ok)
     throw new NgrokdError("config", "Cannot ask ngrok without an API key", {
       hint: "run `ngrokd set-api-key`",
@@ -85,6 +99,7 @@ export async function lookAhead(
     listed,
     saved: assignment,
     below,
+    zones,
     range: addressRange(config.net.subnet).range,
     policy: await policyNow({
       hostsPath: loaded.hostsPath,
@@ -97,7 +112,9 @@ export async function lookAhead(
     listening,
     hosts: hosts.before,
   });
-  return { identity, changes };
+  const facts = await resolverFacts(config.net.interface_name, config.dns.manage_resolv_conf);
+  const { text } = wayFor(facts, config.dns.listen.replace(/:\d+$/, ""));
+  return { identity, changes, resolver: text };
 }
 
 const withoutKey = (identity: IdentityPreview): IdentityPreview => ({

@@ -1,5 +1,6 @@
 import { networkInterfaces } from "node:os";
 import type { Config } from "../config/schema.ts";
+import type { DnsFacts } from "../desk/daemon-facts.ts";
 import type { Zones } from "../dns/answer.ts";
 import { type DnsOptions, type DnsServer, startDns } from "../dns/dns.ts";
 import type { NameRecord } from "../exposure/exposure.ts";
@@ -33,17 +34,8 @@ export interface Naming {
   moved(): void;
   /** Takes the resolver's settings back, and then ends the server. */
   stop(): Promise<void>;
-  readonly report: NamingReport;
-}
-
-export interface NamingReport {
-  /** `host:port`; empty if the server does not run. */
-  readonly listening: string;
-  /** How this machine's resolver finds the server. */
-  readonly way: string;
-  readonly zones: readonly string[];
-  /** Sentences for the user. */
-  readonly warnings: readonly string[];
+  /** Undefined if it is turned off. */
+  readonly report: DnsFacts | undefined;
 }
 
 export interface NamingDeps {
@@ -247,8 +239,9 @@ async function check({ server, zones, canary, resolver, log, stopped }: State): 
   else log.warn(canary.trouble);
 }
 
-function reportOf({ server, zones, resolver, canary, trouble, config }: State): NamingReport {
-  if (!config().dns.enabled) return { listening: "", way: "", zones: [], warnings: [] };
+function reportOf(state: State): DnsFacts | undefined {
+  const { server, zones, resolver, canary, trouble, config } = state;
+  if (!config().dns.enabled) return undefined;
   return {
     listening: server === undefined ? "" : hostPortText(server.dns.address),
     way: resolver.way.text,

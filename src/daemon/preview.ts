@@ -17,6 +17,8 @@ export interface PreviewFacts {
   readonly range: Subnet;
   readonly policy: Policy;
   readonly below?: NamesBelow;
+  /** The zones for which the resolver asks the daemon now. */
+  readonly zones?: readonly string[];
   /** What listens now; empty if no daemon runs. */
   readonly listening: readonly Listening[];
   /** The hosts file, as editHosts takes it. */
@@ -52,6 +54,8 @@ export interface Preview {
     readonly remove: readonly string[];
     readonly refused: string;
   };
+  /** Zones for which this machine's resolver would ask the daemon, or no more. */
+  readonly zones: { readonly add: readonly string[]; readonly remove: readonly string[] };
   /** Endpoints that would not be served. */
   readonly unserved: readonly { readonly url: string; readonly reason: string }[];
   /** How many endpoints would be served. */
@@ -66,7 +70,7 @@ export interface Preview {
  * which only a pass can find out.
  */
 export function preview(facts: PreviewFacts): Preview {
-  const { account, listed, saved, policy, range, below, listening, hosts } = facts;
+  const { account, listed, saved, policy, range, below, listening, hosts, zones = [] } = facts;
   const { exposure, unserved } = expose({
     accounts: [{ account, listed }],
     assignment: saved,
@@ -86,6 +90,10 @@ export function preview(facts: PreviewFacts): Preview {
     raise: [...open, ...reopen].flatMap(listeningOf),
     retire: close.flatMap((id) => present.get(id) ?? []),
     hosts: hostsChanges(hosts, entries, saved),
+    zones: {
+      add: exposure.zones.filter((zone) => !zones.includes(zone)),
+      remove: zones.filter((zone) => !(exposure.zones as readonly string[]).includes(zone)),
+    },
     unserved: unserved.map((one) =>
       one.kind === "homeless"
         ? { url: one.binding.url, reason: one.reason }

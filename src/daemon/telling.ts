@@ -29,7 +29,7 @@ export function currentState(parts: PartsWithHealth): State {
     settings: settings.warnings,
     health: health.trouble,
     hosts: machine.trouble,
-    dns: naming.report.warnings,
+    dns: naming.report?.warnings ?? [],
     identity: account.identity.warnings(),
     trust: trust.warnings,
     selectors: account.selectors.trouble,
@@ -58,13 +58,14 @@ export function healthSource(parts: Parts): HealthSource {
 }
 
 /** The facts of status and metrics that are not in the state. */
-export function factsOf({ options, relay, account }: Parts): DaemonFacts {
+export function factsOf({ options, relay, naming, account }: Parts): DaemonFacts {
   const { limit, ingress } = relay.stats();
   return {
     runtime: options.net.runtime,
     ingress,
     limit,
     turnedAway: options.net.descriptors.turnedAway,
+    dns: naming.report,
     schedule: account.schedule,
     renewalTrouble: account.identity.renewalTrouble,
   };

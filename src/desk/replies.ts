@@ -8,7 +8,7 @@ import {
   type State,
 } from "../model/state.ts";
 import { version } from "../version.ts";
-import type { Liveness, StatusFacts } from "./daemon-facts.ts";
+import type { DnsFacts, Liveness, StatusFacts } from "./daemon-facts.ts";
 import type { HealthReport, Latency, ListItem, Status } from "./reply-schemas.ts";
 
 const dayMs = 86_400_000;
@@ -81,10 +81,18 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     config_path: loaded.path,
     hosts_path: loaded.hostsPath,
     proxy: proxyWays(loaded.config.api.url, state.ingress, loaded.proxy),
+    ...(facts.dns !== undefined && { dns: dnsReply(facts.dns) }),
     insecure_skip_verify: loaded.config.server.insecure_skip_verify,
     warnings: [...state.warnings],
   };
 }
+
+const dnsReply = ({ listening, way, zones, warnings }: DnsFacts): Status["dns"] => ({
+  listening,
+  way,
+  zones: [...zones],
+  trouble: warnings.join("; "),
+});
 
 /**
  * Pure: the reply to `list`. The first eight fields are the Go program's

@@ -34,6 +34,7 @@ import {
 import {
   judgeConfiguration,
   judgeDaemon,
+  judgeDns,
   judgeEnvironment,
   judgeFiles,
   judgeListener,
@@ -89,6 +90,7 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
     ...(loaded === undefined ? [] : [judgeProxy(waysOf(loaded, local), status)]),
     ...apiFindings(api, local),
     ...(await ingressFindings(place, local, api, all)),
+    ...(status === undefined ? [] : judgeDns(status)),
     ...names,
     ...listeners,
     ...leftovers,
@@ -238,9 +240,12 @@ async function nameFindings(local: Local, all: boolean): Promise<Finding[]> {
   const { daemon, hosts, hostsPath } = local;
   const unread = hosts.ok ? [] : [broken("hosts", hosts.error)];
   const expected = new Map<string, string>();
+  const below = new Set<string>();
   if (daemon.ok) {
-    for (const { hostname, ip, state } of daemon.value.list)
+    for (const { hostname, ip, state, url } of daemon.value.list) {
       if (state === "listening") expected.set(hostname, ip);
+      if (url.includes("*")) below.add(hostname);
+    }
   } else {
     if (isNgrokdError(daemon.error, "not-running"))
       return [...unread, notChecked("names", unanswered)];
@@ -249,7 +254,13 @@ async function nameFindings(local: Local, all: boolean): Promise<Finding[]> {
       for (const { address, ours } of found) if (ours) expected.set(name, address);
   }
   const judged = await paced([...expected], pace(all), async ([name, ip]) => ({
-    ...judgeName("names", { name, ip, resolved: await resolved(name), hosts }),
+    ...judgeName("names", {
+      name,
+      ip,
+      resolved: await resolved(name),
+      hosts,
+      wildcard: below.has(name),
+    }),
     about: name,
   }));
   if (judged.length === 0) return [...unread, ok("names", "there are none to look up")];

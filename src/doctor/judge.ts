@@ -204,6 +204,19 @@ export function judgeFiles(
   return [ok("files", text)];
 }
 
+/** Whether programs find the names below wildcards, as the daemon knows. */
+export function judgeDns({ dns }: Status): Finding[] {
+  if (dns === undefined) return [];
+  const { listening, trouble, way, zones } = dns;
+  if (trouble !== "") return [failure("dns", trouble)];
+  const names = zones.map((zone) => `*.${zone}`).join(", ");
+  return [
+    names === ""
+      ? ok("dns", `it listens on ${listening}, and no wildcard is served`)
+      : ok("dns", `it listens on ${listening}, and is asked for ${names} (${way})`),
+  ];
+}
+
 /**
  * Whether an endpoint of the daemon's list listens. `sockets`: the kernel's
  * list. `holders`: programs by the inodes of their sockets.

@@ -89,6 +89,23 @@ stories("names below a wildcard, by DNS", () => {
     );
   });
 
+  test("status, doctor and why know of it, and why follows a name that is new", async () => {
+    expect((await daemon.status()).dns).toEqual({
+      listening: "127.0.0.1:53",
+      way: "/etc/resolv.conf",
+      zones: ["team.internal"],
+      trouble: "",
+    });
+    expect((await ngrokd("status")).out).toContain("127.0.0.1:53, for *.team.internal");
+    expect((await ngrokd("doctor")).out.replaceAll(/\s+/g, " ")).toContain(
+      "it listens on 127.0.0.1:53, and is asked for *.team.internal (/etc/resolv.conf)",
+    );
+    const why = await ngrokd("why http://fresh.team.internal/");
+    expect(why.out).toMatch(/"fresh\.team\.internal" leads to 127\.\S+, by the DNS/);
+    expect(why.code).toBe(0);
+    expect((await ngrokd("why a.team.internal")).code).toBe(0);
+  });
+
   test("other names are refused, and another program's name server is asked", async () => {
     const { out } = await run(["dig", "@127.0.0.1", "+time=2", "+tries=1", "example.com"]);
     expect(out).toContain("status: REFUSED");
@@ -203,6 +220,9 @@ stories("the DNS server beside other programs", () => {
     });
     const on = { dns: { enabled: true, manage_resolv_conf: true } };
     writeConfig(configFor(cloud, on));
+    expect((await ngrokd("plan")).out).toContain(
+      "Resolver (/etc/resolv.conf):\n  + *.team.internal",
+    );
     await daemon.reload();
     const address = await until(
       "a name resolves",
