@@ -54,7 +54,7 @@ export interface Preview {
     readonly remove: readonly string[];
     readonly refused: string;
   };
-  /** Zones for which this machine's resolver would ask the daemon, or no more. */
+  /** Zones for which the machine's resolver would ask the daemon, or not. */
   readonly zones: { readonly add: readonly string[]; readonly remove: readonly string[] };
   /** Endpoints that would not be served. */
   readonly unserved: readonly { readonly url: string; readonly reason: string }[];
