@@ -1,4 +1,4 @@
-/** A reset is not an end: it is seen as what it is, in both directions. */
+/** A reset is not an end: each is reported as itself, in both directions. */
 import assert from "node:assert/strict";
 import { bytesOf, type Case, kinds, readExactly, rejects, sleep, soon, textOf } from "../kit.ts";
 
@@ -88,8 +88,8 @@ export const aborts: Case[] = kinds.flatMap(({ label, pair }): Case[] => [
       conn.abort();
       await soon(writing, "the waiting write");
       await soon(conn.closed, "closed");
-      // Not how it ends: libuv reports a reset behind unread bytes as an end
-      // (uv__stream_io, "partial read" and POLLHUP).
+      // The kind of end is not checked: libuv reports a reset after unread
+      // bytes as an end (uv__stream_io, "partial read" and POLLHUP).
       assert((await world.peer.receive(socket)).length < written + block.length);
     },
   },

@@ -1,6 +1,6 @@
 /**
- * Listening: addresses, unix sockets, and accepted connections that do not
- * depend on each other or on their listener.
+ * Listening: addresses, unix sockets, and accepted connections that depend
+ * neither on each other nor on their listener.
  */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, statSync, unlinkSync, writeFileSync } from "node:fs";
@@ -142,7 +142,7 @@ export const listeners: Case[] = [
         throw new Error("thrown on purpose");
       });
       const talk = async ({ address }: Listener) => {
-        // A reset that comes at once may be met by the dial already.
+        // The dial itself may already meet an early reset.
         const conn = await world.net.dial(address).catch((error) => error.details.errno as string);
         if (typeof conn === "string") return conn;
         const text = await readAll(conn).then(textOf, (error) => error.details.errno as string);
