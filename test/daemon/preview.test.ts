@@ -26,7 +26,7 @@ const nothing = {
   unserved: [],
 };
 
-/** What changes, without all that would be served. */
+/** The changes, without the list of served endpoints. */
 const changesOf = (given: PreviewFacts) => {
   const { exposure: _, ...changes } = preview(given);
   return changes;

@@ -43,7 +43,7 @@ const refresh = {
 };
 const report = certificateReport(refresh);
 
-/** A desk with these parts, and a list of what was asked of it. */
+/** A desk with these parts, and a list of the calls to it. */
 function deskWith(parts: Partial<Desk> = {}) {
   const asked: string[] = [];
   const log = memoryLog();

@@ -11,8 +11,8 @@ describe("demand", () => {
 
   test("is what arrives during two dials, where that is steady", () => {
     const demand = createDemand();
-    // 400 a second for ten seconds, dials of 100 ms: 80 arrive meanwhile; 200
-    // ms alone see 80 as well.
+    // 400 a second for ten seconds, dials of 100 ms: 80 arrive during two
+    // dials. The largest burst of 200 ms is 80, too.
     for (let now = 0; now < 10_000; now += 2.5) demand.note(now);
     expect(demand.target(10_000, { dialMs: 100, min: 1, max: 1000 })).toBeWithin(76, 84);
   });

@@ -35,7 +35,7 @@ describe("upgrade", () => {
             notices: ["mind the gap"],
             fate: "open",
           });
-          // The bytes behind the response are still to be read.
+          // The bytes after the response are still to be read.
           const rest: Uint8Array[] = [];
           for (let chunk = await conn.read(); chunk !== null; chunk = await conn.read())
             rest.push(chunk);
@@ -200,7 +200,8 @@ describe("createIngress, over real TLS", () => {
     const error = await failure(
       createIngress(net, () => ({ ...ingress.settings, ...foreign })).open(target, patience()),
     );
-    // Which of the three depends on how the server's TLS hangs up.
+    // The way in which the server's TLS closes decides which of the three it
+    // is.
     expect(error.message).toMatch(
       /^The ingress (?:refused our client certificate: |closed the connection without an answer|reset the connection)/,
     );
@@ -240,7 +241,7 @@ describe("createIngress, over real TLS", () => {
 });
 
 describe("the trouble of an ingress", () => {
-  /** Accepts, and says nothing, as where a firewall swallows what follows. */
+  /** Accepts and sends no byte, as with a firewall that drops the packets. */
   async function silence() {
     const conns: Conn[] = [];
     const listener = await net.listen(
@@ -298,8 +299,8 @@ describe("the trouble of an ingress", () => {
 });
 
 /**
- * What a rejection is; most of them are NgrokdErrors, and those of a signal
- * whatever the caller chose.
+ * The error of a rejection. It is an NgrokdError in most cases. For a signal it
+ * is any value of the caller.
  */
 async function failure(work: Promise<unknown>): Promise<NgrokdError> {
   return (await work.then(

@@ -3,7 +3,7 @@ import { createPool, type PoolLimits, type PoolOptions } from "../../src/ingress
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Conn } from "../../src/net/types.ts";
 
-/** A connection whose end is in the test's hand. */
+/** A connection whose end the test controls. */
 interface Fake extends Conn {
   readonly name: number;
   readonly reading: PromiseWithResolvers<Uint8Array | null>;
@@ -58,7 +58,7 @@ const poolOf = (limits: PoolLimits = usual, dial?: PoolOptions["dial"]) =>
       (async () => (failing ? Promise.reject(new NgrokdError("network", "refused")) : fake())),
   });
 
-/** Lets time pass, and everything that it makes happen. */
+/** Lets time pass, and runs the work that it causes. */
 async function pass(ms: number): Promise<void> {
   for (let left = ms; left >= 0; left -= 5) {
     for (let turn = 0; turn < 8; turn += 1) await Promise.resolve();
@@ -194,7 +194,7 @@ describe("the patience of a pool", () => {
     pool.prepare();
     await pass(1000);
     made[0]?.reading.resolve(null);
-    // The seven others are over at once, and were of another time.
+    // The other seven end at once, since they are from an earlier time.
     await pass(1100);
     expect(pool.patienceMs).toBe(2000);
     pool.close();

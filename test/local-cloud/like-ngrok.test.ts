@@ -1,4 +1,7 @@
-/** What ngrok's own clients meet, and what they must meet here as well. */
+/**
+ * Replies that ngrok's own clients receive from ngrok, and must receive here
+ * too.
+ */
 import { describe, expect, test } from "bun:test";
 import "reflect-metadata"; // before @peculiar/x509, which needs it
 import * as x509 from "@peculiar/x509";

@@ -142,9 +142,7 @@ describe("a dial to a name with several addresses", () => {
   });
 });
 
-/**
- * A dial under a clock that moves by hand, whose attempts end as they are told.
- */
+/** A dial with a clock that the test moves. The test also ends its attempts. */
 function scene(ips: readonly string[], signal?: AbortSignal) {
   let now = 0;
   let timers: { at: number; call: () => void }[] = [];

@@ -61,7 +61,7 @@ const { port } = server.address() as { port: number };
 const url = `http://127.0.0.1:${port}`;
 afterAll(() => void server.close());
 
-/** What a dial is asked for, without one. */
+/** Records the requests for dials, without a dial. */
 function watched(): { net: Net; dials: { host: string; options: DialOptions }[] } {
   const dials: { host: string; options: DialOptions }[] = [];
   const dial: Net["dial"] = async (address, options = {}) => {
@@ -187,7 +187,7 @@ test("a fetch where no proxy is set is the runtime's own", async () => {
   const response = await createFetch(net, { ...rules, proxy: undefined })(`${url}/nothing`, {});
   expect(response.status).toBe(204);
   expect(dials).toEqual([]);
-  // HTTP_PROXY alone is none for us, and must not become one for the runtime.
+  // HTTP_PROXY alone does not count for us, and must not count for the runtime.
   await expect(
     createFetch(net, { ...rules, proxy: undefined, httpProxy: true })(`${url}/nothing`, {}),
   ).rejects.toThrow("not here");
@@ -214,8 +214,8 @@ describe("a fetch after discard()", () => {
     fetch.discard();
     expect(await ask()).toBe(kept + 1);
     expect(await ask()).toBe(kept + 2);
-    // Bun gives up what has been idle for 5 minutes, and the last request of
-    // before may have had 30 s.
+    // Bun closes connections that were idle for 5 minutes. The last request
+    // before may have taken 30 s.
     now = 330_000;
     expect(await ask()).toBe(kept + 3);
     now = 360_000;

@@ -85,7 +85,7 @@ test("what is looked up for a URL is its host, or the proxy's", () => {
 });
 
 describe("the ingress's last known address", () => {
-  /** A network whose name servers answer, refuse, or are silent. */
+  /** A network whose name servers reply, refuse, or are silent. */
   function scene() {
     let mode: "up" | "refuses" | "silent" = "up";
     let now = 0;

@@ -96,7 +96,7 @@ describe("mend", () => {
     await open(doors, url);
     const conn = await talking(home, 18001);
     await doors.mend(async () => new Set([key]));
-    // Another program is quicker: it has the place as soon as ours is closed.
+    // Another program is faster: it listens as soon as our listener is closed.
     const [door] = doors.present.values();
     door?.listener.close();
     const other = await occupy(home, 18001);
@@ -145,8 +145,8 @@ describe("close", () => {
     expect(sizes(doors)).toEqual({ present: 0, draining: 1 });
     await conn.write(bytes("still here"));
     expect(await read(conn, 10)).toBe("still here");
-    // The same place can be taken again meanwhile, and what drains is not
-    // disturbed.
+    // The same place can be used again meanwhile, and the draining connections
+    // are not disturbed.
     expect(await open(doors, url)).toBeUndefined();
     conn.closeWrite();
     expect(await ending(conn)).toBe("FIN");
@@ -163,7 +163,7 @@ describe("close", () => {
     await close(doors, home, 40);
     expect(await ending(conn)).toBe("aborted");
     await gone(doors);
-    // By our deadline, and by neither of the two ends.
+    // Our deadline ends it, not one of the two ends.
     expect(meter?.errorsBy).toMatchObject({ timeout: 1, reset: 0 });
   });
 
@@ -299,7 +299,7 @@ describe("limits", () => {
         `warn a.demo:18001: new connections are ${meter?.lastError} (hint: raise \`forward.max_connections_per_endpoint\`)`,
       ]),
     );
-    // The others feel nothing.
+    // The others are not affected.
     conns.push(await talking("127.81.0.3", 18001));
     conns[0]?.close();
     await until(() => doors.open === 2);

@@ -38,7 +38,7 @@ const done = (change: HostsUpdate["change"]): HostsUpdate => ({
   shadowed: [],
 });
 
-/** A hosts file in a folder of its own, and a state folder beside it. */
+/** A hosts file in its own folder, and a state folder beside it. */
 async function place(text: string | undefined = foreign) {
   const folder = await temporaryFolder();
   const [etc, stateFolder] = [join(folder.path, "etc"), join(folder.path, "state")];

@@ -13,7 +13,7 @@ import { temporaryFolder } from "../support.ts";
 const mine = "/run/mine.sock";
 const theirs = "/run/theirs.sock";
 const nobody: OwnerDeps = { isAlive: async () => false };
-/** Of a system that does not tell when a process began. */
+/** For a system that does not report the start of a process. */
 const untold = (isAlive: boolean): OwnerDeps => ({
   isAlive: async () => isAlive,
   startOf: async () => "",
