@@ -123,7 +123,7 @@ describe("acceptable", () => {
     expect(acceptable(certPem, older, new Date(hours(-2).getTime() - 4 * 60_000)).ok).toBe(true);
   });
 
-  test("is any that is valid, where the one in use is not valid yet or has expired", async () => {
+  test("is any valid one if the one in use is not valid yet or has expired", async () => {
     const { cert: certPem, key: keyPem } = await issue(ca, "a", { notAfter: hours(2) });
     const early = await issue(ca, "b", { notBefore: hours(48), notAfter: hours(500) });
     const over = await issue(ca, "c", { notBefore: hours(-9), notAfter: hours(-1) });

@@ -101,7 +101,7 @@ describe("a bad request on the control socket", () => {
     ],
     ["deep nesting", `${"[".repeat(30_000)}\n`, notJson],
     ["1 MB", `{"command":"${"x".repeat(1e6)}"}\n`, "The request is larger than 64 KiB"],
-  ])("that is %s gets an error and harms nobody", async (_name, text, error) => {
+  ])("that is %s gets an error and harms no other client", async (_name, text, error) => {
     await using server = await started();
     expect(JSON.parse(await server.say(text))).toEqual({ success: false, error, code: "protocol" });
     expect(await askDaemon(net, server.path, { command: "list" })).toEqual({ said: "list" });
@@ -269,7 +269,7 @@ describe("startControlServer", () => {
 });
 
 describe("startControlServer on a path that is in use", () => {
-  test("refuses where another daemon lives, tells its pid, and leaves it alone", async () => {
+  test("refuses if another daemon lives, names its pid, and leaves it alone", async () => {
     await using first = await started({ handle: async () => ({ pid: 4711, registered: true }) });
     const error = await failure(started({ path: first.path }));
     expect({ code: error.code, details: error.details }).toEqual({
@@ -325,7 +325,7 @@ describe("startControlServer on a path that is in use", () => {
     ["is free", async () => undefined],
     ["has a dead socket", stale],
     ["has a dead socket whose takeover was cut short", cutShort],
-  ])("lets exactly one of ten win, where the path %s", async (_name, prepare) => {
+  ])("lets exactly one of ten win if the path %s", async (_name, prepare) => {
     for (let round = 0; round < 8; round += 1) {
       await using folder = await temporaryFolder();
       const path = join(folder.path, "s");

@@ -145,7 +145,7 @@ describe("one bad thing stays one bad thing", () => {
     expect(hosts()).toEqual({ "a.demo": "127.82.0.1" });
   });
 
-  test("a new name gets an address where nothing else listens on its port", async () => {
+  test("a new name gets an address without another listener on its port", async () => {
     const { pass, saved } = machine();
     const other = await occupy("127.82.0.1", 18101);
     expect(told(await pass([a, b]))).toEqual([

@@ -179,7 +179,7 @@ describe("createIngress, over real TLS", () => {
     ]);
   });
 
-  test("looks at its settings anew for every connection", async () => {
+  test("reads its settings again for every connection", async () => {
     await using ingress = await fakeIngress((conn) => conn.write(accepted()));
     const { ca: right, ...rest } = ingress.settings;
     const wrong = [(await rootCa("Another")).cert];
@@ -194,7 +194,7 @@ describe("createIngress, over real TLS", () => {
     if (opened.kind === "accepted") opened.conn.abort();
   });
 
-  test("says that it is our certificate where the ingress refuses that", async () => {
+  test("names our certificate as the cause if the ingress refuses it", async () => {
     await using ingress = await fakeIngress(() => undefined);
     const foreign = await issue(await rootCa("Another"), "operator", { usage: ["client"] });
     const error = await failure(
@@ -263,7 +263,7 @@ describe("the trouble of an ingress", () => {
     return limit.signal;
   };
 
-  test("is told where a dial runs out of time, and not where it is given up or had none", async () => {
+  test("is reported if a dial runs out of time, and not if it is cancelled or had none", async () => {
     await using ingress = await fakeIngress(() => undefined);
     using swallowed = await silence();
     const tried = createIngress(net, () => ({ ...ingress.settings, port: swallowed.port }));

@@ -88,7 +88,7 @@ describe("createPool", () => {
     pool.close();
   });
 
-  test("dials nothing where it is turned off", async () => {
+  test("dials nothing if it is off", async () => {
     const pool = poolOf({ min: 0, max: 0, idleTimeoutMs: 60_000 });
     pool.prepare();
     expect(pool.take()).toBeUndefined();
@@ -175,7 +175,7 @@ describe("the patience of a pool", () => {
     pool.close();
   });
 
-  test("grows patient again where the ingress was not impatient but restarted", async () => {
+  test("keeps connections longer again if the ingress had only restarted", async () => {
     const pool = poolOf();
     pool.prepare();
     await pass(1000);
@@ -241,7 +241,7 @@ describe("the setbacks of a pool", () => {
     pool.close();
   });
 
-  test("rests no longer once somebody else's dial has succeeded", async () => {
+  test("ends its rest when another dial has succeeded", async () => {
     failing = true;
     const pool = poolOf();
     pool.prepare();
@@ -260,7 +260,7 @@ describe("the setbacks of a pool", () => {
     ["is closed", null, undefined],
     ["breaks with an alert", new NgrokdError("tls", "no certificate of ours"), "tls"],
   ])(
-    "knows how many in a row the ingress would not have, where each %s, until one lasts",
+    "counts the connections in a row of which each %s, until one lasts",
     async (_how, end, code) => {
       let hangs = true;
       const pool = poolOf({ ...usual, min: 1 }, async () => {
@@ -314,7 +314,7 @@ describe("the setbacks of a pool", () => {
 });
 
 describe("a pool whose settings change", () => {
-  test("starts anew when it is told that everything is another now", async () => {
+  test("starts again if all settings change", async () => {
     const pool = poolOf();
     pool.prepare();
     await pass(5);

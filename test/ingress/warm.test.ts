@@ -151,7 +151,7 @@ describe("ready connections in trouble", () => {
     later.close();
   });
 
-  test("are made at once where somebody's dial succeeds after an outage", async () => {
+  test("are made at once if another dial succeeds after an outage", async () => {
     let out = true;
     const dial: Net["dial"] = async () => {
       if (out) throw new NgrokdError("network", "refused");
@@ -231,7 +231,7 @@ describe("TLS sessions", () => {
     expect(seen).toEqual({ offered: 2, kept: 1 });
   });
 
-  test("are left alone where that is configured", async () => {
+  test("are not used if the configuration forbids it", async () => {
     await using server = await fakeIngress((conn) => conn.write(accepted()));
     const { seen, watching } = recorded();
     const ingress = createIngress(watching, () => ({ ...server.settings, resume: false }));

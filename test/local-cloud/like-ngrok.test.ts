@@ -224,7 +224,7 @@ describe("a request", () => {
     expect({ made: made.status, own: own.status }).toEqual({ made: 201, own: 200 });
   });
 
-  test("to no route gets a 404 with its path, whoever sends it", async () => {
+  test("to an unknown path gets a 404 with that path, whatever its headers", async () => {
     const cloud = await startCloud();
     const { id } = await register(cloud);
     const routes = [

@@ -39,7 +39,7 @@ describe("a dial to a name with several addresses", () => {
     expect(world.log.slice(3)).toEqual(["1500 give up ::1", "1500 give up ::2"]);
   });
 
-  test("goes to the next at once where one is refused, and waits anew from there", async () => {
+  test("tries the next at once if one is refused, and then waits again", async () => {
     const world = scene(["::1", "::2", "1.1.1.1"]);
     await world.pass(100);
     world.attempts.get("::1")?.reject(refused());

@@ -71,7 +71,7 @@ function watched(): { net: Net; dials: { host: string; options: DialOptions }[] 
   return { net: { ...bunNet, dial }, dials };
 }
 
-describe("a fetch where a proxy is set", () => {
+describe("a fetch with a proxy", () => {
   const fetch = createFetch(bunNet, rules);
 
   test("sends method, headers and body, and answers status, headers and body", async () => {
@@ -119,7 +119,7 @@ describe("a fetch where a proxy is set", () => {
     ]);
   });
 
-  test.each(["/gzip-cut", "/gzip-lie"])("fails where a coded body is broken: %s", async (path) => {
+  test.each(["/gzip-cut", "/gzip-lie"])("fails if a coded body is broken: %s", async (path) => {
     await expect((await fetch(url + path, {})).text()).rejects.toThrow();
   });
 
@@ -128,7 +128,7 @@ describe("a fetch where a proxy is set", () => {
     expect(await readLimited(body as ReadableStream<Uint8Array>, 1024 * 1024)).toBeUndefined();
   });
 
-  test("fails where the body is cut off, and where its signal says so", async () => {
+  test("fails if the body is cut off, or if its signal aborts", async () => {
     await expect((await fetch(`${url}/cut`, {})).text()).rejects.toThrow();
     const stop = new AbortController();
     const waiting = fetch(`${url}/silent`, { signal: stop.signal });
@@ -182,7 +182,7 @@ describe("a fetch where a proxy is set", () => {
   });
 });
 
-test("a fetch where no proxy is set is the runtime's own", async () => {
+test("a fetch without a proxy is the runtime's own", async () => {
   const { net, dials } = watched();
   const response = await createFetch(net, { ...rules, proxy: undefined })(`${url}/nothing`, {});
   expect(response.status).toBe(204);
@@ -262,7 +262,7 @@ describe("a fetch after discard()", () => {
     await expect(asking).rejects.toThrow("never mind");
   });
 
-  test("dials for each request where the runtime's fetch cannot be told to", async () => {
+  test("dials for each request if the runtime's fetch cannot forget its connections", async () => {
     const { net, dials } = watched();
     const fetch = createFetch({ ...net, runtime: "deno" }, direct);
     expect((await fetch(`${url}/nothing`, {})).status).toBe(204);

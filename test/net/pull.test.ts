@@ -193,7 +193,7 @@ describe("the end of a PullConn", () => {
     await conn.closed;
   });
 
-  test("the same where the refusal meets a write that waited for room", async () => {
+  test("the same if the refusal meets a write that waited for room", async () => {
     const { conn, socket } = fake(1);
     const writing = codeOf(() => conn.write(Uint8Array.of(1, 2)));
     socket.gone = true;

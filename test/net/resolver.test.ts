@@ -34,7 +34,7 @@ describe("a question to the resolver", () => {
     expect(askResolver("127.0.0.1", never).pending).toBe(false);
   });
 
-  test("that nobody answers names the name servers", () => {
+  test("without an answer names the name servers", () => {
     expect(resolverSilent("a.test", ["10.0.0.1", "10.0.0.1", "fe80::1"]).message).toBe(
       'Cannot look up "a.test": the name servers "10.0.0.1" and "fe80::1" do not answer',
     );

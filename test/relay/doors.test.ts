@@ -73,7 +73,7 @@ describe("mend", () => {
     expect(await refused(home, 18001)).toBe("accepted");
   });
 
-  test("listens again where the system lists it no more, and open connections go on", async () => {
+  test("listens again if the system lists it no more, and open connections go on", async () => {
     const doors = fresh();
     await open(doors, url);
     const conn = await talking(home, 18001);
@@ -193,7 +193,7 @@ describe("close", () => {
     expect(total()).toBe(0);
   });
 
-  test("keeps them also where one of two that drain has ended before the other", async () => {
+  test("keeps them also if one of two draining doors ends before the other", async () => {
     const doors = fresh();
     const away = "127.81.0.3";
     await open(doors, url);
@@ -243,7 +243,7 @@ describe("drain", () => {
     expect(doors.draining.size).toBe(0);
   });
 
-  test("cuts at once where there is no more patience, before or while it waits", async () => {
+  test("cuts at once if the time is over, before or during the wait", async () => {
     for (const early of [true, false]) {
       const doors = fresh();
       await open(doors, url);
@@ -346,7 +346,7 @@ describe("limits", () => {
 });
 
 describe("probe", () => {
-  test("finds the addresses where something else listens, and leaves the others free", async () => {
+  test("finds the addresses of other listeners, and leaves the others free", async () => {
     const doors = fresh();
     const other = await occupy("127.81.0.4", 18002);
     const places = ["127.81.0.4", "127.81.0.5"].map((at) => ({ ip: ip(at), port: 18002 }));

@@ -248,7 +248,7 @@ describe("a forward that fails", () => {
 });
 
 describe("the meter", () => {
-  test("counts failures by where they happened", async () => {
+  test("counts failures by their place", async () => {
     const meter = createMeter();
     const failing = async (
       script: Parameters<typeof fakeIngress>[0],

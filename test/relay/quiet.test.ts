@@ -94,7 +94,7 @@ describe("the watch for quiet connections", () => {
     expect(told).toEqual(["later"]);
   });
 
-  test("is patient where nobody sets a limit", () => {
+  test("waits for ever without a limit", () => {
     const pulse = pulseOf(() => expect.unreachable("nothing is too quiet"));
     patient.begin(pulse);
     patient.halfClosed(pulse);

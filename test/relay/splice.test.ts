@@ -63,7 +63,7 @@ describe("splice", () => {
     expect({ a: a.fate, b: b.fate }).toEqual({ a: "aborted", b: "aborted" });
   });
 
-  test("names the client where it does not take the first bytes", async () => {
+  test("names the client if it does not take the first bytes", async () => {
     const a = Object.assign(scripted([], "silence"), refuses);
     const b = scripted([], "silence");
     b.unread(bytes("hello"));

@@ -167,7 +167,7 @@ stories("the commands of the configuration", () => {
     expect(serve.err).toContain("/run/wrong.yml:2:8");
   });
 
-  test("config show tells where each value comes from, and no secret", async () => {
+  test("config show has the origin of each value, and no secret", async () => {
     const env = { NGROK_API_KEY: "a-secret-of-mine", NGROKD_SOCKET: "/run/other.sock" };
     const { out } = await ngrokd("config show", { env });
     expect(out).toMatch(
@@ -314,7 +314,7 @@ stories("the command line on a terminal, with a daemon", () => {
     expect(lines.filter((line) => line.length > 80)).toEqual([]);
   });
 
-  test("list --watch --json prints an array a line, and ends where its reader does", async () => {
+  test("list --watch --json prints an array a line, and ends with its reader", async () => {
     const { out, code } = await run(["sh", "-c", `${binary()} list --watch --json | head -2`]);
     const [first, second] = out
       .trim()

@@ -234,7 +234,7 @@ stories("the control socket's life", () => {
     rmSync(leave);
   });
 
-  test("where the machine has a group ngrokd, its members may use it", async () => {
+  test("if the machine has a group ngrokd, its members may use it", async () => {
     const groups = readFileSync("/etc/group");
     atEnd(() => writeFileSync("/etc/group", groups));
     appendFileSync("/etc/group", "ngrokd:x:4242:\n");

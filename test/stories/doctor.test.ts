@@ -326,7 +326,7 @@ stories("doctor about the machine", () => {
     await daemon.becomes("taken.demo", "listening");
   });
 
-  test("as nobody, what cannot be checked is said, with what would help; the rest is", async () => {
+  test("as another user, names the checks that need root, and does all others", async () => {
     const { code, of, worst } = await doctor("", { as: "nobody" });
     expect(of("privileges")[0]).toContain("→ run this command with sudo");
     expect(of("configuration")[0]).toContain("configuration warning: not checked:");

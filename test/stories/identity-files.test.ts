@@ -187,7 +187,7 @@ stories("a key of another account that is given when the certificate has expired
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("moves this machine where that is asked for, without a daemon", async () => {
+  test("moves this machine on request, without a daemon", async () => {
     const { code, out } = await ngrokd("set-api-key - --switch-account", { stdin: another });
     expect({ code, out }).toEqual({
       code: 0,

@@ -206,7 +206,7 @@ stories("an operator that is deleted in the dashboard", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("a wrong path in `api.url`, where ngrok answers 404, does nothing", async () => {
+  test("a wrong path in `api.url`, for which ngrok sends 404, does nothing", async () => {
     const { cloud, daemon, open } = await serving();
     const before = await ids(cloud);
     const url = `${cloud.apiUrl}/wrong`;

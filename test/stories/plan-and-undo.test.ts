@@ -102,7 +102,7 @@ stories("undo takes back what ngrokd has changed", () => {
     writeConfig(configFor(cloud));
   });
 
-  test("finds nothing on a machine where ngrokd never ran", async () => {
+  test("finds nothing on a machine on which ngrokd never ran", async () => {
     const { code, out } = await ngrokd("undo");
     expect(out).toBe("No change of ngrokd is left on this machine.\n");
     expect(code).toBe(0);

@@ -136,7 +136,7 @@ stories("a machine whose only way out is a proxy", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("tries and keeps a key through it where no daemon runs", async () => {
+  test("tries and saves a key through it without a daemon", async () => {
     freshMachine();
     const { port, asked } = await proxy("socks5");
     writeConfig({

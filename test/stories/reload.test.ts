@@ -265,7 +265,7 @@ stories("a configuration that is wrong, gone or needs a restart", () => {
     expect((await daemon.status()).warnings).toEqual([]);
   });
 
-  test("moves the health server, and says where it cannot", async () => {
+  test("moves the health server, and says if it cannot", async () => {
     const health = (port: number) =>
       fetch(`http://127.0.0.1:${port}/readyz`).then(
         (reply) => reply.status,
@@ -472,7 +472,7 @@ stories("a reload and the connections that are open", () => {
   });
 });
 
-stories("where the configuration comes from", () => {
+stories("the origin of the configuration", () => {
   test("a file that is made after the start is found, and the key in it is used", async () => {
     const cloud = await startCloud();
     const daemon = await serve();

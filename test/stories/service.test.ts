@@ -268,7 +268,7 @@ stories("ngrokd service", () => {
     expect(calls().filter((call) => !call.startsWith("show"))).toEqual([]);
   });
 
-  test("install changes nothing where systemd is not what runs this machine", async () => {
+  test("install changes nothing if systemd does not run this machine", async () => {
     renameSync("/run/systemd/system", "/run/systemd/away");
     const { code, err } = await ngrokd("service install");
     renameSync("/run/systemd/away", "/run/systemd/system");
@@ -356,7 +356,7 @@ stories("ngrokd service", () => {
     expect(existsSync(unit)).toBe(false);
   });
 
-  test("uninstall leaves nothing, also where the configuration is wrong", async () => {
+  test("uninstall leaves nothing, even if the configuration is wrong", async () => {
     await ngrokd("service install");
     calls();
     writeFileSync("/etc/ngrokd/config.yml", "server: [");

@@ -52,7 +52,7 @@ export const aborts: Case[] = kinds.flatMap(({ label, pair }): Case[] => [
     },
   },
   {
-    name: `the peer's reset frees a connection that nobody reads, and is told after what had arrived, over ${label}`,
+    name: `a peer's reset frees an unread connection, and follows its bytes, over ${label}`,
     async run(world) {
       const { conn, socket } = await pair(world);
       await world.peer.send(socket, { text: "hello" });

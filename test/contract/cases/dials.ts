@@ -30,7 +30,7 @@ export const dials: Case[] = [
     },
   },
   {
-    name: "a port where nobody listens is a network error that says so",
+    name: "a port without a listener is a network error that says so",
     async run(world) {
       const { listener } = await listening(world, { host: "127.0.0.1", port: 0 });
       listener.close();

@@ -262,7 +262,7 @@ export const listeners: Case[] = [
     },
   },
   {
-    name: "closing a unix listener leaves somebody else's new file at its path alone",
+    name: "closing a unix listener keeps another program's new file at its path",
     async run(world) {
       const path = join(world.folder, "replaced.sock");
       const { listener } = await listening(world, { path });

@@ -170,7 +170,7 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "an empty list of CAs trusts nobody",
+    name: "an empty list of CAs trusts no server",
     async run(world) {
       const { net, peer, pki } = world;
       const { port } = await peer.listen({ tls: pki.server });
