@@ -8,9 +8,9 @@ import { join } from "node:path";
  * seam's contract on Deno, and the stories, which need dist/ngrokd. `make
  * check` runs the checks alone (`bun test/run.ts checks`). A check counts as
  * one test. At the end stand the skipped tests with their reasons, and the
- * failed ones with their errors, for a log of which only the end is kept. The
- * last line is `N passed, N failed`. The exit code is 1 if a test failed, or if a
- * stage ran no test at all.
+ * failed ones with their errors: of a long log often only the end is kept.
+ * The last line is `N passed, N failed`. The exit code is 1 if a test failed,
+ * or if a stage ran no test at all.
  */
 interface Stage {
   readonly name: string;
