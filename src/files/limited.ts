@@ -7,9 +7,9 @@ export async function readLimited(
   limit: number,
 ): Promise<Uint8Array | undefined> {
   const reader = stream.getReader();
-  // A list of chunks could use too much memory: 100 MB for a million bytes in
-  // chunks of one byte.
-  let bytes = Buffer.alloc(0);
+  // The first chunk is often the only one, and is not copied. Later ones are:
+  // a list of a million one-byte chunks would take 100 MB.
+  let bytes: Uint8Array = new Uint8Array(0);
   let size = 0;
   for (;;) {
     const { done, value } = await reader.read();
@@ -19,12 +19,16 @@ export async function readLimited(
       reader.cancel().catch(() => undefined);
       return undefined;
     }
-    if (size + value.length > bytes.length) {
-      const larger = Buffer.alloc(Math.max(size + value.length, 2 * bytes.length));
-      larger.set(bytes.subarray(0, size));
-      bytes = larger;
+    if (size === 0) bytes = value;
+    else {
+      if (size + value.length > bytes.length) {
+        // Filled up to `size` at once, and never read beyond it.
+        const larger = Buffer.allocUnsafe(Math.max(size + value.length, 2 * bytes.length));
+        larger.set(bytes.subarray(0, size));
+        bytes = larger;
+      }
+      bytes.set(value, size);
     }
-    bytes.set(value, size);
     size += value.length;
   }
 }
