@@ -92,7 +92,7 @@ stories("the command line without a daemon", () => {
       "ngrokd config init",
     ],
   ])(
-    "`ngrokd %s` is told what is wrong and what to do, with exit code 2",
+    "`ngrokd %s` gets an error and advice on stderr, with exit code 2",
     async (words, error, hint) => {
       const { code, out, err } = await ngrokd(words);
       expect({ code, out }).toEqual({ code: 2, out: "" });
@@ -138,7 +138,7 @@ stories("the commands of the configuration", () => {
     expect(await ngrokd("config check")).toMatchObject({ code: 0, err: "" });
   });
 
-  test("config check finds every mistake at once, with file, line and what is allowed", async () => {
+  test("config check finds every mistake at once, with file, line and allowed values", async () => {
     writeFileSync(
       "/run/wrong.yml",
       "api:\n  url: http://example.com\n  kye: x\nserver:\n  health_port: 99999\n",
@@ -410,7 +410,7 @@ stories("the command line on a terminal, with a daemon", () => {
 });
 
 stories("a standard output that takes nothing", () => {
-  test("is told in one line on stderr, with an exit code of its own", async () => {
+  test("is reported in one line on stderr, with its own exit code", async () => {
     for (const words of ["version", "config show --json", "--help"]) {
       const full = await run(["sh", "-c", `${binary()} ${words} >/dev/full`]);
       expect({ words, code: full.code, err: full.err }).toEqual({

@@ -162,7 +162,7 @@ stories("a key of another account that is given when the certificate has expired
     );
   };
 
-  test("is refused, with and without a daemon, until ngrok answers", async () => {
+  test("is refused, with and without a daemon, until ngrok replies", async () => {
     const refused = async (): Promise<void> => {
       const { code, err } = await ngrokd("set-api-key -", { stdin: another });
       expect({ code, err }).toEqual({

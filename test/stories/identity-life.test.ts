@@ -67,7 +67,7 @@ stories("the client certificate", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("that is due and cannot be renewed is told of, tried again, and the polls go on", async () => {
+  test("that is due and cannot be renewed is reported, tried again, and the polls go on", async () => {
     const { cloud, daemon, open } = await serving({ cloud: { args: "--cert-lifetime 24" } });
     // One that ends earlier is no renewal.
     await cloud.certificateLife(1);

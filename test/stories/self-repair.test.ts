@@ -23,7 +23,7 @@ async function serving(): Promise<{ cloud: Cloud; daemon: Daemon }> {
   return { cloud, daemon };
 }
 
-stories("what other programs do to the machine is repaired without a poll", () => {
+stories("damage by other programs is repaired without a poll", () => {
   let daemon: Daemon;
   const told = (text: string): boolean =>
     daemon.lines().some(({ message }) => message.includes(text));

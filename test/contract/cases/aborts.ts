@@ -22,7 +22,7 @@ export const aborts: Case[] = kinds.flatMap(({ label, pair }): Case[] => [
     },
   },
   {
-    name: `the peer's reset rejects a waiting read, and what follows, over ${label}`,
+    name: `the peer's reset rejects a waiting read, and later calls, over ${label}`,
     async run(world) {
       const { conn, socket } = await pair(world);
       await world.peer.send(socket, { text: "hello" });
@@ -77,7 +77,7 @@ export const aborts: Case[] = kinds.flatMap(({ label, pair }): Case[] => [
     },
   },
   {
-    name: `abort() drops what was not sent, over ${label}`,
+    name: `abort() drops unsent bytes, over ${label}`,
     async run(world) {
       const { conn, socket } = await pair(world);
       let written = 0;

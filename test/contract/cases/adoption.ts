@@ -77,7 +77,7 @@ export const adoption: Case[] = [
     },
   },
   {
-    name: "an open listener has a descriptor if its runtime tells it",
+    name: "an open listener has a descriptor if its runtime returns one",
     async run(world) {
       for (const address of [
         { host: "127.0.0.1", port: 0 },

@@ -20,7 +20,7 @@ import {
 
 export const dials: Case[] = [
   {
-    name: "what the server says before the dial has ended is not lost",
+    name: "bytes from the server before the end of the dial are not lost",
     async run({ net, peer }) {
       const { port } = await peer.listen({ greeting: "220 ready\r\n" });
       const conn = await net.dial({ host: "127.0.0.1", port });

@@ -279,7 +279,7 @@ export const listeners: Case[] = [
     },
   },
   {
-    name: "`closed` also settles for one who asks late",
+    name: "`closed` also settles for a late caller",
     async run(world) {
       const { ours, theirs } = await ownPair(world);
       const closed: Promise<unknown>[] = [ours, theirs].map((conn: Conn) => {

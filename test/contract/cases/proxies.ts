@@ -169,7 +169,7 @@ export const proxies: Case[] = [
     },
   ),
   ...each(
-    "a cut handshake and a plain server behind it are told with its name",
+    "a cut handshake and a plain server behind it are reported with its name",
     async (world, kind) => {
       const { net, peer } = world;
       const dial = (port: number, via: ProxyServer) =>

@@ -40,7 +40,7 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "what the server says right behind the handshake is not lost",
+    name: "bytes from the server right after the handshake are not lost",
     async run(world) {
       const { net, peer, pki } = world;
       const { port } = await peer.listen({ tls: pki.server, greeting: "220 ready\r\n" });
