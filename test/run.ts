@@ -6,11 +6,13 @@ import { join } from "node:path";
 /**
  * The runner of `make test`: the checks, the tests of every room on Bun, the
  * seam's contract on Deno, and the stories, which need dist/ngrokd. `make
- * check` runs the checks alone (`bun test/run.ts checks`). A check counts as
- * one test. At the end stand the skipped tests with their reasons, and the
- * failed ones with their errors: of a long log often only the end is kept.
- * The last line is `N passed, N failed`. The exit code is 1 if a test failed,
- * or if a stage ran no test at all.
+ * check` runs only the checks (`bun test/run.ts checks`). A check counts as one
+ * test.
+ *
+ * The output ends with the skipped tests and their reasons, and with the failed
+ * tests and their errors, for logs that keep only the end. The last line is `N
+ * passed, N failed`. The exit code is 1 if a test failed, or if a stage ran no
+ * test.
  */
 interface Stage {
   readonly name: string;

@@ -3,7 +3,7 @@ import { retryDelay } from "../model/backoff.ts";
 /** How a pass ended, for the time of the next one. */
 export type PassEnd =
   | { readonly kind: "ok" }
-  /** A pass soon: a reply of ngrok's has to be confirmed. */
+  /** A pass soon, since a reply from ngrok needs confirmation. */
   | { readonly kind: "confirm" }
   | { readonly kind: "failed"; readonly error: unknown }
   /** No pass without a kick: there is no API key. */
@@ -11,11 +11,11 @@ export type PassEnd =
 
 export interface Loop {
   /**
-   * Asks for a pass that begins after this call; settles when that pass has
-   * ended, and never rejects.
+   * Asks for a pass that begins after this call. Settles when that pass has
+   * ended. Never rejects.
    */
   kick(): Promise<void>;
-  /** No further passes; settles when the running one has ended. */
+  /** Prevents further passes. Settles when the running one has ended. */
   stop(): Promise<void>;
   readonly schedule: Schedule;
 }
@@ -24,7 +24,7 @@ export interface Loop {
 export interface Schedule {
   /** Passes in a row that have failed. */
   readonly failures: number;
-  /** Undefined while a pass runs, and if only a kick brings the next. */
+  /** Undefined while a pass runs, or if only a kick starts the next one. */
   readonly next: Date | undefined;
 }
 
@@ -99,7 +99,7 @@ export function startLoop(options: LoopOptions): Loop {
 const confirmMs = 2000;
 
 /**
- * Pure: milliseconds to the next pass; undefined: only a kick brings it.
+ * Pure: milliseconds to the next pass; undefined if only a kick starts it.
  * `random` is 0 to 1, as {@link retryDelay} takes it.
  */
 export function delayAfter(

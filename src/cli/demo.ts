@@ -148,7 +148,7 @@ function introduction(stage: Stage, { say, env }: Io): string {
 }
 
 /**
- * Makes the requests that the introduction proposes. Rejects with NgrokdError
+ * Makes the requests that the introduction suggests. Rejects with NgrokdError
  * `protocol` or `hosts` if an answer is wrong.
  */
 async function visit(stage: Stage, { net, say }: Io): Promise<void> {
@@ -213,7 +213,7 @@ function ownCommand({ PATH = "" }: Io["env"]): string {
     return "ngrokd";
   const path = relative(process.cwd(), execPath);
   if (path.startsWith("..")) return execPath;
-  // A shell looks for a bare name in PATH and not here.
+  // A shell looks for a bare name in PATH, not in this folder.
   return path.includes("/") ? path : `./${path}`;
 }
 

@@ -3,7 +3,7 @@ import { NgrokdError } from "../model/error.ts";
 import { closest } from "../model/similar.ts";
 
 /**
- * Checks the words behind a command's name, since citty accepts unknown flags.
+ * Checks the words after a command's name, since citty accepts unknown flags.
  * Throws NgrokdError `usage` for the first mistake.
  */
 export function checkFlags(
@@ -44,7 +44,7 @@ export function checkFlags(
 }
 
 /**
- * The error for a mistake on the command line; `near` is the word that was
+ * The error for a mistake on the command line. `near` is the word that was
  * probably meant.
  */
 export function usageError(message: string, path: readonly string[], near?: string): NgrokdError {
@@ -54,6 +54,6 @@ export function usageError(message: string, path: readonly string[], near?: stri
   });
 }
 
-/** The letters that stand for a flag. */
+/** The short letters of a flag. */
 export const aliasesOf = (arg: ArgDef): string[] =>
   ["alias" in arg ? (arg.alias ?? []) : []].flat();

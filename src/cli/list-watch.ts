@@ -7,8 +7,8 @@ import { type DaemonArgs, daemonAt } from "./daemon-socket.ts";
 
 /**
  * `ngrokd list --watch`: shows the daemon's endpoints every second until
- * `io.stop` aborts. On a terminal it waits for a daemon that stops answering.
- * Elsewhere it rejects with what {@link daemonAt} does.
+ * `io.stop` aborts. On a terminal, it waits if a daemon stops responding.
+ * Elsewhere it rejects with the errors of {@link daemonAt}.
  */
 export async function watch(args: DaemonArgs, io: Io, everyMs = 1000): Promise<void> {
   const { say, stop } = io;

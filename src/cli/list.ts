@@ -44,8 +44,8 @@ export default command({
 
 /**
  * Pure: the text of `ngrokd list`: a line for each endpoint, and remarks below
- * it. A URL that would make the table wider than `width` has a line of its own,
- * so that the other lines stay short.
+ * it. If a URL would make the table wider than `width`, it has a line of its
+ * own, so that the other lines stay short.
  */
 export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
   const rows = items.map((item) => [

@@ -91,7 +91,7 @@ function certificateText({ certificate }: Status, paint: Paint, now: Date): stri
   if (certificate === null) return "none yet";
   const { not_after, renewal_trouble } = certificate;
   const end = not_after.slice(0, 10);
-  // `days_left` is rounded, and 0 for the last seven minutes.
+  // `days_left` is rounded, so it is 0 for the last seven minutes.
   const leftMs = Date.parse(not_after) - now.getTime();
   if (leftMs <= 0) return paint.bad(`expired on ${end}`);
   const trouble = renewal_trouble === null ? "" : `; ${paint.bad("could not be renewed")}`;
@@ -110,7 +110,7 @@ function pollText(status: Status, paint: Paint, now: Date): string {
   return `${paint.bad("failed")} ${ago}: ${last_poll.reason}${nextText(status, now)}`;
 }
 
-/** How often it has failed in a row, and the time of the next attempt. */
+/** The number of failures in a row, and the time of the next attempt. */
 function nextText({ failed_polls, next_poll }: Status, now: Date): string {
   const times = failed_polls > 1 ? `${failed_polls} times in a row` : "";
   const next =

@@ -67,8 +67,8 @@ async function unregister(
       `ngrokd unregister${localOnly ? " --local-only" : ""} --yes`,
       io,
     );
-  // The operator first: without its identity it would stay at ngrok for ever.
-  // If only the operator is deleted, a second try removes the identity.
+  // The operator goes first: without the identity, it would stay at ngrok for
+  // ever. If only the operator was deleted, a second try removes the identity.
   const remote =
     operatorId === undefined || localOnly ? "kept" : await deleteOperator(operatorId, loaded, io);
   await removeIdentity(paths);

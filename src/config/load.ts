@@ -21,7 +21,7 @@ export interface LoadOptions {
   /** The value of `--config`. */
   readonly file?: string | undefined;
   readonly env: Env;
-  /** Settings given on the command line; undefined means not given. */
+  /** Settings from the command line; undefined if a flag is missing. */
   readonly flags?: Readonly<Partial<Record<SettingKey, string | number | boolean | undefined>>>;
 }
 
@@ -45,9 +45,9 @@ export interface Loaded {
 
 /**
  * The configuration in effect: flags over environment over file over defaults.
- * If the default file is missing, all defaults apply; a file that was named
- * must exist. Rejects with NgrokdError `config`, which lists every problem,
- * `permission` or `state`.
+ * If the default file is missing, all defaults apply. A named file must exist.
+ * Rejects with NgrokdError `config` (which lists every problem), `permission`
+ * or `state`.
  */
 export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   const { problems, loaded } = await inspectConfig(options);

@@ -23,8 +23,8 @@ export interface Reading {
 
 /**
  * Pure: the values in the text of a configuration file, and all its problems.
- * `source` is the name of the file in messages. Strict: values of the Go
- * program that ngrokd cannot use are problems, not warnings.
+ * `source` is the name of the file in messages. Strict: if a value of the Go
+ * program cannot be used by ngrokd, it is a problem and not a warning.
  */
 export function parseConfig(
   text: string,
@@ -130,7 +130,7 @@ function knownValues(root: Readonly<Record<string, unknown>>, yaml: Yaml): unkno
   );
   return settings.reduce<unknown>((values, { path, kind }) => {
     const value = valueAt(root, path);
-    // Of numbers, an empty list is a choice.
+    // For numbers, an empty list is a value.
     const isMissing = isEmpty(value) && !(kind === "numbers" && Array.isArray(value));
     return isMissing ? values : withValueAt(values, path, asKind(kind, value, path, yaml));
   }, start);
@@ -143,7 +143,7 @@ const isEmpty = (value: unknown): boolean =>
   (Array.isArray(value) && value.length === 0);
 
 /**
- * The value as yaml.v3, the YAML reader of the Go program, decodes it: in
+ * The value as the Go program's YAML reader, yaml.v3, decodes it. In
  * `selectors: [true]` the item is the text "true", and `yes` is a boolean.
  * Files of the Go program must load unchanged.
  */
@@ -188,8 +188,8 @@ function unknownKeys(
 
 function unknownKey(path: readonly string[]): Pick<Problem, "key" | "message"> {
   const key = path.join(".");
-  // A text unlike a name may be a secret, as in `{key:2cVr…}` without the
-  // space.
+  // A text that is not like a name may be a secret, as in `{key:2cVr…}` without
+  // the space.
   const withoutName =
     "there is no such setting (its name is not shown); is a space missing after a colon?";
   if (!/^[a-z][\w.-]{0,39}$/i.test(key)) return { message: withoutName };
@@ -200,12 +200,12 @@ function unknownKey(path: readonly string[]): Pick<Problem, "key" | "message"> {
 
 /**
  * The setting that was probably meant. A typing error in the name is likelier
- * than the wrong group, and the wrong group is likelier than both.
+ * than the wrong group. The wrong group is likelier than both together.
  */
 function suggestion(path: readonly string[]): string | undefined {
   const name = path.at(-1) ?? "";
   const group = path.slice(0, -1);
-  // The earlier name in the Go program.
+  // The older name in the Go program.
   if (path.join(".") === "net.network_accessible") return "net.listen_interface";
   const near = closest(name, namesIn(group));
   if (near !== undefined) return [...group, near].join(".");

@@ -34,8 +34,8 @@ export function judgePrivileges(uid: number | undefined, denied: boolean): Findi
 }
 
 /**
- * `env` is of the daemon, or of this command if no daemon can be looked at.
- * Nothing to tell gives no finding.
+ * `env` belongs to the daemon, or to this command if the daemon's is not known.
+ * Returns no finding if there is no fault.
  */
 export function judgeEnvironment(env: Env, of: "daemon" | "command"): Finding[] {
   const whose = of === "daemon" ? "the daemon's" : "this command's";

@@ -21,7 +21,7 @@ import { holdersOf, socketsAt } from "./sockets.ts";
 export interface Question {
   /** A host name, or an address from ngrokd. */
   readonly host: string;
-  /** Undefined if the text names none. */
+  /** Undefined if the text has no port. */
   readonly port: number | undefined;
 }
 
@@ -62,9 +62,9 @@ function partsOf(text: string): { name: string; port: number | undefined } | und
 }
 
 /**
- * Follows every endpoint that the question means. Returns at least one way.
- * Changes nothing, shows no secret. Rejects if a configuration was named and
- * cannot be read: no daemon is meant then.
+ * Follows every endpoint that matches the question. Returns at least one way.
+ * Changes nothing, shows no secret. Rejects if `--config` or NGROKD_CONFIG
+ * names a file that cannot be read: then the daemon is unknown.
  */
 export async function explain(question: Question, place: Place): Promise<Way[]> {
   const local = await gather(place);
@@ -83,7 +83,7 @@ export async function explain(question: Question, place: Place): Promise<Way[]> 
 }
 
 /**
- * Pure: the items of the daemon's list that the question means. An unsupported
+ * Pure: the items of the daemon's list that match the question. An unsupported
  * endpoint has only a URL. If that is a wildcard, it matches names below it
  * that no other endpoint has.
  */
@@ -156,7 +156,7 @@ async function followed(
 }
 
 /**
- * The last failure of a program, if our own connection works. A limit of the
+ * The last failure of a connection, if our own connection works. A limit of the
  * daemon can cause it. The list drops it at the next success.
  */
 function pastFailure({ connections }: ListItem, beyond: readonly Finding[]): Finding[] {
@@ -239,7 +239,7 @@ export function judgeUnknown(
   return unheardOf(question, known, bound !== undefined && !bound.ok);
 }
 
-/** For a draining endpoint: it is gone, or has another address now. */
+/** A draining endpoint is gone, or has another address now. */
 function judgeEnding({ hostname, ip, port }: ListItem, there: readonly ListItem[]): Finding {
   const subject = `${hostname}:${port}`;
   const moved = there.find((item) => item.hostname === hostname && item.port === port);

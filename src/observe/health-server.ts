@@ -82,8 +82,8 @@ function healthApp(source: HealthSource): Hono {
 }
 
 /**
- * Writes one piece at a time, when the reader asks for it and after other
- * pending work.
+ * A stream of pieces. Each is written when the reader asks for it, and after
+ * other pending work.
  */
 function streamed(pieces: Iterator<string>): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();

@@ -1,6 +1,6 @@
 /**
  * The request with a whole URL. Without a Host header, as in HTTP/1.0, the
- * runtime gives the path alone, and no router finds anything in it.
+ * runtime passes only the path, and no router can match it.
  */
 export function wholeRequest(request: Request): Request {
   const { url } = request;

@@ -3,48 +3,48 @@ import { cpuSeconds, descriptors, rssKiB, until } from "./processes.ts";
 import type { Relay, RelayOptions } from "./relay.ts";
 import { type Connects, oneWayMs, type Rig } from "./rig.ts";
 
-/** Somebody to be measured. */
+/** A relay under measurement, or the direct way without one. */
 export interface Contender {
   readonly name: string;
-  /** `address:port`, and what the load needs to talk to it. */
+  /** `address:port`, and the flags that the load needs for it. */
   readonly load: readonly string[];
-  /** Undefined for the way without a relay. */
+  /** Undefined without a relay. */
   readonly pid: number | undefined;
 }
 
 export interface Bench {
   readonly rig: Rig;
-  /** All contenders, those without `far` for the ingress nearby. */
+  /** All contenders; those without `far` use the ingress nearby. */
   readonly near: readonly Contender[];
   readonly far: readonly Contender[];
-  /** Peers that are there. */
+  /** The installed peers. */
   readonly peers: readonly string[];
-  /** Shortens or thins out a case; 1 in a run that counts. */
+  /** Makes a case shorter or smaller; 1 in a run that counts. */
   readonly scale: number;
-  /** A daemon of its own, with this many endpoints. */
+  /** Starts a separate daemon with this many endpoints. */
   startRelay(endpoints: number, settings?: RelayOptions["settings"]): Promise<Relay>;
 }
 
 export interface Case {
-  /** For BENCH_CASES. */
+  /** The name in BENCH_CASES. */
   readonly name: string;
   readonly title: string;
-  /** How it is done, for the reader of the figures. */
+  /** The method, for the reader of the figures. */
   readonly about: string;
   /**
-   * What keeps the figures where they are, by profile, and what was tried; for
-   * cases that are near their bar or miss it.
+   * The cause of the figures by a profile, and the attempts so far. For cases
+   * that are near their bar or miss it.
    */
   readonly limits?: string;
-  /** One round tells all. */
+  /** One round is enough. */
   readonly once?: true;
-  /** One round. `turn` shifts who comes first. */
+  /** One round. `turn` changes the order of the contenders. */
   measure(bench: Bench, figures: Figures, turn: number): Promise<void>;
-  /** `peers` are the names of those that were there. */
+  /** `peers` are the names of the installed ones. */
   verdicts(figures: Figures, peers: readonly string[]): Verdict[];
 }
 
-/** Settings of ours. */
+/** ngrokd's settings. */
 export const withoutPool = { forward: { pool: { min: 0, max: 0 } } };
 export const withoutBoth = { forward: { ...withoutPool.forward, session_resumption: false } };
 
@@ -146,7 +146,7 @@ const far: Case = {
   async measure({ rig, far, scale }, figures, turn) {
     for (const { name, load } of inTurn(far, turn)) {
       const rate = ["-do=connect", "-per-second=20"];
-      // The pool learns what is wanted of it.
+      // The pool learns the demand.
       await rig.load<Connects>(...load, ...rate, "-count=10");
       const seen = await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(60 * scale)}`);
       figures.add(name, "p50, round trips", seen.p50 / roundTripMs);
@@ -257,7 +257,7 @@ const burst: Case = {
   },
 };
 
-/** How much of the memory before may be there after. */
+/** The limit of the memory afterwards, relative to the memory before. */
 const rssLimit = 1.2;
 const held: Case = {
   name: "held",
@@ -342,7 +342,7 @@ const endpoints: Case = {
   async measure({ startRelay, scale }, figures) {
     const relay = await startRelay(Math.ceil(10_000 * scale));
     figures.add(ours, "listening after, s", relay.startSeconds);
-    // What is left over from the start is not a pass's.
+    // Work left over from the start does not belong to a pass.
     await Bun.sleep(1000);
     const passes = 10;
     for (let i = 0; i < 5; i += 1) await relay.refresh();
@@ -403,11 +403,11 @@ const rest: Case = {
 /** In the order of the page. */
 export const cases: readonly Case[] = [bulk, echo, far, steady, rate, burst, held, endpoints, rest];
 
-/** Who counts where the pool does not, and who where only the pool does. */
+/** The contenders of cases without the pool, and of cases with it alone. */
 const plain = ({ name }: Contender): boolean => name !== poolOff && name !== allOff;
 const pooled = ({ name }: Contender): boolean => name !== allOff;
 
-/** Everybody is first once. */
+/** Each contender is the first once. */
 function inTurn(contenders: readonly Contender[], turn: number): Contender[] {
   const first = turn % contenders.length;
   return [...contenders.slice(first), ...contenders.slice(0, first)];

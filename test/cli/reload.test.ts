@@ -12,7 +12,7 @@ const report = (changes: ReloadReport["changes"]): ReloadReport => ({
 });
 
 describe("the text of `ngrokd reload`", () => {
-  test("says that nothing has changed, and where", () => {
+  test("says that nothing has changed in which file", () => {
     expect(reloadText(report([]), plain)).toBe('Nothing has changed in "/etc/ngrokd/config.yml".');
   });
 

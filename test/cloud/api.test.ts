@@ -32,7 +32,7 @@ const apiSaying = (
   more: { timeoutMs?: number; maxBytes?: number } = {},
 ) => apiAt("https://api.test", { fetch: async (url) => answer(url), ...more });
 
-/** The NgrokdError that a call ends in; the key must not be anywhere in it. */
+/** The NgrokdError of a failed call. The key must not be anywhere in it. */
 async function failure(call: Promise<unknown>): Promise<NgrokdError> {
   const error = await call.then(
     (value) => new Error(`expected a failure, got ${inspect(value)}`),
@@ -471,7 +471,7 @@ describe("a refusal", () => {
       { message: "no route" },
       { msg: "x", status_code: 500 },
       { error_code: "E404", msg: "" },
-      // ngrok's own, for a path that it does not have: the wrong `api.url`.
+      // ngrok's own reply for an unknown path, as with a wrong `api.url`.
       { status_code: 404, msg: "Not Found", details: { path: "/api/kubernetes_operators" } },
     ]) {
       const error = await refused(404, body);
@@ -771,7 +771,7 @@ describe("time and cancelling", () => {
   });
 });
 
-/** Pages by path; `next` is written as given. */
+/** Pages by path; `next` is sent unchanged. */
 function paged(pages: Record<string, { ids: string[]; next?: unknown }>) {
   return (incoming: Request): Reply => {
     const page = pages[incoming.path];

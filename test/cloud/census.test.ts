@@ -106,7 +106,7 @@ describe("operators of other programs for the same job", () => {
     ]);
   });
 
-  test("are this machine's if it has adopted them, whoever has made them", () => {
+  test("are this machine's if it has adopted them, whatever made them", () => {
     expect(
       seen([operator("mine", go), operator("other", { metadata: "by hand" })], "mine"),
     ).toEqual(["mine: this machine, by the Go program"]);

@@ -26,7 +26,7 @@ const keys: [string, string][] = [
 
 const opensslTest = test.skipIf(Bun.which("openssl") === null);
 
-/** What openssl says of a PEM text. */
+/** Openssl's output for a PEM text. */
 function openssl(args: string[], stdin: string): { exitCode: number; text: string } {
   const { exitCode, stdout, stderr } = Bun.spawnSync(["openssl", ...args], {
     stdin: Buffer.from(stdin),

@@ -101,7 +101,7 @@ describe("a bad request on the control socket", () => {
     ],
     ["deep nesting", `${"[".repeat(30_000)}\n`, notJson],
     ["1 MB", `{"command":"${"x".repeat(1e6)}"}\n`, "The request is larger than 64 KiB"],
-  ])("that is %s gets an error and harms nobody", async (_name, text, error) => {
+  ])("that is %s gets an error and harms no other client", async (_name, text, error) => {
     await using server = await started();
     expect(JSON.parse(await server.say(text))).toEqual({ success: false, error, code: "protocol" });
     expect(await askDaemon(net, server.path, { command: "list" })).toEqual({ said: "list" });
@@ -176,7 +176,7 @@ describe("a client of the control socket", () => {
     const slow = await server.dial();
     await slow.write(bytes('{"command":'));
     const silent = await server.dial();
-    // A unix socket has no RST: the test is that it ends without an answer.
+    // A unix socket has no RST. So this checks that it ends without a reply.
     expect(await Promise.all([slow, silent].map((conn) => read(conn).catch(() => "")))).toEqual([
       "",
       "",
@@ -269,7 +269,7 @@ describe("startControlServer", () => {
 });
 
 describe("startControlServer on a path that is in use", () => {
-  test("refuses where another daemon lives, tells its pid, and leaves it alone", async () => {
+  test("refuses if another daemon lives, names its pid, and leaves it alone", async () => {
     await using first = await started({ handle: async () => ({ pid: 4711, registered: true }) });
     const error = await failure(started({ path: first.path }));
     expect({ code: error.code, details: error.details }).toEqual({
@@ -325,7 +325,7 @@ describe("startControlServer on a path that is in use", () => {
     ["is free", async () => undefined],
     ["has a dead socket", stale],
     ["has a dead socket whose takeover was cut short", cutShort],
-  ])("lets exactly one of ten win, where the path %s", async (_name, prepare) => {
+  ])("lets exactly one of ten win if the path %s", async (_name, prepare) => {
     for (let round = 0; round < 8; round += 1) {
       await using folder = await temporaryFolder();
       const path = join(folder.path, "s");
@@ -476,7 +476,7 @@ describe("askDaemon", () => {
     expect(
       (await failure(askDaemon(net, daemon.path, { command: "status" }, { signal }))).name,
     ).toBe("TimeoutError");
-    // Both connections were closed, as soon as the listener had them.
+    // Both connections were closed as soon as the listener had them.
     while (seen.length < 2) await later(5);
     expect((await Promise.all(seen)).length).toBe(2);
   });
@@ -484,7 +484,7 @@ describe("askDaemon", () => {
   test("names the group if the socket may not be used", async () => {
     await using daemon = await impostor(() => undefined);
     await chmod(daemon.path, 0);
-    // Root may use every socket, so it is another user meanwhile.
+    // Root may use every socket, so this runs as another user meanwhile.
     const user = process.geteuid?.() ?? 0;
     if (user === 0) process.seteuid?.(65534);
     const error = await failure(askDaemon(net, daemon.path, { command: "status" })).finally(() =>
@@ -498,8 +498,8 @@ describe("askDaemon", () => {
 });
 
 /**
- * A control server that replies with the request, on a path of its own by
- * default.
+ * A control server that replies with the request. By default it has its own
+ * path.
  */
 async function started(options: Partial<ControlOptions> = {}) {
   const folder = options.path === undefined ? await temporaryFolder() : undefined;
@@ -523,7 +523,7 @@ async function started(options: Partial<ControlOptions> = {}) {
     log,
     dial,
     stop,
-    /** Sends one request and closes our half; returns the whole answer. */
+    /** Sends one request and closes our half. Returns the whole reply. */
     async say(request: string | Uint8Array): Promise<string> {
       const conn = await dial();
       await conn.write(typeof request === "string" ? bytes(request) : request);
@@ -536,7 +536,7 @@ async function started(options: Partial<ControlOptions> = {}) {
   };
 }
 
-/** A program on a socket that is no daemon. */
+/** A program on a socket that is not a daemon. */
 async function impostor(onConn: (conn: Conn) => Promise<void> | void) {
   const folder = await temporaryFolder();
   const path = join(folder.path, "s");
@@ -550,9 +550,7 @@ async function impostor(onConn: (conn: Conn) => Promise<void> | void) {
   };
 }
 
-/**
- * A control server in a process of its own, which is stopped once it listens.
- */
+/** A control server in a separate process, which is stopped when it listens. */
 async function stoppedDaemon(path: string) {
   const child = Bun.spawn([process.execPath, join(import.meta.dirname, "stopped.child.ts"), path], {
     stdout: "pipe",
@@ -588,7 +586,7 @@ async function stale(path: string): Promise<void> {
   expect((await lstat(path)).isSocket()).toBe(true);
 }
 
-/** As after a kill -9 in the middle of a takeover. */
+/** The state after a kill -9 in the middle of a takeover. */
 async function cutShort(path: string): Promise<void> {
   await stale(path);
   await mkdir(`${path}.turn`);

@@ -121,7 +121,8 @@ describe("a daemon", () => {
     const starting = start();
     const ask = async (): Promise<unknown> =>
       await askDaemon(net, join(folder, "sock"), { command: "refresh" });
-    // As soon as somebody listens there, which is before the rest of the start.
+    // Asks as soon as the listener is up, which is before the rest of the
+    // start.
     const answered = (async () => {
       for (;;) {
         const answer = await ask().catch((error: unknown) => error);
@@ -149,7 +150,7 @@ describe("a daemon", () => {
 
 const port = 18201;
 
-/** What the one endpoint says. */
+/** The greeting of the only endpoint. */
 async function answer(): Promise<string> {
   const conn = await net.dial({ host: "127.83.0.1", port }, { signal: AbortSignal.timeout(5000) });
   const text = await read(conn);
@@ -158,8 +159,8 @@ async function answer(): Promise<string> {
 }
 
 /**
- * A local cloud with one endpoint that speaks first, and a folder in the place
- * of a machine.
+ * A local cloud with one endpoint that sends first, and a folder in place of a
+ * machine.
  */
 async function machine() {
   const folder = mkdtempSync(join(tmpdir(), "ngrokd-daemon-"));

@@ -26,7 +26,7 @@ const nothing = {
   unserved: [],
 };
 
-/** What changes, without all that would be served. */
+/** The changes, without the list of served endpoints. */
 const changesOf = (given: PreviewFacts) => {
   const { exposure: _, ...changes } = preview(given);
   return changes;
@@ -58,7 +58,7 @@ describe("preview", () => {
     });
   });
 
-  test("is empty where all is as ngrok lists it", () => {
+  test("is empty if the machine matches ngrok's list", () => {
     expect(changesOf(facts())).toEqual({ ...nothing, served: 1 });
   });
 
@@ -88,7 +88,7 @@ describe("preview", () => {
     });
   });
 
-  test("says that a hosts file must not be edited, where nothing else would change, too", () => {
+  test("says that a hosts file must not be edited, also if nothing else would change", () => {
     const changes = preview(facts({ hosts: "\xff\xfe1\x002\x007\x00" }));
     const refused = "it is UTF-16 text, which resolvers do not read; save it as plain text (UTF-8)";
     expect(changes).toMatchObject({

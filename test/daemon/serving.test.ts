@@ -68,7 +68,7 @@ describe("serving", () => {
   });
 });
 
-/** Two accounts on a machine with a hosts file of its own. */
+/** Two accounts on a machine with its own hosts file. */
 async function staged() {
   const folder = mkdtempSync(join(tmpdir(), "ngrokd-serving-"));
   endings.push(async () => rmSync(folder, { recursive: true }));

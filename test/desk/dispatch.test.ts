@@ -43,7 +43,7 @@ const refresh = {
 };
 const report = certificateReport(refresh);
 
-/** A desk with these parts, and a list of what was asked of it. */
+/** A desk with these parts, and a list of the calls to it. */
 function deskWith(parts: Partial<Desk> = {}) {
   const asked: string[] = [];
   const log = memoryLog();
@@ -202,7 +202,7 @@ describe("set-api-key", () => {
     expect(log.lines).toEqual(["info A new API key was set over the control socket"]);
   });
 
-  test("tells where the machine has moved, and what became of the old operator", async () => {
+  test("names the machine's new account, and the end of the old operator", async () => {
     const { dispatch, asked, log } = deskWith();
     const reply = await dispatch({ command: "set-api-key", args: ["K", "--switch-account"] });
     expect(reply).toBe(

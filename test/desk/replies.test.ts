@@ -127,7 +127,7 @@ describe("the reply to status", () => {
     expect(through("")).toEqual({ api: shown, ingress: shown });
     expect(through("ingress.test")).toEqual({ api: shown, ingress: "" });
     expect(through("api.test")).toEqual({ api: "", ingress: shown });
-    // Plain http is for this machine alone.
+    // Plain http is only for this machine.
     expect(through("", "http://127.0.0.1:1")).toEqual({ api: "", ingress: shown });
   });
 

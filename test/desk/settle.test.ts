@@ -21,7 +21,7 @@ const fine: State = {
   warnings: [],
 };
 
-/** A state after these passes, and what the log said of each. */
+/** A state after these passes, and the log lines of each. */
 function after(
   results: readonly (PassResult | Resumption)[],
   from: State = fine,
@@ -54,7 +54,7 @@ test("without an API key the daemon is not ready, and logs that once", () => {
     reason: "the last poll failed: there is no API key",
   });
   expect(told).toEqual([["warn There is no API key, so endpoints cannot be listed"], []]);
-  // A new key is no recovery of a failed poll.
+  // A new key is not a recovery from a failed poll.
   expect(after([{ kind: "ok", reconciled: nothing }], state)).toMatchObject({
     state: { phase: "serving" },
     told: [[]],

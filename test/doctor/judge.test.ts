@@ -83,7 +83,7 @@ describe("judgeEnvironment", () => {
 });
 
 describe("judgePrivileges", () => {
-  test("only warns where something could not be read", () => {
+  test("only warns if a file could not be read", () => {
     expect(judgePrivileges(undefined, true)).toEqual([]);
     expect(judgePrivileges(0, false).map(({ level }) => level)).toEqual(["ok"]);
     expect(judgePrivileges(1000, false).map(({ level }) => level)).toEqual(["ok"]);
@@ -167,7 +167,7 @@ describe("judgeFiles", () => {
 });
 
 describe("judgeProxy", () => {
-  test("tells the ways, and warns where the daemon takes others", () => {
+  test("names the proxies, and warns if the daemon uses others", () => {
     expect(said(judgeProxy({ api: "", ingress: "" }, undefined))).toBe(
       "ok: API and ingress are reached directly",
     );
@@ -185,7 +185,7 @@ describe("judgeProxy", () => {
 describe("judgeListener", () => {
   const at = (host: string, port: number) => ({ host, port, inode: "7" });
   const none = new Map<string, string>();
-  test("believes the kernel more than the daemon, where there is a list", () => {
+  test("trusts the kernel's list more than the daemon, if there is one", () => {
     expect(judgeListener("listeners", item("a"), [at("127.0.0.2", 80)], none).level).toBe("ok");
     expect(judgeListener("listeners", item("a"), [at("*", 80)], none).level).toBe("ok");
     expect(judgeListener("listeners", item("a"), undefined, none).level).toBe("ok");
@@ -352,7 +352,7 @@ describe("ngrok's API", () => {
   const key = parseApiKey("a-key-of-a-test");
   const noKey = parseApiKey("");
 
-  test("answers, also where it refuses the key", () => {
+  test("responds, even if it refuses the key", () => {
     expect(said(judgeApi(facts({})))).toBe('ok: "https://api.test" answered within 12 ms');
     expect(judgeApi(facts({ trial: failed(refused) })).level).toBe("ok");
     expect(
@@ -379,7 +379,7 @@ describe("ngrok's API", () => {
     expect(judgeKey(parseApiKey("short"), true, true, facts({})).level).toBe("failure");
   });
 
-  test("an operator is gone only where ngrok itself says so", () => {
+  test("an operator is gone only if ngrok itself says so", () => {
     const gone = (fromNgrok: boolean): Attempt<never> =>
       failed(new NgrokdError("not-found", "404", { details: { fromNgrok } }));
     expect(said(judgeOperator("k8sop_1", facts({ operator: gone(true) })))).toStartWith(
@@ -430,7 +430,7 @@ describe("the ingress", () => {
     ...more,
   });
 
-  test("tells who was met, and warns where nobody verified it", () => {
+  test("names the certificate's issuer, and warns if it was not verified", () => {
     expect(said(judgeIngress(facts({})))).toBe(
       'ok: "ingress.test:443" answered within 13 ms, certificate issued by "CN=ngrok"',
     );

@@ -92,7 +92,7 @@ describe("judgeName", () => {
       'failure: "a.demo" does not resolve → remove line 1 (10.0.0.1) from "/tmp/h"',
     );
   });
-  test("blames the resolver's order where it is to blame", () => {
+  test("blames the resolver's order if that is the cause", () => {
     expect(judged(undefined, hosts(section, "dns"))).toContain('lacks "files"');
     expect(judged(["9.9.9.9"], hosts(section, "dns [NOTFOUND=return] files"))).toContain(
       'asks others before "files"',

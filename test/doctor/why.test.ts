@@ -82,7 +82,7 @@ describe("judgeUnknown", () => {
     expect(judged("one.demo:18901", [draining, item("one")])).toStartWith(gone);
   });
 
-  test("sends to the new address where an endpoint has moved", () => {
+  test("names the new address of an endpoint that has moved", () => {
     expect(judged("127.0.0.2", [draining, item("one", { port: 18901, ip: "127.0.0.9" })])).toBe(
       "failure: one.demo:18901 has moved to 127.0.0.9, and its last connections to 127.0.0.2 are ending → connect by the name",
     );
@@ -97,7 +97,7 @@ describe("judgeUnknown", () => {
     );
   });
 
-  test("asks for a poll where ngrok lists it by now, also what cannot be served", () => {
+  test("asks for a poll if ngrok lists it now, even if it cannot be served", () => {
     const poll =
       "failure: ngrok lists it, and the daemon has not seen it yet → run `ngrokd refresh`";
     expect(judged("one.demo:18901", [draining], bound("tcp://one.demo:18901"))).toBe(poll);

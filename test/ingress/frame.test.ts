@@ -106,8 +106,8 @@ describe("createFrameReader", () => {
             expect(fed).toBeGreaterThanOrEqual(frame.length);
             expect(decodeConnResponse(split.payload)).toEqual({ ok: true, value: sent });
             expect(concat([split.rest, ...pieces.slice(i + 1)])).toEqual(follows);
-            // What follows can be megabytes: it is a view of the piece that it
-            // came in.
+            // The bytes after it can be megabytes. So they are a view of the
+            // original piece.
             expect(split.rest.buffer).toBe(piece.buffer);
             return;
           }
@@ -283,9 +283,7 @@ const utf8 = (value: string): Uint8Array => new TextEncoder().encode(value);
 const concat = (pieces: readonly Uint8Array[]): Uint8Array =>
   Uint8Array.from(Buffer.concat(pieces));
 
-/**
- * The pieces between the cut points, none left out: joined they are `bytes`.
- */
+/** The pieces between the cut points. Together they are `bytes`. */
 function cut(bytes: Uint8Array, points: readonly number[]): Uint8Array[] {
   const edges = [
     0,

@@ -35,7 +35,7 @@ describe("upgrade", () => {
             notices: ["mind the gap"],
             fate: "open",
           });
-          // The bytes behind the response are still to be read.
+          // The bytes after the response are still to be read.
           const rest: Uint8Array[] = [];
           for (let chunk = await conn.read(); chunk !== null; chunk = await conn.read())
             rest.push(chunk);
@@ -179,7 +179,7 @@ describe("createIngress, over real TLS", () => {
     ]);
   });
 
-  test("looks at its settings anew for every connection", async () => {
+  test("reads its settings again for every connection", async () => {
     await using ingress = await fakeIngress((conn) => conn.write(accepted()));
     const { ca: right, ...rest } = ingress.settings;
     const wrong = [(await rootCa("Another")).cert];
@@ -194,13 +194,14 @@ describe("createIngress, over real TLS", () => {
     if (opened.kind === "accepted") opened.conn.abort();
   });
 
-  test("says that it is our certificate where the ingress refuses that", async () => {
+  test("names our certificate as the cause if the ingress refuses it", async () => {
     await using ingress = await fakeIngress(() => undefined);
     const foreign = await issue(await rootCa("Another"), "operator", { usage: ["client"] });
     const error = await failure(
       createIngress(net, () => ({ ...ingress.settings, ...foreign })).open(target, patience()),
     );
-    // Which of the three depends on how the server's TLS hangs up.
+    // The way in which the server's TLS closes decides which of the three it
+    // is.
     expect(error.message).toMatch(
       /^The ingress (?:refused our client certificate: |closed the connection without an answer|reset the connection)/,
     );
@@ -240,7 +241,7 @@ describe("createIngress, over real TLS", () => {
 });
 
 describe("the trouble of an ingress", () => {
-  /** Accepts, and says nothing, as where a firewall swallows what follows. */
+  /** Accepts and sends no byte, as with a firewall that drops the packets. */
   async function silence() {
     const conns: Conn[] = [];
     const listener = await net.listen(
@@ -262,7 +263,7 @@ describe("the trouble of an ingress", () => {
     return limit.signal;
   };
 
-  test("is told where a dial runs out of time, and not where it is given up or had none", async () => {
+  test("is reported if a dial runs out of time, and not if it is cancelled or had none", async () => {
     await using ingress = await fakeIngress(() => undefined);
     using swallowed = await silence();
     const tried = createIngress(net, () => ({ ...ingress.settings, port: swallowed.port }));
@@ -298,8 +299,8 @@ describe("the trouble of an ingress", () => {
 });
 
 /**
- * What a rejection is; most of them are NgrokdErrors, and those of a signal
- * whatever the caller chose.
+ * The error of a rejection. It is an NgrokdError in most cases. For a signal it
+ * is any value of the caller.
  */
 async function failure(work: Promise<unknown>): Promise<NgrokdError> {
   return (await work.then(

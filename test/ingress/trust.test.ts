@@ -284,7 +284,7 @@ describe("installTrust with a certificate that is there or another's", () => {
     ["it is broken", broken, "1 of its certificates cannot be read"],
     ["one of several is broken", ours.cert + broken, "1 of its certificates cannot be read"],
     ["it ends in the middle", ours.cert.slice(0, 200), "1 of its certificates cannot be read"],
-  ])("refuses a text where %s, force or not", async (_, text, said) => {
+  ])("refuses a text if %s, with and without force", async (_, text, said) => {
     await using folder = await tempFolder({ "ca.pem": text });
     for (const force of [false, true]) {
       const error = await failure(
@@ -307,7 +307,7 @@ describe("installTrust with a certificate that is there or another's", () => {
     });
   });
 
-  test("says where it may not write", async () => {
+  test("names the folder that it may not write", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert, file: "" });
     await chmod(join(folder.path, "file"), 0o400);
     const error = await failure(
@@ -462,7 +462,7 @@ describe("describeTlsFailure", () => {
     });
   });
 
-  test("suspects an intercepting proxy where somebody else signed", () => {
+  test("suspects an intercepting proxy if another CA has signed", () => {
     expect(failed("SELF_SIGNED_CERT_IN_CHAIN", shown("CN=Corp Proxy CA")).hint).toContain(
       "does a proxy intercept TLS",
     );

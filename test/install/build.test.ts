@@ -133,7 +133,7 @@ describe.skipIf(Bun.which("bash") === null)(".ci/run", () => {
     ["leaves it to whoever has said it", { CI: "" }, ""],
   ] as const)("%s", (_what, env, said) => {
     copyFileSync(join(root, ".ci/run"), at(".ci/run"));
-    // Every tool is there, and make has nothing to do.
+    // Every tool is installed, and make has no work.
     const [, tools = ""] = /^tools=\(([^)]*)\)$/m.exec(readFileSync(at(".ci/run"), "utf8")) ?? [];
     mkdirSync(at("fakes"));
     for (const tool of tools.trim().split(/\s+/))

@@ -155,7 +155,7 @@ describe("install.sh", () => {
       expect((await machine.install()).stdout).not.toContain("Go program");
     });
 
-    test("makes no client where there was none, and leaves one of others alone", async () => {
+    test("makes no client if there was none, and keeps another program's", async () => {
       put("ngrokd");
       await machine.install();
       expect(existsSync(join(machine.programs, "ngrokctl"))).toBe(false);
@@ -228,7 +228,7 @@ describe("install.sh", () => {
 });
 
 describe("install.sh on other machines", () => {
-  test("uses wget and shasum where curl and sha256sum are missing", async () => {
+  test("uses wget and shasum if curl and sha256sum are missing", async () => {
     await works({ env: { PATH: pathOf(machine, [...tools, "wget", "shasum", "perl"]) } });
   });
 
@@ -547,7 +547,7 @@ describe("install.sh --uninstall of a machine that is registered", () => {
       type: ["[y/N]", `${answer}\r`],
     });
 
-  test("asks nothing where nobody can answer; --purge says what stays in the account", async () => {
+  test("asks nothing without a terminal; --purge names what stays in the account", async () => {
     const calls = registeredMachine();
     const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
     expect({ code, stdout }).toEqual({
@@ -583,7 +583,7 @@ describe("install.sh --uninstall of a machine that is registered", () => {
     expect(readFileSync(join(machine.configs, "operator_id"), "utf8")).toBe("k8sop_1");
   });
 
-  test("removes nothing where unregistering fails", async () => {
+  test("removes nothing if unregistering fails", async () => {
     registeredMachine(1);
     const { code, text } = await onTty("--uninstall --purge", "yes");
     expect({ code, text }).toEqual({
@@ -635,7 +635,7 @@ describe("install.sh --uninstall while a daemon or a service may run", () => {
   );
 
   test.each([4, 126, 127])(
-    "goes on where none runs, or the program cannot be started: exit code %i",
+    "goes on if none runs, or if the program cannot be started: exit code %i",
     async (code) => {
       installed(`exit ${code}`);
       expect((await machine.install(["--uninstall"])).code).toBe(0);
@@ -777,7 +777,7 @@ describe("install.sh --uninstall of a machine whose daemon has its files elsewhe
     expect(text).toContain("Delete the operator k8sop_1");
   });
 
-  test("names them where it keeps them", async () => {
+  test("names the files that it keeps", async () => {
     apart();
     expect((await machine.install(["--uninstall"])).stdout).toContain(
       `Kept ${state()}, with the daemon's key`,

@@ -73,7 +73,7 @@ describe("ngrokd cloud, for programs", () => {
       ];
       const command = cloudCommand("--json", ...anyPorts, ...words, ...more);
       await until("it is ready", () => command.out() !== "");
-      // A line, so that a program need not wait for the end of the object.
+      // One line, so that a program need not wait for the end of the object.
       expect(command.out().match(/\n/g)).toHaveLength(1);
       const { apiUrl, ingress, apiKey, ...rest } = JSON.parse(command.out());
       expect({ apiKey, ...rest }).toEqual({ apiKey: "my-own-key", caFile });

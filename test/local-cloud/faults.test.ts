@@ -36,7 +36,7 @@ describe("parseFault", () => {
     });
   });
 
-  test("takes a preset where a value is left out", () => {
+  test("uses a default for a missing value", () => {
     for (const name of names)
       expect(value(parseFault(name)).fault.value).toBe(faultTable[name].value);
   });

@@ -251,7 +251,7 @@ describe("clients", () => {
     await expect(dialIngress(cloud, identity).then((client) => client.rest())).rejects.toThrow();
   });
 
-  test("that resume a TLS session are who they were, and are judged anew", async () => {
+  test("that resume a TLS session keep their identity, and are checked again", async () => {
     const cloud = await startCloud();
     cloud.addEndpoint({ url: "tcp://echo.demo:7000", upstream: await echo() });
     const identity = await register(cloud);
@@ -268,7 +268,7 @@ describe("clients", () => {
     expect(await third.rest()).toBe("");
   });
 
-  test("may trust the root instead, and trust nobody else", async () => {
+  test("may trust the root instead, and no other CA", async () => {
     const cloud = await startCloud();
     const identity = await register(cloud);
     (await dialIngress(cloud, identity, cloud.caPem)).end();

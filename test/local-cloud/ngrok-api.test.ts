@@ -228,7 +228,7 @@ describe("lists", () => {
     }
   });
 
-  test("go on where they were when the last one of a page is deleted in between", async () => {
+  test("go on at the same place if the last item of a page is deleted in between", async () => {
     const cloud = await startCloud({ pageSize: 2 });
     const ids = Array.from(
       { length: 4 },
@@ -491,7 +491,7 @@ describe("the control API", () => {
     expect(Date.parse(cert.not_after) - Date.parse(cert.not_before)).toBe(60_000);
   });
 
-  test("keeps faults to calls of one method where it is told to", async () => {
+  test("limits faults to calls of one method on request", async () => {
     const cloud = await startCloud();
     misbehave(cloud, "only", "500");
     expect((await ask(cloud, "GET", "/endpoints")).status).toBe(200);

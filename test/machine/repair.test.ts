@@ -45,7 +45,7 @@ describe("repair", () => {
     expect(log.lines).toEqual([]);
   });
 
-  test("asks for a pass where the user's own lines have taken a name or left one", async () => {
+  test("asks for a pass if the user's own lines take a name or free one", async () => {
     const { done, watch } = repaired([], true);
     await watch.look();
     expect(done).toEqual(["file", "hosts", "kick", "doors"]);

@@ -71,7 +71,7 @@ describe("undo", () => {
     expect(await readJournal(place.state)).toHaveLength(1);
   });
 
-  test("does not remove what somebody has changed while a person was asked", async () => {
+  test("does not remove a file that was changed during the question", async () => {
     await using place = await machine();
     await recordFile(place.state, place.unit, "[Unit]\n");
     await writeFile(place.unit, "[Unit]\n");

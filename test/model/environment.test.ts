@@ -40,7 +40,7 @@ describe("cleanEnvironment", () => {
 });
 
 describe("leftOutIn", () => {
-  test("shows no text that somebody else has written there", () => {
+  test("shows no text that another program has written there", () => {
     expect(leftOutIn({ NGROKD_LEFT_OUT: "BUN_OPTIONS \u001b[2J <x> A=b" })).toEqual([
       "BUN_OPTIONS",
     ]);

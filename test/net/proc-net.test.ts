@@ -19,7 +19,7 @@ describe("what listens, by /proc/net/tcp", () => {
     expect(listeningKey("10.107.255.1", 65535)).toBe("01FF6B0A:FFFF");
   });
 
-  test("ends where the connections begin", () => {
+  test("ends at the first connection", () => {
     const text = [
       head,
       line(0, "0200007F:0050", "0A"),
@@ -49,7 +49,7 @@ describe("what listens, by /proc/net/tcp", () => {
     expect(await listeningPlaces(path)).toEqual(new Set(keys));
   });
 
-  test("is unknown where the system does not tell", async () => {
+  test("is unknown if the system has no such list", async () => {
     expect(await listeningPlaces("/nowhere/net/tcp")).toBeUndefined();
   });
 

@@ -137,7 +137,7 @@ describe("the health server", () => {
   });
 });
 
-/** What the server says to these bytes, until it closes the connection. */
+/** The server's reply to these bytes, until it closes the connection. */
 async function spoken(port: string, request: string): Promise<string> {
   const conn = await net.dial({ host, port: Number(port) });
   await conn.write(bytes(request));

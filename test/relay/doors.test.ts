@@ -73,7 +73,7 @@ describe("mend", () => {
     expect(await refused(home, 18001)).toBe("accepted");
   });
 
-  test("listens again where the system lists it no more, and open connections go on", async () => {
+  test("listens again if the system lists it no more, and open connections go on", async () => {
     const doors = fresh();
     await open(doors, url);
     const conn = await talking(home, 18001);
@@ -96,7 +96,7 @@ describe("mend", () => {
     await open(doors, url);
     const conn = await talking(home, 18001);
     await doors.mend(async () => new Set([key]));
-    // Another program is quicker: it has the place as soon as ours is closed.
+    // Another program is faster: it listens as soon as our listener is closed.
     const [door] = doors.present.values();
     door?.listener.close();
     const other = await occupy(home, 18001);
@@ -145,8 +145,8 @@ describe("close", () => {
     expect(sizes(doors)).toEqual({ present: 0, draining: 1 });
     await conn.write(bytes("still here"));
     expect(await read(conn, 10)).toBe("still here");
-    // The same place can be taken again meanwhile, and what drains is not
-    // disturbed.
+    // The same place can be used again meanwhile, and the draining connections
+    // are not disturbed.
     expect(await open(doors, url)).toBeUndefined();
     conn.closeWrite();
     expect(await ending(conn)).toBe("FIN");
@@ -163,7 +163,7 @@ describe("close", () => {
     await close(doors, home, 40);
     expect(await ending(conn)).toBe("aborted");
     await gone(doors);
-    // By our deadline, and by neither of the two ends.
+    // Our deadline ends it, not one of the two ends.
     expect(meter?.errorsBy).toMatchObject({ timeout: 1, reset: 0 });
   });
 
@@ -193,7 +193,7 @@ describe("close", () => {
     expect(total()).toBe(0);
   });
 
-  test("keeps them also where one of two that drain has ended before the other", async () => {
+  test("keeps them also if one of two draining doors ends before the other", async () => {
     const doors = fresh();
     const away = "127.81.0.3";
     await open(doors, url);
@@ -243,7 +243,7 @@ describe("drain", () => {
     expect(doors.draining.size).toBe(0);
   });
 
-  test("cuts at once where there is no more patience, before or while it waits", async () => {
+  test("cuts at once if the time is over, before or during the wait", async () => {
     for (const early of [true, false]) {
       const doors = fresh();
       await open(doors, url);
@@ -299,7 +299,7 @@ describe("limits", () => {
         `warn a.demo:18001: new connections are ${meter?.lastError} (hint: raise \`forward.max_connections_per_endpoint\`)`,
       ]),
     );
-    // The others feel nothing.
+    // The others are not affected.
     conns.push(await talking("127.81.0.3", 18001));
     conns[0]?.close();
     await until(() => doors.open === 2);
@@ -346,7 +346,7 @@ describe("limits", () => {
 });
 
 describe("probe", () => {
-  test("finds the addresses where something else listens, and leaves the others free", async () => {
+  test("finds the addresses of other listeners, and leaves the others free", async () => {
     const doors = fresh();
     const other = await occupy("127.81.0.4", 18002);
     const places = ["127.81.0.4", "127.81.0.5"].map((at) => ({ ip: ip(at), port: 18002 }));

@@ -161,7 +161,7 @@ describe("a forward that fails", () => {
     await two.done;
     expect(counts(two.meter)).toBe("0 of 1 open, 2 up, 0 down, 0 refused, 1 errors");
     expect(two.log.lines.join()).toMatch(/^debug .* reset by the ingress$/);
-    // What went wrong with a connection that worked at first is no fault of the
+    // If a connection worked at first, its later failure is not a fault of the
     // endpoint.
     expect(one.meter.lastError).toBe("");
     expect(two.meter.lastError).toBe("");
@@ -248,7 +248,7 @@ describe("a forward that fails", () => {
 });
 
 describe("the meter", () => {
-  test("counts failures by where they happened", async () => {
+  test("counts failures by their place", async () => {
     const meter = createMeter();
     const failing = async (
       script: Parameters<typeof fakeIngress>[0],
@@ -317,8 +317,8 @@ describe("the meter", () => {
     const { client, meter, done } = await forwarded(ingress);
     while (countOf(meter.upgrade) === 0) await later(1);
     const accepting = performance.now() - began;
-    // Neither the time that the client takes to think nor what comes after the
-    // first byte counts.
+    // The time before the client's first byte does not count, and neither does
+    // the time after the first byte.
     await later(100);
     const asked = performance.now();
     await client.write(bytes("question"));

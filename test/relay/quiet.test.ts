@@ -30,7 +30,7 @@ describe("the watch for quiet connections", () => {
     expect(told).toEqual([{ halfClosed: false, limitMs: 50 }]);
     pass(200);
     expect(told).toHaveLength(1);
-    // Where there is nothing to look after, no timer runs.
+    // Without a connection to check, no timer runs.
     expect(jest.getTimerCount()).toBe(0);
   });
 
@@ -94,7 +94,7 @@ describe("the watch for quiet connections", () => {
     expect(told).toEqual(["later"]);
   });
 
-  test("is patient where nobody sets a limit", () => {
+  test("waits for ever without a limit", () => {
     const pulse = pulseOf(() => expect.unreachable("nothing is too quiet"));
     patient.begin(pulse);
     patient.halfClosed(pulse);

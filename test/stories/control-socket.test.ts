@@ -94,7 +94,7 @@ stories("the control socket, as clients of the Go program use it", () => {
     ["a command that is a name of JavaScript's", '{"command":"__proto__"}'],
     ["arguments of the wrong kind", '{"command":"list","args":[1]}'],
     ["control characters", "\u0000\u0001\u0002\n"],
-  ])("nonsense (%s) gets an error that says what is wrong", async (_what, text) => {
+  ])("nonsense (%s) gets an error with the reason", async (_what, text) => {
     const { success, error } = await askSocket(defaultSocket, text);
     expect(success).toBe(false);
     expect(error.length).toBeGreaterThan(10);
@@ -234,7 +234,7 @@ stories("the control socket's life", () => {
     rmSync(leave);
   });
 
-  test("where the machine has a group ngrokd, its members may use it", async () => {
+  test("if the machine has a group ngrokd, its members may use it", async () => {
     const groups = readFileSync("/etc/group");
     atEnd(() => writeFileSync("/etc/group", groups));
     appendFileSync("/etc/group", "ngrokd:x:4242:\n");
@@ -256,7 +256,7 @@ stories("the control socket's life", () => {
     expect(existsSync(leave)).toBe(false);
   });
 
-  test("without root the daemon says what root is for", async () => {
+  test("without root the daemon names the reasons for root", async () => {
     freshMachine();
     const { code, err } = await ngrokd("serve", { as: "nobody" });
     expect(code).toBe(5);

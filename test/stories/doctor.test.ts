@@ -106,7 +106,7 @@ const begin = async () => {
 stories("doctor and why if all is well", () => {
   beforeAll(begin);
 
-  test("doctor finds nothing but what is ok, names what it has seen, and exits with 0", async () => {
+  test("doctor finds no fault, describes each check, and exits with 0", async () => {
     const { code, worst, bad, of } = await doctor();
     expect(bad()).toEqual([]);
     expect({ code, worst }).toEqual({ code: 0, worst: "ok" });
@@ -227,7 +227,7 @@ stories("doctor and why if all is well", () => {
 stories("doctor about ngrok and its ingress", () => {
   beforeAll(begin);
 
-  test("an upgrade that ngrok refuses: the code, and what it means", async () => {
+  test("an upgrade that ngrok refuses: the code, and its meaning", async () => {
     await cloud.break("refuse=ERR_NGROK_3200 it is offline");
     const { code, of } = await doctor();
     expect(code).toBe(1);
@@ -327,7 +327,7 @@ stories("doctor about the machine", () => {
     await daemon.becomes("taken.demo", "listening");
   });
 
-  test("as nobody, what cannot be checked is said, with what would help; the rest is", async () => {
+  test("as another user, names the checks that need root, and does all others", async () => {
     const { code, of, worst } = await doctor("", { as: "nobody" });
     expect(of("privileges")[0]).toContain("→ run this command with sudo");
     expect(of("configuration")[0]).toContain("configuration warning: not checked:");
@@ -339,7 +339,7 @@ stories("doctor about the machine", () => {
     expect(whyCode).toBe(0);
   });
 
-  test("state files that others can read, and what a crash has left", async () => {
+  test("state files that others can read, and leftovers of a crash", async () => {
     chmodSync("/etc/ngrokd/tls.key", 0o644);
     const old = new Date(Date.now() - 3_600_000);
     writeFileSync("/etc/ngrokd/.0123456789ab.ngrokd.tmp", "");
@@ -435,7 +435,7 @@ stories("doctor with hundreds of endpoints", () => {
     return { bad: Number(tried) - Number(well), all: Number(tried) + Number(untried) };
   };
 
-  test("tells those that are well in one line and the bad ones in ten; --all each", async () => {
+  test("shows the good ones in one line and the bad ones in ten; --all shows each", async () => {
     const { cloud, daemon } = await registered();
     const { address } = page("one of many");
     const names = Array.from({ length: 300 }, (_, i) => `n${i}.demo`);
@@ -537,7 +537,7 @@ stories("doctor and why on a machine without", () => {
     await cloud.stop();
   });
 
-  test("a CA that the ingress's certificate leads to: who was met instead", async () => {
+  test("a CA for the ingress's certificate: names the issuer", async () => {
     freshMachine();
     const cloud = await startCloud();
     await cloud.add("http://hello.demo", page("hello").address);
@@ -555,7 +555,7 @@ stories("doctor and why on a machine without", () => {
     await daemon.stop();
   });
 
-  test("an API that answers: a black hole costs seconds, and the rest is still checked", async () => {
+  test("an API that replies: a black hole costs seconds, and the rest is still checked", async () => {
     freshMachine();
     const { cloud, daemon } = await registered();
     await cloud.add("http://hello.demo", page("hello").address);

@@ -94,7 +94,7 @@ stories("the health server", () => {
     await until("it is ready again", async () => (await get("/readyz")).status === 200);
   });
 
-  test("what it does not have is a 404 that says what there is", async () => {
+  test("an unknown path is a 404 that names the known ones", async () => {
     expect(await get("/metrics-of-my-dreams")).toEqual({
       status: 404,
       body: "not found; try /healthz, /readyz, /status or /metrics\n",

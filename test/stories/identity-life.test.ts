@@ -67,7 +67,7 @@ stories("the client certificate", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("that is due and cannot be renewed is told of, tried again, and the polls go on", async () => {
+  test("that is due and cannot be renewed is reported, tried again, and the polls go on", async () => {
     const { cloud, daemon, open } = await serving({ cloud: { args: "--cert-lifetime 24" } });
     // One that ends earlier is no renewal.
     await cloud.certificateLife(1);
@@ -206,7 +206,7 @@ stories("an operator that is deleted in the dashboard", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("a wrong path in `api.url`, where ngrok answers 404, does nothing", async () => {
+  test("a wrong path in `api.url`, for which ngrok sends 404, does nothing", async () => {
     const { cloud, daemon, open } = await serving();
     const before = await ids(cloud);
     const url = `${cloud.apiUrl}/wrong`;

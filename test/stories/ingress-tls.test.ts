@@ -169,7 +169,7 @@ stories("TLS versions, and our certificate", () => {
   beforeAll(begin);
 
   test.each(["1.2", "1.3"])(
-    "an ingress of TLS %s that refuses our certificate with an alert is told as such",
+    "an ingress of TLS %s that refuses our certificate by an alert is reported so",
     async (version) => {
       const { cert, key } = await issue(ca, "x", forServers);
       writeFileSync("/run/server.pem", `${cert}${key}`);

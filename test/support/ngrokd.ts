@@ -22,7 +22,7 @@ export interface Ran {
   readonly code: number;
   readonly out: string;
   readonly err: string;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the command printed, which the story then looks at
+  // biome-ignore lint/suspicious/noExplicitAny: any output of the command, which the story then checks
   readonly json: any;
 }
 
@@ -168,8 +168,8 @@ export interface ServeOptions extends RunOptions {
   /** The limit of open files; the machine's by default. */
   readonly files?: number;
   /**
-   * A command that runs the binary with the words behind it, such as one that
-   * drops rights first.
+   * A command that runs the binary with the words after it, for example one
+   * that drops rights first.
    */
   readonly inside?: readonly string[];
 }
@@ -245,12 +245,12 @@ export function writeConfig(config: object, path = defaultConfig): void {
   writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: a reply as it came, which the story then looks at
+// biome-ignore lint/suspicious/noExplicitAny: the reply as it was sent, which the story then checks
 type AnyReply = any;
 
 /**
- * One request as the Go client sends it (docs/protocol.md, "The control
- * socket"): no line end, our half left open, one object back.
+ * One request in the Go client's form (docs/protocol.md, "The control socket"):
+ * no line end, our half left open, one object back.
  */
 export async function askSocket(path: string, request: object | string): Promise<AnyReply> {
   return JSON.parse(

@@ -80,7 +80,7 @@ describe("createSay", () => {
     ["an empty NO_COLOR, which means nothing", true, true, { NO_COLOR: "" }, true, true],
     ["a terminal that knows no colours", true, true, { TERM: "dumb" }, false, false],
   ])(
-    "colours only where somebody sees it: %s",
+    "colours only on a terminal: %s",
     (_name, outIsTerminal, errIsTerminal, env, coloured, errColoured) => {
       const { say, err } = speaker(
         { env },

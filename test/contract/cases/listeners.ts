@@ -1,6 +1,6 @@
 /**
- * Listening: addresses, unix sockets, and accepted connections that do not
- * depend on each other or on their listener.
+ * Listening: addresses, unix sockets, and accepted connections that depend
+ * neither on each other nor on their listener.
  */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, statSync, unlinkSync, writeFileSync } from "node:fs";
@@ -142,7 +142,7 @@ export const listeners: Case[] = [
         throw new Error("thrown on purpose");
       });
       const talk = async ({ address }: Listener) => {
-        // A reset that comes at once may be met by the dial already.
+        // The dial itself may already meet an early reset.
         const conn = await world.net.dial(address).catch((error) => error.details.errno as string);
         if (typeof conn === "string") return conn;
         const text = await readAll(conn).then(textOf, (error) => error.details.errno as string);
@@ -262,7 +262,7 @@ export const listeners: Case[] = [
     },
   },
   {
-    name: "closing a unix listener leaves somebody else's new file at its path alone",
+    name: "closing a unix listener keeps another program's new file at its path",
     async run(world) {
       const path = join(world.folder, "replaced.sock");
       const { listener } = await listening(world, { path });
@@ -279,7 +279,7 @@ export const listeners: Case[] = [
     },
   },
   {
-    name: "`closed` also settles for one who asks late",
+    name: "`closed` also settles for a late caller",
     async run(world) {
       const { ours, theirs } = await ownPair(world);
       const closed: Promise<unknown>[] = [ours, theirs].map((conn: Conn) => {

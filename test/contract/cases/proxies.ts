@@ -1,6 +1,6 @@
 /**
- * The way through a proxy, with and without TLS, and what is told where it
- * fails.
+ * The way through a proxy, with and without TLS, and the reports of its
+ * failures.
  */
 import assert from "node:assert/strict";
 import { NgrokdError } from "../../../src/model/error.ts";
@@ -22,7 +22,7 @@ import {
   type World,
 } from "../kit.ts";
 
-/** A name that nothing but the proxy can resolve. */
+/** A name that only the proxy can resolve. */
 const host = "ingress.test";
 const names = { [host]: "127.0.0.1" };
 const login = "alice:p@ss:wörd";
@@ -82,7 +82,7 @@ export const proxies: Case[] = [
         await peer.finish(socket);
         assert.equal(textOf(await readAll(conn)), "late reply");
         await soon(conn.closed, "the descriptor comes back");
-        // Only where the runtime offers sessions is there anything to resume.
+        // A session can be resumed only if the runtime offers sessions.
         if (kept.length === 0) break;
       }
     },
@@ -169,7 +169,7 @@ export const proxies: Case[] = [
     },
   ),
   ...each(
-    "a cut handshake and a plain server behind it are told with its name",
+    "a cut handshake and a plain server behind it are reported with its name",
     async (world, kind) => {
       const { net, peer } = world;
       const dial = (port: number, via: ProxyServer) =>

@@ -1,6 +1,6 @@
 /**
- * Who is believed over TLS, what a refusal says, and that nothing is told to a
- * stranger.
+ * Trust over TLS, the reasons of refusals, and that a stranger receives no
+ * bytes.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -40,7 +40,7 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "what the server says right behind the handshake is not lost",
+    name: "bytes from the server right after the handshake are not lost",
     async run(world) {
       const { net, peer, pki } = world;
       const { port } = await peer.listen({ tls: pki.server, greeting: "220 ready\r\n" });
@@ -170,7 +170,7 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "an empty list of CAs trusts nobody",
+    name: "an empty list of CAs trusts no server",
     async run(world) {
       const { net, peer, pki } = world;
       const { port } = await peer.listen({ tls: pki.server });
@@ -314,7 +314,7 @@ export const tls: Case[] = [
         { host: "127.0.0.1", port },
         { tls: trusting(world, pki.strangersClient) },
       );
-      // Node.js hangs up without an alert, other servers send one.
+      // Node.js closes without an alert; other servers send one.
       const answer = await soon(
         Promise.resolve(conn.read()).catch((error) => error.code),
         "the end",
@@ -366,7 +366,8 @@ export const tls: Case[] = [
           tls: { ca: [pki.root.cert], servername: "ingress.test", ...own },
         });
       for (const own of [{}, pki.strangersClient]) {
-        // With TLS 1.3 the client may believe in its connection for a moment.
+        // With TLS 1.3 the client may take its connection for open for a
+        // moment.
         const socket = await connect(own).catch(() => undefined);
         if (socket !== undefined) assert.notEqual(await soon(peer.ended(socket), "the drop"), null);
       }

@@ -28,7 +28,7 @@ describe("editHosts", () => {
     expect(edited("")).toEqual({ text: sectionOfTwo, repairs: [] });
   });
 
-  test("says same where nothing changes", () => {
+  test("returns the value same if nothing changes", () => {
     expect(editHosts(`# mine\n${sectionOfTwo}::1 localhost\n`, two)).toEqual({
       kind: "same",
       shadowed: [],
@@ -37,13 +37,13 @@ describe("editHosts", () => {
     expect(editHosts("", none)).toEqual({ kind: "same", shadowed: [] });
   });
 
-  test("leaves an existing section where it is, also the Go program's unsorted one", () => {
+  test("leaves an existing section in its place, also the Go program's unsorted one", () => {
     const text = `# above\n\n${beginLine}\n10.107.0.3\tz.default\n10.107.0.2\told.default\n${endLine}\n\n# below`;
     expect(edited(text)).toEqual({ text: `# above\n\n${sectionOfTwo}\n# below`, repairs: [] });
     expect(edited(text, none).text).toBe("# above\n\n\n# below");
   });
 
-  test("uses CRLF where the file does", () => {
+  test("uses CRLF if the file does", () => {
     expect(edited("# mine\r\n\r\n# odd\n").text).toBe(
       `# mine\r\n\r\n# odd\n${sectionOfTwo.replaceAll("\n", "\r\n")}`,
     );
