@@ -43,6 +43,9 @@ export function item(name: string, more: Partial<ListItem> = {}): ListItem {
     local_listener: true,
     network_port: 0,
     listen_interface: "virtual",
+    wildcard: false,
+    wildcard_suffix: "",
+    shared_listener_key: "",
     proto: "http",
     ids: [`ep_${name}`],
     state: "listening",
@@ -53,7 +56,6 @@ export function item(name: string, more: Partial<ListItem> = {}): ListItem {
     refused_by_code: {},
     bytes: { up: 0, down: 0 },
     latency_ms: { upgrade: null, first_byte: null },
-    last_activity: "",
     ...more,
   };
 }
