@@ -16,7 +16,16 @@ const dayMs = 86_400_000;
 
 /** Pure: the reply to `status`. */
 export function statusReply(state: State, facts: StatusFacts): Status {
-  const { loaded, runtime, ingress, limit, schedule, renewalTrouble, now = new Date() } = facts;
+  const {
+    loaded,
+    runtime,
+    ingress,
+    limit,
+    fileLimit,
+    schedule,
+    renewalTrouble,
+    now = new Date(),
+  } = facts;
   const { registration, lastPass, endpoints } = state;
   const count = (name: EndpointState["state"]): number =>
     endpoints.filter((endpoint) => endpoint.state === name).length;
@@ -64,12 +73,13 @@ export function statusReply(state: State, facts: StatusFacts): Status {
       total: sum(({ total }) => total),
       errors: sum(({ errors }) => errors),
       refused: sum(({ refused }) => refused),
-      limit: limit === Number.POSITIVE_INFINITY ? null : limit,
+      limit: finite(limit),
     },
     errors_by_kind: Object.fromEntries(
       errorKinds.map((kind) => [kind, sum(({ errorsBy }) => errorsBy[kind])]),
     ),
     bytes: { up: sum(({ bytesUp }) => bytesUp), down: sum(({ bytesDown }) => bytesDown) },
+    files: { limit: finite(fileLimit) },
     pool: {
       ready: ingress.ready,
       hits: ingress.hits,
@@ -231,6 +241,8 @@ function goDuration(ms: number): string {
   return h > 0 ? `${h}h${m}m${s}s` : m > 0 ? `${m}m${s}s` : `${s}s`;
 }
 
+const finite = (limit: number): number | null =>
+  limit === Number.POSITIVE_INFINITY ? null : limit;
 const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);
 
 /** Go's clients read a time, or nothing, but no empty text. */

@@ -122,6 +122,8 @@ export const statusSchema = z.object({
   }),
   errors_by_kind: countsSchema,
   bytes: bytesSchema,
+  /** The process's limit of open files; null if it is unknown. */
+  files: z.object({ limit: z.nullable(z.number()) }),
   /** The ready connections to the ingress. */
   pool: z.object({
     ready: z.number(),

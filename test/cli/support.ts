@@ -88,6 +88,7 @@ export function status(more: Partial<Status> = {}): Status {
     connections: { active: 1, total: 7, errors: 0, refused: 0, limit: null },
     errors_by_kind: { dial: 0, reset: 0 },
     bytes: { up: 1536, down: 5 * 1024 ** 3 },
+    files: { limit: 524_288 },
     pool: { ready: 1, hits: 6, misses: 1, retries: 0, dials: 8, idle_limit_seconds: 60 },
     config_path: "/etc/ngrokd/config.yml",
     hosts_path: "/etc/hosts",

@@ -24,6 +24,7 @@ const facts = {
   now,
   ingress,
   limit: 500,
+  fileLimit: 20_000,
   schedule,
   renewalTrouble: undefined,
 };
@@ -98,6 +99,7 @@ describe("the reply to status", () => {
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
       errors_by_kind: { dial: 1, tls: 0, header: 0, timeout: 0, reset: 2, limit: 0 },
       bytes: { up: 10, down: 20 },
+      files: { limit: 20_000 },
       pool: { ready: 3, hits: 8, misses: 2, retries: 1, dials: 12, idle_limit_seconds: 45 },
       config_path: "/etc/ngrokd/config.yml",
       hosts_path: "/etc/hosts",
