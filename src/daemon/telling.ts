@@ -63,6 +63,7 @@ export function factsOf({ options, relay, account }: Parts): DaemonFacts {
     runtime: options.net.runtime,
     ingress,
     limit,
+    fileLimit: options.net.descriptors.limit,
     turnedAway: options.net.descriptors.turnedAway,
     schedule: account.schedule,
     renewalTrouble: account.identity.renewalTrouble,

@@ -14,6 +14,8 @@ export interface DaemonFacts {
   readonly ingress: IngressStats;
   /** The most connections at the same time; Infinity if there is no limit. */
   readonly limit: number;
+  /** The process's limit of open files; Infinity if it is unknown. */
+  readonly fileLimit: number;
   /**
    * Accepted sockets that were closed at once because the limit of open files
    * was near.
@@ -38,7 +40,8 @@ export interface StatusFacts extends Omit<DaemonFacts, "turnedAway"> {
 }
 
 /** For /metrics. */
-export interface MetricFacts extends Omit<DaemonFacts, "schedule" | "renewalTrouble"> {
+export interface MetricFacts
+  extends Omit<DaemonFacts, "fileLimit" | "schedule" | "renewalTrouble"> {
   readonly state: State;
   readonly live: Liveness;
 }

@@ -1,3 +1,4 @@
+import { wildcardSuffix } from "../model/endpoint.ts";
 import { countOf, type Histogram, quantile } from "../model/histogram.ts";
 import { errorKinds, type Meter } from "../model/meter.ts";
 import { proxyWays } from "../model/proxy.ts";
@@ -15,7 +16,16 @@ const dayMs = 86_400_000;
 
 /** Pure: the reply to `status`. */
 export function statusReply(state: State, facts: StatusFacts): Status {
-  const { loaded, runtime, ingress, limit, schedule, renewalTrouble, now = new Date() } = facts;
+  const {
+    loaded,
+    runtime,
+    ingress,
+    limit,
+    fileLimit,
+    schedule,
+    renewalTrouble,
+    now = new Date(),
+  } = facts;
   const { registration, lastPass, endpoints } = state;
   const count = (name: EndpointState["state"]): number =>
     endpoints.filter((endpoint) => endpoint.state === name).length;
@@ -63,12 +73,13 @@ export function statusReply(state: State, facts: StatusFacts): Status {
       total: sum(({ total }) => total),
       errors: sum(({ errors }) => errors),
       refused: sum(({ refused }) => refused),
-      limit: limit === Number.POSITIVE_INFINITY ? null : limit,
+      limit: finite(limit),
     },
     errors_by_kind: Object.fromEntries(
       errorKinds.map((kind) => [kind, sum(({ errorsBy }) => errorsBy[kind])]),
     ),
     bytes: { up: sum(({ bytesUp }) => bytesUp), down: sum(({ bytesDown }) => bytesDown) },
+    files: { limit: finite(fileLimit) },
     pool: {
       ready: ingress.ready,
       hits: ingress.hits,
@@ -86,7 +97,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
 }
 
 /**
- * Pure: the reply to `list`. The first eight fields are the Go program's
+ * Pure: the reply to `list`. The first eleven fields are the Go program's
  * (docs/protocol.md, "The control socket").
  */
 export function listReply(state: State): ListItem[] {
@@ -100,6 +111,10 @@ export function listReply(state: State): ListItem[] {
       local_listener: state === "listening",
       network_port: 0,
       listen_interface: "virtual",
+      wildcard: wildcardSuffix(url) !== undefined,
+      wildcard_suffix: wildcardSuffix(url) ?? "",
+      // No two endpoints share a listener here.
+      shared_listener_key: "",
       proto,
       ids: [...ids],
       state,
@@ -113,7 +128,7 @@ export function listReply(state: State): ListItem[] {
         last_error: meter.lastError,
       },
       ...measured(meter),
-      last_activity: time(meter.lastActivity),
+      ...lastActivity(meter),
     }),
   );
 }
@@ -166,8 +181,7 @@ function endpointHealth(
     active: state === "listening",
     connections: meter.active,
     total_connections: meter.total,
-    // Go's clients read a time here, or nothing.
-    ...(meter.lastActivity !== 0 && { last_activity: time(meter.lastActivity) }),
+    ...lastActivity(meter),
     errors: meter.errors + meter.refused,
     state,
     reason: reason === "" ? meter.lastError : reason,
@@ -227,5 +241,10 @@ function goDuration(ms: number): string {
   return h > 0 ? `${h}h${m}m${s}s` : m > 0 ? `${m}m${s}s` : `${s}s`;
 }
 
+const finite = (limit: number): number | null =>
+  limit === Number.POSITIVE_INFINITY ? null : limit;
 const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);
-const time = (ms: number): string => (ms === 0 ? "" : new Date(ms).toISOString());
+
+/** Go's clients read a time, or nothing, but no empty text. */
+const lastActivity = ({ lastActivity: ms }: Meter): { last_activity?: string } =>
+  ms === 0 ? {} : { last_activity: new Date(ms).toISOString() };

@@ -31,6 +31,11 @@ const listItemSchema = z.object({
   local_listener: z.boolean(),
   network_port: z.number(),
   listen_interface: z.string(),
+  wildcard: z.boolean(),
+  /** What stands behind the `*.` of a wildcard; empty otherwise. */
+  wildcard_suffix: z.string(),
+  /** Of endpoints that share a listener, which none do yet: empty. */
+  shared_listener_key: z.string(),
   // Ours from here on.
   proto: z.string(),
   ids: z.array(z.string()),
@@ -60,8 +65,8 @@ const listItemSchema = z.object({
    * first byte.
    */
   latency_ms: z.object({ upgrade: latencySchema, first_byte: latencySchema }),
-  /** RFC 3339, or empty. */
-  last_activity: z.string(),
+  /** RFC 3339; absent before the first connection. */
+  last_activity: z.optional(z.string()),
 });
 export type ListItem = z.infer<typeof listItemSchema>;
 export const listSchema = z.array(listItemSchema);
@@ -117,6 +122,8 @@ export const statusSchema = z.object({
   }),
   errors_by_kind: countsSchema,
   bytes: bytesSchema,
+  /** The process's limit of open files; null if it is unknown. */
+  files: z.object({ limit: z.nullable(z.number()) }),
   /** The ready connections to the ingress. */
   pool: z.object({
     ready: z.number(),

@@ -75,6 +75,16 @@ export function parseEndpointUrl(url: string, fallbackProto = ""): Parsed<Target
   return parsed({ proto, host: host.value, port });
 }
 
+/**
+ * Pure: what stands behind the `*.` of a wildcard URL, in lower case;
+ * undefined if the URL is no wildcard.
+ */
+export function wildcardSuffix(url: string): string | undefined {
+  const [whole, suffix = ""] =
+    /^(?:[a-z][a-z0-9+.-]*:\/\/)?\*(?:\.([^/?#@:*]*))?(?::\d*)?\/?$/i.exec(url) ?? [];
+  return whole === undefined ? undefined : suffix.toLowerCase();
+}
+
 function isProto(text: string): text is Proto {
   return Object.hasOwn(defaultPorts, text);
 }

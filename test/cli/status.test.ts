@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { listText } from "../../src/cli/list.ts";
-import { statusText } from "../../src/cli/status.ts";
 import type { ListItem, Status } from "../../src/desk/reply-schemas.ts";
+import { listText } from "../../src/terminal/list-text.ts";
+import { statusText } from "../../src/terminal/status-text.ts";
 import { item, marked, plain, status } from "./support.ts";
 
 const now = new Date("2026-01-02T04:00:00.000Z");

@@ -43,6 +43,9 @@ export function item(name: string, more: Partial<ListItem> = {}): ListItem {
     local_listener: true,
     network_port: 0,
     listen_interface: "virtual",
+    wildcard: false,
+    wildcard_suffix: "",
+    shared_listener_key: "",
     proto: "http",
     ids: [`ep_${name}`],
     state: "listening",
@@ -53,7 +56,6 @@ export function item(name: string, more: Partial<ListItem> = {}): ListItem {
     refused_by_code: {},
     bytes: { up: 0, down: 0 },
     latency_ms: { upgrade: null, first_byte: null },
-    last_activity: "",
     ...more,
   };
 }
@@ -86,6 +88,7 @@ export function status(more: Partial<Status> = {}): Status {
     connections: { active: 1, total: 7, errors: 0, refused: 0, limit: null },
     errors_by_kind: { dial: 0, reset: 0 },
     bytes: { up: 1536, down: 5 * 1024 ** 3 },
+    files: { limit: 524_288 },
     pool: { ready: 1, hits: 6, misses: 1, retries: 0, dials: 8, idle_limit_seconds: 60 },
     config_path: "/etc/ngrokd/config.yml",
     hosts_path: "/etc/hosts",

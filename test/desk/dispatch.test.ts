@@ -53,6 +53,7 @@ function deskWith(parts: Partial<Desk> = {}) {
       runtime: "bun",
       ingress: { hits: 0, misses: 0, retries: 0, dials: 0, ready: 0, patienceMs: 0 },
       limit: 500,
+      fileLimit: 1024,
       turnedAway: 0,
       schedule: { failures: 0, next: undefined },
       renewalTrouble: undefined,

@@ -24,6 +24,7 @@ const facts = {
   now,
   ingress,
   limit: 500,
+  fileLimit: 20_000,
   schedule,
   renewalTrouble: undefined,
 };
@@ -98,6 +99,7 @@ describe("the reply to status", () => {
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
       errors_by_kind: { dial: 1, tls: 0, header: 0, timeout: 0, reset: 2, limit: 0 },
       bytes: { up: 10, down: 20 },
+      files: { limit: 20_000 },
       pool: { ready: 3, hits: 8, misses: 2, retries: 1, dials: 12, idle_limit_seconds: 45 },
       config_path: "/etc/ngrokd/config.yml",
       hosts_path: "/etc/hosts",
@@ -207,6 +209,9 @@ describe("the reply to list", () => {
       ["local_listener", true],
       ["network_port", 0],
       ["listen_interface", "virtual"],
+      ["wildcard", false],
+      ["wildcard_suffix", ""],
+      ["shared_listener_key", ""],
       ["proto", "http"],
       ["ids", ["ep_1", "ep_2"]],
       ["state", "listening"],
@@ -229,10 +234,34 @@ describe("the reply to list", () => {
     );
     expect(listSchema.parse(reply)).toEqual(reply);
     expect(reply).toMatchObject([
-      { id: "", local_listener: true, last_activity: "" },
-      { id: "ep_b", local_listener: false, last_activity: "" },
-      { id: "ep_w", local_listener: false, last_activity: "" },
+      { id: "", local_listener: true },
+      { id: "ep_b", local_listener: false },
+      { id: "ep_w", local_listener: false },
     ]);
+  });
+
+  test("has a time of the last activity or none, since Go reads no empty time", () => {
+    const [idle, used] = listReply(
+      state({ endpoints: [endpoint("a"), endpoint("b", { meter: meter({ lastActivity: 1 }) })] }),
+    );
+    expect(Object.keys(idle ?? {})).not.toContain("last_activity");
+    expect(used?.last_activity).toBe("1970-01-01T00:00:00.001Z");
+  });
+
+  test.each([
+    ["https://*.b.demo", true, "b.demo"],
+    ["tls://*.b.demo:8443", true, "b.demo"],
+    ["*.B.demo:80", true, "b.demo"],
+    ["https://*", true, ""],
+    ["https://a*.b.demo", false, ""],
+    ["https://a.demo", false, ""],
+    ["", false, ""],
+  ])("names the suffix of a wildcard as the Go program does: %j", (url, wildcard, suffix) => {
+    const [item] = listReply(state({ endpoints: [endpoint("w", { url })] }));
+    expect({ wildcard: item?.wildcard, suffix: item?.wildcard_suffix }).toEqual({
+      wildcard,
+      suffix,
+    });
   });
 });
 

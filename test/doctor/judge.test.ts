@@ -139,7 +139,7 @@ describe("judgeSocket", () => {
 
 describe("judgeFiles", () => {
   const judged = (
-    fileLimit: number | undefined,
+    fileLimit: number | null,
     active: number,
     limit: number | null,
     listening = 1,
@@ -148,18 +148,24 @@ describe("judgeFiles", () => {
     const facts = status({
       connections: { ...connections, active, limit },
       endpoints: { ...endpoints, listening },
+      files: { limit: fileLimit },
     });
-    return judgeFiles({ uid: 0, fileLimit, openFiles: undefined, env: undefined }, facts)[0]?.level;
+    return judgeFiles({ uid: 0, openFiles: undefined, env: undefined }, facts)[0]?.level;
   };
   test.each([
-    [undefined, 0, null, undefined],
+    [null, 0, null, undefined],
     [65_536, 0, 1000, "ok"],
     [65_536, 801, 1000, "warning"],
     [65_536, 1000, 1000, "failure"],
     [1024, 0, 400, "warning"],
-    [Number.POSITIVE_INFINITY, 0, null, "ok"],
   ] as const)("limit %p, %p of %p connections: %p", (fileLimit, active, limit, level) => {
     expect(judged(fileLimit, active, limit)).toBe(level);
+  });
+  test("the limit is the daemon's own word, whoever asks", () => {
+    const told = (openFiles: number | undefined): string[] =>
+      judgeFiles({ uid: undefined, openFiles, env: undefined }, status()).map(said);
+    expect(told(undefined)).toEqual(["ok: at most 524288 files may be open"]);
+    expect(told(41)).toEqual(["ok: 41 of at most 524288 files are open"]);
   });
   test("a limit that so many listeners nearly use up is too small", () => {
     expect(judged(10_000, 0, 100, 5001)).toBe("warning");

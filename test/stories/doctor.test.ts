@@ -17,6 +17,7 @@ import type { Finding } from "../../src/doctor/finding.ts";
 import type { Way } from "../../src/doctor/why.ts";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
 import {
+  binary,
   type Daemon,
   defaultConfig,
   ngrokd,
@@ -325,6 +326,17 @@ stories("doctor about the machine", () => {
     expect(ways[0]?.breaks_at).toBe("listener");
     server.close();
     await daemon.becomes("taken.demo", "listening");
+  });
+
+  test("the limit of open files is the daemon's, not that of the one who asks", async () => {
+    const { files } = await daemon.status();
+    expect(files.limit).toBeGreaterThan(300);
+    // The socket's group may ask the daemon, but not look into its process.
+    const member = "setpriv --reuid=65534 --regid=0 --clear-groups".split(" ");
+    const asked = [..."prlimit --nofile=300:300".split(" "), ...member, binary()];
+    const { json } = await run([...asked, "doctor", "--json"]);
+    const found = json.findings.filter(({ check }: Finding) => check === "files").map(told);
+    expect(found[0]).toContain(`files ok: at most ${files.limit} files may be open`);
   });
 
   test("as another user, names the checks that need root, and does all others", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { listText } from "../../src/cli/list.ts";
+import { listText } from "../../src/terminal/list-text.ts";
 import { table } from "../../src/terminal/table.ts";
 import { watchText, withRates } from "../../src/terminal/watch-text.ts";
 import { fitted, padded, widthOf, wrapped } from "../../src/terminal/width.ts";
