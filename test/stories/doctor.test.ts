@@ -241,6 +241,21 @@ stories("doctor about ngrok and its ingress", () => {
     await cloud.mend();
   });
 
+  test("the notices of a refusal are in why, in the list and in one line of the log", async () => {
+    await cloud.break("refuse=ERR_NGROK_1 no");
+    await cloud.break("notice=your plan ends soon");
+    const { ways } = await why("hello.demo");
+    expect(ways[0]?.steps.at(-1)?.text).toBe(
+      'hello.demo:80: ngrok refuses it with "no" (ERR_NGROK_1); ngrok says: your plan ends soon',
+    );
+    await expect(fetch("http://hello.demo/")).rejects.toThrow();
+    const said = "ERR_NGROK_1: no; ngrok says: your plan ends soon";
+    expect((await daemon.endpoint("hello.demo"))?.connections.last_error).toBe(said);
+    expect(daemon.log().split(`the ingress refused: ${said}"`)).toHaveLength(2);
+    await cloud.mend();
+    expect(await (await fetch("http://hello.demo/")).text()).toContain("hello");
+  });
+
   test("an ingress that does not know our certificate", async () => {
     await cloud.break("header-close");
     const { of } = await doctor();
