@@ -26,7 +26,7 @@ import {
   writeConfig,
 } from "../support/ngrokd.ts";
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
-import { dial, echo } from "../support/tcp.ts";
+import { dial, echo, upstream } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 interface Report {
@@ -189,6 +189,29 @@ stories("doctor and why if all is well", () => {
   test("why takes an address of ours, too", async () => {
     const { ip } = await daemon.becomes("db.demo", "listening");
     expect((await why(ip)).ways[0]?.subject).toBe("db.demo:5432");
+  });
+
+  test("why of an address says that the Host is the address; the name reaches the page", async () => {
+    const { ip } = await daemon.becomes("hello.demo", "listening");
+    const { code, ways } = await why(`http://${ip}/`);
+    expect(code).toBe(0);
+    const names = ways[0]?.steps.filter(({ check }) => check === "name") ?? [];
+    expect(names.map(told)).toEqual([
+      `name ok: "hello.demo" leads to ${ip}`,
+      `name warning: a request to ${ip} has the address as its Host, and not "hello.demo" → use the name; if that is impossible, \`curl --resolve hello.demo:80:${ip} http://hello.demo/\``,
+    ]);
+    const hosts: (string | null)[] = [];
+    const shop = await upstream((socket) =>
+      socket.once("data", (bytes) => {
+        hosts.push(/^host: (.*)$/im.exec(String(bytes))?.[1]?.trim() ?? null);
+        socket.end("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+      }),
+    );
+    await cloud.add("http://shop.demo:8080", shop.address);
+    const at = (await daemon.becomes("shop.demo", "listening")).ip;
+    await fetch(`http://${at}:8080/`);
+    await fetch("http://shop.demo:8080/");
+    expect(hosts).toEqual([`${at}:8080`, "shop.demo:8080"]);
   });
 
   test("a named configuration that cannot be read: no other daemon is judged", async () => {
