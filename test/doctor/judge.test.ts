@@ -431,7 +431,7 @@ describe("the ingress", () => {
     address: "ingress.test:443",
     verified: true,
     dial: done({ subject: "CN=x", issuer: "CN=ngrok", fingerprint256: "AB" }, 12.3),
-    first: trial(done({ kind: "accepted" })),
+    first: trial(done({ kind: "accepted", notices: [] })),
     trials: [],
     ...more,
   });
@@ -452,7 +452,9 @@ describe("the ingress", () => {
     expect(judgeOurCertificate(facts({})).level).toBe("ok");
     expect(
       judgeOurCertificate(
-        facts({ first: trial(done({ kind: "refused", code: "ERR_NGROK_3200", message: "" })) }),
+        facts({
+          first: trial(done({ kind: "refused", code: "ERR_NGROK_3200", message: "", notices: [] })),
+        }),
       ).level,
     ).toBe("ok");
     expect(
@@ -463,7 +465,7 @@ describe("the ingress", () => {
         .level,
     ).toBe("warning");
     expect(judgeOurCertificate(facts({ first: undefined })).level).toBe("warning");
-    const other = trial(done({ kind: "accepted" }));
+    const other = trial(done({ kind: "accepted", notices: [] }));
     expect(
       judgeOurCertificate(
         facts({ first: trial(failed(new NgrokdError("aborted", "reset"))), trials: [other] }),
@@ -472,16 +474,31 @@ describe("the ingress", () => {
   });
 
   test("explains a refusal", () => {
-    const refusal = trial(done({ kind: "refused", code: "ERR_NGROK_8012", message: "it is down" }));
+    const refusal = trial(
+      done({ kind: "refused", code: "ERR_NGROK_8012", message: "it is down", notices: [] }),
+    );
     expect(said(judgeEndpointTrial("upgrade", refusal))).toBe(
       'failure: a.demo:80: ngrok refuses it with "it is down" (ERR_NGROK_8012) → ngrok\'s agent cannot reach the service behind the endpoint: is the service running?',
     );
     expect(
-      said(judgeEndpointTrial("upgrade", trial(done({ kind: "refused", code: "", message: "" })))),
+      said(
+        judgeEndpointTrial(
+          "upgrade",
+          trial(done({ kind: "refused", code: "", message: "", notices: [] })),
+        ),
+      ),
     ).toBe("failure: a.demo:80: ngrok refuses it without a reason");
-    expect(said(judgeEndpointTrial("upgrade", trial(done({ kind: "accepted" }, 4.2))))).toBe(
-      "ok: a.demo:80 was opened through ngrok within 5 ms",
+    const notices = ["your plan ends soon"];
+    const noted = trial(done({ kind: "refused", code: "ERR_NGROK_1", message: "no", notices }));
+    expect(said(judgeEndpointTrial("upgrade", noted))).toBe(
+      'failure: a.demo:80: ngrok refuses it with "no" (ERR_NGROK_1); ngrok says: your plan ends soon',
     );
+    expect(
+      said(judgeEndpointTrial("upgrade", trial(done({ kind: "accepted", notices }, 4.2)))),
+    ).toBe("ok: a.demo:80 was opened through ngrok within 5 ms; ngrok says: your plan ends soon");
+    expect(
+      said(judgeEndpointTrial("upgrade", trial(done({ kind: "accepted", notices: [] }, 4.2)))),
+    ).toBe("ok: a.demo:80 was opened through ngrok within 5 ms");
   });
 });
 
