@@ -1,5 +1,6 @@
 import type { Loaded } from "../config/load.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
+import type { Moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
 
 /** Whether the process makes progress, and why not. */
@@ -23,7 +24,7 @@ export interface DaemonFacts {
     /** Failed polls since the last one that succeeded. */
     readonly failures: number;
     /** Undefined during a poll, and if only a kick brings the next. */
-    readonly next: Date | undefined;
+    readonly next: Moment | undefined;
   };
   /** Undefined if the last renewal of the certificate succeeded. */
   readonly renewalTrouble:
@@ -34,7 +35,7 @@ export interface DaemonFacts {
 /** For the reply to `status`. */
 export interface StatusFacts extends Omit<DaemonFacts, "turnedAway"> {
   readonly loaded: Loaded;
-  readonly now?: Date;
+  readonly now?: Moment;
 }
 
 /** For /metrics. */
