@@ -13,6 +13,7 @@ import {
   warningsOf,
 } from "../desk/warnings.ts";
 import type { Log } from "../model/log.ts";
+import { moment } from "../model/moment.ts";
 import { readiness, type State } from "../model/state.ts";
 import type { HealthSource } from "../observe/health-server.ts";
 import { processFamilies } from "../observe/process-metrics.ts";
@@ -90,7 +91,7 @@ export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks 
       writeLines(log, ingressLines(trouble, now));
       trouble = now;
       if (isStopping) return;
-      const { change, lines } = settled(board.state, result, { at: new Date(), tookMs });
+      const { change, lines } = settled(board.state, result, { at: moment(), tookMs });
       writeLines(log, lines);
       board.publish(change);
       onEnd();

@@ -1,5 +1,6 @@
 import type { Loaded } from "../config/load.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
+import type { Moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
 
 /** Whether the process makes progress, and why not. */
@@ -25,7 +26,7 @@ export interface DaemonFacts {
     /** Failed polls since the last one that succeeded. */
     readonly failures: number;
     /** Undefined during a poll, and if only a kick brings the next. */
-    readonly next: Date | undefined;
+    readonly next: Moment | undefined;
   };
   /** Undefined if the last renewal of the certificate succeeded. */
   readonly renewalTrouble:
@@ -36,7 +37,7 @@ export interface DaemonFacts {
 /** For the reply to `status`. */
 export interface StatusFacts extends Omit<DaemonFacts, "turnedAway"> {
   readonly loaded: Loaded;
-  readonly now?: Date;
+  readonly now?: Moment;
 }
 
 /** For /metrics. */

@@ -1,6 +1,7 @@
 import { wildcardSuffix } from "../model/endpoint.ts";
 import { countOf, type Histogram, quantile } from "../model/histogram.ts";
 import { errorKinds, type Meter } from "../model/meter.ts";
+import { moment, msBetween } from "../model/moment.ts";
 import { proxyWays } from "../model/proxy.ts";
 import {
   type CertificateFacts,
@@ -24,7 +25,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     fileLimit,
     schedule,
     renewalTrouble,
-    now = new Date(),
+    now = moment(),
   } = facts;
   const { registration, lastPass, endpoints } = state;
   const count = (name: EndpointState["state"]): number =>
@@ -45,22 +46,24 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     reason: state.reason,
     hint: state.hint,
     registration: registration.kind,
-    start_time: state.startedAt.toISOString(),
-    uptime_seconds: seconds(now.getTime() - state.startedAt.getTime()),
+    start_time: state.startedAt.wall.toISOString(),
+    uptime_seconds: seconds(msBetween(state.startedAt, now)),
     certificate:
       registration.kind === "registered"
-        ? certificateReply(registration.certificate, renewalTrouble, now)
+        ? certificateReply(registration.certificate, renewalTrouble, now.wall)
         : null,
     last_poll:
       lastPass === undefined
         ? null
         : {
-            time: lastPass.at.toISOString(),
+            time: lastPass.at.wall.toISOString(),
+            seconds_ago: seconds(msBetween(lastPass.at, now)),
             ok: lastPass.ok,
             took_ms: lastPass.tookMs,
             reason: lastPass.reason,
           },
-    next_poll: schedule.next?.toISOString() ?? "",
+    next_poll: schedule.next?.wall.toISOString() ?? "",
+    next_poll_seconds: schedule.next === undefined ? null : seconds(msBetween(now, schedule.next)),
     failed_polls: schedule.failures,
     endpoints: {
       listening: count("listening"),
@@ -148,7 +151,7 @@ export function healthReply(state: State, live: Liveness, url: string | undefine
  * Pure: the body of /status (docs/protocol.md, "The health server"). The first
  * eight fields of an endpoint are the Go program's.
  */
-export function healthStatus(state: State, live: Liveness, now = new Date()): unknown {
+export function healthStatus(state: State, live: Liveness, now = moment()): unknown {
   const { ready, reason } = readiness(state);
   const entries = state.endpoints.flatMap((endpoint) =>
     endpoint.ids.map((id) => {
@@ -161,9 +164,9 @@ export function healthStatus(state: State, live: Liveness, now = new Date()): un
     ready,
     reason: live.ok ? reason : live.reason,
     phase: state.phase,
-    uptime: goDuration(now.getTime() - state.startedAt.getTime()),
-    uptime_seconds: seconds(now.getTime() - state.startedAt.getTime()),
-    start_time: state.startedAt.toISOString(),
+    uptime: goDuration(msBetween(state.startedAt, now)),
+    uptime_seconds: seconds(msBetween(state.startedAt, now)),
+    start_time: state.startedAt.wall.toISOString(),
     // Reversed, so the first entry of an id is kept: the listening endpoint
     // comes before the draining one.
     endpoints: Object.fromEntries(entries.reverse()),

@@ -100,10 +100,18 @@ export const statusSchema = z.object({
     }),
   ),
   last_poll: z.nullable(
-    z.object({ time: z.string(), ok: z.boolean(), took_ms: z.number(), reason: z.string() }),
+    z.object({
+      time: z.string(),
+      /** The same on the steady clock: right if the wall clock was set. */
+      seconds_ago: z.number(),
+      ok: z.boolean(),
+      took_ms: z.number(),
+      reason: z.string(),
+    }),
   ),
   /** RFC 3339; empty during a poll, and if none is scheduled. */
   next_poll: z.string(),
+  next_poll_seconds: z.nullable(z.number()),
   /** Failed polls since the last one that succeeded. */
   failed_polls: z.number(),
   endpoints: z.object({

@@ -17,7 +17,7 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
         (status.insecure_skip_verify ? `  ${paint.bad("NOT VERIFIED")}` : ""),
     ],
     ...proxyRows(status),
-    ["Last poll", pollText(status, paint, now)],
+    ["Last poll", pollText(status, paint)],
     ["Endpoints", endpointsText(status, paint)],
     ["Connections", connectionsText(status)],
     ...failureRows(status),
@@ -88,21 +88,19 @@ function certificateText({ certificate }: Status, paint: Paint, now: Date): stri
   return `valid for ${left}, until ${end}${trouble}`;
 }
 
-function pollText(status: Status, paint: Paint, now: Date): string {
+function pollText(status: Status, paint: Paint): string {
   const { last_poll } = status;
   if (last_poll === null) return "none yet";
-  const ago = `${durationText(now.getTime() - Date.parse(last_poll.time))} ago`;
+  const ago = `${durationText(last_poll.seconds_ago * 1000)} ago`;
   if (last_poll.ok) return `${paint.good("ok")}, ${ago}, took ${last_poll.took_ms} ms`;
-  return `${paint.bad("failed")} ${ago}: ${last_poll.reason}${nextText(status, now)}`;
+  return `${paint.bad("failed")} ${ago}: ${last_poll.reason}${nextText(status)}`;
 }
 
-/** How often it has failed in a row, and the time of the next attempt. */
-function nextText({ failed_polls, next_poll }: Status, now: Date): string {
+/** The number of failures in a row, and the time of the next attempt. */
+function nextText({ failed_polls, next_poll_seconds }: Status): string {
   const times = failed_polls > 1 ? `${failed_polls} times in a row` : "";
   const next =
-    next_poll === ""
-      ? ""
-      : `next attempt in ${durationText(Math.max(0, Date.parse(next_poll) - now.getTime()))}`;
+    next_poll_seconds === null ? "" : `next attempt in ${durationText(next_poll_seconds * 1000)}`;
   const parts = [times, next].filter((part) => part !== "");
   return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
 }

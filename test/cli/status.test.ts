@@ -83,7 +83,15 @@ Hosts file:     /etc/hosts`.slice(1),
     ["Last poll", { last_poll: null }, "none yet"],
     [
       "Last poll",
-      { last_poll: { time: now.toISOString(), ok: false, took_ms: 1, reason: "no route" } },
+      {
+        last_poll: {
+          time: now.toISOString(),
+          seconds_ago: 0,
+          ok: false,
+          took_ms: 1,
+          reason: "no route",
+        },
+      },
       "!failed! 0 ms ago: no route (next attempt in 18 s)",
     ],
     [

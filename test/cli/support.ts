@@ -81,8 +81,16 @@ export function status(more: Partial<Status> = {}): Status {
       fingerprint: "AB:CD",
       renewal_trouble: null,
     },
-    last_poll: { time: "2026-01-02T03:59:48.000Z", ok: true, took_ms: 12, reason: "" },
-    next_poll: "2026-01-02T04:00:18.000Z",
+    // The clock was set since.
+    last_poll: {
+      time: "2025-12-02T03:59:48.000Z",
+      seconds_ago: 12,
+      ok: true,
+      took_ms: 12,
+      reason: "",
+    },
+    next_poll: "2025-12-02T04:00:18.000Z",
+    next_poll_seconds: 18,
     failed_polls: 0,
     endpoints: { listening: 2, failed: 0, unsupported: 0, draining: 0 },
     connections: { active: 1, total: 7, errors: 0, refused: 0, limit: null },

@@ -16,14 +16,14 @@ const state: State = {
   phase: "serving",
   reason: "",
   hint: "",
-  startedAt: at,
+  startedAt: { wall: at, steady: 0 },
   registration: {
     kind: "registered",
     operatorId: "k8sop_1",
     certificate: { notAfter: at, fingerprint256: "AB" },
   },
   ingress: "ingress.test:443",
-  lastPass: { at, ok: true, tookMs: 12, reason: "", hint: "" },
+  lastPass: { at: { wall: at, steady: 0 }, ok: true, tookMs: 12, reason: "", hint: "" },
   endpoints: [],
   warnings: [],
 };

@@ -95,7 +95,7 @@ describe("wide names", () => {
   });
 
   test("leave the columns of `ngrokd list --watch` straight", () => {
-    const at = new Date(0);
+    const at = { wall: new Date(0), steady: 0 };
     const picture = { at, status: status(), items: withRates(items, at) };
     const size = { columns: 60, rows: 40 };
     const lines = watchText(picture, plain, size).split("\n").slice(4);
