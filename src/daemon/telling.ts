@@ -41,7 +41,7 @@ export function currentState(parts: PartsWithHealth): State {
 
 /** The data of the health server. */
 export function healthSource(parts: Parts): HealthSource {
-  const { board, account } = parts;
+  const { board, account, settings } = parts;
   return {
     live: account.live,
     ready() {
@@ -49,6 +49,7 @@ export function healthSource(parts: Parts): HealthSource {
       // A daemon whose certificate expires soon is ready, with a warning.
       return { ok: ready, reason: ready ? account.identity.warnings().join("; ") : reason };
     },
+    hosts: () => settings.current.config.server.health_hosts,
     status: () => healthStatus(presentState(parts), account.live()),
     metrics: async () => [
       ...metricFamilies({ ...factsOf(parts), state: presentState(parts), live: account.live() }),
