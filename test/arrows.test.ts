@@ -59,6 +59,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   service: ["config", "files", "journal", "net"],
   config: ["files"],
   observe: ["files"],
+  dns: ["net"],
   exposure: [],
   files: [],
   net: [],

@@ -103,5 +103,10 @@ export function tellRelay(
   if (ingress !== board.state.ingress) board.publish({ ingress });
 }
 
-const servedBindings = ({ present }: Relay): string[] =>
-  [...present.values()].flatMap(({ routes }) => routes.map(({ target }) => target.binding.key));
+/** The names of one wildcard count as one, as ngrok lists them. */
+function servedBindings({ present }: Relay): string[] {
+  const bindings = [...present.values()].flatMap(({ routes }) =>
+    routes.map(({ target }) => target.binding),
+  );
+  return [...new Set(bindings.map(({ key, wildcard = key }) => wildcard))];
+}
