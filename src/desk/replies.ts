@@ -1,7 +1,7 @@
 import { wildcardSuffix } from "../model/endpoint.ts";
 import { countOf, type Histogram, quantile } from "../model/histogram.ts";
 import { errorKinds, type Meter } from "../model/meter.ts";
-import { moment, msBetween } from "../model/moment.ts";
+import { type Moment, moment, msBetween } from "../model/moment.ts";
 import { proxyWays } from "../model/proxy.ts";
 import {
   type CertificateFacts,
@@ -28,12 +28,6 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     now = moment(),
   } = facts;
   const { registration, lastPass, endpoints } = state;
-  const count = (name: EndpointState["state"]): number =>
-    endpoints.filter((endpoint) => endpoint.state === name).length;
-  // An endpoint that drains and listens again has one meter for both.
-  const meters = [...new Set(endpoints.map(({ meter }) => meter))];
-  const sum = (pick: (meter: Meter) => number): number =>
-    meters.reduce((total, meter) => total + pick(meter), 0);
   return {
     registered: registration.kind === "registered",
     operator_id: registration.kind === "registered" ? registration.operatorId : "",
@@ -52,19 +46,50 @@ export function statusReply(state: State, facts: StatusFacts): Status {
       registration.kind === "registered"
         ? certificateReply(registration.certificate, renewalTrouble, now.wall)
         : null,
-    last_poll:
-      lastPass === undefined
-        ? null
-        : {
-            time: lastPass.at.wall.toISOString(),
-            seconds_ago: seconds(msBetween(lastPass.at, now)),
-            ok: lastPass.ok,
-            took_ms: lastPass.tookMs,
-            reason: lastPass.reason,
-          },
+    last_poll: lastPass === undefined ? null : pollReply(lastPass, now),
     next_poll: schedule.next?.wall.toISOString() ?? "",
     next_poll_seconds: schedule.next === undefined ? null : seconds(msBetween(now, schedule.next)),
     failed_polls: schedule.failures,
+    ...totals(endpoints, limit),
+    files: { limit: finite(fileLimit) },
+    pool: {
+      ready: ingress.ready,
+      hits: ingress.hits,
+      misses: ingress.misses,
+      retries: ingress.retries,
+      dials: ingress.dials,
+      idle_limit_seconds: seconds(ingress.patienceMs),
+    },
+    config_path: loaded.path,
+    hosts_path: loaded.hostsPath,
+    proxy: proxyWays(loaded.config.api.url, state.ingress, loaded.proxy),
+    insecure_skip_verify: loaded.config.server.insecure_skip_verify,
+    warnings: [...state.warnings],
+  };
+}
+
+function pollReply(pass: NonNullable<State["lastPass"]>, now: Moment): Status["last_poll"] {
+  return {
+    time: pass.at.wall.toISOString(),
+    seconds_ago: seconds(msBetween(pass.at, now)),
+    ok: pass.ok,
+    took_ms: pass.tookMs,
+    reason: pass.reason,
+  };
+}
+
+/** The sums over all endpoints. `limit`: of open connections. */
+function totals(
+  endpoints: readonly EndpointState[],
+  limit: number,
+): Pick<Status, "endpoints" | "connections" | "errors_by_kind" | "bytes"> {
+  const count = (name: EndpointState["state"]): number =>
+    endpoints.filter((endpoint) => endpoint.state === name).length;
+  // An endpoint that drains and listens again has one meter for both.
+  const meters = [...new Set(endpoints.map(({ meter }) => meter))];
+  const sum = (pick: (meter: Meter) => number): number =>
+    meters.reduce((total, meter) => total + pick(meter), 0);
+  return {
     endpoints: {
       listening: count("listening"),
       failed: count("failed"),
@@ -82,20 +107,6 @@ export function statusReply(state: State, facts: StatusFacts): Status {
       errorKinds.map((kind) => [kind, sum(({ errorsBy }) => errorsBy[kind])]),
     ),
     bytes: { up: sum(({ bytesUp }) => bytesUp), down: sum(({ bytesDown }) => bytesDown) },
-    files: { limit: finite(fileLimit) },
-    pool: {
-      ready: ingress.ready,
-      hits: ingress.hits,
-      misses: ingress.misses,
-      retries: ingress.retries,
-      dials: ingress.dials,
-      idle_limit_seconds: seconds(ingress.patienceMs),
-    },
-    config_path: loaded.path,
-    hosts_path: loaded.hostsPath,
-    proxy: proxyWays(loaded.config.api.url, state.ingress, loaded.proxy),
-    insecure_skip_verify: loaded.config.server.insecure_skip_verify,
-    warnings: [...state.warnings],
   };
 }
 

@@ -60,7 +60,7 @@ export interface Exposure {
    * not the hosts file.
    */
   readonly asked: readonly NameRecord[];
-  /** `team.internal` for `*.team.internal`: every name below it may be asked. */
+  /** `team.internal` for `*.team.internal`: any name below may be asked. */
   readonly zones: readonly Hostname[];
 }
 
