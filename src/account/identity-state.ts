@@ -269,16 +269,25 @@ export function warningsOf(state: IdentityState, warnDays: number, now: Date): s
 export function msUntilDue(state: IdentityState, now: Date): number {
   if (state.kind === "none") return Number.POSITIVE_INFINITY;
   const { certificate, renewalTrouble, twinsDue } = state;
-  const untilTwins =
-    twinsDue === undefined ? Number.POSITIVE_INFINITY : twinsDue.getTime() - now.getTime();
-  return Math.min(msUntilRenewal(certificate, renewalTrouble, now), untilTwins);
+  return Math.min(msUntilRenewal(certificate, renewalTrouble, now), msUntilTwins(twinsDue, now));
+}
+
+/**
+ * Milliseconds until twins are searched for; 0 if it is due. A time further
+ * ahead than the wait comes from a clock that was set back since.
+ */
+export function msUntilTwins(due: Date | undefined, now: Date): number {
+  if (due === undefined) return Number.POSITIVE_INFINITY;
+  const left = due.getTime() - now.getTime();
+  return left > registrationsMs ? 0 : Math.max(0, left);
 }
 
 /**
  * The time after which requests of earlier processes cannot reach ngrok any
  * more: a request has a deadline of 30 s.
  */
-const afterRegistrations = (from: Date): Date => new Date(from.getTime() + 30_000);
+const registrationsMs = 30_000;
+const afterRegistrations = (from: Date): Date => new Date(from.getTime() + registrationsMs);
 
 function certificateOf({ operatorId, certPem }: Identity): CertificateFacts {
   const inspected = inspectCertificate(certPem);

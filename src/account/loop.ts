@@ -1,4 +1,5 @@
 import { retryDelay } from "../model/backoff.ts";
+import { later, type Moment, moment } from "../model/moment.ts";
 
 /** How a pass ended, for the time of the next one. */
 export type PassEnd =
@@ -25,7 +26,7 @@ export interface Schedule {
   /** Passes in a row that have failed. */
   readonly failures: number;
   /** Undefined while a pass runs, or if only a kick starts the next one. */
-  readonly next: Date | undefined;
+  readonly next: Moment | undefined;
 }
 
 export interface LoopOptions {
@@ -47,7 +48,7 @@ export function startLoop(options: LoopOptions): Loop {
   let waiters: (() => void)[] = [];
   let kicked = true;
   let failures = 0;
-  let next: Date | undefined;
+  let next: Moment | undefined;
   const finished = run();
   return {
     kick() {
@@ -77,7 +78,7 @@ export function startLoop(options: LoopOptions): Loop {
       failures = end.kind === "failed" ? failures + 1 : 0;
       const delay = delayAfter(end, failures, intervalMs(), random());
       if (kicked || abort.signal.aborted) continue;
-      next = delay === undefined ? undefined : new Date(Date.now() + delay);
+      next = delay === undefined ? undefined : later(moment(), delay);
       await sleep(delay);
       next = undefined;
     }

@@ -207,10 +207,11 @@ function endpointsBefore(
 }
 
 function isShort(endpoints: readonly ApiEndpoint[], serving: readonly string[]): boolean {
-  return isSuspiciouslyShort(
-    serving,
-    new Set(bindingsOf(endpoints).bindings.map(({ key }) => key)),
-  );
+  const { bindings, wildcards } = bindingsOf(endpoints);
+  // A wildcard that is not served here counts for nothing.
+  const served = new Set(serving);
+  const counting = [...bindings, ...wildcards.filter(({ key }) => served.has(key))];
+  return isSuspiciouslyShort(serving, new Set(counting.map(({ key }) => key)));
 }
 
 const isSameList = (a: LastList | undefined, b: LastList): boolean =>

@@ -2,7 +2,7 @@ import type { Api } from "../cloud/api.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import { deleteTwins, type Identity } from "../cloud/registration.ts";
 import { reasonOf } from "../model/error.ts";
-import { twinsSearched } from "./identity-state.ts";
+import { msUntilTwins, twinsSearched } from "./identity-state.ts";
 import type { IdentityStore } from "./identity-store.ts";
 
 /**
@@ -16,7 +16,7 @@ export async function deleteLateTwins(
   signal: AbortSignal,
 ): Promise<void> {
   const { held, now } = store;
-  if (held?.twinsDue === undefined || held.twinsDue > now()) return;
+  if (held === undefined || msUntilTwins(held.twinsDue, now()) > 0) return;
   const isDone = await searchTwins(store, held.identity, api, signal);
   store.enter({ state: twinsSearched(held, isDone, now()) });
 }

@@ -28,6 +28,10 @@ export const commands: Tree = {
     description: summaries.health,
     of: from(() => import("./health.ts")),
   },
+  wait: {
+    description: "Wait until the daemon is ready, or serves the given names",
+    of: from(() => import("./wait.ts")),
+  },
   doctor: {
     description: "Check everything, and show how to fix each problem",
     of: from(() => import("./doctor.ts")),

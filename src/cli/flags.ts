@@ -26,7 +26,8 @@ export function checkFlags(
     if (word === "--") return;
     if (!word.startsWith("-") || word === "-") {
       given += 1;
-      if (given > positionals.length) throw usageError(`Unexpected argument "${word}"`, path);
+      if (given > positionals.length && !isRepeated(positionals.at(-1)?.[1]))
+        throw usageError(`Unexpected argument "${word}"`, path);
       continue;
     }
     const [flag = "", value] = word.split(/=(.*)/s);
@@ -53,6 +54,10 @@ export function usageError(message: string, path: readonly string[], near?: stri
     hint: near === undefined ? help : `did you mean ${near}? ${help}`,
   });
 }
+
+/** Whether a positional argument may be given many times. */
+const isRepeated = (arg: ArgDef | undefined): boolean =>
+  arg !== undefined && "valueHint" in arg && (arg.valueHint ?? "").endsWith("…");
 
 /** The short letters of a flag. */
 export const aliasesOf = (arg: ArgDef): string[] =>

@@ -109,6 +109,12 @@ const shape = {
         "The port of the health server. The word any means a free port, which the log shows.",
       allowed: "a whole number, 1 to 65535, or any",
     }),
+    health_hosts: setting(z.array(text(values.host)).default([]).readonly(), {
+      description:
+        "The names under which the health server may be asked, beside addresses and localhost. " +
+        "It refuses others, since a web page could make such a name lead here.",
+      allowed: "a list of host names",
+    }),
     ingress_ca: setting(text(values.optional(values.path)).default(""), {
       description:
         "An additional certificate authority to trust for the ingress: a PEM file, or a " +

@@ -77,11 +77,16 @@ export const interfaceName: Rule = (text) =>
 
 export const listenInterface: Rule = (text) => (isIp(text) ? text : interfaceName(text));
 
+export const host: Rule = (text) => {
+  const name = parseHostname(text);
+  return name.ok ? name.value : undefined;
+};
+
 /** A host name, or a wildcard such as `*.example.com`. */
 export const hostPattern: Rule = (text) => {
   const [, wildcard = "", name = ""] = /^(\*\.)?(.*)$/s.exec(text) ?? [];
-  const host = parseHostname(name);
-  return host.ok ? `${wildcard}${host.value}` : undefined;
+  const found = host(name);
+  return found === undefined ? undefined : `${wildcard}${found}`;
 };
 
 export const dnsAddress: Rule = (text) => {

@@ -44,9 +44,9 @@ export async function inTurn<T>(
   mkdirSync(ours, { mode: 0o700 });
   try {
     await link(socket, join(ours, name));
-    const deadline = Date.now() + patienceMs;
+    const deadline = performance.now() + patienceMs;
     while (!(await placed(ours, turn))) {
-      if (Date.now() > deadline)
+      if (performance.now() > deadline)
         throw new NgrokdError(
           "already-running",
           `Another daemon keeps starting on the control socket "${path}"`,

@@ -1,5 +1,6 @@
 import { hintOf, reasonOf } from "../model/error.ts";
 import { sameFailure } from "../model/failure.ts";
+import type { Moment } from "../model/moment.ts";
 import type { PassResult, Reconciled, Resumption } from "../model/pass.ts";
 import type { Phase, State } from "../model/state.ts";
 import { changeLines, type Line } from "./tell.ts";
@@ -12,7 +13,7 @@ interface Outcome {
 
 /** When the pass ended, and how long it took in milliseconds. */
 interface Timing {
-  readonly at: Date;
+  readonly at: Moment;
   readonly tookMs: number;
 }
 

@@ -182,16 +182,18 @@ export function judgeSocket(path: string, mode: number | undefined): Finding[] {
 const fewFiles = 4096;
 
 export function judgeFiles(
-  { fileLimit, openFiles }: ProcessFacts,
-  { connections, endpoints }: Status,
+  { openFiles }: ProcessFacts,
+  { connections, endpoints, files }: Status,
 ): Finding[] {
   const room = connections.limit;
-  if (fileLimit === undefined && room === null) return [];
+  if (files.limit === null && room === null) return [];
   const raise = "raise it: `LimitNOFILE=65536` in the systemd unit, or `ulimit -n`";
   const limit =
-    fileLimit === undefined
+    files.limit === null
       ? ""
-      : `${openFiles === undefined ? "at most" : `${openFiles} of at most`} ${fileLimit} files are open`;
+      : openFiles === undefined
+        ? `at most ${files.limit} files may be open`
+        : `${openFiles} of at most ${files.limit} files are open`;
   const carried =
     room === null ? "" : `room for ${room} connections, ${connections.active} are open`;
   const text = [limit, carried].filter((part) => part !== "").join("; ");
@@ -199,7 +201,7 @@ export function judgeFiles(
     return [failure("files", `the limit is reached: ${text}`, raise)];
   if (room !== null && connections.active > room * 0.8)
     return [warning("files", `the limit is near: ${text}`, raise)];
-  if (fileLimit !== undefined && fileLimit < Math.max(fewFiles, 2 * endpoints.listening))
+  if (files.limit !== null && files.limit < Math.max(fewFiles, 2 * endpoints.listening))
     return [warning("files", `few: ${text}`, raise)];
   return [ok("files", text)];
 }

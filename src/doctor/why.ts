@@ -10,6 +10,7 @@ import { closest } from "../model/similar.ts";
 import { createFetch, lookedUp } from "../net/fetch.ts";
 import { type ApiFacts, askApi } from "./api-findings.ts";
 import { attempt } from "./attempt.ts";
+import { judgeAddress } from "./by-address.ts";
 import { broken, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
 import { gather, type Local, type Place, wayToIngress } from "./gather.ts";
 import { judgeEndpointTrial, judgeIngress, type Target, tryIngress } from "./ingress-findings.ts";
@@ -79,7 +80,7 @@ export async function explain(question: Question, place: Place): Promise<Way[]> 
     ];
   // A degraded daemon may still serve this endpoint.
   const first = running.level === "failure" ? { ...running, level: "warning" as const } : running;
-  return await Promise.all(items.map((item) => followed(item, first, place, local)));
+  return await Promise.all(items.map((item) => followed(question, item, first, place, local)));
 }
 
 /**
@@ -123,6 +124,7 @@ const subjectOf = ({ host, port }: Question): string =>
   port === undefined ? host : `${host}:${port}`;
 
 async function followed(
+  question: Question,
   item: ListItem,
   running: Finding,
   place: Place,
@@ -148,10 +150,12 @@ async function followed(
       ? judgeName("name", { name, ip, resolved: await resolved(name), hosts: local.hosts })
       : undefined;
   const given = address ?? notChecked("name", "a name is written only while its address listens");
+  const asAddress = judgeAddress(question, item);
+  const names = asAddress === undefined ? [given] : [given, asAddress];
   const beyond = await through({ host: name, port }, place, local);
   return {
     subject,
-    steps: [running, bound, given, listener, ...beyond, ...pastFailure(item, beyond)],
+    steps: [running, bound, ...names, listener, ...beyond, ...pastFailure(item, beyond)],
   };
 }
 

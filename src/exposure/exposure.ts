@@ -55,6 +55,13 @@ export interface Exposure {
   /** The addresses of all doors. */
   readonly addresses: readonly Ip[];
   readonly names: readonly NameRecord[];
+  /**
+   * Names below wildcards that were asked for: the name server has them, and
+   * not the hosts file.
+   */
+  readonly asked: readonly NameRecord[];
+  /** `team.internal` for `*.team.internal`: any name below may be asked. */
+  readonly zones: readonly Hostname[];
 }
 
 /** A door with its routes. */

@@ -2,6 +2,7 @@ import type { Proto } from "./endpoint.ts";
 import type { Hostname } from "./hostname.ts";
 import type { Ip } from "./ip.ts";
 import type { Meter } from "./meter.ts";
+import type { Moment } from "./moment.ts";
 
 /**
  * One word for how the daemon is. `degraded`: it runs, and something that it
@@ -39,7 +40,7 @@ export interface EndpointState {
 }
 
 export interface LastPass {
-  readonly at: Date;
+  readonly at: Moment;
   readonly ok: boolean;
   readonly tookMs: number;
   readonly reason: string;
@@ -54,7 +55,7 @@ export interface State {
   readonly phase: Phase;
   readonly reason: string;
   readonly hint: string;
-  readonly startedAt: Date;
+  readonly startedAt: Moment;
   readonly registration: Registration;
   /** host:port */
   readonly ingress: string;

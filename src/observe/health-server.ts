@@ -4,6 +4,7 @@ import { serve } from "srvx";
 import { errnoOf, fileError } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 import { contentType, exposition, type Family } from "./exposition.ts";
+import { isOurs } from "./hosts.ts";
 import { wholeRequest } from "./whole-request.ts";
 
 /** The data of the health server. Each function is called for every request. */
@@ -19,6 +20,8 @@ export interface HealthSource {
   status(): unknown;
   /** The metrics of /metrics. */
   metrics(): Promise<readonly Family[]>;
+  /** The names under which it may be asked. */
+  hosts(): readonly string[];
 }
 
 /**
@@ -57,6 +60,10 @@ export async function startHealthServer(
 
 function healthApp(source: HealthSource): Hono {
   const app = new Hono();
+  app.use(async (context, next) => {
+    if (isOurs(context.req.header("host"), source.hosts())) return await next();
+    return context.text(strangerText, 403);
+  });
   const answer =
     (good: string, ask: () => { ok: boolean; reason: string }) =>
     (context: { text(body: string, status: 200 | 503): Response }): Response => {
@@ -80,6 +87,9 @@ function healthApp(source: HealthSource): Hono {
   );
   return app;
 }
+
+const strangerText =
+  "this name is not known here; use an address, or add the name to `server.health_hosts`\n";
 
 /**
  * A stream of pieces. Each is written when the reader asks for it, and after

@@ -168,5 +168,7 @@ describe("a renewal", () => {
     expect(msUntilDue(adoptedNow, now)).toBe(30_000);
     expect(msUntilDue(twinsSearched(adoptedNow, false, now), now)).toBe(30_000);
     expect(msUntilDue(twinsSearched(adoptedNow, true, now), now)).toBeGreaterThan(30_000);
+    // The clock was set back by a day.
+    expect(msUntilDue(adoptedNow, new Date(now.getTime() - 86_400_000))).toBe(0);
   });
 });

@@ -131,7 +131,9 @@ describe("help", () => {
     async (line) => {
       const { code, out, err } = await run(`${line} --frobnicate -h`);
       expect({ code, err }).toEqual({ code: 0, err: "" });
-      expect(out).toMatch(new RegExp(`\nUsage  ngrokd ${line}(?: [<[]\\w+[>\\]])* \\[flags\\]\n`));
+      expect(out).toMatch(
+        new RegExp(`\nUsage  ngrokd ${line}(?: [<[]\\w+…?[>\\]])* \\[flags\\]\n`),
+      );
       for (const part of [
         "\nFlags of every command\n",
         "--json",
@@ -256,6 +258,73 @@ describe("a client of the daemon", () => {
         "hint:  it seems to be of another version",
     );
     expect(err).toContain("operator_id");
+  });
+});
+
+describe("wait", () => {
+  const ready = { healthy: true, ready: true, reason: "", address: "" };
+
+  test("ends with 0 and the addresses if the names are served", async () => {
+    await using daemon = await daemonThat({ health: ready, list: [item("a"), item("b")] });
+    const at = `--socket ${daemon.path}`;
+    expect(await run(`wait ${at}`)).toEqual({ code: 0, out: "The daemon is ready.\n", err: "" });
+    expect(await run(`wait a.demo http://b.demo/ ${at}`)).toEqual({
+      code: 0,
+      out: "http://a.demo is served on 127.0.0.2:80\nhttp://b.demo is served on 127.0.0.2:80\n",
+      err: "",
+    });
+    expect(JSON.parse((await run(`wait --json a.demo:80 ${at}`)).out)).toMatchObject({
+      ready: true,
+      endpoints: [{ url: "http://a.demo", hostname: "a.demo", ip: "127.0.0.2", port: 80 }],
+    });
+  });
+
+  test("waits for what is not there yet", async () => {
+    const replies: Record<string, unknown> = { health: ready, list: [] };
+    await using daemon = await daemonThat(replies);
+    const waiting = run(`wait a.demo --socket ${daemon.path}`);
+    await Bun.sleep(400);
+    replies.list = [item("a")];
+    expect(await waiting).toMatchObject({ code: 0, err: "" });
+  });
+
+  test.each([
+    ["wait", "Not served yet: the daemon is not ready: no key"],
+    ["wait b.demo", "Not served yet: no endpoint has the name b.demo: no key"],
+  ])("`%s --timeout 0` asks once, and ends with 1 and the reason", async (line, message) => {
+    const health = { ...ready, ready: false, reason: "no key" };
+    await using daemon = await daemonThat({ health, list: [item("a")] });
+    expect(await run(`${line} --timeout 0 --socket ${daemon.path}`)).toEqual({
+      code: 1,
+      out: "",
+      err: `error: ${message}\nhint:  \`ngrokd status\` and \`ngrokd why NAME\` show more\n`,
+    });
+  });
+
+  test("ends with 4 if no daemon has come", async () => {
+    const { code, err } = await run("wait --timeout 0.5 --socket /nowhere/s");
+    expect({ code, first: err.split("\n")[0] }).toEqual({
+      code: 4,
+      first: 'error: Waited 0.5 s in vain: No daemon answers on the control socket "/nowhere/s"',
+    });
+  });
+
+  test("does not wait for what time does not mend", async () => {
+    await using daemon = await daemonThat({});
+    expect(await run(`wait --socket ${daemon.path}`)).toMatchObject({
+      code: 5,
+      err: "error: not for you\nhint:  ask root\n",
+    });
+    for (const line of [
+      "wait a..b",
+      "wait --timeout soon",
+      "wait --timeout -1",
+      "wait x.demo 1.2.3.400",
+    ])
+      expect({ line, code: (await run(`${line} --socket /nowhere/s`)).code }).toEqual({
+        line,
+        code: 2,
+      });
   });
 });
 

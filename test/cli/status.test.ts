@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { listText } from "../../src/cli/list.ts";
-import { statusText } from "../../src/cli/status.ts";
 import type { ListItem, Status } from "../../src/desk/reply-schemas.ts";
+import { listText } from "../../src/terminal/list-text.ts";
+import { statusText } from "../../src/terminal/status-text.ts";
 import { item, marked, plain, status } from "./support.ts";
 
 const now = new Date("2026-01-02T04:00:00.000Z");
@@ -83,7 +83,15 @@ Hosts file:     /etc/hosts`.slice(1),
     ["Last poll", { last_poll: null }, "none yet"],
     [
       "Last poll",
-      { last_poll: { time: now.toISOString(), ok: false, took_ms: 1, reason: "no route" } },
+      {
+        last_poll: {
+          time: now.toISOString(),
+          seconds_ago: 0,
+          ok: false,
+          took_ms: 1,
+          reason: "no route",
+        },
+      },
       "!failed! 0 ms ago: no route (next attempt in 18 s)",
     ],
     [

@@ -36,7 +36,7 @@ describe("configTemplate", () => {
       const other = {
         number: "7",
         boolean: `${setting?.default !== true}`,
-        list: "['1.1.1.1:53']",
+        list: otherTexts[key] ?? "['1.1.1.1:53']",
         numbers: "[]",
         map: "{a.b: virtual}",
         text: otherTexts[key] ?? "/other",
@@ -68,6 +68,7 @@ const otherTexts: Readonly<Record<string, string>> = {
   "server.log_level": "debug",
   "server.log_format": "json",
   "server.health_address": "0.0.0.0",
+  "server.health_hosts": "[monitored.example]",
   "net.subnet": "127.7.0.0/16",
   "net.interface_name": "other0",
   "net.listen_interface": "0.0.0.0",

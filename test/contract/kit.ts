@@ -78,6 +78,7 @@ export interface Peer {
   taken(socket: number): Promise<number>;
   ended(socket: number): Promise<string>;
   peerName(socket: number): Promise<string | null>;
+  askedFor(socket: number): Promise<string | null>;
 }
 
 /** Described in peers/proxy.mjs. */
@@ -143,6 +144,7 @@ function startPeer(): Peer & { stop(): void } {
     taken: (socket) => call("taken", { socket }),
     ended: (socket) => call("ended", { socket }),
     peerName: (socket) => call("peerName", { socket }),
+    askedFor: (socket) => call("askedFor", { socket }),
     stop: () => stdin.end(),
   };
 }

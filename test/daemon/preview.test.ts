@@ -54,6 +54,8 @@ describe("preview", () => {
         },
       ],
       addresses: ["127.0.0.2"],
+      asked: [],
+      zones: [],
       names: [{ host: "a.demo", ip: "127.0.0.2" }],
     });
   });

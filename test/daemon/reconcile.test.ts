@@ -137,7 +137,7 @@ describe("one bad thing stays one bad thing", () => {
     expect(told(await pass([...bad, a]))).toEqual([
       " unsupported: the endpoint has no URL",
       'http://localhost unsupported: "localhost" always means the local machine or network',
-      "https://*.demo unsupported: wildcard endpoints are not supported yet",
+      "https://*.demo unsupported: a wildcard needs dns.enabled: true, or its names in names.expand",
       "tcp://a.demo:18101 listening 127.82.0.1:18101",
       'tcp://api.ngrok.test:18101 unsupported: "api.ngrok.test" is a host that ngrokd itself must reach',
       'tcp://local\nhost:1 unsupported: the host name "local\\nhost" has a character that names do not have, or a hyphen at a label\'s end',

@@ -9,6 +9,7 @@ const source = {
   ready: () => ({ ok: true, reason: "" }),
   status: () => ({}),
   metrics: async () => [],
+  hosts: () => [],
 };
 
 test("a taken port is logged once, and tried again until it is free", async () => {

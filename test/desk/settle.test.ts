@@ -9,14 +9,14 @@ const fine: State = {
   phase: "serving",
   reason: "",
   hint: "",
-  startedAt: at,
+  startedAt: { wall: at, steady: 0 },
   registration: {
     kind: "registered",
     operatorId: "k8sop_1",
     certificate: { notAfter: at, fingerprint256: "" },
   },
   ingress: "ingress:443",
-  lastPass: { at, ok: true, tookMs: 1, reason: "", hint: "" },
+  lastPass: { at: { wall: at, steady: 0 }, ok: true, tookMs: 1, reason: "", hint: "" },
   endpoints: [],
   warnings: [],
 };
@@ -28,7 +28,7 @@ function after(
 ): { state: State; told: string[][] } {
   let state = from;
   const told = results.map((result) => {
-    const { change, lines } = settled(state, result, { at, tookMs: 7 });
+    const { change, lines } = settled(state, result, { at: fine.startedAt, tookMs: 7 });
     state = { ...state, ...change };
     return lines.map(({ level, text }) => `${level} ${text}`);
   });
@@ -141,7 +141,7 @@ test.each([
   const { change } = settled(
     { ...fine, endpoints },
     { kind: "ok", reconciled: { endpoints, problems: [] } },
-    { at, tookMs: 7 },
+    { at: fine.startedAt, tookMs: 7 },
   );
   expect(change.phase).toBe(phase);
   expect(change.reason).toBe(phase === "serving" ? "" : "most endpoints cannot be served");

@@ -139,7 +139,7 @@ describe("judgeSocket", () => {
 
 describe("judgeFiles", () => {
   const judged = (
-    fileLimit: number | undefined,
+    fileLimit: number | null,
     active: number,
     limit: number | null,
     listening = 1,
@@ -148,18 +148,24 @@ describe("judgeFiles", () => {
     const facts = status({
       connections: { ...connections, active, limit },
       endpoints: { ...endpoints, listening },
+      files: { limit: fileLimit },
     });
-    return judgeFiles({ uid: 0, fileLimit, openFiles: undefined, env: undefined }, facts)[0]?.level;
+    return judgeFiles({ uid: 0, openFiles: undefined, env: undefined }, facts)[0]?.level;
   };
   test.each([
-    [undefined, 0, null, undefined],
+    [null, 0, null, undefined],
     [65_536, 0, 1000, "ok"],
     [65_536, 801, 1000, "warning"],
     [65_536, 1000, 1000, "failure"],
     [1024, 0, 400, "warning"],
-    [Number.POSITIVE_INFINITY, 0, null, "ok"],
   ] as const)("limit %p, %p of %p connections: %p", (fileLimit, active, limit, level) => {
     expect(judged(fileLimit, active, limit)).toBe(level);
+  });
+  test("the limit is the daemon's own word, whoever asks", () => {
+    const told = (openFiles: number | undefined): string[] =>
+      judgeFiles({ uid: undefined, openFiles, env: undefined }, status()).map(said);
+    expect(told(undefined)).toEqual(["ok: at most 524288 files may be open"]);
+    expect(told(41)).toEqual(["ok: 41 of at most 524288 files are open"]);
   });
   test("a limit that so many listeners nearly use up is too small", () => {
     expect(judged(10_000, 0, 100, 5001)).toBe("warning");
@@ -425,7 +431,7 @@ describe("the ingress", () => {
     address: "ingress.test:443",
     verified: true,
     dial: done({ subject: "CN=x", issuer: "CN=ngrok", fingerprint256: "AB" }, 12.3),
-    first: trial(done({ kind: "accepted" })),
+    first: trial(done({ kind: "accepted", notices: [] })),
     trials: [],
     ...more,
   });
@@ -446,7 +452,9 @@ describe("the ingress", () => {
     expect(judgeOurCertificate(facts({})).level).toBe("ok");
     expect(
       judgeOurCertificate(
-        facts({ first: trial(done({ kind: "refused", code: "ERR_NGROK_3200", message: "" })) }),
+        facts({
+          first: trial(done({ kind: "refused", code: "ERR_NGROK_3200", message: "", notices: [] })),
+        }),
       ).level,
     ).toBe("ok");
     expect(
@@ -457,7 +465,7 @@ describe("the ingress", () => {
         .level,
     ).toBe("warning");
     expect(judgeOurCertificate(facts({ first: undefined })).level).toBe("warning");
-    const other = trial(done({ kind: "accepted" }));
+    const other = trial(done({ kind: "accepted", notices: [] }));
     expect(
       judgeOurCertificate(
         facts({ first: trial(failed(new NgrokdError("aborted", "reset"))), trials: [other] }),
@@ -466,16 +474,31 @@ describe("the ingress", () => {
   });
 
   test("explains a refusal", () => {
-    const refusal = trial(done({ kind: "refused", code: "ERR_NGROK_8012", message: "it is down" }));
+    const refusal = trial(
+      done({ kind: "refused", code: "ERR_NGROK_8012", message: "it is down", notices: [] }),
+    );
     expect(said(judgeEndpointTrial("upgrade", refusal))).toBe(
       'failure: a.demo:80: ngrok refuses it with "it is down" (ERR_NGROK_8012) → ngrok\'s agent cannot reach the service behind the endpoint: is the service running?',
     );
     expect(
-      said(judgeEndpointTrial("upgrade", trial(done({ kind: "refused", code: "", message: "" })))),
+      said(
+        judgeEndpointTrial(
+          "upgrade",
+          trial(done({ kind: "refused", code: "", message: "", notices: [] })),
+        ),
+      ),
     ).toBe("failure: a.demo:80: ngrok refuses it without a reason");
-    expect(said(judgeEndpointTrial("upgrade", trial(done({ kind: "accepted" }, 4.2))))).toBe(
-      "ok: a.demo:80 was opened through ngrok within 5 ms",
+    const notices = ["your plan ends soon"];
+    const noted = trial(done({ kind: "refused", code: "ERR_NGROK_1", message: "no", notices }));
+    expect(said(judgeEndpointTrial("upgrade", noted))).toBe(
+      'failure: a.demo:80: ngrok refuses it with "no" (ERR_NGROK_1); ngrok says: your plan ends soon',
     );
+    expect(
+      said(judgeEndpointTrial("upgrade", trial(done({ kind: "accepted", notices }, 4.2)))),
+    ).toBe("ok: a.demo:80 was opened through ngrok within 5 ms; ngrok says: your plan ends soon");
+    expect(
+      said(judgeEndpointTrial("upgrade", trial(done({ kind: "accepted", notices: [] }, 4.2)))),
+    ).toBe("ok: a.demo:80 was opened through ngrok within 5 ms");
   });
 });
 

@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import fc from "fast-check";
 import { findingsText } from "../../src/cli/findings-text.ts";
 import type { Attempt } from "../../src/doctor/attempt.ts";
-import { environmentIn, fileLimitIn, lookAtProcess } from "../../src/doctor/daemon-process.ts";
+import { environmentIn, lookAtProcess } from "../../src/doctor/daemon-process.ts";
 import { type Finding, ok, warning } from "../../src/doctor/finding.ts";
 import {
   type HostsFacts,
@@ -141,18 +141,9 @@ describe("the kernel's list of sockets", () => {
 });
 
 describe("another process", () => {
-  test("its limit is read from Linux's own text", () => {
-    const line = "Max open files            1024                 524288               files";
-    expect(fileLimitIn(`Limit  Soft\n${line}\n`)).toBe(1024);
-    expect(
-      fileLimitIn("Max open files            unlimited            unlimited            files"),
-    ).toBe(Number.POSITIVE_INFINITY);
-    expect(fileLimitIn("")).toBeUndefined();
-  });
   test("one that is not there has no facts", async () => {
     expect(await lookAtProcess(2 ** 30)).toEqual({
       uid: undefined,
-      fileLimit: undefined,
       openFiles: undefined,
       env: undefined,
     });

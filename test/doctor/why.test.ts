@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ListItem } from "../../src/desk/reply-schemas.ts";
 import type { ApiFacts } from "../../src/doctor/api-findings.ts";
+import { judgeAddress } from "../../src/doctor/by-address.ts";
 import type { Finding } from "../../src/doctor/finding.ts";
 import { judgeUnknown, meantBy, parseQuestion, type Question } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
@@ -54,6 +55,36 @@ describe("meantBy", () => {
     ["nobody.example", []],
   ])("%s", (text, urls) => {
     expect(meantBy(asked(text), list).map(({ url }) => url)).toEqual(urls);
+  });
+});
+
+describe("judgeAddress", () => {
+  const judged = (text: string, more: Partial<ListItem> = {}): string => {
+    const finding = judgeAddress(asked(text), item("one", more));
+    return finding === undefined ? "" : `${finding.level}: ${finding.text} → ${finding.fix}`;
+  };
+
+  test("says that a request to an address has it as its Host, and the way around", () => {
+    expect(judged("127.0.0.2")).toBe(
+      'warning: a request to 127.0.0.2 has the address as its Host, and not "one.demo" → use the name; if that is impossible, `curl --resolve one.demo:80:127.0.0.2 http://one.demo/`',
+    );
+    expect(judged("http://127.0.0.2:18901/x", { port: 18901 })).toEndWith(
+      "`curl --resolve one.demo:18901:127.0.0.2 http://one.demo:18901/`",
+    );
+  });
+
+  test("says the same of the server's name in TLS", () => {
+    expect(judged("127.0.0.2:443", { port: 443, proto: "https" })).toBe(
+      'warning: a request to 127.0.0.2 has the address as its Host, and not "one.demo"; TLS does not name it either (SNI) → use the name; if that is impossible, `curl --resolve one.demo:443:127.0.0.2 https://one.demo/`',
+    );
+    expect(judged("127.0.0.2:443", { port: 443, proto: "tls" })).toBe(
+      'warning: a TLS connection to 127.0.0.2 does not name "one.demo" (SNI) → use the name, or give it to the program as the server\'s name',
+    );
+  });
+
+  test("says nothing of a name, nor of plain TCP", () => {
+    expect(judged("one.demo")).toBe("");
+    expect(judged("127.0.0.2:5432", { port: 5432, proto: "tcp" })).toBe("");
   });
 });
 

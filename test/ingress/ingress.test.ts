@@ -65,6 +65,19 @@ describe("upgrade", () => {
     expect(conn.fate).toBe("closed");
   });
 
+  test("takes an empty answer for a yes, and keeps the bytes behind it", async () => {
+    const conn = scripted([Buffer.of(0, 0), bytes("220 ready")], "FIN");
+    const opened = await upgrade(conn, target, patience());
+    expect({ ...opened, conn: conn.fate }).toEqual({
+      kind: "accepted",
+      endpointId: "",
+      proto: "",
+      notices: [],
+      conn: "open",
+    });
+    expect(await read(conn)).toBe("220 ready");
+  });
+
   test.each([
     [
       "nothing",
@@ -78,12 +91,6 @@ describe("upgrade", () => {
       [Buffer.of(9, 0, 1)],
       "protocol",
       /closed the connection in the middle of its answer/,
-    ],
-    [
-      "an answer that says neither",
-      [Buffer.of(0, 0)],
-      "protocol",
-      /sent an invalid answer for "hello.demo": the answer neither accepts nor refuses/,
     ],
     [
       "an answer that is no protobuf",

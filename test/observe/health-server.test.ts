@@ -9,6 +9,7 @@ const fine: HealthSource = {
   ready: () => ({ ok: true, reason: "" }),
   status: () => ({ healthy: true }),
   metrics: async () => [],
+  hosts: () => ["monitored.example"],
 };
 const host = "127.88.0.1";
 
@@ -29,7 +30,6 @@ describe("the health server", () => {
   test.each([
     ["HTTP/1.0, as haproxy's httpchk sends it", "GET /healthz HTTP/1.0\r\n\r\n"],
     ["an empty Host", "GET /healthz HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n"],
-    ["a Host that is none", "GET /healthz HTTP/1.0\r\nHost: a b\r\n\r\n"],
     ["a query", "GET /healthz?x=/y HTTP/1.0\r\n\r\n"],
     ["a whole URL", "GET http://any/healthz HTTP/1.0\r\n\r\n"],
   ])("answers a request without a usable host: %s", async (_name, request) => {
@@ -39,6 +39,40 @@ describe("the health server", () => {
       status: "HTTP/1.1 200 OK",
       body: "ok\n",
     });
+  });
+
+  test.each([
+    "127.88.0.1:8081",
+    "10.1.2.3",
+    "[::1]:8081",
+    "[fe80::1]",
+    "localhost",
+    "LOCALHOST:1",
+    "localhost.",
+    "monitored.example:9090",
+    "Monitored.Example.",
+  ])("answers a request to an address, localhost or a configured name: %s", async (name) => {
+    await using server = await started(fine);
+    expect(await answerTo(server.url, name)).toBe("HTTP/1.1 200 OK");
+  });
+
+  test.each([
+    "evil.example",
+    "evil.example:8081",
+    "127.88.0.1.evil.example",
+    "sub.monitored.example",
+    "localhost.evil.example",
+    "localhost@evil.example",
+    "127.1",
+    "a b",
+    "[::1",
+  ])("refuses another host, as of a web page that DNS rebinding leads here: %s", async (name) => {
+    await using server = await started(fine);
+    for (const path of ["/healthz", "/status", "/metrics", "/"])
+      expect({ path, answer: await answerTo(server.url, name, path) }).toEqual({
+        path,
+        answer: "HTTP/1.1 403 Forbidden",
+      });
   });
 
   test("sends 503 with the reason, for liveness and readiness apart", async () => {
@@ -144,6 +178,12 @@ async function spoken(port: string, request: string): Promise<string> {
   const answer = await read(conn);
   conn.close();
   return answer;
+}
+
+/** The status line for a request with this Host. */
+async function answerTo(url: string, name: string, path = "/healthz"): Promise<string | undefined> {
+  const request = `GET ${path} HTTP/1.1\r\nHost: ${name}\r\nConnection: close\r\n\r\n`;
+  return (await spoken(new URL(url).port, request)).split("\r\n")[0];
 }
 
 async function started(source: HealthSource) {

@@ -46,9 +46,19 @@ describe("forward", () => {
     client.close();
     await done;
     expect(counts(meter)).toBe("0 of 1 open, 0 up, 9 down, 0 refused, 0 errors");
+    expect(log.lines).toEqual(["warn hello.demo:80: ngrok says: old agent; line break"]);
+  });
+
+  test("tells a thousand notices in one line, with their number", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted(Array.from({ length: 1000 }, (_, i) => `notice ${i}`)));
+      conn.close();
+    });
+    const { client, done, log } = await forwarded(ingress);
+    client.close();
+    await done;
     expect(log.lines).toEqual([
-      "warn hello.demo:80: ngrok says: old agent",
-      "warn hello.demo:80: ngrok says: line break",
+      "warn hello.demo:80: ngrok says: notice 0; notice 1; notice 2; and 997 more notices",
     ]);
   });
 
@@ -130,6 +140,20 @@ describe("a forward that fails", () => {
     expect(counts(meter)).toBe("0 of 1 open, 0 up, 0 down, 1 refused, 0 errors");
     expect(meter.lastError).toMatch(
       /^ERR_NGROK_3200: offline x{400,500} \(the endpoint is offline: start its agent/,
+    );
+    expect(log.lines).toEqual([`warn hello.demo:80: the ingress refused: ${meter.lastError}`]);
+  });
+
+  test("keeps the notices of a refusal", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(refused("ERR_NGROK_1", "no", ["your plan\nends soon", "see the dashboard"]));
+      conn.close();
+    });
+    const { client, meter, done, log } = await forwarded(ingress);
+    expect(await ending(client)).toBe("aborted");
+    await done;
+    expect(meter.lastError).toBe(
+      "ERR_NGROK_1: no; ngrok says: your plan ends soon; see the dashboard",
     );
     expect(log.lines).toEqual([`warn hello.demo:80: the ingress refused: ${meter.lastError}`]);
   });

@@ -253,7 +253,7 @@ stories("the command line with a daemon", () => {
         "URL                  ADDRESS       STATE        CONNECTIONS",
         "http://hello.demo    127.0.0.2:80  listening    0 open, 0 total",
         "https://*.wild.demo  -             unsupported  -",
-        "    wildcard endpoints are not supported yet",
+        "    a wildcard needs dns.enabled: true, or its names in names.expand",
         "",
       ].join("\n"),
     );

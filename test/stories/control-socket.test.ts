@@ -65,8 +65,12 @@ stories("the control socket, as clients of the Go program use it", () => {
       local_listener: true,
       network_port: 0,
       listen_interface: "virtual",
+      wildcard: false,
+      wildcard_suffix: "",
+      shared_listener_key: "",
     });
     expect(data[0].id).toStartWith("ep_");
+    expect(Object.keys(data[0])).not.toContain("last_activity");
   });
 
   test("set-api-key with a wrong key and with none", async () => {

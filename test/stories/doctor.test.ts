@@ -17,6 +17,7 @@ import type { Finding } from "../../src/doctor/finding.ts";
 import type { Way } from "../../src/doctor/why.ts";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
 import {
+  binary,
   type Daemon,
   defaultConfig,
   ngrokd,
@@ -26,7 +27,7 @@ import {
   writeConfig,
 } from "../support/ngrokd.ts";
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
-import { dial, echo } from "../support/tcp.ts";
+import { dial, echo, upstream } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 interface Report {
@@ -191,6 +192,29 @@ stories("doctor and why if all is well", () => {
     expect((await why(ip)).ways[0]?.subject).toBe("db.demo:5432");
   });
 
+  test("why of an address says that the Host is the address; the name reaches the page", async () => {
+    const { ip } = await daemon.becomes("hello.demo", "listening");
+    const { code, ways } = await why(`http://${ip}/`);
+    expect(code).toBe(0);
+    const names = ways[0]?.steps.filter(({ check }) => check === "name") ?? [];
+    expect(names.map(told)).toEqual([
+      `name ok: "hello.demo" leads to ${ip}`,
+      `name warning: a request to ${ip} has the address as its Host, and not "hello.demo" → use the name; if that is impossible, \`curl --resolve hello.demo:80:${ip} http://hello.demo/\``,
+    ]);
+    const hosts: (string | null)[] = [];
+    const shop = await upstream((socket) =>
+      socket.once("data", (bytes) => {
+        hosts.push(/^host: (.*)$/im.exec(String(bytes))?.[1]?.trim() ?? null);
+        socket.end("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+      }),
+    );
+    await cloud.add("http://shop.demo:8080", shop.address);
+    const at = (await daemon.becomes("shop.demo", "listening")).ip;
+    await fetch(`http://${at}:8080/`);
+    await fetch("http://shop.demo:8080/");
+    expect(hosts).toEqual([`${at}:8080`, "shop.demo:8080"]);
+  });
+
   test("a named configuration that cannot be read: no other daemon is judged", async () => {
     const missing = 'Cannot read the configuration "/no/such.yml": there is no such file';
     const why = await ngrokd("why hello.demo --config /no/such.yml");
@@ -239,6 +263,21 @@ stories("doctor about ngrok and its ingress", () => {
     expect(ways[0]?.breaks_at).toBe("upgrade");
     expect(out).toContain('hello.demo:80 does not work: it fails at "Connection".');
     await cloud.mend();
+  });
+
+  test("the notices of a refusal are in why, in the list and in one line of the log", async () => {
+    await cloud.break("refuse=ERR_NGROK_1 no");
+    await cloud.break("notice=your plan ends soon");
+    const { ways } = await why("hello.demo");
+    expect(ways[0]?.steps.at(-1)?.text).toBe(
+      'hello.demo:80: ngrok refuses it with "no" (ERR_NGROK_1); ngrok says: your plan ends soon',
+    );
+    await expect(fetch("http://hello.demo/")).rejects.toThrow();
+    const said = "ERR_NGROK_1: no; ngrok says: your plan ends soon";
+    expect((await daemon.endpoint("hello.demo"))?.connections.last_error).toBe(said);
+    expect(daemon.log().split(`the ingress refused: ${said}"`)).toHaveLength(2);
+    await cloud.mend();
+    expect(await (await fetch("http://hello.demo/")).text()).toContain("hello");
   });
 
   test("an ingress that does not know our certificate", async () => {
@@ -325,6 +364,17 @@ stories("doctor about the machine", () => {
     expect(ways[0]?.breaks_at).toBe("listener");
     server.close();
     await daemon.becomes("taken.demo", "listening");
+  });
+
+  test("the limit of open files is the daemon's, not that of the one who asks", async () => {
+    const { files } = await daemon.status();
+    expect(files.limit).toBeGreaterThan(300);
+    // The socket's group may ask the daemon, but not look into its process.
+    const member = "setpriv --reuid=65534 --regid=0 --clear-groups".split(" ");
+    const asked = [..."prlimit --nofile=300:300".split(" "), ...member, binary()];
+    const { json } = await run([...asked, "doctor", "--json"]);
+    const found = json.findings.filter(({ check }: Finding) => check === "files").map(told);
+    expect(found[0]).toContain(`files ok: at most ${files.limit} files may be open`);
   });
 
   test("as another user, names the checks that need root, and does all others", async () => {

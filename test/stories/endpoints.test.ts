@@ -151,7 +151,7 @@ stories("endpoints that cannot be served", () => {
 
   test("bad and forbidden names are listed with the reason, and reach no hosts file", async () => {
     const bad: readonly [string, string][] = [
-      ["http://*.wild.demo", "wildcard endpoints are not supported yet"],
+      ["http://*.wild.demo", "a wildcard needs dns.enabled: true, or its names in names.expand"],
       ["http://localhost", '"localhost" always means the local machine or network'],
       ["http://evil.demo\n127.0.0.1 bank.example", "has a character that names do not have"],
       ["http://nul\u0000.demo", "has a character that names do not have"],

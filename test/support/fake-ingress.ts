@@ -73,5 +73,5 @@ export async function fakeIngress(script: Script): Promise<FakeIngress> {
 export const accepted = (notices: string[] = []): Uint8Array =>
   encodeConnResponse({ kind: "accepted", endpointId: "ep_1", proto: "tcp", notices });
 
-export const refused = (code: string, message: string): Uint8Array =>
-  encodeConnResponse({ kind: "refused", code, message, notices: [] });
+export const refused = (code: string, message: string, notices: string[] = []): Uint8Array =>
+  encodeConnResponse({ kind: "refused", code, message, notices });

@@ -188,7 +188,13 @@ export interface Daemon extends Running {
   becomes(hostname: string, state: ListItem["state"] | "gone"): Promise<ListItem>;
 }
 
-/** Starts the daemon and waits until its socket answers. */
+/** The living daemons of {@link serve}, by socket. */
+const daemons = new Map<string, Running>();
+
+/**
+ * Starts the daemon and waits until its socket answers. A daemon that a failed
+ * story has left on this socket is ended first: it would refuse this one.
+ */
 export async function serve({
   args = "",
   socket = defaultSocket,
@@ -201,6 +207,7 @@ export async function serve({
   const program = deno
     ? [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts")]
     : inside;
+  await daemons.get(socket)?.stop("SIGKILL");
   const limit = files === undefined ? [] : ["sh", "-c", `ulimit -n ${files} && exec "$0" "$@"`];
   const running = start(
     "the daemon",
@@ -208,8 +215,10 @@ export async function serve({
     options,
   );
   let ended = false;
+  daemons.set(socket, running);
   void running.exited.then(() => {
     ended = true;
+    if (daemons.get(socket) === running) daemons.delete(socket);
   });
   const request = async (command: string): Promise<unknown> =>
     (await askSocket(socket, { command })).data;

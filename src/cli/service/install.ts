@@ -7,9 +7,9 @@ import {
   unitFile,
 } from "../../service/manage.ts";
 import type { Manager } from "../../service/service-steps.ts";
+import { serviceFacts } from "../../service/this-service.ts";
 import { command, type Io } from "../command.ts";
 import { confirm } from "../confirm.ts";
-import { serviceFacts } from "./service-facts.ts";
 import { dryRunArg, sayPlanned } from "./steps.ts";
 
 export default command({

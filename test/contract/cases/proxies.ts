@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { NgrokdError } from "../../../src/model/error.ts";
 import type { ProxyServer } from "../../../src/model/proxy.ts";
 import type { TlsClientOptions } from "../../../src/net/types.ts";
+import { hours, issue } from "../../support/pki.ts";
 import {
   bytesOf,
   type Case,
@@ -141,6 +142,34 @@ export const proxies: Case[] = [
       ["192.0.2.1:1", v6],
     );
   }),
+  ...each(
+    "an address behind a proxy is no SNI, and the certificate has to carry it",
+    async (world, kind) => {
+      const { net, peer, pki } = world;
+      const far = "127.0.0.9";
+      const { via } = await start(world, { kind, names });
+      const dial = (port: number) =>
+        net.dial({ host: far, port }, { via, tls: trusting(world, { serverName: far }) });
+      // This one carries the proxy's address, and not its own.
+      const wrong = await peer.listen({ host: far, tls: pki.server });
+      const error = await rejects("tls", () => dial(wrong.port));
+      assert.match(error.message, /for another name$/);
+      const ours = { names: [far], usage: ["server"] } as const;
+      const old = { ...ours, notBefore: hours(-3), notAfter: hours(-2) };
+      for (const [identity, message] of [
+        [await issue(pki.stranger, "far", ours), /CA is not trusted$/],
+        [await issue(pki.root, "far", old), /has expired/],
+      ] as const) {
+        const { port } = await peer.listen({ host: far, tls: identity });
+        assert.match((await rejects("tls", () => dial(port))).message, message);
+      }
+      const own = await issue(pki.root, "far", ours);
+      const right = await peer.listen({ host: far, tls: own });
+      const conn = await dial(right.port);
+      assert.equal(await peer.askedFor(await peer.accept(right.server)), null);
+      conn.abort();
+    },
+  ),
   ...each(
     "a wrong certificate behind a proxy is refused without a byte sent",
     async (world, kind) => {

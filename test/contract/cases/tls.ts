@@ -156,6 +156,41 @@ export const tls: Case[] = [
     },
   },
   {
+    name: "a name goes to the server as SNI, and an address does not",
+    async run(world) {
+      const { net, peer, pki } = world;
+      for (const [host, serverName, sent] of [
+        ["127.0.0.1", "ingress.test", "ingress.test"],
+        ["localhost", "localhost", "localhost"],
+        ["127.0.0.1", "127.0.0.1", null],
+        ["127.0.0.1", "::1", null],
+      ] as const) {
+        const { server, port } = await peer.listen({ tls: pki.server });
+        const conn = await net.dial({ host, port }, { tls: trusting(world, { serverName }) });
+        assert.equal(await peer.askedFor(await peer.accept(server)), sent, serverName);
+        conn.abort();
+      }
+      const { server, port } = await peer.listen({ host: "::1", tls: pki.server });
+      const tls = trusting(world, { serverName: "::1" });
+      const conn = await net.dial({ host: "::1", port }, { tls });
+      assert.equal(await peer.askedFor(await peer.accept(server)), null, "to ::1");
+      conn.abort();
+    },
+  },
+  {
+    name: "an address as the server's name makes no other fault of a certificate pass",
+    async run(world) {
+      const { stranger, expired, server, client } = world.pki;
+      for (const serverName of ["127.0.0.1", "::1"]) {
+        const asked = (more: Partial<TlsClientOptions> = {}) =>
+          trusting(world, { serverName, ...more });
+        await refused(world, server, asked({ ca: [stranger.cert] }), /CA is not trusted/);
+        await refused(world, expired, asked(), /has expired/);
+        await refused(world, client, asked(), /./);
+      }
+    },
+  },
+  {
     name: "an expired certificate is refused",
     async run(world) {
       const error = await refused(world, world.pki.expired, trusting(world), /has expired/);
@@ -220,6 +255,8 @@ export const tls: Case[] = [
       for (const options of [
         { ca: [pki.stranger.cert] },
         { serverName: "other.test" },
+        { ca: [pki.stranger.cert], serverName: "other.test" },
+        { serverName: "127.0.0.9" },
         { ca: [] },
       ]) {
         const { conn, socket } = await dial(

@@ -191,6 +191,11 @@ const verbs = {
   async peerName({ socket }) {
     return sockets[socket].stream.getPeerCertificate()?.subject?.CN ?? null;
   },
+
+  /** The name that the client has asked for (SNI). */
+  async askedFor({ socket }) {
+    return sockets[socket].stream.servername || null;
+  },
 };
 
 function adopt(stream, raw) {

@@ -1,11 +1,11 @@
 import { lstat, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { inspectConfig, type Loaded, loadConfig } from "../../config/load.ts";
-import { defaultConfigPath, defaultHostsPath, type Env } from "../../config/paths.ts";
-import { defaultConfig } from "../../config/schema.ts";
-import { stateFolderOf } from "../../files/state-folder.ts";
-import { NgrokdError } from "../../model/error.ts";
-import type { ServiceFacts } from "../../service/service-facts.ts";
+import { inspectConfig, type Loaded, loadConfig } from "../config/load.ts";
+import { defaultConfigPath, defaultHostsPath, type Env } from "../config/paths.ts";
+import { defaultConfig } from "../config/schema.ts";
+import { stateFolderOf } from "../files/state-folder.ts";
+import { NgrokdError } from "../model/error.ts";
+import type { ServiceFacts } from "./service-facts.ts";
 
 /**
  * The facts for the service file, from this machine and the configuration in
