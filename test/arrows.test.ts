@@ -101,7 +101,7 @@ const texts = new Map(files.map((file) => [file, readFileSync(join(src, file), "
 const imports = files.flatMap((file) => importsOf(file, texts.get(file) ?? ""));
 
 describe("the rooms of src/", () => {
-  test("are all in the table, and import only what it allows", () => {
+  test("are all in the table, and have only its imports", () => {
     expect([...new Set(files.map(roomOf))].filter((room) => arrows[room] === undefined)).toEqual(
       [],
     );

@@ -43,7 +43,7 @@ describe("the map of stories", () => {
     );
   });
 
-  test("has a story for everything, before what shows it of a part", () => {
+  test("has a story in the first row of everything", () => {
     expect(rows.filter(({ head, file }) => head !== "" && !file.startsWith("stories/"))).toEqual(
       [],
     );

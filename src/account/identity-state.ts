@@ -114,7 +114,7 @@ function firstRead(
   const text = `The saved identity cannot be used: ${found.reason}`;
   return {
     state: { ...before, unusable: found.reason },
-    lines: [{ level: "warn", text, hint: "ngrok is asked to put it right" }],
+    lines: [{ level: "warn", text, hint: "ngrokd asks ngrok to repair it" }],
   };
 }
 

@@ -32,7 +32,7 @@ const listItemSchema = z.object({
   network_port: z.number(),
   listen_interface: z.string(),
   wildcard: z.boolean(),
-  /** What stands behind the `*.` of a wildcard; empty otherwise. */
+  /** The part after the `*.` of a wildcard; empty otherwise. */
   wildcard_suffix: z.string(),
   /** Of endpoints that share a listener, which none do yet: empty. */
   shared_listener_key: z.string(),

@@ -1,7 +1,7 @@
 import { readable } from "../model/parsed.ts";
 import type { HealthReport, ListItem } from "./reply-schemas.ts";
 
-/** A host name or an address; without a port it means every endpoint there. */
+/** A host name or an address. Without a port it means every endpoint there. */
 export interface Wanted {
   readonly host: string;
   readonly port: number | undefined;
@@ -9,8 +9,8 @@ export interface Wanted {
 
 /**
  * Pure: what is missing until the daemon serves the names; undefined if nothing
- * is. Names count by their endpoints alone, since a saved list is served while
- * ngrok's API is out of reach. Without names the daemon must be ready.
+ * is. Only the endpoints of the names count, since a saved list is served while
+ * ngrok's API is unreachable. Without names the daemon must be ready.
  */
 export function lacking(
   health: HealthReport,
@@ -31,7 +31,7 @@ export function lacking(
   return undefined;
 }
 
-/** Pure: the endpoints of a name; one that drains is gone from ngrok's list. */
+/** Pure: the endpoints of a name. A draining one is gone from ngrok's list. */
 export const endpointsOf = ({ host, port }: Wanted, items: readonly ListItem[]): ListItem[] =>
   items.filter(
     (item) =>

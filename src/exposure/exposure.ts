@@ -56,8 +56,8 @@ export interface Exposure {
   readonly addresses: readonly Ip[];
   readonly names: readonly NameRecord[];
   /**
-   * Names below wildcards that were asked for: the name server has them, and
-   * not the hosts file.
+   * Requested names below wildcards. They are in the name server, and not in
+   * the hosts file.
    */
   readonly asked: readonly NameRecord[];
   /** `team.internal` for `*.team.internal`: any name below may be asked. */

@@ -51,13 +51,13 @@ export type Split =
   | { readonly kind: "need-more" }
   | { readonly kind: "frame"; readonly payload: Uint8Array; readonly rest: Uint8Array };
 
-/** The longest payload that the two length bytes can tell. */
+/** The longest payload that fits the two length bytes. */
 export const maxPayload = 0xffff;
 
 /**
  * Takes the frame from the front of bytes in pieces. Feed them in order until
- * the result is a frame; then it starts over. Any two bytes are a valid length,
- * so this cannot fail.
+ * the result is a frame. Then it starts again. Any two bytes are a valid
+ * length, so this cannot fail.
  */
 export function createFrameReader(): (bytes: Uint8Array) => Split {
   let pieces: Uint8Array[] = [];

@@ -84,8 +84,8 @@ export function parseEndpointUrl(url: string, fallbackProto = ""): Parsed<Endpoi
 }
 
 /**
- * Pure: what stands behind the `*.` of a wildcard URL, in lower case;
- * undefined if the URL is no wildcard.
+ * Pure: the part after the `*.` of a wildcard URL, in lower case. Undefined if
+ * the URL is not a wildcard.
  */
 export function wildcardSuffix(url: string): string | undefined {
   const [whole, suffix = ""] =

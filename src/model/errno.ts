@@ -1,6 +1,7 @@
 /**
- * What the errors of the system mean that calls on files and sockets can give.
- * The runtime's own texts hold temporary names, and differ between runtimes.
+ * The meanings of the system's errors that calls on files and sockets can
+ * return. The runtime's own texts contain temporary names, and differ between
+ * runtimes.
  */
 const sentences: Readonly<Record<string, string>> = {
   E2BIG: "an argument is too long",
@@ -56,8 +57,8 @@ const sentences: Readonly<Record<string, string>> = {
 };
 
 /**
- * What an error of the system means, without any path. Undefined if `errno` is
- * none, such as a code of TLS.
+ * The meaning of an error of the system, without any path. Undefined if `errno`
+ * is not one, such as a code of TLS.
  */
 export function errnoSentence(errno: string): string | undefined {
   const known = sentences[errno];

@@ -110,7 +110,7 @@ async function staged(
 }
 
 describe("an account", () => {
-  test("registers, serves what ngrok lists, and saves the list", async () => {
+  test("registers, serves ngrok's list, and saves it", async () => {
     const { account, start, folder, served, passes, registrations, identities } =
       await staged("one");
     const pass = account.pass();
@@ -136,7 +136,7 @@ describe("an account", () => {
     expect(served).toEqual([["http://one.demo"]]);
   });
 
-  test("serves its last list at once, although ngrok never answers", async () => {
+  test("serves its last list at once, although ngrok never replies", async () => {
     const before = await staged("one");
     await before.start();
     await before.account.pass();

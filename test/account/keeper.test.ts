@@ -206,7 +206,7 @@ describe("the keeper of a certificate", () => {
     expect(keeper.msUntilDue()).toBeGreaterThan(49 * hours);
   });
 
-  test("backs off if renewing fails, tells it once, and fails no pass", async () => {
+  test("backs off if renewing fails, logs it once, and fails no pass", async () => {
     ngrok.hours = 10; // Due from the beginning.
     const { keeper, log, wait } = await staged();
     ngrok.intercept = ({ method }) =>
@@ -415,7 +415,7 @@ describe("the keeper of the identity's files", () => {
 });
 
 describe("the keeper of a lost operator", () => {
-  test("asks every former key for the operator, and waits for all the answers", async () => {
+  test("asks every earlier key for the operator, and waits for all replies", async () => {
     const { keeper } = await staged();
     const identity = await ensure(keeper);
     if (identity === undefined) throw new Error("not registered");

@@ -105,7 +105,7 @@ describe("startLoop", () => {
     await loop.stop();
   });
 
-  test("tells when it comes back, and how often in a row it has failed", async () => {
+  test("shows the time of the next pass, and the failures in a row", async () => {
     const { loop, end, wait } = staged();
     const told = (): object => {
       const { failures, next } = loop.schedule;

@@ -211,7 +211,7 @@ test("a long account's list is asked for when the bound one changes, else seldom
   expect(asked).toBe(5);
 });
 
-test("passEnd tells the loop how a pass ended, and why it failed", () => {
+test("passEnd returns the end of a pass, and the reason of a failure", () => {
   const error = new Error("no");
   const results = [
     { kind: "idle" },

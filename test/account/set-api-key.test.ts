@@ -108,7 +108,7 @@ describe("tryAndSaveApiKey", () => {
     expect(await loadIdentity(paths())).toEqual({ kind: "identity", identity });
   });
 
-  test("tells a key that cannot be tried from one that cannot be saved", async () => {
+  test("distinguishes a key that cannot be tried from one that cannot be saved", async () => {
     const fetch: TryKeyOptions["fetch"] = async () => new Response("", { status: 503 });
     await expect(tryAndSaveApiKey(cloud.apiKey, { ...options, fetch })).rejects.toThrow(
       /^The key could not be checked, and nothing was changed: /,

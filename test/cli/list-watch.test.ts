@@ -63,7 +63,7 @@ describe("the rates", () => {
     expect(withRates([item("a")], at)).toEqual([{ ...item("a"), per_second: null }]);
   });
 
-  test("are what the counters have grown by in a second", () => {
+  test("are the growth of the counters in a second", () => {
     const now = [
       item("b"),
       item("a", counts({ active: 3, total: 15, errors: 2, refused: 2 }, { up: 2100, down: 1000 })),
@@ -293,7 +293,7 @@ describe("watching", () => {
     ).toBe(true);
   });
 
-  test("fails if no daemon answers at first, and leaves no trace on the terminal", async () => {
+  test("fails if no daemon replies at first, and leaves no trace on the terminal", async () => {
     const { out, done } = watching("/nowhere/s", { terminal: { isTerminal: true } });
     expect(await done.catch((error) => error.code)).toBe("not-running");
     expect(out.text).toBe("");

@@ -37,7 +37,7 @@ describe("the text of `ngrokd reload`", () => {
     ]);
   });
 
-  test("is coloured by what there is to do", () => {
+  test("is coloured by the needed action", () => {
     const changes = (["now", "restart", "never"] as const).map((counts) => ({
       key: "net.subnet",
       counts,

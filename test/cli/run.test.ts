@@ -95,7 +95,7 @@ describe("finding the command", () => {
       "Missing <source>: A PEM file, or an https URL of one",
       "`ngrokd trust --help` lists what is possible",
     ],
-  ])("ngrokd %s is answered with what is wrong and what was meant", async (line, message, hint) => {
+  ])("ngrokd %s gets the error and the probable meaning", async (line, message, hint) => {
     const { code, out, err } = await run(line);
     if (message === "") return expect({ code, err }).toEqual({ code: 0, err: "" });
     expect({ code, out, err }).toEqual({
@@ -360,7 +360,7 @@ describe("a client that changes the daemon", () => {
     expect({ code, out: JSON.parse(out), err }).toEqual({ code: 1, out: reload, err: "" });
   });
 
-  test("refresh tells the result, and fails as the poll did", async () => {
+  test("refresh prints the result, and fails as the poll did", async () => {
     const good = { ok: true, reason: "", hint: "", took_ms: 12, endpoint_count: 1 };
     await using daemon = await daemonThat({ refresh: good });
     expect(await run(`refresh --socket ${daemon.path}`)).toEqual({

@@ -45,7 +45,7 @@ Hosts file:     /etc/hosts`.slice(1),
     ]);
   });
 
-  test("wraps what it says below, and loses no word", () => {
+  test("wraps the remarks below, and loses no word", () => {
     const long = "a sentence that goes on ".repeat(10).trim();
     const below = statusText(status({ hint: long, warnings: [long] }), plain, now, 60)
       .split("\n")
@@ -55,7 +55,7 @@ Hosts file:     /etc/hosts`.slice(1),
     expect(below.filter((line) => !/^(?:warning: | {9}| {6}|hint: )\S/.test(line))).toEqual([]);
   });
 
-  test("names the proxy if one is in use, and for what", () => {
+  test("names the proxy in use, and its purpose", () => {
     const row = (api: string, ingress: string) =>
       /^Proxy: +(.*)$/m.exec(statusText(status({ proxy: { api, ingress } }), plain, now))?.[1];
     expect(row("", "")).toBeUndefined();
@@ -122,7 +122,7 @@ Hosts file:     /etc/hosts`.slice(1),
 });
 
 describe("the text of ngrokd list", () => {
-  test("has one line an endpoint, and below it what there is to say", () => {
+  test("has one line an endpoint, and remarks below it", () => {
     const items = [
       item("hello", {
         connections: { active: 2, total: 31, errors: 0, refused: 0, last_error: "" },

@@ -459,7 +459,7 @@ describe("a refusal", () => {
     expect(error.hint).toContain(hint);
   });
 
-  test("tells ngrok's own 404 from a proxy's", async () => {
+  test("distinguishes ngrok's own 404 from a proxy's", async () => {
     expect((await refused(404, ngroks(404, "ERR_NGROK_5"))).details.fromNgrok).toBe(true);
     expect((await refused(404, ngroks(404, ""))).details.fromNgrok).toBe(true);
     for (const body of [
@@ -632,7 +632,7 @@ describe("a failure to reach the API", () => {
     expect(tried).toBe(2);
   });
 
-  test("by a refused connection is told as that", async () => {
+  test("by a refused connection is reported as such", async () => {
     const server = await fakeServer(() => ({}));
     await server[Symbol.asyncDispose]();
     const error = await failure(apiAt(server.url).endpoints());
@@ -642,7 +642,7 @@ describe("a failure to reach the API", () => {
     );
   });
 
-  test("by a connection cut off is told as that", async () => {
+  test("by a connection cut off is reported as such", async () => {
     await using server = await fakeServer(() => "reset");
     expect(await failure(apiAt(server.url).endpoints())).toMatchObject({
       code: "network",
@@ -655,7 +655,7 @@ describe("a failure to reach the API", () => {
     "Unable to connect. Is the computer able to access the url?",
     "getaddrinfo ENOTFOUND api.test: Was there a typo in the url or port?",
     "Something new. For more information, pass `verbose: true` in the second argument to fetch()",
-  ])("is told without the runtime's advice to programmers: %s", async (text) => {
+  ])("is reported without the runtime's advice to programmers: %s", async (text) => {
     const error = await failure(apiSaying(() => Promise.reject(new TypeError(text))).endpoints());
     expect(error.message).toStartWith("Cannot list the account's endpoints: cannot reach");
     expect(error.message).not.toMatch(/fetch\(\)|verbose|the computer|typo/);

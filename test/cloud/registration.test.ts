@@ -259,7 +259,7 @@ describe("register, when something fails", () => {
   test.each([
     ["no certificate", { cert: { cert: "" } }],
     ["does not fit our key", { cert: { cert: strangersCert } }],
-  ])("deletes the new operator that ngrok answers badly: %s", async (said, binding) => {
+  ])("deletes the new operator after a bad reply from ngrok: %s", async (said, binding) => {
     await using set = await setUp();
     set.ngrok.intercept = ({ method }) =>
       method === "POST" ? { status: 201, json: { id: "k8sop_9", binding } } : undefined;
@@ -484,7 +484,7 @@ describe("loadIdentity", () => {
       async (folder: string) => writeFile(join(folder, "tls.key"), ""),
     ],
   ])(
-    "tells why an identity with %s cannot be used; register repairs it",
+    "gives the reason why an identity with %s is unusable; register repairs it",
     async (_, said, damage) => {
       await using set = await setUp();
       await goIdentity(set.folder);

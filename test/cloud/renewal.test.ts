@@ -98,7 +98,7 @@ describe("renewCertificate", () => {
 });
 
 describe("acceptable", () => {
-  test("is only what parses, fits the key, is valid now, and ends later", async () => {
+  test("is only one that parses, fits the key, is valid now, and ends later", async () => {
     const { cert: certPem, key: keyPem } = await issue(ca, "a", {
       notBefore: hours(-2),
       notAfter: hours(2),

@@ -165,7 +165,7 @@ describe("the proxy", () => {
     });
   });
 
-  test("refuses a proxy that cannot be used without showing what may be its password", async () => {
+  test("refuses an unusable proxy without showing a possible password", async () => {
     const error = (await failure({
       file: fileWith(""),
       env: { HTTPS_PROXY: "https://me:s3cret@proxy" },

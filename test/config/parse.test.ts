@@ -90,7 +90,7 @@ describe("parseConfig, of values that the Go program starts with,", () => {
     ["server.client_key", "./tls.key", join(process.cwd(), "tls.key")],
     ["server.socket_path", "ngrokd.sock", join(process.cwd(), "ngrokd.sock")],
     ["api.key", "short", ""],
-  ])("takes %s: %s for what it can use, with a warning", (key, value, used) => {
+  ])("takes %s: %s for a usable value, with a warning", (key, value, used) => {
     const [group = "", name = ""] = key.split(".");
     const { values, problems, warnings } = read(`${group}:\n  ${name}: ${value}\n`);
     expect(problems).toEqual([]);
@@ -223,7 +223,7 @@ ingres_endpoint: foo
     ],
     ["net: {<<: 1}\n", "c.yml:1:1: Merge sources must be maps or map aliases"],
     ["? [a]\n: 1\n", "c.yml:1:3: With stringKeys, all keys must be strings"],
-  ])("explains what is wrong with %j", (text, answer) => {
+  ])("explains the fault of %j", (text, answer) => {
     expect(said(text)[0]).toBe(answer);
     expect(said(text).join()).not.toContain("secret");
   });
@@ -283,7 +283,7 @@ describe("parseConfig, of anything,", () => {
     );
   });
 
-  test("never throws for any values, and accepts only what the schema accepts", () => {
+  test("never throws for any values, and accepts only the schema's", () => {
     const names = fc.constantFrom(
       "api",
       "key",

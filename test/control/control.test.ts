@@ -283,14 +283,14 @@ describe("startControlServer on a path that is in use", () => {
     expect(await readdir(join(first.path, ".."))).toEqual(["ngrokd.sock"]);
   });
 
-  test("refuses if the Go program's daemon runs, which does not tell its pid", async () => {
+  test("refuses if the Go program's daemon runs, which does not report its pid", async () => {
     await using first = await started({ handle: async () => ({ registered: true }) });
     expect((await failure(started({ path: first.path }))).message).toBe(
       `Another daemon is already running on the control socket "${first.path}"`,
     );
   });
 
-  test("never touches what is not a socket", async () => {
+  test("never touches a file that is not a socket", async () => {
     await using folder = await temporaryFolder();
     const at = (name: string): string => join(folder.path, name);
     await writeFile(at("file"), "mine");
@@ -309,7 +309,7 @@ describe("startControlServer on a path that is in use", () => {
     expect(await readFile(at("file"), "utf8")).toBe("mine");
   });
 
-  test("says what is wrong with a path that cannot be", async () => {
+  test("names the fault of an impossible path", async () => {
     await using folder = await temporaryFolder();
     const missing = await failure(started({ path: join(folder.path, "no/such/s") }));
     expect({ code: missing.code, hint: missing.hint }).toEqual({

@@ -79,7 +79,7 @@ describe("a daemon", () => {
     await expect(answer()).rejects.toThrow();
   });
 
-  test("tells all that a pass could not do, each once", async () => {
+  test("logs each failure of a pass once", async () => {
     const { folder, state, start } = await machine();
     const { daemon, log } = await start();
     await daemon.refresh();
@@ -99,7 +99,7 @@ describe("a daemon", () => {
     expect(await answer()).toBe("hello");
   });
 
-  test("asks for the ingress address of an identity without one until ngrok answers", async () => {
+  test("asks for the ingress address of an identity without one until ngrok replies", async () => {
     const { cloud, state, start } = await machine();
     const first = await start();
     await first.daemon.refresh();
@@ -116,7 +116,7 @@ describe("a daemon", () => {
     expect(await answer()).toBe("hello");
   });
 
-  test("answers a refresh that comes before the loop runs with the first poll", async () => {
+  test("replies to a refresh from before the loop runs with the first poll", async () => {
     const { folder, start } = await machine();
     const starting = start();
     const ask = async (): Promise<unknown> =>

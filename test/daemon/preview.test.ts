@@ -33,7 +33,7 @@ const changesOf = (given: PreviewFacts) => {
 };
 
 describe("preview", () => {
-  test("tells all that would be served as plain data", () => {
+  test("returns all endpoints to serve as plain data", () => {
     expect(JSON.parse(JSON.stringify(preview(facts()).exposure))).toEqual({
       doors: [{ id: "127.0.0.2:80", at: { ip: "127.0.0.2", port: 80 }, greet: "fixed" }],
       routes: [
@@ -107,7 +107,7 @@ describe("preview", () => {
     expect(text.split("\n")).toContain(`! Cannot edit "/etc/hosts": ${refused}`);
   });
 
-  test("says what would not be served, and why", () => {
+  test("names the endpoints that it would not serve, with reasons", () => {
     const listed = [
       endpoint("ep_1", "http://a.demo"),
       endpoint("ep_2", "udp://b.demo:1"),
@@ -130,7 +130,7 @@ describe("preview", () => {
 });
 
 describe("identityPreview", () => {
-  test("tells a first registration from one that has to be completed", () => {
+  test("distinguishes a first registration from one to complete", () => {
     const now = new Date();
     expect(identityPreview({ kind: "none" }, now)).toMatchObject({ registration: "new" });
     expect(identityPreview({ kind: "unusable", reason: "there is no key" }, now)).toEqual({

@@ -125,7 +125,7 @@ describe("reconcile", () => {
 });
 
 describe("one bad thing stays one bad thing", () => {
-  test("what cannot be served is listed with its reason, and the rest is served", async () => {
+  test("an unusable endpoint is listed with its reason, and the rest is served", async () => {
     const { pass, hosts } = machine();
     const bad = [
       "https://*.demo",
@@ -223,7 +223,7 @@ describe("one bad thing stays one bad thing", () => {
     other.close();
   });
 
-  test("a name is written as long as one of its ports answers", async () => {
+  test("a name is written as long as one of its ports listens", async () => {
     const { pass, hosts } = machine({}, mapping({ "a.demo": "127.82.0.9" }));
     const other = await occupy("127.82.0.9", 18104);
     await pass([a, endpoint("ep_a2", "tcp://a.demo:18104")]);

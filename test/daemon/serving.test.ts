@@ -36,7 +36,7 @@ describe("serving", () => {
     expect(names()).toEqual(["shop.demo"]);
   });
 
-  test("gives a name to the first account, and tells the other why not", async () => {
+  test("gives a name to the first account, and gives the other the reason", async () => {
     const { serve } = await staged();
     await serve("home", [rival]);
     const { endpoints } = await serve("work", [shop]);

@@ -150,14 +150,14 @@ describe("refresh", () => {
     expect((await refresh([end, "ok"])).passes).toBe(count);
   });
 
-  test("tells how the pass went, and is not ok without a registration", async () => {
+  test("returns the result of the pass, and is not ok without a registration", async () => {
     const { reply } = await refresh(["ok"]);
     expect(reply).toEqual({ ok: true, reason: "", hint: "", took_ms: 12, endpoint_count: 0 });
     const registering = await refresh(["ok"], { registration: { kind: "registering" } });
     expect(registering.reply).toMatchObject({ ok: false });
   });
 
-  test("tells why the daemon waits if there was no pass", async () => {
+  test("gives the reason for the wait if there was no pass", async () => {
     const { reply } = await refresh([], { lastPass: undefined, reason: "stopping", hint: "wait" });
     expect(reply).toEqual({
       ok: false,
@@ -213,7 +213,7 @@ describe("set-api-key", () => {
     expect(log.lines.at(-1)).toBe("info This machine has moved to the key's account. Bye.");
   });
 
-  test("tells why there is no registration yet", async () => {
+  test("gives the reason for a missing registration", async () => {
     const registration = { kind: "failed", reason: "no route" } as State["registration"];
     const { dispatch } = deskWith({ state: () => ({ ...state, registration }) });
     expect(await dispatch({ command: "set-api-key", args: ["K"] })).toBe(

@@ -53,7 +53,7 @@ function state(more: Partial<State> = {}): State {
 }
 
 describe("the reply to status", () => {
-  test("tells everything at once, as the protocol has it", () => {
+  test("has every field of the protocol at once", () => {
     const failures = { ...createMeter().errorsBy, dial: 1, reset: 2 };
     const busy = endpoint("a", {
       meter: meter({
@@ -142,7 +142,7 @@ describe("the reply to status", () => {
     expect(through("", "http://127.0.0.1:1")).toEqual({ api: "", ingress: shown });
   });
 
-  test("has null for what is not there yet", () => {
+  test("has null for missing values", () => {
     const reply = statusReply(
       state({ phase: "starting", registration: { kind: "registering" }, lastPass: undefined }),
       {
@@ -238,7 +238,7 @@ describe("the reply to list", () => {
     ]);
   });
 
-  test("is what its clients read, whatever state endpoints are in", () => {
+  test("can be read by its clients, whatever the states of endpoints", () => {
     const reply = listReply(
       state({
         endpoints: [endpoint("a", { ids: [] }), endpoint("b", { state: "draining" }), unusable],

@@ -69,7 +69,7 @@ describe("judgeEnvironment", () => {
   test("has nothing to say of usual variables", () => {
     expect(judgeEnvironment({ PATH: "/bin", HTTPS_PROXY: "http://x" }, "daemon")).toEqual([]);
   });
-  test("warns of what was left out, and of what runs code; CAs of the API are ok", () => {
+  test("warns of left-out variables, and of those that run code; the API's CAs are ok", () => {
     const env = { NGROKD_LEFT_OUT: "BUN_OPTIONS", LD_PRELOAD: "/x", NODE_EXTRA_CA_CERTS: "/ca" };
     expect(judgeEnvironment(env, "command").map(({ level, text }) => [level, text])).toEqual([
       ["warning", "the command was started with BUN_OPTIONS, without effect"],
@@ -106,7 +106,7 @@ describe("judgeDaemon", () => {
     ]);
   });
 
-  test("tells one that is not there from one that we may not ask", () => {
+  test("distinguishes a missing daemon from one that we may not ask", () => {
     expect(
       judgeDaemon(failed(new NgrokdError("not-running", "No daemon", { hint: "start it" }))).map(
         said,
@@ -117,7 +117,7 @@ describe("judgeDaemon", () => {
 });
 
 describe("judgeSocket", () => {
-  test("minds what others may do, and nothing else", () => {
+  test("minds the rights of others, and nothing else", () => {
     const levels = (mode: number | undefined): string[] =>
       judgeSocket("/s", mode).map(({ level }) => level);
     const judged = {
@@ -212,7 +212,7 @@ describe("judgeListener", () => {
       "failure: http://a.demo: taken → every poll tries again",
     );
   });
-  test("takes what cannot be served, and what ends, for no failure", () => {
+  test("takes unusable and ending endpoints for no failure", () => {
     expect(
       judgeListener("listeners", item("a", { state: "unsupported", ip: "" }), [], none).level,
     ).toBe("warning");
@@ -224,7 +224,7 @@ describe("summed", () => {
   const levels = fc.array(fc.constantFrom("ok", "warning", "failure"), { maxLength: 40 });
   const made = (list: readonly string[]): Finding[] =>
     list.map((level, i) => ({ check: "names", level: level as "ok", text: `${i}`, fix: "" }));
-  test("is never longer than it may be, and never better than what it sums up", () => {
+  test("is never longer than allowed, and never better than its parts", () => {
     fc.assert(
       fc.property(levels, fc.integer({ min: 0, max: 5 }), (list, shown) => {
         const all = made(list);
@@ -266,7 +266,7 @@ describe("judgeState", () => {
   const levels = (more: Partial<StateFacts>, owners: number[] | undefined = [0]): string[] =>
     judgeState({ ...good, ...more }, owners).map(({ level }) => level);
 
-  test("is content with what the daemon makes", () => {
+  test("accepts the daemon's own files", () => {
     expect(levels({})).toEqual(["ok"]);
     expect(levels({ folder: file(0o755) })).toEqual(["ok"]);
     expect(levels({ key: file(0o600, 1000) }, [1000, 0])).toEqual(["ok"]);
@@ -283,7 +283,7 @@ describe("judgeState", () => {
       judgeState({ ...good, key: file(0o666, 7) }, undefined).map(({ level }) => level),
     ).toEqual(["ok"]);
   });
-  test("tells nothing yet from something unusable", () => {
+  test("distinguishes missing files from unusable ones", () => {
     expect(levels({ identity: { kind: "none" }, key: undefined })).toEqual(["warning"]);
     expect(levels({ identity: { kind: "unusable", reason: "it does not fit" } })).toEqual([
       "failure",
@@ -318,7 +318,7 @@ describe("judgeCertificate", () => {
     expect(lasting(-90, -1)[0]).toStartWith("failure: it expired on 2026-01-01 04:00 UTC");
     expect(lasting(1, 90)[0]).toStartWith("failure: it is not valid before 2026-01-03 04:00 UTC");
   });
-  test("tells why the daemon could not renew it", () => {
+  test("gives the reason of a failed renewal", () => {
     expect(lasting(-61, 29, "no route")[0]).toEndWith("→ the daemon could not renew it: no route");
   });
   test("leaves one that is not there, or cannot be read, to the state files", () => {
@@ -329,7 +329,7 @@ describe("judgeCertificate", () => {
 
 describe("judgeLeftovers", () => {
   const none = { temporary: [], interrupted: false, unread: [] };
-  test("names what there is", () => {
+  test("names the leftovers", () => {
     expect(judgeLeftovers(none, 0, "/etc/hosts").map(({ level }) => level)).toEqual(["ok"]);
     expect(judgeLeftovers({ ...none, unread: ["/x"] }, 0, "/etc/hosts").map(said)[0]).toContain(
       'not checked in "/x"',

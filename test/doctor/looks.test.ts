@@ -23,7 +23,7 @@ const failed: Attempt<never> = { ok: false, error: new NgrokdError("network", "n
 const section = "# BEGIN ngrokd managed section\n127.0.0.2\ta.demo\n# END ngrokd managed section\n";
 
 describe("hostsLines", () => {
-  test("tells our lines from others, in any case, without comments", () => {
+  test("distinguishes our lines from others, in any case, without comments", () => {
     const found = hostsLines(
       `127.0.0.1 localhost # x\n${section}10.0.0.1 b A.Demo c\r\nnonsense a.demo\n# 10.0.0.2 a.demo\n`,
     );
@@ -174,7 +174,7 @@ describe("parseQuestion", () => {
       expect(parseQuestion(text).ok).toBe(false);
     },
   );
-  test("takes any text, and what it takes is a name and a port", () => {
+  test("accepts any text, and returns a name and a port or a reason", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.webUrl()), (text) => {
         const question = parseQuestion(text);

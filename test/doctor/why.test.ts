@@ -106,7 +106,7 @@ describe("judgeUnknown", () => {
   const gone =
     "failure: one.demo:18901 is gone from ngrok's list, and its last connections are ending → if it is needed,";
 
-  test("says of what only drains that it is gone, whatever else has the name", () => {
+  test("reports a draining endpoint as gone, whatever else has the name", () => {
     expect(judged("one.demo", [draining])).toStartWith(gone);
     expect(judged("one.demo:18901", [draining], unasked)).toStartWith(gone);
     expect(judged("127.0.0.2", [draining])).toStartWith(gone);
@@ -136,7 +136,7 @@ describe("judgeUnknown", () => {
     expect(judged("b.demo", [], bound("udp://b.demo:53"))).toBe(poll);
   });
 
-  test("guesses at what was meant among what is there", () => {
+  test("suggests a similar name from the list", () => {
     expect(judged("oen.demo", [item("one")])).toEndWith('→ did you mean "one.demo"?');
     expect(judged("oen.demo", [draining])).toContain("with the binding `kubernetes`?");
     expect(judged("oen.demo", [], unasked)).toContain("(ngrok's API could not be asked)");

@@ -42,7 +42,7 @@ const request = fc.record(
 );
 
 describe("the header's bytes", () => {
-  test("a request is what ngrok's protocol writes: length, host, port", () => {
+  test("a request has the bytes of ngrok's protocol: length, host, port", () => {
     expect(hex(encodeConnRequest({ host: "hello.demo", port: 80 }))).toBe(
       `0e00 0a0a ${hex(utf8("hello.demo"))} 1050`.replaceAll(" ", ""),
     );
@@ -52,7 +52,7 @@ describe("the header's bytes", () => {
     );
   });
 
-  test("an answer is what ngrok's protocol writes", () => {
+  test("an answer has the bytes of ngrok's protocol", () => {
     const yes = encodeConnResponse({
       kind: "accepted",
       endpointId: "ep_1",
@@ -144,7 +144,7 @@ describe("createFrameReader", () => {
     expect(kinds).toEqual(["need-more", "need-more", "need-more", "frame", "need-more"]);
   });
 
-  test("never throws, and answers a frame exactly when the announced bytes are there", () => {
+  test("never throws, and returns a frame exactly when the announced bytes are there", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
         const split = splitFrame(bytes);
@@ -271,7 +271,7 @@ describe("decodeConnResponse", () => {
     );
   });
 
-  test("survives what is made to break parsers", () => {
+  test("survives input that is made to break parsers", () => {
     const nested = new Uint8Array(maxPayload).fill(0x0b); // groups within groups, 65535 deep
     const endless = new Uint8Array(64).fill(0xff); // a varint that never ends
     const huge = unhex("0affffffff07"); // a string of 2 GiB in 6 bytes

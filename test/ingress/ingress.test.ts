@@ -12,7 +12,7 @@ const target = { host: "hello.demo", port: 80 };
 const patience = (): AbortSignal => new AbortController().signal;
 
 describe("upgrade", () => {
-  test("finds the answer and the stream's first bytes in any cut of what arrives", async () => {
+  test("finds the answer and the stream's first bytes, however they are cut", async () => {
     const cuts = fc.array(fc.nat({ max: 80 }), { maxLength: 6 });
     await fc.assert(
       fc.asyncProperty(
@@ -53,7 +53,7 @@ describe("upgrade", () => {
     ]);
   });
 
-  test("answers a refusal as a value, and lets go of the connection", async () => {
+  test("returns a refusal as a value, and lets go of the connection", async () => {
     const conn = scripted([refused("ERR_NGROK_3200", "offline")], "silence");
     const opened = await upgrade(conn, target, patience());
     expect(opened).toEqual({
@@ -99,7 +99,7 @@ describe("upgrade", () => {
       /sent an invalid answer for "hello.demo": its 2 bytes/,
     ],
   ] as const)(
-    "rejects where the ingress sends %s and closes",
+    "rejects if the ingress sends %s and closes",
     async (_name, chunks, code, message) => {
       const conn = scripted(chunks, "FIN");
       const error = await failure(upgrade(conn, target, patience()));
@@ -232,7 +232,7 @@ describe("createIngress, over real TLS", () => {
     expect(await seen.promise).toBe("aborted");
   });
 
-  test("passes on what its settings throw, and what a dial meets", async () => {
+  test("passes on the errors of its settings and of a dial", async () => {
     const cannot = createIngress(net, () => {
       throw new Error("not registered");
     });

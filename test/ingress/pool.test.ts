@@ -155,7 +155,7 @@ describe("createPool", () => {
 });
 
 describe("the patience of a pool", () => {
-  test("replaces what has been ready for too long", async () => {
+  test("replaces connections that were ready for too long", async () => {
     const pool = poolOf();
     pool.prepare();
     await pass(5);
@@ -164,7 +164,7 @@ describe("the patience of a pool", () => {
     pool.close();
   });
 
-  test("drops what the ingress has closed, and learns how patient it is", async () => {
+  test("drops connections that the ingress closes, and learns its idle time", async () => {
     const pool = poolOf();
     pool.prepare();
     await pass(10_000);
@@ -324,7 +324,7 @@ describe("a pool whose settings change", () => {
     pool.close();
   });
 
-  test("does not keep what was dialled for the old settings", async () => {
+  test("does not keep connections of the old settings", async () => {
     const gate = Promise.withResolvers<Conn>();
     const dials: (() => Promise<Conn>)[] = [() => gate.promise, () => gate.promise];
     const pool = poolOf(usual, () => (dials.shift() ?? (async () => fake()))());

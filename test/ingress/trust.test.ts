@@ -252,7 +252,7 @@ describe("installTrust with a certificate that is there or another's", () => {
     expect(await readdir(folder.path)).toEqual(["ca.pem"]);
   });
 
-  test("compares with ngrok's published fingerprint unless told", async () => {
+  test("compares with ngrok's published fingerprint by default", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert });
     const error = await failure(
       installTrust({ source: join(folder.path, "ca.pem"), folder: folder.path }),
@@ -422,7 +422,7 @@ describe("installTrust from a URL", () => {
     ["404", { status: 404, text: "no" }, "the server answered 404"],
     ["a reset", "reset", "Cannot fetch"],
     ["endless bytes", "endless-body", "more than 4194304 bytes"],
-  ] as const)("says so when a URL answers with %s", async (_, reply, said) => {
+  ] as const)("reports a URL that returns %s", async (_, reply, said) => {
     await using server = await fakeServer(() => reply);
     const error = await failure(
       installTrust({ source: `${server.url}/ca`, folder: "/nowhere", published }),
@@ -488,7 +488,7 @@ describe("describeTlsFailure", () => {
     expect(failed("EPROTO").message).toBe('Cannot connect to "x:443": it is not trusted');
   });
 
-  test("keeps what a certificate says on one line", () => {
+  test("keeps the names of a certificate on one line", () => {
     expect(failed("SELF_SIGNED_CERT_IN_CHAIN", shown("CN=a\nforged: line")).message).not.toContain(
       "\n",
     );

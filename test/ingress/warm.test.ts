@@ -88,7 +88,7 @@ describe("ready connections in trouble", () => {
     ingress.close();
   });
 
-  test("tell that the ingress refuses our certificate before the first request", async () => {
+  test("show that the ingress refuses our certificate before the first request", async () => {
     await using server = await fakeIngress((conn) => conn.write(accepted()));
     let own: Partial<IngressSettings> = await issue(await rootCa("Another"), "operator", {
       usage: ["client"],
@@ -110,7 +110,7 @@ describe("ready connections in trouble", () => {
     ingress.close();
   });
 
-  test("that the ingress closes at once are a trouble, unless it answers those who ask", async () => {
+  test("that the ingress closes at once are a trouble, unless it serves requests", async () => {
     const many = { ...pool, min: 4 };
     const settings = {
       host: "ingress.test",

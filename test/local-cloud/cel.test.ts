@@ -51,7 +51,7 @@ describe("parseCondition", () => {
 });
 
 describe("parseSelectors", () => {
-  test("chooses what any of them chooses, and all without selectors", () => {
+  test("chooses an endpoint if any of them does, and all without selectors", () => {
     const chooses = (...selectors: string[]) => value(parseSelectors(selectors))(() => endpoint);
     expect(chooses()).toBe(true);
     expect(chooses("false", "endpoint.port == 8080")).toBe(true);

@@ -63,7 +63,7 @@ describe("repair", () => {
     ]);
   });
 
-  test("tells of a listener that was raised again", async () => {
+  test("reports a listener that was opened again", async () => {
     const { done, watch, log } = repaired([{ doorway: one, reason: undefined }]);
     await watch.look();
     expect(done).toEqual(["file", "hosts", "doors"]);

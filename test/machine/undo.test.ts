@@ -85,7 +85,7 @@ describe("undo", () => {
     expect(await readJournal(place.state)).toHaveLength(1);
   });
 
-  test("forgets what is already gone, as after a crash between record and change", async () => {
+  test("forgets files that are gone, as after a crash between record and change", async () => {
     await using place = await machine();
     await recordFile(place.state, place.unit, "[Unit]\n");
     await recordChange(place.state, { kind: "hosts", path: place.hosts });

@@ -49,7 +49,7 @@ describe("leftOutIn", () => {
 });
 
 describe("trustedVariables", () => {
-  test("are those that are set and change what runs or who is believed", () => {
+  test("are those that are set and change the code that runs or the trusted CAs", () => {
     expect(
       trustedVariables({ LD_PRELOAD: "/x.so", LD_AUDIT: "", NODE_EXTRA_CA_CERTS: "/ca" }),
     ).toEqual(["LD_PRELOAD", "NODE_EXTRA_CA_CERTS"]);

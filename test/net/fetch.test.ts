@@ -74,7 +74,7 @@ function watched(): { net: Net; dials: { host: string; options: DialOptions }[] 
 describe("a fetch with a proxy", () => {
   const fetch = createFetch(bunNet, rules);
 
-  test("sends method, headers and body, and answers status, headers and body", async () => {
+  test("sends method, headers and body, and returns status, headers and body", async () => {
     const init = {
       method: "POST",
       headers: { authorization: "Bearer key", "content-type": "application/json" },
@@ -96,7 +96,7 @@ describe("a fetch with a proxy", () => {
     });
   });
 
-  test("knows answers without a body", async () => {
+  test("accepts answers without a body", async () => {
     const response = await fetch(`${url}/nothing`, { method: "DELETE" });
     expect(response.status).toBe(204);
     expect(response.body).toBeNull();
@@ -162,7 +162,7 @@ describe("a fetch with a proxy", () => {
     expect(dials[0]?.options.tls?.ca.length).toBeGreaterThan(0);
   });
 
-  test("makes the API's errors name the proxy and say what to do", async () => {
+  test("makes the API's errors name the proxy and the next step", async () => {
     const exchange = createExchange({
       fetch,
       headers: {},
@@ -227,9 +227,9 @@ describe("a fetch after discard()", () => {
 
   test.each([
     ["directly", direct],
-    ["where a proxy is set", rules],
+    ["with a proxy", rules],
   ])(
-    "asks once more what is not yet answered, %s, and changes nothing twice",
+    "repeats a request that has no answer yet, %s, and makes no change twice",
     async (_how, way) => {
       const asked: string[] = [];
       const waiting = createServer((request, response) => {
@@ -253,7 +253,7 @@ describe("a fetch after discard()", () => {
     },
   );
 
-  test("does not ask again what its caller has given up", async () => {
+  test("does not repeat a request that its caller has cancelled", async () => {
     const stop = new AbortController();
     const fetch = createFetch(bunNet, direct);
     const asking = fetch(`${url}/silent`, { signal: stop.signal });

@@ -13,7 +13,7 @@ const line = (n: number, local: string, state: string): string =>
     149,
   );
 
-describe("what listens, by /proc/net/tcp", () => {
+describe("the listeners in /proc/net/tcp", () => {
   test("is named as the kernel does it", () => {
     expect(listeningKey("127.0.0.2", 80)).toBe("0200007F:0050");
     expect(listeningKey("10.107.255.1", 65535)).toBe("01FF6B0A:FFFF");

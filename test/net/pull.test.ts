@@ -130,7 +130,7 @@ describe("PullConn", () => {
 });
 
 describe("PullConn without promises", () => {
-  test("tells a waiter of bytes, movement, room, the end and a failure", () => {
+  test("calls a waiter for bytes, movement, room, the end and a failure", () => {
     const { conn, socket } = fake(1);
     const told: unknown[] = [];
     const waiter = {
@@ -161,7 +161,7 @@ describe("PullConn without promises", () => {
     expect(() => conn.writeFor(Uint8Array.of(12), waiter)).toThrow("broke");
   });
 
-  test("tells a watcher once that the socket is gone, and no replaced one", () => {
+  test("calls a watcher once when the socket is gone, and no replaced one", () => {
     const { conn } = fake();
     const told: string[] = [];
     const watcher = (name: string) => ({
@@ -217,7 +217,7 @@ describe("the end of a PullConn", () => {
     expect(await writing).toBe("aborted");
   });
 
-  test("the first failure counts, and comes behind what had arrived", async () => {
+  test("the first failure counts, and comes after the received bytes", async () => {
     const { conn } = fake();
     conn.received(Uint8Array.of(7));
     conn.broke(

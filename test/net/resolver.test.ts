@@ -75,7 +75,7 @@ describe("work that begins with a lookup", () => {
   });
 });
 
-test("what is looked up for a URL is its host, or the proxy's", () => {
+test("the looked-up host of a URL is its own, or the proxy's", () => {
   const rules = { proxy: undefined, fromEnvironment: false, noProxy: "" };
   const proxied = { ...rules, proxy: { kind: "http", host: "proxy.test", port: 1 } as const };
   expect(lookedUp(new URL("https://api.test/"), rules)).toBe("api.test");

@@ -75,7 +75,7 @@ describe("the health server", () => {
       });
   });
 
-  test("answers 503 with the reason, for liveness and readiness apart", async () => {
+  test("sends 503 with the reason, for liveness and readiness apart", async () => {
     await using server = await started({
       ...fine,
       ready: () => ({ ok: false, reason: "waiting for an API key" }),

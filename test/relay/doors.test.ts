@@ -38,7 +38,7 @@ describe("open", () => {
     });
   });
 
-  test("answers why it cannot listen, and remembers nothing of it", async () => {
+  test("returns the reason of a failure, and remembers nothing of it", async () => {
     const doors = fresh();
     const other = await occupy(home, 18001);
     expect(await open(doors, url)).toBe(
@@ -91,7 +91,7 @@ describe("mend", () => {
     conn.close();
   });
 
-  test("gives up what cannot be raised, so that the next pass tries", async () => {
+  test("gives up doors that cannot listen again, so that the next pass tries", async () => {
     const doors = fresh();
     await open(doors, url);
     const conn = await talking(home, 18001);
@@ -107,7 +107,7 @@ describe("mend", () => {
     conn.close();
   });
 
-  test("does not take for dead what a single look has missed", async () => {
+  test("does not take a door for dead after a single missed check", async () => {
     const doors = fresh();
     await open(doors, url);
     const other = doorway("tcp://b.demo:18002", "127.81.0.3");
@@ -122,7 +122,7 @@ describe("mend", () => {
     ]);
   });
 
-  test("does not take for dead what was raised while the system was asked", async () => {
+  test("does not take a door for dead if it was opened during the check", async () => {
     const doors = fresh();
     await open(doors, url);
     await doors.mend(async () => new Set([key]));
@@ -155,7 +155,7 @@ describe("close", () => {
     expect(sizes(doors)).toEqual({ present: 1, draining: 0 });
   });
 
-  test("resets what is still open after its time", async () => {
+  test("resets connections that are still open after its time", async () => {
     const doors = fresh();
     await open(doors, url);
     const conn = await talking(home, 18001);

@@ -35,7 +35,7 @@ describe("forward", () => {
     expect(log.lines).toEqual([]);
   });
 
-  test("gives the client what came with the answer before what came after it", async () => {
+  test("gives the client the bytes in the answer's packet before later ones", async () => {
     await using ingress = await fakeIngress(async (conn) => {
       await conn.write(Buffer.concat([accepted(["old agent", "line\nbreak"]), bytes("220 ")]));
       await conn.write(bytes("ready"));
@@ -129,7 +129,7 @@ describe("forward", () => {
 });
 
 describe("a forward that fails", () => {
-  test("resets the client after a refusal, and tells it once, in one line", async () => {
+  test("resets the client after a refusal, and logs it once, in one line", async () => {
     await using ingress = await fakeIngress(async (conn) => {
       await conn.write(refused("ERR_NGROK_3200", `offline\n${"x".repeat(9999)}`));
       conn.close();
@@ -218,7 +218,7 @@ describe("a forward that fails", () => {
     expect(log.lines).toEqual([expect.stringMatching(/^debug .* reset by the client$/)]);
   });
 
-  test("tells a failed dial with a hint, and forgets it once a connection works", async () => {
+  test("reports a failed dial with a hint, and forgets it once a connection works", async () => {
     await using ingress = await fakeIngress(async (conn) => {
       await conn.write(accepted());
       conn.close();

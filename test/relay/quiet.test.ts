@@ -20,7 +20,7 @@ afterEach(() => {
 });
 
 describe("the watch for quiet connections", () => {
-  test("tells once, after the limit and not before", () => {
+  test("reports once, after the limit and not before", () => {
     const told: Silence[] = [];
     const watch = createQuietWatch({ idleMs: 50, halfClosedMs: 0, tickMs });
     watch.begin(pulseOf((silence) => told.push(silence)));
@@ -47,7 +47,7 @@ describe("the watch for quiet connections", () => {
     expect(told).toEqual([20, 40]);
   });
 
-  test("lets a connection be that moves, however slowly, and tells when it stops", () => {
+  test("keeps a connection that moves, however slowly, and reports when it stops", () => {
     const told: string[] = [];
     const watch = createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs });
     const pulse = pulseOf(() => told.push("moving"));

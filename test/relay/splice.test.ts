@@ -76,7 +76,7 @@ describe("splice", () => {
 });
 
 describe("the flow and the ends of a spliced pair", () => {
-  test("slows a sender down to its reader, and loses nothing of what waited", async () => {
+  test("slows a sender down to its reader, and loses no waiting bytes", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
     const done = splice(a, b);
     const chunk = new Uint8Array(256 * 1024);
@@ -119,7 +119,7 @@ describe("the flow and the ends of a spliced pair", () => {
     expect(await done).toMatchObject({ kind: "aborted", side: "a" });
   });
 
-  test("hands on what arrived before a reset", async () => {
+  test("hands on the bytes before a reset", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
     const arrived = Promise.withResolvers<void>();
     const done = new Promise<SpliceEnd>((ended) =>

@@ -40,7 +40,7 @@ function recorded(env: Record<string, string>, taken = true) {
 describe("a notifier", () => {
   const env = { NOTIFY_SOCKET: "/run/systemd/notify" };
 
-  test("says what systemd wants to read, in the order in which it was called", async () => {
+  test("sends systemd's messages in the order of its calls", async () => {
     const { sent, otherwise, notifier } = recorded(env);
     notifier.status("Starting");
     notifier.ready();
@@ -58,7 +58,7 @@ describe("a notifier", () => {
     expect(otherwise).toEqual([]);
   });
 
-  test("tells a status only when it is another one, and on one line", async () => {
+  test("sends a status only if it has changed, and on one line", async () => {
     const { sent, notifier } = recorded(env);
     for (const text of [
       "Serving 1 endpoint",

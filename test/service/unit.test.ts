@@ -34,7 +34,7 @@ describe("the systemd unit's paths", () => {
     ]);
   });
 
-  test("keeps read-only below them what gives rights, and only there", () => {
+  test("keeps paths below them that give rights read-only, and no others", () => {
     const usually = values(unitOf(), "ReadOnlyPaths");
     for (const path of [
       "/etc/systemd",
@@ -123,7 +123,7 @@ describe("the systemd unit", () => {
     expect(unset).not.toContain("NODE_EXTRA_CA_CERTS");
   });
 
-  test("spells what systemd would read as something else", () => {
+  test("escapes characters with a meaning for systemd", () => {
     const unit = unitOf({
       serveArgs: ["--config", '/etc/my $HOME/50% "x".yml'],
       environment: { NGROKD_HOSTS_PATH: "/srv/a b/hosts" },
@@ -211,7 +211,7 @@ describe("launchd's property list", () => {
     expect(text).not.toContain("EnvironmentVariables");
   });
 
-  test("spells what XML would read as something else", () => {
+  test("escapes characters with a meaning in XML", () => {
     expect(plistText(facts)).toContain("<string>/etc/a&amp;b/&lt;c&gt;.yml</string>");
   });
 

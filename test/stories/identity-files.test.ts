@@ -58,7 +58,7 @@ stories("the files of the identity", () => {
     if (first === "certificate") steps.reverse();
 
     steps[0]?.();
-    await until("it is told of", async () => (await warnings()).includes("does not fit the key"));
+    await until("it is reported", async () => (await warnings()).includes("does not fit the key"));
     expect({
       fingerprint: await fingerprint(),
       works: await works(),

@@ -155,7 +155,7 @@ stories("the client certificate", () => {
     });
     writeFileSync(`${folder}/tls.crt`, "no certificate");
     await until(
-      "it is told of",
+      "it is reported",
       async () => await warned(daemon, "cannot be used, so the previous ones stay in use"),
     );
     expect(await carries()).toBe(true);
@@ -176,7 +176,7 @@ stories("an operator that is deleted in the dashboard", () => {
     const [old = ""] = await ids(cloud);
     const { ip } = (await daemon.endpoint("echo.demo")) ?? {};
     await cloud.api("DELETE", `/kubernetes_operators/${old}`);
-    await until("it is registered anew", async () => (await ids(cloud)).length === 1);
+    await until("it is registered again", async () => (await ids(cloud)).length === 1);
     await until(
       "the daemon serves",
       async () =>

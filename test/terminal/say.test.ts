@@ -60,7 +60,7 @@ describe("createSay", () => {
     expect(quiet.err.text).toBe("error: no\n");
   });
 
-  test("takes what was thrown, whatever it is", () => {
+  test("accepts any thrown value", () => {
     for (const [thrown, text] of [
       ["text", "text"],
       [undefined, "undefined"],

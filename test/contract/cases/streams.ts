@@ -142,7 +142,7 @@ export const streams: Case[] = [
   }),
 
   ...overEach(
-    "a peer whose bytes nobody reads is stopped, and memory stays bounded",
+    "a peer whose bytes are not read is stopped, and memory stays bounded",
     async ({ conn, socket }, { peer }) => {
       const before = process.memoryUsage().rss;
       const size = 96 * MiB;

@@ -195,7 +195,7 @@ describe("updateHostsFile, on its original and odd files", () => {
     expect(await hosts.text()).toBe("127.0.0.1 a.demo\n# mine\n");
   });
 
-  test("refuses what is no hosts file: folder, pipe, UTF-16, dead link, 65 MiB", async () => {
+  test("refuses anything but a hosts file: folder, pipe, UTF-16, dead link, 65 MiB", async () => {
     await using hosts = await place();
     const make: [string, (path: string) => unknown, string][] = [
       ["folder", (path) => mkdir(path), "it is not a regular file"],
@@ -579,7 +579,7 @@ describe("updateHostsFile, beside programs that append", () => {
   }, 60_000);
 });
 
-describe("updateHostsFile, on what a new file would not have", () => {
+describe("updateHostsFile, on properties that a new file would lack", () => {
   test("writes in place if the file has a second name", async () => {
     await using hosts = await place();
     await link(hosts.path, join(hosts.folder, "second"));

@@ -160,7 +160,7 @@ describe("the keeper, if another program or the disk resists", () => {
     expect(place.keeper.trouble).toBeUndefined();
   });
 
-  test("still writes what is new while it gives way", async () => {
+  test("still writes new names while it gives way", async () => {
     await using place = await kept();
     await place.keeper.advertise(entries);
     for (let n = 0; n < 4; n++) {

@@ -144,7 +144,7 @@ describe("editHosts, on a damaged section", () => {
     ]);
   });
 
-  test("knows entries by the ranges that it is told, and by being what is wanted", () => {
+  test("knows entries by the given ranges, and the wanted ones", () => {
     const text = `${beginLine}\n10.9.0.2\told.demo\n172.16.0.2\tb.demo\n${endLine}\n`;
     const wanted = mapping({ "b.demo": "172.16.0.2" });
     const after = `${beginLine}\n172.16.0.2\tb.demo\n${endLine}\n`;
@@ -155,7 +155,7 @@ describe("editHosts, on a damaged section", () => {
     });
   });
 
-  test("closes a section without an end: our format and order tell which lines are ours", () => {
+  test("closes a section without an end: our format and order show our lines", () => {
     const rest = "127.0.0.1\tlocalhost\n127.0.0.6\tmine.demo\n# mine\n";
     expect(edited(`# a\n${beginLine}\n127.0.0.5\td.demo\n127.0.0.4\te.demo\n${rest}`)).toEqual({
       text: `# a\n${sectionOfTwo}${rest}`,
