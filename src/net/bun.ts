@@ -16,6 +16,7 @@ import { type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, listenFailed, notAdopted, tlsFailed } from "./errors.ts";
 import { handOver } from "./hand-over.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
+import { chainOf, type ShownCertificate, strongSuites, weaknessOf } from "./strength.ts";
 import { handshakeLimit, keepAliveIdle } from "./timeouts.ts";
 import type {
   Address,
@@ -332,7 +333,9 @@ function tlsStage(shared: Shared, target: Address, tls: TlsClientOptions, dialin
       if (session !== undefined) socket.setSession(session);
     },
     handshaken(socket, ok, error) {
-      const verified = ok && !error && socket.authorized;
+      const authorized = ok && !error && socket.authorized;
+      const weakness = authorized ? weaknessIn(socket, tls) : undefined;
+      const verified = authorized && weakness === undefined;
       const accepted =
         verified || (tls.insecureSkipVerify === true && (ok || isNameMismatch(error)));
       if (accepted && !dialing.stopped)
@@ -340,9 +343,7 @@ function tlsStage(shared: Shared, target: Address, tls: TlsClientOptions, dialin
           connected(shared, socket, target, undefined, verified ? sessions : undefined),
         );
       const shown = peerCertificate(socket.getPeerCertificate());
-      reject(
-        tlsFailed(target, error ?? new Error("the server's certificate was not verified"), shown),
-      );
+      reject(tlsFailed(target, error ?? weakness ?? unverified, shown));
       // After a failed handshake Bun closes the connection itself, after the
       // alert with the reason.
       if (ok) socket.terminate();
@@ -482,6 +483,8 @@ function clientTls(
     ...name,
     ...own,
     rejectUnauthorized: insecureSkipVerify !== true,
+    // None of them is older than TLS 1.2.
+    ciphers: strongSuites,
     ...partialChain,
   };
 }
@@ -497,6 +500,17 @@ function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
     ...partialChain,
   };
 }
+
+/** A resumed session is of a server that was judged before. */
+function weaknessIn(socket: Socket, { ca }: TlsClientOptions): Error | undefined {
+  if (socket.isSessionReused()) return undefined;
+  // Bun tells the chain only to one who asks for no short form, which its types
+  // do not know.
+  const asked = socket as { getPeerCertificate(short: boolean): ShownCertificate | null };
+  return weaknessOf(chainOf(asked.getPeerCertificate(false)), ca);
+}
+
+const unverified = new Error("the server's certificate was not verified");
 
 /** Bun honours it, though its types lack it. */
 const partialChain = { allowPartialTrustChain: true };
