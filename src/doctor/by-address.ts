@@ -1,7 +1,6 @@
 import type { ListItem } from "../desk/reply-schemas.ts";
 import { parseIp } from "../model/ip.ts";
 import { type Finding, warning } from "./finding.ts";
-import type { Question } from "./why.ts";
 
 /**
  * Pure: what a connection to the bare address of an endpoint lacks. ngrokd
@@ -9,7 +8,7 @@ import type { Question } from "./why.ts";
  * a question about a name, and if the protocol has no names.
  */
 export function judgeAddress(
-  { host }: Question,
+  { host }: { readonly host: string },
   { hostname: name, ip, port, proto }: ListItem,
 ): Finding | undefined {
   if (!parseIp(host).ok) return undefined;
