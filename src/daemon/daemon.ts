@@ -14,6 +14,7 @@ import { trustFolder } from "../ingress/trust.ts";
 import { ownerPath } from "../machine/hosts/owner.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { startRepair } from "../machine/repair.ts";
+import type { HostPort } from "../model/host-port.ts";
 import type { State } from "../model/state.ts";
 import { apply, reloadUnlessStopping, warnOfRange, warnOfVerification } from "./apply.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
@@ -62,15 +63,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { settings, account, machine, relay, way } = core;
   warnOfVerification(core);
   warnOfRange(core);
-  const { socket_path: socketPath } = settings.current.config.server;
-  const health = createHealth(
-    () => {
-      const { health_address: host, health_port: port } = settings.current.config.server;
-      return { host, port: port === "any" ? 0 : port };
-    },
-    healthSource(core),
-    log,
-  );
+  const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
+  const health = createHealth(() => healthPlace(core), healthSource(core), log);
   const parts = { ...core, health };
   const state = (): State => currentState(parts);
   const reload = (): Promise<ReloadReport | undefined> => reloadUnlessStopping(core);
@@ -78,6 +72,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     net,
     path: socketPath,
     group: socketGroup,
+    readers,
     log,
     handle: createDispatch({
       state,
@@ -135,6 +130,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
   };
+}
+
+function healthPlace({ settings }: Parts): HostPort {
+  const { health_address: host, health_port: port } = settings.current.config.server;
+  return { host, port: port === "any" ? 0 : port };
 }
 
 async function sweepFor({ options, settings }: Parts, socketPath: string): Promise<void> {
