@@ -1,9 +1,9 @@
 /**
- * The parts that Bun 1.4.5 lacks: unix datagrams, the errno of connect(2) on a
- * unix socket, the address of an adopted listener, and Landlock. They are a few
- * calls of the C library, which this process uses anyway. The kernel reports
- * the library's path, for glibc and musl alike. The path is absolute: a bare
- * name would also be searched for in the working folder.
+ * What Bun 1.4.5 does not have: unix datagrams, the errno of connect(2) on a
+ * unix socket, the address of an adopted listener, and Landlock. A few calls of
+ * the C library give it, which this process runs on anyway. The kernel tells
+ * where the library is mapped, which is right for glibc and musl. Its path is
+ * absolute: a bare name would be looked for in the working folder too.
  */
 import type { Pointer } from "bun:ffi";
 import { closeSync, constants, openSync, readFileSync } from "node:fs";
@@ -39,10 +39,9 @@ export async function isFull(path: string): Promise<boolean> {
 }
 
 /**
- * From now on, this thread and the programs that it becomes create and remove
- * files only below these folders: landlock(7). It gives up new privileges for
- * that. The other threads are not affected. Returns false if the kernel cannot
- * do this.
+ * From now on this thread, and the programs that it becomes, make and remove
+ * files below these folders alone: landlock(7). It gives up new privileges for
+ * that. The other threads stay as they are. False where the kernel cannot.
  */
 export async function makeFilesOnlyIn(folders: readonly string[]): Promise<boolean> {
   if (process.platform !== "linux") return false;
@@ -222,7 +221,7 @@ function send({ socket, sendto, close }: Libc, address: Uint8Array, bytes: Uint8
   }
 }
 
-/** Undefined for everything but a listening stream socket. */
+/** Undefined for everything that is no listening stream socket. */
 function listensOn({ getsockname, getsockopt }: Libc, descriptor: number): Address | undefined {
   const option = (name: number): number | undefined => {
     const [value, length] = [new Int32Array(1), Uint32Array.of(4)];
