@@ -142,7 +142,7 @@ const roundTripMs = 2 * oneWayMs;
 const far: Case = {
   name: "far",
   title: "New connections to an ingress that is far away",
-  about: `From connect() to the first echoed byte, 20 new connections a second, over a proxy that makes the round trip to the ingress ${roundTripMs} ms long, that of the TCP handshake included. Peers send no upgrade header, which would cost them one more.`,
+  about: `From connect() to the first echoed byte, 20 new connections a second, over a proxy that makes the round trip to the ingress ${roundTripMs} ms long, including that of the TCP handshake. Peers send no upgrade header, which would cost them one more round trip.`,
   async measure({ rig, far, scale }, figures, turn) {
     for (const { name, load } of inTurn(far, turn)) {
       const rate = ["-do=connect", "-per-second=20"];
