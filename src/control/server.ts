@@ -6,6 +6,7 @@ import { errnoOf, fileError, rootHint } from "../files/atomic.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
+import { createPlaces, type Places } from "../net/places.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { isAlive } from "./alive.ts";
 import { askDaemon } from "./client.ts";
@@ -18,6 +19,12 @@ import {
 } from "./protocol.ts";
 import { checkPlace } from "./safe-place.ts";
 import { inTurn } from "./turn.ts";
+
+/**
+ * A further client takes the place of the one that has rested for the longest
+ * time: before its request, or while it does not read the reply.
+ */
+const mostConnections = 64;
 
 export interface ControlOptions {
   readonly net: Net;
@@ -47,7 +54,8 @@ export async function startControlServer(
   await checkPlace(path);
   const name = randomBytes(4).toString("hex");
   const birthplace = join(dirname(path), `.ngrokd-${name}`);
-  const listener = await listen(net, birthplace, path, (conn) => serve(conn, options));
+  const places = createPlaces(mostConnections);
+  const listener = await listen(net, birthplace, path, (conn) => serve(conn, places, options));
   try {
     const gid = await groupId(options.group);
     if (gid !== undefined)
@@ -159,12 +167,19 @@ async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {
   );
 }
 
-async function serve(conn: Conn, options: ControlOptions): Promise<void> {
+async function serve(conn: Conn, places: Places, options: ControlOptions): Promise<void> {
   const { log, handle, deadlinesMs: limits = deadlinesMs } = options;
+  const place = places.enter(() => conn.abort());
+  void conn.closed.then(() => place?.leave());
   try {
-    const text = await within(limits.request, conn, () => readRequest(conn));
+    const text =
+      place === undefined
+        ? unparsed(busyText)
+        : await within(limits.request, conn, () => readRequest(conn));
     if (text === undefined) return conn.close();
+    place?.work();
     const reply = text.ok ? await answer(text.value, handle) : refusal(text.reason);
+    place?.rest();
     await within(limits.reply, conn, () =>
       conn.write(new TextEncoder().encode(`${JSON.stringify(reply)}\n`)),
     );
@@ -207,6 +222,8 @@ async function answer(
     };
   }
 }
+
+const busyText = `The daemon works on ${mostConnections} requests; try again in a minute`;
 
 const refusal = (error: string): Reply => ({ success: false, error, code: "protocol" });
 

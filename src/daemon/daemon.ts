@@ -14,6 +14,7 @@ import { trustFolder } from "../ingress/trust.ts";
 import { ownerPath } from "../machine/hosts/owner.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { startRepair } from "../machine/repair.ts";
+import type { HostPort } from "../model/host-port.ts";
 import type { State } from "../model/state.ts";
 import { apply, reloadUnlessStopping, warnOfRange, warnOfVerification } from "./apply.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
@@ -63,14 +64,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   warnOfVerification(core);
   warnOfRange(core);
   const { socket_path: socketPath } = settings.current.config.server;
-  const health = createHealth(
-    () => {
-      const { health_address: host, health_port: port } = settings.current.config.server;
-      return { host, port: port === "any" ? 0 : port };
-    },
-    healthSource(core),
-    log,
-  );
+  const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
   const parts = { ...core, health };
   const state = (): State => currentState(parts);
   const reload = (): Promise<ReloadReport | undefined> => reloadUnlessStopping(core);
@@ -135,6 +129,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
   };
+}
+
+function healthAddress({ settings }: Parts): HostPort {
+  const { health_address: host, health_port: port } = settings.current.config.server;
+  return { host, port: port === "any" ? 0 : port };
 }
 
 async function sweepFor({ options, settings }: Parts, socketPath: string): Promise<void> {

@@ -56,7 +56,7 @@ async function setUp(
 ): Promise<Stage> {
   await chmod(folder, 0o700);
   const samples = await startSamples(net);
-  undo.push(samples.close);
+  undo.push(async () => samples.close());
   const cloud = await startLocalCloud({
     net,
     api: { host: "127.0.0.1", port: 0 },

@@ -182,6 +182,8 @@ function hintOf(reason: string, shown: PeerCertificate | undefined): string | un
   if (/ALERT_(?:UNKNOWN_CA|\w*CERTIFICATE\w*)$/.test(reason)) return refusedCertificate;
   if (reason === "ERR_TLS_CERT_ALTNAME_INVALID")
     return "the certificate is for another name: is `ingressEndpoint` right?";
+  if (reason === "CERT_WITHOUT_ALTNAME" || /^CERT_\w+_TOO_WEAK$/.test(reason))
+    return "an ingress of your own needs a certificate with a subject alternative name, SHA-256 or better, and RSA from 2048 bits or an elliptic curve";
   return undefined;
 }
 

@@ -18,6 +18,7 @@ import { type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, isVerdict, listenFailed, notAdopted, tlsFailed } from "./errors.ts";
 import { handOver } from "./hand-over.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
+import { chainOf, type ShownCertificate, strongSuites, weaknessOf } from "./strength.ts";
 import { handshakeLimit, keepAliveIdle } from "./timeouts.ts";
 import type {
   Address,
@@ -373,8 +374,10 @@ function problemOf(
   const proven = ok && !error && socket.authorized;
   const ours = provesAddress(tls, dialed);
   if (ours && (proven || isNameMismatch(error)))
-    return checkServerIdentity(tls.serverName, socket.getPeerCertificate());
-  return proven ? undefined : (error ?? new Error("the server's certificate was not verified"));
+    return (
+      checkServerIdentity(tls.serverName, socket.getPeerCertificate()) ?? weaknessIn(socket, tls)
+    );
+  return proven ? weaknessIn(socket, tls) : (error ?? unverified);
 }
 
 /**
@@ -510,6 +513,8 @@ function clientTls(tls: TlsClientOptions, dialed?: Address): Bun.TLSOptions {
     serverName: isIP(serverName) === 0 ? serverName : "",
     ...own,
     rejectUnauthorized: insecureSkipVerify !== true && !provesAddress(tls, dialed),
+    // None of them is older than TLS 1.2.
+    ciphers: strongSuites,
     ...partialChain,
   };
 }
@@ -525,6 +530,17 @@ function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
     ...partialChain,
   };
 }
+
+/** A resumed session is of a server that was judged before. */
+function weaknessIn(socket: Socket, { ca }: TlsClientOptions): Error | undefined {
+  if (socket.isSessionReused()) return undefined;
+  // Bun tells the chain only to one who asks for no short form, which its types
+  // do not know.
+  const asked = socket as { getPeerCertificate(short: boolean): ShownCertificate | null };
+  return weaknessOf(chainOf(asked.getPeerCertificate(false)), ca);
+}
+
+const unverified = new Error("the server's certificate was not verified");
 
 /** Bun honours it, though its types lack it. */
 const partialChain = { allowPartialTrustChain: true };

@@ -31,6 +31,7 @@ import {
 } from "./node-tls.ts";
 import { nodeUdp } from "./node-udp.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
+import { chainOf, weaknessOf } from "./strength.ts";
 import { handshakeLimit, keepAliveIdle, lookLimit } from "./timeouts.ts";
 import type {
   Address,
@@ -157,6 +158,11 @@ async function secure(
       { ...verification(options), ...identity, socket: stream.below },
       signal,
     );
+    const weakness =
+      options.insecureSkipVerify === true
+        ? undefined
+        : weaknessOf(chainOf(secured.getPeerCertificate(true)), options.ca);
+    if (weakness !== undefined) throw weakness;
     return overTls(secured, plain, stream);
   } catch (error) {
     plain.close();

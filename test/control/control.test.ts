@@ -184,6 +184,51 @@ describe("a client of the control socket", () => {
     expect(await askDaemon(net, server.path, { command: "status" })).toEqual({ said: "status" });
   });
 
+  test("that rests gives its place to newer ones, and one that is served keeps it", async () => {
+    const release = Promise.withResolvers<void>();
+    const handle: ControlOptions["handle"] = async ({ command }) => {
+      if (command === "slow") await release.promise;
+      return command;
+    };
+    await using server = await started({ handle });
+    const slow = await server.dial();
+    await slow.write(bytes('{"command":"slow"}'));
+    const idle: Conn[] = [];
+    for (let i = 0; i < 150; i += 1) {
+      const conn = await server.dial();
+      await conn.write(bytes("{"));
+      idle.push(conn);
+    }
+    expect(await askDaemon(net, server.path, { command: "quick" })).toBe("quick");
+    // 64 places: the slow one's, and those of the last 63.
+    const left = await Promise.all(
+      idle.map(async (conn) => await Promise.race([ending(conn), later(50).then(() => "open")])),
+    );
+    expect(left.filter((state) => state === "open").length).toBeWithin(60, 64);
+    expect({ first: left[0] === "open", last: left.at(-1) === "open" }).toEqual({
+      first: false,
+      last: true,
+    });
+    release.resolve();
+    expect(await read(slow)).toBe('{"success":true,"data":"slow"}\n');
+    for (const conn of idle) conn.abort();
+  });
+
+  test("is told if all places are taken by requests under way", async () => {
+    const release = Promise.withResolvers<void>();
+    await using server = await started({
+      handle: async () => await release.promise.then(() => "done"),
+    });
+    const busy = Array.from({ length: 64 }, () =>
+      askDaemon(net, server.path, { command: "refresh" }),
+    );
+    await later(100);
+    const error = await failure(askDaemon(net, server.path, { command: "status" }));
+    expect(error.message).toBe("The daemon works on 64 requests; try again in a minute");
+    release.resolve();
+    expect(new Set(await Promise.all(busy))).toEqual(new Set(["done"]));
+  });
+
   test("that does not take its reply is dropped", async () => {
     await using server = await started({
       deadlinesMs: { request: 5000, reply: 60 },

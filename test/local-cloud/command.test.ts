@@ -150,7 +150,9 @@ describe("ngrokd cloud, for people", () => {
     const port = typeof address === "object" && address !== null ? address.port : 0;
     const command = cloudCommand("--api-port", String(port), "--ingress-port", "0");
     expect(await command.exit).not.toBe(0);
-    expect(command.err()).toContain(`Cannot listen on "127.0.0.1:${port}": address already in use`);
+    expect(command.err()).toContain(
+      `Cannot listen on "127.0.0.1:${port}": the address is already in use`,
+    );
     server.close();
   });
 });

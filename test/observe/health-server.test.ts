@@ -22,7 +22,7 @@ describe("the health server", () => {
     ["/", 404, "not found; try /healthz, /readyz, /status or /metrics\n"],
     ["/healthz/../../etc/passwd", 404, "not found; try /healthz, /readyz, /status or /metrics\n"],
   ])("answers %s with %d", async (path, status, text) => {
-    await using server = await started(fine);
+    using server = await started(fine);
     const response = await fetch(new URL(path, server.url));
     expect({ status: response.status, text: await response.text() }).toEqual({ status, text });
   });
@@ -33,7 +33,7 @@ describe("the health server", () => {
     ["a query", "GET /healthz?x=/y HTTP/1.0\r\n\r\n"],
     ["a whole URL", "GET http://any/healthz HTTP/1.0\r\n\r\n"],
   ])("answers a request without a usable host: %s", async (_name, request) => {
-    await using server = await started(fine);
+    using server = await started(fine);
     const answer = await spoken(new URL(server.url).port, request);
     expect({ status: answer.split("\r\n")[0], body: answer.split("\r\n\r\n")[1] }).toEqual({
       status: "HTTP/1.1 200 OK",
@@ -52,7 +52,7 @@ describe("the health server", () => {
     "monitored.example:9090",
     "Monitored.Example.",
   ])("answers a request to an address, localhost or a configured name: %s", async (name) => {
-    await using server = await started(fine);
+    using server = await started(fine);
     expect(await answerTo(server.url, name)).toBe("HTTP/1.1 200 OK");
   });
 
@@ -67,7 +67,7 @@ describe("the health server", () => {
     "a b",
     "[::1",
   ])("refuses another host, as of a web page that DNS rebinding leads here: %s", async (name) => {
-    await using server = await started(fine);
+    using server = await started(fine);
     for (const path of ["/healthz", "/status", "/metrics", "/"])
       expect({ path, answer: await answerTo(server.url, name, path) }).toEqual({
         path,
@@ -76,7 +76,7 @@ describe("the health server", () => {
   });
 
   test("sends 503 with the reason, for liveness and readiness apart", async () => {
-    await using server = await started({
+    using server = await started({
       ...fine,
       ready: () => ({ ok: false, reason: "waiting for an API key" }),
     });
@@ -88,13 +88,13 @@ describe("the health server", () => {
       ready: 503,
       reason: "waiting for an API key\n",
     });
-    await using dead = await started({ ...fine, live: () => ({ ok: false, reason: "stuck" }) });
+    using dead = await started({ ...fine, live: () => ({ ok: false, reason: "stuck" }) });
     expect((await fetch(new URL("health", dead.url))).status).toBe(503);
   });
 
   test("asks again for every request, and gives the status as JSON", async () => {
     let asked = 0;
-    await using server = await started({
+    using server = await started({
       ...fine,
       status: () => ({ asked: ++asked, endpoints: {} }),
     });
@@ -107,7 +107,7 @@ describe("the health server", () => {
     const samples = () =>
       Array.from({ length: 20_000 }, (_, i) => ({ labels: { endpoint: `host-${i}` }, value: i }));
     const many: Family = { name: "many", type: "gauge", help: "Many.", samples };
-    await using server = await started({
+    using server = await started({
       ...fine,
       metrics: async () => [gauge("ngrokd_up", "Up.", 1), many],
     });
@@ -130,7 +130,7 @@ describe("the health server", () => {
         for (;;) yield { labels: { n: String(made++) }, value: 1 };
       },
     };
-    await using server = await started({ ...fine, metrics: async () => [endless] });
+    using server = await started({ ...fine, metrics: async () => [endless] });
     const gone = new AbortController();
     const response = await fetch(new URL("metrics", server.url), { signal: gone.signal });
     const reader = response.body?.getReader();
@@ -145,7 +145,7 @@ describe("the health server", () => {
   });
 
   test("only reads: other methods find nothing", async () => {
-    await using server = await started(fine);
+    using server = await started(fine);
     const statuses = await Promise.all(
       ["POST", "PUT", "DELETE"].map(
         async (method) => (await fetch(new URL("status", server.url), { method })).status,
@@ -158,14 +158,14 @@ describe("the health server", () => {
   test("rejects if its port is taken, and frees the port when it ends", async () => {
     const first = await started(fine);
     const port = Number(new URL(first.url).port);
-    const error: unknown = await startHealthServer({ host, port }, fine).catch(
+    const error: unknown = await startHealthServer(net, { host, port }, fine).catch(
       (error: unknown) => error,
     );
     expect(isNgrokdError(error) && error.message).toStartWith(
       `Cannot listen on "${host}:${port}" for health checks: `,
     );
     await first.close();
-    const second = await startHealthServer({ host, port }, fine);
+    const second = await startHealthServer(net, { host, port }, fine);
     expect(await (await fetch(new URL("healthz", second.url))).text()).toBe("ok\n");
     await second.close();
   });
@@ -187,6 +187,6 @@ async function answerTo(url: string, name: string, path = "/healthz"): Promise<s
 }
 
 async function started(source: HealthSource) {
-  const server = await startHealthServer({ host, port: 0 }, source);
-  return { ...server, [Symbol.asyncDispose]: () => server.close() };
+  const server = await startHealthServer(net, { host, port: 0 }, source);
+  return { ...server, [Symbol.dispose]: () => server.close() };
 }

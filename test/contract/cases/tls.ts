@@ -10,7 +10,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { TlsClientOptions } from "../../../src/net/types.ts";
-import type { Identity } from "../../support/pki.ts";
+import { type Identity, intermediateCa, issue } from "../../support/pki.ts";
 import {
   bytesOf,
   type Case,
@@ -316,6 +316,71 @@ export const tls: Case[] = [
       await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }));
     },
   },
+  ...[
+    ["the key exchange of RSA", "AES128-GCM-SHA256"],
+    ["CBC and SHA-1", "ECDHE-RSA-AES128-SHA"],
+    ["CBC and SHA-256", "ECDHE-RSA-AES128-SHA256"],
+  ].map(
+    ([what, ciphers]): Case => ({
+      name: `a server of TLS 1.2 that knows nothing but ${what} is refused`,
+      async run(world) {
+        const options = { ...(await rsa(world, 2048)), maxVersion: "TLSv1.2", ciphers };
+        await refused(world, options, trusting(world), /./);
+      },
+    }),
+  ),
+  ...["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"].map(
+    (ciphers): Case => ({
+      name: `a server of TLS 1.2 with ${ciphers} is accepted`,
+      async run(world) {
+        const options = { ...(await rsa(world, 2048)), maxVersion: "TLSv1.2", ciphers };
+        const { conn } = await dial(world, options, trusting(world));
+        conn.abort();
+      },
+    }),
+  ),
+  {
+    name: "a certificate with a common name and no alternative name is refused",
+    async run(world) {
+      await tooWeak(
+        world,
+        await issue(world.pki.root, "ingress.test", { usage: ["server"] }),
+        trusting(world),
+        /alternative name|for another name/,
+      );
+    },
+  },
+  {
+    name: "a certificate signed with SHA-1 is refused, and so is its CA's",
+    async run(world) {
+      const names = ["ingress.test"];
+      const leaf = await issue(world.pki.root, "ingress.test", { names, hash: "SHA-1" });
+      await tooWeak(world, weakly(leaf), trusting(world), /SHA-1|not trusted/);
+      const weak = await intermediateCa(world.pki.root, "Weak CA", {}, "SHA-1");
+      const below = await issue(weak, "ingress.test", { names });
+      const chain = { cert: below.cert + weak.cert, key: below.key };
+      await tooWeak(world, weakly(chain), trusting(world), /SHA-1|not trusted/);
+      // As an anchor the CA is trusted for itself, whoever signed it.
+      const { conn } = await dial(world, weakly(chain), trusting(world, { ca: [weak.cert] }));
+      conn.abort();
+    },
+  },
+  {
+    name: "a certificate with an RSA key of 1024 bits is refused",
+    async run(world) {
+      await tooWeak(world, weakly(await rsa(world, 1024)), trusting(world), /2048|not trusted/);
+    },
+  },
+  {
+    name: "insecureSkipVerify accepts a weak certificate, too",
+    async run(world) {
+      // Deno's TLS has no means to read such a certificate.
+      if (world.net.runtime === "deno") return;
+      const insecure = trusting(world, { insecureSkipVerify: true });
+      const { conn } = await dial(world, weakly(await rsa(world, 1024)), insecure);
+      conn.abort();
+    },
+  },
   {
     name: "our client certificate is shown to a server that asks",
     async run(world) {
@@ -483,6 +548,33 @@ async function dial({ net, peer }: World, server: object, options: TlsClientOpti
  * Asserts that the dial fails for this reason and that the server has neither a
  * connection nor a client certificate from us.
  */
+/** A server with this RSA key; the suites of TLS 1.2 above need RSA. */
+async function rsa({ pki }: World, bits: 1024 | 2048): Promise<Identity> {
+  return await issue(pki.root, "ingress.test", { names: ["ingress.test"], key: `RSA-${bits}` });
+}
+
+/** OpenSSL itself refuses to serve with such a certificate otherwise. */
+const weakly = (identity: Identity): Identity & { ciphers: string } => ({
+  ...identity,
+  ciphers: "DEFAULT@SECLEVEL=0",
+});
+
+/**
+ * As {@link refused}; some runtimes judge only after their half of the
+ * handshake.
+ */
+async function tooWeak(
+  { net, peer }: World,
+  server: Identity,
+  options: TlsClientOptions,
+  message: RegExp,
+): Promise<void> {
+  const { port } = await peer.listen({ tls: server });
+  const error = await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: options }));
+  assert.match(error.message, message);
+  assert.equal(typeof error.details.reason, "string");
+}
+
 async function refused(
   { net, peer, pki }: World,
   server: Identity,
