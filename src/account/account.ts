@@ -203,7 +203,7 @@ async function resume(
     const tookMs = Math.round(performance.now() - begin);
     hooks.after({ result: { kind: "resumed", reconciled }, tookMs, isStopping: false });
   } catch (error) {
-    log.debug(`Cannot serve the endpoints of before this start: ${reasonOf(error)}`);
+    log.debug(`Cannot serve the endpoints of the last run: ${reasonOf(error)}`);
   }
 }
 

@@ -49,7 +49,7 @@ export function checkFlags(
  * probably meant.
  */
 export function usageError(message: string, path: readonly string[], near?: string): NgrokdError {
-  const help = `\`${["ngrokd", ...path, "--help"].join(" ")}\` lists what is possible`;
+  const help = `\`${["ngrokd", ...path, "--help"].join(" ")}\` shows the usage`;
   return new NgrokdError("usage", message, {
     hint: near === undefined ? help : `did you mean ${near}? ${help}`,
   });

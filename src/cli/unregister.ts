@@ -93,7 +93,7 @@ async function deleteOperator(
   { net }: Io,
 ): Promise<"deleted" | "gone"> {
   const alone =
-    "`ngrokd unregister --local-only` removes what is on this machine, " +
+    "`ngrokd unregister --local-only` removes the files on this machine, " +
     "and leaves the operator in the account";
   const key = parseApiKey(config.api.key);
   if (!key.ok) {

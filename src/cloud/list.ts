@@ -100,7 +100,7 @@ async function pageIn<T>(
 
 function tooLong(action: string, limit: string): NgrokdError {
   return new NgrokdError("protocol", `${action}: the list has more than ${limit}`, {
-    hint: "`bound_endpoints.selectors` makes the list of endpoints shorter; what is served stays as it is",
+    hint: "`bound_endpoints.selectors` makes the list of endpoints shorter; served endpoints stay",
   });
 }
 

@@ -43,7 +43,7 @@ const sentences: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of the path is not a folder",
   ENOTEMPTY: "the folder is not empty",
   ENOTSUP: "the file system cannot do this",
-  ENXIO: "there is no such device, or nobody at its other end",
+  ENXIO: "there is no such device, or no program at its other end",
   EOPNOTSUPP: "the file system cannot do this",
   EPERM: "not permitted",
   EPIPE: "the other end is closed",

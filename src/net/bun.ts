@@ -62,7 +62,7 @@ export function createBunNet(): Net {
   };
 }
 
-/** What all sockets of one net have in common. */
+/** The common parts of all sockets of one net. */
 interface Shared {
   readonly descriptors: DescriptorAccount;
   readonly handlers: Handlers;
@@ -367,7 +367,7 @@ function tlsStage(
   };
 }
 
-/** Why the server is not the one that was meant; undefined if it is. */
+/** Why the server is not the expected one; undefined if it is. */
 function problemOf(
   socket: Socket,
   ok: boolean,
@@ -479,7 +479,7 @@ const verbs: SocketVerbs<Socket> = {
 
 type Handlers = ReturnType<typeof createHandlers>;
 
-/** What Bun calls; one object for all sockets of a net. */
+/** The callbacks for Bun. One object serves all sockets of a net. */
 const createHandlers = ({ give }: DescriptorAccount, closed: () => void) =>
   ({
     binaryType: "uint8array",

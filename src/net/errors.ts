@@ -174,7 +174,7 @@ const mishaps: Readonly<Record<string, string>> = {
 };
 
 /**
- * OpenSSL's short name for the failure; undefined if it is none of TLS. A
+ * OpenSSL's short name for the failure; undefined if it is not a TLS failure. A
  * failed verification has it as its code. A failure of the protocol has it in
  * `ERR_SSL_…` (Node.js, Deno) or at the end of `error:…:SSL routines:…:` (Bun,
  * with the code EPROTO).

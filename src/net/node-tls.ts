@@ -54,7 +54,7 @@ export function streamOver(conn: Conn): StreamOver {
       done(error);
     },
   });
-  // "broken" has told it already.
+  // "broken" has already reported it.
   below.on("error", () => undefined);
   return {
     below,

@@ -1,7 +1,7 @@
 /**
  * The seam on node:net and node:tls, for Deno. TLS runs over a stream of our
- * own and not over the socket: only the plain socket can send a RST, and only
- * it tells a RST from a FIN (Deno 2.9.6 reports both as the end of a TLS
+ * own instead of the socket. Only the plain socket can send a RST and
+ * distinguish a RST from a FIN (Deno 2.9.6 reports both as the end of a TLS
  * stream).
  */
 import * as net from "node:net";
@@ -229,8 +229,8 @@ function handshake(
 }
 
 /**
- * After a failed verification node:tls does not tell the certificate. A second
- * connection, without any data, looks at it.
+ * After a failed verification, node:tls does not return the certificate. A
+ * second connection, without any data, reads it.
  */
 async function look(
   target: Address,
@@ -249,7 +249,7 @@ async function look(
     const secured = handshake(target, plain, insecurely, within);
     return await secured.then((socket) => socket.getPeerCertificate()).finally(() => plain.abort());
   } catch {
-    // The caller tells the failure without the certificate.
+    // The caller reports the failure without the certificate.
     return undefined;
   }
 }

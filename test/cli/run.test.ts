@@ -51,49 +51,41 @@ describe("finding the command", () => {
     [
       "version --jsn",
       'Unknown flag "--jsn"',
-      "did you mean --json? `ngrokd version --help` lists what is possible",
+      "did you mean --json? `ngrokd version --help` shows the usage",
     ],
-    [
-      "version -x",
-      'Unknown flag "-x"',
-      "did you mean -h? `ngrokd version --help` lists what is possible",
-    ],
+    ["version -x", 'Unknown flag "-x"', "did you mean -h? `ngrokd version --help` shows the usage"],
     [
       "version --frobnicate=yes",
       'Unknown flag "--frobnicate"',
-      "`ngrokd version --help` lists what is possible",
+      "`ngrokd version --help` shows the usage",
     ],
-    [
-      "version extra",
-      'Unexpected argument "extra"',
-      "`ngrokd version --help` lists what is possible",
-    ],
-    ["version -", 'Unexpected argument "-"', "`ngrokd version --help` lists what is possible"],
+    ["version extra", 'Unexpected argument "extra"', "`ngrokd version --help` shows the usage"],
+    ["version -", 'Unexpected argument "-"', "`ngrokd version --help` shows the usage"],
     [
       "version --socket",
       'The flag "--socket" needs a value',
-      "`ngrokd version --help` lists what is possible",
+      "`ngrokd version --help` shows the usage",
     ],
-    ["--socket", 'The flag "--socket" needs a value', "`ngrokd --help` lists what is possible"],
+    ["--socket", 'The flag "--socket" needs a value', "`ngrokd --help` shows the usage"],
     [
       "version --debug=yes",
       'The flag "--debug" takes no value',
-      "`ngrokd version --help` lists what is possible",
+      "`ngrokd version --help` shows the usage",
     ],
     [
       "--verison",
       'Unknown flag "--verison"',
-      "did you mean --version? `ngrokd --help` lists what is possible",
+      "did you mean --version? `ngrokd --help` shows the usage",
     ],
     [
       "config --jsn",
       'Unknown flag "--jsn"',
-      "did you mean --json? `ngrokd config --help` lists what is possible",
+      "did you mean --json? `ngrokd config --help` shows the usage",
     ],
     [
       "trust",
       "Missing <source>: A PEM file, or an https URL of one",
-      "`ngrokd trust --help` lists what is possible",
+      "`ngrokd trust --help` shows the usage",
     ],
   ])("ngrokd %s gets the error and the probable meaning", async (line, message, hint) => {
     const { code, out, err } = await run(line);
