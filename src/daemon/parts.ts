@@ -11,6 +11,7 @@ import { createMachine, type Machine } from "../machine/machine.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
+import { memoryLimit } from "../net/memory.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
@@ -63,7 +64,8 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const trust = await createTrustKeeper({ loaded: current, stateFolder, log });
   const limits = relayLimits(config);
   const accounts = [defaultAccount];
-  const relay = createRelay({ net, log, accounts, limits, room: net.descriptors.room });
+  const { room } = net.descriptors;
+  const relay = createRelay({ net, log, accounts, limits, room, memory: memoryLimit() });
   const machine = createMachine({
     hostsPath,
     stateFolder,

@@ -212,10 +212,11 @@ export function judgeFiles(
   const carried =
     room === null ? "" : `room for ${room} connections, ${connections.active} are open`;
   const text = [limit, carried].filter((part) => part !== "").join("; ");
+  const raiseAny = `${raise}; the memory and \`forward.max_connections\` limit connections too, and the log names the limit`;
   if (room !== null && connections.active >= room)
-    return [failure("files", `the limit is reached: ${text}`, raise)];
+    return [failure("files", `the limit is reached: ${text}`, raiseAny)];
   if (room !== null && connections.active > room * 0.8)
-    return [warning("files", `the limit is near: ${text}`, raise)];
+    return [warning("files", `the limit is near: ${text}`, raiseAny)];
   if (files.limit !== null && files.limit < Math.max(fewFiles, 2 * endpoints.listening))
     return [warning("files", `few: ${text}`, raise)];
   return [ok("files", text)];

@@ -11,7 +11,14 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { checkServerIdentity } from "node:tls";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
-import { adoptedAddress, isFull, makeFilesOnlyIn, peerUser, sendDatagram } from "./bun-libc.ts";
+import {
+  adoptedAddress,
+  isFull,
+  limitBuffersOf,
+  makeFilesOnlyIn,
+  peerUser,
+  sendDatagram,
+} from "./bun-libc.ts";
 import { bunUdp } from "./bun-udp.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
 import { type Dialer, dialAny, underSignal } from "./dial.ts";
@@ -150,8 +157,8 @@ function adopt(
 }
 
 /** The descriptor, which Bun has though its types do not know it. */
-function descriptorOf(server: object): number | undefined {
-  return "fd" in server && typeof server.fd === "number" ? server.fd : undefined;
+function descriptorOf(opened: object): number | undefined {
+  return "fd" in opened && typeof opened.fd === "number" ? opened.fd : undefined;
 }
 
 interface Accepting {
@@ -475,6 +482,7 @@ const verbs: SocketVerbs<Socket> = {
   shutdown: (socket) => socket.shutdown(),
   terminate: (socket) => socket.terminate(),
   release: (socket) => socket.close(),
+  limitBuffers: (socket, bytes) => limitBuffersOf(descriptorOf(socket), bytes),
 };
 
 type Handlers = ReturnType<typeof createHandlers>;

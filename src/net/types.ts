@@ -107,6 +107,11 @@ export interface Conn {
    * watcher at a time; undefined removes it.
    */
   watch(watcher: Watcher | undefined): void;
+  /**
+   * Asks the system for socket buffers of about this size, which bounds what a
+   * read returns as well. Only Bun on Linux can; others ignore it.
+   */
+  limitBuffers(bytes: number): void;
 }
 
 export interface PeerCertificate {

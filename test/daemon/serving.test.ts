@@ -85,6 +85,7 @@ async function staged() {
     accounts,
     limits: relayLimits(loaded.config),
     room: () => Number.POSITIVE_INFINITY,
+    memory: Number.POSITIVE_INFINITY,
   });
   endings.push(() => relay.drain(AbortSignal.abort()));
   const ingress = await fakeIngress((conn) => conn.write(accepted()));

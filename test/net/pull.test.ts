@@ -26,6 +26,7 @@ const verbs: SocketVerbs<FakeSocket> = {
   shutdown: (socket) => void socket.told.push("shutdown"),
   terminate: (socket) => void socket.told.push("terminate"),
   release: (socket) => void socket.told.push("release"),
+  limitBuffers: () => undefined,
   peer: () => undefined,
   local: () => ({ host: "127.0.0.1", port: 2 }),
 };
