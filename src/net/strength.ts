@@ -1,4 +1,4 @@
-/** What a server's certificate has to be beyond what runtimes ask. */
+/** Requirements on a server's certificate beyond those of the runtimes. */
 import { X509Certificate } from "node:crypto";
 import { coded } from "./errors.ts";
 
@@ -33,7 +33,7 @@ export function weaknessOf(shown: readonly Uint8Array[], ca: readonly string[]):
   return undefined;
 }
 
-/** Runtimes that do not tell the algorithm take no weak one. */
+/** If a runtime does not report the algorithm, it accepts no weak one. */
 function isWeaklySigned(certificate: X509Certificate): boolean {
   const { signatureAlgorithmOid: oid } = certificate as { signatureAlgorithmOid?: string };
   return oid !== undefined && !strongSignatures.has(oid);

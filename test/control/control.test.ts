@@ -214,7 +214,7 @@ describe("a client of the control socket", () => {
     for (const conn of idle) conn.abort();
   });
 
-  test("is told if all places are taken by requests under way", async () => {
+  test("gets an error if running requests have all places", async () => {
     const release = Promise.withResolvers<void>();
     await using server = await started({
       handle: async () => await release.promise.then(() => "done"),
