@@ -14,6 +14,9 @@ import {
 } from "./schema.ts";
 import { parseYaml, type Yaml } from "./yaml.ts";
 
+/** To look for a similar setting costs time. */
+const mostNamed = 100;
+
 export interface Reading {
   /** Only the settings in the text. They are valid if `problems` is empty. */
   readonly values: unknown;
@@ -52,7 +55,8 @@ export function parseConfig(
   const oddities = yaml.warnings.map(
     (complaint): Problem => ({ kind: "syntax", source, ...complaint }),
   );
-  const unknown = unknownKeys(root).map(
+  const unknown = unknownKeys(root);
+  const named = unknown.slice(0, mostNamed).map(
     (path): Problem => ({
       kind: "unknown-key",
       source,
@@ -60,6 +64,9 @@ export function parseConfig(
       ...unknownKey(path),
     }),
   );
+  const more = unknown.length - named.length;
+  if (more > 0)
+    named.push({ kind: "unknown-key", source, message: `${more} more names are no settings` });
   const blame = (path: readonly string[]) => ({ source, ...yaml.place(path) });
   const known = knownValues(root, yaml);
   const { values, warnings } = strict
@@ -68,7 +75,7 @@ export function parseConfig(
   return {
     values,
     problems: wrongValues(values, blame),
-    warnings: [...oddities, ...unknown, ...warnings],
+    warnings: [...oddities, ...named, ...warnings],
   };
 }
 
@@ -179,9 +186,10 @@ function unknownKeys(
   values: Readonly<Record<string, unknown>>,
   group: readonly string[] = [],
 ): string[][] {
+  const names = new Set(namesIn(group));
   return Object.entries(values).flatMap(([name, value]) => {
     const path = [...group, name];
-    if (!Object.hasOwn(groups, path.join("."))) return namesIn(group).includes(name) ? [] : [path];
+    if (!Object.hasOwn(groups, path.join("."))) return names.has(name) ? [] : [path];
     return isRecord(value) ? unknownKeys(value, path) : [];
   });
 }

@@ -73,6 +73,14 @@ const shape = {
       allowed: "an absolute path of at most 107 bytes (103 on macOS)",
       needsRestart: true,
     }),
+    socket_read: setting(z.enum(["group", "all"]).default("group"), {
+      description:
+        "Who may ask the daemon for its state (`status`, `list`, `health`) beside root: the " +
+        "group `ngrokd`, or all users of this machine. Only root and the group may change " +
+        "something. `all` takes effect on Linux alone, where the daemon knows who asks.",
+      allowed: "group or all",
+      needsRestart: true,
+    }),
     client_cert: setting(text(values.path).default("/etc/ngrokd/tls.crt"), {
       description:
         "The client certificate that ngrok signed (PEM). The daemon's state is kept in the " +

@@ -74,7 +74,9 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
       : judgeEnvironment(daemon.env, "daemon")),
     ...judgeConfiguration(local.inspection, status),
     ...judgeDaemon(local.daemon),
-    ...(local.socketPath === undefined ? [] : judgeSocket(local.socketPath, local.socketMode)),
+    ...(local.socketPath === undefined
+      ? []
+      : judgeSocket(local.socketPath, local.socketMode, loaded?.config.server.socket_read)),
     ...(status === undefined || daemon === undefined ? [] : judgeFiles(daemon, status)),
     ...(state === undefined ? [notChecked("state", unusable)] : brokenBy("state", state)),
     ...(state?.ok ? judgeState(state.value, ownersOf(daemon)) : []),

@@ -163,12 +163,27 @@ export function judgeDaemon(daemon: Attempt<{ status: Status }>): Finding[] {
 
 /**
  * `mode`: of the socket's file. Undefined without a file: the daemon's finding
- * reports that.
+ * reports that. `readers`: `server.socket_read`, undefined if the configuration
+ * cannot be read.
  */
-export function judgeSocket(path: string, mode: number | undefined): Finding[] {
+export function judgeSocket(
+  path: string,
+  mode: number | undefined,
+  readers: "group" | "all" | undefined,
+): Finding[] {
   if (mode === undefined) return [];
   const text = `"${path}" has the mode ${mode.toString(8).padStart(4, "0")}`;
   if ((mode & 0o006) === 0) return [ok("socket", text)];
+  if (readers === "all")
+    return [ok("socket", `${text}: every user may ask, by \`server.socket_read: all\``)];
+  if (readers === undefined)
+    return [
+      warning(
+        "socket",
+        `${text}: every user may use it`,
+        "that is right if `server.socket_read` is all",
+      ),
+    ];
   return [
     failure(
       "socket",

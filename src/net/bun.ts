@@ -11,7 +11,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { checkServerIdentity } from "node:tls";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
-import { adoptedAddress, isFull, makeFilesOnlyIn, sendDatagram } from "./bun-libc.ts";
+import { adoptedAddress, isFull, makeFilesOnlyIn, peerUser, sendDatagram } from "./bun-libc.ts";
 import { bunUdp } from "./bun-udp.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
 import { type Dialer, dialAny, underSignal } from "./dial.ts";
@@ -55,6 +55,10 @@ export function createBunNet(): Net {
     udp: (address, onDatagram) => descriptors.counted(address, () => bunUdp(address, onDatagram)),
     dial: (address, options = {}) => dialAny(address, options, dialer),
     datagram: sendDatagram,
+    userOf: (conn) =>
+      conn instanceof PullConn
+        ? peerUser(() => descriptorOf(conn.socket) ?? -1)
+        : Promise.resolve(undefined),
   };
 }
 

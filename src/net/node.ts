@@ -58,6 +58,7 @@ export function createNodeNet(): Net {
     udp: (address, onDatagram) => descriptors.counted(address, () => nodeUdp(address, onDatagram)),
     dial: (address, options = {}) => dialAny(address, options, dialer),
     datagram: () => Promise.resolve(false),
+    userOf: () => Promise.resolve(undefined),
   };
 }
 

@@ -117,6 +117,13 @@ export interface PeerCertificate {
   readonly fingerprint256: string;
 }
 
+/** A user of this machine, by numbers. */
+export interface PeerUser {
+  readonly uid: number;
+  /** All groups of the process, the first one included. */
+  readonly groups: readonly number[];
+}
+
 export interface Listener {
   /** With the real port if the requested one was 0. */
   readonly address: Address;
@@ -285,6 +292,12 @@ export interface Net {
    * never rejects.
    */
   datagram(path: string, text: string): Promise<boolean>;
+  /**
+   * The user of the process that has connected to a unix listener, as the
+   * kernel knows it. Undefined if this runtime cannot ask, or if the connection
+   * is gone.
+   */
+  userOf(conn: Conn): Promise<PeerUser | undefined>;
 }
 
 /** `127.0.0.2:80`, `[::1]:80` or a path. */

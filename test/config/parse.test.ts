@@ -15,6 +15,25 @@ const said = (text: string): string[] => {
 };
 
 describe("parseConfig", () => {
+  test.each([
+    ["brackets", `x: ${"[".repeat(100_000)}`],
+    ["brackets that close", `x: ${"[".repeat(10_000)}${"]".repeat(10_000)}`],
+    ["maps in braces", `${"{a: ".repeat(10_000)}${"}".repeat(10_000)}`],
+    ["items in one line", `x:\n  ${"- ".repeat(10_000)}`],
+    ["indented maps", Array.from({ length: 500 }, (_, i) => `${" ".repeat(i)}a:`).join("\n")],
+  ])("refuses %s that are nested deeper than any setting", (_, text) => {
+    const { problems } = read(text);
+    expect(problems).toMatchObject([{ kind: "syntax", line: expect.any(Number) }]);
+    expect(problems[0]?.message).toBe("values are nested more than 32 levels deep here");
+  });
+
+  test("names a hundred unknown settings, and counts the rest", () => {
+    const { warnings } = read(Array.from({ length: 50_000 }, (_, i) => `k${i}: 1`).join("\n"));
+    expect(warnings).toHaveLength(101);
+    expect(warnings[99]?.message).toStartWith('there is no setting "k99"');
+    expect(warnings[100]?.message).toBe("49900 more names are no settings");
+  });
+
   test("reads empty files, comments and empty values as defaults", () => {
     for (const text of [
       "",

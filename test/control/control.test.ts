@@ -272,6 +272,41 @@ describe("a client of the control socket", () => {
 });
 
 describe("startControlServer", () => {
+  test("lets every user ask if it is told so, and knows its own user", async () => {
+    const asked: string[] = [];
+    const handle: ControlOptions["handle"] = async (_request, rights) => void asked.push(rights);
+    await using server = await started({ readers: "all", handle });
+    expect(((await lstat(server.path)).mode & 0o777).toString(8)).toBe("666");
+    await askDaemon(net, server.path, { command: "status" });
+    expect(asked).toEqual(["all"]);
+  });
+
+  test("stays its group's where the system does not tell who has connected", async () => {
+    const blind = { ...net, userOf: async () => undefined };
+    const asked: string[] = [];
+    const handle: ControlOptions["handle"] = async (_request, rights) => void asked.push(rights);
+    await using server = await started({ net: blind, readers: "all", handle });
+    expect(((await lstat(server.path)).mode & 0o777).toString(8)).toBe("660");
+    await askDaemon(net, server.path, { command: "status" });
+    expect(asked).toEqual(["all"]);
+    expect(server.log.lines.filter((line) => line.startsWith("warn"))).toHaveLength(1);
+  });
+
+  test("answers a few strangers at once, and others without delay", async () => {
+    const strange = { ...net, userOf: async () => ({ uid: 12_345, groups: [12_345] }) };
+    await using server = await started({ net: strange, readers: "all" });
+    const idle = await Promise.all(Array.from({ length: 20 }, () => server.dial()));
+    await later(50);
+    expect(JSON.parse(await server.say('{"command":"status"}'))).toEqual({
+      success: false,
+      error: "Too many other users ask the daemon at the moment",
+      code: "refused",
+    });
+    for (const conn of idle) conn.close();
+    await later(50);
+    expect(await server.say('{"command":"status"}')).toContain('"success":true');
+  });
+
   test("leaves one socket of mode 0660 in its folder, and removes it at the end", async () => {
     await using folder = await temporaryFolder();
     const server = await started({ path: join(folder.path, "ngrokd.sock") });

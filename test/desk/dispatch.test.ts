@@ -113,6 +113,21 @@ describe("a request", () => {
     },
   );
 
+  test.each(operationNames)("for %s of a user who may read changes nothing", async (command) => {
+    const { dispatch, asked } = deskWith();
+    const change = operations[command].kind === "change";
+    const end = await dispatch({ command, args: ["key"] }, "read").then(
+      () => "answered",
+      ({ code, message }) => `${code}: ${message}`,
+    );
+    expect(end).toBe(
+      change
+        ? `permission: This user may ask the daemon, and not change it: "${command}" is refused`
+        : "answered",
+    );
+    expect(asked).toEqual([]);
+  });
+
   test("is answered as if arguments that its operation lacks were not there", async () => {
     const { dispatch } = deskWith();
     const reply = await dispatch({ command: "list", args: ["x", "--all"] });

@@ -119,7 +119,7 @@ describe("judgeDaemon", () => {
 describe("judgeSocket", () => {
   test("minds the rights of others, and nothing else", () => {
     const levels = (mode: number | undefined): string[] =>
-      judgeSocket("/s", mode).map(({ level }) => level);
+      judgeSocket("/s", mode, "group").map(({ level }) => level);
     const judged = {
       none: levels(undefined),
       "0600": levels(0o600),
@@ -134,6 +134,15 @@ describe("judgeSocket", () => {
       "0666": ["failure"],
       "0662": ["failure"],
     });
+    const readers = (mode: number, who: "group" | "all" | undefined): string[] =>
+      judgeSocket("/s", mode, who).map(said);
+    expect(readers(0o666, "all")).toEqual([
+      'ok: "/s" has the mode 0666: every user may ask, by `server.socket_read: all`',
+    ]);
+    expect(readers(0o660, "all")).toEqual(['ok: "/s" has the mode 0660']);
+    expect(readers(0o667, undefined)).toEqual([
+      'warning: "/s" has the mode 0667: every user may use it → that is right if `server.socket_read` is all',
+    ]);
   });
 });
 

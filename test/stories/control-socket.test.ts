@@ -260,6 +260,33 @@ stories("the control socket's life", () => {
     expect(existsSync(leave)).toBe(false);
   });
 
+  test("with `server.socket_read: all` every user may ask, and change nothing", async () => {
+    freshMachine();
+    const { cloud, daemon } = await registered({ config: { server: { socket_read: "all" } } });
+    expect((statSync(defaultSocket).mode & 0o777).toString(8)).toBe("666");
+    for (const words of ["status", "list", "health", "list --json", "wait"]) {
+      const { code, err } = await ngrokd(words, { as: "nobody" });
+      expect({ words, code, err }).toEqual({ words, code: 0, err: "" });
+    }
+    for (const words of ["refresh", "reload", "refresh-cert --force", "set-api-key -"]) {
+      const { code, err } = await ngrokd(words, { as: "nobody", stdin: "another-key" });
+      const operation = words.split(" ")[0];
+      expect({ words, code, first: err.split("\n")[0] }).toEqual({
+        words,
+        code: 5,
+        first: `error: This user may ask the daemon, and not change it: "${operation}" is refused`,
+      });
+    }
+    const { of } = await ngrokd("doctor --json").then(({ json }) => ({
+      of: (check: string) => json.findings.filter((one: { check: string }) => one.check === check),
+    }));
+    expect(of("socket")).toMatchObject([{ level: "ok" }]);
+    expect((await ngrokd("refresh")).code).toBe(0);
+    expect((await daemon.status()).registered).toBe(true);
+    expect(await daemon.stop()).toBe(0);
+    await cloud.stop();
+  });
+
   test("without root the daemon names the reasons for root", async () => {
     freshMachine();
     const { code, err } = await ngrokd("serve", { as: "nobody" });

@@ -218,6 +218,25 @@ export const listeners: Case[] = [
     },
   },
   {
+    name: "the user behind a unix connection is known, or it is said that it is not",
+    async run(world) {
+      const path = join(world.folder, "user.sock");
+      const { listener, next } = await listening(world, { path });
+      const ours = await world.net.dial({ path });
+      const conn = await next();
+      const user = await world.net.userOf(conn);
+      // Only Bun on Linux tells.
+      const tells = world.net.runtime === "bun" && process.platform === "linux";
+      assert.equal(user?.uid, tells ? process.getuid?.() : undefined);
+      assert.equal(user?.groups[0], tells ? process.getgid?.() : undefined);
+      conn.abort();
+      await soon(conn.closed, "closed");
+      assert.equal(await world.net.userOf(conn), undefined);
+      ours.close();
+      listener.close();
+    },
+  },
+  {
     name: "a unix socket has mode 0600 whatever the umask, and the umask is as it was",
     async run(world) {
       for (const mask of [0, 0o077, 0o022]) {
