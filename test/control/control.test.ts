@@ -281,7 +281,7 @@ describe("startControlServer", () => {
     expect(asked).toEqual(["all"]);
   });
 
-  test("stays its group's where the system does not tell who has connected", async () => {
+  test("stays its group's if the system does not report the user of a connection", async () => {
     const blind = { ...net, userOf: async () => undefined };
     const asked: string[] = [];
     const handle: ControlOptions["handle"] = async (_request, rights) => void asked.push(rights);
