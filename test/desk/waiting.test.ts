@@ -11,7 +11,7 @@ const health = (reason: string, healthy = true) => ({
 });
 const a = { host: host("a.demo"), port: undefined };
 
-describe("the lack of a waiting script", () => {
+describe("lacking", () => {
   test.each([
     ["nothing, if the daemon is ready", health(""), undefined],
     ["readiness", health("no key"), "the daemon is not ready: no key"],
