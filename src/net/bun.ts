@@ -546,8 +546,8 @@ function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
 /** A resumed session is of a server that was judged before. */
 function weaknessIn(socket: Socket, { ca }: TlsClientOptions): Error | undefined {
   if (socket.isSessionReused()) return undefined;
-  // Bun tells the chain only to one who asks for no short form, which its types
-  // do not know.
+  // Bun returns the chain only if no short form is requested, a parameter that
+  // its types lack.
   const asked = socket as { getPeerCertificate(short: boolean): ShownCertificate | null };
   return weaknessOf(chainOf(asked.getPeerCertificate(false)), ca);
 }

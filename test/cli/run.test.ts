@@ -271,7 +271,7 @@ describe("wait", () => {
     });
   });
 
-  test("waits for what is not there yet", async () => {
+  test("waits for missing names", async () => {
     const replies: Record<string, unknown> = { health: ready, list: [] };
     await using daemon = await daemonThat(replies);
     const waiting = run(`wait a.demo --socket ${daemon.path}`);
@@ -301,7 +301,7 @@ describe("wait", () => {
     });
   });
 
-  test("does not wait for what time does not mend", async () => {
+  test("does not wait if time cannot help", async () => {
     await using daemon = await daemonThat({});
     expect(await run(`wait --socket ${daemon.path}`)).toMatchObject({
       code: 5,

@@ -214,7 +214,7 @@ describe("a client of the control socket", () => {
     for (const conn of idle) conn.abort();
   });
 
-  test("is told if all places are taken by requests under way", async () => {
+  test("gets an error if running requests have all places", async () => {
     const release = Promise.withResolvers<void>();
     await using server = await started({
       handle: async () => await release.promise.then(() => "done"),
@@ -281,7 +281,7 @@ describe("startControlServer", () => {
     expect(asked).toEqual(["all"]);
   });
 
-  test("stays its group's where the system does not tell who has connected", async () => {
+  test("stays its group's if the system does not report the user of a connection", async () => {
     const blind = { ...net, userOf: async () => undefined };
     const asked: string[] = [];
     const handle: ControlOptions["handle"] = async (_request, rights) => void asked.push(rights);

@@ -9,7 +9,7 @@ import { type Registration, readiness, type State } from "../../src/model/state.
 import { version } from "../../src/version.ts";
 import { endpoint, meter, unusable } from "./support.ts";
 
-/** Since the start, somebody has set the clock by a month. */
+/** The clock was set by a month after the start. */
 const started = { wall: new Date("2025-12-02T03:04:05Z"), steady: 1000 };
 const now = { wall: new Date("2026-01-02T04:04:05.678Z"), steady: 1000 + 3_600_678 };
 const loaded = {

@@ -170,7 +170,7 @@ describe("judgeFiles", () => {
   ] as const)("limit %p, %p of %p connections: %p", (fileLimit, active, limit, level) => {
     expect(judged(fileLimit, active, limit)).toBe(level);
   });
-  test("the limit is the daemon's own word, whoever asks", () => {
+  test("the limit comes from the daemon itself, for every user", () => {
     const told = (openFiles: number | undefined): string[] =>
       judgeFiles({ uid: undefined, openFiles, env: undefined }, status()).map(said);
     expect(told(undefined)).toEqual(["ok: at most 524288 files may be open"]);

@@ -366,7 +366,7 @@ stories("doctor about the machine", () => {
     await daemon.becomes("taken.demo", "listening");
   });
 
-  test("the limit of open files is the daemon's, not that of the one who asks", async () => {
+  test("the limit of open files is the daemon's, not that of the command", async () => {
     const { files } = await daemon.status();
     expect(files.limit).toBeGreaterThan(300);
     // The socket's group may ask the daemon, but not look into its process.

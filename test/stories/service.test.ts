@@ -346,7 +346,7 @@ stories("ngrokd service", () => {
     rmSync("/run/stand-in/fails");
   });
 
-  test("another user is told to use sudo", async () => {
+  test("another user gets the advice to use sudo", async () => {
     chmodSync("/etc/ngrokd", 0o755);
     chmodSync("/etc/ngrokd/config.yml", 0o644);
     rmSync(unit);
