@@ -129,54 +129,8 @@ export function healthReply(state: State, live: Liveness, url: string | undefine
   };
 }
 
-/**
- * Pure: the body of /status (docs/protocol.md, "The health server"). The first
- * eight fields of an endpoint are the Go program's.
- */
-export function healthStatus(state: State, live: Liveness, now = new Date()): unknown {
-  const { ready, reason } = readiness(state);
-  const entries = state.endpoints.flatMap((endpoint) =>
-    endpoint.ids.map((id) => {
-      const name = id === "" ? endpoint.url : id;
-      return [name, endpointHealth(name, endpoint)] as const;
-    }),
-  );
-  return {
-    healthy: live.ok,
-    ready,
-    reason: live.ok ? reason : live.reason,
-    phase: state.phase,
-    uptime: goDuration(now.getTime() - state.startedAt.getTime()),
-    uptime_seconds: seconds(now.getTime() - state.startedAt.getTime()),
-    start_time: state.startedAt.toISOString(),
-    // Reversed, so the first entry of an id is kept: the listening endpoint
-    // comes before the draining one.
-    endpoints: Object.fromEntries(entries.reverse()),
-  };
-}
-
-function endpointHealth(
-  name: string,
-  { url, ip, port, state, reason, meter }: EndpointState,
-): unknown {
-  return {
-    name,
-    local_address: ip === "" ? "" : `${ip}:${port}`,
-    target_uri: url,
-    active: state === "listening",
-    connections: meter.active,
-    total_connections: meter.total,
-    // Go's clients read a time here, or nothing.
-    ...(meter.lastActivity !== 0 && { last_activity: time(meter.lastActivity) }),
-    errors: meter.errors + meter.refused,
-    state,
-    reason: reason === "" ? meter.lastError : reason,
-    ...measured(meter),
-  };
-}
-
 /** The fields that `list` and /status have in common. */
-function measured({
+export function measured({
   errorsBy,
   refusedBy,
   bytesUp,
@@ -220,12 +174,5 @@ function certificateReply(
   };
 }
 
-/** As Go writes a duration of whole seconds: `2h15m30s`. */
-function goDuration(ms: number): string {
-  const all = Math.max(0, Math.floor(ms / 1000));
-  const [h, m, s] = [Math.floor(all / 3600), Math.floor(all / 60) % 60, all % 60];
-  return h > 0 ? `${h}h${m}m${s}s` : m > 0 ? `${m}m${s}s` : `${s}s`;
-}
-
-const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);
-const time = (ms: number): string => (ms === 0 ? "" : new Date(ms).toISOString());
+export const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);
+export const time = (ms: number): string => (ms === 0 ? "" : new Date(ms).toISOString());
