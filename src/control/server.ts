@@ -5,7 +5,7 @@ import * as z from "zod/mini";
 import { errnoOf, fileError, rootHint } from "../files/atomic.ts";
 import { type ErrorCode, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
-import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
+import { type Parsed, parsed, printable, unparsed } from "../model/parsed.ts";
 import { createPlaces, type Places } from "../net/places.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { isAlive } from "./alive.ts";
@@ -236,15 +236,17 @@ async function answer(
   const request = parseRequest(text);
   if (!request.ok) return refusal(request.reason);
   try {
-    return { success: true, data: await handle(request.value) };
+    const data = await handle(request.value);
+    return { success: true, data: typeof data === "string" ? printable(data) : data };
   } catch (error) {
     if (!(error instanceof NgrokdError))
       return { success: false, error: reasonOf(error), code: "internal" };
+    // Sentences for people; some clients print them as they are.
     return {
       success: false,
-      error: error.message,
+      error: printable(error.message),
       code: error.code,
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      ...(error.hint === undefined ? {} : { hint: printable(error.hint) }),
     };
   }
 }

@@ -170,6 +170,26 @@ describe("a bad request on the control socket", () => {
   });
 });
 
+test("sentences for people have no character that moves a cursor or turns the text", async () => {
+  const bad = "a\u001b[2J\u009b2J\u202eb\nc";
+  const handle: ControlOptions["handle"] = async ({ command }) => {
+    if (command === "refresh-cert") return bad;
+    throw new NgrokdError("api", bad, { hint: bad });
+  };
+  await using server = await started({ handle });
+  const shown = "a\\u001b[2J\\u009b2J\\u202eb\nc";
+  expect(JSON.parse(await server.say('{"command":"refresh-cert"}'))).toEqual({
+    success: true,
+    data: shown,
+  });
+  expect(JSON.parse(await server.say('{"command":"refresh"}'))).toEqual({
+    success: false,
+    error: shown,
+    code: "api",
+    hint: shown,
+  });
+});
+
 describe("a client of the control socket", () => {
   test("that sends too slowly is dropped, and no other", async () => {
     await using server = await started({ deadlinesMs: { request: 60, reply: 600_000 } });
