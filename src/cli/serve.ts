@@ -2,8 +2,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { inspectConfig, type LoadOptions, loadConfig } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import { inertText, notYetInEffect } from "../config/schema.ts";
+import { trustedFiles } from "../config/trusted-files.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
+import { exposed, exposedText, self } from "../files/writers.ts";
+import { trustFolder } from "../ingress/trust.ts";
 import { isUnconfined, leftOutIn } from "../model/environment.ts";
 import { createLog } from "../observe/daemon-log.ts";
 import { isJournal } from "../service/journal-stream.ts";
@@ -54,6 +57,8 @@ export default command({
         hint: 'docs/operations.md, "What it may do"',
       });
     for (const problem of loaded.warnings) log.warn(problemText(problem));
+    for (const one of await exposed(trustedFiles(loaded, trustFolder), self()))
+      log.warn(exposedText(one), { hint: `run \`sudo ${one.fix}\`` });
     // The daemon itself logs the effect of net.subnet.
     for (const key of notYetInEffect(config).filter((name) => name !== "net.subnet"))
       log.warn(inertText(key));

@@ -11,6 +11,7 @@ export const checks = {
   daemon: "Daemon",
   socket: "Socket",
   files: "Open files",
+  writers: "Who may write",
   state: "State files",
   certificate: "Certificate",
   api: "ngrok's API",

@@ -3,6 +3,7 @@ import type { Inspection } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import type { ListItem, Status } from "../desk/reply-schemas.ts";
+import { type Exposed, exposedText } from "../files/writers.ts";
 import { type Env, leftOutIn, trustedVariables } from "../model/environment.ts";
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
@@ -191,6 +192,22 @@ export function judgeSocket(
       `run \`chmod 660 ${path}\`, and find out what has changed it`,
     ),
   ];
+}
+
+/**
+ * The files that others can change. A hosts file of another user's is a choice
+ * that some make; all else gives that user the daemon's rights.
+ */
+export function judgeWriters(found: readonly Exposed[]): Finding[] {
+  if (found.length === 0)
+    return [ok("writers", "nobody else may change configuration, state, CAs and hosts file")];
+  return found.map((one) =>
+    (one.kind === "hosts file" ? warning : failure)(
+      "writers",
+      exposedText(one),
+      `run \`sudo ${one.fix}\``,
+    ),
+  );
 }
 
 /** Each connection takes two descriptors, so a lower limit serves few. */

@@ -26,6 +26,7 @@ import {
   judgePrivileges,
   judgeProxy,
   judgeSocket,
+  judgeWriters,
   summed,
 } from "../../src/doctor/judge.ts";
 import {
@@ -181,6 +182,22 @@ describe("judgeFiles", () => {
   });
 });
 
+describe("judgeWriters", () => {
+  test("a hosts file of another user's may be meant, all else may not", () => {
+    const one = { path: "/f", at: "/f", why: "every user may", fix: "chmod go-w /f" };
+    expect(judgeWriters([]).map(({ level }) => level)).toEqual(["ok"]);
+    expect(
+      judgeWriters([
+        { ...one, kind: "CA" },
+        { ...one, kind: "hosts file" },
+      ]).map(said),
+    ).toEqual([
+      'failure: Other users can change the CA "/f": every user may → run `sudo chmod go-w /f`',
+      'warning: Other users can change the hosts file "/f": every user may → run `sudo chmod go-w /f`',
+    ]);
+  });
+});
+
 describe("judgeProxy", () => {
   test("names the proxies, and warns if the daemon uses others", () => {
     expect(said(judgeProxy({ api: "", ingress: "" }, undefined))).toBe(
@@ -280,14 +297,10 @@ describe("judgeState", () => {
     expect(levels({ folder: file(0o755) })).toEqual(["ok"]);
     expect(levels({ key: file(0o600, 1000) }, [1000, 0])).toEqual(["ok"]);
   });
-  test("minds a key or folder open to others, and a strange owner, if there are owners", () => {
+  test("minds a key open to others, and a strange owner, if there are owners", () => {
     expect(levels({ key: file(0o640) })).toEqual(["failure"]);
     expect(levels({ key: file(0o600, 1000) })).toEqual(["failure"]);
-    expect(levels({ folder: file(0o777), key: file(0o604, 7) })).toEqual([
-      "failure",
-      "failure",
-      "failure",
-    ]);
+    expect(levels({ key: file(0o604, 7) })).toEqual(["failure", "failure"]);
     expect(
       judgeState({ ...good, key: file(0o666, 7) }, undefined).map(({ level }) => level),
     ).toEqual(["ok"]);

@@ -389,6 +389,34 @@ stories("doctor about the machine", () => {
     expect(whyCode).toBe(0);
   });
 
+  test("files that others may write: each, with the command that ends it", async () => {
+    chmodSync(defaultConfig, 0o666);
+    chmodSync("/etc/ngrokd/operator_id", 0o622);
+    chownSync("/etc/hosts", 65534, 65534);
+    const { of, code } = await doctor();
+    expect(of("writers")).toEqual([
+      `writers failure: Other users can change the configuration "${defaultConfig}": every user may write the file "${defaultConfig}" (mode 666) → run \`sudo chmod go-w ${defaultConfig}\``,
+      'writers failure: Other users can change the state "/etc/ngrokd/operator_id": every user may write the file "/etc/ngrokd/operator_id" (mode 622) → run `sudo chmod go-w /etc/ngrokd/operator_id`',
+      'writers warning: Other users can change the hosts file "/etc/hosts": the file "/etc/hosts" belongs to another user (uid 65534) → run `sudo chown root /etc/hosts`',
+    ]);
+    expect(code).toBe(1);
+    expect(await daemon.stop()).toBe(0);
+    daemon = await serve();
+    const warned = daemon.lines().filter(({ message }) => message.startsWith("Other users can"));
+    expect(warned.map(({ level, hint }) => `${level} ${hint}`)).toEqual([
+      `warn run \`sudo chmod go-w ${defaultConfig}\``,
+      "warn run `sudo chmod go-w /etc/ngrokd/operator_id`",
+      "warn run `sudo chown root /etc/hosts`",
+    ]);
+    await until("it serves", async () => (await daemon.status()).phase === "serving");
+    chmodSync(defaultConfig, 0o600);
+    chmodSync("/etc/ngrokd/operator_id", 0o600);
+    chownSync("/etc/hosts", 0, 0);
+    expect((await doctor()).of("writers")).toEqual([
+      "writers ok: nobody else may change configuration, state, CAs and hosts file",
+    ]);
+  });
+
   test("state files that others can read, and leftovers of a crash", async () => {
     chmodSync("/etc/ngrokd/tls.key", 0o644);
     const old = new Date(Date.now() - 3_600_000);

@@ -161,7 +161,8 @@ stories("the unit's sandbox", () => {
     expect(statSync("/etc/hosts").ino).toBe(ino);
     expect(readFileSync("/etc/hosts", "latin1")).toContain("\thello.demo\n");
     expect(daemon.log()).not.toContain("Landlock");
-    expect((await daemon.status()).phase).toBe("serving");
+    // The saved list is served before the first poll.
+    await until("it serves", async () => (await daemon.status()).phase === "serving");
     expect(await daemon.stop()).toBe(0);
     expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
   });
@@ -344,6 +345,29 @@ stories("ngrokd service", () => {
     );
     expect(err).toContain("hint:  `sudo ngrokd service logs`");
     rmSync("/run/stand-in/fails");
+  });
+
+  test("install refuses a configuration and a CA that others may write", async () => {
+    mkdirSync("/run/open");
+    writeFileSync("/run/open/ca.pem", "");
+    writeFileSync("/run/open/config.yml", "server: { ingress_ca: /run/open/ca.pem }\n");
+    chmodSync("/run/open/config.yml", 0o600);
+    for (const [open, mode] of [
+      ["/run/open/config.yml", 0o666],
+      ["/run/open/ca.pem", 0o646],
+      ["/run/open", 0o777],
+    ] as const) {
+      const before = statSync(open).mode;
+      chmodSync(open, mode);
+      const { code, err } = await ngrokd("service install --config /run/open/config.yml");
+      const dry = await ngrokd("service install --dry-run --config /run/open/config.yml");
+      chmodSync(open, before);
+      expect({ open, code, dry: dry.code }).toEqual({ open, code: 1, dry: 0 });
+      expect(err).toContain("error: Cannot install the service: Other users can change the ");
+      expect(err).toContain(`\`sudo chmod go-w ${open}\``);
+      expect(dry.err).toContain("warning: Other users can change the ");
+    }
+    rmSync("/run/open", { recursive: true });
   });
 
   test("another user gets the advice to use sudo", async () => {
