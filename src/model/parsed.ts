@@ -24,6 +24,10 @@ const escaped = (character: string): string =>
     .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
     .join("");
 
+/** The text with its control characters escaped, but for line ends and tabs. */
+export const withoutControls = (text: string): string =>
+  text.replaceAll(/[^\P{Cc}\n\t]/gu, escaped);
+
 /**
  * The text with each character that changes the direction of writing as its
  * escape. Inside JSON it is the same value.

@@ -4,7 +4,7 @@
  */
 import { styleText } from "node:util";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
-import { leftToRight } from "../model/parsed.ts";
+import { leftToRight, withoutControls } from "../model/parsed.ts";
 
 /**
  * The output of all commands. Results go to stdout and everything else to
@@ -94,7 +94,7 @@ export function createSay(options: {
     ready: (value, text) => print(value, text, 0),
     live: () => liveOn(out, json, out.isTerminal && env.TERM !== "dumb"),
     note: (text) => err.write(`${text}\n`),
-    warn: (text) => err.write(`${paintErr.careful("warning:")} ${text}\n`),
+    warn: (text) => err.write(`${paintErr.careful("warning:")} ${withoutControls(text)}\n`),
     error(error) {
       // Where results cannot be written, errors cannot either.
       const full = isNgrokdError(error, "output");
@@ -226,9 +226,13 @@ export function errorValue(error: unknown): Record<string, unknown> {
 function errorText(error: unknown, paint: Paint): string {
   const hint = error instanceof NgrokdError ? error.hint : undefined;
   const message = error instanceof NgrokdError ? error.message : reasonOf(error);
-  const lines = [`${paint.bad("error:")} ${message}`];
+  const lines = [`${paint.bad("error:")} ${withoutControls(message)}`];
   if (hint !== undefined)
-    lines.push(...hint.split("\n").map((line) => `${paint.name("hint:")}  ${line}`));
+    lines.push(
+      ...withoutControls(hint)
+        .split("\n")
+        .map((line) => `${paint.name("hint:")}  ${line}`),
+    );
   return `${lines.join("\n")}\n`;
 }
 
