@@ -5,7 +5,8 @@ import { inertText, notYetInEffect } from "../config/schema.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { stateLine } from "../desk/state-line.ts";
 import { isUnconfined, leftOutIn } from "../model/environment.ts";
-import { createLog } from "../observe/daemon-log.ts";
+import { createLog, type DaemonLog } from "../observe/daemon-log.ts";
+import { createLogQueue, lostText } from "../observe/log-queue.ts";
 import { isJournal } from "../service/journal-stream.ts";
 import { createNotifier } from "../service/notify.ts";
 import { stopReserveMs } from "../service/service-facts.ts";
@@ -36,11 +37,11 @@ export default command({
     // If the terminal is closed, or the reader of a pipe ends, the log is lost.
     // The connections must go on.
     process.stderr.on("error", () => undefined);
-    const log = createLog({
+    const log: DaemonLog = createLog({
       level: config.server.log_level,
       format: config.server.log_format,
       isTerminal: process.stderr.isTTY === true,
-      write: (line) => void process.stderr.write(line),
+      write: createLogQueue(process.stderr, (lines) => log.warn(lostText(lines))),
       toJournal: isJournal(io.env.JOURNAL_STREAM, 2),
       secrets: () => [...secrets],
     });
