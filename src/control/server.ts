@@ -3,6 +3,7 @@ import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as z from "zod/mini";
 import { errnoOf, fileError, rootHint } from "../files/atomic.ts";
+import { groupIn } from "../model/access.ts";
 import { type ErrorCode, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, printable, unparsed } from "../model/parsed.ts";
@@ -305,9 +306,5 @@ function isWholeJson(text: string): boolean {
 }
 
 /** The group's number from /etc/group: neither runtime has a call for it. */
-async function groupId(name: string): Promise<number | undefined> {
-  const text = await readFile("/etc/group", "utf8").catch(() => "");
-  const line = text.split("\n").find((entry) => entry.startsWith(`${name}:`));
-  const gid = Number(line?.split(":")[2]);
-  return line === undefined || !Number.isInteger(gid) ? undefined : gid;
-}
+const groupId = async (name: string): Promise<number | undefined> =>
+  groupIn(await readFile("/etc/group", "utf8").catch(() => ""), name)?.gid;

@@ -140,13 +140,7 @@ export function judgeDaemon(daemon: Attempt<{ status: Status }>): Finding[] {
   if (!daemon.ok) {
     const { error } = daemon;
     if (isNgrokdError(error, "permission")) {
-      return [
-        warning(
-          "daemon",
-          `not checked: ${reasonOf(error)}`,
-          'run this command with sudo, or join the group "ngrokd"',
-        ),
-      ];
+      return [warning("daemon", `not checked: ${reasonOf(error)}`, hintOf(error))];
     }
     return [failure("daemon", reasonOf(error), hintOf(error))];
   }
