@@ -64,7 +64,8 @@ export interface Conn {
    * Takes all of `bytes`, in order. Returns a promise that settles when there
    * is room for more, or nothing if there is room now. The array must not
    * change before that. One write at a time. Rejects (or throws) as read() does
-   * when the connection is gone, and with `cancelled` after closeWrite().
+   * when the connection is gone, and with `cancelled` after closeWrite(). What
+   * the peer sent before it refused a write can still be read.
    */
   write(bytes: Uint8Array): Promise<void> | void;
   /**

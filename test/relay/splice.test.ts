@@ -17,6 +17,12 @@ const refuses = {
   },
 };
 
+/** Says one thing, and breaks where it is read again. */
+const speaks = () => {
+  const said = [bytes("x")];
+  return { read: () => said.pop() ?? Promise.reject(broken) };
+};
+
 describe("splice", () => {
   test("hands on every byte of both directions in order, however they were cut", async () => {
     const chunks = fc.array(fc.uint8Array({ minLength: 1, maxLength: 20 }), { maxLength: 8 });
@@ -54,13 +60,25 @@ describe("splice", () => {
   test.each([
     ["a's read fails", breaks, {}, "a"],
     ["b's read fails", {}, breaks, "b"],
-    ["a's write fails", refuses, { read: () => bytes("x") }, "a"],
-    ["b's write fails", { read: () => bytes("x") }, refuses, "b"],
+    ["a's write fails", refuses, speaks(), "a"],
+    ["b's write fails", speaks(), refuses, "b"],
   ] as const)("where %s, aborts both and names the side", async (_name, ofA, ofB, side) => {
     const a = Object.assign(scripted([], "silence"), ofA);
     const b = Object.assign(scripted([], "silence"), ofB);
     expect(await splice(a, b)).toEqual({ kind: "aborted", side, error: broken });
     expect({ a: a.fate, b: b.fate }).toEqual({ a: "aborted", b: "aborted" });
+  });
+
+  test("hands on what b has sent before it refused the bytes of a", async () => {
+    const a = Object.assign(scripted([], "silence"), speaks());
+    const b = Object.assign(scripted([bytes("413 "), bytes("too large")], "FIN"), refuses);
+    expect(await splice(a, b)).toEqual({ kind: "aborted", side: "b", error: broken });
+    const reply = Buffer.concat(a.written).toString();
+    expect({ reply, a: a.fate, b: b.fate }).toEqual({
+      reply: "413 too large",
+      a: "aborted",
+      b: "aborted",
+    });
   });
 
   test("names the client if it does not take the first bytes", async () => {
