@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import * as z from "zod/mini";
 import { errnoOf, fileError, rootHint } from "../files/atomic.ts";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
@@ -180,14 +181,36 @@ async function serve(conn: Conn, places: Places, options: ControlOptions): Promi
     place?.work();
     const reply = text.ok ? await answer(text.value, handle) : refusal(text.reason);
     place?.rest();
-    await within(limits.reply, conn, () =>
-      conn.write(new TextEncoder().encode(`${JSON.stringify(reply)}\n`)),
-    );
+    await within(limits.reply, conn, async () => {
+      for (const piece of piecesOf(reply)) {
+        await conn.write(new TextEncoder().encode(piece));
+        await setImmediate();
+      }
+    });
     conn.close();
   } catch (error) {
     log.debug(`A client of the control socket went away: ${reasonOf(error)}`);
     conn.abort();
   }
+}
+
+/** Items of a list that are written at a time. */
+const itemsOfPiece = 200;
+
+/**
+ * The text of a reply. A long list comes in pieces: the whole takes tens of
+ * milliseconds, and connections must not wait for that.
+ */
+function* piecesOf(reply: Reply): Generator<string, void, undefined> {
+  const items: unknown = reply.success ? reply.data : undefined;
+  if (!Array.isArray(items) || items.length <= itemsOfPiece)
+    return yield `${JSON.stringify(reply)}\n`;
+  yield '{"success":true,"data":[';
+  for (let i = 0; i < items.length; i += itemsOfPiece) {
+    const text = JSON.stringify(items.slice(i, i + itemsOfPiece)).slice(1, -1);
+    yield i === 0 ? text : `,${text}`;
+  }
+  yield "]}\n";
 }
 
 /**
