@@ -73,6 +73,14 @@ const shape = {
       allowed: "an absolute path of at most 107 bytes (103 on macOS)",
       needsRestart: true,
     }),
+    socket_read: setting(z.enum(["group", "all"]).default("group"), {
+      description:
+        "Who may ask the daemon for its state (`status`, `list`, `health`) beside root: the " +
+        "group `ngrokd`, or all users of this machine. Only root and the group may change " +
+        "something. `all` takes effect on Linux alone, where the daemon knows who asks.",
+      allowed: "group or all",
+      needsRestart: true,
+    }),
     client_cert: setting(text(values.path).default("/etc/ngrokd/tls.crt"), {
       description:
         "The client certificate that ngrok signed (PEM). The daemon's state is kept in the " +
@@ -171,7 +179,7 @@ const shape = {
     max_connections: setting(z.int().min(0).max(1_000_000).default(0), {
       description:
         "The most open connections in total; others are reset at once. 0 means as many as " +
-        "the limit of open files allows.",
+        "the limit of open files and the memory allow.",
       allowed: "a whole number, 0 to 1000000",
     }),
     max_connections_per_endpoint: setting(z.int().min(0).max(1_000_000).default(0), {

@@ -94,7 +94,7 @@ export const dnsAddress: Rule = (text) => {
   return address.ok && isIp(address.value.host) ? hostPortText(address.value) : undefined;
 };
 
-/** Also maps the level names of other loggers that the Go program accepts. */
+/** Also maps other loggers' level names, which the Go program accepts. */
 export function logLevel(value: unknown): unknown {
   if (typeof value !== "string") return value;
   const level = value.toLowerCase();

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import * as z from "zod/mini";
 import { errnoOf, fileError, rootHint } from "../files/atomic.ts";
-import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
+import { type ErrorCode, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, printable, unparsed } from "../model/parsed.ts";
 import { createPlaces, type Places } from "../net/places.ts";
@@ -18,6 +18,7 @@ import {
   requestLimitBytes,
   requestSchema,
 } from "./protocol.ts";
+import { createGate, type Rights } from "./rights.ts";
 import { checkPlace } from "./safe-place.ts";
 import { inTurn } from "./turn.ts";
 
@@ -35,9 +36,11 @@ export interface ControlOptions {
    * no such group.
    */
   readonly group: string;
+  /** Whether users outside the group may ask, too; default: the group alone. */
+  readonly readers?: "group" | "all";
   readonly log: Log;
   /** Returns the reply's `data`. Its error becomes the error reply. */
-  readonly handle: (request: Request) => Promise<unknown>;
+  readonly handle: (request: Request, rights: Rights) => Promise<unknown>;
   /** Deadlines for clients; default: the protocol's. */
   readonly deadlinesMs?: { readonly request: number; readonly reply: number };
 }
@@ -55,8 +58,11 @@ export async function startControlServer(
   await checkPlace(path);
   const name = randomBytes(4).toString("hex");
   const birthplace = join(dirname(path), `.ngrokd-${name}`);
+  const gate = createGate(net);
   const places = createPlaces(mostConnections);
-  const listener = await listen(net, birthplace, path, (conn) => serve(conn, places, options));
+  const listener = await listen(net, birthplace, path, (conn) =>
+    gate.admit(conn, (rights) => serve(conn, rights, places, options)),
+  );
   try {
     const gid = await groupId(options.group);
     if (gid !== undefined)
@@ -66,6 +72,10 @@ export async function startControlServer(
         ),
       );
     await chmod(birthplace, 0o660);
+    if (options.readers === "all") {
+      if (await gate.open(birthplace, gid)) await chmod(birthplace, 0o666);
+      else log.warn(notOpened);
+    }
     const outcome = await inTurn({ net, path, socket: birthplace, name }, () =>
       publish(options, birthplace),
     );
@@ -86,6 +96,9 @@ export async function startControlServer(
       : fileError(`Cannot open the control socket "${path}"`, error);
   }
 }
+
+const notOpened =
+  "`server.socket_read: all` has no effect: this system does not tell who uses the control socket";
 
 async function listen(
   net: Net,
@@ -168,30 +181,42 @@ async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {
   );
 }
 
-async function serve(conn: Conn, places: Places, options: ControlOptions): Promise<void> {
+async function serve(
+  conn: Conn,
+  rights: Rights | "turned away",
+  places: Places,
+  options: ControlOptions,
+): Promise<void> {
   const { log, handle, deadlinesMs: limits = deadlinesMs } = options;
   const place = places.enter(() => conn.abort());
   void conn.closed.then(() => place?.leave());
   try {
-    const text =
-      place === undefined
-        ? unparsed(busyText)
-        : await within(limits.request, conn, () => readRequest(conn));
+    if (place === undefined) return await send(conn, refusal(busyText), limits.reply);
+    const away = rights === "turned away";
+    const text = await within(away ? turnedAwayMs : limits.request, conn, () => readRequest(conn));
     if (text === undefined) return conn.close();
-    place?.work();
-    const reply = text.ok ? await answer(text.value, handle) : refusal(text.reason);
-    place?.rest();
-    await within(limits.reply, conn, async () => {
-      for (const piece of piecesOf(reply)) {
-        await conn.write(new TextEncoder().encode(piece));
-        await setImmediate();
-      }
-    });
-    conn.close();
+    place.work();
+    const reply = away
+      ? refusal("Too many other users ask the daemon at the moment", "refused")
+      : text.ok
+        ? await answer(text.value, (request) => handle(request, rights))
+        : refusal(text.reason);
+    place.rest();
+    await send(conn, reply, limits.reply);
   } catch (error) {
     log.debug(`A client of the control socket went away: ${reasonOf(error)}`);
     conn.abort();
   }
+}
+
+async function send(conn: Conn, reply: Reply, ms: number): Promise<void> {
+  await within(ms, conn, async () => {
+    for (const piece of piecesOf(reply)) {
+      await conn.write(new TextEncoder().encode(piece));
+      await setImmediate();
+    }
+  });
+  conn.close();
 }
 
 /** Items of a list that are written at a time. */
@@ -212,6 +237,9 @@ function* piecesOf(reply: Reply): Generator<string, void, undefined> {
   }
   yield "]}\n";
 }
+
+/** How long a client that is turned away may take to send its request. */
+const turnedAwayMs = 500;
 
 /**
  * Runs one step of the exchange. After `ms` milliseconds the connection is
@@ -250,7 +278,11 @@ async function answer(
 
 const busyText = `The daemon works on ${mostConnections} requests; try again in a minute`;
 
-const refusal = (error: string): Reply => ({ success: false, error, code: "protocol" });
+const refusal = (error: string, code: ErrorCode = "protocol"): Reply => ({
+  success: false,
+  error,
+  code,
+});
 
 function parseRequest(text: string): Parsed<Request> {
   let value: unknown;

@@ -63,7 +63,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { settings, account, machine, relay, way } = core;
   warnOfVerification(core);
   warnOfRange(core);
-  const { socket_path: socketPath } = settings.current.config.server;
+  const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
   const parts = { ...core, health };
   const state = (): State => currentState(parts);
@@ -72,6 +72,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     net,
     path: socketPath,
     group: socketGroup,
+    readers,
     log,
     handle: createDispatch({
       state,

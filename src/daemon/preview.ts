@@ -16,7 +16,7 @@ export interface PreviewFacts {
   readonly saved: Assignment;
   readonly range: Subnet;
   readonly policy: Policy;
-  /** What listens now; empty if no daemon runs. */
+  /** The present listeners; empty if no daemon runs. */
   readonly listening: readonly Listening[];
   /** The hosts file, as editHosts takes it. */
   readonly hosts: string;

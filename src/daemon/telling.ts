@@ -13,6 +13,7 @@ import {
   warningsOf,
 } from "../desk/warnings.ts";
 import type { Log } from "../model/log.ts";
+import { moment } from "../model/moment.ts";
 import { readiness, type State } from "../model/state.ts";
 import type { HealthSource } from "../observe/health-server.ts";
 import { processFamilies } from "../observe/process-metrics.ts";
@@ -65,6 +66,7 @@ export function factsOf({ options, relay, account }: Parts): DaemonFacts {
     runtime: options.net.runtime,
     ingress,
     limit,
+    fileLimit: options.net.descriptors.limit,
     turnedAway: options.net.descriptors.turnedAway,
     schedule: account.schedule,
     renewalTrouble: account.identity.renewalTrouble,
@@ -91,7 +93,7 @@ export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks 
       writeLines(log, ingressLines(trouble, now));
       trouble = now;
       if (isStopping) return;
-      const { change, lines } = settled(board.state, result, { at: new Date(), tookMs });
+      const { change, lines } = settled(board.state, result, { at: moment(), tookMs });
       writeLines(log, lines);
       board.publish(change);
       onEnd();

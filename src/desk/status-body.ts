@@ -1,9 +1,10 @@
+import { type Moment, moment, msBetween } from "../model/moment.ts";
 import { type EndpointState, readiness, type State } from "../model/state.ts";
 import type { Liveness } from "./daemon-facts.ts";
-import { measured, seconds, time } from "./replies.ts";
+import { lastActivity, measured, seconds } from "./replies.ts";
 
 /** Writes the body of /status (docs/protocol.md, "The health server"). */
-export type StatusBody = (state: State, live: Liveness, now?: Date) => Iterable<string>;
+export type StatusBody = (state: State, live: Liveness, now?: Moment) => Iterable<string>;
 
 /**
  * The body comes in pieces of about `pieceLength` characters: with thousands of
@@ -19,7 +20,7 @@ export function createStatusBody(pieceLength = 32_768): StatusBody {
     unused.set(endpoint, text);
     return text;
   };
-  return function* (state, live, now = new Date()) {
+  return function* (state, live, now = moment()) {
     // The first entry of an id is kept: the listening endpoint comes before the
     // draining one.
     const told = new Set<string>();
@@ -39,9 +40,9 @@ export function createStatusBody(pieceLength = 32_768): StatusBody {
   };
 }
 
-function summary(state: State, live: Liveness, now: Date): object {
+function summary(state: State, live: Liveness, now: Moment): object {
   const { ready, reason } = readiness(state);
-  const upMs = now.getTime() - state.startedAt.getTime();
+  const upMs = msBetween(state.startedAt, now);
   return {
     healthy: live.ok,
     ready,
@@ -49,7 +50,7 @@ function summary(state: State, live: Liveness, now: Date): object {
     phase: state.phase,
     uptime: goDuration(upMs),
     uptime_seconds: seconds(upMs),
-    start_time: state.startedAt.toISOString(),
+    start_time: state.startedAt.wall.toISOString(),
   };
 }
 
@@ -63,8 +64,7 @@ function entryText(name: string, endpoint: EndpointState): string {
     active: state === "listening",
     connections: meter.active,
     total_connections: meter.total,
-    // Go's clients read a time here, or nothing.
-    ...(meter.lastActivity !== 0 && { last_activity: time(meter.lastActivity) }),
+    ...lastActivity(meter),
     errors: meter.errors + meter.refused,
     state,
     reason: reason === "" ? meter.lastError : reason,

@@ -54,8 +54,8 @@ export interface LocalCloud {
   addEndpoint(endpoint: EndpointSpec): Endpoint;
   moveEndpoint(id: string, changes: Partial<EndpointSpec>): Endpoint;
   /**
-   * With `lingers` the endpoint stays in the list of bound endpoints, as at
-   * ngrok, where this list lags behind deletions.
+   * With `lingers` the endpoint stays in the list of bound endpoints. At ngrok
+   * this list lags behind deletions.
    */
   removeEndpoint(id: string, options?: { lingers?: boolean }): void;
   /** Assigns a key to an account. Undefined revokes the key. */
@@ -64,7 +64,7 @@ export interface LocalCloud {
   setCertificateLifetime(ms: number): void;
   endpoints(): readonly Endpoint[];
   operators(): readonly Operator[];
-  /** Resets what is open. */
+  /** Resets open connections. */
   readonly close: () => Promise<void>;
 }
 

@@ -39,6 +39,8 @@ export interface SocketVerbs<S> {
   release(socket: S): void;
   /** The local address; asked only if it is not that of a listener. */
   local(socket: S): Address;
+  /** {@link Conn.limitBuffers}, of an open socket. */
+  limitBuffers(socket: S, bytes: number): void;
   /**
    * The verified certificate of the peer. It costs a tenth of a handshake, so
    * it is read on demand only.
@@ -174,6 +176,10 @@ export class PullConn<S> implements Conn {
   watch(watcher: Watcher | undefined): void {
     this.watcher = watcher;
     if (this.isGone) watcher?.gone(this.failure);
+  }
+
+  limitBuffers(bytes: number): void {
+    if (!this.isGone) this.verbs.limitBuffers(this.socket, bytes);
   }
 
   /** The socket delivered bytes. */

@@ -68,8 +68,8 @@ export function createLog(options: LogOptions): DaemonLog {
       if (consolaLevel[type] > consola.level) return;
       const emit = (remark: string): void =>
         consola[type]({ args: [`${message}${remark}`, fields] });
-      // Who asks for debug lines wants them all. An info line reports a change,
-      // and the second change is as true as the first. Only trouble repeats.
+      // A reader of debug lines wants them all. An info line reports a change,
+      // and each change is news. Only trouble repeats.
       if (type === "debug") return emit("");
       if (type === "info") return changes.pass(`info ${message}`, false, emit);
       trouble.pass(`${type} ${message}`, true, emit);
@@ -97,8 +97,8 @@ export function redact(text: string, secrets: readonly string[]): string {
   const spellings = secrets
     .filter((secret) => secret.length >= 4)
     .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
-  // The longest first: a secret may begin with another one, and its rest must
-  // not stay.
+  // The longest first: if a secret begins with a shorter one, its rest must not
+  // stay.
   return spellings
     .sort((a, b) => b.length - a.length)
     .reduce((clean, spelling) => clean.replaceAll(spelling, "[redacted]"), text);

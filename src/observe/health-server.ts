@@ -93,8 +93,8 @@ const strangerText =
   "this name is not known here; use an address, or add the name to `server.health_hosts`\n";
 
 /**
- * Writes one piece at a time, when the reader asks for it and after other
- * pending work.
+ * A stream of pieces. Each is written when the reader asks for it, and after
+ * other pending work.
  */
 function inPieces(pieces: Iterable<string>, type: string): Response {
   const encoder = new TextEncoder();

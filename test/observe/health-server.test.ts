@@ -75,7 +75,7 @@ describe("the health server", () => {
       });
   });
 
-  test("answers 503 with the reason, for liveness and readiness apart", async () => {
+  test("sends 503 with the reason, for liveness and readiness apart", async () => {
     using server = await started({
       ...fine,
       ready: () => ({ ok: false, reason: "waiting for an API key" }),
@@ -195,7 +195,7 @@ describe("the health server", () => {
   });
 });
 
-/** What the server says to these bytes, until it closes the connection. */
+/** The server's reply to these bytes, until it closes the connection. */
 async function spoken(port: string, request: string): Promise<string> {
   const conn = await net.dial({ host, port: Number(port) });
   await conn.write(bytes(request));

@@ -94,14 +94,14 @@ stories("the health server", () => {
     await until("it is ready again", async () => (await get("/readyz")).status === 200);
   });
 
-  test("what it does not have is a 404 that says what there is", async () => {
+  test("an unknown path is a 404 that names the known ones", async () => {
     expect(await get("/metrics-of-my-dreams")).toEqual({
       status: 404,
       body: "not found; try /healthz, /readyz, /status or /metrics\n",
     });
   });
 
-  test("a name that nobody has configured is refused, until a reload brings it", async () => {
+  test("an unconfigured name is refused, until a reload adds it", async () => {
     const asked = async (host: string): Promise<number> =>
       (await fetch("http://127.0.0.1:8081/status", { headers: { host } })).status;
     expect({

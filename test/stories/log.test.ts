@@ -111,7 +111,7 @@ stories("the log", () => {
     expect(readFileSync("/run/tmp/log", "utf8")).toContain("Stopped");
   });
 
-  test("is coloured text on a terminal, where Ctrl-C ends the daemon", async () => {
+  test("is coloured text on a terminal, and Ctrl-C ends the daemon", async () => {
     const { text, code } = await onTerminal([binary(), "serve"], {
       type: ["ngrokd is up", "\u0003"],
     });

@@ -1,4 +1,6 @@
 // cli/service/ has the commands of `ngrokd service`, one a file.
+import { exposedText } from "../../files/writers.ts";
+import { trustFolder } from "../../ingress/trust.ts";
 import {
   carryOut,
   planInstall,
@@ -7,9 +9,9 @@ import {
   unitFile,
 } from "../../service/manage.ts";
 import type { Manager } from "../../service/service-steps.ts";
+import { refuseExposed, serviceFacts } from "../../service/this-service.ts";
 import { command, type Io } from "../command.ts";
 import { confirm } from "../confirm.ts";
-import { serviceFacts } from "./service-facts.ts";
 import { dryRunArg, sayPlanned } from "./steps.ts";
 
 export default command({
@@ -32,19 +34,22 @@ export default command({
   async run(args, io) {
     const { env, say } = io;
     const manager = thisManager();
-    const { facts, stateFolder, remarks } = await serviceFacts({
+    const { facts, stateFolder, remarks, exposed } = await serviceFacts({
       config: args.config,
       socket: args.socket,
       env,
+      trustFolder,
     });
     const takeOver = args["take-over"] === true || (await offersTakeOver(manager, args, io));
     const { steps, before } = await planInstall(manager, facts, { start: args.start, takeOver });
     for (const remark of remarks) say.warn(remark);
     if (args["dry-run"] === true) {
+      for (const one of exposed) say.warn(exposedText(one));
       sayPlanned(say, steps);
       return 0;
     }
     requireManager(manager);
+    refuseExposed(exposed);
     await carryOut(steps, stateFolder);
     const did = {
       none: "Installed",
@@ -55,7 +60,7 @@ export default command({
     const next = args.start
       ? "`ngrokd service status` shows its state"
       : "`sudo ngrokd service start` starts it";
-    // A running service keeps its old file until it is restarted.
+    // A running service uses its old file until it is restarted.
     const again = before === "different" ? "; `sudo ngrokd service restart` applies it" : "";
     say.result(
       { path: manager.path, installed: true, changed: before !== "same", started: args.start },
@@ -65,7 +70,7 @@ export default command({
   },
 });
 
-/** On a terminal, the Go program's service may be taken over after a yes. */
+/** On a terminal, it offers to take over the Go program's service. */
 async function offersTakeOver(
   manager: Manager,
   args: { readonly "dry-run"?: boolean | undefined },
