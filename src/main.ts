@@ -3,7 +3,12 @@ import { isatty } from "node:tty";
 import type { Io } from "./cli/command.ts";
 import { exitCodes } from "./cli/exit-codes.ts";
 import { runCli } from "./cli/run.ts";
-import { cleanEnvironment, confinedEnvironment, foldersToCreateIn } from "./model/environment.ts";
+import {
+  cleanEnvironment,
+  confinedEnvironment,
+  foldersToCreateIn,
+  withThreads,
+} from "./model/environment.ts";
 import type { Net } from "./net/types.ts";
 import { isNgrokctl, translated } from "./predecessor/predecessor.ts";
 import { createSay, type Output } from "./terminal/say.ts";
@@ -13,8 +18,10 @@ import { unwritten, writeAll } from "./terminal/write-all.ts";
  * The entry: picks this runtime's sockets, runs the CLI, and is the only place
  * that ends the process.
  */
-await startAgain();
+/** Commands whose work on files goes on beside lookups. */
+const lookUps = new Set(["serve", "run", "doctor", "why"]);
 const { argv, advice } = translated(process.argv.slice(2));
+await startAgain(argv[0]);
 const debug = argv.includes("--debug");
 const say = createSay({
   json: argv.includes("--json"),
@@ -39,23 +46,26 @@ async function run(io: Io): Promise<number> {
 }
 
 /**
- * Starts the process again if variables must be left out, or rights given up:
- * the runtime has read its variables by now, and has threads. Only the compiled
- * program can do this, since its path and its arguments are all it needs.
+ * Starts the process again if variables must be left out, rights given up, or
+ * threads added: the runtime has read its variables by now, and has threads.
+ * Only the compiled program can do this, since its path and its arguments are
+ * all it needs.
  */
-async function startAgain(): Promise<void> {
+async function startAgain(command: string | undefined): Promise<void> {
   if (process.argv[1]?.startsWith("/$bunfs/") !== true) return;
   const folders = foldersToCreateIn(process.env);
-  const wanted =
+  const confined =
     folders === undefined
-      ? process.env
+      ? undefined
       : confinedEnvironment(
           process.env,
           await (await import("./net/bun.ts")).makeFilesOnlyIn(folders),
         );
-  const env = cleanEnvironment(wanted) ?? (folders === undefined ? undefined : wanted);
+  const clean = cleanEnvironment(confined ?? process.env) ?? confined;
+  const looksUp = command !== undefined && lookUps.has(command);
+  const env = (looksUp ? withThreads(clean ?? process.env) : undefined) ?? clean;
   if (env !== undefined)
-    process.execve?.(process.execPath, [process.argv0, ...process.argv.slice(2)], env);
+    process.execve?.(process.execPath, [process.argv0, ...process.argv.slice(2)], { ...env });
 }
 
 async function runtimeNet(): Promise<Net> {
@@ -91,8 +101,8 @@ function listenForSignals(): Signals {
   const hurry = new AbortController();
   const onSignal = (): void => (stop.signal.aborted ? hurry.abort() : stop.abort());
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, onSignal);
-  // A terminal that has gone is a terminal no more, and takes with it what was
-  // typed there.
+  // After a terminal is closed, its descriptor is no terminal any more. The
+  // command that was started there must end with it.
   const terminals = [0, 1, 2].filter((fd) => isatty(fd));
   const terminalIsGone = (): boolean => terminals.some((fd) => !isatty(fd));
   let onHangUp: (() => void) | undefined;
@@ -109,8 +119,8 @@ function listenForSignals(): Signals {
 }
 
 /**
- * Texts go straight to the descriptor, which leaves nothing to flush at the end
- * and tells of a failure; making the stream alone would take a third of a
+ * Texts go straight to the descriptor, so no text waits to be flushed at the
+ * end, and a failure is known. The stream alone would take a third of a
  * command's time.
  */
 function outputOf(name: "stdout" | "stderr"): Output {
@@ -122,7 +132,7 @@ function outputOf(name: "stdout" | "stderr"): Output {
       try {
         writeAll(fd, text);
       } catch (error) {
-        // Nobody is left to whom a failure of stderr could be told.
+        // A failure of stderr cannot be reported anywhere.
         if (name === "stdout") throw error;
       }
     },

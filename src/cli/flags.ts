@@ -1,9 +1,10 @@
 import type { ArgDef, ArgsDef } from "citty";
 import { NgrokdError } from "../model/error.ts";
+import { quote } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 
 /**
- * Checks the words behind a command's name, since citty accepts unknown flags.
+ * Checks the words after a command's name, since citty accepts unknown flags.
  * Throws NgrokdError `usage` for the first mistake.
  */
 export function checkFlags(
@@ -26,34 +27,40 @@ export function checkFlags(
     if (word === "--") return;
     if (!word.startsWith("-") || word === "-") {
       given += 1;
-      if (given > positionals.length) throw usageError(`Unexpected argument "${word}"`, path);
+      if (given > positionals.length && !isRepeated(positionals.at(-1)?.[1]))
+        throw usageError(`Unexpected argument ${quote(word)}`, path);
       continue;
     }
     const [flag = "", value] = word.split(/=(.*)/s);
     const type = names.get(flag);
     if (type === undefined)
-      throw usageError(`Unknown flag "${flag}"`, path, closest(flag, [...names.keys()]));
+      throw usageError(`Unknown flag ${quote(flag)}`, path, closest(flag, [...names.keys()]));
     if (type === "boolean" && value !== undefined)
       throw usageError(`The flag "${flag}" takes no value`, path);
-    if (type === "boolean" || value !== undefined) continue;
-    i += 1;
-    if (rest[i] === undefined) throw usageError(`The flag "${flag}" needs a value`, path);
+    if (type === "boolean") continue;
+    if (value === undefined) i += 1;
+    // A variable of a script that is not set is no choice.
+    if ((value ?? rest[i] ?? "") === "") throw usageError(`The flag "${flag}" needs a value`, path);
   }
   const [name, { required, description = "" }] = positionals[given] ?? ["", { required: false }];
   if (required !== false) throw usageError(`Missing <${name}>: ${description}`, path);
 }
 
 /**
- * The error for a mistake on the command line; `near` is the word that was
+ * The error for a mistake on the command line. `near` is the word that was
  * probably meant.
  */
 export function usageError(message: string, path: readonly string[], near?: string): NgrokdError {
-  const help = `\`${["ngrokd", ...path, "--help"].join(" ")}\` lists what is possible`;
+  const help = `\`${["ngrokd", ...path, "--help"].join(" ")}\` shows the usage`;
   return new NgrokdError("usage", message, {
     hint: near === undefined ? help : `did you mean ${near}? ${help}`,
   });
 }
 
-/** The letters that stand for a flag. */
+/** Whether a positional argument may be given many times. */
+const isRepeated = (arg: ArgDef | undefined): boolean =>
+  arg !== undefined && "valueHint" in arg && (arg.valueHint ?? "").endsWith("…");
+
+/** The short letters of a flag. */
 export const aliasesOf = (arg: ArgDef): string[] =>
   ["alias" in arg ? (arg.alias ?? []) : []].flat();

@@ -1,7 +1,8 @@
-// The command line: from its words to a command, and from results to text.
+// The command line: finds the command of the words, and prints its result.
 
 import { type ArgsDef, runCommand } from "citty";
 import { NgrokdError } from "../model/error.ts";
+import { quote } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import type { Say } from "../terminal/say.ts";
 import { version } from "../version.ts";
@@ -11,8 +12,8 @@ import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { checkFlags, usageError } from "./flags.ts";
 
 /**
- * Runs the command that the words name. Returns the exit code; never rejects,
- * since it prints errors itself.
+ * Runs the command of the words. Returns the exit code. Never rejects, since it
+ * prints errors itself.
  */
 export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
   try {
@@ -52,7 +53,7 @@ interface CommandMatch {
 }
 
 /**
- * Follows the words that name commands from the root of the tree; flags may be
+ * Follows the words from the root of the tree to a command. Flags may be
  * between them.
  */
 function resolve(argv: readonly string[]): CommandMatch {
@@ -67,7 +68,7 @@ function resolve(argv: readonly string[]): CommandMatch {
     }
     if (word.startsWith("-")) {
       rest.push(word);
-      // `--socket PATH` before the command's name: PATH is no command.
+      // `--socket PATH` before the command's name: PATH is not a command.
       if (takesValue(word) && i + 1 < argv.length) rest.push(argv[++i] ?? "");
       continue;
     }
@@ -79,7 +80,7 @@ function resolve(argv: readonly string[]): CommandMatch {
     const entry: Tree[string] | undefined = Object.hasOwn(node, word) ? node[word] : undefined;
     if (entry === undefined) {
       const near = meant(word, node);
-      throw new NgrokdError("usage", `Unknown command "${[...path, word].join(" ")}"`, {
+      throw new NgrokdError("usage", `Unknown command ${quote([...path, word].join(" "))}`, {
         hint:
           near === undefined
             ? `\`${["ngrokd", ...path, "--help"].join(" ")}\` lists the commands`
@@ -93,8 +94,8 @@ function resolve(argv: readonly string[]): CommandMatch {
 }
 
 /**
- * The command that an unknown word most likely means: one of a group, one with
- * another name in other programs, or a slip.
+ * The command that an unknown word most likely means. It is a command of a
+ * group, or has another name in other programs, or has a typing error.
  */
 function meant(word: string, node: Tree): string | undefined {
   const group = Object.entries(node).find(
@@ -121,8 +122,8 @@ const takesValue = (flag: string): boolean => {
 };
 
 /**
- * Explains a group of commands. Throws NgrokdError `usage` if the help was not
- * asked for: the group alone is no command.
+ * Prints the help of a group of commands. Throws NgrokdError `usage` if help
+ * was not requested, since a group alone is not a command.
  */
 async function explainGroup(
   tree: Tree,

@@ -14,6 +14,8 @@ import { trustFolder } from "../ingress/trust.ts";
 import { ownerPath } from "../machine/hosts/owner.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { startRepair } from "../machine/repair.ts";
+import { socketGroup } from "../model/access.ts";
+import type { HostPort } from "../model/host-port.ts";
 import type { State } from "../model/state.ts";
 import { apply, reloadUnlessStopping, warnOfRange, warnOfVerification } from "./apply.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
@@ -47,9 +49,6 @@ export interface Daemon {
   readonly stop: (hurry: AbortSignal) => Promise<{ cut: number }>;
 }
 
-/** The group that may use the control socket beside root. */
-const socketGroup = "ngrokd";
-
 /**
  * Starts everything; the steps that may fail come before those with effects.
  * The control socket is first, since it makes this daemon the only one. Then
@@ -62,15 +61,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { settings, account, machine, relay, way } = core;
   warnOfVerification(core);
   warnOfRange(core);
-  const { socket_path: socketPath } = settings.current.config.server;
-  const health = createHealth(
-    () => {
-      const { health_address: host, health_port: port } = settings.current.config.server;
-      return { host, port: port === "any" ? 0 : port };
-    },
-    healthSource(core),
-    log,
-  );
+  const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
+  const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
   const parts = { ...core, health };
   const state = (): State => currentState(parts);
   const reload = (): Promise<ReloadReport | undefined> => reloadUnlessStopping(core);
@@ -78,6 +70,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     net,
     path: socketPath,
     group: socketGroup,
+    readers,
     log,
     handle: createDispatch({
       state,
@@ -145,6 +138,11 @@ function discardAll({ way, relay, naming }: Parts): void {
 async function guardNames({ machine, naming }: Parts): Promise<boolean> {
   await naming.guard();
   return await machine.guard();
+}
+
+function healthAddress({ settings }: Parts): HostPort {
+  const { health_address: host, health_port: port } = settings.current.config.server;
+  return { host, port: port === "any" ? 0 : port };
 }
 
 async function sweepFor({ options, settings }: Parts, socketPath: string): Promise<void> {

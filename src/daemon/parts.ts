@@ -11,7 +11,9 @@ import { createMachine, type Machine } from "../machine/machine.ts";
 import { createCanary } from "../machine/resolver/canary.ts";
 import { createResolver } from "../machine/resolver/resolver.ts";
 import { hostPortText } from "../model/host-port.ts";
+import { moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
+import { memoryLimit } from "../net/memory.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
@@ -59,14 +61,15 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const stateFolder = stateFolderOf(config.server);
   const settings = createSettings({ loaded, read: options.read, check: checkTrust, log });
   const current = (): Loaded => settings.current;
-  const board = createBoard(firstState(config, new Date()), (state) =>
+  const board = createBoard(firstState(config, moment()), (state) =>
     options.onState?.(carrying(state, ingressTrouble(relay.trouble(defaultAccount)))),
   );
   const way = createWayOut({ net, rules: loaded.proxy, log, keepSecret });
   const trust = await createTrustKeeper({ loaded: current, stateFolder, log });
   const limits = relayLimits(config);
   const accounts = [defaultAccount];
-  const relay = createRelay({ net, log, accounts, limits, room: net.descriptors.room });
+  const { room } = net.descriptors;
+  const relay = createRelay({ net, log, accounts, limits, room, memory: memoryLimit() });
   const machine = createMachine({
     hostsPath,
     stateFolder,

@@ -19,7 +19,7 @@ export interface PreviewFacts {
   readonly below?: NamesBelow;
   /** The zones for which the resolver asks the daemon now. */
   readonly zones?: readonly string[];
-  /** What listens now; empty if no daemon runs. */
+  /** The present listeners; empty if no daemon runs. */
   readonly listening: readonly Listening[];
   /** The hosts file, as editHosts takes it. */
   readonly hosts: string;

@@ -107,7 +107,7 @@ async function exposeOnFreeAddresses(
     if (found.size === 0) break;
     for (const ip of found) taken.add(ip);
     const again = new Set(unproven.filter(({ ip }) => found.has(ip)).map(({ host }) => host));
-    // A name whose address is free keeps it, as if it had been saved.
+    // A name whose address is free keeps the address, as if it had been saved.
     result = exposeWith(new Map([...result.assignment].filter(([, ip]) => !found.has(ip))));
     unproven = named().filter(({ host }) => again.has(host));
   }
@@ -139,7 +139,7 @@ async function openDoors(
   return failures;
 }
 
-/** The names that answer on at least one port, and their addresses. */
+/** The names that listen on at least one port, and their addresses. */
 function answering(
   { routes, names, asked, zones }: Exposure,
   present: ReadonlyMap<DoorId, unknown>,

@@ -2,8 +2,8 @@ import type { PassHooks } from "../account/account.ts";
 import type { DaemonFacts } from "../desk/daemon-facts.ts";
 import type { Health } from "../desk/health-life.ts";
 import { metricFamilies } from "../desk/metrics.ts";
-import { healthStatus } from "../desk/replies.ts";
 import { settled } from "../desk/settle.ts";
+import { createStatusBody } from "../desk/status-body.ts";
 import type { Line } from "../desk/tell.ts";
 import {
   carrying,
@@ -13,6 +13,7 @@ import {
   warningsOf,
 } from "../desk/warnings.ts";
 import type { Log } from "../model/log.ts";
+import { moment } from "../model/moment.ts";
 import { readiness, type State } from "../model/state.ts";
 import type { HealthSource } from "../observe/health-server.ts";
 import { processFamilies } from "../observe/process-metrics.ts";
@@ -41,7 +42,8 @@ export function currentState(parts: PartsWithHealth): State {
 
 /** The data of the health server. */
 export function healthSource(parts: Parts): HealthSource {
-  const { board, account } = parts;
+  const { board, account, settings } = parts;
+  const statusBody = createStatusBody();
   return {
     live: account.live,
     ready() {
@@ -49,7 +51,8 @@ export function healthSource(parts: Parts): HealthSource {
       // A daemon whose certificate expires soon is ready, with a warning.
       return { ok: ready, reason: ready ? account.identity.warnings().join("; ") : reason };
     },
-    status: () => healthStatus(presentState(parts), account.live()),
+    hosts: () => settings.current.config.server.health_hosts,
+    status: () => statusBody(presentState(parts), account.live()),
     metrics: async () => [
       ...metricFamilies({ ...factsOf(parts), state: presentState(parts), live: account.live() }),
       ...(await processFamilies(parts.options.net.descriptors.limit)),
@@ -64,6 +67,7 @@ export function factsOf({ options, relay, naming, account }: Parts): DaemonFacts
     runtime: options.net.runtime,
     ingress,
     limit,
+    fileLimit: options.net.descriptors.limit,
     turnedAway: options.net.descriptors.turnedAway,
     dns: naming.report,
     schedule: account.schedule,
@@ -92,7 +96,7 @@ export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks 
       writeLines(log, ingressLines(trouble, now));
       trouble = now;
       if (isStopping) return;
-      const { change, lines } = settled(board.state, result, { at: new Date(), tookMs });
+      const { change, lines } = settled(board.state, result, { at: moment(), tookMs });
       writeLines(log, lines);
       board.publish(change);
       onEnd();

@@ -1,5 +1,6 @@
 import type { Loaded } from "../config/load.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
+import type { Moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
 
 /** Whether the process makes progress, and why not. */
@@ -14,6 +15,8 @@ export interface DaemonFacts {
   readonly ingress: IngressStats;
   /** The most connections at the same time; Infinity if there is no limit. */
   readonly limit: number;
+  /** The process's limit of open files; Infinity if it is unknown. */
+  readonly fileLimit: number;
   /**
    * Accepted sockets that were closed at once because the limit of open files
    * was near.
@@ -25,7 +28,7 @@ export interface DaemonFacts {
     /** Failed polls since the last one that succeeded. */
     readonly failures: number;
     /** Undefined during a poll, and if only a kick brings the next. */
-    readonly next: Date | undefined;
+    readonly next: Moment | undefined;
   };
   /** Undefined if the last renewal of the certificate succeeded. */
   readonly renewalTrouble:
@@ -47,11 +50,12 @@ export interface DnsFacts {
 /** For the reply to `status`. */
 export interface StatusFacts extends Omit<DaemonFacts, "turnedAway"> {
   readonly loaded: Loaded;
-  readonly now?: Date;
+  readonly now?: Moment;
 }
 
 /** For /metrics. */
-export interface MetricFacts extends Omit<DaemonFacts, "schedule" | "renewalTrouble"> {
+export interface MetricFacts
+  extends Omit<DaemonFacts, "fileLimit" | "schedule" | "renewalTrouble"> {
   readonly state: State;
   readonly live: Liveness;
 }

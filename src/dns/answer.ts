@@ -31,8 +31,8 @@ export type Answer =
   | { readonly kind: "outside" };
 
 /**
- * Pure: the answer to a question. A name that we serve never gets silence: for
- * a type that it lacks, the answer is that there is no such record.
+ * Pure: the answer to a question. A served name never gets silence. For a type
+ * that it lacks, the answer is that there is no such record.
  */
 export function answer(question: Question, zones: Zones): Answer {
   const { type, klass } = question;

@@ -104,7 +104,7 @@ export async function startDns(listen: HostPort, options: DnsOptions): Promise<D
 
 interface Answering {
   readonly stats: DnsStats;
-  /** Undefined for bytes that get no answer. */
+  /** Undefined for bytes without an answer. */
   reply(bytes: Uint8Array, ip: string, way: Way): Promised<Uint8Array | undefined>;
 }
 

@@ -19,10 +19,10 @@ export interface Query {
   readonly room: number;
 }
 
-/** What bytes of a client mean. */
+/** The meaning of a client's bytes. */
 export type Reading =
   | { readonly kind: "query"; readonly query: Query }
-  /** It cannot be answered; `reply` says why. */
+  /** It cannot be answered; `reply` has the reason. */
   | { readonly kind: "bad"; readonly reply: Uint8Array }
   /** A reply to it could be answered again without end, or lead nowhere. */
   | { readonly kind: "none" };
@@ -108,7 +108,7 @@ export function readQuery(bytes: Uint8Array): Reading {
   }
 }
 
-/** Undefined for a name that is no plain list of labels. */
+/** Undefined for a name that is not a plain list of labels. */
 function endOfQuestion(buffer: Buffer): number | undefined {
   let at = headerSize;
   for (;;) {
@@ -182,7 +182,8 @@ function encodable({ type, data }: DnsRecord): packet.Answer {
       refresh: 3600,
       retry: 600,
       expire: 86_400,
-      // How long a client may keep "there is none" (RFC 2308).
+      // How long a client may keep the answer that there is no record (RFC
+      // 2308).
       minimum: ttl,
     },
   };

@@ -7,10 +7,10 @@ import { createFrames, frame } from "./frames.ts";
 /** Asks other name servers, for names that are not ours. */
 export interface Upstream {
   /**
-   * The reply to a question as it came, or undefined if there is none. All
-   * servers are asked at once, and the first that knows wins. `way` is the
-   * client's: a reply that was cut for a datagram is asked again by TCP. Never
-   * rejects.
+   * The unchanged reply to a question, or undefined if there is none. All
+   * servers are asked at once, and the first with a result wins. `way` is the
+   * client's: a reply that was cut for a datagram is requested again by TCP.
+   * Never rejects.
    */
   ask(
     question: Uint8Array,

@@ -3,6 +3,7 @@ import type { Inspection } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import type { ListItem, Status } from "../desk/reply-schemas.ts";
+import { type Exposed, exposedText } from "../files/writers.ts";
 import { type Env, leftOutIn, trustedVariables } from "../model/environment.ts";
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
@@ -34,8 +35,8 @@ export function judgePrivileges(uid: number | undefined, denied: boolean): Findi
 }
 
 /**
- * `env` is of the daemon, or of this command if no daemon can be looked at.
- * Nothing to tell gives no finding.
+ * `env` belongs to the daemon, or to this command if the daemon's is not known.
+ * Returns no finding if there is no fault.
  */
 export function judgeEnvironment(env: Env, of: "daemon" | "command"): Finding[] {
   const whose = of === "daemon" ? "the daemon's" : "this command's";
@@ -139,13 +140,7 @@ export function judgeDaemon(daemon: Attempt<{ status: Status }>): Finding[] {
   if (!daemon.ok) {
     const { error } = daemon;
     if (isNgrokdError(error, "permission")) {
-      return [
-        warning(
-          "daemon",
-          `not checked: ${reasonOf(error)}`,
-          'run this command with sudo, or join the group "ngrokd"',
-        ),
-      ];
+      return [warning("daemon", `not checked: ${reasonOf(error)}`, hintOf(error))];
     }
     return [failure("daemon", reasonOf(error), hintOf(error))];
   }
@@ -163,12 +158,27 @@ export function judgeDaemon(daemon: Attempt<{ status: Status }>): Finding[] {
 
 /**
  * `mode`: of the socket's file. Undefined without a file: the daemon's finding
- * reports that.
+ * reports that. `readers`: `server.socket_read`, undefined if the configuration
+ * cannot be read.
  */
-export function judgeSocket(path: string, mode: number | undefined): Finding[] {
+export function judgeSocket(
+  path: string,
+  mode: number | undefined,
+  readers: "group" | "all" | undefined,
+): Finding[] {
   if (mode === undefined) return [];
   const text = `"${path}" has the mode ${mode.toString(8).padStart(4, "0")}`;
   if ((mode & 0o006) === 0) return [ok("socket", text)];
+  if (readers === "all")
+    return [ok("socket", `${text}: every user may ask, by \`server.socket_read: all\``)];
+  if (readers === undefined)
+    return [
+      warning(
+        "socket",
+        `${text}: every user may use it`,
+        "that is right if `server.socket_read` is all",
+      ),
+    ];
   return [
     failure(
       "socket",
@@ -178,28 +188,47 @@ export function judgeSocket(path: string, mode: number | undefined): Finding[] {
   ];
 }
 
+/**
+ * The files that others can change. A hosts file of another user's is a choice
+ * that some make; all else gives that user the daemon's rights.
+ */
+export function judgeWriters(found: readonly Exposed[]): Finding[] {
+  if (found.length === 0)
+    return [ok("writers", "nobody else may change configuration, state, CAs and hosts file")];
+  return found.map((one) =>
+    (one.kind === "hosts file" ? warning : failure)(
+      "writers",
+      exposedText(one),
+      `run \`sudo ${one.fix}\``,
+    ),
+  );
+}
+
 /** Each connection takes two descriptors, so a lower limit serves few. */
 const fewFiles = 4096;
 
 export function judgeFiles(
-  { fileLimit, openFiles }: ProcessFacts,
-  { connections, endpoints }: Status,
+  { openFiles }: ProcessFacts,
+  { connections, endpoints, files }: Status,
 ): Finding[] {
   const room = connections.limit;
-  if (fileLimit === undefined && room === null) return [];
+  if (files.limit === null && room === null) return [];
   const raise = "raise it: `LimitNOFILE=65536` in the systemd unit, or `ulimit -n`";
   const limit =
-    fileLimit === undefined
+    files.limit === null
       ? ""
-      : `${openFiles === undefined ? "at most" : `${openFiles} of at most`} ${fileLimit} files are open`;
+      : openFiles === undefined
+        ? `at most ${files.limit} files may be open`
+        : `${openFiles} of at most ${files.limit} files are open`;
   const carried =
     room === null ? "" : `room for ${room} connections, ${connections.active} are open`;
   const text = [limit, carried].filter((part) => part !== "").join("; ");
+  const raiseAny = `${raise}; the memory and \`forward.max_connections\` limit connections too, and the log names the limit`;
   if (room !== null && connections.active >= room)
-    return [failure("files", `the limit is reached: ${text}`, raise)];
+    return [failure("files", `the limit is reached: ${text}`, raiseAny)];
   if (room !== null && connections.active > room * 0.8)
-    return [warning("files", `the limit is near: ${text}`, raise)];
-  if (fileLimit !== undefined && fileLimit < Math.max(fewFiles, 2 * endpoints.listening))
+    return [warning("files", `the limit is near: ${text}`, raiseAny)];
+  if (files.limit !== null && files.limit < Math.max(fewFiles, 2 * endpoints.listening))
     return [warning("files", `few: ${text}`, raise)];
   return [ok("files", text)];
 }

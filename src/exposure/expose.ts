@@ -29,9 +29,9 @@ export interface ExposureInput {
 
 /** The names that wildcards have here. */
 export interface NamesBelow {
-  /** Whether any other name may be asked for, of the daemon's name server. */
+  /** Whether the daemon's name server may be asked for any other name. */
   readonly onDemand: boolean;
-  /** Names that were asked for. */
+  /** Names that were requested. */
   readonly asked: ReadonlySet<Hostname>;
   /** Names from the configuration, which the hosts file gets. */
   readonly expanded: ReadonlySet<Hostname>;
@@ -56,7 +56,7 @@ export interface AccountEndpoints {
   readonly listed: readonly ApiEndpoint[];
 }
 
-/** What may be served. */
+/** The rules for what may be served. */
 export interface Policy {
   /** Why a name may never be served; undefined if it may. */
   readonly forbidden: (host: Hostname) => string | undefined;
@@ -196,7 +196,7 @@ function targetsBelow(
 }
 
 /**
- * Pure: where the connections to a name below wildcards go. At each port the
+ * Pure: the targets of connections to a name below wildcards. At each port the
  * longest zone wins. `wildcards` has the longest zones first.
  */
 export function targetsOf(host: Hostname, wildcards: readonly AccountWildcard[]): Target[] {

@@ -56,11 +56,11 @@ export interface Exposure {
   readonly addresses: readonly Ip[];
   readonly names: readonly NameRecord[];
   /**
-   * Names below wildcards that were asked for. The daemon's name server has
-   * them, the hosts file has not.
+   * Requested names below wildcards. They are in the name server, and not in
+   * the hosts file.
    */
   readonly asked: readonly NameRecord[];
-  /** `team.internal` for `*.team.internal`; any name below may be asked. */
+  /** `team.internal` for `*.team.internal`: any name below may be asked. */
   readonly zones: readonly Hostname[];
 }
 

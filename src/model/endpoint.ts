@@ -83,6 +83,16 @@ export function parseEndpointUrl(url: string, fallbackProto = ""): Parsed<Endpoi
   return parsed(star === undefined ? target : { ...target, wildcard: true });
 }
 
+/**
+ * Pure: the part after the `*.` of a wildcard URL, in lower case. Undefined if
+ * the URL is not a wildcard.
+ */
+export function wildcardSuffix(url: string): string | undefined {
+  const [whole, suffix = ""] =
+    /^(?:[a-z][a-z0-9+.-]*:\/\/)?\*(?:\.([^/?#@:*]*))?(?::\d*)?\/?$/i.exec(url) ?? [];
+  return whole === undefined ? undefined : suffix.toLowerCase();
+}
+
 function isProto(text: string): text is Proto {
   return Object.hasOwn(defaultPorts, text);
 }

@@ -1,7 +1,7 @@
 /**
  * The seam on node:net and node:tls, for Deno. TLS runs over a stream of our
- * own and not over the socket: only the plain socket can send a RST, and only
- * it tells a RST from a FIN (Deno 2.9.6 reports both as the end of a TLS
+ * own instead of the socket. Only the plain socket can send a RST and
+ * distinguish a RST from a FIN (Deno 2.9.6 reports both as the end of a TLS
  * stream).
  */
 import * as net from "node:net";
@@ -31,6 +31,7 @@ import {
 } from "./node-tls.ts";
 import { nodeUdp } from "./node-udp.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
+import { chainOf, weaknessOf } from "./strength.ts";
 import { handshakeLimit, keepAliveIdle, lookLimit } from "./timeouts.ts";
 import type {
   Address,
@@ -57,6 +58,7 @@ export function createNodeNet(): Net {
     udp: (address, onDatagram) => descriptors.counted(address, () => nodeUdp(address, onDatagram)),
     dial: (address, options = {}) => dialAny(address, options, dialer),
     datagram: () => Promise.resolve(false),
+    userOf: () => Promise.resolve(undefined),
   };
 }
 
@@ -157,6 +159,11 @@ async function secure(
       { ...verification(options), ...identity, socket: stream.below },
       signal,
     );
+    const weakness =
+      options.insecureSkipVerify === true
+        ? undefined
+        : weaknessOf(chainOf(secured.getPeerCertificate(true)), options.ca);
+    if (weakness !== undefined) throw weakness;
     return overTls(secured, plain, stream);
   } catch (error) {
     plain.close();
@@ -222,8 +229,8 @@ function handshake(
 }
 
 /**
- * After a failed verification node:tls does not tell the certificate. A second
- * connection, without any data, looks at it.
+ * After a failed verification, node:tls does not return the certificate. A
+ * second connection, without any data, reads it.
  */
 async function look(
   target: Address,
@@ -242,7 +249,7 @@ async function look(
     const secured = handshake(target, plain, insecurely, within);
     return await secured.then((socket) => socket.getPeerCertificate()).finally(() => plain.abort());
   } catch {
-    // The caller tells the failure without the certificate.
+    // The caller reports the failure without the certificate.
     return undefined;
   }
 }
@@ -330,6 +337,7 @@ const verbs: SocketVerbs<Handle> = {
   shutdown: ({ socket }) => socket.end(),
   terminate: (handle) => handle.reset(),
   release: ({ socket }) => socket.destroy(),
+  limitBuffers: () => undefined,
   local: (handle) => handle.local(),
   peer: (handle) => handle.peer?.(),
 };

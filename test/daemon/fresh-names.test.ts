@@ -16,6 +16,7 @@ const unlimited = {
   inAll: Number.POSITIVE_INFINITY,
   perEndpoint: Number.POSITIVE_INFINITY,
   byDescriptors: Number.POSITIVE_INFINITY,
+  byMemory: Number.POSITIVE_INFINITY,
 };
 const port = 18_410;
 

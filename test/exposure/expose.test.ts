@@ -48,7 +48,7 @@ describe("expose", () => {
     ]);
   });
 
-  test("leaves out what is forbidden or cannot be served, with the reason", () => {
+  test("leaves out forbidden and unusable endpoints, with the reason", () => {
     const policy = {
       forbidden: (host: string) => (host === "b.demo" ? "it is ours" : undefined),
     };

@@ -1,5 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { cleanEnvironment, leftOutIn, trustedVariables } from "../../src/model/environment.ts";
+import {
+  cleanEnvironment,
+  leftOutIn,
+  trustedVariables,
+  withThreads,
+} from "../../src/model/environment.ts";
 
 describe("cleanEnvironment", () => {
   test.each([
@@ -40,7 +45,7 @@ describe("cleanEnvironment", () => {
 });
 
 describe("leftOutIn", () => {
-  test("shows no text that somebody else has written there", () => {
+  test("shows no text that another program has written there", () => {
     expect(leftOutIn({ NGROKD_LEFT_OUT: "BUN_OPTIONS \u001b[2J <x> A=b" })).toEqual([
       "BUN_OPTIONS",
     ]);
@@ -49,10 +54,15 @@ describe("leftOutIn", () => {
 });
 
 describe("trustedVariables", () => {
-  test("are those that are set and change what runs or who is believed", () => {
+  test("are those that are set and change the code that runs or the trusted CAs", () => {
     expect(
       trustedVariables({ LD_PRELOAD: "/x.so", LD_AUDIT: "", NODE_EXTRA_CA_CERTS: "/ca" }),
     ).toEqual(["LD_PRELOAD", "NODE_EXTRA_CA_CERTS"]);
     expect(trustedVariables({ PATH: "/bin" })).toEqual([]);
   });
+});
+
+test("more threads are asked for unless the user has set their number", () => {
+  expect(withThreads({ PATH: "/bin" })).toEqual({ PATH: "/bin", UV_THREADPOOL_SIZE: "32" });
+  expect(withThreads({ UV_THREADPOOL_SIZE: "4" })).toBeUndefined();
 });

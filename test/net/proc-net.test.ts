@@ -13,13 +13,13 @@ const line = (n: number, local: string, state: string): string =>
     149,
   );
 
-describe("what listens, by /proc/net/tcp", () => {
+describe("the listeners in /proc/net/tcp", () => {
   test("is named as the kernel does it", () => {
     expect(listeningKey("127.0.0.2", 80)).toBe("0200007F:0050");
     expect(listeningKey("10.107.255.1", 65535)).toBe("01FF6B0A:FFFF");
   });
 
-  test("ends where the connections begin", () => {
+  test("ends at the first connection", () => {
     const text = [
       head,
       line(0, "0200007F:0050", "0A"),
@@ -49,7 +49,7 @@ describe("what listens, by /proc/net/tcp", () => {
     expect(await listeningPlaces(path)).toEqual(new Set(keys));
   });
 
-  test("is unknown where the system does not tell", async () => {
+  test("is unknown if the system has no such list", async () => {
     expect(await listeningPlaces("/nowhere/net/tcp")).toBeUndefined();
   });
 

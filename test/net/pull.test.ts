@@ -4,10 +4,7 @@ import { NgrokdError } from "../../src/model/error.ts";
 import { PullConn, type SocketVerbs } from "../../src/net/pull.ts";
 import { lingerStep, lingerSteps } from "../../src/net/timeouts.ts";
 
-/**
- * A socket that takes as many bytes as it is allowed to, and writes down what
- * it is told.
- */
+/** A socket that takes a limited number of bytes, and records its calls. */
 interface FakeSocket {
   room: number;
   gone: boolean;
@@ -29,6 +26,7 @@ const verbs: SocketVerbs<FakeSocket> = {
   shutdown: (socket) => void socket.told.push("shutdown"),
   terminate: (socket) => void socket.told.push("terminate"),
   release: (socket) => void socket.told.push("release"),
+  limitBuffers: () => undefined,
   peer: () => undefined,
   local: () => ({ host: "127.0.0.1", port: 2 }),
 };
@@ -74,7 +72,7 @@ describe("PullConn", () => {
         for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read())
           got.push(...bytes);
         expect(got).toEqual(steps.flatMap((step) => (step === "read" ? [] : [...step])));
-        // Never paused twice, nor resumed while running.
+        // It is never paused twice, nor resumed while it runs.
         expect(socket.told.join(" ")).toMatch(/^(pause resume ?)*(pause)?$/);
       }),
     );
@@ -133,7 +131,7 @@ describe("PullConn", () => {
 });
 
 describe("PullConn without promises", () => {
-  test("tells a waiter of bytes, movement, room, the end and a failure", () => {
+  test("calls a waiter for bytes, movement, room, the end and a failure", () => {
     const { conn, socket } = fake(1);
     const told: unknown[] = [];
     const waiter = {
@@ -164,7 +162,7 @@ describe("PullConn without promises", () => {
     expect(() => conn.writeFor(Uint8Array.of(12), waiter)).toThrow("broke");
   });
 
-  test("tells a watcher once that the socket is gone, and no replaced one", () => {
+  test("calls a watcher once when the socket is gone, and no replaced one", () => {
     const { conn } = fake();
     const told: string[] = [];
     const watcher = (name: string) => ({
@@ -196,13 +194,33 @@ describe("the end of a PullConn", () => {
     await conn.closed;
   });
 
-  test("the same where the refusal meets a write that waited for room", async () => {
+  test("the same if the refusal meets a write that waited for room", async () => {
     const { conn, socket } = fake(1);
     const writing = codeOf(() => conn.write(Uint8Array.of(1, 2)));
     socket.gone = true;
     conn.drained();
     expect(await writing).toBe("aborted");
+    conn.theyFinished();
     expect(socket.told).toEqual(["terminate"]);
+  });
+
+  test("what the peer sent before it refused a write is read, then the reset", async () => {
+    const { conn, socket } = fake();
+    conn.received(Uint8Array.of(7));
+    socket.gone = true;
+    expect(await codeOf(() => conn.write(Uint8Array.of(1)))).toBe("aborted");
+    // The rest comes out of the kernel though nobody reads yet.
+    conn.received(Uint8Array.of(8));
+    expect(socket.told).toEqual(["pause", "resume"]);
+    expect(await codeOf(() => conn.write(Uint8Array.of(2)))).toBe("aborted");
+    conn.theyFinished();
+    conn.gone();
+    const read = [await conn.read(), await conn.read()];
+    expect({ read, after: await codeOf(() => conn.read()), told: socket.told }).toEqual({
+      read: [Uint8Array.of(7), Uint8Array.of(8)],
+      after: "aborted",
+      told: ["pause", "resume", "terminate"],
+    });
   });
 
   test("a socket gone without an error is an end only after our shutdown", async () => {
@@ -220,7 +238,7 @@ describe("the end of a PullConn", () => {
     expect(await writing).toBe("aborted");
   });
 
-  test("the first failure counts, and comes behind what had arrived", async () => {
+  test("the first failure counts, and comes after the received bytes", async () => {
     const { conn } = fake();
     conn.received(Uint8Array.of(7));
     conn.broke(

@@ -1,11 +1,21 @@
 import { lstat, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { inspectConfig, type Loaded, loadConfig } from "../../config/load.ts";
-import { defaultConfigPath, defaultHostsPath, type Env } from "../../config/paths.ts";
-import { defaultConfig } from "../../config/schema.ts";
-import { stateFolderOf } from "../../files/state-folder.ts";
-import { NgrokdError } from "../../model/error.ts";
-import type { ServiceFacts } from "../../service/service-facts.ts";
+import { inspectConfig, type Loaded, loadConfig } from "../config/load.ts";
+import { defaultConfigPath, defaultHostsPath, type Env } from "../config/paths.ts";
+import { defaultConfig } from "../config/schema.ts";
+import { trustedFiles } from "../config/trusted-files.ts";
+import { stateFolderOf } from "../files/state-folder.ts";
+import { type Exposed, exposed, exposedText } from "../files/writers.ts";
+import { NgrokdError } from "../model/error.ts";
+import type { ServiceFacts } from "./service-facts.ts";
+
+export interface ThisService {
+  readonly facts: ServiceFacts;
+  readonly stateFolder: string;
+  readonly remarks: readonly string[];
+  /** Files that decide what the service does, and that others can change. */
+  readonly exposed: readonly Exposed[];
+}
 
 /**
  * The facts for the service file, from this machine and the configuration in
@@ -15,7 +25,9 @@ export async function serviceFacts(args: {
   config?: string | undefined;
   socket?: string | undefined;
   env: Env;
-}): Promise<{ facts: ServiceFacts; stateFolder: string; remarks: readonly string[] }> {
+  /** The folder of the CAs that the daemon always trusts. */
+  trustFolder: string;
+}): Promise<ThisService> {
   const loaded = await loadConfig({
     file: args.config,
     env: args.env,
@@ -50,12 +62,27 @@ export async function serviceFacts(args: {
     facts,
     stateFolder,
     remarks: [...environmentRemarks(loaded), ...(await ownerRemarks(loaded))],
+    exposed: await exposed(trustedFiles(loaded, args.trustFolder), { uid: 0, gid: 0 }),
   };
 }
 
 /**
- * The state folder, with the default one if the configuration is wrong: a
- * service must be removable even then.
+ * Throws `refused` if others can change what the service trusts: they would
+ * have its rights. A hosts file of another user's gives nobody new rights.
+ */
+export function refuseExposed(found: readonly Exposed[]): void {
+  const [one, ...more] = found.filter(({ kind }) => kind !== "hosts file");
+  if (one === undefined) return;
+  const fixes = [one, ...more].map(({ fix }) => `\`sudo ${fix}\``).join(", ");
+  throw new NgrokdError("refused", `Cannot install the service: ${exposedText(one)}`, {
+    hint: `nothing was changed; run ${fixes}, and look at what the files have in them`,
+    details: { paths: [one, ...more].map(({ at }) => at) },
+  });
+}
+
+/**
+ * The state folder, or the default one if the configuration is wrong. A service
+ * must be removable even then.
  */
 export async function stateFolderToUndo(file: string | undefined, env: Env): Promise<string> {
   const { loaded } = await inspectConfig({ file, env });
@@ -67,7 +94,7 @@ const wordFor = (flag: string, value: string, isNeeded: boolean): string[] =>
 const inFile = ({ origins }: Loaded): boolean =>
   ["file", "default"].includes(origins["server.socket_path"]);
 
-/** The service does not have the environment of this shell. */
+/** Warnings about variables of this shell, which the service does not have. */
 function environmentRemarks({ origins }: Loaded): string[] {
   const from = (key: "api.key" | "forward.proxy_url"): string | undefined =>
     origins[key].startsWith("environment ") ? origins[key].slice("environment ".length) : undefined;
@@ -86,10 +113,7 @@ function environmentRemarks({ origins }: Loaded): string[] {
   return remarks;
 }
 
-/**
- * The service runs as root, but without root's right to the files of other
- * users.
- */
+/** The service runs as root, but without root's right to other users' files. */
 async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string[]> {
   const { client_cert, client_key, ingress_ca } = config.server;
   const remarks: string[] = [];
@@ -112,9 +136,9 @@ async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string
 }
 
 /**
- * The path of the binary that runs now. Rejects with `refused` if it is no
- * ngrokd binary, or if another user than root can replace it: that user would
- * be root at the next start.
+ * The path of the binary that runs now. Rejects with `refused` if it is not an
+ * ngrokd binary. It also rejects if a user other than root can replace it,
+ * since that user would get root's rights at the next start.
  */
 async function ownProgram(): Promise<string> {
   const program = await realpath(process.execPath);
