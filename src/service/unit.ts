@@ -25,6 +25,7 @@ export function unitText(facts: ServiceFacts): string {
       ...wanted.filter((folder) => readOnly.some((path) => isIn(folder, path))),
     ]),
   ];
+  const closed = facts.usesDbus === true ? doors.filter((path) => path !== dbus) : doors;
   const seen = [facts.program, facts.hostsPath, facts.socketPath, ...facts.folders, ...facts.reads];
   return `# ${marker}, which replaces it. Changes of your own go into another file: \`systemctl edit ngrokd\`.
 [Unit]
@@ -55,7 +56,7 @@ LimitCORE=0
 # Files. Other programs replace the hosts file by rename, so its folder is writable: a mount of the file alone would be gone then. What
 # makes others run code as root stays read-only all the same, and NGROKD_CREATE_IN keeps new files out of it (Landlock).
 ProtectSystem=strict
-${lines("ReadWritePaths", writes.map(pathWord))}${lines("ReadOnlyPaths", readOnly.map(optional))}${lines("InaccessiblePaths", doors.map(optional))}${runtimeDirectory(facts)}ProtectHome=${protectHome(seen)}
+${lines("ReadWritePaths", writes.map(pathWord))}${lines("ReadOnlyPaths", readOnly.map(optional))}${lines("InaccessiblePaths", closed.map(optional))}${runtimeDirectory(facts)}ProtectHome=${protectHome(seen)}
 PrivateTmp=${seen.some((path) => isIn(path, "/tmp") || isIn(path, "/var/tmp")) ? "no" : "yes"}
 PrivateDevices=yes
 PrivateMounts=yes
@@ -144,9 +145,14 @@ function folderMaking(readOnly: readonly string[]): string {
   return missing.length === 0 ? "" : `ExecStartPre=+/bin/mkdir -p ${missing.join(" ")}\n`;
 }
 
+/**
+ * The way to systemd-resolved and NetworkManager, and to every other program
+ * that takes orders from root.
+ */
+const dbus = "/run/dbus";
 /** Sockets of programs that act with root's rights. */
 const doors = [
-  "/run/dbus",
+  dbus,
   "/run/systemd/private",
   "/run/docker.sock",
   "/run/containerd",
