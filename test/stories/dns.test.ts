@@ -1,5 +1,12 @@
 import { afterEach, beforeAll, expect, test } from "bun:test";
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, serve, start, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, endAll, foreignHosts, freshMachine, stories, until } from "../support/story.ts";
@@ -271,6 +278,17 @@ stories("the DNS server beside other programs", () => {
     expect(dry).toContain("ngrokd's section of /etc/resolv.conf");
     expect((await ngrokd("undo --yes")).code).toBe(0);
     expect(resolvConf()).toBe(`${foreign}# newer\n`);
+  });
+
+  test("a daemon that may make no file in /etc, as the service, edits resolv.conf in place", async () => {
+    const { daemon: first } = await begin({ dns: { enabled: true, manage_resolv_conf: true } });
+    expect(await first.stop()).toBe(0);
+    const before = statSync("/etc/resolv.conf").ino;
+    const daemon = await serve({ env: { NGROKD_CREATE_IN: "/etc/ngrokd:/run:/var/run" } });
+    await until("the section is there", () => resolvConf().includes("127.0.0.1"));
+    expect(statSync("/etc/resolv.conf").ino).toBe(before);
+    expect(await daemon.stop()).toBe(0);
+    expect(resolvConf()).toBe(foreign);
   });
 
   test("a copy that the Go program left is given back at the next start", async () => {
