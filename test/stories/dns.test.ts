@@ -129,7 +129,7 @@ stories("names below a wildcard, by DNS", () => {
     await until("it resolves again", async () => (await getent("a.team.internal")) === before);
   });
 
-  test("a resolv.conf that another program writes anew gets the section again", async () => {
+  test("a resolv.conf that another program replaces gets the section again", async () => {
     writeFileSync("/etc/resolv.conf", `${foreign}# newer\n`);
     await until("the section is back", () => resolvConf().includes("nameserver 127.0.0.1\n"));
     expect(resolvConf().endsWith(`${foreign}# newer\n`)).toBe(true);
@@ -280,7 +280,7 @@ stories("the DNS server beside other programs", () => {
     expect(resolvConf()).toBe(`${foreign}# newer\n`);
   });
 
-  test("a daemon that may make no file in /etc, as the service, edits resolv.conf in place", async () => {
+  test("a daemon that may make no file in /etc edits resolv.conf in place", async () => {
     const { daemon: first } = await begin({ dns: { enabled: true, manage_resolv_conf: true } });
     expect(await first.stop()).toBe(0);
     const before = statSync("/etc/resolv.conf").ino;
