@@ -11,22 +11,7 @@ const watchdog = "WatchdogSec=60\nWatchdogSignal=SIGKILL";
  * daemon under it (test/stories/service.test.ts).
  */
 export function unitText(facts: ServiceFacts): string {
-  const wanted = [dirname(facts.hostsPath), ...socketFolder(facts), ...facts.folders].map(
-    withoutVarRun,
-  );
-  const outer = outermost(wanted);
-  const readOnly = [...readOnlyBelow, ...readOnlyBelowRun].filter(
-    (path) => outer.some((folder) => isIn(path, folder)) && !wanted.includes(path),
-  );
-  // An inner path overrides an outer one.
-  const writes = [
-    ...new Set([
-      ...outer,
-      ...wanted.filter((folder) => readOnly.some((path) => isIn(folder, path))),
-    ]),
-  ];
-  const closed = facts.usesDbus === true ? doors.filter((path) => path !== dbus) : doors;
-  const seen = [facts.program, facts.hostsPath, facts.socketPath, ...facts.folders, ...facts.reads];
+  const { writes, readOnly, closed, seen } = pathsOf(facts);
   return `# ${marker}, which replaces it. Changes of your own go into another file: \`systemctl edit ngrokd\`.
 [Unit]
 Description=ngrokd: ngrok's Kubernetes-bound endpoints on this machine
@@ -90,6 +75,35 @@ SystemCallErrorNumber=EPERM
 [Install]
 WantedBy=multi-user.target
 `;
+}
+
+interface Paths {
+  readonly writes: readonly string[];
+  readonly readOnly: readonly string[];
+  /** Sockets that the daemon cannot reach. */
+  readonly closed: readonly string[];
+  /** All paths that it reads or writes. */
+  readonly seen: readonly string[];
+}
+
+function pathsOf(facts: ServiceFacts): Paths {
+  const wanted = [dirname(facts.hostsPath), ...socketFolder(facts), ...facts.folders].map(
+    withoutVarRun,
+  );
+  const outer = outermost(wanted);
+  const readOnly = [...readOnlyBelow, ...readOnlyBelowRun].filter(
+    (path) => outer.some((folder) => isIn(path, folder)) && !wanted.includes(path),
+  );
+  // An inner path overrides an outer one.
+  const writes = [
+    ...new Set([
+      ...outer,
+      ...wanted.filter((folder) => readOnly.some((path) => isIn(folder, path))),
+    ]),
+  ];
+  const closed = facts.usesDbus === true ? doors.filter((path) => path !== dbus) : doors;
+  const seen = [facts.program, facts.hostsPath, facts.socketPath, ...facts.folders, ...facts.reads];
+  return { writes, readOnly, closed, seen };
 }
 
 /**
