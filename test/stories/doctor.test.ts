@@ -319,19 +319,20 @@ stories("doctor about ngrok and its ingress", () => {
 stories("doctor about the machine", () => {
   beforeAll(begin);
 
-  test("a line of the user's own that gives the name another address", async () => {
+  test("a line of the user's own for the name counts, and is named", async () => {
     const before = hosts();
-    // A loopback address, since a machine without a route sorts others behind
-    // ours.
-    replaceHosts(`127.0.0.1 hello.demo # mine\n${before}`);
+    replaceHosts(`10.5.5.5 hello.demo # mine\n${before}`);
+    await daemon.refresh();
     const { of } = await doctor();
-    expect(of("names").join("\n")).toContain(
-      'remove line 1 (127.0.0.1) from "/etc/hosts", or keep it if it is intended',
-    );
-    expect(of("names")[0]).toBe("names ok: 1 of 2 resolve to their addresses");
+    const reason =
+      'another line of the hosts file gives "hello.demo" an address of its own, 10.5.5.5';
+    expect(of("listeners").join("\n")).toContain(reason);
+    expect(of("names")).toEqual(["names ok: 1 of 1 resolve to their addresses"]);
     const { ways } = await why("hello.demo");
-    expect(ways[0]?.steps.find(({ check }) => check === "name")?.fix).toContain("line 1");
+    expect(ways[0]?.steps.at(-1)?.text).toContain(reason);
     replaceHosts(before);
+    await daemon.refresh();
+    expect((await why("hello.demo")).code).toBe(0);
   });
 
   test("a resolver that does not look into the hosts file", async () => {
