@@ -6,8 +6,13 @@ import type { Inspection, Loaded } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
+import { groundHas } from "../exposure/ground.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
+import { createLink, type Link } from "../machine/link/link.ts";
+import { openLinks } from "../machine/link/open-links.ts";
+import { ownPrefix } from "../machine/link/own-prefix.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
+import { createOwnAddresses } from "../machine/own-addresses.ts";
 import { hostPortText } from "../model/host-port.ts";
 import type { State } from "../model/state.ts";
 import type { Net } from "../net/types.ts";
@@ -42,6 +47,7 @@ export interface Parts {
   readonly trust: TrustKeeper;
   readonly relay: Relay;
   readonly machine: Machine;
+  readonly link: Link;
   readonly account: Account;
 }
 
@@ -62,7 +68,15 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const trust = await createTrustKeeper({ loaded: current, stateFolder, log });
   const limits = relayLimits(config);
   const accounts = [defaultAccount];
-  const relay = createRelay({ net, log, accounts, limits, room: net.descriptors.room });
+  const hasAddress = createOwnAddresses();
+  const relay = createRelay({
+    net,
+    log,
+    accounts,
+    limits,
+    room: net.descriptors.room,
+    isOwn: (address) => hasAddress(address) || groundHas(link.ground, address),
+  });
   const machine = createMachine({
     hostsPath,
     stateFolder,
@@ -70,7 +84,13 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     owners: { isAlive: (path) => isAlive(net, path) },
     log,
   });
-  const serve = createServing({ accounts, loaded: current, relay, machine, log });
+  const link = createLink({
+    system: () => openLinks({ net, stateFolder, log }),
+    prefix: ownPrefix,
+    saved: () => [...machine.assignment.values()].at(-1),
+    log,
+  });
+  const serve = createServing({ accounts, loaded: current, relay, machine, link, log });
   const account: Account = createAccount({
     name: defaultAccount,
     stateFolder,
@@ -83,7 +103,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return { options, settings, board, way, trust, relay, machine, account };
+  return { options, settings, board, way, trust, relay, machine, link, account };
 }
 
 /**

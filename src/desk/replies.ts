@@ -79,6 +79,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     },
     config_path: loaded.path,
     hosts_path: loaded.hostsPath,
+    network: facts.network,
     proxy: proxyWays(loaded.config.api.url, state.ingress, loaded.proxy),
     insecure_skip_verify: loaded.config.server.insecure_skip_verify,
     warnings: [...state.warnings],
@@ -91,7 +92,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
  */
 export function listReply(state: State): ListItem[] {
   return state.endpoints.map(
-    ({ ids, url, proto, host, port, ip, state, reason, warning, meter }) => ({
+    ({ ids, url, proto, host, port, ip, ip6, state, reason, warning, meter }) => ({
       id: ids[0] ?? "",
       hostname: host,
       ip,
@@ -100,6 +101,7 @@ export function listReply(state: State): ListItem[] {
       local_listener: state === "listening",
       network_port: 0,
       listen_interface: "virtual",
+      ip6,
       proto,
       ids: [...ids],
       state,

@@ -32,6 +32,8 @@ const listItemSchema = z.object({
   network_port: z.number(),
   listen_interface: z.string(),
   // Ours from here on.
+  /** The second address, of IPv6; empty if there is none. */
+  ip6: z.string(),
   proto: z.string(),
   ids: z.array(z.string()),
   state: endpointState,
@@ -128,6 +130,13 @@ export const statusSchema = z.object({
   }),
   config_path: z.string(),
   hosts_path: z.string(),
+  /** Where the addresses of the names come from; empty texts for loopback. */
+  network: z.object({
+    kind: z.enum(["loopback", "virtual"]),
+    interface: z.string(),
+    subnet: z.string(),
+    subnet6: z.string(),
+  }),
   /** The proxies' URLs without passwords; empty for a direct connection. */
   proxy: z.object({ api: z.string(), ingress: z.string() }),
   insecure_skip_verify: z.boolean(),

@@ -178,6 +178,13 @@ export function judgeSocket(path: string, mode: number | undefined): Finding[] {
   ];
 }
 
+/** Where the addresses come from. Loopback gives no finding. */
+export function judgeNetwork({ network }: Status): Finding[] {
+  if (network.kind === "loopback") return [];
+  const subnets = [network.subnet, network.subnet6].filter((text) => text !== "").join(" and ");
+  return [ok("network", `names get addresses of ${subnets} on the interface ${network.interface}`)];
+}
+
 /** Each connection takes two descriptors, so a lower limit serves few. */
 const fewFiles = 4096;
 

@@ -1,9 +1,18 @@
 import { type BadEndpoint, type Binding, bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { Ip, Subnet } from "../model/ip.ts";
+import type { Ip } from "../model/ip.ts";
 import { type Assignment, allocate } from "./allocate.ts";
-import { type Door, doorId, type Exposure, type Route, type Target } from "./exposure.ts";
+import {
+  addressesOf,
+  type Door,
+  doorId,
+  type Exposure,
+  type NameRecord,
+  type Route,
+  type Target,
+} from "./exposure.ts";
+import { type Ground, ip6Of } from "./ground.ts";
 
 /** All that an exposure depends on. */
 export interface ExposureInput {
@@ -32,8 +41,8 @@ export interface Policy {
 }
 
 export interface MachineFacts {
-  /** The range of new addresses. */
-  readonly range: Subnet;
+  /** Where the addresses come from. */
+  readonly ground: Ground;
   /** Addresses on which another program listens at a wanted port. */
   readonly taken: ReadonlySet<Ip>;
 }
@@ -53,15 +62,15 @@ export type Unserved =
   | { readonly kind: "homeless"; readonly binding: Binding; readonly reason: string };
 
 /**
- * Pure: the exposure of these endpoints. Each host name gets an address, and
- * each binding a door with one route.
+ * Pure: the exposure of these endpoints. Each host name gets an address, or one
+ * of each family, and each binding a door with one route on each of them.
  */
 export function expose({ accounts, assignment, policy, machine }: ExposureInput): ExposureResult {
   const { targets, refused } = admit(accounts, policy);
   const allocation = allocate({
     wanted: targets.map(({ binding }) => binding.host),
     saved: assignment,
-    range: machine.range,
+    range: machine.ground.range,
     avoid: machine.taken,
   });
   const homeless = targets.flatMap(({ binding }): Unserved[] => {
@@ -69,7 +78,7 @@ export function expose({ accounts, assignment, policy, machine }: ExposureInput)
     return reason === undefined ? [] : [{ kind: "homeless", binding, reason }];
   });
   return {
-    exposure: exposureOf(targets, allocation.assignment),
+    exposure: exposureOf(targets, allocation.assignment, machine.ground),
     assignment: allocation.assignment,
     unserved: [...refused, ...homeless],
   };
@@ -108,23 +117,27 @@ const reservedText = (port: number): string =>
   `the port ${port} is kept free for this machine's own programs; ` +
   "forward.reserved_ports without it allows the endpoint";
 
-function exposureOf(targets: readonly Target[], assignment: Assignment): Exposure {
+function exposureOf(targets: readonly Target[], assignment: Assignment, ground: Ground): Exposure {
   const doors: Door[] = [];
   const routes: Route[] = [];
-  const names = new Map<Hostname, Ip>();
+  const names = new Map<Hostname, NameRecord>();
   for (const target of targets) {
     const { host, port } = target.binding;
     const ip = assignment.get(host);
     if (ip === undefined) continue;
-    const id = doorId(ip, port);
-    doors.push({ id, at: { ip, port }, greet: "fixed" });
-    routes.push({ door: id, match: { kind: "any" }, target });
-    names.set(host, ip);
+    const record = names.get(host) ?? recordOf(host, ip, ground);
+    names.set(host, record);
+    for (const at of addressesOf(record)) {
+      const id = doorId(at, port);
+      doors.push({ id, at: { ip: at, port }, greet: "fixed" });
+      routes.push({ door: id, match: { kind: "any" }, target });
+    }
   }
-  return {
-    doors,
-    routes,
-    addresses: [...new Set(names.values())],
-    names: [...names].map(([host, ip]) => ({ host, ip })),
-  };
+  const records = [...names.values()];
+  return { doors, routes, addresses: [...new Set(records.flatMap(addressesOf))], names: records };
+}
+
+function recordOf(host: Hostname, ip: Ip, ground: Ground): NameRecord {
+  const ip6 = ip6Of(ground, ip);
+  return ip6 === undefined ? { host, ip } : { host, ip, ip6 };
 }

@@ -87,6 +87,8 @@ export interface RelayOptions {
    * beside a pool of this size.
    */
   readonly room: (poolSize: number) => number;
+  /** See DoorOptions. */
+  readonly isOwn: (address: string) => boolean;
 }
 
 /** A relay without doors and without credentials. */
@@ -109,6 +111,7 @@ export function createRelay(options: RelayOptions): Relay {
     net,
     forwarding: (account) => linkOf(account).forwarding,
     limits: connections,
+    isOwn: options.isOwn,
   });
   const links = new Map(
     accounts.map((account) => [

@@ -69,6 +69,7 @@ const otherTexts: Readonly<Record<string, string>> = {
   "server.log_format": "json",
   "server.health_address": "0.0.0.0",
   "net.subnet": "127.7.0.0/16",
+  "net.subnet6": "off",
   "net.interface_name": "other0",
   "net.listen_interface": "0.0.0.0",
   "dns.listen": "127.0.0.2:53",

@@ -6,7 +6,7 @@ import { healthSchema, listSchema, statusSchema } from "../../src/desk/reply-sch
 import { createMeter } from "../../src/model/meter.ts";
 import { type Registration, readiness, type State } from "../../src/model/state.ts";
 import { version } from "../../src/version.ts";
-import { endpoint, meter, unusable } from "./support.ts";
+import { endpoint, meter, network, unusable } from "./support.ts";
 
 const started = new Date("2026-01-02T03:04:05Z");
 const now = new Date("2026-01-02T04:04:05.678Z");
@@ -21,6 +21,7 @@ const schedule = { failures: 2, next: new Date("2026-01-02T04:04:35Z") };
 const facts = {
   loaded,
   runtime: "bun",
+  network,
   now,
   ingress,
   limit: 500,
@@ -79,6 +80,7 @@ describe("the reply to status", () => {
       version,
       pid: process.pid,
       runtime: "bun",
+      network,
       phase: "serving",
       reason: "",
       hint: "",
@@ -207,6 +209,7 @@ describe("the reply to list", () => {
       ["local_listener", true],
       ["network_port", 0],
       ["listen_interface", "virtual"],
+      ["ip6", ""],
       ["proto", "http"],
       ["ids", ["ep_1", "ep_2"]],
       ["state", "listening"],

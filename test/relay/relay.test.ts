@@ -125,6 +125,7 @@ function fresh(first: RelayLimits = limits): Relay {
     accounts: ["work", "home"],
     limits: first,
     room: () => Number.POSITIVE_INFINITY,
+    isOwn: () => false,
   });
   relays.push(relay);
   return relay;
