@@ -91,8 +91,8 @@ function listenForSignals(): Signals {
   const hurry = new AbortController();
   const onSignal = (): void => (stop.signal.aborted ? hurry.abort() : stop.abort());
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, onSignal);
-  // A terminal that has gone is a terminal no more, and takes with it what was
-  // typed there.
+  // After a terminal is closed, its descriptor is no terminal any more. The
+  // command that was started there must end with it.
   const terminals = [0, 1, 2].filter((fd) => isatty(fd));
   const terminalIsGone = (): boolean => terminals.some((fd) => !isatty(fd));
   let onHangUp: (() => void) | undefined;
@@ -109,8 +109,8 @@ function listenForSignals(): Signals {
 }
 
 /**
- * Texts go straight to the descriptor, which leaves nothing to flush at the end
- * and tells of a failure; making the stream alone would take a third of a
+ * Texts go straight to the descriptor, so no text waits to be flushed at the
+ * end, and a failure is known. The stream alone would take a third of a
  * command's time.
  */
 function outputOf(name: "stdout" | "stderr"): Output {
@@ -122,7 +122,7 @@ function outputOf(name: "stdout" | "stderr"): Output {
       try {
         writeAll(fd, text);
       } catch (error) {
-        // Nobody is left to whom a failure of stderr could be told.
+        // A failure of stderr cannot be reported anywhere.
         if (name === "stdout") throw error;
       }
     },

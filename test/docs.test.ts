@@ -54,7 +54,7 @@ describe("the documentation", () => {
 });
 
 test("docs/security.md names only tests that there are", () => {
-  const [, proofs = ""] = textOf("docs/security.md").split("## What proves it");
+  const [, proofs = ""] = textOf("docs/security.md").split("## The tests behind these claims");
   const rows = [...proofs.matchAll(/^\| (?!claim |---).*$/gm)].map(([line]) =>
     line.split("|").map((cell) => cell.trim()),
   );

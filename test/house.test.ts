@@ -40,6 +40,22 @@ const mainFiles: Readonly<Record<string, string>> = {
   terminal: "say.ts",
 };
 
+/** Where the wall clock is compared with dates from elsewhere, or shown. */
+const wallClocks: Readonly<Record<string, string>> = {
+  "src/cloud/refusal.ts": "Retry-After may be a date",
+  "src/control/stale-sockets.ts": "the time of a file",
+  "src/doctor/api-findings.ts": "the API's date",
+  "src/files/sweep.ts": "the time of a file",
+  "src/journal/journal.ts": "the time of a file",
+  "src/local-cloud/api-faults.ts": "the API's date",
+  "src/local-cloud/ca.ts": "the dates of a certificate",
+  "src/local-cloud/store.ts": "shown",
+  "src/machine/wake.ts": "compared with the steady clock",
+  "src/net/node-tls.ts": "the dates of a certificate",
+  "src/observe/process-metrics.ts": "shown",
+  "src/relay/forward.ts": "shown",
+};
+
 interface Source {
   /** Below the root of the repository. */
   readonly path: string;
@@ -59,6 +75,15 @@ describe("names", () => {
       .filter(({ path }) => path !== "src/files/state-folder.ts")
       .flatMap((source) => found(source, (line) => literal.test(line)));
     expect(repeated).toEqual([]);
+  });
+});
+
+describe("durations", () => {
+  test("are measured with the steady clock, and the wall clock is for dates", () => {
+    const readers = sources
+      .filter(({ lines }) => lines.some((line) => /\bDate\.now\b/.test(line)))
+      .map(({ path }) => path);
+    expect(readers.sort()).toEqual(Object.keys(wallClocks));
   });
 });
 

@@ -58,7 +58,7 @@ describe("the workflows", () => {
     expect(await problemsOf(textOf(file))).toEqual([]);
   });
 
-  test("that parser finds what is wrong", async () => {
+  test("that parser finds faults", async () => {
     const good = { "runs-on": "ubuntu-24.04", steps: [{ run: "true" }] };
     const problems = (jobs: object): Promise<string[]> =>
       problemsOf(JSON.stringify({ on: "push", jobs }));

@@ -6,11 +6,13 @@ import { join } from "node:path";
 /**
  * The runner of `make test`: the checks, the tests of every room on Bun, the
  * seam's contract on Deno, and the stories, which need dist/ngrokd. `make
- * check` runs the checks alone (`bun test/run.ts checks`). A check counts as
- * one test. At the end stand the skipped tests with their reasons, and the
- * failed ones with their errors, for a log of which only the end is kept. The
- * last line is `N passed, N failed`. The exit code is 1 if a test failed, or if a
- * stage ran no test at all.
+ * check` runs only the checks (`bun test/run.ts checks`). A check counts as one
+ * test.
+ *
+ * The output ends with the skipped tests and their reasons, and with the failed
+ * tests and their errors, for logs that keep only the end. The last line is `N
+ * passed, N failed`. The exit code is 1 if a test failed, or if a stage ran no
+ * test.
  */
 interface Stage {
   readonly name: string;
@@ -25,6 +27,11 @@ interface Stage {
    * needs.
    */
   readonly whole?: boolean;
+  /**
+   * The number of processes among which the test files are divided. They run at
+   * the same time. Default 1.
+   */
+  readonly shards?: number;
 }
 
 interface Outcome {
@@ -100,7 +107,15 @@ const tests: readonly Stage[] = [
     command: [tool("deno"), "test", "-A", "--no-check", "test/contract/*_deno_test.ts"],
     report: denoReport,
   },
-  { name: "Stories", command: storyTests("./test/stories/"), report: bunReport, whole: true },
+  // Stories mostly wait, and each process has a machine of its own
+  // (support/machine.ts).
+  {
+    name: "Stories",
+    command: storyTests("./test/stories/"),
+    report: bunReport,
+    whole: true,
+    shards: 3,
+  },
   { name: "The installer", command: storyTests("./test/install/"), report: bunReport },
   // Half a minute, or SOAK_MINUTES.
   { name: "Soak", command: [tool("bun"), "test/soak/main.ts"] },
@@ -149,12 +164,31 @@ async function runAll(stages: readonly Stage[]): Promise<number> {
   return total.failed === 0 ? 0 : 1;
 }
 
-async function runStage(
-  { name, command, report, whole = false }: Stage,
+async function runStage(stage: Stage, reportBase: string): Promise<Outcome> {
+  const { shards = 1 } = stage;
+  if (shards === 1) return await runPart(stage, stage.command, reportBase, "inherit");
+  const parts = Array.from({ length: shards }, (_, i) =>
+    runPart(stage, [...stage.command, `--shard=${i + 1}/${shards}`], `${reportBase}.${i}`, "whole"),
+  );
+  const outcomes = await Promise.all(parts);
+  return {
+    passed: sum(outcomes.map(({ passed }) => passed)),
+    failed: sum(outcomes.map(({ failed }) => failed)),
+    skipped: outcomes.flatMap(({ skipped }) => skipped),
+    errors: outcomes.flatMap(({ errors }) => errors),
+  };
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
+
+async function runPart(
+  { name, report, whole = false }: Stage,
+  command: Stage["command"],
   file: string,
+  output: Output,
 ): Promise<Outcome> {
   const [program, ...args] = command;
-  const code = await run(program, report === undefined ? args : [...args, ...report(file)]);
+  const code = await run(program, report === undefined ? args : [...args, ...report(file)], output);
   if (report === undefined)
     return code === 0
       ? { passed: 1, failed: 0, skipped: [], errors: [] }
@@ -190,22 +224,31 @@ async function runStage(
   return { passed, failed, skipped, errors };
 }
 
+/** Shares our output, or prints all of its own at its end. */
+type Output = "inherit" | "whole";
+
 /**
  * Resolves to the exit code, or to -1 for a program that was killed or could
- * not be started. It shares our output.
+ * not be started.
  */
-function run(program: string, args: readonly string[]): Promise<number> {
+function run(program: string, args: readonly string[], output: Output): Promise<number> {
   return new Promise((resolve) => {
+    const pipe = output === "inherit" ? "inherit" : "pipe";
     const child = spawn(program, args, {
-      stdio: ["ignore", "inherit", "inherit"],
+      stdio: ["ignore", pipe, pipe],
       timeout: longestStageMs,
       signal: interrupted.signal,
     });
+    const chunks: Buffer[] = [];
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on("data", (chunk: Buffer) => chunks.push(chunk));
     child.on("error", (error) => {
       console.log(`Cannot run ${program}: ${error.message}`);
       resolve(-1);
     });
-    child.on("exit", (code, signal) => {
+    // Not "exit": a pipe may still hold output then.
+    child.on("close", (code, signal) => {
+      if (chunks.length > 0) console.log(Buffer.concat(chunks).toString());
       if (signal !== null) console.log(`${program} was ended by ${signal}`);
       resolve(code ?? -1);
     });

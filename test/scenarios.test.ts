@@ -18,7 +18,7 @@ const text = readFileSync(join(import.meta.dirname, "stories/README.md"), "utf8"
 const relay = tableOf("What can happen to a relay").map(([number = "", , ...proof]) =>
   rowOf(number, proof),
 );
-const others = ["What else happens to a daemon", "What ngrokd promises"].map((title) =>
+const others = ["Other events in the life of a daemon", "The promises of ngrokd"].map((title) =>
   tableOf(title).map(([what = "", ...proof]) => rowOf(what, proof)),
 );
 const rows = [relay, ...others].flat();
@@ -43,7 +43,7 @@ describe("the map of stories", () => {
     );
   });
 
-  test("has a story for everything, before what shows it of a part", () => {
+  test("has a story in the first row of everything", () => {
     expect(rows.filter(({ head, file }) => head !== "" && !file.startsWith("stories/"))).toEqual(
       [],
     );

@@ -1,6 +1,7 @@
 /**
- * account/ is for one ngrok account: its identity, its selectors, and the poll
- * of its endpoints. Accounts share no state, so several can run in one process.
+ * account/ has all that concerns one ngrok account: its identity, its
+ * selectors, and the poll of its endpoints. Accounts share no state, so several
+ * can run in one process.
  */
 import type { Api } from "../cloud/api.ts";
 import type { Fetch } from "../cloud/exchange.ts";
@@ -34,11 +35,12 @@ export interface Account {
   /** Asks for a pass soon; without effect before {@link start}. */
   kick(): void;
   /**
-   * Asks for a pass, waits for its end, and returns how it ended. Waits for
-   * {@link start}; undefined if the account stops first. Never rejects.
+   * Asks for a pass, waits for its end, and returns how it ended. Before {@link
+   * start} it also waits for that. Undefined if the account stops first. Never
+   * rejects.
    */
   pass(): Promise<PassResult["kind"] | undefined>;
-  /** No further passes; settles when the running one has ended. */
+  /** Prevents further passes. Settles when the running one has ended. */
   stop(): Promise<void>;
 }
 
@@ -50,14 +52,14 @@ export interface AccountDeps {
   readonly loaded: () => Loaded;
   readonly fetch: () => Fetch;
   readonly log: Log;
-  /** Told of every secret that must not reach the log. */
+  /** Called with every secret that must not reach the log. */
   readonly keepSecret: (secret: string) => void;
   /** The keys of this account's bindings that are served now. */
   readonly serving: () => readonly string[];
   /** Makes this machine match the list. */
   readonly serve: (listed: readonly ApiEndpoint[]) => Promise<Reconciled>;
   readonly published: (registration: Registration) => void;
-  /** Another identity is in use; see `IdentityDeps.changed`. */
+  /** Called when another identity is in use; see `IdentityDeps.changed`. */
   readonly changed: (identity: Identity) => void;
 }
 
@@ -69,10 +71,12 @@ export interface PassHooks {
 }
 
 export interface EndedPass {
-  /** A resumption comes before the first pass, and only there. */
+  /** A resumption only comes before the first pass. */
   readonly result: PassResult | Resumption;
   readonly tookMs: number;
-  /** The account stopped meanwhile: the result says nothing about ngrok. */
+  /**
+   * The account has stopped meanwhile, so the result says nothing about ngrok.
+   */
   readonly isStopping: boolean;
 }
 
@@ -161,7 +165,7 @@ async function onePass({
 }): Promise<PassResult> {
   const begin = performance.now();
   progress.begin();
-  // A failure before the poll costs this pass, and not the loop.
+  // A failure before the poll ends this pass, but not the loop.
   const result = await hooks.before().then(
     () => poll(signal),
     (error: unknown): PassResult => ({ kind: "failed", error }),
@@ -173,9 +177,9 @@ async function onePass({
 }
 
 /**
- * Serves the endpoints of before this start at once: ngrok's answer may take
- * long. They must be those of the operator that this machine is now. Never
- * rejects: the first pass tells of the same fault.
+ * Serves the endpoints of the last run at once, since a reply from ngrok may
+ * take long. They must belong to the operator that this machine is now. Never
+ * rejects: the first pass reports the same fault.
  */
 async function resume(
   lastList: LastList | undefined,
@@ -199,11 +203,14 @@ async function resume(
     const tookMs = Math.round(performance.now() - begin);
     hooks.after({ result: { kind: "resumed", reconciled }, tookMs, isStopping: false });
   } catch (error) {
-    log.debug(`Cannot serve the endpoints of before this start: ${reasonOf(error)}`);
+    log.debug(`Cannot serve the endpoints of the last run: ${reasonOf(error)}`);
   }
 }
 
-/** It is only a copy: an unreadable one is logged, and replaced later. */
+/**
+ * The file is only a copy. If it is unreadable, that is logged, and the file is
+ * replaced later.
+ */
 async function lastListIn(path: string, log: Log): Promise<LastList | undefined> {
   try {
     return await loadLastList(path);
@@ -213,7 +220,7 @@ async function lastListIn(path: string, log: Log): Promise<LastList | undefined>
   }
 }
 
-/** Every answer of ngrok's counts as progress, whatever it says. */
+/** Every reply from ngrok counts as progress, whatever its content. */
 function withProgress(fetch: Fetch, progress: Progress): Fetch {
   return async (url, init) => {
     const response = await fetch(url, init);

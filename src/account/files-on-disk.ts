@@ -5,14 +5,14 @@ import { filesRead, filesUnusable, partSaved, partUnsaved } from "./identity-sta
 import type { IdentityStore } from "./identity-store.ts";
 
 /**
- * Brings the identity's files and the state together: saves what is unsaved,
+ * Makes the identity's files and the state agree. It saves the unsaved parts,
  * then reads the files if they have changed. Rejects as {@link loadIdentity}
  * does, but only if there is no identity in use.
  */
 export async function syncFiles(store: IdentityStore): Promise<void> {
   await saveUnsaved(store);
   const { held, now } = store;
-  // The file still has the old certificate, which must not be adopted.
+  // The file still has the old certificate, which must not be used again.
   if (held?.unsaved.certificate !== undefined) return;
   const paths = store.paths();
   const stamp = await stampOfAll(paths);
@@ -27,8 +27,8 @@ export async function syncFiles(store: IdentityStore): Promise<void> {
 }
 
 /**
- * Saves the parts in use that are not on disk. A full disk is no reason to go
- * on with the old ones: a failure is told, and the next call tries again. Never
+ * Saves the parts in use that are not on disk. They stay in use even if the
+ * disk is full. A failure is logged, and the next call tries again. Never
  * rejects.
  */
 export async function saveUnsaved(store: IdentityStore): Promise<void> {

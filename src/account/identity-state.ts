@@ -10,7 +10,9 @@ export type IdentityState = NoIdentity | HeldIdentity;
 
 export interface NoIdentity {
   readonly kind: "none";
-  /** Why the saved files make no identity, as last told; "" before that. */
+  /**
+   * Why the saved files are no usable identity, as last logged; "" before that.
+   */
   readonly unusable: string;
 }
 
@@ -26,18 +28,18 @@ export interface HeldIdentity {
   /** Why changed files cannot be used; "" if there is no such trouble. */
   readonly fileTrouble: string;
   readonly unsaved: Unsaved;
-  /** ngrok was asked, and names no ingress for this operator. */
+  /** ngrok has replied that it has no ingress for this operator. */
   readonly hasNoIngress: boolean;
   /**
-   * When to delete the operators that a registration of an earlier process may
-   * have made after ours; undefined: done.
+   * When to delete the operators that a registration by an earlier process may
+   * have made after ours. Undefined if that is done.
    */
   readonly twinsDue: Date | undefined;
 }
 
 /**
- * The parts in use that are not on disk yet, each with the warning of the last
- * attempt to save it; "" before the first one.
+ * The parts in use that are not on disk yet. Each has the warning of the last
+ * attempt to save it, or "" before the first attempt.
  */
 export type Unsaved = Readonly<Partial<Record<Part, string>>>;
 
@@ -57,7 +59,8 @@ export const nothingYet: NoIdentity = { kind: "none", unusable: "" };
 
 /**
  * Takes another identity into use. Throws NgrokdError `state` if its
- * certificate cannot be read; files and answers were checked for that before.
+ * certificate cannot be read. Callers have already checked files and replies
+ * for that.
  */
 export function adopted(before: IdentityState, identity: Identity, now: Date): HeldIdentity {
   const known = before.kind === "held" && before.identity.operatorId === identity.operatorId;
@@ -75,8 +78,8 @@ export function adopted(before: IdentityState, identity: Identity, now: Date): H
 }
 
 /**
- * The files were read. An identity in use is replaced only by another whole
- * one; with files that make none it stays, with a warning.
+ * The files were read. Only another complete identity replaces the one in use.
+ * If the files have none, the one in use stays, with a warning.
  */
 export function filesRead(
   before: IdentityState,
@@ -111,32 +114,32 @@ function firstRead(
   const text = `The saved identity cannot be used: ${found.reason}`;
   return {
     state: { ...before, unusable: found.reason },
-    lines: [{ level: "warn", text, hint: "ngrok is asked to put it right" }],
+    lines: [{ level: "warn", text, hint: "ngrokd asks ngrok to repair it" }],
   };
 }
 
-/** Changed files make no identity; the one in use stays. */
+/** The changed files are no usable identity; the one in use stays. */
 export function filesUnusable(
   state: HeldIdentity,
   reason: string,
   now: Date,
 ): Transition<HeldIdentity> {
-  // Our own files with an expired certificate are no change: renewing tells
-  // about that.
+  // If our own certificate has expired, the files have not changed. The renewal
+  // reports this case.
   if (state.certificate.notAfter <= now) return { state };
   const text = `The files of the identity have changed and cannot be used, so the previous ones stay in use: ${reason}`;
   const lines: Line[] = text === state.fileTrouble ? [] : [{ level: "warn", text }];
   return { state: { ...state, fileTrouble: text }, lines };
 }
 
-/** This program has written files: they have to be read again. */
+/** This program has written files, so they must be read again. */
 export function filesWritten<State extends IdentityState>(state: State): State {
   return state.kind === "held" ? { ...state, stamp: undefined } : state;
 }
 
 /**
- * A renewed certificate is in use, and has to be saved, with the ingress that
- * came with it. Trouble stays until {@link renewalEnded}.
+ * A renewed certificate is in use, and it must be saved, together with its
+ * ingress. The trouble stays until {@link renewalEnded}.
  */
 export function renewed(before: HeldIdentity, identity: Identity): HeldIdentity {
   const { certificate = "", ingress = "" } = before.unsaved;
@@ -150,8 +153,8 @@ export function renewed(before: HeldIdentity, identity: Identity): HeldIdentity 
 }
 
 /**
- * The end of a renewal. A new certificate that is due again counts as a
- * failure: it would be renewed at every turn of the loop.
+ * The end of a renewal. If the new certificate is already due, this counts as a
+ * failure. Otherwise it would be renewed at every turn of the loop.
  */
 export function renewalEnded(
   state: HeldIdentity,
@@ -165,8 +168,8 @@ export function renewalEnded(
 }
 
 /**
- * The next attempt waits. One that was forced before it was due leaves nothing
- * to wait for. `random`: 0 to 1, as {@link retryDelay} takes it.
+ * The next attempt waits. If the renewal was forced before it was due, there is
+ * no need to wait. `random`: 0 to 1, as {@link retryDelay} takes it.
  */
 export function renewalFailed(
   state: HeldIdentity,
@@ -190,15 +193,15 @@ export function renewalFailed(
 }
 
 /**
- * Why renewing has failed, as far as that matters now: a clock that was ahead
- * may have come back to a time when no renewal is due.
+ * The trouble of the last renewal, as far as it matters now. If a clock that
+ * was ahead is set back, no renewal may be due any more.
  */
 export const renewalTroubleAt = (
   { certificate, renewalTrouble }: HeldIdentity,
   now: Date,
 ): RenewalTrouble | undefined => (renewalDue(certificate, now) ? renewalTrouble : undefined);
 
-/** ngrok's answer for an operator whose files name no ingress. */
+/** ngrok's reply for an operator whose files have no ingress. */
 export function ingressNamed(state: HeldIdentity, endpoint: string | undefined): HeldIdentity {
   if (endpoint === undefined) return { ...state, hasNoIngress: true };
   return {
@@ -208,13 +211,13 @@ export function ingressNamed(state: HeldIdentity, endpoint: string | undefined):
   };
 }
 
-/** A part is on disk. */
+/** The part is on disk. */
 export function partSaved(state: HeldIdentity, part: Part): HeldIdentity {
   const { [part]: _, ...unsaved } = state.unsaved;
   return { ...afterWriting(state, part), unsaved };
 }
 
-/** A part could not be saved; it stays in use and unsaved. */
+/** The part could not be saved. It stays in use and unsaved. */
 export function partUnsaved(
   state: HeldIdentity,
   part: Part,
@@ -244,7 +247,7 @@ const savings = {
   },
 };
 
-/** Twins were looked for; without success this is due again. */
+/** The search for twins has ended. If it failed, it is due again. */
 export function twinsSearched(state: HeldIdentity, isDone: boolean, now: Date): HeldIdentity {
   return { ...state, twinsDue: isDone ? undefined : afterRegistrations(now) };
 }
@@ -266,16 +269,25 @@ export function warningsOf(state: IdentityState, warnDays: number, now: Date): s
 export function msUntilDue(state: IdentityState, now: Date): number {
   if (state.kind === "none") return Number.POSITIVE_INFINITY;
   const { certificate, renewalTrouble, twinsDue } = state;
-  const untilTwins =
-    twinsDue === undefined ? Number.POSITIVE_INFINITY : twinsDue.getTime() - now.getTime();
-  return Math.min(msUntilRenewal(certificate, renewalTrouble, now), untilTwins);
+  return Math.min(msUntilRenewal(certificate, renewalTrouble, now), msUntilTwins(twinsDue, now));
 }
 
 /**
- * A request has a deadline of 30 s. After it, nothing that a process before us
- * has sent can reach ngrok any more.
+ * Milliseconds until twins are searched for; 0 if it is due. A time further
+ * ahead than the wait comes from a clock that was set back since.
  */
-const afterRegistrations = (from: Date): Date => new Date(from.getTime() + 30_000);
+export function msUntilTwins(due: Date | undefined, now: Date): number {
+  if (due === undefined) return Number.POSITIVE_INFINITY;
+  const left = due.getTime() - now.getTime();
+  return left > registrationsMs ? 0 : Math.max(0, left);
+}
+
+/**
+ * The time after which requests of earlier processes cannot reach ngrok any
+ * more: a request has a deadline of 30 s.
+ */
+const registrationsMs = 30_000;
+const afterRegistrations = (from: Date): Date => new Date(from.getTime() + registrationsMs);
 
 function certificateOf({ operatorId, certPem }: Identity): CertificateFacts {
   const inspected = inspectCertificate(certPem);
@@ -286,7 +298,7 @@ function certificateOf({ operatorId, certPem }: Identity): CertificateFacts {
   );
 }
 
-/** The file still has the ingress of before: the unsaved one counts. */
+/** The file still has the previous ingress, so the unsaved one counts. */
 function withUnsavedIngress({ identity, unsaved }: HeldIdentity, found: Identity): Identity {
   const { operatorId, ingressEndpoint } = identity;
   return unsaved.ingress !== undefined && found.operatorId === operatorId

@@ -11,13 +11,13 @@ import {
 } from "./identity-state.ts";
 import { type ApiKeys, createApiKeys } from "./keys.ts";
 
-/** What the identity needs from outside. */
+/** The dependencies of the identity. */
 export interface IdentityDeps {
   /** The settings in effect. */
   readonly loaded: () => Loaded;
   readonly fetch: () => Fetch;
   readonly log: Log;
-  /** Told of every secret that must not reach the log. */
+  /** Called with every secret that must not reach the log. */
   readonly keepSecret: (secret: string) => void;
   readonly publish: (registration: Registration) => void;
   /**
@@ -30,7 +30,9 @@ export interface IdentityDeps {
   readonly random?: () => number;
 }
 
-/** The one holder of the identity's state, with what its effects need. */
+/**
+ * The one holder of the identity's state, with the dependencies of its effects.
+ */
 export interface IdentityStore extends Required<IdentityDeps> {
   readonly state: IdentityState;
   /** The state if there is an identity in use. */

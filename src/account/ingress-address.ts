@@ -7,9 +7,9 @@ import { ingressNamed } from "./identity-state.ts";
 import type { IdentityStore } from "./identity-store.ts";
 
 /**
- * The ingress address: the configured one, or the one that ngrok named at
- * registration if the user left the setting at its default. Throws NgrokdError
- * `config` if it is no address.
+ * The ingress address. If the user has left the setting at its default, the
+ * address that ngrok sent at registration counts instead. Throws NgrokdError
+ * `config` if it is not an address.
  */
 export function ingressAddress(loaded: Loaded, named: string | undefined): HostPort {
   const { ingressEndpoint } = loaded.config;
@@ -24,9 +24,9 @@ export function ingressAddress(loaded: Loaded, named: string | undefined): HostP
 }
 
 /**
- * Asks ngrok for the ingress of an operator whose files name none, as the Go
- * program leaves them, until ngrok has answered once. The answer is used at
- * once, and saved. Without an answer the default is dialled. Never rejects.
+ * Asks ngrok for the ingress of an operator whose files have none, as the Go
+ * program leaves them. It asks until ngrok has replied once. The reply is used
+ * at once, and saved. Without a reply the default is dialled. Never rejects.
  */
 export async function askForIngress(
   store: IdentityStore,

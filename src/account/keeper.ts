@@ -18,41 +18,41 @@ import { type KeySaved, readApiKey, tryAndSaveApiKey } from "./set-api-key.ts";
 import { deleteLateTwins } from "./twins.ts";
 
 /**
- * The identity of this machine with ngrok, and the API key that belongs to it.
- * Nothing else changes either; calls that do run one after the other.
+ * The identity of this machine with ngrok, and its API key. Nothing else
+ * changes either of them. Calls that change them run one after the other.
  */
 export interface IdentityKeeper {
   /** The identity in use; undefined while there is none. */
   readonly current: Identity | undefined;
   /**
-   * Why renewing the certificate has failed, while it is due and until it
+   * The trouble of the last renewal, while a renewal is due and until it
    * succeeds.
    */
   readonly renewalTrouble: RenewalTrouble | undefined;
   /** ngrok's API with the key in effect; undefined while there is none. */
   api(): Api | undefined;
   /**
-   * Takes another key into use, such as the one of a reloaded configuration. A
-   * text that is no key means no key.
+   * Takes another key into use, such as the one of a reloaded configuration. If
+   * the text is not a key, there is no key.
    */
   useKey(text: string): void;
   /**
-   * A pass's part: loads the saved identity, or registers with `api`; undefined
-   * without both. Files that an administrator has replaced are taken over, and
-   * a certificate that is due is renewed; neither can fail the pass. Rejects as
-   * `register` does, or with the reason of `signal`.
+   * One step of a pass. Loads the saved identity, or registers with `api`;
+   * undefined without both. If an administrator has replaced the files, the new
+   * ones are used. If the certificate is due, it is renewed. Neither can fail
+   * the pass. Rejects as `register` does, or with the reason of `signal`.
    */
   ensure(api: Api | undefined, signal: AbortSignal): Promise<Identity | undefined>;
   /**
-   * For an operator that ngrok has twice called unknown: registers again, uses
-   * the result, and only then deletes the old operator. Rejects as `register`
-   * does, or with `refused` if the operator is another account's; the old
-   * identity then stays.
+   * For an operator that is unknown to ngrok in two replies. Registers again,
+   * uses the result, and only then deletes the old operator. Rejects as
+   * `register` does. Rejects with `refused` if the operator belongs to another
+   * account; the old identity then stays.
    */
   replace(gone: Identity, api: Api, signal: AbortSignal): Promise<Identity>;
   /**
-   * Tries a key, saves it and takes it into use. Rejects as
-   * {@link tryAndSaveApiKey} does.
+   * Tries a key, saves it and takes it into use. Rejects as {@link
+   * tryAndSaveApiKey} does.
    */
   setApiKey(text: string, how: { switchAccount: boolean }): Promise<KeySaved>;
   /**
@@ -115,8 +115,8 @@ async function setApiKey(
   switchAccount: boolean,
 ): Promise<KeySaved> {
   const { keys, log, now } = store;
-  // Only a text that can be a key: any other word would be blotted out of every
-  // later line of the log.
+  // Only a text that can be a key: the log redacts every occurrence of it, also
+  // if it is an ordinary word.
   store.keepSecret(readApiKey(text));
   const { config, path } = store.loaded();
   const paths = store.paths();

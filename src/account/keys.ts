@@ -6,19 +6,24 @@ import { type ApiKey, parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { userAgent } from "../version.ts";
 
-/** The API key in use, and the keys before it: they know our operator. */
+/**
+ * The API key in use, and earlier ones: the account of an earlier key may have
+ * our operator.
+ */
 export interface ApiKeys {
   readonly inUse: ApiKey | undefined;
   /** ngrok's API with the key in use; undefined without one. */
   api(): Api | undefined;
-  /** Takes a text from the configuration; one that is no key means no key. */
+  /**
+   * Takes a text from the configuration. If it is not a key, there is no key.
+   */
   use(text: string): void;
   /** Takes a key whose account has the operator in use. */
   useProven(key: ApiKey): void;
   /**
-   * Rejects with NgrokdError `refused` if a former key knows the operator: the
-   * key in use then belongs to another account. Rejects with the error of
-   * {@link Api} if a former key cannot be tried.
+   * Rejects with NgrokdError `refused` if an earlier key's account has the
+   * operator: the key in use then belongs to another account. Rejects with the
+   * error of {@link Api} if an earlier key cannot be tried.
    */
   refuseAnotherAccount(operatorId: string, signal: AbortSignal): Promise<void>;
 }
@@ -71,7 +76,7 @@ function keyIn(text: string): ApiKey | undefined {
   return key.ok ? key.value : undefined;
 }
 
-/** A refused key counts like one of an account without the operator. */
+/** A refused key counts as a key of an account without the operator. */
 async function isOperatorOf(api: Api, operatorId: string, signal: AbortSignal): Promise<boolean> {
   return await knowsOperator(api, operatorId, signal).catch((error: unknown) => {
     if (isNgrokdError(error, "unauthorized")) return false;
@@ -80,8 +85,8 @@ async function isOperatorOf(api: Api, operatorId: string, signal: AbortSignal): 
 }
 
 /**
- * Whether the operator is in the account of the API's key. A proxy's 404 is no
- * answer: rejects as {@link Api} does.
+ * Whether the operator is in the account of the API's key. A 404 from a proxy
+ * proves nothing, so it rejects as {@link Api} does.
  */
 export async function knowsOperator(
   api: Api,

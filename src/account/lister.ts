@@ -4,8 +4,8 @@ import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 
 /**
- * Lists the endpoints bound to an operator. Rejects as {@link Api} does. An
- * unchanged list comes back as the same array.
+ * Lists the endpoints bound to an operator. Rejects as {@link Api} does.
+ * Returns an unchanged list as the same array.
  */
 export type Lister = (
   api: Api,
@@ -13,7 +13,9 @@ export type Lister = (
   signal: AbortSignal,
 ) => Promise<readonly ApiEndpoint[]>;
 
-/** Both lists of ngrok's, and the result, at a time of the lister's clock. */
+/**
+ * Both of ngrok's lists and the result, with the time of the lister's clock.
+ */
 interface Listing {
   readonly bound: readonly ApiEndpoint[];
   readonly all: readonly ApiEndpoint[];
@@ -22,14 +24,14 @@ interface Listing {
 }
 
 /**
- * The bound endpoints less those that the account no longer has:
- * bound_endpoints lags behind deletions (docs/protocol.md, "ngrok's API"). The
- * account's list is best effort: without it, the bound list counts as it is.
+ * The bound endpoints without those that the account no longer has, since
+ * bound_endpoints lags behind deletions (docs/protocol.md, "ngrok's API"). If
+ * the account's list cannot be read, the bound list is used unchanged.
  *
  * The account's list is as long as the bound one, and ngrok limits the rate of
- * requests. A list of many pages is asked for if the bound one has changed, and
- * otherwise once in ten seconds for each page. `now`: milliseconds of a
- * monotonic clock.
+ * requests. A list of many pages is therefore read again only in two cases: if
+ * the bound list has changed, or after ten seconds for each page. `now`:
+ * milliseconds of a monotonic clock.
  */
 export function createLister(log: Log, now: () => number = () => performance.now()): Lister {
   let last: Listing | undefined;
@@ -52,11 +54,13 @@ export function createLister(log: Log, now: () => number = () => performance.now
 }
 
 /**
- * Pure: for how long an account's list is believed. A single page costs nothing
- * worth saving.
+ * Pure: how long an account's list is used without a new request. For a single
+ * page, no request is saved.
  */
 const lifetimeMs = (all: readonly ApiEndpoint[]): number =>
   Math.floor(all.length / pageSize) * 10_000;
 
-/** ngrok's own; with other pages it is only a measure of length. */
+/**
+ * ngrok's page size. If pages have another size, it only measures the length.
+ */
 const pageSize = 100;

@@ -1,9 +1,10 @@
 import { retryDelay } from "../model/backoff.ts";
+import { later, type Moment, moment } from "../model/moment.ts";
 
 /** How a pass ended, for the time of the next one. */
 export type PassEnd =
   | { readonly kind: "ok" }
-  /** A pass soon: a reply of ngrok's has to be confirmed. */
+  /** A pass soon, since a reply from ngrok needs confirmation. */
   | { readonly kind: "confirm" }
   | { readonly kind: "failed"; readonly error: unknown }
   /** No pass without a kick: there is no API key. */
@@ -11,11 +12,11 @@ export type PassEnd =
 
 export interface Loop {
   /**
-   * Asks for a pass that begins after this call; settles when that pass has
-   * ended, and never rejects.
+   * Asks for a pass that begins after this call. Settles when that pass has
+   * ended. Never rejects.
    */
   kick(): Promise<void>;
-  /** No further passes; settles when the running one has ended. */
+  /** Prevents further passes. Settles when the running one has ended. */
   stop(): Promise<void>;
   readonly schedule: Schedule;
 }
@@ -24,8 +25,8 @@ export interface Loop {
 export interface Schedule {
   /** Passes in a row that have failed. */
   readonly failures: number;
-  /** Undefined while a pass runs, and if only a kick brings the next. */
-  readonly next: Date | undefined;
+  /** Undefined while a pass runs, or if only a kick starts the next one. */
+  readonly next: Moment | undefined;
 }
 
 export interface LoopOptions {
@@ -47,7 +48,7 @@ export function startLoop(options: LoopOptions): Loop {
   let waiters: (() => void)[] = [];
   let kicked = true;
   let failures = 0;
-  let next: Date | undefined;
+  let next: Moment | undefined;
   const finished = run();
   return {
     kick() {
@@ -77,7 +78,7 @@ export function startLoop(options: LoopOptions): Loop {
       failures = end.kind === "failed" ? failures + 1 : 0;
       const delay = delayAfter(end, failures, intervalMs(), random());
       if (kicked || abort.signal.aborted) continue;
-      next = delay === undefined ? undefined : new Date(Date.now() + delay);
+      next = delay === undefined ? undefined : later(moment(), delay);
       await sleep(delay);
       next = undefined;
     }
@@ -99,7 +100,7 @@ export function startLoop(options: LoopOptions): Loop {
 const confirmMs = 2000;
 
 /**
- * Pure: milliseconds to the next pass; undefined: only a kick brings it.
+ * Pure: milliseconds to the next pass; undefined if only a kick starts it.
  * `random` is 0 to 1, as {@link retryDelay} takes it.
  */
 export function delayAfter(

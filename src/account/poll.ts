@@ -14,16 +14,16 @@ import { isSuspiciouslyShort } from "./short-list.ts";
 /** One pass; `signal` aborts it. Never rejects. */
 export type Pass = (signal: AbortSignal) => Promise<PassResult>;
 
-/** The effects of one pass, so that a test can stage any of them. */
+/** The dependencies of one pass. A test can replace any of them. */
 export interface PassDeps {
   /** ngrok's API with the key in effect; undefined while there is none. */
   readonly api: () => Api | undefined;
   /**
-   * The saved identity, or one freshly registered with `api`; undefined without
+   * The saved identity, or one newly registered with `api`; undefined without
    * both.
    */
   readonly identity: (api: Api | undefined, signal: AbortSignal) => Promise<Identity | undefined>;
-  /** Another identity for one whose operator ngrok does not know any more. */
+  /** Replaces an identity whose operator is unknown to ngrok. */
   readonly replace: (gone: Identity, api: Api, signal: AbortSignal) => Promise<Identity>;
   readonly reconcile: (listed: readonly ApiEndpoint[]) => Promise<Reconciled>;
   /** The list that was saved before this start. */
@@ -35,10 +35,10 @@ export interface PassDeps {
 }
 
 /**
- * One pass (design.md): the identity, the list, and this machine made to match
- * it. Never rejects. If ngrok cannot be asked, its last list counts, also one
- * of before this start: running endpoints stay, and failed ones are tried
- * again.
+ * One pass (design.md). It gets the identity and the list, and makes this
+ * machine match the list. Never rejects. If ngrok cannot be asked, its last
+ * list counts, also the one that an earlier process saved. Running endpoints
+ * stay, and failed ones are tried again.
  */
 export function createPass(deps: PassDeps): Pass {
   const list = createLister(deps.log);
@@ -53,8 +53,7 @@ export function createPass(deps: PassDeps): Pass {
   return async (signal) => {
     try {
       const identity = await deps.identity(deps.api(), signal);
-      // Asked again: the key may have changed while the identity was waited
-      // for.
+      // Call again: the key may have changed during the wait for the identity.
       const api = deps.api();
       if (api === undefined || identity === undefined) return { kind: "idle" };
       const reply = await ask(list, api, identity, signal);
@@ -102,7 +101,7 @@ export function createPass(deps: PassDeps): Pass {
     }
   }
 
-  /** Makes a list true, then saves it for the next start. */
+  /** Makes this machine match a list, then saves it for the next start. */
   async function serve(list: LastList): Promise<Reconciled> {
     const reconciled = await deps.reconcile(list.endpoints);
     memory = { ...memory, served: list.endpoints };
@@ -112,19 +111,19 @@ export function createPass(deps: PassDeps): Pass {
       memory = { ...memory, saved: list };
       return reconciled;
     } catch (error) {
-      // A problem of the pass; the next one tries again.
+      // Reported as a problem of this pass; the next pass tries again.
       const problem = { reason: reasonOf(error), hint: hintOf(error) };
       return { ...reconciled, problems: [...reconciled.problems, problem] };
     }
   }
 }
 
-/** ngrok's reply to the question for our operator's endpoints. */
+/** ngrok's reply to the request for our operator's endpoints. */
 export type Reply =
   | ({ readonly kind: "listed" } & LastList)
   | { readonly kind: "unknown" | "failed"; readonly operatorId: string; readonly error: unknown };
 
-/** What passes remember of each other. */
+/** The state that one pass leaves for the next. */
 export interface PassMemory {
   /** The list that was saved before this start. */
   readonly lastList: LastList | undefined;
@@ -132,20 +131,22 @@ export interface PassMemory {
   readonly served: readonly ApiEndpoint[] | undefined;
   /** The list that is on disk, as far as this process has written it. */
   readonly saved: LastList | undefined;
-  /** The operator that ngrok did not know at the last answer. */
+  /** The operator that was unknown to ngrok at the last reply. */
   readonly unknownOperator: string | undefined;
-  /** The last list was too short to be believed at once. */
+  /** The last list was so short that a second one must confirm it. */
   readonly sawShortList: boolean;
 }
 
 type ListVerdict =
   | { readonly kind: "listed"; readonly list: LastList }
-  /** A list that must be seen again before it is believed. */
+  /** A short list; a second one must confirm it. */
   | { readonly kind: "short"; readonly servedCount: number };
 
 export type Verdict =
   | ListVerdict
-  /** An unknown operator that must be seen again before it is replaced. */
+  /**
+   * An unknown operator; a second reply must confirm it before the replacement.
+   */
   | { readonly kind: "unknown"; readonly operatorId: string; readonly error: unknown }
   | { readonly kind: "replace"; readonly error: unknown }
   /** ngrok cannot be asked; with the endpoints that count meanwhile. */
@@ -156,9 +157,9 @@ export type Verdict =
     };
 
 /**
- * Pure: the meaning of a reply. Two replies in a row are needed to retire most
- * of the bindings in `serving` (keys), or to replace the operator. A failure in
- * between is no reply.
+ * Pure: the meaning of a reply. Two replies in a row are needed to remove most
+ * of the bindings in `serving` (keys), or to replace the operator. A failure
+ * between them is not a reply.
  */
 export function judge(
   memory: PassMemory,
@@ -206,10 +207,11 @@ function endpointsBefore(
 }
 
 function isShort(endpoints: readonly ApiEndpoint[], serving: readonly string[]): boolean {
-  return isSuspiciouslyShort(
-    serving,
-    new Set(bindingsOf(endpoints).bindings.map(({ key }) => key)),
-  );
+  const { bindings, wildcards } = bindingsOf(endpoints);
+  // A wildcard that is not served here counts for nothing.
+  const served = new Set(serving);
+  const counting = [...bindings, ...wildcards.filter(({ key }) => served.has(key))];
+  return isSuspiciouslyShort(serving, new Set(counting.map(({ key }) => key)));
 }
 
 const isSameList = (a: LastList | undefined, b: LastList): boolean =>

@@ -1,6 +1,6 @@
 /**
- * A poll without an answer for so many milliseconds makes the daemon unhealthy.
- * The deadline of every request is far shorter.
+ * The milliseconds without a reply after which a poll makes the daemon
+ * unhealthy. The deadline of every request is far shorter.
  */
 const stuckMs = 10 * 60_000;
 
@@ -9,7 +9,7 @@ const stuckMs = 10 * 60_000;
  */
 export interface Progress {
   begin(): void;
-  /** ngrok's API has answered a request, with whatever status. */
+  /** ngrok's API has replied to a request, with any status. */
   answered(): void;
   end(): void;
   /** False if a poll hangs: only a restart helps then. */

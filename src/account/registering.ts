@@ -24,9 +24,9 @@ export async function registerFirst(
 }
 
 /**
- * Registers again in the place of an operator that ngrok does not know any
- * more. Rejects as {@link register} does, or with `refused` if the operator
- * belongs to another account than the key; the old identity then stays.
+ * Registers again if the operator is unknown to ngrok. Rejects as {@link
+ * register} does. Rejects with `refused` if the operator and the key belong to
+ * different accounts; the old identity then stays.
  */
 export async function replaceOperator(
   store: IdentityStore,
@@ -37,8 +37,8 @@ export async function replaceOperator(
   const { held, keys, log } = store;
   // An earlier call in the queue may have replaced it already.
   if (held !== undefined && held.identity.operatorId !== gone.operatorId) return held.identity;
-  // A key that was written into the configuration by hand may be of an account
-  // that never had the operator.
+  // A key that was written into the configuration by hand may belong to an
+  // account that never had the operator.
   await keys.refuseAnotherAccount(gone.operatorId, signal);
   log.warn(`ngrok no longer knows the operator ${gone.operatorId}; registering this machine again`);
   try {

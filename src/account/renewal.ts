@@ -19,14 +19,14 @@ export interface CertificateRefresh {
   /** False: it was not due. */
   readonly renewed: boolean;
   readonly at: Date;
-  /** The end of the certificate in use now, and when its renewal is due. */
+  /** The end of the certificate in use, and the time of its renewal. */
   readonly notAfter: Date;
   readonly due: Date;
 }
 
 /**
- * Renews the certificate if that is due. Rejects only if `signal` aborts: any
- * other failure is in the state, and the next attempt has its time there.
+ * Renews the certificate if that is due. Rejects only if `signal` aborts. Any
+ * other failure is in the state, with the time of the next attempt.
  */
 export async function renewIfDue(
   store: IdentityStore,
@@ -71,7 +71,7 @@ export async function refreshCertificate(
   return { renewed: true, ...facts(certificate) };
 }
 
-/** The new certificate is used at once, whether it can be saved or not. */
+/** The new certificate is used at once, even if it cannot be saved. */
 async function renew(
   store: IdentityStore,
   held: HeldIdentity,

@@ -14,7 +14,7 @@ const dayMs = 86_400_000;
 
 /**
  * Pure: whether to renew the certificate now. `waiting`: it is due, but the
- * next attempt has its time.
+ * time of the next attempt has not come.
  */
 export function renewalNeed(
   certificate: Validity,
@@ -35,8 +35,9 @@ export function msUntilRenewal(
 }
 
 /**
- * The time of the next attempt. One that is further ahead than any delay comes
- * from a clock that was set back since; it would never be reached.
+ * The time of the next attempt. If it is further ahead than any delay, the
+ * clock was set back after the failure. Then it counts no more, since it would
+ * not come for a long time.
  */
 function nextTry(certificate: Validity, trouble: RenewalTrouble | undefined, now: Date): number {
   const due = renewalTime(certificate).getTime();
@@ -45,9 +46,9 @@ function nextTry(certificate: Validity, trouble: RenewalTrouble | undefined, now
 }
 
 /**
- * Pure: the warning about the certificate, a sentence; undefined if all is
- * well. `warnDays` counts only when the renewal is due: a certificate that
- * lives for an hour is always near its end.
+ * Pure: the warning about the certificate, a sentence; undefined if there is
+ * none. `warnDays` counts only when the renewal is due, since a certificate
+ * that lasts an hour is always near its end.
  */
 export function certificateWarning(
   certificate: Validity,

@@ -8,11 +8,12 @@ import type { Log } from "../model/log.ts";
 /** The selectors by which ngrok chooses the endpoints of our operator. */
 export interface Selectors {
   /**
-   * A pass's part: sets the configured selectors at ngrok if it uses others.
-   * Costs one call at the start, and one after each change. A configuration
-   * that never set them costs none: then the dashboard sets them. A failure is
-   * told and tried again at the next pass. It does not fail this one, since
-   * ngrok goes on with its selectors. Rejects only with the reason of `signal`.
+   * One step of a pass. If ngrok uses other selectors, it sets the configured
+   * ones there. It costs one call at the start, and one after each change. If
+   * the selectors were never configured, it makes no call, and the dashboard
+   * sets them. A failure is logged, and the next pass tries again. It does not
+   * fail this pass, since ngrok keeps its selectors. Rejects only with the
+   * reason of `signal`.
    */
   ensure(api: Api, operatorId: string, signal: AbortSignal): Promise<void>;
   /** Why ngrok does not use the configured selectors; "" if it does. */
@@ -44,7 +45,7 @@ export function createSelectors({
       wasConfigured ||= origins["bound_endpoints.selectors"] !== "default";
       const wanted = JSON.stringify([operatorId, selectors]);
       if (!wasConfigured || confirmed === wanted) return;
-      // A failed call may have had its effect: only its answer was lost.
+      // A failed call may have had its effect, with only its reply lost.
       confirmed = undefined;
       try {
         const operator = await api.getOperator(operatorId, signal);

@@ -19,20 +19,21 @@ import { knowsOperator } from "./keys.ts";
 export interface TryKeyOptions {
   readonly apiUrl: string;
   /**
-   * The operator of this machine, with a good certificate or not; undefined if
-   * it is not registered. The key must be of the same account.
+   * The operator of this machine, even if its certificate is unusable.
+   * Undefined if the machine is not registered. The key must belong to the same
+   * account.
    */
   readonly operatorId: string | undefined;
   /** The configuration file that holds the key. */
   readonly configPath: string;
   /**
-   * The key before, if there is one. It shows whether the operator belongs to
+   * The previous key, if there is one. It shows whether the operator belongs to
    * another account, and deletes it there.
    */
   readonly oldKey?: ApiKey | undefined;
   /**
-   * If the key is of another account, this machine moves there. Without it such
-   * a key is refused.
+   * If the key belongs to another account, this machine moves there. Without it
+   * such a key is refused.
    */
   readonly switchAccount?: SwitchOptions | undefined;
   readonly fetch?: Fetch;
@@ -55,10 +56,10 @@ export interface KeySaved {
 }
 
 /**
- * Tries a key against ngrok's API, and saves it only then. A wrong key changes
- * nothing, and neither does an API that cannot be asked. Rejects with
- * NgrokdError `usage` (no key), `unauthorized`, `refused` (of another account),
- * or the error of the API call.
+ * Tries a key against ngrok's API, and saves it only if the API accepts it.
+ * With a wrong key, or without a reply from the API, nothing changes. Rejects
+ * with NgrokdError `usage` (not a key), `unauthorized`, `refused` (of another
+ * account), or the error of the API call.
  */
 export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Promise<KeySaved> {
   const { operatorId, configPath, switchAccount, signal } = options;
@@ -80,7 +81,7 @@ export async function tryAndSaveApiKey(text: string, options: TryKeyOptions): Pr
   return { key, moved: await attempt(unmoved, () => move(key, api, to, options)) };
 }
 
-/** Throws NgrokdError `usage` if the text is no API key. */
+/** Throws NgrokdError `usage` if the text is not an API key. */
 export function readApiKey(text: string): ApiKey {
   const key = parseApiKey(text.trim());
   if (key.ok) return key.value;
@@ -91,12 +92,12 @@ export function readApiKey(text: string): ApiKey {
 
 /**
  * Registers in the key's account with the existing key pair. Before anything is
- * saved, ngrok has to answer for the new operator. The identity's files are
- * saved before the configuration's key. A crash in between leaves the new
- * operator with the API key of the old account, which does not know it. The
- * daemon then registers with the old account again, and finds its old operator
- * by the key pair: all is as before. The other order would lose the only key
- * that can still delete the old operator.
+ * saved, ngrok must reply to a request for the new operator. The identity's
+ * files are saved before the configuration's key. A crash between the two
+ * leaves the new operator with the API key of the old account, which does not
+ * have it. The daemon then registers with the old account again, and finds its
+ * old operator by the key pair. So the old state is back. The other order would
+ * lose the only key that can still delete the old operator.
  */
 async function move(
   key: ApiKey,
@@ -181,8 +182,8 @@ function apiWith(key: ApiKey, { apiUrl, fetch }: TryKeyOptions): Api {
 }
 
 /**
- * Runs `work`. Its error begins with `prevented`, and says that nothing was
- * changed.
+ * Runs `work`. If it fails, the error begins with `prevented` and says that
+ * nothing has changed.
  */
 async function attempt<T>(prevented: string, work: () => Promise<T>): Promise<T> {
   try {

@@ -1,9 +1,9 @@
 /**
- * Pure: whether a list lacks so many served bindings that it must be seen twice
- * before an endpoint is removed: one error of the API must not cut every
- * service. True for a list that is suddenly empty, and for one that lacks at
- * least three bindings and more than half of them. Both arguments are keys of
- * bindings.
+ * Pure: whether a list lacks so many served bindings that a second one must
+ * confirm it before endpoints are removed. Otherwise one error of the API could
+ * cut every service. True for a list that is suddenly empty, and for one that
+ * lacks at least three bindings and more than half of them. Both arguments are
+ * keys of bindings.
  */
 export function isSuspiciouslyShort(
   served: readonly string[],

@@ -14,13 +14,13 @@ import { createSerial } from "../model/serial.ts";
  */
 export interface TrustKeeper {
   readonly ca: Trust["ca"];
-  /** The same in a file; see {@link keepTrustFile}. */
+  /** The same CAs in a file; see {@link keepTrustFile}. */
   readonly caFile: string | undefined;
   /** Why files among them cannot be used, a sentence each. */
   readonly warnings: readonly string[];
   /**
-   * Reads them again. If that fails, the CAs stay as they were, with a warning;
-   * a configured CA that is gone twice in a row is no longer trusted. Never
+   * Reads the CAs again. If that fails, they stay unchanged, with a warning. If
+   * a configured CA is missing twice in a row, it is no longer trusted. Never
    * rejects.
    */
   reread(): Promise<void>;
@@ -55,7 +55,7 @@ export async function createTrustKeeper({
     get warnings() {
       return trust.warnings;
     },
-    // In turn: a read that began before a reload must not end after it.
+    // One after the other: a read from before a reload must not end after it.
     reread: () => inTurn(rereadNow),
   };
 
@@ -76,7 +76,7 @@ export async function createTrustKeeper({
   }
 
   /**
-   * A CA that was deleted is not believed for longer than it may take to put
+   * A deleted CA stays trusted for one pass only. That is enough time to put
    * another one in its place.
    */
   async function withoutThem(error: unknown): Promise<Trust> {
@@ -96,7 +96,7 @@ export async function createTrustKeeper({
     file = path === undefined ? undefined : { path, stamp: await stampOf(path) };
   }
 
-  /** Every pass reads them; what is wrong with them is logged once. */
+  /** Logs each fault of the CAs once, although every pass reads them. */
   function tell(): void {
     for (const warning of trust.warnings) if (!logged.includes(warning)) log.warn(warning);
     logged = trust.warnings;
@@ -104,8 +104,8 @@ export async function createTrustKeeper({
 }
 
 /**
- * Why other settings cannot be used: the CA that they name cannot be read. A
- * daemon would not start with them.
+ * Why other settings cannot be used: their CA cannot be read. A daemon would
+ * not start with them.
  */
 export async function checkTrust(next: Loaded, current: Loaded): Promise<readonly Problem[]> {
   const key = "server.ingress_ca";

@@ -2,13 +2,13 @@ import type { Api } from "../cloud/api.ts";
 import { isUnknownToNgrok } from "../cloud/refusal.ts";
 import { deleteTwins, type Identity } from "../cloud/registration.ts";
 import { reasonOf } from "../model/error.ts";
-import { twinsSearched } from "./identity-state.ts";
+import { msUntilTwins, twinsSearched } from "./identity-state.ts";
 import type { IdentityStore } from "./identity-store.ts";
 
 /**
- * Deletes the operators of cut-off registrations if that is due. It is done
- * right after a registration, and again when no request of an earlier process
- * can still arrive. Never rejects; a failure makes it due again.
+ * Deletes the operators of interrupted registrations if that is due. This
+ * happens right after a registration, and again when no request of an earlier
+ * process can still arrive. Never rejects; after a failure it is due again.
  */
 export async function deleteLateTwins(
   store: IdentityStore,
@@ -16,12 +16,12 @@ export async function deleteLateTwins(
   signal: AbortSignal,
 ): Promise<void> {
   const { held, now } = store;
-  if (held?.twinsDue === undefined || held.twinsDue > now()) return;
+  if (held === undefined || msUntilTwins(held.twinsDue, now()) > 0) return;
   const isDone = await searchTwins(store, held.identity, api, signal);
   store.enter({ state: twinsSearched(held, isDone, now()) });
 }
 
-/** Returns whether no twin is left; never rejects. */
+/** Returns true if no twin is left. Never rejects. */
 export async function searchTwins(
   { log }: IdentityStore,
   identity: Identity,
@@ -38,9 +38,9 @@ export async function searchTwins(
 }
 
 /**
- * Deletes the operator that another one has replaced. ngrok said twice that it
- * is gone; if ngrok erred, this leaves nothing of ours in the account. Never
- * rejects.
+ * Deletes an operator after its replacement. ngrok has reported twice that it
+ * is gone. If ngrok was wrong, this leaves no operator of ours behind in the
+ * account. Never rejects.
  */
 export async function deleteReplaced(
   { log, held }: IdentityStore,

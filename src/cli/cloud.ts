@@ -91,8 +91,7 @@ export default command({
       const cloud = await startLocalCloud(options);
       try {
         for (const { fault, times } of faults) cloud.faults.set(fault, times);
-        // The intermediate certificate, since that is the one that ngrok
-        // publishes.
+        // The intermediate certificate, as ngrok publishes it.
         await writeFileAtomic(caFile, cloud.intermediatePem, { mode: 0o644 });
         const ready = {
           apiUrl: cloud.apiUrl,
@@ -149,7 +148,7 @@ function introduction(cloud: LocalCloud, caFile: string, { paint }: Say): string
 }
 
 /**
- * Every value of a flag, in order, since citty keeps the last one only. The
+ * Every value of a flag, in order, since citty keeps only the last one. The
  * flags have been checked before.
  */
 function repeated(rawArgs: readonly string[], flag: string): string[] {

@@ -14,16 +14,14 @@ export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
   /**
    * Aborts at the first SIGINT, SIGTERM or SIGHUP. It ends the commands that
-   * stay (serve, cloud, demo). The handlers are installed when a command first
-   * reads it; other commands end by the signal itself, as any program does.
+   * run until they are stopped (serve, cloud, demo). The handlers are installed
+   * when a command first reads it. Other commands end by the signal itself, as
+   * any program does.
    */
   readonly stop: AbortSignal;
   /** Aborts at the second signal: open connections are cut. */
   readonly hurry: AbortSignal;
-  /**
-   * From now on SIGHUP calls this, unless it comes because the terminal was
-   * closed.
-   */
+  /** From now on, SIGHUP calls this instead, unless the terminal was closed. */
   readonly onHangUp: (listener: () => void) => void;
 }
 
@@ -62,13 +60,13 @@ export interface CommandSpec<T extends ArgsDef> {
   readonly description: string;
   readonly args?: T;
   /**
-   * Command lines that work as they are. --help shows them, and the tests run
+   * Command lines that work unchanged. --help shows them, and the tests run
    * them.
    */
   readonly examples: readonly string[];
   /**
-   * `rawArgs` are the words behind the command's name. They have all values of
-   * a repeated flag; `args` has the last one only.
+   * `rawArgs` are the words after the command's name. They have all values of a
+   * repeated flag, and `args` has only the last one.
    */
   readonly run: (
     args: Args<T>,
@@ -90,7 +88,7 @@ export function command<const T extends ArgsDef = Record<never, never>>(
   const definition = defineCommand({
     meta: { name, description },
     args: { ...args, ...globalArgs } as ArgsDef,
-    // run.ts passes the Io as citty's `data`, which has the type any.
+    // run.ts passes the Io as citty's `data`, whose type is any.
     run: ({ args: parsedArgs, data, rawArgs }) =>
       run(parsedArgs as unknown as Args<T>, data as Io, rawArgs),
   });

@@ -2,8 +2,8 @@ import { summaries } from "../desk/summaries.ts";
 import type { Command } from "./command.ts";
 
 /**
- * A command or a group of commands. A command is loaded when it is run, so that
- * `ngrokd list` starts without the daemon's code.
+ * A command or a group of commands. Each command's code is loaded when it runs,
+ * so `ngrokd list` starts without the daemon's code.
  */
 export interface Entry {
   readonly description: string;
@@ -27,6 +27,10 @@ export const commands: Tree = {
   health: {
     description: summaries.health,
     of: from(() => import("./health.ts")),
+  },
+  wait: {
+    description: "Wait until the daemon is ready, or serves the given names",
+    of: from(() => import("./wait.ts")),
   },
   doctor: {
     description: "Check everything, and show how to fix each problem",

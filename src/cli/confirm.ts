@@ -3,8 +3,8 @@ import type { Io } from "./command.ts";
 
 /**
  * Asks on the terminal before a change that cannot be undone. `how` is the
- * command line that does it without a question. Rejects with `cancelled` for
- * any answer but yes, and with `usage` if there is no terminal.
+ * command line that makes the change without a question. Rejects with
+ * `cancelled` for any answer but yes, and with `usage` if there is no terminal.
  */
 export async function confirm(question: string, how: string, { say }: Io): Promise<void> {
   if (say.json || process.stdin.isTTY !== true || process.stderr.isTTY !== true) {

@@ -6,17 +6,17 @@ import { wordsOf } from "../desk/words.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Io } from "./command.ts";
 
-// A client parses one reply, so a compiled parser would cost more than it
+// A client parses one reply, so compiling the parser would cost more than it
 // saves.
 config({ jitless: true });
 
-/** The flags that say where the daemon is. */
+/** The flags that select the daemon. */
 export interface DaemonArgs {
   readonly socket?: string | undefined;
   readonly config?: string | undefined;
 }
 
-/** Milliseconds for the whole exchange; the operation's own if not given. */
+/** Milliseconds for the whole exchange; default: those of the operation. */
 interface CallOptions {
   readonly patienceMs?: number;
 }
@@ -29,10 +29,10 @@ type Call = <N extends OperationName>(
 ) => Promise<ReplyTo<N>>;
 
 /**
- * Returns a function that runs an operation of the daemon that `--socket` and
- * `--config` name, and validates its reply. It rejects with what {@link
- * askDaemon} does, or with `protocol` for a reply of another shape, as an older
- * daemon or the Go program sends it.
+ * Returns a function that runs an operation of a daemon, selected by `--socket`
+ * and `--config`, and validates its reply. It rejects with the errors of {@link
+ * askDaemon}. It rejects with `protocol` if the reply has another shape, as
+ * from an older daemon or the Go program.
  */
 export function daemonAt(args: DaemonArgs, io: Io): Call {
   return async (name, ...[input = {}, options = {}]) => {

@@ -3,7 +3,7 @@ import { NgrokdError } from "../model/error.ts";
 import { closest } from "../model/similar.ts";
 
 /**
- * Checks the words behind a command's name, since citty accepts unknown flags.
+ * Checks the words after a command's name, since citty accepts unknown flags.
  * Throws NgrokdError `usage` for the first mistake.
  */
 export function checkFlags(
@@ -26,7 +26,8 @@ export function checkFlags(
     if (word === "--") return;
     if (!word.startsWith("-") || word === "-") {
       given += 1;
-      if (given > positionals.length) throw usageError(`Unexpected argument "${word}"`, path);
+      if (given > positionals.length && !isRepeated(positionals.at(-1)?.[1]))
+        throw usageError(`Unexpected argument "${word}"`, path);
       continue;
     }
     const [flag = "", value] = word.split(/=(.*)/s);
@@ -44,16 +45,20 @@ export function checkFlags(
 }
 
 /**
- * The error for a mistake on the command line; `near` is the word that was
+ * The error for a mistake on the command line. `near` is the word that was
  * probably meant.
  */
 export function usageError(message: string, path: readonly string[], near?: string): NgrokdError {
-  const help = `\`${["ngrokd", ...path, "--help"].join(" ")}\` lists what is possible`;
+  const help = `\`${["ngrokd", ...path, "--help"].join(" ")}\` shows the usage`;
   return new NgrokdError("usage", message, {
     hint: near === undefined ? help : `did you mean ${near}? ${help}`,
   });
 }
 
-/** The letters that stand for a flag. */
+/** Whether a positional argument may be given many times. */
+const isRepeated = (arg: ArgDef | undefined): boolean =>
+  arg !== undefined && "valueHint" in arg && (arg.valueHint ?? "").endsWith("…");
+
+/** The short letters of a flag. */
 export const aliasesOf = (arg: ArgDef): string[] =>
   ["alias" in arg ? (arg.alias ?? []) : []].flat();

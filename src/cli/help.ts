@@ -89,7 +89,10 @@ export function commandHelp(command: Command, path: readonly string[], say: Say)
 }
 
 function flagText([flag, arg]: [string, ArgDef]): string {
-  if (arg.type === "positional") return arg.required === false ? `[${flag}]` : `<${flag}>`;
+  if (arg.type === "positional") {
+    const word = arg.valueHint ?? flag;
+    return arg.required === false ? `[${word}]` : `<${word}>`;
+  }
   const short = aliasesOf(arg).map((letter) => `-${letter}, `);
   const value = arg.type === "boolean" ? "" : ` <${arg.valueHint ?? "value"}>`;
   return `${short.join("")}--${flag}${value}`;

@@ -1,9 +1,5 @@
-import type { ListItem } from "../desk/reply-schemas.ts";
 import { summaries } from "../desk/summaries.ts";
-import { readable } from "../model/parsed.ts";
-import type { Paint } from "../terminal/say.ts";
-import { table } from "../terminal/table.ts";
-import { widthOf, wrapped } from "../terminal/width.ts";
+import { listText } from "../terminal/list-text.ts";
 import { command } from "./command.ts";
 import { daemonAt } from "./daemon-socket.ts";
 import { watch } from "./list-watch.ts";
@@ -41,61 +37,6 @@ export default command({
     return undefined;
   },
 });
-
-/**
- * Pure: the text of `ngrokd list`: a line for each endpoint, and remarks below
- * it. A URL that would make the table wider than `width` has a line of its own,
- * so that the other lines stay short.
- */
-export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
-  const rows = items.map((item) => [
-    readable(item.url),
-    item.ip === "" ? "-" : `${item.ip}:${item.port}`,
-    stateText(item, paint),
-    connectionsText(item),
-  ]);
-  const headings = ["URL", "ADDRESS", "STATE", "CONNECTIONS"];
-  const others = [headings, ...rows].map(([, ...cells]) => cells.map(widthOf));
-  const taken = headings
-    .slice(1)
-    .map((_, i) => 2 + others.reduce((columns, widths) => Math.max(columns, widths[i] ?? 0), 0));
-  const room = taken.reduce((left, columns) => left - columns, width);
-  const isLong = (url = ""): boolean => widthOf(url) > Math.max(30, room);
-  const short = rows.map(([url = "", ...cells]) => [isLong(url) ? "" : url, ...cells]);
-  const [head = "", ...lines] = table(headings, short, paint).split("\n");
-  const ownLine = ([url = ""]: readonly string[] = []): string[] => (isLong(url) ? [url] : []);
-  return [
-    head,
-    ...items.flatMap((item, i) => [
-      ...ownLine(rows[i]),
-      lines[i] ?? "",
-      ...remarkLines(item, width),
-    ]),
-  ].join("\n");
-}
-
-function stateText({ state }: ListItem, paint: Paint): string {
-  return state === "listening"
-    ? paint.good(state)
-    : state === "failed"
-      ? paint.bad(state)
-      : paint.careful(state);
-}
-
-function remarkLines({ reason, warning, connections }: ListItem, width: number): string[] {
-  const failure =
-    connections.last_error === "" ? "" : `the latest connection failed: ${connections.last_error}`;
-  return [reason, warning, failure]
-    .flatMap((remark) => wrapped(remark, width - 4))
-    .map((line) => `    ${line}`);
-}
-
-function connectionsText({ connections, ip }: ListItem): string {
-  if (ip === "") return "-";
-  const { active, total, errors, refused } = connections;
-  const failed = errors + refused > 0 ? `, ${errors + refused} failed` : "";
-  return `${active} open, ${total} total${failed}`;
-}
 
 function emptyText(reason: string, hint: string): string {
   const advice = hint === "" ? "" : `\nhint: ${hint}`;

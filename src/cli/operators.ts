@@ -100,8 +100,8 @@ export default command({
 });
 
 /**
- * Deletes one after the other: deleting is rare, and ngrok limits the rate.
- * Returns the ids that could not be deleted, with the reason.
+ * Deletes the operators one after the other: deleting is rare, and ngrok limits
+ * the rate. Returns the ids that could not be deleted, with the reason.
  */
 async function prune(api: Api, stale: readonly OurOperator[]): Promise<Map<string, string>> {
   const failures = new Map<string, string>();

@@ -29,8 +29,8 @@ export default command({
 });
 
 /**
- * The endpoints that the running daemon serves, and its hosts file; undefined
- * if none runs.
+ * The endpoints that the running daemon serves, and its hosts file. Undefined
+ * if no daemon runs.
  */
 async function served(
   args: DaemonArgs,
@@ -158,6 +158,7 @@ const section = (title: string, lines: readonly string[]): string[] =>
   lines.length === 0 ? [] : [title, ...lines];
 
 /**
- * A line of the hosts file without control characters: others have written it.
+ * A line of the hosts file without control characters, since other programs
+ * write this file too.
  */
 const shown = (line: string): string => readable(line.trimEnd().replaceAll("\t", "  "));

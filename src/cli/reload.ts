@@ -59,7 +59,7 @@ function refusal({ config_path, problems }: ReloadReport): NgrokdError {
 }
 
 /**
- * The value as one line of JSON, which is YAML too; a single word has no
+ * The value as one line of JSON, which is also YAML. A single word has no
  * quotes.
  */
 const valueText = (value: unknown): string =>

@@ -1,4 +1,4 @@
-// The command line: from its words to a command, and from results to text.
+// The command line: finds the command of the words, and prints its result.
 
 import { type ArgsDef, runCommand } from "citty";
 import { NgrokdError } from "../model/error.ts";
@@ -11,8 +11,8 @@ import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { checkFlags, usageError } from "./flags.ts";
 
 /**
- * Runs the command that the words name. Returns the exit code; never rejects,
- * since it prints errors itself.
+ * Runs the command of the words. Returns the exit code. Never rejects, since it
+ * prints errors itself.
  */
 export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
   try {
@@ -52,7 +52,7 @@ interface CommandMatch {
 }
 
 /**
- * Follows the words that name commands from the root of the tree; flags may be
+ * Follows the words from the root of the tree to a command. Flags may be
  * between them.
  */
 function resolve(argv: readonly string[]): CommandMatch {
@@ -67,7 +67,7 @@ function resolve(argv: readonly string[]): CommandMatch {
     }
     if (word.startsWith("-")) {
       rest.push(word);
-      // `--socket PATH` before the command's name: PATH is no command.
+      // `--socket PATH` before the command's name: PATH is not a command.
       if (takesValue(word) && i + 1 < argv.length) rest.push(argv[++i] ?? "");
       continue;
     }
@@ -93,8 +93,8 @@ function resolve(argv: readonly string[]): CommandMatch {
 }
 
 /**
- * The command that an unknown word most likely means: one of a group, one with
- * another name in other programs, or a slip.
+ * The command that an unknown word most likely means. It is a command of a
+ * group, or has another name in other programs, or has a typing error.
  */
 function meant(word: string, node: Tree): string | undefined {
   const group = Object.entries(node).find(
@@ -121,8 +121,8 @@ const takesValue = (flag: string): boolean => {
 };
 
 /**
- * Explains a group of commands. Throws NgrokdError `usage` if the help was not
- * asked for: the group alone is no command.
+ * Prints the help of a group of commands. Throws NgrokdError `usage` if help
+ * was not requested, since a group alone is not a command.
  */
 async function explainGroup(
   tree: Tree,

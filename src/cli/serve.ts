@@ -12,7 +12,7 @@ import { stopReserveMs } from "../service/service-facts.ts";
 import { aborted, command } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
 
-/** How long the readiness of the service waits for names. */
+/** How long the readiness of the service waits for the first names. */
 const namesPatienceMs = 5000;
 
 export default command({
@@ -34,7 +34,7 @@ export default command({
     const { config } = loaded;
     const secrets = new Set<string>([config.api.key]);
     // If the terminal is closed, or the reader of a pipe ends, the log is lost.
-    // The connections must go on.
+    // The connections must not end with it.
     process.stderr.on("error", () => undefined);
     const log = createLog({
       level: config.server.log_level,
@@ -73,9 +73,9 @@ export default command({
       },
       onState: (state) => notifier.status(stateLine(state)),
     });
-    // A unit that starts after this one finds the names. But ngrok may be out
-    // of reach for hours, and a restart would not help: the service is up then
-    // too.
+    // A unit that starts after this one can use the names. But ngrok may be
+    // unreachable for hours, and a restart would not help. So the service
+    // becomes ready then too.
     await Promise.race([
       daemon.firstNames,
       sleep(namesPatienceMs, undefined, { ref: false }),

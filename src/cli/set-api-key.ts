@@ -53,7 +53,7 @@ async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
   } catch (error) {
     if (!isNgrokdError(error, "not-running")) throw error;
   }
-  // No daemon runs yet: the key is tried and saved here, so that the order of
+  // Without a running daemon, the key is tried and saved here. So the order of
   // the first steps does not matter.
   const loaded = await loadConfig({
     file: args.config,
@@ -118,7 +118,7 @@ async function keyFrom(argument: string | undefined, { say }: Io): Promise<strin
   });
 }
 
-/** Characters. A key is one line; a longer input is a mistake. */
+/** Characters. A key is one line, so a longer input is a mistake. */
 const stdinLimit = 64 * 1024;
 
 async function readStdin(): Promise<string> {

@@ -44,8 +44,8 @@ export default command({
 });
 
 /**
- * Notes the file for `ngrokd undo`. The CA is installed even if that fails: the
- * user has named the file, and can find it again.
+ * Records the file for `ngrokd undo`. The CA is installed even if that fails,
+ * since the user has named the file and can find it again.
  */
 async function note(
   path: string,

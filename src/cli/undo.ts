@@ -55,8 +55,8 @@ export default command({
 });
 
 /**
- * The places of the state, the socket and the hosts file. If the configuration
- * has become wrong, undo must still work, and uses the default places.
+ * The paths of the state, the socket and the hosts file. If the configuration
+ * is no longer valid, undo must still work, and uses the default paths.
  */
 async function places(
   { config: file, socket: flag }: { config?: string | undefined; socket?: string | undefined },
@@ -77,7 +77,7 @@ async function places(
   };
 }
 
-/** Pure: the changes that can be taken back, or have been. */
+/** Pure: the changes that can be undone, or have been undone. */
 export function undoText(
   steps: readonly Step[],
   done: boolean,
@@ -120,15 +120,15 @@ function whatText(change: Step["change"]): string {
 }
 
 /**
- * Removes a file. If it is the service's, the whole service is removed by its
- * manager; if the manager fails, the file alone.
+ * Removes a file. If it belongs to the service, its manager removes the whole
+ * service. If the manager fails, only the file is removed.
  */
 async function removed(path: string, stateFolder: string, { say }: Io): Promise<void> {
   const { carryOut, planUninstall, thisManager } = await import("../service/manage.ts");
   const isService = ["darwin", "linux"].includes(process.platform) && thisManager().path === path;
   if (!isService) {
     await removeFile(path);
-    // `ngrokd trust` made it; one with another file in it stays.
+    // `ngrokd trust` created this folder. It stays if it has another file.
     if (dirname(path) === trustFolder) await rmdir(trustFolder).catch(() => undefined);
     return;
   }

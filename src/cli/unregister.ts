@@ -67,8 +67,8 @@ async function unregister(
       `ngrokd unregister${localOnly ? " --local-only" : ""} --yes`,
       io,
     );
-  // The operator first: without its identity it would stay at ngrok for ever.
-  // If only the operator is deleted, a second try removes the identity.
+  // The operator goes first: without the identity, it would stay at ngrok for
+  // ever. If only the operator was deleted, a second try removes the identity.
   const remote =
     operatorId === undefined || localOnly ? "kept" : await deleteOperator(operatorId, loaded, io);
   await removeIdentity(paths);
@@ -93,7 +93,7 @@ async function deleteOperator(
   { net }: Io,
 ): Promise<"deleted" | "gone"> {
   const alone =
-    "`ngrokd unregister --local-only` removes what is on this machine, " +
+    "`ngrokd unregister --local-only` removes the files on this machine, " +
     "and leaves the operator in the account";
   const key = parseApiKey(config.api.key);
   if (!key.ok) {

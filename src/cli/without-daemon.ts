@@ -4,10 +4,10 @@ import { silentLog } from "../model/log.ts";
 import type { Net } from "../net/types.ts";
 
 /**
- * Runs work during which no daemon may run. It holds the control socket, which
- * is the daemons' lock, until the work has ended. `hint` is the advice if a
- * daemon runs. Rejects with `already-running` then, or with what {@link
- * startControlServer} or the work rejects with.
+ * Runs work during which no daemon may run. Until the work ends, it holds the
+ * control socket, which is the daemons' lock. If a daemon runs, it rejects with
+ * `already-running`, and `hint` is the advice. It also rejects with the errors
+ * of {@link startControlServer} or of the work.
  */
 export async function withoutDaemon<T>(
   net: Net,

@@ -18,29 +18,33 @@ export type { ListMemory } from "./list.ts";
 
 /**
  * ngrok's REST API, as far as it is used (docs/protocol.md, "ngrok's API").
- * Nothing is retried. Every call rejects with NgrokdError: `network`, `timeout`
- * (30 s a request, body included), `cancelled` or the signal's own,
- * `unauthorized`, `not-found`, `rate-limited`, `api` (any other refusal, or
- * nonsense), `protocol` (a redirect, paging that leads astray, an answer over a
- * limit: docs/protocol.md), `state` (no operator id). The details of refusals
- * are those of `refusal`. No error has the key in it.
+ * Nothing is retried. Every call rejects with NgrokdError:
+ *
+ * - `network`, or `timeout` (30 s a request, body included)
+ * - `cancelled`, or the signal's own reason
+ * - `unauthorized`, `not-found` or `rate-limited`
+ * - `api`: any other refusal, or a reply that cannot be understood
+ * - `protocol`: a redirect, wrong paging, or a reply over a limit
+ * - `state`: not an operator id
+ *
+ * The details of refusals are those of `refusal`. No error contains the key.
  */
 export interface Api {
   /**
-   * Asks for one operator and drops the answer: resolves if ngrok accepts the
+   * Reads one operator, and ignores the reply. Resolves if ngrok accepts the
    * key.
    */
   checkKey(signal?: AbortSignal): Promise<void>;
   createOperator(request: OperatorRequest, signal?: AbortSignal): Promise<Operator>;
   getOperator(id: string, signal?: AbortSignal): Promise<Operator>;
-  /** With `binding.csr`, the answer carries a freshly signed certificate. */
+  /** With `binding.csr`, the reply has a newly signed certificate. */
   updateOperator(id: string, patch: OperatorPatch, signal?: AbortSignal): Promise<Operator>;
   deleteOperator(id: string, signal?: AbortSignal): Promise<void>;
-  /** All of the account's; items without a usable id are left out. */
+  /** All operators of the account. Items without a usable id are left out. */
   operators(signal?: AbortSignal): Promise<Operator[]>;
   /**
-   * The endpoints bound to this operator; can lag behind deletions. Items that
-   * make no sense come as endpoints without id and URL.
+   * The endpoints bound to this operator. The list can lag behind deletions.
+   * Items that cannot be understood become endpoints without id and URL.
    */
   boundEndpoints(operatorId: string, signal?: AbortSignal): Promise<readonly ApiEndpoint[]>;
   /** All endpoints of the account, bound or not. */
@@ -48,19 +52,19 @@ export interface Api {
 }
 
 export interface ApiOptions {
-  /** `https://api.ngrok.com`, or a stand-in's; a path in it is kept. */
+  /** `https://api.ngrok.com`, or a stand-in's. A path in it is kept. */
   readonly url: string;
   readonly key: ApiKey;
   /** `ngrokd/<version> (<os>; <arch>)` */
   readonly userAgent: string;
   readonly fetch?: Fetch;
-  /** Deadline of one request with its body; 30,000 ms unless told. */
+  /** Deadline of one request with its body; default 30,000 ms. */
   readonly timeoutMs?: number;
-  /** 8 MiB for a page of a list, and 1 MiB for the rest, unless told. */
+  /** Default: 8 MiB for a page of a list, and 1 MiB for other replies. */
   readonly maxBytes?: number;
-  /** For all pages of a list; 5 min unless told. */
+  /** Deadline for all pages of a list; default 5 min. */
   readonly listTimeoutMs?: number;
-  /** Empty at first. Lives longer than the api. */
+  /** Empty at first. It lives longer than the api. */
   readonly memory?: ListMemory;
 }
 

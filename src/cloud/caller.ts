@@ -12,11 +12,11 @@ export interface Caller {
   /** A text from outside, short enough for a message and without the key. */
   safe(text: string): string;
   at(path: string): URL;
-  /** Throws NgrokdError `state` for an id that is none. */
+  /** Throws NgrokdError `state` if the id is not valid. */
   atOperator(id: string, rest?: string): URL;
-  /** Resolves with answers of a status from 200 to 299 only. */
+  /** Resolves only with answers of a status from 200 to 299. */
   send(outgoing: Outgoing): Promise<Answer>;
-  /** The error for an answer that is no JSON object or array. */
+  /** The error for an answer that is not a JSON object or array. */
   nonsense(action: string, answer: Answer): NgrokdError;
   /** Limits of {@link CallerOptions}. */
   readonly maxPageBytes: number;
@@ -30,13 +30,11 @@ export interface CallerOptions {
   readonly key: ApiKey;
   readonly userAgent: string;
   readonly fetch?: Fetch;
-  /** 30,000 ms unless told. */
+  /** Default 30,000 ms. */
   readonly timeoutMs?: number;
-  /** 8 MiB for a page of a list, and 1 MiB for the rest, unless told. */
+  /** Default: 8 MiB for a page of a list, and 1 MiB for other answers. */
   readonly maxBytes?: number;
-  /**
-   * For all pages of a list, looked at between two of them; 5 min unless told.
-   */
+  /** Deadline for all pages of a list, checked between pages; default 5 min. */
   readonly listTimeoutMs?: number;
 }
 
@@ -44,8 +42,8 @@ export interface CallerOptions {
 export function createCaller(options: CallerOptions): Caller {
   const { url, key, userAgent, fetch } = options;
   const base = baseUrl(url);
-  // ngrok's own texts quote the credential that they refuse (ERR_NGROK_202,
-  // 203, 206, 207).
+  // ngrok's own texts quote a refused credential (ERR_NGROK_202, 203, 206,
+  // 207).
   const safe = (text: string): string => short(text.replaceAll(key, "[API key]"));
   const exchange = createExchange({
     fetch: fetch ?? ((to, init) => globalThis.fetch(to, init)),
@@ -74,7 +72,7 @@ export function createCaller(options: CallerOptions): Caller {
     base,
     safe,
     at,
-    // Another text, such as "" or "..", would change the call itself.
+    // Another text, such as "" or "..", would change the path of the call.
     atOperator(id, rest = "") {
       if (isOperatorId(id)) return at(`/kubernetes_operators/${id}${rest}`);
       throw new NgrokdError(
@@ -95,7 +93,7 @@ export function createCaller(options: CallerOptions): Caller {
   };
 }
 
-/** Returns an answer with a status from 200 to 299, and throws for others. */
+/** Returns an answer with a status from 200 to 299. Throws for others. */
 function accepted(
   action: string,
   answer: Answer,

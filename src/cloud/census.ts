@@ -4,38 +4,37 @@ import { jsonOf } from "./refusal.ts";
 import type { Operator } from "./wire.ts";
 
 /**
- * An operator that this program has made, or another one for the same job, as
- * seen from this machine.
+ * An operator that this program or a similar one has made, as seen from this
+ * machine.
  */
 export interface OurOperator {
   readonly id: string;
-  /** `another program`: of unknown make, and adopted by this machine. */
+  /** `another program`: of unknown make, but in use on this machine. */
   readonly madeBy: "ngrokd" | "the Go program" | "the Go SDK" | "another program";
   /** The hostname that it was registered with; "" if there is none. */
   readonly hostname: string;
   readonly version: string;
   /** RFC 3339; "" if ngrok's answer has no time. */
   readonly createdAt: string;
-  /**
-   * The end of its certificate; undefined if ngrok's answer has no readable
-   * one.
-   */
+  /** The end of its certificate; undefined if ngrok sent no readable one. */
   readonly notAfter: Date | undefined;
   /**
-   * `this machine`: the identity here. `expired`: its certificate has ended. A
-   * running daemon renews long before; one that slept too long registers again
-   * when it wakes. `same name`: it names this host, but is not the identity
-   * here. A reinstallation may have left it, or another machine of this name is
-   * alive. Nothing in it tells the two apart, so it is deleted only on explicit
-   * request. `other`: another machine's.
+   * - `this machine`: the identity here.
+   * - `expired`: its certificate has ended. A running daemon renews long
+   *   before. If it slept too long, it registers again when it wakes.
+   * - `same name`: it names this host, but is not the identity here. A previous
+   *   installation may have left it, or another machine may have this name. Its
+   *   data does not tell the two apart, so it is deleted only on explicit
+   *   request.
+   * - `other`: an operator of another machine.
    */
   readonly kind: "this machine" | "expired" | "same name" | "other";
 }
 
 /**
- * Pure: this machine's operator, and those of an account that this program, the
- * Go program named ngrokd or its SDK has made, the newest first. All others are
- * left out.
+ * Pure: this machine's operator, and the operators of an account that were made
+ * by this program, by the Go program named ngrokd, or by its SDK. The newest
+ * comes first. All others are left out.
  */
 export function census(
   operators: readonly Operator[],
@@ -68,8 +67,8 @@ export function census(
 }
 
 /**
- * The Go program and its SDK write no name of a host, and a type that others
- * may use. So their descriptions have to fit as well.
+ * The Go program and its SDK write no host name. Other programs may use their
+ * type too, so their descriptions must match as well.
  */
 function makerOf(facts: Facts, description: string): OurOperator["madeBy"] | undefined {
   if (facts["owned-by"] === "ngrokd") return "ngrokd";

@@ -12,7 +12,7 @@ import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 
 /** The facts of a certificate that was parsed. */
 export interface CertificateFacts {
-  /** As `CN=x, O=y`; "" if it has none, as ngrok's may. */
+  /** As `CN=x, O=y`; "" if it is empty, as ngrok's may be. */
   readonly subject: string;
   readonly issuer: string;
   readonly notBefore: Date;
@@ -24,8 +24,8 @@ export interface CertificateFacts {
 }
 
 /**
- * A new P-256 key, PKCS #8 PEM: a quarter of P-384's CPU in every handshake.
- * Source: docs/protocol.md, "Identity".
+ * A new P-256 key, PKCS #8 PEM. It costs a quarter of P-384's CPU in every
+ * handshake. Source: docs/protocol.md, "Identity".
  */
 export async function createKey(): Promise<string> {
   const { privateKey } = await promisify(generateKeyPair)("ec", { namedCurve: "P-256" });
@@ -34,8 +34,8 @@ export async function createKey(): Promise<string> {
 
 /**
  * A PKCS #10 request, PEM, with an empty subject: ngrok wants no common name
- * (docs/protocol.md, "Identity"). Takes P-256 and P-384 keys as PKCS #8
- * ("PRIVATE KEY") or as Go writes them ("EC PRIVATE KEY"). Rejects with
+ * (docs/protocol.md, "Identity"). Takes P-256 and P-384 keys, as PKCS #8
+ * ("PRIVATE KEY") or in Go's format ("EC PRIVATE KEY"). Rejects with
  * NgrokdError `state` for other keys.
  */
 export async function createCsr(keyPem: string): Promise<string> {
@@ -70,8 +70,8 @@ export async function createCsr(keyPem: string): Promise<string> {
 }
 
 /**
- * The first certificate of a PEM text. The runtimes' own errors, here and
- * below, name parts of OpenSSL and not the fault, so they are left out.
+ * The first certificate of a PEM text. Here and below, the runtimes' own errors
+ * name parts of OpenSSL instead of the fault, so they are left out.
  */
 export function inspectCertificate(pem: string): Parsed<CertificateFacts> {
   try {
@@ -90,8 +90,8 @@ export function inspectCertificate(pem: string): Parsed<CertificateFacts> {
 }
 
 /**
- * Whether the (first) certificate was made for this key. False also if one of
- * them cannot be read.
+ * Whether the (first) certificate was made for this key. Also false if the key
+ * or the certificate cannot be read.
  */
 export function fitsKey(certPem: string, keyPem: string): boolean {
   const certificate = inspectCertificate(certPem);
@@ -100,7 +100,8 @@ export function fitsKey(certPem: string, keyPem: string): boolean {
 }
 
 /**
- * Whether {@link createCsr} takes this key; the reason never shows any of it.
+ * Whether {@link createCsr} accepts this key. The reason never shows a part of
+ * the key.
  */
 export function checkKeyPem(keyPem: string): Parsed<"P-256" | "P-384"> {
   const key = readKey(keyPem);
@@ -148,7 +149,7 @@ function readPrivateKey(pem: string): Parsed<KeyObject> {
   }
 }
 
-/** Why a PEM text is no private key that can be used; "" for one that is. */
+/** Why a PEM text is not a usable private key; "" if it is one. */
 export function privateKeyFault(pem: string): string {
   const key = readPrivateKey(pem);
   return key.ok ? "" : key.reason;
@@ -160,7 +161,7 @@ const pkcs8Pem = (key: KeyObject): string =>
   key.export({ type: "pkcs8", format: "pem" }).toString();
 
 /**
- * Loaded on demand: it takes a tenth of a second, and a certificate is
+ * Loaded on demand: loading takes a tenth of a second, and a certificate is
  * requested once a quarter.
  */
 async function loadX509() {

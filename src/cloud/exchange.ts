@@ -6,7 +6,7 @@ import { onAbort } from "../model/abort.ts";
 import { NgrokdError, withoutAdvice } from "../model/error.ts";
 
 /**
- * A server's answer, of any status: the body is complete and within the limit.
+ * A server's answer with any status. The body is complete and within the limit.
  */
 export interface Answer {
   readonly status: number;
@@ -26,12 +26,12 @@ export interface Outgoing {
   readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   readonly url: URL;
   readonly body?: object;
-  /** Another limit for this answer. */
+  /** A limit for this answer alone. */
   readonly maxBytes?: number;
   readonly signal?: AbortSignal;
 }
 
-/** The part of the web's fetch that is used; tests pass their own. */
+/** The part of the web's fetch in use; tests pass their own. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 export interface ExchangeOptions {
@@ -42,19 +42,19 @@ export interface ExchangeOptions {
    * Milliseconds.
    */
   readonly timeoutMs: number;
-  /** Of a body, unless a request has its own. */
+  /** The limit of a body, unless a request has its own. */
   readonly maxBytes: number;
   /** Makes a text from outside fit for a message. */
   readonly safe: (text: string) => string;
 }
 
 /**
- * One HTTP request with a deadline and a limit on the body. Redirects come back
- * as answers: following one could carry the headers to another server. Nothing
- * is retried. Rejects with NgrokdError `network` (`details.kind`: "refused",
- * "name", "tls", "cut" or "other"), `timeout`, `protocol` (body too large), or
- * the reason of {@link Outgoing.signal} (`cancelled` if that is no
- * NgrokdError).
+ * One HTTP request with a deadline and a limit on the body. A redirect comes
+ * back as an answer, since following it could send the headers to another
+ * server. Nothing is retried. Rejects with NgrokdError `network`
+ * (`details.kind`: "refused", "name", "tls", "cut" or "other"), `timeout`,
+ * `protocol` (body too large), or the reason of {@link Outgoing.signal}
+ * (`cancelled` if that is not an NgrokdError).
  */
 export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) => Promise<Answer> {
   const send = createFetch({ fetch: options.fetch as typeof fetch });
@@ -65,7 +65,8 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
         : new NgrokdError("cancelled", `${action}: cancelled`);
     if (signal?.aborted) throw cancelled();
     const request = new AbortController();
-    // Raced, and also passed to fetch: even a stuck body ends at the deadline.
+    // Raced, and also passed to fetch: so even a stuck body ends at the
+    // deadline.
     const stopped = Promise.withResolvers<never>();
     const stop = (error: NgrokdError): void => {
       stopped.reject(error);
@@ -124,14 +125,14 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
 }
 
 /**
- * Bun's fetch would otherwise skip verification if the environment has
- * NODE_TLS_REJECT_UNAUTHORIZED=0, and send the API key to any server. Deno has
- * no such switch and ignores the option.
+ * With NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment, Bun's fetch would
+ * otherwise skip verification and send the API key to any server. Deno has no
+ * such switch and ignores the option.
  */
 const alwaysVerified = { tls: { rejectUnauthorized: true } };
 
 /**
- * Without a `cause`: the runtimes' errors can hold the request with its
+ * Without a `cause`: the runtimes' errors can contain the request with its
  * headers, and so the API key.
  */
 function networkFailure(

@@ -6,24 +6,24 @@ import { fitsKey, inspectCertificate, privateKeyFault } from "./certificate.ts";
 import { ingressEndpointOf, isOperatorId } from "./wire.ts";
 
 /**
- * This machine's identity with ngrok: an operator, and the key and certificate
- * that the ingress accepts.
+ * This machine's identity with ngrok: an operator, with the key and the
+ * certificate that the ingress accepts.
  */
 export interface Identity {
   readonly operatorId: string;
-  /** Ours first, then whatever chain ngrok sent. */
+  /** Our certificate first, then any chain that ngrok sent. */
   readonly certPem: string;
   readonly keyPem: string;
   /**
-   * `host:port` of ngrok's last answer; undefined if that named none, or if the
-   * Go program registered.
+   * `host:port` of ngrok's last reply. Undefined if that had none, or if the Go
+   * program registered.
    */
   readonly ingressEndpoint: string | undefined;
 }
 
 /**
- * The files of an identity. Layout and names are the Go program's,
- * `ingress_endpoint` excepted.
+ * The files of an identity. Their names and layout are those of the Go program,
+ * except for `ingress_endpoint`.
  */
 export interface IdentityPaths {
   readonly key: string;
@@ -44,15 +44,15 @@ export type LoadedIdentity =
   | { readonly kind: "identity"; readonly identity: Identity }
   | { readonly kind: "none" }
   /**
-   * Files that make no usable identity. Registering replaces them, and keeps
+   * Files that are no usable identity. A registration replaces them, and keeps
    * copies of the old ones.
    */
   | { readonly kind: "unusable"; readonly reason: string };
 
 /**
- * Reads the identity from its files; an existing one is used as it is. Rejects
- * with NgrokdError `permission` or `state` if a file cannot be read: that is no
- * reason to register again.
+ * Reads the identity from its files. An existing one is used as it is. Rejects
+ * with NgrokdError `permission` or `state` if a file cannot be read. In that
+ * case, do not register again.
  */
 export async function loadIdentity(
   paths: IdentityPaths,
@@ -61,10 +61,10 @@ export async function loadIdentity(
   return identityIn(await readIdentityFiles(paths), paths, now);
 }
 
-/** The texts of the files; undefined for one that is not there. */
+/** The texts of the files; undefined for a missing file. */
 export type IdentityFiles = { readonly [name in keyof IdentityPaths]: string | undefined };
 
-/** Each has some KB. */
+/** The limit of one file in bytes. Real files have some KB. */
 const fileLimit = 1024 * 1024;
 
 export async function readIdentityFiles(paths: IdentityPaths): Promise<IdentityFiles> {
@@ -76,7 +76,7 @@ export async function readIdentityFiles(paths: IdentityPaths): Promise<IdentityF
   return { key, cert, operatorId, ingressEndpoint };
 }
 
-/** Pure: whether these files make an identity. */
+/** Pure: whether these files are a usable identity. */
 export function identityIn(files: IdentityFiles, paths: IdentityPaths, now: Date): LoadedIdentity {
   const { key, cert } = files;
   if (key === undefined && cert === undefined && files.operatorId === undefined)
@@ -115,14 +115,14 @@ export function identityIn(files: IdentityFiles, paths: IdentityPaths, now: Date
 }
 
 /**
- * The operator that the files name, also if they make no usable identity;
- * undefined if they name none.
+ * The operator in the files, even if they are no usable identity. Undefined if
+ * they have none.
  */
 export async function savedOperatorId(paths: IdentityPaths): Promise<string | undefined> {
   return operatorIdIn(await readIdentityFiles(paths));
 }
 
-/** The operator that the files name; undefined if they name none. */
+/** The operator in the files; undefined if they have none. */
 export function operatorIdIn({
   operatorId,
 }: Pick<IdentityFiles, "operatorId">): string | undefined {
@@ -132,14 +132,14 @@ export function operatorIdIn({
 
 export interface SaveOptions {
   /**
-   * The files' content before. It stays beside them as `<name>.old-<time>`: it
-   * may be the only copy of something.
+   * The previous content of the files. It stays beside them as
+   * `<name>.old-<time>`, since it may be the only copy.
    */
   readonly previous: IdentityFiles;
   readonly now: Date;
   /**
-   * The old operator stays in another account, whose key is configured until
-   * this is saved.
+   * The old operator stays in another account. That account's key is configured
+   * until this is saved.
    */
   readonly leavesAccount?: boolean | undefined;
   /** Replaces {@link writeFileAtomic} in tests that stop half way. */
@@ -159,17 +159,17 @@ export async function saveKey(
 }
 
 /**
- * Saves ngrok's answer for a key that is saved already. The operator id comes
- * last: a crash before it leaves the new certificate beside the old id (or
- * none). Either that makes no identity, and the next registration finds the
- * certificate's operator by the key. Or it names an operator that ngrok no
- * longer knows, and asking for it has the same end. The other order would leave
- * the new id with a certificate of the old operator. That pair may look fine
- * for a quarter of a year, and opens no connection.
+ * Saves ngrok's reply for a key that is already saved. The operator id comes
+ * last, so a crash before it leaves the new certificate beside the old id, or
+ * beside no id. There are two cases. If that is no usable identity, the next
+ * registration finds the certificate's operator by the key. If the old id is
+ * unknown to ngrok, a request for it has the same result. The other order would
+ * leave the new id with a certificate of the old operator. That pair may look
+ * correct for a quarter of a year, but it opens no connection.
  *
- * If the configured key still knows the old operator, it is this order that
- * would leave such a pair. The other one leaves an id that the key does not
- * know, so then the id comes first.
+ * If the configured key still has the old operator in its account, this order
+ * would leave such a pair, and the other order leaves an id outside that
+ * account. Then the id comes first.
  */
 export async function saveAnswer(
   paths: IdentityPaths,
@@ -182,14 +182,14 @@ export async function saveAnswer(
     await saveIngressEndpoint(paths, identity.ingressEndpoint, options.write);
   };
   if (!leavesAccount) await saveCertificate();
-  // Without a line end: the Go program does not trim the file.
+  // Without a line end, since the Go program does not trim the file.
   await replace(paths.operatorId, identity.operatorId, 0o600, previous.operatorId, options);
   if (leavesAccount) await saveCertificate();
 }
 
 /**
- * Saves the ingress that ngrok named, so that a start without the API knows the
- * address; undefined forgets it. Rejects with NgrokdError `permission` or
+ * Saves the ingress that ngrok named, so that a start without the API has the
+ * address. Undefined removes it. Rejects with NgrokdError `permission` or
  * `state`.
  */
 export async function saveIngressEndpoint(
@@ -199,7 +199,7 @@ export async function saveIngressEndpoint(
 ): Promise<void> {
   const present = await readFileIfThere(paths.ingressEndpoint);
   const wanted = endpoint === undefined ? "" : `${endpoint}\n`;
-  // An empty file means none, so that forgetting is as atomic as saving.
+  // An empty file means no ingress, so that removing it is as atomic as saving.
   if ((present ?? "") !== wanted)
     await write(await linkedFile(paths.ingressEndpoint), wanted, { mode: 0o644 });
 }
@@ -208,10 +208,10 @@ export async function saveIngressEndpoint(
 export type Part = "certificate" | "ingress";
 
 /**
- * Saves one part of the identity in use, and only that part's file, whole: key
- * and certificate fit at every moment. If the key's file holds another key, an
- * administrator is at work on the files. Then nothing is written, and the part
- * is good until the next start. Rejects with NgrokdError `permission` or
+ * Saves one part of the identity in use. Writes only that part's file, and as a
+ * whole, so key and certificate always match. If the key's file has another
+ * key, an administrator is changing the files. Then nothing is written, and the
+ * part is valid until the next start. Rejects with NgrokdError `permission` or
  * `state`; the old file is still there then.
  */
 export async function savePart(
@@ -226,8 +226,8 @@ export async function savePart(
 }
 
 /**
- * Undoes {@link saveKey} and {@link saveAnswer}: every file is as `before`, or
- * gone. Rejects with NgrokdError `permission` or `state`.
+ * Undoes {@link saveKey} and {@link saveAnswer}: every file is as in `before`,
+ * or removed. Rejects with NgrokdError `permission` or `state`.
  */
 export async function restoreIdentityFiles(
   paths: IdentityPaths,
@@ -246,10 +246,10 @@ export async function restoreIdentityFiles(
 }
 
 /**
- * Removes the identity from this machine; the copies of
- * {@link SaveOptions.previous} stay. The operator id goes last, so that
- * removing can be repeated after a crash. Rejects with NgrokdError `permission`
- * or `state`.
+ * Removes the identity from this machine. The copies of {@link
+ * SaveOptions.previous} stay. The operator id goes last, so that the removal
+ * can be repeated after a crash. Rejects with NgrokdError `permission` or
+ * `state`.
  */
 export async function removeIdentity(paths: IdentityPaths): Promise<void> {
   for (const path of [paths.cert, paths.key, paths.ingressEndpoint, paths.operatorId])

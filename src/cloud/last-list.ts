@@ -6,8 +6,8 @@ import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 import { endpointOf, isOperatorId } from "./wire.ts";
 
 /**
- * ngrok's last list for an operator: `endpoints.json`, for a start while its
- * API cannot be asked.
+ * ngrok's last list for an operator: `endpoints.json`. A start uses it if
+ * ngrok's API cannot be asked.
  */
 export interface LastList {
   readonly operatorId: string;
@@ -16,8 +16,8 @@ export interface LastList {
 
 /**
  * Reads the file; undefined if there is none. Rejects with NgrokdError `state`
- * if it cannot be understood, and with `permission` or `state` if it cannot be
- * read. It is only a copy: ngrok's next list replaces it.
+ * if its content is not valid, and with `permission` or `state` if it cannot be
+ * read. The file is only a copy: ngrok's next list replaces it.
  */
 export async function loadLastList(path: string): Promise<LastList | undefined> {
   const text = await readFileIfThere(path);
@@ -29,7 +29,7 @@ export async function loadLastList(path: string): Promise<LastList | undefined> 
 }
 
 /**
- * Writes the list atomically (0600), unless the file says the same already.
+ * Writes the list atomically (0600), unless the file has the same content.
  * Rejects with NgrokdError `permission` or `state`.
  */
 export async function saveLastList(path: string, list: LastList): Promise<void> {
@@ -44,8 +44,8 @@ export function lastListText({ operatorId, endpoints }: LastList): string {
 }
 
 /**
- * Pure: the reverse of {@link lastListText}. Every endpoint is parsed as if
- * ngrok had just sent it.
+ * Pure: the reverse of {@link lastListText}. Parses every endpoint as if ngrok
+ * had just sent it.
  */
 export function parseLastList(text: string): Parsed<LastList> {
   let json: unknown;

@@ -7,8 +7,8 @@ import { readPage } from "./page.ts";
 
 /**
  * The last lists, by the URL of their first page. A page with the same bytes is
- * not parsed again. A list whose pages are all the same comes back as the same
- * array: by that, its reader sees that nothing has changed.
+ * not parsed again. If all pages of a list are the same, the list is the same
+ * array, so a reader can tell that nothing has changed.
  */
 export type ListMemory = Map<
   string,
@@ -16,27 +16,27 @@ export type ListMemory = Map<
 >;
 
 interface Page {
-  /** Of the bytes, which are not kept. */
+  /** The digest of the page's bytes, which are not kept. */
   readonly digest: string;
   readonly items: readonly unknown[];
   readonly next: string;
 }
 
 export interface ListRequest<T> {
-  /** How a message about a failure begins. */
+  /** The beginning of a message about a failure. */
   readonly action: string;
   /** The first page. */
   readonly url: URL;
   readonly field: "endpoints" | "operators";
-  /** Pure; always the same one for a URL. */
+  /** Pure; always the same function for a URL. */
   readonly itemOf: (item: unknown) => T;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Every item of every page. A part of a list would look like deletions, so one
- * bad page fails the whole, and so does a list over a limit. Rejects as `Api`
- * says.
+ * All items of all pages. A part of a list would look like deletions. So one
+ * bad page fails the whole list, and so does a list over a limit. Rejects as
+ * `Api` does.
  */
 export async function readList<T>(
   caller: Caller,
@@ -75,7 +75,7 @@ export async function readList<T>(
   return items as readonly T[];
 }
 
-/** The page of before if it has the same bytes. */
+/** The previous page if it has the same bytes. */
 async function pageIn<T>(
   caller: Caller,
   { action, field, itemOf }: ListRequest<T>,
@@ -100,7 +100,7 @@ async function pageIn<T>(
 
 function tooLong(action: string, limit: string): NgrokdError {
   return new NgrokdError("protocol", `${action}: the list has more than ${limit}`, {
-    hint: "`bound_endpoints.selectors` makes the list of endpoints shorter; what is served stays as it is",
+    hint: "`bound_endpoints.selectors` makes the list of endpoints shorter; served endpoints stay",
   });
 }
 
@@ -124,12 +124,11 @@ function checkPaging(
 }
 
 /**
- * `next_page_uri` is absolute, or relative to the base URL. The key never
- * follows it to another origin.
+ * `next_page_uri` is absolute, or relative to the base URL. The key is never
+ * sent to another origin.
  */
 function nextPage({ base, safe }: Caller, action: string, page: URL, next: string): URL {
-  // A path without the base's own path, as a stand-in behind a prefix writes
-  // it.
+  // A path without the base's own path, as a stand-in behind a prefix sends it.
   const bare =
     next.startsWith("/") && !next.startsWith("//") && !(page.origin + next).startsWith(`${base}/`);
   const url = bare
@@ -142,7 +141,7 @@ function nextPage({ base, safe }: Caller, action: string, page: URL, next: strin
   );
 }
 
-/** Of one list, over all its pages. */
+/** The limit of pages in one list. */
 const maxPages = 1000;
 const maxItems = 50_000;
 const maxBytes = 64 * 1024 * 1024;

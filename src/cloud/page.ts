@@ -1,19 +1,19 @@
 import { setImmediate } from "node:timers/promises";
 import { z } from "zod";
 
-/** What a body is that should be a page of a list. */
+/** The result of reading a body as a page of a list. */
 export type PageRead<T> =
   /** `next` is "" on the last page. */
   | { readonly kind: "page"; readonly items: readonly T[]; readonly next: string }
-  /** More items than there is room for. */
+  /** More items than the limit allows. */
   | { readonly kind: "too-long" }
   | { readonly kind: "no-list" }
   | { readonly kind: "no-json" };
 
 /**
- * Reads a page of a list in pieces, and lets other work run between them: a
- * page of nothing but brackets would take seconds and gigabytes at once. Its
- * items are parsed and validated some at a time, by `itemOf`.
+ * Reads a page of a list in pieces, and lets other work run between them. At
+ * once, a page full of brackets would take seconds and gigabytes. `itemOf`
+ * parses and validates the items, some at a time.
  */
 export async function readPage<T>(
   bytes: Uint8Array,
@@ -38,7 +38,8 @@ export async function readPage<T>(
   for (const [i, { start, end }] of pieces.entries()) {
     if (i > 0) await setImmediate();
     const found = jsonIn(`[${textIn(bytes, start, end)}]`);
-    // Nothing behind a comma is no JSON, and only the first piece can be empty.
+    // A comma without an item after it is not JSON. Only the first piece can be
+    // empty.
     if (!Array.isArray(found) || (i > 0 && found.length === 0)) return { kind: "no-json" };
     if (items.length + found.length > room) return { kind: "too-long" };
     for (const [k, item] of found.entries()) {
@@ -49,12 +50,15 @@ export async function readPage<T>(
   return { kind: "page", items, next };
 }
 
-/** Bytes that are walked through, and items that are validated, at once. */
+/** Bytes that are scanned, and items that are validated, at once. */
 const walkBytes = 512 * 1024;
 const itemsAtOnce = 250;
-/** A piece ends at the first comma behind so many bytes. */
+/** A piece ends at the first comma after this number of bytes. */
 const pieceBytes = 32 * 1024;
-/** Of one item, and of everything beside the lists; ngrok sends far less. */
+/**
+ * Limits in bytes of one item, and of everything outside the lists. ngrok sends
+ * far less.
+ */
 const itemLimit = 4 * 1024 * 1024;
 const frameLimit = 64 * 1024;
 const depthLimit = 100;
@@ -66,9 +70,9 @@ interface Piece {
 }
 
 interface Cutter {
-  /** Walks on from a place, and returns the next one. */
+  /** Scans from a position, and returns the next one. */
   walk(from: number, until: number): number;
-  /** Too deep, too large an item, or too much beside the lists. */
+  /** Too deep, an item too large, or too much outside the lists. */
   readonly refuses: boolean;
   /** The pieces of each list that is a value of the page itself. */
   readonly lists: readonly (readonly Piece[])[];
@@ -76,7 +80,9 @@ interface Cutter {
   frame(): string;
 }
 
-/** Finds the places where a page can be cut, and knows no more of JSON. */
+/**
+ * Finds the positions where a page can be cut. It knows no other rule of JSON.
+ */
 function createCutter(bytes: Uint8Array): Cutter {
   const lists: Piece[][] = [];
   const frame: string[] = [];

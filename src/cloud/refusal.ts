@@ -3,14 +3,18 @@ import { type ErrorCode, isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Answer } from "./exchange.ts";
 
 /**
- * An answer with a status of 300 or more as the NgrokdError to throw:
- * `unauthorized`, `not-found`, `rate-limited` or `api`. `details`: `status`,
- * `errorCode` and `operationId` ("" if ngrok sent none), `fromNgrok` (the body
- * has ngrok's error shape; a 404 without it may come from a proxy or a wrong
- * URL, and ngrok's own for a path that it does not have counts as one) and
- * `retryAfterMs` if the answer names a time. `safe` makes texts from outside
- * fit for a message. Source of shape and codes: docs/protocol.md, "ngrok's
- * API".
+ * An answer with a status of 300 or more, as the NgrokdError to throw:
+ * `unauthorized`, `not-found`, `rate-limited` or `api`. Its `details`:
+ *
+ * - `status`
+ * - `errorCode` and `operationId`: "" if ngrok sent none
+ * - `fromNgrok`: the body has ngrok's error shape. A 404 without it may come
+ *   from a proxy or a wrong URL. ngrok's own 404 for an unknown path also
+ *   counts as such.
+ * - `retryAfterMs`: only if the answer has a time
+ *
+ * `safe` makes texts from outside fit for a message. Source of shape and codes:
+ * docs/protocol.md, "ngrok's API".
  */
 export function refusal(
   action: string,
@@ -45,12 +49,12 @@ export function refusal(
   );
 }
 
-/** Whether ngrok itself, and not a proxy on the way, answers "not found". */
+/** Whether ngrok itself, and not a proxy on the way, reports "not found". */
 export function isUnknownToNgrok(error: unknown): error is NgrokdError {
   return isNgrokdError(error, "not-found") && error.details.fromNgrok === true;
 }
 
-/** Describes a body without showing it. */
+/** Describes a body without its text. */
 export function bodyText({ text }: Answer): string {
   if (text.trim() === "") return "with an empty body";
   return /^\s*</.test(text) ? "with an HTML page" : "with something that is not in ngrok's format";
@@ -64,8 +68,8 @@ const newKey =
  * reference.
  */
 const advice: Readonly<Record<string, string>> = {
-  // Its text is "Failed to validate Kubernetes Operator! Reason: …". The only
-  // reason seen so far is an account without bindings.
+  // Its text is "Failed to validate Kubernetes Operator! Reason: …". So far,
+  // the only known reason is an account without bindings.
   ERR_NGROK_19002:
     "if bindings are not enabled for this account, ask ngrok's support to enable Kubernetes bindings; else see the reason it gave",
   ERR_NGROK_19001:
@@ -80,8 +84,8 @@ const advice: Readonly<Record<string, string>> = {
 };
 
 /**
- * 225: concurrent calls. 226, 734, 1214: calls in a time; 734 says that it
- * resets within a minute.
+ * 225 limits concurrent calls. 226, 734 and 1214 limit calls in a period. 734
+ * says that it resets within a minute.
  */
 const rateLimits: ReadonlySet<string> = new Set([
   "ERR_NGROK_225",
@@ -114,7 +118,7 @@ function hintOf(
 }
 
 const word = (pattern: RegExp) => z.string().regex(pattern).catch("");
-/** `details.path`: that of a request for which ngrok has no route. */
+/** `details.path` is set if ngrok has no route for the request. */
 const errorBody = z.object({
   error_code: word(/^ERR_NGROK_\d{1,6}$/),
   status_code: z.unknown(),
@@ -124,7 +128,7 @@ const errorBody = z.object({
     .catch({ operation_id: "", path: undefined }),
 });
 
-/** ngrok's are some hundred bytes. */
+/** The limit of a body in bytes. ngrok's own have some hundred. */
 const maxErrorText = 256 * 1024;
 
 function readBody({ text, status }: Answer, safe: (text: string) => string) {
@@ -141,7 +145,7 @@ function readBody({ text, status }: Answer, safe: (text: string) => string) {
   };
 }
 
-/** The parsed text; undefined if it is no JSON. */
+/** The parsed text; undefined if it is not JSON. */
 export function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -153,8 +157,8 @@ export function jsonOf(text: string): unknown {
 const dayMs = 24 * 3_600_000;
 
 /**
- * `Retry-After` (seconds or an HTTP date) in milliseconds from now, 0 to a day;
- * undefined if there is none, or nonsense.
+ * `Retry-After` (seconds or an HTTP date) in milliseconds from now, 0 to a day.
+ * Undefined if it is missing or not valid.
  */
 function retryAfter(header: string | null, now: number): number | undefined {
   if (header === null) return undefined;

@@ -1,6 +1,6 @@
 /**
- * cloud/ calls ngrok's API: it registers this machine as an operator, keeps
- * the identity in files, renews its certificate and lists the endpoints.
+ * cloud/ calls ngrok's API. It registers this machine as an operator, keeps the
+ * identity in files, renews its certificate, and lists the endpoints.
  */
 import { dirname } from "node:path";
 import { ensureWritableFolder } from "../files/atomic.ts";
@@ -33,9 +33,9 @@ export {
 } from "./identity-files.ts";
 
 export interface RegistrationFacts {
-  /** CEL expressions over endpoints; `true` is all of them. */
+  /** CEL expressions over endpoints; `true` matches all of them. */
   readonly selectors: readonly string[];
-  /** `global` unless told. */
+  /** Default `global`. */
   readonly region?: string;
 }
 
@@ -43,7 +43,7 @@ export interface HostFacts {
   readonly hostname: string;
   readonly os: string;
   readonly arch: string;
-  /** Ours. */
+  /** The version of ngrokd. */
   readonly version: string;
 }
 
@@ -53,8 +53,8 @@ export interface Registration {
   readonly facts: RegistrationFacts;
   readonly host: HostFacts;
   /**
-   * Registers also if the files make an identity: ngrok does not know it (any
-   * more), or this is for another account.
+   * Registers even if the files are a usable identity. ngrok may not know it
+   * any more, or this may be for another account.
    */
   readonly again?: boolean;
   /**
@@ -63,7 +63,7 @@ export interface Registration {
    */
   readonly leavesAccount?: boolean;
   /**
-   * Runs before anything of a new operator is saved; if it rejects, the
+   * Runs before anything of a new operator is saved. If it rejects, the
    * operator is deleted again.
    */
   readonly prove?: (operatorId: string) => Promise<unknown>;
@@ -74,17 +74,21 @@ export interface Registration {
 }
 
 /**
- * Makes this machine known to ngrok, and saves the answer. A usable identity is
- * only loaded, unless `again`. The caller runs one call at a time. Nothing is
- * asked of ngrok before the folder has proved writable. An operator of ours
- * that a crash, an expired or a lost certificate left behind is certified
- * again, by its id or by the key that its certificate fits. A new operator that
- * cannot be saved is deleted again. Rejects as {@link Api} does, or with
- * `permission` or `state` for files. If a new operator could be neither saved
- * nor deleted, `details.operatorId` names it.
+ * Makes this machine known to ngrok, and saves the reply. A usable identity is
+ * only loaded, unless `again` is set. The caller runs one call at a time. The
+ * first request is sent only if the folder is writable.
  *
- * The key is saved before it is sent to ngrok, so that the operator made for it
- * can be found again. The answer is saved in the order that {@link saveAnswer}
+ * A crash, or an expired or lost certificate, can leave an operator of ours
+ * behind. That operator gets a new certificate. It is found by its id, or by
+ * the key that its certificate fits. A new operator that cannot be saved is
+ * deleted again.
+ *
+ * Rejects as {@link Api} does, or with `permission` or `state` for files. If a
+ * new operator could be neither saved nor deleted, it is in
+ * `details.operatorId`.
+ *
+ * The key is saved before it is sent to ngrok, so that its operator can be
+ * found again. The reply is saved in the order that {@link saveAnswer}
  * explains. After a crash in between, the next call, or the next request for
  * the operator, completes the files.
  */
@@ -136,10 +140,10 @@ export async function register(registration: Registration): Promise<Identity> {
 }
 
 /**
- * Deletes the other operators with the key of `identity`. A registration that a
- * crash has cut off may reach ngrok after the next one has searched for its
- * operator. Then there is a second operator that is never used. No other
- * machine has the key. Rejects as {@link Api} does.
+ * Deletes the other operators with the key of `identity`. If a crash interrupts
+ * a registration, its request may reach ngrok after the next registration has
+ * searched for its operator. Then there is a second operator that is never
+ * used. No other machine has the key. Rejects as {@link Api} does.
  */
 export async function deleteTwins(
   api: Api,
@@ -163,9 +167,9 @@ export async function deleteTwins(
 }
 
 /**
- * The create body. It names this host for the reader of ngrok's dashboard. It
- * has no `deployment`: ngrok refuses a second operator with the deployment of a
- * first. Description at most 255 bytes, metadata at most 4096, whatever the
+ * The create body. It names this host for readers of ngrok's dashboard. It has
+ * no `deployment`, since ngrok refuses a second operator with the same one. The
+ * description is at most 255 bytes and the metadata at most 4096, whatever the
  * facts.
  */
 export function operatorRequest(
@@ -191,9 +195,10 @@ export function operatorRequest(
 }
 
 /**
- * An existing operator of ours, with a new certificate: the one whose id is on
- * disk, or else the one whose certificate fits the key on disk. A registration
- * that was cut off before ngrok's answer was saved leaves the second kind.
+ * An existing operator of ours, with a new certificate. It is the one whose id
+ * is on disk, or else the one whose certificate fits the key on disk. An
+ * interrupted registration leaves the second kind if ngrok's reply was not
+ * saved.
  */
 async function reclaim(
   api: Api,
@@ -210,8 +215,8 @@ async function reclaim(
 }
 
 /**
- * Undefined if ngrok itself says that the operator is gone; a proxy's 404 does
- * not count.
+ * Undefined if ngrok itself reports that the operator is gone. A 404 from a
+ * proxy does not count.
  */
 async function certifyAgain(
   api: Api,
@@ -247,9 +252,9 @@ function identityOf(
 
 /**
  * Deletes a new operator that cannot be used because of `error`. Returns the
- * error to throw; it names the operator if that could not be deleted. The
- * caller's signal does not count: a new operator has to go, even while the
- * daemon stops.
+ * error to throw, which names the operator if the deletion failed. The caller's
+ * signal does not count: a new operator must be deleted even while the daemon
+ * stops.
  */
 export async function undoRegistration(api: Api, id: string, error: unknown): Promise<unknown> {
   try {
@@ -271,7 +276,7 @@ export async function undoRegistration(api: Api, id: string, error: unknown): Pr
 }
 
 /**
- * The longest beginning of a text within `max` bytes of UTF-8; never cuts a
+ * The longest beginning of a text within `max` bytes of UTF-8. Never cuts a
  * character.
  */
 function clipBytes(text: string, max: number): string {

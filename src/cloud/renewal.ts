@@ -13,9 +13,9 @@ export interface Renewal {
 }
 
 /**
- * Has the same key certified again for the same operator; `savePart` saves it.
- * Rejects as {@link Api} does, or with `api` if the answer is not
- * {@link acceptable}; the old certificate then stays in use.
+ * Gets a new certificate for the same key and operator; `savePart` saves it.
+ * Rejects as {@link Api} does, or with `api` if the reply is not {@link
+ * acceptable}. The old certificate then stays in use.
  */
 export async function renewCertificate({
   api,
@@ -43,15 +43,15 @@ export async function renewCertificate({
 }
 
 /**
- * How far a certificate's beginning may be ahead of our clock. A clock that is
- * slower than that is not to be trusted.
+ * How far the beginning of a certificate may be ahead of our clock. A clock
+ * that is further behind is not trusted.
  */
 const clockToleranceMs = 5 * 60_000;
 
 /**
- * Pure: accepts a certificate that is better than the one in use: it parses,
- * fits the key, is valid now, and ends later. One that is not valid yet is no
- * better than any that is.
+ * Pure: accepts a certificate that is better than the one in use. It parses,
+ * fits the key, is valid now, and ends later. If the one in use is not valid
+ * yet, any valid one is better.
  */
 export function acceptable(
   certPem: string | undefined,

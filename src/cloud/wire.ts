@@ -3,8 +3,8 @@ import type { ApiEndpoint } from "../model/endpoint.ts";
 import { hostPortText, parseHostPort } from "../model/host-port.ts";
 
 /**
- * A create body, as it goes over the wire. Source: docs/protocol.md, "ngrok's
- * API".
+ * The body of a create request, as it is sent. Source: docs/protocol.md,
+ * "ngrok's API".
  */
 export interface OperatorRequest {
   /** At most 255 bytes. */
@@ -14,7 +14,7 @@ export interface OperatorRequest {
   readonly enabled_features: readonly "bindings"[];
   readonly region: string;
   readonly binding: {
-    /** CEL expressions; `true` is all endpoints. */
+    /** CEL expressions; `true` matches all endpoints. */
     readonly endpoint_selectors: readonly string[];
     /** PEM. */
     readonly csr: string;
@@ -25,7 +25,7 @@ export type OperatorPatch = Partial<
   Omit<OperatorRequest, "binding"> & { readonly binding: Partial<OperatorRequest["binding"]> }
 >;
 
-/** A "Kubernetes operator" of ngrok's, as far as it is used. */
+/** One of ngrok's "Kubernetes operators", as far as it is used. */
 export interface Operator {
   /** Passes {@link isOperatorId}. */
   readonly id: string;
@@ -35,26 +35,26 @@ export interface Operator {
   readonly metadata: string;
   readonly selectors: readonly string[];
   /**
-   * `host:port`, 443 if ngrok named no port; undefined if it named none that
-   * can be dialled.
+   * `host:port`, with port 443 if ngrok sent none. Undefined if it cannot be
+   * dialled.
    */
   readonly ingressEndpoint: string | undefined;
   /**
-   * Our certificate (or a chain, ours first), PEM; undefined if the answer has
+   * Our certificate (or a chain, ours first), PEM. Undefined if the answer has
    * none.
    */
   readonly certPem: string | undefined;
 }
 
 /**
- * Letters, digits, `_` and `-`, at most 128: fit for a path of a URL and for a
- * file.
+ * Letters, digits, `_` and `-`, at most 128 of them: fit for a path of a URL
+ * and for a file.
  */
 export const isOperatorId = (text: string): boolean => /^[A-Za-z0-9_-]{1,128}$/.test(text);
 
 /**
- * Undefined if the answer is no operator, that is, has no usable id. The rest
- * is read leniently.
+ * Undefined if the answer is not an operator, that is, has no usable id. The
+ * rest is read leniently.
  */
 export function operatorOf(json: unknown): Operator | undefined {
   const found = operatorShape.safeParse(json).data;
@@ -72,8 +72,8 @@ export function operatorOf(json: unknown): Operator | undefined {
 }
 
 /**
- * Never fails: an item that makes no sense becomes an endpoint without id and
- * URL, to be listed as bad. Texts are cut to sane lengths.
+ * Never fails. An item that cannot be understood becomes an endpoint without id
+ * and URL, which is then listed as bad. Long texts are cut.
  */
 export function endpointOf(item: unknown): ApiEndpoint {
   const found = endpointShape.safeParse(item).data;
@@ -89,8 +89,8 @@ export function endpointOf(item: unknown): ApiEndpoint {
 }
 
 /**
- * `host[:port]` as `host:port`, 443 if no port is named; undefined if it cannot
- * be dialled.
+ * `host[:port]` as `host:port`, with the default port 443. Undefined if it
+ * cannot be dialled.
  */
 export function ingressEndpointOf(text: string): string | undefined {
   const address = parseHostPort(text.trim(), 443);
@@ -101,8 +101,7 @@ const text = z.string().catch("");
 const shortText = (max: number) => text.transform((value) => value.slice(0, max));
 
 /**
- * The URL's limit is above that of a URL's parser, so that a cut URL is still
- * refused.
+ * The URL's limit is above that of a URL parser, so a cut URL is still refused.
  */
 const endpointShape = z.object({
   id: shortText(200),

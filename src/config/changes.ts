@@ -51,8 +51,8 @@ export function afterReload(before: Loaded, after: Loaded): Loaded {
 
 function differs({ key, path }: Setting, before: Loaded, after: Loaded): boolean {
   if (!isDeepStrictEqual(valueAt(before.config, path), valueAt(after.config, path))) return true;
-  // The address that ngrok names takes precedence over the default, but not
-  // over the same text in the file.
+  // An address from ngrok takes precedence over the default, but not over the
+  // same text in the file.
   return (
     key === "ingressEndpoint" &&
     (before.origins[key] === "default") !== (after.origins[key] === "default")

@@ -14,15 +14,14 @@ export interface FileWatch {
 
 /**
  * Calls `changed` after the file at `path` was written, replaced, created,
- * removed or reached through another link. A check asks for the file that an
- * open() would find. So every way to save a file is seen, on every file system,
- * and no folder is watched.
+ * removed, or reached through another link. Each check stats the file that an
+ * open() would find. So it detects every way to save a file, on every file
+ * system, without watching a folder.
  *
  * A changed file must rest for `settleMs` before it counts, since an editor may
  * still be writing. The first check counts as a change, to cover the time
- * before the watch. Anything but a regular file is left alone, for example a
- * pipe, which can be read only once. `changed` must not reject. No check runs
- * while it works.
+ * before the watch. Only regular files are watched: a pipe, for example, can be
+ * read only once. `changed` must not reject. No check runs while it works.
  */
 export function watchFile(
   path: string,
@@ -61,8 +60,8 @@ export function watchFile(
 }
 
 /**
- * Another text if the content may be another one. Undefined if `path` leads to
- * something other than a regular file.
+ * A text that changes if the content may have changed. Undefined if `path`
+ * leads to something other than a regular file.
  */
 function stampOrErrno(path: string): string | undefined {
   try {

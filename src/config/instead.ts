@@ -5,9 +5,9 @@ import { defaultConfig, type SettingKey } from "./schema.ts";
 import { dnsAddress } from "./values.ts";
 
 /**
- * Values with which the Go program starts and ngrokd cannot: what is used
- * instead, or undefined if that program would not start either. The daemon
- * starts with a warning, so that a machine keeps its endpoints when it moves.
+ * Replacements for values that the Go program accepts and ngrokd cannot use.
+ * Undefined if that program would not start either. The daemon starts with a
+ * warning, so that a machine keeps its endpoints when it moves.
  */
 export const insteads: Partial<Record<SettingKey, (value: unknown) => unknown>> = {
   "bound_endpoints.poll_interval": (value) => seconds(value, 86_400, usual.poll),
@@ -24,7 +24,7 @@ export const insteads: Partial<Record<SettingKey, (value: unknown) => unknown>> 
   "server.client_cert": absolute,
   "server.client_key": absolute,
   "server.socket_path": absolute,
-  // None: the daemon waits for one.
+  // No key: the daemon waits for one.
   "api.key": (value) => (typeof value === "string" && /^[!-~]{1,7}$/.test(value) ? "" : undefined),
 };
 
@@ -53,11 +53,11 @@ function isSomeSubnet(value: unknown): boolean {
 
 const isSomeName = (value: unknown): boolean => /^[\w.@-]{1,255}$/.test(String(value));
 
-/** A host name or none, with a port or none. */
+/** With or without a host name, and with or without a port. */
 const isSomeAddress = (value: unknown): boolean =>
   /^:\d{1,5}$/.test(String(value)) || parseHostPort(String(value), 53).ok || isIpv6(String(value));
 
-/** From the working folder, as there. */
+/** Relative to the working folder, as in the Go program. */
 function absolute(value: unknown): string | undefined {
   return typeof value === "string" ? resolve(value) : undefined;
 }

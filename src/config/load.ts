@@ -1,13 +1,14 @@
 /** config/ reads, checks, shows and changes the configuration file. */
-import { createReadStream } from "node:fs";
+import { closeSync, constants, createReadStream, openSync, readSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { errnoOf, fileError } from "../files/atomic.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type ProxyRules, parseProxyUrl } from "../model/proxy.ts";
 import { parseConfig, type Reading, wrongValues } from "./parse.ts";
 import { configPath, type Env, hostsPathIn, missingConfig } from "./paths.ts";
-import { configError, needsRoot, type Problem } from "./problem.ts";
+import { configError, needsRoot, type Problem, withHint } from "./problem.ts";
 import {
   type Config,
   configSchema,
@@ -21,7 +22,7 @@ export interface LoadOptions {
   /** The value of `--config`. */
   readonly file?: string | undefined;
   readonly env: Env;
-  /** Settings given on the command line; undefined means not given. */
+  /** Settings from the command line; undefined if a flag is missing. */
   readonly flags?: Readonly<Partial<Record<SettingKey, string | number | boolean | undefined>>>;
 }
 
@@ -45,9 +46,9 @@ export interface Loaded {
 
 /**
  * The configuration in effect: flags over environment over file over defaults.
- * If the default file is missing, all defaults apply; a file that was named
- * must exist. Rejects with NgrokdError `config`, which lists every problem,
- * `permission` or `state`.
+ * If the default file is missing, all defaults apply. A named file must exist.
+ * Rejects with NgrokdError `config` (which lists every problem), `permission`
+ * or `state`.
  */
 export async function loadConfig(options: LoadOptions): Promise<Loaded> {
   const { problems, loaded } = await inspectConfig(options);
@@ -106,20 +107,69 @@ export async function readConfigFile(
   const bytes: Uint8Array[] = [];
   let mode: number;
   try {
-    mode = (await stat(path)).mode & 0o7777;
-    for await (const chunk of createReadStream(path, { end: maxBytes })) bytes.push(chunk);
+    const info = await stat(path);
+    mode = info.mode & 0o7777;
+    const chunks = info.isFIFO() ? pipe(path) : createReadStream(path, { end: maxBytes });
+    for await (const chunk of chunks) bytes.push(chunk);
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;
-    return needsRoot(fileError(`Cannot read the configuration "${path}"`, error));
+    const told = fileError(`Cannot read the configuration "${path}"`, error);
+    if (told.code === "state" && told.hint === undefined) throw withHint(told, fileHint);
+    return needsRoot(told);
   }
   const all = Buffer.concat(bytes);
-  const cannot = (what: string): NgrokdError =>
-    new NgrokdError("config", `Cannot read the configuration "${path}": ${what}`);
-  if (all.length > maxBytes) throw cannot("it is larger than 1 MiB");
+  if (all.length > maxBytes) throw unreadable(path, "it is larger than 1 MiB");
   try {
     return { text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(all), mode };
   } catch {
-    throw cannot("it is not UTF-8 text");
+    throw unreadable(path, "it is not UTF-8 text");
+  }
+}
+
+function unreadable(path: string, what: string): NgrokdError {
+  return new NgrokdError("config", `Cannot read the configuration "${path}": ${what}`, {
+    hint: fileHint,
+  });
+}
+
+const fileHint =
+  "name a YAML file, as `ngrokd config init` writes one, with --config or NGROKD_CONFIG";
+
+/**
+ * The bytes in a pipe, such as a shell's `<(…)`, until its writers have ended.
+ * Opened without waiting: a pipe without a writer would hold the daemon for
+ * ever, and every later reload with it.
+ */
+async function* pipe(path: string): AsyncGenerator<Uint8Array> {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const deadline = performance.now() + pipeMs;
+  try {
+    for (let size = 0; size <= maxBytes; ) {
+      const chunk = readOrWait(file);
+      if (chunk?.length === 0 && size > 0) return;
+      if (chunk?.length === 0 || performance.now() > deadline)
+        throw unreadable(path, "it is a pipe to which nothing writes");
+      if (chunk === undefined) await setTimeout(10);
+      else {
+        yield chunk;
+        size += chunk.length;
+      }
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+const pipeMs = 5000;
+
+/** Undefined if nothing is there yet, and empty at the end. */
+function readOrWait(file: number): Uint8Array | undefined {
+  const chunk = Buffer.alloc(64 * 1024);
+  try {
+    return chunk.subarray(0, readSync(file, chunk));
+  } catch (error) {
+    if (errnoOf(error) === "EAGAIN") return undefined;
+    throw error;
   }
 }
 

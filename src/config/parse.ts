@@ -14,6 +14,9 @@ import {
 } from "./schema.ts";
 import { parseYaml, type Yaml } from "./yaml.ts";
 
+/** To look for a similar setting costs time. */
+const mostNamed = 100;
+
 export interface Reading {
   /** Only the settings in the text. They are valid if `problems` is empty. */
   readonly values: unknown;
@@ -23,8 +26,8 @@ export interface Reading {
 
 /**
  * Pure: the values in the text of a configuration file, and all its problems.
- * `source` is the name of the file in messages. Strict: values of the Go
- * program that ngrokd cannot use are problems, not warnings.
+ * `source` is the name of the file in messages. Strict: if a value of the Go
+ * program cannot be used by ngrokd, it is a problem and not a warning.
  */
 export function parseConfig(
   text: string,
@@ -52,7 +55,8 @@ export function parseConfig(
   const oddities = yaml.warnings.map(
     (complaint): Problem => ({ kind: "syntax", source, ...complaint }),
   );
-  const unknown = unknownKeys(root).map(
+  const unknown = unknownKeys(root);
+  const named = unknown.slice(0, mostNamed).map(
     (path): Problem => ({
       kind: "unknown-key",
       source,
@@ -60,6 +64,9 @@ export function parseConfig(
       ...unknownKey(path),
     }),
   );
+  const more = unknown.length - named.length;
+  if (more > 0)
+    named.push({ kind: "unknown-key", source, message: `${more} more names are no settings` });
   const blame = (path: readonly string[]) => ({ source, ...yaml.place(path) });
   const known = knownValues(root, yaml);
   const { values, warnings } = strict
@@ -68,7 +75,7 @@ export function parseConfig(
   return {
     values,
     problems: wrongValues(values, blame),
-    warnings: [...oddities, ...unknown, ...warnings],
+    warnings: [...oddities, ...named, ...warnings],
   };
 }
 
@@ -130,7 +137,7 @@ function knownValues(root: Readonly<Record<string, unknown>>, yaml: Yaml): unkno
   );
   return settings.reduce<unknown>((values, { path, kind }) => {
     const value = valueAt(root, path);
-    // Of numbers, an empty list is a choice.
+    // For numbers, an empty list is a value.
     const isMissing = isEmpty(value) && !(kind === "numbers" && Array.isArray(value));
     return isMissing ? values : withValueAt(values, path, asKind(kind, value, path, yaml));
   }, start);
@@ -143,7 +150,7 @@ const isEmpty = (value: unknown): boolean =>
   (Array.isArray(value) && value.length === 0);
 
 /**
- * The value as yaml.v3, the YAML reader of the Go program, decodes it: in
+ * The value as the Go program's YAML reader, yaml.v3, decodes it. In
  * `selectors: [true]` the item is the text "true", and `yes` is a boolean.
  * Files of the Go program must load unchanged.
  */
@@ -179,17 +186,18 @@ function unknownKeys(
   values: Readonly<Record<string, unknown>>,
   group: readonly string[] = [],
 ): string[][] {
+  const names = new Set(namesIn(group));
   return Object.entries(values).flatMap(([name, value]) => {
     const path = [...group, name];
-    if (!Object.hasOwn(groups, path.join("."))) return namesIn(group).includes(name) ? [] : [path];
+    if (!Object.hasOwn(groups, path.join("."))) return names.has(name) ? [] : [path];
     return isRecord(value) ? unknownKeys(value, path) : [];
   });
 }
 
 function unknownKey(path: readonly string[]): Pick<Problem, "key" | "message"> {
   const key = path.join(".");
-  // A text unlike a name may be a secret, as in `{key:2cVr…}` without the
-  // space.
+  // A text that is not like a name may be a secret, as in `{key:2cVr…}` without
+  // the space.
   const withoutName =
     "there is no such setting (its name is not shown); is a space missing after a colon?";
   if (!/^[a-z][\w.-]{0,39}$/i.test(key)) return { message: withoutName };
@@ -200,12 +208,12 @@ function unknownKey(path: readonly string[]): Pick<Problem, "key" | "message"> {
 
 /**
  * The setting that was probably meant. A typing error in the name is likelier
- * than the wrong group, and the wrong group is likelier than both.
+ * than the wrong group. The wrong group is likelier than both together.
  */
 function suggestion(path: readonly string[]): string | undefined {
   const name = path.at(-1) ?? "";
   const group = path.slice(0, -1);
-  // The earlier name in the Go program.
+  // The older name in the Go program.
   if (path.join(".") === "net.network_accessible") return "net.listen_interface";
   const near = closest(name, namesIn(group));
   if (near !== undefined) return [...group, near].join(".");

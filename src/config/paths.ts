@@ -15,8 +15,8 @@ export interface ConfigPath {
   /** Absolute. */
   readonly path: string;
   /**
-   * What named it: `--config`, NGROKD_CONFIG, or neither. A file that was named
-   * must exist.
+   * The source of the path: `--config`, NGROKD_CONFIG, or neither. With one of
+   * the first two, the file must exist.
    */
   readonly origin: "flag" | "environment NGROKD_CONFIG" | "default";
 }
@@ -38,10 +38,10 @@ export const hostsPathIn = (env: Env): string => resolve(env.NGROKD_HOSTS_PATH |
 
 /**
  * The path of the daemon's socket, for its clients. It comes from the flag,
- * NGROKD_SOCKET, the file or the default, in this order. A client may not be
- * allowed to read the file, or may ask why the file is wrong. If the default
- * file cannot be read, the default socket is used. Rejects only if a file was
- * named and cannot be read.
+ * NGROKD_SOCKET, the file or the default, in this order. A client may lack the
+ * right to read the file, or may ask for the file's faults. So if the default
+ * file cannot be read, the default socket is used. Rejects only if a named file
+ * cannot be read.
  */
 export async function findSocketPath(options: {
   flag?: string | undefined;

@@ -4,11 +4,12 @@ import { defaultConfigPath } from "./paths.ts";
 /** A fault in the configuration. Its message never contains a secret. */
 export interface Problem {
   /**
-   * `syntax`, `wrong-value`: no command can use the configuration.
-   * `unknown-key`: the daemon warns and goes on, since a newer version may know
-   * the key, but `config check` fails. `other-value`: likewise, since the Go
-   * program starts with this value; another one is used. `open-mode`: other
-   * users can read a secret.
+   * - `syntax`, `wrong-value`: no command can use the configuration.
+   * - `unknown-key`: the daemon only warns, since a newer version may know the
+   *   key, but `config check` fails.
+   * - `other-value`: the same, since the Go program starts with this value.
+   *   Another value is used.
+   * - `open-mode`: other users can read a secret.
    */
   readonly kind: "syntax" | "wrong-value" | "unknown-key" | "other-value" | "open-mode";
   /** The file's path, `environment NGROK_API_KEY` or `flag`. */
@@ -36,7 +37,7 @@ export function problemText({
   return `${source}${line === undefined ? "" : `:${line}:${column}`}: ${message}`;
 }
 
-/** All problems as one error, for programs also in `details.problems`. */
+/** All problems as one error; also in `details.problems`, for programs. */
 export function configError(path: string, problems: readonly Problem[]): NgrokdError {
   const shown = problems.slice(0, 20).map((problem) => `\n  ${problemText(problem)}`);
   const rest =

@@ -26,8 +26,8 @@ export function redactedValue({ path, secret }: Setting, config: Config): unknow
 
 /**
  * A description of a secret. Its last four characters are enough to tell two
- * keys apart. A short secret does not show them, since they would help to guess
- * the rest.
+ * keys apart. For a short secret they are left out, since they would help to
+ * guess the rest.
  */
 export function secretInWords(secret: string): string {
   if (secret === "") return "not set";

@@ -72,6 +72,14 @@ const shape = {
       allowed: "an absolute path of at most 107 bytes (103 on macOS)",
       needsRestart: true,
     }),
+    socket_read: setting(z.enum(["group", "all"]).default("group"), {
+      description:
+        "Who may ask the daemon for its state (`status`, `list`, `health`) beside root: the " +
+        "group `ngrokd`, or all users of this machine. Only root and the group may change " +
+        "something. `all` takes effect on Linux alone, where the daemon knows who asks.",
+      allowed: "group or all",
+      needsRestart: true,
+    }),
     client_cert: setting(text(values.path).default("/etc/ngrokd/tls.crt"), {
       description:
         "The client certificate that ngrok signed (PEM). The daemon's state is kept in the " +
@@ -107,6 +115,12 @@ const shape = {
       description:
         "The port of the health server. The word any means a free port, which the log shows.",
       allowed: "a whole number, 1 to 65535, or any",
+    }),
+    health_hosts: setting(z.array(text(values.host)).default([]).readonly(), {
+      description:
+        "The names under which the health server may be asked, beside addresses and localhost. " +
+        "It refuses others, since a web page could make such a name lead here.",
+      allowed: "a list of host names",
     }),
     ingress_ca: setting(text(values.optional(values.path)).default(""), {
       description:

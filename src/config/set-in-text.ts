@@ -38,7 +38,7 @@ interface Change {
 }
 
 /**
- * The smallest change that may be right; the caller must check the result.
+ * The smallest change that may be right. The caller must check the result.
  * Undefined if there is none.
  */
 function changeFor(
@@ -80,12 +80,12 @@ function replaceValue(
   const old = text.slice(start, end);
   if (old === "") {
     // `key:` without a value, perhaps with a comment. Insert right after the
-    // colon: the range of the empty node is that of the next token.
+    // colon, since the range of the empty node is that of the next token.
     const colon = text.indexOf(":", key?.range?.[1] ?? start);
     return { start: colon + 1, end: colon + 1, insert: ` ${insert}` };
   }
   if (!/^[|>]/.test(old)) return { start, end, insert };
-  // The range of a block scalar includes a comment and line ends behind it.
+  // The range of a block scalar includes a comment and the line ends after it.
   const comment = /^[|>][^\s#]*([ \t]+#[^\r\n]*)?/.exec(old)?.[1] ?? "";
   return { start, end, insert: insert + comment + (/\s*$/.exec(old)?.[0] ?? "") };
 }

@@ -94,11 +94,16 @@ export const interfaceName: Rule = (text) =>
 
 export const listenInterface: Rule = (text) => (isIp(text) ? text : interfaceName(text));
 
+export const host: Rule = (text) => {
+  const name = parseHostname(text);
+  return name.ok ? name.value : undefined;
+};
+
 /** A host name, or a wildcard such as `*.example.com`. */
 export const hostPattern: Rule = (text) => {
   const [, wildcard = "", name = ""] = /^(\*\.)?(.*)$/s.exec(text) ?? [];
-  const host = parseHostname(name);
-  return host.ok ? `${wildcard}${host.value}` : undefined;
+  const found = host(name);
+  return found === undefined ? undefined : `${wildcard}${found}`;
 };
 
 export const dnsAddress: Rule = (text) => {
@@ -106,7 +111,7 @@ export const dnsAddress: Rule = (text) => {
   return address.ok && isIp(address.value.host) ? hostPortText(address.value) : undefined;
 };
 
-/** Also maps the level names of other loggers that the Go program accepts. */
+/** Also maps other loggers' level names, which the Go program accepts. */
 export function logLevel(value: unknown): unknown {
   if (typeof value !== "string") return value;
   const level = value.toLowerCase();

@@ -29,7 +29,7 @@ export async function setConfigValue(path: string, key: SettingKey, value: Singl
     const hint = "set it by hand, with `ngrokd config edit`";
     throw new NgrokdError("config", `Cannot set ${key} in "${path}": ${newText.reason}`, { hint });
   }
-  // The file may be a mount of its own in a folder that is read-only.
+  // The file may be a mount of its own in a read-only folder.
   if (old === undefined) await ensureWritableFolder(dirname(target), 0o700).catch(needsRoot);
   await writeFileAtomic(target, newText.value, { mode: 0o600 }).catch(needsRoot);
 }
@@ -47,14 +47,14 @@ export async function createConfig(path: string): Promise<boolean> {
   });
   if (file === undefined) return false;
   await file.close();
-  // The empty file reserves the path. After a crash it stays empty, which is a
-  // valid configuration.
+  // The empty file reserves the path. If a crash leaves it empty, it is a valid
+  // configuration.
   await writeFileAtomic(path, configTemplate(), { mode: 0o600 });
   return true;
 }
 
 /**
- * The path at the end of a chain of symbolic links; there may be no file.
+ * The target of a chain of symbolic links, also if no file exists there.
  * Rejects with NgrokdError `state` or `permission`.
  */
 export async function targetOf(path: string): Promise<string> {

@@ -4,8 +4,10 @@ import {
   isMap,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
   type Node,
+  Parser,
   parseDocument,
   visit,
 } from "yaml";
@@ -49,14 +51,15 @@ export type ParsedYaml =
  */
 export function parseYaml(text: string): ParsedYaml {
   const lines = new LineCounter();
-  const at = (offset: number): Place => {
-    const { line, col } = lines.linePos(offset);
-    return { line: Math.max(1, line), column: Math.max(1, col) };
-  };
+  const at = (offset: number): Place => placeAt(lines, offset);
   try {
+    const deep = placeTooDeep(text);
+    if (deep !== undefined) return { ok: false, complaints: [{ message: tooDeep, ...deep }] };
     const document = parseDocument(text, {
       merge: true,
       stringKeys: true,
+      // Its own check takes the square of their number.
+      uniqueKeys: false,
       prettyErrors: false,
       logLevel: "error",
       lineCounter: lines,
@@ -66,10 +69,14 @@ export function parseYaml(text: string): ParsedYaml {
       message: string;
       pos: [number, number];
     }): Complaint => ({
-      message: wording(problem, text),
+      message: wording(problem),
       ...at(problem.pos[0]),
     });
-    const complaints = [...document.errors.map(complain), ...unknownAliases(document, at)];
+    const complaints = [
+      ...document.errors.map(complain),
+      ...repeatedKeys(document, at),
+      ...unknownAliases(document, at),
+    ];
     if (complaints.length > 0) return { ok: false, complaints };
     const steps = (path: readonly string[]): readonly Step[] => stepsTo(document, path);
     const yaml: Yaml = {
@@ -94,6 +101,27 @@ export function parseYaml(text: string): ParsedYaml {
       complaints: [{ message: error instanceof Error ? error.message : String(error), ...at(0) }],
     };
   }
+}
+
+/** Settings have four. To compose a value takes the square of its depth. */
+const levels = 32;
+const tooDeep = `values are nested more than ${levels} levels deep here`;
+
+/** The place at which the text has more than {@link levels}. */
+function placeTooDeep(text: string): Place | undefined {
+  const lines = new LineCounter();
+  const parser = new Parser(lines.addNewLine);
+  lines.addNewLine(0);
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const _ of parser.next(lexeme));
+    if (parser.stack.length > levels) return placeAt(lines, parser.offset);
+  }
+  return undefined;
+}
+
+function placeAt(lines: LineCounter, offset: number): Place {
+  const { line, col } = lines.linePos(offset);
+  return { line: Math.max(1, line), column: Math.max(1, col) };
 }
 
 export interface Step {
@@ -123,6 +151,22 @@ export function stepsTo(document: Document.Parsed, path: readonly string[]): rea
   return steps;
 }
 
+function repeatedKeys(document: Document.Parsed, at: (offset: number) => Place): Complaint[] {
+  const complaints: Complaint[] = [];
+  visit(document, {
+    Map(_, { items }) {
+      const names = new Set<unknown>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        const message = `the key ${/^[\w.-]*/.exec(String(key.value))?.[0]} is set a second time`;
+        if (names.has(key.value)) complaints.push({ message, ...at(key.range?.[0] ?? 0) });
+        names.add(key.value);
+      }
+    },
+  });
+  return complaints;
+}
+
 function unknownAliases(document: Document.Parsed, at: (offset: number) => Place): Complaint[] {
   const complaints: Complaint[] = [];
   const anchors = new Set<string>();
@@ -136,13 +180,8 @@ function unknownAliases(document: Document.Parsed, at: (offset: number) => Place
   return complaints;
 }
 
-function wording(
-  { code, message, pos }: { code: string; message: string; pos: [number, number] },
-  text: string,
-): string {
+function wording({ code, message }: { code: string; message: string }): string {
   switch (code) {
-    case "DUPLICATE_KEY":
-      return `the key ${keyAt(text, pos[0])} is set a second time`;
     case "MULTIPLE_DOCS":
       return "a second document starts here; one is allowed";
     case "UNEXPECTED_TOKEN":
@@ -152,6 +191,3 @@ function wording(
       return message;
   }
 }
-
-const keyAt = (text: string, offset: number): string =>
-  /^["']?([\w.-]*)/.exec(text.slice(offset))?.[1] ?? "";

@@ -25,10 +25,10 @@ export interface Self {
 const systemGroups: readonly number[] = [0, 1];
 
 /**
- * Pure: who else can put another file in the socket's place, and how; undefined
- * if nobody can. In a sticky folder nobody renames what is not his own, so
- * folders above may be like /tmp. The last folder may not: there others could
- * create files under the names that the daemon uses.
+ * Pure: other users who can put another file in the socket's place, and how.
+ * Undefined if there are none. In a sticky folder only an owner can rename a
+ * file, so folders above may be like /tmp. The last folder may not: there other
+ * users could create files under the names that the daemon uses.
  */
 export function strangersIn(waypoints: readonly Waypoint[], self: Self): string | undefined {
   for (const { path, kind, uid, gid, mode, isLast } of waypoints) {

@@ -3,9 +3,10 @@ import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as z from "zod/mini";
 import { errnoOf, fileError, rootHint } from "../files/atomic.ts";
-import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
+import { type ErrorCode, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
+import { createPlaces, type Places } from "../net/places.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { isAlive } from "./alive.ts";
 import { askDaemon } from "./client.ts";
@@ -16,8 +17,15 @@ import {
   requestLimitBytes,
   requestSchema,
 } from "./protocol.ts";
+import { createGate, type Rights } from "./rights.ts";
 import { checkPlace } from "./safe-place.ts";
 import { inTurn } from "./turn.ts";
+
+/**
+ * A further client takes the place of the one that has rested for the longest
+ * time: before its request, or while it does not read the reply.
+ */
+const mostConnections = 64;
 
 export interface ControlOptions {
   readonly net: Net;
@@ -27,9 +35,11 @@ export interface ControlOptions {
    * no such group.
    */
   readonly group: string;
+  /** Whether users outside the group may ask, too; default: the group alone. */
+  readonly readers?: "group" | "all";
   readonly log: Log;
   /** Returns the reply's `data`. Its error becomes the error reply. */
-  readonly handle: (request: Request) => Promise<unknown>;
+  readonly handle: (request: Request, rights: Rights) => Promise<unknown>;
   /** Deadlines for clients; default: the protocol's. */
   readonly deadlinesMs?: { readonly request: number; readonly reply: number };
 }
@@ -47,7 +57,11 @@ export async function startControlServer(
   await checkPlace(path);
   const name = randomBytes(4).toString("hex");
   const birthplace = join(dirname(path), `.ngrokd-${name}`);
-  const listener = await listen(net, birthplace, path, (conn) => serve(conn, options));
+  const gate = createGate(net);
+  const places = createPlaces(mostConnections);
+  const listener = await listen(net, birthplace, path, (conn) =>
+    gate.admit(conn, (rights) => serve(conn, rights, places, options)),
+  );
   try {
     const gid = await groupId(options.group);
     if (gid !== undefined)
@@ -57,6 +71,10 @@ export async function startControlServer(
         ),
       );
     await chmod(birthplace, 0o660);
+    if (options.readers === "all") {
+      if (await gate.open(birthplace, gid)) await chmod(birthplace, 0o666);
+      else log.warn(notOpened);
+    }
     const outcome = await inTurn({ net, path, socket: birthplace, name }, () =>
       publish(options, birthplace),
     );
@@ -77,6 +95,9 @@ export async function startControlServer(
       : fileError(`Cannot open the control socket "${path}"`, error);
   }
 }
+
+const notOpened =
+  "`server.socket_read: all` has no effect: this system does not tell who uses the control socket";
 
 async function listen(
   net: Net,
@@ -159,21 +180,41 @@ async function alreadyRunning(net: Net, path: string): Promise<NgrokdError> {
   );
 }
 
-async function serve(conn: Conn, options: ControlOptions): Promise<void> {
+async function serve(
+  conn: Conn,
+  rights: Rights | "turned away",
+  places: Places,
+  options: ControlOptions,
+): Promise<void> {
   const { log, handle, deadlinesMs: limits = deadlinesMs } = options;
+  const place = places.enter(() => conn.abort());
+  void conn.closed.then(() => place?.leave());
   try {
-    const text = await within(limits.request, conn, () => readRequest(conn));
+    if (place === undefined) return await send(conn, refusal(busyText), limits.reply);
+    const away = rights === "turned away";
+    const text = await within(away ? turnedAwayMs : limits.request, conn, () => readRequest(conn));
     if (text === undefined) return conn.close();
-    const reply = text.ok ? await answer(text.value, handle) : refusal(text.reason);
-    await within(limits.reply, conn, () =>
-      conn.write(new TextEncoder().encode(`${JSON.stringify(reply)}\n`)),
-    );
-    conn.close();
+    place.work();
+    const reply = away
+      ? refusal("Too many other users ask the daemon at the moment", "refused")
+      : text.ok
+        ? await answer(text.value, (request) => handle(request, rights))
+        : refusal(text.reason);
+    place.rest();
+    await send(conn, reply, limits.reply);
   } catch (error) {
     log.debug(`A client of the control socket went away: ${reasonOf(error)}`);
     conn.abort();
   }
 }
+
+async function send(conn: Conn, reply: Reply, ms: number): Promise<void> {
+  await within(ms, conn, () => conn.write(new TextEncoder().encode(`${JSON.stringify(reply)}\n`)));
+  conn.close();
+}
+
+/** How long a client that is turned away may take to send its request. */
+const turnedAwayMs = 500;
 
 /**
  * Runs one step of the exchange. After `ms` milliseconds the connection is
@@ -208,7 +249,13 @@ async function answer(
   }
 }
 
-const refusal = (error: string): Reply => ({ success: false, error, code: "protocol" });
+const busyText = `The daemon works on ${mostConnections} requests; try again in a minute`;
+
+const refusal = (error: string, code: ErrorCode = "protocol"): Reply => ({
+  success: false,
+  error,
+  code,
+});
 
 function parseRequest(text: string): Parsed<Request> {
   let value: unknown;

@@ -23,15 +23,15 @@ export interface TurnOptions {
 }
 
 /**
- * Runs `work` while no other daemon does so for the same path, so that a socket
- * which it found dead is still dead when it replaces it.
+ * Runs `work` while no other daemon does so for the same path. So if it found a
+ * socket dead, the socket is still dead when it is replaced.
  *
- * No lock would be released by the death of its process, so the turn is a
- * folder, `<path>.turn`, which has a second name of our socket in it. rename(2)
- * puts the folder in place only if there is none or an empty one. The socket in
- * it answers as long as its process lives. After a crash the next daemon
- * empties the folder by that one name, which no other socket ever has. Rejects
- * with `already-running` if the turn does not come within 10 s.
+ * A lock file would outlive the death of its process. So the turn is a folder,
+ * `<path>.turn`, with a second name of our socket in it. rename(2) puts the
+ * folder in place only if there is none or an empty one. The socket in it
+ * replies as long as its process lives. After a crash the next daemon empties
+ * the folder by that name, which no other socket ever has. Rejects with
+ * `already-running` if the turn does not come within 10 s.
  */
 export async function inTurn<T>(
   { net, path, socket, name }: TurnOptions,
@@ -44,9 +44,9 @@ export async function inTurn<T>(
   mkdirSync(ours, { mode: 0o700 });
   try {
     await link(socket, join(ours, name));
-    const deadline = Date.now() + patienceMs;
+    const deadline = performance.now() + patienceMs;
     while (!(await placed(ours, turn))) {
-      if (Date.now() > deadline)
+      if (performance.now() > deadline)
         throw new NgrokdError(
           "already-running",
           `Another daemon keeps starting on the control socket "${path}"`,

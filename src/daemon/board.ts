@@ -1,4 +1,5 @@
 import type { Config } from "../config/schema.ts";
+import type { Moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
 
 /** The published state. Status, list, health and metrics read it. */
@@ -22,7 +23,7 @@ export function createBoard(first: State, onChange?: (state: State) => void): Bo
 }
 
 /** Pure: the state of a daemon that has just started. */
-export function firstState({ ingressEndpoint }: Config, startedAt: Date): State {
+export function firstState({ ingressEndpoint }: Config, startedAt: Moment): State {
   return {
     phase: "starting",
     reason: "the first poll of ngrok's API has not finished",

@@ -15,6 +15,7 @@ import { trustFolder } from "../ingress/trust.ts";
 import { ownerPath } from "../machine/hosts/owner.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { type RepairDeps, startRepair } from "../machine/repair.ts";
+import type { HostPort } from "../model/host-port.ts";
 import type { AnyIp } from "../model/ip.ts";
 import type { State } from "../model/state.ts";
 import { apply, reloadUnlessStopping, warnOfVerification } from "./apply.ts";
@@ -63,15 +64,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const core = await createParts(options);
   const { settings, account, machine, link, way } = core;
   warnOfVerification(core);
-  const { socket_path: socketPath } = settings.current.config.server;
-  const health = createHealth(
-    () => {
-      const { health_address: host, health_port: port } = settings.current.config.server;
-      return { host, port: port === "any" ? 0 : port };
-    },
-    healthSource(core),
-    log,
-  );
+  const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
+  const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
   const parts = { ...core, health };
   const state = (): State => currentState(parts);
   const reload = (): Promise<ReloadReport | undefined> => reloadUnlessStopping(core);
@@ -79,6 +73,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     net,
     path: socketPath,
     group: socketGroup,
+    readers,
     log,
     handle: createDispatch({
       state,
@@ -152,6 +147,11 @@ function repairs(
 function* addressesInUse({ present, draining }: Parts["relay"]): Generator<AnyIp> {
   for (const { door } of present.values()) yield door.at.ip;
   for (const { doorway } of draining) yield doorway.door.at.ip;
+}
+
+function healthAddress({ settings }: Parts): HostPort {
+  const { health_address: host, health_port: port } = settings.current.config.server;
+  return { host, port: port === "any" ? 0 : port };
 }
 
 async function sweepFor({ options, settings }: Parts, socketPath: string): Promise<void> {

@@ -51,9 +51,9 @@ export interface LookAhead {
 
 /**
  * Finds the changes of the next pass: reads files and calls ngrok's API, and
- * changes nothing. `listening` is what a running daemon serves. Rejects with
- * NgrokdError `config` without an API key, and with the errors of the files and
- * the API.
+ * changes nothing. `listening` has the listeners of a running daemon. Rejects
+ * with NgrokdError `config` without an API key, and with the errors of the
+ * files and the API.
  */
 export async function lookAhead(
   net: Net,

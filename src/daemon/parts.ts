@@ -14,6 +14,7 @@ import { ownPrefix } from "../machine/link/own-prefix.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
 import { createOwnAddresses } from "../machine/own-addresses.ts";
 import { hostPortText } from "../model/host-port.ts";
+import { moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
@@ -61,7 +62,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const stateFolder = stateFolderOf(config.server);
   const settings = createSettings({ loaded, read: options.read, check: checkTrust, log });
   const current = (): Loaded => settings.current;
-  const board = createBoard(firstState(config, new Date()), (state) =>
+  const board = createBoard(firstState(config, moment()), (state) =>
     options.onState?.(carrying(state, ingressTrouble(relay.trouble(defaultAccount)))),
   );
   const way = createWayOut({ net, rules: loaded.proxy, log, keepSecret });
@@ -122,5 +123,10 @@ export function tellRelay(
   if (ingress !== board.state.ingress) board.publish({ ingress });
 }
 
-const servedBindings = ({ present }: Relay): string[] =>
-  [...present.values()].flatMap(({ routes }) => routes.map(({ target }) => target.binding.key));
+/** The names of one wildcard count as one, as ngrok lists them. */
+function servedBindings({ present }: Relay): string[] {
+  const bindings = [...present.values()].flatMap(({ routes }) =>
+    routes.map(({ target }) => target.binding),
+  );
+  return [...new Set(bindings.map(({ key, wildcard = key }) => wildcard))];
+}

@@ -17,7 +17,7 @@ export interface PreviewFacts {
   readonly saved: Assignment;
   readonly ground: Ground;
   readonly policy: Policy;
-  /** What listens now; empty if no daemon runs. */
+  /** The present listeners; empty if no daemon runs. */
   readonly listening: readonly Listening[];
   /** The hosts file, as editHosts takes it. */
   readonly hosts: string;

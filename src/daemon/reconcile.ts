@@ -100,7 +100,7 @@ async function exposeOnFreeAddresses(
     if (found.size === 0) break;
     for (const ip of found) taken.add(ip);
     const again = new Set(unproven.filter(({ ip }) => found.has(ip)).map(({ host }) => host));
-    // A name whose address is free keeps it, as if it had been saved.
+    // A name whose address is free keeps the address, as if it had been saved.
     result = exposeWith(new Map([...result.assignment].filter(([, ip]) => !found.has(ip))));
     unproven = result.exposure.names.filter(({ host }) => again.has(host));
   }
@@ -136,8 +136,8 @@ async function openDoors(
 }
 
 /**
- * The names that answer on at least one port, and their addresses. An IPv6
- * address on which no port answers is left out.
+ * The names that listen on at least one port, and their addresses. An IPv6
+ * address without a listener is left out.
  */
 function answering(
   { routes, names }: Exposure,

@@ -14,6 +14,7 @@ import {
 } from "../desk/warnings.ts";
 import { networkFacts } from "../exposure/ground.ts";
 import type { Log } from "../model/log.ts";
+import { moment } from "../model/moment.ts";
 import { readiness, type State } from "../model/state.ts";
 import type { HealthSource } from "../observe/health-server.ts";
 import { processFamilies } from "../observe/process-metrics.ts";
@@ -42,7 +43,7 @@ export function currentState(parts: PartsWithHealth): State {
 
 /** The data of the health server. */
 export function healthSource(parts: Parts): HealthSource {
-  const { board, account } = parts;
+  const { board, account, settings } = parts;
   return {
     live: account.live,
     ready() {
@@ -50,6 +51,7 @@ export function healthSource(parts: Parts): HealthSource {
       // A daemon whose certificate expires soon is ready, with a warning.
       return { ok: ready, reason: ready ? account.identity.warnings().join("; ") : reason };
     },
+    hosts: () => settings.current.config.server.health_hosts,
     status: () => healthStatus(presentState(parts), account.live()),
     metrics: async () => [
       ...metricFamilies({ ...factsOf(parts), state: presentState(parts), live: account.live() }),
@@ -66,6 +68,7 @@ export function factsOf({ options, relay, link, account }: Parts): DaemonFacts {
     network: networkFacts(link.ground),
     ingress,
     limit,
+    fileLimit: options.net.descriptors.limit,
     turnedAway: options.net.descriptors.turnedAway,
     schedule: account.schedule,
     renewalTrouble: account.identity.renewalTrouble,
@@ -92,7 +95,7 @@ export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks 
       writeLines(log, ingressLines(trouble, now));
       trouble = now;
       if (isStopping) return;
-      const { change, lines } = settled(board.state, result, { at: new Date(), tookMs });
+      const { change, lines } = settled(board.state, result, { at: moment(), tookMs });
       writeLines(log, lines);
       board.publish(change);
       onEnd();

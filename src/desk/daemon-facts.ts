@@ -1,5 +1,6 @@
 import type { Loaded } from "../config/load.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
+import type { Moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
 import type { Status } from "./reply-schemas.ts";
 
@@ -17,6 +18,8 @@ export interface DaemonFacts {
   readonly ingress: IngressStats;
   /** The most connections at the same time; Infinity if there is no limit. */
   readonly limit: number;
+  /** The process's limit of open files; Infinity if it is unknown. */
+  readonly fileLimit: number;
   /**
    * Accepted sockets that were closed at once because the limit of open files
    * was near.
@@ -26,7 +29,7 @@ export interface DaemonFacts {
     /** Failed polls since the last one that succeeded. */
     readonly failures: number;
     /** Undefined during a poll, and if only a kick brings the next. */
-    readonly next: Date | undefined;
+    readonly next: Moment | undefined;
   };
   /** Undefined if the last renewal of the certificate succeeded. */
   readonly renewalTrouble:
@@ -37,11 +40,12 @@ export interface DaemonFacts {
 /** For the reply to `status`. */
 export interface StatusFacts extends Omit<DaemonFacts, "turnedAway"> {
   readonly loaded: Loaded;
-  readonly now?: Date;
+  readonly now?: Moment;
 }
 
 /** For /metrics. */
-export interface MetricFacts extends Omit<DaemonFacts, "schedule" | "renewalTrouble" | "network"> {
+export interface MetricFacts
+  extends Omit<DaemonFacts, "fileLimit" | "network" | "schedule" | "renewalTrouble"> {
   readonly state: State;
   readonly live: Liveness;
 }

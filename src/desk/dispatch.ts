@@ -1,4 +1,5 @@
 import type { Request } from "../control/protocol.ts";
+import type { Rights } from "../control/rights.ts";
 import { NgrokdError } from "../model/error.ts";
 import { type Desk, handlers } from "./handlers.ts";
 import {
@@ -13,12 +14,15 @@ import { inputOf } from "./words.ts";
 
 /**
  * The control socket's handler: runs the operation that a request names.
- * Rejects with NgrokdError `usage` if there is no such operation, or with the
- * operation's own error.
+ * Rejects with NgrokdError `usage` if there is no such operation, `permission`
+ * if this client may only read, or with the operation's own error.
  */
-export function createDispatch(desk: Desk): (request: Request) => Promise<unknown> {
-  return async ({ command, args }) => {
+export function createDispatch(
+  desk: Desk,
+): (request: Request, rights?: Rights) => Promise<unknown> {
+  return async ({ command, args }, rights = "all") => {
     if (!isOperation(command)) throw unknownOperation(command);
+    if (rights === "read" && operations[command].kind !== "read") throw onlyReads(command);
     return await runOperation(desk, command, inputOf(operations[command], args ?? []));
   };
 }
@@ -37,6 +41,13 @@ export async function runOperation<N extends OperationName>(
     throw new NgrokdError("usage", `The arguments of "${name}" are wrong`, { cause: input.error });
   return await handlers[name](desk, input.data as Input<N>);
 }
+
+const onlyReads = (command: OperationName): NgrokdError =>
+  new NgrokdError(
+    "permission",
+    `This user may ask the daemon, and not change it: "${command}" is refused`,
+    { hint: "use sudo, or let this user in: `sudo ngrokd service install --group-add NAME`" },
+  );
 
 function unknownOperation(command: string): NgrokdError {
   const [last, ...others] = [...operationNames].reverse();

@@ -1,6 +1,7 @@
 import { reasonOf } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { Log } from "../model/log.ts";
+import type { Net } from "../net/types.ts";
 import { type HealthSource, startHealthServer } from "../observe/health-server.ts";
 
 /**
@@ -19,7 +20,12 @@ export interface Health {
   close(): Promise<void>;
 }
 
-export function createHealth(address: () => HostPort, source: HealthSource, log: Log): Health {
+export function createHealth(
+  net: Net,
+  address: () => HostPort,
+  source: HealthSource,
+  log: Log,
+): Health {
   let server: Awaited<ReturnType<typeof startHealthServer>> | undefined;
   let starting: Promise<void> | undefined;
   let trouble = "";
@@ -52,14 +58,14 @@ export function createHealth(address: () => HostPort, source: HealthSource, log:
       // must not be closed twice.
       const closing = server;
       server = undefined;
-      await closing?.close();
+      closing?.close();
     },
   };
   return health;
 
   async function open(): Promise<void> {
     try {
-      server = await startHealthServer(address(), source);
+      server = await startHealthServer(net, address(), source);
       if (trouble !== "") log.info(`The health server is at ${server.url} now`);
       trouble = "";
     } catch (error) {

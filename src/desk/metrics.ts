@@ -42,7 +42,7 @@ function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
       gauge(
         "ngrokd_last_poll_timestamp_seconds",
         "The time when the last poll of ngrok's API ended.",
-        lastPass.at.getTime() / 1000,
+        lastPass.at.wall.getTime() / 1000,
       ),
       gauge("ngrokd_last_poll_success", "Whether the last poll succeeded.", Number(lastPass.ok)),
       gauge(

@@ -1,5 +1,7 @@
+import { wildcardSuffix } from "../model/endpoint.ts";
 import { countOf, type Histogram, quantile } from "../model/histogram.ts";
 import { errorKinds, type Meter } from "../model/meter.ts";
+import { type Moment, moment, msBetween } from "../model/moment.ts";
 import { proxyWays } from "../model/proxy.ts";
 import {
   type CertificateFacts,
@@ -15,14 +17,17 @@ const dayMs = 86_400_000;
 
 /** Pure: the reply to `status`. */
 export function statusReply(state: State, facts: StatusFacts): Status {
-  const { loaded, runtime, ingress, limit, schedule, renewalTrouble, now = new Date() } = facts;
+  const {
+    loaded,
+    runtime,
+    ingress,
+    limit,
+    fileLimit,
+    schedule,
+    renewalTrouble,
+    now = moment(),
+  } = facts;
   const { registration, lastPass, endpoints } = state;
-  const count = (name: EndpointState["state"]): number =>
-    endpoints.filter((endpoint) => endpoint.state === name).length;
-  // An endpoint that drains and listens again has one meter for both.
-  const meters = [...new Set(endpoints.map(({ meter }) => meter))];
-  const sum = (pick: (meter: Meter) => number): number =>
-    meters.reduce((total, meter) => total + pick(meter), 0);
   return {
     registered: registration.kind === "registered",
     operator_id: registration.kind === "registered" ? registration.operatorId : "",
@@ -35,40 +40,18 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     reason: state.reason,
     hint: state.hint,
     registration: registration.kind,
-    start_time: state.startedAt.toISOString(),
-    uptime_seconds: seconds(now.getTime() - state.startedAt.getTime()),
+    start_time: state.startedAt.wall.toISOString(),
+    uptime_seconds: seconds(msBetween(state.startedAt, now)),
     certificate:
       registration.kind === "registered"
-        ? certificateReply(registration.certificate, renewalTrouble, now)
+        ? certificateReply(registration.certificate, renewalTrouble, now.wall)
         : null,
-    last_poll:
-      lastPass === undefined
-        ? null
-        : {
-            time: lastPass.at.toISOString(),
-            ok: lastPass.ok,
-            took_ms: lastPass.tookMs,
-            reason: lastPass.reason,
-          },
-    next_poll: schedule.next?.toISOString() ?? "",
+    last_poll: lastPass === undefined ? null : pollReply(lastPass, now),
+    next_poll: schedule.next?.wall.toISOString() ?? "",
+    next_poll_seconds: schedule.next === undefined ? null : seconds(msBetween(now, schedule.next)),
     failed_polls: schedule.failures,
-    endpoints: {
-      listening: count("listening"),
-      failed: count("failed"),
-      unsupported: count("unsupported"),
-      draining: count("draining"),
-    },
-    connections: {
-      active: sum(({ active }) => active),
-      total: sum(({ total }) => total),
-      errors: sum(({ errors }) => errors),
-      refused: sum(({ refused }) => refused),
-      limit: limit === Number.POSITIVE_INFINITY ? null : limit,
-    },
-    errors_by_kind: Object.fromEntries(
-      errorKinds.map((kind) => [kind, sum(({ errorsBy }) => errorsBy[kind])]),
-    ),
-    bytes: { up: sum(({ bytesUp }) => bytesUp), down: sum(({ bytesDown }) => bytesDown) },
+    ...totals(endpoints, limit),
+    files: { limit: finite(fileLimit) },
     pool: {
       ready: ingress.ready,
       hits: ingress.hits,
@@ -86,8 +69,50 @@ export function statusReply(state: State, facts: StatusFacts): Status {
   };
 }
 
+function pollReply(pass: NonNullable<State["lastPass"]>, now: Moment): Status["last_poll"] {
+  return {
+    time: pass.at.wall.toISOString(),
+    seconds_ago: seconds(msBetween(pass.at, now)),
+    ok: pass.ok,
+    took_ms: pass.tookMs,
+    reason: pass.reason,
+  };
+}
+
+/** The sums over all endpoints. `limit`: of open connections. */
+function totals(
+  endpoints: readonly EndpointState[],
+  limit: number,
+): Pick<Status, "endpoints" | "connections" | "errors_by_kind" | "bytes"> {
+  const count = (name: EndpointState["state"]): number =>
+    endpoints.filter((endpoint) => endpoint.state === name).length;
+  // An endpoint that drains and listens again has one meter for both.
+  const meters = [...new Set(endpoints.map(({ meter }) => meter))];
+  const sum = (pick: (meter: Meter) => number): number =>
+    meters.reduce((total, meter) => total + pick(meter), 0);
+  return {
+    endpoints: {
+      listening: count("listening"),
+      failed: count("failed"),
+      unsupported: count("unsupported"),
+      draining: count("draining"),
+    },
+    connections: {
+      active: sum(({ active }) => active),
+      total: sum(({ total }) => total),
+      errors: sum(({ errors }) => errors),
+      refused: sum(({ refused }) => refused),
+      limit: finite(limit),
+    },
+    errors_by_kind: Object.fromEntries(
+      errorKinds.map((kind) => [kind, sum(({ errorsBy }) => errorsBy[kind])]),
+    ),
+    bytes: { up: sum(({ bytesUp }) => bytesUp), down: sum(({ bytesDown }) => bytesDown) },
+  };
+}
+
 /**
- * Pure: the reply to `list`. The first eight fields are the Go program's
+ * Pure: the reply to `list`. The first eleven fields are the Go program's
  * (docs/protocol.md, "The control socket").
  */
 export function listReply(state: State): ListItem[] {
@@ -101,6 +126,10 @@ export function listReply(state: State): ListItem[] {
       local_listener: state === "listening",
       network_port: 0,
       listen_interface: "virtual",
+      wildcard: wildcardSuffix(url) !== undefined,
+      wildcard_suffix: wildcardSuffix(url) ?? "",
+      // No two endpoints share a listener here.
+      shared_listener_key: "",
       ip6,
       proto,
       ids: [...ids],
@@ -115,7 +144,7 @@ export function listReply(state: State): ListItem[] {
         last_error: meter.lastError,
       },
       ...measured(meter),
-      last_activity: time(meter.lastActivity),
+      ...lastActivity(meter),
     }),
   );
 }
@@ -135,7 +164,7 @@ export function healthReply(state: State, live: Liveness, url: string | undefine
  * Pure: the body of /status (docs/protocol.md, "The health server"). The first
  * eight fields of an endpoint are the Go program's.
  */
-export function healthStatus(state: State, live: Liveness, now = new Date()): unknown {
+export function healthStatus(state: State, live: Liveness, now = moment()): unknown {
   const { ready, reason } = readiness(state);
   const entries = state.endpoints.flatMap((endpoint) =>
     endpoint.ids.map((id) => {
@@ -148,9 +177,9 @@ export function healthStatus(state: State, live: Liveness, now = new Date()): un
     ready,
     reason: live.ok ? reason : live.reason,
     phase: state.phase,
-    uptime: goDuration(now.getTime() - state.startedAt.getTime()),
-    uptime_seconds: seconds(now.getTime() - state.startedAt.getTime()),
-    start_time: state.startedAt.toISOString(),
+    uptime: goDuration(msBetween(state.startedAt, now)),
+    uptime_seconds: seconds(msBetween(state.startedAt, now)),
+    start_time: state.startedAt.wall.toISOString(),
     // Reversed, so the first entry of an id is kept: the listening endpoint
     // comes before the draining one.
     endpoints: Object.fromEntries(entries.reverse()),
@@ -168,8 +197,7 @@ function endpointHealth(
     active: state === "listening",
     connections: meter.active,
     total_connections: meter.total,
-    // Go's clients read a time here, or nothing.
-    ...(meter.lastActivity !== 0 && { last_activity: time(meter.lastActivity) }),
+    ...lastActivity(meter),
     errors: meter.errors + meter.refused,
     state,
     reason: reason === "" ? meter.lastError : reason,
@@ -229,5 +257,10 @@ function goDuration(ms: number): string {
   return h > 0 ? `${h}h${m}m${s}s` : m > 0 ? `${m}m${s}s` : `${s}s`;
 }
 
+const finite = (limit: number): number | null =>
+  limit === Number.POSITIVE_INFINITY ? null : limit;
 const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);
-const time = (ms: number): string => (ms === 0 ? "" : new Date(ms).toISOString());
+
+/** Go's clients read a time, or nothing, but no empty text. */
+const lastActivity = ({ lastActivity: ms }: Meter): { last_activity?: string } =>
+  ms === 0 ? {} : { last_activity: new Date(ms).toISOString() };

@@ -31,6 +31,11 @@ const listItemSchema = z.object({
   local_listener: z.boolean(),
   network_port: z.number(),
   listen_interface: z.string(),
+  wildcard: z.boolean(),
+  /** The part after the `*.` of a wildcard; empty otherwise. */
+  wildcard_suffix: z.string(),
+  /** Of endpoints that share a listener, which none do yet: empty. */
+  shared_listener_key: z.string(),
   // Ours from here on.
   /** The second address, of IPv6; empty if there is none. */
   ip6: z.string(),
@@ -62,8 +67,8 @@ const listItemSchema = z.object({
    * first byte.
    */
   latency_ms: z.object({ upgrade: latencySchema, first_byte: latencySchema }),
-  /** RFC 3339, or empty. */
-  last_activity: z.string(),
+  /** RFC 3339; absent before the first connection. */
+  last_activity: z.optional(z.string()),
 });
 export type ListItem = z.infer<typeof listItemSchema>;
 export const listSchema = z.array(listItemSchema);
@@ -97,10 +102,18 @@ export const statusSchema = z.object({
     }),
   ),
   last_poll: z.nullable(
-    z.object({ time: z.string(), ok: z.boolean(), took_ms: z.number(), reason: z.string() }),
+    z.object({
+      time: z.string(),
+      /** The same on the steady clock: right if the wall clock was set. */
+      seconds_ago: z.number(),
+      ok: z.boolean(),
+      took_ms: z.number(),
+      reason: z.string(),
+    }),
   ),
   /** RFC 3339; empty during a poll, and if none is scheduled. */
   next_poll: z.string(),
+  next_poll_seconds: z.nullable(z.number()),
   /** Failed polls since the last one that succeeded. */
   failed_polls: z.number(),
   endpoints: z.object({
@@ -119,6 +132,8 @@ export const statusSchema = z.object({
   }),
   errors_by_kind: countsSchema,
   bytes: bytesSchema,
+  /** The process's limit of open files; null if it is unknown. */
+  files: z.object({ limit: z.nullable(z.number()) }),
   /** The ready connections to the ingress. */
   pool: z.object({
     ready: z.number(),

@@ -1,5 +1,6 @@
 import { hintOf, reasonOf } from "../model/error.ts";
 import { sameFailure } from "../model/failure.ts";
+import type { Moment } from "../model/moment.ts";
 import type { PassResult, Reconciled, Resumption } from "../model/pass.ts";
 import type { Phase, State } from "../model/state.ts";
 import { changeLines, type Line } from "./tell.ts";
@@ -12,7 +13,7 @@ interface Outcome {
 
 /** When the pass ended, and how long it took in milliseconds. */
 interface Timing {
-  readonly at: Date;
+  readonly at: Moment;
   readonly tookMs: number;
 }
 
@@ -122,15 +123,15 @@ function listed(state: State, reconciled: Reconciled | undefined, timing: Timing
   };
 }
 
-/** With the list of before this start in doubt, the start has not ended. */
+/** If the list of an earlier run is in doubt, the start has not ended. */
 function phaseAfter({ phase }: State, reconciled: Reconciled | undefined, ok: boolean): Phase {
   if (reconciled === undefined && phase === "starting") return phase;
   return ok ? "serving" : "degraded";
 }
 
 /**
- * A few endpoints that fail are their own trouble. If at least three and most
- * of them do, the daemon does not do what it is there for.
+ * A few failed endpoints are their own trouble. If at least three and most of
+ * them fail, the daemon does not do its work.
  */
 function mostlyFailed(endpoints: State["endpoints"]): Reconciled["problems"] {
   const wanted = endpoints.filter(({ state }) => state === "listening" || state === "failed");

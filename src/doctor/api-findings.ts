@@ -186,7 +186,7 @@ export function judgeKey(
   { trial }: Pick<ApiFacts, "trial">,
 ): Finding {
   if (!key.ok && present)
-    return failure("key", key.reason, "set it anew with `sudo ngrokd set-api-key`");
+    return failure("key", key.reason, "set it again with `sudo ngrokd set-api-key`");
   if (!key.ok && elsewhere) {
     return warning(
       "key",

@@ -3,7 +3,6 @@ import { readdir, readFile, stat } from "node:fs/promises";
 /** Facts of another process from /proc; undefined if they cannot be read. */
 export interface ProcessFacts {
   readonly uid: number | undefined;
-  readonly fileLimit: number | undefined;
   readonly openFiles: number | undefined;
   readonly env: Readonly<Record<string, string>> | undefined;
 }
@@ -13,26 +12,12 @@ export async function lookAtProcess(pid: number): Promise<ProcessFacts> {
   const folder = `/proc/${pid}`;
   const orNone = async <T>(work: Promise<T>): Promise<T | undefined> =>
     await work.catch(() => undefined);
-  const [uid, fileLimit, openFiles, env] = await Promise.all([
+  const [uid, openFiles, env] = await Promise.all([
     orNone(stat(folder).then((info) => info.uid)),
-    orNone(readFile(`${folder}/limits`, "latin1").then(fileLimitIn)),
     orNone(readdir(`${folder}/fd`).then(({ length }) => length)),
     orNone(readFile(`${folder}/environ`, "utf8").then(environmentIn)),
   ]);
-  return { uid, fileLimit, openFiles, env };
-}
-
-/**
- * Pure: the soft limit of open files in the text of `/proc/PID/limits`.
- * "unlimited" is Infinity.
- */
-export function fileLimitIn(text: string): number | undefined {
-  const word = /^Max open files\s+(\d+|unlimited)/m.exec(text)?.[1];
-  return word === "unlimited"
-    ? Number.POSITIVE_INFINITY
-    : word === undefined
-      ? undefined
-      : Number(word);
+  return { uid, openFiles, env };
 }
 
 /** Pure: the variables in the text of `/proc/PID/environ`. */

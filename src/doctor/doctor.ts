@@ -76,7 +76,9 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
     ...judgeConfiguration(local.inspection, status),
     ...judgeDaemon(local.daemon),
     ...(status === undefined ? [] : judgeNetwork(status)),
-    ...(local.socketPath === undefined ? [] : judgeSocket(local.socketPath, local.socketMode)),
+    ...(local.socketPath === undefined
+      ? []
+      : judgeSocket(local.socketPath, local.socketMode, loaded?.config.server.socket_read)),
     ...(status === undefined || daemon === undefined ? [] : judgeFiles(daemon, status)),
     ...(state === undefined ? [notChecked("state", unusable)] : brokenBy("state", state)),
     ...(state?.ok ? judgeState(state.value, ownersOf(daemon)) : []),

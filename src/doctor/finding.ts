@@ -63,13 +63,13 @@ export const failure = (check: Check, text: string, fix = ""): Finding => ({
 });
 
 export const runWithSudo = "run this command with sudo";
-/** For a check that needs something which failed or is not there. */
+/** For a check that needs the result of a failed or missing check. */
 export const notChecked = (check: Check, why: string): Finding =>
   warning(check, `not checked, since ${why}`);
 
 /**
- * The finding for an exception. A lack of rights is a warning: it says nothing
- * about the subject itself.
+ * The finding for an exception. A lack of rights is a warning, since it says
+ * nothing about the subject itself.
  */
 export function broken(check: Check, error: unknown): Finding {
   if (isNgrokdError(error, "permission"))

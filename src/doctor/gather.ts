@@ -32,8 +32,8 @@ export interface Local {
   /** Undefined if the configuration is wrong or cannot be read. */
   readonly loaded: Loaded | undefined;
   /**
-   * Undefined if a configuration was named and cannot be read: then no daemon
-   * is meant, not the one on the default socket.
+   * Undefined if `--config` or NGROKD_CONFIG names a file that cannot be read.
+   * The daemon on the default socket must not stand in for it then.
    */
   readonly socketPath: string | undefined;
   /** Permission bits of the socket's file; undefined without a file. */
@@ -81,7 +81,7 @@ export async function gather(place: Place): Promise<Local> {
   return { inspection, loaded, socketPath, socketMode, daemon, state, hosts, hostsPath, sockets };
 }
 
-/** If only a socket is named, the configuration of its daemon is meant. */
+/** If only a socket is named, this is the configuration of its daemon. */
 async function configOf({ net, env, config, socket }: Place): Promise<string | undefined> {
   const path = socket || env.NGROKD_SOCKET;
   if (config !== undefined || env.NGROKD_CONFIG || !path) return config;
@@ -119,8 +119,8 @@ async function modeOf(path: string): Promise<number | undefined> {
 
 /**
  * The ingress settings of a daemon with this configuration. Rejects with
- * NgrokdError `state` if there are none, and `config` if the address or the CA
- * cannot be used. The text of `state` fits behind "not checked, since".
+ * NgrokdError `state` if there are none, and with `config` if the address or
+ * the CA cannot be used. The text of `state` fits behind "not checked, since".
  */
 export async function wayToIngress(
   loaded: Loaded | undefined,

@@ -1,6 +1,7 @@
 import { refusalAdvice } from "../ingress/advice.ts";
 import { createIngress } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
+import { noticesText } from "../ingress/notices.ts";
 import { describeTlsFailure } from "../ingress/trust.ts";
 import { upgrade } from "../ingress/upgrade.ts";
 import { hintOf, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
@@ -21,7 +22,8 @@ export interface Target {
 export interface EndpointTrial {
   readonly target: Target;
   readonly answer: Attempt<
-    { kind: "accepted" } | { kind: "refused"; code: string; message: string }
+    | { kind: "accepted"; notices: readonly string[] }
+    | { kind: "refused"; code: string; message: string; notices: readonly string[] }
   >;
 }
 
@@ -97,7 +99,8 @@ async function ask(
   const { value, tookMs } = opened;
   if (value.kind === "refused") return { target, answer: { ok: true, value, tookMs } };
   await letGo(value.conn);
-  return { target, answer: { ok: true, value: { kind: "accepted" }, tookMs } };
+  const { kind, notices } = value;
+  return { target, answer: { ok: true, value: { kind, notices }, tookMs } };
 }
 
 async function letGo(conn: Conn): Promise<void> {
@@ -154,15 +157,17 @@ export function judgeEndpointTrial(check: Check, { target, answer }: EndpointTri
     };
   }
   const ms = Math.ceil(answer.tookMs);
+  const notices = noticesText(answer.value.notices);
+  const more = notices === "" ? "" : `; ngrok says: ${notices}`;
   if (answer.value.kind === "accepted")
     return {
-      ...ok(check, `${about} was opened through ngrok within ${ms} ms`),
+      ...ok(check, `${about} was opened through ngrok within ${ms} ms${more}`),
       about,
       took_ms: ms,
     };
   const { code, message } = answer.value;
   const said = message === "" ? "without a reason" : `with ${quote(message)}`;
-  const text = `${about}: ngrok refuses it ${said}${code === "" ? "" : ` (${code})`}`;
+  const text = `${about}: ngrok refuses it ${said}${code === "" ? "" : ` (${code})`}${more}`;
   return { ...failure(check, text, refusalAdvice(code) ?? ""), about, took_ms: ms };
 }
 

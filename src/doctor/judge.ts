@@ -34,8 +34,8 @@ export function judgePrivileges(uid: number | undefined, denied: boolean): Findi
 }
 
 /**
- * `env` is of the daemon, or of this command if no daemon can be looked at.
- * Nothing to tell gives no finding.
+ * `env` belongs to the daemon, or to this command if the daemon's is not known.
+ * Returns no finding if there is no fault.
  */
 export function judgeEnvironment(env: Env, of: "daemon" | "command"): Finding[] {
   const whose = of === "daemon" ? "the daemon's" : "this command's";
@@ -163,12 +163,27 @@ export function judgeDaemon(daemon: Attempt<{ status: Status }>): Finding[] {
 
 /**
  * `mode`: of the socket's file. Undefined without a file: the daemon's finding
- * reports that.
+ * reports that. `readers`: `server.socket_read`, undefined if the configuration
+ * cannot be read.
  */
-export function judgeSocket(path: string, mode: number | undefined): Finding[] {
+export function judgeSocket(
+  path: string,
+  mode: number | undefined,
+  readers: "group" | "all" | undefined,
+): Finding[] {
   if (mode === undefined) return [];
   const text = `"${path}" has the mode ${mode.toString(8).padStart(4, "0")}`;
   if ((mode & 0o006) === 0) return [ok("socket", text)];
+  if (readers === "all")
+    return [ok("socket", `${text}: every user may ask, by \`server.socket_read: all\``)];
+  if (readers === undefined)
+    return [
+      warning(
+        "socket",
+        `${text}: every user may use it`,
+        "that is right if `server.socket_read` is all",
+      ),
+    ];
   return [
     failure(
       "socket",
@@ -189,16 +204,18 @@ export function judgeNetwork({ network }: Status): Finding[] {
 const fewFiles = 4096;
 
 export function judgeFiles(
-  { fileLimit, openFiles }: ProcessFacts,
-  { connections, endpoints }: Status,
+  { openFiles }: ProcessFacts,
+  { connections, endpoints, files }: Status,
 ): Finding[] {
   const room = connections.limit;
-  if (fileLimit === undefined && room === null) return [];
+  if (files.limit === null && room === null) return [];
   const raise = "raise it: `LimitNOFILE=65536` in the systemd unit, or `ulimit -n`";
   const limit =
-    fileLimit === undefined
+    files.limit === null
       ? ""
-      : `${openFiles === undefined ? "at most" : `${openFiles} of at most`} ${fileLimit} files are open`;
+      : openFiles === undefined
+        ? `at most ${files.limit} files may be open`
+        : `${openFiles} of at most ${files.limit} files are open`;
   const carried =
     room === null ? "" : `room for ${room} connections, ${connections.active} are open`;
   const text = [limit, carried].filter((part) => part !== "").join("; ");
@@ -206,7 +223,7 @@ export function judgeFiles(
     return [failure("files", `the limit is reached: ${text}`, raise)];
   if (room !== null && connections.active > room * 0.8)
     return [warning("files", `the limit is near: ${text}`, raise)];
-  if (fileLimit !== undefined && fileLimit < Math.max(fewFiles, 2 * endpoints.listening))
+  if (files.limit !== null && files.limit < Math.max(fewFiles, 2 * endpoints.listening))
     return [warning("files", `few: ${text}`, raise)];
   return [ok("files", text)];
 }

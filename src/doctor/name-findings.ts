@@ -119,9 +119,9 @@ export function judgeName(check: Check, facts: NameFacts): Finding {
 }
 
 /**
- * Pure: the daemon keeps another hosts file than this machine's resolver reads,
- * the name is right there, and nothing else resolves it. This is no fault: the
- * demo does it, and a container that writes its host's file.
+ * Pure: the daemon keeps another hosts file than this machine's resolver reads.
+ * The name is right in that file, and has no other address. This is no fault:
+ * the demo does it, and so does a container that writes its host's file.
  */
 function isOnlyInOwnFile(facts: NameFacts): boolean {
   const { name, resolved, hosts } = facts;

@@ -1,4 +1,6 @@
-/** Who listens at an address: the sockets, and the programs that hold them. */
+/**
+ * The listeners at an address: the sockets, and the programs that hold them.
+ */
 import { readdir, readFile, readlink } from "node:fs/promises";
 import type { ListeningSocket } from "../net/proc-net.ts";
 
@@ -21,7 +23,7 @@ export async function holdersOf(inodes: ReadonlySet<string>): Promise<ReadonlyMa
     /^\d+$/.test(name),
   );
   for (const pid of pids) {
-    // Processes end, and those of other users cannot be read. Neither can be
+    // A process may end, and another user's cannot be read. Neither can be
     // named as a holder.
     for (const fd of await readdir(`/proc/${pid}/fd`).catch((): string[] => [])) {
       const target = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => "");

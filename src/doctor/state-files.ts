@@ -213,7 +213,7 @@ export async function lookForLeftovers(
         names.includes(basename(hostsAfter));
       for (const name of names.filter((one) => /^\.[0-9a-f]{12}\.ngrokd\.tmp$/.test(one))) {
         const path = join(folder, name);
-        // A file that has vanished meanwhile is no leftover.
+        // A file that has vanished meanwhile is not a leftover.
         const found = await stat(path).catch(absent);
         if (found !== undefined && now.getTime() - found.mtimeMs > writingMs) temporary.push(path);
       }

@@ -10,6 +10,7 @@ import { closest } from "../model/similar.ts";
 import { createFetch, lookedUp } from "../net/fetch.ts";
 import { type ApiFacts, askApi } from "./api-findings.ts";
 import { attempt } from "./attempt.ts";
+import { judgeAddress } from "./by-address.ts";
 import { broken, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
 import { gather, type Local, type Place, wayToIngress } from "./gather.ts";
 import { judgeEndpointTrial, judgeIngress, type Target, tryIngress } from "./ingress-findings.ts";
@@ -21,7 +22,7 @@ import { holdersOf, socketsAt } from "./sockets.ts";
 export interface Question {
   /** A host name, or an address from ngrokd. */
   readonly host: string;
-  /** Undefined if the text names none. */
+  /** Undefined if the text has no port. */
   readonly port: number | undefined;
 }
 
@@ -62,9 +63,9 @@ function partsOf(text: string): { name: string; port: number | undefined } | und
 }
 
 /**
- * Follows every endpoint that the question means. Returns at least one way.
- * Changes nothing, shows no secret. Rejects if a configuration was named and
- * cannot be read: no daemon is meant then.
+ * Follows every endpoint that matches the question. Returns at least one way.
+ * Changes nothing, shows no secret. Rejects if `--config` or NGROKD_CONFIG
+ * names a file that cannot be read: then the daemon is unknown.
  */
 export async function explain(question: Question, place: Place): Promise<Way[]> {
   const local = await gather(place);
@@ -79,11 +80,11 @@ export async function explain(question: Question, place: Place): Promise<Way[]> 
     ];
   // A degraded daemon may still serve this endpoint.
   const first = running.level === "failure" ? { ...running, level: "warning" as const } : running;
-  return await Promise.all(items.map((item) => followed(item, first, place, local)));
+  return await Promise.all(items.map((item) => followed(question, item, first, place, local)));
 }
 
 /**
- * Pure: the items of the daemon's list that the question means. An unsupported
+ * Pure: the items of the daemon's list that match the question. An unsupported
  * endpoint has only a URL. If that is a wildcard, it matches names below it
  * that no other endpoint has.
  */
@@ -123,6 +124,7 @@ const subjectOf = ({ host, port }: Question): string =>
   port === undefined ? host : `${host}:${port}`;
 
 async function followed(
+  question: Question,
   item: ListItem,
   running: Finding,
   place: Place,
@@ -148,15 +150,17 @@ async function followed(
       ? judgeName("name", { name, ip, ip6, resolved: await resolved(name), hosts: local.hosts })
       : undefined;
   const given = address ?? notChecked("name", "a name is written only while its address listens");
+  const asAddress = judgeAddress(question, item);
+  const names = asAddress === undefined ? [given] : [given, asAddress];
   const beyond = await through({ host: name, port }, place, local);
   return {
     subject,
-    steps: [running, bound, given, listener, ...beyond, ...pastFailure(item, beyond)],
+    steps: [running, bound, ...names, listener, ...beyond, ...pastFailure(item, beyond)],
   };
 }
 
 /**
- * The last failure of a program, if our own connection works. A limit of the
+ * The last failure of a connection, if our own connection works. A limit of the
  * daemon can cause it. The list drops it at the next success.
  */
 function pastFailure({ connections }: ListItem, beyond: readonly Finding[]): Finding[] {
@@ -239,7 +243,7 @@ export function judgeUnknown(
   return unheardOf(question, known, bound !== undefined && !bound.ok);
 }
 
-/** For a draining endpoint: it is gone, or has another address now. */
+/** A draining endpoint is gone, or has another address now. */
 function judgeEnding({ hostname, ip, port }: ListItem, there: readonly ListItem[]): Finding {
   const subject = `${hostname}:${port}`;
   const moved = there.find((item) => item.hostname === hostname && item.port === port);

@@ -38,14 +38,15 @@ export const remembered = 100_000;
 /**
  * Gives every wanted name one address of `range`. A name keeps its saved
  * address, even through an absence. The address of an absent name is given away
- * only if the range is used up, the longest absent name first.
+ * only if the range is used up. The longest absent name loses its address
+ * first.
  *
- * A saved address does not count if it is reserved, or of an earlier name too
+ * A saved address does not count if it is reserved, or also of an earlier name
  * (the Go program wrote such files). If it is outside `range`, the name keeps
  * its host part of 16 bits if it can: another subnet changes as little as
- * possible. `avoid` has addresses on which another program listens; it concerns
- * only names without an address. The order of `wanted` does not matter. Linear
- * in the names, apart from the sorting.
+ * possible. `avoid` has addresses with another listener. It concerns only names
+ * without an address. The order of `wanted` does not matter. Linear in the
+ * names, apart from the sorting.
  */
 export function allocate(input: {
   wanted: readonly Hostname[];

@@ -1,15 +1,21 @@
-import { type BadEndpoint, type Binding, bindingsOf } from "../model/binding.ts";
+import {
+  type BadEndpoint,
+  type Binding,
+  bindingBelow,
+  bindingsOf,
+  isBelow,
+  type Wildcard,
+} from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { Ip } from "../model/ip.ts";
+import type { AnyIp, Ip } from "../model/ip.ts";
 import { type Assignment, allocate } from "./allocate.ts";
 import {
   addressesOf,
-  type Door,
+  type Doorway,
   doorId,
   type Exposure,
   type NameRecord,
-  type Route,
   type Target,
 } from "./exposure.ts";
 import { type Ground, ip6Of } from "./ground.ts";
@@ -25,6 +31,18 @@ export interface ExposureInput {
   readonly assignment: Assignment;
   readonly policy: Policy;
   readonly machine: MachineFacts;
+  /** Without it no wildcard has a name. */
+  readonly below?: NamesBelow;
+}
+
+/** The names that wildcards have here. */
+export interface NamesBelow {
+  /** Whether the daemon's name server may be asked for any other name. */
+  readonly onDemand: boolean;
+  /** Names that were requested. */
+  readonly asked: ReadonlySet<Hostname>;
+  /** Names from the configuration, which the hosts file gets. */
+  readonly expanded: ReadonlySet<Hostname>;
 }
 
 export interface AccountEndpoints {
@@ -32,10 +50,12 @@ export interface AccountEndpoints {
   readonly listed: readonly ApiEndpoint[];
 }
 
-/** What may be served. */
+/** The rules for what may be served. */
 export interface Policy {
   /** Why a name may never be served; undefined if it may. */
   readonly forbidden: (host: Hostname) => string | undefined;
+  /** Why the names below this zone may not be served; undefined if they may. */
+  readonly forbiddenZone?: (zone: Hostname) => string | undefined;
   /** Ports that other programs of this machine must be able to have. */
   readonly reservedPorts?: readonly number[];
 }
@@ -52,6 +72,13 @@ export interface ExposureResult {
   /** The addresses of all names from now on, those of absent names included. */
   readonly assignment: Assignment;
   readonly unserved: readonly Unserved[];
+  /** The wildcards that may have names, each with its account. */
+  readonly wildcards: readonly AccountWildcard[];
+}
+
+export interface AccountWildcard {
+  readonly account: string;
+  readonly wildcard: Wildcard;
 }
 
 /** An endpoint that is not exposed, and why. */
@@ -65,8 +92,11 @@ export type Unserved =
  * Pure: the exposure of these endpoints. Each host name gets an address, or one
  * of each family, and each binding a door with one route on each of them.
  */
-export function expose({ accounts, assignment, policy, machine }: ExposureInput): ExposureResult {
-  const { targets, refused } = admit(accounts, policy);
+export function expose(input: ExposureInput): ExposureResult {
+  const { accounts, assignment, policy, machine, below = noNames } = input;
+  const exact = admit(accounts, policy);
+  const { wildcards, refused } = admitWildcards(accounts, policy, below);
+  const targets = [...exact.targets, ...targetsBelow(wildcards, exact.targets, policy, below)];
   const allocation = allocate({
     wanted: targets.map(({ binding }) => binding.host),
     saved: assignment,
@@ -78,11 +108,18 @@ export function expose({ accounts, assignment, policy, machine }: ExposureInput)
     return reason === undefined ? [] : [{ kind: "homeless", binding, reason }];
   });
   return {
-    exposure: exposureOf(targets, allocation.assignment, machine.ground),
+    exposure: exposureOf(targets, allocation.assignment, {
+      ground: machine.ground,
+      wildcards,
+      below,
+    }),
     assignment: allocation.assignment,
-    unserved: [...refused, ...homeless],
+    unserved: [...exact.refused, ...refused, ...homeless],
+    wildcards,
   };
 }
+
+const noNames: NamesBelow = { onDemand: false, asked: new Set(), expanded: new Set() };
 
 /** Pure: the endpoints that may be served, and the others with the reason. */
 function admit(
@@ -99,45 +136,129 @@ function admit(
       const owner = owners.get(binding.host) ?? account;
       const reason =
         forbidden(binding.host) ??
-        (reservedPorts.includes(binding.port) ? reservedText(binding.port) : undefined) ??
+        portReason(binding.port, reservedPorts) ??
         (owner === account ? undefined : `the account "${owner}" serves a host of this name`);
       if (reason === undefined) {
         owners.set(binding.host, account);
         targets.push({ account, binding });
-      } else {
-        const { ids, url } = binding;
-        refused.push(...ids.map((id): Unserved => ({ kind: "unsupported", id, url, reason })));
-      }
+      } else refused.push(...unsupported(binding, reason));
     }
   }
   return { targets, refused };
 }
 
+/** Pure: the wildcards that may have names, the longest zones first. */
+function admitWildcards(
+  accounts: readonly AccountEndpoints[],
+  { forbiddenZone = () => undefined, reservedPorts = [] }: Policy,
+  { onDemand, expanded }: NamesBelow,
+): { wildcards: AccountWildcard[]; refused: Unserved[] } {
+  const owners = new Map<Hostname, string>();
+  const wildcards: AccountWildcard[] = [];
+  const refused: Unserved[] = [];
+  for (const { account, listed } of accounts) {
+    for (const wildcard of bindingsOf(listed).wildcards) {
+      const { zone, port } = wildcard;
+      const owner = owners.get(zone) ?? account;
+      const hasNames = onDemand || [...expanded].some((host) => isBelow(host, zone));
+      const reason =
+        forbiddenZone(zone) ??
+        portReason(port, reservedPorts) ??
+        (owner === account ? undefined : `the account "${owner}" serves a wildcard of this name`) ??
+        (hasNames ? undefined : nameless);
+      if (reason === undefined) {
+        owners.set(zone, account);
+        wildcards.push({ account, wildcard });
+      } else refused.push(...unsupported(wildcard, reason));
+    }
+  }
+  wildcards.sort((a, b) => b.wildcard.zone.length - a.wildcard.zone.length);
+  return { wildcards, refused };
+}
+
+const nameless = "a wildcard needs dns.enabled: true, or its names in names.expand";
+
+/** Pure: the doors of the names below wildcards. An exact name wins. */
+function targetsBelow(
+  wildcards: readonly AccountWildcard[],
+  exact: readonly Target[],
+  policy: Policy,
+  { asked, expanded }: NamesBelow,
+): Target[] {
+  if (wildcards.length === 0) return [];
+  const taken = new Set(exact.map(({ binding }) => binding.host));
+  return [...new Set([...expanded, ...asked])]
+    .filter((host) => !taken.has(host) && policy.forbidden(host) === undefined)
+    .sort()
+    .flatMap((host) => targetsOf(host, wildcards));
+}
+
+/**
+ * Pure: the targets of connections to a name below wildcards. At each port the
+ * longest zone wins. `wildcards` has the longest zones first.
+ */
+export function targetsOf(host: Hostname, wildcards: readonly AccountWildcard[]): Target[] {
+  const byPort = new Map<number, Target>();
+  for (const { account, wildcard } of wildcards)
+    if (isBelow(host, wildcard.zone) && !byPort.has(wildcard.port))
+      byPort.set(wildcard.port, { account, binding: bindingBelow(wildcard, host) });
+  return [...byPort.values()];
+}
+
+const unsupported = (
+  { ids, url }: { readonly ids: readonly string[]; readonly url: string },
+  reason: string,
+): Unserved[] => ids.map((id): Unserved => ({ kind: "unsupported", id, url, reason }));
+
+const portReason = (port: number, reserved: readonly number[]): string | undefined =>
+  reserved.includes(port) ? reservedText(port) : undefined;
+
 const reservedText = (port: number): string =>
   `the port ${port} is kept free for this machine's own programs; ` +
   "forward.reserved_ports without it allows the endpoint";
 
-function exposureOf(targets: readonly Target[], assignment: Assignment, ground: Ground): Exposure {
-  const doors: Door[] = [];
-  const routes: Route[] = [];
+function exposureOf(
+  targets: readonly Target[],
+  assignment: Assignment,
+  facts: { ground: Ground; wildcards: readonly AccountWildcard[]; below: NamesBelow },
+): Exposure {
+  const { ground, wildcards, below } = facts;
+  const doorways: Doorway[] = [];
   const names = new Map<Hostname, NameRecord>();
+  const asked = new Map<Hostname, NameRecord>();
   for (const target of targets) {
-    const { host, port } = target.binding;
+    const { host, wildcard } = target.binding;
     const ip = assignment.get(host);
     if (ip === undefined) continue;
-    const record = names.get(host) ?? recordOf(host, ip, ground);
-    names.set(host, record);
-    for (const at of addressesOf(record)) {
-      const id = doorId(at, port);
-      doors.push({ id, at: { ip: at, port }, greet: "fixed" });
-      routes.push({ door: id, match: { kind: "any" }, target });
-    }
+    const isAsked = wildcard !== undefined && !below.expanded.has(host);
+    const known = isAsked ? asked : names;
+    const record = known.get(host) ?? recordOf(host, ip, ground);
+    known.set(host, record);
+    doorways.push(...addressesOf(record).map((at) => doorwayOf(target, at)));
   }
-  const records = [...names.values()];
-  return { doors, routes, addresses: [...new Set(records.flatMap(addressesOf))], names: records };
+  const records = [...names.values(), ...asked.values()];
+  return {
+    doors: doorways.map(({ door }) => door),
+    routes: doorways.flatMap(({ routes }) => routes),
+    addresses: [...new Set(records.flatMap(addressesOf))],
+    names: [...names.values()],
+    asked: [...asked.values()],
+    zones: below.onDemand ? [...new Set(wildcards.map(({ wildcard }) => wildcard.zone))] : [],
+  };
 }
 
-function recordOf(host: Hostname, ip: Ip, ground: Ground): NameRecord {
+/** Pure: a name with its addresses on this ground. */
+export function recordOf(host: Hostname, ip: Ip, ground: Ground): NameRecord {
   const ip6 = ip6Of(ground, ip);
   return ip6 === undefined ? { host, ip } : { host, ip, ip6 };
+}
+
+/** Pure: the one door of a target at an address. */
+export function doorwayOf(target: Target, ip: AnyIp): Doorway {
+  const { port } = target.binding;
+  const id = doorId(ip, port);
+  return {
+    door: { id, at: { ip, port }, greet: "fixed" },
+    routes: [{ door: id, match: { kind: "any" }, target }],
+  };
 }

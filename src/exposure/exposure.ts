@@ -57,6 +57,13 @@ export interface Exposure {
   /** The addresses of all doors. */
   readonly addresses: readonly AnyIp[];
   readonly names: readonly NameRecord[];
+  /**
+   * Requested names below wildcards. They are in the name server, and not in
+   * the hosts file.
+   */
+  readonly asked: readonly NameRecord[];
+  /** `team.internal` for `*.team.internal`: any name below may be asked. */
+  readonly zones: readonly Hostname[];
 }
 
 /** A door with its routes. */

@@ -50,8 +50,8 @@ export async function writeFileAtomic(
     try {
       await file.writeFile(content);
       await file.chmod(options.mode);
-      // Last: a file that is another user's takes no more changes from a root
-      // without all rights, as a service unit's is.
+      // This comes last. A root without all rights, as under a service unit,
+      // cannot change a file that belongs to another user.
       if (old !== undefined) await takeOwner(file, old);
       await file.sync();
     } finally {
@@ -72,12 +72,12 @@ export async function writeFileAtomic(
   }
 }
 
-/** Of one file; the last list of endpoints is by far the largest. */
+/** Bytes of one file. The last list of endpoints is by far the largest. */
 const readLimit = 128 * 1024 * 1024;
 
 /**
- * The file is a mount, or it is one in a folder that is read-only and has to be
- * tried in place.
+ * The file is a mount (EBUSY). If its folder is read-only (EROFS), it may also
+ * be one, so writing in place is tried.
  */
 const isMountError = (error: unknown, made: boolean): boolean =>
   errnoOf(error) === (made ? "EBUSY" : "EROFS");
@@ -87,7 +87,7 @@ async function writeInPlace(path: string, content: Buffer, mode: number): Promis
   try {
     const info = await file.stat();
     if (!info.isFile()) throw new Error("it is not a regular file");
-    // Never wider than it was while it is written.
+    // Never allow more while the file is written than before.
     if ((info.mode & 0o7777 & ~mode) !== 0) await file.chmod(info.mode & mode & 0o7777);
     const old = await file.readFile();
     try {
@@ -111,9 +111,9 @@ async function put(file: FileHandle, content: Buffer): Promise<void> {
 }
 
 /**
- * The text of a file (UTF-8), or undefined if there is no file. A device or a
- * pipe, which would not end, is not read, nor is a file over `limit`. Rejects
- * with NgrokdError `state` or `permission` for these and all other errors.
+ * The text of a file (UTF-8), or undefined if there is no file. Does not read a
+ * device or a pipe, which may never end, or a file over `limit`. Rejects with
+ * NgrokdError `state` or `permission` for these and all other errors.
  */
 export async function readFileIfThere(
   path: string,
@@ -195,8 +195,8 @@ function hintFor(errno: string, cause: unknown): { hint?: string } {
 }
 
 /**
- * What to do if root may not do something: it is root already. Under a service
- * unit it may not pass over the owner and the mode of a file.
+ * The hint if root lacks a permission. Under a service unit, root cannot ignore
+ * the owner and the mode of a file.
  */
 export function rootHint(path: string, errno = "EACCES"): string {
   const immutable = errno === "EPERM" ? "is it immutable (`lsattr`)? if not, " : "";

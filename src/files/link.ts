@@ -4,10 +4,10 @@ import process from "node:process";
 import { errnoOf } from "./atomic.ts";
 
 /**
- * The path at the end of a chain of symbolic links, for a file that is replaced
- * and whose link stays; there may be no file yet. Links of somebody else, and
- * places that others may write, are not followed: the path itself comes back,
- * and what is written there takes the place of the link.
+ * The target of a chain of symbolic links, also if no file exists there yet. It
+ * is for a file that is replaced while its link stays. Returns `path` itself if
+ * a link belongs to another user, or if other users can write in the target's
+ * folder. A write there replaces the link.
  */
 export async function linkedFile(path: string): Promise<string> {
   const link = await lstat(path).catch(() => undefined);

@@ -15,4 +15,8 @@ const advice: Readonly<Record<string, string>> = {
   "3200": "the endpoint is offline: start its agent, or delete it in ngrok's dashboard",
   "8012": "ngrok's agent cannot reach the service behind the endpoint: is the service running?",
   "19002": "Kubernetes bindings may not be enabled on this account: ask ngrok's support",
+  "28000":
+    "the endpoint's traffic policy reads the identity of a Kubernetes pod, and ngrokd sends none: change that rule of the policy",
+  "28001":
+    "the endpoint's traffic policy wants the identity of a Kubernetes pod, and this machine has none: let the policy pass connections without it",
 };

@@ -6,7 +6,7 @@ const stepMs = 100;
 const steps = 100;
 
 export interface Demand {
-  /** One connection was asked for. */
+  /** Records a request for one connection. */
   note(now: number): void;
   /**
    * How many ready connections this demand is worth, between `min` and `max`:
@@ -17,8 +17,8 @@ export interface Demand {
 }
 
 /**
- * Counts in a ring; noting costs an increment. Times are milliseconds of any
- * clock that does not jump.
+ * Counts in a ring, so recording costs an increment. Times are milliseconds of
+ * any clock that does not jump.
  */
 export function createDemand(): Demand {
   const counts = new Uint32Array(steps);

@@ -51,13 +51,13 @@ export type Split =
   | { readonly kind: "need-more" }
   | { readonly kind: "frame"; readonly payload: Uint8Array; readonly rest: Uint8Array };
 
-/** The longest payload that the two length bytes can tell. */
+/** The longest payload that fits the two length bytes. */
 export const maxPayload = 0xffff;
 
 /**
  * Takes the frame from the front of bytes in pieces. Feed them in order until
- * the result is a frame; then it starts over. Any two bytes are a valid length,
- * so this cannot fail.
+ * the result is a frame. Then it starts again. Any two bytes are a valid
+ * length, so this cannot fail.
  */
 export function createFrameReader(): (bytes: Uint8Array) => Split {
   let pieces: Uint8Array[] = [];
@@ -121,8 +121,8 @@ export function encodeConnResponse(reply: Reply): Uint8Array {
 }
 
 /**
- * An error code or an error message makes it a refusal. An empty response is
- * not accepted: a stream must not start on two zero bytes.
+ * An error code or an error message makes it a refusal. Anything else is a yes,
+ * an empty response too, as for ngrok's own clients.
  */
 export function decodeConnResponse(payload: Uint8Array): Parsed<Reply> {
   const message = decode(ConnResponseSchema, payload);
@@ -131,7 +131,6 @@ export function decodeConnResponse(payload: Uint8Array): Parsed<Reply> {
   const notices = message.value.notices.map((notice) => notice.Message);
   if (code !== "" || errorMessage !== "")
     return parsed({ kind: "refused", code, message: errorMessage, notices });
-  if (endpointId === "" && proto === "") return unparsed("the answer neither accepts nor refuses");
   return parsed({ kind: "accepted", endpointId, proto, notices });
 }
 

@@ -43,7 +43,7 @@ export interface IngressDialer {
 
 /**
  * All dials at once; the others wait in order. Bun serves the latest handshake
- * first, and the earliest of many would wait for ever.
+ * first, so the earliest of many would wait for ever.
  */
 const dialsAtOnce = 16;
 /**
@@ -89,7 +89,7 @@ export function createIngressDialer(net: Net, settings: () => IngressSettings): 
 }
 
 /**
- * Pure: what a failed dial of `tookMs` says about the ingress; undefined for a
+ * Pure: the ingress trouble shown by a failed dial of `tookMs`. Undefined for a
  * dial that was cancelled, or that had too little time.
  */
 function troubleIn(

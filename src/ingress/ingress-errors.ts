@@ -1,4 +1,6 @@
-/** What failed connections with the ingress mean, in words for users. Pure. */
+/**
+ * Pure: the meaning of failed connections to the ingress, in words for users.
+ */
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { type HostPort, hostPortText } from "../model/host-port.ts";
 import { type ProxyServer, proxyText } from "../model/proxy.ts";
@@ -6,7 +8,7 @@ import { refusedCertificate } from "./trust.ts";
 
 /**
  * A dial that ran into a limit. The words are the same for every limit, so that
- * the same trouble is told once.
+ * the same trouble is logged once.
  */
 export function noAnswer(
   ingress: HostPort,

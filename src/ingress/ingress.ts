@@ -22,8 +22,8 @@ export interface Ingress {
    */
   discard(): void;
   /**
-   * Makes ready what the pool's limits ask for. If they ask for nothing, it
-   * looks whether a trouble is over. Call it at every pass.
+   * Makes the connections ready that the pool's limits require. If they require
+   * none, it checks whether a trouble is over. Call it at every pass.
    */
   prepare(): void;
   /** Drops ready connections and dials no more; used connections go on. */
@@ -132,10 +132,10 @@ export function createIngress(
 }
 
 /**
- * Pure: what closed ready connections say about the ingress. With TLS 1.3 a
- * dial succeeds before the ingress has looked at our certificate: its refusal
- * shows on a ready connection, long before the first request. An ingress that
- * responds to requests is only short of patience.
+ * Pure: the ingress trouble shown by closed ready connections. With TLS 1.3 a
+ * dial succeeds before the ingress has checked our certificate. Its refusal
+ * shows on a ready connection, long before the first request. If the ingress
+ * responds to requests, it only has a short idle time.
  */
 function hangUpTrouble(
   { times, error }: Pool["hungUp"],

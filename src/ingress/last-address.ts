@@ -10,8 +10,8 @@ const patience: Patience = { askAfterMs: 500, silenceMs: 24 * 3_600_000 };
 const distrustMs = 30_000;
 
 /**
- * Dials as {@link Net.dial} does. While the name servers cannot say where a
- * host is, its last known address is dialled; TLS still proves the host's name.
+ * Dials as {@link Net.dial} does. If the name servers cannot resolve a host,
+ * its last known address is dialled. TLS still proves the host's name.
  */
 export function createDialer(
   net: Net,
@@ -23,7 +23,7 @@ export function createDialer(
 
   return async (target, options) => {
     const key = hostPortText(target);
-    // Through a proxy it is the proxy that looks up the host.
+    // Through a proxy, the proxy looks up the host.
     const last = options.via === undefined ? known.get(key) : undefined;
     if (last !== undefined && now() < silentUntil) return await net.dial(last, options);
     const looked = options.via?.host ?? target.host;

@@ -1,13 +1,10 @@
 import { onAbort } from "../model/abort.ts";
 
-/**
- * Lets at most `limit` pieces of work run at once; the others wait in the order
- * in which they came.
- */
+/** Runs at most `limit` pieces of work at once. The others wait in order. */
 export interface Limiter {
   /**
-   * Runs `work` when its turn comes; a signal that aborts before that takes it
-   * out of the queue and rejects with its reason.
+   * Runs `work` at its turn. If a signal aborts earlier, the work leaves the
+   * queue, and this rejects with the signal's reason.
    */
   run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
 }

@@ -3,8 +3,8 @@ export const leastPatienceMs = 2000;
 
 /**
  * An ingress that restarts, or a connection that breaks, looks like an ingress
- * without patience. So whenever a connection was ready for all of the learned
- * time, the next may be ready for so much longer.
+ * with a short idle time. So if a connection was ready for all of the learned
+ * time, the next may be ready for this much longer.
  */
 const relaxing = 1.25;
 

@@ -46,7 +46,7 @@ export interface Pool {
    * ingress or the network has changed.
    */
   discard(): void;
-  /** The limits have changed: makes ready what they ask for. */
+  /** The limits have changed, so make the required connections ready. */
   prepare(): void;
   /** Drops everything, for good. */
   close(): void;
@@ -55,7 +55,7 @@ export interface Pool {
   readonly wanting: boolean;
   /**
    * The ready connections in a row that the ingress closed at once. `error` is
-   * how the latest broke; undefined if it was closed.
+   * the failure of the latest; undefined if it was closed.
    */
   readonly hungUp: { readonly times: number; readonly error: NgrokdError | undefined };
   /**
@@ -172,7 +172,7 @@ interface State {
   readonly ready: Ready[];
   /** How many dials are under way. */
   dialling: number;
-  /** What a dial takes, as a moving average. */
+  /** The time of a dial, as a moving average. */
   dialMs: number;
   patience: Patience;
   setbacks: Setbacks;
@@ -237,7 +237,7 @@ async function dialOne(state: State): Promise<void> {
     state.setbacks = { ...state.setbacks, failures: 0 };
     keep(state, conn);
   } catch {
-    // A client that needs a connection meets the same failure and tells it.
+    // A client that needs a connection meets the same failure and reports it.
     // Here it only slows the next dial down.
     if (!signal.aborted) state.setbacks = afterFailedDial(state.setbacks, now(), random());
   } finally {

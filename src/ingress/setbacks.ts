@@ -3,13 +3,13 @@ import type { NgrokdError } from "../model/error.ts";
 /** Milliseconds: the rest after the first setback, and the longest one. */
 const [firstRestMs, longestRestMs] = [500, 30_000];
 
-/** What went wrong with the pool's connections in a row. */
+/** The failures of the pool's connections in a row. */
 export interface Setbacks {
   /** Dials that failed. */
   readonly failures: number;
   /** Ready connections that the ingress closed at once. */
   readonly hangUps: number;
-  /** How the latest of those broke; undefined if it was closed. */
+  /** The failure of the latest of those; undefined if it was closed. */
   readonly hungUpBy: NgrokdError | undefined;
   /** No dial before this time of the pool's clock, in milliseconds. */
   readonly restUntil: number;

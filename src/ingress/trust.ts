@@ -94,7 +94,7 @@ export interface InstallOptions {
   /** Accepts other CAs than ngrok's, too. */
   readonly force?: boolean;
   readonly fetch?: (url: string, init: RequestInit) => Promise<Response>;
-  /** Whose SHA-256 counts as ngrok's. */
+  /** The SHA-256 to expect instead of ngrok's published one. */
   readonly published?: string;
   /** Called for each file right before it is written. */
   readonly before?: (path: string, content: string) => Promise<void>;
@@ -177,11 +177,13 @@ function hintOf(reason: string, shown: PeerCertificate | undefined): string | un
   }
   if (reason === "CERT_HAS_EXPIRED" || reason === "CERT_NOT_YET_VALID")
     return "is the clock of this machine right?";
-  // With TLS 1.2 the alert comes in the handshake; with 1.3 only after it, in
-  // `upgrade`.
+  // With TLS 1.2 the alert comes in the handshake. With 1.3 it comes only
+  // later, in `upgrade`.
   if (/ALERT_(?:UNKNOWN_CA|\w*CERTIFICATE\w*)$/.test(reason)) return refusedCertificate;
   if (reason === "ERR_TLS_CERT_ALTNAME_INVALID")
     return "the certificate is for another name: is `ingressEndpoint` right?";
+  if (reason === "CERT_WITHOUT_ALTNAME" || /^CERT_\w+_TOO_WEAK$/.test(reason))
+    return "an ingress of your own needs a certificate with a subject alternative name, SHA-256 or better, and RSA from 2048 bits or an elliptic curve";
   return undefined;
 }
 
@@ -225,7 +227,7 @@ async function configured(path: string, warnings: string[]): Promise<string[]> {
 
 /** A CA file has a few KB, a whole system's store some 300. */
 const sizeLimit = 4 * 1024 * 1024;
-/** Of all files of a folder; every pass reads them. */
+/** The limit of all files of a folder. Every pass reads them. */
 const folderLimit = 16 * 1024 * 1024;
 
 /**
@@ -341,8 +343,8 @@ async function readSource({
 }
 
 /**
- * Follows redirects, and refuses each place that the address itself could not
- * be: what one hop carries decides about the next.
+ * Follows redirects. It refuses each place that would be refused as the first
+ * address, since each hop decides the next.
  */
 async function follow(
   first: URL,

@@ -25,11 +25,11 @@ export type Opened =
     };
 
 /**
- * Asks for one endpoint on a handshaken connection that is unused. The
- * connection is aborted unless the response is "accepted". `first` is the read
- * that waits on it already, if there is one. Rejects with NgrokdError
- * `protocol` for a response that is none, with one that says why the connection
- * broke, or with the signal's reason.
+ * Requests one endpoint on an unused connection after the handshake. The
+ * connection is aborted unless the response is "accepted". `first` is the
+ * pending read of a ready connection, if there is one. Rejects with NgrokdError
+ * `protocol` for an invalid response, with an error for the broken connection,
+ * or with the signal's reason.
  */
 export async function upgrade(
   conn: Conn,

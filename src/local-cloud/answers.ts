@@ -3,7 +3,7 @@ import type { Context } from "hono";
 import type { z } from "zod";
 import { newId } from "./store.ts";
 
-/** For refusals whose code from ngrok is unknown. */
+/** For refusals whose code at ngrok is unknown. */
 export const noNumber = "ERR_NGROK_0";
 
 /**
@@ -26,8 +26,8 @@ export function refusal(
 }
 
 /**
- * For a path or a method that the API does not have. ngrok answers so before it
- * looks at the key, with no code and no operation.
+ * For a path or a method that the API does not have. ngrok sends this reply
+ * before it checks the key, without a code and an operation.
  */
 export const noRoute = (path: string): Response =>
   Response.json({ status_code: 404, msg: "Not Found", details: { path } }, { status: 404 });

@@ -64,9 +64,8 @@ async function brokenOff(response: Response): Promise<Response> {
   const body = new ReadableStream({
     async pull(controller) {
       if (!sent) controller.enqueue(whole.subarray(0, Math.ceil(whole.length / 2)));
-      // After a pause, so that the first half is sent. The error is undefined,
-      // since Bun would print any other.
-      else await delay(10).then(() => controller.error());
+      // After a pause, so that the first half is sent.
+      else await delay(10).then(() => controller.error(new Error("broken off by a fault")));
       sent = true;
     },
   });

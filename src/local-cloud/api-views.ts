@@ -45,15 +45,15 @@ export function selectedView(c: Context, endpoint: Endpoint): object {
   return { ...endpointView(c, endpoint), ...(map === undefined ? {} : { metadata: map }) };
 }
 
-/** The JSON object of a text; undefined if it is none. */
+/** The JSON object of a text; undefined if it is not one. */
 function objectIn(text: string): object | undefined {
   const json = jsonOf(text);
   return typeof json === "object" && json !== null && !Array.isArray(json) ? json : undefined;
 }
 
 /**
- * An operator. `ingressEndpoint`: `host:port`, for one that has set none. The
- * binding of one without bindings is empty.
+ * An operator. `ingressEndpoint`: `host:port`, for an operator without its own.
+ * The binding of an operator without bindings is empty.
  */
 export function operatorView(c: Context, operator: Operator, ingressEndpoint: string): object {
   const { id, description, metadata, region, deployment, binding } = operator;

@@ -33,7 +33,7 @@ function keyIn(c: Context): string | undefined {
   return /^[^:]*:(.+)$/.exec(Buffer.from(value, "base64").toString())?.[1];
 }
 
-/** ngrok answers 403, also without a key, and quotes a key that it refuses. */
+/** ngrok replies with 403, also without a key, and quotes a refused key. */
 function keyRefusal(c: Context, keys: ReadonlyMap<string, string>): Response | undefined {
   if (c.req.header("authorization") === undefined)
     return refusal(

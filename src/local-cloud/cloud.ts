@@ -1,14 +1,12 @@
 // The local cloud: a substitute for ngrok on this machine, for the demo, for
 // tests and for CI. It has ngrok's API, the ingress, and faults on demand.
-import { serve } from "srvx";
-import { errnoOf } from "../files/atomic.ts";
-import { NgrokdError, reasonOf } from "../model/error.ts";
+import { NgrokdError } from "../model/error.ts";
 import { type HostPort, hostPortText } from "../model/host-port.ts";
 import { loopback, parseIp, subnetHas } from "../model/ip.ts";
 import { type Log, silentLog } from "../model/log.ts";
 import type { Parsed } from "../model/parsed.ts";
 import type { Net } from "../net/types.ts";
-import { wholeRequest } from "../observe/whole-request.ts";
+import { type HttpServer, startHttpServer } from "../observe/http-server.ts";
 import { createCa } from "./ca.ts";
 import { controlApi } from "./control-api.ts";
 import { createFaults, type Faults } from "./faults.ts";
@@ -56,8 +54,8 @@ export interface LocalCloud {
   addEndpoint(endpoint: EndpointSpec): Endpoint;
   moveEndpoint(id: string, changes: Partial<EndpointSpec>): Endpoint;
   /**
-   * With `lingers` the endpoint stays in the list of bound endpoints, as at
-   * ngrok, where this list lags behind deletions.
+   * With `lingers` the endpoint stays in the list of bound endpoints. At ngrok
+   * this list lags behind deletions.
    */
   removeEndpoint(id: string, options?: { lingers?: boolean }): void;
   /** Assigns a key to an account. Undefined revokes the key. */
@@ -66,7 +64,7 @@ export interface LocalCloud {
   setCertificateLifetime(ms: number): void;
   endpoints(): readonly Endpoint[];
   operators(): readonly Operator[];
-  /** Resets what is open. */
+  /** Resets open connections. */
   readonly close: () => Promise<void>;
 }
 
@@ -109,13 +107,14 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
     log,
     stop: stopping.signal,
   });
-  const answer = (request: Request) => (isControl(request) ? control : ngrok).fetch(request);
-  const api = await serveApi(answer, options.api, stopping.signal).catch((error: unknown) => {
+  const answer = async (request: Request): Promise<Response> =>
+    await (isControl(request) ? control : ngrok).fetch(request);
+  const api = await serveApi(net, options.api, answer).catch((error: unknown) => {
     ingress.close();
     throw error;
   });
   return {
-    apiUrl: api.url,
+    apiUrl: `http://${hostPortText(api.address)}`,
     ingressAddress,
     apiKey: apiKeys[0] ?? "",
     caPem: ca.rootPem,
@@ -143,7 +142,7 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
     async close() {
       stopping.abort();
       ingress.close();
-      await api.close();
+      api.close();
     },
   };
 }
@@ -166,37 +165,28 @@ function checkLoopback(host: string): void {
 
 const isControl = ({ url }: Request): boolean => /^\/_cloud(?:\/|$)/.test(new URL(url).pathname);
 
-async function serveApi(
-  answer: (request: Request) => Response | Promise<Response>,
-  { host, port }: HostPort,
-  stop: AbortSignal,
-) {
-  try {
-    const server = serve({
-      fetch: (request) => answer(wholeRequest(request)),
-      hostname: host,
-      port,
-      silent: true,
-      gracefulShutdown: false,
-      maxRequestBodySize: 16 * 1024 * 1024,
-      // The failure is already logged, or a fault has caused it. Deno would
-      // print it again.
-      error: () => new Response(null, { status: 500 }),
-      // Bun would cut delayed responses.
-      bun: { idleTimeout: 0 },
-      // Ends open requests on Deno; elsewhere close(true) does.
-      deno: { signal: stop },
-    });
-    await server.ready();
-    return { url: (server.url ?? "").replace(/\/$/, ""), close: () => server.close(true) };
-  } catch (error) {
-    const inUse = errnoOf(error) === "EADDRINUSE";
-    const message = `Cannot listen on "${hostPortText({ host, port })}": ${inUse ? "address already in use" : reasonOf(error)}`;
-    throw new NgrokdError(inUse ? "address-in-use" : "address-unavailable", message, {
-      cause: error,
-    });
-  }
-}
+/** More connections than the tests of one machine need. */
+const mostConnections = 256;
+
+const serveApi = (
+  net: Net,
+  address: HostPort,
+  answer: (request: Request) => Promise<Response>,
+): Promise<HttpServer> =>
+  startHttpServer({
+    net,
+    address,
+    async answer(request) {
+      const response = await answer(request);
+      // Deno 2.9.6 closes it after a body, and does not say so.
+      if (request.method !== "GET") response.headers.set("connection", "close");
+      return response;
+    },
+    most: mostConnections,
+    // Delayed responses are quiet, too.
+    quietMs: 0,
+    maxBodyBytes: 16 * 1024 * 1024,
+  });
 
 function unwrap<T>(action: string, read: Parsed<T>): T {
   if (read.ok) return read.value;

@@ -1,7 +1,7 @@
 import { Hono } from "hono";
-import { serve } from "srvx";
+import { hostPortText } from "../model/host-port.ts";
 import type { Conn, Net } from "../net/types.ts";
-import { wholeRequest } from "../observe/whole-request.ts";
+import { startHttpServer } from "../observe/http-server.ts";
 
 /** Two small services behind endpoints, for the demo and for first trials. */
 export interface Samples {
@@ -9,27 +9,27 @@ export interface Samples {
   readonly http: string;
   /** `host:port` of a TCP server that sends a greeting, then echoes. */
   readonly tcp: string;
-  readonly close: () => Promise<void>;
+  readonly close: () => void;
 }
 
 export async function startSamples(net: Net): Promise<Samples> {
   const app = page();
-  const web = serve({
-    fetch: (request) => app.fetch(wholeRequest(request)),
-    hostname: "127.0.0.1",
-    port: 0,
-    silent: true,
-    gracefulShutdown: false,
+  const web = await startHttpServer({
+    net,
+    address: { host: "127.0.0.1", port: 0 },
+    answer: (request) => app.fetch(request),
+    most: 256,
+    quietMs: 0,
+    maxBodyBytes: 16 * 1024 * 1024,
   });
-  await web.ready();
   const echo = await net.listen({ host: "127.0.0.1", port: 0 }, greetAndEcho);
   const port = "port" in echo.address ? echo.address.port : 0;
   return {
-    http: new URL(web.url ?? "").host,
+    http: hostPortText(web.address),
     tcp: `127.0.0.1:${port}`,
-    async close() {
+    close() {
       echo.close();
-      await web.close(true);
+      web.close();
     },
   };
 }

@@ -12,8 +12,8 @@ export interface Store {
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   readonly operators: Map<string, Operator>;
   /**
-   * The accepted API keys, each with its account. Only an account itself sees
-   * its operators; all accounts see the same endpoints.
+   * The accepted API keys, each with its account. An account sees only its own
+   * operators, and all endpoints.
    */
   readonly keys: Map<string, string>;
   addEndpoint(spec: EndpointSpec): Parsed<Endpoint>;

@@ -93,7 +93,7 @@ function parseAssignment(text: string): NonNullable<AssignmentReading> {
   const assignment = new Map<Hostname, Ip>();
   const skipped: string[] = [];
   for (const [key, value] of Object.entries(content)) {
-    // The Go program's; this version serves no wildcards.
+    // Of the Go program. This version does not read its wildcards.
     if (key.startsWith("wildcard:")) continue;
     const name = parseHostname(key);
     const ip =

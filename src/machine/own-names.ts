@@ -50,7 +50,7 @@ export async function policyNow(facts: PolicyFacts): Promise<Policy> {
   return { forbidden: (host) => forbiddenName(host, names), reservedPorts };
 }
 
-/** Pure: the search list in the text of resolv.conf; its last line counts. */
+/** Pure: the search list in the text of resolv.conf. Its last line counts. */
 export function searchList(text: string): string[] {
   const lines = text.match(/^[ \t]*(?:search|domain)[ \t][^\n]*/gm) ?? [];
   const [, ...domains] = (lines.at(-1) ?? "").trim().split(/\s+/);

@@ -13,8 +13,8 @@ export interface RepairDeps {
   /** Reads the configuration again if its file has changed. */
   readonly checkConfig: () => void;
   /**
-   * Removes what a crash has left. Called once, when such a file can no longer
-   * be one that another program is still writing.
+   * Removes the leftovers of a crash. Called once, when no program can still be
+   * writing such a file.
    */
   readonly sweep: () => Promise<void>;
   /** Discards the connections from before the machine or its network moved. */

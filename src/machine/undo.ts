@@ -56,7 +56,7 @@ export interface UndoDeps {
 /**
  * Does the steps of {@link planUndo} in their order, and removes each from the
  * journal. Rejects with the first failure; the steps before it are done.
- * `remove` can do more than delete the file, such as tell systemd. A section
+ * `remove` can do more than delete the file, such as stop a service. A section
  * that a living daemon owns is kept.
  */
 export async function undo(

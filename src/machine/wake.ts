@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { type NetworkInterfaceInfo, networkInterfaces } from "node:os";
 
-/** The reactions to what the watch finds. */
+/** The reactions to a jump of time or a change of the network. */
 export interface WatchDeps {
   /**
    * The machine slept, its clock was set, or its network changed: open
@@ -86,9 +86,9 @@ export function startWatch(deps: WatchDeps): { stop(): Promise<void> } {
 const jumpMs = 5000;
 
 /**
- * Pure: whether the machine slept or its clock was set between two looks, which
- * a timer set `intervalMs` apart. A timer that is late by seconds means sleep,
- * or a frozen process, which is the same to its peers. On systems whose
+ * Pure: whether the machine slept or its clock was set between two checks,
+ * which a timer set `intervalMs` apart. A timer that is late by seconds means
+ * sleep, or a frozen process, which is the same for its peers. On systems whose
  * monotonic clock stops during sleep, the wall clock is ahead of it afterwards.
  */
 export function timeJumped(before: Clocks, now: Clocks, intervalMs: number): boolean {
@@ -117,9 +117,8 @@ function networkText(ownDevices: readonly string[]): string | undefined {
 }
 
 /**
- * Linux only; on other systems the addresses must be enough. The path is of
- * this process, since a service may not see the rest of /proc
- * (`ProcSubset=pid`).
+ * Linux only. Other systems have only the addresses. The path is of this
+ * process, since a service may not see the rest of /proc (`ProcSubset=pid`).
  */
 const routesPath = "/proc/self/net/route";
 

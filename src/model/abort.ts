@@ -1,6 +1,6 @@
 /**
  * Calls `listener` once when `signal` aborts, and at once if it has aborted.
- * Returns a function that takes the listener away; it is idempotent. A missing
+ * Returns a function that removes the listener; it is idempotent. A missing
  * signal never aborts.
  */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {

@@ -2,7 +2,8 @@
  * model/ has the nouns that every other room may use, such as bindings,
  * endpoints, host names, addresses and errors. It has no effects.
  */
-import { type ApiEndpoint, parseEndpointUrl, type Target } from "./endpoint.ts";
+import { type ApiEndpoint, type EndpointUrl, parseEndpointUrl, type Target } from "./endpoint.ts";
+import type { Hostname } from "./hostname.ts";
 
 /**
  * One host and port to listen on, with its endpoints. Several endpoints with
@@ -15,6 +16,31 @@ export interface Binding extends Target {
   readonly url: string;
   /** Endpoint ids, sorted; at least one. */
   readonly ids: readonly string[];
+  /** The key of the wildcard to which this one name belongs. */
+  readonly wildcard?: string;
+}
+
+/**
+ * An endpoint that stands for all names below a zone, at one port. Each name
+ * has a binding of its own ({@link bindingBelow}).
+ */
+export interface Wildcard extends Omit<Target, "host"> {
+  /** `team.internal` for `*.team.internal`. */
+  readonly zone: Hostname;
+  /** `*.zone:port`, the identity of a wildcard. */
+  readonly key: string;
+  /** The URL as ngrok wrote it, of the first endpoint. */
+  readonly url: string;
+  /** Endpoint ids, sorted; at least one. */
+  readonly ids: readonly string[];
+}
+
+/** Pure: whether a name is below a zone, at any depth. */
+export const isBelow = (host: string, zone: string): boolean => host.endsWith(`.${zone}`);
+
+/** Pure: the binding of one name below a wildcard. */
+export function bindingBelow({ proto, port, key, url, ids }: Wildcard, host: Hostname): Binding {
+  return { proto, host, port, key: `${host}:${port}`, url, ids, wildcard: key };
 }
 
 /** An endpoint that cannot be served, with the reason. */
@@ -26,14 +52,15 @@ export interface BadEndpoint {
 
 /**
  * Pure: groups the endpoints of the API by host and port. An endpoint that
- * cannot be served is in `bad` and does not affect the others. The bindings are
+ * cannot be served is in `bad` and does not affect the others. The results are
  * sorted by key, so the order of the endpoints does not matter.
  */
 export function bindingsOf(endpoints: readonly ApiEndpoint[]): {
   bindings: Binding[];
+  wildcards: Wildcard[];
   bad: BadEndpoint[];
 } {
-  const found = new Map<string, { target: Target; url: string; ids: Set<string> }>();
+  const found = new Map<string, { target: EndpointUrl; url: string; ids: Set<string> }>();
   const bad = new Map<string, BadEndpoint>();
   const inOrder = [...endpoints].sort(
     (a, b) => compare(a.url, b.url) || compare(a.id, b.id) || compare(a.proto, b.proto),
@@ -44,7 +71,7 @@ export function bindingsOf(endpoints: readonly ApiEndpoint[]): {
       bad.set(`${id} ${url}`, { id, url, reason: target.reason });
       continue;
     }
-    const key = `${target.value.host}:${target.value.port}`;
+    const key = `${target.value.wildcard ? "*." : ""}${target.value.host}:${target.value.port}`;
     const group = found.get(key);
     if (group === undefined) found.set(key, { target: target.value, url, ids: new Set([id]) });
     else if (group.target.proto === target.value.proto) group.ids.add(id);
@@ -55,13 +82,20 @@ export function bindingsOf(endpoints: readonly ApiEndpoint[]): {
         reason: `${key} is already served as ${group.target.proto} for ${group.url}`,
       });
   }
-  const bindings = [...found].map(([key, { target, url, ids }]) => ({
-    ...target,
-    key,
-    url,
-    ids: [...ids].sort(),
-  }));
-  return { bindings: bindings.sort((a, b) => compare(a.key, b.key)), bad: [...bad.values()] };
+  const bindings: Binding[] = [];
+  const wildcards: Wildcard[] = [];
+  for (const [key, { target, url, ids: set }] of found) {
+    const { proto, host, port, wildcard } = target;
+    const ids = [...set].sort();
+    if (wildcard) wildcards.push({ proto, zone: host, port, key, url, ids });
+    else bindings.push({ proto, host, port, key, url, ids });
+  }
+  const byKey = (a: { key: string }, b: { key: string }): number => compare(a.key, b.key);
+  return {
+    bindings: bindings.sort(byKey),
+    wildcards: wildcards.sort(byKey),
+    bad: [...bad.values()],
+  };
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -39,6 +39,11 @@ export interface Target {
   readonly port: number;
 }
 
+/** A URL whose host may be a wildcard; `host` is then the zone below `*.`. */
+export interface EndpointUrl extends Target {
+  readonly wildcard?: true;
+}
+
 const defaultPorts: Readonly<Record<Proto, number | undefined>> = {
   http: 80,
   https: 443,
@@ -49,10 +54,9 @@ const defaultPorts: Readonly<Record<Proto, number | undefined>> = {
 /**
  * Parses `[scheme://]host[:port]` (docs/protocol.md, "ngrok's API"). Without a
  * scheme, `fallbackProto` counts, and then tcp. A path, a user or a query is
- * refused. A wildcard host is refused too, since it has no single name that
- * could get an address.
+ * refused. A wildcard has `*.` before its host, and tcp has none.
  */
-export function parseEndpointUrl(url: string, fallbackProto = ""): Parsed<Target> {
+export function parseEndpointUrl(url: string, fallbackProto = ""): Parsed<EndpointUrl> {
   if (url === "") return unparsed("the endpoint has no URL");
   const match = /^(?:([a-z][a-z0-9+.-]*):\/\/)?([^/?#@]*?)(?::(\d{0,6}))?\/?$/is.exec(
     url.length > 2000 ? "/?" : url,
@@ -63,8 +67,11 @@ export function parseEndpointUrl(url: string, fallbackProto = ""): Parsed<Target
     return unparsed(
       `the URL ${quote(url)} has the scheme ${quote(proto)}; http, https, tls and tcp are supported`,
     );
-  const hostText = match[2] ?? "";
-  if (hostText.includes("*")) return unparsed("wildcard endpoints are not supported yet");
+  const [, star, hostText = ""] = /^(\*\.)?(.*)$/s.exec(match[2] ?? "") ?? [];
+  if (hostText.includes("*"))
+    return unparsed(`the URL ${quote(url)} has a "*" that is not the whole first label`);
+  if (star !== undefined && proto === "tcp")
+    return unparsed(`the URL ${quote(url)} is a wildcard, which http, https and tls have, not tcp`);
   const host = parseHostname(hostText);
   if (!host.ok) return host;
   const port = match[3] === undefined ? defaultPorts[proto] : Number(match[3]);
@@ -72,7 +79,18 @@ export function parseEndpointUrl(url: string, fallbackProto = ""): Parsed<Target
     return unparsed(`the URL ${quote(url)} names no port, and ${proto} has no default port`);
   if (!Number.isInteger(port) || port < 1 || port > 65535)
     return unparsed(`the port of ${quote(url)} is not 1 to 65535`);
-  return parsed({ proto, host: host.value, port });
+  const target = { proto, host: host.value, port };
+  return parsed(star === undefined ? target : { ...target, wildcard: true });
+}
+
+/**
+ * Pure: the part after the `*.` of a wildcard URL, in lower case. Undefined if
+ * the URL is not a wildcard.
+ */
+export function wildcardSuffix(url: string): string | undefined {
+  const [whole, suffix = ""] =
+    /^(?:[a-z][a-z0-9+.-]*:\/\/)?\*(?:\.([^/?#@:*]*))?(?::\d*)?\/?$/i.exec(url) ?? [];
+  return whole === undefined ? undefined : suffix.toLowerCase();
 }
 
 function isProto(text: string): text is Proto {

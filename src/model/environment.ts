@@ -33,7 +33,7 @@ export function cleanEnvironment(env: Env): Record<string, string> | undefined {
 export const leftOutIn = (env: Env): string[] =>
   (env[note] ?? "").split(" ").filter((name) => ofTheRuntime.test(name));
 
-/** Variables that count, and change what runs or who is believed. */
+/** Variables that count, and change the running code or the trusted CAs. */
 export const trustedVariables = (env: Env): string[] =>
   [
     "LD_PRELOAD",

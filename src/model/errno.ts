@@ -1,6 +1,7 @@
 /**
- * What the errors of the system mean that calls on files and sockets can give.
- * The runtime's own texts hold temporary names, and differ between runtimes.
+ * The meanings of the system's errors that calls on files and sockets can
+ * return. The runtime's own texts contain temporary names, and differ between
+ * runtimes.
  */
 const sentences: Readonly<Record<string, string>> = {
   E2BIG: "an argument is too long",
@@ -42,7 +43,7 @@ const sentences: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of the path is not a folder",
   ENOTEMPTY: "the folder is not empty",
   ENOTSUP: "the file system cannot do this",
-  ENXIO: "there is no such device, or nobody at its other end",
+  ENXIO: "there is no such device, or no program at its other end",
   EOPNOTSUPP: "the file system cannot do this",
   EPERM: "not permitted",
   EPIPE: "the other end is closed",
@@ -56,8 +57,8 @@ const sentences: Readonly<Record<string, string>> = {
 };
 
 /**
- * What an error of the system means, without any path. Undefined if `errno` is
- * none, such as a code of TLS.
+ * The meaning of an error of the system, without any path. Undefined if `errno`
+ * is not one, such as a code of TLS.
  */
 export function errnoSentence(errno: string): string | undefined {
   const known = sentences[errno];

@@ -9,7 +9,7 @@ export function sameFailure(a: string, b: string): boolean {
   return plain(a) === plain(b);
 }
 
-/** What cannot be done without an identity. */
+/** The error of an action that needs an identity. */
 export const notRegistered = (): NgrokdError =>
   new NgrokdError("state", "This machine is not registered with ngrok yet", {
     hint: "run `ngrokd set-api-key`",

@@ -1,6 +1,6 @@
 const dayMs = 86_400_000;
 
-/** What is left of a life, as `89 days`, `1 day 3 h` or `50 s`. */
+/** The rest of a lifetime, as `89 days`, `1 day 3 h` or `50 s`. */
 export function lifeText(ms: number): string {
   const days = Math.floor(ms / dayMs);
   if (days >= 2) return `${days} days`;

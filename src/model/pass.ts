@@ -3,14 +3,14 @@ import type { EndpointState } from "./state.ts";
 export interface Reconciled {
   readonly endpoints: readonly EndpointState[];
   /**
-   * What failed for the pass as a whole (the hosts file, the state folder);
-   * endpoints' own failures are in their states.
+   * Failures of the pass as a whole (the hosts file, the state folder).
+   * Endpoints' own failures are in their states.
    */
   readonly problems: readonly { reason: string; hint: string }[];
 }
 
 /**
- * What a pass found, for the state; `kind` tells the loop when to come back.
+ * The result of a pass, for the state. `kind` decides when the loop runs again.
  */
 export type PassResult =
   | { readonly kind: "idle" }
@@ -28,7 +28,9 @@ export type PassResult =
       readonly resumed?: boolean;
     };
 
-/** The endpoints of before this start, served before ngrok was asked. */
+/**
+ * The endpoints of an earlier run, served before the first reply from ngrok.
+ */
 export interface Resumption {
   readonly kind: "resumed";
   readonly reconciled: Reconciled;

@@ -2,10 +2,11 @@ import type { Proto } from "./endpoint.ts";
 import type { Hostname } from "./hostname.ts";
 import type { AnyIp, Ip6 } from "./ip.ts";
 import type { Meter } from "./meter.ts";
+import type { Moment } from "./moment.ts";
 
 /**
- * One word for how the daemon is. `degraded`: it runs, and something that it
- * should do it cannot; `reason` says what.
+ * The state of the daemon in one word. `degraded`: it runs, but cannot do a
+ * part of its work; `reason` names it.
  */
 export type Phase = "starting" | "serving" | "degraded" | "stopping";
 
@@ -41,7 +42,7 @@ export interface EndpointState {
 }
 
 export interface LastPass {
-  readonly at: Date;
+  readonly at: Moment;
   readonly ok: boolean;
   readonly tookMs: number;
   readonly reason: string;
@@ -56,19 +57,19 @@ export interface State {
   readonly phase: Phase;
   readonly reason: string;
   readonly hint: string;
-  readonly startedAt: Date;
+  readonly startedAt: Moment;
   readonly registration: Registration;
   /** host:port */
   readonly ingress: string;
   readonly lastPass: LastPass | undefined;
   readonly endpoints: readonly EndpointState[];
-  /** Lasting things that a person should look at; each a sentence. */
+  /** Lasting problems for the user, a sentence each. */
   readonly warnings: readonly string[];
 }
 
 /**
  * What a load balancer may conclude: registered, the last pass succeeded, and
- * nothing else is in the way of connections. Zero endpoints are fine.
+ * connections have no known obstacle. Zero endpoints are fine.
  */
 export function readiness(state: State): { ready: boolean; reason: string } {
   if (state.phase === "stopping") return { ready: false, reason: "the daemon is stopping" };

@@ -1,16 +1,17 @@
 /**
  * What Bun 1.4.5 does not have: unix datagrams, the errno of connect(2) on a
- * unix socket, the address of an adopted listener, and Landlock. A few calls of
- * the C library give it, which this process runs on anyway. The kernel tells
- * where the library is mapped, which is right for glibc and musl. Its path is
- * absolute: a bare name would be looked for in the working folder too.
+ * unix socket, the user of its peer, the address of an adopted listener, and
+ * Landlock. A few calls of the C library give it, which this process runs on
+ * anyway. The kernel tells where the library is mapped, which is right for
+ * glibc and musl. Its path is absolute: a bare name would be looked for in the
+ * working folder too.
  */
 import type { Pointer } from "bun:ffi";
 import { closeSync, constants, openSync, readFileSync } from "node:fs";
 import { constants as systemConstants } from "node:os";
 import { ipv6Bytes, ipv6Text } from "../model/ip.ts";
 import { coded, notAdopted } from "./errors.ts";
-import type { Address } from "./types.ts";
+import type { Address, PeerUser } from "./types.ts";
 
 /** {@link Net.datagram}. */
 export async function sendDatagram(path: string, text: string): Promise<boolean> {
@@ -142,6 +143,20 @@ export function ipv6Address(host: string, port: number): Uint8Array {
   return address;
 }
 
+/**
+ * {@link Net.userOf}. `descriptor` is read when the library is there: a number
+ * from before could be that of another connection by then.
+ */
+export async function peerUser(descriptor: () => number): Promise<PeerUser | undefined> {
+  if (process.platform !== "linux") return undefined;
+  try {
+    libc ??= await openLibc();
+    return userOn(libc, descriptor());
+  } catch {
+    return undefined;
+  }
+}
+
 let libc: Libc | undefined;
 export type Libc = Awaited<ReturnType<typeof openLibc>>;
 
@@ -246,6 +261,9 @@ const flags = 0x40 | 0x4000;
 const again = 11;
 const stream = 1 | 0o2000000 | 0o4000;
 
+/** SO_PEERCRED; SO_PEERGROUPS, and the most groups that Linux knows. */
+const [peerCredentials, peerGroups, mostGroups] = [17, 59, 65_536];
+
 /** SOL_SOCKET; SO_TYPE and SOCK_STREAM; SO_ACCEPTCONN; F_SETFD, FD_CLOEXEC. */
 const socketLevel = 1;
 const [socketType, streamType, acceptsConnections] = [3, 1, 30];
@@ -282,6 +300,20 @@ function send({ socket, sendto, close }: Libc, address: Uint8Array, bytes: Uint8
   } finally {
     close(descriptor);
   }
+}
+
+function userOn({ getsockopt }: Libc, descriptor: number): PeerUser | undefined {
+  if (descriptor < 0) return undefined;
+  // struct ucred: pid, uid, gid.
+  const [credentials, length] = [new Uint32Array(3), Uint32Array.of(12)];
+  if (getsockopt(descriptor, socketLevel, peerCredentials, credentials, length) !== 0)
+    return undefined;
+  const [pid = 0, uid = 0, gid = 0] = credentials;
+  // No process has the number 0: the socket is of no unix peer.
+  if (length[0] !== 12 || pid === 0) return undefined;
+  const [more, bytes] = [new Uint32Array(mostGroups), Uint32Array.of(4 * mostGroups)];
+  const known = getsockopt(descriptor, socketLevel, peerGroups, more, bytes) === 0;
+  return { uid, groups: [gid, ...(known ? more.subarray(0, (bytes[0] ?? 0) / 4) : [])] };
 }
 
 /** Undefined for everything that is no listening stream socket. */

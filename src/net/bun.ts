@@ -6,17 +6,27 @@
  * is also called without need. TCP_NODELAY is on from the start.
  */
 import { closeSync, existsSync } from "node:fs";
+import { isIP } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
+import { checkServerIdentity } from "node:tls";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
-import { adoptedAddress, freeListener, isFull, makeFilesOnlyIn, sendDatagram } from "./bun-libc.ts";
+import {
+  adoptedAddress,
+  freeListener,
+  isFull,
+  makeFilesOnlyIn,
+  peerUser,
+  sendDatagram,
+} from "./bun-libc.ts";
 import { bunRouting } from "./bun-routing.ts";
 import { bunUdp } from "./bun-udp.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
 import { type Dialer, dialAny, underSignal } from "./dial.ts";
-import { coded, dialFailed, listenFailed, notAdopted, tlsFailed } from "./errors.ts";
+import { coded, dialFailed, isVerdict, listenFailed, notAdopted, tlsFailed } from "./errors.ts";
 import { handOver } from "./hand-over.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
+import { chainOf, type ShownCertificate, strongSuites, weaknessOf } from "./strength.ts";
 import { handshakeLimit, keepAliveIdle } from "./timeouts.ts";
 import type {
   Address,
@@ -58,10 +68,14 @@ export function createBunNet(): Net {
     dial: (address, options = {}) => dialAny(address, options, dialer),
     datagram: sendDatagram,
     routing: bunRouting,
+    userOf: (conn) =>
+      conn instanceof PullConn
+        ? peerUser(() => descriptorOf(conn.socket) ?? -1)
+        : Promise.resolve(undefined),
   };
 }
 
-/** What all sockets of one net have in common. */
+/** The common parts of all sockets of one net. */
 interface Shared {
   readonly descriptors: DescriptorAccount;
   readonly handlers: Handlers;
@@ -249,7 +263,7 @@ function dialOne(
   const stage =
     tls === undefined
       ? plainStage(shared, target, dialing)
-      : tlsStage(shared, target, tls, dialing);
+      : tlsStage(shared, target, tls, dialing, target);
   const data: Stage = {
     ...stage,
     opened(socket) {
@@ -349,7 +363,14 @@ const plainStage = (shared: Shared, target: Address, { resolve }: Dialing): Stag
   gone: ignore,
 });
 
-function tlsStage(shared: Shared, target: Address, tls: TlsClientOptions, dialing: Dialing): Stage {
+/** `dialed` is the address at the other end; undefined in a tunnel. */
+function tlsStage(
+  shared: Shared,
+  target: Address,
+  tls: TlsClientOptions,
+  dialing: Dialing,
+  dialed?: Address,
+): Stage {
   const { resolve, reject } = dialing;
   const sessions = tls.insecureSkipVerify === true ? undefined : tls.sessions;
   return {
@@ -360,20 +381,18 @@ function tlsStage(shared: Shared, target: Address, tls: TlsClientOptions, dialin
       if (session !== undefined) socket.setSession(session);
     },
     handshaken(socket, ok, error) {
-      const verified = ok && !error && socket.authorized;
-      const accepted =
-        verified || (tls.insecureSkipVerify === true && (ok || isNameMismatch(error)));
+      const problem = problemOf(socket, ok, error, tls, dialed);
+      const verified = problem === undefined;
+      const accepted = verified || (tls.insecureSkipVerify === true && (ok || isVerdict(error)));
       if (accepted && !dialing.stopped)
         return resolve(
           connected(shared, socket, target, undefined, verified ? sessions : undefined),
         );
       const shown = peerCertificate(socket.getPeerCertificate());
-      reject(
-        tlsFailed(target, error ?? new Error("the server's certificate was not verified"), shown),
-      );
+      reject(tlsFailed(target, problem, shown));
       // After a failed handshake Bun closes the connection itself, after the
       // alert with the reason.
-      if (ok) socket.terminate();
+      if (ok || provesAddress(tls, dialed)) socket.terminate();
     },
     gone(error) {
       // Only for a handshake that the server cut off; otherwise the promise is
@@ -382,6 +401,33 @@ function tlsStage(shared: Shared, target: Address, tls: TlsClientOptions, dialin
     },
   };
 }
+
+/** Why the server is not the expected one; undefined if it is. */
+function problemOf(
+  socket: Socket,
+  ok: boolean,
+  error: Error | null,
+  tls: TlsClientOptions,
+  dialed: Address | undefined,
+): Error | undefined {
+  const proven = ok && !error && socket.authorized;
+  const ours = provesAddress(tls, dialed);
+  if (ours && (proven || isNameMismatch(error)))
+    return (
+      checkServerIdentity(tls.serverName, socket.getPeerCertificate()) ?? weaknessIn(socket, tls)
+    );
+  return proven ? weaknessIn(socket, tls) : (error ?? unverified);
+}
+
+/**
+ * Whether the certificate has to carry an address that is not the one at the
+ * other end, such as behind a proxy. Bun compares it with the other end, and
+ * reports a name that does not fit after every other problem. So the last
+ * comparison is ours.
+ */
+const provesAddress = ({ serverName }: TlsClientOptions, dialed: Address | undefined): boolean =>
+  isIP(serverName) !== 0 &&
+  !(dialed !== undefined && "host" in dialed && dialed.host === serverName);
 
 /**
  * Makes a connection of a socket. `local` is its local address if that is known
@@ -468,7 +514,7 @@ const verbs: SocketVerbs<Socket> = {
 
 type Handlers = ReturnType<typeof createHandlers>;
 
-/** What Bun calls; one object for all sockets of a net. */
+/** The callbacks for Bun. One object serves all sockets of a net. */
 const createHandlers = ({ give }: DescriptorAccount, closed: () => void) =>
   ({
     binaryType: "uint8array",
@@ -496,20 +542,18 @@ const deaf = { received: ignore, drained: ignore, theyFinished: ignore, broke: i
 /**
  * `rejectUnauthorized` is explicit since NODE_TLS_REJECT_UNAUTHORIZED would
  * decide otherwise. `allowPartialTrustChain` lets an intermediate CA be an
- * anchor.
+ * anchor. An address is no server name on the wire (RFC 6066, section 3).
  */
-function clientTls(
-  { serverName, ca, caFile, cert, key, insecureSkipVerify }: TlsClientOptions,
-  dialed?: Address,
-): Bun.TLSOptions {
+function clientTls(tls: TlsClientOptions, dialed?: Address): Bun.TLSOptions {
+  const { serverName, ca, caFile, cert, key, insecureSkipVerify } = tls;
   const own = cert === undefined || key === undefined ? {} : { cert, key };
-  const name =
-    dialed !== undefined && "host" in dialed && dialed.host === serverName ? {} : { serverName };
   return {
     ...(caFile === undefined ? { ca: [...ca] } : { caFile }),
-    ...name,
+    serverName: isIP(serverName) === 0 ? serverName : "",
     ...own,
-    rejectUnauthorized: insecureSkipVerify !== true,
+    rejectUnauthorized: insecureSkipVerify !== true && !provesAddress(tls, dialed),
+    // None of them is older than TLS 1.2.
+    ciphers: strongSuites,
     ...partialChain,
   };
 }
@@ -525,6 +569,17 @@ function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
     ...partialChain,
   };
 }
+
+/** A resumed session is of a server that was judged before. */
+function weaknessIn(socket: Socket, { ca }: TlsClientOptions): Error | undefined {
+  if (socket.isSessionReused()) return undefined;
+  // Bun tells the chain only to one who asks for no short form, which its types
+  // do not know.
+  const asked = socket as { getPeerCertificate(short: boolean): ShownCertificate | null };
+  return weaknessOf(chainOf(asked.getPeerCertificate(false)), ca);
+}
+
+const unverified = new Error("the server's certificate was not verified");
 
 /** Bun honours it, though its types lack it. */
 const partialChain = { allowPartialTrustChain: true };

@@ -25,9 +25,9 @@ export interface DescriptorAccount extends Descriptors {
 }
 
 /**
- * The size of one reserve; three are kept. The last is for files, HTTP servers
- * and everything else that is not counted here. One is for the dials of
- * accepted connections, and one for the clients of the control socket, which
+ * The size of one reserve; three are kept. The last is for files and everything
+ * else that is not counted here. One is for the dials of accepted connections,
+ * and one for the clients of the control socket and of the health server, which
  * must get in with any number of carried connections.
  */
 const reserve = 64;

@@ -134,7 +134,7 @@ async function dialThrough<S>(
   }
 }
 
-/** The lookup of names and the passing of time; tests replace them. */
+/** The lookup of names and the clock; tests replace them. */
 export interface Surroundings {
   lookup(host: string): Promise<readonly { address: string }[]>;
   /** Calls back after `ms`, unless the returned function is called before. */
@@ -151,10 +151,10 @@ const real: Surroundings = {
 
 /**
  * Dials the addresses of a name in the manner of happy eyeballs (RFC 8305).
- * Both families take turns. Each attempt starts a moment after the one before,
- * or once that has failed, until one is connected; the others are given up.
- * Only `network` failures let the rest go on. It rejects with the last failure.
- * An IP or a path is dialed as it is.
+ * Both families take turns. Each attempt starts a moment after the previous
+ * one, or at its failure, until one is connected. Then the others are
+ * cancelled. Only after `network` failures do the others go on. It rejects with
+ * the last failure. An IP or a path is dialed unchanged.
  */
 export async function dialEach<C>(
   address: Address,

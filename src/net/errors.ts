@@ -160,6 +160,10 @@ const verdicts: Readonly<Record<string, string>> = {
   CERT_NOT_YET_VALID: "the certificate is not valid yet",
   INVALID_PURPOSE: "the certificate is not meant for servers",
   ERR_TLS_CERT_ALTNAME_INVALID: "the certificate is for another name",
+  CERT_WITHOUT_ALTNAME:
+    "the certificate has no alternative name, and its common name does not count",
+  CERT_SIGNATURE_TOO_WEAK: "the certificate or its CA's is signed with SHA-1 or weaker",
+  CERT_KEY_TOO_WEAK: "the certificate or its CA's has an RSA key of less than 2048 bits",
 };
 
 /** The other problems of a handshake. */
@@ -170,7 +174,7 @@ const mishaps: Readonly<Record<string, string>> = {
 };
 
 /**
- * OpenSSL's short name for the failure; undefined if it is none of TLS. A
+ * OpenSSL's short name for the failure; undefined if it is not a TLS failure. A
  * failed verification has it as its code. A failure of the protocol has it in
  * `ERR_SSL_…` (Node.js, Deno) or at the end of `error:…:SSL routines:…:` (Bun,
  * with the code EPROTO).

@@ -14,8 +14,8 @@ import type { Net } from "./types.ts";
 export interface Fetch {
   (url: string, init: RequestInit): Promise<Response>;
   /**
-   * Later requests use no connection from before. Call it when the machine or
-   * its network has moved. Pending requests with GET are sent again; others are
+   * Makes later requests use new connections. Call it when the machine or its
+   * network has moved. Pending requests with GET are sent again. Others are
    * not, since they may have arrived.
    */
   discard(): void;
@@ -152,8 +152,8 @@ function responseOf(message: IncomingMessage): Response {
 }
 
 /**
- * The body without its `content-encoding`, as the runtime's fetch has it. Some
- * proxies and servers compress though nobody asked for it.
+ * The body without its `content-encoding`, as the runtime's fetch returns it.
+ * Some proxies and servers compress without a request for it.
  */
 function decoded(message: IncomingMessage, headers: Headers): Readable {
   const codings = (headers.get("content-encoding") ?? "").toLowerCase().split(",");

@@ -4,6 +4,7 @@ import { isIP } from "node:net";
 import { Duplex } from "node:stream";
 import type { ConnectionOptions, PeerCertificate } from "node:tls";
 import { coded, tlsFailed } from "./errors.ts";
+import { strongSuites } from "./strength.ts";
 import type { Address, Conn, TlsClientOptions } from "./types.ts";
 
 /** A connection as the stream that node:tls wants below itself. */
@@ -53,7 +54,7 @@ export function streamOver(conn: Conn): StreamOver {
       done(error);
     },
   });
-  // "broken" has told it already.
+  // "broken" has already reported it.
   below.on("error", () => undefined);
   return {
     below,
@@ -87,6 +88,8 @@ export function verification({
     ca: [...ca],
     ...name,
     rejectUnauthorized: insecureSkipVerify !== true,
+    minVersion: "TLSv1.2",
+    ciphers: strongSuites,
     allowPartialTrustChain: true,
   };
 }

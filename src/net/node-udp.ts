@@ -37,7 +37,7 @@ export const nodeUdp: Net["udp"] = async (address, onDatagram): Promise<UdpSocke
         drop();
         return false;
       }
-      // The kernel's answer comes later, and only counts.
+      // The kernel's reply comes later, and is only counted.
       socket.send(bytes, to.port, host, (error) => {
         if (error !== null) drop();
       });

@@ -1,7 +1,7 @@
 /**
  * The seam on node:net and node:tls, for Deno. TLS runs over a stream of our
- * own and not over the socket: only the plain socket can send a RST, and only
- * it tells a RST from a FIN (Deno 2.9.6 reports both as the end of a TLS
+ * own instead of the socket. Only the plain socket can send a RST and
+ * distinguish a RST from a FIN (Deno 2.9.6 reports both as the end of a TLS
  * stream).
  */
 import * as net from "node:net";
@@ -31,6 +31,7 @@ import {
 } from "./node-tls.ts";
 import { nodeUdp } from "./node-udp.ts";
 import { PullConn, type SocketVerbs } from "./pull.ts";
+import { chainOf, weaknessOf } from "./strength.ts";
 import { handshakeLimit, keepAliveIdle, lookLimit } from "./timeouts.ts";
 import type {
   Address,
@@ -63,6 +64,7 @@ export function createNodeNet(): Net {
           hint: "ngrokd's own program for Linux can",
         }),
       ),
+    userOf: () => Promise.resolve(undefined),
   };
 }
 
@@ -163,6 +165,11 @@ async function secure(
       { ...verification(options), ...identity, socket: stream.below },
       signal,
     );
+    const weakness =
+      options.insecureSkipVerify === true
+        ? undefined
+        : weaknessOf(chainOf(secured.getPeerCertificate(true)), options.ca);
+    if (weakness !== undefined) throw weakness;
     return overTls(secured, plain, stream);
   } catch (error) {
     plain.close();
@@ -228,8 +235,8 @@ function handshake(
 }
 
 /**
- * After a failed verification node:tls does not tell the certificate. A second
- * connection, without any data, looks at it.
+ * After a failed verification, node:tls does not return the certificate. A
+ * second connection, without any data, reads it.
  */
 async function look(
   target: Address,
@@ -248,7 +255,7 @@ async function look(
     const secured = handshake(target, plain, insecurely, within);
     return await secured.then((socket) => socket.getPeerCertificate()).finally(() => plain.abort());
   } catch {
-    // The caller tells the failure without the certificate.
+    // The caller reports the failure without the certificate.
     return undefined;
   }
 }

@@ -1,6 +1,7 @@
 /**
- * Whether the name servers answer. A lookup and a dial share one deadline in
- * the system's calls, so a question beside them shows who is silent.
+ * Checks whether the name servers reply. In the system's calls, a lookup and a
+ * dial share one deadline, so a parallel question shows which of them is
+ * silent.
  */
 import { getServers } from "node:dns";
 import { lookup } from "node:dns/promises";
@@ -31,7 +32,7 @@ export function askResolver(host: string, look: Look = (name) => lookup(name)): 
   };
 }
 
-/** The error for a host whose lookup no name server answers. */
+/** The error for a host if no name server replies to its lookup. */
 export function resolverSilent(host: string, servers = getServers()): NgrokdError {
   const [first, ...others] = [...new Set(servers)].slice(0, 3).map((server) => quote(server));
   const who =
@@ -53,7 +54,7 @@ export const isLookupFailure = (error: unknown): boolean =>
 export interface Patience {
   /** If the work takes longer than this, the name servers are asked. */
   readonly askAfterMs: number;
-  /** The name servers' time for an answer. */
+  /** The time for a reply of the name servers. */
   readonly silenceMs: number;
 }
 

@@ -1,9 +1,10 @@
 /** The timeouts of the seam, all in milliseconds. */
 
 /**
- * How long a connection is idle before the kernel probes its peer. Bun then
- * gives the peer 10 s. A shorter time would end idle connections when a Wi-Fi
- * is away for as long. A lost peer has to be noticed within two minutes in all.
+ * The idle time of a connection before the kernel probes its peer. Bun then
+ * gives the peer 10 s. A shorter time would end idle connections during an
+ * equally short outage of a Wi-Fi. A lost peer must be noticed within two
+ * minutes in all.
  */
 export const keepAliveIdle = 60_000;
 
@@ -23,8 +24,8 @@ export const lingerStep = 30_000;
 export const lingerSteps = 10;
 
 /**
- * How long node.ts looks at a certificate that failed to verify, to name it in
- * the error.
+ * The time in which node.ts reads a certificate that failed to verify, to name
+ * it in the error.
  */
 export const lookLimit = 5_000;
 

@@ -31,7 +31,7 @@ export async function openTunnel(
   return reader.rest();
 }
 
-/** Any failure on the way through a proxy, told with its name. */
+/** Any failure on the way through a proxy, with the proxy's name. */
 export function tunnelFailed(proxy: ProxyServer, target: HostPort, cause: unknown): NgrokdError {
   const code =
     cause instanceof NgrokdError && cause.code !== "aborted" && cause.code !== "protocol"

@@ -16,8 +16,8 @@ import type { NetlinkReply } from "./netlink.ts";
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
 /**
- * Waits without promises: it is told once how a read or write of the `…For`
- * methods of a connection ended. The same object can wait again and again, so a
+ * Waits without promises. It is called once at the end of a read or write of a
+ * connection's `…For` methods. The same object can wait again and again, so a
  * relay of thousands makes no garbage. The methods must not throw.
  */
 export interface Waiter {
@@ -25,13 +25,13 @@ export interface Waiter {
   arrived(bytes: Uint8Array | null): void;
   /** The write is over: there is room for more. */
   drained(): void;
-  /** A part of the write has left; some runtimes never say so. */
+  /** A part of the write has left. Some runtimes never report that. */
   moved(): void;
   /** The read or the write is over, as a promise would have rejected. */
   failed(error: NgrokdError): void;
 }
 
-/** Is told when a connection's descriptor is free. Must not throw. */
+/** Called when a connection's descriptor is free. Must not throw. */
 export interface Watcher {
   /** See {@link Conn.closed}. */
   gone(error: NgrokdError | undefined): void;
@@ -74,11 +74,11 @@ export interface Conn {
    * after that. Dropped after our own close() or abort().
    */
   unread(bytes: Uint8Array): void;
-  /** {@link read} without a promise: undefined if `waiter` is told later. */
+  /** {@link read} without a promise: undefined if `waiter` is called later. */
   readFor(waiter: Waiter): Uint8Array | null | undefined;
   /**
-   * {@link write} without a promise: true if there is room now; otherwise
-   * `waiter` is told later.
+   * {@link write} without a promise: true if there is room now. Otherwise
+   * `waiter` is called later.
    */
   writeFor(bytes: Uint8Array, waiter: Waiter): boolean;
   /**
@@ -118,12 +118,20 @@ export interface PeerCertificate {
   readonly fingerprint256: string;
 }
 
+/** A user of this machine, by numbers. */
+export interface PeerUser {
+  readonly uid: number;
+  /** All groups of the process, the first one included. */
+  readonly groups: readonly number[];
+}
+
 export interface Listener {
-  /** With the real port if 0 was asked for. */
+  /** With the real port if the requested one was 0. */
   readonly address: Address;
   /**
-   * The listening descriptor, for another process to adopt; undefined if this
-   * runtime does not tell. It stays the listener's, and is free after close().
+   * The listening descriptor, for another process to adopt. Undefined if this
+   * runtime does not report it. It stays the listener's, and is free after
+   * close().
    */
   readonly fd: number | undefined;
   /**
@@ -139,7 +147,7 @@ export interface Listener {
  * dropped and counted, as the network may drop it too.
  */
 export interface UdpSocket {
-  /** With the real port if 0 was asked for. */
+  /** With the real port if the requested one was 0. */
   readonly address: HostPort;
   /**
    * Sends one datagram; `to.host` is an IP address of the socket's family. From
@@ -159,12 +167,14 @@ export interface UdpSocket {
 
 export type OnConn = (conn: Conn) => void | Promise<void>;
 
-/** `bytes` is the receiver's to keep; it is empty for an empty datagram. */
+/** `bytes` belongs to the receiver; it is empty for an empty datagram. */
 export type OnDatagram = (bytes: Uint8Array, from: HostPort) => void | Promise<void>;
 
 /** The open files of this process, as far as a net counts them. */
 export interface Descriptors {
-  /** How many this process may have open; Infinity if that is unknown. */
+  /**
+   * The limit of open descriptors of this process; Infinity if it is unknown.
+   */
   readonly limit: number;
   /** How many accepted sockets were closed at once, as they were too many. */
   readonly turnedAway: number;
@@ -192,7 +202,7 @@ export interface TlsClientOptions {
   readonly cert?: string;
   readonly key?: string;
   /**
-   * Only `server.insecure_skip_verify` sets this; sessions are then left alone.
+   * Only `server.insecure_skip_verify` sets this. Sessions are then not used.
    */
   readonly insecureSkipVerify?: boolean;
   /** Resumes a session if the server agrees; otherwise a full handshake. */
@@ -206,7 +216,7 @@ export interface TlsClientOptions {
  */
 export interface TlsSessions {
   get(): Uint8Array | undefined;
-  /** Whether a new session is needed; asked once a connection is verified. */
+  /** Whether a new session is needed; called after a connection is verified. */
   wanted(): boolean;
   /** A session of a verified connection, never of another one. */
   put(session: Uint8Array): void;
@@ -283,10 +293,10 @@ export interface Net {
   listen(address: Address, onConn: OnConn, options?: ListenOptions): Promise<Listener>;
   /**
    * Goes on with a listening TCP or unix socket that another process has
-   * opened, such as systemd; clients that wait there already are accepted. From
+   * opened, such as systemd. Clients that already wait there are accepted. From
    * then on the descriptor is the listener's, and no child process inherits it.
-   * Rejects with NgrokdError `network` if it is none, or if this runtime cannot
-   * adopt; it then remains the caller's.
+   * Rejects with NgrokdError `network` if the descriptor is not such a socket,
+   * or if this runtime cannot adopt. It then remains the caller's.
    */
   adopt(fd: number, onConn: OnConn, options?: ListenOptions): Promise<Listener>;
   /**
@@ -317,6 +327,12 @@ export interface Net {
    * system or this runtime has none (Bun on Linux has).
    */
   routing(): Promise<Routing>;
+  /**
+   * The user of the process that has connected to a unix listener, as the
+   * kernel knows it. Undefined if this runtime cannot ask, or if the connection
+   * is gone.
+   */
+  userOf(conn: Conn): Promise<PeerUser | undefined>;
 }
 
 /** `127.0.0.2:80`, `[::1]:80` or a path. */

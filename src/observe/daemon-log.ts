@@ -63,8 +63,8 @@ export function createLog(options: LogOptions): DaemonLog {
     (message: string, fields: LogFields = {}) => {
       if (consolaLevel[type] > consola.level) return;
       const emit = (text: string): void => consola[type]({ args: [text, fields] });
-      // An info line reports a change, and the second change is as true as the
-      // first. Only trouble repeats.
+      // An info line reports a change, and each change is news. Only trouble
+      // repeats.
       if (type === "info" || type === "debug") return emit(message);
       repeats.pass(`${type} ${message}`, (n) =>
         emit(n === 0 ? message : `${message} (${n} more ${n === 1 ? "time" : "times"})`),
@@ -90,8 +90,8 @@ export function redact(text: string, secrets: readonly string[]): string {
   const spellings = secrets
     .filter((secret) => secret.length >= 4)
     .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
-  // The longest first: a secret may begin with another one, and its rest must
-  // not stay.
+  // The longest first: if a secret begins with a shorter one, its rest must not
+  // stay.
   return spellings
     .sort((a, b) => b.length - a.length)
     .reduce((clean, spelling) => clean.replaceAll(spelling, "[redacted]"), text);

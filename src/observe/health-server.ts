@@ -1,10 +1,11 @@
 import { setImmediate } from "node:timers/promises";
 import { Hono } from "hono";
-import { serve } from "srvx";
-import { errnoOf, fileError } from "../files/atomic.ts";
-import { NgrokdError } from "../model/error.ts";
+import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
+import { type HostPort, hostPortText } from "../model/host-port.ts";
+import type { Net } from "../net/types.ts";
 import { contentType, exposition, type Family } from "./exposition.ts";
-import { wholeRequest } from "./whole-request.ts";
+import { isOurs } from "./hosts.ts";
+import { startHttpServer } from "./http-server.ts";
 
 /** The data of the health server. Each function is called for every request. */
 export interface HealthSource {
@@ -19,52 +20,55 @@ export interface HealthSource {
   status(): unknown;
   /** The metrics of /metrics. */
   metrics(): Promise<readonly Family[]>;
+  /** The names under which it may be asked. */
+  hosts(): readonly string[];
 }
+
+/** More than all monitors need, and few of the process's descriptors. */
+const mostConnections = 32;
+const quietMs = 30_000;
 
 /**
  * Starts the HTTP server of docs/protocol.md, "The health server". Rejects with
- * `address-in-use` if another program has the port, or with the error of the
- * system.
+ * `address-in-use` if another program has the port, or as {@link Net.listen}
+ * does.
  */
 export async function startHealthServer(
-  address: { host: string; port: number },
+  net: Net,
+  { host, port }: HostPort,
   source: HealthSource,
-): Promise<{ url: string; close(): Promise<void> }> {
+): Promise<{ url: string; close(): void }> {
   const app = healthApp(source);
-  const server = serve({
-    fetch: (request) => app.fetch(wholeRequest(request)),
-    hostname: address.host,
-    port: address.port,
-    silent: true,
-    manual: true,
-    gracefulShutdown: false,
-  });
   try {
-    await server.serve();
-    await server.ready();
-  } catch (error) {
-    const action = `Cannot listen on "${address.host}:${address.port}" for health checks`;
-    if (errnoOf(error) !== "EADDRINUSE") throw fileError(action, error);
-    throw new NgrokdError("address-in-use", `${action}: another program listens there`, {
-      cause: error,
+    const server = await startHttpServer({
+      net,
+      address: { host: host === "localhost" ? "127.0.0.1" : host, port },
+      answer: (request) => app.fetch(request),
+      most: mostConnections,
+      quietMs,
+      maxBodyBytes: 0,
     });
+    return { url: `http://${hostPortText(server.address)}/`, close: server.close };
+  } catch (error) {
+    if (!isNgrokdError(error)) throw error;
+    const inUse = error.code === "address-in-use";
+    const reason = inUse ? "another program listens there" : reasonOf(error);
+    const action = `Cannot listen on "${hostPortText({ host, port })}" for health checks`;
+    throw new NgrokdError(error.code, `${action}: ${reason}`, { cause: error });
   }
-  return {
-    url: server.url ?? `http://${address.host}:${address.port}/`,
-    close: () => server.close(true),
-  };
 }
 
 function healthApp(source: HealthSource): Hono {
   const app = new Hono();
-  const answer =
-    (good: string, ask: () => { ok: boolean; reason: string }) =>
-    (context: { text(body: string, status: 200 | 503): Response }): Response => {
-      const { ok, reason } = ask();
-      if (ok)
-        return context.text(reason === "" ? `${good}\n` : `${good}\nwarning: ${reason}\n`, 200);
-      return context.text(`${reason}\n`, 503);
-    };
+  app.use(async (context, next) => {
+    if (isOurs(context.req.header("host"), source.hosts())) return await next();
+    return plain(strangerText, 403);
+  });
+  const answer = (good: string, ask: () => { ok: boolean; reason: string }) => (): Response => {
+    const { ok, reason } = ask();
+    if (ok) return plain(reason === "" ? `${good}\n` : `${good}\nwarning: ${reason}\n`, 200);
+    return plain(`${reason}\n`, 503);
+  };
   for (const path of ["/health", "/healthz"]) app.get(path, answer("ok", source.live));
   for (const path of ["/ready", "/readyz"]) app.get(path, answer("ready", source.ready));
   app.get("/status", (context) => context.json(source.status() as object));
@@ -75,15 +79,28 @@ function healthApp(source: HealthSource): Hono {
         headers: { "content-type": contentType },
       }),
   );
-  app.notFound((context) =>
-    context.text("not found; try /healthz, /readyz, /status or /metrics\n", 404),
-  );
+  app.notFound(() => plain("not found; try /healthz, /readyz, /status or /metrics\n", 404));
   return app;
 }
 
+/** With its length, since some monitors know no pieces (chunks). */
+function plain(body: string, status: number): Response {
+  const bytes = new TextEncoder().encode(body);
+  return new Response(bytes, {
+    status,
+    headers: {
+      "content-type": "text/plain; charset=utf-8",
+      "content-length": String(bytes.length),
+    },
+  });
+}
+
+const strangerText =
+  "this name is not known here; use an address, or add the name to `server.health_hosts`\n";
+
 /**
- * Writes one piece at a time, when the reader asks for it and after other
- * pending work.
+ * A stream of pieces. Each is written when the reader asks for it, and after
+ * other pending work.
  */
 function streamed(pieces: Iterator<string>): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();

@@ -13,9 +13,9 @@ export interface NgrokctlIo {
 }
 
 /**
- * Runs a command of the Go program's client: with its labels, all on stdout,
- * and the exit code 1 for every failure, for scripts that look for them.
- * Undefined if it has no such command line; that is ngrokd's own then. Never
+ * Runs a command of the Go program's client, for scripts that parse its output:
+ * with its labels, all on stdout, and exit code 1 for every failure. Undefined
+ * if that client has no such command line, which is then ngrokd's own. Never
  * rejects.
  */
 export async function runNgrokctl(

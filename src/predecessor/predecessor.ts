@@ -8,7 +8,7 @@ export const isNgrokctl = (argv0: string): boolean => basename(argv0) === "ngrok
 
 export interface Translation {
   readonly argv: readonly string[];
-  /** The way to say it today; empty if it is said so. */
+  /** Today's form of the command line; empty if it has not changed. */
   readonly advice: string;
 }
 

@@ -198,7 +198,7 @@ async function mend(
   listening: () => Promise<ReadonlySet<string> | undefined>,
 ): Promise<MendedDoor[]> {
   const { present } = state;
-  // A door that opens while the system is asked may not be in its answer.
+  // A door that opens during the system's reply may not be in it.
   const asked = [...present];
   const alive = await listening();
   if (alive === undefined) return [];

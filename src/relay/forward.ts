@@ -1,9 +1,10 @@
 import { refusalAdvice } from "../ingress/advice.ts";
 import type { Ingress } from "../ingress/ingress.ts";
+import { inShort, noticesText } from "../ingress/notices.ts";
 import { describeTlsFailure } from "../ingress/trust.ts";
 import type { Opened } from "../ingress/upgrade.ts";
 import type { Binding } from "../model/binding.ts";
-import { type ErrorCode, isNgrokdError, NgrokdError, oneLine, reasonOf } from "../model/error.ts";
+import { type ErrorCode, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import { record } from "../model/histogram.ts";
 import type { Log } from "../model/log.ts";
 import { countError, countRefusal, type ErrorKind, type Meter } from "../model/meter.ts";
@@ -107,8 +108,8 @@ class Forwarding implements SpliceUser, Watcher {
     meter.lastError = "";
     // Every connection may bring the same notice: at this log level repeats are
     // counted and not logged.
-    for (const notice of notices)
-      deps.log.warn(`${key}: ngrok says: ${short(notice)}`, { endpoint: key });
+    const said = noticesText(notices);
+    if (said !== "") deps.log.warn(`${key}: ngrok says: ${said}`, { endpoint: key });
     startSplice(this.client, conn, this, deps.quiet);
   }
 
@@ -218,14 +219,12 @@ const kinds: Readonly<Partial<Record<ErrorCode, ErrorKind>>> = {
 const kindOf = (error: unknown): ErrorKind =>
   (isNgrokdError(error) ? kinds[error.code] : undefined) ?? "dial";
 
-function refusalText(refused: Refused): string {
-  const advice = refusalAdvice(refused.code);
-  const text = short(refused.code === "" ? refused.message : `${refused.code}: ${refused.message}`);
-  return advice === undefined ? text : `${text} (${advice})`;
+function refusalText({ code, message, notices }: Refused): string {
+  const advice = refusalAdvice(code);
+  const text = inShort(code === "" ? message : `${code}: ${message}`);
+  const said = noticesText(notices);
+  return `${text}${advice === undefined ? "" : ` (${advice})`}${said === "" ? "" : `; ngrok says: ${said}`}`;
 }
-
-/** A message of the ingress can have 64 KB of any characters. */
-const short = (text: string): string => oneLine(text.slice(0, 500));
 
 const hintOf = (error: unknown): { hint?: string } =>
   error instanceof NgrokdError && error.hint !== undefined ? { hint: error.hint } : {};

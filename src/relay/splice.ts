@@ -15,8 +15,8 @@ export type SpliceEnd =
 export type Direction = "a->b" | "b->a";
 
 /**
- * Is told of the traffic and the end of a spliced pair. The methods must be
- * cheap and must not throw.
+ * Receives the traffic and the end of a spliced pair. The methods must be cheap
+ * and must not throw.
  */
 export interface SpliceUser {
   /** Called for every chunk that is handed on. */
@@ -87,7 +87,7 @@ class Splice implements Pulse {
   }
 
   /**
-   * The failed connection tells the failed side. The first failure counts; it
+   * The failed connection shows the failed side. The first failure counts; it
    * reaches both pumps.
    */
   broke(conn: Conn, error: unknown): void {
@@ -182,9 +182,10 @@ class Pump implements Waiter, Watcher {
   }
 
   /**
-   * A failure shows in a read or a write. If there is none, because this
-   * direction has ended, or because of our own abort (a drain that is over),
-   * this method tells it. Bytes from before a peer's reset are still handed on.
+   * A failure shows in a read or a write. There may be none, because this
+   * direction has ended, or because of our own abort (a drain that is over).
+   * Then this method reports it. Bytes from before a peer's reset are still
+   * handed on.
    */
   gone(error: NgrokdError | undefined): void {
     this.fromGone = true;

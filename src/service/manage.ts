@@ -47,7 +47,7 @@ export function thisManager(platform: string = process.platform): Manager {
 export type UnitFile =
   | { readonly kind: "none" }
   | { readonly kind: "ours"; readonly text: string }
-  /** Of the Go program of the same name. */
+  /** The unit of the Go program of the same name. */
   | { readonly kind: "predecessor"; readonly path: string; readonly text: string }
   /** Not made by ngrokd, or masked. Never touched. */
   | { readonly kind: "foreign"; readonly path: string; readonly what: string };
@@ -106,7 +106,7 @@ export interface InstallPlan {
 
 /**
  * The steps of an installation. Rejects with `refused` if a foreign service has
- * the name, or the Go program's that must not be taken over.
+ * the name, or if the Go program's service has it and must not be taken over.
  */
 export async function planInstall(
   manager: Manager,
@@ -224,7 +224,7 @@ async function removeFile(path: string): Promise<void> {
   }
 }
 
-/** The reason of systemctl itself, with advice. */
+/** The error message of systemctl itself, with advice. */
 function commandFailed([program, ...words]: Command, code: number, err: string): NgrokdError {
   const reason = err.trim() === "" ? `it ended with exit code ${code}` : oneLine(err);
   const denied = /access denied|permission denied|interactive authentication|not permitted/i.test(

@@ -97,7 +97,7 @@ export function watchdogIn(env: NotifierOptions["env"], pid: number): number | u
 const programs = ["/usr/bin/systemd-notify", "/bin/systemd-notify"];
 const patienceMs = 5000;
 
-/** By systemd's own program, which the unit allows with NotifyAccess=all. */
+/** With systemd's own program, which the unit allows with NotifyAccess=all. */
 function bySystemdNotify(text: string, socket: string): Promise<void> {
   const program = programs.find((path) => existsSync(path));
   if (program === undefined) return Promise.resolve();

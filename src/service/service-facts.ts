@@ -1,5 +1,5 @@
 /**
- * The facts behind a service file. All paths are absolute; those of `program`
+ * The facts behind a service file. All paths are absolute. Those of `program`
  * and `hostsPath` have no links.
  */
 export interface ServiceFacts {
@@ -12,13 +12,13 @@ export interface ServiceFacts {
   readonly socketPath: string;
   /** The folders of state, key and configuration, which the daemon writes. */
   readonly folders: readonly string[];
-  /** Other files that the daemon reads, such as a CA. May be in a home. */
+  /** Other files that the daemon reads, such as a CA. They may be in a home. */
   readonly reads: readonly string[];
   /** The drain timeout of a stop, in seconds. */
   readonly drainSeconds: number;
 }
 
-/** The time of a stop beside the draining. */
+/** The time of a stop in addition to draining. */
 export const stopReserveMs = 30_000;
 
 /**

@@ -80,7 +80,9 @@ export function installSteps(
 export const isOfTheGoProgram = (unit: string): boolean =>
   /^ExecStart=(?:"?\/[^\s"]*)?\/ngrokd"?(?: run)?(?: --?config[= ]\S+)?(?: -v)?\s*$/m.test(unit);
 
-/** Pure: its daemon stops, and its unit stays beside the new one. */
+/**
+ * Pure: the Go program's daemon stops, and its unit stays beside the new one.
+ */
 export function takeOverSteps({ path, programs: { control } }: Manager, unit: string): Step[] {
   return [
     { kind: "run", command: [control, "stop", unitName] },
@@ -117,7 +119,7 @@ export function verbSteps({ kind, path, programs: { control } }: Manager, verb: 
   return [{ kind: "run", command: commands[verb] }];
 }
 
-/** Pure: shows the last `lines`, and with `follow` what comes after them. */
+/** Pure: shows the last `lines`, and with `follow` also later ones. */
 export function logsCommand(
   { kind, programs: { logs } }: Manager,
   { lines, follow }: { lines: number; follow: boolean },

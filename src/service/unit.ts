@@ -2,7 +2,7 @@ import { dirname } from "node:path";
 import { createIn } from "../model/environment.ts";
 import { marker, type ServiceFacts, stopReserveMs } from "./service-facts.ts";
 
-/** With the usual SIGABRT the runtime writes a report of a crash. */
+/** With the usual SIGABRT, the runtime would write a crash report. */
 const watchdog = "WatchdogSec=60\nWatchdogSignal=SIGKILL";
 
 /**
@@ -92,8 +92,8 @@ WantedBy=multi-user.target
 }
 
 /**
- * ngrokd leaves the runtime's variables out itself, but for those that it comes
- * too late for. A drop-in cannot set these.
+ * ngrokd itself removes most of the runtime's variables. These take effect
+ * before it can do so. A drop-in cannot set them.
  */
 const unset = [
   "BUN_OPTIONS",
@@ -112,9 +112,9 @@ const unset = [
 
 /**
  * Paths below writable folders that stay read-only, since write access to them
- * gives further rights. systemd skips missing ones. A folder stays read-only
- * for good; a file only until another program replaces it by rename, which
- * removes the mount.
+ * gives further rights. systemd skips missing ones. A folder always stays
+ * read-only. A file does so only until another program replaces it by rename,
+ * which removes the mount.
  */
 const readOnlyBelow = [
   "NetworkManager X11 acpi alternatives anacrontab apparmor.d apt bash.bashrc binfmt.d cron.d",
@@ -132,8 +132,8 @@ const readOnlyBelow = [
   .concat(["/run/systemd", "/run/udev"]);
 
 /**
- * The same below /run, where the daemon may make folders for its socket. They
- * are made before it starts, since mounts protect what is there.
+ * The same below /run, where the daemon may create folders for its socket. They
+ * are created before it starts, since a mount only protects an existing path.
  */
 const readOnlyBelowRun =
   "NetworkManager binfmt.d modprobe.d modules-load.d polkit-1 sysctl.d sysusers.d tmpfiles.d"
@@ -156,9 +156,9 @@ const doors = [
 ];
 
 /**
- * systemd creates `/run/ngrokd…` at every start, since it is gone after a boot.
- * Only for folders with this name: systemd gives all files in such a folder to
- * the service, and removes it when the service stops.
+ * systemd creates `/run/ngrokd…` at every start, since a boot removes it. Only
+ * for folders with this name: systemd gives all files in such a folder to the
+ * service, and removes it when the service stops.
  */
 const runtimeName = ({ socketPath }: ServiceFacts): string | undefined =>
   /^\/run\/(ngrokd[\w.-]*)$/.exec(dirname(withoutVarRun(socketPath)))?.[1];
@@ -207,9 +207,9 @@ const environment = (facts: ServiceFacts): string =>
   ) + lines("UnsetEnvironment", unset);
 
 /**
- * Mounts cannot protect a file that is not there yet. So the daemon may make
- * files only in the folders of its state and its socket, and writes the hosts
- * file in place.
+ * A mount cannot protect a file that does not exist yet. So the daemon may
+ * create files only in the folders of its state and its socket. It writes the
+ * hosts file in place.
  */
 function confinement({ folders, socketPath }: ServiceFacts): Record<string, string> {
   const paths = [...new Set([...folders, dirname(socketPath)].map(withoutVarRun))];

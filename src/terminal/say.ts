@@ -96,7 +96,7 @@ export function createSay(options: {
     note: (text) => err.write(`${text}\n`),
     warn: (text) => err.write(`${paintErr.careful("warning:")} ${text}\n`),
     error(error) {
-      // Where results cannot be written, errors cannot either.
+      // If results cannot be written, errors cannot either.
       const full = isNgrokdError(error, "output");
       if (
         !json ||

@@ -1,4 +1,5 @@
 import type { ListItem, Status } from "../desk/reply-schemas.ts";
+import { type Moment, msBetween } from "../model/moment.ts";
 import { readable } from "../model/parsed.ts";
 import { bytesText, type Paint, type Size } from "./say.ts";
 import { fitted, padded, widthOf } from "./width.ts";
@@ -23,10 +24,10 @@ export interface Rates {
  */
 export function withRates(
   items: readonly ListItem[],
-  at: Date,
-  before?: { at: Date; items: readonly ListItem[] },
+  at: Moment,
+  before?: { at: Moment; items: readonly ListItem[] },
 ): WatchedEndpoint[] {
-  const seconds = before === undefined ? 0 : (at.getTime() - before.at.getTime()) / 1000;
+  const seconds = before === undefined ? 0 : msBetween(before.at, at) / 1000;
   const earlier = new Map(before?.items.map((item) => [placeOf(item), item]));
   return items.map((item) => {
     const was = earlier.get(placeOf(item));
@@ -49,7 +50,7 @@ const placeOf = ({ url, ip, port, state }: ListItem): string =>
   [url, ip, port, state === "draining"].join(" ");
 
 export interface Picture {
-  readonly at: Date;
+  readonly at: Moment;
   readonly status: Status;
   readonly items: readonly WatchedEndpoint[];
   /** Why the items are not the latest. */
@@ -81,7 +82,7 @@ export function watchText(picture: Picture, paint: Paint, { columns, rows }: Siz
 }
 
 function headLine({ at, status, trouble }: Picture, paint: Paint, columns: number): string {
-  const time = at.toTimeString().slice(0, 8);
+  const time = at.wall.toTimeString().slice(0, 8);
   const { phase, reason, endpoints } = status;
   const counts = Object.entries(endpoints).flatMap(([state, n]) =>
     n > 0 ? [`${n} ${state}`] : [],

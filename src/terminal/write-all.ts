@@ -8,9 +8,9 @@ type Write = (fd: number, bytes: Uint8Array) => number;
 const pauseMs = 5;
 
 /**
- * Writes the whole text, in as many pieces as the system takes. A reader that
- * has gone wants no more, and that is no failure. Throws NgrokdError `output`
- * for everything else, such as a full disk.
+ * Writes the whole text, in as many pieces as the system accepts. If the reader
+ * has gone, that is not a failure. Throws NgrokdError `output` for all other
+ * errors, such as a full disk.
  */
 export function writeAll(fd: number, text: string, write: Write = writeSync): void {
   let rest: Uint8Array = new TextEncoder().encode(text);

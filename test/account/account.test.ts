@@ -27,11 +27,11 @@ interface Staged {
   readonly cloud: LocalCloud;
   readonly folder: string;
   readonly log: ReturnType<typeof memoryLog>;
-  /** The URLs of each list that was served. */
+  /** The URLs of each served list. */
   readonly served: string[][];
   readonly passes: EndedPass[];
   readonly registrations: Registration["kind"][];
-  /** How often another identity came into use. */
+  /** The number of times that another identity came into use. */
   readonly identities: () => number;
 }
 
@@ -43,11 +43,11 @@ interface Stage {
   readonly key?: string;
   /** The folder of an earlier account. */
   readonly earlier?: string;
-  /** ngrok's API takes requests, and never answers. */
+  /** ngrok's API accepts requests, but never replies. */
   readonly isSilent?: boolean;
 }
 
-/** An account of this name with a local cloud and a folder of its own. */
+/** An account of this name with its own local cloud and folder. */
 async function staged(
   name: string,
   { key, earlier, isSilent = false }: Stage = {},
@@ -110,7 +110,7 @@ async function staged(
 }
 
 describe("an account", () => {
-  test("registers, serves what ngrok lists, and saves the list", async () => {
+  test("registers, serves ngrok's list, and saves it", async () => {
     const { account, start, folder, served, passes, registrations, identities } =
       await staged("one");
     const pass = account.pass();
@@ -136,7 +136,7 @@ describe("an account", () => {
     expect(served).toEqual([["http://one.demo"]]);
   });
 
-  test("serves its last list at once, although ngrok never answers", async () => {
+  test("serves its last list at once, although ngrok never replies", async () => {
     const before = await staged("one");
     await before.start();
     await before.account.pass();
@@ -217,7 +217,7 @@ describe("two accounts in one process", () => {
     await one.cloud.close();
     expect(await one.account.pass()).toBe("failed");
     expect(one.account.schedule.failures).toBeGreaterThan(0);
-    // The list of before counts.
+    // The previous list counts.
     expect(one.served.at(-1)).toEqual(["http://one.demo"]);
     await one.account.stop();
 

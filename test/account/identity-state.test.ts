@@ -49,7 +49,7 @@ describe("the files of an identity", () => {
     expect(lines).toBeUndefined();
   });
 
-  test("that make none are told once", () => {
+  test("that make none are logged once", () => {
     const broken = { kind: "unusable", reason: "there is no key" } as const;
     const told = filesRead(nothingYet, broken, "1", now);
     expect(told.lines).toHaveLength(1);
@@ -74,7 +74,7 @@ describe("the files of an identity", () => {
     ]);
   });
 
-  test("that cannot be used leave the identity, and are told once", () => {
+  test("that cannot be used leave the identity, and are logged once", () => {
     const { state, lines } = filesUnusable(held(), "they are gone", now);
     expect(state.identity).toBe(identity);
     expect(lines).toHaveLength(1);
@@ -97,7 +97,7 @@ describe("an unsaved part", () => {
     expect(warnings(named)).toEqual([expect.stringContaining("no space left")]);
   });
 
-  test("is told when its trouble is another one, and goes when it is saved", () => {
+  test("is logged when its trouble changes, and goes when it is saved", () => {
     const tries = partUnsaved(renewed(held(), fresh), "certificate", "no space left");
     expect(tries.lines).toHaveLength(1);
     expect(partUnsaved(tries.state, "certificate", "no space left").lines).toEqual([]);
@@ -127,7 +127,7 @@ describe("an unsaved part", () => {
 });
 
 describe("a renewal", () => {
-  test("that fails waits for longer each time, and is told once", () => {
+  test("that fails waits for longer each time, and is logged once", () => {
     const error = new Error("no route");
     const once = renewalFailed(held(), error, whenDue, 1);
     expect(once.lines).toHaveLength(1);
@@ -139,7 +139,7 @@ describe("a renewal", () => {
     expect(waits[1]).toBeGreaterThan(waits[0] ?? 0);
   });
 
-  test("that fails before it is due is told, and leaves no trouble", () => {
+  test("that fails before it is due is logged, and leaves no trouble", () => {
     const { state, lines } = renewalFailed(held(), new Error("no route"), now, 1);
     expect(lines).toHaveLength(1);
     expect(state.renewalTrouble).toBeUndefined();
@@ -162,11 +162,13 @@ describe("a renewal", () => {
     expect(due.lines?.[0]?.text).toContain("due for renewal already");
   });
 
-  test("is what msUntilDue waits for, or the search for twins", () => {
+  test("decides msUntilDue, or the search for twins does", () => {
     const adoptedNow = adopted(nothingYet, fresh, now);
     expect(msUntilDue(nothingYet, now)).toBe(Number.POSITIVE_INFINITY);
     expect(msUntilDue(adoptedNow, now)).toBe(30_000);
     expect(msUntilDue(twinsSearched(adoptedNow, false, now), now)).toBe(30_000);
     expect(msUntilDue(twinsSearched(adoptedNow, true, now), now)).toBeGreaterThan(30_000);
+    // The clock was set back by a day.
+    expect(msUntilDue(adoptedNow, new Date(now.getTime() - 86_400_000))).toBe(0);
   });
 });

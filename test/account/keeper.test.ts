@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 
 /**
- * A keeper on its own; `changed` counts the identities that came into use. The
+ * A separate keeper. `changed` counts the identities that came into use. The
  * clock stands still until `wait` moves it.
  */
 async function staged({ key = "a-good-api-key" } = {}) {
@@ -34,8 +34,8 @@ async function staged({ key = "a-good-api-key" } = {}) {
   });
   const loaded = await loadConfig({ file: file("config.yml"), env: {} });
   const log = memoryLog();
-  // A minute ahead of the clock that ngrok's certificates are made by, so that
-  // they are never younger than now.
+  // A minute ahead of the clock for ngrok's certificates, so that they are
+  // never younger than now.
   let now = Date.now() + 60_000;
   let changed = 0;
   let published: Registration = { kind: "waiting-for-key" };
@@ -67,15 +67,15 @@ async function staged({ key = "a-good-api-key" } = {}) {
 const ensure = (keeper: IdentityKeeper) => keeper.ensure(keeper.api(), signal);
 const calls = (method: string): number =>
   ngrok.requests.filter((request) => request.method === method).length;
-/** How often a single operator was asked for. */
+/** The number of requests for a single operator. */
 const operatorReads = (): number =>
   ngrok.requests.filter(({ method, path }) => method === "GET" && /_operators\/\w+$/.test(path))
     .length;
 const hours = 3_600_000;
 
 /**
- * Half a minute later. By then the requests of an earlier registration have
- * arrived, and the twins are searched for.
+ * Moves the clock by half a minute. By then the requests of an earlier
+ * registration have arrived, and the search for twins runs.
  */
 async function pastRegistrations({
   keeper,
@@ -106,8 +106,7 @@ describe("the keeper of the identity", () => {
 
   test("deletes the operators that an earlier process made with the same key", async () => {
     const { keeper, wait, log } = await staged();
-    // What was sent and not answered, by a daemon that was killed, may arrive
-    // at any time.
+    // If a daemon is killed, a request without a reply may arrive at any time.
     ngrok.intercept = ({ method }) => (method === "POST" ? { status: 502, text: "" } : undefined);
     await expect(ensure(keeper)).rejects.toThrow();
     const lost = ngrok.requests.find(({ method }) => method === "POST")?.text ?? "";
@@ -131,7 +130,7 @@ describe("the keeper of the identity", () => {
     const stranger = await arrives(
       JSON.stringify({ ...JSON.parse(lost), binding: { csr: await createCsr(await createKey()) } }),
     );
-    // Where the list cannot be had, it is asked for again.
+    // If the list cannot be read, it is requested again.
     ngrok.intercept = ({ method }) => (method === "GET" ? { status: 503, text: "" } : undefined);
     await pastRegistrations({ keeper, wait });
     expect([...ngrok.operators.keys()]).toContain(late);
@@ -207,7 +206,7 @@ describe("the keeper of a certificate", () => {
     expect(keeper.msUntilDue()).toBeGreaterThan(49 * hours);
   });
 
-  test("backs off if renewing fails, tells it once, and fails no pass", async () => {
+  test("backs off if renewing fails, logs it once, and fails no pass", async () => {
     ngrok.hours = 10; // Due from the beginning.
     const { keeper, log, wait } = await staged();
     ngrok.intercept = ({ method }) =>
@@ -268,7 +267,7 @@ describe("the keeper of the identity's files", () => {
     wait(49 * hours);
     ngrok.hours = 300;
     const old = readFileSync(file("tls.crt"), "utf8");
-    // What is no file can be neither read nor replaced.
+    // A folder can be neither read nor replaced.
     rmSync(file("tls.crt"));
     mkdirSync(file("tls.crt"));
     for (let i = 0; i < 3; i += 1) await ensure(keeper);
@@ -288,7 +287,7 @@ describe("the keeper of the identity's files", () => {
   test("saves a renewed certificate later, also if ngrok names the ingress meanwhile", async () => {
     ngrok.hours = 96;
     await ensure((await staged()).keeper);
-    // As the Go program leaves it.
+    // The state that the Go program leaves.
     rmSync(file("ingress_endpoint"));
     const { keeper, wait, log } = await staged();
     const [operator] = ngrok.operators.values();
@@ -334,7 +333,7 @@ describe("the keeper of the identity's files", () => {
     for (let i = 0; i < 2; i += 1) await ensure(keeper);
     expect(readFileSync(file("tls.crt"), "utf8")).toBe(keeper.current?.certPem ?? "");
     expect(keeper.current?.ingressEndpoint).toBe("moved.example.com:443");
-    // The folder in the file's place cannot be read, either.
+    // The folder in the file's place cannot be read either.
     expect(keeper.warnings()).toEqual([
       expect.stringContaining("files of the identity have changed and cannot be used"),
       expect.stringContaining("The ingress address from ngrok is in use, but cannot be saved"),
@@ -347,10 +346,10 @@ describe("the keeper of the identity's files", () => {
 
   test("uses an ingress that ngrok names and cannot be saved, and saves it later", async () => {
     await ensure((await staged()).keeper);
-    // As the Go program leaves it.
+    // The state that the Go program leaves.
     rmSync(file("ingress_endpoint"));
     const { keeper, changed, log } = await staged();
-    // What is no file can be neither read nor replaced.
+    // A folder can be neither read nor replaced.
     ngrok.intercept = () => void mkdirSync(file("ingress_endpoint"), { recursive: true });
     for (let i = 0; i < 3; i += 1)
       expect((await ensure(keeper))?.ingressEndpoint).toBe("ingress.example.com:443");
@@ -360,7 +359,8 @@ describe("the keeper of the identity's files", () => {
       expect.stringContaining("The ingress address from ngrok is in use, but cannot be saved"),
     ]);
     expect(log.lines.filter((line) => line.includes("cannot be saved"))).toHaveLength(1);
-    // Files that were written again and name no ingress are no other identity.
+    // Files that were written again without an ingress are not another
+    // identity.
     rmdirSync(file("ingress_endpoint"));
     writeFileSync(file("tls.crt"), keeper.current?.certPem ?? "");
     await ensure(keeper);
@@ -415,7 +415,7 @@ describe("the keeper of the identity's files", () => {
 });
 
 describe("the keeper of a lost operator", () => {
-  test("asks every former key for the operator, and waits for all the answers", async () => {
+  test("asks every earlier key for the operator, and waits for all replies", async () => {
     const { keeper } = await staged();
     const identity = await ensure(keeper);
     if (identity === undefined) throw new Error("not registered");
@@ -427,7 +427,7 @@ describe("the keeper of a lost operator", () => {
       status: 401,
       json: { error_code: "ERR_NGROK_202", status_code: 401, msg: "no key", details: {} },
     };
-    // A slip of the hand, then no key at all, then one of another account.
+    // A typing error, then no key, then a key of another account.
     for (const text of ["a-key-with-a-typo", "", "a-key-of-another-account"]) keeper.useKey(text);
     let trouble: { status: number; text: string } | undefined = { status: 503, text: "" };
     ngrok.intercept = ({ headers, path }) => {

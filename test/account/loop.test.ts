@@ -105,18 +105,22 @@ describe("startLoop", () => {
     await loop.stop();
   });
 
-  test("tells when it comes back, and how often in a row it has failed", async () => {
+  test("shows the time of the next pass, and the failures in a row", async () => {
     const { loop, end, wait } = staged();
-    expect(loop.schedule).toEqual({ failures: 0, next: undefined });
+    const told = (): object => {
+      const { failures, next } = loop.schedule;
+      return { failures, inMs: next && next.wall.getTime() - Date.now() };
+    };
+    expect(told()).toEqual({ failures: 0, inMs: undefined });
     await end(failed());
-    expect(loop.schedule).toEqual({ failures: 1, next: new Date(Date.now() + 1000) });
+    expect(told()).toEqual({ failures: 1, inMs: 1000 });
     await wait(1000);
-    expect(loop.schedule).toEqual({ failures: 1, next: undefined });
+    expect(told()).toEqual({ failures: 1, inMs: undefined });
     await end(failed());
-    expect(loop.schedule).toEqual({ failures: 2, next: new Date(Date.now() + 2000) });
+    expect(told()).toEqual({ failures: 2, inMs: 2000 });
     await wait(2000);
     await end({ kind: "idle" });
-    expect(loop.schedule).toEqual({ failures: 0, next: undefined });
+    expect(told()).toEqual({ failures: 0, inMs: undefined });
     await loop.stop();
   });
 
@@ -145,7 +149,7 @@ describe("a kick", () => {
     expect(kicked()).toBe(false);
     await end(failed());
     expect(kicked()).toBe(true);
-    // The timer that the kick cut short does not come back.
+    // The kick has stopped this timer for good.
     await wait(999);
     expect(passes()).toBe(2);
     await wait(1);
@@ -160,7 +164,7 @@ describe("a kick", () => {
     await wait(0);
     expect(passes()).toBe(1);
     await end(failed());
-    // What they asked for has begun, and has not ended.
+    // The requested pass has begun, and has not ended.
     expect(passes()).toBe(2);
     expect(kicks.some((kick) => kick())).toBe(false);
     const late = settled(loop.kick());
@@ -237,7 +241,7 @@ describe("a kick, whatever happens", () => {
 });
 
 /**
- * A loop whose passes end when the test says so; after failures it always waits
+ * A loop whose passes end when the test decides. After failures it always waits
  * for the longest time.
  */
 function staged({ intervalMs = () => 30_000 }: { intervalMs?: () => number } = {}) {
@@ -276,7 +280,7 @@ function staged({ intervalMs = () => 30_000 }: { intervalMs?: () => number } = {
   };
 }
 
-/** Whether a promise has settled by now. */
+/** Whether a promise has settled. */
 function settled(promise: Promise<unknown>): () => boolean {
   let done = false;
   void promise.then(() => {
@@ -285,7 +289,7 @@ function settled(promise: Promise<unknown>): () => boolean {
   return () => done;
 }
 
-/** Everything that only waits for promises happens. */
+/** Runs everything that only waits for promises. */
 async function turns(): Promise<void> {
   for (let i = 0; i < 10; i += 1) await Promise.resolve();
 }

@@ -157,7 +157,7 @@ describe("an operator that ngrok does not know", () => {
       kinds.push((await pass()).kind);
       if (asked.some((call) => call.startsWith("replace"))) break;
     }
-    // A failure in between is no answer: the one before it counts.
+    // A failure between two replies does not count.
     expect(kinds).toEqual(["gone", "ok", "gone", "failed", "ok"]);
   });
 
@@ -211,7 +211,7 @@ test("a long account's list is asked for when the bound one changes, else seldom
   expect(asked).toBe(5);
 });
 
-test("passEnd tells the loop how a pass ended, and why it failed", () => {
+test("passEnd returns the end of a pass, and the reason of a failure", () => {
   const error = new Error("no");
   const results = [
     { kind: "idle" },
@@ -327,7 +327,7 @@ interface Staging {
 }
 
 /**
- * A pass over an API with the state of `world`; nothing is served, unless told.
+ * A pass over an API with the state of `world`. Nothing is served by default.
  */
 function staged(world: Staging, deps: Partial<PassDeps> = {}) {
   const log = memoryLog();

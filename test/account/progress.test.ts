@@ -23,7 +23,7 @@ test("a poll without an answer for ten minutes is stuck; a slow one is not", () 
   progress.answered();
   expect(progress.live()).toEqual(fine);
   progress.end();
-  // An answer to a command, between polls, does not begin a poll.
+  // A reply to a command, between polls, does not begin a poll.
   progress.answered();
   expect(later(60 * minute)).toEqual(fine);
 });

@@ -8,9 +8,9 @@ import { memoryLog } from "../support/memory-log.ts";
 const { signal } = new AbortController();
 
 /**
- * ngrok has one operator with these selectors; `wanted` are the configured
+ * ngrok has one operator with these selectors. `wanted` are the configured
  * ones, undefined if there are none. `refusal`: ngrok refuses every request.
- * `lost`: a change is made, and its answer is lost.
+ * `lost`: a change is made, but its reply is lost.
  */
 function staged(registered: readonly string[], wanted: readonly string[] | undefined) {
   const calls: string[] = [];

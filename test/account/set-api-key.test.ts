@@ -56,8 +56,8 @@ function key(text: string): ApiKey {
 }
 
 /**
- * What the daemon does at its start: the files' identity, or, with `again`,
- * another in its place.
+ * The daemon's work at its start. It uses the files' identity, or with `again`
+ * another one instead.
  */
 async function registered({ again = false, with: text = cloud.apiKey } = {}): Promise<Identity> {
   const api = createApi({ url: cloud.apiUrl, key: key(text), userAgent: "test" });
@@ -108,7 +108,7 @@ describe("tryAndSaveApiKey", () => {
     expect(await loadIdentity(paths())).toEqual({ kind: "identity", identity });
   });
 
-  test("tells a key that cannot be tried from one that cannot be saved", async () => {
+  test("distinguishes a key that cannot be tried from one that cannot be saved", async () => {
     const fetch: TryKeyOptions["fetch"] = async () => new Response("", { status: 503 });
     await expect(tryAndSaveApiKey(cloud.apiKey, { ...options, fetch })).rejects.toThrow(
       /^The key could not be checked, and nothing was changed: /,
@@ -148,8 +148,8 @@ describe("a move to another account", () => {
   });
 
   test("keeps the old identity if the new account does not answer for its own", async () => {
-    // One request for the key, one for the operator, one by id, one by key, and
-    // the new operator; then nothing works.
+    // One request each for the key, for the operator, by id, by key, and for
+    // the new operator. Then nothing works.
     const calls: string[] = [];
     const fetch: TryKeyOptions["fetch"] = async (url, init) => {
       calls.push(`${init.method} ${new URL(url).pathname}`);

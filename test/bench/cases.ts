@@ -3,48 +3,48 @@ import { cpuSeconds, descriptors, rssKiB, until } from "./processes.ts";
 import type { Relay, RelayOptions } from "./relay.ts";
 import { type Connects, oneWayMs, type Rig } from "./rig.ts";
 
-/** Somebody to be measured. */
+/** A relay under measurement, or the direct way without one. */
 export interface Contender {
   readonly name: string;
-  /** `address:port`, and what the load needs to talk to it. */
+  /** `address:port`, and the flags that the load needs for it. */
   readonly load: readonly string[];
-  /** Undefined for the way without a relay. */
+  /** Undefined without a relay. */
   readonly pid: number | undefined;
 }
 
 export interface Bench {
   readonly rig: Rig;
-  /** All contenders, those without `far` for the ingress nearby. */
+  /** All contenders; those without `far` use the ingress nearby. */
   readonly near: readonly Contender[];
   readonly far: readonly Contender[];
-  /** Peers that are there. */
+  /** The installed peers. */
   readonly peers: readonly string[];
-  /** Shortens or thins out a case; 1 in a run that counts. */
+  /** Makes a case shorter or smaller; 1 in a run that counts. */
   readonly scale: number;
-  /** A daemon of its own, with this many endpoints. */
+  /** Starts a separate daemon with this many endpoints. */
   startRelay(endpoints: number, settings?: RelayOptions["settings"]): Promise<Relay>;
 }
 
 export interface Case {
-  /** For BENCH_CASES. */
+  /** The name in BENCH_CASES. */
   readonly name: string;
   readonly title: string;
-  /** How it is done, for the reader of the figures. */
+  /** The method, for the reader of the figures. */
   readonly about: string;
   /**
-   * What keeps the figures where they are, by profile, and what was tried; for
-   * cases that are near their bar or miss it.
+   * The cause of the figures by a profile, and the attempts so far. For cases
+   * that are near their bar or miss it.
    */
   readonly limits?: string;
-  /** One round tells all. */
+  /** One round is enough. */
   readonly once?: true;
-  /** One round. `turn` shifts who comes first. */
+  /** One round. `turn` changes the order of the contenders. */
   measure(bench: Bench, figures: Figures, turn: number): Promise<void>;
-  /** `peers` are the names of those that were there. */
+  /** `peers` are the names of the installed ones. */
   verdicts(figures: Figures, peers: readonly string[]): Verdict[];
 }
 
-/** Settings of ours. */
+/** ngrokd's settings. */
 export const withoutPool = { forward: { pool: { min: 0, max: 0 } } };
 export const withoutBoth = { forward: { ...withoutPool.forward, session_resumption: false } };
 
@@ -66,7 +66,7 @@ const bulk: Case = {
   name: "bulk",
   title: "Bulk",
   about:
-    "1 GiB in all over 1 and 8 connections, from the ingress (down) and to it (up). CPU is that of the relay's process, in seconds a GiB.",
+    "1 GiB in all over 1 and 8 connections, from the ingress (down) and to it (up). CPU is that of the relay's process, in seconds per GiB.",
   async measure({ rig, near, scale }, figures, turn) {
     const bytes = Math.ceil(GiB * scale);
     for (const { way, streams } of flows) {
@@ -112,7 +112,7 @@ const echo: Case = {
   name: "echo",
   title: "1-byte echo on an open connection",
   about:
-    "One byte to the ingress and back, 20,000 times on one connection, each when the one before is back.",
+    "One byte to the ingress and back, 20,000 times on one connection. Each starts when the previous one is back.",
   async measure({ rig, near, scale }, figures, turn) {
     for (const { name, load } of inTurn(near.filter(plain), turn)) {
       const { p50, p99 } = await rig.load<Connects>(
@@ -142,11 +142,11 @@ const roundTripMs = 2 * oneWayMs;
 const far: Case = {
   name: "far",
   title: "New connections to an ingress that is far away",
-  about: `From connect() to the first echoed byte, 20 new connections a second, over a proxy that makes the round trip to the ingress ${roundTripMs} ms long, that of the TCP handshake included. Peers send no upgrade header, which would cost them one more.`,
+  about: `From connect() to the first echoed byte, 20 new connections a second, over a proxy that makes the round trip to the ingress ${roundTripMs} ms long, including that of the TCP handshake. Peers send no upgrade header, which would cost them one more round trip.`,
   async measure({ rig, far, scale }, figures, turn) {
     for (const { name, load } of inTurn(far, turn)) {
       const rate = ["-do=connect", "-per-second=20"];
-      // The pool learns what is wanted of it.
+      // The pool learns the demand.
       await rig.load<Connects>(...load, ...rate, "-count=10");
       const seen = await rig.load<Connects>(...load, ...rate, `-count=${Math.ceil(60 * scale)}`);
       figures.add(name, "p50, round trips", seen.p50 / roundTripMs);
@@ -170,9 +170,9 @@ const steady: Case = {
   name: "steady",
   title: "New connections at a steady rate",
   about:
-    "From connect() to the first echoed byte, 100 new connections a second for three seconds, after two to warm up, the ingress nearby.",
+    "From connect() to the first echoed byte, 100 new connections a second for three seconds, after two seconds to warm up. The ingress is nearby.",
   limits:
-    "Every connection finds a ready one, and then takes two round trips through the ingress, the header's and the byte's. At this rate every hop wakes a process that has gone to sleep, so that each takes 0.5 to 0.6 ms by our own histograms, where it takes 0.12 ms on a busy connection (see the echo); with the pool off the dial adds some 1.7 ms. Tried: refills in pauses of the demand and two at a time, resumed sessions for them, CAs in a file (0.15 ms less for every dial), no promise or timer that is not needed. What would help is to send the client's first bytes along with the header: nobody has shown the ingress to take them, and a ready connection that proves dead would have eaten them.",
+    "Every connection finds a ready one, and then takes two round trips through the ingress, one for the header and one for the byte. At this rate every hop wakes a sleeping process. By our own histograms, each hop then takes 0.5 to 0.6 ms, instead of 0.12 ms on a busy connection (see the echo). With the pool off, the dial adds some 1.7 ms. Tried: refills in pauses of the demand and two at a time, resumed sessions for them, CAs in a file (0.15 ms less for every dial), no unnecessary promise or timer. It would help to send the client's first bytes together with the header. But it is not known whether the ingress accepts them, and a dead ready connection would lose them.",
   async measure({ rig, near, scale }, figures, turn) {
     for (const { name, load } of inTurn(near.filter(pooled), turn)) {
       const rate = ["-do=connect", "-per-second=100"];
@@ -200,7 +200,7 @@ const rate: Case = {
   title: "New connections as fast as they go",
   about: "Connect, one byte to the ingress and back, close; 1 and 32 at a time, for 1.5 s each.",
   limits:
-    "At 32 at a time a core is full, and ready connections cost as many dials as they save: what counts is the CPU of a dial. By profile a third of it is Bun's connect() and a sixth its write(); a tenth is reading the session to resume, and no piece of the rest is over 4 %. Tried: CAs in a file that Bun reads once (0.15 of 0.85 ms), no look for that file, certificates of the peer only for who asks, relaying without promises.",
+    "At 32 at a time a core is full, and ready connections cost as many dials as they save. So the CPU of a dial counts. By profile, a third of it is Bun's connect(), a sixth its write(), and a tenth the reading of the session to resume. No other part is over 4 %. Tried: CAs in a file that Bun reads once (0.15 of 0.85 ms), no check of that file, the peer's certificate only on request, relaying without promises.",
   async measure({ rig, near, scale }, figures, turn) {
     for (const crowd of crowds) {
       for (const { name, load } of inTurn(near, turn)) {
@@ -257,15 +257,15 @@ const burst: Case = {
   },
 };
 
-/** How much of the memory before may be there after. */
+/** The limit of the memory afterwards, relative to the memory before. */
 const rssLimit = 1.2;
 const held: Case = {
   name: "held",
   title: "8,000 connections at once",
   about:
-    "A fresh daemon has carried 200 connections; then it holds 4,000 and 8,000 idle ones, each of which has echoed a byte and echoes another at the end; then all are closed. Its memory before, with them, and after, which is when it is back within 20 %, or 30 s later. The pool is off, so that its own connections do not count.",
+    "A fresh daemon first carries 200 connections. Then it holds 4,000 and 8,000 idle ones. Each has echoed a byte, and echoes another at the end. Then all are closed. The rows show its memory before, with the connections, and after them: when it is back within 20 %, or 30 s later. The pool is off, so that its own connections do not count.",
   limits:
-    "Of the 12 to 13 KiB, 0.9 are JavaScript (eight objects), the rest two sockets of Bun's and the state of one TLS connection. With promises it was 95 objects and 4.2 KiB. Garbage of the opening would add 2 KiB: it is collected in the first pause behind a burst.",
+    "Of the 12 to 13 KiB, 0.9 are JavaScript (eight objects). The rest is two of Bun's sockets and the state of one TLS connection. With promises it was 95 objects and 4.2 KiB. Garbage of the opening would add 2 KiB, but it is collected in the first pause after a burst.",
   async measure({ rig, startRelay, scale }, figures) {
     const relay = await startRelay(1, withoutPool);
     const { pid, target } = relay;
@@ -336,13 +336,13 @@ const endpoints: Case = {
   name: "endpoints",
   title: "10,000 endpoints",
   about:
-    "From the start of the process, registration included, until all listen; then 10 passes in which nothing has changed, after 5 to warm up. The API serves pages of 100.",
+    "From the start of the process, including registration, until all listen. Then 10 passes without a change, after 5 to warm up. The API serves pages of 100.",
   limits:
-    "Some 100 pages of 56 KB, at 0.4 to 0.5 ms of CPU each in Bun's fetch. A page with the same bytes is not parsed, a list of the same pages is not reconciled, and the account's list, which only tells stale endpoints, is asked for every ten seconds a page; with all of it done in every pass it was 430 ms.",
+    "Some 100 pages of 56 KB, at 0.4 to 0.5 ms of CPU each in Bun's fetch. A page with the same bytes is not parsed, and a list of the same pages is not reconciled. The account's list only shows stale endpoints, so it is requested only after ten seconds for each page. A pass that does all of this took 430 ms.",
   async measure({ startRelay, scale }, figures) {
     const relay = await startRelay(Math.ceil(10_000 * scale));
     figures.add(ours, "listening after, s", relay.startSeconds);
-    // What is left over from the start is not a pass's.
+    // Work left over from the start does not belong to a pass.
     await Bun.sleep(1000);
     const passes = 10;
     for (let i = 0; i < 5; i += 1) await relay.refresh();
@@ -376,9 +376,9 @@ const rest: Case = {
   name: "rest",
   title: "At rest, 100 endpoints",
   about:
-    "Five daemons at once, with everything at its default, nobody connecting, for 60 s, after 60 s to come to rest: for the first half minute of a process, Bun collects garbage every second, and compiles what has run often. That minute has a column of its own.",
+    "Five daemons at once, with default settings and without clients, for 60 s, after 60 s to come to rest. For the first half minute of a process, Bun collects garbage every second, and compiles frequent code. That minute has its own column.",
   limits:
-    "Bun itself wakes up every second, for the date of its HTTP server. A look around every 3.5 s (configuration, hosts file, clocks, network) and a poll every 30 s are the rest. What costs is waking up, and not what is then done: the looks of all parts share one timer.",
+    "Bun itself wakes up every second, for the date of its HTTP server. The rest is a check every 3.5 s (configuration, hosts file, clocks, network) and a poll every 30 s. The wake-up costs more than the work, so the checks of all parts share one timer.",
   once: true,
   async measure({ startRelay, scale }, figures) {
     const relays = await Promise.all(Array.from({ length: 5 }, () => startRelay(100)));
@@ -403,11 +403,11 @@ const rest: Case = {
 /** In the order of the page. */
 export const cases: readonly Case[] = [bulk, echo, far, steady, rate, burst, held, endpoints, rest];
 
-/** Who counts where the pool does not, and who where only the pool does. */
+/** The contenders of cases without the pool, and of cases with it alone. */
 const plain = ({ name }: Contender): boolean => name !== poolOff && name !== allOff;
 const pooled = ({ name }: Contender): boolean => name !== allOff;
 
-/** Everybody is first once. */
+/** Each contender is the first once. */
 function inTurn(contenders: readonly Contender[], turn: number): Contender[] {
   const first = turn % contenders.length;
   return [...contenders.slice(first), ...contenders.slice(0, first)];

@@ -8,8 +8,8 @@ import { type Ca, createCa } from "../../src/local-cloud/ca.ts";
 export const apiKey = "the-key-of-the-benchmark";
 
 /**
- * A CA of the benchmark's own, with certificates for its ingress and for peers
- * in `folder`, as the rig and the peers look for them.
+ * A CA of the benchmark's own. It writes certificates for its ingress and for
+ * peers to `folder`, in the form that the rig and the peers need.
  */
 export async function writeCertificates(folder: string): Promise<Ca> {
   const ca = await createCa({ clientLifetimeMs: 24 * 3_600_000 });
@@ -18,13 +18,13 @@ export async function writeCertificates(folder: string): Promise<Ca> {
   const client = await signed(ca, await createCsr(key));
   const files = {
     "ca.pem": ca.rootPem + ca.intermediatePem,
-    // Alone: what signed it is what is trusted, as with ngrok's ingress, and
-    // each certificate more that it shows costs a relay 3 KiB a connection.
+    // Without a chain: its issuer is the trusted CA, as with ngrok's ingress.
+    // Each further certificate would cost a relay 3 KiB a connection.
     "server.pem": server.cert.slice(0, server.cert.indexOf(end) + end.length),
     "server.key.pem": server.key,
     "client.pem": client,
     "client.key.pem": key,
-    // haproxy wants both in one.
+    // haproxy needs both in one file.
     "client.both.pem": client + key,
   };
   for (const [name, text] of Object.entries(files))
@@ -34,14 +34,14 @@ export async function writeCertificates(folder: string): Promise<Ca> {
 
 const end = "-----END CERTIFICATE-----\n";
 
-/** What peers that verify names but not addresses ask for. */
+/** The name for peers that verify names but not addresses. */
 export const peerServerName = "ingress.bench";
 
 /**
- * As much of ngrok's API as a daemon needs to run: it registers anybody and
- * lists these endpoints, in pages of 100, which is ngrok's own limit. Pages are
- * made in advance, so that serving them takes little from the daemon. Answers
- * the URL.
+ * As much of ngrok's API as a daemon needs to run. It accepts every
+ * registration and lists these endpoints, in pages of 100 (ngrok's own limit).
+ * Pages are made in advance, so that serving them takes little time from the
+ * daemon. Returns the URL.
  */
 export async function startCloud(ca: Ca, urls: readonly string[]): Promise<string> {
   const pages = pagesOf(urls.map(endpoint), 100);
@@ -87,8 +87,8 @@ async function signed(ca: Ca, csr: string): Promise<string> {
 }
 
 /**
- * With the fields that ngrok sends (docs/protocol.md), used or not: reading
- * them is a part of the work.
+ * It has all fields that ngrok sends (docs/protocol.md), used or not, since
+ * reading them is a part of the work.
  */
 function endpoint(url: string, i: number): object {
   const { protocol, hostname: host, port } = new URL(url);

@@ -1,5 +1,5 @@
 /**
- * What was measured: for each contender and metric one value a round, in the
+ * The measurements: one value a round for each contender and metric, in the
  * order of first appearance.
  */
 export interface Figures {
@@ -7,7 +7,7 @@ export interface Figures {
   readonly contenders: readonly string[];
   readonly metrics: readonly string[];
   values(contender: string, metric: string): readonly number[];
-  /** NaN where nothing was measured. */
+  /** NaN without a measurement. */
   median(contender: string, metric: string): number;
 }
 
@@ -31,7 +31,7 @@ export function createFigures(): Figures {
   };
 }
 
-/** NaN where there are none. */
+/** NaN for an empty list. */
 export function medianOf(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
@@ -43,7 +43,7 @@ export interface Verdict {
   readonly what: string;
   readonly must: string;
   readonly measured: string;
-  /** Undefined where it could not be measured here. */
+  /** Undefined if it could not be measured here. */
   readonly reached: boolean | undefined;
 }
 
@@ -70,7 +70,7 @@ export function bar(
   };
 }
 
-/** `ours / theirs` against a bar, `theirs` being named. */
+/** `ours / theirs` against a bar; `of` names `theirs`. */
 export function ratio(
   what: string,
   ours: number,
@@ -80,9 +80,7 @@ export function ratio(
   return bar(what, ours / theirs, { ...limit, unit: "x" });
 }
 
-/**
- * A bar that does not count as reached where connections failed in that case.
- */
+/** A bar that counts as missed if connections failed in that case. */
 export function unfailing(figures: Figures, contender: string, verdict: Verdict): Verdict {
   const failed = figures.metrics
     .filter((metric) => metric.endsWith("failed"))
@@ -93,7 +91,7 @@ export function unfailing(figures: Figures, contender: string, verdict: Verdict)
     : { ...verdict, measured: `${verdict.measured}, ${sum} failed`, reached: false };
 }
 
-/** Three digits that count. */
+/** Three significant digits. */
 export function short(value: number): string {
   if (Number.isInteger(value)) return String(value);
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1)));

@@ -23,11 +23,11 @@ import { figureTable, page, type Result, verdictTable } from "./report.ts";
 import { startRig } from "./rig.ts";
 
 /**
- * `make bench`: runs every case in rounds, prints what came of it, and writes
+ * `make bench`: runs every case in rounds, prints the results, and writes
  * docs/benchmarks.md. BENCH_CASES (names, with commas between them),
- * BENCH_ROUNDS (5) and BENCH_SCALE (1: less makes every case smaller) narrow
- * it; such a run writes to dist/bench alone. NGROKD_BINARY is measured instead
- * of dist/ngrokd, and BENCH_INSTALL=no installs nothing.
+ * BENCH_ROUNDS (5) and BENCH_SCALE (1: less makes every case smaller) reduce
+ * the run. Such a run writes only to dist/bench. NGROKD_BINARY is measured
+ * instead of dist/ngrokd. BENCH_INSTALL=no installs nothing.
  */
 const root = join(import.meta.dirname, "..", "..");
 const output = join(root, "dist", "bench");
@@ -50,7 +50,7 @@ try {
   report(await run(await prepare(programs)), programs);
   await end(0);
 } catch (error) {
-  // What a load says whose end was asked for is nobody's business.
+  // After an interrupt, the error of a stopped load does not matter.
   if (interrupted) await new Promise(() => undefined);
   await stopAll();
   console.error(error, `\nThe logs of all processes are in ${folder}`);
@@ -133,8 +133,8 @@ async function prepare(programs: ReadonlySet<Program>): Promise<Bench> {
 }
 
 /**
- * Round by round, so that what the machine does besides falls on all cases
- * alike.
+ * One round after the other, so that other work of the machine affects all
+ * cases alike.
  */
 async function run(bench: Bench): Promise<Result[]> {
   const figures = new Map(chosen.map((one) => [one, createFigures()]));

@@ -1,10 +1,7 @@
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { outputOf } from "./processes.ts";
 
-/**
- * What the benchmark needs of Debian, by the program that shows that it is
- * there.
- */
+/** The Debian packages that the benchmark needs, by the program of each. */
 const packages = {
   go: ["golang-go"],
   haproxy: ["haproxy"],
@@ -15,8 +12,8 @@ const packages = {
 export type Program = keyof typeof packages;
 
 /**
- * Installs what is missing, where that is allowed: as root, on a system with
- * apt-get, unless BENCH_INSTALL=no. Answers the programs that are there.
+ * Installs the missing packages if that is allowed: as root, on a system with
+ * apt-get, unless BENCH_INSTALL=no. Returns the programs that exist then.
  */
 export function installMissing(): ReadonlySet<Program> {
   const programs = Object.keys(packages) as Program[];
@@ -29,7 +26,7 @@ export function installMissing(): ReadonlySet<Program> {
 
 function install(names: readonly string[]): void {
   console.log(`Installing ${names.join(", ")} (BENCH_INSTALL=no: without)`);
-  // Debian starts the services that it installs, unless this file says no.
+  // Debian starts the services that it installs, unless this file forbids it.
   // Source: the manual page invoke-rc.d(8).
   const policy = "/usr/sbin/policy-rc.d";
   const ours = !existsSync(policy);

@@ -6,8 +6,8 @@ import type { Program } from "./packages.ts";
 import { freePort, outputOf, start } from "./processes.ts";
 
 /**
- * A program that does plain TCP to mutual TLS, on two ports of 127.0.0.1: for
- * the ingress here, and for the one far away.
+ * A program that relays plain TCP to mutual TLS, on two ports of 127.0.0.1: one
+ * for the ingress here, and one for the far one.
  */
 export interface Peer {
   readonly name: string;
@@ -30,9 +30,9 @@ interface Recipe {
 }
 
 /**
- * One thread each, the certificate of the ingress verified and our own shown,
- * everything else as Debian has it. stunnel has a thread for each connection:
- * it is held to one core.
+ * Each has one thread, verifies the certificate of the ingress, and shows our
+ * own. All other settings are Debian's. stunnel has a thread for each
+ * connection, so it is limited to one core.
  */
 const recipes: readonly Recipe[] = [
   {
@@ -106,8 +106,8 @@ ${services.map(({ port, to }) => `[to-${to}]\naccept = 127.0.0.1:${port}\nconnec
 ];
 
 /**
- * Starts those that are there; what they do not say on their own is whether
- * they listen: wait for that.
+ * Starts the installed peers. They do not report when they listen, so the
+ * caller waits for that.
  */
 export function startPeers(
   folder: string,
@@ -130,7 +130,7 @@ export function startPeers(
   });
 }
 
-/** Name and version of each peer that is there, as it tells it itself. */
+/** The name and version of each installed peer, as it prints them. */
 export function peerVersions(programs: ReadonlySet<Program>): string[] {
   return recipes.flatMap(({ program, version }) => {
     const found = programs.has(program)
@@ -141,7 +141,8 @@ export function peerVersions(programs: ReadonlySet<Program>): string[] {
 }
 
 /**
- * Debian has the module in a file of its own; elsewhere it is often built in.
+ * Debian has the module in a separate file. Other systems often have it built
+ * in.
  */
 function streamModule(): string {
   const file = "/usr/lib/nginx/modules/ngx_stream_module.so";

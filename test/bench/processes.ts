@@ -1,17 +1,16 @@
 import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** A process of the benchmark. All of them end with it, however it ends. */
+/** A process of the benchmark. It ends with the benchmark in every case. */
 export interface Running {
   readonly pid: number;
   /**
-   * The next line of its stdout; rejects with its log where it ends before
-   * that.
+   * The next line of its stdout. Rejects with its log if it ends before that.
    */
   line(): Promise<string>;
   /** Ends its stdin. */
   endInput(): void;
-  /** SIGTERM, and SIGKILL where that is not enough. */
+  /** SIGTERM, and SIGKILL if that is not enough. */
   stop(): Promise<void>;
 }
 
@@ -26,7 +25,7 @@ export function start(
 ): Running {
   const log = join(folder, `${name}.log`);
   const stderr = openSync(log, "a");
-  // The kernel ends it should the benchmark be killed.
+  // If the benchmark is killed, the kernel ends this process.
   const child = Bun.spawn(["setpriv", "--pdeathsig", "KILL", ...command], {
     cwd: folder,
     env: { PATH: process.env.PATH ?? "", HOME: folder, ...env },
@@ -57,8 +56,8 @@ export async function stopAll(): Promise<void> {
 }
 
 /**
- * Runs a program to its end and answers its output, stderr included; undefined
- * where it is not there or fails.
+ * Runs a program to its end and returns its output, stderr included. Undefined
+ * if it is missing or fails.
  */
 export function outputOf(
   command: readonly string[],
@@ -76,11 +75,11 @@ export function outputOf(
 }
 
 /**
- * User and system time of all its threads so far, in seconds; the kernel counts
+ * User and system time of all its threads so far, in seconds. The kernel counts
  * in steps of 10 ms.
  */
 export function cpuSeconds(pid: number): number {
-  // The second field is the name in brackets, which may hold anything.
+  // The second field is the name in brackets, which may have any character.
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
     .replace(/^.*\) /s, "")
     .split(" ");
@@ -94,8 +93,8 @@ export function rssKiB(pid: number): number {
 export const descriptors = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
 
 /**
- * A port of 127.0.0.1 that nothing listens on, for programs that cannot choose
- * one themselves.
+ * A port of 127.0.0.1 without a listener, for programs that cannot choose one
+ * themselves.
  */
 export function freePort(): number {
   const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
@@ -104,7 +103,7 @@ export function freePort(): number {
   return port;
 }
 
-/** Waits until `probe` answers true; rejects after `seconds`. */
+/** Waits until `probe` returns true. Rejects after `seconds`. */
 export async function until(
   what: string,
   probe: () => Promise<boolean> | boolean,

@@ -10,31 +10,31 @@ import { start, until } from "./processes.ts";
 const bunNet = createBunNet();
 
 export interface RelayOptions {
-  /** Of the API. */
+  /** The URL of the API. */
   readonly url: string;
   readonly ingressPort: number;
   /**
-   * Groups of the configuration, over what the benchmark needs; everything else
-   * is at its default.
+   * Groups of the configuration in addition to those of the benchmark. All
+   * others have their defaults.
    */
   readonly settings?: { readonly [group: string]: object };
 }
 
 /**
- * ngrokd: the compiled binary's daemon, registered, its endpoints listening.
+ * ngrokd: the compiled binary's daemon, registered, with listening endpoints.
  */
 export interface Relay {
   readonly pid: number;
   /** `address:port` of its first endpoint. */
   readonly target: string;
-  /** From the start of the process until all endpoints listened. */
+  /** From the start of the process until all endpoints listen. */
   readonly startSeconds: number;
   status(): Promise<Status>;
-  /** A pass now; settles when it is over. */
+  /** Runs a pass now. Settles at its end. */
   refresh(): Promise<void>;
   /**
-   * What its files are like now: equal texts mean that nothing was written in
-   * between.
+   * The stamps of its files now. If two texts are equal, nothing was written
+   * between them.
    */
   files(): string;
   stop(): Promise<void>;
@@ -65,11 +65,10 @@ export async function startRelay(
       ingress_ca: join(folder, "ca.pem"),
       log_level: "warn",
     },
-    // A range of its own, so that two daemons do not try each other's
-    // addresses.
+    // A separate range, so that two daemons do not try each other's addresses.
     net: { subnet: `127.${60 + (started % 100)}.0.0/16` },
   };
-  // YAML reads JSON.
+  // JSON is valid YAML.
   writeFileSync(join(home, "config.yml"), JSON.stringify(config), { mode: 0o600 });
   const begun = performance.now();
   const running = start(

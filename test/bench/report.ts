@@ -21,8 +21,8 @@ export function verdictTable(results: readonly Result[]): string {
 }
 
 /**
- * One case in full: a row for each contender, a column for each metric. A cell
- * has the median and the range of the rounds.
+ * One case in full, with a row for each contender and a column for each metric.
+ * A cell has the median and the range of the rounds.
  */
 export function figureTable({ figures }: Result): string {
   const { contenders, metrics } = figures;
@@ -79,7 +79,7 @@ function spread(values: readonly number[]): string {
   return low === high ? `${median}` : `${median} (${low} to ${high})`;
 }
 
-/** A Markdown table, aligned so that it is also readable as plain text. */
+/** A Markdown table, aligned so that the plain text is readable too. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, i) =>
     Math.max(3, title.length, ...rows.map((row) => row[i]?.length ?? 0)),

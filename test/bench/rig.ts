@@ -3,22 +3,22 @@ import { join } from "node:path";
 import { outputOf, type Running, start } from "./processes.ts";
 
 /**
- * The fast part, in Go (ingress/): what relays connect to, a far network, and
- * the client that makes the load.
+ * The fast part, in Go (ingress/): the ingress for the relays, a far network,
+ * and the client that makes the load.
  */
 export interface Rig {
   /**
-   * Ports of 127.0.0.1: mutual TLS alone, and mutual TLS that wants ngrok's
-   * upgrade header first.
+   * Ports of 127.0.0.1: mutual TLS alone, and mutual TLS that first needs
+   * ngrok's upgrade header.
    */
   readonly near: Ports;
-  /** The same, each direction {@link oneWayMs} late. */
+  /** The same, with {@link oneWayMs} of delay in each direction. */
   readonly far: Ports;
-  /** Makes load, and answers what it measured. */
+  /** Makes load, and returns its measurements. */
   load<T>(...args: string[]): Promise<T>;
   /**
-   * Connections that stay open: what opening them took, and how to end them,
-   * which answers how many still echoed.
+   * Connections that stay open. `opened` measures their opening. `release` ends
+   * them and returns the number of those that still echoed.
    */
   hold(...args: string[]): Promise<{ opened: Connects; release: () => Promise<number> }>;
 }
@@ -36,15 +36,15 @@ export interface Connects {
   readonly p50: number;
   readonly p99: number;
   readonly max: number;
-  /** Of the first failure. */
+  /** The reason of the first failure. */
   readonly reason: string;
 }
 
 export const oneWayMs = 20;
 
 /**
- * `folder` holds the certificates ({@link writeCertificates}) and gets the
- * logs; `cache` keeps what was built.
+ * `folder` holds the certificates ({@link writeCertificates}) and receives the
+ * logs. `cache` keeps the built program.
  */
 export async function startRig(folder: string, cache: string): Promise<Rig> {
   const program = build(cache);

@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /**
- * How long the commands that people and scripts run most take, from start to
- * exit, with the compiled binary and a daemon that runs:
- * `bun test/bench/startup.ts [RUNS]`. Needs no root and touches nothing outside
- * a temporary folder. NGROKD_BINARY names another binary.
+ * Measures the commands that people and scripts run most, from start to exit,
+ * with the compiled binary and a running daemon: `bun test/bench/startup.ts
+ * [RUNS]`. Needs no root and changes nothing outside a temporary folder.
+ * NGROKD_BINARY names another binary.
  */
 const runs = Number(process.argv[2] ?? 40);
 const binary = process.env.NGROKD_BINARY ?? join(import.meta.dirname, "..", "..", "dist", "ngrokd");

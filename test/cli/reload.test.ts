@@ -12,7 +12,7 @@ const report = (changes: ReloadReport["changes"]): ReloadReport => ({
 });
 
 describe("the text of `ngrokd reload`", () => {
-  test("says that nothing has changed, and where", () => {
+  test("says that nothing has changed in which file", () => {
     expect(reloadText(report([]), plain)).toBe('Nothing has changed in "/etc/ngrokd/config.yml".');
   });
 
@@ -37,7 +37,7 @@ describe("the text of `ngrokd reload`", () => {
     ]);
   });
 
-  test("is coloured by what there is to do", () => {
+  test("is coloured by the needed action", () => {
     const changes = (["now", "restart", "never"] as const).map((counts) => ({
       key: "net.subnet",
       counts,

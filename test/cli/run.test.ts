@@ -51,51 +51,43 @@ describe("finding the command", () => {
     [
       "version --jsn",
       'Unknown flag "--jsn"',
-      "did you mean --json? `ngrokd version --help` lists what is possible",
+      "did you mean --json? `ngrokd version --help` shows the usage",
     ],
-    [
-      "version -x",
-      'Unknown flag "-x"',
-      "did you mean -h? `ngrokd version --help` lists what is possible",
-    ],
+    ["version -x", 'Unknown flag "-x"', "did you mean -h? `ngrokd version --help` shows the usage"],
     [
       "version --frobnicate=yes",
       'Unknown flag "--frobnicate"',
-      "`ngrokd version --help` lists what is possible",
+      "`ngrokd version --help` shows the usage",
     ],
-    [
-      "version extra",
-      'Unexpected argument "extra"',
-      "`ngrokd version --help` lists what is possible",
-    ],
-    ["version -", 'Unexpected argument "-"', "`ngrokd version --help` lists what is possible"],
+    ["version extra", 'Unexpected argument "extra"', "`ngrokd version --help` shows the usage"],
+    ["version -", 'Unexpected argument "-"', "`ngrokd version --help` shows the usage"],
     [
       "version --socket",
       'The flag "--socket" needs a value',
-      "`ngrokd version --help` lists what is possible",
+      "`ngrokd version --help` shows the usage",
     ],
-    ["--socket", 'The flag "--socket" needs a value', "`ngrokd --help` lists what is possible"],
+    ["--socket", 'The flag "--socket" needs a value', "`ngrokd --help` shows the usage"],
     [
       "version --debug=yes",
       'The flag "--debug" takes no value',
-      "`ngrokd version --help` lists what is possible",
+      "`ngrokd version --help` shows the usage",
     ],
     [
       "--verison",
       'Unknown flag "--verison"',
-      "did you mean --version? `ngrokd --help` lists what is possible",
+      "did you mean --version? `ngrokd --help` shows the usage",
     ],
     [
       "config --jsn",
       'Unknown flag "--jsn"',
-      "did you mean --json? `ngrokd config --help` lists what is possible",
+      "did you mean --json? `ngrokd config --help` shows the usage",
     ],
     [
       "trust",
       "Missing <source>: A PEM file, or an https URL of one",
-      "`ngrokd trust --help` lists what is possible",
+      "`ngrokd trust --help` shows the usage",
     ],
-  ])("ngrokd %s is answered with what is wrong and what was meant", async (line, message, hint) => {
+  ])("ngrokd %s gets the error and the probable meaning", async (line, message, hint) => {
     const { code, out, err } = await run(line);
     if (message === "") return expect({ code, err }).toEqual({ code: 0, err: "" });
     expect({ code, out, err }).toEqual({
@@ -131,7 +123,9 @@ describe("help", () => {
     async (line) => {
       const { code, out, err } = await run(`${line} --frobnicate -h`);
       expect({ code, err }).toEqual({ code: 0, err: "" });
-      expect(out).toMatch(new RegExp(`\nUsage  ngrokd ${line}(?: [<[]\\w+[>\\]])* \\[flags\\]\n`));
+      expect(out).toMatch(
+        new RegExp(`\nUsage  ngrokd ${line}(?: [<[]\\w+…?[>\\]])* \\[flags\\]\n`),
+      );
       for (const part of [
         "\nFlags of every command\n",
         "--json",
@@ -259,6 +253,73 @@ describe("a client of the daemon", () => {
   });
 });
 
+describe("wait", () => {
+  const ready = { healthy: true, ready: true, reason: "", address: "" };
+
+  test("ends with 0 and the addresses if the names are served", async () => {
+    await using daemon = await daemonThat({ health: ready, list: [item("a"), item("b")] });
+    const at = `--socket ${daemon.path}`;
+    expect(await run(`wait ${at}`)).toEqual({ code: 0, out: "The daemon is ready.\n", err: "" });
+    expect(await run(`wait a.demo http://b.demo/ ${at}`)).toEqual({
+      code: 0,
+      out: "http://a.demo is served on 127.0.0.2:80\nhttp://b.demo is served on 127.0.0.2:80\n",
+      err: "",
+    });
+    expect(JSON.parse((await run(`wait --json a.demo:80 ${at}`)).out)).toMatchObject({
+      ready: true,
+      endpoints: [{ url: "http://a.demo", hostname: "a.demo", ip: "127.0.0.2", port: 80 }],
+    });
+  });
+
+  test("waits for what is not there yet", async () => {
+    const replies: Record<string, unknown> = { health: ready, list: [] };
+    await using daemon = await daemonThat(replies);
+    const waiting = run(`wait a.demo --socket ${daemon.path}`);
+    await Bun.sleep(400);
+    replies.list = [item("a")];
+    expect(await waiting).toMatchObject({ code: 0, err: "" });
+  });
+
+  test.each([
+    ["wait", "Not served yet: the daemon is not ready: no key"],
+    ["wait b.demo", "Not served yet: no endpoint has the name b.demo: no key"],
+  ])("`%s --timeout 0` asks once, and ends with 1 and the reason", async (line, message) => {
+    const health = { ...ready, ready: false, reason: "no key" };
+    await using daemon = await daemonThat({ health, list: [item("a")] });
+    expect(await run(`${line} --timeout 0 --socket ${daemon.path}`)).toEqual({
+      code: 1,
+      out: "",
+      err: `error: ${message}\nhint:  \`ngrokd status\` and \`ngrokd why NAME\` show more\n`,
+    });
+  });
+
+  test("ends with 4 if no daemon has come", async () => {
+    const { code, err } = await run("wait --timeout 0.5 --socket /nowhere/s");
+    expect({ code, first: err.split("\n")[0] }).toEqual({
+      code: 4,
+      first: 'error: Waited 0.5 s in vain: No daemon answers on the control socket "/nowhere/s"',
+    });
+  });
+
+  test("does not wait for what time does not mend", async () => {
+    await using daemon = await daemonThat({});
+    expect(await run(`wait --socket ${daemon.path}`)).toMatchObject({
+      code: 5,
+      err: "error: not for you\nhint:  ask root\n",
+    });
+    for (const line of [
+      "wait a..b",
+      "wait --timeout soon",
+      "wait --timeout -1",
+      "wait x.demo 1.2.3.400",
+    ])
+      expect({ line, code: (await run(`${line} --socket /nowhere/s`)).code }).toEqual({
+        line,
+        code: 2,
+      });
+  });
+});
+
 describe("a client that changes the daemon", () => {
   test("shows each problem of a configuration that was refused on its own line", async () => {
     const problem = {
@@ -291,7 +352,7 @@ describe("a client that changes the daemon", () => {
     expect({ code, out: JSON.parse(out), err }).toEqual({ code: 1, out: reload, err: "" });
   });
 
-  test("refresh tells the result, and fails as the poll did", async () => {
+  test("refresh prints the result, and fails as the poll did", async () => {
     const good = { ok: true, reason: "", hint: "", took_ms: 12, endpoint_count: 1 };
     await using daemon = await daemonThat({ refresh: good });
     expect(await run(`refresh --socket ${daemon.path}`)).toEqual({

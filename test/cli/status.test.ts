@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { listText } from "../../src/cli/list.ts";
-import { statusText } from "../../src/cli/status.ts";
 import type { ListItem, Status } from "../../src/desk/reply-schemas.ts";
+import { listText } from "../../src/terminal/list-text.ts";
+import { statusText } from "../../src/terminal/status-text.ts";
 import { item, marked, plain, status } from "./support.ts";
 
 const now = new Date("2026-01-02T04:00:00.000Z");
@@ -45,7 +45,7 @@ Hosts file:     /etc/hosts`.slice(1),
     ]);
   });
 
-  test("wraps what it says below, and loses no word", () => {
+  test("wraps the remarks below, and loses no word", () => {
     const long = "a sentence that goes on ".repeat(10).trim();
     const below = statusText(status({ hint: long, warnings: [long] }), plain, now, 60)
       .split("\n")
@@ -55,7 +55,7 @@ Hosts file:     /etc/hosts`.slice(1),
     expect(below.filter((line) => !/^(?:warning: | {9}| {6}|hint: )\S/.test(line))).toEqual([]);
   });
 
-  test("names the proxy if one is in use, and for what", () => {
+  test("names the proxy in use, and its purpose", () => {
     const row = (api: string, ingress: string) =>
       /^Proxy: +(.*)$/m.exec(statusText(status({ proxy: { api, ingress } }), plain, now))?.[1];
     expect(row("", "")).toBeUndefined();
@@ -83,7 +83,15 @@ Hosts file:     /etc/hosts`.slice(1),
     ["Last poll", { last_poll: null }, "none yet"],
     [
       "Last poll",
-      { last_poll: { time: now.toISOString(), ok: false, took_ms: 1, reason: "no route" } },
+      {
+        last_poll: {
+          time: now.toISOString(),
+          seconds_ago: 0,
+          ok: false,
+          took_ms: 1,
+          reason: "no route",
+        },
+      },
       "!failed! 0 ms ago: no route (next attempt in 18 s)",
     ],
     [
@@ -114,7 +122,7 @@ Hosts file:     /etc/hosts`.slice(1),
 });
 
 describe("the text of ngrokd list", () => {
-  test("has one line an endpoint, and below it what there is to say", () => {
+  test("has one line an endpoint, and remarks below it", () => {
     const items = [
       item("hello", {
         connections: { active: 2, total: 31, errors: 0, refused: 0, last_error: "" },

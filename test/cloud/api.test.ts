@@ -32,7 +32,7 @@ const apiSaying = (
   more: { timeoutMs?: number; maxBytes?: number } = {},
 ) => apiAt("https://api.test", { fetch: async (url) => answer(url), ...more });
 
-/** The NgrokdError that a call ends in; the key must not be anywhere in it. */
+/** The NgrokdError of a failed call. The key must not be anywhere in it. */
 async function failure(call: Promise<unknown>): Promise<NgrokdError> {
   const error = await call.then(
     (value) => new Error(`expected a failure, got ${inspect(value)}`),
@@ -459,7 +459,7 @@ describe("a refusal", () => {
     expect(error.hint).toContain(hint);
   });
 
-  test("tells ngrok's own 404 from a proxy's", async () => {
+  test("distinguishes ngrok's own 404 from a proxy's", async () => {
     expect((await refused(404, ngroks(404, "ERR_NGROK_5"))).details.fromNgrok).toBe(true);
     expect((await refused(404, ngroks(404, ""))).details.fromNgrok).toBe(true);
     for (const body of [
@@ -471,7 +471,7 @@ describe("a refusal", () => {
       { message: "no route" },
       { msg: "x", status_code: 500 },
       { error_code: "E404", msg: "" },
-      // ngrok's own, for a path that it does not have: the wrong `api.url`.
+      // ngrok's own reply for an unknown path, as with a wrong `api.url`.
       { status_code: 404, msg: "Not Found", details: { path: "/api/kubernetes_operators" } },
     ]) {
       const error = await refused(404, body);
@@ -632,7 +632,7 @@ describe("a failure to reach the API", () => {
     expect(tried).toBe(2);
   });
 
-  test("by a refused connection is told as that", async () => {
+  test("by a refused connection is reported as such", async () => {
     const server = await fakeServer(() => ({}));
     await server[Symbol.asyncDispose]();
     const error = await failure(apiAt(server.url).endpoints());
@@ -642,7 +642,7 @@ describe("a failure to reach the API", () => {
     );
   });
 
-  test("by a connection cut off is told as that", async () => {
+  test("by a connection cut off is reported as such", async () => {
     await using server = await fakeServer(() => "reset");
     expect(await failure(apiAt(server.url).endpoints())).toMatchObject({
       code: "network",
@@ -655,7 +655,7 @@ describe("a failure to reach the API", () => {
     "Unable to connect. Is the computer able to access the url?",
     "getaddrinfo ENOTFOUND api.test: Was there a typo in the url or port?",
     "Something new. For more information, pass `verbose: true` in the second argument to fetch()",
-  ])("is told without the runtime's advice to programmers: %s", async (text) => {
+  ])("is reported without the runtime's advice to programmers: %s", async (text) => {
     const error = await failure(apiSaying(() => Promise.reject(new TypeError(text))).endpoints());
     expect(error.message).toStartWith("Cannot list the account's endpoints: cannot reach");
     expect(error.message).not.toMatch(/fetch\(\)|verbose|the computer|typo/);
@@ -771,7 +771,7 @@ describe("time and cancelling", () => {
   });
 });
 
-/** Pages by path; `next` is written as given. */
+/** Pages by path; `next` is sent unchanged. */
 function paged(pages: Record<string, { ids: string[]; next?: unknown }>) {
   return (incoming: Request): Reply => {
     const page = pages[incoming.path];

@@ -55,7 +55,7 @@ test("leaves out operators of other programs, whatever the metadata is", () => {
   expect(kinds(foreign.map((metadata, i) => operator(`k8sop_${i}`, { metadata })))).toEqual([]);
 });
 
-test("tells this machine's, expired, same-name and other operators apart", () => {
+test("distinguishes this machine's, expired, same-name and other operators", () => {
   const here = { "owned-by": "ngrokd", hostname: "here" };
   expect(
     kinds([
@@ -87,7 +87,7 @@ describe("operators of other programs for the same job", () => {
       ({ id, kind, madeBy }) => `${id}: ${kind}, by ${madeBy}`,
     );
 
-  test("are listed, and the expired ones told apart", () => {
+  test("are listed, with the expired ones marked", () => {
     expect(
       seen(
         [
@@ -106,7 +106,7 @@ describe("operators of other programs for the same job", () => {
     ]);
   });
 
-  test("are this machine's if it has adopted them, whoever has made them", () => {
+  test("are this machine's if it has adopted them, whatever made them", () => {
     expect(
       seen([operator("mine", go), operator("other", { metadata: "by hand" })], "mine"),
     ).toEqual(["mine: this machine, by the Go program"]);

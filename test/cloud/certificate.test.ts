@@ -26,7 +26,7 @@ const keys: [string, string][] = [
 
 const opensslTest = test.skipIf(Bun.which("openssl") === null);
 
-/** What openssl says of a PEM text. */
+/** Openssl's output for a PEM text. */
 function openssl(args: string[], stdin: string): { exitCode: number; text: string } {
   const { exitCode, stdout, stderr } = Bun.spawnSync(["openssl", ...args], {
     stdin: Buffer.from(stdin),
@@ -91,7 +91,7 @@ describe("createCsr", () => {
       "not a private key",
     ],
     ["a certificate", ca.cert, "not a private key"],
-  ])("refuses %s, saying what it is", async (_, key, said) => {
+  ])("refuses %s by its name", async (_, key, said) => {
     const error = await createCsr(key).catch((thrown) => thrown);
     expect(isNgrokdError(error, "state")).toBe(true);
     expect(error.message).toContain(said);
@@ -100,7 +100,7 @@ describe("createCsr", () => {
 });
 
 describe("inspectCertificate", () => {
-  test("tells names, times, fingerprint and public key", async () => {
+  test("returns names, times, fingerprint and public key", async () => {
     const leaf = await issue(ca, "client", {
       notBefore: new Date("2026-01-01T00:00:00Z"),
       notAfter: new Date("2026-04-01T00:00:00Z"),

@@ -51,7 +51,7 @@ test.each([
 test.each([
   ["PKCS #8", "pkcs8"],
   ["of OpenSSL's old form", "sec1"],
-] as const)("a key that is encrypted is told as that: %s", async (_form, type) => {
+] as const)("an encrypted key is reported as such: %s", async (_form, type) => {
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const secret = { cipher: "aes-256-cbc", passphrase: "secret", format: "pem" } as const;
   const pem = String(privateKey.export({ type, ...secret }));

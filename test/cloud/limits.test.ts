@@ -6,7 +6,7 @@ import { NgrokdError } from "../../src/model/error.ts";
 
 const mib = 1024 * 1024;
 
-/** An API whose every answer is one of these bodies, by path. */
+/** An API with one of these bodies as every reply, by path. */
 function apiSaying(bodyAt: (path: string) => string | Uint8Array, memory?: ListMemory) {
   const asked: string[] = [];
   const api = createApi({
@@ -34,7 +34,7 @@ async function failure(call: Promise<unknown>): Promise<NgrokdError> {
 
 const listOf = (items: string, next = "null"): string =>
   `{"endpoints":[${items}],"next_page_uri":${next}}`;
-/** A page of this size; of items with long texts. */
+/** A page of this size, with items of long texts. */
 function filled(bytes: number, next = "null"): string {
   const room = Math.floor((bytes - listOf("", next).length) / Math.ceil(bytes / mib));
   const count = Math.ceil(bytes / mib);

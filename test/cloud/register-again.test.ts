@@ -20,12 +20,12 @@ import { type FakeNgrok, fakeNgrok } from "../support/fake-api.ts";
 const host = { hostname: "build-box", os: "linux", arch: "x64", version: "1.2.3" };
 const facts = { selectors: ["true"] };
 
-/** What a program that was killed cannot do any more. */
+/** The error of every step after the program was killed. */
 class Killed extends Error {}
 
 /**
- * Counts the steps that leave a trace, at ngrok or on disk, and ends the
- * program before the one of this number: nothing works from then on.
+ * Counts the steps that leave a trace, at ngrok or on disk. It ends the program
+ * before the step of this number, and nothing works from then on.
  */
 function killedBefore(step: number) {
   let done = 0;
@@ -99,8 +99,8 @@ async function start({ api, paths, call }: Awaited<ReturnType<typeof setUp>>): P
 }
 
 /**
- * Whether the identity on disk is the one operator that ngrok has, certificate
- * included.
+ * Checks that the identity on disk is the one operator that ngrok has,
+ * certificate included.
  */
 async function expectWhole(
   { ngrok, paths }: Awaited<ReturnType<typeof setUp>>,
@@ -116,8 +116,8 @@ const certificateOf = (ngrok: FakeNgrok, { operatorId }: Identity): string =>
   ngrok.operators.get(operatorId).binding.cert.cert;
 
 /**
- * Kills `work` before its first step, its second, and so on until it gets
- * through; `after` is looked at each time.
+ * Kills `work` before its first step, its second, and so on until it succeeds.
+ * `after` runs each time.
  */
 async function killedEverywhere(
   prepare: (set: Awaited<ReturnType<typeof setUp>>) => Promise<unknown>,
@@ -130,8 +130,8 @@ async function killedEverywhere(
     const killed = await work(set, { write, api: mortal(set.api) }).then(
       () => false,
       (error: unknown) => {
-        // What a rejected write leads to is what a living program makes of it;
-        // the reason stays the same.
+        // The program may wrap the error of a rejected write. Its cause stays
+        // the same.
         if (
           !(error instanceof Killed) &&
           !(error instanceof NgrokdError && error.cause instanceof Killed)
@@ -141,7 +141,7 @@ async function killedEverywhere(
       },
     );
     await expectWhole(set, await start(set));
-    // A second time: a healed identity stays as it is.
+    // A second start: a repaired identity does not change.
     await expectWhole(set, await start(set));
     if (!killed) return steps();
   }
@@ -165,8 +165,8 @@ describe("a program killed between any two steps leaves no second or lost operat
       },
       ({ call }, more) => call({ ...more, again: true }),
     );
-    // Two look-ups and the operator; the old certificate aside and the new one,
-    // and the same of the operator id.
+    // Two look-ups and the operator. Then the old certificate's copy and the
+    // new certificate, and the same for the operator id.
     expect(steps).toBe(7);
   });
 

@@ -30,8 +30,8 @@ const keptAs = (name: string): string =>
 const strangersCert = (await issue(await rootCa(), "somebody else")).cert;
 
 /**
- * A state folder that is not there yet, a small ngrok, and both put away at the
- * end.
+ * A state folder that does not exist yet, and a small ngrok. Both are removed
+ * at the end.
  */
 async function setUp(): Promise<
   AsyncDisposable & {
@@ -74,7 +74,7 @@ const failure = async (promise: Promise<unknown>): Promise<NgrokdError> => {
 };
 
 const mode = async (path: string): Promise<string> => ((await stat(path)).mode & 0o777).toString(8);
-/** Name and text of every file, the texts trimmed. */
+/** Name and text of every file, with trimmed texts. */
 const contents = async (folder: string): Promise<[string, string][]> =>
   Promise.all(
     (await readdir(folder))
@@ -259,7 +259,7 @@ describe("register, when something fails", () => {
   test.each([
     ["no certificate", { cert: { cert: "" } }],
     ["does not fit our key", { cert: { cert: strangersCert } }],
-  ])("deletes the new operator that ngrok answers badly: %s", async (said, binding) => {
+  ])("deletes the new operator after a bad reply from ngrok: %s", async (said, binding) => {
     await using set = await setUp();
     set.ngrok.intercept = ({ method }) =>
       method === "POST" ? { status: 201, json: { id: "k8sop_9", binding } } : undefined;
@@ -484,7 +484,7 @@ describe("loadIdentity", () => {
       async (folder: string) => writeFile(join(folder, "tls.key"), ""),
     ],
   ])(
-    "tells why an identity with %s cannot be used; register repairs it",
+    "gives the reason why an identity with %s is unusable; register repairs it",
     async (_, said, damage) => {
       await using set = await setUp();
       await goIdentity(set.folder);
@@ -539,7 +539,7 @@ describe("saveIngressEndpoint", () => {
 
 /**
  * The files of the Go program: a P-384 key in SEC 1, a certificate with an
- * organization, an id, and nothing else.
+ * organization, an id, and no others.
  */
 async function goIdentity(
   folder: string,

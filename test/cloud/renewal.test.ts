@@ -52,8 +52,8 @@ describe("renewCertificate", () => {
       method: "PATCH",
       path: "/kubernetes_operators/k8sop_1",
     });
-    // What is not sent stays as it is; the selectors are not the certificate's
-    // business.
+    // ngrok keeps the fields that are not sent. A renewal does not change the
+    // selectors.
     expect(set.ngrok.requests.at(-1)?.json).toEqual({
       binding: { csr: expect.stringContaining("CERTIFICATE REQUEST") },
     });
@@ -98,7 +98,7 @@ describe("renewCertificate", () => {
 });
 
 describe("acceptable", () => {
-  test("is only what parses, fits the key, is valid now, and ends later", async () => {
+  test("is only one that parses, fits the key, is valid now, and ends later", async () => {
     const { cert: certPem, key: keyPem } = await issue(ca, "a", {
       notBefore: hours(-2),
       notAfter: hours(2),
@@ -118,12 +118,12 @@ describe("acceptable", () => {
     expect(await refused(certPem, hours(-3))).toContain("in the future by this machine's clock");
     const older = { certPem: "unreadable", keyPem };
     expect(acceptable(certPem, older, now)).toEqual({ ok: true, value: certPem });
-    // A clock that is slow by minutes is no reason to let the certificate
+    // Even with a clock that is some minutes slow, the certificate must not
     // expire.
     expect(acceptable(certPem, older, new Date(hours(-2).getTime() - 4 * 60_000)).ok).toBe(true);
   });
 
-  test("is any that is valid, where the one in use is not valid yet or has expired", async () => {
+  test("is any valid one if the one in use is not valid yet or has expired", async () => {
     const { cert: certPem, key: keyPem } = await issue(ca, "a", { notAfter: hours(2) });
     const early = await issue(ca, "b", { notBefore: hours(48), notAfter: hours(500) });
     const over = await issue(ca, "c", { notBefore: hours(-9), notAfter: hours(-1) });

@@ -79,7 +79,7 @@ const drafts = (file: string): string[] =>
   readdirSync(join(file, "..")).filter((name) => name !== "config.yml");
 
 let files = 0;
-/** An editor that does with the draft, "$1", what the shell script says. */
+/** An editor that runs this shell script, with the draft as "$1". */
 function editor(script: string): Record<string, string> {
   const file = join(folder, `editor ${++files}.sh`);
   writeFileSync(file, script);

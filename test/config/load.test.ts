@@ -1,5 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
 import { inspectConfig, type LoadOptions, loadConfig } from "../../src/config/load.ts";
 import { configPath, findSocketPath } from "../../src/config/paths.ts";
@@ -165,7 +173,7 @@ describe("the proxy", () => {
     });
   });
 
-  test("refuses a proxy that cannot be used without showing what may be its password", async () => {
+  test("refuses an unusable proxy without showing a possible password", async () => {
     const error = (await failure({
       file: fileWith(""),
       env: { HTTPS_PROXY: "https://me:s3cret@proxy" },
@@ -269,6 +277,25 @@ describe("a configuration that cannot be used", () => {
       code: "state",
       message: expect.stringMatching(/it is a folder$/),
     });
+    for (const path of [tooLarge, latin1, join(folder, "a-folder")])
+      expect(await failure({ file: path, env: {} })).toHaveProperty("hint", expect.any(String));
+  });
+
+  test("reads a pipe that has a writer, and waits for no other", async () => {
+    const pipe = join(folder, "pipe");
+    expect(Bun.spawnSync(["mkfifo", pipe]).exitCode).toBe(0);
+    expect(await failure({ file: pipe, env: {} })).toMatchObject({
+      code: "config",
+      message: `Cannot read the configuration "${pipe}": it is a pipe to which nothing writes`,
+      hint: expect.any(String),
+    });
+    // As a shell's `<(…)`: the writer is there before the reader.
+    const keeper = openSync(pipe, constants.O_RDWR);
+    const reading = loadConfig({ file: pipe, env: {} });
+    writeSync(keeper, "server: {log_level: debug}\n");
+    await Bun.sleep(30);
+    closeSync(keeper);
+    expect((await reading).config.server.log_level).toBe("debug");
   });
 
   test("hints at sudo if this user may not read the file", () => {

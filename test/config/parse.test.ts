@@ -15,6 +15,25 @@ const said = (text: string): string[] => {
 };
 
 describe("parseConfig", () => {
+  test.each([
+    ["brackets", `x: ${"[".repeat(100_000)}`],
+    ["brackets that close", `x: ${"[".repeat(10_000)}${"]".repeat(10_000)}`],
+    ["maps in braces", `${"{a: ".repeat(10_000)}${"}".repeat(10_000)}`],
+    ["items in one line", `x:\n  ${"- ".repeat(10_000)}`],
+    ["indented maps", Array.from({ length: 500 }, (_, i) => `${" ".repeat(i)}a:`).join("\n")],
+  ])("refuses %s that are nested deeper than any setting", (_, text) => {
+    const { problems } = read(text);
+    expect(problems).toMatchObject([{ kind: "syntax", line: expect.any(Number) }]);
+    expect(problems[0]?.message).toBe("values are nested more than 32 levels deep here");
+  });
+
+  test("names a hundred unknown settings, and counts the rest", () => {
+    const { warnings } = read(Array.from({ length: 50_000 }, (_, i) => `k${i}: 1`).join("\n"));
+    expect(warnings).toHaveLength(101);
+    expect(warnings[99]?.message).toStartWith('there is no setting "k99"');
+    expect(warnings[100]?.message).toBe("49900 more names are no settings");
+  });
+
   test("reads empty files, comments and empty values as defaults", () => {
     for (const text of [
       "",
@@ -90,7 +109,7 @@ describe("parseConfig, of values that the Go program starts with,", () => {
     ["server.client_key", "./tls.key", join(process.cwd(), "tls.key")],
     ["server.socket_path", "ngrokd.sock", join(process.cwd(), "ngrokd.sock")],
     ["api.key", "short", ""],
-  ])("takes %s: %s for what it can use, with a warning", (key, value, used) => {
+  ])("takes %s: %s for a usable value, with a warning", (key, value, used) => {
     const [group = "", name = ""] = key.split(".");
     const { values, problems, warnings } = read(`${group}:\n  ${name}: ${value}\n`);
     expect(problems).toEqual([]);
@@ -223,7 +242,7 @@ ingres_endpoint: foo
     ],
     ["net: {<<: 1}\n", "c.yml:1:1: Merge sources must be maps or map aliases"],
     ["? [a]\n: 1\n", "c.yml:1:3: With stringKeys, all keys must be strings"],
-  ])("explains what is wrong with %j", (text, answer) => {
+  ])("explains the fault of %j", (text, answer) => {
     expect(said(text)[0]).toBe(answer);
     expect(said(text).join()).not.toContain("secret");
   });
@@ -283,7 +302,7 @@ describe("parseConfig, of anything,", () => {
     );
   });
 
-  test("never throws for any values, and accepts only what the schema accepts", () => {
+  test("never throws for any values, and accepts only the schema's", () => {
     const names = fc.constantFrom(
       "api",
       "key",

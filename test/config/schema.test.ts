@@ -82,6 +82,7 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     ["", "loud", "constructor", 1, true],
   ],
   ["server.log_format", ["auto", "text", "json"], ["JSON", "", "logfmt"]],
+  ["server.socket_read", ["group", "all"], ["ALL", "", "everyone", 1]],
   [
     "server.socket_path",
     ["/run/ngrokd.sock", `/${"s".repeat(102)}`],
@@ -99,6 +100,11 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     ["", "127.0.0.1:8081", "[::1]", "example.com", "127.1", "256.0.0.1"],
   ],
   ["server.health_port", [0, 1, 65_535], [-1, 65_536, 80.5, "8081", true]],
+  [
+    "server.health_hosts",
+    [[], ["monitored.example", "MONITOR"]],
+    ["monitored.example", [""], ["a b"], ["a.example:8081"], ["*.example"], [1]],
+  ],
   ["server.ingress_ca", ["", "/etc/ssl/my-ca.pem"], ["my-ca.pem"]],
   ["server.cert_warn_days", [0, 3650], [-1, 3651, 1.5, "14"]],
   ["server.insecure_skip_verify", [true, false], ["true", 1, "yes"]],
@@ -145,12 +151,14 @@ describe("the schema", () => {
         log_level: "info",
         log_format: "auto",
         socket_path: "/var/run/ngrokd.sock",
+        socket_read: "group",
         client_cert: "/etc/ngrokd/tls.crt",
         client_key: "/etc/ngrokd/tls.key",
         cert_refresh_interval: 3600,
         cert_warn_days: 14,
         health_address: "127.0.0.1",
         health_port: 8081,
+        health_hosts: [],
         ingress_ca: "",
         insecure_skip_verify: false,
       },
@@ -217,7 +225,7 @@ describe("the schema", () => {
     ])
       expect(description).toMatch(/^[A-Z].*\.$/);
     for (const { allowed } of settings) expect(allowed).toMatch(/[^.]$/);
-    expect(settings).toHaveLength(38);
+    expect(settings).toHaveLength(40);
     expect(Object.keys(groups)).toEqual([
       "api",
       "server",

@@ -181,7 +181,7 @@ describe("setConfigValue", () => {
     expect(statSync(join(folder, "new", "deep")).mode & 0o777).toBe(0o700);
   });
 
-  test("closes a file that was open to everybody, and leaves nothing beside it", async () => {
+  test("closes a file that all users could read, and leaves no file beside it", async () => {
     const path = join(folder, "open", "config.yml");
     mkdirSync(join(folder, "open"));
     writeFileSync(path, fileOfTheGoProgram);

@@ -36,7 +36,7 @@ describe("configTemplate", () => {
       const other = {
         number: "7",
         boolean: `${setting?.default !== true}`,
-        list: "['1.1.1.1:53']",
+        list: otherTexts[key] ?? "['1.1.1.1:53']",
         numbers: "[]",
         map: "{a.b: virtual}",
         text: otherTexts[key] ?? "/other",
@@ -67,7 +67,9 @@ const otherTexts: Readonly<Record<string, string>> = {
   ingressEndpoint: "ingress.example:1",
   "server.log_level": "debug",
   "server.log_format": "json",
+  "server.socket_read": "all",
   "server.health_address": "0.0.0.0",
+  "server.health_hosts": "[monitored.example]",
   "net.subnet": "127.7.0.0/16",
   "net.subnet6": "off",
   "net.interface_name": "other0",

@@ -1,6 +1,6 @@
 /**
- * What the cases of the seam's contract are written with. Runs under Bun, Deno
- * and Node.js.
+ * Helpers for the cases of the seam's contract. Runs under Bun, Deno and
+ * Node.js.
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
@@ -30,7 +30,7 @@ import {
   rootCa,
 } from "../support/pki.ts";
 
-/** One thing that every implementation of the seam must do. */
+/** One requirement on every implementation of the seam. */
 export interface Case {
   readonly name: string;
   run(world: World): Promise<void>;
@@ -40,11 +40,11 @@ export interface World {
   readonly net: Net;
   readonly peer: Peer;
   readonly pki: Pki;
-  /** A folder of the suite's own, for sockets. */
+  /** A separate folder of the suite, for sockets. */
   readonly folder: string;
 }
 
-/** Starts what the cases need; `end` stops it again. */
+/** Starts the peer for the cases; `end` stops it. */
 export async function createWorld(net: Net): Promise<World & { end(): void }> {
   const peer = startPeer();
   const folder = mkdtempSync(join(tmpdir(), "net-"));
@@ -78,6 +78,7 @@ export interface Peer {
   taken(socket: number): Promise<number>;
   ended(socket: number): Promise<string>;
   peerName(socket: number): Promise<string | null>;
+  askedFor(socket: number): Promise<string | null>;
 }
 
 /** Described in peers/proxy.mjs. */
@@ -143,6 +144,7 @@ function startPeer(): Peer & { stop(): void } {
     taken: (socket) => call("taken", { socket }),
     ended: (socket) => call("ended", { socket }),
     peerName: (socket) => call("peerName", { socket }),
+    askedFor: (socket) => call("askedFor", { socket }),
     stop: () => stdin.end(),
   };
 }
@@ -155,8 +157,8 @@ export interface Pki {
   readonly server: Identity;
   readonly expired: Identity;
   /**
-   * For ingress.test, signed by the intermediate; the leaf alone, and with the
-   * intermediate behind it.
+   * For ingress.test, signed by the intermediate. Both the leaf alone, and the
+   * leaf with the intermediate after it.
    */
   readonly leafOnly: Identity;
   readonly withChain: Identity;
@@ -189,14 +191,14 @@ async function createPki(): Promise<Pki> {
   };
 }
 
-/** What a client of `pki.server` has to say. */
+/** The TLS options of a client of `pki.server`. */
 export function trusting({ pki }: World, more: Partial<TlsClientOptions> = {}): TlsClientOptions {
   return { serverName: "ingress.test", ca: [pki.root.cert], ...more };
 }
 
 /**
- * The two ends of one connection: ours and the peer's, made in one of the two
- * directions.
+ * The two ends of one connection, ours and the peer's. Either end may have
+ * dialled.
  */
 export interface Pair {
   readonly conn: Conn;
@@ -204,8 +206,8 @@ export interface Pair {
 }
 
 /**
- * How a case that holds for all connections gets one; the labels complete "over
- * …".
+ * The origins of a connection, for cases that hold for all of them. The labels
+ * complete "over …".
  */
 export const kinds: readonly { label: string; pair(world: World): Promise<Pair> }[] = [
   { label: "a dialed TCP connection", pair: (world) => dialed(world, false) },
@@ -237,7 +239,7 @@ async function accepted(world: World, secure: boolean): Promise<Pair> {
   return { conn, socket };
 }
 
-/** A listener that hands out what it accepts in order. */
+/** A listener that returns its accepted connections in order. */
 export async function listening(
   { net }: World,
   address: Address,
@@ -257,7 +259,7 @@ export async function listening(
   };
 }
 
-/** Both ends on our own side, where the wire is not what is looked at. */
+/** Both ends on our own side, for cases that do not examine the wire. */
 export async function ownPair(
   world: World,
   options: DialOptions = {},
@@ -274,7 +276,7 @@ export function portOf({ address }: Listener): number {
   return address.port;
 }
 
-/** Everything until the peer's end. */
+/** Reads everything up to the peer's end. */
 export async function readAll(conn: Conn): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) parts.push(bytes);
@@ -282,8 +284,8 @@ export async function readAll(conn: Conn): Promise<Uint8Array> {
 }
 
 /**
- * Exactly `size` bytes, in as many reads as it takes; what comes beyond them is
- * an error of the test.
+ * Reads exactly `size` bytes in any number of reads. More bytes are an error of
+ * the test.
  */
 export async function readExactly(conn: Conn, size: number): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
@@ -298,7 +300,7 @@ export async function readExactly(conn: Conn, size: number): Promise<Uint8Array>
   return Buffer.concat(parts);
 }
 
-/** Reads to the end; only the number of bytes and their SHA-256 are kept. */
+/** Reads to the end, and keeps only the number of bytes and their SHA-256. */
 export async function digest(conn: Conn): Promise<{ length: number; sha256: string }> {
   const hash = createHash("sha256");
   let length = 0;
@@ -310,8 +312,8 @@ export async function digest(conn: Conn): Promise<{ length: number; sha256: stri
 }
 
 /**
- * Writes `size` bytes of which no two blocks are equal, in blocks of odd sizes;
- * returns their SHA-256.
+ * Writes `size` bytes, without two equal blocks, in blocks of odd sizes.
+ * Returns their SHA-256.
  */
 export async function pour(conn: Conn, size: number): Promise<string> {
   const hash: Hash = createHash("sha256");
@@ -330,8 +332,8 @@ export const textOf = (bytes: Uint8Array | null): string =>
   bytes === null ? "(end)" : Buffer.from(bytes).toString("latin1");
 
 /**
- * Asserts that something fails as a NgrokdError with this code, also where it
- * throws at once; returns the error.
+ * Asserts that work fails with an NgrokdError of this code, even if it throws
+ * at once. Returns the error.
  */
 export async function rejects(code: ErrorCode, work: () => unknown): Promise<NgrokdError> {
   try {
@@ -345,8 +347,8 @@ export async function rejects(code: ErrorCode, work: () => unknown): Promise<Ngr
 }
 
 /**
- * Settles with the promise, or fails after `ms`: for what would otherwise hang
- * the suite.
+ * Settles with the promise, or fails after `ms`, for promises that could
+ * otherwise hang the suite.
  */
 export async function soon<T>(promise: Promise<T>, what: string, ms = 5000): Promise<T> {
   const stop = new AbortController();
@@ -361,7 +363,7 @@ export async function soon<T>(promise: Promise<T>, what: string, ms = 5000): Pro
   }
 }
 
-/** Asks again and again until the answer is yes. */
+/** Calls the probe again and again until it returns true. */
 export async function until(
   what: string,
   ask: () => boolean | Promise<boolean>,
@@ -371,9 +373,7 @@ export async function until(
   assert.fail(`${what}: not within ${ms} ms`);
 }
 
-/**
- * Open descriptors of this process; undefined where the system has no /proc.
- */
+/** Open descriptors of this process; undefined on systems without /proc. */
 export function descriptors(): number | undefined {
   try {
     return readdirSync("/proc/self/fd").length;

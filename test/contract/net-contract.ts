@@ -1,6 +1,6 @@
 /**
- * What every implementation of the seam (src/net/types.ts) must do, as data:
- * each runtime's own test runner runs it.
+ * The requirements on every implementation of the seam (src/net/types.ts), as
+ * data. Each runtime's own test runner runs them.
  */
 
 import { aborts } from "./cases/aborts.ts";

@@ -1,7 +1,7 @@
 /**
- * Run by `deno test -A test/contract/net_deno_test.ts`. Bun would load it too
- * (it takes `_test.ts` for its own), and must not: its node:tls over a Duplex
- * knows no backpressure, and the cases about an unread peer then fill the
+ * Run by `deno test -A test/contract/net_deno_test.ts`. Bun would load it too,
+ * since `_test.ts` is one of its patterns, and must not. Its node:tls over a
+ * Duplex has no backpressure, so the cases about an unread peer would fill the
  * memory.
  */
 import process from "node:process";

@@ -101,7 +101,7 @@ describe("a bad request on the control socket", () => {
     ],
     ["deep nesting", `${"[".repeat(30_000)}\n`, notJson],
     ["1 MB", `{"command":"${"x".repeat(1e6)}"}\n`, "The request is larger than 64 KiB"],
-  ])("that is %s gets an error and harms nobody", async (_name, text, error) => {
+  ])("that is %s gets an error and harms no other client", async (_name, text, error) => {
     await using server = await started();
     expect(JSON.parse(await server.say(text))).toEqual({ success: false, error, code: "protocol" });
     expect(await askDaemon(net, server.path, { command: "list" })).toEqual({ said: "list" });
@@ -176,12 +176,57 @@ describe("a client of the control socket", () => {
     const slow = await server.dial();
     await slow.write(bytes('{"command":'));
     const silent = await server.dial();
-    // A unix socket has no RST: the test is that it ends without an answer.
+    // A unix socket has no RST. So this checks that it ends without a reply.
     expect(await Promise.all([slow, silent].map((conn) => read(conn).catch(() => "")))).toEqual([
       "",
       "",
     ]);
     expect(await askDaemon(net, server.path, { command: "status" })).toEqual({ said: "status" });
+  });
+
+  test("that rests gives its place to newer ones, and one that is served keeps it", async () => {
+    const release = Promise.withResolvers<void>();
+    const handle: ControlOptions["handle"] = async ({ command }) => {
+      if (command === "slow") await release.promise;
+      return command;
+    };
+    await using server = await started({ handle });
+    const slow = await server.dial();
+    await slow.write(bytes('{"command":"slow"}'));
+    const idle: Conn[] = [];
+    for (let i = 0; i < 150; i += 1) {
+      const conn = await server.dial();
+      await conn.write(bytes("{"));
+      idle.push(conn);
+    }
+    expect(await askDaemon(net, server.path, { command: "quick" })).toBe("quick");
+    // 64 places: the slow one's, and those of the last 63.
+    const left = await Promise.all(
+      idle.map(async (conn) => await Promise.race([ending(conn), later(50).then(() => "open")])),
+    );
+    expect(left.filter((state) => state === "open").length).toBeWithin(60, 64);
+    expect({ first: left[0] === "open", last: left.at(-1) === "open" }).toEqual({
+      first: false,
+      last: true,
+    });
+    release.resolve();
+    expect(await read(slow)).toBe('{"success":true,"data":"slow"}\n');
+    for (const conn of idle) conn.abort();
+  });
+
+  test("is told if all places are taken by requests under way", async () => {
+    const release = Promise.withResolvers<void>();
+    await using server = await started({
+      handle: async () => await release.promise.then(() => "done"),
+    });
+    const busy = Array.from({ length: 64 }, () =>
+      askDaemon(net, server.path, { command: "refresh" }),
+    );
+    await later(100);
+    const error = await failure(askDaemon(net, server.path, { command: "status" }));
+    expect(error.message).toBe("The daemon works on 64 requests; try again in a minute");
+    release.resolve();
+    expect(new Set(await Promise.all(busy))).toEqual(new Set(["done"]));
   });
 
   test("that does not take its reply is dropped", async () => {
@@ -227,6 +272,41 @@ describe("a client of the control socket", () => {
 });
 
 describe("startControlServer", () => {
+  test("lets every user ask if it is told so, and knows its own user", async () => {
+    const asked: string[] = [];
+    const handle: ControlOptions["handle"] = async (_request, rights) => void asked.push(rights);
+    await using server = await started({ readers: "all", handle });
+    expect(((await lstat(server.path)).mode & 0o777).toString(8)).toBe("666");
+    await askDaemon(net, server.path, { command: "status" });
+    expect(asked).toEqual(["all"]);
+  });
+
+  test("stays its group's where the system does not tell who has connected", async () => {
+    const blind = { ...net, userOf: async () => undefined };
+    const asked: string[] = [];
+    const handle: ControlOptions["handle"] = async (_request, rights) => void asked.push(rights);
+    await using server = await started({ net: blind, readers: "all", handle });
+    expect(((await lstat(server.path)).mode & 0o777).toString(8)).toBe("660");
+    await askDaemon(net, server.path, { command: "status" });
+    expect(asked).toEqual(["all"]);
+    expect(server.log.lines.filter((line) => line.startsWith("warn"))).toHaveLength(1);
+  });
+
+  test("answers a few strangers at once, and others without delay", async () => {
+    const strange = { ...net, userOf: async () => ({ uid: 12_345, groups: [12_345] }) };
+    await using server = await started({ net: strange, readers: "all" });
+    const idle = await Promise.all(Array.from({ length: 20 }, () => server.dial()));
+    await later(50);
+    expect(JSON.parse(await server.say('{"command":"status"}'))).toEqual({
+      success: false,
+      error: "Too many other users ask the daemon at the moment",
+      code: "refused",
+    });
+    for (const conn of idle) conn.close();
+    await later(50);
+    expect(await server.say('{"command":"status"}')).toContain('"success":true');
+  });
+
   test("leaves one socket of mode 0660 in its folder, and removes it at the end", async () => {
     await using folder = await temporaryFolder();
     const server = await started({ path: join(folder.path, "ngrokd.sock") });
@@ -269,7 +349,7 @@ describe("startControlServer", () => {
 });
 
 describe("startControlServer on a path that is in use", () => {
-  test("refuses where another daemon lives, tells its pid, and leaves it alone", async () => {
+  test("refuses if another daemon lives, names its pid, and leaves it alone", async () => {
     await using first = await started({ handle: async () => ({ pid: 4711, registered: true }) });
     const error = await failure(started({ path: first.path }));
     expect({ code: error.code, details: error.details }).toEqual({
@@ -283,14 +363,14 @@ describe("startControlServer on a path that is in use", () => {
     expect(await readdir(join(first.path, ".."))).toEqual(["ngrokd.sock"]);
   });
 
-  test("refuses if the Go program's daemon runs, which does not tell its pid", async () => {
+  test("refuses if the Go program's daemon runs, which does not report its pid", async () => {
     await using first = await started({ handle: async () => ({ registered: true }) });
     expect((await failure(started({ path: first.path }))).message).toBe(
       `Another daemon is already running on the control socket "${first.path}"`,
     );
   });
 
-  test("never touches what is not a socket", async () => {
+  test("never touches a file that is not a socket", async () => {
     await using folder = await temporaryFolder();
     const at = (name: string): string => join(folder.path, name);
     await writeFile(at("file"), "mine");
@@ -309,7 +389,7 @@ describe("startControlServer on a path that is in use", () => {
     expect(await readFile(at("file"), "utf8")).toBe("mine");
   });
 
-  test("says what is wrong with a path that cannot be", async () => {
+  test("names the fault of an impossible path", async () => {
     await using folder = await temporaryFolder();
     const missing = await failure(started({ path: join(folder.path, "no/such/s") }));
     expect({ code: missing.code, hint: missing.hint }).toEqual({
@@ -325,7 +405,7 @@ describe("startControlServer on a path that is in use", () => {
     ["is free", async () => undefined],
     ["has a dead socket", stale],
     ["has a dead socket whose takeover was cut short", cutShort],
-  ])("lets exactly one of ten win, where the path %s", async (_name, prepare) => {
+  ])("lets exactly one of ten win if the path %s", async (_name, prepare) => {
     for (let round = 0; round < 8; round += 1) {
       await using folder = await temporaryFolder();
       const path = join(folder.path, "s");
@@ -476,7 +556,7 @@ describe("askDaemon", () => {
     expect(
       (await failure(askDaemon(net, daemon.path, { command: "status" }, { signal }))).name,
     ).toBe("TimeoutError");
-    // Both connections were closed, as soon as the listener had them.
+    // Both connections were closed as soon as the listener had them.
     while (seen.length < 2) await later(5);
     expect((await Promise.all(seen)).length).toBe(2);
   });
@@ -484,7 +564,7 @@ describe("askDaemon", () => {
   test("names the group if the socket may not be used", async () => {
     await using daemon = await impostor(() => undefined);
     await chmod(daemon.path, 0);
-    // Root may use every socket, so it is another user meanwhile.
+    // Root may use every socket, so this runs as another user meanwhile.
     const user = process.geteuid?.() ?? 0;
     if (user === 0) process.seteuid?.(65534);
     const error = await failure(askDaemon(net, daemon.path, { command: "status" })).finally(() =>
@@ -498,8 +578,8 @@ describe("askDaemon", () => {
 });
 
 /**
- * A control server that replies with the request, on a path of its own by
- * default.
+ * A control server that replies with the request. By default it has its own
+ * path.
  */
 async function started(options: Partial<ControlOptions> = {}) {
   const folder = options.path === undefined ? await temporaryFolder() : undefined;
@@ -523,7 +603,7 @@ async function started(options: Partial<ControlOptions> = {}) {
     log,
     dial,
     stop,
-    /** Sends one request and closes our half; returns the whole answer. */
+    /** Sends one request and closes our half. Returns the whole reply. */
     async say(request: string | Uint8Array): Promise<string> {
       const conn = await dial();
       await conn.write(typeof request === "string" ? bytes(request) : request);
@@ -536,7 +616,7 @@ async function started(options: Partial<ControlOptions> = {}) {
   };
 }
 
-/** A program on a socket that is no daemon. */
+/** A program on a socket that is not a daemon. */
 async function impostor(onConn: (conn: Conn) => Promise<void> | void) {
   const folder = await temporaryFolder();
   const path = join(folder.path, "s");
@@ -550,9 +630,7 @@ async function impostor(onConn: (conn: Conn) => Promise<void> | void) {
   };
 }
 
-/**
- * A control server in a process of its own, which is stopped once it listens.
- */
+/** A control server in a separate process, which is stopped when it listens. */
 async function stoppedDaemon(path: string) {
   const child = Bun.spawn([process.execPath, join(import.meta.dirname, "stopped.child.ts"), path], {
     stdout: "pipe",
@@ -588,7 +666,7 @@ async function stale(path: string): Promise<void> {
   expect((await lstat(path)).isSocket()).toBe(true);
 }
 
-/** As after a kill -9 in the middle of a takeover. */
+/** The state after a kill -9 in the middle of a takeover. */
 async function cutShort(path: string): Promise<void> {
   await stale(path);
   await mkdir(`${path}.turn`);

@@ -26,14 +26,14 @@ const nothing = {
   unserved: [],
 };
 
-/** What changes, without all that would be served. */
+/** The changes, without the list of served endpoints. */
 const changesOf = (given: PreviewFacts) => {
   const { exposure: _, ...changes } = preview(given);
   return changes;
 };
 
 describe("preview", () => {
-  test("tells all that would be served as plain data", () => {
+  test("returns all endpoints to serve as plain data", () => {
     expect(JSON.parse(JSON.stringify(preview(facts()).exposure))).toEqual({
       doors: [{ id: "127.0.0.2:80", at: { ip: "127.0.0.2", port: 80 }, greet: "fixed" }],
       routes: [
@@ -54,11 +54,13 @@ describe("preview", () => {
         },
       ],
       addresses: ["127.0.0.2"],
+      asked: [],
+      zones: [],
       names: [{ host: "a.demo", ip: "127.0.0.2" }],
     });
   });
 
-  test("is empty where all is as ngrok lists it", () => {
+  test("is empty if the machine matches ngrok's list", () => {
     expect(changesOf(facts())).toEqual({ ...nothing, served: 1 });
   });
 
@@ -90,7 +92,7 @@ describe("preview", () => {
     });
   });
 
-  test("says that a hosts file must not be edited, where nothing else would change, too", () => {
+  test("says that a hosts file must not be edited, also if nothing else would change", () => {
     const changes = preview(facts({ hosts: "\xff\xfe1\x002\x007\x00" }));
     const refused = "it is UTF-16 text, which resolvers do not read; save it as plain text (UTF-8)";
     expect(changes).toMatchObject({
@@ -106,7 +108,7 @@ describe("preview", () => {
     expect(text.split("\n")).toContain(`! Cannot edit "/etc/hosts": ${refused}`);
   });
 
-  test("says what would not be served, and why", () => {
+  test("names the endpoints that it would not serve, with reasons", () => {
     const listed = [
       endpoint("ep_1", "http://a.demo"),
       endpoint("ep_2", "udp://b.demo:1"),
@@ -131,7 +133,7 @@ describe("preview", () => {
 });
 
 describe("identityPreview", () => {
-  test("tells a first registration from one that has to be completed", () => {
+  test("distinguishes a first registration from one to complete", () => {
     const now = new Date();
     expect(identityPreview({ kind: "none" }, now)).toMatchObject({ registration: "new" });
     expect(identityPreview({ kind: "unusable", reason: "there is no key" }, now)).toEqual({

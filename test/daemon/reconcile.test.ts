@@ -14,8 +14,8 @@ import { mapping, subnet } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
 import { echoing, endpoint, occupy } from "./support.ts";
 
-// High ports that the kernel does not hand out by itself, on addresses of this
-// file's own.
+// High ports that the kernel does not assign itself, on addresses that only
+// this file uses.
 const range = subnet("127.82.0.0/24");
 const a = endpoint("ep_a", "tcp://a.demo:18101");
 const b = endpoint("ep_b", "tcp://b.demo:18102");
@@ -126,7 +126,7 @@ describe("reconcile", () => {
 });
 
 describe("one bad thing stays one bad thing", () => {
-  test("what cannot be served is listed with its reason, and the rest is served", async () => {
+  test("an unusable endpoint is listed with its reason, and the rest is served", async () => {
     const { pass, hosts } = machine();
     const bad = [
       "https://*.demo",
@@ -138,7 +138,7 @@ describe("one bad thing stays one bad thing", () => {
     expect(told(await pass([...bad, a]))).toEqual([
       " unsupported: the endpoint has no URL",
       'http://localhost unsupported: "localhost" always means the local machine or network',
-      "https://*.demo unsupported: wildcard endpoints are not supported yet",
+      "https://*.demo unsupported: a wildcard needs dns.enabled: true, or its names in names.expand",
       "tcp://a.demo:18101 listening 127.82.0.1:18101",
       'tcp://api.ngrok.test:18101 unsupported: "api.ngrok.test" is a host that ngrokd itself must reach',
       'tcp://local\nhost:1 unsupported: the host name "local\\nhost" has a character that names do not have, or a hyphen at a label\'s end',
@@ -146,7 +146,7 @@ describe("one bad thing stays one bad thing", () => {
     expect(hosts()).toEqual({ "a.demo": "127.82.0.1" });
   });
 
-  test("a new name gets an address where nothing else listens on its port", async () => {
+  test("a new name gets an address without another listener on its port", async () => {
     const { pass, saved } = machine();
     const other = await occupy("127.82.0.1", 18101);
     expect(told(await pass([a, b]))).toEqual([
@@ -205,8 +205,7 @@ describe("one bad thing stays one bad thing", () => {
     });
     expect(hosts()).toEqual({ "a.demo": "127.82.0.1" });
     const address = saved()["b.demo"];
-    // It has an address now, and keeps it: nobody probes for another one at
-    // every pass.
+    // It has an address now and keeps it. Later passes probe for no other.
     await pass([a, b]);
     expect(saved()["b.demo"]).toBe(address);
     other.close();
@@ -227,7 +226,7 @@ describe("one bad thing stays one bad thing", () => {
     other.close();
   });
 
-  test("a name is written as long as one of its ports answers", async () => {
+  test("a name is written as long as one of its ports listens", async () => {
     const { pass, hosts } = machine({}, mapping({ "a.demo": "127.82.0.9" }));
     const other = await occupy("127.82.0.9", 18104);
     await pass([a, endpoint("ep_a2", "tcp://a.demo:18104")]);
@@ -297,8 +296,8 @@ interface Stage {
 }
 
 /**
- * A machine of its own: the real doors, and everything else kept in memory.
- * `events` has what was done.
+ * A separate machine: the real doors, and everything else in memory. `events`
+ * has the actions.
  */
 function machine(stage: Stage = {}, saved: Assignment = new Map(), saveFails?: Error) {
   const events: string[] = [];
@@ -353,7 +352,7 @@ function machine(stage: Stage = {}, saved: Assignment = new Map(), saveFails?: E
     hosts: () => Object.fromEntries(hosts),
     saved: () => Object.fromEntries(assignment) as Record<string, string>,
     pass: (listed: readonly ApiEndpoint[]) => reconcile([{ account: "default", listed }], world),
-    /** What an endpoint sends back. */
+    /** The reply of an endpoint. */
     async talk(host: string, port: number): Promise<string> {
       const conn = await net.dial({ host, port });
       await conn.write(bytes("hi"));

@@ -37,7 +37,7 @@ describe("serving", () => {
     expect(names()).toEqual(["shop.demo"]);
   });
 
-  test("gives a name to the first account, and tells the other why not", async () => {
+  test("gives a name to the first account, and gives the other the reason", async () => {
     const { serve } = await staged();
     await serve("home", [rival]);
     const { endpoints } = await serve("work", [shop]);
@@ -69,7 +69,7 @@ describe("serving", () => {
   });
 });
 
-/** Two accounts on a machine with a hosts file of its own. */
+/** Two accounts on a machine with its own hosts file. */
 async function staged() {
   const folder = mkdtempSync(join(tmpdir(), "ngrokd-serving-"));
   endings.push(async () => rmSync(folder, { recursive: true }));

@@ -201,6 +201,7 @@ test("jobs are named for settings that there are, and that a reload can take ove
       .map(({ key }) => key),
   ).toEqual([
     "server.cert_warn_days",
+    "server.health_hosts",
     "forward.open_timeout",
     "forward.idle_timeout",
     "forward.half_close_timeout",

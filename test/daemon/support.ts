@@ -20,7 +20,7 @@ export function doorway(url: string, at: string, id = "ep_1"): Doorway {
   };
 }
 
-/** An ingress behind which every endpoint sends back what it gets. */
+/** An ingress whose endpoints all send their input back. */
 export function echoing(): ForwardDeps {
   return {
     openTimeoutMs: 5000,

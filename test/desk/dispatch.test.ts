@@ -17,14 +17,14 @@ const state: State = {
   phase: "serving",
   reason: "",
   hint: "",
-  startedAt: at,
+  startedAt: { wall: at, steady: 0 },
   registration: {
     kind: "registered",
     operatorId: "k8sop_1",
     certificate: { notAfter: at, fingerprint256: "AB" },
   },
   ingress: "ingress.test:443",
-  lastPass: { at, ok: true, tookMs: 12, reason: "", hint: "" },
+  lastPass: { at: { wall: at, steady: 0 }, ok: true, tookMs: 12, reason: "", hint: "" },
   endpoints: [],
   warnings: [],
 };
@@ -44,7 +44,7 @@ const refresh = {
 };
 const report = certificateReport(refresh);
 
-/** A desk with these parts, and a list of what was asked of it. */
+/** A desk with these parts, and a list of the calls to it. */
 function deskWith(parts: Partial<Desk> = {}) {
   const asked: string[] = [];
   const log = memoryLog();
@@ -55,6 +55,7 @@ function deskWith(parts: Partial<Desk> = {}) {
       network,
       ingress: { hits: 0, misses: 0, retries: 0, dials: 0, ready: 0, patienceMs: 0 },
       limit: 500,
+      fileLimit: 1024,
       turnedAway: 0,
       schedule: { failures: 0, next: undefined },
       renewalTrouble: undefined,
@@ -114,6 +115,21 @@ describe("a request", () => {
     },
   );
 
+  test.each(operationNames)("for %s of a user who may read changes nothing", async (command) => {
+    const { dispatch, asked } = deskWith();
+    const change = operations[command].kind === "change";
+    const end = await dispatch({ command, args: ["key"] }, "read").then(
+      () => "answered",
+      ({ code, message }) => `${code}: ${message}`,
+    );
+    expect(end).toBe(
+      change
+        ? `permission: This user may ask the daemon, and not change it: "${command}" is refused`
+        : "answered",
+    );
+    expect(asked).toEqual([]);
+  });
+
   test("is answered as if arguments that its operation lacks were not there", async () => {
     const { dispatch } = deskWith();
     const reply = await dispatch({ command: "list", args: ["x", "--all"] });
@@ -151,14 +167,14 @@ describe("refresh", () => {
     expect((await refresh([end, "ok"])).passes).toBe(count);
   });
 
-  test("tells how the pass went, and is not ok without a registration", async () => {
+  test("returns the result of the pass, and is not ok without a registration", async () => {
     const { reply } = await refresh(["ok"]);
     expect(reply).toEqual({ ok: true, reason: "", hint: "", took_ms: 12, endpoint_count: 0 });
     const registering = await refresh(["ok"], { registration: { kind: "registering" } });
     expect(registering.reply).toMatchObject({ ok: false });
   });
 
-  test("tells why the daemon waits if there was no pass", async () => {
+  test("gives the reason for the wait if there was no pass", async () => {
     const { reply } = await refresh([], { lastPass: undefined, reason: "stopping", hint: "wait" });
     expect(reply).toEqual({
       ok: false,
@@ -204,7 +220,7 @@ describe("set-api-key", () => {
     expect(log.lines).toEqual(["info A new API key was set over the control socket"]);
   });
 
-  test("tells where the machine has moved, and what became of the old operator", async () => {
+  test("names the machine's new account, and the end of the old operator", async () => {
     const { dispatch, asked, log } = deskWith();
     const reply = await dispatch({ command: "set-api-key", args: ["K", "--switch-account"] });
     expect(reply).toBe(
@@ -214,7 +230,7 @@ describe("set-api-key", () => {
     expect(log.lines.at(-1)).toBe("info This machine has moved to the key's account. Bye.");
   });
 
-  test("tells why there is no registration yet", async () => {
+  test("gives the reason for a missing registration", async () => {
     const registration = { kind: "failed", reason: "no route" } as State["registration"];
     const { dispatch } = deskWith({ state: () => ({ ...state, registration }) });
     expect(await dispatch({ command: "set-api-key", args: ["K"] })).toBe(

@@ -9,12 +9,13 @@ const source = {
   ready: () => ({ ok: true, reason: "" }),
   status: () => ({}),
   metrics: async () => [],
+  hosts: () => [],
 };
 
 test("a taken port is logged once, and tried again until it is free", async () => {
   const other = await net.listen({ host, port: 18088 }, (conn) => conn.close());
   const log = memoryLog();
-  const health = createHealth(() => ({ host, port: 18088 }), source, log);
+  const health = createHealth(net, () => ({ host, port: 18088 }), source, log);
   await health.start();
   await health.start();
   expect({ url: health.url, trouble: health.trouble }).toEqual({
@@ -40,7 +41,7 @@ test("a taken port is logged once, and tried again until it is free", async () =
 test("starts and a move that overlap end with one server at the new address", async () => {
   let port = 18089;
   const log = memoryLog();
-  const health = createHealth(() => ({ host, port }), source, log);
+  const health = createHealth(net, () => ({ host, port }), source, log);
   const first = [health.start(), health.start()];
   port = 18090;
   await Promise.all([...first, health.move(), health.start()]);

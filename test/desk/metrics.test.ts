@@ -10,7 +10,7 @@ import { ip } from "../machine/support.ts";
 import { endpoint } from "./support.ts";
 
 describe("the metrics of the daemon", () => {
-  test("tell of the daemon what is known, and nothing of what is not", () => {
+  test("have the known facts of the daemon, and leave out the unknown ones", () => {
     const lines = text({
       state: state({ registration: { kind: "registering" }, lastPass: undefined }),
     });
@@ -43,7 +43,7 @@ describe("the metrics of the daemon", () => {
 });
 
 describe("the metrics of endpoints", () => {
-  test("tell all that an endpoint's meter has", () => {
+  test("have all counts of an endpoint's meter", () => {
     const meter = createMeter();
     Object.assign(meter, { active: 2, total: 9, bytesUp: 10, bytesDown: 20 });
     countError(meter, "dial");
@@ -117,7 +117,7 @@ describe("the metrics of endpoints", () => {
 });
 
 describe("the metrics of the process", () => {
-  test("tell of the pool, of the limits and of the sockets turned away", () => {
+  test("have the pool, the limits and the rejected sockets", () => {
     const lines = text({ limit: Number.POSITIVE_INFINITY, turnedAway: 4 }).filter((line) =>
       /^ngrokd_(pool|conn|sock)/.test(line),
     );
@@ -151,10 +151,10 @@ function state(more: Partial<State> = {}): State {
     phase: "serving",
     reason: "",
     hint: "",
-    startedAt: at,
+    startedAt: { wall: at, steady: 0 },
     registration: { kind: "registered", operatorId: "k8sop_1", certificate },
     ingress: "ingress.test:443",
-    lastPass: { at, ok: true, tookMs: 12, reason: "", hint: "" },
+    lastPass: { at: { wall: at, steady: 0 }, ok: true, tookMs: 12, reason: "", hint: "" },
     endpoints: [],
     warnings: [],
     ...more,

@@ -17,7 +17,7 @@ describe("the table of operations", () => {
     expect((await entry.of()).description).toBe(operations[name].summary);
   });
 
-  test("knows what only reads", () => {
+  test("knows the operations that only read", () => {
     const reads = operationNames.filter((name) => operations[name].kind === "read");
     expect(reads).toEqual(["status", "list", "health"]);
   });

@@ -4,12 +4,14 @@ import { configSchema } from "../../src/config/schema.ts";
 import { healthReply, healthStatus, listReply, statusReply } from "../../src/desk/replies.ts";
 import { healthSchema, listSchema, statusSchema } from "../../src/desk/reply-schemas.ts";
 import { createMeter } from "../../src/model/meter.ts";
+import { later } from "../../src/model/moment.ts";
 import { type Registration, readiness, type State } from "../../src/model/state.ts";
 import { version } from "../../src/version.ts";
 import { endpoint, meter, network, unusable } from "./support.ts";
 
-const started = new Date("2026-01-02T03:04:05Z");
-const now = new Date("2026-01-02T04:04:05.678Z");
+/** Since the start, somebody has set the clock by a month. */
+const started = { wall: new Date("2025-12-02T03:04:05Z"), steady: 1000 };
+const now = { wall: new Date("2026-01-02T04:04:05.678Z"), steady: 1000 + 3_600_678 };
 const loaded = {
   config: configSchema.parse({}),
   path: "/etc/ngrokd/config.yml",
@@ -17,7 +19,7 @@ const loaded = {
   proxy: { noProxy: "" },
 } as unknown as Loaded;
 const ingress = { hits: 8, misses: 2, retries: 1, dials: 12, ready: 3, patienceMs: 45_000 };
-const schedule = { failures: 2, next: new Date("2026-01-02T04:04:35Z") };
+const schedule = { failures: 2, next: later(now, 29_322) };
 const facts = {
   loaded,
   runtime: "bun",
@@ -25,6 +27,7 @@ const facts = {
   now,
   ingress,
   limit: 500,
+  fileLimit: 20_000,
   schedule,
   renewalTrouble: undefined,
 };
@@ -34,7 +37,7 @@ const registered: Registration = {
   operatorId: "k8sop_1",
   certificate: { notAfter: new Date("2026-01-12T16:04:05.678Z"), fingerprint256: "AB:CD" },
 };
-const ok = { at: now, ok: true, tookMs: 12, reason: "", hint: "" };
+const ok = { at: later(now, -12_345), ok: true, tookMs: 12, reason: "", hint: "" };
 const failed = { ...ok, ok: false, reason: "no route", hint: "wait" };
 
 function state(more: Partial<State> = {}): State {
@@ -51,7 +54,7 @@ function state(more: Partial<State> = {}): State {
 }
 
 describe("the reply to status", () => {
-  test("tells everything at once, as the protocol has it", () => {
+  test("has every field of the protocol at once", () => {
     const failures = { ...createMeter().errorsBy, dial: 1, reset: 2 };
     const busy = endpoint("a", {
       meter: meter({
@@ -85,7 +88,7 @@ describe("the reply to status", () => {
       reason: "",
       hint: "",
       registration: "registered",
-      start_time: "2026-01-02T03:04:05.000Z",
+      start_time: "2025-12-02T03:04:05.000Z",
       uptime_seconds: 3600.7,
       certificate: {
         not_after: "2026-01-12T16:04:05.678Z",
@@ -93,13 +96,21 @@ describe("the reply to status", () => {
         fingerprint: "AB:CD",
         renewal_trouble: null,
       },
-      last_poll: { time: "2026-01-02T04:04:05.678Z", ok: true, took_ms: 12, reason: "" },
+      last_poll: {
+        time: "2026-01-02T04:03:53.333Z",
+        seconds_ago: 12.3,
+        ok: true,
+        took_ms: 12,
+        reason: "",
+      },
       next_poll: "2026-01-02T04:04:35.000Z",
+      next_poll_seconds: 29.3,
       failed_polls: 2,
       endpoints: { listening: 1, failed: 1, unsupported: 1, draining: 0 },
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
       errors_by_kind: { dial: 1, tls: 0, header: 0, timeout: 0, reset: 2, limit: 0 },
       bytes: { up: 10, down: 20 },
+      files: { limit: 20_000 },
       pool: { ready: 3, hits: 8, misses: 2, retries: 1, dials: 12, idle_limit_seconds: 45 },
       config_path: "/etc/ngrokd/config.yml",
       hosts_path: "/etc/hosts",
@@ -129,17 +140,18 @@ describe("the reply to status", () => {
     expect(through("")).toEqual({ api: shown, ingress: shown });
     expect(through("ingress.test")).toEqual({ api: shown, ingress: "" });
     expect(through("api.test")).toEqual({ api: "", ingress: shown });
-    // Plain http is for this machine alone.
+    // Plain http is only for this machine.
     expect(through("", "http://127.0.0.1:1")).toEqual({ api: "", ingress: shown });
   });
 
-  test("has null for what is not there yet, and no time before the start", () => {
+  test("has null for missing values", () => {
     const reply = statusReply(
       state({ phase: "starting", registration: { kind: "registering" }, lastPass: undefined }),
       {
         ...facts,
         limit: Number.POSITIVE_INFINITY,
-        now: new Date(0),
+        now: started,
+        schedule: { failures: 0, next: undefined },
       },
     );
     expect(statusSchema.parse(reply)).toEqual(reply);
@@ -148,6 +160,8 @@ describe("the reply to status", () => {
       operator_id: "",
       certificate: null,
       last_poll: null,
+      next_poll: "",
+      next_poll_seconds: null,
       uptime_seconds: 0,
     });
     expect(reply.connections.limit).toBeNull();
@@ -191,7 +205,7 @@ describe("the reply to list", () => {
       errors: 4,
       refusedBy: { ERR_NGROK_3200: 3 },
       upgrade: { counts: [0, 0, 0, 4], sum: 0.03 },
-      lastActivity: now.getTime(),
+      lastActivity: now.wall.getTime(),
       lastError: "no",
     });
     const [item, ...more] = listReply(
@@ -209,6 +223,9 @@ describe("the reply to list", () => {
       ["local_listener", true],
       ["network_port", 0],
       ["listen_interface", "virtual"],
+      ["wildcard", false],
+      ["wildcard_suffix", ""],
+      ["shared_listener_key", ""],
       ["ip6", ""],
       ["proto", "http"],
       ["ids", ["ep_1", "ep_2"]],
@@ -224,7 +241,7 @@ describe("the reply to list", () => {
     ]);
   });
 
-  test("is what its clients read, whatever state endpoints are in", () => {
+  test("can be read by its clients, whatever the states of endpoints", () => {
     const reply = listReply(
       state({
         endpoints: [endpoint("a", { ids: [] }), endpoint("b", { state: "draining" }), unusable],
@@ -232,10 +249,34 @@ describe("the reply to list", () => {
     );
     expect(listSchema.parse(reply)).toEqual(reply);
     expect(reply).toMatchObject([
-      { id: "", local_listener: true, last_activity: "" },
-      { id: "ep_b", local_listener: false, last_activity: "" },
-      { id: "ep_w", local_listener: false, last_activity: "" },
+      { id: "", local_listener: true },
+      { id: "ep_b", local_listener: false },
+      { id: "ep_w", local_listener: false },
     ]);
+  });
+
+  test("has a time of the last activity or none, since Go reads no empty time", () => {
+    const [idle, used] = listReply(
+      state({ endpoints: [endpoint("a"), endpoint("b", { meter: meter({ lastActivity: 1 }) })] }),
+    );
+    expect(Object.keys(idle ?? {})).not.toContain("last_activity");
+    expect(used?.last_activity).toBe("1970-01-01T00:00:00.001Z");
+  });
+
+  test.each([
+    ["https://*.b.demo", true, "b.demo"],
+    ["tls://*.b.demo:8443", true, "b.demo"],
+    ["*.B.demo:80", true, "b.demo"],
+    ["https://*", true, ""],
+    ["https://a*.b.demo", false, ""],
+    ["https://a.demo", false, ""],
+    ["", false, ""],
+  ])("names the suffix of a wildcard as the Go program does: %j", (url, wildcard, suffix) => {
+    const [item] = listReply(state({ endpoints: [endpoint("w", { url })] }));
+    expect({ wildcard: item?.wildcard, suffix: item?.wildcard_suffix }).toEqual({
+      wildcard,
+      suffix,
+    });
   });
 });
 
@@ -306,7 +347,7 @@ describe("the body of /status", () => {
       total: 9,
       refused: 3,
       errors: 4,
-      lastActivity: now.getTime(),
+      lastActivity: now.wall.getTime(),
       lastError: "refused",
       bytesUp: 5,
     });
@@ -329,7 +370,7 @@ describe("the body of /status", () => {
       phase: "serving",
       uptime: "1h0m0s",
       uptime_seconds: 3600.7,
-      start_time: "2026-01-02T03:04:05.000Z",
+      start_time: "2025-12-02T03:04:05.000Z",
       endpoints: {
         ...Object.fromEntries(
           ["ep_1", "ep_2"].map((id) => [

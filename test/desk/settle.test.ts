@@ -9,26 +9,26 @@ const fine: State = {
   phase: "serving",
   reason: "",
   hint: "",
-  startedAt: at,
+  startedAt: { wall: at, steady: 0 },
   registration: {
     kind: "registered",
     operatorId: "k8sop_1",
     certificate: { notAfter: at, fingerprint256: "" },
   },
   ingress: "ingress:443",
-  lastPass: { at, ok: true, tookMs: 1, reason: "", hint: "" },
+  lastPass: { at: { wall: at, steady: 0 }, ok: true, tookMs: 1, reason: "", hint: "" },
   endpoints: [],
   warnings: [],
 };
 
-/** A state after these passes, and what the log said of each. */
+/** A state after these passes, and the log lines of each. */
 function after(
   results: readonly (PassResult | Resumption)[],
   from: State = fine,
 ): { state: State; told: string[][] } {
   let state = from;
   const told = results.map((result) => {
-    const { change, lines } = settled(state, result, { at, tookMs: 7 });
+    const { change, lines } = settled(state, result, { at: fine.startedAt, tookMs: 7 });
     state = { ...state, ...change };
     return lines.map(({ level, text }) => `${level} ${text}`);
   });
@@ -54,7 +54,7 @@ test("without an API key the daemon is not ready, and logs that once", () => {
     reason: "the last poll failed: there is no API key",
   });
   expect(told).toEqual([["warn There is no API key, so endpoints cannot be listed"], []]);
-  // A new key is no recovery of a failed poll.
+  // A new key is not a recovery from a failed poll.
   expect(after([{ kind: "ok", reconciled: nothing }], state)).toMatchObject({
     state: { phase: "serving" },
     told: [[]],
@@ -141,7 +141,7 @@ test.each([
   const { change } = settled(
     { ...fine, endpoints },
     { kind: "ok", reconciled: { endpoints, problems: [] } },
-    { at, tookMs: 7 },
+    { at: fine.startedAt, tookMs: 7 },
   );
   expect(change.phase).toBe(phase);
   expect(change.reason).toBe(phase === "serving" ? "" : "most endpoints cannot be served");

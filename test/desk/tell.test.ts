@@ -55,13 +55,13 @@ describe("changeLines", () => {
     ],
     ["no URL at all", [endpoint("a", { url: "" })], [], ["info an endpoint without a URL is gone"]],
   ] as [string, EndpointState[], EndpointState[], string[]][])(
-    "tells %s",
+    "reports %s",
     (_name, before, after, lines) => {
       expect(texts(before, after)).toEqual(lines);
     },
   );
 
-  test("tells many changes as numbers", () => {
+  test("reports many changes as numbers", () => {
     const many = Array.from({ length: 21 }, (_, i) => endpoint(`n${i}`));
     expect(texts([], many.slice(1)).length).toBe(20);
     expect(texts([], many)).toEqual([

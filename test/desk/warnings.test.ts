@@ -55,7 +55,7 @@ describe("the warnings of a status", () => {
     expect(warningsOf({ ...none, trust: ["trust"], hosts: "hosts" })).toEqual(["hosts", "trust"]);
   });
 
-  test("say what an insecure ingress means", () => {
+  test("explain the risk of an insecure ingress", () => {
     expect(warningsOf({ ...none, insecure: true })).toEqual([
       "server.insecure_skip_verify is on: the ingress is NOT verified, " +
         "and anyone on the network path can read and change every connection",

@@ -69,7 +69,7 @@ describe("judgeEnvironment", () => {
   test("has nothing to say of usual variables", () => {
     expect(judgeEnvironment({ PATH: "/bin", HTTPS_PROXY: "http://x" }, "daemon")).toEqual([]);
   });
-  test("warns of what was left out, and of what runs code; CAs of the API are ok", () => {
+  test("warns of left-out variables, and of those that run code; the API's CAs are ok", () => {
     const env = { NGROKD_LEFT_OUT: "BUN_OPTIONS", LD_PRELOAD: "/x", NODE_EXTRA_CA_CERTS: "/ca" };
     expect(judgeEnvironment(env, "command").map(({ level, text }) => [level, text])).toEqual([
       ["warning", "the command was started with BUN_OPTIONS, without effect"],
@@ -83,7 +83,7 @@ describe("judgeEnvironment", () => {
 });
 
 describe("judgePrivileges", () => {
-  test("only warns where something could not be read", () => {
+  test("only warns if a file could not be read", () => {
     expect(judgePrivileges(undefined, true)).toEqual([]);
     expect(judgePrivileges(0, false).map(({ level }) => level)).toEqual(["ok"]);
     expect(judgePrivileges(1000, false).map(({ level }) => level)).toEqual(["ok"]);
@@ -106,7 +106,7 @@ describe("judgeDaemon", () => {
     ]);
   });
 
-  test("tells one that is not there from one that we may not ask", () => {
+  test("distinguishes a missing daemon from one that we may not ask", () => {
     expect(
       judgeDaemon(failed(new NgrokdError("not-running", "No daemon", { hint: "start it" }))).map(
         said,
@@ -117,9 +117,9 @@ describe("judgeDaemon", () => {
 });
 
 describe("judgeSocket", () => {
-  test("minds what others may do, and nothing else", () => {
+  test("minds the rights of others, and nothing else", () => {
     const levels = (mode: number | undefined): string[] =>
-      judgeSocket("/s", mode).map(({ level }) => level);
+      judgeSocket("/s", mode, "group").map(({ level }) => level);
     const judged = {
       none: levels(undefined),
       "0600": levels(0o600),
@@ -134,12 +134,21 @@ describe("judgeSocket", () => {
       "0666": ["failure"],
       "0662": ["failure"],
     });
+    const readers = (mode: number, who: "group" | "all" | undefined): string[] =>
+      judgeSocket("/s", mode, who).map(said);
+    expect(readers(0o666, "all")).toEqual([
+      'ok: "/s" has the mode 0666: every user may ask, by `server.socket_read: all`',
+    ]);
+    expect(readers(0o660, "all")).toEqual(['ok: "/s" has the mode 0660']);
+    expect(readers(0o667, undefined)).toEqual([
+      'warning: "/s" has the mode 0667: every user may use it → that is right if `server.socket_read` is all',
+    ]);
   });
 });
 
 describe("judgeFiles", () => {
   const judged = (
-    fileLimit: number | undefined,
+    fileLimit: number | null,
     active: number,
     limit: number | null,
     listening = 1,
@@ -148,18 +157,24 @@ describe("judgeFiles", () => {
     const facts = status({
       connections: { ...connections, active, limit },
       endpoints: { ...endpoints, listening },
+      files: { limit: fileLimit },
     });
-    return judgeFiles({ uid: 0, fileLimit, openFiles: undefined, env: undefined }, facts)[0]?.level;
+    return judgeFiles({ uid: 0, openFiles: undefined, env: undefined }, facts)[0]?.level;
   };
   test.each([
-    [undefined, 0, null, undefined],
+    [null, 0, null, undefined],
     [65_536, 0, 1000, "ok"],
     [65_536, 801, 1000, "warning"],
     [65_536, 1000, 1000, "failure"],
     [1024, 0, 400, "warning"],
-    [Number.POSITIVE_INFINITY, 0, null, "ok"],
   ] as const)("limit %p, %p of %p connections: %p", (fileLimit, active, limit, level) => {
     expect(judged(fileLimit, active, limit)).toBe(level);
+  });
+  test("the limit is the daemon's own word, whoever asks", () => {
+    const told = (openFiles: number | undefined): string[] =>
+      judgeFiles({ uid: undefined, openFiles, env: undefined }, status()).map(said);
+    expect(told(undefined)).toEqual(["ok: at most 524288 files may be open"]);
+    expect(told(41)).toEqual(["ok: 41 of at most 524288 files are open"]);
   });
   test("a limit that so many listeners nearly use up is too small", () => {
     expect(judged(10_000, 0, 100, 5001)).toBe("warning");
@@ -167,7 +182,7 @@ describe("judgeFiles", () => {
 });
 
 describe("judgeProxy", () => {
-  test("tells the ways, and warns where the daemon takes others", () => {
+  test("names the proxies, and warns if the daemon uses others", () => {
     expect(said(judgeProxy({ api: "", ingress: "" }, undefined))).toBe(
       "ok: API and ingress are reached directly",
     );
@@ -185,7 +200,7 @@ describe("judgeProxy", () => {
 describe("judgeListener", () => {
   const at = (host: string, port: number) => ({ host, port, inode: "7" });
   const none = new Map<string, string>();
-  test("believes the kernel more than the daemon, where there is a list", () => {
+  test("trusts the kernel's list more than the daemon, if there is one", () => {
     expect(judgeListener("listeners", item("a"), [at("127.0.0.2", 80)], none).level).toBe("ok");
     expect(judgeListener("listeners", item("a"), [at("*", 80)], none).level).toBe("ok");
     expect(judgeListener("listeners", item("a"), undefined, none).level).toBe("ok");
@@ -206,7 +221,7 @@ describe("judgeListener", () => {
       "failure: http://a.demo: taken → every poll tries again",
     );
   });
-  test("takes what cannot be served, and what ends, for no failure", () => {
+  test("takes unusable and ending endpoints for no failure", () => {
     expect(
       judgeListener("listeners", item("a", { state: "unsupported", ip: "" }), [], none).level,
     ).toBe("warning");
@@ -218,7 +233,7 @@ describe("summed", () => {
   const levels = fc.array(fc.constantFrom("ok", "warning", "failure"), { maxLength: 40 });
   const made = (list: readonly string[]): Finding[] =>
     list.map((level, i) => ({ check: "names", level: level as "ok", text: `${i}`, fix: "" }));
-  test("is never longer than it may be, and never better than what it sums up", () => {
+  test("is never longer than allowed, and never better than its parts", () => {
     fc.assert(
       fc.property(levels, fc.integer({ min: 0, max: 5 }), (list, shown) => {
         const all = made(list);
@@ -260,7 +275,7 @@ describe("judgeState", () => {
   const levels = (more: Partial<StateFacts>, owners: number[] | undefined = [0]): string[] =>
     judgeState({ ...good, ...more }, owners).map(({ level }) => level);
 
-  test("is content with what the daemon makes", () => {
+  test("accepts the daemon's own files", () => {
     expect(levels({})).toEqual(["ok"]);
     expect(levels({ folder: file(0o755) })).toEqual(["ok"]);
     expect(levels({ key: file(0o600, 1000) }, [1000, 0])).toEqual(["ok"]);
@@ -277,7 +292,7 @@ describe("judgeState", () => {
       judgeState({ ...good, key: file(0o666, 7) }, undefined).map(({ level }) => level),
     ).toEqual(["ok"]);
   });
-  test("tells nothing yet from something unusable", () => {
+  test("distinguishes missing files from unusable ones", () => {
     expect(levels({ identity: { kind: "none" }, key: undefined })).toEqual(["warning"]);
     expect(levels({ identity: { kind: "unusable", reason: "it does not fit" } })).toEqual([
       "failure",
@@ -312,7 +327,7 @@ describe("judgeCertificate", () => {
     expect(lasting(-90, -1)[0]).toStartWith("failure: it expired on 2026-01-01 04:00 UTC");
     expect(lasting(1, 90)[0]).toStartWith("failure: it is not valid before 2026-01-03 04:00 UTC");
   });
-  test("tells why the daemon could not renew it", () => {
+  test("gives the reason of a failed renewal", () => {
     expect(lasting(-61, 29, "no route")[0]).toEndWith("→ the daemon could not renew it: no route");
   });
   test("leaves one that is not there, or cannot be read, to the state files", () => {
@@ -323,7 +338,7 @@ describe("judgeCertificate", () => {
 
 describe("judgeLeftovers", () => {
   const none = { temporary: [], interrupted: false, unread: [] };
-  test("names what there is", () => {
+  test("names the leftovers", () => {
     expect(judgeLeftovers(none, 0, "/etc/hosts").map(({ level }) => level)).toEqual(["ok"]);
     expect(judgeLeftovers({ ...none, unread: ["/x"] }, 0, "/etc/hosts").map(said)[0]).toContain(
       'not checked in "/x"',
@@ -352,7 +367,7 @@ describe("ngrok's API", () => {
   const key = parseApiKey("a-key-of-a-test");
   const noKey = parseApiKey("");
 
-  test("answers, also where it refuses the key", () => {
+  test("responds, even if it refuses the key", () => {
     expect(said(judgeApi(facts({})))).toBe('ok: "https://api.test" answered within 12 ms');
     expect(judgeApi(facts({ trial: failed(refused) })).level).toBe("ok");
     expect(
@@ -379,7 +394,7 @@ describe("ngrok's API", () => {
     expect(judgeKey(parseApiKey("short"), true, true, facts({})).level).toBe("failure");
   });
 
-  test("an operator is gone only where ngrok itself says so", () => {
+  test("an operator is gone only if ngrok itself says so", () => {
     const gone = (fromNgrok: boolean): Attempt<never> =>
       failed(new NgrokdError("not-found", "404", { details: { fromNgrok } }));
     expect(said(judgeOperator("k8sop_1", facts({ operator: gone(true) })))).toStartWith(
@@ -425,12 +440,12 @@ describe("the ingress", () => {
     address: "ingress.test:443",
     verified: true,
     dial: done({ subject: "CN=x", issuer: "CN=ngrok", fingerprint256: "AB" }, 12.3),
-    first: trial(done({ kind: "accepted" })),
+    first: trial(done({ kind: "accepted", notices: [] })),
     trials: [],
     ...more,
   });
 
-  test("tells who was met, and warns where nobody verified it", () => {
+  test("names the certificate's issuer, and warns if it was not verified", () => {
     expect(said(judgeIngress(facts({})))).toBe(
       'ok: "ingress.test:443" answered within 13 ms, certificate issued by "CN=ngrok"',
     );
@@ -446,7 +461,9 @@ describe("the ingress", () => {
     expect(judgeOurCertificate(facts({})).level).toBe("ok");
     expect(
       judgeOurCertificate(
-        facts({ first: trial(done({ kind: "refused", code: "ERR_NGROK_3200", message: "" })) }),
+        facts({
+          first: trial(done({ kind: "refused", code: "ERR_NGROK_3200", message: "", notices: [] })),
+        }),
       ).level,
     ).toBe("ok");
     expect(
@@ -457,7 +474,7 @@ describe("the ingress", () => {
         .level,
     ).toBe("warning");
     expect(judgeOurCertificate(facts({ first: undefined })).level).toBe("warning");
-    const other = trial(done({ kind: "accepted" }));
+    const other = trial(done({ kind: "accepted", notices: [] }));
     expect(
       judgeOurCertificate(
         facts({ first: trial(failed(new NgrokdError("aborted", "reset"))), trials: [other] }),
@@ -466,16 +483,31 @@ describe("the ingress", () => {
   });
 
   test("explains a refusal", () => {
-    const refusal = trial(done({ kind: "refused", code: "ERR_NGROK_8012", message: "it is down" }));
+    const refusal = trial(
+      done({ kind: "refused", code: "ERR_NGROK_8012", message: "it is down", notices: [] }),
+    );
     expect(said(judgeEndpointTrial("upgrade", refusal))).toBe(
       'failure: a.demo:80: ngrok refuses it with "it is down" (ERR_NGROK_8012) → ngrok\'s agent cannot reach the service behind the endpoint: is the service running?',
     );
     expect(
-      said(judgeEndpointTrial("upgrade", trial(done({ kind: "refused", code: "", message: "" })))),
+      said(
+        judgeEndpointTrial(
+          "upgrade",
+          trial(done({ kind: "refused", code: "", message: "", notices: [] })),
+        ),
+      ),
     ).toBe("failure: a.demo:80: ngrok refuses it without a reason");
-    expect(said(judgeEndpointTrial("upgrade", trial(done({ kind: "accepted" }, 4.2))))).toBe(
-      "ok: a.demo:80 was opened through ngrok within 5 ms",
+    const notices = ["your plan ends soon"];
+    const noted = trial(done({ kind: "refused", code: "ERR_NGROK_1", message: "no", notices }));
+    expect(said(judgeEndpointTrial("upgrade", noted))).toBe(
+      'failure: a.demo:80: ngrok refuses it with "no" (ERR_NGROK_1); ngrok says: your plan ends soon',
     );
+    expect(
+      said(judgeEndpointTrial("upgrade", trial(done({ kind: "accepted", notices }, 4.2)))),
+    ).toBe("ok: a.demo:80 was opened through ngrok within 5 ms; ngrok says: your plan ends soon");
+    expect(
+      said(judgeEndpointTrial("upgrade", trial(done({ kind: "accepted", notices: [] }, 4.2)))),
+    ).toBe("ok: a.demo:80 was opened through ngrok within 5 ms");
   });
 });
 

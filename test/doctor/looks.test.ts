@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import fc from "fast-check";
 import { findingsText } from "../../src/cli/findings-text.ts";
 import type { Attempt } from "../../src/doctor/attempt.ts";
-import { environmentIn, fileLimitIn, lookAtProcess } from "../../src/doctor/daemon-process.ts";
+import { environmentIn, lookAtProcess } from "../../src/doctor/daemon-process.ts";
 import { type Finding, ok, warning } from "../../src/doctor/finding.ts";
 import {
   type HostsFacts,
@@ -23,7 +23,7 @@ const failed: Attempt<never> = { ok: false, error: new NgrokdError("network", "n
 const section = "# BEGIN ngrokd managed section\n127.0.0.2\ta.demo\n# END ngrokd managed section\n";
 
 describe("hostsLines", () => {
-  test("tells our lines from others, in any case, without comments", () => {
+  test("distinguishes our lines from others, in any case, without comments", () => {
     const found = hostsLines(
       `127.0.0.1 localhost # x\n${section}10.0.0.1 b A.Demo c\r\nnonsense a.demo\n# 10.0.0.2 a.demo\n`,
     );
@@ -92,7 +92,7 @@ describe("judgeName", () => {
       'failure: "a.demo" does not resolve → remove line 1 (10.0.0.1) from "/tmp/h"',
     );
   });
-  test("blames the resolver's order where it is to blame", () => {
+  test("blames the resolver's order if that is the cause", () => {
     expect(judged(undefined, hosts(section, "dns"))).toContain('lacks "files"');
     expect(judged(["9.9.9.9"], hosts(section, "dns [NOTFOUND=return] files"))).toContain(
       'asks others before "files"',
@@ -141,18 +141,9 @@ describe("the kernel's list of sockets", () => {
 });
 
 describe("another process", () => {
-  test("its limit is read from Linux's own text", () => {
-    const line = "Max open files            1024                 524288               files";
-    expect(fileLimitIn(`Limit  Soft\n${line}\n`)).toBe(1024);
-    expect(
-      fileLimitIn("Max open files            unlimited            unlimited            files"),
-    ).toBe(Number.POSITIVE_INFINITY);
-    expect(fileLimitIn("")).toBeUndefined();
-  });
   test("one that is not there has no facts", async () => {
     expect(await lookAtProcess(2 ** 30)).toEqual({
       uid: undefined,
-      fileLimit: undefined,
       openFiles: undefined,
       env: undefined,
     });
@@ -183,7 +174,7 @@ describe("parseQuestion", () => {
       expect(parseQuestion(text).ok).toBe(false);
     },
   );
-  test("takes any text, and what it takes is a name and a port", () => {
+  test("accepts any text, and returns a name and a port or a reason", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.webUrl()), (text) => {
         const question = parseQuestion(text);

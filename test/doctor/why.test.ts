@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ListItem } from "../../src/desk/reply-schemas.ts";
 import type { ApiFacts } from "../../src/doctor/api-findings.ts";
+import { judgeAddress } from "../../src/doctor/by-address.ts";
 import type { Finding } from "../../src/doctor/finding.ts";
 import { judgeUnknown, meantBy, parseQuestion, type Question } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
@@ -57,6 +58,36 @@ describe("meantBy", () => {
   });
 });
 
+describe("judgeAddress", () => {
+  const judged = (text: string, more: Partial<ListItem> = {}): string => {
+    const finding = judgeAddress(asked(text), item("one", more));
+    return finding === undefined ? "" : `${finding.level}: ${finding.text} → ${finding.fix}`;
+  };
+
+  test("says that a request to an address has it as its Host, and the way around", () => {
+    expect(judged("127.0.0.2")).toBe(
+      'warning: a request to 127.0.0.2 has the address as its Host, and not "one.demo" → use the name; if that is impossible, `curl --resolve one.demo:80:127.0.0.2 http://one.demo/`',
+    );
+    expect(judged("http://127.0.0.2:18901/x", { port: 18901 })).toEndWith(
+      "`curl --resolve one.demo:18901:127.0.0.2 http://one.demo:18901/`",
+    );
+  });
+
+  test("says the same of the server's name in TLS", () => {
+    expect(judged("127.0.0.2:443", { port: 443, proto: "https" })).toBe(
+      'warning: a request to 127.0.0.2 has the address as its Host, and not "one.demo"; TLS does not name it either (SNI) → use the name; if that is impossible, `curl --resolve one.demo:443:127.0.0.2 https://one.demo/`',
+    );
+    expect(judged("127.0.0.2:443", { port: 443, proto: "tls" })).toBe(
+      'warning: a TLS connection to 127.0.0.2 does not name "one.demo" (SNI) → use the name, or give it to the program as the server\'s name',
+    );
+  });
+
+  test("says nothing of a name, nor of plain TCP", () => {
+    expect(judged("one.demo")).toBe("");
+    expect(judged("127.0.0.2:5432", { port: 5432, proto: "tcp" })).toBe("");
+  });
+});
+
 describe("judgeUnknown", () => {
   const bound = (...urls: string[]): ApiFacts["bound"] => ({
     ok: true,
@@ -75,14 +106,14 @@ describe("judgeUnknown", () => {
   const gone =
     "failure: one.demo:18901 is gone from ngrok's list, and its last connections are ending → if it is needed,";
 
-  test("says of what only drains that it is gone, whatever else has the name", () => {
+  test("reports a draining endpoint as gone, whatever else has the name", () => {
     expect(judged("one.demo", [draining])).toStartWith(gone);
     expect(judged("one.demo:18901", [draining], unasked)).toStartWith(gone);
     expect(judged("127.0.0.2", [draining])).toStartWith(gone);
     expect(judged("one.demo:18901", [draining, item("one")])).toStartWith(gone);
   });
 
-  test("sends to the new address where an endpoint has moved", () => {
+  test("names the new address of an endpoint that has moved", () => {
     expect(judged("127.0.0.2", [draining, item("one", { port: 18901, ip: "127.0.0.9" })])).toBe(
       "failure: one.demo:18901 has moved to 127.0.0.9, and its last connections to 127.0.0.2 are ending → connect by the name",
     );
@@ -97,7 +128,7 @@ describe("judgeUnknown", () => {
     );
   });
 
-  test("asks for a poll where ngrok lists it by now, also what cannot be served", () => {
+  test("asks for a poll if ngrok lists it now, even if it cannot be served", () => {
     const poll =
       "failure: ngrok lists it, and the daemon has not seen it yet → run `ngrokd refresh`";
     expect(judged("one.demo:18901", [draining], bound("tcp://one.demo:18901"))).toBe(poll);
@@ -105,7 +136,7 @@ describe("judgeUnknown", () => {
     expect(judged("b.demo", [], bound("udp://b.demo:53"))).toBe(poll);
   });
 
-  test("guesses at what was meant among what is there", () => {
+  test("suggests a similar name from the list", () => {
     expect(judged("oen.demo", [item("one")])).toEndWith('→ did you mean "one.demo"?');
     expect(judged("oen.demo", [draining])).toContain("with the binding `kubernetes`?");
     expect(judged("oen.demo", [], unasked)).toContain("(ngrok's API could not be asked)");

@@ -268,8 +268,8 @@ describe("allocate, for any history of names", () => {
             range,
             avoid,
           });
-          // A name that failed may get an address while others are gone. If
-          // none failed, each has its own again.
+          // A failed name may get an address while others are gone. If none
+          // failed, each has its own again.
           if (once.failed.size === 0)
             expect(new Map(back.assignment)).toEqual(new Map(once.assignment));
         },

@@ -1,13 +1,14 @@
 import { describe, expect, test } from "bun:test";
-import { type ExposureInput, expose } from "../../src/exposure/expose.ts";
+import { type ExposureInput, expose, type NamesBelow } from "../../src/exposure/expose.ts";
 import type { Exposure } from "../../src/exposure/exposure.ts";
 import { endpoint } from "../daemon/support.ts";
-import { ip, mapping, subnet } from "../machine/support.ts";
+import { host, ip, mapping, subnet } from "../machine/support.ts";
 
 const on = (text: string) => ({ kind: "loopback", range: subnet(text) }) as const;
 const http = endpoint("ep_1", "http://a.demo");
 const https = endpoint("ep_2", "https://a.demo");
 const other = endpoint("ep_3", "tcp://b.demo:5432");
+const anyTeam = endpoint("ep_9", "https://*.team.demo");
 
 describe("expose", () => {
   test("gives each name an address, and each binding a door with one route", () => {
@@ -48,7 +49,7 @@ describe("expose", () => {
     ]);
   });
 
-  test("leaves out what is forbidden or cannot be served, with the reason", () => {
+  test("leaves out forbidden and unusable endpoints, with the reason", () => {
     const policy = {
       forbidden: (host: string) => (host === "b.demo" ? "it is ours" : undefined),
     };
@@ -58,6 +59,75 @@ describe("expose", () => {
     expect(unserved).toMatchObject([
       { kind: "unsupported", id: "ep_4", url: "udp://c.demo:1" },
       { kind: "unsupported", id: "ep_3", url: "tcp://b.demo:5432", reason: "it is ours" },
+    ]);
+  });
+
+  test("has no names below a wildcard unless they are asked for or listed", () => {
+    const { exposure, unserved, wildcards } = expose(input([anyTeam, http]));
+    expect(namesOf(exposure)).toEqual({ "a.demo": "127.0.0.2" });
+    expect({ zones: exposure.zones, asked: exposure.asked, wildcards }).toEqual({
+      zones: [],
+      asked: [],
+      wildcards: [],
+    });
+    expect(unserved).toMatchObject([{ id: "ep_9", url: "https://*.team.demo" }]);
+  });
+
+  test("gives a name below a wildcard an address of its own, and the hosts file none", () => {
+    const below = namesBelow({ asked: ["x.team.demo", "y.other.demo", "team.demo"] });
+    const { exposure, unserved } = expose(input([anyTeam, http], { below }));
+    expect(doorsOf(exposure)).toEqual({
+      "127.0.0.2:80": "default http://a.demo",
+      "127.0.0.3:443": "default https://*.team.demo",
+    });
+    expect(hostsOf(exposure)).toEqual(["a.demo:80", "x.team.demo:443"]);
+    expect(namesOf(exposure)).toEqual({ "a.demo": "127.0.0.2" });
+    expect(exposure.asked).toEqual([{ host: host("x.team.demo"), ip: ip("127.0.0.3") }]);
+    expect(exposure.zones).toEqual([host("team.demo")]);
+    expect(unserved).toEqual([]);
+  });
+
+  test("puts listed names below a wildcard into the hosts file, also without DNS", () => {
+    const below = namesBelow({ onDemand: false, asked: [], expanded: ["x.team.demo"] });
+    const { exposure, unserved } = expose(input([anyTeam], { below }));
+    expect(namesOf(exposure)).toEqual({ "x.team.demo": "127.0.0.2" });
+    expect({ asked: exposure.asked, zones: exposure.zones, unserved }).toEqual({
+      asked: [],
+      zones: [],
+      unserved: [],
+    });
+  });
+
+  test("lets an exact name win, and at each port the longest wildcard", () => {
+    const below = namesBelow({ asked: ["x.deep.team.demo", "exact.team.demo"] });
+    const listed = [
+      anyTeam,
+      endpoint("ep_8", "http://*.team.demo"),
+      endpoint("ep_7", "https://*.deep.team.demo"),
+      endpoint("ep_6", "tcp://exact.team.demo:1"),
+    ];
+    expect(doorsOf(expose(input(listed, { below })).exposure)).toEqual({
+      "127.0.0.2:1": "default tcp://exact.team.demo:1",
+      "127.0.0.3:443": "default https://*.deep.team.demo",
+      "127.0.0.3:80": "default http://*.team.demo",
+    });
+  });
+
+  test("serves a wildcard for the first account, and no forbidden zone or name", () => {
+    const policy = {
+      forbidden: (name: string) => (name === "no.team.demo" ? "it is ours" : undefined),
+      forbiddenZone: (zone: string) => (zone === "bad.demo" ? "it is a zone of ours" : undefined),
+    };
+    const below = namesBelow({ asked: ["no.team.demo", "x.team.demo", "x.bad.demo"] });
+    const accounts = [
+      { account: "work", listed: [anyTeam, endpoint("ep_8", "https://*.bad.demo")] },
+      { account: "home", listed: [endpoint("ep_7", "http://*.team.demo")] },
+    ];
+    const { exposure, unserved } = expose({ ...input([], { policy, below }), accounts });
+    expect(doorsOf(exposure)).toEqual({ "127.0.0.2:443": "work https://*.team.demo" });
+    expect(unserved).toMatchObject([
+      { id: "ep_8", reason: "it is a zone of ours" },
+      { id: "ep_7", reason: 'the account "work" serves a wildcard of this name' },
     ]);
   });
 
@@ -118,3 +188,20 @@ const doorsOf = ({ doors, routes }: Exposure): Record<string, string> =>
 
 const namesOf = ({ names }: Exposure): Record<string, string> =>
   Object.fromEntries(names.map(({ host, ip }) => [host, ip]));
+
+const hostsOf = ({ routes }: Exposure): string[] =>
+  routes.map(({ target }) => `${target.binding.host}:${target.binding.port}`);
+
+const namesBelow = ({
+  onDemand = true,
+  asked,
+  expanded = [],
+}: {
+  onDemand?: boolean;
+  asked: readonly string[];
+  expanded?: readonly string[];
+}): NamesBelow => ({
+  onDemand,
+  asked: new Set(asked.map(host)),
+  expanded: new Set(expanded.map(host)),
+});

@@ -14,11 +14,11 @@ describe("plan", () => {
     expect(steps([], [])).toEqual(nothing);
   });
 
-  test("opens what is missing", () => {
+  test("opens missing doors", () => {
     expect(steps([a80, b80], [a80])).toEqual({ ...nothing, open: [b80] });
   });
 
-  test("closes what is not wanted", () => {
+  test("closes unwanted doors", () => {
     expect(steps([a80], [a80, a443])).toEqual({ ...nothing, close: ["127.0.0.2:443"] });
   });
 
@@ -47,7 +47,7 @@ describe("plan", () => {
     expect(steps([changed], [a80])).toEqual({ ...nothing, reroute: [changed] });
   });
 
-  test("leaves alone what is right", () => {
+  test("leaves correct doors alone", () => {
     const equal = doorway("http://a.demo", "127.0.0.2");
     expect(steps([equal, a443, b80], [b80, a443, a80])).toEqual(nothing);
   });
@@ -62,7 +62,7 @@ describe("plan", () => {
     expect(present.lookUps).toBe(1000);
   });
 
-  test("leads to what is wanted, and then has no steps left", () => {
+  test("leads to the wanted doors, and then has no steps left", () => {
     const anywhere = fc
       .record({
         host: fc.constantFrom("a", "b", "c"),

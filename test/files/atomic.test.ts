@@ -40,7 +40,7 @@ describe("writeFileAtomic", () => {
     expect(await readFile(path, "utf8")).toBe("new");
   });
 
-  test.skipIf(!isRoot)("does not tell root to be root", async () => {
+  test.skipIf(!isRoot)("does not advise root to become root", async () => {
     await using folder = await temporaryFolder();
     const theirs = join(folder.path, "theirs");
     await mkdir(theirs);

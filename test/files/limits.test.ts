@@ -10,7 +10,7 @@ import { readLimited } from "../../src/files/limited.ts";
 const folder = (): Promise<string> => mkdtemp(join(tmpdir(), "ngrokd-limits-"));
 
 describe("a file that is read whole", () => {
-  test("has 128 MiB at most, or less where its reader says so", async () => {
+  test("has at most 128 MiB, or the lower limit of its reader", async () => {
     const path = join(await folder(), "state.json");
     await writeFile(path, "12345");
     expect(await readFileIfThere(path, 5)).toBe("12345");
@@ -22,7 +22,7 @@ describe("a file that is read whole", () => {
     await expect(readFileIfThere(path)).rejects.toMatchObject({ code: "state" });
   });
 
-  test("is no pipe, which nobody may ever write to", async () => {
+  test("is not a pipe, which may never have a writer", async () => {
     const path = join(await folder(), "pipe");
     execFileSync("/usr/bin/mkfifo", [path]);
     await expect(readFileIfThere(path)).rejects.toMatchObject({

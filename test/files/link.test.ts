@@ -16,7 +16,7 @@ async function scene(): Promise<{ link: string; target: string; folder: string; 
 }
 
 describe("a file that is a symbolic link", () => {
-  test("is written where the link leads, also if there is no file yet", async () => {
+  test("is written at the link's target, even if there is no file yet", async () => {
     const { link, target } = await scene();
     expect(await linkedFile(link)).toBe(target);
     await writeFile(target, "old");

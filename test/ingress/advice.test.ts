@@ -6,6 +6,8 @@ test.each([
   ["ERR_NGROK_715", "wait one"],
   ["715", "wait one"],
   ["ERR_NGROK_3200", "start its agent"],
+  ["ERR_NGROK_28000", "reads the identity of a Kubernetes pod"],
+  ["ERR_NGROK_28001", "wants the identity of a Kubernetes pod"],
 ])("a refusal with %s comes with advice", (code, said) => {
   expect(refusalAdvice(code)).toContain(said);
 });

@@ -4,15 +4,15 @@ import { createDemand } from "../../src/ingress/demand.ts";
 const limits = { dialMs: 5, min: 1, max: 32 };
 
 describe("demand", () => {
-  test("is the minimum while nobody asks", () => {
+  test("is the minimum without clients", () => {
     expect(createDemand().target(1e6, limits)).toBe(1);
     expect(createDemand().target(0, { ...limits, min: 0 })).toBe(0);
   });
 
-  test("is what arrives during two dials, where that is steady", () => {
+  test("is the number of arrivals during two dials, if they are steady", () => {
     const demand = createDemand();
-    // 400 a second for ten seconds, dials of 100 ms: 80 arrive meanwhile; 200
-    // ms alone see 80 as well.
+    // 400 a second for ten seconds, dials of 100 ms: 80 arrive during two
+    // dials. The largest burst of 200 ms is 80, too.
     for (let now = 0; now < 10_000; now += 2.5) demand.note(now);
     expect(demand.target(10_000, { dialMs: 100, min: 1, max: 1000 })).toBeWithin(76, 84);
   });
@@ -31,7 +31,7 @@ describe("demand", () => {
     expect(demand.target(60, { ...limits, max: 0, min: 0 })).toBe(0);
   });
 
-  test("forgets after ten seconds, also when nobody asked in between", () => {
+  test("forgets after ten seconds, also without arrivals in between", () => {
     const demand = createDemand();
     for (let i = 0; i < 20; i += 1) demand.note(50);
     expect(demand.target(9900, limits)).toBe(20);

@@ -12,7 +12,7 @@ const target = { host: "hello.demo", port: 80 };
 const patience = (): AbortSignal => new AbortController().signal;
 
 describe("upgrade", () => {
-  test("finds the answer and the stream's first bytes in any cut of what arrives", async () => {
+  test("finds the answer and the stream's first bytes, however they are cut", async () => {
     const cuts = fc.array(fc.nat({ max: 80 }), { maxLength: 6 });
     await fc.assert(
       fc.asyncProperty(
@@ -35,7 +35,7 @@ describe("upgrade", () => {
             notices: ["mind the gap"],
             fate: "open",
           });
-          // The bytes behind the response are still to be read.
+          // The bytes after the response are still to be read.
           const rest: Uint8Array[] = [];
           for (let chunk = await conn.read(); chunk !== null; chunk = await conn.read())
             rest.push(chunk);
@@ -53,7 +53,7 @@ describe("upgrade", () => {
     ]);
   });
 
-  test("answers a refusal as a value, and lets go of the connection", async () => {
+  test("returns a refusal as a value, and lets go of the connection", async () => {
     const conn = scripted([refused("ERR_NGROK_3200", "offline")], "silence");
     const opened = await upgrade(conn, target, patience());
     expect(opened).toEqual({
@@ -63,6 +63,19 @@ describe("upgrade", () => {
       notices: [],
     });
     expect(conn.fate).toBe("closed");
+  });
+
+  test("takes an empty answer for a yes, and keeps the bytes behind it", async () => {
+    const conn = scripted([Buffer.of(0, 0), bytes("220 ready")], "FIN");
+    const opened = await upgrade(conn, target, patience());
+    expect({ ...opened, conn: conn.fate }).toEqual({
+      kind: "accepted",
+      endpointId: "",
+      proto: "",
+      notices: [],
+      conn: "open",
+    });
+    expect(await read(conn)).toBe("220 ready");
   });
 
   test.each([
@@ -80,19 +93,13 @@ describe("upgrade", () => {
       /closed the connection in the middle of its answer/,
     ],
     [
-      "an answer that says neither",
-      [Buffer.of(0, 0)],
-      "protocol",
-      /sent an invalid answer for "hello.demo": the answer neither accepts nor refuses/,
-    ],
-    [
       "an answer that is no protobuf",
       [Buffer.of(2, 0, 0xff, 0xff)],
       "protocol",
       /sent an invalid answer for "hello.demo": its 2 bytes/,
     ],
   ] as const)(
-    "rejects where the ingress sends %s and closes",
+    "rejects if the ingress sends %s and closes",
     async (_name, chunks, code, message) => {
       const conn = scripted(chunks, "FIN");
       const error = await failure(upgrade(conn, target, patience()));
@@ -179,7 +186,7 @@ describe("createIngress, over real TLS", () => {
     ]);
   });
 
-  test("looks at its settings anew for every connection", async () => {
+  test("reads its settings again for every connection", async () => {
     await using ingress = await fakeIngress((conn) => conn.write(accepted()));
     const { ca: right, ...rest } = ingress.settings;
     const wrong = [(await rootCa("Another")).cert];
@@ -194,13 +201,14 @@ describe("createIngress, over real TLS", () => {
     if (opened.kind === "accepted") opened.conn.abort();
   });
 
-  test("says that it is our certificate where the ingress refuses that", async () => {
+  test("names our certificate as the cause if the ingress refuses it", async () => {
     await using ingress = await fakeIngress(() => undefined);
     const foreign = await issue(await rootCa("Another"), "operator", { usage: ["client"] });
     const error = await failure(
       createIngress(net, () => ({ ...ingress.settings, ...foreign })).open(target, patience()),
     );
-    // Which of the three depends on how the server's TLS hangs up.
+    // The way in which the server's TLS closes decides which of the three it
+    // is.
     expect(error.message).toMatch(
       /^The ingress (?:refused our client certificate: |closed the connection without an answer|reset the connection)/,
     );
@@ -224,7 +232,7 @@ describe("createIngress, over real TLS", () => {
     expect(await seen.promise).toBe("aborted");
   });
 
-  test("passes on what its settings throw, and what a dial meets", async () => {
+  test("passes on the errors of its settings and of a dial", async () => {
     const cannot = createIngress(net, () => {
       throw new Error("not registered");
     });
@@ -240,7 +248,7 @@ describe("createIngress, over real TLS", () => {
 });
 
 describe("the trouble of an ingress", () => {
-  /** Accepts, and says nothing, as where a firewall swallows what follows. */
+  /** Accepts and sends no byte, as with a firewall that drops the packets. */
   async function silence() {
     const conns: Conn[] = [];
     const listener = await net.listen(
@@ -262,7 +270,7 @@ describe("the trouble of an ingress", () => {
     return limit.signal;
   };
 
-  test("is told where a dial runs out of time, and not where it is given up or had none", async () => {
+  test("is reported if a dial runs out of time, and not if it is cancelled or had none", async () => {
     await using ingress = await fakeIngress(() => undefined);
     using swallowed = await silence();
     const tried = createIngress(net, () => ({ ...ingress.settings, port: swallowed.port }));
@@ -298,8 +306,8 @@ describe("the trouble of an ingress", () => {
 });
 
 /**
- * What a rejection is; most of them are NgrokdErrors, and those of a signal
- * whatever the caller chose.
+ * The error of a rejection. It is an NgrokdError in most cases. For a signal it
+ * is any value of the caller.
  */
 async function failure(work: Promise<unknown>): Promise<NgrokdError> {
   return (await work.then(

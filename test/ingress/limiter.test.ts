@@ -23,7 +23,7 @@ describe("createLimiter", () => {
     expect(started).toEqual([0, 1, 2, 3, 4]);
   });
 
-  test("gives the place back where the work fails", async () => {
+  test("gives the place back if the work fails", async () => {
     const limiter = createLimiter(1);
     await expect(limiter.run(() => Promise.reject(new Error("no")))).rejects.toThrow("no");
     expect(await limiter.run(async () => "next")).toBe("next");

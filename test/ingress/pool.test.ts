@@ -3,7 +3,7 @@ import { createPool, type PoolLimits, type PoolOptions } from "../../src/ingress
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Conn } from "../../src/net/types.ts";
 
-/** A connection whose end is in the test's hand. */
+/** A connection whose end the test controls. */
 interface Fake extends Conn {
   readonly name: number;
   readonly reading: PromiseWithResolvers<Uint8Array | null>;
@@ -58,7 +58,7 @@ const poolOf = (limits: PoolLimits = usual, dial?: PoolOptions["dial"]) =>
       (async () => (failing ? Promise.reject(new NgrokdError("network", "refused")) : fake())),
   });
 
-/** Lets time pass, and everything that it makes happen. */
+/** Lets time pass, and runs the work that it causes. */
 async function pass(ms: number): Promise<void> {
   for (let left = ms; left >= 0; left -= 5) {
     for (let turn = 0; turn < 8; turn += 1) await Promise.resolve();
@@ -88,7 +88,7 @@ describe("createPool", () => {
     pool.close();
   });
 
-  test("dials nothing where it is turned off", async () => {
+  test("dials nothing if it is off", async () => {
     const pool = poolOf({ min: 0, max: 0, idleTimeoutMs: 60_000 });
     pool.prepare();
     expect(pool.take()).toBeUndefined();
@@ -155,7 +155,7 @@ describe("createPool", () => {
 });
 
 describe("the patience of a pool", () => {
-  test("replaces what has been ready for too long", async () => {
+  test("replaces connections that were ready for too long", async () => {
     const pool = poolOf();
     pool.prepare();
     await pass(5);
@@ -164,7 +164,7 @@ describe("the patience of a pool", () => {
     pool.close();
   });
 
-  test("drops what the ingress has closed, and learns how patient it is", async () => {
+  test("drops connections that the ingress closes, and learns its idle time", async () => {
     const pool = poolOf();
     pool.prepare();
     await pass(10_000);
@@ -175,7 +175,7 @@ describe("the patience of a pool", () => {
     pool.close();
   });
 
-  test("grows patient again where the ingress was not impatient but restarted", async () => {
+  test("keeps connections longer again if the ingress had only restarted", async () => {
     const pool = poolOf();
     pool.prepare();
     await pass(1000);
@@ -194,7 +194,7 @@ describe("the patience of a pool", () => {
     pool.prepare();
     await pass(1000);
     made[0]?.reading.resolve(null);
-    // The seven others are over at once, and were of another time.
+    // The other seven end at once, since they are from an earlier time.
     await pass(1100);
     expect(pool.patienceMs).toBe(2000);
     pool.close();
@@ -241,7 +241,7 @@ describe("the setbacks of a pool", () => {
     pool.close();
   });
 
-  test("rests no longer once somebody else's dial has succeeded", async () => {
+  test("ends its rest when another dial has succeeded", async () => {
     failing = true;
     const pool = poolOf();
     pool.prepare();
@@ -260,7 +260,7 @@ describe("the setbacks of a pool", () => {
     ["is closed", null, undefined],
     ["breaks with an alert", new NgrokdError("tls", "no certificate of ours"), "tls"],
   ])(
-    "knows how many in a row the ingress would not have, where each %s, until one lasts",
+    "counts the connections in a row of which each %s, until one lasts",
     async (_how, end, code) => {
       let hangs = true;
       const pool = poolOf({ ...usual, min: 1 }, async () => {
@@ -314,7 +314,7 @@ describe("the setbacks of a pool", () => {
 });
 
 describe("a pool whose settings change", () => {
-  test("starts anew when it is told that everything is another now", async () => {
+  test("starts again if all settings change", async () => {
     const pool = poolOf();
     pool.prepare();
     await pass(5);
@@ -324,7 +324,7 @@ describe("a pool whose settings change", () => {
     pool.close();
   });
 
-  test("does not keep what was dialled for the old settings", async () => {
+  test("does not keep connections of the old settings", async () => {
     const gate = Promise.withResolvers<Conn>();
     const dials: (() => Promise<Conn>)[] = [() => gate.promise, () => gate.promise];
     const pool = poolOf(usual, () => (dials.shift() ?? (async () => fake()))());

@@ -252,7 +252,7 @@ describe("installTrust with a certificate that is there or another's", () => {
     expect(await readdir(folder.path)).toEqual(["ca.pem"]);
   });
 
-  test("compares with ngrok's published fingerprint unless told", async () => {
+  test("compares with ngrok's published fingerprint by default", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert });
     const error = await failure(
       installTrust({ source: join(folder.path, "ca.pem"), folder: folder.path }),
@@ -284,7 +284,7 @@ describe("installTrust with a certificate that is there or another's", () => {
     ["it is broken", broken, "1 of its certificates cannot be read"],
     ["one of several is broken", ours.cert + broken, "1 of its certificates cannot be read"],
     ["it ends in the middle", ours.cert.slice(0, 200), "1 of its certificates cannot be read"],
-  ])("refuses a text where %s, force or not", async (_, text, said) => {
+  ])("refuses a text if %s, with and without force", async (_, text, said) => {
     await using folder = await tempFolder({ "ca.pem": text });
     for (const force of [false, true]) {
       const error = await failure(
@@ -307,7 +307,7 @@ describe("installTrust with a certificate that is there or another's", () => {
     });
   });
 
-  test("says where it may not write", async () => {
+  test("names the folder that it may not write", async () => {
     await using folder = await tempFolder({ "ca.pem": ours.cert, file: "" });
     await chmod(join(folder.path, "file"), 0o400);
     const error = await failure(
@@ -422,7 +422,7 @@ describe("installTrust from a URL", () => {
     ["404", { status: 404, text: "no" }, "the server answered 404"],
     ["a reset", "reset", "Cannot fetch"],
     ["endless bytes", "endless-body", "more than 4194304 bytes"],
-  ] as const)("says so when a URL answers with %s", async (_, reply, said) => {
+  ] as const)("reports a URL that returns %s", async (_, reply, said) => {
     await using server = await fakeServer(() => reply);
     const error = await failure(
       installTrust({ source: `${server.url}/ca`, folder: "/nowhere", published }),
@@ -462,7 +462,7 @@ describe("describeTlsFailure", () => {
     });
   });
 
-  test("suspects an intercepting proxy where somebody else signed", () => {
+  test("suspects an intercepting proxy if another CA has signed", () => {
     expect(failed("SELF_SIGNED_CERT_IN_CHAIN", shown("CN=Corp Proxy CA")).hint).toContain(
       "does a proxy intercept TLS",
     );
@@ -488,7 +488,7 @@ describe("describeTlsFailure", () => {
     expect(failed("EPROTO").message).toBe('Cannot connect to "x:443": it is not trusted');
   });
 
-  test("keeps what a certificate says on one line", () => {
+  test("keeps the names of a certificate on one line", () => {
     expect(failed("SELF_SIGNED_CERT_IN_CHAIN", shown("CN=a\nforged: line")).message).not.toContain(
       "\n",
     );

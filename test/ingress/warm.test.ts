@@ -1,6 +1,6 @@
 /**
- * The pool and session resumption over real TLS: what they save, and what they
- * must never save.
+ * The pool and session resumption over real TLS: their savings, and their
+ * limits.
  */
 import { describe, expect, test } from "bun:test";
 import { createIngress, type Ingress } from "../../src/ingress/ingress.ts";
@@ -48,8 +48,8 @@ describe("ready connections", () => {
     const conns: Conn[] = [];
     await using server = await fakeIngress((conn) => {
       conns.push(conn);
-      // The first that is asked hangs up instead of answering, as one whose
-      // time was over.
+      // The first connection with a request closes instead of a response, as an
+      // expired one does.
       return conns.length === 1 ? conn.abort() : conn.write(accepted());
     });
     const ingress = createIngress(
@@ -88,7 +88,7 @@ describe("ready connections in trouble", () => {
     ingress.close();
   });
 
-  test("tell that the ingress refuses our certificate before the first request", async () => {
+  test("show that the ingress refuses our certificate before the first request", async () => {
     await using server = await fakeIngress((conn) => conn.write(accepted()));
     let own: Partial<IngressSettings> = await issue(await rootCa("Another"), "operator", {
       usage: ["client"],
@@ -110,7 +110,7 @@ describe("ready connections in trouble", () => {
     ingress.close();
   });
 
-  test("that the ingress closes at once are a trouble, unless it answers those who ask", async () => {
+  test("that the ingress closes at once are a trouble, unless it serves requests", async () => {
     const many = { ...pool, min: 4 };
     const settings = {
       host: "ingress.test",
@@ -151,7 +151,7 @@ describe("ready connections in trouble", () => {
     later.close();
   });
 
-  test("are made at once where somebody's dial succeeds after an outage", async () => {
+  test("are made at once if another dial succeeds after an outage", async () => {
     let out = true;
     const dial: Net["dial"] = async () => {
       if (out) throw new NgrokdError("network", "refused");
@@ -173,7 +173,7 @@ describe("ready connections in trouble", () => {
     );
     ingress.prepare();
     await until("the third dial has failed", () => ingress.stats.dials === 3);
-    // From here on the pool rests for a second at least.
+    // From here on the pool rests for at least a second.
     out = false;
     await use(ingress);
     await until("one is dialled", () => ingress.stats.dials > 4);
@@ -198,7 +198,7 @@ describe("ready connections in trouble", () => {
 });
 
 describe("TLS sessions", () => {
-  /** Every offer of a session, and every session that was kept. */
+  /** Every offer of a session, and every saved session. */
   function recorded() {
     const seen = { offered: 0, kept: 0 };
     const watched = (sessions: TlsSessions): TlsSessions => ({
@@ -231,7 +231,7 @@ describe("TLS sessions", () => {
     expect(seen).toEqual({ offered: 2, kept: 1 });
   });
 
-  test("are left alone where that is configured", async () => {
+  test("are not used if the configuration forbids it", async () => {
     await using server = await fakeIngress((conn) => conn.write(accepted()));
     const { seen, watching } = recorded();
     const ingress = createIngress(watching, () => ({ ...server.settings, resume: false }));
@@ -274,7 +274,7 @@ describe("TLS sessions", () => {
     for (let i = 0; i < 2; i += 1) (await use(ingress)).abort();
     own = await issue(await rootCa("Another"), "operator", { usage: ["client"] });
     ingress.discard();
-    // The fake ingress does not know this CA: that it says no shows that it saw
+    // The fake ingress does not know this CA. So its refusal shows that it saw
     // the new certificate.
     await expect(use(ingress)).rejects.toBeInstanceOf(NgrokdError);
     expect(shown.length).toBe(2);

@@ -82,7 +82,7 @@ const commit = (): string => {
 };
 
 describe.skipIf(Bun.which("make") === null || Bun.which("git") === null)("make", () => {
-  test("compiles the commit of now into what it builds, and builds nothing twice", () => {
+  test("compiles the current commit into its files, and builds nothing twice", () => {
     git("init", "-q");
     const first = commit();
     make("build");
@@ -129,11 +129,11 @@ describe.skipIf(Bun.which("make") === null || Bun.which("git") === null)("make",
 
 describe.skipIf(Bun.which("bash") === null)(".ci/run", () => {
   test.each([
-    ["says CI where nobody has, for a skipped story to be a failure", {}, "true"],
-    ["leaves it to whoever has said it", { CI: "" }, ""],
+    ["sets CI if it is not set, so that a skipped story is a failure", {}, "true"],
+    ["leaves CI unchanged if it is set", { CI: "" }, ""],
   ] as const)("%s", (_what, env, said) => {
     copyFileSync(join(root, ".ci/run"), at(".ci/run"));
-    // Every tool is there, and make has nothing to do.
+    // Every tool is installed, and make has no work.
     const [, tools = ""] = /^tools=\(([^)]*)\)$/m.exec(readFileSync(at(".ci/run"), "utf8")) ?? [];
     mkdirSync(at("fakes"));
     for (const tool of tools.trim().split(/\s+/))

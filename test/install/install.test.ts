@@ -56,7 +56,7 @@ afterEach(() => machine.remove(), longTest);
 
 describe("install.sh", () => {
   test(
-    "installs the program and a commented configuration, and says what is next",
+    "installs the program and a commented configuration, and names the next steps",
     async () => {
       serveReal();
       const { code, stdout, stderr } = await machine.install();
@@ -141,7 +141,7 @@ describe("install.sh", () => {
     const put = (name: string): void =>
       writeFileSync(join(machine.programs, name), goProgram, { mode: 0o755 });
 
-    test("keeps it and its client beside, says so, and answers by the client's name", async () => {
+    test("keeps it and its client beside, says so, and works by the client's name", async () => {
       for (const name of ["ngrokd", "ngrokctl"]) put(name);
       const { code, stdout } = await machine.install();
       expect(code).toBe(0);
@@ -155,7 +155,7 @@ describe("install.sh", () => {
       expect((await machine.install()).stdout).not.toContain("Go program");
     });
 
-    test("makes no client where there was none, and leaves one of others alone", async () => {
+    test("makes no client if there was none, and keeps another program's", async () => {
       put("ngrokd");
       await machine.install();
       expect(existsSync(join(machine.programs, "ngrokctl"))).toBe(false);
@@ -164,7 +164,7 @@ describe("install.sh", () => {
       expect(readFileSync(join(machine.programs, "ngrokctl"), "utf8")).toBe("#!/bin/sh\n");
     });
 
-    test("takes the client's name away with --uninstall, and names what it kept", async () => {
+    test("removes the client's name with --uninstall, and names the kept files", async () => {
       for (const name of ["ngrokd", "ngrokctl"]) put(name);
       await machine.install();
       const { code, stdout } = await machine.install(["--uninstall"]);
@@ -228,7 +228,7 @@ describe("install.sh", () => {
 });
 
 describe("install.sh on other machines", () => {
-  test("uses wget and shasum where curl and sha256sum are missing", async () => {
+  test("uses wget and shasum if curl and sha256sum are missing", async () => {
     await works({ env: { PATH: pathOf(machine, [...tools, "wget", "shasum", "perl"]) } });
   });
 
@@ -296,7 +296,7 @@ describe("install.sh on other machines", () => {
 });
 
 describe("install.sh changes nothing and says why", () => {
-  test("when the checksum is wrong: what came is not even unpacked", async () => {
+  test("when the checksum is wrong: the download is not even unpacked", async () => {
     release.serve({
       SHA256SUMS: small.sums,
       [small.name]: archiveOf({ ngrokd: `#!/bin/sh\ntouch ${machine.folder}/ran\n` }),
@@ -473,7 +473,7 @@ describe("install.sh changes nothing on a machine that lacks something", () => {
 });
 
 describe("install.sh --uninstall", () => {
-  test("takes the program away and keeps what the user and the daemon wrote", async () => {
+  test("removes the program and keeps the files of the user and the daemon", async () => {
     installed();
     const { code, stdout, stderr } = await machine.install(["--uninstall"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -547,7 +547,7 @@ describe("install.sh --uninstall of a machine that is registered", () => {
       type: ["[y/N]", `${answer}\r`],
     });
 
-  test("asks nothing where nobody can answer; --purge says what stays in the account", async () => {
+  test("asks nothing without a terminal; --purge names what stays in the account", async () => {
     const calls = registeredMachine();
     const { code, stdout } = await machine.install(["--uninstall", "--purge"]);
     expect({ code, stdout }).toEqual({
@@ -583,7 +583,7 @@ describe("install.sh --uninstall of a machine that is registered", () => {
     expect(readFileSync(join(machine.configs, "operator_id"), "utf8")).toBe("k8sop_1");
   });
 
-  test("removes nothing where unregistering fails", async () => {
+  test("removes nothing if unregistering fails", async () => {
     registeredMachine(1);
     const { code, text } = await onTty("--uninstall --purge", "yes");
     expect({ code, text }).toEqual({
@@ -598,7 +598,7 @@ describe("install.sh --uninstall of a machine that is registered", () => {
 });
 
 describe("install.sh --uninstall while a daemon or a service may run", () => {
-  test("refuses while a service would start what is gone, and minds no other program's", async () => {
+  test("refuses while a service needs the program, and ignores other services", async () => {
     const unit = join(machine.folder, "ngrokd.service");
     const status = JSON.stringify({ installed: "ours", path: unit, state: "inactive" }, null, 2);
     installed(`[ "$1" = service ] && printf '%s\\n' '${status}'\nexit 4`);
@@ -635,7 +635,7 @@ describe("install.sh --uninstall while a daemon or a service may run", () => {
   );
 
   test.each([4, 126, 127])(
-    "goes on where none runs, or the program cannot be started: exit code %i",
+    "goes on if none runs, or if the program cannot be started: exit code %i",
     async (code) => {
       installed(`exit ${code}`);
       expect((await machine.install(["--uninstall"])).code).toBe(0);
@@ -696,7 +696,7 @@ describe("install.sh --uninstall while a daemon or a service may run", () => {
   });
 
   test(
-    "refuses while the daemon runs, since stopping is what cleans the hosts file",
+    "refuses while the daemon runs, since only its stop cleans the hosts file",
     async () => {
       serveReal();
       expect((await machine.install()).code).toBe(0);
@@ -751,7 +751,7 @@ describe("install.sh --uninstall of a machine whose daemon has its files elsewhe
     writeFileSync(join(folder, "operator_id"), "k8sop_1");
   }
 
-  test("purges these too, and says what stays in the account", async () => {
+  test("purges these too, and names what stays in the account", async () => {
     apart();
     const { code, stdout, stderr } = await machine.install(["--uninstall", "--purge"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -777,7 +777,7 @@ describe("install.sh --uninstall of a machine whose daemon has its files elsewhe
     expect(text).toContain("Delete the operator k8sop_1");
   });
 
-  test("names them where it keeps them", async () => {
+  test("names the files that it keeps", async () => {
     apart();
     expect((await machine.install(["--uninstall"])).stdout).toContain(
       `Kept ${state()}, with the daemon's key`,

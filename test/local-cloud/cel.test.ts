@@ -31,7 +31,7 @@ describe("parseCondition", () => {
     ["endpoint.created_at < timestamp('2026-01-01T00:00:00Z')", false],
     ["endpoint.pooling_enabled", true],
     ["has(endpoint.metadata.owner)", false],
-    // What cannot be decided for an endpoint does not choose it.
+    // A selector that cannot be evaluated for an endpoint does not match it.
     ["endpoint.metadata.owner == 'me'", false],
     ["endpoint.metadata.owner != 'me'", false],
     ["endpoint.url", false],
@@ -51,7 +51,7 @@ describe("parseCondition", () => {
 });
 
 describe("parseSelectors", () => {
-  test("chooses what any of them chooses, and all without selectors", () => {
+  test("chooses an endpoint if any of them does, and all without selectors", () => {
     const chooses = (...selectors: string[]) => value(parseSelectors(selectors))(() => endpoint);
     expect(chooses()).toBe(true);
     expect(chooses("false", "endpoint.port == 8080")).toBe(true);

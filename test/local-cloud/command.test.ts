@@ -50,7 +50,7 @@ function cloudCommand(...words: string[]) {
 const anyPorts = ["--api-port", "0", "--ingress-port", "0"];
 
 describe("ngrokd cloud, for programs", () => {
-  test("tells programs in one JSON object how to reach it, serves, and ends with 0", async () => {
+  test("prints its addresses in one JSON object, serves, and ends with 0", async () => {
     const folder = await mkdtemp(join(tmpdir(), "ngrokd-test-"));
     try {
       const caFile = join(folder, "ca.crt");
@@ -73,7 +73,7 @@ describe("ngrokd cloud, for programs", () => {
       ];
       const command = cloudCommand("--json", ...anyPorts, ...words, ...more);
       await until("it is ready", () => command.out() !== "");
-      // A line, so that a program need not wait for the end of the object.
+      // One line, so that a program need not wait for the end of the object.
       expect(command.out().match(/\n/g)).toHaveLength(1);
       const { apiUrl, ingress, apiKey, ...rest } = JSON.parse(command.out());
       expect({ apiKey, ...rest }).toEqual({ apiKey: "my-own-key", caFile });
@@ -110,7 +110,7 @@ describe("ngrokd cloud, for programs", () => {
 });
 
 describe("ngrokd cloud, for people", () => {
-  test("shows people a configuration and what to try, and leaves no file behind", async () => {
+  test("shows people a configuration and first steps, and leaves no file behind", async () => {
     const command = cloudCommand(...anyPorts, "--endpoint", "http://hello.demo=localhost:3000");
     await until("it is ready", () => command.out() !== "");
     const text = command.out();
@@ -150,7 +150,9 @@ describe("ngrokd cloud, for people", () => {
     const port = typeof address === "object" && address !== null ? address.port : 0;
     const command = cloudCommand("--api-port", String(port), "--ingress-port", "0");
     expect(await command.exit).not.toBe(0);
-    expect(command.err()).toContain(`Cannot listen on "127.0.0.1:${port}": address already in use`);
+    expect(command.err()).toContain(
+      `Cannot listen on "127.0.0.1:${port}": the address is already in use`,
+    );
     server.close();
   });
 });

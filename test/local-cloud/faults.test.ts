@@ -36,12 +36,12 @@ describe("parseFault", () => {
     });
   });
 
-  test("takes a preset where a value is left out", () => {
+  test("uses a default for a missing value", () => {
     for (const name of names)
       expect(value(parseFault(name)).fault.value).toBe(faultTable[name].value);
   });
 
-  test("says what is wrong with everything else", () => {
+  test("explains the fault of every other text", () => {
     const wrong = {
       "": "is not written as name",
       "429*0": "is for no request at all",
@@ -64,7 +64,7 @@ describe("parseFault", () => {
     }
   });
 
-  test("reads back what faultText writes", () => {
+  test("reads back the texts of faultText", () => {
     const spec = fc.oneof(
       fc
         .tuple(fc.integer({ min: 400, max: 599 }), fc.option(fc.nat({ max: 9999 })))
@@ -105,7 +105,7 @@ describe("createFaults", () => {
     expect(faults.take("latency")).toBeUndefined();
   });
 
-  test("answers the one that was set first, and only those asked for", () => {
+  test("returns the one that was set first, and only of the requested kinds", () => {
     const faults = createFaults();
     faults.set({ name: "empty", value: undefined }, 1);
     faults.set({ name: "status", value: 500 }, 1);

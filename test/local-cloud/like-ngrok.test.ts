@@ -1,4 +1,7 @@
-/** What ngrok's own clients meet, and what they must meet here as well. */
+/**
+ * Replies that ngrok's own clients receive from ngrok, and must receive here
+ * too.
+ */
 import { describe, expect, test } from "bun:test";
 import "reflect-metadata"; // before @peculiar/x509, which needs it
 import * as x509 from "@peculiar/x509";
@@ -221,7 +224,7 @@ describe("a request", () => {
     expect({ made: made.status, own: own.status }).toEqual({ made: 201, own: 200 });
   });
 
-  test("to no route gets a 404 with its path, whoever sends it", async () => {
+  test("to an unknown path gets a 404 with that path, whatever its headers", async () => {
     const cloud = await startCloud();
     const { id } = await register(cloud);
     const routes = [

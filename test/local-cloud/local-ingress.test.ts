@@ -50,7 +50,7 @@ describe("a connection through the ingress", () => {
     expect(await client.rest()).toBe("heard this");
   });
 
-  test("lets a service speak first, and keeps what a client says before it is asked", async () => {
+  test("lets a service send first, and keeps a client's early bytes", async () => {
     const cloud = await startCloud();
     const service = await upstream((socket) => {
       socket.write("220 hello\n");
@@ -115,7 +115,7 @@ describe("a connection through the ingress", () => {
 });
 
 describe("the ingress", () => {
-  test("answers for a wildcard's names too", async () => {
+  test("accepts a wildcard's names too", async () => {
     const cloud = await startCloud();
     const identity = await register(cloud);
     cloud.addEndpoint({ url: "https://*.wild.demo", upstream: await echo() });
@@ -129,7 +129,7 @@ describe("the ingress", () => {
     });
   });
 
-  test("refuses what it does not have and what does not answer, with ngrok's codes", async () => {
+  test("refuses unknown endpoints and silent services, with ngrok's codes", async () => {
     const cloud = await startCloud();
     const identity = await register(cloud);
     cloud.addEndpoint({ url: "http://down.demo", upstream: "127.0.0.1:1" });
@@ -151,7 +151,7 @@ describe("the ingress", () => {
     });
   });
 
-  test("answers a request that is none with a refusal, and lives", async () => {
+  test("refuses an invalid request, and lives", async () => {
     const cloud = await startCloud();
     const identity = await register(cloud);
     for (const request of [
@@ -190,7 +190,7 @@ describe("the ingress", () => {
     expect(await hear("b.demo")).toBe("refused");
   });
 
-  test("close resets what is open and lets go of the port", async () => {
+  test("close resets open connections and frees the port", async () => {
     const cloud = await startCloud();
     cloud.addEndpoint({ url: "tcp://echo.demo:7000", upstream: await echo() });
     const client = await open(cloud, await register(cloud), "echo.demo", 7000);
@@ -251,7 +251,7 @@ describe("clients", () => {
     await expect(dialIngress(cloud, identity).then((client) => client.rest())).rejects.toThrow();
   });
 
-  test("that resume a TLS session are who they were, and are judged anew", async () => {
+  test("that resume a TLS session keep their identity, and are checked again", async () => {
     const cloud = await startCloud();
     cloud.addEndpoint({ url: "tcp://echo.demo:7000", upstream: await echo() });
     const identity = await register(cloud);
@@ -268,7 +268,7 @@ describe("clients", () => {
     expect(await third.rest()).toBe("");
   });
 
-  test("may trust the root instead, and trust nobody else", async () => {
+  test("may trust the root instead, and no other CA", async () => {
     const cloud = await startCloud();
     const identity = await register(cloud);
     (await dialIngress(cloud, identity, cloud.caPem)).end();
@@ -330,7 +330,7 @@ describe("the ingress's faults before its response", () => {
     await works(open);
   });
 
-  test("header-silence never answers", async () => {
+  test("header-silence never replies", async () => {
     const { cloud, open } = await withEcho();
     misbehave(cloud, "header-silence*1");
     const silent = open();
@@ -341,7 +341,7 @@ describe("the ingress's faults before its response", () => {
 });
 
 describe("the ingress's faults in its response", () => {
-  test("header-garbage answers what cannot be read, header-cut half of an answer", async () => {
+  test("header-garbage sends unreadable bytes, header-cut half of an answer", async () => {
     const { cloud, open } = await withEcho();
     misbehave(cloud, "header-garbage*1");
     expect((await open()).reply).toMatchObject({ ok: false });

@@ -228,7 +228,7 @@ describe("lists", () => {
     }
   });
 
-  test("go on where they were when the last one of a page is deleted in between", async () => {
+  test("go on at the same place if the last item of a page is deleted in between", async () => {
     const cloud = await startCloud({ pageSize: 2 });
     const ids = Array.from(
       { length: 4 },
@@ -250,7 +250,7 @@ describe("lists", () => {
     }
   });
 
-  test("of bound endpoints have no other bindings, and lag behind deletions if told to", async () => {
+  test("of bound endpoints have no other bindings, and lag behind deletions on request", async () => {
     const cloud = await startCloud();
     const { id } = await register(cloud);
     const bound = cloud.addEndpoint({
@@ -270,7 +270,7 @@ describe("lists", () => {
 });
 
 describe("the API's faults", () => {
-  test("refuse with a status and Retry-After, as often as told", async () => {
+  test("refuse with a status and Retry-After, the given number of times", async () => {
     const cloud = await startCloud();
     misbehave(cloud, "429=7*2");
     for (const times of [1, 2]) {
@@ -491,7 +491,7 @@ describe("the control API", () => {
     expect(Date.parse(cert.not_after) - Date.parse(cert.not_before)).toBe(60_000);
   });
 
-  test("keeps faults to calls of one method where it is told to", async () => {
+  test("limits faults to calls of one method on request", async () => {
     const cloud = await startCloud();
     misbehave(cloud, "only", "500");
     expect((await ask(cloud, "GET", "/endpoints")).status).toBe(200);
@@ -553,7 +553,7 @@ describe("startLocalCloud", () => {
     expect(() => cloud.removeEndpoint("ep_none")).toThrow("ep_none");
   });
 
-  test("answers HTTP/1.0 without Host, on both of its APIs", async () => {
+  test("serves HTTP/1.0 without Host, on both of its APIs", async () => {
     const cloud = await startCloud();
     const said = async (path: string): Promise<string> => {
       const conn = await bunNet.dial({
@@ -571,7 +571,7 @@ describe("startLocalCloud", () => {
     });
   });
 
-  test("close ends what is late on purpose", async () => {
+  test("close ends deliberately late replies", async () => {
     const cloud = await startCloud();
     misbehave(cloud, "latency=600000*1");
     const waiting = ask(cloud, "GET", "/endpoints").then(

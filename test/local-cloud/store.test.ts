@@ -50,7 +50,7 @@ describe("route", () => {
 });
 
 describe("endpoints", () => {
-  test("refuse what leads nowhere, unless they are to be unchecked", () => {
+  test("refuse a dead upstream, unless they are unchecked", () => {
     const store = createStore();
     for (const url of [
       "tcp://a.demo",

@@ -59,7 +59,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the API answered, which the test then looks at
+  // biome-ignore lint/suspicious/noExplicitAny: any reply of the API, which the test then checks
   readonly json: any;
 }
 

@@ -83,7 +83,7 @@ describe("loadAssignment", () => {
     });
   });
 
-  test("reads what the Go program wrote", async () => {
+  test("reads the Go program's file", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");
     await writeFile(path, '\ufeff{"web.default":"10.107.0.2","API.Example.com.":"10.107.0.3"}');
@@ -182,7 +182,7 @@ describe("loadAssignment, of unusual content,", () => {
     expect((await loadAssignment(path, now)).warning).toBeUndefined();
   });
 
-  test("sets a later format aside, and takes a host named version for what it is", async () => {
+  test("sets a later format aside, and accepts a host named version", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");
     await writeFile(path, '{"version": "127.0.0.2"}');

@@ -46,7 +46,7 @@ describe("repair", () => {
     expect(log.lines).toEqual([]);
   });
 
-  test("asks for a pass where the user's own lines have taken a name or left one", async () => {
+  test("asks for a pass if the user's own lines take a name or free one", async () => {
     const { done, watch } = repaired([], true);
     await watch.look();
     expect(done).toEqual(["file", "hosts", "kick", "doors"]);
@@ -64,7 +64,7 @@ describe("repair", () => {
     ]);
   });
 
-  test("tells of a listener that was raised again", async () => {
+  test("reports a listener that was opened again", async () => {
     const { done, watch, log } = repaired([{ doorway: one, reason: undefined }]);
     await watch.look();
     expect(done).toEqual(["file", "hosts", "doors"]);

@@ -19,7 +19,7 @@ export const subnet = (text: string): Subnet => proven(parseSubnet(text));
 export const mapping = (entries: Record<string, string>): Map<Hostname, Ip> =>
   new Map(Object.entries(entries).map(([name, address]) => [host(name), ip(address)]));
 
-/** A folder of its own for one test, removed when the `using` scope ends. */
+/** A folder for one test, removed when the `using` scope ends. */
 export async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
   const path = await mkdtemp(join(tmpdir(), "ngrokd-names-"));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
@@ -31,8 +31,8 @@ function proven<T>(value: Parsed<T>): T {
 }
 
 /**
- * Milliseconds of CPU that `work` takes: other programs on the machine count
- * for a clock, and not for this. Below ten, the collector shows.
+ * Milliseconds of CPU that `work` takes. Other programs on the machine change
+ * the clock, but not this. Below ten, the garbage collector shows.
  */
 export function cpuMs(work: () => void): number {
   const before = process.cpuUsage();

@@ -71,7 +71,7 @@ describe("undo", () => {
     expect(await readJournal(place.state)).toHaveLength(1);
   });
 
-  test("does not remove what somebody has changed while a person was asked", async () => {
+  test("does not remove a file that was changed during the question", async () => {
     await using place = await machine();
     await recordFile(place.state, place.unit, "[Unit]\n");
     await writeFile(place.unit, "[Unit]\n");
@@ -85,7 +85,7 @@ describe("undo", () => {
     expect(await readJournal(place.state)).toHaveLength(1);
   });
 
-  test("forgets what is already gone, as after a crash between record and change", async () => {
+  test("forgets files that are gone, as after a crash between record and change", async () => {
     await using place = await machine();
     await recordFile(place.state, place.unit, "[Unit]\n");
     await recordChange(place.state, { kind: "hosts", path: place.hosts });

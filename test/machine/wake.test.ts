@@ -122,7 +122,7 @@ describe("the watch", () => {
   test.each([
     ["between two looks", 4],
     ["in the middle of a look", 5],
-  ])("tells a sleep %s once", async (_when, read) => {
+  ])("reports a sleep %s once", async (_when, read) => {
     let reads = 0;
     const moved: Moved[] = [];
     const finished = Promise.withResolvers<void>();

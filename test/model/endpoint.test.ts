@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { bindingsOf } from "../../src/model/binding.ts";
+import { bindingBelow, bindingsOf } from "../../src/model/binding.ts";
 import { type ApiEndpoint, parseEndpointUrl } from "../../src/model/endpoint.ts";
+import { host } from "../machine/support.ts";
 import { anyText } from "../support/texts.ts";
 
 const endpoint = (id: string, url: string, proto = ""): ApiEndpoint => ({ id, url, proto });
@@ -43,7 +44,14 @@ describe("parseEndpointUrl", () => {
       'the URL "constructor://hello.demo:1" has the scheme "constructor"; http, https, tls ' +
         "and tcp are supported",
     ],
-    ["https://*.example.com", "wildcard endpoints are not supported yet"],
+    [
+      "https://a.*.example.com",
+      'the URL "https://a.*.example.com" has a "*" that is not the whole first label',
+    ],
+    [
+      "tcp://*.example.com:1",
+      'the URL "tcp://*.example.com:1" is a wildcard, which http, https and tls have, not tcp',
+    ],
     ["https://", "the host name is empty"],
     ["https://user@hello.demo", 'the URL "https://user@hello.demo" is not [scheme://]host[:port]'],
     ["https://hello.demo/path", 'the URL "https://hello.demo/path" is not [scheme://]host[:port]'],
@@ -153,7 +161,7 @@ describe("bindingsOf", () => {
   test("returns each bad endpoint with its reason, and binds the others", () => {
     const { bindings, bad } = bindingsOf([
       endpoint("ep_1", "http://good.demo"),
-      endpoint("ep_2", "https://*.demo"),
+      endpoint("ep_2", "udp://b.demo:1"),
       endpoint("", ""),
       endpoint("", ""),
       endpoint("ep_3", "tcp://good.demo:80"),
@@ -161,12 +169,41 @@ describe("bindingsOf", () => {
     expect(bindings.map(({ key, ids }) => `${key} ${ids}`)).toEqual(["good.demo:80 ep_1"]);
     expect(bad).toEqual([
       { id: "", url: "", reason: "the endpoint has no URL" },
-      { id: "ep_2", url: "https://*.demo", reason: "wildcard endpoints are not supported yet" },
       {
         id: "ep_3",
         url: "tcp://good.demo:80",
         reason: "good.demo:80 is already served as http for http://good.demo",
       },
+      {
+        id: "ep_2",
+        url: "udp://b.demo:1",
+        reason:
+          'the URL "udp://b.demo:1" has the scheme "udp"; http, https, tls and tcp are supported',
+      },
+    ]);
+  });
+
+  test("keeps wildcards apart, and a name below one has a binding of its own", () => {
+    const { bindings, wildcards, bad } = bindingsOf([
+      endpoint("ep_2", "https://*.Team.internal"),
+      endpoint("ep_1", "https://*.team.internal:443"),
+      endpoint("ep_3", "https://team.internal"),
+    ]);
+    expect(bad).toEqual([]);
+    expect(bindings.map(({ key }) => key)).toEqual(["team.internal:443"]);
+    expect(wildcards).toEqual([
+      {
+        proto: "https",
+        zone: host("team.internal"),
+        port: 443,
+        key: "*.team.internal:443",
+        url: "https://*.Team.internal",
+        ids: ["ep_1", "ep_2"],
+      },
+    ]);
+    const below = wildcards.map((wildcard) => bindingBelow(wildcard, host("a.team.internal")));
+    expect(below).toMatchObject([
+      { key: "a.team.internal:443", host: "a.team.internal", wildcard: "*.team.internal:443" },
     ]);
   });
 
@@ -193,10 +230,11 @@ describe("bindingsOf", () => {
       );
     fc.assert(
       fc.property(lists, ([list, shuffled]) => {
-        const { bindings, bad } = bindingsOf(list);
-        expect(bindingsOf(shuffled)).toEqual({ bindings, bad });
+        const { bindings, wildcards, bad } = bindingsOf(list);
+        expect(bindingsOf(shuffled)).toEqual({ bindings, wildcards, bad });
         expect(new Set(bindings.map(({ key }) => key)).size).toBe(bindings.length);
-        const told = new Set([...bindings.flatMap(({ ids }) => ids), ...bad.map(({ id }) => id)]);
+        const bound = [...bindings, ...wildcards].flatMap(({ ids }) => ids);
+        const told = new Set([...bound, ...bad.map(({ id }) => id)]);
         expect(list.filter(({ id }) => !told.has(id))).toEqual([]);
       }),
     );

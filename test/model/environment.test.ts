@@ -40,7 +40,7 @@ describe("cleanEnvironment", () => {
 });
 
 describe("leftOutIn", () => {
-  test("shows no text that somebody else has written there", () => {
+  test("shows no text that another program has written there", () => {
     expect(leftOutIn({ NGROKD_LEFT_OUT: "BUN_OPTIONS \u001b[2J <x> A=b" })).toEqual([
       "BUN_OPTIONS",
     ]);
@@ -49,7 +49,7 @@ describe("leftOutIn", () => {
 });
 
 describe("trustedVariables", () => {
-  test("are those that are set and change what runs or who is believed", () => {
+  test("are those that are set and change the code that runs or the trusted CAs", () => {
     expect(
       trustedVariables({ LD_PRELOAD: "/x.so", LD_AUDIT: "", NODE_EXTRA_CA_CERTS: "/ca" }),
     ).toEqual(["LD_PRELOAD", "NODE_EXTRA_CA_CERTS"]);

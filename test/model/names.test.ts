@@ -199,7 +199,7 @@ describe("parseSubnet", () => {
     );
   });
 
-  test("tells loopback ranges from all others", () => {
+  test("distinguishes loopback ranges from all others", () => {
     expect(subnet("127.0.0.0/8")).toEqual(loopback);
     const ours = ["127.0.0.0/8", "127.9.0.0/16", "127.255.255.255/32"];
     const others = ["126.0.0.0/7", "0.0.0.0/0", "128.0.0.0/8", "10.107.0.0/16"];

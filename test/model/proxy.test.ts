@@ -182,7 +182,7 @@ describe("proxyForUrl and proxyWays", () => {
     expect(proxyForUrl(new URL(url), rules)).toBe(hasProxy ? proxy : undefined);
   });
 
-  test("are told as texts, which are empty for direct connections", () => {
+  test("are texts, which are empty for direct connections", () => {
     expect(proxyWays("https://api.test", "direct.test", rules)).toEqual({
       api: "http://proxy:3128",
       ingress: "",

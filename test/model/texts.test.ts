@@ -73,7 +73,7 @@ describe("reasonOf", () => {
     ["a text", "just\nthis", "just this"],
     ["undefined", undefined, "undefined"],
     ["null", null, "null"],
-  ])("tells %s in one line", (_name, error, reason) => {
+  ])("returns %s in one line", (_name, error, reason) => {
     expect(reasonOf(error)).toBe(reason);
   });
 
@@ -109,7 +109,7 @@ test("NgrokdError has code, hint, details and cause", () => {
   expect(plain).not.toHaveProperty("cause");
 });
 
-test("isNgrokdError tells a NgrokdError, and its code, from others", () => {
+test("isNgrokdError distinguishes an NgrokdError, and its code, from others", () => {
   const error = new NgrokdError("tls", "Cannot do it");
   expect(isNgrokdError(error)).toBe(true);
   expect(isNgrokdError(error, "tls")).toBe(true);
@@ -118,7 +118,7 @@ test("isNgrokdError tells a NgrokdError, and its code, from others", () => {
 });
 
 describe("parseApiKey", () => {
-  test("drops white space around a key, and takes only what fits an HTTP header", () => {
+  test("drops white space around a key, and accepts only text for an HTTP header", () => {
     expect(parseApiKey(" \t2abc_DEF~/+=\r\n") as unknown).toEqual({
       ok: true,
       value: "2abc_DEF~/+=",

@@ -1,6 +1,6 @@
 /**
- * Run with few descriptors: opens all the listeners that it can have, then more
- * connections than it can, and tells how many those were.
+ * Runs with few descriptors. Opens as many listeners as possible, then more
+ * connections than possible, and prints the number of those that succeeded.
  */
 import { createBunNet } from "../../src/net/bun.ts";
 import type { Conn, Listener } from "../../src/net/types.ts";
@@ -33,7 +33,7 @@ const all = [...dialed, ...accepted];
 for (const conn of all) conn.abort();
 await Promise.all(all.map(({ closed }) => closed));
 
-// Both ends of a connection, once there is room again.
+// Both ends of a connection, when there is room again.
 const taken = Promise.withResolvers<Conn>();
 onAccept = taken.resolve;
 const last = await net.dial(listener.address);

@@ -9,7 +9,7 @@ describe("an account of descriptors", () => {
 
   test("refuses accepted sockets before dialed ones, and counts only those", () => {
     const account = createDescriptorAccount(() => 80);
-    // A reserve is 10 here.
+    // The reserve is 10 here.
     for (let n = 0; n < 60; n += 1) expect(account.take("accept")).toBe(true);
     expect(account.take("accept")).toBe(false);
     expect(account.turnedAway).toBe(1);
@@ -86,7 +86,7 @@ describe.skipIf(process.platform !== "linux")("descriptors", () => {
       awayAfter: 0,
     });
     expect(seen.away).toBeGreaterThan(0);
-    // Two ends each, both here.
+    // Each connection has two ends, and both are here.
     expect(seen.together).toBeWithin(70, 76);
   });
 });

@@ -39,7 +39,7 @@ describe("a dial to a name with several addresses", () => {
     expect(world.log.slice(3)).toEqual(["1500 give up ::1", "1500 give up ::2"]);
   });
 
-  test("goes to the next at once where one is refused, and waits anew from there", async () => {
+  test("tries the next at once if one is refused, and then waits again", async () => {
     const world = scene(["::1", "::2", "1.1.1.1"]);
     await world.pass(100);
     world.attempts.get("::1")?.reject(refused());
@@ -142,9 +142,7 @@ describe("a dial to a name with several addresses", () => {
   });
 });
 
-/**
- * A dial under a clock that moves by hand, whose attempts end as they are told.
- */
+/** A dial with a clock that the test moves. The test also ends its attempts. */
 function scene(ips: readonly string[], signal?: AbortSignal) {
   let now = 0;
   let timers: { at: number; call: () => void }[] = [];

@@ -61,7 +61,7 @@ const { port } = server.address() as { port: number };
 const url = `http://127.0.0.1:${port}`;
 afterAll(() => void server.close());
 
-/** What a dial is asked for, without one. */
+/** Records the requests for dials, without a dial. */
 function watched(): { net: Net; dials: { host: string; options: DialOptions }[] } {
   const dials: { host: string; options: DialOptions }[] = [];
   const dial: Net["dial"] = async (address, options = {}) => {
@@ -71,10 +71,10 @@ function watched(): { net: Net; dials: { host: string; options: DialOptions }[] 
   return { net: { ...bunNet, dial }, dials };
 }
 
-describe("a fetch where a proxy is set", () => {
+describe("a fetch with a proxy", () => {
   const fetch = createFetch(bunNet, rules);
 
-  test("sends method, headers and body, and answers status, headers and body", async () => {
+  test("sends method, headers and body, and returns status, headers and body", async () => {
     const init = {
       method: "POST",
       headers: { authorization: "Bearer key", "content-type": "application/json" },
@@ -96,7 +96,7 @@ describe("a fetch where a proxy is set", () => {
     });
   });
 
-  test("knows answers without a body", async () => {
+  test("accepts answers without a body", async () => {
     const response = await fetch(`${url}/nothing`, { method: "DELETE" });
     expect(response.status).toBe(204);
     expect(response.body).toBeNull();
@@ -119,7 +119,7 @@ describe("a fetch where a proxy is set", () => {
     ]);
   });
 
-  test.each(["/gzip-cut", "/gzip-lie"])("fails where a coded body is broken: %s", async (path) => {
+  test.each(["/gzip-cut", "/gzip-lie"])("fails if a coded body is broken: %s", async (path) => {
     await expect((await fetch(url + path, {})).text()).rejects.toThrow();
   });
 
@@ -128,7 +128,7 @@ describe("a fetch where a proxy is set", () => {
     expect(await readLimited(body as ReadableStream<Uint8Array>, 1024 * 1024)).toBeUndefined();
   });
 
-  test("fails where the body is cut off, and where its signal says so", async () => {
+  test("fails if the body is cut off, or if its signal aborts", async () => {
     await expect((await fetch(`${url}/cut`, {})).text()).rejects.toThrow();
     const stop = new AbortController();
     const waiting = fetch(`${url}/silent`, { signal: stop.signal });
@@ -162,7 +162,7 @@ describe("a fetch where a proxy is set", () => {
     expect(dials[0]?.options.tls?.ca.length).toBeGreaterThan(0);
   });
 
-  test("makes the API's errors name the proxy and say what to do", async () => {
+  test("makes the API's errors name the proxy and the next step", async () => {
     const exchange = createExchange({
       fetch,
       headers: {},
@@ -182,12 +182,12 @@ describe("a fetch where a proxy is set", () => {
   });
 });
 
-test("a fetch where no proxy is set is the runtime's own", async () => {
+test("a fetch without a proxy is the runtime's own", async () => {
   const { net, dials } = watched();
   const response = await createFetch(net, { ...rules, proxy: undefined })(`${url}/nothing`, {});
   expect(response.status).toBe(204);
   expect(dials).toEqual([]);
-  // HTTP_PROXY alone is none for us, and must not become one for the runtime.
+  // HTTP_PROXY alone does not count for us, and must not count for the runtime.
   await expect(
     createFetch(net, { ...rules, proxy: undefined, httpProxy: true })(`${url}/nothing`, {}),
   ).rejects.toThrow("not here");
@@ -214,8 +214,8 @@ describe("a fetch after discard()", () => {
     fetch.discard();
     expect(await ask()).toBe(kept + 1);
     expect(await ask()).toBe(kept + 2);
-    // Bun gives up what has been idle for 5 minutes, and the last request of
-    // before may have had 30 s.
+    // Bun closes connections that were idle for 5 minutes. The last request
+    // before may have taken 30 s.
     now = 330_000;
     expect(await ask()).toBe(kept + 3);
     now = 360_000;
@@ -227,9 +227,9 @@ describe("a fetch after discard()", () => {
 
   test.each([
     ["directly", direct],
-    ["where a proxy is set", rules],
+    ["with a proxy", rules],
   ])(
-    "asks once more what is not yet answered, %s, and changes nothing twice",
+    "repeats a request that has no answer yet, %s, and makes no change twice",
     async (_how, way) => {
       const asked: string[] = [];
       const waiting = createServer((request, response) => {
@@ -253,7 +253,7 @@ describe("a fetch after discard()", () => {
     },
   );
 
-  test("does not ask again what its caller has given up", async () => {
+  test("does not repeat a request that its caller has cancelled", async () => {
     const stop = new AbortController();
     const fetch = createFetch(bunNet, direct);
     const asking = fetch(`${url}/silent`, { signal: stop.signal });
@@ -262,7 +262,7 @@ describe("a fetch after discard()", () => {
     await expect(asking).rejects.toThrow("never mind");
   });
 
-  test("dials for each request where the runtime's fetch cannot be told to", async () => {
+  test("dials for each request if the runtime's fetch cannot forget its connections", async () => {
     const { net, dials } = watched();
     const fetch = createFetch({ ...net, runtime: "deno" }, direct);
     expect((await fetch(`${url}/nothing`, {})).status).toBe(204);

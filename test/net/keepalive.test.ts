@@ -6,8 +6,8 @@ import { net } from "../support/conns.ts";
 const userHz = 100;
 
 /**
- * In how many seconds the kernel's keepalive timer asks on the established
- * socket between these two ports; proc(5), column `tr tm->when`.
+ * The seconds until the kernel's keepalive timer sends a probe on the
+ * established socket between these two ports; proc(5), column `tr tm->when`.
  */
 function keepaliveIn(localPort: number, remotePort: number): number | undefined {
   const [from, to] = [localPort, remotePort].map(
@@ -32,12 +32,12 @@ test.skipIf(process.platform !== "linux")(
     );
     const dialed = await net.dial(listener.address);
     const taken = await accepted.promise;
-    // Each end's own port is the other's far one.
+    // Each end's own port is the far port of the other.
     const [near, far] = [taken, dialed].map(({ remote }) =>
       "port" in remote ? remote.port : 0,
     ) as [number, number];
-    // No sooner, for an outage of seconds is no end of an idle connection; the
-    // questions themselves take 10 s more.
+    // No sooner, since an outage of seconds must not end an idle connection.
+    // The probes themselves take 10 s more.
     for (const seconds of [keepaliveIn(near, far), keepaliveIn(far, near)])
       expect(seconds).toBeWithin(50, 110);
     dialed.abort();

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-// In a process of its own, since it is for good.
+// In a separate process, since it cannot be undone.
 const script = `
 const { makeFilesOnlyIn } = await import(process.argv[1]);
 const fs = await import("node:fs");

@@ -15,7 +15,7 @@ const line = (n: number, local: string, state: string): string =>
 
 const ipv6Any = `${"0".repeat(32)}:0000 `;
 
-describe("what listens, by /proc/net/tcp", () => {
+describe("the listeners in /proc/net/tcp", () => {
   test("is named as the kernel does it", () => {
     expect(listeningKey("127.0.0.2", 80)).toBe("0200007F:0050");
     expect(listeningKey("10.107.255.1", 65535)).toBe("01FF6B0A:FFFF");
@@ -24,7 +24,7 @@ describe("what listens, by /proc/net/tcp", () => {
     );
   });
 
-  test("ends where the connections begin", () => {
+  test("ends at the first connection", () => {
     const text = [
       head,
       line(0, "0200007F:0050", "0A"),
@@ -67,7 +67,7 @@ describe("what listens, by /proc/net/tcp", () => {
     expect(await listeningPlaces(four, "/nowhere/net/tcp6")).toEqual(new Set(["0200007F:0050"]));
   });
 
-  test("is unknown where the system does not tell", async () => {
+  test("is unknown if the system has no such list", async () => {
     expect(await listeningPlaces("/nowhere/net/tcp")).toBeUndefined();
   });
 

@@ -4,10 +4,7 @@ import { NgrokdError } from "../../src/model/error.ts";
 import { PullConn, type SocketVerbs } from "../../src/net/pull.ts";
 import { lingerStep, lingerSteps } from "../../src/net/timeouts.ts";
 
-/**
- * A socket that takes as many bytes as it is allowed to, and writes down what
- * it is told.
- */
+/** A socket that takes a limited number of bytes, and records its calls. */
 interface FakeSocket {
   room: number;
   gone: boolean;
@@ -74,7 +71,7 @@ describe("PullConn", () => {
         for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read())
           got.push(...bytes);
         expect(got).toEqual(steps.flatMap((step) => (step === "read" ? [] : [...step])));
-        // Never paused twice, nor resumed while running.
+        // It is never paused twice, nor resumed while it runs.
         expect(socket.told.join(" ")).toMatch(/^(pause resume ?)*(pause)?$/);
       }),
     );
@@ -133,7 +130,7 @@ describe("PullConn", () => {
 });
 
 describe("PullConn without promises", () => {
-  test("tells a waiter of bytes, movement, room, the end and a failure", () => {
+  test("calls a waiter for bytes, movement, room, the end and a failure", () => {
     const { conn, socket } = fake(1);
     const told: unknown[] = [];
     const waiter = {
@@ -164,7 +161,7 @@ describe("PullConn without promises", () => {
     expect(() => conn.writeFor(Uint8Array.of(12), waiter)).toThrow("broke");
   });
 
-  test("tells a watcher once that the socket is gone, and no replaced one", () => {
+  test("calls a watcher once when the socket is gone, and no replaced one", () => {
     const { conn } = fake();
     const told: string[] = [];
     const watcher = (name: string) => ({
@@ -196,7 +193,7 @@ describe("the end of a PullConn", () => {
     await conn.closed;
   });
 
-  test("the same where the refusal meets a write that waited for room", async () => {
+  test("the same if the refusal meets a write that waited for room", async () => {
     const { conn, socket } = fake(1);
     const writing = codeOf(() => conn.write(Uint8Array.of(1, 2)));
     socket.gone = true;
@@ -220,7 +217,7 @@ describe("the end of a PullConn", () => {
     expect(await writing).toBe("aborted");
   });
 
-  test("the first failure counts, and comes behind what had arrived", async () => {
+  test("the first failure counts, and comes after the received bytes", async () => {
     const { conn } = fake();
     conn.received(Uint8Array.of(7));
     conn.broke(

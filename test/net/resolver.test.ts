@@ -34,7 +34,7 @@ describe("a question to the resolver", () => {
     expect(askResolver("127.0.0.1", never).pending).toBe(false);
   });
 
-  test("that nobody answers names the name servers", () => {
+  test("without an answer names the name servers", () => {
     expect(resolverSilent("a.test", ["10.0.0.1", "10.0.0.1", "fe80::1"]).message).toBe(
       'Cannot look up "a.test": the name servers "10.0.0.1" and "fe80::1" do not answer',
     );
@@ -75,7 +75,7 @@ describe("work that begins with a lookup", () => {
   });
 });
 
-test("what is looked up for a URL is its host, or the proxy's", () => {
+test("the looked-up host of a URL is its own, or the proxy's", () => {
   const rules = { proxy: undefined, fromEnvironment: false, noProxy: "" };
   const proxied = { ...rules, proxy: { kind: "http", host: "proxy.test", port: 1 } as const };
   expect(lookedUp(new URL("https://api.test/"), rules)).toBe("api.test");
@@ -85,7 +85,7 @@ test("what is looked up for a URL is its host, or the proxy's", () => {
 });
 
 describe("the ingress's last known address", () => {
-  /** A network whose name servers answer, refuse, or are silent. */
+  /** A network whose name servers reply, refuse, or are silent. */
   function scene() {
     let mode: "up" | "refuses" | "silent" = "up";
     let now = 0;

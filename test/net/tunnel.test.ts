@@ -5,9 +5,7 @@ import type { Conn } from "../../src/net/types.ts";
 const proxy = { kind: "http", host: "proxy.test", port: 3128 } as const;
 const target = { host: "api.test", port: 443 };
 
-/**
- * A connection with a proxy that answers with these pieces, and then closes.
- */
+/** A connection to a proxy that replies with these pieces, and then closes. */
 function answering(...pieces: readonly string[]): Conn {
   const waiting = [...pieces];
   const read = async (): Promise<Uint8Array | null> => {

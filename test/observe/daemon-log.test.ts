@@ -95,7 +95,7 @@ test.each(["json", "text"] as const)("no text turns the direction of writing: %s
   expect(lines().join()).not.toMatch(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/);
 });
 
-test("each line tells the journal its priority", () => {
+test("each line has its priority for the journal", () => {
   const { log, lines } = written({ format: "text", toJournal: true });
   log.error("a", { hint: "h" });
   log.warn("b");
@@ -166,7 +166,7 @@ describe("repeats", () => {
     expect(messages(lines())).toEqual(["The poll works again", "The poll works again"]);
   });
 
-  test("are told apart by message and level, and a single message is told once", () => {
+  test("are distinguished by message and level, and a single message is logged once", () => {
     const { log, lines } = written();
     log.warn("a");
     log.error("a");
@@ -185,7 +185,7 @@ describe("repeats", () => {
     expect(lines().length).toBe(2);
   });
 
-  test("of messages below the level leave nothing to tell", () => {
+  test("of messages below the level leave no count", () => {
     const { log, lines } = written({ level: "error" });
     for (let i = 0; i < 3; i += 1) log.warn("a");
     log.flush();

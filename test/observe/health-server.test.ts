@@ -9,6 +9,7 @@ const fine: HealthSource = {
   ready: () => ({ ok: true, reason: "" }),
   status: () => ({ healthy: true }),
   metrics: async () => [],
+  hosts: () => ["monitored.example"],
 };
 const host = "127.88.0.1";
 
@@ -21,7 +22,7 @@ describe("the health server", () => {
     ["/", 404, "not found; try /healthz, /readyz, /status or /metrics\n"],
     ["/healthz/../../etc/passwd", 404, "not found; try /healthz, /readyz, /status or /metrics\n"],
   ])("answers %s with %d", async (path, status, text) => {
-    await using server = await started(fine);
+    using server = await started(fine);
     const response = await fetch(new URL(path, server.url));
     expect({ status: response.status, text: await response.text() }).toEqual({ status, text });
   });
@@ -29,11 +30,10 @@ describe("the health server", () => {
   test.each([
     ["HTTP/1.0, as haproxy's httpchk sends it", "GET /healthz HTTP/1.0\r\n\r\n"],
     ["an empty Host", "GET /healthz HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n"],
-    ["a Host that is none", "GET /healthz HTTP/1.0\r\nHost: a b\r\n\r\n"],
     ["a query", "GET /healthz?x=/y HTTP/1.0\r\n\r\n"],
     ["a whole URL", "GET http://any/healthz HTTP/1.0\r\n\r\n"],
   ])("answers a request without a usable host: %s", async (_name, request) => {
-    await using server = await started(fine);
+    using server = await started(fine);
     const answer = await spoken(new URL(server.url).port, request);
     expect({ status: answer.split("\r\n")[0], body: answer.split("\r\n\r\n")[1] }).toEqual({
       status: "HTTP/1.1 200 OK",
@@ -41,8 +41,42 @@ describe("the health server", () => {
     });
   });
 
-  test("answers 503 with the reason, for liveness and readiness apart", async () => {
-    await using server = await started({
+  test.each([
+    "127.88.0.1:8081",
+    "10.1.2.3",
+    "[::1]:8081",
+    "[fe80::1]",
+    "localhost",
+    "LOCALHOST:1",
+    "localhost.",
+    "monitored.example:9090",
+    "Monitored.Example.",
+  ])("answers a request to an address, localhost or a configured name: %s", async (name) => {
+    using server = await started(fine);
+    expect(await answerTo(server.url, name)).toBe("HTTP/1.1 200 OK");
+  });
+
+  test.each([
+    "evil.example",
+    "evil.example:8081",
+    "127.88.0.1.evil.example",
+    "sub.monitored.example",
+    "localhost.evil.example",
+    "localhost@evil.example",
+    "127.1",
+    "a b",
+    "[::1",
+  ])("refuses another host, as of a web page that DNS rebinding leads here: %s", async (name) => {
+    using server = await started(fine);
+    for (const path of ["/healthz", "/status", "/metrics", "/"])
+      expect({ path, answer: await answerTo(server.url, name, path) }).toEqual({
+        path,
+        answer: "HTTP/1.1 403 Forbidden",
+      });
+  });
+
+  test("sends 503 with the reason, for liveness and readiness apart", async () => {
+    using server = await started({
       ...fine,
       ready: () => ({ ok: false, reason: "waiting for an API key" }),
     });
@@ -54,13 +88,13 @@ describe("the health server", () => {
       ready: 503,
       reason: "waiting for an API key\n",
     });
-    await using dead = await started({ ...fine, live: () => ({ ok: false, reason: "stuck" }) });
+    using dead = await started({ ...fine, live: () => ({ ok: false, reason: "stuck" }) });
     expect((await fetch(new URL("health", dead.url))).status).toBe(503);
   });
 
   test("asks again for every request, and gives the status as JSON", async () => {
     let asked = 0;
-    await using server = await started({
+    using server = await started({
       ...fine,
       status: () => ({ asked: ++asked, endpoints: {} }),
     });
@@ -73,7 +107,7 @@ describe("the health server", () => {
     const samples = () =>
       Array.from({ length: 20_000 }, (_, i) => ({ labels: { endpoint: `host-${i}` }, value: i }));
     const many: Family = { name: "many", type: "gauge", help: "Many.", samples };
-    await using server = await started({
+    using server = await started({
       ...fine,
       metrics: async () => [gauge("ngrokd_up", "Up.", 1), many],
     });
@@ -96,7 +130,7 @@ describe("the health server", () => {
         for (;;) yield { labels: { n: String(made++) }, value: 1 };
       },
     };
-    await using server = await started({ ...fine, metrics: async () => [endless] });
+    using server = await started({ ...fine, metrics: async () => [endless] });
     const gone = new AbortController();
     const response = await fetch(new URL("metrics", server.url), { signal: gone.signal });
     const reader = response.body?.getReader();
@@ -111,7 +145,7 @@ describe("the health server", () => {
   });
 
   test("only reads: other methods find nothing", async () => {
-    await using server = await started(fine);
+    using server = await started(fine);
     const statuses = await Promise.all(
       ["POST", "PUT", "DELETE"].map(
         async (method) => (await fetch(new URL("status", server.url), { method })).status,
@@ -124,20 +158,20 @@ describe("the health server", () => {
   test("rejects if its port is taken, and frees the port when it ends", async () => {
     const first = await started(fine);
     const port = Number(new URL(first.url).port);
-    const error: unknown = await startHealthServer({ host, port }, fine).catch(
+    const error: unknown = await startHealthServer(net, { host, port }, fine).catch(
       (error: unknown) => error,
     );
     expect(isNgrokdError(error) && error.message).toStartWith(
       `Cannot listen on "${host}:${port}" for health checks: `,
     );
     await first.close();
-    const second = await startHealthServer({ host, port }, fine);
+    const second = await startHealthServer(net, { host, port }, fine);
     expect(await (await fetch(new URL("healthz", second.url))).text()).toBe("ok\n");
     await second.close();
   });
 });
 
-/** What the server says to these bytes, until it closes the connection. */
+/** The server's reply to these bytes, until it closes the connection. */
 async function spoken(port: string, request: string): Promise<string> {
   const conn = await net.dial({ host, port: Number(port) });
   await conn.write(bytes(request));
@@ -146,7 +180,13 @@ async function spoken(port: string, request: string): Promise<string> {
   return answer;
 }
 
+/** The status line for a request with this Host. */
+async function answerTo(url: string, name: string, path = "/healthz"): Promise<string | undefined> {
+  const request = `GET ${path} HTTP/1.1\r\nHost: ${name}\r\nConnection: close\r\n\r\n`;
+  return (await spoken(new URL(url).port, request)).split("\r\n")[0];
+}
+
 async function started(source: HealthSource) {
-  const server = await startHealthServer({ host, port: 0 }, source);
-  return { ...server, [Symbol.asyncDispose]: () => server.close() };
+  const server = await startHealthServer(net, { host, port: 0 }, source);
+  return { ...server, [Symbol.dispose]: () => server.close() };
 }

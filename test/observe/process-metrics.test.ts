@@ -13,7 +13,7 @@ const values = async (maxFds: number): Promise<Record<string, number>> => {
   );
 };
 
-describe("what is told of the process", () => {
+describe("the metrics of the process", () => {
   test("is true", async () => {
     const {
       process_cpu_seconds_total: cpu,

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { excess, unlimited } from "../../src/relay/connection-limits.ts";
 
 describe("excess", () => {
-  test("lets any number come where there is no limit", () => {
+  test("allows any number without a limit", () => {
     expect(excess(1e6, 1e6, unlimited)).toBeUndefined();
   });
 

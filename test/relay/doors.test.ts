@@ -38,7 +38,7 @@ describe("open", () => {
     });
   });
 
-  test("answers why it cannot listen, and remembers nothing of it", async () => {
+  test("returns the reason of a failure, and remembers nothing of it", async () => {
     const doors = fresh();
     const other = await occupy(home, 18001);
     expect(await open(doors, url)).toBe(
@@ -99,7 +99,7 @@ describe("mend", () => {
     expect(await refused(home, 18001)).toBe("accepted");
   });
 
-  test("listens again where the system lists it no more, and open connections go on", async () => {
+  test("listens again if the system lists it no more, and open connections go on", async () => {
     const doors = fresh();
     await open(doors, url);
     const conn = await talking(home, 18001);
@@ -117,12 +117,12 @@ describe("mend", () => {
     conn.close();
   });
 
-  test("gives up what cannot be raised, so that the next pass tries", async () => {
+  test("gives up doors that cannot listen again, so that the next pass tries", async () => {
     const doors = fresh();
     await open(doors, url);
     const conn = await talking(home, 18001);
     await doors.mend(async () => new Set([key]));
-    // Another program is quicker: it has the place as soon as ours is closed.
+    // Another program is faster: it listens as soon as our listener is closed.
     const [door] = doors.present.values();
     door?.listener.close();
     const other = await occupy(home, 18001);
@@ -133,7 +133,7 @@ describe("mend", () => {
     conn.close();
   });
 
-  test("does not take for dead what a single look has missed", async () => {
+  test("does not take a door for dead after a single missed check", async () => {
     const doors = fresh();
     await open(doors, url);
     const other = doorway("tcp://b.demo:18002", "127.81.0.3");
@@ -148,7 +148,7 @@ describe("mend", () => {
     ]);
   });
 
-  test("does not take for dead what was raised while the system was asked", async () => {
+  test("does not take a door for dead if it was opened during the check", async () => {
     const doors = fresh();
     await open(doors, url);
     await doors.mend(async () => new Set([key]));
@@ -171,8 +171,8 @@ describe("close", () => {
     expect(sizes(doors)).toEqual({ present: 0, draining: 1 });
     await conn.write(bytes("still here"));
     expect(await read(conn, 10)).toBe("still here");
-    // The same place can be taken again meanwhile, and what drains is not
-    // disturbed.
+    // The same place can be used again meanwhile, and the draining connections
+    // are not disturbed.
     expect(await open(doors, url)).toBeUndefined();
     conn.closeWrite();
     expect(await ending(conn)).toBe("FIN");
@@ -181,7 +181,7 @@ describe("close", () => {
     expect(sizes(doors)).toEqual({ present: 1, draining: 0 });
   });
 
-  test("resets what is still open after its time", async () => {
+  test("resets connections that are still open after its time", async () => {
     const doors = fresh();
     await open(doors, url);
     const conn = await talking(home, 18001);
@@ -189,7 +189,7 @@ describe("close", () => {
     await close(doors, home, 40);
     expect(await ending(conn)).toBe("aborted");
     await gone(doors);
-    // By our deadline, and by neither of the two ends.
+    // Our deadline ends it, not one of the two ends.
     expect(meter?.errorsBy).toMatchObject({ timeout: 1, reset: 0 });
   });
 
@@ -219,7 +219,7 @@ describe("close", () => {
     expect(total()).toBe(0);
   });
 
-  test("keeps them also where one of two that drain has ended before the other", async () => {
+  test("keeps them also if one of two draining doors ends before the other", async () => {
     const doors = fresh();
     const away = "127.81.0.3";
     await open(doors, url);
@@ -269,7 +269,7 @@ describe("drain", () => {
     expect(doors.draining.size).toBe(0);
   });
 
-  test("cuts at once where there is no more patience, before or while it waits", async () => {
+  test("cuts at once if the time is over, before or during the wait", async () => {
     for (const early of [true, false]) {
       const doors = fresh();
       await open(doors, url);
@@ -325,7 +325,7 @@ describe("limits", () => {
         `warn a.demo:18001: new connections are ${meter?.lastError} (hint: raise \`forward.max_connections_per_endpoint\`)`,
       ]),
     );
-    // The others feel nothing.
+    // The others are not affected.
     conns.push(await talking("127.81.0.3", 18001));
     conns[0]?.close();
     await until(() => doors.open === 2);
@@ -372,7 +372,7 @@ describe("limits", () => {
 });
 
 describe("probe", () => {
-  test("finds the addresses where something else listens, and leaves the others free", async () => {
+  test("finds the addresses of other listeners, and leaves the others free", async () => {
     const doors = fresh();
     const other = await occupy("127.81.0.4", 18002);
     const places = ["127.81.0.4", "127.81.0.5"].map((at) => ({ ip: ip(at), port: 18002 }));

@@ -35,7 +35,7 @@ describe("forward", () => {
     expect(log.lines).toEqual([]);
   });
 
-  test("gives the client what came with the answer before what came after it", async () => {
+  test("gives the client the bytes in the answer's packet before later ones", async () => {
     await using ingress = await fakeIngress(async (conn) => {
       await conn.write(Buffer.concat([accepted(["old agent", "line\nbreak"]), bytes("220 ")]));
       await conn.write(bytes("ready"));
@@ -46,9 +46,19 @@ describe("forward", () => {
     client.close();
     await done;
     expect(counts(meter)).toBe("0 of 1 open, 0 up, 9 down, 0 refused, 0 errors");
+    expect(log.lines).toEqual(["warn hello.demo:80: ngrok says: old agent; line break"]);
+  });
+
+  test("tells a thousand notices in one line, with their number", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted(Array.from({ length: 1000 }, (_, i) => `notice ${i}`)));
+      conn.close();
+    });
+    const { client, done, log } = await forwarded(ingress);
+    client.close();
+    await done;
     expect(log.lines).toEqual([
-      "warn hello.demo:80: ngrok says: old agent",
-      "warn hello.demo:80: ngrok says: line break",
+      "warn hello.demo:80: ngrok says: notice 0; notice 1; notice 2; and 997 more notices",
     ]);
   });
 
@@ -119,7 +129,7 @@ describe("forward", () => {
 });
 
 describe("a forward that fails", () => {
-  test("resets the client after a refusal, and tells it once, in one line", async () => {
+  test("resets the client after a refusal, and logs it once, in one line", async () => {
     await using ingress = await fakeIngress(async (conn) => {
       await conn.write(refused("ERR_NGROK_3200", `offline\n${"x".repeat(9999)}`));
       conn.close();
@@ -130,6 +140,20 @@ describe("a forward that fails", () => {
     expect(counts(meter)).toBe("0 of 1 open, 0 up, 0 down, 1 refused, 0 errors");
     expect(meter.lastError).toMatch(
       /^ERR_NGROK_3200: offline x{400,500} \(the endpoint is offline: start its agent/,
+    );
+    expect(log.lines).toEqual([`warn hello.demo:80: the ingress refused: ${meter.lastError}`]);
+  });
+
+  test("keeps the notices of a refusal", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(refused("ERR_NGROK_1", "no", ["your plan\nends soon", "see the dashboard"]));
+      conn.close();
+    });
+    const { client, meter, done, log } = await forwarded(ingress);
+    expect(await ending(client)).toBe("aborted");
+    await done;
+    expect(meter.lastError).toBe(
+      "ERR_NGROK_1: no; ngrok says: your plan ends soon; see the dashboard",
     );
     expect(log.lines).toEqual([`warn hello.demo:80: the ingress refused: ${meter.lastError}`]);
   });
@@ -161,7 +185,7 @@ describe("a forward that fails", () => {
     await two.done;
     expect(counts(two.meter)).toBe("0 of 1 open, 2 up, 0 down, 0 refused, 1 errors");
     expect(two.log.lines.join()).toMatch(/^debug .* reset by the ingress$/);
-    // What went wrong with a connection that worked at first is no fault of the
+    // If a connection worked at first, its later failure is not a fault of the
     // endpoint.
     expect(one.meter.lastError).toBe("");
     expect(two.meter.lastError).toBe("");
@@ -194,7 +218,7 @@ describe("a forward that fails", () => {
     expect(log.lines).toEqual([expect.stringMatching(/^debug .* reset by the client$/)]);
   });
 
-  test("tells a failed dial with a hint, and forgets it once a connection works", async () => {
+  test("reports a failed dial with a hint, and forgets it once a connection works", async () => {
     await using ingress = await fakeIngress(async (conn) => {
       await conn.write(accepted());
       conn.close();
@@ -248,7 +272,7 @@ describe("a forward that fails", () => {
 });
 
 describe("the meter", () => {
-  test("counts failures by where they happened", async () => {
+  test("counts failures by their place", async () => {
     const meter = createMeter();
     const failing = async (
       script: Parameters<typeof fakeIngress>[0],
@@ -317,8 +341,8 @@ describe("the meter", () => {
     const { client, meter, done } = await forwarded(ingress);
     while (countOf(meter.upgrade) === 0) await later(1);
     const accepting = performance.now() - began;
-    // Neither the time that the client takes to think nor what comes after the
-    // first byte counts.
+    // The time before the client's first byte does not count, and neither does
+    // the time after the first byte.
     await later(100);
     const asked = performance.now();
     await client.write(bytes("question"));

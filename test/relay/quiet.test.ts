@@ -20,7 +20,7 @@ afterEach(() => {
 });
 
 describe("the watch for quiet connections", () => {
-  test("tells once, after the limit and not before", () => {
+  test("reports once, after the limit and not before", () => {
     const told: Silence[] = [];
     const watch = createQuietWatch({ idleMs: 50, halfClosedMs: 0, tickMs });
     watch.begin(pulseOf((silence) => told.push(silence)));
@@ -30,7 +30,7 @@ describe("the watch for quiet connections", () => {
     expect(told).toEqual([{ halfClosed: false, limitMs: 50 }]);
     pass(200);
     expect(told).toHaveLength(1);
-    // Where there is nothing to look after, no timer runs.
+    // Without a connection to check, no timer runs.
     expect(jest.getTimerCount()).toBe(0);
   });
 
@@ -47,7 +47,7 @@ describe("the watch for quiet connections", () => {
     expect(told).toEqual([20, 40]);
   });
 
-  test("lets a connection be that moves, however slowly, and tells when it stops", () => {
+  test("keeps a connection that moves, however slowly, and reports when it stops", () => {
     const told: string[] = [];
     const watch = createQuietWatch({ idleMs: 60, halfClosedMs: 0, tickMs });
     const pulse = pulseOf(() => told.push("moving"));
@@ -94,7 +94,7 @@ describe("the watch for quiet connections", () => {
     expect(told).toEqual(["later"]);
   });
 
-  test("is patient where nobody sets a limit", () => {
+  test("waits for ever without a limit", () => {
     const pulse = pulseOf(() => expect.unreachable("nothing is too quiet"));
     patient.begin(pulse);
     patient.halfClosed(pulse);

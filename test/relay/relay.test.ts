@@ -131,7 +131,7 @@ function fresh(first: RelayLimits = limits): Relay {
   return relay;
 }
 
-/** An ingress that says its name, and sends back all that it gets. */
+/** An ingress that sends its name, and sends all its input back. */
 function saying(name: string): Promise<FakeIngress> {
   return fakeIngress(async (conn: Conn) => {
     await conn.write(accepted());

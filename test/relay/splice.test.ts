@@ -63,7 +63,7 @@ describe("splice", () => {
     expect({ a: a.fate, b: b.fate }).toEqual({ a: "aborted", b: "aborted" });
   });
 
-  test("names the client where it does not take the first bytes", async () => {
+  test("names the client if it does not take the first bytes", async () => {
     const a = Object.assign(scripted([], "silence"), refuses);
     const b = scripted([], "silence");
     b.unread(bytes("hello"));
@@ -76,7 +76,7 @@ describe("splice", () => {
 });
 
 describe("the flow and the ends of a spliced pair", () => {
-  test("slows a sender down to its reader, and loses nothing of what waited", async () => {
+  test("slows a sender down to its reader, and loses no waiting bytes", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
     const done = splice(a, b);
     const chunk = new Uint8Array(256 * 1024);
@@ -87,8 +87,8 @@ describe("the flow and the ends of a spliced pair", () => {
       sent += chunk.length;
       full =
         (await Promise.race([room.then(() => "room"), later(100).then(() => "full")])) === "full";
-      // Four kernel buffers and a chunk or two are in between; without an end
-      // to it, something keeps all bytes.
+      // Four kernel buffers and a chunk or two lie in between. If the number
+      // grows without end, some part keeps all bytes.
       expect(sent).toBeLessThan(64 * 1024 * 1024);
       if (full) void room.then(() => client.closeWrite());
     }
@@ -119,7 +119,7 @@ describe("the flow and the ends of a spliced pair", () => {
     expect(await done).toMatchObject({ kind: "aborted", side: "a" });
   });
 
-  test("hands on what arrived before a reset", async () => {
+  test("hands on the bytes before a reset", async () => {
     const [[client, a], [b, server]] = await Promise.all([pair(), pair()]);
     const arrived = Promise.withResolvers<void>();
     const done = new Promise<SpliceEnd>((ended) =>

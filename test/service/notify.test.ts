@@ -40,7 +40,7 @@ function recorded(env: Record<string, string>, taken = true) {
 describe("a notifier", () => {
   const env = { NOTIFY_SOCKET: "/run/systemd/notify" };
 
-  test("says what systemd wants to read, in the order in which it was called", async () => {
+  test("sends systemd's messages in the order of its calls", async () => {
     const { sent, otherwise, notifier } = recorded(env);
     notifier.status("Starting");
     notifier.ready();
@@ -58,7 +58,7 @@ describe("a notifier", () => {
     expect(otherwise).toEqual([]);
   });
 
-  test("tells a status only when it is another one, and on one line", async () => {
+  test("sends a status only if it has changed, and on one line", async () => {
     const { sent, notifier } = recorded(env);
     for (const text of [
       "Serving 1 endpoint",
@@ -75,7 +75,7 @@ describe("a notifier", () => {
     ]);
   });
 
-  test("is silent without systemd, and where systemd speaks over another kind of socket", async () => {
+  test("is silent without systemd, and if systemd uses another kind of socket", async () => {
     for (const NOTIFY_SOCKET of ["", "vsock:2:1234"]) {
       const { sent, notifier } = recorded({ NOTIFY_SOCKET, WATCHDOG_USEC: "1000" });
       notifier.ready();
@@ -85,7 +85,7 @@ describe("a notifier", () => {
     }
   });
 
-  test("does otherwise where a datagram is not taken", async () => {
+  test("uses the other way if a datagram is not accepted", async () => {
     const { otherwise, notifier } = recorded(env, false);
     notifier.ready();
     await notifier.close();
@@ -150,7 +150,7 @@ describe("a datagram", () => {
   });
 
   test.skipIf(!existsSync("/usr/bin/systemd-notify"))(
-    "is sent by systemd-notify where the runtime has none, as under Deno",
+    "is sent by systemd-notify if the runtime has none, as under Deno",
     async () => {
       const path = join(folder(), "notify");
       const { texts } = receiver(path);

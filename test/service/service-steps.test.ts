@@ -68,7 +68,7 @@ describe("with launchd", () => {
     ]);
   });
 
-  test("what it prints is read as far as it is plain", () => {
+  test("its output is read as far as it is plain", () => {
     const printed =
       "system/com.ngrok.ngrokd = {\n\tactive count = 1\n\tstate = running\n\n\truns = 3\n\tpid = 812\n}\n";
     expect(readPrinted(0, printed)).toMatchObject({
@@ -82,7 +82,7 @@ describe("with launchd", () => {
 });
 
 describe("with systemd", () => {
-  test("what is already there is started, and nothing else happens to it", () => {
+  test("an installed service is started, and not changed", () => {
     expect(told(installSteps(onLinux, facts, { same: true, start: false }))).toEqual([
       "folder /etc/ngrokd",
       "/usr/bin/systemctl enable --quiet ngrokd.service",

@@ -25,7 +25,7 @@ const values = (unit: string, setting: string): string[] =>
   );
 
 describe("the systemd unit's paths", () => {
-  test("may write where the hosts file, the socket and the state are, and nowhere else", () => {
+  test("may write in the folders of hosts file, socket and state, and in no others", () => {
     expect(values(unitOf(), "ReadWritePaths")).toEqual(["/etc", "/run"]);
     expect(values(unitOf({ folders: ["/var/lib/ngrokd"] }), "ReadWritePaths")).toEqual([
       "/etc",
@@ -34,7 +34,7 @@ describe("the systemd unit's paths", () => {
     ]);
   });
 
-  test("keeps read-only below them what gives rights, and only there", () => {
+  test("keeps paths below them that give rights read-only, and no others", () => {
     const usually = values(unitOf(), "ReadOnlyPaths");
     for (const path of [
       "/etc/systemd",
@@ -73,7 +73,7 @@ describe("the systemd unit's paths", () => {
     expect(values(unitOf({ folders: ["/etc/ssl"] }), "ReadOnlyPaths")).not.toContain("-/etc/ssl");
   });
 
-  test("has a socket's own folder below /run made anew at every start", () => {
+  test("creates a socket's own folder below /run again at every start", () => {
     const unit = unitOf({ socketPath: "/var/run/ngrokd/control.sock" });
     expect(values(unit, "RuntimeDirectory")).toEqual(["ngrokd"]);
     expect(values(unit, "ReadWritePaths")).toEqual(["/etc"]);
@@ -84,7 +84,7 @@ describe("the systemd unit's paths", () => {
     expect(values(lodger, "ReadWritePaths")).toEqual(["/etc", "/run/lock"]);
   });
 
-  test("sees homes and temporary files only where something of the daemon's is there", () => {
+  test("sees homes and temporary files only if files of the daemon are there", () => {
     expect(values(unitOf(), "ProtectHome")).toEqual(["yes"]);
     expect(values(unitOf(), "PrivateTmp")).toEqual(["yes"]);
     expect(values(unitOf({ reads: ["/home/ann/ca.pem"] }), "ProtectHome")).toEqual(["read-only"]);
@@ -123,7 +123,7 @@ describe("the systemd unit", () => {
     expect(unset).not.toContain("NODE_EXTRA_CA_CERTS");
   });
 
-  test("spells what systemd would read as something else", () => {
+  test("escapes characters with a meaning for systemd", () => {
     const unit = unitOf({
       serveArgs: ["--config", '/etc/my $HOME/50% "x".yml'],
       environment: { NGROKD_HOSTS_PATH: "/srv/a b/hosts" },
@@ -211,7 +211,7 @@ describe("launchd's property list", () => {
     expect(text).not.toContain("EnvironmentVariables");
   });
 
-  test("spells what XML would read as something else", () => {
+  test("escapes characters with a meaning in XML", () => {
     expect(plistText(facts)).toContain("<string>/etc/a&amp;b/&lt;c&gt;.yml</string>");
   });
 

@@ -92,7 +92,7 @@ stories("ngrok's API has a bad day", () => {
     expect((await endOfPoll()) - refused).toBeGreaterThan(2990);
   });
 
-  test("a failure is told once in the log, not at every poll", async () => {
+  test("a failure is logged once, not at every poll", async () => {
     const told = () =>
       daemon
         .lines()

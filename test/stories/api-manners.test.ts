@@ -46,7 +46,7 @@ stories("an API that does not want to be asked", () => {
     ["slow down, and for how long: that time", "429=60", [60, 61]],
     ["slow down for half a day: an hour is believed", "503=43200", [3600, 3601]],
   ] as const)(
-    "that says %s, and up to a second on top, before it is asked again; status tells",
+    "that says %s, plus up to a second, before the next call; status shows it",
     async (_what, fault, [least, most]) => {
       await cloud.break(fault);
       const { failures, atLeast, atMost } = await failed();

@@ -92,7 +92,7 @@ stories("the command line without a daemon", () => {
       "ngrokd config init",
     ],
   ])(
-    "`ngrokd %s` is told what is wrong and what to do, with exit code 2",
+    "`ngrokd %s` gets an error and advice on stderr, with exit code 2",
     async (words, error, hint) => {
       const { code, out, err } = await ngrokd(words);
       expect({ code, out }).toEqual({ code: 2, out: "" });
@@ -138,7 +138,7 @@ stories("the commands of the configuration", () => {
     expect(await ngrokd("config check")).toMatchObject({ code: 0, err: "" });
   });
 
-  test("config check finds every mistake at once, with file, line and what is allowed", async () => {
+  test("config check finds every mistake at once, with file, line and allowed values", async () => {
     writeFileSync(
       "/run/wrong.yml",
       "api:\n  url: http://example.com\n  kye: x\nserver:\n  health_port: 99999\n",
@@ -167,7 +167,7 @@ stories("the commands of the configuration", () => {
     expect(serve.err).toContain("/run/wrong.yml:2:8");
   });
 
-  test("config show tells where each value comes from, and no secret", async () => {
+  test("config show has the origin of each value, and no secret", async () => {
     const env = { NGROK_API_KEY: "a-secret-of-mine", NGROKD_SOCKET: "/run/other.sock" };
     const { out } = await ngrokd("config show", { env });
     expect(out).toMatch(
@@ -253,7 +253,7 @@ stories("the command line with a daemon", () => {
         "URL                  ADDRESS       STATE        CONNECTIONS",
         "http://hello.demo    127.0.0.2:80  listening    0 open, 0 total",
         "https://*.wild.demo  -             unsupported  -",
-        "    wildcard endpoints are not supported yet",
+        "    a wildcard needs dns.enabled: true, or its names in names.expand",
         "",
       ].join("\n"),
     );
@@ -314,7 +314,7 @@ stories("the command line on a terminal, with a daemon", () => {
     expect(lines.filter((line) => line.length > 80)).toEqual([]);
   });
 
-  test("list --watch --json prints an array a line, and ends where its reader does", async () => {
+  test("list --watch --json prints an array a line, and ends with its reader", async () => {
     const { out, code } = await run(["sh", "-c", `${binary()} list --watch --json | head -2`]);
     const [first, second] = out
       .trim()
@@ -410,7 +410,7 @@ stories("the command line on a terminal, with a daemon", () => {
 });
 
 stories("a standard output that takes nothing", () => {
-  test("is told in one line on stderr, with an exit code of its own", async () => {
+  test("is reported in one line on stderr, with its own exit code", async () => {
     for (const words of ["version", "config show --json", "--help"]) {
       const full = await run(["sh", "-c", `${binary()} ${words} >/dev/full`]);
       expect({ words, code: full.code, err: full.err }).toEqual({

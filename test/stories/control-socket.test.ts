@@ -65,8 +65,12 @@ stories("the control socket, as clients of the Go program use it", () => {
       local_listener: true,
       network_port: 0,
       listen_interface: "virtual",
+      wildcard: false,
+      wildcard_suffix: "",
+      shared_listener_key: "",
     });
     expect(data[0].id).toStartWith("ep_");
+    expect(Object.keys(data[0])).not.toContain("last_activity");
   });
 
   test("set-api-key with a wrong key and with none", async () => {
@@ -94,7 +98,7 @@ stories("the control socket, as clients of the Go program use it", () => {
     ["a command that is a name of JavaScript's", '{"command":"__proto__"}'],
     ["arguments of the wrong kind", '{"command":"list","args":[1]}'],
     ["control characters", "\u0000\u0001\u0002\n"],
-  ])("nonsense (%s) gets an error that says what is wrong", async (_what, text) => {
+  ])("nonsense (%s) gets an error with the reason", async (_what, text) => {
     const { success, error } = await askSocket(defaultSocket, text);
     expect(success).toBe(false);
     expect(error.length).toBeGreaterThan(10);
@@ -234,7 +238,7 @@ stories("the control socket's life", () => {
     rmSync(leave);
   });
 
-  test("where the machine has a group ngrokd, its members may use it", async () => {
+  test("if the machine has a group ngrokd, its members may use it", async () => {
     const groups = readFileSync("/etc/group");
     atEnd(() => writeFileSync("/etc/group", groups));
     appendFileSync("/etc/group", "ngrokd:x:4242:\n");
@@ -256,7 +260,34 @@ stories("the control socket's life", () => {
     expect(existsSync(leave)).toBe(false);
   });
 
-  test("without root the daemon says what root is for", async () => {
+  test("with `server.socket_read: all` every user may ask, and change nothing", async () => {
+    freshMachine();
+    const { cloud, daemon } = await registered({ config: { server: { socket_read: "all" } } });
+    expect((statSync(defaultSocket).mode & 0o777).toString(8)).toBe("666");
+    for (const words of ["status", "list", "health", "list --json", "wait"]) {
+      const { code, err } = await ngrokd(words, { as: "nobody" });
+      expect({ words, code, err }).toEqual({ words, code: 0, err: "" });
+    }
+    for (const words of ["refresh", "reload", "refresh-cert --force", "set-api-key -"]) {
+      const { code, err } = await ngrokd(words, { as: "nobody", stdin: "another-key" });
+      const operation = words.split(" ")[0];
+      expect({ words, code, first: err.split("\n")[0] }).toEqual({
+        words,
+        code: 5,
+        first: `error: This user may ask the daemon, and not change it: "${operation}" is refused`,
+      });
+    }
+    const { of } = await ngrokd("doctor --json").then(({ json }) => ({
+      of: (check: string) => json.findings.filter((one: { check: string }) => one.check === check),
+    }));
+    expect(of("socket")).toMatchObject([{ level: "ok" }]);
+    expect((await ngrokd("refresh")).code).toBe(0);
+    expect((await daemon.status()).registered).toBe(true);
+    expect(await daemon.stop()).toBe(0);
+    await cloud.stop();
+  });
+
+  test("without root the daemon names the reasons for root", async () => {
     freshMachine();
     const { code, err } = await ngrokd("serve", { as: "nobody" });
     expect(code).toBe(5);

@@ -60,7 +60,7 @@ stories("the demo", () => {
     nothingLeft();
   });
 
-  test("`ngrokd demo` runs until Ctrl-C, and what it proposes to try works", async () => {
+  test("`ngrokd demo` runs until Ctrl-C, and the suggested requests work", async () => {
     const demo = start("the demo", [binary(), "demo"]);
     const text = await until(
       "it is ready",
@@ -79,7 +79,7 @@ stories("the demo", () => {
     nothingLeft();
   });
 
-  test("what it proposes to look with, doctor and why, finds nothing to warn of", async () => {
+  test("the suggested checks, doctor and why, find nothing to warn of", async () => {
     const demo = start("the demo", [binary(), "demo"]);
     const text = await until(
       "it is ready",

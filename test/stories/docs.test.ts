@@ -33,7 +33,7 @@ async function works(block: string): Promise<void> {
  * longer to reach the next block.
  */
 async function settled(): Promise<void> {
-  await until("the daemon serves, where one runs", async () => {
+  await until("the daemon serves, if one runs", async () => {
     const { code, out } = await ngrokd("status --json");
     return code === 4 || JSON.parse(out).phase === "serving";
   });

@@ -17,6 +17,7 @@ import type { Finding } from "../../src/doctor/finding.ts";
 import type { Way } from "../../src/doctor/why.ts";
 import { type Cloud, configFor, registered, startCloud } from "../support/cloud.ts";
 import {
+  binary,
   type Daemon,
   defaultConfig,
   ngrokd,
@@ -26,7 +27,7 @@ import {
   writeConfig,
 } from "../support/ngrokd.ts";
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
-import { dial, echo } from "../support/tcp.ts";
+import { dial, echo, upstream } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
 
 interface Report {
@@ -106,7 +107,7 @@ const begin = async () => {
 stories("doctor and why if all is well", () => {
   beforeAll(begin);
 
-  test("doctor finds nothing but what is ok, names what it has seen, and exits with 0", async () => {
+  test("doctor finds no fault, describes each check, and exits with 0", async () => {
     const { code, worst, bad, of } = await doctor();
     expect(bad()).toEqual([]);
     expect({ code, worst }).toEqual({ code: 0, worst: "ok" });
@@ -191,6 +192,29 @@ stories("doctor and why if all is well", () => {
     expect((await why(ip)).ways[0]?.subject).toBe("db.demo:5432");
   });
 
+  test("why of an address says that the Host is the address; the name reaches the page", async () => {
+    const { ip } = await daemon.becomes("hello.demo", "listening");
+    const { code, ways } = await why(`http://${ip}/`);
+    expect(code).toBe(0);
+    const names = ways[0]?.steps.filter(({ check }) => check === "name") ?? [];
+    expect(names.map(told)).toEqual([
+      `name ok: "hello.demo" leads to ${ip}`,
+      `name warning: a request to ${ip} has the address as its Host, and not "hello.demo" → use the name; if that is impossible, \`curl --resolve hello.demo:80:${ip} http://hello.demo/\``,
+    ]);
+    const hosts: (string | null)[] = [];
+    const shop = await upstream((socket) =>
+      socket.once("data", (bytes) => {
+        hosts.push(/^host: (.*)$/im.exec(String(bytes))?.[1]?.trim() ?? null);
+        socket.end("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+      }),
+    );
+    await cloud.add("http://shop.demo:8080", shop.address);
+    const at = (await daemon.becomes("shop.demo", "listening")).ip;
+    await fetch(`http://${at}:8080/`);
+    await fetch("http://shop.demo:8080/");
+    expect(hosts).toEqual([`${at}:8080`, "shop.demo:8080"]);
+  });
+
   test("a named configuration that cannot be read: no other daemon is judged", async () => {
     const missing = 'Cannot read the configuration "/no/such.yml": there is no such file';
     const why = await ngrokd("why hello.demo --config /no/such.yml");
@@ -227,7 +251,7 @@ stories("doctor and why if all is well", () => {
 stories("doctor about ngrok and its ingress", () => {
   beforeAll(begin);
 
-  test("an upgrade that ngrok refuses: the code, and what it means", async () => {
+  test("an upgrade that ngrok refuses: the code, and its meaning", async () => {
     await cloud.break("refuse=ERR_NGROK_3200 it is offline");
     const { code, of } = await doctor();
     expect(code).toBe(1);
@@ -239,6 +263,21 @@ stories("doctor about ngrok and its ingress", () => {
     expect(ways[0]?.breaks_at).toBe("upgrade");
     expect(out).toContain('hello.demo:80 does not work: it fails at "Connection".');
     await cloud.mend();
+  });
+
+  test("the notices of a refusal are in why, in the list and in one line of the log", async () => {
+    await cloud.break("refuse=ERR_NGROK_1 no");
+    await cloud.break("notice=your plan ends soon");
+    const { ways } = await why("hello.demo");
+    expect(ways[0]?.steps.at(-1)?.text).toBe(
+      'hello.demo:80: ngrok refuses it with "no" (ERR_NGROK_1); ngrok says: your plan ends soon',
+    );
+    await expect(fetch("http://hello.demo/")).rejects.toThrow();
+    const said = "ERR_NGROK_1: no; ngrok says: your plan ends soon";
+    expect((await daemon.endpoint("hello.demo"))?.connections.last_error).toBe(said);
+    expect(daemon.log().split(`the ingress refused: ${said}"`)).toHaveLength(2);
+    await cloud.mend();
+    expect(await (await fetch("http://hello.demo/")).text()).toContain("hello");
   });
 
   test("an ingress that does not know our certificate", async () => {
@@ -269,8 +308,9 @@ stories("doctor about ngrok and its ingress", () => {
     expect(code).toBe(1);
     await cloud.mend();
     await cloud.break("date=60");
-    expect((await doctor()).of("clock")[0]).toContain(
-      "clock warning: this machine's clock is 60 s behind",
+    // The header counts in whole seconds.
+    expect((await doctor()).of("clock")[0]).toMatch(
+      /^clock warning: this machine's clock is 6[01] s behind/,
     );
     await cloud.mend();
   });
@@ -326,7 +366,18 @@ stories("doctor about the machine", () => {
     await daemon.becomes("taken.demo", "listening");
   });
 
-  test("as nobody, what cannot be checked is said, with what would help; the rest is", async () => {
+  test("the limit of open files is the daemon's, not that of the one who asks", async () => {
+    const { files } = await daemon.status();
+    expect(files.limit).toBeGreaterThan(300);
+    // The socket's group may ask the daemon, but not look into its process.
+    const member = "setpriv --reuid=65534 --regid=0 --clear-groups".split(" ");
+    const asked = [..."prlimit --nofile=300:300".split(" "), ...member, binary()];
+    const { json } = await run([...asked, "doctor", "--json"]);
+    const found = json.findings.filter(({ check }: Finding) => check === "files").map(told);
+    expect(found[0]).toContain(`files ok: at most ${files.limit} files may be open`);
+  });
+
+  test("as another user, names the checks that need root, and does all others", async () => {
     const { code, of, worst } = await doctor("", { as: "nobody" });
     expect(of("privileges")[0]).toContain("→ run this command with sudo");
     expect(of("configuration")[0]).toContain("configuration warning: not checked:");
@@ -338,7 +389,7 @@ stories("doctor about the machine", () => {
     expect(whyCode).toBe(0);
   });
 
-  test("state files that others can read, and what a crash has left", async () => {
+  test("state files that others can read, and leftovers of a crash", async () => {
     chmodSync("/etc/ngrokd/tls.key", 0o644);
     const old = new Date(Date.now() - 3_600_000);
     writeFileSync("/etc/ngrokd/.0123456789ab.ngrokd.tmp", "");
@@ -434,7 +485,7 @@ stories("doctor with hundreds of endpoints", () => {
     return { bad: Number(tried) - Number(well), all: Number(tried) + Number(untried) };
   };
 
-  test("tells those that are well in one line and the bad ones in ten; --all each", async () => {
+  test("shows the good ones in one line and the bad ones in ten; --all shows each", async () => {
     const { cloud, daemon } = await registered();
     const { address } = page("one of many");
     const names = Array.from({ length: 300 }, (_, i) => `n${i}.demo`);
@@ -536,7 +587,7 @@ stories("doctor and why on a machine without", () => {
     await cloud.stop();
   });
 
-  test("a CA that the ingress's certificate leads to: who was met instead", async () => {
+  test("a CA for the ingress's certificate: names the issuer", async () => {
     freshMachine();
     const cloud = await startCloud();
     await cloud.add("http://hello.demo", page("hello").address);
@@ -554,7 +605,7 @@ stories("doctor and why on a machine without", () => {
     await daemon.stop();
   });
 
-  test("an API that answers: a black hole costs seconds, and the rest is still checked", async () => {
+  test("an API that replies: a black hole costs seconds, and the rest is still checked", async () => {
     freshMachine();
     const { cloud, daemon } = await registered();
     await cloud.add("http://hello.demo", page("hello").address);

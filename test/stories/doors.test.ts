@@ -6,7 +6,7 @@ import { defaultSocket, ngrokd } from "../support/ngrokd.ts";
 import { atEnd, freshMachine, stories } from "../support/story.ts";
 
 stories("the doors of the daemon", () => {
-  test("the health server only tells: no method and no path of it changes anything", async () => {
+  test("the health server is read-only: no method and no path changes anything", async () => {
     const { daemon } = await registered();
     const { pid, start_time } = await daemon.status();
     for (const path of [

@@ -183,7 +183,7 @@ stories("connections that are reset or stand still", () => {
   });
 });
 
-stories("what connections leave behind", () => {
+stories("resources after connections", () => {
   beforeAll(begin);
 
   test("2,000 short connections leave no descriptor, no memory and no open count behind", async () => {

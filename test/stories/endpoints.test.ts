@@ -23,7 +23,7 @@ const begin = async (): Promise<void> => {
 stories("endpoints come, move and go while the daemon runs", () => {
   beforeAll(begin);
 
-  test("an endpoint that is added answers by name within a poll", async () => {
+  test("a new endpoint works by name within a poll", async () => {
     await cloud.add("http://shop.demo", one.address);
     await daemon.becomes("shop.demo", "listening");
     expect(await curl("http://shop.demo/")).toBe("one");
@@ -130,7 +130,7 @@ stories("endpoints come, move and go while the daemon runs", () => {
     expect((await daemon.becomes("comet.demo", "listening")).ip).toBe(ip);
   });
 
-  test("what was removed while the daemon was off goes with its first poll", async () => {
+  test("an endpoint removed while the daemon was off goes with its first poll", async () => {
     const { id } = await daemon.becomes("comet.demo", "listening");
     await daemon.stop("SIGKILL");
     await cloud.remove(id);
@@ -151,7 +151,7 @@ stories("endpoints that cannot be served", () => {
 
   test("bad and forbidden names are listed with the reason, and reach no hosts file", async () => {
     const bad: readonly [string, string][] = [
-      ["http://*.wild.demo", "wildcard endpoints are not supported yet"],
+      ["http://*.wild.demo", "a wildcard needs dns.enabled: true, or its names in names.expand"],
       ["http://localhost", '"localhost" always means the local machine or network'],
       ["http://evil.demo\n127.0.0.1 bank.example", "has a character that names do not have"],
       ["http://nul\u0000.demo", "has a character that names do not have"],

@@ -65,7 +65,7 @@ stories("a daemon whose environment speaks to the runtime", () => {
     expect(output()).not.toContain("9229/debugger");
   });
 
-  test("doctor names them, and what is left that counts", async () => {
+  test("doctor names them, and the variables that still count", async () => {
     const { findings } = (await ngrokd("doctor --json")).json;
     const texts = findings
       .filter(({ check }: { check: string }) => check === "environment")

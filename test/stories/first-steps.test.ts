@@ -87,7 +87,7 @@ stories("from nothing to a working connection", () => {
     expect(await cloud.operators()).toEqual([]);
   });
 
-  test("what is no key at all does not even reach ngrok", async () => {
+  test("a text that cannot be a key is not sent to ngrok", async () => {
     for (const stdin of ["", "two words", "line\nline", "x".repeat(70_000)]) {
       expect((await ngrokd("set-api-key -", { stdin })).code).toBe(2);
     }

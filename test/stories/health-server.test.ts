@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { createServer } from "node:net";
-import { type Cloud, registered } from "../support/cloud.ts";
-import { type Daemon, ngrokd, serve } from "../support/ngrokd.ts";
+import { type Cloud, configFor, registered } from "../support/cloud.ts";
+import { type Daemon, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 
@@ -94,11 +94,27 @@ stories("the health server", () => {
     await until("it is ready again", async () => (await get("/readyz")).status === 200);
   });
 
-  test("what it does not have is a 404 that says what there is", async () => {
+  test("an unknown path is a 404 that names the known ones", async () => {
     expect(await get("/metrics-of-my-dreams")).toEqual({
       status: 404,
       body: "not found; try /healthz, /readyz, /status or /metrics\n",
     });
+  });
+
+  test("a name that nobody has configured is refused, until a reload brings it", async () => {
+    const asked = async (host: string): Promise<number> =>
+      (await fetch("http://127.0.0.1:8081/status", { headers: { host } })).status;
+    expect({
+      evil: await asked("evil.example:8081"),
+      name: await asked("monitored.example:8081"),
+      localhost: await asked("localhost:8081"),
+    }).toEqual({ evil: 403, name: 403, localhost: 200 });
+    writeConfig(configFor(cloud, { server: { health_hosts: ["Monitored.example"] } }));
+    await daemon.reload();
+    expect({
+      evil: await asked("evil.example:8081"),
+      name: await asked("monitored.example:8081"),
+    }).toEqual({ evil: 403, name: 200 });
   });
 
   test("a port that is in use is reported, and the daemon serves all the same", async () => {

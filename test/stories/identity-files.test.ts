@@ -58,7 +58,7 @@ stories("the files of the identity", () => {
     if (first === "certificate") steps.reverse();
 
     steps[0]?.();
-    await until("it is told of", async () => (await warnings()).includes("does not fit the key"));
+    await until("it is reported", async () => (await warnings()).includes("does not fit the key"));
     expect({
       fingerprint: await fingerprint(),
       works: await works(),
@@ -162,7 +162,7 @@ stories("a key of another account that is given when the certificate has expired
     );
   };
 
-  test("is refused, with and without a daemon, until ngrok answers", async () => {
+  test("is refused, with and without a daemon, until ngrok replies", async () => {
     const refused = async (): Promise<void> => {
       const { code, err } = await ngrokd("set-api-key -", { stdin: another });
       expect({ code, err }).toEqual({
@@ -187,7 +187,7 @@ stories("a key of another account that is given when the certificate has expired
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("moves this machine where that is asked for, without a daemon", async () => {
+  test("moves this machine on request, without a daemon", async () => {
     const { code, out } = await ngrokd("set-api-key - --switch-account", { stdin: another });
     expect({ code, out }).toEqual({
       code: 0,

@@ -67,7 +67,7 @@ stories("the client certificate", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("that is due and cannot be renewed is told of, tried again, and the polls go on", async () => {
+  test("that is due and cannot be renewed is reported, tried again, and the polls go on", async () => {
     const { cloud, daemon, open } = await serving({ cloud: { args: "--cert-lifetime 24" } });
     // One that ends earlier is no renewal.
     await cloud.certificateLife(1);
@@ -155,7 +155,7 @@ stories("the client certificate", () => {
     });
     writeFileSync(`${folder}/tls.crt`, "no certificate");
     await until(
-      "it is told of",
+      "it is reported",
       async () => await warned(daemon, "cannot be used, so the previous ones stay in use"),
     );
     expect(await carries()).toBe(true);
@@ -176,7 +176,7 @@ stories("an operator that is deleted in the dashboard", () => {
     const [old = ""] = await ids(cloud);
     const { ip } = (await daemon.endpoint("echo.demo")) ?? {};
     await cloud.api("DELETE", `/kubernetes_operators/${old}`);
-    await until("it is registered anew", async () => (await ids(cloud)).length === 1);
+    await until("it is registered again", async () => (await ids(cloud)).length === 1);
     await until(
       "the daemon serves",
       async () =>
@@ -206,7 +206,7 @@ stories("an operator that is deleted in the dashboard", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("a wrong path in `api.url`, where ngrok answers 404, does nothing", async () => {
+  test("a wrong path in `api.url`, for which ngrok sends 404, does nothing", async () => {
     const { cloud, daemon, open } = await serving();
     const before = await ids(cloud);
     const url = `${cloud.apiUrl}/wrong`;

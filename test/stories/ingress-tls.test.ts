@@ -140,6 +140,21 @@ stories("the certificate and the name of the ingress", () => {
       async () => await issue(ca, "x", { ...forServers, usage: ["client"] }),
       /not meant for servers/,
     ],
+    [
+      "whose name is its common name alone",
+      async () => await issue(ca, name, { usage: ["server"] }),
+      /no alternative name/,
+    ],
+    [
+      "signed with SHA-1",
+      async () => await issue(ca, "x", { ...forServers, hash: "SHA-1" }),
+      /signed with SHA-1/,
+    ],
+    [
+      "with an RSA key of 1024 bits",
+      async () => await issue(ca, "x", { ...forServers, key: "RSA-1024" }),
+      /less than 2048 bits/,
+    ],
   ])(
     "an ingress with a certificate %s is refused, and gets no byte of the client's",
     async (_, identity, reason) => {
@@ -169,7 +184,7 @@ stories("TLS versions, and our certificate", () => {
   beforeAll(begin);
 
   test.each(["1.2", "1.3"])(
-    "an ingress of TLS %s that refuses our certificate with an alert is told as such",
+    "an ingress of TLS %s that refuses our certificate by an alert is reported so",
     async (version) => {
       const { cert, key } = await issue(ca, "x", forServers);
       writeFileSync("/run/server.pem", `${cert}${key}`);
@@ -208,6 +223,22 @@ stories("TLS versions, and our certificate", () => {
       expect(ingress.clients.map((client) => client.version)).toEqual([version, version]);
     },
   );
+
+  test.each([
+    ["the key exchange of RSA", "AES128-GCM-SHA256"],
+    ["CBC", "ECDHE-RSA-AES128-SHA"],
+  ])("an ingress of TLS 1.2 that knows nothing but %s is refused", async (_, ciphers) => {
+    const identity = await issue(ca, "x", { ...forServers, key: "RSA-2048" });
+    const ingress = await strictIngress({ ...identity, maxVersion: "TLSv1.2", ciphers });
+    await facing(`${name}:${ingress.port}`);
+    expect((await attempt()).error).toContain("over TLS");
+    expect(ingress.clients).toEqual([]);
+    // The same server with a suite of today is used.
+    const fine = "ECDHE-RSA-AES128-GCM-SHA256";
+    const better = await strictIngress({ ...identity, maxVersion: "TLSv1.2", ciphers: fine });
+    await facing(`${name}:${better.port}`);
+    expect(await attempt()).toEqual({ echo: "hello" });
+  });
 
   test("an ingress that speaks nothing newer than TLS 1.1 is refused", async () => {
     const ingress = await strictIngress({

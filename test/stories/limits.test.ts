@@ -1,8 +1,10 @@
 import { beforeAll, expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
+import { connect, type Socket } from "node:net";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
 import { untilItRests } from "../support/footprint.ts";
 import { type Daemon, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
-import { stories, until } from "../support/story.ts";
+import { atEnd, stories, until } from "../support/story.ts";
 import { dial, echo, type Peer, upstream } from "../support/tcp.ts";
 
 /** A connection that has carried bytes. */
@@ -23,6 +25,14 @@ async function attempt(name: string, port: number): Promise<Peer | "reset"> {
   } catch {
     return "reset";
   }
+}
+
+/** A connection that sends nothing, whatever becomes of it. */
+async function idle(address: { host: string; port: number } | { path: string }): Promise<Socket> {
+  const socket = connect(address);
+  socket.on("error", () => socket.destroy());
+  await new Promise((settled) => socket.once("connect", settled).once("close", settled));
+  return socket;
 }
 
 const complaints = (daemon: Daemon): string[] =>
@@ -97,6 +107,25 @@ stories("limits and deadlines", () => {
     // These bytes take four seconds to arrive: twice the limit.
     expect((await alive.read(40)).length).toBe(40);
     alive.reset();
+  });
+
+  test("thousands of idle connections to health server and socket use up nothing", async () => {
+    await restarted({ pool: { max: 4 } }, 400);
+    await daemon.becomes("echo.demo", "listening");
+    const before = readdirSync(`/proc/${daemon.pid}/fd`).length;
+    for (let round = 0; round < 20; round += 1) {
+      const here = await Promise.all([
+        ...Array.from({ length: 50 }, () => idle({ host: "127.0.0.1", port: 8081 })),
+        ...Array.from({ length: 50 }, () => idle({ path: daemon.socket })),
+      ]);
+      atEnd(() => here.forEach((socket) => void socket.destroy()));
+    }
+    expect(readdirSync(`/proc/${daemon.pid}/fd`).length - before).toBeLessThan(120);
+    (await talking("echo.demo", 7000)).end();
+    expect((await fetch("http://127.0.0.1:8081/healthz")).status).toBe(200);
+    expect((await ngrokd("list")).out).toContain("echo.demo");
+    await untilItRests(daemon.pid);
+    expect((await daemon.endpoint("echo.demo"))?.errors_by_kind).toMatchObject({ limit: 0 });
   });
 
   test("too few descriptors: connections beyond them are reset, and nothing spins", async () => {

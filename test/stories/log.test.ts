@@ -72,7 +72,7 @@ stories("the log", () => {
     expect(readFileSync("/run/tmp/code", "utf8")).toBe("0\n");
   });
 
-  test("is coloured text on a terminal, where Ctrl-C ends the daemon", async () => {
+  test("is coloured text on a terminal, and Ctrl-C ends the daemon", async () => {
     const { text, code } = await onTerminal([binary(), "serve"], {
       type: ["ngrokd is up", "\u0003"],
     });

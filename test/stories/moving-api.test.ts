@@ -50,7 +50,7 @@ stories("a machine whose address changes while it keeps a connection with ngrok'
     await until("the daemon has looked around", () => told("Reloaded the configuration") > 0);
     await ip(`-n moving addr del ${before} dev eth0`);
     await ip(`-n moving addr add ${after} dev eth0`);
-    await until("the change is told of", () => told("The network has changed") === 1);
+    await until("the change is logged", () => told("The network has changed") === 1);
     const since = String(
       daemon.lines().find(({ message }) => message.startsWith("The network has changed"))?.time,
     );

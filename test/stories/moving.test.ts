@@ -82,7 +82,7 @@ stories("a machine that sleeps, and moves to another network", () => {
       const { pool } = await daemon.status();
       const before = told("The network has changed");
       expect(await run(["ip", "route", change, "default", "dev", "lo"])).toMatchObject({ code: 0 });
-      await until("the change is told of", () => told("The network has changed") > before);
+      await until("the change is logged", () => told("The network has changed") > before);
       const since = String(
         daemon.lines().findLast(({ message }) => message.startsWith("The network has changed"))
           ?.time,

@@ -10,7 +10,7 @@ const hosts = (): string => readFileSync("/etc/hosts", "latin1");
 const journal = () => JSON.parse(readFileSync("/etc/ngrokd/journal.json", "utf8")).changes;
 const state = (): string[] => readdirSync("/etc/ngrokd").sort();
 
-stories("plan shows what a poll would change", () => {
+stories("plan shows the changes of the next poll", () => {
   let cloud: Cloud;
   let daemon: Daemon;
 
@@ -38,7 +38,7 @@ stories("plan shows what a poll would change", () => {
     expect((await ngrokd("plan")).out).toBe("Nothing would change; endpoints served: 1.\n");
   });
 
-  test("lists what is new, what goes and what cannot be served, as a poll then does it", async () => {
+  test("lists new, removed and unusable endpoints, and the next poll agrees", async () => {
     const old = await cloud.add("http://old.demo", page("old").address);
     await daemon.refresh();
     await cloud.remove(old);
@@ -76,7 +76,7 @@ stories("plan shows what a poll would change", () => {
     );
   });
 
-  test("without a daemon: what one would do after its start", async () => {
+  test("without a daemon: the changes after a start", async () => {
     expect(await daemon.stop()).toBe(0);
     const { out } = await ngrokd("plan");
     expect(out).toContain("  + http://hello.demo  127.0.0.2:80\n");
@@ -84,7 +84,7 @@ stories("plan shows what a poll would change", () => {
     expect(out).not.toContain("Names:");
   });
 
-  test("with a key that ngrok refuses, or without rights: why it cannot be told", async () => {
+  test("with a refused key, or without rights: why they are not known", async () => {
     await cloud.break("401*1");
     const refused = await ngrokd("plan");
     expect(refused.code).toBe(1);
@@ -93,7 +93,7 @@ stories("plan shows what a poll would change", () => {
   });
 });
 
-stories("undo takes back what ngrokd has changed", () => {
+stories("undo takes back ngrokd's changes", () => {
   let cloud: Cloud;
 
   beforeAll(async () => {
@@ -102,7 +102,7 @@ stories("undo takes back what ngrokd has changed", () => {
     writeConfig(configFor(cloud));
   });
 
-  test("finds nothing on a machine where ngrokd never ran", async () => {
+  test("finds nothing on a machine on which ngrokd never ran", async () => {
     const { code, out } = await ngrokd("undo");
     expect(out).toBe("No change of ngrokd is left on this machine.\n");
     expect(code).toBe(0);
@@ -170,7 +170,7 @@ stories("undo takes back what ngrokd has changed", () => {
     expect(journal()).toEqual([]);
   });
 
-  test("without root: says what it takes", async () => {
+  test("without root: names the needed rights", async () => {
     const { code, err } = await ngrokd("undo --yes", { as: "nobody" });
     expect(code).toBe(5);
     expect(err).toContain("sudo");

@@ -121,7 +121,7 @@ stories("a machine whose only way out is a proxy", () => {
     expect(await exempted.stop()).toBe(0);
   });
 
-  test("says what is wrong with the proxy, goes on trying, and tries a key through it", async () => {
+  test("reports the proxy's fault, goes on trying, and tries a key through it", async () => {
     const { port } = await proxy("http");
     const daemon = await begin({ proxy_url: `http://alice:wrong-one@127.0.0.1:${port}` });
     const status = await failed(daemon);
@@ -136,7 +136,7 @@ stories("a machine whose only way out is a proxy", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("tries and keeps a key through it where no daemon runs", async () => {
+  test("tries and saves a key through it without a daemon", async () => {
     freshMachine();
     const { port, asked } = await proxy("socks5");
     writeConfig({

@@ -91,7 +91,7 @@ stories("a configuration that changes while the daemon runs", () => {
     await told(daemon, "bound_endpoints.poll_interval is 106");
   });
 
-  test("is read again at SIGHUP and by `ngrokd reload`, which says what came of it", async () => {
+  test("is read again at SIGHUP and by `ngrokd reload`, which prints the result", async () => {
     // The daemon has just checked by itself, and does so again in 3.5 s. So the
     // command is the first to read the next change.
     writeFileSync(defaultConfig, polling(107));
@@ -123,7 +123,7 @@ stories("a changed setting", () => {
     await daemon.becomes("soon.demo", "gone");
   });
 
-  test("has selectors that ngrok is told of", async () => {
+  test("has selectors that are set at ngrok", async () => {
     const [operator] = await cloud.operators();
     const selectors = async (): Promise<string[]> =>
       (await cloud.api("GET", `/kubernetes_operators/${operator?.id}`)).binding.endpoint_selectors;
@@ -141,7 +141,7 @@ stories("a changed setting", () => {
     await until("ngrok knows", async () => (await selectors()).length === 1);
   });
 
-  test("has selectors that choose what is served", async () => {
+  test("has selectors that choose the served endpoints", async () => {
     await cloud.add("http://chosen.demo", page("chosen").address);
     await cloud.add("tcp://other.demo:7000", page("other").address);
     writeFileSync(defaultConfig, polling(1));
@@ -244,7 +244,7 @@ stories("a configuration that is wrong, gone or needs a restart", () => {
     await until("status warns no more", async () => (await daemon.status()).warnings.length === 0);
   });
 
-  test("names what needs a restart in reply, log and status; the rest counts at once", async () => {
+  test("names settings for a restart in reply, log and status; the rest counts at once", async () => {
     // As above: the daemon has just checked.
     writeFileSync(
       defaultConfig,
@@ -265,7 +265,7 @@ stories("a configuration that is wrong, gone or needs a restart", () => {
     expect((await daemon.status()).warnings).toEqual([]);
   });
 
-  test("moves the health server, and says where it cannot", async () => {
+  test("moves the health server, and says if it cannot", async () => {
     const health = (port: number) =>
       fetch(`http://127.0.0.1:${port}/readyz`).then(
         (reply) => reply.status,
@@ -472,7 +472,7 @@ stories("a reload and the connections that are open", () => {
   });
 });
 
-stories("where the configuration comes from", () => {
+stories("the origin of the configuration", () => {
   test("a file that is made after the start is found, and the key in it is used", async () => {
     const cloud = await startCloud();
     const daemon = await serve();
@@ -528,7 +528,7 @@ stories("where the configuration comes from", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test("SIGHUP ends what is no daemon: `ngrokd list --watch`", async () => {
+  test("SIGHUP ends other commands: `ngrokd list --watch`", async () => {
     freshMachine();
     const { daemon } = await registered();
     const child = Bun.spawn([binary(), "list", "--watch"], {

@@ -24,7 +24,7 @@ stories("a daemon with a configuration, a socket and a hosts file of its own", (
     await daemon.becomes("hello.demo", "listening");
   });
 
-  test("is looked at with its own configuration where it is named by its socket", async () => {
+  test("is checked with its own configuration if it is named by its socket", async () => {
     for (const [words, env] of [
       [`--socket ${socket}`, {}],
       ["", { NGROKD_SOCKET: socket }],

@@ -23,7 +23,7 @@ async function serving(): Promise<{ cloud: Cloud; daemon: Daemon }> {
   return { cloud, daemon };
 }
 
-stories("what other programs do to the machine is repaired without a poll", () => {
+stories("damage by other programs is repaired without a poll", () => {
   let daemon: Daemon;
   const told = (text: string): boolean =>
     daemon.lines().some(({ message }) => message.includes(text));
@@ -62,7 +62,7 @@ stories("what other programs do to the machine is repaired without a poll", () =
     await untilItRests(daemon.pid);
   });
 
-  test("a change of the network makes ready connections anew and polls at once", async () => {
+  test("a change of the network replaces ready connections and polls at once", async () => {
     const { dials } = (await daemon.status()).pool;
     const { time } = (await daemon.status()).last_poll ?? {};
     await run(["ip", "address", "add", "10.99.0.1/32", "dev", "lo"]);

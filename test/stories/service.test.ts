@@ -60,7 +60,7 @@ stories("a daemon under a service manager", () => {
     );
   });
 
-  test("tells again and again that it lives", async () => {
+  test("sends signs of life again and again", async () => {
     const pings = (): number => told.texts().filter((text) => text === "WATCHDOG=1").length;
     const before = pings();
     await until("three more pings have come", () => pings() >= before + 3);
@@ -198,7 +198,7 @@ stories("the unit's sandbox", () => {
     expect(statSync("/etc/hosts").ino).toBe(ino);
   });
 
-  test("keeps from it what would make it more than that", async () => {
+  test("denies it access that would give it further rights", async () => {
     mkdirSync("/run/dbus", { recursive: true });
     writeFileSync("/run/dbus/system_bus_socket", "");
     const enter = sandboxed(text).slice(0, -1);
@@ -268,7 +268,7 @@ stories("ngrokd service", () => {
     expect(calls().filter((call) => !call.startsWith("show"))).toEqual([]);
   });
 
-  test("install changes nothing where systemd is not what runs this machine", async () => {
+  test("install changes nothing if systemd does not run this machine", async () => {
     renameSync("/run/systemd/system", "/run/systemd/away");
     const { code, err } = await ngrokd("service install");
     renameSync("/run/systemd/away", "/run/systemd/system");
@@ -324,7 +324,7 @@ stories("ngrokd service", () => {
     expect((await ngrokd("service logs --lines x")).code).toBe(2);
   });
 
-  test("status tells what systemd knows", async () => {
+  test("status shows systemd's facts", async () => {
     writeFileSync(
       "/run/stand-in/show",
       "ActiveState=active\nSubState=running\nUnitFileState=enabled\nMainPID=4711\nStatusText=Serving 3 endpoints\nNRestarts=0\nResult=success\n",
@@ -335,7 +335,7 @@ stories("ngrokd service", () => {
       expect(out).toContain(words);
   });
 
-  test("what systemctl refuses is said in its words, with what to look at", async () => {
+  test("a refusal of systemctl is quoted, with advice", async () => {
     writeFileSync("/run/stand-in/fails", "Job for ngrokd.service failed because of a timeout.");
     const { code, err } = await ngrokd("service start");
     expect(code).toBe(1);
@@ -356,7 +356,7 @@ stories("ngrokd service", () => {
     expect(existsSync(unit)).toBe(false);
   });
 
-  test("uninstall leaves nothing, also where the configuration is wrong", async () => {
+  test("uninstall leaves nothing, even if the configuration is wrong", async () => {
     await ngrokd("service install");
     calls();
     writeFileSync("/etc/ngrokd/config.yml", "server: [");
@@ -371,7 +371,7 @@ stories("ngrokd service", () => {
     writeConfig({});
   });
 
-  describe("leaves alone what is not ours", () => {
+  describe("leaves other programs' services alone", () => {
     const cases: [string, string, () => void][] = [
       [
         "another program's unit",
@@ -404,7 +404,7 @@ stories("ngrokd service", () => {
       });
   });
 
-  test("names the Go program's service, and takes it over if it is told to", async () => {
+  test("names the Go program's service, and takes it over on request", async () => {
     const theirs =
       "[Unit]\nDescription=ngrok Forward Proxy Daemon\n[Service]\nType=simple\n" +
       "ExecStart=/usr/local/bin/ngrokd --config=/etc/ngrokd/config.yml\nRestart=always\n";

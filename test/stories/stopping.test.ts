@@ -46,7 +46,7 @@ stories("stopping with open connections", () => {
     expect(daemon.log()).toContain("1 open connection");
   });
 
-  test("a second signal cuts what is left, and the exit code is 3", async () => {
+  test("a second signal cuts the open connections, and the exit code is 3", async () => {
     daemon = await serve();
     await daemon.becomes("echo.demo", "listening");
     const client = await talk();

@@ -4,7 +4,7 @@ import { ngrokd } from "../support/ngrokd.ts";
 import { stories, until } from "../support/story.ts";
 import { dial, echo } from "../support/tcp.ts";
 
-stories("an ingress whose answers never arrive, as where a firewall swallows them", () => {
+stories("an ingress whose answers never arrive, as behind a firewall that drops them", () => {
   test("is in status and log, with a likely cause, until it can be reached again", async () => {
     // No ready connections. So only clients reveal the state of the ingress,
     // and here none connects after the outage.

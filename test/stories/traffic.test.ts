@@ -70,7 +70,7 @@ stories("the first and the last bytes of a connection", () => {
     await until("the service is let go", () => late.open.size === 0);
   });
 
-  test("a service that has finished sending still gets what the client says later", async () => {
+  test("a service that has finished sending still gets the client's later bytes", async () => {
     let heard = "";
     const listener = await upstream((socket) => {
       socket.end("your turn");
@@ -91,7 +91,7 @@ stories("the first and the last bytes of a connection", () => {
   });
 });
 
-stories("what connections carry", () => {
+stories("the contents of connections", () => {
   beforeAll(begin);
 
   test("single bytes go to and fro without waiting for more", async () => {
@@ -170,7 +170,7 @@ stories("what connections carry", () => {
   });
 });
 
-stories("what a client sees of trouble", () => {
+stories("faults from a client's view", () => {
   beforeAll(begin);
 
   test("a client that resets the connection frees the service, and the counters return", async () => {
@@ -272,7 +272,7 @@ stories("an ingress that breaks the rules", () => {
     ["header-garbage", /sent an invalid answer/],
     ["header-cut", /in the middle of its answer/],
   ])(
-    "%s: the client is reset, the reason is told, and the next connection works",
+    "%s: the client is reset, the reason is listed, and the next connection works",
     async (fault, reason) => {
       await cloud.mend();
       await cloud.break(fault);

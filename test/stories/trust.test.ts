@@ -24,7 +24,7 @@ stories("an ingress whose CA is not trusted", () => {
     await daemon.becomes("hello.demo", "listening");
   });
 
-  test("status warns before the first connection and says what to do; the log once", async () => {
+  test("status warns before the first connection, with advice; the log does so once", async () => {
     await until("the warning is there", async () =>
       (await daemon.status()).warnings.some((text) => text.startsWith(failing)),
     );
@@ -53,7 +53,7 @@ stories("an ingress whose CA is not trusted", () => {
     });
   });
 
-  test("no byte is carried, and the list says who was met and what to do", async () => {
+  test("no byte is carried, and the list names the issuer and the next step", async () => {
     expect((await curl()).code).not.toBe(0);
     const failed = await until("the failure is counted", async () => {
       const item = await daemon.endpoint("hello.demo");
@@ -86,7 +86,7 @@ stories("an ingress whose CA is not trusted", () => {
     expect(existsSync("/etc/ssl/certs/ngrok")).toBe(false);
   });
 
-  test("what is no certificate is refused, with --force too", async () => {
+  test("a file without a certificate is refused, with --force too", async () => {
     expect((await ngrokd("trust --force /etc/hosts")).err).toContain(
       "there is no certificate in it",
     );

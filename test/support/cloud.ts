@@ -9,7 +9,7 @@ import {
 } from "./ngrokd.ts";
 import { until } from "./story.ts";
 
-/** The stand-in for ngrok, `ngrokd cloud`, as a process of its own. */
+/** The stand-in for ngrok, `ngrokd cloud`, as a separate process. */
 export interface Cloud extends Running {
   readonly apiUrl: string;
   /** `host:port` */
@@ -25,7 +25,7 @@ export interface Cloud extends Running {
    * list lags behind deletions in the same way.
    */
   remove(id: string, how?: "lingers"): Promise<void>;
-  /** Sets a fault, written as `ngrokd cloud --fault` takes it: `429=2*3`. */
+  /** Sets a fault in the spelling of `ngrokd cloud --fault`: `429=2*3`. */
   break(fault: string): Promise<void>;
   /** Clears one fault, or all. */
   mend(name?: string): Promise<void>;
@@ -37,7 +37,7 @@ export interface Cloud extends Running {
   /** The account's API key; undefined revokes it. */
   key(key: string, account: string | undefined): Promise<void>;
   /** A call of ngrok's own API, with the key. */
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the API answers, which the story then looks at
+  // biome-ignore lint/suspicious/noExplicitAny: any reply of the API, which the story then checks
   api(method: string, path: string, body?: object): Promise<any>;
 }
 

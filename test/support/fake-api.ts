@@ -14,7 +14,7 @@ export interface Request {
   readonly path: string;
   readonly headers: IncomingMessage["headers"];
   readonly text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: the tests look into bodies of many shapes
+  // biome-ignore lint/suspicious/noExplicitAny: the tests check bodies of many shapes
   readonly json: any;
 }
 
@@ -87,7 +87,7 @@ function stop(server: Server): Promise<void> {
 
 export interface FakeNgrok extends FakeServer {
   /** Id to operator, as the API would show it. */
-  // biome-ignore lint/suspicious/noExplicitAny: the wire's shape, which tests bend
+  // biome-ignore lint/suspicious/noExplicitAny: the shape on the wire, which tests change
   readonly operators: Map<string, any>;
   /**
    * Called before each request is served; a returned answer replaces the usual

@@ -1,6 +1,6 @@
 /**
- * A scripted ingress of ngrok's: real TLS with client certificates. It reads
- * the header; the test does the rest.
+ * A scripted stand-in for ngrok's ingress: real TLS with client certificates.
+ * It reads the header, and the test does the rest.
  */
 import {
   type ConnRequest,
@@ -20,7 +20,7 @@ export interface FakeIngress extends AsyncDisposable {
 }
 
 /**
- * Called for each connection after its request, with the bytes behind the
+ * Called for each connection after its request, with the bytes after the
  * request. There must be none.
  */
 export type Script = (conn: Conn, request: ConnRequest, behind: Uint8Array) => Promise<void> | void;
@@ -73,5 +73,5 @@ export async function fakeIngress(script: Script): Promise<FakeIngress> {
 export const accepted = (notices: string[] = []): Uint8Array =>
   encodeConnResponse({ kind: "accepted", endpointId: "ep_1", proto: "tcp", notices });
 
-export const refused = (code: string, message: string): Uint8Array =>
-  encodeConnResponse({ kind: "refused", code, message, notices: [] });
+export const refused = (code: string, message: string, notices: string[] = []): Uint8Array =>
+  encodeConnResponse({ kind: "refused", code, message, notices });

@@ -33,7 +33,7 @@ export async function untilItRests(pid: number): Promise<void> {
  * Waits until three things hold: no connection is open, the daemon has at most
  * the descriptors of `before`, and its memory has grown by at most `growth`
  * KiB. A runtime frees memory only when it next collects garbage. Take `before`
- * after the first connection, since a runtime creates some things only then.
+ * after the first connection, since a runtime creates some objects only then.
  */
 export async function backTo(before: Footprint, daemon: Daemon, growth = 32 * 1024): Promise<void> {
   await until("no connection is open, and descriptors and memory are back", async () => {

@@ -3,13 +3,13 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /**
- * Loaded before the tests (bunfig.toml). Stories change things that a machine
- * has once: /etc/hosts, /etc/ngrokd, /run, port 80. So a run with stories moves
- * to a machine of its own before its first test: Linux namespaces for network,
- * mounts and processes, a copy of /etc and an empty /run. The machine ends with
- * the run, and so do all daemons that a failed story has left. The real machine
- * is never touched. Without root or Linux the run stays, and its stories are
- * skipped.
+ * Loaded before the tests (bunfig.toml). Stories change things that exist once
+ * on a machine: /etc/hosts, /etc/ngrokd, /run, port 80. So a run with stories
+ * moves to a separate machine before its first test: Linux namespaces for
+ * network, mounts and processes, a copy of /etc and an empty /run. The machine
+ * ends with the run, and so do all daemons that a failed story has left. The
+ * real machine is never touched. Without root or Linux the run stays, and its
+ * stories are skipped.
  */
 const marker = "NGROKD_STORY_MACHINE";
 
@@ -19,7 +19,7 @@ const marker = "NGROKD_STORY_MACHINE";
  */
 export const onOwnMachine = process.env[marker] === "yes" && existsSync("/run/etc/hosts");
 
-/** Why this run cannot have a machine of its own; empty if it can. */
+/** Why this run cannot have a separate machine; empty if it can. */
 export function whyNot(): string {
   return hasStories() ? obstacle() : "name them: `bun test test/stories`";
 }
@@ -99,6 +99,6 @@ PATH="/run/bin:$PATH"
 export PATH
 "$@"`;
 
-// The last statement, since it runs while the file loads and needs all of the
-// above.
+// This must be the last statement, since it runs while the file loads and needs
+// all of the above.
 if (!onOwnMachine && whyNot() === "") move();

@@ -22,7 +22,7 @@ export interface Ran {
   readonly code: number;
   readonly out: string;
   readonly err: string;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the command printed, which the story then looks at
+  // biome-ignore lint/suspicious/noExplicitAny: any output of the command, which the story then checks
   readonly json: any;
 }
 
@@ -168,8 +168,8 @@ export interface ServeOptions extends RunOptions {
   /** The limit of open files; the machine's by default. */
   readonly files?: number;
   /**
-   * A command that runs the binary with the words behind it, such as one that
-   * drops rights first.
+   * A command that runs the binary with the words after it, for example one
+   * that drops rights first.
    */
   readonly inside?: readonly string[];
 }
@@ -188,7 +188,13 @@ export interface Daemon extends Running {
   becomes(hostname: string, state: ListItem["state"] | "gone"): Promise<ListItem>;
 }
 
-/** Starts the daemon and waits until its socket answers. */
+/** The living daemons of {@link serve}, by socket. */
+const daemons = new Map<string, Running>();
+
+/**
+ * Starts the daemon and waits until its socket answers. A daemon that a failed
+ * story has left on this socket is ended first: it would refuse this one.
+ */
 export async function serve({
   args = "",
   socket = defaultSocket,
@@ -201,6 +207,7 @@ export async function serve({
   const program = deno
     ? [join(root, "node_modules/.bin/deno"), "run", "-A", join(root, "src/main.ts")]
     : inside;
+  await daemons.get(socket)?.stop("SIGKILL");
   const limit = files === undefined ? [] : ["sh", "-c", `ulimit -n ${files} && exec "$0" "$@"`];
   const running = start(
     "the daemon",
@@ -208,8 +215,10 @@ export async function serve({
     options,
   );
   let ended = false;
+  daemons.set(socket, running);
   void running.exited.then(() => {
     ended = true;
+    if (daemons.get(socket) === running) daemons.delete(socket);
   });
   const request = async (command: string): Promise<unknown> =>
     (await askSocket(socket, { command })).data;
@@ -245,12 +254,12 @@ export function writeConfig(config: object, path = defaultConfig): void {
   writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: a reply as it came, which the story then looks at
+// biome-ignore lint/suspicious/noExplicitAny: the reply as it was sent, which the story then checks
 type AnyReply = any;
 
 /**
- * One request as the Go client sends it (docs/protocol.md, "The control
- * socket"): no line end, our half left open, one object back.
+ * One request in the Go client's form (docs/protocol.md, "The control socket"):
+ * no line end, our half left open, one object back.
  */
 export async function askSocket(path: string, request: object | string): Promise<AnyReply> {
   return JSON.parse(

@@ -35,7 +35,13 @@ export interface LeafOptions extends Validity {
   readonly names?: readonly string[];
   /** Extended key usage; both by default. */
   readonly usage?: readonly ("server" | "client")[];
+  /** P-256 by default. */
+  readonly key?: "P-256" | "RSA-1024" | "RSA-2048";
+  /** The hash of the signature; SHA-256 by default. */
+  readonly hash?: Hash;
 }
+
+export type Hash = "SHA-1" | "SHA-256";
 
 /** A self-signed root CA with the given common name. */
 export async function rootCa(name = "Test Root CA", validity: Validity = {}): Promise<Authority> {
@@ -55,10 +61,12 @@ export async function intermediateCa(
   parent: Authority,
   name = "Test Intermediate CA",
   validity: Validity = {},
+  hash?: Hash,
 ): Promise<Authority> {
   const keys = await newKeys();
   const issuer = { name: parent.certificate.subject, keys: parent.keys };
-  const certificate = await sign({ name, keys, issuer, validity, extensions: caExtensions(0) });
+  const extensions = caExtensions(0);
+  const certificate = await sign({ name, keys, issuer, validity, extensions, hash });
   return { ...(await identity(certificate, keys)), certificate, keys };
 }
 
@@ -68,14 +76,18 @@ export async function issue(
   name: string,
   options: LeafOptions = {},
 ): Promise<Identity> {
-  const keys = await newKeys();
+  const keys = await newKeys(options.key);
   const issuer = { name: authority.certificate.subject, keys: authority.keys };
   const usage = (options.usage ?? ["server", "client"]).map(
     (use) => x509.ExtendedKeyUsage[use === "server" ? "serverAuth" : "clientAuth"],
   );
   const extensions: x509.Extension[] = [
     new x509.BasicConstraintsExtension(false, undefined, true),
-    new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+    new x509.KeyUsagesExtension(
+      x509.KeyUsageFlags.digitalSignature |
+        (options.key?.startsWith("RSA") === true ? x509.KeyUsageFlags.keyEncipherment : 0),
+      true,
+    ),
     new x509.ExtendedKeyUsageExtension(usage),
   ];
   const names = options.names ?? [];
@@ -85,7 +97,8 @@ export async function issue(
     );
     extensions.push(new x509.SubjectAlternativeNameExtension(alternatives));
   }
-  return identity(await sign({ name, keys, issuer, validity: options, extensions }), keys);
+  const { hash } = options;
+  return identity(await sign({ name, keys, issuer, validity: options, extensions, hash }), keys);
 }
 
 /** Times for {@link Validity}: `hours(-1)` is an hour ago. */
@@ -99,6 +112,7 @@ interface ToSign {
   readonly issuer: { readonly name: string; readonly keys: CryptoKeyPair };
   readonly validity: Validity;
   readonly extensions: readonly x509.Extension[];
+  readonly hash?: Hash | undefined;
 }
 
 async function sign({
@@ -107,6 +121,7 @@ async function sign({
   issuer,
   validity,
   extensions,
+  hash = "SHA-256",
 }: ToSign): Promise<x509.X509Certificate> {
   return x509.X509CertificateGenerator.create({
     // The leading 01 keeps the number positive.
@@ -115,7 +130,7 @@ async function sign({
     issuer: issuer.name,
     notBefore: validity.notBefore ?? hours(-1),
     notAfter: validity.notAfter ?? hours(24),
-    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
+    signingAlgorithm: { name: "ECDSA", hash },
     publicKey: keys.publicKey,
     signingKey: issuer.keys.privateKey,
     extensions: [
@@ -133,11 +148,17 @@ function caExtensions(pathLength: number): x509.Extension[] {
   ];
 }
 
-function newKeys(): Promise<CryptoKeyPair> {
-  return crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, [
-    "sign",
-    "verify",
-  ]);
+function newKeys(kind: LeafOptions["key"] = "P-256"): Promise<CryptoKeyPair> {
+  const algorithm =
+    kind === "P-256"
+      ? { name: "ECDSA", namedCurve: "P-256" }
+      : {
+          name: "RSASSA-PKCS1-v1_5",
+          modulusLength: Number(kind.slice(4)),
+          publicExponent: Uint8Array.of(1, 0, 1),
+          hash: "SHA-256",
+        };
+  return crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
 }
 
 async function identity(certificate: x509.X509Certificate, keys: CryptoKeyPair): Promise<Identity> {

@@ -55,9 +55,7 @@ export interface Seen {
 }
 
 export interface RoughIngress {
-  /**
-   * `127.0.0.1:PORT`. The port is fixed, so this needs a machine of one's own.
-   */
+  /** `127.0.0.1:PORT`. The port is fixed, so this needs a separate machine. */
   readonly endpoint: string;
   /** Plans harm for the next connection, once. */
   plan(plan: Plan): void;
@@ -86,8 +84,8 @@ const trickle = 400;
  */
 const port = 7443;
 /**
- * After so many bytes of the ingress's first flight, a connection is in the
- * middle of its handshake.
+ * After this number of bytes of the ingress's first flight, a connection is in
+ * the middle of its handshake.
  */
 const midHandshake = 200;
 
@@ -134,7 +132,7 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
   async function serve(conn: Conn): Promise<void> {
     const wire = wires.get("port" in conn.remote ? conn.remote.port : 0);
     if (wire === undefined) return conn.abort();
-    // The current plan, not one that is made while this connection ends.
+    // The current plan, not a plan that is made while this connection ends.
     const { resolve: report } = latest;
     const behind = await readRequest(conn);
     if (behind === undefined) return conn.close();
@@ -152,8 +150,7 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
     await wire.passed("after the answer");
     wire.reached("after the answer");
 
-    // Bytes before the answer must not have been sent. They would show as bytes
-    // too many.
+    // No bytes may be sent before the answer. They would show as extra bytes.
     const up = [Buffer.from(behind)];
     let [size, whole] = [0, false];
     const listening = async (): Promise<void> => {
@@ -198,7 +195,7 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
 }
 
 /**
- * The bytes behind the request; undefined if the client left before the request
+ * The bytes after the request. Undefined if the client left before the request
  * was complete.
  */
 async function readRequest(conn: Conn): Promise<Uint8Array | undefined> {

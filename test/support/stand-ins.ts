@@ -12,7 +12,7 @@ export const standInFolder = "/run/stand-in";
  */
 export function layOverUsrBin(programs: Readonly<Record<string, string>>): void {
   mkdirSync(standInFolder, { recursive: true });
-  // New folders each time: a detached mount may still use those of before.
+  // New folders each time: a detached mount may still use the previous ones.
   const upper = mkdtempSync(join(standInFolder, "upper-"));
   const work = mkdtempSync(join(standInFolder, "work-"));
   chmodSync(upper, 0o755);

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, setDefaultTimeout } from "bun:test";
-import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { onOwnMachine, whyNot } from "./machine.ts";
 
 /**
  * A chapter of stories about the compiled binary, on a machine of their own
- * (machine.ts). It begins as if ngrokd had never been installed. At its end all
- * started processes are stopped. Without such a machine it is skipped, with the
- * reason in its title.
+ * (machine.ts). It begins as if ngrokd had never been installed. At its end no
+ * process of it is left, also if a story fails half way. Without such a machine
+ * it is skipped, with the reason in its title.
  */
 export function stories(title: string, tell: () => void): void {
   if (!onOwnMachine) {
@@ -43,9 +43,59 @@ export function atEnd(step: () => unknown): void {
   undo.push(step);
 }
 
-/** Ends the chapter early, as for a test that must leave nothing behind. */
+/**
+ * Ends the chapter early, as for a test that must leave nothing behind. A step
+ * that fails keeps no other from its turn. Then the processes are ended that no
+ * step knows, such as one that a script has started.
+ */
 export async function endAll(): Promise<void> {
-  for (const step of undo.splice(0).reverse()) await step();
+  const failures: unknown[] = [];
+  for (const step of undo.splice(0).reverse()) {
+    try {
+      await step();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  await until("all processes have ended", () => {
+    const left = strangers();
+    for (const pid of left) kill(pid);
+    return left.length === 0;
+  });
+  if (failures.length === 1) throw failures[0];
+  if (failures.length > 1) throw new AggregateError(failures, `${failures.length} steps failed`);
+}
+
+/**
+ * The processes of this machine, other than the run itself and those above it.
+ * A machine has its own process ids (machine.ts), so they are all the stories'.
+ */
+export function strangers(): number[] {
+  const own = new Set<number>();
+  for (let pid = process.pid; pid > 0 && !own.has(pid); pid = parentOf(pid)?.pid ?? 0) own.add(pid);
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => !own.has(pid) && (parentOf(pid)?.isAlive ?? false));
+}
+
+/** The process above this one; undefined if there is no such process. */
+function parentOf(pid: number): { pid: number; isAlive: boolean } | undefined {
+  try {
+    const [, state, parent] =
+      /^.*\) (\S) (\d+)/s.exec(readFileSync(`/proc/${pid}/stat`, "utf8")) ?? [];
+    return { pid: Number(parent), isAlive: state !== "Z" && state !== "X" };
+  } catch {
+    return undefined;
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended by itself.
+  }
 }
 
 const logs = new Map<string, () => string>();

@@ -2,8 +2,8 @@ import { connect, createServer, type Socket } from "node:net";
 import { atEnd } from "./story.ts";
 
 /**
- * The address of a name by this machine's resolver, which reads /etc/hosts;
- * undefined if it knows none. Nothing is cached.
+ * The address of a name from this machine's resolver, which reads /etc/hosts.
+ * Undefined if there is none. Nothing is cached.
  */
 export async function resolve(name: string): Promise<string | undefined> {
   const child = Bun.spawn(["getent", "hosts", name], { stdout: "pipe", stderr: "ignore" });
@@ -30,8 +30,8 @@ export interface Peer {
 
 /**
  * Connects by name as any program would, or to an IP address. A reset can
- * arrive before the connect event. That counts as a connection, too, which was
- * reset. Rejects if there was none.
+ * arrive before the connect event. That counts as a connection that was reset.
+ * Rejects if there was no connection.
  */
 export async function dial(name: string, port: number): Promise<Peer> {
   const host = /^[\d.]+$/.test(name) ? name : await resolve(name);

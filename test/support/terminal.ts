@@ -1,5 +1,5 @@
 /**
- * Runs a program on a terminal of 80 columns and returns all that it showed.
+ * Runs a program on a terminal of 80 columns and returns all its output.
  * `type`: a text to wait for, and the keys to type then.
  */
 export async function onTerminal(

@@ -20,16 +20,16 @@ export function isTest(file: string, title: string): boolean {
 }
 
 /**
- * The titles in a test's source, with the names of cases, as they are written:
- * `${…}` and `%s` stand as they are.
+ * The titles in a test's source, with the names of cases, in their spelling
+ * there: `${…}` and `%s` are not replaced.
  */
 export function titlesIn(source: string): string[] {
   return [...source.matchAll(titles)].map(([, , title = ""]) => title);
 }
 
 /**
- * A string that stands first in a call of a test function or of what `.each`
- * and `.skipIf` return, or that is the name of a case.
+ * A string that is the first argument of a test function or of a call of
+ * `.each` or `.skipIf`, or that is the name of a case.
  */
 const titles =
   /(?:^[ \t]*(?:test|describe|stories|it)\b[^"'`\n]*\(\s*|\)\(\s*|^\s*name: )(["'`])((?:\\.|(?!\1)[^\\])*)\1/gm;

@@ -60,7 +60,7 @@ describe("createSay", () => {
     expect(quiet.err.text).toBe("error: no\n");
   });
 
-  test("takes what was thrown, whatever it is", () => {
+  test("accepts any thrown value", () => {
     for (const [thrown, text] of [
       ["text", "text"],
       [undefined, "undefined"],
@@ -80,7 +80,7 @@ describe("createSay", () => {
     ["an empty NO_COLOR, which means nothing", true, true, { NO_COLOR: "" }, true, true],
     ["a terminal that knows no colours", true, true, { TERM: "dumb" }, false, false],
   ])(
-    "colours only where somebody sees it: %s",
+    "colours only on a terminal: %s",
     (_name, outIsTerminal, errIsTerminal, env, coloured, errColoured) => {
       const { say, err } = speaker(
         { env },

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { listText } from "../../src/cli/list.ts";
+import { listText } from "../../src/terminal/list-text.ts";
 import { table } from "../../src/terminal/table.ts";
 import { watchText, withRates } from "../../src/terminal/watch-text.ts";
 import { fitted, padded, widthOf, wrapped } from "../../src/terminal/width.ts";
@@ -95,7 +95,7 @@ describe("wide names", () => {
   });
 
   test("leave the columns of `ngrokd list --watch` straight", () => {
-    const at = new Date(0);
+    const at = { wall: new Date(0), steady: 0 };
     const picture = { at, status: status(), items: withRates(items, at) };
     const size = { columns: 60, rows: 40 };
     const lines = watchText(picture, plain, size).split("\n").slice(4);

@@ -48,14 +48,14 @@ export type Choice = "edit again" | "keep the draft" | "save as it is";
 
 export interface EditOptions {
   /**
-   * Opens the draft in an editor, and resolves when it has ended. Rejects if
-   * the editor fails.
+   * Opens the draft in an editor, and resolves when the editor has ended.
+   * Rejects if the editor fails.
    */
   readonly edit: (draft: string) => Promise<void>;
   readonly tell: (problem: Problem) => void;
   /**
-   * Undefined if there is no terminal; the last choice is taken then. No answer
-   * keeps the draft.
+   * Undefined without a terminal; then the last choice is used. Without an
+   * answer, the draft is kept.
    */
   readonly ask:
     | ((question: string, choices: readonly Choice[]) => Promise<Choice | undefined>)
@@ -63,10 +63,10 @@ export interface EditOptions {
 }
 
 /**
- * Edits a copy beside the file, and replaces the file once the copy is right.
- * Returns whether the file has changed. Unknown keys are shown, and prevent
- * nothing. If anything fails, the file stays as it was, and the error says
- * where the draft is.
+ * Edits a copy beside the file, and replaces the file when the copy is valid.
+ * Returns true if the file has changed. Unknown keys are shown, but prevent
+ * nothing. After any failure the file is unchanged, and the error has the path
+ * of the draft.
  */
 export async function editConfig(path: string, options: EditOptions): Promise<boolean> {
   const target = await targetOf(path);
@@ -130,7 +130,7 @@ export async function runEditor(
   file: string,
 ): Promise<void> {
   // Ctrl-C reaches every program on the terminal, but is meant for the editor.
-  // Ignored from before its start, since it may come at once.
+  // It is ignored even before the editor starts, since it may come at once.
   process.on("SIGINT", ignore);
   const editor = spawn(name, [...args, file], { stdio: "inherit" });
   const [code, signal] = await once(editor, "exit")
@@ -141,7 +141,7 @@ export async function runEditor(
         hint: "set another editor in EDITOR",
       });
     })
-    // A Ctrl-C that ended the editor may arrive after its end.
+    // A Ctrl-C that has ended the editor may still arrive here later.
     .finally(() => setTimeout(() => process.off("SIGINT", ignore), 100));
   if (code !== 0)
     throw new NgrokdError(
@@ -153,8 +153,8 @@ export async function runEditor(
 const ignore = (): void => {};
 
 /**
- * The words of VISUAL, EDITOR or `vi`, separated as by a shell, with quotes.
- * Other syntax of a shell is not interpreted.
+ * The words of VISUAL, EDITOR or `vi`, split as a shell does, with quotes.
+ * Other shell syntax is not interpreted.
  */
 export function editorWords(env: Env): string[] {
   const words = (env.VISUAL || env.EDITOR || "").match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? ["vi"];

@@ -7,9 +7,9 @@ import {
   unitFile,
 } from "../../service/manage.ts";
 import type { Manager } from "../../service/service-steps.ts";
+import { serviceFacts } from "../../service/this-service.ts";
 import { command, type Io } from "../command.ts";
 import { confirm } from "../confirm.ts";
-import { serviceFacts } from "./service-facts.ts";
 import { dryRunArg, sayPlanned } from "./steps.ts";
 
 export default command({
@@ -55,7 +55,7 @@ export default command({
     const next = args.start
       ? "`ngrokd service status` shows its state"
       : "`sudo ngrokd service start` starts it";
-    // A running service keeps its old file until it is restarted.
+    // A running service uses its old file until it is restarted.
     const again = before === "different" ? "; `sudo ngrokd service restart` applies it" : "";
     say.result(
       { path: manager.path, installed: true, changed: before !== "same", started: args.start },
@@ -65,7 +65,7 @@ export default command({
   },
 });
 
-/** On a terminal, the Go program's service may be taken over after a yes. */
+/** On a terminal, it offers to take over the Go program's service. */
 async function offersTakeOver(
   manager: Manager,
   args: { readonly "dry-run"?: boolean | undefined },

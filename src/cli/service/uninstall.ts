@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { carryOut, planUninstall, thisManager } from "../../service/manage.ts";
 import { dropInFolder } from "../../service/service-steps.ts";
+import { stateFolderToUndo } from "../../service/this-service.ts";
 import { command } from "../command.ts";
-import { stateFolderToUndo } from "./service-facts.ts";
 import { dryRunArg, sayPlanned } from "./steps.ts";
 
 export default command({

@@ -3,7 +3,7 @@ import type { Verb } from "../../service/service-steps.ts";
 import { type Command, command } from "../command.ts";
 import { dryRunArg, sayPlanned } from "./steps.ts";
 
-/** `service start`, `stop` and `restart` differ in words only. */
+/** `service start`, `stop` and `restart` differ only in their words. */
 export function verbCommand(verb: Verb, description: string, done: string): Command {
   return command({
     name: `service ${verb}`,

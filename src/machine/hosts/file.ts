@@ -35,7 +35,7 @@ export interface HostsOptions {
   readonly stateFolder: string;
   /** Ranges that entries of earlier runs come from, see editHosts. */
   readonly ranges?: readonly Subnet[];
-  /** The addresses that names were given; lines that say so are ours. */
+  /** The addresses given to names. Lines with such a pair are ours. */
   readonly written?: () => Written;
   /** The second addresses of the names; none without it. */
   readonly six?: Entries6;
@@ -63,7 +63,7 @@ export interface HostsUpdate {
   readonly repairs: readonly string[];
   /**
    * Names to which the user's own lines give another address. They are not
-   * written; sorted.
+   * written. Sorted.
    */
   readonly shadowed: readonly Hostname[];
 }
@@ -272,8 +272,8 @@ async function overwrite(
 ): Promise<"overwritten" | "overtaken"> {
   const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
-    // Who may not read the file may not read its copies either. A full disk has
-    // no room for them, and does not keep us from making the file shorter.
+    // A user who may not read the file may not read its copies either. A full
+    // disk has no room for them, but the file can still become shorter.
     const isShorter = bytes.length <= old.bytes.length;
     await keepCopies(copies, old, bytes).catch(async (error: unknown) => {
       if (!isShorter || !isNgrokdError(error) || !noRoom.has(String(error.details.errno)))
@@ -303,7 +303,7 @@ async function putUnchanged(file: FileHandle, old: Buffer, bytes: Buffer): Promi
   const from = firstDifference(old, bytes);
   try {
     writeAllSync(fd, bytes, from);
-    // Others may have appended behind what was read.
+    // Other programs may have appended after the part that was read.
     const tail = tailOf(fd, Math.max(old.length, bytes.length));
     writeAllSync(fd, Buffer.concat([bytes, tail]), bytes.length);
     ftruncateSync(fd, bytes.length + tail.length);

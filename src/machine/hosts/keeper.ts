@@ -40,7 +40,7 @@ export interface HostsKeeperOptions extends Omit<HostsOptions, "before" | "six">
   readonly log: Log;
   /**
    * `record` is called before the section is written; if it rejects, nothing is
-   * written. `forget` is called after the section was taken out.
+   * written. `forget` is called after the section was removed.
    */
   readonly journal: { record(): Promise<void>; forget(): Promise<void> };
   /** Milliseconds of a monotonic clock; for tests. */
@@ -84,7 +84,7 @@ export function createHostsKeeper(options: HostsKeeperOptions): HostsKeeper {
         state.six = new Map();
         const { change } = await updateHostsFile(options.path, state.entries, options);
         allIsWell(state);
-        // An entry too many does no harm: undo looks at the file first.
+        // One entry too many does no harm, since undo checks the file first.
         await options.journal.forget().catch((error: unknown) => {
           options.log.warn(reasonOf(error));
         });

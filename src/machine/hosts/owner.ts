@@ -18,8 +18,8 @@ import { NgrokdError } from "../../model/error.ts";
 export interface Owner {
   readonly pid: number;
   /**
-   * When the process began, as the system tells it: with the pid it proves that
-   * this very process lives. Empty if it cannot be told.
+   * The start of the process, as the system reports it. With the pid it proves
+   * that this very process lives. Empty if it is unknown.
    */
   readonly started: string;
   /** The daemon's control socket. */
@@ -144,8 +144,8 @@ const ownerSchema = z.object({
 const limitBytes = 4096;
 
 /**
- * A file that is no owner's, or that somebody else than root and this user has
- * made, names none.
+ * If a file is not an owner's, or if a user other than root and this one has
+ * created it, it names no owner.
  */
 async function readOwner(path: string): Promise<{ text: string; owner?: Owner } | undefined> {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -173,7 +173,7 @@ function jsonIn(text: string): unknown {
 
 /**
  * The pid alone proves nothing, since another process may have it by now. If
- * the system does not tell when that one began, its socket decides.
+ * the system does not report that process's start, the owner's socket decides.
  */
 async function lives(owner: Owner, deps: OwnerDeps): Promise<boolean> {
   if (!exists(owner.pid)) return false;
@@ -191,11 +191,15 @@ function exists(pid: number): boolean {
   }
 }
 
-/** When a process began; empty if the system does not tell. Never rejects. */
+/**
+ * The start of a process; empty if the system does not report it. Never
+ * rejects.
+ */
 async function startOf(pid: number): Promise<string> {
   if (process.platform === "linux") {
     const text = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "");
-    // The name in parentheses may hold anything; the start is the 22nd field.
+    // The name in parentheses may have any character. The start is the 22nd
+    // field.
     return text.slice(text.lastIndexOf(")") + 2).split(" ")[19] ?? "";
   }
   const env = { LC_ALL: "C", TZ: "UTC" };
@@ -208,9 +212,9 @@ async function startOf(pid: number): Promise<string> {
 
 /**
  * Removes the file of a dead owner. The second name of our own `draft`, which
- * one daemon can make at a time, is the right to do so: only its holder takes
- * this dead owner's file away, and looks again first. A holder that died in
- * between is swept like any other dead owner.
+ * one daemon can create at a time, is the right to do so. Only its holder
+ * removes this dead owner's file, and it checks the file again first. If a
+ * holder dies in between, it is swept like any other dead owner.
  */
 async function inherit(path: string, dead: string, draft: string, deps: OwnerDeps): Promise<void> {
   const right = `${path}-heir`;

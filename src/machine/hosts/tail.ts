@@ -3,15 +3,15 @@ import { appendFile, type FileHandle } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * How long a program that has opened the old file may take until it has
- * appended its line to it. Milliseconds between the looks.
+ * The time for a program that has opened the old file to append its line to it.
+ * Milliseconds between the checks.
  */
 const waitsMs = [0, 10, 40, 150];
 
 /**
- * Appends to `path` what other programs append to the file that it has
- * replaced: one that had opened the old file before writes into it after.
- * `length` bytes of the old file are known.
+ * Appends to `path` the text that other programs append to the replaced file. A
+ * program that has opened the old file before writes to it even later. `length`
+ * bytes of the old file are known.
  */
 export async function carryTail(old: FileHandle, length: number, path: string): Promise<void> {
   let known = length;

@@ -120,7 +120,7 @@ interface Parts {
   /** The text of others, before and after the section. */
   readonly before: string;
   readonly after: string;
-  /** The line end for our lines: the one that most other lines have. */
+  /** The line end for our lines: the most frequent one of the other lines. */
   readonly eol: string;
   readonly repairs: readonly string[];
 }
@@ -174,7 +174,7 @@ function firstOfOurs(text: string): number {
   return marker[0].startsWith("\n") ? marker.index + 1 : marker.index;
 }
 
-/** Removes the line end that came with the joint, if it is one that we add. */
+/** Removes the line end that came with the joint, if we add such a one. */
 function withoutLineEnd(text: string, style: string): string {
   const rest = text.endsWith(style) ? text.slice(0, -style.length) : "";
   return rest === "" || rest.endsWith("\n") || (commonEol(rest) ?? style) !== style ? text : rest;

@@ -6,9 +6,11 @@ import (
 	"time"
 )
 
-// A network that is far away: carries TCP connections to a target, each direction late by a fixed time, and as fast as they come.
-// The kernel answers a local connect at once, which a far network cannot: so what a client sends is held until a round trip after its
-// connect, which is when a far client could have begun to send.
+// A far network: carries TCP connections to a target, with a fixed delay in
+// each direction and without another limit. The kernel completes a local
+// connect at once, which a far network cannot do. So the client's bytes are
+// held until a round trip after its connect, when a far client could begin to
+// send.
 func runDelay(args []string) {
 	flags := flag.NewFlagSet("delay", flag.ExitOnError)
 	target := flags.String("to", "", "host:port")
@@ -40,7 +42,8 @@ type chunk struct {
 	due   time.Time
 }
 
-// Sends on what `from` sends, each piece when it is due, and then that it has finished. Ends when `to` takes no more.
+// Passes the bytes of `from` on, each piece at its time, and then its end. Ends
+// if `to` takes no more.
 func carry(from, to *net.TCPConn, earliest time.Time, late time.Duration) {
 	chunks := make(chan chunk, 4096)
 	go func() {
@@ -65,7 +68,7 @@ func carry(from, to *net.TCPConn, earliest time.Time, late time.Duration) {
 		}
 	}
 	to.CloseWrite()
-	// Whatever still comes has nowhere to go.
+	// Later bytes have no receiver.
 	for range chunks {
 	}
 }

@@ -9,8 +9,9 @@ import (
 	"net"
 )
 
-// The ingress: mutual TLS on two ports, a bare one for relays that know nothing of ngrok, and one that wants ngrok's upgrade header first.
-// What a client may then ask for, any number of times except for the echo:
+// The ingress: mutual TLS on two ports. One is bare, for relays that do not
+// know ngrok. The other first needs ngrok's upgrade header. The requests of a
+// client, any number of them except for the echo:
 //
 //	e          this byte and all that follow come back
 //	d COUNT    COUNT bytes come down
@@ -35,7 +36,8 @@ func acceptAll(listener net.Listener, handle func(net.Conn)) {
 	}
 }
 
-// A connection ends by an error in any case, if only by that of reading at its end; it is nobody's business but its client's.
+// Every connection ends with an error, if only that of the read at its end. It
+// concerns only its client.
 func serve(conn net.Conn, wantsHeader bool) {
 	defer conn.Close()
 	if wantsHeader && upgrade(conn) != nil {
@@ -45,7 +47,8 @@ func serve(conn net.Conn, wantsHeader bool) {
 	}
 }
 
-// ConnResponse { endpoint_id: "ep_bench", proto: "tcp" }, its length in front. Source: docs/protocol.md.
+// ConnResponse { endpoint_id: "ep_bench", proto: "tcp" }, after its length.
+// Source: docs/protocol.md.
 var answer = []byte("\x0f\x00\x0a\x08ep_bench\x12\x03tcp")
 
 func upgrade(conn net.Conn) error {

@@ -15,12 +15,15 @@ import (
 	"time"
 )
 
-// The load: a client of a relay (or, with -tls, of the ingress itself) that does one thing, measures it, and says so in JSON.
+// The load: a client of a relay (or, with -tls, of the ingress itself). It does
+// one thing, measures it, and prints the result as JSON.
 //
-//	-do=echo     one byte to and fro on one connection, -count times
+//	-do=echo     one byte there and back on one connection, -count times
 //	-do=bulk     -bytes in all, -way=down or up, over -streams connections
-//	-do=connect  new connections to their first echoed byte, -count of them or for a -time: -at-once of them all the time, or -per-second
-//	             whatever becomes of them; with -hold they stay open until stdin ends, and must then still echo
+//	-do=connect  new connections to their first echoed byte, -count of them or
+//	             for a -time. Either -at-once of them all the time, or
+//	             -per-second, whatever their results. With -hold they stay
+//	             open until stdin ends, and must then still echo.
 func runLoad(args []string) {
 	flags := flag.NewFlagSet("load", flag.ExitOnError)
 	target := flags.String("to", "", "host:port")
@@ -80,7 +83,7 @@ type summary struct {
 	P50     float64 `json:"p50"`
 	P99     float64 `json:"p99"`
 	Max     float64 `json:"max"`
-	// Of the first failure.
+	// The reason of the first failure.
 	Reason string `json:"reason"`
 }
 
@@ -125,7 +128,7 @@ func bulk(dial func() (net.Conn, error), up bool, streams int, bytes int64) {
 	conns := make([]net.Conn, streams)
 	for i := range conns {
 		conns[i] = must(dial())
-		// The way is open to its end before time starts.
+		// The connection is open to its end before the clock starts.
 		must(0, download(conns[i], 1))
 	}
 	move := download
@@ -172,7 +175,7 @@ func command(conn net.Conn, verb byte, count int64) error {
 
 // --- New connections --------------------------------------------------------------------------------------------------------------
 
-// Nothing takes longer, or it counts as failed.
+// A longer wait counts as a failure.
 const patience = 30 * time.Second
 
 type probes struct {
@@ -187,7 +190,7 @@ type probes struct {
 	held   []net.Conn
 }
 
-// Answers whether one more may arrive.
+// Returns whether one more may start.
 func atMost(count int, span time.Duration) func() bool {
 	var arrived atomic.Int64
 	end := time.Now().Add(span)

@@ -1,5 +1,7 @@
-// The rig of the benchmark: an ingress to relay to, a network that is far away, and a client that makes the load and measures it. Go,
-// since of what Debian has its TLS server costs least: half the CPU of OpenSSL 3.0 for a handshake, and as much for bulk data.
+// The rig of the benchmark: an ingress for the relays, a far network, and a
+// client that makes the load and measures it. It is in Go because, of Debian's
+// programs, its TLS server costs least: half the CPU of OpenSSL 3.0 for a
+// handshake, and as much for bulk data.
 package main
 
 import (
@@ -25,7 +27,7 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-// One line of JSON, which is how the benchmark hears from its rig.
+// One line of JSON for the benchmark.
 func say(value any) {
 	if err := json.NewEncoder(os.Stdout).Encode(value); err != nil {
 		fail(err)
@@ -49,7 +51,8 @@ func accept(listener net.Listener) net.Conn {
 	return conn
 }
 
-// Settings for `who` ("server" or "client") from a folder with ca.pem, who.pem and who.key.pem: TLS 1.3, both sides verified.
+// Settings for `who` ("server" or "client") from a folder with ca.pem, who.pem
+// and who.key.pem: TLS 1.3, with verification of both sides.
 func tlsConfig(folder, who string) *tls.Config {
 	ca, err := os.ReadFile(filepath.Join(folder, "ca.pem"))
 	if err != nil {

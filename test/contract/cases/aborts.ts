@@ -1,4 +1,4 @@
-/** A reset is not an end: it is seen as what it is, in both directions. */
+/** A reset is not an end: each is reported as itself, in both directions. */
 import assert from "node:assert/strict";
 import { bytesOf, type Case, kinds, readExactly, rejects, sleep, soon, textOf } from "../kit.ts";
 
@@ -22,7 +22,7 @@ export const aborts: Case[] = kinds.flatMap(({ label, pair }): Case[] => [
     },
   },
   {
-    name: `the peer's reset rejects a waiting read, and what follows, over ${label}`,
+    name: `the peer's reset rejects a waiting read, and later calls, over ${label}`,
     async run(world) {
       const { conn, socket } = await pair(world);
       await world.peer.send(socket, { text: "hello" });
@@ -52,7 +52,7 @@ export const aborts: Case[] = kinds.flatMap(({ label, pair }): Case[] => [
     },
   },
   {
-    name: `the peer's reset frees a connection that nobody reads, and is told after what had arrived, over ${label}`,
+    name: `a peer's reset frees an unread connection, and follows its bytes, over ${label}`,
     async run(world) {
       const { conn, socket } = await pair(world);
       await world.peer.send(socket, { text: "hello" });
@@ -77,7 +77,7 @@ export const aborts: Case[] = kinds.flatMap(({ label, pair }): Case[] => [
     },
   },
   {
-    name: `abort() drops what was not sent, over ${label}`,
+    name: `abort() drops unsent bytes, over ${label}`,
     async run(world) {
       const { conn, socket } = await pair(world);
       let written = 0;
@@ -88,8 +88,8 @@ export const aborts: Case[] = kinds.flatMap(({ label, pair }): Case[] => [
       conn.abort();
       await soon(writing, "the waiting write");
       await soon(conn.closed, "closed");
-      // Not how it ends: libuv reports a reset behind unread bytes as an end
-      // (uv__stream_io, "partial read" and POLLHUP).
+      // The kind of end is not checked: libuv reports a reset after unread
+      // bytes as an end (uv__stream_io, "partial read" and POLLHUP).
       assert((await world.peer.receive(socket)).length < written + block.length);
     },
   },

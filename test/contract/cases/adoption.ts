@@ -11,8 +11,8 @@ import { type Case, listening, readAll, rejects, soon, textOf, type World } from
 const canAdopt = (net: Net): boolean => net.runtime === "bun" && process.platform === "linux";
 
 /**
- * Passes a listener on to peers/adopt.ts, closes it here, and asks at `door`.
- * Returns the reply, once that process has ended.
+ * Passes a listener on to peers/adopt.ts, closes it here, and dials `door`.
+ * Returns the reply after that process has ended.
  */
 async function passOn(
   world: World,
@@ -72,12 +72,12 @@ export const adoption: Case[] = [
         const error = await rejects("network", () => net.adopt(fd, (conn) => conn.abort()));
         assert.match(error.message, new RegExp(`^Cannot listen on the descriptor ${fd}: `));
       }
-      // Still the caller's.
+      // The descriptor still belongs to the caller.
       closeSync(file);
     },
   },
   {
-    name: "an open listener has a descriptor if its runtime tells it",
+    name: "an open listener has a descriptor if its runtime returns one",
     async run(world) {
       for (const address of [
         { host: "127.0.0.1", port: 0 },

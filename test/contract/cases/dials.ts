@@ -1,6 +1,6 @@
 /**
- * Dialing without TLS: what fails, how it is told, and that nothing is left
- * behind.
+ * Dialing without TLS: the failures, their reports, and that no resource is
+ * left behind.
  */
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
@@ -20,7 +20,7 @@ import {
 
 export const dials: Case[] = [
   {
-    name: "what the server says before the dial has ended is not lost",
+    name: "bytes from the server before the end of the dial are not lost",
     async run({ net, peer }) {
       const { port } = await peer.listen({ greeting: "220 ready\r\n" });
       const conn = await net.dial({ host: "127.0.0.1", port });
@@ -30,7 +30,7 @@ export const dials: Case[] = [
     },
   },
   {
-    name: "a port where nobody listens is a network error that says so",
+    name: "a port without a listener is a network error that says so",
     async run(world) {
       const { listener } = await listening(world, { host: "127.0.0.1", port: 0 });
       listener.close();
@@ -148,13 +148,12 @@ export const dials: Case[] = [
         const conn = await dialing.catch((error) => assert.equal(error.code, "cancelled"));
         if (conn === undefined) continue;
         dialed++;
-        // The signal has no power over a connection that is up.
+        // The signal has no effect on an open connection.
         stop.abort();
         await conn.write(bytesOf("up"));
         conn.close();
       }
-      // They are accepted in the order in which they came: behind this one
-      // there is none.
+      // Connections are accepted in order, so after this one there is none.
       const last = await net.dial({ host: "127.0.0.1", port });
       await last.write(bytesOf("last"));
       last.close();

@@ -1,6 +1,6 @@
 /**
- * Listening: addresses, unix sockets, and accepted connections that do not
- * depend on each other or on their listener.
+ * Listening: addresses, unix sockets, and accepted connections that depend
+ * neither on each other nor on their listener.
  */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, statSync, unlinkSync, writeFileSync } from "node:fs";
@@ -142,7 +142,7 @@ export const listeners: Case[] = [
         throw new Error("thrown on purpose");
       });
       const talk = async ({ address }: Listener) => {
-        // A reset that comes at once may be met by the dial already.
+        // The dial itself may already meet an early reset.
         const conn = await world.net.dial(address).catch((error) => error.details.errno as string);
         if (typeof conn === "string") return conn;
         const text = await readAll(conn).then(textOf, (error) => error.details.errno as string);
@@ -218,6 +218,25 @@ export const listeners: Case[] = [
     },
   },
   {
+    name: "the user behind a unix connection is known, or it is said that it is not",
+    async run(world) {
+      const path = join(world.folder, "user.sock");
+      const { listener, next } = await listening(world, { path });
+      const ours = await world.net.dial({ path });
+      const conn = await next();
+      const user = await world.net.userOf(conn);
+      // Only Bun on Linux tells.
+      const tells = world.net.runtime === "bun" && process.platform === "linux";
+      assert.equal(user?.uid, tells ? process.getuid?.() : undefined);
+      assert.equal(user?.groups[0], tells ? process.getgid?.() : undefined);
+      conn.abort();
+      await soon(conn.closed, "closed");
+      assert.equal(await world.net.userOf(conn), undefined);
+      ours.close();
+      listener.close();
+    },
+  },
+  {
     name: "a unix socket has mode 0600 whatever the umask, and the umask is as it was",
     async run(world) {
       for (const mask of [0, 0o077, 0o022]) {
@@ -262,7 +281,7 @@ export const listeners: Case[] = [
     },
   },
   {
-    name: "closing a unix listener leaves somebody else's new file at its path alone",
+    name: "closing a unix listener keeps another program's new file at its path",
     async run(world) {
       const path = join(world.folder, "replaced.sock");
       const { listener } = await listening(world, { path });
@@ -279,7 +298,7 @@ export const listeners: Case[] = [
     },
   },
   {
-    name: "`closed` also settles for one who asks late",
+    name: "`closed` also settles for a late caller",
     async run(world) {
       const { ours, theirs } = await ownPair(world);
       const closed: Promise<unknown>[] = [ours, theirs].map((conn: Conn) => {

@@ -1,11 +1,12 @@
 /**
- * The way through a proxy, with and without TLS, and what is told where it
- * fails.
+ * The way through a proxy, with and without TLS, and the reports of its
+ * failures.
  */
 import assert from "node:assert/strict";
 import { NgrokdError } from "../../../src/model/error.ts";
 import type { ProxyServer } from "../../../src/model/proxy.ts";
 import type { TlsClientOptions } from "../../../src/net/types.ts";
+import { hours, issue } from "../../support/pki.ts";
 import {
   bytesOf,
   type Case,
@@ -22,7 +23,7 @@ import {
   type World,
 } from "../kit.ts";
 
-/** A name that nothing but the proxy can resolve. */
+/** A name that only the proxy can resolve. */
 const host = "ingress.test";
 const names = { [host]: "127.0.0.1" };
 const login = "alice:p@ss:wörd";
@@ -82,7 +83,7 @@ export const proxies: Case[] = [
         await peer.finish(socket);
         assert.equal(textOf(await readAll(conn)), "late reply");
         await soon(conn.closed, "the descriptor comes back");
-        // Only where the runtime offers sessions is there anything to resume.
+        // A session can be resumed only if the runtime offers sessions.
         if (kept.length === 0) break;
       }
     },
@@ -142,6 +143,34 @@ export const proxies: Case[] = [
     );
   }),
   ...each(
+    "an address behind a proxy is no SNI, and the certificate has to carry it",
+    async (world, kind) => {
+      const { net, peer, pki } = world;
+      const far = "127.0.0.9";
+      const { via } = await start(world, { kind, names });
+      const dial = (port: number) =>
+        net.dial({ host: far, port }, { via, tls: trusting(world, { serverName: far }) });
+      // This one carries the proxy's address, and not its own.
+      const wrong = await peer.listen({ host: far, tls: pki.server });
+      const error = await rejects("tls", () => dial(wrong.port));
+      assert.match(error.message, /for another name$/);
+      const ours = { names: [far], usage: ["server"] } as const;
+      const old = { ...ours, notBefore: hours(-3), notAfter: hours(-2) };
+      for (const [identity, message] of [
+        [await issue(pki.stranger, "far", ours), /CA is not trusted$/],
+        [await issue(pki.root, "far", old), /has expired/],
+      ] as const) {
+        const { port } = await peer.listen({ host: far, tls: identity });
+        assert.match((await rejects("tls", () => dial(port))).message, message);
+      }
+      const own = await issue(pki.root, "far", ours);
+      const right = await peer.listen({ host: far, tls: own });
+      const conn = await dial(right.port);
+      assert.equal(await peer.askedFor(await peer.accept(right.server)), null);
+      conn.abort();
+    },
+  ),
+  ...each(
     "a wrong certificate behind a proxy is refused without a byte sent",
     async (world, kind) => {
       const { net, peer, pki } = world;
@@ -169,7 +198,7 @@ export const proxies: Case[] = [
     },
   ),
   ...each(
-    "a cut handshake and a plain server behind it are told with its name",
+    "a cut handshake and a plain server behind it are reported with its name",
     async (world, kind) => {
       const { net, peer } = world;
       const dial = (port: number, via: ProxyServer) =>

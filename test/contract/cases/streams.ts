@@ -1,6 +1,5 @@
 /**
- * Bytes and ends: what goes in comes out, in order, to the last byte, and no
- * faster than it is taken.
+ * Bytes and ends: every byte arrives, in order, and no faster than it is read.
  */
 import assert from "node:assert/strict";
 import process from "node:process";
@@ -24,7 +23,7 @@ import {
 
 const MiB = 1024 * 1024;
 
-/** One case for each way in which a connection comes about. */
+/** One case for each origin of a connection. */
 function overEach(what: string, run: (pair: Pair, world: World) => Promise<void>): Case[] {
   return kinds.map(({ label, pair }) => ({
     name: `${what} over ${label}`,
@@ -143,7 +142,7 @@ export const streams: Case[] = [
   }),
 
   ...overEach(
-    "a peer whose bytes nobody reads is stopped, and memory stays bounded",
+    "a peer whose bytes are not read is stopped, and memory stays bounded",
     async ({ conn, socket }, { peer }) => {
       const before = process.memoryUsage().rss;
       const size = 96 * MiB;

@@ -1,6 +1,6 @@
 /**
- * Who is believed over TLS, what a refusal says, and that nothing is told to a
- * stranger.
+ * Trust over TLS, the reasons of refusals, and that a stranger receives no
+ * bytes.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -10,7 +10,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { TlsClientOptions } from "../../../src/net/types.ts";
-import type { Identity } from "../../support/pki.ts";
+import { type Identity, intermediateCa, issue } from "../../support/pki.ts";
 import {
   bytesOf,
   type Case,
@@ -40,7 +40,7 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "what the server says right behind the handshake is not lost",
+    name: "bytes from the server right after the handshake are not lost",
     async run(world) {
       const { net, peer, pki } = world;
       const { port } = await peer.listen({ tls: pki.server, greeting: "220 ready\r\n" });
@@ -156,6 +156,41 @@ export const tls: Case[] = [
     },
   },
   {
+    name: "a name goes to the server as SNI, and an address does not",
+    async run(world) {
+      const { net, peer, pki } = world;
+      for (const [host, serverName, sent] of [
+        ["127.0.0.1", "ingress.test", "ingress.test"],
+        ["localhost", "localhost", "localhost"],
+        ["127.0.0.1", "127.0.0.1", null],
+        ["127.0.0.1", "::1", null],
+      ] as const) {
+        const { server, port } = await peer.listen({ tls: pki.server });
+        const conn = await net.dial({ host, port }, { tls: trusting(world, { serverName }) });
+        assert.equal(await peer.askedFor(await peer.accept(server)), sent, serverName);
+        conn.abort();
+      }
+      const { server, port } = await peer.listen({ host: "::1", tls: pki.server });
+      const tls = trusting(world, { serverName: "::1" });
+      const conn = await net.dial({ host: "::1", port }, { tls });
+      assert.equal(await peer.askedFor(await peer.accept(server)), null, "to ::1");
+      conn.abort();
+    },
+  },
+  {
+    name: "an address as the server's name makes no other fault of a certificate pass",
+    async run(world) {
+      const { stranger, expired, server, client } = world.pki;
+      for (const serverName of ["127.0.0.1", "::1"]) {
+        const asked = (more: Partial<TlsClientOptions> = {}) =>
+          trusting(world, { serverName, ...more });
+        await refused(world, server, asked({ ca: [stranger.cert] }), /CA is not trusted/);
+        await refused(world, expired, asked(), /has expired/);
+        await refused(world, client, asked(), /./);
+      }
+    },
+  },
+  {
     name: "an expired certificate is refused",
     async run(world) {
       const error = await refused(world, world.pki.expired, trusting(world), /has expired/);
@@ -170,7 +205,7 @@ export const tls: Case[] = [
     },
   },
   {
-    name: "an empty list of CAs trusts nobody",
+    name: "an empty list of CAs trusts no server",
     async run(world) {
       const { net, peer, pki } = world;
       const { port } = await peer.listen({ tls: pki.server });
@@ -220,6 +255,8 @@ export const tls: Case[] = [
       for (const options of [
         { ca: [pki.stranger.cert] },
         { serverName: "other.test" },
+        { ca: [pki.stranger.cert], serverName: "other.test" },
+        { serverName: "127.0.0.9" },
         { ca: [] },
       ]) {
         const { conn, socket } = await dial(
@@ -279,6 +316,71 @@ export const tls: Case[] = [
       await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: trusting(world) }));
     },
   },
+  ...[
+    ["the key exchange of RSA", "AES128-GCM-SHA256"],
+    ["CBC and SHA-1", "ECDHE-RSA-AES128-SHA"],
+    ["CBC and SHA-256", "ECDHE-RSA-AES128-SHA256"],
+  ].map(
+    ([what, ciphers]): Case => ({
+      name: `a server of TLS 1.2 that knows nothing but ${what} is refused`,
+      async run(world) {
+        const options = { ...(await rsa(world, 2048)), maxVersion: "TLSv1.2", ciphers };
+        await refused(world, options, trusting(world), /./);
+      },
+    }),
+  ),
+  ...["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"].map(
+    (ciphers): Case => ({
+      name: `a server of TLS 1.2 with ${ciphers} is accepted`,
+      async run(world) {
+        const options = { ...(await rsa(world, 2048)), maxVersion: "TLSv1.2", ciphers };
+        const { conn } = await dial(world, options, trusting(world));
+        conn.abort();
+      },
+    }),
+  ),
+  {
+    name: "a certificate with a common name and no alternative name is refused",
+    async run(world) {
+      await tooWeak(
+        world,
+        await issue(world.pki.root, "ingress.test", { usage: ["server"] }),
+        trusting(world),
+        /alternative name|for another name/,
+      );
+    },
+  },
+  {
+    name: "a certificate signed with SHA-1 is refused, and so is its CA's",
+    async run(world) {
+      const names = ["ingress.test"];
+      const leaf = await issue(world.pki.root, "ingress.test", { names, hash: "SHA-1" });
+      await tooWeak(world, weakly(leaf), trusting(world), /SHA-1|not trusted/);
+      const weak = await intermediateCa(world.pki.root, "Weak CA", {}, "SHA-1");
+      const below = await issue(weak, "ingress.test", { names });
+      const chain = { cert: below.cert + weak.cert, key: below.key };
+      await tooWeak(world, weakly(chain), trusting(world), /SHA-1|not trusted/);
+      // As an anchor the CA is trusted for itself, whoever signed it.
+      const { conn } = await dial(world, weakly(chain), trusting(world, { ca: [weak.cert] }));
+      conn.abort();
+    },
+  },
+  {
+    name: "a certificate with an RSA key of 1024 bits is refused",
+    async run(world) {
+      await tooWeak(world, weakly(await rsa(world, 1024)), trusting(world), /2048|not trusted/);
+    },
+  },
+  {
+    name: "insecureSkipVerify accepts a weak certificate, too",
+    async run(world) {
+      // Deno's TLS has no means to read such a certificate.
+      if (world.net.runtime === "deno") return;
+      const insecure = trusting(world, { insecureSkipVerify: true });
+      const { conn } = await dial(world, weakly(await rsa(world, 1024)), insecure);
+      conn.abort();
+    },
+  },
   {
     name: "our client certificate is shown to a server that asks",
     async run(world) {
@@ -314,7 +416,7 @@ export const tls: Case[] = [
         { host: "127.0.0.1", port },
         { tls: trusting(world, pki.strangersClient) },
       );
-      // Node.js hangs up without an alert, other servers send one.
+      // Node.js closes without an alert; other servers send one.
       const answer = await soon(
         Promise.resolve(conn.read()).catch((error) => error.code),
         "the end",
@@ -366,7 +468,8 @@ export const tls: Case[] = [
           tls: { ca: [pki.root.cert], servername: "ingress.test", ...own },
         });
       for (const own of [{}, pki.strangersClient]) {
-        // With TLS 1.3 the client may believe in its connection for a moment.
+        // With TLS 1.3 the client may take its connection for open for a
+        // moment.
         const socket = await connect(own).catch(() => undefined);
         if (socket !== undefined) assert.notEqual(await soon(peer.ended(socket), "the drop"), null);
       }
@@ -445,6 +548,33 @@ async function dial({ net, peer }: World, server: object, options: TlsClientOpti
  * Asserts that the dial fails for this reason and that the server has neither a
  * connection nor a client certificate from us.
  */
+/** A server with this RSA key; the suites of TLS 1.2 above need RSA. */
+async function rsa({ pki }: World, bits: 1024 | 2048): Promise<Identity> {
+  return await issue(pki.root, "ingress.test", { names: ["ingress.test"], key: `RSA-${bits}` });
+}
+
+/** OpenSSL itself refuses to serve with such a certificate otherwise. */
+const weakly = (identity: Identity): Identity & { ciphers: string } => ({
+  ...identity,
+  ciphers: "DEFAULT@SECLEVEL=0",
+});
+
+/**
+ * As {@link refused}; some runtimes judge only after their half of the
+ * handshake.
+ */
+async function tooWeak(
+  { net, peer }: World,
+  server: Identity,
+  options: TlsClientOptions,
+  message: RegExp,
+): Promise<void> {
+  const { port } = await peer.listen({ tls: server });
+  const error = await rejects("tls", () => net.dial({ host: "127.0.0.1", port }, { tls: options }));
+  assert.match(error.message, message);
+  assert.equal(typeof error.details.reason, "string");
+}
+
 async function refused(
   { net, peer, pki }: World,
   server: Identity,

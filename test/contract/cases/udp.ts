@@ -1,6 +1,6 @@
 /**
- * Datagrams: each arrives whole and with its sender, and one that cannot be
- * sent or handled costs no other.
+ * Datagrams: each arrives whole and with its sender. If one cannot be sent or
+ * handled, no other is lost.
  */
 import assert from "node:assert/strict";
 import type { HostPort } from "../../../src/model/host-port.ts";
@@ -12,7 +12,7 @@ interface Datagram {
   readonly from: HostPort;
 }
 
-/** A socket that hands out what it receives in order. */
+/** A socket that returns its datagrams in order. */
 async function receiving(
   { net }: World,
   host: string,
@@ -78,7 +78,7 @@ export const udp: Case[] = [
         await rejects("address-unavailable", () => world.net.udp({ host, port: 0 }, ignore));
       socket.close();
       socket.close();
-      // Deno gives the descriptor back a moment later.
+      // Deno frees the descriptor a moment later.
       const again = () => world.net.udp(socket.address, ignore).catch(() => undefined);
       await until("the address is free again", async () => {
         const bound = await again();

@@ -1,6 +1,7 @@
 /**
  * Adopts the listener that is this process's descriptor 3, as systemd passes
- * one on. Tells its first client the addresses, closes the listener, and ends.
+ * one on. Sends the addresses to its first client, closes the listener, and
+ * ends.
  */
 import { createBunNet } from "../../../src/net/bun.ts";
 import { addressText } from "../../../src/net/types.ts";

@@ -1,6 +1,6 @@
 /**
- * Dials a server whose CA it does not know, in an environment that says to
- * trust everybody; prints what comes of it.
+ * Dials a server whose CA is unknown here, in an environment that turns
+ * verification off. Prints the result.
  */
 import process from "node:process";
 import type { Net } from "../../../src/net/types.ts";

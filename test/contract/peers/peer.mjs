@@ -1,6 +1,8 @@
 /**
- * The other end of the contract suite's connections: real Node.js sockets in a process of their own, so that what our side puts on the
- * wire is judged by code that is not ours. One JSON object a line on stdin, one answer a line on stdout, in any order, matched by `id`.
+ * The other end of the contract suite's connections: real Node.js sockets in a
+ * separate process. So code that is not ours judges our bytes on the wire. One
+ * JSON object a line on stdin, one reply a line on stdout, in any order,
+ * matched by `id`.
  */
 import { createHash, randomBytes } from "node:crypto";
 import net from "node:net";
@@ -13,7 +15,10 @@ const servers = [];
 const proxies = [];
 
 const verbs = {
-  /** `tls`: options of tls.createServer; `greeting`: text sent on accept. Answers the server's number and port. */
+  /**
+   * `tls`: options of tls.createServer. `greeting`: text sent on accept.
+   * Returns the server's number and port.
+   */
   async listen({ host = "127.0.0.1", path, tls: options, greeting }) {
     const state = { waiting: [], accepted: [], failures: [], secured: 0 };
     const taken = (socket) => {
@@ -47,23 +52,25 @@ const verbs = {
     return accepted.shift() ?? new Promise((resolve) => waiting.push(resolve));
   },
 
-  /** Options of startProxy in proxy.mjs. Answers the proxy's number and port. */
+  /**
+   * Options of startProxy in proxy.mjs. Returns the proxy's number and port.
+   */
   async proxy(options) {
     proxies.push(await startProxy(options));
     return { proxy: proxies.length - 1, port: proxies.at(-1).port };
   },
 
-  /** What the proxy was asked for, each as {target, login}. */
+  /** The requests to the proxy, each as {target, login}. */
   async asked({ proxy }) {
     return proxies[proxy].asked;
   },
 
-  /** How many connections of its clients a proxy has open. */
+  /** The number of open connections from a proxy's clients. */
   async clients({ proxy }) {
     return proxies[proxy].clients.size;
   },
 
-  /** How many handshakes succeeded, and the codes of those that did not. */
+  /** The number of successful handshakes, and the codes of the failed ones. */
   async handshakes({ server }) {
     const { secured, failures } = servers[server].state;
     return { secured, failures };
@@ -88,7 +95,10 @@ const verbs = {
     });
   },
 
-  /** Sends `text`, or `size` random bytes; answers their SHA-256 once the kernel has them all. */
+  /**
+   * Sends `text`, or `size` random bytes. Returns their SHA-256 when the kernel
+   * has all of them.
+   */
   async send({ socket, text, size = 0 }) {
     const hash = createHash("sha256");
     const block = randomBytes(65_536);
@@ -106,7 +116,10 @@ const verbs = {
     return hash.digest("hex");
   },
 
-  /** Sends a byte every few milliseconds until something ends the connection; answers at once. */
+  /**
+   * Sends a byte every few milliseconds until the connection ends. Returns at
+   * once.
+   */
   async chatter({ socket, every }) {
     const { stream } = sockets[socket];
     const timer = setInterval(
@@ -131,8 +144,9 @@ const verbs = {
   },
 
   /**
-   * Reads until `size` bytes more are here or the connection has ended; `pause`: milliseconds of rest after each chunk.
-   * Answers {length, sha256, text (of short ones), ended: null | "fin" | an error's code}.
+   * Reads until `size` more bytes have arrived or the connection has ended.
+   * `pause`: milliseconds of rest after each chunk. Returns {length, sha256,
+   * text (of short ones), ended: null | "fin" | an error's code}.
    */
   async receive({ socket, size = Number.POSITIVE_INFINITY, pause = 0 }) {
     const state = sockets[socket];
@@ -157,12 +171,18 @@ const verbs = {
     };
   },
 
-  /** How many bytes the kernel has taken from us so far; with TLS, of the ciphertext. */
+  /**
+   * The number of bytes that the kernel has taken so far. With TLS, bytes of
+   * the ciphertext.
+   */
   async taken({ socket }) {
     return sockets[socket].raw.bytesWritten - sockets[socket].raw.writableLength;
   },
 
-  /** Reads on until the other side has ended the connection; answers "fin" or the error's code. */
+  /**
+   * Reads until the other side has ended the connection. Returns "fin" or the
+   * error's code.
+   */
   async ended({ socket }) {
     return (await verbs.receive({ socket })).ended;
   },
@@ -170,6 +190,11 @@ const verbs = {
   /** The name in the peer's certificate. */
   async peerName({ socket }) {
     return sockets[socket].stream.getPeerCertificate()?.subject?.CN ?? null;
+  },
+
+  /** The name that the client has asked for (SNI). */
+  async askedFor({ socket }) {
+    return sockets[socket].stream.servername || null;
   },
 };
 

@@ -1,11 +1,21 @@
-/** Real proxies for the contract suite, on Node.js alone: HTTP CONNECT by node:http, SOCKS5 by hand from RFC 1928 and RFC 1929. */
+/**
+ * Real proxies for the contract suite, on Node.js alone: HTTP CONNECT by
+ * node:http, SOCKS5 by hand from RFC 1928 and RFC 1929.
+ */
 import http from "node:http";
 import net from "node:net";
 
 /**
- * `names`: what each host name resolves to, or where a `host:port` really is; `login`: `user:password` that is asked for; `mode`: "hang" (never answers), "close" (ends
- * instead of an answer), "cut" (ends behind a good one), "503" (refuses), "drip" (answers byte by byte), "flood" (an answer without end), "joined" (sends `extra` in
- * one piece with the answer).
+ * `names`: the addresses of host names, or the real place of a `host:port`.
+ * `login`: the required `user:password`. `mode`:
+ *
+ * - "hang": never replies
+ * - "close": ends instead of a reply
+ * - "cut": ends after a good reply
+ * - "503": refuses
+ * - "drip": replies byte by byte
+ * - "flood": a reply without end
+ * - "joined": sends `extra` in one piece with the reply
  */
 export async function startProxy({ kind, names = {}, login, mode, extra = "" }) {
   const state = { asked: [], clients: new Set() };

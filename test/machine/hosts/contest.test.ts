@@ -34,7 +34,7 @@ describe("putting the section back", () => {
     expect(waits).toEqual([1, 2, 4, 8, 16, 32, 60, 60, 60]);
   });
 
-  test("begins anew after a peace as long as the wait was", () => {
+  test("begins again after a peace as long as the wait was", () => {
     const fought = after(0, 1000, 2000);
     const later = afterRepair(fought, fought.until + minute);
     expect(later).toEqual({

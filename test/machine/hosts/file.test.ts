@@ -38,7 +38,7 @@ const done = (change: HostsUpdate["change"]): HostsUpdate => ({
   shadowed: [],
 });
 
-/** A hosts file in a folder of its own, and a state folder beside it. */
+/** A hosts file in its own folder, and a state folder beside it. */
 async function place(text: string | undefined = foreign) {
   const folder = await temporaryFolder();
   const [etc, stateFolder] = [join(folder.path, "etc"), join(folder.path, "state")];
@@ -174,7 +174,7 @@ describe("updateHostsFile, on its original and odd files", () => {
     expect(await readdir(hosts.stateFolder)).toEqual(["hosts.original"]);
   });
 
-  test("changes nothing where the original cannot be kept", async () => {
+  test("changes nothing if the original cannot be kept", async () => {
     await using hosts = await place();
     const update = hosts.update(one, { stateFolder: join(hosts.folder, "missing") });
     await expect(update).rejects.toMatchObject({
@@ -195,7 +195,7 @@ describe("updateHostsFile, on its original and odd files", () => {
     expect(await hosts.text()).toBe("127.0.0.1 a.demo\n# mine\n");
   });
 
-  test("refuses what is no hosts file: folder, pipe, UTF-16, dead link, 65 MiB", async () => {
+  test("refuses anything but a hosts file: folder, pipe, UTF-16, dead link, 65 MiB", async () => {
     await using hosts = await place();
     const make: [string, (path: string) => unknown, string][] = [
       ["folder", (path) => mkdir(path), "it is not a regular file"],
@@ -230,7 +230,7 @@ describe("updateHostsFile, on its original and odd files", () => {
   });
 });
 
-describe("updateHostsFile, where the file cannot be replaced", () => {
+describe("updateHostsFile, if the file cannot be replaced", () => {
   test.each(["EBUSY", "EXDEV", "EACCES", "EPERM", "EROFS", "ETXTBSY"])(
     "writes in place after %s, and leaves nothing behind",
     async (code) => {
@@ -251,7 +251,7 @@ describe("updateHostsFile, where the file cannot be replaced", () => {
     },
   );
 
-  test("keeps its copies meanwhile from everybody who may not read the file", async () => {
+  test("keeps its copies from users who may not read the file", async () => {
     await using hosts = await place();
     await chmod(hosts.path, 0o640);
     const seen = new Set<string>();
@@ -459,7 +459,7 @@ describe.skipIf(!mayMount)("updateHostsFile, on real mounts (Linux, root)", () =
     expect(await readdir(hosts.stateFolder)).toEqual(["hosts.original"]);
   });
 
-  test("writes in place where only the file can be written, in a read-only folder", async () => {
+  test("writes in place if only the file can be written, in a read-only folder", async () => {
     await using hosts = await place();
     await writeFile(join(hosts.folder, "real"), foreign, "latin1");
     const mounts =
@@ -470,7 +470,7 @@ describe.skipIf(!mayMount)("updateHostsFile, on real mounts (Linux, root)", () =
     });
   });
 
-  test("says what is needed where the file is read-only", async () => {
+  test("says what is needed if the file is read-only", async () => {
     await using hosts = await place();
     const { outcome, text } = update(
       hosts.folder,
@@ -579,8 +579,8 @@ describe("updateHostsFile, beside programs that append", () => {
   }, 60_000);
 });
 
-describe("updateHostsFile, on what a new file would not have", () => {
-  test("writes in place where the file has a second name", async () => {
+describe("updateHostsFile, on properties that a new file would lack", () => {
+  test("writes in place if the file has a second name", async () => {
     await using hosts = await place();
     await link(hosts.path, join(hosts.folder, "second"));
     const update = () => updateHostsFile(hosts.path, one, { stateFolder: hosts.stateFolder });

@@ -67,7 +67,7 @@ describe("the keeper of the hosts section", () => {
     expect(await place.text()).toBe(foreign + section);
   });
 
-  test("writes nothing where the change cannot be recorded", async () => {
+  test("writes nothing if the change cannot be recorded", async () => {
     await using place = await kept();
     const journal = {
       record: () => Promise.reject(new Error("disk full")),
@@ -122,7 +122,7 @@ describe("the keeper of the hosts section", () => {
     ).toHaveLength(1);
   });
 
-  test("makes the file anew where somebody has removed it", async () => {
+  test("creates the file again if another program has removed it", async () => {
     await using place = await kept();
     await place.keeper.advertise(entries);
     await unlink(place.path);
@@ -160,7 +160,7 @@ describe("the keeper, if another program or the disk resists", () => {
     expect(place.keeper.trouble).toBeUndefined();
   });
 
-  test("still writes what is new while it gives way", async () => {
+  test("still writes new names while it gives way", async () => {
     await using place = await kept();
     await place.keeper.advertise(entries);
     for (let n = 0; n < 4; n++) {

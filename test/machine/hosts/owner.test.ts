@@ -13,7 +13,7 @@ import { temporaryFolder } from "../support.ts";
 const mine = "/run/mine.sock";
 const theirs = "/run/theirs.sock";
 const nobody: OwnerDeps = { isAlive: async () => false };
-/** Of a system that does not tell when a process began. */
+/** For a system that does not report the start of a process. */
 const untold = (isAlive: boolean): OwnerDeps => ({
   isAlive: async () => isAlive,
   startOf: async () => "",
@@ -50,7 +50,7 @@ describe("the owner of a hosts file", () => {
     expect(await at.files()).toEqual(["hosts", "link"]);
   });
 
-  test("is replaced where its process has ended, or another process has its pid", async () => {
+  test("is replaced if its process has ended, or another process has its pid", async () => {
     for (const owner of [
       { pid: 2 ** 30, started: "5", socket: theirs },
       { pid: process.ppid, started: "5", socket: theirs },
@@ -64,7 +64,7 @@ describe("the owner of a hosts file", () => {
     }
   });
 
-  test("is proved by its socket where the system tells no start", async () => {
+  test("is proved by its socket if the system reports no start", async () => {
     await using at = await place();
     const text = JSON.stringify({ pid: process.ppid, started: "", socket: theirs });
     await writeFile(at.owner, text);
@@ -109,7 +109,7 @@ describe("the owner of a hosts file", () => {
     expect((await stat(damaged.owner)).mode & 0o777).toBe(0o644);
   });
 
-  test("is nobody where no file can be made beside the hosts file", async () => {
+  test("is not recorded if no file can be created for it", async () => {
     const release = await claimHosts("/proc/version", mine, nobody);
     expect(await release()).toBeUndefined();
   });

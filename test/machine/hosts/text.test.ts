@@ -28,7 +28,7 @@ describe("editHosts", () => {
     expect(edited("")).toEqual({ text: sectionOfTwo, repairs: [] });
   });
 
-  test("says same where nothing changes", () => {
+  test("returns the value same if nothing changes", () => {
     expect(editHosts(`# mine\n${sectionOfTwo}::1 localhost\n`, two)).toEqual({
       kind: "same",
       shadowed: [],
@@ -37,13 +37,13 @@ describe("editHosts", () => {
     expect(editHosts("", none)).toEqual({ kind: "same", shadowed: [] });
   });
 
-  test("leaves an existing section where it is, also the Go program's unsorted one", () => {
+  test("leaves an existing section in its place, also the Go program's unsorted one", () => {
     const text = `# above\n\n${beginLine}\n10.107.0.3\tz.default\n10.107.0.2\told.default\n${endLine}\n\n# below`;
     expect(edited(text)).toEqual({ text: `# above\n\n${sectionOfTwo}\n# below`, repairs: [] });
     expect(edited(text, none).text).toBe("# above\n\n\n# below");
   });
 
-  test("uses CRLF where the file does", () => {
+  test("uses CRLF if the file does", () => {
     expect(edited("# mine\r\n\r\n# odd\n").text).toBe(
       `# mine\r\n\r\n# odd\n${sectionOfTwo.replaceAll("\n", "\r\n")}`,
     );
@@ -144,7 +144,7 @@ describe("editHosts, on a damaged section", () => {
     ]);
   });
 
-  test("knows entries by the ranges that it is told, and by being what is wanted", () => {
+  test("knows entries by the given ranges, and the wanted ones", () => {
     const text = `${beginLine}\n10.9.0.2\told.demo\n172.16.0.2\tb.demo\n${endLine}\n`;
     const wanted = mapping({ "b.demo": "172.16.0.2" });
     const after = `${beginLine}\n172.16.0.2\tb.demo\n${endLine}\n`;
@@ -155,7 +155,7 @@ describe("editHosts, on a damaged section", () => {
     });
   });
 
-  test("closes a section without an end: our format and order tell which lines are ours", () => {
+  test("closes a section without an end: our format and order show our lines", () => {
     const rest = "127.0.0.1\tlocalhost\n127.0.0.6\tmine.demo\n# mine\n";
     expect(edited(`# a\n${beginLine}\n127.0.0.5\td.demo\n127.0.0.4\te.demo\n${rest}`)).toEqual({
       text: `# a\n${sectionOfTwo}${rest}`,

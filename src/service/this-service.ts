@@ -1,11 +1,11 @@
 import { lstat, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { inspectConfig, type Loaded, loadConfig } from "../../config/load.ts";
-import { defaultConfigPath, defaultHostsPath, type Env } from "../../config/paths.ts";
-import { defaultConfig } from "../../config/schema.ts";
-import { stateFolderOf } from "../../files/state-folder.ts";
-import { NgrokdError } from "../../model/error.ts";
-import type { ServiceFacts } from "../../service/service-facts.ts";
+import { inspectConfig, type Loaded, loadConfig } from "../config/load.ts";
+import { defaultConfigPath, defaultHostsPath, type Env } from "../config/paths.ts";
+import { defaultConfig } from "../config/schema.ts";
+import { stateFolderOf } from "../files/state-folder.ts";
+import { NgrokdError } from "../model/error.ts";
+import type { ServiceFacts } from "./service-facts.ts";
 
 /**
  * The facts for the service file, from this machine and the configuration in
@@ -54,8 +54,8 @@ export async function serviceFacts(args: {
 }
 
 /**
- * The state folder, with the default one if the configuration is wrong: a
- * service must be removable even then.
+ * The state folder, or the default one if the configuration is wrong. A service
+ * must be removable even then.
  */
 export async function stateFolderToUndo(file: string | undefined, env: Env): Promise<string> {
   const { loaded } = await inspectConfig({ file, env });
@@ -67,7 +67,7 @@ const wordFor = (flag: string, value: string, isNeeded: boolean): string[] =>
 const inFile = ({ origins }: Loaded): boolean =>
   ["file", "default"].includes(origins["server.socket_path"]);
 
-/** The service does not have the environment of this shell. */
+/** Warnings about variables of this shell, which the service does not have. */
 function environmentRemarks({ origins }: Loaded): string[] {
   const from = (key: "api.key" | "forward.proxy_url"): string | undefined =>
     origins[key].startsWith("environment ") ? origins[key].slice("environment ".length) : undefined;
@@ -86,10 +86,7 @@ function environmentRemarks({ origins }: Loaded): string[] {
   return remarks;
 }
 
-/**
- * The service runs as root, but without root's right to the files of other
- * users.
- */
+/** The service runs as root, but without root's right to other users' files. */
 async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string[]> {
   const { client_cert, client_key, ingress_ca } = config.server;
   const remarks: string[] = [];
@@ -112,9 +109,9 @@ async function ownerRemarks({ path, hostsPath, config }: Loaded): Promise<string
 }
 
 /**
- * The path of the binary that runs now. Rejects with `refused` if it is no
- * ngrokd binary, or if another user than root can replace it: that user would
- * be root at the next start.
+ * The path of the binary that runs now. Rejects with `refused` if it is not an
+ * ngrokd binary. It also rejects if a user other than root can replace it,
+ * since that user would get root's rights at the next start.
  */
 async function ownProgram(): Promise<string> {
   const program = await realpath(process.execPath);

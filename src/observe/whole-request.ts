@@ -1,9 +1,0 @@
-/**
- * The request with a whole URL. Without a Host header, as in HTTP/1.0, the
- * runtime gives the path alone, and no router finds anything in it.
- */
-export function wholeRequest(request: Request): Request {
-  const { url } = request;
-  if (URL.canParse(url)) return request;
-  return new Request(`http://localhost${url.startsWith("/") ? url : "/"}`, request);
-}

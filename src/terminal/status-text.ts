@@ -1,0 +1,145 @@
+import type { Status } from "../desk/reply-schemas.ts";
+import { bytesText, durationText, facts, type Paint } from "./say.ts";
+import { wrapped } from "./width.ts";
+
+/**
+ * Pure: the text of `ngrokd status`. Warnings and hint below the table are
+ * wrapped to `width` columns.
+ */
+export function statusText(status: Status, paint: Paint, now: Date, width = 80): string {
+  const rows: [string, string][] = [
+    ["State", phaseText(status, paint)],
+    ["Registration", registrationText(status, paint)],
+    ["Certificate", certificateText(status, paint, now)],
+    [
+      "Ingress",
+      status.ingress_endpoint +
+        (status.insecure_skip_verify ? `  ${paint.bad("NOT VERIFIED")}` : ""),
+    ],
+    ...proxyRows(status),
+    ["Last poll", pollText(status, paint)],
+    ["Endpoints", endpointsText(status, paint)],
+    ["Connections", connectionsText(status)],
+    ...failureRows(status),
+    ["Traffic", `${bytesText(status.bytes.up)} up, ${bytesText(status.bytes.down)} down`],
+    ["Pool", poolText(status)],
+    ["Daemon", daemonText(status)],
+    ["Configuration", status.config_path],
+    ["Hosts file", status.hosts_path],
+    ...networkRows(status),
+  ];
+  const marked = (mark: string, tint: (text: string) => string, text: string): string[] =>
+    wrapped(text, width - mark.length - 1).map(
+      (line, i) => `${i === 0 ? tint(mark) : " ".repeat(mark.length)} ${line}`,
+    );
+  const warnings = status.warnings.flatMap((warning) => marked("warning:", paint.careful, warning));
+  const hint = marked("hint:", paint.name, status.hint);
+  return [
+    facts(rows, paint),
+    ...(warnings.length + hint.length > 0 ? [""] : []),
+    ...warnings,
+    ...hint,
+  ].join("\n");
+}
+
+function daemonText({ version, pid, uptime_seconds }: Status): string {
+  return `ngrokd ${version}, pid ${pid}, up ${durationText(uptime_seconds * 1000)}`;
+}
+
+function proxyRows({ proxy: { api, ingress } }: Status): [string, string][] {
+  if (api === ingress) return api === "" ? [] : [["Proxy", api]];
+  return [["Proxy", api === "" ? `${ingress}, for the ingress only` : `${api}, for the API only`]];
+}
+
+/** Loopback needs no row. */
+function networkRows({ network }: Status): [string, string][] {
+  if (network.kind === "loopback") return [];
+  const subnets = [network.subnet, network.subnet6].filter((text) => text !== "").join(", ");
+  return [["Network", `${network.interface}, ${subnets}`]];
+}
+
+function phaseText({ phase, reason }: Status, paint: Paint): string {
+  const word =
+    phase === "serving"
+      ? paint.good(phase)
+      : phase === "degraded"
+        ? paint.bad(phase)
+        : paint.careful(phase);
+  return reason === "" ? word : `${word}: ${reason}`;
+}
+
+function registrationText({ registration, operator_id }: Status, paint: Paint): string {
+  switch (registration) {
+    case "registered":
+      return `registered as ${operator_id}`;
+    case "waiting-for-key":
+      return paint.careful("waiting for an API key");
+    case "registering":
+      return "registering with ngrok";
+    case "failed":
+      return paint.bad("failed");
+  }
+}
+
+function certificateText({ certificate }: Status, paint: Paint, now: Date): string {
+  if (certificate === null) return "none yet";
+  const { not_after, renewal_trouble } = certificate;
+  const end = not_after.slice(0, 10);
+  // `days_left` is rounded, and 0 for the last seven minutes.
+  const leftMs = Date.parse(not_after) - now.getTime();
+  if (leftMs <= 0) return paint.bad(`expired on ${end}`);
+  const trouble = renewal_trouble === null ? "" : `; ${paint.bad("could not be renewed")}`;
+  const left =
+    leftMs < 2 * 86_400_000
+      ? durationText(Math.max(1000, leftMs))
+      : `${Math.floor(leftMs / 86_400_000)} days`;
+  return `valid for ${left}, until ${end}${trouble}`;
+}
+
+function pollText(status: Status, paint: Paint): string {
+  const { last_poll } = status;
+  if (last_poll === null) return "none yet";
+  const ago = `${durationText(last_poll.seconds_ago * 1000)} ago`;
+  if (last_poll.ok) return `${paint.good("ok")}, ${ago}, took ${last_poll.took_ms} ms`;
+  return `${paint.bad("failed")} ${ago}: ${last_poll.reason}${nextText(status)}`;
+}
+
+/** The number of failures in a row, and the time of the next attempt. */
+function nextText({ failed_polls, next_poll_seconds }: Status): string {
+  const times = failed_polls > 1 ? `${failed_polls} times in a row` : "";
+  const next =
+    next_poll_seconds === null ? "" : `next attempt in ${durationText(next_poll_seconds * 1000)}`;
+  const parts = [times, next].filter((part) => part !== "");
+  return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
+}
+
+function endpointsText({ endpoints }: Status, paint: Paint): string {
+  const { listening, failed, unsupported, draining } = endpoints;
+  const parts = [`${listening} listening`];
+  if (failed > 0) parts.push(paint.bad(`${failed} failed`));
+  if (unsupported > 0) parts.push(paint.careful(`${unsupported} not supported`));
+  if (draining > 0) parts.push(`${draining} draining`);
+  return parts.join(", ");
+}
+
+/** The limit is shown if more than half of it is used. */
+function connectionsText({ connections: { active, total, limit } }: Status): string {
+  const most = limit !== null && active * 2 > limit ? ` of at most ${limit}` : "";
+  return `${active} open${most}, ${total} in all`;
+}
+
+function failureRows({ connections: { refused }, errors_by_kind }: Status): [string, string][] {
+  const counts = Object.entries({ refused, ...errors_by_kind }).filter(([, n]) => n > 0);
+  return counts.length === 0
+    ? []
+    : [["Failures", counts.map(([kind, n]) => `${n} ${kind}`).join(", ")]];
+}
+
+function poolText({ pool }: Status): string {
+  const { ready, hits, misses } = pool;
+  const share =
+    hits + misses === 0
+      ? ""
+      : `; ${Math.floor((100 * hits) / (hits + misses))} % of connections found one`;
+  return `${ready} ready${share}`;
+}
