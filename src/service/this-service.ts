@@ -5,6 +5,7 @@ import { defaultConfigPath, defaultHostsPath, type Env } from "../config/paths.t
 import { defaultConfig } from "../config/schema.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
 import { NgrokdError } from "../model/error.ts";
+import { isLoopbackSubnet, parseSubnet } from "../model/ip.ts";
 import type { ServiceFacts } from "./service-facts.ts";
 
 /**
@@ -21,7 +22,7 @@ export async function serviceFacts(args: {
     env: args.env,
     flags: { "server.socket_path": args.socket },
   });
-  const { server, forward } = loaded.config;
+  const { server, forward, net } = loaded.config;
   const program = await ownProgram();
   const stateFolder = stateFolderOf(server);
   const facts: ServiceFacts = {
@@ -36,6 +37,7 @@ export async function serviceFacts(args: {
     socketPath: server.socket_path,
     folders: [stateFolder, dirname(server.client_key), dirname(loaded.path)],
     reads: server.ingress_ca === "" ? [] : [server.ingress_ca],
+    makesInterface: makesInterface(net.subnet),
     drainSeconds: forward.drain_timeout,
   };
   const odd = [facts.program, ...facts.serveArgs, facts.hostsPath, ...facts.folders].find((path) =>
@@ -60,6 +62,12 @@ export async function serviceFacts(args: {
 export async function stateFolderToUndo(file: string | undefined, env: Env): Promise<string> {
   const { loaded } = await inspectConfig({ file, env });
   return stateFolderOf((loaded?.config ?? defaultConfig).server);
+}
+
+/** `auto` and every subnet but loopback. */
+function makesInterface(text: string): boolean {
+  const subnet = parseSubnet(text);
+  return !subnet.ok || !isLoopbackSubnet(subnet.value);
 }
 
 const wordFor = (flag: string, value: string, isNeeded: boolean): string[] =>
