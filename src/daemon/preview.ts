@@ -89,7 +89,7 @@ export function preview(facts: PreviewFacts): Preview {
         ? { url: one.binding.url, reason: one.reason }
         : { url: one.url, reason: one.reason },
     ),
-    served: exposure.doors.length,
+    served: new Set(exposure.routes.map(({ target }) => target)).size,
     exposure,
   };
 }

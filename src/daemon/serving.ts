@@ -34,15 +34,15 @@ export function createServing(deps: ServingDeps): Serve {
   const lists = new Map<string, readonly ApiEndpoint[]>();
   const inTurn = createSerial();
   const own = () => accounts.map((account) => ownHosts(loaded(), relay.ingress(account)));
-  const steadily = createSteady(async () =>
-    JSON.stringify([
-      await machine.stamp(),
-      namesInUse(own()),
-      groundText(link.ground),
-      loaded().config.forward.reserved_ports,
-      relay.present.size,
-    ]),
-  );
+  const steadily = createSteady({
+    inputs: () =>
+      JSON.stringify([
+        namesInUse(own()),
+        groundText(link.ground),
+        loaded().config.forward.reserved_ports,
+      ]),
+    outcome: async () => `${await machine.stamp()} ${relay.present.size}`,
+  });
 
   return (account, listed) =>
     inTurn(async () => {
@@ -63,7 +63,8 @@ export function createServing(deps: ServingDeps): Serve {
               assignment: machine.assignment,
               reservedPorts: loaded().config.forward.reserved_ports,
             }),
-            link,
+            // A reload may change the ground during the reconcile.
+            link: { ground: link.ground, carry: link.carry },
             log,
           }),
       );
