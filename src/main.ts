@@ -3,7 +3,12 @@ import { isatty } from "node:tty";
 import type { Io } from "./cli/command.ts";
 import { exitCodes } from "./cli/exit-codes.ts";
 import { runCli } from "./cli/run.ts";
-import { cleanEnvironment, confinedEnvironment, foldersToCreateIn } from "./model/environment.ts";
+import {
+  cleanEnvironment,
+  confinedEnvironment,
+  foldersToCreateIn,
+  withThreads,
+} from "./model/environment.ts";
 import type { Net } from "./net/types.ts";
 import { isNgrokctl, translated } from "./predecessor/predecessor.ts";
 import { createSay, type Output } from "./terminal/say.ts";
@@ -13,8 +18,10 @@ import { unwritten, writeAll } from "./terminal/write-all.ts";
  * The entry: picks this runtime's sockets, runs the CLI, and is the only place
  * that ends the process.
  */
-await startAgain();
+/** Commands whose work on files goes on beside lookups. */
+const lookUps = new Set(["serve", "run", "doctor", "why"]);
 const { argv, advice } = translated(process.argv.slice(2));
+await startAgain(argv[0]);
 const debug = argv.includes("--debug");
 const say = createSay({
   json: argv.includes("--json"),
@@ -39,23 +46,26 @@ async function run(io: Io): Promise<number> {
 }
 
 /**
- * Starts the process again if variables must be left out, or rights given up:
- * the runtime has read its variables by now, and has threads. Only the compiled
- * program can do this, since its path and its arguments are all it needs.
+ * Starts the process again if variables must be left out, rights given up, or
+ * threads added: the runtime has read its variables by now, and has threads.
+ * Only the compiled program can do this, since its path and its arguments are
+ * all it needs.
  */
-async function startAgain(): Promise<void> {
+async function startAgain(command: string | undefined): Promise<void> {
   if (process.argv[1]?.startsWith("/$bunfs/") !== true) return;
   const folders = foldersToCreateIn(process.env);
-  const wanted =
+  const confined =
     folders === undefined
-      ? process.env
+      ? undefined
       : confinedEnvironment(
           process.env,
           await (await import("./net/bun.ts")).makeFilesOnlyIn(folders),
         );
-  const env = cleanEnvironment(wanted) ?? (folders === undefined ? undefined : wanted);
+  const clean = cleanEnvironment(confined ?? process.env) ?? confined;
+  const looksUp = command !== undefined && lookUps.has(command);
+  const env = (looksUp ? withThreads(clean ?? process.env) : undefined) ?? clean;
   if (env !== undefined)
-    process.execve?.(process.execPath, [process.argv0, ...process.argv.slice(2)], env);
+    process.execve?.(process.execPath, [process.argv0, ...process.argv.slice(2)], { ...env });
 }
 
 async function runtimeNet(): Promise<Net> {

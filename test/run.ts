@@ -179,7 +179,9 @@ async function runStage(stage: Stage, reportBase: string): Promise<Outcome> {
   };
 }
 
-const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0);
+}
 
 async function runPart(
   { name, report, whole = false }: Stage,

@@ -181,6 +181,8 @@ function apiWith(key: ApiKey, { apiUrl, fetch }: TryKeyOptions): Api {
   });
 }
 
+const keepUnchecked = "to save the key without a check: `sudo ngrokd set-api-key --offline`";
+
 /**
  * Runs `work`. If it fails, the error begins with `prevented` and says that
  * nothing has changed.
@@ -200,10 +202,12 @@ async function attempt<T>(prevented: string, work: () => Promise<T>): Promise<T>
       );
     }
     const code = error instanceof NgrokdError ? error.code : "api";
-    const hint = error instanceof NgrokdError ? error.hint : undefined;
+    const unasked = ["network", "timeout", "tls"].includes(code);
+    const own = error instanceof NgrokdError ? error.hint : undefined;
+    const hint = [own, unasked ? keepUnchecked : undefined].filter((text) => text).join("\n");
     throw new NgrokdError(code, `${prevented}, and nothing was changed: ${reasonOf(error)}`, {
       cause: error,
-      ...(hint === undefined ? {} : { hint }),
+      ...(hint === "" ? {} : { hint }),
     });
   }
 }

@@ -1,6 +1,8 @@
 import { readApiKey, tryAndSaveApiKey } from "../account/set-api-key.ts";
 import { identityPaths, savedOperatorId } from "../cloud/registration.ts";
 import { type Loaded, loadConfig } from "../config/load.ts";
+import { configPath } from "../config/paths.ts";
+import { setConfigValue } from "../config/write.ts";
 import { operations } from "../desk/operations.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
@@ -25,16 +27,26 @@ export default command({
       type: "boolean",
       description: help["switch-account"],
     },
+    offline: {
+      type: "boolean",
+      description: "Save the key without a check; the daemon tries it with its next poll",
+    },
   },
   examples: [
     "ngrokd set-api-key",
     "ngrokd set-api-key - < key-file",
     "ngrokd set-api-key --switch-account",
+    "sudo ngrokd set-api-key --offline - < key-file",
   ],
   async run(args, io) {
+    const offline = args.offline === true;
+    if (offline && args["switch-account"] === true)
+      throw new NgrokdError("usage", "--offline cannot be combined with --switch-account", {
+        hint: "a move to another account needs ngrok's answers",
+      });
     const key = readApiKey(await keyFrom(args.key, io));
-    const said = await giveToDaemon(key, args, io);
-    io.say.result({ saved: true, message: said }, said);
+    const said = offline ? await keep(key, args, io) : await giveToDaemon(key, args, io);
+    io.say.result({ saved: true, checked: !offline, message: said }, said);
     return undefined;
   },
 });
@@ -65,6 +77,25 @@ async function giveToDaemon(key: string, args: Where, io: Io): Promise<string> {
   return await withoutDaemon(io.net, loaded.config.server.socket_path, hint, () =>
     save(key, loaded, true, io),
   );
+}
+
+/**
+ * Saves the key without a question to ngrok. A daemon that runs takes it from
+ * its configuration at once.
+ */
+async function keep(key: string, args: DaemonArgs, io: Io): Promise<string> {
+  const callDaemon = daemonAt(args, io);
+  const running = await callDaemon("status").catch((error: unknown) => {
+    if (isNgrokdError(error, "not-running")) return undefined;
+    throw error;
+  });
+  const path = running?.config_path ?? configPath(args.config, io.env).path;
+  await setConfigValue(path, "api.key", key);
+  const saved = `The key is saved in ${path}. It was not checked:`;
+  if (running === undefined) return `${saved} the daemon tries it at its start.`;
+  const { ok } = await callDaemon("reload");
+  if (!ok) return `${saved} the daemon does not take the file; see \`ngrokd config check\`.`;
+  return `${saved} the daemon tries it now, and with each poll; \`ngrokd status\` shows the result.`;
 }
 
 async function save(
@@ -126,7 +157,9 @@ async function readStdin(): Promise<string> {
   for await (const chunk of process.stdin) {
     text += String(chunk);
     if (text.length > stdinLimit)
-      throw new NgrokdError("usage", "Standard input is too long to be an API key");
+      throw new NgrokdError("usage", "Standard input is too long to be an API key", {
+        hint: "give the key alone: `ngrokd set-api-key - < key-file`",
+      });
   }
   return text;
 }

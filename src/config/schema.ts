@@ -178,7 +178,7 @@ const shape = {
     max_connections: setting(z.int().min(0).max(1_000_000).default(0), {
       description:
         "The most open connections in total; others are reset at once. 0 means as many as " +
-        "the limit of open files allows.",
+        "the limit of open files and the memory allow.",
       allowed: "a whole number, 0 to 1000000",
     }),
     max_connections_per_endpoint: setting(z.int().min(0).max(1_000_000).default(0), {

@@ -10,7 +10,7 @@ export interface Owner {
   readonly gid: number;
 }
 
-/** Pure: what a client of a socket that is open to every user may do. */
+/** Pure: the rights of a client, for a socket that is open to every user. */
 export function rightsOf(user: PeerUser | undefined, { uid, gid }: Owner): Rights {
   if (user === undefined) return "read";
   return user.uid === 0 || user.uid === uid || user.groups.includes(gid) ? "all" : "read";
@@ -19,12 +19,12 @@ export function rightsOf(user: PeerUser | undefined, { uid, gid }: Owner): Right
 /** The most clients at the same time that may only read. */
 const mostReaders = 16;
 
-/** Lets clients of the socket in, by what they may do. */
+/** Admits clients of the socket with their rights. */
 export interface Gate {
   /**
-   * From now on the socket may be open to every user. False if the system does
-   * not tell who has connected: then its mode alone must decide. `path` is the
-   * socket, which listens.
+   * From now on the socket may be open to every user. Returns false if the
+   * system does not report the user of a connection. Then the socket's mode
+   * alone must decide. `path` is the socket, which listens.
    */
   open(path: string, gid: number | undefined): Promise<boolean>;
   /** Runs `work` for a client; `turned away` if there are too many readers. */

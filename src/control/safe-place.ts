@@ -1,7 +1,7 @@
 import type { Stats } from "node:fs";
 import { lstat, readlink, realpath, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import process from "node:process";
+import { type Self, self, upwards } from "../files/writers.ts";
 import { NgrokdError } from "../model/error.ts";
 
 /** A file or folder on the way to the socket. */
@@ -13,12 +13,6 @@ export interface Waypoint {
   readonly mode: number;
   /** Whether it holds the socket itself. */
   readonly isLast: boolean;
-}
-
-/** The user and the group of this process. */
-export interface Self {
-  readonly uid: number;
-  readonly gid: number;
 }
 
 /** root and daemon: macOS gives /var/run to the second. */
@@ -74,8 +68,6 @@ export async function checkSocket(socket: string): Promise<void> {
   );
 }
 
-const self = (): Self => ({ uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 });
-
 /** All folders and links on the way, by the path as given and as resolved. */
 async function wayTo(socket: string): Promise<Waypoint[]> {
   const folder = dirname(resolve(socket));
@@ -97,10 +89,4 @@ function waypoint(path: string, info: Stats | undefined, last: string): Waypoint
   const { uid, gid, mode } = info;
   const kind = info.isSymbolicLink() ? "link" : "folder";
   return { path, kind, uid, gid, mode, isLast: path === last };
-}
-
-/** The folder and all above it. */
-function upwards(folder: string): string[] {
-  const above = dirname(folder);
-  return above === folder ? [folder] : [folder, ...upwards(above)];
 }

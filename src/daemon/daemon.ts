@@ -15,6 +15,7 @@ import { trustFolder } from "../ingress/trust.ts";
 import { ownerPath } from "../machine/hosts/owner.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
 import { type RepairDeps, startRepair } from "../machine/repair.ts";
+import { socketGroup } from "../model/access.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { AnyIp } from "../model/ip.ts";
 import type { State } from "../model/state.ts";
@@ -49,9 +50,6 @@ export interface Daemon {
    */
   readonly stop: (hurry: AbortSignal) => Promise<{ cut: number }>;
 }
-
-/** The group that may use the control socket beside root. */
-const socketGroup = "ngrokd";
 
 /**
  * Starts everything; the steps that may fail come before those with effects.

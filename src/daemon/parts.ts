@@ -9,6 +9,7 @@ import { carrying, ingressTrouble } from "../desk/warnings.ts";
 import { groundHas } from "../exposure/ground.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
 import { createLink, type Link } from "../machine/link/link.ts";
+import { nameServers } from "../machine/link/name-servers.ts";
 import { openLinks } from "../machine/link/open-links.ts";
 import { ownPrefix } from "../machine/link/own-prefix.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
@@ -16,6 +17,7 @@ import { createOwnAddresses } from "../machine/own-addresses.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
+import { memoryLimit } from "../net/memory.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
@@ -76,6 +78,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     accounts,
     limits,
     room: net.descriptors.room,
+    memory: memoryLimit(),
     isOwn: (address) => hasAddress(address) || groundHas(link.ground, address),
   });
   const machine = createMachine({
@@ -88,6 +91,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const link = createLink({
     system: () => openLinks({ net, stateFolder, log }),
     prefix: ownPrefix,
+    servers: nameServers,
     saved: () => [...machine.assignment.values()].at(-1),
     log,
   });

@@ -2,8 +2,8 @@ import type { PassHooks } from "../account/account.ts";
 import type { DaemonFacts } from "../desk/daemon-facts.ts";
 import type { Health } from "../desk/health-life.ts";
 import { metricFamilies } from "../desk/metrics.ts";
-import { healthStatus } from "../desk/replies.ts";
 import { settled } from "../desk/settle.ts";
+import { createStatusBody } from "../desk/status-body.ts";
 import type { Line } from "../desk/tell.ts";
 import {
   carrying,
@@ -44,6 +44,7 @@ export function currentState(parts: PartsWithHealth): State {
 /** The data of the health server. */
 export function healthSource(parts: Parts): HealthSource {
   const { board, account, settings } = parts;
+  const statusBody = createStatusBody();
   return {
     live: account.live,
     ready() {
@@ -52,7 +53,7 @@ export function healthSource(parts: Parts): HealthSource {
       return { ok: ready, reason: ready ? account.identity.warnings().join("; ") : reason };
     },
     hosts: () => settings.current.config.server.health_hosts,
-    status: () => healthStatus(presentState(parts), account.live()),
+    status: () => statusBody(presentState(parts), account.live()),
     metrics: async () => [
       ...metricFamilies({ ...factsOf(parts), state: presentState(parts), live: account.live() }),
       ...(await processFamilies(parts.options.net.descriptors.limit)),

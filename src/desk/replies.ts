@@ -160,53 +160,8 @@ export function healthReply(state: State, live: Liveness, url: string | undefine
   };
 }
 
-/**
- * Pure: the body of /status (docs/protocol.md, "The health server"). The first
- * eight fields of an endpoint are the Go program's.
- */
-export function healthStatus(state: State, live: Liveness, now = moment()): unknown {
-  const { ready, reason } = readiness(state);
-  const entries = state.endpoints.flatMap((endpoint) =>
-    endpoint.ids.map((id) => {
-      const name = id === "" ? endpoint.url : id;
-      return [name, endpointHealth(name, endpoint)] as const;
-    }),
-  );
-  return {
-    healthy: live.ok,
-    ready,
-    reason: live.ok ? reason : live.reason,
-    phase: state.phase,
-    uptime: goDuration(msBetween(state.startedAt, now)),
-    uptime_seconds: seconds(msBetween(state.startedAt, now)),
-    start_time: state.startedAt.wall.toISOString(),
-    // Reversed, so the first entry of an id is kept: the listening endpoint
-    // comes before the draining one.
-    endpoints: Object.fromEntries(entries.reverse()),
-  };
-}
-
-function endpointHealth(
-  name: string,
-  { url, ip, port, state, reason, meter }: EndpointState,
-): unknown {
-  return {
-    name,
-    local_address: ip === "" ? "" : `${ip}:${port}`,
-    target_uri: url,
-    active: state === "listening",
-    connections: meter.active,
-    total_connections: meter.total,
-    ...lastActivity(meter),
-    errors: meter.errors + meter.refused,
-    state,
-    reason: reason === "" ? meter.lastError : reason,
-    ...measured(meter),
-  };
-}
-
 /** The fields that `list` and /status have in common. */
-function measured({
+export function measured({
   errorsBy,
   refusedBy,
   bytesUp,
@@ -250,17 +205,10 @@ function certificateReply(
   };
 }
 
-/** As Go writes a duration of whole seconds: `2h15m30s`. */
-function goDuration(ms: number): string {
-  const all = Math.max(0, Math.floor(ms / 1000));
-  const [h, m, s] = [Math.floor(all / 3600), Math.floor(all / 60) % 60, all % 60];
-  return h > 0 ? `${h}h${m}m${s}s` : m > 0 ? `${m}m${s}s` : `${s}s`;
-}
-
 const finite = (limit: number): number | null =>
   limit === Number.POSITIVE_INFINITY ? null : limit;
-const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);
+export const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);
 
 /** Go's clients read a time, or nothing, but no empty text. */
-const lastActivity = ({ lastActivity: ms }: Meter): { last_activity?: string } =>
+export const lastActivity = ({ lastActivity: ms }: Meter): { last_activity?: string } =>
   ms === 0 ? {} : { last_activity: new Date(ms).toISOString() };

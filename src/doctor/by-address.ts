@@ -4,8 +4,8 @@ import { type Finding, warning } from "./finding.ts";
 
 /**
  * Pure: what a connection to the bare address of an endpoint lacks. ngrokd
- * carries bytes as they are, so nothing puts the name into them. Undefined for
- * a question about a name, and if the protocol has no names.
+ * carries bytes unchanged, so it does not add the name. Undefined for a
+ * question about a name, and if the protocol has no names.
  */
 export function judgeAddress(
   { host }: { readonly host: string },

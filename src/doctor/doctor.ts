@@ -3,7 +3,10 @@
 import { dirname } from "node:path";
 import type { Loaded } from "../config/load.ts";
 import { defaultConfig } from "../config/schema.ts";
+import { trustedFiles } from "../config/trusted-files.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
+import { exposed, type Self, self } from "../files/writers.ts";
+import { trustFolder } from "../ingress/trust.ts";
 import { readAssignment } from "../machine/assignment-file.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
@@ -40,6 +43,7 @@ import {
   judgePrivileges,
   judgeProxy,
   judgeSocket,
+  judgeWriters,
   summed,
 } from "./judge.ts";
 import { judgeName, type NameFacts, resolved, useAddress } from "./name-findings.ts";
@@ -80,6 +84,9 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
       ? []
       : judgeSocket(local.socketPath, local.socketMode, loaded?.config.server.socket_read)),
     ...(status === undefined || daemon === undefined ? [] : judgeFiles(daemon, status)),
+    ...(loaded === undefined
+      ? []
+      : judgeWriters(await exposed(trustedFiles(loaded, trustFolder), ownerOf(daemon)))),
     ...(state === undefined ? [notChecked("state", unusable)] : brokenBy("state", state)),
     ...(state?.ok ? judgeState(state.value, ownersOf(daemon)) : []),
     ...(state?.ok
@@ -120,6 +127,11 @@ const lines = (all: boolean): number => (all ? Number.POSITIVE_INFINITY : 10);
 function ownersOf(daemon: ProcessFacts | undefined): number[] | undefined {
   const ours = process.getuid?.();
   return ours === undefined ? undefined : [...new Set([daemon?.uid ?? ours, 0])];
+}
+
+/** The user and the group that the files should belong to, as root may. */
+function ownerOf(daemon: ProcessFacts | undefined): Self {
+  return daemon?.uid === undefined ? self() : { uid: daemon.uid, gid: process.getgid?.() ?? 0 };
 }
 
 async function lookAtApi(

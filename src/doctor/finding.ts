@@ -12,6 +12,7 @@ export const checks = {
   network: "Network",
   socket: "Socket",
   files: "Open files",
+  writers: "Who may write",
   state: "State files",
   certificate: "Certificate",
   api: "ngrok's API",

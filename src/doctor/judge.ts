@@ -3,6 +3,7 @@ import type { Inspection } from "../config/load.ts";
 import { problemText } from "../config/problem.ts";
 import { notYetInEffect } from "../config/schema.ts";
 import type { ListItem, Status } from "../desk/reply-schemas.ts";
+import { type Exposed, exposedText } from "../files/writers.ts";
 import { type Env, leftOutIn, trustedVariables } from "../model/environment.ts";
 import { hintOf, isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
@@ -139,13 +140,7 @@ export function judgeDaemon(daemon: Attempt<{ status: Status }>): Finding[] {
   if (!daemon.ok) {
     const { error } = daemon;
     if (isNgrokdError(error, "permission")) {
-      return [
-        warning(
-          "daemon",
-          `not checked: ${reasonOf(error)}`,
-          'run this command with sudo, or join the group "ngrokd"',
-        ),
-      ];
+      return [warning("daemon", `not checked: ${reasonOf(error)}`, hintOf(error))];
     }
     return [failure("daemon", reasonOf(error), hintOf(error))];
   }
@@ -200,6 +195,22 @@ export function judgeNetwork({ network }: Status): Finding[] {
   return [ok("network", `names get addresses of ${subnets} on the interface ${network.interface}`)];
 }
 
+/**
+ * The files that others can change. A hosts file of another user's is a choice
+ * that some make; all else gives that user the daemon's rights.
+ */
+export function judgeWriters(found: readonly Exposed[]): Finding[] {
+  if (found.length === 0)
+    return [ok("writers", "nobody else may change configuration, state, CAs and hosts file")];
+  return found.map((one) =>
+    (one.kind === "hosts file" ? warning : failure)(
+      "writers",
+      exposedText(one),
+      `run \`sudo ${one.fix}\``,
+    ),
+  );
+}
+
 /** Each connection takes two descriptors, so a lower limit serves few. */
 const fewFiles = 4096;
 
@@ -219,10 +230,11 @@ export function judgeFiles(
   const carried =
     room === null ? "" : `room for ${room} connections, ${connections.active} are open`;
   const text = [limit, carried].filter((part) => part !== "").join("; ");
+  const raiseAny = `${raise}; the memory and \`forward.max_connections\` limit connections too, and the log names the limit`;
   if (room !== null && connections.active >= room)
-    return [failure("files", `the limit is reached: ${text}`, raise)];
+    return [failure("files", `the limit is reached: ${text}`, raiseAny)];
   if (room !== null && connections.active > room * 0.8)
-    return [warning("files", `the limit is near: ${text}`, raise)];
+    return [warning("files", `the limit is near: ${text}`, raiseAny)];
   if (files.limit !== null && files.limit < Math.max(fewFiles, 2 * endpoints.listening))
     return [warning("files", `few: ${text}`, raise)];
   return [ok("files", text)];

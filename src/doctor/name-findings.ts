@@ -1,10 +1,11 @@
 /** Names: what the hosts file says, and what the resolver returns. */
 import { lookup } from "node:dns/promises";
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { isIP } from "node:net";
 import { defaultHostsPath } from "../config/paths.ts";
 import { fileError } from "../files/atomic.ts";
 import { beginLine, endLine } from "../machine/hosts/text.ts";
+import { NgrokdError } from "../model/error.ts";
 import { isSameIpv6 } from "../model/ip.ts";
 import { type Attempt, attempt } from "./attempt.ts";
 import { type Check, type Finding, failure, ok, warning } from "./finding.ts";
@@ -31,7 +32,7 @@ export interface HostsFacts {
  * cannot be read.
  */
 export async function lookAtHosts(path: string): Promise<HostsFacts> {
-  const text = await readFile(path, "latin1").catch((error: unknown) => {
+  const text = await textOf(path).catch((error: unknown) => {
     throw fileError(`Cannot read "${path}"`, error);
   });
   const nsswitch = await readFile("/etc/nsswitch.conf", "latin1").catch(() => "");
@@ -40,6 +41,13 @@ export async function lookAtHosts(path: string): Promise<HostsFacts> {
     names: hostsLines(text),
     order: /^\s*hosts:\s*([^#\n]*)/m.exec(nsswitch)?.[1]?.trim(),
   };
+}
+
+/** To open a pipe would wait for its writer. */
+async function textOf(path: string): Promise<string> {
+  const info = await stat(path);
+  if (info.isFile() || info.isDirectory()) return await readFile(path, "latin1");
+  throw new NgrokdError("hosts", `Cannot read "${path}": it is not a regular file`);
 }
 
 /** Pure: the lines of a hosts file, by name. */

@@ -75,15 +75,6 @@ async function factsOf(path: string): Promise<FileFacts | undefined> {
 export function judgeState(facts: StateFacts, owners: readonly number[] | undefined): Finding[] {
   const { folder, key, identity, assignment, assignmentPath } = facts;
   const findings: Finding[] = [];
-  if (folder !== undefined && owners !== undefined && (folder.mode & 0o022) !== 0) {
-    findings.push(
-      failure(
-        "state",
-        `other users may change files in "${folder.path}"`,
-        `run \`chmod go-w ${folder.path}\``,
-      ),
-    );
-  }
   if (key !== undefined && owners !== undefined) {
     if ((key.mode & 0o077) !== 0) {
       const mode = key.mode.toString(8).padStart(4, "0");

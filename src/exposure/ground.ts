@@ -53,6 +53,8 @@ export interface MachineRoute {
   readonly to6: { readonly bytes: readonly number[]; readonly bits: number } | undefined;
   /** The name of the interface; empty if the route has none. */
   readonly device: string;
+  /** It is not a route, but a name server. */
+  readonly isServer?: true;
 }
 
 export interface GroundFacts {
@@ -60,6 +62,8 @@ export interface GroundFacts {
   readonly routes: readonly MachineRoute[];
   /** The prefix of this machine. */
   readonly prefix: Prefix6;
+  /** The name servers of this machine, which may be far behind a gateway. */
+  readonly servers?: readonly Ip[];
   /** A saved address: `auto` keeps to its range if it can. */
   readonly saved: Ip | undefined;
 }
@@ -119,7 +123,9 @@ export function decideGround(wish: GroundWish, facts: GroundFacts): GroundDecisi
   const { subnet, device } = wish;
   if (subnet !== "auto" && isLoopbackSubnet(subnet))
     return { ground: { kind: "loopback", range: subnet }, remarks: [] };
-  const { range, remarks } = subnet === "auto" ? chosen(facts) : checked(subnet, facts.routes);
+  const routes = [...facts.routes, ...(facts.servers ?? []).map(serverRoute)];
+  const { range, remarks } =
+    subnet === "auto" ? chosen(routes, facts.saved) : checked(subnet, routes);
   if (range === undefined) return { ground: loopbackGround, remarks };
   const six = decidePrefix(wish, facts);
   return {
@@ -184,7 +190,7 @@ interface Choice {
   readonly remarks: readonly string[];
 }
 
-function chosen({ routes, saved }: GroundFacts): Choice {
+function chosen(routes: readonly MachineRoute[], saved: GroundFacts["saved"]): Choice {
   const before = autoSubnets.filter((subnet) => saved !== undefined && subnetHas(subnet, saved));
   const inOrder = [...before, ...autoSubnets.filter((subnet) => !before.includes(subnet))];
   const range = inOrder.find((subnet) => routeInto(subnet, routes) === undefined);
@@ -224,11 +230,20 @@ function routeInto(
     .sort((a, b) => (b.to?.bits ?? 0) - (a.to?.bits ?? 0))[0];
 }
 
+const serverRoute = (ip: Ip): MachineRoute => ({
+  to: { first: ipToNumber(ip), bits: 32 },
+  to6: undefined,
+  device: "",
+  isServer: true,
+});
+
 /** A default route, which a VPN may set in two or more parts. */
 const isWide = (bits: number): boolean => bits < 8;
 
 function overlapText(range: Subnet, route: MachineRoute | undefined): string {
   const to = route?.to === undefined ? "" : subnetText(route.to);
+  if (route?.isServer)
+    return `net.subnet ${subnetText(range)} contains the name server ${to.replace("/32", "")}`;
   const device = route?.device ? ` of the interface "${route.device}"` : "";
   return `net.subnet ${subnetText(range)} overlaps the network ${to}${device}`;
 }

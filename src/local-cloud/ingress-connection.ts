@@ -203,6 +203,7 @@ function withFirstRead(conn: Conn, first: Promise<Uint8Array | null>): Conn {
     unread: (bytes) => conn.unread(bytes),
     peer: conn.peer,
     closeWrite: () => conn.closeWrite(),
+    limitBuffers: (bytes) => conn.limitBuffers(bytes),
     close: () => conn.close(),
     abort: () => conn.abort(),
   };

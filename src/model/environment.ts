@@ -56,3 +56,15 @@ export function confinedEnvironment(env: Env, done: boolean): Record<string, str
 
 /** Whether files can be made elsewhere although the unit forbids it. */
 export const isUnconfined = (env: Env): boolean => env[confined] === "no";
+
+const threads = "UV_THREADPOOL_SIZE";
+
+/**
+ * The environment with more threads for the runtime's work on files and for its
+ * lookups; undefined if the user has set their number. By default there are as
+ * many as processors. Each lookup that no name server answers keeps one for ten
+ * seconds, and all work on files then waits. The runtime starts a thread only
+ * if it is needed.
+ */
+export const withThreads = (env: Env): Env | undefined =>
+  env[threads] === undefined ? { ...env, [threads]: "32" } : undefined;

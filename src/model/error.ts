@@ -1,3 +1,5 @@
+import { leftToRight } from "./parsed.ts";
+
 /**
  * The only error class. Callers branch on `code`, and the CLI maps it to an
  * exit code. `message` has the action, the quoted value and the event. `hint`
@@ -91,9 +93,9 @@ export const hintOf = (error: unknown): string =>
 
 /**
  * Line breaks and other control characters, with the white space around them,
- * become one space.
+ * become one space. What changes the direction of writing is escaped.
  */
 export function oneLine(text: string): string {
   const parts = text.split(/[\p{Cc}\p{Zl}\p{Zp}]+/u).map((part) => part.trim());
-  return parts.filter((part) => part !== "").join(" ");
+  return leftToRight(parts.filter((part) => part !== "").join(" "));
 }

@@ -25,8 +25,16 @@ const escaped = (character: string): string =>
     .join("");
 
 /**
- * The text with each character that changes the direction of writing as its
- * escape. Inside JSON it is the same value.
+ * The text with each character that changes the direction of writing, and each
+ * control character that JSON leaves as it is, as its escape. Inside JSON it is
+ * the same value.
  */
 export const leftToRight = (text: string): string =>
-  text.replaceAll(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, escaped);
+  text.replaceAll(/[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, escaped);
+
+/**
+ * The text for people, whoever wrote it: it moves no cursor, and turns no
+ * direction of writing. Line ends and tabs stay.
+ */
+export const printable = (text: string): string =>
+  leftToRight(text).replaceAll(/[\x00-\x08\x0b-\x1f]/g, escaped);

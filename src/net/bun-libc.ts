@@ -1,10 +1,10 @@
 /**
  * What Bun 1.4.5 does not have: unix datagrams, the errno of connect(2) on a
- * unix socket, the user of its peer, the address of an adopted listener, and
- * Landlock. A few calls of the C library give it, which this process runs on
- * anyway. The kernel tells where the library is mapped, which is right for
- * glibc and musl. Its path is absolute: a bare name would be looked for in the
- * working folder too.
+ * unix socket, the user of its peer, the address of an adopted listener, sizes
+ * of socket buffers, and Landlock. A few calls of the C library give it, which
+ * this process runs on anyway. The kernel tells where the library is mapped,
+ * which is right for glibc and musl. Its path is absolute: a bare name would be
+ * looked for in the working folder too.
  */
 import type { Pointer } from "bun:ffi";
 import { closeSync, constants, openSync, readFileSync } from "node:fs";
@@ -157,6 +157,32 @@ export async function peerUser(descriptor: () => number): Promise<PeerUser | und
   }
 }
 
+/**
+ * Sets the sizes of the buffers of an open socket. From then on the kernel does
+ * not choose them. The first call of a process may only open the library.
+ */
+export function limitBuffersOf(descriptor: number | undefined, bytes: number): void {
+  if (process.platform !== "linux" || descriptor === undefined || descriptor < 0) return;
+  if (libc === undefined) {
+    if (!opening) void keepLibc();
+    opening = true;
+    return;
+  }
+  const value = Int32Array.of(bytes);
+  for (const name of [sendBuffer, receiveBuffer])
+    libc.setsockopt(descriptor, socketLevel, name, value, value.byteLength);
+}
+
+let opening = false;
+
+async function keepLibc(): Promise<void> {
+  try {
+    libc ??= await openLibc();
+  } catch {
+    // Without it the kernel goes on choosing the sizes.
+  }
+}
+
 let libc: Libc | undefined;
 export type Libc = Awaited<ReturnType<typeof openLibc>>;
 
@@ -264,8 +290,12 @@ const stream = 1 | 0o2000000 | 0o4000;
 /** SO_PEERCRED; SO_PEERGROUPS, and the most groups that Linux knows. */
 const [peerCredentials, peerGroups, mostGroups] = [17, 59, 65_536];
 
-/** SOL_SOCKET; SO_TYPE and SOCK_STREAM; SO_ACCEPTCONN; F_SETFD, FD_CLOEXEC. */
+/**
+ * SOL_SOCKET; SO_SNDBUF, SO_RCVBUF; SO_TYPE and SOCK_STREAM; SO_ACCEPTCONN;
+ * F_SETFD, FD_CLOEXEC.
+ */
 const socketLevel = 1;
+const [sendBuffer, receiveBuffer] = [7, 8];
 const [socketType, streamType, acceptsConnections] = [3, 1, 30];
 const [setFlags, closeOnExec] = [2, 1];
 /** IPPROTO_IPV6; IPV6_FREEBIND, IPV6_V6ONLY; SO_REUSEADDR; as Bun's backlog. */

@@ -15,6 +15,7 @@ import {
   adoptedAddress,
   freeListener,
   isFull,
+  limitBuffersOf,
   makeFilesOnlyIn,
   peerUser,
   sendDatagram,
@@ -185,8 +186,8 @@ function adopt(
 }
 
 /** The descriptor, which Bun has though its types do not know it. */
-function descriptorOf(server: object): number | undefined {
-  return "fd" in server && typeof server.fd === "number" ? server.fd : undefined;
+function descriptorOf(opened: object): number | undefined {
+  return "fd" in opened && typeof opened.fd === "number" ? opened.fd : undefined;
 }
 
 interface Accepting {
@@ -510,6 +511,7 @@ const verbs: SocketVerbs<Socket> = {
   shutdown: (socket) => socket.shutdown(),
   terminate: (socket) => socket.terminate(),
   release: (socket) => socket.close(),
+  limitBuffers: (socket, bytes) => limitBuffersOf(descriptorOf(socket), bytes),
 };
 
 type Handlers = ReturnType<typeof createHandlers>;
@@ -573,8 +575,8 @@ function serverTls({ cert, key, clientCa }: TlsServerOptions): Bun.TLSOptions {
 /** A resumed session is of a server that was judged before. */
 function weaknessIn(socket: Socket, { ca }: TlsClientOptions): Error | undefined {
   if (socket.isSessionReused()) return undefined;
-  // Bun tells the chain only to one who asks for no short form, which its types
-  // do not know.
+  // Bun returns the chain only if no short form is requested, a parameter that
+  // its types lack.
   const asked = socket as { getPeerCertificate(short: boolean): ShownCertificate | null };
   return weaknessOf(chainOf(asked.getPeerCertificate(false)), ca);
 }

@@ -25,10 +25,10 @@ export interface DescriptorAccount extends Descriptors {
 }
 
 /**
- * The size of one reserve; three are kept. The last is for files and everything
- * else that is not counted here. One is for the dials of accepted connections,
- * and one for the clients of the control socket and of the health server, which
- * must get in with any number of carried connections.
+ * The size of one reserve. There are three of them. The last is for files and
+ * everything else that is not counted here. One is for the dials of accepted
+ * connections. One is for the clients of the control socket and of the health
+ * server, which must get in with any number of carried connections.
  */
 const reserve = 64;
 

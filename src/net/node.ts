@@ -343,6 +343,7 @@ const verbs: SocketVerbs<Handle> = {
   shutdown: ({ socket }) => socket.end(),
   terminate: (handle) => handle.reset(),
   release: ({ socket }) => socket.destroy(),
+  limitBuffers: () => undefined,
   local: (handle) => handle.local(),
   peer: (handle) => handle.peer?.(),
 };

@@ -1,11 +1,11 @@
 /**
- * A fixed number of places for the connections of a server that anybody may
- * connect to. If all are taken, the connection that has rested for the longest
- * time gives way to a new one, so idle ones keep nobody out.
+ * A fixed number of places for the connections of a server that any program may
+ * connect to. If all are taken, a new connection replaces the one that has
+ * rested for the longest time. So idle connections keep no other out.
  */
 export interface Places {
   /**
-   * Takes a place, and calls `dismiss` when the connection has to give way.
+   * Takes a place, and calls `dismiss` when the connection must give way.
    * Returns undefined if all others work. The new connection rests.
    */
   enter(dismiss: () => void): Place | undefined;

@@ -1,4 +1,4 @@
-/** What a server's certificate has to be beyond what runtimes ask. */
+/** Requirements on a server's certificate beyond those of the runtimes. */
 import { X509Certificate } from "node:crypto";
 import { coded } from "./errors.ts";
 
@@ -13,8 +13,8 @@ const leastRsaBits = 2048;
 
 /**
  * Pure: why a verified certificate is too weak; undefined if it is not. `shown`
- * is the chain that the server showed, its own certificate first, each DER.
- * The anchors in `ca` are trusted for themselves, whoever signed them.
+ * is the chain from the server, its own certificate first, each DER. The
+ * anchors in `ca` are trusted for themselves, whatever their signatures.
  */
 export function weaknessOf(shown: readonly Uint8Array[], ca: readonly string[]): Error | undefined {
   const [own, ...above] = shown.map((der) => new X509Certificate(Buffer.from(der)));
@@ -33,7 +33,7 @@ export function weaknessOf(shown: readonly Uint8Array[], ca: readonly string[]):
   return undefined;
 }
 
-/** Runtimes that do not tell the algorithm take no weak one. */
+/** If a runtime does not report the algorithm, it accepts no weak one. */
 function isWeaklySigned(certificate: X509Certificate): boolean {
   const { signatureAlgorithmOid: oid } = certificate as { signatureAlgorithmOid?: string };
   return oid !== undefined && !strongSignatures.has(oid);

@@ -65,7 +65,8 @@ export interface Conn {
    * Takes all of `bytes`, in order. Returns a promise that settles when there
    * is room for more, or nothing if there is room now. The array must not
    * change before that. One write at a time. Rejects (or throws) as read() does
-   * when the connection is gone, and with `cancelled` after closeWrite().
+   * when the connection is gone, and with `cancelled` after closeWrite(). What
+   * the peer sent before it refused a write can still be read.
    */
   write(bytes: Uint8Array): Promise<void> | void;
   /**
@@ -108,6 +109,11 @@ export interface Conn {
    * watcher at a time; undefined removes it.
    */
   watch(watcher: Watcher | undefined): void;
+  /**
+   * Asks the system for socket buffers of about this size, which bounds what a
+   * read returns as well. Only Bun on Linux can; others ignore it.
+   */
+  limitBuffers(bytes: number): void;
 }
 
 export interface PeerCertificate {

@@ -5,6 +5,7 @@ import { createConsola, type LogObject, type LogType } from "consola";
 import { oneLine } from "../model/error.ts";
 import type { Log, LogFields } from "../model/log.ts";
 import { leftToRight } from "../model/parsed.ts";
+import { createLogBudget } from "./log-budget.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -22,8 +23,9 @@ export interface LogOptions {
    */
   readonly secrets: () => readonly string[];
   /**
-   * An equal message within this time is only counted, and the count is logged
-   * at the end. Milliseconds; default 60 s.
+   * Within this time an equal message is only counted, and a kind of message
+   * has a few lines only; see {@link createLogBudget}. Milliseconds; default 60
+   * s.
    */
   readonly repeatWindowMs?: number;
 }
@@ -57,18 +59,20 @@ export function createLog(options: LogOptions): DaemonLog {
       },
     ],
   });
-  const repeats = collapseRepeats(options.repeatWindowMs ?? 60_000);
+  const windowMs = options.repeatWindowMs ?? 60_000;
+  const trouble = createLogBudget({ windowMs, ofKind: 20, inAll: 200 });
+  const changes = createLogBudget({ windowMs, ofKind: 100, inAll: 400 });
   const say =
     (type: LogLevel) =>
     (message: string, fields: LogFields = {}) => {
       if (consolaLevel[type] > consola.level) return;
-      const emit = (text: string): void => consola[type]({ args: [text, fields] });
-      // An info line reports a change, and each change is news. Only trouble
-      // repeats.
-      if (type === "info" || type === "debug") return emit(message);
-      repeats.pass(`${type} ${message}`, (n) =>
-        emit(n === 0 ? message : `${message} (${n} more ${n === 1 ? "time" : "times"})`),
-      );
+      const emit = (remark: string): void =>
+        consola[type]({ args: [`${message}${remark}`, fields] });
+      // A reader of debug lines wants them all. An info line reports a change,
+      // and each change is news. Only trouble repeats.
+      if (type === "debug") return emit("");
+      if (type === "info") return changes.pass(`info ${message}`, false, emit);
+      trouble.pass(`${type} ${message}`, true, emit);
     };
   return {
     debug: say("debug"),
@@ -81,7 +85,10 @@ export function createLog(options: LogOptions): DaemonLog {
     setFormat(format) {
       print = printFor(format);
     },
-    flush: repeats.flush,
+    flush() {
+      trouble.flush();
+      changes.flush();
+    },
   };
 }
 
@@ -95,44 +102,6 @@ export function redact(text: string, secrets: readonly string[]): string {
   return spellings
     .sort((a, b) => b.length - a.length)
     .reduce((clean, spelling) => clean.replaceAll(spelling, "[redacted]"), text);
-}
-
-/**
- * Writes the first of several equal lines at once, counts the others within the
- * window, and writes the count at its end. A failing endpoint under load thus
- * costs two lines a minute instead of thousands.
- */
-function collapseRepeats(windowMs: number) {
-  interface Repeats {
-    count: number;
-    readonly emit: (repeats: number) => void;
-    readonly timer: ReturnType<typeof setTimeout>;
-  }
-  const held = new Map<string, Repeats>();
-  const release = (key: string): void => {
-    const entry = held.get(key);
-    if (entry === undefined) return;
-    clearTimeout(entry.timer);
-    held.delete(key);
-    if (entry.count > 0) entry.emit(entry.count);
-  };
-  return {
-    pass(key: string, emit: (repeats: number) => void): void {
-      const entry = held.get(key);
-      if (entry !== undefined) {
-        entry.count += 1;
-        return;
-      }
-      if (held.size >= 1000) release(held.keys().next().value ?? "");
-      const timer = setTimeout(() => release(key), windowMs);
-      timer.unref?.();
-      held.set(key, { count: 0, emit, timer });
-      emit(0);
-    },
-    flush(): void {
-      for (const key of [...held.keys()]) release(key);
-    },
-  };
 }
 
 const consolaLevel: Readonly<Record<LogLevel, number>> = { error: 0, warn: 1, info: 3, debug: 4 };

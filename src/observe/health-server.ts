@@ -14,10 +14,10 @@ export interface HealthSource {
   /** If it is ready, the reason is a warning. */
   ready(): { ok: boolean; reason: string };
   /**
-   * The body of /status: the fields of docs/protocol.md, "The health server",
-   * and more.
+   * The body of /status in pieces: JSON with the fields of docs/protocol.md,
+   * "The health server", and more.
    */
-  status(): unknown;
+  status(): Iterable<string>;
   /** The metrics of /metrics. */
   metrics(): Promise<readonly Family[]>;
   /** The names under which it may be asked. */
@@ -71,14 +71,8 @@ function healthApp(source: HealthSource): Hono {
   };
   for (const path of ["/health", "/healthz"]) app.get(path, answer("ok", source.live));
   for (const path of ["/ready", "/readyz"]) app.get(path, answer("ready", source.ready));
-  app.get("/status", (context) => context.json(source.status() as object));
-  app.get(
-    "/metrics",
-    async () =>
-      new Response(streamed(exposition(await source.metrics())), {
-        headers: { "content-type": contentType },
-      }),
-  );
+  app.get("/status", () => inPieces(source.status(), "application/json"));
+  app.get("/metrics", async () => inPieces(exposition(await source.metrics()), contentType));
   app.notFound(() => plain("not found; try /healthz, /readyz, /status or /metrics\n", 404));
   return app;
 }
@@ -102,14 +96,16 @@ const strangerText =
  * A stream of pieces. Each is written when the reader asks for it, and after
  * other pending work.
  */
-function streamed(pieces: Iterator<string>): ReadableStream<Uint8Array> {
+function inPieces(pieces: Iterable<string>, type: string): Response {
   const encoder = new TextEncoder();
-  return new ReadableStream({
+  const rest = pieces[Symbol.iterator]();
+  const body = new ReadableStream({
     async pull(controller) {
       await setImmediate();
-      const next = pieces.next();
+      const next = rest.next();
       if (next.done) controller.close();
       else controller.enqueue(encoder.encode(next.value));
     },
   });
+  return new Response(body, { headers: { "content-type": type } });
 }

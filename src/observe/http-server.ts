@@ -11,18 +11,18 @@ export interface HttpOptions {
   readonly address: HostPort;
   readonly answer: (request: Request) => Response | Promise<Response>;
   /**
-   * The most connections. For a further one, that which was quiet for the
-   * longest time is reset.
+   * The most connections. A further one resets the connection that was quiet
+   * for the longest time.
    */
   readonly most: number;
-  /** A connection that is quiet for so long is reset; 0 means never. */
+  /** The time after which a quiet connection is reset; 0 means never. */
   readonly quietMs: number;
   readonly maxBodyBytes: number;
 }
 
 export interface HttpServer {
   readonly address: HostPort;
-  /** Resets what is open. */
+  /** Resets open connections. */
   close(): void;
 }
 

@@ -4,12 +4,15 @@ export interface Limits {
   readonly perEndpoint: number;
   /** The number for which the limit of open files has room. */
   readonly byDescriptors: number;
+  /** The number for which the memory has room. */
+  readonly byMemory: number;
 }
 
 export const unlimited: Limits = {
   inAll: Number.POSITIVE_INFINITY,
   perEndpoint: Number.POSITIVE_INFINITY,
   byDescriptors: Number.POSITIVE_INFINITY,
+  byMemory: Number.POSITIVE_INFINITY,
 };
 
 export interface Excess {
@@ -29,6 +32,13 @@ export function excess(inAll: number, here: number, limits: Limits): Excess | un
     return {
       reason: "the limit of open files allows no more open connections",
       hint: "raise that limit: `LimitNOFILE=` in the systemd unit, or `ulimit -n`",
+      local: false,
+    };
+  }
+  if (inAll >= limits.byMemory) {
+    return {
+      reason: `${limits.byMemory} connections are open, and the memory has room for no more`,
+      hint: "raise the memory, such as `MemoryMax=` of the systemd unit, or set `forward.max_connections`",
       local: false,
     };
   }

@@ -19,6 +19,11 @@ export interface ForwardDeps {
   readonly openTimeoutMs: number;
   /** Ends silent connections; without it they may be silent for ever. */
   readonly quiet?: QuietWatch;
+  /**
+   * The size of the socket buffers of the next connection; undefined if the
+   * system may choose it.
+   */
+  readonly bufferSize?: () => number | undefined;
 }
 
 /**
@@ -110,6 +115,8 @@ class Forwarding implements SpliceUser, Watcher {
     // counted and not logged.
     const said = noticesText(notices);
     if (said !== "") deps.log.warn(`${key}: ngrok says: ${said}`, { endpoint: key });
+    const size = deps.bufferSize?.();
+    if (size !== undefined) for (const end of [this.client, conn]) end.limitBuffers(size);
     startSplice(this.client, conn, this, deps.quiet);
   }
 

@@ -16,6 +16,7 @@ import type { Net } from "../net/types.ts";
 import type { Limits } from "./connection-limits.ts";
 import { createDoors, type Doors, type Lane, type LiveDoor } from "./doors.ts";
 import type { ForwardDeps } from "./forward.ts";
+import { bufferSize, roomInMemory } from "./memory-share.ts";
 import { createQuietWatch, type QuietWatch } from "./quiet.ts";
 
 export interface Relay extends Pick<Doors, "mend" | "probe"> {
@@ -89,11 +90,13 @@ export interface RelayOptions {
   readonly room: (poolSize: number) => number;
   /** See DoorOptions. */
   readonly isOwn: (address: string) => boolean;
+  /** The memory that this process may use, in bytes. */
+  readonly memory: number;
 }
 
 /** A relay without doors and without credentials. */
 export function createRelay(options: RelayOptions): Relay {
-  const { net, log, accounts, room } = options;
+  const { net, log, accounts, room, memory } = options;
   let { limits } = options;
   const quiet = createQuietWatch({
     get idleMs() {
@@ -106,6 +109,7 @@ export function createRelay(options: RelayOptions): Relay {
   const connections = (): Limits => ({
     ...limits.connections,
     byDescriptors: room(limits.pool.max),
+    byMemory: roomIn(memory, limits),
   });
   const doors = createDoors({
     net,
@@ -113,12 +117,15 @@ export function createRelay(options: RelayOptions): Relay {
     limits: connections,
     isOwn: options.isOwn,
   });
-  const links = new Map(
-    accounts.map((account) => [
-      account,
-      createLink({ net, log, quiet, limits: () => limits, poolLimits }),
-    ]),
-  );
+  const shared: LinkOptions = {
+    net,
+    log,
+    quiet,
+    limits: () => limits,
+    poolLimits,
+    bufferSize: () => bufferSize(doors.open, memory),
+  };
+  const links = new Map(accounts.map((account) => [account, createLink(shared)]));
 
   return {
     present: doors.present,
@@ -138,11 +145,11 @@ export function createRelay(options: RelayOptions): Relay {
       for (const { ingress } of links.values()) ingress.prepare();
     },
     stats() {
-      const { inAll, byDescriptors } = connections();
+      const { inAll, byDescriptors, byMemory } = connections();
       const stats = [...links.values()].map(({ ingress }) => ingress.stats);
       return {
         open: doors.open,
-        limit: Math.min(inAll, byDescriptors),
+        limit: Math.min(inAll, byDescriptors, byMemory),
         ingress: stats.reduce(sumOf, noStats),
       };
     },
@@ -166,6 +173,10 @@ export function createRelay(options: RelayOptions): Relay {
   }
 }
 
+/** A limit of the settings is the user's own choice. */
+const roomIn = (memory: number, { connections }: RelayLimits): number =>
+  connections.inAll === Number.POSITIVE_INFINITY ? roomInMemory(memory) : Number.POSITIVE_INFINITY;
+
 /** The way of one account to its ingress. */
 interface Link {
   credentials: IngressSettings | undefined;
@@ -179,14 +190,17 @@ interface LinkOptions {
   readonly quiet: QuietWatch;
   readonly limits: () => RelayLimits;
   readonly poolLimits: () => PoolLimits;
+  readonly bufferSize: () => number | undefined;
 }
 
-function createLink({ net, log, quiet, limits, poolLimits }: LinkOptions): Link {
+function createLink(options: LinkOptions): Link {
+  const { net, log, quiet, limits, poolLimits, bufferSize } = options;
   const ingress = createIngress(net, () => credentialsOf(link), poolLimits);
   const forwarding: ForwardDeps = {
     ingress,
     log,
     quiet,
+    bufferSize,
     get openTimeoutMs() {
       return limits().openTimeoutMs;
     },

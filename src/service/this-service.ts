@@ -3,10 +3,20 @@ import { dirname, join } from "node:path";
 import { inspectConfig, type Loaded, loadConfig } from "../config/load.ts";
 import { defaultConfigPath, defaultHostsPath, type Env } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
+import { trustedFiles } from "../config/trusted-files.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
+import { type Exposed, exposed, exposedText } from "../files/writers.ts";
 import { NgrokdError } from "../model/error.ts";
 import { isLoopbackSubnet, parseSubnet } from "../model/ip.ts";
 import type { ServiceFacts } from "./service-facts.ts";
+
+export interface ThisService {
+  readonly facts: ServiceFacts;
+  readonly stateFolder: string;
+  readonly remarks: readonly string[];
+  /** Files that decide what the service does, and that others can change. */
+  readonly exposed: readonly Exposed[];
+}
 
 /**
  * The facts for the service file, from this machine and the configuration in
@@ -16,7 +26,9 @@ export async function serviceFacts(args: {
   config?: string | undefined;
   socket?: string | undefined;
   env: Env;
-}): Promise<{ facts: ServiceFacts; stateFolder: string; remarks: readonly string[] }> {
+  /** The folder of the CAs that the daemon always trusts. */
+  trustFolder: string;
+}): Promise<ThisService> {
   const loaded = await loadConfig({
     file: args.config,
     env: args.env,
@@ -52,7 +64,22 @@ export async function serviceFacts(args: {
     facts,
     stateFolder,
     remarks: [...environmentRemarks(loaded), ...(await ownerRemarks(loaded))],
+    exposed: await exposed(trustedFiles(loaded, args.trustFolder), { uid: 0, gid: 0 }),
   };
+}
+
+/**
+ * Throws `refused` if others can change what the service trusts: they would
+ * have its rights. A hosts file of another user's gives nobody new rights.
+ */
+export function refuseExposed(found: readonly Exposed[]): void {
+  const [one, ...more] = found.filter(({ kind }) => kind !== "hosts file");
+  if (one === undefined) return;
+  const fixes = [one, ...more].map(({ fix }) => `\`sudo ${fix}\``).join(", ");
+  throw new NgrokdError("refused", `Cannot install the service: ${exposedText(one)}`, {
+    hint: `nothing was changed; run ${fixes}, and look at what the files have in them`,
+    details: { paths: [one, ...more].map(({ at }) => at) },
+  });
 }
 
 /**

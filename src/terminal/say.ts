@@ -4,7 +4,7 @@
  */
 import { styleText } from "node:util";
 import { isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
-import { leftToRight } from "../model/parsed.ts";
+import { printable } from "../model/parsed.ts";
 
 /**
  * The output of all commands. Results go to stdout and everything else to
@@ -77,10 +77,10 @@ export function createSay(options: {
   env: Readonly<Record<string, string | undefined>>;
 }): Say {
   const { json, debug, env } = options;
-  const [out, err] = [plainly(options.out), plainly(options.err)];
   const colourful = (env.NO_COLOR ?? "") === "" && env.TERM !== "dumb";
-  const paint = colourful && out.isTerminal ? painted : plain;
-  const paintErr = colourful && err.isTerminal ? painted : plain;
+  const paintFor = ({ isTerminal }: Output): Paint => (colourful && isTerminal ? painted : plain);
+  const [paint, paintErr] = [paintFor(options.out), paintFor(options.err)];
+  const [out, err] = [plainly(options.out, paint), plainly(options.err, paintErr)];
   const print = (value: unknown, text: string | (() => string), indent: number): void => {
     if (json) out.write(`${JSON.stringify(value, null, indent)}\n`);
     else out.write(`${typeof text === "string" ? text : text()}\n`);
@@ -92,7 +92,7 @@ export function createSay(options: {
     paint,
     result: (value, text) => print(value, text, 2),
     ready: (value, text) => print(value, text, 0),
-    live: () => liveOn(out, json, out.isTerminal && env.TERM !== "dumb"),
+    live: () => liveOn(out, paint, json, out.isTerminal && env.TERM !== "dumb"),
     note: (text) => err.write(`${text}\n`),
     warn: (text) => err.write(`${paintErr.careful("warning:")} ${text}\n`),
     error(error) {
@@ -109,12 +109,12 @@ export function createSay(options: {
   };
 }
 
-/** Whatever a text holds, it cannot turn the direction of writing. */
-function plainly(output: Output): Output {
-  const { feed } = output;
+/** Whatever a text holds, it has no other effect than our colours. */
+function plainly(output: Output, paint: Paint): Output & { feed(text: string): void } {
+  const { write, feed = write } = output;
   return {
-    write: (text) => output.write(leftToRight(text)),
-    ...(feed && { feed: (text: string) => feed(leftToRight(text)) }),
+    write: (text) => write.call(output, visible(text, paint)),
+    feed: (text) => feed.call(output, text),
     isTerminal: output.isTerminal,
     get columns() {
       return output.columns;
@@ -134,9 +134,14 @@ function wrote(out: Output, text: string): boolean {
   }
 }
 
-function liveOn(out: Output, json: boolean, terminal: boolean): Live {
+function liveOn(
+  out: ReturnType<typeof plainly>,
+  paint: Paint,
+  json: boolean,
+  terminal: boolean,
+): Live {
   const inPlace = terminal && !json;
-  const feed = (text: string): void => (out.feed === undefined ? out.write(text) : out.feed(text));
+  const { feed } = out;
   let entered = false;
   const size = (): Size => ({
     columns: columnsOf(out),
@@ -145,11 +150,11 @@ function liveOn(out: Output, json: boolean, terminal: boolean): Live {
   return {
     inPlace,
     show(value, text) {
-      if (json) return feed(`${JSON.stringify(value)}\n`);
-      if (!inPlace) return feed(`${text(size())}\n\n`);
+      if (json) return feed(printable(`${JSON.stringify(value)}\n`));
+      if (!inPlace) return feed(visible(`${text(size())}\n\n`, paint));
       // Erased before the line is written: after a line of the full width the
       // cursor still is on its last character.
-      const lines = text(size())
+      const lines = visible(text(size()), paint)
         .split("\n")
         .map((line) => eraseRestOfLine + line);
       feed(`${entered ? home : enterScreen}${lines.join("\n")}${eraseBelow}`);
@@ -179,7 +184,9 @@ const columnsOf = ({ columns = 80 }: Output): number => Math.max(60, columns);
 /** `key: value` lines with the values in one column. */
 export function facts(rows: readonly (readonly [string, string])[], paint: Paint): string {
   const width = Math.max(...rows.map(([key]) => key.length)) + 2;
-  return rows.map(([key, value]) => `${paint.dim(`${key}:`.padEnd(width))} ${value}`).join("\n");
+  return rows
+    .map(([key, value]) => `${paint.dim(`${key}:`.padEnd(width))} ${value.replaceAll("\n", " ")}`)
+    .join("\n");
 }
 
 /** The two largest units of a duration: `3 d 4 h`, `12 s`. */
@@ -238,7 +245,14 @@ function stackOf(error: Error): string {
 }
 
 const same = (text: string): string => text;
-const plain: Paint = { bold: same, dim: same, good: same, bad: same, careful: same, name: same };
+const plain: Paint = {
+  bold: same,
+  dim: same,
+  good: same,
+  bad: same,
+  careful: same,
+  name: same,
+};
 // createSay has decided about colours. Without this option the runtime would
 // decide again, by stdout alone.
 const style =
@@ -253,3 +267,12 @@ const painted: Paint = {
   careful: style("yellow"),
   name: style("cyan"),
 };
+
+/** Pure: the text with no other effect than that of `paint`. */
+const visible = (text: string, paint: Paint): string =>
+  paint === painted
+    ? text
+        .split(/(\x1b\[(?:1|2|22|3[1236]|39)m)/)
+        .map((part, i) => (i % 2 === 1 ? part : printable(part)))
+        .join("")
+    : printable(text);

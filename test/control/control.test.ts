@@ -170,6 +170,49 @@ describe("a bad request on the control socket", () => {
   });
 });
 
+test("a long list is whole, and other work goes on while it is written", async () => {
+  const items = Array.from({ length: 5001 }, (_, i) => ({ id: `ep_${i}`, reason: "ü" }));
+  let turns = 0;
+  let spin: () => void = () =>
+    setImmediate(() => {
+      turns += 1;
+      spin();
+    });
+  const turnsAt: number[] = [];
+  const watched = items.map((item) => ({
+    ...item,
+    toJSON() {
+      turnsAt.push(turns);
+      return item;
+    },
+  }));
+  await using server = await started({ handle: async () => watched });
+  spin();
+  expect(await askDaemon(net, server.path, { command: "list" })).toEqual(items);
+  spin = () => undefined;
+  expect(new Set(turnsAt).size).toBe(26);
+});
+
+test("sentences for people have no character that moves a cursor or turns the text", async () => {
+  const bad = "a\u001b[2J\u009b2J\u202eb\nc";
+  const handle: ControlOptions["handle"] = async ({ command }) => {
+    if (command === "refresh-cert") return bad;
+    throw new NgrokdError("api", bad, { hint: bad });
+  };
+  await using server = await started({ handle });
+  const shown = "a\\u001b[2J\\u009b2J\\u202eb\nc";
+  expect(JSON.parse(await server.say('{"command":"refresh-cert"}'))).toEqual({
+    success: true,
+    data: shown,
+  });
+  expect(JSON.parse(await server.say('{"command":"refresh"}'))).toEqual({
+    success: false,
+    error: shown,
+    code: "api",
+    hint: shown,
+  });
+});
+
 describe("a client of the control socket", () => {
   test("that sends too slowly is dropped, and no other", async () => {
     await using server = await started({ deadlinesMs: { request: 60, reply: 600_000 } });
@@ -214,7 +257,7 @@ describe("a client of the control socket", () => {
     for (const conn of idle) conn.abort();
   });
 
-  test("is told if all places are taken by requests under way", async () => {
+  test("gets an error if running requests have all places", async () => {
     const release = Promise.withResolvers<void>();
     await using server = await started({
       handle: async () => await release.promise.then(() => "done"),
@@ -281,7 +324,7 @@ describe("startControlServer", () => {
     expect(asked).toEqual(["all"]);
   });
 
-  test("stays its group's where the system does not tell who has connected", async () => {
+  test("stays its group's if the system does not report the user of a connection", async () => {
     const blind = { ...net, userOf: async () => undefined };
     const asked: string[] = [];
     const handle: ControlOptions["handle"] = async (_request, rights) => void asked.push(rights);
@@ -572,7 +615,9 @@ describe("askDaemon", () => {
     );
     expect({ code: error.code, hint: error.hint }).toEqual({
       code: "permission",
-      hint: 'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
+      hint: expect.stringMatching(
+        /^use sudo, or join the group "ngrokd": `sudo ngrokd service install --group-add [a-z]+`, and log in again$/,
+      ),
     });
   });
 });

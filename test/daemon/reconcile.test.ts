@@ -14,9 +14,10 @@ import { mapping, subnet } from "../machine/support.ts";
 import { bytes, ending, later, net, read } from "../support/conns.ts";
 import { echoing, endpoint, occupy } from "./support.ts";
 
-// High ports that the kernel does not assign itself, on addresses that only
-// this file uses.
-const range = subnet("127.82.0.0/24");
+// High ports that the kernel does not assign itself, on addresses of this file
+// and this run.
+const base = `127.${64 + (process.pid % 128)}`;
+const range = subnet(`${base}.0.0/24`);
 const a = endpoint("ep_a", "tcp://a.demo:18101");
 const b = endpoint("ep_b", "tcp://b.demo:18102");
 const c = endpoint("ep_c", "tcp://c.demo:18103");
@@ -31,44 +32,44 @@ describe("reconcile", () => {
   test("gives each listed endpoint an address, a listener and a line in the hosts file", async () => {
     const { pass, hosts, talk } = machine();
     expect(told(await pass([c, a, b]))).toEqual([
-      "tcp://a.demo:18101 listening 127.82.0.1:18101",
-      "tcp://b.demo:18102 listening 127.82.0.2:18102",
-      "tcp://c.demo:18103 listening 127.82.0.3:18103",
+      `tcp://a.demo:18101 listening ${base}.0.1:18101`,
+      `tcp://b.demo:18102 listening ${base}.0.2:18102`,
+      `tcp://c.demo:18103 listening ${base}.0.3:18103`,
     ]);
     expect(hosts()).toEqual({
-      "a.demo": "127.82.0.1",
-      "b.demo": "127.82.0.2",
-      "c.demo": "127.82.0.3",
+      "a.demo": `${base}.0.1`,
+      "b.demo": `${base}.0.2`,
+      "c.demo": `${base}.0.3`,
     });
-    expect(await talk("127.82.0.2", 18102)).toBe("hi");
+    expect(await talk(`${base}.0.2`, 18102)).toBe("hi");
   });
 
   test("saves an address, then listens, then writes the name; takes down in reverse", async () => {
     const { pass, events } = machine();
     await pass([a, b]);
     expect(events.splice(0)).toEqual([
-      "save a.demo=127.82.0.1 b.demo=127.82.0.2",
-      "open 127.82.0.1:18101",
-      "open 127.82.0.2:18102",
-      "advertise a.demo=127.82.0.1 b.demo=127.82.0.2",
+      `save a.demo=${base}.0.1 b.demo=${base}.0.2`,
+      `open ${base}.0.1:18101`,
+      `open ${base}.0.2:18102`,
+      `advertise a.demo=${base}.0.1 b.demo=${base}.0.2`,
     ]);
     await pass([b, c]);
     expect(events.splice(0)).toEqual([
-      "save a.demo=127.82.0.1 b.demo=127.82.0.2 c.demo=127.82.0.3",
-      "open 127.82.0.3:18103",
-      "advertise b.demo=127.82.0.2 c.demo=127.82.0.3",
-      "close 127.82.0.1:18101",
+      `save a.demo=${base}.0.1 b.demo=${base}.0.2 c.demo=${base}.0.3`,
+      `open ${base}.0.3:18103`,
+      `advertise b.demo=${base}.0.2 c.demo=${base}.0.3`,
+      `close ${base}.0.1:18101`,
     ]);
     await pass([c, b]);
     expect(events.splice(0)).toEqual([
-      "save a.demo=127.82.0.1 b.demo=127.82.0.2 c.demo=127.82.0.3",
-      "advertise b.demo=127.82.0.2 c.demo=127.82.0.3",
+      `save a.demo=${base}.0.1 b.demo=${base}.0.2 c.demo=${base}.0.3`,
+      `advertise b.demo=${base}.0.2 c.demo=${base}.0.3`,
     ]);
     await pass([]);
     expect(events.splice(0).slice(1)).toEqual([
       "advertise",
-      "close 127.82.0.2:18102",
-      "close 127.82.0.3:18103",
+      `close ${base}.0.2:18102`,
+      `close ${base}.0.3:18103`,
     ]);
   });
 
@@ -78,16 +79,16 @@ describe("reconcile", () => {
     await pass([a, b]);
     await pass([b]);
     expect(told(await pass([a, also, b]))).toEqual([
-      "tcp://a.demo:18101 listening 127.82.0.1:18101",
-      "tcp://a.demo:18104 listening 127.82.0.1:18104",
-      "tcp://b.demo:18102 listening 127.82.0.2:18102",
+      `tcp://a.demo:18101 listening ${base}.0.1:18101`,
+      `tcp://a.demo:18104 listening ${base}.0.1:18104`,
+      `tcp://b.demo:18102 listening ${base}.0.2:18102`,
     ]);
   });
 
   test("keeps listener and counters if the endpoints behind an address change", async () => {
     const { pass, events, talk } = machine();
     await pass([a]);
-    await talk("127.82.0.1", 18101);
+    await talk(`${base}.0.1`, 18101);
     events.length = 0;
     const [state] = (await pass([endpoint("ep_z", a.url), endpoint("ep_y", a.url)])).endpoints;
     expect(state?.ids).toEqual(["ep_y", "ep_z"]);
@@ -98,12 +99,12 @@ describe("reconcile", () => {
   test("lets the connections of a removed endpoint end by themselves, and shows them", async () => {
     const { pass, doors } = machine();
     await pass([a]);
-    const conn = await net.dial({ host: "127.82.0.1", port: 18101 });
+    const conn = await net.dial({ host: `${base}.0.1`, port: 18101 });
     await conn.write(bytes("hi"));
     await read(conn, 2);
     await pass([]);
     expect(told({ endpoints: drainingStates(doors.draining), problems: [] })).toEqual([
-      "tcp://a.demo:18101 draining 127.82.0.1:18101: waits for its open connections",
+      `tcp://a.demo:18101 draining ${base}.0.1:18101: waits for its open connections`,
     ]);
     await conn.write(bytes("still"));
     expect(await read(conn, 5)).toBe("still");
@@ -117,7 +118,7 @@ describe("reconcile", () => {
   test("resets the connections of an endpoint that is gone once their time is over", async () => {
     const { pass } = machine({ drainMs: 30 });
     await pass([a]);
-    const conn = await net.dial({ host: "127.82.0.1", port: 18101 });
+    const conn = await net.dial({ host: `${base}.0.1`, port: 18101 });
     await conn.write(bytes("hi"));
     await read(conn, 2);
     await pass([]);
@@ -139,47 +140,47 @@ describe("one bad thing stays one bad thing", () => {
       " unsupported: the endpoint has no URL",
       'http://localhost unsupported: "localhost" always means the local machine or network',
       "https://*.demo unsupported: a wildcard needs dns.enabled: true, or its names in names.expand",
-      "tcp://a.demo:18101 listening 127.82.0.1:18101",
+      `tcp://a.demo:18101 listening ${base}.0.1:18101`,
       'tcp://api.ngrok.test:18101 unsupported: "api.ngrok.test" is a host that ngrokd itself must reach',
       'tcp://local\nhost:1 unsupported: the host name "local\\nhost" has a character that names do not have, or a hyphen at a label\'s end',
     ]);
-    expect(hosts()).toEqual({ "a.demo": "127.82.0.1" });
+    expect(hosts()).toEqual({ "a.demo": `${base}.0.1` });
   });
 
   test("a new name gets an address without another listener on its port", async () => {
     const { pass, saved } = machine();
-    const other = await occupy("127.82.0.1", 18101);
+    const other = await occupy(`${base}.0.1`, 18101);
     expect(told(await pass([a, b]))).toEqual([
-      "tcp://a.demo:18101 listening 127.82.0.3:18101",
-      "tcp://b.demo:18102 listening 127.82.0.2:18102",
+      `tcp://a.demo:18101 listening ${base}.0.3:18101`,
+      `tcp://b.demo:18102 listening ${base}.0.2:18102`,
     ]);
-    expect(saved()).toEqual({ "a.demo": "127.82.0.3", "b.demo": "127.82.0.2" });
+    expect(saved()).toEqual({ "a.demo": `${base}.0.3`, "b.demo": `${base}.0.2` });
     other.close();
     expect((await pass([a, b])).endpoints.map(({ ip }) => ip) as string[]).toEqual([
-      "127.82.0.3",
-      "127.82.0.2",
+      `${base}.0.3`,
+      `${base}.0.2`,
     ]);
   });
 
   test("a saved address that is taken, reserved or out of the range is replaced", async () => {
-    const other = await occupy("127.82.0.2", 18102);
+    const other = await occupy(`${base}.0.2`, 18102);
     // Outside the range, its host part stays.
     const useless: [Record<string, string>, string][] = [
-      [{ "b.demo": "127.82.0.3" }, "127.82.0.4"],
-      [{ "b.demo": "127.82.0.255" }, "127.82.0.4"],
-      [{ "b.demo": "127.83.0.7" }, "127.82.0.7"],
-      [{ "b.demo": "127.83.0.2" }, "127.82.0.4"],
+      [{ "b.demo": `${base}.0.3` }, `${base}.0.4`],
+      [{ "b.demo": `${base}.0.255` }, `${base}.0.4`],
+      [{ "b.demo": "127.83.0.7" }, `${base}.0.7`],
+      [{ "b.demo": "127.83.0.2" }, `${base}.0.4`],
     ];
     for (const [damaged, next] of useless) {
       const { pass, saved, doors } = machine(
         {},
-        mapping({ "c.demo": "127.82.0.3", "x.demo": "127.82.0.1", ...damaged }),
+        mapping({ "c.demo": `${base}.0.3`, "x.demo": `${base}.0.1`, ...damaged }),
       );
       expect(told(await pass([b, c]))).toEqual([
         `tcp://b.demo:18102 listening ${next}:18102`,
-        "tcp://c.demo:18103 listening 127.82.0.3:18103",
+        `tcp://c.demo:18103 listening ${base}.0.3:18103`,
       ]);
-      expect(saved()).toMatchObject({ "b.demo": next, "c.demo": "127.82.0.3" });
+      expect(saved()).toMatchObject({ "b.demo": next, "c.demo": `${base}.0.3` });
       await doors.drain(0, AbortSignal.abort());
     }
     other.close();
@@ -188,9 +189,9 @@ describe("one bad thing stays one bad thing", () => {
   test("a new name gets past the many addresses of another daemon on its port", async () => {
     const { pass } = machine();
     const others = await Promise.all(
-      Array.from({ length: 20 }, (_, i) => occupy(`127.82.0.${i + 1}`, 18101)),
+      Array.from({ length: 20 }, (_, i) => occupy(`${base}.0.${i + 1}`, 18101)),
     );
-    expect(told(await pass([a]))).toEqual(["tcp://a.demo:18101 listening 127.82.0.21:18101"]);
+    expect(told(await pass([a]))).toEqual([`tcp://a.demo:18101 listening ${base}.0.21:18101`]);
     for (const other of others) other.close();
   });
 
@@ -203,7 +204,7 @@ describe("one bad thing stays one bad thing", () => {
       state: "failed",
       reason: `another program listens on ${second?.ip}:18102 (or on port 18102 of all addresses)`,
     });
-    expect(hosts()).toEqual({ "a.demo": "127.82.0.1" });
+    expect(hosts()).toEqual({ "a.demo": `${base}.0.1` });
     const address = saved()["b.demo"];
     // It has an address now and keeps it. Later passes probe for no other.
     await pass([a, b]);
@@ -214,47 +215,47 @@ describe("one bad thing stays one bad thing", () => {
       ip: address,
       reason: "",
     });
-    expect(hosts()).toEqual({ "a.demo": "127.82.0.1", "b.demo": String(address) });
+    expect(hosts()).toEqual({ "a.demo": `${base}.0.1`, "b.demo": String(address) });
   });
 
   test("a name keeps its saved address if another program listens there, with a reason", async () => {
-    const { pass } = machine({}, mapping({ "a.demo": "127.82.0.9" }));
-    const other = await occupy("127.82.0.9", 18101);
+    const { pass } = machine({}, mapping({ "a.demo": `${base}.0.9` }));
+    const other = await occupy(`${base}.0.9`, 18101);
     expect(told(await pass([a]))).toEqual([
-      "tcp://a.demo:18101 failed 127.82.0.9:18101: another program listens on 127.82.0.9:18101 (or on port 18101 of all addresses)",
+      `tcp://a.demo:18101 failed ${base}.0.9:18101: another program listens on ${base}.0.9:18101 (or on port 18101 of all addresses)`,
     ]);
     other.close();
   });
 
   test("a name is written as long as one of its ports listens", async () => {
-    const { pass, hosts } = machine({}, mapping({ "a.demo": "127.82.0.9" }));
-    const other = await occupy("127.82.0.9", 18104);
+    const { pass, hosts } = machine({}, mapping({ "a.demo": `${base}.0.9` }));
+    const other = await occupy(`${base}.0.9`, 18104);
     await pass([a, endpoint("ep_a2", "tcp://a.demo:18104")]);
-    expect(hosts()).toEqual({ "a.demo": "127.82.0.9" });
+    expect(hosts()).toEqual({ "a.demo": `${base}.0.9` });
     await pass([endpoint("ep_a2", "tcp://a.demo:18104")]);
     expect(hosts()).toEqual({});
     other.close();
   });
 
   test("names beyond the range fail with advice, and get the next address that is free", async () => {
-    const { pass } = machine({ range: subnet("127.82.0.8/31") });
+    const { pass } = machine({ range: subnet(`${base}.0.8/31`) });
     expect(told(await pass([a, b, c]))).toEqual([
-      "tcp://a.demo:18101 listening 127.82.0.8:18101",
-      "tcp://b.demo:18102 listening 127.82.0.9:18102",
-      "tcp://c.demo:18103 failed: no address is left in 127.82.0.8/31; a wider net.subnet makes room",
+      `tcp://a.demo:18101 listening ${base}.0.8:18101`,
+      `tcp://b.demo:18102 listening ${base}.0.9:18102`,
+      `tcp://c.demo:18103 failed: no address is left in ${base}.0.8/31; a wider net.subnet makes room`,
     ]);
     expect(told(await pass([b, c]))).toEqual([
-      "tcp://b.demo:18102 listening 127.82.0.9:18102",
-      "tcp://c.demo:18103 listening 127.82.0.8:18103",
+      `tcp://b.demo:18102 listening ${base}.0.9:18102`,
+      `tcp://c.demo:18103 listening ${base}.0.8:18103`,
     ]);
   });
 
   test("an address that changes hands at one port is served in the same pass", async () => {
-    const { pass, hosts } = machine({ range: subnet("127.82.0.8/32") });
+    const { pass, hosts } = machine({ range: subnet(`${base}.0.8/32`) });
     const heir = endpoint("ep_h", "tcp://heir.demo:18101");
     await pass([a]);
-    expect(told(await pass([heir]))).toEqual(["tcp://heir.demo:18101 listening 127.82.0.8:18101"]);
-    expect(hosts()).toEqual({ "heir.demo": "127.82.0.8" });
+    expect(told(await pass([heir]))).toEqual([`tcp://heir.demo:18101 listening ${base}.0.8:18101`]);
+    expect(hosts()).toEqual({ "heir.demo": `${base}.0.8` });
   });
 
   test("everything is served if the state folder or the hosts file cannot be written", async () => {
@@ -274,8 +275,8 @@ describe("one bad thing stays one bad thing", () => {
       { reason: full.message, hint: "make room" },
       { reason: "EROFS", hint: "" },
     ]);
-    expect(await talk("127.82.0.1", 18101)).toBe("hi");
-    expect(told(await pass([b]))).toEqual(["tcp://b.demo:18102 listening 127.82.0.2:18102"]);
+    expect(await talk(`${base}.0.1`, 18101)).toBe("hi");
+    expect(told(await pass([b]))).toEqual([`tcp://b.demo:18102 listening ${base}.0.2:18102`]);
   });
 
   test("a line of the user's own that overrides a name is a warning", async () => {

@@ -87,6 +87,7 @@ async function staged() {
     limits: relayLimits(loaded.config),
     room: () => Number.POSITIVE_INFINITY,
     isOwn: () => false,
+    memory: Number.POSITIVE_INFINITY,
   });
   endings.push(() => relay.drain(AbortSignal.abort()));
   const ingress = await fakeIngress((conn) => conn.write(accepted()));

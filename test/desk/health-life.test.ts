@@ -7,7 +7,7 @@ const host = "127.88.0.7";
 const source = {
   live: () => ({ ok: true, reason: "" }),
   ready: () => ({ ok: true, reason: "" }),
-  status: () => ({}),
+  status: () => ["{}"],
   metrics: async () => [],
   hosts: () => [],
 };

@@ -1,15 +1,21 @@
 import { describe, expect, test } from "bun:test";
 import type { Loaded } from "../../src/config/load.ts";
 import { configSchema } from "../../src/config/schema.ts";
-import { healthReply, healthStatus, listReply, statusReply } from "../../src/desk/replies.ts";
+import { healthReply, listReply, statusReply } from "../../src/desk/replies.ts";
 import { healthSchema, listSchema, statusSchema } from "../../src/desk/reply-schemas.ts";
+import { createStatusBody, type StatusBody } from "../../src/desk/status-body.ts";
 import { createMeter } from "../../src/model/meter.ts";
 import { later } from "../../src/model/moment.ts";
-import { type Registration, readiness, type State } from "../../src/model/state.ts";
+import {
+  type EndpointState,
+  type Registration,
+  readiness,
+  type State,
+} from "../../src/model/state.ts";
 import { version } from "../../src/version.ts";
 import { endpoint, meter, network, unusable } from "./support.ts";
 
-/** Since the start, somebody has set the clock by a month. */
+/** The clock was set by a month after the start. */
 const started = { wall: new Date("2025-12-02T03:04:05Z"), steady: 1000 };
 const now = { wall: new Date("2026-01-02T04:04:05.678Z"), steady: 1000 + 3_600_678 };
 const loaded = {
@@ -52,6 +58,9 @@ function state(more: Partial<State> = {}): State {
     ...more,
   };
 }
+
+const healthStatus = (...facts: Parameters<StatusBody>) =>
+  JSON.parse([...createStatusBody()(...facts)].join(""));
 
 describe("the reply to status", () => {
   test("has every field of the protocol at once", () => {
@@ -424,5 +433,38 @@ describe("the body of /status", () => {
         .map(([id, { state }]) => `${id} ${state}`)
         .sort(),
     ).toEqual(["ep_a listening", "http://n.demo listening"]);
+  });
+
+  test("comes in pieces if there are many endpoints, and is whole", () => {
+    const endpoints = Array.from({ length: 2000 }, (_, i) => endpoint(`e${i}`));
+    const pieces = [...createStatusBody(10_000)(state({ endpoints }), live, now)];
+    expect(pieces.length).toBeGreaterThan(50);
+    expect(pieces.filter((piece) => piece.length > 11_000)).toEqual([]);
+    const body = JSON.parse(pieces.join(""));
+    expect(Object.keys(body.endpoints)).toEqual(endpoints.map(({ ids }) => `${ids[0]}`));
+  });
+
+  test("keeps the text of an endpoint until it is used or published again", () => {
+    const body = createStatusBody();
+    let asked = 0;
+    const counted = (one: EndpointState): EndpointState => ({
+      ...one,
+      get url() {
+        asked += 1;
+        return "http://counted.demo";
+      },
+    });
+    const one = counted(endpoint("a"));
+    const written = (endpoint: EndpointState) =>
+      JSON.parse([...body(state({ endpoints: [endpoint] }), live, now)].join("")).endpoints.ep_a;
+    expect({ counts: [written(one).connections, written(one).connections], asked }).toEqual({
+      counts: [0, 0],
+      asked: 1,
+    });
+    one.meter.total = 1;
+    one.meter.active = 1;
+    expect({ count: written(one).connections, asked }).toEqual({ count: 1, asked: 2 });
+    const published = counted(endpoint("a", { reason: "another", state: "failed" }));
+    expect(written(published)).toMatchObject({ connections: 0, reason: "another" });
   });
 });

@@ -11,7 +11,7 @@ const health = (reason: string, healthy = true) => ({
 });
 const a = { host: host("a.demo"), port: undefined };
 
-describe("what a waiting script lacks", () => {
+describe("lacking", () => {
   test.each([
     ["nothing, if the daemon is ready", health(""), undefined],
     ["readiness", health("no key"), "the daemon is not ready: no key"],
@@ -56,7 +56,7 @@ describe("what a waiting script lacks", () => {
     expect(lacking(health(""), items, [{ host: "127.0.0.2", port: 80 }])).toBeUndefined();
   });
 
-  test("every name counts, and the first that lacks is told", () => {
+  test("every name counts, and the first missing one is reported", () => {
     const b = { host: host("b.demo"), port: undefined };
     expect(lacking(health(""), [item("a")], [a, b])).toBe("no endpoint has the name b.demo");
   });

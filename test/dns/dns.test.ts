@@ -189,7 +189,7 @@ describe("startDns", () => {
     expect(await endOf(first)).not.toBe("bytes");
   });
 
-  test("tells that a port is taken", async () => {
+  test("reports a port in use", async () => {
     const { address } = await server();
     const again = startDns(address, {
       net,

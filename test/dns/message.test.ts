@@ -44,7 +44,7 @@ describe("readQuery", () => {
     expect(decode(reading.reply).id).toBe(4711);
   });
 
-  test("knows the room for a datagram: 512, or what EDNS says up to 1232", () => {
+  test("knows the room for a datagram: 512, or EDNS's number up to 1232", () => {
     const room = (size: number): number =>
       queryOf(
         question("a.demo", "A", {
@@ -126,7 +126,7 @@ describe("writeReply", () => {
     expect(decode(reply).answers?.[0]).toMatchObject({ ttl: 5, class: "IN" });
   });
 
-  test("names the zone of what there is not, as a part of the question", () => {
+  test("names the zone of a missing record, as a part of the question", () => {
     const reply = replyTo(question("-x.Team.internal"));
     expect(rcodeOf(reply)).toBe("NXDOMAIN");
     expect(decode(reply).authorities).toMatchObject([
@@ -134,7 +134,7 @@ describe("writeReply", () => {
     ]);
   });
 
-  test("answers EDNS with EDNS, and nobody else", () => {
+  test("answers EDNS with EDNS, and others without", () => {
     const opt: packet.OptAnswer = {
       type: "OPT",
       name: ".",

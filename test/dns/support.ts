@@ -30,7 +30,7 @@ export const decode = (bytes: Uint8Array): packet.DecodedPacket =>
 
 /** The code of a reply, such as `NXDOMAIN`. */
 export const rcodeOf = (bytes: Uint8Array): string =>
-  // Not in the types: what the library makes of the code.
+  // The library's form of the code, which its types lack.
   (decode(bytes) as unknown as { rcode: string }).rcode;
 
 /** The addresses and names in a reply. */

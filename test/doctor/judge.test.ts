@@ -26,6 +26,7 @@ import {
   judgePrivileges,
   judgeProxy,
   judgeSocket,
+  judgeWriters,
   summed,
 } from "../../src/doctor/judge.ts";
 import {
@@ -170,7 +171,7 @@ describe("judgeFiles", () => {
   ] as const)("limit %p, %p of %p connections: %p", (fileLimit, active, limit, level) => {
     expect(judged(fileLimit, active, limit)).toBe(level);
   });
-  test("the limit is the daemon's own word, whoever asks", () => {
+  test("the limit comes from the daemon itself, for every user", () => {
     const told = (openFiles: number | undefined): string[] =>
       judgeFiles({ uid: undefined, openFiles, env: undefined }, status()).map(said);
     expect(told(undefined)).toEqual(["ok: at most 524288 files may be open"]);
@@ -178,6 +179,22 @@ describe("judgeFiles", () => {
   });
   test("a limit that so many listeners nearly use up is too small", () => {
     expect(judged(10_000, 0, 100, 5001)).toBe("warning");
+  });
+});
+
+describe("judgeWriters", () => {
+  test("a hosts file of another user's may be meant, all else may not", () => {
+    const one = { path: "/f", at: "/f", why: "every user may", fix: "chmod go-w /f" };
+    expect(judgeWriters([]).map(({ level }) => level)).toEqual(["ok"]);
+    expect(
+      judgeWriters([
+        { ...one, kind: "CA" },
+        { ...one, kind: "hosts file" },
+      ]).map(said),
+    ).toEqual([
+      'failure: Other users can change the CA "/f": every user may → run `sudo chmod go-w /f`',
+      'warning: Other users can change the hosts file "/f": every user may → run `sudo chmod go-w /f`',
+    ]);
   });
 });
 
@@ -280,14 +297,10 @@ describe("judgeState", () => {
     expect(levels({ folder: file(0o755) })).toEqual(["ok"]);
     expect(levels({ key: file(0o600, 1000) }, [1000, 0])).toEqual(["ok"]);
   });
-  test("minds a key or folder open to others, and a strange owner, if there are owners", () => {
+  test("minds a key open to others, and a strange owner, if there are owners", () => {
     expect(levels({ key: file(0o640) })).toEqual(["failure"]);
     expect(levels({ key: file(0o600, 1000) })).toEqual(["failure"]);
-    expect(levels({ folder: file(0o777), key: file(0o604, 7) })).toEqual([
-      "failure",
-      "failure",
-      "failure",
-    ]);
+    expect(levels({ key: file(0o604, 7) })).toEqual(["failure", "failure"]);
     expect(
       judgeState({ ...good, key: file(0o666, 7) }, undefined).map(({ level }) => level),
     ).toEqual(["ok"]);

@@ -9,7 +9,7 @@ test.each([
   ["a line break as a space", ["two\nlines"], "two lines"],
   ["three, and one more by number", ["a", "b", "c", "d"], "a; b; c; and 1 more notice"],
   ["more by number", ["a", "b", "c", "d", "e"], "a; b; c; and 2 more notices"],
-])("notices are told: %s", (_name, notices, said) => {
+])("notices are reported: %s", (_name, notices, said) => {
   expect(noticesText(notices)).toBe(said);
 });
 

@@ -32,6 +32,7 @@ function fake(): Fake {
     writeFor: () => true,
     watch: () => undefined,
     closeWrite: () => undefined,
+    limitBuffers: () => undefined,
     close() {
       conn.fate = "closed";
       reading.reject(new NgrokdError("cancelled", "closed"));

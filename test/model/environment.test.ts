@@ -1,5 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { cleanEnvironment, leftOutIn, trustedVariables } from "../../src/model/environment.ts";
+import {
+  cleanEnvironment,
+  leftOutIn,
+  trustedVariables,
+  withThreads,
+} from "../../src/model/environment.ts";
 
 describe("cleanEnvironment", () => {
   test.each([
@@ -55,4 +60,9 @@ describe("trustedVariables", () => {
     ).toEqual(["LD_PRELOAD", "NODE_EXTRA_CA_CERTS"]);
     expect(trustedVariables({ PATH: "/bin" })).toEqual([]);
   });
+});
+
+test("more threads are asked for unless the user has set their number", () => {
+  expect(withThreads({ PATH: "/bin" })).toEqual({ PATH: "/bin", UV_THREADPOOL_SIZE: "32" });
+  expect(withThreads({ UV_THREADPOOL_SIZE: "4" })).toBeUndefined();
 });

@@ -19,7 +19,7 @@ test("the guest that has rested for the longest time gives way", () => {
   expect(dismissed).toEqual(["second", "third"]);
 });
 
-test("a guest that works does not give way, and if all work, nobody gets in", () => {
+test("a working guest does not give way, and if all work, no other gets in", () => {
   const { dismissed, enter } = party(2);
   const first = enter("first");
   first?.work();

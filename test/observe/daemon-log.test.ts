@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from "bun:test";
 import fc from "fast-check";
 import { createLog, type LogOptions, redact } from "../../src/observe/daemon-log.ts";
+import { kindOf } from "../../src/observe/log-budget.ts";
 import { anyText } from "../support/texts.ts";
 
 const noon = new Date(2026, 0, 2, 12, 0, 0);
@@ -192,14 +193,59 @@ describe("repeats", () => {
     expect(lines()).toEqual([]);
   });
 
-  test("are kept for the latest 1000 messages, so that ever new ones cost no memory", () => {
+  test("whose texts differ cost a few lines, and their number", () => {
     const { log, lines } = written();
-    for (let i = 0; i < 3000; i += 1) log.warn(`message ${i}`);
-    expect(jest.getTimerCount()).toBe(1000);
-    log.warn("message 2999");
-    expect(lines().length).toBe(3000);
-    log.warn("message 0");
-    expect(lines().length).toBe(3001);
+    for (let i = 0; i < 2000; i += 1)
+      log.warn(`name-${i}.demo:80: the ingress refused: ERR_NGROK_3200: reason ${i}`);
+    expect(lines().length).toBe(20);
+    // Another kind is told all the same.
+    log.warn("The certificate cannot be renewed");
+    log.error("The hosts file cannot be written");
+    expect(messages(lines()).slice(20)).toEqual([
+      "The certificate cannot be renewed",
+      "The hosts file cannot be written",
+    ]);
+    expect(jest.getTimerCount()).toBe(1);
+    jest.advanceTimersByTime(60_000);
+    expect(messages(lines()).slice(22)).toEqual([
+      "name-1999.demo:80: the ingress refused: ERR_NGROK_3200: reason 1999 (1980 others)",
+    ]);
+    log.warn("name-1.demo:80: the ingress refused: ERR_NGROK_3200: reason 1");
+    expect(lines().length).toBe(24);
+  });
+
+  test("of ever new kinds have a limit together", () => {
+    const { log, lines } = written();
+    const word = (i: number): string => [...`${i}`].map((digit) => "abcdefghij"[+digit]).join("");
+    for (let i = 0; i < 3000; i += 1) log.warn(`${word(i)} is a kind`);
+    expect(lines().length).toBe(200);
+    log.flush();
+    expect(messages(lines()).slice(200)).toEqual(["cjjj is a kind (2800 others)"]);
+  });
+
+  test("of info are told up to a limit, since a list can change all the time", () => {
+    const { log, lines } = written();
+    for (let i = 0; i < 500; i += 1) log.info(`http://a${i}.demo listens on 127.0.0.2:80`);
+    expect(lines().length).toBe(100);
+    log.flush();
+    expect(messages(lines()).at(-1)).toBe("http://a499.demo listens on 127.0.0.2:80 (400 others)");
+  });
+
+  test.each([
+    ["a.demo:80: the ingress refused: ERR_NGROK_1: x y", "b-c:1: the ingress refused: other z"],
+    ['Cannot read "/a b": it is gone', 'Cannot read "/c \\"d": it is gone'],
+    ["a.demo:1: ngrok says: one two", "b.demo:1: ngrok says: three four"],
+    ["http://x.demo is not served: why", "http://y.demo is not served: wherefore"],
+    ["127.0.0.2:80 was closed, and 3 are open", "[::1]:443 was closed, and 12 are open"],
+  ])("are of one kind: %s", (one, other) => {
+    expect(kindOf(`warn ${one}`)).toBe(kindOf(`warn ${other}`));
+  });
+
+  test.each([
+    ["a.demo:80: the ingress refused: x", "a.demo:80: cannot reach the endpoint: x"],
+    ['Cannot read "/a"', 'Cannot write "/a"'],
+  ])("are of two kinds: %s", (one, other) => {
+    expect(kindOf(`warn ${one}`)).not.toBe(kindOf(`warn ${other}`));
   });
 });
 

@@ -7,7 +7,7 @@ import { bytes, net, read } from "../support/conns.ts";
 const fine: HealthSource = {
   live: () => ({ ok: true, reason: "" }),
   ready: () => ({ ok: true, reason: "" }),
-  status: () => ({ healthy: true }),
+  status: () => ['{"healthy":true}'],
   metrics: async () => [],
   hosts: () => ["monitored.example"],
 };
@@ -96,11 +96,35 @@ describe("the health server", () => {
     let asked = 0;
     using server = await started({
       ...fine,
-      status: () => ({ asked: ++asked, endpoints: {} }),
+      status: () => [`{"asked":${++asked},`, '"endpoints":{}}'],
     });
     const status = async (): Promise<Response> => await fetch(new URL("status", server.url));
     expect((await status()).headers.get("content-type")).toStartWith("application/json");
     expect(await (await status()).json()).toEqual({ asked: 2, endpoints: {} });
+  });
+
+  test("does other work between the pieces of a status", async () => {
+    let turns = 0;
+    let spin: () => void = () =>
+      setImmediate(() => {
+        turns += 1;
+        spin();
+      });
+    const turnsAtPieces: number[] = [];
+    using server = await started({
+      ...fine,
+      *status() {
+        for (let i = 0; i < 50; i += 1) {
+          turnsAtPieces.push(turns);
+          yield `${i === 0 ? "[" : ","}${i}`;
+        }
+        yield "]";
+      },
+    });
+    spin();
+    expect(await (await fetch(new URL("status", server.url))).json()).toHaveLength(50);
+    spin = () => undefined;
+    expect(new Set(turnsAtPieces).size).toBe(50);
   });
 
   test("gives the metrics in Prometheus's format, whole however many there are", async () => {

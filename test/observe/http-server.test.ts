@@ -20,7 +20,7 @@ describe("an HTTP server on the seam", () => {
     expect(left).toEqual([...Array(9).fill("aborted"), "open", "open", "open"]);
   });
 
-  test("counts its connections where all sockets are counted", async () => {
+  test("counts its connections with all other sockets", async () => {
     const before = net.descriptors.room(0);
     using server = await started({ most: 20 });
     const idle = await Promise.all(Array.from({ length: 60 }, server.dial));
@@ -49,7 +49,7 @@ describe("an HTTP server on the seam", () => {
     expect(await Promise.race([ending(conn), later(2000).then(() => "open")])).not.toBe("open");
   });
 
-  test("answers several requests on one connection, and what follows garbage not", async () => {
+  test("serves several requests on one connection, and none after garbage", async () => {
     using server = await started({});
     const conn = await server.dial();
     expect([await asked(conn), await asked(conn)]).toEqual(["GET /x", "GET /x"]);
@@ -58,7 +58,7 @@ describe("an HTTP server on the seam", () => {
     expect(await read(garbage).catch(() => "")).not.toContain("200 OK");
   });
 
-  test("resets what is open when it ends, and frees its port", async () => {
+  test("resets open connections at its end, and frees its port", async () => {
     const server = await started({});
     const conn = await server.dial();
     await asked(conn);

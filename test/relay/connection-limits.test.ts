@@ -23,6 +23,13 @@ describe("excess", () => {
     ],
     [{ byDescriptors: 4 }, 4, 0, /the limit of open files/, false],
     [{ byDescriptors: 4, inAll: 4, perEndpoint: 4 }, 4, 4, /the limit of open files/, false],
+    [
+      { byMemory: 2048 },
+      2048,
+      0,
+      /^2048 connections are open, and the memory has room for no more$/,
+      false,
+    ],
     [{ byDescriptors: 0 }, 0, 0, /the limit of open files/, false],
   ])(
     "%j with %d open, %d of them here: one more is too many",

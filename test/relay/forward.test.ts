@@ -49,7 +49,7 @@ describe("forward", () => {
     expect(log.lines).toEqual(["warn hello.demo:80: ngrok says: old agent; line break"]);
   });
 
-  test("tells a thousand notices in one line, with their number", async () => {
+  test("logs a thousand notices in one line, with their number", async () => {
     await using ingress = await fakeIngress(async (conn) => {
       await conn.write(accepted(Array.from({ length: 1000 }, (_, i) => `notice ${i}`)));
       conn.close();

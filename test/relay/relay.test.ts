@@ -118,7 +118,60 @@ describe("a relay", () => {
   });
 });
 
-function fresh(first: RelayLimits = limits): Relay {
+describe("a relay with little memory", () => {
+  const MiB = 1024 ** 2;
+
+  /** What is read for 24 clients that never read, in MiB each. */
+  async function readForStuckReaders(memory: number): Promise<number> {
+    const chunk = new Uint8Array(256 * 1024);
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      try {
+        for (;;) await conn.write(chunk);
+      } catch {
+        // The test is over.
+      }
+    });
+    const relay = fresh(limits, memory);
+    relay.credentials("work", ingress.settings);
+    await relay.apply({ open: [work] });
+    const clients: Conn[] = [];
+    for (let i = 0; i < 24; i += 1)
+      clients.push(await net.dial({ host: "127.84.0.2", port: 18201 }));
+    const read = (): number =>
+      [...relay.present.values()]
+        .flatMap(({ lanes }) => lanes)
+        .reduce((sum, { meter }) => sum + meter.bytesDown, 0);
+    for (let before = -1; before !== read(); ) {
+      before = read();
+      await later(300);
+    }
+    for (const client of clients) client.abort();
+    return read() / clients.length / MiB;
+  }
+
+  test("reads little for readers that are stuck", async () => {
+    // The system chooses the buffers of the first two.
+    expect(await readForStuckReaders(16 * MiB)).toBeLessThan(1.5);
+  });
+
+  test("has room for some connections, unless the settings have a number", async () => {
+    await using ingress = await saying("hello");
+    const relay = fresh(limits, 2 * MiB);
+    relay.credentials("work", ingress.settings);
+    await relay.apply({ open: [work] });
+    expect(relay.stats().limit).toBe(4);
+    const place = { host: "127.84.0.2", port: 18201 };
+    const four = await Promise.all([1, 2, 3, 4].map(() => net.dial(place)));
+    for (const conn of four) expect(await read(conn, 5)).toBe("hello");
+    expect(await ending(await net.dial(place))).toBe("aborted");
+    relay.limits({ ...limits, connections: { ...limits.connections, inAll: 5 } });
+    expect(relay.stats().limit).toBe(5);
+    expect(await read(await net.dial(place), 5)).toBe("hello");
+  });
+});
+
+function fresh(first: RelayLimits = limits, memory = Number.POSITIVE_INFINITY): Relay {
   const relay = createRelay({
     net,
     log: memoryLog(),
@@ -126,6 +179,7 @@ function fresh(first: RelayLimits = limits): Relay {
     limits: first,
     room: () => Number.POSITIVE_INFINITY,
     isOwn: () => false,
+    memory,
   });
   relays.push(relay);
   return relay;

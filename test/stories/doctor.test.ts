@@ -321,17 +321,28 @@ stories("doctor about the machine", () => {
 
   test("a line of the user's own that gives the name another address", async () => {
     const before = hosts();
-    // A loopback address, since a machine without a route sorts others behind
-    // ours.
-    replaceHosts(`127.0.0.1 hello.demo # mine\n${before}`);
-    const { of } = await doctor();
-    expect(of("names").join("\n")).toContain(
+    // The daemon's next pass gives up the name. So both commands look at once,
+    // and again if it was faster.
+    const { names, fix } = await until("both look before the daemon does", async () => {
+      replaceHosts(before);
+      await ngrokd("refresh");
+      await daemon.becomes("hello.demo", "listening");
+      // A loopback address, since a machine without a route sorts others behind
+      // ours.
+      replaceHosts(`127.0.0.1 hello.demo # mine\n${hosts()}`);
+      const [{ of }, { ways }] = await Promise.all([doctor(), why("hello.demo")]);
+      const step = ways[0]?.steps.find(({ check }) => check === "name");
+      const { state } = (await daemon.endpoint("hello.demo")) ?? {};
+      return state === "listening" && { names: of("names"), fix: step?.fix };
+    });
+    expect(names.join("\n")).toContain(
       'remove line 1 (127.0.0.1) from "/etc/hosts", or keep it if it is intended',
     );
-    expect(of("names")[0]).toBe("names ok: 1 of 2 resolve to their addresses");
-    const { ways } = await why("hello.demo");
-    expect(ways[0]?.steps.find(({ check }) => check === "name")?.fix).toContain("line 1");
+    expect(names[0]).toBe("names ok: 1 of 2 resolve to their addresses");
+    expect(fix).toContain("line 1");
     replaceHosts(before);
+    await ngrokd("refresh");
+    await daemon.becomes("hello.demo", "listening");
   });
 
   test("a resolver that does not look into the hosts file", async () => {
@@ -366,7 +377,7 @@ stories("doctor about the machine", () => {
     await daemon.becomes("taken.demo", "listening");
   });
 
-  test("the limit of open files is the daemon's, not that of the one who asks", async () => {
+  test("the limit of open files is the daemon's, not that of the command", async () => {
     const { files } = await daemon.status();
     expect(files.limit).toBeGreaterThan(300);
     // The socket's group may ask the daemon, but not look into its process.
@@ -387,6 +398,34 @@ stories("doctor about the machine", () => {
     const { out, code: whyCode } = await why("hello.demo", { as: "nobody" });
     expect(out).toContain("no check has failed");
     expect(whyCode).toBe(0);
+  });
+
+  test("files that others may write: each, with the command that ends it", async () => {
+    chmodSync(defaultConfig, 0o666);
+    chmodSync("/etc/ngrokd/operator_id", 0o622);
+    chownSync("/etc/hosts", 65534, 65534);
+    const { of, code } = await doctor();
+    expect(of("writers")).toEqual([
+      `writers failure: Other users can change the configuration "${defaultConfig}": every user may write the file "${defaultConfig}" (mode 666) → run \`sudo chmod go-w ${defaultConfig}\``,
+      'writers failure: Other users can change the state "/etc/ngrokd/operator_id": every user may write the file "/etc/ngrokd/operator_id" (mode 622) → run `sudo chmod go-w /etc/ngrokd/operator_id`',
+      'writers warning: Other users can change the hosts file "/etc/hosts": the file "/etc/hosts" belongs to another user (uid 65534) → run `sudo chown root /etc/hosts`',
+    ]);
+    expect(code).toBe(1);
+    expect(await daemon.stop()).toBe(0);
+    daemon = await serve();
+    const warned = daemon.lines().filter(({ message }) => message.startsWith("Other users can"));
+    expect(warned.map(({ level, hint }) => `${level} ${hint}`)).toEqual([
+      `warn run \`sudo chmod go-w ${defaultConfig}\``,
+      "warn run `sudo chmod go-w /etc/ngrokd/operator_id`",
+      "warn run `sudo chown root /etc/hosts`",
+    ]);
+    await until("it serves", async () => (await daemon.status()).phase === "serving");
+    chmodSync(defaultConfig, 0o600);
+    chmodSync("/etc/ngrokd/operator_id", 0o600);
+    chownSync("/etc/hosts", 0, 0);
+    expect((await doctor()).of("writers")).toEqual([
+      "writers ok: nobody else may change configuration, state, CAs and hosts file",
+    ]);
   });
 
   test("state files that others can read, and leftovers of a crash", async () => {

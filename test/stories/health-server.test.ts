@@ -101,7 +101,7 @@ stories("the health server", () => {
     });
   });
 
-  test("a name that nobody has configured is refused, until a reload brings it", async () => {
+  test("an unconfigured name is refused, until a reload adds it", async () => {
     const asked = async (host: string): Promise<number> =>
       (await fetch("http://127.0.0.1:8081/status", { headers: { host } })).status;
     expect({

@@ -1,9 +1,9 @@
 import { beforeAll, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
-import { untilItRests } from "../support/footprint.ts";
-import { type Daemon, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
+import { footprint, untilItRests } from "../support/footprint.ts";
+import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, stories, until } from "../support/story.ts";
 import { dial, echo, type Peer, upstream } from "../support/tcp.ts";
 
@@ -152,4 +152,61 @@ stories("limits and deadlines", () => {
       dial: 0,
     });
   });
+
+  test("readers that are stuck hold little of the daemon if the memory is small", async () => {
+    const memory = 64 * 1024 ** 2;
+    const chunk = Buffer.alloc(256 * 1024);
+    const pouring = await upstream((socket) => {
+      const pour = (): void => {
+        while (socket.write(chunk));
+      };
+      socket.on("drain", pour);
+      pour();
+    });
+    await cloud.add("tcp://pouring.demo:7000", pouring.address);
+    await withMemory(memory, async () => {
+      await restarted({});
+      const { ip } = await daemon.becomes("pouring.demo", "listening");
+      expect((await daemon.status()).connections.limit).toBe(128);
+      const before = footprint(daemon.pid);
+      const readers: Socket[] = [];
+      for (let i = 0; i < 120; i += 1) readers.push(await silentReader(ip, 7000));
+      // The kernel chooses the buffers of the first eight.
+      let down = -1;
+      await until("all are stuck", async () => {
+        const before = down;
+        down = (await daemon.endpoint("pouring.demo"))?.bytes.down ?? 0;
+        await Bun.sleep(300);
+        return down > 0 && down === before;
+      });
+      const { rss } = footprint(daemon.pid);
+      for (const reader of readers) reader.destroy();
+      const each = (kib: number): number => Math.round(kib / readers.length);
+      expect(each(down / 1024), "KiB read for each").toBeWithin(32, 900);
+      expect(each(rss - before.rss), "KiB of memory for each").toBeLessThan(600);
+    });
+  });
 });
+
+/** This machine's control groups, with one limit for every process. */
+async function withMemory(bytes: number, story: () => Promise<void>): Promise<void> {
+  const groups = "/sys/fs/cgroup";
+  const done = async (...words: string[]): Promise<void> =>
+    expect((await run(words)).code, words.join(" ")).toBe(0);
+  await done("mount", "-t", "tmpfs", "tmpfs", groups);
+  try {
+    writeFileSync(`${groups}/memory.max`, `${bytes}\n`);
+    await story();
+  } finally {
+    await done("umount", groups);
+  }
+}
+
+/** A client that connects and never reads. */
+function silentReader(host: string, port: number): Promise<Socket> {
+  return new Promise((connected, failed) => {
+    const socket = connect({ host, port }, () => connected(socket));
+    socket.pause();
+    socket.once("error", failed);
+  });
+}

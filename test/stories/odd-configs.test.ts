@@ -471,7 +471,7 @@ bound_endpoints:
       error: "too many symbolic links",
     },
     {
-      name: "a pipe that nobody writes",
+      name: "a pipe without a writer",
       make: () => Bun.spawnSync(["mkfifo", defaultConfig]),
       code: 2,
       error: "it is a pipe to which nothing writes",

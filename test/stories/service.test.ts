@@ -161,7 +161,8 @@ stories("the unit's sandbox", () => {
     expect(statSync("/etc/hosts").ino).toBe(ino);
     expect(readFileSync("/etc/hosts", "latin1")).toContain("\thello.demo\n");
     expect(daemon.log()).not.toContain("Landlock");
-    expect((await daemon.status()).phase).toBe("serving");
+    // The saved list is served before the first poll.
+    await until("it serves", async () => (await daemon.status()).phase === "serving");
     expect(await daemon.stop()).toBe(0);
     expect(readFileSync("/etc/hosts", "latin1")).toBe(foreignHosts);
   });
@@ -346,7 +347,60 @@ stories("ngrokd service", () => {
     rmSync("/run/stand-in/fails");
   });
 
-  test("another user is told to use sudo", async () => {
+  test("install refuses a configuration and a CA that others may write", async () => {
+    mkdirSync("/run/open");
+    writeFileSync("/run/open/ca.pem", "");
+    writeFileSync("/run/open/config.yml", "server: { ingress_ca: /run/open/ca.pem }\n");
+    chmodSync("/run/open/config.yml", 0o600);
+    for (const [open, mode] of [
+      ["/run/open/config.yml", 0o666],
+      ["/run/open/ca.pem", 0o646],
+      ["/run/open", 0o777],
+    ] as const) {
+      const before = statSync(open).mode;
+      chmodSync(open, mode);
+      const { code, err } = await ngrokd("service install --config /run/open/config.yml");
+      const dry = await ngrokd("service install --dry-run --config /run/open/config.yml");
+      chmodSync(open, before);
+      expect({ open, code, dry: dry.code }).toEqual({ open, code: 1, dry: 0 });
+      expect(err).toContain("error: Cannot install the service: Other users can change the ");
+      expect(err).toContain(`\`sudo chmod go-w ${open}\``);
+      expect(dry.err).toContain("warning: Other users can change the ");
+    }
+    rmSync("/run/open", { recursive: true });
+  });
+
+  test("install lets a user in, and says to the user behind sudo how", async () => {
+    const line = "service install --group-add";
+    for (const name of ["-x", "a,b", "a;b"])
+      expect({ name, code: (await ngrokd(`${line}=${name}`)).code }).toEqual({ name, code: 2 });
+    const dry = await ngrokd(`${line} alice --dry-run`);
+    expect(dry.out).toContain("sbin/groupadd --force --system ngrokd\n");
+    expect(dry.out).toContain("sbin/usermod --append --groups ngrokd alice\n");
+    const offered = await ngrokd("service install", { env: { SUDO_USER: "alice" } });
+    expect(offered.out).toContain(
+      "`sudo ngrokd service install --group-add alice` lets you use it",
+    );
+    for (const file of ["/etc/group", "/etc/gshadow"]) {
+      if (!existsSync(file)) continue;
+      const before = readFileSync(file);
+      atEnd(() => writeFileSync(file, before));
+    }
+    const unknown = await ngrokd(`${line} no-such-user`);
+    expect(unknown.code).toBe(1);
+    expect(unknown.err).toContain("no-such-user");
+    const { code, out } = await ngrokd(`${line} nobody`);
+    expect({ code, out }).toMatchObject({ code: 0 });
+    expect(out).toContain('nobody is a member of the group "ngrokd"');
+    expect(readFileSync("/etc/group", "utf8")).toMatch(/^ngrokd:.*:nobody$/m);
+    const hint = 'log in again: this session is older than your membership in the group "ngrokd"';
+    const daemon = await serve();
+    expect((await ngrokd("status", { as: "nobody" })).err).toContain(hint);
+    expect(await daemon.stop()).toBe(0);
+    calls();
+  });
+
+  test("another user gets the advice to use sudo", async () => {
     chmodSync("/etc/ngrokd", 0o755);
     chmodSync("/etc/ngrokd/config.yml", 0o644);
     rmSync(unit);

@@ -49,6 +49,9 @@ stories("a name server that swallows every question", () => {
     const hosts = readFileSync("/etc/hosts", "utf8");
     writeFileSync("/etc/hosts", hosts.replaceAll(/^.*localhost.*$/gm, ""));
     expect(await carries("echo.demo", 7000)).toBe(true);
+    // Each lookup without an answer keeps a thread of the runtime's. With as
+    // few as processors, all work on files would wait too.
+    expect(readFileSync(`/proc/${daemon.pid}/environ`, "utf8")).toContain("UV_THREADPOOL_SIZE=32");
     expect(await daemon.stop()).toBe(0);
   });
 });

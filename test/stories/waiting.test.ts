@@ -26,7 +26,7 @@ stories("`ngrokd wait` in a script", () => {
     await cloud.stop();
   });
 
-  test("a name that ngrok does not list is told, with the exit code 1", async () => {
+  test("a name that ngrok does not list is reported, with exit code 1", async () => {
     rmSync("/etc/ngrokd", { recursive: true, force: true });
     const { cloud, daemon } = await registered();
     const late = ngrokd("wait late.demo --timeout 30");

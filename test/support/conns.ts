@@ -72,6 +72,7 @@ export function scripted(chunks: readonly Uint8Array[], last: "FIN" | "silence",
       conn.written.push(chunk);
     },
     closeWrite() {},
+    limitBuffers() {},
     close: () => end("closed"),
     abort: () => end("aborted"),
   };

@@ -29,6 +29,44 @@ describe("createSay", () => {
     expect(all).not.toMatch(/[\u200f\u202e\u2066]/);
   });
 
+  test.each([false, true])("lets no text move the cursor; json: %p", (json) => {
+    const bad = "a\x1b[2J\x1b]0;t\x07b\x9b2J\x7f\r\x08c";
+    const { say, out, err } = speaker({ json });
+    say.result(bad, bad);
+    say.ready(bad, bad);
+    say.note(bad);
+    say.warn(bad);
+    say.error(new NgrokdError("api", bad, { hint: bad }));
+    for (const text of [out.text, err.text]) expect(text).not.toMatch(/[^\n\P{Cc}]/u);
+    expect(out.text + (json ? "" : err.text)).toContain("\\u001b[2J");
+    if (json) expect(JSON.parse(out.text.split("\n")[0] ?? "")).toBe(bad);
+  });
+
+  test("colours what it paints, and no text from outside paints otherwise", () => {
+    const out = sink({ isTerminal: true });
+    const say = createSay({ json: false, debug: false, env: {}, out, err: out });
+    say.result({}, say.paint.bad(`x${"\x1b[8m"}hidden\x1b[30m`));
+    expect(out.text).toBe("\x1b[31mx\\u001b[8mhidden\\u001b[30m\x1b[39m\n");
+  });
+
+  test("what is shown in place keeps the screen, whatever is in it", () => {
+    const out = sink({ isTerminal: true });
+    const live = createSay({ json: false, debug: false, env: {}, out, err: out }).live();
+    live.show({}, () => "a\x1b[1;1Hb");
+    live.end();
+    expect(out.text).toContain("\x1b[?1049h");
+    expect(out.text).toContain("a\\u001b[1;1Hb");
+  });
+
+  test("lets no error or warning move the cursor of a terminal", () => {
+    const { say, err } = speaker();
+    say.warn("\u001b[2Ja\rb");
+    say.error(new NgrokdError("api", "c\u001b[31m\n  d", { hint: "e\u0007" }));
+    expect(err.text).toBe(
+      "warning: \\u001b[2Ja\\u000db\nerror: c\\u001b[31m\n  d\nhint:  e\\u0007\n",
+    );
+  });
+
   test("prints one JSON value on stdout with --json, errors included, and makes no text", () => {
     const { say, out, err } = speaker({ json: true });
     say.result({ a: [1] }, () => {
@@ -116,6 +154,11 @@ describe("table", () => {
       "tcp://database.demo:5432  -             listening",
     ]);
     expect(table(["A", "B"], [], marked)).toBe("*A*  *B*");
+  });
+
+  test("keeps each cell on its line", () => {
+    expect(table(["A", "B"], [["x\ny\tz", "1"]], plain)).toBe("A      B\nx y z  1");
+    expect(facts([["Reason", "x\nState:  fine"]], plain)).toBe("Reason:  x State:  fine");
   });
 
   test("does not count colours", () => {

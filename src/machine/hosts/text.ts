@@ -6,6 +6,7 @@ import { autoSubnets } from "../../exposure/ground.ts";
 import { type Hostname, parseHostname } from "../../model/hostname.ts";
 import {
   type AnyIp,
+  hasHostPart,
   type Ip,
   type Ip6,
   loopback,
@@ -280,31 +281,31 @@ function ownershipOf({
     const entry = looseEntryOf(line.split("#", 1)[0] ?? "");
     if (entry === undefined) return false;
     const { name, ip } = entry;
-    if (isSix(ip)) return six.get(name) === ip;
+    if (isSix(ip)) {
+      const first = written.get(name);
+      return six.get(name) === ip || (first !== undefined && hasHostPart(ip, first));
+    }
     return written.get(name) === ip && !isReserved(ip);
   };
   return {
     between: (line) => isWritten(line) || isOurs(looseEntryOf(line)),
     alone: (line) => isOurs(entryOf(line)),
     isWritten,
-    hasWritten: written.size + six.size > 0,
-    firstWritten: (text) => firstLineThat(isWritten, text, [...written.values(), ...six.values()]),
+    hasWritten: written.size > 0,
+    firstWritten: (text) => firstLineThat(isWritten, text, written),
   };
 }
 
 /**
  * The index of the first line that passes the test and begins like one of these
- * addresses. The other lines, such as those of a block list, are not parsed.
+ * addresses, or like one of our IPv6 addresses. The other lines, such as those
+ * of a block list, are not parsed.
  */
-function firstLineThat(
-  test: (line: string) => boolean,
-  text: string,
-  written: readonly AnyIp[],
-): number {
-  if (written.length === 0) return text.length;
-  const nets = new Set(written.map((ip) => ip.slice(0, ip.indexOf(isSix(ip) ? ":" : ".") + 1)));
+function firstLineThat(test: (line: string) => boolean, text: string, written: Written): number {
+  if (written.size === 0) return text.length;
+  const nets = new Set([...written.values()].map((ip) => ip.slice(0, ip.indexOf(".") + 1)));
   const starts = [...nets].map((net) => net.replace(".", "\\.")).join("|");
-  const lines = new RegExp(`^[ \\t]*(?:${starts})(?!0\\.0\\.1[ \\t])[^\\n]*`, "gm");
+  const lines = new RegExp(`^[ \\t]*(?:${starts}|fd[\\da-f]{2}:)(?!0\\.0\\.1[ \\t])[^\\n]*`, "gm");
   for (let line = lines.exec(text); line !== null; line = lines.exec(text))
     if (test(line[0])) return line.index;
   return text.length;

@@ -9,6 +9,7 @@ import { reasonOf } from "../../model/error.ts";
 import type { Ip } from "../../model/ip.ts";
 import { silentLog } from "../../model/log.ts";
 import type { Net } from "../../net/types.ts";
+import { nameServers } from "./name-servers.ts";
 import { openLinks } from "./open-links.ts";
 import { ownPrefix } from "./own-prefix.ts";
 
@@ -28,7 +29,7 @@ export async function groundAhead({
   saved: Ip | undefined;
 }): Promise<GroundDecision> {
   const decide = (routes: Parameters<typeof decideGround>[1]["routes"]): GroundDecision =>
-    decideGround(wish, { routes, prefix: ownPrefix(), saved });
+    decideGround(wish, { routes, prefix: ownPrefix(), servers: nameServers(), saved });
   if (!needsDevice(wish)) return decide([]);
   try {
     const links = await openLinks({ net, stateFolder, log: silentLog });

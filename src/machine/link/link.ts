@@ -54,6 +54,8 @@ export interface LinkOptions {
    */
   readonly system: () => Promise<LinkSystem>;
   readonly prefix: () => Prefix6;
+  /** The name servers of this machine. */
+  readonly servers: () => readonly Ip[];
   /** A saved address, by which `auto` keeps to its subnet. */
   readonly saved: () => Ip | undefined;
   readonly log: Log;
@@ -139,7 +141,12 @@ async function realGround(
 ): Promise<{ ground: Ground; remarks: readonly string[] }> {
   state.failedAt = undefined;
   const decide = (routes: Awaited<ReturnType<LinkSystem["routes"]>>) =>
-    decideGround(wish, { routes, prefix: state.prefix(), saved: savedNow(state) });
+    decideGround(wish, {
+      routes,
+      prefix: state.prefix(),
+      servers: state.servers(),
+      saved: savedNow(state),
+    });
   if (!needsDevice(wish)) return decide([]);
   try {
     state.opened ??= await state.system();

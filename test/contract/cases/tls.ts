@@ -360,7 +360,7 @@ export const tls: Case[] = [
       const below = await issue(weak, "ingress.test", { names });
       const chain = { cert: below.cert + weak.cert, key: below.key };
       await tooWeak(world, weakly(chain), trusting(world), /SHA-1|not trusted/);
-      // As an anchor the CA is trusted for itself, whoever signed it.
+      // As an anchor the CA is trusted for itself, whatever its signature.
       const { conn } = await dial(world, weakly(chain), trusting(world, { ca: [weak.cert] }));
       conn.abort();
     },

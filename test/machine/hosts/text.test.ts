@@ -264,7 +264,12 @@ describe("a section with addresses of both families", () => {
   test("is repaired if a marker is gone, and its moved lines are found", () => {
     expect(withSix(`# mine\n${both}`.replace(`${endLine}\n`, ""))).toBe(`# mine\n${both}`);
     expect(withSix(`# mine\n${both}`.replace(`${beginLine}\n`, ""))).toBe(`# mine\n${both}`);
-    expect(withSix(`fd11::3 a.demo\n# mine\n`)).toBe(`# mine\n${both}`);
+    const moved = "fd11::3 a.demo\n# mine\nfd11::9 a.demo\n";
+    const edit = editHosts(moved, none, undefined, two);
+    expect(edit).toMatchObject({ kind: "changed", text: "# mine\nfd11::9 a.demo\n" });
+    expect(pinsIn(moved, new Set(two.keys()), two)).toEqual(
+      new Map([[host("a.demo"), ["fd11::9"]]]),
+    );
   });
 
   test("leaves a name to a line of the user's own with another address of IPv6", () => {

@@ -6,11 +6,12 @@ import {
   type VirtualGround,
 } from "../../../src/exposure/ground.ts";
 import { createLink } from "../../../src/machine/link/link.ts";
+import { serversIn } from "../../../src/machine/link/name-servers.ts";
 import { ownPrefix, prefixOf } from "../../../src/machine/link/own-prefix.ts";
 import type { LinkSystem } from "../../../src/machine/link/system.ts";
 import { createOwnAddresses } from "../../../src/machine/own-addresses.ts";
 import { NgrokdError } from "../../../src/model/error.ts";
-import { type AnyIp, prefix6Text } from "../../../src/model/ip.ts";
+import { type AnyIp, type Ip, prefix6Text } from "../../../src/model/ip.ts";
 import { memoryLog } from "../../support/memory-log.ts";
 import { ip, subnet } from "../support.ts";
 
@@ -106,6 +107,32 @@ describe("the virtual interface", () => {
   });
 });
 
+describe("the name servers", () => {
+  test("of resolv.conf are read, without loopback and IPv6", () => {
+    const text =
+      "# nameserver 9.9.9.9\nnameserver 10.107.0.53\n nameserver\t1.1.1.1\nnameserver ::1\n";
+    expect(serversIn(`${text}nameserver 127.0.0.53\nsearch lan\n`)).toEqual([
+      ip("10.107.0.53"),
+      ip("1.1.1.1"),
+    ]);
+  });
+
+  test("are never hidden by the subnet, also those behind a gateway", async () => {
+    const { link, world } = staged();
+    world.servers = [ip("10.107.0.53")];
+    await link.settle(wish("10.107.0.0/16"));
+    expect({ ground: groundText(link.ground), remarks: link.remarks }).toEqual({
+      ground: "127.0.0.0/8",
+      remarks: [
+        "net.subnet 10.107.0.0/16 contains the name server 10.107.0.53, so loopback is used; " +
+          "net.subnet: auto takes a free one",
+      ],
+    });
+    await link.settle(wish("auto"));
+    expect(groundText(link.ground)).toBe("10.207.0.0/16 on ngrokd0");
+  });
+});
+
 describe("the prefix of a machine", () => {
   test("is a unique local one, the same every time, and another on another machine", () => {
     const text = prefix6Text(prefixOf("a"));
@@ -148,6 +175,7 @@ function staged() {
     holds: 0,
     held: [] as string[],
     routes: [] as MachineRoute[],
+    servers: [] as Ip[],
     changed: false,
     mended: [] as string[],
     refusal: undefined as NgrokdError | undefined,
@@ -174,6 +202,7 @@ function staged() {
       return system;
     },
     prefix: () => prefixOf("test"),
+    servers: () => world.servers,
     saved: () => undefined,
     log: world.log,
     now: () => world.now,

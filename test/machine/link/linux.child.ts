@@ -19,6 +19,7 @@ function link(more: { now?: () => number } = {}): Link {
   return createLink({
     system: async () => linuxLinks(await net.routing()),
     prefix: () => (prefix.ok ? prefix.value : ([] as unknown as Prefix6)),
+    servers: () => [],
     saved: () => undefined,
     log,
     ...more,

@@ -1,0 +1,152 @@
+import type { Stats } from "node:fs";
+import { lstat, readdir, readlink, realpath } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import process from "node:process";
+
+/** A file, a folder or a link on the way to a file. */
+export interface Waypoint {
+  readonly path: string;
+  readonly kind: "file" | "folder" | "link";
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  /** The file itself, or the folder in which it is missing. */
+  readonly isLast: boolean;
+}
+
+/** The user and the group that the file serves. */
+export interface Self {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface Writer {
+  /** The place where the right is. */
+  readonly path: string;
+  /** Who may write, and where. */
+  readonly why: string;
+  /** The command that ends it, for root. */
+  readonly fix: string;
+}
+
+/**
+ * Pure: who beside root and `self` can change a file, the first one on the way;
+ * undefined if nobody can. In a sticky folder nobody replaces what is not his
+ * own, but everybody can create what is missing. A right of the group counts
+ * also for root's group: with an access control list, it stands for all that
+ * the list allows.
+ */
+export function writerOf(way: readonly Waypoint[], self: Self): Writer | undefined {
+  for (const { path, kind, uid, gid, mode, isLast } of way) {
+    const what = `the ${kind} "${path}"`;
+    if (uid !== 0 && uid !== self.uid) {
+      const why = `${what} belongs to another user (uid ${uid})`;
+      return { path, why, fix: `chown ${kind === "link" ? "-h " : ""}root ${shellWord(path)}` };
+    }
+    const sticky = kind === "folder" && (mode & 0o1000) !== 0 && !isLast;
+    if (kind === "link" || sticky) continue;
+    const ownGroup = self.uid !== 0 && gid === self.gid;
+    const who =
+      (mode & 0o002) !== 0
+        ? "every user"
+        : (mode & 0o020) !== 0 && !ownGroup
+          ? `the group ${gid}`
+          : undefined;
+    if (who === undefined) continue;
+    const write = kind === "folder" ? "write in" : "write";
+    const why = `${who} may ${write} ${what} (mode ${(mode & 0o7777).toString(8)})`;
+    return { path, why, fix: `chmod go-w ${shellWord(path)}` };
+  }
+  return undefined;
+}
+
+const shellWord = (path: string): string =>
+  /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+
+/** The user and the group of this process. */
+export const self = (): Self => ({ uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 });
+
+/** A file or folder that decides what a daemon does. */
+export interface Trusted {
+  readonly kind: "configuration" | "state" | "CA" | "hosts file";
+  readonly path: string;
+}
+
+/** A trusted file that others can change. */
+export interface Exposed extends Omit<Writer, "path"> {
+  readonly kind: Trusted["kind"];
+  /** The trusted file, and the place where the right is. */
+  readonly path: string;
+  readonly at: string;
+}
+
+/**
+ * The trusted files that others can change; each cause once. Of a folder its
+ * files count too. What is missing or cannot be seen is passed over. Never
+ * rejects.
+ */
+export async function exposed(trusted: readonly Trusted[], self: Self): Promise<Exposed[]> {
+  const found = new Map<string, Exposed>();
+  for (const { kind, path } of trusted)
+    for (const file of [path, ...(await filesIn(path))]) {
+      const writer = writerOf(await wayTo(file), self);
+      if (writer === undefined || found.has(writer.path)) continue;
+      const { path: at, why, fix } = writer;
+      found.set(at, { kind, path: file, at, why, fix });
+    }
+  return [...found.values()];
+}
+
+/** Pure: for the log and for errors. */
+export const exposedText = ({ kind, path, why }: Exposed): string =>
+  `Other users can change the ${kind} "${path}": ${why}`;
+
+async function filesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  return entries
+    .filter((entry) => entry.isFile() || entry.isSymbolicLink())
+    .map(({ name }) => join(folder, name));
+}
+
+/** Everything on the way, by the path as given and through each link. */
+async function wayTo(path: string): Promise<Waypoint[]> {
+  const steps = await linksFrom(resolve(path));
+  const real = await realpath(path).catch(() => undefined);
+  const ends = new Set([...steps, ...(real === undefined ? [] : [real])]);
+  const way = new Map<string, Waypoint>();
+  for (const end of ends) {
+    const points = await Promise.all(upwards(end).map(waypoint));
+    const there = points.filter((point) => point !== undefined);
+    const last = there[0]?.path;
+    for (const point of there)
+      if (!way.has(point.path) || point.path === last)
+        way.set(point.path, { ...point, isLast: point.path === last });
+  }
+  return [...way.values()];
+}
+
+/** The path and the targets of its links, one after the other. */
+async function linksFrom(path: string): Promise<string[]> {
+  const steps = [path];
+  for (let i = 0; i < 40; i += 1) {
+    const at = steps.at(-1) ?? path;
+    const target = await readlink(at).catch(() => undefined);
+    if (target === undefined) break;
+    steps.push(resolve(dirname(at), target));
+  }
+  return steps;
+}
+
+/** The path and all folders above it. */
+export function upwards(path: string): string[] {
+  const above = dirname(path);
+  return above === path ? [path] : [path, ...upwards(above)];
+}
+
+async function waypoint(path: string): Promise<Waypoint | undefined> {
+  const info: Stats | undefined = await lstat(path).catch(() => undefined);
+  if (info === undefined) return undefined;
+  const { uid, gid, mode } = info;
+  const kind = info.isSymbolicLink() ? "link" : info.isDirectory() ? "folder" : "file";
+  return { path, kind, uid, gid, mode, isLast: false };
+}
