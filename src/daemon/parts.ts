@@ -6,8 +6,14 @@ import type { Inspection, Loaded } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
+import { groundHas } from "../exposure/ground.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
+import { createLink, type Link } from "../machine/link/link.ts";
+import { nameServers } from "../machine/link/name-servers.ts";
+import { openLinks } from "../machine/link/open-links.ts";
+import { ownPrefix } from "../machine/link/own-prefix.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
+import { createOwnAddresses } from "../machine/own-addresses.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
@@ -44,6 +50,7 @@ export interface Parts {
   readonly trust: TrustKeeper;
   readonly relay: Relay;
   readonly machine: Machine;
+  readonly link: Link;
   readonly account: Account;
 }
 
@@ -64,8 +71,16 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const trust = await createTrustKeeper({ loaded: current, stateFolder, log });
   const limits = relayLimits(config);
   const accounts = [defaultAccount];
-  const { room } = net.descriptors;
-  const relay = createRelay({ net, log, accounts, limits, room, memory: memoryLimit() });
+  const hasAddress = createOwnAddresses();
+  const relay = createRelay({
+    net,
+    log,
+    accounts,
+    limits,
+    room: net.descriptors.room,
+    memory: memoryLimit(),
+    isOwn: (address) => hasAddress(address) || groundHas(link.ground, address),
+  });
   const machine = createMachine({
     hostsPath,
     stateFolder,
@@ -73,7 +88,14 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     owners: { isAlive: (path) => isAlive(net, path) },
     log,
   });
-  const serve = createServing({ accounts, loaded: current, relay, machine, log });
+  const link = createLink({
+    system: () => openLinks({ net, stateFolder, log }),
+    prefix: ownPrefix,
+    servers: nameServers,
+    saved: () => [...machine.assignment.values()].at(-1),
+    log,
+  });
+  const serve = createServing({ accounts, loaded: current, relay, machine, link, log });
   const account: Account = createAccount({
     name: defaultAccount,
     stateFolder,
@@ -86,7 +108,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return { options, settings, board, way, trust, relay, machine, account };
+  return { options, settings, board, way, trust, relay, machine, link, account };
 }
 
 /**
