@@ -99,7 +99,7 @@ export function undoText(
 }
 
 function stepText({ change, action, reason }: Step, done: boolean, paint: Paint): string {
-  const what = changeText(change);
+  const what = whatText(change);
   switch (action) {
     case "take back":
       return done
@@ -112,15 +112,17 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
   }
 }
 
-function changeText({ kind, path }: Step["change"]): string {
-  switch (kind) {
+function whatText(change: Step["change"]): string {
+  switch (change.kind) {
     case "hosts":
     case "resolv-conf":
-      return `ngrokd's section of ${path}`;
+      return `ngrokd's section of ${change.path}`;
     case "resolved":
-      return `ngrokd's settings of ${basename(path)} in systemd-resolved`;
+      return `ngrokd's settings of ${basename(change.path)} in systemd-resolved`;
+    case "aliases":
+      return `ngrokd's ${change.addresses.length} addresses on lo0`;
     case "file":
-      return path;
+      return change.path;
   }
 }
 

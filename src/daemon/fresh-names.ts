@@ -4,19 +4,22 @@ import {
   doorwayOf,
   type ExposureResult,
   type Policy,
+  recordOf,
   targetsOf,
 } from "../exposure/expose.ts";
-import { type Doorway, doorId, type Target } from "../exposure/exposure.ts";
+import { addressesOf, type Doorway, doorId, type Target } from "../exposure/exposure.ts";
+import type { Ground } from "../exposure/ground.ts";
+import type { Link } from "../machine/link/link.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { Ip, Subnet } from "../model/ip.ts";
+import type { AnyIp, Ip } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
 import type { Relay } from "../relay/relay.ts";
 
 /** Gives names below wildcards their addresses, between two reconciles. */
 export interface FreshNames {
   /** Takes over what a reconcile has decided. */
-  settle(decided: ExposureResult, rules: { policy: Policy; range: Subnet }): void;
+  settle(decided: ExposureResult, rules: { policy: Policy; ground: Ground }): void;
   /**
    * The addresses of a name, whose doors listen then. `refused`: the name may
    * have none. `busy`: none is free now. Must not run during a reconcile.
@@ -29,6 +32,8 @@ export interface FreshNamesDeps {
   readonly machine: Pick<Machine, "asked" | "keepAssignment">;
   /** The most names that were asked for. */
   readonly most: () => number;
+  /** Makes addresses usable before a door opens. */
+  readonly carry: Link["carry"];
   /** Called before a name loses its doors. */
   readonly forget: (host: Hostname) => void;
   readonly log: Log;
@@ -48,27 +53,28 @@ export function createFreshNames(deps: FreshNamesDeps): FreshNames {
   let state: State | undefined;
   let full = false;
   return {
-    settle({ assignment, exposure, wildcards }, { policy, range }) {
+    settle({ assignment, exposure, wildcards }, { policy, ground }) {
       const wanted = [...exposure.names, ...exposure.asked].map(({ host }) => host);
-      state = { wildcards, policy, supply: createSupply(assignment, new Set(wanted), range) };
+      const supply = createSupply(assignment, new Set(wanted), ground.range);
+      state = { wildcards, policy, ground, supply };
     },
     async open(host) {
       if (state === undefined) return "busy";
       const targets = targetsOf(host, state.wildcards);
       if (targets.length === 0 || state.policy.forbidden(host) !== undefined) return "refused";
       const there = addressOf(host, targets, state.supply, deps);
-      if (there !== undefined) return [there];
+      if (there !== undefined) return addressesOf(recordOf(host, there, state.ground));
       if (machine.asked.size >= deps.most() && !(await retireOne(deps))) {
         if (!full) log.warn(fullText(deps.most()), { hint: fullHint });
         full = true;
         return "busy";
       }
       full = false;
-      const ip = await openAt(host, targets, state.supply, deps);
-      if (ip === undefined) return "busy";
+      const addresses = await openAt(host, targets, state, deps);
+      if (addresses === undefined) return "busy";
       machine.asked.add(host);
       machine.keepAssignment(state.supply.assignment);
-      return [ip];
+      return addresses;
     },
   };
 }
@@ -76,6 +82,7 @@ export function createFreshNames(deps: FreshNamesDeps): FreshNames {
 interface State {
   readonly wildcards: readonly AccountWildcard[];
   readonly policy: Policy;
+  readonly ground: Ground;
   readonly supply: Supply;
 }
 
@@ -103,17 +110,19 @@ const isOf = (host: Hostname, { routes }: Doorway): boolean =>
 async function openAt(
   host: Hostname,
   targets: readonly Target[],
-  supply: Supply,
-  { relay, log }: FreshNamesDeps,
-): Promise<Ip | undefined> {
+  { supply, ground }: State,
+  { relay, carry, log }: FreshNamesDeps,
+): Promise<readonly AnyIp[] | undefined> {
   const refused = new Set<Ip>();
   const isUsable = (ip: Ip): boolean => !refused.has(ip) && !isCarrying(relay, ip);
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const ip = supply.take(host, isUsable);
     if (ip === undefined) return undefined;
-    const doorways = targets.map((target) => doorwayOf(target, ip));
+    const addresses = addressesOf(recordOf(host, ip, ground));
+    await carry(addresses);
+    const doorways = targets.flatMap((target) => addresses.map((at) => doorwayOf(target, at)));
     const failures = await relay.apply({ open: doorways });
-    if (failures.size === 0) return ip;
+    if (failures.size === 0) return addresses;
     for (const reason of failures.values()) log.debug(`Cannot serve ${host} on ${ip}: ${reason}`);
     await relay.apply({ close: opened(doorways, failures) });
     refused.add(ip);

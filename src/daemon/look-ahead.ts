@@ -5,10 +5,16 @@ import { createApi } from "../cloud/api.ts";
 import { inspectCertificate, renewalDue } from "../cloud/certificate.ts";
 import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/identity-files.ts";
 import type { Loaded } from "../config/load.ts";
-import { addressRange } from "../exposure/range.ts";
+import {
+  type GroundDecision,
+  groundWish,
+  type NetworkFacts,
+  networkFacts,
+} from "../exposure/ground.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { readAssignment } from "../machine/assignment-file.ts";
 import { inspectHostsFile } from "../machine/hosts/file.ts";
+import { groundAhead } from "../machine/link/ground-ahead.ts";
 import { policyNow } from "../machine/own-names.ts";
 import { resolverFacts } from "../machine/resolver/facts.ts";
 import { wayFor } from "../machine/resolver/way.ts";
@@ -45,6 +51,8 @@ export interface LookAhead {
   readonly changes: Preview | undefined;
   /** How this machine's resolver would be told about zones, in words. */
   readonly resolver: string;
+  /** Where the addresses will come from; undefined as for `changes`. */
+  readonly network: (NetworkFacts & Pick<GroundDecision, "remarks">) | undefined;
 }
 
 /** What a running daemon serves. */
@@ -74,6 +82,7 @@ export async function lookAhead(
       identity: key.ok ? identity : withoutKey(identity),
       changes: undefined,
       resolver: "",
+      network: undefined,
     };
   if (!key.ok)
     throw new NgrokdError("config", "Cannot ask ngrok without an API key", {
@@ -94,13 +103,19 @@ export async function lookAhead(
   const assignment = saved?.ok === true ? saved.value.assignment : new Map();
   const asked: ReadonlySet<Hostname> = saved?.ok === true ? saved.value.asked : new Set();
   const below = namesBelow(config, asked);
+  const { ground, remarks } = await groundAhead({
+    net,
+    stateFolder: stateFolderOf(config.server),
+    wish: groundWish(config.net),
+    saved: [...assignment.values()].at(-1),
+  });
   const changes = preview({
     account: defaultAccount,
     listed,
     saved: assignment,
     below,
     zones,
-    range: addressRange(config.net.subnet).range,
+    ground,
     policy: await policyNow({
       hostsPath: loaded.hostsPath,
       own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
@@ -114,7 +129,7 @@ export async function lookAhead(
   });
   const facts = await resolverFacts(config.net.interface_name, config.dns.manage_resolv_conf);
   const { text } = wayFor(facts, config.dns.listen.replace(/:\d+$/, ""));
-  return { identity, changes, resolver: text };
+  return { identity, changes, network: { ...networkFacts(ground), remarks }, resolver: text };
 }
 
 const withoutKey = (identity: IdentityPreview): IdentityPreview => ({

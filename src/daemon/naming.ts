@@ -1,16 +1,15 @@
-import { networkInterfaces } from "node:os";
 import type { Config } from "../config/schema.ts";
 import type { DnsFacts } from "../desk/daemon-facts.ts";
 import type { Zones } from "../dns/answer.ts";
 import { type DnsOptions, type DnsServer, startDns } from "../dns/dns.ts";
-import type { NameRecord } from "../exposure/exposure.ts";
-import { addressRange } from "../exposure/range.ts";
+import { addressesOf, type NameRecord } from "../exposure/exposure.ts";
+import type { Ground } from "../exposure/ground.ts";
 import type { Canary } from "../machine/resolver/canary.ts";
 import type { Resolver } from "../machine/resolver/resolver.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
 import { type HostPort, hostPortText, parseHostPort } from "../model/host-port.ts";
 import type { Hostname } from "../model/hostname.ts";
-import { isLoopbackSubnet, rangeHas } from "../model/ip.ts";
+import { rangeHas } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
 import { createSerial } from "../model/serial.ts";
 import { holdersOfPort } from "../net/socket-holders.ts";
@@ -41,8 +40,12 @@ export interface Naming {
 export interface NamingDeps {
   readonly net: Net;
   readonly config: () => Config;
+  /** Where the addresses come from now. */
+  readonly ground: () => Ground;
   readonly resolver: Resolver;
   readonly canary: Canary;
+  /** Whether an address is this machine's. */
+  readonly isOwn: (ip: string) => boolean;
   readonly fresh: DnsOptions["fresh"];
   readonly touch: (name: string) => void;
   readonly log: Log;
@@ -61,7 +64,7 @@ export function createNaming(deps: NamingDeps): Naming {
   const settle = (): Promise<void> => inTurn(() => settleNow(state));
   return {
     show(shown) {
-      state.zones = zonesOf(shown, state);
+      state.zones = zonesOf(shown, state.ground());
     },
     forget(host) {
       state.zones.names.delete(host);
@@ -110,16 +113,16 @@ const noZones: OpenZones = {
   ipv6: false,
 };
 
-function zonesOf({ names, asked, zones }: Shown, { config }: NamingDeps): OpenZones {
+function zonesOf({ names, asked, zones }: Shown, ground: Ground): OpenZones {
   const records: readonly NameRecord[] = [...names, ...asked];
-  const { range } = addressRange(config().net.subnet);
+  const isVirtual = ground.kind === "virtual";
   return {
-    names: new Map(records.map(({ host, ip }) => [host, [ip]])),
+    names: new Map(records.map((record) => [record.host, addressesOf(record)])),
     wildcards: zones,
     pointers: new Map(records.map(({ host, ip }) => [ip, host])),
     // The rest of 127.0.0.0/8 belongs to others.
-    ranges: isLoopbackSubnet(range) ? [] : [range],
-    ipv6: false,
+    ranges: isVirtual ? [ground.range] : [],
+    ipv6: isVirtual && ground.range6 !== undefined,
   };
 }
 
@@ -183,7 +186,8 @@ async function listenTrouble(at: HostPort, error: unknown): Promise<string> {
 
 function optionsOf(state: State): DnsOptions {
   const { net, config, canary } = state;
-  const isOwn = ownAddresses();
+  // An interface has 127.0.0.1 only, and a program may use any other.
+  const isOwn = (ip: string): boolean => ip.startsWith("127.") || state.isOwn(ip);
   return {
     net,
     zones: () => state.zones,
@@ -209,24 +213,6 @@ const serversOf = (texts: readonly string[], self: string): HostPort[] =>
     const server = parseHostPort(text, 53);
     return server.ok && text !== self ? [server.value] : [];
   });
-
-/** Interfaces come and go; asking for them at every question would cost. */
-const knownForMs = 5000;
-
-/** Whether an address is this machine's. */
-function ownAddresses(): (ip: string) => boolean {
-  let known = new Set<string>();
-  let at = Number.NEGATIVE_INFINITY;
-  return (ip) => {
-    if (/^127\./.test(ip) || ip === "::1" || known.has(ip)) return true;
-    const now = performance.now();
-    if (now - at < knownForMs) return false;
-    at = now;
-    const all = Object.values(networkInterfaces()).flatMap((list = []) => list);
-    known = new Set(all.map(({ address }) => address));
-    return known.has(ip);
-  };
-}
 
 /** Asks the machine's own resolver for a name that only we know. */
 async function check({ server, zones, canary, resolver, log, stopped }: State): Promise<void> {

@@ -6,13 +6,21 @@ import {
   type NamesBelow,
   type Policy,
 } from "../exposure/expose.ts";
-import type { DoorId, Doorway, Exposure, NameRecord } from "../exposure/exposure.ts";
+import {
+  addressesOf,
+  type DoorId,
+  type Doorway,
+  type Exposure,
+  type NameRecord,
+} from "../exposure/exposure.ts";
 import { plan } from "../exposure/plan.ts";
+import type { Link } from "../machine/link/link.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { Ip, Subnet } from "../model/ip.ts";
+import type { AnyIp, Ip } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
 import type { Reconciled } from "../model/pass.ts";
+import type { LiveDoor } from "../relay/doors.ts";
 import type { Relay } from "../relay/relay.ts";
 import { endpointStates } from "./endpoint-states.ts";
 
@@ -30,7 +38,8 @@ export interface World {
   /** Is told what was decided, before anything of it is done. */
   readonly decided?: (result: ExposureResult) => void;
   readonly policy: Policy;
-  readonly range: Subnet;
+  /** Where the addresses come from. */
+  readonly link: Pick<Link, "ground" | "carry">;
   readonly log: Log;
 }
 
@@ -62,6 +71,7 @@ export async function reconcile(
   const { exposure, assignment, unserved, wildcards } = decided;
   world.decided?.(decided);
   await attempt(() => machine.saveAssignment(assignment), undefined);
+  await attempt(() => world.link.carry(exposure.addresses), undefined);
   const { open, reroute, close, reopen } = plan(exposure, relay.present);
   const failures = new Map(await openDoors({ open, reroute }, world));
   const advertise = (without: readonly DoorId[]): Promise<readonly Hostname[]> =>
@@ -86,7 +96,7 @@ const probes = 64;
 /** An exposure in which each new name has an address with free ports. */
 async function exposeOnFreeAddresses(
   accounts: readonly AccountEndpoints[],
-  { relay, machine, policy, range, below }: World,
+  { relay, machine, policy, link, below }: World,
 ): Promise<ExposureResult> {
   const taken = new Set<Ip>();
   const saved = machine.assignment;
@@ -95,7 +105,7 @@ async function exposeOnFreeAddresses(
       accounts,
       assignment,
       policy,
-      machine: { range, taken },
+      machine: { ground: link.ground, taken },
       ...(below !== undefined && { below }),
     });
   let result = exposeWith(saved);
@@ -122,9 +132,12 @@ function placesOf(
   names: readonly NameRecord[],
   { doors }: Exposure,
   present: ReadonlyMap<DoorId, unknown>,
-): Doorway["door"]["at"][] {
-  const ips = new Set(names.map(({ ip }) => ip));
-  return doors.filter(({ id, at }) => ips.has(at.ip) && !present.has(id)).map(({ at }) => at);
+): { ip: Ip; port: number }[] {
+  const ips = new Map<AnyIp, Ip>(names.map(({ ip }) => [ip, ip]));
+  return doors.flatMap(({ id, at }) => {
+    const ip = present.has(id) ? undefined : ips.get(at.ip);
+    return ip === undefined ? [] : [{ ip, port: at.port }];
+  });
 }
 
 async function openDoors(
@@ -139,20 +152,28 @@ async function openDoors(
   return failures;
 }
 
-/** The names that listen on at least one port, and their addresses. */
+/**
+ * The names that listen on at least one port, and their addresses. An IPv6
+ * address without a listener is left out.
+ */
 function answering(
   { routes, names, asked, zones }: Exposure,
-  present: ReadonlyMap<DoorId, unknown>,
+  present: ReadonlyMap<DoorId, LiveDoor>,
   without: readonly DoorId[],
 ): Shown {
   const closing = new Set(without);
-  const hosts = new Set(
-    routes
-      .filter(({ door }) => present.has(door) && !closing.has(door))
-      .map(({ target }) => target.binding.host),
-  );
-  const answers = ({ host }: NameRecord): boolean => hosts.has(host);
-  const served = { names: names.filter(answers), asked: asked.filter(answers) };
-  const addresses = [...served.names, ...served.asked].map(({ ip }) => ip);
+  const open = new Set<AnyIp>();
+  for (const { door } of routes) {
+    const ip = closing.has(door) ? undefined : present.get(door)?.door.at.ip;
+    if (ip !== undefined) open.add(ip);
+  }
+  const answering = (records: readonly NameRecord[]): NameRecord[] =>
+    records
+      .filter(({ ip }) => open.has(ip))
+      .map(({ host, ip, ip6 }) =>
+        ip6 === undefined || !open.has(ip6) ? { host, ip } : { host, ip, ip6 },
+      );
+  const served = { names: answering(names), asked: answering(asked) };
+  const addresses = [...served.names, ...served.asked].flatMap(addressesOf);
   return { ...served, addresses, zones };
 }

@@ -1,7 +1,8 @@
 import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { type AccountEndpoints, expandedNames, type NamesBelow } from "../exposure/expose.ts";
-import { addressRange } from "../exposure/range.ts";
+import { groundText } from "../exposure/ground.ts";
+import type { Link } from "../machine/link/link.ts";
 import type { Machine } from "../machine/machine.ts";
 import { namesInUse, policyNow } from "../machine/own-names.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
@@ -25,6 +26,7 @@ export interface ServingDeps {
   readonly names: { show(shown: Shown): void; forget(host: Hostname): void };
   /** How many files this process may have open. */
   readonly fileLimit: () => number;
+  readonly link: Pick<Link, "ground" | "carry">;
   readonly log: Log;
 }
 
@@ -43,7 +45,7 @@ const mostNames = { atAll: 4096, shareOfFiles: 0.1 };
 
 /** An account without a list yet serves nothing. Lists are served in turn. */
 export function createServing(deps: ServingDeps): Serving {
-  const { accounts, relay, machine, names, loaded, fileLimit, log } = deps;
+  const { accounts, relay, machine, link, names, loaded, fileLimit, log } = deps;
   const lists = new Map<string, readonly ApiEndpoint[]>();
   const inTurn = createSerial();
   const own = () => accounts.map((account) => ownHosts(loaded(), relay.ingress(account)));
@@ -52,20 +54,22 @@ export function createServing(deps: ServingDeps): Serving {
     machine,
     most: () => Math.min(mostNames.atAll, Math.floor(fileLimit() * mostNames.shareOfFiles)),
     forget: names.forget,
+    carry: link.carry,
     log,
   });
-  const steadily = createSteady(async () => {
-    const { net, forward, dns, names } = loaded().config;
-    return JSON.stringify([
-      await machine.stamp(),
-      namesInUse(own()),
-      net.subnet,
-      forward.reserved_ports,
-      dns.enabled,
-      names.expand,
-      machine.asked.changes,
-      relay.present.size,
-    ]);
+  const steadily = createSteady({
+    inputs() {
+      const { forward, dns, names } = loaded().config;
+      return JSON.stringify([
+        namesInUse(own()),
+        groundText(link.ground),
+        forward.reserved_ports,
+        dns.enabled,
+        names.expand,
+        machine.asked.changes,
+      ]);
+    },
+    outcome: async () => `${await machine.stamp()} ${relay.present.size}`,
   });
 
   return {
@@ -94,7 +98,8 @@ export function createServing(deps: ServingDeps): Serving {
       assignment: machine.assignment,
       reservedPorts: config.forward.reserved_ports,
     });
-    const { range } = addressRange(config.net.subnet);
+    // A reload may change the ground during the reconcile.
+    const { ground } = link;
     return await reconcile(all, {
       relay,
       machine: {
@@ -108,9 +113,9 @@ export function createServing(deps: ServingDeps): Serving {
         },
       },
       below,
-      decided: (result) => fresh.settle(result, { policy, range }),
+      decided: (result) => fresh.settle(result, { policy, ground }),
       policy,
-      range,
+      link: { ground, carry: link.carry },
       log,
     });
   }

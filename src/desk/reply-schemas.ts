@@ -37,6 +37,8 @@ const listItemSchema = z.object({
   /** Of endpoints that share a listener, which none do yet: empty. */
   shared_listener_key: z.string(),
   // Ours from here on.
+  /** The second address, of IPv6; empty if there is none. */
+  ip6: z.string(),
   proto: z.string(),
   ids: z.array(z.string()),
   state: endpointState,
@@ -144,6 +146,13 @@ export const statusSchema = z.object({
   }),
   config_path: z.string(),
   hosts_path: z.string(),
+  /** Where the addresses of the names come from; empty texts for loopback. */
+  network: z.object({
+    kind: z.enum(["loopback", "virtual"]),
+    interface: z.string(),
+    subnet: z.string(),
+    subnet6: z.string(),
+  }),
   /** The proxies' URLs without passwords; empty for a direct connection. */
   proxy: z.object({ api: z.string(), ingress: z.string() }),
   insecure_skip_verify: z.boolean(),

@@ -9,6 +9,8 @@ export interface WarningSources {
   readonly health: string;
   readonly hosts: string | undefined;
   readonly dns: readonly string[];
+  /** What is not as configured about the addresses. */
+  readonly link: readonly string[];
   readonly identity: readonly string[];
   readonly trust: readonly string[];
   readonly selectors: string;
@@ -35,6 +37,7 @@ export function warningsOf(sources: WarningSources): string[] {
     health,
     hosts = "",
     dns,
+    link,
     identity,
     trust,
     selectors,
@@ -46,6 +49,7 @@ export function warningsOf(sources: WarningSources): string[] {
     health,
     hosts,
     ...dns,
+    ...link,
     ...identity,
     ...trust,
     selectors,

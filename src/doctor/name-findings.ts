@@ -6,6 +6,7 @@ import { defaultHostsPath } from "../config/paths.ts";
 import { fileError } from "../files/atomic.ts";
 import { beginLine, endLine } from "../machine/hosts/text.ts";
 import { NgrokdError } from "../model/error.ts";
+import { isSameIpv6 } from "../model/ip.ts";
 import { type Attempt, attempt } from "./attempt.ts";
 import { type Check, type Finding, failure, ok, warning } from "./finding.ts";
 
@@ -82,6 +83,8 @@ export interface NameFacts {
   readonly name: string;
   /** The address from ngrokd. */
   readonly ip: string;
+  /** The second one, of IPv6; empty or undefined without one. */
+  readonly ip6?: string | undefined;
   readonly resolved: Attempt<readonly string[]>;
   readonly hosts: Attempt<HostsFacts>;
   /** It is below a wildcard, so the DNS server has it. */
@@ -92,15 +95,16 @@ export interface NameFacts {
 export function judgeName(check: Check, facts: NameFacts): Finding {
   const { name, ip, resolved, hosts } = facts;
   const addresses = resolved.ok ? resolved.value : [];
-  if (addresses.length > 0 && addresses.every((address) => address === ip))
-    return ok(check, `"${name}" leads to ${ip}`);
+  const isOurs = (address: string | undefined): boolean => isAddressOf(facts, address);
+  if (addresses.length > 0 && addresses.every(isOurs))
+    return ok(check, `"${name}" leads to ${addresses.join(" and ")}`);
   if (hosts.ok && isOnlyInOwnFile(facts)) {
     const text = `"${hosts.value.path}", which the daemon keeps, gives "${name}" ${ip}`;
     return { ...ok(check, text), fix: useAddress };
   }
-  const partly = addresses[0] === ip;
+  const partly = isOurs(addresses[0]);
   const leads = partly
-    ? `"${name}" leads to ${ip}, and to ${addresses.slice(1).join(", ")} for some programs`
+    ? `"${name}" leads to ${ip}, and to ${addresses.filter((one) => !isOurs(one)).join(", ")} for some programs`
     : addresses.length > 0
       ? `"${name}" leads to ${addresses.join(", ")} and not to ${ip}`
       : `"${name}" does not resolve`;
@@ -108,7 +112,7 @@ export function judgeName(check: Check, facts: NameFacts): Finding {
   if (!hosts.ok) return judged(check, leads, writeAgain);
   const { path, names } = hosts.value;
   const lines = names.get(name) ?? [];
-  const strangers = lines.filter(({ ours, address }) => !ours && address !== ip);
+  const strangers = lines.filter(({ ours, address }) => !ours && !isOurs(address));
   if (strangers.length > 0) {
     const where = strangers.map(({ line, address }) => `line ${line} (${address})`).join(", ");
     return judged(check, leads, `remove ${where} from "${path}", or keep it if it is intended`);
@@ -130,12 +134,16 @@ export function judgeName(check: Check, facts: NameFacts): Finding {
  * The name is right in that file, and has no other address. This is no fault:
  * the demo does it, and so does a container that writes its host's file.
  */
-function isOnlyInOwnFile({ name, ip, resolved, hosts }: NameFacts): boolean {
+function isOnlyInOwnFile(facts: NameFacts): boolean {
+  const { name, resolved, hosts } = facts;
   if (!hosts.ok || hosts.value.path === defaultHostsPath) return false;
   const lines = hosts.value.names.get(name) ?? [];
-  const isRight = lines.length > 0 && lines.every(({ address }) => address === ip);
+  const isRight = lines.length > 0 && lines.every(({ address }) => isAddressOf(facts, address));
   return isRight && (!resolved.ok || resolved.value.length === 0);
 }
+
+const isAddressOf = ({ ip, ip6 }: NameFacts, address: string | undefined): boolean =>
+  address === ip || (address !== undefined && isSameIpv6(address, ip6 ?? ""));
 
 /** The advice of {@link judgeName} for a name that is only in such a file. */
 export const useAddress = `this machine's resolver reads "${defaultHostsPath}": use the address here`;

@@ -124,8 +124,8 @@ const isMeant = (item: ListItem, question: Question): boolean =>
     ? isNamed(item.url, question)
     : isAt(item, question);
 
-const isAt = ({ hostname, ip, port }: ListItem, question: Question): boolean =>
-  (hostname === question.host || ip === question.host) && (question.port ?? port) === port;
+const isAt = ({ hostname, ip, ip6, port }: ListItem, question: Question): boolean =>
+  [hostname, ip, ip6].includes(question.host) && (question.port ?? port) === port;
 
 /**
  * Whether a URL, which may be invalid, has this name, and this port if both
@@ -158,7 +158,7 @@ async function followed(
   place: Place,
   local: Local,
 ): Promise<Way> {
-  const { hostname: name, ip, port, state, reason } = item;
+  const { hostname: name, ip, ip6, port, state, reason } = item;
   const bound = ok("endpoint", `ngrok lists it as ${readable(item.url)}`);
   if (state === "unsupported") {
     return {
@@ -178,6 +178,7 @@ async function followed(
       ? judgeName("name", {
           name,
           ip,
+          ip6,
           resolved: await resolved(name),
           hosts: local.hosts,
           wildcard: item.url.includes("*"),
@@ -380,15 +381,15 @@ async function withoutDaemon(question: Question, place: Place, local: Local): Pr
     const known = listedNow.bindings.map(({ host }) => host);
     steps.push(unheardOf(question, known, false));
   }
-  const ours = local.hosts.ok
-    ? (local.hosts.value.names.get(question.host) ?? []).find((line) => line.ours)
-    : undefined;
+  const lines = local.hosts.ok ? (local.hosts.value.names.get(question.host) ?? []) : [];
+  const [ours, second] = lines.filter((line) => line.ours);
   if (ours !== undefined) {
     const { host: name } = question;
     steps.push(
       judgeName("name", {
         name,
         ip: ours.address,
+        ip6: second?.address,
         resolved: await resolved(name),
         hosts: local.hosts,
       }),

@@ -16,6 +16,8 @@ export interface ServiceFacts {
   readonly reads: readonly string[];
   /** The daemon tells the machine's resolver about its DNS server by D-Bus. */
   readonly usesDbus?: boolean;
+  /** Whether the daemon makes a virtual interface (`net.subnet`). */
+  readonly makesInterface: boolean;
   /** The drain timeout of a stop, in seconds. */
   readonly drainSeconds: number;
 }

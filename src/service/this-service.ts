@@ -8,6 +8,7 @@ import { trustedFiles } from "../config/trusted-files.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
 import { type Exposed, exposed, exposedText } from "../files/writers.ts";
 import { NgrokdError } from "../model/error.ts";
+import { isLoopbackSubnet, parseSubnet } from "../model/ip.ts";
 import type { ServiceFacts } from "./service-facts.ts";
 
 export interface ThisService {
@@ -34,7 +35,7 @@ export async function serviceFacts(args: {
     env: args.env,
     flags: { "server.socket_path": args.socket },
   });
-  const { server, forward, dns } = loaded.config;
+  const { server, forward, net, dns } = loaded.config;
   const resolver = dns.enabled ? resolverOf() : { usesDbus: false, folders: [] };
   const program = await ownProgram();
   const stateFolder = stateFolderOf(server);
@@ -51,6 +52,7 @@ export async function serviceFacts(args: {
     folders: [stateFolder, dirname(server.client_key), dirname(loaded.path), ...resolver.folders],
     ...(resolver.usesDbus && { usesDbus: true }),
     reads: server.ingress_ca === "" ? [] : [server.ingress_ca],
+    makesInterface: makesInterface(net.subnet),
     drainSeconds: forward.drain_timeout,
   };
   const odd = [facts.program, ...facts.serveArgs, facts.hostsPath, ...facts.folders].find((path) =>
@@ -97,6 +99,12 @@ export function refuseExposed(found: readonly Exposed[]): void {
 export async function stateFolderToUndo(file: string | undefined, env: Env): Promise<string> {
   const { loaded } = await inspectConfig({ file, env });
   return stateFolderOf((loaded?.config ?? defaultConfig).server);
+}
+
+/** `auto` and every subnet but loopback. */
+function makesInterface(text: string): boolean {
+  const subnet = parseSubnet(text);
+  return !subnet.ok || !isLoopbackSubnet(subnet.value);
 }
 
 const wordFor = (flag: string, value: string, isNeeded: boolean): string[] =>

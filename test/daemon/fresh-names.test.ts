@@ -23,7 +23,12 @@ const port = 18_410;
 /** A machine with one wildcard, and doors of its own. */
 function staged({ most = 100, range = "127.86.0.0/29", now = (): number => 0 } = {}) {
   const deps = echoing();
-  const doors = createDoors({ net, forwarding: () => deps, limits: () => unlimited });
+  const doors = createDoors({
+    net,
+    forwarding: () => deps,
+    limits: () => unlimited,
+    isOwn: () => true,
+  });
   endings.push(() => doors.drain(0, AbortSignal.abort()));
   const asked = createAskedNames(new Set(), now);
   const log = memoryLog();
@@ -38,17 +43,19 @@ function staged({ most = 100, range = "127.86.0.0/29", now = (): number => 0 } =
     machine: { asked, keepAssignment: (next) => void saved.push(next.size) },
     most: () => most,
     forget: (name) => void forgotten.push(name),
+    carry: async () => undefined,
     log,
   });
   const policy = {
     forbidden: (name: string) => (name === "no.team.demo" ? "it is ours" : undefined),
   };
-  const rules = { policy, range: subnet(range) };
+  const ground = { kind: "loopback", range: subnet(range) } as const;
+  const rules = { policy, ground };
   const accounts = [
     { account: "default", listed: [endpoint("ep_1", `https://*.team.demo:${port}`)] },
   ];
   const below = { onDemand: true, asked: asked.all, expanded: new Set<never>() };
-  const machine = { range: rules.range, taken: new Set<never>() };
+  const machine = { ground, taken: new Set<never>() };
   const settle = (assignment = mapping({})) =>
     fresh.settle(expose({ accounts, assignment, policy, machine, below }), rules);
   settle();
@@ -132,6 +139,7 @@ describe("fresh names", () => {
       machine: { asked: createAskedNames(new Set()), keepAssignment: () => undefined },
       most: () => 1,
       forget: () => undefined,
+      carry: async () => undefined,
       log: memoryLog(),
     });
     expect(await before.open(host("a.team.demo"))).toBe("busy");

@@ -13,7 +13,7 @@ import {
   type State,
 } from "../../src/model/state.ts";
 import { version } from "../../src/version.ts";
-import { endpoint, meter, unusable } from "./support.ts";
+import { endpoint, meter, network, unusable } from "./support.ts";
 
 /** The clock was set by a month after the start. */
 const started = { wall: new Date("2025-12-02T03:04:05Z"), steady: 1000 };
@@ -29,6 +29,7 @@ const schedule = { failures: 2, next: later(now, 29_322) };
 const facts = {
   loaded,
   runtime: "bun",
+  network,
   now,
   ingress,
   limit: 500,
@@ -91,6 +92,7 @@ describe("the reply to status", () => {
       version,
       pid: process.pid,
       runtime: "bun",
+      network,
       phase: "serving",
       reason: "",
       hint: "",
@@ -233,6 +235,7 @@ describe("the reply to list", () => {
       ["wildcard", false],
       ["wildcard_suffix", ""],
       ["shared_listener_key", ""],
+      ["ip6", ""],
       ["proto", "http"],
       ["ids", ["ep_1", "ep_2"]],
       ["state", "listening"],
