@@ -255,6 +255,30 @@ stories("the DNS server beside other programs", () => {
     expect(await daemon.stop()).toBe(0);
   });
 
+  test("another machine is refused, unless dns.clients has its network", async () => {
+    for (const command of [
+      "ip netns add far",
+      "ip link add near type veth peer name far netns far",
+      "ip address add 198.51.100.1/24 dev near",
+      "ip link set near up",
+      "ip -n far address add 198.51.100.2/24 dev far",
+      "ip -n far link set far up",
+    ])
+      expect(await run(command.split(" "))).toMatchObject({ code: 0, err: "" });
+    atEnd(() => run(["ip", "netns", "delete", "far"]));
+    const dns = { enabled: true, listen: "0.0.0.0:53", upstream: ["127.0.0.1:5399"] };
+    const { cloud, daemon } = await begin({ dns });
+    await until("it listens", async () => (await daemon.status()).dns?.listening === dns.listen);
+    const far = async (name: string): Promise<string> =>
+      (await run(`ip netns exec far dig @198.51.100.1 +tries=1 +time=2 ${name}`.split(" "))).out;
+    expect(await far("exact.team.internal")).toContain("status: REFUSED");
+    expect(await far("example.com")).toContain("status: REFUSED");
+    writeConfig(configFor(cloud, { dns: { ...dns, clients: ["198.51.100.0/24"] } }));
+    await daemon.reload();
+    expect(await far("exact.team.internal")).toContain("status: NOERROR");
+    expect(await daemon.stop()).toBe(0);
+  });
+
   test("names in names.expand are in the hosts file, without any DNS", async () => {
     const { daemon } = await begin({ names: { expand: { "*.team.internal": ["a", "b.c"] } } });
     await daemon.becomes("b.c.team.internal", "listening");
