@@ -101,6 +101,8 @@ describe("naming", () => {
       listening: listen,
       way: "by words",
       zones: [host("team.demo")],
+      questions: 2,
+      refused: 0,
       warnings: [],
     });
   });

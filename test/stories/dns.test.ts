@@ -51,6 +51,14 @@ stories("names below a wildcard, by DNS", () => {
   beforeAll(async () => {
     ({ cloud, daemon } = await begin({ dns: { enabled: true, manage_resolv_conf: true } }));
     await buildAskers();
+    const others = "--no-daemon --no-resolv --no-hosts --bind-interfaces --user=root";
+    start("another name server", [
+      "dnsmasq",
+      ...others.split(" "),
+      "--listen-address=127.0.0.99",
+      "--local=/other.example/",
+      "--host-record=other.example,192.0.2.9",
+    ]);
   });
   const text = async (url: string): Promise<string> => (await run(["curl", "-sS", url])).out;
 
@@ -111,6 +119,13 @@ stories("names below a wildcard, by DNS", () => {
     expect(why.out).toMatch(/"fresh\.team\.internal" leads to 127\.\S+, by the DNS/);
     expect(why.code).toBe(0);
     expect((await ngrokd("why a.team.internal")).code).toBe(0);
+  });
+
+  test("names of others come from the next name server, by every resolver", async () => {
+    const other = "other.example";
+    expect(await getent(other)).toBe("192.0.2.9");
+    for (const program of ["/run/tmp/musl", "/run/tmp/go"])
+      expect((await run([program, other])).out).toBe("192.0.2.9\n");
   });
 
   test("other names are refused, and another program's name server is asked", async () => {
