@@ -87,7 +87,11 @@ stories("names below a wildcard, by DNS", () => {
       ip: a,
       url: "http://*.team.internal",
     });
-    expect(items.find(({ state }) => state === "wildcard")).toMatchObject({ hostname: "", ip: "" });
+    expect(items.find(({ state }) => state === "wildcard")).toMatchObject({
+      hostname: "*.team.internal",
+      ip: "",
+      wildcard: true,
+    });
   });
 
   test("the hosts file has the exact name alone", () => {
