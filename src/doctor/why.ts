@@ -4,7 +4,7 @@ import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
 import { parseHostname } from "../model/hostname.ts";
-import { parseIp } from "../model/ip.ts";
+import { parseIp, parseIp6 } from "../model/ip.ts";
 import { type Parsed, parsed, quote, readable, unparsed } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import { createFetch, lookedUp } from "../net/fetch.ts";
@@ -41,6 +41,8 @@ const defaultPorts: Readonly<Record<string, number>> = { http: 80, https: 443, t
  * dot are allowed.
  */
 export function parseQuestion(text: string): Parsed<Question> {
+  const ip6 = parseIp6(text.trim().replace(/^\[(.*)\]$/, "$1"));
+  if (ip6.ok) return parsed({ host: ip6.value, port: undefined });
   const parts = partsOf(text);
   if (parts === undefined) return unparsed(`${quote(text)} is neither host[:port] nor a URL`);
   const { name, port } = parts;

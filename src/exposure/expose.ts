@@ -237,7 +237,8 @@ function exposureOf(
   facts: { ground: Ground; wildcards: readonly AccountWildcard[]; below: NamesBelow },
 ): Exposure {
   const { ground, wildcards, below } = facts;
-  const doorways: Doorway[] = [];
+  const first: Doorway[] = [];
+  const second: Doorway[] = [];
   const names = new Map<Hostname, NameRecord>();
   const asked = new Map<Hostname, NameRecord>();
   for (const target of targets) {
@@ -248,8 +249,11 @@ function exposureOf(
     const known = isAsked ? asked : names;
     const record = known.get(host) ?? recordOf(host, ip, ground);
     known.set(host, record);
-    doorways.push(...addressesOf(record).map((at) => doorwayOf(target, at)));
+    first.push(doorwayOf(target, ip));
+    if (record.ip6 !== undefined) second.push(doorwayOf(target, record.ip6));
   }
+  // If descriptors are short, every endpoint comes before a second address.
+  const doorways = [...first, ...second];
   const records = [...names.values(), ...asked.values()];
   return {
     doors: doorways.map(({ door }) => door),
