@@ -128,15 +128,16 @@ export function listReply(state: State): ListItem[] {
   return state.endpoints.map(
     ({ ids, url, proto, host, port, ip, ip6, state, reason, warning, meter }) => ({
       id: ids[0] ?? "",
-      hostname: host,
+      hostname: state === "wildcard" ? `*.${wildcardSuffix(url) ?? ""}` : host,
       ip,
       port,
       url,
       local_listener: state === "listening",
       network_port: 0,
       listen_interface: "virtual",
-      wildcard: wildcardSuffix(url) !== undefined,
-      wildcard_suffix: wildcardSuffix(url) ?? "",
+      // A name below a wildcard is none.
+      wildcard: host === "" && wildcardSuffix(url) !== undefined,
+      wildcard_suffix: host === "" ? (wildcardSuffix(url) ?? "") : "",
       // No two endpoints share a listener here.
       shared_listener_key: "",
       ip6,
