@@ -282,7 +282,7 @@ function guarded(
 
 const stranger: Excess = {
   reason: "the client is not on this machine",
-  hint: "containers and other machines reach the virtual interface only by a route to this machine; remove that route",
+  hint: "endpoints on the virtual interface serve programs of this machine only",
   local: true,
 };
 

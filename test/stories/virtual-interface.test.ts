@@ -228,7 +228,8 @@ stories("a daemon that cannot make an interface", () => {
     const { network, warnings, phase } = await daemon.status();
     expect({ network: network.kind, phase }).toEqual({ network: "loopback", phase: "serving" });
     expect(warnings).toEqual([
-      `Cannot make the interface "ngrokd0": ${reason}; names get loopback addresses instead`,
+      `Cannot make the interface "ngrokd0": ${reason} (if ngrokd is a service, run ` +
+        "`sudo ngrokd service install` again); names get loopback addresses instead",
     ]);
     expect(await carries("a.demo", 7000)).toBe(true);
     expect(await daemon.stop()).toBe(0);
