@@ -106,6 +106,25 @@ export const hostPattern: Rule = (text) => {
   return found === undefined ? undefined : `${wildcard}${found}`;
 };
 
+/** `*.team.internal`. */
+export const wildcardPattern: Rule = (text) =>
+  text.startsWith("*.") ? hostPattern(text) : undefined;
+
+export const hostName: Rule = (text) => {
+  const host = parseHostname(text);
+  return host.ok ? host.value : undefined;
+};
+
+/** A subnet such as `192.168.0.0/24` or `fd00::/64`. */
+export const network: Rule = (text) => {
+  const subnet = parseSubnet(text);
+  if (subnet.ok) return subnetText(subnet.value);
+  const [address = "", bits = "", ...rest] = text.split("/");
+  const isV6 =
+    rest.length === 0 && isIpv6(address) && /^\d{1,3}$/.test(bits) && Number(bits) <= 128;
+  return isV6 ? text.toLowerCase() : undefined;
+};
+
 export const dnsAddress: Rule = (text) => {
   const address = parseHostPort(isIpv6(text) ? `[${text}]` : text, 53);
   return address.ok && isIp(address.value.host) ? hostPortText(address.value) : undefined;

@@ -18,6 +18,8 @@ export type Job =
   | "ingress"
   /** The interface and the subnet of the addresses. */
   | "ground"
+  /** The DNS server, and what this machine asks of it. */
+  | "dns"
   /** Ask for a pass. */
   | "poll";
 
@@ -43,6 +45,10 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "net.subnet": ["ground", "poll"],
   "net.subnet6": ["ground", "poll"],
   "net.interface_name": ["ground", "poll"],
+  "names.expand": ["poll"],
+  "dns.enabled": ["dns", "poll"],
+  "dns.listen": ["dns"],
+  "dns.manage_resolv_conf": ["dns"],
 };
 
 /**

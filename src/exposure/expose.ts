@@ -7,7 +7,7 @@ import {
   type Wildcard,
 } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
-import type { Hostname } from "../model/hostname.ts";
+import { type Hostname, parseHostname } from "../model/hostname.ts";
 import type { AnyIp, Ip } from "../model/ip.ts";
 import { type Assignment, allocate } from "./allocate.ts";
 import {
@@ -43,6 +43,20 @@ export interface NamesBelow {
   readonly asked: ReadonlySet<Hostname>;
   /** Names from the configuration, which the hosts file gets. */
   readonly expanded: ReadonlySet<Hostname>;
+}
+
+/**
+ * Pure: the names that `names.expand` of the configuration lists, such as
+ * `api.team.internal` for `api` below `*.team.internal`.
+ */
+export function expandedNames(
+  expand: Readonly<Record<string, readonly string[]>>,
+): ReadonlySet<Hostname> {
+  const texts = Object.entries(expand).flatMap(([pattern, names]) =>
+    names.map((name) => `${name}.${pattern.replace(/^\*\./, "")}`),
+  );
+  const parsed = texts.map(parseHostname);
+  return new Set(parsed.flatMap((name) => (name.ok ? [name.value] : [])));
 }
 
 export interface AccountEndpoints {

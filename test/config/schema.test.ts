@@ -132,7 +132,17 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     [{}, { "api.example.com": "0.0.0.0", "*.example.com": "eth0" }],
     [{ "a b": "0.0.0.0" }, { "*": "eth0" }, { "a.b": "eth 0" }, { "a.b": "" }, [], "a.b"],
   ],
+  [
+    "names.expand",
+    [{}, { "*.team.internal": ["api", "a.b"], "*.x": [] }],
+    [{ "team.internal": ["a"] }, { "*.x": "a" }, { "*.x": ["a b"] }, { "*.x": ["*"] }, []],
+  ],
   ["dns.enabled", [true, false], ["on"]],
+  [
+    "dns.clients",
+    [[], ["192.168.0.0/24", "fd00::/64"]],
+    ["192.168.0.0/24", ["192.168.0.1"], ["fd00::/129"], ["x/8"], [""]],
+  ],
   [
     "dns.listen",
     ["127.0.0.1:53", "127.0.0.1", "::1", "[::1]:5353"],
@@ -183,7 +193,14 @@ describe("the schema", () => {
         start_port: 9080,
         overrides: {},
       },
-      dns: { enabled: false, listen: "127.0.0.1:53", manage_resolv_conf: false, upstream: [] },
+      names: { expand: {} },
+      dns: {
+        enabled: false,
+        listen: "127.0.0.1:53",
+        clients: [],
+        manage_resolv_conf: false,
+        upstream: [],
+      },
     });
   });
 
@@ -233,6 +250,7 @@ describe("the schema", () => {
       "forward",
       "forward.pool",
       "net",
+      "names",
       "dns",
     ]);
   });
@@ -263,6 +281,8 @@ describe("the schema", () => {
     ["dns.listen", "::1", "[::1]:53"],
     ["dns.upstream", ["1.1.1.1"], ["1.1.1.1:53"]],
     ["net.overrides", { "*.Example.com": "virtual" }, { "*.example.com": "virtual" }],
+    ["names.expand", { "*.Team.internal": ["API"] }, { "*.team.internal": ["api"] }],
+    ["dns.clients", ["192.168.0.9/24"], ["192.168.0.0/24"]],
   ])("normalizes %s %j", (key, value, spelling) => {
     expect(settled(key, value)).toEqual(spelling);
   });
@@ -288,21 +308,11 @@ describe("notYetInEffect", () => {
         start_port: 1,
         overrides: { "a.b": "virtual" },
       },
-      dns: {
-        enabled: true,
-        listen: "127.0.0.2:53",
-        manage_resolv_conf: true,
-        upstream: ["1.1.1.1"],
-      },
     });
     expect(notYetInEffect(config)).toEqual([
       "net.listen_interface",
       "net.start_port",
       "net.overrides",
-      "dns.enabled",
-      "dns.listen",
-      "dns.manage_resolv_conf",
-      "dns.upstream",
     ]);
   });
 });
