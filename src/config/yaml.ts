@@ -10,6 +10,7 @@ import {
   Parser,
   parseDocument,
   visit,
+  type YAMLMap,
 } from "yaml";
 
 /** A position in a file; line and column count from 1. */
@@ -78,7 +79,8 @@ export function parseYaml(text: string): ParsedYaml {
       ...unknownAliases(document, at),
     ];
     if (complaints.length > 0) return { ok: false, complaints };
-    const steps = (path: readonly string[]): readonly Step[] => stepsTo(document, path);
+    const pairs = pairsByName();
+    const steps = (path: readonly string[]): readonly Step[] => stepsTo(document, path, pairs);
     const yaml: Yaml = {
       root: document.toJS({ maxAliasCount: 100 }),
       document,
@@ -133,13 +135,17 @@ export interface Step {
  * The nodes from the root (the first step) along `path`, through aliases. The
  * list ends at the last node that exists.
  */
-export function stepsTo(document: Document.Parsed, path: readonly string[]): readonly Step[] {
+export function stepsTo(
+  document: Document.Parsed,
+  path: readonly string[],
+  pairs: PairsOf = pairsByName(),
+): readonly Step[] {
   const steps: Step[] = [{ key: undefined, value: document.contents ?? undefined }];
   for (const name of path) {
     const last = steps.at(-1)?.value;
     const parent = isAlias(last) ? last.resolve(document) : last;
     if (isMap<Node, Node | null>(parent)) {
-      const pair = parent.items.find(({ key }) => isScalar(key) && String(key.value) === name);
+      const pair = pairs(parent).get(name);
       if (pair === undefined) break;
       steps.push({ key: pair.key, value: pair.value ?? undefined });
     } else if (isSeq<Node>(parent)) {
@@ -149,6 +155,23 @@ export function stepsTo(document: Document.Parsed, path: readonly string[]): rea
     } else break;
   }
   return steps;
+}
+
+type Pairs = ReadonlyMap<string, YAMLMap<Node, Node | null>["items"][number]>;
+type PairsOf = (map: YAMLMap<Node, Node | null>) => Pairs;
+
+/** The pairs of each map that is asked for, found once. */
+function pairsByName(): PairsOf {
+  const known = new WeakMap<YAMLMap<Node, Node | null>, Pairs>();
+  return (map) => {
+    const pairs =
+      known.get(map) ??
+      new Map(
+        map.items.flatMap((pair) => (isScalar(pair.key) ? [[String(pair.key.value), pair]] : [])),
+      );
+    known.set(map, pairs);
+    return pairs;
+  };
 }
 
 function repeatedKeys(document: Document.Parsed, at: (offset: number) => Place): Complaint[] {

@@ -34,6 +34,13 @@ describe("parseConfig", () => {
     expect(warnings[100]?.message).toBe("49900 more names are no settings");
   });
 
+  test("finds tens of thousands of wrong values in their lines", () => {
+    const lines = Array.from({ length: 30_000 }, (_, i) => `    "h${i} x": ${i}`);
+    const { problems } = read(`net:\n  overrides:\n${lines.join("\n")}`);
+    expect(problems).toHaveLength(30_000);
+    expect(problems.at(-1)).toMatchObject({ line: 30_002, key: 'net.overrides["h29999 x"]' });
+  });
+
   test("reads empty files, comments and empty values as defaults", () => {
     for (const text of [
       "",
