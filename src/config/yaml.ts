@@ -1,4 +1,5 @@
 import {
+  type Alias,
   type Document,
   isAlias,
   isMap,
@@ -7,6 +8,7 @@ import {
   Lexer,
   LineCounter,
   type Node,
+  type Pair,
   Parser,
   parseDocument,
   visit,
@@ -79,8 +81,8 @@ export function parseYaml(text: string): ParsedYaml {
       ...unknownAliases(document, at),
     ];
     if (complaints.length > 0) return { ok: false, complaints };
-    const pairs = pairsByName();
-    const steps = (path: readonly string[]): readonly Step[] => stepsTo(document, path, pairs);
+    const index = indexOf(document);
+    const steps = (path: readonly string[]): readonly Step[] => stepsTo(document, path, index);
     const yaml: Yaml = {
       root: document.toJS({ maxAliasCount: 100 }),
       document,
@@ -138,14 +140,14 @@ export interface Step {
 export function stepsTo(
   document: Document.Parsed,
   path: readonly string[],
-  pairs: PairsOf = pairsByName(),
+  index: Index = indexOf(document),
 ): readonly Step[] {
   const steps: Step[] = [{ key: undefined, value: document.contents ?? undefined }];
   for (const name of path) {
     const last = steps.at(-1)?.value;
-    const parent = isAlias(last) ? last.resolve(document) : last;
+    const parent = isAlias(last) ? index.target(last) : last;
     if (isMap<Node, Node | null>(parent)) {
-      const pair = pairs(parent).get(name);
+      const pair = index.pairs(parent).get(name);
       if (pair === undefined) break;
       steps.push({ key: pair.key, value: pair.value ?? undefined });
     } else if (isSeq<Node>(parent)) {
@@ -157,21 +159,30 @@ export function stepsTo(
   return steps;
 }
 
-type Pairs = ReadonlyMap<string, YAMLMap<Node, Node | null>["items"][number]>;
-type PairsOf = (map: YAMLMap<Node, Node | null>) => Pairs;
+type Pairs = ReadonlyMap<string, Pair<Node, Node | null>>;
 
-/** The pairs of each map that is asked for, found once. */
-function pairsByName(): PairsOf {
-  const known = new WeakMap<YAMLMap<Node, Node | null>, Pairs>();
-  return (map) => {
-    const pairs =
-      known.get(map) ??
-      new Map(
-        map.items.flatMap((pair) => (isScalar(pair.key) ? [[String(pair.key.value), pair]] : [])),
-      );
-    known.set(map, pairs);
-    return pairs;
+/** A document's maps and aliases, each looked through once. */
+interface Index {
+  pairs(map: YAMLMap<Node, Node | null>): Pairs;
+  target(alias: Alias): Node | undefined;
+}
+
+function indexOf(document: Document.Parsed): Index {
+  const pairs = new Map<YAMLMap<Node, Node | null>, Pairs>();
+  const targets = new Map<Alias, Node | undefined>();
+  return {
+    pairs: (map) => once(pairs, map, () => new Map(map.items.flatMap(named))),
+    target: (alias) => once(targets, alias, () => alias.resolve(document)),
   };
+}
+
+const named = (pair: Pair<Node, Node | null>): [string, Pair<Node, Node | null>][] =>
+  isScalar(pair.key) ? [[String(pair.key.value), pair]] : [];
+
+function once<Key, Value>(known: Map<Key, Value>, key: Key, find: () => Value): Value {
+  const value = known.has(key) ? (known.get(key) as Value) : find();
+  known.set(key, value);
+  return value;
 }
 
 function repeatedKeys(document: Document.Parsed, at: (offset: number) => Place): Complaint[] {
