@@ -16,7 +16,13 @@ import { sweepLeftovers } from "../machine/leftovers.ts";
 import { startRepair } from "../machine/repair.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { State } from "../model/state.ts";
-import { apply, reloadUnlessStopping, warnOfRange, warnOfVerification } from "./apply.ts";
+import {
+  apply,
+  reloadUnlessStopping,
+  warnOfNetwork,
+  warnOfRange,
+  warnOfVerification,
+} from "./apply.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import { currentState, factsOf, healthSource, passHooks } from "./telling.ts";
@@ -63,6 +69,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { settings, account, machine, relay, way } = core;
   warnOfVerification(core);
   warnOfRange(core);
+  warnOfNetwork(core);
   const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
   const parts = { ...core, health };

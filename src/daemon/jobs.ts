@@ -17,6 +17,8 @@ export type Job =
   /** Discard ready connections and TLS sessions: they have the old settings. */
   | "ingress"
   | "range"
+  /** Who may reach the endpoints from other machines. */
+  | "network"
   /** Ask for a pass. */
   | "poll";
 
@@ -40,6 +42,9 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "forward.pool.max": ["ingress"],
   "forward.pool.idle_timeout": ["ingress"],
   "net.subnet": ["range", "poll"],
+  "net.listen_interface": ["network", "poll"],
+  "net.start_port": ["poll"],
+  "net.overrides": ["network", "poll"],
 };
 
 /**

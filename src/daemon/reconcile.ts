@@ -5,15 +5,22 @@ import {
   expose,
   type Policy,
 } from "../exposure/expose.ts";
-import type { DoorId, Doorway, Exposure, NameRecord } from "../exposure/exposure.ts";
+import {
+  type DoorId,
+  type Doorway,
+  type Exposure,
+  type NameRecord,
+  overlap,
+} from "../exposure/exposure.ts";
 import { plan } from "../exposure/plan.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { Ip, Subnet } from "../model/ip.ts";
+import type { AnyIp, Ip, Subnet } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
 import type { Reconciled } from "../model/pass.ts";
 import type { Relay } from "../relay/relay.ts";
 import { endpointStates } from "./endpoint-states.ts";
+import { type NetworkMode, shareOnFreePorts } from "./network-mode.ts";
 
 /** The effects of a pass; one that fails does not stop the others. */
 export interface World {
@@ -27,6 +34,8 @@ export interface World {
   };
   readonly policy: Policy;
   readonly range: Subnet;
+  /** Without it nothing is reachable from other machines. */
+  readonly network?: NetworkMode;
   readonly log: Log;
 }
 
@@ -51,8 +60,11 @@ export async function reconcile(
     }
   };
 
-  const { exposure, assignment, unserved } = await exposeOnFreeAddresses(accounts, world);
+  const decided = await exposeOnFreeAddresses(accounts, world);
+  const { assignment, unserved } = decided;
   await attempt(() => machine.saveAssignment(assignment), undefined);
+  const { exposure, ports, network } = await shareOnFreePorts(decided.exposure, world);
+  await attempt(async () => await world.network?.savePorts(ports), undefined);
   const { open, reroute, close, reopen } = plan(exposure, relay.present);
   const failures = new Map(await openDoors({ open, reroute }, world));
   const advertise = (without: readonly DoorId[]): Promise<readonly Hostname[]> =>
@@ -63,7 +75,8 @@ export async function reconcile(
     for (const [id, reason] of await openDoors({ open: reopen }, world)) failures.set(id, reason);
     overridden = await advertise([]);
   }
-  const facts = { exposure, unserved, present: relay.present, failures, overridden };
+  const { present } = relay;
+  const facts = { exposure, unserved, network, present, failures, overridden };
   return { endpoints: endpointStates(facts), problems };
 }
 
@@ -104,10 +117,15 @@ async function exposeOnFreeAddresses(
 function placesOf(
   names: readonly NameRecord[],
   { doors }: Exposure,
-  present: ReadonlyMap<DoorId, unknown>,
-): Doorway["door"]["at"][] {
-  const ips = new Set(names.map(({ ip }) => ip));
-  return doors.filter(({ id, at }) => ips.has(at.ip) && !present.has(id)).map(({ at }) => at);
+  present: ReadonlyMap<DoorId, Doorway>,
+): { ip: Ip; port: number }[] {
+  const ips = new Map<AnyIp, Ip>(names.map(({ ip }) => [ip, ip]));
+  const ours = Map.groupBy([...present.values()], ({ door }) => door.at.port);
+  return doors.flatMap(({ at }) => {
+    const isOurs = ours.get(at.port)?.some(({ door }) => overlap(door.at.ip, at.ip)) ?? false;
+    const ip = isOurs ? undefined : ips.get(at.ip);
+    return ip === undefined ? [] : [{ ip, port: at.port }];
+  });
 }
 
 async function openDoors(
@@ -125,15 +143,15 @@ async function openDoors(
 /** The names that listen on at least one port, and their addresses. */
 function answering(
   { routes, names }: Exposure,
-  present: ReadonlyMap<DoorId, unknown>,
+  present: ReadonlyMap<DoorId, Doorway>,
   without: readonly DoorId[],
 ): Pick<Exposure, "addresses" | "names"> {
   const closing = new Set(without);
-  const hosts = new Set(
-    routes
-      .filter(({ door }) => present.has(door) && !closing.has(door))
-      .map(({ target }) => target.binding.host),
-  );
-  const served = names.filter(({ host }) => hosts.has(host));
+  const open = new Set<AnyIp>();
+  for (const { door, match } of routes) {
+    const ip = closing.has(door) ? undefined : present.get(door)?.door.at.ip;
+    if (ip !== undefined) open.add(match.at ?? ip);
+  }
+  const served = names.filter(({ ip }) => open.has(ip));
   return { names: served, addresses: served.map(({ ip }) => ip) };
 }

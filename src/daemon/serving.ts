@@ -8,6 +8,7 @@ import type { Log } from "../model/log.ts";
 import type { Reconciled } from "../model/pass.ts";
 import { createSerial } from "../model/serial.ts";
 import type { Relay } from "../relay/relay.ts";
+import { networkBasis, networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { reconcile } from "./reconcile.ts";
 import { createSteady } from "./steady.ts";
@@ -38,6 +39,7 @@ export function createServing(deps: ServingDeps): Serve {
       namesInUse(own()),
       loaded().config.net.subnet,
       loaded().config.forward.reserved_ports,
+      networkBasis(loaded().config),
       relay.present.size,
     ]),
   );
@@ -48,10 +50,12 @@ export function createServing(deps: ServingDeps): Serve {
       const all = accounts.map((name): AccountEndpoints => {
         return { account: name, listed: lists.get(name) ?? none };
       });
+      const network = networkMode(loaded().config, machine);
       return await steadily(
         all.map((one) => one.listed),
         async () =>
           await reconcile(all, {
+            ...(network !== undefined && { network }),
             relay,
             machine,
             policy: await policyNow({

@@ -34,7 +34,7 @@ const listItemSchema = z.object({
   wildcard: z.boolean(),
   /** The part after the `*.` of a wildcard; empty otherwise. */
   wildcard_suffix: z.string(),
-  /** Of endpoints that share a listener, which none do yet: empty. */
+  /** `ip:port` of a listener that others share; empty if there is none. */
   shared_listener_key: z.string(),
   // Ours from here on.
   proto: z.string(),
@@ -54,7 +54,7 @@ const listItemSchema = z.object({
     refused: z.number(),
     last_error: z.string(),
   }),
-  /** By kind: dial, tls, header, timeout, reset, limit (src/model/meter.ts). */
+  /** By kind, such as dial or timeout (src/model/meter.ts). */
   errors_by_kind: countsSchema,
   /** By ngrok's error code. */
   refused_by_code: countsSchema,

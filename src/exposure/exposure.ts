@@ -5,23 +5,25 @@
  */
 import type { Binding } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { Ip } from "../model/ip.ts";
+import type { AnyIp, Ip, Ip6 } from "../model/ip.ts";
 
-/** `ip:port`, for example `127.0.0.2:80`. No two doors share one. */
+/** `127.0.0.2:80` or `[fd00::2]:80`. No two doors share one. */
 export type DoorId = string;
 
 /** A local address that listens. */
 export interface Door {
   readonly id: DoorId;
-  readonly at: { readonly ip: Ip; readonly port: number };
+  readonly at: { readonly ip: AnyIp; readonly port: number };
   readonly greet: Greeting;
 }
 
 /**
- * How a door finds the destination of a connection. `fixed`: the door has one
- * route, and reads nothing from the connection.
+ * How a door finds the destination of a connection. `fixed`: nothing is read
+ * from it; at most the address to which the client connected decides. `named`:
+ * if that decides nothing, the host that the first bytes name does (HTTP by
+ * Host, TLS by SNI).
  */
-export type Greeting = "fixed";
+export type Greeting = "fixed" | "named";
 
 /** Leads the matching connections of a door to one target. */
 export interface Route {
@@ -30,8 +32,16 @@ export interface Route {
   readonly target: Target;
 }
 
-/** The connections that a route takes. `any`: all of them. */
-export type Match = { readonly kind: "any" };
+/**
+ * The connections that a route takes: `any` of them, or those that `name` a
+ * host. With `at` only those that came to this address of the machine. A door
+ * on all addresses has such routes, since no other door can have its port;
+ * `0.0.0.0` is every IPv4 address.
+ */
+export type Match = (
+  | { readonly kind: "any" }
+  | { readonly kind: "name"; readonly host: Hostname }
+) & { readonly at?: AnyIp };
 
 /** A binding, and the account whose identity reaches it. */
 export interface Target {
@@ -39,10 +49,12 @@ export interface Target {
   readonly binding: Binding;
 }
 
-/** A host name and its address on this machine. */
+/** A host name and its addresses on this machine. */
 export interface NameRecord {
   readonly host: Hostname;
   readonly ip: Ip;
+  /** Only if the ground has IPv6 addresses. */
+  readonly ip6?: Ip6;
 }
 
 /**
@@ -53,7 +65,7 @@ export interface Exposure {
   readonly doors: readonly Door[];
   readonly routes: readonly Route[];
   /** The addresses of all doors. */
-  readonly addresses: readonly Ip[];
+  readonly addresses: readonly AnyIp[];
   readonly names: readonly NameRecord[];
   /**
    * Requested names below wildcards. They are in the name server, and not in
@@ -70,10 +82,25 @@ export interface Doorway {
   readonly routes: readonly Route[];
 }
 
-export const doorId = (ip: Ip, port: number): DoorId => `${ip}:${port}`;
+export const doorId = (ip: AnyIp, port: number): DoorId =>
+  ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
 
 /** The doors of an exposure with their routes, in the order of the doors. */
 export function doorwaysOf({ doors, routes }: Pick<Exposure, "doors" | "routes">): Doorway[] {
   const byDoor = Map.groupBy(routes, ({ door }) => door);
   return doors.map((door) => ({ door, routes: byDoor.get(door.id) ?? [] }));
 }
+
+/** Whether a listener on this address takes all addresses of the machine. */
+export const isWide = (ip: AnyIp): boolean => ip === "0.0.0.0" || ip === "::";
+
+/** Whether no two listeners can have these addresses at one port. */
+export const overlap = (a: AnyIp, b: AnyIp): boolean => a === b || covers(a, b) || covers(b, a);
+
+/** Whether a listener on `wide` takes connections to `ip` too. */
+export const covers = (wide: AnyIp, ip: AnyIp): boolean =>
+  wide === "::" || (wide === "0.0.0.0" && !ip.includes(":"));
+
+/** The addresses of a name, IPv4 first. */
+export const addressesOf = ({ ip, ip6 }: Omit<NameRecord, "host">): AnyIp[] =>
+  ip6 === undefined ? [ip] : [ip, ip6];

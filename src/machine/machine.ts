@@ -6,6 +6,7 @@
 import { existsSync } from "node:fs";
 import type { Assignment } from "../exposure/allocate.ts";
 import type { Exposure } from "../exposure/exposure.ts";
+import type { Ports } from "../exposure/ports.ts";
 import { checkWritableFolder, ensureWritableFolder } from "../files/atomic.ts";
 import { stampOf } from "../files/stamp.ts";
 import { stateFiles } from "../files/state-folder.ts";
@@ -16,12 +17,15 @@ import type { Log } from "../model/log.ts";
 import { loadAssignment, saveAssignment } from "./assignment-file.ts";
 import { createHostsKeeper } from "./hosts/keeper.ts";
 import { claimHosts, type OwnerDeps } from "./hosts/owner.ts";
+import { loadPorts, savePorts } from "./ports-file.ts";
 
 export interface Machine {
   /**
    * The addresses of all names; kept in memory if the file cannot be written.
    */
   readonly assignment: Assignment;
+  /** The ports of bindings for other machines; kept in memory likewise. */
+  readonly ports: Ports;
   /** Why the hosts file lacks names or is wrong; undefined if it is right. */
   readonly trouble: string | undefined;
   /**
@@ -32,6 +36,8 @@ export interface Machine {
   prepare(): Promise<void>;
   /** Rejects with NgrokdError `permission` or `state`. */
   saveAssignment(next: Assignment): Promise<void>;
+  /** Rejects likewise. */
+  savePorts(next: Ports): Promise<void>;
   /**
    * Makes the hosts file have exactly these names of ours. Returns the names to
    * which a line of the user's own gives another address. Rejects as
@@ -65,7 +71,7 @@ export interface MachineOptions {
 
 export function createMachine(options: MachineOptions): Machine {
   const { hostsPath, stateFolder, log } = options;
-  const assignmentPath = stateFiles(stateFolder).assignment;
+  const { assignment: assignmentPath, ports: portsPath } = stateFiles(stateFolder);
   const change = { kind: "hosts", path: hostsPath } as const;
   const hosts = createHostsKeeper({
     path: hostsPath,
@@ -78,11 +84,15 @@ export function createMachine(options: MachineOptions): Machine {
     written: () => assignment,
   });
   let assignment: Assignment = new Map();
+  let ports: Ports = new Map();
   let release: () => Promise<void> = async () => undefined;
 
   return {
     get assignment() {
       return assignment;
+    },
+    get ports() {
+      return ports;
     },
     get trouble() {
       return hosts.trouble;
@@ -92,7 +102,13 @@ export function createMachine(options: MachineOptions): Machine {
       await ensureWritableFolder(stateFolder).catch((error: unknown) => waitOut(error, log));
       const saved = await loadAssignment(assignmentPath);
       assignment = saved.assignment;
-      if (saved.warning !== undefined) log.warn(saved.warning);
+      const known = await loadPorts(portsPath);
+      ports = known.ports;
+      for (const { warning } of [saved, known]) if (warning !== undefined) log.warn(warning);
+    },
+    async savePorts(next) {
+      ports = next;
+      await savePorts(portsPath, next);
     },
     async saveAssignment(next) {
       assignment = next;
@@ -120,7 +136,8 @@ export function createMachine(options: MachineOptions): Machine {
     },
     release: () => release().catch(() => undefined),
     async stamp() {
-      const files = await Promise.all([hostsPath, assignmentPath].map(stampOf));
+      const paths = [hostsPath, assignmentPath, portsPath];
+      const files = await Promise.all(paths.map(stampOf));
       const writable = await checkWritableFolder(stateFolder).then(() => "writable", reasonOf);
       return [...files, writable].join("\n");
     },

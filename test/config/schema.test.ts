@@ -29,6 +29,7 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     ["https://proxy", "socks4://proxy", "http://", "http://a b", "http://p:1/x", 3128],
   ],
   ["forward.session_resumption", [true, false], [1, "maybe"]],
+  ["forward.rewrite_host", [true, false], [1, "maybe"]],
   ["forward.pool.min", [0, 1000], [-1, 1001]],
   ["forward.pool.max", [0, 1000], [-1, 1001]],
   ["forward.pool.idle_timeout", [2, 3600], [1, 0, 3601]],
@@ -163,6 +164,7 @@ describe("the schema", () => {
         idle_timeout: 0,
         half_close_timeout: 300,
         drain_timeout: 30,
+        rewrite_host: false,
         reserved_ports: [22],
         max_connections: 0,
         max_connections_per_endpoint: 0,
@@ -277,9 +279,6 @@ describe("notYetInEffect", () => {
       net: {
         subnet: "10.107.0.0/16",
         interface_name: "x",
-        listen_interface: "0.0.0.0",
-        start_port: 1,
-        overrides: { "a.b": "virtual" },
       },
       dns: {
         enabled: true,
@@ -291,9 +290,6 @@ describe("notYetInEffect", () => {
     expect(notYetInEffect(config)).toEqual([
       "net.subnet",
       "net.interface_name",
-      "net.listen_interface",
-      "net.start_port",
-      "net.overrides",
       "dns.enabled",
       "dns.listen",
       "dns.manage_resolv_conf",
