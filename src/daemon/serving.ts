@@ -50,9 +50,11 @@ export function createServing(deps: ServingDeps): Serve {
       const all = accounts.map((name): AccountEndpoints => {
         return { account: name, listed: lists.get(name) ?? none };
       });
-      const network = networkMode(loaded().config, machine);
+      const current = loaded();
+      const network = networkMode(current.config, machine);
       return await steadily(
-        all.map((one) => one.listed),
+        // The configuration may change during the work.
+        [...all.map((one) => one.listed), current],
         async () =>
           await reconcile(all, {
             ...(network !== undefined && { network }),

@@ -1,34 +1,34 @@
-import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Reconciled } from "../model/pass.ts";
 
 /**
  * Runs the work, or returns the result of the last time if that still holds.
  */
 export type Steadily = (
-  lists: readonly (readonly ApiEndpoint[])[],
+  inputs: readonly unknown[],
   work: () => Promise<Reconciled>,
 ) => Promise<Reconciled>;
 
 /**
  * Leaves out a reconcile that would change nothing: the last one did
- * everything, the lists are the same objects, and `basis` is unchanged. `basis`
- * is a text of everything else that a reconcile depends on. With 10,000
+ * everything, the inputs (the lists, the configuration) are the same objects,
+ * and `basis` is unchanged. `basis` is a text of everything else that a
+ * reconcile depends on and may change itself. With 10,000
  * endpoints a reconcile is most of the cost of a pass.
  */
 export function createSteady(basis: () => Promise<string>): Steadily {
   let last:
     | {
-        readonly lists: readonly (readonly ApiEndpoint[])[];
+        readonly inputs: readonly unknown[];
         readonly basis: string;
         readonly result: Reconciled;
       }
     | undefined;
-  return async (lists, work) => {
-    if (last !== undefined && same(last.lists, lists) && last.basis === (await basis()))
+  return async (inputs, work) => {
+    if (last !== undefined && same(last.inputs, inputs) && last.basis === (await basis()))
       return last.result;
     last = undefined;
     const result = await work();
-    if (isDone(result)) last = { lists, basis: await basis(), result };
+    if (isDone(result)) last = { inputs, basis: await basis(), result };
     return result;
   };
 }

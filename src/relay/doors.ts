@@ -159,7 +159,7 @@ async function apply(
 async function openDoor(state: State, doorway: Doorway): Promise<string | undefined> {
   const { door } = doorway;
   // The lanes count as users of their meters only once the door listens.
-  const lanes = doorway.routes.map((route) => createLane(state, doorway, route));
+  const lanes = createLanes(state, doorway, doorway.routes);
   const entry = { board: createSwitchboard(lanes), reception: createReception() };
   try {
     const listener = await listen(state, doorway, entry);
@@ -177,11 +177,16 @@ function rerouteDoor(state: State, doorway: Doorway, drainMs: number): void {
   const live = present.get(doorway.door.id);
   if (live === undefined) return;
   const before = new Map(live.lanes.map((lane) => [routeKey(lane.route), lane]));
-  const lanes = doorway.routes.map((route) => {
-    const lane = before.get(routeKey(route)) ?? createLane(state, doorway, route);
-    if (!before.delete(routeKey(route))) holdMeter(state, lane);
+  const isNew = (route: Route): boolean => !before.has(routeKey(route));
+  const fresh = createLanes(state, doorway, doorway.routes.filter(isNew));
+  for (const lane of fresh) holdMeter(state, lane);
+  const known = new Map([...before.values(), ...fresh].map((lane) => [routeKey(lane.route), lane]));
+  const lanes = doorway.routes.flatMap((route) => {
+    const lane = known.get(routeKey(route));
+    if (lane === undefined) return [];
+    before.delete(routeKey(route));
     lane.route = route;
-    return lane;
+    return [lane];
   });
   live.entry.board = createSwitchboard(lanes);
   present.set(doorway.door.id, { ...live, ...doorway, lanes });
@@ -410,8 +415,18 @@ function leave(state: State, lanes: readonly Lane[]): readonly Lane[] {
   return busy;
 }
 
-function createLane(state: State, doorway: Doorway, route: Route): Lane {
-  const meter = state.meters.get(route.target.binding.key)?.meter ?? createMeter();
+/** The routes of one binding share a meter. */
+function createLanes(state: State, doorway: Doorway, routes: readonly Route[]): Lane[] {
+  const fresh = new Map<string, Meter>();
+  return routes.map((route) => {
+    const { key } = route.target.binding;
+    const meter = state.meters.get(key)?.meter ?? fresh.get(key) ?? createMeter();
+    fresh.set(key, meter);
+    return createLane(state, doorway, route, meter);
+  });
+}
+
+function createLane(state: State, doorway: Doorway, route: Route, meter: Meter): Lane {
   const lane = { doorway, route, meter, conns: new Set<Conn>(), waiting: [] };
   const carry = carrier(state, lane);
   return Object.assign(lane, { carry });

@@ -38,6 +38,25 @@ test("a reconcile is left out if nothing changed and the last one did everything
   expect(counts).toEqual([1, 1, 2, 2, 3, 3, 4, 5, 6, 6]);
 });
 
+test("a configuration that changes during a reconcile causes another one", async () => {
+  let config = { net: "virtual" };
+  const worked: string[] = [];
+  const steadily = createSteady(async () => config.net);
+  const list = [endpoint("ep_1", "http://a")];
+  const run = (during: () => void) =>
+    steadily([list, config], async () => {
+      worked.push(config.net);
+      during();
+      return { endpoints: [], problems: [] };
+    });
+  await run(() => {
+    config = { net: "0.0.0.0" };
+  });
+  await run(() => undefined);
+  await run(() => undefined);
+  expect(worked).toEqual(["virtual", "0.0.0.0"]);
+});
+
 test("a reconcile's own writes are no change, and one that rejects runs again", async () => {
   let written = 0;
   let works = 0;
