@@ -1,10 +1,10 @@
-import type { Unserved } from "../exposure/expose.ts";
+import type { AccountWildcard, Unserved } from "../exposure/expose.ts";
 import type { DoorId, Exposure, Route } from "../exposure/exposure.ts";
 import { routeKey } from "../exposure/plan.ts";
 import type { Network } from "../exposure/share.ts";
-import type { Binding } from "../model/binding.ts";
+import type { Binding, Wildcard } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { AnyIp } from "../model/ip.ts";
+import type { AnyIp, Ip6 } from "../model/ip.ts";
 import { createMeter, type Meter } from "../model/meter.ts";
 import type { EndpointState, NetworkState } from "../model/state.ts";
 import type { Lane, LiveDoor } from "../relay/doors.ts";
@@ -13,6 +13,7 @@ import type { Lane, LiveDoor } from "../relay/doors.ts";
 export interface EndpointFacts {
   readonly exposure: Exposure;
   readonly unserved: readonly Unserved[];
+  readonly wildcards: readonly AccountWildcard[];
   readonly present: ReadonlyMap<DoorId, Pick<LiveDoor, "lanes">>;
   /** Why doors could not be opened. */
   readonly failures: ReadonlyMap<DoorId, string>;
@@ -25,32 +26,64 @@ export interface EndpointFacts {
 /** Pure: the states of all endpoints but the draining ones, sorted by URL. */
 export function endpointStates(facts: EndpointFacts): EndpointState[] {
   const { exposure, unserved } = facts;
-  const ips = new Map(exposure.doors.map(({ id, at }) => [id, at.ip]));
-  const overridden = new Set(facts.overridden);
-  const own = new Set(exposure.addresses);
-  const exposed = exposure.routes.flatMap((route): EndpointState[] => {
-    const { door, match, target } = route;
-    const { binding } = target;
-    const ip = match.at ?? ips.get(door) ?? "";
-    if (match.kind !== "any" || ip === "" || !own.has(ip)) return [];
+  const names = new Map([...exposure.names, ...exposure.asked].map((name) => [name.host, name]));
+  const bindings = new Map(
+    exposure.routes.map(({ target }) => [target.binding.key, target.binding]),
+  );
+  const routes = routesByPlace(exposure);
+  const exposed = [...bindings.values()].map((binding): EndpointState => {
+    const { ip = "", ip6 = "" } = names.get(binding.host) ?? {};
+    const at = (address: AnyIp | ""): Place =>
+      placeOf(routes.get(placeKey(address, binding.key)), facts);
+    const [first, second] = [at(ip), at(ip6)];
     const network = networkState(binding, facts);
-    const lane = laneOf(route, facts);
-    if (lane === undefined) {
-      const reason = facts.failures.get(door) ?? "it is not listening";
-      return [stateOf(binding, { ip, state: "failed", reason, network })];
-    }
-    const warning = overridden.has(binding.host)
-      ? `another line of the hosts file gives "${binding.host}" an address of its own, and that line counts`
-      : warningOf(network);
-    return [stateOf(binding, { ip, state: "listening", warning, meter: lane.meter, network })];
+    if (first.meter === undefined)
+      return stateOf(binding, { ip, ip6, state: "failed", reason: first.reason, network });
+    const warning = warningOf(binding, facts) || second.reason || unreachable(network);
+    return stateOf(binding, { ip, ip6, state: "listening", warning, meter: first.meter, network });
   });
-  return [...exposed, ...unserved.map(unservedState)].sort((a, b) =>
-    a.url < b.url ? -1 : a.url > b.url ? 1 : 0,
+  const wild = facts.wildcards.map(({ wildcard }) => wildcardState(wildcard));
+  const all = [...exposed, ...wild, ...unserved.map(unservedState)];
+  const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  return all.sort((a, b) => order(a.url, b.url) || order(a.host, b.host));
+}
+
+interface Place {
+  /** Undefined if the binding does not listen there. */
+  readonly meter: Meter | undefined;
+  /** Why it does not; empty if it does, or if there is no such address. */
+  readonly reason: string;
+}
+
+/** The routes of the names' own addresses. */
+function routesByPlace({ doors, routes }: Exposure): ReadonlyMap<string, Route> {
+  const ips = new Map(doors.map(({ id, at }) => [id, at.ip]));
+  return new Map(
+    routes.flatMap((route): [string, Route][] => {
+      const { door, match, target, forOthers = false } = route;
+      const at = match.at ?? ips.get(door) ?? "";
+      return forOthers ? [] : [[placeKey(at, target.binding.key), route]];
+    }),
   );
 }
 
-const laneOf = (route: Route, { present }: EndpointFacts): Lane | undefined =>
-  present.get(route.door)?.lanes.find((lane) => routeKey(lane.route) === routeKey(route));
+const placeKey = (ip: AnyIp | "", key: string): string => `${ip} ${key}`;
+
+/** Without a route there is no such address. */
+function placeOf(route: Route | undefined, facts: EndpointFacts): Place {
+  if (route === undefined) return { meter: undefined, reason: "" };
+  const lanes = facts.present.get(route.door)?.lanes ?? [];
+  const lane = lanes.find((one) => routeKey(one.route) === routeKey(route));
+  return lane === undefined
+    ? { meter: undefined, reason: facts.failures.get(route.door) ?? "it is not listening" }
+    : { meter: lane.meter, reason: "" };
+}
+
+function warningOf({ host }: Binding, { overridden }: EndpointFacts): string {
+  return overridden.includes(host)
+    ? `another line of the hosts file gives "${host}" an address of its own, and that line counts`
+    : "";
+}
 
 /** How other machines reach a binding now; undefined if they should not. */
 function networkState(
@@ -59,23 +92,19 @@ function networkState(
 ): NetworkState | undefined {
   const found = network?.get(key);
   if (found === undefined) return undefined;
-  const { listen, places, reason } = found;
+  const { listen, places } = found;
   const open = places.find(({ door }) => present.has(door));
   if (open === undefined) {
     const failure = places.map(({ door }) => failures.get(door)).find((text) => text !== undefined);
-    return {
-      listen,
-      port: 0,
-      sharedDoor: "",
-      reason: reason || (failure ?? "it is not listening"),
-    };
+    const reason = found.reason || (failure ?? "it is not listening");
+    return { listen, port: 0, sharedDoor: "", reason };
   }
   const { lanes = [] } = present.get(open.door) ?? {};
   const users = new Set(lanes.map(({ route }) => route.target.binding.key));
   return { listen, port: open.port, sharedDoor: users.size > 1 ? open.door : "", reason: "" };
 }
 
-const warningOf = (network: NetworkState | undefined): string =>
+const unreachable = (network: NetworkState | undefined): string =>
   network === undefined || network.reason === ""
     ? ""
     : `other machines cannot reach it on "${network.listen}": ${network.reason}`;
@@ -92,6 +121,53 @@ export function drainingStates(draining: Iterable<Lane>): EndpointState[] {
   );
 }
 
+/**
+ * Pure: the states of names below wildcards that have been asked for since the
+ * last pass: their doors are not among the `known` states.
+ */
+export function freshStates(
+  present: EndpointFacts["present"],
+  known: readonly EndpointState[],
+): EndpointState[] {
+  const there = new Set(known.map(({ host, port }) => `${host}:${port}`));
+  const fresh = new Map<string, EndpointState>();
+  for (const { lanes } of present.values()) {
+    for (const { doorway, route, meter } of lanes) {
+      const { binding } = route.target;
+      const isKnown = binding.wildcard === undefined || there.has(binding.key);
+      if (isKnown || route.forOthers === true) continue;
+      const at = placeFields(route.match.at ?? doorway.door.at.ip);
+      const before = fresh.get(binding.key);
+      fresh.set(
+        binding.key,
+        before === undefined
+          ? stateOf(binding, { ...at, state: "listening", meter })
+          : { ...before, ...(at.ip6 === "" ? { ip: at.ip } : { ip6: at.ip6 }) },
+      );
+    }
+  }
+  return [...fresh.values()];
+}
+
+/** An address as one of the two of a state. */
+const placeFields = (ip: AnyIp): { ip: AnyIp | ""; ip6: Ip6 | "" } =>
+  ip.includes(":") ? { ip: "", ip6: ip as Ip6 } : { ip, ip6: "" };
+
+/** The wildcard itself has no address; its names have. */
+const wildcardState = ({ ids, url, proto, port }: Wildcard): EndpointState => ({
+  ids,
+  url,
+  proto,
+  host: "",
+  port,
+  ip: "",
+  ip6: "",
+  state: "wildcard",
+  reason: "",
+  warning: "",
+  meter: createMeter(),
+});
+
 function unservedState(one: Unserved): EndpointState {
   const { reason } = one;
   if (one.kind === "homeless") return stateOf(one.binding, { ip: "", state: "failed", reason });
@@ -103,6 +179,7 @@ function unservedState(one: Unserved): EndpointState {
     host: "",
     port: 0,
     ip: "",
+    ip6: "",
     state: "unsupported",
     reason,
     warning: "",
@@ -114,6 +191,7 @@ function stateOf(
   { ids, url, proto, host, port }: Binding,
   rest: {
     ip: AnyIp | "";
+    ip6?: Ip6 | "";
     state: EndpointState["state"];
     reason?: string;
     warning?: string;
@@ -121,7 +199,7 @@ function stateOf(
     network?: NetworkState | undefined;
   },
 ): EndpointState {
-  const { ip, state, reason = "", warning = "", meter = createMeter(), network } = rest;
-  const known = { ids, url, proto, host, port, ip, state, reason, warning, meter };
+  const { ip, ip6 = "", state, reason = "", warning = "", meter = createMeter(), network } = rest;
+  const known = { ids, url, proto, host, port, ip, ip6, state, reason, warning, meter };
   return network === undefined ? known : { ...known, network };
 }

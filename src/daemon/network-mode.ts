@@ -28,14 +28,14 @@ export interface Surroundings {
 /** Undefined if no host may be reachable from other machines. */
 export function networkMode(
   { net }: Config,
-  machine: Pick<Machine, "ports" | "savePorts">,
+  { ports }: Pick<Machine, "ports">,
 ): NetworkMode | undefined {
   if (!mayBeReached(net)) return undefined;
   return {
     reach: reachOf(net, interfaceAddresses()),
     startPort: net.start_port,
-    ports: machine.ports,
-    savePorts: machine.savePorts,
+    ports: ports.all,
+    savePorts: ports.save,
     listening: listeningSockets,
   };
 }

@@ -3,9 +3,11 @@ import {
   type AccountEndpoints,
   type ExposureResult,
   expose,
+  type NamesBelow,
   type Policy,
 } from "../exposure/expose.ts";
 import {
+  addressesOf,
   type DoorId,
   type Doorway,
   type Exposure,
@@ -13,11 +15,13 @@ import {
   overlap,
 } from "../exposure/exposure.ts";
 import { plan } from "../exposure/plan.ts";
+import type { Link } from "../machine/link/link.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { AnyIp, Ip, Subnet } from "../model/ip.ts";
+import type { AnyIp, Ip } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
 import type { Reconciled } from "../model/pass.ts";
+import type { LiveDoor } from "../relay/doors.ts";
 import type { Relay } from "../relay/relay.ts";
 import { endpointStates } from "./endpoint-states.ts";
 import { type NetworkMode, shareOnFreePorts } from "./network-mode.ts";
@@ -30,14 +34,21 @@ export interface World {
     readonly assignment: Assignment;
     saveAssignment(assignment: Assignment): Promise<void>;
     /** Returns the names to which the user's own lines give another address. */
-    apply(exposure: Pick<Exposure, "addresses" | "names">): Promise<readonly Hostname[]>;
+    apply(shown: Shown): Promise<readonly Hostname[]>;
   };
+  readonly below?: NamesBelow;
+  /** Is told what was decided, before anything of it is done. */
+  readonly decided?: (result: ExposureResult) => void;
   readonly policy: Policy;
-  readonly range: Subnet;
+  /** Where the addresses come from. */
+  readonly link: Pick<Link, "ground" | "carry">;
   /** Without it nothing is reachable from other machines. */
   readonly network?: NetworkMode;
   readonly log: Log;
 }
+
+/** The names that answer, and the zones below which others may be asked. */
+export type Shown = Pick<Exposure, "addresses" | "names" | "asked" | "zones">;
 
 /**
  * Makes this machine serve these endpoints and no others. The order keeps
@@ -61,10 +72,12 @@ export async function reconcile(
   };
 
   const decided = await exposeOnFreeAddresses(accounts, world);
-  const { assignment, unserved } = decided;
+  const { assignment, unserved, wildcards } = decided;
+  world.decided?.(decided);
   await attempt(() => machine.saveAssignment(assignment), undefined);
   const { exposure, ports, network } = await shareOnFreePorts(decided.exposure, world);
   await attempt(async () => await world.network?.savePorts(ports), undefined);
+  await attempt(() => world.link.carry(exposure.addresses), undefined);
   const { open, reroute, close, reopen } = plan(exposure, relay.present);
   const failures = new Map(await openDoors({ open, reroute }, world));
   const advertise = (without: readonly DoorId[]): Promise<readonly Hostname[]> =>
@@ -76,7 +89,7 @@ export async function reconcile(
     overridden = await advertise([]);
   }
   const { present } = relay;
-  const facts = { exposure, unserved, network, present, failures, overridden };
+  const facts = { exposure, unserved, wildcards, network, present, failures, overridden };
   return { endpoints: endpointStates(facts), problems };
 }
 
@@ -89,15 +102,22 @@ const probes = 64;
 /** An exposure in which each new name has an address with free ports. */
 async function exposeOnFreeAddresses(
   accounts: readonly AccountEndpoints[],
-  { relay, machine, policy, range }: World,
+  { relay, machine, policy, link, below }: World,
 ): Promise<ExposureResult> {
   const taken = new Set<Ip>();
   const saved = machine.assignment;
   const exposeWith = (assignment: Assignment): ExposureResult =>
-    expose({ accounts, assignment, policy, machine: { range, taken } });
+    expose({
+      accounts,
+      assignment,
+      policy,
+      machine: { ground: link.ground, taken },
+      ...(below !== undefined && { below }),
+    });
   let result = exposeWith(saved);
+  const named = (): readonly NameRecord[] => [...result.exposure.names, ...result.exposure.asked];
   // Addresses are compared, since the allocation may replace a saved one.
-  let unproven = result.exposure.names.filter(({ host, ip }) => saved.get(host) !== ip);
+  let unproven = named().filter(({ host, ip }) => saved.get(host) !== ip);
   for (let attempt = 0; attempt < probes && unproven.length > 0; attempt += 1) {
     const found = await relay.probe(placesOf(unproven, result.exposure, relay.present));
     if (found.size === 0) break;
@@ -105,7 +125,7 @@ async function exposeOnFreeAddresses(
     const again = new Set(unproven.filter(({ ip }) => found.has(ip)).map(({ host }) => host));
     // A name whose address is free keeps the address, as if it had been saved.
     result = exposeWith(new Map([...result.assignment].filter(([, ip]) => !found.has(ip))));
-    unproven = result.exposure.names.filter(({ host }) => again.has(host));
+    unproven = named().filter(({ host }) => again.has(host));
   }
   return result;
 }
@@ -140,18 +160,28 @@ async function openDoors(
   return failures;
 }
 
-/** The names that listen on at least one port, and their addresses. */
+/**
+ * The names that listen on at least one port, and their addresses. An IPv6
+ * address without a listener is left out.
+ */
 function answering(
-  { routes, names }: Exposure,
-  present: ReadonlyMap<DoorId, Doorway>,
+  { routes, names, asked, zones }: Exposure,
+  present: ReadonlyMap<DoorId, LiveDoor>,
   without: readonly DoorId[],
-): Pick<Exposure, "addresses" | "names"> {
+): Shown {
   const closing = new Set(without);
   const open = new Set<AnyIp>();
   for (const { door, match } of routes) {
     const ip = closing.has(door) ? undefined : present.get(door)?.door.at.ip;
     if (ip !== undefined) open.add(match.at ?? ip);
   }
-  const served = names.filter(({ ip }) => open.has(ip));
-  return { names: served, addresses: served.map(({ ip }) => ip) };
+  const answering = (records: readonly NameRecord[]): NameRecord[] =>
+    records
+      .filter(({ ip }) => open.has(ip))
+      .map(({ host, ip, ip6 }) =>
+        ip6 === undefined || !open.has(ip6) ? { host, ip } : { host, ip, ip6 },
+      );
+  const served = { names: answering(names), asked: answering(asked) };
+  const addresses = [...served.names, ...served.asked].flatMap(addressesOf);
+  return { ...served, addresses, zones };
 }

@@ -8,7 +8,7 @@ import * as z from "zod/mini";
  * fields follow.
  */
 
-const endpointState = z.enum(["listening", "failed", "unsupported", "draining"]);
+const endpointState = z.enum(["listening", "wildcard", "failed", "unsupported", "draining"]);
 
 /**
  * Milliseconds, estimated from a histogram's buckets; null before the first
@@ -37,6 +37,8 @@ const listItemSchema = z.object({
   /** `ip:port` of a listener that others share; empty if there is none. */
   shared_listener_key: z.string(),
   // Ours from here on.
+  /** The second address, of IPv6; empty if there is none. */
+  ip6: z.string(),
   proto: z.string(),
   ids: z.array(z.string()),
   state: endpointState,
@@ -116,6 +118,7 @@ export const statusSchema = z.object({
   failed_polls: z.number(),
   endpoints: z.object({
     listening: z.number(),
+    wildcard: z.optional(z.number()),
     failed: z.number(),
     unsupported: z.number(),
     draining: z.number(),
@@ -143,9 +146,28 @@ export const statusSchema = z.object({
   }),
   config_path: z.string(),
   hosts_path: z.string(),
+  /** Where the addresses of the names come from; empty texts for loopback. */
+  network: z.object({
+    kind: z.enum(["loopback", "virtual"]),
+    interface: z.string(),
+    subnet: z.string(),
+    subnet6: z.string(),
+  }),
   /** The proxies' URLs without passwords; empty for a direct connection. */
   proxy: z.object({ api: z.string(), ingress: z.string() }),
   insecure_skip_verify: z.boolean(),
+  /** The names below wildcards; absent without `dns.enabled`. */
+  dns: z.optional(
+    z.object({
+      /** `host:port` of the DNS server; empty if it does not run. */
+      listening: z.string(),
+      /** How this machine's resolver is told. */
+      way: z.string(),
+      zones: z.array(z.string()),
+      /** Why names are not found; empty if they are. */
+      trouble: z.string(),
+    }),
+  ),
   warnings: z.array(z.string()),
 });
 export type Status = z.infer<typeof statusSchema>;

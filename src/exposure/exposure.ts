@@ -30,6 +30,8 @@ export interface Route {
   readonly door: DoorId;
   readonly match: Match;
   readonly target: Target;
+  /** Whether clients on other machines may use it. */
+  readonly forOthers?: true;
 }
 
 /**

@@ -13,6 +13,7 @@ import {
   type Route,
   type Target,
 } from "./exposure.ts";
+import type { Steps } from "./plan.ts";
 import { type Ports, portsFor } from "./ports.ts";
 import type { Reach } from "./reach.ts";
 
@@ -102,13 +103,64 @@ type Away = Exclude<Reach, { kind: "virtual" }>;
 
 const keyOf = ({ binding }: Target): string => binding.key;
 
+/** Doors for names that come between two reconciles, and go. */
+export type Additions = Pick<Steps, "open" | "reroute">;
+
+/**
+ * Pure: the steps that add doors to the present ones. A present door on all
+ * addresses gets the routes of a door at its port.
+ */
+export function adding(
+  doorways: readonly Doorway[],
+  present: ReadonlyMap<DoorId, Doorway>,
+): Additions {
+  const wide = [...present.values()].filter(({ door }) => isWide(door.at.ip));
+  const open: Doorway[] = [];
+  const reroute = new Map<DoorId, Doorway>();
+  for (const { door, routes } of doorways) {
+    const holder = holderDoor(wide, door);
+    if (holder === undefined || holder.id === door.id) {
+      open.push({ door, routes });
+      continue;
+    }
+    const known = reroute.get(holder.id) ?? present.get(holder.id);
+    const added = routes.map((route) => moved(route, holder.id, door.at.ip));
+    const all = inOrder([...(known?.routes ?? []), ...added]);
+    reroute.set(holder.id, { door: holder, routes: all });
+  }
+  return { open, reroute: [...reroute.values()] };
+}
+
+/** Pure: the doors that may take the connections to a place. */
+export const placesFor = (ip: AnyIp, port: number): DoorId[] => [
+  doorId(ip, port),
+  `[::]:${port}`,
+  `0.0.0.0:${port}`,
+];
+
+/** Pure: the steps that take a host's routes from the present doors. */
+export function removing(
+  host: Hostname,
+  present: Iterable<Doorway>,
+): Pick<Steps, "close" | "reroute"> {
+  const close: DoorId[] = [];
+  const reroute: Doorway[] = [];
+  for (const { door, routes } of present) {
+    const left = routes.filter(({ target }) => target.binding.host !== host);
+    if (left.length === routes.length) continue;
+    if (left.length === 0) close.push(door.id);
+    else reroute.push({ door, routes: left });
+  }
+  return { close, reroute };
+}
+
 /** A door with one route. */
 function routeAt(target: Target, ip: AnyIp, port: number, named: boolean): Doorway {
   const id = doorId(ip, port);
   const match: Match = named ? { kind: "name", host: target.binding.host } : { kind: "any" };
   return {
     door: { id, at: { ip, port }, greet: named ? "named" : "fixed" },
-    routes: [{ door: id, match, target }],
+    routes: [{ door: id, match, target, forOthers: true }],
   };
 }
 

@@ -3,6 +3,33 @@ import { z } from "zod";
 import type { Ports } from "../exposure/ports.ts";
 import { readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
 import { reasonOf } from "../model/error.ts";
+import type { Log } from "../model/log.ts";
+
+export interface SavedPorts {
+  /** In memory only if they could not be saved. */
+  readonly all: Ports;
+  load(): Promise<void>;
+  save(next: Ports): Promise<void>;
+}
+
+/** The ports in a file; none before {@link SavedPorts.load}. */
+export function createSavedPorts(path: string, log: Log): SavedPorts {
+  let all: Ports = new Map();
+  return {
+    get all() {
+      return all;
+    },
+    async load() {
+      const { ports, warning } = await loadPorts(path);
+      all = ports;
+      if (warning !== undefined) log.warn(warning);
+    },
+    async save(next) {
+      all = next;
+      await savePorts(path, next);
+    },
+  };
+}
 
 const content = z.record(z.string().max(300), z.unknown());
 const port = z.int().min(1).max(65_535);

@@ -142,6 +142,20 @@ export function parsePrefix6(text: string): Parsed<Prefix6> {
 export const prefix6Text = (prefix: Prefix6): string =>
   `${ipv6Text([...prefix, 0, 0, 0, 0, 0, 0, 0, 0])}/64`;
 
+/**
+ * Whether an IPv6 address can be the one that belongs to an IPv4 address: it is
+ * a unique local one, and its host part is that of the IPv4 address in a subnet
+ * of /8 to /30.
+ */
+export function hasHostPart(ip6: Ip6, ip: Ip): boolean {
+  const bytes = ipv6Bytes(ip6);
+  if (bytes[0] !== 0xfd || bytes.slice(8, 12).some((byte) => byte !== 0)) return false;
+  const host = bytes.slice(12).reduce((sum, byte) => sum * 256 + byte, 0);
+  const n = ipToNumber(ip);
+  for (let bits = 2; bits <= 24; bits++) if (n % 2 ** bits === host) return true;
+  return false;
+}
+
 /** The address with this host part, 0 to 2^32 - 1, below a prefix. */
 export function ip6At(prefix: Prefix6, host: number): Ip6 {
   const part = [host >>> 24, (host >>> 16) & 255, (host >>> 8) & 255, host & 255];

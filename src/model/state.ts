@@ -1,6 +1,6 @@
 import type { Proto } from "./endpoint.ts";
 import type { Hostname } from "./hostname.ts";
-import type { AnyIp } from "./ip.ts";
+import type { AnyIp, Ip6 } from "./ip.ts";
 import type { Meter } from "./meter.ts";
 import type { Moment } from "./moment.ts";
 
@@ -33,7 +33,10 @@ export interface EndpointState {
   readonly host: Hostname | "";
   readonly port: number;
   readonly ip: AnyIp | "";
-  readonly state: "listening" | "failed" | "unsupported" | "draining";
+  /** The second address; empty if there is none. */
+  readonly ip6: Ip6 | "";
+  /** `wildcard`: each name below it has an address and a state of its own. */
+  readonly state: "listening" | "wildcard" | "failed" | "unsupported" | "draining";
   readonly reason: string;
   readonly warning: string;
   readonly meter: Meter;

@@ -4,6 +4,7 @@ import { onAbort } from "../model/abort.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
 import type { AnyIp } from "../model/ip.ts";
 import { countError, createMeter, type Meter } from "../model/meter.ts";
+import { isLoopback } from "../model/proxy.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { type Excess, excess, type Limits } from "./connection-limits.ts";
@@ -96,6 +97,11 @@ export interface DoorOptions {
   readonly limits: () => Limits;
   /** Whether requests get the host of their endpoint. Read as well. */
   readonly rewriteHost?: () => boolean;
+  /**
+   * Whether a client at this address is this machine itself. Asked at the doors
+   * that other machines could reach: no other client may use them.
+   */
+  readonly isOwn: (address: string) => boolean;
 }
 
 /** No door is open yet. */
@@ -288,12 +294,14 @@ async function probe<I extends AnyIp>(
 }
 
 function listen(state: State, { door }: Doorway, entry: Entry): Promise<Listener> {
-  return state.net.listen({ host: door.at.ip, port: door.at.port }, (conn) => {
+  const { ip, port } = door.at;
+  const onConn = (conn: Conn): void => {
     const lane = entry.board.laneFor(conn);
     if (lane !== undefined) lane.carry(conn);
     else if (entry.board.first === undefined) conn.abort();
     else receive(state, entry, entry.board.first, conn);
-  });
+  };
+  return state.net.listen({ host: ip, port }, onConn, { routed: true });
 }
 
 /** Reads the host that a client names. `first` is any lane of the door. */
@@ -322,6 +330,29 @@ function receive(state: State, { reception, board }: Entry, first: Lane, conn: C
     },
   });
 }
+
+/** Takes clients of this machine only. */
+function guarded(
+  { isOwn, forwarding }: State,
+  lane: Omit<Lane, "carry">,
+  carry: Lane["carry"],
+): Lane["carry"] {
+  const ip = addressOf(lane.doorway, lane.route);
+  return (conn, speaks) => {
+    const from = "host" in conn.remote ? conn.remote.host : "";
+    // A local client that chooses no address has that of the door.
+    if (from === ip || isOwn(from)) return carry(conn, speaks);
+    const { account, binding } = lane.route.target;
+    turnAway(conn, binding.key, lane.meter, stranger, forwarding(account));
+    lane.meter.lastError = `reset at once: ${stranger.reason} (${from})`;
+  };
+}
+
+const stranger: Excess = {
+  reason: "the client is not on this machine",
+  hint: "containers and other machines reach the virtual interface only by a route to this machine; remove that route",
+  local: true,
+};
 
 /**
  * Returns the handler for connections of a lane. Thousands of connections share
@@ -415,6 +446,9 @@ function leave(state: State, lanes: readonly Lane[]): readonly Lane[] {
   return busy;
 }
 
+/** The address to which the clients of a route connect. */
+const addressOf = ({ door }: Doorway, { match }: Route): AnyIp => match.at ?? door.at.ip;
+
 /** The routes of one binding share a meter. */
 function createLanes(state: State, doorway: Doorway, routes: readonly Route[]): Lane[] {
   const fresh = new Map<string, Meter>();
@@ -429,7 +463,8 @@ function createLanes(state: State, doorway: Doorway, routes: readonly Route[]): 
 function createLane(state: State, doorway: Doorway, route: Route, meter: Meter): Lane {
   const lane = { doorway, route, meter, conns: new Set<Conn>(), waiting: [] };
   const carry = carrier(state, lane);
-  return Object.assign(lane, { carry });
+  const isOpen = route.forOthers === true || isLoopback(addressOf(doorway, route));
+  return Object.assign(lane, { carry: isOpen ? carry : guarded(state, lane, carry) });
 }
 
 function holdMeter({ meters }: State, lane: Lane): void {

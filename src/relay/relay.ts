@@ -93,6 +93,8 @@ export interface RelayOptions {
    * beside a pool of this size.
    */
   readonly room: (poolSize: number) => number;
+  /** See DoorOptions. */
+  readonly isOwn: (address: string) => boolean;
   /** The memory that this process may use, in bytes. */
   readonly memory: number;
 }
@@ -119,6 +121,7 @@ export function createRelay(options: RelayOptions): Relay {
     forwarding: (account) => linkOf(account).forwarding,
     limits: connections,
     rewriteHost: () => limits.rewriteHost,
+    isOwn: options.isOwn,
   });
   const shared: LinkOptions = {
     net,

@@ -117,8 +117,13 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
   ],
   [
     "net.subnet",
-    ["127.0.0.0/8", "127.7.0.0/16", "10.107.0.0/16", "192.168.0.0/30"],
+    ["127.0.0.0/8", "127.7.0.0/16", "10.107.0.0/16", "192.168.0.0/30", "auto"],
     ["", "10.107.0.0", "10.107.0.0/33", "10.0.0.0/7", "10.0.0.0/31", "fd00::/64", "010.0.0.0/8"],
+  ],
+  [
+    "net.subnet6",
+    ["auto", "off", "fd12:3456:789a::/64"],
+    ["", "on", "fd00::", "fd00::/48", "fe80::/64", "2001:db8::/64", "10.107.0.0/16"],
   ],
   ["net.interface_name", ["ngrokd0", "utun3"], ["", "a b", "a/b", "..", "sixteen-letters-"]],
   ["net.listen_interface", ["virtual", "0.0.0.0", "::", "eth0"], ["", "eth 0", "192.168.0.0/24"]],
@@ -128,7 +133,17 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     [{}, { "api.example.com": "0.0.0.0", "*.example.com": "eth0" }],
     [{ "a b": "0.0.0.0" }, { "*": "eth0" }, { "a.b": "eth 0" }, { "a.b": "" }, [], "a.b"],
   ],
+  [
+    "names.expand",
+    [{}, { "*.team.internal": ["api", "a.b"], "*.x": [] }],
+    [{ "team.internal": ["a"] }, { "*.x": "a" }, { "*.x": ["a b"] }, { "*.x": ["*"] }, []],
+  ],
   ["dns.enabled", [true, false], ["on"]],
+  [
+    "dns.clients",
+    [[], ["192.168.0.0/24", "fd00::/64"]],
+    ["192.168.0.0/24", ["192.168.0.1"], ["fd00::/129"], ["x/8"], [""]],
+  ],
   [
     "dns.listen",
     ["127.0.0.1:53", "127.0.0.1", "::1", "[::1]:5353"],
@@ -174,12 +189,20 @@ describe("the schema", () => {
       },
       net: {
         subnet: "127.0.0.0/8",
+        subnet6: "auto",
         interface_name: "ngrokd0",
         listen_interface: "virtual",
         start_port: 9080,
         overrides: {},
       },
-      dns: { enabled: false, listen: "127.0.0.1:53", manage_resolv_conf: false, upstream: [] },
+      names: { expand: {} },
+      dns: {
+        enabled: false,
+        listen: "127.0.0.1:53",
+        clients: [],
+        manage_resolv_conf: false,
+        upstream: [],
+      },
     });
   });
 
@@ -229,6 +252,7 @@ describe("the schema", () => {
       "forward",
       "forward.pool",
       "net",
+      "names",
       "dns",
     ]);
   });
@@ -255,45 +279,24 @@ describe("the schema", () => {
     ["forward.proxy_url", "Proxy", "http://proxy:80"],
     ["forward.proxy_url", "socks5h://me:p@[::1]", "socks5://me:p@[::1]:1080"],
     ["net.subnet", "127.7.3.4/16", "127.7.0.0/16"],
+    ["net.subnet6", "FD12:0:0:1::5/64", "fd12:0:0:1::/64"],
     ["dns.listen", "::1", "[::1]:53"],
     ["dns.upstream", ["1.1.1.1"], ["1.1.1.1:53"]],
     ["net.overrides", { "*.Example.com": "virtual" }, { "*.example.com": "virtual" }],
+    ["names.expand", { "*.Team.internal": ["API"] }, { "*.team.internal": ["api"] }],
+    ["dns.clients", ["192.168.0.9/24"], ["192.168.0.0/24"]],
   ])("normalizes %s %j", (key, value, spelling) => {
     expect(settled(key, value)).toEqual(spelling);
   });
 });
 
 describe("notYetInEffect", () => {
-  test("is empty for the defaults, and for a loopback range", () => {
+  test("is empty for the defaults, and for every subnet", () => {
     expect(notYetInEffect(defaultConfig)).toEqual([]);
     expect(
       notYetInEffect(
-        configSchema.parse({ net: { subnet: "127.7.0.0/16" }, server: { log_level: "debug" } }),
+        configSchema.parse({ net: { subnet: "10.107.0.0/16" }, server: { log_level: "debug" } }),
       ),
     ).toEqual([]);
-  });
-
-  test("lists every changed setting without effect in this version", () => {
-    const config = configSchema.parse({
-      server: { cert_refresh_interval: 60 },
-      net: {
-        subnet: "10.107.0.0/16",
-        interface_name: "x",
-      },
-      dns: {
-        enabled: true,
-        listen: "127.0.0.2:53",
-        manage_resolv_conf: true,
-        upstream: ["1.1.1.1"],
-      },
-    });
-    expect(notYetInEffect(config)).toEqual([
-      "net.subnet",
-      "net.interface_name",
-      "dns.enabled",
-      "dns.listen",
-      "dns.manage_resolv_conf",
-      "dns.upstream",
-    ]);
   });
 });

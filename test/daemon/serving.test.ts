@@ -7,6 +7,7 @@ import { relayLimits } from "../../src/daemon/relay-settings.ts";
 import { createServing } from "../../src/daemon/serving.ts";
 import { createMachine } from "../../src/machine/machine.ts";
 import { createRelay } from "../../src/relay/relay.ts";
+import { subnet } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 import { accepted, fakeIngress } from "../support/fake-ingress.ts";
 import { memoryLog } from "../support/memory-log.ts";
@@ -85,6 +86,7 @@ async function staged() {
     accounts,
     limits: relayLimits(loaded.config),
     room: () => Number.POSITIVE_INFINITY,
+    isOwn: () => false,
     memory: Number.POSITIVE_INFINITY,
   });
   endings.push(() => relay.drain(AbortSignal.abort()));
@@ -99,9 +101,21 @@ async function staged() {
     log,
   });
   await machine.prepare();
+  const range = subnet("127.85.0.0/16");
+  const link = { ground: { kind: "loopback", range }, carry: async () => undefined } as const;
+  const { serve } = createServing({
+    accounts,
+    loaded: () => loaded,
+    relay,
+    machine,
+    link,
+    names: { show: () => undefined, forget: () => undefined },
+    fileLimit: () => 10_000,
+    log,
+  });
   return {
     hostsPath,
-    serve: createServing({ accounts, loaded: () => loaded, relay, machine, log }),
+    serve,
     names: () =>
       [...readFileSync(hostsPath, "utf8").matchAll(/^127\.85\S+\t(\S+)$/gm)]
         .map(([, name]) => name ?? "")

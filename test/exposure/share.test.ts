@@ -163,7 +163,7 @@ function shared(
       ["a", "b", "c"].map((name, i) => [host(`${name}.demo`), ip(`127.0.0.${i + 2}`)]),
     ),
     policy: { forbidden: () => undefined },
-    machine: { range: subnet("127.0.0.0/8"), taken: new Set() },
+    machine: { ground: { kind: "loopback", range: subnet("127.0.0.0/8") }, taken: new Set() },
   });
   const reach = reachOf({ listen_interface: listen, overrides: {}, ...settings }, lan);
   return share({ exposure, reach, ports: new Map(), startPort: 9080, taken: new Set(), ...rest });

@@ -194,6 +194,7 @@ async function fresh(
     net,
     forwarding: () => deps,
     limits: () => ({ ...unlimited, inAll }),
+    isOwn: () => false,
     ...(rewriteHost !== undefined && { rewriteHost }),
   });
   all.push(doors);
@@ -214,7 +215,9 @@ function joint(parts: readonly Doorway[], where = at): Doorway {
   const id = doorId(ip(where), port);
   return {
     door: { id, at: { ip: ip(where), port }, greet: "named" },
-    routes: parts.flatMap(({ routes }) => routes.map((it) => ({ ...it, door: id }))),
+    routes: parts.flatMap(({ routes }) =>
+      routes.map((it) => ({ ...it, door: id, forOthers: true as const })),
+    ),
   };
 }
 

@@ -229,7 +229,7 @@ stories("a change of where endpoints listen", () => {
   });
 });
 
-/** A TLS client whose every byte travels alone, and that prints what it gets. */
+/** A TLS client whose every byte travels alone. It prints what it gets. */
 const slowTls = (name: string): string => `
   const { connect: plain } = require("node:net");
   const { connect } = require("node:tls");
