@@ -80,7 +80,7 @@ function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
  * Often there are thousands of endpoints, of which few are used. So an endpoint
  * without any connection has two lines only.
  */
-function trafficFamilies({ state, limit, turnedAway }: MetricFacts): Family[] {
+function trafficFamilies({ state, limit, turnedAway, strangers }: MetricFacts): Family[] {
   const all = metered(state.endpoints);
   const used = all.filter(({ meter }) => meter.total > 0);
   return [
@@ -135,6 +135,15 @@ function trafficFamilies({ state, limit, turnedAway }: MetricFacts): Family[] {
         "Time from the ingress's acceptance, or the client's first byte after it, " +
         "to the endpoint's first byte.",
       samples: each(used, ({ firstByte }) => buckets(firstByte)),
+    },
+    {
+      name: "ngrokd_unknown_host_errors_total",
+      type: "counter",
+      help: "Connections to shared listeners that led to no endpoint, by kind of failure.",
+      samples: () =>
+        errorKinds
+          .filter((kind) => strangers.errorsBy[kind] > 0)
+          .map((kind) => ({ labels: { kind }, value: strangers.errorsBy[kind] })),
     },
     counter(
       "ngrokd_sockets_turned_away_total",
