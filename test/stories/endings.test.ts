@@ -108,6 +108,8 @@ stories("how connections end", () => {
       const client = await dial("normal.demo", 7000);
       await client.write("question");
       expect(await client.rest()).toBe("answer");
+      // The ingress has closed by now.
+      await Bun.sleep(20);
       client.end();
     }
     const counts = async () => (await daemon.endpoint("normal.demo"))?.connections;
