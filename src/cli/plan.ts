@@ -154,7 +154,7 @@ function changeLines(
       : `  ${remove} ${host}  (${from} stays reserved for it)`;
   };
   const listener = ({ url, ip, port }: Listening): string =>
-    `${readable(url)}  ${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
+    `${readable(url)}  ${hostPortText({ host: ip, port })}`;
   return [
     ...section("Names:", names.map(nameLine)),
     ...section("Listeners:", [

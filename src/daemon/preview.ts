@@ -150,8 +150,7 @@ function otherChanges(exposure: Exposure, { sharing, listening }: PreviewFacts):
 const entriesOf = (records: readonly NameRecord[]): Map<Hostname, Ip> =>
   new Map(records.map(({ host, ip }) => [host, ip]));
 
-const presentId = ({ ip, port }: Listening): string =>
-  ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+const presentId = ({ ip, port }: Listening): string => hostPortText({ host: ip, port });
 
 /** The door of a listening endpoint, made from the daemon's list. */
 function doorwaysAt({ url, host: name, ip: text, port }: Listening, account: string): Doorway[] {

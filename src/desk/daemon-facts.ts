@@ -49,6 +49,9 @@ export interface DnsFacts {
   /** How this machine's resolver is told. */
   readonly way: string;
   readonly zones: readonly string[];
+  /** Counters since the server began to listen. */
+  readonly questions: number;
+  readonly refused: number;
   /** Sentences for the user. */
   readonly warnings: readonly string[];
 }

@@ -4,14 +4,30 @@ import { errorKinds, type Meter } from "../model/meter.ts";
 import { type EndpointState, readiness } from "../model/state.ts";
 import { counter, type Family, gauge, type Sample } from "../observe/exposition.ts";
 import { version } from "../version.ts";
-import type { MetricFacts } from "./daemon-facts.ts";
+import type { DnsFacts, MetricFacts } from "./daemon-facts.ts";
 
 /**
  * Pure: the metrics of /metrics. The counters of an endpoint are read only when
  * its lines are written.
  */
 export function metricFamilies(facts: MetricFacts): Family[] {
-  return [...daemonFamilies(facts), ...trafficFamilies(facts), ...poolFamilies(facts.ingress)];
+  return [
+    ...daemonFamilies(facts),
+    ...trafficFamilies(facts),
+    ...poolFamilies(facts.ingress),
+    ...(facts.dns === undefined ? [] : dnsFamilies(facts.dns)),
+  ];
+}
+
+function dnsFamilies({ questions, refused }: DnsFacts): Family[] {
+  return [
+    counter("ngrokd_dns_questions_total", "Questions to the DNS server.", questions),
+    counter(
+      "ngrokd_dns_refused_total",
+      "Questions of clients that may not ask, or that ask too often.",
+      refused,
+    ),
+  ];
 }
 
 function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {

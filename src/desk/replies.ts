@@ -133,15 +133,16 @@ export function listReply(state: State): ListItem[] {
   return state.endpoints.map(
     ({ ids, url, proto, host, port, ip, ip6, state, reason, warning, meter, network }) => ({
       id: ids[0] ?? "",
-      hostname: host,
+      hostname: state === "wildcard" ? `*.${wildcardSuffix(url) ?? ""}` : host,
       ip,
       port,
       url,
       local_listener: state === "listening",
       network_port: network?.port ?? 0,
       listen_interface: network?.listen ?? "virtual",
-      wildcard: wildcardSuffix(url) !== undefined,
-      wildcard_suffix: wildcardSuffix(url) ?? "",
+      // A name below a wildcard is none.
+      wildcard: host === "" && wildcardSuffix(url) !== undefined,
+      wildcard_suffix: host === "" ? (wildcardSuffix(url) ?? "") : "",
       shared_listener_key: network?.sharedDoor ?? "",
       ip6,
       proto,

@@ -350,7 +350,7 @@ function guarded(
 
 const stranger: Excess = {
   reason: "the client is not on this machine",
-  hint: "containers and other machines reach the virtual interface only by a route to this machine; remove that route",
+  hint: "endpoints on the virtual interface serve programs of this machine only",
   local: true,
 };
 
@@ -493,17 +493,18 @@ function drained({ conns, waiting }: Lane): Promise<void> {
 /** Why a door does not listen, as a text for the user. */
 function listenReason(error: unknown, { door }: Doorway): string {
   const { ip, port } = door.at;
+  const { id } = door;
   const code: ErrorCode | undefined = isNgrokdError(error) ? error.code : undefined;
   switch (code) {
     case "address-in-use":
-      return `another program listens on ${ip}:${port} (or on port ${port} of all addresses)`;
+      return `another program listens on ${id} (or on port ${port} of all addresses)`;
     case "permission":
-      return `ports below 1024 need root or CAP_NET_BIND_SERVICE, and ${ip}:${port} is one`;
+      return `ports below 1024 need root or CAP_NET_BIND_SERVICE, and ${id} is one`;
     case "address-unavailable":
       return process.platform === "darwin"
         ? `${ip} is not an address of this machine; add it with \`sudo ifconfig lo0 alias ${ip}\``
         : `${ip} is not an address of this machine`;
     default:
-      return `cannot listen on ${ip}:${port}: ${reasonOf(error)}`;
+      return `cannot listen on ${id}: ${reasonOf(error)}`;
   }
 }

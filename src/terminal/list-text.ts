@@ -13,7 +13,7 @@ import { widthOf, wrapped } from "./width.ts";
 export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
   const rows = items.map((item) => [
     readable(item.url),
-    item.ip === "" ? "-" : `${item.ip}:${item.port}${forOthers(item)}`,
+    item.ip === "" ? "-" : hostPortText({ host: item.ip, port: item.port }) + forOthers(item),
     stateText(item, paint),
     connectionsText(item),
   ]);

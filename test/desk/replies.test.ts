@@ -293,12 +293,30 @@ describe("the reply to list", () => {
     ["https://a.demo", false, ""],
     ["", false, ""],
   ])("names the suffix of a wildcard as the Go program does: %j", (url, wildcard, suffix) => {
-    const [item] = listReply(state({ endpoints: [endpoint("w", { url })] }));
+    const [item] = listReply(state({ endpoints: [endpoint("w", { url, host: "" })] }));
     expect({ wildcard: item?.wildcard, suffix: item?.wildcard_suffix }).toEqual({
       wildcard,
       suffix,
     });
   });
+});
+
+test("the list names a wildcard as the Go program does, and its names by themselves", () => {
+  const url = "https://*.b.demo";
+  const rows = listReply(
+    state({
+      endpoints: [
+        endpoint("w", { url, host: "", ip: "", state: "wildcard" }),
+        endpoint("a", { url }),
+      ],
+    }),
+  );
+  expect(
+    rows.map(({ hostname, wildcard, local_listener }) => [hostname, wildcard, local_listener]),
+  ).toEqual([
+    ["*.b.demo", true, false],
+    ["a.demo", false, true],
+  ]);
 });
 
 describe("the reply to health", () => {
