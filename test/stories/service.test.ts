@@ -31,6 +31,20 @@ async function unitText(): Promise<string> {
   return steps.find(({ kind }: { kind: string }) => kind === "write").text;
 }
 
+stories("a unit that starts after the daemon's", () => {
+  test("finds the names, although ngrok answers late: the daemon is not ready before", async () => {
+    const told = receive("/run/notify.sock");
+    atEnd(told.close);
+    const cloud = await startCloud();
+    await cloud.add("http://hello.demo", page("hello").address);
+    await cloud.break("latency=300");
+    writeConfig(configFor(cloud));
+    await serve({ env: { NOTIFY_SOCKET: "/run/notify.sock" } });
+    await until("it is ready", () => told.texts().includes("READY=1"));
+    expect(await resolve("hello.demo")).toStartWith("127.");
+  });
+});
+
 stories("a daemon under a service manager", () => {
   const socket = "/run/notify.sock";
   let daemon: Daemon;
