@@ -111,7 +111,9 @@ stories("a daemon under a service manager", () => {
   test("says when it stops, and for how long that may take", async () => {
     expect(await daemon.stop()).toBe(0);
     expect(told.texts()).toContain("STOPPING=1\nEXTEND_TIMEOUT_USEC=60000000");
-    expect(told.texts().some((text) => text.startsWith("STATUS=Stopping"))).toBe(true);
+    const states = told.texts().filter((text) => text.startsWith("STATUS="));
+    expect(states.at(-2)).toStartWith("STATUS=Stopping");
+    expect(states.at(-1)).toBe("STATUS=Stopped");
   });
 
   test("does not mind a manager that does not listen", async () => {
