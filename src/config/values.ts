@@ -89,6 +89,15 @@ export const hostPattern: Rule = (text) => {
   return found === undefined ? undefined : `${wildcard}${found}`;
 };
 
+/** A host name in which `*` stands for any characters. */
+export const nameGlob: Rule = (text) =>
+  host(text.replaceAll("*", "x")) === undefined ? undefined : text.toLowerCase().replace(/\.$/, "");
+
+export const pinnedIp: Rule = (text) => {
+  const ip = parseIp(text);
+  return ip.ok ? ip.value : undefined;
+};
+
 export const dnsAddress: Rule = (text) => {
   const address = parseHostPort(isIpv6(text) ? `[${text}]` : text, 53);
   return address.ok && isIp(address.value.host) ? hostPortText(address.value) : undefined;

@@ -1,6 +1,5 @@
 import type { Unserved } from "../exposure/expose.ts";
 import type { DoorId, Exposure } from "../exposure/exposure.ts";
-import type { Binding } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Ip } from "../model/ip.ts";
 import { createMeter, type Meter } from "../model/meter.ts";
@@ -16,6 +15,8 @@ export interface EndpointFacts {
   readonly failures: ReadonlyMap<DoorId, string>;
   /** Names to which the user's own lines give another address. */
   readonly overridden: readonly Hostname[];
+  /** Remarks about served hosts. */
+  readonly remarks?: ReadonlyMap<Hostname, string>;
 }
 
 /** Pure: the states of all endpoints but the draining ones, sorted by URL. */
@@ -34,7 +35,7 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
     }
     const warning = overridden.has(binding.host)
       ? `another line of the hosts file gives "${binding.host}" an address of its own, and that line counts`
-      : "";
+      : (facts.remarks?.get(binding.host) ?? "");
     return stateOf(binding, { ip, state: "listening", warning, meter: lane.meter });
   });
   return [...exposed, ...unserved.map(unservedState)].sort((a, b) =>
@@ -57,6 +58,7 @@ export function drainingStates(draining: Iterable<Lane>): EndpointState[] {
 function unservedState(one: Unserved): EndpointState {
   const { reason } = one;
   if (one.kind === "homeless") return stateOf(one.binding, { ip: "", state: "failed", reason });
+  if (one.kind !== "unsupported") return stateOf(one, { ip: "", state: one.kind, reason });
   const { id, url } = one;
   return {
     ids: [id],
@@ -73,7 +75,7 @@ function unservedState(one: Unserved): EndpointState {
 }
 
 function stateOf(
-  { ids, url, proto, host, port }: Binding,
+  { ids, url, proto, host, port }: Pick<EndpointState, "ids" | "url" | "proto" | "host" | "port">,
   rest: {
     ip: Ip | "";
     state: EndpointState["state"];

@@ -40,6 +40,11 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "forward.pool.max": ["ingress"],
   "forward.pool.idle_timeout": ["ingress"],
   "net.subnet": ["range", "poll"],
+  "names.allow": ["poll"],
+  "names.deny": ["poll"],
+  "names.only": ["poll"],
+  "names.alias": ["poll"],
+  "names.pin": ["poll"],
 };
 
 /**

@@ -5,6 +5,8 @@ import { createApi } from "../cloud/api.ts";
 import { inspectCertificate, renewalDue } from "../cloud/certificate.ts";
 import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/identity-files.ts";
 import type { Loaded } from "../config/load.ts";
+import type { Assignment } from "../exposure/allocate.ts";
+import type { AccountEndpoints } from "../exposure/expose.ts";
 import { addressRange } from "../exposure/range.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { readAssignment } from "../machine/assignment-file.ts";
@@ -13,9 +15,12 @@ import { policyNow } from "../machine/own-names.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
 import { silentLog } from "../model/log.ts";
+import { createNames } from "../names/names.ts";
+import { askServers } from "../names/question.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { userAgent } from "../version.ts";
+import { namePolicy, resolvConfNow, rulesNow, subjectsOf } from "./name-policy.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
 
@@ -76,23 +81,53 @@ export async function lookAhead(
     inspectHostsFile(loaded.hostsPath, new Map()),
   ]);
   const assignment = saved?.ok === true ? saved.value.assignment : new Map();
+  const accounts = [{ account: defaultAccount, listed }];
+  const ofNames = await namesAhead(loaded, accounts, assignment);
   const changes = preview({
     account: defaultAccount,
     listed,
     saved: assignment,
     range: addressRange(config.net.subnet).range,
-    policy: await policyNow({
-      hostsPath: loaded.hostsPath,
-      own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
-      accounts: [{ account: defaultAccount, listed }],
-      assignment,
-      reservedPorts: config.forward.reserved_ports,
-    }),
+    policy: {
+      ...(await policyNow({
+        hostsPath: loaded.hostsPath,
+        own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
+        accounts,
+        below: ofNames.aliases.keys(),
+        assignment,
+        reservedPorts: config.forward.reserved_ports,
+      })),
+      ...ofNames,
+    },
     listening,
     hosts: hosts.before,
   });
   return { identity, changes };
 }
+
+/** The same decision about names as the daemon's; the file is only read. */
+async function namesAhead(
+  loaded: Loaded,
+  accounts: readonly AccountEndpoints[],
+  assignment: Assignment,
+): Promise<ReturnType<typeof namePolicy>> {
+  const { config } = loaded;
+  const names = createNames({
+    stateFolder: stateFolderOf(config.server),
+    assignment: () => assignment,
+    ask: askServers,
+    conf: () => resolvConfNow(config),
+    log: silentLog,
+    changed: () => undefined,
+    keeps: false,
+  });
+  await names.load();
+  await names.look(subjectsOf(accounts), rulesNow(config, names), patienceMs);
+  return namePolicy(config, names);
+}
+
+/** How long a preview waits for the name servers. */
+const patienceMs = 5000;
 
 const withoutKey = (identity: IdentityPreview): IdentityPreview => ({
   ...identity,

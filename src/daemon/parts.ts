@@ -11,11 +11,14 @@ import { createMachine, type Machine } from "../machine/machine.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
+import { createNames, type Names } from "../names/names.ts";
+import { askServers } from "../names/question.ts";
 import { memoryLimit } from "../net/memory.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
 import { type Board, createBoard, firstState } from "./board.ts";
+import { resolvConfNow } from "./name-policy.ts";
 import { ingressSettings, relayLimits } from "./relay-settings.ts";
 import { createServing } from "./serving.ts";
 import { createSettings, type Settings } from "./settings.ts";
@@ -44,6 +47,7 @@ export interface Parts {
   readonly trust: TrustKeeper;
   readonly relay: Relay;
   readonly machine: Machine;
+  readonly names: Names;
   readonly account: Account;
 }
 
@@ -73,7 +77,15 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     owners: { isAlive: (path) => isAlive(net, path) },
     log,
   });
-  const serve = createServing({ accounts, loaded: current, relay, machine, log });
+  const names = createNames({
+    stateFolder,
+    assignment: () => machine.assignment,
+    ask: askServers,
+    conf: () => resolvConfNow(current().config),
+    log,
+    changed: () => account.kick(),
+  });
+  const serve = createServing({ accounts, loaded: current, relay, machine, names, log });
   const account: Account = createAccount({
     name: defaultAccount,
     stateFolder,
@@ -86,7 +98,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return { options, settings, board, way, trust, relay, machine, account };
+  return { options, settings, board, way, trust, relay, machine, names, account };
 }
 
 /**

@@ -79,7 +79,7 @@ export function preview(facts: PreviewFacts): Preview {
   const { open, reopen, close } = plan(exposure, doorways);
   const entries = new Map(exposure.names.map(({ host, ip }) => [host, ip]));
   return {
-    names: nameChanges(entries, saved, listening),
+    names: nameChanges(withoutAliases(entries, policy), saved, listening),
     raise: [...open, ...reopen].flatMap(listeningOf),
     retire: close.flatMap((id) => present.get(id) ?? []),
     hosts: hostsChanges(hosts, entries, saved),
@@ -92,6 +92,13 @@ export function preview(facts: PreviewFacts): Preview {
     exposure,
   };
 }
+
+/** An alias has no address of its own that could change. */
+const withoutAliases = (
+  entries: ReadonlyMap<Hostname, Ip>,
+  { aliases }: Policy,
+): ReadonlyMap<Hostname, Ip> =>
+  new Map([...entries].filter(([host]) => aliases?.has(host) !== true));
 
 const presentId = ({ ip, port }: Listening): string => `${ip}:${port}`;
 

@@ -12,6 +12,7 @@ import type { Hostname } from "../model/hostname.ts";
 import type { Ip, Subnet } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
 import type { Reconciled } from "../model/pass.ts";
+import type { LiveDoor } from "../relay/doors.ts";
 import type { Relay } from "../relay/relay.ts";
 import { endpointStates } from "./endpoint-states.ts";
 
@@ -51,7 +52,8 @@ export async function reconcile(
     }
   };
 
-  const { exposure, assignment, unserved } = await exposeOnFreeAddresses(accounts, world);
+  const decided = await exposeOnFreeAddresses(accounts, world);
+  const { exposure, assignment, unserved, remarks } = decided;
   await attempt(() => machine.saveAssignment(assignment), undefined);
   const { open, reroute, close, reopen } = plan(exposure, relay.present);
   const failures = new Map(await openDoors({ open, reroute }, world));
@@ -63,7 +65,7 @@ export async function reconcile(
     for (const [id, reason] of await openDoors({ open: reopen }, world)) failures.set(id, reason);
     overridden = await advertise([]);
   }
-  const facts = { exposure, unserved, present: relay.present, failures, overridden };
+  const facts = { exposure, unserved, remarks, present: relay.present, failures, overridden };
   return { endpoints: endpointStates(facts), problems };
 }
 
@@ -83,8 +85,13 @@ async function exposeOnFreeAddresses(
   const exposeWith = (assignment: Assignment): ExposureResult =>
     expose({ accounts, assignment, policy, machine: { range, taken } });
   let result = exposeWith(saved);
-  // Addresses are compared, since the allocation may replace a saved one.
-  let unproven = result.exposure.names.filter(({ host, ip }) => saved.get(host) !== ip);
+  // Addresses are compared, since the allocation may replace a saved one. A
+  // pinned address has no other, and an alias has that of its host.
+  const isFixed = (host: Hostname): boolean =>
+    policy.pins?.has(host) === true || policy.aliases?.has(host) === true;
+  let unproven = result.exposure.names.filter(
+    ({ host, ip }) => saved.get(host) !== ip && !isFixed(host),
+  );
   for (let attempt = 0; attempt < probes && unproven.length > 0; attempt += 1) {
     const found = await relay.probe(placesOf(unproven, result.exposure, relay.present));
     if (found.size === 0) break;
@@ -125,15 +132,14 @@ async function openDoors(
 /** The names that listen on at least one port, and their addresses. */
 function answering(
   { routes, names }: Exposure,
-  present: ReadonlyMap<DoorId, unknown>,
+  present: ReadonlyMap<DoorId, LiveDoor>,
   without: readonly DoorId[],
 ): Pick<Exposure, "addresses" | "names"> {
   const closing = new Set(without);
-  const hosts = new Set(
-    routes
-      .filter(({ door }) => present.has(door) && !closing.has(door))
-      .map(({ target }) => target.binding.host),
+  const open = new Set(
+    routes.flatMap(({ door }) => (closing.has(door) ? [] : (present.get(door)?.door.at.ip ?? []))),
   );
-  const served = names.filter(({ host }) => hosts.has(host));
+  // By address, since an alias has that of its host.
+  const served = names.filter(({ ip }) => open.has(ip));
   return { names: served, addresses: served.map(({ ip }) => ip) };
 }

@@ -94,6 +94,8 @@ function totals(
       listening: count("listening"),
       failed: count("failed"),
       unsupported: count("unsupported"),
+      refused: count("refused"),
+      paused: count("paused"),
       draining: count("draining"),
     },
     connections: {

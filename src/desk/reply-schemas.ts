@@ -8,7 +8,14 @@ import * as z from "zod/mini";
  * fields follow.
  */
 
-const endpointState = z.enum(["listening", "failed", "unsupported", "draining"]);
+const endpointState = z.enum([
+  "listening",
+  "failed",
+  "unsupported",
+  "refused",
+  "paused",
+  "draining",
+]);
 
 /**
  * Milliseconds, estimated from a histogram's buckets; null before the first
@@ -118,6 +125,8 @@ export const statusSchema = z.object({
     listening: z.number(),
     failed: z.number(),
     unsupported: z.number(),
+    refused: z.number(),
+    paused: z.number(),
     draining: z.number(),
   }),
   connections: z.object({
@@ -168,6 +177,16 @@ export const refreshSchema = z.object({
   endpoint_count: z.number(),
 });
 export type RefreshReport = z.infer<typeof refreshSchema>;
+
+export const pauseSchema = z.object({
+  host: z.string(),
+  paused: z.boolean(),
+  /** False: it was so before. */
+  changed: z.boolean(),
+  /** Open connections that may finish. */
+  draining: z.number(),
+});
+export type PauseReport = z.infer<typeof pauseSchema>;
 
 /** A setting that was changed in the file; secrets are redacted. */
 const changeSchema = z.object({

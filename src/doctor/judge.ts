@@ -256,6 +256,10 @@ export function judgeListener(
   switch (item.state) {
     case "unsupported":
       return warning(check, `${url} cannot be served: ${item.reason}`);
+    case "refused":
+      return warning(check, `${url} is refused: ${item.reason}`);
+    case "paused":
+      return ok(check, `${url}: ${item.reason}`);
     case "draining":
       return ok(check, `${url} is gone, its last connections are ending`);
     case "failed": {

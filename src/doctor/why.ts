@@ -84,20 +84,27 @@ export async function explain(question: Question, place: Place): Promise<Way[]> 
 }
 
 /**
- * Pure: the items of the daemon's list that match the question. An unsupported
- * endpoint has only a URL. If that is a wildcard, it matches names below it
- * that no other endpoint has.
+ * Pure: the items of the daemon's list that match the question. An endpoint
+ * that is not served may have only a URL. If that is a wildcard, it matches
+ * names below it that no other endpoint has.
  */
 export function meantBy(question: Question, list: readonly ListItem[]): ListItem[] {
   const there = list.filter(({ state }) => state !== "draining");
   const exact = there.filter((item) => isMeant(item, question));
   return exact.length > 0
     ? exact
-    : there.filter(({ state, url }) => state === "unsupported" && isCovered(url, question));
+    : there.filter((item) => item.state in unserved && isCovered(item.url, question));
 }
 
+/** Such endpoints may have no host name. */
+const unserved: Readonly<Partial<Record<ListItem["state"], string>>> = {
+  unsupported: "it cannot be served",
+  refused: "its name is refused",
+  paused: "it is not served",
+};
+
 const isMeant = (item: ListItem, question: Question): boolean =>
-  item.state === "unsupported" ? isNamed(item.url, question) : isAt(item, question);
+  item.state in unserved ? isNamed(item.url, question) : isAt(item, question);
 
 const isAt = ({ hostname, ip, port }: ListItem, question: Question): boolean =>
   (hostname === question.host || ip === question.host) && (question.port ?? port) === port;
@@ -132,10 +139,11 @@ async function followed(
 ): Promise<Way> {
   const { hostname: name, ip, port, state, reason } = item;
   const bound = ok("endpoint", `ngrok lists it as ${readable(item.url)}`);
-  if (state === "unsupported") {
+  const why = unserved[state];
+  if (why !== undefined) {
     return {
       subject: readable(item.url),
-      steps: [running, bound, failure("listener", `it cannot be served: ${reason}`)],
+      steps: [running, bound, failure("listener", `${why}: ${reason}`)],
     };
   }
   const subject = `${name}:${port}`;

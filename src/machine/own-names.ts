@@ -4,6 +4,8 @@ import type { Assignment } from "../exposure/allocate.ts";
 import type { AccountEndpoints, Policy } from "../exposure/expose.ts";
 import { forbiddenName } from "../exposure/forbidden.ts";
 import { bindingsOf } from "../model/binding.ts";
+import type { Hostname } from "../model/hostname.ts";
+import { readResolvConf } from "../model/resolv-conf.ts";
 import { pinsInFile } from "./hosts/file.ts";
 
 /** The hosts that the daemon itself must reach for one account. */
@@ -24,13 +26,15 @@ export function namesInUse(own: readonly OwnHosts[]): {
   readonly hosts: readonly string[];
 } {
   const hosts = own.flatMap(({ api, ingress, proxy }) => [api, ingress, proxy ?? []].flat());
-  return { hostnames: [hostname()], searched: searchList(resolvConf()), hosts };
+  return { hostnames: [hostname()], searched: readResolvConf(resolvConf()).search, hosts };
 }
 
 export interface PolicyFacts {
   readonly hostsPath: string;
   readonly own: readonly OwnHosts[];
   readonly accounts: readonly AccountEndpoints[];
+  /** Names that the endpoints do not tell, such as aliases. */
+  readonly below: Iterable<Hostname>;
   /**
    * The addresses of the names. A line with such an address is not the user's.
    */
@@ -40,21 +44,15 @@ export interface PolicyFacts {
 
 /** The policy of this machine, from its names and its hosts file. */
 export async function policyNow(facts: PolicyFacts): Promise<Policy> {
-  const { hostsPath, own, accounts, assignment, reservedPorts } = facts;
-  const wanted = accounts.flatMap(({ listed }) => bindingsOf(listed).bindings);
-  const pinned = await pinsInFile(hostsPath, new Set(wanted.map(({ host }) => host)), assignment);
+  const { hostsPath, own, accounts, below, assignment, reservedPorts } = facts;
+  const exact = accounts.flatMap(({ listed }) => bindingsOf(listed).bindings);
+  const wanted = new Set([...exact.map(({ host }) => host), ...below]);
+  const pinned = await pinsInFile(hostsPath, wanted, assignment);
   const addresses = Object.values(networkInterfaces()).flatMap((list = []) =>
     list.map(({ address }) => address),
   );
   const names = { ...namesInUse(own), pinned, addresses };
   return { forbidden: (host) => forbiddenName(host, names), reservedPorts };
-}
-
-/** Pure: the search list in the text of resolv.conf. Its last line counts. */
-export function searchList(text: string): string[] {
-  const lines = text.match(/^[ \t]*(?:search|domain)[ \t][^\n]*/gm) ?? [];
-  const [, ...domains] = (lines.at(-1) ?? "").trim().split(/\s+/);
-  return domains.filter((domain) => domain !== "." && !/^[#;]/.test(domain));
 }
 
 function resolvConf(): string {

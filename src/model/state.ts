@@ -33,7 +33,7 @@ export interface EndpointState {
   readonly host: Hostname | "";
   readonly port: number;
   readonly ip: Ip | "";
-  readonly state: "listening" | "failed" | "unsupported" | "draining";
+  readonly state: "listening" | "failed" | "unsupported" | "refused" | "paused" | "draining";
   readonly reason: string;
   readonly warning: string;
   readonly meter: Meter;

@@ -106,10 +106,12 @@ function nextText({ failed_polls, next_poll_seconds }: Status): string {
 }
 
 function endpointsText({ endpoints }: Status, paint: Paint): string {
-  const { listening, failed, unsupported, draining } = endpoints;
+  const { listening, failed, unsupported, refused, paused, draining } = endpoints;
   const parts = [`${listening} listening`];
   if (failed > 0) parts.push(paint.bad(`${failed} failed`));
   if (unsupported > 0) parts.push(paint.careful(`${unsupported} not supported`));
+  if (refused > 0) parts.push(paint.careful(`${refused} refused`));
+  if (paused > 0) parts.push(paint.careful(`${paused} paused`));
   if (draining > 0) parts.push(`${draining} draining`);
   return parts.join(", ");
 }

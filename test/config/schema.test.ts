@@ -127,6 +127,19 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     [{}, { "api.example.com": "0.0.0.0", "*.example.com": "eth0" }],
     [{ "a b": "0.0.0.0" }, { "*": "eth0" }, { "a.b": "eth 0" }, { "a.b": "" }, [], "a.b"],
   ],
+  ["names.allow", [[], ["a.b", "*", "*.b", "a*.b"]], ["a.b", ["a b"], [""], ["*. "], [1]]],
+  ["names.deny", [[], ["*.b"]], ["a.b", ["a/b"]]],
+  ["names.only", [[], ["*.b"]], ["a.b", ["a\nb"]]],
+  [
+    "names.alias",
+    [{}, { "a.b": ["c", "d.e"], x: [] }],
+    [{ "*.b": ["c"] }, { "a.b": "c" }, { "a.b": ["*"] }, { "a.b": ["c d"] }, []],
+  ],
+  [
+    "names.pin",
+    [{}, { "a.b": "127.0.0.9" }],
+    [{ "a.b": "::1" }, { "a.b": "127.1" }, { "*.b": "127.0.0.9" }, { "a.b": ["127.0.0.9"] }],
+  ],
   ["dns.enabled", [true, false], ["on"]],
   [
     "dns.listen",
@@ -177,6 +190,7 @@ describe("the schema", () => {
         start_port: 9080,
         overrides: {},
       },
+      names: { allow: [], deny: [], only: [], alias: {}, pin: {} },
       dns: { enabled: false, listen: "127.0.0.1:53", manage_resolv_conf: false, upstream: [] },
     });
   });
@@ -219,7 +233,7 @@ describe("the schema", () => {
     ])
       expect(description).toMatch(/^[A-Z].*\.$/);
     for (const { allowed } of settings) expect(allowed).toMatch(/[^.]$/);
-    expect(settings).toHaveLength(38);
+    expect(settings).toHaveLength(44);
     expect(Object.keys(groups)).toEqual([
       "api",
       "server",
@@ -227,6 +241,7 @@ describe("the schema", () => {
       "forward",
       "forward.pool",
       "net",
+      "names",
       "dns",
     ]);
   });
@@ -254,6 +269,7 @@ describe("the schema", () => {
     ["forward.proxy_url", "socks5h://me:p@[::1]", "socks5://me:p@[::1]:1080"],
     ["net.subnet", "127.7.3.4/16", "127.7.0.0/16"],
     ["dns.listen", "::1", "[::1]:53"],
+    ["names.allow", ["*.A.b", "C."], ["*.a.b", "c"]],
     ["dns.upstream", ["1.1.1.1"], ["1.1.1.1:53"]],
     ["net.overrides", { "*.Example.com": "virtual" }, { "*.example.com": "virtual" }],
   ])("normalizes %s %j", (key, value, spelling) => {

@@ -38,7 +38,7 @@ describe("configTemplate", () => {
         boolean: `${setting?.default !== true}`,
         list: otherTexts[key] ?? "['1.1.1.1:53']",
         numbers: "[]",
-        map: "{a.b: virtual}",
+        map: otherTexts[key] ?? "{a.b: virtual}",
         text: otherTexts[key] ?? "/other",
       }[setting?.kind ?? "text"];
       const text = configTemplate().replace(
@@ -73,6 +73,11 @@ const otherTexts: Readonly<Record<string, string>> = {
   "net.subnet": "127.7.0.0/16",
   "net.interface_name": "other0",
   "net.listen_interface": "0.0.0.0",
+  "names.allow": "['*.a.b']",
+  "names.deny": "['*.a.b']",
+  "names.only": "['*.a.b']",
+  "names.alias": "{a.b: [c]}",
+  "names.pin": "{a.b: 127.0.0.9}",
   "dns.listen": "127.0.0.2:53",
 };
 
