@@ -17,6 +17,8 @@ export interface EndpointFacts {
   readonly overridden: readonly Hostname[];
   /** Remarks about served hosts. */
   readonly remarks?: ReadonlyMap<Hostname, string>;
+  /** The host of each alias. */
+  readonly aliases?: ReadonlyMap<Hostname, Hostname> | undefined;
 }
 
 /** Pure: the states of all endpoints but the draining ones, sorted by URL. */
@@ -24,6 +26,7 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
   const { exposure, unserved } = facts;
   const ips = new Map(exposure.doors.map(({ id, at }) => [id, at.ip]));
   const overridden = new Set(facts.overridden);
+  const known = aliasesByHost(exposure, facts.aliases);
   const exposed = exposure.routes.map(({ door, target }): EndpointState => {
     const { binding } = target;
     const ip = ips.get(door) ?? "";
@@ -36,11 +39,26 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
     const warning = overridden.has(binding.host)
       ? `another line of the hosts file gives "${binding.host}" an address of its own, and that line counts`
       : (facts.remarks?.get(binding.host) ?? "");
-    return stateOf(binding, { ip, state: "listening", warning, meter: lane.meter });
+    const state = stateOf(binding, { ip, state: "listening", warning, meter: lane.meter });
+    const aliases = known.get(binding.host);
+    return aliases === undefined ? state : { ...state, aliases };
   });
   return [...exposed, ...unserved.map(unservedState)].sort((a, b) =>
     a.url < b.url ? -1 : a.url > b.url ? 1 : 0,
   );
+}
+
+/** The served aliases of each host. */
+function aliasesByHost(
+  { names }: Exposure,
+  aliases: ReadonlyMap<Hostname, Hostname> = new Map(),
+): ReadonlyMap<Hostname, readonly Hostname[]> {
+  const served = new Map<Hostname, Hostname[]>();
+  for (const { host: alias } of aliases.size === 0 ? [] : names) {
+    const host = aliases.get(alias);
+    if (host !== undefined) served.set(host, [...(served.get(host) ?? []), alias]);
+  }
+  return served;
 }
 
 /** Pure: the states of removed endpoints that still have open connections. */

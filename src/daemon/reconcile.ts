@@ -65,7 +65,15 @@ export async function reconcile(
     for (const [id, reason] of await openDoors({ open: reopen }, world)) failures.set(id, reason);
     overridden = await advertise([]);
   }
-  const facts = { exposure, unserved, remarks, present: relay.present, failures, overridden };
+  const facts = {
+    exposure,
+    unserved,
+    remarks,
+    aliases: world.policy.aliases,
+    present: relay.present,
+    failures,
+    overridden,
+  };
   return { endpoints: endpointStates(facts), problems };
 }
 

@@ -118,7 +118,7 @@ function totals(
  */
 export function listReply(state: State): ListItem[] {
   return state.endpoints.map(
-    ({ ids, url, proto, host, port, ip, state, reason, warning, meter }) => ({
+    ({ ids, url, proto, host, port, ip, state, reason, warning, aliases, meter }) => ({
       id: ids[0] ?? "",
       hostname: host,
       ip,
@@ -144,6 +144,7 @@ export function listReply(state: State): ListItem[] {
         last_error: meter.lastError,
       },
       ...measured(meter),
+      ...(aliases !== undefined && { aliases: [...aliases] }),
       ...lastActivity(meter),
     }),
   );

@@ -72,6 +72,8 @@ const listItemSchema = z.object({
    * first byte.
    */
   latency_ms: z.object({ upgrade: latencySchema, first_byte: latencySchema }),
+  /** More names for its address, from `names.alias`; absent without any. */
+  aliases: z.optional(z.array(z.string())),
   /** RFC 3339; absent before the first connection. */
   last_activity: z.optional(z.string()),
 });

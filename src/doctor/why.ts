@@ -106,8 +106,8 @@ const unserved: Readonly<Partial<Record<ListItem["state"], string>>> = {
 const isMeant = (item: ListItem, question: Question): boolean =>
   item.state in unserved ? isNamed(item.url, question) : isAt(item, question);
 
-const isAt = ({ hostname, ip, port }: ListItem, question: Question): boolean =>
-  (hostname === question.host || ip === question.host) && (question.port ?? port) === port;
+const isAt = ({ hostname, ip, port, aliases }: ListItem, question: Question): boolean =>
+  [hostname, ip, ...(aliases ?? [])].includes(question.host) && (question.port ?? port) === port;
 
 /**
  * Whether a URL, which may be invalid, has this name, and this port if both
@@ -137,7 +137,8 @@ async function followed(
   place: Place,
   local: Local,
 ): Promise<Way> {
-  const { hostname: name, ip, port, state, reason } = item;
+  const { hostname, ip, port, state, reason } = item;
+  const name = item.aliases?.includes(question.host) === true ? question.host : hostname;
   const bound = ok("endpoint", `ngrok lists it as ${readable(item.url)}`);
   const why = unserved[state];
   if (why !== undefined) {
@@ -160,7 +161,7 @@ async function followed(
   const given = address ?? notChecked("name", "a name is written only while its address listens");
   const asAddress = judgeAddress(question, item);
   const names = asAddress === undefined ? [given] : [given, asAddress];
-  const beyond = await through({ host: name, port }, place, local);
+  const beyond = await through({ host: hostname, port }, place, local);
   return {
     subject,
     steps: [running, bound, ...names, listener, ...beyond, ...pastFailure(item, beyond)],

@@ -21,14 +21,15 @@ export function nameRules(names: NameSettings, paused: ReadonlySet<Subject>): Na
 
 /** Pure: the host of each alias. The first host that has an alias keeps it. */
 export function aliasesOf({ alias }: NameSettings): Aliases {
-  const pairs = Object.entries(alias).flatMap(([text, names]) => {
+  const hosts = new Map<Hostname, Hostname>();
+  for (const [text, names] of Object.entries(alias)) {
     const host = parseHostname(text);
-    const parsed = names.map(parseHostname);
-    return parsed.flatMap((name): [Hostname, Hostname][] =>
-      host.ok && name.ok && name.value !== host.value ? [[name.value, host.value]] : [],
-    );
-  });
-  return new Map(pairs.reverse());
+    for (const name of names.map(parseHostname)) {
+      if (!host.ok || !name.ok || name.value === host.value || hosts.has(name.value)) continue;
+      hosts.set(name.value, host.value);
+    }
+  }
+  return hosts;
 }
 
 /** Pure: the addresses that the configuration gives to names. */

@@ -36,6 +36,8 @@ export interface EndpointState {
   readonly state: "listening" | "failed" | "unsupported" | "refused" | "paused" | "draining";
   readonly reason: string;
   readonly warning: string;
+  /** Its other names, from the configuration. */
+  readonly aliases?: readonly Hostname[];
   readonly meter: Meter;
 }
 

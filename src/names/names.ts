@@ -21,7 +21,7 @@ import { createSerial } from "../model/serial.ts";
 import { lookUp } from "./look-up.ts";
 import { type KnownNames, nothingKnown, readKnownNames, writeKnownNames } from "./names-file.ts";
 import type { Answer, Ask } from "./question.ts";
-import { loadSuffixes } from "./suffixes.ts";
+import { isPrivate, loadSuffixes } from "./suffixes.ts";
 
 export interface Names {
   /** Reads the file. Never rejects. */
@@ -234,7 +234,7 @@ async function inquire(
 ): Promise<void> {
   if (subjects.length === 0) return;
   const conf = state.conf();
-  const isSuffix = await loadSuffixes();
+  const isSuffix = subjects.every(isPrivate) ? () => false : await loadSuffixes();
   const facts = { searched: conf.search, isSuffix };
   const asked = subjects.filter((subject) => {
     const standing = plainStanding(subject, facts);

@@ -10,3 +10,10 @@ export async function loadSuffixes(): Promise<(name: string) => boolean> {
     return publicSuffix === name && (isIcann === true || isPrivate === true);
   };
 }
+
+/**
+ * Whether a name is below a domain that is never public: those of RFC 6761, and
+ * those that ICANN has promised not to delegate. No list is needed for it.
+ */
+export const isPrivate = (name: string): boolean =>
+  /\.(?:internal|test|example|invalid|local|home|corp|mail)$/.test(name);

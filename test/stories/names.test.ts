@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { nameServer } from "../names/support.ts";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
-import { type Daemon, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, stories, until } from "../support/story.ts";
 import { dial, echo, resolve } from "../support/tcp.ts";
 import { page } from "../support/web.ts";
@@ -87,7 +87,7 @@ stories("an account lists names that this machine needs", () => {
       "wiki.corp.example",
       "wpad.corp.example",
     ]);
-    expect(await (await fetch("http://github.com/")).text()).toBe("ours");
+    expect((await run(["curl", "-sS", "http://github.com/"])).out).toBe("ours");
     await settle({});
     await until("github.com is refused again", async () => !section().includes("github.com"));
     expect(await resolve("github.com")).toBe("192.0.2.80");
@@ -184,6 +184,8 @@ stories("the user says whose names are served", () => {
     expect(section()).toEqual(["a", "a.demo", "b.demo", "c.internal", "shop.alias"]);
     expect(await resolve("shop.alias")).toBe((await daemon.endpoint("a.demo"))?.ip);
     expect(await (await fetch("http://shop.alias/")).text()).toBe("ours");
+    expect(await said("list")).toContain("also a, shop.alias");
+    expect((await ngrokd("why shop.alias")).code).toBe(0);
     // An account cannot take an alias.
     const thief = await cloud.add("http://shop.alias", page("theirs").address);
     await daemon.refresh();
