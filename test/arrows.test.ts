@@ -34,6 +34,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "config",
     "control",
     "desk",
+    "dns",
     "exposure",
     "files",
     "ingress",
@@ -76,7 +77,8 @@ const openToAll = ["model", "version"];
 const importers: Readonly<Record<string, readonly string[]>> = {
   "net/bun.ts": ["main.ts"],
   "net/node.ts": ["main.ts"],
-  "net/bun-libc.ts": ["net/bun.ts"],
+  "net/bun-libc.ts": ["net/bun.ts", "net/bun-routing.ts"],
+  "net/bun-routing.ts": ["net/bun.ts"],
   "net/bun-udp.ts": ["net/bun.ts"],
   "net/node-udp.ts": ["net/node.ts"],
 };
@@ -145,7 +147,7 @@ describe("the sources", () => {
   });
 
   test("use the API of Bun and Deno in net/bun*.ts only", () => {
-    const ofBun = ["net/bun.ts", "net/bun-libc.ts", "net/bun-udp.ts"];
+    const ofBun = ["net/bun.ts", "net/bun-libc.ts", "net/bun-routing.ts", "net/bun-udp.ts"];
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(
       show(

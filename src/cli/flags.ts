@@ -1,5 +1,6 @@
 import type { ArgDef, ArgsDef } from "citty";
 import { NgrokdError } from "../model/error.ts";
+import { quote } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 
 /**
@@ -27,18 +28,19 @@ export function checkFlags(
     if (!word.startsWith("-") || word === "-") {
       given += 1;
       if (given > positionals.length && !isRepeated(positionals.at(-1)?.[1]))
-        throw usageError(`Unexpected argument "${word}"`, path);
+        throw usageError(`Unexpected argument ${quote(word)}`, path);
       continue;
     }
     const [flag = "", value] = word.split(/=(.*)/s);
     const type = names.get(flag);
     if (type === undefined)
-      throw usageError(`Unknown flag "${flag}"`, path, closest(flag, [...names.keys()]));
+      throw usageError(`Unknown flag ${quote(flag)}`, path, closest(flag, [...names.keys()]));
     if (type === "boolean" && value !== undefined)
       throw usageError(`The flag "${flag}" takes no value`, path);
-    if (type === "boolean" || value !== undefined) continue;
-    i += 1;
-    if (rest[i] === undefined) throw usageError(`The flag "${flag}" needs a value`, path);
+    if (type === "boolean") continue;
+    if (value === undefined) i += 1;
+    // A variable of a script that is not set is no choice.
+    if ((value ?? rest[i] ?? "") === "") throw usageError(`The flag "${flag}" needs a value`, path);
   }
   const [name, { required, description = "" }] = positionals[given] ?? ["", { required: false }];
   if (required !== false) throw usageError(`Missing <${name}>: ${description}`, path);

@@ -2,6 +2,7 @@
 
 import { type ArgsDef, runCommand } from "citty";
 import { NgrokdError } from "../model/error.ts";
+import { quote } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import type { Say } from "../terminal/say.ts";
 import { version } from "../version.ts";
@@ -79,7 +80,7 @@ function resolve(argv: readonly string[]): CommandMatch {
     const entry: Tree[string] | undefined = Object.hasOwn(node, word) ? node[word] : undefined;
     if (entry === undefined) {
       const near = meant(word, node);
-      throw new NgrokdError("usage", `Unknown command "${[...path, word].join(" ")}"`, {
+      throw new NgrokdError("usage", `Unknown command ${quote([...path, word].join(" "))}`, {
         hint:
           near === undefined
             ? `\`${["ngrokd", ...path, "--help"].join(" ")}\` lists the commands`

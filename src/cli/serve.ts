@@ -8,7 +8,8 @@ import { stateLine } from "../desk/state-line.ts";
 import { exposed, exposedText, self } from "../files/writers.ts";
 import { trustFolder } from "../ingress/trust.ts";
 import { isUnconfined, leftOutIn } from "../model/environment.ts";
-import { createLog } from "../observe/daemon-log.ts";
+import { createLog, type DaemonLog } from "../observe/daemon-log.ts";
+import { createLogQueue, lostText } from "../observe/log-queue.ts";
 import { isJournal } from "../service/journal-stream.ts";
 import { createNotifier } from "../service/notify.ts";
 import { stopReserveMs } from "../service/service-facts.ts";
@@ -39,11 +40,11 @@ export default command({
     // If the terminal is closed, or the reader of a pipe ends, the log is lost.
     // The connections must not end with it.
     process.stderr.on("error", () => undefined);
-    const log = createLog({
+    const log: DaemonLog = createLog({
       level: config.server.log_level,
       format: config.server.log_format,
       isTerminal: process.stderr.isTTY === true,
-      write: (line) => void process.stderr.write(line),
+      write: createLogQueue(process.stderr, (lines) => log.warn(lostText(lines))),
       toJournal: isJournal(io.env.JOURNAL_STREAM, 2),
       secrets: () => [...secrets],
     });

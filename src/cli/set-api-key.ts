@@ -157,7 +157,9 @@ async function readStdin(): Promise<string> {
   for await (const chunk of process.stdin) {
     text += String(chunk);
     if (text.length > stdinLimit)
-      throw new NgrokdError("usage", "Standard input is too long to be an API key");
+      throw new NgrokdError("usage", "Standard input is too long to be an API key", {
+        hint: "give the key alone: `ngrokd set-api-key - < key-file`",
+      });
   }
   return text;
 }

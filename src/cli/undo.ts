@@ -1,5 +1,5 @@
 import { rmdir } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { inspectConfig } from "../config/load.ts";
 import { hostsPathIn } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
@@ -99,7 +99,7 @@ export function undoText(
 }
 
 function stepText({ change, action, reason }: Step, done: boolean, paint: Paint): string {
-  const what = change.kind === "hosts" ? `ngrokd's section of ${change.path}` : change.path;
+  const what = whatText(change);
   switch (action) {
     case "take back":
       return done
@@ -109,6 +109,20 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
       return `${paint.dim("gone already")}  ${what}`;
     case "keep":
       return `${paint.bad("kept")}  ${what}: ${reason}`;
+  }
+}
+
+function whatText(change: Step["change"]): string {
+  switch (change.kind) {
+    case "hosts":
+    case "resolv-conf":
+      return `ngrokd's section of ${change.path}`;
+    case "resolved":
+      return `ngrokd's settings of ${basename(change.path)} in systemd-resolved`;
+    case "aliases":
+      return `ngrokd's ${change.addresses.length} addresses on lo0`;
+    case "file":
+      return change.path;
   }
 }
 

@@ -1,7 +1,13 @@
 import type { ApiKey } from "../model/api-key.ts";
 import { NgrokdError, oneLine } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
-import { type Answer, createExchange, type Fetch, type Outgoing } from "./exchange.ts";
+import {
+  type Answer,
+  createExchange,
+  type Fetch,
+  notNgroksHint,
+  type Outgoing,
+} from "./exchange.ts";
 import { bodyText, jsonOf, refusal } from "./refusal.ts";
 import { isOperatorId, type Operator, operatorOf } from "./wire.ts";
 
@@ -88,7 +94,9 @@ export function createCaller(options: CallerOptions): Caller {
     async operator(outgoing) {
       const operator = operatorOf(await json(outgoing));
       if (operator !== undefined) return operator;
-      throw new NgrokdError("api", `${outgoing.action}: ngrok's answer carries no operator id`);
+      throw new NgrokdError("api", `${outgoing.action}: ngrok's answer carries no operator id`, {
+        hint: notNgroksHint,
+      });
     },
   };
 }
@@ -110,7 +118,7 @@ function accepted(
     {
       hint:
         to === ""
-          ? "this is not how ngrok's API answers: check `api.url` in the configuration, and proxies on the way"
+          ? notNgroksHint
           : "if that is the right address, set it as `api.url` in the configuration",
       details: { status: answer.status },
     },
@@ -124,7 +132,7 @@ function notNgrok(action: string, answer: Answer, base: string): NgrokdError {
     "api",
     `${action}: ${quote(base)} answered ${answer.status} ${bodyText(answer)}`,
     {
-      hint: "this does not look like ngrok's API: check `api.url` in the configuration, and proxies on the way",
+      hint: notNgroksHint,
       details: { status: answer.status },
     },
   );

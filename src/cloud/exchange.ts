@@ -31,6 +31,10 @@ export interface Outgoing {
   readonly signal?: AbortSignal;
 }
 
+/** What to do if an answer is not as ngrok's API gives it. */
+export const notNgroksHint =
+  "this does not look like ngrok's API: check `api.url` in the configuration, and proxies on the way";
+
 /** The part of the web's fetch in use; tests pass their own. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
@@ -52,9 +56,9 @@ export interface ExchangeOptions {
  * One HTTP request with a deadline and a limit on the body. A redirect comes
  * back as an answer, since following it could send the headers to another
  * server. Nothing is retried. Rejects with NgrokdError `network`
- * (`details.kind`: "refused", "name", "tls", "cut" or "other"), `timeout`,
- * `protocol` (body too large), or the reason of {@link Outgoing.signal}
- * (`cancelled` if that is not an NgrokdError).
+ * (`details.kind`: "refused", "name", "tls", "cut", "garbled" or "other"),
+ * `timeout`, `protocol` (body too large), or the reason of
+ * {@link Outgoing.signal} (`cancelled` if that is not an NgrokdError).
  */
 export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) => Promise<Answer> {
   const send = createFetch({ fetch: options.fetch as typeof fetch });
@@ -77,6 +81,7 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
         new NgrokdError(
           "timeout",
           `${action}: "${url.origin}" did not answer within ${options.timeoutMs / 1000} s`,
+          { hint: wayHint },
         ),
       );
     const timer = setTimeout(late, options.timeoutMs);
@@ -109,6 +114,7 @@ export function createExchange(options: ExchangeOptions): (outgoing: Outgoing) =
         throw new NgrokdError(
           "protocol",
           `${action}: "${url.origin}" answered with more than ${maxBytes} bytes`,
+          { hint: notNgroksHint },
         );
       }
       const { status, headers } = response;
@@ -148,20 +154,20 @@ function networkFailure(
     said: "the request failed",
     pattern: /./,
   };
-  const plain = kind.kind === "refused" || kind.kind === "name";
+  const plain = kind.kind !== "tls" && kind.kind !== "other";
   const ours = chain.find(({ own }) => own !== undefined)?.own;
   const reason =
     plain && ours === undefined
       ? ""
       : `: ${safe(ours?.message ?? withoutAdvice(chain.at(-1)?.message ?? String(error)))}`;
-  return new NgrokdError(
-    "network",
-    `${action}: cannot reach "${url.origin}", ${kind.said}${reason}`,
-    {
-      hint: ours?.hint ?? kind.hint,
-      details: { kind: kind.kind },
-    },
-  );
+  const what =
+    kind.kind === "garbled"
+      ? `the answer of "${url.origin}" is no valid HTTP`
+      : `cannot reach "${url.origin}", ${kind.said}${reason}`;
+  return new NgrokdError("network", `${action}: ${what}`, {
+    hint: ours?.hint ?? kind.hint ?? wayHint,
+    details: { kind: kind.kind },
+  });
 }
 
 interface Kind {
@@ -170,6 +176,9 @@ interface Kind {
   readonly pattern: RegExp;
   readonly hint?: string;
 }
+
+const wayHint =
+  "check this machine's network, `api.url` in the configuration, and proxies on the way";
 
 /** Bun's errors have codes, Deno's have words. */
 const kinds: readonly Kind[] = [
@@ -195,6 +204,13 @@ const kinds: readonly Kind[] = [
     kind: "cut",
     said: "the connection was cut",
     pattern: /ECONNRESET|EPIPE|closed before|reading a body|socket hang up|reset by peer/,
+  },
+  {
+    kind: "garbled",
+    said: "its answer is no valid HTTP",
+    pattern:
+      /Malformed_HTTP|InvalidHTTP|InvalidContentLength|UnrequestedUpgrade|Zlib|Brotli|Decompress|HPE_|Parse Error|invalid HTTP|decoding response body|incorrect header check/i,
+    hint: notNgroksHint,
   },
 ];
 

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { NgrokdError } from "../model/error.ts";
 import { quote } from "../model/parsed.ts";
 import type { Caller } from "./caller.ts";
-import type { Answer } from "./exchange.ts";
+import { type Answer, notNgroksHint } from "./exchange.ts";
 import { readPage } from "./page.ts";
 
 /**
@@ -92,7 +92,9 @@ async function pageIn<T>(
     case "too-long":
       throw tooLong(action, `${maxItems} items`);
     case "no-list":
-      throw new NgrokdError("api", `${action}: ngrok's answer has no list of ${field}`);
+      throw new NgrokdError("api", `${action}: ngrok's answer has no list of ${field}`, {
+        hint: notNgroksHint,
+      });
     case "no-json":
       throw caller.nonsense(action, answer);
   }
@@ -111,14 +113,15 @@ function checkPaging(
   seen: ReadonlySet<string>,
   tookMs: number,
 ): void {
-  if (seen.has(next.href))
-    throw new NgrokdError("protocol", `${action}: the pages lead in a circle`);
-  if (seen.size === maxPages)
-    throw new NgrokdError("protocol", `${action}: the list does not end within ${maxPages} pages`);
+  const wrong = (what: string) =>
+    new NgrokdError("protocol", `${action}: ${what}`, { hint: notNgroksHint });
+  if (seen.has(next.href)) throw wrong("the pages lead in a circle");
+  if (seen.size === maxPages) throw wrong(`the list does not end within ${maxPages} pages`);
   if (tookMs > listTimeoutMs) {
     throw new NgrokdError(
       "timeout",
       `${action}: "${next.origin}" has not sent all pages within ${listTimeoutMs / 1000} s`,
+      { hint: notNgroksHint },
     );
   }
 }
@@ -138,6 +141,7 @@ function nextPage({ base, safe }: Caller, action: string, page: URL, next: strin
   throw new NgrokdError(
     "protocol",
     `${action}: the next page ${quote(safe(next))} is not at "${page.origin}", and the API key goes nowhere else`,
+    { hint: notNgroksHint },
   );
 }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type ErrorCode, isNgrokdError, NgrokdError } from "../model/error.ts";
-import type { Answer } from "./exchange.ts";
+import { type Answer, notNgroksHint } from "./exchange.ts";
 
 /**
  * An answer with a status of 300 or more, as the NgrokdError to throw:
@@ -106,15 +106,16 @@ function hintOf(
   status: number,
   fromNgrok: boolean,
   retryAfterMs: number | undefined,
-): string | undefined {
+): string {
   if (code === "rate-limited")
     return `${retryAfterMs === undefined ? "wait a little" : `ngrok asks to wait ${Math.ceil(retryAfterMs / 1000)} s`}; the limit counts all that uses this account, and a longer \`bound_endpoints.poll_interval\` helps`;
   if (status >= 500) return "the trouble is on ngrok's side; see https://status.ngrok.com";
   if (code === "unauthorized")
     return `${newKey}${fromNgrok ? "" : "; or did a proxy on the way refuse? This is not how ngrok does it"}`;
-  if (!fromNgrok)
-    return "this does not look like ngrok's API: check `api.url` in the configuration, and proxies on the way";
-  return code === "not-found" ? "it may have been deleted in ngrok's dashboard" : undefined;
+  if (!fromNgrok) return notNgroksHint;
+  return code === "not-found"
+    ? "it may have been deleted in ngrok's dashboard"
+    : "https://ngrok.com/docs/errors explains ngrok's codes";
 }
 
 const word = (pattern: RegExp) => z.string().regex(pattern).catch("");

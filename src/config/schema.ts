@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
-import { isLoopbackSubnet, parseSubnet } from "../model/ip.ts";
 import { defaultSocketPath } from "./paths.ts";
 import * as values from "./values.ts";
 
@@ -228,16 +227,23 @@ const shape = {
     ),
   }),
   net: group("The addresses that endpoints get on this machine.", {
-    subnet: setting(text(values.range).default("127.0.0.0/8"), {
+    subnet: setting(text(values.rangeOrAuto).default("127.0.0.0/8"), {
       description:
-        "The range of the addresses. This version serves loopback addresses only: for " +
-        "another subnet it warns, and uses 127.0.0.0/8.",
-      allowed: "an IPv4 subnet of /8 to /30, such as 127.0.0.0/8 or 127.7.0.0/16",
+        "The range of the addresses. Loopback addresses need nothing of this machine. For " +
+        "any other subnet, such as 10.107.0.0/16, the daemon makes a virtual interface, and " +
+        "auto takes one that overlaps no network of this machine. If there can be no " +
+        "interface, names get loopback addresses, with a warning.",
+      allowed: "auto, or an IPv4 subnet of /8 to /30, such as 127.0.0.0/8 or 10.107.0.0/16",
+    }),
+    subnet6: setting(text(values.prefixOrWord).default("auto"), {
+      description:
+        "The IPv6 addresses that names get too on the virtual interface: auto is a prefix of " +
+        "this machine's own, and off means none. Loopback addresses are IPv4 only.",
+      allowed: "auto, off, or a prefix such as fd12:3456:789a::/64",
     }),
     interface_name: setting(text(values.interfaceName).default("ngrokd0"), {
-      description: "The network interface for a subnet that is not loopback.",
+      description: "The name of the virtual interface (Linux).",
       allowed: "the name of an interface, at most 15 characters",
-      notYet: true,
     }),
     listen_interface: setting(text(values.listenInterface).default("virtual"), {
       description:
@@ -299,30 +305,57 @@ const shape = {
       allowed: "host names, each with an IPv4 address",
       example: { "db.internal": "127.0.0.9" },
     }),
+    expand: setting(
+      z
+        .record(text(values.wildcardPattern), z.array(text(values.host)).readonly())
+        .default({})
+        .readonly(),
+      {
+        description:
+          "Names of a wildcard endpoint that are put into the hosts file, each without the " +
+          "wildcard's own part. They need no DNS server.",
+        allowed: "wildcards such as *.team.internal, each with a list of names below it",
+        example: { "*.team.internal": ["api", "shop"] },
+      },
+    ),
   }),
-  dns: group("A DNS server of the daemon's own, for wildcard endpoints.", {
-    enabled: setting(z.boolean().default(false), {
-      description: "Whether the DNS server runs.",
-      allowed: "true or false",
-      notYet: true,
-    }),
-    listen: setting(text(values.dnsAddress).default("127.0.0.1:53"), {
-      description: "The address of the DNS server.",
-      allowed: "an IP address, or address:port; the port is 53 unless named",
-      notYet: true,
-    }),
-    manage_resolv_conf: setting(z.boolean().default(false), {
-      description: "Whether this machine uses the DNS server.",
-      allowed: "true or false",
-      notYet: true,
-    }),
-    upstream: setting(z.array(text(values.dnsAddress)).default([]).readonly(), {
-      description: "DNS servers for all other questions.",
-      allowed: "a list of IP addresses, or address:port",
-      example: ["1.1.1.1:53"],
-      notYet: true,
-    }),
-  }),
+  dns: group(
+    "A DNS server of the daemon's own. It gives every name below a wildcard endpoint an address " +
+      "when a program asks for it.",
+    {
+      enabled: setting(z.boolean().default(false), {
+        description:
+          "Whether the DNS server runs, and this machine asks it for the names below wildcards. " +
+          "`ngrokd plan` shows what changes on the machine.",
+        allowed: "true or false",
+      }),
+      listen: setting(text(values.dnsAddress).default("127.0.0.1:53"), {
+        description: "The address of the DNS server, by UDP and TCP.",
+        allowed: "an IP address, or address:port; the port is 53 unless named",
+      }),
+      clients: setting(z.array(text(values.network)).default([]).readonly(), {
+        description:
+          "Networks whose machines may ask the DNS server too. This machine always may; all " +
+          "others are refused.",
+        allowed: "a list of subnets",
+        example: ["192.168.0.0/24"],
+      }),
+      manage_resolv_conf: setting(z.boolean().default(false), {
+        description:
+          "Whether /etc/resolv.conf may be changed, if neither systemd-resolved nor the dnsmasq " +
+          "of NetworkManager sends the right questions to the DNS server. It is then the first " +
+          "name server there, until the daemon stops.",
+        allowed: "true or false",
+      }),
+      upstream: setting(z.array(text(values.dnsAddress)).default([]).readonly(), {
+        description:
+          "DNS servers for all other names, asked at the same time. Without any, the DNS server " +
+          "refuses these names, and the resolver asks its next server.",
+        allowed: "a list of IP addresses, or address:port",
+        example: ["1.1.1.1:53"],
+      }),
+    },
+  ),
 };
 
 export const configSchema = z.object(shape).readonly();
@@ -388,12 +421,10 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
  * start name them.
  */
 export function notYetInEffect(config: Config): SettingKey[] {
-  const subnet = parseSubnet(config.net.subnet);
   return settings
-    .filter(({ key, path, notYet = false, default: usual }) =>
-      key === "net.subnet"
-        ? subnet.ok && !isLoopbackSubnet(subnet.value)
-        : notYet && !isDeepStrictEqual(valueAt(config, path), usual),
+    .filter(
+      ({ path, notYet = false, default: usual }) =>
+        notYet && !isDeepStrictEqual(valueAt(config, path), usual),
     )
     .map(({ key }) => key);
 }

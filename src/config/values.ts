@@ -2,7 +2,14 @@ import { isAbsolute } from "node:path";
 import { parseApiKey } from "../model/api-key.ts";
 import { hostPortText, parseHostPort } from "../model/host-port.ts";
 import { parseHostname } from "../model/hostname.ts";
-import { isIpv6, parseIp, parseSubnet, subnetText } from "../model/ip.ts";
+import {
+  isIpv6,
+  parseIp,
+  parsePrefix6,
+  parseSubnet,
+  prefix6Text,
+  subnetText,
+} from "../model/ip.ts";
 import { parseProxyUrl, proxyText, proxyUrl as proxyUrlText } from "../model/proxy.ts";
 
 // The rules for texts in the configuration. A rule returns the text in the
@@ -71,6 +78,16 @@ export const range: Rule = (text) => {
     : undefined;
 };
 
+/** The same, or `auto`. */
+export const rangeOrAuto: Rule = (text) => (text === "auto" ? text : range(text));
+
+/** `auto`, `off`, or a unique local prefix of IPv6. */
+export const prefixOrWord: Rule = (text) => {
+  const prefix = parsePrefix6(text);
+  if (prefix.ok) return prefix6Text(prefix.value);
+  return text === "auto" || text === "off" ? text : undefined;
+};
+
 /** As dev_valid_name of Linux; 15 bytes are IFNAMSIZ without the zero. */
 export const interfaceName: Rule = (text) =>
   /^(?!\.{1,2}$)[^\s/:]{1,15}$/.test(text) ? text : undefined;
@@ -96,6 +113,20 @@ export const nameGlob: Rule = (text) =>
 export const pinnedIp: Rule = (text) => {
   const ip = parseIp(text);
   return ip.ok ? ip.value : undefined;
+};
+
+/** `*.team.internal`. */
+export const wildcardPattern: Rule = (text) =>
+  text.startsWith("*.") ? hostPattern(text) : undefined;
+
+/** A subnet such as `192.168.0.0/24` or `fd00::/64`. */
+export const network: Rule = (text) => {
+  const subnet = parseSubnet(text);
+  if (subnet.ok) return subnetText(subnet.value);
+  const [address = "", bits = "", ...rest] = text.split("/");
+  const isV6 =
+    rest.length === 0 && isIpv6(address) && /^\d{1,3}$/.test(bits) && Number(bits) <= 128;
+  return isV6 ? text.toLowerCase() : undefined;
 };
 
 export const dnsAddress: Rule = (text) => {

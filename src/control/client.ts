@@ -1,4 +1,7 @@
+import { readFile } from "node:fs/promises";
+import process from "node:process";
 import { onAbort } from "../model/abort.ts";
+import { accessHint, groupIn, socketGroup, userIn } from "../model/access.ts";
 import { errorCodes, isNgrokdError, NgrokdError } from "../model/error.ts";
 import type { Conn, Net } from "../net/types.ts";
 import { type Request, replySchema } from "./protocol.ts";
@@ -57,7 +60,7 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
         `Cannot use the control socket "${path}": permission denied`,
         {
           cause: error,
-          hint: 'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
+          hint: await accessHintHere(),
         },
       );
     }
@@ -81,6 +84,15 @@ async function dial(net: Net, path: string, signal: AbortSignal): Promise<Conn> 
         "or name its socket with --socket or NGROKD_SOCKET",
     });
   }
+}
+
+/** The advice for this user. Bun's os.userInfo() knows no name without USER. */
+async function accessHintHere(): Promise<string> {
+  const read = (path: string): Promise<string> => readFile(path, "utf8").catch(() => "");
+  const name = userIn(await read("/etc/passwd"), process.geteuid?.() ?? 0);
+  const group = groupIn(await read("/etc/group"), socketGroup);
+  const isMember = group?.members.includes(name ?? "") ?? false;
+  return accessHint(name, isMember && !(process.getgroups?.() ?? []).includes(group?.gid ?? -1));
 }
 
 async function exchange(

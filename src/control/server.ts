@@ -1,8 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { chmod, chown, link, lstat, readFile, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import * as z from "zod/mini";
 import { errnoOf, fileError, rootHint } from "../files/atomic.ts";
+import { groupIn } from "../model/access.ts";
 import { type ErrorCode, isNgrokdError, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, parsed, printable, unparsed } from "../model/parsed.ts";
@@ -209,8 +211,32 @@ async function serve(
 }
 
 async function send(conn: Conn, reply: Reply, ms: number): Promise<void> {
-  await within(ms, conn, () => conn.write(new TextEncoder().encode(`${JSON.stringify(reply)}\n`)));
+  await within(ms, conn, async () => {
+    for (const piece of piecesOf(reply)) {
+      await conn.write(new TextEncoder().encode(piece));
+      await setImmediate();
+    }
+  });
   conn.close();
+}
+
+/** Items of a list that are written at a time. */
+const itemsOfPiece = 200;
+
+/**
+ * The text of a reply. A long list comes in pieces: the whole takes tens of
+ * milliseconds, and connections must not wait for that.
+ */
+function* piecesOf(reply: Reply): Generator<string, void, undefined> {
+  const items: unknown = reply.success ? reply.data : undefined;
+  if (!Array.isArray(items) || items.length <= itemsOfPiece)
+    return yield `${JSON.stringify(reply)}\n`;
+  yield '{"success":true,"data":[';
+  for (let i = 0; i < items.length; i += itemsOfPiece) {
+    const text = JSON.stringify(items.slice(i, i + itemsOfPiece)).slice(1, -1);
+    yield i === 0 ? text : `,${text}`;
+  }
+  yield "]}\n";
 }
 
 /** How long a client that is turned away may take to send its request. */
@@ -305,9 +331,5 @@ function isWholeJson(text: string): boolean {
 }
 
 /** The group's number from /etc/group: neither runtime has a call for it. */
-async function groupId(name: string): Promise<number | undefined> {
-  const text = await readFile("/etc/group", "utf8").catch(() => "");
-  const line = text.split("\n").find((entry) => entry.startsWith(`${name}:`));
-  const gid = Number(line?.split(":")[2]);
-  return line === undefined || !Number.isInteger(gid) ? undefined : gid;
-}
+const groupId = async (name: string): Promise<number | undefined> =>
+  groupIn(await readFile("/etc/group", "utf8").catch(() => ""), name)?.gid;

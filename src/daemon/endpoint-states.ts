@@ -1,7 +1,8 @@
-import type { Unserved } from "../exposure/expose.ts";
-import type { DoorId, Exposure } from "../exposure/exposure.ts";
+import type { AccountWildcard, Unserved } from "../exposure/expose.ts";
+import { type DoorId, doorId, type Exposure } from "../exposure/exposure.ts";
+import type { Binding, Wildcard } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { Ip } from "../model/ip.ts";
+import type { AnyIp, Ip6 } from "../model/ip.ts";
 import { createMeter, type Meter } from "../model/meter.ts";
 import type { EndpointState } from "../model/state.ts";
 import type { Lane, LiveDoor } from "../relay/doors.ts";
@@ -10,6 +11,7 @@ import type { Lane, LiveDoor } from "../relay/doors.ts";
 export interface EndpointFacts {
   readonly exposure: Exposure;
   readonly unserved: readonly Unserved[];
+  readonly wildcards: readonly AccountWildcard[];
   readonly present: ReadonlyMap<DoorId, Pick<LiveDoor, "lanes">>;
   /** Why doors could not be opened. */
   readonly failures: ReadonlyMap<DoorId, string>;
@@ -24,28 +26,51 @@ export interface EndpointFacts {
 /** Pure: the states of all endpoints but the draining ones, sorted by URL. */
 export function endpointStates(facts: EndpointFacts): EndpointState[] {
   const { exposure, unserved } = facts;
-  const ips = new Map(exposure.doors.map(({ id, at }) => [id, at.ip]));
-  const overridden = new Set(facts.overridden);
+  const names = new Map([...exposure.names, ...exposure.asked].map((name) => [name.host, name]));
+  const targets = new Set(exposure.routes.map(({ target }) => target));
   const known = aliasesByHost(exposure, facts.aliases);
-  const exposed = exposure.routes.map(({ door, target }): EndpointState => {
-    const { binding } = target;
-    const ip = ips.get(door) ?? "";
-    const lanes = facts.present.get(door)?.lanes ?? [];
-    const lane = lanes.find(({ route }) => route.target.binding.key === binding.key);
-    if (lane === undefined) {
-      const reason = facts.failures.get(door) ?? "it is not listening";
-      return stateOf(binding, { ip, state: "failed", reason });
-    }
-    const warning = overridden.has(binding.host)
-      ? `another line of the hosts file gives "${binding.host}" an address of its own, and that line counts`
-      : (facts.remarks?.get(binding.host) ?? "");
-    const state = stateOf(binding, { ip, state: "listening", warning, meter: lane.meter });
+  const exposed = [...targets].map(({ binding }): EndpointState => {
+    const { ip = "", ip6 = "" } = names.get(binding.host) ?? {};
+    const [first, second] = [placeOf(binding, ip, facts), placeOf(binding, ip6, facts)];
+    if (first.meter === undefined)
+      return stateOf(binding, { ip, ip6, state: "failed", reason: first.reason });
+    const warning = warningOf(binding, facts) || second.reason;
+    const { meter } = first;
+    const state = stateOf(binding, { ip, ip6, state: "listening", warning, meter });
     const aliases = known.get(binding.host);
     return aliases === undefined ? state : { ...state, aliases };
   });
-  return [...exposed, ...unserved.map(unservedState)].sort((a, b) =>
-    a.url < b.url ? -1 : a.url > b.url ? 1 : 0,
-  );
+  const wild = facts.wildcards.map(({ wildcard }) => wildcardState(wildcard));
+  const all = [...exposed, ...wild, ...unserved.map(unservedState)];
+  const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  return all.sort((a, b) => order(a.url, b.url) || order(a.host, b.host));
+}
+
+interface Place {
+  /** Undefined if the binding does not listen there. */
+  readonly meter: Meter | undefined;
+  /** Why it does not; empty if it does, or if there is no such address. */
+  readonly reason: string;
+}
+
+function placeOf(
+  binding: Binding,
+  ip: AnyIp | "",
+  { present, failures }: Pick<EndpointFacts, "present" | "failures">,
+): Place {
+  if (ip === "") return { meter: undefined, reason: "" };
+  const id = doorId(ip, binding.port);
+  const lanes = present.get(id)?.lanes ?? [];
+  const lane = lanes.find(({ route }) => route.target.binding.key === binding.key);
+  return lane === undefined
+    ? { meter: undefined, reason: failures.get(id) ?? "it is not listening" }
+    : { meter: lane.meter, reason: "" };
+}
+
+function warningOf({ host }: Binding, { overridden, remarks }: EndpointFacts): string {
+  return overridden.includes(host)
+    ? `another line of the hosts file gives "${host}" an address of its own, and that line counts`
+    : (remarks?.get(host) ?? "");
 }
 
 /** The served aliases of each host. */
@@ -73,6 +98,52 @@ export function drainingStates(draining: Iterable<Lane>): EndpointState[] {
   );
 }
 
+/**
+ * Pure: the states of names below wildcards that have been asked for since the
+ * last pass: their doors are not among the `known` states.
+ */
+export function freshStates(
+  present: EndpointFacts["present"],
+  known: readonly EndpointState[],
+): EndpointState[] {
+  const there = new Set(known.map(({ host, port }) => `${host}:${port}`));
+  const fresh = new Map<string, EndpointState>();
+  for (const { lanes } of present.values()) {
+    for (const { doorway, route, meter } of lanes) {
+      const { binding } = route.target;
+      if (binding.wildcard === undefined || there.has(binding.key)) continue;
+      const at = placeFields(doorway.door.at.ip);
+      const before = fresh.get(binding.key);
+      fresh.set(
+        binding.key,
+        before === undefined
+          ? stateOf(binding, { ...at, state: "listening", meter })
+          : { ...before, ...(at.ip6 === "" ? { ip: at.ip } : { ip6: at.ip6 }) },
+      );
+    }
+  }
+  return [...fresh.values()];
+}
+
+/** An address as one of the two of a state. */
+const placeFields = (ip: AnyIp): { ip: AnyIp | ""; ip6: Ip6 | "" } =>
+  ip.includes(":") ? { ip: "", ip6: ip as Ip6 } : { ip, ip6: "" };
+
+/** The wildcard itself has no address; its names have. */
+const wildcardState = ({ ids, url, proto, port }: Wildcard): EndpointState => ({
+  ids,
+  url,
+  proto,
+  host: "",
+  port,
+  ip: "",
+  ip6: "",
+  state: "wildcard",
+  reason: "",
+  warning: "",
+  meter: createMeter(),
+});
+
 function unservedState(one: Unserved): EndpointState {
   const { reason } = one;
   if (one.kind === "homeless") return stateOf(one.binding, { ip: "", state: "failed", reason });
@@ -85,6 +156,7 @@ function unservedState(one: Unserved): EndpointState {
     host: "",
     port: 0,
     ip: "",
+    ip6: "",
     state: "unsupported",
     reason,
     warning: "",
@@ -95,13 +167,14 @@ function unservedState(one: Unserved): EndpointState {
 function stateOf(
   { ids, url, proto, host, port }: Pick<EndpointState, "ids" | "url" | "proto" | "host" | "port">,
   rest: {
-    ip: Ip | "";
+    ip: AnyIp | "";
+    ip6?: Ip6 | "";
     state: EndpointState["state"];
     reason?: string;
     warning?: string;
     meter?: Meter;
   },
 ): EndpointState {
-  const { ip, state, reason = "", warning = "", meter = createMeter() } = rest;
-  return { ids, url, proto, host, port, ip, state, reason, warning, meter };
+  const { ip, ip6 = "", state, reason = "", warning = "", meter = createMeter() } = rest;
+  return { ids, url, proto, host, port, ip, ip6, state, reason, warning, meter };
 }

@@ -16,7 +16,10 @@ export type Job =
   | "verification"
   /** Discard ready connections and TLS sessions: they have the old settings. */
   | "ingress"
-  | "range"
+  /** The interface and the subnet of the addresses. */
+  | "ground"
+  /** The DNS server, and what this machine asks of it. */
+  | "dns"
   /** Ask for a pass. */
   | "poll";
 
@@ -39,12 +42,18 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "forward.pool.min": ["ingress"],
   "forward.pool.max": ["ingress"],
   "forward.pool.idle_timeout": ["ingress"],
-  "net.subnet": ["range", "poll"],
+  "net.subnet": ["ground", "poll"],
+  "net.subnet6": ["ground", "poll"],
+  "net.interface_name": ["ground", "poll"],
   "names.allow": ["poll"],
   "names.deny": ["poll"],
   "names.only": ["poll"],
   "names.alias": ["poll"],
   "names.pin": ["poll"],
+  "names.expand": ["poll"],
+  "dns.enabled": ["dns", "poll"],
+  "dns.listen": ["dns"],
+  "dns.manage_resolv_conf": ["dns"],
 };
 
 /**

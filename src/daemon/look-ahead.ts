@@ -7,13 +7,22 @@ import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/ident
 import type { Loaded } from "../config/load.ts";
 import type { Assignment } from "../exposure/allocate.ts";
 import type { AccountEndpoints } from "../exposure/expose.ts";
-import { addressRange } from "../exposure/range.ts";
+import {
+  type GroundDecision,
+  groundWish,
+  type NetworkFacts,
+  networkFacts,
+} from "../exposure/ground.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { readAssignment } from "../machine/assignment-file.ts";
 import { inspectHostsFile } from "../machine/hosts/file.ts";
+import { groundAhead } from "../machine/link/ground-ahead.ts";
 import { policyNow } from "../machine/own-names.ts";
+import { resolverFacts } from "../machine/resolver/facts.ts";
+import { wayFor } from "../machine/resolver/way.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
+import type { Hostname } from "../model/hostname.ts";
 import { silentLog } from "../model/log.ts";
 import { createNames } from "../names/names.ts";
 import { askServers } from "../names/question.ts";
@@ -23,6 +32,7 @@ import { userAgent } from "../version.ts";
 import { namePolicy, resolvConfNow, rulesNow, subjectsOf } from "./name-policy.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
+import { namesBelow } from "./serving.ts";
 
 /** The effect of a pass on the identity, which is before any endpoint. */
 export interface IdentityPreview {
@@ -44,18 +54,28 @@ export interface LookAhead {
    * machine.
    */
   readonly changes: Preview | undefined;
+  /** How this machine's resolver would be told about zones, in words. */
+  readonly resolver: string;
+  /** Where the addresses will come from; undefined as for `changes`. */
+  readonly network: (NetworkFacts & Pick<GroundDecision, "remarks">) | undefined;
+}
+
+/** What a running daemon serves. */
+export interface Served {
+  readonly listening: readonly Listening[];
+  readonly zones: readonly string[];
 }
 
 /**
  * Finds the changes of the next pass: reads files and calls ngrok's API, and
- * changes nothing. `listening` has the listeners of a running daemon. Rejects
+ * changes nothing. `served` is of a running daemon. Rejects
  * with NgrokdError `config` without an API key, and with the errors of the
  * files and the API.
  */
 export async function lookAhead(
   net: Net,
   loaded: Loaded,
-  listening: readonly Listening[],
+  { listening, zones }: Served,
   signal?: AbortSignal,
 ): Promise<LookAhead> {
   const { config } = loaded;
@@ -63,7 +83,12 @@ export async function lookAhead(
   const identity = identityPreview(found, new Date());
   const key = parseApiKey(config.api.key);
   if (found.kind !== "identity")
-    return { identity: key.ok ? identity : withoutKey(identity), changes: undefined };
+    return {
+      identity: key.ok ? identity : withoutKey(identity),
+      changes: undefined,
+      resolver: "",
+      network: undefined,
+    };
   if (!key.ok)
     throw new NgrokdError("config", "Cannot ask ngrok without an API key", {
       hint: "run `ngrokd set-api-key`",
@@ -81,19 +106,29 @@ export async function lookAhead(
     inspectHostsFile(loaded.hostsPath, new Map()),
   ]);
   const assignment = saved?.ok === true ? saved.value.assignment : new Map();
+  const asked: ReadonlySet<Hostname> = saved?.ok === true ? saved.value.asked : new Set();
+  const below = namesBelow(config, asked);
   const accounts = [{ account: defaultAccount, listed }];
   const ofNames = await namesAhead(loaded, accounts, assignment);
+  const { ground, remarks } = await groundAhead({
+    net,
+    stateFolder: stateFolderOf(config.server),
+    wish: groundWish(config.net),
+    saved: [...assignment.values()].at(-1),
+  });
   const changes = preview({
     account: defaultAccount,
     listed,
     saved: assignment,
-    range: addressRange(config.net.subnet).range,
+    below,
+    zones,
+    ground,
     policy: {
       ...(await policyNow({
         hostsPath: loaded.hostsPath,
         own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
         accounts,
-        below: ofNames.aliases.keys(),
+        below: [...below.asked, ...below.expanded, ...ofNames.aliases.keys()],
         assignment,
         reservedPorts: config.forward.reserved_ports,
       })),
@@ -102,7 +137,9 @@ export async function lookAhead(
     listening,
     hosts: hosts.before,
   });
-  return { identity, changes };
+  const facts = await resolverFacts(config.net.interface_name, config.dns.manage_resolv_conf);
+  const { text } = wayFor(facts, config.dns.listen.replace(/:\d+$/, ""));
+  return { identity, changes, network: { ...networkFacts(ground), remarks }, resolver: text };
 }
 
 /** The same decision about names as the daemon's; the file is only read. */

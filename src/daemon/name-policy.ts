@@ -7,7 +7,8 @@ import { judgeName, type NameRules, type Subject } from "../exposure/verdict.ts"
 import { bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import { parseHostPort } from "../model/host-port.ts";
-import { type ResolvConf, readResolvConf } from "../model/resolv-conf.ts";
+import { readResolvConf } from "../model/resolv-conf.ts";
+import type { LookUpDeps } from "../names/look-up.ts";
 import type { Names } from "../names/names.ts";
 
 /** Pure: the user's word about names now. */
@@ -51,19 +52,23 @@ function subjectsIn(listed: readonly ApiEndpoint[]): readonly Subject[] {
  * How this machine looks names up now, apart from the daemon's own name server:
  * that one would confirm its own names.
  */
-export function resolvConfNow({ dns }: Config): ResolvConf {
-  const { servers, search } = readResolvConf(resolvConf());
+export function resolvConfNow({ dns }: Config): LookUpDeps["conf"] {
+  const { servers, search } = readResolvConf(textOf("/etc/resolv.conf"));
   const own = parseHostPort(dns.listen, 53);
   const isOwn = (server: string): boolean =>
     dns.enabled && own.ok && own.value.port === 53 && own.value.host === server;
   const others = servers.length === 0 ? getServers() : servers;
-  return { servers: others.filter((server) => !isOwn(server)), search };
+  // systemd-resolved also answers from the hosts file.
+  const uplinks = servers.includes("127.0.0.53")
+    ? readResolvConf(textOf("/run/systemd/resolve/resolv.conf")).servers
+    : [];
+  return { servers: others.filter((server) => !isOwn(server)), search, uplinks };
 }
 
-function resolvConf(): string {
+function textOf(path: string): string {
   try {
-    return readFileSync("/etc/resolv.conf", "latin1");
+    return readFileSync(path, "latin1");
   } catch {
-    return ""; // The runtime knows the servers of systems without this file.
+    return ""; // The runtime knows the servers of systems without resolv.conf.
   }
 }

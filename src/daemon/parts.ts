@@ -6,12 +6,21 @@ import type { Inspection, Loaded } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
+import { groundHas } from "../exposure/ground.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
+import { createLink, type Link } from "../machine/link/link.ts";
+import { nameServers } from "../machine/link/name-servers.ts";
+import { openLinks } from "../machine/link/open-links.ts";
+import { ownPrefix } from "../machine/link/own-prefix.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
-import { hostPortText } from "../model/host-port.ts";
+import { createOwnAddresses } from "../machine/own-addresses.ts";
+import { createCanary } from "../machine/resolver/canary.ts";
+import { createResolver } from "../machine/resolver/resolver.ts";
+import { hostPortText, parseHostPort } from "../model/host-port.ts";
+import type { Ip } from "../model/ip.ts";
 import { moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
-import { createNames, type Names } from "../names/names.ts";
+import { createNames, type Names, type NamesDeps } from "../names/names.ts";
 import { askServers } from "../names/question.ts";
 import { memoryLimit } from "../net/memory.ts";
 import type { Net } from "../net/types.ts";
@@ -19,8 +28,9 @@ import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
 import { type Board, createBoard, firstState } from "./board.ts";
 import { resolvConfNow } from "./name-policy.ts";
+import { createNaming, type Naming } from "./naming.ts";
 import { ingressSettings, relayLimits } from "./relay-settings.ts";
-import { createServing } from "./serving.ts";
+import { createServing, type Serving } from "./serving.ts";
 import { createSettings, type Settings } from "./settings.ts";
 import { createWayOut, type WayOut } from "./way-out.ts";
 
@@ -48,6 +58,8 @@ export interface Parts {
   readonly relay: Relay;
   readonly machine: Machine;
   readonly names: Names;
+  readonly naming: Naming;
+  readonly link: Link;
   readonly account: Account;
 }
 
@@ -68,8 +80,18 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const trust = await createTrustKeeper({ loaded: current, stateFolder, log });
   const limits = relayLimits(config);
   const accounts = [defaultAccount];
-  const { room } = net.descriptors;
-  const relay = createRelay({ net, log, accounts, limits, room, memory: memoryLimit() });
+  const hasAddress = createOwnAddresses();
+  const isOwn = (address: string): boolean =>
+    hasAddress(address) || groundHas(link.ground, address);
+  const relay = createRelay({
+    net,
+    log,
+    accounts,
+    limits,
+    room: net.descriptors.room,
+    memory: memoryLimit(),
+    isOwn,
+  });
   const machine = createMachine({
     hostsPath,
     stateFolder,
@@ -77,15 +99,36 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     owners: { isAlive: (path) => isAlive(net, path) },
     log,
   });
-  const names = createNames({
-    stateFolder,
-    assignment: () => machine.assignment,
-    ask: askServers,
-    conf: () => resolvConfNow(current().config),
+  const link = createLink({
+    system: () => openLinks({ net, stateFolder, log }),
+    prefix: ownPrefix,
+    servers: () => foreignServers(current()),
+    saved: () => [...machine.assignment.values()].at(-1),
     log,
-    changed: () => account.kick(),
   });
-  const serve = createServing({ accounts, loaded: current, relay, machine, names, log });
+  const naming: Naming = namingOf(options, {
+    loaded: current,
+    stateFolder,
+    isOwn,
+    link,
+    machine,
+    fresh: (host) => serving.open(host),
+  });
+  const changed = (): void => account.kick();
+  const names = namesOf({ loaded: current, stateFolder, machine, changed, log });
+  const fileLimit = (): number => net.descriptors.limit;
+  const deps = {
+    accounts,
+    loaded: current,
+    relay,
+    machine,
+    link,
+    names: naming,
+    meanings: names,
+    fileLimit,
+    log,
+  };
+  const serving = createServing(deps);
   const account: Account = createAccount({
     name: defaultAccount,
     stateFolder,
@@ -94,11 +137,59 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     log,
     keepSecret,
     serving: () => servedBindings(relay),
-    serve: (listed) => serve(defaultAccount, listed),
+    serve: (listed) => serving.serve(defaultAccount, listed),
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return { options, settings, board, way, trust, relay, machine, names, account };
+  return { options, settings, board, way, trust, relay, machine, names, naming, link, account };
+}
+
+function namesOf(
+  parts: Pick<NamesDeps, "stateFolder" | "changed" | "log"> & {
+    loaded: () => Loaded;
+    machine: Machine;
+  },
+): Names {
+  const { loaded, machine, ...deps } = parts;
+  return createNames({
+    ...deps,
+    assignment: () => machine.assignment,
+    ask: askServers,
+    conf: () => resolvConfNow(loaded().config),
+  });
+}
+
+function namingOf(
+  { net, log }: DaemonOptions,
+  parts: {
+    loaded: () => Loaded;
+    stateFolder: string;
+    isOwn: (address: string) => boolean;
+    link: Link;
+    machine: Machine;
+    fresh: Serving["open"];
+  },
+): Naming {
+  const { loaded, stateFolder, isOwn, link, machine, fresh } = parts;
+  const resolver = createResolver({
+    stateFolder,
+    settings() {
+      const { net, dns } = loaded().config;
+      return { link: net.interface_name, mayEdit: dns.manage_resolv_conf };
+    },
+    log,
+  });
+  return createNaming({
+    net,
+    config: () => loaded().config,
+    ground: () => link.ground,
+    resolver,
+    canary: createCanary(resolver),
+    isOwn,
+    fresh,
+    touch: (name) => machine.asked.touch(name),
+    log,
+  });
 }
 
 /**
@@ -123,4 +214,10 @@ function servedBindings({ present }: Relay): string[] {
     routes.map(({ target }) => target.binding),
   );
   return [...new Set(bindings.map(({ key, wildcard = key }) => wildcard))];
+}
+
+/** Our own DNS server may be on our own interface. */
+function foreignServers({ config }: Loaded): Ip[] {
+  const own = parseHostPort(config.dns.listen, 53);
+  return nameServers().filter((ip) => !own.ok || ip !== own.value.host);
 }

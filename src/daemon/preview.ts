@@ -1,12 +1,13 @@
 import type { Assignment } from "../exposure/allocate.ts";
-import { expose, type Policy } from "../exposure/expose.ts";
-import { type Doorway, doorId, type Exposure } from "../exposure/exposure.ts";
+import { expose, type NamesBelow, type Policy } from "../exposure/expose.ts";
+import { type Doorway, doorId, type Exposure, type NameRecord } from "../exposure/exposure.ts";
+import type { Ground } from "../exposure/ground.ts";
 import { plan } from "../exposure/plan.ts";
 import { editHosts } from "../machine/hosts/text.ts";
-import { type Binding, bindingsOf } from "../model/binding.ts";
+import { type Binding, bindingBelow, bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
-import type { Hostname } from "../model/hostname.ts";
-import { type Ip, parseIp, type Subnet } from "../model/ip.ts";
+import { type Hostname, parseHostname } from "../model/hostname.ts";
+import { type Ip, parseIp, parseIp6 } from "../model/ip.ts";
 
 export interface PreviewFacts {
   readonly account: string;
@@ -14,8 +15,11 @@ export interface PreviewFacts {
   readonly listed: readonly ApiEndpoint[];
   /** The saved addresses. */
   readonly saved: Assignment;
-  readonly range: Subnet;
+  readonly ground: Ground;
   readonly policy: Policy;
+  readonly below?: NamesBelow;
+  /** The zones for which the resolver asks the daemon now. */
+  readonly zones?: readonly string[];
   /** The present listeners; empty if no daemon runs. */
   readonly listening: readonly Listening[];
   /** The hosts file, as editHosts takes it. */
@@ -51,6 +55,8 @@ export interface Preview {
     readonly remove: readonly string[];
     readonly refused: string;
   };
+  /** Zones for which the machine's resolver would ask the daemon, or not. */
+  readonly zones: { readonly add: readonly string[]; readonly remove: readonly string[] };
   /** Endpoints that would not be served. */
   readonly unserved: readonly { readonly url: string; readonly reason: string }[];
   /** How many endpoints would be served. */
@@ -65,33 +71,42 @@ export interface Preview {
  * which only a pass can find out.
  */
 export function preview(facts: PreviewFacts): Preview {
-  const { account, listed, saved, policy, range, listening, hosts } = facts;
+  const { account, listed, saved, policy, ground, below, listening, hosts, zones = [] } = facts;
   const { exposure, unserved } = expose({
     accounts: [{ account, listed }],
     assignment: saved,
     policy,
-    machine: { range, taken: new Set() },
+    machine: { ground, taken: new Set() },
+    ...(below !== undefined && { below }),
   });
   const present = new Map(listening.map((one) => [presentId(one), one]));
   const doorways = new Map(
     listening.flatMap((one) => doorwaysAt(one, account).map((it) => [it.door.id, it])),
   );
   const { open, reopen, close } = plan(exposure, doorways);
-  const entries = new Map(exposure.names.map(({ host, ip }) => [host, ip]));
+  const entries = entriesOf(exposure.names);
+  const asked = entriesOf(exposure.asked);
   return {
-    names: nameChanges(withoutAliases(entries, policy), saved, listening),
+    names: nameChanges(withoutAliases(new Map([...entries, ...asked]), policy), saved, listening),
     raise: [...open, ...reopen].flatMap(listeningOf),
     retire: close.flatMap((id) => present.get(id) ?? []),
-    hosts: hostsChanges(hosts, entries, saved),
+    hosts: hostsChanges(hosts, exposure.names, saved),
+    zones: {
+      add: exposure.zones.filter((zone) => !zones.includes(zone)),
+      remove: zones.filter((zone) => !(exposure.zones as readonly string[]).includes(zone)),
+    },
     unserved: unserved.map((one) =>
       one.kind === "homeless"
         ? { url: one.binding.url, reason: one.reason }
         : { url: one.url, reason: one.reason },
     ),
-    served: exposure.doors.length,
+    served: new Set(exposure.routes.map(({ target }) => target)).size,
     exposure,
   };
 }
+
+const entriesOf = (records: readonly NameRecord[]): Map<Hostname, Ip> =>
+  new Map(records.map(({ host, ip }) => [host, ip]));
 
 /** An alias has no address of its own that could change. */
 const withoutAliases = (
@@ -100,15 +115,18 @@ const withoutAliases = (
 ): ReadonlyMap<Hostname, Ip> =>
   new Map([...entries].filter(([host]) => aliases?.has(host) !== true));
 
-const presentId = ({ ip, port }: Listening): string => `${ip}:${port}`;
+const presentId = ({ ip, port }: Listening): string =>
+  ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
 
 /** The door of a listening endpoint, made from the daemon's list. */
-function doorwaysAt({ url, ip: text, port }: Listening, account: string): Doorway[] {
-  const ip = parseIp(text);
-  if (!ip.ok) return [];
+function doorwaysAt({ url, host: name, ip: text, port }: Listening, account: string): Doorway[] {
+  const ip = text.includes(":") ? parseIp6(text) : parseIp(text);
+  const host = parseHostname(name);
+  if (!ip.ok || !host.ok) return [];
   const id = doorId(ip.value, port);
-  const { bindings } = bindingsOf([{ id: "", url, proto: "" }]);
-  const routes = bindings.map((binding: Binding) => ({
+  const { bindings, wildcards } = bindingsOf([{ id: "", url, proto: "" }]);
+  const below = wildcards.map((wildcard) => bindingBelow(wildcard, host.value));
+  const routes = [...bindings, ...below].map((binding: Binding) => ({
     door: id,
     match: { kind: "any" } as const,
     target: { account, binding },
@@ -137,16 +155,19 @@ function nameChanges(
   }
   const wanted: ReadonlyMap<string, Ip> = entries;
   for (const { host, ip } of listening)
-    if (!wanted.has(host)) changes.set(host, { host, change: "gone", from: ip, to: "" });
+    if (!wanted.has(host) && !changes.has(host))
+      changes.set(host, { host, change: "gone", from: ip, to: "" });
   return [...changes.values()].sort((a, b) => (a.host < b.host ? -1 : 1));
 }
 
 function hostsChanges(
   text: string,
-  entries: ReadonlyMap<Hostname, Ip>,
+  names: readonly NameRecord[],
   saved: Assignment,
 ): Preview["hosts"] {
-  const edit = editHosts(text, entries, undefined, saved);
+  const entries = new Map(names.map(({ host, ip }) => [host, ip]));
+  const six = new Map(names.flatMap(({ host, ip6 }) => (ip6 === undefined ? [] : [[host, ip6]])));
+  const edit = editHosts(text, entries, undefined, saved, six);
   if (edit.kind === "refused") return { add: [], remove: [], refused: edit.reason };
   if (edit.kind === "same") return { add: [], remove: [], refused: "" };
   return { add: linesBeyond(edit.text, text), remove: linesBeyond(text, edit.text), refused: "" };

@@ -3,13 +3,21 @@ import {
   type AccountEndpoints,
   type ExposureResult,
   expose,
+  type NamesBelow,
   type Policy,
 } from "../exposure/expose.ts";
-import type { DoorId, Doorway, Exposure, NameRecord } from "../exposure/exposure.ts";
+import {
+  addressesOf,
+  type DoorId,
+  type Doorway,
+  type Exposure,
+  type NameRecord,
+} from "../exposure/exposure.ts";
 import { plan } from "../exposure/plan.ts";
+import type { Link } from "../machine/link/link.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { Ip, Subnet } from "../model/ip.ts";
+import type { AnyIp, Ip } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
 import type { Reconciled } from "../model/pass.ts";
 import type { LiveDoor } from "../relay/doors.ts";
@@ -24,12 +32,19 @@ export interface World {
     readonly assignment: Assignment;
     saveAssignment(assignment: Assignment): Promise<void>;
     /** Returns the names to which the user's own lines give another address. */
-    apply(exposure: Pick<Exposure, "addresses" | "names">): Promise<readonly Hostname[]>;
+    apply(shown: Shown): Promise<readonly Hostname[]>;
   };
+  readonly below?: NamesBelow;
+  /** Is told what was decided, before anything of it is done. */
+  readonly decided?: (result: ExposureResult) => void;
   readonly policy: Policy;
-  readonly range: Subnet;
+  /** Where the addresses come from. */
+  readonly link: Pick<Link, "ground" | "carry">;
   readonly log: Log;
 }
+
+/** The names that answer, and the zones below which others may be asked. */
+export type Shown = Pick<Exposure, "addresses" | "names" | "asked" | "zones">;
 
 /**
  * Makes this machine serve these endpoints and no others. The order keeps
@@ -53,8 +68,10 @@ export async function reconcile(
   };
 
   const decided = await exposeOnFreeAddresses(accounts, world);
-  const { exposure, assignment, unserved, remarks } = decided;
+  const { exposure, assignment, unserved, wildcards, remarks } = decided;
+  world.decided?.(decided);
   await attempt(() => machine.saveAssignment(assignment), undefined);
+  await attempt(() => world.link.carry(exposure.addresses), undefined);
   const { open, reroute, close, reopen } = plan(exposure, relay.present);
   const failures = new Map(await openDoors({ open, reroute }, world));
   const advertise = (without: readonly DoorId[]): Promise<readonly Hostname[]> =>
@@ -65,15 +82,10 @@ export async function reconcile(
     for (const [id, reason] of await openDoors({ open: reopen }, world)) failures.set(id, reason);
     overridden = await advertise([]);
   }
-  const facts = {
-    exposure,
-    unserved,
-    remarks,
-    aliases: world.policy.aliases,
-    present: relay.present,
-    failures,
-    overridden,
-  };
+  const { present } = relay;
+  const { aliases } = world.policy;
+  const listed = { exposure, unserved, wildcards, remarks, aliases };
+  const facts = { ...listed, present, failures, overridden };
   return { endpoints: endpointStates(facts), problems };
 }
 
@@ -86,20 +98,25 @@ const probes = 64;
 /** An exposure in which each new name has an address with free ports. */
 async function exposeOnFreeAddresses(
   accounts: readonly AccountEndpoints[],
-  { relay, machine, policy, range }: World,
+  { relay, machine, policy, link, below }: World,
 ): Promise<ExposureResult> {
   const taken = new Set<Ip>();
   const saved = machine.assignment;
   const exposeWith = (assignment: Assignment): ExposureResult =>
-    expose({ accounts, assignment, policy, machine: { range, taken } });
+    expose({
+      accounts,
+      assignment,
+      policy,
+      machine: { ground: link.ground, taken },
+      ...(below !== undefined && { below }),
+    });
   let result = exposeWith(saved);
-  // Addresses are compared, since the allocation may replace a saved one. A
-  // pinned address has no other, and an alias has that of its host.
+  const named = (): readonly NameRecord[] => [...result.exposure.names, ...result.exposure.asked];
+  // A pinned address has no other, and an alias has that of its host.
   const isFixed = (host: Hostname): boolean =>
     policy.pins?.has(host) === true || policy.aliases?.has(host) === true;
-  let unproven = result.exposure.names.filter(
-    ({ host, ip }) => saved.get(host) !== ip && !isFixed(host),
-  );
+  // Addresses are compared, since the allocation may replace a saved one.
+  let unproven = named().filter(({ host, ip }) => saved.get(host) !== ip && !isFixed(host));
   for (let attempt = 0; attempt < probes && unproven.length > 0; attempt += 1) {
     const found = await relay.probe(placesOf(unproven, result.exposure, relay.present));
     if (found.size === 0) break;
@@ -107,7 +124,7 @@ async function exposeOnFreeAddresses(
     const again = new Set(unproven.filter(({ ip }) => found.has(ip)).map(({ host }) => host));
     // A name whose address is free keeps the address, as if it had been saved.
     result = exposeWith(new Map([...result.assignment].filter(([, ip]) => !found.has(ip))));
-    unproven = result.exposure.names.filter(({ host }) => again.has(host));
+    unproven = named().filter(({ host }) => again.has(host));
   }
   return result;
 }
@@ -120,9 +137,12 @@ function placesOf(
   names: readonly NameRecord[],
   { doors }: Exposure,
   present: ReadonlyMap<DoorId, unknown>,
-): Doorway["door"]["at"][] {
-  const ips = new Set(names.map(({ ip }) => ip));
-  return doors.filter(({ id, at }) => ips.has(at.ip) && !present.has(id)).map(({ at }) => at);
+): { ip: Ip; port: number }[] {
+  const ips = new Map<AnyIp, Ip>(names.map(({ ip }) => [ip, ip]));
+  return doors.flatMap(({ id, at }) => {
+    const ip = present.has(id) ? undefined : ips.get(at.ip);
+    return ip === undefined ? [] : [{ ip, port: at.port }];
+  });
 }
 
 async function openDoors(
@@ -137,17 +157,28 @@ async function openDoors(
   return failures;
 }
 
-/** The names that listen on at least one port, and their addresses. */
+/**
+ * The names that listen on at least one port, and their addresses. An IPv6
+ * address without a listener is left out.
+ */
 function answering(
-  { routes, names }: Exposure,
+  { routes, names, asked, zones }: Exposure,
   present: ReadonlyMap<DoorId, LiveDoor>,
   without: readonly DoorId[],
-): Pick<Exposure, "addresses" | "names"> {
+): Shown {
   const closing = new Set(without);
-  const open = new Set(
-    routes.flatMap(({ door }) => (closing.has(door) ? [] : (present.get(door)?.door.at.ip ?? []))),
-  );
-  // By address, since an alias has that of its host.
-  const served = names.filter(({ ip }) => open.has(ip));
-  return { names: served, addresses: served.map(({ ip }) => ip) };
+  const open = new Set<AnyIp>();
+  for (const { door } of routes) {
+    const ip = closing.has(door) ? undefined : present.get(door)?.door.at.ip;
+    if (ip !== undefined) open.add(ip);
+  }
+  const answering = (records: readonly NameRecord[]): NameRecord[] =>
+    records
+      .filter(({ ip }) => open.has(ip))
+      .map(({ host, ip, ip6 }) =>
+        ip6 === undefined || !open.has(ip6) ? { host, ip } : { host, ip, ip6 },
+      );
+  const served = { names: answering(names), asked: answering(asked) };
+  const addresses = [...served.names, ...served.asked].flatMap(addressesOf);
+  return { ...served, addresses, zones };
 }

@@ -1,17 +1,21 @@
 import type { Loaded } from "../config/load.ts";
-import type { AccountEndpoints } from "../exposure/expose.ts";
-import { addressRange } from "../exposure/range.ts";
+import type { Config } from "../config/schema.ts";
+import { type AccountEndpoints, expandedNames, type NamesBelow } from "../exposure/expose.ts";
+import { groundText } from "../exposure/ground.ts";
+import type { Link } from "../machine/link/link.ts";
 import type { Machine } from "../machine/machine.ts";
 import { namesInUse, type OwnHosts, policyNow } from "../machine/own-names.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
+import type { Hostname } from "../model/hostname.ts";
 import type { Log } from "../model/log.ts";
 import type { Reconciled } from "../model/pass.ts";
 import { createSerial } from "../model/serial.ts";
 import type { Names } from "../names/names.ts";
 import type { Relay } from "../relay/relay.ts";
+import { createFreshNames, type FreshNames } from "./fresh-names.ts";
 import { namePolicy, rulesNow, subjectsOf } from "./name-policy.ts";
 import { ownHosts } from "./own-hosts.ts";
-import { reconcile } from "./reconcile.ts";
+import { reconcile, type Shown } from "./reconcile.ts";
 import { createSteady } from "./steady.ts";
 
 export interface ServingDeps {
@@ -20,75 +24,81 @@ export interface ServingDeps {
   readonly loaded: () => Loaded;
   readonly relay: Relay;
   readonly machine: Machine;
-  readonly names: Pick<Names, "look" | "standing" | "paused" | "changes">;
+  /** Is told the names that answer from now on. */
+  readonly names: { show(shown: Shown): void; forget(host: Hostname): void };
+  /** What names mean without ngrokd, and which are paused. */
+  readonly meanings: Pick<Names, "look" | "standing" | "paused" | "changes">;
+  /** How many files this process may have open. */
+  readonly fileLimit: () => number;
+  readonly link: Pick<Link, "ground" | "carry">;
   readonly log: Log;
 }
 
-/**
- * Takes the latest list of an account, and serves the lists of all accounts.
- */
-export type Serve = (account: string, listed: readonly ApiEndpoint[]) => Promise<Reconciled>;
-
-/** An account without a list yet serves nothing. Lists are served in turn. */
-export function createServing(deps: ServingDeps): Serve {
-  const { accounts, relay, machine, names, loaded } = deps;
-  const lists = new Map<string, readonly ApiEndpoint[]>();
-  const inTurn = createSerial();
-  const own = () => accounts.map((account) => ownHosts(loaded(), relay.ingress(account)));
-  const decision = createDecision(() => names.changes);
-  const steadily = createSteady(async () =>
-    JSON.stringify([
-      await machine.stamp(),
-      namesInUse(own()),
-      loaded().config.net.subnet,
-      loaded().config.forward.reserved_ports,
-      loaded().config.names,
-      decision.isPresent(),
-      relay.present.size,
-    ]),
-  );
-  const serveAll = (all: readonly AccountEndpoints[]): Promise<Reconciled> =>
-    steadily(
-      all.map((one) => one.listed),
-      () => {
-        decision.take();
-        return reconcileNow(all, deps, own());
-      },
-    );
-
-  return (account, listed) =>
-    inTurn(async () => {
-      lists.set(account, listed);
-      const all = accounts.map((name): AccountEndpoints => {
-        return { account: name, listed: lists.get(name) ?? none };
-      });
-      const look = (withinMs: number): Promise<boolean> =>
-        names.look(subjectsOf(all), rulesNow(loaded().config, names), withinMs);
-      // Names that are known do not wait for those that are looked up.
-      if (!(await look(promptMs))) {
-        await serveAll(all);
-        await look(patienceMs);
-      }
-      return await serveAll(all);
-    });
+export interface Serving {
+  /** Takes the latest list of an account, and serves the lists of all. */
+  serve(account: string, listed: readonly ApiEndpoint[]): Promise<Reconciled>;
+  /** See {@link FreshNames.open}. */
+  open(host: Hostname): ReturnType<FreshNames["open"]>;
 }
 
 /**
- * Whether names are as they were when a reconcile began. An answer that comes
- * in the middle of it must lead to another one.
+ * The most names below wildcards, and the share of open files for their
+ * listeners. A program may ask for names without end.
  */
-function createDecision(changes: () => number): { take(): void; isPresent(): true | number } {
-  let taken = -1;
-  let doubts = 0;
+const mostNames = { atAll: 4096, shareOfFiles: 0.1 };
+
+/** An account without a list yet serves nothing. Lists are served in turn. */
+export function createServing(deps: ServingDeps): Serving {
+  const { accounts, relay, machine, link, names, meanings, loaded, fileLimit, log } = deps;
+  const lists = new Map<string, readonly ApiEndpoint[]>();
+  const inTurn = createSerial();
+  const own = () => accounts.map((account) => ownHosts(loaded(), relay.ingress(account)));
+  const fresh = createFreshNames({
+    relay,
+    machine,
+    most: () => Math.min(mostNames.atAll, Math.floor(fileLimit() * mostNames.shareOfFiles)),
+    forget: names.forget,
+    carry: link.carry,
+    log,
+  });
+  const steadily = createSteady({
+    inputs() {
+      const { forward, dns, names } = loaded().config;
+      return JSON.stringify([
+        namesInUse(own()),
+        groundText(link.ground),
+        forward.reserved_ports,
+        dns.enabled,
+        names,
+        meanings.changes,
+        machine.asked.changes,
+      ]);
+    },
+    outcome: async () => `${await machine.stamp()} ${relay.present.size}`,
+  });
+
   return {
-    take() {
-      taken = changes();
-    },
-    isPresent() {
-      if (taken === changes()) return true;
-      doubts += 1;
-      return doubts;
-    },
+    open: (host) => inTurn(() => fresh.open(host)),
+    serve: (account, listed) =>
+      inTurn(async () => {
+        lists.set(account, listed);
+        const all = accounts.map((name): AccountEndpoints => {
+          return { account: name, listed: lists.get(name) ?? none };
+        });
+        const serveAll = (): Promise<Reconciled> =>
+          steadily(
+            all.map((one) => one.listed),
+            () => reconcileNow(all, deps, { own: own(), fresh }),
+          );
+        const look = (withinMs: number): Promise<boolean> =>
+          meanings.look(subjectsOf(all), rulesNow(loaded().config, meanings), withinMs);
+        // Names that are known do not wait for those that are looked up.
+        if (!(await look(promptMs))) {
+          await serveAll();
+          await look(patienceMs);
+        }
+        return await serveAll();
+      }),
   };
 }
 
@@ -98,26 +108,50 @@ const patienceMs = 3500;
 
 async function reconcileNow(
   all: readonly AccountEndpoints[],
-  { relay, machine, names, loaded, log }: ServingDeps,
-  own: readonly OwnHosts[],
+  { relay, machine, link, names, meanings, loaded, log }: ServingDeps,
+  { own, fresh }: { own: readonly OwnHosts[]; fresh: FreshNames },
 ): Promise<Reconciled> {
   const { config, hostsPath } = loaded();
-  const ofNames = namePolicy(config, names);
-  const policy = await policyNow({
+  const below = namesBelow(config, machine.asked.all);
+  const ofNames = namePolicy(config, meanings);
+  const ofMachine = await policyNow({
     hostsPath,
     own,
     accounts: all,
-    below: ofNames.aliases.keys(),
+    below: [...below.asked, ...below.expanded, ...ofNames.aliases.keys()],
     assignment: machine.assignment,
     reservedPorts: config.forward.reserved_ports,
   });
+  const policy = { ...ofMachine, ...ofNames };
+  // A reload may change the ground during the reconcile.
+  const { ground } = link;
   return await reconcile(all, {
     relay,
-    machine,
-    policy: { ...policy, ...ofNames },
-    range: addressRange(config.net.subnet).range,
+    machine: {
+      get assignment() {
+        return machine.assignment;
+      },
+      saveAssignment: machine.saveAssignment,
+      apply(shown) {
+        names.show(shown);
+        return machine.apply(shown);
+      },
+    },
+    below,
+    decided: (result) => fresh.settle(result, { policy, ground }),
+    policy,
+    link: { ground, carry: link.carry },
     log,
   });
+}
+
+/** Pure: the names that wildcards have with this configuration. */
+export function namesBelow({ dns, names }: Config, asked: ReadonlySet<Hostname>): NamesBelow {
+  return {
+    onDemand: dns.enabled,
+    asked: dns.enabled ? asked : new Set(),
+    expanded: expandedNames(names.expand),
+  };
 }
 
 const none: readonly ApiEndpoint[] = [];

@@ -10,7 +10,8 @@ import { type LocalCloud, startLocalCloud } from "../local-cloud/cloud.ts";
 import { type Samples, startSamples } from "../local-cloud/samples.ts";
 import { NgrokdError } from "../model/error.ts";
 import type { Net } from "../net/types.ts";
-import { createLog } from "../observe/daemon-log.ts";
+import { createLog, type DaemonLog } from "../observe/daemon-log.ts";
+import { createLogQueue, lostText } from "../observe/log-queue.ts";
 
 export interface StageOptions {
   readonly net: Net;
@@ -90,11 +91,11 @@ async function setUp(
 
   const source = { file, env: { PATH: path, NGROKD_HOSTS_PATH: hostsPath } };
   const loaded = await loadConfig(source);
-  const log = createLog({
+  const log: DaemonLog = createLog({
     level: debug ? "debug" : "warn",
     format: "text",
     isTerminal: process.stderr.isTTY === true,
-    write: (line) => void process.stderr.write(line),
+    write: createLogQueue(process.stderr, (lines) => log.warn(lostText(lines))),
     secrets: () => [],
   });
   const daemon = await startDaemon({

@@ -2,6 +2,7 @@ import type { Loaded } from "../config/load.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
 import type { Moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
+import type { Status } from "./reply-schemas.ts";
 
 /** Whether the process makes progress, and why not. */
 export interface Liveness {
@@ -12,6 +13,8 @@ export interface Liveness {
 /** Facts for status and metrics that are not in the published state. */
 export interface DaemonFacts {
   readonly runtime: string;
+  /** Where the addresses of the names come from. */
+  readonly network: Status["network"];
   readonly ingress: IngressStats;
   /** The most connections at the same time; Infinity if there is no limit. */
   readonly limit: number;
@@ -22,6 +25,8 @@ export interface DaemonFacts {
    * was near.
    */
   readonly turnedAway: number;
+  /** Undefined without `dns.enabled`. */
+  readonly dns?: DnsFacts | undefined;
   readonly schedule: {
     /** Failed polls since the last one that succeeded. */
     readonly failures: number;
@@ -34,6 +39,17 @@ export interface DaemonFacts {
     | undefined;
 }
 
+/** The names below wildcards, by DNS. */
+export interface DnsFacts {
+  /** `host:port` of the server; empty if it does not run. */
+  readonly listening: string;
+  /** How this machine's resolver is told. */
+  readonly way: string;
+  readonly zones: readonly string[];
+  /** Sentences for the user. */
+  readonly warnings: readonly string[];
+}
+
 /** For the reply to `status`. */
 export interface StatusFacts extends Omit<DaemonFacts, "turnedAway"> {
   readonly loaded: Loaded;
@@ -42,7 +58,7 @@ export interface StatusFacts extends Omit<DaemonFacts, "turnedAway"> {
 
 /** For /metrics. */
 export interface MetricFacts
-  extends Omit<DaemonFacts, "fileLimit" | "schedule" | "renewalTrouble"> {
+  extends Omit<DaemonFacts, "fileLimit" | "network" | "schedule" | "renewalTrouble"> {
   readonly state: State;
   readonly live: Liveness;
 }

@@ -10,7 +10,7 @@ import {
   type State,
 } from "../model/state.ts";
 import { version } from "../version.ts";
-import type { Liveness, StatusFacts } from "./daemon-facts.ts";
+import type { DnsFacts, Liveness, StatusFacts } from "./daemon-facts.ts";
 import type { HealthReport, Latency, ListItem, Status } from "./reply-schemas.ts";
 
 const dayMs = 86_400_000;
@@ -62,11 +62,20 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     },
     config_path: loaded.path,
     hosts_path: loaded.hostsPath,
+    network: facts.network,
     proxy: proxyWays(loaded.config.api.url, state.ingress, loaded.proxy),
+    ...(facts.dns !== undefined && { dns: dnsReply(facts.dns) }),
     insecure_skip_verify: loaded.config.server.insecure_skip_verify,
     warnings: [...state.warnings],
   };
 }
+
+const dnsReply = ({ listening, way, zones, warnings }: DnsFacts): Status["dns"] => ({
+  listening,
+  way,
+  zones: [...zones],
+  trouble: warnings.join("; "),
+});
 
 function pollReply(pass: NonNullable<State["lastPass"]>, now: Moment): Status["last_poll"] {
   return {
@@ -92,6 +101,7 @@ function totals(
   return {
     endpoints: {
       listening: count("listening"),
+      wildcard: count("wildcard"),
       failed: count("failed"),
       unsupported: count("unsupported"),
       refused: count("refused"),
@@ -118,7 +128,7 @@ function totals(
  */
 export function listReply(state: State): ListItem[] {
   return state.endpoints.map(
-    ({ ids, url, proto, host, port, ip, state, reason, warning, aliases, meter }) => ({
+    ({ ids, url, proto, host, port, ip, ip6, state, reason, warning, aliases, meter }) => ({
       id: ids[0] ?? "",
       hostname: host,
       ip,
@@ -131,6 +141,7 @@ export function listReply(state: State): ListItem[] {
       wildcard_suffix: wildcardSuffix(url) ?? "",
       // No two endpoints share a listener here.
       shared_listener_key: "",
+      ip6,
       proto,
       ids: [...ids],
       state,

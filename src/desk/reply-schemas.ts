@@ -5,11 +5,13 @@ import * as z from "zod/mini";
 /*
  * The shapes of the replies on the control socket. The first fields of a status
  * and of a list item are the Go program's and keep their meaning. Our own
- * fields follow.
+ * fields follow. A field that is added later is optional or has a default, so
+ * that a client understands a daemon that is older, as after an upgrade.
  */
 
 const endpointState = z.enum([
   "listening",
+  "wildcard",
   "failed",
   "unsupported",
   "refused",
@@ -38,12 +40,14 @@ const listItemSchema = z.object({
   local_listener: z.boolean(),
   network_port: z.number(),
   listen_interface: z.string(),
-  wildcard: z.boolean(),
+  wildcard: z._default(z.boolean(), false),
   /** The part after the `*.` of a wildcard; empty otherwise. */
-  wildcard_suffix: z.string(),
+  wildcard_suffix: z._default(z.string(), ""),
   /** Of endpoints that share a listener, which none do yet: empty. */
-  shared_listener_key: z.string(),
+  shared_listener_key: z._default(z.string(), ""),
   // Ours from here on.
+  /** The second address, of IPv6; empty if there is none. */
+  ip6: z.string(),
   proto: z.string(),
   ids: z.array(z.string()),
   state: endpointState,
@@ -112,7 +116,7 @@ export const statusSchema = z.object({
     z.object({
       time: z.string(),
       /** The same on the steady clock: right if the wall clock was set. */
-      seconds_ago: z.number(),
+      seconds_ago: z.optional(z.number()),
       ok: z.boolean(),
       took_ms: z.number(),
       reason: z.string(),
@@ -120,15 +124,16 @@ export const statusSchema = z.object({
   ),
   /** RFC 3339; empty during a poll, and if none is scheduled. */
   next_poll: z.string(),
-  next_poll_seconds: z.nullable(z.number()),
+  next_poll_seconds: z.optional(z.nullable(z.number())),
   /** Failed polls since the last one that succeeded. */
   failed_polls: z.number(),
   endpoints: z.object({
     listening: z.number(),
+    wildcard: z.optional(z.number()),
     failed: z.number(),
     unsupported: z.number(),
-    refused: z.number(),
-    paused: z.number(),
+    refused: z.optional(z.number()),
+    paused: z.optional(z.number()),
     draining: z.number(),
   }),
   connections: z.object({
@@ -142,7 +147,7 @@ export const statusSchema = z.object({
   errors_by_kind: countsSchema,
   bytes: bytesSchema,
   /** The process's limit of open files; null if it is unknown. */
-  files: z.object({ limit: z.nullable(z.number()) }),
+  files: z._default(z.object({ limit: z.nullable(z.number()) }), { limit: null }),
   /** The ready connections to the ingress. */
   pool: z.object({
     ready: z.number(),
@@ -154,9 +159,28 @@ export const statusSchema = z.object({
   }),
   config_path: z.string(),
   hosts_path: z.string(),
+  /** Where the addresses of the names come from; empty texts for loopback. */
+  network: z.object({
+    kind: z.enum(["loopback", "virtual"]),
+    interface: z.string(),
+    subnet: z.string(),
+    subnet6: z.string(),
+  }),
   /** The proxies' URLs without passwords; empty for a direct connection. */
   proxy: z.object({ api: z.string(), ingress: z.string() }),
   insecure_skip_verify: z.boolean(),
+  /** The names below wildcards; absent without `dns.enabled`. */
+  dns: z.optional(
+    z.object({
+      /** `host:port` of the DNS server; empty if it does not run. */
+      listening: z.string(),
+      /** How this machine's resolver is told. */
+      way: z.string(),
+      zones: z.array(z.string()),
+      /** Why names are not found; empty if they are. */
+      trouble: z.string(),
+    }),
+  ),
   warnings: z.array(z.string()),
 });
 export type Status = z.infer<typeof statusSchema>;

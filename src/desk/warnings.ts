@@ -8,6 +8,9 @@ export interface WarningSources {
   readonly settings: readonly string[];
   readonly health: string;
   readonly hosts: string | undefined;
+  readonly dns: readonly string[];
+  /** What is not as configured about the addresses. */
+  readonly link: readonly string[];
   readonly identity: readonly string[];
   readonly trust: readonly string[];
   readonly selectors: string;
@@ -28,12 +31,25 @@ export const insecureWarning =
 
 /** Pure: the warnings of `ngrokd status`, each a sentence, in their order. */
 export function warningsOf(sources: WarningSources): string[] {
-  const { insecure, settings, health, hosts = "", identity, trust, selectors, state } = sources;
+  const {
+    insecure,
+    settings,
+    health,
+    hosts = "",
+    dns,
+    link,
+    identity,
+    trust,
+    selectors,
+    state,
+  } = sources;
   return [
     insecure ? insecureWarning : "",
     ...settings,
     health,
     hosts,
+    ...dns,
+    ...link,
     ...identity,
     ...trust,
     selectors,

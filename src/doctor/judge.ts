@@ -140,13 +140,7 @@ export function judgeDaemon(daemon: Attempt<{ status: Status }>): Finding[] {
   if (!daemon.ok) {
     const { error } = daemon;
     if (isNgrokdError(error, "permission")) {
-      return [
-        warning(
-          "daemon",
-          `not checked: ${reasonOf(error)}`,
-          'run this command with sudo, or join the group "ngrokd"',
-        ),
-      ];
+      return [warning("daemon", `not checked: ${reasonOf(error)}`, hintOf(error))];
     }
     return [failure("daemon", reasonOf(error), hintOf(error))];
   }
@@ -194,6 +188,13 @@ export function judgeSocket(
   ];
 }
 
+/** Where the addresses come from. Loopback gives no finding. */
+export function judgeNetwork({ network }: Status): Finding[] {
+  if (network.kind === "loopback") return [];
+  const subnets = [network.subnet, network.subnet6].filter((text) => text !== "").join(" and ");
+  return [ok("network", `names get addresses of ${subnets} on the interface ${network.interface}`)];
+}
+
 /**
  * The files that others can change. A hosts file of another user's is a choice
  * that some make; all else gives that user the daemon's rights.
@@ -239,6 +240,19 @@ export function judgeFiles(
   return [ok("files", text)];
 }
 
+/** Whether programs find the names below wildcards, as the daemon knows. */
+export function judgeDns({ dns }: Status): Finding[] {
+  if (dns === undefined) return [];
+  const { listening, trouble, way, zones } = dns;
+  if (trouble !== "") return [failure("dns", trouble)];
+  const names = zones.map((zone) => `*.${zone}`).join(", ");
+  return [
+    names === ""
+      ? ok("dns", `it listens on ${listening}, and no wildcard is served`)
+      : ok("dns", `it listens on ${listening}, and is asked for ${names} (${way})`),
+  ];
+}
+
 /**
  * Whether an endpoint of the daemon's list listens. `sockets`: the kernel's
  * list. `holders`: programs by the inodes of their sockets.
@@ -260,6 +274,8 @@ export function judgeListener(
       return warning(check, `${url} is refused: ${item.reason}`);
     case "paused":
       return ok(check, `${url}: ${item.reason}`);
+    case "wildcard":
+      return ok(check, `${url} stands for the names below it`);
     case "draining":
       return ok(check, `${url} is gone, its last connections are ending`);
     case "failed": {

@@ -1,10 +1,12 @@
 /** Names: what the hosts file says, and what the resolver returns. */
 import { lookup } from "node:dns/promises";
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { isIP } from "node:net";
 import { defaultHostsPath } from "../config/paths.ts";
 import { fileError } from "../files/atomic.ts";
 import { beginLine, endLine } from "../machine/hosts/text.ts";
+import { NgrokdError } from "../model/error.ts";
+import { isSameIpv6 } from "../model/ip.ts";
 import { type Attempt, attempt } from "./attempt.ts";
 import { type Check, type Finding, failure, ok, warning } from "./finding.ts";
 
@@ -30,7 +32,7 @@ export interface HostsFacts {
  * cannot be read.
  */
 export async function lookAtHosts(path: string): Promise<HostsFacts> {
-  const text = await readFile(path, "latin1").catch((error: unknown) => {
+  const text = await textOf(path).catch((error: unknown) => {
     throw fileError(`Cannot read "${path}"`, error);
   });
   const nsswitch = await readFile("/etc/nsswitch.conf", "latin1").catch(() => "");
@@ -39,6 +41,13 @@ export async function lookAtHosts(path: string): Promise<HostsFacts> {
     names: hostsLines(text),
     order: /^\s*hosts:\s*([^#\n]*)/m.exec(nsswitch)?.[1]?.trim(),
   };
+}
+
+/** To open a pipe would wait for its writer. */
+async function textOf(path: string): Promise<string> {
+  const info = await stat(path);
+  if (info.isFile() || info.isDirectory()) return await readFile(path, "latin1");
+  throw new NgrokdError("hosts", `Cannot read "${path}": it is not a regular file`);
 }
 
 /** Pure: the lines of a hosts file, by name. */
@@ -74,23 +83,28 @@ export interface NameFacts {
   readonly name: string;
   /** The address from ngrokd. */
   readonly ip: string;
+  /** The second one, of IPv6; empty or undefined without one. */
+  readonly ip6?: string | undefined;
   readonly resolved: Attempt<readonly string[]>;
   readonly hosts: Attempt<HostsFacts>;
+  /** It is below a wildcard, so the DNS server has it. */
+  readonly wildcard?: boolean;
 }
 
 /** Pure: whether programs get the right address for a name. */
 export function judgeName(check: Check, facts: NameFacts): Finding {
   const { name, ip, resolved, hosts } = facts;
   const addresses = resolved.ok ? resolved.value : [];
-  if (addresses.length > 0 && addresses.every((address) => address === ip))
-    return ok(check, `"${name}" leads to ${ip}`);
+  const isOurs = (address: string | undefined): boolean => isAddressOf(facts, address);
+  if (addresses.length > 0 && addresses.every(isOurs))
+    return ok(check, `"${name}" leads to ${addresses.join(" and ")}`);
   if (hosts.ok && isOnlyInOwnFile(facts)) {
     const text = `"${hosts.value.path}", which the daemon keeps, gives "${name}" ${ip}`;
     return { ...ok(check, text), fix: useAddress };
   }
-  const partly = addresses[0] === ip;
+  const partly = isOurs(addresses[0]);
   const leads = partly
-    ? `"${name}" leads to ${ip}, and to ${addresses.slice(1).join(", ")} for some programs`
+    ? `"${name}" leads to ${ip}, and to ${addresses.filter((one) => !isOurs(one)).join(", ")} for some programs`
     : addresses.length > 0
       ? `"${name}" leads to ${addresses.join(", ")} and not to ${ip}`
       : `"${name}" does not resolve`;
@@ -98,13 +112,14 @@ export function judgeName(check: Check, facts: NameFacts): Finding {
   if (!hosts.ok) return judged(check, leads, writeAgain);
   const { path, names } = hosts.value;
   const lines = names.get(name) ?? [];
-  const strangers = lines.filter(({ ours, address }) => !ours && address !== ip);
+  const strangers = lines.filter(({ ours, address }) => !ours && !isOurs(address));
   if (strangers.length > 0) {
     const where = strangers.map(({ line, address }) => `line ${line} (${address})`).join(", ");
     return judged(check, leads, `remove ${where} from "${path}", or keep it if it is intended`);
   }
-  if (!lines.some(({ address }) => address === ip))
-    return judged(check, `${leads}, and "${path}" does not name it`, writeAgain);
+  const isNamed = lines.some(({ address }) => address === ip);
+  if (!isNamed && facts.wildcard === true) return judged(check, leads, askServer);
+  if (!isNamed) return judged(check, `${leads}, and "${path}" does not name it`, writeAgain);
   const text = partly ? leads : `${leads}, although "${path}" says so`;
   if (path === defaultHostsPath) return judged(check, text, orderFix(hosts.value));
   return warning(
@@ -119,15 +134,21 @@ export function judgeName(check: Check, facts: NameFacts): Finding {
  * The name is right in that file, and has no other address. This is no fault:
  * the demo does it, and so does a container that writes its host's file.
  */
-function isOnlyInOwnFile({ name, ip, resolved, hosts }: NameFacts): boolean {
+function isOnlyInOwnFile(facts: NameFacts): boolean {
+  const { name, resolved, hosts } = facts;
   if (!hosts.ok || hosts.value.path === defaultHostsPath) return false;
   const lines = hosts.value.names.get(name) ?? [];
-  const isRight = lines.length > 0 && lines.every(({ address }) => address === ip);
+  const isRight = lines.length > 0 && lines.every(({ address }) => isAddressOf(facts, address));
   return isRight && (!resolved.ok || resolved.value.length === 0);
 }
 
+const isAddressOf = ({ ip, ip6 }: NameFacts, address: string | undefined): boolean =>
+  address === ip || (address !== undefined && isSameIpv6(address, ip6 ?? ""));
+
 /** The advice of {@link judgeName} for a name that is only in such a file. */
 export const useAddress = `this machine's resolver reads "${defaultHostsPath}": use the address here`;
+
+const askServer = "`ngrokd status` says why this machine's resolver does not ask the DNS server";
 
 const writeAgain = "`ngrokd refresh` writes it again; did another program change the file?";
 

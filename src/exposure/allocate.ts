@@ -2,11 +2,14 @@ import type { Hostname } from "../model/hostname.ts";
 import {
   type Ip,
   ipFromNumber,
+  ipToNumber,
+  isLoopbackSubnet,
   type Subnet,
   subnetHas,
   subnetSize,
   subnetText,
 } from "../model/ip.ts";
+import { ownHost } from "./ground.ts";
 
 /**
  * The address of each name; no two names share one. The order shows how recent
@@ -38,10 +41,12 @@ export const remembered = 100_000;
  * only if the range is used up. The longest absent name loses its address
  * first. An address of `pins` is for its name alone, whoever had it before.
  *
- * A saved address does not count if it is outside `range`, reserved, or also of
- * an earlier name (the Go program wrote such files). `avoid` has addresses with
- * another listener. It concerns only names without an address. The order of
- * `wanted` does not matter. Linear in the names, apart from the sorting.
+ * A saved address does not count if it is reserved, or also of an earlier name
+ * (the Go program wrote such files). If it is outside `range`, the name keeps
+ * its host part of 16 bits if it can: another subnet changes as little as
+ * possible. `avoid` has addresses with another listener. It concerns only names
+ * without an address. The order of `wanted` does not matter. Linear in the
+ * names, apart from the sorting.
  */
 export function allocate(input: {
   wanted: readonly Hostname[];
@@ -54,7 +59,7 @@ export function allocate(input: {
   const wanted = new Set(input.wanted);
   const { fixed, failed } = pinned([...wanted].sort(), pins, range);
   const others = [...input.saved].filter(([name, ip]) => !pins.has(name) && !fixed.has(ip));
-  const kept = firstHolders(new Map(others), range);
+  const kept = firstHolders(new Map(others), range, avoid);
   const gone = [...kept].filter(([name]) => !wanted.has(name)).slice(-remembered);
   const held = new Set([...kept.values(), ...pins.values()]);
   const free = freeAddresses(range, held, gone, avoid);
@@ -71,12 +76,70 @@ export function allocate(input: {
   return { assignment: new Map([...gone.filter(([, ip]) => !given.has(ip)), ...present]), failed };
 }
 
+/** Gives addresses to single names after an {@link allocate}. */
+export interface Supply {
+  /**
+   * The address of a name: the one that it had, or a new one. `isUsable` is
+   * asked for each address. Undefined if none is left.
+   */
+  take(name: Hostname, isUsable: (ip: Ip) => boolean): Ip | undefined;
+  /** The addresses of all names now. */
+  readonly assignment: Assignment;
+}
+
+/**
+ * The supply of addresses that an allocation leaves. Each name costs the same,
+ * however many there are. `present` has the names that must keep theirs; the
+ * address of another name is given away last, the longest absent name first.
+ */
+export function createSupply(
+  before: Assignment,
+  present: ReadonlySet<Hostname>,
+  range: Subnet,
+): Supply {
+  const assignment = new Map(before);
+  const gone = [...before].filter(([name]) => !present.has(name));
+  const absent = new Map(gone.map(([name, ip]) => [ip, name]));
+  const wereAbsent = new Set(absent.keys());
+  const free = freeAddresses(range, new Set(before.values()), gone, new Set());
+  const give = (name: Hostname, ip: Ip): Ip => {
+    absent.delete(ip);
+    // At the end of the map, as the latest name.
+    assignment.delete(name);
+    assignment.set(name, ip);
+    return ip;
+  };
+  return {
+    assignment,
+    take(name, isUsable) {
+      const kept = assignment.get(name);
+      const isKept = kept !== undefined && subnetHas(range, kept) && !isReserved(kept);
+      if (isKept && isUsable(kept)) return give(name, kept);
+      // Not for…of, which would end the generator at the first address.
+      for (let next = free.next(); !next.done; next = free.next()) {
+        const ip = next.value;
+        const owner = absent.get(ip);
+        const isBack = owner === undefined && wereAbsent.has(ip);
+        if (isBack || !isUsable(ip)) continue;
+        if (owner !== undefined) assignment.delete(owner);
+        return give(name, ip);
+      }
+      return undefined;
+    },
+  };
+}
+
 /**
  * True for addresses that no name may have: network and broadcast addresses,
  * and those of 127.0.0.0/8 that other programs use.
  */
 export function isReserved(ip: Ip): boolean {
   return others.has(ip) || ip.endsWith(".0") || ip.endsWith(".255");
+}
+
+/** Reserved, or the own address of an interface with this range. */
+function isTaken(range: Subnet, ip: Ip): boolean {
+  return isReserved(ip) || (!isLoopbackSubnet(range) && ipToNumber(ip) === range.first + ownHost);
 }
 
 const others: ReadonlySet<string> = new Set([
@@ -101,7 +164,7 @@ function pinned(
     const owner = fixed.get(ip);
     const obstacle = !subnetHas(range, ip)
       ? `which is outside ${subnetText(range)}`
-      : isReserved(ip)
+      : isTaken(range, ip)
         ? "which other programs use"
         : owner === undefined
           ? undefined
@@ -112,15 +175,25 @@ function pinned(
   return { fixed, failed };
 }
 
-function firstHolders(saved: Assignment, range: Subnet): Map<Hostname, Ip> {
+/** In the order of `saved`. An address inside the range comes first to it. */
+function firstHolders(saved: Assignment, range: Subnet, avoid: ReadonlySet<Ip>): Map<Hostname, Ip> {
+  const inside = new Set([...saved.values()].filter((ip) => subnetHas(range, ip)));
   const held = new Set<Ip>();
   const kept = new Map<Hostname, Ip>();
-  for (const [name, ip] of saved) {
-    if (held.has(ip) || isReserved(ip) || !subnetHas(range, ip)) continue;
+  for (const [name, before] of saved) {
+    const stays = inside.has(before);
+    const ip = stays ? before : movedTo(range, before);
+    const isFree = stays || !(inside.has(ip) || avoid.has(ip));
+    if (!isFree || held.has(ip) || isTaken(range, ip)) continue;
     held.add(ip);
     kept.set(name, ip);
   }
   return kept;
+}
+
+/** The same host part in another range. */
+function movedTo(range: Subnet, ip: Ip): Ip {
+  return ipFromNumber(range.first + (ipToNumber(ip) % Math.min(subnetSize(range), 0x1_0000)));
 }
 
 /**
@@ -136,7 +209,7 @@ function* freeAddresses(
   const end = range.first + subnetSize(range);
   for (let n = range.first; n < end; n++) {
     const ip = ipFromNumber(n);
-    if (!held.has(ip) && !avoid.has(ip) && !isReserved(ip)) yield ip;
+    if (!held.has(ip) && !avoid.has(ip) && !isTaken(range, ip)) yield ip;
   }
   for (const [, ip] of gone) if (!avoid.has(ip)) yield ip;
 }

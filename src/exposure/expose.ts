@@ -7,10 +7,18 @@ import {
   type Wildcard,
 } from "../model/binding.ts";
 import type { ApiEndpoint, Proto } from "../model/endpoint.ts";
-import type { Hostname } from "../model/hostname.ts";
-import type { Ip, Subnet } from "../model/ip.ts";
+import { type Hostname, parseHostname } from "../model/hostname.ts";
+import type { AnyIp, Ip } from "../model/ip.ts";
 import { type Assignment, allocate } from "./allocate.ts";
-import { type Doorway, doorId, type Exposure, type NameRecord, type Target } from "./exposure.ts";
+import {
+  addressesOf,
+  type Doorway,
+  doorId,
+  type Exposure,
+  type NameRecord,
+  type Target,
+} from "./exposure.ts";
+import { type Ground, ip6Of } from "./ground.ts";
 import type { Subject, Verdict } from "./verdict.ts";
 
 /** All that an exposure depends on. */
@@ -38,6 +46,20 @@ export interface NamesBelow {
   readonly expanded: ReadonlySet<Hostname>;
 }
 
+/**
+ * Pure: the names that `names.expand` of the configuration lists, such as
+ * `api.team.internal` for `api` below `*.team.internal`.
+ */
+export function expandedNames(
+  expand: Readonly<Record<string, readonly string[]>>,
+): ReadonlySet<Hostname> {
+  const texts = Object.entries(expand).flatMap(([pattern, names]) =>
+    names.map((name) => `${name}.${pattern.replace(/^\*\./, "")}`),
+  );
+  const parsed = texts.map(parseHostname);
+  return new Set(parsed.flatMap((name) => (name.ok ? [name.value] : [])));
+}
+
 export interface AccountEndpoints {
   readonly account: string;
   readonly listed: readonly ApiEndpoint[];
@@ -63,8 +85,8 @@ export interface Policy {
 export type Aliases = ReadonlyMap<Hostname, Hostname>;
 
 export interface MachineFacts {
-  /** The range of new addresses. */
-  readonly range: Subnet;
+  /** Where the addresses come from. */
+  readonly ground: Ground;
   /** Addresses on which another program listens at a wanted port. */
   readonly taken: ReadonlySet<Ip>;
 }
@@ -105,8 +127,8 @@ export interface RefusedEndpoint {
 }
 
 /**
- * Pure: the exposure of these endpoints. Each host name gets an address, and
- * each binding a door with one route.
+ * Pure: the exposure of these endpoints. Each host name gets an address, or one
+ * of each family, and each binding a door with one route on each of them.
  */
 export function expose(input: ExposureInput): ExposureResult {
   const { accounts, assignment, policy, machine, below = noNames } = input;
@@ -116,7 +138,7 @@ export function expose(input: ExposureInput): ExposureResult {
   const allocation = allocate({
     wanted: targets.map(({ binding }) => binding.host),
     saved: assignment,
-    range: machine.range,
+    range: machine.ground.range,
     avoid: machine.taken,
     ...(policy.pins !== undefined && { pins: policy.pins }),
   });
@@ -124,7 +146,11 @@ export function expose(input: ExposureInput): ExposureResult {
     const reason = allocation.failed.get(binding.host);
     return reason === undefined ? [] : [{ kind: "homeless", binding, reason }];
   });
-  const exposure = exposureOf(targets, allocation.assignment, wildcards, below);
+  const exposure = exposureOf(targets, allocation.assignment, {
+    ground: machine.ground,
+    wildcards,
+    below,
+  });
   const { records, remarks } = aliasRecords(exposure, policy);
   return {
     exposure: { ...exposure, names: [...exposure.names, ...records] },
@@ -287,33 +313,45 @@ const reservedText = (port: number): string =>
 function exposureOf(
   targets: readonly Target[],
   assignment: Assignment,
-  wildcards: readonly AccountWildcard[],
-  { onDemand, expanded }: NamesBelow,
+  facts: { ground: Ground; wildcards: readonly AccountWildcard[]; below: NamesBelow },
 ): Exposure {
-  const doorways: Doorway[] = [];
+  const { ground, wildcards, below } = facts;
+  const first: Doorway[] = [];
+  const second: Doorway[] = [];
   const names = new Map<Hostname, NameRecord>();
   const asked = new Map<Hostname, NameRecord>();
   for (const target of targets) {
     const { host, wildcard } = target.binding;
     const ip = assignment.get(host);
     if (ip === undefined) continue;
-    doorways.push(doorwayOf(target, ip));
-    const isAsked = wildcard !== undefined && !expanded.has(host);
-    (isAsked ? asked : names).set(host, { host, ip });
+    const isAsked = wildcard !== undefined && !below.expanded.has(host);
+    const known = isAsked ? asked : names;
+    const record = known.get(host) ?? recordOf(host, ip, ground);
+    known.set(host, record);
+    first.push(doorwayOf(target, ip));
+    if (record.ip6 !== undefined) second.push(doorwayOf(target, record.ip6));
   }
+  // If descriptors are short, every endpoint comes before a second address.
+  const doorways = [...first, ...second];
   const records = [...names.values(), ...asked.values()];
   return {
     doors: doorways.map(({ door }) => door),
     routes: doorways.flatMap(({ routes }) => routes),
-    addresses: [...new Set(records.map(({ ip }) => ip))],
+    addresses: [...new Set(records.flatMap(addressesOf))],
     names: [...names.values()],
     asked: [...asked.values()],
-    zones: onDemand ? [...new Set(wildcards.map(({ wildcard }) => wildcard.zone))] : [],
+    zones: below.onDemand ? [...new Set(wildcards.map(({ wildcard }) => wildcard.zone))] : [],
   };
 }
 
+/** Pure: a name with its addresses on this ground. */
+export function recordOf(host: Hostname, ip: Ip, ground: Ground): NameRecord {
+  const ip6 = ip6Of(ground, ip);
+  return ip6 === undefined ? { host, ip } : { host, ip, ip6 };
+}
+
 /** Pure: the one door of a target at an address. */
-export function doorwayOf(target: Target, ip: Ip): Doorway {
+export function doorwayOf(target: Target, ip: AnyIp): Doorway {
   const { port } = target.binding;
   const id = doorId(ip, port);
   return {

@@ -22,6 +22,8 @@ export interface StateFiles {
   readonly hostsAfter: string;
   /** What is known about names beyond their addresses (see readKnownNames). */
   readonly names: string;
+  /** The Go program's copy of resolv.conf. */
+  readonly resolvConfGo: string;
 }
 
 /** The paths of the files in a state folder. */
@@ -36,5 +38,6 @@ export function stateFiles(folder: string): StateFiles {
     hostsBefore: join(folder, "hosts.before"),
     hostsAfter: join(folder, "hosts.after"),
     names: join(folder, "names.json"),
+    resolvConfGo: join(folder, "resolv.conf.bak"),
   };
 }

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { hostname, networkInterfaces } from "node:os";
 import type { Assignment } from "../exposure/allocate.ts";
 import type { AccountEndpoints, Policy } from "../exposure/expose.ts";
-import { forbiddenName } from "../exposure/forbidden.ts";
+import { forbiddenName, forbiddenZone } from "../exposure/forbidden.ts";
 import { bindingsOf } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
 import { readResolvConf } from "../model/resolv-conf.ts";
@@ -33,7 +33,7 @@ export interface PolicyFacts {
   readonly hostsPath: string;
   readonly own: readonly OwnHosts[];
   readonly accounts: readonly AccountEndpoints[];
-  /** Names that the endpoints do not tell, such as aliases. */
+  /** Names that are in no list: aliases, and those below wildcards. */
   readonly below: Iterable<Hostname>;
   /**
    * The addresses of the names. A line with such an address is not the user's.
@@ -52,7 +52,11 @@ export async function policyNow(facts: PolicyFacts): Promise<Policy> {
     list.map(({ address }) => address),
   );
   const names = { ...namesInUse(own), pinned, addresses };
-  return { forbidden: (host) => forbiddenName(host, names), reservedPorts };
+  return {
+    forbidden: (host) => forbiddenName(host, names),
+    forbiddenZone: (zone) => forbiddenZone(zone, names),
+    reservedPorts,
+  };
 }
 
 function resolvConf(): string {

@@ -1,4 +1,4 @@
-import { readFile, unlink } from "node:fs/promises";
+import { readFile, stat, unlink } from "node:fs/promises";
 import type { Assignment } from "../exposure/allocate.ts";
 import { ensureWritableFolder, errnoOf, fileError } from "../files/atomic.ts";
 import { stateFiles } from "../files/state-folder.ts";
@@ -7,6 +7,8 @@ import { NgrokdError } from "../model/error.ts";
 import { readAssignment } from "./assignment-file.ts";
 import { inspectHostsFile, updateHostsFile } from "./hosts/file.ts";
 import { forgetDeadOwner, livingOwner, type OwnerDeps, ownerText } from "./hosts/owner.ts";
+import { type AliasUndo, aliasesThere, takeAliasesBack } from "./link/darwin.ts";
+import { afterRemoval, resolverStep, takeResolverBack } from "./resolver/undo.ts";
 
 /**
  * The result for one change: taken back, already gone, or kept with a reason.
@@ -28,6 +30,7 @@ export async function planUndo(
   stateFolder: string,
   hostsPath: string,
   owners: OwnerDeps,
+  aliases: AliasUndo = {},
 ): Promise<readonly Step[]> {
   const recorded = await readJournal(stateFolder);
   const known = recorded.some(({ kind, path }) => kind === "hosts" && path === hostsPath);
@@ -36,10 +39,19 @@ export async function planUndo(
     ...(known ? [] : [{ kind: "hosts", path: hostsPath } as const]),
   ].reverse();
   const written = await writtenIn(stateFolder);
-  const steps = await Promise.all(changes.map((change) => stepFor(change, { written, owners })));
+  const steps = await Promise.all(
+    changes.map((change) => stepFor(change, { written, owners, aliases })),
+  );
   return steps.filter(
     ({ change, action }) => action !== "nothing to do" || recorded.includes(change),
   );
+}
+
+export interface UndoDeps {
+  readonly owners: OwnerDeps;
+  readonly remove?: typeof removeFile;
+  /** Replaced in tests. */
+  readonly aliases?: AliasUndo;
 }
 
 /**
@@ -51,11 +63,11 @@ export async function planUndo(
 export async function undo(
   stateFolder: string,
   steps: readonly Step[],
-  { owners, remove = removeFile }: { owners: OwnerDeps; remove?: typeof removeFile },
+  { owners, remove = removeFile, aliases = {} }: UndoDeps,
 ): Promise<void> {
   for (const { change, action } of steps) {
     if (action === "keep") continue;
-    if (action === "take back") await takeBack(stateFolder, change, { owners, remove });
+    if (action === "take back") await takeBack(stateFolder, change, { owners, remove, aliases });
     await forgetChange(stateFolder, change);
   }
 }
@@ -82,7 +94,11 @@ async function writtenIn(stateFolder: string): Promise<() => Assignment> {
 
 async function stepFor(
   change: Change,
-  { written, owners }: { written: () => Assignment; owners: OwnerDeps },
+  {
+    written,
+    owners,
+    aliases = {},
+  }: { written: () => Assignment; owners: OwnerDeps; aliases?: AliasUndo },
 ): Promise<Step> {
   if (change.kind === "hosts") {
     const owner = await livingOwner(change.path, owners).catch(() => undefined);
@@ -94,10 +110,18 @@ async function stepFor(
     if (edit.kind === "refused") return { change, action: "keep", reason: edit.reason };
     return { change, action: edit.kind === "same" ? "nothing to do" : "take back", reason: "" };
   }
-  const content = await contentOf(change.path);
-  if (content === undefined) return { change, action: "nothing to do", reason: "" };
-  const ours = sha256(content) === change.sha256;
-  return ours
+  if (change.kind === "resolv-conf" || change.kind === "resolved") {
+    const { isThere, refusal } = await resolverStep(change);
+    if (refusal !== "") return { change, action: "keep", reason: refusal };
+    return { change, action: isThere ? "take back" : "nothing to do", reason: "" };
+  }
+  if (change.kind === "aliases") {
+    const left = aliasesThere(change.addresses, aliases).length > 0;
+    return { change, action: left ? "take back" : "nothing to do", reason: "" };
+  }
+  const content = await contentAt(change.path);
+  if (content === "gone") return { change, action: "nothing to do", reason: "" };
+  return content !== "foreign" && sha256(content) === change.sha256
     ? { change, action: "take back", reason: "" }
     : { change, action: "keep", reason: "it was changed since ngrokd wrote it" };
 }
@@ -105,11 +129,11 @@ async function stepFor(
 async function takeBack(
   stateFolder: string,
   change: Change,
-  { owners, remove }: { owners: OwnerDeps; remove: typeof removeFile },
+  { owners, remove, aliases }: Required<UndoDeps>,
 ): Promise<void> {
   // Looked at once more: a person may have thought for long before saying yes.
   const written = await writtenIn(stateFolder);
-  const { action, reason } = await stepFor(change, { written, owners });
+  const { action, reason } = await stepFor(change, { written, owners, aliases });
   if (action === "keep")
     throw new NgrokdError("refused", `Cannot take back "${change.path}": ${reason}`);
   if (change.kind === "hosts") {
@@ -119,12 +143,23 @@ async function takeBack(
     await forgetDeadOwner(change.path, owners);
     return;
   }
+  if (change.kind === "resolv-conf" || change.kind === "resolved")
+    return await takeResolverBack(change);
+  if (change.kind === "aliases") return await takeAliasesBack(change.addresses, aliases);
   await remove(change.path);
+  await afterRemoval(change.path);
 }
 
-async function contentOf(path: string): Promise<Uint8Array | undefined> {
-  return await readFile(path).catch((error: unknown) => {
-    if (errnoOf(error) === "ENOENT") return undefined;
+/** A unit or a CA has some KB. */
+const mostOfOurs = 1024 * 1024;
+
+/** Neither a pipe nor a device is read, since they may never end. */
+async function contentAt(path: string): Promise<"gone" | "foreign" | Uint8Array> {
+  try {
+    const info = await stat(path);
+    return info.isFile() && info.size <= mostOfOurs ? await readFile(path) : "foreign";
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return "gone";
     throw fileError(`Cannot read "${path}"`, error);
-  });
+  }
 }

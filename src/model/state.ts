@@ -1,6 +1,6 @@
 import type { Proto } from "./endpoint.ts";
 import type { Hostname } from "./hostname.ts";
-import type { Ip } from "./ip.ts";
+import type { AnyIp, Ip6 } from "./ip.ts";
 import type { Meter } from "./meter.ts";
 import type { Moment } from "./moment.ts";
 
@@ -32,8 +32,18 @@ export interface EndpointState {
   readonly proto: Proto | "";
   readonly host: Hostname | "";
   readonly port: number;
-  readonly ip: Ip | "";
-  readonly state: "listening" | "failed" | "unsupported" | "refused" | "paused" | "draining";
+  readonly ip: AnyIp | "";
+  /** The second address; empty if there is none. */
+  readonly ip6: Ip6 | "";
+  /** `wildcard`: each name below it has an address and a state of its own. */
+  readonly state:
+    | "listening"
+    | "wildcard"
+    | "failed"
+    | "unsupported"
+    | "refused"
+    | "paused"
+    | "draining";
   readonly reason: string;
   readonly warning: string;
   /** Its other names, from the configuration. */

@@ -5,7 +5,12 @@ import type { Answer, Ask } from "./question.ts";
 
 export interface LookUpDeps {
   readonly ask: Ask;
-  readonly conf: ResolvConf;
+  readonly conf: ResolvConf & {
+    /**
+     * The servers behind a local one that may read our lines of the hosts file.
+     */
+    readonly uplinks?: readonly string[];
+  };
   /** Whether an address is one that ngrokd itself has given to a name. */
   readonly isOwn: (address: string) => boolean;
 }
@@ -58,8 +63,13 @@ async function meaningOf(subject: Subject, deps: LookUpDeps, lies: Lies): Promis
   const lie = await lies.about("com");
   if (lie.kind === "silent") return lie;
   const zone = subject.startsWith("*.") ? subject.slice(2) : undefined;
-  const ownAnswer = async (name: string, lie: Answer): Promise<Answer> =>
-    honest(await ask(name, conf.servers), lie, isOwn);
+  const ownAnswer = async (name: string, lie: Answer): Promise<Answer> => {
+    const first = await ask(name, conf.servers);
+    const isOurs = first.kind === "addresses" && first.addresses.some(isOwn);
+    const { uplinks = [] } = conf;
+    const answer = isOurs && uplinks.length > 0 ? await ask(name, uplinks) : first;
+    return honest(answer, lie, isOwn);
+  };
   if (zone !== undefined) {
     const [above, below] = [await ownAnswer(zone, lie), await lies.about(zone)];
     const all = honest(below, lie, isOwn);

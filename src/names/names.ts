@@ -16,9 +16,8 @@ import {
 import { stateFiles } from "../files/state-folder.ts";
 import { reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
-import type { ResolvConf } from "../model/resolv-conf.ts";
 import { createSerial } from "../model/serial.ts";
-import { lookUp } from "./look-up.ts";
+import { type LookUpDeps, lookUp } from "./look-up.ts";
 import { type KnownNames, nothingKnown, readKnownNames, writeKnownNames } from "./names-file.ts";
 import type { Answer, Ask } from "./question.ts";
 import { isPrivate, loadSuffixes } from "./suffixes.ts";
@@ -50,7 +49,7 @@ export interface NamesDeps {
   readonly assignment: () => ReadonlyMap<string, string>;
   readonly ask: Ask;
   /** How this machine looks names up now, without our own name server. */
-  readonly conf: () => ResolvConf;
+  readonly conf: () => LookUpDeps["conf"];
   readonly log: Log;
   /** Called when answers have come that no caller waits for. */
   readonly changed: () => void;
@@ -243,7 +242,13 @@ async function inquire(
   });
   if (asked.length === 0) return;
   const own = new Set(state.assignment().values());
-  const isOwn = (address: string): boolean => own.has(address);
+  // A name below a wildcard may get its address in the meantime.
+  const isOwn = (address: string): boolean =>
+    own.has(address) ||
+    state
+      .assignment()
+      .values()
+      .some((one) => one === address);
   await lookUp(asked, { ask: state.ask, conf, isOwn }, found);
 }
 

@@ -1,5 +1,6 @@
 /** The kernel's tables of TCP sockets (proc(5), /proc/net/tcp). Linux only. */
 import { open, readFile } from "node:fs/promises";
+import { ipv6Bytes } from "../model/ip.ts";
 
 /** A listening TCP socket. */
 export interface ListeningSocket {
@@ -25,6 +26,19 @@ export async function listeningSockets(): Promise<ListeningSocket[] | undefined>
   return v4 === undefined ? undefined : [...parseSocketTable(v4), ...parseSocketTable(v6 ?? "")];
 }
 
+/** All sockets of this machine that listen, or that take datagrams. */
+export async function boundSockets(): Promise<ListeningSocket[]> {
+  const datagrams = await Promise.all(
+    ["/proc/self/net/udp", "/proc/self/net/udp6"].map((path) =>
+      readFile(path, "latin1").catch(() => ""),
+    ),
+  );
+  const bound = datagrams.flatMap((text) =>
+    [...rowsIn(text)].map(({ key, inode }) => ({ ...placeIn(key), inode })),
+  );
+  return [...((await listeningSockets()) ?? []), ...bound];
+}
+
 /** Pure: the listening sockets in a whole table. */
 export function parseSocketTable(text: string): ListeningSocket[] {
   return [...rowsIn(text)].flatMap(({ key, state, inode }) =>
@@ -33,17 +47,28 @@ export function parseSocketTable(text: string): ListeningSocket[] {
 }
 
 /**
- * The IPv4 sockets of this machine that listen, by {@link listeningKey};
- * undefined if the system has no such table. A program can lose a listening
- * socket without notice (`ss -K`, Android's netd). The socket then accepts
- * nothing, and Bun's event loop spins on it with a whole core. The kernel lists
- * listening sockets first, so reading stops at the first connection. The table
- * is that of this process, since a service may see nothing else of /proc
- * (`ProcSubset=pid`).
+ * The sockets of this machine that listen, by {@link listeningKey}; undefined
+ * if the system has no such table. A program can lose a listening socket
+ * without notice (`ss -K`, Android's netd). The socket then accepts nothing,
+ * and Bun's event loop spins on it with a whole core. The table is that of this
+ * process, since a service may see nothing else of /proc (`ProcSubset=pid`).
  */
 export async function listeningPlaces(
   path = "/proc/self/net/tcp",
+  path6 = "/proc/self/net/tcp6",
 ): Promise<ReadonlySet<string> | undefined> {
+  const found = await placesIn(path);
+  if (found === undefined) return undefined;
+  // A system without IPv6 has no second table.
+  for (const key of (await placesIn(path6)) ?? []) found.add(key);
+  return found;
+}
+
+/**
+ * The kernel lists listening sockets first, so reading stops at the first
+ * connection.
+ */
+async function placesIn(path: string): Promise<Set<string> | undefined> {
   const file = await open(path, "r").catch(() => undefined);
   if (file === undefined) return undefined;
   const found = new Set<string>();
@@ -82,11 +107,15 @@ export function listeningKeys(lines: string): { keys: string[]; done: boolean } 
 
 /**
  * As the kernel writes it: the address is a number in the byte order of this
- * machine, so 127.0.0.2:80 is `0200007F:0050` on little-endian ones.
+ * machine, so 127.0.0.2:80 is `0200007F:0050` on little-endian ones. An IPv6
+ * address is four of them.
  */
 export function listeningKey(ip: string, port: number): string {
-  const bytes = inHostOrder(ip.split(".").map((part) => hex(Number(part), 2)));
-  return `${bytes.join("")}:${hex(port, 4)}`;
+  const bytes = ip.includes(":") ? ipv6Bytes(ip) : ip.split(".").map(Number);
+  const words = [];
+  for (let at = 0; at < bytes.length; at += 4)
+    words.push(...inHostOrder(bytes.slice(at, at + 4).map((byte) => hex(byte, 2))));
+  return `${words.join("")}:${hex(port, 4)}`;
 }
 
 /** The inverse of {@link listeningKey}. */

@@ -78,6 +78,8 @@ export class PullConn<S> implements Conn {
 
   private closing = false;
   private failure: NgrokdError | undefined;
+  /** The peer takes nothing more; what it sent before can still be read. */
+  private refusal: NgrokdError | undefined;
   private isGone = false;
   private watcher: Watcher | undefined;
   private release: PromiseWithResolvers<NgrokdError | undefined> | undefined;
@@ -194,7 +196,7 @@ export class PullConn<S> implements Conn {
     }
     if (this.inbox === undefined) this.inbox = [bytes];
     else this.inbox.push(bytes);
-    if (this.paused) return;
+    if (this.paused || this.refusal !== undefined) return;
     this.paused = true;
     this.verbs.pause(this.socket);
   }
@@ -221,6 +223,11 @@ export class PullConn<S> implements Conn {
 
   /** The peer has finished sending. */
   theyFinished(): void {
+    if (this.refusal !== undefined && this.failure === undefined) {
+      this.fail(this.refusal);
+      this.verbs.terminate(this.socket);
+      return;
+    }
     this.ended = true;
     const reader = this.reader;
     this.reader = undefined;
@@ -257,7 +264,8 @@ export class PullConn<S> implements Conn {
     // Without our FIN a socket with both halves open only closes after a
     // failure.
     const broken = error !== undefined || this.writer !== undefined || !this.finished;
-    if (broken) this.fail(lost(this.remote, error));
+    if (this.refusal !== undefined) this.fail(this.refusal);
+    else if (broken) this.fail(lost(this.remote, error));
     else this.theyFinished();
     clearTimeout(this.linger);
     this.isGone = true;
@@ -297,7 +305,8 @@ export class PullConn<S> implements Conn {
    * that the caller now sets.
    */
   private offer(bytes: Uint8Array): boolean {
-    if (this.failure !== undefined) throw this.failure;
+    const broken = this.failure ?? this.refusal;
+    if (broken !== undefined) throw broken;
     if (this.finished) throw this.cancelled("write to");
     if (this.writer !== undefined)
       throw new Error(`Cannot write to "${addressText(this.remote)}": a write is already waiting`);
@@ -309,11 +318,24 @@ export class PullConn<S> implements Conn {
     return false;
   }
 
-  /** The refused write was the first to meet the peer's reset. */
+  /**
+   * The refused write was the first to meet the peer's reset. Bytes from before
+   * it may wait in the kernel: they are few, and behind them is an end.
+   */
   private gaveUp(): NgrokdError {
     const error = lost(this.remote);
-    this.fail(error);
-    this.verbs.terminate(this.socket);
+    this.refusal = error;
+    this.rest = nothing;
+    const writer = this.writer;
+    this.writer = undefined;
+    if (this.ended) {
+      this.fail(error);
+      this.verbs.terminate(this.socket);
+    } else if (this.paused) {
+      this.paused = false;
+      this.verbs.resume(this.socket);
+    }
+    writer?.failed(error);
     return error;
   }
 

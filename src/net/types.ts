@@ -7,6 +7,7 @@
 import type { NgrokdError } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { ProxyServer } from "../model/proxy.ts";
+import type { NetlinkReply } from "./netlink.ts";
 
 /**
  * The place where a socket listens or connects: an IP address (for a dial also
@@ -64,7 +65,8 @@ export interface Conn {
    * Takes all of `bytes`, in order. Returns a promise that settles when there
    * is room for more, or nothing if there is room now. The array must not
    * change before that. One write at a time. Rejects (or throws) as read() does
-   * when the connection is gone, and with `cancelled` after closeWrite().
+   * when the connection is gone, and with `cancelled` after closeWrite(). What
+   * the peer sent before it refused a write can still be read.
    */
   write(bytes: Uint8Array): Promise<void> | void;
   /**
@@ -252,6 +254,35 @@ export interface DialOptions {
 
 export interface ListenOptions {
   readonly tls?: TlsServerOptions;
+  /**
+   * The address may be of no interface if a local route leads to it. Linux
+   * needs to be told so for IPv6. A runtime that cannot refuses such an address
+   * with `address-unavailable`.
+   */
+  readonly routed?: boolean;
+}
+
+/** An interface that exists as long as this value is open. */
+export interface Tun {
+  /** Idempotent. */
+  close(): void;
+}
+
+/** Interfaces, addresses and routes, as rtnetlink(7) has them. Synchronous. */
+export interface Routing {
+  /**
+   * Makes a TUN interface from which nothing is ever read. It goes with all its
+   * addresses and routes when it is closed, and when this process ends in any
+   * way. Throws NgrokdError `permission`, `address-in-use` if there is an
+   * interface of this name, or `network` without TUN.
+   */
+  tun(name: string): Tun;
+  /** Sends one request and returns the reply. Throws as {@link tun}. */
+  ask(request: Uint8Array): NetlinkReply;
+  /** Whether anything has changed since the last question. */
+  changed(): boolean;
+  /** Also closes the interfaces. Idempotent. */
+  close(): void;
 }
 
 export interface Net {
@@ -297,6 +328,11 @@ export interface Net {
    * never rejects.
    */
   datagram(path: string, text: string): Promise<boolean>;
+  /**
+   * Access to interfaces and routes. Rejects with NgrokdError `network` if this
+   * system or this runtime has none (Bun on Linux has).
+   */
+  routing(): Promise<Routing>;
   /**
    * The user of the process that has connected to a unix listener, as the
    * kernel knows it. Undefined if this runtime cannot ask, or if the connection

@@ -4,6 +4,7 @@ import { onAbort } from "../model/abort.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
 import type { Ip } from "../model/ip.ts";
 import { countError, createMeter, type Meter } from "../model/meter.ts";
+import { isLoopback } from "../model/proxy.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { type Excess, excess, type Limits } from "./connection-limits.ts";
@@ -76,6 +77,11 @@ export interface DoorOptions {
   readonly forwarding: (account: string) => ForwardDeps;
   /** Read for every connection. */
   readonly limits: () => Limits;
+  /**
+   * Whether a client at this address is this machine itself. Asked at the doors
+   * that other machines could reach: no other client may use them.
+   */
+  readonly isOwn: (address: string) => boolean;
 }
 
 /** No door is open yet. */
@@ -249,10 +255,36 @@ async function probe(
 }
 
 function listen(state: State, { door }: Doorway, lanes: readonly Lane[]): Promise<Listener> {
+  const { ip, port } = door.at;
   // A fixed door has one route.
-  const [carry = (conn: Conn): void => conn.abort()] = lanes.map((lane) => carrier(state, lane));
-  return state.net.listen({ host: door.at.ip, port: door.at.port }, carry);
+  const [carry = (conn: Conn): void => conn.abort()] = lanes.map((lane) =>
+    isLoopback(ip) ? carrier(state, lane) : guarded(state, lane, carrier(state, lane)),
+  );
+  return state.net.listen({ host: ip, port }, carry, { routed: true });
 }
+
+/** Takes clients of this machine only. */
+function guarded(
+  { isOwn, forwarding }: State,
+  lane: Lane,
+  carry: (conn: Conn) => void,
+): (conn: Conn) => void {
+  const { ip } = lane.doorway.door.at;
+  return (conn) => {
+    const from = "host" in conn.remote ? conn.remote.host : "";
+    // A local client that chooses no address has that of the door.
+    if (from === ip || isOwn(from)) return carry(conn);
+    const { account, binding } = lane.route.target;
+    turnAway(conn, binding.key, lane.meter, stranger, forwarding(account));
+    lane.meter.lastError = `reset at once: ${stranger.reason} (${from})`;
+  };
+}
+
+const stranger: Excess = {
+  reason: "the client is not on this machine",
+  hint: "containers and other machines reach the virtual interface only by a route to this machine; remove that route",
+  local: true,
+};
 
 /**
  * Returns the handler for connections of a lane. Thousands of connections share

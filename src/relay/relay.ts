@@ -88,6 +88,8 @@ export interface RelayOptions {
    * beside a pool of this size.
    */
   readonly room: (poolSize: number) => number;
+  /** See DoorOptions. */
+  readonly isOwn: (address: string) => boolean;
   /** The memory that this process may use, in bytes. */
   readonly memory: number;
 }
@@ -113,6 +115,7 @@ export function createRelay(options: RelayOptions): Relay {
     net,
     forwarding: (account) => linkOf(account).forwarding,
     limits: connections,
+    isOwn: options.isOwn,
   });
   const shared: LinkOptions = {
     net,

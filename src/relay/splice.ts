@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from "node:timers";
 import { NgrokdError, reasonOf } from "../model/error.ts";
 import type { Conn, Waiter, Watcher } from "../net/types.ts";
 import { type Pulse, patient, type QuietWatch, type Silence } from "./quiet.ts";
@@ -28,11 +29,13 @@ export interface SpliceUser {
 /**
  * Carries both directions between two connections until both have finished,
  * then closes both. A FIN passes as a FIN while the other direction goes on. A
- * failure of one side reaches the other as a RST. Nothing is read while the
- * other side has no room, so a slow reader slows its sender. Bytes that were
- * read before have to be put back ({@link Conn.unread}), and count like the
- * others. `quiet` ends the pair if nothing moves. Thousands of pairs wait at a
- * time, so a pair is three objects and no promise.
+ * failure of one side reaches the other as a RST. If `b` fails, the bytes that
+ * it sent before are handed on first, and `a` has a moment to read them: a
+ * server may reply in the midst of an upload, and leave. Nothing is read while
+ * the other side has no room, so a slow reader slows its sender. Bytes that
+ * were read before have to be put back ({@link Conn.unread}), and count like
+ * the others. `quiet` ends the pair if nothing moves. Thousands of pairs wait
+ * at a time, so a pair is three objects and no promise.
  */
 export function startSplice(a: Conn, b: Conn, user: SpliceUser, quiet: QuietWatch = patient): void {
   new Splice(a, b, user, quiet).start();
@@ -55,6 +58,12 @@ class Splice implements Pulse {
   private readonly quiet: QuietWatch;
   private end: SpliceEnd = finished;
   private told = false;
+  private stage: Stage = "carrying";
+  private clock: ReturnType<typeof setTimeout> | undefined;
+  private stirred = false;
+  private replied = false;
+  /** `a` has sent bytes behind the end of `b`, which `b` may not have read. */
+  private sentAfterEnd = false;
 
   constructor(a: Conn, b: Conn, user: SpliceUser, quiet: QuietWatch) {
     this.user = user;
@@ -73,8 +82,16 @@ class Splice implements Pulse {
   }
 
   carried(direction: Direction, bytes: number): void {
-    this.moved = true;
+    this.stir();
+    if (direction === "b->a") this.replied = true;
+    else if (this.down.over) this.sentAfterEnd = true;
     this.user.carried(direction, bytes);
+  }
+
+  /** Something has moved. */
+  stir(): void {
+    this.moved = true;
+    this.stirred = true;
   }
 
   finishedSending(): void {
@@ -83,7 +100,8 @@ class Splice implements Pulse {
   }
 
   tooQuiet(silence: Silence): void {
-    this.giveUp({ kind: "silent", ...silence });
+    if (this.end === finished) this.end = { kind: "silent", ...silence };
+    this.abort();
   }
 
   /**
@@ -91,17 +109,20 @@ class Splice implements Pulse {
    * reaches both pumps.
    */
   broke(conn: Conn, error: unknown): void {
-    this.giveUp({
-      kind: "aborted",
-      side: conn === this.up.from ? "a" : "b",
-      error: asNgrokdError(error),
-    });
+    const side = conn === this.up.from ? "a" : "b";
+    if (this.end === finished && this.tooLate(error)) {
+      this.endIfOver();
+      return;
+    }
+    if (this.end === finished) this.end = { kind: "aborted", side, error: asNgrokdError(error) };
+    if (side === "a") this.abort();
+    else this.part();
     this.endIfOver();
   }
 
   endIfOver(): void {
     const { up, down } = this;
-    if (!up.over || !down.over) return;
+    if (!up.over || !down.over || this.stage === "parting") return;
     this.quiet.end(this);
     up.from.close();
     down.from.close();
@@ -110,20 +131,66 @@ class Splice implements Pulse {
     this.user.ended(this.end);
   }
 
-  private giveUp(why: SpliceEnd): void {
-    if (this.end !== finished) return;
-    this.end = why;
+  /**
+   * Whether both had finished before. A server that has closed its connection
+   * answers our FIN with a reset, and nothing is lost.
+   */
+  private tooLate(error: unknown): boolean {
+    const isOurs = error instanceof NgrokdError && error.code === "cancelled";
+    return this.up.whole && this.down.whole && !this.sentAfterEnd && !isOurs;
+  }
+
+  /**
+   * `b` takes nothing more. The bytes of `a` are dropped from now on, since a
+   * sender that has to wait may not read. `a` gets its RST when nothing has
+   * moved for a moment.
+   */
+  private part(): void {
+    const { up, down } = this;
+    if (this.stage !== "carrying") return;
+    if (down.over && !this.replied) {
+      this.abort();
+      return;
+    }
+    this.stage = "parting";
+    up.dropping = true;
+    this.tick(partingTicks);
+  }
+
+  private tick(left: number): void {
+    this.stirred = false;
+    this.clock = setTimeout(() => {
+      if (!this.stirred || left === 0) return this.abort();
+      this.tick(this.down.over ? left - 1 : left);
+    }, partingTickMs);
+  }
+
+  private abort(): void {
+    if (this.stage === "over") return;
+    this.stage = "over";
+    clearTimeout(this.clock);
     this.up.from.abort();
     this.down.from.abort();
+    this.endIfOver();
   }
 }
+
+/** `parting`: `b` has failed, and `a` is given time for its last bytes. */
+type Stage = "carrying" | "parting" | "over";
+
+/** `a` reads on this machine, so a moment is enough: 10 s at most in all. */
+const [partingTickMs, partingTicks] = [500, 20];
 
 /** One direction: reads, hands on, and waits for one of the two at a time. */
 class Pump implements Waiter, Watcher {
   readonly from: Conn;
   /** Nothing more comes this way. */
   over = false;
+  /** It came to its end. */
+  whole = false;
   fromGone = false;
+  /** Nobody takes the bytes any more. */
+  dropping = false;
   private readonly to: Conn;
   private readonly direction: Direction;
   private readonly pair: Splice;
@@ -148,14 +215,13 @@ class Pump implements Waiter, Watcher {
         if (next === undefined) return;
         if (next.length > 0) {
           this.reading = false;
-          const room = to.writeFor(next, this);
-          pair.carried(this.direction, next.length);
-          if (!room) return;
+          if (!this.handOn(next)) return;
         }
         this.reading = true;
         next = from.readFor(this);
       }
       this.over = true;
+      this.whole = true;
       to.closeWrite();
       pair.finishedSending();
     } catch (error) {
@@ -168,17 +234,35 @@ class Pump implements Waiter, Watcher {
   }
 
   drained(): void {
-    this.pair.moved = true;
+    this.pair.stir();
     this.carry(nothing);
   }
 
   moved(): void {
-    this.pair.moved = true;
+    this.pair.stir();
   }
 
   failed(error: unknown): void {
-    this.over = true;
-    this.pair.broke(this.reading ? this.from : this.to, error);
+    if (this.reading) {
+      this.over = true;
+      this.pair.broke(this.from, error);
+    } else {
+      this.dropping = true;
+      this.pair.broke(this.to, error);
+      this.carry(nothing);
+    }
+  }
+
+  /** Returns whether there is room for more. */
+  private handOn(bytes: Uint8Array): boolean {
+    const { to, pair } = this;
+    if (this.dropping) {
+      pair.stir();
+      return true;
+    }
+    const room = to.writeFor(bytes, this);
+    pair.carried(this.direction, bytes.length);
+    return room;
   }
 
   /**

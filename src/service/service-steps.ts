@@ -1,4 +1,5 @@
 import { dirname } from "node:path";
+import { socketGroup } from "../model/access.ts";
 import { macLabel, macLogPath, plistText } from "./plist.ts";
 import type { ServiceFacts } from "./service-facts.ts";
 import { unitText } from "./unit.ts";
@@ -21,6 +22,8 @@ export interface Manager {
   readonly path: string;
   readonly text: (facts: ServiceFacts) => string;
   readonly programs: { readonly control: string; readonly logs: string };
+  /** Undefined if the group of the socket is not made here. */
+  readonly groups?: { readonly add: string; readonly change: string };
 }
 
 export const unitName = "ngrokd.service";
@@ -31,7 +34,12 @@ export function systemd(find: (paths: readonly string[]) => string): Manager {
     control: find(["/usr/bin/systemctl", "/bin/systemctl"]),
     logs: find(["/usr/bin/journalctl", "/bin/journalctl"]),
   };
-  return { kind: "systemd", path: `/etc/systemd/system/${unitName}`, text: unitText, programs };
+  const groups = {
+    add: find(["/usr/sbin/groupadd", "/sbin/groupadd"]),
+    change: find(["/usr/sbin/usermod", "/sbin/usermod"]),
+  };
+  const path = `/etc/systemd/system/${unitName}`;
+  return { kind: "systemd", path, text: unitText, programs, groups };
 }
 
 export const launchd: Manager = {
@@ -45,6 +53,8 @@ export interface InstallChoices {
   /** The file exists and has the wanted text. */
   readonly same: boolean;
   readonly start: boolean;
+  /** A user who becomes a member of the socket's group. */
+  readonly member?: string | undefined;
 }
 
 /**
@@ -54,7 +64,7 @@ export interface InstallChoices {
 export function installSteps(
   manager: Manager,
   facts: ServiceFacts,
-  { same, start }: InstallChoices,
+  { same, start, member }: InstallChoices,
 ): Step[] {
   const { control } = manager.programs;
   const write: Step = { kind: "write", path: manager.path, text: manager.text(facts), mode: 0o644 };
@@ -63,6 +73,7 @@ export function installSteps(
     path,
     mode: 0o700,
   }));
+  if (member !== undefined) steps.push(...memberSteps(manager, member));
   if (!same) steps.push(write);
   if (manager.kind === "launchd") {
     if (!same) steps.push({ kind: "run", command: [control, "bootout", macTarget], mayFail: true });
@@ -74,6 +85,15 @@ export function installSteps(
   steps.push({ kind: "run", command: [control, "enable", "--quiet", unitName] });
   if (start) steps.push({ kind: "run", command: [control, "start", unitName] });
   return steps;
+}
+
+/** Pure: before the daemon starts, which gives its socket to the group. */
+function memberSteps({ groups }: Manager, member: string): Step[] {
+  if (groups === undefined) return [];
+  return [
+    { kind: "run", command: [groups.add, "--force", "--system", socketGroup] },
+    { kind: "run", command: [groups.change, "--append", "--groups", socketGroup, member] },
+  ];
 }
 
 /** Pure: whether a systemd unit was written by the Go program's installer. */

@@ -17,7 +17,7 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
         (status.insecure_skip_verify ? `  ${paint.bad("NOT VERIFIED")}` : ""),
     ],
     ...proxyRows(status),
-    ["Last poll", pollText(status, paint)],
+    ["Last poll", pollText(status, paint, now)],
     ["Endpoints", endpointsText(status, paint)],
     ["Connections", connectionsText(status)],
     ...failureRows(status),
@@ -26,6 +26,8 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
     ["Daemon", daemonText(status)],
     ["Configuration", status.config_path],
     ["Hosts file", status.hosts_path],
+    ...networkRows(status),
+    ...dnsRows(status),
   ];
   const marked = (mark: string, tint: (text: string) => string, text: string): string[] =>
     wrapped(text, width - mark.length - 1).map(
@@ -48,6 +50,13 @@ function daemonText({ version, pid, uptime_seconds }: Status): string {
 function proxyRows({ proxy: { api, ingress } }: Status): [string, string][] {
   if (api === ingress) return api === "" ? [] : [["Proxy", api]];
   return [["Proxy", api === "" ? `${ingress}, for the ingress only` : `${api}, for the API only`]];
+}
+
+/** Loopback needs no row. */
+function networkRows({ network }: Status): [string, string][] {
+  if (network.kind === "loopback") return [];
+  const subnets = [network.subnet, network.subnet6].filter((text) => text !== "").join(", ");
+  return [["Network", `${network.interface}, ${subnets}`]];
 }
 
 function phaseText({ phase, reason }: Status, paint: Paint): string {
@@ -88,26 +97,50 @@ function certificateText({ certificate }: Status, paint: Paint, now: Date): stri
   return `valid for ${left}, until ${end}${trouble}`;
 }
 
-function pollText(status: Status, paint: Paint): string {
+/** The times count if an older daemon does not say the seconds. */
+function pollText(status: Status, paint: Paint, now: Date): string {
   const { last_poll } = status;
   if (last_poll === null) return "none yet";
-  const ago = `${durationText(last_poll.seconds_ago * 1000)} ago`;
+  const { seconds_ago = secondsTo(now, last_poll.time) } = last_poll;
+  const ago = `${durationText(seconds_ago * 1000)} ago`;
   if (last_poll.ok) return `${paint.good("ok")}, ${ago}, took ${last_poll.took_ms} ms`;
-  return `${paint.bad("failed")} ${ago}: ${last_poll.reason}${nextText(status)}`;
+  return `${paint.bad("failed")} ${ago}: ${last_poll.reason}${nextText(status, now)}`;
 }
 
 /** The number of failures in a row, and the time of the next attempt. */
-function nextText({ failed_polls, next_poll_seconds }: Status): string {
+function nextText({ failed_polls, next_poll, next_poll_seconds }: Status, now: Date): string {
   const times = failed_polls > 1 ? `${failed_polls} times in a row` : "";
-  const next =
-    next_poll_seconds === null ? "" : `next attempt in ${durationText(next_poll_seconds * 1000)}`;
+  const inSeconds =
+    next_poll_seconds === undefined && next_poll !== ""
+      ? -secondsTo(now, next_poll)
+      : (next_poll_seconds ?? null);
+  const next = inSeconds === null ? "" : `next attempt in ${durationText(inSeconds * 1000)}`;
   const parts = [times, next].filter((part) => part !== "");
   return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
 }
 
+const secondsTo = (now: Date, time: string): number => (now.getTime() - Date.parse(time)) / 1000;
+
+function dnsRows({ dns }: Status): [string, string][] {
+  if (dns === undefined) return [];
+  if (dns.listening === "") return [["DNS server", "not listening"]];
+  const zones = dns.zones.map((zone) => `*.${zone}`).join(", ");
+  const whole = zones === "" ? dns.listening : `${dns.listening}, for ${zones}`;
+  return [["DNS server", whole]];
+}
+
 function endpointsText({ endpoints }: Status, paint: Paint): string {
-  const { listening, failed, unsupported, refused, paused, draining } = endpoints;
+  const {
+    listening,
+    wildcard = 0,
+    failed,
+    unsupported,
+    refused = 0,
+    paused = 0,
+    draining,
+  } = endpoints;
   const parts = [`${listening} listening`];
+  if (wildcard > 0) parts.push(wildcard === 1 ? "1 wildcard" : `${wildcard} wildcards`);
   if (failed > 0) parts.push(paint.bad(`${failed} failed`));
   if (unsupported > 0) parts.push(paint.careful(`${unsupported} not supported`));
   if (refused > 0) parts.push(paint.careful(`${refused} refused`));

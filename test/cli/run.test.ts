@@ -68,6 +68,11 @@ describe("finding the command", () => {
     ],
     ["--socket", 'The flag "--socket" needs a value', "`ngrokd --help` shows the usage"],
     [
+      "version --socket=",
+      'The flag "--socket" needs a value',
+      "`ngrokd version --help` shows the usage",
+    ],
+    [
       "version --debug=yes",
       'The flag "--debug" takes no value',
       "`ngrokd version --help` shows the usage",
@@ -95,6 +100,14 @@ describe("finding the command", () => {
       out: "",
       err: `error: ${message}\nhint:  ${hint}\n`,
     });
+  });
+
+  test("quotes words of more than one line, and words that move the cursor", async () => {
+    const said = async (line: string): Promise<string> =>
+      (await run(line)).err.split("\n")[0] ?? "";
+    expect(await said("a\nb")).toBe('error: Unknown command "a\\nb"');
+    expect(await said("version --a\nb")).toBe('error: Unknown flag "--a\\nb"');
+    expect(await said("version a\u001bb")).toBe('error: Unexpected argument "a\\u001bb"');
   });
 
   test("an error is one JSON value on stdout with --json, and nothing else is", async () => {

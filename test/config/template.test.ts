@@ -33,14 +33,16 @@ describe("configTemplate", () => {
     "has a line to uncomment and change %s alone",
     (key) => {
       const setting = settings.find((setting) => setting.key === key);
-      const other = {
-        number: "7",
-        boolean: `${setting?.default !== true}`,
-        list: otherTexts[key] ?? "['1.1.1.1:53']",
-        numbers: "[]",
-        map: otherTexts[key] ?? "{a.b: virtual}",
-        text: otherTexts[key] ?? "/other",
-      }[setting?.kind ?? "text"];
+      const other =
+        otherValues[key] ??
+        {
+          number: "7",
+          boolean: `${setting?.default !== true}`,
+          list: otherTexts[key] ?? "['1.1.1.1:53']",
+          numbers: "[]",
+          map: "{a.b: virtual}",
+          text: otherTexts[key] ?? "/other",
+        }[setting?.kind ?? "text"];
       const text = configTemplate().replace(
         settingLine(setting?.path ?? []),
         `$1${setting?.path.at(-1)}: ${other}`,
@@ -62,6 +64,16 @@ describe("configTemplate", () => {
   });
 });
 
+const otherValues: Readonly<Record<string, string>> = {
+  "names.allow": "['*.a.b']",
+  "names.deny": "['*.a.b']",
+  "names.only": "['*.a.b']",
+  "names.alias": "{a.b: [c]}",
+  "names.pin": "{a.b: 127.0.0.9}",
+  "names.expand": "{'*.a.b': [c]}",
+  "dns.clients": "[192.168.0.0/24]",
+};
+
 const otherTexts: Readonly<Record<string, string>> = {
   "api.url": "https://api.example.com",
   ingressEndpoint: "ingress.example:1",
@@ -71,13 +83,9 @@ const otherTexts: Readonly<Record<string, string>> = {
   "server.health_address": "0.0.0.0",
   "server.health_hosts": "[monitored.example]",
   "net.subnet": "127.7.0.0/16",
+  "net.subnet6": "off",
   "net.interface_name": "other0",
   "net.listen_interface": "0.0.0.0",
-  "names.allow": "['*.a.b']",
-  "names.deny": "['*.a.b']",
-  "names.only": "['*.a.b']",
-  "names.alias": "{a.b: [c]}",
-  "names.pin": "{a.b: 127.0.0.9}",
   "dns.listen": "127.0.0.2:53",
 };
 

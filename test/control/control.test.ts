@@ -170,6 +170,29 @@ describe("a bad request on the control socket", () => {
   });
 });
 
+test("a long list is whole, and other work goes on while it is written", async () => {
+  const items = Array.from({ length: 5001 }, (_, i) => ({ id: `ep_${i}`, reason: "ü" }));
+  let turns = 0;
+  let spin: () => void = () =>
+    setImmediate(() => {
+      turns += 1;
+      spin();
+    });
+  const turnsAt: number[] = [];
+  const watched = items.map((item) => ({
+    ...item,
+    toJSON() {
+      turnsAt.push(turns);
+      return item;
+    },
+  }));
+  await using server = await started({ handle: async () => watched });
+  spin();
+  expect(await askDaemon(net, server.path, { command: "list" })).toEqual(items);
+  spin = () => undefined;
+  expect(new Set(turnsAt).size).toBe(26);
+});
+
 test("sentences for people have no character that moves a cursor or turns the text", async () => {
   const bad = "a\u001b[2J\u009b2J\u202eb\nc";
   const handle: ControlOptions["handle"] = async ({ command }) => {
@@ -592,7 +615,9 @@ describe("askDaemon", () => {
     );
     expect({ code: error.code, hint: error.hint }).toEqual({
       code: "permission",
-      hint: 'use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
+      hint: expect.stringMatching(
+        /^use sudo, or join the group "ngrokd": `sudo ngrokd service install --group-add [a-z]+`, and log in again$/,
+      ),
     });
   });
 });

@@ -9,6 +9,7 @@ import { createMachine } from "../../src/machine/machine.ts";
 import { createNames } from "../../src/names/names.ts";
 import type { Answer, Ask } from "../../src/names/question.ts";
 import { createRelay } from "../../src/relay/relay.ts";
+import { subnet } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 import { accepted, fakeIngress } from "../support/fake-ingress.ts";
 import { memoryLog } from "../support/memory-log.ts";
@@ -157,6 +158,7 @@ async function staged({
     accounts,
     limits: relayLimits(loaded.config),
     room: () => Number.POSITIVE_INFINITY,
+    isOwn: () => false,
     memory: Number.POSITIVE_INFINITY,
   });
   endings.push(() => relay.drain(AbortSignal.abort()));
@@ -180,10 +182,23 @@ async function staged({
     changed: () => undefined,
   });
   await known.load();
+  const range = subnet("127.85.0.0/16");
+  const link = { ground: { kind: "loopback", range }, carry: async () => undefined } as const;
+  const { serve } = createServing({
+    accounts,
+    loaded: () => loaded,
+    relay,
+    machine,
+    link,
+    names: { show: () => undefined, forget: () => undefined },
+    meanings: known,
+    fileLimit: () => 10_000,
+    log,
+  });
   return {
     hostsPath,
     known,
-    serve: createServing({ accounts, loaded: () => loaded, relay, machine, names: known, log }),
+    serve,
     names: () =>
       [...readFileSync(hostsPath, "utf8").matchAll(/^127\.85\S+\t(\S+)$/gm)]
         .map(([, name]) => name ?? "")

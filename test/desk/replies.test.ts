@@ -13,7 +13,7 @@ import {
   type State,
 } from "../../src/model/state.ts";
 import { version } from "../../src/version.ts";
-import { endpoint, meter, unusable } from "./support.ts";
+import { endpoint, meter, network, unusable } from "./support.ts";
 
 /** The clock was set by a month after the start. */
 const started = { wall: new Date("2025-12-02T03:04:05Z"), steady: 1000 };
@@ -29,6 +29,7 @@ const schedule = { failures: 2, next: later(now, 29_322) };
 const facts = {
   loaded,
   runtime: "bun",
+  network,
   now,
   ingress,
   limit: 500,
@@ -91,6 +92,7 @@ describe("the reply to status", () => {
       version,
       pid: process.pid,
       runtime: "bun",
+      network,
       phase: "serving",
       reason: "",
       hint: "",
@@ -113,7 +115,15 @@ describe("the reply to status", () => {
       next_poll: "2026-01-02T04:04:35.000Z",
       next_poll_seconds: 29.3,
       failed_polls: 2,
-      endpoints: { listening: 1, failed: 1, unsupported: 1, refused: 0, paused: 0, draining: 0 },
+      endpoints: {
+        listening: 1,
+        wildcard: 0,
+        failed: 1,
+        unsupported: 1,
+        refused: 0,
+        paused: 0,
+        draining: 0,
+      },
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
       errors_by_kind: { dial: 1, tls: 0, header: 0, timeout: 0, reset: 2, limit: 0 },
       bytes: { up: 10, down: 20 },
@@ -233,6 +243,7 @@ describe("the reply to list", () => {
       ["wildcard", false],
       ["wildcard_suffix", ""],
       ["shared_listener_key", ""],
+      ["ip6", ""],
       ["proto", "http"],
       ["ids", ["ep_1", "ep_2"]],
       ["state", "listening"],

@@ -1,5 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
 import { findingsText } from "../../src/cli/findings-text.ts";
 import type { Attempt } from "../../src/doctor/attempt.ts";
@@ -9,12 +12,14 @@ import {
   type HostsFacts,
   hostsLines,
   judgeName,
+  lookAtHosts,
   resolved,
 } from "../../src/doctor/name-findings.ts";
-import { holdersOf, socketsAt } from "../../src/doctor/sockets.ts";
+import { socketsAt } from "../../src/doctor/sockets.ts";
 import { parseQuestion } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { listeningSockets, parseSocketTable } from "../../src/net/proc-net.ts";
+import { holdersOf } from "../../src/net/socket-holders.ts";
 import { marked, plain } from "../cli/support.ts";
 
 const done = <T>(value: T): Attempt<T> => ({ ok: true, value, tookMs: 1 });
@@ -217,4 +222,17 @@ warning  Names            one two three
       }),
     );
   });
+});
+
+test("a hosts file that is a pipe is told of, and not waited for", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "ngrokd-looks-"));
+  try {
+    const pipe = join(folder, "hosts");
+    expect(Bun.spawnSync(["mkfifo", pipe]).exitCode).toBe(0);
+    await expect(lookAtHosts(pipe)).rejects.toMatchObject({
+      message: `Cannot read "${pipe}": it is not a regular file`,
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });

@@ -24,6 +24,7 @@ const used: Answer = { kind: "addresses", addresses: ["192.0.2.1"] };
 const nobody: Answer = { kind: "none" };
 const silence: Answer = { kind: "silent" };
 const minute = 60_000;
+const uplink = "192.0.2.54";
 
 /** A machine whose name servers have these answers. */
 function machine() {
@@ -37,15 +38,18 @@ function machine() {
   const log = memoryLog();
   const clock = { now: 0 };
   const told: true[] = [];
-  const start = async (more: { search?: string[]; keeps?: boolean } = {}) => {
+  const start = async (
+    more: { search?: string[]; keeps?: boolean; uplinks?: Record<string, Answer> } = {},
+  ) => {
     const names = createNames({
       stateFolder: folder,
       assignment: () => assignment,
-      async ask(name) {
+      async ask(name, [server]) {
         asked.push(name);
+        if (server === uplink) return more.uplinks?.[name] ?? nobody;
         return answers.get("all") ?? answers.get(name) ?? nobody;
       },
-      conf: () => ({ servers: ["192.0.2.53"], search: more.search ?? [] }),
+      conf: () => ({ servers: ["192.0.2.53"], search: more.search ?? [], uplinks: [uplink] }),
       log,
       changed: () => void told.push(true),
       now: () => clock.now,
@@ -168,6 +172,20 @@ describe("look", () => {
     answers.set("a.demo", { kind: "addresses", addresses: ["127.0.0.2"] });
     await names.look(["a.demo"], noWord, 5000);
     expect(names.standing("a.demo").kind).toBe("free");
+  });
+});
+
+describe("look, if a local resolver reads our lines of the hosts file", () => {
+  test("asks the servers behind it", async () => {
+    const { answers, assignment, start } = machine();
+    assignment.set("b.demo", "127.0.0.2");
+    const ours: Answer = { kind: "addresses", addresses: ["127.0.0.2"] };
+    answers.set("a.demo", ours);
+    answers.set("github.com", ours);
+    const names = await start({ uplinks: { "github.com": used } });
+    await names.look(["a.demo", "github.com"], noWord, 5000);
+    expect(names.standing("a.demo").kind).toBe("free");
+    expect(names.standing("github.com").kind).toBe("elsewhere");
   });
 });
 

@@ -200,7 +200,27 @@ describe("the end of a PullConn", () => {
     socket.gone = true;
     conn.drained();
     expect(await writing).toBe("aborted");
+    conn.theyFinished();
     expect(socket.told).toEqual(["terminate"]);
+  });
+
+  test("what the peer sent before it refused a write is read, then the reset", async () => {
+    const { conn, socket } = fake();
+    conn.received(Uint8Array.of(7));
+    socket.gone = true;
+    expect(await codeOf(() => conn.write(Uint8Array.of(1)))).toBe("aborted");
+    // The rest comes out of the kernel though nobody reads yet.
+    conn.received(Uint8Array.of(8));
+    expect(socket.told).toEqual(["pause", "resume"]);
+    expect(await codeOf(() => conn.write(Uint8Array.of(2)))).toBe("aborted");
+    conn.theyFinished();
+    conn.gone();
+    const read = [await conn.read(), await conn.read()];
+    expect({ read, after: await codeOf(() => conn.read()), told: socket.told }).toEqual({
+      read: [Uint8Array.of(7), Uint8Array.of(8)],
+      after: "aborted",
+      told: ["pause", "resume", "terminate"],
+    });
   });
 
   test("a socket gone without an error is an end only after our shutdown", async () => {

@@ -51,6 +51,32 @@ describe("open", () => {
   });
 });
 
+describe("a door that other machines can reach", () => {
+  test("resets their clients before anything is dialled, counts them, and says so once", async () => {
+    const deps = echoing();
+    const own = new Set<string>();
+    const place = { host: "127.81.0.9", port: 18001 };
+    // The address of the door is none of this machine here.
+    const elsewhere: typeof net = { ...net, listen: (_, ...more) => net.listen(place, ...more) };
+    const doors = createDoors({
+      net: elsewhere,
+      forwarding: () => deps,
+      limits: () => unlimited,
+      isOwn: (address) => own.has(address),
+    });
+    all.push(doors);
+    expect(await open(doors, url, "192.0.2.1")).toBeUndefined();
+    for (let n = 0; n < 2; n += 1) expect(await ending(await net.dial(place))).toBe("aborted");
+    const meter = doors.present.get("192.0.2.1:18001")?.lanes[0]?.meter;
+    expect(meter).toMatchObject({ active: 0, total: 2, errors: 2, errorsBy: { limit: 2 } });
+    expect(meter?.lastError).toBe("reset at once: the client is not on this machine (127.0.0.1)");
+    own.add("127.0.0.1");
+    const conn = await talking(place.host, place.port);
+    expect(meter?.active).toBe(1);
+    conn.abort();
+  });
+});
+
 describe("mend", () => {
   const key = listeningKey(home, 18001);
 
@@ -382,8 +408,12 @@ const sizes = ({ present, draining }: Doors) => ({
   draining: draining.size,
 });
 
-function fresh(deps = echoing(), limits: () => Limits = () => unlimited): Doors {
-  const doors = createDoors({ net, forwarding: () => deps, limits });
+function fresh(
+  deps = echoing(),
+  limits: () => Limits = () => unlimited,
+  isOwn = (_: string) => false,
+): Doors {
+  const doors = createDoors({ net, forwarding: () => deps, limits, isOwn });
   all.push(doors);
   return doors;
 }

@@ -178,6 +178,7 @@ function fresh(first: RelayLimits = limits, memory = Number.POSITIVE_INFINITY): 
     accounts: ["work", "home"],
     limits: first,
     room: () => Number.POSITIVE_INFINITY,
+    isOwn: () => false,
     memory,
   });
   relays.push(relay);

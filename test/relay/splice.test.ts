@@ -1,10 +1,13 @@
 import { describe, expect, test } from "bun:test";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:tls";
 import fc from "fast-check";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Conn, Waiter } from "../../src/net/types.ts";
 import { createQuietWatch, type QuietWatch } from "../../src/relay/quiet.ts";
 import { type SpliceEnd, splice, startSplice } from "../../src/relay/splice.ts";
-import { bytes, ending, later, pair, read, scripted } from "../support/conns.ts";
+import { bytes, ending, later, net, pair, read, scripted } from "../support/conns.ts";
+import { issue, rootCa } from "../support/pki.ts";
 
 const spliceWith = (a: Conn, b: Conn, quiet?: QuietWatch): Promise<SpliceEnd> =>
   new Promise((ended) => startSplice(a, b, { carried: () => undefined, ended }, quiet));
@@ -15,6 +18,12 @@ const refuses = {
   write: () => {
     throw broken;
   },
+};
+
+/** Says one thing, and breaks where it is read again. */
+const speaks = () => {
+  const said = [bytes("x")];
+  return { read: () => said.pop() ?? Promise.reject(broken) };
 };
 
 describe("splice", () => {
@@ -54,13 +63,49 @@ describe("splice", () => {
   test.each([
     ["a's read fails", breaks, {}, "a"],
     ["b's read fails", {}, breaks, "b"],
-    ["a's write fails", refuses, { read: () => bytes("x") }, "a"],
-    ["b's write fails", { read: () => bytes("x") }, refuses, "b"],
+    ["a's write fails", refuses, speaks(), "a"],
+    ["b's write fails", speaks(), refuses, "b"],
   ] as const)("where %s, aborts both and names the side", async (_name, ofA, ofB, side) => {
     const a = Object.assign(scripted([], "silence"), ofA);
     const b = Object.assign(scripted([], "silence"), ofB);
     expect(await splice(a, b)).toEqual({ kind: "aborted", side, error: broken });
     expect({ a: a.fate, b: b.fate }).toEqual({ a: "aborted", b: "aborted" });
+  });
+
+  test("hands on what b has sent before it refused the bytes of a", async () => {
+    const a = Object.assign(scripted([], "silence"), speaks());
+    const b = Object.assign(scripted([bytes("413 "), bytes("too large")], "FIN"), refuses);
+    expect(await splice(a, b)).toEqual({ kind: "aborted", side: "b", error: broken });
+    const reply = Buffer.concat(a.written).toString();
+    expect({ reply, a: a.fate, b: b.fate }).toEqual({
+      reply: "413 too large",
+      a: "aborted",
+      b: "aborted",
+    });
+  });
+
+  test("takes the reset of a server that had closed for normal, if both had ended", async () => {
+    const ca = await rootCa();
+    const server = createServer(await issue(ca, "t", { names: ["t"] }), (socket) => {
+      socket.on("error", () => undefined);
+      socket.once("data", () => socket.write("answer", () => socket.destroy()));
+    });
+    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+    const { port } = server.address() as AddressInfo;
+    const kinds: string[] = [];
+    for (let n = 0; n < 5; n++) {
+      const [client, a] = await pair();
+      const tls = { serverName: "t", ca: [ca.cert] };
+      const end = splice(a, await net.dial({ host: "127.0.0.1", port }, { tls }));
+      await client.write(bytes("question"));
+      expect(await client.read()).toEqual(bytes("answer"));
+      expect(await client.read()).toBeNull();
+      await later(20);
+      client.closeWrite();
+      kinds.push((await end).kind);
+    }
+    server.close();
+    expect(kinds).toEqual(Array(5).fill("finished"));
   });
 
   test("names the client if it does not take the first bytes", async () => {

@@ -23,6 +23,7 @@ const facts: ServiceFacts = {
   socketPath: "/var/run/ngrokd.sock",
   folders: ["/etc/ngrokd", "/etc/ngrokd"],
   reads: [],
+  makesInterface: false,
   drainSeconds: 30,
 };
 
@@ -33,6 +34,19 @@ const told = (steps: readonly Step[]): string[] =>
       ? `${step.command.join(" ")}${step.mayFail === true ? "?" : ""}`
       : `${step.kind} ${step.path}`,
   );
+
+describe("a user without sudo", () => {
+  test("becomes a member of the socket's group before the daemon starts", () => {
+    const choices = { same: true, start: true, member: "alice" };
+    expect(told(installSteps(onLinux, facts, choices))).toEqual([
+      "folder /etc/ngrokd",
+      "/usr/sbin/groupadd --force --system ngrokd",
+      "/usr/sbin/usermod --append --groups ngrokd alice",
+      "/usr/bin/systemctl enable --quiet ngrokd.service",
+      "/usr/bin/systemctl start ngrokd.service",
+    ]);
+  });
+});
 
 describe("with launchd", () => {
   const plist = "/Library/LaunchDaemons/com.ngrok.ngrokd.plist";

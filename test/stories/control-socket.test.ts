@@ -152,7 +152,7 @@ stories("clients of the control socket that are rude or many", () => {
     expect(err).toBe(
       [
         `error: Cannot use the control socket "${defaultSocket}": permission denied`,
-        'hint:  use sudo, or become a member of the group "ngrokd" (usermod -aG ngrokd NAME)',
+        'hint:  use sudo, or join the group "ngrokd": `sudo ngrokd service install --group-add nobody`, and log in again',
         "",
       ].join("\n"),
     );

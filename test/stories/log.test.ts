@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { configFor, startCloud } from "../support/cloud.ts";
-import { binary, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
+import { binary, defaultSocket, ngrokd, serve, writeConfig } from "../support/ngrokd.ts";
 import { atEnd, freshMachine, stories, until } from "../support/story.ts";
 import { onTerminal } from "../support/terminal.ts";
 
@@ -72,6 +73,44 @@ stories("the log", () => {
     expect(readFileSync("/run/tmp/code", "utf8")).toBe("0\n");
   });
 
+  test("whose reader is stuck is kept up to a limit, and tells of the rest", async () => {
+    freshMachine();
+    const cloud = await startCloud();
+    writeConfig(configFor(cloud, { server: { log_level: "debug" } }));
+    const env = { PATH: "/usr/bin:/bin" };
+    const reader = "{ head -n 1; cat; } >/run/tmp/log";
+    const child = Bun.spawn(["sh", "-c", `{ ${binary()} serve 2>&1 >/dev/null; } | ${reader}`], {
+      cwd: "/",
+      env,
+    });
+    const { pid } = await until("it serves", async () => {
+      const { json } = await ngrokd("status --json");
+      return json.phase === "serving" && json;
+    });
+    atEnd(() => child.exitCode ?? process.kill(pid, "SIGKILL"));
+    const readers = childrenOf(child.pid).filter((one) => one !== pid);
+    for (const one of readers) process.kill(one, "SIGSTOP");
+    const rss = (): number =>
+      Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+    const left = async (): Promise<void> => {
+      const socket = connect(defaultSocket);
+      socket.on("error", () => undefined);
+      await new Promise((settled) => socket.once("connect", settled).once("close", settled));
+      socket.write("{");
+      socket.destroy();
+    };
+    for (let i = 0; i < 6000; i += 50) await Promise.all(Array.from({ length: 50 }, left));
+    expect((await ngrokd("status --json")).json.phase).toBe("serving");
+    expect(rss()).toBeLessThan(400_000);
+    for (const one of readers) process.kill(one, "SIGCONT");
+    await until("the reader learns of it", () =>
+      /\d+ lines of this log were lost/.test(readFileSync("/run/tmp/log", "utf8")),
+    );
+    process.kill(pid, "SIGTERM");
+    await child.exited;
+    expect(readFileSync("/run/tmp/log", "utf8")).toContain("Stopped");
+  });
+
   test("is coloured text on a terminal, and Ctrl-C ends the daemon", async () => {
     const { text, code } = await onTerminal([binary(), "serve"], {
       type: ["ngrokd is up", "\u0003"],
@@ -81,3 +120,19 @@ stories("the log", () => {
     expect(text).toContain("Stopped");
   });
 });
+
+/** The processes below this one, in all generations. */
+function childrenOf(pid: number): number[] {
+  const parents = readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        const stat = readFileSync(`/proc/${name}/stat`, "utf8");
+        return [{ pid: Number(name), parent: Number(stat.split(") ")[1]?.split(" ")[1]) }];
+      } catch {
+        return [];
+      }
+    });
+  const children = parents.filter(({ parent }) => parent === pid).map((one) => one.pid);
+  return [...children, ...children.flatMap(childrenOf)];
+}

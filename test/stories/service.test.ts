@@ -370,6 +370,36 @@ stories("ngrokd service", () => {
     rmSync("/run/open", { recursive: true });
   });
 
+  test("install lets a user in, and says to the user behind sudo how", async () => {
+    const line = "service install --group-add";
+    for (const name of ["-x", "a,b", "a;b"])
+      expect({ name, code: (await ngrokd(`${line}=${name}`)).code }).toEqual({ name, code: 2 });
+    const dry = await ngrokd(`${line} alice --dry-run`);
+    expect(dry.out).toContain("sbin/groupadd --force --system ngrokd\n");
+    expect(dry.out).toContain("sbin/usermod --append --groups ngrokd alice\n");
+    const offered = await ngrokd("service install", { env: { SUDO_USER: "alice" } });
+    expect(offered.out).toContain(
+      "`sudo ngrokd service install --group-add alice` lets you use it",
+    );
+    for (const file of ["/etc/group", "/etc/gshadow"]) {
+      if (!existsSync(file)) continue;
+      const before = readFileSync(file);
+      atEnd(() => writeFileSync(file, before));
+    }
+    const unknown = await ngrokd(`${line} no-such-user`);
+    expect(unknown.code).toBe(1);
+    expect(unknown.err).toContain("no-such-user");
+    const { code, out } = await ngrokd(`${line} nobody`);
+    expect({ code, out }).toMatchObject({ code: 0 });
+    expect(out).toContain('nobody is a member of the group "ngrokd"');
+    expect(readFileSync("/etc/group", "utf8")).toMatch(/^ngrokd:.*:nobody$/m);
+    const hint = 'log in again: this session is older than your membership in the group "ngrokd"';
+    const daemon = await serve();
+    expect((await ngrokd("status", { as: "nobody" })).err).toContain(hint);
+    expect(await daemon.stop()).toBe(0);
+    calls();
+  });
+
   test("another user gets the advice to use sudo", async () => {
     chmodSync("/etc/ngrokd", 0o755);
     chmodSync("/etc/ngrokd/config.yml", 0o644);

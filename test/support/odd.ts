@@ -1,13 +1,15 @@
 import type { Ran } from "./ngrokd.ts";
 
 /**
- * What no output may have, whatever the situation: each fault found, as a
- * sentence. An error must come with a hint.
+ * What no output may have, whatever the situation: each fault found, in words.
+ * An error must come with a hint.
  */
 export function faultsOf({ code, out, err }: Pick<Ran, "code" | "out" | "err">): string[] {
   const text = `${out}\n${err}`;
   const found = never.filter(([, pattern]) => pattern.test(text)).map(([what]) => what);
-  if (/^error: /m.test(err) && !/^hint: {2}\S/m.test(err)) found.push("an error without a hint");
+  // Of a lost result it is one line.
+  if (code !== 7 && /^error: /m.test(err) && !/^hint: {2}\S/m.test(err))
+    found.push("an error without a hint");
   if (code !== 0 && !/^(?:error|wrong): /m.test(text)) found.push(`exit code ${code}, unexplained`);
   if (code > 7) found.push(`exit code ${code}, which is none of ngrokd's`);
   return found;

@@ -58,6 +58,15 @@ describe("createSay", () => {
     expect(out.text).toContain("a\\u001b[1;1Hb");
   });
 
+  test("lets no error or warning move the cursor of a terminal", () => {
+    const { say, err } = speaker();
+    say.warn("\u001b[2Ja\rb");
+    say.error(new NgrokdError("api", "c\u001b[31m\n  d", { hint: "e\u0007" }));
+    expect(err.text).toBe(
+      "warning: \\u001b[2Ja\\u000db\nerror: c\\u001b[31m\n  d\nhint:  e\\u0007\n",
+    );
+  });
+
   test("prints one JSON value on stdout with --json, errors included, and makes no text", () => {
     const { say, out, err } = speaker({ json: true });
     say.result({ a: [1] }, () => {

@@ -1,6 +1,9 @@
 // cli/service/ has the commands of `ngrokd service`, one a file.
 import { exposedText } from "../../files/writers.ts";
 import { trustFolder } from "../../ingress/trust.ts";
+import { isUserName, socketGroup } from "../../model/access.ts";
+import { NgrokdError } from "../../model/error.ts";
+import { quote } from "../../model/parsed.ts";
 import {
   carryOut,
   planInstall,
@@ -25,12 +28,21 @@ export default command({
       default: true,
       description: "Start it now; --no-start waits for the next boot",
     },
+    "group-add": {
+      type: "string",
+      valueHint: "user",
+      description: 'Let a user use the daemon without sudo, as a member of the group "ngrokd"',
+    },
     "take-over": {
       type: "boolean",
       description: "Replace the service of the Go program named ngrokd; its unit is kept beside",
     },
   },
-  examples: ["sudo ngrokd service install", "ngrokd service install --dry-run"],
+  examples: [
+    "sudo ngrokd service install",
+    "sudo ngrokd service install --group-add alice",
+    "ngrokd service install --dry-run",
+  ],
   async run(args, io) {
     const { env, say } = io;
     const manager = thisManager();
@@ -41,7 +53,9 @@ export default command({
       trustFolder,
     });
     const takeOver = args["take-over"] === true || (await offersTakeOver(manager, args, io));
-    const { steps, before } = await planInstall(manager, facts, { start: args.start, takeOver });
+    const member = memberIn(args["group-add"], manager);
+    const choices = { start: args.start, takeOver, member };
+    const { steps, before } = await planInstall(manager, facts, choices);
     for (const remark of remarks) say.warn(remark);
     if (args["dry-run"] === true) {
       for (const one of exposed) say.warn(exposedText(one));
@@ -62,13 +76,45 @@ export default command({
       : "`sudo ngrokd service start` starts it";
     // A running service uses its old file until it is restarted.
     const again = before === "different" ? "; `sudo ngrokd service restart` applies it" : "";
+    const lines = [
+      `${did} ${manager.path}${again}`,
+      next,
+      ...accessLines(member, env.SUDO_USER, manager),
+    ];
     say.result(
       { path: manager.path, installed: true, changed: before !== "same", started: args.start },
-      `${did} ${manager.path}${again}\n${next}`,
+      lines.join("\n"),
     );
     return 0;
   },
 });
+
+/** Throws `usage` for what is no user, and where no group is made. */
+function memberIn(name: string | undefined, { groups }: Manager): string | undefined {
+  if (name === undefined) return undefined;
+  if (!isUserName(name))
+    throw new NgrokdError("usage", `--group-add needs a user's name, and ${quote(name)} is none`);
+  if (groups === undefined)
+    throw new NgrokdError("usage", "--group-add has no effect on this system", {
+      hint: "use sudo for the commands that ask the daemon",
+    });
+  return name;
+}
+
+/** Who may use the daemon now, or how the user behind sudo gets there. */
+function accessLines(
+  member: string | undefined,
+  sudoUser: string | undefined,
+  { groups }: Manager,
+): string[] {
+  if (member !== undefined)
+    return [
+      `${member} is a member of the group "${socketGroup}", from the next login on; ` +
+        "a daemon that runs needs `sudo ngrokd service restart` if the group is new",
+    ];
+  if (groups === undefined || !isUserName(sudoUser ?? "") || sudoUser === "root") return [];
+  return [`\`sudo ngrokd service install --group-add ${sudoUser}\` lets you use it without sudo`];
+}
 
 /** On a terminal, it offers to take over the Go program's service. */
 async function offersTakeOver(

@@ -13,10 +13,16 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { type FileHandle, lstat, open, readFile, realpath, rename, unlink } from "node:fs/promises";
+import { type FileHandle, lstat, open, realpath, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { errnoOf, fileError, rootHint, writeFileAtomic } from "../../files/atomic.ts";
+import {
+  errnoOf,
+  fileError,
+  readBytesIfThere,
+  rootHint,
+  writeFileAtomic,
+} from "../../files/atomic.ts";
 import { stampIn } from "../../files/stamp.ts";
 import { stateFiles } from "../../files/state-folder.ts";
 import { absent } from "../../files/sweep.ts";
@@ -24,7 +30,7 @@ import { isNgrokdError, NgrokdError } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Ip, Subnet } from "../../model/ip.ts";
 import { carryTail, tailOf } from "./tail.ts";
-import { editHosts, type HostsEdit, pinsIn, type Written } from "./text.ts";
+import { type Entries6, editHosts, type HostsEdit, pinsIn, type Written } from "./text.ts";
 
 export interface HostsOptions {
   /**
@@ -37,6 +43,8 @@ export interface HostsOptions {
   readonly ranges?: readonly Subnet[];
   /** The addresses given to names. Lines with such a pair are ours. */
   readonly written?: () => Written;
+  /** The second addresses of the names; none without it. */
+  readonly six?: Entries6;
   /**
    * Write in place from the start. The default is a rename, except if that is
    * impossible or would lose the file's SELinux label or access control list.
@@ -114,7 +122,7 @@ export async function updateHostsFile(
   entries: ReadonlyMap<Hostname, Ip>,
   options: HostsOptions,
 ): Promise<HostsUpdate> {
-  const { ranges, written, before = async () => true } = options;
+  const { ranges, written, six, before = async () => true } = options;
   const fs: HostsFs = { read: readHosts, rename: renameUnchanged, hasAcl, ...options.fs };
   const copies = copiesIn(options.stateFolder);
   const { file, rescued } = await told(path, async () => {
@@ -123,7 +131,8 @@ export async function updateHostsFile(
   });
   for (let attempt = 1; attempt <= 5; attempt++) {
     const old = await told(path, () => fs.read(file));
-    const edit = editHosts(old?.bytes.toString("latin1") ?? "", entries, ranges, written?.());
+    const text = old?.bytes.toString("latin1") ?? "";
+    const edit = editHosts(text, entries, ranges, written?.(), six);
     if (edit.kind === "refused")
       throw new NgrokdError("hosts", `Cannot edit "${path}": ${edit.reason}`, {
         hint: chooseAnother,
@@ -342,8 +351,8 @@ function firstDifference(a: Buffer, b: Buffer): number {
  * other byte was changed since then, and is left alone.
  */
 async function finishInterrupted(path: string, fs: HostsFs, copies: Copies): Promise<string[]> {
-  const before = await readIfThere(copies.before);
-  const after = await readIfThere(copies.after);
+  const before = await readBytesIfThere(copies.before);
+  const after = await readBytesIfThere(copies.after);
   if (before === undefined || after === undefined) return [];
   const now = (await fs.read(path))?.bytes;
   if (now?.equals(before) || now?.equals(after)) {
@@ -392,15 +401,6 @@ async function keepCopy(copy: string, bytes: Buffer, mode: number): Promise<void
       details: { ...details },
       hint: "the hosts file is changed only if a copy of it can be kept",
     });
-  }
-}
-
-async function readIfThere(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return undefined;
-    throw error;
   }
 }
 
