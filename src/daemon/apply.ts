@@ -3,6 +3,7 @@ import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { insecureWarning } from "../desk/warnings.ts";
 import { groundWish } from "../exposure/ground.ts";
 import type { Job } from "./jobs.ts";
+import { openToAll } from "./network-mode.ts";
 import { type Parts, tellRelay } from "./parts.ts";
 import { relayLimits } from "./relay-settings.ts";
 
@@ -35,6 +36,7 @@ export async function apply(
   if (jobs.has("key")) account.identity.useKey(config.api.key);
   if (jobs.has("verification")) warnOfVerification(parts);
   if (jobs.has("ground")) await link.settle(groundWish(config.net));
+  if (jobs.has("network")) warnOfNetwork(parts);
   if (jobs.has("trust")) await trust.reread();
   relay.limits(relayLimits(config));
   tellRelay(parts);
@@ -46,4 +48,9 @@ export async function apply(
 
 export function warnOfVerification({ settings, options }: Parts): void {
   if (settings.current.config.server.insecure_skip_verify) options.log.warn(insecureWarning);
+}
+
+export function warnOfNetwork({ settings, options }: Parts): void {
+  const warning = openToAll(settings.current.config);
+  if (warning !== "") options.log.warn(warning);
 }

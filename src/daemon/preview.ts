@@ -6,6 +6,7 @@ import { plan } from "../exposure/plan.ts";
 import { editHosts } from "../machine/hosts/text.ts";
 import { type Binding, bindingBelow, bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
+import { hostPortText } from "../model/host-port.ts";
 import { type Hostname, parseHostname } from "../model/hostname.ts";
 import { type Ip, parseIp, parseIp6 } from "../model/ip.ts";
 
@@ -115,8 +116,7 @@ const withoutAliases = (
 ): ReadonlyMap<Hostname, Ip> =>
   new Map([...entries].filter(([host]) => aliases?.has(host) !== true));
 
-const presentId = ({ ip, port }: Listening): string =>
-  ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+const presentId = ({ ip, port }: Listening): string => hostPortText({ host: ip, port });
 
 /** The door of a listening endpoint, made from the daemon's list. */
 function doorwaysAt({ url, host: name, ip: text, port }: Listening, account: string): Doorway[] {

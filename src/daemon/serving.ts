@@ -14,6 +14,7 @@ import type { Names } from "../names/names.ts";
 import type { Relay } from "../relay/relay.ts";
 import { createFreshNames, type FreshNames } from "./fresh-names.ts";
 import { namePolicy, rulesNow, subjectsOf } from "./name-policy.ts";
+import { networkBasis, networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { reconcile, type Shown } from "./reconcile.ts";
 import { createSteady } from "./steady.ts";
@@ -72,6 +73,7 @@ export function createServing(deps: ServingDeps): Serving {
         names,
         meanings.changes,
         machine.asked.changes,
+        networkBasis(loaded().config),
       ]);
     },
     outcome: async () => `${await machine.stamp()} ${relay.present.size}`,
@@ -125,7 +127,9 @@ async function reconcileNow(
   const policy = { ...ofMachine, ...ofNames };
   // A reload may change the ground during the reconcile.
   const { ground } = link;
+  const network = networkMode(config, machine);
   return await reconcile(all, {
+    ...(network !== undefined && { network }),
     relay,
     machine: {
       get assignment() {

@@ -43,7 +43,7 @@ const listItemSchema = z.object({
   wildcard: z._default(z.boolean(), false),
   /** The part after the `*.` of a wildcard; empty otherwise. */
   wildcard_suffix: z._default(z.string(), ""),
-  /** Of endpoints that share a listener, which none do yet: empty. */
+  /** `ip:port` of a listener that others share; empty if there is none. */
   shared_listener_key: z._default(z.string(), ""),
   // Ours from here on.
   /** The second address, of IPv6; empty if there is none. */
@@ -65,7 +65,7 @@ const listItemSchema = z.object({
     refused: z.number(),
     last_error: z.string(),
   }),
-  /** By kind: dial, tls, header, timeout, reset, limit (src/model/meter.ts). */
+  /** By kind, such as dial or timeout (src/model/meter.ts). */
   errors_by_kind: countsSchema,
   /** By ngrok's error code. */
   refused_by_code: countsSchema,

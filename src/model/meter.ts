@@ -5,8 +5,17 @@ import { createHistogram, type Histogram } from "./histogram.ts";
  * `tls`: the TLS handshake with it failed. `header`: its answer is not valid.
  * `timeout`: a deadline of the daemon passed. `reset`: one of the two ends
  * reset the connection. `limit`: there were too many connections.
+ * `misdirected`: it named a host that is not served there.
  */
-export const errorKinds = ["dial", "tls", "header", "timeout", "reset", "limit"] as const;
+export const errorKinds = [
+  "dial",
+  "tls",
+  "header",
+  "timeout",
+  "reset",
+  "limit",
+  "misdirected",
+] as const;
 export type ErrorKind = (typeof errorKinds)[number];
 
 /**
@@ -52,7 +61,7 @@ export const createMeter = (): Meter => ({
   refused: 0,
   refusedBy: {},
   errors: 0,
-  errorsBy: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0 },
+  errorsBy: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0, misdirected: 0 },
   upgrade: createHistogram(),
   firstByte: createHistogram(),
   lastActivity: 0,

@@ -71,6 +71,7 @@ describe("the metrics of endpoints", () => {
       '"timeout"} 0',
       '"reset"} 0',
       '"limit"} 1',
+      '"misdirected"} 0',
     ]);
     expect(of("bytes_total")).toEqual([
       'bytes_total{endpoint="a.demo:80",direction="up"} 10',
@@ -171,6 +172,7 @@ function facts(more: Partial<MetricFacts>): MetricFacts {
     live: { ok: true, reason: "" },
     runtime: "bun",
     ingress,
+    strangers: createMeter(),
     limit: 500,
     turnedAway: 0,
     ...more,
