@@ -34,7 +34,7 @@ const settle = async (names: object): Promise<void> => {
 
 const dns = async (): Promise<void> => {
   const server = await nameServer(
-    { "github.com": ["192.0.2.80"], "wiki.corp.example": ["192.0.2.81"] },
+    { "github.com": ["192.0.2.80"], "wiki.corp.example": ["192.0.2.81"], "site.example": [] },
     53,
   );
   atEnd(server.close);
@@ -280,5 +280,36 @@ stories("a name is paused", () => {
     const unknown = await ngrokd("pause ecko.demo");
     expect(unknown.code).toBe(2);
     expect(unknown.err).toContain('did you mean "echo.demo"?');
+  });
+});
+
+stories("an account lists wildcards", () => {
+  beforeAll(async () => {
+    await dns();
+    ({ cloud, daemon } = await registered({ config: { names: expanded } }));
+    const { address } = page("wild");
+    for (const zone of ["team.demo", "site.example", "co.uk"])
+      await cloud.add(`http://*.${zone}`, address);
+    await daemon.refresh();
+  });
+  const expanded = { expand: { "*.team.demo": ["a", "b"], "*.site.example": ["a"] } };
+
+  test("a zone that has names is refused, and allowed by its own line", async () => {
+    const line = 'names.allow: ["*.site.example"] in the configuration allows it';
+    expect(await shown("http://*.site.example")).toEndWith(line);
+    expect(await shown("http://*.co.uk")).toMatch(/^(?:unsupported|refused): /);
+    expect(section()).toEqual(["a.team.demo", "b.team.demo"]);
+    await settle({ ...expanded, allow: ["*.site.example"] });
+    expect(section()).toEqual(["a.site.example", "a.team.demo", "b.team.demo"]);
+  });
+
+  test("a name below a wildcard can be denied, and the wildcard be paused", async () => {
+    await settle({ ...expanded, deny: ["b.team.demo"] });
+    expect(section()).toEqual(["a.team.demo"]);
+    expect((await ngrokd("pause *.team.demo")).code).toBe(0);
+    expect(section()).toEqual([]);
+    expect(await shown("http://*.team.demo")).toStartWith("paused: ");
+    expect((await ngrokd("resume *.team.demo")).code).toBe(0);
+    expect(section()).toEqual(["a.team.demo"]);
   });
 });
