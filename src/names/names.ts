@@ -255,11 +255,12 @@ async function inquire(
 function settle(state: State, subject: Subject, answer: Answer | Standing): void {
   const before = state.found.get(subject);
   const known = standingIn(answer);
-  // Without an answer the one of before counts.
-  const standing = known ?? before?.standing ?? free;
+  // Without an answer the one of before counts. Other addresses of the same
+  // name are no news: some names have others each time.
+  const isNews = known !== undefined && known.kind !== before?.standing.kind;
+  const standing = (isNews ? known : before?.standing) ?? free;
   const settled = known !== undefined || (before?.settled ?? false);
-  if (before === undefined || JSON.stringify(before.standing) !== JSON.stringify(standing))
-    state.changes += 1;
+  if (before === undefined || isNews) state.changes += 1;
   state.found.set(subject, { standing, settled, at: state.now() });
 }
 

@@ -87,6 +87,25 @@ describe("look", () => {
     expect(asked()).toEqual([]);
   });
 
+  test("looks refused names up again, and takes other addresses for no news", async () => {
+    const { answers, start, later, asked, changes } = machine();
+    answers.set("github.com", used);
+    const names = await start();
+    await names.look(["github.com"], noWord, 5000);
+    const before = names.changes;
+    answers.set("github.com", { kind: "addresses", addresses: ["192.0.2.99"] });
+    later(11 * minute);
+    await names.look(["github.com"], noWord, 5000);
+    await until("it is asked again", () => asked().includes("github.com"));
+    expect(names.standing("github.com")).toEqual({ kind: "elsewhere", addresses: ["192.0.2.1"] });
+    expect([names.changes, changes()]).toEqual([before, 0]);
+    answers.set("github.com", nobody);
+    later(11 * minute);
+    await names.look(["github.com"], noWord, 5000);
+    await until("the name is free", () => names.standing("github.com").kind === "free");
+    await until("the change is told", () => changes() === 1);
+  });
+
   test("asks about no name that the user has allowed, denied or paused", async () => {
     const { start, asked } = machine();
     const names = await start();
