@@ -106,14 +106,18 @@ export const hostPattern: Rule = (text) => {
   return found === undefined ? undefined : `${wildcard}${found}`;
 };
 
+/** A host name in which `*` stands for any characters. */
+export const nameGlob: Rule = (text) =>
+  host(text.replaceAll("*", "x")) === undefined ? undefined : text.toLowerCase().replace(/\.$/, "");
+
+export const pinnedIp: Rule = (text) => {
+  const ip = parseIp(text);
+  return ip.ok ? ip.value : undefined;
+};
+
 /** `*.team.internal`. */
 export const wildcardPattern: Rule = (text) =>
   text.startsWith("*.") ? hostPattern(text) : undefined;
-
-export const hostName: Rule = (text) => {
-  const host = parseHostname(text);
-  return host.ok ? host.value : undefined;
-};
 
 /** A subnet such as `192.168.0.0/24` or `fd00::/64`. */
 export const network: Rule = (text) => {
