@@ -27,7 +27,7 @@ export interface Relay {
   readonly pid: number;
   /** `address:port` of its first endpoint. */
   readonly target: string;
-  /** `address:port` of the same endpoint for other machines, if there is one. */
+  /** `address:port` of the same endpoint for other machines. */
   readonly shared: string;
   /** From the start of the process until all endpoints listen. */
   readonly startSeconds: number;
