@@ -1,4 +1,4 @@
-import type { DoorId, Doorway, Route } from "../exposure/exposure.ts";
+import { type DoorId, type Doorway, isWide, type Route } from "../exposure/exposure.ts";
 import { routeKey, type Steps } from "../exposure/plan.ts";
 import { onAbort } from "../model/abort.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
@@ -301,7 +301,8 @@ function listen(state: State, { door }: Doorway, entry: Entry): Promise<Listener
     else if (entry.board.first === undefined) conn.abort();
     else receive(state, entry, entry.board.first, conn);
   };
-  return state.net.listen({ host: ip, port }, onConn, { routed: true });
+  // A routed listener would take IPv6 alone.
+  return state.net.listen({ host: ip, port }, onConn, { routed: !isWide(ip) });
 }
 
 /** Reads the host that a client names. `first` is any lane of the door. */
