@@ -2,7 +2,7 @@ import { isAbsolute } from "node:path";
 import { parseApiKey } from "../model/api-key.ts";
 import { hostPortText, parseHostPort } from "../model/host-port.ts";
 import { parseHostname } from "../model/hostname.ts";
-import { isIpv6, parseIp, parseSubnet, subnetText } from "../model/ip.ts";
+import { ipv6Bytes, ipv6Text, isIpv6, parseIp, parseSubnet, subnetText } from "../model/ip.ts";
 import { parseProxyUrl, proxyText, proxyUrl as proxyUrlText } from "../model/proxy.ts";
 
 // The rules for texts in the configuration. A rule returns the text in the
@@ -87,6 +87,37 @@ export const hostPattern: Rule = (text) => {
   const [, wildcard = "", name = ""] = /^(\*\.)?(.*)$/s.exec(text) ?? [];
   const found = host(name);
   return found === undefined ? undefined : `${wildcard}${found}`;
+};
+
+/** A host name in which `*` stands for any characters. */
+export const nameGlob: Rule = (text) =>
+  host(text.replaceAll("*", "x")) === undefined ? undefined : text.toLowerCase().replace(/\.$/, "");
+
+/** {@link nameGlob}, and perhaps a port. */
+export const endpointGlob: Rule = (text) => {
+  const [, name = "", port] = /^(.*?)(?::(\d{1,5}))?$/s.exec(text) ?? [];
+  const glob = nameGlob(name);
+  if (glob === undefined || port === undefined) return glob;
+  return Number(port) >= 1 && Number(port) <= 65_535 ? `${glob}:${Number(port)}` : undefined;
+};
+
+/** The name or the number of a user or of a group. */
+export const accountName: Rule = (text) =>
+  /^[^\s:,\x00-\x1f\x7f]{1,256}$/.test(text) ? text : undefined;
+
+/** A range of IPv4 or IPv6 addresses; an address alone is one, too. */
+export const anyRange: Rule = (text) => {
+  const [address = "", bits, ...rest] = text.split("/");
+  if (parseIp(address).ok) {
+    const subnet = parseSubnet(bits === undefined ? `${text}/32` : text);
+    return subnet.ok ? subnetText(subnet.value) : undefined;
+  }
+  // IPv4 that is mapped into IPv6 is compared as IPv4.
+  const good = isIpv6(address) && rest.length === 0 && !/^::ffff:/i.test(address);
+  const length = bits ?? "128";
+  return good && /^\d{1,3}$/.test(length) && Number(length) <= 128
+    ? `${ipv6Text(ipv6Bytes(address))}/${Number(length)}`
+    : undefined;
 };
 
 export const dnsAddress: Rule = (text) => {

@@ -17,7 +17,13 @@ import { startRepair } from "../machine/repair.ts";
 import { socketGroup } from "../model/access.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { State } from "../model/state.ts";
-import { apply, reloadUnlessStopping, warnOfRange, warnOfVerification } from "./apply.ts";
+import {
+  apply,
+  reloadUnlessStopping,
+  warnOfAccess,
+  warnOfRange,
+  warnOfVerification,
+} from "./apply.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import { currentState, factsOf, healthSource, passHooks } from "./telling.ts";
@@ -61,6 +67,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { settings, account, machine, relay, way } = core;
   warnOfVerification(core);
   warnOfRange(core);
+  warnOfAccess(core);
   const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
   const parts = { ...core, health };

@@ -17,6 +17,8 @@ export type Job =
   /** Discard ready connections and TLS sessions: they have the old settings. */
   | "ingress"
   | "range"
+  /** Name users and groups that are missing; the rules are read anyway. */
+  | "access"
   /** Ask for a pass. */
   | "poll";
 
@@ -40,6 +42,7 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "forward.pool.max": ["ingress"],
   "forward.pool.idle_timeout": ["ingress"],
   "net.subnet": ["range", "poll"],
+  "access.rules": ["access"],
 };
 
 /**

@@ -1,8 +1,9 @@
+import { createGuard, type Guard } from "../access/guard.ts";
 import { type Account, createAccount } from "../account/account.ts";
 import { defaultAccount } from "../account/account-name.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
-import type { Inspection, Loaded } from "../config/load.ts";
+import { type Inspection, type Loaded, rulePlace } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
@@ -42,6 +43,7 @@ export interface Parts {
   readonly board: Board;
   readonly way: WayOut;
   readonly trust: TrustKeeper;
+  readonly guard: Guard;
   readonly relay: Relay;
   readonly machine: Machine;
   readonly account: Account;
@@ -65,7 +67,12 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const limits = relayLimits(config);
   const accounts = [defaultAccount];
   const { room } = net.descriptors;
-  const relay = createRelay({ net, log, accounts, limits, room, memory: memoryLimit() });
+  const guard = createGuard({
+    net,
+    written: () => current().config.access.rules,
+    placeOf: ({ number }) => rulePlace(current(), number),
+  });
+  const relay = createRelay({ net, log, accounts, limits, room, memory: memoryLimit(), guard });
   const machine = createMachine({
     hostsPath,
     stateFolder,
@@ -86,7 +93,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return { options, settings, board, way, trust, relay, machine, account };
+  return { options, settings, board, way, trust, guard, relay, machine, account };
 }
 
 /**

@@ -27,7 +27,7 @@ export function currentState(parts: PartsWithHealth): State {
   const { settings, health, machine, account, trust, board } = parts;
   const warnings = warningsOf({
     insecure: settings.current.config.server.insecure_skip_verify,
-    settings: settings.warnings,
+    settings: [...settings.warnings, ...parts.guard.warnings],
     health: health.trouble,
     hosts: machine.trouble,
     identity: account.identity.warnings(),

@@ -54,7 +54,7 @@ const listItemSchema = z.object({
     refused: z.number(),
     last_error: z.string(),
   }),
-  /** By kind: dial, tls, header, timeout, reset, limit (src/model/meter.ts). */
+  /** By kind: dial, tls, header, timeout, reset, limit, access (src/model/meter.ts). */
   errors_by_kind: countsSchema,
   /** By ngrok's error code. */
   refused_by_code: countsSchema,

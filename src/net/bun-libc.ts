@@ -148,13 +148,20 @@ async function keepLibc(): Promise<void> {
 }
 
 let libc: Libc | undefined;
-type Libc = Awaited<ReturnType<typeof openLibc>>;
+export type Libc = Awaited<ReturnType<typeof openLibc>>;
+
+/** The C library. Rejects if it cannot be called. */
+export async function libcNow(): Promise<Libc> {
+  libc ??= await openLibc();
+  return libc;
+}
 
 async function openLibc() {
   const { dlopen } = await import("bun:ffi");
   return dlopen(libcIn(readFileSync("/proc/self/maps", "utf8")), {
     socket: { args: ["i32", "i32", "i32"], returns: "i32" },
     sendto: { args: ["i32", "ptr", "usize", "i32", "ptr", "u32"], returns: "i64" },
+    recv: { args: ["i32", "ptr", "usize", "i32"], returns: "i64" },
     connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
     syscall: { args: ["i64", "i64", "i64", "i64", "i64"], returns: "i64" },

@@ -11,6 +11,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { checkServerIdentity } from "node:tls";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
+import { openDiag } from "./bun-diag.ts";
 import {
   adoptedAddress,
   isFull,
@@ -20,6 +21,7 @@ import {
   sendDatagram,
 } from "./bun-libc.ts";
 import { bunUdp } from "./bun-udp.ts";
+import { createCallers } from "./callers.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
 import { type Dialer, dialAny, underSignal } from "./dial.ts";
 import { coded, dialFailed, isVerdict, listenFailed, notAdopted, tlsFailed } from "./errors.ts";
@@ -66,6 +68,7 @@ export function createBunNet(): Net {
       conn instanceof PullConn
         ? peerUser(() => descriptorOf(conn.socket) ?? -1)
         : Promise.resolve(undefined),
+    callerOf: createCallers(openDiag),
   };
 }
 

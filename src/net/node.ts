@@ -10,6 +10,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import * as tls from "node:tls";
 import { isNgrokdError } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
+import { createCallers } from "./callers.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
 import { type Again, type Dialer, dialAny, underSignal } from "./dial.ts";
 import {
@@ -59,6 +60,7 @@ export function createNodeNet(): Net {
     dial: (address, options = {}) => dialAny(address, options, dialer),
     datagram: () => Promise.resolve(false),
     userOf: () => Promise.resolve(undefined),
+    callerOf: createCallers(),
   };
 }
 

@@ -1,5 +1,6 @@
 /** The kernel's tables of TCP sockets (proc(5), /proc/net/tcp). Linux only. */
 import { open, readFile } from "node:fs/promises";
+import { ipv6Bytes } from "../model/ip.ts";
 
 /** A listening TCP socket. */
 export interface ListeningSocket {
@@ -82,11 +83,15 @@ export function listeningKeys(lines: string): { keys: string[]; done: boolean } 
 
 /**
  * As the kernel writes it: the address is a number in the byte order of this
- * machine, so 127.0.0.2:80 is `0200007F:0050` on little-endian ones.
+ * machine, so 127.0.0.2:80 is `0200007F:0050` on little-endian ones. An IPv6
+ * address is four of them.
  */
 export function listeningKey(ip: string, port: number): string {
-  const bytes = inHostOrder(ip.split(".").map((part) => hex(Number(part), 2)));
-  return `${bytes.join("")}:${hex(port, 4)}`;
+  const bytes = ip.includes(":") ? ipv6Bytes(ip) : ip.split(".").map(Number);
+  const words = [];
+  for (let at = 0; at < bytes.length; at += 4)
+    words.push(...inHostOrder(bytes.slice(at, at + 4).map((byte) => hex(byte, 2))));
+  return `${words.join("")}:${hex(port, 4)}`;
 }
 
 /** The inverse of {@link listeningKey}. */

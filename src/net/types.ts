@@ -130,6 +130,17 @@ export interface PeerUser {
   readonly groups: readonly number[];
 }
 
+/** The program at the other end of an accepted TCP connection. */
+export interface Caller {
+  /** Whether it runs on this machine, or more exactly in its network. */
+  readonly isHere: boolean;
+  /**
+   * The user who opened its socket. Undefined if the system does not tell, for
+   * example if the program has closed the socket by now.
+   */
+  readonly uid: number | undefined;
+}
+
 export interface Listener {
   /** With the real port if the requested one was 0. */
   readonly address: Address;
@@ -304,6 +315,13 @@ export interface Net {
    * is gone.
    */
   userOf(conn: Conn): Promise<PeerUser | undefined>;
+  /**
+   * The program at the other end of an accepted TCP connection. Returns it
+   * without a promise if the system can be asked at once (Bun on Linux from the
+   * second question on, within microseconds). Linux tells it to both runtimes; elsewhere only addresses
+   * are compared. Never rejects.
+   */
+  callerOf(conn: Conn): Caller | Promise<Caller>;
 }
 
 /** `127.0.0.2:80`, `[::1]:80` or a path. */

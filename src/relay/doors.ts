@@ -1,3 +1,5 @@
+import type { Guard } from "../access/guard.ts";
+import type { RefusalText } from "../access/words.ts";
 import type { DoorId, Doorway, Route } from "../exposure/exposure.ts";
 import type { Steps } from "../exposure/plan.ts";
 import { onAbort } from "../model/abort.ts";
@@ -76,6 +78,8 @@ export interface DoorOptions {
   readonly forwarding: (account: string) => ForwardDeps;
   /** Read for every connection. */
   readonly limits: () => Limits;
+  /** Asked for every connection, before anything is dialled. */
+  readonly guard: Pick<Guard, "judge">;
 }
 
 /** No door is open yet. */
@@ -265,15 +269,54 @@ function carrier(state: State, lane: Lane): (conn: Conn) => void {
     conns.delete(conn);
     if (conns.size === 0) for (const tell of waiting.splice(0)) tell();
   };
-  return (conn) => {
+  const carry = (conn: Conn): void => {
     const { account, binding } = lane.route.target;
     const deps = state.forwarding(account);
     const over = excess(state.open, meter.active, state.limits());
-    if (over !== undefined) return turnAway(conn, binding.key, meter, over, deps);
+    if (over !== undefined) {
+      turnAway(conn, binding.key, meter, over, deps);
+      return;
+    }
     state.open += 1;
     conns.add(conn);
     forward(conn, binding, meter, deps, ended);
   };
+  return (conn) => admit(state, lane, conn, carry);
+}
+
+/** Carries the connection if its client may use the endpoint. */
+function admit(state: State, lane: Lane, conn: Conn, carry: (conn: Conn) => void): void {
+  const { account, binding } = lane.route.target;
+  const decide = (refusal: RefusalText | undefined): void => {
+    if (refusal === undefined) carry(conn);
+    else refuse(conn, binding.key, lane.meter, refusal, state.forwarding(account));
+  };
+  const judged = state.guard.judge(conn, binding);
+  if (judged instanceof Promise)
+    void judged.then((refusal) => {
+      // The door may have closed meanwhile.
+      if (isLive(state, lane)) decide(refusal);
+      else conn.abort();
+    });
+  else decide(judged);
+}
+
+const isLive = ({ present }: State, lane: Lane): boolean =>
+  present.get(lane.doorway.door.id)?.lanes.includes(lane) === true;
+
+/** The log suppresses repeats of this line. */
+function refuse(
+  conn: Conn,
+  key: string,
+  meter: Meter,
+  { reason, detail, hint }: RefusalText,
+  { log }: ForwardDeps,
+): void {
+  conn.abort();
+  meter.total += 1;
+  countError(meter, "access");
+  meter.lastError = `reset at once: ${detail}`;
+  log.warn(`${key}: reset at once: ${reason}`, { endpoint: key, hint });
 }
 
 /** The log suppresses repeats of this line. */

@@ -5,6 +5,7 @@
  */
 
 import { isDeepStrictEqual } from "node:util";
+import type { Guard } from "../access/guard.ts";
 import type { DoorId } from "../exposure/exposure.ts";
 import { createIngress, type Ingress, type IngressStats } from "../ingress/ingress.ts";
 import type { IngressSettings } from "../ingress/ingress-dialer.ts";
@@ -90,6 +91,7 @@ export interface RelayOptions {
   readonly room: (poolSize: number) => number;
   /** The memory that this process may use, in bytes. */
   readonly memory: number;
+  readonly guard: Pick<Guard, "judge">;
 }
 
 /** A relay without doors and without credentials. */
@@ -113,6 +115,7 @@ export function createRelay(options: RelayOptions): Relay {
     net,
     forwarding: (account) => linkOf(account).forwarding,
     limits: connections,
+    guard: options.guard,
   });
   const shared: LinkOptions = {
     net,

@@ -39,6 +39,7 @@ describe("configTemplate", () => {
         list: otherTexts[key] ?? "['1.1.1.1:53']",
         numbers: "[]",
         map: "{a.b: virtual}",
+        maps: "[{endpoint: db.internal, users: [alice]}]",
         text: otherTexts[key] ?? "/other",
       }[setting?.kind ?? "text"];
       const text = configTemplate().replace(
@@ -70,6 +71,7 @@ const otherTexts: Readonly<Record<string, string>> = {
   "server.socket_read": "all",
   "server.health_address": "0.0.0.0",
   "server.health_hosts": "[monitored.example]",
+  "access.hosts": "[monitored.example]",
   "net.subnet": "127.7.0.0/16",
   "net.interface_name": "other0",
   "net.listen_interface": "0.0.0.0",

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { createPlainGuard } from "../../src/access/guard.ts";
 import { drainingStates } from "../../src/daemon/endpoint-states.ts";
 import { reconcile, type World } from "../../src/daemon/reconcile.ts";
 import type { Assignment } from "../../src/exposure/allocate.ts";
@@ -302,7 +303,12 @@ function machine(stage: Stage = {}, saved: Assignment = new Map(), saveFails?: E
   const text = (entries: ReadonlyMap<string, string>): string =>
     [...entries].map(([name, at]) => ` ${name}=${at}`).join("");
   const deps = echoing();
-  const real = createDoors({ net, forwarding: () => deps, limits: () => unlimited });
+  const real = createDoors({
+    net,
+    forwarding: () => deps,
+    limits: () => unlimited,
+    guard: createPlainGuard(net),
+  });
   let assignment = saved;
   let hosts: ReadonlyMap<Hostname, string> = new Map();
   const world: World = {

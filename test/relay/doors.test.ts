@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { createPlainGuard, type Guard } from "../../src/access/guard.ts";
 import { listeningKey } from "../../src/net/proc-net.ts";
 import { addressText, type Conn } from "../../src/net/types.ts";
 import { type Limits, unlimited } from "../../src/relay/connection-limits.ts";
@@ -48,6 +49,74 @@ describe("open", () => {
     expect(sizes(doors)).toEqual({ present: 0, draining: 0 });
     other.close();
     expect(await open(doors, url)).toBeUndefined();
+  });
+});
+
+describe("the guard of doors", () => {
+  const refusal = { reason: "nobody may", detail: "nobody may (7)", hint: "ask" };
+
+  test("has a client reset before anything is dialled, counted, and logged once", async () => {
+    const deps = echoing();
+    let dials = 0;
+    const counting = {
+      ...deps,
+      ingress: {
+        open: (...args: Parameters<typeof deps.ingress.open>) => {
+          dials += 1;
+          return deps.ingress.open(...args);
+        },
+      },
+    };
+    const seen: unknown[] = [];
+    const judge: Guard["judge"] = (conn, { host, port }) => {
+      seen.push({ host, port, at: addressText(conn.local) });
+      return refusal;
+    };
+    const doors = fresh(counting, undefined, { judge });
+    await open(doors, url);
+    expect(await ending(await net.dial({ host: home, port: 18001 }))).toBe("aborted");
+    expect({ dials, seen }).toEqual({
+      dials: 0,
+      seen: [{ host: "a.demo", port: 18001, at: `${home}:18001` }],
+    });
+    const [meter] = [...doors.present.values()].flatMap(({ lanes }) =>
+      lanes.map((one) => one.meter),
+    );
+    expect(meter).toMatchObject({
+      active: 0,
+      total: 1,
+      errors: 1,
+      errorsBy: { access: 1, limit: 0 },
+      lastError: "reset at once: nobody may (7)",
+    });
+    expect((deps.log as ReturnType<typeof memoryLog>).lines).toEqual([
+      "warn a.demo:18001: reset at once: nobody may",
+    ]);
+  });
+
+  test("may need time: then the client waits, and loses nothing it has sent", async () => {
+    const judged = Promise.withResolvers<undefined>();
+    const doors = fresh(undefined, undefined, { judge: () => judged.promise });
+    await open(doors, url);
+    const conn = await net.dial({ host: home, port: 18001 });
+    await conn.write(bytes("early"));
+    await later(50);
+    expect([...doors.present.values()][0]?.lanes[0]?.meter.total).toBe(0);
+    judged.resolve(undefined);
+    expect(await read(conn, 5)).toBe("early");
+    conn.close();
+  });
+
+  test("lets nobody in at a door that has closed meanwhile", async () => {
+    const judged = Promise.withResolvers<undefined>();
+    const doors = fresh(undefined, undefined, { judge: () => judged.promise });
+    await open(doors, url);
+    const conn = await net.dial({ host: home, port: 18001 });
+    await later(50);
+    await close(doors, home, 0);
+    judged.resolve(undefined);
+    expect(await ending(conn)).toBe("aborted");
+    expect(doors.open).toBe(0);
   });
 });
 
@@ -382,8 +451,12 @@ const sizes = ({ present, draining }: Doors) => ({
   draining: draining.size,
 });
 
-function fresh(deps = echoing(), limits: () => Limits = () => unlimited): Doors {
-  const doors = createDoors({ net, forwarding: () => deps, limits });
+function fresh(
+  deps = echoing(),
+  limits: () => Limits = () => unlimited,
+  guard: Pick<Guard, "judge"> = createPlainGuard(net),
+): Doors {
+  const doors = createDoors({ net, forwarding: () => deps, limits, guard });
   all.push(doors);
   return doors;
 }

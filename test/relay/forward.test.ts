@@ -300,7 +300,15 @@ describe("the meter", () => {
       await conn.write(accepted());
       conn.abort();
     });
-    expect(meter.errorsBy).toEqual({ dial: 1, tls: 2, header: 2, timeout: 1, reset: 1, limit: 0 });
+    expect(meter.errorsBy).toEqual({
+      dial: 1,
+      tls: 2,
+      header: 2,
+      timeout: 1,
+      reset: 1,
+      limit: 0,
+      access: 0,
+    });
     expect(meter.errors).toBe(7);
   });
 

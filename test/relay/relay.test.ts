@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { createPlainGuard } from "../../src/access/guard.ts";
 import type { Conn } from "../../src/net/types.ts";
 import { createRelay, type Relay, type RelayLimits } from "../../src/relay/relay.ts";
 import { doorway } from "../daemon/support.ts";
@@ -179,6 +180,7 @@ function fresh(first: RelayLimits = limits, memory = Number.POSITIVE_INFINITY): 
     limits: first,
     room: () => Number.POSITIVE_INFINITY,
     memory,
+    guard: createPlainGuard(net),
   });
   relays.push(relay);
   return relay;

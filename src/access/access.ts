@@ -1,0 +1,74 @@
+/**
+ * access/ decides who may connect to an endpoint: which users of this machine,
+ * and which other machines. The first rule for the endpoint decides.
+ */
+import { matchesGlob } from "../model/glob.ts";
+import { rangeHas } from "../model/ip.ts";
+
+/** A rule as it is configured; see `access.rules`. */
+export interface WrittenRule {
+  /** `host` or `host:port`; `*` in the host stands for any characters. */
+  readonly endpoint: string;
+  /** Names or numbers. */
+  readonly users?: readonly string[] | undefined;
+  readonly groups?: readonly string[] | undefined;
+  /** Ranges of addresses. */
+  readonly from?: readonly string[] | undefined;
+}
+
+/** A rule whose users and groups have been looked up. */
+export interface Rule {
+  /** Its place in the list, from 1. */
+  readonly number: number;
+  readonly endpoint: string;
+  /** The users of this machine who may connect; undefined: every user. */
+  readonly uids: ReadonlySet<number> | undefined;
+  /** The addresses of other machines that may connect, as ranges. */
+  readonly from: readonly string[];
+}
+
+/** The endpoint that a client wants. */
+export interface Wanted {
+  readonly host: string;
+  readonly port: number;
+}
+
+export type Client =
+  /** `uid`: undefined if the system does not tell. */
+  | { readonly kind: "user"; readonly uid: number | undefined }
+  | { readonly kind: "machine"; readonly address: string };
+
+/** Why a client may not connect. Without a rule, the default decides. */
+export interface Refusal {
+  readonly client: Client;
+  readonly rule: Rule | undefined;
+}
+
+/** Pure: the first rule for an endpoint; undefined if there is none. */
+export const ruleFor = (rules: readonly Rule[], wanted: Wanted): Rule | undefined =>
+  rules.find(({ endpoint }) => isFor(endpoint, wanted));
+
+function isFor(endpoint: string, { host, port }: Wanted): boolean {
+  const [, name = "", number] = /^(.*?)(?::(\d+))?$/.exec(endpoint) ?? [];
+  return (number === undefined || Number(number) === port) && matchesGlob(name, host);
+}
+
+/**
+ * Pure: why a client may not connect; undefined if it may. By default every
+ * user of this machine may, and no other machine.
+ */
+export function refusalOf(
+  rules: readonly Rule[],
+  wanted: Wanted,
+  client: Client,
+): Refusal | undefined {
+  const rule = ruleFor(rules, wanted);
+  const allowed =
+    client.kind === "user"
+      ? rule?.uids === undefined || (client.uid !== undefined && rule.uids.has(client.uid))
+      : (rule?.from.some((range) => rangeHas(range, plain(client.address))) ?? false);
+  return allowed ? undefined : { client, rule };
+}
+
+/** Without the zone of a link-local address. */
+const plain = (address: string): string => address.replace(/%.*$/, "");

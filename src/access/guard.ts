@@ -1,0 +1,66 @@
+import { isLoopback } from "../model/proxy.ts";
+import type { Caller, Conn, Net } from "../net/types.ts";
+import { type Client, refusalOf, ruleFor, type Wanted, type WrittenRule } from "./access.ts";
+import { type AccountFiles, createRules, systemFiles } from "./rules.ts";
+import { type RefusalText, refusalText, type Surroundings } from "./words.ts";
+
+/** Judges the clients of all doors. */
+export interface Guard {
+  /**
+   * Why the client of an accepted connection may not use an endpoint; undefined
+   * if it may. Returns that without a promise if the system can be asked at
+   * once. Reads nothing from the connection. Never rejects.
+   */
+  judge(conn: Conn, wanted: Wanted): RefusalText | undefined | Promise<RefusalText | undefined>;
+  /** Sentences about users and groups that this machine does not have. */
+  readonly warnings: readonly string[];
+}
+
+export interface GuardOptions {
+  readonly net: Pick<Net, "callerOf">;
+  /** The rules in effect. Read for every connection. */
+  readonly written: () => readonly WrittenRule[];
+  readonly placeOf: Surroundings["placeOf"];
+  readonly files?: AccountFiles;
+}
+
+export function createGuard({ net, written, placeOf, files = systemFiles }: GuardOptions): Guard {
+  const current = createRules(written, files);
+  const verdict = (caller: Caller, conn: Conn, wanted: Wanted): RefusalText | undefined => {
+    const { rules, nameOf } = current();
+    const refusal = refusalOf(rules, wanted, clientOf(caller, conn));
+    return refusal && refusalText(refusal, wanted, { nameOf, placeOf });
+  };
+  return {
+    judge(conn, wanted) {
+      const rule = ruleFor(current().rules, wanted);
+      if (rule?.uids === undefined && isWithin(conn)) return undefined;
+      const caller = net.callerOf(conn);
+      return caller instanceof Promise
+        ? caller.then((known) => verdict(known, conn, wanted))
+        : verdict(caller, conn, wanted);
+    },
+    get warnings() {
+      return current().unknown;
+    },
+  };
+}
+
+/** A guard without rules. */
+export const createPlainGuard = (net: Pick<Net, "callerOf">): Guard =>
+  createGuard({ net, written: () => none, placeOf: () => "" });
+
+const none: readonly WrittenRule[] = [];
+
+const clientOf = ({ isHere, uid }: Caller, { remote }: Conn): Client =>
+  isHere ? { kind: "user", uid } : { kind: "machine", address: hostOf(remote) };
+
+/**
+ * Both ends are loopback addresses, which no other machine has. A system can
+ * let a stranger's packets in at such a door (`route_localnet`), but they keep
+ * the stranger's address.
+ */
+const isWithin = ({ local, remote }: Conn): boolean =>
+  isLoopback(hostOf(local)) && isLoopback(hostOf(remote));
+
+const hostOf = (address: Conn["remote"]): string => ("host" in address ? address.host : "");
