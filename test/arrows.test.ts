@@ -50,7 +50,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   predecessor: ["config", "control", "desk", "net"],
   "local-cloud": ["cloud", "files", "ingress", "net", "observe", "relay"],
   account: ["cloud", "config", "files", "ingress"],
-  machine: ["exposure", "files", "journal", "net"],
+  machine: ["exposure", "files", "journal", "linux", "net"],
   terminal: ["desk"],
   relay: ["access", "exposure", "ingress", "net"],
   access: ["net"],
@@ -64,7 +64,8 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   dns: ["net"],
   exposure: [],
   files: [],
-  net: [],
+  linux: [],
+  net: ["linux"],
   version: [],
   model: [],
 };
@@ -77,7 +78,8 @@ const importers: Readonly<Record<string, readonly string[]>> = {
   "net/bun.ts": ["main.ts"],
   "net/node.ts": ["main.ts"],
   "net/bun-diag.ts": ["net/bun.ts"],
-  "net/bun-libc.ts": ["net/bun.ts", "net/bun-diag.ts"],
+  "net/bun-libc.ts": ["net/bun.ts", "net/bun-diag.ts", "net/bun-routing.ts"],
+  "net/bun-routing.ts": ["net/bun.ts"],
   "net/bun-udp.ts": ["net/bun.ts"],
   "net/node-udp.ts": ["net/node.ts"],
 };
@@ -146,7 +148,7 @@ describe("the sources", () => {
   });
 
   test("use the API of Bun and Deno in net/bun*.ts only", () => {
-    const ofBun = ["net/bun.ts", "net/bun-libc.ts", "net/bun-udp.ts"];
+    const ofBun = ["net/bun.ts", "net/bun-libc.ts", "net/bun-routing.ts", "net/bun-udp.ts"];
     expect(linesWith(/\b(?:Bun|Deno)\./, ofBun)).toEqual([]);
     expect(
       show(

@@ -20,6 +20,7 @@ const unit = unitText({
   socketPath: "/var/run/ngrokd.sock",
   folders: ["/etc/ngrokd"],
   reads: [],
+  makesInterface: false,
   drainSeconds: 30,
 });
 

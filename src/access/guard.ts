@@ -21,14 +21,25 @@ export interface GuardOptions {
   /** The rules in effect. Read for every connection. */
   readonly written: () => readonly WrittenRule[];
   readonly placeOf: Surroundings["placeOf"];
+  /**
+   * Whether an address is one of this machine. For systems that do not tell
+   * which programs have connected.
+   */
+  readonly isOwn?: (address: string) => boolean;
   readonly files?: AccountFiles;
 }
 
-export function createGuard({ net, written, placeOf, files = systemFiles }: GuardOptions): Guard {
+export function createGuard({
+  net,
+  written,
+  placeOf,
+  isOwn = () => false,
+  files = systemFiles,
+}: GuardOptions): Guard {
   const current = createRules(written, files);
   const verdict = (caller: Caller, conn: Conn, wanted: Wanted): RefusalText | undefined => {
     const { rules, nameOf } = current();
-    const refusal = refusalOf(rules, wanted, clientOf(caller, conn));
+    const refusal = refusalOf(rules, wanted, clientOf(caller, conn, isOwn));
     return refusal && refusalText(refusal, wanted, { nameOf, placeOf });
   };
   return {
@@ -52,8 +63,14 @@ export const createPlainGuard = (net: Pick<Net, "callerOf">): Guard =>
 
 const none: readonly WrittenRule[] = [];
 
-const clientOf = ({ isHere, uid }: Caller, { remote }: Conn): Client =>
-  isHere ? { kind: "user", uid } : { kind: "machine", address: hostOf(remote) };
+function clientOf(
+  { isHere, uid }: Caller,
+  { remote }: Conn,
+  isOwn: (address: string) => boolean,
+): Client {
+  const address = hostOf(remote);
+  return isHere || isOwn(address) ? { kind: "user", uid } : { kind: "machine", address };
+}
 
 /**
  * Both ends are loopback addresses, which no other machine has. A system can

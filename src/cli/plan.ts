@@ -1,6 +1,7 @@
 import { loadConfig } from "../config/load.ts";
 import { type IdentityPreview, type LookAhead, lookAhead } from "../daemon/look-ahead.ts";
 import type { Listening, NameChange, Preview } from "../daemon/preview.ts";
+import type { Status } from "../desk/reply-schemas.ts";
 import { isNgrokdError } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
 import type { Paint } from "../terminal/say.ts";
@@ -21,7 +22,7 @@ export default command({
     const hostsPath = running?.hostsPath ?? loaded.hostsPath;
     const ahead = await lookAhead(io.net, { ...loaded, hostsPath }, running?.listening ?? []);
     io.say.result({ daemon: running !== undefined, ...ahead }, () =>
-      planText(ahead, running !== undefined, hostsPath, io.say.paint),
+      planText(ahead, { daemon: running?.network ?? "none", hostsPath }, io.say.paint),
     );
     return 0;
   },
@@ -34,17 +35,20 @@ export default command({
 async function served(
   args: DaemonArgs,
   io: Io,
-): Promise<{ listening: Listening[]; hostsPath: string } | undefined> {
+): Promise<{ listening: Listening[]; hostsPath: string; network: Network } | undefined> {
   const callDaemon = daemonAt(args, io);
   try {
-    const [items, { hosts_path: hostsPath }] = await Promise.all([
+    const [items, { hosts_path: hostsPath, network }] = await Promise.all([
       callDaemon("list"),
       callDaemon("status"),
     ]);
     const present = items.filter(({ state }) => state === "listening");
     return {
-      listening: present.map(({ url, hostname: host, ip, port }) => ({ url, host, ip, port })),
+      listening: present.flatMap(({ url, hostname: host, ip, ip6, port }) =>
+        [ip, ...(ip6 === "" ? [] : [ip6])].map((at) => ({ url, host, ip: at, port })),
+      ),
       hostsPath,
+      network,
     };
   } catch (error) {
     if (isNgrokdError(error, "not-running")) return undefined;
@@ -52,15 +56,17 @@ async function served(
   }
 }
 
-/** Pure: the text of `ngrokd plan`. */
+type Network = Status["network"];
+
+/** Pure: the text of `ngrokd plan`. `daemon`: the network of a running one. */
 export function planText(
-  { identity, changes }: LookAhead,
-  daemon: boolean,
-  hostsPath: string,
+  { identity, changes, network }: LookAhead,
+  { daemon, hostsPath }: { daemon: Network | "none"; hostsPath: string },
   paint: Paint,
 ): string {
   const parts = [
     ...identityLines(identity, paint),
+    ...(network === undefined ? [] : networkLines(network, daemon, paint)),
     ...(changes === undefined ? [unknown] : changeLines(changes, hostsPath, paint)),
   ];
   const nothing =
@@ -72,7 +78,8 @@ export function planText(
   const refused = changes?.hosts.refused ?? "";
   const unwritten =
     refused === "" ? [] : [`${paint.bad("!")} Cannot edit "${hostsPath}": ${refused}`];
-  const dead = daemon ? [] : ["No daemon is running: a daemon would do this after its start."];
+  const dead =
+    daemon !== "none" ? [] : ["No daemon is running: a daemon would do this after its start."];
   return [...parts, ...nothing, ...unwritten, ...bad, ...dead].join("\n");
 }
 
@@ -89,6 +96,30 @@ function identityLines(
       `${paint.careful("~")} get a new certificate for this machine, or register it: ${reason}`,
     ];
   return certificate === "renew" ? [`${paint.careful("~")} renew the certificate: ${reason}`] : [];
+}
+
+/** The interface that is made, changed or removed, and remarks about it. */
+function networkLines(
+  next: NonNullable<LookAhead["network"]>,
+  daemon: Network | "none",
+  paint: Paint,
+): string[] {
+  const text = ({ kind, interface: name, subnet, subnet6 }: Network): string =>
+    kind === "loopback"
+      ? ""
+      : `${name}  ${[subnet, subnet6].filter((part) => part !== "").join(", ")}`;
+  const [before, after] = [daemon === "none" ? "" : text(daemon), text(next)];
+  const change =
+    before === after
+      ? []
+      : [
+          ...(before === "" ? [] : [`  ${paint.bad("-")} ${before}`]),
+          ...(after === "" ? [] : [`  ${paint.good("+")} ${after}`]),
+        ];
+  return [
+    ...section("Interface:", change),
+    ...next.remarks.map((remark) => `${paint.bad("!")} ${remark}`),
+  ];
 }
 
 const unservedLines = (unserved: Preview["unserved"], paint: Paint): string[] => [
@@ -108,7 +139,8 @@ function changeLines(
       ? `  ${change} ${host}  ${from} -> ${to}`
       : `  ${remove} ${host}  (${from} stays reserved for it)`;
   };
-  const listener = ({ url, ip, port }: Listening): string => `${readable(url)}  ${ip}:${port}`;
+  const listener = ({ url, ip, port }: Listening): string =>
+    `${readable(url)}  ${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
   return [
     ...section("Names:", names.map(nameLine)),
     ...section("Listeners:", [

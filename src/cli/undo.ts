@@ -99,7 +99,7 @@ export function undoText(
 }
 
 function stepText({ change, action, reason }: Step, done: boolean, paint: Paint): string {
-  const what = change.kind === "hosts" ? `ngrokd's section of ${change.path}` : change.path;
+  const what = whatText(change);
   switch (action) {
     case "take back":
       return done
@@ -110,6 +110,13 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
     case "keep":
       return `${paint.bad("kept")}  ${what}: ${reason}`;
   }
+}
+
+function whatText(change: Step["change"]): string {
+  if (change.kind === "hosts") return `ngrokd's section of ${change.path}`;
+  return change.kind === "aliases"
+    ? `ngrokd's ${change.addresses.length} addresses on lo0`
+    : change.path;
 }
 
 /**

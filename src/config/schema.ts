@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
-import { isLoopbackSubnet, parseSubnet } from "../model/ip.ts";
 import { defaultSocketPath } from "./paths.ts";
 import * as values from "./values.ts";
 
@@ -230,16 +229,23 @@ const shape = {
     ),
   }),
   net: group("The addresses that endpoints get on this machine.", {
-    subnet: setting(text(values.range).default("127.0.0.0/8"), {
+    subnet: setting(text(values.rangeOrAuto).default("127.0.0.0/8"), {
       description:
-        "The range of the addresses. This version serves loopback addresses only: for " +
-        "another subnet it warns, and uses 127.0.0.0/8.",
-      allowed: "an IPv4 subnet of /8 to /30, such as 127.0.0.0/8 or 127.7.0.0/16",
+        "The range of the addresses. Loopback addresses need nothing of this machine. For " +
+        "any other subnet, such as 10.107.0.0/16, the daemon makes a virtual interface, and " +
+        "auto takes one that overlaps no network of this machine. If there can be no " +
+        "interface, names get loopback addresses, with a warning.",
+      allowed: "auto, or an IPv4 subnet of /8 to /30, such as 127.0.0.0/8 or 10.107.0.0/16",
+    }),
+    subnet6: setting(text(values.prefixOrWord).default("auto"), {
+      description:
+        "The IPv6 addresses that names get too on the virtual interface: auto is a prefix of " +
+        "this machine's own, and off means none. Loopback addresses are IPv4 only.",
+      allowed: "auto, off, or a prefix such as fd12:3456:789a::/64",
     }),
     interface_name: setting(text(values.interfaceName).default("ngrokd0"), {
-      description: "The network interface for a subnet that is not loopback.",
+      description: "The name of the virtual interface (Linux).",
       allowed: "the name of an interface, at most 15 characters",
-      notYet: true,
     }),
     listen_interface: setting(text(values.listenInterface).default("virtual"), {
       description:
@@ -394,12 +400,10 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
  * start name them.
  */
 export function notYetInEffect(config: Config): SettingKey[] {
-  const subnet = parseSubnet(config.net.subnet);
   return settings
-    .filter(({ key, path, notYet = false, default: usual }) =>
-      key === "net.subnet"
-        ? subnet.ok && !isLoopbackSubnet(subnet.value)
-        : notYet && !isDeepStrictEqual(valueAt(config, path), usual),
+    .filter(
+      ({ path, notYet = false, default: usual }) =>
+        notYet && !isDeepStrictEqual(valueAt(config, path), usual),
     )
     .map(({ key }) => key);
 }

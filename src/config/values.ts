@@ -2,7 +2,16 @@ import { isAbsolute } from "node:path";
 import { parseApiKey } from "../model/api-key.ts";
 import { hostPortText, parseHostPort } from "../model/host-port.ts";
 import { parseHostname } from "../model/hostname.ts";
-import { ipv6Bytes, ipv6Text, isIpv6, parseIp, parseSubnet, subnetText } from "../model/ip.ts";
+import {
+  ipv6Bytes,
+  ipv6Text,
+  isIpv6,
+  parseIp,
+  parsePrefix6,
+  parseSubnet,
+  prefix6Text,
+  subnetText,
+} from "../model/ip.ts";
 import { parseProxyUrl, proxyText, proxyUrl as proxyUrlText } from "../model/proxy.ts";
 
 // The rules for texts in the configuration. A rule returns the text in the
@@ -69,6 +78,16 @@ export const range: Rule = (text) => {
   return subnet.ok && subnet.value.bits >= 8 && subnet.value.bits <= 30
     ? subnetText(subnet.value)
     : undefined;
+};
+
+/** The same, or `auto`. */
+export const rangeOrAuto: Rule = (text) => (text === "auto" ? text : range(text));
+
+/** `auto`, `off`, or a unique local prefix of IPv6. */
+export const prefixOrWord: Rule = (text) => {
+  const prefix = parsePrefix6(text);
+  if (prefix.ok) return prefix6Text(prefix.value);
+  return text === "auto" || text === "off" ? text : undefined;
 };
 
 /** As dev_valid_name of Linux; 15 bytes are IFNAMSIZ without the zero. */

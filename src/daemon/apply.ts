@@ -1,7 +1,7 @@
 import type { Health } from "../desk/health-life.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { insecureWarning } from "../desk/warnings.ts";
-import { addressRange } from "../exposure/range.ts";
+import { groundWish } from "../exposure/ground.ts";
 import type { Job } from "./jobs.ts";
 import { type Parts, tellRelay } from "./parts.ts";
 import { relayLimits } from "./relay-settings.ts";
@@ -20,7 +20,7 @@ export async function apply(
   parts: Parts & { readonly health: Health },
   jobs: ReadonlySet<Job>,
 ): Promise<void> {
-  const { options, settings, way, trust, relay, account, health } = parts;
+  const { options, settings, way, trust, relay, link, account, health } = parts;
   const { config, proxy } = settings.current;
   const { log, keepSecret } = options;
   if (config.api.key !== "") keepSecret(config.api.key);
@@ -34,7 +34,7 @@ export async function apply(
   }
   if (jobs.has("key")) account.identity.useKey(config.api.key);
   if (jobs.has("verification")) warnOfVerification(parts);
-  if (jobs.has("range")) warnOfRange(parts);
+  if (jobs.has("ground")) await link.settle(groundWish(config.net));
   if (jobs.has("access")) warnOfAccess(parts);
   if (jobs.has("trust")) await trust.reread();
   relay.limits(relayLimits(config));
@@ -51,9 +51,4 @@ export function warnOfVerification({ settings, options }: Parts): void {
 /** Users and groups that this machine does not have. */
 export function warnOfAccess({ guard, options }: Parts): void {
   for (const text of guard.warnings) options.log.warn(text);
-}
-
-export function warnOfRange({ settings, options }: Parts): void {
-  const { warning } = addressRange(settings.current.config.net.subnet);
-  if (warning !== undefined) options.log.warn(warning);
 }

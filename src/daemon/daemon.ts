@@ -10,20 +10,16 @@ import { sweepSockets } from "../control/stale-sockets.ts";
 import { createDispatch } from "../desk/dispatch.ts";
 import { createHealth } from "../desk/health-life.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
+import { groundWish } from "../exposure/ground.ts";
 import { trustFolder } from "../ingress/trust.ts";
 import { ownerPath } from "../machine/hosts/owner.ts";
 import { sweepLeftovers } from "../machine/leftovers.ts";
-import { startRepair } from "../machine/repair.ts";
+import { type RepairDeps, startRepair } from "../machine/repair.ts";
 import { socketGroup } from "../model/access.ts";
 import type { HostPort } from "../model/host-port.ts";
+import type { AnyIp } from "../model/ip.ts";
 import type { State } from "../model/state.ts";
-import {
-  apply,
-  reloadUnlessStopping,
-  warnOfAccess,
-  warnOfRange,
-  warnOfVerification,
-} from "./apply.ts";
+import { apply, reloadUnlessStopping, warnOfAccess, warnOfVerification } from "./apply.ts";
 import { createParts, type DaemonOptions, type Parts } from "./parts.ts";
 import { drainMs, stop } from "./stop.ts";
 import { currentState, factsOf, healthSource, passHooks } from "./telling.ts";
@@ -64,9 +60,8 @@ export interface Daemon {
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { net, log } = options;
   const core = await createParts(options);
-  const { settings, account, machine, relay, way } = core;
+  const { settings, account, machine, link, way } = core;
   warnOfVerification(core);
-  warnOfRange(core);
   warnOfAccess(core);
   const { socket_path: socketPath, socket_read: readers } = settings.current.config.server;
   const health = createHealth(net, () => healthAddress(core), healthSource(core), log);
@@ -98,6 +93,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     // A crash may have left our section, with names that nothing serves now.
     if (await machine.clear())
       log.info(`Removed the leftovers of an earlier run from "${options.loaded.hostsPath}"`);
+    await link.settle(groundWish(settings.current.config.net));
   } catch (error) {
     await machine.release();
     await control.close();
@@ -108,18 +104,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   await account.start(passHooks(parts, firstNames.resolve));
   settings.follow((jobs) => apply(parts, jobs));
   const watch = watchFile(settings.current.path, async () => void (await settings.reload()));
-  const repair = startRepair({
-    names: machine,
-    doors: relay,
-    checkConfig: watch.check,
-    sweep,
-    discard() {
-      way.discard();
-      relay.discardReady();
-    },
-    kick: account.kick,
-    log,
-  });
+  const repair = startRepair(repairs(core, watch.check, sweep));
   log.info(`ngrokd is up; control socket ${socketPath}`);
   way.tell();
 
@@ -135,6 +120,32 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     },
     stop: (hurry) => stop(parts, { watch, repair, control }, hurry),
   };
+}
+
+function repairs(
+  { options, account, machine, relay, link, way }: Parts,
+  checkConfig: () => void,
+  sweep: () => Promise<void>,
+): RepairDeps {
+  return {
+    names: machine,
+    doors: relay,
+    link: { guard: () => link.guard(() => addressesInUse(relay)), devices: () => link.devices },
+    checkConfig,
+    sweep,
+    discard() {
+      way.discard();
+      relay.discardReady();
+    },
+    kick: account.kick,
+    log: options.log,
+  };
+}
+
+/** The addresses on which doors listen or connections drain. */
+function* addressesInUse({ present, draining }: Parts["relay"]): Generator<AnyIp> {
+  for (const { door } of present.values()) yield door.at.ip;
+  for (const { doorway } of draining) yield doorway.door.at.ip;
 }
 
 function healthAddress({ settings }: Parts): HostPort {

@@ -16,9 +16,10 @@ export type Job =
   | "verification"
   /** Discard ready connections and TLS sessions: they have the old settings. */
   | "ingress"
-  | "range"
   /** Name users and groups that are missing; the rules are read anyway. */
   | "access"
+  /** The interface and the subnet of the addresses. */
+  | "ground"
   /** Ask for a pass. */
   | "poll";
 
@@ -41,7 +42,9 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "forward.pool.min": ["ingress"],
   "forward.pool.max": ["ingress"],
   "forward.pool.idle_timeout": ["ingress"],
-  "net.subnet": ["range", "poll"],
+  "net.subnet": ["ground", "poll"],
+  "net.subnet6": ["ground", "poll"],
+  "net.interface_name": ["ground", "poll"],
   "access.rules": ["access"],
 };
 

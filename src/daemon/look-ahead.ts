@@ -5,10 +5,16 @@ import { createApi } from "../cloud/api.ts";
 import { inspectCertificate, renewalDue } from "../cloud/certificate.ts";
 import { identityPaths, type LoadedIdentity, loadIdentity } from "../cloud/identity-files.ts";
 import type { Loaded } from "../config/load.ts";
-import { addressRange } from "../exposure/range.ts";
+import {
+  type GroundDecision,
+  groundWish,
+  type NetworkFacts,
+  networkFacts,
+} from "../exposure/ground.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
 import { readAssignment } from "../machine/assignment-file.ts";
 import { inspectHostsFile } from "../machine/hosts/file.ts";
+import { groundAhead } from "../machine/link/ground-ahead.ts";
 import { policyNow } from "../machine/own-names.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
@@ -39,6 +45,8 @@ export interface LookAhead {
    * machine.
    */
   readonly changes: Preview | undefined;
+  /** Where the addresses will come from; undefined as for `changes`. */
+  readonly network: (NetworkFacts & Pick<GroundDecision, "remarks">) | undefined;
 }
 
 /**
@@ -58,7 +66,11 @@ export async function lookAhead(
   const identity = identityPreview(found, new Date());
   const key = parseApiKey(config.api.key);
   if (found.kind !== "identity")
-    return { identity: key.ok ? identity : withoutKey(identity), changes: undefined };
+    return {
+      identity: key.ok ? identity : withoutKey(identity),
+      changes: undefined,
+      network: undefined,
+    };
   if (!key.ok)
     throw new NgrokdError("config", "Cannot ask ngrok without an API key", {
       hint: "run `ngrokd set-api-key`",
@@ -76,11 +88,17 @@ export async function lookAhead(
     inspectHostsFile(loaded.hostsPath, new Map()),
   ]);
   const assignment = saved?.ok === true ? saved.value.assignment : new Map();
+  const { ground, remarks } = await groundAhead({
+    net,
+    stateFolder: stateFolderOf(config.server),
+    wish: groundWish(config.net),
+    saved: [...assignment.values()].at(-1),
+  });
   const changes = preview({
     account: defaultAccount,
     listed,
     saved: assignment,
-    range: addressRange(config.net.subnet).range,
+    ground,
     policy: await policyNow({
       hostsPath: loaded.hostsPath,
       own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
@@ -91,7 +109,7 @@ export async function lookAhead(
     listening,
     hosts: hosts.before,
   });
-  return { identity, changes };
+  return { identity, changes, network: { ...networkFacts(ground), remarks } };
 }
 
 const withoutKey = (identity: IdentityPreview): IdentityPreview => ({

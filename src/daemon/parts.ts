@@ -7,8 +7,14 @@ import { type Inspection, type Loaded, rulePlace } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
+import { groundHas } from "../exposure/ground.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
+import { createLink, type Link } from "../machine/link/link.ts";
+import { nameServers } from "../machine/link/name-servers.ts";
+import { openLinks } from "../machine/link/open-links.ts";
+import { ownPrefix } from "../machine/link/own-prefix.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
+import { createOwnAddresses } from "../machine/own-addresses.ts";
 import { hostPortText } from "../model/host-port.ts";
 import { moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
@@ -46,6 +52,7 @@ export interface Parts {
   readonly guard: Guard;
   readonly relay: Relay;
   readonly machine: Machine;
+  readonly link: Link;
   readonly account: Account;
 }
 
@@ -66,13 +73,22 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const trust = await createTrustKeeper({ loaded: current, stateFolder, log });
   const limits = relayLimits(config);
   const accounts = [defaultAccount];
-  const { room } = net.descriptors;
+  const hasAddress = createOwnAddresses();
   const guard = createGuard({
     net,
     written: () => current().config.access.rules,
     placeOf: ({ number }) => rulePlace(current(), number),
+    isOwn: (address) => hasAddress(address) || groundHas(link.ground, address),
   });
-  const relay = createRelay({ net, log, accounts, limits, room, memory: memoryLimit(), guard });
+  const relay = createRelay({
+    net,
+    log,
+    accounts,
+    limits,
+    room: net.descriptors.room,
+    memory: memoryLimit(),
+    guard,
+  });
   const machine = createMachine({
     hostsPath,
     stateFolder,
@@ -80,7 +96,14 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     owners: { isAlive: (path) => isAlive(net, path) },
     log,
   });
-  const serve = createServing({ accounts, loaded: current, relay, machine, log });
+  const link = createLink({
+    system: () => openLinks({ net, stateFolder, log }),
+    prefix: ownPrefix,
+    servers: nameServers,
+    saved: () => [...machine.assignment.values()].at(-1),
+    log,
+  });
+  const serve = createServing({ accounts, loaded: current, relay, machine, link, log });
   const account: Account = createAccount({
     name: defaultAccount,
     stateFolder,
@@ -93,7 +116,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return { options, settings, board, way, trust, guard, relay, machine, account };
+  return { options, settings, board, way, trust, guard, relay, machine, link, account };
 }
 
 /**

@@ -1,12 +1,13 @@
 import type { Assignment } from "../exposure/allocate.ts";
 import { expose, type Policy } from "../exposure/expose.ts";
-import { type Doorway, doorId, type Exposure } from "../exposure/exposure.ts";
+import { type Doorway, doorId, type Exposure, type NameRecord } from "../exposure/exposure.ts";
+import type { Ground } from "../exposure/ground.ts";
 import { plan } from "../exposure/plan.ts";
 import { editHosts } from "../machine/hosts/text.ts";
 import { type Binding, bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Hostname } from "../model/hostname.ts";
-import { type Ip, parseIp, type Subnet } from "../model/ip.ts";
+import { type Ip, parseIp, parseIp6 } from "../model/ip.ts";
 
 export interface PreviewFacts {
   readonly account: string;
@@ -14,7 +15,7 @@ export interface PreviewFacts {
   readonly listed: readonly ApiEndpoint[];
   /** The saved addresses. */
   readonly saved: Assignment;
-  readonly range: Subnet;
+  readonly ground: Ground;
   readonly policy: Policy;
   /** The present listeners; empty if no daemon runs. */
   readonly listening: readonly Listening[];
@@ -65,12 +66,12 @@ export interface Preview {
  * which only a pass can find out.
  */
 export function preview(facts: PreviewFacts): Preview {
-  const { account, listed, saved, policy, range, listening, hosts } = facts;
+  const { account, listed, saved, policy, ground, listening, hosts } = facts;
   const { exposure, unserved } = expose({
     accounts: [{ account, listed }],
     assignment: saved,
     policy,
-    machine: { range, taken: new Set() },
+    machine: { ground, taken: new Set() },
   });
   const present = new Map(listening.map((one) => [presentId(one), one]));
   const doorways = new Map(
@@ -82,22 +83,23 @@ export function preview(facts: PreviewFacts): Preview {
     names: nameChanges(entries, saved, listening),
     raise: [...open, ...reopen].flatMap(listeningOf),
     retire: close.flatMap((id) => present.get(id) ?? []),
-    hosts: hostsChanges(hosts, entries, saved),
+    hosts: hostsChanges(hosts, exposure.names, saved),
     unserved: unserved.map((one) =>
       one.kind === "homeless"
         ? { url: one.binding.url, reason: one.reason }
         : { url: one.url, reason: one.reason },
     ),
-    served: exposure.doors.length,
+    served: new Set(exposure.routes.map(({ target }) => target)).size,
     exposure,
   };
 }
 
-const presentId = ({ ip, port }: Listening): string => `${ip}:${port}`;
+const presentId = ({ ip, port }: Listening): string =>
+  ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
 
 /** The door of a listening endpoint, made from the daemon's list. */
 function doorwaysAt({ url, ip: text, port }: Listening, account: string): Doorway[] {
-  const ip = parseIp(text);
+  const ip = text.includes(":") ? parseIp6(text) : parseIp(text);
   if (!ip.ok) return [];
   const id = doorId(ip.value, port);
   const { bindings } = bindingsOf([{ id: "", url, proto: "" }]);
@@ -130,16 +132,19 @@ function nameChanges(
   }
   const wanted: ReadonlyMap<string, Ip> = entries;
   for (const { host, ip } of listening)
-    if (!wanted.has(host)) changes.set(host, { host, change: "gone", from: ip, to: "" });
+    if (!wanted.has(host) && !changes.has(host))
+      changes.set(host, { host, change: "gone", from: ip, to: "" });
   return [...changes.values()].sort((a, b) => (a.host < b.host ? -1 : 1));
 }
 
 function hostsChanges(
   text: string,
-  entries: ReadonlyMap<Hostname, Ip>,
+  names: readonly NameRecord[],
   saved: Assignment,
 ): Preview["hosts"] {
-  const edit = editHosts(text, entries, undefined, saved);
+  const entries = new Map(names.map(({ host, ip }) => [host, ip]));
+  const six = new Map(names.flatMap(({ host, ip6 }) => (ip6 === undefined ? [] : [[host, ip6]])));
+  const edit = editHosts(text, entries, undefined, saved, six);
   if (edit.kind === "refused") return { add: [], remove: [], refused: edit.reason };
   if (edit.kind === "same") return { add: [], remove: [], refused: "" };
   return { add: linesBeyond(edit.text, text), remove: linesBeyond(text, edit.text), refused: "" };

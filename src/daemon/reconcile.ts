@@ -5,13 +5,21 @@ import {
   expose,
   type Policy,
 } from "../exposure/expose.ts";
-import type { DoorId, Doorway, Exposure, NameRecord } from "../exposure/exposure.ts";
+import {
+  addressesOf,
+  type DoorId,
+  type Doorway,
+  type Exposure,
+  type NameRecord,
+} from "../exposure/exposure.ts";
 import { plan } from "../exposure/plan.ts";
+import type { Link } from "../machine/link/link.ts";
 import { hintOf, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { Ip, Subnet } from "../model/ip.ts";
+import type { AnyIp, Ip } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
 import type { Reconciled } from "../model/pass.ts";
+import type { LiveDoor } from "../relay/doors.ts";
 import type { Relay } from "../relay/relay.ts";
 import { endpointStates } from "./endpoint-states.ts";
 
@@ -26,7 +34,8 @@ export interface World {
     apply(exposure: Pick<Exposure, "addresses" | "names">): Promise<readonly Hostname[]>;
   };
   readonly policy: Policy;
-  readonly range: Subnet;
+  /** Where the addresses come from. */
+  readonly link: Pick<Link, "ground" | "carry">;
   readonly log: Log;
 }
 
@@ -53,6 +62,7 @@ export async function reconcile(
 
   const { exposure, assignment, unserved } = await exposeOnFreeAddresses(accounts, world);
   await attempt(() => machine.saveAssignment(assignment), undefined);
+  await attempt(() => world.link.carry(exposure.addresses), undefined);
   const { open, reroute, close, reopen } = plan(exposure, relay.present);
   const failures = new Map(await openDoors({ open, reroute }, world));
   const advertise = (without: readonly DoorId[]): Promise<readonly Hostname[]> =>
@@ -76,12 +86,12 @@ const probes = 64;
 /** An exposure in which each new name has an address with free ports. */
 async function exposeOnFreeAddresses(
   accounts: readonly AccountEndpoints[],
-  { relay, machine, policy, range }: World,
+  { relay, machine, policy, link }: World,
 ): Promise<ExposureResult> {
   const taken = new Set<Ip>();
   const saved = machine.assignment;
   const exposeWith = (assignment: Assignment): ExposureResult =>
-    expose({ accounts, assignment, policy, machine: { range, taken } });
+    expose({ accounts, assignment, policy, machine: { ground: link.ground, taken } });
   let result = exposeWith(saved);
   // Addresses are compared, since the allocation may replace a saved one.
   let unproven = result.exposure.names.filter(({ host, ip }) => saved.get(host) !== ip);
@@ -105,9 +115,12 @@ function placesOf(
   names: readonly NameRecord[],
   { doors }: Exposure,
   present: ReadonlyMap<DoorId, unknown>,
-): Doorway["door"]["at"][] {
-  const ips = new Set(names.map(({ ip }) => ip));
-  return doors.filter(({ id, at }) => ips.has(at.ip) && !present.has(id)).map(({ at }) => at);
+): { ip: Ip; port: number }[] {
+  const ips = new Map<AnyIp, Ip>(names.map(({ ip }) => [ip, ip]));
+  return doors.flatMap(({ id, at }) => {
+    const ip = present.has(id) ? undefined : ips.get(at.ip);
+    return ip === undefined ? [] : [{ ip, port: at.port }];
+  });
 }
 
 async function openDoors(
@@ -122,18 +135,25 @@ async function openDoors(
   return failures;
 }
 
-/** The names that listen on at least one port, and their addresses. */
+/**
+ * The names that listen on at least one port, and their addresses. An IPv6
+ * address without a listener is left out.
+ */
 function answering(
   { routes, names }: Exposure,
-  present: ReadonlyMap<DoorId, unknown>,
+  present: ReadonlyMap<DoorId, LiveDoor>,
   without: readonly DoorId[],
 ): Pick<Exposure, "addresses" | "names"> {
   const closing = new Set(without);
-  const hosts = new Set(
-    routes
-      .filter(({ door }) => present.has(door) && !closing.has(door))
-      .map(({ target }) => target.binding.host),
-  );
-  const served = names.filter(({ host }) => hosts.has(host));
-  return { names: served, addresses: served.map(({ ip }) => ip) };
+  const open = new Set<AnyIp>();
+  for (const { door } of routes) {
+    const ip = closing.has(door) ? undefined : present.get(door)?.door.at.ip;
+    if (ip !== undefined) open.add(ip);
+  }
+  const served = names
+    .filter(({ ip }) => open.has(ip))
+    .map(({ host, ip, ip6 }) =>
+      ip6 === undefined || !open.has(ip6) ? { host, ip } : { host, ip, ip6 },
+    );
+  return { names: served, addresses: served.flatMap(addressesOf) };
 }

@@ -1,6 +1,7 @@
 import type { Loaded } from "../config/load.ts";
 import type { AccountEndpoints } from "../exposure/expose.ts";
-import { addressRange } from "../exposure/range.ts";
+import { groundText } from "../exposure/ground.ts";
+import type { Link } from "../machine/link/link.ts";
 import type { Machine } from "../machine/machine.ts";
 import { namesInUse, policyNow } from "../machine/own-names.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
@@ -18,6 +19,7 @@ export interface ServingDeps {
   readonly loaded: () => Loaded;
   readonly relay: Relay;
   readonly machine: Machine;
+  readonly link: Pick<Link, "ground" | "carry">;
   readonly log: Log;
 }
 
@@ -28,19 +30,19 @@ export type Serve = (account: string, listed: readonly ApiEndpoint[]) => Promise
 
 /** An account without a list yet serves nothing. Lists are served in turn. */
 export function createServing(deps: ServingDeps): Serve {
-  const { accounts, relay, machine, loaded, log } = deps;
+  const { accounts, relay, machine, link, loaded, log } = deps;
   const lists = new Map<string, readonly ApiEndpoint[]>();
   const inTurn = createSerial();
   const own = () => accounts.map((account) => ownHosts(loaded(), relay.ingress(account)));
-  const steadily = createSteady(async () =>
-    JSON.stringify([
-      await machine.stamp(),
-      namesInUse(own()),
-      loaded().config.net.subnet,
-      loaded().config.forward.reserved_ports,
-      relay.present.size,
-    ]),
-  );
+  const steadily = createSteady({
+    inputs: () =>
+      JSON.stringify([
+        namesInUse(own()),
+        groundText(link.ground),
+        loaded().config.forward.reserved_ports,
+      ]),
+    outcome: async () => `${await machine.stamp()} ${relay.present.size}`,
+  });
 
   return (account, listed) =>
     inTurn(async () => {
@@ -61,7 +63,8 @@ export function createServing(deps: ServingDeps): Serve {
               assignment: machine.assignment,
               reservedPorts: loaded().config.forward.reserved_ports,
             }),
-            range: addressRange(loaded().config.net.subnet).range,
+            // A reload may change the ground during the reconcile.
+            link: { ground: link.ground, carry: link.carry },
             log,
           }),
       );

@@ -11,24 +11,31 @@ export type Steadily = (
 
 /**
  * Leaves out a reconcile that would change nothing: the last one did
- * everything, the lists are the same objects, and `basis` is unchanged. `basis`
- * is a text of everything else that a reconcile depends on. With 10,000
+ * everything, the lists are the same objects, and the basis is unchanged. The
+ * basis is everything else that a reconcile depends on, as texts. `inputs`
+ * counts as it was before the work, since a reload may change it during the
+ * work. `outcome` counts as it is after the work, which changes it. With 10,000
  * endpoints a reconcile is most of the cost of a pass.
  */
-export function createSteady(basis: () => Promise<string>): Steadily {
+export function createSteady(basis: {
+  readonly inputs: () => string;
+  readonly outcome: () => Promise<string>;
+}): Steadily {
   let last:
     | {
         readonly lists: readonly (readonly ApiEndpoint[])[];
-        readonly basis: string;
+        readonly inputs: string;
+        readonly outcome: string;
         readonly result: Reconciled;
       }
     | undefined;
   return async (lists, work) => {
-    if (last !== undefined && same(last.lists, lists) && last.basis === (await basis()))
-      return last.result;
+    const inputs = basis.inputs();
+    const isSame = last !== undefined && same(last.lists, lists) && last.inputs === inputs;
+    if (isSame && last?.outcome === (await basis.outcome())) return last.result;
     last = undefined;
     const result = await work();
-    if (isDone(result)) last = { lists, basis: await basis(), result };
+    if (isDone(result)) last = { lists, inputs, outcome: await basis.outcome(), result };
     return result;
   };
 }

@@ -23,7 +23,7 @@ export async function stop(
   { watch, repair, control }: Running,
   hurry: AbortSignal,
 ): Promise<{ cut: number }> {
-  const { options, board, relay, machine, account, health } = parts;
+  const { options, board, relay, machine, link, account, health } = parts;
   const { log } = options;
   board.publish({ phase: "stopping", reason: "", hint: "" });
   watch.close();
@@ -43,6 +43,7 @@ export async function stop(
   await machine.clear();
   await machine.release();
   const { cut } = await relay.drain(hurry);
+  await link.close();
   await health.close();
   await control.close();
   log.info(cut === 0 ? "Stopped" : `Stopped; ${counted(cut, "connection")} had to be cut`);

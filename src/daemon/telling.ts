@@ -12,6 +12,7 @@ import {
   ingressTrouble,
   warningsOf,
 } from "../desk/warnings.ts";
+import { networkFacts } from "../exposure/ground.ts";
 import type { Log } from "../model/log.ts";
 import { moment } from "../model/moment.ts";
 import { readiness, type State } from "../model/state.ts";
@@ -24,12 +25,13 @@ type PartsWithHealth = Parts & { readonly health: Health };
 
 /** The published state, with the endpoints that drain now and all warnings. */
 export function currentState(parts: PartsWithHealth): State {
-  const { settings, health, machine, account, trust, board } = parts;
+  const { settings, health, machine, link, account, trust, board } = parts;
   const warnings = warningsOf({
     insecure: settings.current.config.server.insecure_skip_verify,
     settings: [...settings.warnings, ...parts.guard.warnings],
     health: health.trouble,
     hosts: machine.trouble,
+    link: link.remarks,
     identity: account.identity.warnings(),
     trust: trust.warnings,
     selectors: account.selectors.trouble,
@@ -60,10 +62,11 @@ export function healthSource(parts: Parts): HealthSource {
 }
 
 /** The facts of status and metrics that are not in the state. */
-export function factsOf({ options, relay, account }: Parts): DaemonFacts {
+export function factsOf({ options, relay, link, account }: Parts): DaemonFacts {
   const { limit, ingress } = relay.stats();
   return {
     runtime: options.net.runtime,
+    network: networkFacts(link.ground),
     ingress,
     limit,
     fileLimit: options.net.descriptors.limit,

@@ -2,6 +2,7 @@ import type { Loaded } from "../config/load.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
 import type { Moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
+import type { Status } from "./reply-schemas.ts";
 
 /** Whether the process makes progress, and why not. */
 export interface Liveness {
@@ -12,6 +13,8 @@ export interface Liveness {
 /** Facts for status and metrics that are not in the published state. */
 export interface DaemonFacts {
   readonly runtime: string;
+  /** Where the addresses of the names come from. */
+  readonly network: Status["network"];
   readonly ingress: IngressStats;
   /** The most connections at the same time; Infinity if there is no limit. */
   readonly limit: number;
@@ -42,7 +45,7 @@ export interface StatusFacts extends Omit<DaemonFacts, "turnedAway"> {
 
 /** For /metrics. */
 export interface MetricFacts
-  extends Omit<DaemonFacts, "fileLimit" | "schedule" | "renewalTrouble"> {
+  extends Omit<DaemonFacts, "fileLimit" | "network" | "schedule" | "renewalTrouble"> {
   readonly state: State;
   readonly live: Liveness;
 }

@@ -62,6 +62,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     },
     config_path: loaded.path,
     hosts_path: loaded.hostsPath,
+    network: facts.network,
     proxy: proxyWays(loaded.config.api.url, state.ingress, loaded.proxy),
     insecure_skip_verify: loaded.config.server.insecure_skip_verify,
     warnings: [...state.warnings],
@@ -116,7 +117,7 @@ function totals(
  */
 export function listReply(state: State): ListItem[] {
   return state.endpoints.map(
-    ({ ids, url, proto, host, port, ip, state, reason, warning, meter }) => ({
+    ({ ids, url, proto, host, port, ip, ip6, state, reason, warning, meter }) => ({
       id: ids[0] ?? "",
       hostname: host,
       ip,
@@ -129,6 +130,7 @@ export function listReply(state: State): ListItem[] {
       wildcard_suffix: wildcardSuffix(url) ?? "",
       // No two endpoints share a listener here.
       shared_listener_key: "",
+      ip6,
       proto,
       ids: [...ids],
       state,

@@ -37,6 +37,8 @@ const listItemSchema = z.object({
   /** Of endpoints that share a listener, which none do yet: empty. */
   shared_listener_key: z.string(),
   // Ours from here on.
+  /** The second address, of IPv6; empty if there is none. */
+  ip6: z.string(),
   proto: z.string(),
   ids: z.array(z.string()),
   state: endpointState,
@@ -54,7 +56,7 @@ const listItemSchema = z.object({
     refused: z.number(),
     last_error: z.string(),
   }),
-  /** By kind: dial, tls, header, timeout, reset, limit, access (src/model/meter.ts). */
+  /** By kind (src/model/meter.ts): dial, tls, header, and so on. */
   errors_by_kind: countsSchema,
   /** By ngrok's error code. */
   refused_by_code: countsSchema,
@@ -143,6 +145,13 @@ export const statusSchema = z.object({
   }),
   config_path: z.string(),
   hosts_path: z.string(),
+  /** Where the addresses of the names come from; empty texts for loopback. */
+  network: z.object({
+    kind: z.enum(["loopback", "virtual"]),
+    interface: z.string(),
+    subnet: z.string(),
+    subnet6: z.string(),
+  }),
   /** The proxies' URLs without passwords; empty for a direct connection. */
   proxy: z.object({ api: z.string(), ingress: z.string() }),
   insecure_skip_verify: z.boolean(),

@@ -8,6 +8,8 @@ export interface WarningSources {
   readonly settings: readonly string[];
   readonly health: string;
   readonly hosts: string | undefined;
+  /** What is not as configured about the addresses. */
+  readonly link: readonly string[];
   readonly identity: readonly string[];
   readonly trust: readonly string[];
   readonly selectors: string;
@@ -28,12 +30,23 @@ export const insecureWarning =
 
 /** Pure: the warnings of `ngrokd status`, each a sentence, in their order. */
 export function warningsOf(sources: WarningSources): string[] {
-  const { insecure, settings, health, hosts = "", identity, trust, selectors, state } = sources;
+  const {
+    insecure,
+    settings,
+    health,
+    hosts = "",
+    link,
+    identity,
+    trust,
+    selectors,
+    state,
+  } = sources;
   return [
     insecure ? insecureWarning : "",
     ...settings,
     health,
     hosts,
+    ...link,
     ...identity,
     ...trust,
     selectors,

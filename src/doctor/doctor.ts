@@ -39,13 +39,14 @@ import {
   judgeEnvironment,
   judgeFiles,
   judgeListener,
+  judgeNetwork,
   judgePrivileges,
   judgeProxy,
   judgeSocket,
   judgeWriters,
   summed,
 } from "./judge.ts";
-import { judgeName, resolved, useAddress } from "./name-findings.ts";
+import { judgeName, type NameFacts, resolved, useAddress } from "./name-findings.ts";
 import { holdersOf, socketsAt } from "./sockets.ts";
 import { judgeCertificate, judgeLeftovers, judgeState, lookForLeftovers } from "./state-files.ts";
 
@@ -78,6 +79,7 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
       : judgeEnvironment(daemon.env, "daemon")),
     ...judgeConfiguration(local.inspection, status),
     ...judgeDaemon(local.daemon),
+    ...(status === undefined ? [] : judgeNetwork(status)),
     ...(local.socketPath === undefined
       ? []
       : judgeSocket(local.socketPath, local.socketMode, loaded?.config.server.socket_read)),
@@ -247,22 +249,25 @@ function endpointSummary(
   return summed("endpoints", judged, well, lines(all));
 }
 
+type Addresses = Pick<NameFacts, "ip" | "ip6">;
+
 async function nameFindings(local: Local, all: boolean): Promise<Finding[]> {
   const { daemon, hosts, hostsPath } = local;
   const unread = hosts.ok ? [] : [broken("hosts", hosts.error)];
-  const expected = new Map<string, string>();
+  const expected = new Map<string, Addresses>();
   if (daemon.ok) {
-    for (const { hostname, ip, state } of daemon.value.list)
-      if (state === "listening") expected.set(hostname, ip);
+    for (const { hostname, ip, ip6, state } of daemon.value.list)
+      if (state === "listening") expected.set(hostname, { ip, ip6 });
   } else {
     if (isNgrokdError(daemon.error, "not-running"))
       return [...unread, notChecked("names", unanswered)];
     // The daemon does not answer us, but its section can be read.
     for (const [name, found] of hosts.ok ? hosts.value.names : [])
-      for (const { address, ours } of found) if (ours) expected.set(name, address);
+      for (const { address: ip, ours } of found.toReversed())
+        if (ours) expected.set(name, { ip, ip6: expected.get(name)?.ip });
   }
-  const judged = await paced([...expected], pace(all), async ([name, ip]) => ({
-    ...judgeName("names", { name, ip, resolved: await resolved(name), hosts }),
+  const judged = await paced([...expected], pace(all), async ([name, ips]) => ({
+    ...judgeName("names", { name, ...ips, resolved: await resolved(name), hosts }),
     about: name,
   }));
   if (judged.length === 0) return [...unread, ok("names", "there are none to look up")];

@@ -9,6 +9,7 @@ export const checks = {
   configuration: "Configuration",
   proxy: "Proxy",
   daemon: "Daemon",
+  network: "Network",
   socket: "Socket",
   files: "Open files",
   writers: "Who may write",

@@ -188,6 +188,13 @@ export function judgeSocket(
   ];
 }
 
+/** Where the addresses come from. Loopback gives no finding. */
+export function judgeNetwork({ network }: Status): Finding[] {
+  if (network.kind === "loopback") return [];
+  const subnets = [network.subnet, network.subnet6].filter((text) => text !== "").join(" and ");
+  return [ok("network", `names get addresses of ${subnets} on the interface ${network.interface}`)];
+}
+
 /**
  * The files that others can change. A hosts file of another user's is a choice
  * that some make; all else gives that user the daemon's rights.

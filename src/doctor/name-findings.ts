@@ -1,10 +1,12 @@
 /** Names: what the hosts file says, and what the resolver returns. */
 import { lookup } from "node:dns/promises";
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { isIP } from "node:net";
 import { defaultHostsPath } from "../config/paths.ts";
 import { fileError } from "../files/atomic.ts";
 import { beginLine, endLine } from "../machine/hosts/text.ts";
+import { NgrokdError } from "../model/error.ts";
+import { isSameIpv6 } from "../model/ip.ts";
 import { type Attempt, attempt } from "./attempt.ts";
 import { type Check, type Finding, failure, ok, warning } from "./finding.ts";
 
@@ -30,7 +32,7 @@ export interface HostsFacts {
  * cannot be read.
  */
 export async function lookAtHosts(path: string): Promise<HostsFacts> {
-  const text = await readFile(path, "latin1").catch((error: unknown) => {
+  const text = await textOf(path).catch((error: unknown) => {
     throw fileError(`Cannot read "${path}"`, error);
   });
   const nsswitch = await readFile("/etc/nsswitch.conf", "latin1").catch(() => "");
@@ -39,6 +41,13 @@ export async function lookAtHosts(path: string): Promise<HostsFacts> {
     names: hostsLines(text),
     order: /^\s*hosts:\s*([^#\n]*)/m.exec(nsswitch)?.[1]?.trim(),
   };
+}
+
+/** To open a pipe would wait for its writer. */
+async function textOf(path: string): Promise<string> {
+  const info = await stat(path);
+  if (info.isFile() || info.isDirectory()) return await readFile(path, "latin1");
+  throw new NgrokdError("hosts", `Cannot read "${path}": it is not a regular file`);
 }
 
 /** Pure: the lines of a hosts file, by name. */
@@ -74,6 +83,8 @@ export interface NameFacts {
   readonly name: string;
   /** The address from ngrokd. */
   readonly ip: string;
+  /** The second one, of IPv6; empty or undefined without one. */
+  readonly ip6?: string | undefined;
   readonly resolved: Attempt<readonly string[]>;
   readonly hosts: Attempt<HostsFacts>;
 }
@@ -82,15 +93,16 @@ export interface NameFacts {
 export function judgeName(check: Check, facts: NameFacts): Finding {
   const { name, ip, resolved, hosts } = facts;
   const addresses = resolved.ok ? resolved.value : [];
-  if (addresses.length > 0 && addresses.every((address) => address === ip))
-    return ok(check, `"${name}" leads to ${ip}`);
+  const isOurs = (address: string | undefined): boolean => isAddressOf(facts, address);
+  if (addresses.length > 0 && addresses.every(isOurs))
+    return ok(check, `"${name}" leads to ${addresses.join(" and ")}`);
   if (hosts.ok && isOnlyInOwnFile(facts)) {
     const text = `"${hosts.value.path}", which the daemon keeps, gives "${name}" ${ip}`;
     return { ...ok(check, text), fix: useAddress };
   }
-  const partly = addresses[0] === ip;
+  const partly = isOurs(addresses[0]);
   const leads = partly
-    ? `"${name}" leads to ${ip}, and to ${addresses.slice(1).join(", ")} for some programs`
+    ? `"${name}" leads to ${ip}, and to ${addresses.filter((one) => !isOurs(one)).join(", ")} for some programs`
     : addresses.length > 0
       ? `"${name}" leads to ${addresses.join(", ")} and not to ${ip}`
       : `"${name}" does not resolve`;
@@ -98,7 +110,7 @@ export function judgeName(check: Check, facts: NameFacts): Finding {
   if (!hosts.ok) return judged(check, leads, writeAgain);
   const { path, names } = hosts.value;
   const lines = names.get(name) ?? [];
-  const strangers = lines.filter(({ ours, address }) => !ours && address !== ip);
+  const strangers = lines.filter(({ ours, address }) => !ours && !isOurs(address));
   if (strangers.length > 0) {
     const where = strangers.map(({ line, address }) => `line ${line} (${address})`).join(", ");
     return judged(check, leads, `remove ${where} from "${path}", or keep it if it is intended`);
@@ -119,12 +131,16 @@ export function judgeName(check: Check, facts: NameFacts): Finding {
  * The name is right in that file, and has no other address. This is no fault:
  * the demo does it, and so does a container that writes its host's file.
  */
-function isOnlyInOwnFile({ name, ip, resolved, hosts }: NameFacts): boolean {
+function isOnlyInOwnFile(facts: NameFacts): boolean {
+  const { name, resolved, hosts } = facts;
   if (!hosts.ok || hosts.value.path === defaultHostsPath) return false;
   const lines = hosts.value.names.get(name) ?? [];
-  const isRight = lines.length > 0 && lines.every(({ address }) => address === ip);
+  const isRight = lines.length > 0 && lines.every(({ address }) => isAddressOf(facts, address));
   return isRight && (!resolved.ok || resolved.value.length === 0);
 }
+
+const isAddressOf = ({ ip, ip6 }: NameFacts, address: string | undefined): boolean =>
+  address === ip || (address !== undefined && isSameIpv6(address, ip6 ?? ""));
 
 /** The advice of {@link judgeName} for a name that is only in such a file. */
 export const useAddress = `this machine's resolver reads "${defaultHostsPath}": use the address here`;

@@ -99,8 +99,8 @@ export function meantBy(question: Question, list: readonly ListItem[]): ListItem
 const isMeant = (item: ListItem, question: Question): boolean =>
   item.state === "unsupported" ? isNamed(item.url, question) : isAt(item, question);
 
-const isAt = ({ hostname, ip, port }: ListItem, question: Question): boolean =>
-  (hostname === question.host || ip === question.host) && (question.port ?? port) === port;
+const isAt = ({ hostname, ip, ip6, port }: ListItem, question: Question): boolean =>
+  [hostname, ip, ip6].includes(question.host) && (question.port ?? port) === port;
 
 /**
  * Whether a URL, which may be invalid, has this name, and this port if both
@@ -130,7 +130,7 @@ async function followed(
   place: Place,
   local: Local,
 ): Promise<Way> {
-  const { hostname: name, ip, port, state, reason } = item;
+  const { hostname: name, ip, ip6, port, state, reason } = item;
   const bound = ok("endpoint", `ngrok lists it as ${readable(item.url)}`);
   if (state === "unsupported") {
     return {
@@ -147,7 +147,7 @@ async function followed(
   const listener = judgeListener("listener", item, local.sockets, holders);
   const address =
     state === "listening"
-      ? judgeName("name", { name, ip, resolved: await resolved(name), hosts: local.hosts })
+      ? judgeName("name", { name, ip, ip6, resolved: await resolved(name), hosts: local.hosts })
       : undefined;
   const given = address ?? notChecked("name", "a name is written only while its address listens");
   const asAddress = judgeAddress(question, item);
@@ -311,15 +311,15 @@ async function withoutDaemon(question: Question, place: Place, local: Local): Pr
     const known = listedNow.bindings.map(({ host }) => host);
     steps.push(unheardOf(question, known, false));
   }
-  const ours = local.hosts.ok
-    ? (local.hosts.value.names.get(question.host) ?? []).find((line) => line.ours)
-    : undefined;
+  const lines = local.hosts.ok ? (local.hosts.value.names.get(question.host) ?? []) : [];
+  const [ours, second] = lines.filter((line) => line.ours);
   if (ours !== undefined) {
     const { host: name } = question;
     steps.push(
       judgeName("name", {
         name,
         ip: ours.address,
+        ip6: second?.address,
         resolved: await resolved(name),
         hosts: local.hosts,
       }),

@@ -2,11 +2,14 @@ import type { Hostname } from "../model/hostname.ts";
 import {
   type Ip,
   ipFromNumber,
+  ipToNumber,
+  isLoopbackSubnet,
   type Subnet,
   subnetHas,
   subnetSize,
   subnetText,
 } from "../model/ip.ts";
+import { ownHost } from "./ground.ts";
 
 /**
  * The address of each name; no two names share one. The order shows how recent
@@ -38,10 +41,12 @@ export const remembered = 100_000;
  * only if the range is used up. The longest absent name loses its address
  * first.
  *
- * A saved address does not count if it is outside `range`, reserved, or also of
- * an earlier name (the Go program wrote such files). `avoid` has addresses with
- * another listener. It concerns only names without an address. The order of
- * `wanted` does not matter. Linear in the names, apart from the sorting.
+ * A saved address does not count if it is reserved, or also of an earlier name
+ * (the Go program wrote such files). If it is outside `range`, the name keeps
+ * its host part of 16 bits if it can: another subnet changes as little as
+ * possible. `avoid` has addresses with another listener. It concerns only names
+ * without an address. The order of `wanted` does not matter. Linear in the
+ * names, apart from the sorting.
  */
 export function allocate(input: {
   wanted: readonly Hostname[];
@@ -51,7 +56,7 @@ export function allocate(input: {
 }): Allocation {
   const { range, avoid } = input;
   const wanted = new Set(input.wanted);
-  const kept = firstHolders(input.saved, range);
+  const kept = firstHolders(input.saved, range, avoid);
   const gone = [...kept].filter(([name]) => !wanted.has(name)).slice(-remembered);
   const free = freeAddresses(range, new Set(kept.values()), gone, avoid);
   const present = new Map<Hostname, Ip>();
@@ -74,6 +79,11 @@ export function isReserved(ip: Ip): boolean {
   return others.has(ip) || ip.endsWith(".0") || ip.endsWith(".255");
 }
 
+/** Reserved, or the own address of an interface with this range. */
+function isTaken(range: Subnet, ip: Ip): boolean {
+  return isReserved(ip) || (!isLoopbackSubnet(range) && ipToNumber(ip) === range.first + ownHost);
+}
+
 const others: ReadonlySet<string> = new Set([
   "127.0.0.1", // localhost
   "127.0.0.11", // Docker's resolver inside containers
@@ -82,15 +92,25 @@ const others: ReadonlySet<string> = new Set([
   "127.0.1.1", // the machine's own name on Debian, dnsmasq of NetworkManager
 ]);
 
-function firstHolders(saved: Assignment, range: Subnet): Map<Hostname, Ip> {
+/** In the order of `saved`. An address inside the range comes first to it. */
+function firstHolders(saved: Assignment, range: Subnet, avoid: ReadonlySet<Ip>): Map<Hostname, Ip> {
+  const inside = new Set([...saved.values()].filter((ip) => subnetHas(range, ip)));
   const held = new Set<Ip>();
   const kept = new Map<Hostname, Ip>();
-  for (const [name, ip] of saved) {
-    if (held.has(ip) || isReserved(ip) || !subnetHas(range, ip)) continue;
+  for (const [name, before] of saved) {
+    const stays = inside.has(before);
+    const ip = stays ? before : movedTo(range, before);
+    const isFree = stays || !(inside.has(ip) || avoid.has(ip));
+    if (!isFree || held.has(ip) || isTaken(range, ip)) continue;
     held.add(ip);
     kept.set(name, ip);
   }
   return kept;
+}
+
+/** The same host part in another range. */
+function movedTo(range: Subnet, ip: Ip): Ip {
+  return ipFromNumber(range.first + (ipToNumber(ip) % Math.min(subnetSize(range), 0x1_0000)));
 }
 
 /**
@@ -106,7 +126,7 @@ function* freeAddresses(
   const end = range.first + subnetSize(range);
   for (let n = range.first; n < end; n++) {
     const ip = ipFromNumber(n);
-    if (!held.has(ip) && !avoid.has(ip) && !isReserved(ip)) yield ip;
+    if (!held.has(ip) && !avoid.has(ip) && !isTaken(range, ip)) yield ip;
   }
   for (const [, ip] of gone) if (!avoid.has(ip)) yield ip;
 }

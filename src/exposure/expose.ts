@@ -8,9 +8,17 @@ import {
 } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { Ip, Subnet } from "../model/ip.ts";
+import type { AnyIp, Ip } from "../model/ip.ts";
 import { type Assignment, allocate } from "./allocate.ts";
-import { type Doorway, doorId, type Exposure, type NameRecord, type Target } from "./exposure.ts";
+import {
+  addressesOf,
+  type Doorway,
+  doorId,
+  type Exposure,
+  type NameRecord,
+  type Target,
+} from "./exposure.ts";
+import { type Ground, ip6Of } from "./ground.ts";
 
 /** All that an exposure depends on. */
 export interface ExposureInput {
@@ -53,8 +61,8 @@ export interface Policy {
 }
 
 export interface MachineFacts {
-  /** The range of new addresses. */
-  readonly range: Subnet;
+  /** Where the addresses come from. */
+  readonly ground: Ground;
   /** Addresses on which another program listens at a wanted port. */
   readonly taken: ReadonlySet<Ip>;
 }
@@ -81,8 +89,8 @@ export type Unserved =
   | { readonly kind: "homeless"; readonly binding: Binding; readonly reason: string };
 
 /**
- * Pure: the exposure of these endpoints. Each host name gets an address, and
- * each binding a door with one route.
+ * Pure: the exposure of these endpoints. Each host name gets an address, or one
+ * of each family, and each binding a door with one route on each of them.
  */
 export function expose(input: ExposureInput): ExposureResult {
   const { accounts, assignment, policy, machine, below = noNames } = input;
@@ -92,7 +100,7 @@ export function expose(input: ExposureInput): ExposureResult {
   const allocation = allocate({
     wanted: targets.map(({ binding }) => binding.host),
     saved: assignment,
-    range: machine.range,
+    range: machine.ground.range,
     avoid: machine.taken,
   });
   const homeless = targets.flatMap(({ binding }): Unserved[] => {
@@ -100,7 +108,11 @@ export function expose(input: ExposureInput): ExposureResult {
     return reason === undefined ? [] : [{ kind: "homeless", binding, reason }];
   });
   return {
-    exposure: exposureOf(targets, allocation.assignment, wildcards, below),
+    exposure: exposureOf(targets, allocation.assignment, {
+      ground: machine.ground,
+      wildcards,
+      below,
+    }),
     assignment: allocation.assignment,
     unserved: [...exact.refused, ...refused, ...homeless],
     wildcards,
@@ -208,9 +220,9 @@ const reservedText = (port: number): string =>
 function exposureOf(
   targets: readonly Target[],
   assignment: Assignment,
-  wildcards: readonly AccountWildcard[],
-  { onDemand, expanded }: NamesBelow,
+  facts: { ground: Ground; wildcards: readonly AccountWildcard[]; below: NamesBelow },
 ): Exposure {
+  const { ground, wildcards, below } = facts;
   const doorways: Doorway[] = [];
   const names = new Map<Hostname, NameRecord>();
   const asked = new Map<Hostname, NameRecord>();
@@ -218,23 +230,31 @@ function exposureOf(
     const { host, wildcard } = target.binding;
     const ip = assignment.get(host);
     if (ip === undefined) continue;
-    doorways.push(doorwayOf(target, ip));
-    const isAsked = wildcard !== undefined && !expanded.has(host);
-    (isAsked ? asked : names).set(host, { host, ip });
+    const isAsked = wildcard !== undefined && !below.expanded.has(host);
+    const known = isAsked ? asked : names;
+    const record = known.get(host) ?? recordOf(host, ip, ground);
+    known.set(host, record);
+    doorways.push(...addressesOf(record).map((at) => doorwayOf(target, at)));
   }
   const records = [...names.values(), ...asked.values()];
   return {
     doors: doorways.map(({ door }) => door),
     routes: doorways.flatMap(({ routes }) => routes),
-    addresses: [...new Set(records.map(({ ip }) => ip))],
+    addresses: [...new Set(records.flatMap(addressesOf))],
     names: [...names.values()],
     asked: [...asked.values()],
-    zones: onDemand ? [...new Set(wildcards.map(({ wildcard }) => wildcard.zone))] : [],
+    zones: below.onDemand ? [...new Set(wildcards.map(({ wildcard }) => wildcard.zone))] : [],
   };
 }
 
+/** Pure: a name with its addresses on this ground. */
+export function recordOf(host: Hostname, ip: Ip, ground: Ground): NameRecord {
+  const ip6 = ip6Of(ground, ip);
+  return ip6 === undefined ? { host, ip } : { host, ip, ip6 };
+}
+
 /** Pure: the one door of a target at an address. */
-export function doorwayOf(target: Target, ip: Ip): Doorway {
+export function doorwayOf(target: Target, ip: AnyIp): Doorway {
   const { port } = target.binding;
   const id = doorId(ip, port);
   return {

@@ -5,15 +5,15 @@
  */
 import type { Binding } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
-import type { Ip } from "../model/ip.ts";
+import type { AnyIp, Ip, Ip6 } from "../model/ip.ts";
 
-/** `ip:port`, for example `127.0.0.2:80`. No two doors share one. */
+/** `127.0.0.2:80` or `[fd00::2]:80`. No two doors share one. */
 export type DoorId = string;
 
 /** A local address that listens. */
 export interface Door {
   readonly id: DoorId;
-  readonly at: { readonly ip: Ip; readonly port: number };
+  readonly at: { readonly ip: AnyIp; readonly port: number };
   readonly greet: Greeting;
 }
 
@@ -39,10 +39,12 @@ export interface Target {
   readonly binding: Binding;
 }
 
-/** A host name and its address on this machine. */
+/** A host name and its addresses on this machine. */
 export interface NameRecord {
   readonly host: Hostname;
   readonly ip: Ip;
+  /** Only if the ground has IPv6 addresses. */
+  readonly ip6?: Ip6;
 }
 
 /**
@@ -53,7 +55,7 @@ export interface Exposure {
   readonly doors: readonly Door[];
   readonly routes: readonly Route[];
   /** The addresses of all doors. */
-  readonly addresses: readonly Ip[];
+  readonly addresses: readonly AnyIp[];
   readonly names: readonly NameRecord[];
   /**
    * Requested names below wildcards. They are in the name server, and not in
@@ -70,10 +72,15 @@ export interface Doorway {
   readonly routes: readonly Route[];
 }
 
-export const doorId = (ip: Ip, port: number): DoorId => `${ip}:${port}`;
+export const doorId = (ip: AnyIp, port: number): DoorId =>
+  ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
 
 /** The doors of an exposure with their routes, in the order of the doors. */
 export function doorwaysOf({ doors, routes }: Pick<Exposure, "doors" | "routes">): Doorway[] {
   const byDoor = Map.groupBy(routes, ({ door }) => door);
   return doors.map((door) => ({ door, routes: byDoor.get(door.id) ?? [] }));
 }
+
+/** The addresses of a name, IPv4 first. */
+export const addressesOf = ({ ip, ip6 }: Omit<NameRecord, "host">): AnyIp[] =>
+  ip6 === undefined ? [ip] : [ip, ip6];

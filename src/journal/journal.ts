@@ -12,6 +12,7 @@ import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/a
 import { stateFiles } from "../files/state-folder.ts";
 import { absent } from "../files/sweep.ts";
 import { NgrokdError } from "../model/error.ts";
+import { type AnyIp, parseIp, parseIp6 } from "../model/ip.ts";
 import { type Log, silentLog } from "../model/log.ts";
 import { type Parsed, parsed, unparsed } from "../model/parsed.ts";
 
@@ -24,7 +25,9 @@ export type Change =
   /** Our section is in this hosts file. */
   | { readonly kind: "hosts"; readonly path: string }
   /** ngrokd wrote this file; `sha256` (hex) is the digest of its content. */
-  | { readonly kind: "file"; readonly path: string; readonly sha256: string };
+  | { readonly kind: "file"; readonly path: string; readonly sha256: string }
+  /** Aliases of the loopback interface, made by the program `path` (macOS). */
+  | { readonly kind: "aliases"; readonly path: string; readonly addresses: readonly AnyIp[] };
 
 /**
  * The changes in the journal of a state folder, the oldest first. Rejects with
@@ -201,10 +204,20 @@ export function parseJournal(text: string): Parsed<readonly Change[]> {
 }
 
 function parseChange(value: unknown): Change | undefined {
-  const { kind, path, sha256 } = (value ?? {}) as Record<string, unknown>;
+  const { kind, path, sha256, addresses } = (value ?? {}) as Record<string, unknown>;
   if (typeof path !== "string" || !isAbsolute(path)) return undefined;
   if (kind === "hosts") return { kind, path };
+  if (kind === "aliases") return aliasesOf(path, addresses);
   return kind === "file" && typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256)
     ? { kind, path, sha256 }
     : undefined;
+}
+
+function aliasesOf(path: string, listed: unknown): Change | undefined {
+  if (!Array.isArray(listed)) return undefined;
+  const addresses = listed.flatMap((text): AnyIp[] => {
+    const [ip, ip6] = [parseIp(String(text)), parseIp6(String(text))];
+    return ip.ok ? [ip.value] : ip6.ok ? [ip6.value] : [];
+  });
+  return addresses.length === listed.length ? { kind: "aliases", path, addresses } : undefined;
 }

@@ -82,6 +82,10 @@ export const faultTable = {
     value: "ERR_NGROK_3200 the endpoint is offline",
     says: "ingress: refuses with this code and message",
   },
+  "half-close": {
+    value: undefined,
+    says: "ingress: ends only its half when a service ends first, so the client may go on",
+  },
   "stream-reset": { value: undefined, says: "ingress: accepts, then resets the connection" },
 } as const satisfies Record<string, { value: number | string | undefined; says: string }>;
 

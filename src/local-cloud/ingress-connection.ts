@@ -13,10 +13,10 @@ import { NgrokdError, reasonOf } from "../model/error.ts";
 import type { Log } from "../model/log.ts";
 import { type Parsed, quote } from "../model/parsed.ts";
 import { addressText, type Conn, type Net } from "../net/types.ts";
-import { waitingVerbs } from "../net/waiting.ts";
 import { splice } from "../relay/splice.ts";
 import type { Faults } from "./faults.ts";
 import type { Store } from "./store.ts";
+import { withFirstRead } from "./wrapped.ts";
 
 export interface ConnectionOptions {
   readonly net: Net;
@@ -181,30 +181,4 @@ const garbage = Uint8Array.of(4, 0, 0xff, 0xff, 0xff, 0xff);
 async function writeAndClose(conn: Conn, bytes: Uint8Array): Promise<void> {
   await conn.write(bytes);
   conn.close();
-}
-
-/** `conn` with a read that is already pending. */
-function withFirstRead(conn: Conn, first: Promise<Uint8Array | null>): Conn {
-  let waiting: Promise<Uint8Array | null> | undefined = first;
-  const verbs = {
-    closed: conn.closed,
-    read() {
-      const next = waiting ?? conn.read();
-      waiting = undefined;
-      return next;
-    },
-    write: (bytes: Uint8Array) => conn.write(bytes),
-  };
-  return {
-    ...verbs,
-    ...waitingVerbs(verbs),
-    remote: conn.remote,
-    local: conn.local,
-    unread: (bytes) => conn.unread(bytes),
-    peer: conn.peer,
-    closeWrite: () => conn.closeWrite(),
-    limitBuffers: (bytes) => conn.limitBuffers(bytes),
-    close: () => conn.close(),
-    abort: () => conn.abort(),
-  };
 }

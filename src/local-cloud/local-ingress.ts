@@ -6,6 +6,7 @@ import { splice } from "../relay/splice.ts";
 import type { Faults } from "./faults.ts";
 import { serveConnection, untilClosed } from "./ingress-connection.ts";
 import type { Store } from "./store.ts";
+import { closingFully } from "./wrapped.ts";
 
 export interface IngressOptions {
   readonly net: Net;
@@ -65,6 +66,7 @@ export async function startIngress(options: IngressOptions): Promise<LocalIngres
     const fault = faults.take("tls-reset", "tls-stall");
     if (fault?.name === "tls-reset") return conn.abort();
     if (fault?.name === "tls-stall") return await untilClosed(conn);
-    await splice(conn, track(await net.dial(inner.address)));
+    const outside = closingFully(conn, () => faults.take("half-close") !== undefined);
+    await splice(outside, track(await net.dial(inner.address)));
   }
 }

@@ -103,7 +103,11 @@ export function createMachine(options: MachineOptions): Machine {
       // be noticed only with the next new name.
       if (!written) await checkWritableFolder(stateFolder);
     },
-    apply: ({ names }) => hosts.advertise(new Map(names.map(({ host, ip }) => [host, ip]))),
+    apply: ({ names }) =>
+      hosts.advertise(
+        new Map(names.map(({ host, ip }) => [host, ip])),
+        new Map(names.flatMap(({ host, ip6 }) => (ip6 === undefined ? [] : [[host, ip6]]))),
+      ),
     guard: hosts.guard,
     async clear() {
       try {

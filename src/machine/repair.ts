@@ -8,6 +8,8 @@ export interface RepairDeps {
   /** `guard` returns whether a pass has to follow. */
   readonly names: { guard(): Promise<boolean> };
   readonly doors: DoorsToMend;
+  /** `guard` returns whether a pass has to follow. */
+  readonly link: { guard(): Promise<boolean>; devices(): readonly string[] };
   /** Reads the configuration again if its file has changed. */
   readonly checkConfig: () => void;
   /**
@@ -51,13 +53,21 @@ const sweepAfterMs = 10_000;
  * Repairs the changes of other programs on this machine, until it is stopped.
  */
 export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
-  const { names, doors, checkConfig, log, listening = listeningPlaces, watch = startWatch } = deps;
+  const {
+    names,
+    doors,
+    link,
+    checkConfig,
+    log,
+    listening = listeningPlaces,
+    watch = startWatch,
+  } = deps;
   const started = performance.now();
   let swept = false;
   let lastLook = { at: started, cpuMs: cpuMs() };
   let lastMend = neverMended;
 
-  return watch({ moved, look });
+  return watch({ moved, look, ownDevices: link.devices });
 
   function moved(what: Moved): void {
     log.info(`${movedTexts[what]}: ready connections are replaced, and ngrok is polled at once`);
@@ -68,6 +78,7 @@ export function startRepair(deps: RepairDeps): { stop(): Promise<void> } {
 
   async function look(): Promise<void> {
     checkConfig();
+    if (await link.guard()) deps.kick();
     if (await names.guard()) deps.kick();
     await mendDoors();
     if (swept || performance.now() - started < sweepAfterMs) return;

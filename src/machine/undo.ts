@@ -7,6 +7,7 @@ import { NgrokdError } from "../model/error.ts";
 import { readAssignment } from "./assignment-file.ts";
 import { inspectHostsFile, updateHostsFile } from "./hosts/file.ts";
 import { forgetDeadOwner, livingOwner, type OwnerDeps, ownerText } from "./hosts/owner.ts";
+import { type AliasUndo, aliasesThere, takeAliasesBack } from "./link/darwin.ts";
 
 /**
  * The result for one change: taken back, already gone, or kept with a reason.
@@ -28,6 +29,7 @@ export async function planUndo(
   stateFolder: string,
   hostsPath: string,
   owners: OwnerDeps,
+  aliases: AliasUndo = {},
 ): Promise<readonly Step[]> {
   const recorded = await readJournal(stateFolder);
   const known = recorded.some(({ kind, path }) => kind === "hosts" && path === hostsPath);
@@ -36,10 +38,19 @@ export async function planUndo(
     ...(known ? [] : [{ kind: "hosts", path: hostsPath } as const]),
   ].reverse();
   const written = await writtenIn(stateFolder);
-  const steps = await Promise.all(changes.map((change) => stepFor(change, { written, owners })));
+  const steps = await Promise.all(
+    changes.map((change) => stepFor(change, { written, owners, aliases })),
+  );
   return steps.filter(
     ({ change, action }) => action !== "nothing to do" || recorded.includes(change),
   );
+}
+
+export interface UndoDeps {
+  readonly owners: OwnerDeps;
+  readonly remove?: typeof removeFile;
+  /** Replaced in tests. */
+  readonly aliases?: AliasUndo;
 }
 
 /**
@@ -51,11 +62,11 @@ export async function planUndo(
 export async function undo(
   stateFolder: string,
   steps: readonly Step[],
-  { owners, remove = removeFile }: { owners: OwnerDeps; remove?: typeof removeFile },
+  { owners, remove = removeFile, aliases = {} }: UndoDeps,
 ): Promise<void> {
   for (const { change, action } of steps) {
     if (action === "keep") continue;
-    if (action === "take back") await takeBack(stateFolder, change, { owners, remove });
+    if (action === "take back") await takeBack(stateFolder, change, { owners, remove, aliases });
     await forgetChange(stateFolder, change);
   }
 }
@@ -82,7 +93,11 @@ async function writtenIn(stateFolder: string): Promise<() => Assignment> {
 
 async function stepFor(
   change: Change,
-  { written, owners }: { written: () => Assignment; owners: OwnerDeps },
+  {
+    written,
+    owners,
+    aliases = {},
+  }: { written: () => Assignment; owners: OwnerDeps; aliases?: AliasUndo },
 ): Promise<Step> {
   if (change.kind === "hosts") {
     const owner = await livingOwner(change.path, owners).catch(() => undefined);
@@ -93,6 +108,10 @@ async function stepFor(
     const edit = await inspectHostsFile(change.path, new Map(), { written });
     if (edit.kind === "refused") return { change, action: "keep", reason: edit.reason };
     return { change, action: edit.kind === "same" ? "nothing to do" : "take back", reason: "" };
+  }
+  if (change.kind === "aliases") {
+    const left = aliasesThere(change.addresses, aliases).length > 0;
+    return { change, action: left ? "take back" : "nothing to do", reason: "" };
   }
   const content = await contentOf(change.path);
   if (content === undefined) return { change, action: "nothing to do", reason: "" };
@@ -105,11 +124,11 @@ async function stepFor(
 async function takeBack(
   stateFolder: string,
   change: Change,
-  { owners, remove }: { owners: OwnerDeps; remove: typeof removeFile },
+  { owners, remove, aliases }: Required<UndoDeps>,
 ): Promise<void> {
   // Looked at once more: a person may have thought for long before saying yes.
   const written = await writtenIn(stateFolder);
-  const { action, reason } = await stepFor(change, { written, owners });
+  const { action, reason } = await stepFor(change, { written, owners, aliases });
   if (action === "keep")
     throw new NgrokdError("refused", `Cannot take back "${change.path}": ${reason}`);
   if (change.kind === "hosts") {
@@ -119,6 +138,7 @@ async function takeBack(
     await forgetDeadOwner(change.path, owners);
     return;
   }
+  if (change.kind === "aliases") return await takeAliasesBack(change.addresses, aliases);
   await remove(change.path);
 }
 

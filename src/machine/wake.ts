@@ -13,6 +13,8 @@ export interface WatchDeps {
    * Must not reject.
    */
   readonly look: () => Promise<void>;
+  /** Interfaces of our own: their changes are no changes of the network. */
+  readonly ownDevices?: () => readonly string[];
   readonly intervalMs?: number;
   /** Stand-ins for tests. */
   readonly clocks?: () => Clocks;
@@ -38,7 +40,8 @@ const defaultIntervalMs = 3500;
  * file stats and two small files of /proc.
  */
 export function startWatch(deps: WatchDeps): { stop(): Promise<void> } {
-  const { intervalMs = defaultIntervalMs, clocks = readClocks, network = networkText } = deps;
+  const { intervalMs = defaultIntervalMs, clocks = readClocks } = deps;
+  const network = deps.network ?? (() => networkText(deps.ownDevices?.() ?? []));
   let before = clocks();
   let known: string | undefined;
   let stopped = false;
@@ -100,11 +103,14 @@ const readClocks = (): Clocks => ({ wall: Date.now(), steady: performance.now() 
  * The facts of the network on which connections depend: equal texts mean no
  * change. Undefined if they cannot be read.
  */
-function networkText(): string | undefined {
+function networkText(ownDevices: readonly string[]): string | undefined {
   try {
     // Synchronous: a thread would cost more than reading from memory.
     const routes = existsSync(routesPath) ? readFileSync(routesPath, "latin1") : "";
-    return networkKey(networkInterfaces(), routes);
+    const others = Object.entries(networkInterfaces()).filter(
+      ([name]) => !ownDevices.includes(name),
+    );
+    return networkKey(Object.fromEntries(others), routes);
   } catch {
     return undefined; // All file descriptors may be in use.
   }

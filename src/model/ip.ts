@@ -18,6 +18,22 @@ export interface Subnet {
   readonly bits: number;
 }
 
+/**
+ * An IPv6 address in its canonical spelling (RFC 5952). Made only by
+ * {@link parseIp6} and {@link ip6At}.
+ */
+export type Ip6 = string & { readonly [brand6]: "Ip6" };
+declare const brand6: unique symbol;
+
+/** An address of either family. */
+export type AnyIp = Ip | Ip6;
+
+/**
+ * The first 8 bytes of the IPv6 addresses of a /64. Made only by
+ * {@link parsePrefix6}.
+ */
+export type Prefix6 = readonly number[] & { readonly [brand6]: "Prefix6" };
+
 export function parseIp(text: string): Parsed<Ip> {
   const parts = text.split(".");
   const good =
@@ -55,6 +71,10 @@ export const subnetHas = (subnet: Subnet, ip: Ip): boolean => {
 };
 export const subnetText = (subnet: Subnet): string =>
   `${ipFromNumber(subnet.first)}/${subnet.bits}`;
+
+/** Whether two ranges have an address in common. */
+export const subnetsOverlap = (a: Subnet, b: Subnet): boolean =>
+  a.first < b.first + subnetSize(b) && b.first < a.first + subnetSize(a);
 
 /** All of IPv4 loopback, 127.0.0.0/8. */
 export const loopback: Subnet = { first: 0x7f000000, bits: 8 };
@@ -103,3 +123,41 @@ export function rangeHas(text: string, ip: string): boolean {
 /** Whether two texts are the same IPv6 address, each in any spelling. */
 export const isSameIpv6 = (one: string, other: string): boolean =>
   isIpv6(one) && isIpv6(other) && ipv6Text(ipv6Bytes(one)) === ipv6Text(ipv6Bytes(other));
+
+export function parseIp6(text: string): Parsed<Ip6> {
+  return isIpv6(text)
+    ? parsed(ipv6Text(ipv6Bytes(text)) as Ip6)
+    : unparsed(`${quote(text)} is not an IPv6 address`);
+}
+
+/** A unique local prefix (RFC 4193), as `fd12:3456:789a::/64`. */
+export function parsePrefix6(text: string): Parsed<Prefix6> {
+  const [address = "", bits = "", ...rest] = text.split("/");
+  const bytes = isIpv6(address) && bits === "64" && rest.length === 0 ? ipv6Bytes(address) : [];
+  return bytes[0] === 0xfd
+    ? parsed(bytes.slice(0, 8) as readonly number[] as Prefix6)
+    : unparsed(`${quote(text)} is not an IPv6 prefix such as "fd12:3456:789a::/64"`);
+}
+
+export const prefix6Text = (prefix: Prefix6): string =>
+  `${ipv6Text([...prefix, 0, 0, 0, 0, 0, 0, 0, 0])}/64`;
+
+/**
+ * Whether an IPv6 address can be the one that belongs to an IPv4 address: it is
+ * a unique local one, and its host part is that of the IPv4 address in a subnet
+ * of /8 to /30.
+ */
+export function hasHostPart(ip6: Ip6, ip: Ip): boolean {
+  const bytes = ipv6Bytes(ip6);
+  if (bytes[0] !== 0xfd || bytes.slice(8, 12).some((byte) => byte !== 0)) return false;
+  const host = bytes.slice(12).reduce((sum, byte) => sum * 256 + byte, 0);
+  const n = ipToNumber(ip);
+  for (let bits = 2; bits <= 24; bits++) if (n % 2 ** bits === host) return true;
+  return false;
+}
+
+/** The address with this host part, 0 to 2^32 - 1, below a prefix. */
+export function ip6At(prefix: Prefix6, host: number): Ip6 {
+  const part = [host >>> 24, (host >>> 16) & 255, (host >>> 8) & 255, host & 255];
+  return ipv6Text([...prefix, 0, 0, 0, 0, ...part]) as Ip6;
+}

@@ -1,6 +1,6 @@
 import type { Proto } from "./endpoint.ts";
 import type { Hostname } from "./hostname.ts";
-import type { Ip } from "./ip.ts";
+import type { AnyIp, Ip6 } from "./ip.ts";
 import type { Meter } from "./meter.ts";
 import type { Moment } from "./moment.ts";
 
@@ -32,7 +32,9 @@ export interface EndpointState {
   readonly proto: Proto | "";
   readonly host: Hostname | "";
   readonly port: number;
-  readonly ip: Ip | "";
+  readonly ip: AnyIp | "";
+  /** The second address; empty if there is none. */
+  readonly ip6: Ip6 | "";
   readonly state: "listening" | "failed" | "unsupported" | "draining";
   readonly reason: string;
   readonly warning: string;

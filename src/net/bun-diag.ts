@@ -2,8 +2,9 @@
  * Asks the kernel for the owner of a socket, by sock_diag(7). One question and
  * its answer take some microseconds, and the kernel answers within the call.
  */
+
+import { type DiagReply, diagReply, diagRequest, type Ends } from "../linux/sock-diag.ts";
 import { type Libc, libcNow } from "./bun-libc.ts";
-import { type DiagReply, diagReply, diagRequest, type Ends } from "./sock-diag.ts";
 
 /** Asks about a socket; `unusable` if the kernel gives no answer. */
 export type AskDiag = (ends: Ends) => Exclude<DiagReply, { kind: "stray" }>;

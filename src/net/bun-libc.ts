@@ -8,8 +8,9 @@
  */
 import type { Pointer } from "bun:ffi";
 import { closeSync, constants, openSync, readFileSync } from "node:fs";
-import { ipv6Text } from "../model/ip.ts";
-import { notAdopted } from "./errors.ts";
+import { constants as systemConstants } from "node:os";
+import { ipv6Bytes, ipv6Text } from "../model/ip.ts";
+import { coded, notAdopted } from "./errors.ts";
 import type { Address, PeerUser } from "./types.ts";
 
 /** {@link Net.datagram}. */
@@ -108,6 +109,41 @@ export async function adoptedAddress(descriptor: number): Promise<Address> {
 }
 
 /**
+ * A listening TCP socket on an IPv6 address that no interface has; a local
+ * route must lead to it. Bun has no option for that (IPV6_FREEBIND). Throws an
+ * error with a `code`, as Bun.listen() does.
+ */
+export async function freeListener(host: string, port: number): Promise<number> {
+  const calls = await libcNow();
+  const descriptor = calls.socket(ipv6Family, stream, 0);
+  if (descriptor < 0) throw coded(errnoName(errnoNow()));
+  const one = Int32Array.of(1);
+  const set = (level: number, option: number): number =>
+    calls.setsockopt(descriptor, level, option, one, one.byteLength);
+  const address = ipv6Address(host, port);
+  const done =
+    set(ipv6Level, freeBind) === 0 &&
+    set(ipv6Level, ipv6Only) === 0 &&
+    set(socketLevel, reuseAddress) === 0 &&
+    calls.bind(descriptor, address, address.length) === 0 &&
+    calls.listen(descriptor, backlog) === 0;
+  if (done) return descriptor;
+  const code = errnoName(errnoNow());
+  calls.close(descriptor);
+  throw coded(code);
+}
+
+/** Pure: struct sockaddr_in6 of Linux. The inverse of {@link addressIn}. */
+export function ipv6Address(host: string, port: number): Uint8Array {
+  const address = new Uint8Array(28);
+  const view = new DataView(address.buffer);
+  new Uint16Array(address.buffer, 0, 1)[0] = ipv6Family;
+  view.setUint16(2, port);
+  address.set(ipv6Bytes(host), 8);
+  return address;
+}
+
+/**
  * {@link Net.userOf}. `descriptor` is read when the library is there: a number
  * from before could be that of another connection by then.
  */
@@ -153,8 +189,21 @@ export type Libc = Awaited<ReturnType<typeof openLibc>>;
 /** The C library. Rejects if it cannot be called. */
 export async function libcNow(): Promise<Libc> {
   libc ??= await openLibc();
+  readNumber ??= (await import("bun:ffi")).read.i32;
   return libc;
 }
+let readNumber: ((at: Pointer) => number) | undefined;
+
+/** The error of the last call of the library that failed. */
+export function errnoNow(): number {
+  const at = libc?.__errno_location();
+  return at == null ? 0 : (readNumber?.(at as Pointer) ?? 0);
+}
+
+/** `EPERM`, and so on. */
+export const errnoName = (errno: number): string =>
+  Object.entries(systemConstants.errno).find(([, value]) => value === errno)?.[0] ??
+  `error ${errno}`;
 
 async function openLibc() {
   const { dlopen } = await import("bun:ffi");
@@ -162,6 +211,8 @@ async function openLibc() {
     socket: { args: ["i32", "i32", "i32"], returns: "i32" },
     sendto: { args: ["i32", "ptr", "usize", "i32", "ptr", "u32"], returns: "i64" },
     recv: { args: ["i32", "ptr", "usize", "i32"], returns: "i64" },
+    bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
+    listen: { args: ["i32", "i32"], returns: "i32" },
     connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
     syscall: { args: ["i64", "i64", "i64", "i64", "i64"], returns: "i64" },
@@ -169,6 +220,7 @@ async function openLibc() {
     getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
     getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
     setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
+    ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" },
     fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
     __errno_location: { args: [], returns: "ptr" },
   }).symbols;
@@ -246,6 +298,9 @@ const socketLevel = 1;
 const [sendBuffer, receiveBuffer] = [7, 8];
 const [socketType, streamType, acceptsConnections] = [3, 1, 30];
 const [setFlags, closeOnExec] = [2, 1];
+/** IPPROTO_IPV6; IPV6_FREEBIND, IPV6_V6ONLY; SO_REUSEADDR; as Bun's backlog. */
+const [ipv6Level, freeBind, ipv6Only] = [41, 78, 26];
+const [reuseAddress, backlog] = [2, 512];
 
 function isFullTo(
   { socket, connect, close, __errno_location: errnoAt }: Libc,

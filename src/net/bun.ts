@@ -5,7 +5,7 @@
  * dial cannot be cancelled; a late connection can only be terminated. `drain`
  * is also called without need. TCP_NODELAY is on from the start.
  */
-import { existsSync } from "node:fs";
+import { closeSync, existsSync } from "node:fs";
 import { isIP } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
 import { checkServerIdentity } from "node:tls";
@@ -14,12 +14,14 @@ import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } fro
 import { openDiag } from "./bun-diag.ts";
 import {
   adoptedAddress,
+  freeListener,
   isFull,
   limitBuffersOf,
   makeFilesOnlyIn,
   peerUser,
   sendDatagram,
 } from "./bun-libc.ts";
+import { bunRouting } from "./bun-routing.ts";
 import { bunUdp } from "./bun-udp.ts";
 import { createCallers } from "./callers.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
@@ -54,7 +56,11 @@ export function createBunNet(): Net {
     runtime: "bun",
     descriptors,
     listen: (address, onConn, options = {}) =>
-      descriptors.counted(address, () => listen(shared, address, onConn, options.tls)),
+      descriptors.counted(address, () =>
+        options.routed === true && "host" in address && isFreelyBound(address.host)
+          ? listenFreely(shared, address, onConn, options.tls)
+          : listen(shared, address, onConn, options.tls),
+      ),
     async adopt(fd, onConn, options = {}) {
       const address = await adoptedAddress(fd);
       return await descriptors.counted(address, () =>
@@ -64,6 +70,7 @@ export function createBunNet(): Net {
     udp: (address, onDatagram) => descriptors.counted(address, () => bunUdp(address, onDatagram)),
     dial: (address, options = {}) => dialAny(address, options, dialer),
     datagram: sendDatagram,
+    routing: bunRouting,
     userOf: (conn) =>
       conn instanceof PullConn
         ? peerUser(() => descriptorOf(conn.socket) ?? -1)
@@ -136,6 +143,28 @@ function listen(
     return { address: listening, fd: descriptorOf(server), close: () => server.stop() };
   } catch (error) {
     throw listenFailed(address, error);
+  }
+}
+
+const isFreelyBound = (host: string): boolean => process.platform === "linux" && host.includes(":");
+
+/** On an IPv6 address of no interface. */
+async function listenFreely(
+  shared: Shared,
+  address: { readonly host: string; readonly port: number },
+  onConn: OnConn,
+  tls: TlsServerOptions | undefined,
+): Promise<Listener> {
+  checkListenable(address, tls);
+  const fd = await freeListener(address.host, address.port).catch((error: unknown) => {
+    throw listenFailed(address, error);
+  });
+  const bound = address.port === 0 ? await adoptedAddress(fd) : address;
+  try {
+    return adopt(shared, { fd, address: bound }, onConn, tls);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
   }
 }
 

@@ -5,9 +5,15 @@
  */
 import { readFile } from "node:fs/promises";
 import process from "node:process";
+import {
+  addressBytes,
+  type DiagReply,
+  type Ends,
+  ownerOf,
+  type SocketOwner,
+} from "../linux/sock-diag.ts";
 import { isLoopback } from "../model/proxy.ts";
 import { listeningKey } from "./proc-net.ts";
-import { addressBytes, type DiagReply, type Ends, ownerOf, type SocketOwner } from "./sock-diag.ts";
 import type { Address, Caller, Conn, Net } from "./types.ts";
 
 /** Asks the kernel about a socket. */
@@ -80,7 +86,7 @@ function createTables() {
   };
 }
 
-/** Pure: the owner of a socket in whole tables; undefined without the socket. */
+/** Pure: the owner of a socket in whole tables; undefined if it is missing. */
 export function ownerIn(tables: string, { own, other }: Ends): SocketOwner | undefined {
   for (const mapped of [false, true]) {
     const [from, to] = [tableKey(own, mapped), tableKey(other, mapped)];

@@ -8,7 +8,7 @@ import * as net from "node:net";
 import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
 import * as tls from "node:tls";
-import { isNgrokdError } from "../model/error.ts";
+import { isNgrokdError, NgrokdError } from "../model/error.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
 import { createCallers } from "./callers.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
@@ -59,6 +59,12 @@ export function createNodeNet(): Net {
     udp: (address, onDatagram) => descriptors.counted(address, () => nodeUdp(address, onDatagram)),
     dial: (address, options = {}) => dialAny(address, options, dialer),
     datagram: () => Promise.resolve(false),
+    routing: () =>
+      Promise.reject(
+        new NgrokdError("network", "Cannot make an interface: this runtime cannot ask for one", {
+          hint: "ngrokd's own program for Linux can",
+        }),
+      ),
     userOf: () => Promise.resolve(undefined),
     callerOf: createCallers(),
   };

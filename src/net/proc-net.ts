@@ -34,17 +34,28 @@ export function parseSocketTable(text: string): ListeningSocket[] {
 }
 
 /**
- * The IPv4 sockets of this machine that listen, by {@link listeningKey};
- * undefined if the system has no such table. A program can lose a listening
- * socket without notice (`ss -K`, Android's netd). The socket then accepts
- * nothing, and Bun's event loop spins on it with a whole core. The kernel lists
- * listening sockets first, so reading stops at the first connection. The table
- * is that of this process, since a service may see nothing else of /proc
- * (`ProcSubset=pid`).
+ * The sockets of this machine that listen, by {@link listeningKey}; undefined
+ * if the system has no such table. A program can lose a listening socket
+ * without notice (`ss -K`, Android's netd). The socket then accepts nothing,
+ * and Bun's event loop spins on it with a whole core. The table is that of this
+ * process, since a service may see nothing else of /proc (`ProcSubset=pid`).
  */
 export async function listeningPlaces(
   path = "/proc/self/net/tcp",
+  path6 = "/proc/self/net/tcp6",
 ): Promise<ReadonlySet<string> | undefined> {
+  const found = await placesIn(path);
+  if (found === undefined) return undefined;
+  // A system without IPv6 has no second table.
+  for (const key of (await placesIn(path6)) ?? []) found.add(key);
+  return found;
+}
+
+/**
+ * The kernel lists listening sockets first, so reading stops at the first
+ * connection.
+ */
+async function placesIn(path: string): Promise<Set<string> | undefined> {
   const file = await open(path, "r").catch(() => undefined);
   if (file === undefined) return undefined;
   const found = new Set<string>();

@@ -4,6 +4,8 @@
  * (Deno). One contract suite tests both against this file. Users pull instead
  * of getting events: not reading is backpressure.
  */
+
+import type { NetlinkReply } from "../linux/netlink.ts";
 import type { NgrokdError } from "../model/error.ts";
 import type { HostPort } from "../model/host-port.ts";
 import type { ProxyServer } from "../model/proxy.ts";
@@ -264,6 +266,35 @@ export interface DialOptions {
 
 export interface ListenOptions {
   readonly tls?: TlsServerOptions;
+  /**
+   * The address may be of no interface if a local route leads to it. Linux
+   * needs to be told so for IPv6. A runtime that cannot refuses such an address
+   * with `address-unavailable`.
+   */
+  readonly routed?: boolean;
+}
+
+/** An interface that exists as long as this value is open. */
+export interface Tun {
+  /** Idempotent. */
+  close(): void;
+}
+
+/** Interfaces, addresses and routes, as rtnetlink(7) has them. Synchronous. */
+export interface Routing {
+  /**
+   * Makes a TUN interface from which nothing is ever read. It goes with all its
+   * addresses and routes when it is closed, and when this process ends in any
+   * way. Throws NgrokdError `permission`, `address-in-use` if there is an
+   * interface of this name, or `network` without TUN.
+   */
+  tun(name: string): Tun;
+  /** Sends one request and returns the reply. Throws as {@link tun}. */
+  ask(request: Uint8Array): NetlinkReply;
+  /** Whether anything has changed since the last question. */
+  changed(): boolean;
+  /** Also closes the interfaces. Idempotent. */
+  close(): void;
 }
 
 export interface Net {
@@ -310,6 +341,11 @@ export interface Net {
    */
   datagram(path: string, text: string): Promise<boolean>;
   /**
+   * Access to interfaces and routes. Rejects with NgrokdError `network` if this
+   * system or this runtime has none (Bun on Linux has).
+   */
+  routing(): Promise<Routing>;
+  /**
    * The user of the process that has connected to a unix listener, as the
    * kernel knows it. Undefined if this runtime cannot ask, or if the connection
    * is gone.
@@ -318,8 +354,8 @@ export interface Net {
   /**
    * The program at the other end of an accepted TCP connection. Returns it
    * without a promise if the system can be asked at once (Bun on Linux from the
-   * second question on, within microseconds). Linux tells it to both runtimes; elsewhere only addresses
-   * are compared. Never rejects.
+   * second question on, within microseconds). Linux tells it to both runtimes;
+   * elsewhere only addresses are compared. Never rejects.
    */
   callerOf(conn: Conn): Caller | Promise<Caller>;
 }

@@ -253,9 +253,10 @@ async function probe(
 }
 
 function listen(state: State, { door }: Doorway, lanes: readonly Lane[]): Promise<Listener> {
+  const { ip, port } = door.at;
   // A fixed door has one route.
   const [carry = (conn: Conn): void => conn.abort()] = lanes.map((lane) => carrier(state, lane));
-  return state.net.listen({ host: door.at.ip, port: door.at.port }, carry);
+  return state.net.listen({ host: ip, port }, carry, { routed: true });
 }
 
 /**

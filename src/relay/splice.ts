@@ -62,6 +62,8 @@ class Splice implements Pulse {
   private clock: ReturnType<typeof setTimeout> | undefined;
   private stirred = false;
   private replied = false;
+  /** `a` has sent bytes behind the end of `b`, which `b` may not have read. */
+  private sentAfterEnd = false;
 
   constructor(a: Conn, b: Conn, user: SpliceUser, quiet: QuietWatch) {
     this.user = user;
@@ -82,6 +84,7 @@ class Splice implements Pulse {
   carried(direction: Direction, bytes: number): void {
     this.stir();
     if (direction === "b->a") this.replied = true;
+    else if (this.down.over) this.sentAfterEnd = true;
     this.user.carried(direction, bytes);
   }
 
@@ -107,6 +110,10 @@ class Splice implements Pulse {
    */
   broke(conn: Conn, error: unknown): void {
     const side = conn === this.up.from ? "a" : "b";
+    if (this.end === finished && this.tooLate(error)) {
+      this.endIfOver();
+      return;
+    }
     if (this.end === finished) this.end = { kind: "aborted", side, error: asNgrokdError(error) };
     if (side === "a") this.abort();
     else this.part();
@@ -122,6 +129,15 @@ class Splice implements Pulse {
     if (!up.fromGone || !down.fromGone || this.told) return;
     this.told = true;
     this.user.ended(this.end);
+  }
+
+  /**
+   * Whether both had finished before. A server that has closed its connection
+   * answers our FIN with a reset, and nothing is lost.
+   */
+  private tooLate(error: unknown): boolean {
+    const isOurs = error instanceof NgrokdError && error.code === "cancelled";
+    return this.up.whole && this.down.whole && !this.sentAfterEnd && !isOurs;
   }
 
   /**
@@ -170,6 +186,8 @@ class Pump implements Waiter, Watcher {
   readonly from: Conn;
   /** Nothing more comes this way. */
   over = false;
+  /** It came to its end. */
+  whole = false;
   fromGone = false;
   /** Nobody takes the bytes any more. */
   dropping = false;
@@ -203,6 +221,7 @@ class Pump implements Waiter, Watcher {
         next = from.readFor(this);
       }
       this.over = true;
+      this.whole = true;
       to.closeWrite();
       pair.finishedSending();
     } catch (error) {

@@ -7,6 +7,7 @@ import { trustedFiles } from "../config/trusted-files.ts";
 import { stateFolderOf } from "../files/state-folder.ts";
 import { type Exposed, exposed, exposedText } from "../files/writers.ts";
 import { NgrokdError } from "../model/error.ts";
+import { isLoopbackSubnet, parseSubnet } from "../model/ip.ts";
 import type { ServiceFacts } from "./service-facts.ts";
 
 export interface ThisService {
@@ -33,7 +34,7 @@ export async function serviceFacts(args: {
     env: args.env,
     flags: { "server.socket_path": args.socket },
   });
-  const { server, forward } = loaded.config;
+  const { server, forward, net } = loaded.config;
   const program = await ownProgram();
   const stateFolder = stateFolderOf(server);
   const facts: ServiceFacts = {
@@ -48,6 +49,7 @@ export async function serviceFacts(args: {
     socketPath: server.socket_path,
     folders: [stateFolder, dirname(server.client_key), dirname(loaded.path)],
     reads: server.ingress_ca === "" ? [] : [server.ingress_ca],
+    makesInterface: makesInterface(net.subnet),
     drainSeconds: forward.drain_timeout,
   };
   const odd = [facts.program, ...facts.serveArgs, facts.hostsPath, ...facts.folders].find((path) =>
@@ -87,6 +89,12 @@ export function refuseExposed(found: readonly Exposed[]): void {
 export async function stateFolderToUndo(file: string | undefined, env: Env): Promise<string> {
   const { loaded } = await inspectConfig({ file, env });
   return stateFolderOf((loaded?.config ?? defaultConfig).server);
+}
+
+/** `auto` and every subnet but loopback. */
+function makesInterface(text: string): boolean {
+  const subnet = parseSubnet(text);
+  return !subnet.ok || !isLoopbackSubnet(subnet.value);
 }
 
 const wordFor = (flag: string, value: string, isNeeded: boolean): string[] =>

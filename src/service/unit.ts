@@ -57,14 +57,13 @@ LimitCORE=0
 ProtectSystem=strict
 ${lines("ReadWritePaths", writes.map(pathWord))}${lines("ReadOnlyPaths", readOnly.map(optional))}${lines("InaccessiblePaths", doors.map(optional))}${runtimeDirectory(facts)}ProtectHome=${protectHome(seen)}
 PrivateTmp=${seen.some((path) => isIn(path, "/tmp") || isIn(path, "/var/tmp")) ? "no" : "yes"}
-PrivateDevices=yes
+${devices(facts)}
 PrivateMounts=yes
 ProtectProc=invisible
 ProcSubset=pid
 UMask=0077
 
-# Rights: ports below 1024, and giving the control socket to the group "ngrokd".
-CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_CHOWN
+${rights(facts)}
 NoNewPrivileges=yes
 RestrictSUIDSGID=yes
 
@@ -215,6 +214,16 @@ function confinement({ folders, socketPath }: ServiceFacts): Record<string, stri
   const paths = [...new Set([...folders, dirname(socketPath)].map(withoutVarRun))];
   return paths.some((path) => path.includes(":")) ? {} : { [createIn]: paths.join(":") };
 }
+
+/** A virtual interface needs one device and one right more. */
+const devices = ({ makesInterface }: ServiceFacts): string =>
+  makesInterface ? "DevicePolicy=closed\nDeviceAllow=/dev/net/tun rw" : "PrivateDevices=yes";
+const rights = ({ makesInterface }: ServiceFacts): string =>
+  makesInterface
+    ? `# Rights: ports below 1024, giving the control socket to the group "ngrokd", and the virtual interface of net.subnet.
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_CHOWN CAP_NET_ADMIN`
+    : `# Rights: ports below 1024, and giving the control socket to the group "ngrokd".
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_CHOWN`;
 
 const optional = (path: string): string => `-${path}`;
 

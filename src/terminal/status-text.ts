@@ -26,6 +26,7 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
     ["Daemon", daemonText(status)],
     ["Configuration", status.config_path],
     ["Hosts file", status.hosts_path],
+    ...networkRows(status),
   ];
   const marked = (mark: string, tint: (text: string) => string, text: string): string[] =>
     wrapped(text, width - mark.length - 1).map(
@@ -48,6 +49,13 @@ function daemonText({ version, pid, uptime_seconds }: Status): string {
 function proxyRows({ proxy: { api, ingress } }: Status): [string, string][] {
   if (api === ingress) return api === "" ? [] : [["Proxy", api]];
   return [["Proxy", api === "" ? `${ingress}, for the ingress only` : `${api}, for the API only`]];
+}
+
+/** Loopback needs no row. */
+function networkRows({ network }: Status): [string, string][] {
+  if (network.kind === "loopback") return [];
+  const subnets = [network.subnet, network.subnet6].filter((text) => text !== "").join(", ");
+  return [["Network", `${network.interface}, ${subnets}`]];
 }
 
 function phaseText({ phase, reason }: Status, paint: Paint): string {

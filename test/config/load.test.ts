@@ -212,8 +212,8 @@ describe("a configuration that cannot be used", () => {
       message: [
         `Cannot use the configuration "${file}":`,
         `  ${file}:1:23: server.health_port is -1; allowed: a whole number, 1 to 65535, or any`,
-        `  ${file}:3:11: net.subnet is "here"; allowed: an IPv4 subnet of /8 to /30, ` +
-          "such as 127.0.0.0/8 or 127.7.0.0/16",
+        `  ${file}:3:11: net.subnet is "here"; allowed: auto, or an IPv4 subnet of /8 to /30, ` +
+          "such as 127.0.0.0/8 or 10.107.0.0/16",
         "  environment NGROK_API_KEY: api.key is a text of 9 characters (not shown); " +
           "allowed: 8 to 512 characters, without spaces",
         '  flag: server.log_level is "loud"; allowed: debug, info, warn or error',

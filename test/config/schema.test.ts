@@ -116,8 +116,13 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
   ],
   [
     "net.subnet",
-    ["127.0.0.0/8", "127.7.0.0/16", "10.107.0.0/16", "192.168.0.0/30"],
+    ["127.0.0.0/8", "127.7.0.0/16", "10.107.0.0/16", "192.168.0.0/30", "auto"],
     ["", "10.107.0.0", "10.107.0.0/33", "10.0.0.0/7", "10.0.0.0/31", "fd00::/64", "010.0.0.0/8"],
+  ],
+  [
+    "net.subnet6",
+    ["auto", "off", "fd12:3456:789a::/64"],
+    ["", "on", "fd00::", "fd00::/48", "fe80::/64", "2001:db8::/64", "10.107.0.0/16"],
   ],
   ["net.interface_name", ["ngrokd0", "utun3"], ["", "a b", "a/b", "..", "sixteen-letters-"]],
   ["net.listen_interface", ["virtual", "0.0.0.0", "::", "eth0"], ["", "eth 0", "192.168.0.0/24"]],
@@ -200,6 +205,7 @@ describe("the schema", () => {
       },
       net: {
         subnet: "127.0.0.0/8",
+        subnet6: "auto",
         interface_name: "ngrokd0",
         listen_interface: "virtual",
         start_port: 9080,
@@ -283,6 +289,7 @@ describe("the schema", () => {
     ["forward.proxy_url", "Proxy", "http://proxy:80"],
     ["forward.proxy_url", "socks5h://me:p@[::1]", "socks5://me:p@[::1]:1080"],
     ["net.subnet", "127.7.3.4/16", "127.7.0.0/16"],
+    ["net.subnet6", "FD12:0:0:1::5/64", "fd12:0:0:1::/64"],
     ["dns.listen", "::1", "[::1]:53"],
     ["dns.upstream", ["1.1.1.1"], ["1.1.1.1:53"]],
     ["net.overrides", { "*.Example.com": "virtual" }, { "*.example.com": "virtual" }],
@@ -302,11 +309,11 @@ describe("the schema", () => {
 });
 
 describe("notYetInEffect", () => {
-  test("is empty for the defaults, and for a loopback range", () => {
+  test("is empty for the defaults, and for every subnet", () => {
     expect(notYetInEffect(defaultConfig)).toEqual([]);
     expect(
       notYetInEffect(
-        configSchema.parse({ net: { subnet: "127.7.0.0/16" }, server: { log_level: "debug" } }),
+        configSchema.parse({ net: { subnet: "10.107.0.0/16" }, server: { log_level: "debug" } }),
       ),
     ).toEqual([]);
   });
@@ -329,8 +336,6 @@ describe("notYetInEffect", () => {
       },
     });
     expect(notYetInEffect(config)).toEqual([
-      "net.subnet",
-      "net.interface_name",
       "net.listen_interface",
       "net.start_port",
       "net.overrides",

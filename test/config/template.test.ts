@@ -73,6 +73,7 @@ const otherTexts: Readonly<Record<string, string>> = {
   "server.health_hosts": "[monitored.example]",
   "access.hosts": "[monitored.example]",
   "net.subnet": "127.7.0.0/16",
+  "net.subnet6": "off",
   "net.interface_name": "other0",
   "net.listen_interface": "0.0.0.0",
   "dns.listen": "127.0.0.2:53",

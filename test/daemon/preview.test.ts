@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { planText } from "../../src/cli/plan.ts";
 import { identityPreview } from "../../src/daemon/look-ahead.ts";
 import { type PreviewFacts, preview } from "../../src/daemon/preview.ts";
-import { loopback } from "../../src/model/ip.ts";
-import { plain } from "../cli/support.ts";
+import { loopbackGround } from "../../src/exposure/ground.ts";
+import { plain, status } from "../cli/support.ts";
 import { mapping, subnet } from "../machine/support.ts";
 import { endpoint } from "./support.ts";
 
@@ -11,7 +11,7 @@ const facts = (changes: Partial<PreviewFacts> = {}): PreviewFacts => ({
   account: "default",
   listed: [endpoint("ep_1", "http://a.demo")],
   saved: mapping({ "a.demo": "127.0.0.2" }),
-  range: loopback,
+  ground: loopbackGround,
   policy: { forbidden: () => undefined },
   listening: [{ url: "http://a.demo", host: "a.demo", ip: "127.0.0.2", port: 80 }],
   hosts:
@@ -65,11 +65,13 @@ describe("preview", () => {
   });
 
   test("moves a name whose address is outside the range from the old to a new one", () => {
-    expect(changesOf(facts({ range: subnet("127.9.0.0/16") }))).toEqual({
-      names: [{ host: "a.demo", change: "moved", from: "127.0.0.2", to: "127.9.0.1" }],
-      raise: [{ url: "http://a.demo", host: "a.demo", ip: "127.9.0.1", port: 80 }],
+    expect(
+      changesOf(facts({ ground: { kind: "loopback", range: subnet("127.9.0.0/16") } })),
+    ).toEqual({
+      names: [{ host: "a.demo", change: "moved", from: "127.0.0.2", to: "127.9.0.2" }],
+      raise: [{ url: "http://a.demo", host: "a.demo", ip: "127.9.0.2", port: 80 }],
       retire: [{ url: "http://a.demo", host: "a.demo", ip: "127.0.0.2", port: 80 }],
-      hosts: { add: ["127.9.0.1\ta.demo"], remove: ["127.0.0.2\ta.demo"], refused: "" },
+      hosts: { add: ["127.9.0.2\ta.demo"], remove: ["127.0.0.2\ta.demo"], refused: "" },
       unserved: [],
       served: 1,
     });
@@ -99,9 +101,8 @@ describe("preview", () => {
       served: 1,
     });
     const text = planText(
-      { identity: identityPreview({ kind: "none" }, new Date()), changes },
-      true,
-      "/etc/hosts",
+      { identity: identityPreview({ kind: "none" }, new Date()), changes, network: undefined },
+      { daemon: status().network, hostsPath: "/etc/hosts" },
       plain,
     );
     expect(text.split("\n")).toContain(`! Cannot edit "/etc/hosts": ${refused}`);
@@ -124,7 +125,9 @@ describe("preview", () => {
       { url: "http://c.demo", reason: "not that" },
     ]);
     expect(served).toBe(1);
-    const none = preview(facts({ range: subnet("127.0.0.0/31"), saved: mapping({}) }));
+    const none = preview(
+      facts({ ground: { kind: "loopback", range: subnet("127.0.0.0/31") }, saved: mapping({}) }),
+    );
     expect(none).toMatchObject({ unserved: [{ url: "http://a.demo" }], served: 0 });
   });
 });

@@ -7,6 +7,7 @@ import { forbiddenName } from "../../src/exposure/forbidden.ts";
 import type { ApiEndpoint } from "../../src/model/endpoint.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Hostname } from "../../src/model/hostname.ts";
+import type { Subnet } from "../../src/model/ip.ts";
 import type { Reconciled } from "../../src/model/pass.ts";
 import { unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
@@ -164,21 +165,23 @@ describe("one bad thing stays one bad thing", () => {
 
   test("a saved address that is taken, reserved or out of the range is replaced", async () => {
     const other = await occupy(`${base}.0.2`, 18102);
-    const useless: Record<string, string>[] = [
-      { "b.demo": `${base}.0.3` },
-      { "b.demo": `${base}.0.255` },
-      { "b.demo": "127.83.0.7" },
+    // Outside the range, its host part stays.
+    const useless: [Record<string, string>, string][] = [
+      [{ "b.demo": `${base}.0.3` }, `${base}.0.4`],
+      [{ "b.demo": `${base}.0.255` }, `${base}.0.4`],
+      [{ "b.demo": "127.83.0.7" }, `${base}.0.7`],
+      [{ "b.demo": "127.83.0.2" }, `${base}.0.4`],
     ];
-    for (const damaged of useless) {
+    for (const [damaged, next] of useless) {
       const { pass, saved, doors } = machine(
         {},
         mapping({ "c.demo": `${base}.0.3`, "x.demo": `${base}.0.1`, ...damaged }),
       );
       expect(told(await pass([b, c]))).toEqual([
-        `tcp://b.demo:18102 listening ${base}.0.4:18102`,
+        `tcp://b.demo:18102 listening ${next}:18102`,
         `tcp://c.demo:18103 listening ${base}.0.3:18103`,
       ]);
-      expect(saved()).toMatchObject({ "b.demo": `${base}.0.4`, "c.demo": `${base}.0.3` });
+      expect(saved()).toMatchObject({ "b.demo": next, "c.demo": `${base}.0.3` });
       await doors.drain(0, AbortSignal.abort());
     }
     other.close();
@@ -290,7 +293,7 @@ describe("one bad thing stays one bad thing", () => {
 
 interface Stage {
   readonly drainMs?: number;
-  readonly range?: World["range"];
+  readonly range?: Subnet;
   readonly advertise?: (names: ReadonlyMap<Hostname, string>) => Promise<readonly Hostname[]>;
 }
 
@@ -339,7 +342,10 @@ function machine(stage: Stage = {}, saved: Assignment = new Map(), saveFails?: E
     policy: {
       forbidden: (host) => forbiddenName(host, { hostnames: [], hosts: ["api.ngrok.test"] }),
     },
-    range: stage.range ?? range,
+    link: {
+      ground: { kind: "loopback", range: stage.range ?? range },
+      carry: async () => undefined,
+    },
     log: deps.log,
   };
   const staged = {

@@ -8,6 +8,7 @@ import { relayLimits } from "../../src/daemon/relay-settings.ts";
 import { createServing } from "../../src/daemon/serving.ts";
 import { createMachine } from "../../src/machine/machine.ts";
 import { createRelay } from "../../src/relay/relay.ts";
+import { subnet } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 import { accepted, fakeIngress } from "../support/fake-ingress.ts";
 import { memoryLog } from "../support/memory-log.ts";
@@ -101,9 +102,11 @@ async function staged() {
     log,
   });
   await machine.prepare();
+  const range = subnet("127.85.0.0/16");
+  const link = { ground: { kind: "loopback", range }, carry: async () => undefined } as const;
   return {
     hostsPath,
-    serve: createServing({ accounts, loaded: () => loaded, relay, machine, log }),
+    serve: createServing({ accounts, loaded: () => loaded, relay, machine, link, log }),
     names: () =>
       [...readFileSync(hostsPath, "utf8").matchAll(/^127\.85\S+\t(\S+)$/gm)]
         .map(([, name]) => name ?? "")

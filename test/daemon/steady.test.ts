@@ -11,7 +11,7 @@ const troubled: Reconciled = { endpoints: [], problems: [{ reason: "disk full", 
 test("a reconcile is left out if nothing changed and the last one did everything", async () => {
   let basis = "one";
   let works = 0;
-  const steadily = createSteady(async () => basis);
+  const steadily = createSteady({ inputs: () => basis, outcome: async () => "" });
   const run = (list: readonly ReturnType<typeof endpoint>[], result = done) =>
     steadily([list], async () => {
       works += 1;
@@ -41,7 +41,7 @@ test("a reconcile is left out if nothing changed and the last one did everything
 test("a reconcile's own writes are no change, and one that rejects runs again", async () => {
   let written = 0;
   let works = 0;
-  const steadily = createSteady(async () => String(written));
+  const steadily = createSteady({ inputs: () => "", outcome: async () => String(written) });
   const list = [endpoint("ep_1", "http://a")];
   const run = (fail = false) =>
     steadily([list], async () => {
@@ -54,4 +54,19 @@ test("a reconcile's own writes are no change, and one that rejects runs again", 
   await run();
   await run();
   expect(works).toBe(2);
+});
+
+test("a change of the inputs during a reconcile counts for the next one", async () => {
+  let inputs = "one";
+  const seen: string[] = [];
+  const steadily = createSteady({ inputs: () => inputs, outcome: async () => "" });
+  const list = [endpoint("ep_1", "http://a")];
+  const run = (next: string) =>
+    steadily([list], async () => {
+      seen.push(inputs);
+      inputs = next;
+      return done;
+    });
+  for (let n = 0; n < 3; n += 1) await run("two");
+  expect(seen).toEqual(["one", "two"]);
 });

@@ -10,6 +10,7 @@ import { NgrokdError } from "../../src/model/error.ts";
 import type { PassResult } from "../../src/model/pass.ts";
 import type { State } from "../../src/model/state.ts";
 import { memoryLog } from "../support/memory-log.ts";
+import { network } from "./support.ts";
 
 const at = new Date("2026-01-02T03:04:05Z");
 const state: State = {
@@ -51,6 +52,7 @@ function deskWith(parts: Partial<Desk> = {}) {
     state: () => state,
     facts: () => ({
       runtime: "bun",
+      network,
       ingress: { hits: 0, misses: 0, retries: 0, dials: 0, ready: 0, patienceMs: 0 },
       limit: 500,
       fileLimit: 1024,

@@ -68,6 +68,7 @@ describe("the metrics of endpoints", () => {
       '"timeout"} 0',
       '"reset"} 0',
       '"limit"} 1',
+      '"access"} 0',
     ]);
     expect(of("bytes_total")).toEqual([
       'bytes_total{endpoint="a.demo:80",direction="up"} 10',

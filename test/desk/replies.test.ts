@@ -13,7 +13,7 @@ import {
   type State,
 } from "../../src/model/state.ts";
 import { version } from "../../src/version.ts";
-import { endpoint, meter, unusable } from "./support.ts";
+import { endpoint, meter, network, unusable } from "./support.ts";
 
 /** The clock was set by a month after the start. */
 const started = { wall: new Date("2025-12-02T03:04:05Z"), steady: 1000 };
@@ -29,6 +29,7 @@ const schedule = { failures: 2, next: later(now, 29_322) };
 const facts = {
   loaded,
   runtime: "bun",
+  network,
   now,
   ingress,
   limit: 500,
@@ -91,6 +92,7 @@ describe("the reply to status", () => {
       version,
       pid: process.pid,
       runtime: "bun",
+      network,
       phase: "serving",
       reason: "",
       hint: "",
@@ -115,7 +117,7 @@ describe("the reply to status", () => {
       failed_polls: 2,
       endpoints: { listening: 1, failed: 1, unsupported: 1, draining: 0 },
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
-      errors_by_kind: { dial: 1, tls: 0, header: 0, timeout: 0, reset: 2, limit: 0 },
+      errors_by_kind: { dial: 1, tls: 0, header: 0, timeout: 0, reset: 2, limit: 0, access: 0 },
       bytes: { up: 10, down: 20 },
       files: { limit: 20_000 },
       pool: { ready: 3, hits: 8, misses: 2, retries: 1, dials: 12, idle_limit_seconds: 45 },
@@ -233,13 +235,14 @@ describe("the reply to list", () => {
       ["wildcard", false],
       ["wildcard_suffix", ""],
       ["shared_listener_key", ""],
+      ["ip6", ""],
       ["proto", "http"],
       ["ids", ["ep_1", "ep_2"]],
       ["state", "listening"],
       ["reason", ""],
       ["warning", "mind"],
       ["connections", { active: 1, total: 9, errors: 4, refused: 3, last_error: "no" }],
-      ["errors_by_kind", { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0 }],
+      ["errors_by_kind", { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0, access: 0 }],
       ["refused_by_code", { ERR_NGROK_3200: 3 }],
       ["bytes", { up: 10, down: 20 }],
       ["latency_ms", { upgrade: { count: 4, p50: 7.5, p90: 9.5, p99: 10 }, first_byte: null }],
@@ -358,7 +361,7 @@ describe("the body of /status", () => {
       bytesUp: 5,
     });
     const unmeasured = {
-      errors_by_kind: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0 },
+      errors_by_kind: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0, access: 0 },
       refused_by_code: {},
       bytes: { up: 0, down: 0 },
       latency_ms: { upgrade: null, first_byte: null },

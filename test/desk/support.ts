@@ -6,6 +6,14 @@ export function meter(counts: Partial<Meter>): Meter {
   return { ...createMeter(), ...counts };
 }
 
+/** The network of a status in loopback mode. */
+export const network = {
+  kind: "loopback",
+  interface: "",
+  subnet: "127.0.0.0/8",
+  subnet6: "",
+} as const;
+
 /** An endpoint `http://<name>.demo` that listens on 127.0.0.2:80. */
 export function endpoint(name: string, more: Partial<EndpointState> = {}): EndpointState {
   const usual = {
@@ -21,6 +29,7 @@ export function endpoint(name: string, more: Partial<EndpointState> = {}): Endpo
     url: `http://${name}.demo`,
     host: host(`${name}.demo`),
     ip: ip("127.0.0.2"),
+    ip6: "",
     ...usual,
     ...more,
   };

@@ -1,5 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
 import { findingsText } from "../../src/cli/findings-text.ts";
 import type { Attempt } from "../../src/doctor/attempt.ts";
@@ -9,6 +12,7 @@ import {
   type HostsFacts,
   hostsLines,
   judgeName,
+  lookAtHosts,
   resolved,
 } from "../../src/doctor/name-findings.ts";
 import { holdersOf, socketsAt } from "../../src/doctor/sockets.ts";
@@ -217,4 +221,17 @@ warning  Names            one two three
       }),
     );
   });
+});
+
+test("a hosts file that is a pipe is told of, and not waited for", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "ngrokd-looks-"));
+  try {
+    const pipe = join(folder, "hosts");
+    expect(Bun.spawnSync(["mkfifo", pipe]).exitCode).toBe(0);
+    await expect(lookAtHosts(pipe)).rejects.toMatchObject({
+      message: `Cannot read "${pipe}": it is not a regular file`,
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });

@@ -87,7 +87,7 @@ describe("allocate", () => {
     );
   });
 
-  test("replaces saved addresses that are out of range, reserved or shared", () => {
+  test("replaces saved addresses that are reserved or shared, and moves those outside", () => {
     const saved = mapping({
       "go.demo": "10.107.0.2",
       "gone-go.demo": "10.107.0.3",
@@ -97,10 +97,11 @@ describe("allocate", () => {
       "twice.demo": "127.0.0.7",
     });
     expect(entries(run(names("go.demo", "local.demo", "twice.demo"), saved))).toEqual([
+      ["gone-go.demo", "127.0.0.3"],
       ["first.demo", "127.0.0.7"],
       ["go.demo", "127.0.0.2"],
-      ["local.demo", "127.0.0.3"],
-      ["twice.demo", "127.0.0.4"],
+      ["local.demo", "127.0.0.4"],
+      ["twice.demo", "127.0.0.5"],
     ]);
   });
 });

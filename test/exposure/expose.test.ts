@@ -4,6 +4,7 @@ import type { Exposure } from "../../src/exposure/exposure.ts";
 import { endpoint } from "../daemon/support.ts";
 import { host, ip, mapping, subnet } from "../machine/support.ts";
 
+const on = (text: string) => ({ kind: "loopback", range: subnet(text) }) as const;
 const http = endpoint("ep_1", "http://a.demo");
 const https = endpoint("ep_2", "https://a.demo");
 const other = endpoint("ep_3", "tcp://b.demo:5432");
@@ -35,7 +36,7 @@ describe("expose", () => {
   });
 
   test("gives no new name an address on which another program listens", () => {
-    const machine = { range: subnet("127.0.0.0/8"), taken: new Set([ip("127.0.0.2")]) };
+    const machine = { ground: on("127.0.0.0/8"), taken: new Set([ip("127.0.0.2")]) };
     expect(namesOf(expose(input([http], { machine })).exposure)).toEqual({ "a.demo": "127.0.0.3" });
   });
 
@@ -131,7 +132,7 @@ describe("expose", () => {
   });
 
   test("leaves out a name for which no address is left", () => {
-    const machine = { range: subnet("127.0.0.2/32"), taken: new Set<never>() };
+    const machine = { ground: on("127.0.0.2/32"), taken: new Set<never>() };
     const { exposure, unserved } = expose(input([http, other], { machine }));
     expect(namesOf(exposure)).toEqual({ "a.demo": "127.0.0.2" });
     expect(unserved).toMatchObject([{ kind: "homeless", binding: { url: other.url } }]);
@@ -170,7 +171,7 @@ const input = (
   accounts: [{ account: "default", listed }],
   assignment: new Map(),
   policy: { forbidden: () => undefined },
-  machine: { range: subnet("127.0.0.0/8"), taken: new Set() },
+  machine: { ground: on("127.0.0.0/8"), taken: new Set() },
   ...changes,
 });
 

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { connect } from "node:net";
 import { encodeConnRequest } from "../../src/ingress/frame.ts";
 import { createBunNet } from "../../src/net/bun.ts";
+import type { Conn } from "../../src/net/types.ts";
 import { issue, rootCa } from "../support/pki.ts";
 import {
   ask,
@@ -17,6 +18,21 @@ import {
 } from "./support.ts";
 
 const bunNet = createBunNet();
+
+/** The seam can send a RST, node:tls cannot. */
+async function dialBySeam(
+  cloud: Awaited<ReturnType<typeof startCloud>>,
+  { cert, key }: { cert: string; key: string },
+  host: string,
+  port: number,
+): Promise<Conn> {
+  const ingress = new URL(`tcp://${cloud.ingressAddress}`);
+  const tls = { serverName: ingress.hostname, ca: [cloud.intermediatePem], cert, key };
+  const address = { host: ingress.hostname, port: Number(ingress.port) };
+  const client = await bunNet.dial(address, { tls });
+  await client.write(encodeConnRequest({ host, port }));
+  return client;
+}
 
 describe("a connection through the ingress", () => {
   test("carries a registered client's bytes to the service, and its replies back", async () => {
@@ -77,19 +93,41 @@ describe("a connection through the ingress", () => {
     first.write("reset yourself");
     await expect(first.rest()).rejects.toThrow();
 
-    // The seam can send a RST, node:tls cannot.
-    const { hostname, port } = new URL(`tcp://${cloud.ingressAddress}`);
-    const tls = {
-      serverName: hostname,
-      ca: [cloud.intermediatePem],
-      cert: identity.cert,
-      key: identity.key,
-    };
-    const second = await bunNet.dial({ host: hostname, port: Number(port) }, { tls });
-    await second.write(encodeConnRequest({ host: "reset.demo", port: 1 }));
+    const second = await dialBySeam(cloud, identity, "reset.demo", 1);
     await second.read();
     second.abort();
     await until("the service has seen the reset", () => ending === "ECONNRESET");
+  });
+
+  test("closes fully when a service ends first, unless the fault half-close is set", async () => {
+    const cloud = await startCloud();
+    const identity = await register(cloud);
+    let heard = "";
+    const service = await upstream((socket) => {
+      socket.on("error", () => undefined);
+      socket.on("data", (bytes) => {
+        heard += bytes;
+      });
+      socket.end("answer");
+    });
+    cloud.addEndpoint({ url: "tcp://first.demo:1", upstream: service });
+    const goesOn = async () => {
+      const client = await dialBySeam(cloud, identity, "first.demo", 1);
+      let answer = "";
+      for (let bytes = await client.read(); bytes !== null; bytes = await client.read())
+        answer += Buffer.from(bytes).toString("latin1");
+      expect(answer).toEndWith("answer");
+      await client.write(Buffer.from("late"));
+      return client;
+    };
+    expect((await (await goesOn()).closed)?.code).toBe("aborted");
+    misbehave(cloud, "half-close*1");
+    const client = await goesOn();
+    await until("the service has heard it", () => heard === "late");
+    client.closeWrite();
+    expect((await client.closed)?.code).toBeUndefined();
+    expect((await (await goesOn()).closed)?.code).toBe("aborted");
+    expect(heard).toBe("late");
   });
 
   test("carries 16 MiB each way at once without loss", async () => {

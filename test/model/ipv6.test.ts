@@ -1,7 +1,31 @@
 import { describe, expect, test } from "bun:test";
 import { isIPv6 } from "node:net";
 import fc from "fast-check";
-import { ipv6Bytes, ipv6Text, isIpv6, isSameIpv6, rangeHas } from "../../src/model/ip.ts";
+import {
+  hasHostPart,
+  ipv6Bytes,
+  ipv6Text,
+  isIpv6,
+  isSameIpv6,
+  rangeHas,
+} from "../../src/model/ip.ts";
+import { ip, ip6 } from "../machine/support.ts";
+
+describe("the second address of a name", () => {
+  test("has the host part of the first one, in a subnet of any size", () => {
+    const first = ip("10.107.3.4");
+    const all = [
+      "fd11::304",
+      "fd11::4",
+      "fd11::6b:304",
+      "fd11::a6b:304",
+      "2001:db8::304",
+      "fd11::305",
+    ];
+    expect(all.filter((text) => hasHostPart(ip6(text), first))).toEqual(all.slice(0, 3));
+    expect(hasHostPart(ip6("fd11:0:0:1:1::304"), first)).toBe(false);
+  });
+});
 
 describe("isIpv6", () => {
   test("takes the same texts as the platform", () => {

@@ -13,10 +13,15 @@ const line = (n: number, local: string, state: string): string =>
     149,
   );
 
+const ipv6Any = `${"0".repeat(32)}:0000 `;
+
 describe("the listeners in /proc/net/tcp", () => {
   test("is named as the kernel does it", () => {
     expect(listeningKey("127.0.0.2", 80)).toBe("0200007F:0050");
     expect(listeningKey("10.107.255.1", 65535)).toBe("01FF6B0A:FFFF");
+    expect(listeningKey("fd11:2233:4455:6677::304", 80)).toBe(
+      "332211FD776655440000000004030000:0050",
+    );
   });
 
   test("ends at the first connection", () => {
@@ -46,7 +51,20 @@ describe("the listeners in /proc/net/tcp", () => {
         "",
       ].join("\n"),
     );
-    expect(await listeningPlaces(path)).toEqual(new Set(keys));
+    expect(await listeningPlaces(path, "/nowhere")).toEqual(new Set(keys));
+  });
+
+  test("has the table of IPv6 too, if there is one", async () => {
+    await using folder = await temporaryFolder();
+    const [four, six] = [join(folder.path, "tcp"), join(folder.path, "tcp6")];
+    const key = listeningKey("fd11::2", 80);
+    await writeFile(four, [head, line(0, "0200007F:0050", "0A"), ""].join("\n"));
+    await writeFile(
+      six,
+      [head, line(0, key, "0A").replace("00000000:0000 ", ipv6Any), ""].join("\n"),
+    );
+    expect(await listeningPlaces(four, six)).toEqual(new Set(["0200007F:0050", key]));
+    expect(await listeningPlaces(four, "/nowhere/net/tcp6")).toEqual(new Set(["0200007F:0050"]));
   });
 
   test("is unknown if the system has no such list", async () => {

@@ -90,7 +90,7 @@ describe("the guard of doors", () => {
       lastError: "reset at once: nobody may (7)",
     });
     expect((deps.log as ReturnType<typeof memoryLog>).lines).toEqual([
-      "warn a.demo:18001: reset at once: nobody may",
+      "warn a.demo:18001: reset at once: nobody may (hint: ask)",
     ]);
   });
 

@@ -1,10 +1,13 @@
 import { describe, expect, test } from "bun:test";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:tls";
 import fc from "fast-check";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Conn, Waiter } from "../../src/net/types.ts";
 import { createQuietWatch, type QuietWatch } from "../../src/relay/quiet.ts";
 import { type SpliceEnd, splice, startSplice } from "../../src/relay/splice.ts";
-import { bytes, ending, later, pair, read, scripted } from "../support/conns.ts";
+import { bytes, ending, later, net, pair, read, scripted } from "../support/conns.ts";
+import { issue, rootCa } from "../support/pki.ts";
 
 const spliceWith = (a: Conn, b: Conn, quiet?: QuietWatch): Promise<SpliceEnd> =>
   new Promise((ended) => startSplice(a, b, { carried: () => undefined, ended }, quiet));
@@ -79,6 +82,30 @@ describe("splice", () => {
       a: "aborted",
       b: "aborted",
     });
+  });
+
+  test("takes the reset of a server that had closed for normal, if both had ended", async () => {
+    const ca = await rootCa();
+    const server = createServer(await issue(ca, "t", { names: ["t"] }), (socket) => {
+      socket.on("error", () => undefined);
+      socket.once("data", () => socket.write("answer", () => socket.destroy()));
+    });
+    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+    const { port } = server.address() as AddressInfo;
+    const kinds: string[] = [];
+    for (let n = 0; n < 5; n++) {
+      const [client, a] = await pair();
+      const tls = { serverName: "t", ca: [ca.cert] };
+      const end = splice(a, await net.dial({ host: "127.0.0.1", port }, { tls }));
+      await client.write(bytes("question"));
+      expect(await client.read()).toEqual(bytes("answer"));
+      expect(await client.read()).toBeNull();
+      await later(20);
+      client.closeWrite();
+      kinds.push((await end).kind);
+    }
+    server.close();
+    expect(kinds).toEqual(Array(5).fill("finished"));
   });
 
   test("names the client if it does not take the first bytes", async () => {

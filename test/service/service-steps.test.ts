@@ -23,6 +23,7 @@ const facts: ServiceFacts = {
   socketPath: "/var/run/ngrokd.sock",
   folders: ["/etc/ngrokd", "/etc/ngrokd"],
   reads: [],
+  makesInterface: false,
   drainSeconds: 30,
 };
 

@@ -14,6 +14,7 @@ const usual: ServiceFacts = {
   socketPath: "/var/run/ngrokd.sock",
   folders: ["/etc/ngrokd", "/etc/ngrokd", "/etc/ngrokd"],
   reads: [],
+  makesInterface: false,
   drainSeconds: 30,
 };
 const unitOf = (changes: Partial<ServiceFacts> = {}): string => unitText({ ...usual, ...changes });
@@ -134,9 +135,25 @@ describe("the systemd unit", () => {
     expect(unit).toContain('\nEnvironment="NGROKD_HOSTS_PATH=/srv/a b/hosts" ');
   });
 
+  test("has the right and the device of an interface only if the daemon makes one", () => {
+    const [usually, virtual] = [unitOf(), unitOf({ makesInterface: true })];
+    expect(values(usually, "CapabilityBoundingSet")).toEqual(["CAP_NET_BIND_SERVICE", "CAP_CHOWN"]);
+    expect(values(usually, "PrivateDevices")).toEqual(["yes"]);
+    expect(values(virtual, "CapabilityBoundingSet")).toEqual([
+      "CAP_NET_BIND_SERVICE",
+      "CAP_CHOWN",
+      "CAP_NET_ADMIN",
+    ]);
+    expect(values(virtual, "PrivateDevices")).toEqual([]);
+    expect(values(virtual, "DevicePolicy")).toEqual(["closed"]);
+    expect(values(virtual, "DeviceAllow")).toEqual(["/dev/net/tun", "rw"]);
+  });
+
   const analyze = "/usr/bin/systemd-analyze";
-  /** The limit in docs/operations.md times ten: systemd's scale ends at 100. */
-  const bar = 25;
+  /**
+   * The limits in docs/operations.md times ten: systemd's scale ends at 100.
+   */
+  const bars = { usual: 25, virtual: 28 };
 
   describe.skipIf(!existsSync(analyze))("to systemd-analyze", () => {
     const withFile = async (unit: string, look: (path: string) => Promise<void>): Promise<void> => {
@@ -168,14 +185,20 @@ describe("the systemd unit", () => {
         environment: { A: "b c" },
         socketPath: "/run/x/y.sock",
       };
-      for (const changes of [{ program }, odd, { ...odd, hostsPath: "/srv/my hosts/hosts" }])
+      const virtual = { program, makesInterface: true };
+      for (const changes of [
+        { program },
+        virtual,
+        odd,
+        { ...odd, hostsPath: "/srv/my hosts/hosts" },
+      ])
         await withFile(unitOf(changes), async (path) =>
           expect(await ask("verify", "--man=no", path)).toEqual({ code: 0, said: "" }),
         );
     });
 
-    test("is as little exposed as the documentation says", async () => {
-      await withFile(unitOf(), async (path) => {
+    const exposure = async (unit: string, bar: number): Promise<void> =>
+      await withFile(unit, async (path) => {
         const { code, said } = await ask(
           "security",
           "--offline=true",
@@ -187,6 +210,13 @@ describe("the systemd unit", () => {
         const overall = /Overall.*/.exec(said)?.[0];
         expect({ code, overall }).toEqual({ code: 0, overall: expect.stringContaining("OK") });
       });
+
+    test("is as little exposed as the documentation says", async () => {
+      await exposure(unitOf(), bars.usual);
+    });
+
+    test("is little more exposed with the right to make an interface", async () => {
+      await exposure(unitOf({ makesInterface: true }), bars.virtual);
     });
   });
 });

@@ -99,6 +99,22 @@ stories("how connections end", () => {
     await backTo(before, daemon);
   });
 
+  test("services that close first, and clients that close then, count no failure", async () => {
+    const answering = await upstream((socket) =>
+      socket.once("data", () => socket.write("answer", () => socket.destroy())),
+    );
+    await publish("tcp://normal.demo:7000", answering.address);
+    for (let n = 0; n < 20; n += 1) {
+      const client = await dial("normal.demo", 7000);
+      await client.write("question");
+      expect(await client.rest()).toBe("answer");
+      client.end();
+    }
+    const counts = async () => (await daemon.endpoint("normal.demo"))?.connections;
+    await until("all are over", async () => (await counts())?.active === 0);
+    expect(await counts()).toMatchObject({ total: 20, errors: 0 });
+  });
+
   test("a client that finishes in the middle of its echo gets all of it", async () => {
     const sent = blob("echo", 16 * 1024 * 1024);
     const client = await dial("echo.demo", 7000);

@@ -336,7 +336,7 @@ const urls: readonly Url[] = [
   ["http://ip6-localhost", { reason: "ip6-localhost" }],
   ["http://db.internal", { reason: "another line of the hosts file" }],
   ["http://", { reason: "the host name is empty" }],
-  ["https://*.wild.demo", { reason: "wildcard endpoints are not supported yet" }],
+  ["https://*.wild.demo", { reason: "a wildcard needs dns.enabled: true" }],
   ["udp://u.demo:53", { reason: 'the scheme "udp"' }],
   ["javascript:alert(1)", { reason: bad }],
   ["tcp://portless.demo", { reason: "names no port" }],

@@ -34,7 +34,11 @@ export function freshMachine(): void {
   const temporary = readdirSync("/run/tmp").map((name) => `/run/tmp/${name}`);
   for (const path of [...ours, ...temporary]) rmSync(path, { recursive: true, force: true });
   writeFileSync("/etc/hosts", foreignHosts);
+  writeFileSync("/etc/nsswitch.conf", nameSources);
 }
+
+/** The first contents, in case a failed story leaves its own. */
+const nameSources = onOwnMachine ? readFileSync("/etc/nsswitch.conf", "utf8") : "";
 
 const undo: (() => unknown)[] = [];
 

@@ -1,4 +1,4 @@
-import { connect, createServer, type Socket } from "node:net";
+import { connect, createServer, isIP, type Socket } from "node:net";
 import { atEnd } from "./story.ts";
 
 /**
@@ -34,7 +34,7 @@ export interface Peer {
  * Rejects if there was no connection.
  */
 export async function dial(name: string, port: number): Promise<Peer> {
-  const host = /^[\d.]+$/.test(name) ? name : await resolve(name);
+  const host = isIP(name) > 0 ? name : await resolve(name);
   if (host === undefined) throw new Error(`no address for ${name}`);
   return await new Promise((done, fail) => {
     const failed = (error: NodeJS.ErrnoException): void =>

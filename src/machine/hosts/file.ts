@@ -24,7 +24,7 @@ import { isNgrokdError, NgrokdError } from "../../model/error.ts";
 import type { Hostname } from "../../model/hostname.ts";
 import type { Ip, Subnet } from "../../model/ip.ts";
 import { carryTail, tailOf } from "./tail.ts";
-import { editHosts, type HostsEdit, pinsIn, type Written } from "./text.ts";
+import { type Entries6, editHosts, type HostsEdit, pinsIn, type Written } from "./text.ts";
 
 export interface HostsOptions {
   /**
@@ -37,6 +37,8 @@ export interface HostsOptions {
   readonly ranges?: readonly Subnet[];
   /** The addresses given to names. Lines with such a pair are ours. */
   readonly written?: () => Written;
+  /** The second addresses of the names; none without it. */
+  readonly six?: Entries6;
   /**
    * Write in place from the start. The default is a rename, except if that is
    * impossible or would lose the file's SELinux label or access control list.
@@ -114,7 +116,7 @@ export async function updateHostsFile(
   entries: ReadonlyMap<Hostname, Ip>,
   options: HostsOptions,
 ): Promise<HostsUpdate> {
-  const { ranges, written, before = async () => true } = options;
+  const { ranges, written, six, before = async () => true } = options;
   const fs: HostsFs = { read: readHosts, rename: renameUnchanged, hasAcl, ...options.fs };
   const copies = copiesIn(options.stateFolder);
   const { file, rescued } = await told(path, async () => {
@@ -123,7 +125,8 @@ export async function updateHostsFile(
   });
   for (let attempt = 1; attempt <= 5; attempt++) {
     const old = await told(path, () => fs.read(file));
-    const edit = editHosts(old?.bytes.toString("latin1") ?? "", entries, ranges, written?.());
+    const text = old?.bytes.toString("latin1") ?? "";
+    const edit = editHosts(text, entries, ranges, written?.(), six);
     if (edit.kind === "refused")
       throw new NgrokdError("hosts", `Cannot edit "${path}": ${edit.reason}`, {
         hint: chooseAnother,

@@ -7,14 +7,16 @@ import type { Log } from "../../model/log.ts";
 import { createSerial } from "../../model/serial.ts";
 import { afterRepair, type Contest, mayRepair, noContest } from "./contest.ts";
 import { type HostsOptions, updateHostsFile } from "./file.ts";
+import type { Entries6 } from "./text.ts";
 
 /** Keeps our section of the hosts file right over the life of the daemon. */
 export interface HostsKeeper {
   /**
-   * Makes the section have exactly these names. Returns the names to which a
-   * line of the user's own gives another address. Rejects as updateHostsFile.
+   * Makes the section have exactly these names, with the second addresses of
+   * `six`. Returns the names to which a line of the user's own gives another
+   * address. Rejects as updateHostsFile.
    */
-  advertise(entries: ReadonlyMap<Hostname, Ip>): Promise<readonly Hostname[]>;
+  advertise(entries: ReadonlyMap<Hostname, Ip>, six?: Entries6): Promise<readonly Hostname[]>;
   /**
    * Puts the section back if another program has changed it. Costs one stat as
    * long as the file is unchanged. Returns whether other names than before are
@@ -33,7 +35,7 @@ export interface HostsKeeper {
   readonly trouble: string | undefined;
 }
 
-export interface HostsKeeperOptions extends Omit<HostsOptions, "before"> {
+export interface HostsKeeperOptions extends Omit<HostsOptions, "before" | "six"> {
   readonly path: string;
   readonly log: Log;
   /**
@@ -55,6 +57,7 @@ export function createHostsKeeper(options: HostsKeeperOptions): HostsKeeper {
     ...options,
     now,
     entries: new Map(),
+    six: new Map(),
     contest: noContest,
     trouble: undefined,
     settled: false,
@@ -66,10 +69,11 @@ export function createHostsKeeper(options: HostsKeeperOptions): HostsKeeper {
     get trouble() {
       return troubleText(state);
     },
-    advertise: (next) =>
+    advertise: (next, six = new Map()) =>
       inTurn(async () => {
-        state.settled &&= sameEntries(state.entries, next);
+        state.settled &&= sameEntries(state.entries, next) && sameEntries(state.six, six);
         state.entries = next;
+        state.six = six;
         state.pinned = await settle(state);
         return state.pinned;
       }),
@@ -77,6 +81,7 @@ export function createHostsKeeper(options: HostsKeeperOptions): HostsKeeper {
     clear: () =>
       inTurn(async () => {
         state.entries = new Map();
+        state.six = new Map();
         const { change } = await updateHostsFile(options.path, state.entries, options);
         allIsWell(state);
         // One entry too many does no harm, since undo checks the file first.
@@ -92,6 +97,7 @@ interface State extends HostsKeeperOptions {
   readonly now: () => number;
   /** The names that the section should have. */
   entries: ReadonlyMap<Hostname, Ip>;
+  six: Entries6;
   contest: Contest;
   /** `held`: a repair is due, and the contest forbids it for now. */
   trouble: { readonly text: string; readonly held: boolean } | undefined;
@@ -169,6 +175,6 @@ function troubleText({ trouble, contest, now }: State): string | undefined {
   return `${trouble.text}; the next try is in ${minutes} min; find out which program writes that file`;
 }
 
-function sameEntries(a: ReadonlyMap<Hostname, Ip>, b: ReadonlyMap<Hostname, Ip>): boolean {
+function sameEntries(a: ReadonlyMap<Hostname, string>, b: ReadonlyMap<Hostname, string>): boolean {
   return a.size === b.size && [...a].every(([name, ip]) => b.get(name) === ip);
 }

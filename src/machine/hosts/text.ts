@@ -2,8 +2,19 @@ import { Buffer } from "node:buffer";
 import { isIP } from "node:net";
 import { isReserved } from "../../exposure/allocate.ts";
 import { isLocalhostKin } from "../../exposure/forbidden.ts";
+import { autoSubnets } from "../../exposure/ground.ts";
 import { type Hostname, parseHostname } from "../../model/hostname.ts";
-import { type Ip, loopback, parseIp, type Subnet, subnetHas } from "../../model/ip.ts";
+import {
+  type AnyIp,
+  hasHostPart,
+  type Ip,
+  type Ip6,
+  loopback,
+  parseIp,
+  parseIp6,
+  type Subnet,
+  subnetHas,
+} from "../../model/ip.ts";
 import { quote } from "../../model/parsed.ts";
 
 /**
@@ -14,9 +25,10 @@ export const beginLine = "# BEGIN ngrokd managed section";
 export const endLine = "# END ngrokd managed section";
 
 /**
- * The ranges of our entries: loopback, and the default range of the Go program.
+ * The ranges of our entries: loopback, and those of a virtual interface, with
+ * the default range of the Go program.
  */
-export const entryRanges: readonly Subnet[] = [loopback, { first: 0x0a6b0000, bits: 16 }];
+export const entryRanges: readonly Subnet[] = [loopback, ...autoSubnets];
 
 export type HostsEdit =
   | { readonly kind: "same"; readonly shadowed: readonly Hostname[] }
@@ -35,7 +47,8 @@ export type HostsEdit =
 
 /**
  * Makes the section of a hosts file hold exactly `entries`, one line each
- * (`IP<TAB>name`), sorted by name. Without entries there is no section. A name
+ * (`IP<TAB>name`), sorted by name, and below it the line with the address of
+ * `six`, if the name has one there. Without entries there is no section. A name
  * to which a line outside gives another address is left out: the user's line
  * counts, above and below the section. A new section goes to the end; an
  * existing one keeps its place.
@@ -50,13 +63,14 @@ export type HostsEdit =
  *
  * Removing the section restores the text from before it was added. Editing the
  * result again changes nothing. A line counts as ours only if its address is in
- * one of `ranges`, and is not reserved.
+ * one of `ranges`, and is not reserved, or if it is a unique local one of IPv6.
  */
 export function editHosts(
   text: string,
   entries: ReadonlyMap<Hostname, Ip>,
   ranges = entryRanges,
   written: Written = new Map(),
+  six: Entries6 = new Map(),
 ): HostsEdit {
   if (text.startsWith("\xff\xfe") || text.startsWith("\xfe\xff")) {
     return {
@@ -65,19 +79,24 @@ export function editHosts(
     };
   }
   const bom = text.startsWith("\xef\xbb\xbf") ? text.slice(0, 3) : "";
-  const parts = takeApart(text.slice(bom.length), ownershipOf(entries, ranges, written));
+  const parts = takeApart(text.slice(bom.length), ownershipOf({ entries, ranges, written, six }));
   const foreign = parts.before + parts.after;
   const addresses = foreignAddresses(foreign, entries);
   const shadowed = [...addresses.keys()]
-    .filter((name) => addresses.get(name)?.some((one) => one !== entries.get(name)))
+    .filter((name) =>
+      addresses.get(name)?.some((one) => one !== entries.get(name) && one !== six.get(name)),
+    )
     .sort();
   const served = new Map(entries);
   for (const name of shadowed) served.delete(name);
-  const next = bom + parts.before + sectionOf(parts, served) + parts.after;
+  const next = bom + parts.before + sectionOf(parts, served, six) + parts.after;
   return next === text
     ? { kind: "same", shadowed }
     : { kind: "changed", text: next, repairs: parts.repairs, shadowed };
 }
+
+/** The second addresses of names. */
+export type Entries6 = ReadonlyMap<Hostname, Ip6>;
 
 /** The names and addresses that this daemon or an earlier run has written. */
 export type Written = ReadonlyMap<Hostname, Ip>;
@@ -91,7 +110,10 @@ export function pinsIn(
   names: ReadonlySet<Hostname>,
   written: Written,
 ): ReadonlyMap<Hostname, readonly string[]> {
-  const { before, after } = takeApart(text, ownershipOf(new Map(), entryRanges, written));
+  const { before, after } = takeApart(
+    text,
+    ownershipOf({ entries: new Map(), ranges: entryRanges, written, six: new Map() }),
+  );
   return foreignAddresses(before + after, names);
 }
 
@@ -110,12 +132,16 @@ interface Parts {
  */
 const joint = "# (before this section, the line above had no line end)";
 
-function sectionOf({ before, eol }: Parts, entries: ReadonlyMap<Hostname, Ip>): string {
+function sectionOf(
+  { before, eol }: Parts,
+  entries: ReadonlyMap<Hostname, Ip>,
+  six: Entries6,
+): string {
   if (entries.size === 0) return "";
   const joined = before !== "" && !before.endsWith("\n");
   const lines = [...entries]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, ip]) => `${ip}\t${name}`);
+    .flatMap(([name, ip]) => [ip, six.get(name) ?? []].flat().map((one) => `${one}\t${name}`));
   const section = [beginLine, ...(joined ? [joint] : []), ...lines, endLine, ""].join(eol);
   return joined ? eol + section : section;
 }
@@ -215,7 +241,8 @@ const isLine = (line: string, text: string): boolean =>
  */
 function inOrder(first = "", second = ""): boolean {
   const [a, b] = [entryOf(first), entryOf(second)];
-  return a === undefined || b === undefined || a.name < b.name;
+  if (a === undefined || b === undefined || a.name < b.name) return true;
+  return a.name === b.name && !isSix(a.ip) && isSix(b.ip);
 }
 
 /** Recognizes our lines by their text. */
@@ -231,20 +258,34 @@ interface Ownership {
   readonly firstWritten: (text: string) => number;
 }
 
-function ownershipOf(
-  entries: ReadonlyMap<Hostname, Ip>,
-  ranges: readonly Subnet[],
-  written: Written,
-): Ownership {
+function ownershipOf({
+  entries,
+  ranges,
+  written,
+  six,
+}: {
+  entries: ReadonlyMap<Hostname, Ip>;
+  ranges: readonly Subnet[];
+  written: Written;
+  six: Entries6;
+}): Ownership {
   const isOurs = (entry: Entry | undefined): boolean => {
     if (entry === undefined) return false;
     const { name, ip } = entry;
-    if (entries.get(name) === ip) return true;
-    return !isLocalhostKin(name) && !isReserved(ip) && ranges.some((range) => subnetHas(range, ip));
+    if (entries.get(name) === ip || six.get(name) === ip) return true;
+    if (isLocalhostKin(name)) return false;
+    if (isSix(ip)) return ip.startsWith("fd");
+    return !isReserved(ip) && ranges.some((range) => subnetHas(range, ip));
   };
   const isWritten = (line: string): boolean => {
     const entry = looseEntryOf(line.split("#", 1)[0] ?? "");
-    return entry !== undefined && written.get(entry.name) === entry.ip && !isReserved(entry.ip);
+    if (entry === undefined) return false;
+    const { name, ip } = entry;
+    if (isSix(ip)) {
+      const first = written.get(name);
+      return six.get(name) === ip || (first !== undefined && hasHostPart(ip, first));
+    }
+    return written.get(name) === ip && !isReserved(ip);
   };
   return {
     between: (line) => isWritten(line) || isOurs(looseEntryOf(line)),
@@ -257,13 +298,14 @@ function ownershipOf(
 
 /**
  * The index of the first line that passes the test and begins like one of these
- * addresses. The other lines, such as those of a block list, are not parsed.
+ * addresses, or like one of our IPv6 addresses. The other lines, such as those
+ * of a block list, are not parsed.
  */
 function firstLineThat(test: (line: string) => boolean, text: string, written: Written): number {
   if (written.size === 0) return text.length;
   const nets = new Set([...written.values()].map((ip) => ip.slice(0, ip.indexOf(".") + 1)));
   const starts = [...nets].map((net) => net.replace(".", "\\.")).join("|");
-  const lines = new RegExp(`^[ \\t]*(?:${starts})(?!0\\.0\\.1[ \\t])[^\\n]*`, "gm");
+  const lines = new RegExp(`^[ \\t]*(?:${starts}|fd[\\da-f]{2}:)(?!0\\.0\\.1[ \\t])[^\\n]*`, "gm");
   for (let line = lines.exec(text); line !== null; line = lines.exec(text))
     if (test(line[0])) return line.index;
   return text.length;
@@ -271,13 +313,13 @@ function firstLineThat(test: (line: string) => boolean, text: string, written: W
 
 interface Entry {
   readonly name: Hostname;
-  readonly ip: Ip;
+  readonly ip: AnyIp;
 }
 
 /** An entry in exactly our format. */
 function entryOf(line: string): Entry | undefined {
   const [, ipText = "", nameText = ""] =
-    /^([\d.]{7,15})\t([a-z0-9._-]{1,253})\r?\n?$/.exec(line) ?? [];
+    /^([\d.]{7,15}|fd[\da-f:]{4,37})\t([a-z0-9._-]{1,253})\r?\n?$/.exec(line) ?? [];
   const entry = parseEntry(ipText, nameText);
   return entry?.name === nameText ? entry : undefined;
 }
@@ -288,15 +330,17 @@ function entryOf(line: string): Entry | undefined {
  */
 function looseEntryOf(line: string): Entry | undefined {
   const [, ipText = "", nameText = ""] =
-    /^\s*([\d.]{7,15})[ \t]+(?:\*\.)?([a-z0-9._-]{1,254})\s*$/i.exec(line) ?? [];
+    /^\s*([\d.]{7,15}|fd[\da-f:]{4,37})[ \t]+(?:\*\.)?([a-z0-9._-]{1,254})\s*$/i.exec(line) ?? [];
   return parseEntry(ipText, nameText);
 }
 
 function parseEntry(ipText: string, nameText: string): Entry | undefined {
-  const ip = parseIp(ipText);
+  const ip = ipText.includes(":") ? parseIp6(ipText) : parseIp(ipText);
   const name = parseHostname(nameText);
   return ip.ok && name.ok ? { name: name.value, ip: ip.value } : undefined;
 }
+
+const isSix = (ip: AnyIp): ip is Ip6 => ip.includes(":");
 
 const straySentence = (lines: number): string =>
   lines === 1

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { beginLine, editHosts, endLine, pinsIn } from "../../../src/machine/hosts/text.ts";
 import type { Hostname } from "../../../src/model/hostname.ts";
 import { type Ip, ipFromNumber } from "../../../src/model/ip.ts";
-import { host, mapping, subnet } from "../support.ts";
+import { host, ip6, mapping, subnet } from "../support.ts";
 
 const two = mapping({ "b.demo": "127.0.0.2", "a.demo": "127.0.0.3" });
 const none: ReadonlyMap<Hostname, Ip> = new Map();
@@ -243,6 +243,46 @@ describe("editHosts, beside other entries", () => {
     // A comparison of every line with every entry would cost thousands.
     expect(lookups[0]).toBeWithin(1, 20);
     expect(lookups[1]).toBe(lookups[0] ?? 0);
+  });
+});
+
+describe("a section with addresses of both families", () => {
+  const six = new Map([[host("a.demo"), ip6("fd11::3")]]);
+  const both = `${beginLine}\n127.0.0.3\ta.demo\nfd11::3\ta.demo\n127.0.0.2\tb.demo\n${endLine}\n`;
+  const withSix = (text: string, entries = two, sixes = six) => {
+    const edit = editHosts(text, entries, undefined, new Map(), sixes);
+    return edit.kind === "changed" ? edit.text : edit.kind;
+  };
+
+  test("has a line for each, and is found the same and removed whole", () => {
+    expect(withSix("# mine\n")).toBe(`# mine\n${both}`);
+    expect(withSix(`# mine\n${both}`)).toBe("same");
+    expect(edited(`# mine\n${both}`, none).text).toBe("# mine\n");
+    expect(edited(both).text).toBe(sectionOfTwo);
+  });
+
+  test("is repaired if a marker is gone, and its moved lines are found", () => {
+    expect(withSix(`# mine\n${both}`.replace(`${endLine}\n`, ""))).toBe(`# mine\n${both}`);
+    expect(withSix(`# mine\n${both}`.replace(`${beginLine}\n`, ""))).toBe(`# mine\n${both}`);
+    const moved = "fd11::3 a.demo\n# mine\nfd11::9 a.demo\n";
+    const edit = editHosts(moved, none, undefined, two);
+    expect(edit).toMatchObject({ kind: "changed", text: "# mine\nfd11::9 a.demo\n" });
+    expect(pinsIn(moved, new Set(two.keys()), two)).toEqual(
+      new Map([[host("a.demo"), ["fd11::9"]]]),
+    );
+  });
+
+  test("leaves a name to a line of the user's own with another address of IPv6", () => {
+    const edit = editHosts("fd99::1 a.demo\n", two, undefined, new Map(), six);
+    expect(edit).toMatchObject({ kind: "changed", shadowed: ["a.demo"] });
+    expect(withSix("fd99::1 a.demo\n")).toBe(
+      `fd99::1 a.demo\n${beginLine}\n127.0.0.2\tb.demo\n${endLine}\n`,
+    );
+  });
+
+  test("moves a stranger's address of IPv6 below it", () => {
+    const text = both.replace(endLine, `2001:db8::1\tx.demo\n${endLine}`);
+    expect(withSix(text)).toBe(`${both}2001:db8::1\tx.demo\n`);
   });
 });
 

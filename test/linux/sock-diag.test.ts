@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { diagReply, diagRequest, type Ends } from "../../src/linux/sock-diag.ts";
 import { ownerIn } from "../../src/net/callers.ts";
-import { diagReply, diagRequest, type Ends } from "../../src/net/sock-diag.ts";
 
 const v4: Ends = {
   own: { host: "127.0.0.1", port: 40_001 },

@@ -1,0 +1,25 @@
+import { networkInterfaces } from "node:os";
+
+/** How soon an unknown address is looked up again, in milliseconds. */
+const restMs = 1000;
+
+/**
+ * Returns whether an address is one of this machine's interfaces. They are read
+ * again if an address is unknown, at most once a second: a stranger must not
+ * make the daemon busy.
+ */
+export function createOwnAddresses(
+  interfaces = networkInterfaces,
+  now = () => performance.now(),
+): (address: string) => boolean {
+  let known: ReadonlySet<string> = new Set();
+  let readAt = Number.NEGATIVE_INFINITY;
+  return (address) => {
+    if (!known.has(address) && now() - readAt >= restMs) {
+      readAt = now();
+      const lists = Object.values(interfaces());
+      known = new Set(lists.flatMap((list = []) => list.map((one) => one.address)));
+    }
+    return known.has(address);
+  };
+}
