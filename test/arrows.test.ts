@@ -35,6 +35,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "config",
     "control",
     "desk",
+    "dns",
     "exposure",
     "files",
     "ingress",

@@ -1,5 +1,10 @@
 import { loadConfig } from "../config/load.ts";
-import { type IdentityPreview, type LookAhead, lookAhead } from "../daemon/look-ahead.ts";
+import {
+  type IdentityPreview,
+  type LookAhead,
+  lookAhead,
+  type Served,
+} from "../daemon/look-ahead.ts";
 import type { Listening, NameChange, Preview } from "../daemon/preview.ts";
 import type { Status } from "../desk/reply-schemas.ts";
 import { isNgrokdError } from "../model/error.ts";
@@ -18,9 +23,10 @@ export default command({
       env: io.env,
       flags: { "server.socket_path": args.socket },
     });
-    const running = await served(args, io);
+    const running = await servedNow(args, io);
     const hostsPath = running?.hostsPath ?? loaded.hostsPath;
-    const ahead = await lookAhead(io.net, { ...loaded, hostsPath }, running?.listening ?? []);
+    const served = running ?? { listening: [], zones: [] };
+    const ahead = await lookAhead(io.net, { ...loaded, hostsPath }, served);
     io.say.result({ daemon: running !== undefined, ...ahead }, () =>
       planText(ahead, { daemon: running?.network ?? "none", hostsPath }, io.say.paint),
     );
@@ -32,13 +38,13 @@ export default command({
  * The endpoints that the running daemon serves, and its hosts file. Undefined
  * if no daemon runs.
  */
-async function served(
+async function servedNow(
   args: DaemonArgs,
   io: Io,
-): Promise<{ listening: Listening[]; hostsPath: string; network: Network } | undefined> {
+): Promise<(Served & { hostsPath: string; network: Network }) | undefined> {
   const callDaemon = daemonAt(args, io);
   try {
-    const [items, { hosts_path: hostsPath, network }] = await Promise.all([
+    const [items, { hosts_path: hostsPath, network, dns }] = await Promise.all([
       callDaemon("list"),
       callDaemon("status"),
     ]);
@@ -47,6 +53,7 @@ async function served(
       listening: present.flatMap(({ url, hostname: host, ip, ip6, port }) =>
         [ip, ...(ip6 === "" ? [] : [ip6])].map((at) => ({ url, host, ip: at, port })),
       ),
+      zones: dns?.zones ?? [],
       hostsPath,
       network,
     };
@@ -60,7 +67,7 @@ type Network = Status["network"];
 
 /** Pure: the text of `ngrokd plan`. `daemon`: the network of a running one. */
 export function planText(
-  { identity, changes, network }: LookAhead,
+  { identity, changes, network, resolver }: LookAhead,
   { daemon, hostsPath }: { daemon: Network | "none"; hostsPath: string },
   paint: Paint,
 ): string {
@@ -68,6 +75,7 @@ export function planText(
     ...identityLines(identity, paint),
     ...(network === undefined ? [] : networkLines(network, daemon, paint)),
     ...(changes === undefined ? [unknown] : changeLines(changes, hostsPath, paint)),
+    ...(changes === undefined ? [] : zoneLines(changes.zones, resolver, paint)),
   ];
   const nothing =
     parts.length === 0 ? [`Nothing would change; endpoints served: ${changes?.served ?? 0}.`] : [];
@@ -152,6 +160,13 @@ function changeLines(
       ...hosts.remove.map((line) => `  ${remove} ${shown(line)}`),
     ]),
   ];
+}
+
+function zoneLines({ add, remove }: Preview["zones"], resolver: string, paint: Paint): string[] {
+  return section(`Resolver (${resolver}):`, [
+    ...add.map((zone) => `  ${paint.good("+")} *.${zone}`),
+    ...remove.map((zone) => `  ${paint.bad("-")} *.${zone}`),
+  ]);
 }
 
 const section = (title: string, lines: readonly string[]): string[] =>

@@ -1,5 +1,5 @@
 import { rmdir } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { inspectConfig } from "../config/load.ts";
 import { hostsPathIn } from "../config/paths.ts";
 import { defaultConfig } from "../config/schema.ts";
@@ -113,10 +113,17 @@ function stepText({ change, action, reason }: Step, done: boolean, paint: Paint)
 }
 
 function whatText(change: Step["change"]): string {
-  if (change.kind === "hosts") return `ngrokd's section of ${change.path}`;
-  return change.kind === "aliases"
-    ? `ngrokd's ${change.addresses.length} addresses on lo0`
-    : change.path;
+  switch (change.kind) {
+    case "hosts":
+    case "resolv-conf":
+      return `ngrokd's section of ${change.path}`;
+    case "resolved":
+      return `ngrokd's settings of ${basename(change.path)} in systemd-resolved`;
+    case "aliases":
+      return `ngrokd's ${change.addresses.length} addresses on lo0`;
+    case "file":
+      return change.path;
+  }
 }
 
 /**

@@ -195,7 +195,7 @@ function asKind(
     return Object.fromEntries(
       Object.entries(value).map(([name, item]) => [
         name,
-        asKind("text", item, [...path, name], yaml),
+        asKind(Array.isArray(item) ? "list" : "text", item, [...path, name], yaml),
       ]),
     );
   }

@@ -3,8 +3,6 @@ import { parseApiKey } from "../model/api-key.ts";
 import { hostPortText, parseHostPort } from "../model/host-port.ts";
 import { parseHostname } from "../model/hostname.ts";
 import {
-  ipv6Bytes,
-  ipv6Text,
   isIpv6,
   parseIp,
   parsePrefix6,
@@ -124,19 +122,29 @@ export const endpointGlob: Rule = (text) => {
 export const accountName: Rule = (text) =>
   /^[^\s:,\x00-\x1f\x7f]{1,256}$/.test(text) ? text : undefined;
 
-/** A range of IPv4 or IPv6 addresses; an address alone is one, too. */
+/** `*.team.internal`. */
+export const wildcardPattern: Rule = (text) =>
+  text.startsWith("*.") ? hostPattern(text) : undefined;
+
+export const hostName: Rule = (text) => {
+  const host = parseHostname(text);
+  return host.ok ? host.value : undefined;
+};
+
+/** A subnet such as `192.168.0.0/24` or `fd00::/64`. */
+export const network: Rule = (text) => {
+  const subnet = parseSubnet(text);
+  if (subnet.ok) return subnetText(subnet.value);
+  const [address = "", bits = "", ...rest] = text.split("/");
+  const isV6 =
+    rest.length === 0 && isIpv6(address) && /^\d{1,3}$/.test(bits) && Number(bits) <= 128;
+  return isV6 ? text.toLowerCase() : undefined;
+};
+
+/** A {@link network}, or one address. IPv4 has its own spelling alone. */
 export const anyRange: Rule = (text) => {
-  const [address = "", bits, ...rest] = text.split("/");
-  if (parseIp(address).ok) {
-    const subnet = parseSubnet(bits === undefined ? `${text}/32` : text);
-    return subnet.ok ? subnetText(subnet.value) : undefined;
-  }
-  // IPv4 that is mapped into IPv6 is compared as IPv4.
-  const good = isIpv6(address) && rest.length === 0 && !/^::ffff:/i.test(address);
-  const length = bits ?? "128";
-  return good && /^\d{1,3}$/.test(length) && Number(length) <= 128
-    ? `${ipv6Text(ipv6Bytes(address))}/${Number(length)}`
-    : undefined;
+  if (/^::ffff:/i.test(text)) return undefined;
+  return network(text.includes("/") ? text : `${text}/${isIpv6(text) ? 128 : 32}`);
 };
 
 export const dnsAddress: Rule = (text) => {

@@ -41,6 +41,7 @@ export async function apply(
   tellRelay(parts);
   if (jobs.has("ingress")) relay.discardReady();
   if (jobs.has("health")) await health.move();
+  if (jobs.has("dns")) await parts.naming.settle();
   if (jobs.has("poll")) account.kick();
 }
 

@@ -122,21 +122,28 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   };
 }
 
-function repairs(
-  { options, account, machine, relay, link, way }: Parts,
-  checkConfig: () => void,
-  sweep: () => Promise<void>,
-): RepairDeps {
+/** After a change of the network, nothing that was ready is trusted. */
+function discardAll({ way, relay, naming }: Parts): void {
+  way.discard();
+  relay.discardReady();
+  naming.moved();
+}
+
+/** Names in the hosts file, and those that the resolver asks us for. */
+async function guardNames({ machine, naming }: Parts): Promise<boolean> {
+  await naming.guard();
+  return await machine.guard();
+}
+
+function repairs(parts: Parts, checkConfig: () => void, sweep: () => Promise<void>): RepairDeps {
+  const { options, account, relay, link } = parts;
   return {
-    names: machine,
+    names: { guard: () => guardNames(parts) },
     doors: relay,
     link: { guard: () => link.guard(() => addressesInUse(relay)), devices: () => link.devices },
     checkConfig,
     sweep,
-    discard() {
-      way.discard();
-      relay.discardReady();
-    },
+    discard: () => discardAll(parts),
     kick: account.kick,
     log: options.log,
   };

@@ -1,6 +1,6 @@
-import type { Unserved } from "../exposure/expose.ts";
+import type { AccountWildcard, Unserved } from "../exposure/expose.ts";
 import { type DoorId, doorId, type Exposure } from "../exposure/exposure.ts";
-import type { Binding } from "../model/binding.ts";
+import type { Binding, Wildcard } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { AnyIp, Ip6 } from "../model/ip.ts";
 import { createMeter, type Meter } from "../model/meter.ts";
@@ -11,6 +11,7 @@ import type { Lane, LiveDoor } from "../relay/doors.ts";
 export interface EndpointFacts {
   readonly exposure: Exposure;
   readonly unserved: readonly Unserved[];
+  readonly wildcards: readonly AccountWildcard[];
   readonly present: ReadonlyMap<DoorId, Pick<LiveDoor, "lanes">>;
   /** Why doors could not be opened. */
   readonly failures: ReadonlyMap<DoorId, string>;
@@ -21,7 +22,7 @@ export interface EndpointFacts {
 /** Pure: the states of all endpoints but the draining ones, sorted by URL. */
 export function endpointStates(facts: EndpointFacts): EndpointState[] {
   const { exposure, unserved } = facts;
-  const names = new Map(exposure.names.map((name) => [name.host, name]));
+  const names = new Map([...exposure.names, ...exposure.asked].map((name) => [name.host, name]));
   const targets = new Set(exposure.routes.map(({ target }) => target));
   const exposed = [...targets].map(({ binding }): EndpointState => {
     const { ip = "", ip6 = "" } = names.get(binding.host) ?? {};
@@ -31,9 +32,10 @@ export function endpointStates(facts: EndpointFacts): EndpointState[] {
     const warning = warningOf(binding, facts) || second.reason;
     return stateOf(binding, { ip, ip6, state: "listening", warning, meter: first.meter });
   });
-  return [...exposed, ...unserved.map(unservedState)].sort((a, b) =>
-    a.url < b.url ? -1 : a.url > b.url ? 1 : 0,
-  );
+  const wild = facts.wildcards.map(({ wildcard }) => wildcardState(wildcard));
+  const all = [...exposed, ...wild, ...unserved.map(unservedState)];
+  const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  return all.sort((a, b) => order(a.url, b.url) || order(a.host, b.host));
 }
 
 interface Place {
@@ -74,6 +76,52 @@ export function drainingStates(draining: Iterable<Lane>): EndpointState[] {
     }),
   );
 }
+
+/**
+ * Pure: the states of names below wildcards that have been asked for since the
+ * last pass: their doors are not among the `known` states.
+ */
+export function freshStates(
+  present: EndpointFacts["present"],
+  known: readonly EndpointState[],
+): EndpointState[] {
+  const there = new Set(known.map(({ host, port }) => `${host}:${port}`));
+  const fresh = new Map<string, EndpointState>();
+  for (const { lanes } of present.values()) {
+    for (const { doorway, route, meter } of lanes) {
+      const { binding } = route.target;
+      if (binding.wildcard === undefined || there.has(binding.key)) continue;
+      const at = placeFields(doorway.door.at.ip);
+      const before = fresh.get(binding.key);
+      fresh.set(
+        binding.key,
+        before === undefined
+          ? stateOf(binding, { ...at, state: "listening", meter })
+          : { ...before, ...(at.ip6 === "" ? { ip: at.ip } : { ip6: at.ip6 }) },
+      );
+    }
+  }
+  return [...fresh.values()];
+}
+
+/** An address as one of the two of a state. */
+const placeFields = (ip: AnyIp): { ip: AnyIp | ""; ip6: Ip6 | "" } =>
+  ip.includes(":") ? { ip: "", ip6: ip as Ip6 } : { ip, ip6: "" };
+
+/** The wildcard itself has no address; its names have. */
+const wildcardState = ({ ids, url, proto, port }: Wildcard): EndpointState => ({
+  ids,
+  url,
+  proto,
+  host: "",
+  port,
+  ip: "",
+  ip6: "",
+  state: "wildcard",
+  reason: "",
+  warning: "",
+  meter: createMeter(),
+});
 
 function unservedState(one: Unserved): EndpointState {
   const { reason } = one;

@@ -20,6 +20,8 @@ export type Job =
   | "access"
   /** The interface and the subnet of the addresses. */
   | "ground"
+  /** The DNS server, and what this machine asks of it. */
+  | "dns"
   /** Ask for a pass. */
   | "poll";
 
@@ -46,6 +48,10 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "net.subnet6": ["ground", "poll"],
   "net.interface_name": ["ground", "poll"],
   "access.rules": ["access"],
+  "names.expand": ["poll"],
+  "dns.enabled": ["dns", "poll"],
+  "dns.listen": ["dns"],
+  "dns.manage_resolv_conf": ["dns"],
 };
 
 /**

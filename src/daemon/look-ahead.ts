@@ -16,14 +16,18 @@ import { readAssignment } from "../machine/assignment-file.ts";
 import { inspectHostsFile } from "../machine/hosts/file.ts";
 import { groundAhead } from "../machine/link/ground-ahead.ts";
 import { policyNow } from "../machine/own-names.ts";
+import { resolverFacts } from "../machine/resolver/facts.ts";
+import { wayFor } from "../machine/resolver/way.ts";
 import { parseApiKey } from "../model/api-key.ts";
 import { NgrokdError } from "../model/error.ts";
+import type { Hostname } from "../model/hostname.ts";
 import { silentLog } from "../model/log.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { userAgent } from "../version.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
+import { namesBelow } from "./serving.ts";
 
 /** The effect of a pass on the identity, which is before any endpoint. */
 export interface IdentityPreview {
@@ -45,20 +49,28 @@ export interface LookAhead {
    * machine.
    */
   readonly changes: Preview | undefined;
+  /** How this machine's resolver would be told about zones, in words. */
+  readonly resolver: string;
   /** Where the addresses will come from; undefined as for `changes`. */
   readonly network: (NetworkFacts & Pick<GroundDecision, "remarks">) | undefined;
 }
 
+/** What a running daemon serves. */
+export interface Served {
+  readonly listening: readonly Listening[];
+  readonly zones: readonly string[];
+}
+
 /**
  * Finds the changes of the next pass: reads files and calls ngrok's API, and
- * changes nothing. `listening` has the listeners of a running daemon. Rejects
+ * changes nothing. `served` is of a running daemon. Rejects
  * with NgrokdError `config` without an API key, and with the errors of the
  * files and the API.
  */
 export async function lookAhead(
   net: Net,
   loaded: Loaded,
-  listening: readonly Listening[],
+  { listening, zones }: Served,
   signal?: AbortSignal,
 ): Promise<LookAhead> {
   const { config } = loaded;
@@ -69,6 +81,7 @@ export async function lookAhead(
     return {
       identity: key.ok ? identity : withoutKey(identity),
       changes: undefined,
+      resolver: "",
       network: undefined,
     };
   if (!key.ok)
@@ -88,6 +101,8 @@ export async function lookAhead(
     inspectHostsFile(loaded.hostsPath, new Map()),
   ]);
   const assignment = saved?.ok === true ? saved.value.assignment : new Map();
+  const asked: ReadonlySet<Hostname> = saved?.ok === true ? saved.value.asked : new Set();
+  const below = namesBelow(config, asked);
   const { ground, remarks } = await groundAhead({
     net,
     stateFolder: stateFolderOf(config.server),
@@ -98,18 +113,23 @@ export async function lookAhead(
     account: defaultAccount,
     listed,
     saved: assignment,
+    below,
+    zones,
     ground,
     policy: await policyNow({
       hostsPath: loaded.hostsPath,
       own: [ownHosts(loaded, ingressAddress(loaded, ingressEndpoint).host)],
       accounts: [{ account: defaultAccount, listed }],
+      below: [...below.asked, ...below.expanded],
       assignment,
       reservedPorts: config.forward.reserved_ports,
     }),
     listening,
     hosts: hosts.before,
   });
-  return { identity, changes, network: { ...networkFacts(ground), remarks } };
+  const facts = await resolverFacts(config.net.interface_name, config.dns.manage_resolv_conf);
+  const { text } = wayFor(facts, config.dns.listen.replace(/:\d+$/, ""));
+  return { identity, changes, network: { ...networkFacts(ground), remarks }, resolver: text };
 }
 
 const withoutKey = (identity: IdentityPreview): IdentityPreview => ({

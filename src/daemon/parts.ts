@@ -15,7 +15,10 @@ import { openLinks } from "../machine/link/open-links.ts";
 import { ownPrefix } from "../machine/link/own-prefix.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
 import { createOwnAddresses } from "../machine/own-addresses.ts";
-import { hostPortText } from "../model/host-port.ts";
+import { createCanary } from "../machine/resolver/canary.ts";
+import { createResolver } from "../machine/resolver/resolver.ts";
+import { hostPortText, parseHostPort } from "../model/host-port.ts";
+import type { Ip } from "../model/ip.ts";
 import { moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
 import { memoryLimit } from "../net/memory.ts";
@@ -23,8 +26,9 @@ import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
 import { type Board, createBoard, firstState } from "./board.ts";
+import { createNaming, type Naming } from "./naming.ts";
 import { ingressSettings, relayLimits } from "./relay-settings.ts";
-import { createServing } from "./serving.ts";
+import { createServing, type Serving } from "./serving.ts";
 import { createSettings, type Settings } from "./settings.ts";
 import { createWayOut, type WayOut } from "./way-out.ts";
 
@@ -52,6 +56,7 @@ export interface Parts {
   readonly guard: Guard;
   readonly relay: Relay;
   readonly machine: Machine;
+  readonly naming: Naming;
   readonly link: Link;
   readonly account: Account;
 }
@@ -74,11 +79,13 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const limits = relayLimits(config);
   const accounts = [defaultAccount];
   const hasAddress = createOwnAddresses();
+  const isOwn = (address: string): boolean =>
+    hasAddress(address) || groundHas(link.ground, address);
   const guard = createGuard({
     net,
     written: () => current().config.access.rules,
     placeOf: ({ number }) => rulePlace(current(), number),
-    isOwn: (address) => hasAddress(address) || groundHas(link.ground, address),
+    isOwn,
   });
   const relay = createRelay({
     net,
@@ -99,11 +106,30 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const link = createLink({
     system: () => openLinks({ net, stateFolder, log }),
     prefix: ownPrefix,
-    servers: nameServers,
+    servers: () => foreignServers(current()),
     saved: () => [...machine.assignment.values()].at(-1),
     log,
   });
-  const serve = createServing({ accounts, loaded: current, relay, machine, link, log });
+  const naming: Naming = namingOf(options, {
+    loaded: current,
+    stateFolder,
+    isOwn,
+    link,
+    machine,
+    fresh: (host) => serving.open(host),
+  });
+  const fileLimit = (): number => net.descriptors.limit;
+  const deps = {
+    accounts,
+    loaded: current,
+    relay,
+    machine,
+    link,
+    names: naming,
+    fileLimit,
+    log,
+  };
+  const serving = createServing(deps);
   const account: Account = createAccount({
     name: defaultAccount,
     stateFolder,
@@ -112,11 +138,44 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     log,
     keepSecret,
     serving: () => servedBindings(relay),
-    serve: (listed) => serve(defaultAccount, listed),
+    serve: (listed) => serving.serve(defaultAccount, listed),
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return { options, settings, board, way, trust, guard, relay, machine, link, account };
+  return { options, settings, board, way, trust, guard, relay, machine, naming, link, account };
+}
+
+function namingOf(
+  { net, log }: DaemonOptions,
+  parts: {
+    loaded: () => Loaded;
+    stateFolder: string;
+    isOwn: (address: string) => boolean;
+    link: Link;
+    machine: Machine;
+    fresh: Serving["open"];
+  },
+): Naming {
+  const { loaded, stateFolder, isOwn, link, machine, fresh } = parts;
+  const resolver = createResolver({
+    stateFolder,
+    settings() {
+      const { net, dns } = loaded().config;
+      return { link: net.interface_name, mayEdit: dns.manage_resolv_conf };
+    },
+    log,
+  });
+  return createNaming({
+    net,
+    config: () => loaded().config,
+    ground: () => link.ground,
+    resolver,
+    canary: createCanary(resolver),
+    isOwn,
+    fresh,
+    touch: (name) => machine.asked.touch(name),
+    log,
+  });
 }
 
 /**
@@ -141,4 +200,10 @@ function servedBindings({ present }: Relay): string[] {
     routes.map(({ target }) => target.binding),
   );
   return [...new Set(bindings.map(({ key, wildcard = key }) => wildcard))];
+}
+
+/** Our own DNS server may be on our own interface. */
+function foreignServers({ config }: Loaded): Ip[] {
+  const own = parseHostPort(config.dns.listen, 53);
+  return nameServers().filter((ip) => !own.ok || ip !== own.value.host);
 }

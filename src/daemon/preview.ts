@@ -1,12 +1,12 @@
 import type { Assignment } from "../exposure/allocate.ts";
-import { expose, type Policy } from "../exposure/expose.ts";
+import { expose, type NamesBelow, type Policy } from "../exposure/expose.ts";
 import { type Doorway, doorId, type Exposure, type NameRecord } from "../exposure/exposure.ts";
 import type { Ground } from "../exposure/ground.ts";
 import { plan } from "../exposure/plan.ts";
 import { editHosts } from "../machine/hosts/text.ts";
-import { type Binding, bindingsOf } from "../model/binding.ts";
+import { type Binding, bindingBelow, bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
-import type { Hostname } from "../model/hostname.ts";
+import { type Hostname, parseHostname } from "../model/hostname.ts";
 import { type Ip, parseIp, parseIp6 } from "../model/ip.ts";
 
 export interface PreviewFacts {
@@ -17,6 +17,9 @@ export interface PreviewFacts {
   readonly saved: Assignment;
   readonly ground: Ground;
   readonly policy: Policy;
+  readonly below?: NamesBelow;
+  /** The zones for which the resolver asks the daemon now. */
+  readonly zones?: readonly string[];
   /** The present listeners; empty if no daemon runs. */
   readonly listening: readonly Listening[];
   /** The hosts file, as editHosts takes it. */
@@ -52,6 +55,8 @@ export interface Preview {
     readonly remove: readonly string[];
     readonly refused: string;
   };
+  /** Zones for which the machine's resolver would ask the daemon, or not. */
+  readonly zones: { readonly add: readonly string[]; readonly remove: readonly string[] };
   /** Endpoints that would not be served. */
   readonly unserved: readonly { readonly url: string; readonly reason: string }[];
   /** How many endpoints would be served. */
@@ -66,24 +71,30 @@ export interface Preview {
  * which only a pass can find out.
  */
 export function preview(facts: PreviewFacts): Preview {
-  const { account, listed, saved, policy, ground, listening, hosts } = facts;
+  const { account, listed, saved, policy, ground, below, listening, hosts, zones = [] } = facts;
   const { exposure, unserved } = expose({
     accounts: [{ account, listed }],
     assignment: saved,
     policy,
     machine: { ground, taken: new Set() },
+    ...(below !== undefined && { below }),
   });
   const present = new Map(listening.map((one) => [presentId(one), one]));
   const doorways = new Map(
     listening.flatMap((one) => doorwaysAt(one, account).map((it) => [it.door.id, it])),
   );
   const { open, reopen, close } = plan(exposure, doorways);
-  const entries = new Map(exposure.names.map(({ host, ip }) => [host, ip]));
+  const entries = entriesOf(exposure.names);
+  const asked = entriesOf(exposure.asked);
   return {
-    names: nameChanges(entries, saved, listening),
+    names: nameChanges(new Map([...entries, ...asked]), saved, listening),
     raise: [...open, ...reopen].flatMap(listeningOf),
     retire: close.flatMap((id) => present.get(id) ?? []),
     hosts: hostsChanges(hosts, exposure.names, saved),
+    zones: {
+      add: exposure.zones.filter((zone) => !zones.includes(zone)),
+      remove: zones.filter((zone) => !(exposure.zones as readonly string[]).includes(zone)),
+    },
     unserved: unserved.map((one) =>
       one.kind === "homeless"
         ? { url: one.binding.url, reason: one.reason }
@@ -94,16 +105,21 @@ export function preview(facts: PreviewFacts): Preview {
   };
 }
 
+const entriesOf = (records: readonly NameRecord[]): Map<Hostname, Ip> =>
+  new Map(records.map(({ host, ip }) => [host, ip]));
+
 const presentId = ({ ip, port }: Listening): string =>
   ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
 
 /** The door of a listening endpoint, made from the daemon's list. */
-function doorwaysAt({ url, ip: text, port }: Listening, account: string): Doorway[] {
+function doorwaysAt({ url, host: name, ip: text, port }: Listening, account: string): Doorway[] {
   const ip = text.includes(":") ? parseIp6(text) : parseIp(text);
-  if (!ip.ok) return [];
+  const host = parseHostname(name);
+  if (!ip.ok || !host.ok) return [];
   const id = doorId(ip.value, port);
-  const { bindings } = bindingsOf([{ id: "", url, proto: "" }]);
-  const routes = bindings.map((binding: Binding) => ({
+  const { bindings, wildcards } = bindingsOf([{ id: "", url, proto: "" }]);
+  const below = wildcards.map((wildcard) => bindingBelow(wildcard, host.value));
+  const routes = [...bindings, ...below].map((binding: Binding) => ({
     door: id,
     match: { kind: "any" } as const,
     target: { account, binding },

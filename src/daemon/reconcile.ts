@@ -3,6 +3,7 @@ import {
   type AccountEndpoints,
   type ExposureResult,
   expose,
+  type NamesBelow,
   type Policy,
 } from "../exposure/expose.ts";
 import {
@@ -31,13 +32,19 @@ export interface World {
     readonly assignment: Assignment;
     saveAssignment(assignment: Assignment): Promise<void>;
     /** Returns the names to which the user's own lines give another address. */
-    apply(exposure: Pick<Exposure, "addresses" | "names">): Promise<readonly Hostname[]>;
+    apply(shown: Shown): Promise<readonly Hostname[]>;
   };
+  readonly below?: NamesBelow;
+  /** Is told what was decided, before anything of it is done. */
+  readonly decided?: (result: ExposureResult) => void;
   readonly policy: Policy;
   /** Where the addresses come from. */
   readonly link: Pick<Link, "ground" | "carry">;
   readonly log: Log;
 }
+
+/** The names that answer, and the zones below which others may be asked. */
+export type Shown = Pick<Exposure, "addresses" | "names" | "asked" | "zones">;
 
 /**
  * Makes this machine serve these endpoints and no others. The order keeps
@@ -60,7 +67,9 @@ export async function reconcile(
     }
   };
 
-  const { exposure, assignment, unserved } = await exposeOnFreeAddresses(accounts, world);
+  const decided = await exposeOnFreeAddresses(accounts, world);
+  const { exposure, assignment, unserved, wildcards } = decided;
+  world.decided?.(decided);
   await attempt(() => machine.saveAssignment(assignment), undefined);
   await attempt(() => world.link.carry(exposure.addresses), undefined);
   const { open, reroute, close, reopen } = plan(exposure, relay.present);
@@ -73,7 +82,8 @@ export async function reconcile(
     for (const [id, reason] of await openDoors({ open: reopen }, world)) failures.set(id, reason);
     overridden = await advertise([]);
   }
-  const facts = { exposure, unserved, present: relay.present, failures, overridden };
+  const { present } = relay;
+  const facts = { exposure, unserved, wildcards, present, failures, overridden };
   return { endpoints: endpointStates(facts), problems };
 }
 
@@ -86,15 +96,22 @@ const probes = 64;
 /** An exposure in which each new name has an address with free ports. */
 async function exposeOnFreeAddresses(
   accounts: readonly AccountEndpoints[],
-  { relay, machine, policy, link }: World,
+  { relay, machine, policy, link, below }: World,
 ): Promise<ExposureResult> {
   const taken = new Set<Ip>();
   const saved = machine.assignment;
   const exposeWith = (assignment: Assignment): ExposureResult =>
-    expose({ accounts, assignment, policy, machine: { ground: link.ground, taken } });
+    expose({
+      accounts,
+      assignment,
+      policy,
+      machine: { ground: link.ground, taken },
+      ...(below !== undefined && { below }),
+    });
   let result = exposeWith(saved);
+  const named = (): readonly NameRecord[] => [...result.exposure.names, ...result.exposure.asked];
   // Addresses are compared, since the allocation may replace a saved one.
-  let unproven = result.exposure.names.filter(({ host, ip }) => saved.get(host) !== ip);
+  let unproven = named().filter(({ host, ip }) => saved.get(host) !== ip);
   for (let attempt = 0; attempt < probes && unproven.length > 0; attempt += 1) {
     const found = await relay.probe(placesOf(unproven, result.exposure, relay.present));
     if (found.size === 0) break;
@@ -102,7 +119,7 @@ async function exposeOnFreeAddresses(
     const again = new Set(unproven.filter(({ ip }) => found.has(ip)).map(({ host }) => host));
     // A name whose address is free keeps the address, as if it had been saved.
     result = exposeWith(new Map([...result.assignment].filter(([, ip]) => !found.has(ip))));
-    unproven = result.exposure.names.filter(({ host }) => again.has(host));
+    unproven = named().filter(({ host }) => again.has(host));
   }
   return result;
 }
@@ -140,20 +157,23 @@ async function openDoors(
  * address without a listener is left out.
  */
 function answering(
-  { routes, names }: Exposure,
+  { routes, names, asked, zones }: Exposure,
   present: ReadonlyMap<DoorId, LiveDoor>,
   without: readonly DoorId[],
-): Pick<Exposure, "addresses" | "names"> {
+): Shown {
   const closing = new Set(without);
   const open = new Set<AnyIp>();
   for (const { door } of routes) {
     const ip = closing.has(door) ? undefined : present.get(door)?.door.at.ip;
     if (ip !== undefined) open.add(ip);
   }
-  const served = names
-    .filter(({ ip }) => open.has(ip))
-    .map(({ host, ip, ip6 }) =>
-      ip6 === undefined || !open.has(ip6) ? { host, ip } : { host, ip, ip6 },
-    );
-  return { names: served, addresses: served.flatMap(addressesOf) };
+  const answering = (records: readonly NameRecord[]): NameRecord[] =>
+    records
+      .filter(({ ip }) => open.has(ip))
+      .map(({ host, ip, ip6 }) =>
+        ip6 === undefined || !open.has(ip6) ? { host, ip } : { host, ip, ip6 },
+      );
+  const served = { names: answering(names), asked: answering(asked) };
+  const addresses = [...served.names, ...served.asked].flatMap(addressesOf);
+  return { ...served, addresses, zones };
 }

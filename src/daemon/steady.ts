@@ -43,5 +43,9 @@ export function createSteady(basis: {
 const same = (a: readonly unknown[], b: readonly unknown[]): boolean =>
   a.length === b.length && a.every((one, i) => one === b[i]);
 
+/** A second address on which nothing listens is only a warning. */
 const isDone = ({ problems, endpoints }: Reconciled): boolean =>
-  problems.length === 0 && endpoints.every(({ state }) => state !== "failed");
+  problems.length === 0 &&
+  endpoints.every(
+    ({ state, ip6, warning }) => state !== "failed" && (ip6 === "" || warning === ""),
+  );

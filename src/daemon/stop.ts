@@ -40,6 +40,7 @@ export async function stop(
   await repair.stop();
   await passed;
   // As in a pass, a name is removed before its door closes.
+  await parts.naming.stop();
   await machine.clear();
   await machine.release();
   const { cut } = await relay.drain(hurry);

@@ -18,19 +18,20 @@ import { moment } from "../model/moment.ts";
 import { readiness, type State } from "../model/state.ts";
 import type { HealthSource } from "../observe/health-server.ts";
 import { processFamilies } from "../observe/process-metrics.ts";
-import { drainingStates } from "./endpoint-states.ts";
+import { drainingStates, freshStates } from "./endpoint-states.ts";
 import { type Parts, tellRelay } from "./parts.ts";
 
 type PartsWithHealth = Parts & { readonly health: Health };
 
 /** The published state, with the endpoints that drain now and all warnings. */
 export function currentState(parts: PartsWithHealth): State {
-  const { settings, health, machine, link, account, trust, board } = parts;
+  const { settings, health, machine, naming, link, account, trust, board } = parts;
   const warnings = warningsOf({
     insecure: settings.current.config.server.insecure_skip_verify,
     settings: [...settings.warnings, ...parts.guard.warnings],
     health: health.trouble,
     hosts: machine.trouble,
+    dns: naming.report?.warnings ?? [],
     link: link.remarks,
     identity: account.identity.warnings(),
     trust: trust.warnings,
@@ -62,7 +63,7 @@ export function healthSource(parts: Parts): HealthSource {
 }
 
 /** The facts of status and metrics that are not in the state. */
-export function factsOf({ options, relay, link, account }: Parts): DaemonFacts {
+export function factsOf({ options, relay, naming, link, account }: Parts): DaemonFacts {
   const { limit, ingress } = relay.stats();
   return {
     runtime: options.net.runtime,
@@ -71,6 +72,7 @@ export function factsOf({ options, relay, link, account }: Parts): DaemonFacts {
     limit,
     fileLimit: options.net.descriptors.limit,
     turnedAway: options.net.descriptors.turnedAway,
+    dns: naming.report,
     schedule: account.schedule,
     renewalTrouble: account.identity.renewalTrouble,
   };
@@ -81,7 +83,7 @@ export function factsOf({ options, relay, link, account }: Parts): DaemonFacts {
  * `onEnd` is called after each pass.
  */
 export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks {
-  const { options, health, trust, relay, board } = parts;
+  const { options, health, trust, relay, naming, board } = parts;
   const { log } = options;
   let trouble: IngressTrouble | undefined;
   return {
@@ -92,6 +94,7 @@ export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks 
     },
     after({ result, tookMs, isStopping }) {
       relay.prepare();
+      void naming.settle();
       const now = troubleOf(parts);
       writeLines(log, ingressLines(trouble, now));
       trouble = now;
@@ -108,7 +111,8 @@ export function passHooks(parts: PartsWithHealth, onEnd: () => void): PassHooks 
 function presentState(parts: Parts): State {
   const { board, relay } = parts;
   const state = carrying(board.state, troubleOf(parts));
-  return { ...state, endpoints: [...state.endpoints, ...drainingStates(relay.draining)] };
+  const endpoints = [...state.endpoints, ...freshStates(relay.present, state.endpoints)];
+  return { ...state, endpoints: [...endpoints, ...drainingStates(relay.draining)] };
 }
 
 const troubleOf = ({

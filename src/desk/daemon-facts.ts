@@ -25,6 +25,8 @@ export interface DaemonFacts {
    * was near.
    */
   readonly turnedAway: number;
+  /** Undefined without `dns.enabled`. */
+  readonly dns?: DnsFacts | undefined;
   readonly schedule: {
     /** Failed polls since the last one that succeeded. */
     readonly failures: number;
@@ -35,6 +37,17 @@ export interface DaemonFacts {
   readonly renewalTrouble:
     | { readonly failures: number; readonly next: Date; readonly reason: string }
     | undefined;
+}
+
+/** The names below wildcards, by DNS. */
+export interface DnsFacts {
+  /** `host:port` of the server; empty if it does not run. */
+  readonly listening: string;
+  /** How this machine's resolver is told. */
+  readonly way: string;
+  readonly zones: readonly string[];
+  /** Sentences for the user. */
+  readonly warnings: readonly string[];
 }
 
 /** For the reply to `status`. */

@@ -10,7 +10,7 @@ import {
   type State,
 } from "../model/state.ts";
 import { version } from "../version.ts";
-import type { Liveness, StatusFacts } from "./daemon-facts.ts";
+import type { DnsFacts, Liveness, StatusFacts } from "./daemon-facts.ts";
 import type { HealthReport, Latency, ListItem, Status } from "./reply-schemas.ts";
 
 const dayMs = 86_400_000;
@@ -64,10 +64,18 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     hosts_path: loaded.hostsPath,
     network: facts.network,
     proxy: proxyWays(loaded.config.api.url, state.ingress, loaded.proxy),
+    ...(facts.dns !== undefined && { dns: dnsReply(facts.dns) }),
     insecure_skip_verify: loaded.config.server.insecure_skip_verify,
     warnings: [...state.warnings],
   };
 }
+
+const dnsReply = ({ listening, way, zones, warnings }: DnsFacts): Status["dns"] => ({
+  listening,
+  way,
+  zones: [...zones],
+  trouble: warnings.join("; "),
+});
 
 function pollReply(pass: NonNullable<State["lastPass"]>, now: Moment): Status["last_poll"] {
   return {
@@ -93,6 +101,7 @@ function totals(
   return {
     endpoints: {
       listening: count("listening"),
+      wildcard: count("wildcard"),
       failed: count("failed"),
       unsupported: count("unsupported"),
       draining: count("draining"),

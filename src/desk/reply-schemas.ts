@@ -8,7 +8,7 @@ import * as z from "zod/mini";
  * fields follow.
  */
 
-const endpointState = z.enum(["listening", "failed", "unsupported", "draining"]);
+const endpointState = z.enum(["listening", "wildcard", "failed", "unsupported", "draining"]);
 
 /**
  * Milliseconds, estimated from a histogram's buckets; null before the first
@@ -118,6 +118,7 @@ export const statusSchema = z.object({
   failed_polls: z.number(),
   endpoints: z.object({
     listening: z.number(),
+    wildcard: z.optional(z.number()),
     failed: z.number(),
     unsupported: z.number(),
     draining: z.number(),
@@ -155,6 +156,18 @@ export const statusSchema = z.object({
   /** The proxies' URLs without passwords; empty for a direct connection. */
   proxy: z.object({ api: z.string(), ingress: z.string() }),
   insecure_skip_verify: z.boolean(),
+  /** The names below wildcards; absent without `dns.enabled`. */
+  dns: z.optional(
+    z.object({
+      /** `host:port` of the DNS server; empty if it does not run. */
+      listening: z.string(),
+      /** How this machine's resolver is told. */
+      way: z.string(),
+      zones: z.array(z.string()),
+      /** Why names are not found; empty if they are. */
+      trouble: z.string(),
+    }),
+  ),
   warnings: z.array(z.string()),
 });
 export type Status = z.infer<typeof statusSchema>;

@@ -23,7 +23,7 @@ export function changeLines(
   const urls = new Set(after.map(({ url }) => url));
   const gone = before.filter(({ url }) => !urls.has(url));
   if (changed.length + gone.length > mostLines) {
-    const failed = changed.filter(({ state }) => state !== "listening").length;
+    const failed = changed.filter(({ state }) => !isServed(state)).length;
     const some = failed === 0 ? "" : ` (${failed} of them not served)`;
     const counts = `${changed.length} endpoints new or changed${some}, ${gone.length} gone`;
     return [{ level: "info", text: `${counts}; \`ngrokd list\` shows them` }];
@@ -34,12 +34,18 @@ export function changeLines(
   ];
 }
 
-function linesOf({ url, ip, port, state, reason, warning }: EndpointState): Line[] {
+const isServed = (state: EndpointState["state"]): boolean =>
+  state === "listening" || state === "wildcard";
+
+function linesOf({ url, host, ip, port, state, reason, warning }: EndpointState): Line[] {
   const name = nameOf(url);
+  const below = url.includes("*") ? ` (${host})` : "";
   const line: Line =
     state === "listening"
-      ? { level: "info", text: `${name} listens on ${ip}:${port}` }
-      : { level: "warn", text: `${name} is not served: ${reason}` };
+      ? { level: "info", text: `${name}${below} listens on ${ip}:${port}` }
+      : state === "wildcard"
+        ? { level: "info", text: `${name} has names, each with an address of its own` }
+        : { level: "warn", text: `${name} is not served: ${reason}` };
   return warning === "" ? [line] : [line, { level: "warn", text: `${name}: ${warning}` }];
 }
 

@@ -8,6 +8,7 @@ export interface WarningSources {
   readonly settings: readonly string[];
   readonly health: string;
   readonly hosts: string | undefined;
+  readonly dns: readonly string[];
   /** What is not as configured about the addresses. */
   readonly link: readonly string[];
   readonly identity: readonly string[];
@@ -35,6 +36,7 @@ export function warningsOf(sources: WarningSources): string[] {
     settings,
     health,
     hosts = "",
+    dns,
     link,
     identity,
     trust,
@@ -46,6 +48,7 @@ export function warningsOf(sources: WarningSources): string[] {
     ...settings,
     health,
     hosts,
+    ...dns,
     ...link,
     ...identity,
     ...trust,

@@ -23,6 +23,8 @@ export interface DnsOptions {
   readonly fresh: (host: Hostname) => Promise<readonly string[] | "refused" | "busy">;
   /** Notes that a name below a wildcard is in use. */
   readonly touch?: (name: string) => void;
+  /** The addresses of a name that tests the way to this server. */
+  readonly canary?: (name: string) => readonly string[] | undefined;
   /** The servers for all other names; without any, they are refused. */
   readonly upstream: () => readonly HostPort[];
   /** Whether this address may ask at all. */
@@ -136,7 +138,7 @@ function createAnswering(options: DnsOptions): Answering {
         return write(empty(rcodes.REFUSED));
       }
       if (query.edns !== undefined && query.edns > 0) return write(empty(rcodes.BADVERS));
-      const found = answer(query, zones());
+      const found = canaryAnswer(query) ?? answer(query, zones());
       switch (found.kind) {
         case "reply":
           options.touch?.(query.name.toLowerCase());
@@ -154,6 +156,11 @@ function createAnswering(options: DnsOptions): Answering {
       }
     },
   };
+
+  function canaryAnswer({ name, type }: Query): Answer | undefined {
+    const addresses = options.canary?.(name.toLowerCase());
+    return addresses && known(type, addresses, name.toLowerCase());
+  }
 
   async function freshReply(
     { type }: Query,

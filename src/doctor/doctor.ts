@@ -14,6 +14,7 @@ import { isNgrokdError, reasonOf } from "../model/error.ts";
 import { readable } from "../model/parsed.ts";
 import { type ProxyWays, proxyWays } from "../model/proxy.ts";
 import { createFetch, lookedUp } from "../net/fetch.ts";
+import { holdersOf } from "../net/socket-holders.ts";
 import {
   type ApiFacts,
   askApi,
@@ -36,6 +37,7 @@ import {
 import {
   judgeConfiguration,
   judgeDaemon,
+  judgeDns,
   judgeEnvironment,
   judgeFiles,
   judgeListener,
@@ -47,7 +49,7 @@ import {
   summed,
 } from "./judge.ts";
 import { judgeName, type NameFacts, resolved, useAddress } from "./name-findings.ts";
-import { holdersOf, socketsAt } from "./sockets.ts";
+import { socketsAt } from "./sockets.ts";
 import { judgeCertificate, judgeLeftovers, judgeState, lookForLeftovers } from "./state-files.ts";
 
 export interface DoctorOptions extends Place {
@@ -99,6 +101,7 @@ export async function examine({ all, ...place }: DoctorOptions): Promise<Finding
     ...(loaded === undefined ? [] : [judgeProxy(waysOf(loaded, local), status)]),
     ...apiFindings(api, local),
     ...(await ingressFindings(place, local, api, all)),
+    ...(status === undefined ? [] : judgeDns(status)),
     ...names,
     ...listeners,
     ...leftovers,
@@ -255,9 +258,12 @@ async function nameFindings(local: Local, all: boolean): Promise<Finding[]> {
   const { daemon, hosts, hostsPath } = local;
   const unread = hosts.ok ? [] : [broken("hosts", hosts.error)];
   const expected = new Map<string, Addresses>();
+  const below = new Set<string>();
   if (daemon.ok) {
-    for (const { hostname, ip, ip6, state } of daemon.value.list)
+    for (const { hostname, ip, ip6, state, url } of daemon.value.list) {
       if (state === "listening") expected.set(hostname, { ip, ip6 });
+      if (url.includes("*")) below.add(hostname);
+    }
   } else {
     if (isNgrokdError(daemon.error, "not-running"))
       return [...unread, notChecked("names", unanswered)];
@@ -267,7 +273,13 @@ async function nameFindings(local: Local, all: boolean): Promise<Finding[]> {
         if (ours) expected.set(name, { ip, ip6: expected.get(name)?.ip });
   }
   const judged = await paced([...expected], pace(all), async ([name, ips]) => ({
-    ...judgeName("names", { name, ...ips, resolved: await resolved(name), hosts }),
+    ...judgeName("names", {
+      name,
+      ...ips,
+      resolved: await resolved(name),
+      hosts,
+      wildcard: below.has(name),
+    }),
     about: name,
   }));
   if (judged.length === 0) return [...unread, ok("names", "there are none to look up")];

@@ -21,6 +21,7 @@ export const checks = {
   operator: "Operator",
   ingress: "Ingress",
   "client-certificate": "Our certificate",
+  dns: "DNS server",
   hosts: "Hosts file",
   names: "Names",
   listeners: "Listeners",

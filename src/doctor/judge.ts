@@ -240,6 +240,19 @@ export function judgeFiles(
   return [ok("files", text)];
 }
 
+/** Whether programs find the names below wildcards, as the daemon knows. */
+export function judgeDns({ dns }: Status): Finding[] {
+  if (dns === undefined) return [];
+  const { listening, trouble, way, zones } = dns;
+  if (trouble !== "") return [failure("dns", trouble)];
+  const names = zones.map((zone) => `*.${zone}`).join(", ");
+  return [
+    names === ""
+      ? ok("dns", `it listens on ${listening}, and no wildcard is served`)
+      : ok("dns", `it listens on ${listening}, and is asked for ${names} (${way})`),
+  ];
+}
+
 /**
  * Whether an endpoint of the daemon's list listens. `sockets`: the kernel's
  * list. `holders`: programs by the inodes of their sockets.
@@ -257,6 +270,8 @@ export function judgeListener(
   switch (item.state) {
     case "unsupported":
       return warning(check, `${url} cannot be served: ${item.reason}`);
+    case "wildcard":
+      return ok(check, `${url} stands for the names below it`);
     case "draining":
       return ok(check, `${url} is gone, its last connections are ending`);
     case "failed": {

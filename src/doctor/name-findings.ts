@@ -87,6 +87,8 @@ export interface NameFacts {
   readonly ip6?: string | undefined;
   readonly resolved: Attempt<readonly string[]>;
   readonly hosts: Attempt<HostsFacts>;
+  /** It is below a wildcard, so the DNS server has it. */
+  readonly wildcard?: boolean;
 }
 
 /** Pure: whether programs get the right address for a name. */
@@ -115,8 +117,9 @@ export function judgeName(check: Check, facts: NameFacts): Finding {
     const where = strangers.map(({ line, address }) => `line ${line} (${address})`).join(", ");
     return judged(check, leads, `remove ${where} from "${path}", or keep it if it is intended`);
   }
-  if (!lines.some(({ address }) => address === ip))
-    return judged(check, `${leads}, and "${path}" does not name it`, writeAgain);
+  const isNamed = lines.some(({ address }) => address === ip);
+  if (!isNamed && facts.wildcard === true) return judged(check, leads, askServer);
+  if (!isNamed) return judged(check, `${leads}, and "${path}" does not name it`, writeAgain);
   const text = partly ? leads : `${leads}, although "${path}" says so`;
   if (path === defaultHostsPath) return judged(check, text, orderFix(hosts.value));
   return warning(
@@ -144,6 +147,8 @@ const isAddressOf = ({ ip, ip6 }: NameFacts, address: string | undefined): boole
 
 /** The advice of {@link judgeName} for a name that is only in such a file. */
 export const useAddress = `this machine's resolver reads "${defaultHostsPath}": use the address here`;
+
+const askServer = "`ngrokd status` says why this machine's resolver does not ask the DNS server";
 
 const writeAgain = "`ngrokd refresh` writes it again; did another program change the file?";
 

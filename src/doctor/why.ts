@@ -4,19 +4,20 @@ import { parseApiKey } from "../model/api-key.ts";
 import { bindingsOf } from "../model/binding.ts";
 import { isNgrokdError, reasonOf } from "../model/error.ts";
 import { parseHostname } from "../model/hostname.ts";
-import { parseIp } from "../model/ip.ts";
+import { parseIp, parseIp6 } from "../model/ip.ts";
 import { type Parsed, parsed, quote, readable, unparsed } from "../model/parsed.ts";
 import { closest } from "../model/similar.ts";
 import { createFetch, lookedUp } from "../net/fetch.ts";
+import { holdersOf } from "../net/socket-holders.ts";
 import { type ApiFacts, askApi } from "./api-findings.ts";
 import { attempt } from "./attempt.ts";
 import { judgeAddress } from "./by-address.ts";
 import { broken, type Finding, failure, notChecked, ok, warning } from "./finding.ts";
-import { gather, type Local, type Place, wayToIngress } from "./gather.ts";
+import { gather, type Local, type Place, statusOf, wayToIngress } from "./gather.ts";
 import { judgeEndpointTrial, judgeIngress, type Target, tryIngress } from "./ingress-findings.ts";
-import { judgeDaemon, judgeListener } from "./judge.ts";
+import { judgeDaemon, judgeDns, judgeListener } from "./judge.ts";
 import { judgeName, resolved } from "./name-findings.ts";
-import { holdersOf, socketsAt } from "./sockets.ts";
+import { socketsAt } from "./sockets.ts";
 
 /** The subject of `ngrokd why`. */
 export interface Question {
@@ -40,6 +41,8 @@ const defaultPorts: Readonly<Record<string, number>> = { http: 80, https: 443, t
  * dot are allowed.
  */
 export function parseQuestion(text: string): Parsed<Question> {
+  const ip6 = parseIp6(text.trim().replace(/^\[(.*)\]$/, "$1"));
+  if (ip6.ok) return parsed({ host: ip6.value, port: undefined });
   const parts = partsOf(text);
   if (parts === undefined) return unparsed(`${quote(text)} is neither host[:port] nor a URL`);
   const { name, port } = parts;
@@ -80,7 +83,13 @@ export async function explain(question: Question, place: Place): Promise<Way[]> 
     ];
   // A degraded daemon may still serve this endpoint.
   const first = running.level === "failure" ? { ...running, level: "warning" as const } : running;
-  return await Promise.all(items.map((item) => followed(question, item, first, place, local)));
+  return await Promise.all(
+    items.map((item) =>
+      item.state === "wildcard" && question.host !== ""
+        ? followedBelow(item, question.host, first, place, local)
+        : followed(question, item, first, place, local),
+    ),
+  );
 }
 
 /**
@@ -93,11 +102,29 @@ export function meantBy(question: Question, list: readonly ListItem[]): ListItem
   const exact = there.filter((item) => isMeant(item, question));
   return exact.length > 0
     ? exact
-    : there.filter(({ state, url }) => state === "unsupported" && isCovered(url, question));
+    : longestAtEachPort(
+        there.filter(
+          ({ state, url }) =>
+            (state === "unsupported" || state === "wildcard") && isCovered(url, question),
+        ),
+      );
+}
+
+/** A longer wildcard goes before a shorter one. */
+function longestAtEachPort(items: readonly ListItem[]): ListItem[] {
+  const sizeOf = ({ url }: ListItem): number => partsOf(url)?.name.length ?? 0;
+  const byPort = new Map<number | undefined, ListItem>();
+  for (const item of items.toSorted((a, b) => sizeOf(b) - sizeOf(a))) {
+    const port = partsOf(item.url)?.port;
+    if (!byPort.has(port)) byPort.set(port, item);
+  }
+  return items.filter((item) => [...byPort.values()].includes(item));
 }
 
 const isMeant = (item: ListItem, question: Question): boolean =>
-  item.state === "unsupported" ? isNamed(item.url, question) : isAt(item, question);
+  item.state === "unsupported" || item.state === "wildcard"
+    ? isNamed(item.url, question)
+    : isAt(item, question);
 
 const isAt = ({ hostname, ip, ip6, port }: ListItem, question: Question): boolean =>
   [hostname, ip, ip6].includes(question.host) && (question.port ?? port) === port;
@@ -114,10 +141,13 @@ function isNamed(url: string, question: Question): boolean {
   );
 }
 
-/** The same for a wildcard URL and a name below it. */
+/** The same for a wildcard URL and a name below it, at any depth. */
 function isCovered(url: string, question: Question): boolean {
-  const below = question.host.indexOf(".");
-  return below > 0 && isNamed(url.replace("*", question.host.slice(0, below)), question);
+  const { name = "" } = partsOf(url) ?? {};
+  const zone = name.toLowerCase().replace(/\.$/, "");
+  if (!zone.startsWith("*.") || !question.host.endsWith(zone.slice(1))) return false;
+  const label = question.host.slice(0, -(zone.length - 1));
+  return label !== "" && isNamed(url.replace("*", label), question);
 }
 
 const subjectOf = ({ host, port }: Question): string =>
@@ -147,7 +177,14 @@ async function followed(
   const listener = judgeListener("listener", item, local.sockets, holders);
   const address =
     state === "listening"
-      ? judgeName("name", { name, ip, ip6, resolved: await resolved(name), hosts: local.hosts })
+      ? judgeName("name", {
+          name,
+          ip,
+          ip6,
+          resolved: await resolved(name),
+          hosts: local.hosts,
+          wildcard: item.url.includes("*"),
+        })
       : undefined;
   const given = address ?? notChecked("name", "a name is written only while its address listens");
   const asAddress = judgeAddress(question, item);
@@ -156,6 +193,41 @@ async function followed(
   return {
     subject,
     steps: [running, bound, ...names, listener, ...beyond, ...pastFailure(item, beyond)],
+  };
+}
+
+/**
+ * A name below a wildcard. It gets its address by the question of this command,
+ * as by the first question of any program.
+ */
+async function followedBelow(
+  { url, port }: ListItem,
+  name: string,
+  running: Finding,
+  place: Place,
+  local: Local,
+): Promise<Way> {
+  const found = await resolved(name);
+  const [ip] = found.ok ? found.value : [];
+  const status = statusOf(local);
+  const trouble = status === undefined ? [] : judgeDns(status);
+  const given =
+    ip !== undefined
+      ? ok("name", `"${name}" leads to ${ip}, by the DNS server`)
+      : failure(
+          "name",
+          `"${name}" does not resolve`,
+          "does the DNS server run? see the step below",
+        );
+  return {
+    subject: `${name}:${port}`,
+    steps: [
+      running,
+      ok("endpoint", `ngrok lists it as ${readable(url)}`),
+      given,
+      ...trouble,
+      ...(await through({ host: name, port }, place, local)),
+    ],
   };
 }
 

@@ -71,6 +71,59 @@ export function allocate(input: {
   return { assignment: new Map([...gone.filter(([, ip]) => !given.has(ip)), ...present]), failed };
 }
 
+/** Gives addresses to single names after an {@link allocate}. */
+export interface Supply {
+  /**
+   * The address of a name: the one that it had, or a new one. `isUsable` is
+   * asked for each address. Undefined if none is left.
+   */
+  take(name: Hostname, isUsable: (ip: Ip) => boolean): Ip | undefined;
+  /** The addresses of all names now. */
+  readonly assignment: Assignment;
+}
+
+/**
+ * The supply of addresses that an allocation leaves. Each name costs the same,
+ * however many there are. `present` has the names that must keep theirs; the
+ * address of another name is given away last, the longest absent name first.
+ */
+export function createSupply(
+  before: Assignment,
+  present: ReadonlySet<Hostname>,
+  range: Subnet,
+): Supply {
+  const assignment = new Map(before);
+  const gone = [...before].filter(([name]) => !present.has(name));
+  const absent = new Map(gone.map(([name, ip]) => [ip, name]));
+  const wereAbsent = new Set(absent.keys());
+  const free = freeAddresses(range, new Set(before.values()), gone, new Set());
+  const give = (name: Hostname, ip: Ip): Ip => {
+    absent.delete(ip);
+    // At the end of the map, as the latest name.
+    assignment.delete(name);
+    assignment.set(name, ip);
+    return ip;
+  };
+  return {
+    assignment,
+    take(name, isUsable) {
+      const kept = assignment.get(name);
+      const isKept = kept !== undefined && subnetHas(range, kept) && !isReserved(kept);
+      if (isKept && isUsable(kept)) return give(name, kept);
+      // Not for…of, which would end the generator at the first address.
+      for (let next = free.next(); !next.done; next = free.next()) {
+        const ip = next.value;
+        const owner = absent.get(ip);
+        const isBack = owner === undefined && wereAbsent.has(ip);
+        if (isBack || !isUsable(ip)) continue;
+        if (owner !== undefined) assignment.delete(owner);
+        return give(name, ip);
+      }
+      return undefined;
+    },
+  };
+}
+
 /**
  * True for addresses that no name may have: network and broadcast addresses,
  * and those of 127.0.0.0/8 that other programs use.

@@ -7,7 +7,7 @@ import {
   type Wildcard,
 } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
-import type { Hostname } from "../model/hostname.ts";
+import { type Hostname, parseHostname } from "../model/hostname.ts";
 import type { AnyIp, Ip } from "../model/ip.ts";
 import { type Assignment, allocate } from "./allocate.ts";
 import {
@@ -43,6 +43,20 @@ export interface NamesBelow {
   readonly asked: ReadonlySet<Hostname>;
   /** Names from the configuration, which the hosts file gets. */
   readonly expanded: ReadonlySet<Hostname>;
+}
+
+/**
+ * Pure: the names that `names.expand` of the configuration lists, such as
+ * `api.team.internal` for `api` below `*.team.internal`.
+ */
+export function expandedNames(
+  expand: Readonly<Record<string, readonly string[]>>,
+): ReadonlySet<Hostname> {
+  const texts = Object.entries(expand).flatMap(([pattern, names]) =>
+    names.map((name) => `${name}.${pattern.replace(/^\*\./, "")}`),
+  );
+  const parsed = texts.map(parseHostname);
+  return new Set(parsed.flatMap((name) => (name.ok ? [name.value] : [])));
 }
 
 export interface AccountEndpoints {
@@ -223,7 +237,8 @@ function exposureOf(
   facts: { ground: Ground; wildcards: readonly AccountWildcard[]; below: NamesBelow },
 ): Exposure {
   const { ground, wildcards, below } = facts;
-  const doorways: Doorway[] = [];
+  const first: Doorway[] = [];
+  const second: Doorway[] = [];
   const names = new Map<Hostname, NameRecord>();
   const asked = new Map<Hostname, NameRecord>();
   for (const target of targets) {
@@ -234,8 +249,11 @@ function exposureOf(
     const known = isAsked ? asked : names;
     const record = known.get(host) ?? recordOf(host, ip, ground);
     known.set(host, record);
-    doorways.push(...addressesOf(record).map((at) => doorwayOf(target, at)));
+    first.push(doorwayOf(target, ip));
+    if (record.ip6 !== undefined) second.push(doorwayOf(target, record.ip6));
   }
+  // If descriptors are short, every endpoint comes before a second address.
+  const doorways = [...first, ...second];
   const records = [...names.values(), ...asked.values()];
   return {
     doors: doorways.map(({ door }) => door),

@@ -43,6 +43,37 @@ export function forbiddenName(name: Hostname, own: OwnNames): string | undefined
 }
 
 /**
+ * Why a wildcard of this zone may never be served; undefined if it may. All
+ * names below the zone are then this machine's, so none of them may be one that
+ * the machine or the daemon needs. The zone of a wildcard comes from a remote
+ * API, as a name does.
+ */
+export function forbiddenZone(zone: Hostname, own: OwnNames): string | undefined {
+  const pattern = quote(`*.${zone}`);
+  const covers = (host: string): boolean => `.${plain(host)}`.endsWith(`.${zone}`);
+  if (isLocalhostKin(zone) || /(?:^|\.)(?:local|arpa)$/.test(zone))
+    return `names below ${quote(zone)} always mean the local machine or network`;
+  if (publicSuffixes.has(zone) || /^[a-z]{2}$/.test(zone))
+    return `${pattern} would take over a whole public domain`;
+  const host = own.hosts.find(covers);
+  if (host !== undefined)
+    return `${pattern} covers ${quote(plain(host))}, a host that ngrokd itself must reach`;
+  if ([...own.hostnames, ...(own.searched ?? [])].some(covers))
+    return `${pattern} covers the domain of this machine's own name`;
+  return undefined;
+}
+
+/** Large public domains; those of two letters are all public. */
+const publicSuffixes: ReadonlySet<string> = new Set(
+  (
+    "com net org edu gov mil int info biz name pro aero coop museum mobi jobs tel travel cat asia " +
+    "post xxx app dev page cloud online site store shop tech xyz top club live blog news " +
+    "co.uk org.uk ac.uk gov.uk com.au net.au org.au co.jp ne.jp or.jp co.nz co.za co.in co.kr " +
+    "com.br com.cn com.mx com.tr com.ar com.sg com.hk com.tw"
+  ).split(" "),
+);
+
+/**
  * `localhost` and all names below it (RFC 6761), and the other names in the
  * hosts files of Linux, macOS and the BSDs.
  */

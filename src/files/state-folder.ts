@@ -20,6 +20,8 @@ export interface StateFiles {
   /** Two copies that finish or undo a write of the hosts file after a crash. */
   readonly hostsBefore: string;
   readonly hostsAfter: string;
+  /** The Go program's copy of resolv.conf. */
+  readonly resolvConfGo: string;
 }
 
 /** The paths of the files in a state folder. */
@@ -33,5 +35,6 @@ export function stateFiles(folder: string): StateFiles {
     hostsOriginal: join(folder, "hosts.original"),
     hostsBefore: join(folder, "hosts.before"),
     hostsAfter: join(folder, "hosts.after"),
+    resolvConfGo: join(folder, "resolv.conf.bak"),
   };
 }

@@ -26,6 +26,10 @@ export type Change =
   | { readonly kind: "hosts"; readonly path: string }
   /** ngrokd wrote this file; `sha256` (hex) is the digest of its content. */
   | { readonly kind: "file"; readonly path: string; readonly sha256: string }
+  /** Our section is in this resolv.conf. */
+  | { readonly kind: "resolv-conf"; readonly path: string }
+  /** systemd-resolved has our settings for `/sys/class/net/<link>`. */
+  | { readonly kind: "resolved"; readonly path: string }
   /** Aliases of the loopback interface, made by the program `path` (macOS). */
   | { readonly kind: "aliases"; readonly path: string; readonly addresses: readonly AnyIp[] };
 
@@ -206,7 +210,7 @@ export function parseJournal(text: string): Parsed<readonly Change[]> {
 function parseChange(value: unknown): Change | undefined {
   const { kind, path, sha256, addresses } = (value ?? {}) as Record<string, unknown>;
   if (typeof path !== "string" || !isAbsolute(path)) return undefined;
-  if (kind === "hosts") return { kind, path };
+  if (kind === "hosts" || kind === "resolv-conf" || kind === "resolved") return { kind, path };
   if (kind === "aliases") return aliasesOf(path, addresses);
   return kind === "file" && typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256)
     ? { kind, path, sha256 }

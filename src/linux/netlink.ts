@@ -24,7 +24,12 @@ const [errorType, doneType] = [2, 3];
 
 /** NLM_F_REQUEST and NLM_F_ACK; the others by name. */
 const requestFlags = 0x1 | 0x4;
-export const netlinkFlags = { dump: 0x300, create: 0x400, exclusive: 0x200 } as const;
+export const netlinkFlags = {
+  dump: 0x300,
+  create: 0x400,
+  exclusive: 0x200,
+  append: 0x800,
+} as const;
 
 export interface NetlinkRequest {
   readonly type: number;

@@ -9,10 +9,22 @@ import { type Parsed, parsed, quote, unparsed } from "../model/parsed.ts";
 /** 64 MiB: more than the longest file that saveAssignment can write. */
 const sizeLimit = 64 * 1024 * 1024;
 
+/** What the file has. */
+export interface SavedNames {
+  readonly assignment: Assignment;
+  /**
+   * Those of the names that were asked for below a wildcard, in the order of
+   * the file.
+   */
+  readonly asked: ReadonlySet<Hostname>;
+}
+
 /**
  * Loads the assignment from its file. The format is that of the Go program,
  * `{"host": "127.0.0.2"}`, and the order of the names counts (see Assignment).
- * A missing file is an empty assignment.
+ * A name below a wildcard has the key `wildcard:<name>`; the Go program has the
+ * wildcard's zone there, which is below no wildcard and does no harm. A missing
+ * file is an empty assignment.
  *
  * A file that cannot be understood is moved aside to `<path>.damaged-<time>`
  * and counts as empty. So is a file with `"version": <number>`, which this
@@ -23,24 +35,26 @@ const sizeLimit = 64 * 1024 * 1024;
 export async function loadAssignment(
   path: string,
   now = new Date(),
-): Promise<{ assignment: Assignment; warning?: string }> {
+): Promise<SavedNames & { warning?: string }> {
   const content = await readAssignment(path);
-  if (content === undefined) return { assignment: new Map() };
-  if (!content.ok)
-    return { assignment: new Map(), warning: await setAside(path, content.reason, now) };
-  const { assignment, skipped } = content.value;
-  if (skipped.length === 0) return { assignment };
+  if (content === undefined) return nothing;
+  if (!content.ok) return { ...nothing, warning: await setAside(path, content.reason, now) };
+  const { skipped, ...saved } = content.value;
+  if (skipped.length === 0) return saved;
   const some = skipped.slice(0, 3).join("; ") + (skipped.length > 3 ? "; …" : "");
   const leftOut = `Left out ${skipped.length} of the entries of "${path}"`;
-  return { assignment, warning: `${leftOut} (${await keepCopy(path, now)}): ${some}` };
+  return { ...saved, warning: `${leftOut} (${await keepCopy(path, now)}): ${some}` };
 }
+
+const nothing: SavedNames = { assignment: new Map(), asked: new Set() };
+const askedPrefix = "wildcard:";
 
 /**
  * The content of such a file, with a sentence for each entry that is left out.
  * Undefined if there is no file.
  */
 export type AssignmentReading =
-  | Parsed<{ readonly assignment: Assignment; readonly skipped: readonly string[] }>
+  | Parsed<SavedNames & { readonly skipped: readonly string[] }>
   | undefined;
 
 /**
@@ -53,13 +67,20 @@ export async function readAssignment(path: string): Promise<AssignmentReading> {
 }
 
 /**
- * Writes the assignment atomically (0644) if the file differs. Returns whether
- * it was written. Rejects with NgrokdError `permission` or `state`.
+ * Writes the assignment atomically (0644) if the file differs. `asked` are the
+ * names below wildcards. Returns whether it was written. Rejects with
+ * NgrokdError `permission` or `state`.
  */
-export async function saveAssignment(path: string, assignment: Assignment): Promise<boolean> {
+export async function saveAssignment(
+  path: string,
+  assignment: Assignment,
+  asked: ReadonlySet<Hostname> = new Set(),
+): Promise<boolean> {
   // An object keeps its keys in order unless one is a whole number, and no
   // Hostname is.
-  const text = `${JSON.stringify(Object.fromEntries(assignment), undefined, 2)}\n`;
+  const keyOf = (name: Hostname): string => (asked.has(name) ? `${askedPrefix}${name}` : name);
+  const entries = [...assignment].map(([name, ip]) => [keyOf(name), ip]);
+  const text = `${JSON.stringify(Object.fromEntries(entries), undefined, 2)}\n`;
   if ((await readFileIfThere(path)) === text) return false;
   await writeFileAtomic(path, text, { mode: 0o644 });
   return true;
@@ -91,11 +112,11 @@ function parseAssignment(text: string): NonNullable<AssignmentReading> {
       `its format has the version ${content.version}, which this ngrokd does not know`,
     );
   const assignment = new Map<Hostname, Ip>();
+  const asked = new Set<Hostname>();
   const skipped: string[] = [];
   for (const [key, value] of Object.entries(content)) {
-    // Of the Go program. This version does not read its wildcards.
-    if (key.startsWith("wildcard:")) continue;
-    const name = parseHostname(key);
+    const isAsked = key.startsWith(askedPrefix);
+    const name = parseHostname(isAsked ? key.slice(askedPrefix.length) : key);
     const ip =
       typeof value === "string"
         ? parseIp(value)
@@ -103,9 +124,12 @@ function parseAssignment(text: string): NonNullable<AssignmentReading> {
     if (!name.ok) skipped.push(name.reason);
     else if (!ip.ok) skipped.push(ip.reason);
     else if (assignment.has(name.value)) skipped.push(`${quote(key)} is there twice`);
-    else assignment.set(name.value, ip.value);
+    else {
+      assignment.set(name.value, ip.value);
+      if (isAsked) asked.add(name.value);
+    }
   }
-  return parsed({ assignment, skipped });
+  return parsed({ assignment, asked, skipped });
 }
 
 async function setAside(path: string, reason: string, now: Date): Promise<string> {

@@ -13,6 +13,8 @@ import { forgetChange, recordChange } from "../journal/journal.ts";
 import { hintOf, NgrokdError, reasonOf } from "../model/error.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { Log } from "../model/log.ts";
+import { createSerial } from "../model/serial.ts";
+import { type AskedNames, createAskedNames } from "./asked-names.ts";
 import { loadAssignment, saveAssignment } from "./assignment-file.ts";
 import { createHostsKeeper } from "./hosts/keeper.ts";
 import { claimHosts, type OwnerDeps } from "./hosts/owner.ts";
@@ -22,6 +24,8 @@ export interface Machine {
    * The addresses of all names; kept in memory if the file cannot be written.
    */
   readonly assignment: Assignment;
+  /** The names below wildcards that were asked for. */
+  readonly asked: AskedNames;
   /** Why the hosts file lacks names or is wrong; undefined if it is right. */
   readonly trouble: string | undefined;
   /**
@@ -32,6 +36,11 @@ export interface Machine {
   prepare(): Promise<void>;
   /** Rejects with NgrokdError `permission` or `state`. */
   saveAssignment(next: Assignment): Promise<void>;
+  /**
+   * Uses this assignment from now on, and saves it soon, with the names that
+   * were asked for. A failure is left to the next {@link saveAssignment}.
+   */
+  keepAssignment(next: Assignment): void;
   /**
    * Makes the hosts file have exactly these names of ours. Returns the names to
    * which a line of the user's own gives another address. Rejects as
@@ -75,14 +84,17 @@ export function createMachine(options: MachineOptions): Machine {
       record: () => recordChange(stateFolder, change, log),
       forget: () => forgetChange(stateFolder, change, log),
     },
-    written: () => assignment,
+    written: () => saved.assignment,
   });
-  let assignment: Assignment = new Map();
+  const saved = createSaved(assignmentPath, log);
   let release: () => Promise<void> = async () => undefined;
 
   return {
     get assignment() {
-      return assignment;
+      return saved.assignment;
+    },
+    get asked() {
+      return saved.asked;
     },
     get trouble() {
       return hosts.trouble;
@@ -90,18 +102,20 @@ export function createMachine(options: MachineOptions): Machine {
     async prepare() {
       release = await claimHosts(hostsPath, options.socketPath, options.owners);
       await ensureWritableFolder(stateFolder).catch((error: unknown) => waitOut(error, log));
-      const saved = await loadAssignment(assignmentPath);
-      assignment = saved.assignment;
-      if (saved.warning !== undefined) log.warn(saved.warning);
+      await saved.load();
     },
     async saveAssignment(next) {
-      assignment = next;
+      saved.assignment = next;
       // If the folder was removed, memory has the only copy.
       if (!existsSync(stateFolder)) await ensureWritableFolder(stateFolder);
-      const written = await saveAssignment(assignmentPath, next);
+      const written = await saved.save();
       // An unchanged file shows nothing: a folder that became read-only would
       // be noticed only with the next new name.
       if (!written) await checkWritableFolder(stateFolder);
+    },
+    keepAssignment(next) {
+      saved.assignment = next;
+      saved.saveSoon();
     },
     apply: ({ names }) =>
       hosts.advertise(
@@ -122,7 +136,10 @@ export function createMachine(options: MachineOptions): Machine {
         return false;
       }
     },
-    release: () => release().catch(() => undefined),
+    async release() {
+      await saved.settle();
+      await release().catch(() => undefined);
+    },
     async stamp() {
       const files = await Promise.all([hostsPath, assignmentPath].map(stampOf));
       const writable = await checkWritableFolder(stateFolder).then(() => "writable", reasonOf);
@@ -130,6 +147,51 @@ export function createMachine(options: MachineOptions): Machine {
     },
   };
 }
+
+/** The addresses in memory, and their file. */
+interface Saved {
+  assignment: Assignment;
+  readonly asked: AskedNames;
+  /** Rejects as loadAssignment. */
+  load(): Promise<void>;
+  /** Returns whether the file was written. Rejects as saveAssignment. */
+  save(): Promise<boolean>;
+  saveSoon(): void;
+  /** Ends a wait of {@link saveSoon}. Never rejects. */
+  settle(): Promise<void>;
+}
+
+function createSaved(path: string, log: Log): Saved {
+  const inTurn = createSerial();
+  let asked = createAskedNames(new Set());
+  let soon: ReturnType<typeof setTimeout> | undefined;
+  const saved: Saved = {
+    assignment: new Map(),
+    get asked() {
+      return asked;
+    },
+    async load() {
+      const found = await loadAssignment(path);
+      saved.assignment = found.assignment;
+      asked = createAskedNames(found.asked);
+      if (found.warning !== undefined) log.warn(found.warning);
+    },
+    save: () => inTurn(() => saveAssignment(path, saved.assignment, asked.all)),
+    saveSoon() {
+      soon ??= setTimeout(() => void saved.settle(), saveSoonMs);
+    },
+    async settle() {
+      if (soon === undefined) return;
+      clearTimeout(soon);
+      soon = undefined;
+      await saved.save().catch((error: unknown) => log.debug(reasonOf(error)));
+    },
+  };
+  return saved;
+}
+
+/** Many names may come at once, and the file is written as a whole. */
+const saveSoonMs = 250;
 
 /**
  * A disk that is full or read-only may become writable again, and the files on

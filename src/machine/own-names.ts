@@ -2,8 +2,9 @@ import { readFileSync } from "node:fs";
 import { hostname, networkInterfaces } from "node:os";
 import type { Assignment } from "../exposure/allocate.ts";
 import type { AccountEndpoints, Policy } from "../exposure/expose.ts";
-import { forbiddenName } from "../exposure/forbidden.ts";
+import { forbiddenName, forbiddenZone } from "../exposure/forbidden.ts";
 import { bindingsOf } from "../model/binding.ts";
+import type { Hostname } from "../model/hostname.ts";
 import { pinsInFile } from "./hosts/file.ts";
 
 /** The hosts that the daemon itself must reach for one account. */
@@ -31,6 +32,8 @@ export interface PolicyFacts {
   readonly hostsPath: string;
   readonly own: readonly OwnHosts[];
   readonly accounts: readonly AccountEndpoints[];
+  /** Names below wildcards, which the endpoints do not tell. */
+  readonly below: Iterable<Hostname>;
   /**
    * The addresses of the names. A line with such an address is not the user's.
    */
@@ -40,14 +43,19 @@ export interface PolicyFacts {
 
 /** The policy of this machine, from its names and its hosts file. */
 export async function policyNow(facts: PolicyFacts): Promise<Policy> {
-  const { hostsPath, own, accounts, assignment, reservedPorts } = facts;
-  const wanted = accounts.flatMap(({ listed }) => bindingsOf(listed).bindings);
-  const pinned = await pinsInFile(hostsPath, new Set(wanted.map(({ host }) => host)), assignment);
+  const { hostsPath, own, accounts, below, assignment, reservedPorts } = facts;
+  const exact = accounts.flatMap(({ listed }) => bindingsOf(listed).bindings);
+  const wanted = new Set([...exact.map(({ host }) => host), ...below]);
+  const pinned = await pinsInFile(hostsPath, wanted, assignment);
   const addresses = Object.values(networkInterfaces()).flatMap((list = []) =>
     list.map(({ address }) => address),
   );
   const names = { ...namesInUse(own), pinned, addresses };
-  return { forbidden: (host) => forbiddenName(host, names), reservedPorts };
+  return {
+    forbidden: (host) => forbiddenName(host, names),
+    forbiddenZone: (zone) => forbiddenZone(zone, names),
+    reservedPorts,
+  };
 }
 
 /** Pure: the search list in the text of resolv.conf. Its last line counts. */

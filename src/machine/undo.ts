@@ -8,6 +8,7 @@ import { readAssignment } from "./assignment-file.ts";
 import { inspectHostsFile, updateHostsFile } from "./hosts/file.ts";
 import { forgetDeadOwner, livingOwner, type OwnerDeps, ownerText } from "./hosts/owner.ts";
 import { type AliasUndo, aliasesThere, takeAliasesBack } from "./link/darwin.ts";
+import { afterRemoval, resolverStep, takeResolverBack } from "./resolver/undo.ts";
 
 /**
  * The result for one change: taken back, already gone, or kept with a reason.
@@ -109,6 +110,11 @@ async function stepFor(
     if (edit.kind === "refused") return { change, action: "keep", reason: edit.reason };
     return { change, action: edit.kind === "same" ? "nothing to do" : "take back", reason: "" };
   }
+  if (change.kind === "resolv-conf" || change.kind === "resolved") {
+    const { isThere, refusal } = await resolverStep(change);
+    if (refusal !== "") return { change, action: "keep", reason: refusal };
+    return { change, action: isThere ? "take back" : "nothing to do", reason: "" };
+  }
   if (change.kind === "aliases") {
     const left = aliasesThere(change.addresses, aliases).length > 0;
     return { change, action: left ? "take back" : "nothing to do", reason: "" };
@@ -138,8 +144,11 @@ async function takeBack(
     await forgetDeadOwner(change.path, owners);
     return;
   }
+  if (change.kind === "resolv-conf" || change.kind === "resolved")
+    return await takeResolverBack(change);
   if (change.kind === "aliases") return await takeAliasesBack(change.addresses, aliases);
   await remove(change.path);
+  await afterRemoval(change.path);
 }
 
 async function contentOf(path: string): Promise<Uint8Array | undefined> {

@@ -35,7 +35,8 @@ export interface EndpointState {
   readonly ip: AnyIp | "";
   /** The second address; empty if there is none. */
   readonly ip6: Ip6 | "";
-  readonly state: "listening" | "failed" | "unsupported" | "draining";
+  /** `wildcard`: each name below it has an address and a state of its own. */
+  readonly state: "listening" | "wildcard" | "failed" | "unsupported" | "draining";
   readonly reason: string;
   readonly warning: string;
   readonly meter: Meter;

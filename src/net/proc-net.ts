@@ -26,6 +26,19 @@ export async function listeningSockets(): Promise<ListeningSocket[] | undefined>
   return v4 === undefined ? undefined : [...parseSocketTable(v4), ...parseSocketTable(v6 ?? "")];
 }
 
+/** All sockets of this machine that listen, or that take datagrams. */
+export async function boundSockets(): Promise<ListeningSocket[]> {
+  const datagrams = await Promise.all(
+    ["/proc/self/net/udp", "/proc/self/net/udp6"].map((path) =>
+      readFile(path, "latin1").catch(() => ""),
+    ),
+  );
+  const bound = datagrams.flatMap((text) =>
+    [...rowsIn(text)].map(({ key, inode }) => ({ ...placeIn(key), inode })),
+  );
+  return [...((await listeningSockets()) ?? []), ...bound];
+}
+
 /** Pure: the listening sockets in a whole table. */
 export function parseSocketTable(text: string): ListeningSocket[] {
   return [...rowsIn(text)].flatMap(({ key, state, inode }) =>

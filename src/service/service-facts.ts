@@ -14,6 +14,8 @@ export interface ServiceFacts {
   readonly folders: readonly string[];
   /** Other files that the daemon reads, such as a CA. They may be in a home. */
   readonly reads: readonly string[];
+  /** The daemon tells the machine's resolver about its DNS server by D-Bus. */
+  readonly usesDbus?: boolean;
   /** Whether the daemon makes a virtual interface (`net.subnet`). */
   readonly makesInterface: boolean;
   /** The drain timeout of a stop, in seconds. */

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { lstat, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { inspectConfig, type Loaded, loadConfig } from "../config/load.ts";
@@ -34,7 +35,8 @@ export async function serviceFacts(args: {
     env: args.env,
     flags: { "server.socket_path": args.socket },
   });
-  const { server, forward, net } = loaded.config;
+  const { server, forward, net, dns } = loaded.config;
+  const resolver = dns.enabled ? resolverOf() : { usesDbus: false, folders: [] };
   const program = await ownProgram();
   const stateFolder = stateFolderOf(server);
   const facts: ServiceFacts = {
@@ -47,7 +49,8 @@ export async function serviceFacts(args: {
       loaded.hostsPath === defaultHostsPath ? {} : { NGROKD_HOSTS_PATH: loaded.hostsPath },
     hostsPath: await realpath(loaded.hostsPath).catch(() => loaded.hostsPath),
     socketPath: server.socket_path,
-    folders: [stateFolder, dirname(server.client_key), dirname(loaded.path)],
+    folders: [stateFolder, dirname(server.client_key), dirname(loaded.path), ...resolver.folders],
+    ...(resolver.usesDbus && { usesDbus: true }),
     reads: server.ingress_ca === "" ? [] : [server.ingress_ca],
     makesInterface: makesInterface(net.subnet),
     drainSeconds: forward.drain_timeout,
@@ -66,6 +69,13 @@ export async function serviceFacts(args: {
     remarks: [...environmentRemarks(loaded), ...(await ownerRemarks(loaded))],
     exposed: await exposed(trustedFiles(loaded, args.trustFolder), { uid: 0, gid: 0 }),
   };
+}
+
+/** The rights that a daemon needs to tell this machine's resolver. */
+function resolverOf(): { readonly usesDbus: boolean; readonly folders: readonly string[] } {
+  const folders = ["/etc/NetworkManager/dnsmasq.d"].filter((path) => existsSync(path));
+  const usesDbus = existsSync("/usr/bin/resolvectl") || folders.length > 0;
+  return { usesDbus, folders };
 }
 
 /**

@@ -11,21 +11,7 @@ const watchdog = "WatchdogSec=60\nWatchdogSignal=SIGKILL";
  * daemon under it (test/stories/service.test.ts).
  */
 export function unitText(facts: ServiceFacts): string {
-  const wanted = [dirname(facts.hostsPath), ...socketFolder(facts), ...facts.folders].map(
-    withoutVarRun,
-  );
-  const outer = outermost(wanted);
-  const readOnly = [...readOnlyBelow, ...readOnlyBelowRun].filter(
-    (path) => outer.some((folder) => isIn(path, folder)) && !wanted.includes(path),
-  );
-  // An inner path overrides an outer one.
-  const writes = [
-    ...new Set([
-      ...outer,
-      ...wanted.filter((folder) => readOnly.some((path) => isIn(folder, path))),
-    ]),
-  ];
-  const seen = [facts.program, facts.hostsPath, facts.socketPath, ...facts.folders, ...facts.reads];
+  const { writes, readOnly, closed, seen } = pathsOf(facts);
   return `# ${marker}, which replaces it. Changes of your own go into another file: \`systemctl edit ngrokd\`.
 [Unit]
 Description=ngrokd: ngrok's Kubernetes-bound endpoints on this machine
@@ -55,7 +41,7 @@ LimitCORE=0
 # Files. Other programs replace the hosts file by rename, so its folder is writable: a mount of the file alone would be gone then. What
 # makes others run code as root stays read-only all the same, and NGROKD_CREATE_IN keeps new files out of it (Landlock).
 ProtectSystem=strict
-${lines("ReadWritePaths", writes.map(pathWord))}${lines("ReadOnlyPaths", readOnly.map(optional))}${lines("InaccessiblePaths", doors.map(optional))}${runtimeDirectory(facts)}ProtectHome=${protectHome(seen)}
+${lines("ReadWritePaths", writes.map(pathWord))}${lines("ReadOnlyPaths", readOnly.map(optional))}${lines("InaccessiblePaths", closed.map(optional))}${runtimeDirectory(facts)}ProtectHome=${protectHome(seen)}
 PrivateTmp=${seen.some((path) => isIn(path, "/tmp") || isIn(path, "/var/tmp")) ? "no" : "yes"}
 ${devices(facts)}
 PrivateMounts=yes
@@ -88,6 +74,35 @@ SystemCallErrorNumber=EPERM
 [Install]
 WantedBy=multi-user.target
 `;
+}
+
+interface Paths {
+  readonly writes: readonly string[];
+  readonly readOnly: readonly string[];
+  /** Sockets that the daemon cannot reach. */
+  readonly closed: readonly string[];
+  /** All paths that it reads or writes. */
+  readonly seen: readonly string[];
+}
+
+function pathsOf(facts: ServiceFacts): Paths {
+  const wanted = [dirname(facts.hostsPath), ...socketFolder(facts), ...facts.folders].map(
+    withoutVarRun,
+  );
+  const outer = outermost(wanted);
+  const readOnly = [...readOnlyBelow, ...readOnlyBelowRun].filter(
+    (path) => outer.some((folder) => isIn(path, folder)) && !wanted.includes(path),
+  );
+  // An inner path overrides an outer one.
+  const writes = [
+    ...new Set([
+      ...outer,
+      ...wanted.filter((folder) => readOnly.some((path) => isIn(folder, path))),
+    ]),
+  ];
+  const closed = facts.usesDbus === true ? doors.filter((path) => path !== dbus) : doors;
+  const seen = [facts.program, facts.hostsPath, facts.socketPath, ...facts.folders, ...facts.reads];
+  return { writes, readOnly, closed, seen };
 }
 
 /**
@@ -143,9 +158,14 @@ function folderMaking(readOnly: readonly string[]): string {
   return missing.length === 0 ? "" : `ExecStartPre=+/bin/mkdir -p ${missing.join(" ")}\n`;
 }
 
+/**
+ * The way to systemd-resolved and NetworkManager, and to every other program
+ * that takes orders from root.
+ */
+const dbus = "/run/dbus";
 /** Sockets of programs that act with root's rights. */
 const doors = [
-  "/run/dbus",
+  dbus,
   "/run/systemd/private",
   "/run/docker.sock",
   "/run/containerd",

@@ -37,7 +37,7 @@ export function listText(items: readonly ListItem[], paint: Paint, width: number
 }
 
 function stateText({ state }: ListItem, paint: Paint): string {
-  return state === "listening"
+  return state === "listening" || state === "wildcard"
     ? paint.good(state)
     : state === "failed"
       ? paint.bad(state)

@@ -27,6 +27,7 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
     ["Configuration", status.config_path],
     ["Hosts file", status.hosts_path],
     ...networkRows(status),
+    ...dnsRows(status),
   ];
   const marked = (mark: string, tint: (text: string) => string, text: string): string[] =>
     wrapped(text, width - mark.length - 1).map(
@@ -113,9 +114,18 @@ function nextText({ failed_polls, next_poll_seconds }: Status): string {
   return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
 }
 
+function dnsRows({ dns }: Status): [string, string][] {
+  if (dns === undefined) return [];
+  if (dns.listening === "") return [["DNS server", "not listening"]];
+  const zones = dns.zones.map((zone) => `*.${zone}`).join(", ");
+  const whole = zones === "" ? dns.listening : `${dns.listening}, for ${zones}`;
+  return [["DNS server", whole]];
+}
+
 function endpointsText({ endpoints }: Status, paint: Paint): string {
-  const { listening, failed, unsupported, draining } = endpoints;
+  const { listening, wildcard = 0, failed, unsupported, draining } = endpoints;
   const parts = [`${listening} listening`];
+  if (wildcard > 0) parts.push(wildcard === 1 ? "1 wildcard" : `${wildcard} wildcards`);
   if (failed > 0) parts.push(paint.bad(`${failed} failed`));
   if (unsupported > 0) parts.push(paint.careful(`${unsupported} not supported`));
   if (draining > 0) parts.push(`${draining} draining`);

@@ -132,7 +132,17 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     [{}, { "api.example.com": "0.0.0.0", "*.example.com": "eth0" }],
     [{ "a b": "0.0.0.0" }, { "*": "eth0" }, { "a.b": "eth 0" }, { "a.b": "" }, [], "a.b"],
   ],
+  [
+    "names.expand",
+    [{}, { "*.team.internal": ["api", "a.b"], "*.x": [] }],
+    [{ "team.internal": ["a"] }, { "*.x": "a" }, { "*.x": ["a b"] }, { "*.x": ["*"] }, []],
+  ],
   ["dns.enabled", [true, false], ["on"]],
+  [
+    "dns.clients",
+    [[], ["192.168.0.0/24", "fd00::/64"]],
+    ["192.168.0.0/24", ["192.168.0.1"], ["fd00::/129"], ["x/8"], [""]],
+  ],
   [
     "dns.listen",
     ["127.0.0.1:53", "127.0.0.1", "::1", "[::1]:5353"],
@@ -211,7 +221,14 @@ describe("the schema", () => {
         start_port: 9080,
         overrides: {},
       },
-      dns: { enabled: false, listen: "127.0.0.1:53", manage_resolv_conf: false, upstream: [] },
+      names: { expand: {} },
+      dns: {
+        enabled: false,
+        listen: "127.0.0.1:53",
+        clients: [],
+        manage_resolv_conf: false,
+        upstream: [],
+      },
       access: { rules: [], hosts: [] },
     });
   });
@@ -262,6 +279,7 @@ describe("the schema", () => {
       "forward",
       "forward.pool",
       "net",
+      "names",
       "dns",
       "access",
     ]);
@@ -295,7 +313,7 @@ describe("the schema", () => {
     ["net.overrides", { "*.Example.com": "virtual" }, { "*.example.com": "virtual" }],
     [
       "access.rules",
-      [{ endpoint: "DB.Internal:080", from: ["10.1.2.3/8", "10.1.2.3", "FD00:0::1", "::/0"] }],
+      [{ endpoint: "DB.Internal:080", from: ["10.1.2.3/8", "10.1.2.3", "FD00::1", "::/0"] }],
       [
         {
           endpoint: "db.internal:80",
@@ -303,6 +321,8 @@ describe("the schema", () => {
         },
       ],
     ],
+    ["names.expand", { "*.Team.internal": ["API"] }, { "*.team.internal": ["api"] }],
+    ["dns.clients", ["192.168.0.9/24"], ["192.168.0.0/24"]],
   ])("normalizes %s %j", (key, value, spelling) => {
     expect(settled(key, value)).toEqual(spelling);
   });
@@ -328,21 +348,11 @@ describe("notYetInEffect", () => {
         start_port: 1,
         overrides: { "a.b": "virtual" },
       },
-      dns: {
-        enabled: true,
-        listen: "127.0.0.2:53",
-        manage_resolv_conf: true,
-        upstream: ["1.1.1.1"],
-      },
     });
     expect(notYetInEffect(config)).toEqual([
       "net.listen_interface",
       "net.start_port",
       "net.overrides",
-      "dns.enabled",
-      "dns.listen",
-      "dns.manage_resolv_conf",
-      "dns.upstream",
     ]);
   });
 });

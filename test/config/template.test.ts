@@ -33,15 +33,17 @@ describe("configTemplate", () => {
     "has a line to uncomment and change %s alone",
     (key) => {
       const setting = settings.find((setting) => setting.key === key);
-      const other = {
-        number: "7",
-        boolean: `${setting?.default !== true}`,
-        list: otherTexts[key] ?? "['1.1.1.1:53']",
-        numbers: "[]",
-        map: "{a.b: virtual}",
-        maps: "[{endpoint: db.internal, users: [alice]}]",
-        text: otherTexts[key] ?? "/other",
-      }[setting?.kind ?? "text"];
+      const other =
+        otherValues[key] ??
+        {
+          number: "7",
+          boolean: `${setting?.default !== true}`,
+          list: otherTexts[key] ?? "['1.1.1.1:53']",
+          numbers: "[]",
+          map: "{a.b: virtual}",
+          maps: "[{endpoint: db.internal, users: [alice]}]",
+          text: otherTexts[key] ?? "/other",
+        }[setting?.kind ?? "text"];
       const text = configTemplate().replace(
         settingLine(setting?.path ?? []),
         `$1${setting?.path.at(-1)}: ${other}`,
@@ -62,6 +64,11 @@ describe("configTemplate", () => {
     expect(configTemplate()).not.toMatch(/[ \t]$/m);
   });
 });
+
+const otherValues: Readonly<Record<string, string>> = {
+  "names.expand": "{'*.a.b': [c]}",
+  "dns.clients": "[192.168.0.0/24]",
+};
 
 const otherTexts: Readonly<Record<string, string>> = {
   "api.url": "https://api.example.com",

@@ -4,7 +4,7 @@ import { identityPreview } from "../../src/daemon/look-ahead.ts";
 import { type PreviewFacts, preview } from "../../src/daemon/preview.ts";
 import { loopbackGround } from "../../src/exposure/ground.ts";
 import { plain, status } from "../cli/support.ts";
-import { mapping, subnet } from "../machine/support.ts";
+import { host, mapping, subnet } from "../machine/support.ts";
 import { endpoint } from "./support.ts";
 
 const facts = (changes: Partial<PreviewFacts> = {}): PreviewFacts => ({
@@ -23,6 +23,7 @@ const nothing = {
   raise: [],
   retire: [],
   hosts: { add: [], remove: [], refused: "" },
+  zones: { add: [], remove: [] },
   unserved: [],
 };
 
@@ -72,6 +73,7 @@ describe("preview", () => {
       raise: [{ url: "http://a.demo", host: "a.demo", ip: "127.9.0.2", port: 80 }],
       retire: [{ url: "http://a.demo", host: "a.demo", ip: "127.0.0.2", port: 80 }],
       hosts: { add: ["127.9.0.2\ta.demo"], remove: ["127.0.0.2\ta.demo"], refused: "" },
+      zones: { add: [], remove: [] },
       unserved: [],
       served: 1,
     });
@@ -101,7 +103,12 @@ describe("preview", () => {
       served: 1,
     });
     const text = planText(
-      { identity: identityPreview({ kind: "none" }, new Date()), changes, network: undefined },
+      {
+        identity: identityPreview({ kind: "none" }, new Date()),
+        changes,
+        network: undefined,
+        resolver: "",
+      },
       { daemon: status().network, hostsPath: "/etc/hosts" },
       plain,
     );
@@ -129,6 +136,39 @@ describe("preview", () => {
       facts({ ground: { kind: "loopback", range: subnet("127.0.0.0/31") }, saved: mapping({}) }),
     );
     expect(none).toMatchObject({ unserved: [{ url: "http://a.demo" }], served: 0 });
+  });
+});
+
+describe("preview of wildcards", () => {
+  const listed = [endpoint("ep_9", "http://*.team.demo")];
+  const asked = new Set([host("x.team.demo")]);
+  const below = { onDemand: true, asked, expanded: new Set<never>() };
+  const here = { url: "http://*.team.demo", host: "x.team.demo", ip: "127.0.0.3", port: 80 };
+  const saved = mapping({ "x.team.demo": "127.0.0.3" });
+
+  test("tells the zones that the resolver would be told about, and those it would not", () => {
+    const changes = preview(facts({ listed, below, zones: ["old.demo"] }));
+    expect(changes.zones).toEqual({ add: [host("team.demo")], remove: ["old.demo"] });
+    const identity = { registration: "none", certificate: "none", reason: "" } as const;
+    const text = planText(
+      { identity, changes, network: undefined, resolver: "by words" },
+      { daemon: status().network, hostsPath: "/etc/hosts" },
+      plain,
+    );
+    expect(text).toContain("Resolver (by words):\n  + *.team.demo\n  - *.old.demo");
+  });
+
+  test("is empty for a name below one that listens already", () => {
+    const changes = preview(
+      facts({ listed, below, saved, listening: [here], zones: ["team.demo"], hosts: "" }),
+    );
+    const { names, raise, retire, zones } = changes;
+    expect({ names, raise, retire, zones }).toEqual({
+      names: [],
+      raise: [],
+      retire: [],
+      zones: { add: [], remove: [] },
+    });
   });
 });
 

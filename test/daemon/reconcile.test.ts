@@ -4,10 +4,11 @@ import { drainingStates } from "../../src/daemon/endpoint-states.ts";
 import { reconcile, type World } from "../../src/daemon/reconcile.ts";
 import type { Assignment } from "../../src/exposure/allocate.ts";
 import { forbiddenName } from "../../src/exposure/forbidden.ts";
+import type { Ground } from "../../src/exposure/ground.ts";
 import type { ApiEndpoint } from "../../src/model/endpoint.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import type { Hostname } from "../../src/model/hostname.ts";
-import type { Subnet } from "../../src/model/ip.ts";
+import { parsePrefix6, type Subnet } from "../../src/model/ip.ts";
 import type { Reconciled } from "../../src/model/pass.ts";
 import { unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
@@ -291,7 +292,49 @@ describe("one bad thing stays one bad thing", () => {
   });
 });
 
+describe.skipIf(process.platform !== "linux")("a second address", () => {
+  const six = "fd00:6e67:726f:6b65";
+  const prefix = parsePrefix6(`${six}::/64`);
+  const ground: Ground = {
+    kind: "virtual",
+    range,
+    range6: prefix.ok ? prefix.value : undefined,
+    device: "none",
+  };
+
+  test("listens too, is shown, and gets a line in the hosts file", async () => {
+    const { pass, names, doors } = machine({ ground });
+    const { endpoints } = await pass([a]);
+    expect(endpoints.map(({ ip6, state, warning }) => [ip6, state, warning] as string[])).toEqual([
+      [`${six}::1`, "listening", ""],
+    ]);
+    expect(names()).toEqual([`${base}.0.1 ${six}::1`]);
+    expect(doors.present.size).toBe(2);
+    await pass([]);
+    expect(doors.present.size).toBe(0);
+  });
+
+  test("on which nothing can listen is a warning, and has no line there", async () => {
+    const place = { host: `${six}::1`, port: 18101 };
+    const other = await net.listen(place, (conn) => conn.close(), { routed: true });
+    const { pass, names } = machine({ ground });
+    const { endpoints, problems } = await pass([a]);
+    expect(endpoints.map(({ state, warning }) => [state, warning] as string[])).toEqual([
+      [
+        "listening",
+        `another program listens on ${six}::1:18101 (or on port 18101 of all addresses)`,
+      ],
+    ]);
+    expect({ names: names(), problems }).toEqual({ names: [`${base}.0.1`], problems: [] });
+    other.close();
+    const again = await pass([a]);
+    expect(again.endpoints.map(({ warning }) => warning)).toEqual([""]);
+    expect(names()).toEqual([`${base}.0.1 ${six}::1`]);
+  });
+});
+
 interface Stage {
+  readonly ground?: Ground;
   readonly drainMs?: number;
   readonly range?: Subnet;
   readonly advertise?: (names: ReadonlyMap<Hostname, string>) => Promise<readonly Hostname[]>;
@@ -313,6 +356,7 @@ function machine(stage: Stage = {}, saved: Assignment = new Map(), saveFails?: E
     guard: createPlainGuard(net),
   });
   let assignment = saved;
+  let addresses: readonly string[] = [];
   let hosts: ReadonlyMap<Hostname, string> = new Map();
   const world: World = {
     relay: {
@@ -335,6 +379,7 @@ function machine(stage: Stage = {}, saved: Assignment = new Map(), saveFails?: E
       },
       async apply({ names }) {
         hosts = new Map(names.map(({ host, ip }) => [host, ip]));
+        addresses = names.map(({ ip, ip6 }) => [ip, ip6 ?? []].flat().join(" "));
         events.push(`advertise${text(hosts)}`);
         return (await stage.advertise?.(hosts)) ?? [];
       },
@@ -343,7 +388,7 @@ function machine(stage: Stage = {}, saved: Assignment = new Map(), saveFails?: E
       forbidden: (host) => forbiddenName(host, { hostnames: [], hosts: ["api.ngrok.test"] }),
     },
     link: {
-      ground: { kind: "loopback", range: stage.range ?? range },
+      ground: stage.ground ?? { kind: "loopback", range: stage.range ?? range },
       carry: async () => undefined,
     },
     log: deps.log,
@@ -352,6 +397,7 @@ function machine(stage: Stage = {}, saved: Assignment = new Map(), saveFails?: E
     events,
     doors: real,
     hosts: () => Object.fromEntries(hosts),
+    names: () => addresses,
     saved: () => Object.fromEntries(assignment) as Record<string, string>,
     pass: (listed: readonly ApiEndpoint[]) => reconcile([{ account: "default", listed }], world),
     /** The reply of an endpoint. */

@@ -104,9 +104,19 @@ async function staged() {
   await machine.prepare();
   const range = subnet("127.85.0.0/16");
   const link = { ground: { kind: "loopback", range }, carry: async () => undefined } as const;
+  const { serve } = createServing({
+    accounts,
+    loaded: () => loaded,
+    relay,
+    machine,
+    link,
+    names: { show: () => undefined, forget: () => undefined },
+    fileLimit: () => 10_000,
+    log,
+  });
   return {
     hostsPath,
-    serve: createServing({ accounts, loaded: () => loaded, relay, machine, link, log }),
+    serve,
     names: () =>
       [...readFileSync(hostsPath, "utf8").matchAll(/^127\.85\S+\t(\S+)$/gm)]
         .map(([, name]) => name ?? "")

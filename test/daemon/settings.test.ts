@@ -208,6 +208,8 @@ test("jobs are named for settings that there are, and that a reload can take ove
     "forward.drain_timeout",
     "forward.max_connections",
     "forward.max_connections_per_endpoint",
+    "dns.clients",
+    "dns.upstream",
   ]);
 });
 

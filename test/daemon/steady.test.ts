@@ -5,6 +5,10 @@ import type { EndpointState } from "../../src/model/state.ts";
 import { endpoint } from "./support.ts";
 
 const done: Reconciled = { endpoints: [], problems: [] };
+const half = {
+  endpoints: [{ state: "listening", ip6: "fd11::2", warning: "no" } as unknown as EndpointState],
+  problems: [],
+};
 const failing: Reconciled = { endpoints: [{ state: "failed" } as EndpointState], problems: [] };
 const troubled: Reconciled = { endpoints: [], problems: [{ reason: "disk full", hint: "" }] };
 
@@ -28,6 +32,7 @@ test("a reconcile is left out if nothing changed and the last one did everything
     [b, "two"],
     [a, "two", failing],
     [a, "two", troubled],
+    [a, "two", half],
     [a, "two"],
     [a, "two"],
   ] as const) {
@@ -35,7 +40,7 @@ test("a reconcile is left out if nothing changed and the last one did everything
     expect(await run(list, result)).toEqual(result ?? done);
     counts.push(works);
   }
-  expect(counts).toEqual([1, 1, 2, 2, 3, 3, 4, 5, 6, 6]);
+  expect(counts).toEqual([1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 7]);
 });
 
 test("a reconcile's own writes are no change, and one that rejects runs again", async () => {

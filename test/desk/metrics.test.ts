@@ -35,6 +35,7 @@ describe("the metrics of the daemon", () => {
     });
     expect(lines.filter((line) => line.startsWith("ngrokd_endpoints"))).toEqual([
       'ngrokd_endpoints{state="listening"} 2',
+      'ngrokd_endpoints{state="wildcard"} 0',
       'ngrokd_endpoints{state="failed"} 1',
       'ngrokd_endpoints{state="unsupported"} 0',
       'ngrokd_endpoints{state="draining"} 0',

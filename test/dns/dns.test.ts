@@ -1,8 +1,10 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import type packet from "dns-packet";
 import { type DnsOptions, type DnsServer, startDns, usualLimits } from "../../src/dns/dns.ts";
+import { dnsmasqFiles } from "../../src/machine/resolver/zone-files.ts";
 import { isNgrokdError } from "../../src/model/error.ts";
 import type { HostPort } from "../../src/model/host-port.ts";
+import { host, temporaryFolder } from "../machine/support.ts";
 import { net } from "../support/conns.ts";
 import { until } from "../support/story.ts";
 import { dataOf, decode, question, rcodeOf, zonesWith } from "./support.ts";
@@ -275,6 +277,29 @@ describe("other people's tools", () => {
     const at = ["@127.0.0.1", "-p", String(port), "+tcp", "+keepopen", "+short"];
     const out = await output(["kdig", ...at, "api.corp.internal", "known.team.internal"]);
     expect(out).toBe("10.107.0.2\n10.107.0.3");
+  });
+
+  test.skipIf(!has("dnsmasq") || !has("dig"))("dnsmasq: our file sends it to us", async () => {
+    const { address } = await server({ fresh: async () => ["10.107.9.9"] });
+    await using folder = await temporaryFolder();
+    const wanted = { server: address, zones: [host("team.internal")] };
+    for (const [path, text] of dnsmasqFiles(folder.path, wanted)) await Bun.write(path, text);
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const child = Bun.spawn(
+      [
+        "dnsmasq",
+        ..."--no-daemon --no-resolv --no-hosts --bind-interfaces --user=root".split(" "),
+        "--listen-address=127.0.0.1",
+        `--port=${port}`,
+        `--conf-dir=${folder.path}`,
+      ],
+      { stdout: "ignore", stderr: "ignore" },
+    );
+    closing.push(() => child.kill());
+    const dig = (name: string): Promise<string> =>
+      output(["dig", "@127.0.0.1", "-p", String(port), "+short", "+tries=1", "+time=2", name]);
+    await until("dnsmasq asks us", async () => (await dig("a.team.internal")) === "10.107.9.9");
+    expect(await dig("example.com")).not.toContain("10.107");
   });
 
   test.skipIf(!has("dnsperf"))("dnsperf: none of its 20,000 questions is lost", async () => {

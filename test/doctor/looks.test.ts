@@ -15,10 +15,11 @@ import {
   lookAtHosts,
   resolved,
 } from "../../src/doctor/name-findings.ts";
-import { holdersOf, socketsAt } from "../../src/doctor/sockets.ts";
+import { socketsAt } from "../../src/doctor/sockets.ts";
 import { parseQuestion } from "../../src/doctor/why.ts";
 import { NgrokdError } from "../../src/model/error.ts";
 import { listeningSockets, parseSocketTable } from "../../src/net/proc-net.ts";
+import { holdersOf } from "../../src/net/socket-holders.ts";
 import { marked, plain } from "../cli/support.ts";
 
 const done = <T>(value: T): Attempt<T> => ({ ok: true, value, tookMs: 1 });

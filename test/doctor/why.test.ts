@@ -22,6 +22,7 @@ describe("meantBy", () => {
   const list = [
     item("one"),
     item("two", { port: 18901, url: "tcp://two.demo:18901" }),
+    item("six", { ip: "10.107.0.9", ip6: "fd11::9" }),
     item("gone", { state: "draining" }),
     item("both"),
     ...[
@@ -38,6 +39,9 @@ describe("meantBy", () => {
     ["one.demo", ["http://one.demo"]],
     ["one.demo:81", []],
     ["127.0.0.2:18901", ["tcp://two.demo:18901"]],
+    ["fd11::9", ["http://six.demo"]],
+    ["[FD11:0::9]", ["http://six.demo"]],
+    ["fd11::8", []],
     ["app.localhost", ["http://app.localhost"]],
     ["http://app.localhost/path", ["http://app.localhost"]],
     ["app.localhost:81", []],
@@ -47,9 +51,11 @@ describe("meantBy", () => {
     ["portless.demo:7", ["portless.demo"]],
     ["10.0.0.1", ["tcp://10.0.0.1:22"]],
     ["both.demo", ["http://both.demo", "tcp://both.demo:80"]],
-    ["a.wild.demo", ["https://*.wild.demo"]],
-    ["http://a.wild.demo", []],
-    ["a.b.wild.demo", []],
+    ["a.wild.demo", ["https://*.wild.demo", "http://*.demo"]],
+    ["https://a.wild.demo", ["https://*.wild.demo"]],
+    ["http://a.wild.demo", ["http://*.demo"]],
+    ["a.b.wild.demo:443", ["https://*.wild.demo"]],
+    ["wild.demo:443", []],
     // An exact name goes before a wildcard, and draining items are skipped.
     ["gone.demo", ["http://*.demo"]],
     ["nobody.example", []],

@@ -4,6 +4,7 @@ import {
   type Allocation,
   type Assignment,
   allocate,
+  createSupply,
   isReserved,
   remembered,
 } from "../../src/exposure/allocate.ts";
@@ -314,5 +315,54 @@ describe("allocate, for any history of names", () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+describe("createSupply", () => {
+  const before = mapping({
+    "gone.demo": "127.0.0.4",
+    "later.demo": "127.0.0.5",
+    "here.demo": "127.0.0.2",
+  });
+  const supply = (range = "127.0.0.0/29") =>
+    createSupply(before, new Set([host("here.demo")]), subnet(range));
+  const any = (): boolean => true;
+
+  test("gives every new name a free address of its own", () => {
+    const { take, assignment } = supply();
+    const names = ["a.demo", "b.demo", "c.demo"].map(host);
+    expect(names.map((name) => take(name, any))).toEqual(
+      ["127.0.0.3", "127.0.0.6", "127.0.0.7"].map(ip),
+    );
+    expect(assignment.get(host("b.demo"))).toBe(ip("127.0.0.6"));
+  });
+
+  test("gives an absent name the address that it had", () => {
+    expect(supply().take(host("later.demo"), any)).toBe(ip("127.0.0.5"));
+  });
+
+  test("gives addresses of absent names last, and the longest absent name's first", () => {
+    const { take, assignment } = supply();
+    const names = ["a.demo", "b.demo", "c.demo", "d.demo", "e.demo", "f.demo"].map(host);
+    expect(names.map((name) => take(name, any)).slice(3)).toEqual([
+      ip("127.0.0.4"),
+      ip("127.0.0.5"),
+      undefined,
+    ]);
+    expect(assignment.has(host("gone.demo"))).toBe(false);
+    expect(assignment.get(host("here.demo"))).toBe(ip("127.0.0.2"));
+  });
+
+  test("leaves out what cannot be used, and names that have come back", () => {
+    const { take } = supply();
+    take(host("gone.demo"), any);
+    const isUsable = (one: string): boolean => one !== "127.0.0.3";
+    const names = ["a.demo", "b.demo", "c.demo", "d.demo"].map(host);
+    expect(names.map((name) => take(name, isUsable))).toEqual([
+      ip("127.0.0.6"),
+      ip("127.0.0.7"),
+      ip("127.0.0.5"),
+      undefined,
+    ]);
   });
 });

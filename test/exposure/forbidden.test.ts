@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { forbiddenName } from "../../src/exposure/forbidden.ts";
+import { forbiddenName, forbiddenZone } from "../../src/exposure/forbidden.ts";
 import { host } from "../machine/support.ts";
 
 const own = {
@@ -88,4 +88,31 @@ describe("forbiddenName", () => {
   test("ignores an empty host name of the machine", () => {
     expect(forbiddenName(host("a.demo"), { hostnames: [""], hosts: [""] })).toBeUndefined();
   });
+});
+
+describe("forbiddenZone", () => {
+  const zone = (name: string) =>
+    forbiddenZone(host(name), { ...own, searched: ["Office.example."] });
+
+  test.each([
+    ["localhost", "always mean the local machine"],
+    ["local", "always mean the local machine"],
+    ["10.in-addr.arpa", "always mean the local machine"],
+    ["com", "a whole public domain"],
+    ["co.uk", "a whole public domain"],
+    ["io", "a whole public domain"],
+    ["ngrok.com", 'covers "api.ngrok.com", a host that ngrokd itself must reach'],
+    ["corp.example", "the domain of this machine's own name"],
+    ["office.example", "the domain of this machine's own name"],
+    ["example", "the domain of this machine's own name"],
+  ])("refuses *.%s", (name, why) => {
+    expect(zone(name)).toContain(why);
+  });
+
+  test.each(["team.internal", "demo", "default", "team.corp.example", "ngrok.demo"])(
+    "allows *.%s",
+    (name) => {
+      expect(zone(name)).toBeUndefined();
+    },
+  );
 });

@@ -15,7 +15,7 @@ import {
 } from "../../src/exposure/ground.ts";
 import { ipv6Bytes, type Prefix6, parsePrefix6 } from "../../src/model/ip.ts";
 import { endpoint } from "../daemon/support.ts";
-import { ip, mapping, subnet } from "../machine/support.ts";
+import { host, ip, ip6, mapping, subnet } from "../machine/support.ts";
 
 const own = prefix("fd11:2233:4455:6677::/64");
 const virtual: VirtualGround = {
@@ -133,10 +133,10 @@ describe("net.subnet6", () => {
 
 describe("a virtual ground", () => {
   test("gives each name an address of each family with the same host part", () => {
-    const ip6 = (text: string): string | undefined => ip6Of(virtual, ip(text));
-    expect(ip6("10.107.3.4")).toBe("fd11:2233:4455:6677::304");
-    expect(ip6("10.107.255.254")).toBe("fd11:2233:4455:6677::fffe");
-    expect(ip6("127.0.0.2")).toBeUndefined();
+    const second = (text: string): string | undefined => ip6Of(virtual, ip(text));
+    expect(second("10.107.3.4")).toBe("fd11:2233:4455:6677::304");
+    expect(second("10.107.255.254")).toBe("fd11:2233:4455:6677::fffe");
+    expect(second("127.0.0.2")).toBeUndefined();
     expect(ip6Of({ ...virtual, range6: undefined }, ip("10.107.3.4"))).toBeUndefined();
     expect(
       ip6Of({ kind: "loopback", range: subnet("127.0.0.0/8") }, ip("127.0.0.2")),
@@ -157,22 +157,31 @@ describe("a virtual ground", () => {
     });
   });
 
-  test("gives each binding a door on both addresses, for one target", () => {
+  test("gives each binding a door on both addresses, the second ones last", () => {
     const { exposure } = expose({
-      accounts: [{ account: "default", listed: [endpoint("ep_1", "http://a.demo")] }],
+      accounts: [
+        {
+          account: "default",
+          listed: [endpoint("ep_1", "http://a.demo"), endpoint("ep_2", "http://b.demo")],
+        },
+      ],
       assignment: mapping({}),
       policy: { forbidden: () => undefined },
       machine: { ground: virtual, taken: new Set() },
     });
     expect(exposure.doors.map(({ id }) => id)).toEqual([
       "10.107.0.2:80",
+      "10.107.0.3:80",
       "[fd11:2233:4455:6677::2]:80",
+      "[fd11:2233:4455:6677::3]:80",
     ]);
-    expect(new Set(exposure.routes.map(({ target }) => target)).size).toBe(1);
-    expect(exposure.names).toEqual([
-      { host: "a.demo", ip: "10.107.0.2", ip6: "fd11:2233:4455:6677::2" },
-    ] as unknown as typeof exposure.names);
-    expect(exposure.addresses).toHaveLength(2);
+    expect(new Set(exposure.routes.map(({ target }) => target)).size).toBe(2);
+    expect(exposure.names[0]).toEqual({
+      host: host("a.demo"),
+      ip: ip("10.107.0.2"),
+      ip6: ip6("fd11:2233:4455:6677::2"),
+    });
+    expect(exposure.addresses).toHaveLength(4);
   });
 });
 

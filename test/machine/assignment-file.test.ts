@@ -9,16 +9,19 @@ import { host, mapping, temporaryFolder } from "./support.ts";
 const now = new Date("2026-08-01T10:11:12.345Z");
 
 describe("saveAssignment and loadAssignment", () => {
-  test("passes over the wildcards of the Go program without a word", async () => {
+  test("keep the names below wildcards apart, under the Go program's keys", async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "ip_mappings.json");
     const saved = { "a.demo": "127.0.0.2", "wildcard:b.demo": "127.0.0.3" };
     await writeFile(path, JSON.stringify(saved));
-    const { assignment, warning } = await loadAssignment(path);
-    expect({ names: [...assignment.keys()], warning }).toEqual({
-      names: [host("a.demo")],
+    const { assignment, asked, warning } = await loadAssignment(path);
+    expect({ names: [...assignment.keys()], asked: [...asked], warning }).toEqual({
+      names: [host("a.demo"), host("b.demo")],
+      asked: [host("b.demo")],
       warning: undefined,
     });
+    await saveAssignment(path, assignment, asked);
+    expect(JSON.parse(await readFile(path, "utf8"))).toEqual(saved);
   });
 
   test("bring back any assignment in its order", async () => {
@@ -80,6 +83,7 @@ describe("loadAssignment", () => {
     await using folder = await temporaryFolder();
     expect(await loadAssignment(join(folder.path, "ip_mappings.json"))).toEqual({
       assignment: new Map(),
+      asked: new Set(),
     });
   });
 
@@ -89,6 +93,7 @@ describe("loadAssignment", () => {
     await writeFile(path, '\ufeff{"web.default":"10.107.0.2","API.Example.com.":"10.107.0.3"}');
     expect(await loadAssignment(path)).toEqual({
       assignment: mapping({ "web.default": "10.107.0.2", "api.example.com": "10.107.0.3" }),
+      asked: new Set(),
     });
   });
 
@@ -188,6 +193,7 @@ describe("loadAssignment, of unusual content,", () => {
     await writeFile(path, '{"version": "127.0.0.2"}');
     expect(await loadAssignment(path, now)).toEqual({
       assignment: mapping({ version: "127.0.0.2" }),
+      asked: new Set(),
     });
     await writeFile(path, '{"version": 2, "names": {"a.demo": "127.0.0.2"}}');
     const { assignment, warning } = await loadAssignment(path, now);

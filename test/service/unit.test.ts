@@ -93,6 +93,23 @@ describe("the systemd unit's paths", () => {
   });
 });
 
+describe("the systemd unit for the DNS server", () => {
+  test("opens D-Bus if the resolver is told by it, and nothing else", () => {
+    const closed = (unit: string) => values(unit, "InaccessiblePaths");
+    expect(closed(unitOf())).toContain("-/run/dbus");
+    expect(closed(unitOf({ usesDbus: true }))).toEqual(
+      closed(unitOf()).filter((path) => path !== "-/run/dbus"),
+    );
+  });
+
+  test("may write the folder of dnsmasq's files inside one that stays read-only", () => {
+    const folder = "/etc/NetworkManager/dnsmasq.d";
+    const unit = unitOf({ folders: ["/etc/ngrokd", folder] });
+    expect(values(unit, "ReadWritePaths")).toContain(folder);
+    expect(values(unit, "ReadOnlyPaths")).toContain("-/etc/NetworkManager");
+  });
+});
+
 describe("the systemd unit", () => {
   test("gives a stop more time than its connections have", () => {
     expect(values(unitOf({ drainSeconds: 3600 }), "TimeoutStopSec")).toEqual(["3630"]);

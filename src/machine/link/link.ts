@@ -191,7 +191,9 @@ async function guard(state: State, used: () => Iterable<AnyIp>): Promise<boolean
 async function dropUnused(state: State, used: () => Iterable<AnyIp>): Promise<void> {
   if (state.old.length === 0) return;
   const ips = [...used()];
-  const kept = state.old.filter((ground) => ips.some((ip) => groundHas(ground, ip)));
+  const kept = state.old.filter((ground) =>
+    ips.some((ip) => groundHas(ground, ip) && !groundHas(state.ground, ip)),
+  );
   if (kept.length === state.old.length) return;
   state.old = kept;
   await state.opened?.hold(heldBy(state)).catch((error: unknown) => {

@@ -54,7 +54,7 @@ const [newLink, getLink, newAddress, oldAddress, getAddress] = [16, 18, 20, 21, 
 const [newRoute, oldRoute, getRoute] = [24, 25, 26];
 /** AF_INET and AF_INET6, by the length of an address. */
 const familyOf = (bytes: readonly number[]): number => (bytes.length === 4 ? 2 : 10);
-const { dump, create, exclusive } = netlinkFlags;
+const { dump, create, exclusive, append } = netlinkFlags;
 const up = 0x1;
 const noDuplicateDetection = 0x2;
 /** RT_TABLE_LOCAL; RTPROT_STATIC; RT_SCOPE_HOST; RTN_LOCAL. */
@@ -110,7 +110,10 @@ export function addressRequest(what: "add" | "remove", index: number, range: Ran
   });
 }
 
-/** A route that makes every address of the range one of this machine. */
+/**
+ * A route that makes every address of the range one of this machine. There may
+ * be one on each of two interfaces, while names move from one to the other.
+ */
 export function routeRequest(what: "add" | "remove", index: number, range: Range): Uint8Array {
   const { bytes, bits } = range;
   const head = new Uint8Array(12);
@@ -121,7 +124,7 @@ export function routeRequest(what: "add" | "remove", index: number, range: Range
   ];
   return netlinkBytes({
     type: what === "add" ? newRoute : oldRoute,
-    flags: what === "add" ? create | exclusive : 0,
+    flags: what === "add" ? create | append : 0,
     head,
     attributes,
   });

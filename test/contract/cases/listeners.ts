@@ -48,6 +48,56 @@ export const listeners: Case[] = [
     },
   },
   {
+    name: "a routed listener carries as any other, and knows its address",
+    async run(world) {
+      for (const host of ["127.0.0.1", "::1"]) {
+        const { listener, next } = await listening(world, { host, port: 0 }, { routed: true });
+        assert(portOf(listener) > 0);
+        const ours = await world.net.dial({ host, port: portOf(listener) });
+        const theirs = await next();
+        await ours.write(bytesOf("over a route"));
+        ours.closeWrite();
+        assert.equal(textOf(await readAll(theirs)), "over a route");
+        assert.equal("host" in theirs.local && theirs.local.host, host);
+        theirs.close();
+        listener.close();
+        await soon(Promise.all([ours.closed, theirs.closed]), "closed");
+        await rejects("network", () => world.net.dial({ host, port: portOf(listener) }));
+      }
+    },
+  },
+  {
+    name: "an IPv6 address of no interface is taken for a routed listener alone, if at all",
+    async run(world) {
+      const address = { host: "fd00:6e67:726f:6b64::9", port: 0 };
+      await rejects("address-unavailable", () => world.net.listen(address, () => undefined));
+      const routed = { routed: true };
+      if (world.net.runtime !== "bun" || process.platform !== "linux") {
+        await rejects("address-unavailable", () =>
+          world.net.listen(address, () => undefined, routed),
+        );
+        return;
+      }
+      const listener = await world.net.listen(address, () => undefined, routed);
+      const again = { ...address, port: portOf(listener) };
+      await rejects("address-in-use", () => world.net.listen(again, () => undefined, routed));
+      listener.close();
+    },
+  },
+  {
+    name: "the routing of this machine can be asked for, or is refused as none",
+    async run(world) {
+      if (world.net.runtime !== "bun" || process.platform !== "linux") {
+        await rejects("network", () => world.net.routing());
+        return;
+      }
+      const routing = await world.net.routing();
+      assert.equal(routing.changed(), false);
+      routing.close();
+      routing.close();
+    },
+  },
+  {
     name: "IPv6 works, and IPv4 through a dual-stack listener keeps its own spelling",
     async run(world) {
       const { listener, next } = await listening(world, { host: "::", port: 0 });

@@ -177,7 +177,32 @@ async function without6(): Promise<unknown> {
   };
 }
 
-const scenes = { repaired, overlapped, killed, hold, refused, named, without6 };
+/** Another name of the interface, and IPv6 off and on, with the same subnet. */
+async function renamed(): Promise<unknown> {
+  const ours = link();
+  const told: unknown[] = [];
+  const used: AnyIp[] = ["10.107.3.4" as AnyIp];
+  const look = async (): Promise<void> => {
+    const devices = sh("ip -o link show | grep -o 'ngrokd[0-9]' | sort | tr '\\n' ' '");
+    told.push([groundText(ours.ground), devices, await answer("10.107.3.4", 80)].join("; "));
+  };
+  const as = (device: string, subnet6 = "auto") =>
+    groundWish({ subnet: "10.107.0.0/16", subnet6, interface_name: device });
+  await ours.settle(as("ngrokd0"));
+  await serve("10.107.3.4");
+  await look();
+  await ours.settle(as("ngrokd1"));
+  await look();
+  await ours.guard(() => used);
+  await look();
+  await ours.settle(as("ngrokd1", "off"));
+  await ours.guard(() => used);
+  await look();
+  const routes = sh("ip -6 route show table local | grep -c ^local.fd || true");
+  return { told, routes };
+}
+
+const scenes = { repaired, overlapped, killed, hold, refused, named, renamed, without6 };
 const scene = scenes[process.argv[2] as keyof typeof scenes];
 console.log(JSON.stringify(await scene()));
 process.exit();

@@ -46,6 +46,19 @@ describe.skipIf(!canRun)("the virtual interface of Linux", () => {
     });
   });
 
+  test("gets another name, or loses IPv6, while its addresses stay in use", () => {
+    const both = `10.107.0.0/16 and ${six}::/64`;
+    expect(scene("renamed")).toEqual({
+      told: [
+        `${both} on ngrokd0; ngrokd0; 10.107.3.4`,
+        `${both} on ngrokd1; ngrokd0 ngrokd1; 10.107.3.4`,
+        `${both} on ngrokd1; ngrokd1; 10.107.3.4`,
+        "10.107.0.0/16 on ngrokd1; ngrokd1; 10.107.3.4",
+      ],
+      routes: "0",
+    });
+  });
+
   test("leaves no link, address or route behind after 20 kills, also with a child", () => {
     expect(scene("killed")).toEqual({ changed: [] });
   }, 120_000);

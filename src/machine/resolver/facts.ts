@@ -1,0 +1,68 @@
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { choosesDnsmasq, type ResolverFacts, resolvConfPath } from "./way.ts";
+
+/** Where the facts are; tests have other places. */
+export interface ResolverPlaces {
+  readonly resolvConf: string;
+  readonly nsswitch: string;
+  readonly networkManager: string;
+  /** The kernel's table of this network namespace's links. */
+  readonly links: string;
+  /** The first that is there. */
+  readonly resolvectl: readonly string[];
+  readonly platform: string;
+}
+
+export const usualPlaces: ResolverPlaces = {
+  resolvConf: resolvConfPath,
+  nsswitch: "/etc/nsswitch.conf",
+  networkManager: "/etc/NetworkManager",
+  links: "/proc/self/net/dev",
+  resolvectl: ["/usr/bin/resolvectl", "/bin/resolvectl"],
+  platform: process.platform,
+};
+
+/** Reads the facts; whatever cannot be read is not there. */
+export async function resolverFacts(
+  linkName: string,
+  mayEdit: boolean,
+  places: ResolverPlaces = usualPlaces,
+): Promise<ResolverFacts> {
+  const [resolvConf, nsswitch, dnsmasqFolder] = await Promise.all([
+    textOf(places.resolvConf),
+    textOf(places.nsswitch),
+    dnsmasqFolderIn(places.networkManager),
+  ]);
+  return {
+    platform: places.platform,
+    resolvConf,
+    order: /^\s*hosts:\s*([^#\n]*)/m.exec(nsswitch)?.[1]?.trim() ?? "",
+    resolvectl: places.resolvectl.find((path) => existsSync(path)),
+    link: hasLink(await textOf(places.links), linkName),
+    linkName,
+    dnsmasqFolder,
+    mayEdit,
+  };
+}
+
+/**
+ * Pure: whether the table has a link of this name. /sys/class/net could be that
+ * of another namespace.
+ */
+export const hasLink = (table: string, name: string): boolean =>
+  table.split("\n").some((line) => line.trimStart().startsWith(`${name}:`));
+
+async function dnsmasqFolderIn(folder: string): Promise<string | undefined> {
+  const found = join(folder, "dnsmasq.d");
+  if (!existsSync(found)) return undefined;
+  const more = await readdir(join(folder, "conf.d")).catch((): string[] => []);
+  const files = ["NetworkManager.conf", ...more.sort().map((name) => join("conf.d", name))];
+  const texts = await Promise.all(files.map((file) => textOf(join(folder, file))));
+  return choosesDnsmasq(texts) ? found : undefined;
+}
+
+const textOf = async (path: string): Promise<string> =>
+  await readFile(path, "latin1").catch(() => "");

@@ -1,0 +1,278 @@
+import { describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { readJournal } from "../../../src/journal/journal.ts";
+import { folderKeeper } from "../../../src/machine/resolver/keepers.ts";
+import { createResolver } from "../../../src/machine/resolver/resolver.ts";
+import type { Run } from "../../../src/machine/resolver/run.ts";
+import { memoryLog } from "../../support/memory-log.ts";
+import { host, temporaryFolder } from "../support.ts";
+
+const wanted = { server: { host: "127.0.0.1", port: 53 }, zones: [host("team.internal")] };
+const before = "nameserver 192.0.2.1\nsearch corp.example\n";
+const section =
+  "# BEGIN ngrokd managed section\nnameserver 127.0.0.1\n# END ngrokd managed section\n";
+
+interface Stage {
+  readonly platform?: string;
+  readonly mayEdit?: boolean;
+  readonly resolvConf?: string;
+  readonly nsswitch?: string;
+  readonly dnsmasq?: boolean;
+  readonly resolvectl?: boolean;
+  readonly run?: Run;
+}
+
+/** A machine in a folder. */
+async function staged(stage: Stage = {}) {
+  const folder = await temporaryFolder();
+  const at = (name: string): string => join(folder.path, name);
+  for (const name of ["state", "nm"]) mkdirSync(at(name), { mode: 0o755 });
+  chmodSync(folder.path, 0o755);
+  writeFileSync(at("resolv.conf"), stage.resolvConf ?? before);
+  writeFileSync(at("nsswitch.conf"), stage.nsswitch ?? "hosts: files dns\n");
+  if (stage.dnsmasq === true) {
+    mkdirSync(at("nm/dnsmasq.d"));
+    writeFileSync(at("nm/NetworkManager.conf"), "[main]\ndns=dnsmasq\n");
+  }
+  writeFileSync(at("resolvectl"), "");
+  writeFileSync(at("links"), "    lo: 0 0\nngrokd0: 0 0\n");
+  const log = memoryLog();
+  let now = 0;
+  const make = () =>
+    createResolver({
+      stateFolder: at("state"),
+      settings: () => ({ link: "ngrokd0", mayEdit: stage.mayEdit ?? true }),
+      log,
+      places: {
+        resolvConf: at("resolv.conf"),
+        nsswitch: at("nsswitch.conf"),
+        networkManager: at("nm"),
+        links: at("links"),
+        resolvectl: stage.resolvectl === true ? [at("resolvectl")] : [],
+        platform: stage.platform ?? "linux",
+      },
+      run: stage.run ?? (async () => ({ ok: true, out: "", error: "" })),
+      now: () => now,
+    });
+  return {
+    folder,
+    at,
+    log,
+    make,
+    pass: (ms: number) => {
+      now += ms;
+    },
+    text: (name = "resolv.conf") => readFileSync(at(name), "utf8"),
+    journal: async () => (await readJournal(at("state"))).map(({ kind }) => kind),
+  };
+}
+
+describe("the resolver, by resolv.conf,", () => {
+  test("is asked to ask us first, and gives the file back byte for byte", async () => {
+    const { folder, make, text, journal } = await staged();
+    await using _ = folder;
+    const resolver = make();
+    expect(await resolver.want(wanted)).toBe(true);
+    expect(text()).toBe(`${section}${before}`);
+    expect(await journal()).toEqual(["resolv-conf"]);
+    expect(await resolver.want(wanted)).toBe(false);
+    await resolver.want(undefined);
+    expect(text()).toBe(before);
+    expect(await journal()).toEqual([]);
+  });
+
+  test("puts the section back if another program writes the file, and keeps its text", async () => {
+    const { folder, make, text, at } = await staged();
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    writeFileSync(at("resolv.conf"), "nameserver 198.51.100.1\n");
+    expect(await resolver.guard()).toBe(true);
+    expect(text()).toBe(`${section}nameserver 198.51.100.1\n`);
+    await resolver.want(undefined);
+    expect(text()).toBe("nameserver 198.51.100.1\n");
+  });
+
+  test("gives way to a program that keeps changing it, and says so", async () => {
+    const { folder, make, at } = await staged();
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    for (let n = 0; n < 5; n += 1) {
+      writeFileSync(at("resolv.conf"), `nameserver 198.51.100.${n}\n`);
+      await resolver.guard();
+    }
+    expect(resolver.trouble).toContain("Another program keeps changing");
+  });
+
+  test("takes back what a killed run has left", async () => {
+    const { folder, make, text, journal, log } = await staged();
+    await using _ = folder;
+    await make().want(wanted);
+    await make().want(undefined);
+    expect(text()).toBe(before);
+    expect(await journal()).toEqual([]);
+    expect(log.lines.join("\n")).toContain("Took back what an earlier run had set: resolv.conf");
+  });
+
+  test("follows a link to the file, and no file that other users may change", async () => {
+    const { folder, make, at, text } = await staged();
+    await using _ = folder;
+    mkdirSync(at("run"), { mode: 0o755 });
+    writeFileSync(at("run/resolv.conf"), before);
+    unlinkSync(at("resolv.conf"));
+    symlinkSync(at("run/resolv.conf"), at("resolv.conf"));
+    const resolver = make();
+    await resolver.want(wanted);
+    expect(text("run/resolv.conf")).toBe(`${section}${before}`);
+    await resolver.want(undefined);
+    chmodSync(at("run"), 0o777);
+    await resolver.want(wanted);
+    expect(resolver.trouble).toContain("other users may change");
+    expect(text("run/resolv.conf")).toBe(before);
+  });
+
+  test("cannot have a server with another port, and says so", async () => {
+    const { folder, make } = await staged();
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want({ ...wanted, server: { host: "127.0.0.1", port: 5353 } });
+    expect(resolver.trouble).toContain("set dns.listen to port 53");
+  });
+
+  test.each([
+    [
+      "as the Go program has changed it",
+      `# ngrokd managed - do not edit this line\nnameserver 127.0.0.1\n${before}`,
+      before,
+    ],
+    [
+      "as another program has written it since",
+      "nameserver 198.51.100.1\n",
+      "nameserver 198.51.100.1\n",
+    ],
+  ])("is given back once, %s", async (_, now, expected) => {
+    const { folder, make, at, text } = await staged({ resolvConf: now });
+    await using __ = folder;
+    writeFileSync(at("state/resolv.conf.bak"), before);
+    await make().want(undefined);
+    expect(text()).toBe(expected);
+    expect(existsSync(at("state/resolv.conf.bak"))).toBe(false);
+  });
+});
+
+describe("the resolver, in other ways,", () => {
+  test("is macOS's, with a file for each zone, and none for a zone that is gone", async () => {
+    const { folder, at, text, journal } = await staged();
+    await using _ = folder;
+    mkdirSync(at("resolver"));
+    writeFileSync(at("resolver/corp.example"), "nameserver 192.0.2.1\n");
+    const keeper = folderKeeper(at("resolver"), at("state"));
+    const both = { ...wanted, zones: [host("team.internal"), host("wild.demo")] };
+    expect(await keeper.put(both)).toBe(true);
+    expect(text("resolver/wild.demo")).toContain("nameserver 127.0.0.1\nport 53\n");
+    expect(await keeper.put(wanted)).toBe(true);
+    expect(readdirSync(at("resolver")).sort()).toEqual(["corp.example", "team.internal"]);
+    expect(await keeper.take()).toBe(true);
+    expect(readdirSync(at("resolver"))).toEqual(["corp.example"]);
+    expect(await journal()).toEqual([]);
+  });
+
+  test("is left alone without leave, and its way says what to type", async () => {
+    const { folder, make, text } = await staged({ mayEdit: false });
+    await using _ = folder;
+    const resolver = make();
+    expect(await resolver.want(wanted)).toBe(false);
+    expect({ text: text(), way: resolver.way.kind, trouble: resolver.trouble }).toEqual({
+      text: before,
+      way: "by-hand",
+      trouble: "",
+    });
+  });
+
+  test("is systemd-resolved, told by commands, and told again after a restart", async () => {
+    const calls: string[] = [];
+    const told = new Map<string, string>();
+    const run: Run = async (_, words) => {
+      const [verb = "", , ...rest] = words;
+      calls.push(words.join(" "));
+      if (verb === "revert") told.clear();
+      else if (rest.length > 0) told.set(verb, rest.join(" "));
+      return { ok: true, out: `Link 3 (ngrokd0): ${told.get(verb) ?? ""}\n`, error: "" };
+    };
+    const { folder, make, text, journal, pass } = await staged({
+      resolvectl: true,
+      resolvConf: "nameserver 127.0.0.53\n",
+      run,
+    });
+    await using _ = folder;
+    const resolver = make();
+    expect(await resolver.want(wanted)).toBe(true);
+    expect(told.get("domain")).toBe("~team.internal");
+    expect(await journal()).toEqual(["resolved"]);
+    expect(await resolver.guard()).toBe(false);
+    told.clear();
+    pass(61_000);
+    expect(await resolver.guard()).toBe(true);
+    expect(told.get("dns")).toBe("127.0.0.1");
+    await resolver.want(undefined);
+    expect(text()).toBe("nameserver 127.0.0.53\n");
+    expect(await journal()).toEqual([]);
+    expect(calls.filter((call) => call.startsWith("dns ngrokd0 "))).toHaveLength(2);
+  });
+
+  test("tells why systemd-resolved cannot be told, and tries again", async () => {
+    let ok = false;
+    const run: Run = async () => ({ ok, out: "", error: ok ? "" : "Failed to connect to bus" });
+    const { folder, make } = await staged({
+      resolvectl: true,
+      resolvConf: "nameserver 127.0.0.53\n",
+      run,
+    });
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    expect(resolver.trouble).toContain("Failed to connect to bus");
+    ok = true;
+    await resolver.guard();
+    expect(resolver.trouble).toBe("");
+  });
+
+  test("is NetworkManager's dnsmasq, with a file of ours", async () => {
+    const calls: string[] = [];
+    const run: Run = async (path, words) => {
+      calls.push([path, ...words].join(" "));
+      return { ok: true, out: "", error: "" };
+    };
+    const { folder, make, at, text } = await staged({ dnsmasq: true, run });
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    expect(text("nm/dnsmasq.d/ngrokd.conf")).toContain("server=/team.internal/127.0.0.1#53\n");
+    expect(calls).toEqual(["/usr/bin/nmcli general reload dns-full"]);
+    await resolver.want(undefined);
+    expect(existsSync(at("nm/dnsmasq.d/ngrokd.conf"))).toBe(false);
+    expect(calls).toHaveLength(2);
+  });
+
+  test("leaves a file of another program alone", async () => {
+    const { folder, make, at, text } = await staged({ dnsmasq: true });
+    await using _ = folder;
+    writeFileSync(at("nm/dnsmasq.d/ngrokd.conf"), "server=/x/1.1.1.1\n");
+    const resolver = make();
+    await resolver.want(wanted);
+    expect(resolver.trouble).toContain("another program's file is there");
+    await resolver.want(undefined);
+    expect(text("nm/dnsmasq.d/ngrokd.conf")).toBe("server=/x/1.1.1.1\n");
+  });
+});

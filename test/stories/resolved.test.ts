@@ -1,0 +1,81 @@
+import { beforeAll, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { type Cloud, registered } from "../support/cloud.ts";
+import { type Daemon, ngrokd, run, serve } from "../support/ngrokd.ts";
+import { noResolved, type Resolved, startResolved } from "../support/resolved.ts";
+import { stories, until } from "../support/story.ts";
+import { page } from "../support/web.ts";
+
+const story = test.skipIf(noResolved !== "");
+
+stories("names below a wildcard, with systemd-resolved", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+  let resolved: Resolved;
+  beforeAll(async () => {
+    if (noResolved !== "") return;
+    resolved = await startResolved();
+    const dns = { enabled: true, listen: "127.0.0.55:53" };
+    ({ cloud, daemon } = await registered({ config: { dns } }));
+    await cloud.add("http://*.team.internal", page("wild").address);
+    await daemon.refresh();
+  });
+  const address = async (name: string): Promise<string> =>
+    /^127\S+/.exec((await run(["getent", "hosts", name])).out)?.[0] ?? "";
+  const domains = (): Promise<string> => resolved.ctl("domain ngrokd0");
+
+  story("our zone comes to us, and no other name does", async () => {
+    await until("it is told", async () => (await domains()).includes("~team.internal"));
+    expect(await resolved.ctl("dns ngrokd0")).toMatch(/: 127\.0\.0\.55$/);
+    expect(await resolved.ctl("default-route ngrokd0")).toMatch(/: no$/);
+    for (const setting of ["llmnr", "mdns", "dnssec", "dnsovertls"])
+      expect(await resolved.ctl(`${setting} ngrokd0`)).toMatch(/: no$/);
+    expect(await address("a.team.internal")).toMatch(/^127\./);
+    expect((await run(["curl", "-sS", "http://a.team.internal/"])).out).toBe("wild");
+    expect((await run(["getent", "hosts", "www.example.com"])).code).not.toBe(0);
+    expect((await daemon.status()).warnings).toEqual([]);
+    expect(readFileSync("/etc/resolv.conf", "utf8")).toBe("nameserver 127.0.0.53\n");
+  });
+
+  story("after its restart, which forgets all, it is told again", async () => {
+    await resolved.restart();
+    expect(await domains()).not.toContain("~team.internal");
+    await until("it is told again", async () => (await domains()).includes("~team.internal"));
+    expect(await address("b.team.internal")).toMatch(/^127\./);
+  });
+
+  story("a setting that another program removes is put back", async () => {
+    await resolved.ctl("revert ngrokd0");
+    await until("it is told again", async () => (await domains()).includes("~team.internal"));
+  });
+
+  story("a second wildcard is a second zone, and one that goes takes its zone along", async () => {
+    const id = await cloud.add("http://*.other.internal", page("other").address);
+    await daemon.refresh();
+    await until("both are told", async () => /~other\.internal/.test(await domains()));
+    await cloud.remove(id);
+    await daemon.refresh();
+    await until("one is left", async () => !/~other\.internal/.test(await domains()));
+    expect(await domains()).toContain("~team.internal");
+  });
+
+  story("after kill -9 the next start is right, and `undo` takes back what is left", async () => {
+    await daemon.stop("SIGKILL");
+    expect(await domains()).toContain("~team.internal");
+    daemon = await serve();
+    await until("it works again", async () => (await address("a.team.internal")) !== "");
+    await daemon.stop("SIGKILL");
+    expect((await ngrokd("undo --dry-run")).out).toContain(
+      "ngrokd's settings of ngrokd0 in systemd-resolved",
+    );
+    expect((await ngrokd("undo --yes")).code).toBe(0);
+    expect(await domains()).not.toContain("~team.internal");
+  });
+
+  story("a stop leaves no setting behind", async () => {
+    daemon = await serve();
+    await until("it is told", async () => (await domains()).includes("~team.internal"));
+    expect(await daemon.stop()).toBe(0);
+    expect(await domains()).not.toContain("~team.internal");
+  });
+});
