@@ -20,7 +20,10 @@ export interface WrittenRule {
 export interface Rule {
   /** Its place in the list, from 1. */
   readonly number: number;
-  readonly endpoint: string;
+  /** `*` stands for any characters. */
+  readonly host: string;
+  /** Undefined: every port. */
+  readonly port: number | undefined;
   /** The users of this machine who may connect; undefined: every user. */
   readonly uids: ReadonlySet<number> | undefined;
   /** The addresses of other machines that may connect, as ranges. */
@@ -46,23 +49,15 @@ export interface Refusal {
 
 /** Pure: the first rule for an endpoint; undefined if there is none. */
 export const ruleFor = (rules: readonly Rule[], wanted: Wanted): Rule | undefined =>
-  rules.find(({ endpoint }) => isFor(endpoint, wanted));
-
-function isFor(endpoint: string, { host, port }: Wanted): boolean {
-  const [, name = "", number] = /^(.*?)(?::(\d+))?$/.exec(endpoint) ?? [];
-  return (number === undefined || Number(number) === port) && matchesGlob(name, host);
-}
+  rules.find(
+    ({ host, port }) => (port ?? wanted.port) === wanted.port && matchesGlob(host, wanted.host),
+  );
 
 /**
- * Pure: why a client may not connect; undefined if it may. By default every
- * user of this machine may, and no other machine.
+ * Pure: why a client may not connect by the rule for an endpoint; undefined if
+ * it may. Without a rule every user of this machine may, and no other machine.
  */
-export function refusalOf(
-  rules: readonly Rule[],
-  wanted: Wanted,
-  client: Client,
-): Refusal | undefined {
-  const rule = ruleFor(rules, wanted);
+export function refusalOf(rule: Rule | undefined, client: Client): Refusal | undefined {
   const allowed =
     client.kind === "user"
       ? rule?.uids === undefined || (client.uid !== undefined && rule.uids.has(client.uid))

@@ -70,7 +70,14 @@ export function rulesOf(
     );
     const anybody = byName === undefined && byGroup === undefined;
     const uids = anybody ? undefined : new Set([...(byName ?? []), ...(byGroup ?? [])]);
-    return { number: i + 1, endpoint, uids, from };
+    const [host = "", port] = endpoint.split(":");
+    return {
+      number: i + 1,
+      host,
+      port: port === undefined ? undefined : Number(port),
+      uids,
+      from,
+    };
   });
   return { rules, unknown };
 }

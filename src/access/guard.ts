@@ -1,6 +1,13 @@
 import { isLoopback } from "../model/proxy.ts";
 import type { Caller, Conn, Net } from "../net/types.ts";
-import { type Client, refusalOf, ruleFor, type Wanted, type WrittenRule } from "./access.ts";
+import {
+  type Client,
+  type Rule,
+  refusalOf,
+  ruleFor,
+  type Wanted,
+  type WrittenRule,
+} from "./access.ts";
 import { type AccountFiles, createRules, systemFiles } from "./rules.ts";
 import { type RefusalText, refusalText, type Surroundings } from "./words.ts";
 
@@ -37,10 +44,14 @@ export function createGuard({
   files = systemFiles,
 }: GuardOptions): Guard {
   const current = createRules(written, files);
-  const verdict = (caller: Caller, conn: Conn, wanted: Wanted): RefusalText | undefined => {
-    const { rules, nameOf } = current();
-    const refusal = refusalOf(rules, wanted, clientOf(caller, conn, isOwn));
-    return refusal && refusalText(refusal, wanted, { nameOf, placeOf });
+  const verdict = (
+    rule: Rule | undefined,
+    caller: Caller,
+    conn: Conn,
+    wanted: Wanted,
+  ): RefusalText | undefined => {
+    const refusal = refusalOf(rule, clientOf(caller, conn, isOwn));
+    return refusal && refusalText(refusal, wanted, { nameOf: current().nameOf, placeOf });
   };
   return {
     judge(conn, wanted) {
@@ -48,8 +59,8 @@ export function createGuard({
       if (rule?.uids === undefined && isWithin(conn)) return undefined;
       const caller = net.callerOf(conn);
       return caller instanceof Promise
-        ? caller.then((known) => verdict(known, conn, wanted))
-        : verdict(caller, conn, wanted);
+        ? caller.then((known) => verdict(rule, known, conn, wanted))
+        : verdict(rule, caller, conn, wanted);
     },
     get warnings() {
       return current().unknown;

@@ -1,6 +1,6 @@
 /** Who may connect: what the rules say, and whom they have kept out. */
 
-import { type Rule, refusalOf } from "../access/access.ts";
+import { type Rule, refusalOf, ruleFor } from "../access/access.ts";
 import { createRules, systemFiles } from "../access/rules.ts";
 import { accessText, refusalText, type Surroundings } from "../access/words.ts";
 import { type Loaded, rulePlace } from "../config/load.ts";
@@ -40,7 +40,7 @@ export function judgeAccess(
   if (unused) return [];
   if (facts === undefined) return [notChecked("access", "the configuration cannot be used")];
   const wanted = { host, port };
-  const refusal = refusalOf(facts.rules, wanted, { kind: "user", uid: facts.uid });
+  const refusal = refusalOf(ruleFor(facts.rules, wanted), { kind: "user", uid: facts.uid });
   if (refusal === undefined) return [ok("access", accessText(facts.rules, wanted, facts))];
   const { reason, hint } = refusalText(refusal, wanted, facts);
   return [warning("access", reason, hint)];

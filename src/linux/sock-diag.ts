@@ -61,19 +61,19 @@ export function diagRequest({ own, other }: Ends, sequence: number): Uint8Array 
 }
 
 /**
- * Reads the answer to a request with this sequence number. Without the socket,
- * the kernel looks for one that listens at its own end. That one is another
- * program's and does not count.
+ * Reads the answer to a {@link diagRequest}. Without the socket, the kernel
+ * looks for one that listens at its own end. That one is another program's and
+ * does not count.
  */
-export function diagReply(bytes: Uint8Array, sequence: number, ends: Ends): DiagReply {
+export function diagReply(bytes: Uint8Array, request: Uint8Array): DiagReply {
   if (bytes.length < headerLength + 4) return { kind: "unusable" };
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (view.getUint32(8, true) !== sequence) return { kind: "stray" };
+  if (!isEqual(bytes.subarray(8, 12), request.subarray(8, 12))) return { kind: "stray" };
   const type = view.getUint16(4, true);
   if (type === errorType)
     return { kind: view.getInt32(headerLength, true) === -noEntry ? "none" : "unusable" };
   if (type !== diagType || bytes.length < messageLength) return { kind: "unusable" };
-  if (view.getUint8(17) === listening || !isOf(bytes, view, ends)) return { kind: "none" };
+  if (view.getUint8(17) === listening || !isOf(bytes, request)) return { kind: "none" };
   return { kind: "found", uid: ownerOf(view.getUint32(80, true), view.getUint32(84, true)) };
 }
 
@@ -93,21 +93,31 @@ export function addressBytes(host: string): number[] | undefined {
   return isMapped(bytes) ? bytes.slice(12) : bytes;
 }
 
-const isMapped = (bytes: ArrayLike<number>): boolean =>
-  Array.from({ length: 12 }, (_, i) => bytes[i] === (i < 10 ? 0 : 0xff)).every(Boolean);
+function isMapped(bytes: ArrayLike<number>): boolean {
+  for (let i = 0; i < 12; i += 1) if (bytes[i] !== (i < 10 ? 0 : 0xff)) return false;
+  return true;
+}
 
-function isOf(bytes: Uint8Array, view: DataView, { own, other }: Ends): boolean {
+/** Whether an answer is about the ends that the request names. */
+function isOf(bytes: Uint8Array, request: Uint8Array): boolean {
+  const isIpv4 = request[16] === ipv4Family;
+  const isSame = (at: number, asked: number): boolean =>
+    isAddress(bytes.subarray(at, at + 16), request.subarray(asked, asked + 16), isIpv4);
   return (
-    view.getUint16(20) === own.port &&
-    view.getUint16(22) === other.port &&
-    isAddress(bytes.subarray(24, 40), own.host) &&
-    isAddress(bytes.subarray(40, 56), other.host)
+    isEqual(bytes.subarray(20, 24), request.subarray(24, 28)) && isSame(24, 28) && isSame(40, 44)
   );
 }
 
 /** The field of an address has 16 bytes; of IPv4 it uses the first four. */
-function isAddress(field: Uint8Array, host: string): boolean {
-  const bytes = addressBytes(host) ?? [];
-  const begins = (from: number): boolean => bytes.every((byte, i) => field[from + i] === byte);
-  return begins(0) || (bytes.length === 4 && isMapped(field) && begins(12));
+function isAddress(field: Uint8Array, asked: Uint8Array, isIpv4: boolean): boolean {
+  if (!isIpv4) return isEqual(field, asked);
+  const four = asked.subarray(0, 4);
+  return (
+    isEqual(field.subarray(0, 4), four) || (isMapped(field) && isEqual(field.subarray(12), four))
+  );
+}
+
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  for (let i = 0; i < a.length; i += 1) if (a[i] !== b[i]) return false;
+  return a.length === b.length;
 }

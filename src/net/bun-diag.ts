@@ -42,7 +42,7 @@ function asker({ sendto, recv }: Libc, descriptor: number): AskDiag {
     for (let stray = 0; stray < mostStray; stray += 1) {
       const length = Number(recv(descriptor, answer, answer.length, dontWait));
       if (length <= 0) return unusable;
-      const reply = diagReply(answer.subarray(0, length), sequence, ends);
+      const reply = diagReply(answer.subarray(0, length), request);
       if (reply.kind !== "stray") return reply as Exclude<DiagReply, { kind: "stray" }>;
     }
     return unusable;

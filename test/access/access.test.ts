@@ -26,13 +26,13 @@ const db = { host: "db.internal", port: 5432 };
 const rulesFor = (...written: Parameters<typeof rulesOf>[0]): readonly Rule[] =>
   rulesOf(written, accounts).rules;
 const refused = (rules: readonly Rule[], client: Client, wanted = db): boolean =>
-  refusalOf(rules, wanted, client) !== undefined;
+  refusalOf(ruleFor(rules, wanted), client) !== undefined;
 
 describe("who may connect", () => {
   test("without a rule is every user of this machine, and no other machine", () => {
     expect(refused([], user(1000))).toBe(false);
     expect(refused([], user(undefined))).toBe(false);
-    expect(refusalOf([], db, machine("192.0.2.7"))).toEqual({
+    expect(refusalOf(undefined, machine("192.0.2.7"))).toEqual({
       client: machine("192.0.2.7"),
       rule: undefined,
     });
@@ -142,7 +142,7 @@ describe("a refusal in words", () => {
   const surroundings = { nameOf: accounts.nameOf, placeOf: () => "/etc/ngrokd/config.yml:12" };
   const rules = rulesFor({ endpoint: "*", users: ["alice"], from: ["10.0.0.0/8"] });
   const words = (client: Client, some = rules) => {
-    const refusal = refusalOf(some, db, client);
+    const refusal = refusalOf(ruleFor(some, db), client);
     if (refusal === undefined) throw new Error("it is allowed");
     return refusalText(refusal, db, surroundings);
   };

@@ -6,6 +6,8 @@ const v4: Ends = {
   own: { host: "127.0.0.1", port: 40_001 },
   other: { host: "127.0.0.2", port: 80 },
 };
+/** The question about a connection, the seventh one. */
+const seventh = (ends: Ends): Uint8Array => diagRequest(ends, 7) ?? new Uint8Array(72);
 const v6: Ends = { own: { host: "::1", port: 40_001 }, other: { host: "fd00::2", port: 443 } };
 
 /** The kernel's answer about a socket, in its bytes. */
@@ -59,8 +61,11 @@ describe("a question about a socket", () => {
 
 describe("the kernel's answer", () => {
   test("has the owner of the socket, in IPv4 and IPv6", () => {
-    expect(diagReply(answer(7, v4), 7, v4)).toEqual({ kind: "found", uid: 1000 });
-    expect(diagReply(answer(7, v6, { family: 10 }), 7, v6)).toEqual({ kind: "found", uid: 1000 });
+    expect(diagReply(answer(7, v4), seventh(v4))).toEqual({ kind: "found", uid: 1000 });
+    expect(diagReply(answer(7, v6, { family: 10 }), seventh(v6))).toEqual({
+      kind: "found",
+      uid: 1000,
+    });
   });
 
   test("spells IPv4 of an IPv6 socket as a mapped address", () => {
@@ -73,24 +78,27 @@ describe("the kernel's answer", () => {
       bytes.fill(0xff, at + 10, at + 12);
       bytes.set(from.split(".").map(Number), at + 12);
     }
-    expect(diagReply(bytes, 7, v4)).toEqual({ kind: "found", uid: 1000 });
+    expect(diagReply(bytes, seventh(v4))).toEqual({ kind: "found", uid: 1000 });
   });
 
   test("calls root the owner of a closed socket, which is no user", () => {
-    expect(diagReply(answer(7, v4, { uid: 0, inode: 0 }), 7, v4)).toEqual({
+    expect(diagReply(answer(7, v4, { uid: 0, inode: 0 }), seventh(v4))).toEqual({
       kind: "found",
       uid: undefined,
     });
-    expect(diagReply(answer(7, v4, { uid: 0 }), 7, v4)).toEqual({ kind: "found", uid: 0 });
-    expect(diagReply(answer(7, v4, { inode: 0 }), 7, v4)).toEqual({ kind: "found", uid: 1000 });
+    expect(diagReply(answer(7, v4, { uid: 0 }), seventh(v4))).toEqual({ kind: "found", uid: 0 });
+    expect(diagReply(answer(7, v4, { inode: 0 }), seventh(v4))).toEqual({
+      kind: "found",
+      uid: 1000,
+    });
   });
 
   test("about a program that listens there is about no client", () => {
-    expect(diagReply(answer(7, v4, { state: 10 }), 7, v4)).toEqual({ kind: "none" });
+    expect(diagReply(answer(7, v4, { state: 10 }), seventh(v4))).toEqual({ kind: "none" });
     const other = { ...v4, other: { host: "127.0.0.2", port: 81 } };
-    expect(diagReply(answer(7, other), 7, v4)).toEqual({ kind: "none" });
+    expect(diagReply(answer(7, other), seventh(v4))).toEqual({ kind: "none" });
     const elsewhere = { ...v4, own: { host: "127.0.0.9", port: 40_001 } };
-    expect(diagReply(answer(7, elsewhere), 7, v4)).toEqual({ kind: "none" });
+    expect(diagReply(answer(7, elsewhere), seventh(v4))).toEqual({ kind: "none" });
   });
 
   test("may be an error, or the answer to an earlier question", () => {
@@ -101,19 +109,19 @@ describe("the kernel's answer", () => {
       new DataView(bytes.buffer).setInt32(16, -errno, true);
       return bytes;
     };
-    expect(diagReply(error(2), 7, v4)).toEqual({ kind: "none" });
-    expect(diagReply(error(1), 7, v4)).toEqual({ kind: "unusable" });
-    expect(diagReply(answer(6, v4), 7, v4)).toEqual({ kind: "stray" });
+    expect(diagReply(error(2), seventh(v4))).toEqual({ kind: "none" });
+    expect(diagReply(error(1), seventh(v4))).toEqual({ kind: "unusable" });
+    expect(diagReply(answer(6, v4), seventh(v4))).toEqual({ kind: "stray" });
   });
 
   test("that is damaged, at any bit and any length, names no other user", () => {
     const whole = answer(7, v4);
     for (let length = 0; length < whole.length; length += 1)
-      expect(diagReply(whole.subarray(0, length), 7, v4).kind).not.toBe("found");
+      expect(diagReply(whole.subarray(0, length), seventh(v4)).kind).not.toBe("found");
     for (let bit = 0; bit < 80 * 8; bit += 1) {
       const bytes = whole.slice();
       bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-      const reply = diagReply(bytes, 7, v4);
+      const reply = diagReply(bytes, seventh(v4));
       if (reply.kind === "found") expect({ bit, uid: reply.uid }).toEqual({ bit, uid: 1000 });
     }
     let seed = 20_261_128;
@@ -123,7 +131,7 @@ describe("the kernel's answer", () => {
     };
     for (let n = 0; n < 20_000; n += 1) {
       const bytes = Uint8Array.from({ length: random() % 128 }, () => random() & 0xff);
-      const { kind } = diagReply(bytes, 7, v4);
+      const { kind } = diagReply(bytes, seventh(v4));
       expect({ n, kind, bytes }).not.toMatchObject({ kind: "found" });
     }
   });
