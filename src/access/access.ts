@@ -36,6 +36,12 @@ export interface Wanted {
   readonly port: number;
 }
 
+/**
+ * Who may connect without a rule: the users of this machine, or everybody, as
+ * at a door that is for other machines.
+ */
+export type Default = "users" | "everybody";
+
 export type Client =
   /** `uid`: undefined if the system does not tell. */
   | { readonly kind: "user"; readonly uid: number | undefined }
@@ -55,9 +61,14 @@ export const ruleFor = (rules: readonly Rule[], wanted: Wanted): Rule | undefine
 
 /**
  * Pure: why a client may not connect by the rule for an endpoint; undefined if
- * it may. Without a rule every user of this machine may, and no other machine.
+ * it may.
  */
-export function refusalOf(rule: Rule | undefined, client: Client): Refusal | undefined {
+export function refusalOf(
+  rule: Rule | undefined,
+  client: Client,
+  without: Default,
+): Refusal | undefined {
+  if (rule === undefined && without === "everybody") return undefined;
   const allowed =
     client.kind === "user"
       ? rule?.uids === undefined || (client.uid !== undefined && rule.uids.has(client.uid))

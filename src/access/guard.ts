@@ -2,7 +2,7 @@ import { isLoopback } from "../model/proxy.ts";
 import type { Caller, Conn, Net } from "../net/types.ts";
 import {
   type Client,
-  type Rule,
+  type Default,
   refusalOf,
   ruleFor,
   type Wanted,
@@ -18,7 +18,11 @@ export interface Guard {
    * if it may. Returns that without a promise if the system can be asked at
    * once. Reads nothing from the connection. Never rejects.
    */
-  judge(conn: Conn, wanted: Wanted): RefusalText | undefined | Promise<RefusalText | undefined>;
+  judge(
+    conn: Conn,
+    wanted: Wanted,
+    without: Default,
+  ): RefusalText | undefined | Promise<RefusalText | undefined>;
   /** Sentences about users and groups that this machine does not have. */
   readonly warnings: readonly string[];
 }
@@ -44,23 +48,17 @@ export function createGuard({
   files = systemFiles,
 }: GuardOptions): Guard {
   const current = createRules(written, files);
-  const verdict = (
-    rule: Rule | undefined,
-    caller: Caller,
-    conn: Conn,
-    wanted: Wanted,
-  ): RefusalText | undefined => {
-    const refusal = refusalOf(rule, clientOf(caller, conn, isOwn));
-    return refusal && refusalText(refusal, wanted, { nameOf: current().nameOf, placeOf });
-  };
   return {
-    judge(conn, wanted) {
+    judge(conn, wanted, without) {
       const rule = ruleFor(current().rules, wanted);
+      if (rule === undefined && without === "everybody") return undefined;
       if (rule?.uids === undefined && isWithin(conn)) return undefined;
+      const verdict = (caller: Caller): RefusalText | undefined => {
+        const refusal = refusalOf(rule, clientOf(caller, conn, isOwn), without);
+        return refusal && refusalText(refusal, wanted, { nameOf: current().nameOf, placeOf });
+      };
       const caller = net.callerOf(conn);
-      return caller instanceof Promise
-        ? caller.then((known) => verdict(rule, known, conn, wanted))
-        : verdict(rule, caller, conn, wanted);
+      return caller instanceof Promise ? caller.then(verdict) : verdict(caller);
     },
     get warnings() {
       return current().unknown;

@@ -1,4 +1,4 @@
-import { type Refusal, type Rule, ruleFor, type Wanted } from "./access.ts";
+import { type Default, type Refusal, type Rule, ruleFor, type Wanted } from "./access.ts";
 
 /** What the texts need beside the refusal. */
 export interface Surroundings {
@@ -55,9 +55,13 @@ export function accessText(
   rules: readonly Rule[],
   wanted: Wanted,
   { nameOf, placeOf }: Surroundings,
+  without: Default,
 ): string {
   const rule = ruleFor(rules, wanted);
-  if (rule === undefined) return "every user of this machine may connect, and no other machine";
+  if (rule === undefined)
+    return without === "everybody"
+      ? "every machine that reaches this one may connect"
+      : "every user of this machine may connect, and no other machine";
   const { uids, from, number } = rule;
   const names = [...(uids ?? [])].map((uid) => nameOf(uid) ?? String(uid));
   const more = names.length > mostNamed ? ` and ${names.length - mostNamed} more users` : "";

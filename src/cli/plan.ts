@@ -8,6 +8,7 @@ import {
 import type { Listening, NameChange, Preview } from "../daemon/preview.ts";
 import type { Status } from "../desk/reply-schemas.ts";
 import { isNgrokdError } from "../model/error.ts";
+import { hostPortText } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
 import type { Paint } from "../terminal/say.ts";
 import { command, type Io } from "./command.ts";
@@ -148,7 +149,7 @@ function changeLines(
       : `  ${remove} ${host}  (${from} stays reserved for it)`;
   };
   const listener = ({ url, ip, port }: Listening): string =>
-    `${readable(url)}  ${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
+    `${readable(url)}  ${hostPortText({ host: ip, port })}`;
   return [
     ...section("Names:", names.map(nameLine)),
     ...section("Listeners:", [

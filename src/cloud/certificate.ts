@@ -99,6 +99,10 @@ export function fitsKey(certPem: string, keyPem: string): boolean {
   return certificate.ok && key.ok && publicKeyOf(key.value).equals(certificate.value.publicKey);
 }
 
+/** Whether any certificate of the PEM text was made for this key. */
+export const anyFitsKey = (certPem: string, keyPem: string): boolean =>
+  certPem.split(/(?=-----BEGIN CERTIFICATE-----)/).some((pem) => fitsKey(pem, keyPem));
+
 /**
  * Whether {@link createCsr} accepts this key. The reason never shows a part of
  * the key.

@@ -2,7 +2,8 @@ import { unlink } from "node:fs/promises";
 import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
 import { linkedFile } from "../files/link.ts";
 import { stateFiles, stateFolderOf } from "../files/state-folder.ts";
-import { fitsKey, inspectCertificate, privateKeyFault } from "./certificate.ts";
+import { quote } from "../model/parsed.ts";
+import { anyFitsKey, fitsKey, inspectCertificate, privateKeyFault } from "./certificate.ts";
 import { ingressEndpointOf, isOperatorId } from "./wire.ts";
 
 /**
@@ -97,6 +98,11 @@ export function identityIn(files: IdentityFiles, paths: IdentityPaths, now: Date
   if (!certificate.ok) return unusable(`"${paths.cert}" cannot be read: ${certificate.reason}`);
   const fault = privateKeyFault(key);
   if (fault !== "") return unusable(`the key "${paths.key}" cannot be used: ${fault}`);
+  if (!fitsKey(cert, key) && anyFitsKey(cert, key))
+    return unusable(
+      `"${paths.cert}" begins with the certificate of ${quote(certificate.value.subject)}, ` +
+        "and the one for the key stands behind it: put that first",
+    );
   if (!fitsKey(cert, key))
     return unusable(`the certificate "${paths.cert}" does not fit the key "${paths.key}"`);
   if (certificate.value.notAfter <= now)

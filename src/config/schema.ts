@@ -171,6 +171,12 @@ const shape = {
         "is removed; then they are reset.",
       allowed: "a whole number, 0 to 3600",
     }),
+    rewrite_host: setting(z.boolean().default(false), {
+      description:
+        "Whether each request to an HTTP endpoint gets the endpoint's own name as its Host, " +
+        "for clients that use an address or another port. TLS is never opened.",
+      allowed: "true or false",
+    }),
     reserved_ports: setting(z.array(z.int().min(1).max(65_535)).default([22]).readonly(), {
       description:
         "Ports that no endpoint gets: while one is served, a program such as sshd cannot be " +
@@ -249,23 +255,23 @@ const shape = {
     }),
     listen_interface: setting(text(values.listenInterface).default("virtual"), {
       description:
-        "With virtual, every host name has an address of its own; anything else shares one " +
-        "address and is reachable from other machines.",
-      allowed: "virtual, an IP address, or the name of an interface",
-      notYet: true,
+        "With virtual, only this machine reaches the endpoints. Anything else makes them " +
+        "reachable from other machines too, on one address: HTTP and TLS endpoints share the " +
+        "port of their URL, and the name that a client asks for decides.",
+      allowed: "virtual, an IP address (0.0.0.0 or :: for all), or the name of an interface",
     }),
     start_port: setting(z.int().min(1).max(65_535).default(9080), {
-      description: "The first port to use if several endpoints share one address.",
+      description:
+        "The first port for endpoints that other machines cannot reach on the port of their " +
+        "URL, since it is taken. An endpoint keeps its port.",
       allowed: "a whole number, 1 to 65535",
-      notYet: true,
     }),
     overrides: setting(
       z.record(text(values.hostPattern), text(values.listenInterface)).default({}).readonly(),
       {
-        description: "A different listen_interface for single host names.",
+        description: "A different listen_interface for host names, or for all names below one.",
         allowed: "host names, each with virtual, an IP address or the name of an interface",
         example: { "api.example.com": "0.0.0.0" },
-        notYet: true,
       },
     ),
   }),

@@ -1,4 +1,5 @@
 import {
+  type Alias,
   type Document,
   isAlias,
   isMap,
@@ -7,9 +8,11 @@ import {
   Lexer,
   LineCounter,
   type Node,
+  type Pair,
   Parser,
   parseDocument,
   visit,
+  type YAMLMap,
 } from "yaml";
 
 /** A position in a file; line and column count from 1. */
@@ -78,7 +81,8 @@ export function parseYaml(text: string): ParsedYaml {
       ...unknownAliases(document, at),
     ];
     if (complaints.length > 0) return { ok: false, complaints };
-    const steps = (path: readonly string[]): readonly Step[] => stepsTo(document, path);
+    const index = indexOf(document);
+    const steps = (path: readonly string[]): readonly Step[] => stepsTo(document, path, index);
     const yaml: Yaml = {
       root: document.toJS({ maxAliasCount: 100 }),
       document,
@@ -133,13 +137,17 @@ export interface Step {
  * The nodes from the root (the first step) along `path`, through aliases. The
  * list ends at the last node that exists.
  */
-export function stepsTo(document: Document.Parsed, path: readonly string[]): readonly Step[] {
+export function stepsTo(
+  document: Document.Parsed,
+  path: readonly string[],
+  index: Index = indexOf(document),
+): readonly Step[] {
   const steps: Step[] = [{ key: undefined, value: document.contents ?? undefined }];
   for (const name of path) {
     const last = steps.at(-1)?.value;
-    const parent = isAlias(last) ? last.resolve(document) : last;
+    const parent = isAlias(last) ? index.target(last) : last;
     if (isMap<Node, Node | null>(parent)) {
-      const pair = parent.items.find(({ key }) => isScalar(key) && String(key.value) === name);
+      const pair = index.pairs(parent).get(name);
       if (pair === undefined) break;
       steps.push({ key: pair.key, value: pair.value ?? undefined });
     } else if (isSeq<Node>(parent)) {
@@ -149,6 +157,32 @@ export function stepsTo(document: Document.Parsed, path: readonly string[]): rea
     } else break;
   }
   return steps;
+}
+
+type Pairs = ReadonlyMap<string, Pair<Node, Node | null>>;
+
+/** A document's maps and aliases, each looked through once. */
+interface Index {
+  pairs(map: YAMLMap<Node, Node | null>): Pairs;
+  target(alias: Alias): Node | undefined;
+}
+
+function indexOf(document: Document.Parsed): Index {
+  const pairs = new Map<YAMLMap<Node, Node | null>, Pairs>();
+  const targets = new Map<Alias, Node | undefined>();
+  return {
+    pairs: (map) => once(pairs, map, () => new Map(map.items.flatMap(named))),
+    target: (alias) => once(targets, alias, () => alias.resolve(document)),
+  };
+}
+
+const named = (pair: Pair<Node, Node | null>): [string, Pair<Node, Node | null>][] =>
+  isScalar(pair.key) ? [[String(pair.key.value), pair]] : [];
+
+function once<Key, Value>(known: Map<Key, Value>, key: Key, find: () => Value): Value {
+  const value = known.has(key) ? (known.get(key) as Value) : find();
+  known.set(key, value);
+  return value;
 }
 
 function repeatedKeys(document: Document.Parsed, at: (offset: number) => Place): Complaint[] {

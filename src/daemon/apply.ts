@@ -3,6 +3,7 @@ import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { insecureWarning } from "../desk/warnings.ts";
 import { groundWish } from "../exposure/ground.ts";
 import type { Job } from "./jobs.ts";
+import { openToAll } from "./network-mode.ts";
 import { type Parts, tellRelay } from "./parts.ts";
 import { relayLimits } from "./relay-settings.ts";
 
@@ -36,6 +37,7 @@ export async function apply(
   if (jobs.has("verification")) warnOfVerification(parts);
   if (jobs.has("ground")) await link.settle(groundWish(config.net));
   if (jobs.has("access")) warnOfAccess(parts);
+  if (jobs.has("network")) warnOfNetwork(parts);
   if (jobs.has("trust")) await trust.reread();
   relay.limits(relayLimits(config));
   tellRelay(parts);
@@ -52,4 +54,9 @@ export function warnOfVerification({ settings, options }: Parts): void {
 /** Users and groups that this machine does not have. */
 export function warnOfAccess({ guard, options }: Parts): void {
   for (const text of guard.warnings) options.log.warn(text);
+}
+
+export function warnOfNetwork({ settings, options }: Parts): void {
+  const warning = openToAll(settings.current.config);
+  if (warning !== "") options.log.warn(warning);
 }

@@ -1,10 +1,12 @@
 import type { AccountWildcard, Unserved } from "../exposure/expose.ts";
-import { type DoorId, doorId, type Exposure } from "../exposure/exposure.ts";
+import type { DoorId, Exposure, Route } from "../exposure/exposure.ts";
+import { routeKey } from "../exposure/plan.ts";
+import type { Network } from "../exposure/share.ts";
 import type { Binding, Wildcard } from "../model/binding.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { AnyIp, Ip6 } from "../model/ip.ts";
 import { createMeter, type Meter } from "../model/meter.ts";
-import type { EndpointState } from "../model/state.ts";
+import type { EndpointState, NetworkState } from "../model/state.ts";
 import type { Lane, LiveDoor } from "../relay/doors.ts";
 
 /** The results of a pass for the endpoints. */
@@ -17,20 +19,28 @@ export interface EndpointFacts {
   readonly failures: ReadonlyMap<DoorId, string>;
   /** Names to which the user's own lines give another address. */
   readonly overridden: readonly Hostname[];
+  /** How other machines reach the bindings, by their keys. */
+  readonly network?: ReadonlyMap<string, Network>;
 }
 
 /** Pure: the states of all endpoints but the draining ones, sorted by URL. */
 export function endpointStates(facts: EndpointFacts): EndpointState[] {
   const { exposure, unserved } = facts;
   const names = new Map([...exposure.names, ...exposure.asked].map((name) => [name.host, name]));
-  const targets = new Set(exposure.routes.map(({ target }) => target));
-  const exposed = [...targets].map(({ binding }): EndpointState => {
+  const bindings = new Map(
+    exposure.routes.map(({ target }) => [target.binding.key, target.binding]),
+  );
+  const routes = routesByPlace(exposure);
+  const exposed = [...bindings.values()].map((binding): EndpointState => {
     const { ip = "", ip6 = "" } = names.get(binding.host) ?? {};
-    const [first, second] = [placeOf(binding, ip, facts), placeOf(binding, ip6, facts)];
+    const at = (address: AnyIp | ""): Place =>
+      placeOf(routes.get(placeKey(address, binding.key)), facts);
+    const [first, second] = [at(ip), at(ip6)];
+    const network = networkState(binding, facts);
     if (first.meter === undefined)
-      return stateOf(binding, { ip, ip6, state: "failed", reason: first.reason });
-    const warning = warningOf(binding, facts) || second.reason;
-    return stateOf(binding, { ip, ip6, state: "listening", warning, meter: first.meter });
+      return stateOf(binding, { ip, ip6, state: "failed", reason: first.reason, network });
+    const warning = warningOf(binding, facts) || second.reason || unreachable(network);
+    return stateOf(binding, { ip, ip6, state: "listening", warning, meter: first.meter, network });
   });
   const wild = facts.wildcards.map(({ wildcard }) => wildcardState(wildcard));
   const all = [...exposed, ...wild, ...unserved.map(unservedState)];
@@ -45,17 +55,27 @@ interface Place {
   readonly reason: string;
 }
 
-function placeOf(
-  binding: Binding,
-  ip: AnyIp | "",
-  { present, failures }: Pick<EndpointFacts, "present" | "failures">,
-): Place {
-  if (ip === "") return { meter: undefined, reason: "" };
-  const id = doorId(ip, binding.port);
-  const lanes = present.get(id)?.lanes ?? [];
-  const lane = lanes.find(({ route }) => route.target.binding.key === binding.key);
+/** The routes of the names' own addresses. */
+function routesByPlace({ doors, routes }: Exposure): ReadonlyMap<string, Route> {
+  const ips = new Map(doors.map(({ id, at }) => [id, at.ip]));
+  return new Map(
+    routes.flatMap((route): [string, Route][] => {
+      const { door, match, target, forOthers = false } = route;
+      const at = match.at ?? ips.get(door) ?? "";
+      return forOthers ? [] : [[placeKey(at, target.binding.key), route]];
+    }),
+  );
+}
+
+const placeKey = (ip: AnyIp | "", key: string): string => `${ip} ${key}`;
+
+/** Without a route there is no such address. */
+function placeOf(route: Route | undefined, facts: EndpointFacts): Place {
+  if (route === undefined) return { meter: undefined, reason: "" };
+  const lanes = facts.present.get(route.door)?.lanes ?? [];
+  const lane = lanes.find((one) => routeKey(one.route) === routeKey(route));
   return lane === undefined
-    ? { meter: undefined, reason: failures.get(id) ?? "it is not listening" }
+    ? { meter: undefined, reason: facts.failures.get(route.door) ?? "it is not listening" }
     : { meter: lane.meter, reason: "" };
 }
 
@@ -65,11 +85,35 @@ function warningOf({ host }: Binding, { overridden }: EndpointFacts): string {
     : "";
 }
 
+/** How other machines reach a binding now; undefined if they should not. */
+function networkState(
+  { key }: Binding,
+  { network, present, failures }: EndpointFacts,
+): NetworkState | undefined {
+  const found = network?.get(key);
+  if (found === undefined) return undefined;
+  const { listen, places } = found;
+  const open = places.find(({ door }) => present.has(door));
+  if (open === undefined) {
+    const failure = places.map(({ door }) => failures.get(door)).find((text) => text !== undefined);
+    const reason = found.reason || (failure ?? "it is not listening");
+    return { listen, port: 0, sharedDoor: "", reason };
+  }
+  const { lanes = [] } = present.get(open.door) ?? {};
+  const users = new Set(lanes.map(({ route }) => route.target.binding.key));
+  return { listen, port: open.port, sharedDoor: users.size > 1 ? open.door : "", reason: "" };
+}
+
+const unreachable = (network: NetworkState | undefined): string =>
+  network === undefined || network.reason === ""
+    ? ""
+    : `other machines cannot reach it on "${network.listen}": ${network.reason}`;
+
 /** Pure: the states of removed endpoints that still have open connections. */
 export function drainingStates(draining: Iterable<Lane>): EndpointState[] {
   return [...draining].map(({ doorway, route, meter }) =>
     stateOf(route.target.binding, {
-      ip: doorway.door.at.ip,
+      ip: route.match.at ?? doorway.door.at.ip,
       state: "draining",
       reason: "waits for its open connections",
       meter,
@@ -90,8 +134,9 @@ export function freshStates(
   for (const { lanes } of present.values()) {
     for (const { doorway, route, meter } of lanes) {
       const { binding } = route.target;
-      if (binding.wildcard === undefined || there.has(binding.key)) continue;
-      const at = placeFields(doorway.door.at.ip);
+      const isKnown = binding.wildcard === undefined || there.has(binding.key);
+      if (isKnown || route.forOthers === true) continue;
+      const at = placeFields(route.match.at ?? doorway.door.at.ip);
       const before = fresh.get(binding.key);
       fresh.set(
         binding.key,
@@ -151,8 +196,10 @@ function stateOf(
     reason?: string;
     warning?: string;
     meter?: Meter;
+    network?: NetworkState | undefined;
   },
 ): EndpointState {
-  const { ip, ip6 = "", state, reason = "", warning = "", meter = createMeter() } = rest;
-  return { ids, url, proto, host, port, ip, ip6, state, reason, warning, meter };
+  const { ip, ip6 = "", state, reason = "", warning = "", meter = createMeter(), network } = rest;
+  const known = { ids, url, proto, host, port, ip, ip6, state, reason, warning, meter };
+  return network === undefined ? known : { ...known, network };
 }

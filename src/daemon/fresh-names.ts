@@ -7,13 +7,15 @@ import {
   recordOf,
   targetsOf,
 } from "../exposure/expose.ts";
-import { addressesOf, type Doorway, doorId, type Target } from "../exposure/exposure.ts";
+import { addressesOf, type Doorway, type Target } from "../exposure/exposure.ts";
 import type { Ground } from "../exposure/ground.ts";
+import { adding, placesFor, removing } from "../exposure/share.ts";
 import type { Link } from "../machine/link/link.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { Hostname } from "../model/hostname.ts";
 import type { AnyIp, Ip } from "../model/ip.ts";
 import type { Log } from "../model/log.ts";
+import type { Lane } from "../relay/doors.ts";
 import type { Relay } from "../relay/relay.ts";
 
 /** Gives names below wildcards their addresses, between two reconciles. */
@@ -99,13 +101,18 @@ function addressOf(
 ): Ip | undefined {
   const ip = assignment.get(host);
   if (ip === undefined) return undefined;
-  const doors = targets.map(({ binding }) => relay.present.get(doorId(ip, binding.port)));
-  const isThere = doors.some((door) => door !== undefined && isOf(host, door));
+  const isThere = targets.some(({ binding: { port } }) =>
+    placesFor(ip, port).some((id) => leadsTo(host, ip, relay.present.get(id))),
+  );
   return isThere ? ip : undefined;
 }
 
-const isOf = (host: Hostname, { routes }: Doorway): boolean =>
-  routes.some(({ target }) => target.binding.host === host);
+const leadsTo = (host: Hostname, ip: Ip, doorway: Doorway | undefined): boolean =>
+  doorway?.routes.some(
+    ({ match, target }) => target.binding.host === host && (match.at ?? doorway.door.at.ip) === ip,
+  ) ?? false;
+
+const isOf = (host: Hostname, { route }: Lane): boolean => route.target.binding.host === host;
 
 async function openAt(
   host: Hostname,
@@ -121,21 +128,18 @@ async function openAt(
     const addresses = addressesOf(recordOf(host, ip, ground));
     await carry(addresses);
     const doorways = targets.flatMap((target) => addresses.map((at) => doorwayOf(target, at)));
-    const failures = await relay.apply({ open: doorways });
+    const failures = await relay.apply(adding(doorways, relay.present));
     if (failures.size === 0) return addresses;
     for (const reason of failures.values()) log.debug(`Cannot serve ${host} on ${ip}: ${reason}`);
-    await relay.apply({ close: opened(doorways, failures) });
+    await relay.apply(removing(host, relay.present.values()));
     refused.add(ip);
   }
   return undefined;
 }
 
-const opened = (doorways: readonly Doorway[], failures: ReadonlyMap<string, string>): string[] =>
-  doorways.map(({ door }) => door.id).filter((id) => !failures.has(id));
-
 /** A closed door may still carry connections to another name. */
 const isCarrying = ({ draining }: FreshNamesDeps["relay"], ip: Ip): boolean =>
-  [...draining].some(({ doorway }) => doorway.door.at.ip === ip);
+  [...draining].some(({ doorway, route }) => (route.match.at ?? doorway.door.at.ip) === ip);
 
 /**
  * Closes the doors of the name that nobody asked for longest, if none of its
@@ -143,10 +147,10 @@ const isCarrying = ({ draining }: FreshNamesDeps["relay"], ip: Ip): boolean =>
  */
 async function retireOne({ relay, machine, forget }: FreshNamesDeps): Promise<boolean> {
   for (const host of machine.asked.idleFor(idleMs)) {
-    const doors = [...relay.present.values()].filter((door) => isOf(host, door));
-    if (doors.some(({ lanes }) => lanes.some(({ conns }) => conns.size > 0))) continue;
+    const lanes = [...relay.present.values()].flatMap((door) => door.lanes);
+    if (lanes.some((lane) => isOf(host, lane) && lane.conns.size > 0)) continue;
     forget(host);
-    await relay.apply({ close: doors.map(({ door }) => door.id) });
+    await relay.apply(removing(host, relay.present.values()));
     machine.asked.remove(host);
     return true;
   }

@@ -22,6 +22,8 @@ export type Job =
   | "ground"
   /** The DNS server, and what this machine asks of it. */
   | "dns"
+  /** Who may reach the endpoints from other machines. */
+  | "network"
   /** Ask for a pass. */
   | "poll";
 
@@ -52,6 +54,9 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "dns.enabled": ["dns", "poll"],
   "dns.listen": ["dns"],
   "dns.manage_resolv_conf": ["dns"],
+  "net.listen_interface": ["network", "poll"],
+  "net.start_port": ["poll"],
+  "net.overrides": ["network", "poll"],
 };
 
 /**

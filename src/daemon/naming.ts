@@ -232,6 +232,8 @@ function reportOf(state: State): DnsFacts | undefined {
     listening: server === undefined ? "" : hostPortText(server.dns.address),
     way: resolver.way.text,
     zones: zones.wildcards,
+    questions: server?.dns.stats.questions ?? 0,
+    refused: server?.dns.stats.refused ?? 0,
     warnings: [trouble, resolver.trouble, canary.trouble].filter((text) => text !== ""),
   };
 }

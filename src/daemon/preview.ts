@@ -6,6 +6,7 @@ import { plan } from "../exposure/plan.ts";
 import { editHosts } from "../machine/hosts/text.ts";
 import { type Binding, bindingBelow, bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
+import { hostPortText } from "../model/host-port.ts";
 import { type Hostname, parseHostname } from "../model/hostname.ts";
 import { type Ip, parseIp, parseIp6 } from "../model/ip.ts";
 
@@ -108,8 +109,7 @@ export function preview(facts: PreviewFacts): Preview {
 const entriesOf = (records: readonly NameRecord[]): Map<Hostname, Ip> =>
   new Map(records.map(({ host, ip }) => [host, ip]));
 
-const presentId = ({ ip, port }: Listening): string =>
-  ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+const presentId = ({ ip, port }: Listening): string => hostPortText({ host: ip, port });
 
 /** The door of a listening endpoint, made from the daemon's list. */
 function doorwaysAt({ url, host: name, ip: text, port }: Listening, account: string): Doorway[] {

@@ -12,6 +12,7 @@ import {
   type Doorway,
   type Exposure,
   type NameRecord,
+  overlap,
 } from "../exposure/exposure.ts";
 import { plan } from "../exposure/plan.ts";
 import type { Link } from "../machine/link/link.ts";
@@ -23,6 +24,7 @@ import type { Reconciled } from "../model/pass.ts";
 import type { LiveDoor } from "../relay/doors.ts";
 import type { Relay } from "../relay/relay.ts";
 import { endpointStates } from "./endpoint-states.ts";
+import { type NetworkMode, shareOnFreePorts } from "./network-mode.ts";
 
 /** The effects of a pass; one that fails does not stop the others. */
 export interface World {
@@ -40,6 +42,8 @@ export interface World {
   readonly policy: Policy;
   /** Where the addresses come from. */
   readonly link: Pick<Link, "ground" | "carry">;
+  /** Without it nothing is reachable from other machines. */
+  readonly network?: NetworkMode;
   readonly log: Log;
 }
 
@@ -68,9 +72,11 @@ export async function reconcile(
   };
 
   const decided = await exposeOnFreeAddresses(accounts, world);
-  const { exposure, assignment, unserved, wildcards } = decided;
+  const { assignment, unserved, wildcards } = decided;
   world.decided?.(decided);
   await attempt(() => machine.saveAssignment(assignment), undefined);
+  const { exposure, ports, network } = await shareOnFreePorts(decided.exposure, world);
+  await attempt(async () => await world.network?.savePorts(ports), undefined);
   await attempt(() => world.link.carry(exposure.addresses), undefined);
   const { open, reroute, close, reopen } = plan(exposure, relay.present);
   const failures = new Map(await openDoors({ open, reroute }, world));
@@ -83,7 +89,7 @@ export async function reconcile(
     overridden = await advertise([]);
   }
   const { present } = relay;
-  const facts = { exposure, unserved, wildcards, present, failures, overridden };
+  const facts = { exposure, unserved, wildcards, network, present, failures, overridden };
   return { endpoints: endpointStates(facts), problems };
 }
 
@@ -131,11 +137,13 @@ async function exposeOnFreeAddresses(
 function placesOf(
   names: readonly NameRecord[],
   { doors }: Exposure,
-  present: ReadonlyMap<DoorId, unknown>,
+  present: ReadonlyMap<DoorId, Doorway>,
 ): { ip: Ip; port: number }[] {
   const ips = new Map<AnyIp, Ip>(names.map(({ ip }) => [ip, ip]));
-  return doors.flatMap(({ id, at }) => {
-    const ip = present.has(id) ? undefined : ips.get(at.ip);
+  const ours = Map.groupBy([...present.values()], ({ door }) => door.at.port);
+  return doors.flatMap(({ at }) => {
+    const isOurs = ours.get(at.port)?.some(({ door }) => overlap(door.at.ip, at.ip)) ?? false;
+    const ip = isOurs ? undefined : ips.get(at.ip);
     return ip === undefined ? [] : [{ ip, port: at.port }];
   });
 }
@@ -163,9 +171,9 @@ function answering(
 ): Shown {
   const closing = new Set(without);
   const open = new Set<AnyIp>();
-  for (const { door } of routes) {
+  for (const { door, match } of routes) {
     const ip = closing.has(door) ? undefined : present.get(door)?.door.at.ip;
-    if (ip !== undefined) open.add(ip);
+    if (ip !== undefined) open.add(match.at ?? ip);
   }
   const answering = (records: readonly NameRecord[]): NameRecord[] =>
     records

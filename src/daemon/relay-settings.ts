@@ -15,6 +15,7 @@ export function relayLimits({ forward }: Config): RelayLimits {
     idleMs: forward.idle_timeout * 1000,
     halfClosedMs: forward.half_close_timeout * 1000,
     drainMs: forward.drain_timeout * 1000,
+    rewriteHost: forward.rewrite_host,
     connections: {
       inAll: infiniteIfZero(forward.max_connections),
       perEndpoint: infiniteIfZero(forward.max_connections_per_endpoint),

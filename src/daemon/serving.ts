@@ -12,6 +12,7 @@ import type { Reconciled } from "../model/pass.ts";
 import { createSerial } from "../model/serial.ts";
 import type { Relay } from "../relay/relay.ts";
 import { createFreshNames, type FreshNames } from "./fresh-names.ts";
+import { networkBasis, networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { reconcile, type Shown } from "./reconcile.ts";
 import { createSteady } from "./steady.ts";
@@ -67,6 +68,7 @@ export function createServing(deps: ServingDeps): Serving {
         dns.enabled,
         names.expand,
         machine.asked.changes,
+        networkBasis(loaded().config),
       ]);
     },
     outcome: async () => `${await machine.stamp()} ${relay.present.size}`,
@@ -100,7 +102,9 @@ export function createServing(deps: ServingDeps): Serving {
     });
     // A reload may change the ground during the reconcile.
     const { ground } = link;
+    const network = networkMode(config, machine);
     return await reconcile(all, {
+      ...(network !== undefined && { network }),
       relay,
       machine: {
         get assignment() {

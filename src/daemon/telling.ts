@@ -19,6 +19,7 @@ import { readiness, type State } from "../model/state.ts";
 import type { HealthSource } from "../observe/health-server.ts";
 import { processFamilies } from "../observe/process-metrics.ts";
 import { drainingStates, freshStates } from "./endpoint-states.ts";
+import { openToAll } from "./network-mode.ts";
 import { type Parts, tellRelay } from "./parts.ts";
 
 type PartsWithHealth = Parts & { readonly health: Health };
@@ -28,7 +29,7 @@ export function currentState(parts: PartsWithHealth): State {
   const { settings, health, machine, naming, link, account, trust, board } = parts;
   const warnings = warningsOf({
     insecure: settings.current.config.server.insecure_skip_verify,
-    settings: [...settings.warnings, ...parts.guard.warnings],
+    settings: [...settings.warnings, openToAll(settings.current.config), ...parts.guard.warnings],
     health: health.trouble,
     hosts: machine.trouble,
     dns: naming.report?.warnings ?? [],
@@ -64,11 +65,12 @@ export function healthSource(parts: Parts): HealthSource {
 
 /** The facts of status and metrics that are not in the state. */
 export function factsOf({ options, relay, naming, link, account }: Parts): DaemonFacts {
-  const { limit, ingress } = relay.stats();
+  const { limit, ingress, strangers } = relay.stats();
   return {
     runtime: options.net.runtime,
     network: networkFacts(link.ground),
     ingress,
+    strangers,
     limit,
     fileLimit: options.net.descriptors.limit,
     turnedAway: options.net.descriptors.turnedAway,

@@ -1,5 +1,6 @@
 import type { Loaded } from "../config/load.ts";
 import type { IngressStats } from "../ingress/ingress.ts";
+import type { Meter } from "../model/meter.ts";
 import type { Moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
 import type { Status } from "./reply-schemas.ts";
@@ -16,6 +17,8 @@ export interface DaemonFacts {
   /** Where the addresses of the names come from. */
   readonly network: Status["network"];
   readonly ingress: IngressStats;
+  /** The connections to shared doors that led to no endpoint. */
+  readonly strangers: Meter;
   /** The most connections at the same time; Infinity if there is no limit. */
   readonly limit: number;
   /** The process's limit of open files; Infinity if it is unknown. */
@@ -46,6 +49,9 @@ export interface DnsFacts {
   /** How this machine's resolver is told. */
   readonly way: string;
   readonly zones: readonly string[];
+  /** Counters since the server began to listen. */
+  readonly questions: number;
+  readonly refused: number;
   /** Sentences for the user. */
   readonly warnings: readonly string[];
 }

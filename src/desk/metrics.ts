@@ -4,14 +4,30 @@ import { errorKinds, type Meter } from "../model/meter.ts";
 import { type EndpointState, readiness } from "../model/state.ts";
 import { counter, type Family, gauge, type Sample } from "../observe/exposition.ts";
 import { version } from "../version.ts";
-import type { MetricFacts } from "./daemon-facts.ts";
+import type { DnsFacts, MetricFacts } from "./daemon-facts.ts";
 
 /**
  * Pure: the metrics of /metrics. The counters of an endpoint are read only when
  * its lines are written.
  */
 export function metricFamilies(facts: MetricFacts): Family[] {
-  return [...daemonFamilies(facts), ...trafficFamilies(facts), ...poolFamilies(facts.ingress)];
+  return [
+    ...daemonFamilies(facts),
+    ...trafficFamilies(facts),
+    ...poolFamilies(facts.ingress),
+    ...(facts.dns === undefined ? [] : dnsFamilies(facts.dns)),
+  ];
+}
+
+function dnsFamilies({ questions, refused }: DnsFacts): Family[] {
+  return [
+    counter("ngrokd_dns_questions_total", "Questions to the DNS server.", questions),
+    counter(
+      "ngrokd_dns_refused_total",
+      "Questions of clients that may not ask, or that ask too often.",
+      refused,
+    ),
+  ];
 }
 
 function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
@@ -64,7 +80,7 @@ function daemonFamilies({ state, live, runtime }: MetricFacts): Family[] {
  * Often there are thousands of endpoints, of which few are used. So an endpoint
  * without any connection has two lines only.
  */
-function trafficFamilies({ state, limit, turnedAway }: MetricFacts): Family[] {
+function trafficFamilies({ state, limit, turnedAway, strangers }: MetricFacts): Family[] {
   const all = metered(state.endpoints);
   const used = all.filter(({ meter }) => meter.total > 0);
   return [
@@ -119,6 +135,15 @@ function trafficFamilies({ state, limit, turnedAway }: MetricFacts): Family[] {
         "Time from the ingress's acceptance, or the client's first byte after it, " +
         "to the endpoint's first byte.",
       samples: each(used, ({ firstByte }) => buckets(firstByte)),
+    },
+    {
+      name: "ngrokd_unknown_host_errors_total",
+      type: "counter",
+      help: "Connections to shared listeners that led to no endpoint, by kind of failure.",
+      samples: () =>
+        errorKinds
+          .filter((kind) => strangers.errorsBy[kind] > 0)
+          .map((kind) => ({ labels: { kind }, value: strangers.errorsBy[kind] })),
     },
     counter(
       "ngrokd_sockets_turned_away_total",

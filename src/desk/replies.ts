@@ -21,6 +21,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     loaded,
     runtime,
     ingress,
+    strangers,
     limit,
     fileLimit,
     schedule,
@@ -50,7 +51,7 @@ export function statusReply(state: State, facts: StatusFacts): Status {
     next_poll: schedule.next?.wall.toISOString() ?? "",
     next_poll_seconds: schedule.next === undefined ? null : seconds(msBetween(now, schedule.next)),
     failed_polls: schedule.failures,
-    ...totals(endpoints, limit),
+    ...totals(endpoints, limit, strangers),
     files: { limit: finite(fileLimit) },
     pool: {
       ready: ingress.ready,
@@ -87,15 +88,19 @@ function pollReply(pass: NonNullable<State["lastPass"]>, now: Moment): Status["l
   };
 }
 
-/** The sums over all endpoints. `limit`: of open connections. */
+/**
+ * The sums over all endpoints, and over connections that led to none. `limit`:
+ * of open connections.
+ */
 function totals(
   endpoints: readonly EndpointState[],
   limit: number,
+  strangers: Meter,
 ): Pick<Status, "endpoints" | "connections" | "errors_by_kind" | "bytes"> {
   const count = (name: EndpointState["state"]): number =>
     endpoints.filter((endpoint) => endpoint.state === name).length;
   // An endpoint that drains and listens again has one meter for both.
-  const meters = [...new Set(endpoints.map(({ meter }) => meter))];
+  const meters = [...new Set([...endpoints.map(({ meter }) => meter), strangers])];
   const sum = (pick: (meter: Meter) => number): number =>
     meters.reduce((total, meter) => total + pick(meter), 0);
   return {
@@ -126,19 +131,19 @@ function totals(
  */
 export function listReply(state: State): ListItem[] {
   return state.endpoints.map(
-    ({ ids, url, proto, host, port, ip, ip6, state, reason, warning, meter }) => ({
+    ({ ids, url, proto, host, port, ip, ip6, state, reason, warning, meter, network }) => ({
       id: ids[0] ?? "",
-      hostname: host,
+      hostname: state === "wildcard" ? `*.${wildcardSuffix(url) ?? ""}` : host,
       ip,
       port,
       url,
       local_listener: state === "listening",
-      network_port: 0,
-      listen_interface: "virtual",
-      wildcard: wildcardSuffix(url) !== undefined,
-      wildcard_suffix: wildcardSuffix(url) ?? "",
-      // No two endpoints share a listener here.
-      shared_listener_key: "",
+      network_port: network?.port ?? 0,
+      listen_interface: network?.listen ?? "virtual",
+      // A name below a wildcard is none.
+      wildcard: host === "" && wildcardSuffix(url) !== undefined,
+      wildcard_suffix: host === "" ? (wildcardSuffix(url) ?? "") : "",
+      shared_listener_key: network?.sharedDoor ?? "",
       ip6,
       proto,
       ids: [...ids],

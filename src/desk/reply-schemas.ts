@@ -5,7 +5,8 @@ import * as z from "zod/mini";
 /*
  * The shapes of the replies on the control socket. The first fields of a status
  * and of a list item are the Go program's and keep their meaning. Our own
- * fields follow.
+ * fields follow. A field that is added later is optional or has a default, so
+ * that a client understands a daemon that is older, as after an upgrade.
  */
 
 const endpointState = z.enum(["listening", "wildcard", "failed", "unsupported", "draining"]);
@@ -31,11 +32,11 @@ const listItemSchema = z.object({
   local_listener: z.boolean(),
   network_port: z.number(),
   listen_interface: z.string(),
-  wildcard: z.boolean(),
+  wildcard: z._default(z.boolean(), false),
   /** The part after the `*.` of a wildcard; empty otherwise. */
-  wildcard_suffix: z.string(),
-  /** Of endpoints that share a listener, which none do yet: empty. */
-  shared_listener_key: z.string(),
+  wildcard_suffix: z._default(z.string(), ""),
+  /** `ip:port` of a listener that others share; empty if there is none. */
+  shared_listener_key: z._default(z.string(), ""),
   // Ours from here on.
   /** The second address, of IPv6; empty if there is none. */
   ip6: z.string(),
@@ -56,7 +57,7 @@ const listItemSchema = z.object({
     refused: z.number(),
     last_error: z.string(),
   }),
-  /** By kind (src/model/meter.ts): dial, tls, header, and so on. */
+  /** By kind, such as dial or timeout (src/model/meter.ts). */
   errors_by_kind: countsSchema,
   /** By ngrok's error code. */
   refused_by_code: countsSchema,
@@ -105,7 +106,7 @@ export const statusSchema = z.object({
     z.object({
       time: z.string(),
       /** The same on the steady clock: right if the wall clock was set. */
-      seconds_ago: z.number(),
+      seconds_ago: z.optional(z.number()),
       ok: z.boolean(),
       took_ms: z.number(),
       reason: z.string(),
@@ -113,7 +114,7 @@ export const statusSchema = z.object({
   ),
   /** RFC 3339; empty during a poll, and if none is scheduled. */
   next_poll: z.string(),
-  next_poll_seconds: z.nullable(z.number()),
+  next_poll_seconds: z.optional(z.nullable(z.number())),
   /** Failed polls since the last one that succeeded. */
   failed_polls: z.number(),
   endpoints: z.object({
@@ -134,7 +135,7 @@ export const statusSchema = z.object({
   errors_by_kind: countsSchema,
   bytes: bytesSchema,
   /** The process's limit of open files; null if it is unknown. */
-  files: z.object({ limit: z.nullable(z.number()) }),
+  files: z._default(z.object({ limit: z.nullable(z.number()) }), { limit: null }),
   /** The ready connections to the ingress. */
   pool: z.object({
     ready: z.number(),

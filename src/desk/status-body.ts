@@ -1,3 +1,4 @@
+import { hostPortText } from "../model/host-port.ts";
 import { type Moment, moment, msBetween } from "../model/moment.ts";
 import { type EndpointState, readiness, type State } from "../model/state.ts";
 import type { Liveness } from "./daemon-facts.ts";
@@ -59,7 +60,7 @@ function entryText(name: string, endpoint: EndpointState): string {
   const { url, ip, port, state, reason, meter } = endpoint;
   const value = {
     name,
-    local_address: ip === "" ? "" : `${ip}:${port}`,
+    local_address: ip === "" ? "" : hostPortText({ host: ip, port }),
     target_uri: url,
     active: state === "listening",
     connections: meter.active,

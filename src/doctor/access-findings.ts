@@ -32,19 +32,21 @@ export function accessFacts(
  * Pure: who may connect to an endpoint, and whether the asking user may. No
  * finding without rules and refusals.
  */
-export function judgeAccess(
-  { hostname: host, port, errors_by_kind }: Pick<ListItem, "hostname" | "port" | "errors_by_kind">,
-  facts: AccessFacts | undefined,
-): Finding[] {
-  const unused = (facts?.rules.length ?? 0) === 0 && (errors_by_kind.access ?? 0) === 0;
-  if (unused) return [];
+export function judgeAccess(item: Asked, facts: AccessFacts | undefined): Finding[] {
+  const { hostname: host, port, errors_by_kind: errors, listen_interface: at = "virtual" } = item;
+  if ((facts?.rules.length ?? 0) === 0 && (errors.access ?? 0) === 0) return [];
   if (facts === undefined) return [notChecked("access", "the configuration cannot be used")];
   const wanted = { host, port };
-  const refusal = refusalOf(ruleFor(facts.rules, wanted), { kind: "user", uid: facts.uid });
-  if (refusal === undefined) return [ok("access", accessText(facts.rules, wanted, facts))];
+  const without = at === "virtual" ? "users" : "everybody";
+  const user = { kind: "user", uid: facts.uid } as const;
+  const refusal = refusalOf(ruleFor(facts.rules, wanted), user, without);
+  if (refusal === undefined) return [ok("access", accessText(facts.rules, wanted, facts, without))];
   const { reason, hint } = refusalText(refusal, wanted, facts);
   return [warning("access", reason, hint)];
 }
+
+type Asked = Pick<ListItem, "hostname" | "port" | "errors_by_kind"> &
+  Partial<Pick<ListItem, "listen_interface">>;
 
 /** Pure: the endpoints that have reset clients, or else the rules in short. */
 export function judgeRefusals(list: readonly ListItem[], loaded: Loaded | undefined): Finding[] {

@@ -18,20 +18,32 @@ export interface Door {
 }
 
 /**
- * How a door finds the destination of a connection. `fixed`: the door has one
- * route, and reads nothing from the connection.
+ * How a door finds the destination of a connection. `fixed`: nothing is read
+ * from it; at most the address to which the client connected decides. `named`:
+ * if that decides nothing, the host that the first bytes name does (HTTP by
+ * Host, TLS by SNI).
  */
-export type Greeting = "fixed";
+export type Greeting = "fixed" | "named";
 
 /** Leads the matching connections of a door to one target. */
 export interface Route {
   readonly door: DoorId;
   readonly match: Match;
   readonly target: Target;
+  /** Whether clients on other machines may use it. */
+  readonly forOthers?: true;
 }
 
-/** The connections that a route takes. `any`: all of them. */
-export type Match = { readonly kind: "any" };
+/**
+ * The connections that a route takes: `any` of them, or those that `name` a
+ * host. With `at` only those that came to this address of the machine. A door
+ * on all addresses has such routes, since no other door can have its port;
+ * `0.0.0.0` is every IPv4 address.
+ */
+export type Match = (
+  | { readonly kind: "any" }
+  | { readonly kind: "name"; readonly host: Hostname }
+) & { readonly at?: AnyIp };
 
 /** A binding, and the account whose identity reaches it. */
 export interface Target {
@@ -80,6 +92,16 @@ export function doorwaysOf({ doors, routes }: Pick<Exposure, "doors" | "routes">
   const byDoor = Map.groupBy(routes, ({ door }) => door);
   return doors.map((door) => ({ door, routes: byDoor.get(door.id) ?? [] }));
 }
+
+/** Whether a listener on this address takes all addresses of the machine. */
+export const isWide = (ip: AnyIp): boolean => ip === "0.0.0.0" || ip === "::";
+
+/** Whether no two listeners can have these addresses at one port. */
+export const overlap = (a: AnyIp, b: AnyIp): boolean => a === b || covers(a, b) || covers(b, a);
+
+/** Whether a listener on `wide` takes connections to `ip` too. */
+export const covers = (wide: AnyIp, ip: AnyIp): boolean =>
+  wide === "::" || (wide === "0.0.0.0" && !ip.includes(":"));
 
 /** The addresses of a name, IPv4 first. */
 export const addressesOf = ({ ip, ip6 }: Omit<NameRecord, "host">): AnyIp[] =>

@@ -1,4 +1,12 @@
-import { type DoorId, type Doorway, doorwaysOf, type Exposure, type Route } from "./exposure.ts";
+import {
+  type Door,
+  type DoorId,
+  type Doorway,
+  doorwaysOf,
+  type Exposure,
+  overlap,
+  type Route,
+} from "./exposure.ts";
 
 /**
  * The steps from the present doors to the wanted ones. The order keeps clients
@@ -11,8 +19,9 @@ export interface Steps {
   readonly reroute: readonly Doorway[];
   readonly close: readonly DoorId[];
   /**
-   * Doors that close and open again, since their address now belongs to another
-   * host name. They open after the old name is removed.
+   * Doors that open after others have closed: their address now belongs to
+   * another host name, or a door of all addresses has or had their port. They
+   * open after the old name is removed.
    */
   readonly reopen: readonly Doorway[];
 }
@@ -30,30 +39,67 @@ export function plan(
     const { id } = doorway.door;
     const known = present.get(id);
     if (known === undefined) open.push(doorway);
-    else if (!sameHosts(known, doorway)) reopen.push(doorway);
+    else if (hasHeir(known, doorway)) reopen.push(doorway);
     else {
       unwanted.delete(id);
-      if (!sameRoutes(known.routes, doorway.routes)) reroute.push(doorway);
+      if (!sameRoutes(known, doorway)) reroute.push(doorway);
     }
   }
-  return { open, reroute, close: [...unwanted], reopen };
+  const leaving = Map.groupBy(
+    [...present.values()].flatMap(({ door }) => (unwanted.has(door.id) ? door : [])),
+    ({ at }) => at.port,
+  );
+  const isBlocked = ({ at }: Door): boolean =>
+    (leaving.get(at.port) ?? []).some((door) => overlap(door.at.ip, at.ip));
+  return {
+    open: open.filter(({ door }) => !isBlocked(door)),
+    reroute,
+    close: [...unwanted],
+    reopen: [...reopen, ...open.filter(({ door }) => isBlocked(door))],
+  };
 }
 
 /**
- * A client that resolved the old name must not reach another service.
+ * Whether a place has another host name now. A client that resolved the old
+ * name must not reach another service. A client that names its host does not.
  */
-function sameHosts({ routes: a }: Doorway, { routes: b }: Doorway): boolean {
-  const [before, after] = [new Set(a.map(hostOf)), new Set(b.map(hostOf))];
-  return before.size === after.size && [...after].every((host) => before.has(host));
+function hasHeir(before: Doorway, after: Doorway): boolean {
+  const heirs = hostsByPlace(after);
+  return [...hostsByPlace(before)].some(([place, host]) => {
+    const heir = heirs.get(place);
+    return heir !== undefined && heir !== host;
+  });
 }
 
-function sameRoutes(a: readonly Route[], b: readonly Route[]): boolean {
-  return a.length === b.length && a.every((route, i) => sameTarget(route, b[i]));
+const hostsByPlace = ({ door, routes }: Doorway): Map<string, string> =>
+  new Map(
+    routes.flatMap(({ match, target }) =>
+      match.kind === "any" ? [[match.at ?? door.at.ip, target.binding.host]] : [],
+    ),
+  );
+
+function sameRoutes(before: Doorway, after: Doorway): boolean {
+  const { routes: a } = before;
+  const { routes: b } = after;
+  return (
+    before.door.greet === after.door.greet &&
+    a.length === b.length &&
+    a.every((route, i) => sameRoute(route, b[i]))
+  );
 }
 
-function sameTarget({ target: a }: Route, other: Route | undefined): boolean {
-  const b = other?.target;
-  if (b === undefined || a.account !== b.account) return false;
+function sameRoute(route: Route, other: Route | undefined): boolean {
+  return other !== undefined && routeKey(route) === routeKey(other) && sameTarget(route, other);
+}
+
+/** The identity of a route among those of its door. */
+export function routeKey({ match, target }: Route): string {
+  const host = match.kind === "name" ? match.host : "";
+  return `${match.at ?? ""} ${host} ${target.binding.key}`;
+}
+
+function sameTarget({ target: a }: Route, { target: b }: Route): boolean {
+  if (a.account !== b.account) return false;
   if (a.binding === b.binding) return true;
   const { key, url, proto, ids } = a.binding;
   return (
@@ -64,5 +110,3 @@ function sameTarget({ target: a }: Route, other: Route | undefined): boolean {
     ids.every((id, i) => id === b.binding.ids[i])
   );
 }
-
-const hostOf = ({ target }: Route): string => target.binding.host;

@@ -111,14 +111,23 @@ async function put(file: FileHandle, content: Buffer): Promise<void> {
 }
 
 /**
- * The text of a file (UTF-8), or undefined if there is no file. Does not read a
- * device or a pipe, which may never end, or a file over `limit`. Rejects with
+ * The text of a file (UTF-8) without a byte order mark, or undefined if there
+ * is no file. Rejects as {@link readBytesIfThere} does.
+ */
+export async function readFileIfThere(path: string, limit?: number): Promise<string | undefined> {
+  const bytes = await readBytesIfThere(path, limit);
+  return bytes?.toString("utf8").replace(/^\ufeff/, "");
+}
+
+/**
+ * The bytes of a file, or undefined if there is no file. Does not read a device
+ * or a pipe, which may never end, or a file over `limit`. Rejects with
  * NgrokdError `state` or `permission` for these and all other errors.
  */
-export async function readFileIfThere(
+export async function readBytesIfThere(
   path: string,
   limit = readLimit,
-): Promise<string | undefined> {
+): Promise<Buffer | undefined> {
   const refuse = (why: string): NgrokdError =>
     new NgrokdError("state", `Cannot read "${path}": ${why}`);
   try {
@@ -126,7 +135,7 @@ export async function readFileIfThere(
     if (!info.isFile() && !info.isDirectory()) throw refuse("it is not a file");
     if (info.size > limit)
       throw refuse(`it has ${info.size} bytes, and no more than ${limit} are read`);
-    return await readFile(path, "utf8");
+    return await readFile(path);
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return undefined;
     throw fileError(`Cannot read "${path}"`, error);

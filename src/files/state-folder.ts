@@ -7,6 +7,8 @@ export const stateFolderOf = (server: { readonly client_cert: string }): string 
 export interface StateFiles {
   /** Which address each host name has (see loadAssignment). */
   readonly assignment: string;
+  /** Which port each binding has for other machines (see loadPorts). */
+  readonly ports: string;
   /** The last list of endpoints that ngrok sent (see loadLastList). */
   readonly lastList: string;
   /** What ngrokd has changed on this machine (see readJournal). */
@@ -28,6 +30,7 @@ export interface StateFiles {
 export function stateFiles(folder: string): StateFiles {
   return {
     assignment: join(folder, "ip_mappings.json"),
+    ports: join(folder, "network_ports.json"),
     lastList: join(folder, "endpoints.json"),
     journal: join(folder, "journal.json"),
     operatorId: join(folder, "operator_id"),

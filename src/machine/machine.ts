@@ -18,6 +18,7 @@ import { type AskedNames, createAskedNames } from "./asked-names.ts";
 import { loadAssignment, saveAssignment } from "./assignment-file.ts";
 import { createHostsKeeper } from "./hosts/keeper.ts";
 import { claimHosts, type OwnerDeps } from "./hosts/owner.ts";
+import { createSavedPorts, type SavedPorts } from "./ports-file.ts";
 
 export interface Machine {
   /**
@@ -26,6 +27,8 @@ export interface Machine {
   readonly assignment: Assignment;
   /** The names below wildcards that were asked for. */
   readonly asked: AskedNames;
+  /** The ports of bindings for other machines; kept in memory likewise. */
+  readonly ports: SavedPorts;
   /** Why the hosts file lacks names or is wrong; undefined if it is right. */
   readonly trouble: string | undefined;
   /**
@@ -74,7 +77,7 @@ export interface MachineOptions {
 
 export function createMachine(options: MachineOptions): Machine {
   const { hostsPath, stateFolder, log } = options;
-  const assignmentPath = stateFiles(stateFolder).assignment;
+  const { assignment: assignmentPath, ports: portsPath } = stateFiles(stateFolder);
   const change = { kind: "hosts", path: hostsPath } as const;
   const hosts = createHostsKeeper({
     path: hostsPath,
@@ -87,6 +90,7 @@ export function createMachine(options: MachineOptions): Machine {
     written: () => saved.assignment,
   });
   const saved = createSaved(assignmentPath, log);
+  const ports = createSavedPorts(portsPath, log);
   let release: () => Promise<void> = async () => undefined;
 
   return {
@@ -96,6 +100,7 @@ export function createMachine(options: MachineOptions): Machine {
     get asked() {
       return saved.asked;
     },
+    ports,
     get trouble() {
       return hosts.trouble;
     },
@@ -103,6 +108,7 @@ export function createMachine(options: MachineOptions): Machine {
       release = await claimHosts(hostsPath, options.socketPath, options.owners);
       await ensureWritableFolder(stateFolder).catch((error: unknown) => waitOut(error, log));
       await saved.load();
+      await ports.load();
     },
     async saveAssignment(next) {
       saved.assignment = next;
@@ -141,7 +147,8 @@ export function createMachine(options: MachineOptions): Machine {
       await release().catch(() => undefined);
     },
     async stamp() {
-      const files = await Promise.all([hostsPath, assignmentPath].map(stampOf));
+      const paths = [hostsPath, assignmentPath, portsPath];
+      const files = await Promise.all(paths.map(stampOf));
       const writable = await checkWritableFolder(stateFolder).then(() => "writable", reasonOf);
       return [...files, writable].join("\n");
     },

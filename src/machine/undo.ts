@@ -1,4 +1,4 @@
-import { readFile, unlink } from "node:fs/promises";
+import { readFile, stat, unlink } from "node:fs/promises";
 import type { Assignment } from "../exposure/allocate.ts";
 import { ensureWritableFolder, errnoOf, fileError } from "../files/atomic.ts";
 import { stateFiles } from "../files/state-folder.ts";
@@ -119,10 +119,9 @@ async function stepFor(
     const left = aliasesThere(change.addresses, aliases).length > 0;
     return { change, action: left ? "take back" : "nothing to do", reason: "" };
   }
-  const content = await contentOf(change.path);
-  if (content === undefined) return { change, action: "nothing to do", reason: "" };
-  const ours = sha256(content) === change.sha256;
-  return ours
+  const content = await contentAt(change.path);
+  if (content === "gone") return { change, action: "nothing to do", reason: "" };
+  return content !== "foreign" && sha256(content) === change.sha256
     ? { change, action: "take back", reason: "" }
     : { change, action: "keep", reason: "it was changed since ngrokd wrote it" };
 }
@@ -151,9 +150,16 @@ async function takeBack(
   await afterRemoval(change.path);
 }
 
-async function contentOf(path: string): Promise<Uint8Array | undefined> {
-  return await readFile(path).catch((error: unknown) => {
-    if (errnoOf(error) === "ENOENT") return undefined;
+/** A unit or a CA has some KB. */
+const mostOfOurs = 1024 * 1024;
+
+/** Neither a pipe nor a device is read, since they may never end. */
+async function contentAt(path: string): Promise<"gone" | "foreign" | Uint8Array> {
+  try {
+    const info = await stat(path);
+    return info.isFile() && info.size <= mostOfOurs ? await readFile(path) : "foreign";
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return "gone";
     throw fileError(`Cannot read "${path}"`, error);
-  });
+  }
 }

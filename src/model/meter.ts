@@ -4,10 +4,20 @@ import { createHistogram, type Histogram } from "./histogram.ts";
  * The kind of failure of a connection. `dial`: no connection to the ingress.
  * `tls`: the TLS handshake with it failed. `header`: its answer is not valid.
  * `timeout`: a deadline of the daemon passed. `reset`: one of the two ends
- * reset the connection. `limit`: there were too many connections. `access`: the
- * client may not connect (`access.rules`).
+ * reset the connection. `limit`: there were too many connections.
+ * `misdirected`: it named a host that is not served there. `access`: the client
+ * may not connect (`access.rules`).
  */
-export const errorKinds = ["dial", "tls", "header", "timeout", "reset", "limit", "access"] as const;
+export const errorKinds = [
+  "dial",
+  "tls",
+  "header",
+  "timeout",
+  "reset",
+  "limit",
+  "misdirected",
+  "access",
+] as const;
 export type ErrorKind = (typeof errorKinds)[number];
 
 /**
@@ -53,7 +63,16 @@ export const createMeter = (): Meter => ({
   refused: 0,
   refusedBy: {},
   errors: 0,
-  errorsBy: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0, access: 0 },
+  errorsBy: {
+    dial: 0,
+    tls: 0,
+    header: 0,
+    timeout: 0,
+    reset: 0,
+    limit: 0,
+    misdirected: 0,
+    access: 0,
+  },
   upgrade: createHistogram(),
   firstByte: createHistogram(),
   lastActivity: 0,

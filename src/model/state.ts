@@ -40,6 +40,20 @@ export interface EndpointState {
   readonly reason: string;
   readonly warning: string;
   readonly meter: Meter;
+  /** Undefined if it is not meant for other machines. */
+  readonly network?: NetworkState;
+}
+
+/** How other machines reach an endpoint. */
+export interface NetworkState {
+  /** An address or the name of an interface, as the settings have it. */
+  readonly listen: string;
+  /** 0 if it is unreachable. */
+  readonly port: number;
+  /** `ip:port` of a listener that others share; empty if it is alone. */
+  readonly sharedDoor: string;
+  /** Why other machines do not reach it; empty if they do. */
+  readonly reason: string;
 }
 
 export interface LastPass {

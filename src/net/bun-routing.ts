@@ -117,15 +117,20 @@ function openDevice(action: string): number {
     const isDenied = code === "EACCES" || code === "EPERM";
     throw new NgrokdError(isDenied ? "permission" : "network", `${action}: ${why ?? code}`, {
       cause: error,
+      hint: serviceHint,
       details: { errno: code },
     });
   }
 }
 
+/** The unit of a service hides the device if it was made for loopback. */
+const serviceHint = "if ngrokd is a service, run `sudo ngrokd service install` again";
+
 function failure(action: string, errno: number): NgrokdError {
   const code = errnoName(errno);
   if (code === "EPERM" || code === "EACCES")
     return new NgrokdError("permission", `${action}: this needs the right CAP_NET_ADMIN`, {
+      hint: serviceHint,
       details: { errno: code },
     });
   if (code === "EBUSY" || code === "EEXIST" || code === "EINVAL")

@@ -1,15 +1,19 @@
 import type { Guard } from "../access/guard.ts";
 import type { RefusalText } from "../access/words.ts";
 import type { DoorId, Doorway, Route } from "../exposure/exposure.ts";
-import type { Steps } from "../exposure/plan.ts";
+import { routeKey, type Steps } from "../exposure/plan.ts";
 import { onAbort } from "../model/abort.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
-import type { Ip } from "../model/ip.ts";
+import type { AnyIp } from "../model/ip.ts";
 import { countError, createMeter, type Meter } from "../model/meter.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
 import { type Excess, excess, type Limits } from "./connection-limits.ts";
 import { type ForwardDeps, forward } from "./forward.ts";
+import { guardedConn, refusalOf } from "./greet/guarded-conn.ts";
+import type { Manners } from "./greet/request-stream.ts";
+import { createReception, type Reception } from "./reception.ts";
+import { createSwitchboard, type Switchboard } from "./switchboard.ts";
 
 /** The doors that listen, and their connections. */
 export interface Doors {
@@ -19,6 +23,8 @@ export interface Doors {
   readonly present: ReadonlyMap<DoorId, LiveDoor>;
   /** Lanes of closed doors that still carry connections. */
   readonly draining: ReadonlySet<Lane>;
+  /** The connections that ended before their endpoint was known. */
+  readonly strangers: Meter;
   /**
    * Opens, reroutes and closes doors, in this order. Live connections go on;
    * those of a closed door are reset after `drainMs` milliseconds. Returns the
@@ -44,13 +50,23 @@ export interface Doors {
    * The addresses on which another program listens at one of these ports. Binds
    * each place briefly.
    */
-  probe(places: readonly { ip: Ip; port: number }[]): Promise<ReadonlySet<Ip>>;
+  probe<I extends AnyIp>(
+    places: readonly { readonly ip: I; readonly port: number }[],
+  ): Promise<ReadonlySet<I>>;
 }
 
 /** A door that listens. */
 export interface LiveDoor extends Doorway {
   readonly lanes: readonly Lane[];
   readonly listener: Listener;
+  readonly entry: Entry;
+}
+
+/** Where the connections of a door go. */
+interface Entry {
+  board: Switchboard<Lane>;
+  /** Clients whose endpoint is not known yet. */
+  readonly reception: Reception;
 }
 
 /** One route of a door, with the connections on it. */
@@ -62,6 +78,8 @@ export interface Lane {
   readonly conns: Set<Conn>;
   /** Called after the last connection has ended. */
   readonly waiting: (() => void)[];
+  /** Takes a connection; `speaks` is `http` if HTTP/1 has named the host. */
+  readonly carry: (conn: Conn, speaks?: "http") => void;
 }
 
 /**
@@ -78,6 +96,8 @@ export interface DoorOptions {
   readonly forwarding: (account: string) => ForwardDeps;
   /** Read for every connection. */
   readonly limits: () => Limits;
+  /** Whether requests get the host of their endpoint. Read as well. */
+  readonly rewriteHost?: () => boolean;
   /** Asked for every connection, before anything is dialled. */
   readonly guard: Pick<Guard, "judge">;
 }
@@ -89,6 +109,7 @@ export function createDoors(options: DoorOptions): Doors {
     present: new Map(),
     draining: new Set(),
     meters: new Map(),
+    strangers: createMeter(),
     open: 0,
     systemTells: false,
   };
@@ -98,6 +119,7 @@ export function createDoors(options: DoorOptions): Doors {
     },
     present: state.present,
     draining: state.draining,
+    strangers: state.strangers,
     apply: (steps, drainMs) => apply(state, steps, drainMs),
     drain: (drainMs, hurry) => drain(state, drainMs, hurry),
     mend: (listening) => mend(state, listening),
@@ -113,6 +135,7 @@ interface State extends DoorOptions {
    * its lanes share one meter, the draining ones too.
    */
   readonly meters: Map<string, { readonly meter: Meter; lanes: number }>;
+  readonly strangers: Meter;
   open: number;
   /**
    * Whether the system has ever listed a listening socket. Some sandboxes have
@@ -131,7 +154,7 @@ async function apply(
     const reason = await openDoor(state, doorway);
     if (reason !== undefined) reasons.set(doorway.door.id, reason);
   }
-  for (const doorway of reroute) rerouteDoor(state, doorway);
+  for (const doorway of reroute) rerouteDoor(state, doorway, drainMs);
   for (const id of close) closeAndDrain(state, id, drainMs);
   return reasons;
 }
@@ -140,30 +163,46 @@ async function apply(
 async function openDoor(state: State, doorway: Doorway): Promise<string | undefined> {
   const { door } = doorway;
   // The lanes count as users of their meters only once the door listens.
-  const lanes = doorway.routes.map((route) => createLane(state, doorway, route));
+  const lanes = createLanes(state, doorway, doorway.routes);
+  const entry = { board: createSwitchboard(lanes), reception: createReception() };
   try {
-    const listener = await listen(state, doorway, lanes);
+    const listener = await listen(state, doorway, entry);
     for (const lane of lanes) holdMeter(state, lane);
-    state.present.set(door.id, { ...doorway, lanes, listener });
+    state.present.set(door.id, { ...doorway, lanes, listener, entry });
     return undefined;
   } catch (error) {
     return listenReason(error, doorway);
   }
 }
 
-/**
- * The hosts of the routes are unchanged (see `plan`), and so are their meters.
- */
-function rerouteDoor({ present }: State, doorway: Doorway): void {
+/** Connections of a route that is gone drain as those of a closed door do. */
+function rerouteDoor(state: State, doorway: Doorway, drainMs: number): void {
+  const { present } = state;
   const live = present.get(doorway.door.id);
   if (live === undefined) return;
-  const routes = new Map(doorway.routes.map((route) => [route.target.binding.key, route]));
-  for (const lane of live.lanes) lane.route = routes.get(bindingKey(lane)) ?? lane.route;
-  present.set(doorway.door.id, { ...live, routes: doorway.routes });
+  const before = new Map(live.lanes.map((lane) => [routeKey(lane.route), lane]));
+  const isNew = (route: Route): boolean => !before.has(routeKey(route));
+  const fresh = createLanes(state, doorway, doorway.routes.filter(isNew));
+  for (const lane of fresh) holdMeter(state, lane);
+  const known = new Map([...before.values(), ...fresh].map((lane) => [routeKey(lane.route), lane]));
+  const lanes = doorway.routes.flatMap((route) => {
+    const lane = known.get(routeKey(route));
+    if (lane === undefined) return [];
+    before.delete(routeKey(route));
+    lane.route = route;
+    return [lane];
+  });
+  live.entry.board = createSwitchboard(lanes);
+  present.set(doorway.door.id, { ...live, ...doorway, lanes });
+  cutLater(leave(state, [...before.values()]), drainMs);
 }
 
 function closeAndDrain(state: State, id: DoorId, drainMs: number): void {
-  for (const lane of closeDoor(state, id)) {
+  cutLater(closeDoor(state, id), drainMs);
+}
+
+function cutLater(lanes: readonly Lane[], drainMs: number): void {
+  for (const lane of lanes) {
     const timer = setTimeout(() => {
       for (const conn of [...lane.conns]) conn.abort();
     }, drainMs);
@@ -215,11 +254,11 @@ async function mend(
 
 async function mendDoor(state: State, live: LiveDoor): Promise<MendedDoor> {
   const { present } = state;
-  const { door, routes, lanes } = live;
+  const { door, routes, entry } = live;
   const doorway = { door, routes };
   live.listener.close();
   try {
-    const listener = await listen(state, doorway, lanes);
+    const listener = await listen(state, doorway, entry);
     if (present.get(door.id) === live) present.set(door.id, { ...live, listener });
     else listener.close();
     return { doorway, reason: undefined };
@@ -237,11 +276,11 @@ function unlisted(
   return doors.filter(([, { door }]) => !alive.has(listeningKey(door.at.ip, door.at.port)));
 }
 
-async function probe(
+async function probe<I extends AnyIp>(
   net: Net,
-  places: readonly { ip: Ip; port: number }[],
-): Promise<ReadonlySet<Ip>> {
-  const taken = new Set<Ip>();
+  places: readonly { readonly ip: I; readonly port: number }[],
+): Promise<ReadonlySet<I>> {
+  const taken = new Set<I>();
   for (const { ip, port } of places) {
     try {
       (await net.listen({ host: ip, port }, (conn) => conn.abort())).close();
@@ -252,25 +291,58 @@ async function probe(
   return taken;
 }
 
-function listen(state: State, { door }: Doorway, lanes: readonly Lane[]): Promise<Listener> {
+function listen(state: State, { door }: Doorway, entry: Entry): Promise<Listener> {
   const { ip, port } = door.at;
-  // A fixed door has one route.
-  const [carry = (conn: Conn): void => conn.abort()] = lanes.map((lane) => carrier(state, lane));
-  return state.net.listen({ host: ip, port }, carry, { routed: true });
+  const onConn = (conn: Conn): void => {
+    const lane = entry.board.laneFor(conn);
+    if (lane !== undefined) lane.carry(conn);
+    else if (entry.board.first === undefined) conn.abort();
+    else receive(state, entry, entry.board.first, conn);
+  };
+  return state.net.listen({ host: ip, port }, onConn, { routed: true });
+}
+
+/** Reads the host that a client names. `first` is any lane of the door. */
+function receive(state: State, { reception, board }: Entry, first: Lane, conn: Conn): void {
+  const { strangers } = state;
+  const { id } = first.doorway.door;
+  const deps = state.forwarding(first.route.target.account);
+  const over = excess(state.open, 0, state.limits());
+  if (over !== undefined) {
+    turnAway(conn, id, strangers, over, deps);
+    return;
+  }
+  state.open += 1;
+  reception.receive(conn, {
+    limitMs: deps.openTimeoutMs,
+    laneOf: (host) => board.laneNamed(conn, host),
+    leaves() {
+      state.open -= 1;
+    },
+    refused({ kind, reason, fields }) {
+      strangers.total += 1;
+      countError(strangers, kind);
+      strangers.lastError = reason;
+      const level = kind === "misdirected" ? "warn" : "debug";
+      deps.log[level](`A client of ${id} was refused, since ${reason}`, fields);
+    },
+  });
 }
 
 /**
  * Returns the handler for connections of a lane. Thousands of connections share
  * its one `ended`.
  */
-function carrier(state: State, lane: Lane): (conn: Conn) => void {
+function carrier(state: State, lane: Omit<Lane, "carry">): Lane["carry"] {
   const { conns, meter, waiting } = lane;
   const ended = (conn: Conn): void => {
     state.open -= 1;
     conns.delete(conn);
+    const { target } = lane.route;
+    tellMisdirected(conn, target.binding.key, meter, state.forwarding(target.account));
     if (conns.size === 0) for (const tell of waiting.splice(0)) tell();
   };
-  const carry = (conn: Conn): void => {
+  return (conn, speaks) => {
     const { account, binding } = lane.route.target;
     const deps = state.forwarding(account);
     const over = excess(state.open, meter.active, state.limits());
@@ -278,32 +350,39 @@ function carrier(state: State, lane: Lane): (conn: Conn) => void {
       turnAway(conn, binding.key, meter, over, deps);
       return;
     }
+    const manners = mannersFor(lane.route, speaks, state.rewriteHost?.() ?? false);
+    const client = manners === undefined ? conn : guardedConn(conn, manners);
     state.open += 1;
-    conns.add(conn);
-    forward(conn, binding, meter, deps, ended);
+    conns.add(client);
+    forward(client, binding, meter, deps, ended);
   };
-  return (conn) => admit(state, lane, conn, carry);
 }
 
-/** Carries the connection if its client may use the endpoint. */
-function admit(state: State, lane: Lane, conn: Conn, carry: (conn: Conn) => void): void {
-  const { account, binding } = lane.route.target;
-  const decide = (refusal: RefusalText | undefined): void => {
-    if (refusal === undefined) carry(conn);
-    else refuse(conn, binding.key, lane.meter, refusal, state.forwarding(account));
+/** Hands a client to `carry` if it may use the endpoint. */
+function admitting(state: State, lane: Omit<Lane, "carry">, carry: Lane["carry"]): Lane["carry"] {
+  return (conn, speaks) => {
+    const { target, forOthers } = lane.route;
+    const decide = (refusal: RefusalText | undefined): void => {
+      if (refusal === undefined) carry(conn, speaks);
+      else refuse(conn, target.binding.key, lane.meter, refusal, state.forwarding(target.account));
+    };
+    const judged = state.guard.judge(
+      conn,
+      target.binding,
+      forOthers === true ? "everybody" : "users",
+    );
+    if (judged instanceof Promise)
+      void judged.then((refusal) => {
+        // The door may have closed meanwhile.
+        if (isLive(state, lane)) decide(refusal);
+        else conn.abort();
+      });
+    else decide(judged);
   };
-  const judged = state.guard.judge(conn, binding);
-  if (judged instanceof Promise)
-    void judged.then((refusal) => {
-      // The door may have closed meanwhile.
-      if (isLive(state, lane)) decide(refusal);
-      else conn.abort();
-    });
-  else decide(judged);
 }
 
-const isLive = ({ present }: State, lane: Lane): boolean =>
-  present.get(lane.doorway.door.id)?.lanes.includes(lane) === true;
+const isLive = ({ present }: State, lane: Omit<Lane, "carry">): boolean =>
+  present.get(lane.doorway.door.id)?.lanes.some((one) => one === lane) === true;
 
 /** The log suppresses repeats of this line. */
 function refuse(
@@ -318,6 +397,29 @@ function refuse(
   countError(meter, "access");
   meter.lastError = `reset at once: ${detail}`;
   log.warn(`${key}: reset at once: ${reason}`, { endpoint: key, hint });
+}
+
+/** Undefined if the requests of a connection need no look. */
+function mannersFor(
+  { match, target: { binding } }: Route,
+  speaks: "http" | undefined,
+  rewrites: boolean,
+): Manners | undefined {
+  const rewrite = rewrites && binding.proto === "http";
+  if (speaks === undefined && !rewrite) return undefined;
+  const authority = binding.port === 80 ? binding.host : binding.key;
+  return {
+    only: speaks === "http" && match.kind === "name" ? match.host : undefined,
+    rewrite: rewrite ? authority : undefined,
+  };
+}
+
+/** A guarded connection may have ended because of a request to another host. */
+function tellMisdirected(conn: Conn, key: string, meter: Meter, { log }: ForwardDeps): void {
+  const reason = refusalOf(conn);
+  if (reason === undefined) return;
+  countError(meter, "misdirected");
+  log.warn(`${key}: a request was not passed on, since ${reason}`, { endpoint: key });
 }
 
 /** The log suppresses repeats of this line. */
@@ -345,8 +447,14 @@ function closeDoor(state: State, id: DoorId): readonly Lane[] {
   if (live === undefined) return [];
   state.present.delete(id);
   live.listener.close();
-  const busy = live.lanes.filter(({ conns }) => conns.size > 0);
-  for (const lane of live.lanes) if (!busy.includes(lane)) dropMeter(state, lane);
+  live.entry.reception.close();
+  return leave(state, live.lanes);
+}
+
+/** Returns the lanes that still carry connections. */
+function leave(state: State, lanes: readonly Lane[]): readonly Lane[] {
+  const busy = lanes.filter(({ conns }) => conns.size > 0);
+  for (const lane of lanes) if (!busy.includes(lane)) dropMeter(state, lane);
   for (const lane of busy) {
     state.draining.add(lane);
     void drained(lane).then(() => {
@@ -357,9 +465,20 @@ function closeDoor(state: State, id: DoorId): readonly Lane[] {
   return busy;
 }
 
-function createLane({ meters }: State, doorway: Doorway, route: Route): Lane {
-  const meter = meters.get(route.target.binding.key)?.meter ?? createMeter();
-  return { doorway, route, meter, conns: new Set(), waiting: [] };
+/** The routes of one binding share a meter. */
+function createLanes(state: State, doorway: Doorway, routes: readonly Route[]): Lane[] {
+  const fresh = new Map<string, Meter>();
+  return routes.map((route) => {
+    const { key } = route.target.binding;
+    const meter = state.meters.get(key)?.meter ?? fresh.get(key) ?? createMeter();
+    fresh.set(key, meter);
+    return createLane(state, doorway, route, meter);
+  });
+}
+
+function createLane(state: State, doorway: Doorway, route: Route, meter: Meter): Lane {
+  const lane = { doorway, route, meter, conns: new Set<Conn>(), waiting: [] };
+  return Object.assign(lane, { carry: admitting(state, lane, carrier(state, lane)) });
 }
 
 function holdMeter({ meters }: State, lane: Lane): void {
@@ -388,17 +507,18 @@ function drained({ conns, waiting }: Lane): Promise<void> {
 /** Why a door does not listen, as a text for the user. */
 function listenReason(error: unknown, { door }: Doorway): string {
   const { ip, port } = door.at;
+  const { id } = door;
   const code: ErrorCode | undefined = isNgrokdError(error) ? error.code : undefined;
   switch (code) {
     case "address-in-use":
-      return `another program listens on ${ip}:${port} (or on port ${port} of all addresses)`;
+      return `another program listens on ${id} (or on port ${port} of all addresses)`;
     case "permission":
-      return `ports below 1024 need root or CAP_NET_BIND_SERVICE, and ${ip}:${port} is one`;
+      return `ports below 1024 need root or CAP_NET_BIND_SERVICE, and ${id} is one`;
     case "address-unavailable":
       return process.platform === "darwin"
         ? `${ip} is not an address of this machine; add it with \`sudo ifconfig lo0 alias ${ip}\``
         : `${ip} is not an address of this machine`;
     default:
-      return `cannot listen on ${ip}:${port}: ${reasonOf(error)}`;
+      return `cannot listen on ${id}: ${reasonOf(error)}`;
   }
 }

@@ -13,6 +13,7 @@ import type { PoolLimits } from "../ingress/pool.ts";
 import type { NgrokdError } from "../model/error.ts";
 import { notRegistered } from "../model/failure.ts";
 import type { Log } from "../model/log.ts";
+import type { Meter } from "../model/meter.ts";
 import type { Net } from "../net/types.ts";
 import type { Limits } from "./connection-limits.ts";
 import { createDoors, type Doors, type Lane, type LiveDoor } from "./doors.ts";
@@ -64,6 +65,8 @@ export interface RelayLimits {
   readonly halfClosedMs: number;
   /** For the open connections of a closed door. */
   readonly drainMs: number;
+  /** Whether HTTP requests get the host of their endpoint. */
+  readonly rewriteHost: boolean;
   /** Open connections; Infinity means no limit. */
   readonly connections: Pick<Limits, "inAll" | "perEndpoint">;
   /** For each account. */
@@ -77,6 +80,8 @@ export interface RelayStats {
   readonly limit: number;
   /** All accounts together. */
   readonly ingress: IngressStats;
+  /** See {@link Doors.strangers}. */
+  readonly strangers: Meter;
 }
 
 export interface RelayOptions {
@@ -115,6 +120,7 @@ export function createRelay(options: RelayOptions): Relay {
     net,
     forwarding: (account) => linkOf(account).forwarding,
     limits: connections,
+    rewriteHost: () => limits.rewriteHost,
     guard: options.guard,
   });
   const shared: LinkOptions = {
@@ -151,6 +157,7 @@ export function createRelay(options: RelayOptions): Relay {
         open: doors.open,
         limit: Math.min(inAll, byDescriptors, byMemory),
         ingress: stats.reduce(sumOf, noStats),
+        strangers: doors.strangers,
       };
     },
     trouble: (account) => linkOf(account).ingress.trouble,

@@ -1,9 +1,9 @@
 // The service: ngrokd under systemd and launchd. unit.ts and plist.ts write the
 // files as texts, service-steps.ts decides, manage.ts acts, notify.ts reports.
 import { existsSync } from "node:fs";
-import { lstat, mkdir, readFile, rm } from "node:fs/promises";
+import { lstat, mkdir, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { errnoOf, fileError, writeFileAtomic } from "../files/atomic.ts";
+import { errnoOf, fileError, readFileIfThere, writeFileAtomic } from "../files/atomic.ts";
 import { forgetChange, recordFile } from "../journal/journal.ts";
 import { NgrokdError, oneLine } from "../model/error.ts";
 import { run } from "./run-command.ts";
@@ -63,6 +63,8 @@ export async function unitFile(manager: Manager): Promise<UnitFile> {
 
 const notOurs = "it was not made by ngrokd";
 
+const mostOfUnit = 1024 * 1024;
+
 async function lookAt(path: string): Promise<UnitFile> {
   try {
     const info = await lstat(path);
@@ -72,7 +74,7 @@ async function lookAt(path: string): Promise<UnitFile> {
         path,
         what: info.isSymbolicLink() ? "it is a link, as of a masked unit" : "it is not a file",
       };
-    const text = await readFile(path, "utf8");
+    const text = (await readFileIfThere(path, mostOfUnit)) ?? "";
     if (text.split("\n", 2).some((line) => line.includes(marker))) return { kind: "ours", text };
     return isOfTheGoProgram(text)
       ? { kind: "predecessor", path, text }

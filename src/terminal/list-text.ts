@@ -1,4 +1,5 @@
 import type { ListItem } from "../desk/reply-schemas.ts";
+import { hostPortText } from "../model/host-port.ts";
 import { readable } from "../model/parsed.ts";
 import type { Paint } from "./say.ts";
 import { table } from "./table.ts";
@@ -12,7 +13,7 @@ import { widthOf, wrapped } from "./width.ts";
 export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
   const rows = items.map((item) => [
     readable(item.url),
-    item.ip === "" ? "-" : `${item.ip}:${item.port}`,
+    item.ip === "" ? "-" : hostPortText({ host: item.ip, port: item.port }),
     stateText(item, paint),
     connectionsText(item),
   ]);

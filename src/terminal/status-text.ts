@@ -17,7 +17,7 @@ export function statusText(status: Status, paint: Paint, now: Date, width = 80):
         (status.insecure_skip_verify ? `  ${paint.bad("NOT VERIFIED")}` : ""),
     ],
     ...proxyRows(status),
-    ["Last poll", pollText(status, paint)],
+    ["Last poll", pollText(status, paint, now)],
     ["Endpoints", endpointsText(status, paint)],
     ["Connections", connectionsText(status)],
     ...failureRows(status),
@@ -97,22 +97,29 @@ function certificateText({ certificate }: Status, paint: Paint, now: Date): stri
   return `valid for ${left}, until ${end}${trouble}`;
 }
 
-function pollText(status: Status, paint: Paint): string {
+/** The times count if an older daemon does not say the seconds. */
+function pollText(status: Status, paint: Paint, now: Date): string {
   const { last_poll } = status;
   if (last_poll === null) return "none yet";
-  const ago = `${durationText(last_poll.seconds_ago * 1000)} ago`;
+  const { seconds_ago = secondsTo(now, last_poll.time) } = last_poll;
+  const ago = `${durationText(seconds_ago * 1000)} ago`;
   if (last_poll.ok) return `${paint.good("ok")}, ${ago}, took ${last_poll.took_ms} ms`;
-  return `${paint.bad("failed")} ${ago}: ${last_poll.reason}${nextText(status)}`;
+  return `${paint.bad("failed")} ${ago}: ${last_poll.reason}${nextText(status, now)}`;
 }
 
 /** The number of failures in a row, and the time of the next attempt. */
-function nextText({ failed_polls, next_poll_seconds }: Status): string {
+function nextText({ failed_polls, next_poll, next_poll_seconds }: Status, now: Date): string {
   const times = failed_polls > 1 ? `${failed_polls} times in a row` : "";
-  const next =
-    next_poll_seconds === null ? "" : `next attempt in ${durationText(next_poll_seconds * 1000)}`;
+  const inSeconds =
+    next_poll_seconds === undefined && next_poll !== ""
+      ? -secondsTo(now, next_poll)
+      : (next_poll_seconds ?? null);
+  const next = inSeconds === null ? "" : `next attempt in ${durationText(inSeconds * 1000)}`;
   const parts = [times, next].filter((part) => part !== "");
   return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
 }
+
+const secondsTo = (now: Date, time: string): number => (now.getTime() - Date.parse(time)) / 1000;
 
 function dnsRows({ dns }: Status): [string, string][] {
   if (dns === undefined) return [];

@@ -26,16 +26,24 @@ const db = { host: "db.internal", port: 5432 };
 const rulesFor = (...written: Parameters<typeof rulesOf>[0]): readonly Rule[] =>
   rulesOf(written, accounts).rules;
 const refused = (rules: readonly Rule[], client: Client, wanted = db): boolean =>
-  refusalOf(ruleFor(rules, wanted), client) !== undefined;
+  refusalOf(ruleFor(rules, wanted), client, "users") !== undefined;
 
 describe("who may connect", () => {
   test("without a rule is every user of this machine, and no other machine", () => {
     expect(refused([], user(1000))).toBe(false);
     expect(refused([], user(undefined))).toBe(false);
-    expect(refusalOf(undefined, machine("192.0.2.7"))).toEqual({
+    expect(refusalOf(undefined, machine("192.0.2.7"), "users")).toEqual({
       client: machine("192.0.2.7"),
       rule: undefined,
     });
+  });
+
+  test("without a rule at a door for other machines is everybody", () => {
+    for (const client of [user(1000), user(undefined), machine("192.0.2.7")])
+      expect(refusalOf(undefined, client, "everybody")).toBeUndefined();
+    const [rule] = rulesFor({ endpoint: "*", from: ["10.0.0.0/8"] });
+    expect(refusalOf(rule, machine("10.0.0.1"), "everybody")).toBeUndefined();
+    expect(refusalOf(rule, machine("192.0.2.7"), "everybody")).toBeDefined();
   });
 
   test.each([
@@ -142,7 +150,7 @@ describe("a refusal in words", () => {
   const surroundings = { nameOf: accounts.nameOf, placeOf: () => "/etc/ngrokd/config.yml:12" };
   const rules = rulesFor({ endpoint: "*", users: ["alice"], from: ["10.0.0.0/8"] });
   const words = (client: Client, some = rules) => {
-    const refusal = refusalOf(ruleFor(some, db), client);
+    const refusal = refusalOf(ruleFor(some, db), client, "users");
     if (refusal === undefined) throw new Error("it is allowed");
     return refusalText(refusal, db, surroundings);
   };
@@ -170,14 +178,17 @@ describe("a refusal in words", () => {
   });
 
   test("has its counterpart: who may connect", () => {
-    expect(accessText([], db, surroundings)).toBe(
+    expect(accessText([], db, surroundings, "users")).toBe(
       "every user of this machine may connect, and no other machine",
     );
-    expect(accessText(rules, db, surroundings)).toBe(
+    expect(accessText([], db, surroundings, "everybody")).toBe(
+      "every machine that reaches this one may connect",
+    );
+    expect(accessText(rules, db, surroundings, "users")).toBe(
       "of this machine, alice may connect, and machines in 10.0.0.0/8, by access.rules[1] (/etc/ngrokd/config.yml:12)",
     );
     const many = rulesFor({ endpoint: "*", users: ["1", "2", "3", "4", "5", "6", "7"] });
-    expect(accessText(many, db, surroundings)).toStartWith(
+    expect(accessText(many, db, surroundings, "users")).toStartWith(
       "of this machine, 1, 2, 3, 4, 5 and 2 more users may connect, and no other machine, by",
     );
   });

@@ -26,7 +26,7 @@ export async function accessTimes(
   const times: number[] = [];
   for (let n = 0; n < count; n += 1) {
     const start = performance.now();
-    const judged = guard.judge(conn, wanted);
+    const judged = guard.judge(conn, wanted, "users");
     const refusal = judged instanceof Promise ? await judged : judged;
     times.push((performance.now() - start) * 1000);
     if (refusal !== undefined) throw new Error(`the check is wrong: ${refusal.reason}`);

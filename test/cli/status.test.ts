@@ -95,6 +95,15 @@ Hosts file:     /etc/hosts`.slice(1),
       "!failed! 0 ms ago: no route (next attempt in 18 s)",
     ],
     [
+      "Last poll",
+      {
+        last_poll: { time: "2026-01-02T03:59:30Z", ok: false, took_ms: 1, reason: "no route" },
+        next_poll: "2026-01-02T04:00:18Z",
+        next_poll_seconds: undefined,
+      },
+      "!failed! 30 s ago: no route (next attempt in 18 s)",
+    ],
+    [
       "Endpoints",
       { endpoints: { listening: 0, failed: 0, unsupported: 0, draining: 0 } },
       "0 listening",

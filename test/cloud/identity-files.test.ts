@@ -77,3 +77,24 @@ test("the operator is known by its file, whatever the certificate is worth", asy
   writeFileSync(paths().operatorId, "../../etc/passwd");
   expect(await savedOperatorId(paths())).toBeUndefined();
 });
+
+test("a byte order mark before any of the files is no part of it", async () => {
+  const { cert, key } = await issue(await rootCa("Some CA"), "a", { notAfter: hours(2) });
+  const files = { "tls.crt": cert, "tls.key": key, operator_id: "k8sop_x\n" };
+  for (const [name, text] of Object.entries(files))
+    writeFileSync(join(folder, name), `\ufeff${text}`);
+  expect(await loadIdentity(paths())).toMatchObject({
+    kind: "identity",
+    identity: { operatorId: "k8sop_x", certPem: cert, keyPem: key },
+  });
+});
+
+test("a certificate behind its CA is called that, and not another key's", async () => {
+  const ca = await rootCa("Some CA");
+  const { cert, key } = await issue(ca, "a", { notAfter: hours(2) });
+  writeFileSync(paths().cert, ca.cert + cert);
+  writeFileSync(paths().key, key);
+  writeFileSync(paths().operatorId, "k8sop_x");
+  const reason = `"${paths().cert}" begins with the certificate of "CN=Some CA, O=Test", and the one for the key stands behind it: put that first`;
+  expect(await loadIdentity(paths())).toEqual({ kind: "unusable", reason });
+});

@@ -45,7 +45,7 @@ describe("the changes between two configurations", () => {
       },
       { key: "bound_endpoints.poll_interval", counts: "now", from: 30, to: 5 },
       { key: "bound_endpoints.selectors", counts: "now", from: ["true"], to: ["false"] },
-      { key: "net.start_port", counts: "never", from: 9080, to: 1000 },
+      { key: "net.start_port", counts: "now", from: 9080, to: 1000 },
     ]);
   });
 

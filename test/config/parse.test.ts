@@ -34,6 +34,17 @@ describe("parseConfig", () => {
     expect(warnings[100]?.message).toBe("49900 more names are no settings");
   });
 
+  test.each([
+    ["", "net:\n  overrides:\n", ""],
+    [", behind an alias", "x: &many\n", "\nnet: { overrides: *many }"],
+  ])("finds tens of thousands of wrong values in their lines%s", (_, before, after) => {
+    const lines = Array.from({ length: 20_000 }, (_, i) => `    "h${i} x": ${i}`);
+    const { problems } = read(`${before}${lines.join("\n")}${after}`);
+    expect(problems).toHaveLength(20_000);
+    const key = 'net.overrides["h19999 x"]';
+    expect(problems.at(-1)).toMatchObject({ line: 20_002 - Number(after !== ""), key });
+  });
+
   test("reads empty files, comments and empty values as defaults", () => {
     for (const text of [
       "",

@@ -322,7 +322,7 @@ describe.skipIf(process.platform !== "linux")("a second address", () => {
     expect(endpoints.map(({ state, warning }) => [state, warning] as string[])).toEqual([
       [
         "listening",
-        `another program listens on ${six}::1:18101 (or on port 18101 of all addresses)`,
+        `another program listens on [${six}::1]:18101 (or on port 18101 of all addresses)`,
       ],
     ]);
     expect({ names: names(), problems }).toEqual({ names: [`${base}.0.1`], problems: [] });

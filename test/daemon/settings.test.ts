@@ -206,17 +206,10 @@ test("jobs are named for settings that there are, and that a reload can take ove
     "forward.idle_timeout",
     "forward.half_close_timeout",
     "forward.drain_timeout",
+    "forward.rewrite_host",
     "forward.max_connections",
     "forward.max_connections_per_endpoint",
     "dns.clients",
     "dns.upstream",
   ]);
-});
-
-test("a setting without effect is a warning as long as it is set", async () => {
-  const { settings, reload } = await started("net: { listen_interface: 0.0.0.0 }\n");
-  const told = "net.listen_interface is set, and has no effect in this version";
-  expect(settings.warnings).toEqual([told]);
-  await reload("net: {}\n");
-  expect(settings.warnings).not.toContain(told);
 });

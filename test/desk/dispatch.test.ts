@@ -7,6 +7,7 @@ import type { Desk } from "../../src/desk/handlers.ts";
 import { operationNames, operations } from "../../src/desk/operations.ts";
 import type { ApiKey } from "../../src/model/api-key.ts";
 import { NgrokdError } from "../../src/model/error.ts";
+import { createMeter } from "../../src/model/meter.ts";
 import type { PassResult } from "../../src/model/pass.ts";
 import type { State } from "../../src/model/state.ts";
 import { memoryLog } from "../support/memory-log.ts";
@@ -54,6 +55,7 @@ function deskWith(parts: Partial<Desk> = {}) {
       runtime: "bun",
       network,
       ingress: { hits: 0, misses: 0, retries: 0, dials: 0, ready: 0, patienceMs: 0 },
+      strangers: createMeter(),
       limit: 500,
       fileLimit: 1024,
       turnedAway: 0,

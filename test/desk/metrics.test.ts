@@ -69,6 +69,7 @@ describe("the metrics of endpoints", () => {
       '"timeout"} 0',
       '"reset"} 0',
       '"limit"} 1',
+      '"misdirected"} 0',
       '"access"} 0',
     ]);
     expect(of("bytes_total")).toEqual([
@@ -170,6 +171,7 @@ function facts(more: Partial<MetricFacts>): MetricFacts {
     live: { ok: true, reason: "" },
     runtime: "bun",
     ingress,
+    strangers: createMeter(),
     limit: 500,
     turnedAway: 0,
     ...more,

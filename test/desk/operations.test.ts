@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { commands } from "../../src/cli/commands.ts";
 import { type Operation, operationNames, operations } from "../../src/desk/operations.ts";
 import { inputOf, wordsOf } from "../../src/desk/words.ts";
+import { item, status } from "../cli/support.ts";
 
 describe("the table of operations", () => {
   test.each(operationNames)("explains every argument of %s, and no other", (name) => {
@@ -20,6 +21,28 @@ describe("the table of operations", () => {
   test("knows the operations that only read", () => {
     const reads = operationNames.filter((name) => operations[name].kind === "read");
     expect(reads).toEqual(["status", "list", "health"]);
+  });
+});
+
+describe("a reply of an older daemon", () => {
+  test("is understood without the fields that came later", () => {
+    const { seconds_ago: _, ...poll } = status().last_poll ?? {};
+    const {
+      files: _files,
+      next_poll_seconds: _next,
+      ...old
+    } = status({ last_poll: poll as never });
+    const {
+      wildcard: _w,
+      wildcard_suffix: _s,
+      shared_listener_key: _k,
+      ...row
+    } = item("hello.demo");
+    const read = [operations.status.reply.parse(old), operations.list.reply.parse([row])];
+    expect(read).toMatchObject([
+      { ...old, files: { limit: null } },
+      [{ ...row, wildcard: false, wildcard_suffix: "", shared_listener_key: "" }],
+    ]);
   });
 });
 

@@ -32,6 +32,7 @@ const facts = {
   network,
   now,
   ingress,
+  strangers: createMeter(),
   limit: 500,
   fileLimit: 20_000,
   schedule,
@@ -117,7 +118,16 @@ describe("the reply to status", () => {
       failed_polls: 2,
       endpoints: { listening: 1, wildcard: 0, failed: 1, unsupported: 1, draining: 0 },
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
-      errors_by_kind: { dial: 1, tls: 0, header: 0, timeout: 0, reset: 2, limit: 0, access: 0 },
+      errors_by_kind: {
+        dial: 1,
+        tls: 0,
+        header: 0,
+        timeout: 0,
+        reset: 2,
+        limit: 0,
+        misdirected: 0,
+        access: 0,
+      },
       bytes: { up: 10, down: 20 },
       files: { limit: 20_000 },
       pool: { ready: 3, hits: 8, misses: 2, retries: 1, dials: 12, idle_limit_seconds: 45 },
@@ -242,7 +252,10 @@ describe("the reply to list", () => {
       ["reason", ""],
       ["warning", "mind"],
       ["connections", { active: 1, total: 9, errors: 4, refused: 3, last_error: "no" }],
-      ["errors_by_kind", { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0, access: 0 }],
+      [
+        "errors_by_kind",
+        { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0, misdirected: 0, access: 0 },
+      ],
       ["refused_by_code", { ERR_NGROK_3200: 3 }],
       ["bytes", { up: 10, down: 20 }],
       ["latency_ms", { upgrade: { count: 4, p50: 7.5, p90: 9.5, p99: 10 }, first_byte: null }],
@@ -281,12 +294,30 @@ describe("the reply to list", () => {
     ["https://a.demo", false, ""],
     ["", false, ""],
   ])("names the suffix of a wildcard as the Go program does: %j", (url, wildcard, suffix) => {
-    const [item] = listReply(state({ endpoints: [endpoint("w", { url })] }));
+    const [item] = listReply(state({ endpoints: [endpoint("w", { url, host: "" })] }));
     expect({ wildcard: item?.wildcard, suffix: item?.wildcard_suffix }).toEqual({
       wildcard,
       suffix,
     });
   });
+});
+
+test("the list names a wildcard as the Go program does, and its names by themselves", () => {
+  const url = "https://*.b.demo";
+  const rows = listReply(
+    state({
+      endpoints: [
+        endpoint("w", { url, host: "", ip: "", state: "wildcard" }),
+        endpoint("a", { url }),
+      ],
+    }),
+  );
+  expect(
+    rows.map(({ hostname, wildcard, local_listener }) => [hostname, wildcard, local_listener]),
+  ).toEqual([
+    ["*.b.demo", true, false],
+    ["a.demo", false, true],
+  ]);
 });
 
 describe("the reply to health", () => {
@@ -361,7 +392,16 @@ describe("the body of /status", () => {
       bytesUp: 5,
     });
     const unmeasured = {
-      errors_by_kind: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0, access: 0 },
+      errors_by_kind: {
+        dial: 0,
+        tls: 0,
+        header: 0,
+        timeout: 0,
+        reset: 0,
+        limit: 0,
+        misdirected: 0,
+        access: 0,
+      },
       refused_by_code: {},
       bytes: { up: 0, down: 0 },
       latency_ms: { upgrade: null, first_byte: null },

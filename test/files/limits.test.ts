@@ -30,6 +30,12 @@ describe("a file that is read whole", () => {
     });
   });
 
+  test("begins behind its byte order mark, which some editors write", async () => {
+    const path = join(await folder(), "state.json");
+    await writeFile(path, "\ufeff{}\ufeff");
+    expect(await readFileIfThere(path)).toBe("{}\ufeff");
+  });
+
   test("of an identity has 1 MiB at most", async () => {
     const at = await folder();
     const paths = {

@@ -851,13 +851,16 @@ async function untilUp(
     early = outcome;
   });
   for (
-    const deadline = Date.now() + 10_000;
+    const deadline = Date.now() + 30_000;
     Date.now() < deadline;
     await new Promise((resolve) => setTimeout(resolve, 50))
   ) {
     if (early !== undefined)
       throw new Error(`The daemon ended with ${early.code}: ${early.stderr}`);
-    if (spawnSync(program, ["status"], { env: machine.env }).status === 0) return;
+    // Its first files are whole, so that a snapshot stays true.
+    const files = machine.snapshot().join("\n");
+    const isWritten = files.includes("/trusted-") && !files.includes(".tmp ");
+    if (isWritten && spawnSync(program, ["status"], { env: machine.env }).status === 0) return;
   }
   throw new Error("The daemon did not come up within 10 s");
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readJournal, recordChange, recordFile } from "../../src/journal/journal.ts";
 import { updateHostsFile } from "../../src/machine/hosts/file.ts";
@@ -31,6 +32,19 @@ describe("undo", () => {
     await release();
     expect(await planUndo(place.state, place.hosts, owners)).toMatchObject([
       { action: "take back" },
+    ]);
+  });
+
+  test.each([
+    ["a pipe, which may never have a writer", (path: string) => execFileSync("mkfifo", [path])],
+    ["a folder", (path: string) => mkdir(path)],
+    ["a file of 3 GB", (path: string) => writeFile(path, "").then(() => truncate(path, 3e9))],
+  ])("keeps %s in the place of a file of ngrokd, and reads none of it", async (_what, put) => {
+    await using place = await machine();
+    await recordFile(place.state, place.unit, "[Unit]\n");
+    await put(place.unit);
+    expect(await planUndo(place.state, place.hosts, owners)).toMatchObject([
+      { action: "keep", reason: "it was changed since ngrokd wrote it" },
     ]);
   });
 

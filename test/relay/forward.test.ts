@@ -307,6 +307,7 @@ describe("the meter", () => {
       timeout: 1,
       reset: 1,
       limit: 0,
+      misdirected: 0,
       access: 0,
     });
     expect(meter.errors).toBe(7);

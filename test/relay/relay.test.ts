@@ -12,6 +12,7 @@ const limits: RelayLimits = {
   idleMs: 0,
   halfClosedMs: 0,
   drainMs: 0,
+  rewriteHost: false,
   connections: { inAll: Number.POSITIVE_INFINITY, perEndpoint: Number.POSITIVE_INFINITY },
   pool: { min: 0, max: 0, idleTimeoutMs: 60_000 },
 };

@@ -51,6 +51,14 @@ stories("names below a wildcard, by DNS", () => {
   beforeAll(async () => {
     ({ cloud, daemon } = await begin({ dns: { enabled: true, manage_resolv_conf: true } }));
     await buildAskers();
+    const others = "--no-daemon --no-resolv --no-hosts --bind-interfaces --user=root";
+    start("another name server", [
+      "dnsmasq",
+      ...others.split(" "),
+      "--listen-address=127.0.0.99",
+      "--local=/other.example/",
+      "--host-record=other.example,192.0.2.9",
+    ]);
   });
   const text = async (url: string): Promise<string> => (await run(["curl", "-sS", url])).out;
 
@@ -79,7 +87,11 @@ stories("names below a wildcard, by DNS", () => {
       ip: a,
       url: "http://*.team.internal",
     });
-    expect(items.find(({ state }) => state === "wildcard")).toMatchObject({ hostname: "", ip: "" });
+    expect(items.find(({ state }) => state === "wildcard")).toMatchObject({
+      hostname: "*.team.internal",
+      ip: "",
+      wildcard: true,
+    });
   });
 
   test("the hosts file has the exact name alone", () => {
@@ -111,6 +123,13 @@ stories("names below a wildcard, by DNS", () => {
     expect(why.out).toMatch(/"fresh\.team\.internal" leads to 127\.\S+, by the DNS/);
     expect(why.code).toBe(0);
     expect((await ngrokd("why a.team.internal")).code).toBe(0);
+  });
+
+  test("names of others come from the next name server, by every resolver", async () => {
+    const other = "other.example";
+    expect(await getent(other)).toBe("192.0.2.9");
+    for (const program of ["/run/tmp/musl", "/run/tmp/go"])
+      expect((await run([program, other])).out).toBe("192.0.2.9\n");
   });
 
   test("other names are refused, and another program's name server is asked", async () => {
@@ -252,6 +271,30 @@ stories("the DNS server beside other programs", () => {
     await until("resolv.conf is as before", () => resolvConf() === foreign);
     expect(await getent("a.team.internal")).toBe("");
     expect((await slow).out).toContain("wild");
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test("another machine is refused, unless dns.clients has its network", async () => {
+    for (const command of [
+      "ip netns add far",
+      "ip link add near type veth peer name far netns far",
+      "ip address add 198.51.100.1/24 dev near",
+      "ip link set near up",
+      "ip -n far address add 198.51.100.2/24 dev far",
+      "ip -n far link set far up",
+    ])
+      expect(await run(command.split(" "))).toMatchObject({ code: 0, err: "" });
+    atEnd(() => run(["ip", "netns", "delete", "far"]));
+    const dns = { enabled: true, listen: "0.0.0.0:53", upstream: ["127.0.0.1:5399"] };
+    const { cloud, daemon } = await begin({ dns });
+    await until("it listens", async () => (await daemon.status()).dns?.listening === dns.listen);
+    const far = async (name: string): Promise<string> =>
+      (await run(`ip netns exec far dig @198.51.100.1 +tries=1 +time=2 ${name}`.split(" "))).out;
+    expect(await far("exact.team.internal")).toContain("status: REFUSED");
+    expect(await far("example.com")).toContain("status: REFUSED");
+    writeConfig(configFor(cloud, { dns: { ...dns, clients: ["198.51.100.0/24"] } }));
+    await daemon.reload();
+    expect(await far("exact.team.internal")).toContain("status: NOERROR");
     expect(await daemon.stop()).toBe(0);
   });
 

@@ -321,26 +321,25 @@ stories("doctor about the machine", () => {
 
   test("a line of the user's own that gives the name another address", async () => {
     const before = hosts();
-    // The daemon's next pass gives up the name. So both commands look at once,
-    // and again if it was faster.
-    const { names, fix } = await until("both look before the daemon does", async () => {
-      replaceHosts(before);
-      await ngrokd("refresh");
-      await daemon.becomes("hello.demo", "listening");
-      // A loopback address, since a machine without a route sorts others behind
-      // ours.
-      replaceHosts(`127.0.0.1 hello.demo # mine\n${hosts()}`);
-      const [{ of }, { ways }] = await Promise.all([doctor(), why("hello.demo")]);
-      const step = ways[0]?.steps.find(({ check }) => check === "name");
-      const { state } = (await daemon.endpoint("hello.demo")) ?? {};
-      return state === "listening" && { names: of("names"), fix: step?.fix };
+    // The daemon's next pass would give up the name, so that pass has to wait
+    // for ngrok. `next_poll` is empty while a pass runs.
+    await cloud.break("latency=25000");
+    await until("a pass waits", async () => (await daemon.status()).next_poll === "");
+    await until("no other pass ends", async () => {
+      await Bun.sleep(1000);
+      return (await daemon.status()).next_poll === "";
     });
-    expect(names.join("\n")).toContain(
+    // A loopback address, since a machine without a route sorts others behind
+    // ours.
+    replaceHosts(`127.0.0.1 hello.demo # mine\n${before}`);
+    const [{ of }, { ways }] = await Promise.all([doctor(), why("hello.demo")]);
+    expect(of("names").join("\n")).toContain(
       'remove line 1 (127.0.0.1) from "/etc/hosts", or keep it if it is intended',
     );
-    expect(names[0]).toBe("names ok: 1 of 2 resolve to their addresses");
-    expect(fix).toContain("line 1");
+    expect(of("names")[0]).toBe("names ok: 1 of 2 resolve to their addresses");
+    expect(ways[0]?.steps.find(({ check }) => check === "name")?.fix).toContain("line 1");
     replaceHosts(before);
+    await cloud.mend();
     await ngrokd("refresh");
     await daemon.becomes("hello.demo", "listening");
   });

@@ -104,15 +104,19 @@ stories("how connections end", () => {
       socket.once("data", () => socket.write("answer", () => socket.destroy())),
     );
     await publish("tcp://normal.demo:7000", answering.address);
+    before = footprint(daemon.pid);
     for (let n = 0; n < 20; n += 1) {
       const client = await dial("normal.demo", 7000);
       await client.write("question");
       expect(await client.rest()).toBe("answer");
+      // The ingress has closed by now.
+      await Bun.sleep(20);
       client.end();
     }
     const counts = async () => (await daemon.endpoint("normal.demo"))?.connections;
     await until("all are over", async () => (await counts())?.active === 0);
     expect(await counts()).toMatchObject({ total: 20, errors: 0 });
+    await backTo(before, daemon);
   });
 
   test("a client that finishes in the middle of its echo gets all of it", async () => {

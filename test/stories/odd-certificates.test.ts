@@ -80,8 +80,9 @@ const identity: readonly Oddity[] = [
   {
     name: "certificate: its CA before it",
     put: () => put(crt, root.cert + text(crt)),
-    warning: unfit,
+    warning: `"${crt}" begins with the certificate of`,
   },
+  { name: "certificate: a byte order mark", put: () => put(crt, `\ufeff${text(crt)}`) },
   { name: "certificate: of another key", put: () => put(crt, other.cert), warning: unfit },
   {
     name: "certificate: expired",
@@ -145,6 +146,7 @@ const identity: readonly Oddity[] = [
   },
   { name: "key: lines of Windows", put: () => put(key, text(key).replaceAll("\n", "\r\n")) },
   { name: "key: text before it", put: () => put(key, `Bag Attributes\n  x: y\n${text(key)}`) },
+  { name: "key: a byte order mark", put: () => put(key, `\ufeff${text(key)}`) },
   { name: "key: as Go writes it", put: () => put(key, openssl(`ec -in ${key}`)) },
   {
     name: "key: parameters before it",

@@ -79,3 +79,52 @@ stories("names below a wildcard, with systemd-resolved", () => {
     expect(await domains()).not.toContain("~team.internal");
   });
 });
+
+stories("names below a wildcard on a virtual interface, with systemd-resolved", () => {
+  let daemon: Daemon;
+  let resolved: Resolved;
+  beforeAll(async () => {
+    if (noResolved !== "") return;
+    resolved = await startResolved({ withLink: false });
+    const dns = { enabled: true, listen: "10.107.0.1:53" };
+    const config = { dns, net: { subnet: "10.107.0.0/16" } };
+    const begun = await registered({ config });
+    daemon = begun.daemon;
+    await begun.cloud.add("http://*.team.internal", page("wild").address);
+    await daemon.refresh();
+  });
+  const told = async (): Promise<boolean> =>
+    (await resolved.ctl("domain")).includes("(ngrokd0): ~team.internal");
+
+  story("a name has both addresses, and an address its name", async () => {
+    await until("it is told", told);
+    const { out } = await run(["getent", "ahosts", "a.team.internal"]);
+    expect(out).toMatch(/^10\.107\.\S+/m);
+    expect(out).toMatch(/^fd\S+/m);
+    const ip = /^10\.107\.\S+/m.exec(out)?.[0] ?? "";
+    const ask = ["dig", "@10.107.0.1", "+short", "+tries=1", "+time=2"];
+    expect((await run([...ask, "-x", ip])).out).toBe("a.team.internal.\n");
+    expect((await run(["curl", "-4sS", "http://a.team.internal/"])).out).toBe("wild");
+    expect((await run(["curl", "-6sS", "http://a.team.internal/"])).out).toBe("wild");
+    const item = await daemon.endpoint("a.team.internal");
+    expect(item).toMatchObject({ state: "listening", ip, ip6: expect.stringMatching(/^fd/) });
+    expect((await daemon.status()).warnings).toEqual([]);
+  });
+
+  story("ten kills at any moment leave no setting, link or route behind", async () => {
+    for (let n = 0; n < 10; n += 1) {
+      await daemon.stop("SIGKILL");
+      await until(
+        "the link is gone",
+        async () => (await run(["ip", "link"])).out.includes("ngrokd0") === false,
+      );
+      expect(await resolved.ctl("domain")).not.toContain("team.internal");
+      daemon = await serve();
+      await Bun.sleep(Math.random() * 600);
+    }
+    await until("it is told", told);
+    expect((await run(["getent", "ahosts", "a.team.internal"])).out).toMatch(/^10\.107\./m);
+    expect(await daemon.stop()).toBe(0);
+    expect(await resolved.ctl("domain")).not.toContain("team.internal");
+  });
+});

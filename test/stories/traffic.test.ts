@@ -79,6 +79,7 @@ stories("the first and the last bytes of a connection", () => {
       });
     });
     await publish("tcp://listener.demo:7002", listener.address);
+    await cloud.break("half-close");
     const client = await dial("listener.demo", 7002);
     expect(await client.rest()).toBe("your turn");
     await client.write("my ");
@@ -88,6 +89,7 @@ stories("the first and the last bytes of a connection", () => {
       "the service has heard it all",
       () => heard === "my turn" && listener.open.size === 0,
     );
+    await cloud.mend("half-close");
   });
 });
 

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { unitText } from "../../src/service/unit.ts";
 import { type Cloud, configFor, registered } from "../support/cloud.ts";
 import { type Daemon, ngrokd, run, serve, writeConfig } from "../support/ngrokd.ts";
@@ -162,12 +162,30 @@ stories("a daemon with a virtual interface that is killed", () => {
     }
     expect(await carries("10.107.0.2", 7000)).toBe(true);
     await daemon.stop("SIGKILL");
+    expect((await ngrokd("plan")).out).toMatch(
+      /^Interface:\n {2}\+ ngrokd0 {2}10\.107\.0\.0\/16, fd[\da-f:]+::\/64\nListeners:\n/,
+    );
     const { out } = await ngrokd("undo --yes");
     expect(out).toContain("removed  ngrokd's section of /etc/hosts");
     expect({ hosts: hosts(), world: await world() }).toEqual({
       hosts: foreignHosts,
       world: before,
     });
+  });
+});
+
+stories("the addresses of the Go program", () => {
+  test("stay with their names on its subnet, and keep their host parts on loopback", async () => {
+    mkdirSync("/etc/ngrokd", { recursive: true });
+    writeFileSync("/etc/ngrokd/ip_mappings.json", '{"a.demo": "10.107.0.9"}');
+    const { cloud, daemon } = await serving(virtual);
+    expect((await daemon.endpoint("a.demo"))?.ip).toBe("10.107.0.9");
+    expect(await carries("10.107.0.9", 7000)).toBe(true);
+    writeConfig(configFor(cloud, {}));
+    await daemon.reload();
+    await until("a.demo has moved", async () => (await addressesOf("a.demo"))[0] === "127.0.0.9");
+    expect(await carries("a.demo", 7000)).toBe(true);
+    expect(await daemon.stop()).toBe(0);
   });
 });
 
@@ -228,7 +246,8 @@ stories("a daemon that cannot make an interface", () => {
     const { network, warnings, phase } = await daemon.status();
     expect({ network: network.kind, phase }).toEqual({ network: "loopback", phase: "serving" });
     expect(warnings).toEqual([
-      `Cannot make the interface "ngrokd0": ${reason}; names get loopback addresses instead`,
+      `Cannot make the interface "ngrokd0": ${reason} (if ngrokd is a service, run ` +
+        "`sudo ngrokd service install` again); names get loopback addresses instead",
     ]);
     expect(await carries("a.demo", 7000)).toBe(true);
     expect(await daemon.stop()).toBe(0);
@@ -263,6 +282,20 @@ stories("the service's unit with a virtual interface", () => {
     expect(await carries(ip, 7000)).toBe(true);
     expect(await daemon.stop()).toBe(0);
     await until("the interface is gone", async () => !(await world()).includes("ngrokd0"));
+  });
+});
+
+stories("another runtime", () => {
+  test("cannot make the interface, says so, and serves loopback addresses", async () => {
+    const { cloud, daemon } = await registered({ config: virtual, args: "--json", deno: true });
+    await cloud.add("tcp://a.demo:7000", (await echo()).address);
+    await daemon.becomes("a.demo", "listening");
+    expect((await daemon.status()).warnings).toEqual([
+      "Cannot make an interface: this runtime cannot ask for one (ngrokd's own program for Linux " +
+        "can); names get loopback addresses instead",
+    ]);
+    expect(await carries("a.demo", 7000)).toBe(true);
+    expect(await daemon.stop()).toBe(0);
   });
 });
 

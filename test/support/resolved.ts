@@ -26,21 +26,17 @@ export interface Resolved {
 }
 
 /**
- * A real systemd-resolved with a message bus, and a link `ngrokd0` that it can
- * be told about. Only on the stories' own machine.
+ * A real systemd-resolved with a message bus, and (`withLink`) a link `ngrokd0`
+ * that it can be told about. Only on the stories' own machine.
  */
-export async function startResolved(): Promise<Resolved> {
+export async function startResolved({ withLink = true } = {}): Promise<Resolved> {
   await mountResolvectl();
   for (const folder of ["/run/dbus", "/run/systemd/resolve", "/run/systemd/netif/links"])
     mkdirSync(folder, { recursive: true });
   user("systemd-resolve", 996);
   await run(["chown", "996:996", "/run/systemd/resolve"]);
   writeFileSync("/run/bus.conf", busConfig);
-  await setUp("ip link add ngrokd0 type veth peer name ngrokd0-far");
-  await setUp("ip link set ngrokd0-far up");
-  await setUp("ip link set ngrokd0 up");
-  await setUp("ip address add 127.7.0.1/32 scope global dev ngrokd0");
-  atEnd(() => run(["ip", "link", "delete", "ngrokd0"]));
+  if (withLink) await makeLink();
   start("the message bus", [
     "dbus-daemon",
     "--config-file=/run/bus.conf",
@@ -60,6 +56,14 @@ export async function startResolved(): Promise<Resolved> {
     },
     ctl: async (words) => (await run(["/usr/bin/resolvectl", ...words.split(" ")])).out.trim(),
   };
+}
+
+async function makeLink(): Promise<void> {
+  await setUp("ip link add ngrokd0 type veth peer name ngrokd0-far");
+  await setUp("ip link set ngrokd0-far up");
+  await setUp("ip link set ngrokd0 up");
+  await setUp("ip address add 127.7.0.1/32 scope global dev ngrokd0");
+  atEnd(() => run(["ip", "link", "delete", "ngrokd0"]));
 }
 
 async function startOne(): Promise<Running> {

@@ -13,10 +13,16 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { type FileHandle, lstat, open, readFile, realpath, rename, unlink } from "node:fs/promises";
+import { type FileHandle, lstat, open, realpath, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { errnoOf, fileError, rootHint, writeFileAtomic } from "../../files/atomic.ts";
+import {
+  errnoOf,
+  fileError,
+  readBytesIfThere,
+  rootHint,
+  writeFileAtomic,
+} from "../../files/atomic.ts";
 import { stampIn } from "../../files/stamp.ts";
 import { stateFiles } from "../../files/state-folder.ts";
 import { absent } from "../../files/sweep.ts";
@@ -345,8 +351,8 @@ function firstDifference(a: Buffer, b: Buffer): number {
  * other byte was changed since then, and is left alone.
  */
 async function finishInterrupted(path: string, fs: HostsFs, copies: Copies): Promise<string[]> {
-  const before = await readIfThere(copies.before);
-  const after = await readIfThere(copies.after);
+  const before = await readBytesIfThere(copies.before);
+  const after = await readBytesIfThere(copies.after);
   if (before === undefined || after === undefined) return [];
   const now = (await fs.read(path))?.bytes;
   if (now?.equals(before) || now?.equals(after)) {
@@ -395,15 +401,6 @@ async function keepCopy(copy: string, bytes: Buffer, mode: number): Promise<void
       details: { ...details },
       hint: "the hosts file is changed only if a copy of it can be kept",
     });
-  }
-}
-
-async function readIfThere(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if (errnoOf(error) === "ENOENT") return undefined;
-    throw error;
   }
 }
 

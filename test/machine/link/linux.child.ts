@@ -166,7 +166,8 @@ async function named(): Promise<unknown> {
 
 /** The system has no IPv6. */
 async function without6(): Promise<unknown> {
-  sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+  for (const which of ["all", "default"])
+    sh(`echo 1 >/proc/sys/net/ipv6/conf/${which}/disable_ipv6`);
   const ours = link();
   await ours.settle(wish("10.107.0.0/16", `${six}::/64`));
   await serve("10.107.3.4");

@@ -1,0 +1,106 @@
+import { parseHostname } from "../../model/hostname.ts";
+import { type Named, type Naming, noName, unreadable } from "./naming.ts";
+
+/** The record type of a TLS handshake, and so the first byte of TLS. */
+export const handshakeRecord = 22;
+
+/**
+ * Pure: the name in a ClientHello (RFC 8446, RFC 6066). The message may be in
+ * several records, and `bytes` may end anywhere.
+ */
+export function nameInClientHello(bytes: Uint8Array): Naming {
+  const message = messageIn(bytes);
+  if (!(message instanceof Uint8Array)) return message;
+  const hello = new Reader(message);
+  hello.skip(4 + 2 + 32); // The header of the message, the version, the random.
+  hello.skip(hello.number(1)); // The session.
+  hello.skip(hello.number(2)); // The cipher suites.
+  hello.skip(hello.number(1)); // The compression methods.
+  if (hello.atEnd) return hello.failed ? damaged : noName;
+  const extensions = hello.part(hello.number(2));
+  while (!extensions.atEnd) {
+    const type = extensions.number(2);
+    const extension = extensions.part(extensions.number(2));
+    if (type === serverName && !extensions.failed) return nameInExtension(extension);
+  }
+  return hello.failed || extensions.failed ? damaged : noName;
+}
+
+const serverName = 0;
+const hostNameType = 0;
+const clientHello = 1;
+const damaged = unreadable("its TLS ClientHello is damaged");
+
+/** The first handshake message in these records, or why there is none yet. */
+function messageIn(bytes: Uint8Array): Uint8Array | Naming {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for (let at = 0; ; ) {
+    if (bytes.length < at + 5) return { kind: "more", atLeast: at + 5 };
+    const record = new Reader(bytes.subarray(at));
+    if (record.number(1) !== handshakeRecord || record.number(1) !== 3) return damaged;
+    record.skip(1);
+    const size = record.number(2);
+    if (size === 0 || size > 16_384) return damaged;
+    at += 5 + size;
+    if (bytes.length < at) return { kind: "more", atLeast: at };
+    parts.push(bytes.subarray(at - size, at));
+    length += size;
+    if (length < 4) continue;
+    const message = parts.length === 1 ? (parts[0] ?? bytes) : Buffer.concat(parts);
+    const header = new Reader(message);
+    if (header.number(1) !== clientHello) return damaged;
+    const end = 4 + header.number(3);
+    if (length >= end) return message.subarray(0, end);
+  }
+}
+
+function nameInExtension(extension: Reader): Naming {
+  const names = extension.part(extension.number(2));
+  while (!names.atEnd) {
+    const type = names.number(1);
+    const name = names.bytes(names.number(2));
+    if (names.failed) return damaged;
+    if (type === hostNameType) return { kind: "tls", host: namedIn(name) };
+  }
+  return damaged;
+}
+
+function namedIn(bytes: Uint8Array): Named {
+  const name = parseHostname(Buffer.from(bytes).toString("latin1"));
+  return name.ok ? name.value : "";
+}
+
+/** Reads numbers and parts; a read beyond the end fails and returns nothing. */
+class Reader {
+  failed = false;
+  private at = 0;
+  private readonly source: Uint8Array;
+
+  constructor(source: Uint8Array) {
+    this.source = source;
+  }
+
+  get atEnd(): boolean {
+    return this.failed || this.at >= this.source.length;
+  }
+
+  number(size: number): number {
+    return this.bytes(size).reduce((sum, byte) => sum * 256 + byte, 0);
+  }
+
+  bytes(size: number): Uint8Array {
+    if (this.at + size > this.source.length) this.failed = true;
+    if (this.failed) return new Uint8Array(0);
+    this.at += size;
+    return this.source.subarray(this.at - size, this.at);
+  }
+
+  skip(size: number): void {
+    this.bytes(size);
+  }
+
+  part(size: number): Reader {
+    return new Reader(this.bytes(size));
+  }
+}

@@ -1,0 +1,195 @@
+import { type Named, type Naming, unreadable } from "./naming.ts";
+import { namedIn } from "./request-head.ts";
+
+/** The first bytes of HTTP/2 without TLS (RFC 9113, section 3.4). */
+export const prefaceOfHttp2 = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
+
+/** An empty SETTINGS frame, for clients that wait for the server's. */
+export const settingsFrame = new Uint8Array([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+
+/** Whether these are the first bytes of HTTP/2. */
+export function isHttp2(bytes: Uint8Array): boolean | "perhaps" {
+  const length = Math.min(bytes.length, prefaceOfHttp2.length);
+  const same = prefaceOfHttp2.subarray(0, length).equals(bytes.subarray(0, length));
+  return !same ? false : length === prefaceOfHttp2.length ? true : "perhaps";
+}
+
+interface Frame {
+  readonly type: number;
+  readonly flags: number;
+  readonly start: number;
+  readonly end: number;
+  readonly payload: Uint8Array;
+}
+
+const types = { headers: 1, settings: 4, continuation: 9 } as const;
+const flags = { ack: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const;
+
+/** The whole frames behind the preface. */
+function* framesIn(bytes: Uint8Array): Generator<Frame, { readonly atLeast: number }> {
+  for (let at = prefaceOfHttp2.length; ; ) {
+    const [a = 0, b = 0, c = 0, type = 0, flags = 0] = bytes.subarray(at, at + 9);
+    const end = at + 9 + a * 65_536 + b * 256 + c;
+    if (bytes.length < at + 9) return { atLeast: at + 9 };
+    if (bytes.length < end) return { atLeast: end };
+    yield { type, flags, start: at, end, payload: bytes.subarray(at + 9, end) };
+    at = end;
+  }
+}
+
+/** Pure: the host in the first request of a connection. */
+export function authorityInHttp2(bytes: Uint8Array): Naming {
+  const block: Uint8Array[] = [];
+  const frames = framesIn(bytes);
+  for (;;) {
+    const { done, value } = frames.next();
+    if (done) return { kind: "more", atLeast: value.atLeast };
+    const { type, flags: set, payload } = value;
+    const expected = block.length === 0 ? types.headers : types.continuation;
+    if (type !== expected) {
+      if (block.length > 0) return unreadable("its HTTP/2 headers are damaged");
+      continue;
+    }
+    block.push(type === types.headers ? fragmentIn(payload, set) : payload);
+    if ((set & flags.endHeaders) !== 0)
+      return { kind: "http2", host: authorityIn(Buffer.concat(block)) };
+  }
+}
+
+/** Pure: whether the client has sent its SETTINGS, and may wait for ours. */
+export const mayWait = (bytes: Uint8Array): boolean => !(framesIn(bytes).next().done ?? false);
+
+/**
+ * Pure: the bytes without the first SETTINGS ACK. Only the client and we know
+ * of {@link settingsFrame}, and the server must not get the ACK of it.
+ * Undefined if there is none yet.
+ */
+export function withoutAck(bytes: Uint8Array): Uint8Array | undefined {
+  for (const { type, flags: set, start, end } of framesIn(bytes))
+    if (type === types.settings && (set & flags.ack) !== 0)
+      return Buffer.concat([bytes.subarray(0, start), bytes.subarray(end)]);
+  return undefined;
+}
+
+/** A HEADERS frame without its padding and priority. */
+function fragmentIn(payload: Uint8Array, set: number): Uint8Array {
+  const padded = (set & flags.padded) !== 0;
+  const start = (padded ? 1 : 0) + ((set & flags.priority) !== 0 ? 5 : 0);
+  return payload.subarray(start, payload.length - (padded ? (payload[0] ?? 0) : 0));
+}
+
+/**
+ * The host in the first header block of a connection (HPACK, RFC 7541). Values
+ * of other fields are skipped, so no table is needed: the first block refers
+ * to nothing earlier.
+ */
+function authorityIn(block: Uint8Array): Named {
+  const source = new Hpack(block);
+  let host: Named;
+  while (!source.atEnd) {
+    const first = source.peek();
+    if (first >= 0x80) source.integer(7);
+    else if (first >= 0x20 && first < 0x40) source.integer(5);
+    else {
+      const index = source.integer(first >= 0x40 ? 6 : 4);
+      const name = index === 0 ? source.text() : names[index];
+      const value = source.text();
+      if (name === ":authority") return namedIn(value);
+      if (name === "host") host = namedIn(value);
+    }
+  }
+  return host;
+}
+
+/** Of the static table, by index. */
+const names: Readonly<Record<number, string>> = { 1: ":authority", 38: "host" };
+
+class Hpack {
+  private at = 0;
+  private readonly source: Uint8Array;
+
+  constructor(source: Uint8Array) {
+    this.source = source;
+  }
+
+  get atEnd(): boolean {
+    return this.at >= this.source.length;
+  }
+
+  peek(): number {
+    return this.source[this.at] ?? 0;
+  }
+
+  /** An integer whose first `bits` are in this byte. */
+  integer(bits: number): number {
+    const most = 2 ** bits - 1;
+    let value = this.byte() & most;
+    if (value < most) return value;
+    for (let factor = 1; factor < 2 ** 28; factor *= 128) {
+      const byte = this.byte();
+      value += (byte & 127) * factor;
+      if (byte < 128) break;
+    }
+    return value;
+  }
+
+  /** Undefined if it has characters that no host name has. */
+  text(): string | undefined {
+    const coded = this.peek() >= 0x80;
+    const length = this.integer(7);
+    const bytes = this.source.subarray(this.at, this.at + length);
+    this.at += length;
+    return coded ? decoded(bytes) : Buffer.from(bytes).toString("latin1");
+  }
+
+  private byte(): number {
+    const byte = this.peek();
+    this.at += 1;
+    return byte;
+  }
+}
+
+/**
+ * The characters whose Huffman codes have 5, 6, 7 and 8 bits, in the order of
+ * their codes. All characters of host names are among them.
+ */
+const byLength: Readonly<Record<number, string>> = {
+  5: "012aceiost",
+  6: " %-./3456789=A_bdfghlmnpru",
+  7: ":BCDEFGHIJKLMNOPQRSTUVWYjkqvwxyz",
+  8: "&*,;XZ",
+};
+
+/** Canonical codes: those of one length follow each other. */
+const characters: ReadonlyMap<string, string> = new Map(
+  Object.entries(byLength).reduce<{ next: number; codes: [string, string][] }>(
+    ({ next, codes }, [bits, text]) => ({
+      next: (next + text.length) * 2,
+      codes: [
+        ...codes,
+        ...[...text].map((character, i): [string, string] => [
+          (next + i).toString(2).padStart(Number(bits), "0"),
+          character,
+        ]),
+      ],
+    }),
+    { next: 0, codes: [] },
+  ).codes,
+);
+
+function decoded(bytes: Uint8Array): string | undefined {
+  let text = "";
+  let code = "";
+  for (const byte of bytes) {
+    for (const bit of byte.toString(2).padStart(8, "0")) {
+      code += bit;
+      const character = characters.get(code);
+      if (character !== undefined) {
+        text += character;
+        code = "";
+      } else if (code.length > 8) return undefined;
+    }
+  }
+  // The rest of the last byte is filled with ones.
+  return /^1{0,7}$/.test(code) ? text : undefined;
+}

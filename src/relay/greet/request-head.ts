@@ -1,0 +1,123 @@
+import { parseHostname } from "../../model/hostname.ts";
+import type { Named } from "./naming.ts";
+
+/** How the end of a request's body is found (RFC 9112, section 6). */
+export type Framing =
+  | { readonly kind: "chunked" }
+  | { readonly kind: "length"; readonly n: number };
+
+/** The head of one HTTP/1 request, as far as a proxy of bytes needs it. */
+export interface RequestHead {
+  /** Where the body begins, counted from the start of the head. */
+  readonly end: number;
+  readonly host: Named;
+  readonly framing: Framing;
+  /** The connection may speak another protocol after the reply. */
+  readonly switches: "upgrade" | "connect" | undefined;
+}
+
+export type HeadReading =
+  | { readonly kind: "more" }
+  | ({ readonly kind: "head" } & RequestHead)
+  /** The reason fits after "the request was refused, since". */
+  | { readonly kind: "bad"; readonly reason: string };
+
+/** The most bytes of a head. */
+export const longestHead = 64 * 1024;
+
+/**
+ * Pure: the head at the start of `bytes`. The first `seen` of them are known
+ * to have no end of a head. It is strict: what servers understand in different
+ * ways is `bad`, since a request must not reach the wrong endpoint.
+ */
+export function readHead(bytes: Uint8Array, seen = 0): HeadReading {
+  const start = skipBlank(bytes);
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const at = view.indexOf("\r\n\r\n", Math.max(start, seen - 3), "latin1");
+  if (at < 0) {
+    if (bytes.length > longestHead) return bad("its head is longer than 64 KiB");
+    return couldBeHead(view.subarray(start)) ? { kind: "more" } : bad("it is not HTTP");
+  }
+  const [first = "", ...lines] = view.toString("latin1", start, at).split("\r\n");
+  const request = requestLine.exec(first);
+  if (request === null) return bad("its first line is not valid");
+  const [, method = "", target = ""] = request;
+  const fields = lines.map((line) => fieldLine.exec(line));
+  if (fields.includes(null)) return bad("a line of its head is not valid");
+  const all = (name: string): string[] =>
+    fields.flatMap((field) => (field?.[1]?.toLowerCase() === name ? [field[2] ?? ""] : []));
+  const framing = framingOf(all("transfer-encoding"), all("content-length"));
+  if (typeof framing === "string") return bad(framing);
+  const named = hostOf(target, all("host"));
+  if (typeof named === "string") return bad(named);
+  const { host } = named;
+  const switches =
+    method === "CONNECT" ? "connect" : all("upgrade").length > 0 ? "upgrade" : undefined;
+  return { kind: "head", end: at + 4, host, framing, switches };
+}
+
+const bad = (reason: string): HeadReading => ({ kind: "bad", reason });
+
+const requestLine = /^([!#$%&'*+\-.^_`|~\w]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.[01]$/;
+const fieldLine =
+  /^([!#$%&'*+\-.^_`|~\w]+):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*$/;
+
+/** Servers skip empty lines before a request. */
+function skipBlank(bytes: Uint8Array): number {
+  let at = 0;
+  while (at < 8 && (bytes[at] === 0x0d || bytes[at] === 0x0a)) at += 1;
+  return at;
+}
+
+/** A method has a few letters, and then there is a space. */
+function couldBeHead(bytes: Buffer): boolean {
+  return /^[!#$%&'*+\-.^_`|~\w]{0,32}(?:$| )/.test(bytes.toString("latin1", 0, 33));
+}
+
+function framingOf(codings: readonly string[], lengths: readonly string[]): Framing | string {
+  if (codings.length > 0) {
+    if (lengths.length > 0) return "it has both a Transfer-Encoding and a Content-Length";
+    const list = codings
+      .join(",")
+      .toLowerCase()
+      .split(/[ \t]*,[ \t]*/);
+    return list.at(-1) === "chunked" && list.indexOf("chunked") === list.length - 1
+      ? { kind: "chunked" }
+      : "its Transfer-Encoding does not end with chunked";
+  }
+  const [length = "0", ...others] = new Set(lengths);
+  if (others.length > 0) return "it has several values of Content-Length";
+  return /^\d{1,15}$/.test(length)
+    ? { kind: "length", n: Number(length) }
+    : "its Content-Length is not a number";
+}
+
+/** The host of a target such as `http://a.demo/x` counts before the field's. */
+function hostOf(target: string, fields: readonly string[]): { host: Named } | string {
+  if (fields.length > 1) return "it has several Host fields";
+  const absolute = /^[a-z][a-z\d+.-]*:\/\/(?:[^/?#@]*@)?([^/?#]*)/i.exec(target)?.[1];
+  const [field] = fields;
+  const host = namedIn(absolute ?? field);
+  if (absolute !== undefined && field !== undefined && namedIn(field) !== host)
+    return "its target and its Host field have different hosts";
+  return { host };
+}
+
+/** The host of `host:port`. */
+export function namedIn(authority: string | undefined): Named {
+  if (authority === undefined || authority === "") return undefined;
+  const name = parseHostname(authority.replace(/:\d*$/, ""));
+  return name.ok ? name.value : "";
+}
+
+/**
+ * Pure: the same head with `authority` as the host of its target, and in its
+ * only Host field. `head` must have been read by {@link readHead}.
+ */
+export function withHost(head: Uint8Array, authority: string): Uint8Array {
+  const text = Buffer.from(head).toString("latin1");
+  const [first = "", ...lines] = text.replace(/^[\r\n]+/, "").split("\r\n");
+  const line = first.replace(/^(\S+ [a-z][a-z\d+.-]*:\/\/)[^/?# ]*/i, `$1${authority}`);
+  const others = lines.filter((field) => !/^host:/i.test(field));
+  return Buffer.from([line, `Host: ${authority}`, ...others].join("\r\n"), "latin1");
+}

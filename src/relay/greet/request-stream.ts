@@ -1,0 +1,210 @@
+import type { Hostname } from "../../model/hostname.ts";
+import { longestHead, type RequestHead, readHead, withHost } from "./request-head.ts";
+
+/** What is asked of each request of a connection. */
+export interface Manners {
+  /** The only host that requests may name; undefined: any. */
+  readonly only: Hostname | undefined;
+  /** The host that requests get; undefined: they keep theirs. */
+  readonly rewrite: string | undefined;
+}
+
+/**
+ * The requests of one HTTP/1 connection, as they pass. Pure but for its own
+ * state.
+ */
+export interface RequestStream {
+  /** Returns the bytes to pass on now. */
+  take(bytes: Uint8Array): readonly Uint8Array[];
+  /** Sees the server's bytes. Only the reply to a request to switch counts. */
+  answer(bytes: Uint8Array): void;
+  readonly state: StreamState;
+}
+
+/**
+ * `held`: bytes wait here until the server has answered a request to switch
+ * protocols, and no more should be read. `over`: nothing more is passed on.
+ */
+export type StreamState =
+  | { readonly kind: "open" | "held" }
+  | { readonly kind: "over"; readonly reason: string };
+
+/** Where the next byte of the client belongs. */
+type Place =
+  | { readonly kind: "head" }
+  | { readonly kind: "body"; readonly left: number }
+  | { readonly kind: "chunk-line" | "trailer" }
+  | { readonly kind: "chunk"; readonly left: number }
+  | { readonly kind: "answer" }
+  | { readonly kind: "opaque" };
+
+/**
+ * A stream that is not HTTP as we know it ends, or passes unchanged if any host
+ * may be named.
+ */
+export function createRequestStream(manners: Manners): RequestStream {
+  return new Requests(manners);
+}
+
+class Requests implements RequestStream {
+  private readonly manners: Manners;
+  private place: Place = { kind: "head" };
+  /** Bytes of an incomplete head or line. */
+  private pending: Uint8Array = nothing;
+  /** How many of them have no end of a head. */
+  private seen = 0;
+  private over: string | undefined;
+  private switches: RequestHead["switches"];
+  private readonly status = new StatusWatch();
+
+  constructor(manners: Manners) {
+    this.manners = manners;
+  }
+
+  get state(): StreamState {
+    if (this.over !== undefined) return { kind: "over", reason: this.over };
+    const held = this.place.kind === "answer" && this.pending.length > 0;
+    return { kind: held ? "held" : "open" };
+  }
+
+  answer(bytes: Uint8Array): void {
+    if (this.switches === undefined) return;
+    const status = this.status.see(bytes);
+    if (status === undefined) return;
+    const switched = this.switches === "upgrade" ? status === 101 : status >= 200 && status < 300;
+    this.switches = undefined;
+    if (switched) this.place = { kind: "opaque" };
+    else if (this.place.kind === "answer") this.place = { kind: "head" };
+  }
+
+  take(bytes: Uint8Array): readonly Uint8Array[] {
+    const passed: Uint8Array[] = [];
+    let rest = this.pending.length === 0 ? bytes : Buffer.concat([this.pending, bytes]);
+    this.pending = nothing;
+    while (rest.length > 0 && this.over === undefined) {
+      const used = this.step(rest, passed);
+      if (used === undefined) {
+        this.pending = rest;
+        this.seen = this.place.kind === "head" ? rest.length : 0;
+        break;
+      }
+      rest = rest.subarray(used);
+      this.seen = 0;
+    }
+    return passed;
+  }
+
+  /** Returns the number of used bytes; undefined if more are needed. */
+  private step(bytes: Uint8Array, passed: Uint8Array[]): number | undefined {
+    const { place } = this;
+    switch (place.kind) {
+      case "opaque":
+        passed.push(bytes);
+        return bytes.length;
+      case "answer":
+        return undefined;
+      case "head":
+        return this.head(bytes, passed);
+      case "body":
+      case "chunk": {
+        const used = Math.min(place.left, bytes.length);
+        passed.push(bytes.subarray(0, used));
+        const left = place.left - used;
+        if (left > 0) this.place = { kind: place.kind, left };
+        else if (place.kind === "chunk") this.place = { kind: "chunk-line" };
+        else this.requestEnded();
+        return used;
+      }
+      case "chunk-line":
+      case "trailer":
+        return this.line(bytes, place.kind, passed);
+    }
+  }
+
+  private head(bytes: Uint8Array, passed: Uint8Array[]): number | undefined {
+    const { only, rewrite } = this.manners;
+    const head = readHead(bytes, this.seen);
+    if (head.kind === "more") return undefined;
+    if (head.kind === "bad") return this.give(head.reason, bytes, passed);
+    if (only !== undefined && head.host !== undefined && head.host !== only) {
+      this.over = `it names ${head.host === "" ? "another host" : `the host "${head.host}"`} on a connection to "${only}"`;
+      return undefined;
+    }
+    const raw = bytes.subarray(0, head.end);
+    passed.push(rewrite === undefined ? raw : withHost(raw, rewrite));
+    this.switches = head.switches;
+    this.status.reset();
+    const { framing } = head;
+    if (framing.kind === "chunked") this.place = { kind: "chunk-line" };
+    else if (framing.n > 0) this.place = { kind: "body", left: framing.n };
+    else this.requestEnded();
+    return head.end;
+  }
+
+  /** The size of a chunk, or a line behind the last one. */
+  private line(
+    bytes: Uint8Array,
+    kind: "chunk-line" | "trailer",
+    passed: Uint8Array[],
+  ): number | undefined {
+    const end = bytes.indexOf(0x0a) + 1;
+    if (end === 0 && bytes.length <= longestHead) return undefined;
+    const text = Buffer.from(bytes.subarray(0, end)).toString("latin1");
+    if (!/^[^\r\n]*\r\n$/.test(text))
+      return this.give("a line of its body is not valid", bytes, passed);
+    passed.push(bytes.subarray(0, end));
+    if (kind === "trailer") {
+      if (text === "\r\n") this.requestEnded();
+      return end;
+    }
+    const size = /^([\da-f]{1,12})[ \t]*(?:;.*)?\r\n$/i.exec(text)?.[1];
+    if (size === undefined) {
+      passed.pop();
+      return this.give("the size of a chunk is not valid", bytes, passed);
+    }
+    const left = Number.parseInt(size, 16);
+    // The line end behind a chunk belongs to it.
+    this.place = left === 0 ? { kind: "trailer" } : { kind: "chunk", left: left + 2 };
+    return end;
+  }
+
+  private requestEnded(): void {
+    this.place = { kind: this.switches === undefined ? "head" : "answer" };
+  }
+
+  /** Gives up: what follows cannot be understood. */
+  private give(reason: string, bytes: Uint8Array, passed: Uint8Array[]): number | undefined {
+    if (this.manners.only !== undefined) {
+      this.over = reason;
+      return undefined;
+    }
+    this.place = { kind: "opaque" };
+    passed.push(bytes);
+    return bytes.length;
+  }
+}
+
+/** Reads the status of one reply. Interim replies come before it. */
+class StatusWatch {
+  private text = "";
+
+  reset(): void {
+    this.text = "";
+  }
+
+  /** Undefined until the status is known; 0 if this is no reply. */
+  see(bytes: Uint8Array): number | undefined {
+    this.text += Buffer.from(bytes).toString("latin1");
+    for (;;) {
+      const code = /^HTTP\/1\.[01] (\d{3})/.exec(this.text)?.[1];
+      if (code === undefined) return this.text.length < 12 ? undefined : 0;
+      const status = Number(code);
+      if (status >= 200 || status === 101) return status;
+      const end = this.text.indexOf("\r\n\r\n");
+      if (end < 0) return this.text.length > longestHead ? 0 : undefined;
+      this.text = this.text.slice(end + 4);
+    }
+  }
+}
+
+const nothing = new Uint8Array(0);

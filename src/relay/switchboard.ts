@@ -1,0 +1,57 @@
+import type { Route } from "../exposure/exposure.ts";
+import type { Conn } from "../net/types.ts";
+import type { Named } from "./greet/naming.ts";
+
+/** Finds the lane of a connection by the matches of the lanes' routes. */
+export interface Switchboard<Lane> {
+  /** The first lane; undefined if there is none. */
+  readonly first: Lane | undefined;
+  /** The lane of a connection whose bytes do not matter. */
+  laneFor(conn: Pick<Conn, "local">): Lane | undefined;
+  /**
+   * The lane of a connection to a host. A client that names none gets the only
+   * lane, if there is one alone.
+   */
+  laneNamed(conn: Pick<Conn, "local">, host: Named): Lane | undefined;
+}
+
+/** Pure. A route for one address counts before one for all. */
+export function createSwitchboard<Lane extends { readonly route: Route }>(
+  lanes: readonly Lane[],
+): Switchboard<Lane> {
+  const byAddress = new Map<string, Lane>();
+  const byName = new Map<string, Lane>();
+  for (const lane of lanes) {
+    const { match } = lane.route;
+    if (match.kind === "any") byAddress.set(match.at ?? "", lane);
+    else byName.set(nameKey(match.at ?? "", match.host), lane);
+  }
+  const [first] = lanes;
+  const names = new Set(byName.values());
+  const [only] = names.size === 1 ? names : [];
+  const hasAddresses = [...byAddress.keys()].some((at) => at !== "");
+  const usual = byAddress.get("");
+  return {
+    first,
+    laneFor: hasAddresses ? (conn) => onePlace(conn, (at) => byAddress.get(at)) : () => usual,
+    laneNamed: (conn, host) =>
+      onePlace(conn, (at) =>
+        host === undefined
+          ? only !== undefined && (only.route.match.at ?? "") === at
+            ? only
+            : undefined
+          : byName.get(nameKey(at, host)),
+      ),
+  };
+}
+
+/** The first result for the address itself, its family, or all addresses. */
+function onePlace<T>(
+  { local }: Pick<Conn, "local">,
+  find: (at: string) => T | undefined,
+): T | undefined {
+  const at = "host" in local ? local.host : "";
+  return find(at) ?? (at.includes(":") ? undefined : find("0.0.0.0")) ?? find("");
+}
+
+const nameKey = (at: string, host: string): string => `${at} ${host}`;

@@ -1,0 +1,69 @@
+import { describe, expect, test } from "bun:test";
+import { guardedConn, refusalOf } from "../../../src/relay/greet/guarded-conn.ts";
+import { splice } from "../../../src/relay/splice.ts";
+import { host } from "../../machine/support.ts";
+import { bytes, ending, later, pair, read } from "../../support/conns.ts";
+
+const first = "GET /1 HTTP/1.1\r\nHost: a.demo\r\n\r\n";
+const other = "GET /2 HTTP/1.1\r\nHost: b.demo\r\n\r\n";
+const upgrade = "GET /ws HTTP/1.1\r\nHost: a.demo\r\nUpgrade: websocket\r\n\r\n";
+
+/** A client and a server with a guard between them. */
+async function guarded() {
+  const [client, near] = await pair();
+  const [far, server] = await pair();
+  const conn = guardedConn(near, { only: host("a.demo"), rewrite: undefined });
+  return { client, server, conn, end: splice(conn, far) };
+}
+
+describe("guardedConn", () => {
+  test("passes requests and replies, and the end of both", async () => {
+    const { client, server, end } = await guarded();
+    await client.write(bytes(first));
+    expect(await read(server, first.length)).toBe(first);
+    await client.write(bytes(first));
+    expect(await read(server, first.length)).toBe(first);
+    client.closeWrite();
+    expect(await ending(server)).toBe("FIN");
+    await server.write(bytes("HTTP/1.1 200 OK\r\n\r\n"));
+    server.close();
+    expect(await read(client)).toBe("HTTP/1.1 200 OK\r\n\r\n");
+    client.close();
+    expect(await end).toEqual({ kind: "finished" });
+  });
+
+  test("ends before a request to another host, and the reply still arrives", async () => {
+    const { client, server, conn, end } = await guarded();
+    await client.write(bytes(first + other));
+    expect(await read(server)).toBe(first);
+    await server.write(bytes("HTTP/1.1 200 OK\r\n\r\n"));
+    server.close();
+    expect(await read(client)).toBe("HTTP/1.1 200 OK\r\n\r\n");
+    client.close();
+    expect(await end).toEqual({ kind: "finished" });
+    expect(refusalOf(conn)).toContain('"b.demo"');
+  });
+
+  test("holds frames back until 101, and passes them then", async () => {
+    const { client, server, end } = await guarded();
+    await client.write(bytes(`${upgrade}frames`));
+    expect(await read(server, upgrade.length)).toBe(upgrade);
+    await later(20);
+    await server.write(bytes("HTTP/1.1 101 Yes\r\n\r\n"));
+    expect(await read(server, 6)).toBe("frames");
+    await client.write(bytes(other));
+    expect(await read(server, other.length)).toBe(other);
+    client.abort();
+    expect((await end).kind).toBe("aborted");
+    server.close();
+  });
+
+  test("passes a reset of the client while it is held", async () => {
+    const { client, server, end } = await guarded();
+    await client.write(bytes(upgrade));
+    await read(server, upgrade.length);
+    client.abort();
+    expect(await end).toMatchObject({ kind: "aborted", side: "a" });
+    expect(await ending(server)).toBe("aborted");
+  });
+});
