@@ -351,11 +351,11 @@ const shape = {
     }),
     hosts: setting(z.array(text(values.nameGlob)).default([]).readonly(), {
       description:
-        "More names under which an HTTP endpoint may be asked, beside its own. It is checked " +
-        "where the daemon reads the request's host.",
+        "More names under which HTTP endpoints may be asked, beside their own and addresses, if " +
+        "`forward.rewrite_host` is on. Others are refused, since a web page could make such a " +
+        "name lead here. Without rewriting, the service itself sees the name.",
       allowed: "a list of names; * stands for any characters",
       example: ["*.proxy.internal"],
-      notYet: true,
     }),
   }),
 };

@@ -49,7 +49,7 @@ const jobs: Readonly<Partial<Record<SettingKey, readonly Job[]>>> = {
   "net.subnet": ["ground", "poll"],
   "net.subnet6": ["ground", "poll"],
   "net.interface_name": ["ground", "poll"],
-  "access.rules": ["access"],
+  "access.rules": ["access", "network"],
   "names.expand": ["poll"],
   "dns.enabled": ["dns", "poll"],
   "dns.listen": ["dns"],

@@ -1,4 +1,5 @@
 import type { Guard } from "../access/guard.ts";
+import { isOwnHost } from "../access/own-host.ts";
 import type { RefusalText } from "../access/words.ts";
 import type { DoorId, Doorway, Route } from "../exposure/exposure.ts";
 import { routeKey, type Steps } from "../exposure/plan.ts";
@@ -98,6 +99,11 @@ export interface DoorOptions {
   readonly limits: () => Limits;
   /** Whether requests get the host of their endpoint. Read as well. */
   readonly rewriteHost?: () => boolean;
+  /**
+   * More names under which HTTP endpoints may be asked. They count where
+   * requests get another host: a web page could choose any name for itself.
+   */
+  readonly hosts?: () => readonly string[];
   /** Asked for every connection, before anything is dialled. */
   readonly guard: Pick<Guard, "judge">;
 }
@@ -350,7 +356,7 @@ function carrier(state: State, lane: Omit<Lane, "carry">): Lane["carry"] {
       turnAway(conn, binding.key, meter, over, deps);
       return;
     }
-    const manners = mannersFor(lane.route, speaks, state.rewriteHost?.() ?? false);
+    const manners = mannersFor(lane.route, speaks, state);
     const client = manners === undefined ? conn : guardedConn(conn, manners);
     state.open += 1;
     conns.add(client);
@@ -403,13 +409,14 @@ function refuse(
 function mannersFor(
   { match, target: { binding } }: Route,
   speaks: "http" | undefined,
-  rewrites: boolean,
+  { rewriteHost, hosts }: Pick<DoorOptions, "rewriteHost" | "hosts">,
 ): Manners | undefined {
-  const rewrite = rewrites && binding.proto === "http";
+  const rewrite = rewriteHost?.() === true && binding.proto === "http";
   if (speaks === undefined && !rewrite) return undefined;
   const authority = binding.port === 80 ? binding.host : binding.key;
   return {
     only: speaks === "http" && match.kind === "name" ? match.host : undefined,
+    mayName: rewrite ? (named) => isOwnHost(named, [binding.host], hosts?.() ?? []) : undefined,
     rewrite: rewrite ? authority : undefined,
   };
 }

@@ -67,6 +67,8 @@ export interface RelayLimits {
   readonly drainMs: number;
   /** Whether HTTP requests get the host of their endpoint. */
   readonly rewriteHost: boolean;
+  /** More names under which HTTP endpoints may be asked. */
+  readonly hosts: readonly string[];
   /** Open connections; Infinity means no limit. */
   readonly connections: Pick<Limits, "inAll" | "perEndpoint">;
   /** For each account. */
@@ -121,6 +123,7 @@ export function createRelay(options: RelayOptions): Relay {
     forwarding: (account) => linkOf(account).forwarding,
     limits: connections,
     rewriteHost: () => limits.rewriteHost,
+    hosts: () => limits.hosts,
     guard: options.guard,
   });
   const shared: LinkOptions = {

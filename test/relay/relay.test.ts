@@ -13,6 +13,7 @@ const limits: RelayLimits = {
   halfClosedMs: 0,
   drainMs: 0,
   rewriteHost: false,
+  hosts: [],
   connections: { inAll: Number.POSITIVE_INFINITY, perEndpoint: Number.POSITIVE_INFINITY },
   pool: { min: 0, max: 0, idleTimeoutMs: 60_000 },
 };
