@@ -210,36 +210,42 @@ stories("rules about users", () => {
   });
 });
 
-stories("another machine on a bridge", () => {
-  let cloud: Cloud;
-  let daemon: Daemon;
-  const virtual = { net: { subnet: "10.107.0.0/16" } };
-
-  /** Whether a connection from the other machine to an echo carries bytes. */
-  async function carriesThere(ip = "", port = 7000): Promise<boolean> {
-    const { out } = await run([
-      ...["ip", "netns", "exec", "stranger", "bash", "-c"],
-      `${sayHello(ip, port)} 2>/dev/null`,
-    ]);
-    return out === "hello";
-  }
-  const ipOf = async (host: string): Promise<string | undefined> =>
-    (await daemon.endpoint(host))?.ip;
-
-  beforeAll(async () => {
-    ({ cloud, daemon } = await serving({ config: virtual }));
-    atEnd(() => run(["ip", "netns", "del", "stranger"]));
-    const { err } = await run([
-      "sh",
-      "-ec",
-      `mkdir -p /run/netns && ip netns add stranger
+/** A bridge, and another machine behind it with two addresses. */
+async function bridge(): Promise<void> {
+  atEnd(() => run(["ip", "netns", "del", "stranger"]));
+  atEnd(() => run(["ip", "link", "del", "br0"]));
+  const { err } = await run([
+    "sh",
+    "-ec",
+    `mkdir -p /run/netns && ip netns add stranger
 ip link add br0 type bridge && ip link set br0 up && ip addr add 172.30.0.1/24 dev br0
 ip link add port0 type veth peer name eth0 netns stranger && ip link set port0 master br0 up
 ip -n stranger addr add 172.30.0.2/24 dev eth0 && ip -n stranger link set eth0 up
 ip -n stranger addr add 172.30.0.3/24 dev eth0
 ip -n stranger route add default via 172.30.0.1`,
-    ]);
-    expect(err).toBe("");
+  ]);
+  expect(err).toBe("");
+}
+
+/** Whether a connection from the other machine to an echo carries bytes. */
+async function carriesThere(ip = "", port = 7000): Promise<boolean> {
+  const { out } = await run([
+    ...["ip", "netns", "exec", "stranger", "bash", "-c"],
+    `${sayHello(ip, port)} 2>/dev/null`,
+  ]);
+  return out === "hello";
+}
+stories("another machine on a bridge", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+  const virtual = { net: { subnet: "10.107.0.0/16" } };
+
+  const ipOf = async (host: string): Promise<string | undefined> =>
+    (await daemon.endpoint(host))?.ip;
+
+  beforeAll(async () => {
+    ({ cloud, daemon } = await serving({ config: virtual }));
+    await bridge();
   });
 
   test("is refused by default, and this machine is not", async () => {
@@ -269,6 +275,42 @@ ip -n stranger route add default via 172.30.0.1`,
     await daemon.reload();
     expect(await carriesThere(await ipOf("db.demo"))).toBe(false);
     expect(await carries("db.demo", 7000)).toBe(true);
+    expect(await daemon.stop()).toBe(0);
+  });
+});
+
+stories("another machine in network mode", () => {
+  let cloud: Cloud;
+  let daemon: Daemon;
+  const network = { net: { listen_interface: "0.0.0.0" } };
+  const here = "172.30.0.1";
+  const warned = async (): Promise<boolean> =>
+    (await daemon.status()).warnings.some((text) => text.includes("every machine"));
+
+  beforeAll(async () => {
+    await bridge();
+    ({ cloud, daemon } = await serving({ config: network }));
+  });
+
+  test("gets every endpoint without a rule, and status says so", async () => {
+    const port = (await daemon.endpoint("db.demo"))?.network_port;
+    expect(await carriesThere(here, port)).toBe(true);
+    expect(await warned()).toBe(true);
+  });
+
+  test("gets only what a rule with its address names, from the next connection on", async () => {
+    const port = (await daemon.endpoint("db.demo"))?.network_port;
+    writeRules(cloud, [{ endpoint: "*", from: ["172.30.0.3/32"] }], network);
+    expect((await daemon.reload()).ok).toBe(true);
+    expect(await carriesThere(here, port)).toBe(false);
+    expect(await daemon.endpoint("db.demo")).toMatchObject({
+      connections: { last_error: expect.stringMatching(/another machine may not.*172\.30\.0\.2/) },
+    });
+    expect(await warned()).toBe(false);
+    expect(await carries("db.demo", 7000)).toBe(true);
+    writeRules(cloud, [{ endpoint: "*", from: ["172.30.0.0/24"] }], network);
+    await daemon.reload();
+    expect(await carriesThere(here, port)).toBe(true);
     expect(await daemon.stop()).toBe(0);
   });
 });
