@@ -1,8 +1,9 @@
+import { createGuard, type Guard } from "../access/guard.ts";
 import { type Account, createAccount } from "../account/account.ts";
 import { defaultAccount } from "../account/account-name.ts";
 import { ingressAddress } from "../account/ingress-address.ts";
 import { checkTrust, createTrustKeeper, type TrustKeeper } from "../account/trust-keeper.ts";
-import type { Inspection, Loaded } from "../config/load.ts";
+import { type Inspection, type Loaded, rulePlace } from "../config/load.ts";
 import { isAlive } from "../control/alive.ts";
 import type { ReloadReport } from "../desk/reply-schemas.ts";
 import { carrying, ingressTrouble } from "../desk/warnings.ts";
@@ -55,6 +56,7 @@ export interface Parts {
   readonly board: Board;
   readonly way: WayOut;
   readonly trust: TrustKeeper;
+  readonly guard: Guard;
   readonly relay: Relay;
   readonly machine: Machine;
   readonly names: Names;
@@ -83,6 +85,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const hasAddress = createOwnAddresses();
   const isOwn = (address: string): boolean =>
     hasAddress(address) || groundHas(link.ground, address);
+  const guard = guardOf(net, current, isOwn);
   const relay = createRelay({
     net,
     log,
@@ -90,7 +93,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     limits,
     room: net.descriptors.room,
     memory: memoryLimit(),
-    isOwn,
+    guard,
   });
   const machine = createMachine({
     hostsPath,
@@ -116,8 +119,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   });
   const changed = (): void => account.kick();
   const names = namesOf({ loaded: current, stateFolder, machine, changed, log });
-  const fileLimit = (): number => net.descriptors.limit;
-  const deps = {
+  const serving = createServing({
     accounts,
     loaded: current,
     relay,
@@ -125,10 +127,9 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     link,
     names: naming,
     meanings: names,
-    fileLimit,
+    fileLimit: () => net.descriptors.limit,
     log,
-  };
-  const serving = createServing(deps);
+  });
   const account: Account = createAccount({
     name: defaultAccount,
     stateFolder,
@@ -141,7 +142,29 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return { options, settings, board, way, trust, relay, machine, names, naming, link, account };
+  return {
+    options,
+    settings,
+    board,
+    way,
+    trust,
+    guard,
+    relay,
+    machine,
+    names,
+    naming,
+    link,
+    account,
+  };
+}
+
+function guardOf(net: Net, loaded: () => Loaded, isOwn: (address: string) => boolean): Guard {
+  return createGuard({
+    net,
+    written: () => loaded().config.access.rules,
+    placeOf: ({ number }) => rulePlace(loaded(), number),
+    isOwn,
+  });
 }
 
 function namesOf(

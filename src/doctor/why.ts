@@ -9,6 +9,7 @@ import { type Parsed, parsed, quote, readable, unparsed } from "../model/parsed.
 import { closest } from "../model/similar.ts";
 import { createFetch, lookedUp } from "../net/fetch.ts";
 import { holdersOf } from "../net/socket-holders.ts";
+import { accessFacts, judgeAccess } from "./access-findings.ts";
 import { type ApiFacts, askApi } from "./api-findings.ts";
 import { attempt } from "./attempt.ts";
 import { judgeAddress } from "./by-address.ts";
@@ -198,10 +199,12 @@ async function followed(
   const given = address ?? notChecked("name", "a name is written only while its address listens");
   const asAddress = judgeAddress(question, item);
   const names = asAddress === undefined ? [given] : [given, asAddress];
+  const access = judgeAccess(item, accessFacts(local.loaded, place.env));
   const beyond = await through({ host: hostname, port }, place, local);
+  const past = pastFailure(item, beyond);
   return {
     subject,
-    steps: [running, bound, ...names, listener, ...beyond, ...pastFailure(item, beyond)],
+    steps: [running, bound, ...names, listener, ...access, ...beyond, ...past],
   };
 }
 
@@ -235,6 +238,10 @@ async function followedBelow(
       ok("endpoint", `ngrok lists it as ${readable(url)}`),
       given,
       ...trouble,
+      ...judgeAccess(
+        { hostname: name, port, errors_by_kind: {} },
+        accessFacts(local.loaded, place.env),
+      ),
       ...(await through({ host: name, port }, place, local)),
     ],
   };

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createPlainGuard } from "../../src/access/guard.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { relayLimits } from "../../src/daemon/relay-settings.ts";
 import { createServing } from "../../src/daemon/serving.ts";
@@ -158,8 +159,8 @@ async function staged({
     accounts,
     limits: relayLimits(loaded.config),
     room: () => Number.POSITIVE_INFINITY,
-    isOwn: () => false,
     memory: Number.POSITIVE_INFINITY,
+    guard: createPlainGuard(net),
   });
   endings.push(() => relay.drain(AbortSignal.abort()));
   const ingress = await fakeIngress((conn) => conn.write(accepted()));

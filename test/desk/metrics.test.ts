@@ -72,6 +72,7 @@ describe("the metrics of endpoints", () => {
       '"reset"} 0',
       '"limit"} 1',
       '"misdirected"} 0',
+      '"access"} 0',
     ]);
     expect(of("bytes_total")).toEqual([
       'bytes_total{endpoint="a.demo:80",direction="up"} 10',
