@@ -4,9 +4,10 @@ import { createHistogram, type Histogram } from "./histogram.ts";
  * The kind of failure of a connection. `dial`: no connection to the ingress.
  * `tls`: the TLS handshake with it failed. `header`: its answer is not valid.
  * `timeout`: a deadline of the daemon passed. `reset`: one of the two ends
- * reset the connection. `limit`: there were too many connections.
+ * reset the connection. `cut`: the ingress's stream ended without TLS's own
+ * end. `limit`: there were too many connections.
  */
-export const errorKinds = ["dial", "tls", "header", "timeout", "reset", "limit"] as const;
+export const errorKinds = ["dial", "tls", "header", "timeout", "reset", "cut", "limit"] as const;
 export type ErrorKind = (typeof errorKinds)[number];
 
 /**
@@ -52,7 +53,7 @@ export const createMeter = (): Meter => ({
   refused: 0,
   refusedBy: {},
   errors: 0,
-  errorsBy: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0 },
+  errorsBy: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, cut: 0, limit: 0 },
   upgrade: createHistogram(),
   firstByte: createHistogram(),
   lastActivity: 0,

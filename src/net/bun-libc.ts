@@ -128,8 +128,7 @@ export async function peerUser(descriptor: () => number): Promise<PeerUser | und
 export function limitBuffersOf(descriptor: number | undefined, bytes: number): void {
   if (process.platform !== "linux" || descriptor === undefined || descriptor < 0) return;
   if (libc === undefined) {
-    if (!opening) void keepLibc();
-    opening = true;
+    openSoon();
     return;
   }
   const value = Int32Array.of(bytes);
@@ -137,6 +136,24 @@ export function limitBuffersOf(descriptor: number | undefined, bytes: number): v
     libc.setsockopt(descriptor, socketLevel, name, value, value.byteLength);
 }
 
+/**
+ * How many bytes of an open socket wait in the kernel; 0 if it cannot be asked.
+ * The first call of a process may only open the library.
+ */
+export function bytesWaiting(descriptor: number | undefined): number {
+  if (process.platform !== "linux" || descriptor === undefined || descriptor < 0) return 0;
+  if (libc === undefined) {
+    openSoon();
+    return 0;
+  }
+  return libc.ioctl(descriptor, readable, waiting) === 0 ? (waiting[0] ?? 0) : 0;
+}
+const waiting = new Int32Array(1);
+
+function openSoon(): void {
+  if (!opening) void keepLibc();
+  opening = true;
+}
 let opening = false;
 
 async function keepLibc(): Promise<void> {
@@ -162,6 +179,7 @@ async function openLibc() {
     getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
     getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
     setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
+    ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" },
     fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
     __errno_location: { args: [], returns: "ptr" },
   }).symbols;
@@ -233,12 +251,13 @@ const [peerCredentials, peerGroups, mostGroups] = [17, 59, 65_536];
 
 /**
  * SOL_SOCKET; SO_SNDBUF, SO_RCVBUF; SO_TYPE and SOCK_STREAM; SO_ACCEPTCONN;
- * F_SETFD, FD_CLOEXEC.
+ * F_SETFD, FD_CLOEXEC; FIONREAD.
  */
 const socketLevel = 1;
 const [sendBuffer, receiveBuffer] = [7, 8];
 const [socketType, streamType, acceptsConnections] = [3, 1, 30];
 const [setFlags, closeOnExec] = [2, 1];
+const readable = 0x541b;
 
 function isFullTo(
   { socket, connect, close, __errno_location: errnoAt }: Libc,

@@ -5,6 +5,7 @@
 
 import { aborts } from "./cases/aborts.ts";
 import { adoption } from "./cases/adoption.ts";
+import { cuts } from "./cases/cuts.ts";
 import { dials } from "./cases/dials.ts";
 import { listeners } from "./cases/listeners.ts";
 import { proxies } from "./cases/proxies.ts";
@@ -18,6 +19,7 @@ export { type Case, createWorld, type World } from "./kit.ts";
 export const netContract: readonly Case[] = [
   ...streams,
   ...aborts,
+  ...cuts,
   ...dials,
   ...listeners,
   ...adoption,

@@ -115,7 +115,7 @@ describe("the reply to status", () => {
       failed_polls: 2,
       endpoints: { listening: 1, failed: 1, unsupported: 1, draining: 0 },
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
-      errors_by_kind: { dial: 1, tls: 0, header: 0, timeout: 0, reset: 2, limit: 0 },
+      errors_by_kind: { dial: 1, tls: 0, header: 0, timeout: 0, reset: 2, cut: 0, limit: 0 },
       bytes: { up: 10, down: 20 },
       files: { limit: 20_000 },
       pool: { ready: 3, hits: 8, misses: 2, retries: 1, dials: 12, idle_limit_seconds: 45 },
@@ -239,7 +239,7 @@ describe("the reply to list", () => {
       ["reason", ""],
       ["warning", "mind"],
       ["connections", { active: 1, total: 9, errors: 4, refused: 3, last_error: "no" }],
-      ["errors_by_kind", { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0 }],
+      ["errors_by_kind", { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, cut: 0, limit: 0 }],
       ["refused_by_code", { ERR_NGROK_3200: 3 }],
       ["bytes", { up: 10, down: 20 }],
       ["latency_ms", { upgrade: { count: 4, p50: 7.5, p90: 9.5, p99: 10 }, first_byte: null }],
@@ -358,7 +358,7 @@ describe("the body of /status", () => {
       bytesUp: 5,
     });
     const unmeasured = {
-      errors_by_kind: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, limit: 0 },
+      errors_by_kind: { dial: 0, tls: 0, header: 0, timeout: 0, reset: 0, cut: 0, limit: 0 },
       refused_by_code: {},
       bytes: { up: 0, down: 0 },
       latency_ms: { upgrade: null, first_byte: null },
