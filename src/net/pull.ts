@@ -55,10 +55,11 @@ export interface SocketVerbs<S> {
  * (received, drained, theyFinished, fail, gone); users see {@link Conn}.
  */
 export class PullConn<S> implements Conn {
-  readonly remote: Address;
-  readonly socket: S;
-  private readonly verbs: SocketVerbs<S>;
-  private known: Address | undefined;
+  // `declare`: the engine would leave room for these twice. So 18 fit.
+  declare readonly remote: Address;
+  declare readonly socket: S;
+  declare private readonly verbs: SocketVerbs<S>;
+  declare private known: Address | undefined;
 
   /**
    * Unread bytes: one chunk, or the few that a runtime still delivers after
@@ -82,8 +83,8 @@ export class PullConn<S> implements Conn {
   private refusal: NgrokdError | undefined;
   private isGone = false;
   private watcher: Watcher | undefined;
-  private release: PromiseWithResolvers<NgrokdError | undefined> | undefined;
-  private linger: ReturnType<typeof setTimeout> | undefined;
+  declare private release: PromiseWithResolvers<NgrokdError | undefined> | undefined;
+  declare private linger: ReturnType<typeof setTimeout> | undefined;
   private moved = false;
 
   /** `local` is the local address if it is known already; it is shared. */
