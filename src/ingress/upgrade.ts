@@ -1,5 +1,6 @@
 import { onAbort } from "../model/abort.ts";
 import { NgrokdError } from "../model/error.ts";
+import { isCut } from "../net/errors.ts";
 import type { Conn } from "../net/types.ts";
 import { createFrameReader, decodeConnResponse, encodeConnRequest } from "./frame.ts";
 import { explained, unknownCertificate } from "./ingress-errors.ts";
@@ -71,7 +72,7 @@ async function readFrame(
   let seen = 0;
   let waiting = first;
   for (;;) {
-    const bytes = await (waiting ?? conn.read());
+    const bytes = await answerOf(() => waiting ?? conn.read());
     waiting = undefined;
     if (bytes === null)
       throw seen < 2
@@ -83,5 +84,17 @@ async function readFrame(
     seen += bytes.length;
     const split = feed(bytes);
     if (split.kind === "frame") return split;
+  }
+}
+
+/** An answer that was cut off has ended, like any other. */
+async function answerOf(
+  read: () => Promise<Uint8Array | null> | Uint8Array | null,
+): Promise<Uint8Array | null> {
+  try {
+    return await read();
+  } catch (error) {
+    if (isCut(error)) return null;
+    throw error;
   }
 }

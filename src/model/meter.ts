@@ -4,7 +4,8 @@ import { createHistogram, type Histogram } from "./histogram.ts";
  * The kind of failure of a connection. `dial`: no connection to the ingress.
  * `tls`: the TLS handshake with it failed. `header`: its answer is not valid.
  * `timeout`: a deadline of the daemon passed. `reset`: one of the two ends
- * reset the connection. `limit`: there were too many connections.
+ * reset the connection. `cut`: the ingress's stream ended without TLS's own
+ * end. `limit`: there were too many connections.
  * `misdirected`: it named a host that is not served there. `access`: the client
  * may not connect (`access.rules`).
  */
@@ -14,6 +15,7 @@ export const errorKinds = [
   "header",
   "timeout",
   "reset",
+  "cut",
   "limit",
   "misdirected",
   "access",
@@ -69,6 +71,7 @@ export const createMeter = (): Meter => ({
     header: 0,
     timeout: 0,
     reset: 0,
+    cut: 0,
     limit: 0,
     misdirected: 0,
     access: 0,

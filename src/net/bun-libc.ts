@@ -164,8 +164,7 @@ export async function peerUser(descriptor: () => number): Promise<PeerUser | und
 export function limitBuffersOf(descriptor: number | undefined, bytes: number): void {
   if (process.platform !== "linux" || descriptor === undefined || descriptor < 0) return;
   if (libc === undefined) {
-    if (!opening) void keepLibc();
-    opening = true;
+    openSoon();
     return;
   }
   const value = Int32Array.of(bytes);
@@ -173,6 +172,24 @@ export function limitBuffersOf(descriptor: number | undefined, bytes: number): v
     libc.setsockopt(descriptor, socketLevel, name, value, value.byteLength);
 }
 
+/**
+ * How many bytes of an open socket wait in the kernel; 0 if it cannot be asked.
+ * The first call of a process may only open the library.
+ */
+export function bytesWaiting(descriptor: number | undefined): number {
+  if (process.platform !== "linux" || descriptor === undefined || descriptor < 0) return 0;
+  if (libc === undefined) {
+    openSoon();
+    return 0;
+  }
+  return libc.ioctl(descriptor, readable, waiting) === 0 ? (waiting[0] ?? 0) : 0;
+}
+const waiting = new Int32Array(1);
+
+function openSoon(): void {
+  if (!opening) void keepLibc();
+  opening = true;
+}
 let opening = false;
 
 async function keepLibc(): Promise<void> {
@@ -292,7 +309,7 @@ const [peerCredentials, peerGroups, mostGroups] = [17, 59, 65_536];
 
 /**
  * SOL_SOCKET; SO_SNDBUF, SO_RCVBUF; SO_TYPE and SOCK_STREAM; SO_ACCEPTCONN;
- * F_SETFD, FD_CLOEXEC.
+ * F_SETFD, FD_CLOEXEC; FIONREAD.
  */
 const socketLevel = 1;
 const [sendBuffer, receiveBuffer] = [7, 8];
@@ -301,6 +318,7 @@ const [setFlags, closeOnExec] = [2, 1];
 /** IPPROTO_IPV6; IPV6_FREEBIND, IPV6_V6ONLY; SO_REUSEADDR; as Bun's backlog. */
 const [ipv6Level, freeBind, ipv6Only] = [41, 78, 26];
 const [reuseAddress, backlog] = [2, 512];
+const readable = 0x541b;
 
 function isFullTo(
   { socket, connect, close, __errno_location: errnoAt }: Libc,

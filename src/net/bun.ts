@@ -5,15 +5,17 @@
  * dial cannot be cancelled; a late connection can only be terminated. `drain`
  * is also called without need. TCP_NODELAY is on from the start.
  */
-import { closeSync, existsSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { isIP } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
 import { checkServerIdentity } from "node:tls";
 import { type NgrokdError, reasonOf } from "../model/error.ts";
+import { longestAlert, StreamTail } from "../model/stream-tail.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
 import { openDiag } from "./bun-diag.ts";
 import {
   adoptedAddress,
+  bytesWaiting,
   freeListener,
   isFull,
   limitBuffersOf,
@@ -115,9 +117,12 @@ interface Stage {
   handshaken?(socket: Socket, ok: boolean, error: Error | null): void;
   received(bytes: Uint8Array): void;
   drained(): void;
-  theyFinished(): void;
+  /** `whole` is false for an end that is known not to be the peer's own. */
+  theyFinished(whole?: boolean): void;
   broke(error: Error): void;
-  gone(error?: Error): void;
+  gone(error?: Error, whole?: boolean): void;
+  /** Ciphertext, in front of the event that it causes. */
+  tapped?(bytes: Uint8Array): void;
 }
 
 function listen(
@@ -264,20 +269,19 @@ function dialOne(
   }
   const dialing = newDialing();
   let dialed: Socket | undefined;
-  const stage =
-    tls === undefined
-      ? plainStage(shared, target, dialing)
-      : tlsStage(shared, target, tls, dialing, target);
   const data: Stage = {
-    ...stage,
+    ...deaf,
     opened(socket) {
       dialed = socket;
       if (dialing.stopped) return void socket.terminate();
       up();
-      stage.opened?.(socket);
+      if (tls !== undefined) dialed = startTls(shared, target, socket, tls, dialing);
+      else
+        dialing.resolve(connected(shared, socket, target, "path" in target ? unnamed : undefined));
     },
+    gone: ignore,
   };
-  connect(shared, data, target, tls).catch(async (error) => {
+  connect(shared, data, target).catch(async (error) => {
     descriptors.give();
     dialing.reject(await connectFailed(target, error));
   });
@@ -287,29 +291,11 @@ function dialOne(
   });
 }
 
-async function connect(
-  { handlers }: Shared,
-  data: Stage,
-  target: Address,
-  tls: TlsClientOptions | undefined,
-): Promise<Socket> {
-  const attempt = async (tls?: TlsClientOptions): Promise<Socket> => {
-    const options = {
-      allowHalfOpen: true,
-      data,
-      socket: handlers,
-      ...(tls === undefined ? {} : { tls: clientTls(tls, target) }),
-    };
-    return "path" in target
-      ? await Bun.connect<Stage>({ ...options, unix: target.path })
-      : await Bun.connect<Stage>({ ...options, hostname: target.host, port: target.port });
-  };
-  try {
-    return await attempt(tls);
-  } catch (error) {
-    if (tls?.caFile === undefined || !isMissingFile(error)) throw error;
-    return await attempt({ ...tls, caFile: undefined });
-  }
+async function connect({ handlers }: Shared, data: Stage, target: Address): Promise<Socket> {
+  const options = { allowHalfOpen: true, data, socket: handlers };
+  return "path" in target
+    ? await Bun.connect<Stage>({ ...options, unix: target.path })
+    : await Bun.connect<Stage>({ ...options, hostname: target.host, port: target.port });
 }
 
 async function connectFailed(target: Address, said: { code?: unknown }): Promise<NgrokdError> {
@@ -324,28 +310,42 @@ function secure(
   ...[target, plain, tls, signal]: Parameters<Dialer<Socket>["secure"]>
 ): Promise<PullConn<Socket>> {
   const dialing = newDialing();
-  const trusting =
-    tls.caFile !== undefined && existsSync(tls.caFile) ? tls : { ...tls, caFile: undefined };
-  let both: [raw: Socket, secured: Socket];
-  try {
-    both = plain.socket.upgradeTLS<Stage>({
-      data: tlsStage(shared, target, tls, dialing),
-      tls: clientTls(trusting),
-      socket: shared.handlers,
-    });
-  } catch (error) {
-    // For example, our certificate does not fit its key.
-    plain.abort();
-    return Promise.reject(tlsFailed(target, error));
-  }
-  const [raw, secured] = both;
-  // Otherwise the plain connection would get all of the ciphertext too. The TLS
-  // socket frees the descriptor.
-  raw.reload({ socket: { open: ignore, drain: ignore, close: ignore } });
+  const secured = startTls(shared, target, plain.socket, tls, dialing);
   return underSignal(target, signal, dialing.promise, () => {
     dialing.stopped = true;
     secured.terminate();
   });
+}
+
+/**
+ * TLS over an open socket, and not in Bun's own dial: only so does the
+ * ciphertext come, too. Returns the TLS socket, which frees the descriptor.
+ */
+function startTls(
+  shared: Shared,
+  target: Address,
+  plain: Socket,
+  tls: TlsClientOptions,
+  dialing: Dialing,
+): Socket {
+  const attempt = (options: TlsClientOptions): Socket => {
+    const tapped = new Tapped(tlsStage(shared, target, tls, dialing));
+    const [raw, secured] = plain.upgradeTLS<Stage>({
+      data: tapped,
+      tls: clientTls(options),
+      socket: shared.handlers,
+    });
+    tapped.begin(raw);
+    return secured;
+  };
+  try {
+    return withoutMissingFile(tls, attempt);
+  } catch (error) {
+    // For example, our certificate does not fit its key.
+    dialing.reject(tlsFailed(target, error));
+    plain.terminate();
+    return plain;
+  }
 }
 
 interface Dialing {
@@ -360,21 +360,7 @@ const newDialing = (): Dialing => ({
   stopped: false,
 });
 
-const plainStage = (shared: Shared, target: Address, { resolve }: Dialing): Stage => ({
-  ...deaf,
-  opened: (socket) =>
-    resolve(connected(shared, socket, target, "path" in target ? unnamed : undefined)),
-  gone: ignore,
-});
-
-/** `dialed` is the address at the other end; undefined in a tunnel. */
-function tlsStage(
-  shared: Shared,
-  target: Address,
-  tls: TlsClientOptions,
-  dialing: Dialing,
-  dialed?: Address,
-): Stage {
+function tlsStage(shared: Shared, target: Address, tls: TlsClientOptions, dialing: Dialing): Stage {
   const { resolve, reject } = dialing;
   const sessions = tls.insecureSkipVerify === true ? undefined : tls.sessions;
   return {
@@ -385,7 +371,7 @@ function tlsStage(
       if (session !== undefined) socket.setSession(session);
     },
     handshaken(socket, ok, error) {
-      const problem = problemOf(socket, ok, error, tls, dialed);
+      const problem = problemOf(socket, ok, error, tls);
       const verified = problem === undefined;
       const accepted = verified || (tls.insecureSkipVerify === true && (ok || isVerdict(error)));
       if (accepted && !dialing.stopped)
@@ -396,7 +382,7 @@ function tlsStage(
       reject(tlsFailed(target, problem, shown));
       // After a failed handshake Bun closes the connection itself, after the
       // alert with the reason.
-      if (ok || provesAddress(tls, dialed)) socket.terminate();
+      if (ok || provesAddress(tls)) socket.terminate();
     },
     gone(error) {
       // Only for a handshake that the server cut off; otherwise the promise is
@@ -412,10 +398,9 @@ function problemOf(
   ok: boolean,
   error: Error | null,
   tls: TlsClientOptions,
-  dialed: Address | undefined,
 ): Error | undefined {
   const proven = ok && !error && socket.authorized;
-  const ours = provesAddress(tls, dialed);
+  const ours = provesAddress(tls);
   if (ours && (proven || isNameMismatch(error)))
     return (
       checkServerIdentity(tls.serverName, socket.getPeerCertificate()) ?? weaknessIn(socket, tls)
@@ -424,14 +409,11 @@ function problemOf(
 }
 
 /**
- * Whether the certificate has to carry an address that is not the one at the
- * other end, such as behind a proxy. Bun compares it with the other end, and
- * reports a name that does not fit after every other problem. So the last
- * comparison is ours.
+ * Whether the certificate has to carry an address. Bun compares it with the
+ * other end, which may be a proxy, and reports a name that does not fit after
+ * every other problem. So the last comparison is ours.
  */
-const provesAddress = ({ serverName }: TlsClientOptions, dialed: Address | undefined): boolean =>
-  isIP(serverName) !== 0 &&
-  !(dialed !== undefined && "host" in dialed && dialed.host === serverName);
+const provesAddress = ({ serverName }: TlsClientOptions): boolean => isIP(serverName) !== 0;
 
 /**
  * Makes a connection of a socket. `local` is its local address if that is known
@@ -448,7 +430,7 @@ function connected(
     "path" in address ? address : ipAddress(shared.host(socket.remoteAddress), socket.remotePort);
   if (!("path" in address)) socket.setKeepAlive(true, keepAliveIdle);
   const conn = new PullConn(socket, verbs, remote, local);
-  socket.data = sessions?.wanted() ? takingSession(socket, conn, sessions) : conn;
+  handTo(socket, sessions?.wanted() ? takingSession(socket, conn, sessions) : conn);
   shared.opened();
   return conn;
 }
@@ -489,17 +471,99 @@ function createBurstCollector(): () => void {
 function takingSession(socket: Socket, conn: PullConn<Socket>, sessions: TlsSessions): Stage {
   return {
     received(bytes) {
-      socket.data = conn;
+      handTo(socket, conn);
       const session = socket.getSession();
       if (session != null) sessions.put(session);
       conn.received(bytes);
     },
     drained: () => conn.drained(),
-    theyFinished: () => conn.theyFinished(),
+    theyFinished: (whole) => conn.theyFinished(whole),
     broke: (error) => conn.broke(error),
-    gone: (error) => conn.gone(error),
+    gone: (error, whole) => conn.gone(error, whole),
   };
 }
+
+/** From now on the events of the socket are those of `stage`. */
+function handTo(socket: Socket, stage: Stage): void {
+  const { data } = socket;
+  if (data instanceof Tapped) data.next = stage;
+  else socket.data = stage;
+}
+
+/**
+ * In front of the stages of a dialed TLS connection. It watches the end of the
+ * ciphertext, since Bun reports close_notify and a FIN alike. A copy of all
+ * ciphertext would cost 5 % of the CPU of a bulk transfer. So it is left out
+ * while more bytes wait than Bun reads at once: the next ones are not the last.
+ */
+class Tapped implements Stage {
+  next: Stage;
+  private readonly tail = new StreamTail();
+  private raw: Socket | undefined;
+  private taps = true;
+
+  constructor(next: Stage) {
+    this.next = next;
+  }
+
+  /** `raw` is the plain socket below. */
+  begin(raw: Socket): void {
+    this.raw = raw;
+    raw.data = this;
+    raw.reload({ socket: tapping });
+  }
+
+  tapped(bytes: Uint8Array): void {
+    this.tail.take(bytes);
+    // Frees the copy at once. Those of the handshakes would add 0.8 KiB to each
+    // of thousands of connections.
+    if (bytes.length > smallCopy) (bytes.buffer as ArrayBuffer).transfer(0);
+  }
+
+  opened(socket: Socket): void {
+    this.next.opened?.(socket);
+  }
+
+  handshaken(socket: Socket, ok: boolean, error: Error | null): void {
+    this.next.handshaken?.(socket, ok, error);
+  }
+
+  received(bytes: Uint8Array): void {
+    this.tail.heldData();
+    if (!this.taps || bytes.length > bulk) this.choose();
+    this.next.received(bytes);
+  }
+
+  drained(): void {
+    this.next.drained();
+  }
+
+  theyFinished(): void {
+    this.next.theyFinished(this.tail.whole);
+  }
+
+  broke(error: Error): void {
+    this.next.broke(error);
+  }
+
+  gone(error?: Error): void {
+    this.next.gone(error, this.tail.whole);
+  }
+
+  private choose(): void {
+    const { raw } = this;
+    const taps = raw === undefined || bytesWaiting(descriptorOf(raw)) < readAtOnce + longestAlert;
+    if (taps === this.taps) return;
+    this.taps = taps;
+    if (!taps) this.tail.forget();
+    raw?.reload({ socket: taps ? tapping : deafRaw });
+  }
+}
+
+/** Bun 1.4.5 reads at most so many bytes at once. */
+const readAtOnce = 512 * 1024;
+const bulk = readAtOnce / 4;
+const smallCopy = 256;
 
 const verbs: SocketVerbs<Socket> = {
   local: (socket) => ipAddress(socket.localAddress, socket.localPort),
@@ -538,6 +602,15 @@ const createHandlers = ({ give }: DescriptorAccount, closed: () => void) =>
   }) as const;
 
 const ignore = (): void => undefined;
+
+/** For the plain socket below TLS: with its bytes, and without. */
+const deafRaw = { open: ignore, drain: ignore, close: ignore } as const;
+const tapping = {
+  ...deafRaw,
+  binaryType: "uint8array",
+  data: (raw: Socket, bytes: Uint8Array) => raw.data.tapped?.(bytes),
+} as const;
+
 /**
  * Before a socket is a connection, only the end of its opening counts. `gone`
  * always follows `broke`.
@@ -549,14 +622,14 @@ const deaf = { received: ignore, drained: ignore, theyFinished: ignore, broke: i
  * decide otherwise. `allowPartialTrustChain` lets an intermediate CA be an
  * anchor. An address is no server name on the wire (RFC 6066, section 3).
  */
-function clientTls(tls: TlsClientOptions, dialed?: Address): Bun.TLSOptions {
+function clientTls(tls: TlsClientOptions): Bun.TLSOptions {
   const { serverName, ca, caFile, cert, key, insecureSkipVerify } = tls;
   const own = cert === undefined || key === undefined ? {} : { cert, key };
   return {
     ...(caFile === undefined ? { ca: [...ca] } : { caFile }),
     serverName: isIP(serverName) === 0 ? serverName : "",
     ...own,
-    rejectUnauthorized: insecureSkipVerify !== true && !provesAddress(tls, dialed),
+    rejectUnauthorized: insecureSkipVerify !== true && !provesAddress(tls),
     // None of them is older than TLS 1.2.
     ciphers: strongSuites,
     ...partialChain,
@@ -590,9 +663,18 @@ const unverified = new Error("the server's certificate was not verified");
 const partialChain = { allowPartialTrustChain: true };
 
 /**
- * The file of CAs is gone; the list itself is still there. A check before every
- * dial would cost a twentieth of it.
+ * The file of CAs may be gone; the list itself is still there. A check before
+ * every dial would cost a twentieth of it.
  */
+function withoutMissingFile<T>(tls: TlsClientOptions, attempt: (tls: TlsClientOptions) => T): T {
+  try {
+    return attempt(tls);
+  } catch (error) {
+    if (tls.caFile === undefined || !isMissingFile(error)) throw error;
+    return attempt({ ...tls, caFile: undefined });
+  }
+}
+
 const isMissingFile = (error: unknown): boolean =>
   error instanceof TypeError && "code" in error && error.code === "ERR_INVALID_ARG_TYPE";
 

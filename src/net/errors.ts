@@ -1,7 +1,7 @@
 /** Turns the errors of the runtimes' sockets into NgrokdError. Pure. */
 
 import { errnoSentence } from "../model/errno.ts";
-import { type ErrorCode, NgrokdError } from "../model/error.ts";
+import { type ErrorCode, isNgrokdError, NgrokdError } from "../model/error.ts";
 import { type Address, addressText, type PeerCertificate } from "./types.ts";
 
 /**
@@ -78,6 +78,20 @@ export function lost(remote: Address, cause?: unknown): NgrokdError {
     });
   return failed("aborted", what, errnoOf(cause) ?? "ECONNRESET", cause);
 }
+
+/** The end of an open TLS connection that its peer did not end. */
+export function cut(remote: Address): NgrokdError {
+  return new NgrokdError(
+    "aborted",
+    `The connection with "${addressText(remote)}" was cut: it ended without TLS's close_notify, so data may be missing`,
+    { details: { reason: cutOff } },
+  );
+}
+const cutOff = "CUT";
+
+/** Whether it is an error of {@link cut}. */
+export const isCut = (error: unknown): boolean =>
+  isNgrokdError(error, "aborted") && error.details.reason === cutOff;
 
 /**
  * The error of an aborted signal: its own NgrokdError, `timeout` for

@@ -3,6 +3,8 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { Duplex } from "node:stream";
 import type { ConnectionOptions, PeerCertificate } from "node:tls";
+import { isNgrokdError } from "../model/error.ts";
+import { StreamTail } from "../model/stream-tail.ts";
 import { coded, tlsFailed } from "./errors.ts";
 import { strongSuites } from "./strength.ts";
 import type { Address, Conn, TlsClientOptions } from "./types.ts";
@@ -17,15 +19,22 @@ export interface StreamOver {
   /** Takes nothing more from the connection, whatever node:tls asks for. */
   pause(): void;
   resume(): void;
+  /** The end of what the connection has brought. */
+  readonly tail: StreamTail;
 }
 
 export function streamOver(conn: Conn): StreamOver {
   let paused = false;
   let wanted = false;
+  const tail = new StreamTail();
   const pull = async () => {
     try {
-      below.push(await conn.read());
+      const bytes = await conn.read();
+      if (bytes !== null) tail.take(bytes);
+      below.push(bytes);
     } catch (error) {
+      // By our own close() or abort(), which is no failure of the way.
+      if (isNgrokdError(error, "cancelled")) return void below.destroy();
       below.emit("broken", error);
       below.destroy(error as Error);
     }
@@ -58,6 +67,7 @@ export function streamOver(conn: Conn): StreamOver {
   below.on("error", () => undefined);
   return {
     below,
+    tail,
     pause() {
       paused = true;
     },

@@ -9,6 +9,7 @@ import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
 import * as tls from "node:tls";
 import { isNgrokdError, NgrokdError } from "../model/error.ts";
+import type { StreamTail } from "../model/stream-tail.ts";
 import { checkListenable, ipAddress, peerCertificate, sharedLocal, unnamed } from "./addresses.ts";
 import { createCallers } from "./callers.ts";
 import { createDescriptorAccount, type DescriptorAccount } from "./descriptors.ts";
@@ -172,7 +173,7 @@ async function secure(
         ? undefined
         : weaknessOf(chainOf(secured.getPeerCertificate(true)), options.ca);
     if (weakness !== undefined) throw weakness;
-    return overTls(secured, plain, stream);
+    return overTls(secured, plain, stream, stream.tail);
   } catch (error) {
     plain.close();
     if (isNgrokdError(error))
@@ -298,7 +299,13 @@ function connected(socket: net.Socket, address: Address, local?: Address): Plain
   return conn;
 }
 
-function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plain {
+/** `tail` if the end of the stream has to be the peer's own. */
+function overTls(
+  secured: tls.TLSSocket,
+  plain: Plain,
+  stream: StreamOver,
+  tail?: StreamTail,
+): Plain {
   // A paused TLS socket of Deno goes on taking from the stream below it, so the
   // stream is paused. The certificate is read now, since Deno forgets it with
   // the connection's end.
@@ -311,7 +318,7 @@ function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plai
     local: () => plain.local,
     peer: () => peer,
   };
-  const conn = pulling(handle, plain.remote);
+  const conn = pulling(handle, plain.remote, undefined, tail);
   stream.below.once("broken", (error) => conn.fail(error));
   secured.on("error", (error) => {
     conn.fail(lost(conn.remote, error));
@@ -320,16 +327,21 @@ function overTls(secured: tls.TLSSocket, plain: Plain, stream: StreamOver): Plai
   secured.on("close", () => plain.close());
   void plain.closed.then(() => {
     secured.destroy();
-    conn.gone();
+    conn.gone(undefined, tail?.whole);
   });
   return conn;
 }
 
-function pulling(parts: Omit<Handle, "drained">, remote: Address, local?: Address): Plain {
+function pulling(
+  parts: Omit<Handle, "drained">,
+  remote: Address,
+  local?: Address,
+  tail?: StreamTail,
+): Plain {
   const handle: Handle = { ...parts, drained: () => conn.drained() };
   const conn: Plain = new PullConn(handle, verbs, remote, local);
   handle.socket.on("data", (bytes) => conn.received(bytes as Uint8Array)); // strings would need setEncoding()
-  handle.socket.on("end", () => conn.theyFinished());
+  handle.socket.on("end", () => conn.theyFinished(tail?.whole));
   return conn;
 }
 

@@ -1,6 +1,6 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { NgrokdError } from "../model/error.ts";
-import { coded, lost } from "./errors.ts";
+import { coded, cut, lost } from "./errors.ts";
 import { lingerStep, lingerSteps } from "./timeouts.ts";
 import {
   type Address,
@@ -55,10 +55,11 @@ export interface SocketVerbs<S> {
  * (received, drained, theyFinished, fail, gone); users see {@link Conn}.
  */
 export class PullConn<S> implements Conn {
-  readonly remote: Address;
-  readonly socket: S;
-  private readonly verbs: SocketVerbs<S>;
-  private known: Address | undefined;
+  // `declare`: the engine would leave room for these twice. So 18 fit.
+  declare readonly remote: Address;
+  declare readonly socket: S;
+  declare private readonly verbs: SocketVerbs<S>;
+  declare private known: Address | undefined;
 
   /**
    * Unread bytes: one chunk, or the few that a runtime still delivers after
@@ -82,8 +83,8 @@ export class PullConn<S> implements Conn {
   private refusal: NgrokdError | undefined;
   private isGone = false;
   private watcher: Watcher | undefined;
-  private release: PromiseWithResolvers<NgrokdError | undefined> | undefined;
-  private linger: ReturnType<typeof setTimeout> | undefined;
+  declare private release: PromiseWithResolvers<NgrokdError | undefined> | undefined;
+  declare private linger: ReturnType<typeof setTimeout> | undefined;
   private moved = false;
 
   /** `local` is the local address if it is known already; it is shared. */
@@ -221,10 +222,14 @@ export class PullConn<S> implements Conn {
     writer.drained();
   }
 
-  /** The peer has finished sending. */
-  theyFinished(): void {
-    if (this.refusal !== undefined && this.failure === undefined) {
-      this.fail(this.refusal);
+  /**
+   * The peer has finished sending. `whole` is false if the end is known not to
+   * be its own; of interest only while we read.
+   */
+  theyFinished(whole = true): void {
+    const broken = this.refusal ?? (whole || this.closing ? undefined : cut(this.remote));
+    if (broken !== undefined && this.failure === undefined) {
+      this.fail(broken);
       this.verbs.terminate(this.socket);
       return;
     }
@@ -258,15 +263,18 @@ export class PullConn<S> implements Conn {
     if (error.code !== "tls") this.verbs.terminate(this.socket);
   }
 
-  /** The descriptor is free; `error` is the runtime's. Called once. */
-  gone(error?: Error): void {
+  /**
+   * The descriptor is free; `error` is the runtime's, `whole` as for
+   * `theyFinished`. Called once.
+   */
+  gone(error?: Error, whole = true): void {
     if (this.isGone) return;
     // Without our FIN a socket with both halves open only closes after a
     // failure.
     const broken = error !== undefined || this.writer !== undefined || !this.finished;
     if (this.refusal !== undefined) this.fail(this.refusal);
     else if (broken) this.fail(lost(this.remote, error));
-    else this.theyFinished();
+    else if (!this.ended) this.theyFinished(whole);
     clearTimeout(this.linger);
     this.isGone = true;
     this.release?.resolve(this.failure);

@@ -59,7 +59,9 @@ export interface Conn {
    * Rejects (or throws) with NgrokdError `aborted` after a reset (earlier bytes
    * come first), `tls` after a TLS alert, `cancelled` after our own close() or
    * abort(). The array is the caller's to keep. Over TLS a FIN without
-   * close_notify is an end too, since no runtime tells the two apart.
+   * close_notify of a dialed connection is a reset, too: `aborted` with the
+   * reason "CUT". Two cases pass as ends: a record of exactly two bytes before
+   * the FIN (Deno, or Bun if other records came in one piece with it).
    */
   read(): Promise<Uint8Array | null> | Uint8Array | null;
   /**

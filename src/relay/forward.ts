@@ -8,6 +8,7 @@ import { type ErrorCode, isNgrokdError, NgrokdError, reasonOf } from "../model/e
 import { record } from "../model/histogram.ts";
 import type { Log } from "../model/log.ts";
 import { countError, countRefusal, type ErrorKind, type Meter } from "../model/meter.ts";
+import { isCut } from "../net/errors.ts";
 import { addressText, type Conn, type Watcher } from "../net/types.ts";
 import type { QuietWatch } from "./quiet.ts";
 import { type Direction, type SpliceEnd, type SpliceUser, startSplice } from "./splice.ts";
@@ -142,17 +143,7 @@ class Forwarding implements SpliceUser, Watcher {
   ended(end: SpliceEnd): void {
     const { meter } = this;
     if (end.kind === "silent") countError(meter, "timeout");
-    else if (end.kind === "aborted") {
-      const { error } = end;
-      countError(
-        meter,
-        isNgrokdError(error, "cancelled")
-          ? "timeout"
-          : isNgrokdError(error, "tls")
-            ? "tls"
-            : "reset",
-      );
-    }
+    else if (end.kind === "aborted") countError(meter, endKindOf(end.error));
     tellEnd(end, this.client, this.binding.key, this.deps.log);
     this.gone();
   }
@@ -197,6 +188,10 @@ function tellEnd(end: SpliceEnd, client: Conn, key: string, log: Log): void {
     case "finished":
       return;
     case "aborted": {
+      if (isCut(end.error)) {
+        log.warn(`${key}: ${end.error.message}`, { endpoint: key });
+        return;
+      }
       // A reset by one of the two ends is passed on, and no cause for alarm.
       const by = `reset by ${end.side === "a" ? "the client" : "the ingress"}`;
       const how = isNgrokdError(end.error, "cancelled") ? "cut at the end of the drain time" : by;
@@ -225,6 +220,13 @@ const kinds: Readonly<Partial<Record<ErrorCode, ErrorKind>>> = {
  */
 const kindOf = (error: unknown): ErrorKind =>
   (isNgrokdError(error) ? kinds[error.code] : undefined) ?? "dial";
+
+/** The kind of an end of a connection that worked. */
+function endKindOf(error: NgrokdError): ErrorKind {
+  if (error.code === "cancelled") return "timeout";
+  if (error.code === "tls") return "tls";
+  return isCut(error) ? "cut" : "reset";
+}
 
 function refusalText({ code, message, notices }: Refused): string {
   const advice = refusalAdvice(code);

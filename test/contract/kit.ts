@@ -66,6 +66,8 @@ export interface Peer {
   proxy(options: ProxyOptions): Promise<{ proxy: number; port: number }>;
   asked(proxy: number): Promise<{ target: string; login: string | null }[]>;
   clients(proxy: number): Promise<number>;
+  front(port: number): Promise<{ front: number; port: number }>;
+  shorten(front: number, drop: number | "record"): Promise<void>;
   accept(server: number): Promise<number>;
   handshakes(server: number): Promise<{ secured: number; failures: string[] }>;
   connect(options: { host?: string; port?: number; path?: string; tls?: object }): Promise<number>;
@@ -132,6 +134,8 @@ function startPeer(): Peer & { stop(): void } {
     proxy: (options) => call("proxy", options),
     asked: (proxy) => call("asked", { proxy }),
     clients: (proxy) => call("clients", { proxy }),
+    front: (port) => call("front", { port }),
+    shorten: (front, drop) => call("shorten", { front, drop }),
     accept: (server) => call("accept", { server }),
     handshakes: (server) => call("handshakes", { server }),
     connect: (options) => call("connect", options),

@@ -6,6 +6,7 @@
 import { aborts } from "./cases/aborts.ts";
 import { adoption } from "./cases/adoption.ts";
 import { callers } from "./cases/callers.ts";
+import { cuts } from "./cases/cuts.ts";
 import { dials } from "./cases/dials.ts";
 import { listeners } from "./cases/listeners.ts";
 import { proxies } from "./cases/proxies.ts";
@@ -19,6 +20,7 @@ export { type Case, createWorld, type World } from "./kit.ts";
 export const netContract: readonly Case[] = [
   ...streams,
   ...aborts,
+  ...cuts,
   ...dials,
   ...listeners,
   ...callers,

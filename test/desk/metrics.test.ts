@@ -70,6 +70,7 @@ describe("the metrics of endpoints", () => {
       '"header"} 0',
       '"timeout"} 0',
       '"reset"} 0',
+      '"cut"} 0',
       '"limit"} 1',
       '"misdirected"} 0',
       '"access"} 0',

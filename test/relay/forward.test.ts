@@ -306,11 +306,41 @@ describe("the meter", () => {
       header: 2,
       timeout: 1,
       reset: 1,
+      cut: 0,
       limit: 0,
       misdirected: 0,
       access: 0,
     });
     expect(meter.errors).toBe(7);
+  });
+
+  test("counts a stream without TLS's own end as cut, and logs it", async () => {
+    await using ingress = await fakeIngress(async (conn) => {
+      await conn.write(accepted());
+      await conn.write(bytes("half of it"));
+      // A FIN without close_notify.
+      (conn as unknown as { socket: { close(): void } }).socket.close();
+    });
+    const { client, meter, log, done } = await forwarded(ingress);
+    expect(await ending(client)).toBe("aborted");
+    client.abort();
+    await done;
+    expect(meter.errorsBy).toMatchObject({ cut: 1, reset: 0 });
+    expect(log.lines).toEqual([
+      expect.stringMatching(/^warn hello.demo:80: .* ended without TLS's close_notify/),
+    ]);
+  });
+
+  test("takes a cut before the answer for a refusal, like any end", async () => {
+    await using ingress = await fakeIngress((conn) =>
+      (conn as unknown as { socket: { close(): void } }).socket.close(),
+    );
+    const { client, meter, done } = await forwarded(ingress);
+    expect(await ending(client)).toBe("aborted");
+    client.abort();
+    await done;
+    expect(meter.errorsBy).toMatchObject({ tls: 1, cut: 0, header: 0 });
+    expect(meter.lastError).toContain("closed the connection without an answer");
   });
 
   test("counts refusals by ngrok's code, and by no other word that an ingress makes up", async () => {

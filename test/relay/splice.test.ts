@@ -88,7 +88,7 @@ describe("splice", () => {
     const ca = await rootCa();
     const server = createServer(await issue(ca, "t", { names: ["t"] }), (socket) => {
       socket.on("error", () => undefined);
-      socket.once("data", () => socket.write("answer", () => socket.destroy()));
+      socket.once("data", () => socket.end("answer", () => socket.destroy()));
     });
     await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
     const { port } = server.address() as AddressInfo;

@@ -44,26 +44,11 @@ export interface Plan {
   readonly at: Moment;
 }
 
-/**
- * A connection as the ingress saw it. The ingress serves every endpoint itself.
- */
-export interface Seen {
-  /** The client's bytes. */
-  readonly up: Buffer;
-  /** Whether the client's FIN arrived. */
-  readonly whole: boolean;
-}
-
 export interface RoughIngress {
   /** `127.0.0.1:PORT`. The port is fixed, so this needs a separate machine. */
   readonly endpoint: string;
   /** Plans harm for the next connection, once. */
   plan(plan: Plan): void;
-  /**
-   * Resolves to the latest connection with a stream, when the ingress has
-   * finished with it.
-   */
-  seen(): Promise<Seen>;
   /** The number of open wires. */
   readonly open: number;
   /** The number of plans carried out. */
@@ -97,7 +82,6 @@ const midHandshake = 200;
 export async function roughIngress(identity: Identity, down: Buffer): Promise<RoughIngress> {
   const wires = new Map<number, Wire>();
   const plans: Plan[] = [];
-  let latest = Promise.withResolvers<Seen>();
   let harmed = 0;
   const inner = await net.listen({ host: "127.0.0.1", port: 0 }, (conn) => serve(conn), {
     tls: identity,
@@ -132,8 +116,6 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
   async function serve(conn: Conn): Promise<void> {
     const wire = wires.get("port" in conn.remote ? conn.remote.port : 0);
     if (wire === undefined) return conn.abort();
-    // The current plan, not a plan that is made while this connection ends.
-    const { resolve: report } = latest;
     const behind = await readRequest(conn);
     if (behind === undefined) return conn.close();
     wire.reached("before the answer");
@@ -151,11 +133,9 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
     wire.reached("after the answer");
 
     // No bytes may be sent before the answer. They would show as extra bytes.
-    const up = [Buffer.from(behind)];
-    let [size, whole] = [0, false];
+    let [size, whole] = [behind.length, false];
     const listening = async (): Promise<void> => {
       for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
-        up.push(Buffer.from(bytes));
         size += bytes.length;
         if (size > down.length / 2) wire.reached("in the midst of what goes up");
       }
@@ -172,17 +152,13 @@ export async function roughIngress(identity: Identity, down: Buffer): Promise<Ro
     wire.reached("at the FIN");
     if (whole) conn.close();
     else conn.abort();
-    await conn.closed;
-    report({ up: Buffer.concat(up), whole });
   }
 
   return {
     endpoint: `127.0.0.1:${port}`,
     plan(plan) {
       plans.push(plan);
-      latest = Promise.withResolvers();
     },
-    seen: () => latest.promise,
     get open() {
       return wires.size;
     },

@@ -13,6 +13,7 @@ import { startProxy } from "./proxy.mjs";
 const sockets = [];
 const servers = [];
 const proxies = [];
+const fronts = [];
 
 const verbs = {
   /**
@@ -68,6 +69,32 @@ const verbs = {
   /** The number of open connections from a proxy's clients. */
   async clients({ proxy }) {
     return proxies[proxy].clients.size;
+  },
+
+  /** Forwards connections to `port`. Returns the front's number and port. */
+  async front({ port }) {
+    const state = { drop: undefined };
+    const server = net.createServer({ allowHalfOpen: true }, (client) => {
+      const behind = net.connect({ host: "127.0.0.1", port, allowHalfOpen: true });
+      const held = [];
+      client.on("error", () => behind.destroy()).pipe(behind);
+      behind
+        .on("error", () => client.destroy())
+        .on("data", (bytes) => (state.drop === undefined ? client.write(bytes) : held.push(bytes)))
+        .on("end", () => client.end(shortened(Buffer.concat(held), state.drop)));
+    });
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    fronts.push(state);
+    return { front: fronts.length - 1, port: server.address().port };
+  },
+
+  /**
+   * From now on the front keeps what the server sends. At the server's end it
+   * hands that on without the last `drop` bytes, or without the last TLS record
+   * ("record"), and then a FIN.
+   */
+  async shorten({ front, drop }) {
+    fronts[front].drop = drop;
   },
 
   /** The number of successful handshakes, and the codes of the failed ones. */
@@ -230,6 +257,17 @@ function adopt(stream, raw) {
   stream.on("close", () => ended("closed"));
   if (raw !== stream) raw.on("error", (error) => ended(error.code));
   return sockets.push(state) - 1;
+}
+
+/** `bytes` begin at the border of a record. */
+function shortened(bytes, drop = 0) {
+  if (drop !== "record") return bytes.subarray(0, bytes.length - drop);
+  let [last, at] = [0, 0];
+  while (at < bytes.length) {
+    last = at;
+    at += 5 + bytes.readUInt16BE(at + 3);
+  }
+  return bytes.subarray(0, last);
 }
 
 process.on("uncaughtException", (error) => console.error("peer:", error));
