@@ -51,9 +51,14 @@ async function servedNow(
     ]);
     const present = items.filter(({ state }) => state === "listening");
     return {
-      listening: present.flatMap(({ url, hostname: host, ip, ip6, port }) =>
-        [ip, ...(ip6 === "" ? [] : [ip6])].map((at) => ({ url, host, ip: at, port })),
-      ),
+      listening: present.flatMap((item) => {
+        const { url, hostname: host, ip, ip6, port, listen_interface, network_port } = item;
+        const forOthers =
+          network_port === 0 ? "" : hostPortText({ host: listen_interface, port: network_port });
+        return [ip, ...(ip6 === "" ? [] : [ip6])].map((at) => {
+          return { url, host, ip: at, port, forOthers };
+        });
+      }),
       zones: dns?.zones ?? [],
       hostsPath,
       network,
@@ -137,7 +142,7 @@ const unservedLines = (unserved: Preview["unserved"], paint: Paint): string[] =>
 ];
 
 function changeLines(
-  { names, raise, retire, hosts }: Preview,
+  { names, raise, retire, others, hosts }: Preview,
   hostsPath: string,
   paint: Paint,
 ): string[] {
@@ -156,6 +161,15 @@ function changeLines(
       ...raise.map((one) => `  ${add} ${listener(one)}`),
       ...retire.map((one) => `  ${remove} ${listener(one)}`),
     ]),
+    ...section(
+      "For other machines:",
+      others.map(({ url, from, to }) => {
+        if (from === "") return `  ${add} ${readable(url)}  ${to}`;
+        return to === ""
+          ? `  ${remove} ${readable(url)}  ${from}`
+          : `  ${change} ${readable(url)}  ${from} -> ${to}`;
+      }),
+    ),
     ...section(`${hostsPath}:`, [
       ...hosts.add.map((line) => `  ${add} ${shown(line)}`),
       ...hosts.remove.map((line) => `  ${remove} ${shown(line)}`),

@@ -16,6 +16,7 @@ import { readAssignment } from "../machine/assignment-file.ts";
 import { inspectHostsFile } from "../machine/hosts/file.ts";
 import { groundAhead } from "../machine/link/ground-ahead.ts";
 import { policyNow } from "../machine/own-names.ts";
+import { createSavedPorts } from "../machine/ports-file.ts";
 import { resolverFacts } from "../machine/resolver/facts.ts";
 import { wayFor } from "../machine/resolver/way.ts";
 import { parseApiKey } from "../model/api-key.ts";
@@ -25,6 +26,7 @@ import { silentLog } from "../model/log.ts";
 import { createFetch } from "../net/fetch.ts";
 import type { Net } from "../net/types.ts";
 import { userAgent } from "../version.ts";
+import { networkMode } from "./network-mode.ts";
 import { ownHosts } from "./own-hosts.ts";
 import { type Listening, type Preview, preview } from "./preview.ts";
 import { namesBelow } from "./serving.ts";
@@ -109,11 +111,14 @@ export async function lookAhead(
     wish: groundWish(config.net),
     saved: [...assignment.values()].at(-1),
   });
+  const ports = createSavedPorts(stateFiles(stateFolderOf(config.server)).ports, silentLog);
+  await ports.look();
   const changes = preview({
     account: defaultAccount,
     listed,
     saved: assignment,
     below,
+    sharing: networkMode(config, { ports }),
     zones,
     ground,
     policy: await policyNow({

@@ -3,6 +3,7 @@ import { expose, type NamesBelow, type Policy } from "../exposure/expose.ts";
 import { type Doorway, doorId, type Exposure, type NameRecord } from "../exposure/exposure.ts";
 import type { Ground } from "../exposure/ground.ts";
 import { plan } from "../exposure/plan.ts";
+import { type ShareInput, share } from "../exposure/share.ts";
 import { editHosts } from "../machine/hosts/text.ts";
 import { type Binding, bindingBelow, bindingsOf } from "../model/binding.ts";
 import type { ApiEndpoint } from "../model/endpoint.ts";
@@ -21,6 +22,8 @@ export interface PreviewFacts {
   readonly below?: NamesBelow;
   /** The zones for which the resolver asks the daemon now. */
   readonly zones?: readonly string[];
+  /** How other machines share endpoints; undefined if they do not. */
+  readonly sharing?: Pick<ShareInput, "reach" | "ports" | "startPort"> | undefined;
   /** The present listeners; empty if no daemon runs. */
   readonly listening: readonly Listening[];
   /** The hosts file, as editHosts takes it. */
@@ -32,6 +35,15 @@ export interface Listening {
   readonly host: string;
   readonly ip: string;
   readonly port: number;
+  /** How other machines reach it, as `192.0.2.1:80`; empty if they do not. */
+  readonly forOthers?: string;
+}
+
+/** A change of how other machines reach an endpoint; empty: they do not. */
+export interface OtherChange {
+  readonly url: string;
+  readonly from: string;
+  readonly to: string;
 }
 
 export interface NameChange {
@@ -47,6 +59,7 @@ export interface Preview {
   readonly names: readonly NameChange[];
   readonly raise: readonly Listening[];
   readonly retire: readonly Listening[];
+  readonly others: readonly OtherChange[];
   /**
    * Whole lines of the hosts file, the marker lines too. `refused`: why it must
    * not be edited; empty if it may be.
@@ -91,6 +104,7 @@ export function preview(facts: PreviewFacts): Preview {
     names: nameChanges(new Map([...entries, ...asked]), saved, listening),
     raise: [...open, ...reopen].flatMap(listeningOf),
     retire: close.flatMap((id) => present.get(id) ?? []),
+    others: otherChanges(exposure, facts),
     hosts: hostsChanges(hosts, exposure.names, saved),
     zones: {
       add: exposure.zones.filter((zone) => !zones.includes(zone)),
@@ -104,6 +118,33 @@ export function preview(facts: PreviewFacts): Preview {
     served: new Set(exposure.routes.map(({ target }) => target)).size,
     exposure,
   };
+}
+
+function otherChanges(exposure: Exposure, { sharing, listening }: PreviewFacts): OtherChange[] {
+  const before = new Map(listening.map(({ url, forOthers = "" }) => [url, forOthers]));
+  const shared =
+    sharing === undefined ? undefined : share({ ...sharing, exposure, taken: new Set() });
+  const urls = new Map(
+    exposure.routes.map(({ target: { binding } }) => [binding.key, binding.url]),
+  );
+  const wanted = new Map(
+    [...(shared?.network ?? [])].map(
+      ([
+        key,
+        {
+          listen,
+          places: [place],
+        },
+      ]) => [
+        urls.get(key) ?? key,
+        place === undefined ? "" : hostPortText({ host: listen, port: place.port }),
+      ],
+    ),
+  );
+  return [...new Set([...before.keys(), ...wanted.keys()])]
+    .map((url) => ({ url, from: before.get(url) ?? "", to: wanted.get(url) ?? "" }))
+    .filter(({ from, to }) => from !== to)
+    .sort((a, b) => (a.url < b.url ? -1 : 1));
 }
 
 const entriesOf = (records: readonly NameRecord[]): Map<Hostname, Ip> =>

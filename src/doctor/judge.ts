@@ -286,13 +286,22 @@ export function judgeListener(
       return failure(check, `${url}: ${item.reason}${by}`, fix);
     }
     case "listening":
-      if (sockets === undefined || there.length > 0) return ok(check, `${url} listens on ${place}`);
+      if (sockets === undefined || there.length > 0) return judgeForOthers(check, item, place);
       return failure(
         check,
         `${url}: the daemon says that it listens on ${place}, but no program does`,
         "is the daemon in a container? then run this there; else restart it",
       );
   }
+}
+
+/** A listener, and the one for other machines if there should be one. */
+function judgeForOthers(check: Check, item: ListItem, place: string): Finding {
+  const { listen_interface: listen, network_port: port, warning: trouble } = item;
+  const text = `${readable(item.url)} listens on ${place}`;
+  if (listen === "virtual") return ok(check, text);
+  if (port === 0) return warning(check, `${text}, but ${trouble}`, "see `net.listen_interface`");
+  return ok(check, `${text}, and for other machines on port ${port} of "${listen}"`);
 }
 
 /**

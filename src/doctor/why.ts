@@ -127,8 +127,11 @@ const isMeant = (item: ListItem, question: Question): boolean =>
     ? isNamed(item.url, question)
     : isAt(item, question);
 
-const isAt = ({ hostname, ip, ip6, port }: ListItem, question: Question): boolean =>
-  [hostname, ip, ip6].includes(question.host) && (question.port ?? port) === port;
+const isAt = (
+  { hostname, ip, ip6, port, network_port: forOthers }: ListItem,
+  question: Question,
+): boolean =>
+  [hostname, ip, ip6].includes(question.host) && [port, forOthers].includes(question.port ?? port);
 
 /**
  * Whether a URL, which may be invalid, has this name, and this port if both

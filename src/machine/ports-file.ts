@@ -9,6 +9,8 @@ export interface SavedPorts {
   /** In memory only if they could not be saved. */
   readonly all: Ports;
   load(): Promise<void>;
+  /** As {@link load}, but changes nothing on disk. */
+  look(): Promise<void>;
   save(next: Ports): Promise<void>;
 }
 
@@ -23,6 +25,9 @@ export function createSavedPorts(path: string, log: Log): SavedPorts {
       const { ports, warning } = await loadPorts(path);
       all = ports;
       if (warning !== undefined) log.warn(warning);
+    },
+    async look() {
+      all = parse((await readFileIfThere(path)) ?? "") ?? new Map();
     },
     async save(next) {
       all = next;

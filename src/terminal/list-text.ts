@@ -13,7 +13,7 @@ import { widthOf, wrapped } from "./width.ts";
 export function listText(items: readonly ListItem[], paint: Paint, width: number): string {
   const rows = items.map((item) => [
     readable(item.url),
-    item.ip === "" ? "-" : hostPortText({ host: item.ip, port: item.port }),
+    item.ip === "" ? "-" : hostPortText({ host: item.ip, port: item.port }) + forOthers(item),
     stateText(item, paint),
     connectionsText(item),
   ]);
@@ -36,6 +36,10 @@ export function listText(items: readonly ListItem[], paint: Paint, width: number
     ]),
   ].join("\n");
 }
+
+/** The address for other machines. */
+const forOthers = ({ listen_interface: listen, network_port: port }: ListItem): string =>
+  port === 0 ? "" : `, ${hostPortText({ host: listen, port })}`;
 
 function stateText({ state }: ListItem, paint: Paint): string {
   return state === "listening" || state === "wildcard"

@@ -3,6 +3,7 @@ import { planText } from "../../src/cli/plan.ts";
 import { identityPreview } from "../../src/daemon/look-ahead.ts";
 import { type PreviewFacts, preview } from "../../src/daemon/preview.ts";
 import { loopbackGround } from "../../src/exposure/ground.ts";
+import { reachOf } from "../../src/exposure/reach.ts";
 import { plain, status } from "../cli/support.ts";
 import { host, mapping, subnet } from "../machine/support.ts";
 import { endpoint } from "./support.ts";
@@ -22,6 +23,7 @@ const nothing = {
   names: [],
   raise: [],
   retire: [],
+  others: [],
   hosts: { add: [], remove: [], refused: "" },
   zones: { add: [], remove: [] },
   unserved: [],
@@ -72,11 +74,28 @@ describe("preview", () => {
       names: [{ host: "a.demo", change: "moved", from: "127.0.0.2", to: "127.9.0.2" }],
       raise: [{ url: "http://a.demo", host: "a.demo", ip: "127.9.0.2", port: 80 }],
       retire: [{ url: "http://a.demo", host: "a.demo", ip: "127.0.0.2", port: 80 }],
+      others: [],
       hosts: { add: ["127.9.0.2\ta.demo"], remove: ["127.0.0.2\ta.demo"], refused: "" },
       zones: { add: [], remove: [] },
       unserved: [],
       served: 1,
     });
+  });
+
+  test("names the ways of other machines that would come, change and go", () => {
+    const sharing = (listen: string) => ({
+      reach: reachOf({ listen_interface: listen, overrides: {} }, () => []),
+      ports: new Map<string, number>(),
+      startPort: 9080,
+    });
+    const [url, from] = ["http://a.demo", "0.0.0.0:80"];
+    const shared = facts().listening.map((one) => ({ ...one, forOthers: from }));
+    expect(preview(facts({ sharing: sharing("::") })).others).toEqual([
+      { url, from: "", to: "[::]:80" },
+    ]);
+    const there = facts({ sharing: sharing("0.0.0.0"), listening: shared });
+    expect(changesOf(there)).toEqual({ ...nothing, served: 1 });
+    expect(preview(facts({ listening: shared })).others).toEqual([{ url, from, to: "" }]);
   });
 
   test("takes everything down if ngrok lists nothing, and ignores the user's lines", () => {

@@ -227,6 +227,18 @@ describe("judgeListener", () => {
       "failure: http://a.demo: the daemon says that it listens on 127.0.0.2:80, but no program does",
     );
   });
+  test("names the port for other machines, or why there is none", () => {
+    const judged = (more: Parameters<typeof item>[1]): string =>
+      said(judgeListener("listeners", item("a", more), undefined, none));
+    const network = { listen_interface: "lan0", network_port: 9080 };
+    expect(judged(network)).toBe(
+      'ok: http://a.demo listens on 127.0.0.2:80, and for other machines on port 9080 of "lan0"',
+    );
+    const warning = "other machines cannot reach it";
+    expect(judged({ ...network, network_port: 0, warning })).toContain(
+      "warning: http://a.demo listens on 127.0.0.2:80, but other machines cannot reach it",
+    );
+  });
   test("names the program that is in the way", () => {
     const taken = item("a", { state: "failed", reason: "taken" });
     expect(

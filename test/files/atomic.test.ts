@@ -89,4 +89,27 @@ describe("fileError", () => {
       expect(message).not.toContain(".tmp");
     },
   );
+
+  test("has a sentence for each error that calls on files and sockets can give", () => {
+    const of = (call: string, errnos: string): string[] =>
+      errnos.split(" ").map((errno) => `${call}: ${errno}`);
+    const all = [
+      ...of("open", "EACCES EBUSY EDQUOT EEXIST EFBIG EINTR EINVAL EISDIR ELOOP EMFILE"),
+      ...of("open", "ENAMETOOLONG ENFILE ENODEV ENOENT ENOMEM ENOSPC ENOTDIR ENXIO EOPNOTSUPP"),
+      ...of("open", "EPERM EROFS ETXTBSY"),
+      ...of("read, write", "EAGAIN EBADF EDQUOT EFBIG EINTR EINVAL EIO EISDIR ENOSPC EPERM EPIPE"),
+      ...of("rename, link", "EBUSY EDQUOT EEXIST EINVAL EISDIR EMLINK ENOTEMPTY EROFS EXDEV"),
+      ...of("fsync, chmod, chown", "EIO EINTR ENOSPC EDQUOT EPERM EROFS ENOTSUP ENOLCK ESTALE"),
+      ...of("socket, bind", "EACCES EADDRINUSE EADDRNOTAVAIL EAFNOSUPPORT EMFILE ENOBUFS EPROTO"),
+      ...of("connect", "ECONNREFUSED ECONNRESET EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH"),
+      ...of("connect", "ETIMEDOUT EAGAIN ENOENT EPROTONOSUPPORT"),
+      ...of("send, accept", "ECONNABORTED EMSGSIZE ENOBUFS ENOMEM ENOTCONN EPIPE"),
+    ];
+    const without = all.filter((one) => {
+      const code = one.split(": ")[1] ?? "";
+      const cause = Object.assign(new Error(`${code}: text`), { code });
+      return fileError("Cannot", cause).message.includes(code);
+    });
+    expect(without).toEqual([]);
+  });
 });

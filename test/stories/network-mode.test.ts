@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createServer as createHttp2Server, type ServerHttp2Stream } from "node:http2";
 import { createServer as createTlsServer } from "node:tls";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
-import { type Daemon, type Ran, run, serve, writeConfig } from "../support/ngrokd.ts";
+import { type Daemon, ngrokd, type Ran, run, serve, writeConfig } from "../support/ngrokd.ts";
 import { issue, rootCa } from "../support/pki.ts";
 import { atEnd, stories, until } from "../support/story.ts";
 import { dial, echo, resolve } from "../support/tcp.ts";
@@ -77,6 +77,23 @@ stories("endpoints on one address, for other machines", () => {
     expect((await daemon.status()).warnings).toContainEqual(
       expect.stringContaining("every machine that reaches this one may connect"),
     );
+  });
+
+  test("list, plan, why and doctor know the shared port", async () => {
+    expect((await ngrokd("list")).out).toMatch(
+      /one\.demo +127\.0\.0\.\d+:80, 0\.0\.0\.0:80 +listening/,
+    );
+    expect((await ngrokd("plan")).out).toStartWith("Nothing would change; endpoints served: 2.");
+    const why = await ngrokd("why one.demo --json");
+    expect([why.code, why.out]).toEqual([
+      0,
+      expect.stringContaining('and for other machines on port 80 of \\"0.0.0.0\\"'),
+    ]);
+    const doctor = await ngrokd("doctor --json");
+    const levels = doctor.json.findings
+      .filter(({ check }: { check: string }) => ["names", "listeners"].includes(check))
+      .map(({ level }: { level: string }) => level);
+    expect(levels).toEqual(["ok", "ok"]);
   });
 
   test("a name that no endpoint has gets a page with 421, and is counted", async () => {

@@ -31,6 +31,20 @@ async function unitText(): Promise<string> {
   return steps.find(({ kind }: { kind: string }) => kind === "write").text;
 }
 
+stories("a unit that starts after the daemon's", () => {
+  test("finds the names, although ngrok answers late: the daemon is not ready before", async () => {
+    const told = receive("/run/notify.sock");
+    atEnd(told.close);
+    const cloud = await startCloud();
+    await cloud.add("http://hello.demo", page("hello").address);
+    await cloud.break("latency=300");
+    writeConfig(configFor(cloud));
+    await serve({ env: { NOTIFY_SOCKET: "/run/notify.sock" } });
+    await until("it is ready", () => told.texts().includes("READY=1"));
+    expect(await resolve("hello.demo")).toStartWith("127.");
+  });
+});
+
 stories("a daemon under a service manager", () => {
   const socket = "/run/notify.sock";
   let daemon: Daemon;
@@ -97,7 +111,9 @@ stories("a daemon under a service manager", () => {
   test("says when it stops, and for how long that may take", async () => {
     expect(await daemon.stop()).toBe(0);
     expect(told.texts()).toContain("STOPPING=1\nEXTEND_TIMEOUT_USEC=60000000");
-    expect(told.texts().some((text) => text.startsWith("STATUS=Stopping"))).toBe(true);
+    const states = told.texts().filter((text) => text.startsWith("STATUS="));
+    expect(states.at(-2)).toStartWith("STATUS=Stopping");
+    expect(states.at(-1)).toBe("STATUS=Stopped");
   });
 
   test("does not mind a manager that does not listen", async () => {

@@ -86,14 +86,12 @@ export function createResolver(options: ResolverOptions): Resolver {
     },
     async want(wanted) {
       if (!state.swept) await sweep(state);
+      state.wish = wanted;
       return wanted === undefined ? await takeBack(state) : await put(state, wanted, now());
     },
     async guard() {
-      const { current } = state;
-      if (current === undefined) return false;
-      const isDue = now() - current.lookedAt > fullLookMs || state.trouble !== "";
-      if (!isDue && current.keeper.stamp() === current.stamp) return false;
-      return await put(state, current.wanted, now());
+      // The way may have come back, such as a link that was gone.
+      return state.wish !== undefined && (await put(state, state.wish, now()));
     },
   };
 
@@ -102,6 +100,7 @@ export function createResolver(options: ResolverOptions): Resolver {
     const way = wayFor(found, wanted.server.host);
     if (state.current !== undefined && !isDeepStrictEqual(way, state.way)) await takeBack(state);
     state.way = way;
+    if (isRight(state, wanted, at)) return false;
     const keeper = state.current?.keeper ?? keeperFor(way, found, options);
     if (keeper === undefined) {
       note(state, "");
@@ -123,6 +122,7 @@ export function createResolver(options: ResolverOptions): Resolver {
 }
 
 interface State extends ResolverOptions {
+  wish?: Wanted | undefined;
   way: Way;
   trouble: string;
   /** The settings that are made. */
@@ -131,6 +131,17 @@ interface State extends ResolverOptions {
     | undefined;
   /** What a killed run has left was looked for. */
   swept: boolean;
+}
+
+/** As far as a cheap look tells. */
+function isRight({ current, trouble }: State, wanted: Wanted, at: number): boolean {
+  return (
+    current !== undefined &&
+    trouble === "" &&
+    at - current.lookedAt <= fullLookMs &&
+    isDeepStrictEqual(current.wanted, wanted) &&
+    current.keeper.stamp() === current.stamp
+  );
 }
 
 const changeText = ({ text }: Way, { server, zones }: Wanted, again: boolean): string =>

@@ -231,6 +231,31 @@ describe("the resolver, in other ways,", () => {
     expect(calls.filter((call) => call.startsWith("dns ngrokd0 "))).toHaveLength(2);
   });
 
+  test("is told again if its link was gone and is there again", async () => {
+    const calls: string[] = [];
+    const run: Run = async (_, words) => {
+      calls.push(words.join(" "));
+      return { ok: true, out: "", error: "" };
+    };
+    const { folder, make, at } = await staged({
+      resolvectl: true,
+      resolvConf: "nameserver 127.0.0.53\n",
+      run,
+    });
+    await using _ = folder;
+    const resolver = make();
+    await resolver.want(wanted);
+    writeFileSync(at("links"), "    lo: 0 0\n");
+    await resolver.guard();
+    expect(resolver.way.kind).toBe("by-hand");
+    const before = calls.length;
+    expect(await resolver.guard()).toBe(false);
+    expect(calls).toHaveLength(before);
+    writeFileSync(at("links"), "    lo: 0 0\nngrokd0: 0 0\n");
+    expect(await resolver.guard()).toBe(true);
+    expect(calls.slice(before)).toContain("domain ngrokd0 ~team.internal");
+  });
+
   test("tells why systemd-resolved cannot be told, and tries again", async () => {
     let ok = false;
     const run: Run = async () => ({ ok, out: "", error: ok ? "" : "Failed to connect to bus" });
