@@ -122,14 +122,14 @@ export const endpointGlob: Rule = (text) => {
 export const accountName: Rule = (text) =>
   /^[^\s:,\x00-\x1f\x7f]{1,256}$/.test(text) ? text : undefined;
 
+export const pinnedIp: Rule = (text) => {
+  const ip = parseIp(text);
+  return ip.ok ? ip.value : undefined;
+};
+
 /** `*.team.internal`. */
 export const wildcardPattern: Rule = (text) =>
   text.startsWith("*.") ? hostPattern(text) : undefined;
-
-export const hostName: Rule = (text) => {
-  const host = parseHostname(text);
-  return host.ok ? host.value : undefined;
-};
 
 /** A subnet such as `192.168.0.0/24` or `fd00::/64`. */
 export const network: Rule = (text) => {

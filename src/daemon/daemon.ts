@@ -90,12 +90,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       identity: account.identity,
       pass: account.pass,
       reload,
+      names: core.names,
       log,
     }),
   });
   const sweep = (): Promise<void> => sweepFor(core, socketPath);
   try {
     await machine.prepare();
+    await core.names.load();
     await sweep();
     // A crash may have left our section, with names that nothing serves now.
     if (await machine.clear())

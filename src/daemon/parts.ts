@@ -21,11 +21,14 @@ import { hostPortText, parseHostPort } from "../model/host-port.ts";
 import type { Ip } from "../model/ip.ts";
 import { moment } from "../model/moment.ts";
 import type { State } from "../model/state.ts";
+import { createNames, type Names, type NamesDeps } from "../names/names.ts";
+import { askServers } from "../names/question.ts";
 import { memoryLimit } from "../net/memory.ts";
 import type { Net } from "../net/types.ts";
 import type { DaemonLog } from "../observe/daemon-log.ts";
 import { createRelay, type Relay } from "../relay/relay.ts";
 import { type Board, createBoard, firstState } from "./board.ts";
+import { resolvConfNow } from "./name-policy.ts";
 import { createNaming, type Naming } from "./naming.ts";
 import { ingressSettings, relayLimits } from "./relay-settings.ts";
 import { createServing, type Serving } from "./serving.ts";
@@ -56,6 +59,7 @@ export interface Parts {
   readonly guard: Guard;
   readonly relay: Relay;
   readonly machine: Machine;
+  readonly names: Names;
   readonly naming: Naming;
   readonly link: Link;
   readonly account: Account;
@@ -81,12 +85,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
   const hasAddress = createOwnAddresses();
   const isOwn = (address: string): boolean =>
     hasAddress(address) || groundHas(link.ground, address);
-  const guard = createGuard({
-    net,
-    written: () => current().config.access.rules,
-    placeOf: ({ number }) => rulePlace(current(), number),
-    isOwn,
-  });
+  const guard = guardOf(net, current, isOwn);
   const relay = createRelay({
     net,
     log,
@@ -118,6 +117,8 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     machine,
     fresh: (host) => serving.open(host),
   });
+  const changed = (): void => account.kick();
+  const names = namesOf({ loaded: current, stateFolder, machine, changed, log });
   const fileLimit = (): number => net.descriptors.limit;
   const deps = {
     accounts,
@@ -126,6 +127,7 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     machine,
     link,
     names: naming,
+    meanings: names,
     fileLimit,
     log,
   };
@@ -142,7 +144,44 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     published: (registration) => board.publish({ registration }),
     changed: () => tellRelay({ settings, trust, relay, board, account }),
   });
-  return { options, settings, board, way, trust, guard, relay, machine, naming, link, account };
+  return {
+    options,
+    settings,
+    board,
+    way,
+    trust,
+    guard,
+    relay,
+    machine,
+    names,
+    naming,
+    link,
+    account,
+  };
+}
+
+function guardOf(net: Net, loaded: () => Loaded, isOwn: (address: string) => boolean): Guard {
+  return createGuard({
+    net,
+    written: () => loaded().config.access.rules,
+    placeOf: ({ number }) => rulePlace(loaded(), number),
+    isOwn,
+  });
+}
+
+function namesOf(
+  parts: Pick<NamesDeps, "stateFolder" | "changed" | "log"> & {
+    loaded: () => Loaded;
+    machine: Machine;
+  },
+): Names {
+  const { loaded, machine, ...deps } = parts;
+  return createNames({
+    ...deps,
+    assignment: () => machine.assignment,
+    ask: askServers,
+    conf: () => resolvConfNow(loaded().config),
+  });
 }
 
 function namingOf(

@@ -1,7 +1,7 @@
 import type { Guard, Shared } from "../access/guard.ts";
 import { isOwnHost } from "../access/own-host.ts";
 import type { RefusalText } from "../access/words.ts";
-import type { DoorId, Doorway, Route } from "../exposure/exposure.ts";
+import { type DoorId, type Doorway, isWide, type Route } from "../exposure/exposure.ts";
 import { routeKey, type Steps } from "../exposure/plan.ts";
 import { onAbort } from "../model/abort.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
@@ -306,7 +306,8 @@ function listen(state: State, { door }: Doorway, entry: Entry): Promise<Listener
     else if (entry.board.first === undefined) conn.abort();
     else welcome(state, entry, entry.board.first, conn);
   };
-  return state.net.listen({ host: ip, port }, onConn, { routed: true });
+  // A routed listener would take IPv6 alone.
+  return state.net.listen({ host: ip, port }, onConn, { routed: !isWide(ip) });
 }
 
 /**

@@ -427,6 +427,46 @@ const access: Case = {
     ),
 };
 
+const namings = ["host", "sni"] as const;
+const shared: Case = {
+  name: "shared",
+  title: "New connections to a shared port",
+  about:
+    "4,000 connections, 8 at a time, that begin with an HTTP request or a TLS ClientHello, then one byte to the ingress and back. The same to an endpoint's own address, where nothing is read, and to a port that two endpoints share. CPU is that of the relay's process, in ms per connection.",
+  async measure({ rig, startRelay, scale }, figures, turn) {
+    const relay = await startRelay(2, {
+      net: { listen_interface: "127.58.0.1" },
+      bound_endpoints: { poll_interval: 3600 },
+    });
+    const count = Math.ceil(4000 * scale);
+    const doors = [relay.target, relay.shared];
+    for (const to of turn % 2 === 0 ? doors : doors.toReversed()) {
+      for (const naming of namings) {
+        const before = cpuSeconds(relay.pid);
+        const { done, failed } = await rig.load<Connects>(
+          `-to=${to}`,
+          "-do=connect",
+          "-at-once=8",
+          `-count=${count}`,
+          `-${naming}=service-0.bench`,
+        );
+        const door = to === relay.shared ? "shared" : "fixed";
+        const ms = ((cpuSeconds(relay.pid) - before) / done) * 1000;
+        figures.add(ours, `${door}, by ${naming}, CPU ms`, ms);
+        figures.add(ours, `${door}, by ${naming}, failed`, failed);
+      }
+    }
+    await relay.stop();
+  },
+  verdicts: (figures) =>
+    namings.map((naming) => {
+      const cpu = (door: string) => figures.median(ours, `${door}, by ${naming}, CPU ms`);
+      const what = `a shared port, by ${naming}: CPU per connection`;
+      const limit = { atMost: 1.15, of: "a fixed one" };
+      return unfailing(figures, ours, ratio(what, cpu("shared"), cpu("fixed"), limit));
+    }),
+};
+
 /** In the order of the page. */
 export const cases: readonly Case[] = [
   bulk,
@@ -435,6 +475,7 @@ export const cases: readonly Case[] = [
   steady,
   rate,
   burst,
+  shared,
   held,
   endpoints,
   rest,

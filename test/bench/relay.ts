@@ -27,6 +27,8 @@ export interface Relay {
   readonly pid: number;
   /** `address:port` of its first endpoint. */
   readonly target: string;
+  /** `address:port` of the same endpoint for other machines. */
+  readonly shared: string;
   /** From the start of the process until all endpoints listen. */
   readonly startSeconds: number;
   status(): Promise<Status>;
@@ -66,7 +68,7 @@ export async function startRelay(
       log_level: "warn",
     },
     // A separate range, so that two daemons do not try each other's addresses.
-    net: { subnet: `127.${60 + (started % 100)}.0.0/16` },
+    net: { ...settings.net, subnet: `127.${60 + (started % 100)}.0.0/16` },
   };
   // JSON is valid YAML.
   writeFileSync(join(home, "config.yml"), JSON.stringify(config), { mode: 0o600 });
@@ -91,6 +93,7 @@ export async function startRelay(
   return {
     pid: running.pid,
     target: `${first?.ip}:${first?.port}`,
+    shared: `${first?.listen_interface}:${first?.network_port}`,
     startSeconds,
     status,
     async refresh() {

@@ -133,6 +133,19 @@ const cases: readonly [key: string, right: readonly unknown[], wrong: readonly u
     [{}, { "api.example.com": "0.0.0.0", "*.example.com": "eth0" }],
     [{ "a b": "0.0.0.0" }, { "*": "eth0" }, { "a.b": "eth 0" }, { "a.b": "" }, [], "a.b"],
   ],
+  ["names.allow", [[], ["a.b", "*", "*.b", "a*.b"]], ["a.b", ["a b"], [""], ["*. "], [1]]],
+  ["names.deny", [[], ["*.b"]], ["a.b", ["a/b"]]],
+  ["names.only", [[], ["*.b"]], ["a.b", ["a\nb"]]],
+  [
+    "names.alias",
+    [{}, { "a.b": ["c", "d.e"], x: [] }],
+    [{ "*.b": ["c"] }, { "a.b": "c" }, { "a.b": ["*"] }, { "a.b": ["c d"] }, []],
+  ],
+  [
+    "names.pin",
+    [{}, { "a.b": "127.0.0.9" }],
+    [{ "a.b": "::1" }, { "a.b": "127.1" }, { "*.b": "127.0.0.9" }, { "a.b": ["127.0.0.9"] }],
+  ],
   [
     "names.expand",
     [{}, { "*.team.internal": ["api", "a.b"], "*.x": [] }],
@@ -223,7 +236,7 @@ describe("the schema", () => {
         start_port: 9080,
         overrides: {},
       },
-      names: { expand: {} },
+      names: { allow: [], deny: [], only: [], alias: {}, pin: {}, expand: {} },
       dns: {
         enabled: false,
         listen: "127.0.0.1:53",
@@ -311,6 +324,7 @@ describe("the schema", () => {
     ["net.subnet", "127.7.3.4/16", "127.7.0.0/16"],
     ["net.subnet6", "FD12:0:0:1::5/64", "fd12:0:0:1::/64"],
     ["dns.listen", "::1", "[::1]:53"],
+    ["names.allow", ["*.A.b", "C."], ["*.a.b", "c"]],
     ["dns.upstream", ["1.1.1.1"], ["1.1.1.1:53"]],
     ["net.overrides", { "*.Example.com": "virtual" }, { "*.example.com": "virtual" }],
     [

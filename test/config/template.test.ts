@@ -66,6 +66,11 @@ describe("configTemplate", () => {
 });
 
 const otherValues: Readonly<Record<string, string>> = {
+  "names.allow": "['*.a.b']",
+  "names.deny": "['*.a.b']",
+  "names.only": "['*.a.b']",
+  "names.alias": "{a.b: [c]}",
+  "names.pin": "{a.b: 127.0.0.9}",
   "names.expand": "{'*.a.b': [c]}",
   "dns.clients": "[192.168.0.0/24]",
 };

@@ -38,6 +38,8 @@ describe("the metrics of the daemon", () => {
       'ngrokd_endpoints{state="wildcard"} 0',
       'ngrokd_endpoints{state="failed"} 1',
       'ngrokd_endpoints{state="unsupported"} 0',
+      'ngrokd_endpoints{state="refused"} 0',
+      'ngrokd_endpoints{state="paused"} 0',
       'ngrokd_endpoints{state="draining"} 0',
     ]);
   });

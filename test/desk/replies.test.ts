@@ -116,7 +116,15 @@ describe("the reply to status", () => {
       next_poll: "2026-01-02T04:04:35.000Z",
       next_poll_seconds: 29.3,
       failed_polls: 2,
-      endpoints: { listening: 1, wildcard: 0, failed: 1, unsupported: 1, draining: 0 },
+      endpoints: {
+        listening: 1,
+        wildcard: 0,
+        failed: 1,
+        unsupported: 1,
+        refused: 0,
+        paused: 0,
+        draining: 0,
+      },
       connections: { active: 2, total: 5, errors: 3, refused: 1, limit: 500 },
       errors_by_kind: {
         dial: 1,

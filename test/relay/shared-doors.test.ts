@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { createPlainGuard, type Guard } from "../../src/access/guard.ts";
 import { type Doorway, doorId, type Match } from "../../src/exposure/exposure.ts";
+import type { AnyIp } from "../../src/model/ip.ts";
 import type { Conn } from "../../src/net/types.ts";
 import { unlimited } from "../../src/relay/connection-limits.ts";
 import { createDoors, type Doors } from "../../src/relay/doors.ts";
@@ -134,18 +135,21 @@ describe("a shared door", () => {
 });
 
 describe("a door on all addresses", () => {
-  test("takes the address for the host where it is the host's own, and reads nothing", async () => {
-    const own = route("tcp://c.demo:18080", { kind: "any", at: ip("127.82.0.9") });
-    const { opened } = await fresh([a, own], {}, undefined, "0.0.0.0");
-    const conn = await net.dial({ host: "127.82.0.9", port });
-    await until(() => opened.length === 1);
-    conn.close();
-    const other = await net.dial({ host: "127.82.0.8", port });
-    await other.write(bytes(request("a.demo")));
-    expect(await read(other, 4)).toStartWith("GET ");
-    other.close();
-    expect(opened).toEqual(["c.demo:18080", "a.demo:18080"]);
-  });
+  test.each(["0.0.0.0", "::"])(
+    "%s: takes the address for the host where it is its own, and reads nothing",
+    async (where) => {
+      const own = route("tcp://c.demo:18080", { kind: "any", at: ip("127.82.0.9") });
+      const { opened } = await fresh([a, own], {}, undefined, where);
+      const conn = await net.dial({ host: "127.82.0.9", port });
+      await until(() => opened.length === 1);
+      conn.close();
+      const other = await net.dial({ host: "127.82.0.8", port });
+      await other.write(bytes(request("a.demo")));
+      expect(await read(other, 4)).toStartWith("GET ");
+      other.close();
+      expect(opened).toEqual(["c.demo:18080", "a.demo:18080"]);
+    },
+  );
 });
 
 describe("a shared door with rules", () => {
@@ -269,9 +273,10 @@ function route(url: string, match: Match): Doorway {
 
 /** One door with the routes of all. */
 function joint(parts: readonly Doorway[], where = at): Doorway {
-  const id = doorId(ip(where), port);
+  const address = where as AnyIp;
+  const id = doorId(address, port);
   return {
-    door: { id, at: { ip: ip(where), port }, greet: "named" },
+    door: { id, at: { ip: address, port }, greet: "named" },
     routes: parts.flatMap(({ routes }) =>
       routes.map((it) => ({ ...it, door: id, forOthers: true as const })),
     ),

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer as createHttp2Server, type ServerHttp2Stream } from "node:http2";
 import { createServer as createTlsServer } from "node:tls";
 import { type Cloud, configFor, startCloud } from "../support/cloud.ts";
@@ -179,6 +179,30 @@ stories("endpoints on one address, for other machines", () => {
     await daemon.stop();
     daemon = await serve();
     expect((await daemon.becomes("b.db.demo", "listening")).network_port).toBe(9080);
+  });
+});
+
+stories("a port that the Go program gave to an endpoint", () => {
+  beforeAll(async () => {
+    mkdirSync("/etc/ngrokd", { recursive: true });
+    writeFileSync("/etc/ngrokd/network_ports.json", '{"one.demo:80":9333}');
+    await begin({ listen_interface: "0.0.0.0" });
+  });
+
+  test("leads there, and requests get the endpoint's name as their Host if asked for", async () => {
+    const told = web({ fetch: (request) => new Response(request.headers.get("host") ?? "") });
+    for (const { id } of await cloud.api("GET", "/endpoints").then(({ endpoints }) => endpoints))
+      await cloud.change(id, { upstream: told.address });
+    const at = `http://${here}:9333/`;
+    const twice = async () => (await neighbour("curl", "--silent", at, at)).out;
+    expect(await twice()).toBe(`${here}:9333`.repeat(2));
+    writeConfig(
+      configFor(cloud, { net: { listen_interface: "0.0.0.0" }, forward: { rewrite_host: true } }),
+    );
+    await daemon.reload();
+    expect(await twice()).toBe("one.demo".repeat(2));
+    expect(await daemon.endpoint("one.demo")).toMatchObject({ network_port: 9333 });
+    expect(await asked("http://one.demo")).toBe("one.demo");
   });
 });
 

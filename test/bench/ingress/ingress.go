@@ -74,8 +74,13 @@ func obey(conn net.Conn) error {
 	if _, err := io.ReadFull(conn, command[:1]); err != nil {
 		return err
 	}
-	if command[0] == 'e' {
+	switch command[0] {
+	case 'e':
 		return echo(conn, command)
+	case 'P':
+		return skipHead(conn)
+	case 22:
+		return skipRecord(conn)
 	}
 	if _, err := io.ReadFull(conn, command[1:9]); err != nil {
 		return err
@@ -92,6 +97,30 @@ func obey(conn net.Conn) error {
 		return err
 	}
 	return errors.New("unknown command")
+}
+
+// What a client of a shared listener sends first, of HTTP or of TLS.
+func skipHead(conn net.Conn) error {
+	last := [1]byte{}
+	for ends := 0; ends < 4; {
+		if _, err := io.ReadFull(conn, last[:]); err != nil {
+			return err
+		}
+		if last[0] == "\r\n\r\n"[ends] {
+			ends++
+		} else {
+			ends = 0
+		}
+	}
+	return nil
+}
+
+func skipRecord(conn net.Conn) error {
+	header := [4]byte{}
+	if _, err := io.ReadFull(conn, header[:]); err != nil {
+		return err
+	}
+	return drop(conn, int64(binary.BigEndian.Uint16(header[2:])))
 }
 
 func echo(conn net.Conn, buffer []byte) error {

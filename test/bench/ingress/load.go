@@ -37,6 +37,8 @@ func runLoad(args []string) {
 	perSecond := flags.Int("per-second", 0, "")
 	span := flags.Duration("time", time.Hour, "")
 	hold := flags.Bool("hold", false, "")
+	host := flags.String("host", "", "begin each connection with a request to this host")
+	sni := flags.String("sni", "", "begin each connection with a ClientHello for this host")
 	flags.Parse(args)
 
 	dial := func() (net.Conn, error) { return net.Dial("tcp4", *target) }
@@ -44,6 +46,16 @@ func runLoad(args []string) {
 		config := tlsConfig(*folder, "client")
 		config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 		dial = func() (net.Conn, error) { return tls.Dial("tcp4", *target, config) }
+	}
+	if greeting := greetingFor(*host, *sni); greeting != nil {
+		plain := dial
+		dial = func() (net.Conn, error) {
+			conn, err := plain()
+			if err == nil {
+				_, err = conn.Write(greeting)
+			}
+			return conn, err
+		}
 	}
 	switch *what {
 	case "echo":
@@ -66,6 +78,23 @@ func runLoad(args []string) {
 	default:
 		fail(fmt.Errorf("-do=%s is unknown", *what))
 	}
+}
+
+// The echoed byte is the body of the request.
+func greetingFor(host, sni string) []byte {
+	if host != "" {
+		return []byte("POST / HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 1\r\n\r\n")
+	}
+	if sni == "" {
+		return nil
+	}
+	near, far := net.Pipe()
+	go tls.Client(near, &tls.Config{ServerName: sni}).Handshake()
+	record := make([]byte, 64*1024)
+	size := must(io.ReadFull(far, record[:5]))
+	size += must(io.ReadFull(far, record[5:5+int(binary.BigEndian.Uint16(record[3:5]))]))
+	far.Close()
+	return record[:size]
 }
 
 func must[T any](value T, err error) T {

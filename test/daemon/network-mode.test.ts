@@ -1,0 +1,111 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { createPlainGuard } from "../../src/access/guard.ts";
+import { configSchema } from "../../src/config/schema.ts";
+import { networkBasis, openToAll, shareOnFreePorts } from "../../src/daemon/network-mode.ts";
+import { expose } from "../../src/exposure/expose.ts";
+import { doorwaysOf, type Exposure } from "../../src/exposure/exposure.ts";
+import { plan } from "../../src/exposure/plan.ts";
+import { reachOf } from "../../src/exposure/reach.ts";
+import { listeningSockets } from "../../src/net/proc-net.ts";
+import { unlimited } from "../../src/relay/connection-limits.ts";
+import { createDoors, type Doors } from "../../src/relay/doors.ts";
+import { subnet } from "../machine/support.ts";
+import { net } from "../support/conns.ts";
+import { echoing, endpoint, occupy } from "./support.ts";
+
+const base = `127.${64 + (process.pid % 128)}`;
+const [http, tcp] = ["http://a.demo:18301", "tcp://b.demo:18302"];
+
+let all: Doors[] = [];
+afterEach(async () => {
+  for (const doors of all) await doors.drain(0, AbortSignal.abort());
+  all = [];
+});
+
+describe("a port for other machines", () => {
+  test("that another program has is left alone, whether or not doors of ours are there", async () => {
+    for (const own of [false, true]) {
+      const { relay, show, opened } = fresh();
+      if (own) await show("virtual");
+      const other = await occupy("127.0.0.1", 18_301);
+      const { network } = await show("0.0.0.0");
+      expect([own, network.get("a.demo:18301")?.places]).toEqual([
+        own,
+        [{ door: "0.0.0.0:9080", port: 9080 }],
+      ]);
+      expect([own, opened()]).toEqual([
+        own,
+        [`${base}.0.1:18301`, "0.0.0.0:18302", "0.0.0.0:9080"].sort(),
+      ]);
+      other.close();
+      await relay.drain(0, AbortSignal.abort());
+    }
+  });
+
+  test("opens on all addresses of both families, and closes again", async () => {
+    const { show, opened } = fresh();
+    await show("virtual");
+    await show("::");
+    expect(opened()).toEqual(["[::]:18301", "[::]:18302"]);
+    for (const at of ["::1", "127.0.0.1", `${base}.0.2`])
+      (await net.dial({ host: at, port: 18_302 })).close();
+    await show("::");
+    expect(opened()).toEqual(["[::]:18301", "[::]:18302"]);
+    await show("virtual");
+    expect(opened()).toEqual([`${base}.0.1:18301`, `${base}.0.2:18302`]);
+  });
+});
+
+describe("the warning that nobody is excluded", () => {
+  test("comes with any way for other machines, and with none without", () => {
+    const textOf = (settings: object): string => openToAll(configSchema.parse({ net: settings }));
+    expect(textOf({})).toBe("");
+    expect(textOf({ overrides: { "a.demo": "virtual" } })).toBe("");
+    expect(textOf({ overrides: { "a.demo": "eth0" } })).toContain("every machine");
+    expect(textOf({ listen_interface: "192.0.2.1" })).toContain("every machine");
+    const withRules = (...rules: object[]): string =>
+      openToAll(configSchema.parse({ net: { listen_interface: "::" }, access: { rules } }));
+    expect(withRules({ endpoint: "a.demo" })).toContain("those without a rule in access.rules");
+    expect(withRules({ endpoint: "a.demo" }, { endpoint: "*" })).toBe("");
+    expect(networkBasis(configSchema.parse({}))).toBeUndefined();
+  });
+});
+
+function fresh() {
+  const relay = createDoors({
+    net,
+    forwarding: () => echoing(),
+    limits: () => unlimited,
+    guard: createPlainGuard(net),
+  });
+  all.push(relay);
+  const listed = [endpoint("ep_1", http), endpoint("ep_2", tcp)];
+  const { exposure } = expose({
+    accounts: [{ account: "default", listed }],
+    assignment: new Map(),
+    policy: { forbidden: () => undefined },
+    machine: { ground: { kind: "loopback", range: subnet(`${base}.0.0/24`) }, taken: new Set() },
+  });
+  return {
+    relay,
+    opened: () => [...relay.present.keys()].sort(),
+    /** Applies the exposure as a reconcile does. */
+    async show(listen: string) {
+      const reach = reachOf({ listen_interface: listen, overrides: {} }, () => []);
+      const ports = new Map<string, number>();
+      const savePorts = async () => undefined;
+      const network = { reach, startPort: 9080, ports, savePorts, listening: listeningSockets };
+      const shared = await shareOnFreePorts(exposure, { relay, network });
+      await applied(relay, shared.exposure);
+      return shared;
+    },
+  };
+}
+
+async function applied(relay: Doors, exposure: Exposure): Promise<void> {
+  const { open, reroute, close, reopen } = plan(exposure, relay.present);
+  const failures = new Map(await relay.apply({ open, reroute, close }, 0));
+  for (const [id, reason] of await relay.apply({ open: reopen }, 0)) failures.set(id, reason);
+  expect([...failures]).toEqual([]);
+  expect(doorwaysOf(exposure)).toHaveLength(relay.present.size);
+}
