@@ -110,6 +110,11 @@ export const hostPattern: Rule = (text) => {
 export const nameGlob: Rule = (text) =>
   host(text.replaceAll("*", "x")) === undefined ? undefined : text.toLowerCase().replace(/\.$/, "");
 
+export const pinnedIp: Rule = (text) => {
+  const ip = parseIp(text);
+  return ip.ok ? ip.value : undefined;
+};
+
 /** {@link nameGlob}, and perhaps a port. */
 export const endpointGlob: Rule = (text) => {
   const [, name = "", port] = /^(.*?)(?::(\d{1,5}))?$/s.exec(text) ?? [];
@@ -121,11 +126,6 @@ export const endpointGlob: Rule = (text) => {
 /** The name or the number of a user or of a group. */
 export const accountName: Rule = (text) =>
   /^[^\s:,\x00-\x1f\x7f]{1,256}$/.test(text) ? text : undefined;
-
-export const pinnedIp: Rule = (text) => {
-  const ip = parseIp(text);
-  return ip.ok ? ip.value : undefined;
-};
 
 /** `*.team.internal`. */
 export const wildcardPattern: Rule = (text) =>
