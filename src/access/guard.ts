@@ -23,8 +23,19 @@ export interface Guard {
     wanted: Wanted,
     without: Default,
   ): RefusalText | undefined | Promise<RefusalText | undefined>;
+  /**
+   * Whether the client may use any of these endpoints. For a door that they
+   * share, before the client has named one. As {@link judge} otherwise.
+   */
+  mayUseAny(conn: Conn, endpoints: readonly Shared[]): boolean | Promise<boolean>;
   /** Sentences about users and groups that this machine does not have. */
   readonly warnings: readonly string[];
+}
+
+/** An endpoint at a shared door. */
+export interface Shared {
+  readonly wanted: Wanted;
+  readonly without: Default;
 }
 
 export interface GuardOptions {
@@ -56,6 +67,19 @@ export function createGuard({
       const verdict = (caller: Caller): RefusalText | undefined => {
         const refusal = refusalOf(rule, clientOf(caller, conn, isOwn), without);
         return refusal && refusalText(refusal, wanted, { nameOf: current().nameOf, placeOf });
+      };
+      const caller = net.callerOf(conn);
+      return caller instanceof Promise ? caller.then(verdict) : verdict(caller);
+    },
+    mayUseAny(conn, endpoints) {
+      const { rules } = current();
+      const isOpen = isWithin(conn) || endpoints.some(({ without }) => without === "everybody");
+      if (rules.length === 0 && isOpen) return true;
+      const verdict = (caller: Caller): boolean => {
+        const client = clientOf(caller, conn, isOwn);
+        return endpoints.some(
+          ({ wanted, without }) => refusalOf(ruleFor(rules, wanted), client, without) === undefined,
+        );
       };
       const caller = net.callerOf(conn);
       return caller instanceof Promise ? caller.then(verdict) : verdict(caller);

@@ -71,7 +71,7 @@ export interface Parts {
  */
 export async function createParts(options: DaemonOptions): Promise<Parts> {
   const { net, log, loaded, keepSecret } = options;
-  const { config, hostsPath } = loaded;
+  const { config } = loaded;
   const stateFolder = stateFolderOf(config.server);
   const settings = createSettings({ loaded, read: options.read, check: checkTrust, log });
   const current = (): Loaded => settings.current;
@@ -95,20 +95,8 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     memory: memoryLimit(),
     guard,
   });
-  const machine = createMachine({
-    hostsPath,
-    stateFolder,
-    socketPath: config.server.socket_path,
-    owners: { isAlive: (path) => isAlive(net, path) },
-    log,
-  });
-  const link = createLink({
-    system: () => openLinks({ net, stateFolder, log }),
-    prefix: ownPrefix,
-    servers: () => foreignServers(current()),
-    saved: () => [...machine.assignment.values()].at(-1),
-    log,
-  });
+  const machine = machineOf(options, stateFolder);
+  const link = linkOf(options, { loaded: current, stateFolder, machine });
   const naming: Naming = namingOf(options, {
     loaded: current,
     stateFolder,
@@ -156,6 +144,30 @@ export async function createParts(options: DaemonOptions): Promise<Parts> {
     link,
     account,
   };
+}
+
+function machineOf({ net, log, loaded }: DaemonOptions, stateFolder: string): Machine {
+  return createMachine({
+    hostsPath: loaded.hostsPath,
+    stateFolder,
+    socketPath: loaded.config.server.socket_path,
+    owners: { isAlive: (path) => isAlive(net, path) },
+    log,
+  });
+}
+
+function linkOf(
+  { net, log }: DaemonOptions,
+  parts: { loaded: () => Loaded; stateFolder: string; machine: Machine },
+): Link {
+  const { loaded, stateFolder, machine } = parts;
+  return createLink({
+    system: () => openLinks({ net, stateFolder, log }),
+    prefix: ownPrefix,
+    servers: () => foreignServers(loaded()),
+    saved: () => [...machine.assignment.values()].at(-1),
+    log,
+  });
 }
 
 function guardOf(net: Net, loaded: () => Loaded, isOwn: (address: string) => boolean): Guard {

@@ -1,4 +1,4 @@
-import type { Guard } from "../access/guard.ts";
+import type { Guard, Shared } from "../access/guard.ts";
 import { isOwnHost } from "../access/own-host.ts";
 import type { RefusalText } from "../access/words.ts";
 import { type DoorId, type Doorway, isWide, type Route } from "../exposure/exposure.ts";
@@ -6,6 +6,7 @@ import { routeKey, type Steps } from "../exposure/plan.ts";
 import { onAbort } from "../model/abort.ts";
 import { type ErrorCode, isNgrokdError, reasonOf } from "../model/error.ts";
 import type { AnyIp } from "../model/ip.ts";
+import type { Log } from "../model/log.ts";
 import { countError, createMeter, type Meter } from "../model/meter.ts";
 import { listeningKey } from "../net/proc-net.ts";
 import type { Conn, Listener, Net } from "../net/types.ts";
@@ -105,7 +106,7 @@ export interface DoorOptions {
    */
   readonly hosts?: () => readonly string[];
   /** Asked for every connection, before anything is dialled. */
-  readonly guard: Pick<Guard, "judge">;
+  readonly guard: Pick<Guard, "judge" | "mayUseAny">;
 }
 
 /** No door is open yet. */
@@ -303,11 +304,42 @@ function listen(state: State, { door }: Doorway, entry: Entry): Promise<Listener
     const lane = entry.board.laneFor(conn);
     if (lane !== undefined) lane.carry(conn);
     else if (entry.board.first === undefined) conn.abort();
-    else receive(state, entry, entry.board.first, conn);
+    else welcome(state, entry, entry.board.first, conn);
   };
   // A routed listener would take IPv6 alone.
   return state.net.listen({ host: ip, port }, onConn, { routed: !isWide(ip) });
 }
+
+/**
+ * Receives a client that may use any endpoint of the door. All others would
+ * hold places while they name none.
+ */
+function welcome(state: State, entry: Entry, first: Lane, conn: Conn): void {
+  const { id } = first.doorway.door;
+  const decide = (mayUseAny: boolean): void => {
+    if (mayUseAny) receive(state, entry, first, conn);
+    else {
+      const reason = "no rule of access.rules lets the client use any endpoint of this door";
+      const hint = "a rule with its address in `from` lets it in";
+      const { log } = state.forwarding(first.route.target.account);
+      const detail = `${reason} (${"host" in conn.remote ? conn.remote.host : ""})`;
+      refuse(conn, { key: id, meter: state.strangers, log }, { reason, detail, hint });
+    }
+  };
+  const lanes = state.present.get(id)?.lanes ?? [first];
+  const judged = state.guard.mayUseAny(
+    conn,
+    lanes.map(({ route }) => sharedBy(route)),
+  );
+  if (judged instanceof Promise)
+    void judged.then((may) => (state.present.has(id) ? decide(may) : conn.abort()));
+  else decide(judged);
+}
+
+const sharedBy = ({ target, forOthers }: Route): Shared => ({
+  wanted: target.binding,
+  without: forOthers === true ? "everybody" : "users",
+});
 
 /** Reads the host that a client names. `first` is any lane of the door. */
 function receive(state: State, { reception, board }: Entry, first: Lane, conn: Conn): void {
@@ -368,16 +400,16 @@ function carrier(state: State, lane: Omit<Lane, "carry">): Lane["carry"] {
 /** Hands a client to `carry` if it may use the endpoint. */
 function admitting(state: State, lane: Omit<Lane, "carry">, carry: Lane["carry"]): Lane["carry"] {
   return (conn, speaks) => {
-    const { target, forOthers } = lane.route;
+    const { target } = lane.route;
     const decide = (refusal: RefusalText | undefined): void => {
       if (refusal === undefined) carry(conn, speaks);
-      else refuse(conn, target.binding.key, lane.meter, refusal, state.forwarding(target.account));
+      else {
+        const { log } = state.forwarding(target.account);
+        refuse(conn, { key: target.binding.key, meter: lane.meter, log }, refusal);
+      }
     };
-    const judged = state.guard.judge(
-      conn,
-      target.binding,
-      forOthers === true ? "everybody" : "users",
-    );
+    const { wanted, without } = sharedBy(lane.route);
+    const judged = state.guard.judge(conn, wanted, without);
     if (judged instanceof Promise)
       void judged.then((refusal) => {
         // The door may have closed meanwhile.
@@ -394,10 +426,8 @@ const isLive = ({ present }: State, lane: Omit<Lane, "carry">): boolean =>
 /** The log suppresses repeats of this line. */
 function refuse(
   conn: Conn,
-  key: string,
-  meter: Meter,
+  { key, meter, log }: { key: string; meter: Meter; log: Log },
   { reason, detail, hint }: RefusalText,
-  { log }: ForwardDeps,
 ): void {
   conn.abort();
   meter.total += 1;

@@ -98,7 +98,7 @@ export interface RelayOptions {
   readonly room: (poolSize: number) => number;
   /** The memory that this process may use, in bytes. */
   readonly memory: number;
-  readonly guard: Pick<Guard, "judge">;
+  readonly guard: Pick<Guard, "judge" | "mayUseAny">;
 }
 
 /** A relay without doors and without credentials. */

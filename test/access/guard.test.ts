@@ -76,6 +76,26 @@ describe("the guard", () => {
     });
   });
 
+  test("knows whether a client may use any endpoint of a door that several share", async () => {
+    const endpoints = ["a.demo", "b.demo"].map((host) => ({
+      wanted: { host, port: 80 },
+      without: "everybody" as const,
+    }));
+    let rules: readonly WrittenRule[] = [];
+    const conn = between("192.0.2.7", "192.0.2.1");
+    const { guard, asked } = staged(() => rules, { isHere: false, uid: undefined });
+    expect(guard.mayUseAny(conn, endpoints)).toBe(true);
+    expect(asked()).toBe(0);
+    rules = [{ endpoint: "a.demo", from: ["10.0.0.0/8"] }];
+    expect(guard.mayUseAny(conn, endpoints)).toBe(true);
+    rules = [{ endpoint: "*", from: ["10.0.0.0/8"] }];
+    expect(guard.mayUseAny(conn, endpoints)).toBe(false);
+    rules = [{ endpoint: "b.*", from: ["192.0.2.0/24"] }, ...rules];
+    expect(guard.mayUseAny(conn, endpoints)).toBe(true);
+    const later = staged(() => rules, Promise.resolve({ isHere: true, uid: undefined }));
+    expect(await later.guard.mayUseAny(conn, endpoints)).toBe(true);
+  });
+
   test("waits for an answer if the system cannot be asked at once", async () => {
     const rules: WrittenRule[] = [{ endpoint: "*", users: ["1000"] }];
     const { guard } = staged(() => rules, Promise.resolve({ isHere: true, uid: 1001 }));

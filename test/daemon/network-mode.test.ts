@@ -63,6 +63,10 @@ describe("the warning that nobody is excluded", () => {
     expect(textOf({ overrides: { "a.demo": "virtual" } })).toBe("");
     expect(textOf({ overrides: { "a.demo": "eth0" } })).toContain("every machine");
     expect(textOf({ listen_interface: "192.0.2.1" })).toContain("every machine");
+    const withRules = (...rules: object[]): string =>
+      openToAll(configSchema.parse({ net: { listen_interface: "::" }, access: { rules } }));
+    expect(withRules({ endpoint: "a.demo" })).toContain("those without a rule in access.rules");
+    expect(withRules({ endpoint: "a.demo" }, { endpoint: "*" })).toBe("");
     expect(networkBasis(configSchema.parse({}))).toBeUndefined();
   });
 });

@@ -454,9 +454,14 @@ const sizes = ({ present, draining }: Doors) => ({
 function fresh(
   deps = echoing(),
   limits: () => Limits = () => unlimited,
-  guard: Pick<Guard, "judge"> = createPlainGuard(net),
+  guard: Partial<Guard> = {},
 ): Doors {
-  const doors = createDoors({ net, forwarding: () => deps, limits, guard });
+  const doors = createDoors({
+    net,
+    forwarding: () => deps,
+    limits,
+    guard: { ...createPlainGuard(net), ...guard },
+  });
   all.push(doors);
   return doors;
 }

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { createPlainGuard } from "../../src/access/guard.ts";
+import { createPlainGuard, type Guard } from "../../src/access/guard.ts";
 import { type Doorway, doorId, type Match } from "../../src/exposure/exposure.ts";
 import type { AnyIp } from "../../src/model/ip.ts";
 import type { Conn } from "../../src/net/types.ts";
@@ -152,6 +152,34 @@ describe("a door on all addresses", () => {
   );
 });
 
+describe("a shared door with rules", () => {
+  test("resets a client that may use none of its endpoints before it names one", async () => {
+    const asked: unknown[] = [];
+    let may: boolean | Promise<boolean> = false;
+    const guard: Partial<Guard> = {
+      mayUseAny(_, endpoints) {
+        asked.push(endpoints.map(({ wanted, without }) => `${wanted.host} ${without}`));
+        return may;
+      },
+    };
+    const { doors, log } = await fresh([a, b], { guard });
+    const outcome = async (): Promise<string> => {
+      const conn = await net.dial({ host: at, port: 18_080 });
+      const end = await Promise.race([ending(conn), later(100).then(() => "waits")]);
+      conn.abort();
+      return end;
+    };
+    expect(await outcome()).toBe("aborted");
+    expect(asked).toEqual([["a.demo everybody", "b.demo everybody"]]);
+    expect(doors.strangers).toMatchObject({ total: 1, errorsBy: { access: 1 } });
+    expect(doors.strangers.lastError).toEndWith("any endpoint of this door (127.0.0.1)");
+    expect(log.lines[0]).toStartWith("warn ");
+    may = Promise.resolve(true);
+    expect(await outcome()).toBe("waits");
+    expect(doors.strangers.errorsBy).toMatchObject({ access: 1 });
+  });
+});
+
 describe("rewriteHost", () => {
   test("gives each request of an HTTP endpoint its host, and leaves TCP alone", async () => {
     const { doors } = await fresh([], { rewriteHost: () => true });
@@ -198,12 +226,13 @@ describe("rewriteHost and a name that a web page has chosen", () => {
 interface Options extends Partial<Pick<ForwardDeps, "openTimeoutMs">> {
   rewriteHost?: () => boolean;
   hosts?: () => readonly string[];
+  guard?: Partial<Guard>;
 }
 
 /** A door with these routes, before endpoints that send their input back. */
 async function fresh(
   routes: readonly Doorway[],
-  { rewriteHost, hosts, ...options }: Options = {},
+  { rewriteHost, hosts, guard = {}, ...options }: Options = {},
   inAll = Number.POSITIVE_INFINITY,
   where = at,
 ) {
@@ -225,7 +254,7 @@ async function fresh(
     net,
     forwarding: () => deps,
     limits: () => ({ ...unlimited, inAll }),
-    guard: createPlainGuard(net),
+    guard: { ...createPlainGuard(net), ...guard },
     ...(rewriteHost !== undefined && { rewriteHost }),
     ...(hosts !== undefined && { hosts }),
   });

@@ -7,6 +7,7 @@ import { carries, echoes, talking } from "../support/round-trip.ts";
 import { sandboxed } from "../support/sandbox.ts";
 import { atEnd, stories, until } from "../support/story.ts";
 import { echo } from "../support/tcp.ts";
+import { page } from "../support/web.ts";
 
 const users = { alice: 5001, bob: 5002 } as const;
 type User = keyof typeof users;
@@ -290,6 +291,37 @@ stories("another machine in network mode", () => {
   beforeAll(async () => {
     await bridge();
     ({ cloud, daemon } = await serving({ config: network }));
+    for (const name of ["one", "two"]) await cloud.add(`http://${name}.demo`, page(name).address);
+    await daemon.becomes("two.demo", "listening");
+  });
+
+  const asked = async (name: string): Promise<string> =>
+    (
+      await run([
+        ...["ip", "netns", "exec", "stranger", "curl", "--silent", "--max-time", "5"],
+        ...["--resolve", `${name}:80:${here}`, `http://${name}/`],
+      ])
+    ).out;
+
+  test("on a shared port gets the endpoint that a rule lets it use, and no other", async () => {
+    expect(await asked("one.demo")).toBe("one");
+    writeRules(
+      cloud,
+      [{ endpoint: "one.demo", from: ["172.30.0.0/24"] }, { endpoint: "*" }],
+      network,
+    );
+    await daemon.reload();
+    expect(await asked("one.demo")).toBe("one");
+    expect(await asked("two.demo")).toBe("");
+    expect(await daemon.endpoint("two.demo")).toMatchObject({ errors_by_kind: { access: 1 } });
+    writeRules(cloud, [{ endpoint: "*" }], network);
+    await daemon.reload();
+    expect(await asked("one.demo")).toBe("");
+    const metrics = await (await fetch("http://127.0.0.1:8081/metrics")).text();
+    expect(metrics).toContain('ngrokd_unknown_host_errors_total{kind="access"} 1\n');
+    expect((await run(["curl", "--silent", "http://one.demo/"])).out).toBe("one");
+    writeRules(cloud, [{ endpoint: "none.demo" }], network);
+    await daemon.reload();
   });
 
   test("gets every endpoint without a rule, and status says so", async () => {
